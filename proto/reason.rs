@@ -1,0 +1,66 @@
+//! How reasons and deliveries are written where protobuf has no say: in `google.rpc.ErrorInfo` and in plain trailers.
+
+use crate::v1::{Delivery, ErrorReason};
+
+/// The `domain` of every `google.rpc.ErrorInfo` of the broker.
+pub const ERROR_DOMAIN: &str = "cardbroker";
+
+/// The trailer that repeats the reason for clients that do not decode error details.
+pub const REASON_TRAILER: &str = "cardbroker-reason";
+
+/// The trailer that repeats the delivery for clients that do not decode error details.
+pub const DELIVERY_TRAILER: &str = "cardbroker-delivery";
+
+const REASON_PREFIX: &str = "ERROR_REASON_";
+
+impl ErrorReason {
+    /// The short name: `QUEUE_TIMEOUT` for [`ErrorReason::QueueTimeout`].
+    pub fn short_name(self) -> &'static str {
+        let name = self.as_str_name();
+        name.strip_prefix(REASON_PREFIX).unwrap_or(name)
+    }
+
+    /// The reason of a short name, as found in a trailer or in `ErrorInfo.reason`; `None` for one of a newer contract.
+    pub fn from_short_name(name: &str) -> Option<Self> {
+        Self::from_str_name(&format!("{REASON_PREFIX}{name}"))
+    }
+}
+
+impl Delivery {
+    /// The short name: `not_sent` or `unknown`; `unspecified` is never sent.
+    pub fn short_name(self) -> &'static str {
+        match self {
+            Self::Unspecified => "unspecified",
+            Self::NotSent => "not_sent",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// The delivery of a short name; anything that is not `not_sent` may have reached the card.
+    pub fn from_short_name(name: &str) -> Self {
+        match name {
+            "not_sent" => Self::NotSent,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_has_a_short_name_that_leads_back_to_it() {
+        let known: Vec<_> = (0..).map_while(|number| ErrorReason::try_from(number).ok()).collect();
+        assert!(known.len() > 30);
+        for reason in known {
+            assert_eq!(ErrorReason::from_short_name(reason.short_name()), Some(reason));
+        }
+    }
+
+    #[test]
+    fn a_delivery_that_is_not_known_counts_as_unknown() {
+        assert_eq!(Delivery::from_short_name("not_sent"), Delivery::NotSent);
+        assert_eq!(Delivery::from_short_name("sent_twice"), Delivery::Unknown);
+    }
+}

@@ -1,0 +1,37 @@
+//! Where broker and clients meet when nobody says otherwise: the one rule for the default socket's path.
+
+use std::path::PathBuf;
+
+/// The default socket.
+///
+/// * `$XDG_RUNTIME_DIR/cardbroker/cardbroker.sock` if that variable holds an absolute path;
+/// * else `/run/cardbroker/cardbroker.sock` for root;
+/// * else `/tmp/cardbroker-UID/cardbroker.sock`.
+#[cfg(unix)]
+pub fn default_socket() -> PathBuf {
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute());
+    socket_below(runtime, rustix::process::getuid().as_raw())
+}
+
+#[cfg(unix)]
+fn socket_below(runtime: Option<PathBuf>, uid: u32) -> PathBuf {
+    let folder = match (runtime, uid) {
+        (Some(runtime), _) => runtime.join("cardbroker"),
+        (None, 0) => PathBuf::from("/run/cardbroker"),
+        (None, uid) => PathBuf::from(format!("/tmp/cardbroker-{uid}")),
+    };
+    folder.join("cardbroker.sock")
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_runtime_folder_wins_then_root_then_a_folder_of_ones_own() {
+        let runtime = || Some(PathBuf::from("/run/user/7"));
+        assert_eq!(socket_below(runtime(), 7), PathBuf::from("/run/user/7/cardbroker/cardbroker.sock"));
+        assert_eq!(socket_below(None, 0), PathBuf::from("/run/cardbroker/cardbroker.sock"));
+        assert_eq!(socket_below(None, 7), PathBuf::from("/tmp/cardbroker-7/cardbroker.sock"));
+    }
+}

@@ -1,0 +1,92 @@
+//! Why a request failed, in the broker's own words: a closed list of reasons, each with what became of the command.
+
+use std::{borrow::Cow, fmt};
+
+/// Whether a command may have reached the card.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// It did not: sending it again is safe.
+    NotSent,
+    /// It may have run.
+    Unknown,
+}
+
+impl Delivery {
+    /// The word that people and metadata get.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotSent => "not_sent",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// The reasons for a failure; the contract (`error.proto`) says what a client does about each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "every variant is documented, with code and remedy, under the same name in error.proto")]
+pub enum Reason {
+    InvalidRequest,
+    ReaderNotFound,
+    ReaderGone,
+    ReaderNotOwned,
+    NoCard,
+    CardMute,
+    HeldElsewhere,
+    ReaderUnresponsive,
+    PcscUnavailable,
+    QueueTimeout,
+    DeadlineNear,
+    QueueFull,
+    InsertionChanged,
+    StateChanged,
+    CardRemoved,
+    CardLost,
+    CardReset,
+    ResetFailed,
+    UnsupportedLength,
+    ResponseTooLarge,
+    StatusWord,
+    LeaseEnded,
+    Denied,
+    ShuttingDown,
+    NotImplemented,
+    Internal,
+}
+
+/// A failed request, or the early end of a unit. Holds no APDU byte, so it may be logged and sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// Why.
+    pub reason: Reason,
+    /// What became of the command that failed.
+    pub delivery: Delivery,
+    /// The reason for people: what happened and what to do next, one line.
+    pub message: Cow<'static, str>,
+    /// The field of the request that is at fault, for [`Reason::InvalidRequest`] (`commands[3].apdu`).
+    pub field: Option<String>,
+}
+
+impl Failure {
+    /// A failure before the card saw anything.
+    pub fn not_sent(reason: Reason, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { reason, delivery: Delivery::NotSent, message: message.into(), field: None }
+    }
+
+    /// A failure after which the command may have run.
+    pub fn unknown(reason: Reason, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { reason, delivery: Delivery::Unknown, message: message.into(), field: None }
+    }
+
+    /// A request that breaks a rule of the contract in `field`.
+    pub fn invalid(field: impl Into<String>, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { field: Some(field.into()), ..Self::not_sent(Reason::InvalidRequest, message) }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
