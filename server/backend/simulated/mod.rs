@@ -1,1 +1,139 @@
-//! x
+//! Simulated readers with simulated cards, inside the process: for a first run without hardware, for examples and for tests.
+//!
+//! The readers are named "Simulated Reader 00", "Simulated Reader 01", … and each starts with a card in it. The cards speak
+//! T=1; if there are two readers or more, the last one's is a strict T=0 card. [`card`] says what they can do.
+
+mod bay;
+pub mod card;
+mod slot;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+pub use bay::Bay;
+use card::CardOptions;
+
+use crate::backend::{Backend, Monitor, Protocol, ServiceError, Slot, SlotStatus};
+
+/// The longest single wait; keeps sums of time within bounds.
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// The simulated card stack. Clones share the readers.
+#[derive(Clone)]
+pub struct Simulated(Arc<Rack>);
+
+impl Simulated {
+    /// `count` readers, 1–256, with a card in each.
+    pub fn new(count: usize) -> Self {
+        let bay = |index: usize| {
+            let strict = index > 0 && index + 1 == count;
+            let protocol = if strict { Protocol::T0 } else { Protocol::T1 };
+            // Room for 65,536 swaps before two readers' cards look alike.
+            Bay::new(CardOptions { protocol, serial: (index as u32) << 16, ..CardOptions::default() })
+        };
+        Self(Arc::new(Rack { bays: Mutex::new((0..count).map(bay).collect()), changed: Condvar::new() }))
+    }
+
+    /// Puts a card into the reader with this index, taking out the one that is there. No effect if there is no such reader.
+    pub fn insert(&self, index: usize, card: CardOptions) {
+        self.0.change(index, |bay| bay.insert(card));
+    }
+
+    /// Takes the card out of the reader with this index. No effect if there is none.
+    pub fn remove(&self, index: usize) {
+        self.0.change(index, Bay::remove);
+    }
+}
+
+impl Backend for Simulated {
+    fn monitor(&self) -> Box<dyn Monitor> {
+        Box::new(RackMonitor { rack: Arc::clone(&self.0), last: None })
+    }
+
+    fn slot(&self, display_name: &str) -> Box<dyn Slot> {
+        let count = self.0.lock().len();
+        let index = (0..count).find(|index| reader_name(*index) == display_name);
+        Box::new(slot::BaySlot::new(Arc::clone(&self.0), index))
+    }
+}
+
+fn reader_name(index: usize) -> String {
+    format!("Simulated Reader {index:02}")
+}
+
+/// All readers, and the one condition that everybody waits on.
+struct Rack {
+    bays: Mutex<Vec<Bay>>,
+    /// A card came or went, or is going to.
+    changed: Condvar,
+}
+
+impl Rack {
+    fn lock(&self) -> MutexGuard<'_, Vec<Bay>> {
+        self.bays.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self, index: usize, change: impl FnOnce(&mut Bay)) {
+        self.lock().get_mut(index).map(change);
+        self.changed.notify_all();
+    }
+
+    /// Waits until `done` or until `timeout` is over; true if `done`. Moves all cards that are due meanwhile.
+    fn wait<'a>(
+        &'a self,
+        mut bays: MutexGuard<'a, Vec<Bay>>,
+        timeout: Duration,
+        mut done: impl FnMut(&[Bay]) -> bool,
+    ) -> (MutexGuard<'a, Vec<Bay>>, bool) {
+        let deadline = Instant::now() + timeout.min(DAY);
+        loop {
+            let now = Instant::now();
+            if bays.iter_mut().fold(false, |changed, bay| bay.advance(now) | changed) {
+                self.changed.notify_all();
+            }
+            if done(&bays) {
+                return (bays, true);
+            }
+            if now >= deadline {
+                return (bays, false);
+            }
+            let wake = bays.iter().filter_map(Bay::next_event).fold(deadline, Instant::min);
+            bays = self
+                .changed
+                .wait_timeout(bays, wake.saturating_duration_since(now))
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+    }
+}
+
+struct RackMonitor {
+    rack: Arc<Rack>,
+    last: Option<Vec<SlotStatus>>,
+}
+
+impl Monitor for RackMonitor {
+    fn wait(&mut self, timeout: Duration) -> Result<Vec<SlotStatus>, ServiceError> {
+        let timeout = if self.last.is_some() { timeout } else { Duration::ZERO };
+        let (bays, _) = self.rack.wait(self.rack.lock(), timeout, |bays| {
+            let event_counts = self.last.iter().flatten().map(|status| status.event_count);
+            !event_counts.eq(bays.iter().map(Bay::event_count))
+        });
+        let picture: Vec<_> = bays.iter().enumerate().map(status).collect();
+        self.last = Some(picture.clone());
+        Ok(picture)
+    }
+}
+
+fn status((index, bay): (usize, &Bay)) -> SlotStatus {
+    SlotStatus {
+        display_name: reader_name(index),
+        card_present: bay.card().is_some(),
+        event_count: bay.event_count(),
+        atr: bay.card().map(|card| card.atr()).unwrap_or_default(),
+    }
+}

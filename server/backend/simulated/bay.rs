@@ -1,0 +1,121 @@
+//! Where a simulated card sits: insertions and removals, also those that are still to come. Pure: `now` is an argument.
+
+use std::time::Instant;
+
+use super::card::{Absence, CardOptions, SimulatedCard};
+
+/// A place for one card.
+pub struct Bay {
+    card: Option<SimulatedCard>,
+    event_count: u32,
+    /// When the card leaves.
+    leaving: Option<Instant>,
+    /// When the next card comes, and which.
+    coming: Option<(Instant, CardOptions)>,
+}
+
+impl Bay {
+    /// A place with a card in it.
+    pub fn new(card: CardOptions) -> Self {
+        Self { card: Some(SimulatedCard::new(card)), event_count: 1, leaving: None, coming: None }
+    }
+
+    /// The card, if there is one.
+    pub fn card(&self) -> Option<&SimulatedCard> {
+        self.card.as_ref()
+    }
+
+    /// The card, if there is one, to work with.
+    pub fn card_mut(&mut self) -> Option<&mut SimulatedCard> {
+        self.card.as_mut()
+    }
+
+    /// Moves at every insertion and at every removal.
+    pub fn event_count(&self) -> u32 {
+        self.event_count
+    }
+
+    /// Puts a new card in, taking out the one that is there, and cancels what was still to come.
+    pub fn insert(&mut self, card: CardOptions) {
+        self.remove();
+        self.card = Some(SimulatedCard::new(card));
+        self.event_count = self.event_count.wrapping_add(1);
+    }
+
+    /// Takes the card out, and cancels what was still to come.
+    pub fn remove(&mut self) {
+        (self.leaving, self.coming) = (None, None);
+        if self.card.take().is_some() {
+            self.event_count = self.event_count.wrapping_add(1);
+        }
+    }
+
+    /// Lets the card leave later; the one that comes for it is like it, but has the next serial number.
+    pub fn leave(&mut self, absence: Absence, now: Instant) {
+        let Some(card) = &self.card else { return };
+        let leaving = now + absence.after;
+        let next = CardOptions { serial: card.options().serial.wrapping_add(1), ..*card.options() };
+        self.coming = absence.back.map(|back| (leaving + back, next));
+        self.leaving = Some(leaving);
+    }
+
+    /// Does what is due; true if that was anything.
+    pub fn advance(&mut self, now: Instant) -> bool {
+        let before = self.event_count;
+        if self.leaving.is_some_and(|due| due <= now) {
+            let coming = self.coming;
+            self.remove();
+            self.coming = coming;
+        }
+        if let Some((_, card)) = self.coming.filter(|(due, _)| *due <= now) {
+            self.insert(card);
+        }
+        self.event_count != before
+    }
+
+    /// When [`Bay::advance`] has something to do next.
+    pub fn next_event(&self) -> Option<Instant> {
+        self.leaving.or(self.coming.map(|(due, _)| due))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_card_leaves_and_another_one_comes() {
+        let start = Instant::now();
+        let mut bay = Bay::new(CardOptions::default());
+        bay.leave(Absence { after: SECOND, back: Some(SECOND) }, start);
+        assert!(!bay.advance(start));
+        assert_eq!(bay.next_event(), Some(start + SECOND));
+        assert!(bay.advance(start + SECOND) && bay.card().is_none());
+        assert_eq!(bay.next_event(), Some(start + 2 * SECOND));
+        assert!(bay.advance(start + 2 * SECOND));
+        assert_eq!(bay.card().unwrap().options().serial, 1);
+        assert_eq!((bay.event_count(), bay.next_event()), (3, None));
+    }
+
+    #[test]
+    fn a_quick_swap_shows_in_the_event_count() {
+        let start = Instant::now();
+        let mut bay = Bay::new(CardOptions::default());
+        bay.leave(Absence { after: Duration::ZERO, back: Some(Duration::ZERO) }, start);
+        assert!(bay.advance(start) && bay.card().is_some());
+        assert_eq!(bay.event_count(), 3);
+    }
+
+    #[test]
+    fn a_card_pulled_by_hand_cancels_what_was_to_come() {
+        let start = Instant::now();
+        let mut bay = Bay::new(CardOptions::default());
+        bay.leave(Absence { after: SECOND, back: Some(SECOND) }, start);
+        bay.remove();
+        assert_eq!((bay.next_event(), bay.advance(start + 5 * SECOND)), (None, false));
+    }
+}

@@ -1,0 +1,143 @@
+//! The slot of a simulated reader: acts out what its card does.
+
+use std::{
+    sync::{Arc, MutexGuard},
+    time::{Duration, Instant},
+};
+
+use super::{
+    Bay, Rack,
+    card::{Reaction, SimulatedCard},
+};
+use crate::{
+    apdu::ApduBytes,
+    backend::{CardInfo, Protocol, ProtocolChoice, ResetKind, Slot, SlotError},
+};
+
+pub(super) struct BaySlot {
+    rack: Arc<Rack>,
+    /// None if there is no such reader.
+    index: Option<usize>,
+    /// The event count of the card that was taken: any other means that it is gone.
+    taken: Option<u32>,
+}
+
+/// How the simulated readers name a failed exchange.
+fn lost(what: &str) -> SlotError {
+    SlotError::Lost(what.into())
+}
+
+impl BaySlot {
+    pub(super) fn new(rack: Arc<Rack>, index: Option<usize>) -> Self {
+        Self { rack, index, taken: None }
+    }
+
+    fn index(&self) -> Result<usize, SlotError> {
+        self.index.ok_or(SlotError::ReaderGone)
+    }
+
+    /// The card that was taken, if it is still there.
+    fn card<'a>(&self, bays: &'a mut MutexGuard<'_, Vec<Bay>>) -> Result<&'a mut SimulatedCard, SlotError> {
+        let taken = self.taken.ok_or(SlotError::StaleHandle)?;
+        let bay = bays.get_mut(self.index()?).ok_or(SlotError::ReaderGone)?;
+        bay.advance(Instant::now());
+        if bay.event_count() != taken {
+            return Err(SlotError::CardRemoved);
+        }
+        bay.card_mut().ok_or(SlotError::CardRemoved)
+    }
+
+    /// Lets `time` pass; false if the card that was taken has left meanwhile.
+    fn pass<'a>(&'a self, bays: MutexGuard<'a, Vec<Bay>>, time: Duration) -> (MutexGuard<'a, Vec<Bay>>, bool) {
+        if time.is_zero() {
+            return (bays, true);
+        }
+        let (bays, left) = self.rack.wait(bays, time, |bays| self.event_count(bays) != self.taken);
+        (bays, !left)
+    }
+
+    fn event_count(&self, bays: &[Bay]) -> Option<u32> {
+        self.index.and_then(|index| bays.get(index)).map(Bay::event_count)
+    }
+}
+
+impl Slot for BaySlot {
+    fn take(&mut self, protocols: ProtocolChoice) -> Result<CardInfo, SlotError> {
+        let index = self.index()?;
+        let now = Instant::now();
+        self.taken = {
+            let mut bays = self.rack.lock();
+            let bay = bays.get_mut(index).ok_or(SlotError::ReaderGone)?;
+            bay.advance(now);
+            bay.card().map(|_| bay.event_count())
+        };
+        if self.taken.is_none() {
+            return Err(SlotError::NoCard);
+        }
+        self.reset(ResetKind::Warm, protocols)
+    }
+
+    fn reset(&mut self, _kind: ResetKind, protocols: ProtocolChoice) -> Result<CardInfo, SlotError> {
+        let mut bays = self.rack.lock();
+        let card = self.card(&mut bays)?;
+        let options = *card.options();
+        match (protocols, options.protocol) {
+            (ProtocolChoice::T0, Protocol::T1 | Protocol::Raw) | (ProtocolChoice::T1, Protocol::T0) => {
+                return Err(SlotError::ProtocolMismatch);
+            }
+            _ => {}
+        }
+        let atr = card.reset();
+        let (_bays, still_there) = self.pass(bays, options.reset_time);
+        match atr {
+            _ if !still_there => Err(SlotError::CardRemoved),
+            Some(atr) => Ok(CardInfo { atr, protocol: options.protocol }),
+            None => Err(SlotError::Mute("no answer to reset".into())),
+        }
+    }
+
+    fn exchange(&mut self, command: &[u8]) -> Result<ApduBytes, SlotError> {
+        let mut bays = self.rack.lock();
+        match self.card(&mut bays)?.transmit(command) {
+            Reaction::Answer { answer, work, then } => {
+                let (mut bays, still_there) = self.pass(bays, work);
+                if !still_there {
+                    return Err(lost("the card left in mid-command"));
+                }
+                if let (Some(absence), Some(bay)) = (then, bays.get_mut(self.index()?)) {
+                    bay.leave(absence, Instant::now());
+                    self.rack.changed.notify_all();
+                }
+                if answer.len() < 2 { Err(lost("an answer without status word")) } else { Ok(answer) }
+            }
+            Reaction::Leave(absence) => {
+                if let Some(bay) = bays.get_mut(self.index()?) {
+                    bay.leave(absence, Instant::now());
+                }
+                self.rack.changed.notify_all();
+                // One millisecond more than it takes, so that the card has left when this call returns.
+                let _gone = self.pass(bays, absence.after + Duration::from_millis(1));
+                Err(lost("the card left in mid-command"))
+            }
+            Reaction::Fail { after } => {
+                let _over = self.pass(bays, after);
+                Err(lost("simulated transport error"))
+            }
+        }
+    }
+
+    fn wait_removal(&mut self, timeout: Duration) -> bool {
+        let gone = |bays: &[Bay]| match self.taken {
+            Some(_) => self.event_count(bays) != self.taken,
+            None => self.index.and_then(|index| bays.get(index)).is_none_or(|bay| bay.card().is_none()),
+        };
+        self.rack.wait(self.rack.lock(), timeout, gone).1
+    }
+
+    fn release(&mut self) {
+        if let Ok(card) = self.card(&mut self.rack.lock()) {
+            card.power_off();
+        }
+        self.taken = None;
+    }
+}

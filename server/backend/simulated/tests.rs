@@ -1,0 +1,139 @@
+//! What the simulated readers promise of the backend's contract.
+
+use std::thread;
+
+use super::*;
+use crate::{
+    backend::{CardInfo, ProtocolChoice, ResetKind, SlotError},
+    error::Delivery,
+};
+
+const LONG: Duration = Duration::from_secs(10);
+const SELECT: [u8; 11] = [0x00, 0xA4, 0x04, 0x00, 6, 0xF0, b'C', b'A', b'R', b'D', 1];
+
+fn fault(kind: u8, a: u16, b: u16) -> Vec<u8> {
+    [&[0x80, 0xF0, kind, 0x00, 4][..], &a.to_be_bytes(), &b.to_be_bytes()].concat()
+}
+
+fn taken(simulated: &Simulated, index: usize) -> Box<dyn Slot> {
+    let mut slot = simulated.slot(&reader_name(index));
+    slot.take(ProtocolChoice::Any).unwrap();
+    slot
+}
+
+#[test]
+fn the_last_of_several_readers_has_a_t0_card() {
+    let simulated = Simulated::new(3);
+    let mut infos: Vec<CardInfo> = Vec::new();
+    for status in simulated.monitor().wait(LONG).unwrap() {
+        assert!(status.card_present);
+        let info = simulated.slot(&status.display_name).take(ProtocolChoice::Any).unwrap();
+        assert_eq!(info.atr, status.atr);
+        infos.push(info);
+    }
+    assert_eq!([&infos[0], &infos[1], &infos[2]].map(|info| info.protocol), [Protocol::T1, Protocol::T1, Protocol::T0]);
+    assert_ne!(infos[0].atr, infos[1].atr);
+    assert_eq!(simulated.slot("Simulated Reader 02").take(ProtocolChoice::T1), Err(SlotError::ProtocolMismatch));
+    assert_eq!(simulated.slot("Simulated Reader 03").take(ProtocolChoice::Any), Err(SlotError::ReaderGone));
+}
+
+#[test]
+fn the_monitor_wakes_at_once_on_insertion_and_removal() {
+    let simulated = Simulated::new(1);
+    let mut monitor = simulated.monitor();
+    let first = monitor.wait(LONG).unwrap();
+    let other = simulated.clone();
+    let start = Instant::now();
+    let hand = thread::spawn(move || other.remove(0));
+    let second = monitor.wait(LONG).unwrap();
+    hand.join().unwrap();
+    assert!(!second[0].card_present && second[0].atr.is_empty());
+    assert_ne!(first[0].event_count, second[0].event_count);
+    simulated.insert(0, CardOptions::default());
+    assert!(monitor.wait(LONG).unwrap()[0].card_present);
+    assert!(start.elapsed() < LONG);
+    assert!(monitor.wait(Duration::ZERO).unwrap()[0].card_present);
+}
+
+#[test]
+fn an_old_handle_stays_dead_after_a_swap_until_the_new_card_is_taken() {
+    let simulated = Simulated::new(1);
+    let mut slot = taken(&simulated, 0);
+    simulated.insert(0, CardOptions::default());
+    assert_eq!(slot.exchange(&SELECT), Err(SlotError::CardRemoved));
+    assert_eq!(slot.reset(ResetKind::Warm, ProtocolChoice::Any), Err(SlotError::CardRemoved));
+    assert!(slot.wait_removal(LONG));
+    slot.take(ProtocolChoice::Any).unwrap();
+    assert_eq!(slot.exchange(&SELECT).unwrap()[..], [0x61, 0x13]);
+    simulated.remove(0);
+    assert_eq!(slot.take(ProtocolChoice::Any), Err(SlotError::NoCard));
+}
+
+#[test]
+fn a_card_removed_in_mid_command_leaves_its_fate_unknown() {
+    let simulated = Simulated::new(1);
+    let mut monitor = simulated.monitor();
+    monitor.wait(LONG).unwrap();
+    let mut slot = taken(&simulated, 0);
+    assert_eq!(slot.exchange(&fault(1, 20, 30)).unwrap_err().delivery(), Delivery::Unknown);
+    assert!(slot.wait_removal(Duration::ZERO));
+    assert!(!monitor.wait(LONG).unwrap()[0].card_present);
+    assert!(monitor.wait(LONG).unwrap()[0].card_present);
+    slot.take(ProtocolChoice::Any).unwrap();
+}
+
+#[test]
+fn a_card_that_leaves_while_it_works_ends_the_exchange() {
+    let simulated = Simulated::new(1);
+    let mut slot = taken(&simulated, 0);
+    slot.exchange(&fault(2, 20, 0xFFFF)).unwrap();
+    let start = Instant::now();
+    let minute = [0x80, 0x16, 0, 0, 2, 0xEA, 0x60];
+    assert!(matches!(slot.exchange(&minute), Err(SlotError::Lost(_))));
+    assert!(start.elapsed() < LONG);
+    assert_eq!(slot.take(ProtocolChoice::Any), Err(SlotError::NoCard));
+}
+
+#[test]
+fn a_card_swapped_after_its_answer_is_another_card() {
+    let simulated = Simulated::new(1);
+    let mut monitor = simulated.monitor();
+    let before = monitor.wait(LONG).unwrap();
+    let mut slot = taken(&simulated, 0);
+    assert_eq!(slot.exchange(&fault(3, 0, 0)).unwrap()[..], [0x90, 0x00]);
+    let after = monitor.wait(LONG).unwrap();
+    assert!(after[0].card_present);
+    assert_eq!(after[0].event_count, before[0].event_count + 2);
+    assert_ne!(after[0].atr, before[0].atr);
+    assert_eq!(slot.exchange(&SELECT), Err(SlotError::CardRemoved));
+}
+
+#[test]
+fn a_mute_card_comes_back_after_the_resets_asked_for() {
+    let simulated = Simulated::new(1);
+    let mut slot = taken(&simulated, 0);
+    slot.exchange(&fault(4, 2, 0)).unwrap();
+    let mut reset = || slot.reset(ResetKind::Cold, ProtocolChoice::Any);
+    assert!(matches!((reset(), reset()), (Err(SlotError::Mute(_)), Err(SlotError::Mute(_)))));
+    assert!(reset().is_ok());
+}
+
+#[test]
+fn broken_exchanges_are_lost_and_the_card_stays() {
+    let simulated = Simulated::new(1);
+    for (kind, time) in [(5, 10), (6, 0), (7, 0)] {
+        let mut slot = taken(&simulated, 0);
+        assert!(matches!(slot.exchange(&fault(kind, time, 0)), Err(SlotError::Lost(_))));
+        assert!(!slot.wait_removal(Duration::ZERO));
+    }
+}
+
+#[test]
+fn a_released_card_keeps_no_pin() {
+    let simulated = Simulated::new(1);
+    let mut slot = taken(&simulated, 0);
+    slot.exchange(b"\x00\x20\x00\x80\x0812345678").unwrap();
+    slot.release();
+    assert_eq!(slot.exchange(&SELECT), Err(SlotError::StaleHandle));
+    assert!(!simulated.0.lock()[0].card().unwrap().powered());
+}
