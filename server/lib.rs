@@ -1,4 +1,7 @@
 //! The daemon that owns a machine's smart-card readers.
 pub mod apdu;
 pub mod backend;
+pub mod config;
 pub mod error;
+pub mod flags;
+pub mod telemetry;

@@ -1,0 +1,99 @@
+//! Mistakes in a configuration, told with the place where they stand.
+
+use std::{
+    io,
+    ops::Range,
+    path::{Path, PathBuf},
+};
+
+use toml::de::{DeTable, DeValue};
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("{}: cannot read the configuration: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The file holds a mistake.
+    #[error("{}:{line}:{column}: {}{message}", path.display(), key.as_ref().map(|key| format!("{key}: ")).unwrap_or_default())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// In characters, counted from 1.
+        column: usize,
+        /// The key at fault with its sections (`listen.socket`, `reader[0].match`); `None` where the file is not TOML.
+        key: Option<String>,
+        /// What is wrong, and what is allowed.
+        message: String,
+    },
+}
+
+/// A file while its mistakes are looked for.
+pub(super) struct Document<'a> {
+    pub(super) path: &'a Path,
+    pub(super) text: &'a str,
+}
+
+impl Document<'_> {
+    /// A mistake that the parser found: bad TOML, an unknown key, a value that is not allowed.
+    pub(super) fn syntax_error(&self, error: &toml::de::Error) -> ConfigError {
+        let at = error.span().unwrap_or_default().start;
+        let mut entries = self.entries();
+        // The innermost entry stands last.
+        let key = entries.iter().rposition(|(_, span)| span.contains(&at)).map(|index| entries.swap_remove(index).0);
+        self.error(at, key, error.message().replace('\n', " "))
+    }
+
+    /// A mistake in the value of `key`.
+    pub(super) fn error_at(&self, key: &str, message: String) -> ConfigError {
+        let at = self.entries().into_iter().find(|(name, _)| name == key).map_or(0, |(_, span)| span.start);
+        self.error(at, Some(key.into()), message)
+    }
+
+    fn error(&self, at: usize, key: Option<String>, message: String) -> ConfigError {
+        let before = self.text.get(..at).unwrap_or(self.text);
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        ConfigError::Invalid {
+            path: self.path.into(),
+            line: before.matches('\n').count() + 1,
+            column: before[line_start..].chars().count() + 1,
+            key,
+            message,
+        }
+    }
+
+    /// Every key of the file and where it stands with its value, outer ones first; none if the file is not TOML.
+    fn entries(&self) -> Vec<(String, Range<usize>)> {
+        let mut entries = Vec::new();
+        if let Ok(table) = DeTable::parse(self.text) {
+            collect("", table.get_ref(), &mut entries);
+        }
+        entries
+    }
+}
+
+fn collect(prefix: &str, table: &DeTable<'_>, entries: &mut Vec<(String, Range<usize>)>) {
+    for (key, value) in table {
+        let name = format!("{prefix}{}", key.get_ref());
+        entries.push((name.clone(), key.span().start..value.span().end));
+        match value.get_ref() {
+            DeValue::Table(inner) => collect(&format!("{name}."), inner, entries),
+            DeValue::Array(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    entries.push((format!("{name}[{index}]"), item.span()));
+                    if let DeValue::Table(inner) = item.get_ref() {
+                        collect(&format!("{name}[{index}]."), inner, entries);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Rules for single readers.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize, Serializer};
+
+use super::value::{self as v, Pattern};
+use crate::backend::ProtocolChoice;
+
+const RELEASE_AFTER: Duration = Duration::from_secs(5);
+const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// When the broker holds a reader.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Own {
+    /// From its first moment: no other program gets in.
+    #[default]
+    Always,
+    /// While there are requests, and for [`ReaderSettings::release_after`] after them: beside gpg and browsers.
+    OnDemand,
+    /// Not at all: the reader is listed, and its requests are refused.
+    Never,
+}
+
+/// What the configuration says about one reader.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReaderSettings {
+    /// The id it is to have, `[a-z0-9-]{1,64}`. Several readers may match one rule: the registry tells them apart (`-2`).
+    pub alias: Option<String>,
+    /// When the broker holds it.
+    pub own: Own,
+    /// How long [`Own::OnDemand`] keeps the card after the last request, 0 s – 1 h.
+    pub release_after: Duration,
+    /// How long one exchange with the card may take, 1 s – 1 h.
+    pub exchange_timeout: Duration,
+    /// The protocols that may be agreed with the card.
+    pub protocols: ProtocolChoice,
+}
+
+impl Default for ReaderSettings {
+    fn default() -> Self {
+        Self {
+            alias: None,
+            own: Own::Always,
+            release_after: RELEASE_AFTER,
+            exchange_timeout: EXCHANGE_TIMEOUT,
+            protocols: ProtocolChoice::Any,
+        }
+    }
+}
+
+/// One `[[reader]]` of the file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ReaderRule {
+    #[serde(rename = "match")]
+    pub(super) pattern: Pattern,
+    #[serde(default, deserialize_with = "v::alias", skip_serializing_if = "Option::is_none")]
+    pub(super) alias: Option<String>,
+    #[serde(default)]
+    pub(super) own: Own,
+    /// Only with [`Own::OnDemand`].
+    #[serde(default, deserialize_with = "v::some_duration::<_, 0, 3600>", skip_serializing_if = "Option::is_none")]
+    #[serde(serialize_with = "humantime_serde::serialize")]
+    pub(super) release_after: Option<Duration>,
+    #[serde(default = "exchange_timeout", deserialize_with = "v::duration::<_, 1, 3600>")]
+    #[serde(serialize_with = "humantime_serde::serialize")]
+    exchange_timeout: Duration,
+    #[serde(default, serialize_with = "write_protocols")]
+    preferred_protocols: ProtocolChoice,
+}
+
+impl ReaderRule {
+    pub(super) fn settings(&self) -> ReaderSettings {
+        ReaderSettings {
+            alias: self.alias.clone(),
+            own: self.own,
+            release_after: self.release_after.unwrap_or(RELEASE_AFTER),
+            exchange_timeout: self.exchange_timeout,
+            protocols: self.preferred_protocols,
+        }
+    }
+}
+
+fn exchange_timeout() -> Duration {
+    EXCHANGE_TIMEOUT
+}
+
+fn write_protocols<S: Serializer>(protocols: &ProtocolChoice, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(match protocols {
+        ProtocolChoice::Any => "any",
+        ProtocolChoice::T0 => "t0",
+        ProtocolChoice::T1 => "t1",
+    })
+}

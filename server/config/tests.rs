@@ -1,0 +1,167 @@
+//! What a configuration file may say, and how a mistake in it is told.
+
+use super::*;
+use crate::backend::ProtocolChoice;
+
+fn parse(text: &str) -> Result<Config, ConfigError> {
+    Config::parse(Path::new("c.toml"), text)
+}
+
+fn mistake(text: &str) -> String {
+    parse(text).unwrap_err().to_string()
+}
+
+/// The example with its settings switched on, and a group that exists.
+fn example_uncommented() -> String {
+    let own = nix::unistd::Group::from_gid(nix::unistd::getgid()).unwrap().unwrap().name;
+    let uncommented = Config::example().lines().map(|line| match line.strip_prefix('#') {
+        Some(setting) if setting.starts_with(|first: char| first == '[' || first.is_lowercase()) => setting,
+        _ => line,
+    });
+    let text = uncommented.collect::<Vec<_>>().join("\n");
+    text.replace("socket_group = \"cardbroker\"", &format!("socket_group = \"{own}\"")).replace("0600", "0660")
+}
+
+#[test]
+fn the_example_as_shipped_changes_nothing() {
+    assert_eq!(Config { source: None, ..parse(Config::example()).unwrap() }, Config::default());
+}
+
+#[test]
+fn the_example_shows_the_defaults() {
+    let shown = parse(&example_uncommented()).unwrap();
+    let group = shown.listen.socket_group.clone();
+    assert!(group.is_some());
+    let defaults = Config::default();
+    let listen = ListenConfig {
+        socket: shown.listen.socket.clone(),
+        socket_mode: 0o660,
+        socket_group: group,
+        ..defaults.listen.clone()
+    };
+    let reader = shown.reader("Yubico YubiKey FIDO+CCID 00 00");
+    assert_eq!(
+        reader,
+        ReaderSettings { alias: Some("yubikey".into()), own: Own::OnDemand, ..ReaderSettings::default() }
+    );
+    assert_eq!(Config { source: None, reader: Vec::new(), ..shown }, Config { listen, ..defaults });
+    assert!(Config::example().contains("#socket_mode = \"0600\""));
+}
+
+#[test]
+fn the_example_names_every_key() {
+    for (section, wrong) in [
+        ("listen", "[listen]\nx = 0"),
+        ("readers", "[readers]\nx = 0"),
+        ("limits", "[limits]\nx = 0"),
+        ("watch", "[watch]\nx = 0"),
+        ("shutdown", "[shutdown]\nx = 0"),
+        ("log", "[log]\nx = 0"),
+        ("[reader]", "[[reader]]\nx = 0"),
+        ("", "x = 0"),
+    ] {
+        let message = mistake(wrong);
+        let known: Vec<_> = message.split('`').skip(3).step_by(2).collect();
+        assert!(!known.is_empty(), "{message}");
+        let begin = Config::example().find(&format!("[{section}]")).unwrap_or(0);
+        for key in known {
+            let stands = match section {
+                "" => Config::example().contains(&format!("[{key}]")),
+                _ => Config::example()[begin..].contains(&format!("\n#{key} = ")),
+            };
+            assert!(stands, "{key} of [{section}]");
+        }
+    }
+}
+
+#[test]
+fn what_is_printed_reads_back_as_the_same_configuration() {
+    let config = parse(&example_uncommented()).unwrap();
+    assert_eq!(parse(&config.to_string()).unwrap(), config);
+}
+
+#[test]
+fn the_first_rule_that_fits_the_whole_name_applies_alone() {
+    let config = parse(
+        r#"
+        [[reader]]
+        match = "ACS|ACS .* 00"
+        own = "never"
+        [[reader]]
+        match = "ACS.*"
+        alias = "acs"
+        preferred_protocols = "t1"
+        exchange_timeout = "10s"
+        "#,
+    )
+    .unwrap();
+    assert_eq!(config.reader("ACS ACR39U 00 00").own, Own::Never);
+    assert_eq!(config.reader("ACS ACR39U 00 00").alias, None);
+    let second = config.reader("ACS ACR39U 00 01");
+    assert_eq!((second.alias.as_deref(), second.own), (Some("acs"), Own::Always));
+    assert_eq!((second.protocols, second.exchange_timeout), (ProtocolChoice::T1, Duration::from_secs(10)));
+    assert_eq!(config.reader("my ACS"), ReaderSettings::default());
+}
+
+#[test]
+fn every_mistake_is_told_with_its_place_and_what_is_allowed() {
+    for (text, expected) in [
+        ("[listen]\n  sokcet = \"/a\"", "c.toml:2:3: listen.sokcet: unknown field `sokcet`, expected one of `socket`"),
+        ("[lisen]", "c.toml:1:2: lisen: unknown field `lisen`, expected one of `listen`"),
+        ("[listen]\nsocket = \"a.sock\"", "c.toml:2:10: listen.socket: must be an absolute path"),
+        ("[listen]\nsocket_mode = 600", "c.toml:2:15: listen.socket_mode: must be permissions in quotes, octal"),
+        ("[listen]\nsocket_mode = \"0400\"", "with at least rw for the owner"),
+        ("listen.max_connections = 0", "c.toml:1:26: listen.max_connections: must be a whole number from 1 to 65536"),
+        ("[readers]\nsimulate = \"3\"", "c.toml:2:12: readers.simulate: must be a whole number from 0 to 256"),
+        ("[shutdown]\n\ngrace = 10", "c.toml:3:9: shutdown.grace: must be a duration from 0s to 10m in quotes"),
+        ("[watch]\nheartbeat_interval = \"0s\"", "watch.heartbeat_interval: must be a duration from 1s to 1h"),
+        ("[listen]\nsocket_group = \"no-such-group\"", "c.toml:2:16: listen.socket_group: there is no group `no-such"),
+        ("[log]\nlevel = \"infoo\"", "c.toml:2:9: log.level: `infoo` is no level: allowed are off, error"),
+        ("[log]\nlevel = \"h2=loud\"", "c.toml:2:9: log.level: "),
+        ("[log]\nformat = \"xml\"", "c.toml:2:10: log.format: unknown variant `xml`, expected `text` or `json`"),
+        ("[[reader]]\nmatch = \"a(\"", "c.toml:2:9: reader[0].match: not a regular expression: unclosed group"),
+        ("[[reader]]\nmatch = \"a)(b\"", "not a regular expression: unopened group"),
+        ("[[reader]]\nown = \"never\"", "c.toml:1:1: reader[0]: missing field `match`"),
+        ("[[reader]]\nmatch = \"a\"\nalias = \"A b\"", "c.toml:3:9: reader[0].alias: must be 1 to 64 lower-case"),
+        (
+            "[[reader]]\nmatch = \"a\"\nown = \"maybe\"",
+            "reader[0].own: unknown variant `maybe`, expected one of `always`",
+        ),
+        ("[[reader]]\nmatch = \"a\"\nrelease_after = \"1s\"", "c.toml:3:1: reader[0].release_after: goes only with"),
+        (
+            "reader = [{match=\"a\", alias=\"x\"}, {match=\"b\", alias=\"x\"}]",
+            "c.toml:1:47: reader[1].alias: `x` is the",
+        ),
+        ("[listen\nsocket = 1", "c.toml:1:8: "),
+        ("# ü\nü", "c.toml:2:2: key with no value"),
+    ] {
+        let message = mistake(text);
+        assert!(message.contains(expected), "{text}\n{message}\nexpected {expected}");
+        assert!(!message.contains('\n'), "{message}");
+    }
+}
+
+#[test]
+fn a_group_that_could_not_connect_is_a_mistake() {
+    let text = example_uncommented().replace("0660", "0640");
+    let message = mistake(&text);
+    assert!(message.contains("listen.socket_group: group") && message.contains("set it to \"0660\""), "{message}");
+}
+
+#[test]
+fn a_file_that_was_named_and_is_missing_is_an_error() {
+    let error = Config::load(Some(Path::new("/nonexistent/c.toml"))).unwrap_err();
+    assert!(error.to_string().starts_with("/nonexistent/c.toml: cannot read the configuration: No such file"));
+}
+
+#[test]
+fn the_users_file_comes_before_the_systems() {
+    let candidates = |xdg: Option<&str>, home: Option<&str>| -> Vec<_> {
+        let paths = candidates(xdg.map(Into::into), home.map(Into::into));
+        paths.map(|path| path.display().to_string()).collect()
+    };
+    let system = "/etc/cardbroker/cardbrokerd.toml";
+    assert_eq!(candidates(Some("/x"), Some("/h")), ["/x/cardbroker/cardbrokerd.toml", system]);
+    assert_eq!(candidates(Some("relative"), Some("/h")), ["/h/.config/cardbroker/cardbrokerd.toml", system]);
+    assert_eq!(candidates(None, None), [system]);
+}

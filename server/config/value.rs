@@ -1,0 +1,211 @@
+//! The values of a configuration as people write them, each with its range. Errors say what is allowed.
+
+use std::{fmt::Display, path::PathBuf, str::FromStr, time::Duration};
+
+use regex::Regex;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+use tracing_subscriber::{EnvFilter, filter::LevelFilter};
+
+/// The most simulated readers.
+pub(crate) const MAX_SIMULATED: usize = 256;
+
+/// The longest grace, in seconds.
+pub(super) const MAX_GRACE_SECONDS: u64 = 600;
+
+/// A group of the system.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct SocketGroup {
+    /// Its name.
+    pub name: String,
+    /// Its number.
+    pub gid: u32,
+}
+
+impl TryFrom<String> for SocketGroup {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        match group_id(&name) {
+            Ok(Some(gid)) => Ok(Self { name, gid }),
+            Ok(None) => Err(format!("there is no group `{name}`: create it (groupadd {name}) or name another")),
+            Err(error) => Err(format!("cannot look up group `{name}`: {error}")),
+        }
+    }
+}
+
+impl From<SocketGroup> for String {
+    fn from(group: SocketGroup) -> Self {
+        group.name
+    }
+}
+
+#[cfg(unix)]
+fn group_id(name: &str) -> std::io::Result<Option<u32>> {
+    Ok(nix::unistd::Group::from_name(name)?.map(|group| group.gid.as_raw()))
+}
+
+#[cfg(not(unix))]
+fn group_id(_: &str) -> std::io::Result<Option<u32>> {
+    Err(std::io::ErrorKind::Unsupported.into())
+}
+
+/// What is logged: a level (`debug`), or levels by target (`info,cardbroker_server::listen=trace`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct LogFilter(String);
+
+impl LogFilter {
+    /// As it was written: valid directives of a [`EnvFilter`].
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The level of what no target is named for.
+    pub fn base(&self) -> Option<LevelFilter> {
+        self.0.split(',').rev().find_map(|directive| directive.trim().parse().ok())
+    }
+}
+
+impl Default for LogFilter {
+    fn default() -> Self {
+        Self("info".into())
+    }
+}
+
+impl FromStr for LogFilter {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        // A bare word that is no level would pass as the name of a target, and silence everything else.
+        let bare = |directive: &&str| !directive.contains(['=', '[']) && directive.parse::<LevelFilter>().is_err();
+        let mistake = match text.split(',').map(str::trim).find(bare) {
+            Some(word) => Some(format!("`{word}` is no level")),
+            None => EnvFilter::builder().parse(text).err().map(|error| error.to_string()),
+        };
+        match mistake {
+            None => Ok(Self(text.into())),
+            Some(mistake) => Err(format!(
+                "{mistake}: allowed are off, error, warn, info, debug, trace, and target=level, separated by commas"
+            )),
+        }
+    }
+}
+
+impl TryFrom<String> for LogFilter {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<LogFilter> for String {
+    fn from(filter: LogFilter) -> Self {
+        filter.0
+    }
+}
+
+/// A regular expression that fits a whole name.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub(super) struct Pattern {
+    text: String,
+    whole: Regex,
+}
+
+impl Pattern {
+    pub(super) fn matches(&self, name: &str) -> bool {
+        self.whole.is_match(name)
+    }
+}
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl TryFrom<String> for Pattern {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        // The pattern is checked by itself first, so that `a)(b` cannot lean on the parentheses around it.
+        let compiled = Regex::new(&text).and_then(|_| Regex::new(&format!(r"\A(?:{text})\z")));
+        match compiled {
+            Ok(whole) => Ok(Self { text, whole }),
+            Err(error) => {
+                // The crate draws a picture of several lines and gives the cause last.
+                let picture = error.to_string();
+                let cause = picture.lines().last().unwrap_or_default().trim_start_matches("error: ");
+                Err(format!("not a regular expression: {cause}"))
+            }
+        }
+    }
+}
+
+impl From<Pattern> for String {
+    fn from(pattern: Pattern) -> Self {
+        pattern.text
+    }
+}
+
+/// A number from `MIN` to `MAX`.
+pub(super) fn count<'de, D: Deserializer<'de>, const MIN: usize, const MAX: usize>(d: D) -> Result<usize, D::Error> {
+    let number = i64::deserialize(d).ok().and_then(|number| usize::try_from(number).ok());
+    number
+        .filter(|number| (MIN..=MAX).contains(number))
+        .ok_or_else(|| must_be(format_args!("a whole number from {MIN} to {MAX}")))
+}
+
+/// A time from `MIN` to `MAX` seconds.
+pub(super) fn duration<'de, D: Deserializer<'de>, const MIN: u64, const MAX: u64>(d: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(d).unwrap_or_default();
+    parse_duration(&text, MIN, MAX).map_err(D::Error::custom)
+}
+
+/// As [`duration`], for a key without a default.
+pub(super) fn some_duration<'de, D: Deserializer<'de>, const MIN: u64, const MAX: u64>(
+    d: D,
+) -> Result<Option<Duration>, D::Error> {
+    duration::<_, MIN, MAX>(d).map(Some)
+}
+
+/// The grace of the shutdown, as the flag takes it.
+pub(crate) fn parse_grace(text: &str) -> Result<Duration, String> {
+    parse_duration(text, 0, MAX_GRACE_SECONDS)
+}
+
+fn parse_duration(text: &str, min: u64, max: u64) -> Result<Duration, String> {
+    let (min, max) = (Duration::from_secs(min), Duration::from_secs(max));
+    let duration = humantime::parse_duration(text).ok().filter(|duration| (min..=max).contains(duration));
+    duration.ok_or_else(|| {
+        let (min, max) = (humantime::format_duration(min), humantime::format_duration(max));
+        format!("must be a duration from {min} to {max} in quotes, such as \"10s\" or \"1m 30s\"")
+    })
+}
+
+pub(super) fn absolute_path<'de, D: Deserializer<'de>>(d: D) -> Result<PathBuf, D::Error> {
+    let path = PathBuf::deserialize(d).ok().filter(|path| path.is_absolute() && path.file_name().is_some());
+    path.ok_or_else(|| must_be("an absolute path in quotes"))
+}
+
+pub(super) fn socket_mode<'de, D: Deserializer<'de>>(d: D) -> Result<u32, D::Error> {
+    let text = String::deserialize(d).unwrap_or_default();
+    let mode = u32::from_str_radix(&text, 8).ok().filter(|mode| (0o600..=0o777).contains(mode));
+    mode.ok_or_else(|| must_be("permissions in quotes, octal, with at least rw for the owner, such as \"0600\""))
+}
+
+pub(super) fn write_octal<S: Serializer>(mode: &u32, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{mode:04o}"))
+}
+
+pub(super) fn alias<'de, D: Deserializer<'de>>(d: D) -> Result<Option<String>, D::Error> {
+    let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
+    let alias = String::deserialize(d).ok().filter(|id| (1..=64).contains(&id.len()) && id.bytes().all(allowed));
+    alias.map(Some).ok_or_else(|| must_be("1 to 64 lower-case letters, digits and hyphens in quotes"))
+}
+
+fn must_be<E: Error>(allowed: impl Display) -> E {
+    E::custom(format_args!("must be {allowed}"))
+}
