@@ -1,0 +1,85 @@
+//! Who asks: the facts about the process at the other end of a connection, in the operating system's word.
+
+use std::fmt;
+
+/// What tells one caller from another: turns and quotas are counted by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum CallerKey {
+    /// A process on the local socket, however many connections it opens. The start time tells it from a later process that
+    /// was given the same number.
+    Process {
+        /// Process number.
+        pid: u32,
+        /// When it started, in clock ticks since the machine did.
+        start_time: u64,
+    },
+    /// The connection of that number, where the process behind it cannot be told for certain.
+    Connection(u64),
+}
+
+/// The caller behind one connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caller {
+    /// What tells it from other callers.
+    pub key: CallerKey,
+    /// Number of the connection, counted from 1 in this run of the broker.
+    pub connection: u64,
+    /// User of the process when it connected.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+    /// Process number; `None` if the process lives where this one cannot see it (another pid namespace). For display: it may
+    /// belong to another process by now.
+    pub pid: Option<u32>,
+}
+
+impl Caller {
+    /// The caller of a connection on the local socket. `start_time` is that of `pid`, if both are known.
+    pub fn local(connection: u64, uid: u32, gid: u32, pid: Option<u32>, start_time: Option<u64>) -> Self {
+        let key = match (pid, start_time) {
+            (Some(pid), Some(start_time)) => CallerKey::Process { pid, start_time },
+            _ => CallerKey::Connection(connection),
+        };
+        Self { key, connection, uid, gid, pid }
+    }
+}
+
+impl fmt::Display for Caller {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.pid {
+            Some(pid) => write!(formatter, "process {pid} of user {}", self.uid),
+            None => write!(formatter, "connection {} of user {}", self.connection, self.uid),
+        }
+    }
+}
+
+/// The start time in the text of a `/proc/PID/stat`, its field 22.
+pub fn start_time(stat: &str) -> Option<u64> {
+    // Field 2 is the program's name in parentheses, which may itself hold spaces and parentheses.
+    let (_, from_third) = stat.rsplit_once(") ")?;
+    from_third.split(' ').nth(22 - 3)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_start_time_is_found_behind_any_program_name() {
+        let rest = "S 1 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 987654 1000 10";
+        for name in ["cardbroker", "a b", "a) S 1 (b", ""] {
+            assert_eq!(start_time(&format!("42 ({name}) {rest}")), Some(987_654), "{name}");
+        }
+        assert_eq!(start_time("42 (x) S 1"), None);
+        assert_eq!(start_time(""), None);
+    }
+
+    #[test]
+    fn connections_of_one_process_are_one_caller() {
+        let key = |connection, pid, start| Caller::local(connection, 0, 0, pid, start).key;
+        assert_eq!(key(1, Some(42), Some(7)), key(2, Some(42), Some(7)));
+        assert_ne!(key(1, Some(42), Some(7)), key(2, Some(42), Some(8)));
+        assert_ne!(key(1, Some(42), None), key(2, Some(42), None));
+        assert_ne!(key(1, None, None), key(2, None, None));
+    }
+}

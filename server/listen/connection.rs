@@ -1,0 +1,110 @@
+//! One client's connection: it closes itself if no request comes in time, and tells who is at the other end.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::Sleep,
+};
+use tonic::transport::server::Connected;
+
+use super::{incoming::Place, os};
+use crate::caller::Caller;
+
+/// The other end of a connection. In the extensions of every request; clones belong to the same connection.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    /// Who it is.
+    pub caller: Caller,
+    request_seen: Arc<AtomicBool>,
+}
+
+impl Peer {
+    /// Tells the connection that a request has come: from now on it may idle. Cheap enough for every request.
+    pub fn request_seen(&self) {
+        self.request_seen.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The byte stream of one client. Occupies a place among the connections until it is dropped.
+#[derive(Debug)]
+pub struct Connection {
+    stream: os::Stream,
+    peer: Peer,
+    /// When it is closed; `None` once a request was seen.
+    deadline: Option<Pin<Box<Sleep>>>,
+    _place: Place,
+}
+
+impl Connection {
+    pub(super) fn new(stream: os::Stream, caller: Caller, first_request_timeout: Duration, place: Place) -> Self {
+        Self {
+            stream,
+            peer: Peer { caller, request_seen: Arc::default() },
+            deadline: Some(Box::pin(tokio::time::sleep(first_request_timeout))),
+            _place: place,
+        }
+    }
+
+    fn poll_deadline(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        let Some(deadline) = &mut self.deadline else { return Ok(()) };
+        if self.peer.request_seen.load(Ordering::Relaxed) {
+            self.deadline = None;
+        } else if deadline.as_mut().poll(context).is_ready() {
+            tracing::debug!(caller = %self.peer.caller, "closed: no request came in time");
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        Ok(())
+    }
+}
+
+impl Connected for Connection {
+    type ConnectInfo = Peer;
+
+    fn connect_info(&self) -> Peer {
+        self.peer.clone()
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        this.poll_deadline(context)?;
+        Pin::new(&mut this.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write_vectored(context, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(context)
+    }
+}

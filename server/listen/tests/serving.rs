@@ -1,0 +1,125 @@
+//! How clients are accepted, counted and watched.
+
+use std::{
+    future::Future,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::UnixStream,
+};
+use tokio_stream::StreamExt;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, transport::Endpoint};
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+
+use super::place;
+use crate::{
+    caller::{Caller, CallerKey},
+    config::ListenConfig,
+    listen::{BindError, BoundSocket, Incoming, Peer, SocketGuard, http2_server},
+};
+
+/// A client's first bytes without a request: HTTP/2's preface and an empty SETTINGS frame.
+const HANDSHAKE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+async fn soon<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(10), future).await.expect("takes too long")
+}
+
+fn start(config: &ListenConfig, shutdown: &CancellationToken) -> (Incoming, SocketGuard) {
+    BoundSocket::bind(config).unwrap().incoming(config, shutdown.clone()).unwrap()
+}
+
+#[tokio::test]
+async fn connections_of_this_process_are_one_caller() {
+    let (_folder, config) = place();
+    let (mut incoming, _guard) = start(&config, &CancellationToken::new());
+    let mut callers = Vec::new();
+    for _ in 0..2 {
+        let _client = UnixStream::connect(&config.socket).await.unwrap();
+        let Ok(connection) = soon(incoming.next()).await.unwrap();
+        callers.push(tonic::transport::server::Connected::connect_info(&connection).caller);
+    }
+    let [first, second] = callers[..] else { panic!() };
+    assert_eq!((first.pid, first.uid), (Some(std::process::id()), rustix::process::getuid().as_raw()));
+    assert_eq!((first.connection, second.connection), (1, 2));
+    assert_eq!(first.key, second.key);
+    assert!(cfg!(not(target_os = "linux")) || matches!(first.key, CallerKey::Process { .. }));
+}
+
+#[tokio::test]
+async fn a_client_beyond_the_cap_waits_for_a_free_place() {
+    let (_folder, mut config) = place();
+    config.max_connections = 2;
+    let (mut incoming, _guard) = start(&config, &CancellationToken::new());
+    let count = incoming.count();
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        clients.push(UnixStream::connect(&config.socket).await.unwrap());
+    }
+    let first = soon(incoming.next()).await;
+    let _second = soon(incoming.next()).await;
+    assert_eq!(count.open(), 2);
+    tokio::time::timeout(Duration::from_millis(100), incoming.next()).await.unwrap_err();
+    drop(first);
+    let _third = soon(incoming.next()).await;
+    assert_eq!(count.open(), 2);
+}
+
+#[tokio::test]
+async fn the_shutdown_closes_the_listener_and_keeps_the_lock() {
+    let (_folder, config) = place();
+    let shutdown = CancellationToken::new();
+    let (mut incoming, guard) = start(&config, &shutdown);
+    shutdown.cancel();
+    assert!(soon(incoming.next()).await.is_none());
+    UnixStream::connect(&config.socket).await.unwrap_err();
+    assert!(matches!(BoundSocket::bind(&config).unwrap_err(), BindError::AlreadyRunning { .. }));
+    drop(guard);
+    BoundSocket::bind(&config).unwrap();
+}
+
+#[tokio::test]
+async fn only_a_connection_without_a_request_is_closed_after_the_deadline() {
+    let (_folder, mut config) = place();
+    config.first_request_timeout = Duration::from_millis(300);
+    let (incoming, _guard) = start(&config, &CancellationToken::new());
+    let count = incoming.count();
+    let callers: Arc<Mutex<Vec<Caller>>> = Arc::default();
+    let seen = callers.clone();
+    let (_reporter, health) = tonic_health::server::health_reporter();
+    let service = tonic::service::interceptor::InterceptedService::new(health, move |request: Request<()>| {
+        let peer = request.extensions().get::<Peer>().unwrap();
+        peer.request_seen();
+        seen.lock().unwrap().push(peer.caller);
+        Ok(request)
+    });
+    let server = tokio::spawn(http2_server(&config).add_service(service).serve_with_incoming(incoming));
+
+    let endpoint = Endpoint::from_shared(format!("unix://{}", config.socket.display())).unwrap();
+    let mut used = HealthClient::new(soon(endpoint.connect()).await.unwrap());
+    soon(used.check(HealthCheckRequest::default())).await.unwrap();
+    let mut silent = UnixStream::connect(&config.socket).await.unwrap();
+    let mut greeting = UnixStream::connect(&config.socket).await.unwrap();
+    greeting.write_all(HANDSHAKE).await.unwrap();
+    for half_open in [&mut silent, &mut greeting] {
+        let mut answer = Vec::new();
+        // Closed, with or without a farewell.
+        let _ = soon(half_open.read_to_end(&mut answer)).await;
+    }
+    // They came after the used one, so its deadline is over, too.
+    soon(used.check(HealthCheckRequest::default())).await.unwrap();
+    let callers = callers.lock().unwrap().clone();
+    assert_eq!(callers.len(), 2);
+    assert_eq!(callers[0].connection, callers[1].connection);
+    soon(async {
+        while count.open() != 1 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    server.abort();
+}

@@ -1,0 +1,228 @@
+//! The Unix socket: the folder it lies in, the lock that keeps a second broker off, and who connects.
+
+use std::{
+    fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions},
+    io,
+    os::{
+        fd::OwnedFd,
+        unix::{
+            fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown},
+            net::{SocketAddr, UnixListener},
+        },
+    },
+    path::{Path, PathBuf},
+};
+
+use cardbroker_proto::socket::default_socket;
+use rustix::{
+    fs::{FlockOperation, OFlags, flock},
+    io::Errno,
+    process::geteuid,
+};
+use socket2::{Domain, SockAddr, Socket, Type};
+use tokio_util::sync::CancellationToken;
+
+use super::{BindError, Incoming};
+use crate::{caller, caller::Caller, config::ListenConfig};
+
+/// Clients that may wait to be accepted; the kernel has a limit of its own.
+const BACKLOG: i32 = 1_024;
+
+/// The byte stream of an accepted client.
+pub(super) type Stream = tokio::net::UnixStream;
+
+/// A socket that clients can connect to; nobody answers yet.
+#[derive(Debug)]
+pub struct BoundSocket {
+    listener: UnixListener,
+    guard: SocketGuard,
+}
+
+/// Ours alone is the socket while this lives. Dropping it removes the socket, then lets the lock go; the lock's file stays,
+/// for removing it would let two brokers lock two files of the same name.
+#[derive(Debug)]
+pub struct SocketGuard {
+    socket: PathBuf,
+    /// Device and inode of the socket: what someone else has put in its place is left alone.
+    identity: (u64, u64),
+    _lock: File,
+}
+
+impl BoundSocket {
+    /// Takes the socket of `config`, with its mode and group in force before the first client can connect. A dead socket of
+    /// an earlier run is replaced.
+    ///
+    /// A missing folder is created (the last component only), 0700, or 0750 and given to `socket_group`; the default folder
+    /// is brought to that state if it exists. Any other folder is never changed: it must be ours and not writable by others.
+    ///
+    /// # Errors
+    /// [`BindError`]; nothing was changed then, except that folder and lock file may have come into being.
+    pub fn bind(config: &ListenConfig) -> Result<Self, BindError> {
+        let socket = &config.socket;
+        let unfit = |problem: &str| BindError::Unfit { socket: socket.clone(), problem: problem.into() };
+        SocketAddr::from_pathname(socket).map_err(|_| unfit("the path is too long for a socket: use a shorter one"))?;
+        let folder = socket.parent().ok_or_else(|| unfit("it has no folder"))?;
+        prepare_folder(config, folder)?;
+        let lock = lock(socket)?;
+        remove_dead(socket)?;
+        let (listener, identity) = listen(config).map_err(io_error(socket, "open the socket"))?;
+        let guard = SocketGuard { socket: socket.clone(), identity, _lock: lock };
+        Ok(Self { listener, guard })
+    }
+
+    /// Starts to accept clients, until `shutdown`: then the listener closes at once. The guard is to be kept until the
+    /// readers are free, so that no other broker starts before. Call it inside a runtime.
+    ///
+    /// # Errors
+    /// When the runtime cannot take the listener.
+    pub fn incoming(self, config: &ListenConfig, shutdown: CancellationToken) -> io::Result<(Incoming, SocketGuard)> {
+        let listener = Listener(tokio::net::UnixListener::from_std(self.listener)?);
+        Ok((Incoming::start(listener, config, shutdown), self.guard))
+    }
+}
+
+impl Drop for SocketGuard {
+    fn drop(&mut self) {
+        if fs::symlink_metadata(&self.socket).is_ok_and(|found| identity(&found) == self.identity)
+            && let Err(error) = fs::remove_file(&self.socket)
+        {
+            tracing::warn!(%error, socket = %self.socket.display(), "cannot remove the socket");
+        }
+    }
+}
+
+fn prepare_folder(config: &ListenConfig, folder: &Path) -> Result<(), BindError> {
+    let socket = &config.socket;
+    let created = match DirBuilder::new().mode(0o700).create(folder) {
+        Ok(()) => true,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
+        Err(error) => return Err(io_error(socket, "create its folder")(error)),
+    };
+    // A symbolic link is not followed: who owns it could lead the clients elsewhere later.
+    let found = fs::symlink_metadata(folder).map_err(io_error(socket, "look at its folder"))?;
+    let gid = config.socket_group.as_ref().map(|group| group.gid);
+    let managed = created || default_socket().parent() == Some(folder);
+    if let Some(problem) = folder_problem(&found, gid.filter(|_| !managed)) {
+        let problem = format!("the folder {} {problem}", folder.display());
+        return Err(BindError::Unfit { socket: socket.clone(), problem });
+    }
+    if managed {
+        let mode = if gid.is_some() { 0o750 } else { 0o700 };
+        give(folder, gid, mode).map_err(io_error(socket, "give its folder to the group"))?;
+    }
+    Ok(())
+}
+
+/// What is wrong with a folder that is to hold our socket; `group` must be able to enter it.
+fn folder_problem(folder: &Metadata, group: Option<u32>) -> Option<&'static str> {
+    let (mode, enters) = (folder.mode(), |gid| folder.gid() == gid && folder.mode() & 0o010 != 0);
+    if !folder.is_dir() {
+        Some("is not a folder (a symbolic link does not count): name the folder itself")
+    } else if folder.uid() != geteuid().as_raw() {
+        Some("belongs to another user: use a folder of your own")
+    } else if mode & 0o022 != 0 {
+        Some("can be written by others, who could put their own socket there: chmod go-w it")
+    } else if group.is_some_and(|gid| !enters(gid) && mode & 0o001 == 0) {
+        Some("cannot be entered by the socket's group: chgrp it and chmod g+x it")
+    } else {
+        None
+    }
+}
+
+fn lock(socket: &Path) -> Result<File, BindError> {
+    let mut path = socket.as_os_str().to_owned();
+    path.push(".lock");
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(OFlags::NOFOLLOW.bits() as i32)
+        .open(&path)
+        .map_err(io_error(socket, "open its lock file"))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(Errno::WOULDBLOCK) => Err(BindError::AlreadyRunning { socket: socket.into() }),
+        Err(error) => Err(io_error(socket, "lock its lock file")(error.into())),
+    }
+}
+
+/// Removes the socket of a broker that is gone. The caller holds the lock.
+fn remove_dead(socket: &Path) -> Result<(), BindError> {
+    match fs::symlink_metadata(socket) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(io_error(socket, "look at the path")(error)),
+        Ok(found) if !found.file_type().is_socket() => {
+            let problem = "something else than a socket is there: move it away or use another path".into();
+            return Err(BindError::Unfit { socket: socket.into(), problem });
+        }
+        Ok(_) => {}
+    }
+    // Whoever cleans up below /tmp may have removed the lock file of a broker that lives.
+    if answers(socket).map_err(io_error(socket, "try the socket that is there"))? {
+        return Err(BindError::AlreadyRunning { socket: socket.into() });
+    }
+    fs::remove_file(socket).map_err(io_error(socket, "remove the dead socket that is there"))
+}
+
+fn answers(path: &Path) -> io::Result<bool> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    match socket.connect(&SockAddr::unix(path)?) {
+        Ok(()) => Ok(true),
+        // Its backlog is full.
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn listen(config: &ListenConfig) -> io::Result<(UnixListener, (u64, u64))> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&SockAddr::unix(&config.socket)?)?;
+    // Nobody can connect before `listen`, whatever the umask.
+    let prepared = give(&config.socket, config.socket_group.as_ref().map(|group| group.gid), config.socket_mode)
+        .and_then(|()| socket.listen(BACKLOG))
+        .and_then(|()| fs::symlink_metadata(&config.socket));
+    match prepared {
+        Ok(found) => Ok((OwnedFd::from(socket).into(), identity(&found))),
+        Err(error) => fs::remove_file(&config.socket).and(Err(error)),
+    }
+}
+
+fn give(path: &Path, gid: Option<u32>, mode: u32) -> io::Result<()> {
+    if gid.is_some() {
+        chown(path, None, gid)?;
+    }
+    fs::set_permissions(path, Permissions::from_mode(mode))
+}
+
+fn identity(found: &Metadata) -> (u64, u64) {
+    (found.dev(), found.ino())
+}
+
+fn io_error(socket: &Path, action: &'static str) -> impl FnOnce(io::Error) -> BindError {
+    move |source| BindError::Io { socket: socket.into(), action, source }
+}
+
+/// The socket while clients are accepted.
+#[derive(Debug)]
+pub(super) struct Listener(tokio::net::UnixListener);
+
+impl Listener {
+    /// The next client, with the process behind it.
+    pub(super) async fn accept(&self, connection: u64) -> io::Result<(Stream, Caller)> {
+        let (stream, _) = self.0.accept().await?;
+        let peer = stream.peer_cred()?;
+        let pid = peer.pid().and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid != 0);
+        let start_time = pid.and_then(start_time);
+        Ok((stream, Caller::local(connection, peer.uid(), peer.gid(), pid, start_time)))
+    }
+}
+
+/// Where there is no `/proc`, or none that we may read, `None`.
+fn start_time(pid: u32) -> Option<u64> {
+    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    caller::start_time(&String::from_utf8_lossy(&stat))
+}
