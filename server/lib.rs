@@ -1,9 +1,16 @@
-//! The daemon that owns a machine's smart-card readers.
+//! The daemon that owns a machine's smart-card readers and serves them over gRPC.
+
 pub mod apdu;
 pub mod backend;
+pub mod broker;
 pub mod caller;
 pub mod config;
 pub mod error;
 pub mod flags;
+pub mod grpc;
 pub mod listen;
+pub mod reader;
+pub mod registry;
+pub mod server;
+pub mod signals;
 pub mod telemetry;

@@ -1,0 +1,83 @@
+//! The class byte of a command (ISO 7816-4 §5.4.1).
+
+/// CLA: which industry defines the command, and its logical channel, chaining and secure messaging where that can be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Class(pub u8);
+
+impl Class {
+    /// Whether the class is one of the first interindustry values `00`–`1F`.
+    fn is_first_interindustry(self) -> bool {
+        self.0 & 0xE0 == 0x00
+    }
+
+    /// Whether the class is one of the further interindustry values `40`–`7F`.
+    fn is_further_interindustry(self) -> bool {
+        self.0 & 0xC0 == 0x40
+    }
+
+    /// Whether the command is protected by secure messaging. Only interindustry classes say so in a common way.
+    pub fn has_secure_messaging(self) -> bool {
+        if self.is_first_interindustry() {
+            self.0 & 0x0C != 0
+        } else {
+            self.is_further_interindustry() && self.0 & 0x20 != 0
+        }
+    }
+
+    /// Whether the command is a link of a chain that is not the last one. Proprietary classes of card operating systems
+    /// (`9x`, GlobalPlatform `8x`) use the same bit, so it counts there too, where the answer only makes the broker more careful.
+    pub fn is_chaining(self) -> bool {
+        self.0 != 0xFF && self.0 & 0x10 != 0
+    }
+
+    /// The class of a GET RESPONSE that fetches this command's answer: the same logical channel, without secure messaging and
+    /// chaining. Proprietary classes stay as they are.
+    pub fn for_get_response(self) -> Self {
+        if self.is_first_interindustry() {
+            Self(self.0 & 0x03)
+        } else if self.is_further_interindustry() {
+            Self(0x40 | (self.0 & 0x0F))
+        } else {
+            self
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn get_response_keeps_the_channel_and_drops_the_rest() {
+        for (class, expected) in
+            [(0x00, 0x00), (0x1F, 0x03), (0x0C, 0x00), (0x12, 0x02), (0x40, 0x40), (0x7F, 0x4F), (0x65, 0x45)]
+        {
+            assert_eq!(Class(class).for_get_response(), Class(expected), "{class:02X}");
+        }
+        for unchanged in [0x80, 0x84, 0x90, 0xA0, 0xFF] {
+            assert_eq!(Class(unchanged).for_get_response(), Class(unchanged));
+        }
+    }
+
+    #[test]
+    fn secure_messaging_is_read_where_the_standard_defines_it() {
+        for (class, expected) in [
+            (0x00, false),
+            (0x04, true),
+            (0x08, true),
+            (0x0C, true),
+            (0x40, false),
+            (0x4F, false),
+            (0x60, true),
+            (0xFF, false),
+        ] {
+            assert_eq!(Class(class).has_secure_messaging(), expected, "{class:02X}");
+        }
+    }
+
+    #[test]
+    fn a_reader_command_is_no_link_of_a_chain() {
+        assert!(Class(0x10).is_chaining() && Class(0x50).is_chaining() && Class(0x90).is_chaining());
+        assert!(!Class(0x00).is_chaining() && !Class(0xFF).is_chaining());
+    }
+}

@@ -1,0 +1,83 @@
+//! Status words: what the broker itself has to read in them (ISO 7816-4 §5.1.3).
+
+use std::fmt;
+
+/// SW1 and SW2.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct StatusWord(pub u16);
+
+impl StatusWord {
+    /// `61xx`: how many more response bytes can be fetched, 1–256 (`6100` offers 256 or more).
+    pub fn more_data(self) -> Option<usize> {
+        (self.0 & 0xFF00 == 0x6100).then(|| self.low_length())
+    }
+
+    /// `6Cxx`: the card ran nothing and says which Le is right, 1–256.
+    pub fn right_length(self) -> Option<usize> {
+        (self.0 & 0xFF00 == 0x6C00).then(|| self.low_length())
+    }
+
+    /// Whether a unit goes on after this status word unless its command says otherwise: `9000`, `61xx`, and the warnings `62xx` and
+    /// `63xx` except `63Cx`, for a PIN that was refused must not be followed by the commands that rely on it.
+    pub fn lets_unit_go_on(self) -> bool {
+        self.0 == 0x9000 || matches!(self.0 >> 8, 0x61..=0x63) && self.0 & 0xFFF0 != 0x63C0
+    }
+
+    fn low_length(self) -> usize {
+        match self.0 & 0xFF {
+            0 => 256,
+            length => usize::from(length),
+        }
+    }
+}
+
+impl fmt::Debug for StatusWord {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:04X}", self.0)
+    }
+}
+
+/// A set of status words: those that agree with `value` in all bits of `mask`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StatusPattern {
+    /// The word to compare with.
+    pub value: u16,
+    /// The bits that count.
+    pub mask: u16,
+}
+
+impl StatusPattern {
+    /// Whether `word` is in the set.
+    pub fn matches(self, word: StatusWord) -> bool {
+        (word.0 ^ self.value) & self.mask == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_unit_goes_on_after_success_and_warnings_but_not_after_a_refused_pin() {
+        for word in [0x9000, 0x6113, 0x6282, 0x6300, 0x6381] {
+            assert!(StatusWord(word).lets_unit_go_on(), "{word:04X}");
+        }
+        for word in [0x63C0, 0x63C2, 0x63CF, 0x6400, 0x6982, 0x6A82, 0x6C10, 0x6D00, 0x9001, 0x9F10, 0x0000] {
+            assert!(!StatusWord(word).lets_unit_go_on(), "{word:04X}");
+        }
+    }
+
+    #[test]
+    fn lengths_are_read_from_61xx_and_6cxx_alone() {
+        assert_eq!(StatusWord(0x6113).more_data(), Some(19));
+        assert_eq!(StatusWord(0x6100).more_data(), Some(256));
+        assert_eq!(StatusWord(0x6C10).right_length(), Some(16));
+        assert_eq!(StatusWord(0x9000).more_data().or(StatusWord(0x9000).right_length()), None);
+    }
+
+    #[test]
+    fn a_pattern_compares_the_bits_of_its_mask() {
+        let pattern = StatusPattern { value: 0x63C0, mask: 0xFFF0 };
+        assert!(pattern.matches(StatusWord(0x63C3)) && !pattern.matches(StatusWord(0x6300)));
+    }
+}

@@ -1,0 +1,102 @@
+//! The broker's inner interface, which knows nothing of gRPC: readers to see, units to run.
+
+use std::{io, sync::Arc, time::Instant};
+
+use tokio::{sync::watch, task::JoinHandle, time::sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    backend::Backend,
+    caller::Caller,
+    config::Config,
+    error::{Failure, Reason},
+    reader::{
+        queue::Limits,
+        ticket::{UnitOutcome, UnitRequest},
+    },
+    registry::{self, RegistrySettings, View},
+};
+
+/// What front doors ask. Cheap to clone.
+#[derive(Clone)]
+pub struct Broker {
+    epoch: Arc<str>,
+    view: watch::Receiver<Arc<View>>,
+}
+
+/// The broker's tasks. Dropping it leaves them alone; [`BrokerTasks::stop`] ends them.
+pub struct BrokerTasks {
+    shutdown: CancellationToken,
+    registry: JoinHandle<()>,
+}
+
+impl Broker {
+    /// Starts the broker on `backend` and waits for the first look at its readers. `epoch` must be unique to this run.
+    ///
+    /// # Errors
+    /// If the system has no thread to give.
+    pub async fn start(backend: Arc<dyn Backend>, config: Config, epoch: String) -> io::Result<(Self, BrokerTasks)> {
+        let shutdown = CancellationToken::new();
+        let limits = Limits {
+            per_caller: config.limits.max_waiting_per_caller,
+            per_reader: config.limits.max_waiting_per_reader,
+        };
+        let settings =
+            RegistrySettings { limits, epoch: epoch.clone(), reader: Box::new(move |name| config.reader(name)) };
+        let (view, registry) = registry::start(backend, settings, shutdown.clone()).await?;
+        Ok((Self { epoch: epoch.into(), view }, BrokerTasks { shutdown, registry }))
+    }
+
+    /// Names this run of the broker.
+    pub fn epoch(&self) -> &str {
+        &self.epoch
+    }
+
+    /// The readers as they are now.
+    pub fn readers(&self) -> Arc<View> {
+        self.view.borrow().clone()
+    }
+
+    /// The readers, now and at every change.
+    pub fn watch(&self) -> watch::Receiver<Arc<View>> {
+        self.view.clone()
+    }
+
+    /// Runs a unit on the reader called `reader` when the turn of `caller` comes. At `give_up` the answer is what there is then.
+    /// Dropping the future gives up a unit that has not begun.
+    ///
+    /// # Errors
+    /// A [`Failure`] if no command was answered.
+    pub async fn transmit(
+        &self,
+        caller: &Caller,
+        reader: &str,
+        request: UnitRequest,
+        give_up: Option<Instant>,
+    ) -> Result<UnitOutcome, Failure> {
+        let handle = self.view.borrow().get(reader).map(|reader| reader.handle.clone());
+        let Some(handle) = handle else {
+            let message = "there is no reader of this name: list the readers to see which there are";
+            return Err(Failure::not_sent(Reason::ReaderNotFound, message));
+        };
+        let mut submission = handle.submit(caller.key, request, Instant::now())?;
+        if let Some(give_up) = give_up {
+            tokio::select! {
+                biased;
+                outcome = submission.outcome() => return outcome,
+                () = sleep_until(give_up.into()) => submission.give_up(Instant::now()),
+            }
+        }
+        submission.outcome().await
+    }
+}
+
+impl BrokerTasks {
+    /// Refuses those who wait, lets units that have begun run to their end, lets all cards go, and returns when that is done. The caller
+    /// bounds the wait.
+    pub async fn stop(self) {
+        self.shutdown.cancel();
+        // It fails only if the task has panicked, and then it is over too.
+        let _ = self.registry.await;
+    }
+}

@@ -1,0 +1,53 @@
+//! `ListReaders`, and how a reader is written in the contract.
+
+use cardbroker_proto::v1::{CardProtocol, ListReadersResponse, Reader, ReaderState};
+
+use crate::{
+    backend::Protocol,
+    reader::status::State,
+    registry::{ReaderView, View},
+};
+
+/// All readers of a view.
+pub(super) fn response(view: &View) -> ListReadersResponse {
+    ListReadersResponse { readers: readers(view) }
+}
+
+/// The readers of a view, ordered by name.
+pub(super) fn readers(view: &View) -> Vec<Reader> {
+    view.values().map(|reader| wire_reader(reader)).collect()
+}
+
+/// One reader.
+pub(super) fn wire_reader(reader: &ReaderView) -> Reader {
+    let status = &reader.status;
+    Reader {
+        name: reader.name.clone(),
+        display_name: reader.display_name.clone(),
+        state: wire_state(status.state).into(),
+        atr: status.atr.clone(),
+        active_protocol: status.protocol.map_or(CardProtocol::Unspecified, wire_protocol).into(),
+        insertion_id: status.insertion_id.clone(),
+        insertion_count: status.insertion_count,
+    }
+}
+
+fn wire_state(state: State) -> ReaderState {
+    match state {
+        State::Empty => ReaderState::Empty,
+        State::Settling => ReaderState::Settling,
+        State::Ready => ReaderState::Ready,
+        State::Mute => ReaderState::Mute,
+        State::HeldElsewhere => ReaderState::HeldElsewhere,
+        State::Unresponsive => ReaderState::Unresponsive,
+        State::Unavailable => ReaderState::Unavailable,
+    }
+}
+
+fn wire_protocol(protocol: Protocol) -> CardProtocol {
+    match protocol {
+        Protocol::T0 => CardProtocol::T0,
+        Protocol::T1 => CardProtocol::T1,
+        Protocol::Raw => CardProtocol::Raw,
+    }
+}

@@ -1,0 +1,193 @@
+//! `Transmit`: the request checked and turned into a unit, the outcome turned into the response.
+
+use std::time::Duration;
+
+use cardbroker_proto::{
+    MAX_COMMANDS,
+    v1::{self, CardStart, TransmitRequest, TransmitResponse},
+};
+
+use super::status::{wire_delivery, wire_reason};
+use crate::{
+    apdu::{CommandApdu, StatusPattern},
+    error::{Failure, Reason},
+    reader::{
+        ticket::{UnitOutcome, UnitRequest},
+        unit::{CommandResult, StatusWordSource, UnitCommand},
+    },
+};
+
+const DEFAULT_WAIT: Duration = Duration::from_secs(30);
+const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
+const MAX_PATTERNS: usize = 16;
+const MAX_IDENTIFIER_BYTES: usize = 128;
+
+/// The unit that a request asks for. The APDU bytes move into their protected type.
+///
+/// # Errors
+/// [`Reason::InvalidRequest`] naming the field; [`Reason::NotImplemented`] for `request_id`.
+pub(super) fn unit_request(request: TransmitRequest) -> Result<UnitRequest, Failure> {
+    let reset_first = match CardStart::try_from(request.start) {
+        Ok(CardStart::Unspecified | CardStart::AsIs) => false,
+        Ok(CardStart::Reset) => true,
+        Err(_) => return Err(Failure::invalid("start", format!("{} is no CardStart", request.start))),
+    };
+    match request.commands.len() {
+        0 => return Err(Failure::invalid("commands", "empty: give at least one command")),
+        count if count > MAX_COMMANDS => {
+            return Err(Failure::invalid(
+                "commands",
+                format!("{count} commands: at most {MAX_COMMANDS} fit into one unit"),
+            ));
+        }
+        _ => {}
+    }
+    if !request.request_id.is_empty() {
+        let message = "this version of the broker does not keep outcomes yet: leave request_id empty";
+        return Err(Failure { field: Some("request_id".into()), ..Failure::not_sent(Reason::NotImplemented, message) });
+    }
+    Ok(UnitRequest {
+        raw: request.raw,
+        reset_first,
+        if_insertion_id: condition("if_insertion_id", request.if_insertion_id)?,
+        if_state_tag: condition("if_state_tag", request.if_state_tag)?,
+        wait_timeout: wait_timeout(request.wait_timeout)?,
+        wait_for_card: request.wait_for_card,
+        commands: request
+            .commands
+            .into_iter()
+            .enumerate()
+            .map(|(index, command)| unit_command(index, command))
+            .collect::<Result<_, _>>()?,
+    })
+}
+
+fn unit_command(index: usize, command: v1::Command) -> Result<UnitCommand, Failure> {
+    let field = |name: &str| format!("commands[{index}].{name}");
+    let apdu = CommandApdu::parse(command.apdu).map_err(|error| Failure::invalid(field("apdu"), error.to_string()))?;
+    if command.continue_on.len() > MAX_PATTERNS {
+        return Err(Failure::invalid(field("continue_on"), format!("more than {MAX_PATTERNS} patterns")));
+    }
+    let continue_on = command.continue_on.into_iter().map(|pattern| {
+        let half = |number: u32| {
+            u16::try_from(number)
+                .map_err(|_| Failure::invalid(field("continue_on"), format!("{number:#X} has more than 16 bits")))
+        };
+        Ok(StatusPattern { value: half(pattern.value)?, mask: half(pattern.mask.unwrap_or(0xFFFF))? })
+    });
+    let continue_instruction = match u8::try_from(command.continue_instruction) {
+        Ok(0) => None,
+        Ok(instruction) => Some(instruction),
+        Err(_) => return Err(Failure::invalid(field("continue_instruction"), "an instruction is one byte: 0–255")),
+    };
+    Ok(UnitCommand { apdu, continue_on: continue_on.collect::<Result<_, _>>()?, continue_instruction })
+}
+
+fn condition(field: &str, value: String) -> Result<Option<String>, Failure> {
+    if value.len() > MAX_IDENTIFIER_BYTES {
+        return Err(Failure::invalid(field, "longer than 128 bytes: hand back the one that you were given"));
+    }
+    Ok(Some(value).filter(|value| !value.is_empty()))
+}
+
+fn wait_timeout(given: Option<prost_types::Duration>) -> Result<Duration, Failure> {
+    let Some(given) = given else { return Ok(DEFAULT_WAIT) };
+    Duration::try_from(given)
+        .ok()
+        .filter(|wait| *wait <= LONGEST_WAIT)
+        .ok_or_else(|| Failure::invalid("wait_timeout", "out of range: 0 s – 24 h"))
+}
+
+/// The response to a unit of which at least one command was answered.
+pub(super) fn response(outcome: UnitOutcome) -> TransmitResponse {
+    TransmitResponse {
+        results: outcome.results.into_iter().map(result).collect(),
+        stopped: outcome.stopped.map(|stop| v1::UnitStop {
+            index: u32::try_from(stop.index).unwrap_or(u32::MAX),
+            reason: wire_reason(stop.failure.reason).into(),
+            delivery: wire_delivery(stop.failure.delivery).into(),
+            message: stop.failure.message.into_owned(),
+        }),
+        insertion_id: outcome.insertion_id,
+        state_tag: outcome.state_tag,
+        queue_duration: outcome.queue_duration.try_into().ok(),
+        card_duration: outcome.card_duration.try_into().ok(),
+        reset_before_unit: outcome.reset_before_unit,
+        replayed: false,
+    }
+}
+
+fn result(result: CommandResult) -> v1::CommandResult {
+    let source = match result.source {
+        StatusWordSource::Command => v1::StatusWordSource::Command,
+        StatusWordSource::CorrectedCommand => v1::StatusWordSource::CorrectedCommand,
+        StatusWordSource::GetResponse => v1::StatusWordSource::GetResponse,
+    };
+    v1::CommandResult {
+        data: result.data.into_unprotected(),
+        status_word: result.status_word.0.into(),
+        status_word_source: source.into(),
+        get_response_count: result.get_response_count,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(apdus: &[&[u8]]) -> TransmitRequest {
+        let commands = apdus.iter().map(|apdu| v1::Command { apdu: apdu.to_vec(), ..v1::Command::default() });
+        TransmitRequest { reader: "readers/x".into(), commands: commands.collect(), ..TransmitRequest::default() }
+    }
+
+    fn field_at_fault(request: TransmitRequest) -> String {
+        let failure = unit_request(request).unwrap_err();
+        assert_eq!(failure.reason, Reason::InvalidRequest);
+        failure.field.unwrap()
+    }
+
+    const SELECT: &[u8] = &[0x00, 0xA4, 0x00, 0x00];
+
+    #[test]
+    fn defaults_are_those_of_the_contract() {
+        let unit = unit_request(request(&[SELECT])).unwrap();
+        assert_eq!(
+            (unit.wait_timeout, unit.wait_for_card, unit.raw, unit.reset_first),
+            (DEFAULT_WAIT, false, false, false)
+        );
+        assert_eq!((unit.if_insertion_id, unit.if_state_tag), (None, None));
+    }
+
+    #[test]
+    fn every_broken_rule_names_its_field() {
+        assert_eq!(field_at_fault(request(&[])), "commands");
+        assert_eq!(field_at_fault(request(&vec![SELECT; 65])), "commands");
+        assert_eq!(field_at_fault(request(&[SELECT, &[0x00]])), "commands[1].apdu");
+        assert_eq!(field_at_fault(TransmitRequest { start: 9, ..request(&[SELECT]) }), "start");
+        assert_eq!(
+            field_at_fault(TransmitRequest { if_state_tag: "x".repeat(129), ..request(&[SELECT]) }),
+            "if_state_tag"
+        );
+        for (seconds, nanos) in [(-1, 0), (0, -1), (24 * 3600 + 1, 0)] {
+            let wait_timeout = Some(prost_types::Duration { seconds, nanos });
+            assert_eq!(field_at_fault(TransmitRequest { wait_timeout, ..request(&[SELECT]) }), "wait_timeout");
+        }
+        let mut wide = request(&[SELECT]);
+        wide.commands[0].continue_on = vec![v1::StatusWordPattern { value: 0x1_0000, mask: None }];
+        assert_eq!(field_at_fault(wide), "commands[0].continue_on");
+        let mut wide = request(&[SELECT]);
+        wide.commands[0].continue_instruction = 256;
+        assert_eq!(field_at_fault(wide), "commands[0].continue_instruction");
+    }
+
+    #[test]
+    fn sixty_four_commands_fit() {
+        assert_eq!(unit_request(request(&vec![SELECT; 64])).unwrap().commands.len(), 64);
+    }
+
+    #[test]
+    fn a_request_id_is_not_accepted_in_vain() {
+        let failure = unit_request(TransmitRequest { request_id: vec![7; 16], ..request(&[SELECT]) }).unwrap_err();
+        assert_eq!(failure.reason, Reason::NotImplemented);
+    }
+}

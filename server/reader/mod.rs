@@ -1,0 +1,30 @@
+//! One reader: an actor (`actor`) that owns its queue, its state and what watchers see of it, and a thread (`card_thread`) that owns its slot.
+//!
+//! ```text
+//! submit ─▶ actor ── grant ─▶ card thread ── APDU ─▶ card
+//!             │  ◀── report ───┘    │
+//!             │                     └── results, outcome ─▶ ticket ─▶ caller
+//!             └── status ─▶ watchers
+//! ```
+//!
+//! What each part may rely on:
+//!
+//! * One unit is with the card thread at a time, and it may send only while its lease is valid (`lease`, `gate`).
+//! * A ticket ends exactly once (`ticket`). It ends without having been sent unless its turn has come.
+//! * Decisions are pure: the order of turns in `queue`, the reader's state in `life`, the next APDU in `unit`.
+//! * A reader has one card thread for as long as the broker runs, also while it is unplugged: a second one would find the first one's
+//!   handle in its way.
+
+mod actor;
+mod card_thread;
+mod gate;
+mod handle;
+mod lease;
+mod life;
+pub mod queue;
+pub mod status;
+pub mod ticket;
+pub mod unit;
+
+pub use actor::{Event, Publish, ReaderSetup, spawn};
+pub use handle::{ReaderHandle, Requests, Submission};

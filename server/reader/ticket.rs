@@ -1,0 +1,284 @@
+//! A ticket: one caller's unit on its way from waiting to its outcome. Caller, actor and card thread share it, and whoever ends
+//! it first decides the outcome; the results so far are kept here, so that none is lost when a call hangs or a deadline comes.
+
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tokio::sync::oneshot;
+
+use super::unit::{CommandResult, UnitCommand};
+use crate::error::Failure;
+
+/// What a caller asks of a reader: one unit and its conditions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnitRequest {
+    /// The commands, at least one.
+    pub commands: Vec<UnitCommand>,
+    /// Send every command exactly as it is.
+    pub raw: bool,
+    /// Reset the card first.
+    pub reset_first: bool,
+    /// Only in this insertion.
+    pub if_insertion_id: Option<String>,
+    /// Only in this state.
+    pub if_state_tag: Option<String>,
+    /// How long to wait for the turn.
+    pub wait_timeout: Duration,
+    /// Wait for a usable card too.
+    pub wait_for_card: bool,
+}
+
+/// The outcome of a unit of which at least one command was answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnitOutcome {
+    /// The answers, in order.
+    pub results: Vec<CommandResult>,
+    /// Why the unit ended early, if it did.
+    pub stopped: Option<Stop>,
+    /// The insertion that the unit ran on.
+    pub insertion_id: String,
+    /// The card's state after the unit.
+    pub state_tag: String,
+    /// From arrival to turn.
+    pub queue_duration: Duration,
+    /// From turn to the last answer.
+    pub card_duration: Duration,
+    /// Whether the card was reset at the start.
+    pub reset_before_unit: bool,
+}
+
+/// The early end of a unit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stop {
+    /// The command that has no complete answer.
+    pub index: usize,
+    /// Why.
+    pub failure: Failure,
+}
+
+/// What the turn is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Turn {
+    /// The insertion in the reader.
+    pub insertion_id: String,
+    /// The card's state once the unit has begun.
+    pub state_tag: String,
+    /// When the turn came.
+    pub began: Instant,
+}
+
+/// A unit between its caller, the actor and the card thread.
+pub struct Ticket {
+    /// What was asked.
+    pub request: UnitRequest,
+    /// When it came.
+    pub arrived: Instant,
+    stage: Mutex<Stage>,
+}
+
+enum Stage {
+    Waiting(Reply),
+    Running { reply: Reply, turn: Turn, results: Vec<CommandResult>, partial: bool },
+    Ended,
+}
+
+type Reply = oneshot::Sender<Result<UnitOutcome, Failure>>;
+
+/// Where the caller hears the outcome.
+pub type Answer = oneshot::Receiver<Result<UnitOutcome, Failure>>;
+
+impl Ticket {
+    /// A ticket that waits, and where its outcome will be heard.
+    pub fn new(request: UnitRequest, arrived: Instant) -> (Self, Answer) {
+        let (reply, answer) = oneshot::channel();
+        (Self { request, arrived, stage: Mutex::new(Stage::Waiting(reply)) }, answer)
+    }
+
+    /// Until when the ticket may wait.
+    pub fn wait_deadline(&self) -> Instant {
+        self.arrived + self.request.wait_timeout
+    }
+
+    /// Its turn has come. False if it has ended: then the turn goes to the next.
+    pub fn begin(&self, turn: Turn) -> bool {
+        let mut stage = self.stage();
+        match std::mem::replace(&mut *stage, Stage::Ended) {
+            Stage::Waiting(reply) if !reply.is_closed() => {
+                *stage = Stage::Running { reply, turn, results: Vec::new(), partial: false };
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Keeps a command's answer.
+    pub fn push(&self, result: CommandResult) {
+        if let Stage::Running { results, .. } = &mut *self.stage() {
+            results.push(result);
+        }
+    }
+
+    /// Keeps what the command at which the unit ends has answered so far.
+    pub fn push_partial(&self, result: CommandResult) {
+        if let Stage::Running { results, partial, .. } = &mut *self.stage() {
+            results.push(result);
+            *partial = true;
+        }
+    }
+
+    /// Ends the ticket while it waits: the caller has gone, or `failure` keeps it from its turn. False if it no longer waits.
+    pub fn end_waiting(&self, failure: Failure) -> bool {
+        let mut stage = self.stage();
+        match std::mem::replace(&mut *stage, Stage::Ended) {
+            Stage::Waiting(reply) => {
+                // The caller may have gone; then nobody needs the answer.
+                let _ = reply.send(Err(failure));
+                true
+            }
+            other => {
+                *stage = other;
+                false
+            }
+        }
+    }
+
+    /// Ends the unit: all answered (`None`) or stopped. An error if not one command was answered, otherwise an outcome with the
+    /// answers so far. Has no effect once the ticket has ended.
+    pub fn end(&self, stop: Option<Failure>, now: Instant) {
+        let stage = std::mem::replace(&mut *self.stage(), Stage::Ended);
+        let (reply, outcome) = match (stage, stop) {
+            (Stage::Ended, _) => return,
+            (Stage::Waiting(reply), stop) => (reply, Err(stop.unwrap_or_else(never_began))),
+            (Stage::Running { reply, results, .. }, Some(failure)) if results.is_empty() => (reply, Err(failure)),
+            (Stage::Running { reply, turn, results, partial }, stop) => {
+                let index = results.len() - usize::from(partial && !results.is_empty());
+                let outcome = UnitOutcome {
+                    stopped: stop.map(|failure| Stop { index, failure }),
+                    results,
+                    insertion_id: turn.insertion_id,
+                    state_tag: turn.state_tag,
+                    queue_duration: turn.began.saturating_duration_since(self.arrived),
+                    card_duration: now.saturating_duration_since(turn.began),
+                    reset_before_unit: self.request.reset_first,
+                };
+                (reply, Ok(outcome))
+            }
+        };
+        let _ = reply.send(outcome);
+    }
+
+    /// A panic in another holder does not make the stage unusable: every change to it is a single assignment.
+    fn stage(&self) -> MutexGuard<'_, Stage> {
+        self.stage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn never_began() -> Failure {
+    Failure::not_sent(crate::error::Reason::Internal, "the unit ended before it began: report this")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        apdu::StatusWord,
+        error::{Delivery, Reason},
+        reader::unit::StatusWordSource,
+    };
+
+    fn ticket() -> (Ticket, Answer) {
+        let request = UnitRequest {
+            commands: Vec::new(),
+            raw: false,
+            reset_first: false,
+            if_insertion_id: None,
+            if_state_tag: None,
+            wait_timeout: Duration::from_secs(1),
+            wait_for_card: false,
+        };
+        Ticket::new(request, Instant::now())
+    }
+
+    fn turn() -> Turn {
+        Turn { insertion_id: "i".into(), state_tag: "t".into(), began: Instant::now() }
+    }
+
+    fn result() -> CommandResult {
+        CommandResult {
+            data: Default::default(),
+            status_word: StatusWord(0x9000),
+            source: StatusWordSource::Command,
+            get_response_count: 0,
+        }
+    }
+
+    fn lost() -> Failure {
+        Failure::unknown(Reason::CardRemoved, "gone")
+    }
+
+    #[test]
+    fn a_failure_before_the_first_answer_is_an_error() {
+        let (ticket, mut answer) = ticket();
+        assert!(ticket.begin(turn()));
+        ticket.end(Some(lost()), Instant::now());
+        assert_eq!(answer.try_recv().unwrap(), Err(lost()));
+    }
+
+    #[test]
+    fn answers_survive_a_failure_behind_them() {
+        let (ticket, mut answer) = ticket();
+        ticket.begin(turn());
+        ticket.push(result());
+        ticket.push(result());
+        ticket.end(Some(lost()), Instant::now());
+        let outcome = answer.try_recv().unwrap().unwrap();
+        assert_eq!(outcome.results.len(), 2);
+        assert_eq!(outcome.stopped, Some(Stop { index: 2, failure: lost() }));
+    }
+
+    #[test]
+    fn a_partial_answer_belongs_to_the_command_that_stopped() {
+        let (ticket, mut answer) = ticket();
+        ticket.begin(turn());
+        ticket.push(result());
+        ticket.push_partial(result());
+        ticket.end(Some(lost()), Instant::now());
+        let outcome = answer.try_recv().unwrap().unwrap();
+        assert_eq!((outcome.results.len(), outcome.stopped.unwrap().index), (2, 1));
+    }
+
+    #[test]
+    fn the_first_end_counts() {
+        let (ticket, mut answer) = ticket();
+        ticket.begin(turn());
+        ticket.end(Some(lost()), Instant::now());
+        ticket.push(result());
+        ticket.end(None, Instant::now());
+        assert_eq!(answer.try_recv().unwrap(), Err(lost()));
+    }
+
+    #[test]
+    fn a_ticket_that_ended_or_whose_caller_left_gets_no_turn() {
+        let (ended, _answer) = ticket();
+        assert!(ended.end_waiting(Failure::not_sent(Reason::QueueTimeout, "late")));
+        assert!(!ended.begin(turn()));
+
+        let (left, answer) = ticket();
+        drop(answer);
+        assert!(!left.begin(turn()));
+    }
+
+    #[test]
+    fn a_ticket_that_runs_no_longer_waits() {
+        let (ticket, mut answer) = ticket();
+        ticket.begin(turn());
+        assert!(!ticket.end_waiting(Failure::not_sent(Reason::QueueTimeout, "late")));
+        ticket.push(result());
+        ticket.end(None, Instant::now());
+        let outcome = answer.try_recv().unwrap().unwrap();
+        assert_eq!((outcome.stopped, outcome.results.len()), (None, 1));
+        assert_eq!(Delivery::NotSent.as_str(), "not_sent");
+    }
+}
