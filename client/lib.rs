@@ -1,1 +1,22 @@
-//! x
+//! The Rust client of Cardbroker: find readers, run APDUs on their cards as units, follow what happens to them.
+//!
+#![doc = include_str!("README.md")]
+
+mod bytes;
+mod connect;
+mod endpoint;
+mod error;
+pub mod hex;
+mod response;
+pub mod status_word;
+mod transmit;
+mod watch;
+
+pub use bytes::ApduBytes;
+pub use cardbroker_proto::v1::{CardProtocol, Delivery, ErrorReason, Reader, ReaderState, StatusWordSource};
+pub use connect::{Client, ConnectOptions, GROUP_METADATA, GROUP_VARIABLE};
+pub use endpoint::{Endpoint, EndpointError};
+pub use error::{Error, Failure};
+pub use response::{CommandResult, Stop, Transmitted};
+pub use transmit::{Command, MAX_APDU_BYTES, MIN_APDU_BYTES, Transmit};
+pub use watch::{Watch, WatchEvent};

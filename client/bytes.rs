@@ -1,0 +1,66 @@
+//! The one type that holds APDU bytes: wiped when dropped, printed as a length.
+
+use std::{fmt, ops::Deref};
+
+use zeroize::Zeroizing;
+
+/// The bytes of a command or a response. They may be a PIN or a key, so `Debug` shows their number only.
+///
+/// What the transport holds while a call runs is not wiped.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct ApduBytes(Zeroizing<Vec<u8>>);
+
+impl ApduBytes {
+    /// Gives the bytes away, no longer wiped on drop.
+    pub fn into_unprotected(mut self) -> Vec<u8> {
+        std::mem::take(&mut *self.0)
+    }
+}
+
+impl From<Vec<u8>> for ApduBytes {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+}
+
+impl From<&[u8]> for ApduBytes {
+    fn from(bytes: &[u8]) -> Self {
+        bytes.to_vec().into()
+    }
+}
+
+impl<const N: usize> From<[u8; N]> for ApduBytes {
+    fn from(bytes: [u8; N]) -> Self {
+        bytes.to_vec().into()
+    }
+}
+
+impl<const N: usize> From<&[u8; N]> for ApduBytes {
+    fn from(bytes: &[u8; N]) -> Self {
+        bytes.to_vec().into()
+    }
+}
+
+impl Deref for ApduBytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for ApduBytes {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} bytes", self.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_length_is_printed() {
+        assert_eq!(format!("{:?}", ApduBytes::from(b"123")), "3 bytes");
+    }
+}

@@ -1,0 +1,179 @@
+//! The connection to the broker, and the calls that need no more than it.
+
+use std::{env, future::Future, io, time::Duration};
+
+use cardbroker_proto::v1::{ListReadersRequest, card_broker_service_client::CardBrokerServiceClient};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tonic::{
+    Request,
+    metadata::{Ascii, MetadataValue},
+    transport::{Channel, Endpoint as Transport},
+};
+use tower::service_fn;
+
+use crate::{Endpoint, Error, Reader, Transmit, Watch, error::connect_failure};
+
+/// The environment variable with the isolation group of this program and its children: programs that share this random
+/// string share what is selected and verified on a card, if the broker's policy allows it.
+pub const GROUP_VARIABLE: &str = "CARDBROKER_GROUP";
+
+/// The metadata key that carries the isolation group.
+pub const GROUP_METADATA: &str = "cardbroker-group";
+
+/// A list of readers is made from memory: longer means that the broker is stuck.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
+
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A connection to the broker. Clones are cheap and share it; a lost connection is made anew by the next call.
+#[derive(Debug, Clone)]
+pub struct Client {
+    endpoint: Endpoint,
+    stub: CardBrokerServiceClient<Channel>,
+    group: Option<MetadataValue<Ascii>>,
+}
+
+/// How to connect. Not printable: whoever knows the group is in it.
+#[derive(Clone)]
+pub struct ConnectOptions {
+    /// The isolation group, printable ASCII; `None` to be a group of one's own.
+    pub group: Option<String>,
+    /// How long one attempt to connect may take. Default: 5 s.
+    pub connect_timeout: Duration,
+}
+
+impl Default for ConnectOptions {
+    fn default() -> Self {
+        Self { group: None, connect_timeout: Duration::from_secs(5) }
+    }
+}
+
+impl ConnectOptions {
+    /// The defaults, with the group from the variable `CARDBROKER_GROUP` if that is set and not empty.
+    pub fn from_environment() -> Self {
+        let group = env::var_os(GROUP_VARIABLE).filter(|group| !group.is_empty());
+        Self { group: group.map(|group| group.to_string_lossy().into_owned()), ..Self::default() }
+    }
+}
+
+impl Client {
+    /// Connects to the broker where the environment says it is, or else at the default socket.
+    ///
+    /// # Errors
+    /// As [`Client::connect`], and [`Error::Endpoint`].
+    pub async fn connect_default() -> Result<Self, Error> {
+        Self::connect(Endpoint::from_environment()?).await
+    }
+
+    /// Connects to the broker at `endpoint`, with the options from the environment.
+    ///
+    /// # Errors
+    /// [`Error::NotRunning`] if nobody answers there within 5 s.
+    pub async fn connect(endpoint: Endpoint) -> Result<Self, Error> {
+        Self::connect_with(endpoint, ConnectOptions::from_environment()).await
+    }
+
+    /// Connects to the broker at `endpoint`.
+    ///
+    /// # Errors
+    /// [`Error::NotRunning`] if nobody answers there in time; [`Error::Failed`] if the group is not printable ASCII.
+    pub async fn connect_with(endpoint: Endpoint, options: ConnectOptions) -> Result<Self, Error> {
+        let group = options.group.map(MetadataValue::try_from).transpose();
+        let mut group =
+            group.map_err(|_| Error::invalid(GROUP_METADATA, "the isolation group is not printable ASCII"))?;
+        group.iter_mut().for_each(|group: &mut MetadataValue<Ascii>| group.set_sensitive(true));
+        let channel = match open(&endpoint, options.connect_timeout).await {
+            Ok(channel) => channel,
+            Err(error) => {
+                let kind = connect_failure(&error).unwrap_or(io::ErrorKind::Other);
+                return Err(Error::NotRunning { endpoint, kind });
+            }
+        };
+        Ok(Self { endpoint, stub: CardBrokerServiceClient::new(channel), group })
+    }
+
+    /// Where the broker is.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// All readers that this program may see, ordered by name.
+    ///
+    /// # Errors
+    /// [`Error::NotRunning`] or [`Error::Failed`].
+    pub async fn readers(&self) -> Result<Vec<Reader>, Error> {
+        let mut request = self.request(ListReadersRequest {});
+        request.set_timeout(QUERY_TIMEOUT);
+        let answer = self.stub().list_readers(request).await;
+        Ok(answer.map_err(|status| Error::of_query(&self.endpoint, &status))?.into_inner().readers)
+    }
+
+    /// A unit of commands for the reader `readers/{id}`; nothing happens before [`Transmit::send`].
+    pub fn transmit(&self, reader: impl Into<String>) -> Transmit {
+        Transmit::new(self.clone(), reader.into())
+    }
+
+    /// Follows all readers, through losses of the connection.
+    pub fn watch(&self) -> Watch {
+        Watch::new(self.clone())
+    }
+
+    pub(crate) fn stub(&self) -> CardBrokerServiceClient<Channel> {
+        self.stub.clone()
+    }
+
+    pub(crate) fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        if let Some(group) = &self.group {
+            request.metadata_mut().insert(GROUP_METADATA, group.clone());
+        }
+        request
+    }
+}
+
+async fn open(endpoint: &Endpoint, timeout: Duration) -> Result<Channel, tonic::transport::Error> {
+    match endpoint {
+        Endpoint::Unix(path) => {
+            let path = path.clone();
+            let connect = move |_| within(timeout, unix(path.clone()));
+            // On a Unix socket the authority says nothing, but HTTP/2 wants a valid one.
+            transport("http://localhost".to_owned())?.connect_with_connector(service_fn(connect)).await
+        }
+        Endpoint::Tcp { host, port } => {
+            let address = format!("{host}:{port}");
+            let connect = move |_| within(timeout, tcp(address.clone()));
+            transport(endpoint.to_string())?.connect_with_connector(service_fn(connect)).await
+        }
+    }
+}
+
+fn transport(authority: String) -> Result<Transport, tonic::transport::Error> {
+    let transport = Transport::from_shared(authority)?
+        .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
+        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+        .keep_alive_while_idle(true);
+    Ok(transport)
+}
+
+#[cfg(unix)]
+async fn unix(path: std::path::PathBuf) -> io::Result<TokioIo<tokio::net::UnixStream>> {
+    tokio::net::UnixStream::connect(path).await.map(TokioIo::new)
+}
+
+#[cfg(not(unix))]
+async fn unix(_: std::path::PathBuf) -> io::Result<TokioIo<TcpStream>> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+async fn tcp(address: String) -> io::Result<TokioIo<TcpStream>> {
+    let stream = TcpStream::connect(address).await?;
+    // Without it each small message waits for the acknowledgement of the one before.
+    stream.set_nodelay(true)?;
+    Ok(TokioIo::new(stream))
+}
+
+async fn within<T>(timeout: Duration, connecting: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    tokio::time::timeout(timeout, connecting).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}

@@ -1,0 +1,128 @@
+//! Where the broker is: endpoints as people write them.
+
+use std::{env, fmt, net::IpAddr, path::PathBuf, str::FromStr};
+
+use cardbroker_proto::ENDPOINT_VARIABLE;
+use tonic::transport::Uri;
+
+/// Where a broker listens. Written `unix:/path`, `unix:///path` or `http://HOST:PORT`, where the host is `localhost` or
+/// a loopback address, for a broker serves its own machine only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Endpoint {
+    /// A Unix socket, by its absolute path.
+    Unix(PathBuf),
+    /// A TCP port on this machine.
+    Tcp {
+        /// `localhost`, an IPv4 loopback address, or an IPv6 one in brackets.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+}
+
+/// A text that is no endpoint.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("\"{0}\" is not an endpoint: use unix:/path or http://127.0.0.1:port")]
+pub struct EndpointError(String);
+
+impl Endpoint {
+    /// The endpoint in the variable `CARDBROKER_ENDPOINT`, or the default socket if that is unset or empty.
+    ///
+    /// # Errors
+    /// [`EndpointError`] if the variable holds something else than an endpoint.
+    pub fn from_environment() -> Result<Self, EndpointError> {
+        match env::var_os(ENDPOINT_VARIABLE) {
+            Some(text) if !text.is_empty() => text.to_string_lossy().parse(),
+            _ => default_endpoint(),
+        }
+    }
+}
+
+#[cfg(unix)]
+fn default_endpoint() -> Result<Endpoint, EndpointError> {
+    Ok(Endpoint::Unix(cardbroker_proto::socket::default_socket()))
+}
+
+/// No default without Unix sockets: the variable must be set.
+#[cfg(not(unix))]
+fn default_endpoint() -> Result<Endpoint, EndpointError> {
+    Err(EndpointError(String::new()))
+}
+
+impl FromStr for Endpoint {
+    type Err = EndpointError;
+
+    fn from_str(text: &str) -> Result<Self, EndpointError> {
+        let endpoint = match text.strip_prefix("unix:") {
+            Some(path) => unix(path),
+            None => tcp(text),
+        };
+        endpoint.ok_or_else(|| EndpointError(text.to_owned()))
+    }
+}
+
+fn unix(path: &str) -> Option<Endpoint> {
+    let path = path.strip_prefix("//").unwrap_or(path);
+    (path.starts_with('/') && !path.ends_with('/')).then(|| Endpoint::Unix(path.into()))
+}
+
+fn tcp(text: &str) -> Option<Endpoint> {
+    let uri: Uri = text.parse().ok()?;
+    let (host, port) = (uri.host()?, uri.port_u16()?);
+    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    let local = host == "localhost" || address.is_ok_and(|address| address.is_loopback());
+    let endpoint = Endpoint::Tcp { host: host.to_owned(), port };
+    // Comparing with what is understood refuses user names, paths and queries, which would be ignored otherwise.
+    (local && text.trim_end_matches('/') == endpoint.to_string()).then_some(endpoint)
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => write!(formatter, "unix:{}", path.display()),
+            Self::Tcp { host, port } => write!(formatter, "http://{host}:{port}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_way_to_write_an_endpoint_is_read() {
+        for (text, shown) in [
+            ("unix:/run/a b.sock", "unix:/run/a b.sock"),
+            ("unix:///run/a.sock", "unix:/run/a.sock"),
+            ("http://127.0.0.1:7000", "http://127.0.0.1:7000"),
+            ("http://127.0.0.1:7000/", "http://127.0.0.1:7000"),
+            ("http://[::1]:7000", "http://[::1]:7000"),
+            ("http://localhost:7000", "http://localhost:7000"),
+        ] {
+            assert_eq!(text.parse::<Endpoint>().unwrap().to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn what_is_no_endpoint_on_this_machine_is_refused_with_the_way_to_write_one() {
+        for text in [
+            "",
+            "unix:",
+            "unix:relative.sock",
+            "unix://host/a.sock",
+            "unix:/run/",
+            "/run/a.sock",
+            "http://127.0.0.1",
+            "https://127.0.0.1:7000",
+            "http://192.168.0.1:7000",
+            "http://example.org:7000",
+            "http://user@127.0.0.1:7000",
+            "http://127.0.0.1:7000/path",
+            "http://127.0.0.1:70000",
+            "127.0.0.1:7000",
+        ] {
+            let error = text.parse::<Endpoint>().unwrap_err().to_string();
+            assert!(error.contains("use unix:/path or http://127.0.0.1:port"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! The client library and the command line against a broker that answers as a test tells it to.
+
+#![cfg(unix)]
+
+#[cfg(test)]
+mod broker;
+#[cfg(test)]
+mod library;

@@ -1,0 +1,223 @@
+//! Following the readers through losses of the connection: a watch that opens its stream anew and tells what changed
+//! meanwhile.
+//!
+//! ```text
+//! Pausing ── pause over ──▶ Opening ── headers ──▶ Open ─┐ messages
+//!    ▲                         │                   │  ▲  │
+//!    └──── failed, too late ───┴── ended, silent ──┘  └──┘
+//! ```
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fmt,
+    future::Future,
+    pin::Pin,
+    time::Duration,
+};
+
+use cardbroker_proto::v1::{
+    ReadersChange, ReadersSnapshot, WatchReadersRequest, WatchReadersResponse, watch_readers_response::Event,
+};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tonic::{Status, Streaming};
+
+use crate::{Client, Error, Reader};
+
+/// How long the broker may take to accept the stream.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Three heartbeat intervals of the broker's default.
+const SILENCE_LIMIT: Duration = Duration::from_secs(90);
+
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// One thing that happened, as told by [`Watch::next`].
+#[derive(Debug)]
+pub enum WatchEvent {
+    /// The broker tells the state of its readers, for the first time or again; what differs from before follows.
+    Connected,
+    /// The connection was lost, or could not be made at the first attempt. The watch keeps trying by itself, though
+    /// with an error that [is permanent](Error::is_permanent) there is little hope, and [`Watch::readers`] keeps what
+    /// was known last.
+    Disconnected(Error),
+    /// A reader is new or has changed; this is its latest state.
+    Updated(Reader),
+    /// A reader is gone; this was its last state.
+    Removed(Reader),
+}
+
+/// Follows all readers; made by [`Client::watch`].
+#[derive(Debug)]
+pub struct Watch {
+    client: Client,
+    phase: Phase,
+    pause: Duration,
+    resume_token: String,
+    /// `None` before the first attempt has ended.
+    connected: Option<bool>,
+    readers: BTreeMap<String, Reader>,
+    /// What one message brought and `next` has not told yet: at most one entry for each reader, old or new, and one
+    /// more.
+    pending: VecDeque<WatchEvent>,
+}
+
+type Opening = Pin<Box<dyn Future<Output = Result<Streaming<WatchReadersResponse>, Status>> + Send>>;
+
+enum Phase {
+    Pausing { until: Instant },
+    Opening(Opening),
+    Open { stream: Box<Streaming<WatchReadersResponse>>, heard: Instant },
+}
+
+impl fmt::Debug for Phase {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Pausing { .. } => "Pausing",
+            Self::Opening(_) => "Opening",
+            Self::Open { .. } => "Open",
+        })
+    }
+}
+
+impl Watch {
+    pub(crate) fn new(client: Client) -> Self {
+        Self {
+            client,
+            phase: Phase::Pausing { until: Instant::now() },
+            pause: FIRST_PAUSE,
+            resume_token: String::new(),
+            connected: None,
+            readers: BTreeMap::new(),
+            pending: VecDeque::new(),
+        }
+    }
+
+    /// The readers by name, as last told by the broker; empty before the first [`WatchEvent::Connected`].
+    pub fn readers(&self) -> &BTreeMap<String, Reader> {
+        &self.readers
+    }
+
+    /// Whether [`Watch::readers`] is up to date as far as anyone can tell.
+    pub fn is_connected(&self) -> bool {
+        self.connected == Some(true)
+    }
+
+    /// The next thing that happens. Waits without end; cancel-safe: a dropped call loses nothing.
+    ///
+    /// Heartbeats are not told. Silence of 90 s counts as a lost connection. Attempts to connect are 0.1 s apart at
+    /// first and 5 s at most.
+    pub async fn next(&mut self) -> WatchEvent {
+        loop {
+            if let Some(event) = self.pending.pop_front() {
+                return event;
+            }
+            // Each await works on what `self` holds, so that the next call goes on where a dropped one was.
+            match &mut self.phase {
+                Phase::Pausing { until } => {
+                    sleep_until(*until).await;
+                    self.phase = Phase::Opening(self.open());
+                }
+                Phase::Opening(opening) => match opening.await {
+                    Ok(stream) => self.phase = Phase::Open { stream: Box::new(stream), heard: Instant::now() },
+                    Err(status) => self.lost(&status),
+                },
+                Phase::Open { stream, heard } => match timeout_at(*heard + SILENCE_LIMIT, stream.message()).await {
+                    Ok(Ok(Some(message))) => {
+                        *heard = Instant::now();
+                        self.take(message);
+                    }
+                    Ok(Ok(None)) => self.lost(&Status::unavailable("the broker ended the watch")),
+                    Ok(Err(status)) => self.lost(&status),
+                    Err(_) => self.lost(&Status::unavailable("the broker fell silent")),
+                },
+            }
+        }
+    }
+
+    fn open(&self) -> Opening {
+        let request = self.client.request(WatchReadersRequest { resume_token: self.resume_token.clone() });
+        let mut stub = self.client.stub();
+        Box::pin(async move {
+            let response = timeout(OPEN_TIMEOUT, stub.watch_readers(request)).await;
+            let response =
+                response.unwrap_or_else(|_| Err(Status::unavailable("the broker does not accept the watch")));
+            Ok(response?.into_inner())
+        })
+    }
+
+    fn lost(&mut self, status: &Status) {
+        // Half fixed, half random, so that many watchers do not come back at the same moment.
+        self.phase = Phase::Pausing { until: Instant::now() + self.pause.mul_f64(0.5 + fastrand::f64() / 2.0) };
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        if self.connected.replace(false) != Some(false) {
+            self.pending.push_back(WatchEvent::Disconnected(Error::of_query(self.client.endpoint(), status)));
+        }
+    }
+
+    fn take(&mut self, message: WatchReadersResponse) {
+        self.pause = FIRST_PAUSE;
+        self.resume_token = message.resume_token;
+        if self.connected.replace(true) != Some(true) {
+            self.pending.push_back(WatchEvent::Connected);
+        }
+        match message.event {
+            Some(Event::Snapshot(snapshot)) => self.pending.extend(apply_snapshot(&mut self.readers, snapshot)),
+            Some(Event::Change(change)) => self.pending.extend(apply_change(&mut self.readers, change)),
+            Some(Event::Heartbeat(_)) | None => {}
+        }
+    }
+}
+
+fn apply_snapshot(readers: &mut BTreeMap<String, Reader>, snapshot: ReadersSnapshot) -> Vec<WatchEvent> {
+    let removed =
+        readers.keys().filter(|name| snapshot.readers.iter().all(|reader| reader.name != **name)).cloned().collect();
+    apply_change(readers, ReadersChange { updated: snapshot.readers, removed })
+}
+
+/// Tells only what differs: after a loss of the connection a snapshot repeats what was known.
+fn apply_change(readers: &mut BTreeMap<String, Reader>, change: ReadersChange) -> Vec<WatchEvent> {
+    let mut events = Vec::new();
+    events.extend(change.removed.iter().filter_map(|name| readers.remove(name)).map(WatchEvent::Removed));
+    for reader in change.updated {
+        if readers.insert(reader.name.clone(), reader.clone()).as_ref() != Some(&reader) {
+            events.push(WatchEvent::Updated(reader));
+        }
+    }
+    events
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reader(name: &str, insertion_id: &str) -> Reader {
+        Reader { name: name.to_owned(), insertion_id: insertion_id.to_owned(), ..Reader::default() }
+    }
+
+    fn told(events: Vec<WatchEvent>) -> Vec<String> {
+        let tell = |event| match event {
+            WatchEvent::Updated(reader) => format!("+{} {}", reader.name, reader.insertion_id),
+            WatchEvent::Removed(reader) => format!("-{}", reader.name),
+            other => format!("{other:?}"),
+        };
+        events.into_iter().map(tell).collect()
+    }
+
+    #[test]
+    fn a_second_snapshot_tells_only_what_differs() {
+        let mut readers = BTreeMap::new();
+        let first = ReadersSnapshot { readers: vec![reader("a", "1"), reader("b", "1"), reader("c", "1")] };
+        assert_eq!(told(apply_snapshot(&mut readers, first)), ["+a 1", "+b 1", "+c 1"]);
+        let second = ReadersSnapshot { readers: vec![reader("a", "1"), reader("c", "2"), reader("d", "1")] };
+        assert_eq!(told(apply_snapshot(&mut readers, second)), ["-b", "+c 2", "+d 1"]);
+        assert_eq!(readers.keys().collect::<Vec<_>>(), ["a", "c", "d"]);
+    }
+
+    #[test]
+    fn a_change_touches_only_the_readers_it_names() {
+        let mut readers = BTreeMap::from([("a".to_owned(), reader("a", "1")), ("b".to_owned(), reader("b", "1"))]);
+        let change = ReadersChange { updated: vec![reader("b", "2")], removed: vec!["a".into(), "x".into()] };
+        assert_eq!(told(apply_change(&mut readers, change)), ["-a", "+b 2"]);
+    }
+}
