@@ -5,4 +5,6 @@
 #[cfg(test)]
 mod broker;
 #[cfg(test)]
+mod command_line;
+#[cfg(test)]
 mod library;

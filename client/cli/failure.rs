@@ -1,0 +1,157 @@
+//! How the command line ends: exit codes, and errors as one line that says what to do next.
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use cardbroker_client::{Delivery, Error, ErrorReason};
+
+use super::{json, printable};
+
+/// The exit codes, as `--help` explains them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Exit {
+    /// All was done.
+    Done = 0,
+    /// The broker refused or failed; no command was sent.
+    Refused = 1,
+    /// The command line or the request is malformed. clap ends with the same code.
+    Usage = 2,
+    /// No broker, or the connection was lost before a command was sent.
+    NoBroker = 3,
+    /// No such reader, or no card in it; no command was sent.
+    NoCard = 4,
+    /// The unit stopped early; the commands without an answer were not sent.
+    Stopped = 5,
+    /// A command may have run whose answer did not come.
+    Unknown = 6,
+    /// The turn did not come in time; no command was sent.
+    QueueTimeout = 7,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Why the command line did not do what was asked.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The client library's word.
+    Broker(Error),
+    /// Malformed input.
+    Usage(String),
+    /// No reader, or several, fit the name given.
+    Reader(String),
+    /// The output could not be written.
+    Output(io::Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Broker(error)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}
+
+impl Failure {
+    pub(crate) fn exit(&self) -> Exit {
+        match self {
+            // Whoever closed the pipe has seen enough.
+            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
+            Self::Output(_) => Exit::Refused,
+            Self::Usage(_) => Exit::Usage,
+            Self::Reader(_) => Exit::NoCard,
+            Self::Broker(error) => exit_of(error),
+        }
+    }
+
+    /// Writes one line, or one JSON object.
+    pub(crate) fn report(&self, json: bool, err: &mut dyn Write) {
+        if matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe) {
+            return;
+        }
+        // Where stderr is closed nobody can be told; the exit code says it all the same.
+        let _ = match (json, self) {
+            (true, Self::Broker(error)) => json::write_line(err, &json::error(Some(error), &self.message())),
+            (true, _) => json::write_line(err, &json::error(None, &self.message())),
+            (false, _) => writeln!(err, "cardbroker: {}", self.message()),
+        };
+    }
+
+    fn message(&self) -> String {
+        match self {
+            Self::Usage(message) | Self::Reader(message) => printable(message),
+            Self::Output(error) => format!("the output cannot be written: {error}"),
+            Self::Broker(error) => printable(&format!("{error}{}", advice(error))),
+        }
+    }
+}
+
+fn exit_of(error: &Error) -> Exit {
+    if error.delivery() == Delivery::Unknown {
+        return Exit::Unknown;
+    }
+    match error {
+        Error::Endpoint(_) => Exit::Usage,
+        Error::NotRunning { .. } => Exit::NoBroker,
+        Error::Stopped { .. } => Exit::Stopped,
+        _ => match error.reason() {
+            Some(ErrorReason::InvalidRequest) => Exit::Usage,
+            Some(
+                ErrorReason::ReaderNotFound | ErrorReason::ReaderGone | ErrorReason::NoCard | ErrorReason::CardRemoved,
+            ) => Exit::NoCard,
+            Some(ErrorReason::QueueTimeout) => Exit::QueueTimeout,
+            Some(_) => Exit::Refused,
+            None => Exit::NoBroker,
+        },
+    }
+}
+
+/// What the message itself cannot say about what to do next.
+fn advice(error: &Error) -> String {
+    match error {
+        Error::NotRunning { kind: io::ErrorKind::PermissionDenied, .. } => {
+            ": let the broker's listen.socket_group or listen.socket_mode admit this user".to_owned()
+        }
+        Error::NotRunning { .. } => ": start it with \"cardbrokerd\", or say where it is with --endpoint".to_owned(),
+        _ if error.delivery() == Delivery::Unknown => {
+            "; the command may have run: look at the card before you send it again".to_owned()
+        }
+        _ => error
+            .retry_after()
+            .map(|pause| format!(" (try again in {})", humantime::format_duration(pause)))
+            .unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_closed_pipe_is_no_failure() {
+        let failure = Failure::from(io::Error::from(io::ErrorKind::BrokenPipe));
+        let mut err = Vec::new();
+        failure.report(false, &mut err);
+        assert_eq!((failure.exit(), err.len()), (Exit::Done, 0));
+    }
+
+    #[test]
+    fn no_broker_says_how_to_get_one() {
+        let endpoint = "unix:/run/x.sock".parse().unwrap();
+        let failure = Failure::from(Error::NotRunning { endpoint, kind: io::ErrorKind::NotFound });
+        assert_eq!(failure.exit(), Exit::NoBroker);
+        let expected =
+            "no broker at unix:/run/x.sock: start it with \"cardbrokerd\", or say where it is with --endpoint";
+        assert_eq!(failure.message(), expected);
+    }
+}

@@ -1,0 +1,121 @@
+//! The command line: its arguments, and the way from them to an exit code.
+
+mod failure;
+mod json;
+mod readers;
+mod select;
+mod transmit;
+mod units;
+mod watch;
+
+use std::io::Write;
+
+use cardbroker_client::{Client, Endpoint};
+use clap::{Parser, Subcommand};
+use failure::{Exit, Failure};
+
+/// Use the smart cards of this machine through the broker.
+#[derive(Parser)]
+#[command(name = "cardbroker", version, after_long_help = HELP)]
+pub(crate) struct Arguments {
+    /// Where the broker is: unix:/path or http://127.0.0.1:port. Without it the variable CARDBROKER_ENDPOINT counts,
+    /// then the default socket.
+    #[arg(long, global = true, value_name = "URL")]
+    endpoint: Option<Endpoint>,
+    /// Write JSON instead of text; errors too.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// List the readers and what is in them.
+    Readers,
+    /// Tell what happens to readers and cards, one line for each change, until Ctrl-C.
+    Watch(watch::WatchArguments),
+    Transmit(Box<transmit::TransmitArguments>),
+}
+
+const HELP: &str = "\
+Examples:
+  cardbroker readers
+  cardbroker watch --json
+  cardbroker transmit yubikey '00 A4 04 00 09 A0 00 00 03 08 00 00 10 00 00'
+  cardbroker transmit readers/virtual-pcd-00-00 00A4040007D276000085010100 00B0000002 --wait-timeout 5s
+  cardbroker transmit yubikey - < commands-with-pin.txt
+
+Programs that share a random string in CARDBROKER_GROUP may share what is verified and selected on a card.
+
+Exit codes:
+  0  done
+  1  the broker refused or failed; nothing was sent to the card
+  2  the command line or the request is malformed
+  3  no broker, or the connection was lost before anything was sent
+  4  no such reader, or no card in it; nothing was sent
+  5  the unit stopped early: the answers that came are printed, the other commands were not sent
+  6  a command may have run whose answer did not come (the answers before it are printed): look at the card
+  7  the turn did not come in time; nothing was sent";
+
+/// Where the output goes.
+pub(crate) struct Screen<'a> {
+    /// Results, and nothing else.
+    pub(crate) out: &'a mut dyn Write,
+    /// Errors and hints.
+    pub(crate) err: &'a mut dyn Write,
+    /// Whether `out` is read by a person.
+    pub(crate) terminal: bool,
+}
+
+/// Does what the arguments say. Reports errors on the screen.
+pub(crate) fn run(arguments: Arguments, screen: &mut Screen<'_>) -> Exit {
+    let json = arguments.json;
+    match execute(arguments, screen) {
+        Ok(()) => Exit::Done,
+        Err(failure) => {
+            failure.report(json, screen.err);
+            failure.exit()
+        }
+    }
+}
+
+fn execute(arguments: Arguments, screen: &mut Screen<'_>) -> Result<(), Failure> {
+    let Arguments { endpoint, json, command } = arguments;
+    let endpoint = endpoint.map_or_else(Endpoint::from_environment, Ok).map_err(cardbroker_client::Error::from)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let connect = Client::connect(endpoint);
+    match command {
+        Command::Readers => runtime.block_on(async { readers::run(&connect.await?, json, screen).await }),
+        Command::Watch(arguments) => {
+            runtime.block_on(async { watch::run(&connect.await?, arguments, json, screen).await })
+        }
+        Command::Transmit(arguments) => {
+            // What is malformed is told without a broker, too.
+            let commands = arguments.commands()?;
+            runtime.block_on(async { transmit::run(&connect.await?, *arguments, commands, json, screen).await })
+        }
+    }
+}
+
+/// A text from outside on one line, without anything that a terminal would obey.
+fn printable(text: &str) -> String {
+    text.chars().map(|character| if character.is_control() { '\u{FFFD}' } else { character }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_fit_together() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_name_cannot_command_the_terminal() {
+        assert_eq!(printable("Reader\x1b[2J\n"), "Reader\u{FFFD}[2J\u{FFFD}");
+    }
+}

@@ -1,0 +1,82 @@
+//! Which reader a person means: its name, its display name, or a part of either that only one reader has.
+
+use cardbroker_client::Reader;
+
+use super::Failure;
+
+/// The one reader that `wanted` names. Upper and lower case are the same; a whole name wins over parts of others.
+///
+/// # Errors
+/// [`Failure::Reader`] with the readers to choose from.
+pub(crate) fn select<'a>(readers: &'a [Reader], wanted: &str) -> Result<&'a Reader, Failure> {
+    let wanted_lower = wanted.to_lowercase();
+    let names = |reader: &Reader| {
+        let id = reader.name.trim_start_matches("readers/").to_owned();
+        [reader.name.to_lowercase(), id.to_lowercase(), reader.display_name.to_lowercase()]
+    };
+    let whole: Vec<_> = readers.iter().filter(|reader| names(reader).contains(&wanted_lower)).collect();
+    let part = |reader: &&Reader| names(reader).iter().any(|name| name.contains(&wanted_lower));
+    let matches = if whole.is_empty() { readers.iter().filter(part).collect() } else { whole };
+    match matches[..] {
+        [reader] => Ok(reader),
+        [] if readers.is_empty() => Err(Failure::Reader(format!("no reader fits \"{wanted}\": there are no readers"))),
+        [] => Err(Failure::Reader(format!("no reader fits \"{wanted}\"; there is {}", listed(readers.iter())))),
+        _ => Err(Failure::Reader(format!("several readers fit \"{wanted}\": {}", listed(matches.into_iter())))),
+    }
+}
+
+fn listed<'a>(readers: impl Iterator<Item = &'a Reader>) -> String {
+    readers.map(|reader| format!("{} ({})", reader.name, reader.display_name)).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn readers() -> Vec<Reader> {
+        let reader = |id: &str, display_name: &str| Reader {
+            name: format!("readers/{id}"),
+            display_name: display_name.to_owned(),
+            ..Reader::default()
+        };
+        vec![
+            reader("pcd", "PCD"),
+            reader("pcd-00-00", "PCD 00 00"),
+            reader("desk", "Yubico YubiKey OTP+FIDO+CCID 00 00"),
+        ]
+    }
+
+    fn chosen(wanted: &str) -> String {
+        select(&readers(), wanted).unwrap().name.clone()
+    }
+
+    #[test]
+    fn a_reader_is_found_by_id_name_display_name_and_unique_part() {
+        assert_eq!(chosen("desk"), "readers/desk");
+        assert_eq!(chosen("readers/desk"), "readers/desk");
+        assert_eq!(chosen("PCD 00 00"), "readers/pcd-00-00");
+        assert_eq!(chosen("yubikey"), "readers/desk");
+    }
+
+    #[test]
+    fn a_whole_name_wins_over_a_part_of_another() {
+        assert_eq!(chosen("pcd"), "readers/pcd");
+    }
+
+    #[test]
+    fn an_unclear_name_lists_the_readers_that_fit() {
+        let Err(Failure::Reader(message)) = select(&readers(), "00 00") else { panic!("chosen") };
+        assert_eq!(
+            message,
+            "several readers fit \"00 00\": readers/pcd-00-00 (PCD 00 00), \
+             readers/desk (Yubico YubiKey OTP+FIDO+CCID 00 00)"
+        );
+    }
+
+    #[test]
+    fn an_unknown_name_lists_what_there_is() {
+        let Err(Failure::Reader(message)) = select(&readers()[..1], "acs") else { panic!("chosen") };
+        assert_eq!(message, "no reader fits \"acs\"; there is readers/pcd (PCD)");
+        assert!(select(&[], "acs").is_err());
+    }
+}

@@ -1,0 +1,94 @@
+//! The APDUs of a unit as they are given: on the command line, or on standard input so that no process list shows them.
+
+use std::io::{self, Read};
+
+use cardbroker_client::{ApduBytes, MAX_APDU_BYTES, MIN_APDU_BYTES, hex};
+use cardbroker_proto::MAX_COMMANDS;
+use zeroize::Zeroizing;
+
+use super::Failure;
+
+/// More hexadecimal text than a request can hold (1 MiB of bytes), separators included.
+const MAX_INPUT_BYTES: usize = 4 * 1024 * 1024;
+
+/// Reads the APDUs; a single `-` stands for standard input, one APDU on each line that is not blank.
+///
+/// # Errors
+/// [`Failure::Usage`] with the argument or line and the position in it; never with what stands there.
+pub(crate) fn read(arguments: &[String], stdin: impl Read) -> Result<Vec<ApduBytes>, Failure> {
+    if arguments != ["-"] {
+        return parse("APDU", arguments.iter().map(String::as_str).enumerate());
+    }
+    let text = read_text(stdin).map_err(|error| Failure::Usage(format!("standard input: {error}")))?;
+    parse("line", text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()))
+}
+
+fn parse<'a>(place: &str, texts: impl Iterator<Item = (usize, &'a str)>) -> Result<Vec<ApduBytes>, Failure> {
+    let mut apdus = Vec::new();
+    for (index, text) in texts {
+        let number = index + 1;
+        let apdu = hex::parse(text).map_err(|error| Failure::Usage(format!("{place} {number}: {error}")))?;
+        if !(MIN_APDU_BYTES..=MAX_APDU_BYTES).contains(&apdu.len()) {
+            let length = apdu.len();
+            let message = format!("{place} {number}: {length} bytes; an APDU has {MIN_APDU_BYTES} to {MAX_APDU_BYTES}");
+            return Err(Failure::Usage(message));
+        }
+        apdus.push(apdu);
+    }
+    match apdus.len() {
+        0 => Err(Failure::Usage("no APDU given".to_owned())),
+        1..=MAX_COMMANDS => Ok(apdus),
+        count => Err(Failure::Usage(format!("{count} APDUs; a unit has at most {MAX_COMMANDS}"))),
+    }
+}
+
+fn read_text(stdin: impl Read) -> io::Result<Zeroizing<String>> {
+    // All room at once: growing would leave copies behind that nobody wipes.
+    let mut text = Zeroizing::new(String::with_capacity(MAX_INPUT_BYTES + 1));
+    let count = stdin.take(MAX_INPUT_BYTES as u64 + 1).read_to_string(&mut text)?;
+    if count > MAX_INPUT_BYTES {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "longer than a request can be"));
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(arguments: &[&str], stdin: &str) -> String {
+        let arguments: Vec<_> = arguments.iter().map(|&text| text.to_owned()).collect();
+        match read(&arguments, stdin.as_bytes()) {
+            Err(Failure::Usage(message)) => message,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_mistake_is_told_with_argument_and_position_but_not_with_the_text() {
+        assert_eq!(message(&["00A4040C", "00200080 xy"], ""), "APDU 2: not a hexadecimal digit at position 10");
+        assert_eq!(
+            message(&["00A"], ""),
+            "APDU 1: an odd number of hexadecimal digits (3): the last byte is incomplete"
+        );
+        assert_eq!(message(&["00A4"], ""), "APDU 1: 2 bytes; an APDU has 4 to 65544");
+        assert_eq!(
+            message(&["-"], "00A4040C\n\n0"),
+            "line 3: an odd number of hexadecimal digits (1): the last byte is incomplete"
+        );
+        assert_eq!(message(&["-"], "\n"), "no APDU given");
+    }
+
+    #[test]
+    fn too_long_and_too_many_are_refused() {
+        assert!(message(&[&"00".repeat(65_545)], "").contains("65545 bytes"));
+        assert!(message(&["00A4040C"; 65], "").contains("65 APDUs"));
+        assert!(message(&["-"], &" ".repeat(MAX_INPUT_BYTES + 1)).contains("longer"));
+    }
+
+    #[test]
+    fn standard_input_has_one_apdu_on_each_line() {
+        let apdus = read(&["-".to_owned()], "00 A4 04 0C\r\n\n00:20:00:80\n".as_bytes()).unwrap();
+        assert_eq!(apdus.iter().map(|apdu| hex::format(apdu)).collect::<Vec<_>>(), ["00A4040C", "00200080"]);
+    }
+}

@@ -1,0 +1,242 @@
+//! The program `cardbroker`: what it prints, and how it ends.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    process::{Command, Output, Stdio},
+};
+
+use cardbroker_client::{Delivery, ErrorReason, GROUP_METADATA, GROUP_VARIABLE};
+use cardbroker_proto::{
+    ENDPOINT_VARIABLE,
+    reason::{DELIVERY_TRAILER, REASON_TRAILER},
+    v1::{CardStart, StatusWordPattern, TransmitResponse, UnitStop},
+};
+use serde_json::{Value, json};
+use tonic::{Code, Status};
+
+use crate::broker::{FakeBroker, result};
+
+const SELECT: &str = "00 A4 04 0C";
+
+fn cardbroker(broker: &FakeBroker, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cardbroker"));
+    command.env(ENDPOINT_VARIABLE, broker.endpoint().to_string()).env_remove(GROUP_VARIABLE).args(arguments);
+    command
+}
+
+fn run(broker: &FakeBroker, arguments: &[&str]) -> Output {
+    cardbroker(broker, arguments).output().unwrap()
+}
+
+fn out(output: &Output) -> &str {
+    std::str::from_utf8(&output.stdout).unwrap()
+}
+
+fn err(output: &Output) -> &str {
+    std::str::from_utf8(&output.stderr).unwrap()
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+fn refusing(code: Code, reason: &'static str, delivery: &'static str) -> FakeBroker {
+    FakeBroker::refusing(move || {
+        let mut status = Status::new(code, "what the broker says");
+        status.metadata_mut().insert(REASON_TRAILER, reason.parse().unwrap());
+        status.metadata_mut().insert(DELIVERY_TRAILER, delivery.parse().unwrap());
+        status
+    })
+}
+
+fn stopping(delivery: Delivery) -> FakeBroker {
+    FakeBroker::start(move |_| {
+        let stop = UnitStop {
+            index: 1,
+            reason: ErrorReason::StatusWord.into(),
+            delivery: delivery.into(),
+            message: "why".into(),
+        };
+        let results = vec![result(&[], 0x6A82)];
+        Some(Ok(TransmitResponse { results, stopped: Some(stop), ..TransmitResponse::default() }))
+    })
+}
+
+#[test]
+fn readers_are_a_table_or_one_json_array() {
+    let broker = FakeBroker::answering(b"");
+    let expected = "\
+NAME               STATE  PROTOCOL  ATR   DISPLAY NAME
+readers/desk       READY  T1        3B80  Yubico YubiKey 00 00
+readers/pcd-00-00  EMPTY  -         -     PCD 00 00
+";
+    assert_eq!(out(&run(&broker, &["readers"])), expected);
+    let readers: Value = serde_json::from_slice(&run(&broker, &["readers", "--json"]).stdout).unwrap();
+    assert_eq!(readers[0]["atr"], "3B80");
+    assert_eq!(readers[1]["insertion_id"], Value::Null);
+}
+
+#[test]
+fn without_readers_a_hint_goes_beside_the_output() {
+    let broker = FakeBroker::answering(b"");
+    broker.set_readers(Vec::new());
+    let output = run(&broker, &["readers"]);
+    assert_eq!((out(&output), code(&output)), ("", 0));
+    assert!(err(&output).starts_with("no readers: "), "{}", err(&output));
+}
+
+#[test]
+fn a_unit_prints_one_line_for_each_command_and_nothing_else() {
+    let broker = FakeBroker::answering(&[0xAB, 0x01]);
+    let output = run(&broker, &["transmit", "yubikey", SELECT, "00:b0:00:00:02"]);
+    assert_eq!((out(&output), err(&output), code(&output)), ("AB01 9000\nAB01 9000\n", "", 0));
+    let record = broker.record();
+    assert_eq!(record.transmits[0].reader, "readers/desk");
+    assert_eq!(record.transmits[0].commands[1].apdu, [0x00, 0xB0, 0x00, 0x00, 0x02]);
+}
+
+#[test]
+fn a_unit_in_json_is_one_object() {
+    let broker = FakeBroker::answering(&[]);
+    let unit: Value = serde_json::from_slice(&run(&broker, &["--json", "transmit", "desk", SELECT]).stdout).unwrap();
+    assert_eq!(unit["results"][0]["status_word"], "9000");
+    assert_eq!(unit["results"][0]["meaning"], "done");
+    assert_eq!(
+        (&unit["stopped"], &unit["state_tag"], &unit["card_duration_ms"]),
+        (&Value::Null, &json!("tag"), &json!(0.0))
+    );
+}
+
+#[test]
+fn every_option_reaches_the_broker() {
+    let broker = FakeBroker::answering(b"");
+    let options = "--raw --reset --wait-for-card --wait-timeout 5s --timeout 60s --if-insertion i --if-state t \
+                   --continue-on 6A82 --continue-on 6900/FF00 --continue-instruction A5 \
+                   --request-id 000102030405060708090A0B0C0D0E0F";
+    let arguments = ["transmit", "desk", SELECT].into_iter().chain(options.split_whitespace()).collect::<Vec<_>>();
+    let output = cardbroker(&broker, &arguments).env(GROUP_VARIABLE, "5f2c").output().unwrap();
+    assert_eq!(code(&output), 0, "{}", err(&output));
+    let record = broker.record();
+    let request = &record.transmits[0];
+    assert!(request.raw && request.wait_for_card && request.start() == CardStart::Reset);
+    assert_eq!((request.if_insertion_id.as_str(), request.if_state_tag.as_str()), ("i", "t"));
+    assert_eq!(request.wait_timeout.unwrap().seconds, 5);
+    assert_eq!(request.request_id.len(), 16);
+    assert_eq!(request.commands[0].continue_instruction, 0xA5);
+    let pattern = |value, mask| StatusWordPattern { value, mask: Some(mask) };
+    assert_eq!(request.commands[0].continue_on, [pattern(0x6A82, 0xFFFF), pattern(0x6900, 0xFF00)]);
+    assert_eq!(record.metadata[0].get("grpc-timeout").unwrap(), "60000000u");
+    assert_eq!(record.metadata[0].get(GROUP_METADATA).unwrap(), "5f2c");
+}
+
+#[test]
+fn apdus_can_come_from_standard_input() {
+    let broker = FakeBroker::answering(b"");
+    let mut child =
+        cardbroker(&broker, &["transmit", "desk", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"00 A4 04 0C\n00 20 00 80 04 31323334\n").unwrap();
+    assert_eq!(out(&child.wait_with_output().unwrap()), "9000\n9000\n");
+    assert_eq!(broker.record().transmits[0].commands[1].apdu.len(), 9);
+}
+
+#[test]
+fn a_unit_that_stopped_prints_what_came_and_says_whether_the_rest_was_sent() {
+    let output = run(&stopping(Delivery::NotSent), &["transmit", "desk", SELECT, SELECT]);
+    assert_eq!((out(&output), code(&output)), ("6A82\n", 5));
+    assert_eq!(err(&output), "cardbroker: stopped at command 2: why\n");
+
+    let output = run(&stopping(Delivery::Unknown), &["transmit", "desk", SELECT, SELECT, "--json"]);
+    let unit: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((unit["stopped"]["delivery"].as_str(), code(&output)), (Some("unknown"), 6));
+}
+
+#[test]
+fn the_exit_code_tells_what_became_of_the_command() {
+    for (status, reason, delivery, expected) in [
+        (Code::PermissionDenied, "DENIED", "not_sent", 1),
+        (Code::InvalidArgument, "INVALID_REQUEST", "not_sent", 2),
+        (Code::FailedPrecondition, "NO_CARD", "not_sent", 4),
+        (Code::Unavailable, "CARD_REMOVED", "not_sent", 4),
+        (Code::Unavailable, "CARD_REMOVED", "unknown", 6),
+        (Code::DeadlineExceeded, "QUEUE_TIMEOUT", "not_sent", 7),
+    ] {
+        let output = run(&refusing(status, reason, delivery), &["transmit", "desk", SELECT]);
+        assert_eq!((out(&output), code(&output)), ("", expected), "{reason}");
+        assert!(err(&output).starts_with("cardbroker: what the broker says"), "{}", err(&output));
+        assert_eq!(err(&output).lines().count(), 1);
+    }
+}
+
+#[test]
+fn an_error_in_json_has_reason_and_delivery() {
+    let broker = refusing(Code::FailedPrecondition, "NO_CARD", "not_sent");
+    let output = run(&broker, &["transmit", "desk", SELECT, "--json"]);
+    let expected = json!({ "error": {
+        "reason": "NO_CARD", "delivery": "not_sent", "message": "what the broker says", "reader": null,
+        "retry_after_ms": null,
+    }});
+    assert_eq!(serde_json::from_slice::<Value>(&output.stderr).unwrap(), expected);
+}
+
+#[test]
+fn without_a_broker_one_line_says_how_to_start_one() {
+    let mut broker = FakeBroker::answering(b"");
+    broker.stop();
+    let output = run(&broker, &["readers"]);
+    let advice = "start it with \"cardbrokerd\", or say where it is with --endpoint";
+    assert_eq!(err(&output), format!("cardbroker: no broker at {}: {advice}\n", broker.endpoint()));
+    assert_eq!(code(&output), 3);
+}
+
+#[test]
+fn malformed_input_is_told_before_any_broker_is_asked_and_not_repeated() {
+    let mut broker = FakeBroker::answering(b"");
+    broker.stop();
+    let output = run(&broker, &["transmit", "desk", SELECT, "00200080 0431323z"]);
+    assert_eq!(err(&output), "cardbroker: APDU 2: not a hexadecimal digit at position 17\n");
+    assert_eq!(code(&output), 2);
+    assert_eq!(code(&run(&broker, &["transmit", "desk", "00A4"])), 2);
+    assert_eq!(code(&run(&broker, &["transmit", "desk"])), 2);
+    assert_eq!(code(&run(&broker, &["readers", "--endpoint", "http://example.org:1"])), 2);
+}
+
+#[test]
+fn an_unknown_reader_lists_what_there_is() {
+    let output = run(&FakeBroker::answering(b""), &["transmit", "acs", SELECT]);
+    assert!(err(&output).contains("readers/desk (Yubico YubiKey 00 00), readers/pcd-00-00 (PCD 00 00)"));
+    assert_eq!(code(&output), 4);
+}
+
+#[test]
+fn a_watch_tells_changes_and_ends_after_the_count_asked_for() {
+    let output = run(&FakeBroker::answering(b""), &["watch", "--count", "2"]);
+    let lines: Vec<_> = out(&output).lines().collect();
+    assert!(lines[0].ends_with("Z  readers/desk  READY  first"), "{lines:?}");
+    assert!(lines[1].ends_with("Z  readers/pcd-00-00  EMPTY"), "{lines:?}");
+    assert_eq!((lines.len(), code(&output)), (2, 0));
+    assert_eq!(code(&run(&FakeBroker::answering(b""), &["watch", "--for", "10ms"])), 0);
+}
+
+#[test]
+fn ctrl_c_ends_a_watch_well() {
+    let broker = FakeBroker::answering(b"");
+    let mut child = cardbroker(&broker, &["watch"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    stdout.read_line(&mut String::new()).unwrap();
+    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_watch_tells_that_the_broker_was_lost_and_found() {
+    let mut broker = FakeBroker::answering(b"");
+    let mut child = cardbroker(&broker, &["watch", "--json"]).stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut events = lines.map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap()["event"].clone());
+    assert_eq!(events.by_ref().take(2).collect::<Vec<_>>(), ["updated", "updated"]);
+    broker.restart();
+    assert_eq!(events.by_ref().take(2).collect::<Vec<_>>(), ["disconnected", "connected"]);
+    drop(events);
+    broker.set_readers(Vec::new());
+    assert_eq!(child.wait().unwrap().code(), Some(0), "a closed pipe ends the watch quietly");
+}
