@@ -1,0 +1,4 @@
+//! The world around the broker, one per test.
+
+pub mod pcscd;
+pub mod programs;

@@ -1,0 +1,191 @@
+//! A private pcscd with virtual readers, one per test: its own folder, socket and ports.
+//!
+//! pcscd knows only `/run/pcscd`, so it runs in a mount namespace of its own in which that is the test's folder.
+
+use std::{
+    fs::{self, File},
+    net::{Ipv4Addr, TcpListener, UdpSocket},
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU16, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail, ensure};
+
+/// pcscd has room for no more.
+const MOST_READERS: usize = 16;
+
+/// Below the range that the system takes its own ports from.
+const PORTS: std::ops::Range<u16> = 20_000..32_000;
+
+const START_TIME: Duration = Duration::from_secs(20);
+
+/// A running pcscd. Dropping kills it.
+pub struct Pcscd {
+    folder: tempfile::TempDir,
+    first_port: u16,
+    readers: usize,
+    process: Child,
+    /// Keeps other tests off these ports while pcscd is down.
+    _reservation: UdpSocket,
+}
+
+impl Pcscd {
+    /// Starts pcscd with `readers` empty virtual readers, 1–16 (an odd number is rounded up), and waits until it accepts clients.
+    ///
+    /// # Errors
+    /// pcscd or its driver is not installed, the system allows no mount namespace, or pcscd does not start within 20 s.
+    pub fn start(readers: usize) -> anyhow::Result<Self> {
+        ensure!((1..=MOST_READERS).contains(&readers), "pcscd has 1 to {MOST_READERS} readers, not {readers}");
+        let readers = readers.next_multiple_of(2);
+        let folder = tempfile::Builder::new().prefix("pcscd-").tempdir()?;
+        let (reservation, first_port) = free_ports()?;
+        fs::create_dir(folder.path().join("run"))?;
+        fs::create_dir(folder.path().join("conf"))?;
+        let driver = driver()?;
+        for entry in 0..readers / 2 {
+            // The driver keeps its slots in static variables: an entry needs a library of its own.
+            fs::copy(&driver, library(folder.path(), entry))?;
+        }
+        fs::write(folder.path().join("conf/readers"), configuration(readers, first_port, folder.path()))?;
+        let process = spawn(folder.path())?;
+        let mut pcscd = Self { folder, first_port, readers, process, _reservation: reservation };
+        pcscd.wait_until_ready()?;
+        Ok(pcscd)
+    }
+
+    /// The socket: what clients need in `PCSCLITE_CSOCK_NAME`.
+    pub fn socket(&self) -> PathBuf {
+        self.folder.path().join("run/pcscd.comm")
+    }
+
+    /// How many readers there are.
+    pub fn readers(&self) -> usize {
+        self.readers
+    }
+
+    /// The TCP port on which the reader with this index, from 0, waits for its card.
+    pub fn port(&self, reader: usize) -> u16 {
+        self.first_port + reader as u16
+    }
+
+    /// PC/SC's name of the reader with this index, from 0.
+    pub fn reader_name(&self, reader: usize) -> String {
+        format!("{} 00 {:02}", friendly_name(reader / 2), reader % 2)
+    }
+
+    /// Kills pcscd (SIGKILL), as a crash would.
+    ///
+    /// # Errors
+    /// The system's, on waiting for the process.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
+        self.process.kill()?;
+        self.process.wait()?;
+        Ok(())
+    }
+
+    /// Starts pcscd again, in the same place with the same readers, and waits until it accepts clients.
+    ///
+    /// # Errors
+    /// As [`Pcscd::start`].
+    pub fn restart(&mut self) -> anyhow::Result<()> {
+        self.kill()?;
+        let run = self.folder.path().join("run");
+        fs::remove_dir_all(&run)?;
+        fs::create_dir(&run)?;
+        self.process = spawn(self.folder.path())?;
+        self.wait_until_ready()
+    }
+
+    fn wait_until_ready(&mut self) -> anyhow::Result<()> {
+        let deadline = Instant::now() + START_TIME;
+        while UnixStream::connect(self.socket()).is_err() {
+            let ended = self.process.try_wait()?;
+            if ended.is_some() || Instant::now() > deadline {
+                let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+                bail!("pcscd did not start ({ended:?}): {log}");
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Pcscd {
+    fn drop(&mut self) {
+        // Nothing can be done about a process that cannot be killed.
+        let _ = self.kill();
+    }
+}
+
+fn friendly_name(entry: usize) -> String {
+    format!("Virtual PCD {}", char::from(b'A' + entry as u8))
+}
+
+fn library(folder: &Path, entry: usize) -> PathBuf {
+    folder.join(format!("driver-{entry}.so"))
+}
+
+/// An entry gives two readers, on its port and the next one.
+fn configuration(readers: usize, first_port: u16, folder: &Path) -> String {
+    let entry = |entry: usize| {
+        let (name, port) = (friendly_name(entry), usize::from(first_port) + 2 * entry);
+        let driver = library(folder, entry);
+        let driver = driver.display();
+        format!(
+            "FRIENDLYNAME \"{name}\"\nDEVICENAME /dev/null:{port:#06X}\nLIBPATH {driver}\nCHANNELID {port:#06X}\n\n"
+        )
+        .replace("0X", "0x")
+    };
+    (0..readers / 2).map(entry).collect()
+}
+
+fn driver() -> anyhow::Result<PathBuf> {
+    let folders = [
+        "/usr/lib/pcsc/drivers/serial",
+        "/usr/lib/x86_64-linux-gnu/pcsc/drivers/serial",
+        "/usr/lib/aarch64-linux-gnu/pcsc/drivers/serial",
+        "/usr/lib64/pcsc/drivers/serial",
+        "/usr/local/lib/pcsc/drivers/serial",
+    ];
+    let mut paths = folders.iter().map(|folder| Path::new(folder).join("libifdvpcd.so"));
+    paths.find(|path| path.exists()).context("no driver libifdvpcd.so: install the package vsmartcard-vpcd")
+}
+
+fn spawn(folder: &Path) -> anyhow::Result<Child> {
+    let root = rustix::process::geteuid().is_root();
+    // Another user may not create /run/pcscd, but owns what the namespace shows there.
+    let place = if root { "mkdir -p /run/pcscd" } else { "mount -t tmpfs none /run && mkdir /run/pcscd" };
+    let script =
+        format!("{place} && mount --bind \"$0/run\" /run/pcscd && exec pcscd --foreground --config \"$0/conf\"");
+    let log = File::options().create(true).append(true).open(folder.join("log"))?;
+    Command::new("unshare")
+        .args([if root { "-m" } else { "-rm" }, "sh", "-c", &script])
+        .arg(folder)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .spawn()
+        .context("cannot run unshare (package util-linux)")
+}
+
+/// The first of 16 free TCP ports. The UDP port of that number is the lock against other tests, which its holder's end frees.
+fn free_ports() -> anyhow::Result<(UdpSocket, u16)> {
+    const BLOCK: u16 = MOST_READERS as u16;
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let blocks = (PORTS.end - PORTS.start) / BLOCK;
+    // Tests that run at the same time start their search at different places.
+    let start = (std::process::id() % u32::from(blocks)) as u16;
+    for _ in 0..blocks {
+        let block = (start + NEXT.fetch_add(1, Ordering::Relaxed)) % blocks;
+        let first = PORTS.start + block * BLOCK;
+        let Ok(reservation) = UdpSocket::bind((Ipv4Addr::LOCALHOST, first)) else { continue };
+        if (first..first + BLOCK).all(|port| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok()) {
+            return Ok((reservation, first));
+        }
+    }
+    bail!("no free ports between {} and {}", PORTS.start, PORTS.end)
+}

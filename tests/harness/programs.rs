@@ -1,0 +1,90 @@
+//! Programs beside the broker, run as processes of their own: they need the private pcscd in their environment.
+
+use std::{
+    io::{BufRead, BufReader},
+    process::{Child, Command, Stdio},
+    sync::mpsc::{Receiver, RecvTimeoutError, sync_channel},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context, bail, ensure};
+use serde_json::Value;
+
+use super::pcscd::Pcscd;
+
+/// A program that talks by lines on its standard output, and ends when its standard input closes. Dropping kills it.
+pub struct Program {
+    process: Child,
+    lines: Receiver<String>,
+}
+
+/// The longest silence between two lines; more is a failure.
+const SILENCE: Duration = Duration::from_secs(60);
+
+impl Program {
+    /// Starts the program at `path`; its PC/SC is `pcscd`.
+    ///
+    /// # Errors
+    /// The system's, on starting it.
+    pub fn start(path: &str, pcscd: &Pcscd, arguments: &[&str]) -> anyhow::Result<Self> {
+        let mut process = Command::new(path)
+            .args(arguments)
+            .env("PCSCLITE_CSOCK_NAME", pcscd.socket())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot start {path}"))?;
+        let output = process.stdout.take().context("no standard output")?;
+        let (sender, lines) = sync_channel(16);
+        thread::Builder::new().name("output".into()).spawn(move || {
+            // Ends with the program, or with the test that listens no more.
+            BufReader::new(output).lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+        })?;
+        Ok(Self { process, lines })
+    }
+
+    /// The next line that it prints.
+    ///
+    /// # Errors
+    /// It prints no more, or nothing for 60 s.
+    pub fn line(&mut self) -> anyhow::Result<String> {
+        self.lines.recv_timeout(SILENCE).context("no line from the program")
+    }
+
+    /// Lets it end: the last line it prints, which is JSON.
+    ///
+    /// # Errors
+    /// It fails, its last line is something else, or it is silent for 60 s.
+    pub fn end(mut self) -> anyhow::Result<Value> {
+        drop(self.process.stdin.take());
+        self.report()
+    }
+
+    /// Waits until it ends by itself: the last line it prints, which is JSON.
+    ///
+    /// # Errors
+    /// It fails, its last line is something else, or it is silent for 60 s.
+    pub fn report(&mut self) -> anyhow::Result<Value> {
+        let mut last = None;
+        loop {
+            match self.lines.recv_timeout(SILENCE) {
+                Ok(line) => last = Some(line),
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => bail!("the program is silent"),
+            }
+        }
+        let last = last.context("the program printed nothing")?;
+        let status = self.process.wait()?;
+        ensure!(status.success(), "{status}: {last}");
+        Ok(serde_json::from_str(&last)?)
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It has ended already, or cannot be helped.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
