@@ -59,12 +59,18 @@ pub enum ServiceError {
 
 /// One slot of a reader, driven by its card thread alone: the only hand on the card.
 pub trait Slot: Send {
-    /// Takes the card exclusively and resets it (warm). Works from any state: first time, kept handle of a card before, after
-    /// a failed exchange, after a restart of the stack.
+    /// Keeps our place in an empty slot, so that the next card is ours as surely as the stack allows. Never touches a card: a stack
+    /// that has not noticed a card yet would power it once more when it does, and take back what was agreed with it.
     ///
     /// # Errors
-    /// [`SlotError::NoCard`] when the slot is empty: the slot then keeps its place for the next card as well as the stack
-    /// allows. [`SlotError::Held`] when another program has the card.
+    /// [`SlotError`] if the place cannot be kept now.
+    fn keep_place(&mut self) -> Result<(), SlotError>;
+
+    /// Takes the card exclusively and resets it (warm). Works from any state: place kept, handle of a card before, after a failed
+    /// exchange, after a restart of the stack.
+    ///
+    /// # Errors
+    /// [`SlotError::NoCard`] when the slot is empty, [`SlotError::Held`] when another program has the card.
     fn take(&mut self, protocols: ProtocolChoice) -> Result<CardInfo, SlotError>;
 
     /// Resets the card that was taken and reads ATR and protocol again, for both may have changed.

@@ -116,6 +116,13 @@ struct Handle {
 }
 
 impl Slot for PcscSlot {
+    fn keep_place(&mut self) -> Result<(), SlotError> {
+        let context = Context::establish(Scope::System).map_err(slot_error)?;
+        let card = context.connect(&self.reader, ShareMode::Direct, Protocols::UNDEFINED).map_err(slot_error)?;
+        self.handle = Some(Handle { card, context });
+        Ok(())
+    }
+
     fn take(&mut self, protocols: ProtocolChoice) -> Result<CardInfo, SlotError> {
         match self.reconnect(Disposition::ResetCard, protocols) {
             // Not a word about the card: the handle has outlived the service that gave it.
@@ -189,12 +196,12 @@ impl PcscSlot {
         Ok(CardInfo { atr: status.atr().to_vec(), protocol })
     }
 
-    /// A new handle: exclusive if a card is there to be had, otherwise DIRECT, which keeps the place and can be made exclusive.
+    /// A new handle: exclusive, or DIRECT on a silent card, which can be reset through it.
     fn connect(&mut self, protocols: ProtocolChoice) -> Result<(), SlotError> {
         let context = Context::establish(Scope::System).map_err(slot_error)?;
         let exclusive = context.connect(&self.reader, ShareMode::Exclusive, pcsc_protocols(protocols));
         let card = match exclusive {
-            Err(Error::NoSmartcard | Error::RemovedCard | Error::UnresponsiveCard | Error::UnpoweredCard) => {
+            Err(Error::UnresponsiveCard | Error::UnpoweredCard) => {
                 context.connect(&self.reader, ShareMode::Direct, Protocols::UNDEFINED)
             }
             other => other,

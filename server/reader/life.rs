@@ -36,6 +36,8 @@ const MAX_COLD_RESETS: u32 = 3;
 /// What the actor has the card thread do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Action {
+    /// Keep the place for the next card.
+    KeepPlace,
     /// Take the card exclusively and reset it.
     Take,
     /// Reset a silent card by cutting its power.
@@ -119,8 +121,7 @@ impl Life {
                 Some(if *cold_resets > 0 { Action::ColdReset } else { Action::Take })
             }
             Phase::Held { retry } if *retry <= now => Some(Action::Take),
-            // Nothing to take, but the slot can keep its place for the next card.
-            Phase::Empty { recheck: None } if self.own == Own::Always && !self.place_kept => Some(Action::Take),
+            Phase::Empty { recheck: None } if self.own == Own::Always && !self.place_kept => Some(Action::KeepPlace),
             Phase::Ready { .. } if demand => Some(Action::Serve),
             Phase::Ready { last_used, .. } if self.own == Own::OnDemand && *last_used + self.release_after <= now => {
                 Some(Action::Release)
@@ -215,7 +216,7 @@ impl Life {
             }
             return had_card.then(card_removed);
         }
-        let is_another = before.is_none_or(|before| before.event_count != status.event_count);
+        let is_another = before.is_none_or(|before| !before.card_present || before.event_count != status.event_count);
         if is_another {
             self.settle(now, true);
         } else if let Phase::Settling { retry, .. } = &mut self.phase {
@@ -237,20 +238,34 @@ impl Life {
         self.refusal()
     }
 
+    /// The card thread has tried [`Action::KeepPlace`]. Returns what those are told who wait, but not for a card.
+    pub(super) fn kept_place(&mut self, kept: Result<(), SlotError>, now: Instant) -> Option<Failure> {
+        self.unresponsive = false;
+        match kept {
+            Ok(()) => self.place_kept = true,
+            Err(error @ (SlotError::Service(_) | SlotError::ReaderGone)) => self.fail(error.to_string(), now),
+            Err(_) => {
+                if let Phase::Empty { recheck } = &mut self.phase {
+                    *recheck = Some(now + SLOW_RETRY);
+                }
+            }
+        }
+        self.refusal()
+    }
+
     /// The card thread has tried [`Action::Take`] or [`Action::ColdReset`]. Returns what those are told who wait, but not for a card.
     pub(super) fn took(&mut self, taken: Result<CardInfo, SlotError>, now: Instant) -> Option<Failure> {
         self.unresponsive = false;
         let seen_card = self.seen.as_ref().is_some_and(|seen| seen.card_present);
         match taken {
-            // The monitor is a moment behind, or ahead: look again instead of trusting either.
-            Ok(_) if !seen_card => self.phase = Phase::Empty { recheck: Some(now + FIRST_RETRY * 10) },
+            // It has left in the meantime. Trust the monitor: it is what will tell of the next one.
+            Ok(_) if !seen_card => self.place_kept = true,
             Ok(card) => {
                 self.place_kept = true;
                 self.state_count += 1;
                 self.phase = Phase::Ready { card, last_used: now };
             }
             Err(SlotError::NoCard | SlotError::CardRemoved) => {
-                self.place_kept = true;
                 self.phase = Phase::Empty { recheck: seen_card.then_some(now + SLOW_RETRY) };
             }
             Err(error @ (SlotError::Service(_) | SlotError::ReaderGone)) => self.fail(error.to_string(), now),
@@ -327,7 +342,6 @@ impl Life {
                 }
             }
             Phase::Held { .. } => Phase::Held { retry: now + SLOW_RETRY },
-            Phase::Empty { .. } => Phase::Empty { recheck: Some(now + SLOW_RETRY) },
             ref other => other.clone(),
         };
     }

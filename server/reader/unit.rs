@@ -111,8 +111,7 @@ impl<'a> UnitRun<'a> {
                     return Err(Failure::not_sent(
                         Reason::UnsupportedLength,
                         format!(
-                            "command {index} has {data_bytes} data bytes, but this T=0 card takes at most 255 at once: use command \
-                             chaining"
+                            "commands[{index}] has {data_bytes} data bytes, a T=0 card takes at most 255 at once: use command chaining"
                         ),
                     ));
                 }
@@ -186,7 +185,7 @@ impl<'a> UnitRun<'a> {
         if self.index < self.commands.len() && !command.lets_unit_go_on(word) {
             self.stop = Some(Failure::not_sent(
                 Reason::StatusWord,
-                format!("command {} was answered {word:?}, which does not let the unit go on", self.index - 1),
+                format!("the command before was answered {word:?}, which does not let the unit go on"),
             ));
         }
         Some(answer)

@@ -1,4 +1,5 @@
-//! The world around the broker, one per test.
+//! What end-to-end tests run their stories on.
 
+pub mod broker;
 pub mod pcscd;
 pub mod programs;

@@ -47,8 +47,8 @@ fn an_empty_reader_keeps_its_place_and_takes_the_card_that_comes() {
     let (mut life, now) = life(Own::Always);
     assert_eq!((state(&life), life.next_action(now, false)), (State::Unavailable, None));
     life.seen(seen(false, 0), now);
-    assert_eq!(life.next_action(now, false), Some(Action::Take));
-    life.took(Err(SlotError::NoCard), now);
+    assert_eq!(life.next_action(now, false), Some(Action::KeepPlace));
+    life.kept_place(Ok(()), now);
     assert_eq!((state(&life), life.next_action(now, false), life.deadline()), (State::Empty, None, None));
 
     life.seen(seen(true, 1), now);
@@ -162,16 +162,31 @@ fn what_the_monitor_says_during_a_unit_is_newer_than_how_the_unit_ends() {
 }
 
 #[test]
-fn a_card_that_was_taken_but_is_not_seen_is_not_trusted() {
+fn a_card_that_left_while_it_was_taken_is_not_trusted() {
     let (mut life, now) = life(Own::Always);
-    life.seen(seen(false, 0), now);
+    life.seen(seen(true, 1), now);
+    assert_eq!(life.next_action(now, true), Some(Action::Take));
+    life.seen(seen(false, 2), now);
     life.took(Ok(card()), now);
     assert_eq!((state(&life), life.next_action(now, true)), (State::Empty, None));
-    let later = life.deadline().unwrap();
-    assert_eq!(life.next_action(later, true), Some(Action::Take));
-    life.seen(seen(true, 1), later);
-    life.took(Ok(card()), later);
-    assert_eq!(state(&life), State::Ready);
+}
+
+#[test]
+fn a_place_that_cannot_be_kept_is_tried_again_after_a_while() {
+    let (mut life, now) = life(Own::Always);
+    life.seen(seen(false, 0), now);
+    assert_eq!(life.next_action(now, false), Some(Action::KeepPlace));
+    life.kept_place(Err(SlotError::Held), now);
+    assert_eq!(life.next_action(now, false), None);
+    assert_eq!(life.next_action(life.deadline().unwrap(), false), Some(Action::KeepPlace));
+}
+
+#[test]
+fn a_card_is_an_insertion_even_if_the_stack_forgot_to_count_it() {
+    let (mut life, now) = life(Own::Always);
+    life.seen(seen(false, 0), now);
+    life.seen(seen(true, 0), now);
+    assert_eq!((life.next_action(now, false), life.status().insertion_count), (Some(Action::Take), 1));
 }
 
 #[test]

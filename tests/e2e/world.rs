@@ -1,0 +1,170 @@
+//! The world that a story plays in: a broker on simulated readers, or on a private pcscd with a virtual card; and short words for what
+//! clients do in it.
+
+use std::{future::Future, time::Duration};
+
+use anyhow::{Context, bail};
+use cardbroker_client::{Client, Error, Reader, ReaderState, Transmit, Transmitted, Watch, hex};
+use cardbroker_server::backend::{Protocol, simulated::card::CardOptions};
+use cardbroker_tests::{
+    cards::VirtualCard,
+    harness::{
+        broker::{Broker, Setup},
+        pcscd::Pcscd,
+    },
+};
+use tokio::{task::JoinHandle, time::timeout};
+
+/// The longest that anything may take that is not under test.
+pub(crate) const LONG: Duration = Duration::from_secs(20);
+
+pub(crate) const SELECT: &str = "00A4040006F04341524401";
+pub(crate) const SELECT_AND_FETCH: &str = "00A4040006F0434152440100";
+pub(crate) const GET_RESPONSE: &str = "00C0000013";
+pub(crate) const COUNT: &str = "8010000004";
+pub(crate) const INCREMENT: &str = "8012000004";
+pub(crate) const VERIFY: &str = "00200080083132333435363738";
+pub(crate) const PROTECTED: &str = "00B0810005";
+
+/// A command that the card answers after so many milliseconds.
+pub(crate) fn slow(milliseconds: u16) -> String {
+    format!("8016000002{milliseconds:04X}")
+}
+
+/// A command that causes a fault of the card; see the simulated card.
+pub(crate) fn fault(kind: u8, a: u16, b: u16) -> String {
+    format!("80F0{kind:02X}0004{a:04X}{b:04X}")
+}
+
+/// Runs a story on a runtime of its own.
+pub(crate) fn tell(story: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async { timeout(6 * LONG, story).await.context("the story takes too long")? })
+}
+
+/// A broker on real PC/SC, and the card in its first reader.
+pub(crate) struct PcscWorld {
+    pub(crate) broker: Broker,
+    pub(crate) card: VirtualCard,
+    pub(crate) pcscd: Pcscd,
+}
+
+impl PcscWorld {
+    /// With two readers; a card is in the first one and is READY.
+    pub(crate) async fn new(configuration: &str, card: CardOptions) -> anyhow::Result<Self> {
+        let pcscd = Pcscd::start(2)?;
+        let card = VirtualCard::insert(pcscd.port(0), card)?;
+        let broker = Setup::on(&pcscd)?.configuration(configuration).start()?;
+        wait_for(&broker, READER, ReaderState::Ready).await?;
+        Ok(Self { broker, card, pcscd })
+    }
+
+    /// The usual one.
+    pub(crate) async fn usual() -> anyhow::Result<Self> {
+        Self::new("", CardOptions::default()).await
+    }
+}
+
+/// The first reader of a private pcscd.
+pub(crate) const READER: &str = "readers/virtual-pcd-a-00-00";
+/// The second one.
+pub(crate) const OTHER_READER: &str = "readers/virtual-pcd-a-00-01";
+
+/// A story's stage over one of the backends: a broker and a reader with a card.
+pub(crate) struct Stage {
+    pub(crate) broker: Broker,
+    pub(crate) client: Client,
+    pub(crate) reader: &'static str,
+    _stack: Option<(Pcscd, VirtualCard)>,
+}
+
+impl Stage {
+    pub(crate) async fn simulated(protocol: Protocol) -> anyhow::Result<Self> {
+        let broker = Setup::simulated(2)?.start()?;
+        let reader = match protocol {
+            Protocol::T0 => "readers/simulated-reader-01",
+            Protocol::T1 | Protocol::Raw => "readers/simulated-reader-00",
+        };
+        wait_for(&broker, reader, ReaderState::Ready).await?;
+        Ok(Self { client: broker.client().await?, broker, reader, _stack: None })
+    }
+
+    pub(crate) async fn pcsc(protocol: Protocol) -> anyhow::Result<Self> {
+        let world = PcscWorld::new("", CardOptions { protocol, ..CardOptions::default() }).await?;
+        let client = world.broker.client().await?;
+        Ok(Self { client, broker: world.broker, reader: READER, _stack: Some((world.pcscd, world.card)) })
+    }
+
+    /// A unit of the stage's client on its reader.
+    pub(crate) fn unit(&self, apdus: &[&str]) -> Transmit {
+        unit(&self.client, self.reader, apdus)
+    }
+
+    /// Waits until a unit runs: whoever asks then and will not wait is turned away.
+    pub(crate) async fn until_busy(&self) -> anyhow::Result<()> {
+        let busy = async { while self.unit(&[COUNT]).wait_timeout(Duration::ZERO).send().await.is_ok() {} };
+        timeout(LONG, busy).await.context("the card is never busy")
+    }
+
+    /// Has another client keep the card busy for so many milliseconds, from now on.
+    pub(crate) async fn keep_busy(&self, milliseconds: u16) -> anyhow::Result<JoinHandle<Result<Transmitted, Error>>> {
+        let client = self.broker.client().await?;
+        let busy = tokio::spawn(unit(&client, self.reader, &[&slow(milliseconds)]).send());
+        self.until_busy().await?;
+        Ok(busy)
+    }
+
+    /// Runs a unit to its end: `DATA SW` of each answer.
+    pub(crate) async fn run(&self, apdus: &[&str]) -> anyhow::Result<Vec<String>> {
+        Ok(answers(&self.unit(apdus).send().await?))
+    }
+}
+
+/// A unit of `client`.
+pub(crate) fn unit(client: &Client, reader: &str, apdus: &[&str]) -> Transmit {
+    let apdus: Vec<_> = apdus.iter().map(|apdu| hex::parse(apdu).unwrap()).collect();
+    client.transmit(reader).commands(apdus)
+}
+
+/// The answers as text: data and status word, as the command line prints them.
+pub(crate) fn answers(transmitted: &Transmitted) -> Vec<String> {
+    let line = |data: &[u8], word: u16| format!("{} {word:04X}", hex::format(data)).trim_start().to_owned();
+    transmitted.results.iter().map(|result| line(&result.data, result.status_word)).collect()
+}
+
+/// A failure as "REASON delivery", and where a unit stopped as "REASON delivery after N answers".
+pub(crate) fn told(error: &Error) -> String {
+    let reason = error.reason().map_or("no reason", |reason| reason.short_name());
+    let delivery = error.delivery().short_name();
+    match error {
+        Error::Stopped { stop, partial } => {
+            format!("{reason} {delivery} at {} after {} answers", stop.index, partial.results.len())
+        }
+        _ => format!("{reason} {delivery}"),
+    }
+}
+
+/// What a call that must fail is told.
+pub(crate) async fn refusal(unit: Transmit) -> anyhow::Result<String> {
+    match unit.send().await {
+        Ok(transmitted) => bail!("it was answered: {:?}", answers(&transmitted)),
+        Err(error) => Ok(told(&error)),
+    }
+}
+
+/// A watch of its own on the reader's state, told until `wished`; returns the reader.
+pub(crate) async fn wait_until(watch: &mut Watch, mut wished: impl FnMut(&Watch) -> bool) -> anyhow::Result<()> {
+    let wait = async {
+        while !wished(watch) {
+            watch.next().await;
+        }
+    };
+    timeout(LONG, wait).await.with_context(|| format!("not seen in time; last seen: {:?}", watch.readers()))
+}
+
+/// Waits until a reader is in a state.
+pub(crate) async fn wait_for(broker: &Broker, reader: &str, state: ReaderState) -> anyhow::Result<Reader> {
+    let mut watch = broker.client().await?.watch();
+    wait_until(&mut watch, |watch| watch.readers().get(reader).is_some_and(|reader| reader.state() == state)).await?;
+    watch.readers().get(reader).cloned().context("gone")
+}

@@ -1,0 +1,227 @@
+//! A broker of one's own for each test: the real `cardbrokerd` as a process, on a socket in a folder of its own.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::OnceLock,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail, ensure};
+use cardbroker_client::{Client, Endpoint};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use super::pcscd::Pcscd;
+
+const START_TIME: Duration = Duration::from_secs(20);
+const STOP_TIME: Duration = Duration::from_secs(30);
+
+/// A running broker. Dropping kills it; if the test is failing, its log is printed.
+pub struct Broker {
+    folder: tempfile::TempDir,
+    process: Child,
+}
+
+/// How to start a broker.
+pub struct Setup {
+    folder: tempfile::TempDir,
+    arguments: Vec<String>,
+    pcsc_socket: Option<PathBuf>,
+    configuration: String,
+}
+
+impl Setup {
+    /// On `count` simulated readers.
+    ///
+    /// # Errors
+    /// No temporary folder can be made.
+    pub fn simulated(count: usize) -> anyhow::Result<Self> {
+        Self::new(vec!["--simulate".into(), count.to_string()], None)
+    }
+
+    /// On the readers of a private pcscd.
+    ///
+    /// # Errors
+    /// No temporary folder can be made.
+    pub fn on(pcscd: &Pcscd) -> anyhow::Result<Self> {
+        Self::new(Vec::new(), Some(pcscd.socket()))
+    }
+
+    fn new(arguments: Vec<String>, pcsc_socket: Option<PathBuf>) -> anyhow::Result<Self> {
+        let folder = tempfile::Builder::new().prefix("broker-").tempdir()?;
+        Ok(Self { folder, arguments, pcsc_socket, configuration: String::new() })
+    }
+
+    /// With one more flag.
+    pub fn flag(mut self, flag: &str) -> Self {
+        self.arguments.push(flag.into());
+        self
+    }
+
+    /// With this text as configuration file.
+    pub fn configuration(mut self, toml: &str) -> Self {
+        self.configuration = toml.into();
+        self
+    }
+
+    /// Starts the broker and waits until it answers.
+    ///
+    /// # Errors
+    /// It ends, or does not answer within 20 s; the error has its log.
+    pub fn start(self) -> anyhow::Result<Broker> {
+        fs::write(self.folder.path().join("cardbrokerd.toml"), &self.configuration)?;
+        let process = spawn(&self)?;
+        let mut broker = Broker { folder: self.folder, process };
+        broker.wait_until_ready()?;
+        Ok(broker)
+    }
+}
+
+fn spawn(setup: &Setup) -> anyhow::Result<Child> {
+    let folder = setup.folder.path();
+    let log = File::create(folder.join("log"))?;
+    let mut command = Command::new(program("cardbrokerd")?);
+    command
+        .arg("--socket")
+        .arg(socket(folder))
+        .arg("--config")
+        .arg(folder.join("cardbrokerd.toml"))
+        .args(["--log", "debug"])
+        .args(&setup.arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log);
+    if let Some(socket) = &setup.pcsc_socket {
+        command.env("PCSCLITE_CSOCK_NAME", socket);
+    }
+    command.spawn().context("cannot start cardbrokerd")
+}
+
+fn socket(folder: &Path) -> PathBuf {
+    folder.join("cardbroker.sock")
+}
+
+impl Broker {
+    /// Its socket.
+    pub fn socket(&self) -> PathBuf {
+        socket(self.folder.path())
+    }
+
+    /// Its folder, with socket, configuration file and log.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// What clients need in `CARDBROKER_ENDPOINT`.
+    pub fn endpoint(&self) -> String {
+        format!("unix:{}", self.socket().display())
+    }
+
+    /// A client with a connection of its own.
+    ///
+    /// # Errors
+    /// The broker does not answer.
+    pub async fn client(&self) -> anyhow::Result<Client> {
+        Ok(Client::connect(Endpoint::Unix(self.socket())).await?)
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> anyhow::Result<Pid> {
+        Pid::from_raw(i32::try_from(self.process.id())?).context("no process")
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        Ok(kill_process(self.pid()?, signal)?)
+    }
+
+    /// Waits until it has ended.
+    ///
+    /// # Errors
+    /// It has not within 30 s.
+    pub fn wait(&mut self) -> anyhow::Result<ExitStatus> {
+        let deadline = Instant::now() + STOP_TIME;
+        loop {
+            if let Some(status) = self.process.try_wait()? {
+                return Ok(status);
+            }
+            ensure!(Instant::now() < deadline, "the broker does not end: {}", self.log());
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Asks it to stop and waits until it has.
+    ///
+    /// # Errors
+    /// As [`Broker::wait`].
+    pub fn stop(&mut self) -> anyhow::Result<ExitStatus> {
+        self.signal(Signal::TERM)?;
+        self.wait()
+    }
+
+    fn wait_until_ready(&mut self) -> anyhow::Result<()> {
+        let deadline = Instant::now() + START_TIME;
+        while std::os::unix::net::UnixStream::connect(self.socket()).is_err() {
+            let ended = self.process.try_wait()?;
+            if ended.is_some() || Instant::now() > deadline {
+                bail!("cardbrokerd did not start ({ended:?}): {}", self.log());
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        // It has ended already, or cannot be helped.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        if thread::panicking() || std::env::var_os("BROKER_LOG").is_some() {
+            let _ = writeln!(io::stderr(), "--- log of cardbrokerd ---\n{}", self.log());
+        }
+    }
+}
+
+/// The path of one of our programs (`cardbrokerd`, `cardbroker`, or an example of the client), built from the sources as they are.
+///
+/// # Errors
+/// It cannot be built, or there is no such program.
+pub fn program(name: &str) -> anyhow::Result<PathBuf> {
+    static PROGRAMS: OnceLock<Result<Vec<(String, PathBuf)>, String>> = OnceLock::new();
+    let programs = PROGRAMS.get_or_init(|| build().map_err(|error| format!("{error:#}")));
+    let programs = programs.as_ref().map_err(|error| anyhow::anyhow!("{error}"))?;
+    let found = programs.iter().find(|(program, _)| program == name);
+    found.map(|(_, path)| path.clone()).with_context(|| format!("the workspace has no program {name}"))
+}
+
+/// Builds the programs of both sides and asks cargo where they are.
+fn build() -> anyhow::Result<Vec<(String, PathBuf)>> {
+    let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args(["build", "--quiet", "--message-format=json", "--bins", "--examples"])
+        .args(["--package", "cardbroker-server", "--package", "cardbroker-client"])
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cannot run cargo")?;
+    ensure!(output.status.success(), "cargo build failed");
+    let messages =
+        output.stdout.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Value>(line).ok());
+    let programs = messages.filter_map(|message| {
+        let name = message["target"]["name"].as_str()?.to_owned();
+        Some((name, PathBuf::from(message["executable"].as_str()?)))
+    });
+    Ok(programs.collect())
+}
