@@ -59,15 +59,9 @@ pub enum ServiceError {
 
 /// One slot of a reader, driven by its card thread alone: the only hand on the card.
 pub trait Slot: Send {
-    /// Keeps our place in an empty slot, so that the next card is ours as surely as the stack allows. Never touches a card: a stack
-    /// that has not noticed a card yet would power it once more when it does, and take back what was agreed with it.
-    ///
-    /// # Errors
-    /// [`SlotError`] if the place cannot be kept now.
-    fn keep_place(&mut self) -> Result<(), SlotError>;
-
-    /// Takes the card exclusively and resets it (warm). Works from any state: place kept, handle of a card before, after a failed
-    /// exchange, after a restart of the stack.
+    /// Takes the card exclusively and resets it (warm). Works from any state: the first time, with the hold on a card before, after a
+    /// failed exchange, after a restart of the stack. Call it once the monitor has seen a card: pcscd powers a card that it has not
+    /// noticed yet a second time when it does, and forgets what was agreed with it.
     ///
     /// # Errors
     /// [`SlotError::NoCard`] when the slot is empty, [`SlotError::Held`] when another program has the card.

@@ -2,7 +2,8 @@
 //!
 //! What holds a card here is an exclusive handle, never a transaction (Windows resets a card whose transaction idles). On pcsc-lite the
 //! handle is kept when the card leaves and taken over to the next card by `SCardReconnect`, so that no other program gets in at
-//! insertion; on an empty reader a DIRECT handle keeps the place.
+//! insertion. Only an exclusive handle is kept: a DIRECT one on an empty reader keeps nobody out, and making it exclusive waits inside
+//! pcsc-lite's library, without bound, while another program is there.
 
 use std::{
     ffi::CString,
@@ -116,19 +117,13 @@ struct Handle {
 }
 
 impl Slot for PcscSlot {
-    fn keep_place(&mut self) -> Result<(), SlotError> {
-        let context = Context::establish(Scope::System).map_err(slot_error)?;
-        let card = context.connect(&self.reader, ShareMode::Direct, Protocols::UNDEFINED).map_err(slot_error)?;
-        self.handle = Some(Handle { card, context });
-        Ok(())
-    }
-
     fn take(&mut self, protocols: ProtocolChoice) -> Result<CardInfo, SlotError> {
         match self.reconnect(Disposition::ResetCard, protocols) {
             // Not a word about the card: the handle has outlived the service that gave it.
             Err(SlotError::StaleHandle | SlotError::Service(_) | SlotError::ReaderGone) => {
                 self.handle = None;
                 self.connect(protocols)?;
+                // A new handle does not mean a fresh card: someone else may have used it.
                 self.reconnect(Disposition::ResetCard, protocols)
             }
             taken => taken,
@@ -136,11 +131,14 @@ impl Slot for PcscSlot {
     }
 
     fn reset(&mut self, kind: ResetKind, protocols: ProtocolChoice) -> Result<CardInfo, SlotError> {
-        let disposition = match kind {
-            ResetKind::Warm => Disposition::ResetCard,
-            ResetKind::Cold => Disposition::UnpowerCard,
-        };
-        self.reconnect(disposition, protocols)
+        match kind {
+            ResetKind::Warm => self.reconnect(Disposition::ResetCard, protocols),
+            ResetKind::Cold if self.handle.is_some() => self.reconnect(Disposition::UnpowerCard, protocols),
+            ResetKind::Cold => {
+                self.cut_power();
+                self.take(protocols)
+            }
+        }
     }
 
     fn exchange(&mut self, command: &[u8]) -> Result<ApduBytes, SlotError> {
@@ -196,18 +194,24 @@ impl PcscSlot {
         Ok(CardInfo { atr: status.atr().to_vec(), protocol })
     }
 
-    /// A new handle: exclusive, or DIRECT on a silent card, which can be reset through it.
+    /// A new, exclusive handle.
     fn connect(&mut self, protocols: ProtocolChoice) -> Result<(), SlotError> {
         let context = Context::establish(Scope::System).map_err(slot_error)?;
-        let exclusive = context.connect(&self.reader, ShareMode::Exclusive, pcsc_protocols(protocols));
-        let card = match exclusive {
-            Err(Error::UnresponsiveCard | Error::UnpoweredCard) => {
-                context.connect(&self.reader, ShareMode::Direct, Protocols::UNDEFINED)
-            }
-            other => other,
-        };
-        self.handle = Some(Handle { card: card.map_err(slot_error)?, context });
+        let card =
+            context.connect(&self.reader, ShareMode::Exclusive, pcsc_protocols(protocols)).map_err(slot_error)?;
+        self.handle = Some(Handle { card, context });
         Ok(())
+    }
+
+    /// Powers a silent card off and on. It gives no exclusive handle as it is, so a shared one has to do.
+    fn cut_power(&self) {
+        let direct = Context::establish(Scope::System)
+            .and_then(|context| context.connect(&self.reader, ShareMode::Direct, Protocols::UNDEFINED));
+        if let Ok(mut card) = direct {
+            // Whether it has helped shows when the card is taken.
+            let _ = card.reconnect(ShareMode::Shared, Protocols::ANY, Disposition::UnpowerCard);
+            let _ = card.disconnect(Disposition::LeaveCard);
+        }
     }
 }
 

@@ -157,7 +157,6 @@ impl Actor {
         while !self.stopping && matches!(self.work, Work::None) {
             let job = match self.life.next_action(now, !self.queue.is_empty()) {
                 None => break,
-                Some(Action::KeepPlace) => Some(Job::KeepPlace),
                 Some(Action::Take) => Some(Job::Take),
                 Some(Action::ColdReset) => Some(Job::ColdReset),
                 Some(Action::Release) => Some(Job::Release),
@@ -208,7 +207,7 @@ impl Actor {
     fn give(&mut self, job: Job) {
         self.work = match &job {
             Job::Unit(unit) => Work::Unit { ticket: Arc::clone(&unit.ticket), hangs: false },
-            Job::KeepPlace | Job::Take | Job::ColdReset | Job::Release => Work::Handling { hangs: false },
+            Job::Take | Job::ColdReset | Job::Release => Work::Handling { hangs: false },
         };
         // The thread takes a job whenever `work` was `None`, so there is room; it ends only after this actor.
         if self.jobs.try_send(job).is_err() {
@@ -259,7 +258,6 @@ impl Actor {
         debug!(reader = %self.id, ?report, "card thread");
         self.work = Work::None;
         let verdict = match report {
-            Report::KeptPlace(kept) => self.life.kept_place(kept, now),
             Report::Took(taken) => {
                 if let Err(error) = &taken {
                     debug!(reader = %self.id, %error, "the card could not be taken");

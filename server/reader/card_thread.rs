@@ -29,8 +29,6 @@ const REMOVAL_WAIT: Duration = Duration::from_secs(1);
 
 /// What the actor asks for. The thread ends when the actor drops its end.
 pub(super) enum Job {
-    /// Keep the place for the next card.
-    KeepPlace,
     /// Take the card.
     Take,
     /// Cut the card's power and reset it.
@@ -54,8 +52,6 @@ pub(super) struct UnitJob {
 /// What the thread has done.
 #[derive(Debug)]
 pub(super) enum Report {
-    /// After [`Job::KeepPlace`].
-    KeptPlace(Result<(), SlotError>),
     /// After [`Job::Take`] and [`Job::ColdReset`].
     Took(Result<CardInfo, SlotError>),
     /// After [`Job::Unit`]. Its outcome is in the ticket.
@@ -124,7 +120,6 @@ struct Hand {
 impl Hand {
     fn act(&mut self, job: Job) -> Report {
         match job {
-            Job::KeepPlace => Report::KeptPlace(self.pulse.during(|| self.slot.keep_place())),
             Job::Take => Report::Took(self.pulse.during(|| self.slot.take(self.protocols))),
             Job::ColdReset => Report::Took(self.pulse.during(|| self.slot.reset(ResetKind::Cold, self.protocols))),
             Job::Unit(unit) => Report::UnitEnded(self.run(&unit)),

@@ -36,8 +36,6 @@ const MAX_COLD_RESETS: u32 = 3;
 /// What the actor has the card thread do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Action {
-    /// Keep the place for the next card.
-    KeepPlace,
     /// Take the card exclusively and reset it.
     Take,
     /// Reset a silent card by cutting its power.
@@ -71,8 +69,6 @@ pub(super) struct Life {
     seen: Option<SlotStatus>,
     insertion_count: u64,
     state_count: u64,
-    /// The slot has been told to keep its place for the next card.
-    place_kept: bool,
     unresponsive: bool,
     unavailable_because: String,
 }
@@ -99,7 +95,6 @@ impl Life {
             seen: None,
             insertion_count: 0,
             state_count: 0,
-            place_kept: false,
             unresponsive: false,
             unavailable_because: "the reader has not been looked at yet".into(),
         }
@@ -121,7 +116,6 @@ impl Life {
                 Some(if *cold_resets > 0 { Action::ColdReset } else { Action::Take })
             }
             Phase::Held { retry } if *retry <= now => Some(Action::Take),
-            Phase::Empty { recheck: None } if self.own == Own::Always && !self.place_kept => Some(Action::KeepPlace),
             Phase::Ready { .. } if demand => Some(Action::Serve),
             Phase::Ready { last_used, .. } if self.own == Own::OnDemand && *last_used + self.release_after <= now => {
                 Some(Action::Release)
@@ -238,30 +232,14 @@ impl Life {
         self.refusal()
     }
 
-    /// The card thread has tried [`Action::KeepPlace`]. Returns what those are told who wait, but not for a card.
-    pub(super) fn kept_place(&mut self, kept: Result<(), SlotError>, now: Instant) -> Option<Failure> {
-        self.unresponsive = false;
-        match kept {
-            Ok(()) => self.place_kept = true,
-            Err(error @ (SlotError::Service(_) | SlotError::ReaderGone)) => self.fail(error.to_string(), now),
-            Err(_) => {
-                if let Phase::Empty { recheck } = &mut self.phase {
-                    *recheck = Some(now + SLOW_RETRY);
-                }
-            }
-        }
-        self.refusal()
-    }
-
     /// The card thread has tried [`Action::Take`] or [`Action::ColdReset`]. Returns what those are told who wait, but not for a card.
     pub(super) fn took(&mut self, taken: Result<CardInfo, SlotError>, now: Instant) -> Option<Failure> {
         self.unresponsive = false;
         let seen_card = self.seen.as_ref().is_some_and(|seen| seen.card_present);
         match taken {
             // It has left in the meantime. Trust the monitor: it is what will tell of the next one.
-            Ok(_) if !seen_card => self.place_kept = true,
+            Ok(_) if !seen_card => {}
             Ok(card) => {
-                self.place_kept = true;
                 self.state_count += 1;
                 self.phase = Phase::Ready { card, last_used: now };
             }
@@ -298,7 +276,6 @@ impl Life {
     /// The card was let go.
     pub(super) fn released(&mut self) {
         self.unresponsive = false;
-        self.place_kept = false;
         if matches!(self.phase, Phase::Ready { .. }) {
             self.state_count += 1;
             self.phase = Phase::Loose;
@@ -321,7 +298,6 @@ impl Life {
     }
 
     fn fail(&mut self, because: String, now: Instant) {
-        self.place_kept = false;
         self.unavailable_because = because;
         self.phase = Phase::Unavailable { retry: now + SLOW_RETRY };
     }

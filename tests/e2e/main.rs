@@ -8,5 +8,17 @@ mod world;
 mod cards;
 /// Programs without a broker break each other's pairs.
 mod direct;
+/// A driver that does not return.
+mod hang;
+/// A rival like Windows' plug and play.
+mod interference;
+/// When the broker holds a reader, and when other programs may.
+mod ownership;
+/// Cards pulled at the wrong moment.
+mod removal;
+/// pcscd killed and started again under load.
+mod restart;
 /// What one client sees of one card, over both backends.
 mod scenarios;
+/// The seed's failure and its cure, with eight processes.
+mod story;

@@ -36,9 +36,9 @@ pub(crate) fn fault(kind: u8, a: u16, b: u16) -> String {
     format!("80F0{kind:02X}0004{a:04X}{b:04X}")
 }
 
-/// Runs a story on a runtime of its own.
+/// Runs a story on a runtime of its own. Stories block at times, on processes and cards, so their clients have threads of their own.
 pub(crate) fn tell(story: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async { timeout(6 * LONG, story).await.context("the story takes too long")? })
 }
 
@@ -67,8 +67,6 @@ impl PcscWorld {
 
 /// The first reader of a private pcscd.
 pub(crate) const READER: &str = "readers/virtual-pcd-a-00-00";
-/// The second one.
-pub(crate) const OTHER_READER: &str = "readers/virtual-pcd-a-00-01";
 
 /// A story's stage over one of the backends: a broker and a reader with a card.
 pub(crate) struct Stage {

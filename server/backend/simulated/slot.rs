@@ -62,11 +62,6 @@ impl BaySlot {
 }
 
 impl Slot for BaySlot {
-    fn keep_place(&mut self) -> Result<(), SlotError> {
-        // Nobody else is here.
-        Ok(())
-    }
-
     fn take(&mut self, protocols: ProtocolChoice) -> Result<CardInfo, SlotError> {
         let index = self.index()?;
         let now = Instant::now();

@@ -43,12 +43,10 @@ fn ready() -> (Life, Instant) {
 }
 
 #[test]
-fn an_empty_reader_keeps_its_place_and_takes_the_card_that_comes() {
+fn an_empty_reader_takes_the_card_that_comes() {
     let (mut life, now) = life(Own::Always);
     assert_eq!((state(&life), life.next_action(now, false)), (State::Unavailable, None));
     life.seen(seen(false, 0), now);
-    assert_eq!(life.next_action(now, false), Some(Action::KeepPlace));
-    life.kept_place(Ok(()), now);
     assert_eq!((state(&life), life.next_action(now, false), life.deadline()), (State::Empty, None, None));
 
     life.seen(seen(true, 1), now);
@@ -169,16 +167,6 @@ fn a_card_that_left_while_it_was_taken_is_not_trusted() {
     life.seen(seen(false, 2), now);
     life.took(Ok(card()), now);
     assert_eq!((state(&life), life.next_action(now, true)), (State::Empty, None));
-}
-
-#[test]
-fn a_place_that_cannot_be_kept_is_tried_again_after_a_while() {
-    let (mut life, now) = life(Own::Always);
-    life.seen(seen(false, 0), now);
-    assert_eq!(life.next_action(now, false), Some(Action::KeepPlace));
-    life.kept_place(Err(SlotError::Held), now);
-    assert_eq!(life.next_action(now, false), None);
-    assert_eq!(life.next_action(life.deadline().unwrap(), false), Some(Action::KeepPlace));
 }
 
 #[test]

@@ -1,0 +1,80 @@
+//! A driver that does not return from a call: it says so, its callers are answered in time, and other readers do not notice.
+
+use std::time::{Duration, Instant};
+
+use cardbroker_client::ReaderState;
+use cardbroker_server::backend::simulated::card::CardOptions;
+use cardbroker_tests::{
+    cards::VirtualCard,
+    harness::{broker::Setup, pcscd::Pcscd},
+};
+
+use crate::world::{COUNT, INCREMENT, LONG, READER, answers, tell, told, unit, wait_for};
+
+/// A reader with a driver of its own: slots of one driver may block each other.
+const READER_OF_ANOTHER_DRIVER: &str = "readers/virtual-pcd-b-00-00";
+const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(1);
+
+#[test]
+fn a_hanging_driver_is_shown_its_callers_are_answered_and_others_do_not_notice() -> anyhow::Result<()> {
+    tell(async {
+        let pcscd = Pcscd::start(4)?;
+        let card = VirtualCard::insert(pcscd.port(0), CardOptions::default())?;
+        let _other_card = VirtualCard::insert(pcscd.port(2), CardOptions::default())?;
+        let rule = "[[reader]]\nmatch = \".*\"\nexchange_timeout = \"1s\"\n";
+        let broker = Setup::on(&pcscd)?.configuration(rule).start()?;
+        let before = wait_for(&broker, READER, ReaderState::Ready).await?;
+        wait_for(&broker, READER_OF_ANOTHER_DRIVER, ReaderState::Ready).await?;
+        let (client, other) = (broker.client().await?, broker.client().await?);
+
+        card.hang_next(LONG);
+        let asked = Instant::now();
+        let in_flight = tokio::spawn(unit(&client, READER, &[INCREMENT, INCREMENT]).send());
+        assert!(card.wait_until(LONG, |seen| seen.hanging));
+        let waiting = tokio::spawn(unit(&client, READER, &[INCREMENT]).send());
+        let patient = tokio::spawn(unit(&client, READER, &[COUNT]).wait_for_card().wait_timeout(LONG).send());
+
+        let mut slowest = Duration::ZERO;
+        while !in_flight.is_finished() {
+            let began = Instant::now();
+            unit(&other, READER_OF_ANOTHER_DRIVER, &[COUNT]).send().await?;
+            slowest = slowest.max(began.elapsed());
+        }
+        assert_eq!(told(&in_flight.await?.unwrap_err()), "READER_UNRESPONSIVE unknown");
+        assert_eq!(told(&waiting.await?.unwrap_err()), "READER_UNRESPONSIVE not_sent");
+        let took = asked.elapsed();
+        assert!(took >= EXCHANGE_TIMEOUT && took < 2 * EXCHANGE_TIMEOUT, "answered after {took:?}");
+        assert!(slowest < EXCHANGE_TIMEOUT / 2, "the other reader's slowest answer took {slowest:?}");
+        wait_for(&broker, READER, ReaderState::Unresponsive).await?;
+        let refused = unit(&client, READER, &[INCREMENT]).send().await.unwrap_err();
+        assert_eq!(told(&refused), "READER_UNRESPONSIVE not_sent");
+        assert!(refused.retry_after() > Some(Duration::ZERO));
+
+        let resets = card.resets_seen();
+        card.resume();
+        let after = patient.await??;
+        assert_eq!(answers(&after), ["00000002 9000"], "the second command of the unit that hung was never sent");
+        assert!(card.resets_seen() > resets, "the card was reset before it was used again");
+        assert_eq!(wait_for(&broker, READER, ReaderState::Ready).await?.insertion_id, before.insertion_id);
+        Ok(())
+    })
+}
+
+#[test]
+fn the_broker_stops_in_time_although_a_driver_hangs() -> anyhow::Result<()> {
+    tell(async {
+        let pcscd = Pcscd::start(1)?;
+        let card = VirtualCard::insert(pcscd.port(0), CardOptions::default())?;
+        let mut broker = Setup::on(&pcscd)?.configuration("shutdown.grace = \"500ms\"").start()?;
+        wait_for(&broker, READER, ReaderState::Ready).await?;
+        let client = broker.client().await?;
+        card.hang_next(LONG);
+        let in_flight = tokio::spawn(unit(&client, READER, &[INCREMENT]).send());
+        assert!(card.wait_until(LONG, |seen| seen.hanging));
+        let asked = Instant::now();
+        assert_eq!(broker.stop()?.code(), Some(6), "the grace was not enough");
+        assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
+        assert!(told(&in_flight.await?.unwrap_err()).ends_with("unknown"));
+        Ok(())
+    })
+}

@@ -1,0 +1,89 @@
+//! Cards that are pulled at the wrong moment, from a real reader.
+
+use std::time::Duration;
+
+use cardbroker_client::ReaderState;
+use cardbroker_server::backend::simulated::card::CardOptions;
+
+use crate::world::{COUNT, INCREMENT, LONG, PcscWorld, READER, answers, tell, told, unit, wait_until};
+
+#[test]
+fn a_card_pulled_in_mid_command_is_told_to_everyone_as_it_concerns_them() -> anyhow::Result<()> {
+    tell(async {
+        let world = PcscWorld::usual().await?;
+        let (client, other) = (world.broker.client().await?, world.broker.client().await?);
+        let mut watch = other.watch();
+        wait_until(&mut watch, |watch| !watch.readers().is_empty()).await?;
+
+        world.card.hang_next(LONG);
+        let in_flight = tokio::spawn(unit(&client, READER, &[INCREMENT]).send());
+        assert!(world.card.wait_until(LONG, |seen| seen.hanging));
+        let waiting = tokio::spawn(unit(&other, READER, &[INCREMENT]).send());
+        let patient = tokio::spawn(unit(&other, READER, &[COUNT]).wait_for_card().send());
+        // Behind the command that hangs, both wait: a third one with no patience at all says so.
+        let busy = unit(&client, READER, &[COUNT]).wait_timeout(Duration::ZERO).send().await;
+        assert_eq!(told(&busy.unwrap_err()), "QUEUE_TIMEOUT not_sent");
+
+        world.card.pull();
+        assert_eq!(told(&in_flight.await?.unwrap_err()), "CARD_REMOVED unknown");
+        assert_eq!(told(&waiting.await?.unwrap_err()), "CARD_REMOVED not_sent");
+        wait_until(&mut watch, |watch| watch.readers()[READER].state() == ReaderState::Empty).await?;
+
+        world.card.swap(CardOptions::default());
+        assert_eq!(answers(&patient.await??), ["00000001 9000"]);
+        assert_eq!(
+            world.card.seen().by_instruction[0x12],
+            1,
+            "the command in flight reached the card, the one behind it never"
+        );
+        Ok(())
+    })
+}
+
+#[test]
+fn the_answers_before_the_pull_are_handed_over() -> anyhow::Result<()> {
+    tell(async {
+        let world = PcscWorld::usual().await?;
+        let client = world.broker.client().await?;
+        let unit = tokio::spawn(unit(&client, READER, &[INCREMENT, INCREMENT, "801600000207D0", INCREMENT]).send());
+        assert!(world.card.wait_until(LONG, |seen| seen.by_instruction[0x16] == 1));
+        world.card.pull();
+        let error = unit.await?.unwrap_err();
+        assert_eq!(told(&error), "CARD_REMOVED unknown at 2 after 2 answers");
+        let cardbroker_client::Error::Stopped { partial, .. } = error else { unreachable!() };
+        assert_eq!(answers(&partial), ["00000001 9000", "00000002 9000"]);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_card_swapped_faster_than_the_driver_looks_is_a_new_insertion() -> anyhow::Result<()> {
+    tell(async {
+        let world = PcscWorld::usual().await?;
+        let client = world.broker.client().await?;
+        let mut watch = client.watch();
+        wait_until(&mut watch, |watch| !watch.readers().is_empty()).await?;
+
+        // Nobody uses the card: the swap shows all the same.
+        let before = watch.readers()[READER].insertion_id.clone();
+        world.card.swap(CardOptions { serial: 2, ..CardOptions::default() });
+        let is_ready_anew = |watch: &cardbroker_client::Watch, before: &str| {
+            let reader = &watch.readers()[READER];
+            reader.state() == ReaderState::Ready && reader.insertion_id != before
+        };
+        wait_until(&mut watch, |watch| is_ready_anew(watch, &before)).await?;
+
+        // Somebody is using the card: no command for the old card is answered by the new one unawares.
+        let old = unit(&client, READER, &[INCREMENT]).send().await?;
+        world.card.swap(CardOptions { serial: 3, ..CardOptions::default() });
+        let next = unit(&client, READER, &[INCREMENT]).send().await.unwrap_err();
+        assert!(
+            matches!(&*told(&next), "CARD_LOST unknown" | "CARD_REMOVED unknown" | "CARD_REMOVED not_sent"),
+            "{next:?}"
+        );
+        wait_until(&mut watch, |watch| is_ready_anew(watch, &old.insertion_id)).await?;
+        let new = unit(&client, READER, &[INCREMENT]).wait_for_card().send().await?;
+        assert_ne!(new.insertion_id, old.insertion_id);
+        Ok(())
+    })
+}
