@@ -100,3 +100,16 @@ fn a_card_that_speaks_no_protocol_allowed_is_not_used() -> anyhow::Result<()> {
         Ok(())
     })
 }
+
+#[test]
+fn a_broker_that_stops_leaves_the_empty_reader_in_order() -> anyhow::Result<()> {
+    tell(async {
+        let mut world = PcscWorld::usual().await?;
+        world.card.pull();
+        wait_for(&world.broker, READER, ReaderState::Empty).await?;
+        assert_eq!(world.broker.stop()?.code(), Some(0));
+        world.card.swap(CardOptions::default());
+        assert_eq!(directly(&world, &[COUNT])?, json!(["000000019000"]));
+        Ok(())
+    })
+}
