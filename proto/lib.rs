@@ -18,6 +18,12 @@ pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descrip
 /// The environment variable that tells clients where the broker is: `unix:/path` or `http://127.0.0.1:port`.
 pub const ENDPOINT_VARIABLE: &str = "CARDBROKER_ENDPOINT";
 
+/// The environment variable that holds the key of an isolation group, for a parent to hand to its children.
+pub const GROUP_VARIABLE: &str = "CARDBROKER_GROUP";
+
+/// The metadata in which a client sends the key of its isolation group.
+pub const GROUP_METADATA: &str = "cardbroker-group";
+
 /// The largest request and the largest response, in bytes.
 pub const MAX_MESSAGE_BYTES: usize = 1 << 20;
 

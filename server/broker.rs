@@ -10,6 +10,7 @@ use crate::{
     caller::Caller,
     config::Config,
     error::{Failure, Reason},
+    group::{GroupMark, Groups},
     reader::{
         queue::Limits,
         ticket::{UnitOutcome, UnitRequest},
@@ -22,6 +23,7 @@ use crate::{
 pub struct Broker {
     epoch: Arc<str>,
     view: watch::Receiver<Arc<View>>,
+    groups: Groups,
 }
 
 /// The broker's tasks. Dropping it leaves them alone; [`BrokerTasks::stop`] ends them.
@@ -44,7 +46,7 @@ impl Broker {
         let settings =
             RegistrySettings { limits, epoch: epoch.clone(), reader: Box::new(move |name| config.reader(name)) };
         let (view, registry) = registry::start(backend, settings, shutdown.clone()).await?;
-        Ok((Self { epoch: epoch.into(), view }, BrokerTasks { shutdown, registry }))
+        Ok((Self { epoch: epoch.into(), view, groups: Groups::default() }, BrokerTasks { shutdown, registry }))
     }
 
     /// Names this run of the broker.
@@ -62,7 +64,12 @@ impl Broker {
         self.view.clone()
     }
 
-    /// Runs a unit on the reader called `reader` when the turn of `caller` comes. At `give_up` the answer is what there is then.
+    /// The isolation groups that have members.
+    pub fn groups(&self) -> &Groups {
+        &self.groups
+    }
+
+    /// Runs a unit on the reader called `reader` when the turn of `caller` comes, on behalf of `group`. At `give_up` the answer is what there is then.
     /// Dropping the future gives up a unit that has not begun.
     ///
     /// # Errors
@@ -70,6 +77,7 @@ impl Broker {
     pub async fn transmit(
         &self,
         caller: &Caller,
+        group: GroupMark,
         reader: &str,
         request: UnitRequest,
         give_up: Option<Instant>,
@@ -79,7 +87,7 @@ impl Broker {
             let message = "there is no reader of this name: list the readers to see which there are";
             return Err(Failure::not_sent(Reason::ReaderNotFound, message));
         };
-        let mut submission = handle.submit(caller.key, request, Instant::now())?;
+        let mut submission = handle.submit(caller.key, group, request, Instant::now())?;
         if let Some(give_up) = give_up {
             tokio::select! {
                 biased;

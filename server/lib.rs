@@ -7,6 +7,7 @@ pub mod caller;
 pub mod config;
 pub mod error;
 pub mod flags;
+pub mod group;
 pub mod grpc;
 pub mod listen;
 pub mod reader;

@@ -12,6 +12,11 @@ impl StatusWord {
         (self.0 & 0xFF00 == 0x6100).then(|| self.low_length())
     }
 
+    /// `61xx` and, on SIM cards, `9Fxx`: the next command could fetch an answer.
+    pub fn offers_data(self) -> bool {
+        matches!(self.0 >> 8, 0x61 | 0x9F)
+    }
+
     /// `6Cxx`: the card ran nothing and says which Le is right, 1–256.
     pub fn right_length(self) -> Option<usize> {
         (self.0 & 0xFF00 == 0x6C00).then(|| self.low_length())

@@ -87,9 +87,11 @@ pub trait Slot: Send {
 }
 
 /// How to reset a card.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum ResetKind {
     /// Reset line only.
+    #[default]
     Warm,
     /// Power off and on.
     Cold,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::value::{self as v, Pattern};
-use crate::backend::ProtocolChoice;
+use crate::backend::{ProtocolChoice, ResetKind};
 
 const RELEASE_AFTER: Duration = Duration::from_secs(5);
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(120);
@@ -36,6 +36,8 @@ pub struct ReaderSettings {
     pub exchange_timeout: Duration,
     /// The protocols that may be agreed with the card.
     pub protocols: ProtocolChoice,
+    /// How the card is reset between isolation groups. A contactless reader may answer a warm reset from its memory.
+    pub isolation_reset: ResetKind,
 }
 
 impl Default for ReaderSettings {
@@ -46,6 +48,7 @@ impl Default for ReaderSettings {
             release_after: RELEASE_AFTER,
             exchange_timeout: EXCHANGE_TIMEOUT,
             protocols: ProtocolChoice::Any,
+            isolation_reset: ResetKind::Warm,
         }
     }
 }
@@ -69,6 +72,8 @@ pub(super) struct ReaderRule {
     exchange_timeout: Duration,
     #[serde(default, serialize_with = "write_protocols")]
     preferred_protocols: ProtocolChoice,
+    #[serde(default, serialize_with = "write_reset")]
+    isolation_reset: ResetKind,
 }
 
 impl ReaderRule {
@@ -79,6 +84,7 @@ impl ReaderRule {
             release_after: self.release_after.unwrap_or(RELEASE_AFTER),
             exchange_timeout: self.exchange_timeout,
             protocols: self.preferred_protocols,
+            isolation_reset: self.isolation_reset,
         }
     }
 }
@@ -92,5 +98,12 @@ fn write_protocols<S: Serializer>(protocols: &ProtocolChoice, serializer: S) -> 
         ProtocolChoice::Any => "any",
         ProtocolChoice::T0 => "t0",
         ProtocolChoice::T1 => "t1",
+    })
+}
+
+fn write_reset<S: Serializer>(reset: &ResetKind, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(match reset {
+        ResetKind::Warm => "warm",
+        ResetKind::Cold => "cold",
     })
 }

@@ -10,7 +10,7 @@ mod watch_readers;
 use std::{pin::Pin, time::Duration};
 
 use cardbroker_proto::{
-    MAX_MESSAGE_BYTES,
+    GROUP_METADATA, MAX_MESSAGE_BYTES,
     v1::{
         ListReadersRequest, ListReadersResponse, OpenSessionRequest, OpenSessionResponse, TransmitRequest,
         TransmitResponse, WatchReadersRequest, WatchReadersResponse,
@@ -19,13 +19,16 @@ use cardbroker_proto::{
 };
 use futures_core::Stream;
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{
+    Request, Response, Status, Streaming,
+    metadata::{Ascii, MetadataValue},
+};
 
 use self::status::to_status;
 use crate::{
     broker::Broker,
-    caller::Caller,
     error::{Failure, Reason},
+    group::{GroupKey, GroupMark, MAX_KEY_CHARACTERS},
     listen::Peer,
 };
 
@@ -50,6 +53,20 @@ impl Edge {
     }
 }
 
+impl Edge {
+    /// The isolation group that a call belongs to; its connection keeps the group alive.
+    fn group(&self, peer: &Peer, key: Option<&MetadataValue<Ascii>>) -> Result<GroupMark, Failure> {
+        let key = key.map(|key| {
+            let text = key.to_str().ok().filter(|text| (1..=MAX_KEY_CHARACTERS).contains(&text.len()));
+            text.ok_or_else(|| Failure::invalid(GROUP_METADATA, "a group's key has 1 to 128 visible ASCII characters"))
+        });
+        let key = GroupKey::new(&peer.caller, key.transpose()?);
+        peer.memberships
+            .join(self.broker.groups(), key)
+            .map_err(|full| Failure::not_sent(Reason::QueueFull, full.to_string()))
+    }
+}
+
 type Responses<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 #[tonic::async_trait]
@@ -71,14 +88,16 @@ impl CardBrokerService for Edge {
 
     async fn transmit(&self, request: Request<TransmitRequest>) -> Result<Response<TransmitResponse>, Status> {
         let give_up = deadline::give_up(request.metadata());
-        let caller = caller(&request)?;
+        let peer = peer(&request)?;
+        let key = request.metadata().get(GROUP_METADATA).cloned();
         let request = request.into_inner();
         let reader = request.reader.clone();
-        let outcome = match transmit::unit_request(request) {
-            Ok(unit) => self.broker.transmit(&caller, &reader, unit, give_up).await,
-            Err(failure) => Err(failure),
+        let outcome = async {
+            let unit = transmit::unit_request(request)?;
+            let group = self.group(&peer, key.as_ref())?;
+            self.broker.transmit(&peer.caller, group, &reader, unit, give_up).await
         };
-        match outcome {
+        match outcome.await {
             Ok(outcome) => Ok(Response::new(transmit::response(outcome))),
             Err(failure) => Err(to_status(&failure, Some(&reader))),
         }
@@ -96,9 +115,8 @@ impl CardBrokerService for Edge {
 }
 
 /// Who asks. The listener puts it into every request.
-fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
-    let peer = request.extensions().get::<Peer>();
-    peer.map(|peer| peer.caller).ok_or_else(|| {
+fn peer<T>(request: &Request<T>) -> Result<Peer, Status> {
+    request.extensions().get::<Peer>().cloned().ok_or_else(|| {
         let failure = Failure::not_sent(Reason::Internal, "the connection has no caller: report this");
         to_status(&failure, None)
     })

@@ -18,13 +18,15 @@ use tokio::{
 use tonic::transport::server::Connected;
 
 use super::{incoming::Place, os};
-use crate::caller::Caller;
+use crate::{caller::Caller, group::Memberships};
 
 /// The other end of a connection. In the extensions of every request; clones belong to the same connection.
 #[derive(Debug, Clone)]
 pub struct Peer {
     /// Who it is.
     pub caller: Caller,
+    /// The isolation groups that the connection belongs to; they end when it does.
+    pub memberships: Memberships,
     request_seen: Arc<AtomicBool>,
 }
 
@@ -49,7 +51,7 @@ impl Connection {
     pub(super) fn new(stream: os::Stream, caller: Caller, first_request_timeout: Duration, place: Place) -> Self {
         Self {
             stream,
-            peer: Peer { caller, request_seen: Arc::default() },
+            peer: Peer { caller, memberships: Memberships::default(), request_seen: Arc::default() },
             deadline: Some(Box::pin(tokio::time::sleep(first_request_timeout))),
             _place: place,
         }

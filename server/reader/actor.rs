@@ -13,7 +13,8 @@ use tracing::{debug, info, warn};
 
 use super::{
     card_thread::{self, Job, Pulse, Report, UnitJob},
-    handle::{Message, Requests, shutting_down},
+    handle::{Message, Requests, Waiting, shutting_down},
+    isolation::Isolation,
     lease::Leases,
     life::{Action, Life},
     queue::{Full, Limits, Queue},
@@ -21,10 +22,11 @@ use super::{
     ticket::{Ticket, Turn},
 };
 use crate::{
-    backend::{Slot, SlotStatus},
+    backend::{ResetKind, Slot, SlotStatus},
     caller::CallerKey,
     config::ReaderSettings,
     error::{Failure, Reason},
+    group::GroupMark,
 };
 
 /// The longest that taking, resetting or releasing a card may last before the reader counts as unresponsive.
@@ -85,6 +87,8 @@ pub fn spawn(setup: ReaderSetup, tasks: &mut JoinSet<()>) -> io::Result<mpsc::Se
         publish: setup.publish,
         published: None,
         queue: Queue::new(setup.limits),
+        isolation: Isolation::default(),
+        isolation_reset: setup.settings.isolation_reset,
         life,
         leases: Leases::default(),
         jobs,
@@ -102,7 +106,9 @@ struct Actor {
     exchange_timeout: Duration,
     publish: Publish,
     published: Option<ReaderStatus>,
-    queue: Queue<CallerKey, Arc<Ticket>>,
+    queue: Queue<CallerKey, Waiting>,
+    isolation: Isolation,
+    isolation_reset: ResetKind,
     life: Life,
     leases: Leases,
     jobs: thread_mpsc::SyncSender<Job>,
@@ -121,9 +127,12 @@ enum Work {
     },
     Unit {
         ticket: Arc<Ticket>,
+        group: GroupMark,
         hangs: bool,
     },
 }
+
+const HANDLING: Work = Work::Handling { hangs: false };
 
 impl Actor {
     async fn run(
@@ -145,6 +154,7 @@ impl Actor {
                 Some(report) = reports.recv() => self.reported(report, Instant::now()),
                 Some(event) = events.recv() => self.heard(event, Instant::now()),
                 () = shutdown.cancelled(), if !self.stopping => self.stop(),
+                () = self.isolation.reset_becomes_due() => {}
                 Some(message) = messages.recv() => self.asked(message),
                 () = wakeup => {}
             }
@@ -155,19 +165,27 @@ impl Actor {
     fn advance(&mut self, now: Instant) {
         self.check_for_hang(now);
         while !self.stopping && matches!(self.work, Work::None) {
+            if self.isolation.is_reset_due() && self.life.card().is_some() {
+                // Off the next caller's path: nobody is left who may use what is in the card.
+                self.give(Job::Reset(self.isolation_reset), HANDLING);
+                break;
+            }
             let job = match self.life.next_action(now, !self.queue.is_empty()) {
                 None => break,
                 Some(Action::Take) => Some(Job::Take),
                 Some(Action::ColdReset) => Some(Job::ColdReset),
                 Some(Action::Release) => Some(Job::Release),
-                Some(Action::Serve) => self.next_unit(now).map(Job::Unit),
+                Some(Action::Serve) => {
+                    self.serve_next(now);
+                    None
+                }
             };
             if let Some(job) = job {
-                self.give(job);
+                self.give(job, HANDLING);
             }
         }
         // After the turns, so that a request which waits for no time at all gets a card that is free.
-        while let Some(ticket) = self.queue.pop_expired(now) {
+        while let Some(Waiting { ticket, .. }) = self.queue.pop_expired(now) {
             ticket.end_waiting(Failure::not_sent(
                 Reason::QueueTimeout,
                 "the turn did not come within wait_timeout: retry, or wait longer",
@@ -175,20 +193,29 @@ impl Actor {
         }
     }
 
-    /// Takes the next ticket that still wants its turn and whose conditions hold.
-    fn next_unit(&mut self, now: Instant) -> Option<UnitJob> {
-        let card = self.life.card()?.clone();
-        let ticket = self.queue.pop()?;
+    /// Gives the next ticket its turn, if it still wants it and its conditions hold.
+    fn serve_next(&mut self, now: Instant) {
+        let Some((card, Waiting { ticket, group })) = self.life.card().cloned().zip(self.queue.pop()) else { return };
         if let Some(failure) = self.broken_condition(&ticket) {
             ticket.end_waiting(failure);
-            return None;
+            return;
         }
-        let turn = Turn { insertion_id: self.life.insertion_id(), state_tag: self.life.next_state_tag(), began: now };
-        if !ticket.begin(turn) {
-            return None;
+        let reset = if self.isolation.demands_reset(&group) {
+            Some(self.isolation_reset)
+        } else {
+            ticket.request.reset_first.then_some(ResetKind::Warm)
+        };
+        let turn = Turn {
+            insertion_id: self.life.insertion_id(),
+            state_tag: self.life.next_state_tag(),
+            began: now,
+            reset: reset.is_some(),
+        };
+        if ticket.begin(turn) {
+            self.life.unit_begins();
+            let job = UnitJob { ticket: Arc::clone(&ticket), lease: self.leases.grant(), card, reset };
+            self.give(Job::Unit(job), Work::Unit { ticket, group, hangs: false });
         }
-        self.life.unit_begins();
-        Some(UnitJob { ticket, lease: self.leases.grant(), card })
     }
 
     fn broken_condition(&self, ticket: &Ticket) -> Option<Failure> {
@@ -204,11 +231,8 @@ impl Actor {
         None
     }
 
-    fn give(&mut self, job: Job) {
-        self.work = match &job {
-            Job::Unit(unit) => Work::Unit { ticket: Arc::clone(&unit.ticket), hangs: false },
-            Job::Take | Job::ColdReset | Job::Release => Work::Handling { hangs: false },
-        };
+    fn give(&mut self, job: Job, work: Work) {
+        self.work = work;
         // The thread takes a job whenever `work` was `None`, so there is room; it ends only after this actor.
         if self.jobs.try_send(job).is_err() {
             warn!(reader = %self.id, "the reader's card thread has ended");
@@ -256,26 +280,35 @@ impl Actor {
 
     fn reported(&mut self, report: Report, now: Instant) {
         debug!(reader = %self.id, ?report, "card thread");
-        self.work = Work::None;
+        let work = std::mem::replace(&mut self.work, Work::None);
         let verdict = match report {
             Report::Took(taken) => {
                 if let Err(error) = &taken {
                     debug!(reader = %self.id, %error, "the card could not be taken");
                 }
+                self.isolation.reset();
                 self.life.took(taken, now)
             }
-            Report::UnitEnded(end) => {
+            Report::UnitEnded { end, raised } => {
                 self.leases.end();
+                if let Work::Unit { group, .. } = work {
+                    self.isolation.used(&group, raised);
+                }
                 self.life.unit_ended(end, now)
             }
+            Report::Reset(reset) => {
+                self.isolation.reset();
+                self.life.was_reset(reset, now)
+            }
             Report::Released => {
+                self.isolation.reset();
                 self.life.released();
                 None
             }
         };
         self.turn_away(verdict);
         if self.stopping && self.life.card().is_some() {
-            self.give(Job::Release);
+            self.give(Job::Release, HANDLING);
         }
     }
 
@@ -299,13 +332,14 @@ impl Actor {
     fn asked(&mut self, message: Message) {
         match message {
             Message::Withdraw(number) => drop(self.queue.remove(number)),
-            Message::Submit { ticket, .. } if self.stopping => drop(ticket.end_waiting(shutting_down())),
-            Message::Submit { number, caller, ticket } => {
-                let refusal = self.life.refusal();
-                if let Some(failure) = refusal.filter(|refusal| is_told(&ticket, refusal)) {
-                    ticket.end_waiting(failure);
-                } else if let Err((ticket, full)) = self.queue.push(number, caller, ticket.wait_deadline(), ticket) {
-                    ticket.end_waiting(queue_full(full));
+            Message::Submit { waiting, .. } if self.stopping => drop(waiting.ticket.end_waiting(shutting_down())),
+            Message::Submit { number, caller, waiting } => {
+                let refusal = self.life.refusal().filter(|refusal| is_told(&waiting.ticket, refusal));
+                let deadline = waiting.ticket.wait_deadline();
+                if let Some(failure) = refusal {
+                    waiting.ticket.end_waiting(failure);
+                } else if let Err((waiting, full)) = self.queue.push(number, caller, deadline, waiting) {
+                    waiting.ticket.end_waiting(queue_full(full));
                 }
             }
         }
@@ -314,14 +348,14 @@ impl Actor {
     /// Answers those who wait for their turn, but not for what `verdict` says is missing.
     fn turn_away(&mut self, verdict: Option<Failure>) {
         let Some(failure) = verdict else { return };
-        for ticket in self.queue.remove_if(|ticket| is_told(ticket, &failure)) {
-            ticket.end_waiting(failure.clone());
+        for waiting in self.queue.remove_if(|waiting| is_told(&waiting.ticket, &failure)) {
+            waiting.ticket.end_waiting(failure.clone());
         }
     }
 
     fn end_all(&mut self, failure: &Failure) {
-        for ticket in self.queue.remove_if(|_| true) {
-            ticket.end_waiting(failure.clone());
+        for waiting in self.queue.remove_if(|_| true) {
+            waiting.ticket.end_waiting(failure.clone());
         }
     }
 
@@ -329,7 +363,7 @@ impl Actor {
         self.stopping = true;
         self.end_all(&shutting_down());
         if matches!(self.work, Work::None) && self.life.card().is_some() {
-            self.give(Job::Release);
+            self.give(Job::Release, HANDLING);
         }
     }
 

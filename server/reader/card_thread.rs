@@ -13,6 +13,7 @@ use std::{
 };
 
 use super::{
+    card_view::CardView,
     gate,
     lease::Lease,
     life::UnitEnd,
@@ -35,6 +36,8 @@ pub(super) enum Job {
     ColdReset,
     /// Run a unit on the card that was taken.
     Unit(UnitJob),
+    /// Reset the card that was taken.
+    Reset(ResetKind),
     /// Let the card go.
     Release,
 }
@@ -45,6 +48,8 @@ pub(super) struct UnitJob {
     pub(super) ticket: Arc<Ticket>,
     /// The right to send it.
     pub(super) lease: Lease,
+    /// Reset the card first.
+    pub(super) reset: Option<ResetKind>,
     /// The card as it was taken.
     pub(super) card: CardInfo,
 }
@@ -55,7 +60,14 @@ pub(super) enum Report {
     /// After [`Job::Take`] and [`Job::ColdReset`].
     Took(Result<CardInfo, SlotError>),
     /// After [`Job::Unit`]. Its outcome is in the ticket.
-    UnitEnded(UnitEnd),
+    UnitEnded {
+        /// How it left the card.
+        end: UnitEnd,
+        /// Whether something may be left in the card since its last reset.
+        raised: bool,
+    },
+    /// After [`Job::Reset`].
+    Reset(Result<CardInfo, SlotError>),
     /// After [`Job::Release`].
     Released,
 }
@@ -101,7 +113,7 @@ pub(super) fn spawn(
     // One job at a time: the actor sends the next one when the report about the last has come.
     let (jobs, next_job) = mpsc::sync_channel(1);
     let pulse = Pulse::new();
-    let mut hand = Hand { slot, protocols, pulse: pulse.clone() };
+    let mut hand = Hand { slot, protocols, pulse: pulse.clone(), view: CardView::default() };
     thread::Builder::new().name(format!("card {id}")).spawn(move || {
         for job in next_job {
             report(hand.act(job));
@@ -115,14 +127,23 @@ struct Hand {
     slot: Box<dyn Slot>,
     protocols: ProtocolChoice,
     pulse: Pulse,
+    view: CardView,
 }
 
 impl Hand {
     fn act(&mut self, job: Job) -> Report {
         match job {
-            Job::Take => Report::Took(self.pulse.during(|| self.slot.take(self.protocols))),
-            Job::ColdReset => Report::Took(self.pulse.during(|| self.slot.reset(ResetKind::Cold, self.protocols))),
-            Job::Unit(unit) => Report::UnitEnded(self.run(&unit)),
+            Job::Take => {
+                let taken = self.pulse.during(|| self.slot.take(self.protocols));
+                self.view.reset();
+                Report::Took(taken)
+            }
+            Job::ColdReset => Report::Took(self.reset(ResetKind::Cold)),
+            Job::Reset(kind) => Report::Reset(self.reset(kind)),
+            Job::Unit(unit) => {
+                let end = self.run(&unit);
+                Report::UnitEnded { end, raised: self.view.is_raised() }
+            }
             Job::Release => {
                 self.pulse.during(|| self.slot.release());
                 Report::Released
@@ -130,12 +151,20 @@ impl Hand {
         }
     }
 
+    fn reset(&mut self, kind: ResetKind) -> Result<CardInfo, SlotError> {
+        let reset = self.pulse.during(|| self.slot.reset(kind, self.protocols));
+        if reset.is_ok() {
+            self.view.reset();
+        }
+        reset
+    }
+
     /// Runs a unit to its end or first stop, whatever becomes of its caller.
     fn run(&mut self, job: &UnitJob) -> UnitEnd {
         let request = &job.ticket.request;
         let mut card = job.card.clone();
-        if request.reset_first {
-            match self.pulse.during(|| self.slot.reset(ResetKind::Warm, self.protocols)) {
+        if let Some(kind) = job.reset {
+            match self.reset(kind) {
                 Ok(after) => card = after,
                 Err(error) => {
                     let (failure, end) = self.explain(error);
@@ -161,8 +190,10 @@ impl Hand {
             if let Err(failure) = gate::admit(&job.lease) {
                 break (Some(failure), UnitEnd::InOrder(card));
             }
+            self.view.sends(&command);
             match self.pulse.during(|| self.slot.exchange(&command)) {
                 Ok(response) => {
+                    self.view.answered(&response);
                     if let Some(result) = run.answered(&response) {
                         job.ticket.push(result);
                     }
@@ -205,12 +236,14 @@ impl Hand {
 
 const REMOVED: &str = "the card was taken out: insert one, and look at it before you go on";
 
-/// A reset that was asked for and failed, unless the card or the reader is gone, which says more.
+/// A reset before the unit that failed, unless the card or the reader is gone, which says more.
 fn reset_failed(failure: Failure) -> Failure {
     match failure.reason {
-        Reason::CardLost | Reason::CardReset => {
-            Failure { reason: Reason::ResetFailed, message: "the reset at the start failed: retry".into(), ..failure }
-        }
+        Reason::CardLost | Reason::CardReset => Failure {
+            reason: Reason::ResetFailed,
+            message: "the reset before the commands failed: retry".into(),
+            ..failure
+        },
         _ => failure,
     }
 }

@@ -17,14 +17,23 @@ use super::{
 use crate::{
     caller::CallerKey,
     error::{Failure, Reason},
+    group::GroupMark,
 };
 
 /// What callers tell the actor.
 pub(super) enum Message {
     /// A unit wants its turn.
-    Submit { number: queue::Ticket, caller: CallerKey, ticket: Arc<Ticket> },
+    Submit { number: queue::Ticket, caller: CallerKey, waiting: Waiting },
     /// A ticket's caller no longer waits.
     Withdraw(queue::Ticket),
+}
+
+/// What waits for its turn.
+pub(super) struct Waiting {
+    /// The unit.
+    pub(super) ticket: Arc<Ticket>,
+    /// On whose behalf.
+    pub(super) group: GroupMark,
 }
 
 /// Asks one reader for turns. Cheap to clone; the reader outlives its handles.
@@ -49,14 +58,21 @@ impl ReaderHandle {
     ///
     /// # Errors
     /// [`Reason::QueueFull`] if the reader has no room for another request, [`Reason::ShuttingDown`] if it is stopping.
-    pub fn submit(&self, caller: CallerKey, request: UnitRequest, now: Instant) -> Result<Submission, Failure> {
+    pub fn submit(
+        &self,
+        caller: CallerKey,
+        group: GroupMark,
+        request: UnitRequest,
+        now: Instant,
+    ) -> Result<Submission, Failure> {
         // The place for the withdrawal is taken now, so that giving up later can neither block nor fail.
         let submit = self.inbox.clone().try_reserve_owned().map_err(refused)?;
         let withdraw = self.inbox.clone().try_reserve_owned().map_err(refused)?;
         let number = self.last_number.fetch_add(1, Ordering::Relaxed);
         let (ticket, answer) = Ticket::new(request, now);
         let ticket = Arc::new(ticket);
-        submit.send(Message::Submit { number, caller, ticket: Arc::clone(&ticket) });
+        let waiting = Waiting { ticket: Arc::clone(&ticket), group };
+        submit.send(Message::Submit { number, caller, waiting });
         Ok(Submission { ticket, answer, withdrawal: Some((withdraw, number)) })
     }
 }

@@ -273,6 +273,21 @@ impl Life {
         self.refusal()
     }
 
+    /// The card was reset although nobody asked for it. Returns what those are told who wait, but not for a card.
+    pub(super) fn was_reset(&mut self, reset: Result<CardInfo, SlotError>, now: Instant) -> Option<Failure> {
+        match reset {
+            Ok(card) => {
+                self.state_count += 1;
+                self.unit_ended(UnitEnd::InOrder(card), now)
+            }
+            Err(SlotError::NoCard | SlotError::CardRemoved) => self.unit_ended(UnitEnd::Removed, now),
+            Err(error @ (SlotError::Service(_) | SlotError::StaleHandle | SlotError::ReaderGone)) => {
+                self.unit_ended(UnitEnd::Unavailable(error.to_string()), now)
+            }
+            Err(_) => self.unit_ended(UnitEnd::Lost, now),
+        }
+    }
+
     /// The card was let go.
     pub(super) fn released(&mut self) {
         self.unresponsive = false;

@@ -11,14 +11,17 @@
 //!
 //! * One unit is with the card thread at a time, and it may send only while its lease is valid (`lease`, `gate`).
 //! * A ticket ends exactly once (`ticket`). It ends without having been sent unless its turn has come.
+//! * The card is reset before another isolation group uses it, if something may have been left in it (`card_view`, `isolation`).
 //! * Decisions are pure: the order of turns in `queue`, the reader's state in `life`, the next APDU in `unit`.
 //! * A reader has one card thread for as long as the broker runs, also while it is unplugged: a second one would find the first one's
 //!   handle in its way.
 
 mod actor;
 mod card_thread;
+mod card_view;
 mod gate;
 mod handle;
+mod isolation;
 mod lease;
 mod life;
 pub mod queue;

@@ -67,6 +67,8 @@ pub struct Turn {
     pub state_tag: String,
     /// When the turn came.
     pub began: Instant,
+    /// Whether the card is reset first.
+    pub reset: bool,
 }
 
 /// A unit between its caller, the actor and the card thread.
@@ -161,7 +163,7 @@ impl Ticket {
                     state_tag: turn.state_tag,
                     queue_duration: turn.began.saturating_duration_since(self.arrived),
                     card_duration: now.saturating_duration_since(turn.began),
-                    reset_before_unit: self.request.reset_first,
+                    reset_before_unit: turn.reset,
                 };
                 (reply, Ok(outcome))
             }
@@ -202,7 +204,7 @@ mod tests {
     }
 
     fn turn() -> Turn {
-        Turn { insertion_id: "i".into(), state_tag: "t".into(), began: Instant::now() }
+        Turn { insertion_id: "i".into(), state_tag: "t".into(), began: Instant::now(), reset: false }
     }
 
     fn result() -> CommandResult {

@@ -12,6 +12,8 @@ mod direct;
 mod hang;
 /// A rival like Windows' plug and play.
 mod interference;
+/// Security state stays within an isolation group.
+mod isolation;
 /// When the broker holds a reader, and when other programs may.
 mod ownership;
 /// Cards pulled at the wrong moment.

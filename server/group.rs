@@ -1,0 +1,189 @@
+//! Isolation groups: who may inherit the card's security state from whom. A group lives as long as one of its connections does.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::caller::{Caller, CallerKey};
+
+/// The most characters of a group's key.
+pub const MAX_KEY_CHARACTERS: usize = 128;
+
+/// What tells one group from another.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum GroupKey {
+    /// One caller by itself, the default.
+    Caller(CallerKey),
+    /// Those of one user who know the same key.
+    Shared {
+        /// The user, so that nobody joins the group of another by guessing.
+        uid: u32,
+        /// The key. A secret of the group's members: it is never printed.
+        key: SharedKey,
+    },
+}
+
+/// The key of a shared group.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct SharedKey(String);
+
+impl std::fmt::Debug for SharedKey {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{} characters", self.0.chars().count())
+    }
+}
+
+impl GroupKey {
+    /// The group of `caller`, which is its own unless it has brought a `key`.
+    pub fn new(caller: &Caller, key: Option<&str>) -> Self {
+        match key {
+            Some(key) => Self::Shared { uid: caller.uid, key: SharedKey(key.to_owned()) },
+            None => Self::Caller(caller.key),
+        }
+    }
+}
+
+/// The groups of one connection, which it keeps alive. Clones belong to the same connection.
+#[derive(Debug, Clone, Default)]
+pub struct Memberships(Arc<Mutex<Vec<Arc<Group>>>>);
+
+/// A connection has joined as many groups as it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a connection joins at most {MAX_MEMBERSHIPS} groups: use another connection")]
+pub struct TooManyGroups;
+
+/// The most groups of one connection.
+const MAX_MEMBERSHIPS: usize = 16;
+
+impl Memberships {
+    /// Makes the connection a member of the group of that key.
+    ///
+    /// # Errors
+    /// [`TooManyGroups`].
+    pub fn join(&self, groups: &Groups, key: GroupKey) -> Result<GroupMark, TooManyGroups> {
+        let mut joined = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(group) = joined.iter().find(|group| group.key == key) {
+            return Ok(group.mark());
+        }
+        if joined.len() >= MAX_MEMBERSHIPS {
+            return Err(TooManyGroups);
+        }
+        let group = groups.join(key);
+        joined.push(Arc::clone(&group));
+        Ok(group.mark())
+    }
+}
+
+/// The groups that have members. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Groups(Arc<Mutex<HashMap<GroupKey, Weak<Group>>>>);
+
+/// A group. Every connection of its members holds it; when the last one lets go, the group has ended.
+#[derive(Debug)]
+pub struct Group {
+    key: GroupKey,
+    ended: CancellationToken,
+    groups: Groups,
+}
+
+impl Groups {
+    /// The group of that key, a new one if it has no members yet.
+    pub fn join(&self, key: GroupKey) -> Arc<Group> {
+        let mut groups = self.lock();
+        if let Some(group) = groups.get(&key).and_then(Weak::upgrade) {
+            return group;
+        }
+        let group = Arc::new(Group { key: key.clone(), ended: CancellationToken::new(), groups: self.clone() });
+        groups.insert(key, Arc::downgrade(&group));
+        group
+    }
+
+    /// Every change is a single call of the map, so a panic elsewhere leaves it whole.
+    fn lock(&self) -> MutexGuard<'_, HashMap<GroupKey, Weak<Group>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Group {
+    /// A mark of the group that does not keep it alive.
+    pub fn mark(&self) -> GroupMark {
+        GroupMark { key: self.key.clone(), ended: self.ended.clone() }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.ended.cancel();
+        let mut groups = self.groups.lock();
+        // Another connection may have opened the group anew since.
+        if groups.get(&self.key).is_some_and(|group| group.strong_count() == 0) {
+            groups.remove(&self.key);
+        }
+    }
+}
+
+/// Remembers a group without being a member.
+#[derive(Debug, Clone)]
+pub struct GroupMark {
+    key: GroupKey,
+    ended: CancellationToken,
+}
+
+impl GroupMark {
+    /// Whether it is the mark of this group, and the group has not ended since: one that is opened anew inherits nothing.
+    pub fn is_of(&self, group: &GroupMark) -> bool {
+        self.key == group.key && !self.ended.is_cancelled()
+    }
+
+    /// Whether the group has ended.
+    pub fn has_ended(&self) -> bool {
+        self.ended.is_cancelled()
+    }
+
+    /// Waits until the group has ended.
+    pub async fn ended(&self) {
+        self.ended.cancelled().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn caller(pid: u32, uid: u32) -> Caller {
+        Caller::local(u64::from(pid), uid, 0, Some(pid), Some(1))
+    }
+
+    #[test]
+    fn a_group_ends_with_its_last_connection() {
+        let groups = Groups::default();
+        let key = GroupKey::new(&caller(1, 0), None);
+        let (first, second) = (groups.join(key.clone()), groups.join(key.clone()));
+        let mark = first.mark();
+        drop(first);
+        assert!(!mark.has_ended());
+        drop(second);
+        assert!(mark.has_ended() && groups.lock().is_empty());
+    }
+
+    #[test]
+    fn a_group_that_is_opened_anew_is_another_one() {
+        let groups = Groups::default();
+        let key = GroupKey::new(&caller(1, 0), None);
+        let mark = groups.join(key.clone()).mark();
+        assert!(!mark.is_of(&groups.join(key).mark()));
+    }
+
+    #[test]
+    fn a_key_joins_the_processes_of_one_user_and_nobody_else() {
+        let key = |pid, uid, key| GroupKey::new(&caller(pid, uid), key);
+        assert_eq!(key(1, 7, Some("k")), key(2, 7, Some("k")));
+        assert_ne!(key(1, 7, Some("k")), key(2, 8, Some("k")));
+        assert_ne!(key(1, 7, Some("k")), key(2, 7, Some("l")));
+        assert_ne!(key(1, 7, None), key(2, 7, None));
+        assert_eq!(format!("{:?}", SharedKey("secret".into())), "6 characters");
+    }
+}
