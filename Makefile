@@ -1,0 +1,45 @@
+# The few things that one does here. `make` alone lists them.
+
+PREFIX ?= /usr/local
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+BUF := $(TARGET)/tools/node_modules/.bin/buf
+
+# Where Debian has pcscd.
+export PATH := $(PATH):/usr/sbin:/sbin
+
+.NOTPARALLEL:
+.PHONY: help demo test lint build install setup clean
+
+# Says which step runs, and runs it.
+step = @printf '\n==> %s\n' "$(1)"; $(1)
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 18
+
+demo: ## two programs on one card, first without units, then with (no hardware needed)
+	@.ci/setup build
+	@cargo build --locked --quiet -p cardbroker-server -p cardbroker-client --bins --example pairs
+	@client/examples/demo.sh $(TARGET)/debug
+
+test: lint ## everything: lint, unit tests, end-to-end tests with a real pcscd
+	$(call step,cargo test --locked --workspace)
+
+lint: setup ## format, clippy, documentation, contract
+	$(call step,cargo fmt --all --check)
+	$(call step,cargo clippy --locked --workspace --all-targets -- -D warnings)
+	$(call step,RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps)
+	$(call step,$(BUF) lint proto)
+	$(call step,$(BUF) format proto --diff --exit-code)
+
+build: ## the programs, optimised, in target/release
+	@.ci/setup build
+	$(call step,cargo build --locked --release -p cardbroker-server -p cardbroker-client)
+
+install: build ## both programs into PREFIX/bin (PREFIX is /usr/local)
+	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin $(TARGET)/release/cardbrokerd $(TARGET)/release/cardbroker
+
+setup: ## install what lint and test need, if it is missing (asks apt and npm)
+	@.ci/setup test
+
+clean: ## remove all that was built
+	cargo clean
