@@ -2,18 +2,18 @@
 
 use std::{env, error::Error, fs, path::PathBuf};
 
-use prost::Message;
-
 /// Messages that hold APDU bytes: their `Debug` is written by hand in `proto/redact.rs`.
 const REDACTED: [&str; 2] = ["cardbroker.v1.Command", "cardbroker.v1.CommandResult"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
-    let descriptors = protox::compile(["cardbroker/v1/service.proto"], ["proto"])?;
+    let mut compiler = protox::Compiler::new(["proto"])?;
+    compiler.include_imports(true).include_source_info(true).open_file("cardbroker/v1/service.proto")?;
 
     let out = PathBuf::from(env::var("OUT_DIR")?);
-    fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
+    // Encoded by the compiler itself, for the types that the code is made from do not know every option (debug_redact).
+    fs::write(out.join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
 
-    tonic_prost_build::configure().skip_debug(REDACTED).compile_fds(descriptors)?;
+    tonic_prost_build::configure().skip_debug(REDACTED).compile_fds(compiler.file_descriptor_set())?;
     Ok(())
 }

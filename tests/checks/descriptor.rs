@@ -1,0 +1,138 @@
+//! The contract's surface as a golden file, so that a review shows every change of it, and its rule about secrets.
+
+use std::{env, fmt::Write, fs};
+
+use cardbroker_proto::DESCRIPTORS;
+use prost_reflect::{
+    Cardinality, DescriptorPool, EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor, ServiceDescriptor, Value,
+};
+use similar::TextDiff;
+
+use super::sources;
+
+const PACKAGE: &str = "cardbroker.v1";
+const GOLDEN: &str = "proto/cardbroker.v1.golden.txt";
+
+/// Fields of bytes that hold no APDU and may be printed.
+const HARMLESS: &[&str] = &[
+    "cardbroker.v1.Reader.atr",
+    "cardbroker.v1.SessionOpened.atr",
+    "cardbroker.v1.SessionResetDone.atr",
+    "cardbroker.v1.TransmitRequest.request_id",
+];
+
+fn pool() -> DescriptorPool {
+    DescriptorPool::decode(DESCRIPTORS).unwrap()
+}
+
+fn messages(pool: &DescriptorPool) -> Vec<MessageDescriptor> {
+    let mut messages: Vec<_> = pool.all_messages().filter(|message| message.package_name() == PACKAGE).collect();
+    messages.sort_by(|a, b| a.full_name().cmp(b.full_name()));
+    messages
+}
+
+/// The contract as text: services, then messages, then enums, each by name.
+fn listing(pool: &DescriptorPool) -> String {
+    let mut services: Vec<_> = pool.services().filter(|service| service.package_name() == PACKAGE).collect();
+    services.sort_by(|a, b| a.full_name().cmp(b.full_name()));
+    let mut enums: Vec<_> = pool.all_enums().filter(|kind| kind.package_name() == PACKAGE).collect();
+    enums.sort_by(|a, b| a.full_name().cmp(b.full_name()));
+
+    let messages = messages(pool);
+    let blocks = services.iter().map(service).chain(messages.iter().map(message)).chain(enums.iter().map(enumeration));
+    blocks.collect::<Vec<_>>().join("\n")
+}
+
+fn service(service: &ServiceDescriptor) -> String {
+    let stream = |yes| if yes { "stream " } else { "" };
+    let mut text = format!("service {}\n", local(service.full_name()));
+    for method in service.methods() {
+        let (takes, gives) = (method.input(), method.output());
+        let (takes, gives) = (local(takes.full_name()), local(gives.full_name()));
+        let (many, much) = (stream(method.is_client_streaming()), stream(method.is_server_streaming()));
+        let _ = writeln!(text, "  {}: {many}{takes} -> {much}{gives}", method.name());
+    }
+    text
+}
+
+fn message(message: &MessageDescriptor) -> String {
+    let mut text = format!("message {}\n", local(message.full_name()));
+    for range in message.reserved_ranges() {
+        let _ = writeln!(text, "  reserved {}-{}", range.start, range.end - 1);
+    }
+    for name in message.reserved_names() {
+        let _ = writeln!(text, "  reserved {name}");
+    }
+    for field in message.fields() {
+        let _ = writeln!(text, "  {} = {}{}", declaration(&field), field.number(), notes(&field));
+    }
+    text
+}
+
+fn enumeration(kind: &EnumDescriptor) -> String {
+    let mut text = format!("enum {}\n", local(kind.full_name()));
+    for range in kind.reserved_ranges() {
+        let _ = writeln!(text, "  reserved {}-{}", range.start(), range.end());
+    }
+    for value in kind.values() {
+        let _ = writeln!(text, "  {} = {}", value.name(), value.number());
+    }
+    text
+}
+
+fn declaration(field: &FieldDescriptor) -> String {
+    let kind = match field.kind() {
+        Kind::Message(kind) => local(kind.full_name()).to_owned(),
+        Kind::Enum(kind) => local(kind.full_name()).to_owned(),
+        scalar => format!("{scalar:?}").to_lowercase(),
+    };
+    let label = match field.cardinality() {
+        Cardinality::Repeated => "repeated ",
+        _ if field.field_descriptor_proto().proto3_optional() => "optional ",
+        _ => "",
+    };
+    format!("{label}{kind} {}", field.name())
+}
+
+fn notes(field: &FieldDescriptor) -> String {
+    let oneof = field.containing_oneof().filter(|oneof| !oneof.is_synthetic());
+    let oneof = oneof.map(|oneof| format!(" (oneof {})", oneof.name())).unwrap_or_default();
+    format!("{oneof}{}", if is_redacted(field) { " [debug_redact]" } else { "" })
+}
+
+fn is_redacted(field: &FieldDescriptor) -> bool {
+    field.options().get_field_by_name("debug_redact").is_some_and(|redact| *redact == Value::Bool(true))
+}
+
+/// A name without the package, if it is ours.
+fn local(name: &str) -> &str {
+    name.strip_prefix(PACKAGE).and_then(|name| name.strip_prefix('.')).unwrap_or(name)
+}
+
+#[test]
+fn the_contract_changes_on_purpose_only() {
+    let listing = listing(&pool());
+    if env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::write(sources::root().join(GOLDEN), &listing).unwrap();
+    }
+    let golden = sources::text(GOLDEN);
+    let diff = TextDiff::from_lines(&golden, &listing);
+    assert!(
+        golden == listing,
+        "the contract is not the one in {GOLDEN}:\n{}\nif that is what you want, run\n  \
+         UPDATE_GOLDEN=1 cargo test -p cardbroker-tests --test checks\nand commit the file",
+        diff.unified_diff().header("before", "now")
+    );
+}
+
+#[test]
+fn every_field_that_holds_apdu_bytes_is_redacted() {
+    let pool = pool();
+    let fields: Vec<_> = messages(&pool).iter().flat_map(|message| message.fields().collect::<Vec<_>>()).collect();
+    for field in fields.iter().filter(|field| field.kind() == Kind::Bytes) {
+        let harmless = HARMLESS.contains(&field.full_name());
+        assert!(is_redacted(field) != harmless, "{}: [debug_redact = true], or into HARMLESS", field.full_name());
+    }
+    let redacted: Vec<_> = fields.iter().filter(|field| is_redacted(field)).map(FieldDescriptor::full_name).collect();
+    assert_eq!(redacted, ["cardbroker.v1.Command.apdu", "cardbroker.v1.CommandResult.data"]);
+}

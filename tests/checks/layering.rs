@@ -1,0 +1,209 @@
+//! Imports run one way: a file names only what lies below it. The tables here are the order.
+
+use super::{names, sources};
+
+/// The server's modules from low to high; a module names only lines above its own.
+const SERVER: &[&[&str]] = &[
+    &["apdu", "caller", "error", "signals"],
+    &["backend"],
+    // Above the backend, whose choice of protocols is one of its settings.
+    &["config"],
+    &["flags", "listen", "reader", "telemetry"],
+    &["registry"],
+    &["broker"],
+    // Above listen, which tells it who calls.
+    &["grpc"],
+    &["server"],
+];
+
+/// The same for the parts of one reader. Its mod.rs is above them all.
+const READER: &[&[&str]] =
+    &[&["lease", "queue", "status", "unit"], &["gate", "life", "ticket"], &["card_thread", "handle"], &["actor"]];
+
+/// Crates (and their families: tonic is tonic_health too) that only these files may name.
+const CRATES: &[(&str, &[&str])] = &[
+    ("cardbroker_server", &["server/main.rs", "tests/"]),
+    ("cardbroker_client", &["client/", "tests/"]),
+    ("pcsc", &["server/backend/pcsc.rs", "tests/"]),
+    ("tonic", &["build.rs", "proto/", "client/", "server/grpc/", "server/listen/", "server/server.rs", "tests/"]),
+];
+
+/// Files that decide and do nothing else: no runtime, no clock, no input and output.
+const PURE: &[&str] = &[
+    "server/apdu/",
+    "server/backend/simulated/card/",
+    "server/error.rs",
+    "server/reader/gate.rs",
+    "server/reader/lease.rs",
+    "server/reader/life.rs",
+    "server/reader/queue.rs",
+    "server/reader/status.rs",
+    "server/reader/ticket.rs",
+    "server/reader/unit.rs",
+];
+
+/// What no pure file names, a run of segments anywhere in a name.
+const IMPURE: &[&str] = &[
+    "tokio",
+    "Instant::now",
+    "SystemTime",
+    "std::env",
+    "std::fs",
+    "std::io",
+    "std::net",
+    "std::process",
+    "std::thread",
+    "thread::sleep",
+];
+
+/// A channel for one message needs no runtime.
+const PURE_ENOUGH: &str = "tokio::sync::oneshot";
+
+/// Every name of a file that it should not know, each with its place and the reason.
+fn violations(path: &str, source: &str) -> Vec<String> {
+    let is_test = path.ends_with("/tests.rs") || path.contains("/tests/");
+    let mut found = Vec::new();
+    for name in names::of(source) {
+        let written = name.segments.join("::");
+        let mut complain = |why: &str| found.push(format!("{path}:{}: {written}: {why}", name.line));
+        for (family, places) in CRATES {
+            if is_of(family, &name.segments[0]) && !places.iter().any(|place| path.starts_with(place)) {
+                complain(&format!("only {} may name {family}", places.join(", ")));
+            }
+        }
+        if is_test {
+            continue;
+        }
+        if PURE.iter().any(|pure| path.starts_with(pure)) && !written.starts_with(PURE_ENOUGH) {
+            let impure = IMPURE.iter().filter(|run| format!("::{written}::").contains(&format!("::{run}::")));
+            impure.for_each(|run| complain(&format!("a pure file does not name {run}")));
+        }
+        if let (Some(module), Some(target)) = (module(path), in_crate(path, &name.segments)) {
+            if points_up(SERVER, &module, &target) {
+                complain("points up, or one of both is missing in SERVER");
+            } else if let ([parent, module @ ..], [same, target @ ..]) = (&module[..], &target[..])
+                && (*parent, &**same) == ("reader", "reader")
+                && points_up(READER, module, target)
+            {
+                complain("points up inside the reader, or one of both is missing in READER");
+            }
+        }
+    }
+    found
+}
+
+fn is_of(family: &str, name: &str) -> bool {
+    name.strip_prefix(family).is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
+}
+
+/// The module that a server's file is, from the crate's root; `None` for its two roots, and for files elsewhere.
+fn module(path: &str) -> Option<Vec<&str>> {
+    let path = path.strip_prefix("server/")?.strip_suffix(".rs")?;
+    let path = path.strip_suffix("/mod").unwrap_or(path);
+    (!["lib", "main"].contains(&path)).then(|| path.split('/').collect())
+}
+
+/// What a name means from the crate's root; `None` if it is not written as one of this crate.
+fn in_crate(path: &str, segments: &[String]) -> Option<Vec<String>> {
+    let mut base = module(path)?;
+    let mut rest = segments;
+    match segments[0].as_str() {
+        "crate" => (base, rest) = (Vec::new(), &rest[1..]),
+        "self" => rest = &rest[1..],
+        "super" => {}
+        _ => return None,
+    }
+    while let [first, others @ ..] = rest
+        && first == "super"
+    {
+        base.pop();
+        rest = others;
+    }
+    Some(base.into_iter().map(str::to_owned).chain(rest.iter().cloned()).collect())
+}
+
+/// Whether `target` is not below `module`. A module that is the table's own root is above everything.
+fn points_up(layers: &[&[&str]], module: &[&str], target: &[String]) -> bool {
+    let layer = |name: &str| layers.iter().position(|layer| layer.contains(&name));
+    match (module.first(), target.first()) {
+        (None, _) => false,
+        (Some(module), Some(target)) if module == target => layer(module).is_none(),
+        (Some(module), Some(target)) => match (layer(module), layer(target)) {
+            (Some(module), Some(target)) => target >= module,
+            _ => true,
+        },
+        (Some(_), None) => true,
+    }
+}
+
+#[test]
+fn no_file_names_what_lies_above_it() {
+    let found: Vec<_> = sources::rust().iter().flat_map(|(path, text)| violations(path, text)).collect();
+    assert!(found.is_empty(), "\n{}\n", found.join("\n"));
+}
+
+#[test]
+fn neither_side_depends_on_the_other() {
+    for (manifest, other) in [("client/Cargo.toml", "cardbroker-server"), ("server/Cargo.toml", "cardbroker-client")] {
+        assert!(!sources::text(manifest).contains(other), "{manifest} names {other}");
+    }
+}
+
+#[test]
+fn every_place_in_the_tables_exists() {
+    let files = sources::rust();
+    for place in CRATES.iter().flat_map(|(_, places)| *places).chain(PURE) {
+        assert!(files.iter().any(|(path, _)| path.starts_with(place)), "{place}");
+    }
+    for (folder, layers) in [("server", SERVER), ("server/reader", READER)] {
+        for module in layers.iter().copied().flatten() {
+            let exists = |file: String| files.iter().any(|(path, _)| *path == file);
+            assert!(exists(format!("{folder}/{module}.rs")) || exists(format!("{folder}/{module}/mod.rs")), "{module}");
+        }
+    }
+}
+
+#[test]
+fn planted_names_are_found() {
+    for (path, source) in [
+        ("server/apdu/mod.rs", "use crate::error::Failure;"),
+        ("server/backend/mod.rs", "use crate::{apdu::Class, config::Own};"),
+        ("server/config/reader.rs", "fn f() { super::super::broker::g() }"),
+        ("server/broker.rs", "use crate::grpc::Edge;"),
+        ("server/new.rs", "use crate::error::Failure;"),
+        ("server/grpc/mod.rs", "use crate::new::Thing;"),
+        ("server/reader/unit.rs", "use super::ticket::Ticket;"),
+        ("server/reader/ticket.rs", "fn f() { crate::reader::life::g() }"),
+        ("server/reader/life.rs", "use super::ReaderHandle;"),
+        ("server/registry.rs", "fn f(card: pcsc::Card) {}"),
+        ("server/broker.rs", "use tonic::Status;"),
+        ("server/registry.rs", "use tonic_types::StatusExt;"),
+        ("client/watch.rs", "use cardbroker_server::broker::Broker;"),
+        ("client/tests/fake.rs", "use cardbroker_server::broker::Broker;"),
+        ("server/listen/tests/serving.rs", "use cardbroker_client::Client;"),
+        ("server/reader/queue.rs", "fn f() -> Instant { std::time::Instant::now() }"),
+        ("server/reader/life.rs", "fn f() { select! { _ = tokio::time::sleep(x) => {} } }"),
+        ("server/reader/ticket.rs", "use tokio::sync::mpsc;"),
+        ("server/apdu/class.rs", "use std::{fmt, fs::File};"),
+    ] {
+        assert_eq!(violations(path, source).len(), 1, "{path}: {source}");
+    }
+}
+
+#[test]
+fn names_that_point_down_pass() {
+    for (path, source) in [
+        ("server/config/reader.rs", "use super::value; use crate::backend::ProtocolChoice;"),
+        ("server/reader/mod.rs", "pub use self::actor::spawn; use crate::error::Failure;"),
+        ("server/reader/ticket.rs", "use tokio::sync::oneshot::{self, Sender}; use super::unit::CommandResult;"),
+        (
+            "server/reader/queue.rs",
+            "use std::time::Instant; #[cfg(test)] mod tests { use std::time::Instant; fn f() { Instant::now() } }",
+        ),
+        ("server/server.rs", "use crate::backend::{Backend, pcsc::Pcsc}; use tonic_health::ServingStatus;"),
+        ("server/main.rs", "use cardbroker_server::server::Server;"),
+        ("tests/e2e/main.rs", "use pcsc::Context; use cardbroker_client::Client;"),
+    ] {
+        assert_eq!(violations(path, source), [""; 0], "{path}: {source}");
+    }
+}

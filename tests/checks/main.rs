@@ -1,0 +1,12 @@
+//! Checks of the repository itself: a table of contents.
+
+#[cfg(test)]
+mod descriptor;
+#[cfg(test)]
+mod habits;
+#[cfg(test)]
+mod layering;
+#[cfg(test)]
+mod names;
+#[cfg(test)]
+mod sources;
