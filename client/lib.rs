@@ -20,3 +20,7 @@ pub use error::{Error, Failure};
 pub use response::{CommandResult, Stop, Transmitted};
 pub use transmit::{Command, MAX_APDU_BYTES, MIN_APDU_BYTES, Transmit};
 pub use watch::{Watch, WatchEvent};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadMe;
