@@ -1,6 +1,7 @@
 //! The gRPC edge: turns requests into calls of the broker and outcomes into responses. It decides nothing, and it alone knows the
 //! contract's types.
 
+mod bare_refusal;
 mod deadline;
 mod list_readers;
 mod status;
@@ -23,6 +24,10 @@ use tonic::{
     Request, Response, Status, Streaming,
     metadata::{Ascii, MetadataValue},
 };
+    body::Body,
+    service::{LayerExt, Layered},
+};
+use tower::util::{MapResponse, MapResponseLayer};
 
 use self::status::to_status;
 use crate::{
@@ -46,10 +51,11 @@ impl Edge {
     }
 
     /// The tonic service, with the contract's message limits.
-    pub fn into_service(self) -> CardBrokerServiceServer<Self> {
-        CardBrokerServiceServer::new(self)
+    pub fn into_service(self) -> EdgeService {
+        let service = CardBrokerServiceServer::new(self)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
-            .max_encoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES);
+        MapResponseLayer::new(bare_refusal::explain as Explain).named_layer(service)
     }
 }
 
@@ -66,6 +72,10 @@ impl Edge {
             .map_err(|full| Failure::not_sent(Reason::QueueFull, full.to_string()))
     }
 }
+/// [`Edge`] as a tonic service.
+pub type EdgeService = Layered<MapResponse<CardBrokerServiceServer<Edge>, Explain>, CardBrokerServiceServer<Edge>>;
+
+type Explain = fn(http::Response<Body>) -> http::Response<Body>;
 
 type Responses<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 

@@ -1,0 +1,34 @@
+//! What tonic refuses by itself before the edge sees it, said in the contract's way: every error has a reason and a delivery.
+
+use cardbroker_proto::reason::REASON_TRAILER;
+use http::Response;
+use tonic::{Code, Status, body::Body};
+
+use super::status::to_status;
+use crate::error::{Failure, Reason};
+
+/// Gives a refusal without a reason the one that it has. Whatever else it is stays as it is.
+///
+/// A message that was never decoded has reached no card, but a client that finds no reason must take its fate for unknown.
+pub(super) fn explain(response: Response<Body>) -> Response<Body> {
+    // An answer with messages has its status behind them.
+    let status = Status::from_header_map(response.headers()).filter(|status| status.code() != Code::Ok);
+    match status {
+        Some(status) if !response.headers().contains_key(REASON_TRAILER) => {
+            to_status(&refusal(status.code()), None).into_http()
+        }
+        _ => response,
+    }
+}
+
+fn refusal(code: Code) -> Failure {
+    // tonic's own message may tell what it found where it expected something else: bytes of a command.
+    let (reason, message) = match code {
+        Code::OutOfRange => {
+            (Reason::InvalidRequest, "the request is longer than 1 MiB: send fewer commands in one unit")
+        }
+        Code::Unimplemented => (Reason::NotImplemented, "this version of the broker has no such method or encoding"),
+        _ => (Reason::InvalidRequest, "the request is no message of the contract"),
+    };
+    Failure::not_sent(reason, message)
+}
