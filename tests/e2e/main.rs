@@ -2,8 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failure here is the test's own message")]
 
+mod wire;
 mod world;
 
+/// Malformed requests, over the wire itself.
+mod bad_input;
 /// Virtual cards and private pcscd do what they promise.
 mod cards;
 /// Programs without a broker break each other's pairs.

@@ -15,14 +15,17 @@ use cardbroker_client::{Client, Endpoint};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use super::pcscd::Pcscd;
+use super::{
+    pcscd::Pcscd,
+    run::{self, Run, cardbroker},
+};
 
 const START_TIME: Duration = Duration::from_secs(20);
 const STOP_TIME: Duration = Duration::from_secs(30);
 
 /// A running broker. Dropping kills it; if the test is failing, its log is printed.
 pub struct Broker {
-    folder: tempfile::TempDir,
+    setup: Setup,
     process: Child,
 }
 
@@ -32,6 +35,8 @@ pub struct Setup {
     arguments: Vec<String>,
     pcsc_socket: Option<PathBuf>,
     configuration: String,
+    log_level: &'static str,
+    default_socket: bool,
 }
 
 impl Setup {
@@ -53,7 +58,8 @@ impl Setup {
 
     fn new(arguments: Vec<String>, pcsc_socket: Option<PathBuf>) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("broker-").tempdir()?;
-        Ok(Self { folder, arguments, pcsc_socket, configuration: String::new() })
+        let (configuration, log_level, default_socket) = (String::new(), "debug", false);
+        Ok(Self { folder, arguments, pcsc_socket, configuration, log_level, default_socket })
     }
 
     /// With one more flag.
@@ -68,6 +74,18 @@ impl Setup {
         self
     }
 
+    /// With this log level instead of `debug`.
+    pub fn log_level(mut self, level: &'static str) -> Self {
+        self.log_level = level;
+        self
+    }
+
+    /// On the default socket, with its folder as the user's runtime folder.
+    pub fn default_socket(mut self) -> Self {
+        self.default_socket = true;
+        self
+    }
+
     /// Starts the broker and waits until it answers.
     ///
     /// # Errors
@@ -75,22 +93,30 @@ impl Setup {
     pub fn start(self) -> anyhow::Result<Broker> {
         fs::write(self.folder.path().join("cardbrokerd.toml"), &self.configuration)?;
         let process = spawn(&self)?;
-        let mut broker = Broker { folder: self.folder, process };
+        let mut broker = Broker { setup: self, process };
         broker.wait_until_ready()?;
         Ok(broker)
+    }
+
+    fn socket(&self) -> PathBuf {
+        let folder = self.folder.path();
+        if self.default_socket { folder.join("cardbroker/cardbroker.sock") } else { folder.join("cardbroker.sock") }
     }
 }
 
 fn spawn(setup: &Setup) -> anyhow::Result<Child> {
     let folder = setup.folder.path();
-    let log = File::create(folder.join("log"))?;
+    let log = File::options().create(true).append(true).open(folder.join("log"))?;
     let mut command = Command::new(program("cardbrokerd")?);
+    if setup.default_socket {
+        command.env("XDG_RUNTIME_DIR", folder);
+    } else {
+        command.arg("--socket").arg(setup.socket());
+    }
     command
-        .arg("--socket")
-        .arg(socket(folder))
         .arg("--config")
         .arg(folder.join("cardbrokerd.toml"))
-        .args(["--log", "debug"])
+        .args(["--log", setup.log_level])
         .args(&setup.arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -101,19 +127,15 @@ fn spawn(setup: &Setup) -> anyhow::Result<Child> {
     command.spawn().context("cannot start cardbrokerd")
 }
 
-fn socket(folder: &Path) -> PathBuf {
-    folder.join("cardbroker.sock")
-}
-
 impl Broker {
     /// Its socket.
     pub fn socket(&self) -> PathBuf {
-        socket(self.folder.path())
+        self.setup.socket()
     }
 
     /// Its folder, with socket, configuration file and log.
     pub fn folder(&self) -> &Path {
-        self.folder.path()
+        self.setup.folder.path()
     }
 
     /// What clients need in `CARDBROKER_ENDPOINT`.
@@ -136,7 +158,7 @@ impl Broker {
 
     /// What it has logged so far.
     pub fn log(&self) -> String {
-        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+        fs::read_to_string(self.folder().join("log")).unwrap_or_default()
     }
 
     /// Sends it a signal.
@@ -152,14 +174,34 @@ impl Broker {
     /// # Errors
     /// It has not within 30 s.
     pub fn wait(&mut self) -> anyhow::Result<ExitStatus> {
-        let deadline = Instant::now() + STOP_TIME;
-        loop {
-            if let Some(status) = self.process.try_wait()? {
-                return Ok(status);
-            }
-            ensure!(Instant::now() < deadline, "the broker does not end: {}", self.log());
-            thread::sleep(Duration::from_millis(5));
-        }
+        run::wait(&mut self.process, STOP_TIME).with_context(|| self.log())
+    }
+
+    /// Kills it (SIGKILL), as a crash would.
+    ///
+    /// # Errors
+    /// The system's, on waiting for the process.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
+        self.process.kill()?;
+        self.process.wait()?;
+        Ok(())
+    }
+
+    /// Starts it again after it has ended, as before, and waits until it answers.
+    ///
+    /// # Errors
+    /// As [`Setup::start`].
+    pub fn start_again(&mut self) -> anyhow::Result<()> {
+        self.process = spawn(&self.setup)?;
+        self.wait_until_ready()
+    }
+
+    /// Runs the command line with this broker to its end.
+    ///
+    /// # Errors
+    /// As [`run::run`].
+    pub fn cardbroker(&self, arguments: &[&str]) -> anyhow::Result<Run> {
+        run::run(&mut cardbroker(&self.endpoint(), arguments)?)
     }
 
     /// Asks it to stop and waits until it has.

@@ -3,3 +3,4 @@
 pub mod broker;
 pub mod pcscd;
 pub mod programs;
+pub mod run;

@@ -1,0 +1,306 @@
+//! Bad input gets a clear error over the wire itself, reaches no card, and harms nobody else.
+
+use std::{
+    io::{Read, Write},
+    os::unix::net::UnixStream,
+    time::Duration,
+};
+
+use anyhow::Context;
+use cardbroker_client::ReaderState;
+use cardbroker_proto::v1::{
+    StatusWordPattern, TransmitRequest, TransmitResponse, WatchReadersRequest, open_session_request,
+};
+use cardbroker_tests::harness::{
+    broker::{Broker, Setup},
+    run::{self, cardbroker},
+};
+use prost_types::Duration as WireDuration;
+use tokio::{task::JoinHandle, time::timeout};
+use tonic::{Request, Status};
+use tonic_types::StatusExt;
+
+use crate::{
+    wire::{Stub, field, refused_call, request, stub, told},
+    world::{COUNT, INCREMENT, LONG, SELECT, slow, tell, wait_for},
+};
+
+const READER: &str = "readers/simulated-reader-00";
+
+async fn broker(configuration: &str) -> anyhow::Result<Broker> {
+    let broker = Setup::simulated(1)?.configuration(configuration).start()?;
+    wait_for(&broker, READER, ReaderState::Ready).await?;
+    Ok(broker)
+}
+
+async fn transmit(stub: &mut Stub, request: TransmitRequest) -> Result<TransmitResponse, Status> {
+    timeout(LONG, stub.transmit(request)).await.expect("no answer").map(tonic::Response::into_inner)
+}
+
+/// What the reader's card answers to one command that has a number as its answer.
+async fn number(stub: &mut Stub, apdu: &str) -> anyhow::Result<u32> {
+    let answer = transmit(stub, request(READER, &[apdu])).await?;
+    Ok(u32::from_be_bytes(answer.results[0].data[..].try_into()?))
+}
+
+#[test]
+fn every_broken_rule_is_told_with_its_field_and_reaches_no_card() -> anyhow::Result<()> {
+    tell(async {
+        let broker = broker("").await?;
+        let mut stub = stub(&broker).await?;
+        let good = || request(READER, &[SELECT]);
+        // The unit's first command is good each time: not even that is sent.
+        let second = |apdu: &str| request(READER, &[INCREMENT, apdu]);
+        let altered = |alter: fn(&mut TransmitRequest)| {
+            let mut request = good();
+            alter(&mut request);
+            request
+        };
+        let wait = |seconds, nanos| TransmitRequest { wait_timeout: Some(WireDuration { seconds, nanos }), ..good() };
+        let apdu = "commands[1].apdu";
+        let before = number(&mut stub, COUNT).await?;
+        for (case, expected) in [
+            (request(READER, &[]), "commands"),
+            (request(READER, &[INCREMENT; 65]), "commands"),
+            (second(""), apdu),
+            (second("00A404"), apdu),
+            (second("00A4040006F043415244"), apdu),
+            (second("00A4040001F0434152440100"), apdu),
+            (second("00A404000000"), apdu),
+            (second("00A40400000002F0"), apdu),
+            (second("00A4040000000000"), apdu),
+            (second(&"00".repeat(65_545)), apdu),
+            (altered(|request| request.start = 9), "start"),
+            (altered(|request| request.if_insertion_id = "x".repeat(129)), "if_insertion_id"),
+            (altered(|request| request.if_state_tag = "x".repeat(129)), "if_state_tag"),
+            (wait(-1, 0), "wait_timeout"),
+            (wait(24 * 3600, 1), "wait_timeout"),
+            (altered(|request| request.commands[0].continue_instruction = 256), "commands[0].continue_instruction"),
+            (
+                altered(|request| {
+                    request.commands[0].continue_on = vec![StatusWordPattern { value: 0x1_0000, mask: None }];
+                }),
+                "commands[0].continue_on",
+            ),
+            (
+                altered(|request| request.commands[0].continue_on = vec![StatusWordPattern::default(); 17]),
+                "commands[0].continue_on",
+            ),
+        ] {
+            let status = transmit(&mut stub, case).await.unwrap_err();
+            assert_eq!(told(&status), "InvalidArgument INVALID_REQUEST not_sent", "{expected}");
+            assert_eq!(field(&status).as_deref(), Some(expected), "{status:?}");
+            assert!(status.message().starts_with(expected) && !status.message().contains('\n'), "{status:?}");
+        }
+        let token = WatchReadersRequest { resume_token: "x".repeat(129) };
+        let status = timeout(LONG, stub.watch_readers(token)).await?.map(drop).unwrap_err();
+        assert_eq!(
+            (&*told(&status), &*field(&status).unwrap()),
+            ("InvalidArgument INVALID_REQUEST not_sent", "resume_token")
+        );
+        assert_eq!(number(&mut stub, COUNT).await?, before + 1, "the card saw a command");
+        Ok(())
+    })
+}
+
+#[test]
+fn the_largest_allowed_is_still_allowed() -> anyhow::Result<()> {
+    tell(async {
+        let broker = broker("").await?;
+        let mut stub = stub(&broker).await?;
+        let largest = format!("8014000000FFFF{}0000", "5A".repeat(65_535));
+        let answer = transmit(&mut stub, request(READER, &[&largest])).await?;
+        assert_eq!((answer.results[0].data.len(), answer.results[0].status_word), (65_535, 0x9000));
+        assert_eq!(transmit(&mut stub, request(READER, &[INCREMENT; 64])).await?.results.len(), 64);
+        let alike = [&[INCREMENT; 1][..], &[&largest[..]; 15]].concat();
+        assert_eq!(transmit(&mut stub, request(READER, &alike)).await?.results.len(), 16, "just below 1 MiB");
+        Ok(())
+    })
+}
+
+#[test]
+fn what_is_not_there_is_told_as_such() -> anyhow::Result<()> {
+    tell(async {
+        let broker = broker("").await?;
+        let mut stub = stub(&broker).await?;
+        let before = number(&mut stub, COUNT).await?;
+        for name in ["readers/nowhere", "simulated-reader-00", "Simulated Reader 00", "readers/", ""] {
+            let status = transmit(&mut stub, request(name, &[INCREMENT])).await.unwrap_err();
+            assert_eq!(told(&status), "NotFound READER_NOT_FOUND not_sent");
+            assert_eq!(status.get_error_details().error_info().unwrap().metadata["reader"], name);
+        }
+        let repeatable = TransmitRequest { request_id: vec![7; 16], ..request(READER, &[INCREMENT]) };
+        let status = transmit(&mut stub, repeatable).await.unwrap_err();
+        assert_eq!(told(&status), "Unimplemented NOT_IMPLEMENTED not_sent");
+        let open = cardbroker_proto::v1::OpenSessionRequest {
+            request: Some(open_session_request::Request::Open(cardbroker_proto::v1::SessionOpen {
+                reader: READER.into(),
+                ..Default::default()
+            })),
+            restart: false,
+        };
+        let status = timeout(LONG, stub.open_session(tokio_stream::once(open))).await?.map(drop).unwrap_err();
+        assert_eq!(told(&status), "Unimplemented NOT_IMPLEMENTED not_sent");
+        assert_eq!(number(&mut stub, COUNT).await?, before + 1, "the card saw a command");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_message_over_one_mebibyte_is_refused_and_not_sent() -> anyhow::Result<()> {
+    tell(async {
+        let broker = broker("").await?;
+        let mut stub = stub(&broker).await?;
+        let before = number(&mut stub, COUNT).await?;
+        let long = format!("80140000010000{}", "5A".repeat(65_000));
+        let status = transmit(&mut stub, request(READER, &[&long[..]; 17])).await.unwrap_err();
+        assert_eq!(told(&status), "InvalidArgument INVALID_REQUEST not_sent");
+        assert_eq!(number(&mut stub, COUNT).await?, before + 1, "the card saw a command");
+        Ok(())
+    })
+}
+
+#[test]
+fn what_is_not_of_the_contract_is_told_in_its_way_all_the_same() -> anyhow::Result<()> {
+    tell(async {
+        let broker = broker("").await?;
+        assert_eq!(told(&refused_call(&broker, "Transmit").await?), "InvalidArgument INVALID_REQUEST not_sent");
+        assert_eq!(told(&refused_call(&broker, "Destroy").await?), "Unimplemented NOT_IMPLEMENTED not_sent");
+        Ok(())
+    })
+}
+
+/// Has the card work for so many milliseconds, from now on; nobody waits.
+async fn keep_busy(stub: &Stub, milliseconds: u16) -> anyhow::Result<JoinHandle<Result<TransmitResponse, Status>>> {
+    let busy = queue(stub, &slow(milliseconds));
+    until_told(stub, "DeadlineExceeded QUEUE_TIMEOUT not_sent").await?;
+    Ok(busy)
+}
+
+fn queue(stub: &Stub, apdu: &str) -> JoinHandle<Result<TransmitResponse, Status>> {
+    let (mut stub, request) = (stub.clone(), request(READER, &[apdu]));
+    tokio::spawn(async move { transmit(&mut stub, request).await })
+}
+
+/// Asks for a turn now or never until that is answered as expected.
+async fn until_told(stub: &Stub, expected: &str) -> anyhow::Result<Status> {
+    let at_once = TransmitRequest { wait_timeout: Some(WireDuration::default()), ..request(READER, &[SELECT]) };
+    let asking = async {
+        loop {
+            match transmit(&mut stub.clone(), at_once.clone()).await {
+                Err(status) if told(&status) == expected => return status,
+                _ => tokio::task::yield_now().await,
+            }
+        }
+    };
+    timeout(LONG, asking).await.with_context(|| format!("never told {expected}"))
+}
+
+const FULL: &str = "ResourceExhausted QUEUE_FULL not_sent";
+
+#[test]
+fn a_caller_with_too_many_waiting_requests_is_refused_at_once_and_nobody_else() -> anyhow::Result<()> {
+    tell(async {
+        let broker = broker("limits.max_waiting_per_caller = 2").await?;
+        let stub = stub(&broker).await?;
+        let busy = keep_busy(&stub, 2000).await?;
+        let waiting = [(); 2].map(|()| queue(&stub, INCREMENT));
+        let status = until_told(&stub, FULL).await?;
+        assert!(status.get_error_details().retry_info().is_some_and(|info| info.retry_delay.is_some()), "{status:?}");
+        assert!(status.message().contains("this caller already has 2 requests waiting"), "{status:?}");
+        // Another process is another caller: it may still wait, and does so for nothing.
+        let other = broker.cardbroker(&["transmit", READER, INCREMENT, "--wait-timeout", "1ms"])?;
+        assert_eq!(other.code, Some(7), "{other:?}");
+        assert!(!busy.is_finished(), "the refusal came too late to show that it came at once");
+        busy.await??;
+        for waiting in waiting {
+            waiting.await??;
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_reader_with_too_many_waiting_requests_refuses_every_caller() -> anyhow::Result<()> {
+    tell(async {
+        let broker = broker("limits.max_waiting_per_reader = 2").await?;
+        let stub = stub(&broker).await?;
+        let busy = keep_busy(&stub, 2000).await?;
+        let waiting = [(); 2].map(|()| queue(&stub, INCREMENT));
+        until_told(&stub, FULL).await?;
+        let other = broker.cardbroker(&["transmit", READER, INCREMENT])?;
+        assert_eq!((other.code, other.err.contains("(try again in ")), (Some(1), true), "{other:?}");
+        assert!(!busy.is_finished(), "the refusal came too late to show that it came at once");
+        for answered in waiting.into_iter().chain([busy]) {
+            answered.await??;
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn connections_of_one_process_share_its_place_and_processes_take_turns() -> anyhow::Result<()> {
+    tell(async {
+        let broker = broker("limits.max_waiting_per_reader = 3").await?;
+        let (first, second) = (stub(&broker).await?, stub(&broker).await?);
+        let busy = keep_busy(&first, 3000).await?;
+        let mine = [queue(&first, INCREMENT), queue(&second, INCREMENT)];
+        let mut other = cardbroker(&broker.endpoint(), &["transmit", READER, INCREMENT])?;
+        let other = tokio::task::spawn_blocking(move || run::run(&mut other));
+        // All three wait as soon as there is no place left.
+        until_told(&first, FULL).await?;
+        assert!(!busy.is_finished(), "the other process came too late to wait");
+        busy.await??;
+        assert_eq!(other.await??.out, "00000002 9000\n", "one turn after the first of ours, before the second");
+        for mine in mine {
+            mine.await??;
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn garbage_on_the_socket_harms_nobody() -> anyhow::Result<()> {
+    tell(async {
+        let broker = broker("").await?;
+        let mut worker = stub(&broker).await?;
+        let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+        let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+        let garbage = [
+            (0..65_536_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect(),
+            b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec(),
+            [&preface[..], &[0xFF; 4096]].concat(),
+            // A frame longer than was agreed, and a HEADERS frame that is no HPACK.
+            [&preface[..], &settings, &[0xFF, 0xFF, 0xFF, 0, 0, 0, 0, 0, 1]].concat(),
+            [&preface[..], &settings, &[0, 0, 4, 1, 5, 0, 0, 0, 1, 0xFF, 0xFF, 0xFF, 0xFF]].concat(),
+        ];
+        let socket = broker.socket();
+        let vandal = tokio::task::spawn_blocking(move || -> anyhow::Result<()> {
+            for bytes in garbage.iter().cycle().take(50) {
+                let mut stream = UnixStream::connect(&socket)?;
+                stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+                // The broker may hang up before it has read all of it.
+                let _ = stream.write_all(bytes);
+                let closed = match stream.read_to_end(&mut Vec::new()) {
+                    Ok(_) => true,
+                    Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+                };
+                anyhow::ensure!(closed, "the broker keeps a connection that speaks garbage");
+            }
+            Ok(())
+        });
+        let mut done = 0;
+        while !vandal.is_finished() || done < 100 {
+            done += 1;
+            assert_eq!(number(&mut worker, INCREMENT).await?, done);
+        }
+        vandal.await??;
+
+        let mut oversized = Request::new(request(READER, &[INCREMENT]));
+        oversized.metadata_mut().insert("x-long", "x".repeat(40_000).parse()?);
+        timeout(LONG, stub(&broker).await?.transmit(oversized)).await?.unwrap_err();
+        assert_eq!(number(&mut worker, INCREMENT).await?, done + 1, "the oversized request has run");
+        assert!(!broker.log().contains("panicked"));
+        Ok(())
+    })
+}

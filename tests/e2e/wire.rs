@@ -1,0 +1,83 @@
+//! The contract without the client library: generated stubs, and what a status says in all the places where it says it.
+
+use anyhow::Context;
+use cardbroker_client::hex;
+use cardbroker_proto::{
+    reason::{DELIVERY_TRAILER, ERROR_DOMAIN, REASON_TRAILER},
+    v1::{
+        Command, TransmitRequest, WatchReadersRequest, WatchReadersResponse,
+        card_broker_service_client::CardBrokerServiceClient,
+    },
+};
+use cardbroker_tests::harness::broker::Broker;
+use tokio::time::timeout;
+use tonic::{
+    Request, Status, Streaming,
+    client::Grpc,
+    transport::{Channel, Endpoint},
+};
+use tonic_prost::ProstCodec;
+use tonic_types::StatusExt;
+
+use crate::world::LONG;
+
+pub(crate) type Stub = CardBrokerServiceClient<Channel>;
+
+/// Where the broker listens, for a connection of one's own.
+pub(crate) fn transport(broker: &Broker) -> anyhow::Result<Endpoint> {
+    Ok(Endpoint::from_shared(format!("unix://{}", broker.socket().display()))?)
+}
+
+/// A connection of its own.
+pub(crate) async fn channel(broker: &Broker) -> anyhow::Result<Channel> {
+    Ok(transport(broker)?.connect().await?)
+}
+
+/// A stub with a connection of its own, which can send more than the broker takes.
+pub(crate) async fn stub(broker: &Broker) -> anyhow::Result<Stub> {
+    Ok(CardBrokerServiceClient::new(channel(broker).await?))
+}
+
+/// A unit with the contract's defaults.
+pub(crate) fn request(reader: &str, apdus: &[&str]) -> TransmitRequest {
+    let command = |apdu: &&str| Command { apdu: hex::parse(apdu).unwrap().to_vec(), ..Command::default() };
+    let commands = apdus.iter().map(command).collect();
+    TransmitRequest { reader: reader.into(), commands, ..TransmitRequest::default() }
+}
+
+/// A watch stream.
+pub(crate) async fn watch(stub: &mut Stub) -> anyhow::Result<Streaming<WatchReadersResponse>> {
+    Ok(timeout(LONG, stub.watch_readers(WatchReadersRequest::default())).await??.into_inner())
+}
+
+/// The next message of a stream, which must come in time.
+pub(crate) async fn next<T>(stream: &mut Streaming<T>) -> anyhow::Result<T> {
+    timeout(LONG, stream.message()).await??.context("the stream has ended")
+}
+
+/// A refusal as "CODE REASON delivery"; ErrorInfo and the plain trailers must agree on it.
+pub(crate) fn told(status: &Status) -> String {
+    let details = status.get_error_details();
+    let trailer = |name| status.metadata().get(name).and_then(|value| value.to_str().ok()).unwrap_or("none");
+    let (reason, delivery) = (trailer(REASON_TRAILER), trailer(DELIVERY_TRAILER));
+    let Some(info) = details.error_info() else { return format!("{:?} without ErrorInfo: {status:?}", status.code()) };
+    assert_eq!((&*info.domain, &*info.reason, &*info.metadata["delivery"]), (ERROR_DOMAIN, reason, delivery));
+    format!("{:?} {reason} {delivery}", status.code())
+}
+
+/// The field that a refusal names, if any.
+pub(crate) fn field(status: &Status) -> Option<String> {
+    let details = status.get_error_details();
+    details.bad_request().map(|request| request.field_violations[0].field.clone())
+}
+
+/// What a call is told that sends, where a request of the contract is expected, a message of another type.
+pub(crate) async fn refused_call(broker: &Broker, method: &'static str) -> anyhow::Result<Status> {
+    let mut client = Grpc::new(channel(broker).await?);
+    client.ready().await?;
+    let codec = ProstCodec::<prost_types::Duration, prost_types::Duration>::default();
+    let message = Request::new(prost_types::Duration { seconds: 1, nanos: 0 });
+    let path = format!("/cardbroker.v1.CardBrokerService/{method}").try_into()?;
+    let answer = timeout(LONG, client.unary(message, path, codec)).await?;
+    answer.err().context("the call was answered")
+}

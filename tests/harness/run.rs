@@ -1,0 +1,89 @@
+//! Programs that run once: what they print, and how they end.
+
+use std::{
+    io::{Read, Write},
+    process::{Child, Command, ExitStatus, Stdio},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail};
+use cardbroker_client::GROUP_VARIABLE;
+use cardbroker_proto::ENDPOINT_VARIABLE;
+
+use super::broker::program;
+
+/// The longest that a program may run.
+const RUN_TIME: Duration = Duration::from_secs(30);
+
+/// How a program ended and what it had printed.
+#[derive(Debug)]
+pub struct Run {
+    /// Its exit code; `None` if a signal ended it.
+    pub code: Option<i32>,
+    /// Its standard output.
+    pub out: String,
+    /// Its standard error.
+    pub err: String,
+}
+
+/// The command line, `cardbroker`, for the broker at `endpoint`.
+///
+/// # Errors
+/// It cannot be built.
+pub fn cardbroker(endpoint: &str, arguments: &[&str]) -> anyhow::Result<Command> {
+    let mut command = Command::new(program("cardbroker")?);
+    command.env(ENDPOINT_VARIABLE, endpoint).env_remove(GROUP_VARIABLE).args(arguments);
+    Ok(command)
+}
+
+/// Runs a program to its end, with nothing to read.
+///
+/// # Errors
+/// It cannot be started, prints what is no text, or has not ended after 30 s.
+pub fn run(command: &mut Command) -> anyhow::Result<Run> {
+    run_with_input(command, "")
+}
+
+/// Runs a program to its end, with `input` on its standard input.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_with_input(command: &mut Command, input: &str) -> anyhow::Result<Run> {
+    let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let (mut stdin, input) = (process.stdin.take().context("no standard input")?, input.to_owned());
+    // A program that has read enough closes the pipe, and that is its business.
+    thread::spawn(move || stdin.write_all(input.as_bytes()));
+    let out = text_of(process.stdout.take().context("no standard output")?);
+    let err = text_of(process.stderr.take().context("no standard error")?);
+    let status = wait(&mut process, RUN_TIME)?;
+    let text =
+        |reader: JoinHandle<std::io::Result<String>>| reader.join().ok().context("no reader")?.context("no text");
+    Ok(Run { code: status.code(), out: text(out)?, err: text(err)? })
+}
+
+/// Waits until a process has ended; kills it if that takes longer than `limit`.
+///
+/// # Errors
+/// It did.
+pub fn wait(process: &mut Child, limit: Duration) -> anyhow::Result<ExitStatus> {
+    let deadline = Instant::now() + limit;
+    loop {
+        if let Some(status) = process.try_wait()? {
+            return Ok(status);
+        }
+        if Instant::now() > deadline {
+            process.kill()?;
+            process.wait()?;
+            bail!("the program has not ended after {limit:?}");
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn text_of(mut stream: impl Read + Send + 'static) -> JoinHandle<std::io::Result<String>> {
+    thread::spawn(move || {
+        let mut text = String::new();
+        stream.read_to_string(&mut text).map(|_| text)
+    })
+}
