@@ -9,6 +9,8 @@ mod world;
 mod bad_input;
 /// Virtual cards and private pcscd do what they promise.
 mod cards;
+/// The program `cardbroker`.
+mod command_line;
 /// Programs without a broker break each other's pairs.
 mod direct;
 /// A driver that does not return.
@@ -27,3 +29,5 @@ mod restart;
 mod scenarios;
 /// The seed's failure and its cure, with eight processes.
 mod story;
+/// Watch streams: slow ones, many of them, and a broker that dies.
+mod watch;
