@@ -11,6 +11,8 @@ mod bad_input;
 mod cards;
 /// The program `cardbroker`.
 mod command_line;
+/// The daemon as its host sees it: socket, configuration, services and limits.
+mod daemon;
 /// Programs without a broker break each other's pairs.
 mod direct;
 /// A driver that does not return.
@@ -25,6 +27,12 @@ mod ownership;
 mod removal;
 /// pcscd killed and started again under load.
 mod restart;
+/// How the daemon stops.
+mod drain;
+/// What the log tells, and what it must never hold.
+mod log;
+/// The limits of the queue, and who counts as one caller.
+mod queue;
 /// What one client sees of one card, over both backends.
 mod scenarios;
 /// The seed's failure and its cure, with eight processes.

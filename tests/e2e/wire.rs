@@ -5,7 +5,7 @@ use cardbroker_client::hex;
 use cardbroker_proto::{
     reason::{DELIVERY_TRAILER, ERROR_DOMAIN, REASON_TRAILER},
     v1::{
-        Command, TransmitRequest, WatchReadersRequest, WatchReadersResponse,
+        Command, TransmitRequest, TransmitResponse, WatchReadersRequest, WatchReadersResponse,
         card_broker_service_client::CardBrokerServiceClient,
     },
 };
@@ -43,6 +43,11 @@ pub(crate) fn request(reader: &str, apdus: &[&str]) -> TransmitRequest {
     let command = |apdu: &&str| Command { apdu: hex::parse(apdu).unwrap().to_vec(), ..Command::default() };
     let commands = apdus.iter().map(command).collect();
     TransmitRequest { reader: reader.into(), commands, ..TransmitRequest::default() }
+}
+
+/// Runs a unit, with time for it.
+pub(crate) async fn transmit(stub: &mut Stub, request: TransmitRequest) -> Result<TransmitResponse, Status> {
+    timeout(LONG, stub.transmit(request)).await.expect("no answer").map(tonic::Response::into_inner)
 }
 
 /// A watch stream.

@@ -1,0 +1,138 @@
+//! How the daemon stops: units end, everybody else is told, cards are let go, and nobody can hold it up.
+
+use std::{
+    os::unix::net::UnixStream,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use cardbroker_client::{Error, ReaderState, Transmitted};
+use cardbroker_proto::v1::{ListReadersRequest, TransmitRequest};
+use cardbroker_server::backend::Protocol;
+use cardbroker_tests::harness::{broker::Setup, programs::Program};
+use rustix::process::Signal;
+use serde_json::json;
+use tokio::{task::JoinHandle, time::timeout};
+use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
+use tonic_types::StatusExt;
+
+use crate::{
+    wire::{channel, next, request, stub, told, watch},
+    world::{COUNT, INCREMENT, LONG, PcscWorld, READER, Stage, answers, slow, tell, unit, wait_for},
+};
+
+const STOPPING: &str = "Unavailable SHUTTING_DOWN not_sent";
+
+type Unit = JoinHandle<Result<Transmitted, Error>>;
+
+#[test]
+fn sigterm_drains_simulated_readers() -> anyhow::Result<()> {
+    tell(async { drain(Stage::simulated(Protocol::T1).await?, Signal::TERM).await })
+}
+
+#[test]
+fn sigint_drains_simulated_readers() -> anyhow::Result<()> {
+    tell(async { drain(Stage::simulated(Protocol::T0).await?, Signal::INT).await })
+}
+
+#[test]
+fn sigterm_drains_readers_of_pcsc() -> anyhow::Result<()> {
+    tell(async { drain(Stage::pcsc(Protocol::T1).await?, Signal::TERM).await })
+}
+
+async fn drain(mut stage: Stage, signal: Signal) -> anyhow::Result<()> {
+    let stub = stub(&stage.broker).await?;
+    let mut messages = watch(&mut stub.clone()).await?;
+    let client = stage.broker.client().await?;
+    let under_way: Unit = tokio::spawn(unit(&client, stage.reader, &[INCREMENT, &slow(2000), INCREMENT]).send());
+    stage.until_busy().await?;
+    let waiting = |wait_for_card| {
+        let request = TransmitRequest { wait_for_card, ..request(stage.reader, &[INCREMENT]) };
+        let mut stub = stub.clone();
+        tokio::spawn(async move { stub.transmit(request).await.map(drop) })
+    };
+    let waiting = [waiting(false), waiting(true)];
+    // On the same connection, so it is behind them.
+    stub.clone().list_readers(ListReadersRequest {}).await?;
+
+    stage.broker.signal(signal)?;
+    let end = loop {
+        match timeout(LONG, messages.message()).await? {
+            Ok(message) => assert!(message.is_some(), "the watch ended without a word"),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!(told(&end), STOPPING);
+    for waiting in waiting {
+        let status = timeout(LONG, waiting).await??.expect_err("it was not refused");
+        assert_eq!(told(&status), STOPPING);
+        assert!(status.get_error_details().retry_info().is_some(), "{status:?}");
+    }
+    let socket = stage.broker.socket();
+    let refused = async {
+        while UnixStream::connect(&socket).is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(LONG, refused).await.context("new connections are still taken")?;
+    assert!(!under_way.is_finished(), "all that was to happen while a unit is under way");
+
+    let answered = answers(&under_way.await??);
+    assert_eq!(answered, ["00000001 9000", "9000", "00000002 9000"], "and neither of those who waited in between");
+    assert_eq!(stage.broker.wait()?.code(), Some(0));
+    assert!(!socket.exists(), "the socket is still there");
+    Ok(())
+}
+
+#[test]
+fn after_the_drain_other_programs_have_the_card() -> anyhow::Result<()> {
+    tell(async {
+        let mut world = PcscWorld::usual().await?;
+        let client = world.broker.client().await?;
+        unit(&client, READER, &[INCREMENT]).send().await?;
+        assert_eq!(world.broker.stop()?.code(), Some(0));
+        let arguments = [&world.pcscd.reader_name(0), "--send", COUNT];
+        let mut direct = Program::start(env!("CARGO_BIN_EXE_direct-pcsc"), &world.pcscd, &arguments)?;
+        assert_eq!(direct.report()?, json!(["000000029000"]), "the same card, and nobody else sent anything");
+        drop(client);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_command_that_outlasts_the_grace_is_left_behind() -> anyhow::Result<()> {
+    tell(async {
+        let mut broker = Setup::simulated(1)?.flag("--grace=300ms").start()?;
+        let client = broker.client().await?;
+        let reader = "readers/simulated-reader-00";
+        wait_for(&broker, reader, ReaderState::Ready).await?;
+        let endless: Unit = tokio::spawn(unit(&client, reader, &[&slow(30_000)]).send());
+        let busy = async { while unit(&client, reader, &[COUNT]).wait_timeout(Duration::ZERO).send().await.is_ok() {} };
+        timeout(LONG, busy).await?;
+        let asked = Instant::now();
+        broker.signal(Signal::TERM)?;
+        let error = timeout(LONG, endless).await??.expect_err("it was answered");
+        assert_eq!(crate::world::told(&error), "no reason unknown");
+        assert_eq!(broker.wait()?.code(), Some(6));
+        assert!(asked.elapsed() > Duration::from_millis(300) && asked.elapsed() < Duration::from_secs(5));
+        assert!(broker.log().contains("stopped while a command was still running"));
+        Ok(())
+    })
+}
+
+#[test]
+fn a_health_watch_is_told_and_does_not_hold_the_drain() -> anyhow::Result<()> {
+    tell(async {
+        let mut broker = Setup::simulated(1)?.start()?;
+        let mut health = HealthClient::new(channel(&broker).await?);
+        let service = "cardbroker.v1.CardBrokerService".into();
+        let mut messages = timeout(LONG, health.watch(HealthCheckRequest { service })).await??.into_inner();
+        assert_eq!(next(&mut messages).await?.status(), ServingStatus::Serving);
+        let asked = Instant::now();
+        broker.signal(Signal::TERM)?;
+        assert_eq!(next(&mut messages).await?.status(), ServingStatus::NotServing);
+        assert_eq!(broker.wait()?.code(), Some(0));
+        assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+        Ok(())
+    })
+}

@@ -1,0 +1,86 @@
+//! The log: what it tells about readers and cards, and what it must never hold.
+
+use std::{fs, io::Read};
+
+use anyhow::ensure;
+use cardbroker_client::{ReaderState, hex};
+use cardbroker_tests::harness::broker::Setup;
+use serde_json::Value;
+
+use crate::{
+    wire::{request, stub},
+    world::{COUNT, answers, fault, tell, unit, wait_for, wait_until},
+};
+
+const READER: &str = "readers/simulated-reader-00";
+
+#[test]
+fn a_log_for_programs_tells_what_happens_to_readers_and_cards() -> anyhow::Result<()> {
+    tell(async {
+        let mut broker = Setup::simulated(1)?.log_level("info").flag("--log-format=json").start()?;
+        wait_for(&broker, READER, ReaderState::Ready).await?;
+        let client = broker.client().await?;
+        unit(&client, READER, &[&fault(2, 0, 100)]).send().await?;
+        let mut watch = client.watch();
+        wait_until(&mut watch, |watch| {
+            watch
+                .readers()
+                .get(READER)
+                .is_some_and(|reader| reader.insertion_count == 2 && reader.state() == ReaderState::Ready)
+        })
+        .await?;
+        let insertion = watch.readers()[READER].insertion_id.clone();
+        broker.stop()?;
+        let lines: Vec<Value> = broker.log().lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+        let about = |key: &str, value: &str| {
+            let found: Vec<_> = lines.iter().filter(|line| line[key] == value).collect();
+            assert!(!found.is_empty(), "nothing about {key} = {value} in {lines:#?}");
+            found
+        };
+        assert_eq!(about("message", "reader found")[0]["display_name"], "Simulated Reader 00");
+        assert_eq!(about("state", "Empty")[0]["reader"], "simulated-reader-00");
+        let ready = about("state", "Ready");
+        assert_eq!((ready.len(), ready[1]["insertion"].as_str()), (2, Some(&*insertion)));
+        assert!(lines.iter().all(|line| line["timestamp"].is_string() && line["level"].is_string()), "{lines:#?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn not_even_the_most_talkative_log_has_a_byte_of_an_apdu() -> anyhow::Result<()> {
+    tell(async {
+        let broker = Setup::simulated(1)?.log_level("trace").start()?;
+        wait_for(&broker, READER, ReaderState::Ready).await?;
+        let mut marker = [0; 16];
+        fs::File::open("/dev/urandom")?.read_exact(&mut marker)?;
+        let text = hex::format(&marker);
+        let client = broker.client().await?;
+        let echo = format!("8014000010{text}00");
+        assert_eq!(answers(&unit(&client, READER, &[&echo]).send().await?), [format!("{text} 9000")]);
+        // As PIN, in what fails in every way, and where the transport itself refuses.
+        for apdus in [
+            [&format!("0020008010{text}"), COUNT],
+            [&format!("80F0060010{text}"), COUNT],
+            [&format!("8014000011{text}"), COUNT],
+        ] {
+            let _ = unit(&client, READER, &apdus).send().await;
+        }
+        let lost = [&*echo, &fault(6, 0, 0)];
+        assert!(unit(&client, READER, &lost).send().await.is_err());
+        let long = vec![&*echo; 64];
+        let mut too_long = request(READER, &long);
+        too_long.commands[0].apdu = marker.repeat(70_000);
+        assert!(stub(&broker).await?.transmit(too_long).await.is_err());
+
+        let log = fs::read(broker.folder().join("log"))?;
+        let shown = String::from_utf8_lossy(&log).to_lowercase();
+        ensure!(shown.contains("trace") || shown.contains("debug"), "the log says nothing: {shown}");
+        let decimals = marker[..4].iter().map(u8::to_string).collect::<Vec<_>>().join(", ");
+        let spaced = marker[..4].iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ");
+        for form in [text[..8].to_lowercase(), decimals, spaced] {
+            assert!(!shown.contains(&form), "{form} in {shown}");
+        }
+        assert!(!log.windows(4).any(|bytes| bytes == &marker[..4]), "the bytes themselves in {shown}");
+        Ok(())
+    })
+}
