@@ -87,7 +87,8 @@ fn an_idle_stream_carries_heartbeats() -> anyhow::Result<()> {
             let sent = SystemTime::try_from(heartbeat.sent_time.context("no time")?)?;
             assert!(sent >= asked && sent <= SystemTime::now(), "{sent:?}");
         }
-        assert!(begin.elapsed() >= Duration::from_millis(1900), "{:?}", begin.elapsed());
+        let each = begin.elapsed() / 2;
+        assert!(each > Duration::from_millis(950) && each < Duration::from_millis(2500), "{each:?}");
         Ok(())
     })
 }
