@@ -103,7 +103,7 @@ pub struct ReadersConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LimitsConfig {
-    /// Of one caller, over all readers, 1–1,000: below the streams that a connection may open. Default: 64.
+    /// Of one caller at one reader, 1–1,000: below the streams that a connection may open. Default: 64.
     #[serde(deserialize_with = "v::count::<_, 1, 1_000>")]
     pub max_waiting_per_caller: usize,
     /// At one reader, of all callers, 1–65,536. Default: 1,024.

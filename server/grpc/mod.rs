@@ -22,9 +22,8 @@ use futures_core::Stream;
 use tokio_util::sync::CancellationToken;
 use tonic::{
     Request, Response, Status, Streaming,
-    metadata::{Ascii, MetadataValue},
-};
     body::Body,
+    metadata::{Ascii, MetadataValue},
     service::{LayerExt, Layered},
 };
 use tower::util::{MapResponse, MapResponseLayer};

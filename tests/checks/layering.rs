@@ -5,7 +5,7 @@ use super::{names, sources};
 /// The server's modules from low to high; a module names only lines above its own.
 const SERVER: &[&[&str]] = &[
     &["apdu", "caller", "error", "signals"],
-    &["backend"],
+    &["backend", "group"],
     // Above the backend, whose choice of protocols is one of its settings.
     &["config"],
     &["flags", "listen", "reader", "telemetry"],
@@ -17,8 +17,12 @@ const SERVER: &[&[&str]] = &[
 ];
 
 /// The same for the parts of one reader. Its mod.rs is above them all.
-const READER: &[&[&str]] =
-    &[&["lease", "queue", "status", "unit"], &["gate", "life", "ticket"], &["card_thread", "handle"], &["actor"]];
+const READER: &[&[&str]] = &[
+    &["card_view", "isolation", "lease", "queue", "status", "unit"],
+    &["gate", "life", "ticket"],
+    &["card_thread", "handle"],
+    &["actor"],
+];
 
 /// Crates (and their families: tonic is tonic_health too) that only these files may name.
 const CRATES: &[(&str, &[&str])] = &[
@@ -33,7 +37,9 @@ const PURE: &[&str] = &[
     "server/apdu/",
     "server/backend/simulated/card/",
     "server/error.rs",
+    "server/reader/card_view.rs",
     "server/reader/gate.rs",
+    "server/reader/isolation.rs",
     "server/reader/lease.rs",
     "server/reader/life.rs",
     "server/reader/queue.rs",

@@ -15,24 +15,24 @@ mod command_line;
 mod daemon;
 /// Programs without a broker break each other's pairs.
 mod direct;
+/// How the daemon stops.
+mod drain;
 /// A driver that does not return.
 mod hang;
 /// A rival like Windows' plug and play.
 mod interference;
 /// Security state stays within an isolation group.
 mod isolation;
+/// What the log tells, and what it must never hold.
+mod log;
 /// When the broker holds a reader, and when other programs may.
 mod ownership;
+/// The limits of the queue, and who counts as one caller.
+mod queue;
 /// Cards pulled at the wrong moment.
 mod removal;
 /// pcscd killed and started again under load.
 mod restart;
-/// How the daemon stops.
-mod drain;
-/// What the log tells, and what it must never hold.
-mod log;
-/// The limits of the queue, and who counts as one caller.
-mod queue;
 /// What one client sees of one card, over both backends.
 mod scenarios;
 /// The seed's failure and its cure, with eight processes.
