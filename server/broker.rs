@@ -12,7 +12,9 @@ use crate::{
     error::{Failure, Reason},
     group::{GroupMark, Groups},
     reader::{
+        ReaderHandle,
         queue::Limits,
+        session::{Opening, SessionRequest},
         ticket::{UnitOutcome, UnitRequest},
     },
     registry::{self, RegistrySettings, View},
@@ -43,8 +45,13 @@ impl Broker {
             per_caller: config.limits.max_waiting_per_caller,
             per_reader: config.limits.max_waiting_per_reader,
         };
-        let settings =
-            RegistrySettings { limits, epoch: epoch.clone(), reader: Box::new(move |name| config.reader(name)) };
+        let max_contended_lease = config.limits.max_contended_lease;
+        let settings = RegistrySettings {
+            limits,
+            max_contended_lease,
+            epoch: epoch.clone(),
+            reader: Box::new(move |name| config.reader(name)),
+        };
         let (view, registry) = registry::start(backend, settings, shutdown.clone()).await?;
         Ok((Self { epoch: epoch.into(), view, groups: Groups::default() }, BrokerTasks { shutdown, registry }))
     }
@@ -82,12 +89,7 @@ impl Broker {
         request: UnitRequest,
         give_up: Option<Instant>,
     ) -> Result<UnitOutcome, Failure> {
-        let handle = self.view.borrow().get(reader).map(|reader| reader.handle.clone());
-        let Some(handle) = handle else {
-            let message = "there is no reader of this name: list the readers to see which there are";
-            return Err(Failure::not_sent(Reason::ReaderNotFound, message));
-        };
-        let mut submission = handle.submit(caller.key, group, request, Instant::now())?;
+        let mut submission = self.handle(reader)?.submit(caller.key, group, request, Instant::now())?;
         if let Some(give_up) = give_up {
             tokio::select! {
                 biased;
@@ -96,6 +98,29 @@ impl Broker {
             }
         }
         submission.outcome().await
+    }
+}
+
+impl Broker {
+    /// Asks for a session on the reader called `reader`, on behalf of `group`. Dropping it gives it up.
+    ///
+    /// # Errors
+    /// A [`Failure`] if there is no such reader, or no room to wait.
+    pub fn open_session(
+        &self,
+        caller: &Caller,
+        group: GroupMark,
+        reader: &str,
+        request: SessionRequest,
+    ) -> Result<Opening, Failure> {
+        self.handle(reader)?.open_session(caller.key, group, request, Instant::now())
+    }
+
+    fn handle(&self, reader: &str) -> Result<ReaderHandle, Failure> {
+        self.view.borrow().get(reader).map(|reader| reader.handle.clone()).ok_or_else(|| {
+            let message = "there is no reader of this name: list the readers to see which there are";
+            Failure::not_sent(Reason::ReaderNotFound, message)
+        })
     }
 }
 

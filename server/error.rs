@@ -47,6 +47,8 @@ pub enum Reason {
     ResponseTooLarge,
     StatusWord,
     LeaseEnded,
+    LeaseRevoked,
+    PrecedingFailed,
     Denied,
     ShuttingDown,
     NotImplemented,

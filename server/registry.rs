@@ -55,6 +55,8 @@ pub struct RegistrySettings {
     pub reader: Box<dyn Fn(&str) -> ReaderSettings + Send>,
     /// How many requests may wait at one reader.
     pub limits: Limits,
+    /// How long a session may go on while others wait.
+    pub max_contended_lease: Duration,
     /// Unique to this run of the broker.
     pub epoch: String,
 }
@@ -230,6 +232,7 @@ impl Registry {
             identity: format!("{}-{}", self.settings.epoch, self.readers.len()),
             settings,
             limits: self.settings.limits,
+            max_contended_lease: self.settings.max_contended_lease,
             slot: self.backend.slot(display_name),
             publish: self.publisher(&id, display_name, handle),
             requests,

@@ -109,11 +109,14 @@ pub struct LimitsConfig {
     /// At one reader, of all callers, 1–65,536. Default: 1,024.
     #[serde(deserialize_with = "v::count::<_, 1, 65_536>")]
     pub max_waiting_per_reader: usize,
+    /// How long a session may go on while others wait, 1 s – 1 h. Default: 60 s.
+    #[serde(deserialize_with = "v::duration::<_, 1, 3600>", serialize_with = "humantime_serde::serialize")]
+    pub max_contended_lease: Duration,
 }
 
 impl Default for LimitsConfig {
     fn default() -> Self {
-        Self { max_waiting_per_caller: 64, max_waiting_per_reader: 1_024 }
+        Self { max_waiting_per_caller: 64, max_waiting_per_reader: 1_024, max_contended_lease: Duration::from_secs(60) }
     }
 }
 

@@ -4,6 +4,7 @@
 mod bare_refusal;
 mod deadline;
 mod list_readers;
+mod open_session;
 mod status;
 mod transmit;
 mod watch_readers;
@@ -116,10 +117,15 @@ impl CardBrokerService for Edge {
 
     async fn open_session(
         &self,
-        _: Request<Streaming<OpenSessionRequest>>,
+        request: Request<Streaming<OpenSessionRequest>>,
     ) -> Result<Response<Self::OpenSessionStream>, Status> {
-        let message = "this version of the broker has no sessions yet: put the commands into one Transmit";
-        Err(to_status(&Failure::not_sent(Reason::NotImplemented, message), None))
+        let deadline = deadline::give_up(request.metadata());
+        let peer = peer(&request)?;
+        let group =
+            self.group(&peer, request.metadata().get(GROUP_METADATA)).map_err(|failure| to_status(&failure, None))?;
+        // Nothing is awaited here, so the headers go out before the first message is read.
+        let stream = open_session::stream(self.broker.clone(), peer.caller, group, request.into_inner(), deadline);
+        Ok(Response::new(Box::pin(stream)))
     }
 }
 

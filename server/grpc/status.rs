@@ -66,7 +66,9 @@ fn code_and_retry(reason: Reason) -> (Code, Option<Duration>) {
         | Reason::CardLost
         | Reason::CardReset
         | Reason::StatusWord
-        | Reason::LeaseEnded => (Code::Aborted, None),
+        | Reason::LeaseEnded
+        | Reason::LeaseRevoked
+        | Reason::PrecedingFailed => (Code::Aborted, None),
         Reason::Denied => (Code::PermissionDenied, None),
         Reason::NotImplemented => (Code::Unimplemented, None),
         Reason::Internal => (Code::Internal, None),
@@ -99,6 +101,8 @@ pub(super) fn wire_reason(reason: Reason) -> v1::ErrorReason {
         Reason::ResponseTooLarge => Wire::ResponseTooLarge,
         Reason::StatusWord => Wire::StatusWord,
         Reason::LeaseEnded => Wire::LeaseEnded,
+        Reason::LeaseRevoked => Wire::LeaseRevoked,
+        Reason::PrecedingFailed => Wire::PrecedingFailed,
         Reason::Denied => Wire::Denied,
         Reason::ShuttingDown => Wire::ShuttingDown,
         Reason::NotImplemented => Wire::NotImplemented,

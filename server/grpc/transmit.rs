@@ -12,7 +12,8 @@ use crate::{
     apdu::{CommandApdu, StatusPattern},
     error::{Failure, Reason},
     reader::{
-        ticket::{UnitOutcome, UnitRequest},
+        ticket::{Stop, UnitOutcome, UnitRequest},
+        turn::TurnRequest,
         unit::{CommandResult, StatusWordSource, UnitCommand},
     },
 };
@@ -27,39 +28,46 @@ const MAX_IDENTIFIER_BYTES: usize = 128;
 /// # Errors
 /// [`Reason::InvalidRequest`] naming the field; [`Reason::NotImplemented`] for `request_id`.
 pub(super) fn unit_request(request: TransmitRequest) -> Result<UnitRequest, Failure> {
-    let reset_first = match CardStart::try_from(request.start) {
-        Ok(CardStart::Unspecified | CardStart::AsIs) => false,
-        Ok(CardStart::Reset) => true,
-        Err(_) => return Err(Failure::invalid("start", format!("{} is no CardStart", request.start))),
-    };
-    match request.commands.len() {
-        0 => return Err(Failure::invalid("commands", "empty: give at least one command")),
-        count if count > MAX_COMMANDS => {
-            return Err(Failure::invalid(
-                "commands",
-                format!("{count} commands: at most {MAX_COMMANDS} fit into one unit"),
-            ));
-        }
-        _ => {}
-    }
     if !request.request_id.is_empty() {
         let message = "this version of the broker does not keep outcomes yet: leave request_id empty";
         return Err(Failure { field: Some("request_id".into()), ..Failure::not_sent(Reason::NotImplemented, message) });
     }
-    Ok(UnitRequest {
-        raw: request.raw,
-        reset_first,
+    let turn = TurnRequest {
+        reset_first: reset_first(request.start)?,
         if_insertion_id: condition("if_insertion_id", request.if_insertion_id)?,
         if_state_tag: condition("if_state_tag", request.if_state_tag)?,
         wait_timeout: wait_timeout(request.wait_timeout)?,
         wait_for_card: request.wait_for_card,
-        commands: request
-            .commands
-            .into_iter()
-            .enumerate()
-            .map(|(index, command)| unit_command(index, command))
-            .collect::<Result<_, _>>()?,
-    })
+    };
+    Ok(UnitRequest { commands: unit_commands(request.commands)?, raw: request.raw, turn })
+}
+
+/// The commands of a unit, 1–64.
+///
+/// # Errors
+/// [`Reason::InvalidRequest`] naming the field.
+pub(super) fn unit_commands(commands: Vec<v1::Command>) -> Result<Vec<UnitCommand>, Failure> {
+    match commands.len() {
+        0 => return Err(Failure::invalid("commands", "empty: give at least one command")),
+        count if count > MAX_COMMANDS => {
+            let message = format!("{count} commands: at most {MAX_COMMANDS} fit into one unit");
+            return Err(Failure::invalid("commands", message));
+        }
+        _ => {}
+    }
+    commands.into_iter().enumerate().map(|(index, command)| unit_command(index, command)).collect()
+}
+
+/// Whether the card is reset first.
+///
+/// # Errors
+/// [`Reason::InvalidRequest`] if `start` is no `CardStart`.
+pub(super) fn reset_first(start: i32) -> Result<bool, Failure> {
+    match CardStart::try_from(start) {
+        Ok(CardStart::Unspecified | CardStart::AsIs) => Ok(false),
+        Ok(CardStart::Reset) => Ok(true),
+        Err(_) => Err(Failure::invalid("start", format!("{start} is no CardStart"))),
+    }
 }
 
 fn unit_command(index: usize, command: v1::Command) -> Result<UnitCommand, Failure> {
@@ -83,14 +91,14 @@ fn unit_command(index: usize, command: v1::Command) -> Result<UnitCommand, Failu
     Ok(UnitCommand { apdu, continue_on: continue_on.collect::<Result<_, _>>()?, continue_instruction })
 }
 
-fn condition(field: &str, value: String) -> Result<Option<String>, Failure> {
+pub(super) fn condition(field: &str, value: String) -> Result<Option<String>, Failure> {
     if value.len() > MAX_IDENTIFIER_BYTES {
         return Err(Failure::invalid(field, "longer than 128 bytes: hand back the one that you were given"));
     }
     Ok(Some(value).filter(|value| !value.is_empty()))
 }
 
-fn wait_timeout(given: Option<prost_types::Duration>) -> Result<Duration, Failure> {
+pub(super) fn wait_timeout(given: Option<prost_types::Duration>) -> Result<Duration, Failure> {
     let Some(given) = given else { return Ok(DEFAULT_WAIT) };
     Duration::try_from(given)
         .ok()
@@ -101,13 +109,8 @@ fn wait_timeout(given: Option<prost_types::Duration>) -> Result<Duration, Failur
 /// The response to a unit of which at least one command was answered.
 pub(super) fn response(outcome: UnitOutcome) -> TransmitResponse {
     TransmitResponse {
-        results: outcome.results.into_iter().map(result).collect(),
-        stopped: outcome.stopped.map(|stop| v1::UnitStop {
-            index: u32::try_from(stop.index).unwrap_or(u32::MAX),
-            reason: wire_reason(stop.failure.reason).into(),
-            delivery: wire_delivery(stop.failure.delivery).into(),
-            message: stop.failure.message.into_owned(),
-        }),
+        results: results(outcome.results),
+        stopped: outcome.stopped.map(unit_stop),
         insertion_id: outcome.insertion_id,
         state_tag: outcome.state_tag,
         queue_duration: outcome.queue_duration.try_into().ok(),
@@ -115,6 +118,21 @@ pub(super) fn response(outcome: UnitOutcome) -> TransmitResponse {
         reset_before_unit: outcome.reset_before_unit,
         replayed: false,
     }
+}
+
+/// Where a unit stopped, as written in the contract.
+pub(super) fn unit_stop(stop: Stop) -> v1::UnitStop {
+    v1::UnitStop {
+        index: u32::try_from(stop.index).unwrap_or(u32::MAX),
+        reason: wire_reason(stop.failure.reason).into(),
+        delivery: wire_delivery(stop.failure.delivery).into(),
+        message: stop.failure.message.into_owned(),
+    }
+}
+
+/// The answers of a unit, as written in the contract.
+pub(super) fn results(results: Vec<CommandResult>) -> Vec<v1::CommandResult> {
+    results.into_iter().map(result).collect()
 }
 
 fn result(result: CommandResult) -> v1::CommandResult {
@@ -152,10 +170,10 @@ mod tests {
     fn defaults_are_those_of_the_contract() {
         let unit = unit_request(request(&[SELECT])).unwrap();
         assert_eq!(
-            (unit.wait_timeout, unit.wait_for_card, unit.raw, unit.reset_first),
+            (unit.turn.wait_timeout, unit.turn.wait_for_card, unit.raw, unit.turn.reset_first),
             (DEFAULT_WAIT, false, false, false)
         );
-        assert_eq!((unit.if_insertion_id, unit.if_state_tag), (None, None));
+        assert_eq!((unit.turn.if_insertion_id, unit.turn.if_state_tag), (None, None));
     }
 
     #[test]

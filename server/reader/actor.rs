@@ -1,5 +1,7 @@
 //! The actor of one reader: a task that owns the reader's queue, life and leases, tells the card thread what to do, and publishes what
-//! watchers see. It carries out what `queue` and `life` decide.
+//! watchers see. It carries out what `queue`, `life`, `isolation` and `lease` decide; `turns` has what concerns those who ask.
+
+mod turns;
 
 use std::{
     io,
@@ -7,19 +9,26 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{sync::mpsc, task::JoinSet, time::sleep_until};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+    time::sleep_until,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use self::turns::{Holding, Positions};
 use super::{
-    card_thread::{self, Job, Pulse, Report, UnitJob},
-    handle::{Message, Requests, Waiting, shutting_down},
+    card_thread,
+    handle::Requests,
+    inbox::{Message, Waiting, shutting_down},
     isolation::Isolation,
+    jobs::{Job, Pulse, Report},
     lease::Leases,
     life::{Action, Life},
-    queue::{Full, Limits, Queue},
+    queue::{self, Limits, Queue},
     status::{ReaderStatus, State},
-    ticket::{Ticket, Turn},
+    ticket::Ticket,
 };
 use crate::{
     backend::{ResetKind, Slot, SlotStatus},
@@ -31,6 +40,8 @@ use crate::{
 
 /// The longest that taking, resetting or releasing a card may last before the reader counts as unresponsive.
 const HANDLING_TIMEOUT: Duration = Duration::from_secs(15);
+/// How often a session's calls are looked at.
+const SESSION_LOOK: Duration = Duration::from_secs(1);
 /// A look at the clock when nothing else is due.
 const IDLE_WAKEUP: Duration = Duration::from_secs(3600);
 
@@ -58,6 +69,8 @@ pub struct ReaderSetup {
     pub settings: ReaderSettings,
     /// How many requests may wait.
     pub limits: Limits,
+    /// How long a session may go on while others wait.
+    pub max_contended_lease: Duration,
     /// The hand on the card.
     pub slot: Box<dyn Slot>,
     /// Where its status goes.
@@ -89,11 +102,14 @@ pub fn spawn(setup: ReaderSetup, tasks: &mut JoinSet<()>) -> io::Result<mpsc::Se
         queue: Queue::new(setup.limits),
         isolation: Isolation::default(),
         isolation_reset: setup.settings.isolation_reset,
+        max_contended_lease: setup.max_contended_lease,
+        positions: Positions::default(),
         life,
         leases: Leases::default(),
         jobs,
         pulse,
         work: Work::None,
+        hangs: false,
         plugged: false,
         stopping: false,
     };
@@ -109,11 +125,15 @@ struct Actor {
     queue: Queue<CallerKey, Waiting>,
     isolation: Isolation,
     isolation_reset: ResetKind,
+    max_contended_lease: Duration,
+    positions: Positions,
     life: Life,
     leases: Leases,
     jobs: thread_mpsc::SyncSender<Job>,
     pulse: Pulse,
     work: Work,
+    /// The call under way has not returned in time.
+    hangs: bool,
     plugged: bool,
     stopping: bool,
 }
@@ -122,17 +142,24 @@ struct Actor {
 enum Work {
     None,
     /// Taking, resetting or releasing the card.
-    Handling {
-        hangs: bool,
-    },
+    Handling,
     Unit {
         ticket: Arc<Ticket>,
         group: GroupMark,
-        hangs: bool,
+    },
+    /// Resetting the card for a session that has the turn.
+    Opening {
+        number: queue::Ticket,
+        waiting: Waiting,
+    },
+    /// What a session asks for.
+    Session(Box<Holding>),
+    /// The last of what a session has asked for; then the card is reset or left.
+    Turnover {
+        group: GroupMark,
+        done: Option<oneshot::Sender<()>>,
     },
 }
-
-const HANDLING: Work = Work::Handling { hangs: false };
 
 impl Actor {
     async fn run(
@@ -164,76 +191,35 @@ impl Actor {
     /// Does what is due.
     fn advance(&mut self, now: Instant) {
         self.check_for_hang(now);
+        self.judge_session(now);
         while !self.stopping && matches!(self.work, Work::None) {
             if self.isolation.is_reset_due() && self.life.card().is_some() {
                 // Off the next caller's path: nobody is left who may use what is in the card.
-                self.give(Job::Reset(self.isolation_reset), HANDLING);
+                self.give(Job::Reset(self.isolation_reset), Work::Handling);
                 break;
             }
-            let job = match self.life.next_action(now, !self.queue.is_empty()) {
+            match self.life.next_action(now, !self.queue.is_empty()) {
                 None => break,
-                Some(Action::Take) => Some(Job::Take),
-                Some(Action::ColdReset) => Some(Job::ColdReset),
-                Some(Action::Release) => Some(Job::Release),
-                Some(Action::Serve) => {
-                    self.serve_next(now);
-                    None
-                }
-            };
-            if let Some(job) = job {
-                self.give(job, HANDLING);
+                Some(Action::Take) => self.give(Job::Take, Work::Handling),
+                Some(Action::ColdReset) => self.give(Job::ColdReset, Work::Handling),
+                Some(Action::Release) => self.give(Job::Release, Work::Handling),
+                Some(Action::Serve) => self.serve_next(now),
             }
         }
         // After the turns, so that a request which waits for no time at all gets a card that is free.
-        while let Some(Waiting { ticket, .. }) = self.queue.pop_expired(now) {
-            ticket.end_waiting(Failure::not_sent(
+        while let Some(waiting) = self.queue.pop_expired(now) {
+            waiting.end(Failure::not_sent(
                 Reason::QueueTimeout,
                 "the turn did not come within wait_timeout: retry, or wait longer",
             ));
         }
-    }
-
-    /// Gives the next ticket its turn, if it still wants it and its conditions hold.
-    fn serve_next(&mut self, now: Instant) {
-        let Some((card, Waiting { ticket, group })) = self.life.card().cloned().zip(self.queue.pop()) else { return };
-        if let Some(failure) = self.broken_condition(&ticket) {
-            ticket.end_waiting(failure);
-            return;
-        }
-        let reset = if self.isolation.demands_reset(&group) {
-            Some(self.isolation_reset)
-        } else {
-            ticket.request.reset_first.then_some(ResetKind::Warm)
-        };
-        let turn = Turn {
-            insertion_id: self.life.insertion_id(),
-            state_tag: self.life.next_state_tag(),
-            began: now,
-            reset: reset.is_some(),
-        };
-        if ticket.begin(turn) {
-            self.life.unit_begins();
-            let job = UnitJob { ticket: Arc::clone(&ticket), lease: self.leases.grant(), card, reset };
-            self.give(Job::Unit(job), Work::Unit { ticket, group, hangs: false });
-        }
-    }
-
-    fn broken_condition(&self, ticket: &Ticket) -> Option<Failure> {
-        let differs = |wanted: &Option<String>, is: String| wanted.as_ref().is_some_and(|wanted| *wanted != is);
-        if differs(&ticket.request.if_insertion_id, self.life.insertion_id()) {
-            let message = "another card was inserted, or the same one again, since if_insertion_id: start again";
-            return Some(Failure::not_sent(Reason::InsertionChanged, message));
-        }
-        if differs(&ticket.request.if_state_tag, self.life.state_tag()) {
-            let message = "someone used or reset the card since if_state_tag: start again, or use one unit";
-            return Some(Failure::not_sent(Reason::StateChanged, message));
-        }
-        None
+        self.tell_positions(now);
     }
 
     fn give(&mut self, job: Job, work: Work) {
         self.work = work;
-        // The thread takes a job whenever `work` was `None`, so there is room; it ends only after this actor.
+        self.hangs = false;
+        // There is room: one job of ours at a time, and a session's are limited. The thread ends only after this actor.
         if self.jobs.try_send(job).is_err() {
             warn!(reader = %self.id, "the reader's card thread has ended");
             self.stopping = true;
@@ -244,71 +230,85 @@ impl Actor {
     /// A call that does not return must not keep its caller, nor those who wait.
     fn check_for_hang(&mut self, now: Instant) {
         let timeout = self.call_timeout();
-        let (Work::Handling { hangs } | Work::Unit { hangs, .. }) = &mut self.work else { return };
-        if *hangs || self.pulse.call_began().is_none_or(|began| began + timeout > now) {
+        let is_late = self.pulse.call_began().is_some_and(|began| began + timeout <= now);
+        if self.hangs || !is_late || matches!(self.work, Work::None) {
             return;
         }
-        *hangs = true;
+        self.hangs = true;
         warn!(reader = %self.id, timeout_seconds = timeout.as_secs(), "the reader's driver does not return from a call");
         self.leases.end();
-        if let Work::Unit { ticket, .. } = &self.work {
-            let message = "the reader did not answer within the exchange timeout: look at the card before you go on";
-            ticket.end(Some(Failure::unknown(Reason::ReaderUnresponsive, message)), now);
-        }
+        let message = "the reader did not answer within the exchange timeout: look at the card before you go on";
+        let failure = Failure::unknown(Reason::ReaderUnresponsive, message);
         let verdict = self.life.unresponsive();
+        match &self.work {
+            Work::Unit { ticket, .. } => ticket.end(Some(failure), now),
+            Work::Session(_) => self.end_session(failure),
+            _ => {}
+        }
         self.turn_away(verdict);
     }
 
     fn call_timeout(&self) -> Duration {
         match self.work {
-            Work::Unit { .. } => self.exchange_timeout,
-            Work::None | Work::Handling { .. } => self.exchange_timeout.min(HANDLING_TIMEOUT),
+            Work::Unit { .. } | Work::Session(_) | Work::Turnover { .. } => self.exchange_timeout,
+            Work::None | Work::Handling | Work::Opening { .. } => self.exchange_timeout.min(HANDLING_TIMEOUT),
         }
     }
 
     /// When something is due even if nothing happens.
     fn wakeup(&self, now: Instant) -> Instant {
-        let action = match self.work {
-            Work::None if !self.stopping => self.life.deadline(),
-            Work::Handling { hangs: false } | Work::Unit { hangs: false, .. } => {
-                Some(self.pulse.call_began().unwrap_or(now) + self.call_timeout())
+        let action = match &self.work {
+            Work::None if self.stopping => None,
+            Work::None => self.life.deadline(),
+            _ if self.hangs => None,
+            // A session's calls begin without a word to the actor.
+            Work::Session(_) => {
+                Some(self.pulse.call_began().map_or(now + SESSION_LOOK, |began| began + self.call_timeout()))
             }
-            _ => None,
+            _ => Some(self.pulse.call_began().unwrap_or(now) + self.call_timeout()),
         };
-        [action, self.queue.next_deadline()].into_iter().flatten().min().unwrap_or(now + IDLE_WAKEUP)
+        [action, self.session_deadline(now), self.positions.deadline(), self.queue.next_deadline()]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(now + IDLE_WAKEUP)
     }
 
     fn reported(&mut self, report: Report, now: Instant) {
         debug!(reader = %self.id, ?report, "card thread");
-        let work = std::mem::replace(&mut self.work, Work::None);
         let verdict = match report {
             Report::Took(taken) => {
                 if let Err(error) = &taken {
                     debug!(reader = %self.id, %error, "the card could not be taken");
                 }
+                self.work = Work::None;
                 self.isolation.reset();
                 self.life.took(taken, now)
             }
             Report::UnitEnded { end, raised } => {
                 self.leases.end();
-                if let Work::Unit { group, .. } = work {
+                if let Work::Unit { group, .. } = std::mem::replace(&mut self.work, Work::None) {
                     self.isolation.used(&group, raised);
                 }
                 self.life.unit_ended(end, now)
             }
-            Report::Reset(reset) => {
-                self.isolation.reset();
-                self.life.was_reset(reset, now)
+            Report::Reset(reset) => self.was_reset(reset, now),
+            Report::SessionFault { end, failure } => {
+                let verdict = self.life.unit_ended(end, now);
+                self.end_session(failure);
+                verdict
             }
+            Report::Quiesced { reset, raised } => self.quiesced(reset, raised, now),
             Report::Released => {
+                self.work = Work::None;
                 self.isolation.reset();
                 self.life.released();
                 None
             }
         };
         self.turn_away(verdict);
-        if self.stopping && self.life.card().is_some() {
-            self.give(Job::Release, HANDLING);
+        if self.stopping && matches!(self.work, Work::None) && self.life.card().is_some() {
+            self.give(Job::Release, Work::Handling);
         }
     }
 
@@ -321,49 +321,25 @@ impl Actor {
             Event::Unavailable(because) => self.life.unavailable(because, now),
             Event::Unplugged => {
                 self.plugged = false;
-                let gone = "the reader was unplugged: wait for it with WatchReaders";
-                self.end_all(&Failure::not_sent(Reason::ReaderGone, gone));
-                self.life.unavailable(gone.into(), now)
+                let gone =
+                    Failure::not_sent(Reason::ReaderGone, "the reader was unplugged: wait for it with WatchReaders");
+                self.end_all(&gone);
+                self.life.unavailable(gone.message.to_string(), now);
+                Some(gone)
             }
         };
+        if let Some(failure) = verdict.as_ref().filter(|_| self.life.card().is_none()) {
+            self.end_session(failure.clone());
+        }
         self.turn_away(verdict);
-    }
-
-    fn asked(&mut self, message: Message) {
-        match message {
-            Message::Withdraw(number) => drop(self.queue.remove(number)),
-            Message::Submit { waiting, .. } if self.stopping => drop(waiting.ticket.end_waiting(shutting_down())),
-            Message::Submit { number, caller, waiting } => {
-                let refusal = self.life.refusal().filter(|refusal| is_told(&waiting.ticket, refusal));
-                let deadline = waiting.ticket.wait_deadline();
-                if let Some(failure) = refusal {
-                    waiting.ticket.end_waiting(failure);
-                } else if let Err((waiting, full)) = self.queue.push(number, caller, deadline, waiting) {
-                    waiting.ticket.end_waiting(queue_full(full));
-                }
-            }
-        }
-    }
-
-    /// Answers those who wait for their turn, but not for what `verdict` says is missing.
-    fn turn_away(&mut self, verdict: Option<Failure>) {
-        let Some(failure) = verdict else { return };
-        for waiting in self.queue.remove_if(|waiting| is_told(&waiting.ticket, &failure)) {
-            waiting.ticket.end_waiting(failure.clone());
-        }
-    }
-
-    fn end_all(&mut self, failure: &Failure) {
-        for waiting in self.queue.remove_if(|_| true) {
-            waiting.ticket.end_waiting(failure.clone());
-        }
     }
 
     fn stop(&mut self) {
         self.stopping = true;
         self.end_all(&shutting_down());
+        self.end_session(shutting_down());
         if matches!(self.work, Work::None) && self.life.card().is_some() {
-            self.give(Job::Release, HANDLING);
+            self.give(Job::Release, Work::Handling);
         }
     }
 
@@ -379,15 +355,6 @@ impl Actor {
         (self.publish)(status.clone());
         self.published = status;
     }
-}
-
-/// Whether a ticket is answered with `failure` now: always if waiting cannot help, otherwise unless it waits for a card.
-fn is_told(ticket: &Ticket, failure: &Failure) -> bool {
-    !ticket.request.wait_for_card || failure.reason == Reason::ReaderNotOwned
-}
-
-fn queue_full(full: Full) -> Failure {
-    Failure::not_sent(Reason::QueueFull, full.to_string())
 }
 
 fn log_change(id: &str, status: &ReaderStatus) {

@@ -3,22 +3,22 @@
 
 use std::{
     io,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-        mpsc,
-    },
+    sync::{atomic::Ordering, mpsc},
     thread,
     time::{Duration, Instant},
 };
 
+use tokio::sync::oneshot;
+
 use super::{
     card_view::CardView,
     gate,
+    jobs::{Job, MAX_PIPELINED, Pulse, Report, SessionJob, SessionTask},
     lease::Lease,
     life::UnitEnd,
     ticket::Ticket,
-    unit::{Next, UnitRun},
+    turn::Turn,
+    unit::{CommandResult, Next, UnitRun},
 };
 use crate::{
     backend::{CardInfo, ProtocolChoice, ResetKind, Slot, SlotError},
@@ -27,78 +27,6 @@ use crate::{
 
 /// How long a failed exchange waits to see whether the card is gone: longer than the slowest driver's look (400 ms).
 const REMOVAL_WAIT: Duration = Duration::from_secs(1);
-
-/// What the actor asks for. The thread ends when the actor drops its end.
-pub(super) enum Job {
-    /// Take the card.
-    Take,
-    /// Cut the card's power and reset it.
-    ColdReset,
-    /// Run a unit on the card that was taken.
-    Unit(UnitJob),
-    /// Reset the card that was taken.
-    Reset(ResetKind),
-    /// Let the card go.
-    Release,
-}
-
-/// A unit whose turn has come.
-pub(super) struct UnitJob {
-    /// The unit.
-    pub(super) ticket: Arc<Ticket>,
-    /// The right to send it.
-    pub(super) lease: Lease,
-    /// Reset the card first.
-    pub(super) reset: Option<ResetKind>,
-    /// The card as it was taken.
-    pub(super) card: CardInfo,
-}
-
-/// What the thread has done.
-#[derive(Debug)]
-pub(super) enum Report {
-    /// After [`Job::Take`] and [`Job::ColdReset`].
-    Took(Result<CardInfo, SlotError>),
-    /// After [`Job::Unit`]. Its outcome is in the ticket.
-    UnitEnded {
-        /// How it left the card.
-        end: UnitEnd,
-        /// Whether something may be left in the card since its last reset.
-        raised: bool,
-    },
-    /// After [`Job::Reset`].
-    Reset(Result<CardInfo, SlotError>),
-    /// After [`Job::Release`].
-    Released,
-}
-
-/// Shows from outside whether the thread is in a call of the card stack, and since when.
-#[derive(Debug, Clone)]
-pub(super) struct Pulse {
-    origin: Instant,
-    /// Milliseconds from `origin` to the start of the call, plus one; 0 between calls.
-    called: Arc<AtomicU64>,
-}
-
-impl Pulse {
-    fn new() -> Self {
-        Self { origin: Instant::now(), called: Arc::default() }
-    }
-
-    /// When the call under way began, to the millisecond.
-    pub(super) fn call_began(&self) -> Option<Instant> {
-        let called = self.called.load(Ordering::Acquire).checked_sub(1)?;
-        Some(self.origin + Duration::from_millis(called))
-    }
-
-    fn during<T>(&self, call: impl FnOnce() -> T) -> T {
-        let since_origin = u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX - 1);
-        self.called.store(since_origin + 1, Ordering::Release);
-        let result = call();
-        self.called.store(0, Ordering::Release);
-        result
-    }
-}
 
 /// Starts the thread of the reader `id`. It takes jobs until the sender is dropped, and tells `report` about each.
 ///
@@ -110,13 +38,15 @@ pub(super) fn spawn(
     protocols: ProtocolChoice,
     report: impl Fn(Report) + Send + 'static,
 ) -> io::Result<(mpsc::SyncSender<Job>, Pulse)> {
-    // One job at a time: the actor sends the next one when the report about the last has come.
-    let (jobs, next_job) = mpsc::sync_channel(1);
+    // The actor's jobs come one at a time, the next when the report about the last has come; a session's are limited.
+    let (jobs, next_job) = mpsc::sync_channel(MAX_PIPELINED + 2);
     let pulse = Pulse::new();
-    let mut hand = Hand { slot, protocols, pulse: pulse.clone(), view: CardView::default() };
+    let mut hand = Hand { slot, protocols, pulse: pulse.clone(), view: CardView::default(), card: None };
     thread::Builder::new().name(format!("card {id}")).spawn(move || {
         for job in next_job {
-            report(hand.act(job));
+            if let Some(done) = hand.act(job) {
+                report(done);
+            }
         }
         hand.slot.release();
     })?;
@@ -128,27 +58,101 @@ struct Hand {
     protocols: ProtocolChoice,
     pulse: Pulse,
     view: CardView,
+    /// The card, while it can be used: nothing is sent to one that may have been swapped.
+    card: Option<CardInfo>,
 }
 
 impl Hand {
-    fn act(&mut self, job: Job) -> Report {
-        match job {
+    fn act(&mut self, job: Job) -> Option<Report> {
+        Some(match job {
             Job::Take => {
                 let taken = self.pulse.during(|| self.slot.take(self.protocols));
                 self.view.reset();
+                self.card = taken.clone().ok();
                 Report::Took(taken)
             }
             Job::ColdReset => Report::Took(self.reset(ResetKind::Cold)),
             Job::Reset(kind) => Report::Reset(self.reset(kind)),
             Job::Unit(unit) => {
-                let end = self.run(&unit);
+                let (end, _) = self.run(&unit.ticket, &unit.lease, unit.reset);
                 Report::UnitEnded { end, raised: self.view.is_raised() }
+            }
+            Job::Session(job) => return self.serve(job),
+            Job::Turnover(reset) => {
+                let reset = reset.filter(|_| self.card.is_some()).map(|kind| self.reset(kind));
+                Report::Quiesced { reset, raised: self.view.is_raised() }
             }
             Job::Release => {
                 self.pulse.during(|| self.slot.release());
+                self.card = None;
                 Report::Released
             }
+        })
+    }
+
+    /// Does a session's task. Only what changes the reader's state is reported.
+    fn serve(&mut self, job: SessionJob) -> Option<Report> {
+        if job.restart {
+            job.failed.store(false, Ordering::Relaxed);
         }
+        let refusal =
+            gate::admit(&job.lease).err().or_else(|| job.failed.load(Ordering::Relaxed).then(preceding_failed));
+        let (report, failed) = match (job.task, refusal) {
+            (task, Some(refusal)) => {
+                task.refuse(refusal);
+                (None, true)
+            }
+            (SessionTask::Unit { ticket, turn }, None) => self.serve_unit(&ticket, turn, &job.lease),
+            (SessionTask::Reset { kind, reply }, None) => self.serve_reset(kind, reply),
+        };
+        job.failed.fetch_or(failed, Ordering::Relaxed);
+        job.activity.done(Instant::now());
+        report
+    }
+
+    fn serve_unit(&mut self, ticket: &Ticket, turn: Turn, lease: &Lease) -> (Option<Report>, bool) {
+        if !ticket.begin(turn) {
+            return (None, true);
+        }
+        let (end, failure) = self.run(ticket, lease, None);
+        match (end, failure) {
+            (UnitEnd::InOrder(_), failure) => {
+                (None, failure.is_some_and(|failure| failure.reason != Reason::StatusWord))
+            }
+            // The session may go on: it was told, and nothing of it is left in the card.
+            (UnitEnd::Lost, Some(failure)) if failure.reason == Reason::CardReset => {
+                let reset = self.reset(ResetKind::Warm);
+                let report = match &reset {
+                    Ok(_) => Report::Reset(reset),
+                    Err(_) => Report::SessionFault { end: UnitEnd::Lost, failure },
+                };
+                (Some(report), true)
+            }
+            (end, failure) => {
+                let failure = failure.unwrap_or_else(|| Failure::unknown(Reason::Internal, "no reason: report this"));
+                (Some(Report::SessionFault { end, failure }), true)
+            }
+        }
+    }
+
+    fn serve_reset(
+        &mut self,
+        kind: ResetKind,
+        reply: oneshot::Sender<Result<CardInfo, Failure>>,
+    ) -> (Option<Report>, bool) {
+        let reset = self.reset(kind);
+        let (report, answer) = match reset {
+            Ok(card) => (Report::Reset(Ok(card.clone())), Ok(card)),
+            Err(error) => {
+                let (failure, end) = self.explain(error);
+                let failure = Failure { delivery: Delivery::NotSent, ..failure };
+                (Report::SessionFault { end, failure: failure.clone() }, Err(failure))
+            }
+        };
+        let failed = answer.is_err();
+        // An error means that the holder has gone.
+        let _ = reply.send(answer);
+        (Some(report), failed)
     }
 
     fn reset(&mut self, kind: ResetKind) -> Result<CardInfo, SlotError> {
@@ -156,59 +160,63 @@ impl Hand {
         if reset.is_ok() {
             self.view.reset();
         }
+        self.card = reset.clone().ok();
         reset
     }
 
-    /// Runs a unit to its end or first stop, whatever becomes of its caller.
-    fn run(&mut self, job: &UnitJob) -> UnitEnd {
-        let request = &job.ticket.request;
-        let mut card = job.card.clone();
-        if let Some(kind) = job.reset {
-            match self.reset(kind) {
-                Ok(after) => card = after,
-                Err(error) => {
-                    let (failure, end) = self.explain(error);
-                    // The commands were not sent, whatever became of the reset.
-                    let failure = Failure { delivery: Delivery::NotSent, ..reset_failed(failure) };
-                    job.ticket.end(Some(failure), Instant::now());
-                    return end;
-                }
-            }
+    /// Runs a unit to its end or first stop, whatever becomes of its caller. Returns how it left the card, and why it stopped.
+    fn run(&mut self, ticket: &Ticket, lease: &Lease, reset: Option<ResetKind>) -> (UnitEnd, Option<Failure>) {
+        let (end, failure, partial) = self.try_run(ticket, lease, reset);
+        if let Some(partial) = partial {
+            ticket.push_partial(partial);
         }
-        let mut run = match UnitRun::new(&request.commands, request.raw, card.protocol) {
-            Ok(run) => run,
-            Err(failure) => {
-                job.ticket.end(Some(failure), Instant::now());
-                return UnitEnd::InOrder(card);
-            }
+        ticket.end(failure.clone(), Instant::now());
+        if !matches!(end, UnitEnd::InOrder(_)) {
+            self.card = None;
+        }
+        (end, failure)
+    }
+
+    fn try_run(
+        &mut self,
+        ticket: &Ticket,
+        lease: &Lease,
+        reset: Option<ResetKind>,
+    ) -> (UnitEnd, Option<Failure>, Option<CommandResult>) {
+        if let Some(Err(error)) = reset.map(|kind| self.reset(kind)) {
+            let (failure, end) = self.explain(error);
+            // The commands were not sent, whatever became of the reset.
+            return (end, Some(Failure { delivery: Delivery::NotSent, ..reset_failed(failure) }), None);
+        }
+        let Some(card) = self.card.clone() else {
+            return (UnitEnd::Removed, Some(Failure::not_sent(Reason::CardRemoved, REMOVED)), None);
         };
-        let (stop, end) = loop {
+        let mut run = match UnitRun::new(&ticket.request.commands, ticket.request.raw, card.protocol) {
+            Ok(run) => run,
+            Err(failure) => return (UnitEnd::InOrder(card), Some(failure), None),
+        };
+        loop {
             let command = match run.next() {
-                Next::Finished(stop) => break (stop, UnitEnd::InOrder(card)),
+                Next::Finished(stop) => return (UnitEnd::InOrder(card), stop, run.take_partial()),
                 Next::Exchange(command) => command,
             };
-            if let Err(failure) = gate::admit(&job.lease) {
-                break (Some(failure), UnitEnd::InOrder(card));
+            if let Err(failure) = gate::admit(lease) {
+                return (UnitEnd::InOrder(card), Some(failure), run.take_partial());
             }
             self.view.sends(&command);
             match self.pulse.during(|| self.slot.exchange(&command)) {
                 Ok(response) => {
                     self.view.answered(&response);
                     if let Some(result) = run.answered(&response) {
-                        job.ticket.push(result);
+                        ticket.push(result);
                     }
                 }
                 Err(error) => {
                     let (failure, end) = self.explain(error);
-                    break (Some(failure), end);
+                    return (end, Some(failure), run.take_partial());
                 }
             }
-        };
-        if let Some(partial) = run.take_partial() {
-            job.ticket.push_partial(partial);
         }
-        job.ticket.end(stop, Instant::now());
-        end
     }
 
     /// What a failed call means for its caller, and for the card.
@@ -232,6 +240,11 @@ impl Hand {
         };
         (Failure { delivery, ..Failure::unknown(reason, message) }, end)
     }
+}
+
+fn preceding_failed() -> Failure {
+    let message = "a message before this one failed: decide, and go on with a message that says restart";
+    Failure::not_sent(Reason::PrecedingFailed, message)
 }
 
 const REMOVED: &str = "the card was taken out: insert one, and look at it before you go on";

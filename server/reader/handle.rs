@@ -11,7 +11,9 @@ use std::{
 use tokio::sync::mpsc;
 
 use super::{
-    queue::{self, Limits},
+    inbox::{Message, Purpose, Return, SessionRequest, Waiting, shutting_down},
+    queue::Limits,
+    session::Opening,
     ticket::{Answer, Ticket, UnitOutcome, UnitRequest},
 };
 use crate::{
@@ -19,22 +21,6 @@ use crate::{
     error::{Failure, Reason},
     group::GroupMark,
 };
-
-/// What callers tell the actor.
-pub(super) enum Message {
-    /// A unit wants its turn.
-    Submit { number: queue::Ticket, caller: CallerKey, waiting: Waiting },
-    /// A ticket's caller no longer waits.
-    Withdraw(queue::Ticket),
-}
-
-/// What waits for its turn.
-pub(super) struct Waiting {
-    /// The unit.
-    pub(super) ticket: Arc<Ticket>,
-    /// On whose behalf.
-    pub(super) group: GroupMark,
-}
 
 /// Asks one reader for turns. Cheap to clone; the reader outlives its handles.
 #[derive(Clone)]
@@ -49,12 +35,12 @@ pub struct Requests(pub(super) mpsc::Receiver<Message>);
 impl ReaderHandle {
     /// A handle, and where its requests arrive.
     pub fn new(limits: Limits) -> (Self, Requests) {
-        // Two places for each request that may wait, one of them for its withdrawal, and some for those that are refused at once.
+        // Two places for each request that may wait, one of them for giving it up, and some for those that are refused at once.
         let (inbox, requests) = mpsc::channel(2 * limits.per_reader + 64);
         (Self { inbox, last_number: Arc::default() }, Requests(requests))
     }
 
-    /// Asks for a turn. Dropping the submission gives it up, if the unit has not begun.
+    /// Asks for a turn for a unit. Dropping the submission gives it up, if the unit has not begun.
     ///
     /// # Errors
     /// [`Reason::QueueFull`] if the reader has no room for another request, [`Reason::ShuttingDown`] if it is stopping.
@@ -65,15 +51,43 @@ impl ReaderHandle {
         request: UnitRequest,
         now: Instant,
     ) -> Result<Submission, Failure> {
-        // The place for the withdrawal is taken now, so that giving up later can neither block nor fail.
-        let submit = self.inbox.clone().try_reserve_owned().map_err(refused)?;
-        let withdraw = self.inbox.clone().try_reserve_owned().map_err(refused)?;
-        let number = self.last_number.fetch_add(1, Ordering::Relaxed);
         let (ticket, answer) = Ticket::new(request, now);
         let ticket = Arc::new(ticket);
-        let waiting = Waiting { ticket: Arc::clone(&ticket), group };
-        submit.send(Message::Submit { number, caller, waiting });
-        Ok(Submission { ticket, answer, withdrawal: Some((withdraw, number)) })
+        let purpose = Purpose::Unit(Arc::clone(&ticket));
+        let give_back = self.send(caller, group, |give_back| (purpose, give_back))?;
+        Ok(Submission { ticket, answer, give_back })
+    }
+
+    /// Asks for a turn for a session. Dropping it gives it up.
+    ///
+    /// # Errors
+    /// As [`ReaderHandle::submit`].
+    pub fn open_session(
+        &self,
+        caller: CallerKey,
+        group: GroupMark,
+        request: SessionRequest,
+        now: Instant,
+    ) -> Result<Opening, Failure> {
+        self.send(caller, group, |give_back| {
+            let (opening, ticket) = Opening::new(request, now, give_back);
+            (Purpose::Session(ticket), opening)
+        })
+    }
+
+    /// Sends what `make` makes of the way to give it up again. The place for that is taken now, so that it can neither block nor fail.
+    fn send<T>(
+        &self,
+        caller: CallerKey,
+        group: GroupMark,
+        make: impl FnOnce(Return) -> (Purpose, T),
+    ) -> Result<T, Failure> {
+        let submit = self.inbox.clone().try_reserve_owned().map_err(refused)?;
+        let give_back = self.inbox.clone().try_reserve_owned().map_err(refused)?;
+        let number = self.last_number.fetch_add(1, Ordering::Relaxed);
+        let (purpose, kept) = make(Return::new(give_back, number));
+        submit.send(Message::Submit { number, caller, waiting: Waiting { group, purpose } });
+        Ok(kept)
     }
 }
 
@@ -86,15 +100,11 @@ fn refused(error: mpsc::error::TrySendError<mpsc::Sender<Message>>) -> Failure {
     }
 }
 
-pub(super) fn shutting_down() -> Failure {
-    Failure::not_sent(Reason::ShuttingDown, "the broker is stopping: retry when it runs again")
-}
-
-/// A ticket in its caller's hand.
+/// A unit's ticket in its caller's hand.
 pub struct Submission {
     ticket: Arc<Ticket>,
     answer: Answer,
-    withdrawal: Option<(mpsc::OwnedPermit<Message>, queue::Ticket)>,
+    give_back: Return,
 }
 
 impl Submission {
@@ -106,7 +116,7 @@ impl Submission {
     /// A [`Failure`] if no command was answered.
     pub async fn outcome(&mut self) -> Result<UnitOutcome, Failure> {
         let outcome = (&mut self.answer).await;
-        self.withdrawal = None;
+        self.give_back.forget();
         outcome.unwrap_or_else(|_| Err(Failure::unknown(Reason::Internal, "the reader's task has ended: report this")))
     }
 
@@ -118,14 +128,6 @@ impl Submission {
             let late =
                 "the call's deadline is near and the unit has begun: it goes on without the caller, look at the card";
             self.ticket.end(Some(Failure::unknown(Reason::DeadlineNear, late)), now);
-        }
-    }
-}
-
-impl Drop for Submission {
-    fn drop(&mut self) {
-        if let Some((permit, number)) = self.withdrawal.take() {
-            permit.send(Message::Withdraw(number));
         }
     }
 }

@@ -183,8 +183,8 @@ impl Life {
         format!("{}-s{}", self.identity, self.state_count + moves)
     }
 
-    /// A unit begins: the state moves.
-    pub(super) fn unit_begins(&mut self) {
+    /// A turn begins: the state moves.
+    pub(super) fn turn_begins(&mut self) {
         self.state_count += 1;
     }
 
@@ -285,6 +285,17 @@ impl Life {
                 self.unit_ended(UnitEnd::Unavailable(error.to_string()), now)
             }
             Err(_) => self.unit_ended(UnitEnd::Lost, now),
+        }
+    }
+
+    /// A session has left the card as it was. Returns what those are told who wait, but not for a card.
+    pub(super) fn left(&mut self, now: Instant) -> Option<Failure> {
+        match self.card().cloned() {
+            Some(card) => self.unit_ended(UnitEnd::InOrder(card), now),
+            None => {
+                self.unresponsive = false;
+                self.refusal()
+            }
         }
     }
 

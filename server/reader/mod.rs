@@ -21,13 +21,18 @@ mod card_thread;
 mod card_view;
 mod gate;
 mod handle;
+mod inbox;
 mod isolation;
+mod jobs;
 mod lease;
 mod life;
 pub mod queue;
+pub mod session;
 pub mod status;
 pub mod ticket;
+pub mod turn;
 pub mod unit;
 
 pub use actor::{Event, Publish, ReaderSetup, spawn};
 pub use handle::{ReaderHandle, Requests, Submission};
+pub use jobs::MAX_PIPELINED;

@@ -96,7 +96,7 @@ impl<C: Copy + Eq + Hash, T> Queue<C, T> {
     }
 
     /// Takes the item whose turn it is. Its caller goes to the end of the round.
-    pub fn pop(&mut self) -> Option<T> {
+    pub fn pop(&mut self) -> Option<(Ticket, T)> {
         let (_, caller) = self.round.pop_first()?;
         let (_, mut tickets) = self.callers.remove(&caller)?;
         let ticket = tickets.pop_first()?;
@@ -105,7 +105,7 @@ impl<C: Copy + Eq + Hash, T> Queue<C, T> {
         }
         let entry = self.entries.remove(&ticket)?;
         self.deadlines.remove(&(entry.deadline, ticket));
-        Some(entry.item)
+        Some((ticket, entry.item))
     }
 
     /// Takes one item out, wherever it waits.
@@ -128,6 +128,26 @@ impl<C: Copy + Eq + Hash, T> Queue<C, T> {
             self.entries.iter().filter(|(_, entry)| condition(&entry.item)).map(|(&ticket, _)| ticket).collect();
         tickets.sort_unstable();
         tickets.into_iter().filter_map(|ticket| self.remove(ticket)).collect()
+    }
+
+    /// How many callers wait.
+    pub fn callers(&self) -> usize {
+        self.callers.len()
+    }
+
+    /// How many turns come before an item's; `None` if it does not wait. O(callers + items of its caller).
+    pub fn turns_ahead(&self, ticket: Ticket) -> Option<usize> {
+        let entry = self.entries.get(&ticket)?;
+        let (place, tickets) = self.callers.get(&entry.caller)?;
+        let own = tickets.range(..ticket).count();
+        let others = self.callers.iter().filter(|(caller, _)| **caller != entry.caller);
+        let before = others.map(|(_, (other, tickets))| tickets.len().min(own + usize::from(other < place)));
+        Some(own + before.sum::<usize>())
+    }
+
+    /// All that waits.
+    pub fn iter(&self) -> impl Iterator<Item = (Ticket, &T)> {
+        self.entries.iter().map(|(&ticket, entry)| (ticket, &entry.item))
     }
 
     /// Takes out one item whose deadline has come.
@@ -169,7 +189,7 @@ mod tests {
     }
 
     fn drain(queue: &mut Queue<char, Ticket>) -> Vec<Ticket> {
-        std::iter::from_fn(|| queue.pop()).collect()
+        std::iter::from_fn(|| queue.pop()).map(|(_, item)| item).collect()
     }
 
     #[test]
@@ -182,7 +202,7 @@ mod tests {
     #[test]
     fn a_caller_that_asks_again_after_its_turn_comes_after_those_who_wait() {
         let (mut queue, now) = queue(&[(1, 'a'), (2, 'b'), (3, 'c')]);
-        assert_eq!(queue.pop(), Some(1));
+        assert_eq!(queue.pop(), Some((1, 1)));
         queue.push(4, 'a', now, 4).unwrap();
         assert_eq!(drain(&mut queue), [2, 3, 4]);
     }
@@ -191,7 +211,7 @@ mod tests {
     fn a_thousand_requests_of_one_do_not_delay_the_others() {
         let items: Vec<_> = (0..1000).map(|ticket| (ticket, 'a')).chain((1000..1007).zip('b'..='h')).collect();
         let (mut queue, _) = queue(&items);
-        let first: Vec<_> = (0..8).filter_map(|_| queue.pop()).collect();
+        let first: Vec<_> = (0..8).filter_map(|_| queue.pop()).map(|(_, item)| item).collect();
         assert_eq!(first, [0, 1000, 1001, 1002, 1003, 1004, 1005, 1006]);
     }
 
@@ -223,8 +243,19 @@ mod tests {
         assert_eq!(queue.push(3, 'a', now, 3), Err((3, Full::Caller(2))));
         queue.push(4, 'b', now, 4).unwrap();
         assert_eq!(queue.push(5, 'c', now, 5), Err((5, Full::Reader(3))));
-        assert_eq!(queue.pop(), Some(1));
+        assert_eq!(queue.pop(), Some((1, 1)));
         assert_eq!(queue.push(6, 'a', now, 6), Ok(()));
+    }
+
+    #[test]
+    fn the_turns_ahead_are_those_that_come_before() {
+        let (mut queue, _) = queue(&[(1, 'a'), (2, 'a'), (3, 'a'), (4, 'b'), (5, 'c'), (6, 'b')]);
+        let ahead: Vec<_> = (1..=6).map(|ticket| (queue.turns_ahead(ticket).unwrap(), ticket)).collect();
+        let mut by_turn = ahead.clone();
+        by_turn.sort_unstable();
+        assert_eq!(by_turn.iter().map(|(turns, _)| *turns).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
+        assert_eq!(by_turn.iter().map(|(_, ticket)| *ticket).collect::<Vec<_>>(), drain(&mut queue));
+        assert_eq!((queue.turns_ahead(1), queue.callers()), (None, 0));
     }
 
     #[test]

@@ -8,7 +8,10 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::unit::{CommandResult, UnitCommand};
+use super::{
+    turn::{Turn, TurnRequest},
+    unit::{CommandResult, UnitCommand},
+};
 use crate::error::Failure;
 
 /// What a caller asks of a reader: one unit and its conditions.
@@ -18,16 +21,8 @@ pub struct UnitRequest {
     pub commands: Vec<UnitCommand>,
     /// Send every command exactly as it is.
     pub raw: bool,
-    /// Reset the card first.
-    pub reset_first: bool,
-    /// Only in this insertion.
-    pub if_insertion_id: Option<String>,
-    /// Only in this state.
-    pub if_state_tag: Option<String>,
-    /// How long to wait for the turn.
-    pub wait_timeout: Duration,
-    /// Wait for a usable card too.
-    pub wait_for_card: bool,
+    /// On what terms it waits.
+    pub turn: TurnRequest,
 }
 
 /// The outcome of a unit of which at least one command was answered.
@@ -56,19 +51,6 @@ pub struct Stop {
     pub index: usize,
     /// Why.
     pub failure: Failure,
-}
-
-/// What the turn is about.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Turn {
-    /// The insertion in the reader.
-    pub insertion_id: String,
-    /// The card's state once the unit has begun.
-    pub state_tag: String,
-    /// When the turn came.
-    pub began: Instant,
-    /// Whether the card is reset first.
-    pub reset: bool,
 }
 
 /// A unit between its caller, the actor and the card thread.
@@ -100,7 +82,7 @@ impl Ticket {
 
     /// Until when the ticket may wait.
     pub fn wait_deadline(&self) -> Instant {
-        self.arrived + self.request.wait_timeout
+        self.arrived + self.request.turn.wait_timeout
     }
 
     /// Its turn has come. False if it has ended: then the turn goes to the next.
@@ -191,15 +173,14 @@ mod tests {
     };
 
     fn ticket() -> (Ticket, Answer) {
-        let request = UnitRequest {
-            commands: Vec::new(),
-            raw: false,
+        let turn = TurnRequest {
             reset_first: false,
             if_insertion_id: None,
             if_state_tag: None,
             wait_timeout: Duration::from_secs(1),
             wait_for_card: false,
         };
+        let request = UnitRequest { commands: Vec::new(), raw: false, turn };
         Ticket::new(request, Instant::now())
     }
 

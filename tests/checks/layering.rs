@@ -18,9 +18,12 @@ const SERVER: &[&[&str]] = &[
 
 /// The same for the parts of one reader. Its mod.rs is above them all.
 const READER: &[&[&str]] = &[
-    &["card_view", "isolation", "lease", "queue", "status", "unit"],
+    &["card_view", "isolation", "lease", "queue", "status", "turn", "unit"],
     &["gate", "life", "ticket"],
-    &["card_thread", "handle"],
+    &["jobs"],
+    &["card_thread", "inbox"],
+    &["session"],
+    &["handle"],
     &["actor"],
 ];
 
@@ -45,6 +48,7 @@ const PURE: &[&str] = &[
     "server/reader/queue.rs",
     "server/reader/status.rs",
     "server/reader/ticket.rs",
+    "server/reader/turn.rs",
     "server/reader/unit.rs",
 ];
 

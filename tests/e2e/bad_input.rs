@@ -7,7 +7,6 @@ use std::{
 };
 
 use cardbroker_client::ReaderState;
-use cardbroker_proto::v1::{StatusWordPattern, TransmitRequest, WatchReadersRequest, open_session_request};
 use cardbroker_tests::harness::broker::{Broker, Setup};
 use prost_types::Duration as WireDuration;
 use tokio::time::timeout;
@@ -121,15 +120,6 @@ fn what_is_not_there_is_told_as_such() -> anyhow::Result<()> {
         }
         let repeatable = TransmitRequest { request_id: vec![7; 16], ..request(READER, &[INCREMENT]) };
         let status = transmit(&mut stub, repeatable).await.unwrap_err();
-        assert_eq!(told(&status), "Unimplemented NOT_IMPLEMENTED not_sent");
-        let open = cardbroker_proto::v1::OpenSessionRequest {
-            request: Some(open_session_request::Request::Open(cardbroker_proto::v1::SessionOpen {
-                reader: READER.into(),
-                ..Default::default()
-            })),
-            restart: false,
-        };
-        let status = timeout(LONG, stub.open_session(tokio_stream::once(open))).await?.map(drop).unwrap_err();
         assert_eq!(told(&status), "Unimplemented NOT_IMPLEMENTED not_sent");
         assert_eq!(number(&mut stub, COUNT).await?, before + 1, "the card saw a command");
         Ok(())

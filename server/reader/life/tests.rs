@@ -253,7 +253,7 @@ fn the_state_tag_moves_with_every_unit_and_every_reset() {
     let (mut life, now) = ready();
     let first = life.state_tag();
     let announced = life.next_state_tag();
-    life.unit_begins();
+    life.turn_begins();
     assert_eq!(life.state_tag(), announced);
     assert_ne!(first, announced);
     life.unit_ended(UnitEnd::Lost, now);

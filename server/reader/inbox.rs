@@ -1,0 +1,156 @@
+//! The actor's inbox: what callers tell it, what waits for a turn, and how a place or a lease is given back.
+
+use std::{
+    sync::Arc,
+    sync::mpsc::SyncSender,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::{
+    jobs::Job,
+    lease::{Activity, Lease},
+    queue,
+    ticket::Ticket,
+    turn::{Turn, TurnRequest},
+};
+use crate::{
+    backend::CardInfo,
+    caller::CallerKey,
+    error::{Failure, Reason},
+    group::GroupMark,
+};
+
+/// What callers tell the actor.
+pub(super) enum Message {
+    /// Someone wants a turn.
+    Submit { number: queue::Ticket, caller: CallerKey, waiting: Waiting },
+    /// Someone no longer waits, or gives a session's lease back; `done` hears when the card is as it should be then.
+    Return { number: queue::Ticket, disposition: Disposition, done: Option<oneshot::Sender<()>> },
+}
+
+/// What waits for its turn.
+pub(super) struct Waiting {
+    /// On whose behalf.
+    pub(super) group: GroupMark,
+    /// For what.
+    pub(super) purpose: Purpose,
+}
+
+/// What a turn is wanted for.
+pub(super) enum Purpose {
+    /// One unit.
+    Unit(Arc<Ticket>),
+    /// A session.
+    Session(SessionTicket),
+}
+
+impl Waiting {
+    /// On what terms it waits.
+    pub(super) fn turn(&self) -> &TurnRequest {
+        match &self.purpose {
+            Purpose::Unit(ticket) => &ticket.request.turn,
+            Purpose::Session(session) => &session.request.turn,
+        }
+    }
+
+    /// Until when it may wait.
+    pub(super) fn deadline(&self) -> Instant {
+        match &self.purpose {
+            Purpose::Unit(ticket) => ticket.wait_deadline(),
+            Purpose::Session(session) => session.arrived + session.request.turn.wait_timeout,
+        }
+    }
+
+    /// Ends it without its turn.
+    pub(super) fn end(self, failure: Failure) {
+        match self.purpose {
+            Purpose::Unit(ticket) => {
+                ticket.end_waiting(failure);
+            }
+            // An error means that nobody waits any more.
+            Purpose::Session(session) => drop(session.grant.send(Err(failure))),
+        }
+    }
+}
+
+/// What someone asks who wants a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionRequest {
+    /// On what terms it waits.
+    pub turn: TurnRequest,
+    /// How long it may idle while others wait.
+    pub idle_timeout: Duration,
+}
+
+/// What becomes of the card when a session ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Disposition {
+    /// It is reset.
+    Reset,
+    /// It is left as it is.
+    Leave,
+}
+
+/// Why the broker has ended a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionOver {
+    /// The reason.
+    pub failure: Failure,
+    /// The task under way will not be answered within reach: its driver hangs.
+    pub hangs: bool,
+}
+
+/// A session that waits, on the actor's side.
+pub(super) struct SessionTicket {
+    pub(super) request: SessionRequest,
+    pub(super) arrived: Instant,
+    pub(super) grant: oneshot::Sender<Result<Grant, Failure>>,
+    pub(super) turns_ahead: watch::Sender<usize>,
+}
+
+/// What the actor hands over when the turn has come.
+pub(super) struct Grant {
+    pub(super) turn: Turn,
+    pub(super) card: CardInfo,
+    pub(super) lease: Lease,
+    pub(super) activity: Arc<Activity>,
+    pub(super) jobs: SyncSender<Job>,
+    pub(super) waiters: watch::Receiver<usize>,
+    pub(super) over: watch::Receiver<Option<SessionOver>>,
+}
+
+/// The way to tell the actor that a place in the queue, or a lease, is given up.
+pub(super) struct Return {
+    permit: Option<mpsc::OwnedPermit<Message>>,
+    number: queue::Ticket,
+}
+
+impl Return {
+    pub(super) fn new(permit: mpsc::OwnedPermit<Message>, number: queue::Ticket) -> Self {
+        Self { permit: Some(permit), number }
+    }
+
+    /// There is nothing to give up any more.
+    pub(super) fn forget(&mut self) {
+        self.permit = None;
+    }
+
+    /// Says so.
+    pub(super) fn send(&mut self, disposition: Disposition, done: Option<oneshot::Sender<()>>) {
+        if let Some(permit) = self.permit.take() {
+            permit.send(Message::Return { number: self.number, disposition, done });
+        }
+    }
+}
+
+impl Drop for Return {
+    fn drop(&mut self) {
+        self.send(Disposition::Reset, None);
+    }
+}
+
+pub(super) fn shutting_down() -> Failure {
+    Failure::not_sent(Reason::ShuttingDown, "the broker is stopping: retry when it runs again")
+}

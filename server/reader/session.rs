@@ -1,0 +1,208 @@
+//! A session: a lease in its holder's hand. Its commands go straight to the card thread; the actor is asked only at its beginning and
+//! its end. Dropping it returns the lease at once and cannot block or be lost: the place for that message was taken before.
+
+use std::{
+    sync::{Arc, atomic::AtomicBool, mpsc::TrySendError},
+    time::{Duration, Instant},
+};
+
+use tokio::sync::{oneshot, watch};
+
+pub use super::inbox::{Disposition, SessionOver, SessionRequest};
+use super::{
+    inbox::{Grant, Return, SessionTicket},
+    jobs::{Job, SessionJob, SessionTask},
+    ticket::{Answer, Ticket, UnitRequest},
+    turn::{Turn, TurnRequest},
+    unit::UnitCommand,
+};
+use crate::{
+    backend::{CardInfo, ResetKind},
+    error::{Failure, Reason},
+};
+
+/// A session that waits, in its caller's hand. Dropping it gives up.
+pub struct Opening {
+    arrived: Instant,
+    grant: oneshot::Receiver<Result<Grant, Failure>>,
+    turns_ahead: watch::Receiver<usize>,
+    give_back: Option<Return>,
+}
+
+impl Opening {
+    pub(super) fn new(request: SessionRequest, now: Instant, give_back: Return) -> (Self, SessionTicket) {
+        let (grant, granted) = oneshot::channel();
+        let (position, turns_ahead) = watch::channel(0);
+        let ticket = SessionTicket { request, arrived: now, grant, turns_ahead: position };
+        (Self { arrived: now, grant: granted, turns_ahead, give_back: Some(give_back) }, ticket)
+    }
+
+    /// Waits for the turn, or for news of it. Cancel-safe; not to be called again once the turn has come.
+    ///
+    /// # Errors
+    /// Why there is no turn.
+    pub async fn next(&mut self) -> Result<Waited, Failure> {
+        tokio::select! {
+            biased;
+            granted = &mut self.grant => {
+                let granted = granted.unwrap_or_else(|_| Err(reader_ended()));
+                granted.and_then(|grant| self.begin(grant)).inspect_err(|_| self.give_back = None)
+            }
+            Ok(()) = self.turns_ahead.changed() => Ok(Waited::TurnsAhead(*self.turns_ahead.borrow_and_update())),
+        }
+    }
+
+    fn begin(&mut self, grant: Grant) -> Result<Waited, Failure> {
+        let give_back = self.give_back.take().ok_or_else(reader_ended)?;
+        let queue_duration = grant.turn.began.saturating_duration_since(self.arrived);
+        Ok(Waited::Begun(Box::new(Session { grant, queue_duration, give_back, failed: Arc::default() })))
+    }
+}
+
+/// What comes to those who wait for a session.
+pub enum Waited {
+    /// So many turns come first.
+    TurnsAhead(usize),
+    /// The turn has come.
+    Begun(Box<Session>),
+}
+
+fn reader_ended() -> Failure {
+    Failure::not_sent(Reason::Internal, "the reader's task has ended: report this")
+}
+
+async fn over(news: &mut watch::Receiver<Option<SessionOver>>) -> SessionOver {
+    let is_over = news.changed().await.is_ok();
+    let over = news.borrow_and_update().clone();
+    match over.filter(|_| is_over) {
+        Some(over) => over,
+        // It has been said already.
+        None => std::future::pending().await,
+    }
+}
+
+/// What a session hears without asking.
+pub enum News {
+    /// It has been ended.
+    Over(SessionOver),
+    /// So many callers wait.
+    Waiters(usize),
+}
+
+/// An open session. Dropping it ends it abruptly: what was not sent yet is not sent, and the card is reset.
+pub struct Session {
+    grant: Grant,
+    queue_duration: Duration,
+    give_back: Return,
+    /// A task has failed, and none since has restarted.
+    failed: Arc<AtomicBool>,
+}
+
+/// A unit under way in a session.
+pub struct SessionUnit {
+    ticket: Arc<Ticket>,
+    /// Where its outcome is heard.
+    pub answer: Answer,
+}
+
+impl SessionUnit {
+    /// Ends the unit from outside because nobody else can: what runs is unknown, what waits was not sent.
+    pub fn abandon(&self, failure: &Failure, now: Instant) {
+        if !self.ticket.end_waiting(Failure::not_sent(failure.reason, failure.message.clone())) {
+            self.ticket.end(Some(Failure::unknown(failure.reason, failure.message.clone())), now);
+        }
+    }
+}
+
+impl Session {
+    /// The turn that the session is.
+    pub fn turn(&self) -> &Turn {
+        &self.grant.turn
+    }
+
+    /// The card's answer to reset at the beginning.
+    pub fn atr(&self) -> &[u8] {
+        &self.grant.card.atr
+    }
+
+    /// How long the session has waited.
+    pub fn queue_duration(&self) -> Duration {
+        self.queue_duration
+    }
+
+    /// Asks for commands to be run. `restart` forgets an earlier failure. Not to be called with [`MAX_PIPELINED`] tasks under way.
+    ///
+    /// # Errors
+    /// The session is over.
+    pub fn transmit(
+        &self,
+        commands: Vec<UnitCommand>,
+        raw: bool,
+        restart: bool,
+        now: Instant,
+    ) -> Result<SessionUnit, Failure> {
+        let turn = TurnRequest {
+            reset_first: false,
+            if_insertion_id: None,
+            if_state_tag: None,
+            wait_timeout: Duration::ZERO,
+            wait_for_card: false,
+        };
+        let (ticket, answer) = Ticket::new(UnitRequest { commands, raw, turn }, now);
+        let ticket = Arc::new(ticket);
+        let turn = Turn { began: now, reset: false, ..self.grant.turn.clone() };
+        self.ask(SessionTask::Unit { ticket: Arc::clone(&ticket), turn }, restart)?;
+        Ok(SessionUnit { ticket, answer })
+    }
+
+    /// Asks for a reset; the answer is the card as it is then. As [`Session::transmit`].
+    ///
+    /// # Errors
+    /// The session is over.
+    pub fn reset(
+        &self,
+        kind: ResetKind,
+        restart: bool,
+    ) -> Result<oneshot::Receiver<Result<CardInfo, Failure>>, Failure> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(SessionTask::Reset { kind, reply }, restart)?;
+        Ok(answer)
+    }
+
+    fn ask(&self, task: SessionTask, restart: bool) -> Result<(), Failure> {
+        self.grant.activity.asked();
+        let job = SessionJob {
+            lease: self.grant.lease.clone(),
+            activity: Arc::clone(&self.grant.activity),
+            failed: Arc::clone(&self.failed),
+            restart,
+            task,
+        };
+        self.grant.jobs.try_send(Job::Session(job)).map_err(|error| {
+            self.grant.activity.done(Instant::now());
+            match error {
+                TrySendError::Full(_) => {
+                    Failure::not_sent(Reason::QueueFull, "too many messages under way: wait for answers")
+                }
+                TrySendError::Disconnected(_) => reader_ended(),
+            }
+        })
+    }
+
+    /// Waits for news. Cancel-safe; pending for ever once it has said that the session is over.
+    pub async fn news(&mut self) -> News {
+        tokio::select! {
+            biased;
+            over = over(&mut self.grant.over) => News::Over(over),
+            Ok(()) = self.grant.waiters.changed() => News::Waiters(*self.grant.waiters.borrow_and_update()),
+        }
+    }
+
+    /// Ends the session in good order, after its last answer. Returns when the card is as `disposition` says.
+    pub async fn close(mut self, disposition: Disposition) {
+        let (done, is_done) = oneshot::channel();
+        self.give_back.send(disposition, Some(done));
+        // An error means that the session was over already.
+        let _ = is_done.await;
+    }
+}
