@@ -13,7 +13,7 @@ use super::{
 };
 
 /// Between two tries to reach a driver that does not listen (yet).
-const RETRY_TIME: Duration = Duration::from_millis(20);
+pub(super) const RETRY_TIME: Duration = Duration::from_millis(20);
 
 const DAY: Duration = Duration::from_secs(86_400);
 

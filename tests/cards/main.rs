@@ -7,27 +7,44 @@ use std::{
 };
 
 use cardbroker_server::backend::{Protocol, simulated::card::CardOptions};
-use cardbroker_tests::cards::VirtualCard;
+use cardbroker_tests::cards::{VirtualCard, piv::PivCard};
 use clap::{Parser, ValueEnum};
 
-/// Puts a simulated card into a virtual reader of pcscd (driver vpcd). Ctrl-C takes it out.
+/// Puts a card into a virtual reader of pcscd (driver vpcd). Ctrl-C takes it out.
 #[derive(Parser)]
 struct Arguments {
     /// The TCP port of the reader's slot.
     #[arg(long, default_value_t = 35963)]
     port: u16,
-    /// The protocol that the card speaks; T=0 is strict about TPDUs.
+    /// What is on the card.
+    #[arg(long, value_enum, default_value_t = Application::Simulated)]
+    application: Application,
+    /// The protocol that the simulated card speaks; T=0 is strict about TPDUs.
     #[arg(long, value_enum, default_value_t = Speech::T1)]
     protocol: Speech,
     /// How long a reset takes, in ms.
     #[arg(long, default_value_t = 0)]
     reset_ms: u64,
-    /// How long every command takes, in ms.
+    /// How long every command takes the simulated card, in ms.
     #[arg(long, default_value_t = 0)]
     command_ms: u64,
-    /// The card's serial number.
+    /// The simulated card's serial number.
     #[arg(long, default_value_t = 0)]
     serial: u32,
+}
+
+impl Arguments {
+    fn reset_time(&self) -> Duration {
+        Duration::from_millis(self.reset_ms)
+    }
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Application {
+    /// The commands of the broker's own simulated readers.
+    Simulated,
+    /// A PIV card with PIN 123456, always T=1.
+    Piv,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -38,19 +55,28 @@ enum Speech {
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    let options = CardOptions {
+    match arguments.application {
+        Application::Simulated => stay(arguments.port, VirtualCard::insert(arguments.port, simulated(&arguments))?),
+        Application::Piv => stay(arguments.port, PivCard::insert(arguments.port, arguments.reset_time())?),
+    }
+}
+
+fn simulated(arguments: &Arguments) -> CardOptions {
+    CardOptions {
         protocol: match arguments.protocol {
             Speech::T0 => Protocol::T0,
             Speech::T1 => Protocol::T1,
         },
         serial: arguments.serial,
-        reset_time: Duration::from_millis(arguments.reset_ms),
+        reset_time: arguments.reset_time(),
         command_time: Duration::from_millis(arguments.command_ms),
-    };
-    let _card = VirtualCard::insert(arguments.port, options)?;
-    writeln!(io::stdout(), "card inserted on port {}", arguments.port)?;
+    }
+}
+
+/// Keeps the card inserted. The system closes its connection when the program ends, and that is the removal.
+fn stay<T>(port: u16, _card: T) -> anyhow::Result<()> {
+    writeln!(io::stdout(), "card inserted on port {port}")?;
     loop {
-        // The system closes the connection when the program ends, and that is the removal.
         thread::park();
     }
 }

@@ -5,6 +5,7 @@
 
 mod life;
 mod link;
+pub mod piv;
 
 use std::{
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},

@@ -29,6 +29,8 @@ mod log;
 mod ownership;
 /// The limits of the queue, and who counts as one caller.
 mod queue;
+/// What a verified PIN means to a real card application, without a broker.
+mod piv;
 /// Cards pulled at the wrong moment.
 mod removal;
 /// pcscd killed and started again under load.
