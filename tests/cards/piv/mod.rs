@@ -33,7 +33,7 @@ const ATR: [u8; 9] = [0x3B, 0x85, 0x01, 0x80, 0x73, 0xC0, 0x21, 0xC0, 0x56];
 /// card is in the reader again.
 ///
 /// Its PIN is [`PIN`], with three tries. There is one key that needs it: the authentication key (9A), on P-256, the same on all
-/// cards, since their random numbers are the same.
+/// cards, since their random numbers are the same. It cannot do P-384 and RSA.
 pub struct PivCard {
     place: Arc<Place>,
     thread: Option<thread::JoinHandle<()>>,
