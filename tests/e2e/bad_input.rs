@@ -1,5 +1,6 @@
 //! Bad input gets a clear error over the wire itself, reaches no card, and harms nobody else.
 
+use cardbroker_proto::v1::{StatusWordPattern, TransmitRequest, WatchReadersRequest};
 use std::{
     io::{Read, Write},
     os::unix::net::UnixStream,

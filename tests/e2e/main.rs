@@ -27,10 +27,10 @@ mod isolation;
 mod log;
 /// When the broker holds a reader, and when other programs may.
 mod ownership;
-/// The limits of the queue, and who counts as one caller.
-mod queue;
 /// What a verified PIN means to a real card application, without a broker.
 mod piv;
+/// The limits of the queue, and who counts as one caller.
+mod queue;
 /// Cards pulled at the wrong moment.
 mod removal;
 /// pcscd killed and started again under load.
