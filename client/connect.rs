@@ -12,7 +12,7 @@ use tonic::{
 };
 use tower::service_fn;
 
-use crate::{Endpoint, Error, Reader, Transmit, Watch, error::connect_failure};
+use crate::{Endpoint, Error, OpenSession, Reader, Transmit, Watch, error::connect_failure};
 
 /// The environment variable with the isolation group of this program and its children: programs that share this random
 /// string share what is selected and verified on a card, if the broker's policy allows it.
@@ -31,7 +31,7 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone)]
 pub struct Client {
     endpoint: Endpoint,
-    stub: CardBrokerServiceClient<Channel>,
+    channel: Channel,
     group: Option<MetadataValue<Ascii>>,
 }
 
@@ -91,7 +91,7 @@ impl Client {
                 return Err(Error::NotRunning { endpoint, kind });
             }
         };
-        Ok(Self { endpoint, stub: CardBrokerServiceClient::new(channel), group })
+        Ok(Self { endpoint, channel, group })
     }
 
     /// Where the broker is.
@@ -115,13 +115,22 @@ impl Client {
         Transmit::new(self.clone(), reader.into())
     }
 
+    /// A session with the card in the reader `readers/{id}`; nothing happens before [`OpenSession::open`].
+    pub fn open_session(&self, reader: impl Into<String>) -> OpenSession {
+        OpenSession::new(self.clone(), reader.into())
+    }
+
     /// Follows all readers, through losses of the connection.
     pub fn watch(&self) -> Watch {
         Watch::new(self.clone())
     }
 
     pub(crate) fn stub(&self) -> CardBrokerServiceClient<Channel> {
-        self.stub.clone()
+        CardBrokerServiceClient::new(self.channel())
+    }
+
+    pub(crate) fn channel(&self) -> Channel {
+        self.channel.clone()
     }
 
     pub(crate) fn request<T>(&self, message: T) -> Request<T> {

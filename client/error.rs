@@ -9,7 +9,7 @@ use tonic_types::StatusExt;
 use crate::{Delivery, Endpoint, EndpointError, ErrorReason, Stop, Transmitted};
 
 /// A request that did not do all that was asked. Holds no APDU byte in its texts.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The text that should say where the broker is does not.
@@ -103,7 +103,12 @@ impl Error {
 
     /// The failure of a call that carries none.
     pub(crate) fn of_query(endpoint: &Endpoint, status: &Status) -> Self {
-        match Self::from_status(endpoint, status) {
+        Self::from_status(endpoint, status).not_sent()
+    }
+
+    /// The same failure, told to somebody whose commands did not leave this program.
+    pub(crate) fn not_sent(self) -> Self {
+        match self {
             Self::Failed(failure) => Failure { delivery: Delivery::NotSent, ..*failure }.into(),
             other => other,
         }
@@ -112,13 +117,18 @@ impl Error {
     fn from_status(endpoint: &Endpoint, status: &Status) -> Self {
         match connect_failure(status) {
             Some(kind) => Self::NotRunning { endpoint: endpoint.clone(), kind },
-            None => Failure::from_status(status).into(),
+            None => Self::of_status(status),
         }
+    }
+
+    /// The failure of a connection that was there.
+    pub(crate) fn of_status(status: &Status) -> Self {
+        Failure::from_status(status).into()
     }
 
     /// The call outlived its deadline.
     pub(crate) fn deadline_passed() -> Self {
-        Failure::from_status(&Status::deadline_exceeded("")).into()
+        Self::of_status(&Status::deadline_exceeded(""))
     }
 
     /// A request that breaks a rule of the contract, noticed before it was sent.

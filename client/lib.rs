@@ -3,22 +3,27 @@
 #![doc = include_str!("README.md")]
 
 mod bytes;
+mod command;
 mod connect;
 mod endpoint;
 mod error;
 pub mod hex;
+mod repeat;
 mod response;
+mod session;
 pub mod status_word;
 mod transmit;
 mod watch;
 
 pub use bytes::ApduBytes;
 pub use cardbroker_proto::v1::{CardProtocol, Delivery, ErrorReason, Reader, ReaderState, StatusWordSource};
+pub use command::{Command, MAX_APDU_BYTES, MIN_APDU_BYTES};
 pub use connect::{Client, ConnectOptions, GROUP_METADATA, GROUP_VARIABLE};
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::{Error, Failure};
 pub use response::{CommandResult, Stop, Transmitted};
-pub use transmit::{Command, MAX_APDU_BYTES, MIN_APDU_BYTES, Transmit};
+pub use session::{OpenSession, Session, SessionTransmit};
+pub use transmit::Transmit;
 pub use watch::{Watch, WatchEvent};
 
 #[cfg(doctest)]

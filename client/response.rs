@@ -2,24 +2,27 @@
 
 use std::time::Duration;
 
-use cardbroker_proto::v1::{self, TransmitResponse, UnitStop};
+use cardbroker_proto::v1::{self, SessionFailure, TransmitResponse, UnitStop};
 
-use crate::{ApduBytes, Delivery, Error, ErrorReason, StatusWordSource};
+use tonic::Code;
+
+use crate::{ApduBytes, Delivery, Error, ErrorReason, Failure, StatusWordSource};
 
 /// What a unit answered, and how it ran.
 #[derive(Debug, Clone)]
 pub struct Transmitted {
     /// The answers, in the order of the commands.
     pub results: Vec<CommandResult>,
-    /// The insertion that the unit ran on.
+    /// The insertion that the unit ran on; within a session the one that it was opened on.
     pub insertion_id: String,
-    /// The card's state after the unit, for [`crate::Transmit::if_state_tag`].
+    /// The card's state after the unit, for [`crate::Transmit::if_state_tag`]. Empty within a session, where nobody else
+    /// can change it.
     pub state_tag: String,
-    /// How long the unit waited for its turn.
+    /// How long the unit waited for its turn. Zero within a session.
     pub queue_duration: Duration,
     /// How long the card worked on it.
     pub card_duration: Duration,
-    /// Whether the card was reset since the unit before.
+    /// Whether the card was reset since the unit before. Always false within a session.
     pub reset_before_unit: bool,
     /// Whether this is the kept outcome of an earlier unit with the same request id.
     pub replayed: bool,
@@ -92,16 +95,61 @@ impl From<UnitStop> for Stop {
     fn from(stop: UnitStop) -> Self {
         Self {
             index: stop.index as usize,
-            reason: ErrorReason::try_from(stop.reason).ok().filter(|reason| *reason != ErrorReason::Unspecified),
-            delivery: match stop.delivery() {
-                Delivery::NotSent => Delivery::NotSent,
-                Delivery::Unknown | Delivery::Unspecified => Delivery::Unknown,
-            },
+            reason: reason(stop.reason),
+            delivery: delivery(stop.delivery()),
             message: stop.message,
         }
     }
 }
 
-fn duration(duration: Option<prost_types::Duration>) -> Duration {
+impl From<SessionFailure> for Error {
+    fn from(failure: SessionFailure) -> Self {
+        let reason = reason(failure.reason);
+        Failure {
+            reason,
+            delivery: delivery(failure.delivery()),
+            code: reason.map_or(Code::Unknown, code),
+            message: failure.message,
+            retry_after: None,
+            reader: None,
+            field: None,
+        }
+        .into()
+    }
+}
+
+fn reason(number: i32) -> Option<ErrorReason> {
+    ErrorReason::try_from(number).ok().filter(|reason| *reason != ErrorReason::Unspecified)
+}
+
+fn delivery(told: Delivery) -> Delivery {
+    match told {
+        Delivery::NotSent => Delivery::NotSent,
+        Delivery::Unknown | Delivery::Unspecified => Delivery::Unknown,
+    }
+}
+
+/// The gRPC code that the contract gives to a reason, for within a session no code is told.
+fn code(reason: ErrorReason) -> Code {
+    use ErrorReason::*;
+    match reason {
+        InvalidRequest | UnsupportedLength | RequestIdReused => Code::InvalidArgument,
+        ReaderNotFound => Code::NotFound,
+        ReaderGone | CardMute | HeldElsewhere | ReaderUnresponsive | PcscUnavailable | CardRemoved | ResetFailed
+        | ShuttingDown => Code::Unavailable,
+        ReaderNotOwned | NoCard | PinKnownWrong | PinLastTry => Code::FailedPrecondition,
+        QueueTimeout | DeadlineNear => Code::DeadlineExceeded,
+        QueueFull | OutcomesFull | ResponseTooLarge => Code::ResourceExhausted,
+        InsertionChanged | StateChanged | StatusWord | CardLost | CardReset | LeaseEnded | LeaseRevoked
+        | PrecedingFailed => Code::Aborted,
+        Denied => Code::PermissionDenied,
+        Unauthenticated => Code::Unauthenticated,
+        NotImplemented => Code::Unimplemented,
+        Internal => Code::Internal,
+        Unspecified => Code::Unknown,
+    }
+}
+
+pub(crate) fn duration(duration: Option<prost_types::Duration>) -> Duration {
     duration.and_then(|duration| duration.try_into().ok()).unwrap_or_default()
 }

@@ -2,61 +2,23 @@
 
 use std::time::Duration;
 
-use cardbroker_proto::{
-    MAX_COMMANDS, MAX_MESSAGE_BYTES,
-    v1::{self, CardStart, StatusWordPattern, TransmitRequest},
-};
+use cardbroker_proto::v1::{CardStart, TransmitRequest};
 use prost::Message;
+use tokio::time::{Instant, sleep, timeout};
 
-use crate::{ApduBytes, Client, Error, Transmitted};
+use crate::{
+    Client, Command, Delivery, Error, Transmitted,
+    command::{check_length, to_wire},
+    repeat::{fresh_id, is_lost, pauses},
+};
 
-/// The length of the shortest command APDU, in bytes: its header.
-pub const MIN_APDU_BYTES: usize = 4;
-
-/// The length of the longest command APDU, in bytes: extended, case 4.
-pub const MAX_APDU_BYTES: usize = 65_544;
-
-const DEFAULT_WAIT: Duration = Duration::from_secs(30);
+pub(crate) const DEFAULT_WAIT: Duration = Duration::from_secs(30);
 
 /// What the card may take in all when the user names no deadline: above the broker's exchange timeout of 120 s.
-const CARD_TIME: Duration = Duration::from_secs(150);
+pub(crate) const CARD_TIME: Duration = Duration::from_secs(150);
 
 /// The longest deadline; the contract allows waits of 24 h.
-const MAX_DEADLINE: Duration = Duration::from_secs(48 * 3600);
-
-/// A command APDU and how the unit goes on after it. Made from the APDU's bytes by `into()`.
-#[derive(Debug, Clone)]
-pub struct Command {
-    apdu: ApduBytes,
-    continue_on: Vec<StatusWordPattern>,
-    continue_instruction: u8,
-}
-
-impl Command {
-    /// A command with the defaults: the unit goes on after 9000, 61xx, 62xx and 63xx, not after 63Cx.
-    pub fn new(apdu: impl Into<ApduBytes>) -> Self {
-        Self { apdu: apdu.into(), continue_on: Vec::new(), continue_instruction: 0 }
-    }
-
-    /// Lets the unit go on after status words that agree with `value` in all bits of `mask`. The first such call
-    /// replaces the default, further ones add to it; at most 16.
-    pub fn continue_on(mut self, value: u16, mask: u16) -> Self {
-        self.continue_on.push(StatusWordPattern { value: value.into(), mask: Some(mask.into()) });
-        self
-    }
-
-    /// Fetches the rest of an answer after 61xx by this instruction instead of 0xC0 (GET RESPONSE).
-    pub fn continue_instruction(mut self, instruction: u8) -> Self {
-        self.continue_instruction = instruction;
-        self
-    }
-}
-
-impl<T: Into<ApduBytes>> From<T> for Command {
-    fn from(apdu: T) -> Self {
-        Self::new(apdu)
-    }
-}
+pub(crate) const MAX_DEADLINE: Duration = Duration::from_secs(48 * 3600);
 
 /// A unit in the making; see [`Client::transmit`].
 #[derive(Debug, Clone)]
@@ -67,12 +29,13 @@ pub struct Transmit {
     commands: Vec<Command>,
     wait_timeout: Option<Duration>,
     deadline: Option<Duration>,
+    repeatable: bool,
 }
 
 impl Transmit {
     pub(crate) fn new(client: Client, reader: String) -> Self {
         let request = TransmitRequest { reader, ..TransmitRequest::default() };
-        Self { client, request, commands: Vec::new(), wait_timeout: None, deadline: None }
+        Self { client, request, commands: Vec::new(), wait_timeout: None, deadline: None, repeatable: false }
     }
 
     /// Adds a command; 1–64 in all.
@@ -140,6 +103,17 @@ impl Transmit {
         self
     }
 
+    /// Repeats the unit by itself if the connection is lost before the outcome is known: at most 3 times, within the
+    /// deadline, and under one `request_id` (a fresh random one if none was given), so that the broker executes it once
+    /// and tells the first outcome again.
+    ///
+    /// A broker that was itself restarted in between has forgotten the first outcome. With
+    /// [`if_insertion_id`](Transmit::if_insertion_id) it refuses the repeat; without, it may execute the unit again.
+    pub fn repeatable(mut self) -> Self {
+        self.repeatable = true;
+        self
+    }
+
     /// Runs the unit.
     ///
     /// Dropping the future takes the request out of the queue if it still waits there; a unit that has begun runs to
@@ -149,27 +123,50 @@ impl Transmit {
     /// [`Error::Stopped`] if some commands were answered but not all; [`Error::Failed`] and [`Error::NotRunning`] if
     /// none was.
     pub async fn send(self) -> Result<Transmitted, Error> {
-        let Self { client, mut request, commands, wait_timeout, deadline } = self;
+        let Self { client, mut request, commands, wait_timeout, deadline, repeatable } = self;
         let (deadline, wait) = times(wait_timeout, deadline);
-        check_commands(&commands)?;
-        request.commands = commands.into_iter().map(v1::Command::from).collect();
+        request.commands = to_wire(commands)?;
         request.wait_timeout = prost_types::Duration::try_from(wait).ok();
-        if request.encoded_len() > MAX_MESSAGE_BYTES {
-            return Err(Error::invalid(
-                "commands",
-                "the commands together are longer than 1 MiB: send fewer in one unit",
-            ));
+        if !repeatable {
+            return attempt(&client, request, deadline).await;
         }
 
-        let mut call = client.request(request);
-        call.set_timeout(deadline);
-        let mut stub = client.stub();
-        // tonic's own timer stops at the response's headers.
-        match tokio::time::timeout(deadline, stub.transmit(call)).await {
-            Ok(Ok(response)) => Transmitted::or_stopped(response.into_inner()),
-            Ok(Err(status)) => Err(Error::of_commands(client.endpoint(), &status)),
-            Err(_) => Err(Error::deadline_passed()),
+        if request.request_id.is_empty() {
+            request.request_id = fresh_id()?;
         }
+        let end = Instant::now() + deadline;
+        let first = match attempt(&client, request.clone(), deadline).await {
+            Err(error) if is_lost(&error) => error,
+            outcome => return outcome,
+        };
+        for pause in pauses() {
+            sleep(pause).await;
+            let (deadline, wait) = times(Some(wait), Some(end.saturating_duration_since(Instant::now())));
+            if deadline.is_zero() {
+                break;
+            }
+            request.wait_timeout = prost_types::Duration::try_from(wait).ok();
+            match attempt(&client, request.clone(), deadline).await {
+                Err(error) if is_lost(&error) || matches!(error, Error::NotRunning { .. }) => {}
+                // True of this attempt, but the first one may have reached the card.
+                Err(error) if error.delivery() == Delivery::NotSent => break,
+                outcome => return outcome,
+            }
+        }
+        Err(first)
+    }
+}
+
+async fn attempt(client: &Client, request: TransmitRequest, deadline: Duration) -> Result<Transmitted, Error> {
+    check_length(request.encoded_len())?;
+    let mut call = client.request(request);
+    call.set_timeout(deadline);
+    let mut stub = client.stub();
+    // tonic's own timer stops at the response's headers.
+    match timeout(deadline, stub.transmit(call)).await {
+        Ok(Ok(response)) => Transmitted::or_stopped(response.into_inner()),
+        Ok(Err(status)) => Err(Error::of_commands(client.endpoint(), &status)),
+        Err(_) => Err(Error::deadline_passed()),
     }
 }
 
@@ -181,34 +178,6 @@ fn times(wait: Option<Duration>, deadline: Option<Duration>) -> (Duration, Durat
     // Room for "not sent" to come back before the client's library ends the call by itself.
     let margin = Duration::from_millis(50).max(deadline / 10);
     (deadline, wait.min(deadline.saturating_sub(margin)))
-}
-
-fn check_commands(commands: &[Command]) -> Result<(), Error> {
-    if commands.is_empty() || commands.len() > MAX_COMMANDS {
-        let message = format!("{} commands: a unit has 1 to {MAX_COMMANDS}", commands.len());
-        return Err(Error::invalid("commands", message));
-    }
-    for (index, Command { apdu, .. }) in commands.iter().enumerate() {
-        if !(MIN_APDU_BYTES..=MAX_APDU_BYTES).contains(&apdu.len()) {
-            let message = format!(
-                "command {}: {} bytes: an APDU has {MIN_APDU_BYTES} to {MAX_APDU_BYTES}",
-                index + 1,
-                apdu.len()
-            );
-            return Err(Error::invalid(format!("commands[{index}].apdu"), message));
-        }
-    }
-    Ok(())
-}
-
-impl From<Command> for v1::Command {
-    fn from(command: Command) -> Self {
-        Self {
-            apdu: command.apdu.into_unprotected(),
-            continue_on: command.continue_on,
-            continue_instruction: command.continue_instruction.into(),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -240,13 +209,5 @@ mod tests {
     #[test]
     fn absurd_times_are_cut_to_what_the_wire_can_carry() {
         assert_eq!(times(Some(Duration::MAX), Some(Duration::MAX)).0, MAX_DEADLINE);
-    }
-
-    #[test]
-    fn empty_units_and_malformed_commands_are_refused_with_their_place() {
-        assert!(check_commands(&[]).is_err());
-        assert!(check_commands(&vec![Command::new([0; 4]); 65]).is_err());
-        let error = check_commands(&[[0; 4].into(), Command::new([0; 3])]).unwrap_err();
-        assert_eq!(error.to_string(), "command 2: 3 bytes: an APDU has 4 to 65544");
     }
 }

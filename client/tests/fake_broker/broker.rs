@@ -16,15 +16,20 @@ use cardbroker_proto::v1::{
     watch_readers_response::Event,
 };
 use tempfile::TempDir;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_stream::{
     Stream, StreamExt,
-    wrappers::{UnixListenerStream, WatchStream},
+    wrappers::{ReceiverStream, UnixListenerStream, WatchStream},
 };
 use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap, transport::Server};
 
+use crate::script::agreeable;
+
 /// What the broker answers to a Transmit; `None`: nothing at all.
 type Answer = dyn Fn(&TransmitRequest) -> Option<Result<TransmitResponse, Status>> + Send + Sync;
+
+/// What the broker says in a session on each message that it gets.
+type SessionAnswer = dyn Fn(&OpenSessionRequest) -> Vec<Result<OpenSessionResponse, Status>> + Send + Sync;
 
 pub(crate) struct FakeBroker {
     folder: TempDir,
@@ -35,6 +40,7 @@ pub(crate) struct FakeBroker {
 #[derive(Clone)]
 struct Service {
     answer: Arc<Answer>,
+    session_answer: Arc<SessionAnswer>,
     readers: watch::Sender<Vec<Reader>>,
     record: Arc<Mutex<Record>>,
 }
@@ -44,6 +50,9 @@ pub(crate) struct Record {
     pub(crate) metadata: Vec<MetadataMap>,
     pub(crate) transmits: Vec<TransmitRequest>,
     pub(crate) resume_tokens: Vec<String>,
+    pub(crate) session_requests: Vec<OpenSessionRequest>,
+    /// How sessions ended, as the broker sees it: half-closed, or reset.
+    pub(crate) half_closed: Vec<bool>,
 }
 
 impl FakeBroker {
@@ -51,8 +60,19 @@ impl FakeBroker {
     pub(crate) fn start(
         answer: impl Fn(&TransmitRequest) -> Option<Result<TransmitResponse, Status>> + Send + Sync + 'static,
     ) -> Self {
+        Self::start_with(Arc::new(answer), Arc::new(agreeable))
+    }
+
+    /// With sessions that go as the test tells; Transmit is never answered.
+    pub(crate) fn with_sessions(
+        answer: impl Fn(&OpenSessionRequest) -> Vec<Result<OpenSessionResponse, Status>> + Send + Sync + 'static,
+    ) -> Self {
+        Self::start_with(Arc::new(|_: &TransmitRequest| None), Arc::new(answer))
+    }
+
+    fn start_with(answer: Arc<Answer>, session_answer: Arc<SessionAnswer>) -> Self {
         let readers = watch::Sender::new(vec![ready("desk", "first"), empty()]);
-        let service = Service { answer: Arc::new(answer), readers, record: Arc::default() };
+        let service = Service { answer, session_answer, readers, record: Arc::default() };
         let mut broker = Self { folder: TempDir::new().unwrap(), service, running: None };
         broker.restart();
         broker
@@ -153,7 +173,7 @@ pub(crate) fn empty() -> Reader {
 #[tonic::async_trait]
 impl CardBrokerService for Service {
     type WatchReadersStream = Pin<Box<dyn Stream<Item = Result<WatchReadersResponse, Status>> + Send>>;
-    type OpenSessionStream = tokio_stream::Pending<Result<OpenSessionResponse, Status>>;
+    type OpenSessionStream = ReceiverStream<Result<OpenSessionResponse, Status>>;
 
     async fn list_readers(&self, _: Request<ListReadersRequest>) -> Result<Response<ListReadersResponse>, Status> {
         Ok(Response::new(ListReadersResponse { readers: self.readers.borrow().clone() }))
@@ -188,8 +208,28 @@ impl CardBrokerService for Service {
 
     async fn open_session(
         &self,
-        _: Request<Streaming<OpenSessionRequest>>,
+        request: Request<Streaming<OpenSessionRequest>>,
     ) -> Result<Response<Self::OpenSessionStream>, Status> {
-        Err(Status::unimplemented("no sessions"))
+        let (metadata, _, mut requests) = request.into_parts();
+        self.record.lock().unwrap().metadata.push(metadata);
+        let (answers, stream) = mpsc::channel(100);
+        let service = self.clone();
+        tokio::spawn(async move {
+            let half_closed = loop {
+                match requests.message().await {
+                    Ok(Some(message)) => {
+                        let told = (service.session_answer)(&message);
+                        service.record.lock().unwrap().session_requests.push(message);
+                        for answer in told {
+                            answers.send(answer).await.unwrap();
+                        }
+                    }
+                    Ok(None) => break true,
+                    Err(_) => break false,
+                }
+            };
+            service.record.lock().unwrap().half_closed.push(half_closed);
+        });
+        Ok(Response::new(ReceiverStream::new(stream)))
     }
 }

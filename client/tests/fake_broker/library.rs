@@ -14,11 +14,11 @@ use crate::broker::{FakeBroker, empty, ready, result};
 
 const SELECT: [u8; 4] = [0x00, 0xA4, 0x04, 0x0C];
 
-async fn client(broker: &FakeBroker) -> Client {
+pub(crate) async fn client(broker: &FakeBroker) -> Client {
     Client::connect_with(broker.endpoint(), ConnectOptions::default()).await.unwrap()
 }
 
-async fn soon<T>(future: impl Future<Output = T>) -> T {
+pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(20), future).await.expect("nothing happened within 20 s")
 }
 

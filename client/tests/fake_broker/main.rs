@@ -8,3 +8,9 @@ mod broker;
 mod command_line;
 #[cfg(test)]
 mod library;
+#[cfg(test)]
+mod repeat;
+#[cfg(test)]
+mod script;
+#[cfg(test)]
+mod session;

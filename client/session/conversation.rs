@@ -1,0 +1,139 @@
+//! The task that owns a session's stream: sends what callers ask for and hands each one its answer.
+
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicU32, Ordering},
+};
+
+use cardbroker_proto::v1::{
+    OpenSessionRequest, OpenSessionResponse, open_session_request::Request, open_session_response::Response,
+};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::sleep,
+};
+use tonic::{Status, Streaming};
+
+use super::{
+    MAX_PIPELINED,
+    outgoing::Outgoing,
+    pipeline::{Outcome, Pipeline},
+};
+use crate::{Error, ErrorReason, transmit::CARD_TIME};
+
+/// What the session's handle asks of its task.
+pub(super) enum Order {
+    Send(Call),
+    /// Half-close, and go on until the broker has ended the stream.
+    Close,
+}
+
+/// A message for the broker, without its id.
+pub(super) struct Call {
+    pub(super) request: Request,
+    pub(super) known_failure_count: u64,
+    pub(super) reply: oneshot::Sender<Reply>,
+}
+
+pub(super) struct Reply {
+    /// [`Response::Transmitted`] or [`Response::ResetDone`].
+    pub(super) outcome: Result<Response, Error>,
+    /// How many failures whoever gets this reply then knows of.
+    pub(super) failure_count: u64,
+}
+
+/// What the task tells all callers. Made by the session, which reads it; the task writes.
+#[derive(Debug, Default)]
+pub(super) struct Standing {
+    pub(super) waiters: AtomicU32,
+    /// Set before the task ends, after which no order is heard.
+    pub(super) ended: OnceLock<Error>,
+}
+
+pub(super) struct Conversation {
+    pub(super) outgoing: Outgoing,
+    pub(super) incoming: Streaming<OpenSessionResponse>,
+    pub(super) orders: mpsc::Receiver<Order>,
+    pub(super) standing: Arc<Standing>,
+    pub(super) pipeline: Pipeline<oneshot::Sender<Reply>>,
+}
+
+impl Conversation {
+    /// Runs until the stream's end.
+    ///
+    /// # Errors
+    /// What every caller without an answer has been told, unless the stream ended as it was asked to.
+    pub(super) async fn run(mut self) -> Result<(), Error> {
+        let Err(status) = self.converse().await else { return Ok(()) };
+        let error = Error::of_status(&status);
+        let later = error.clone().not_sent();
+        // Before the orders go, so that whoever finds them gone finds the reason.
+        let _ = self.standing.ended.set(later.clone());
+        if self.pipeline.len() == 0 {
+            return Err(later);
+        }
+        for waiter in self.pipeline.drain() {
+            let _ = waiter.send(Reply { outcome: Err(error.clone()), failure_count: 0 });
+        }
+        Err(error)
+    }
+
+    async fn converse(&mut self) -> Result<(), Status> {
+        loop {
+            let closing = self.outgoing.is_half_closed();
+            let nothing_left = closing && self.pipeline.len() == 0;
+            tokio::select! {
+                order = self.orders.recv(), if !closing && self.pipeline.len() < MAX_PIPELINED => match order {
+                    Some(Order::Send(call)) => self.send(call),
+                    Some(Order::Close) => self.outgoing.half_close(),
+                    None => return Ok(()),
+                },
+                message = self.incoming.message() => match message? {
+                    Some(message) => self.take(message)?,
+                    None if nothing_left => return Ok(()),
+                    None => return Err(Status::unavailable("the broker ended the session")),
+                },
+                () = sleep(CARD_TIME), if nothing_left => return Err(Status::deadline_exceeded("")),
+            }
+        }
+    }
+
+    fn send(&mut self, Call { mut request, known_failure_count, reply }: Call) {
+        let (next_id, restart) = self.pipeline.send(known_failure_count, reply);
+        match &mut request {
+            Request::Transmit(transmit) => transmit.id = next_id,
+            Request::Reset(reset) => reset.id = next_id,
+            Request::Open(_) => {}
+        }
+        self.outgoing.send(OpenSessionRequest { request: Some(request), restart });
+    }
+
+    fn take(&mut self, message: OpenSessionResponse) -> Result<(), Status> {
+        match message.response {
+            Some(Response::Waiters(waiters)) => self.standing.waiters.store(waiters.caller_count, Ordering::Relaxed),
+            Some(Response::Failure(failure)) => {
+                let outcome = match failure.reason() {
+                    ErrorReason::PrecedingFailed => Outcome::PrecedingFailed,
+                    _ => Outcome::Failed,
+                };
+                return self.answer(failure.id, outcome, Err(failure.into()));
+            }
+            Some(Response::Transmitted(transmitted)) => {
+                return self.answer(transmitted.id, Outcome::Done, Ok(Response::Transmitted(transmitted)));
+            }
+            Some(Response::ResetDone(done)) => {
+                return self.answer(done.id, Outcome::Done, Ok(Response::ResetDone(done)));
+            }
+            Some(Response::QueuePosition(_) | Response::Opened(_)) | None => {}
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self, id: u64, outcome: Outcome, reply: Result<Response, Error>) -> Result<(), Status> {
+        let answered = self.pipeline.answer(id, outcome);
+        let (waiter, failure_count) = answered.ok_or_else(|| Status::internal("the broker answered out of order"))?;
+        // Whoever no longer waits needs no answer.
+        let _ = waiter.send(Reply { outcome: reply, failure_count });
+        Ok(())
+    }
+}

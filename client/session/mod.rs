@@ -1,0 +1,225 @@
+//! Sessions: a card that belongs to this program for as long as the session's stream lives.
+//!
+//! ```text
+//! OpenSession ── open ──▶ Session ◀── borrow ── SessionTransmit
+//!                            │ orders, at most one waiting
+//!                            ▼
+//!                      Conversation (a task): pipeline, the stream's two halves
+//! ```
+
+mod conversation;
+mod open;
+mod outgoing;
+mod pipeline;
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use cardbroker_proto::v1::{
+    self, OpenSessionResponse, SessionOpened, SessionReset, TransmitResponse, open_session_request::Request,
+    open_session_response::Response,
+};
+use conversation::{Call, Conversation, Order, Standing};
+pub use open::OpenSession;
+use outgoing::Outgoing;
+use pipeline::Pipeline;
+use prost::Message;
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
+use tonic::{Status, Streaming};
+
+use crate::{
+    Command, Error, Transmitted,
+    command::{check_length, to_wire},
+    response::duration,
+};
+
+/// The most messages of a session that may be unanswered.
+const MAX_PIPELINED: usize = 32;
+
+/// What the id, `restart` and their framing add to a message at most.
+const ENVELOPE_BYTES: usize = 32;
+
+/// A card that belongs to this program, made by [`OpenSession::open`]: no other program's command reaches it.
+///
+/// **Order.** Several calls may be under way at once, from several tasks too. They reach the card in the order in which
+/// their futures were first polled. At most 32 are on their way; further ones wait in this program.
+///
+/// **Failures.** A call that fails with [`Session::is_open`] still true leaves the session alive. What was sent behind it
+/// before its failure was told fails as well, not sent ([`ErrorReason::PrecedingFailed`](crate::ErrorReason)); the first
+/// call after that goes on. [`Error::Stopped`] is no such failure: what was sent behind it runs.
+///
+/// **End.** [`Session::close`] ends it in good order. A session that is dropped ends at once: commands that wait are not
+/// sent, the one in flight runs to its end, and the card is reset.
+pub struct Session {
+    opened: SessionOpened,
+    orders: mpsc::Sender<Order>,
+    standing: Arc<Standing>,
+    /// How many failures callers have been told of.
+    known_failure_count: AtomicU64,
+    /// Owned: aborted with this handle, and with it goes the stream.
+    conversation: JoinHandle<Result<(), Error>>,
+}
+
+/// Commands for the card of a session in the making; see [`Session::transmit`].
+#[derive(Debug)]
+#[must_use = "nothing is sent before `send`"]
+pub struct SessionTransmit<'a> {
+    session: &'a Session,
+    commands: Vec<Command>,
+    raw: bool,
+}
+
+impl Session {
+    fn of(outgoing: Outgoing, incoming: Streaming<OpenSessionResponse>, opened: SessionOpened) -> Self {
+        let standing = Arc::new(Standing::default());
+        // No more than one: what waits in this program still waits in its own call, and is dropped with it.
+        let (orders, received) = mpsc::channel(1);
+        let conversation = Conversation {
+            outgoing,
+            incoming,
+            orders: received,
+            standing: standing.clone(),
+            pipeline: Pipeline::default(),
+        };
+        let conversation = tokio::spawn(conversation.run());
+        Self { opened, orders, standing, known_failure_count: AtomicU64::new(0), conversation }
+    }
+
+    /// The insertion that the session was opened on.
+    pub fn insertion_id(&self) -> &str {
+        &self.opened.insertion_id
+    }
+
+    /// The card's state at the start of the session.
+    pub fn state_tag(&self) -> &str {
+        &self.opened.state_tag
+    }
+
+    /// The card's answer to reset at the start of the session.
+    pub fn atr(&self) -> &[u8] {
+        &self.opened.atr
+    }
+
+    /// How long the session waited for its turn.
+    pub fn queue_duration(&self) -> Duration {
+        duration(self.opened.queue_duration)
+    }
+
+    /// Whether the card was reset since its user before.
+    pub fn reset_before_session(&self) -> bool {
+        self.opened.reset_before_unit
+    }
+
+    /// How many callers wait for the card, as last told by the broker.
+    pub fn waiters(&self) -> u32 {
+        self.standing.waiters.load(Ordering::Relaxed)
+    }
+
+    /// Whether calls can still succeed, as far as anyone can tell.
+    pub fn is_open(&self) -> bool {
+        self.standing.ended.get().is_none()
+    }
+
+    /// Commands for the card, 1–64, run in order up to the first stop; nothing happens before
+    /// [`SessionTransmit::send`].
+    pub fn transmit<C: Into<Command>>(&self, commands: impl IntoIterator<Item = C>) -> SessionTransmit<'_> {
+        SessionTransmit { session: self, commands: commands.into_iter().map(Into::into).collect(), raw: false }
+    }
+
+    /// Resets the card, by cutting its power if `cold`. Returns its new answer to reset, which may differ from the one
+    /// before.
+    ///
+    /// # Errors
+    /// [`Error::Failed`].
+    pub async fn reset(&self, cold: bool) -> Result<Vec<u8>, Error> {
+        match self.call(Request::Reset(SessionReset { id: 0, cold })).await? {
+            Response::ResetDone(done) => Ok(done.atr),
+            _ => Err(other_answer()),
+        }
+    }
+
+    /// Ends the session in good order: what was sent is answered, then the card is reset, or left as it is if that was
+    /// asked for. Returns when the broker says that this is done.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] if the session had ended, or ends, otherwise.
+    pub async fn close(mut self) -> Result<(), Error> {
+        // A task that no longer listens tells by its end how it came.
+        let _ = self.orders.send(Order::Close).await;
+        (&mut self.conversation).await.unwrap_or_else(|_| Err(lost()))
+    }
+
+    async fn call(&self, request: Request) -> Result<Response, Error> {
+        let known_failure_count = self.known_failure_count.load(Ordering::Acquire);
+        let (reply, answer) = oneshot::channel();
+        let call = Call { request, known_failure_count, reply };
+        let ended = || self.standing.ended.get().cloned().unwrap_or_else(lost);
+        self.orders.send(Order::Send(call)).await.map_err(|_| ended())?;
+        // The task answers all that it sent before it ends: what it did not answer was not sent.
+        let reply = answer.await.map_err(|_| ended())?;
+        self.known_failure_count.fetch_max(reply.failure_count, Ordering::AcqRel);
+        reply.outcome
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.conversation.abort();
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Session").field("opened", &self.opened).field("standing", &self.standing).finish()
+    }
+}
+
+impl SessionTransmit<'_> {
+    /// Sends the commands exactly as given and hands back every answer as it comes: no GET RESPONSE, no correction of
+    /// Le.
+    pub fn raw(mut self) -> Self {
+        self.raw = true;
+        self
+    }
+
+    /// Runs the commands. No other call's command falls between them.
+    ///
+    /// Dropping the future does not take back what has left this program.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] if some commands were answered but not all; [`Error::Failed`] if none was. After a loss of the
+    /// connection the commands that were on their way have [`Delivery::Unknown`](crate::Delivery::Unknown).
+    pub async fn send(self) -> Result<Transmitted, Error> {
+        let commands = to_wire(self.commands)?;
+        let transmit = v1::SessionTransmit { id: 0, commands, raw: self.raw };
+        check_length(transmit.encoded_len() + ENVELOPE_BYTES)?;
+        match self.session.call(Request::Transmit(transmit)).await? {
+            Response::Transmitted(transmitted) => Transmitted::or_stopped(TransmitResponse {
+                results: transmitted.results,
+                stopped: transmitted.stopped,
+                card_duration: transmitted.card_duration,
+                insertion_id: self.session.opened.insertion_id.clone(),
+                ..TransmitResponse::default()
+            }),
+            _ => Err(other_answer()),
+        }
+    }
+}
+
+fn other_answer() -> Error {
+    Error::of_status(&Status::internal("the broker answered something else than was asked"))
+}
+
+/// The task is gone without a word, as when its runtime shuts down.
+fn lost() -> Error {
+    Error::of_status(&Status::unavailable("the session's task was ended"))
+}

@@ -1,0 +1,250 @@
+//! Sessions in the library: order, failures, how they end, and what the broker sees of it.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use cardbroker_client::{Client, ConnectOptions, Delivery, Error, ErrorReason, GROUP_METADATA, Session};
+use cardbroker_proto::v1::{CardStart, OpenSessionRequest, SessionEnd, open_session_request::Request};
+use tonic::Code;
+
+use crate::{
+    broker::FakeBroker,
+    library::{client, soon},
+    script::{
+        Say, agreeable, end, failure, opened, reset_done, stopped, transmit_id, transmitted, turns_ahead, waiters,
+    },
+};
+
+const SELECT: [u8; 4] = [0x00, 0xA4, 0x04, 0x0C];
+
+/// A session in which each message with commands is answered by `answer`, given its id.
+async fn session(answer: impl Fn(u64) -> Vec<Say> + Send + Sync + 'static) -> (FakeBroker, Session) {
+    let broker = FakeBroker::with_sessions(move |request| match transmit_id(request) {
+        Some(id) => answer(id),
+        None => agreeable(request),
+    });
+    let session = soon(client(&broker).await.open_session("readers/desk").open()).await.unwrap();
+    (broker, session)
+}
+
+async fn until(mut condition: impl FnMut() -> bool) {
+    soon(async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    })
+    .await;
+}
+
+fn reason_and_delivery<T: std::fmt::Debug>(outcome: Result<T, Error>) -> (Option<ErrorReason>, Delivery) {
+    let error = outcome.unwrap_err();
+    (error.reason(), error.delivery())
+}
+
+#[tokio::test]
+async fn commands_are_answered_and_a_close_ends_in_good_order() {
+    let broker = FakeBroker::answering(b"");
+    let session = soon(client(&broker).await.open_session("readers/desk").open()).await.unwrap();
+    assert_eq!((session.insertion_id(), session.state_tag(), session.atr()), ("first", "tag", &[0x3B, 0x80][..]));
+    let answered = soon(session.transmit([&SELECT[..], b"\x00\xB0\x00\x00\x02"]).raw().send()).await.unwrap();
+    assert_eq!((&answered.results[1].data[..], answered.results[1].status_word), (&[0x00, 0xB0][..], 0x9000));
+    assert_eq!(soon(session.reset(true)).await.unwrap(), [0x3B, 0x81]);
+    soon(session.close()).await.unwrap();
+
+    let record = broker.record();
+    let [_, transmit, reset] = &record.session_requests[..] else { panic!("{:?}", record.session_requests) };
+    assert!(matches!(&transmit.request, Some(Request::Transmit(transmit)) if transmit.id == 1 && transmit.raw));
+    assert!(matches!(&reset.request, Some(Request::Reset(reset)) if reset.id == 2 && reset.cold));
+    assert_eq!(record.half_closed, [true]);
+}
+
+#[tokio::test]
+async fn a_dropped_session_is_reset_not_half_closed() {
+    let (broker, session) = session(|_| Vec::new()).await;
+    // Wants an answer that will not come.
+    assert!(tokio::time::timeout(Duration::from_millis(20), session.transmit([SELECT]).send()).await.is_err());
+    drop(session);
+    until(|| !broker.record().half_closed.is_empty()).await;
+    assert_eq!(broker.record().half_closed, [false]);
+}
+
+#[tokio::test]
+async fn a_wait_that_is_dropped_is_reset_too() {
+    let broker = FakeBroker::with_sessions(|_| vec![turns_ahead(3)]);
+    let open = client(&broker).await.open_session("readers/desk");
+    assert!(tokio::time::timeout(Duration::from_millis(50), open.open()).await.is_err());
+    until(|| !broker.record().half_closed.is_empty()).await;
+    assert_eq!(broker.record().half_closed, [false]);
+}
+
+#[tokio::test]
+async fn all_that_was_asked_for_reaches_the_broker_and_the_place_in_the_queue_comes_back() {
+    let broker = FakeBroker::with_sessions(|_| vec![turns_ahead(2), turns_ahead(1), opened()]);
+    let options = ConnectOptions { group: Some("5f2c".into()), ..ConnectOptions::default() };
+    let client = Client::connect_with(broker.endpoint(), options).await.unwrap();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let told = seen.clone();
+    let open = client
+        .open_session("readers/desk")
+        .wait_timeout(Duration::from_secs(5))
+        .wait_for_card()
+        .if_insertion_id("i")
+        .if_state_tag("t")
+        .start_reset()
+        .idle_timeout(Duration::from_millis(500))
+        .leave_at_end()
+        .on_queue_position(move |ahead| told.lock().unwrap().push(ahead));
+    let _session = soon(open.open()).await.unwrap();
+    assert_eq!(*seen.lock().unwrap(), [2, 1]);
+
+    let record = broker.record();
+    let Some(Request::Open(open)) = &record.session_requests[0].request else { panic!("no open") };
+    assert_eq!((open.reader.as_str(), open.wait_for_card), ("readers/desk", true));
+    assert_eq!((open.if_insertion_id.as_str(), open.if_state_tag.as_str()), ("i", "t"));
+    assert_eq!((open.start(), open.end()), (CardStart::Reset, SessionEnd::Leave));
+    assert_eq!((open.wait_timeout.unwrap().seconds, open.idle_timeout.unwrap().nanos), (5, 500_000_000));
+    assert_eq!(record.metadata[0].get(GROUP_METADATA).unwrap(), "5f2c");
+    assert!(record.metadata[0].get("grpc-timeout").is_none());
+}
+
+#[tokio::test]
+async fn a_refused_session_tells_why() {
+    let broker =
+        FakeBroker::with_sessions(|_| vec![end(Code::DeadlineExceeded, ErrorReason::QueueTimeout, Delivery::NotSent)]);
+    let outcome = soon(client(&broker).await.open_session("readers/desk").open()).await;
+    assert_eq!(reason_and_delivery(outcome), (Some(ErrorReason::QueueTimeout), Delivery::NotSent));
+}
+
+#[tokio::test]
+async fn pipelined_commands_are_answered_in_order_and_at_most_32_are_on_their_way() {
+    let held = Mutex::new(Vec::new());
+    let (broker, session) = session(move |id| {
+        let mut held = held.lock().unwrap();
+        held.push(id);
+        // Holds all answers back until the window is full, and those of the rest until the last message.
+        match held.len() {
+            32 | 8 if id == 32 || id == 40 => held.drain(..).map(|id| transmitted(id, Vec::new())).collect(),
+            _ => Vec::new(),
+        }
+    })
+    .await;
+    let session = Arc::new(session);
+    let mut calls = tokio::task::JoinSet::new();
+    let answered = Arc::new(Mutex::new(0));
+    for _ in 0..40 {
+        let (session, answered) = (session.clone(), answered.clone());
+        calls.spawn(async move {
+            session.transmit([SELECT]).send().await.unwrap();
+            *answered.lock().unwrap() += 1;
+        });
+    }
+    soon(calls.join_all()).await;
+    assert_eq!(*answered.lock().unwrap(), 40);
+    let record = broker.record();
+    assert_eq!(
+        record.session_requests.iter().filter_map(transmit_id).collect::<Vec<_>>(),
+        (1..=40).collect::<Vec<_>>()
+    );
+}
+
+#[tokio::test]
+async fn after_a_failure_was_told_the_next_call_goes_on() {
+    let (broker, session) = session(|id| match id {
+        // The first answer waits until the second message is on its way as well.
+        1 => Vec::new(),
+        2 => vec![failure(1, ErrorReason::Denied), failure(2, ErrorReason::PrecedingFailed)],
+        id => vec![transmitted(id, Vec::new())],
+    })
+    .await;
+    let (first, second) =
+        soon(async { tokio::join!(session.transmit([SELECT]).send(), session.transmit([SELECT]).send()) }).await;
+    assert_eq!(first.unwrap_err().to_string(), "why it failed");
+    assert_eq!(reason_and_delivery(second), (Some(ErrorReason::PrecedingFailed), Delivery::NotSent));
+    assert!(session.is_open());
+    for _ in 0..2 {
+        soon(session.transmit([SELECT]).send()).await.unwrap();
+    }
+    let restarts = broker.record().session_requests.iter().map(|request| request.restart).collect::<Vec<_>>();
+    assert_eq!(restarts, [false, false, false, true, false]);
+}
+
+#[tokio::test]
+async fn a_stop_is_an_error_with_the_answers_attached() {
+    let (_broker, session) = session(|id| vec![stopped(id, Delivery::Unknown)]).await;
+    let error = soon(session.transmit([SELECT]).send()).await.unwrap_err();
+    let Error::Stopped { stop, partial } = error else { panic!("{error:?}") };
+    assert_eq!((stop.delivery, partial.results[0].status_word), (Delivery::Unknown, 0x6110));
+    assert_eq!(partial.insertion_id, "first");
+}
+
+#[tokio::test]
+async fn the_broker_tells_how_many_wait() {
+    let (_broker, session) = session(|id| vec![waiters(3), waiters(2), transmitted(id, Vec::new())]).await;
+    assert_eq!(session.waiters(), 0);
+    soon(session.transmit([SELECT]).send()).await.unwrap();
+    assert_eq!(session.waiters(), 2);
+}
+
+#[tokio::test]
+async fn the_end_of_the_lease_fails_what_is_under_way_and_all_that_comes_later() {
+    let (_broker, session) =
+        session(|_| vec![end(Code::Unavailable, ErrorReason::CardRemoved, Delivery::Unknown)]).await;
+    let outcome = soon(session.transmit([SELECT]).send()).await;
+    assert_eq!(reason_and_delivery(outcome), (Some(ErrorReason::CardRemoved), Delivery::Unknown));
+    assert!(!session.is_open());
+    for _ in 0..2 {
+        let outcome = soon(session.transmit([SELECT]).send()).await;
+        assert_eq!(reason_and_delivery(outcome), (Some(ErrorReason::CardRemoved), Delivery::NotSent));
+    }
+    assert_eq!(soon(session.close()).await.unwrap_err().reason(), Some(ErrorReason::CardRemoved));
+}
+
+#[tokio::test]
+async fn a_revocation_while_nothing_is_under_way_is_told_to_the_next_call() {
+    let broker =
+        FakeBroker::with_sessions(|_| vec![opened(), end(Code::Aborted, ErrorReason::LeaseRevoked, Delivery::NotSent)]);
+    let session = soon(client(&broker).await.open_session("readers/desk").open()).await.unwrap();
+    until(|| !session.is_open()).await;
+    let outcome = soon(session.reset(false)).await;
+    assert_eq!(reason_and_delivery(outcome), (Some(ErrorReason::LeaseRevoked), Delivery::NotSent));
+}
+
+#[tokio::test]
+async fn a_lost_connection_leaves_an_unknown_fate_to_what_was_sent_only() {
+    let (mut broker, session) = session(|_| Vec::new()).await;
+    let session = Arc::new(session);
+    let mut calls = tokio::task::JoinSet::new();
+    for _ in 0..34 {
+        let session = session.clone();
+        calls.spawn(async move { session.transmit([SELECT]).send().await.unwrap_err().delivery() });
+    }
+    until(|| broker.record().session_requests.len() == 33).await;
+    broker.stop();
+    let deliveries = soon(calls.join_all()).await;
+    let unknown = deliveries.iter().filter(|&&delivery| delivery == Delivery::Unknown).count();
+    assert_eq!((unknown, deliveries.len()), (32, 34));
+    assert_eq!(reason_and_delivery(soon(session.reset(false)).await), (None, Delivery::NotSent));
+}
+
+#[tokio::test]
+async fn a_broker_that_answers_out_of_order_is_not_believed() {
+    let (_broker, session) = session(|id| vec![transmitted(id + 1, Vec::new())]).await;
+    let outcome = soon(session.transmit([SELECT]).send()).await;
+    assert_eq!(reason_and_delivery(outcome), (None, Delivery::Unknown));
+    let (_broker, session) = self::session(|id| vec![reset_done(id)]).await;
+    let outcome = soon(session.transmit([SELECT]).send()).await;
+    assert_eq!(reason_and_delivery(outcome), (None, Delivery::Unknown));
+}
+
+#[tokio::test]
+async fn malformed_commands_are_refused_without_the_broker_and_harm_no_session() {
+    let (broker, session) = session(|id| vec![transmitted(id, Vec::new())]).await;
+    for commands in [Vec::new(), vec![vec![0; 3]], vec![vec![0; 65_544]; 16]] {
+        let outcome = soon(session.transmit(commands).send()).await;
+        assert_eq!(reason_and_delivery(outcome), (Some(ErrorReason::InvalidRequest), Delivery::NotSent));
+    }
+    soon(session.transmit([SELECT]).send()).await.unwrap();
+    assert!(matches!(&broker.record().session_requests[..], [_, OpenSessionRequest { restart: false, .. }]));
+}
