@@ -11,7 +11,8 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     let arguments = cli::Arguments::parse();
-    let (stdout, stderr) = (io::stdout(), io::stderr());
+    // Not locked for good: a prompt writes to them, too, on a thread of its own.
+    let (mut stdout, mut stderr) = (io::stdout(), io::stderr());
     let terminal = stdout.is_terminal();
-    cli::run(arguments, &mut cli::Screen { out: &mut stdout.lock(), err: &mut stderr.lock(), terminal }).into()
+    cli::run(arguments, &mut cli::Screen { out: &mut stdout, err: &mut stderr, terminal }).into()
 }

@@ -15,7 +15,7 @@ use super::{json, printable};
 pub(crate) enum Exit {
     /// All was done.
     Done = 0,
-    /// The broker refused or failed; no command was sent.
+    /// The broker refused or failed, or Ctrl-C came first; no command was sent.
     Refused = 1,
     /// The command line or the request is malformed. clap ends with the same code.
     Usage = 2,
@@ -46,6 +46,8 @@ pub(crate) enum Failure {
     Usage(String),
     /// No reader, or several, fit the name given.
     Reader(String),
+    /// Ctrl-C, with or without a command on its way to the card.
+    Interrupted(Delivery),
     /// The output could not be written.
     Output(io::Error),
 }
@@ -70,6 +72,8 @@ impl Failure {
             Self::Output(_) => Exit::Refused,
             Self::Usage(_) => Exit::Usage,
             Self::Reader(_) => Exit::NoCard,
+            Self::Interrupted(Delivery::NotSent) => Exit::Refused,
+            Self::Interrupted(_) => Exit::Unknown,
             Self::Broker(error) => exit_of(error),
         }
     }
@@ -81,8 +85,13 @@ impl Failure {
         }
         // Where stderr is closed nobody can be told; the exit code says it all the same.
         let _ = match (json, self) {
-            (true, Self::Broker(error)) => json::write_line(err, &json::error(Some(error), &self.message())),
-            (true, _) => json::write_line(err, &json::error(None, &self.message())),
+            (true, Self::Broker(error)) => {
+                json::write_line(err, &json::error(Some(error), error.delivery(), &self.message()))
+            }
+            (true, Self::Interrupted(delivery)) => {
+                json::write_line(err, &json::error(None, *delivery, &self.message()))
+            }
+            (true, _) => json::write_line(err, &json::error(None, Delivery::NotSent, &self.message())),
             (false, _) => writeln!(err, "cardbroker: {}", self.message()),
         };
     }
@@ -91,6 +100,8 @@ impl Failure {
         match self {
             Self::Usage(message) | Self::Reader(message) => printable(message),
             Self::Output(error) => format!("the output cannot be written: {error}"),
+            Self::Interrupted(Delivery::NotSent) => "interrupted; nothing was sent".to_owned(),
+            Self::Interrupted(_) => format!("interrupted{LOOK}"),
             Self::Broker(error) => printable(&format!("{error}{}", advice(error))),
         }
     }
@@ -116,6 +127,8 @@ fn exit_of(error: &Error) -> Exit {
     }
 }
 
+const LOOK: &str = "; the command may have run: look at the card before you send it again";
+
 /// What the message itself cannot say about what to do next.
 fn advice(error: &Error) -> String {
     match error {
@@ -123,9 +136,7 @@ fn advice(error: &Error) -> String {
             ": let the broker's listen.socket_group or listen.socket_mode admit this user".to_owned()
         }
         Error::NotRunning { .. } => ": start it with \"cardbrokerd\", or say where it is with --endpoint".to_owned(),
-        _ if error.delivery() == Delivery::Unknown => {
-            "; the command may have run: look at the card before you send it again".to_owned()
-        }
+        _ if error.delivery() == Delivery::Unknown => LOOK.to_owned(),
         _ => error
             .retry_after()
             .map(|pause| format!(" (try again in {})", humantime::format_duration(pause)))

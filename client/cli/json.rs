@@ -6,7 +6,8 @@ use std::{
 };
 
 use cardbroker_client::{
-    CardProtocol, CommandResult, Error, Reader, ReaderState, StatusWordSource, Stop, Transmitted, hex, status_word,
+    CardProtocol, CommandResult, Delivery, Error, Reader, ReaderState, Session, StatusWordSource, Stop, Transmitted,
+    hex, status_word,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -32,13 +33,8 @@ pub(crate) fn reader(reader: &Reader) -> Value {
 pub(crate) fn unit(reader: &str, transmitted: &Transmitted, stop: Option<&Stop>) -> Value {
     json!({
         "reader": reader,
-        "results": transmitted.results.iter().map(result).collect::<Vec<_>>(),
-        "stopped": stop.map(|stop| json!({
-            "index": stop.index,
-            "reason": stop.reason.map(|reason| reason.short_name()),
-            "delivery": stop.delivery.short_name(),
-            "message": stop.message,
-        })),
+        "results": results(transmitted),
+        "stopped": stop.map(stopped),
         "insertion_id": transmitted.insertion_id,
         "state_tag": transmitted.state_tag,
         "queue_duration_ms": milliseconds(transmitted.queue_duration),
@@ -46,6 +42,44 @@ pub(crate) fn unit(reader: &str, transmitted: &Transmitted, stop: Option<&Stop>)
         "reset_before_unit": transmitted.reset_before_unit,
         "replayed": transmitted.replayed,
     })
+}
+
+pub(crate) fn session_opened(reader: &str, session: &Session) -> Value {
+    json!({
+        "event": "opened",
+        "reader": reader,
+        "insertion_id": session.insertion_id(),
+        "state_tag": session.state_tag(),
+        "atr": filled(&hex::format(session.atr())),
+        "queue_duration_ms": milliseconds(session.queue_duration()),
+        "reset_before_session": session.reset_before_session(),
+    })
+}
+
+pub(crate) fn session_transmitted(transmitted: &Transmitted, stop: Option<&Stop>) -> Value {
+    json!({
+        "event": "transmitted",
+        "results": results(transmitted),
+        "stopped": stop.map(stopped),
+        "card_duration_ms": milliseconds(transmitted.card_duration),
+    })
+}
+
+pub(crate) fn session_reset(atr: &[u8]) -> Value {
+    json!({ "event": "reset_done", "atr": filled(&hex::format(atr)) })
+}
+
+fn stopped(stop: &Stop) -> Value {
+    json!({
+        "index": stop.index,
+        "reason": stop.reason.map(|reason| reason.short_name()),
+        "delivery": stop.delivery.short_name(),
+        "message": stop.message,
+    })
+}
+
+fn results(transmitted: &Transmitted) -> Vec<Value> {
+    transmitted.results.iter().map(result).collect()
 }
 
 fn result(result: &CommandResult) -> Value {
@@ -64,14 +98,14 @@ fn result(result: &CommandResult) -> Value {
 }
 
 /// An error with its place in the scheme of things; without `error` it is the command line's own.
-pub(crate) fn error(error: Option<&Error>, message: &str) -> Value {
+pub(crate) fn error(error: Option<&Error>, delivery: Delivery, message: &str) -> Value {
     let failure = match error {
         Some(Error::Failed(failure)) => Some(failure),
         _ => None,
     };
     json!({ "error": {
         "reason": error.and_then(Error::reason).map(|reason| reason.short_name()),
-        "delivery": error.map_or("not_sent", |error| error.delivery().short_name()),
+        "delivery": delivery.short_name(),
         "message": message,
         "reader": failure.and_then(|failure| failure.reader.as_deref()),
         "retry_after_ms": error.and_then(Error::retry_after).map(milliseconds),

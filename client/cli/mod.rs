@@ -4,7 +4,9 @@ mod failure;
 mod json;
 mod readers;
 mod select;
+mod session;
 mod transmit;
+mod turn;
 mod units;
 mod watch;
 
@@ -36,6 +38,7 @@ enum Command {
     /// Tell what happens to readers and cards, one line for each change, until Ctrl-C.
     Watch(watch::WatchArguments),
     Transmit(Box<transmit::TransmitArguments>),
+    Session(Box<session::SessionArguments>),
 }
 
 const HELP: &str = "\
@@ -45,12 +48,14 @@ Examples:
   cardbroker transmit yubikey '00 A4 04 00 09 A0 00 00 03 08 00 00 10 00 00'
   cardbroker transmit readers/virtual-pcd-00-00 00A4040007D276000085010100 00B0000002 --wait-timeout 5s
   cardbroker transmit yubikey - < commands-with-pin.txt
+  cardbroker session yubikey
+  cardbroker session yubikey --wait-for-card < commands-with-pin.txt
 
 Programs that share a random string in CARDBROKER_GROUP may share what is verified and selected on a card.
 
-Exit codes:
+Exit codes (of a session: about the line that failed; the answers to those before it are printed):
   0  done
-  1  the broker refused or failed; nothing was sent to the card
+  1  the broker refused or failed, or Ctrl-C came first; nothing was sent to the card
   2  the command line or the request is malformed
   3  no broker, or the connection was lost before anything was sent
   4  no such reader, or no card in it; nothing was sent
@@ -94,6 +99,9 @@ fn execute(arguments: Arguments, screen: &mut Screen<'_>) -> Result<(), Failure>
             // What is malformed is told without a broker, too.
             let commands = arguments.commands()?;
             runtime.block_on(async { transmit::run(&connect.await?, *arguments, commands, json, screen).await })
+        }
+        Command::Session(arguments) => {
+            runtime.block_on(async { session::run(&connect.await?, *arguments, json, screen).await })
         }
     }
 }

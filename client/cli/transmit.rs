@@ -6,7 +6,7 @@ use cardbroker_client::{ApduBytes, Client, Command, CommandResult, Error, hex, s
 use clap::Args;
 use humantime::parse_duration;
 
-use super::{Failure, Screen, json, select::select, units};
+use super::{Failure, Screen, json, select::select, turn::TurnArguments, units};
 
 /// Send APDUs to a card as one unit: no other program's command falls between them.
 ///
@@ -20,28 +20,12 @@ pub(crate) struct TransmitArguments {
     /// standard input, one on each line: use it for PINs, which other users can see in the list of processes otherwise.
     #[arg(required = true, value_name = "APDU")]
     apdus: Vec<String>,
-    /// Send exactly these bytes and print every answer as it comes: no GET RESPONSE, no correction of Le.
-    #[arg(long)]
-    raw: bool,
-    /// Reset the card before the first command.
-    #[arg(long)]
-    reset: bool,
-    /// How long to wait for the turn.
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "30s")]
-    wait_timeout: Duration,
+    #[command(flatten)]
+    turn: TurnArguments,
     /// When to give up on everything. A unit that has begun then runs on, and its fate is unknown. [default: the wait
     /// and 150s]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     timeout: Option<Duration>,
-    /// Wait for a card instead of failing without one.
-    #[arg(long)]
-    wait_for_card: bool,
-    /// Fail unless the card is still in this insertion (`insertion_id` of readers --json).
-    #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
-    if_insertion: String,
-    /// Fail if anybody used or reset the card since (`state_tag` of transmit --json).
-    #[arg(long, value_name = "TAG", default_value = "", hide_default_value = true)]
-    if_state: String,
     /// Let the unit go on after these status words instead of 9000, 61xx, 62xx and 63xx without 63Cx; in hexadecimal,
     /// such as 6A82 or 6900/FF00 (bits that count). May be repeated.
     #[arg(long, value_name = "VALUE[/MASK]")]
@@ -108,25 +92,26 @@ pub(crate) async fn run(
 ) -> Result<(), Failure> {
     let readers = client.readers().await?;
     let reader = select(&readers, &arguments.reader)?.name.as_str();
+    let turn = arguments.turn;
     let mut unit = client
         .transmit(reader)
         .commands(commands)
-        .wait_timeout(arguments.wait_timeout)
-        .if_insertion_id(arguments.if_insertion)
-        .if_state_tag(arguments.if_state);
+        .wait_timeout(turn.wait_timeout)
+        .if_insertion_id(turn.if_insertion)
+        .if_state_tag(turn.if_state);
     if let Some(timeout) = arguments.timeout {
         unit = unit.deadline(timeout);
     }
     if let Some(id) = arguments.request_id {
         unit = unit.request_id(id.into_unprotected());
     }
-    if arguments.wait_for_card {
+    if turn.wait_for_card {
         unit = unit.wait_for_card();
     }
-    if arguments.raw {
+    if turn.raw {
         unit = unit.raw();
     }
-    if arguments.reset {
+    if turn.reset {
         unit = unit.start_reset();
     }
 
@@ -146,7 +131,8 @@ pub(crate) async fn run(
     Ok(written?)
 }
 
-fn line(result: &CommandResult, terminal: bool) -> String {
+/// Data and status word, and what that means if a person reads it.
+pub(crate) fn line(result: &CommandResult, terminal: bool) -> String {
     let status_word = result.status_word;
     let data = if result.data.is_empty() { String::new() } else { hex::format(&result.data) + " " };
     let meaning = status_word::meaning(status_word).filter(|_| terminal);

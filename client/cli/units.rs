@@ -27,18 +27,24 @@ fn parse<'a>(place: &str, texts: impl Iterator<Item = (usize, &'a str)>) -> Resu
     let mut apdus = Vec::new();
     for (index, text) in texts {
         let number = index + 1;
-        let apdu = hex::parse(text).map_err(|error| Failure::Usage(format!("{place} {number}: {error}")))?;
-        if !(MIN_APDU_BYTES..=MAX_APDU_BYTES).contains(&apdu.len()) {
-            let length = apdu.len();
-            let message = format!("{place} {number}: {length} bytes; an APDU has {MIN_APDU_BYTES} to {MAX_APDU_BYTES}");
-            return Err(Failure::Usage(message));
-        }
-        apdus.push(apdu);
+        apdus.push(parse_one(text).map_err(|mistake| Failure::Usage(format!("{place} {number}: {mistake}")))?);
     }
     match apdus.len() {
         0 => Err(Failure::Usage("no APDU given".to_owned())),
         1..=MAX_COMMANDS => Ok(apdus),
         count => Err(Failure::Usage(format!("{count} APDUs; a unit has at most {MAX_COMMANDS}"))),
+    }
+}
+
+/// Reads one APDU.
+///
+/// # Errors
+/// What is wrong and where, but not what stands there.
+pub(crate) fn parse_one(text: &str) -> Result<ApduBytes, String> {
+    let apdu = hex::parse(text).map_err(|error| error.to_string())?;
+    match apdu.len() {
+        MIN_APDU_BYTES..=MAX_APDU_BYTES => Ok(apdu),
+        length => Err(format!("{length} bytes; an APDU has {MIN_APDU_BYTES} to {MAX_APDU_BYTES}")),
     }
 }
 

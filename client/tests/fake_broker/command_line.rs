@@ -18,25 +18,25 @@ use crate::broker::{FakeBroker, result};
 
 const SELECT: &str = "00 A4 04 0C";
 
-fn cardbroker(broker: &FakeBroker, arguments: &[&str]) -> Command {
+pub(crate) fn cardbroker(broker: &FakeBroker, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cardbroker"));
     command.env(ENDPOINT_VARIABLE, broker.endpoint().to_string()).env_remove(GROUP_VARIABLE).args(arguments);
     command
 }
 
-fn run(broker: &FakeBroker, arguments: &[&str]) -> Output {
+pub(crate) fn run(broker: &FakeBroker, arguments: &[&str]) -> Output {
     cardbroker(broker, arguments).output().unwrap()
 }
 
-fn out(output: &Output) -> &str {
+pub(crate) fn out(output: &Output) -> &str {
     std::str::from_utf8(&output.stdout).unwrap()
 }
 
-fn err(output: &Output) -> &str {
+pub(crate) fn err(output: &Output) -> &str {
     std::str::from_utf8(&output.stderr).unwrap()
 }
 
-fn code(output: &Output) -> i32 {
+pub(crate) fn code(output: &Output) -> i32 {
     output.status.code().unwrap()
 }
 

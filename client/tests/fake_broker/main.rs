@@ -14,3 +14,8 @@ mod repeat;
 mod script;
 #[cfg(test)]
 mod session;
+#[cfg(test)]
+mod session_line;
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod session_prompt;

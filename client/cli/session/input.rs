@@ -1,0 +1,154 @@
+//! What a session is told to do: lines from a prompt or from a script, and what they mean.
+
+use std::{
+    io::{self, BufRead, Read},
+    thread,
+};
+
+use cardbroker_client::{ApduBytes, MAX_APDU_BYTES};
+use rustyline::{Config, Editor, error::ReadlineError, history::MemHistory};
+use tokio::sync::mpsc;
+use zeroize::Zeroizing;
+
+use crate::cli::units::parse_one;
+
+/// The longest line of a script: the longest APDU with two separators after each byte.
+const MAX_LINE_BYTES: usize = 4 * MAX_APDU_BYTES;
+
+const MAX_HISTORY_LINES: usize = 1000;
+
+/// What one line asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Input {
+    Apdu(ApduBytes),
+    Reset {
+        cold: bool,
+    },
+    Help,
+    Quit,
+    /// An empty line or a comment.
+    Nothing,
+}
+
+/// Understands one line.
+///
+/// # Errors
+/// What is wrong and where, but not what stands there.
+pub(super) fn parse(line: &str) -> Result<Input, String> {
+    Ok(match line.trim() {
+        "" => Input::Nothing,
+        comment if comment.starts_with('#') => Input::Nothing,
+        "reset" => Input::Reset { cold: false },
+        "cold" => Input::Reset { cold: true },
+        "help" => Input::Help,
+        "quit" => Input::Quit,
+        _ => Input::Apdu(parse_one(line)?),
+    })
+}
+
+type Line = io::Result<Zeroizing<String>>;
+
+/// Lines, read by a thread of their own because reading blocks. The thread reads only when it is asked to, and ends with
+/// the input or with the process.
+pub(super) struct Lines {
+    prompts: mpsc::Sender<String>,
+    lines: mpsc::Receiver<Line>,
+}
+
+impl Lines {
+    /// Lines that a person edits, with a history that is kept in memory only, for it may hold PINs.
+    pub(super) fn prompted() -> io::Result<Self> {
+        Self::start(|asked, lines| {
+            let mut editor = editor()?;
+            while let Some(prompt) = asked.blocking_recv() {
+                let line = match editor.readline(&prompt) {
+                    Ok(line) => Zeroizing::new(line),
+                    Err(ReadlineError::Eof | ReadlineError::Interrupted) => break,
+                    Err(error) => return Err(io::Error::other(error)),
+                };
+                if lines.blocking_send(Ok(line)).is_err() {
+                    break;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Lines of standard input as they are; prompts are not shown.
+    pub(super) fn script() -> io::Result<Self> {
+        Self::start(|asked, lines| {
+            let mut stdin = io::stdin().lock();
+            while asked.blocking_recv().is_some() {
+                let Some(line) = read_line(&mut stdin)? else { break };
+                if lines.blocking_send(Ok(line)).is_err() {
+                    break;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn start(
+        read: impl FnOnce(&mut mpsc::Receiver<String>, &mpsc::Sender<Line>) -> io::Result<()> + Send + 'static,
+    ) -> io::Result<Self> {
+        let (prompts, mut asked) = mpsc::channel(1);
+        let (told, lines) = mpsc::channel(1);
+        thread::Builder::new().name("input".to_owned()).spawn(move || {
+            if let Err(error) = read(&mut asked, &told) {
+                // Where nobody listens any more, nobody needs to know.
+                let _ = told.blocking_send(Err(error));
+            }
+        })?;
+        Ok(Self { prompts, lines })
+    }
+
+    /// The next line; `None` at the end of the input. A dropped call loses a line.
+    pub(super) async fn next(&mut self, prompt: String) -> io::Result<Option<Zeroizing<String>>> {
+        // The thread that is gone has left its last word in the other channel.
+        let _ = self.prompts.send(prompt).await;
+        self.lines.recv().await.transpose()
+    }
+}
+
+fn editor() -> io::Result<Editor<(), MemHistory>> {
+    let config = Config::builder().auto_add_history(true).max_history_size(MAX_HISTORY_LINES);
+    let config = config.map_err(io::Error::other)?.build();
+    let history = MemHistory::with_config(&config);
+    Editor::with_history(config, history).map_err(io::Error::other)
+}
+
+fn read_line(input: &mut impl BufRead) -> io::Result<Option<Zeroizing<String>>> {
+    // All room at once: growing would leave copies behind that nobody wipes.
+    let mut line = Zeroizing::new(String::with_capacity(MAX_LINE_BYTES + 1));
+    match input.take(MAX_LINE_BYTES as u64 + 1).read_line(&mut line)? {
+        0 => Ok(None),
+        1..=MAX_LINE_BYTES => Ok(Some(line)),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "a line is longer than an APDU can be")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_a_word_an_apdu_or_nothing() {
+        assert_eq!(parse(" 00 A4:04 0c\n"), Ok(Input::Apdu([0x00, 0xA4, 0x04, 0x0C].into())));
+        assert_eq!(parse("reset\r\n"), Ok(Input::Reset { cold: false }));
+        assert_eq!(parse("cold"), Ok(Input::Reset { cold: true }));
+        assert_eq!((parse(" \n"), parse("# 00A4")), (Ok(Input::Nothing), Ok(Input::Nothing)));
+        assert_eq!(parse("00 A4 04 ~C"), Err("not a hexadecimal digit at position 10".to_owned()));
+        assert_eq!(parse("00A4"), Err("2 bytes; an APDU has 4 to 65544".to_owned()));
+    }
+
+    #[test]
+    fn a_script_is_read_line_by_line_and_no_line_is_endless() {
+        let mut input = "00A4040C\n\nreset".as_bytes();
+        let mut next = || read_line(&mut input).unwrap().map(|line| line.to_string());
+        assert_eq!(
+            std::array::from_fn(|_| next()),
+            [Some("00A4040C\n".into()), Some("\n".into()), Some("reset".into()), None]
+        );
+        assert!(read_line(&mut "0".repeat(MAX_LINE_BYTES + 1).as_bytes()).is_err());
+    }
+}

@@ -1,0 +1,249 @@
+//! `cardbroker session`: a card to oneself, APDU by APDU, at a prompt or from a script.
+
+mod input;
+
+use std::{
+    io::{self, IsTerminal},
+    pin::pin,
+    time::Duration,
+};
+
+use cardbroker_client::{ApduBytes, Client, Delivery, Error, OpenSession, Session, hex};
+use clap::Args;
+use humantime::parse_duration;
+use input::{Input, Lines, parse};
+use tokio::{signal::ctrl_c, sync::watch};
+use tokio_util::sync::CancellationToken;
+
+use super::{Failure, Screen, json, printable, select::select, transmit::line, turn::TurnArguments};
+
+/// Hold a card and send it APDUs one by one: no other program's command reaches it until the end.
+///
+/// On a terminal: a prompt, with a history that is forgotten at the end. Otherwise reads standard input, one line at a
+/// time, and ends at the first error. A line is an APDU in hexadecimal, or one of the words reset (the card, warm), cold
+/// (reset, cutting the power), help and quit; empty lines and lines that begin with # are skipped. Prints the answers as
+/// `transmit` does.
+///
+/// At the end of the input the card is reset. While others wait, a session that idles for too long is taken away.
+#[derive(Args)]
+#[command(after_long_help = EXAMPLES)]
+pub(crate) struct SessionArguments {
+    /// The reader: its id, its name, its display name, or a part of these that only one reader has.
+    reader: String,
+    #[command(flatten)]
+    turn: TurnArguments,
+    /// How long the session may idle while others wait, 0.1s-60s. [default: 10s]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    idle_timeout: Option<Duration>,
+    /// Leave the card as it is at the end, unless the next caller belongs to another isolation group.
+    #[arg(long)]
+    leave: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  cardbroker session yubikey
+  cardbroker session yubikey --wait-for-card --idle-timeout 60s
+  printf '%s\\n' '# PIV' 00A4040009A00000030800001000 00CB3FFF055C035FC10200 | cardbroker session yubikey";
+
+const WORDS: &str = "\
+00 A4 04 00 ...  send this APDU
+reset            reset the card (warm)
+cold             reset the card by cutting its power
+quit             end the session, as Ctrl-D and Ctrl-C do
+help             this list";
+
+pub(crate) async fn run(
+    client: &Client,
+    arguments: SessionArguments,
+    json: bool,
+    screen: &mut Screen<'_>,
+) -> Result<(), Failure> {
+    let interrupted = CancellationToken::new();
+    tokio::spawn(cancel_on_ctrl_c(interrupted.clone()));
+    let readers = client.readers().await?;
+    let reader = select(&readers, &arguments.reader)?.name.as_str();
+    let raw = arguments.turn.raw;
+    let request = arguments.request(client, reader);
+    let session = tokio::select! {
+        biased;
+        () = interrupted.cancelled() => return Err(Failure::Interrupted(Delivery::NotSent)),
+        session = open(request, screen) => session?,
+    };
+    if json {
+        json::write_line(screen.out, &json::session_opened(reader, &session))?;
+    }
+
+    let mut dialogue = Dialogue { session, interrupted, raw, json, screen };
+    if io::stdin().is_terminal() {
+        dialogue.prompt(reader).await?;
+    } else {
+        dialogue.run_script().await?;
+    }
+    let Dialogue { session, interrupted, .. } = dialogue;
+    tokio::select! {
+        biased;
+        // All that was sent has its answer: not to wait for the end is no failure.
+        () = interrupted.cancelled() => Ok(()),
+        closed = session.close() => Ok(closed?),
+    }
+}
+
+impl SessionArguments {
+    fn request(self, client: &Client, reader: &str) -> OpenSession {
+        let Self { turn, idle_timeout, leave, .. } = self;
+        let mut request = client
+            .open_session(reader)
+            .wait_timeout(turn.wait_timeout)
+            .if_insertion_id(turn.if_insertion)
+            .if_state_tag(turn.if_state);
+        if turn.wait_for_card {
+            request = request.wait_for_card();
+        }
+        if turn.reset {
+            request = request.start_reset();
+        }
+        if let Some(timeout) = idle_timeout {
+            request = request.idle_timeout(timeout);
+        }
+        if leave {
+            request = request.leave_at_end();
+        }
+        request
+    }
+}
+
+async fn cancel_on_ctrl_c(token: CancellationToken) {
+    if ctrl_c().await.is_ok() {
+        token.cancel();
+    }
+}
+
+/// Waits for the turn; tells a person how far away it is.
+async fn open(request: OpenSession, screen: &mut Screen<'_>) -> Result<Session, Failure> {
+    let (told, mut turns) = watch::channel(0);
+    let tell = move |ahead| {
+        told.send_replace(ahead);
+    };
+    let mut opening = pin!(request.on_queue_position(tell).open());
+    let watched = io::stderr().is_terminal();
+    loop {
+        tokio::select! {
+            session = &mut opening => return Ok(session?),
+            Ok(()) = turns.changed(), if watched => match *turns.borrow_and_update() {
+                0 => writeln!(screen.err, "the next turn is this one")?,
+                1 => writeln!(screen.err, "1 turn ahead")?,
+                ahead => writeln!(screen.err, "{ahead} turns ahead")?,
+            },
+        }
+    }
+}
+
+/// A session, and the person or script that it belongs to.
+struct Dialogue<'a, 'screen> {
+    session: Session,
+    interrupted: CancellationToken,
+    raw: bool,
+    json: bool,
+    screen: &'a mut Screen<'screen>,
+}
+
+impl Dialogue<'_, '_> {
+    /// Until the person has enough, or the session is over. Other errors are told, and the prompt comes back.
+    async fn prompt(&mut self, reader: &str) -> Result<(), Failure> {
+        let atr = hex::format(self.session.atr());
+        writeln!(self.screen.err, "{}, ATR {atr}; \"help\" lists what can be said", printable(reader))?;
+        let id = printable(reader.trim_start_matches("readers/"));
+        let mut lines = Lines::prompted()?;
+        loop {
+            let waiters = match self.session.waiters() {
+                0 => String::new(),
+                1 => "(1 caller waits) ".to_owned(),
+                count => format!("({count} callers wait) "),
+            };
+            let Some(line) = lines.next(format!("{waiters}{id}> ")).await.map_err(unreadable)? else {
+                return Ok(());
+            };
+            let done = match parse(&line) {
+                Ok(Input::Quit) => return Ok(()),
+                Ok(input) => self.obey(input).await,
+                Err(mistake) => Err(Failure::Usage(mistake)),
+            };
+            match done {
+                Err(failure @ (Failure::Broker(_) | Failure::Usage(_))) if self.session.is_open() => {
+                    failure.report(self.json, self.screen.err);
+                }
+                done => done?,
+            }
+        }
+    }
+
+    /// Until the end of the input, or the first error.
+    async fn run_script(&mut self) -> Result<(), Failure> {
+        let mut lines = Lines::script()?;
+        for number in 1_u64.. {
+            let line = tokio::select! {
+                biased;
+                () = self.interrupted.cancelled() => return Ok(()),
+                line = lines.next(String::new()) => line.map_err(unreadable)?,
+            };
+            let Some(line) = line else { break };
+            match parse(&line).map_err(|mistake| Failure::Usage(format!("line {number}: {mistake}")))? {
+                Input::Quit => break,
+                input => self.obey(input).await?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn obey(&mut self, input: Input) -> Result<(), Failure> {
+        match input {
+            Input::Apdu(apdu) => self.transmit(apdu).await,
+            Input::Reset { cold } => self.reset(cold).await,
+            Input::Help => Ok(writeln!(self.screen.err, "{WORDS}")?),
+            Input::Nothing | Input::Quit => Ok(()),
+        }
+    }
+
+    async fn transmit(&mut self, apdu: ApduBytes) -> Result<(), Failure> {
+        let commands = self.session.transmit([apdu]);
+        let commands = if self.raw { commands.raw() } else { commands };
+        let outcome = tokio::select! {
+            biased;
+            () = self.interrupted.cancelled() => return Err(Failure::Interrupted(Delivery::Unknown)),
+            outcome = commands.send() => outcome,
+        };
+        let (transmitted, stop) = match &outcome {
+            Ok(transmitted) => (transmitted, None),
+            Err(Error::Stopped { stop, partial }) => (&**partial, Some(stop)),
+            Err(_) => return Ok(outcome.map(drop)?),
+        };
+        let Screen { out, terminal, .. } = &mut *self.screen;
+        // A stop outranks a failure to print: it may be about a command that ran.
+        let written = if self.json {
+            json::write_line(*out, &json::session_transmitted(transmitted, stop))
+        } else {
+            transmitted.results.iter().try_for_each(|result| writeln!(out, "{}", line(result, *terminal)))
+        };
+        outcome?;
+        Ok(written?)
+    }
+
+    async fn reset(&mut self, cold: bool) -> Result<(), Failure> {
+        let atr = tokio::select! {
+            biased;
+            () = self.interrupted.cancelled() => return Err(Failure::Interrupted(Delivery::NotSent)),
+            atr = self.session.reset(cold) => atr?,
+        };
+        if self.json {
+            json::write_line(self.screen.out, &json::session_reset(&atr))?;
+        } else if self.screen.terminal {
+            writeln!(self.screen.out, "reset, ATR {}", hex::format(&atr))?;
+        }
+        Ok(())
+    }
+}
+
+fn unreadable(error: io::Error) -> Failure {
+    Failure::Usage(format!("standard input: {error}"))
+}
