@@ -10,7 +10,9 @@ use crate::{
     caller::Caller,
     config::Config,
     error::{Failure, Reason},
+    executions::Executions,
     group::{GroupMark, Groups},
+    outcomes::{OutcomeLimits, RequestKey},
     reader::{
         ReaderHandle,
         queue::Limits,
@@ -20,18 +22,23 @@ use crate::{
     registry::{self, RegistrySettings, View},
 };
 
+/// Response bytes of all outcomes that are kept together.
+const MAX_OUTCOME_BYTES: usize = 64 << 20;
+
 /// What front doors ask. Cheap to clone.
 #[derive(Clone)]
 pub struct Broker {
     epoch: Arc<str>,
     view: watch::Receiver<Arc<View>>,
     groups: Groups,
+    executions: Executions,
 }
 
 /// The broker's tasks. Dropping it leaves them alone; [`BrokerTasks::stop`] ends them.
 pub struct BrokerTasks {
     shutdown: CancellationToken,
     registry: JoinHandle<()>,
+    executions: Executions,
 }
 
 impl Broker {
@@ -45,6 +52,12 @@ impl Broker {
             per_caller: config.limits.max_waiting_per_caller,
             per_reader: config.limits.max_waiting_per_reader,
         };
+        let outcome_limits = OutcomeLimits {
+            per_user: config.limits.max_outcomes_per_user,
+            total: 10 * config.limits.max_outcomes_per_user,
+            bytes: MAX_OUTCOME_BYTES,
+            lifetime: config.limits.outcome_lifetime,
+        };
         let max_contended_lease = config.limits.max_contended_lease;
         let settings = RegistrySettings {
             limits,
@@ -52,8 +65,10 @@ impl Broker {
             epoch: epoch.clone(),
             reader: Box::new(move |name| config.reader(name)),
         };
+        let executions = Executions::new(outcome_limits, shutdown.clone())?;
         let (view, registry) = registry::start(backend, settings, shutdown.clone()).await?;
-        Ok((Self { epoch: epoch.into(), view, groups: Groups::default() }, BrokerTasks { shutdown, registry }))
+        let tasks = BrokerTasks { shutdown, registry, executions: executions.clone() };
+        Ok((Self { epoch: epoch.into(), view, groups: Groups::default(), executions }, tasks))
     }
 
     /// Names this run of the broker.
@@ -74,6 +89,26 @@ impl Broker {
     /// The isolation groups that have members.
     pub fn groups(&self) -> &Groups {
         &self.groups
+    }
+
+    /// Runs a unit at most once under the id `key`: a repeat joins it or gets its outcome, see [`crate::outcomes`]. Otherwise as
+    /// [`Broker::transmit`]. Returns the outcome, and whether it is that of an earlier request.
+    ///
+    /// # Errors
+    /// A [`Failure`] if no command was answered, now or then.
+    pub async fn transmit_once(
+        &self,
+        caller: &Caller,
+        group: GroupMark,
+        reader: &str,
+        request: UnitRequest,
+        give_up: Option<Instant>,
+        key: RequestKey,
+    ) -> Result<(UnitOutcome, bool), Failure> {
+        let fingerprint = self.executions.fingerprint(reader, &request);
+        let submit = || self.handle(reader)?.submit(caller.key, group.clone(), request.clone(), Instant::now());
+        let brought = self.executions.run(key, fingerprint, give_up, submit).await?;
+        brought.outcome.map(|outcome| (outcome, brought.replayed))
     }
 
     /// Runs a unit on the reader called `reader` when the turn of `caller` comes, on behalf of `group`. At `give_up` the answer is what there is then.
@@ -129,6 +164,7 @@ impl BrokerTasks {
     /// bounds the wait.
     pub async fn stop(self) {
         self.shutdown.cancel();
+        self.executions.ended().await;
         // It fails only if the task has panicked, and then it is over too.
         let _ = self.registry.await;
     }

@@ -51,6 +51,8 @@ pub enum Reason {
     PrecedingFailed,
     Denied,
     ShuttingDown,
+    OutcomesFull,
+    RequestIdReused,
     NotImplemented,
     Internal,
 }

@@ -112,11 +112,23 @@ pub struct LimitsConfig {
     /// How long a session may go on while others wait, 1 s – 1 h. Default: 60 s.
     #[serde(deserialize_with = "v::duration::<_, 1, 3600>", serialize_with = "humantime_serde::serialize")]
     pub max_contended_lease: Duration,
+    /// Outcomes that are kept for the `request_id`s of one user, 1–100,000; ten times as many for all. Default: 1,000.
+    #[serde(deserialize_with = "v::count::<_, 1, 100_000>")]
+    pub max_outcomes_per_user: usize,
+    /// How long an outcome is kept, 1 s – 24 h. Default: 10 min.
+    #[serde(deserialize_with = "v::duration::<_, 1, 86_400>", serialize_with = "humantime_serde::serialize")]
+    pub outcome_lifetime: Duration,
 }
 
 impl Default for LimitsConfig {
     fn default() -> Self {
-        Self { max_waiting_per_caller: 64, max_waiting_per_reader: 1_024, max_contended_lease: Duration::from_secs(60) }
+        Self {
+            max_waiting_per_caller: 64,
+            max_waiting_per_reader: 1_024,
+            max_contended_lease: Duration::from_secs(60),
+            max_outcomes_per_user: 1_000,
+            outcome_lifetime: Duration::from_secs(600),
+        }
     }
 }
 

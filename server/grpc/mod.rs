@@ -35,6 +35,7 @@ use crate::{
     error::{Failure, Reason},
     group::{GroupKey, GroupMark, MAX_KEY_CHARACTERS},
     listen::Peer,
+    outcomes::RequestKey,
 };
 
 /// The service of the contract on top of a broker.
@@ -103,12 +104,18 @@ impl CardBrokerService for Edge {
         let request = request.into_inner();
         let reader = request.reader.clone();
         let outcome = async {
-            let unit = transmit::unit_request(request)?;
+            let (unit, id) = transmit::unit_request(request)?;
             let group = self.group(&peer, key.as_ref())?;
-            self.broker.transmit(&peer.caller, group, &reader, unit, give_up).await
+            match id {
+                None => Ok((self.broker.transmit(&peer.caller, group, &reader, unit, give_up).await?, false)),
+                Some(id) => {
+                    let key = RequestKey { uid: peer.caller.uid, id };
+                    self.broker.transmit_once(&peer.caller, group, &reader, unit, give_up, key).await
+                }
+            }
         };
         match outcome.await {
-            Ok(outcome) => Ok(Response::new(transmit::response(outcome))),
+            Ok((outcome, replayed)) => Ok(Response::new(transmit::response(outcome, replayed))),
             Err(failure) => Err(to_status(&failure, Some(&reader))),
         }
     }

@@ -50,7 +50,7 @@ pub(super) fn to_status(failure: &Failure, reader: Option<&str>) -> Status {
 /// The code of a reason and, where waiting helps, how long.
 fn code_and_retry(reason: Reason) -> (Code, Option<Duration>) {
     match reason {
-        Reason::InvalidRequest | Reason::UnsupportedLength => (Code::InvalidArgument, None),
+        Reason::InvalidRequest | Reason::UnsupportedLength | Reason::RequestIdReused => (Code::InvalidArgument, None),
         Reason::ReaderNotFound => (Code::NotFound, None),
         Reason::ReaderNotOwned | Reason::NoCard => (Code::FailedPrecondition, None),
         Reason::ReaderGone | Reason::CardRemoved => (Code::Unavailable, None),
@@ -60,6 +60,7 @@ fn code_and_retry(reason: Reason) -> (Code, Option<Duration>) {
         }
         Reason::QueueTimeout | Reason::DeadlineNear => (Code::DeadlineExceeded, None),
         Reason::QueueFull => (Code::ResourceExhausted, Some(SOON)),
+        Reason::OutcomesFull => (Code::ResourceExhausted, Some(LATER)),
         Reason::ResponseTooLarge => (Code::ResourceExhausted, None),
         Reason::InsertionChanged
         | Reason::StateChanged
@@ -105,6 +106,8 @@ pub(super) fn wire_reason(reason: Reason) -> v1::ErrorReason {
         Reason::PrecedingFailed => Wire::PrecedingFailed,
         Reason::Denied => Wire::Denied,
         Reason::ShuttingDown => Wire::ShuttingDown,
+        Reason::OutcomesFull => Wire::OutcomesFull,
+        Reason::RequestIdReused => Wire::RequestIdReused,
         Reason::NotImplemented => Wire::NotImplemented,
         Reason::Internal => Wire::Internal,
     }

@@ -10,7 +10,7 @@ use cardbroker_proto::{
 use super::status::{wire_delivery, wire_reason};
 use crate::{
     apdu::{CommandApdu, StatusPattern},
-    error::{Failure, Reason},
+    error::Failure,
     reader::{
         ticket::{Stop, UnitOutcome, UnitRequest},
         turn::TurnRequest,
@@ -21,16 +21,17 @@ use crate::{
 const DEFAULT_WAIT: Duration = Duration::from_secs(30);
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
 const MAX_PATTERNS: usize = 16;
+const REQUEST_ID_BYTES: std::ops::RangeInclusive<usize> = 16..=64;
 const MAX_IDENTIFIER_BYTES: usize = 128;
 
-/// The unit that a request asks for. The APDU bytes move into their protected type.
+/// The unit that a request asks for, and its `request_id` if it has one. The APDU bytes move into their protected type.
 ///
 /// # Errors
-/// [`Reason::InvalidRequest`] naming the field; [`Reason::NotImplemented`] for `request_id`.
-pub(super) fn unit_request(request: TransmitRequest) -> Result<UnitRequest, Failure> {
-    if !request.request_id.is_empty() {
-        let message = "this version of the broker does not keep outcomes yet: leave request_id empty";
-        return Err(Failure { field: Some("request_id".into()), ..Failure::not_sent(Reason::NotImplemented, message) });
+/// [`Reason::InvalidRequest`] naming the field.
+pub(super) fn unit_request(request: TransmitRequest) -> Result<(UnitRequest, Option<Vec<u8>>), Failure> {
+    let id = Some(request.request_id).filter(|id| !id.is_empty());
+    if id.as_ref().is_some_and(|id| !REQUEST_ID_BYTES.contains(&id.len())) {
+        return Err(Failure::invalid("request_id", "must have 16 to 64 bytes, 128 of the bits random"));
     }
     let turn = TurnRequest {
         reset_first: reset_first(request.start)?,
@@ -39,7 +40,7 @@ pub(super) fn unit_request(request: TransmitRequest) -> Result<UnitRequest, Fail
         wait_timeout: wait_timeout(request.wait_timeout)?,
         wait_for_card: request.wait_for_card,
     };
-    Ok(UnitRequest { commands: unit_commands(request.commands)?, raw: request.raw, turn })
+    Ok((UnitRequest { commands: unit_commands(request.commands)?, raw: request.raw, turn }, id))
 }
 
 /// The commands of a unit, 1–64.
@@ -107,7 +108,7 @@ pub(super) fn wait_timeout(given: Option<prost_types::Duration>) -> Result<Durat
 }
 
 /// The response to a unit of which at least one command was answered.
-pub(super) fn response(outcome: UnitOutcome) -> TransmitResponse {
+pub(super) fn response(outcome: UnitOutcome, replayed: bool) -> TransmitResponse {
     TransmitResponse {
         results: results(outcome.results),
         stopped: outcome.stopped.map(unit_stop),
@@ -116,7 +117,7 @@ pub(super) fn response(outcome: UnitOutcome) -> TransmitResponse {
         queue_duration: outcome.queue_duration.try_into().ok(),
         card_duration: outcome.card_duration.try_into().ok(),
         reset_before_unit: outcome.reset_before_unit,
-        replayed: false,
+        replayed,
     }
 }
 
@@ -152,6 +153,7 @@ fn result(result: CommandResult) -> v1::CommandResult {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Reason;
 
     fn request(apdus: &[&[u8]]) -> TransmitRequest {
         let commands = apdus.iter().map(|apdu| v1::Command { apdu: apdu.to_vec(), ..v1::Command::default() });
@@ -168,7 +170,8 @@ mod tests {
 
     #[test]
     fn defaults_are_those_of_the_contract() {
-        let unit = unit_request(request(&[SELECT])).unwrap();
+        let (unit, id) = unit_request(request(&[SELECT])).unwrap();
+        assert_eq!(id, None);
         assert_eq!(
             (unit.turn.wait_timeout, unit.turn.wait_for_card, unit.raw, unit.turn.reset_first),
             (DEFAULT_WAIT, false, false, false)
@@ -200,12 +203,14 @@ mod tests {
 
     #[test]
     fn sixty_four_commands_fit() {
-        assert_eq!(unit_request(request(&vec![SELECT; 64])).unwrap().commands.len(), 64);
+        assert_eq!(unit_request(request(&vec![SELECT; 64])).unwrap().0.commands.len(), 64);
     }
 
     #[test]
-    fn a_request_id_is_not_accepted_in_vain() {
-        let failure = unit_request(TransmitRequest { request_id: vec![7; 16], ..request(&[SELECT]) }).unwrap_err();
-        assert_eq!(failure.reason, Reason::NotImplemented);
+    fn a_request_id_has_16_to_64_bytes() {
+        let with_id = |bytes| TransmitRequest { request_id: vec![7; bytes], ..request(&[SELECT]) };
+        assert_eq!(field_at_fault(with_id(15)), "request_id");
+        assert_eq!(field_at_fault(with_id(65)), "request_id");
+        assert_eq!(unit_request(with_id(16)).unwrap().1, Some(vec![7; 16]));
     }
 }

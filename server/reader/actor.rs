@@ -241,7 +241,7 @@ impl Actor {
         let failure = Failure::unknown(Reason::ReaderUnresponsive, message);
         let verdict = self.life.unresponsive();
         match &self.work {
-            Work::Unit { ticket, .. } => ticket.end(Some(failure), now),
+            Work::Unit { ticket, .. } => ticket.end_early(failure, now),
             Work::Session(_) => self.end_session(failure),
             _ => {}
         }

@@ -74,7 +74,7 @@ impl Hand {
             Job::ColdReset => Report::Took(self.reset(ResetKind::Cold)),
             Job::Reset(kind) => Report::Reset(self.reset(kind)),
             Job::Unit(unit) => {
-                let (end, _) = self.run(&unit.ticket, &unit.lease, unit.reset);
+                let (end, ..) = self.run(&unit.ticket, &unit.lease, unit.reset);
                 Report::UnitEnded { end, raised: self.view.is_raised() }
             }
             Job::Session(job) => return self.serve(job),
@@ -114,11 +114,9 @@ impl Hand {
         if !ticket.begin(turn) {
             return (None, true);
         }
-        let (end, failure) = self.run(ticket, lease, None);
+        let (end, failure, unanswered) = self.run(ticket, lease, None);
         match (end, failure) {
-            (UnitEnd::InOrder(_), failure) => {
-                (None, failure.is_some_and(|failure| failure.reason != Reason::StatusWord))
-            }
+            (UnitEnd::InOrder(_), _) => (None, unanswered),
             // The session may go on: it was told, and nothing of it is left in the card.
             (UnitEnd::Lost, Some(failure)) if failure.reason == Reason::CardReset => {
                 let reset = self.reset(ResetKind::Warm);
@@ -164,17 +162,18 @@ impl Hand {
         reset
     }
 
-    /// Runs a unit to its end or first stop, whatever becomes of its caller. Returns how it left the card, and why it stopped.
-    fn run(&mut self, ticket: &Ticket, lease: &Lease, reset: Option<ResetKind>) -> (UnitEnd, Option<Failure>) {
+    /// Runs a unit to its end or first stop, whatever becomes of its caller. Returns how it left the card, why it stopped, and
+    /// whether not one command was answered for that.
+    fn run(&mut self, ticket: &Ticket, lease: &Lease, reset: Option<ResetKind>) -> (UnitEnd, Option<Failure>, bool) {
         let (end, failure, partial) = self.try_run(ticket, lease, reset);
         if let Some(partial) = partial {
             ticket.push_partial(partial);
         }
-        ticket.end(failure.clone(), Instant::now());
+        let unanswered = ticket.end(failure.clone(), Instant::now());
         if !matches!(end, UnitEnd::InOrder(_)) {
             self.card = None;
         }
-        (end, failure)
+        (end, failure, unanswered)
     }
 
     fn try_run(

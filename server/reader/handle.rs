@@ -14,7 +14,7 @@ use super::{
     inbox::{Message, Purpose, Return, SessionRequest, Waiting, shutting_down},
     queue::Limits,
     session::Opening,
-    ticket::{Answer, Ticket, UnitOutcome, UnitRequest},
+    ticket::{Answers, Ticket, UnitOutcome, UnitRequest},
 };
 use crate::{
     caller::CallerKey,
@@ -51,11 +51,11 @@ impl ReaderHandle {
         request: UnitRequest,
         now: Instant,
     ) -> Result<Submission, Failure> {
-        let (ticket, answer) = Ticket::new(request, now);
+        let (ticket, answers) = Ticket::new(request, now);
         let ticket = Arc::new(ticket);
         let purpose = Purpose::Unit(Arc::clone(&ticket));
         let give_back = self.send(caller, group, |give_back| (purpose, give_back))?;
-        Ok(Submission { ticket, answer, give_back })
+        Ok(Submission { ticket, answers, give_back })
     }
 
     /// Asks for a turn for a session. Dropping it gives it up.
@@ -103,7 +103,7 @@ fn refused(error: mpsc::error::TrySendError<mpsc::Sender<Message>>) -> Failure {
 /// A unit's ticket in its caller's hand.
 pub struct Submission {
     ticket: Arc<Ticket>,
-    answer: Answer,
+    answers: Answers,
     give_back: Return,
 }
 
@@ -115,7 +115,7 @@ impl Submission {
     /// # Errors
     /// A [`Failure`] if no command was answered.
     pub async fn outcome(&mut self) -> Result<UnitOutcome, Failure> {
-        let outcome = (&mut self.answer).await;
+        let outcome = (&mut self.answers.first).await;
         self.give_back.forget();
         outcome.unwrap_or_else(|_| Err(Failure::unknown(Reason::Internal, "the reader's task has ended: report this")))
     }
@@ -127,7 +127,17 @@ impl Submission {
         if !self.ticket.end_waiting(Failure::not_sent(Reason::QueueTimeout, late)) {
             let late =
                 "the call's deadline is near and the unit has begun: it goes on without the caller, look at the card";
-            self.ticket.end(Some(Failure::unknown(Reason::DeadlineNear, late)), now);
+            self.ticket.end_early(Failure::unknown(Reason::DeadlineNear, late), now);
         }
+    }
+
+    /// Gives up a unit that has not begun: its outcome is `failure` then.
+    pub fn withdraw(&self, failure: Failure) {
+        self.ticket.end_waiting(failure);
+    }
+
+    /// Waits for what is known of a unit whose outcome was unknown; `None` if nothing will be.
+    pub async fn late_outcome(&mut self) -> Option<Result<UnitOutcome, Failure>> {
+        (&mut self.answers.late).await.ok()
     }
 }

@@ -148,11 +148,11 @@ impl Session {
             wait_timeout: Duration::ZERO,
             wait_for_card: false,
         };
-        let (ticket, answer) = Ticket::new(UnitRequest { commands, raw, turn }, now);
+        let (ticket, answers) = Ticket::new(UnitRequest { commands, raw, turn }, now);
         let ticket = Arc::new(ticket);
         let turn = Turn { began: now, reset: false, ..self.grant.turn.clone() };
         self.ask(SessionTask::Unit { ticket: Arc::clone(&ticket), turn }, restart)?;
-        Ok(SessionUnit { ticket, answer })
+        Ok(SessionUnit { ticket, answer: answers.first })
     }
 
     /// Asks for a reset; the answer is the card as it is then. As [`Session::transmit`].

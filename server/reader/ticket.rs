@@ -63,8 +63,18 @@ pub struct Ticket {
 }
 
 enum Stage {
-    Waiting(Reply),
-    Running { reply: Reply, turn: Turn, results: Vec<CommandResult>, partial: bool },
+    Waiting {
+        reply: Reply,
+        late: Reply,
+    },
+    /// `reply` is the caller's as long as it has heard nothing, and `late` is for what comes after that.
+    Running {
+        reply: Option<Reply>,
+        late: Reply,
+        turn: Turn,
+        results: Vec<CommandResult>,
+        partial: bool,
+    },
     Ended,
 }
 
@@ -73,11 +83,21 @@ type Reply = oneshot::Sender<Result<UnitOutcome, Failure>>;
 /// Where the caller hears the outcome.
 pub type Answer = oneshot::Receiver<Result<UnitOutcome, Failure>>;
 
+/// Where a caller hears the outcome first, and where what is known later, if the first word was that it is unknown.
+pub struct Answers {
+    /// The outcome.
+    pub first: Answer,
+    /// What is known later.
+    pub late: Answer,
+}
+
 impl Ticket {
     /// A ticket that waits, and where its outcome will be heard.
-    pub fn new(request: UnitRequest, arrived: Instant) -> (Self, Answer) {
-        let (reply, answer) = oneshot::channel();
-        (Self { request, arrived, stage: Mutex::new(Stage::Waiting(reply)) }, answer)
+    pub fn new(request: UnitRequest, arrived: Instant) -> (Self, Answers) {
+        let (reply, first) = oneshot::channel();
+        let (late_reply, late) = oneshot::channel();
+        let stage = Mutex::new(Stage::Waiting { reply, late: late_reply });
+        (Self { request, arrived, stage }, Answers { first, late })
     }
 
     /// Until when the ticket may wait.
@@ -89,8 +109,8 @@ impl Ticket {
     pub fn begin(&self, turn: Turn) -> bool {
         let mut stage = self.stage();
         match std::mem::replace(&mut *stage, Stage::Ended) {
-            Stage::Waiting(reply) if !reply.is_closed() => {
-                *stage = Stage::Running { reply, turn, results: Vec::new(), partial: false };
+            Stage::Waiting { reply, late } if !reply.is_closed() => {
+                *stage = Stage::Running { reply: Some(reply), late, turn, results: Vec::new(), partial: false };
                 true
             }
             _ => false,
@@ -116,7 +136,7 @@ impl Ticket {
     pub fn end_waiting(&self, failure: Failure) -> bool {
         let mut stage = self.stage();
         match std::mem::replace(&mut *stage, Stage::Ended) {
-            Stage::Waiting(reply) => {
+            Stage::Waiting { reply, .. } => {
                 // The caller may have gone; then nobody needs the answer.
                 let _ = reply.send(Err(failure));
                 true
@@ -128,29 +148,57 @@ impl Ticket {
         }
     }
 
+    /// Tells the caller of a unit that runs that it hears no more: `stop` says why. The unit goes on, and its answers are kept.
+    pub fn end_early(&self, stop: Failure, now: Instant) {
+        let mut stage = self.stage();
+        if let Stage::Running { reply, turn, results, partial, .. } = &mut *stage
+            && let Some(reply) = reply.take()
+        {
+            let outcome = self.outcome(turn.clone(), results.clone(), *partial, Some(stop), now);
+            // The caller may have gone; then nobody needs the answer.
+            let _ = reply.send(outcome);
+        }
+    }
+
     /// Ends the unit: all answered (`None`) or stopped. An error if not one command was answered, otherwise an outcome with the
-    /// answers so far. Has no effect once the ticket has ended.
-    pub fn end(&self, stop: Option<Failure>, now: Instant) {
+    /// answers so far. Returns whether it is an error. Has no effect once the ticket has ended.
+    pub fn end(&self, stop: Option<Failure>, now: Instant) -> bool {
         let stage = std::mem::replace(&mut *self.stage(), Stage::Ended);
-        let (reply, outcome) = match (stage, stop) {
-            (Stage::Ended, _) => return,
-            (Stage::Waiting(reply), stop) => (reply, Err(stop.unwrap_or_else(never_began))),
-            (Stage::Running { reply, results, .. }, Some(failure)) if results.is_empty() => (reply, Err(failure)),
-            (Stage::Running { reply, turn, results, partial }, stop) => {
-                let index = results.len() - usize::from(partial && !results.is_empty());
-                let outcome = UnitOutcome {
-                    stopped: stop.map(|failure| Stop { index, failure }),
-                    results,
-                    insertion_id: turn.insertion_id,
-                    state_tag: turn.state_tag,
-                    queue_duration: turn.began.saturating_duration_since(self.arrived),
-                    card_duration: now.saturating_duration_since(turn.began),
-                    reset_before_unit: turn.reset,
-                };
-                (reply, Ok(outcome))
+        let (reply, outcome) = match stage {
+            Stage::Ended => return true,
+            Stage::Waiting { reply, .. } => (reply, Err(stop.unwrap_or_else(never_began))),
+            Stage::Running { reply, late, turn, results, partial } => {
+                (reply.unwrap_or(late), self.outcome(turn, results, partial, stop, now))
             }
         };
+        let is_error = outcome.is_err();
         let _ = reply.send(outcome);
+        is_error
+    }
+
+    fn outcome(
+        &self,
+        turn: Turn,
+        results: Vec<CommandResult>,
+        partial: bool,
+        stop: Option<Failure>,
+        now: Instant,
+    ) -> Result<UnitOutcome, Failure> {
+        match stop {
+            Some(failure) if results.is_empty() => Err(failure),
+            stop => Ok(UnitOutcome {
+                stopped: stop.map(|failure| Stop {
+                    index: results.len() - usize::from(partial && !results.is_empty()),
+                    failure,
+                }),
+                results,
+                insertion_id: turn.insertion_id,
+                state_tag: turn.state_tag,
+                queue_duration: turn.began.saturating_duration_since(self.arrived),
+                card_duration: now.saturating_duration_since(turn.began),
+                reset_before_unit: turn.reset,
+            }),
+        }
     }
 
     /// A panic in another holder does not make the stage unusable: every change to it is a single assignment.
@@ -172,7 +220,7 @@ mod tests {
         reader::unit::StatusWordSource,
     };
 
-    fn ticket() -> (Ticket, Answer) {
+    fn ticket() -> (Ticket, Answers) {
         let turn = TurnRequest {
             reset_first: false,
             if_insertion_id: None,
@@ -203,64 +251,75 @@ mod tests {
 
     #[test]
     fn a_failure_before_the_first_answer_is_an_error() {
-        let (ticket, mut answer) = ticket();
+        let (ticket, mut answers) = ticket();
         assert!(ticket.begin(turn()));
         ticket.end(Some(lost()), Instant::now());
-        assert_eq!(answer.try_recv().unwrap(), Err(lost()));
+        assert_eq!(answers.first.try_recv().unwrap(), Err(lost()));
     }
 
     #[test]
     fn answers_survive_a_failure_behind_them() {
-        let (ticket, mut answer) = ticket();
+        let (ticket, mut answers) = ticket();
         ticket.begin(turn());
         ticket.push(result());
         ticket.push(result());
         ticket.end(Some(lost()), Instant::now());
-        let outcome = answer.try_recv().unwrap().unwrap();
+        let outcome = answers.first.try_recv().unwrap().unwrap();
         assert_eq!(outcome.results.len(), 2);
         assert_eq!(outcome.stopped, Some(Stop { index: 2, failure: lost() }));
     }
 
     #[test]
     fn a_partial_answer_belongs_to_the_command_that_stopped() {
-        let (ticket, mut answer) = ticket();
+        let (ticket, mut answers) = ticket();
         ticket.begin(turn());
         ticket.push(result());
         ticket.push_partial(result());
         ticket.end(Some(lost()), Instant::now());
-        let outcome = answer.try_recv().unwrap().unwrap();
+        let outcome = answers.first.try_recv().unwrap().unwrap();
         assert_eq!((outcome.results.len(), outcome.stopped.unwrap().index), (2, 1));
     }
 
     #[test]
     fn the_first_end_counts() {
-        let (ticket, mut answer) = ticket();
+        let (ticket, mut answers) = ticket();
         ticket.begin(turn());
         ticket.end(Some(lost()), Instant::now());
         ticket.push(result());
         ticket.end(None, Instant::now());
-        assert_eq!(answer.try_recv().unwrap(), Err(lost()));
+        assert_eq!(answers.first.try_recv().unwrap(), Err(lost()));
+    }
+
+    #[test]
+    fn what_a_caller_no_longer_hears_is_known_later() {
+        let (ticket, mut answers) = ticket();
+        ticket.begin(turn());
+        ticket.end_early(lost(), Instant::now());
+        assert_eq!(answers.first.try_recv().unwrap(), Err(lost()));
+        ticket.push(result());
+        ticket.end(None, Instant::now());
+        assert_eq!(answers.late.try_recv().unwrap().unwrap().results.len(), 1);
     }
 
     #[test]
     fn a_ticket_that_ended_or_whose_caller_left_gets_no_turn() {
-        let (ended, _answer) = ticket();
+        let (ended, _answers) = ticket();
         assert!(ended.end_waiting(Failure::not_sent(Reason::QueueTimeout, "late")));
         assert!(!ended.begin(turn()));
 
-        let (left, answer) = ticket();
-        drop(answer);
+        let (left, answers) = ticket();
+        drop(answers);
         assert!(!left.begin(turn()));
     }
 
     #[test]
     fn a_ticket_that_runs_no_longer_waits() {
-        let (ticket, mut answer) = ticket();
+        let (ticket, mut answers) = ticket();
         ticket.begin(turn());
         assert!(!ticket.end_waiting(Failure::not_sent(Reason::QueueTimeout, "late")));
         ticket.push(result());
         ticket.end(None, Instant::now());
-        let outcome = answer.try_recv().unwrap().unwrap();
+        let outcome = answers.first.try_recv().unwrap().unwrap();
         assert_eq!((outcome.stopped, outcome.results.len()), (None, 1));
         assert_eq!(Delivery::NotSent.as_str(), "not_sent");
     }

@@ -9,7 +9,8 @@ const SERVER: &[&[&str]] = &[
     // Above the backend, whose choice of protocols is one of its settings.
     &["config"],
     &["flags", "listen", "reader", "telemetry"],
-    &["registry"],
+    &["outcomes", "registry"],
+    &["executions"],
     &["broker"],
     // Above listen, which tells it who calls.
     &["grpc"],
@@ -40,6 +41,7 @@ const PURE: &[&str] = &[
     "server/apdu/",
     "server/backend/simulated/card/",
     "server/error.rs",
+    "server/outcomes.rs",
     "server/reader/card_view.rs",
     "server/reader/gate.rs",
     "server/reader/isolation.rs",

@@ -1,0 +1,248 @@
+//! Units that run at most once: each with a task of its own, so that an outcome is recorded whatever becomes of those who asked for it.
+
+use std::{
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::{Duration, Instant},
+};
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use tokio::{
+    sync::watch,
+    time::{sleep_until, timeout},
+};
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
+
+use crate::{
+    error::{Delivery, Failure, Reason},
+    outcomes::{Begin, Fingerprint, Outcome, OutcomeLimits, Outcomes, RequestKey},
+    reader::{Submission, ticket::UnitRequest},
+};
+
+/// How long a unit that is given up may take to say whether it has begun.
+const LAST_WORD: Duration = Duration::from_millis(10);
+/// How often a request starts over that met one which was just given up.
+const MAX_STARTS: usize = 3;
+
+/// Runs units under the ids of their requests. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Executions {
+    outcomes: Arc<Mutex<Outcomes<UnderWay>>>,
+    /// Of this run of the broker, for fingerprints.
+    key: Arc<[u8; 64]>,
+    lifetime: Duration,
+    tasks: TaskTracker,
+    shutdown: CancellationToken,
+}
+
+/// A unit that is under way, for those who join it.
+#[derive(Clone)]
+struct UnderWay {
+    outcome: watch::Receiver<Option<Arc<Outcome>>>,
+    /// Held by all who await the outcome; when the last one has gone, a unit that still waits is given up.
+    awaiters: Weak<DropGuard>,
+}
+
+/// What came of a request, and whether it is the kept outcome of an earlier one.
+pub(crate) struct Brought {
+    pub(crate) outcome: Outcome,
+    pub(crate) replayed: bool,
+}
+
+impl Executions {
+    /// # Errors
+    /// The system has no random numbers.
+    pub(crate) fn new(limits: OutcomeLimits, shutdown: CancellationToken) -> io::Result<Self> {
+        let mut key = [0; 64];
+        getrandom::fill(&mut key).map_err(io::Error::other)?;
+        let executions = Self {
+            outcomes: Arc::new(Mutex::new(Outcomes::new(limits))),
+            key: Arc::new(key),
+            lifetime: limits.lifetime,
+            tasks: TaskTracker::new(),
+            shutdown,
+        };
+        executions.tasks.spawn(executions.clone().forget_in_time());
+        Ok(executions)
+    }
+
+    /// Ends when the last unit has, after the shutdown.
+    pub(crate) async fn ended(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// Runs a unit, joins one like it, or hands out what one has brought. At `give_up` the answer is what can be said then.
+    ///
+    /// # Errors
+    /// The id was used otherwise, there is no room, or what `submit` says.
+    pub(crate) async fn run(
+        &self,
+        key: RequestKey,
+        fingerprint: Fingerprint,
+        give_up: Option<Instant>,
+        submit: impl Fn() -> Result<Submission, Failure>,
+    ) -> Result<Brought, Failure> {
+        for _ in 0..MAX_STARTS {
+            let (under_way, awaiter, replayed) = match self.begin(&key, fingerprint, &submit)? {
+                Started::Done(outcome) => return Ok(Brought { outcome: Outcome::clone(&outcome), replayed: true }),
+                Started::UnderWay(under_way, awaiter, replayed) => (under_way, awaiter, replayed),
+            };
+            let outcome = await_outcome(under_way, awaiter, give_up).await;
+            if !matches!(&outcome, Err(failure) if is_withdrawn(failure)) {
+                return Ok(Brought { outcome, replayed });
+            }
+        }
+        Err(withdrawn())
+    }
+
+    fn begin(
+        &self,
+        key: &RequestKey,
+        fingerprint: Fingerprint,
+        submit: impl Fn() -> Result<Submission, Failure>,
+    ) -> Result<Started, Failure> {
+        let mut outcomes = self.lock();
+        let (outcome, outcome_seen) = watch::channel(None);
+        let nobody_waits = CancellationToken::new();
+        let awaiter = Arc::new(nobody_waits.clone().drop_guard());
+        let under_way = UnderWay { outcome: outcome_seen, awaiters: Arc::downgrade(&awaiter) };
+        match outcomes.begin(key, fingerprint, Instant::now(), || under_way.clone())? {
+            Begin::Replay(outcome) => Ok(Started::Done(outcome)),
+            Begin::Join(under_way) => {
+                let awaiter = under_way.awaiters.upgrade();
+                Ok(Started::UnderWay(under_way, awaiter, true))
+            }
+            Begin::Run => match submit() {
+                Ok(submission) => {
+                    self.tasks.spawn(self.clone().execute(key.clone(), submission, nobody_waits, outcome));
+                    Ok(Started::UnderWay(under_way, Some(awaiter), false))
+                }
+                Err(failure) => {
+                    outcomes.finish(key, Arc::new(Err(failure.clone())), Instant::now());
+                    Err(failure)
+                }
+            },
+        }
+    }
+
+    /// The task of one unit.
+    async fn execute(
+        self,
+        key: RequestKey,
+        mut submission: Submission,
+        nobody_waits: CancellationToken,
+        told: watch::Sender<Option<Arc<Outcome>>>,
+    ) {
+        let outcome = tokio::select! {
+            biased;
+            outcome = submission.outcome() => outcome,
+            () = nobody_waits.cancelled() => {
+                submission.withdraw(withdrawn());
+                submission.outcome().await
+            }
+        };
+        let is_unknown = match &outcome {
+            Ok(outcome) => outcome.stopped.as_ref().is_some_and(|stop| stop.failure.delivery == Delivery::Unknown),
+            Err(failure) => failure.delivery == Delivery::Unknown,
+        };
+        let outcome = Arc::new(outcome);
+        self.lock().finish(&key, Arc::clone(&outcome), Instant::now());
+        told.send_replace(Some(outcome));
+        if is_unknown {
+            // A call that hangs may return yet, and then there is something to know.
+            tokio::select! {
+                late = timeout(self.lifetime, submission.late_outcome()) => {
+                    if let Ok(Some(known)) = late {
+                        self.lock().finish(&key, Arc::new(known), Instant::now());
+                    }
+                }
+                () = self.shutdown.cancelled() => {}
+            }
+        }
+    }
+
+    /// Wipes outcomes whose time is over even if nobody asks any more.
+    async fn forget_in_time(self) {
+        loop {
+            let next = self.lock().next_expiry().unwrap_or_else(|| Instant::now() + self.lifetime);
+            tokio::select! {
+                () = sleep_until(next.into()) => self.lock().expire(Instant::now()),
+                () = self.shutdown.cancelled() => return,
+            }
+        }
+    }
+
+    /// What a unit for `reader` looks like from outside.
+    pub(crate) fn fingerprint(&self, reader: &str, request: &UnitRequest) -> Fingerprint {
+        let mut mac = Hmac::<Sha256>::new(&(*self.key).into());
+        let mut part = |bytes: &[u8]| {
+            // With its length, so that no two lists of parts look alike.
+            mac.update(&(bytes.len() as u64).to_be_bytes());
+            mac.update(bytes);
+        };
+        part(reader.as_bytes());
+        part(&[u8::from(request.raw), u8::from(request.turn.reset_first)]);
+        for command in &request.commands {
+            part(command.apdu.bytes());
+            part(&[command.continue_instruction.unwrap_or_default()]);
+            for pattern in &command.continue_on {
+                part(&[pattern.value.to_be_bytes(), pattern.mask.to_be_bytes()].concat());
+            }
+        }
+        mac.finalize().into_bytes().into()
+    }
+
+    /// The store changes by single calls, so a panic elsewhere leaves it whole.
+    fn lock(&self) -> MutexGuard<'_, Outcomes<UnderWay>> {
+        self.outcomes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+enum Started {
+    Done(Arc<Outcome>),
+    UnderWay(UnderWay, Option<Arc<DropGuard>>, bool),
+}
+
+async fn await_outcome(mut under_way: UnderWay, awaiter: Option<Arc<DropGuard>>, give_up: Option<Instant>) -> Outcome {
+    let never = Instant::now() + Duration::from_secs(1 << 30);
+    tokio::select! {
+        biased;
+        outcome = told(&mut under_way.outcome) => return outcome,
+        () = sleep_until(give_up.unwrap_or(never).into()) => {}
+    }
+    drop(awaiter);
+    match timeout(LAST_WORD, told(&mut under_way.outcome)).await {
+        Ok(Err(failure)) if is_withdrawn(&failure) => {
+            let late = "the turn did not come before the call's deadline: retry with a later one";
+            Err(Failure::not_sent(Reason::QueueTimeout, late))
+        }
+        Ok(outcome) => outcome,
+        Err(_) => {
+            let late = "the call's deadline is near and the unit goes on: repeat with the same request_id";
+            Err(Failure::unknown(Reason::DeadlineNear, late))
+        }
+    }
+}
+
+async fn told(outcome: &mut watch::Receiver<Option<Arc<Outcome>>>) -> Outcome {
+    let told = outcome.wait_for(Option::is_some).await.ok().and_then(|outcome| outcome.clone());
+    told.map_or_else(
+        || Err(Failure::unknown(Reason::Internal, "the unit's task has ended: report this")),
+        |outcome| Outcome::clone(&outcome),
+    )
+}
+
+const WITHDRAWN: &str = "everyone who asked for this unit has gone: ask again";
+
+fn withdrawn() -> Failure {
+    Failure::not_sent(Reason::LeaseEnded, WITHDRAWN)
+}
+
+fn is_withdrawn(failure: &Failure) -> bool {
+    *failure == withdrawn()
+}
