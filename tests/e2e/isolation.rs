@@ -4,10 +4,11 @@ use std::process::Command;
 
 use anyhow::ensure;
 use cardbroker_client::{ConnectOptions, Endpoint};
-use cardbroker_server::backend::Protocol;
 use cardbroker_tests::harness::broker::program;
 
-use crate::world::{PROTECTED, PcscWorld, READER, SELECT_AND_FETCH, Stage, VERIFY, answers, tell, unit};
+use crate::world::{
+    PROTECTED, PcscWorld, READER, SELECT_AND_FETCH, Stage, VERIFY, answers, over_both_backends, tell, unit,
+};
 
 /// What another process gets, run by the command line.
 fn another_process(stage: &Stage, group: Option<&str>, apdus: &[&str]) -> anyhow::Result<String> {
@@ -56,22 +57,7 @@ async fn an_answer_that_was_not_fetched_is_not_for_others(stage: Stage) -> anyho
     Ok(())
 }
 
-macro_rules! over_both_backends {
-    ($($story:ident),+ $(,)?) => {
-        mod simulated {
-            $(#[test] fn $story() -> anyhow::Result<()> {
-                super::tell(async { super::$story(super::Stage::simulated(super::Protocol::T1).await?).await })
-            })+
-        }
-        mod pcsc {
-            $(#[test] fn $story() -> anyhow::Result<()> {
-                super::tell(async { super::$story(super::Stage::pcsc(super::Protocol::T1).await?).await })
-            })+
-        }
-    };
-}
-
-over_both_backends! {
+over_both_backends! { T1:
     another_group_finds_no_verified_pin,
     reading_costs_no_reset,
     a_group_shares_what_its_members_raise,

@@ -25,6 +25,8 @@ mod interference;
 mod isolation;
 /// What the log tells, and what it must never hold.
 mod log;
+/// A repeated request_id is not executed again.
+mod never_twice;
 /// When the broker holds a reader, and when other programs may.
 mod ownership;
 /// What a verified PIN means to a real card application, without a broker.

@@ -3,34 +3,15 @@
 use std::time::{Duration, Instant};
 
 use cardbroker_client::{Command, ErrorReason, ReaderState, StatusWordSource, hex};
-use cardbroker_server::backend::Protocol;
 
 use crate::world::{
-    COUNT, GET_RESPONSE, INCREMENT, PROTECTED, SELECT, SELECT_AND_FETCH, Stage, VERIFY, answers, fault, refusal, slow,
-    tell, wait_for, wait_until,
+    COUNT, GET_RESPONSE, INCREMENT, PROTECTED, SELECT, SELECT_AND_FETCH, Stage, VERIFY, answers, fault,
+    over_both_backends, refusal, slow, wait_for, wait_until,
 };
 
 const FCI_START: &str = "6F118406F04341524401";
 
-/// Each story as two tests, `simulated::NAME` and `pcsc::NAME`.
-macro_rules! stories {
-    ($protocol:ident: $($story:ident),+ $(,)?) => {
-        mod simulated {
-            use super::*;
-            $(#[test] fn $story() -> anyhow::Result<()> {
-                tell(async { super::$story(Stage::simulated(Protocol::$protocol).await?).await })
-            })+
-        }
-        mod pcsc {
-            use super::*;
-            $(#[test] fn $story() -> anyhow::Result<()> {
-                tell(async { super::$story(Stage::pcsc(Protocol::$protocol).await?).await })
-            })+
-        }
-    };
-}
-
-stories! { T1:
+over_both_backends! { T1:
     select_and_fetch_are_one_answer,
     raw_commands_are_left_alone,
     a_wrong_le_is_corrected,
@@ -51,7 +32,7 @@ stories! { T1:
 
 mod strict_t0 {
     use super::*;
-    stories! { T0: a_t0_card_is_used_like_any_other }
+    over_both_backends! { T0: a_t0_card_is_used_like_any_other }
     async fn a_t0_card_is_used_like_any_other(stage: Stage) -> anyhow::Result<()> {
         super::a_t0_card_is_used_like_any_other(stage).await
     }

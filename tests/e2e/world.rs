@@ -166,3 +166,22 @@ pub(crate) async fn wait_for(broker: &Broker, reader: &str, state: ReaderState) 
     wait_until(&mut watch, |watch| watch.readers().get(reader).is_some_and(|reader| reader.state() == state)).await?;
     watch.readers().get(reader).cloned().context("gone")
 }
+
+/// Tells each story over both backends: as `simulated::STORY` and `pcsc::STORY`, on a card that speaks the protocol.
+macro_rules! over_both_backends {
+    ($protocol:ident: $($story:ident),+ $(,)?) => {
+        mod simulated {
+            $(#[test] fn $story() -> anyhow::Result<()> {
+                use crate::world::{Stage, tell};
+                tell(async { super::$story(Stage::simulated(cardbroker_server::backend::Protocol::$protocol).await?).await })
+            })+
+        }
+        mod pcsc {
+            $(#[test] fn $story() -> anyhow::Result<()> {
+                use crate::world::{Stage, tell};
+                tell(async { super::$story(Stage::pcsc(cardbroker_server::backend::Protocol::$protocol).await?).await })
+            })+
+        }
+    };
+}
+pub(crate) use over_both_backends;

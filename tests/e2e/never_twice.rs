@@ -1,0 +1,205 @@
+//! A repeated `request_id` gets the first outcome and no second execution, however the first answer was lost.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::ensure;
+use cardbroker_client::{Client, Endpoint};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{UnixListener, UnixStream},
+    task::{JoinHandle, JoinSet},
+};
+
+use crate::world::{
+    COUNT, INCREMENT, LONG, PcscWorld, READER, Stage, answers, over_both_backends, refusal, slow, tell, told, unit,
+};
+
+const ROUNDS: u32 = 1000;
+
+/// Stands between a client and the broker, and swallows what the broker answers once it is told to.
+struct Proxy {
+    socket: PathBuf,
+    swallow: Arc<AtomicBool>,
+    task: JoinHandle<()>,
+}
+
+impl Proxy {
+    fn start(socket: PathBuf, broker: PathBuf) -> anyhow::Result<Self> {
+        let _ = std::fs::remove_file(&socket);
+        let listener = UnixListener::bind(&socket)?;
+        let swallow = Arc::new(AtomicBool::new(false));
+        let swallows = Arc::clone(&swallow);
+        let task = tokio::spawn(async move {
+            // Its connections end with it.
+            let mut connections = JoinSet::new();
+            while let Ok((client, _)) = listener.accept().await {
+                let Ok(broker) = UnixStream::connect(&broker).await else { return };
+                connections.spawn(forward(client, broker, Arc::clone(&swallows)));
+            }
+        });
+        Ok(Self { socket, swallow, task })
+    }
+
+    async fn client(&self) -> anyhow::Result<Client> {
+        Ok(Client::connect(Endpoint::Unix(self.socket.clone())).await?)
+    }
+
+    /// Cuts the connections.
+    fn cut(self) {
+        self.task.abort();
+    }
+}
+
+async fn forward(client: UnixStream, broker: UnixStream, swallow: Arc<AtomicBool>) {
+    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_broker, mut to_broker) = broker.into_split();
+    let answers = async {
+        let mut bytes = [0; 4096];
+        while let Ok(count @ 1..) = from_broker.read(&mut bytes).await {
+            if !swallow.load(Ordering::Relaxed) && to_client.write_all(&bytes[..count]).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        _ = tokio::io::copy(&mut from_client, &mut to_broker) => {}
+        () = answers => {}
+    }
+}
+
+fn id(number: u32) -> Vec<u8> {
+    [&number.to_be_bytes()[..], &[0xA5; 12]].concat()
+}
+
+#[test]
+fn a_connection_cut_in_mid_call_and_a_repeat_move_the_counter_once() -> anyhow::Result<()> {
+    tell(async {
+        let world = PcscWorld::new("limits.max_outcomes_per_user = 2000", Default::default()).await?;
+        let steady = world.broker.client().await?;
+        for round in 1..=ROUNDS {
+            let proxy = Proxy::start(world.broker.folder().join("proxy.sock"), world.broker.socket())?;
+            let client = proxy.client().await?;
+            client.readers().await?;
+            proxy.swallow.store(true, Ordering::Relaxed);
+            let lost = tokio::spawn(unit(&client, READER, &[INCREMENT]).request_id(id(round)).send());
+            ensure!(world.card.wait_until(LONG, |seen| seen.by_instruction[0x12] == u64::from(round)), "round {round}");
+            proxy.cut();
+            let error = lost.await?.unwrap_err();
+            ensure!(error.delivery() == cardbroker_client::Delivery::Unknown, "{error:?}");
+
+            let repeated = unit(&steady, READER, &[INCREMENT]).request_id(id(round)).send().await?;
+            ensure!(answers(&repeated) == [format!("{round:08X} 9000")] && repeated.replayed, "{repeated:?}");
+        }
+        assert_eq!(world.card.seen().by_instruction[0x12], u64::from(ROUNDS));
+        Ok(())
+    })
+}
+
+async fn a_repeat_joins_the_first_while_it_waits_and_while_it_runs(stage: Stage) -> anyhow::Result<()> {
+    let busy = stage.keep_busy(300).await?;
+    let long = slow(300);
+    let ask = || stage.unit(&[INCREMENT, &long]).request_id(id(1)).send();
+    let (first, second, third) = tokio::join!(ask(), ask(), async {
+        // While the first one runs.
+        busy.await??;
+        stage.until_busy().await?;
+        anyhow::Ok(ask().await?)
+    });
+    let (first, second, third) = (first?, second?, third?);
+    assert_eq!(answers(&first), ["00000001 9000", "9000"]);
+    assert_eq!((answers(&second), answers(&third)), (answers(&first), answers(&first)));
+    assert_eq!((first.replayed, second.replayed, third.replayed), (false, true, true));
+    assert_eq!(stage.run(&[INCREMENT]).await?, ["00000002 9000"]);
+    Ok(())
+}
+
+async fn what_was_not_sent_runs_when_it_is_repeated(stage: Stage) -> anyhow::Result<()> {
+    let busy = stage.keep_busy(300).await?;
+    let impatient = stage.unit(&[INCREMENT]).request_id(id(1)).wait_timeout(Duration::ZERO);
+    assert_eq!(refusal(impatient).await?, "QUEUE_TIMEOUT not_sent");
+    // Given up by everyone who asked: it leaves the queue.
+    let given_up = tokio::spawn(stage.unit(&[INCREMENT]).request_id(id(2)).send());
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    given_up.abort();
+    busy.await??;
+    for number in 1..=2 {
+        let repeated = stage.unit(&[INCREMENT]).request_id(id(number)).send().await?;
+        assert_eq!((&*answers(&repeated)[0], repeated.replayed), (&*format!("{number:08X} 9000"), false));
+    }
+    Ok(())
+}
+
+async fn an_id_stands_for_one_request(stage: Stage) -> anyhow::Result<()> {
+    stage.unit(&[INCREMENT]).request_id(id(1)).send().await?;
+    for other in [stage.unit(&[COUNT]), stage.unit(&[INCREMENT]).raw(), stage.unit(&[INCREMENT, INCREMENT])] {
+        assert_eq!(refusal(other.request_id(id(1))).await?, "REQUEST_ID_REUSED not_sent");
+    }
+    assert_eq!(refusal(stage.unit(&[INCREMENT]).request_id(vec![1; 15])).await?, "INVALID_REQUEST not_sent");
+    Ok(())
+}
+
+async fn the_deadline_of_one_does_not_lose_the_outcome(stage: Stage) -> anyhow::Result<()> {
+    let long = slow(600);
+    let ask = || stage.unit(&[INCREMENT, &long]).request_id(id(1));
+    let late = ask().deadline(Duration::from_millis(200)).send().await.unwrap_err();
+    assert_eq!(told(&late), "DEADLINE_NEAR unknown");
+    let repeated = ask().send().await?;
+    assert_eq!((answers(&repeated).len(), repeated.replayed), (2, true));
+    assert_eq!(stage.run(&[INCREMENT]).await?, ["00000002 9000"]);
+    Ok(())
+}
+
+over_both_backends! { T1:
+    a_repeat_joins_the_first_while_it_waits_and_while_it_runs,
+    what_was_not_sent_runs_when_it_is_repeated,
+    an_id_stands_for_one_request,
+    the_deadline_of_one_does_not_lose_the_outcome,
+}
+
+#[test]
+fn an_outcome_that_was_unknown_is_known_once_the_driver_returns() -> anyhow::Result<()> {
+    tell(async {
+        let rule = "[[reader]]\nmatch = \".*\"\nexchange_timeout = \"1s\"\n";
+        let world = PcscWorld::new(rule, Default::default()).await?;
+        let client = world.broker.client().await?;
+        let ask = || unit(&client, READER, &[INCREMENT]).request_id(id(1)).send();
+        world.card.hang_next(LONG);
+        assert_eq!(told(&ask().await.unwrap_err()), "READER_UNRESPONSIVE unknown");
+        assert_eq!(told(&ask().await.unwrap_err()), "READER_UNRESPONSIVE unknown");
+        world.card.resume();
+        unit(&client, READER, &[COUNT]).wait_for_card().send().await?;
+        assert_eq!(answers(&ask().await?), ["00000001 9000"]);
+        assert_eq!(world.card.seen().by_instruction[0x12], 1);
+        Ok(())
+    })
+}
+
+#[test]
+fn there_is_room_for_so_many_outcomes_and_none_is_dropped_early() -> anyhow::Result<()> {
+    tell(async {
+        let world =
+            PcscWorld::new("limits.max_outcomes_per_user = 2\nlimits.outcome_lifetime = \"2s\"", Default::default())
+                .await?;
+        let client = world.broker.client().await?;
+        let ask = |number| unit(&client, READER, &[INCREMENT]).request_id(id(number)).send();
+        ask(1).await?;
+        ask(2).await?;
+        let full = ask(3).await.unwrap_err();
+        assert_eq!(told(&full), "OUTCOMES_FULL not_sent");
+        assert!(full.retry_after() > Some(Duration::ZERO) && ask(1).await?.replayed);
+        let waited = async {
+            while ask(3).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(LONG, waited).await?;
+        Ok(())
+    })
+}
