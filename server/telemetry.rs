@@ -28,7 +28,11 @@ pub enum TelemetryError {
 /// # Errors
 /// When the process has one already.
 pub fn init(config: &LogConfig) -> Result<(), TelemetryError> {
-    let builder = tracing_subscriber::fmt().with_env_filter(filter(&config.level)?).with_writer(io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter(&config.level)?)
+        .with_writer(io::stderr)
+        // Whoever read the log may have gone. Complaining about that on standard error again would panic.
+        .log_internal_errors(false);
     match config.format {
         LogFormat::Text => builder.compact().with_ansi(io::stderr().is_terminal()).try_init()?,
         LogFormat::Json => builder.json().flatten_event(true).try_init()?,

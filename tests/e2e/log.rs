@@ -1,10 +1,17 @@
 //! The log: what it tells about readers and cards, and what it must never hold.
 
-use std::{fs, io::Read};
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read},
+    process::{Command, Stdio},
+};
 
 use anyhow::ensure;
 use cardbroker_client::{ReaderState, hex};
-use cardbroker_tests::harness::broker::Setup;
+use cardbroker_tests::harness::{
+    broker::{Setup, program},
+    run::{cardbroker, run},
+};
 use serde_json::Value;
 
 use crate::{
@@ -83,4 +90,29 @@ fn not_even_the_most_talkative_log_has_a_byte_of_an_apdu() -> anyhow::Result<()>
         assert!(!log.windows(4).any(|bytes| bytes == &marker[..4]), "the bytes themselves in {shown}");
         Ok(())
     })
+}
+
+#[test]
+fn a_broker_whose_log_nobody_reads_any_more_serves_on() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let socket = folder.path().join("cardbroker.sock");
+    let mut command = Command::new(program("cardbrokerd")?);
+    command.args(["--config", "/dev/null", "--simulate", "1", "--log", "debug", "--socket"]).arg(&socket);
+    let mut broker = command.stderr(Stdio::piped()).spawn()?;
+    let mut log = BufReader::new(broker.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("state=Ready") {
+        line.clear();
+        ensure!(log.read_line(&mut line)? > 0, "it has ended");
+    }
+    drop(log);
+    let endpoint = format!("unix:{}", socket.display());
+    let told = run(&mut cardbroker(&endpoint, &["transmit", READER, "80F002000400000000", "--wait-for-card"])?);
+    let after = run(&mut cardbroker(&endpoint, &["transmit", READER, COUNT, "--wait-for-card"])?);
+    let alive = broker.try_wait()?.is_none();
+    broker.kill()?;
+    broker.wait()?;
+    assert!(alive, "it has ended");
+    assert_eq!((told?.code, after?.out), (Some(0), "00000001 9000\n".into()));
+    Ok(())
 }
