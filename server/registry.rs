@@ -12,7 +12,7 @@ use std::{
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::JoinSet,
-    time::sleep_until,
+    time::{sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -28,6 +28,8 @@ pub const MAX_READERS: usize = 4096;
 
 /// The longest a monitor looks without a word.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long the start waits for the first look: a card stack that hangs must not keep the broker from answering, nor from stopping.
+const FIRST_LOOK_TIMEOUT: Duration = Duration::from_secs(3);
 /// The wait between two tries to reach a card stack that is down.
 const DOWN_RETRY: Duration = Duration::from_millis(200);
 /// How long a reader may be missing after the card stack came back before it counts as unplugged: drivers take their time.
@@ -84,8 +86,8 @@ struct Entry {
     unplugged: bool,
 }
 
-/// Starts monitor and registry, and waits for the first look at the readers (a stack that is down counts). The task ends after `shutdown`
-/// with all readers' actors.
+/// Starts monitor and registry, and waits a while for the first look at the readers (a stack that is down counts). The task ends after
+/// `shutdown` with all readers' actors.
 ///
 /// # Errors
 /// If the system has no thread to give.
@@ -112,7 +114,9 @@ pub async fn start(
     let (looked, first_look) = oneshot::channel();
     let task = tokio::spawn(registry.run(next_picture, looked));
     // An error means that the shutdown came first.
-    let _ = first_look.await;
+    if timeout(FIRST_LOOK_TIMEOUT, first_look).await.is_err() {
+        warn!("PC/SC takes our connection but does not answer: readers appear when it does");
+    }
     Ok((views, task))
 }
 
@@ -302,6 +306,46 @@ fn id_of(display_name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::Slot;
+
+    /// A card stack that does not return from the first call.
+    struct Hanging;
+
+    impl Backend for Hanging {
+        fn monitor(&self) -> Box<dyn Monitor> {
+            Box::new(Self)
+        }
+
+        fn slot(&self, _: &str) -> Box<dyn Slot> {
+            unreachable!("it names no reader")
+        }
+    }
+
+    impl Monitor for Hanging {
+        fn wait(&mut self, _: Duration) -> Picture {
+            loop {
+                thread::park();
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_card_stack_that_hangs_keeps_the_broker_neither_from_starting_nor_from_stopping() {
+        let config = crate::config::Config::default();
+        let settings = RegistrySettings {
+            reader: Box::new(move |name| config.reader(name)),
+            limits: Limits { per_caller: 1, per_reader: 1 },
+            max_contended_lease: Duration::from_secs(60),
+            epoch: "test".into(),
+        };
+        let shutdown = CancellationToken::new();
+        let long = Duration::from_secs(60);
+        let started = timeout(long, start(Arc::new(Hanging), settings, shutdown.clone())).await;
+        let (view, task) = started.unwrap().unwrap();
+        assert!(view.borrow().is_empty());
+        shutdown.cancel();
+        timeout(long, task).await.unwrap().unwrap();
+    }
 
     #[test]
     fn ids_are_made_of_display_names() {
