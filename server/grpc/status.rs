@@ -14,6 +14,8 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::error::{Delivery, Failure, Reason};
 
+/// What no reader's name exceeds. A longer one is not repeated: details go with the headers, which the client limits.
+const MAX_READER_NAME_BYTES: usize = 256;
 /// When to try again after something that passes within a moment.
 const SOON: Duration = Duration::from_millis(200);
 /// When to try again after something that a person or another program has to mend.
@@ -26,7 +28,8 @@ pub(super) fn to_status(failure: &Failure, reader: Option<&str>) -> Status {
     let delivery = failure.delivery.as_str();
 
     let mut metadata = HashMap::from([("delivery".to_owned(), delivery.to_owned())]);
-    if let Some(reader) = reader.filter(|_| failure.reason != Reason::InvalidRequest) {
+    let is_named = |reader: &&str| failure.reason != Reason::InvalidRequest && reader.len() <= MAX_READER_NAME_BYTES;
+    if let Some(reader) = reader.filter(is_named) {
         metadata.insert("reader".into(), reader.into());
     }
     let mut details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, metadata);

@@ -119,6 +119,9 @@ fn what_is_not_there_is_told_as_such() -> anyhow::Result<()> {
             assert_eq!(told(&status), "NotFound READER_NOT_FOUND not_sent");
             assert_eq!(status.get_error_details().error_info().unwrap().metadata["reader"], name);
         }
+        // Repeated in an error it would not fit into the headers.
+        let status = transmit(&mut stub, request(&"x".repeat(100_000), &[INCREMENT])).await.unwrap_err();
+        assert_eq!(told(&status), "NotFound READER_NOT_FOUND not_sent");
         assert_eq!(number(&mut stub, COUNT).await?, before + 1, "the card saw a command");
         Ok(())
     })
