@@ -53,7 +53,9 @@ Examples:
 
 Programs that share a random string in CARDBROKER_GROUP may share what is verified and selected on a card.
 
-Exit codes (of a session: about the line that failed; the answers to those before it are printed):
+A session's exit code is about the line that failed; the answers to those before it are printed.
+
+Exit codes:
   0  done
   1  the broker refused or failed, or Ctrl-C came first; nothing was sent to the card
   2  the command line or the request is malformed
