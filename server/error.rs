@@ -81,6 +81,11 @@ impl Failure {
         Self { reason, delivery: Delivery::Unknown, message: message.into(), field: None }
     }
 
+    /// The same failure where the command may have run.
+    pub fn into_unknown(self) -> Self {
+        Self { delivery: Delivery::Unknown, ..self }
+    }
+
     /// A request that breaks a rule of the contract in `field`.
     pub fn invalid(field: impl Into<String>, message: impl Into<Cow<'static, str>>) -> Self {
         Self { field: Some(field.into()), ..Self::not_sent(Reason::InvalidRequest, message) }

@@ -203,7 +203,8 @@ impl PcscSlot {
         Ok(())
     }
 
-    /// Powers a silent card off and on. It gives no exclusive handle as it is, so a shared one has to do.
+    /// Powers a silent card off and on. It gives no exclusive handle as it is, so a shared one has to do; a rival with an exclusive one
+    /// would have been met when the card was to be taken.
     fn cut_power(&self) {
         let direct = Context::establish(Scope::System)
             .and_then(|context| context.connect(&self.reader, ShareMode::Direct, Protocols::UNDEFINED));
@@ -231,7 +232,7 @@ fn slot_error(error: Error) -> SlotError {
         Error::ResetCard => SlotError::CardReset,
         Error::SharingViolation => SlotError::Held,
         Error::ProtoMismatch => SlotError::ProtocolMismatch,
-        Error::InvalidHandle | Error::InvalidParameter | Error::InvalidValue => SlotError::StaleHandle,
+        Error::InvalidHandle | Error::InvalidParameter => SlotError::StaleHandle,
         Error::UnresponsiveCard | Error::UnpoweredCard | Error::UnsupportedCard => SlotError::Mute(error.to_string()),
         Error::UnknownReader | Error::ReaderUnavailable => SlotError::ReaderGone,
         Error::NoService | Error::ServiceStopped | Error::SecurityViolation | Error::NoAccess => {
@@ -278,6 +279,7 @@ mod tests {
             Error::UnresponsiveCard,
             Error::ReaderUnavailable,
             Error::InternalError,
+            Error::InvalidValue,
             Error::Timeout,
         ];
         for error in not_sent {

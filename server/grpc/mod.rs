@@ -58,9 +58,7 @@ impl Edge {
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
         MapResponseLayer::new(bare_refusal::explain as Explain).named_layer(service)
     }
-}
 
-impl Edge {
     /// The isolation group that a call belongs to; its connection keeps the group alive.
     fn group(&self, peer: &Peer, key: Option<&MetadataValue<Ascii>>) -> Result<GroupMark, Failure> {
         let key = key.map(|key| {
@@ -70,9 +68,10 @@ impl Edge {
         let key = GroupKey::new(&peer.caller, key.transpose()?);
         peer.memberships
             .join(self.broker.groups(), key)
-            .map_err(|full| Failure::not_sent(Reason::QueueFull, full.to_string()))
+            .map_err(|full| Failure::invalid(GROUP_METADATA, full.to_string()))
     }
 }
+
 /// [`Edge`] as a tonic service.
 pub type EdgeService = Layered<MapResponse<CardBrokerServiceServer<Edge>, Explain>, CardBrokerServiceServer<Edge>>;
 

@@ -112,6 +112,7 @@ pub fn spawn(setup: ReaderSetup, tasks: &mut JoinSet<()>) -> io::Result<mpsc::Se
         hangs: false,
         plugged: false,
         stopping: false,
+        released: false,
     };
     tasks.spawn(actor.run(setup.requests.0, event_queue, reports, setup.shutdown));
     Ok(events)
@@ -136,6 +137,8 @@ struct Actor {
     hangs: bool,
     plugged: bool,
     stopping: bool,
+    /// The card was let go for good.
+    released: bool,
 }
 
 /// What the card thread is at.
@@ -172,7 +175,8 @@ impl Actor {
         loop {
             self.advance(Instant::now());
             self.publish();
-            if self.stopping && matches!(self.work, Work::None) {
+            // A call that hangs is left behind.
+            if self.stopping && (self.released || self.hangs) {
                 return;
             }
             let wakeup = sleep_until(self.wakeup(Instant::now()).into());
@@ -222,8 +226,10 @@ impl Actor {
         // There is room: one job of ours at a time, and a session's are limited. The thread ends only after this actor.
         if self.jobs.try_send(job).is_err() {
             warn!(reader = %self.id, "the reader's card thread has ended");
-            self.stopping = true;
+            self.end_all(&Failure::not_sent(Reason::Internal, "the reader's thread has ended: report this"));
+            (self.publish)(None);
             self.work = Work::None;
+            (self.stopping, self.released) = (true, true);
         }
     }
 
@@ -301,15 +307,14 @@ impl Actor {
             Report::Quiesced { reset, raised } => self.quiesced(reset, raised, now),
             Report::Released => {
                 self.work = Work::None;
+                self.released = self.stopping;
                 self.isolation.reset();
                 self.life.released();
                 None
             }
         };
         self.turn_away(verdict);
-        if self.stopping && matches!(self.work, Work::None) && self.life.card().is_some() {
-            self.give(Job::Release, Work::Handling);
-        }
+        self.release_at_the_end();
     }
 
     fn heard(&mut self, event: Event, now: Instant) {
@@ -321,8 +326,7 @@ impl Actor {
             Event::Unavailable(because) => self.life.unavailable(because, now),
             Event::Unplugged => {
                 self.plugged = false;
-                let gone =
-                    Failure::not_sent(Reason::ReaderGone, "the reader was unplugged: wait for it with WatchReaders");
+                let gone = unplugged();
                 self.end_all(&gone);
                 self.life.unavailable(gone.message.to_string(), now);
                 Some(gone)
@@ -338,7 +342,12 @@ impl Actor {
         self.stopping = true;
         self.end_all(&shutting_down());
         self.end_session(shutting_down());
-        if matches!(self.work, Work::None) && self.life.card().is_some() {
+        self.release_at_the_end();
+    }
+
+    /// Lets the card, or the place of one, go before the process ends, so that PC/SC has nothing to clean up.
+    fn release_at_the_end(&mut self) {
+        if self.stopping && !self.released && matches!(self.work, Work::None) {
             self.give(Job::Release, Work::Handling);
         }
     }
@@ -349,7 +358,7 @@ impl Actor {
             return;
         }
         match &status {
-            Some(now) => log_change(&self.id, now),
+            Some(now) => log_change(&self.id, now, self.life.unavailable_because()),
             None => info!(reader = %self.id, "reader unplugged"),
         }
         (self.publish)(status.clone());
@@ -357,12 +366,16 @@ impl Actor {
     }
 }
 
-fn log_change(id: &str, status: &ReaderStatus) {
+fn unplugged() -> Failure {
+    Failure::not_sent(Reason::ReaderGone, "the reader was unplugged: wait for it with WatchReaders")
+}
+
+fn log_change(id: &str, status: &ReaderStatus, because: Option<&str>) {
     let state = status.state;
     let insertion = status.insertion_id.as_str();
     match state {
         State::Mute | State::HeldElsewhere | State::Unresponsive | State::Unavailable => {
-            warn!(reader = %id, ?state, insertion, "reader");
+            warn!(reader = %id, ?state, insertion, because, "reader");
         }
         State::Empty | State::Settling | State::Ready => info!(reader = %id, ?state, insertion, "reader"),
     }

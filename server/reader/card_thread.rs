@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// How long a failed exchange waits to see whether the card is gone: longer than the slowest driver's look (400 ms).
-const REMOVAL_WAIT: Duration = Duration::from_secs(1);
+const REMOVAL_WAIT: Duration = Duration::from_millis(900);
 
 /// Starts the thread of the reader `id`. It takes jobs until the sender is dropped, and tells `report` about each.
 ///
@@ -218,12 +218,16 @@ impl Hand {
         }
     }
 
+    fn is_removed(&mut self) -> bool {
+        self.pulse.during(|| self.slot.wait_removal(REMOVAL_WAIT))
+    }
+
     /// What a failed call means for its caller, and for the card.
     fn explain(&mut self, error: SlotError) -> (Failure, UnitEnd) {
         let delivery = error.delivery();
         let (reason, message, end) = match error {
             SlotError::NoCard | SlotError::CardRemoved => (Reason::CardRemoved, REMOVED.into(), UnitEnd::Removed),
-            SlotError::Lost(_) | SlotError::Mute(_) if self.slot.wait_removal(REMOVAL_WAIT) => {
+            SlotError::Lost(_) | SlotError::Mute(_) if self.is_removed() => {
                 (Reason::CardRemoved, REMOVED.into(), UnitEnd::Removed)
             }
             SlotError::Lost(_) | SlotError::Mute(_) => {

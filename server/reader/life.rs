@@ -71,6 +71,12 @@ pub(super) struct Life {
     state_count: u64,
     unresponsive: bool,
     unavailable_because: String,
+    /// The slot may hold the card, or the place of one.
+    holds: bool,
+    /// The card was reset since the last turn began.
+    was_reset: bool,
+    /// The monitor's count when the card was taken last.
+    taken_at: Option<u32>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,14 +102,30 @@ impl Life {
             insertion_count: 0,
             state_count: 0,
             unresponsive: false,
+            holds: false,
+            was_reset: false,
+            taken_at: None,
             unavailable_because: "the reader has not been looked at yet".into(),
         }
     }
 
     /// What to do now; `demand` says whether anyone waits for a turn. `None`: wait for an event or for [`Life::deadline`].
     pub(super) fn next_action(&mut self, now: Instant, demand: bool) -> Option<Action> {
+        let action = self.due_action(now, demand);
+        if matches!(action, Some(Action::Take | Action::ColdReset)) {
+            self.taken_at = self.seen.as_ref().map(|seen| seen.event_count);
+        }
+        action
+    }
+
+    fn due_action(&mut self, now: Instant, demand: bool) -> Option<Action> {
         match &self.phase {
-            Phase::Unavailable { retry } if self.seen.is_some() && *retry <= now => self.settle(now, true),
+            Phase::Unavailable { retry } if self.seen.is_some() && *retry <= now => {
+                if self.own == Own::Always && self.sees_card() {
+                    return Some(Action::Take);
+                }
+                self.settle(now, true);
+            }
             Phase::Empty { recheck: Some(at) } if *at <= now => self.settle(now, true),
             Phase::Loose if self.own == Own::OnDemand && demand => {
                 self.phase = Phase::Settling { since: now, retry: now, tries: 0, cold_resets: 0 };
@@ -118,6 +140,11 @@ impl Life {
             Phase::Held { retry } if *retry <= now => Some(Action::Take),
             Phase::Ready { .. } if demand => Some(Action::Serve),
             Phase::Ready { last_used, .. } if self.own == Own::OnDemand && *last_used + self.release_after <= now => {
+                Some(Action::Release)
+            }
+            Phase::Loose | Phase::Mute | Phase::Empty { recheck: None }
+                if self.own == Own::OnDemand && self.holds && !demand =>
+            {
                 Some(Action::Release)
             }
             _ => None,
@@ -141,6 +168,11 @@ impl Life {
             Phase::Ready { card, .. } => Some(card),
             _ => None,
         }
+    }
+
+    /// Why PC/SC does not serve the reader, if it does not.
+    pub(super) fn unavailable_because(&self) -> Option<&str> {
+        matches!(self.phase, Phase::Unavailable { .. }).then_some(&*self.unavailable_because)
     }
 
     /// What watchers see.
@@ -183,8 +215,14 @@ impl Life {
         format!("{}-s{}", self.identity, self.state_count + moves)
     }
 
+    /// Whether the card was reset since the last turn began.
+    pub(super) fn was_reset_since_turn(&self) -> bool {
+        self.was_reset
+    }
+
     /// A turn begins: the state moves.
     pub(super) fn turn_begins(&mut self) {
+        self.was_reset = false;
         self.state_count += 1;
     }
 
@@ -235,11 +273,18 @@ impl Life {
     /// The card thread has tried [`Action::Take`] or [`Action::ColdReset`]. Returns what those are told who wait, but not for a card.
     pub(super) fn took(&mut self, taken: Result<CardInfo, SlotError>, now: Instant) -> Option<Failure> {
         self.unresponsive = false;
-        let seen_card = self.seen.as_ref().is_some_and(|seen| seen.card_present);
+        self.holds |= !matches!(taken, Err(SlotError::Held | SlotError::NoCard | SlotError::CardRemoved));
+        let seen_card = self.sees_card();
         match taken {
             // It has left in the meantime. Trust the monitor: it is what will tell of the next one.
             Ok(_) if !seen_card => {}
+            // Another one may have come while this one was taken.
+            Ok(_) if self.seen.as_ref().map(|seen| seen.event_count) != self.taken_at => self.settle(now, false),
             Ok(card) => {
+                if matches!(self.phase, Phase::Unavailable { .. }) {
+                    self.insertion_count += 1;
+                }
+                self.was_reset = true;
                 self.state_count += 1;
                 self.phase = Phase::Ready { card, last_used: now };
             }
@@ -277,6 +322,7 @@ impl Life {
     pub(super) fn was_reset(&mut self, reset: Result<CardInfo, SlotError>, now: Instant) -> Option<Failure> {
         match reset {
             Ok(card) => {
+                self.was_reset = true;
                 self.state_count += 1;
                 self.unit_ended(UnitEnd::InOrder(card), now)
             }
@@ -302,14 +348,20 @@ impl Life {
     /// The card was let go.
     pub(super) fn released(&mut self) {
         self.unresponsive = false;
+        self.holds = false;
         if matches!(self.phase, Phase::Ready { .. }) {
+            self.was_reset = true;
             self.state_count += 1;
             self.phase = Phase::Loose;
         }
     }
 
+    fn sees_card(&self) -> bool {
+        self.seen.as_ref().is_some_and(|seen| seen.card_present)
+    }
+
     fn settle(&mut self, now: Instant, is_new_insertion: bool) {
-        if !self.seen.as_ref().is_some_and(|seen| seen.card_present) {
+        if !self.sees_card() {
             self.phase = Phase::Empty { recheck: None };
             return;
         }
@@ -331,6 +383,7 @@ impl Life {
     /// The card is there but could not be taken: try again, up to the limit for this kind of trouble.
     fn retry(&mut self, error: &SlotError, now: Instant) {
         self.phase = match self.phase {
+            Phase::Unavailable { .. } => return self.settle(now, true),
             Phase::Settling { since, tries, cold_resets, .. } => {
                 let is_silent = matches!(error, SlotError::Mute(_) | SlotError::Lost(_) | SlotError::ProtocolMismatch);
                 let cold_resets = cold_resets + u32::from(is_silent);

@@ -187,9 +187,10 @@ impl Ticket {
         match stop {
             Some(failure) if results.is_empty() => Err(failure),
             stop => Ok(UnitOutcome {
-                stopped: stop.map(|failure| Stop {
-                    index: results.len() - usize::from(partial && !results.is_empty()),
-                    failure,
+                stopped: stop.map(|failure| match results.len() {
+                    // The command has run; only the rest of its answer was not asked for.
+                    count if partial => Stop { index: count - 1, failure: failure.into_unknown() },
+                    count => Stop { index: count, failure },
                 }),
                 results,
                 insertion_id: turn.insertion_id,
@@ -278,6 +279,16 @@ mod tests {
         ticket.end(Some(lost()), Instant::now());
         let outcome = answers.first.try_recv().unwrap().unwrap();
         assert_eq!((outcome.results.len(), outcome.stopped.unwrap().index), (2, 1));
+    }
+
+    #[test]
+    fn a_command_that_was_answered_in_part_has_run_whatever_kept_the_rest_from_being_sent() {
+        let (ticket, mut answers) = ticket();
+        ticket.begin(turn());
+        ticket.push_partial(result());
+        ticket.end(Some(Failure::not_sent(Reason::CardRemoved, "gone")), Instant::now());
+        let stop = answers.first.try_recv().unwrap().unwrap().stopped.unwrap();
+        assert_eq!((stop.index, stop.failure.delivery), (0, Delivery::Unknown));
     }
 
     #[test]

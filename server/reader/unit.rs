@@ -191,9 +191,9 @@ impl<'a> UnitRun<'a> {
         Some(answer)
     }
 
-    /// What the command under way has answered so far, if it was stopped between its exchanges.
+    /// What the command under way has answered so far, if it was stopped between its exchanges. `6Cxx` is no answer: nothing ran.
     pub fn take_partial(&mut self) -> Option<CommandResult> {
-        self.answer.take()
+        self.answer.take().filter(|_| matches!(self.step, Step::GetResponse { .. }))
     }
 
     /// The exchange that completes an answer, if it needs one.

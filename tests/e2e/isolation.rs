@@ -77,7 +77,7 @@ fn when_a_group_leaves_the_card_is_reset_before_anyone_asks() -> anyhow::Result<
         let transmitted = unit(&next, READER, &[PROTECTED]).send().await?;
         assert_eq!(
             (&*answers(&transmitted)[0], transmitted.reset_before_unit),
-            ("6982", false),
+            ("6982", true),
             "the reset was done already"
         );
         Ok(())

@@ -50,6 +50,20 @@ fn on_demand_the_card_is_taken_for_requests_and_let_go_after_them() -> anyhow::R
     })
 }
 
+#[test]
+fn on_demand_a_card_that_came_while_the_last_one_was_held_is_free() -> anyhow::Result<()> {
+    tell(async {
+        let rule = rule("own = \"on_demand\"\nrelease_after = \"1h\"");
+        let world = PcscWorld::new(&rule, CardOptions::default()).await?;
+        unit(&world.broker.client().await?, READER, &[INCREMENT]).send().await?;
+        world.card.pull();
+        wait_for(&world.broker, READER, ReaderState::Empty).await?;
+        world.card.swap(CardOptions::default());
+        wait_for(&world.broker, READER, ReaderState::Ready).await?;
+        wait_until_released(&world)
+    })
+}
+
 fn wait_until_released(world: &PcscWorld) -> anyhow::Result<()> {
     let deadline = std::time::Instant::now() + crate::world::LONG;
     while directly(world, &[COUNT]).is_err() {

@@ -14,7 +14,7 @@ use super::super::lease::{Activity, Terms, Verdict};
 use super::super::queue;
 use super::super::status::card_removed;
 use super::super::turn::Turn;
-use super::{Actor, Work};
+use super::{Actor, Work, unplugged};
 use crate::{
     backend::{CardInfo, ResetKind, SlotError},
     error::{Failure, Reason},
@@ -60,6 +60,7 @@ impl Actor {
         let now = Instant::now();
         match message {
             Message::Submit { waiting, .. } if self.stopping => waiting.end(shutting_down()),
+            Message::Submit { waiting, .. } if !self.plugged => waiting.end(unplugged()),
             Message::Submit { number, caller, waiting } => {
                 let refusal = self.life.refusal().filter(|refusal| waiting.turn().is_told(refusal));
                 let is_session = matches!(waiting.purpose, Purpose::Session(_));
@@ -120,7 +121,12 @@ impl Actor {
     }
 
     fn turn(&self, now: Instant, reset: bool) -> Turn {
-        Turn { insertion_id: self.life.insertion_id(), state_tag: self.life.next_state_tag(), began: now, reset }
+        Turn {
+            insertion_id: self.life.insertion_id(),
+            state_tag: self.life.next_state_tag(),
+            began: now,
+            reset: reset || self.life.was_reset_since_turn(),
+        }
     }
 
     fn grant(&mut self, number: queue::Ticket, group: GroupMark, session: SessionTicket, reset: bool, now: Instant) {

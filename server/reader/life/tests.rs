@@ -32,6 +32,12 @@ fn state(life: &Life) -> State {
     life.status().state
 }
 
+/// Takes the card, as the actor does.
+fn take(life: &mut Life, taken: Result<CardInfo, SlotError>, now: Instant) -> Option<Failure> {
+    assert_eq!(life.next_action(now, true), Some(Action::Take));
+    life.took(taken, now)
+}
+
 /// A reader with a card that was taken.
 fn ready() -> (Life, Instant) {
     let (mut life, now) = life(Own::Always);
@@ -260,4 +266,60 @@ fn the_state_tag_moves_with_every_unit_and_every_reset() {
     life.next_action(now, true);
     life.took(Ok(card()), now);
     assert_ne!(life.state_tag(), announced);
+}
+
+#[test]
+fn on_demand_lets_go_of_what_it_holds_also_when_the_card_changed_meanwhile() {
+    let (mut life, now) = life(Own::OnDemand);
+    life.seen(seen(true, 1), now);
+    take(&mut life, Ok(card()), now);
+    life.seen(seen(false, 2), now);
+    assert_eq!(life.next_action(now, false), Some(Action::Release));
+    life.released();
+    life.seen(seen(true, 3), now);
+    assert_eq!(life.next_action(now, false), None);
+    take(&mut life, Ok(card()), now);
+    life.unit_ended(UnitEnd::Lost, now);
+    assert_eq!(life.next_action(now, false), Some(Action::Release));
+}
+
+#[test]
+fn a_card_that_was_swapped_while_it_was_taken_is_taken_again() {
+    let (mut life, now) = life(Own::Always);
+    life.seen(seen(true, 1), now);
+    assert_eq!(life.next_action(now, false), Some(Action::Take));
+    life.seen(seen(true, 3), now);
+    life.took(Ok(card()), now);
+    assert_eq!((state(&life), life.status().insertion_count), (State::Settling, 2));
+    take(&mut life, Ok(card()), now);
+    assert_eq!((state(&life), life.status().insertion_count), (State::Ready, 2));
+}
+
+#[test]
+fn a_reader_that_is_denied_is_tried_again_without_flapping() {
+    let (mut life, start) = life(Own::Always);
+    life.seen(seen(true, 1), start);
+    let denied = || Err(SlotError::Service(ServiceError::Denied("no rule".into())));
+    take(&mut life, denied(), start);
+    let insertions = life.status().insertion_count;
+    for _ in 0..10 {
+        let now = life.deadline().unwrap();
+        take(&mut life, denied(), now);
+        assert_eq!((state(&life), life.status().insertion_count), (State::Unavailable, insertions));
+    }
+    assert!(life.unavailable_because().unwrap().contains("polkit"));
+    let now = life.deadline().unwrap();
+    take(&mut life, Ok(card()), now);
+    assert_eq!((state(&life), life.status().insertion_count), (State::Ready, insertions + 1));
+}
+
+#[test]
+fn a_turn_knows_whether_the_card_was_reset_since_the_one_before() {
+    let (mut life, now) = ready();
+    assert!(life.was_reset_since_turn());
+    life.turn_begins();
+    life.unit_ended(UnitEnd::InOrder(card()), now);
+    assert!(!life.was_reset_since_turn());
+    life.was_reset(Ok(card()), now);
+    assert!(life.was_reset_since_turn());
 }
