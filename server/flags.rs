@@ -19,7 +19,7 @@ Exit codes:
   3  mistake in the configuration
   4  a broker runs on this socket already
   5  cannot listen on the socket
-  6  commands were still running when the grace of the shutdown was over";
+  6  commands were still running when the grace of the shutdown was over, or a second signal came";
 
 /// Owns the smart-card readers of this machine and shares them between programs, over gRPC.
 #[derive(Debug, Clone, Default, clap::Parser)]

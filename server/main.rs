@@ -10,7 +10,8 @@ use cardbroker_server::{
     flags::{Exit, Flags},
     listen::{BindError, BoundSocket},
     server::{self, Drain, Server},
-    signals, telemetry,
+    signals::StopSignals,
+    telemetry,
 };
 use clap::Parser;
 
@@ -45,10 +46,10 @@ fn run(flags: &Flags) -> Result<Exit, Problem> {
     // what is done behind it. Cards have threads of their own.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failure)?;
     let drain = runtime.block_on(async {
-        let stop = signals::stop_requested().map_err(failure)?;
+        let mut signals = StopSignals::listen().map_err(failure)?;
         let backend = server::backend(&config);
         let server = Server::start(config, bound, backend).await.map_err(failure)?;
-        server.run_until(stop).await.map_err(failure)
+        server.run_until(async || signals.next().await).await.map_err(failure)
     });
     // Card threads that hang in a driver are left behind.
     runtime.shutdown_background();

@@ -1,9 +1,12 @@
 //! The server: where the whole object graph is built, and how it is taken down again.
 
-use std::{future::Future, hash::BuildHasher, io, sync::Arc, time::Duration};
+use std::{hash::BuildHasher, io, sync::Arc, time::Duration};
 
 use cardbroker_proto::{DESCRIPTORS, v1::card_broker_service_server::CardBrokerServiceServer};
-use tokio::{task::JoinHandle, time::timeout};
+use tokio::{
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status, service::InterceptorLayer};
 use tonic_health::{ServingStatus, server::HealthReporter};
@@ -95,25 +98,27 @@ impl Server {
         Ok(Self { grace, broker: tasks, health, draining, serving, socket })
     }
 
-    /// Serves until `stop`, then drains: no new work, those who wait are refused, units end, streams end, cards are let go.
+    /// Serves until `stop` returns, then drains: no new work, those who wait are refused, units end, streams end, cards are let go. If
+    /// `stop` returns once more, the grace is over at once.
     ///
     /// # Errors
     /// [`ServerError`] if serving ended by itself.
-    pub async fn run_until(mut self, stop: impl Future<Output = ()>) -> Result<Drain, ServerError> {
+    pub async fn run_until(mut self, mut stop: impl AsyncFnMut()) -> Result<Drain, ServerError> {
         tokio::select! {
             ended = &mut self.serving => {
                 ended??;
                 return Ok(Drain::Complete);
             }
-            () = stop => {}
+            () = stop() => {}
         }
         info!(grace_seconds = self.grace.as_secs_f64(), "stopping");
         self.health.set_not_serving::<CardBrokerServiceServer<Edge>>().await;
         self.health.set_service_status("", ServingStatus::NotServing).await;
         self.draining.cancel();
-        let drain = match timeout(self.grace, self.broker.stop()).await {
-            Ok(()) => Drain::Complete,
-            Err(_) => Drain::GraceExpired,
+        let drain = tokio::select! {
+            () = self.broker.stop() => Drain::Complete,
+            () = sleep(self.grace) => Drain::GraceExpired,
+            () = stop() => Drain::GraceExpired,
         };
         // A stream that is not ours, such as a health watch, may stay open for as long as its client likes.
         if timeout(CLOSE_TIME, &mut self.serving).await.is_err() {

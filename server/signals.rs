@@ -1,19 +1,32 @@
 //! When to stop: the signals that ask a daemon to end.
 
-/// Waits for SIGTERM or SIGINT (Ctrl-C).
-///
-/// # Errors
-/// If the system does not deliver signals to this process.
-#[cfg(unix)]
-pub fn stop_requested() -> std::io::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
+use std::io;
 
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
+#[cfg(unix)]
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// SIGTERM and SIGINT (Ctrl-C), from now on.
+#[cfg(unix)]
+pub struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+#[cfg(unix)]
+impl StopSignals {
+    /// Listens to them.
+    ///
+    /// # Errors
+    /// If the system does not deliver signals to this process.
+    pub fn listen() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Waits for the next one. Cancel-safe.
+    pub async fn next(&mut self) {
         tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
         }
-    })
+    }
 }

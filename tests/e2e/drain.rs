@@ -9,7 +9,10 @@ use anyhow::Context;
 use cardbroker_client::{Error, ReaderState, Transmitted};
 use cardbroker_proto::v1::{ListReadersRequest, TransmitRequest};
 use cardbroker_server::backend::Protocol;
-use cardbroker_tests::harness::{broker::Setup, programs::Program};
+use cardbroker_tests::harness::{
+    broker::{Broker, Setup},
+    programs::Program,
+};
 use rustix::process::Signal;
 use serde_json::json;
 use tokio::{task::JoinHandle, time::timeout};
@@ -99,16 +102,22 @@ fn after_the_drain_other_programs_have_the_card() -> anyhow::Result<()> {
     })
 }
 
+/// A broker with that grace, in the middle of a command that takes half a minute.
+async fn busy_broker(grace: &str) -> anyhow::Result<(Broker, Unit)> {
+    let broker = Setup::simulated(1)?.flag(&format!("--grace={grace}")).start()?;
+    let client = broker.client().await?;
+    let reader = "readers/simulated-reader-00";
+    wait_for(&broker, reader, ReaderState::Ready).await?;
+    let endless = tokio::spawn(unit(&client, reader, &[&slow(30_000)]).send());
+    let busy = async { while unit(&client, reader, &[COUNT]).wait_timeout(Duration::ZERO).send().await.is_ok() {} };
+    timeout(LONG, busy).await?;
+    Ok((broker, endless))
+}
+
 #[test]
 fn a_command_that_outlasts_the_grace_is_left_behind() -> anyhow::Result<()> {
     tell(async {
-        let mut broker = Setup::simulated(1)?.flag("--grace=300ms").start()?;
-        let client = broker.client().await?;
-        let reader = "readers/simulated-reader-00";
-        wait_for(&broker, reader, ReaderState::Ready).await?;
-        let endless: Unit = tokio::spawn(unit(&client, reader, &[&slow(30_000)]).send());
-        let busy = async { while unit(&client, reader, &[COUNT]).wait_timeout(Duration::ZERO).send().await.is_ok() {} };
-        timeout(LONG, busy).await?;
+        let (mut broker, endless) = busy_broker("300ms").await?;
         let asked = Instant::now();
         broker.signal(Signal::TERM)?;
         let error = timeout(LONG, endless).await??.expect_err("it was answered");
@@ -116,6 +125,24 @@ fn a_command_that_outlasts_the_grace_is_left_behind() -> anyhow::Result<()> {
         assert_eq!(broker.wait()?.code(), Some(6));
         assert!(asked.elapsed() > Duration::from_millis(300) && asked.elapsed() < Duration::from_secs(5));
         assert!(broker.log().contains("stopped while a command was still running"));
+        Ok(())
+    })
+}
+
+#[test]
+fn a_second_signal_ends_the_grace() -> anyhow::Result<()> {
+    tell(async {
+        let (mut broker, endless) = busy_broker("5m").await?;
+        broker.signal(Signal::TERM)?;
+        let draining = async {
+            while !broker.log().contains("stopping") {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(LONG, draining).await?;
+        broker.signal(Signal::INT)?;
+        assert_eq!(broker.wait()?.code(), Some(6));
+        assert_eq!(crate::world::told(&endless.await?.expect_err("it was answered")), "no reason unknown");
         Ok(())
     })
 }
