@@ -136,9 +136,8 @@ fn configuration(readers: usize, first_port: u16, folder: &Path) -> String {
         let driver = library(folder, entry);
         let driver = driver.display();
         format!(
-            "FRIENDLYNAME \"{name}\"\nDEVICENAME /dev/null:{port:#06X}\nLIBPATH {driver}\nCHANNELID {port:#06X}\n\n"
+            "FRIENDLYNAME \"{name}\"\nDEVICENAME /dev/null:0x{port:04X}\nLIBPATH {driver}\nCHANNELID 0x{port:04X}\n\n"
         )
-        .replace("0X", "0x")
     };
     (0..readers / 2).map(entry).collect()
 }
