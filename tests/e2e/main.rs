@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failure here is the test's own message")]
 
+mod conversation;
 mod wire;
 mod world;
 
@@ -39,6 +40,12 @@ mod removal;
 mod restart;
 /// What one client sees of one card, over both backends.
 mod scenarios;
+/// How sessions end, and what becomes of the card.
+mod session_ends;
+/// Sessions and those who wait.
+mod session_turns;
+/// Sessions: what is said and what is answered.
+mod sessions;
 /// The seed's failure and its cure, with eight processes.
 mod story;
 /// Watch streams: slow ones, many of them, and a broker that dies.

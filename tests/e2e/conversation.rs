@@ -1,0 +1,197 @@
+//! A session over the raw contract: what a client says, right or wrong, and what it hears, as text.
+
+use cardbroker_client::hex;
+use cardbroker_proto::v1::{
+    Delivery, ErrorReason, OpenSessionRequest, OpenSessionResponse, SessionOpen, SessionReset, SessionTransmit,
+    open_session_request::Request as Asked, open_session_response::Response as Heard,
+};
+use prost_types::Duration as WireDuration;
+use tokio::{
+    sync::mpsc::{self, error::TrySendError},
+    time::timeout,
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Request, Status, Streaming, metadata::MetadataValue};
+
+use crate::{
+    wire::{self, Stub},
+    world::LONG,
+};
+
+/// More than the broker reads ahead, so that a story never waits to speak.
+const ROOM: usize = 256;
+/// The client's library encodes no larger message; see [`Conversation::reset`].
+const LARGEST_MESSAGE: usize = 100_000;
+
+/// The metadata that names an isolation group.
+pub(crate) const GROUP: &str = cardbroker_proto::GROUP_METADATA;
+
+/// One stream of `OpenSession`. Numbers its messages from 1.
+pub(crate) struct Conversation {
+    requests: Option<mpsc::Sender<OpenSessionRequest>>,
+    responses: Streaming<OpenSessionResponse>,
+    last_id: u64,
+}
+
+/// An `open` with the contract's defaults.
+pub(crate) fn opening(reader: &str) -> SessionOpen {
+    SessionOpen { reader: reader.into(), ..SessionOpen::default() }
+}
+
+/// A duration of the contract.
+pub(crate) fn milliseconds(milliseconds: i32) -> Option<WireDuration> {
+    Some(WireDuration { seconds: i64::from(milliseconds / 1000), nanos: milliseconds % 1000 * 1_000_000 })
+}
+
+impl Conversation {
+    /// Starts a stream and says nothing yet.
+    pub(crate) async fn start(stub: &Stub, metadata: &[(&'static str, &str)]) -> anyhow::Result<Self> {
+        let (requests, queue) = mpsc::channel(ROOM);
+        let mut request = Request::new(ReceiverStream::new(queue));
+        for (name, value) in metadata {
+            request.metadata_mut().insert(*name, MetadataValue::try_from(*value)?);
+        }
+        let mut stub = stub.clone().max_encoding_message_size(LARGEST_MESSAGE);
+        let responses = timeout(LONG, stub.open_session(request)).await??.into_inner();
+        Ok(Self { requests: Some(requests), responses, last_id: 0 })
+    }
+
+    /// Asks for a session and does not wait for it.
+    pub(crate) async fn ask(stub: &Stub, open: SessionOpen) -> anyhow::Result<Self> {
+        let mut conversation = Self::start(stub, &[]).await?;
+        conversation.say(Asked::Open(open), false);
+        Ok(conversation)
+    }
+
+    /// Has the session.
+    pub(crate) async fn open(stub: &Stub, open: SessionOpen) -> anyhow::Result<Self> {
+        let mut conversation = Self::ask(stub, open).await?;
+        assert_eq!(conversation.answer().await, "opened");
+        Ok(conversation)
+    }
+
+    /// Says anything. A stream that the broker has ended hears nothing.
+    pub(crate) fn say(&mut self, request: impl Into<Option<Asked>>, restart: bool) {
+        let message = OpenSessionRequest { request: request.into(), restart };
+        let said = self.requests.as_ref().expect("half-closed").try_send(message);
+        assert!(!matches!(said, Err(TrySendError::Full(_))), "the broker reads nothing");
+    }
+
+    /// Asks for commands to be run.
+    pub(crate) fn transmit(&mut self, apdus: &[&str]) {
+        let transmit = self.next_transmit(apdus);
+        self.say(transmit, false);
+    }
+
+    /// The same, after a failure.
+    pub(crate) fn restart(&mut self, apdus: &[&str]) {
+        let transmit = self.next_transmit(apdus);
+        self.say(transmit, true);
+    }
+
+    /// Asks for a reset of the card.
+    pub(crate) fn reset_card(&mut self, cold: bool) {
+        self.last_id += 1;
+        self.say(Asked::Reset(SessionReset { id: self.last_id, cold }), false);
+    }
+
+    fn next_transmit(&mut self, apdus: &[&str]) -> Asked {
+        self.last_id += 1;
+        let commands = wire::request("", apdus).commands;
+        Asked::Transmit(SessionTransmit { id: self.last_id, commands, raw: false })
+    }
+
+    /// Runs commands and waits for their answers.
+    pub(crate) async fn run(&mut self, apdus: &[&str]) -> String {
+        self.transmit(apdus);
+        self.answer().await
+    }
+
+    /// Says nothing more.
+    pub(crate) fn half_close(&mut self) {
+        self.requests = None;
+    }
+
+    /// Resets the stream, and not the card: a message that cannot be encoded breaks the request's body, which HTTP/2 answers so.
+    /// (Merely dropping the call would end the body, as a half-close does.)
+    pub(crate) fn reset(mut self) {
+        let too_long = SessionOpen { reader: "x".repeat(LARGEST_MESSAGE + 1), ..SessionOpen::default() };
+        self.say(Asked::Open(too_long), false);
+    }
+
+    /// The next message.
+    pub(crate) async fn message(&mut self) -> Result<Option<Heard>, Status> {
+        let message = timeout(LONG, self.responses.message()).await.expect("the broker says nothing")?;
+        Ok(message.map(|message| message.response.expect("an empty message")))
+    }
+
+    /// The next message as text; at the end of the stream what its status tells.
+    pub(crate) async fn hear(&mut self) -> String {
+        match self.message().await {
+            Ok(Some(message)) => text(message),
+            Ok(None) => "over: OK".into(),
+            Err(status) if status.code() == Code::Cancelled => "over: Cancelled".into(),
+            Err(status) => format!("over: {}", wire::told(&status)),
+        }
+    }
+
+    /// The same, without what the broker tells unasked.
+    pub(crate) async fn answer(&mut self) -> String {
+        loop {
+            let heard = self.hear().await;
+            if !heard.starts_with("ahead") && !heard.starts_with("waiters") {
+                return heard;
+            }
+        }
+    }
+
+    /// So many answers.
+    pub(crate) async fn answers(&mut self, count: usize) -> Vec<String> {
+        let mut answers = Vec::with_capacity(count);
+        for _ in 0..count {
+            answers.push(self.answer().await);
+        }
+        answers
+    }
+
+    /// Half-closes and hears the rest.
+    pub(crate) async fn close(mut self) -> Vec<String> {
+        self.half_close();
+        self.rest().await
+    }
+
+    /// All answers up to the end of the stream, which is the last one.
+    pub(crate) async fn rest(&mut self) -> Vec<String> {
+        let mut answers = Vec::new();
+        while answers.last().is_none_or(|last: &String| !last.starts_with("over")) {
+            answers.push(self.answer().await);
+        }
+        answers
+    }
+}
+
+fn text(message: Heard) -> String {
+    match message {
+        Heard::QueuePosition(position) => format!("ahead {}", position.turns_ahead_count),
+        Heard::Opened(_) => "opened".into(),
+        Heard::Transmitted(transmitted) => {
+            let word = |data: &[u8], word: u32| format!("{} {word:04X}", hex::format(data)).trim_start().to_owned();
+            let results: Vec<_> =
+                transmitted.results.iter().map(|result| word(&result.data, result.status_word)).collect();
+            let stopped = transmitted.stopped.map_or(String::new(), |stop| {
+                format!("; stopped at {}: {}", stop.index, reason(stop.reason(), stop.delivery()))
+            });
+            format!("{}: {}{stopped}", transmitted.id, results.join(", "))
+        }
+        Heard::ResetDone(reset) => format!("{}: reset {}", reset.id, hex::format(&reset.atr)),
+        Heard::Failure(failure) => {
+            format!("{}: failed {}", failure.id, reason(failure.reason(), failure.delivery()))
+        }
+        Heard::Waiters(waiters) => format!("waiters {}", waiters.caller_count),
+    }
+}
+
+fn reason(reason: ErrorReason, delivery: Delivery) -> String {
+    let reason = reason.as_str_name().trim_start_matches("ERROR_REASON_");
+    format!("{reason} {}", delivery.as_str_name().trim_start_matches("DELIVERY_").to_lowercase())
+}

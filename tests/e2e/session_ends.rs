@@ -1,0 +1,189 @@
+//! How sessions end, and what becomes of the card: in good order, abruptly, by their own mistake, and by their deadline.
+
+use anyhow::ensure;
+use cardbroker_proto::v1::{SessionEnd, SessionOpen, SessionTransmit, open_session_request::Request};
+use cardbroker_server::backend::Protocol;
+use cardbroker_tests::harness::run::cardbroker;
+
+use crate::{
+    conversation::{Conversation, GROUP, opening},
+    sessions::stories,
+    wire::{Stub, request, stub, transmit},
+    world::{COUNT, INCREMENT, LONG, PROTECTED, PcscWorld, READER, Stage, VERIFY, slow, tell},
+};
+
+stories! { T1:
+    a_half_close_lets_all_that_was_said_be_done,
+    a_session_that_ends_in_good_order_resets_the_card,
+    a_card_that_is_left_is_left_to_ones_own_group_alone,
+    a_reset_of_the_stream_drops_what_was_not_sent,
+    an_abrupt_end_resets_even_a_card_that_was_to_be_left,
+    a_conversation_against_the_rules_is_over_and_the_next_has_the_card,
+    a_deadline_on_the_stream_ends_the_session,
+}
+
+/// A member of `group`, with a connection of its own.
+async fn member(stage: &Stage, group: &str, end: SessionEnd) -> anyhow::Result<(Stub, Conversation)> {
+    let stub = stub(&stage.broker).await?;
+    let open = SessionOpen { end: end.into(), ..opening(stage.reader) };
+    let mut session = Conversation::start(&stub, &[(GROUP, group)]).await?;
+    session.say(Request::Open(open), false);
+    assert_eq!(session.answer().await, "opened");
+    Ok((stub, session))
+}
+
+/// What the protected file is to a member of `group`, or to a process without one.
+fn protected(stage: &Stage, group: Option<&str>) -> anyhow::Result<String> {
+    let mut command = cardbroker(&stage.broker.endpoint(), &["transmit", stage.reader, PROTECTED])?;
+    if let Some(group) = group {
+        command.env(cardbroker_client::GROUP_VARIABLE, group);
+    }
+    let output = command.output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+}
+
+async fn a_half_close_lets_all_that_was_said_be_done(stage: Stage) -> anyhow::Result<()> {
+    let mut session = Conversation::open(&stub(&stage.broker).await?, opening(stage.reader)).await?;
+    session.transmit(&[&slow(200)]);
+    for _ in 0..30 {
+        session.transmit(&[INCREMENT]);
+    }
+    session.reset_card(false);
+    session.transmit(&[INCREMENT]);
+    let heard = session.close().await;
+    assert_eq!((&*heard[0], &*heard[30], &*heard[32]), ("1: 9000", "31: 0000001E 9000", "33: 0000001F 9000"));
+    assert_eq!(heard[33..], ["over: OK"]);
+    // All at once, before there is a turn.
+    let mut session = Conversation::ask(&stub(&stage.broker).await?, opening(stage.reader)).await?;
+    session.transmit(&[INCREMENT]);
+    assert_eq!(session.close().await, ["opened", "1: 00000020 9000", "over: OK"]);
+    Ok(())
+}
+
+async fn a_session_that_ends_in_good_order_resets_the_card(stage: Stage) -> anyhow::Result<()> {
+    for end in [SessionEnd::Unspecified, SessionEnd::Reset] {
+        let (_stub, mut session) = member(&stage, "family", end).await?;
+        assert_eq!(session.run(&[VERIFY]).await, "1: 9000");
+        assert_eq!(session.close().await, ["over: OK"]);
+        assert_eq!(protected(&stage, Some("family"))?, "6982");
+    }
+    Ok(())
+}
+
+async fn a_card_that_is_left_is_left_to_ones_own_group_alone(stage: Stage) -> anyhow::Result<()> {
+    let (_stub, mut session) = member(&stage, "family", SessionEnd::Leave).await?;
+    assert_eq!(session.run(&[VERIFY]).await, "1: 9000");
+    assert_eq!(session.close().await, ["over: OK"]);
+    assert!(protected(&stage, Some("family"))?.ends_with(" 9000"), "the PIN is there for the group");
+    let (_stub, mut next) = member(&stage, "family", SessionEnd::Leave).await?;
+    assert!(next.run(&[PROTECTED]).await.ends_with(" 9000"), "and for its next session");
+    assert_eq!(next.close().await, ["over: OK"]);
+    assert_eq!(protected(&stage, Some("neighbours"))?, "6982");
+    assert_eq!(protected(&stage, Some("family"))?, "6982", "reset for the neighbours");
+
+    let (_stub, mut session) = member(&stage, "family", SessionEnd::Leave).await?;
+    assert_eq!(session.run(&[VERIFY]).await, "1: 9000");
+    assert_eq!(session.close().await, ["over: OK"]);
+    let (_stub, mut neighbour) = member(&stage, "neighbours", SessionEnd::Leave).await?;
+    assert_eq!(neighbour.run(&[PROTECTED]).await, "1: 6982");
+    Ok(())
+}
+
+async fn a_reset_of_the_stream_drops_what_was_not_sent(stage: Stage) -> anyhow::Result<()> {
+    let stub = stub(&stage.broker).await?;
+    let mut session = Conversation::open(&stub, opening(stage.reader)).await?;
+    session.transmit(&[COUNT]);
+    session.transmit(&[&slow(300), INCREMENT]);
+    for _ in 0..20 {
+        session.transmit(&[INCREMENT]);
+    }
+    // The second message is the card's as soon as the first one is answered.
+    assert_eq!(session.answer().await, "1: 00000001 9000");
+    session.reset();
+    let next = transmit(&mut stub.clone(), request(stage.reader, &[INCREMENT, COUNT])).await?;
+    let [increment, count] = &*next.results else { panic!("{next:?}") };
+    assert_eq!(increment.data, [0, 0, 0, 1], "nothing behind the command in flight was sent");
+    assert!(count.data[3] <= 4, "{next:?}");
+    Ok(())
+}
+
+async fn an_abrupt_end_resets_even_a_card_that_was_to_be_left(stage: Stage) -> anyhow::Result<()> {
+    let (_stub, mut session) = member(&stage, "family", SessionEnd::Leave).await?;
+    assert_eq!(session.run(&[VERIFY]).await, "1: 9000");
+    session.reset();
+    let (_stub, mut next) = member(&stage, "family", SessionEnd::Leave).await?;
+    assert_eq!(next.run(&[PROTECTED]).await, "1: 6982");
+    Ok(())
+}
+
+async fn a_conversation_against_the_rules_is_over_and_the_next_has_the_card(stage: Stage) -> anyhow::Result<()> {
+    let stub = stub(&stage.broker).await?;
+    let unit = |id| {
+        let commands = request("", &[INCREMENT]).commands;
+        Some(Request::Transmit(SessionTransmit { id, commands, raw: false }))
+    };
+    let invalid = "over: InvalidArgument INVALID_REQUEST not_sent";
+    let again = Some(Request::Open(opening(stage.reader)));
+    for mistake in [vec![again], vec![None], vec![unit(7), unit(7)], vec![unit(7), unit(6)]] {
+        let (_, mut session) = member(&stage, "family", SessionEnd::Leave).await?;
+        assert_eq!(session.run(&[VERIFY]).await, "1: 9000");
+        for message in mistake {
+            session.say(message, false);
+        }
+        assert_eq!(session.rest().await.last().map(String::as_str), Some(invalid));
+        assert_eq!(protected(&stage, Some("family"))?, "6982");
+    }
+    for first in [None, unit(1)] {
+        let mut session = Conversation::start(&stub, &[]).await?;
+        session.say(first, false);
+        assert_eq!(session.answer().await, invalid);
+    }
+    assert_eq!(Conversation::start(&stub, &[]).await?.close().await, [invalid], "nothing was said at all");
+    for wrong in [
+        SessionOpen { end: 9, ..opening(stage.reader) },
+        SessionOpen { start: 9, ..opening(stage.reader) },
+        SessionOpen { idle_timeout: crate::conversation::milliseconds(99), ..opening(stage.reader) },
+        SessionOpen { idle_timeout: crate::conversation::milliseconds(60_001), ..opening(stage.reader) },
+    ] {
+        assert_eq!(Conversation::ask(&stub, wrong).await?.answer().await, invalid);
+    }
+    let unknown = Conversation::ask(&stub, opening("readers/nowhere")).await?.answer().await;
+    assert_eq!(unknown, "over: NotFound READER_NOT_FOUND not_sent");
+    assert_eq!(Conversation::open(&stub, opening(stage.reader)).await?.close().await, ["over: OK"]);
+    Ok(())
+}
+
+async fn a_deadline_on_the_stream_ends_the_session(stage: Stage) -> anyhow::Result<()> {
+    let stub = stub(&stage.broker).await?;
+    let mut session = Conversation::start(&stub, &[("grpc-timeout", "1000m")]).await?;
+    session.say(Request::Open(opening(stage.reader)), false);
+    assert_eq!(session.answer().await, "opened");
+    assert_eq!(session.run(&[INCREMENT]).await, "1: 00000001 9000");
+    let next = Conversation::open(&stub, opening(stage.reader)).await?;
+    assert_eq!(session.answer().await, "over: DeadlineExceeded DEADLINE_NEAR unknown");
+    assert_eq!(next.close().await, ["over: OK"]);
+    Ok(())
+}
+
+#[test]
+fn the_card_is_reset_at_once_when_a_session_ends_and_left_alone_when_it_is_to_be_left() -> anyhow::Result<()> {
+    tell(async {
+        let world = PcscWorld::usual().await?;
+        let stub = stub(&world.broker).await?;
+        for (end, resets) in [(SessionEnd::Leave, 0), (SessionEnd::Reset, 1)] {
+            let before = world.card.resets_seen();
+            let open = SessionOpen { end: end.into(), ..opening(READER) };
+            let mut session = Conversation::open(&stub, open).await?;
+            assert_eq!(session.run(&[VERIFY]).await, "1: 9000");
+            assert_eq!(session.close().await, ["over: OK"]);
+            assert_eq!(world.card.resets_seen() - before, resets, "{end:?}, before the status is OK");
+        }
+        let before = world.card.resets_seen();
+        let session =
+            Conversation::open(&stub, SessionOpen { end: SessionEnd::Leave.into(), ..opening(READER) }).await?;
+        session.reset();
+        assert!(world.card.wait_until(LONG, |seen| seen.resets == before + 1), "nobody asked, and it was reset");
+        Ok(())
+    })
+}

@@ -1,0 +1,128 @@
+//! Sessions and those who wait: what a session hears of them, and when it must give way.
+
+use std::time::{Duration, Instant};
+
+use cardbroker_client::{Client, Error, Transmitted};
+use cardbroker_proto::v1::SessionOpen;
+use cardbroker_server::backend::Protocol;
+use cardbroker_tests::harness::{broker::Setup, run, run::cardbroker};
+use tokio::{task::JoinHandle, time::timeout};
+
+use crate::{
+    conversation::{Conversation, milliseconds, opening},
+    sessions::stories,
+    wire::stub,
+    world::{INCREMENT, LONG, PROTECTED, Stage, VERIFY, answers, slow, tell, unit, wait_for},
+};
+
+const REVOKED: &str = "over: Aborted LEASE_REVOKED not_sent";
+
+stories! { T1:
+    a_session_hears_how_many_callers_wait,
+    a_session_that_idles_gives_way_to_those_who_wait,
+    a_session_that_idles_alone_is_left_alone,
+    a_session_that_does_not_read_its_answers_gives_way,
+}
+
+/// Another unit, from now on in the queue.
+fn waiting(client: &Client, reader: &str, apdus: &[&str]) -> JoinHandle<Result<Transmitted, Error>> {
+    tokio::spawn(unit(client, reader, apdus).send())
+}
+
+async fn idle_session(stage: &Stage) -> anyhow::Result<Conversation> {
+    let open = SessionOpen { idle_timeout: milliseconds(300), ..opening(stage.reader) };
+    Conversation::open(&stub(&stage.broker).await?, open).await
+}
+
+async fn a_session_hears_how_many_callers_wait(stage: Stage) -> anyhow::Result<()> {
+    let mut session = Conversation::open(&stub(&stage.broker).await?, opening(stage.reader)).await?;
+    let mine = [(); 2].map(|()| waiting(&stage.client, stage.reader, &[INCREMENT]));
+    assert_eq!(session.hear().await, "waiters 1", "two units of one caller");
+    let mut other = cardbroker(&stage.broker.endpoint(), &["transmit", stage.reader, INCREMENT])?;
+    let other = tokio::task::spawn_blocking(move || run::run(&mut other));
+    assert_eq!(session.hear().await, "waiters 2", "and another process");
+    for mine in mine {
+        mine.abort();
+    }
+    assert_eq!(session.hear().await, "waiters 1", "only the other process is left");
+    assert_eq!(session.close().await, ["over: OK"]);
+    assert_eq!(other.await??.out, "00000001 9000\n");
+    Ok(())
+}
+
+async fn a_session_that_idles_gives_way_to_those_who_wait(stage: Stage) -> anyhow::Result<()> {
+    let mut session = idle_session(&stage).await?;
+    assert_eq!(session.run(&[VERIFY]).await, "1: 9000");
+    let asked = Instant::now();
+    let next = stage.unit(&[PROTECTED]).send().await?;
+    assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+    assert_eq!(answers(&next), ["6982"], "the card was reset, though the next caller is of the same group");
+    session.transmit(&[INCREMENT]);
+    assert_eq!(session.rest().await.last().map(String::as_str), Some(REVOKED));
+    assert_eq!(stage.run(&[INCREMENT]).await?, ["00000001 9000"], "what came too late was not sent");
+    Ok(())
+}
+
+async fn a_session_that_idles_alone_is_left_alone(stage: Stage) -> anyhow::Result<()> {
+    let mut session = idle_session(&stage).await?;
+    assert_eq!(session.run(&[VERIFY]).await, "1: 9000");
+    assert!(timeout(Duration::from_secs(1), session.message()).await.is_err(), "it heard something");
+    assert!(session.run(&[PROTECTED]).await.ends_with(" 9000"));
+
+    // With someone waiting, a session that keeps working is no idle one.
+    let next = waiting(&stage.client, stage.reader, &[INCREMENT]);
+    for id in 3..=8 {
+        assert_eq!(session.run(&[&slow(100)]).await, format!("{id}: 9000"));
+    }
+    assert!(!next.is_finished());
+    assert_eq!(session.close().await, ["over: OK"]);
+    assert_eq!(answers(&next.await??), ["00000001 9000"]);
+    Ok(())
+}
+
+async fn a_session_that_does_not_read_its_answers_gives_way(stage: Stage) -> anyhow::Result<()> {
+    let mut session = idle_session(&stage).await?;
+    assert_eq!(session.run(&[VERIFY]).await, "1: 9000");
+    // More than the client's library takes in by itself: about 12 MB of answers.
+    let data = "55".repeat(30_000);
+    let echo = format!("80140000007530{data}0000");
+    for _ in 0..200 {
+        session.transmit(&[&echo, &echo]);
+    }
+    let next = stage.unit(&[PROTECTED]).send().await?;
+    assert_eq!(answers(&next), ["6982"]);
+    assert_eq!(stage.run(&[INCREMENT]).await?, ["00000001 9000"], "and everybody after");
+    let heard = session.rest().await;
+    assert!(heard.len() < 200 && heard.last().is_some_and(|last| last == REVOKED), "{} answers", heard.len());
+    Ok(())
+}
+
+#[test]
+fn a_busy_session_gives_way_between_two_commands_when_others_have_waited_long_enough() -> anyhow::Result<()> {
+    tell(async {
+        let broker = Setup::simulated(1)?.configuration("limits.max_contended_lease = \"1s\"").start()?;
+        let reader = "readers/simulated-reader-00";
+        wait_for(&broker, reader, cardbroker_client::ReaderState::Ready).await?;
+        let client = broker.client().await?;
+        let mut session = Conversation::open(&stub(&broker).await?, opening(reader)).await?;
+        // Alone, it may go on for longer.
+        assert_eq!(session.run(&[&slow(1500)]).await, "1: 9000");
+        for _ in 0..8 {
+            session.transmit(&[INCREMENT, &slow(400), INCREMENT]);
+        }
+        let asked = Instant::now();
+        let next = waiting(&client, reader, &[INCREMENT]);
+        let heard = timeout(LONG, session.rest()).await?;
+        assert!((Duration::from_millis(900)..Duration::from_secs(3)).contains(&asked.elapsed()), "{heard:?}");
+
+        let done = heard.iter().filter(|answer| answer.ends_with(" 9000") && !answer.contains("stopped")).count();
+        assert!((1..=3).contains(&done), "{heard:?}");
+        let cut = format!("{}: {:08X} 9000, 9000; stopped at 2: LEASE_ENDED not_sent", done + 2, 2 * done + 1);
+        assert_eq!(heard[done], cut, "the command in flight was answered, the one behind it not sent: {heard:?}");
+        let refused = |answer: &String| answer.ends_with("not_sent") && answer.contains(": failed ");
+        assert!(heard[done + 1..8].iter().all(refused), "{heard:?}");
+        assert_eq!(heard[8..], [REVOKED]);
+        assert_eq!(answers(&next.await??), [format!("{:08X} 9000", 2 * done + 2)]);
+        Ok(())
+    })
+}
