@@ -32,7 +32,7 @@ use crate::{
     backend::{CardInfo, ResetKind},
     broker::Broker,
     caller::Caller,
-    error::{Failure, Reason},
+    error::{Delivery, Failure, Reason},
     group::GroupMark,
     reader::{
         MAX_PIPELINED,
@@ -216,12 +216,20 @@ impl Open {
         }
     }
 
-    fn abandon_if_it_hangs(&self, over: &SessionOver) {
-        if over.hangs {
-            for pending in &self.pending {
-                if let Task::Unit(unit) = &pending.task {
-                    unit.abandon(&over.failure, Instant::now());
+    /// Answers what is pending, since nobody else will.
+    fn abandon_if_it_hangs(&mut self, over: &SessionOver) {
+        if !over.hangs {
+            return;
+        }
+        for (place, pending) in self.pending.iter_mut().enumerate() {
+            match &pending.task {
+                Task::Unit(unit) => unit.abandon(&over.failure, Instant::now()),
+                Task::Reset(_) => {
+                    // The first one may be what hangs.
+                    let delivery = if place == 0 { Delivery::Unknown } else { Delivery::NotSent };
+                    pending.task = Task::Failed(Failure { delivery, ..over.failure.clone() });
                 }
+                Task::Failed(_) => {}
             }
         }
     }
