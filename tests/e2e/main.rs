@@ -42,6 +42,8 @@ mod restart;
 mod scenarios;
 /// How sessions end, and what becomes of the card.
 mod session_ends;
+/// Sessions whose card, driver, pcscd or broker goes away.
+mod session_faults;
 /// Sessions and those who wait.
 mod session_turns;
 /// Sessions: what is said and what is answered.

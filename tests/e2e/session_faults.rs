@@ -1,0 +1,170 @@
+//! Sessions whose card, driver, pcscd or broker goes away: every message is answered, then the status says why it is over.
+
+use std::time::{Duration, Instant};
+
+use cardbroker_client::ReaderState;
+use cardbroker_proto::v1::SessionOpen;
+use cardbroker_server::backend::{Protocol, simulated::card::CardOptions};
+use rustix::process::Signal;
+
+use crate::{
+    conversation::{Conversation, opening},
+    sessions::stories,
+    wire::stub,
+    world::{
+        COUNT, INCREMENT, LONG, PROTECTED, PcscWorld, READER, Stage, VERIFY, answers, fault, slow, tell, unit, wait_for,
+    },
+};
+
+stories! { T1:
+    a_card_pulled_in_mid_command_ends_the_session_after_its_answers,
+    an_idle_session_hears_that_its_card_has_left,
+    a_failed_exchange_ends_the_session_and_mends_the_card,
+    a_session_can_wait_for_a_card,
+    a_broker_that_stops_ends_the_session_after_the_command_in_flight,
+}
+
+/// Whether all but the last of `heard` say that a message was not sent.
+fn not_sent(heard: &[String]) -> bool {
+    heard.iter().all(|answer| answer.contains(": failed ") && answer.ends_with(" not_sent"))
+}
+
+async fn a_card_pulled_in_mid_command_ends_the_session_after_its_answers(stage: Stage) -> anyhow::Result<()> {
+    let stub = stub(&stage.broker).await?;
+    let mut session = Conversation::open(&stub, opening(stage.reader)).await?;
+    session.transmit(&[INCREMENT, &fault(1, 50, 1500), INCREMENT]);
+    session.transmit(&[INCREMENT]);
+    session.reset_card(false);
+    session.restart(&[INCREMENT]);
+    let heard = session.rest().await;
+    assert_eq!(heard[0], "1: 00000001 9000; stopped at 1: CARD_REMOVED unknown");
+    assert!(not_sent(&heard[1..4]), "{heard:?}");
+    assert!(heard[4].starts_with("over: Unavailable CARD_REMOVED "), "{heard:?}");
+    let patient = stage.unit(&[INCREMENT]).wait_for_card().send().await?;
+    assert_eq!(answers(&patient), ["00000001 9000"], "another card");
+    Ok(())
+}
+
+async fn an_idle_session_hears_that_its_card_has_left(stage: Stage) -> anyhow::Result<()> {
+    let stub = stub(&stage.broker).await?;
+    let mut session = Conversation::open(&stub, opening(stage.reader)).await?;
+    assert_eq!(session.run(&[&fault(2, 100, 0xFFFF)]).await, "1: 9000");
+    assert_eq!(session.answer().await, "over: Unavailable CARD_REMOVED not_sent");
+    let refused = Conversation::ask(&stub, opening(stage.reader)).await?.answer().await;
+    assert_eq!(refused, "over: FailedPrecondition NO_CARD not_sent");
+    Ok(())
+}
+
+async fn a_failed_exchange_ends_the_session_and_mends_the_card(stage: Stage) -> anyhow::Result<()> {
+    let stub = stub(&stage.broker).await?;
+    let mut session = Conversation::open(&stub, opening(stage.reader)).await?;
+    session.transmit(&[VERIFY]);
+    session.transmit(&[&fault(6, 0, 0), INCREMENT]);
+    session.transmit(&[INCREMENT]);
+    let heard = session.rest().await;
+    assert_eq!(heard[..2], ["1: 9000", "2: failed CARD_LOST unknown"]);
+    assert!(not_sent(&heard[2..3]), "{heard:?}");
+    assert_eq!(heard[3..], ["over: Aborted CARD_LOST unknown"]);
+    let next = stage.unit(&[INCREMENT, PROTECTED]).wait_for_card().send().await?;
+    assert_eq!(answers(&next), ["00000001 9000", "6982"]);
+    Ok(())
+}
+
+async fn a_session_can_wait_for_a_card(stage: Stage) -> anyhow::Result<()> {
+    let stub = stub(&stage.broker).await?;
+    assert_eq!(stage.run(&[&fault(2, 0, 1500)]).await?, ["9000"]);
+    wait_for(&stage.broker, stage.reader, ReaderState::Empty).await?;
+    let open = SessionOpen { wait_for_card: true, ..opening(stage.reader) };
+    let mut session = Conversation::open(&stub, open).await?;
+    assert_eq!(session.run(&[INCREMENT]).await, "1: 00000001 9000");
+    Ok(())
+}
+
+async fn a_broker_that_stops_ends_the_session_after_the_command_in_flight(mut stage: Stage) -> anyhow::Result<()> {
+    let stub = stub(&stage.broker).await?;
+    let mut session = Conversation::open(&stub, opening(stage.reader)).await?;
+    let mut waiting = Conversation::ask(&stub, opening(stage.reader)).await?;
+    assert_eq!(waiting.hear().await, "ahead 1");
+    session.transmit(&[COUNT]);
+    session.transmit(&[&slow(1000), INCREMENT]);
+    session.transmit(&[INCREMENT]);
+    assert_eq!(session.answer().await, "1: 00000001 9000");
+    stage.broker.signal(Signal::TERM)?;
+    assert_eq!(waiting.answer().await, "over: Unavailable SHUTTING_DOWN not_sent");
+    let heard = session.rest().await;
+    assert_eq!(heard.len(), 3, "{heard:?}");
+    // Unless the signal was faster than the card.
+    assert!(heard[0] == "2: 9000; stopped at 1: LEASE_ENDED not_sent" || not_sent(&heard[..1]), "{heard:?}");
+    assert!(not_sent(&heard[1..2]), "{heard:?}");
+    assert_eq!(heard[2], "over: Unavailable SHUTTING_DOWN not_sent");
+    assert_eq!(stage.broker.wait()?.code(), Some(0));
+    Ok(())
+}
+
+#[test]
+fn a_driver_that_hangs_ends_the_session_and_all_its_messages_are_answered_in_time() -> anyhow::Result<()> {
+    tell(async {
+        let rule = "[[reader]]\nmatch = \".*\"\nexchange_timeout = \"1s\"\n";
+        let world = PcscWorld::new(rule, CardOptions::default()).await?;
+        let (stub, client) = (stub(&world.broker).await?, world.broker.client().await?);
+        let mut session = Conversation::open(&stub, opening(READER)).await?;
+        assert_eq!(session.run(&[VERIFY]).await, "1: 9000");
+        world.card.hang_next(LONG);
+        let asked = Instant::now();
+        session.transmit(&[INCREMENT, INCREMENT]);
+        session.transmit(&[INCREMENT]);
+        session.reset_card(false);
+        session.transmit(&[INCREMENT]);
+        assert!(world.card.wait_until(LONG, |seen| seen.hanging));
+        let waiting = tokio::spawn(unit(&client, READER, &[COUNT]).send());
+        let patient = tokio::spawn(unit(&client, READER, &[PROTECTED]).wait_for_card().send());
+        let heard = session.rest().await;
+        assert!(asked.elapsed() < Duration::from_secs(4), "{:?}: {heard:?}", asked.elapsed());
+        assert_eq!(heard[0], "2: failed READER_UNRESPONSIVE unknown");
+        assert!(heard.len() == 5 && not_sent(&heard[1..4]), "{heard:?}");
+        assert_eq!(heard[4], "over: Unavailable READER_UNRESPONSIVE unknown");
+        assert_eq!(crate::world::told(&waiting.await?.unwrap_err()), "READER_UNRESPONSIVE not_sent");
+        wait_for(&world.broker, READER, ReaderState::Unresponsive).await?;
+        let refused = Conversation::ask(&stub, opening(READER)).await?.answer().await;
+        assert_eq!(refused, "over: Unavailable READER_UNRESPONSIVE not_sent");
+
+        world.card.resume();
+        assert_eq!(answers(&patient.await??), ["6982"], "the card was reset before anyone had it");
+        assert_eq!(world.card.seen().by_instruction[0x12], 1, "nothing behind the command that hung was sent");
+        Ok(())
+    })
+}
+
+#[test]
+fn sessions_end_when_pcscd_is_killed_and_open_again_when_it_is_back() -> anyhow::Result<()> {
+    tell(async {
+        let mut world = PcscWorld::usual().await?;
+        let stub = stub(&world.broker).await?;
+        let mut idle = Conversation::open(&stub, opening(READER)).await?;
+        assert_eq!(idle.run(&[INCREMENT]).await, "1: 00000001 9000");
+        world.pcscd.restart()?;
+        assert_eq!(idle.answer().await, "over: Unavailable PCSC_UNAVAILABLE not_sent");
+
+        let open = SessionOpen { wait_for_card: true, ..opening(READER) };
+        let mut busy = Conversation::open(&stub, open.clone()).await?;
+        busy.transmit(&[INCREMENT, &slow(5000), INCREMENT]);
+        busy.transmit(&[INCREMENT]);
+        assert!(world.card.wait_until(LONG, |seen| seen.by_instruction[0x16] == 1));
+        world.pcscd.kill()?;
+        let heard = busy.rest().await;
+        // What pcscd's library makes of it is a failed exchange, unless the broker's other connection has seen the end first.
+        assert!(
+            heard[0].starts_with("1: 00000002 9000; stopped at 1: ") && heard[0].ends_with(" unknown"),
+            "{heard:?}"
+        );
+        assert!(heard.len() == 3 && not_sent(&heard[1..2]), "{heard:?}");
+        let reasons = ["over: Unavailable PCSC_UNAVAILABLE ", "over: Aborted CARD_LOST unknown"];
+        assert!(reasons.iter().any(|reason| heard[2].starts_with(reason)), "{heard:?}");
+        assert_eq!(world.card.seen().by_instruction[0x12], 2, "and nothing twice");
+
+        world.pcscd.restart()?;
+        let mut again = Conversation::open(&stub, open).await?;
+        assert!(again.run(&[INCREMENT]).await.ends_with("00000003 9000"));
+        Ok(())
+    })
+}
