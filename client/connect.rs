@@ -2,7 +2,10 @@
 
 use std::{env, future::Future, io, time::Duration};
 
-use cardbroker_proto::v1::{ListReadersRequest, card_broker_service_client::CardBrokerServiceClient};
+use cardbroker_proto::{
+    GROUP_METADATA, GROUP_VARIABLE,
+    v1::{ListReadersRequest, card_broker_service_client::CardBrokerServiceClient},
+};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tonic::{
@@ -13,13 +16,6 @@ use tonic::{
 use tower::service_fn;
 
 use crate::{Endpoint, Error, OpenSession, Reader, Transmit, Watch, error::connect_failure};
-
-/// The environment variable with the isolation group of this program and its children: programs that share this random
-/// string share what is selected and verified on a card, if the broker's policy allows it.
-pub const GROUP_VARIABLE: &str = "CARDBROKER_GROUP";
-
-/// The metadata key that carries the isolation group.
-pub const GROUP_METADATA: &str = "cardbroker-group";
 
 /// A list of readers is made from memory: longer means that the broker is stuck.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(10);

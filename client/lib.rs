@@ -2,7 +2,6 @@
 //!
 #![doc = include_str!("README.md")]
 
-mod bytes;
 mod command;
 mod connect;
 mod endpoint;
@@ -15,10 +14,10 @@ pub mod status_word;
 mod transmit;
 mod watch;
 
-pub use bytes::ApduBytes;
 pub use cardbroker_proto::v1::{CardProtocol, Delivery, ErrorReason, Reader, ReaderState, StatusWordSource};
+pub use cardbroker_proto::{GROUP_METADATA, GROUP_VARIABLE, bytes::ApduBytes};
 pub use command::{Command, MAX_APDU_BYTES, MIN_APDU_BYTES};
-pub use connect::{Client, ConnectOptions, GROUP_METADATA, GROUP_VARIABLE};
+pub use connect::{Client, ConnectOptions};
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::{Error, Failure};
 pub use response::{CommandResult, Stop, Transmitted};

@@ -1,6 +1,7 @@
 //! The contract of Cardbroker: messages and service stubs generated from `cardbroker/v1/*.proto`, and what both sides must
-//! agree on beside it (names of reasons, where the socket is).
+//! agree on beside it (names of reasons, where the socket is, how APDU bytes are held).
 
+pub mod bytes;
 pub mod reason;
 mod redact;
 pub mod socket;

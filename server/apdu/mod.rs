@@ -1,11 +1,10 @@
 //! APDUs: command structure, class byte, status words (ISO 7816-4 §5). Pure: bytes in, facts out.
 
-mod bytes;
 mod class;
 mod command;
 mod status;
 
-pub use bytes::ApduBytes;
+pub use cardbroker_proto::bytes::ApduBytes;
 pub use class::Class;
 pub use command::{ApduError, CommandApdu, MAX_COMMAND_BYTES};
 pub use status::{StatusPattern, StatusWord};

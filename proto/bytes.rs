@@ -1,15 +1,17 @@
-//! The one type that holds APDU bytes: wiped when dropped, printed as a length.
+//! The one type that holds APDU bytes, on both sides: wiped when dropped, printed as a length.
 
 use std::{fmt, ops::Deref};
 
 use zeroize::Zeroizing;
 
-/// The bytes of a command or a response. They may be a PIN or a key.
+/// The bytes of a command or a response. They may be a PIN or a key, so `Debug` shows their number only.
+///
+/// What the transport holds while a call runs is not wiped.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct ApduBytes(Zeroizing<Vec<u8>>);
 
 impl ApduBytes {
-    /// Gives the bytes away, no longer wiped on drop: for the one place that hands them to the wire.
+    /// Gives the bytes away, no longer wiped on drop.
     pub fn into_unprotected(mut self) -> Vec<u8> {
         std::mem::take(&mut *self.0)
     }
@@ -23,6 +25,18 @@ impl From<Vec<u8>> for ApduBytes {
 
 impl From<&[u8]> for ApduBytes {
     fn from(bytes: &[u8]) -> Self {
+        bytes.to_vec().into()
+    }
+}
+
+impl<const N: usize> From<[u8; N]> for ApduBytes {
+    fn from(bytes: [u8; N]) -> Self {
+        bytes.to_vec().into()
+    }
+}
+
+impl<const N: usize> From<&[u8; N]> for ApduBytes {
+    fn from(bytes: &[u8; N]) -> Self {
         bytes.to_vec().into()
     }
 }
@@ -47,6 +61,6 @@ mod tests {
 
     #[test]
     fn only_the_length_is_printed() {
-        assert_eq!(format!("{:?}", ApduBytes::from(vec![0x31, 0x32, 0x33])), "3 bytes");
+        assert_eq!(format!("{:?}", ApduBytes::from(b"123")), "3 bytes");
     }
 }
