@@ -130,7 +130,7 @@ impl Session {
         self.queue_duration
     }
 
-    /// Asks for commands to be run. `restart` forgets an earlier failure. Not to be called with [`MAX_PIPELINED`] tasks under way.
+    /// Asks for commands to be run. `restart` forgets an earlier failure. Not to be called with [`super::MAX_PIPELINED`] tasks under way.
     ///
     /// # Errors
     /// The session is over.
