@@ -38,11 +38,16 @@ pub struct Queue<C, T> {
     entries: HashMap<Ticket, Entry<C, T>>,
     /// The callers with something waiting, each under the number of its place in the round.
     round: BTreeMap<u64, C>,
-    /// For the same callers, the place and the tickets. No set is empty.
+    /// For the same callers and for `served`, the place and the tickets. No set is empty.
     callers: HashMap<C, (u64, BTreeSet<Ticket>)>,
+    /// Who had the last turn. It is not in the round before the next one.
+    served: Option<C>,
     deadlines: BTreeSet<(Instant, Ticket)>,
     last_place: u64,
 }
+
+/// The place of the caller that was served last: behind all others.
+const BEHIND_ALL: u64 = u64::MAX;
 
 struct Entry<C, T> {
     caller: C,
@@ -58,6 +63,7 @@ impl<C: Copy + Eq + Hash, T> Queue<C, T> {
             entries: HashMap::new(),
             round: BTreeMap::new(),
             callers: HashMap::new(),
+            served: None,
             deadlines: BTreeSet::new(),
             last_place: 0,
         }
@@ -88,6 +94,9 @@ impl<C: Copy + Eq + Hash, T> Queue<C, T> {
             Some((_, tickets)) => {
                 tickets.insert(ticket);
             }
+            None if self.served == Some(caller) => {
+                self.callers.insert(caller, (BEHIND_ALL, BTreeSet::from([ticket])));
+            }
             None => self.join_round(caller, BTreeSet::from([ticket])),
         }
         self.deadlines.insert((deadline, ticket));
@@ -95,14 +104,22 @@ impl<C: Copy + Eq + Hash, T> Queue<C, T> {
         Ok(())
     }
 
-    /// Takes the item whose turn it is. Its caller goes to the end of the round.
+    /// Takes the item whose turn it is; the turn before is over. The caller of that one goes to the end of the round now and not
+    /// earlier: those who had their turn before it have asked again in the meantime, and whoever pipelines must not overtake them.
     pub fn pop(&mut self) -> Option<(Ticket, T)> {
-        let (_, caller) = self.round.pop_first()?;
-        let (_, mut tickets) = self.callers.remove(&caller)?;
-        let ticket = tickets.pop_first()?;
-        if !tickets.is_empty() {
-            self.join_round(caller, tickets);
+        if let Some(served) = self.served.take()
+            && let Some((_, tickets)) = self.callers.remove(&served)
+        {
+            self.join_round(served, tickets);
         }
+        let (_, caller) = self.round.pop_first()?;
+        let (place, tickets) = self.callers.get_mut(&caller)?;
+        *place = BEHIND_ALL;
+        let ticket = tickets.pop_first()?;
+        if tickets.is_empty() {
+            self.callers.remove(&caller);
+        }
+        self.served = Some(caller);
         let entry = self.entries.remove(&ticket)?;
         self.deadlines.remove(&(entry.deadline, ticket));
         Some((ticket, entry.item))
@@ -205,6 +222,16 @@ mod tests {
         assert_eq!(queue.pop(), Some((1, 1)));
         queue.push(4, 'a', now, 4).unwrap();
         assert_eq!(drain(&mut queue), [2, 3, 4]);
+    }
+
+    #[test]
+    fn a_caller_that_pipelines_does_not_overtake_one_that_asks_again_after_its_turn() {
+        let (mut queue, now) = queue(&[(1, 'a'), (2, 'a'), (3, 'a'), (4, 'b')]);
+        let first: Vec<_> = (0..3).filter_map(|_| queue.pop()).map(|(_, item)| item).collect();
+        assert_eq!(first, [1, 4, 2]);
+        queue.push(5, 'b', now, 5).unwrap();
+        assert_eq!((queue.turns_ahead(5), queue.turns_ahead(3), queue.callers()), (Some(0), Some(1), 2));
+        assert_eq!(drain(&mut queue), [5, 3]);
     }
 
     #[test]
