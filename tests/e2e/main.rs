@@ -18,6 +18,8 @@ mod daemon;
 mod direct;
 /// How the daemon stops.
 mod drain;
+/// The card passes from one process to the next, fast and fairly.
+mod hand_over;
 /// A driver that does not return.
 mod hang;
 /// A rival like Windows' plug and play.
@@ -32,6 +34,8 @@ mod never_twice;
 mod ownership;
 /// What a verified PIN means to a real card application, without a broker.
 mod piv;
+/// A PIN verified in a session, and processes that come after.
+mod piv_isolation;
 /// The limits of the queue, and who counts as one caller.
 mod queue;
 /// Cards pulled at the wrong moment.

@@ -1,0 +1,54 @@
+//! The program `saturator`: a client that keeps so many units waiting for the card, and counts its turns.
+
+use std::{
+    io::{self, Read, Write},
+    time::{Duration, Instant},
+};
+
+use cardbroker_client::{Client, Error, hex};
+use clap::Parser;
+use tokio::task::JoinSet;
+
+/// Prints "ready", waits until its standard input closes, saturates the card, and prints how many turns it has had.
+#[derive(Parser)]
+struct Arguments {
+    /// The reader: readers/{id}.
+    reader: String,
+    /// The command of a unit, in hex.
+    apdu: String,
+    /// For how long, in s.
+    seconds: u64,
+    /// How many units are under way at a time.
+    depth: u32,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> anyhow::Result<()> {
+    let Arguments { reader, apdu, seconds, depth } = Arguments::parse();
+    let client = Client::connect_default().await?;
+    client.readers().await?;
+    writeln!(io::stdout(), "ready")?;
+    io::stdin().read_to_end(&mut Vec::new())?;
+
+    let end = Instant::now() + Duration::from_secs(seconds);
+    let mut workers = JoinSet::new();
+    for _ in 0..depth {
+        let unit = client.transmit(&reader).command(hex::parse(&apdu)?);
+        workers.spawn(async move {
+            let mut turns = 0;
+            loop {
+                unit.clone().send().await?;
+                if Instant::now() > end {
+                    return Ok::<u64, Error>(turns);
+                }
+                turns += 1;
+            }
+        });
+    }
+    let mut turns = 0;
+    while let Some(worker) = workers.join_next().await {
+        turns += worker??;
+    }
+    writeln!(io::stdout(), "{turns}")?;
+    Ok(())
+}
