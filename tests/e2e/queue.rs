@@ -106,7 +106,11 @@ fn connections_of_one_process_share_its_place_and_processes_take_turns() -> anyh
         until_told(&first, FULL).await?;
         assert!(!busy.is_finished(), "the other process came too late to wait");
         busy.await??;
-        assert_eq!(other.await??.out, "00000002 9000\n", "one turn after the first of ours, before the second");
+        assert_eq!(
+            other.await??.out,
+            "00000001 9000\n",
+            "we have had our turn: the other process comes before both of ours"
+        );
         for mine in mine {
             mine.await??;
         }

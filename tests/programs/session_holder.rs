@@ -44,7 +44,10 @@ async fn main() -> anyhow::Result<()> {
     let channel = Endpoint::from_shared(format!("unix://{}", arguments.socket.display()))?.connect().await?;
     let mut stub = CardBrokerServiceClient::new(channel);
     let (requests, queue) = mpsc::channel(2);
-    let say = |request| requests.try_send(OpenSessionRequest { request: Some(request), restart: false });
+    let say = |request| {
+        let message = OpenSessionRequest { request: Some(request), restart: false };
+        requests.try_send(message).context("the channel holds both messages")
+    };
     let open = SessionOpen { reader: arguments.reader, end: SessionEnd::Leave.into(), ..SessionOpen::default() };
     say(Asked::Open(open))?;
     let command = |apdu: &String| Ok(Command { apdu: hex::parse(apdu)?.to_vec(), ..Command::default() });
