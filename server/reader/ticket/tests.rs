@@ -1,0 +1,122 @@
+//! What becomes of tickets, whoever ends them first.
+
+use super::*;
+use crate::{
+    apdu::StatusWord,
+    error::{Delivery, Reason},
+    reader::unit::StatusWordSource,
+};
+
+fn ticket() -> (Ticket, Answers) {
+    let turn = TurnRequest {
+        reset_first: false,
+        if_insertion_id: None,
+        if_state_tag: None,
+        wait_timeout: Duration::from_secs(1),
+        wait_for_card: false,
+    };
+    let request = UnitRequest { commands: Vec::new(), raw: false, turn };
+    Ticket::new(request, Instant::now())
+}
+
+fn turn() -> Turn {
+    Turn { insertion_id: "i".into(), state_tag: "t".into(), began: Instant::now(), reset: false }
+}
+
+fn result() -> CommandResult {
+    CommandResult {
+        data: Default::default(),
+        status_word: StatusWord(0x9000),
+        source: StatusWordSource::Command,
+        get_response_count: 0,
+    }
+}
+
+fn lost() -> Failure {
+    Failure::unknown(Reason::CardRemoved, "gone")
+}
+
+#[test]
+fn a_failure_before_the_first_answer_is_an_error() {
+    let (ticket, mut answers) = ticket();
+    assert!(ticket.begin(turn()));
+    ticket.end(Some(lost()), Instant::now());
+    assert_eq!(answers.first.try_recv().unwrap(), Err(lost()));
+}
+
+#[test]
+fn answers_survive_a_failure_behind_them() {
+    let (ticket, mut answers) = ticket();
+    ticket.begin(turn());
+    ticket.push(result());
+    ticket.push(result());
+    ticket.end(Some(lost()), Instant::now());
+    let outcome = answers.first.try_recv().unwrap().unwrap();
+    assert_eq!(outcome.results.len(), 2);
+    assert_eq!(outcome.stopped, Some(Stop { index: 2, failure: lost() }));
+}
+
+#[test]
+fn a_partial_answer_belongs_to_the_command_that_stopped() {
+    let (ticket, mut answers) = ticket();
+    ticket.begin(turn());
+    ticket.push(result());
+    ticket.push_partial(result());
+    ticket.end(Some(lost()), Instant::now());
+    let outcome = answers.first.try_recv().unwrap().unwrap();
+    assert_eq!((outcome.results.len(), outcome.stopped.unwrap().index), (2, 1));
+}
+
+#[test]
+fn a_command_that_was_answered_in_part_has_run_whatever_kept_the_rest_from_being_sent() {
+    let (ticket, mut answers) = ticket();
+    ticket.begin(turn());
+    ticket.push_partial(result());
+    ticket.end(Some(Failure::not_sent(Reason::CardRemoved, "gone")), Instant::now());
+    let stop = answers.first.try_recv().unwrap().unwrap().stopped.unwrap();
+    assert_eq!((stop.index, stop.failure.delivery), (0, Delivery::Unknown));
+}
+
+#[test]
+fn the_first_end_counts() {
+    let (ticket, mut answers) = ticket();
+    ticket.begin(turn());
+    ticket.end(Some(lost()), Instant::now());
+    ticket.push(result());
+    ticket.end(None, Instant::now());
+    assert_eq!(answers.first.try_recv().unwrap(), Err(lost()));
+}
+
+#[test]
+fn what_a_caller_no_longer_hears_is_known_later() {
+    let (ticket, mut answers) = ticket();
+    ticket.begin(turn());
+    ticket.end_early(lost(), Instant::now());
+    assert_eq!(answers.first.try_recv().unwrap(), Err(lost()));
+    ticket.push(result());
+    ticket.end(None, Instant::now());
+    assert_eq!(answers.late.try_recv().unwrap().unwrap().results.len(), 1);
+}
+
+#[test]
+fn a_ticket_that_ended_or_whose_caller_left_gets_no_turn() {
+    let (ended, _answers) = ticket();
+    assert!(ended.end_waiting(Failure::not_sent(Reason::QueueTimeout, "late")));
+    assert!(!ended.begin(turn()));
+
+    let (left, answers) = ticket();
+    drop(answers);
+    assert!(!left.begin(turn()));
+}
+
+#[test]
+fn a_ticket_that_runs_no_longer_waits() {
+    let (ticket, mut answers) = ticket();
+    ticket.begin(turn());
+    assert!(!ticket.end_waiting(Failure::not_sent(Reason::QueueTimeout, "late")));
+    ticket.push(result());
+    ticket.end(None, Instant::now());
+    let outcome = answers.first.try_recv().unwrap().unwrap();
+    assert_eq!((outcome.stopped, outcome.results.len()), (None, 1));
+    assert_eq!(Delivery::NotSent.as_str(), "not_sent");
+}
