@@ -10,6 +10,8 @@ mod world;
 mod bad_input;
 /// Virtual cards and private pcscd do what they promise.
 mod cards;
+/// Sessions through the Rust client and `cardbroker session`.
+mod client_sessions;
 /// The program `cardbroker`.
 mod command_line;
 /// The daemon as its host sees it: socket, configuration, services and limits.
