@@ -1,6 +1,8 @@
 //! The actor of one reader: a task that owns the reader's queue, life and leases, tells the card thread what to do, and publishes what
 //! watchers see. It carries out what `queue`, `life`, `isolation` and `lease` decide; `turns` has what concerns those who ask.
 
+#[cfg(test)]
+mod tests;
 mod turns;
 
 use std::{
@@ -34,7 +36,7 @@ use crate::{
     backend::{ResetKind, Slot, SlotStatus},
     caller::CallerKey,
     config::ReaderSettings,
-    error::{Failure, Reason},
+    error::{Delivery, Failure, Reason},
     group::GroupMark,
 };
 
@@ -177,6 +179,11 @@ impl Actor {
             self.publish();
             // A call that hangs is left behind.
             if self.stopping && (self.released || self.hangs) {
+                // Who asks from now on finds the inbox closed; who has asked is answered.
+                messages.close();
+                while let Ok(message) = messages.try_recv() {
+                    self.asked(message);
+                }
                 return;
             }
             let wakeup = sleep_until(self.wakeup(Instant::now()).into());
@@ -249,6 +256,7 @@ impl Actor {
         match &self.work {
             Work::Unit { ticket, .. } => ticket.end_early(failure, now),
             Work::Session(_) => self.end_session(failure),
+            Work::Opening { .. } => self.refuse_opening(Failure { delivery: Delivery::NotSent, ..failure }),
             _ => {}
         }
         self.turn_away(verdict);
@@ -342,6 +350,7 @@ impl Actor {
         self.stopping = true;
         self.end_all(&shutting_down());
         self.end_session(shutting_down());
+        self.refuse_opening(shutting_down());
         self.release_at_the_end();
     }
 

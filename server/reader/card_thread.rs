@@ -95,8 +95,11 @@ impl Hand {
         if job.restart {
             job.failed.store(false, Ordering::Relaxed);
         }
-        let refusal =
-            gate::admit(&job.lease).err().or_else(|| job.failed.load(Ordering::Relaxed).then(preceding_failed));
+        let refusal = gate::admit(&job.lease)
+            .err()
+            .or_else(|| job.failed.load(Ordering::Relaxed).then(preceding_failed))
+            // The session ends as soon as the actor hears of it; a reset now could bring it another card.
+            .or_else(|| self.card.is_none().then(|| Failure::not_sent(Reason::LeaseEnded, LOST)));
         let (report, failed) = match (job.task, refusal) {
             (task, Some(refusal)) => {
                 task.refuse(refusal);
@@ -251,6 +254,8 @@ fn preceding_failed() -> Failure {
 }
 
 const REMOVED: &str = "the card was taken out: insert one, and look at it before you go on";
+
+const LOST: &str = "the session has lost its card: look at the one that is there, and open a new session";
 
 /// A reset before the unit that failed, unless the card or the reader is gone, which says more.
 fn reset_failed(failure: Failure) -> Failure {

@@ -11,7 +11,7 @@ use std::{
 use tokio::sync::mpsc;
 
 use super::{
-    inbox::{Message, Purpose, Return, SessionRequest, Waiting, shutting_down},
+    inbox::{Disposition, Message, Purpose, Return, SessionRequest, Waiting, shutting_down},
     queue::Limits,
     session::Opening,
     ticket::{Answers, Ticket, UnitOutcome, UnitRequest},
@@ -122,18 +122,22 @@ impl Submission {
 
     /// Stops waiting because the caller can wait no longer: what has not begun is not sent, what has begun goes on without the
     /// caller. [`Submission::outcome`] then has the answer at once.
-    pub fn give_up(&self, now: Instant) {
+    pub fn give_up(&mut self, now: Instant) {
         let late = "the turn did not come before the call's deadline: retry with a later one";
-        if !self.ticket.end_waiting(Failure::not_sent(Reason::QueueTimeout, late)) {
+        if !self.withdraw(Failure::not_sent(Reason::QueueTimeout, late)) {
             let late =
                 "the call's deadline is near and the unit has begun: it goes on without the caller, look at the card";
             self.ticket.end_early(Failure::unknown(Reason::DeadlineNear, late), now);
         }
     }
 
-    /// Gives up a unit that has not begun: its outcome is `failure` then.
-    pub fn withdraw(&self, failure: Failure) {
-        self.ticket.end_waiting(failure);
+    /// Gives up a unit that has not begun, and its place in the queue: its outcome is `failure` then. False if it has begun or ended.
+    pub fn withdraw(&mut self, failure: Failure) -> bool {
+        let is_withdrawn = self.ticket.end_waiting(failure);
+        if is_withdrawn {
+            self.give_back.send(Disposition::Reset, None);
+        }
+        is_withdrawn
     }
 
     /// Waits for what is known of a unit whose outcome was unknown; `None` if nothing will be.

@@ -194,6 +194,15 @@ impl Actor {
         self.turn_over(Disposition::Reset, None);
     }
 
+    /// Ends the wait of the session that has the turn but not its reset card yet, if there is one. The reset goes on.
+    pub(super) fn refuse_opening(&mut self, failure: Failure) {
+        if matches!(self.work, Work::Opening { .. })
+            && let Work::Opening { waiting, .. } = std::mem::replace(&mut self.work, Work::Handling)
+        {
+            waiting.end(failure);
+        }
+    }
+
     /// The lease is over. What was sent under it comes before the turnover in the card thread's queue.
     fn turn_over(&mut self, disposition: Disposition, done: Option<oneshot::Sender<()>>) {
         let Work::Session(holding) = std::mem::replace(&mut self.work, Work::None) else { return };
