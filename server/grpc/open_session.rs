@@ -20,6 +20,7 @@ use cardbroker_proto::v1::{
 use futures_core::Stream;
 use tokio::{
     sync::oneshot,
+    task::yield_now,
     time::{sleep_until, timeout},
 };
 use tonic::{Status, Streaming};
@@ -146,6 +147,9 @@ impl Conversation {
                     if let Some(response) = open.next(&mut self.inbound).await? {
                         return Ok(Some(response));
                     }
+                    // A stream that is reset with CANCEL looks half-closed too. The connection, which looks for resets before each time
+                    // that it asks for an answer, drops us here if it was one, and the session ends abruptly.
+                    yield_now().await;
                     if let Stage::Open(open) = std::mem::replace(&mut self.stage, Stage::Ended) {
                         open.session.close(open.disposition).await;
                     }
@@ -224,12 +228,12 @@ impl Open {
         for (place, pending) in self.pending.iter_mut().enumerate() {
             match &pending.task {
                 Task::Unit(unit) => unit.abandon(&over.failure, Instant::now()),
-                Task::Reset(_) => {
+                Task::Reset(answer) if answer.is_empty() => {
                     // The first one may be what hangs.
                     let delivery = if place == 0 { Delivery::Unknown } else { Delivery::NotSent };
                     pending.task = Task::Failed(Failure { delivery, ..over.failure.clone() });
                 }
-                Task::Failed(_) => {}
+                Task::Reset(_) | Task::Failed(_) => {}
             }
         }
     }
