@@ -109,8 +109,8 @@ impl Groups {
 
 impl Group {
     /// A mark of the group that does not keep it alive.
-    pub fn mark(&self) -> GroupMark {
-        GroupMark { key: self.key.clone(), ended: self.ended.clone() }
+    pub fn mark(self: &Arc<Self>) -> GroupMark {
+        GroupMark { group: Arc::downgrade(self), ended: self.ended.clone() }
     }
 }
 
@@ -128,14 +128,15 @@ impl Drop for Group {
 /// Remembers a group without being a member.
 #[derive(Debug, Clone)]
 pub struct GroupMark {
-    key: GroupKey,
+    /// Not its key: while the last member leaves, there may already be another group of the same key.
+    group: Weak<Group>,
     ended: CancellationToken,
 }
 
 impl GroupMark {
     /// Whether it is the mark of this group, and the group has not ended since: one that is opened anew inherits nothing.
     pub fn is_of(&self, group: &GroupMark) -> bool {
-        self.key == group.key && !self.ended.is_cancelled()
+        Weak::ptr_eq(&self.group, &group.group) && !self.ended.is_cancelled()
     }
 
     /// Whether the group has ended.
