@@ -118,7 +118,10 @@ impl Conversation {
             next = self.next() => next,
             () = sleep_until(deadline.into()) => {
                 let late = "the deadline of the stream has come: open sessions without one";
-                Err(Failure::unknown(Reason::DeadlineNear, late))
+                Err(match self.stage {
+                    Stage::Start | Stage::Opening { .. } => Failure::not_sent(Reason::QueueTimeout, late),
+                    Stage::Open(_) | Stage::Ended => Failure::unknown(Reason::DeadlineNear, late),
+                })
             }
         }
     }

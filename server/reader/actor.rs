@@ -290,6 +290,8 @@ impl Actor {
 
     fn reported(&mut self, report: Report, now: Instant) {
         debug!(reader = %self.id, ?report, "card thread");
+        // Whatever hung has returned.
+        self.hangs = false;
         let verdict = match report {
             Report::Took(taken) => {
                 if let Err(error) = &taken {
