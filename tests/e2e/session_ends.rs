@@ -2,17 +2,15 @@
 
 use anyhow::ensure;
 use cardbroker_proto::v1::{SessionEnd, SessionOpen, SessionTransmit, open_session_request::Request};
-use cardbroker_server::backend::Protocol;
 use cardbroker_tests::harness::run::cardbroker;
 
 use crate::{
     conversation::{Conversation, GROUP, opening},
-    sessions::stories,
     wire::{Stub, request, stub, transmit},
-    world::{COUNT, INCREMENT, LONG, PROTECTED, PcscWorld, READER, Stage, VERIFY, slow, tell},
+    world::{COUNT, INCREMENT, LONG, PROTECTED, PcscWorld, READER, Stage, VERIFY, over_both_backends, slow, tell},
 };
 
-stories! { T1:
+over_both_backends! { T1:
     a_half_close_lets_all_that_was_said_be_done,
     a_session_that_ends_in_good_order_resets_the_card,
     a_card_that_is_left_is_left_to_ones_own_group_alone,

@@ -4,19 +4,19 @@ use std::time::{Duration, Instant};
 
 use cardbroker_client::ReaderState;
 use cardbroker_proto::v1::SessionOpen;
-use cardbroker_server::backend::{Protocol, simulated::card::CardOptions};
+use cardbroker_server::backend::simulated::card::CardOptions;
 use rustix::process::Signal;
 
 use crate::{
     conversation::{Conversation, opening},
-    sessions::stories,
     wire::stub,
     world::{
-        COUNT, INCREMENT, LONG, PROTECTED, PcscWorld, READER, Stage, VERIFY, answers, fault, slow, tell, unit, wait_for,
+        COUNT, INCREMENT, LONG, PROTECTED, PcscWorld, READER, Stage, VERIFY, answers, fault, over_both_backends, slow,
+        tell, unit, wait_for,
     },
 };
 
-stories! { T1:
+over_both_backends! { T1:
     a_card_pulled_in_mid_command_ends_the_session_after_its_answers,
     an_idle_session_hears_that_its_card_has_left,
     a_failed_exchange_ends_the_session_and_mends_the_card,

@@ -4,20 +4,18 @@ use std::time::{Duration, Instant};
 
 use cardbroker_client::{Client, Error, Transmitted};
 use cardbroker_proto::v1::SessionOpen;
-use cardbroker_server::backend::Protocol;
 use cardbroker_tests::harness::{broker::Setup, run, run::cardbroker};
 use tokio::{task::JoinHandle, time::timeout};
 
 use crate::{
     conversation::{Conversation, milliseconds, opening},
-    sessions::stories,
     wire::stub,
-    world::{INCREMENT, LONG, PROTECTED, Stage, VERIFY, answers, slow, tell, unit, wait_for},
+    world::{INCREMENT, LONG, PROTECTED, Stage, VERIFY, answers, over_both_backends, slow, tell, unit, wait_for},
 };
 
 const REVOKED: &str = "over: Aborted LEASE_REVOKED not_sent";
 
-stories! { T1:
+over_both_backends! { T1:
     a_session_hears_how_many_callers_wait,
     a_session_that_idles_gives_way_to_those_who_wait,
     a_session_that_idles_alone_is_left_alone,

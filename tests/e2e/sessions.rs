@@ -3,34 +3,14 @@
 use std::time::{Duration, Instant};
 
 use cardbroker_proto::v1::{CardStart, SessionOpen, open_session_request::Request, open_session_response::Response};
-use cardbroker_server::backend::Protocol;
 
 use crate::{
     conversation::{Conversation, milliseconds, opening},
     wire::{Stub, request, stub, transmit},
-    world::{COUNT, INCREMENT, PROTECTED, Stage, VERIFY, tell},
+    world::{COUNT, INCREMENT, PROTECTED, Stage, VERIFY, over_both_backends},
 };
 
-/// Each story as two tests, `simulated::NAME` and `pcsc::NAME`.
-macro_rules! stories {
-    ($protocol:ident: $($story:ident),+ $(,)?) => {
-        mod simulated {
-            use super::*;
-            $(#[test] fn $story() -> anyhow::Result<()> {
-                tell(async { super::$story(Stage::simulated(Protocol::$protocol).await?).await })
-            })+
-        }
-        mod pcsc {
-            use super::*;
-            $(#[test] fn $story() -> anyhow::Result<()> {
-                tell(async { super::$story(Stage::pcsc(Protocol::$protocol).await?).await })
-            })+
-        }
-    };
-}
-pub(crate) use stories;
-
-stories! { T1:
+over_both_backends! { T1:
     answers_come_in_the_order_of_the_messages,
     the_headers_come_before_the_first_message_goes,
     a_session_is_told_what_it_runs_on,
@@ -45,7 +25,7 @@ stories! { T1:
 
 mod strict_t0 {
     use super::*;
-    stories! { T0: a_command_that_t0_cannot_carry_holds_up_those_behind_it }
+    over_both_backends! { T0: a_command_that_t0_cannot_carry_holds_up_those_behind_it }
     async fn a_command_that_t0_cannot_carry_holds_up_those_behind_it(stage: Stage) -> anyhow::Result<()> {
         super::a_command_that_t0_cannot_carry_holds_up_those_behind_it(stage).await
     }
