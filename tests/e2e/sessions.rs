@@ -87,7 +87,8 @@ async fn a_session_is_told_what_it_runs_on(stage: Stage) -> anyhow::Result<()> {
 async fn those_who_wait_hear_of_their_place(stage: Stage) -> anyhow::Result<()> {
     let stub = stub(&stage.broker).await?;
     let busy = stage.keep_busy(1000).await?;
-    let waiting = Conversation::ask(&stub, opening(stage.reader)).await?;
+    let mut waiting = Conversation::ask(&stub, opening(stage.reader)).await?;
+    assert_eq!(waiting.hear().await, "ahead 1", "the unit that runs");
     let mut last = Conversation::ask(&stub, opening(stage.reader)).await?;
     assert_eq!(last.hear().await, "ahead 2", "the unit that runs, and the session before this one");
     busy.await??;
