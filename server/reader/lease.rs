@@ -103,7 +103,7 @@ impl Terms {
     pub(super) fn judge(&self, now: Instant, contended: Option<Instant>, idle: Option<Instant>) -> Verdict {
         let Some(contended) = contended else { return Verdict::GoOn(None) };
         let too_long = contended.max(self.began) + self.max_contended_lease;
-        let idle_end = idle.map(|idle| idle + self.idle_timeout);
+        let idle_end = idle.map(|idle| idle.max(contended) + self.idle_timeout);
         if too_long <= now {
             return Verdict::TooLong;
         }
@@ -154,6 +154,7 @@ mod tests {
         assert_eq!(terms.judge(at(9999), None, Some(began)), Verdict::GoOn(None));
         assert_eq!(terms.judge(at(5), Some(at(1)), Some(at(2))), Verdict::GoOn(Some(at(12))));
         assert_eq!(terms.judge(at(12), Some(at(1)), Some(at(2))), Verdict::Idles);
+        assert_eq!(terms.judge(at(500), Some(at(500)), Some(at(2))), Verdict::GoOn(Some(at(510))), "it idled alone");
         assert_eq!(terms.judge(at(60), Some(at(1)), None), Verdict::GoOn(Some(at(61))));
         assert_eq!(terms.judge(at(61), Some(at(1)), None), Verdict::TooLong);
     }
