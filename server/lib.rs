@@ -12,6 +12,8 @@ pub mod group;
 pub mod grpc;
 pub mod listen;
 pub mod outcomes;
+#[cfg(test)]
+mod properties;
 pub mod reader;
 pub mod registry;
 pub mod server;

@@ -8,3 +8,6 @@ pub use cardbroker_proto::bytes::ApduBytes;
 pub use class::Class;
 pub use command::{ApduError, CommandApdu, MAX_COMMAND_BYTES};
 pub use status::{StatusPattern, StatusWord};
+
+#[cfg(test)]
+mod tests;
