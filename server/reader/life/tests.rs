@@ -1,5 +1,7 @@
 //! Stories of a reader's life, told to the machine with made-up times.
 
+mod properties;
+
 use super::*;
 use crate::{
     backend::{Protocol, ServiceError},

@@ -1,5 +1,7 @@
 //! Conversations of a unit with a card, each exchange written down as command and answer in hex.
 
+mod properties;
+
 use super::*;
 
 fn bytes(hex: &str) -> Vec<u8> {
