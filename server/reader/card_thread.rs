@@ -169,8 +169,13 @@ impl Hand {
     /// whether not one command was answered for that.
     fn run(&mut self, ticket: &Ticket, lease: &Lease, reset: Option<ResetKind>) -> (UnitEnd, Option<Failure>, bool) {
         let (end, failure, partial) = self.try_run(ticket, lease, reset);
+    /// Runs a unit to its end or first stop, whatever becomes of its caller. Returns how it left the card, and why it stopped.
+    fn run(&mut self, ticket: &Ticket, lease: &Lease, reset: Option<ResetKind>) -> (UnitEnd, Option<Failure>) {
+        let (end, mut failure, partial) = self.try_run(ticket, lease, reset);
         if let Some(partial) = partial {
             ticket.push_partial(partial);
+            // The rest was not fetched, but the command itself has run.
+            failure = failure.map(|failure| Failure { delivery: Delivery::Unknown, ..failure });
         }
         let unanswered = ticket.end(failure.clone(), Instant::now());
         if !matches!(end, UnitEnd::InOrder(_)) {
@@ -267,4 +272,12 @@ fn reset_failed(failure: Failure) -> Failure {
         },
         _ => failure,
     }
+}
+
+/// What the thread does with a job, without the thread, for tests that step it.
+#[cfg(test)]
+pub(super) fn without_thread(slot: Box<dyn Slot>) -> impl FnMut(Job) -> Option<Report> {
+    let (protocols, pulse) = (ProtocolChoice::Any, Pulse::new());
+    let mut hand = Hand { slot, protocols, pulse, view: CardView::default(), card: None };
+    move |job| hand.act(job)
 }

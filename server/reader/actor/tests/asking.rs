@@ -1,0 +1,136 @@
+//! What callers do: they ask, give up, close and die.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    super::*,
+    clients::{Asked, Hand, Item, LIMITS, Stage, group_key},
+    faults::{Fault, overstay},
+    history::{CALLERS, Step, Wish},
+    witness::Promise,
+    world::World,
+};
+use crate::{
+    apdu::CommandApdu,
+    reader::{
+        session::{Disposition, SessionRequest},
+        ticket::UnitRequest,
+        turn::TurnRequest,
+        unit::UnitCommand,
+    },
+};
+
+impl World {
+    pub(super) fn client_step(&mut self, step: Step) {
+        let clients = &mut self.clients;
+        let session = |which| clients.pick(which, |hand| matches!(hand, Hand::Session(_)));
+        match step {
+            Step::Submit(wish) => self.submit(wish),
+            Step::Drop(which) => {
+                if let Some(item) = clients.pick(which, |hand| !matches!(hand, Hand::Empty)) {
+                    clients.drop_item(item);
+                }
+            }
+            Step::Die(caller) => clients.drop_all(|item| item.wish.caller == caller),
+            Step::GroupEnds(group) => {
+                // With its connections go their requests.
+                clients.drop_all(|item| item.group.0 == group);
+                let (generation, member) = clients.members.remove(group);
+                if self.fault == Some(Fault::ImmortalGroup) {
+                    std::mem::forget(Arc::clone(&member));
+                }
+                drop(member);
+                clients.members.insert(group, (generation + 1, clients.groups.join(group_key(group))));
+            }
+            Step::Ask { which, raises, commands, restart } => {
+                if let Some(item) = session(which) {
+                    self.ask(item, raises, commands, restart);
+                }
+            }
+            Step::AskReset(which) => {
+                if let Some(Hand::Session(session)) = session(which).map(|item| &clients.items[item].hand)
+                    && let Ok(reset) = session.reset(ResetKind::Warm, true)
+                {
+                    clients.resets.push(reset);
+                }
+            }
+            Step::Close { which, leave } => {
+                if let Some(item) = session(which) {
+                    clients.close(item, if leave { Disposition::Leave } else { Disposition::Reset });
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn submit(&mut self, wish: Wish) {
+        let clients = &mut self.clients;
+        let number = clients.items.len();
+        if number == 255 {
+            return;
+        }
+        let (generation, member) = &clients.members[wish.group];
+        let group = (wish.group, *generation);
+        let turn = TurnRequest {
+            reset_first: wish.reset_first,
+            if_insertion_id: None,
+            if_state_tag: wish.if_unchanged.then(|| self.actor.life.state_tag()),
+            wait_timeout: wish.wait_timeout + overstay(self.fault),
+            wait_for_card: wish.wait_for_card,
+        };
+        let of_caller = clients.waiting().filter(|item| item.wish.caller == wish.caller).count();
+        let is_full = of_caller >= LIMITS.per_caller || clients.waiting().count() >= LIMITS.per_reader;
+        let is_turned_away = self.actor.life.refusal().is_some_and(|refusal| turn.is_told(&refusal));
+        let caller = CallerKey::Connection(wish.caller as u64);
+        let hand = if wish.session {
+            let request = SessionRequest { turn, idle_timeout: Duration::from_secs(1) };
+            clients.handle.open_session(caller, member.mark(), request, self.now).map(Hand::Opening)
+        } else {
+            let commands = commands(number, 0, wish.commands, wish.raises);
+            let request = UnitRequest { commands, raw: false, turn };
+            clients.handle.submit(caller, member.mark(), request, self.now).map(Hand::Unit)
+        };
+        let Ok(hand) = hand else { return };
+        clients.items.push(Item {
+            deadline: self.now + wish.wait_timeout,
+            stage: Stage::Waiting,
+            hand,
+            group,
+            insertion: String::new(),
+            ahead: of_caller,
+            turns: [0; CALLERS],
+            commands: 0,
+            wish,
+        });
+        self.turn_of(number, is_full && !is_turned_away);
+    }
+
+    /// Whether the request that has just come was refused because too many wait.
+    fn turn_of(&mut self, number: usize, must_be_full: bool) {
+        self.last_full = None;
+        self.turn();
+        let is_full = self.last_full == Some(number);
+        let story = || format!("{number} finds the queue full: {is_full}");
+        self.witness.expect(Promise::Limits, is_full == must_be_full || self.actor.stopping, story);
+    }
+
+    fn ask(&mut self, number: usize, raises: bool, count: usize, restart: bool) {
+        let item = &mut self.clients.items[number];
+        let Hand::Session(session) = &item.hand else { return };
+        let first = item.commands;
+        if let Ok(unit) = session.transmit(commands(number, first, count, raises), false, restart, self.now) {
+            item.commands += count as u8;
+            self.clients.asked.push(Asked { item: number, first, count, unit });
+        }
+    }
+}
+
+/// `count` commands of `item`: VERIFY, which raises, or SELECT. Their parameters name them.
+fn commands(item: usize, first: u8, count: usize, raises: bool) -> Vec<UnitCommand> {
+    let instruction = if raises { 0x20 } else { 0xA4 };
+    let command = |number| {
+        let apdu = CommandApdu::parse(vec![0x00, instruction, number, item as u8, 0x01, 0x31]).unwrap();
+        UnitCommand { apdu, continue_on: Vec::new(), continue_instruction: None }
+    };
+    (first..).take(count).map(command).collect()
+}

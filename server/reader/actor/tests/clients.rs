@@ -1,0 +1,159 @@
+//! The reader's callers: what they have asked for, what they were told, and what that says about the queue.
+
+use std::{future::Future, pin::Pin, sync::Arc, time::Instant};
+
+use futures_util::FutureExt;
+use tokio::sync::oneshot;
+
+use super::{
+    super::*,
+    history::{CALLERS, GROUPS, Wish},
+    witness::Generation,
+};
+use crate::{
+    backend::CardInfo,
+    group::{Group, GroupKey, Groups},
+    reader::{
+        Submission,
+        handle::ReaderHandle,
+        session::{Disposition, Opening, Session, SessionUnit},
+    },
+};
+
+pub(super) const LIMITS: Limits = Limits { per_caller: 4, per_reader: 8 };
+
+pub(super) struct Clients {
+    pub(super) handle: ReaderHandle,
+    pub(super) groups: Groups,
+    pub(super) members: Vec<(u64, Arc<Group>)>,
+    pub(super) items: Vec<Item>,
+    pub(super) asked: Vec<Asked>,
+    pub(super) resets: Vec<oneshot::Receiver<Result<CardInfo, Failure>>>,
+    pub(super) closing: Vec<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    pub(super) last_turn: u64,
+}
+
+/// A request for a unit or a session. Its place in the list is its name, and the number of its place in the queue.
+pub(super) struct Item {
+    pub(super) wish: Wish,
+    pub(super) deadline: Instant,
+    pub(super) stage: Stage,
+    pub(super) hand: Hand,
+    pub(super) group: Generation,
+    pub(super) insertion: String,
+    /// How many of the same caller's wait before it.
+    pub(super) ahead: usize,
+    /// How many turns each caller has had since.
+    pub(super) turns: [usize; CALLERS],
+    pub(super) commands: u8,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    Waiting,
+    Begun,
+    Over,
+}
+
+/// What the caller has of it.
+pub(super) enum Hand {
+    Unit(Submission),
+    Opening(Opening),
+    Session(Box<Session>),
+    Empty,
+}
+
+impl Hand {
+    fn take_session(&mut self) -> Option<Box<Session>> {
+        match std::mem::replace(self, Self::Empty) {
+            Self::Session(session) => Some(session),
+            other => {
+                *self = other;
+                None
+            }
+        }
+    }
+}
+
+/// A unit of a session.
+pub(super) struct Asked {
+    pub(super) item: usize,
+    pub(super) first: u8,
+    pub(super) count: usize,
+    pub(super) unit: SessionUnit,
+}
+
+impl Clients {
+    pub(super) fn new(handle: ReaderHandle) -> Self {
+        let groups = Groups::default();
+        let members = (0..GROUPS).map(|group| (0, groups.join(group_key(group)))).collect();
+        let (items, asked, resets, closing) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { handle, groups, members, items, asked, resets, closing, last_turn: 0 }
+    }
+
+    pub(super) fn waiting(&self) -> impl Iterator<Item = &Item> {
+        self.items.iter().filter(|item| item.stage == Stage::Waiting)
+    }
+
+    pub(super) fn has_ended(&self, (group, generation): Generation) -> bool {
+        self.members[group].0 != generation
+    }
+
+    /// Whose a unit is: the second parameter byte of its commands says so.
+    pub(super) fn item_of(&self, ticket: &Ticket) -> Option<usize> {
+        Some(usize::from(ticket.request.commands.first()?.apdu.header()[3]))
+    }
+
+    pub(super) fn holder(&self, item: usize) -> (Generation, String) {
+        (self.items[item].group, self.items[item].insertion.clone())
+    }
+
+    pub(super) fn all_done(&self) -> bool {
+        self.items.iter().all(|item| item.stage == Stage::Over)
+            && self.asked.is_empty()
+            && self.resets.is_empty()
+            && self.closing.is_empty()
+    }
+
+    /// All sessions end in good order.
+    pub(super) fn close_all(&mut self) {
+        for item in 0..self.items.len() {
+            self.close(item, Disposition::Leave);
+        }
+    }
+
+    pub(super) fn close(&mut self, item: usize, disposition: Disposition) {
+        let item = &mut self.items[item];
+        let Some(session) = item.hand.take_session() else { return };
+        item.stage = Stage::Over;
+        let mut closing: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(session.close(disposition));
+        if (&mut closing).now_or_never().is_none() {
+            self.closing.push(closing);
+        }
+    }
+
+    /// Someone goes without a word, if there is someone of that number.
+    pub(super) fn drop_item(&mut self, item: usize) {
+        self.items[item].hand = Hand::Empty;
+        self.items[item].stage = Stage::Over;
+        self.asked.retain(|asked| asked.item != item);
+    }
+
+    pub(super) fn drop_all(&mut self, condition: impl Fn(&Item) -> bool) {
+        (0..self.items.len())
+            .filter(|&item| condition(&self.items[item]))
+            .collect::<Vec<_>>()
+            .into_iter()
+            .for_each(|item| self.drop_item(item));
+    }
+
+    /// The number of one of those who hold the card or wait for it.
+    pub(super) fn pick(&self, which: usize, is_right: impl Fn(&Hand) -> bool) -> Option<usize> {
+        let numbers: Vec<_> = (0..self.items.len()).filter(|&item| is_right(&self.items[item].hand)).collect();
+        numbers.get(which % numbers.len().max(1)).copied()
+    }
+}
+
+pub(super) fn group_key(group: usize) -> GroupKey {
+    GroupKey::Caller(CallerKey::Connection(group as u64))
+}

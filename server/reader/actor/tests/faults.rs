@@ -1,0 +1,169 @@
+//! Planted faults: each makes the reader break one promise, so that the property is seen to fail.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{super::*, history::Step, witness::Promise, world::World};
+use crate::reader::{jobs::UnitJob, lease::Leases};
+
+/// What goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// The last of a caller's requests is served first.
+    LastFirst,
+    /// The queue takes all callers for one.
+    OneRound,
+    /// A request is dropped on its way to the queue.
+    LostWaiter,
+    /// A request may wait for longer than it has said.
+    Overstay,
+    /// The limits are not looked at.
+    TooMany,
+    /// The actor goes on before the card thread is done.
+    EarlyGrant,
+    /// The actor serves without looking at the reader's state.
+    Impatient,
+    /// The card thread does not look at the lease.
+    DeafGate,
+    /// A unit runs twice.
+    RunTwice,
+    /// A unit runs again after another's turn.
+    Replay,
+    /// A unit that runs is told that it was not sent.
+    Disowned,
+    /// A reset does not happen.
+    ForgottenReset,
+    /// A reset that nobody needs.
+    NeedlessReset,
+    /// A group's end is not noticed.
+    ImmortalGroup,
+    /// A swap moves no counter.
+    HiddenSwap,
+    /// The reader's state is forgotten when the service fails.
+    Amnesia,
+    /// Time does not pass for what has to be tried again.
+    StoppedClock,
+}
+
+impl Fault {
+    pub(super) const ALL: [Self; 17] = [
+        Self::LastFirst,
+        Self::OneRound,
+        Self::LostWaiter,
+        Self::Overstay,
+        Self::TooMany,
+        Self::EarlyGrant,
+        Self::Impatient,
+        Self::DeafGate,
+        Self::RunTwice,
+        Self::Replay,
+        Self::Disowned,
+        Self::ForgottenReset,
+        Self::NeedlessReset,
+        Self::ImmortalGroup,
+        Self::HiddenSwap,
+        Self::Amnesia,
+        Self::StoppedClock,
+    ];
+
+    /// The promise that it breaks.
+    pub(super) fn breaks(self) -> Promise {
+        match self {
+            Self::LastFirst => Promise::InOrder,
+            Self::OneRound => Promise::Fair,
+            Self::LostWaiter => Promise::Answered,
+            Self::Overstay => Promise::Leaves,
+            Self::TooMany => Promise::Limits,
+            Self::EarlyGrant => Promise::OneAtATime,
+            Self::Impatient => Promise::OnlyReady,
+            Self::DeafGate => Promise::LeaseHonoured,
+            Self::RunTwice => Promise::Once,
+            Self::Replay => Promise::Uninterrupted,
+            Self::Disowned => Promise::TrueAnswer,
+            Self::ForgottenReset => Promise::Isolated,
+            Self::NeedlessReset => Promise::ResetForAReason,
+            Self::ImmortalGroup => Promise::WipedAtOnce,
+            Self::HiddenSwap => Promise::OneCardPerInsertion,
+            Self::Amnesia => Promise::TagMoves,
+            Self::StoppedClock => Promise::NeverSpins,
+        }
+    }
+}
+
+/// For how much longer a request may wait than it has said.
+pub(super) fn overstay(fault: Option<Fault>) -> Duration {
+    if fault == Some(Fault::Overstay) { Duration::from_secs(10) } else { Duration::ZERO }
+}
+
+impl World {
+    /// Faults of the actor.
+    pub(super) fn tamper(&mut self, step: &Step) {
+        match (self.fault, step) {
+            (Some(Fault::EarlyGrant), Step::Pass(_)) if matches!(self.actor.work, Work::Unit { .. }) => {
+                self.actor.work = Work::None;
+            }
+            (Some(Fault::Impatient), Step::Look) if matches!(self.actor.work, Work::None) => {
+                self.actor.serve_next(self.now);
+            }
+            (Some(Fault::Disowned), Step::Look) => {
+                if let Some(ticket) = self.task.as_ref().and_then(|task| task.ticket.as_ref()) {
+                    ticket.end(Some(Failure::not_sent(Reason::QueueTimeout, "late")), self.now);
+                }
+            }
+            (Some(Fault::NeedlessReset), Step::Look) => {
+                let group = crate::group::Groups::default()
+                    .join(crate::group::GroupKey::Caller(CallerKey::Connection(99)))
+                    .mark();
+                self.actor.isolation.used(&group, true);
+            }
+            (Some(Fault::Amnesia), Step::Down) => {
+                self.actor.life = Life::new(crate::config::Own::Always, Duration::ZERO, "x".into(), self.now);
+            }
+            _ => {}
+        }
+    }
+
+    /// Faults on the way to the actor.
+    pub(super) fn tampered(&mut self, message: Message) -> Option<Message> {
+        let flip = |number| if self.fault == Some(Fault::LastFirst) { u64::MAX - number } else { number };
+        match message {
+            Message::Submit { number, waiting, .. } if self.fault == Some(Fault::LostWaiter) && number % 4 == 3 => {
+                std::mem::forget(waiting);
+                None
+            }
+            Message::Submit { number, caller, waiting } => {
+                let is_one = self.fault == Some(Fault::OneRound);
+                let caller = if is_one { CallerKey::Connection(0) } else { caller };
+                Some(Message::Submit { number: flip(number), caller, waiting })
+            }
+            Message::Return { number, disposition, done } => {
+                Some(Message::Return { number: flip(number), disposition, done })
+            }
+        }
+    }
+
+    /// The item of a number in the queue.
+    pub(super) fn number(&self, number: queue::Ticket) -> usize {
+        let number = if self.fault == Some(Fault::LastFirst) { u64::MAX - number } else { number };
+        usize::try_from(number).unwrap()
+    }
+
+    /// Faults of the card thread. True if the job is one that nobody has asked for.
+    pub(super) fn tampers_with(&mut self, unit: &mut UnitJob) -> bool {
+        let is_replay = self.started.iter().any(|ticket| Arc::ptr_eq(ticket, &unit.ticket));
+        let again = match self.fault {
+            _ if is_replay => None,
+            Some(Fault::RunTwice) => Some(&unit.ticket),
+            Some(Fault::Replay) => self.started.last(),
+            _ => None,
+        };
+        if let Some(ticket) = again {
+            let lease = Leases::default().grant();
+            self.tasks.push_front(Job::Unit(UnitJob { ticket: Arc::clone(ticket), lease, reset: None }));
+        }
+        if self.fault == Some(Fault::DeafGate) {
+            unit.lease = Leases::default().grant();
+        }
+        self.started.push(Arc::clone(&unit.ticket));
+        is_replay
+    }
+}

@@ -1,0 +1,153 @@
+//! Who gets the card when, and what callers are told.
+
+use futures_util::FutureExt;
+use tokio::sync::oneshot::error::TryRecvError;
+
+use super::{
+    super::*,
+    clients::{Hand, Stage},
+    witness::{Generation, Promise},
+    world::{World, tag},
+};
+use crate::reader::{
+    session::{News, Opening, Waited},
+    ticket::UnitOutcome,
+};
+
+impl World {
+    /// The actor has given the card thread a job.
+    pub(super) fn given(&mut self, job: &Job) {
+        let demands = |group: Generation| {
+            self.witness.suspect().is_some_and(|left| left != group || self.clients.has_ended(left))
+        };
+        let (is_reset, is_needed, begins) = match job {
+            Job::Unit(unit) => {
+                let Some(number) = self.clients.item_of(&unit.ticket) else { return };
+                let item = &self.clients.items[number];
+                (unit.reset.is_some(), item.wish.reset_first || demands(item.group), Some(number))
+            }
+            Job::Reset(_) => match &self.actor.work {
+                Work::Opening { number, .. } => {
+                    let number = self.number(*number);
+                    let item = &self.clients.items[number];
+                    (true, item.wish.reset_first || demands(item.group), Some(number))
+                }
+                _ => (true, self.witness.suspect().is_some_and(|left| self.clients.has_ended(left)), None),
+            },
+            _ => return,
+        };
+        let story = || format!("{begins:?} is reset: {is_reset}");
+        self.witness.expect(Promise::ResetForAReason, is_reset == is_needed, story);
+        if let Some(number) = begins {
+            self.begins(number);
+            if let Job::Unit(_) = job {
+                self.tag_of_turn(tag(&self.actor.life.state_tag()));
+            }
+        }
+    }
+
+    /// The turn of an item has come.
+    fn begins(&mut self, number: usize) {
+        let clients = &mut self.clients;
+        let (caller, is_first) = (clients.items[number].wish.caller, clients.items[number].stage == Stage::Waiting);
+        if !is_first {
+            return;
+        }
+        let is_ready = self.actor.life.card().is_some();
+        self.witness.expect(Promise::OnlyReady, is_ready, || format!("{number} begins without a card"));
+        clients.items[number].stage = Stage::Begun;
+        clients.items[number].insertion = self.actor.life.insertion_id();
+        for (other, item) in clients.items.iter_mut().enumerate().filter(|(_, item)| item.stage == Stage::Waiting) {
+            if item.wish.caller == caller {
+                self.witness.expect(Promise::InOrder, other > number, || format!("{number} before {other}"));
+            } else {
+                item.turns[caller] += 1;
+                let (had, due) = (item.turns[caller], item.ahead + 1);
+                self.witness.expect(Promise::Fair, had <= due, || format!("{had} turns of {caller} before {other}"));
+            }
+        }
+    }
+
+    fn tag_of_turn(&mut self, tag: u64) {
+        let last = std::mem::replace(&mut self.clients.last_turn, tag);
+        self.witness.expect(Promise::TagMoves, last < tag, || format!("turns {last} and {tag}"));
+    }
+
+    /// The callers hear what they were told.
+    pub(super) fn hear(&mut self) {
+        let mut begun = None;
+        for number in 0..self.clients.items.len() {
+            match std::mem::replace(&mut self.clients.items[number].hand, Hand::Empty) {
+                Hand::Unit(mut unit) => match unit.outcome().now_or_never() {
+                    Some(outcome) => self.told(number, outcome),
+                    None => self.clients.items[number].hand = Hand::Unit(unit),
+                },
+                Hand::Opening(opening) => begun = self.hear_opening(number, opening).or(begun),
+                Hand::Session(mut session) => loop {
+                    match session.news().now_or_never() {
+                        Some(News::Waiters(_)) => {}
+                        Some(News::Over(over)) => {
+                            let asked = self.clients.asked.iter().filter(|asked| asked.item == number && over.hangs);
+                            asked.for_each(|asked| asked.unit.abandon(&over.failure, self.now));
+                            self.clients.items[number].stage = Stage::Over;
+                            break;
+                        }
+                        None => {
+                            self.clients.items[number].hand = Hand::Session(session);
+                            break;
+                        }
+                    }
+                },
+                Hand::Empty => {}
+            }
+        }
+        if let Some((number, tag)) = begun {
+            self.begins(number);
+            self.tag_of_turn(tag);
+        }
+        self.hear_answers();
+    }
+
+    fn hear_opening(&mut self, number: usize, mut opening: Opening) -> Option<(usize, u64)> {
+        let item = &mut self.clients.items[number];
+        match opening.next().now_or_never() {
+            Some(Ok(Waited::TurnsAhead(_))) => return self.hear_opening(number, opening),
+            Some(Ok(Waited::Begun(session))) => {
+                let tag = tag(&session.turn().state_tag);
+                item.hand = Hand::Session(session);
+                return Some((number, tag));
+            }
+            Some(Err(failure)) => self.told(number, Err(failure)),
+            None => item.hand = Hand::Opening(opening),
+        }
+        None
+    }
+
+    fn told(&mut self, number: usize, answer: Result<UnitOutcome, Failure>) {
+        let item = &mut self.clients.items[number];
+        item.stage = Stage::Over;
+        let reason = answer.as_ref().err().map(|failure| failure.reason);
+        if reason == Some(Reason::QueueFull) {
+            self.last_full = Some(number);
+        }
+        self.witness.expect(Promise::Answered, reason != Some(Reason::Internal), || format!("{number} was forgotten"));
+        self.witness.judge(number, 0, item.wish.commands, &answer);
+    }
+
+    fn hear_answers(&mut self) {
+        let Self { clients, witness, .. } = self;
+        clients.asked.retain_mut(|asked| match asked.unit.answer.try_recv() {
+            Ok(answer) => {
+                witness.judge(asked.item, asked.first, asked.count, &answer);
+                false
+            }
+            Err(TryRecvError::Empty) => true,
+            Err(TryRecvError::Closed) => {
+                witness.expect(Promise::Answered, false, || format!("a unit of {} was forgotten", asked.item));
+                false
+            }
+        });
+        clients.resets.retain_mut(|reset| matches!(reset.try_recv(), Err(TryRecvError::Empty)));
+        clients.closing.retain_mut(|closing| closing.now_or_never().is_none());
+    }
+}

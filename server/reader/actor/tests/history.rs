@@ -1,0 +1,149 @@
+//! Random histories: what can happen to a reader, in any order.
+
+use std::time::Duration;
+
+use proptest::{collection::vec, prelude::*};
+
+pub(super) const CALLERS: usize = 4;
+pub(super) const GROUPS: usize = 3;
+
+/// A history, and the conditions that it plays under.
+#[derive(Debug, Clone)]
+pub(super) struct History {
+    /// The reader is let go when nobody waits.
+    pub(super) on_demand: bool,
+    /// At the end the broker stops, instead of everyone being served.
+    pub(super) stops: bool,
+    pub(super) steps: Vec<Step>,
+}
+
+/// Something happens.
+#[derive(Debug, Clone)]
+pub(super) enum Step {
+    Submit(Wish),
+    /// One of those who wait or hold the card gives up, without a word.
+    Drop(usize),
+    /// All that a caller has is dropped.
+    Die(usize),
+    /// The last connection of a group closes.
+    GroupEnds(usize),
+    /// A session asks for a unit of its own.
+    Ask {
+        which: usize,
+        raises: bool,
+        commands: usize,
+        restart: bool,
+    },
+    AskReset(usize),
+    Close {
+        which: usize,
+        leave: bool,
+    },
+    /// The card thread's next step: a call begins or ends, a report arrives.
+    Card(Fate),
+    /// The call of the card stack under way lasts for too long.
+    Hang,
+    Insert,
+    Remove,
+    /// Another card, between two of the monitor's looks.
+    Swap,
+    /// The monitor tells what it sees.
+    Look,
+    Down,
+    Unplug,
+    Pass(Duration),
+}
+
+/// What a caller wants.
+#[derive(Debug, Clone)]
+pub(super) struct Wish {
+    pub(super) caller: usize,
+    pub(super) group: usize,
+    pub(super) session: bool,
+    pub(super) raises: bool,
+    pub(super) commands: usize,
+    pub(super) wait_timeout: Duration,
+    pub(super) wait_for_card: bool,
+    pub(super) reset_first: bool,
+    /// Only in the state of now.
+    pub(super) if_unchanged: bool,
+}
+
+/// How a call of the card stack ends, if the card is in the reader. What makes no sense for a call means that it goes well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    Fine,
+    /// The answer has to be fetched.
+    More,
+    Refused,
+    Lost,
+    ResetByAnother,
+    Held,
+    Mute,
+    ServiceDown,
+}
+
+pub(super) fn histories() -> impl Strategy<Value = History> {
+    (any::<bool>(), any::<bool>(), vec(step(), 1..150)).prop_map(|(on_demand, stops, steps)| History {
+        on_demand,
+        stops,
+        steps,
+    })
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let which = 0..8_usize;
+    prop_oneof![
+        10 => wish().prop_map(Step::Submit),
+        1 => which.clone().prop_map(Step::Drop),
+        1 => (0..CALLERS).prop_map(Step::Die),
+        1 => (0..GROUPS).prop_map(Step::GroupEnds),
+        5 => (which.clone(), any::<bool>(), 1..3_usize, any::<bool>())
+            .prop_map(|(which, raises, commands, restart)| Step::Ask { which, raises, commands, restart }),
+        1 => which.clone().prop_map(Step::AskReset),
+        2 => (which, any::<bool>()).prop_map(|(which, leave)| Step::Close { which, leave }),
+        30 => fate().prop_map(Step::Card),
+        1 => Just(Step::Hang),
+        1 => Just(Step::Insert),
+        1 => Just(Step::Remove),
+        1 => Just(Step::Swap),
+        4 => Just(Step::Look),
+        1 => prop_oneof![3 => Just(Step::Down), 1 => Just(Step::Unplug)],
+        3 => select(&[1, 30, 300, 3_000, 30_000]).prop_map(|ms| Step::Pass(Duration::from_millis(ms))),
+    ]
+}
+
+fn wish() -> impl Strategy<Value = Wish> {
+    let conditions = (select(&[0, 20, 1_000, 60_000]), any::<bool>(), one_in(4), one_in(8));
+    (0..CALLERS, 0..GROUPS, one_in(3), any::<bool>(), 1..4_usize, conditions).prop_map(
+        |(caller, group, session, raises, commands, (wait, wait_for_card, reset_first, if_unchanged))| Wish {
+            caller,
+            group,
+            session,
+            raises,
+            commands,
+            wait_timeout: Duration::from_millis(wait),
+            wait_for_card,
+            reset_first,
+            if_unchanged,
+        },
+    )
+}
+
+fn fate() -> impl Strategy<Value = Fate> {
+    use Fate::*;
+    prop_oneof![
+        16 => Just(Fine),
+        4 => Just(More),
+        2 => Just(Refused),
+        2 => prop_oneof![Just(Lost), Just(ResetByAnother), Just(Held), Just(Mute), Just(ServiceDown)],
+    ]
+}
+
+fn select(from: &'static [u64]) -> impl Strategy<Value = u64> {
+    proptest::sample::select(from)
+}
+
+fn one_in(count: u32) -> impl Strategy<Value = bool> {
+    prop::bool::weighted(1.0 / f64::from(count))
+}

@@ -1,0 +1,29 @@
+//! What holds in every history of a reader, seen on the real actor, queue, life, leases, isolation, tickets, sessions and card thread's
+//! work; and that each promise can be seen broken.
+
+mod asking;
+mod clients;
+mod faults;
+mod hearing;
+mod history;
+mod thread;
+mod witness;
+mod world;
+
+use self::{faults::Fault, history::histories, thread::play};
+use crate::properties::{holds, is_broken};
+
+const CASES: u32 = 500;
+
+#[test]
+fn every_promise_holds_in_every_history() {
+    holds(CASES, histories(), |history| play(history, None));
+}
+
+#[test]
+fn every_planted_fault_is_found() {
+    for fault in Fault::ALL {
+        let rule = format!("{:?}: ", fault.breaks());
+        is_broken(CASES, histories(), |history| play(history, Some(fault)), fault, &rule);
+    }
+}

@@ -1,0 +1,177 @@
+//! The card thread of a world: its real work without the thread. While a call of the card stack lasts, the history goes on.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use proptest::test_runner::{TestCaseError, TestCaseResult};
+
+use super::{
+    super::*,
+    faults::Fault,
+    history::{Fate, History, Step},
+    witness::Promise,
+    world::{AGE, World},
+};
+use crate::{
+    apdu::ApduBytes,
+    backend::{CardInfo, Protocol, ProtocolChoice, SlotError},
+    reader::{jobs::SessionTask, lease::Lease},
+};
+
+/// A job of the card thread.
+pub(super) struct Task {
+    /// Whose it is.
+    pub(super) item: Option<usize>,
+    pub(super) ticket: Option<Arc<Ticket>>,
+    /// As it was granted.
+    lease: Option<Lease>,
+    /// The actor waits for its report.
+    is_actors: bool,
+    /// Nobody has asked for it.
+    is_replay: bool,
+}
+
+/// Plays a history to its end, and says which promise it broke.
+pub(super) fn play(history: History, fault: Option<Fault>) -> TestCaseResult {
+    let world = Arc::new(Mutex::new(World::new(history, fault)));
+    let next_job = || locked(&world).next_job();
+    let mut card_thread = card_thread::without_thread(Box::new(Hand(Arc::clone(&world))));
+    while let Some(job) = next_job() {
+        let report = card_thread(job);
+        locked(&world).done(report);
+    }
+    match locked(&world).witness.broken.take() {
+        Some((promise, story)) => Err(TestCaseError::fail(format!("{promise:?}: {story}"))),
+        None => Ok(()),
+    }
+}
+
+fn locked(world: &Mutex<World>) -> MutexGuard<'_, World> {
+    world.lock().unwrap()
+}
+
+impl World {
+    /// Lets the history go on until the card thread has something to do.
+    fn next_job(&mut self) -> Option<Job> {
+        while self.witness.broken.is_none() {
+            if !self.tasks.is_empty() {
+                self.card_step();
+                let mut job = self.tasks.pop_front()?;
+                self.task = Some(self.begin(&mut job));
+                return Some(job);
+            }
+            match self.steps.next() {
+                Some(step) => self.step(step),
+                None if self.wind_down() => {}
+                None => break,
+            }
+        }
+        None
+    }
+
+    fn begin(&mut self, job: &mut Job) -> Task {
+        let mut task = Task { item: None, ticket: None, lease: None, is_actors: true, is_replay: false };
+        match job {
+            Job::Unit(unit) => {
+                task.item = self.clients.item_of(&unit.ticket);
+                task.lease = Some(unit.lease.clone());
+                task.ticket = Some(Arc::clone(&unit.ticket));
+                task.is_replay = self.tampers_with(unit);
+                task.is_actors = !task.is_replay;
+            }
+            Job::Session(session) => {
+                task.lease = Some(session.lease.clone());
+                task.is_actors = false;
+                if let SessionTask::Unit { ticket, .. } = &session.task {
+                    task.item = self.clients.item_of(ticket);
+                }
+            }
+            _ => {}
+        }
+        self.leases.extend(task.item.zip(task.lease.clone()));
+        task
+    }
+
+    /// The card thread has done a job.
+    fn done(&mut self, report: Option<Report>) {
+        let Some(task) = self.task.take() else { return };
+        self.card_step();
+        self.at_work &= !task.is_actors;
+        match report {
+            Some(report) if !task.is_replay => {
+                let late = if self.fault == Some(Fault::StoppedClock) { AGE } else { Duration::ZERO };
+                self.event(|actor, now| actor.reported(report, now - late));
+            }
+            _ => self.turn(),
+        }
+    }
+
+    /// The history up to the card thread's next step.
+    fn card_step(&mut self) -> Fate {
+        while self.witness.broken.is_none() {
+            match self.steps.next() {
+                Some(Step::Card(fate)) => return fate,
+                Some(step) => self.step(step),
+                None => break,
+            }
+        }
+        Fate::Fine
+    }
+
+    /// The history until the call that begins now returns.
+    fn call(&mut self) -> Fate {
+        self.calling = true;
+        let fate = self.card_step();
+        self.calling = false;
+        fate
+    }
+}
+
+/// The slot that the history drives.
+struct Hand(Arc<Mutex<World>>);
+
+impl Slot for Hand {
+    fn take(&mut self, _: ProtocolChoice) -> Result<CardInfo, SlotError> {
+        let mut world = locked(&self.0);
+        let fate = world.call();
+        if world.looked_at != world.witness.card {
+            // The reader relies on it: who takes a card that nobody held meanwhile hears of a swap no later than that it was taken.
+            world.look();
+        }
+        world.witness.take(fate).map(|()| card())
+    }
+
+    fn reset(&mut self, _: ResetKind, _: ProtocolChoice) -> Result<CardInfo, SlotError> {
+        let mut world = locked(&self.0);
+        let fate = world.call();
+        let forgets = world.fault == Some(Fault::ForgottenReset);
+        world.witness.reset_taken(fate, forgets).map(|()| card())
+    }
+
+    fn exchange(&mut self, command: &[u8]) -> Result<ApduBytes, SlotError> {
+        let mut world = locked(&self.0);
+        let Some((item, lease)) = world.task.as_ref().and_then(|task| Some((task.item?, task.lease.clone()?))) else {
+            return Err(SlotError::StaleHandle);
+        };
+        let (group, insertion) = world.clients.holder(item);
+        let is_alone = world.leases.iter().all(|(other, lease)| *other == item || !lease.is_valid());
+        world.witness.expect(Promise::LeaseHonoured, is_alone, || format!("{item} is not the only holder"));
+        world.witness.expect(Promise::LeaseHonoured, lease.is_valid(), || format!("{item} sends without a lease"));
+        let reached = world.witness.sends(item, group, &insertion, command);
+        let fate = world.call();
+        world.witness.answers(item, group, command, reached, fate).map(Into::into)
+    }
+
+    fn wait_removal(&mut self, _: Duration) -> bool {
+        locked(&self.0).witness.card.is_none()
+    }
+
+    fn release(&mut self) {
+        let mut world = locked(&self.0);
+        world.call();
+        world.witness.release();
+    }
+}
+
+fn card() -> CardInfo {
+    CardInfo { atr: vec![0x3B], protocol: Protocol::T1 }
+}

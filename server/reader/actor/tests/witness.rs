@@ -1,0 +1,268 @@
+//! The witness: what really happened to the card, and which promise was broken first.
+
+use std::collections::{HashMap, HashSet};
+
+use super::history::Fate;
+use crate::{
+    backend::SlotError,
+    error::{Delivery, Failure},
+    reader::ticket::UnitOutcome,
+};
+
+/// What holds in every history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Promise {
+    /// The card thread has one turn at a time.
+    OneAtATime,
+    /// Nothing is sent under a lease that has ended, and one lease is valid at most.
+    LeaseHonoured,
+    /// A turn is over once another has begun, and GET RESPONSE follows its command.
+    Uninterrupted,
+    /// No caller has more turns than one, and one for each of the caller's own before, while another waits.
+    Fair,
+    /// A caller's requests are served in order.
+    InOrder,
+    /// Everyone gets an answer.
+    Answered,
+    /// Who has given up, expired or been answered does not wait, everyone else does.
+    Leaves,
+    /// So many may wait, no more and no fewer.
+    Limits,
+    /// Security state does not pass between groups.
+    Isolated,
+    /// The card is reset only where that or the caller demands it.
+    ResetForAReason,
+    /// What nobody may use any more is wiped when the card is free.
+    WipedAtOnce,
+    /// A command runs once.
+    Once,
+    /// What was told not to have been sent did not run, and every answer is true.
+    TrueAnswer,
+    /// An insertion id means one card.
+    OneCardPerInsertion,
+    /// The state tag moves with every turn and never goes back.
+    TagMoves,
+    /// Turns begin only on a card that was taken.
+    OnlyReady,
+    /// There is nothing to do at once after all was done.
+    NeverSpins,
+}
+
+/// A group, and how often it had ended before.
+pub(super) type Generation = (usize, u64);
+
+/// Who has left something in the card, and how.
+#[derive(Default)]
+struct Left {
+    raised: Option<Generation>,
+    unfetched: Option<Generation>,
+}
+
+impl Left {
+    fn by(&self) -> Option<Generation> {
+        self.raised.or(self.unfetched)
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Witness {
+    /// The only promise that counts, if not all do.
+    only: Option<Promise>,
+    pub(super) broken: Option<(Promise, String)>,
+    /// The number of the card in the reader.
+    pub(super) card: Option<u32>,
+    /// The one that was taken.
+    taken: Option<u32>,
+    last_card: u32,
+    pub(super) events: u32,
+    /// What is left in the card.
+    left: Left,
+    /// The same as far as the reader can know, who does not see a card pulled.
+    known: Left,
+    turn: Option<usize>,
+    over: HashSet<usize>,
+    fetching: bool,
+    ran: HashMap<(usize, u8), bool>,
+    cards: HashMap<String, u32>,
+    /// How often the actor has tried something on its own since something has happened.
+    tries: u32,
+}
+
+impl Witness {
+    /// A witness of one promise, or of all.
+    pub(super) fn new(only: Option<Promise>) -> Self {
+        Self { only, ..Self::default() }
+    }
+
+    pub(super) fn something_happens(&mut self) {
+        self.tries = 0;
+    }
+
+    /// The actor has the card thread do something, on its own or for someone.
+    pub(super) fn acts(&mut self, on_its_own: bool) {
+        self.tries = if on_its_own { self.tries + 1 } else { 0 };
+        self.expect(Promise::NeverSpins, self.tries <= 1, || "the card is handled again at once".into());
+    }
+
+    pub(super) fn expect(&mut self, promise: Promise, kept: bool, story: impl FnOnce() -> String) {
+        if !kept && self.broken.is_none() && self.only.is_none_or(|only| only == promise) {
+            self.broken = Some((promise, story()));
+        }
+    }
+
+    pub(super) fn insert(&mut self) {
+        if self.card.is_none() {
+            self.last_card += 1;
+            self.events += 1;
+            self.card = Some(self.last_card);
+        }
+    }
+
+    pub(super) fn remove(&mut self) {
+        if self.card.take().is_some() {
+            self.events += 1;
+            self.reset();
+        }
+    }
+
+    /// Who has left something in the card.
+    pub(super) fn raised(&self) -> Option<Generation> {
+        self.left.by()
+    }
+
+    /// Who must be thought to have left something in the card.
+    pub(super) fn suspect(&self) -> Option<Generation> {
+        self.known.by()
+    }
+
+    pub(super) fn reset(&mut self) {
+        (self.left, self.fetching) = (Left::default(), false);
+    }
+
+    /// The card is let go, and reset.
+    pub(super) fn release(&mut self) {
+        (self.taken, self.known) = (None, Left::default());
+        self.reset();
+    }
+
+    /// What becomes of an attempt to take the card.
+    pub(super) fn take(&mut self, fate: Fate) -> Result<(), SlotError> {
+        let taken = self.card.ok_or(SlotError::NoCard).and_then(|card| survives(fate).map(|()| card));
+        self.known = Left::default();
+        self.taken = taken.as_ref().ok().copied();
+        taken.map(|_| self.reset())
+    }
+
+    /// What becomes of an attempt to reset the card that was taken; `forgets` to do it.
+    pub(super) fn reset_taken(&mut self, fate: Fate, forgets: bool) -> Result<(), SlotError> {
+        let is_there = self.card.is_some() && self.card == self.taken;
+        let reset = is_there.then_some(()).ok_or(SlotError::CardRemoved).and_then(|()| survives(fate));
+        if reset.is_ok() && !forgets {
+            self.known = Left::default();
+            self.reset();
+        }
+        reset
+    }
+
+    /// A command of `item` is on its way. Whether it reaches the card that was taken.
+    pub(super) fn sends(&mut self, item: usize, group: Generation, insertion: &str, command: &[u8]) -> bool {
+        if self.turn != Some(item) {
+            self.over.extend(self.turn.replace(item));
+            let is_new = !self.over.contains(&item);
+            self.expect(Promise::Uninterrupted, is_new, || format!("{item} sends after its turn"));
+            self.fetching = false;
+        }
+        let fetches = command[1] == 0xC0;
+        self.expect(Promise::Uninterrupted, !fetches || self.fetching, || format!("{item} fetches nothing"));
+        if command[1] == 0x20 {
+            self.known.raised = Some(group);
+        }
+        let Some(card) = self.card.filter(|_| self.card == self.taken) else { return false };
+        let left = self.raised();
+        self.expect(Promise::Isolated, left.is_none_or(|left| left == group), || {
+            format!("{left:?} leaks to {group:?}")
+        });
+        let first = *self.cards.entry(insertion.to_owned()).or_insert(card);
+        self.expect(Promise::OneCardPerInsertion, first == card, || format!("{insertion} means {first} and {card}"));
+        if command[1] == 0x20 {
+            self.left.raised = Some(group);
+        }
+        true
+    }
+
+    /// What becomes of the command; `reached` the card or not.
+    pub(super) fn answers(
+        &mut self,
+        item: usize,
+        group: Generation,
+        command: &[u8],
+        reached: bool,
+        fate: Fate,
+    ) -> Result<Vec<u8>, SlotError> {
+        if !reached {
+            return Err(SlotError::CardRemoved);
+        }
+        if fate == Fate::ResetByAnother {
+            self.reset();
+            return Err(SlotError::CardReset);
+        }
+        let fetches = command[1] == 0xC0;
+        let is_lost = self.card != self.taken || matches!(fate, Fate::Lost | Fate::ServiceDown);
+        if !fetches {
+            let again = self.ran.insert((item, command[2]), !is_lost && fate != Fate::More).is_some();
+            self.expect(Promise::Once, !again, || format!("command {} of {item} runs again", command[2]));
+        } else if fate != Fate::More
+            && !is_lost
+            && let Some(last) = self.last_command(item)
+        {
+            self.ran.insert((item, last), true);
+        }
+        if is_lost {
+            return Err(if fate == Fate::ServiceDown { survives(fate).err() } else { None }
+                .unwrap_or_else(|| SlotError::Lost("pulled".into())));
+        }
+        self.fetching = fate == Fate::More;
+        self.left.unfetched = self.fetching.then_some(group);
+        self.known.unfetched = self.left.unfetched;
+        Ok(match fate {
+            Fate::More => vec![0x61, 0x02],
+            Fate::Refused => vec![0x69, 0x82],
+            _ if fetches => vec![0xAA, 0xBB, 0x90, 0x00],
+            _ => vec![0x90, 0x00],
+        })
+    }
+
+    fn last_command(&self, item: usize) -> Option<u8> {
+        self.ran.keys().filter(|(of, _)| *of == item).map(|&(_, command)| command).max()
+    }
+
+    /// The answer to `count` commands of `item`, of which the first has the number `first`, must agree with what the card saw.
+    pub(super) fn judge(&mut self, item: usize, first: u8, count: usize, answer: &Result<UnitOutcome, Failure>) {
+        let ran = |index: usize| self.ran.get(&(item, first + index as u8)).copied();
+        let (answered, stopped) = match answer {
+            Err(failure) => (0, Some((0, failure.delivery))),
+            Ok(outcome) => {
+                let stop = outcome.stopped.as_ref().map(|stop| (stop.index, stop.failure.delivery));
+                (stop.map_or(outcome.results.len(), |(index, _)| index), stop)
+            }
+        };
+        let all_told = (0..answered).all(|index| ran(index) == Some(true));
+        let none_hidden = match stopped {
+            None => answered == count,
+            Some((index, Delivery::NotSent)) => (index..count).all(|index| ran(index).is_none()),
+            Some((_, Delivery::Unknown)) => true,
+        };
+        let seen: Vec<_> = (0..count).map(ran).collect();
+        self.expect(Promise::TrueAnswer, all_told && none_hidden, || format!("{item}: {seen:?} is told as {answer:?}"));
+    }
+}
+
+fn survives(fate: Fate) -> Result<(), SlotError> {
+    match fate {
+        Fate::Fine | Fate::More | Fate::Refused => Ok(()),
+        Fate::Lost | Fate::ResetByAnother => Err(SlotError::Lost("noise".into())),
+        Fate::Held => Err(SlotError::Held),
+        Fate::Mute => Err(SlotError::Mute("no ATR".into())),
+        Fate::ServiceDown => Err(crate::backend::ServiceError::Down("gone".into()).into()),
+    }
+}

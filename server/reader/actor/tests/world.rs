@@ -1,0 +1,244 @@
+//! A world for one reader: its real actor, without runtime and clock, between a history, its callers and its card thread.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, mpsc::Receiver},
+    time::{Duration, Instant},
+    vec,
+};
+
+use super::{
+    super::*,
+    clients::{Clients, LIMITS},
+    faults::Fault,
+    history::{History, Step},
+    thread::Task,
+    witness::{Promise, Witness},
+};
+use crate::{
+    config::Own,
+    reader::{handle::ReaderHandle, lease::Lease},
+};
+
+const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(20);
+/// How far the world's clock is ahead of the real one, which a pulse and an inbox look at.
+pub(super) const AGE: Duration = Duration::from_secs(1000);
+/// More than anyone may wait, in steps from one deadline to the next.
+const LAST_WAKEUP: usize = 500;
+
+pub(super) struct World {
+    pub(super) actor: Actor,
+    pub(super) clients: Clients,
+    pub(super) witness: Witness,
+    pub(super) fault: Option<Fault>,
+    pub(super) now: Instant,
+    requests: Requests,
+    jobs: Receiver<Job>,
+    pub(super) steps: vec::IntoIter<Step>,
+    stops: bool,
+    wakeups: usize,
+    ended: bool,
+    /// What the card thread was asked to do.
+    pub(super) tasks: VecDeque<Job>,
+    /// The actor's job that has not been reported.
+    pub(super) at_work: bool,
+    /// What the card thread is at.
+    pub(super) task: Option<Task>,
+    /// The card thread is in a call of the card stack.
+    pub(super) calling: bool,
+    last_tag: u64,
+    /// The card that the monitor saw last.
+    pub(super) looked_at: Option<u32>,
+    /// Who was last told that too many wait.
+    pub(super) last_full: Option<usize>,
+    /// The units that were begun.
+    pub(super) started: Vec<Arc<Ticket>>,
+    /// Under which leases the card thread was asked, and by whom.
+    pub(super) leases: Vec<(usize, Lease)>,
+}
+
+impl World {
+    pub(super) fn new(history: History, fault: Option<Fault>) -> Self {
+        let (to_thread, jobs) = thread_mpsc::sync_channel(64);
+        let (handle, requests) = ReaderHandle::new(LIMITS);
+        let now = Instant::now() + AGE;
+        let own = if history.on_demand { Own::OnDemand } else { Own::Always };
+        let limits = if fault == Some(Fault::TooMany) { Limits { per_caller: 100, per_reader: 100 } } else { LIMITS };
+        let actor = Actor {
+            id: "r".into(),
+            exchange_timeout: EXCHANGE_TIMEOUT,
+            publish: Box::new(drop),
+            published: None,
+            queue: Queue::new(limits),
+            isolation: Isolation::default(),
+            isolation_reset: ResetKind::Warm,
+            max_contended_lease: Duration::from_secs(10),
+            positions: Positions::default(),
+            life: Life::new(own, Duration::from_secs(5), "x".into(), now),
+            leases: Leases::default(),
+            jobs: to_thread,
+            pulse: Pulse::new(),
+            work: Work::None,
+            hangs: false,
+            plugged: false,
+            stopping: false,
+        };
+        let mut world = Self {
+            actor,
+            clients: Clients::new(handle),
+            witness: Witness::new(fault.map(Fault::breaks)),
+            fault,
+            now,
+            requests,
+            jobs,
+            steps: history.steps.into_iter(),
+            stops: history.stops,
+            wakeups: 0,
+            ended: false,
+            tasks: VecDeque::new(),
+            at_work: false,
+            task: None,
+            calling: false,
+            last_tag: 0,
+            looked_at: None,
+            last_full: None,
+            started: Vec::new(),
+            leases: Vec::new(),
+        };
+        world.witness.insert();
+        world.look();
+        world
+    }
+
+    /// Something happens.
+    pub(super) fn step(&mut self, step: Step) {
+        self.witness.something_happens();
+        self.tamper(&step);
+        match step {
+            Step::Card(_) => {}
+            Step::Hang if self.calling => {
+                self.now += EXCHANGE_TIMEOUT;
+                self.actor.pulse.clone().during(|| self.turn());
+            }
+            Step::Hang => {}
+            Step::Insert => self.witness.insert(),
+            Step::Remove => self.witness.remove(),
+            Step::Swap => {
+                let events = self.witness.events;
+                self.witness.remove();
+                self.witness.insert();
+                if self.fault == Some(Fault::HiddenSwap) {
+                    self.witness.events = events;
+                }
+            }
+            Step::Look => self.look(),
+            Step::Down => self.event(|actor, now| actor.heard(Event::Unavailable("down".into()), now)),
+            Step::Unplug => self.event(|actor, now| actor.heard(Event::Unplugged, now)),
+            Step::Pass(time) => {
+                self.now += time;
+                self.turn();
+            }
+            step => {
+                self.client_step(step);
+                self.turn();
+            }
+        }
+    }
+
+    /// The monitor looks.
+    pub(super) fn look(&mut self) {
+        let card_present = self.witness.card.is_some();
+        let atr = if card_present { vec![0x3B] } else { Vec::new() };
+        let status = SlotStatus { display_name: "R".into(), card_present, event_count: self.witness.events, atr };
+        self.witness.something_happens();
+        self.looked_at = self.witness.card;
+        self.event(|actor, now| actor.heard(Event::Seen(status), now));
+    }
+
+    /// The actor hears of something, and does what is due, as its task does.
+    pub(super) fn event(&mut self, happens: impl FnOnce(&mut Actor, Instant)) {
+        if !self.ended {
+            happens(&mut self.actor, self.now);
+        }
+        self.turn();
+    }
+
+    pub(super) fn turn(&mut self) {
+        self.advance();
+        while let Ok(message) = self.requests.0.try_recv() {
+            if let Some(message) = self.tampered(message).filter(|_| !self.ended) {
+                self.actor.asked(message);
+            }
+            self.advance();
+        }
+        self.look_around();
+    }
+
+    fn advance(&mut self) {
+        if self.ended {
+            self.hear();
+            return;
+        }
+        self.actor.advance(self.now);
+        self.actor.publish();
+        // First who was answered, then who has the turn.
+        self.hear();
+        while let Ok(job) = self.jobs.try_recv() {
+            if !matches!(job, Job::Session(_)) {
+                let is_free = !std::mem::replace(&mut self.at_work, true);
+                self.witness.expect(Promise::OneAtATime, is_free, || "a job while another is under way".into());
+            }
+            self.witness.acts(matches!(job, Job::Take | Job::ColdReset | Job::Release));
+            self.given(&job);
+            self.tasks.push_back(job);
+        }
+        self.ended = self.actor.stopping && matches!(self.actor.work, Work::None);
+    }
+
+    /// What must be true between any two events.
+    fn look_around(&mut self) {
+        let (actor, witness, now) = (&self.actor, &mut self.witness, self.now);
+        let waiting = self.clients.waiting().count();
+        let told = || format!("{waiting} wait, {} in the queue", actor.queue.len());
+        witness.expect(Promise::Leaves, waiting == actor.queue.len(), told);
+        let late = self.clients.waiting().find(|item| item.deadline <= now);
+        witness.expect(Promise::Leaves, late.is_none(), || "someone waits for too long".into());
+        let tag = tag(&actor.life.state_tag());
+        witness.expect(Promise::TagMoves, self.last_tag <= tag, || format!("back to {tag}"));
+        self.last_tag = tag;
+        let is_idle = matches!(actor.work, Work::None) && !self.ended;
+        let wakeup = actor.wakeup(now);
+        witness.expect(Promise::NeverSpins, self.ended || wakeup > now, || format!("{:?}", actor.life.status()));
+        let is_stale = witness.raised().is_some_and(|raised| self.clients.has_ended(raised));
+        let is_free = is_idle && actor.life.card().is_some() && !actor.stopping;
+        witness.expect(Promise::WipedAtOnce, !(is_stale && is_free), || "a free card keeps what nobody may use".into());
+    }
+
+    /// After the history: everyone is served, or the broker stops. False once that is done.
+    pub(super) fn wind_down(&mut self) -> bool {
+        self.wakeups += 1;
+        self.witness.something_happens();
+        if self.wakeups == 1 && self.stops {
+            self.event(|actor, _| actor.stop());
+        } else if self.wakeups == 1 {
+            self.witness.insert();
+            self.look();
+        }
+        self.clients.close_all();
+        self.turn();
+        let is_over = self.clients.all_done() && (self.ended || !self.stops) && self.tasks.is_empty();
+        let unanswered = || "someone has no answer".into();
+        self.witness.expect(Promise::Answered, is_over || self.wakeups < LAST_WAKEUP, unanswered);
+        if self.tasks.is_empty() && !is_over {
+            self.now = self.actor.wakeup(self.now).max(self.now + Duration::from_millis(1));
+            self.witness.something_happens();
+            self.turn();
+        }
+        !is_over && self.wakeups < LAST_WAKEUP
+    }
+}
+
+/// The number in a state tag.
+pub(super) fn tag(state_tag: &str) -> u64 {
+    state_tag.trim_start_matches("x-s").parse().unwrap()
+}
