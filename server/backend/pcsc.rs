@@ -132,8 +132,14 @@ impl Slot for PcscSlot {
 
     fn reset(&mut self, kind: ResetKind, protocols: ProtocolChoice) -> Result<CardInfo, SlotError> {
         match kind {
-            ResetKind::Warm => self.reconnect(Disposition::ResetCard, protocols),
-            ResetKind::Cold if self.handle.is_some() => self.reconnect(Disposition::UnpowerCard, protocols),
+            ResetKind::Warm => {
+                self.check_not_swapped()?;
+                self.reconnect(Disposition::ResetCard, protocols)
+            }
+            ResetKind::Cold if self.handle.is_some() => {
+                self.check_not_swapped()?;
+                self.reconnect(Disposition::UnpowerCard, protocols)
+            }
             ResetKind::Cold => {
                 self.cut_power();
                 self.take(protocols)
@@ -192,6 +198,15 @@ impl PcscSlot {
             Some(pcsc::Protocol::RAW) | None => Protocol::Raw,
         };
         Ok(CardInfo { atr: status.atr().to_vec(), protocol })
+    }
+
+    /// A reset is for the card that was taken. Reconnecting would hand over another one that has come since without a word.
+    fn check_not_swapped(&self) -> Result<(), SlotError> {
+        match self.handle.as_ref().map(|handle| handle.card.status2_owned()) {
+            Some(Err(Error::RemovedCard)) => Err(SlotError::CardRemoved),
+            // Whatever else is wrong shows in the reset.
+            _ => Ok(()),
+        }
     }
 
     /// A new, exclusive handle.

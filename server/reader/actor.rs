@@ -391,6 +391,3 @@ fn log_change(id: &str, status: &ReaderStatus, because: Option<&str>) {
         State::Empty | State::Settling | State::Ready => info!(reader = %id, ?state, insertion, "reader"),
     }
 }
-
-#[cfg(test)]
-mod tests;

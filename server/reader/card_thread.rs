@@ -169,13 +169,8 @@ impl Hand {
     /// whether not one command was answered for that.
     fn run(&mut self, ticket: &Ticket, lease: &Lease, reset: Option<ResetKind>) -> (UnitEnd, Option<Failure>, bool) {
         let (end, failure, partial) = self.try_run(ticket, lease, reset);
-    /// Runs a unit to its end or first stop, whatever becomes of its caller. Returns how it left the card, and why it stopped.
-    fn run(&mut self, ticket: &Ticket, lease: &Lease, reset: Option<ResetKind>) -> (UnitEnd, Option<Failure>) {
-        let (end, mut failure, partial) = self.try_run(ticket, lease, reset);
         if let Some(partial) = partial {
             ticket.push_partial(partial);
-            // The rest was not fetched, but the command itself has run.
-            failure = failure.map(|failure| Failure { delivery: Delivery::Unknown, ..failure });
         }
         let unanswered = ticket.end(failure.clone(), Instant::now());
         if !matches!(end, UnitEnd::InOrder(_)) {

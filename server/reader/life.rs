@@ -305,7 +305,8 @@ impl Life {
             return self.refusal();
         }
         match end {
-            UnitEnd::InOrder(_) if was_unresponsive => self.settle(now, false),
+            // The card may have been swapped while nobody could look.
+            UnitEnd::InOrder(_) if was_unresponsive => self.settle(now, true),
             UnitEnd::InOrder(card) => self.phase = Phase::Ready { card, last_used: now },
             UnitEnd::Lost => self.settle(now, true),
             UnitEnd::Removed => {

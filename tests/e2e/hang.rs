@@ -55,7 +55,7 @@ fn a_hanging_driver_is_shown_its_callers_are_answered_and_others_do_not_notice()
         let after = patient.await??;
         assert_eq!(answers(&after), ["00000002 9000"], "the second command of the unit that hung was never sent");
         assert!(card.resets_seen() > resets, "the card was reset before it was used again");
-        assert_eq!(wait_for(&broker, READER, ReaderState::Ready).await?.insertion_id, before.insertion_id);
+        assert_ne!(wait_for(&broker, READER, ReaderState::Ready).await?.insertion_id, before.insertion_id);
         Ok(())
     })
 }

@@ -3,6 +3,7 @@
 
 mod asking;
 mod clients;
+mod ends;
 mod faults;
 mod hearing;
 mod history;

@@ -82,6 +82,7 @@ impl World {
             hangs: false,
             plugged: false,
             stopping: false,
+            released: false,
         };
         let mut world = Self {
             actor,

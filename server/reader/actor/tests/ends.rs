@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, mpsc::Receiver};
 
-use super::*;
+use super::super::*;
 use crate::{
     apdu::{ApduBytes, CommandApdu},
     backend::{CardInfo, Protocol, ProtocolChoice, SlotError},
