@@ -36,8 +36,8 @@ pub(super) enum Fault {
     NeedlessReset,
     /// A group's end is not noticed.
     ImmortalGroup,
-    /// A swap moves no counter.
-    HiddenSwap,
+    /// Insertions are counted anew after a swap.
+    Recount,
     /// The reader's state is forgotten when the service fails.
     Amnesia,
     /// Time does not pass for what has to be tried again.
@@ -60,7 +60,7 @@ impl Fault {
         Self::ForgottenReset,
         Self::NeedlessReset,
         Self::ImmortalGroup,
-        Self::HiddenSwap,
+        Self::Recount,
         Self::Amnesia,
         Self::StoppedClock,
     ];
@@ -82,7 +82,7 @@ impl Fault {
             Self::ForgottenReset => Promise::Isolated,
             Self::NeedlessReset => Promise::ResetForAReason,
             Self::ImmortalGroup => Promise::WipedAtOnce,
-            Self::HiddenSwap => Promise::OneCardPerInsertion,
+            Self::Recount => Promise::OneCardPerInsertion,
             Self::Amnesia => Promise::TagMoves,
             Self::StoppedClock => Promise::NeverSpins,
         }
@@ -115,7 +115,7 @@ impl World {
                     .mark();
                 self.actor.isolation.used(&group, true);
             }
-            (Some(Fault::Amnesia), Step::Down) => {
+            (Some(Fault::Amnesia), Step::Down) | (Some(Fault::Recount), Step::Swap) => {
                 self.actor.life = Life::new(crate::config::Own::Always, Duration::ZERO, "x".into(), self.now);
             }
             _ => {}

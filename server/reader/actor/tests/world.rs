@@ -125,12 +125,8 @@ impl World {
             Step::Insert => self.witness.insert(),
             Step::Remove => self.witness.remove(),
             Step::Swap => {
-                let events = self.witness.events;
                 self.witness.remove();
                 self.witness.insert();
-                if self.fault == Some(Fault::HiddenSwap) {
-                    self.witness.events = events;
-                }
             }
             Step::Look => self.look(),
             Step::Down => self.event(|actor, now| actor.heard(Event::Unavailable("down".into()), now)),
