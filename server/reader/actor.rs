@@ -309,6 +309,10 @@ impl Actor {
                 self.life.unit_ended(end, now)
             }
             Report::Reset(reset) => self.was_reset(reset, now),
+            Report::ForeignReset(card) => {
+                self.isolation.reset();
+                self.life.was_reset_elsewhere(card, now)
+            }
             Report::SessionFault { end, failure } => {
                 let verdict = self.life.unit_ended(end, now);
                 self.end_session(failure);

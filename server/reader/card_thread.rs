@@ -122,9 +122,8 @@ impl Hand {
             (UnitEnd::InOrder(_), _) => (None, unanswered),
             // The session may go on: it was told, and nothing of it is left in the card.
             (UnitEnd::Lost, Some(failure)) if failure.reason == Reason::CardReset => {
-                let reset = self.reset(ResetKind::Warm);
-                let report = match &reset {
-                    Ok(_) => Report::Reset(reset),
+                let report = match self.reset(ResetKind::Warm) {
+                    Ok(card) => Report::ForeignReset(card),
                     Err(_) => Report::SessionFault { end: UnitEnd::Lost, failure },
                 };
                 (Some(report), true)

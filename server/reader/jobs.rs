@@ -98,6 +98,8 @@ pub(super) enum Report {
     },
     /// After [`Job::Reset`], and after a reset that a session has asked for or needed.
     Reset(Result<CardInfo, SlotError>),
+    /// A session's task has found the card reset by someone else, and it was reset again.
+    ForeignReset(CardInfo),
     /// A session's task has found the card unusable, which ends the session.
     SessionFault {
         /// How it left the card.

@@ -335,6 +335,13 @@ impl Life {
         }
     }
 
+    /// Someone else has reset the card, and it was reset again: it may be another one. Returns what those are told who wait, but not for
+    /// a card.
+    pub(super) fn was_reset_elsewhere(&mut self, card: CardInfo, now: Instant) -> Option<Failure> {
+        self.insertion_count += 1;
+        self.was_reset(Ok(card), now)
+    }
+
     /// A session has left the card as it was. Returns what those are told who wait, but not for a card.
     pub(super) fn left(&mut self, now: Instant) -> Option<Failure> {
         match self.card().cloned() {

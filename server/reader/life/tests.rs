@@ -325,3 +325,12 @@ fn a_turn_knows_whether_the_card_was_reset_since_the_one_before() {
     life.was_reset(Ok(card()), now);
     assert!(life.was_reset_since_turn());
 }
+
+#[test]
+fn a_reset_by_someone_else_is_a_new_insertion() {
+    let (mut life, now) = ready();
+    let (insertion, tag) = (life.insertion_id(), life.state_tag());
+    assert_eq!(life.was_reset_elsewhere(card(), now), None);
+    assert_eq!(state(&life), State::Ready);
+    assert!(life.insertion_id() != insertion && life.state_tag() != tag);
+}
