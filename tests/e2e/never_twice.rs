@@ -18,7 +18,8 @@ use tokio::{
 };
 
 use crate::world::{
-    COUNT, INCREMENT, LONG, PcscWorld, READER, Stage, answers, over_both_backends, refusal, slow, tell, told, unit,
+    COUNT, INCREMENT, LONG, PcscWorld, READER, Stage, answers, arrived, over_both_backends, refusal, slow, tell, told,
+    unit,
 };
 
 const ROUNDS: u32 = 1000;
@@ -125,9 +126,7 @@ async fn what_was_not_sent_runs_when_it_is_repeated(stage: Stage) -> anyhow::Res
     let impatient = stage.unit(&[INCREMENT]).request_id(id(1)).wait_timeout(Duration::ZERO);
     assert_eq!(refusal(impatient).await?, "QUEUE_TIMEOUT not_sent");
     // Given up by everyone who asked: it leaves the queue.
-    let given_up = tokio::spawn(stage.unit(&[INCREMENT]).request_id(id(2)).send());
-    tokio::time::sleep(Duration::from_millis(30)).await;
-    given_up.abort();
+    drop(arrived(&stage.client, stage.unit(&[INCREMENT]).request_id(id(2))).await?);
     busy.await??;
     for number in 1..=2 {
         let repeated = stage.unit(&[INCREMENT]).request_id(id(number)).send().await?;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use cardbroker_client::{Command, ErrorReason, ReaderState, StatusWordSource, hex};
 
 use crate::world::{
-    COUNT, GET_RESPONSE, INCREMENT, PROTECTED, SELECT, SELECT_AND_FETCH, Stage, VERIFY, answers, fault,
+    COUNT, GET_RESPONSE, INCREMENT, PROTECTED, SELECT, SELECT_AND_FETCH, Stage, VERIFY, answers, arrived, fault,
     over_both_backends, refusal, slow, wait_for, wait_until,
 };
 
@@ -162,12 +162,10 @@ async fn a_card_that_leaves_in_mid_command_leaves_its_fate_unknown(stage: Stage)
     let other = stage.broker.client().await?;
     let waiting = crate::world::unit(&other, stage.reader, &[COUNT]);
     let patient = crate::world::unit(&other, stage.reader, &[COUNT]).wait_for_card();
-    let later = async |unit: cardbroker_client::Transmit| {
-        // Behind the first unit, which holds the card for 100 ms.
-        tokio::time::sleep(Duration::from_millis(30)).await;
-        unit.send().await
-    };
-    let (leaving, waiting, patient) = tokio::join!(leaving.send(), later(waiting), later(patient));
+    let leaving = tokio::spawn(leaving.send());
+    stage.until_busy().await?;
+    let (waiting, patient) = tokio::join!(waiting.send(), patient.send());
+    let leaving = leaving.await?;
     assert_eq!(crate::world::told(&leaving.unwrap_err()), "CARD_REMOVED unknown at 2 after 2 answers");
     assert_eq!(crate::world::told(&waiting.unwrap_err()), "CARD_REMOVED not_sent");
     assert_eq!(answers(&patient?), ["00000001 9000"]);
@@ -214,10 +212,11 @@ async fn what_began_runs_to_its_end_without_its_client(stage: Stage) -> anyhow::
     let client = stage.broker.client().await?;
     let unit = crate::world::unit(&client, stage.reader, &[&slow(300), INCREMENT, INCREMENT]);
     let waiting = crate::world::unit(&client, stage.reader, &[INCREMENT]);
-    let gone = tokio::spawn(async { tokio::join!(unit.send(), waiting.send()).0 });
+    let running = tokio::spawn(unit.send());
     stage.until_busy().await?;
-    gone.abort();
-    drop((gone.await, client));
+    let waiting = arrived(&client, waiting).await?;
+    running.abort();
+    drop((running.await, waiting, client));
     let after = stage.unit(&[INCREMENT]).send().await?;
     assert_eq!(answers(&after), ["00000003 9000"], "both of the unit that had begun, none of the one that waited");
     Ok(())
@@ -228,12 +227,11 @@ async fn the_deadline_is_answered_in_time(stage: Stage) -> anyhow::Result<()> {
     let long = slow(900);
     let busy =
         crate::world::unit(&client, stage.reader, &[INCREMENT, &long, INCREMENT]).deadline(Duration::from_millis(500));
-    let waiting = async {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        let deadline = Duration::from_millis(300);
-        stage.unit(&[INCREMENT]).wait_timeout(deadline).deadline(deadline).send().await
-    };
-    let (busy, waiting) = tokio::join!(busy.send(), waiting);
+    let busy = tokio::spawn(busy.send());
+    stage.until_busy().await?;
+    let deadline = Duration::from_millis(200);
+    let waiting = stage.unit(&[INCREMENT]).wait_timeout(deadline).deadline(deadline).send().await;
+    let busy = busy.await?;
     assert_eq!(crate::world::told(&busy.unwrap_err()), "DEADLINE_NEAR unknown at 1 after 1 answers");
     assert_eq!(crate::world::told(&waiting.unwrap_err()), "QUEUE_TIMEOUT not_sent");
     assert_eq!(stage.run(&[INCREMENT]).await?, ["00000003 9000"], "the unit went on, the one that waited did not run");

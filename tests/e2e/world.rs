@@ -1,7 +1,7 @@
 //! The world that a story plays in: a broker on simulated readers, or on a private pcscd with a virtual card; and short words for what
 //! clients do in it.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, pin::Pin, time::Duration};
 
 use anyhow::{Context, bail};
 use cardbroker_client::{Client, Error, Reader, ReaderState, Transmit, Transmitted, Watch, hex};
@@ -122,6 +122,21 @@ impl Stage {
 pub(crate) fn unit(client: &Client, reader: &str, apdus: &[&str]) -> Transmit {
     let apdus: Vec<_> = apdus.iter().map(|apdu| hex::parse(apdu).unwrap()).collect();
     client.transmit(reader).commands(apdus)
+}
+
+/// A unit that has arrived at the broker and is not answered yet. Dropping it takes its caller away.
+pub(crate) async fn arrived(
+    client: &Client,
+    unit: Transmit,
+) -> anyhow::Result<Pin<Box<impl Future<Output = Result<Transmitted, Error>> + use<>>>> {
+    let mut unit = Box::pin(unit.send());
+    tokio::select! {
+        biased;
+        early = &mut unit => bail!("it was answered: {early:?}"),
+        // A connection's calls arrive in their order.
+        readers = client.readers() => drop(readers?),
+    }
+    Ok(unit)
 }
 
 /// The answers as text: data and status word, as the command line prints them.
