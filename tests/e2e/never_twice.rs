@@ -116,7 +116,8 @@ async fn a_repeat_joins_the_first_while_it_waits_and_while_it_runs(stage: Stage)
     let (first, second, third) = (first?, second?, third?);
     assert_eq!(answers(&first), ["00000001 9000", "9000"]);
     assert_eq!((answers(&second), answers(&third)), (answers(&first), answers(&first)));
-    assert_eq!((first.replayed, second.replayed, third.replayed), (false, true, true));
+    // Which of two streams arrives first is not said.
+    assert!(first.replayed != second.replayed && third.replayed, "{first:?} {second:?} {third:?}");
     assert_eq!(stage.run(&[INCREMENT]).await?, ["00000002 9000"]);
     Ok(())
 }
