@@ -38,6 +38,7 @@ use crate::{
     reader::{
         MAX_PIPELINED,
         session::{Disposition, News, Opening, Session, SessionOver, SessionRequest, SessionUnit, Waited},
+        status::preceding_failed,
         turn::TurnRequest,
     },
 };
@@ -318,11 +319,6 @@ fn failed(id: u64, failure: &Failure) -> Response {
 
 fn lost() -> Failure {
     Failure::unknown(Reason::Internal, "the reader's thread has ended: report this")
-}
-
-fn preceding_failed() -> Failure {
-    let message = "a message before this one failed: decide, and go on with a message that says restart";
-    Failure::not_sent(Reason::PrecedingFailed, message)
 }
 
 /// The client has gone; nobody hears this.

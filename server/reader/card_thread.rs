@@ -16,6 +16,7 @@ use super::{
     jobs::{Job, MAX_PIPELINED, Pulse, Report, SessionJob, SessionTask},
     lease::Lease,
     life::UnitEnd,
+    status::preceding_failed,
     ticket::Ticket,
     turn::Turn,
     unit::{CommandResult, Next, UnitRun},
@@ -245,11 +246,6 @@ impl Hand {
         };
         (Failure { delivery, ..Failure::unknown(reason, message) }, end)
     }
-}
-
-fn preceding_failed() -> Failure {
-    let message = "a message before this one failed: decide, and go on with a message that says restart";
-    Failure::not_sent(Reason::PrecedingFailed, message)
 }
 
 const REMOVED: &str = "the card was taken out: insert one, and look at it before you go on";

@@ -73,3 +73,9 @@ pub fn not_owned() -> Failure {
     let message = "the configuration says own = \"never\" for this reader: it can be watched only";
     Failure::not_sent(Reason::ReaderNotOwned, message)
 }
+
+/// What the messages of a session are told behind one that has failed, until one of them restarts.
+pub fn preceding_failed() -> Failure {
+    let message = "a message before this one failed: decide, and go on with a message that says restart";
+    Failure::not_sent(Reason::PrecedingFailed, message)
+}
