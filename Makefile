@@ -22,7 +22,7 @@ demo: ## two programs on one card, first without units, then with (no hardware n
 	@client/examples/demo.sh $(TARGET)/debug
 
 test: lint ## everything: lint, unit tests, end-to-end tests with a real pcscd
-	$(call step,cargo test --locked --workspace)
+	$(call step,cargo test --locked --workspace --no-fail-fast)
 
 lint: setup ## format, clippy, documentation, contract
 	$(call step,cargo fmt --all --check)

@@ -256,7 +256,7 @@ fn words_for_status_words_are_for_terminals_only() -> anyhow::Result<()> {
         let mut terminal = Command::new("script");
         // It ends as the program does, and takes its place as the session on a terminal of its own.
         terminal.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
-        let shown = run(terminal.env(ENDPOINT_VARIABLE, broker.endpoint()))?;
+        let shown = run(terminal.env("SHELL", "/bin/sh").env(ENDPOINT_VARIABLE, broker.endpoint()))?;
         assert_eq!((shown.code, &*shown.out), (Some(0), "6A82  file or application not found\r\n"), "{shown:?}");
         Ok(())
     })

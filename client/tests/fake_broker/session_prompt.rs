@@ -24,11 +24,13 @@ struct Person {
 
 impl Person {
     fn at(broker: &FakeBroker) -> Self {
-        let program = format!("{} session desk", env!("CARGO_BIN_EXE_cardbroker"));
+        // Some shells stay beside what they run, and then answer Ctrl-C with an exit code of their own.
+        let program = format!("exec {} session desk", env!("CARGO_BIN_EXE_cardbroker"));
         let mut child = Command::new("script")
             .args(["--quiet", "--return", "--command", &program, "/dev/null"])
             .env(ENDPOINT_VARIABLE, broker.endpoint().to_string())
             .env("TERM", "xterm")
+            .env("SHELL", "/bin/sh")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
