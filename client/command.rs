@@ -89,6 +89,7 @@ impl From<Command> for v1::Command {
             apdu: command.apdu.into_unprotected(),
             continue_on: command.continue_on,
             continue_instruction: command.continue_instruction.into(),
+            allow_last_try: false,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Who asks: the facts about the process at the other end of a connection, in the operating system's word.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 /// What tells one caller from another: turns and quotas are counted by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -17,17 +17,57 @@ pub enum CallerKey {
     Connection(u64),
 }
 
-/// The caller behind one connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Who is responsible for what a caller does: the scope of a `request_id` and of a shared group's key.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Principal {
+    /// The user of that number.
+    User(u32),
+    /// Whoever holds the token of that name.
+    Token(Arc<str>),
+}
+
+impl fmt::Display for Principal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User(uid) => write!(formatter, "user {uid}"),
+            Self::Token(name) => write!(formatter, "token {name}"),
+        }
+    }
+}
+
+/// What policy judges a caller by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Identity {
+    /// A process of this machine, in the kernel's word when it connected.
+    User {
+        /// Its user.
+        uid: u32,
+        /// Its primary group.
+        gid: u32,
+    },
+    /// The holder of the token of that name.
+    Token(Arc<str>),
+}
+
+impl Identity {
+    /// Who is responsible.
+    pub fn principal(&self) -> Principal {
+        match self {
+            Self::User { uid, .. } => Principal::User(*uid),
+            Self::Token(name) => Principal::Token(Arc::clone(name)),
+        }
+    }
+}
+
+/// The caller behind a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
     /// What tells it from other callers.
     pub key: CallerKey,
     /// Number of the connection, counted from 1 in this run of the broker.
     pub connection: u64,
-    /// User of the process when it connected.
-    pub uid: u32,
-    /// Its group.
-    pub gid: u32,
+    /// What policy judges it by.
+    pub identity: Identity,
     /// Process number; `None` if the process lives where this one cannot see it (another pid namespace). For display: it may
     /// belong to another process by now.
     pub pid: Option<u32>,
@@ -40,15 +80,20 @@ impl Caller {
             (Some(pid), Some(start_time)) => CallerKey::Process { pid, start_time },
             _ => CallerKey::Connection(connection),
         };
-        Self { key, connection, uid, gid, pid }
+        Self { key, connection, identity: Identity::User { uid, gid }, pid }
+    }
+
+    /// Who is responsible for it.
+    pub fn principal(&self) -> Principal {
+        self.identity.principal()
     }
 }
 
 impl fmt::Display for Caller {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.pid {
-            Some(pid) => write!(formatter, "process {pid} of user {}", self.uid),
-            None => write!(formatter, "connection {} of user {}", self.connection, self.uid),
+            Some(pid) => write!(formatter, "process {pid} of {}", self.principal()),
+            None => write!(formatter, "connection {} of {}", self.connection, self.principal()),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Why a request failed, in the broker's own words: a closed list of reasons, each with what became of the command.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 /// Whether a command may have reached the card.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +50,9 @@ pub enum Reason {
     LeaseRevoked,
     PrecedingFailed,
     Denied,
+    PinKnownWrong,
+    PinLastTry,
+    Unauthenticated,
     ShuttingDown,
     OutcomesFull,
     RequestIdReused,
@@ -68,22 +71,29 @@ pub struct Failure {
     pub message: Cow<'static, str>,
     /// The field of the request that is at fault, for [`Reason::InvalidRequest`] (`commands[3].apdu`).
     pub field: Option<String>,
+    /// The rule that forbids it, for [`Reason::Denied`].
+    pub rule: Option<Arc<str>>,
 }
 
 impl Failure {
     /// A failure before the card saw anything.
     pub fn not_sent(reason: Reason, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { reason, delivery: Delivery::NotSent, message: message.into(), field: None }
+        Self { reason, delivery: Delivery::NotSent, message: message.into(), field: None, rule: None }
     }
 
     /// A failure after which the command may have run.
     pub fn unknown(reason: Reason, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { reason, delivery: Delivery::Unknown, message: message.into(), field: None }
+        Self { reason, delivery: Delivery::Unknown, message: message.into(), field: None, rule: None }
     }
 
     /// The same failure where the command may have run.
     pub fn into_unknown(self) -> Self {
         Self { delivery: Delivery::Unknown, ..self }
+    }
+
+    /// Policy forbids it, by the rule of that name.
+    pub fn denied(rule: Arc<str>, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { rule: Some(rule), ..Self::not_sent(Reason::Denied, message) }
     }
 
     /// A request that breaks a rule of the contract in `field`.

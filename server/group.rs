@@ -7,7 +7,7 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-use crate::caller::{Caller, CallerKey};
+use crate::caller::{Caller, CallerKey, Principal};
 
 /// The most characters of a group's key.
 pub const MAX_KEY_CHARACTERS: usize = 128;
@@ -17,10 +17,10 @@ pub const MAX_KEY_CHARACTERS: usize = 128;
 pub enum GroupKey {
     /// One caller by itself, the default.
     Caller(CallerKey),
-    /// Those of one user who know the same key.
+    /// Those of one principal who know the same key.
     Shared {
-        /// The user, so that nobody joins the group of another by guessing.
-        uid: u32,
+        /// The principal, so that nobody joins the group of another by guessing.
+        principal: Principal,
         /// The key. A secret of the group's members: it is never printed.
         key: SharedKey,
     },
@@ -40,7 +40,7 @@ impl GroupKey {
     /// The group of `caller`, which is its own unless it has brought a `key`.
     pub fn new(caller: &Caller, key: Option<&str>) -> Self {
         match key {
-            Some(key) => Self::Shared { uid: caller.uid, key: SharedKey(key.to_owned()) },
+            Some(key) => Self::Shared { principal: caller.principal(), key: SharedKey(key.to_owned()) },
             None => Self::Caller(caller.key),
         }
     }

@@ -8,6 +8,7 @@ use std::{
 };
 
 use crate::{
+    caller::Principal,
     error::{Delivery, Failure, Reason},
     reader::ticket::UnitOutcome,
 };
@@ -18,11 +19,11 @@ pub type Outcome = Result<UnitOutcome, Failure>;
 /// What commands look like from outside: a keyed hash, for they may hold PINs and are not kept.
 pub type Fingerprint = [u8; 32];
 
-/// Names a request: the user, and the id that it chose.
+/// Names a request: the principal, and the id that it chose.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestKey {
-    /// The user.
-    pub uid: u32,
+    /// The principal.
+    pub principal: Principal,
     /// The id.
     pub id: Vec<u8>,
 }
@@ -55,7 +56,7 @@ pub enum Begin<E> {
 pub struct Outcomes<E> {
     limits: OutcomeLimits,
     entries: HashMap<RequestKey, Entry<E>>,
-    per_user: HashMap<u32, usize>,
+    per_user: HashMap<Principal, usize>,
     expiry: BTreeSet<(Instant, RequestKey)>,
     bytes: usize,
 }
@@ -98,13 +99,13 @@ impl<E: Clone> Outcomes<E> {
                 Stage::Done { outcome, .. } => Begin::Replay(Arc::clone(outcome)),
             });
         }
-        let of_user = self.per_user.get(&key.uid).copied().unwrap_or_default();
+        let of_user = self.per_user.get(&key.principal).copied().unwrap_or_default();
         if of_user >= self.limits.per_user || self.entries.len() >= self.limits.total || self.bytes >= self.limits.bytes
         {
             let message = "no more outcomes can be kept: retry later, or leave request_id empty";
             return Err(Failure::not_sent(Reason::OutcomesFull, message));
         }
-        *self.per_user.entry(key.uid).or_default() += 1;
+        *self.per_user.entry(key.principal.clone()).or_default() += 1;
         self.entries.insert(key.clone(), Entry { fingerprint, stage: Stage::UnderWay(under_way()) });
         Ok(Begin::Run)
     }
@@ -142,10 +143,10 @@ impl<E: Clone> Outcomes<E> {
     fn forget(&mut self, key: &RequestKey) {
         let Some(entry) = self.entries.remove(key) else { return };
         self.drop_done(key, entry.stage);
-        if let Some(count) = self.per_user.get_mut(&key.uid) {
+        if let Some(count) = self.per_user.get_mut(&key.principal) {
             *count -= 1;
             if *count == 0 {
-                self.per_user.remove(&key.uid);
+                self.per_user.remove(&key.principal);
             }
         }
     }

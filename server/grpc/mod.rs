@@ -108,7 +108,7 @@ impl CardBrokerService for Edge {
             match id {
                 None => Ok((self.broker.transmit(&peer.caller, group, &reader, unit, give_up).await?, false)),
                 Some(id) => {
-                    let key = RequestKey { uid: peer.caller.uid, id };
+                    let key = RequestKey { principal: peer.caller.principal(), id };
                     self.broker.transmit_once(&peer.caller, group, &reader, unit, give_up, key).await
                 }
             }

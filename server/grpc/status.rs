@@ -32,6 +32,9 @@ pub(super) fn to_status(failure: &Failure, reader: Option<&str>) -> Status {
     if let Some(reader) = reader.filter(is_named) {
         metadata.insert("reader".into(), reader.into());
     }
+    if let Some(rule) = &failure.rule {
+        metadata.insert("rule".into(), rule.to_string());
+    }
     let mut details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, metadata);
     if let Some(retry) = retry {
         details.set_retry_info(Some(retry));
@@ -74,6 +77,8 @@ fn code_and_retry(reason: Reason) -> (Code, Option<Duration>) {
         | Reason::LeaseRevoked
         | Reason::PrecedingFailed => (Code::Aborted, None),
         Reason::Denied => (Code::PermissionDenied, None),
+        Reason::PinKnownWrong | Reason::PinLastTry => (Code::FailedPrecondition, None),
+        Reason::Unauthenticated => (Code::Unauthenticated, None),
         Reason::NotImplemented => (Code::Unimplemented, None),
         Reason::Internal => (Code::Internal, None),
     }
@@ -108,6 +113,9 @@ pub(super) fn wire_reason(reason: Reason) -> v1::ErrorReason {
         Reason::LeaseRevoked => Wire::LeaseRevoked,
         Reason::PrecedingFailed => Wire::PrecedingFailed,
         Reason::Denied => Wire::Denied,
+        Reason::PinKnownWrong => Wire::PinKnownWrong,
+        Reason::PinLastTry => Wire::PinLastTry,
+        Reason::Unauthenticated => Wire::Unauthenticated,
         Reason::ShuttingDown => Wire::ShuttingDown,
         Reason::OutcomesFull => Wire::OutcomesFull,
         Reason::RequestIdReused => Wire::RequestIdReused,

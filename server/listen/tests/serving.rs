@@ -17,7 +17,7 @@ use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 use super::place;
 use crate::{
-    caller::{Caller, CallerKey},
+    caller::{Caller, CallerKey, Principal},
     config::ListenConfig,
     listen::{BindError, BoundSocket, Incoming, Peer, SocketGuard, http2_server},
 };
@@ -43,8 +43,11 @@ async fn connections_of_this_process_are_one_caller() {
         let Ok(connection) = soon(incoming.next()).await.unwrap();
         callers.push(tonic::transport::server::Connected::connect_info(&connection).caller);
     }
-    let [first, second] = callers[..] else { panic!() };
-    assert_eq!((first.pid, first.uid), (Some(std::process::id()), rustix::process::getuid().as_raw()));
+    let [first, second] = &callers[..] else { panic!() };
+    assert_eq!(
+        (first.pid, first.principal()),
+        (Some(std::process::id()), Principal::User(rustix::process::getuid().as_raw()))
+    );
     assert_eq!((first.connection, second.connection), (1, 2));
     assert_eq!(first.key, second.key);
     assert!(cfg!(not(target_os = "linux")) || matches!(first.key, CallerKey::Process { .. }));
@@ -94,7 +97,7 @@ async fn only_a_connection_without_a_request_is_closed_after_the_deadline() {
     let service = tonic::service::interceptor::InterceptedService::new(health, move |request: Request<()>| {
         let peer = request.extensions().get::<Peer>().unwrap();
         peer.request_seen();
-        seen.lock().unwrap().push(peer.caller);
+        seen.lock().unwrap().push(peer.caller.clone());
         Ok(request)
     });
     let server = tokio::spawn(http2_server(&config).add_service(service).serve_with_incoming(incoming));

@@ -5,13 +5,14 @@ mod properties;
 use super::*;
 use crate::{
     apdu::StatusWord,
+    caller::Principal,
     reader::unit::{CommandResult, StatusWordSource},
 };
 
 const LIMITS: OutcomeLimits = OutcomeLimits { per_user: 2, total: 3, bytes: 100, lifetime: Duration::from_secs(600) };
 
 fn key(uid: u32, id: u8) -> RequestKey {
-    RequestKey { uid, id: vec![id; 16] }
+    RequestKey { principal: Principal::User(uid), id: vec![id; 16] }
 }
 
 fn brought(bytes: usize) -> Arc<Outcome> {

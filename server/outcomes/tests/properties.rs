@@ -109,7 +109,7 @@ fn play(history: Vec<Step>, fault: Option<Fault>) -> TestCaseResult {
                     (Err(failure), None) => prop_assert!(failure.reason == Reason::OutcomesFull, "new: {failure:?}"),
                     (Ok(begun), known) => prop_assert!(false, "known: {begun:?} for {known:?}"),
                 }
-                let of_user = known.keys().filter(|key| key.uid == uid).count();
+                let of_user = known.keys().filter(|key| key.principal == Principal::User(uid)).count();
                 prop_assert!(
                     of_user <= LIMITS.per_user && known.len() <= LIMITS.total,
                     "limits: {of_user}, {}",
