@@ -7,17 +7,20 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     backend::Backend,
-    caller::Caller,
-    config::Config,
+    caller::{Caller, Identity},
+    config::{Config, Operation, Rule, own_user},
     error::{Failure, Reason},
     executions::Executions,
     group::{GroupMark, Groups},
     outcomes::{OutcomeLimits, RequestKey},
+    permit::{Permit, PolicyInForce},
+    policy::{Policy, ReaderNames},
     reader::{
-        ReaderHandle,
+        ReaderHandle, Submission,
         queue::Limits,
-        session::{Opening, SessionRequest},
+        session::{Disposition, Opening, SessionRequest},
         ticket::{UnitOutcome, UnitRequest},
+        unit::headers,
     },
     registry::{self, RegistrySettings, View},
 };
@@ -29,9 +32,21 @@ const MAX_OUTCOME_BYTES: usize = 64 << 20;
 #[derive(Clone)]
 pub struct Broker {
     epoch: Arc<str>,
+    policy: watch::Sender<Arc<Policy>>,
     view: watch::Receiver<Arc<View>>,
     groups: Groups,
     executions: Executions,
+}
+
+/// Who asks, on whose behalf, for which reader.
+#[derive(Clone)]
+pub struct Asker<'a> {
+    /// The caller.
+    pub caller: &'a Caller,
+    /// The isolation group that it belongs to.
+    pub group: GroupMark,
+    /// The reader's name: `readers/{id}`.
+    pub reader: &'a str,
 }
 
 /// The broker's tasks. Dropping it leaves them alone; [`BrokerTasks::stop`] ends them.
@@ -59,7 +74,9 @@ impl Broker {
             lifetime: config.limits.outcome_lifetime,
         };
         let max_contended_lease = config.limits.max_contended_lease;
+        let policy = watch::Sender::new(Arc::new(Policy::new(config.rules.clone(), own_user())));
         let settings = RegistrySettings {
+            policy: policy.subscribe(),
             limits,
             max_contended_lease,
             epoch: epoch.clone(),
@@ -68,7 +85,7 @@ impl Broker {
         let executions = Executions::new(outcome_limits, shutdown.clone())?;
         let (view, registry) = registry::start(backend, settings, shutdown.clone()).await?;
         let tasks = BrokerTasks { shutdown, registry, executions: executions.clone() };
-        Ok((Self { epoch: epoch.into(), view, groups: Groups::default(), executions }, tasks))
+        Ok((Self { epoch: epoch.into(), policy, view, groups: Groups::default(), executions }, tasks))
     }
 
     /// Names this run of the broker.
@@ -76,14 +93,23 @@ impl Broker {
         &self.epoch
     }
 
-    /// The readers as they are now.
-    pub fn readers(&self) -> Arc<View> {
-        self.view.borrow().clone()
+    /// The readers as `caller` may see them now.
+    pub fn readers(&self, caller: &Caller) -> Arc<View> {
+        self.sight(caller, &[Operation::See]).look()
     }
 
-    /// The readers, now and at every change.
-    pub fn watch(&self) -> watch::Receiver<Arc<View>> {
-        self.view.clone()
+    /// The readers as `caller` may follow them, now and at every change.
+    pub fn watch(&self, caller: &Caller) -> Sight {
+        self.sight(caller, &[Operation::See, Operation::Watch])
+    }
+
+    fn sight(&self, caller: &Caller, needed: &'static [Operation]) -> Sight {
+        Sight { view: self.view.clone(), policy: self.policy.subscribe(), identity: caller.identity.clone(), needed }
+    }
+
+    /// Puts other rules in force, at once. Sessions that they forbid end.
+    pub fn set_policy(&self, rules: Vec<Rule>) {
+        self.policy.send_replace(Arc::new(Policy::new(rules, own_user())));
     }
 
     /// The isolation groups that have members.
@@ -98,33 +124,30 @@ impl Broker {
     /// A [`Failure`] if no command was answered, now or then.
     pub async fn transmit_once(
         &self,
-        caller: &Caller,
-        group: GroupMark,
-        reader: &str,
+        asker: Asker<'_>,
         request: UnitRequest,
         give_up: Option<Instant>,
-        key: RequestKey,
+        id: Vec<u8>,
     ) -> Result<(UnitOutcome, bool), Failure> {
-        let fingerprint = self.executions.fingerprint(reader, &request);
-        let submit = || self.handle(reader)?.submit(caller.key, group.clone(), request.clone(), Instant::now());
+        let key = RequestKey { principal: asker.caller.principal(), id };
+        let fingerprint = self.executions.fingerprint(asker.reader, &request);
+        let submit = || self.submit(asker.clone(), request.clone());
         let brought = self.executions.run(key, fingerprint, give_up, submit).await?;
         brought.outcome.map(|outcome| (outcome, brought.replayed))
     }
 
-    /// Runs a unit on the reader called `reader` when the turn of `caller` comes, on behalf of `group`. At `give_up` the answer is what there is then.
-    /// Dropping the future gives up a unit that has not begun.
+    /// Runs a unit when its turn comes. At `give_up` the answer is what there is then. Dropping the future gives up a unit that has
+    /// not begun.
     ///
     /// # Errors
     /// A [`Failure`] if no command was answered.
     pub async fn transmit(
         &self,
-        caller: &Caller,
-        group: GroupMark,
-        reader: &str,
+        asker: Asker<'_>,
         request: UnitRequest,
         give_up: Option<Instant>,
     ) -> Result<UnitOutcome, Failure> {
-        let mut submission = self.handle(reader)?.submit(caller.key, group, request, Instant::now())?;
+        let mut submission = self.submit(asker, request)?;
         if let Some(give_up) = give_up {
             tokio::select! {
                 biased;
@@ -134,28 +157,77 @@ impl Broker {
         }
         submission.outcome().await
     }
-}
 
-impl Broker {
-    /// Asks for a session on the reader called `reader`, on behalf of `group`. Dropping it gives it up.
+    /// Asks for a session that is to end with `disposition`. Dropping it gives it up.
     ///
     /// # Errors
-    /// A [`Failure`] if there is no such reader, or no room to wait.
+    /// A [`Failure`] if there is no such reader, policy denies it, or there is no room to wait.
     pub fn open_session(
         &self,
-        caller: &Caller,
-        group: GroupMark,
-        reader: &str,
+        asker: Asker<'_>,
         request: SessionRequest,
+        disposition: Disposition,
     ) -> Result<Opening, Failure> {
-        self.handle(reader)?.open_session(caller.key, group, request, Instant::now())
+        let (handle, permit) = self.admit(&asker, Operation::Session, request.turn.reset_first)?;
+        if disposition == Disposition::Leave {
+            permit.check(Operation::Leave)?;
+        }
+        handle.open_session(permit, asker.group, request, Instant::now())
     }
 
-    fn handle(&self, reader: &str) -> Result<ReaderHandle, Failure> {
-        self.view.borrow().get(reader).map(|reader| reader.handle.clone()).ok_or_else(|| {
+    fn submit(&self, asker: Asker<'_>, request: UnitRequest) -> Result<Submission, Failure> {
+        let (handle, permit) = self.admit(&asker, Operation::Transmit, request.turn.reset_first)?;
+        permit.check_headers(headers(&request.commands))?;
+        handle.submit(permit, asker.group, request, Instant::now())
+    }
+
+    /// The reader, if the asker may know of it and do `operation` there. Otherwise it is the same to him as one that is not there.
+    fn admit(&self, asker: &Asker<'_>, operation: Operation, resets: bool) -> Result<(ReaderHandle, Permit), Failure> {
+        let view = self.readers(asker.caller);
+        let reader = view.get(asker.reader).ok_or_else(|| {
             let message = "there is no reader of this name: list the readers to see which there are";
             Failure::not_sent(Reason::ReaderNotFound, message)
-        })
+        })?;
+        let permit = Permit::new(self.policy.subscribe(), asker.caller.clone(), Arc::clone(&reader.names), operation);
+        let also = [resets.then_some(Operation::Reset), asker.group.is_shared().then_some(Operation::SharedGroup)];
+        [Some(operation)].into_iter().chain(also).flatten().try_for_each(|operation| permit.check(operation))?;
+        Ok((reader.handle.clone(), permit))
+    }
+}
+
+/// The readers as one caller may see them. A value is replaced when something has changed, so that two can be compared by pointer, reader
+/// by reader.
+pub struct Sight {
+    view: watch::Receiver<Arc<View>>,
+    policy: PolicyInForce,
+    identity: Identity,
+    needed: &'static [Operation],
+}
+
+impl Sight {
+    /// The readers as they are now.
+    pub fn look(&mut self) -> Arc<View> {
+        let view = self.view.borrow_and_update().clone();
+        let policy = self.policy.borrow_and_update().clone();
+        if policy.allows_everything(&self.identity) {
+            return view;
+        }
+        let may = |names: &ReaderNames| {
+            self.needed.iter().all(|operation| policy.decide(&self.identity, names, *operation).allowed)
+        };
+        let visible = view.iter().filter(|(_, reader)| may(&reader.names));
+        Arc::new(visible.map(|(name, reader)| (name.clone(), Arc::clone(reader))).collect())
+    }
+
+    /// Waits until there may be something new to see. Cancel-safe.
+    ///
+    /// # Errors
+    /// The broker has ended.
+    pub async fn changed(&mut self) -> Result<(), watch::error::RecvError> {
+        tokio::select! {
+            changed = self.view.changed() => changed,
+            changed = self.policy.changed() => changed,
+        }
     }
 }
 

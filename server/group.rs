@@ -110,7 +110,11 @@ impl Groups {
 impl Group {
     /// A mark of the group that does not keep it alive.
     pub fn mark(self: &Arc<Self>) -> GroupMark {
-        GroupMark { group: Arc::downgrade(self), ended: self.ended.clone() }
+        GroupMark {
+            group: Arc::downgrade(self),
+            shared: matches!(self.key, GroupKey::Shared { .. }),
+            ended: self.ended.clone(),
+        }
     }
 }
 
@@ -130,10 +134,16 @@ impl Drop for Group {
 pub struct GroupMark {
     /// Not its key: while the last member leaves, there may already be another group of the same key.
     group: Weak<Group>,
+    shared: bool,
     ended: CancellationToken,
 }
 
 impl GroupMark {
+    /// Whether others may belong to the group too.
+    pub fn is_shared(&self) -> bool {
+        self.shared
+    }
+
     /// Whether it is the mark of this group, and the group has not ended since: one that is opened anew inherits nothing.
     pub fn is_of(&self, group: &GroupMark) -> bool {
         Weak::ptr_eq(&self.group, &group.group) && !self.ended.is_cancelled()

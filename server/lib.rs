@@ -1,6 +1,7 @@
 //! The daemon that owns a machine's smart-card readers and serves them over gRPC.
 
 pub mod apdu;
+pub mod audit;
 pub mod backend;
 pub mod broker;
 pub mod caller;
@@ -12,6 +13,8 @@ pub mod group;
 pub mod grpc;
 pub mod listen;
 pub mod outcomes;
+pub mod permit;
+pub mod policy;
 #[cfg(test)]
 mod properties;
 pub mod reader;

@@ -10,7 +10,7 @@ use cardbroker_server::{
     flags::{Exit, Flags},
     listen::{BindError, BoundSocket},
     server::{self, Drain, Server},
-    signals::StopSignals,
+    signals::Signals,
     telemetry,
 };
 use clap::Parser;
@@ -45,11 +45,12 @@ fn run(flags: &Flags) -> Result<Exit, Problem> {
     // One thread for everything that does not block: measured faster here than a pool, for each hop between threads costs more than
     // what is done behind it. Cards have threads of their own.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failure)?;
+    let reload = flags.clone();
     let drain = runtime.block_on(async {
-        let mut signals = StopSignals::listen().map_err(failure)?;
+        let mut signals = Signals::listen().map_err(failure)?;
         let backend = server::backend(&config);
         let server = Server::start(config, bound, backend).await.map_err(failure)?;
-        server.run_until(async || signals.next().await).await.map_err(failure)
+        server.run(async || signals.next().await, move || reload.settings()).await.map_err(failure)
     });
     // Card threads that hang in a driver are left behind.
     runtime.shutdown_background();

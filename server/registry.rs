@@ -20,6 +20,8 @@ use tracing::{error, info, warn};
 use crate::{
     backend::{Backend, Monitor, ServiceError, SlotStatus},
     config::ReaderSettings,
+    permit::PolicyInForce,
+    policy::ReaderNames,
     reader::{self, Event, ReaderHandle, ReaderSetup, queue::Limits, status::ReaderStatus},
 };
 
@@ -40,8 +42,8 @@ const RETURN_TIME: Duration = Duration::from_secs(5);
 pub struct ReaderView {
     /// `readers/{id}`.
     pub name: String,
-    /// PC/SC's name.
-    pub display_name: String,
+    /// The names that the policy knows it by.
+    pub names: Arc<ReaderNames>,
     /// Its state.
     pub status: ReaderStatus,
     /// Asks it for turns.
@@ -55,6 +57,8 @@ pub type View = BTreeMap<String, Arc<ReaderView>>;
 pub struct RegistrySettings {
     /// What the configuration says about the reader of that display name.
     pub reader: Box<dyn Fn(&str) -> ReaderSettings + Send>,
+    /// What callers may do.
+    pub policy: PolicyInForce,
     /// How many requests may wait at one reader.
     pub limits: Limits,
     /// How long a session may go on while others wait.
@@ -237,6 +241,7 @@ impl Registry {
             settings,
             limits: self.settings.limits,
             max_contended_lease: self.settings.max_contended_lease,
+            policy: self.settings.policy.clone(),
             slot: self.backend.slot(display_name),
             publish: self.publisher(&id, display_name, handle),
             requests,
@@ -256,14 +261,14 @@ impl Registry {
     fn publisher(&self, id: &str, display_name: &str, handle: ReaderHandle) -> reader::Publish {
         let view = self.view.clone();
         let name = format!("readers/{id}");
-        let display_name = display_name.to_owned();
+        let names = Arc::new(ReaderNames { id: id.to_owned(), display_name: display_name.to_owned() });
         Box::new(move |status| {
             view.send_modify(|view| {
                 let view = Arc::make_mut(view);
                 match status {
                     Some(status) => {
-                        let (display_name, handle) = (display_name.clone(), handle.clone());
-                        let reader = ReaderView { name: name.clone(), display_name, status, handle };
+                        let (names, handle) = (Arc::clone(&names), handle.clone());
+                        let reader = ReaderView { name: name.clone(), names, status, handle };
                         view.insert(name.clone(), Arc::new(reader));
                     }
                     None => drop(view.remove(&name)),

@@ -1,10 +1,10 @@
 //! The server: where the whole object graph is built, and how it is taken down again.
 
-use std::{hash::BuildHasher, io, sync::Arc, time::Duration};
+use std::{hash::BuildHasher, io, mem, sync::Arc, time::Duration};
 
 use cardbroker_proto::{DESCRIPTORS, v1::card_broker_service_server::CardBrokerServiceServer};
 use tokio::{
-    task::JoinHandle,
+    task::{JoinHandle, JoinSet},
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -14,11 +14,13 @@ use tonic_reflection::server::Builder as Reflection;
 use tracing::{info, warn};
 
 use crate::{
+    audit,
     backend::{Backend, pcsc::Pcsc, simulated::Simulated},
     broker::{Broker, BrokerTasks},
-    config::Config,
+    config::{Config, ConfigError},
     grpc::Edge,
     listen::{BoundSocket, Peer, SocketGuard, http2_server},
+    signals::Signal,
 };
 
 /// How long connections may take to close once everything that they carried has ended.
@@ -26,8 +28,10 @@ const CLOSE_TIME: Duration = Duration::from_millis(500);
 
 /// A broker that serves.
 pub struct Server {
-    grace: Duration,
-    broker: BrokerTasks,
+    /// Without the rules, which may change.
+    config: Config,
+    broker: Broker,
+    tasks: BrokerTasks,
     health: HealthReporter,
     /// Ends accepting, and the streams that would never end by themselves.
     draining: CancellationToken,
@@ -74,50 +78,86 @@ impl Server {
     ///
     /// # Errors
     /// [`ServerError`] if the system has no threads or descriptors to give.
-    pub async fn start(config: Config, bound: BoundSocket, backend: Arc<dyn Backend>) -> Result<Self, ServerError> {
+    pub async fn start(mut config: Config, bound: BoundSocket, backend: Arc<dyn Backend>) -> Result<Self, ServerError> {
         let draining = CancellationToken::new();
-        let (grace, listen, heartbeat) =
-            (config.shutdown.grace, config.listen.clone(), config.watch.heartbeat_interval);
+        let (broker, tasks) = Broker::start(backend, config.clone(), fresh_epoch()).await?;
+        let (incoming, socket) = bound.incoming(&config.listen, draining.clone())?;
 
-        let (broker, tasks) = Broker::start(backend, config, fresh_epoch()).await?;
-        let (incoming, socket) = bound.incoming(&listen, draining.clone())?;
+        config.rules.clear();
 
-        let edge = Edge::new(broker, heartbeat, draining.clone());
+        let edge = Edge::new(broker.clone(), config.watch.heartbeat_interval, draining.clone());
         let (health, health_service) = tonic_health::server::health_reporter();
         health.set_serving::<CardBrokerServiceServer<Edge>>().await;
         let reflection = || Reflection::configure().register_encoded_file_descriptor_set(DESCRIPTORS);
 
-        let router = http2_server(&listen)
+        let router = http2_server(&config.listen)
             .layer(InterceptorLayer::new(note_request))
             .add_service(edge.into_service())
             .add_service(health_service)
             .add_service(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?);
         let serving = tokio::spawn(router.serve_with_incoming_shutdown(incoming, draining.clone().cancelled_owned()));
-        info!(socket = %listen.socket.display(), "serving");
-        Ok(Self { grace, broker: tasks, health, draining, serving, socket })
+        info!(socket = %config.listen.socket.display(), "serving");
+        Ok(Self { config, broker, tasks, health, draining, serving, socket })
     }
 
-    /// Serves until `stop` returns, then drains: no new work, those who wait are refused, units end, streams end, cards are let go. If
-    /// `stop` returns once more, the grace is over at once.
+    /// Serves until a signal says stop, then drains: no new work, those who wait are refused, units end, streams end, cards are let go.
+    /// A second stop ends the grace at once. On reload, `load` says what the configuration has become.
     ///
     /// # Errors
     /// [`ServerError`] if serving ended by itself.
-    pub async fn run_until(mut self, mut stop: impl AsyncFnMut()) -> Result<Drain, ServerError> {
-        tokio::select! {
-            ended = &mut self.serving => {
-                ended??;
-                return Ok(Drain::Complete);
+    pub async fn run(
+        mut self,
+        mut signal: impl AsyncFnMut() -> Signal,
+        load: impl Fn() -> Result<Config, ConfigError> + Clone + Send + 'static,
+    ) -> Result<Drain, ServerError> {
+        // Looking up users may take a while, so it is done beside.
+        let mut loading = JoinSet::new();
+        let mut again = false;
+        loop {
+            if again && loading.is_empty() {
+                again = false;
+                loading.spawn_blocking(load.clone());
             }
-            () = stop() => {}
+            tokio::select! {
+                ended = &mut self.serving => {
+                    ended??;
+                    return Ok(Drain::Complete);
+                }
+                signal = signal() => match signal {
+                    Signal::Stop => break,
+                    Signal::Reload => again = true,
+                },
+                Some(loaded) = loading.join_next() => self.reload(loaded?),
+            }
         }
-        info!(grace_seconds = self.grace.as_secs_f64(), "stopping");
+        self.drain(async || while signal().await == Signal::Reload {}).await
+    }
+
+    /// Puts the rules of a new configuration in force. One with a mistake changes nothing.
+    fn reload(&self, loaded: Result<Config, ConfigError>) {
+        match loaded {
+            Ok(mut config) => {
+                let rules = mem::take(&mut config.rules);
+                if config != self.config {
+                    warn!("the configuration has changes beside its rules: they take effect at the next start");
+                }
+                audit::reloaded(rules.len());
+                self.broker.set_policy(rules);
+            }
+            Err(problem) => audit::reload_refused(&problem),
+        }
+    }
+
+    async fn drain(mut self, mut stop: impl AsyncFnMut()) -> Result<Drain, ServerError> {
+        let grace = self.config.shutdown.grace;
+        info!(grace_seconds = grace.as_secs_f64(), "stopping");
         self.health.set_not_serving::<CardBrokerServiceServer<Edge>>().await;
         self.health.set_service_status("", ServingStatus::NotServing).await;
         self.draining.cancel();
         let drain = tokio::select! {
-            () = self.broker.stop() => Drain::Complete,
-            () = sleep(self.grace) => Drain::GraceExpired,
+            () = self.tasks.stop() => Drain::Complete,
+            () = sleep(grace) => Drain::GraceExpired,
             () = stop() => Drain::GraceExpired,
         };
         // A stream that is not ours, such as a health watch, may stay open for as long as its client likes.

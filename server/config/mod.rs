@@ -2,6 +2,7 @@
 
 mod error;
 mod reader;
+mod rule;
 mod value;
 
 use std::{
@@ -15,10 +16,11 @@ use std::{
 use cardbroker_proto::socket::default_socket;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::value::{MAX_SIMULATED, parse_grace};
+pub(crate) use self::value::{MAX_SIMULATED, own_user, parse_grace};
 pub use self::{
     error::ConfigError,
     reader::{Own, ReaderSettings},
+    rule::{ApplicationPattern, CommandPattern, Effect, Operation, PrincipalPattern, Rule},
     value::{LogFilter, SocketGroup},
 };
 use self::{error::Document, reader::ReaderRule, value as v};
@@ -47,6 +49,9 @@ pub struct Config {
     pub log: LogConfig,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     reader: Vec<ReaderRule>,
+    /// The policy, in order.
+    #[serde(rename = "rule", skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<Rule>,
 }
 
 /// Where clients connect, and how long they may take.
@@ -213,7 +218,11 @@ impl Config {
         Self::parse(path, &text)
     }
 
-    fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+    /// The configuration that `text` says; `path` is where mistakes are told to stand.
+    ///
+    /// # Errors
+    /// The first mistake in it.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
         let document = Document { path, text };
         let mut config: Self = toml::from_str(text).map_err(|error| document.syntax_error(&error))?;
         config.check().map_err(|(key, message)| document.error_at(&key, message))?;
@@ -242,6 +251,16 @@ impl Config {
             if let Some(first) = aliases.insert(alias, index) {
                 let message = format!("`{alias}` is the alias of reader[{first}] already: aliases are allowed once");
                 return Err((format!("reader[{index}].alias"), message));
+            }
+        }
+        let mut names = HashMap::new();
+        for (index, rule) in self.rules.iter().enumerate() {
+            if let Some((key, message)) = rule.mistake() {
+                return Err((format!("rule[{index}].{key}"), message.into()));
+            }
+            if let Some(first) = names.insert(&rule.name, index) {
+                let message = format!("`{}` is the name of rule[{first}] already: names are allowed once", rule.name);
+                return Err((format!("rule[{index}].name"), message));
             }
         }
         Ok(())

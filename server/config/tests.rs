@@ -30,6 +30,10 @@ fn the_example_as_shipped_changes_nothing() {
 #[test]
 fn the_example_shows_the_defaults() {
     let shown = parse(&example_uncommented()).unwrap();
+    assert_eq!(
+        shown.rules.iter().map(|rule| &*rule.name).collect::<Vec<_>>(),
+        ["no reset for programs", "certificates"]
+    );
     let group = shown.listen.socket_group.clone();
     assert!(group.is_some());
     let defaults = Config::default();
@@ -44,7 +48,7 @@ fn the_example_shows_the_defaults() {
         reader,
         ReaderSettings { alias: Some("yubikey".into()), own: Own::OnDemand, ..ReaderSettings::default() }
     );
-    assert_eq!(Config { source: None, reader: Vec::new(), ..shown }, Config { listen, ..defaults });
+    assert_eq!(Config { source: None, reader: Vec::new(), rules: Vec::new(), ..shown }, Config { listen, ..defaults });
     assert!(Config::example().contains("#socket_mode = \"0600\""));
 }
 
@@ -58,6 +62,7 @@ fn the_example_names_every_key() {
         ("shutdown", "[shutdown]\nx = 0"),
         ("log", "[log]\nx = 0"),
         ("[reader]", "[[reader]]\nx = 0"),
+        ("[rule]", "[[rule]]\nx = 0"),
         ("", "x = 0"),
     ] {
         let message = mistake(wrong);

@@ -26,8 +26,8 @@ impl TryFrom<String> for SocketGroup {
     type Error = String;
 
     fn try_from(name: String) -> Result<Self, String> {
-        match group_id(&name) {
-            Ok(Some(gid)) => Ok(Self { name, gid }),
+        match look_up::group(&name) {
+            Ok(Some((gid, _))) => Ok(Self { name, gid }),
             Ok(None) => Err(format!("there is no group `{name}`: create it (groupadd {name}) or name another")),
             Err(error) => Err(format!("cannot look up group `{name}`: {error}")),
         }
@@ -40,14 +40,70 @@ impl From<SocketGroup> for String {
     }
 }
 
-#[cfg(unix)]
-fn group_id(name: &str) -> std::io::Result<Option<u32>> {
-    Ok(nix::unistd::Group::from_name(name)?.map(|group| group.gid.as_raw()))
+/// The number of the user of that name.
+pub(super) fn user_id(name: &str) -> Result<u32, String> {
+    match look_up::user_id(name) {
+        Ok(Some(uid)) => Ok(uid),
+        Ok(None) => Err(format!("there is no user `{name}`: name another, or give a number (uid:1000)")),
+        Err(error) => Err(format!("cannot look up user `{name}`: {error}")),
+    }
 }
 
+/// The number of the group of that name, and of the users who are listed as its members.
+pub(super) fn group(name: &str) -> Result<(u32, Vec<u32>), String> {
+    match look_up::group(name) {
+        Ok(Some(group)) => Ok(group),
+        Ok(None) => Err(format!("there is no group `{name}`: name another, or give a number (gid:1000)")),
+        Err(error) => Err(format!("cannot look up group `{name}`: {error}")),
+    }
+}
+
+pub(crate) use look_up::own_user;
+
+/// Users and groups of the system.
+#[cfg(unix)]
+mod look_up {
+    use std::io;
+
+    use nix::unistd::{Group, User, geteuid};
+
+    /// The user that this process runs as.
+    pub(crate) fn own_user() -> u32 {
+        geteuid().as_raw()
+    }
+
+    pub(super) fn user_id(name: &str) -> io::Result<Option<u32>> {
+        Ok(User::from_name(name)?.map(|user| user.uid.as_raw()))
+    }
+
+    pub(super) fn group(name: &str) -> io::Result<Option<(u32, Vec<u32>)>> {
+        let Some(group) = Group::from_name(name)? else { return Ok(None) };
+        let mut members = Vec::with_capacity(group.mem.len());
+        for member in &group.mem {
+            // A member may have been deleted since.
+            members.extend(user_id(member)?);
+        }
+        Ok(Some((group.gid.as_raw(), members)))
+    }
+}
+
+/// Users and groups of the system.
 #[cfg(not(unix))]
-fn group_id(_: &str) -> std::io::Result<Option<u32>> {
-    Err(std::io::ErrorKind::Unsupported.into())
+mod look_up {
+    use std::io;
+
+    /// Users have no numbers here: callers come with tokens.
+    pub(crate) fn own_user() -> u32 {
+        0
+    }
+
+    pub(super) fn user_id(_: &str) -> io::Result<Option<u32>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub(super) fn group(_: &str) -> io::Result<Option<(u32, Vec<u32>)>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }
 
 /// What is logged: a level (`debug`), or levels by target (`info,cardbroker_server::listen=trace`).
@@ -206,6 +262,6 @@ pub(super) fn alias<'de, D: Deserializer<'de>>(d: D) -> Result<Option<String>, D
     alias.map(Some).ok_or_else(|| must_be("1 to 64 lower-case letters, digits and hyphens in quotes"))
 }
 
-fn must_be<E: Error>(allowed: impl Display) -> E {
+pub(super) fn must_be<E: Error>(allowed: impl Display) -> E {
     E::custom(format_args!("must be {allowed}"))
 }

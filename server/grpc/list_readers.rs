@@ -23,7 +23,7 @@ pub(super) fn wire_reader(reader: &ReaderView) -> Reader {
     let status = &reader.status;
     Reader {
         name: reader.name.clone(),
-        display_name: reader.display_name.clone(),
+        display_name: reader.names.display_name.clone(),
         state: wire_state(status.state).into(),
         atr: status.atr.clone(),
         active_protocol: status.protocol.map_or(CardProtocol::Unspecified, wire_protocol).into(),

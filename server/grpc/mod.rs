@@ -31,11 +31,10 @@ use tower::util::{MapResponse, MapResponseLayer};
 
 use self::status::to_status;
 use crate::{
-    broker::Broker,
+    broker::{Asker, Broker},
     error::{Failure, Reason},
     group::{GroupKey, GroupMark, MAX_KEY_CHARACTERS},
     listen::Peer,
-    outcomes::RequestKey,
 };
 
 /// The service of the contract on top of a broker.
@@ -81,8 +80,11 @@ type Responses<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 #[tonic::async_trait]
 impl CardBrokerService for Edge {
-    async fn list_readers(&self, _: Request<ListReadersRequest>) -> Result<Response<ListReadersResponse>, Status> {
-        Ok(Response::new(list_readers::response(&self.broker.readers())))
+    async fn list_readers(
+        &self,
+        request: Request<ListReadersRequest>,
+    ) -> Result<Response<ListReadersResponse>, Status> {
+        Ok(Response::new(list_readers::response(&self.broker.readers(&peer(&request)?.caller))))
     }
 
     type WatchReadersStream = Responses<WatchReadersResponse>;
@@ -92,7 +94,8 @@ impl CardBrokerService for Edge {
         request: Request<WatchReadersRequest>,
     ) -> Result<Response<Self::WatchReadersStream>, Status> {
         watch_readers::check(request.get_ref()).map_err(|failure| to_status(&failure, None))?;
-        let stream = watch_readers::stream(&self.broker, self.heartbeat_interval, self.draining.clone());
+        let caller = peer(&request)?.caller;
+        let stream = watch_readers::stream(&self.broker, &caller, self.heartbeat_interval, self.draining.clone());
         Ok(Response::new(Box::pin(stream)))
     }
 
@@ -105,12 +108,10 @@ impl CardBrokerService for Edge {
         let outcome = async {
             let (unit, id) = transmit::unit_request(request)?;
             let group = self.group(&peer, key.as_ref())?;
+            let asker = Asker { caller: &peer.caller, group, reader: &reader };
             match id {
-                None => Ok((self.broker.transmit(&peer.caller, group, &reader, unit, give_up).await?, false)),
-                Some(id) => {
-                    let key = RequestKey { principal: peer.caller.principal(), id };
-                    self.broker.transmit_once(&peer.caller, group, &reader, unit, give_up, key).await
-                }
+                None => Ok((self.broker.transmit(asker, unit, give_up).await?, false)),
+                Some(id) => self.broker.transmit_once(asker, unit, give_up, id).await,
             }
         };
         match outcome.await {

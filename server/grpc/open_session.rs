@@ -31,7 +31,7 @@ use super::{
 };
 use crate::{
     backend::{CardInfo, ResetKind},
-    broker::Broker,
+    broker::{Asker, Broker},
     caller::Caller,
     error::{Delivery, Failure, Reason},
     group::GroupMark,
@@ -175,7 +175,8 @@ impl Conversation {
         self.reader.clone_from(&open.reader);
         let disposition = disposition(&open)?;
         let request = session_request(open)?;
-        let opening = self.broker.open_session(&self.caller, self.group.clone(), &self.reader, request)?;
+        let asker = Asker { caller: &self.caller, group: self.group.clone(), reader: &self.reader };
+        let opening = self.broker.open_session(asker, request, disposition)?;
         Ok((opening, disposition))
     }
 }

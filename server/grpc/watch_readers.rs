@@ -11,7 +11,7 @@ use cardbroker_proto::v1::{
     watch_readers_response::Event,
 };
 use futures_core::Stream;
-use tokio::{sync::watch, time::sleep};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
@@ -20,7 +20,8 @@ use super::{
     status::to_status,
 };
 use crate::{
-    broker::Broker,
+    broker::{Broker, Sight},
+    caller::Caller,
     error::{Failure, Reason},
     registry::View,
 };
@@ -42,11 +43,17 @@ pub(super) fn check(request: &WatchReadersRequest) -> Result<(), Failure> {
 /// The stream of one watcher. A resume token is not needed: it always begins with a snapshot.
 pub(super) fn stream(
     broker: &Broker,
+    caller: &Caller,
     heartbeat_interval: Duration,
     draining: CancellationToken,
 ) -> impl Stream<Item = Result<WatchReadersResponse, Status>> + Send + use<> {
-    let watcher =
-        Watcher { view: broker.watch(), known: None, epoch: broker.epoch().to_owned(), heartbeat_interval, draining };
+    let watcher = Watcher {
+        sight: broker.watch(caller),
+        known: None,
+        epoch: broker.epoch().to_owned(),
+        heartbeat_interval,
+        draining,
+    };
     futures_util::stream::unfold(Some(watcher), |watcher| async {
         let mut watcher = watcher?;
         match watcher.next_event().await {
@@ -60,7 +67,7 @@ pub(super) fn stream(
 }
 
 struct Watcher {
-    view: watch::Receiver<Arc<View>>,
+    sight: Sight,
     /// What the watcher was told last.
     known: Option<Arc<View>>,
     epoch: String,
@@ -71,7 +78,7 @@ struct Watcher {
 impl Watcher {
     async fn next_event(&mut self) -> Result<Event, Failure> {
         loop {
-            let latest = self.view.borrow_and_update().clone();
+            let latest = self.sight.look();
             match self.known.replace(Arc::clone(&latest)) {
                 None => return Ok(Event::Snapshot(ReadersSnapshot { readers: readers(&latest) })),
                 Some(known) => {
@@ -83,7 +90,7 @@ impl Watcher {
             tokio::select! {
                 biased;
                 () = self.draining.cancelled() => return Err(stopping()),
-                changed = self.view.changed() => changed.map_err(|_| stopping())?,
+                changed = self.sight.changed() => changed.map_err(|_| stopping())?,
                 () = sleep(self.heartbeat_interval) => {
                     let sent_time = Some(SystemTime::now().into());
                     return Ok(Event::Heartbeat(WatchHeartbeat { sent_time }));

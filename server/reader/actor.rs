@@ -38,6 +38,7 @@ use crate::{
     config::ReaderSettings,
     error::{Delivery, Failure, Reason},
     group::GroupMark,
+    permit::PolicyInForce,
 };
 
 /// The longest that taking, resetting or releasing a card may last before the reader counts as unresponsive.
@@ -73,6 +74,8 @@ pub struct ReaderSetup {
     pub limits: Limits,
     /// How long a session may go on while others wait.
     pub max_contended_lease: Duration,
+    /// What callers may do.
+    pub policy: PolicyInForce,
     /// The hand on the card.
     pub slot: Box<dyn Slot>,
     /// Where its status goes.
@@ -105,6 +108,7 @@ pub fn spawn(setup: ReaderSetup, tasks: &mut JoinSet<()>) -> io::Result<mpsc::Se
         isolation: Isolation::default(),
         isolation_reset: setup.settings.isolation_reset,
         max_contended_lease: setup.max_contended_lease,
+        policy: setup.policy,
         positions: Positions::default(),
         life,
         leases: Leases::default(),
@@ -129,6 +133,7 @@ struct Actor {
     isolation: Isolation,
     isolation_reset: ResetKind,
     max_contended_lease: Duration,
+    policy: PolicyInForce,
     positions: Positions,
     life: Life,
     leases: Leases,
@@ -193,6 +198,7 @@ impl Actor {
                 Some(event) = events.recv() => self.heard(event, Instant::now()),
                 () = shutdown.cancelled(), if !self.stopping => self.stop(),
                 () = self.isolation.reset_becomes_due() => {}
+                Ok(()) = self.policy.changed() => self.end_forbidden_session(),
                 Some(message) = messages.recv() => self.asked(message),
                 () = wakeup => {}
             }

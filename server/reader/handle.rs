@@ -20,6 +20,7 @@ use crate::{
     caller::CallerKey,
     error::{Failure, Reason},
     group::GroupMark,
+    permit::Permit,
 };
 
 /// Asks one reader for turns. Cheap to clone; the reader outlives its handles.
@@ -46,12 +47,13 @@ impl ReaderHandle {
     /// [`Reason::QueueFull`] if the reader has no room for another request, [`Reason::ShuttingDown`] if it is stopping.
     pub fn submit(
         &self,
-        caller: CallerKey,
+        permit: Permit,
         group: GroupMark,
         request: UnitRequest,
         now: Instant,
     ) -> Result<Submission, Failure> {
-        let (ticket, answers) = Ticket::new(request, now);
+        let caller = permit.caller().key;
+        let (ticket, answers) = Ticket::new(request, permit, now);
         let ticket = Arc::new(ticket);
         let purpose = Purpose::Unit(Arc::clone(&ticket));
         let give_back = self.send(caller, group, |give_back| (purpose, give_back))?;
@@ -64,13 +66,13 @@ impl ReaderHandle {
     /// As [`ReaderHandle::submit`].
     pub fn open_session(
         &self,
-        caller: CallerKey,
+        permit: Permit,
         group: GroupMark,
         request: SessionRequest,
         now: Instant,
     ) -> Result<Opening, Failure> {
-        self.send(caller, group, |give_back| {
-            let (opening, ticket) = Opening::new(request, now, give_back);
+        self.send(permit.caller().key, group, |give_back| {
+            let (opening, ticket) = Opening::new(request, permit, now, give_back);
             (Purpose::Session(ticket), opening)
         })
     }

@@ -20,6 +20,7 @@ use crate::{
     caller::CallerKey,
     error::{Failure, Reason},
     group::GroupMark,
+    permit::Permit,
 };
 
 /// What callers tell the actor.
@@ -52,6 +53,14 @@ impl Waiting {
         match &self.purpose {
             Purpose::Unit(ticket) => &ticket.request.turn,
             Purpose::Session(session) => &session.request.turn,
+        }
+    }
+
+    /// Who waits, and what he may do.
+    pub(super) fn permit(&self) -> &Permit {
+        match &self.purpose {
+            Purpose::Unit(ticket) => &ticket.permit,
+            Purpose::Session(session) => &session.permit,
         }
     }
 
@@ -105,6 +114,7 @@ pub struct SessionOver {
 /// A session that waits, on the actor's side.
 pub(super) struct SessionTicket {
     pub(super) request: SessionRequest,
+    pub(super) permit: Permit,
     pub(super) arrived: Instant,
     pub(super) grant: oneshot::Sender<Result<Grant, Failure>>,
     pub(super) turns_ahead: watch::Sender<usize>,

@@ -14,27 +14,35 @@ use super::{
     jobs::{Job, SessionJob, SessionTask},
     ticket::{Answer, Ticket, UnitRequest},
     turn::{Turn, TurnRequest},
-    unit::UnitCommand,
+    unit::{UnitCommand, headers},
 };
 use crate::{
     backend::{CardInfo, ResetKind},
+    config::Operation,
     error::{Failure, Reason},
+    permit::Permit,
 };
 
 /// A session that waits, in its caller's hand. Dropping it gives up.
 pub struct Opening {
     arrived: Instant,
+    permit: Permit,
     grant: oneshot::Receiver<Result<Grant, Failure>>,
     turns_ahead: watch::Receiver<usize>,
     give_back: Option<Return>,
 }
 
 impl Opening {
-    pub(super) fn new(request: SessionRequest, now: Instant, give_back: Return) -> (Self, SessionTicket) {
+    pub(super) fn new(
+        request: SessionRequest,
+        permit: Permit,
+        now: Instant,
+        give_back: Return,
+    ) -> (Self, SessionTicket) {
         let (grant, granted) = oneshot::channel();
         let (position, turns_ahead) = watch::channel(0);
-        let ticket = SessionTicket { request, arrived: now, grant, turns_ahead: position };
-        (Self { arrived: now, grant: granted, turns_ahead, give_back: Some(give_back) }, ticket)
+        let ticket = SessionTicket { request, permit: permit.clone(), arrived: now, grant, turns_ahead: position };
+        (Self { arrived: now, permit, grant: granted, turns_ahead, give_back: Some(give_back) }, ticket)
     }
 
     /// Waits for the turn, or for news of it. Cancel-safe; not to be called again once the turn has come.
@@ -55,7 +63,8 @@ impl Opening {
     fn begin(&mut self, grant: Grant) -> Result<Waited, Failure> {
         let give_back = self.give_back.take().ok_or_else(reader_ended)?;
         let queue_duration = grant.turn.began.saturating_duration_since(self.arrived);
-        Ok(Waited::Begun(Box::new(Session { grant, queue_duration, give_back, failed: Arc::default() })))
+        let (permit, failed) = (self.permit.clone(), Arc::default());
+        Ok(Waited::Begun(Box::new(Session { grant, permit, queue_duration, give_back, failed })))
     }
 }
 
@@ -92,6 +101,7 @@ pub enum News {
 /// An open session. Dropping it ends it abruptly: what was not sent yet is not sent, and the card is reset.
 pub struct Session {
     grant: Grant,
+    permit: Permit,
     queue_duration: Duration,
     give_back: Return,
     /// A task has failed, and none since has restarted.
@@ -133,7 +143,7 @@ impl Session {
     /// Asks for commands to be run. `restart` forgets an earlier failure. Not to be called with [`super::MAX_PIPELINED`] tasks under way.
     ///
     /// # Errors
-    /// The session is over.
+    /// The session is over, or policy denies a command whatever is selected.
     pub fn transmit(
         &self,
         commands: Vec<UnitCommand>,
@@ -148,7 +158,8 @@ impl Session {
             wait_timeout: Duration::ZERO,
             wait_for_card: false,
         };
-        let (ticket, answers) = Ticket::new(UnitRequest { commands, raw, turn }, now);
+        self.permit.check_headers(headers(&commands))?;
+        let (ticket, answers) = Ticket::new(UnitRequest { commands, raw, turn }, self.permit.clone(), now);
         let ticket = Arc::new(ticket);
         let turn = Turn { began: now, reset: false, ..self.grant.turn.clone() };
         self.ask(SessionTask::Unit { ticket: Arc::clone(&ticket), turn }, restart)?;
@@ -158,12 +169,13 @@ impl Session {
     /// Asks for a reset; the answer is the card as it is then. As [`Session::transmit`].
     ///
     /// # Errors
-    /// The session is over.
+    /// The session is over, or policy denies it.
     pub fn reset(
         &self,
         kind: ResetKind,
         restart: bool,
     ) -> Result<oneshot::Receiver<Result<CardInfo, Failure>>, Failure> {
+        self.permit.check(Operation::Reset)?;
         let (reply, answer) = oneshot::channel();
         self.ask(SessionTask::Reset { kind, reply }, restart)?;
         Ok(answer)

@@ -12,7 +12,7 @@ use super::{
     turn::{Turn, TurnRequest},
     unit::{CommandResult, UnitCommand},
 };
-use crate::error::Failure;
+use crate::{error::Failure, permit::Permit};
 
 /// What a caller asks of a reader: one unit and its conditions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +57,8 @@ pub struct Stop {
 pub struct Ticket {
     /// What was asked.
     pub request: UnitRequest,
+    /// By whom, and what he may do.
+    pub permit: Permit,
     /// When it came.
     pub arrived: Instant,
     stage: Mutex<Stage>,
@@ -93,11 +95,11 @@ pub struct Answers {
 
 impl Ticket {
     /// A ticket that waits, and where its outcome will be heard.
-    pub fn new(request: UnitRequest, arrived: Instant) -> (Self, Answers) {
+    pub fn new(request: UnitRequest, permit: Permit, arrived: Instant) -> (Self, Answers) {
         let (reply, first) = oneshot::channel();
         let (late_reply, late) = oneshot::channel();
         let stage = Mutex::new(Stage::Waiting { reply, late: late_reply });
-        (Self { request, arrived, stage }, Answers { first, late })
+        (Self { request, permit, arrived, stage }, Answers { first, late })
     }
 
     /// Until when the ticket may wait.

@@ -46,6 +46,17 @@ impl UnitCommand {
     }
 }
 
+/// The first four bytes of all that the commands may send, each with its command's index. GET RESPONSE belongs to the command that it
+/// completes and is not among them, unlike an instruction of the caller's own choice.
+pub fn headers(commands: &[UnitCommand]) -> impl Iterator<Item = (usize, [u8; 4])> {
+    commands.iter().enumerate().flat_map(|(index, command)| {
+        let class = command.apdu.class().for_get_response().0;
+        let continuing = command.continue_instruction.filter(|instruction| *instruction != GET_RESPONSE);
+        let continuing = continuing.map(|instruction| [class, instruction, 0, 0]);
+        [Some(command.apdu.header()), continuing].into_iter().flatten().map(move |header| (index, header))
+    })
+}
+
 /// What a command answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommandResult {

@@ -8,6 +8,8 @@ const SERVER: &[&[&str]] = &[
     &["backend", "group"],
     // Above the backend, whose choice of protocols is one of its settings.
     &["config"],
+    &["audit", "policy"],
+    &["permit"],
     &["flags", "listen", "reader", "telemetry"],
     &["outcomes", "registry"],
     &["executions"],
@@ -42,6 +44,7 @@ const PURE: &[&str] = &[
     "server/backend/simulated/card/",
     "server/error.rs",
     "server/outcomes.rs",
+    "server/policy.rs",
     "server/reader/card_view.rs",
     "server/reader/gate.rs",
     "server/reader/isolation.rs",

@@ -6,7 +6,6 @@ use std::{
 };
 
 use tokio::sync::{oneshot, watch};
-use tracing::info;
 
 use super::super::inbox::{Disposition, Grant, Message, Purpose, SessionOver, SessionTicket, Waiting, shutting_down};
 use super::super::jobs::{Job, UnitJob};
@@ -16,9 +15,11 @@ use super::super::status::card_removed;
 use super::super::turn::Turn;
 use super::{Actor, Work, unplugged};
 use crate::{
+    audit,
     backend::{CardInfo, ResetKind, SlotError},
     error::{Failure, Reason},
     group::GroupMark,
+    permit::Permit,
 };
 
 /// How often those who wait for a session hear of their place.
@@ -28,6 +29,7 @@ const POSITION_INTERVAL: Duration = Duration::from_millis(50);
 pub(super) struct Holding {
     number: queue::Ticket,
     group: GroupMark,
+    permit: Permit,
     terms: Terms,
     activity: Arc<Activity>,
     /// Since when others wait.
@@ -84,7 +86,10 @@ impl Actor {
         if self.queue.remove(number).is_some() {
             return;
         }
-        if matches!(&self.work, Work::Session(holding) if holding.number == number) {
+        if let Work::Session(holding) = &self.work
+            && holding.number == number
+        {
+            holding.permit.audit(audit::Session::Ended { left: disposition == Disposition::Leave });
             self.turn_over(disposition, done);
         }
     }
@@ -94,7 +99,8 @@ impl Actor {
         let Some((number, waiting)) = self.queue.pop() else { return };
         self.positions.moved(now);
         let broken = waiting.turn().broken_condition(&self.life.insertion_id(), &self.life.state_tag());
-        if let Some(failure) = broken {
+        // The policy may have changed while it waited.
+        if let Some(failure) = broken.or_else(|| waiting.permit().holds().err()) {
             waiting.end(failure);
             return;
         }
@@ -158,9 +164,11 @@ impl Actor {
             return;
         }
         self.life.turn_begins();
-        info!(reader = %self.id, "session begins");
+        let permit = session.permit;
+        permit.audit(audit::Session::Began);
         self.hangs = false;
-        self.work = Work::Session(Box::new(Holding { number, group, terms, activity, contended: None, waiters, over }));
+        let holding = Holding { number, group, permit, terms, activity, contended: None, waiters, over };
+        self.work = Work::Session(Box::new(holding));
     }
 
     /// Looks whether the session that has the card must give way, and tells it who waits.
@@ -189,9 +197,18 @@ impl Actor {
     /// Ends the session that has the card, if there is one, and tells its holder why.
     pub(super) fn end_session(&mut self, failure: Failure) {
         let Work::Session(holding) = &self.work else { return };
-        info!(reader = %self.id, reason = ?failure.reason, "session ended by the broker");
+        holding.permit.audit(audit::Session::EndedByBroker(&failure));
         holding.over.send_replace(Some(SessionOver { failure, hangs: self.hangs }));
         self.turn_over(Disposition::Reset, None);
+    }
+
+    /// Ends the session that has the card if a new policy forbids it.
+    pub(super) fn end_forbidden_session(&mut self) {
+        if let Work::Session(holding) = &self.work
+            && let Err(failure) = holding.permit.holds()
+        {
+            self.end_session(failure);
+        }
     }
 
     /// Ends the wait of the session that has the turn but not its reset card yet, if there is one. The reset goes on.
@@ -236,7 +253,6 @@ impl Actor {
                 self.life.left(now)
             }
         };
-        info!(reader = %self.id, "session over");
         if let Work::Turnover { done: Some(done), .. } = work {
             // An error means that the holder has gone.
             let _ = done.send(());

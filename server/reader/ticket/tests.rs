@@ -16,7 +16,7 @@ fn ticket() -> (Ticket, Answers) {
         wait_for_card: false,
     };
     let request = UnitRequest { commands: Vec::new(), raw: false, turn };
-    Ticket::new(request, Instant::now())
+    Ticket::new(request, crate::permit::unlimited(crate::caller::CallerKey::Connection(1)), Instant::now())
 }
 
 fn turn() -> Turn {

@@ -84,11 +84,14 @@ impl World {
         let caller = CallerKey::Connection(wish.caller as u64);
         let hand = if wish.session {
             let request = SessionRequest { turn, idle_timeout: Duration::from_secs(1) };
-            clients.handle.open_session(caller, member.mark(), request, self.now).map(Hand::Opening)
+            clients
+                .handle
+                .open_session(crate::permit::unlimited(caller), member.mark(), request, self.now)
+                .map(Hand::Opening)
         } else {
             let commands = commands(number, 0, wish.commands, wish.raises);
             let request = UnitRequest { commands, raw: false, turn };
-            clients.handle.submit(caller, member.mark(), request, self.now).map(Hand::Unit)
+            clients.handle.submit(crate::permit::unlimited(caller), member.mark(), request, self.now).map(Hand::Unit)
         };
         let Ok(hand) = hand else { return };
         clients.items.push(Item {

@@ -76,6 +76,7 @@ impl World {
             settings: ReaderSettings { exchange_timeout, ..ReaderSettings::default() },
             limits,
             max_contended_lease: LONG,
+            policy: crate::permit::unlimited_policy(),
             slot: Box::new(HeldSlot { go: held, resets: Arc::clone(&resets) }),
             publish: Box::new(|_| {}),
             requests,
@@ -95,7 +96,9 @@ impl World {
     fn open(&self, reset_first: bool) -> Opening {
         let mark = self.groups.join(GroupKey::Caller(CallerKey::Connection(1))).mark();
         let request = SessionRequest { turn: turn(reset_first), idle_timeout: LONG };
-        self.handle.open_session(CallerKey::Connection(1), mark, request, Instant::now()).unwrap()
+        self.handle
+            .open_session(crate::permit::unlimited(CallerKey::Connection(1)), mark, request, Instant::now())
+            .unwrap()
     }
 
     async fn session(&self) -> Session {
@@ -165,7 +168,8 @@ async fn a_unit_that_is_given_up_at_its_deadline_waits_no_longer() {
     let mut session = world.session().await;
     let request = UnitRequest { commands: commands(), raw: false, turn: turn(false) };
     let mark = world.groups.join(GroupKey::Caller(CallerKey::Connection(2))).mark();
-    let mut unit = world.handle.submit(CallerKey::Connection(2), mark, request, Instant::now()).unwrap();
+    let mut unit =
+        world.handle.submit(crate::permit::unlimited(CallerKey::Connection(2)), mark, request, Instant::now()).unwrap();
     assert!(matches!(session.news().await, News::Waiters(1)));
     unit.give_up(Instant::now());
     assert_eq!(unit.outcome().await.unwrap_err().reason, Reason::QueueTimeout);

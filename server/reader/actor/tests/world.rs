@@ -73,6 +73,7 @@ impl World {
             isolation: Isolation::default(),
             isolation_reset: ResetKind::Warm,
             max_contended_lease: Duration::from_secs(10),
+            policy: crate::permit::unlimited_policy(),
             positions: Positions::default(),
             life: Life::new(own, Duration::from_secs(5), "x".into(), now),
             leases: Leases::default(),

@@ -1,0 +1,61 @@
+//! The audit trail: one structured record for each thing that an operator may have to answer for: who, at which reader, what, and how
+//! it ended; never a byte of an APDU. Its target is `cardbroker::audit`, which `log.level` can turn off or keep alone.
+
+use tracing::{info, warn};
+
+use crate::{caller::Caller, config::Operation, error::Failure};
+
+const TARGET: &str = "cardbroker::audit";
+
+/// What happens to a session.
+#[derive(Debug, Clone, Copy)]
+pub enum Session<'a> {
+    /// It has its turn.
+    Began,
+    /// Its holder has ended it or is gone; the card is reset, or left as it is.
+    Ended {
+        /// Whether the card is left as it is.
+        left: bool,
+    },
+    /// The broker has ended it, or the card or the reader failed.
+    EndedByBroker(&'a Failure),
+}
+
+/// Policy has denied something.
+pub fn denied(caller: &Caller, reader: &str, operation: Operation, rule: &str) {
+    let (principal, pid) = (caller.principal(), caller.pid);
+    let operation = operation.as_str();
+    warn!(target: TARGET, event = "denied", %principal, pid, reader, operation, rule);
+}
+
+/// A command was kept from the card to save tries of a PIN.
+pub fn refused(caller: &Caller, reader: &str, failure: &Failure) {
+    let (principal, pid) = (caller.principal(), caller.pid);
+    warn!(target: TARGET, event = "refused", %principal, pid, reader, reason = ?failure.reason);
+}
+
+/// A session began or ended.
+pub fn session(caller: &Caller, reader: &str, event: Session<'_>) {
+    let (principal, pid) = (caller.principal(), caller.pid);
+    match event {
+        Session::Began => info!(target: TARGET, event = "session_began", %principal, pid, reader),
+        Session::Ended { left } => {
+            let card = if left { "left" } else { "reset" };
+            info!(target: TARGET, event = "session_ended", %principal, pid, reader, card);
+        }
+        Session::EndedByBroker(failure) => {
+            let reason = failure.reason;
+            warn!(target: TARGET, event = "session_ended_by_broker", %principal, pid, reader, ?reason);
+        }
+    }
+}
+
+/// New rules are in force.
+pub fn reloaded(rules: usize) {
+    info!(target: TARGET, event = "policy_reloaded", rules);
+}
+
+/// New rules were refused, and the old ones stay.
+pub fn reload_refused(problem: &dyn std::error::Error) {
+    warn!(target: TARGET, event = "policy_reload_refused", problem = %problem);
+}

@@ -1,0 +1,120 @@
+//! What one caller may do at one reader, by the policy that is in force at the moment of the question. Denials go into the audit trail.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::{
+    audit,
+    caller::Caller,
+    config::Operation,
+    error::Failure,
+    policy::{Application, Command, Decision, Policy, ReaderNames},
+};
+
+/// The policy, now and at every change.
+pub type PolicyInForce = watch::Receiver<Arc<Policy>>;
+
+/// Asks the policy on behalf of one request. Clones belong to the same request.
+#[derive(Clone)]
+pub struct Permit(Arc<Request>);
+
+struct Request {
+    policy: PolicyInForce,
+    caller: Caller,
+    reader: Arc<ReaderNames>,
+    /// [`Operation::Transmit`] or [`Operation::Session`].
+    operation: Operation,
+}
+
+impl Permit {
+    /// The permit of `caller` to do `operation` at `reader`. Nothing is asked yet.
+    pub fn new(policy: PolicyInForce, caller: Caller, reader: Arc<ReaderNames>, operation: Operation) -> Self {
+        Self(Arc::new(Request { policy, caller, reader, operation }))
+    }
+
+    /// Whose it is.
+    pub fn caller(&self) -> &Caller {
+        &self.0.caller
+    }
+
+    /// Whether the request may still do what it was made for.
+    ///
+    /// # Errors
+    /// Denied.
+    pub fn holds(&self) -> Result<(), Failure> {
+        self.check(self.0.operation)
+    }
+
+    /// Whether the request may do `operation`.
+    ///
+    /// # Errors
+    /// Denied.
+    pub fn check(&self, operation: Operation) -> Result<(), Failure> {
+        let decision = self.0.policy.borrow().decide(&self.0.caller.identity, &self.0.reader, operation);
+        self.enforce(decision, operation, operation.as_str())
+    }
+
+    /// Whether a command may be sent.
+    ///
+    /// # Errors
+    /// Denied.
+    pub fn check_command(&self, command: Command<'_>) -> Result<(), Failure> {
+        let decision =
+            self.0.policy.borrow().decide_command(&self.0.caller.identity, &self.0.reader, self.0.operation, command);
+        self.enforce(decision, self.0.operation, "send this command")
+    }
+
+    /// Whether commands that begin with these four bytes may be sent once the turn has come, whatever is selected then.
+    ///
+    /// # Errors
+    /// Denied, with the place of the first one that may not.
+    pub fn check_headers(&self, headers: impl IntoIterator<Item = (usize, [u8; 4])>) -> Result<(), Failure> {
+        if self.0.policy.borrow().allows_everything(&self.0.caller.identity) {
+            return Ok(());
+        }
+        headers.into_iter().try_for_each(|(index, header)| {
+            let failure = self.check_command(Command { header, application: Application::Later }).err();
+            failure.map_or(Ok(()), |failure| {
+                Err(Failure { message: format!("commands[{index}]: {}", failure.message).into(), ..failure })
+            })
+        })
+    }
+
+    /// The record of a session's begin and end.
+    pub fn audit(&self, event: audit::Session<'_>) {
+        audit::session(&self.0.caller, &self.0.reader.id, event);
+    }
+
+    /// The record of a command that was kept from the card for another reason than policy.
+    pub fn audit_refusal(&self, failure: &Failure) {
+        audit::refused(&self.0.caller, &self.0.reader.id, failure);
+    }
+
+    fn enforce(&self, decision: Decision, operation: Operation, what: &str) -> Result<(), Failure> {
+        if decision.allowed {
+            return Ok(());
+        }
+        audit::denied(&self.0.caller, &self.0.reader.id, operation, &decision.rule);
+        let message = format!(
+            "denied by rule \"{}\" ({what}): ask those who run the broker; cardbroker policy check explains",
+            decision.rule
+        );
+        Err(Failure::denied(decision.rule, message))
+    }
+}
+
+/// A permit for everything, for tests that are about something else.
+#[cfg(test)]
+pub(crate) fn unlimited(key: crate::caller::CallerKey) -> Permit {
+    let identity = crate::caller::Identity::User { uid: 0, gid: 0 };
+    let caller = Caller { key, connection: 1, identity, pid: None };
+    let names = ReaderNames { id: "reader".into(), display_name: "Reader".into() };
+    Permit::new(unlimited_policy(), caller, names.into(), Operation::Transmit)
+}
+
+/// A policy that allows everything to the one whom [`unlimited`] permits are for.
+#[cfg(test)]
+pub(crate) fn unlimited_policy() -> PolicyInForce {
+    watch::Sender::new(Arc::new(Policy::new(Vec::new(), 0))).subscribe()
+}

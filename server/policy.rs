@@ -1,0 +1,155 @@
+//! The policy, pure: who may do what at which reader, decided by the first rule that speaks of it. Behind the last one stands the
+//! default: the broker's own user may do everything, nobody else anything.
+//!
+//! What a card has selected is known only from its own answers. Where that matters and is not known, a rule that allows does not
+//! fit, and one that denies does.
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use crate::{
+    caller::{Identity, Principal},
+    config::{ApplicationPattern, Effect, Operation, Rule},
+};
+
+/// The name of the rule behind the last one.
+const DEFAULT_RULE: &str = "default";
+
+/// A reader, by the names that rules know it by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReaderNames {
+    /// Without `readers/`.
+    pub id: String,
+    /// PC/SC's name.
+    pub display_name: String,
+}
+
+/// What may be known of the application that is selected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Application<'a> {
+    /// The turn has not come: it may be any.
+    Later,
+    /// The card has not told.
+    Unknown,
+    /// Its name begins so.
+    Known(&'a [u8]),
+}
+
+/// A command, as far as rules look at it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Command<'a> {
+    /// CLA, INS, P1 and P2.
+    pub header: [u8; 4],
+    /// What is selected on its logical channel.
+    pub application: Application<'a>,
+}
+
+/// What the policy says, and by which rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// Whether it may be done.
+    pub allowed: bool,
+    /// The name of the rule.
+    pub rule: Arc<str>,
+}
+
+/// Whether a rule speaks of what is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fit {
+    Yes,
+    No,
+    /// It depends on what comes later.
+    Perhaps,
+}
+
+/// The rules in force.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    rules: Vec<Rule>,
+    owner: Principal,
+    default_rule: Arc<str>,
+}
+
+impl Policy {
+    /// The policy of `rules`, for a broker of the user `own_uid`.
+    pub fn new(rules: Vec<Rule>, own_uid: u32) -> Self {
+        Self { rules, owner: Principal::User(own_uid), default_rule: DEFAULT_RULE.into() }
+    }
+
+    /// Whether the operation may be done. For transmit and session: whether any command may be sent by it.
+    pub fn decide(&self, who: &Identity, reader: &ReaderNames, operation: Operation) -> Decision {
+        self.first(who, reader, operation, |rule| match operation {
+            Operation::Transmit | Operation::Session if !rule.commands.is_empty() => Fit::Perhaps,
+            _ => Fit::Yes,
+        })
+    }
+
+    /// Whether the command may be sent, by transmit or in a session.
+    pub fn decide_command(
+        &self,
+        who: &Identity,
+        reader: &ReaderNames,
+        operation: Operation,
+        command: Command<'_>,
+    ) -> Decision {
+        self.first(who, reader, operation, |rule| fit(rule, operation, command))
+    }
+
+    /// Whether there is nothing that this principal could be denied anywhere.
+    pub fn allows_everything(&self, who: &Identity) -> bool {
+        self.rules.is_empty() && who.principal() == self.owner
+    }
+
+    fn first(
+        &self,
+        who: &Identity,
+        reader: &ReaderNames,
+        operation: Operation,
+        fit: impl Fn(&Rule) -> Fit,
+    ) -> Decision {
+        let concerned = self.rules.iter().filter(|rule| rule.concerns(who, &reader.id, &reader.display_name));
+        for rule in concerned {
+            let allowed = match (rule.effect(operation), fit(rule)) {
+                (None, _) | (_, Fit::No) | (Some(Effect::Deny), Fit::Perhaps) => continue,
+                (Some(Effect::Deny), Fit::Yes) => false,
+                (Some(Effect::Allow), Fit::Yes | Fit::Perhaps) => true,
+            };
+            return Decision { allowed, rule: Arc::clone(&rule.name) };
+        }
+        Decision { allowed: who.principal() == self.owner, rule: Arc::clone(&self.default_rule) }
+    }
+}
+
+fn fit(rule: &Rule, operation: Operation, command: Command<'_>) -> Fit {
+    if rule.commands.is_empty() {
+        return Fit::Yes;
+    }
+    let fits = rule.commands.iter().filter(|pattern| pattern.matches_header(command.header)).map(|pattern| {
+        let Some(wanted) = &pattern.application else { return Fit::Yes };
+        match selected(wanted, command.application) {
+            Fit::Perhaps if command.application != Application::Later => match rule.effect(operation) {
+                Some(Effect::Deny) => Fit::Yes,
+                Some(Effect::Allow) | None => Fit::No,
+            },
+            fit => fit,
+        }
+    });
+    fits.fold(Fit::No, |best, fit| match (best, fit) {
+        (Fit::Yes, _) | (_, Fit::Yes) => Fit::Yes,
+        (Fit::No, Fit::No) => Fit::No,
+        _ => Fit::Perhaps,
+    })
+}
+
+fn selected(wanted: &ApplicationPattern, application: Application<'_>) -> Fit {
+    match application {
+        Application::Later | Application::Unknown => Fit::Perhaps,
+        Application::Known(known) => match wanted.matches(known) {
+            Some(true) => Fit::Yes,
+            Some(false) => Fit::No,
+            None => Fit::Perhaps,
+        },
+    }
+}

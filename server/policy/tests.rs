@@ -1,0 +1,140 @@
+//! What rules decide, told as stories and tables.
+
+use super::*;
+use crate::config::Config;
+
+const OWNER: Identity = Identity::User { uid: 1000, gid: 1000 };
+const ALICE: Identity = Identity::User { uid: 1001, gid: 50 };
+const BOB: Identity = Identity::User { uid: 1002, gid: 60 };
+
+fn ci() -> Identity {
+    Identity::Token("ci".into())
+}
+
+fn policy(rules: &str) -> Policy {
+    Policy::new(Config::parse("c.toml".as_ref(), rules).unwrap().rules, 1000)
+}
+
+fn reader(id: &str) -> ReaderNames {
+    ReaderNames { id: id.into(), display_name: format!("Vendor {id} 00 00") }
+}
+
+/// `+rule` where it is allowed and `-rule` where it is not.
+fn said(decision: Decision) -> String {
+    format!("{}{}", if decision.allowed { '+' } else { '-' }, decision.rule)
+}
+
+fn decided(policy: &Policy, who: &Identity, id: &str, operation: Operation) -> String {
+    said(policy.decide(who, &reader(id), operation))
+}
+
+fn command(policy: &Policy, header: [u8; 4], application: Application<'_>) -> String {
+    said(policy.decide_command(&ALICE, &reader("desk"), Operation::Transmit, Command { header, application }))
+}
+
+#[test]
+fn without_rules_the_brokers_own_user_may_do_everything_and_nobody_else_anything() {
+    let policy = policy("");
+    assert!(policy.allows_everything(&OWNER) && !policy.allows_everything(&ALICE));
+    for operation in Operation::ALL {
+        assert_eq!(decided(&policy, &OWNER, "desk", operation), "+default");
+        assert_eq!(decided(&policy, &ALICE, "desk", operation), "-default");
+        assert_eq!(decided(&policy, &Identity::User { uid: 0, gid: 0 }, "desk", operation), "-default");
+        assert_eq!(decided(&policy, &ci(), "desk", operation), "-default");
+    }
+}
+
+#[test]
+fn the_first_rule_that_speaks_of_it_decides() {
+    let policy = policy(
+        "rule = [
+            { name = 'no reset', principals = ['anyone'], deny = ['reset'] },
+            { name = 'desk', principals = ['gid:50', 'token:ci'], readers = ['desk'], allow = ['all'] },
+            { name = 'safe', principals = ['uid:1002'], readers = ['Vendor .* 00 00'], allow = ['see', 'watch'] },
+            { name = 'nobody at the safe', principals = ['anyone'], readers = ['safe'], deny = ['all'] },
+        ]",
+    );
+    let table = [
+        (OWNER, "desk", Operation::Transmit, "+default"),
+        (OWNER, "desk", Operation::Reset, "-no reset"),
+        (OWNER, "safe", Operation::See, "-nobody at the safe"),
+        (ALICE, "desk", Operation::Transmit, "+desk"),
+        (ALICE, "desk", Operation::SharedGroup, "+desk"),
+        (ALICE, "desk", Operation::Reset, "-no reset"),
+        (ALICE, "safe", Operation::See, "-nobody at the safe"),
+        (ALICE, "other", Operation::See, "-default"),
+        (BOB, "safe", Operation::See, "+safe"),
+        (BOB, "safe", Operation::Session, "-nobody at the safe"),
+        (BOB, "desk", Operation::Watch, "+safe"),
+        (BOB, "desk", Operation::Leave, "-default"),
+        (ci(), "desk", Operation::Session, "+desk"),
+        (ci(), "desk2", Operation::Session, "-default"),
+        (Identity::Token("ci2".into()), "desk", Operation::See, "-default"),
+    ];
+    for (who, id, operation, expected) in table {
+        assert_eq!(decided(&policy, &who, id, operation), expected, "{who:?} {id} {operation:?}");
+    }
+    assert!(!policy.allows_everything(&OWNER));
+}
+
+#[test]
+fn members_of_a_group_are_those_that_are_listed_too() {
+    let group = nix::unistd::Group::from_gid(nix::unistd::getgid()).unwrap().unwrap().name;
+    let policy = policy(&format!("rule = [{{ name = 'g', principals = ['group:{group}'], allow = ['see'] }}]"));
+    let primary = Identity::User { uid: 4_000_000, gid: nix::unistd::getgid().as_raw() };
+    assert_eq!(decided(&policy, &primary, "desk", Operation::See), "+g");
+}
+
+const PIV: &[u8] = &[0xA0, 0x00, 0x00, 0x03, 0x08, 0x00, 0x00, 0x10, 0x00];
+
+#[test]
+fn rules_for_commands_look_at_the_header() {
+    let policy = policy(
+        "rule = [
+            { name = 'no verify', principals = ['anyone'], deny = ['transmit'], commands = [{ instruction = '2x' }] },
+            { name = 'read', principals = ['anyone'], allow = ['transmit'], commands = [
+                { class = '0x', instruction = 'A4', p1 = '04' }, { class = '00', instruction = 'B0', p2 = 'x0' } ] },
+        ]",
+    );
+    for (header, expected) in [
+        ([0x00, 0x20, 0x00, 0x80], "-no verify"),
+        ([0x8C, 0x2A, 0x9E, 0x9A], "-no verify"),
+        ([0x0C, 0xA4, 0x04, 0x0C], "+read"),
+        ([0x10, 0xA4, 0x04, 0x0C], "-default"),
+        ([0x00, 0xA4, 0x00, 0x0C], "-default"),
+        ([0x00, 0xB0, 0xFF, 0xF0], "+read"),
+        ([0x00, 0xB0, 0xFF, 0x01], "-default"),
+    ] {
+        for application in [Application::Later, Application::Unknown, Application::Known(PIV)] {
+            assert_eq!(command(&policy, header, application), expected, "{header:02X?}");
+        }
+    }
+    // Some commands may be sent, so units may be asked for.
+    assert_eq!(decided(&policy, &ALICE, "desk", Operation::Transmit), "+read");
+    assert_eq!(decided(&policy, &ALICE, "desk", Operation::Session), "-default");
+}
+
+#[test]
+fn an_application_that_is_not_known_does_not_open_a_door_and_does_not_leave_one_open() {
+    let sign = [0x00, 0x87, 0x11, 0x9A];
+    let allowing = policy(
+        "rule = [{ name = 'piv', principals = ['anyone'], allow = ['transmit'], commands = [{ application = 'A000000308' }] }]",
+    );
+    let denying = policy(
+        "rule = [
+            { name = 'no piv', principals = ['anyone'], deny = ['transmit'], commands = [{ application = 'a000000308' }] },
+            { name = 'rest', principals = ['anyone'], allow = ['transmit'] },
+        ]",
+    );
+    for (application, allowed, denied) in [
+        (Application::Later, "+piv", "+rest"),
+        (Application::Unknown, "-default", "-no piv"),
+        (Application::Known(PIV), "+piv", "-no piv"),
+        // The beginning of a name that may go on otherwise.
+        (Application::Known(&PIV[..4]), "-default", "-no piv"),
+        (Application::Known(&[0xD2, 0x76]), "-default", "+rest"),
+    ] {
+        assert_eq!(command(&allowing, sign, application), allowed, "{application:?}");
+        assert_eq!(command(&denying, sign, application), denied, "{application:?}");
+    }
+}
