@@ -14,5 +14,5 @@ fn main() -> ExitCode {
     // Not locked for good: a prompt writes to them, too, on a thread of its own.
     let (mut stdout, mut stderr) = (io::stdout(), io::stderr());
     let terminal = stdout.is_terminal();
-    cli::run(arguments, &mut cli::Screen { out: &mut stdout, err: &mut stderr, terminal }).into()
+    cli::run(arguments, &mut cli::Screen { out: &mut stdout, err: &mut stderr, terminal })
 }

@@ -2,7 +2,10 @@
 
 use std::{io, path::PathBuf, process::ExitCode, time::Duration};
 
-use crate::config::{Config, ConfigError, LogFilter, LogFormat, MAX_SIMULATED, parse_grace};
+use crate::{
+    config::{Config, ConfigError, LogFilter, LogFormat, MAX_SIMULATED, parse_grace},
+    explain::Question,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -11,6 +14,7 @@ Examples:
   cardbrokerd --log debug --log-format json   tell everything, for programs
   cardbrokerd --print-example-config > ~/.config/cardbroker/cardbrokerd.toml
   cardbrokerd --check-config                  what would be used, without starting
+  cardbrokerd policy check --as token:ci      what the holder of that token may do
 
 Exit codes:
   0  ended as asked (SIGTERM, SIGINT)
@@ -21,12 +25,23 @@ Exit codes:
   5  cannot listen on the socket
   6  commands were still running when the grace of the shutdown was over, or a second signal came";
 
+const POLICY_EXAMPLES: &str = "\
+Examples:
+  cardbroker policy check --as user:alice --reader yubikey
+  cardbroker policy check --as token:ci --reader 'Yubico YubiKey FIDO+CCID 00 00' --json
+  cardbroker policy check --as uid:1001 --reader desk --apdu 00CB3FFF --application A000000308
+
+Exit codes:
+  0  explained, whatever the answer
+  2  wrong flags
+  3  mistake in the configuration";
+
 /// Owns the smart-card readers of this machine and shares them between programs, over gRPC.
 #[derive(Debug, Clone, Default, clap::Parser)]
 #[command(name = "cardbrokerd", version, after_help = EXAMPLES)]
 pub struct Flags {
     /// Configuration file [default: ~/.config/cardbroker/cardbrokerd.toml or /etc/cardbroker/cardbrokerd.toml, if any].
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", global = true)]
     pub config: Option<PathBuf>,
     /// Unix socket to listen on [default: $XDG_RUNTIME_DIR/cardbroker/cardbroker.sock].
     #[arg(long, value_name = "PATH", value_parser = absolute)]
@@ -49,6 +64,27 @@ pub struct Flags {
     /// Print the commented example of a configuration file and exit.
     #[arg(long, conflicts_with = "check_config")]
     pub print_example_config: bool,
+    /// What to do instead of serving.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What the daemon's program does beside serving.
+#[derive(Debug, Clone, clap::Subcommand)]
+pub enum Command {
+    /// Explain who may do what.
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+}
+
+/// Questions about the policy.
+#[derive(Debug, Clone, clap::Subcommand)]
+pub enum PolicyCommand {
+    /// Explain what someone may do at a reader, and by which rule, without a running broker.
+    ///
+    /// Looks at the configuration file as it is now. A broker that runs reads it on SIGHUP.
+    #[command(after_help = POLICY_EXAMPLES)]
+    Check(Question),
 }
 
 impl Flags {

@@ -8,6 +8,7 @@ pub mod caller;
 pub mod config;
 pub mod error;
 mod executions;
+pub mod explain;
 pub mod flags;
 pub mod group;
 pub mod grpc;

@@ -7,7 +7,7 @@ use std::{
 
 use cardbroker_server::{
     config::Config,
-    flags::{Exit, Flags},
+    flags::{Command, Exit, Flags, PolicyCommand},
     listen::{BindError, BoundSocket},
     server::{self, Drain, Server},
     signals::Signals,
@@ -35,6 +35,9 @@ fn run(flags: &Flags) -> Result<Exit, Problem> {
     let config = flags.settings().map_err(|problem| (Exit::Config, problem.into()))?;
     if flags.check_config {
         return print(&config.to_string());
+    }
+    if let Some(Command::Policy(PolicyCommand::Check(question))) = &flags.command {
+        return print(&question.answer(config.rules));
     }
     telemetry::init(&config.log).map_err(|problem| (Exit::Config, problem.into()))?;
     let bound = BoundSocket::bind(&config.listen).map_err(|problem| match problem {

@@ -51,6 +51,8 @@ pub struct Command<'a> {
 pub struct Decision {
     /// Whether it may be done.
     pub allowed: bool,
+    /// Whether it depends on the command: some may be sent.
+    pub some_commands: bool,
     /// The name of the rule.
     pub rule: Arc<str>,
 }
@@ -111,14 +113,15 @@ impl Policy {
     ) -> Decision {
         let concerned = self.rules.iter().filter(|rule| rule.concerns(who, &reader.id, &reader.display_name));
         for rule in concerned {
-            let allowed = match (rule.effect(operation), fit(rule)) {
+            let (allowed, some_commands) = match (rule.effect(operation), fit(rule)) {
                 (None, _) | (_, Fit::No) | (Some(Effect::Deny), Fit::Perhaps) => continue,
-                (Some(Effect::Deny), Fit::Yes) => false,
-                (Some(Effect::Allow), Fit::Yes | Fit::Perhaps) => true,
+                (Some(Effect::Deny), Fit::Yes) => (false, false),
+                (Some(Effect::Allow), fit) => (true, fit == Fit::Perhaps),
             };
-            return Decision { allowed, rule: Arc::clone(&rule.name) };
+            return Decision { allowed, some_commands, rule: Arc::clone(&rule.name) };
         }
-        Decision { allowed: who.principal() == self.owner, rule: Arc::clone(&self.default_rule) }
+        let allowed = who.principal() == self.owner;
+        Decision { allowed, some_commands: false, rule: Arc::clone(&self.default_rule) }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod failure;
 mod json;
+mod policy;
 mod readers;
 mod select;
 mod session;
@@ -10,7 +11,7 @@ mod turn;
 mod units;
 mod watch;
 
-use std::io::Write;
+use std::{io::Write, process::ExitCode};
 
 use cardbroker_client::{Client, Endpoint};
 use clap::{Parser, Subcommand};
@@ -39,6 +40,7 @@ enum Command {
     Watch(watch::WatchArguments),
     Transmit(Box<transmit::TransmitArguments>),
     Session(Box<session::SessionArguments>),
+    Policy(policy::PolicyArguments),
 }
 
 const HELP: &str = "\
@@ -76,23 +78,23 @@ pub(crate) struct Screen<'a> {
 }
 
 /// Does what the arguments say. Reports errors on the screen.
-pub(crate) fn run(arguments: Arguments, screen: &mut Screen<'_>) -> Exit {
+pub(crate) fn run(arguments: Arguments, screen: &mut Screen<'_>) -> ExitCode {
     let json = arguments.json;
-    match execute(arguments, screen) {
-        Ok(()) => Exit::Done,
-        Err(failure) => {
-            failure.report(json, screen.err);
-            failure.exit()
-        }
-    }
+    execute(arguments, screen).unwrap_or_else(|failure| {
+        failure.report(json, screen.err);
+        failure.exit().into()
+    })
 }
 
-fn execute(arguments: Arguments, screen: &mut Screen<'_>) -> Result<(), Failure> {
+fn execute(arguments: Arguments, screen: &mut Screen<'_>) -> Result<ExitCode, Failure> {
     let Arguments { endpoint, json, command } = arguments;
+    if let Command::Policy(arguments) = &command {
+        return policy::run(arguments, json);
+    }
     let endpoint = endpoint.map_or_else(Endpoint::from_environment, Ok).map_err(cardbroker_client::Error::from)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let connect = Client::connect(endpoint);
-    match command {
+    let done = match command {
         Command::Readers => runtime.block_on(async { readers::run(&connect.await?, json, screen).await }),
         Command::Watch(arguments) => {
             runtime.block_on(async { watch::run(&connect.await?, arguments, json, screen).await })
@@ -105,7 +107,9 @@ fn execute(arguments: Arguments, screen: &mut Screen<'_>) -> Result<(), Failure>
         Command::Session(arguments) => {
             runtime.block_on(async { session::run(&connect.await?, *arguments, json, screen).await })
         }
-    }
+        Command::Policy(_) => Ok(()),
+    };
+    done.map(|()| Exit::Done.into())
 }
 
 /// A text from outside on one line, without anything that a terminal would obey.

@@ -21,7 +21,7 @@ pub use self::{
     error::ConfigError,
     reader::{Own, ReaderSettings},
     rule::{ApplicationPattern, CommandPattern, Effect, Operation, PrincipalPattern, Rule},
-    value::{LogFilter, SocketGroup},
+    value::{LogFilter, SocketGroup, identity},
 };
 use self::{error::Document, reader::ReaderRule, value as v};
 

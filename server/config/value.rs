@@ -2,6 +2,7 @@
 
 use std::{fmt::Display, path::PathBuf, str::FromStr, time::Duration};
 
+use crate::caller::Identity;
 use regex::Regex;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
@@ -60,6 +61,24 @@ pub(super) fn group(name: &str) -> Result<(u32, Vec<u32>), String> {
 
 pub(crate) use look_up::own_user;
 
+/// Somebody, as rules name them: `self`, `user:NAME`, `uid:NUMBER` or `token:NAME`; a user has the primary group of the account.
+///
+/// # Errors
+/// What is wrong with the name.
+pub fn identity(text: &str) -> Result<Identity, String> {
+    let user = |uid| match look_up::primary_group(uid) {
+        Ok(gid) => Ok(Identity::User { uid, gid: gid.unwrap_or(uid) }),
+        Err(error) => Err(format!("cannot look up user {uid}: {error}")),
+    };
+    match text.split_once(':') {
+        None if text == "self" => user(own_user()),
+        Some(("user", name)) => user(user_id(name)?),
+        Some(("uid", uid)) => user(uid.parse().map_err(|_| format!("`{uid}` is no number of a user"))?),
+        Some(("token", name)) if !name.is_empty() => Ok(Identity::Token(name.into())),
+        _ => Err(format!("`{text}` is nobody: say self, user:NAME, uid:NUMBER or token:NAME")),
+    }
+}
+
 /// Users and groups of the system.
 #[cfg(unix)]
 mod look_up {
@@ -74,6 +93,10 @@ mod look_up {
 
     pub(super) fn user_id(name: &str) -> io::Result<Option<u32>> {
         Ok(User::from_name(name)?.map(|user| user.uid.as_raw()))
+    }
+
+    pub(super) fn primary_group(uid: u32) -> io::Result<Option<u32>> {
+        Ok(User::from_uid(uid.into())?.map(|user| user.gid.as_raw()))
     }
 
     pub(super) fn group(name: &str) -> io::Result<Option<(u32, Vec<u32>)>> {
@@ -99,6 +122,10 @@ mod look_up {
 
     pub(super) fn user_id(_: &str) -> io::Result<Option<u32>> {
         Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub(super) fn primary_group(_: u32) -> io::Result<Option<u32>> {
+        Ok(None)
     }
 
     pub(super) fn group(_: &str) -> io::Result<Option<(u32, Vec<u32>)>> {

@@ -9,7 +9,7 @@ const SERVER: &[&[&str]] = &[
     // Above the backend, whose choice of protocols is one of its settings.
     &["config"],
     &["audit", "policy"],
-    &["permit"],
+    &["explain", "permit"],
     &["flags", "listen", "reader", "telemetry"],
     &["outcomes", "registry"],
     &["executions"],
