@@ -38,6 +38,8 @@ mod ownership;
 mod piv;
 /// A PIN verified in a session, and processes that come after.
 mod piv_isolation;
+/// What the policy denies, and how new rules come into force.
+mod policy;
 /// The limits of the queue, and who counts as one caller.
 mod queue;
 /// Cards pulled at the wrong moment.

@@ -1,0 +1,191 @@
+//! What the policy denies, how it is told, and how new rules come into force.
+
+use std::{fs, time::Duration};
+
+use anyhow::Context;
+use cardbroker_client::{Delivery, ErrorReason, ReaderState, Session, hex};
+use cardbroker_tests::harness::broker::{Broker, Setup};
+use rustix::process::Signal;
+use serde_json::Value;
+use tokio::time::timeout;
+use tonic::Code;
+use tonic_types::StatusExt;
+
+use crate::{
+    wire::{request, stub, told, transmit},
+    world::{COUNT, LONG, SELECT, VERIFY, arrived, tell, unit, wait_for, wait_until},
+};
+
+const OPEN: &str = "readers/simulated-reader-00";
+const HIDDEN: &str = "readers/simulated-reader-01";
+
+const HIDE: &str = "rule = [{ name = 'hide', principals = ['self'], readers = ['.*01'], deny = ['see'] }]";
+const NO_SESSIONS: &str = "rule = [{ name = 'no sessions', principals = ['self'], deny = ['session'] }]";
+
+async fn broker(rules: &str) -> anyhow::Result<Broker> {
+    let broker = Setup::simulated(2)?.configuration(rules).log_level("info").flag("--log-format=json").start()?;
+    wait_for(&broker, OPEN, ReaderState::Ready).await?;
+    Ok(broker)
+}
+
+/// Has the broker read these rules, and waits until it has said so.
+async fn reload(broker: &Broker, rules: &str, said: &str) -> anyhow::Result<()> {
+    let before = audit(broker, said).len();
+    fs::write(broker.folder().join("cardbrokerd.toml"), rules)?;
+    broker.signal(Signal::HUP)?;
+    let reloaded = async {
+        while audit(broker, said).len() == before {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(LONG, reloaded).await.with_context(|| format!("not {said}: {}", broker.log()))
+}
+
+/// The records of that event.
+fn audit(broker: &Broker, event: &str) -> Vec<Value> {
+    let lines = broker.log();
+    let records = lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    records.filter(|record| record["target"] == "cardbroker::audit" && record["event"] == event).collect()
+}
+
+async fn session(broker: &Broker) -> anyhow::Result<Session> {
+    Ok(broker.client().await?.open_session(OPEN).open().await?)
+}
+
+#[test]
+fn a_reader_that_one_may_not_see_is_the_same_as_one_that_is_not_there() -> anyhow::Result<()> {
+    tell(async {
+        let broker = broker(HIDE).await?;
+        let client = broker.client().await?;
+        let names: Vec<_> = client.readers().await?.into_iter().map(|reader| reader.name).collect();
+        assert_eq!(names, [OPEN]);
+        let mut stub = stub(&broker).await?;
+        let mut refusals = Vec::new();
+        for name in [HIDDEN, "readers/simulated-reader-77"] {
+            let status = transmit(&mut stub, request(name, &[SELECT])).await.unwrap_err();
+            let details = String::from_utf8_lossy(status.details()).replace(name, "NAME");
+            let mut headers = status.metadata().clone();
+            headers.remove("date");
+            refusals.push((status.code(), status.message().to_owned(), details, format!("{headers:?}")));
+        }
+        assert_eq!(refusals[0].0, Code::NotFound);
+        assert_eq!(refusals[0], refusals[1]);
+        let opened = client.open_session(HIDDEN).open().await;
+        assert_eq!(opened.unwrap_err().reason(), Some(ErrorReason::ReaderNotFound));
+        Ok(())
+    })
+}
+
+#[test]
+fn a_denial_names_its_rule_to_the_caller_and_in_the_audit_trail() -> anyhow::Result<()> {
+    tell(async {
+        let rules = "rule = [{ name = 'no PIN', principals = ['self'], deny = ['transmit', 'session'],
+                               commands = [{ instruction = '20' }] }]";
+        let broker = broker(rules).await?;
+        let status = transmit(&mut stub(&broker).await?, request(OPEN, &[COUNT, VERIFY])).await.unwrap_err();
+        assert_eq!(status.code(), Code::PermissionDenied);
+        assert_eq!(told(&status), "PermissionDenied DENIED not_sent");
+        assert_eq!(status.get_details_error_info().unwrap().metadata["rule"], "no PIN");
+        assert!(status.message().starts_with("commands[1]: denied by rule \"no PIN\""), "{}", status.message());
+
+        let session = session(&broker).await?;
+        let denied = session.transmit([hex::parse(VERIFY)?]).send().await.unwrap_err();
+        assert_eq!((denied.reason(), denied.delivery()), (Some(ErrorReason::Denied), Delivery::NotSent));
+        // The card has received one command: COUNT itself.
+        assert_eq!(session.transmit([hex::parse(COUNT)?]).send().await?.results[0].data[..], [0, 0, 0, 1]);
+        session.close().await?;
+
+        let denials = audit(&broker, "denied");
+        assert_eq!(denials.len(), 2, "{denials:#?}");
+        for record in &denials {
+            assert_eq!(record["rule"], "no PIN");
+            assert_eq!(record["reader"], "simulated-reader-00");
+            assert_eq!(record["principal"], format!("user {}", rustix::process::geteuid().as_raw()));
+            assert_eq!(record["pid"], std::process::id());
+        }
+        assert_eq!((&denials[0]["operation"], &denials[1]["operation"]), (&"transmit".into(), &"session".into()));
+        assert_eq!((audit(&broker, "session_began").len(), audit(&broker, "session_ended").len()), (1, 1));
+        Ok(())
+    })
+}
+
+#[test]
+fn a_session_that_new_rules_forbid_ends_and_the_next_caller_goes_on() -> anyhow::Result<()> {
+    tell(async {
+        let mut broker = broker("").await?;
+        let holder = session(&broker).await?;
+        holder.transmit([hex::parse(VERIFY)?]).send().await?;
+        let client = broker.client().await?;
+        let waiting = arrived(&client, unit(&client, OPEN, &[COUNT])).await?;
+        reload(&broker, NO_SESSIONS, "policy_reloaded").await?;
+        let next = waiting.await?;
+        assert!(next.reset_before_unit, "the next caller finds the card as the session left it");
+        let ended = holder.transmit([hex::parse(COUNT)?]).send().await.unwrap_err();
+        assert_eq!((ended.reason(), ended.delivery()), (Some(ErrorReason::Denied), Delivery::NotSent));
+        assert_eq!(audit(&broker, "session_ended_by_broker")[0]["reason"], "Denied");
+        let refused = client.open_session(OPEN).open().await.unwrap_err();
+        assert_eq!(refused.reason(), Some(ErrorReason::Denied));
+        reload(&broker, "", "policy_reloaded").await?;
+        session(&broker).await?.close().await?;
+        assert!(broker.stop()?.success());
+        Ok(())
+    })
+}
+
+#[test]
+fn those_who_wait_when_new_rules_come_do_not_get_their_turn() -> anyhow::Result<()> {
+    tell(async {
+        let broker = broker("").await?;
+        let holder = session(&broker).await?;
+        let client = broker.client().await?;
+        let unit = arrived(&client, unit(&client, OPEN, &[COUNT])).await?;
+        reload(
+            &broker,
+            "rule = [{ name = 'no units', principals = ['self'], deny = ['transmit'] }]",
+            "policy_reloaded",
+        )
+        .await?;
+        // The session may go on.
+        assert_eq!(holder.transmit([hex::parse(COUNT)?]).send().await?.results[0].data[..], [0, 0, 0, 1]);
+        holder.close().await?;
+        let denied = unit.await.unwrap_err();
+        assert_eq!((denied.reason(), denied.delivery()), (Some(ErrorReason::Denied), Delivery::NotSent));
+        Ok(())
+    })
+}
+
+#[test]
+fn a_watcher_sees_readers_come_and_go_with_the_rules() -> anyhow::Result<()> {
+    tell(async {
+        let broker = broker("").await?;
+        let mut watch = broker.client().await?.watch();
+        wait_until(&mut watch, |watch| watch.readers().len() == 2).await?;
+        reload(&broker, HIDE, "policy_reloaded").await?;
+        wait_until(&mut watch, |watch| watch.readers().keys().eq([OPEN])).await?;
+        reload(&broker, "", "policy_reloaded").await?;
+        wait_until(&mut watch, |watch| watch.readers().len() == 2).await?;
+        Ok(())
+    })
+}
+
+#[test]
+fn a_broken_new_file_is_refused_whole_and_the_old_rules_stay() -> anyhow::Result<()> {
+    tell(async {
+        let broker = broker(NO_SESSIONS).await?;
+        for broken in ["rule = [", "rule = [{ name = 'x', principals = ['user:no such user'], allow = ['all'] }]"] {
+            reload(&broker, broken, "policy_reload_refused").await?;
+            let refused = broker.client().await?.open_session(OPEN).open().await.unwrap_err();
+            assert_eq!(refused.reason(), Some(ErrorReason::Denied));
+        }
+        let problem = audit(&broker, "policy_reload_refused")[1]["problem"].clone();
+        assert!(
+            problem.as_str().is_some_and(|text| text.contains("cardbrokerd.toml:1:") && text.contains("no such user"))
+        );
+        // What else has changed waits for the next start.
+        reload(&broker, "listen.max_connections = 1", "policy_reloaded").await?;
+        assert!(broker.log().contains("take effect at the next start"));
+        let clients = (session(&broker).await?, broker.client().await?);
+        assert_eq!(clients.1.readers().await?.len(), 2);
+        Ok(())
+    })
+}
