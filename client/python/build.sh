@@ -1,0 +1,69 @@
+#!/bin/sh
+# Makes the client, its tools and its example programs ready to run, below target/clients/python of the repository.
+# Exit code 77 (1 in CI): this machine lacks something; a line on stderr says what.
+set -eu
+cd "$(dirname "$0")"
+
+root=$(cd ../.. && pwd)
+# A relative CARGO_TARGET_DIR is meant from the repository's root.
+output=$(cd "$root" && mkdir -p "${CARGO_TARGET_DIR:-target}/clients/python" && cd "${CARGO_TARGET_DIR:-target}/clients/python" && pwd)
+venv=$output/venv
+
+skip() {
+    echo "skipped: $1" >&2
+    [ -z "${CI:-}" ] || exit 1
+    exit 77
+}
+
+command -v python3 >/dev/null || skip "install Python 3.10 or newer (Debian: python3 python3-venv python3-dev)"
+python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' || skip "install Python 3.10 or newer; this is $(python3 --version)"
+python3 -c 'import ensurepip, venv' 2>/dev/null || skip "install Python's venv module (Debian: python3-venv)"
+# pyscard is compiled here.
+python3 -c 'import os, sysconfig; os.stat(os.path.join(sysconfig.get_path("include"), "Python.h"))' 2>/dev/null ||
+    skip "install Python's headers (Debian: python3-dev)"
+if ! command -v cc >/dev/null || ! { pkg-config --exists libpcsclite || test -e /usr/include/PCSC/winscard.h; } 2>/dev/null; then
+    skip "install a C compiler and the headers of PC/SC (Debian: gcc libpcsclite-dev)"
+fi
+
+# Installs below $output only if the files named have changed since.
+stale() { # stamp, files
+    stamp=$output/$1
+    shift
+    cat "$@" | cksum >"$output/cksum"
+    ! cmp -s "$output/cksum" "$stamp"
+}
+done_with() { # stamp
+    mv "$output/cksum" "$output/$1"
+}
+
+if [ ! -x "$venv/bin/python" ] || stale tools.stamp tools.txt; then
+    rm -rf "$venv"
+    python3 -m venv "$venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement tools.txt
+    stale tools.stamp tools.txt
+    done_with tools.stamp
+fi
+
+# shellcheck disable=SC2046
+set -- $(find src ../../proto/cardbroker -type f -name '*.p*' | LC_ALL=C sort) pyproject.toml hatch_build.py README.md
+if stale package.stamp "$@"; then
+    rm -rf "$output/package" "$output/bare"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --target "$output/package" .
+    # The generated code alone, for the program that uses nothing else.
+    mkdir -p "$output/bare/cardbroker"
+    cp -r "$output/package/cardbroker/v1" "$output/bare/cardbroker/"
+    stale package.stamp "$@"
+    done_with package.stamp
+fi
+
+mkdir -p "$output/bin"
+program() { # name, folder with the modules that it may use
+    cat >"$output/bin/$1" <<END
+#!/bin/sh
+PYTHONPATH=$output/$2 PYTHONDONTWRITEBYTECODE=1 exec $venv/bin/python $PWD/examples/$1.py "\$@"
+END
+    chmod +x "$output/bin/$1"
+}
+program first package
+program pairs package
+program bare bare

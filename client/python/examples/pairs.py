@@ -1,0 +1,58 @@
+"""Runs pairs of SELECT and GET RESPONSE on a card and counts those that something broke.
+
+The answer that SELECT offers (61 xx) is lost (6D 00) if any other command reaches the card before GET RESPONSE.
+"""
+
+import argparse
+import json
+import signal
+import time
+
+import cardbroker
+
+SELECT = bytes.fromhex("00A4040006F0434152440100")
+GET_RESPONSE = bytes.fromhex("00C0000013")
+
+
+def main() -> None:
+    """Counts pairs, or holds the card until killed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("reader", help="readers/{id}")
+    parser.add_argument("--seconds", type=float, default=1.0)
+    parser.add_argument("--session", action="store_true", help="open a session for each pair instead of asking for a unit")
+    parser.add_argument("--hold", action="store_true", help="open a session, select, and keep the card")
+    arguments = parser.parse_args()
+    with cardbroker.connect() as client:
+        if arguments.hold:
+            hold(client, arguments.reader)
+        pair = in_session if arguments.session else as_unit
+        end = time.monotonic() + arguments.seconds
+        pairs = broken = 0
+        while time.monotonic() < end:
+            pairs += 1
+            broken += pair(client, arguments.reader) != 0x9000
+    print(json.dumps({"pairs": pairs, "broken": broken}))
+
+
+def as_unit(client: cardbroker.Client, reader: str) -> int:
+    """Both commands as one unit; the last status word."""
+    return client.transmit(reader, SELECT, GET_RESPONSE, raw=True).results[-1].status_word
+
+
+def in_session(client: cardbroker.Client, reader: str) -> int:
+    """Each command by itself in a session of their own; the last status word."""
+    with client.session(reader) as session:
+        session.transmit(SELECT, raw=True)
+        return session.transmit(GET_RESPONSE, raw=True).results[-1].status_word
+
+
+def hold(client: cardbroker.Client, reader: str) -> None:
+    """Keeps the card until killed."""
+    with client.session(reader) as session:
+        session.transmit(SELECT, raw=True)
+        print(json.dumps({"holding": True}), flush=True)
+        signal.pause()
+
+
+if __name__ == "__main__":
+    main()

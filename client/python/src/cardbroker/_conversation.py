@@ -1,0 +1,199 @@
+"""What a session knows: its messages without an answer, its failures and its end. No I/O; the shells own the stream."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from cardbroker._command import CommandLike, check_length, seconds, to_wire
+from cardbroker._errors import CardbrokerError, FailedError, lost, of_query
+from cardbroker._pipeline import Pipeline
+from cardbroker._response import Transmitted, session_failure, session_transmitted
+from cardbroker.v1 import session_pb2
+
+MAX_PIPELINED = 32
+"""The most messages of a session that may be unanswered."""
+
+_ENVELOPE_BYTES = 32
+"""What the id, `restart` and their framing add to a message at most."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a message was answered with."""
+
+    outcome: session_pb2.OpenSessionResponse | CardbrokerError
+    failure_count: int
+    """How many failures whoever gets this reply then knows of."""
+
+
+class Waiter(Protocol):
+    """Who waits for a reply: a future of either kind."""
+
+    def done(self) -> bool: ...
+
+    def set_result(self, result: Reply, /) -> None: ...
+
+
+class Conversation:
+    """Everything that a session's stream has told. Not safe to share between threads by itself."""
+
+    def __init__(self, on_queue_position: Callable[[int], None]) -> None:
+        self.opened: session_pb2.SessionOpened | None = None
+        self.waiters = 0
+        self.ended: CardbrokerError | None = None
+        """Why no further message can be sent."""
+        self.closing = False
+        self._on_queue_position = on_queue_position
+        self._pipeline: Pipeline[Waiter] = Pipeline()
+        self._known_failure_count = 0
+        """How many failures callers have been told of."""
+
+    @property
+    def known_failure_count(self) -> int:
+        """To be looked at when a call begins."""
+        return self._known_failure_count
+
+    @property
+    def unanswered_count(self) -> int:
+        """How many messages have no answer yet."""
+        return len(self._pipeline)
+
+    def send(self, request: session_pb2.OpenSessionRequest, known_failure_count: int, waiter: Waiter) -> None:
+        """Gives a message its id and its place; raises why, if no further message can be sent."""
+        if self.ended:
+            raise self.ended
+        if self.closing:
+            raise lost("the session was closed").not_sent()
+        message_id, request.restart = self._pipeline.send(known_failure_count, waiter)
+        (request.reset if request.HasField("reset") else request.transmit).id = message_id
+
+    def take(self, response: session_pb2.OpenSessionResponse) -> bool:
+        """Takes in a message of the broker; whether it answers one of ours. Raises if it cannot be believed."""
+        kind = response.WhichOneof("response")
+        if kind == "transmitted":
+            return self._answer(response.transmitted.id, None, response)
+        if kind == "reset_done":
+            return self._answer(response.reset_done.id, None, response)
+        if kind == "failure":
+            failure = session_failure(response.failure)
+            return self._answer(response.failure.id, failure.reason or "", failure)
+        if kind == "waiters":
+            self.waiters = response.waiters.caller_count
+        elif kind == "queue_position":
+            self._on_queue_position(response.queue_position.turns_ahead_count)
+        elif kind == "opened":
+            self.opened = response.opened
+        return False
+
+    def end(self, error: CardbrokerError | None) -> CardbrokerError | None:
+        """The stream is over; all who wait are told. Returns what whoever opens or closes the session is told."""
+        unanswered = self._pipeline.drain()
+        if error is None and (unanswered or not self.closing):
+            error = lost("the broker ended the session" + ("" if self.opened else " before it was open"))
+        self.ended = of_query(error or lost("the session was closed"))
+        for waiter in unanswered:
+            _settle(waiter, Reply(error or self.ended, 0))
+        return error if unanswered or error is None else self.ended
+
+    def outcome(self, reply: Reply) -> session_pb2.OpenSessionResponse:
+        """What a caller's message was answered with; raises its failure."""
+        self._known_failure_count = max(self._known_failure_count, reply.failure_count)
+        if isinstance(reply.outcome, CardbrokerError):
+            raise reply.outcome
+        return reply.outcome
+
+    def _answer(
+        self, message_id: int, reason: str | None, outcome: session_pb2.OpenSessionResponse | CardbrokerError
+    ) -> bool:
+        answered = self._pipeline.answer(message_id, reason)
+        if answered is None:
+            raise lost("the broker answered out of order")
+        waiter, failure_count = answered
+        _settle(waiter, Reply(outcome, failure_count))
+        return True
+
+
+class SessionView:
+    """What a session tells of itself."""
+
+    def __init__(self, conversation: Conversation, opened: session_pb2.SessionOpened) -> None:
+        self._conversation = conversation
+        self._opened = opened
+
+    @property
+    def insertion_id(self) -> str:
+        """The insertion that the session was opened on."""
+        return self._opened.insertion_id
+
+    @property
+    def state_tag(self) -> str:
+        """The card's state at the start of the session."""
+        return self._opened.state_tag
+
+    @property
+    def atr(self) -> bytes:
+        """The card's answer to reset at the start of the session."""
+        return self._opened.atr
+
+    @property
+    def queue_duration(self) -> float:
+        """How long the session waited for its turn, in seconds."""
+        return seconds(self._opened.queue_duration)
+
+    @property
+    def reset_before_session(self) -> bool:
+        """Whether the card was reset since its user before."""
+        return self._opened.reset_before_unit
+
+    @property
+    def waiters(self) -> int:
+        """How many callers wait for the card, as last told by the broker."""
+        return self._conversation.waiters
+
+    @property
+    def is_open(self) -> bool:
+        """Whether calls can still succeed, as far as anyone can tell."""
+        return self._conversation.ended is None and not self._conversation.closing
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {'open' if self.is_open else 'ended'}>"
+
+
+def transmit_request(commands: Iterable[CommandLike], raw: bool) -> session_pb2.OpenSessionRequest:
+    """A message with commands, without its id."""
+    request = session_pb2.OpenSessionRequest(
+        transmit=session_pb2.SessionTransmit(commands=to_wire(commands), raw=raw),
+    )
+    check_length(request.ByteSize() + _ENVELOPE_BYTES)
+    return request
+
+
+def reset_request(cold: bool) -> session_pb2.OpenSessionRequest:
+    """A message that asks for a reset, without its id."""
+    return session_pb2.OpenSessionRequest(reset=session_pb2.SessionReset(cold=cold))
+
+
+def transmitted_of(response: session_pb2.OpenSessionResponse, insertion_id: str) -> Transmitted:
+    """The answer to commands; raises `StoppedError` if they ended early."""
+    if not response.HasField("transmitted"):
+        raise _other_answer()
+    return session_transmitted(response.transmitted, insertion_id)
+
+
+def atr_of(response: session_pb2.OpenSessionResponse) -> bytes:
+    """The answer to a reset."""
+    if not response.HasField("reset_done"):
+        raise _other_answer()
+    return response.reset_done.atr
+
+
+def _other_answer() -> FailedError:
+    return lost("the broker answered something else than was asked")
+
+
+def _settle(waiter: Waiter, reply: Reply) -> None:
+    # Whoever no longer waits needs no answer.
+    if not waiter.done():
+        waiter.set_result(reply)

@@ -1,0 +1,136 @@
+"""Where the broker is: endpoints as people write them, and the key and the token that go with them."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from cardbroker._errors import EndpointError, invalid
+
+ENDPOINT_VARIABLE = "CARDBROKER_ENDPOINT"
+"""The environment variable that says where the broker is: `unix:/path` or `http://127.0.0.1:port`."""
+
+GROUP_VARIABLE = "CARDBROKER_GROUP"
+"""The environment variable that holds the key of an isolation group, for a parent to hand to its children."""
+
+TOKEN_FILE_VARIABLE = "CARDBROKER_TOKEN_FILE"
+"""The environment variable that names the file of the token for an `http://` endpoint."""
+
+GROUP_METADATA = "cardbroker-group"
+"""The metadata in which a client sends the key of its isolation group."""
+
+_TCP = re.compile(r"http://(?P<host>localhost|[0-9.]+|\[[0-9a-fA-F:]+\]):(?P<port>[0-9]{1,5})/?")
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where a broker listens: a Unix socket by its absolute path, or a TCP port of this machine."""
+
+    path: str = ""
+    """The socket; empty for TCP."""
+    host: str = ""
+    """`localhost` or a loopback address (an IPv6 one in brackets); empty for a Unix socket."""
+    port: int = 0
+    """The TCP port."""
+
+    @classmethod
+    def parse(cls, text: str) -> Endpoint:
+        """Reads `unix:/path`, `unix:///path` or `http://HOST:PORT`; raises `EndpointError` for anything else."""
+        if text.startswith("unix:"):
+            path = text[len("unix:") :]
+            path = path[2:] if path.startswith("//") else path
+            if path.startswith("/") and not path.endswith("/"):
+                return cls(path=path)
+        elif tcp := _TCP.fullmatch(text):
+            host, port = tcp["host"], int(tcp["port"])
+            if port < 1 << 16 and _is_local(host):
+                return cls(host=host, port=port)
+        raise EndpointError(text)
+
+    @property
+    def is_unix(self) -> bool:
+        """Whether this is a Unix socket."""
+        return bool(self.path)
+
+    @property
+    def target(self) -> str:
+        """The same as gRPC writes it."""
+        return f"unix:{quote(self.path)}" if self.path else f"dns:///{self.host}:{self.port}"
+
+    def __str__(self) -> str:
+        return f"unix:{self.path}" if self.path else f"http://{self.host}:{self.port}"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to reach the broker and who to be there. Not printable: whoever knows the group is in it."""
+
+    endpoint: Endpoint
+    group: str
+    """Empty to be a group of one's own."""
+    token_file: Path | None
+    connect_timeout: float
+    """Seconds."""
+
+    @classmethod
+    def of(
+        cls,
+        endpoint: str | None,
+        group: str | None,
+        token_file: os.PathLike[str] | str | None,
+        connect_timeout: float,
+        environment: Mapping[str, str],
+    ) -> Settings:
+        """What the arguments say, else the environment, else the defaults."""
+        endpoint = endpoint or environment.get(ENDPOINT_VARIABLE)
+        where = Endpoint.parse(endpoint) if endpoint else Endpoint(path=default_socket(environment, os.getuid()))
+        group = environment.get(GROUP_VARIABLE, "") if group is None else group
+        if not all(" " <= character <= "~" for character in group):
+            raise invalid(GROUP_METADATA, "the isolation group is not printable ASCII")
+        token_file = token_file or environment.get(TOKEN_FILE_VARIABLE) or None
+        # On the socket the operating system says who calls.
+        token_file = None if where.is_unix or token_file is None else Path(token_file)
+        return cls(where, group, token_file, connect_timeout)
+
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """What goes with every call. Reads the token's file, which may have been renewed since the call before."""
+        metadata = [(GROUP_METADATA, self.group)] if self.group else []
+        if self.token_file:
+            metadata.append(("authorization", f"Bearer {_token(self.token_file)}"))
+        return tuple(metadata)
+
+    def __repr__(self) -> str:
+        return f"Settings({self.endpoint})"
+
+
+def default_socket(environment: Mapping[str, str], uid: int) -> str:
+    """The socket where broker and clients meet when nobody says otherwise."""
+    runtime = environment.get("XDG_RUNTIME_DIR", "")
+    if runtime.startswith("/"):
+        folder = f"{runtime.rstrip('/')}/cardbroker"
+    else:
+        folder = "/run/cardbroker" if uid == 0 else f"/tmp/cardbroker-{uid}"
+    return f"{folder}/cardbroker.sock"
+
+
+def _token(file: Path) -> str:
+    try:
+        token = file.read_text(encoding="ascii").strip()
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not ASCII text"
+        raise invalid("authorization", f"cannot read the token file {file}: {why}") from None
+    if not token or not token.isprintable():
+        raise invalid("authorization", f"the token file {file} holds no token")
+    return token
+
+
+def _is_local(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,15 @@
+"""The errors of grpcio's synchronous calls, as ours."""
+
+from __future__ import annotations
+
+import grpc
+
+from cardbroker._endpoint import Endpoint
+from cardbroker._errors import CardbrokerError, lost, of_status
+
+
+def of_rpc_error(endpoint: Endpoint, error: grpc.RpcError) -> CardbrokerError:
+    """The failure of a call."""
+    if not isinstance(error, grpc.Call):
+        return lost(str(error))
+    return of_status(endpoint, error.code(), error.details(), error.trailing_metadata())

@@ -1,0 +1,199 @@
+"""Sessions: a card that belongs to this program for as long as the session's stream lives.
+
+A session's thread reads the stream. Callers send through a queue that grpcio drains on a thread of its own.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from queue import SimpleQueue
+from types import TracebackType
+from typing import Optional
+
+import grpc
+
+from cardbroker._command import CommandLike
+from cardbroker._conversation import (
+    MAX_PIPELINED,
+    Conversation,
+    Reply,
+    SessionView,
+    atr_of,
+    reset_request,
+    transmit_request,
+    transmitted_of,
+)
+from cardbroker._endpoint import Settings
+from cardbroker._errors import CardbrokerError, FailedError, lost, of_query
+from cardbroker._options import Opening
+from cardbroker._response import Transmitted
+from cardbroker._rpc import of_rpc_error
+from cardbroker._times import CARD_TIME
+from cardbroker.v1 import session_pb2
+from cardbroker.v1.service_pb2_grpc import CardBrokerServiceStub
+
+_Outgoing = SimpleQueue[Optional[session_pb2.OpenSessionRequest]]
+
+
+class OpenSession:
+    """A session in the making, by `Client.session`; `with` opens and closes it."""
+
+    def __init__(self, stub: CardBrokerServiceStub, settings: Settings, opening: Opening) -> None:
+        self._stub = stub
+        self._settings = settings
+        self._opening = opening
+        self._session: Session | None = None
+
+    def open(self) -> Session:
+        """Waits for the turn and takes the card. Raises if that fails; no command was sent then."""
+        stream = _Stream(self._stub, self._settings, self._opening)
+        try:
+            opened = stream.opened.result(self._opening.limit)
+        except FutureTimeout:
+            stream.abort()
+            raise lost("the broker does not open the session").not_sent() from None
+        except BaseException:
+            stream.abort()
+            raise
+        return Session(stream, opened)
+
+    def __enter__(self) -> Session:
+        self._session = self.open()
+        return self._session
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        session, self._session = self._session, None
+        if session is None:
+            return
+        if error is None:
+            session.close()
+        else:
+            session.abort()
+
+
+class Session(SessionView):
+    """A card that belongs to this program: no other program's command reaches it.
+
+    Several threads may call at once: up to 32 messages are on their way, and the card gets them in the order in which
+    the calls began. A call that fails with `is_open` still true leaves the session alive. What was sent behind it
+    before its failure was told fails as well, not sent (PRECEDING_FAILED); the first call after that goes on.
+    `StoppedError` is no such failure: what was sent behind it runs.
+    """
+
+    def __init__(self, stream: _Stream, opened: session_pb2.SessionOpened) -> None:
+        super().__init__(stream.conversation, opened)
+        self._stream = stream
+
+    def transmit(self, *commands: CommandLike, raw: bool = False) -> Transmitted:
+        """Runs 1-64 commands, in order, up to the first stop. Raises as `Client.transmit` does."""
+        return transmitted_of(self._stream.call(transmit_request(commands, raw)), self.insertion_id)
+
+    def reset(self, *, cold: bool = False) -> bytes:
+        """Resets the card, by cutting its power if `cold`. Returns its new answer to reset, which may differ."""
+        return atr_of(self._stream.call(reset_request(cold)))
+
+    def close(self) -> None:
+        """Ends the session in good order: what was sent is answered, then the card is reset or left, as was asked for.
+
+        Returns when the broker says that this is done. Raises why, if the session had ended, or ends, otherwise.
+        """
+        self._stream.close()
+
+    def abort(self) -> None:
+        """Ends the session at once: what waits is not sent, the command in flight is answered, the card is reset."""
+        self._stream.abort()
+
+    def __del__(self) -> None:
+        if stream := getattr(self, "_stream", None):
+            stream.abort()
+
+
+class _Stream:
+    """The stream and its thread. Ends with the session that holds it, which aborts it, or with the broker."""
+
+    def __init__(self, stub: CardBrokerServiceStub, settings: Settings, opening: Opening) -> None:
+        self.conversation = Conversation(opening.on_queue_position)
+        self.opened: Future[session_pb2.SessionOpened] = Future()
+        self._ended: Future[None] = Future()
+        self._endpoint = settings.endpoint
+        self._lock = threading.Lock()
+        """Guards the conversation, and keeps the queue in its order."""
+        self._slots = threading.Semaphore(MAX_PIPELINED)
+        self._outgoing: _Outgoing = SimpleQueue()
+        self._outgoing.put(opening.request)
+        self._call = stub.OpenSession(_until_none(self._outgoing), metadata=settings.metadata())
+        threading.Thread(target=self._run, name="cardbroker-session", daemon=True).start()
+
+    def call(self, request: session_pb2.OpenSessionRequest) -> session_pb2.OpenSessionResponse:
+        known_failure_count = self.conversation.known_failure_count
+        answer: Future[Reply] = Future()
+        self._slots.acquire()
+        with self._lock:
+            try:
+                self.conversation.send(request, known_failure_count, answer)
+            except CardbrokerError:
+                self._slots.release()
+                raise
+            self._outgoing.put(request)
+        return self.conversation.outcome(answer.result())
+
+    def close(self) -> None:
+        with self._lock:
+            self.conversation.closing = True
+        self._outgoing.put(None)
+        while True:
+            try:
+                return self._ended.result(CARD_TIME)
+            except FutureTimeout:
+                if self.conversation.unanswered_count == 0:
+                    self.abort()
+                    raise lost("the broker does not end the session").not_sent() from None
+
+    def abort(self) -> None:
+        self._call.cancel()
+        self._outgoing.put(None)
+
+    def _run(self) -> None:
+        error: CardbrokerError | None = None
+        try:
+            for response in self._call:
+                self._take(response)
+        except grpc.RpcError as failure:
+            error = of_rpc_error(self._endpoint, failure)
+        except FailedError as failure:
+            error = failure
+            self._call.cancel()
+        self._end(error)
+
+    def _take(self, response: session_pb2.OpenSessionResponse) -> None:
+        with self._lock:
+            answered = self.conversation.take(response)
+        if answered:
+            self._slots.release()
+        elif self.conversation.opened and not self.opened.done():
+            self.opened.set_result(self.conversation.opened)
+
+    def _end(self, error: CardbrokerError | None) -> None:
+        with self._lock:
+            told = self.conversation.end(error)
+        self._outgoing.put(None)
+        self._slots.release(MAX_PIPELINED)
+        if not self.opened.done():
+            self.opened.set_exception(of_query(told or lost("the session was closed")))
+        if told is None:
+            self._ended.set_result(None)
+        else:
+            self._ended.set_exception(told)
+
+
+def _until_none(queue: _Outgoing) -> Iterator[session_pb2.OpenSessionRequest]:
+    """What grpcio sends; its end is the half-close."""
+    return iter(queue.get, None)

@@ -1,0 +1,103 @@
+"""Following the readers through losses of the connection."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType, TracebackType
+from typing import Protocol
+
+import grpc
+
+from cardbroker._endpoint import Settings
+from cardbroker._errors import CardbrokerError, lost
+from cardbroker._response import Reader
+from cardbroker._rpc import of_rpc_error
+from cardbroker._watching import SILENCE_LIMIT, WatchEvent, Watching
+from cardbroker.v1 import reader_pb2
+from cardbroker.v1.service_pb2_grpc import CardBrokerServiceStub
+
+
+class _Call(Protocol):
+    """The stream, as grpcio gives it."""
+
+    def __next__(self) -> reader_pb2.WatchReadersResponse: ...
+
+    def cancel(self) -> bool: ...
+
+
+class Watch(Iterator[WatchEvent]):
+    """Follows all readers; an iterator without end, made by `Client.watch`.
+
+    `Connected` comes first (or `Disconnected`), then every change. Heartbeats are not told; silence of 90 s counts as a
+    lost connection. Attempts to connect are 0.1 s apart at first and 5 s at most. For one thread, but any may `close`.
+    """
+
+    def __init__(self, stub: CardBrokerServiceStub, settings: Settings) -> None:
+        self._stub = stub
+        self._settings = settings
+        self._watching = Watching()
+        self._call: _Call | None = None
+        self._pause = 0.0
+        self._closed = threading.Event()
+
+    @property
+    def readers(self) -> Mapping[str, Reader]:
+        """The readers by name, as last told by the broker; empty before the first `Connected`."""
+        return MappingProxyType(self._watching.readers)
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether `readers` is up to date as far as anyone can tell."""
+        return self._watching.connected is True
+
+    def close(self) -> None:
+        """Ends the iteration, also while another thread waits in it."""
+        self._closed.set()
+        if call := self._call:
+            call.cancel()
+
+    def __next__(self) -> WatchEvent:
+        while not self._closed.is_set():
+            if self._watching.pending:
+                return self._watching.pending.popleft()
+            try:
+                self._watching.take(self._message())
+            except CardbrokerError as error:
+                self._call = None
+                self._pause = self._watching.lost(error)
+        raise StopIteration
+
+    def _message(self) -> reader_pb2.WatchReadersResponse:
+        call = self._call or self._open()
+        # Ends the stream when the broker falls silent; a deadline would end it anyway.
+        alarm = threading.Timer(SILENCE_LIMIT, call.cancel)
+        alarm.daemon = True
+        alarm.start()
+        try:
+            return next(call)
+        except StopIteration:
+            raise lost("the broker ended the watch") from None
+        except grpc.RpcError as error:
+            raise of_rpc_error(self._settings.endpoint, error) from error
+        finally:
+            alarm.cancel()
+
+    def _open(self) -> _Call:
+        self._closed.wait(self._pause)
+        call = self._stub.WatchReaders(self._watching.request(), metadata=self._settings.metadata())
+        self._call = call
+        if self._closed.is_set():
+            call.cancel()
+        return call
+
+    def __enter__(self) -> Watch:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()

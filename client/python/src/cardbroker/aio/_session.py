@@ -1,0 +1,188 @@
+"""Sessions for asyncio. A session's task reads the stream; callers send through a queue that grpcio drains."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from types import TracebackType
+
+import grpc
+
+from cardbroker._command import CommandLike
+from cardbroker._conversation import (
+    MAX_PIPELINED,
+    Conversation,
+    Reply,
+    SessionView,
+    atr_of,
+    reset_request,
+    transmit_request,
+    transmitted_of,
+)
+from cardbroker._endpoint import Settings
+from cardbroker._errors import CardbrokerError, FailedError, lost, of_query
+from cardbroker._options import Opening
+from cardbroker._response import Transmitted
+from cardbroker._times import CARD_TIME
+from cardbroker.aio._rpc import of_rpc_error
+from cardbroker.v1 import session_pb2
+from cardbroker.v1.service_pb2_grpc import CardBrokerServiceAsyncStub
+
+
+class OpenSession:
+    """A session in the making, by `Client.session`; `async with` opens and closes it."""
+
+    def __init__(self, stub: CardBrokerServiceAsyncStub, settings: Settings, opening: Opening) -> None:
+        self._stub = stub
+        self._settings = settings
+        self._opening = opening
+        self._session: Session | None = None
+
+    async def open(self) -> Session:
+        """Waits for the turn and takes the card. Raises if that fails; no command was sent then."""
+        stream = _Stream(self._stub, self._settings, self._opening)
+        try:
+            opened = await asyncio.wait_for(stream.opened, self._opening.limit)
+        except asyncio.TimeoutError:
+            stream.abort()
+            raise lost("the broker does not open the session").not_sent() from None
+        except BaseException:
+            stream.abort()
+            raise
+        return Session(stream, opened)
+
+    async def __aenter__(self) -> Session:
+        self._session = await self.open()
+        return self._session
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        session, self._session = self._session, None
+        if session is None:
+            return
+        if error is None:
+            await session.close()
+        else:
+            session.abort()
+
+
+class Session(SessionView):
+    """A card that belongs to this program; see `cardbroker.Session`, with tasks in place of threads."""
+
+    def __init__(self, stream: _Stream, opened: session_pb2.SessionOpened) -> None:
+        super().__init__(stream.conversation, opened)
+        self._stream = stream
+
+    async def transmit(self, *commands: CommandLike, raw: bool = False) -> Transmitted:
+        """Runs 1-64 commands, in order, up to the first stop. Raises as `Client.transmit` does.
+
+        Cancelling the call does not take back what has left this program.
+        """
+        return transmitted_of(await self._stream.call(transmit_request(commands, raw)), self.insertion_id)
+
+    async def reset(self, *, cold: bool = False) -> bytes:
+        """Resets the card, by cutting its power if `cold`. Returns its new answer to reset, which may differ."""
+        return atr_of(await self._stream.call(reset_request(cold)))
+
+    async def close(self) -> None:
+        """Ends the session in good order: what was sent is answered, then the card is reset or left, as was asked for.
+
+        Returns when the broker says that this is done. Raises why, if the session had ended, or ends, otherwise.
+        """
+        await self._stream.close()
+
+    def abort(self) -> None:
+        """Ends the session at once: what waits is not sent, the command in flight is answered, the card is reset."""
+        self._stream.abort()
+
+    def __del__(self) -> None:
+        if stream := getattr(self, "_stream", None):
+            stream.abort()
+
+
+class _Stream:
+    """The stream and its task. Ends with the session that holds it, which aborts it, or with the broker."""
+
+    def __init__(self, stub: CardBrokerServiceAsyncStub, settings: Settings, opening: Opening) -> None:
+        loop = asyncio.get_running_loop()
+        self.conversation = Conversation(opening.on_queue_position)
+        self.opened: asyncio.Future[session_pb2.SessionOpened] = loop.create_future()
+        self._ended: asyncio.Future[None] = loop.create_future()
+        # Nobody may ask how it ended, or whether it was opened.
+        for future in (self.opened, self._ended):
+            future.add_done_callback(lambda done: done.cancelled() or done.exception())
+        self._endpoint = settings.endpoint
+        self._slots = asyncio.Semaphore(MAX_PIPELINED)
+        self._outgoing: asyncio.Queue[session_pb2.OpenSessionRequest | None] = asyncio.Queue()
+        self._outgoing.put_nowait(opening.request)
+        self._call = stub.OpenSession(_until_none(self._outgoing), metadata=settings.metadata())
+        self._task = loop.create_task(self._run(), name="cardbroker-session")
+
+    async def call(self, request: session_pb2.OpenSessionRequest) -> session_pb2.OpenSessionResponse:
+        known_failure_count = self.conversation.known_failure_count
+        answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        await self._slots.acquire()
+        try:
+            self.conversation.send(request, known_failure_count, answer)
+        except CardbrokerError:
+            self._slots.release()
+            raise
+        self._outgoing.put_nowait(request)
+        return self.conversation.outcome(await answer)
+
+    async def close(self) -> None:
+        self.conversation.closing = True
+        self._outgoing.put_nowait(None)
+        while True:
+            try:
+                return await asyncio.wait_for(asyncio.shield(self._ended), CARD_TIME)
+            except asyncio.TimeoutError:
+                if self.conversation.unanswered_count == 0:
+                    self.abort()
+                    raise lost("the broker does not end the session").not_sent() from None
+
+    def abort(self) -> None:
+        self._call.cancel()
+
+    async def _run(self) -> None:
+        error: CardbrokerError | None = None
+        try:
+            async for response in self._call:
+                self._take(response)
+        except grpc.aio.AioRpcError as failure:
+            error = of_rpc_error(self._endpoint, failure)
+        except FailedError as failure:
+            error = failure
+            self._call.cancel()
+        except asyncio.CancelledError:
+            # By `abort`, or with the event loop.
+            error = lost("the session was ended")
+            self._call.cancel()
+        self._end(error)
+
+    def _take(self, response: session_pb2.OpenSessionResponse) -> None:
+        if self.conversation.take(response):
+            self._slots.release()
+        elif self.conversation.opened and not self.opened.done():
+            self.opened.set_result(self.conversation.opened)
+
+    def _end(self, error: CardbrokerError | None) -> None:
+        told = self.conversation.end(error)
+        self._outgoing.put_nowait(None)
+        for _ in range(MAX_PIPELINED):
+            self._slots.release()
+        if not self.opened.done():
+            self.opened.set_exception(of_query(told or lost("the session was closed")))
+        if told is None:
+            self._ended.set_result(None)
+        else:
+            self._ended.set_exception(told)
+
+
+async def _until_none(
+    queue: asyncio.Queue[session_pb2.OpenSessionRequest | None],
+) -> AsyncIterator[session_pb2.OpenSessionRequest]:
+    """What grpcio sends; its end is the half-close."""
+    while (request := await queue.get()) is not None:
+        yield request

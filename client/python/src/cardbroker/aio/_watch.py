@@ -1,0 +1,97 @@
+"""Following the readers through losses of the connection, for asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from types import MappingProxyType, TracebackType
+
+import grpc
+
+from cardbroker._endpoint import Settings
+from cardbroker._errors import CardbrokerError, lost
+from cardbroker._response import Reader
+from cardbroker._watching import SILENCE_LIMIT, WatchEvent, Watching
+from cardbroker.aio._rpc import of_rpc_error
+from cardbroker.v1 import reader_pb2
+from cardbroker.v1.service_pb2_grpc import CardBrokerServiceAsyncStub
+
+
+class Watch(AsyncIterator[WatchEvent]):
+    """Follows all readers; an iterator without end, made by `Client.watch`. See `cardbroker.Watch`.
+
+    `anext` may be cancelled: nothing is lost by that. For one task.
+    """
+
+    def __init__(self, stub: CardBrokerServiceAsyncStub, settings: Settings) -> None:
+        self._stub = stub
+        self._settings = settings
+        self._watching = Watching()
+        self._pause = 0.0
+        self._closed = False
+        self._call: grpc.aio.UnaryStreamCall[reader_pb2.WatchReadersRequest, reader_pb2.WatchReadersResponse] | None
+        self._call = None
+        self._next: asyncio.Task[reader_pb2.WatchReadersResponse] | None = None
+        """The message that is awaited; goes on when whoever awaits it is cancelled."""
+
+    @property
+    def readers(self) -> Mapping[str, Reader]:
+        """The readers by name, as last told by the broker; empty before the first `Connected`."""
+        return MappingProxyType(self._watching.readers)
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether `readers` is up to date as far as anyone can tell."""
+        return self._watching.connected is True
+
+    def close(self) -> None:
+        """Ends the iteration, also while another task waits in it."""
+        self._closed = True
+        if self._next:
+            self._next.cancel()
+        if self._call:
+            self._call.cancel()
+
+    async def __anext__(self) -> WatchEvent:
+        while not self._closed:
+            if self._watching.pending:
+                return self._watching.pending.popleft()
+            if self._next is None:
+                self._next = asyncio.create_task(self._message(), name="cardbroker-watch")
+            await asyncio.wait({self._next})
+            message, self._next = self._next, None
+            try:
+                self._watching.take(message.result())
+            except CardbrokerError as error:
+                self._call = None
+                self._pause = self._watching.lost(error)
+            except asyncio.CancelledError:
+                # By `close`, or by the broken stream.
+                self._call = None
+        raise StopAsyncIteration
+
+    async def _message(self) -> reader_pb2.WatchReadersResponse:
+        if self._call is None:
+            await asyncio.sleep(self._pause)
+            self._call = self._stub.WatchReaders(self._watching.request(), metadata=self._settings.metadata())
+        try:
+            message = await asyncio.wait_for(self._call.read(), SILENCE_LIMIT)
+        except asyncio.TimeoutError:
+            raise lost("the broker fell silent") from None
+        except grpc.aio.AioRpcError as error:
+            raise of_rpc_error(self._settings.endpoint, error) from error
+        if message is grpc.aio.EOF:
+            raise lost("the broker ended the watch")
+        return message
+
+    async def __aenter__(self) -> Watch:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if call := getattr(self, "_call", None):
+            call.cancel()
