@@ -19,7 +19,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("reader", help="readers/{id}")
     parser.add_argument("--seconds", type=float, default=1.0)
-    parser.add_argument("--session", action="store_true", help="open a session for each pair instead of asking for a unit")
+    parser.add_argument(
+        "--session", action="store_true", help="open a session for each pair instead of asking for a unit"
+    )
     parser.add_argument("--hold", action="store_true", help="open a session, select, and keep the card")
     arguments = parser.parse_args()
     with cardbroker.connect() as client:
@@ -36,7 +38,12 @@ def main() -> None:
 
 def as_unit(client: cardbroker.Client, reader: str) -> int:
     """Both commands as one unit; the last status word."""
-    return client.transmit(reader, SELECT, GET_RESPONSE, raw=True).results[-1].status_word
+    try:
+        unit = client.transmit(reader, SELECT, GET_RESPONSE, raw=True)
+    except cardbroker.StoppedError as stopped:
+        unit = stopped.partial
+    # A unit that stopped after SELECT has no pair.
+    return unit.results[-1].status_word if len(unit.results) == 2 else 0
 
 
 def in_session(client: cardbroker.Client, reader: str) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import grpc
 
@@ -26,7 +27,9 @@ from cardbroker._response import Transmitted
 from cardbroker._times import CARD_TIME
 from cardbroker.aio._rpc import of_rpc_error
 from cardbroker.v1 import session_pb2
-from cardbroker.v1.service_pb2_grpc import CardBrokerServiceAsyncStub
+
+if TYPE_CHECKING:
+    from cardbroker.v1.service_pb2_grpc import CardBrokerServiceAsyncStub
 
 
 class OpenSession:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from types import MappingProxyType, TracebackType
+from typing import TYPE_CHECKING
 
 import grpc
 
@@ -14,7 +15,9 @@ from cardbroker._response import Reader
 from cardbroker._watching import SILENCE_LIMIT, WatchEvent, Watching
 from cardbroker.aio._rpc import of_rpc_error
 from cardbroker.v1 import reader_pb2
-from cardbroker.v1.service_pb2_grpc import CardBrokerServiceAsyncStub
+
+if TYPE_CHECKING:
+    from cardbroker.v1.service_pb2_grpc import CardBrokerServiceAsyncStub
 
 
 class Watch(AsyncIterator[WatchEvent]):
@@ -80,7 +83,7 @@ class Watch(AsyncIterator[WatchEvent]):
             raise lost("the broker fell silent") from None
         except grpc.aio.AioRpcError as error:
             raise of_rpc_error(self._settings.endpoint, error) from error
-        if message is grpc.aio.EOF:
+        if not isinstance(message, reader_pb2.WatchReadersResponse):
             raise lost("the broker ended the watch")
         return message
 

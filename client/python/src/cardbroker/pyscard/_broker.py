@@ -1,0 +1,57 @@
+"""The one client of the adapter, and the broker's errors as PC/SC's return codes."""
+
+from __future__ import annotations
+
+import threading
+
+from smartcard import scard
+
+from cardbroker._client import Client, connect
+from cardbroker._errors import CardbrokerError
+
+_lock = threading.Lock()
+_client: Client | None = None
+
+_CODES = {
+    "NO_CARD": scard.SCARD_E_NO_SMARTCARD,
+    "CARD_REMOVED": scard.SCARD_W_REMOVED_CARD,
+    "CARD_MUTE": scard.SCARD_W_UNRESPONSIVE_CARD,
+    "CARD_RESET": scard.SCARD_W_RESET_CARD,
+    "LEASE_ENDED": scard.SCARD_W_RESET_CARD,
+    "LEASE_REVOKED": scard.SCARD_W_RESET_CARD,
+    "QUEUE_TIMEOUT": scard.SCARD_E_SHARING_VIOLATION,
+    "QUEUE_FULL": scard.SCARD_E_SHARING_VIOLATION,
+    "HELD_ELSEWHERE": scard.SCARD_E_SHARING_VIOLATION,
+    "READER_NOT_FOUND": scard.SCARD_E_UNKNOWN_READER,
+    "READER_GONE": scard.SCARD_E_READER_UNAVAILABLE,
+    "READER_NOT_OWNED": scard.SCARD_E_READER_UNAVAILABLE,
+    "READER_UNRESPONSIVE": scard.SCARD_E_READER_UNAVAILABLE,
+    "INVALID_REQUEST": scard.SCARD_E_INVALID_PARAMETER,
+    "UNSUPPORTED_LENGTH": scard.SCARD_E_INVALID_PARAMETER,
+    "DENIED": scard.SCARD_W_SECURITY_VIOLATION,
+    "UNAUTHENTICATED": scard.SCARD_W_SECURITY_VIOLATION,
+    "PCSC_UNAVAILABLE": scard.SCARD_E_NO_SERVICE,
+    "SHUTTING_DOWN": scard.SCARD_E_NO_SERVICE,
+    None: scard.SCARD_E_NO_SERVICE,
+}
+
+
+def use(client: Client | None) -> None:
+    """Sets the client; `None` for one that is made when it is needed."""
+    global _client
+    with _lock:
+        _client = client
+
+
+def client() -> Client:
+    """The client; raises `CardbrokerError` if there is none and none can be made."""
+    global _client
+    with _lock:
+        if _client is None:
+            _client = connect()
+        return _client
+
+
+def return_code(error: CardbrokerError) -> int:
+    """What PC/SC would have said."""
+    return int(_CODES.get(error.reason, scard.SCARD_F_COMM_ERROR))

@@ -1,0 +1,132 @@
+"""A connection of pyscard that is a session of the broker."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from smartcard import scard
+from smartcard.CardConnection import CardConnection
+from smartcard.Exceptions import CardConnectionException, NoCardException, SmartcardException
+
+from cardbroker._errors import CardbrokerError
+from cardbroker._session import Session
+from cardbroker.pyscard._broker import client, return_code
+
+_PROTOCOLS = {
+    "T0": CardConnection.T0_protocol,
+    "T1": CardConnection.T1_protocol,
+    "RAW": CardConnection.RAW_protocol,
+}
+
+
+class BrokerConnection(CardConnection):
+    """Holds the card from `connect` to `disconnect`."""
+
+    def __init__(self, reader: str, resource: str) -> None:
+        """Takes the reader's name for people, and `readers/{id}`."""
+        CardConnection.__init__(self, reader)
+        self._resource = resource
+        self._session: Session | None = None
+        self._atr = b""
+
+    def connect(self, protocol: int | None = None, mode: int | None = None, disposition: int | None = None) -> None:
+        """Waits for the turn and takes the card. The share mode does not matter, except that DIRECT is not there."""
+        CardConnection.connect(self, protocol)
+        self._close()
+        if mode == scard.SCARD_SHARE_DIRECT:
+            raise _unsupported("SCARD_SHARE_DIRECT")
+        try:
+            opening = client().session(self._resource, leave_at_end=disposition == scard.SCARD_LEAVE_CARD)
+            self._session = opening.open()
+            self._atr = self._session.atr
+            self._agree(protocol or self.getProtocol())
+        except CardbrokerError as error:
+            self._fail("Unable to connect", error)
+
+    def reconnect(self, protocol: int | None = None, mode: int | None = None, disposition: int | None = None) -> None:
+        """Resets the card, unless it is to be left; takes it again if the broker has taken it away.
+
+        What happens at the end stays as `connect` was told.
+        """
+        CardConnection.reconnect(self, protocol)
+        session = self._connected()
+        try:
+            if not session.is_open:
+                self._session = session = client().session(self._resource, start_reset=True).open()
+                self._atr = session.atr
+            elif disposition != scard.SCARD_LEAVE_CARD:
+                self._atr = session.reset(cold=disposition in (scard.SCARD_UNPOWER_CARD, scard.SCARD_EJECT_CARD))
+            self._agree(protocol or CardConnection.T0_protocol | CardConnection.T1_protocol)
+        except CardbrokerError as error:
+            self._fail("Unable to reconnect", error)
+
+    def disconnect(self) -> None:
+        """Gives the card back, if it is held."""
+        if self._session is not None:
+            CardConnection.disconnect(self)
+            self._close()
+
+    def release(self) -> None:
+        """Gives the card back for good."""
+        CardConnection.release(self)
+        self.disconnect()
+
+    def getATR(self) -> list[int]:  # noqa: N802
+        """The card's answer to its last reset."""
+        self._connected()
+        return list(self._atr)
+
+    def doTransmit(self, command: Sequence[int], protocol: int | None = None) -> tuple[list[int], int, int]:  # noqa: N802
+        """Sends one command exactly as given; the response data, SW1 and SW2."""
+        try:
+            result = self._connected().transmit(bytes(command), raw=True).results[0]
+        except CardbrokerError as error:
+            text = f"Failed to transmit: {error}"
+            raise CardConnectionException(text, hresult=return_code(error)) from error
+        return list(result.data), result.status_word >> 8, result.status_word & 0xFF
+
+    def doControl(self, controlCode: int, command: Sequence[int]) -> NoReturn:  # noqa: N802, N803
+        """Not supported."""
+        raise _unsupported("control")
+
+    def doGetAttrib(self, attribId: int) -> NoReturn:  # noqa: N802, N803
+        """Not supported."""
+        raise _unsupported("getAttrib")
+
+    def _connected(self) -> Session:
+        if self._session is None:
+            raise CardConnectionException("Card not connected")
+        return self._session
+
+    def _agree(self, wanted: int) -> None:
+        """Takes on the protocol that the broker has agreed with the card."""
+        active = next((reader.active_protocol for reader in client().readers() if reader.name == self._resource), None)
+        protocol = _PROTOCOLS.get(active or "", CardConnection.T1_protocol)
+        if not protocol & wanted:
+            self._close()
+            raise CardConnectionException("Unable to connect", hresult=scard.SCARD_E_PROTO_MISMATCH)
+        self.setProtocol(protocol)
+
+    def _fail(self, text: str, error: CardbrokerError) -> NoReturn:
+        self._close()
+        kind: Any = NoCardException if error.reason in ("NO_CARD", "CARD_REMOVED") else CardConnectionException
+        raise kind(f"{text}: {error}", hresult=return_code(error)) from error
+
+    def _close(self) -> None:
+        session, self._session = self._session, None
+        if session is None:
+            return
+        if sys.is_finalizing():
+            # The thread that hears of a good end runs no more.
+            session.abort()
+            return
+        # A session that has ended already needs no end.
+        with contextlib.suppress(CardbrokerError):
+            session.close()
+
+
+def _unsupported(what: str) -> SmartcardException:
+    return SmartcardException(f"{what} is not supported by the broker", hresult=scard.SCARD_E_UNSUPPORTED_FEATURE)

@@ -1,0 +1,36 @@
+"""The broker's readers, as pyscard knows readers: by the name that PC/SC gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from smartcard.CardConnectionDecorator import CardConnectionDecorator
+from smartcard.Exceptions import CardServiceNotFoundException
+from smartcard.reader.Reader import Reader
+
+from cardbroker._errors import CardbrokerError
+from cardbroker.pyscard._broker import client, return_code
+from cardbroker.pyscard._connection import BrokerConnection
+
+
+class BrokerReader(Reader):
+    """A reader of the broker."""
+
+    def __init__(self, readername: str, resource: str) -> None:
+        """Takes the name for people, and `readers/{id}`."""
+        Reader.__init__(self, readername)
+        self.resource = resource
+
+    def createConnection(self) -> CardConnectionDecorator:  # noqa: N802
+        """A connection to the reader's card, not connected yet."""
+        return CardConnectionDecorator(BrokerConnection(self.name, self.resource))
+
+    @staticmethod
+    def readers(groups: Sequence[str] = ()) -> list[BrokerReader]:
+        """All readers; the broker knows no groups. Raises `CardServiceNotFoundException` without a broker."""
+        try:
+            return [BrokerReader(reader.display_name, reader.name) for reader in client().readers()]
+        except CardbrokerError as error:
+            raise CardServiceNotFoundException(
+                f"Failed to list readers: {error}", hresult=return_code(error)
+            ) from error
