@@ -1,0 +1,166 @@
+"""Readers and units: what comes back, and what each refusal says."""
+
+from __future__ import annotations
+
+import pytest
+from broker import COUNT, GET_RESPONSE, PIN, PROTECTED, READ_RECORD, READER, SELECT, VERIFY, Broker, fault, slow, until
+
+import cardbroker
+
+
+def test_readers_are_listed_with_what_is_known_of_them(client: cardbroker.Client) -> None:
+    first, second = client.readers()
+    assert (first.name, first.display_name, first.state) == (READER, "Simulated Reader 00", "READY")
+    assert (first.active_protocol, second.active_protocol, first.insertion_count) == ("T1", "T0", 1)
+    assert first.atr[:2] == b"\x3b\x88"
+    assert first.insertion_id != second.insertion_id
+
+
+def test_a_unit_answers_all_its_commands(client: cardbroker.Client) -> None:
+    outcome = client.transmit(READER, SELECT, cardbroker.Command(READ_RECORD))
+    select, record = outcome.results
+    assert (select.status_word, len(select.data), select.get_response_count) == (0x9000, 19, 1)
+    assert (record.data, record.status_word_source) == (b"Simulated record", "COMMAND")
+    assert (select.status_word_source, outcome.insertion_id) == ("GET_RESPONSE", client.readers()[0].insertion_id)
+    assert outcome.card_duration > 0
+
+
+def test_raw_commands_go_as_they_are(client: cardbroker.Client) -> None:
+    select, rest = client.transmit(READER, SELECT, GET_RESPONSE, raw=True).results
+    assert (select.status_word, select.data, rest.status_word, len(rest.data)) == (0x6113, b"", 0x9000, 19)
+
+
+def test_a_unit_that_stops_early_raises_with_its_answers(client: cardbroker.Client) -> None:
+    with pytest.raises(cardbroker.StoppedError) as caught:
+        client.transmit(READER, READ_RECORD, PROTECTED, SELECT)
+    error = caught.value
+    assert (error.stop.index, error.reason, error.delivery) == (2, "STATUS_WORD", "not_sent")
+    assert [result.status_word for result in error.partial.results] == [0x9000, 0x6982]
+
+
+def test_a_command_may_say_how_the_unit_goes_on(client: cardbroker.Client) -> None:
+    forgiving = cardbroker.Command(PROTECTED, continue_on=[(0x6982, 0xFFFF)])
+    assert [result.status_word for result in client.transmit(READER, forgiving, READ_RECORD).results] == [
+        0x6982,
+        0x9000,
+    ]
+    own = cardbroker.Command(bytes.fromhex("8018000000"), continue_instruction=0xA5)
+    assert client.transmit(READER, own).results[0].data == b"chain"
+
+
+@pytest.mark.parametrize("commands", [[], [b"\x00" * 3], [b"\x00" * 65_545], [SELECT] * 65, [b"\x00" * 65_544] * 17])
+def test_malformed_units_are_refused_without_the_broker(client: cardbroker.Client, commands: list[bytes]) -> None:
+    with pytest.raises(cardbroker.FailedError) as caught:
+        client.transmit(READER, *commands)
+    assert (caught.value.reason, caught.value.delivery) == ("INVALID_REQUEST", "not_sent")
+    assert caught.value.is_permanent
+
+
+def test_a_bad_apdu_is_refused_by_the_broker_with_its_place(client: cardbroker.Client) -> None:
+    with pytest.raises(cardbroker.FailedError) as caught:
+        client.transmit(READER, SELECT, SELECT + b"\x00\x00\x00")
+    error = caught.value
+    assert (error.reason, error.delivery, error.field) == ("INVALID_REQUEST", "not_sent", "commands[1].apdu")
+
+
+def test_an_apdu_that_is_no_bytes_is_a_mistake_of_the_program(client: cardbroker.Client) -> None:
+    with pytest.raises(TypeError, match="an APDU is bytes, not str"):
+        client.transmit(READER, "00A40400")  # type: ignore[arg-type]
+
+
+def test_an_unknown_reader_and_an_empty_one_are_told_apart(client: cardbroker.Client) -> None:
+    with pytest.raises(cardbroker.FailedError) as caught:
+        client.transmit("readers/none", SELECT)
+    assert (caught.value.reason, caught.value.delivery) == ("READER_NOT_FOUND", "not_sent")
+    client.transmit(READER, fault(2, 0, 0xFFFF))
+    until(lambda: client.readers()[0].state == "EMPTY")
+    with pytest.raises(cardbroker.FailedError) as caught:
+        client.transmit(READER, SELECT)
+    error = caught.value
+    assert (error.reason, error.delivery, error.reader) == ("NO_CARD", "not_sent", READER)
+
+
+def test_a_card_that_leaves_in_mid_command_leaves_its_fate_unknown(client: cardbroker.Client) -> None:
+    with pytest.raises(cardbroker.FailedError) as caught:
+        client.transmit(READER, fault(1, 0, 0xFFFF))
+    assert (caught.value.reason, caught.value.delivery) == ("CARD_REMOVED", "unknown")
+
+
+def test_a_unit_may_wait_for_its_card(client: cardbroker.Client) -> None:
+    client.transmit(READER, fault(2, 0, 200))
+    until(lambda: client.readers()[0].state == "EMPTY")
+    assert client.transmit(READER, SELECT, wait_for_card=True).results[0].status_word == 0x9000
+
+
+def test_a_turn_that_does_not_come_is_not_sent_also_below_a_deadline(client: cardbroker.Client) -> None:
+    with client.session(READER):
+        for waits in ({"wait_timeout": 0.0}, {"deadline": 0.3}):
+            with pytest.raises(cardbroker.FailedError) as caught:
+                client.transmit(READER, SELECT, **waits)  # type: ignore[arg-type]
+            assert (caught.value.reason, caught.value.delivery) == ("QUEUE_TIMEOUT", "not_sent")
+
+
+def test_a_deadline_in_mid_command_leaves_its_fate_unknown(client: cardbroker.Client) -> None:
+    with pytest.raises(cardbroker.FailedError) as caught:
+        client.transmit(READER, slow(2000), deadline=0.3)
+    assert caught.value.reason in (None, "DEADLINE_NEAR")
+    assert caught.value.delivery == "unknown"
+
+
+def test_conditions_hold_or_nothing_is_sent(client: cardbroker.Client) -> None:
+    first = client.transmit(READER, SELECT)
+    client.transmit(READER, SELECT, if_insertion_id=first.insertion_id, if_state_tag=first.state_tag)
+    for reason, condition in (
+        ("STATE_CHANGED", {"if_state_tag": first.state_tag}),
+        ("INSERTION_CHANGED", {"if_insertion_id": "another"}),
+    ):
+        with pytest.raises(cardbroker.FailedError) as caught:
+            client.transmit(READER, SELECT, **condition)  # type: ignore[arg-type]
+        assert (caught.value.reason, caught.value.delivery) == (reason, "not_sent")
+
+
+def test_the_same_request_id_is_executed_once(client: cardbroker.Client) -> None:
+    first = client.transmit(READER, COUNT, request_id=b"0123456789abcdef")
+    again = client.transmit(READER, COUNT, request_id=b"0123456789abcdef", repeatable=True)
+    assert (again.results, first.replayed, again.replayed) == (first.results, False, True)
+
+
+def test_a_reset_at_the_start_takes_what_was_verified(client: cardbroker.Client) -> None:
+    client.transmit(READER, VERIFY)
+    assert client.transmit(READER, PROTECTED).results[0].status_word == 0x9000
+    outcome = client.transmit(READER, PROTECTED, start_reset=True)
+    assert (outcome.results[0].status_word, outcome.reset_before_unit) == (0x6982, True)
+
+
+def test_what_is_verified_stays_within_the_group(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(cardbroker.GROUP_VARIABLE, "5f2c")
+    with cardbroker.connect(broker.endpoint) as parent, cardbroker.connect(broker.endpoint) as child:
+        parent.transmit(READER, VERIFY, wait_for_card=True)
+        assert child.transmit(READER, PROTECTED).results[0].status_word == 0x9000
+        with cardbroker.connect(broker.endpoint, group="another") as stranger:
+            assert stranger.transmit(READER, PROTECTED).results[0].status_word == 0x6982
+
+
+def test_no_error_holds_the_pin(client: cardbroker.Client) -> None:
+    wrong = VERIFY[:5] + PIN + b"\x00\x00\x00"
+    with pytest.raises(cardbroker.CardbrokerError) as caught:
+        client.transmit(READER, wrong)
+    assert "1234" not in f"{caught.value!r} {caught.value} {caught.value.__cause__!r}"
+
+
+def test_a_broker_that_goes_is_told_and_found_again(broker: Broker, client: cardbroker.Client) -> None:
+    broker.kill()
+    with pytest.raises(cardbroker.CardbrokerError) as caught:
+        client.readers()
+    assert caught.value.delivery == "not_sent"
+    with pytest.raises(cardbroker.NotRunningError, match=r"^no broker at unix:"):
+        client.readers()
+    broker.restart()
+
+    def answers() -> bool:
+        try:
+            return bool(client.readers())
+        except cardbroker.CardbrokerError:
+            return False
+
+    until(answers)
