@@ -19,7 +19,7 @@ command -v python3 >/dev/null || skip "install Python 3.10 or newer (Debian: pyt
 python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' || skip "install Python 3.10 or newer; this is $(python3 --version)"
 python3 -c 'import ensurepip, venv' 2>/dev/null || skip "install Python's venv module (Debian: python3-venv)"
 # pyscard is compiled here.
-python3 -c 'import os, sysconfig; os.stat(os.path.join(sysconfig.get_path("include"), "Python.h"))' 2>/dev/null ||
+python3 -c 'import os, sysconfig; os.stat(sysconfig.get_path("include") + "/Python.h")' 2>/dev/null ||
     skip "install Python's headers (Debian: python3-dev)"
 if ! command -v cc >/dev/null || ! { pkg-config --exists libpcsclite || test -e /usr/include/PCSC/winscard.h; } 2>/dev/null; then
     skip "install a C compiler and the headers of PC/SC (Debian: gcc libpcsclite-dev)"

@@ -11,7 +11,7 @@ if [ -z "${CARDBROKERD:-}" ]; then
     CARDBROKERD=$(dirname "$(dirname "$output")")/debug/cardbrokerd
     [ -x "$CARDBROKERD" ] || (cd "$root" && cargo build --locked --quiet -p cardbroker-server)
 fi
-export CARDBROKERD
+export CARDBROKERD CARDBROKER_PROGRAMS="$output/bin"
 
 # Caches stay out of the sources.
 export PYTHONDONTWRITEBYTECODE=1 RUFF_CACHE_DIR="$output/ruff" MYPYPATH="$output/package:tests"

@@ -1,0 +1,171 @@
+"""The client for asyncio: that its shell does what the threads' one does."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Awaitable, Callable
+
+import pytest
+from broker import GET_RESPONSE, PROTECTED, READ_RECORD, READER, SELECT, VERIFY, Broker, fault, slow
+
+import cardbroker
+from cardbroker import Connected, Disconnected, Removed, Updated, aio
+
+Story = Callable[[aio.Client], Awaitable[None]]
+
+
+def tell(broker: Broker, story: Story) -> None:
+    """Runs a story with a client, within a minute."""
+
+    async def told() -> None:
+        async with await aio.connect(broker.endpoint) as client:
+            await client.transmit(READER, SELECT, wait_for_card=True)
+            await story(client)
+
+    asyncio.run(asyncio.wait_for(told(), 60))
+
+
+async def refused(call: Awaitable[object]) -> tuple[str | None, str]:
+    """Why a call that must fail did."""
+    with pytest.raises(cardbroker.CardbrokerError) as caught:
+        await call
+    return caught.value.reason, caught.value.delivery
+
+
+def test_units_are_answered_stopped_and_refused(broker: Broker) -> None:
+    async def story(client: aio.Client) -> None:
+        assert (await client.readers())[0].name == READER
+        assert (await client.transmit(READER, READ_RECORD)).results[0].data == b"Simulated record"
+        with pytest.raises(cardbroker.StoppedError) as caught:
+            await client.transmit(READER, PROTECTED, READ_RECORD)
+        assert caught.value.partial.results[0].status_word == 0x6982
+        assert await refused(client.transmit("readers/none", SELECT)) == ("READER_NOT_FOUND", "not_sent")
+        assert await refused(client.transmit(READER)) == ("INVALID_REQUEST", "not_sent")
+
+    tell(broker, story)
+
+
+def test_no_broker_is_told() -> None:
+    with pytest.raises(cardbroker.NotRunningError, match="no broker at unix:/nowhere/a"):
+        asyncio.run(aio.connect("unix:/nowhere/a"))
+
+
+def test_a_unit_that_is_cancelled_leaves_the_queue(broker: Broker) -> None:
+    async def story(client: aio.Client) -> None:
+        async with client.session(READER) as session:
+            waiting = asyncio.create_task(client.transmit(READER, SELECT))
+            while not session.waiters:
+                await asyncio.sleep(0.002)
+            waiting.cancel()
+            while session.waiters:
+                await asyncio.sleep(0.002)
+
+    tell(broker, story)
+
+
+def test_a_session_answers_pipelined_calls_in_order_and_closes(broker: Broker) -> None:
+    async def story(client: aio.Client) -> None:
+        async with client.session(READER) as session:
+            calls = (session.transmit(bytes((0x80, 0x14, 0, 0, 1, n, 1))) for n in range(80))
+            assert [answer.results[0].data[0] for answer in await asyncio.gather(*calls)] == list(range(80))
+            pair = session.transmit(SELECT, raw=True), session.transmit(GET_RESPONSE, raw=True)
+            assert [answer.results[0].status_word for answer in await asyncio.gather(*pair)] == [0x6113, 0x9000]
+            assert await session.reset() == session.atr
+            await session.transmit(VERIFY)
+        assert not session.is_open
+        assert await refused(session.transmit(SELECT)) == (None, "not_sent")
+        assert (await client.transmit(READER, PROTECTED)).results[0].status_word == 0x6982
+
+    tell(broker, story)
+
+
+def test_a_failure_fails_what_was_sent_behind_it_and_the_next_call_goes_on(broker: Broker) -> None:
+    async def story(client: aio.Client) -> None:
+        async with client.session(READER) as session:
+            bad = SELECT + b"\x00\x00\x00"
+            outcomes = await asyncio.gather(
+                session.transmit(bad), session.transmit(READ_RECORD), session.reset(), return_exceptions=True
+            )
+            reasons = [getattr(outcome, "reason", None) for outcome in outcomes]
+            assert reasons == ["INVALID_REQUEST", "PRECEDING_FAILED", "PRECEDING_FAILED"]
+            for _ in range(2):
+                assert (await session.transmit(READ_RECORD)).results[0].status_word == 0x9000
+
+    tell(broker, story)
+
+
+def test_a_call_that_is_cancelled_harms_no_session(broker: Broker) -> None:
+    async def story(client: aio.Client) -> None:
+        async with client.session(READER) as session:
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(session.transmit(slow(200)), 0.05)
+            assert (await session.transmit(READ_RECORD)).results[0].status_word == 0x9000
+
+    tell(broker, story)
+
+
+def test_an_abrupt_end_resets_the_card(broker: Broker) -> None:
+    async def story(client: aio.Client) -> None:
+        with pytest.raises(KeyError):
+            async with client.session(READER, leave_at_end=True) as session:
+                await session.transmit(VERIFY)
+                raise KeyError
+        assert (await client.transmit(READER, PROTECTED)).results[0].status_word == 0x6982
+        forgotten = await client.session(READER, leave_at_end=True).open()
+        await forgotten.transmit(VERIFY)
+        del forgotten
+        gc.collect()
+        assert (await client.transmit(READER, PROTECTED)).results[0].status_word == 0x6982
+
+    tell(broker, story)
+
+
+def test_a_wait_that_is_cancelled_leaves_the_queue(broker: Broker) -> None:
+    async def story(client: aio.Client) -> None:
+        async with client.session(READER) as session:
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(client.session(READER).open(), 0.1)
+            while session.waiters:
+                await asyncio.sleep(0.002)
+
+    tell(broker, story)
+
+
+def test_a_removal_ends_the_session(broker: Broker) -> None:
+    async def story(client: aio.Client) -> None:
+        session = await client.session(READER).open()
+        assert await refused(session.transmit(fault(1, 0, 0xFFFF))) == ("CARD_REMOVED", "unknown")
+        while session.is_open:
+            await asyncio.sleep(0.002)
+        assert await refused(session.reset()) == ("CARD_REMOVED", "not_sent")
+        assert (await refused(session.close()))[0] == "CARD_REMOVED"
+
+    tell(broker, story)
+
+
+def test_a_watch_survives_the_broker_and_cancelled_waits(broker: Broker) -> None:
+    async def story(client: aio.Client) -> None:
+        async with client.watch() as watch:
+            kinds = [type(await watch.__anext__()) for _ in range(3)]
+            assert kinds == [Connected, Updated, Updated]
+            for _ in range(2):
+                with pytest.raises(asyncio.TimeoutError):
+                    await asyncio.wait_for(watch.__anext__(), 0.05)
+            assert watch.is_connected
+            broker.kill()
+            assert isinstance(await watch.__anext__(), Disconnected)
+            broker._readers = 1
+            broker.restart()
+            assert isinstance(await watch.__anext__(), Connected)
+            assert isinstance(await watch.__anext__(), Removed)
+            async for event in watch:
+                if isinstance(event, Updated) and event.reader.state == "READY":
+                    break
+            waiting = asyncio.create_task(watch.__anext__())
+            await asyncio.sleep(0)
+            watch.close()
+            with pytest.raises(StopAsyncIteration):
+                await waiting
+
+    tell(broker, story)

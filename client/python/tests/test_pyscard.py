@@ -1,0 +1,180 @@
+"""Programs written for pyscard, through the broker."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from broker import READER, Broker, fault, until
+from smartcard import scard
+from smartcard.CardConnection import CardConnection
+from smartcard.CardConnectionDecorator import CardConnectionDecorator
+from smartcard.Exceptions import (
+    CardConnectionException,
+    CardServiceNotFoundException,
+    NoCardException,
+    SmartcardException,
+)
+from smartcard.ReaderMonitoring import ReaderMonitor, ReaderObserver
+from smartcard.System import readers
+
+import cardbroker
+import cardbroker.pyscard
+
+SCRIPT = Path(__file__).parent / "stock_script.py"
+READ_RECORD = [0x00, 0xB2, 0x01, 0x04, 0x10]
+VERIFY = [0x00, 0x20, 0x00, 0x80, 0x08, *b"12345678"]
+PROTECTED = [0x00, 0xB0, 0x81, 0x00, 0x20]
+
+
+@pytest.fixture
+def registered(client: cardbroker.Client) -> Iterator[cardbroker.Client]:
+    """A client that pyscard uses too, and that therefore shares its isolation group."""
+    cardbroker.pyscard.register(client)
+    yield client
+    cardbroker.pyscard.register()
+
+
+def connected() -> CardConnectionDecorator:
+    connection: CardConnectionDecorator = readers()[0].createConnection()
+    connection.connect()
+    return connection
+
+
+def refusal(error: SmartcardException) -> tuple[int, str | None]:
+    """PC/SC's return code, and the broker's reason behind it."""
+    assert isinstance(error.__cause__, cardbroker.CardbrokerError)
+    return error.hresult, error.__cause__.reason
+
+
+def test_a_stock_program_runs_with_one_line_more(broker: Broker, client: cardbroker.Client) -> None:
+    assert client.readers()
+    register = "import cardbroker.pyscard; cardbroker.pyscard.register()\n"
+    ran = subprocess.run(
+        [sys.executable, "-c", register + SCRIPT.read_text()],
+        env={**os.environ, cardbroker.ENDPOINT_VARIABLE: broker.endpoint},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout.splitlines() == [
+        "reader Simulated Reader 00",
+        "atr 3B 88 01 80 66 43 42 00 00 00 00 6E",
+        "T1 True",
+        "select [] 61 13",
+        "response 19 bytes 90 00",
+        "after reconnect (144, 0)",
+        "disconnected: Card not connected",
+        "found Simulated Reader 01",
+        "connecting to Simulated Reader 01",
+        "> 80 10 00 00 04",
+        "< 00 00 00 01 90 00",
+        "disconnecting from Simulated Reader 01",
+        "no new card",
+        "+ 3B 88 01 80 66 43 42 00 00 00 00 6E / Simulated Reader 00",
+        "+ 3B 08 80 66 43 42 00 01 00 00 / Simulated Reader 01",
+        "- 3B 88 01 80 66 43 42 00 00 00 00 6E / Simulated Reader 00",
+        "+ 3B 88 01 80 66 43 42 00 00 00 01 6F / Simulated Reader 00",
+        "- 3B 88 01 80 66 43 42 00 00 00 01 6F / Simulated Reader 00",
+        "no card: 8010000C",
+        # At its end, by the card service.
+        "release from Simulated Reader 01",
+    ]
+
+
+def test_a_connection_holds_the_card_and_its_end_resets_or_leaves_it(registered: cardbroker.Client) -> None:
+    for disposition, status_word in ((None, 0x6982), (scard.SCARD_LEAVE_CARD, 0x9000)):
+        connection = readers()[0].createConnection()
+        connection.connect(disposition=disposition)
+        connection.transmit(VERIFY)
+        with pytest.raises(cardbroker.FailedError) as caught:
+            registered.transmit(READER, bytes(READ_RECORD), wait_timeout=0)
+        assert caught.value.reason == "QUEUE_TIMEOUT"
+        connection.disconnect()
+        assert registered.transmit(READER, bytes(PROTECTED)).results[0].status_word == status_word
+
+
+def test_a_reconnect_resets_the_card_or_leaves_it(registered: cardbroker.Client) -> None:
+    assert registered
+    connection = connected()
+    connection.transmit(VERIFY)
+    connection.reconnect(disposition=scard.SCARD_LEAVE_CARD)
+    assert connection.transmit(PROTECTED)[1:] == (0x90, 0x00)
+    connection.reconnect(disposition=scard.SCARD_UNPOWER_CARD)
+    assert connection.transmit(PROTECTED)[1:] == (0x69, 0x82)
+    connection.disconnect()
+
+
+def test_a_connection_that_was_taken_away_says_so_and_comes_back(registered: cardbroker.Client) -> None:
+    connection = connected()
+    # Instead of waiting until the broker takes it.
+    connection.component._session.abort()
+    until(lambda: not connection.component._session.is_open)
+    with pytest.raises(CardConnectionException):
+        connection.transmit(READ_RECORD)
+    connection.reconnect()
+    assert connection.transmit(READ_RECORD)[1:] == (0x90, 0x00)
+    connection.release()
+    assert registered.transmit(READER, bytes(READ_RECORD)).results[0].status_word == 0x9000
+
+
+def test_errors_are_pyscards_own_with_ours_behind_them(registered: cardbroker.Client) -> None:
+    connection = connected()
+    with pytest.raises(CardConnectionException) as failed:
+        connection.transmit([0x00])
+    assert refusal(failed.value) == (scard.SCARD_E_INVALID_PARAMETER, "INVALID_REQUEST")
+    with pytest.raises(SmartcardException):
+        connection.getAttrib(scard.SCARD_ATTR_ATR_STRING)
+    with pytest.raises(CardConnectionException) as removed:
+        connection.transmit(list(fault(1, 0, 0xFFFF)))
+    assert refusal(removed.value) == (scard.SCARD_W_REMOVED_CARD, "CARD_REMOVED")
+    connection.disconnect()
+    until(lambda: registered.readers()[0].state == "EMPTY")
+    with pytest.raises(NoCardException) as empty:
+        connected()
+    assert refusal(empty.value) == (scard.SCARD_E_NO_SMARTCARD, "NO_CARD")
+    with pytest.raises(CardConnectionException):
+        connection.getATR()
+
+
+def test_the_protocol_must_be_the_cards(registered: cardbroker.Client) -> None:
+    connection = readers()[0].createConnection()
+    with pytest.raises(CardConnectionException) as caught:
+        connection.connect(CardConnection.T0_protocol)
+    assert caught.value.hresult == scard.SCARD_E_PROTO_MISMATCH
+    # The card is free again.
+    registered.transmit(READER, bytes(READ_RECORD), wait_timeout=1)
+    connection.connect(CardConnection.T1_protocol)
+    connection.disconnect()
+    with pytest.raises(SmartcardException):
+        connection.connect(mode=scard.SCARD_SHARE_DIRECT)
+
+
+def test_readers_are_observed(registered: cardbroker.Client) -> None:
+    assert registered
+    added: list[str] = []
+
+    class Observer(ReaderObserver):
+        def update(self, observable: object, handlers: tuple[list[object], list[object]]) -> None:
+            added.extend(map(str, handlers[0]))
+
+    monitor, observer = ReaderMonitor(period=0.01), Observer()
+    monitor.addObserver(observer)
+    until(lambda: len(added) == 2)
+    monitor.deleteObserver(observer)
+    assert added == ["Simulated Reader 00", "Simulated Reader 01"]
+
+
+def test_without_a_broker_there_are_no_readers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(cardbroker.ENDPOINT_VARIABLE, "unix:/nowhere/a.sock")
+    cardbroker.pyscard.register()
+    with pytest.raises(CardServiceNotFoundException, match="no broker at unix:/nowhere/a") as caught:
+        readers()
+    assert caught.value.hresult == scard.SCARD_E_NO_SERVICE
