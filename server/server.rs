@@ -14,8 +14,9 @@ use tonic_reflection::server::Builder as Reflection;
 use tracing::{info, warn};
 
 use crate::{
+    apdu::SecretInstructions,
     audit,
-    backend::{Backend, pcsc::Pcsc, simulated::Simulated},
+    backend::{Backend, pcsc::Pcsc, simulated::Simulated, traced::Traced},
     broker::{Broker, BrokerTasks},
     config::{Config, ConfigError},
     grpc::Edge,
@@ -65,12 +66,18 @@ pub enum ServerError {
     Task(#[from] tokio::task::JoinError),
 }
 
-/// The card stack that the configuration asks for.
+/// The card stack that the configuration asks for, traced if it asks for that.
 pub fn backend(config: &Config) -> Arc<dyn Backend> {
-    match config.readers.simulate {
+    let stack: Arc<dyn Backend> = match config.readers.simulate {
         0 => Arc::new(Pcsc),
         count => Arc::new(Simulated::new(count)),
+    };
+    if !config.log.apdus {
+        return stack;
     }
+    warn!("log.apdus is on: the log shows what is said to cards, but for the commands that are known to carry secrets");
+    let more = config.log.secret_instructions.iter().map(|instruction| instruction.0);
+    Arc::new(Traced::new(stack, SecretInstructions::new(more)))
 }
 
 impl Server {

@@ -7,7 +7,10 @@ use tracing_subscriber::{
     filter::{LevelFilter, ParseError},
 };
 
-use crate::config::{LogConfig, LogFilter, LogFormat};
+use crate::{
+    backend::traced,
+    config::{LogConfig, LogFormat},
+};
 
 /// Libraries that tell every frame of every connection: they stay at `warn` unless they are named.
 const CHATTY: [&str; 5] = ["h2", "hyper", "hyper_util", "tonic", "tower"];
@@ -29,7 +32,7 @@ pub enum TelemetryError {
 /// When the process has one already.
 pub fn init(config: &LogConfig) -> Result<(), TelemetryError> {
     let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter(&config.level)?)
+        .with_env_filter(filter(config)?)
         .with_writer(io::stderr)
         // Whoever read the log may have gone. Complaining about that on standard error again would panic.
         .log_internal_errors(false);
@@ -40,12 +43,17 @@ pub fn init(config: &LogConfig) -> Result<(), TelemetryError> {
     Ok(())
 }
 
-fn filter(level: &LogFilter) -> Result<EnvFilter, ParseError> {
-    let Some(base) = level.base() else { return EnvFilter::builder().parse(level.as_str()) };
-    let cap = base.min(LevelFilter::WARN);
+fn filter(config: &LogConfig) -> Result<EnvFilter, ParseError> {
     // Of two directives for one target the later counts: what the operator names wins.
-    let mut directives: Vec<_> = CHATTY.iter().map(|target| format!("{target}={cap}")).collect();
-    directives.push(level.as_str().into());
+    let mut directives = Vec::new();
+    if let Some(base) = config.level.base() {
+        let cap = base.min(LevelFilter::WARN);
+        directives.extend(CHATTY.iter().map(|target| format!("{target}={cap}")));
+    }
+    if config.apdus {
+        directives.push(format!("{}=trace", traced::TARGET));
+    }
+    directives.push(config.level.as_str().into());
     EnvFilter::builder().parse(directives.join(","))
 }
 
@@ -56,10 +64,14 @@ mod tests {
 
     use super::*;
 
+    fn with<T>(config: &LogConfig, look: impl FnOnce() -> T) -> T {
+        let subscriber = tracing_subscriber::registry().with(filter(config).unwrap());
+        tracing::subscriber::with_default(subscriber, look)
+    }
+
     /// Whether (our debug, h2's debug, h2's warnings) are logged.
     fn logged(level: &str) -> (bool, bool, bool) {
-        let subscriber = tracing_subscriber::registry().with(filter(&level.parse().unwrap()).unwrap());
-        tracing::subscriber::with_default(subscriber, || {
+        with(&LogConfig { level: level.parse().unwrap(), ..LogConfig::default() }, || {
             (
                 enabled!(target: "cardbroker_server", Level::DEBUG),
                 enabled!(target: "h2::codec", Level::DEBUG),
@@ -76,5 +88,20 @@ mod tests {
         assert_eq!(logged("h2=debug,info"), (false, true, true));
         assert_eq!(logged("off"), (false, false, false));
         assert_eq!(logged("cardbroker_server=debug"), (true, false, false));
+    }
+
+    #[test]
+    fn one_key_switches_the_apdu_trace_on_at_every_level() {
+        for (level, apdus, expected) in [
+            ("off", true, true),
+            ("info", true, true),
+            ("cardbroker_server=debug", true, true),
+            ("info,cardbroker::apdu=off", true, false),
+            ("info", false, false),
+        ] {
+            let config = LogConfig { level: level.parse().unwrap(), apdus, ..LogConfig::default() };
+            let logged = with(&config, || enabled!(target: traced::TARGET, Level::TRACE));
+            assert_eq!(logged, expected, "{level} {apdus}");
+        }
     }
 }

@@ -24,6 +24,13 @@ impl Class {
         }
     }
 
+    /// As [`Class::has_secure_messaging`], and in proprietary classes wherever the bits that GlobalPlatform (Card Specification 2.3.1 §11.1.4)
+    /// gives that meaning are set, for who would rather say yes once too often.
+    pub fn may_have_secure_messaging(self) -> bool {
+        let indication = if self.0 & 0x40 == 0 { 0x0C } else { 0x20 };
+        self.0 != 0xFF && self.0 & indication != 0
+    }
+
     /// Whether the command is a link of a chain that is not the last one. Proprietary classes of card operating systems
     /// (`9x`, GlobalPlatform `8x`) use the same bit, so it counts there too, where the answer only makes the broker more careful.
     pub fn is_chaining(self) -> bool {

@@ -2,11 +2,13 @@
 
 mod class;
 mod command;
+mod secrets;
 mod status;
 
 pub use cardbroker_proto::bytes::ApduBytes;
 pub use class::Class;
 pub use command::{ApduError, CommandApdu, MAX_COMMAND_BYTES};
+pub use secrets::{Mask, SecretInstructions};
 pub use status::{StatusPattern, StatusWord};
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 pub mod pcsc;
 pub mod simulated;
+pub mod traced;
 
 use std::time::Duration;
 

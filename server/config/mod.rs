@@ -21,7 +21,7 @@ pub use self::{
     error::ConfigError,
     reader::{Own, ReaderSettings},
     rule::{ApplicationPattern, CommandPattern, Effect, Operation, PrincipalPattern, Rule},
-    value::{LogFilter, SocketGroup, identity},
+    value::{Instruction, LogFilter, SocketGroup, identity},
 };
 use self::{error::Document, reader::ReaderRule, value as v};
 
@@ -176,6 +176,10 @@ pub struct LogConfig {
     pub level: LogFilter,
     /// For people or for programs. Default: text.
     pub format: LogFormat,
+    /// Whether commands and responses are shown, those that carry secrets masked. Default: false.
+    pub apdus: bool,
+    /// Instructions that carry secrets beside those that are known to. Default: none.
+    pub secret_instructions: Vec<Instruction>,
 }
 
 /// The form of a log line.

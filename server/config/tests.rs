@@ -124,6 +124,10 @@ fn every_mistake_is_told_with_its_place_and_what_is_allowed() {
         ("[log]\nlevel = \"infoo\"", "c.toml:2:9: log.level: `infoo` is no level: allowed are off, error"),
         ("[log]\nlevel = \"h2=loud\"", "c.toml:2:9: log.level: "),
         ("[log]\nformat = \"xml\"", "c.toml:2:10: log.format: unknown variant `xml`, expected `text` or `json`"),
+        (
+            "[log]\nsecret_instructions = [\"B6\", \"+6\"]",
+            "c.toml:2:23: log.secret_instructions: must be an instruction",
+        ),
         ("[[reader]]\nmatch = \"a(\"", "c.toml:2:9: reader[0].match: not a regular expression: unclosed group"),
         ("[[reader]]\nmatch = \"a)(b\"", "not a regular expression: unopened group"),
         ("[[reader]]\nown = \"never\"", "c.toml:1:1: reader[0]: missing field `match`"),

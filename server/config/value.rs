@@ -189,6 +189,27 @@ impl From<LogFilter> for String {
     }
 }
 
+/// An instruction byte (INS), written as two hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Instruction(pub u8);
+
+impl TryFrom<String> for Instruction {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let digits = Some(&text).filter(|text| text.len() == 2 && !text.starts_with('+'));
+        let instruction = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        instruction.map(Self).ok_or("must be an instruction in quotes, two hexadecimal digits, such as \"B6\"")
+    }
+}
+
+impl From<Instruction> for String {
+    fn from(instruction: Instruction) -> Self {
+        format!("{:02X}", instruction.0)
+    }
+}
+
 /// A regular expression that fits a whole name.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

@@ -1,0 +1,209 @@
+//! Which commands carry secrets, and what an APDU trace shows of an exchange all the same: pure.
+
+use super::{Class, StatusWord};
+
+/// Instructions whose data, or the data of whose answer, may be a PIN, a key, or what a key protects. They count in every class:
+/// applications of their own class keep the standards' numbers as a rule.
+///
+/// Not among them, because what they carry is public: GENERATE ASYMMETRIC KEY PAIR (46, 47: the answer is the public key), MANAGE
+/// SECURITY ENVIRONMENT (22: names of keys), GET CHALLENGE (84), and reading and writing files (B0–B3, D0–D7, DC, DD), whose secrets
+/// depend on the file: an operator who has such files adds the instruction.
+const SECRET_INSTRUCTIONS: &[u8] = &[
+    // Basic security handling (ISO 7816-4:2013 §11.5).
+    0x20, 0x21, // VERIFY
+    0x24, 0x25, // CHANGE REFERENCE DATA
+    0x26, // DISABLE VERIFICATION REQUIREMENT
+    0x28, // ENABLE VERIFICATION REQUIREMENT
+    0x2C, 0x2D, // RESET RETRY COUNTER
+    0x82, // EXTERNAL and MUTUAL AUTHENTICATE
+    0x86, 0x87, // GENERAL AUTHENTICATE
+    0x88, // INTERNAL AUTHENTICATE; on SIM cards RUN GSM ALGORITHM and AUTHENTICATE, which answer with session keys
+    // Signing and deciphering (ISO 7816-8).
+    0x2A, 0x2B, // PERFORM SECURITY OPERATION
+    // Transmission handling (ISO 7816-4:2013 §11.7): any other command may be inside.
+    0xC2, 0xC3, // ENVELOPE
+    // Data objects, which may be keys (ISO 7816-4:2013 §11.4).
+    0xDA, 0xDB, // PUT DATA
+    // GlobalPlatform Card Specification 2.3.1 §11.8 and §11.11; in ISO 7816-4 E2 is APPEND RECORD.
+    0xD8, // PUT KEY
+    0xE2, // STORE DATA
+    // What widespread tokens define beside the standards.
+    0x01, // PUT of an OATH secret, and the slots of one-time passwords
+    0xFE, // IMPORT ASYMMETRIC KEY
+    0xFF, // SET MANAGEMENT KEY
+];
+
+/// The one command to the reader itself that is shown (PC/SC part 3 §3.2.2.1, GET DATA: the card's number). The others load keys (82),
+/// authenticate (86, 88), write keys into memory cards (D6), or wrap commands to the reader's chip (00, C2).
+const READER_GET_DATA: u8 = 0xCA;
+
+/// The instructions that carry secrets, in one broker.
+#[derive(Debug, Clone)]
+pub struct SecretInstructions([bool; 256]);
+
+impl SecretInstructions {
+    /// Those of the standards, and `more`.
+    pub fn new(more: impl IntoIterator<Item = u8>) -> Self {
+        let mut secret = [false; 256];
+        SECRET_INSTRUCTIONS.iter().copied().chain(more).for_each(|instruction| secret[usize::from(instruction)] = true);
+        Self(secret)
+    }
+
+    /// Whether a command, or its answer, may carry a secret. What is too short to say counts as one.
+    fn are_in(&self, command: &[u8]) -> bool {
+        match *command {
+            [0xFF, instruction, ..] => instruction != READER_GET_DATA,
+            [class, instruction, ..] => Class(class).may_have_secure_messaging() || self.0[usize::from(instruction)],
+            _ => true,
+        }
+    }
+}
+
+/// Writes down the exchanges of one slot, in their order, with their secrets masked. What continues a masked exchange is masked too: the
+/// links of a chain, and the command that fetches the rest of an answer.
+#[derive(Debug)]
+pub struct Mask {
+    instructions: SecretInstructions,
+    /// The exchange under way is masked.
+    is_secret: bool,
+    /// The next one continues it.
+    continues: bool,
+}
+
+impl Mask {
+    /// Before the first exchange.
+    pub fn new(instructions: SecretInstructions) -> Self {
+        Self { instructions, is_secret: false, continues: false }
+    }
+
+    /// A command that is about to be sent: header, the byte after it (a length) and, unless it is masked, the rest, in hexadecimal.
+    pub fn command(&mut self, command: &[u8]) -> String {
+        self.is_secret = self.continues || self.instructions.are_in(command);
+        let class = command.first().map(|class| Class(*class));
+        self.continues = self.is_secret && class.is_some_and(Class::is_chaining);
+        match command.split_at_checked(5) {
+            Some((head, rest @ [_, ..])) if self.is_secret => format!("{} {}", hexadecimal(head), masked(rest)),
+            _ => hexadecimal(command),
+        }
+    }
+
+    /// Its answer: data, unless they are masked, and the status word, in hexadecimal.
+    pub fn response(&mut self, response: &[u8]) -> String {
+        let Some((data, word)) = response.split_last_chunk() else { return masked(response) };
+        self.continues |= self.is_secret && StatusWord(u16::from_be_bytes(*word)).offers_data();
+        match data {
+            [] => hexadecimal(word),
+            data if self.is_secret => format!("{} {}", masked(data), hexadecimal(word)),
+            data => format!("{} {}", hexadecimal(data), hexadecimal(word)),
+        }
+    }
+}
+
+fn masked(bytes: &[u8]) -> String {
+    format!("[{} bytes]", bytes.len())
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02X}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DATA: [u8; 4] = [0xDE, 0xAD, 0xBE, 0xEF];
+
+    fn mask() -> Mask {
+        Mask::new(SecretInstructions::new([]))
+    }
+
+    /// A command with data and Le.
+    fn command(class: u8, instruction: u8) -> Vec<u8> {
+        [&[class, instruction, 0x00, 0x81, 4], &DATA[..], &[0]].concat()
+    }
+
+    /// What is shown of a command with data, and of an answer with data.
+    fn shown(mask: &mut Mask, command: &[u8], word: u16) -> (String, String) {
+        (mask.command(command), mask.response(&[&DATA[..], &word.to_be_bytes()].concat()))
+    }
+
+    fn is_masked(mask: &mut Mask, class: u8, instruction: u8, word: u16) -> bool {
+        let (command, response) = shown(mask, &command(class, instruction), word);
+        assert_eq!(command.contains("DEADBEEF"), response.contains("DEADBEEF"), "{command} {response}");
+        !command.contains("DEADBEEF")
+    }
+
+    #[test]
+    fn header_lengths_and_status_word_are_shown_and_secrets_are_not() {
+        let (command, response) = shown(&mut mask(), &command(0x00, 0x20), 0x63C2);
+        assert_eq!((&*command, &*response), ("0020008104 [5 bytes]", "[4 bytes] 63C2"));
+        let long = [&[0x00, 0x2A, 0x9E, 0x9A, 0, 1, 0][..], &[0x55; 256]].concat();
+        assert_eq!(mask().command(&long), "002A9E9A00 [258 bytes]");
+        assert_eq!(mask().command(&[0x00, 0x20, 0x00, 0x80]), "00200080");
+        assert_eq!(mask().command(&[0x00, 0x88, 0x00, 0x00, 0x10]), "0088000010");
+    }
+
+    #[test]
+    fn what_carries_no_secret_is_shown_whole() {
+        let (command, response) = shown(&mut mask(), &command(0x00, 0xA4), 0x9000);
+        assert_eq!((&*command, &*response), ("00A4008104DEADBEEF00", "DEADBEEF 9000"));
+        assert_eq!(mask().response(&[0x6A, 0x82]), "6A82");
+    }
+
+    #[test]
+    fn every_instruction_of_the_list_is_masked_in_every_class() {
+        for instruction in SECRET_INSTRUCTIONS {
+            for class in [0x00, 0x03, 0x10, 0x40, 0x80, 0x90, 0xA0, 0xB0, 0xFF] {
+                assert!(is_masked(&mut mask(), class, *instruction, 0x9000), "{class:02X} {instruction:02X}");
+            }
+        }
+        for instruction in [0x22, 0x46, 0x47, 0x84, 0xA4, 0xB0, 0xB2, 0xC0, 0xCA, 0xCB] {
+            assert!(!is_masked(&mut mask(), 0x00, instruction, 0x9000), "{instruction:02X}");
+        }
+    }
+
+    #[test]
+    fn secure_messaging_is_masked_whatever_it_protects() {
+        for class in [0x04, 0x08, 0x0C, 0x1C, 0x60, 0x6F, 0x84, 0x8C, 0x94, 0xE0] {
+            assert!(is_masked(&mut mask(), class, 0xCA, 0x9000), "{class:02X}");
+        }
+        for class in [0x00, 0x03, 0x10, 0x40, 0x4F, 0x80, 0x90, 0xA0, 0xC0] {
+            assert!(!is_masked(&mut mask(), class, 0xCA, 0x9000), "{class:02X}");
+        }
+    }
+
+    #[test]
+    fn of_commands_to_the_reader_only_the_cards_number_is_shown() {
+        for instruction in 0..=u8::MAX {
+            assert_eq!(is_masked(&mut mask(), 0xFF, instruction, 0x9000), instruction != 0xCA, "{instruction:02X}");
+        }
+    }
+
+    #[test]
+    fn the_rest_of_a_masked_answer_is_masked_until_it_is_fetched() {
+        for fetch in [0xC0, 0xA5] {
+            let mut mask = mask();
+            assert!(is_masked(&mut mask, 0x00, 0x2A, 0x6104));
+            assert!(is_masked(&mut mask, 0x00, fetch, 0x6104));
+            assert!(is_masked(&mut mask, 0x00, fetch, 0x9000));
+            assert!(!is_masked(&mut mask, 0x00, fetch, 0x9000));
+        }
+        let mut mask = mask();
+        assert!(!is_masked(&mut mask, 0x00, 0xA4, 0x6104));
+        assert!(!is_masked(&mut mask, 0x00, 0xC0, 0x9000), "what it continues was shown");
+    }
+
+    #[test]
+    fn what_follows_a_masked_link_of_a_chain_is_masked() {
+        let mut mask = mask();
+        assert!(is_masked(&mut mask, 0x10, 0xDB, 0x9000));
+        assert!(is_masked(&mut mask, 0x00, 0xCB, 0x9000));
+        assert!(!is_masked(&mut mask, 0x00, 0xCB, 0x9000));
+    }
+
+    #[test]
+    fn the_configuration_adds_instructions() {
+        let mut mask = Mask::new(SecretInstructions::new([0xB0]));
+        assert!(is_masked(&mut mask, 0x00, 0xB0, 0x9000) && is_masked(&mut mask, 0x00, 0x20, 0x9000));
+    }
+}

@@ -1,0 +1,94 @@
+//! A card stack with the APDU trace switched on: another one, and a line in the log for each exchange and each reset.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tracing::trace;
+
+use super::{Backend, CardInfo, Monitor, ProtocolChoice, ResetKind, Slot, SlotError};
+use crate::apdu::{ApduBytes, Mask, SecretInstructions};
+
+/// The target of the trace's lines, all of them at level `trace`.
+pub const TARGET: &str = "cardbroker::apdu";
+
+/// Another card stack, traced.
+pub struct Traced {
+    stack: Arc<dyn Backend>,
+    secrets: SecretInstructions,
+}
+
+impl Traced {
+    /// `stack`, with a line for each exchange; of `secrets` it shows header, lengths and status word.
+    pub fn new(stack: Arc<dyn Backend>, secrets: SecretInstructions) -> Self {
+        Self { stack, secrets }
+    }
+}
+
+impl Backend for Traced {
+    fn monitor(&self) -> Box<dyn Monitor> {
+        self.stack.monitor()
+    }
+
+    fn slot(&self, display_name: &str) -> Box<dyn Slot> {
+        let (slot, mask) = (self.stack.slot(display_name), Mask::new(self.secrets.clone()));
+        Box::new(TracedSlot { slot, mask, display_name: display_name.into() })
+    }
+}
+
+struct TracedSlot {
+    slot: Box<dyn Slot>,
+    mask: Mask,
+    display_name: String,
+}
+
+impl Slot for TracedSlot {
+    fn take(&mut self, protocols: ProtocolChoice) -> Result<CardInfo, SlotError> {
+        let (taken, microseconds) = timed(|| self.slot.take(protocols));
+        self.tell_reset("taken and reset", &taken, microseconds);
+        taken
+    }
+
+    fn reset(&mut self, kind: ResetKind, protocols: ProtocolChoice) -> Result<CardInfo, SlotError> {
+        let (reset, microseconds) = timed(|| self.slot.reset(kind, protocols));
+        self.tell_reset("reset", &reset, microseconds);
+        reset
+    }
+
+    fn exchange(&mut self, command: &[u8]) -> Result<ApduBytes, SlotError> {
+        let shown = self.mask.command(command);
+        let (answer, microseconds) = timed(|| self.slot.exchange(command));
+        let response = match &answer {
+            Ok(response) => self.mask.response(response),
+            Err(error) => error.to_string(),
+        };
+        trace!(target: TARGET, display_name = self.display_name, command = shown, response, microseconds, "exchange");
+        answer
+    }
+
+    fn wait_removal(&mut self, timeout: Duration) -> bool {
+        self.slot.wait_removal(timeout)
+    }
+
+    fn release(&mut self) {
+        self.slot.release();
+    }
+}
+
+impl TracedSlot {
+    fn tell_reset(&self, what: &str, card: &Result<CardInfo, SlotError>, microseconds: u64) {
+        let response = match card {
+            Ok(card) => format!("ATR of {} bytes, {:?}", card.atr.len(), card.protocol),
+            Err(error) => error.to_string(),
+        };
+        trace!(target: TARGET, display_name = self.display_name, response, microseconds, "{what}");
+    }
+}
+
+/// What a call returns, and how many microseconds it took.
+fn timed<T>(call: impl FnOnce() -> T) -> (T, u64) {
+    let began = Instant::now();
+    let result = call();
+    (result, u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX))
+}
