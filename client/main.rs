@@ -3,11 +3,17 @@
 mod cli;
 
 use std::{
+    alloc::System,
     io::{self, IsTerminal},
     process::ExitCode,
 };
 
 use clap::Parser;
+use zeroizing_alloc::ZeroAlloc;
+
+/// Wipes all memory that is given back: PINs that were typed pass through the buffers of many libraries.
+#[global_allocator]
+static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
 fn main() -> ExitCode {
     let arguments = cli::Arguments::parse();

@@ -6,7 +6,8 @@ use zeroize::Zeroizing;
 
 /// The bytes of a command or a response. They may be a PIN or a key, so `Debug` shows their number only.
 ///
-/// What the transport holds while a call runs is not wiped.
+/// What the transport holds while a call runs is not of this type. `cardbrokerd` and `cardbroker` wipe that too, by an allocator that
+/// wipes all memory given back; another program that uses the Rust client may do the same.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct ApduBytes(Zeroizing<Vec<u8>>);
 

@@ -16,6 +16,7 @@ pub mod listen;
 pub mod outcomes;
 pub mod permit;
 pub mod policy;
+pub mod process;
 #[cfg(test)]
 mod properties;
 pub mod reader;

@@ -1,6 +1,7 @@
 //! The life of `cardbrokerd`: settings → bind → build → run → drain.
 
 use std::{
+    alloc::System,
     io::{self, Write},
     process::ExitCode,
 };
@@ -9,11 +10,17 @@ use cardbroker_server::{
     config::Config,
     flags::{Command, Exit, Flags, PolicyCommand},
     listen::{BindError, BoundSocket},
+    process,
     server::{self, Drain, Server},
     signals::Signals,
     telemetry,
 };
 use clap::Parser;
+use zeroizing_alloc::ZeroAlloc;
+
+/// Wipes all memory that is given back, for the transport and the codec keep copies of commands in buffers of their own.
+#[global_allocator]
+static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
 fn main() -> ExitCode {
     match run(&Flags::parse()) {
@@ -39,6 +46,7 @@ fn run(flags: &Flags) -> Result<Exit, Problem> {
     if let Some(Command::Policy(PolicyCommand::Check(question))) = &flags.command {
         return print(&question.answer(config.rules));
     }
+    process::harden().map_err(failure)?;
     telemetry::init(&config.log).map_err(|problem| (Exit::Config, problem.into()))?;
     let bound = BoundSocket::bind(&config.listen).map_err(|problem| match problem {
         BindError::AlreadyRunning { .. } => (Exit::AlreadyRunning, problem.into()),

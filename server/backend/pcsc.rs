@@ -149,17 +149,17 @@ impl Slot for PcscSlot {
 
     fn exchange(&mut self, command: &[u8]) -> Result<ApduBytes, SlotError> {
         let Some(handle) = &self.handle else { return Err(SlotError::StaleHandle) };
-        let answer = match handle.card.transmit(command, &mut self.response) {
+        let (answer, used) = match handle.card.transmit(command, &mut self.response) {
             // A pull in mid-command is a success with no bytes on some drivers.
             Ok(response) if response.len() < 2 => {
-                Err(SlotError::Lost(format!("an answer of {} bytes", response.len())))
+                (Err(SlotError::Lost(format!("an answer of {} bytes", response.len()))), response.len())
             }
-            Ok(response) => Ok((ApduBytes::from(response), response.len())),
-            Err(error) => Err(slot_error(error)),
+            Ok(response) => (Ok(ApduBytes::from(response)), response.len()),
+            // Part of an answer may have come.
+            Err(error) => (Err(slot_error(error)), self.response.len()),
         };
-        let (answer, used) = answer?;
         self.response[..used].zeroize();
-        Ok(answer)
+        answer
     }
 
     fn wait_removal(&mut self, timeout: Duration) -> bool {

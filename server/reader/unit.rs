@@ -140,12 +140,12 @@ impl<'a> UnitRun<'a> {
             Step::Command => self.first_exchange(&command.apdu),
             Step::CorrectedCommand { le } => {
                 let [class, instruction, p1, p2] = command.apdu.header();
-                (vec![class, instruction, p1, p2, le], length(le))
+                ([class, instruction, p1, p2, le].into(), length(le))
             }
             Step::GetResponse { le, .. } => {
                 let class = command.apdu.class().for_get_response().0;
                 let instruction = command.continue_instruction.unwrap_or(GET_RESPONSE);
-                (vec![class, instruction, 0, 0, le], length(le))
+                ([class, instruction, 0, 0, le].into(), length(le))
             }
         };
         if self.used_bytes + expected > RESPONSE_ROOM_BYTES {
@@ -153,7 +153,7 @@ impl<'a> UnitRun<'a> {
                 "the answers so far leave no room for the next one: ask for less in one unit",
             )));
         }
-        Next::Exchange(bytes.into())
+        Next::Exchange(bytes)
     }
 
     /// Takes the card's answer to the exchange that [`UnitRun::next`] named; `response` ends with a status word. Returns the
@@ -227,22 +227,19 @@ impl<'a> UnitRun<'a> {
 
     /// The command as the card gets it, and how many data bytes it asks for. T=0 cannot carry a command without P3, a case 4
     /// or an extended length (ISO 7816-3 §12.2): what is left out comes back through `61xx`.
-    fn first_exchange(&self, apdu: &CommandApdu) -> (Vec<u8>, usize) {
+    fn first_exchange(&self, apdu: &CommandApdu) -> (ApduBytes, usize) {
         let expected = apdu.expected_length().unwrap_or(0);
         if self.raw || self.protocol != Protocol::T0 {
-            return (apdu.bytes().to_vec(), expected);
+            return (apdu.bytes().into(), expected);
         }
-        let data = apdu.data();
-        let mut tpdu = apdu.header().to_vec();
+        let ([class, instruction, p1, p2], data) = (apdu.header(), apdu.data());
         if data.is_empty() {
             // A length of 256 and more is written 00; so is "no data" of case 1.
             let le = if expected < 256 { expected as u8 } else { 0 };
-            tpdu.push(le);
-            (tpdu, expected.min(256))
+            ([class, instruction, p1, p2, le].into(), expected.min(256))
         } else {
-            tpdu.push(data.len() as u8);
-            tpdu.extend_from_slice(data);
-            (tpdu, 0)
+            // At most 255 data bytes, as checked at the start.
+            ([&[class, instruction, p1, p2, data.len() as u8], data].concat().into(), 0)
         }
     }
 }

@@ -197,8 +197,8 @@ fn a_broker_out_of_file_descriptors_does_not_spin_and_recovers() -> anyhow::Resu
         let broker = Setup::simulated(1)?.start()?;
         wait_for(&broker, READER, ReaderState::Ready).await?;
         let client = broker.client().await?;
-        let open = fs::read_dir(format!("/proc/{}/fd", broker.pid()?.as_raw_nonzero()))?.count() as u64;
-        let limit = Rlimit { current: Some(open + 10), ..getrlimit(Resource::Nofile) };
+        // It has some twenty, and only root may count them.
+        let limit = Rlimit { current: Some(64), ..getrlimit(Resource::Nofile) };
         prlimit(Some(broker.pid()?), Resource::Nofile, limit)?;
         let mut crowd = Vec::new();
         for _ in 0..100 {
