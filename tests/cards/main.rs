@@ -70,6 +70,7 @@ fn simulated(arguments: &Arguments) -> CardOptions {
         serial: arguments.serial,
         reset_time: arguments.reset_time(),
         command_time: Duration::from_millis(arguments.command_ms),
+        ..CardOptions::default()
     }
 }
 

@@ -15,8 +15,9 @@ use cardbroker_tests::harness::{
 use serde_json::Value;
 
 use crate::{
+    secrets::forms,
     wire::{request, stub},
-    world::{COUNT, answers, fault, tell, unit, wait_for, wait_until},
+    world::{COUNT, SELECT_AND_FETCH, VERIFY, answers, fault, tell, unit, wait_for, wait_until},
 };
 
 const READER: &str = "readers/simulated-reader-00";
@@ -82,12 +83,45 @@ fn not_even_the_most_talkative_log_has_a_byte_of_an_apdu() -> anyhow::Result<()>
         let log = fs::read(broker.folder().join("log"))?;
         let shown = String::from_utf8_lossy(&log).to_lowercase();
         ensure!(shown.contains("trace") || shown.contains("debug"), "the log says nothing: {shown}");
-        let decimals = marker[..4].iter().map(u8::to_string).collect::<Vec<_>>().join(", ");
-        let spaced = marker[..4].iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ");
-        for form in [text[..8].to_lowercase(), decimals, spaced] {
-            assert!(!shown.contains(&form), "{form} in {shown}");
+        for form in forms(&marker[..8]) {
+            assert!(memchr::memmem::find(&log, &form).is_none(), "{} in {shown}", form.escape_ascii());
         }
-        assert!(!log.windows(4).any(|bytes| bytes == &marker[..4]), "the bytes themselves in {shown}");
+        Ok(())
+    })
+}
+
+#[test]
+fn one_key_has_commands_and_answers_shown_but_those_that_carry_secrets() -> anyhow::Result<()> {
+    tell(async {
+        let trace = "log = { apdus = true, secret_instructions = [\"B0\"] }";
+        let setup = Setup::simulated(1)?.configuration(trace).log_level("info").flag("--log-format=json");
+        let mut broker = setup.start()?;
+        wait_for(&broker, READER, ReaderState::Ready).await?;
+        let client = broker.client().await?;
+        unit(&client, READER, &[SELECT_AND_FETCH, VERIFY, "00B0000004", &fault(6, 0, 0)]).send().await.unwrap_err();
+        broker.stop()?;
+        let lines: Vec<Value> = broker.log().lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+        assert!(
+            lines[0]["message"].as_str().is_some_and(|warning| warning.starts_with("log.apdus is on")),
+            "{lines:#?}"
+        );
+        let lines: Vec<_> = lines.iter().filter(|line| line["target"] == "cardbroker::apdu").collect();
+        let text = |line: &Value, key: &str| line[key].as_str().unwrap_or_default().to_owned();
+        let exchanges: Vec<_> = lines
+            .iter()
+            .filter(|line| line["message"] == "exchange")
+            .map(|line| [text(line, "command"), text(line, "response")])
+            .collect();
+        let [select, fetch, verify, read, lost] = &exchanges[..] else { panic!("{exchanges:#?}") };
+        assert_eq!(*select, [SELECT_AND_FETCH, "6113"]);
+        assert!(fetch[0] == "00C0000013" && fetch[1].starts_with("6F") && fetch[1].ends_with(" 9000"), "{fetch:?}");
+        assert_eq!(*verify, ["0020008008 [8 bytes]", "9000"]);
+        assert_eq!(*read, ["00B0000004", "[4 bytes] 9000"]);
+        assert_eq!(lost[0], fault(6, 0, 0));
+        assert!(lost[1].starts_with("the exchange with the card failed"), "{lost:?}");
+        let named = lines.iter().filter(|line| line["display_name"] == "Simulated Reader 00");
+        assert_eq!(named.filter(|line| line["microseconds"].is_u64()).count(), lines.len());
+        assert!(lines.iter().any(|line| line["message"] == "taken and reset"), "{lines:#?}");
         Ok(())
     })
 }

@@ -48,6 +48,8 @@ mod removal;
 mod restart;
 /// What one client sees of one card, over both backends.
 mod scenarios;
+/// A PIN is nowhere but where it must be: not in what is printed, not in memory.
+mod secrets;
 /// How sessions end, and what becomes of the card.
 mod session_ends;
 /// Sessions whose card, driver, pcscd or broker goes away.

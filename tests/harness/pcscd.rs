@@ -77,6 +77,11 @@ impl Pcscd {
         format!("{} 00 {:02}", friendly_name(reader / 2), reader % 2)
     }
 
+    /// What it has printed so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
     /// Kills pcscd (SIGKILL), as a crash would.
     ///
     /// # Errors
@@ -105,8 +110,7 @@ impl Pcscd {
         while UnixStream::connect(self.socket()).is_err() {
             let ended = self.process.try_wait()?;
             if ended.is_some() || Instant::now() > deadline {
-                let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
-                bail!("pcscd did not start ({ended:?}): {log}");
+                bail!("pcscd did not start ({ended:?}): {}", self.log());
             }
             thread::sleep(Duration::from_millis(10));
         }

@@ -86,11 +86,13 @@ pub struct CardOptions {
     pub reset_time: Duration,
     /// How long every command takes, beside what it takes by itself.
     pub command_time: Duration,
+    /// What VERIFY compares with.
+    pub pin: &'static [u8],
 }
 
 impl Default for CardOptions {
     fn default() -> Self {
-        Self { protocol: Protocol::T1, serial: 0, reset_time: Duration::ZERO, command_time: Duration::ZERO }
+        Self { protocol: Protocol::T1, serial: 0, reset_time: Duration::ZERO, command_time: Duration::ZERO, pin: PIN }
     }
 }
 
@@ -261,9 +263,9 @@ impl SimulatedCard {
         match command.data {
             [] if self.verified => return Err(OK),
             [] => {}
-            pin if pin.len() != PIN.len() => return Err(WRONG_LENGTH),
+            pin if pin.len() != self.options.pin.len() => return Err(WRONG_LENGTH),
             _ if self.tries_left == 0 => {}
-            pin if pin == PIN => {
+            pin if pin == self.options.pin => {
                 (self.verified, self.tries_left) = (true, PIN_TRIES);
                 return Err(OK);
             }

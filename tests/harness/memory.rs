@@ -1,0 +1,77 @@
+//! The memory of another process, searched for bytes that must not be there. Linux only, as the tests are.
+
+use std::{
+    fs::{self, File},
+    io,
+    ops::Range,
+    os::unix::fs::FileExt,
+};
+
+use anyhow::Context;
+use memchr::memmem;
+use rustix::process::Pid;
+
+/// How much is read at a time, and by how much the readings overlap: needles may be that long.
+const CHUNK_BYTES: u64 = 1 << 20;
+const OVERLAP_BYTES: u64 = 256;
+
+/// How many bytes around a find are shown.
+const AROUND_BYTES: usize = 24;
+
+/// The memory of a process that runs.
+pub struct Memory {
+    pid: Pid,
+    memory: File,
+}
+
+impl Memory {
+    /// Of the process `pid`; `None` if only root may read it, as with a process that is not dumpable, and this one is not root.
+    ///
+    /// # Errors
+    /// There is no such process.
+    pub fn of(pid: Pid) -> anyhow::Result<Option<Self>> {
+        match File::open(format!("/proc/{}/mem", pid.as_raw_nonzero())) {
+            Ok(memory) => Ok(Some(Self { pid, memory })),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(None),
+            Err(error) => Err(error).context("no such process"),
+        }
+    }
+
+    /// Where one of `needles` stands in the private regions that can be read, heaps and stacks among them: what the region is called, how
+    /// far from its begin, and the bytes around it.
+    ///
+    /// # Errors
+    /// The process has ended.
+    pub fn find(&self, needles: &[&[u8]]) -> anyhow::Result<Vec<String>> {
+        let finders: Vec<_> = needles.iter().map(memmem::Finder::new).collect();
+        let (mut found, mut chunk) = (Vec::new(), vec![0; CHUNK_BYTES as usize]);
+        let maps = fs::read_to_string(format!("/proc/{}/maps", self.pid.as_raw_nonzero()))?;
+        for (region, name) in maps.lines().filter_map(private_region) {
+            let mut at = region.start;
+            while at < region.end {
+                let wanted = CHUNK_BYTES.min(region.end - at) as usize;
+                // A region may go while we look, and the kernel's own cannot be read.
+                let Ok(read) = self.memory.read_at(&mut chunk[..wanted], at) else { break };
+                let text = &chunk[..read];
+                for position in finders.iter().flat_map(|finder| finder.find_iter(text)) {
+                    let around = position.saturating_sub(AROUND_BYTES)..(position + AROUND_BYTES).min(read);
+                    let offset = at - region.start + position as u64;
+                    found.push(format!("{name}+{offset:#x}: {}", text[around].escape_ascii()));
+                }
+                let last = at + read as u64 >= region.end;
+                at += if last || read == 0 { CHUNK_BYTES } else { (read as u64).saturating_sub(OVERLAP_BYTES).max(1) };
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// The addresses and the name of a line of `/proc/PID/maps`, if the region is private and can be read.
+fn private_region(line: &str) -> Option<(Range<u64>, &str)> {
+    let mut fields = line.split_ascii_whitespace();
+    let (start, end) = fields.next()?.split_once('-')?;
+    let permissions = fields.next()?;
+    let name = fields.nth(3).unwrap_or("anonymous");
+    let address = |digits| u64::from_str_radix(digits, 16).ok();
+    (permissions.starts_with('r') && permissions.ends_with('p')).then_some((address(start)?..address(end)?, name))
+}
