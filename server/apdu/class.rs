@@ -37,6 +37,17 @@ impl Class {
         self.0 != 0xFF && self.0 & 0x10 != 0
     }
 
+    /// The logical channel that the command goes to, 0–19. Only interindustry classes say so in a common way.
+    pub fn logical_channel(self) -> Option<u8> {
+        if self.is_first_interindustry() {
+            Some(self.0 & 0x03)
+        } else if self.is_further_interindustry() {
+            Some(4 + (self.0 & 0x0F))
+        } else {
+            None
+        }
+    }
+
     /// The class of a GET RESPONSE that fetches this command's answer: the same logical channel, without secure messaging and
     /// chaining. Proprietary classes stay as they are.
     pub fn for_get_response(self) -> Self {
@@ -79,6 +90,16 @@ mod tests {
             (0xFF, false),
         ] {
             assert_eq!(Class(class).has_secure_messaging(), expected, "{class:02X}");
+        }
+    }
+
+    #[test]
+    fn there_are_twenty_logical_channels() {
+        for (class, channel) in [(0x00, 0), (0x1F, 3), (0x0D, 1), (0x40, 4), (0x4F, 19), (0x7F, 19), (0x65, 9)] {
+            assert_eq!(Class(class).logical_channel(), Some(channel), "{class:02X}");
+        }
+        for silent in [0x20, 0x3F, 0x80, 0xA0, 0xFF] {
+            assert_eq!(Class(silent).logical_channel(), None, "{silent:02X}");
         }
     }
 

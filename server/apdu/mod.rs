@@ -4,12 +4,14 @@ mod class;
 mod command;
 mod secrets;
 mod status;
+mod tlv;
 
 pub use cardbroker_proto::bytes::ApduBytes;
 pub use class::Class;
 pub use command::{ApduError, CommandApdu, MAX_COMMAND_BYTES};
 pub use secrets::{Mask, SecretInstructions};
 pub use status::{StatusPattern, StatusWord};
+pub use tlv::data_objects;
 
 #[cfg(test)]
 mod tests;
