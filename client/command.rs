@@ -19,12 +19,13 @@ pub struct Command {
     apdu: ApduBytes,
     continue_on: Vec<StatusWordPattern>,
     continue_instruction: u8,
+    allow_last_try: bool,
 }
 
 impl Command {
     /// A command with the defaults: the unit goes on after 9000, 61xx, 62xx and 63xx, not after 63Cx.
     pub fn new(apdu: impl Into<ApduBytes>) -> Self {
-        Self { apdu: apdu.into(), continue_on: Vec::new(), continue_instruction: 0 }
+        Self { apdu: apdu.into(), continue_on: Vec::new(), continue_instruction: 0, allow_last_try: false }
     }
 
     /// Lets the unit go on after status words that agree with `value` in all bits of `mask`. The first such call
@@ -37,6 +38,13 @@ impl Command {
     /// Fetches the rest of an answer after 61xx by this instruction instead of 0xC0 (GET RESPONSE).
     pub fn continue_instruction(mut self, instruction: u8) -> Self {
         self.continue_instruction = instruction;
+        self
+    }
+
+    /// Sends a PIN although the card has said that one try is left, on a reader where the broker guards the last try
+    /// (`guard_last_try` in its configuration). No effect elsewhere.
+    pub fn allow_last_try(mut self) -> Self {
+        self.allow_last_try = true;
         self
     }
 }
@@ -89,7 +97,7 @@ impl From<Command> for v1::Command {
             apdu: command.apdu.into_unprotected(),
             continue_on: command.continue_on,
             continue_instruction: command.continue_instruction.into(),
-            allow_last_try: false,
+            allow_last_try: command.allow_last_try,
         }
     }
 }

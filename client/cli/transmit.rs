@@ -76,7 +76,7 @@ impl TransmitArguments {
     pub(crate) fn commands(&self) -> Result<Vec<Command>, Failure> {
         let apdus = units::read(&self.apdus, io::stdin())?;
         let command = |apdu| {
-            let command = Command::new(apdu).continue_instruction(self.continue_instruction);
+            let command = self.turn.command(apdu).continue_instruction(self.continue_instruction);
             self.continue_on.iter().fold(command, |command, pattern| command.continue_on(pattern.value, pattern.mask))
         };
         Ok(apdus.into_iter().map(command).collect())

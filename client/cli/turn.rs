@@ -2,14 +2,18 @@
 
 use std::time::Duration;
 
+use cardbroker_client::{ApduBytes, Command};
 use clap::Args;
 use humantime::parse_duration;
 
-#[derive(Args)]
+#[derive(Clone, Args)]
 pub(crate) struct TurnArguments {
     /// Send exactly the bytes given and print every answer as it comes: no GET RESPONSE, no correction of Le.
     #[arg(long)]
     pub(crate) raw: bool,
+    /// Send a PIN although the card has said that one try is left, where the broker guards the last try.
+    #[arg(long)]
+    pub(crate) allow_last_try: bool,
     /// Reset the card before the first command.
     #[arg(long)]
     pub(crate) reset: bool,
@@ -25,4 +29,12 @@ pub(crate) struct TurnArguments {
     /// Fail if anybody used or reset the card since (`state_tag` of transmit --json).
     #[arg(long, value_name = "TAG", default_value = "", hide_default_value = true)]
     pub(crate) if_state: String,
+}
+
+impl TurnArguments {
+    /// An APDU as it is to be sent.
+    pub(crate) fn command(&self, apdu: ApduBytes) -> Command {
+        let command = Command::new(apdu);
+        if self.allow_last_try { command.allow_last_try() } else { command }
+    }
 }

@@ -63,7 +63,7 @@ pub(crate) async fn run(
     tokio::spawn(cancel_on_ctrl_c(interrupted.clone()));
     let readers = client.readers().await?;
     let reader = select(&readers, &arguments.reader)?.name.as_str();
-    let raw = arguments.turn.raw;
+    let turn = arguments.turn.clone();
     let request = arguments.request(client, reader);
     let session = tokio::select! {
         biased;
@@ -74,7 +74,7 @@ pub(crate) async fn run(
         json::write_line(screen.out, &json::session_opened(reader, &session))?;
     }
 
-    let mut dialogue = Dialogue { session, interrupted, raw, json, screen };
+    let mut dialogue = Dialogue { session, interrupted, turn, json, screen };
     if io::stdin().is_terminal() {
         dialogue.prompt(reader).await?;
     } else {
@@ -143,7 +143,7 @@ async fn open(request: OpenSession, screen: &mut Screen<'_>) -> Result<Session, 
 struct Dialogue<'a, 'screen> {
     session: Session,
     interrupted: CancellationToken,
-    raw: bool,
+    turn: TurnArguments,
     json: bool,
     screen: &'a mut Screen<'screen>,
 }
@@ -206,8 +206,8 @@ impl Dialogue<'_, '_> {
     }
 
     async fn transmit(&mut self, apdu: ApduBytes) -> Result<(), Failure> {
-        let commands = self.session.transmit([apdu]);
-        let commands = if self.raw { commands.raw() } else { commands };
+        let commands = self.session.transmit([self.turn.command(apdu)]);
+        let commands = if self.turn.raw { commands.raw() } else { commands };
         let outcome = tokio::select! {
             biased;
             () = self.interrupted.cancelled() => return Err(Failure::Interrupted(Delivery::Unknown)),

@@ -111,7 +111,7 @@ fn a_unit_in_json_is_one_object() {
 fn every_option_reaches_the_broker() {
     let broker = FakeBroker::answering(b"");
     let options = "--raw --reset --wait-for-card --wait-timeout 5s --timeout 60s --if-insertion i --if-state t \
-                   --continue-on 6A82 --continue-on 6900/FF00 --continue-instruction A5 \
+                   --continue-on 6A82 --continue-on 6900/FF00 --continue-instruction A5 --allow-last-try \
                    --request-id 000102030405060708090A0B0C0D0E0F";
     let arguments = ["transmit", "desk", SELECT].into_iter().chain(options.split_whitespace()).collect::<Vec<_>>();
     let output = cardbroker(&broker, &arguments).env(GROUP_VARIABLE, "5f2c").output().unwrap();
@@ -123,6 +123,7 @@ fn every_option_reaches_the_broker() {
     assert_eq!(request.wait_timeout.unwrap().seconds, 5);
     assert_eq!(request.request_id.len(), 16);
     assert_eq!(request.commands[0].continue_instruction, 0xA5);
+    assert!(request.commands[0].allow_last_try);
     let pattern = |value, mask| StatusWordPattern { value, mask: Some(mask) };
     assert_eq!(request.commands[0].continue_on, [pattern(0x6A82, 0xFFFF), pattern(0x6900, 0xFF00)]);
     assert_eq!(record.metadata[0].get("grpc-timeout").unwrap(), "60000000u");

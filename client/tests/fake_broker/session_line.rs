@@ -56,7 +56,7 @@ fn a_script_in_json_is_one_object_for_each_event() {
 fn every_option_of_a_session_reaches_the_broker() {
     let broker = FakeBroker::answering(b"");
     let options = "--raw --reset --wait-for-card --wait-timeout 5s --if-insertion i --if-state t --idle-timeout 60s \
-                   --leave";
+                   --leave --allow-last-try";
     let output = run_script(&broker, &options.split_whitespace().collect::<Vec<_>>(), "00A4040C\n");
     assert_eq!(code(&output), 0, "{}", err(&output));
     let record = broker.record();
@@ -64,7 +64,8 @@ fn every_option_of_a_session_reaches_the_broker() {
     assert!(open.wait_for_card && open.start() == CardStart::Reset && open.end() == SessionEnd::Leave);
     assert_eq!((open.if_insertion_id.as_str(), open.if_state_tag.as_str()), ("i", "t"));
     assert_eq!((open.wait_timeout.unwrap().seconds, open.idle_timeout.unwrap().seconds), (5, 60));
-    assert!(matches!(&record.session_requests[1].request, Some(Request::Transmit(transmit)) if transmit.raw));
+    let Some(Request::Transmit(transmit)) = &record.session_requests[1].request else { panic!("no transmit") };
+    assert!(transmit.raw && transmit.commands[0].allow_last_try);
 }
 
 #[test]
