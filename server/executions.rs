@@ -6,8 +6,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
 use tokio::{
     sync::watch,
     time::{sleep_until, timeout},
@@ -19,6 +17,7 @@ use tokio_util::{
 
 use crate::{
     error::{Delivery, Failure, Reason},
+    keyed_hash::HashKey,
     outcomes::{Begin, Fingerprint, Outcome, OutcomeLimits, Outcomes, RequestKey},
     reader::{Submission, ticket::UnitRequest},
 };
@@ -32,8 +31,8 @@ const MAX_STARTS: usize = 3;
 #[derive(Clone)]
 pub(crate) struct Executions {
     outcomes: Arc<Mutex<Outcomes<UnderWay>>>,
-    /// Of this run of the broker, for fingerprints.
-    key: Arc<[u8; 64]>,
+    /// For fingerprints.
+    key: HashKey,
     lifetime: Duration,
     tasks: TaskTracker,
     shutdown: CancellationToken,
@@ -57,11 +56,9 @@ impl Executions {
     /// # Errors
     /// The system has no random numbers.
     pub(crate) fn new(limits: OutcomeLimits, shutdown: CancellationToken) -> io::Result<Self> {
-        let mut key = [0; 64];
-        getrandom::fill(&mut key).map_err(io::Error::other)?;
         let executions = Self {
             outcomes: Arc::new(Mutex::new(Outcomes::new(limits))),
-            key: Arc::new(key),
+            key: HashKey::random()?,
             lifetime: limits.lifetime,
             tasks: TaskTracker::new(),
             shutdown,
@@ -179,22 +176,17 @@ impl Executions {
 
     /// What a unit for `reader` looks like from outside.
     pub(crate) fn fingerprint(&self, reader: &str, request: &UnitRequest) -> Fingerprint {
-        let mut mac = Hmac::<Sha256>::new(&(*self.key).into());
-        let mut part = |bytes: &[u8]| {
-            // With its length, so that no two lists of parts look alike.
-            mac.update(&(bytes.len() as u64).to_be_bytes());
-            mac.update(bytes);
-        };
-        part(reader.as_bytes());
-        part(&[u8::from(request.raw), u8::from(request.turn.reset_first)]);
+        let mut hasher = self.key.hasher();
+        hasher.part(reader.as_bytes());
+        hasher.part(&[u8::from(request.raw), u8::from(request.turn.reset_first)]);
         for command in &request.commands {
-            part(command.apdu.bytes());
-            part(&[command.continue_instruction.unwrap_or_default()]);
+            hasher.part(command.apdu.bytes());
+            hasher.part(&[command.continue_instruction.unwrap_or_default(), u8::from(command.allow_last_try)]);
             for pattern in &command.continue_on {
-                part(&[pattern.value.to_be_bytes(), pattern.mask.to_be_bytes()].concat());
+                hasher.part(&[pattern.value.to_be_bytes(), pattern.mask.to_be_bytes()].concat());
             }
         }
-        mac.finalize().into_bytes().into()
+        hasher.finish()
     }
 
     /// The store changes by single calls, so a panic elsewhere leaves it whole.

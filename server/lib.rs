@@ -12,6 +12,7 @@ pub mod explain;
 pub mod flags;
 pub mod group;
 pub mod grpc;
+mod keyed_hash;
 pub mod listen;
 pub mod outcomes;
 pub mod permit;

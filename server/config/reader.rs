@@ -38,6 +38,10 @@ pub struct ReaderSettings {
     pub protocols: ProtocolChoice,
     /// How the card is reset between isolation groups. A contactless reader may answer a warm reset from its memory.
     pub isolation_reset: ResetKind,
+    /// Whether a PIN that the card has refused is kept from it.
+    pub pin_guard: bool,
+    /// Whether the last try of a PIN is kept for those who say so.
+    pub guard_last_try: bool,
 }
 
 impl Default for ReaderSettings {
@@ -49,6 +53,8 @@ impl Default for ReaderSettings {
             exchange_timeout: EXCHANGE_TIMEOUT,
             protocols: ProtocolChoice::Any,
             isolation_reset: ResetKind::Warm,
+            pin_guard: true,
+            guard_last_try: false,
         }
     }
 }
@@ -74,6 +80,10 @@ pub(super) struct ReaderRule {
     preferred_protocols: ProtocolChoice,
     #[serde(default, serialize_with = "write_reset")]
     isolation_reset: ResetKind,
+    #[serde(default = "pin_guard")]
+    pin_guard: bool,
+    #[serde(default)]
+    guard_last_try: bool,
 }
 
 impl ReaderRule {
@@ -85,12 +95,18 @@ impl ReaderRule {
             exchange_timeout: self.exchange_timeout,
             protocols: self.preferred_protocols,
             isolation_reset: self.isolation_reset,
+            pin_guard: self.pin_guard,
+            guard_last_try: self.guard_last_try,
         }
     }
 }
 
 fn exchange_timeout() -> Duration {
     EXCHANGE_TIMEOUT
+}
+
+fn pin_guard() -> bool {
+    true
 }
 
 fn write_protocols<S: Serializer>(protocols: &ProtocolChoice, serializer: S) -> Result<S::Ok, S::Error> {

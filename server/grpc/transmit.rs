@@ -89,7 +89,12 @@ fn unit_command(index: usize, command: v1::Command) -> Result<UnitCommand, Failu
         Ok(instruction) => Some(instruction),
         Err(_) => return Err(Failure::invalid(field("continue_instruction"), "an instruction is one byte: 0–255")),
     };
-    Ok(UnitCommand { apdu, continue_on: continue_on.collect::<Result<_, _>>()?, continue_instruction })
+    Ok(UnitCommand {
+        apdu,
+        continue_on: continue_on.collect::<Result<_, _>>()?,
+        continue_instruction,
+        allow_last_try: command.allow_last_try,
+    })
 }
 
 pub(super) fn condition(field: &str, value: String) -> Result<Option<String>, Failure> {

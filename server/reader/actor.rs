@@ -22,12 +22,14 @@ use tracing::{debug, info, warn};
 use self::turns::{Holding, Positions};
 use super::{
     card_thread,
+    gate::Gate,
     handle::Requests,
     inbox::{Message, Waiting, shutting_down},
     isolation::Isolation,
     jobs::{Job, Pulse, Report},
     lease::Leases,
     life::{Action, Life},
+    pin_guard::{Guarded, PinGuard},
     queue::{self, Limits, Queue},
     status::{ReaderStatus, State},
     ticket::Ticket,
@@ -38,6 +40,7 @@ use crate::{
     config::ReaderSettings,
     error::{Delivery, Failure, Reason},
     group::GroupMark,
+    keyed_hash::HashKey,
     permit::PolicyInForce,
 };
 
@@ -95,7 +98,9 @@ pub fn spawn(setup: ReaderSetup, tasks: &mut JoinSet<()>) -> io::Result<mpsc::Se
     let (report, reports) = mpsc::channel(2);
     // Fails only when the actor has gone, and then nobody needs the report.
     let send_report = move |done| drop(report.blocking_send(done));
-    let (jobs, pulse) = card_thread::spawn(&setup.id, setup.slot, setup.settings.protocols, send_report)?;
+    let guarded = Guarded { known_wrong: setup.settings.pin_guard, last_try: setup.settings.guard_last_try };
+    let gate = Gate::new(PinGuard::new(guarded, HashKey::random()?));
+    let (jobs, pulse) = card_thread::spawn(&setup.id, setup.slot, setup.settings.protocols, gate, send_report)?;
 
     let (events, event_queue) = mpsc::channel(8);
     let life = Life::new(setup.settings.own, setup.settings.release_after, setup.identity, Instant::now());

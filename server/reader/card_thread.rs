@@ -11,8 +11,7 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::{
-    card_view::CardView,
-    gate,
+    gate::{self, Gate},
     jobs::{Job, MAX_PIPELINED, Pulse, Report, SessionJob, SessionTask},
     lease::Lease,
     life::UnitEnd,
@@ -37,12 +36,13 @@ pub(super) fn spawn(
     id: &str,
     slot: Box<dyn Slot>,
     protocols: ProtocolChoice,
+    gate: Gate,
     report: impl Fn(Report) + Send + 'static,
 ) -> io::Result<(mpsc::SyncSender<Job>, Pulse)> {
     // The actor's jobs come one at a time, the next when the report about the last has come; a session's are limited.
     let (jobs, next_job) = mpsc::sync_channel(MAX_PIPELINED + 2);
     let pulse = Pulse::new();
-    let mut hand = Hand { slot, protocols, pulse: pulse.clone(), view: CardView::default(), card: None };
+    let mut hand = Hand { slot, protocols, pulse: pulse.clone(), gate, card: None };
     thread::Builder::new().name(format!("card {id}")).spawn(move || {
         for job in next_job {
             if let Some(done) = hand.act(job) {
@@ -58,7 +58,7 @@ struct Hand {
     slot: Box<dyn Slot>,
     protocols: ProtocolChoice,
     pulse: Pulse,
-    view: CardView,
+    gate: Gate,
     /// The card, while it can be used: nothing is sent to one that may have been swapped.
     card: Option<CardInfo>,
 }
@@ -68,7 +68,7 @@ impl Hand {
         Some(match job {
             Job::Take => {
                 let taken = self.pulse.during(|| self.slot.take(self.protocols));
-                self.view.reset();
+                self.gate.forget();
                 self.card = taken.clone().ok();
                 Report::Took(taken)
             }
@@ -76,12 +76,12 @@ impl Hand {
             Job::Reset(kind) => Report::Reset(self.reset(kind)),
             Job::Unit(unit) => {
                 let (end, ..) = self.run(&unit.ticket, &unit.lease, unit.reset);
-                Report::UnitEnded { end, raised: self.view.is_raised() }
+                Report::UnitEnded { end, raised: self.gate.is_raised() }
             }
             Job::Session(job) => return self.serve(job),
             Job::Turnover(reset) => {
                 let reset = reset.filter(|_| self.card.is_some()).map(|kind| self.reset(kind));
-                Report::Quiesced { reset, raised: self.view.is_raised() }
+                Report::Quiesced { reset, raised: self.gate.is_raised() }
             }
             Job::Release => {
                 self.pulse.during(|| self.slot.release());
@@ -96,7 +96,7 @@ impl Hand {
         if job.restart {
             job.failed.store(false, Ordering::Relaxed);
         }
-        let refusal = gate::admit(&job.lease)
+        let refusal = gate::check(&job.lease)
             .err()
             .or_else(|| job.failed.load(Ordering::Relaxed).then(preceding_failed))
             // The session ends as soon as the actor hears of it; a reset now could bring it another card.
@@ -159,7 +159,7 @@ impl Hand {
     fn reset(&mut self, kind: ResetKind) -> Result<CardInfo, SlotError> {
         let reset = self.pulse.during(|| self.slot.reset(kind, self.protocols));
         if reset.is_ok() {
-            self.view.reset();
+            self.gate.reset();
         }
         self.card = reset.clone().ok();
         reset
@@ -175,6 +175,7 @@ impl Hand {
         let unanswered = ticket.end(failure.clone(), Instant::now());
         if !matches!(end, UnitEnd::InOrder(_)) {
             self.card = None;
+            self.gate.forget();
         }
         (end, failure, unanswered)
     }
@@ -198,17 +199,17 @@ impl Hand {
             Err(failure) => return (UnitEnd::InOrder(card), Some(failure), None),
         };
         loop {
-            let command = match run.next() {
+            let exchange = match run.next() {
                 Next::Finished(stop) => return (UnitEnd::InOrder(card), stop, run.take_partial()),
-                Next::Exchange(command) => command,
+                Next::Exchange(exchange) => exchange,
             };
-            if let Err(failure) = gate::admit(lease) {
+            if let Err(failure) = self.gate.admit(lease, &exchange) {
                 return (UnitEnd::InOrder(card), Some(failure), run.take_partial());
             }
-            self.view.sends(&command);
-            match self.pulse.during(|| self.slot.exchange(&command)) {
+            self.gate.sends(&exchange);
+            match self.pulse.during(|| self.slot.exchange(&exchange.bytes)) {
                 Ok(response) => {
-                    self.view.answered(&response);
+                    self.gate.answered(&response);
                     if let Some(result) = run.answered(&response) {
                         ticket.push(result);
                     }
@@ -266,8 +267,8 @@ fn reset_failed(failure: Failure) -> Failure {
 
 /// What the thread does with a job, without the thread, for tests that step it.
 #[cfg(test)]
-pub(super) fn without_thread(slot: Box<dyn Slot>) -> impl FnMut(Job) -> Option<Report> {
+pub(super) fn without_thread(slot: Box<dyn Slot>, gate: Gate) -> impl FnMut(Job) -> Option<Report> {
     let (protocols, pulse) = (ProtocolChoice::Any, Pulse::new());
-    let mut hand = Hand { slot, protocols, pulse, view: CardView::default(), card: None };
+    let mut hand = Hand { slot, protocols, pulse, gate, card: None };
     move |job| hand.act(job)
 }

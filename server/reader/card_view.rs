@@ -1,6 +1,7 @@
-//! What the card thread knows of the card's security state, from the commands it has sent: pure.
+//! What the card thread knows of the card, from the commands it has sent and their answers: security state and what is selected. Pure.
 
-use crate::apdu::{Class, StatusWord};
+use super::selection::{Place, Selection};
+use crate::apdu::{Class, CommandApdu, StatusWord};
 
 /// Instructions that raise no security state (ISO 7816-4 §11), even ones in an interindustry class. Neutral does not mean unchanged: the
 /// application that they select, or the challenge that they ask for, stays behind.
@@ -19,12 +20,18 @@ const NEUTRAL_INSTRUCTIONS: [u8; 9] = [
 /// The command to a contactless reader that asks for the card's number (PC/SC part 3, GET DATA), neutral too.
 const READER_GET_DATA: [u8; 2] = [0xFF, 0xCA];
 
-/// The card's security state as far as it can be told from outside.
+/// The bit of a class that announces further links of a chain (ISO 7816-4 §5.3.3).
+const CHAINING: u8 = 0x10;
+
+/// The card as far as it can be told from outside.
 #[derive(Debug, Default)]
 pub(super) struct CardView {
     raised: bool,
     /// The last answer offers more data, which the next command could fetch.
     unfetched: bool,
+    selection: Selection,
+    /// Class, without the chaining bit, and instruction of a chain that has begun and not ended.
+    chain: Option<[u8; 2]>,
 }
 
 impl CardView {
@@ -33,15 +40,43 @@ impl CardView {
         self.raised || self.unfetched
     }
 
+    /// What is certain of the name (DF name, AID) of the application that commands of `class` reach: its beginning, or all of it.
+    /// `None` if nothing is, or if no application is selected by name.
+    #[cfg_attr(not(test), expect(dead_code, reason = "command policy asks it"))]
+    pub(super) fn application(&self, class: Class) -> Option<&[u8]> {
+        self.selection.place(class)?.application()
+    }
+
+    /// What is selected for commands of `class`, if that is known.
+    pub(super) fn place(&self, class: Class) -> Option<&Place> {
+        self.selection.place(class)
+    }
+
+    /// Whether a command that is sent now is whole and readable: no link of a chain, the last one included, and not protected.
+    pub(super) fn is_plain(&self, apdu: &CommandApdu) -> bool {
+        let class = apdu.class();
+        !class.has_secure_messaging() && !class.is_chaining() && self.chain != Some([class.0, apdu.header()[1]])
+    }
+
     /// A command is about to be sent: what it may raise counts from now on, whatever becomes of it.
     pub(super) fn sends(&mut self, command: &[u8]) {
         self.raised |= !is_neutral(command);
+        let Ok(apdu) = CommandApdu::parse(command) else {
+            // Not to be read: anything may be selected by it.
+            self.selection.forget();
+            return;
+        };
+        self.selection.sends(&apdu, self.is_plain(&apdu));
+        let [class, instruction, ..] = apdu.header();
+        self.chain = apdu.class().is_chaining().then_some([class & !CHAINING, instruction]);
     }
 
     /// A response has come.
     pub(super) fn answered(&mut self, response: &[u8]) {
         let word = response.last_chunk().map(|word| u16::from_be_bytes(*word));
         self.unfetched = word.is_some_and(|word| StatusWord(word).offers_data());
+        self.chain = self.chain.filter(|_| word == Some(0x9000));
+        self.selection.answered(response);
     }
 
     /// The card was reset.

@@ -1,14 +1,68 @@
-//! The gate before the card: may this APDU be sent now? Asked between APDUs, after the answers so far and before the next one
-//! leaves, so nothing that ended in the meantime can slip through. Command policy and the PIN guard take their place here.
+//! The gate before the card: may this APDU be sent now? Asked between APDUs, after the answers so far and before the next one leaves, so
+//! that nothing slips through that has ended, or become forbidden, in the meantime. Pure.
+//!
+//! ```text
+//!            admit()             sends()          answered()
+//! exchange ────────▶ lease, guard ──────▶ card ──────────────▶ what the next exchange finds
+//! ```
 
-use super::lease::Lease;
+use super::{card_view::CardView, lease::Lease, pin_guard::PinGuard, unit::Exchange};
 use crate::error::{Failure, Reason};
 
-/// Lets one APDU pass.
+/// The gate of one reader, with what is known of the card in it. Owned by the card thread.
+pub(super) struct Gate {
+    view: CardView,
+    guard: PinGuard,
+}
+
+impl Gate {
+    pub(super) fn new(guard: PinGuard) -> Self {
+        Self { view: CardView::default(), guard }
+    }
+
+    /// Lets one exchange pass.
+    ///
+    /// # Errors
+    /// Not sent: [`Reason::LeaseEnded`] if the holder's turn was taken away, or what [`PinGuard::admit`] says.
+    pub(super) fn admit(&self, lease: &Lease, exchange: &Exchange<'_>) -> Result<(), Failure> {
+        check(lease)?;
+        self.guard.admit(&exchange.bytes, exchange.command.allow_last_try, &self.view)
+    }
+
+    /// An exchange that was admitted is about to be sent.
+    pub(super) fn sends(&mut self, exchange: &Exchange<'_>) {
+        self.guard.sends(&exchange.bytes, &self.view);
+        self.view.sends(&exchange.bytes);
+    }
+
+    /// A response has come.
+    pub(super) fn answered(&mut self, response: &[u8]) {
+        self.view.answered(response);
+        self.guard.answered(response);
+    }
+
+    /// Whether something may be left in the card that the next caller must not find.
+    pub(super) fn is_raised(&self) -> bool {
+        self.view.is_raised()
+    }
+
+    /// The card was reset.
+    pub(super) fn reset(&mut self) {
+        self.view.reset();
+    }
+
+    /// The card is another one, or may have been in other hands.
+    pub(super) fn forget(&mut self) {
+        self.view.reset();
+        self.guard.forget();
+    }
+}
+
+/// Whether the holder still has its turn.
 ///
 /// # Errors
-/// [`Reason::LeaseEnded`], not sent, if the holder's turn was taken away.
-pub(super) fn admit(lease: &Lease) -> Result<(), Failure> {
+/// [`Reason::LeaseEnded`], not sent, if it was taken away.
+pub(super) fn check(lease: &Lease) -> Result<(), Failure> {
     if lease.is_valid() {
         return Ok(());
     }
@@ -27,9 +81,9 @@ mod tests {
     fn nothing_passes_once_the_lease_has_ended() {
         let mut leases = Leases::default();
         let lease = leases.grant();
-        assert_eq!(admit(&lease), Ok(()));
+        assert_eq!(check(&lease), Ok(()));
         leases.end();
-        let refused = admit(&lease).unwrap_err();
+        let refused = check(&lease).unwrap_err();
         assert_eq!((refused.reason, refused.delivery), (Reason::LeaseEnded, Delivery::NotSent));
     }
 }

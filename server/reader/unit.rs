@@ -35,6 +35,8 @@ pub struct UnitCommand {
     pub continue_on: Vec<StatusPattern>,
     /// The instruction that fetches the rest after `61xx`; `None` for GET RESPONSE.
     pub continue_instruction: Option<u8>,
+    /// Send it although it may use up the last try of a PIN.
+    pub allow_last_try: bool,
 }
 
 impl UnitCommand {
@@ -83,11 +85,22 @@ pub enum StatusWordSource {
 
 /// What to do next.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Next {
-    /// Send this APDU (T=0: TPDU) to the card.
-    Exchange(ApduBytes),
+pub enum Next<'a> {
+    /// Send this to the card.
+    Exchange(Exchange<'a>),
     /// All commands were answered, or the unit must stop here.
     Finished(Option<Failure>),
+}
+
+/// One APDU (T=0: TPDU) on its way to the card.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Exchange<'a> {
+    /// What the card gets.
+    pub bytes: ApduBytes,
+    /// The command that it belongs to.
+    pub command: &'a UnitCommand,
+    /// It completes an answer to the command, which was sent before: a GET RESPONSE, or the command with another Le.
+    pub completes: bool,
 }
 
 /// A unit on its way.
@@ -132,7 +145,7 @@ impl<'a> UnitRun<'a> {
     }
 
     /// The exchange that is due now.
-    pub fn next(&self) -> Next {
+    pub fn next(&self) -> Next<'a> {
         let Some(command) = self.commands.get(self.index).filter(|_| self.stop.is_none()) else {
             return Next::Finished(self.stop.clone());
         };
@@ -153,7 +166,8 @@ impl<'a> UnitRun<'a> {
                 "the answers so far leave no room for the next one: ask for less in one unit",
             )));
         }
-        Next::Exchange(bytes)
+        let completes = !matches!(self.step, Step::Command);
+        Next::Exchange(Exchange { bytes, command, completes })
     }
 
     /// Takes the card's answer to the exchange that [`UnitRun::next`] named; `response` ends with a status word. Returns the

@@ -4,7 +4,7 @@ use super::{names, sources};
 
 /// The server's modules from low to high; a module names only lines above its own.
 const SERVER: &[&[&str]] = &[
-    &["apdu", "caller", "error", "process", "signals"],
+    &["apdu", "caller", "error", "keyed_hash", "process", "signals"],
     &["backend", "group"],
     // Above the backend, whose choice of protocols is one of its settings.
     &["config"],
@@ -21,8 +21,10 @@ const SERVER: &[&[&str]] = &[
 
 /// The same for the parts of one reader. Its mod.rs is above them all.
 const READER: &[&[&str]] = &[
-    &["card_view", "isolation", "lease", "queue", "status", "turn", "unit"],
-    &["gate", "life", "ticket"],
+    &["isolation", "lease", "queue", "selection", "status", "turn", "unit"],
+    &["card_view", "life", "ticket"],
+    &["pin_guard"],
+    &["gate"],
     &["jobs"],
     &["card_thread", "inbox"],
     &["session"],
@@ -50,7 +52,9 @@ const PURE: &[&str] = &[
     "server/reader/isolation.rs",
     "server/reader/lease.rs",
     "server/reader/life.rs",
+    "server/reader/pin_guard.rs",
     "server/reader/queue.rs",
+    "server/reader/selection.rs",
     "server/reader/status.rs",
     "server/reader/ticket.rs",
     "server/reader/turn.rs",

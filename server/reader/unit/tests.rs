@@ -10,7 +10,12 @@ fn bytes(hex: &str) -> Vec<u8> {
 }
 
 fn command(hex: &str) -> UnitCommand {
-    UnitCommand { apdu: CommandApdu::parse(bytes(hex)).unwrap(), continue_on: Vec::new(), continue_instruction: None }
+    UnitCommand {
+        apdu: CommandApdu::parse(bytes(hex)).unwrap(),
+        continue_on: Vec::new(),
+        continue_instruction: None,
+        allow_last_try: false,
+    }
 }
 
 struct Told {
@@ -37,7 +42,7 @@ fn play(commands: &[UnitCommand], raw: bool, protocol: Protocol, script: &[(&str
                 assert_eq!(script.next(), None, "the card was sent less than expected");
                 return told;
             }
-            Next::Exchange(sent) => {
+            Next::Exchange(Exchange { bytes: sent, .. }) => {
                 let (expected, answer) = script.next().expect("the card was sent more than expected");
                 assert_eq!(*sent, bytes(expected)[..]);
                 if let Some(result) = run.answered(&bytes(answer)) {
@@ -196,5 +201,6 @@ fn an_answer_without_a_status_word_changes_nothing() {
     let commands = [command("00A40000")];
     let mut run = UnitRun::new(&commands, false, Protocol::T1).unwrap();
     assert_eq!(run.answered(&[0x90]), None);
-    assert_eq!(run.next(), Next::Exchange(bytes("00A40000").into()));
+    let again = Exchange { bytes: bytes("00A40000").into(), command: &commands[0], completes: false };
+    assert_eq!(run.next(), Next::Exchange(again));
 }

@@ -133,7 +133,7 @@ fn commands(item: usize, first: u8, count: usize, raises: bool) -> Vec<UnitComma
     let instruction = if raises { 0x20 } else { 0xA4 };
     let command = |number| {
         let apdu = CommandApdu::parse(vec![0x00, instruction, number, item as u8, 0x01, 0x31]).unwrap();
-        UnitCommand { apdu, continue_on: Vec::new(), continue_instruction: None }
+        UnitCommand { apdu, continue_on: Vec::new(), continue_instruction: None, allow_last_try: false }
     };
     (first..).take(count).map(command).collect()
 }

@@ -119,7 +119,7 @@ fn turn(reset_first: bool) -> TurnRequest {
 
 fn commands() -> Vec<UnitCommand> {
     let apdu = CommandApdu::parse(vec![0x00, 0xA4, 0x00, 0x00]).unwrap();
-    vec![UnitCommand { apdu, continue_on: Vec::new(), continue_instruction: None }]
+    vec![UnitCommand { apdu, continue_on: Vec::new(), continue_instruction: None, allow_last_try: false }]
 }
 
 async fn begun(opening: &mut Opening) -> Result<Session, Failure> {

@@ -34,7 +34,9 @@ pub(super) struct Task {
 pub(super) fn play(history: History, fault: Option<Fault>) -> TestCaseResult {
     let world = Arc::new(Mutex::new(World::new(history, fault)));
     let next_job = || locked(&world).next_job();
-    let mut card_thread = card_thread::without_thread(Box::new(Hand(Arc::clone(&world))));
+    let guarded = Guarded { known_wrong: true, last_try: true };
+    let gate = Gate::new(PinGuard::new(guarded, HashKey::random().unwrap()));
+    let mut card_thread = card_thread::without_thread(Box::new(Hand(Arc::clone(&world))), gate);
     while let Some(job) = next_job() {
         let report = card_thread(job);
         locked(&world).done(report);

@@ -39,7 +39,7 @@ fn command() -> impl Strategy<Value = UnitCommand> {
     (class, any::<[u8; 3]>(), data, le, vec(pattern, 0..2), prop::option::weighted(0.1, any::<u8>())).prop_map(
         |(class, [instruction, p1, p2], data, le, continue_on, continue_instruction)| {
             let apdu = CommandApdu::parse(encode([class, instruction, p1, p2], &vec![0x5A; data], le)).unwrap();
-            UnitCommand { apdu, continue_on, continue_instruction }
+            UnitCommand { apdu, continue_on, continue_instruction, allow_last_try: false }
         },
     )
 }
@@ -94,7 +94,7 @@ enum Fault {
 }
 
 /// One exchange as the card sees it: which command it belongs to, what was sent, what came back.
-struct Exchange {
+struct Seen {
     index: usize,
     sent: Vec<u8>,
     word: u16,
@@ -106,7 +106,7 @@ fn run(case: &Case, fault: Option<Fault>) -> TestCaseResult {
         prop_assert!(is_long && case.protocol == Protocol::T0 && !case.raw, "refused without a reason");
         return Ok(());
     };
-    let mut seen: Vec<Exchange> = Vec::new();
+    let mut seen: Vec<Seen> = Vec::new();
     let mut results: Vec<CommandResult> = Vec::new();
     let mut bytes = 0;
     let mut answers = case.answers.iter().cycle();
@@ -114,7 +114,7 @@ fn run(case: &Case, fault: Option<Fault>) -> TestCaseResult {
         prop_assert!(seen.len() <= ENDLESS, "endless");
         let sent = match run.next() {
             Next::Finished(stop) => break stop.is_some(),
-            Next::Exchange(sent) => sent.to_vec(),
+            Next::Exchange(exchange) => exchange.bytes.to_vec(),
         };
         let is_first = matches!(run.step, Step::Command);
         let sent = match fault {
@@ -133,18 +133,18 @@ fn run(case: &Case, fault: Option<Fault>) -> TestCaseResult {
         };
         bytes += answer.len() - 2;
         let index = run.index;
-        seen.push(Exchange { index, sent: sent.clone(), word: u16::from_be_bytes([high, low]) });
+        seen.push(Seen { index, sent: sent.clone(), word: u16::from_be_bytes([high, low]) });
         if fault == Some(Fault::Resend) && seen.len() == 1 {
-            seen.push(Exchange { index, sent, word: 0x9000 });
+            seen.push(Seen { index, sent, word: 0x9000 });
         }
         let result = run.answered(&answer);
         if fault == Some(Fault::AlwaysCorrect) && high == 0x6C && result.is_some() {
             let [class, instruction, p1, p2] = case.commands[index].apdu.header();
-            seen.push(Exchange { index, sent: vec![class, instruction, p1, p2, low], word: 0x9000 });
+            seen.push(Seen { index, sent: vec![class, instruction, p1, p2, low], word: 0x9000 });
         }
         if fault == Some(Fault::FetchOnce) && result.is_some() {
             let class = case.commands[index].apdu.class().for_get_response().0;
-            seen.push(Exchange { index, sent: vec![class, GET_RESPONSE, 0, 0, 1], word: 0x9000 });
+            seen.push(Seen { index, sent: vec![class, GET_RESPONSE, 0, 0, 1], word: 0x9000 });
         }
         if fault == Some(Fault::Unstoppable) {
             run.stop = None;
@@ -162,11 +162,11 @@ fn asked(sent: &[u8]) -> usize {
     CommandApdu::parse(sent).map_or(0, |apdu| apdu.expected_length().unwrap_or(0))
 }
 
-fn judge(case: &Case, seen: &[Exchange], results: &[CommandResult], is_stopped: bool, bytes: usize) -> TestCaseResult {
+fn judge(case: &Case, seen: &[Seen], results: &[CommandResult], is_stopped: bool, bytes: usize) -> TestCaseResult {
     prop_assert!(bytes <= RESPONSE_ROOM_BYTES, "more than there is room for");
     prop_assert!(results.len() <= case.commands.len(), "more results than commands");
     prop_assert!(seen.windows(2).all(|pair| pair[0].index <= pair[1].index), "not in order");
-    let mut exchanges: HashMap<usize, Vec<&Exchange>> = HashMap::new();
+    let mut exchanges: HashMap<usize, Vec<&Seen>> = HashMap::new();
     seen.iter().for_each(|exchange| exchanges.entry(exchange.index).or_default().push(exchange));
     for (&index, exchanges) in &exchanges {
         let command = &case.commands[index];
@@ -183,7 +183,7 @@ fn judge(case: &Case, seen: &[Exchange], results: &[CommandResult], is_stopped: 
     Ok(())
 }
 
-fn judge_command(case: &Case, command: &UnitCommand, exchanges: &[&Exchange]) -> TestCaseResult {
+fn judge_command(case: &Case, command: &UnitCommand, exchanges: &[&Seen]) -> TestCaseResult {
     let apdu = &command.apdu;
     let fitted = case.protocol == Protocol::T0 && !case.raw;
     if fitted {

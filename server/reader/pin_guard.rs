@@ -1,0 +1,267 @@
+//! The guard of PINs: what the card has refused once is not sent to it again, so that a program that loops cannot block it. Pure.
+//!
+//! Remembered are values that the card has answered with `63Cx` or `6300`, as keyed hashes, each for the instruction, the place that is
+//! selected, P1 and P2 (ISO 7816-4 §11.5: VERIFY, CHANGE REFERENCE DATA, ENABLE and DISABLE VERIFICATION REQUIREMENT, RESET RETRY
+//! COUNTER); and the number of tries that were left then.
+//!
+//! | Event | What is forgotten |
+//! | --- | --- |
+//! | a VERIFY succeeds | what is known of its PIN: the card gives all tries again |
+//! | a PIN was changed or unblocked | everything: one PIN may go by several names |
+//! | the card says that a PIN is blocked (`63C0`, `6983`) | what is known of it: there is nothing left to lose |
+//! | another command succeeds that may change a PIN: all but those that read, select and compute | all values |
+//! | the card was out of the broker's hand: removed, lost, let go (`own = "on_demand"`) | everything |
+//! | more than 64 values of a card | the oldest |
+//!
+//! To refuse a PIN that is right is worse than to spend a try, so when in doubt a command passes. Not compared are commands without
+//! data (they ask for the state), links of a chain, secure messaging, proprietary classes, and any while it is not certain what is
+//! selected. A reset forgets nothing: the PIN is the same.
+
+use std::collections::VecDeque;
+
+use super::{card_view::CardView, selection::Place};
+use crate::{
+    apdu::CommandApdu,
+    error::{Failure, Reason},
+    keyed_hash::{HashKey, KeyedHash},
+};
+
+/// Values, and PINs with their tries, that are remembered of one card. Each value has cost a try, so a card is blocked long before
+/// there are more; and if not, the value that a program tries now matters more than one of long ago.
+const MAX_REMEMBERED: usize = 64;
+
+const VERIFY: u8 = 0x20;
+const CHANGE_REFERENCE_DATA: u8 = 0x24;
+const DISABLE_VERIFICATION: u8 = 0x26;
+const ENABLE_VERIFICATION: u8 = 0x28;
+const RESET_RETRY_COUNTER: u8 = 0x2C;
+/// An odd instruction is the even one with its data in data objects.
+const IN_DATA_OBJECTS: u8 = 0x01;
+
+/// Instructions that leave every PIN as it is, in whatever class; the odd one beside each too.
+const HARMLESS: [u8; 22] = [
+    0x22, // MANAGE SECURITY ENVIRONMENT
+    0x2A, // PERFORM SECURITY OPERATION
+    0x46, // GENERATE ASYMMETRIC KEY PAIR
+    0x70, // MANAGE CHANNEL
+    0x82, // EXTERNAL AUTHENTICATE
+    0x84, // GET CHALLENGE
+    0x86, // GENERAL AUTHENTICATE
+    0x88, // INTERNAL AUTHENTICATE
+    0xA0, // SEARCH BINARY
+    0xA2, // SEARCH RECORD
+    0xA4, // SELECT
+    0xA8, // GET PROCESSING OPTIONS (EMV)
+    0xAE, // GENERATE APPLICATION CRYPTOGRAM (EMV)
+    0xB0, // READ BINARY
+    0xB2, // READ RECORD
+    0xC0, // GET RESPONSE
+    0xCA, // GET DATA
+    0xCC, // GET NEXT DATA
+    0xF2, // GET STATUS (GlobalPlatform)
+    0xF7, // GET METADATA (Yubico's PIV)
+    0xF8, // GET SERIAL NUMBER (Yubico's PIV)
+    0xFD, // GET VERSION (Yubico's PIV)
+];
+
+/// What of a reader is guarded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Guarded {
+    /// Values that were refused.
+    pub(super) known_wrong: bool,
+    /// The last try.
+    pub(super) last_try: bool,
+}
+
+/// What is remembered of the card in one reader.
+pub(super) struct PinGuard {
+    guarded: Guarded,
+    key: HashKey,
+    /// Oldest first.
+    refused: VecDeque<(Secret, KeyedHash)>,
+    /// Oldest first.
+    tries_left: VecDeque<(Secret, u8)>,
+    /// The command that was not answered yet.
+    sent: Sent,
+}
+
+/// A PIN, or the code that unblocks it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Secret {
+    kind: Kind,
+    place: Place,
+    reference: u8,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Pin,
+    UnblockingCode,
+}
+
+/// What a command means to the guard.
+enum Sent {
+    /// It leaves every PIN as it is.
+    Harmless,
+    /// It may change any PIN.
+    Unknown,
+    Presents {
+        /// `None` if it is not certain which one.
+        secret: Option<Secret>,
+        /// `None` if there is none, or it cannot be read.
+        value: Option<KeyedHash>,
+        on_success: Success,
+    },
+}
+
+/// What the success of a command that presents a secret means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Success {
+    /// Nothing: no secret was given.
+    Nothing,
+    /// It was the right one.
+    IsRight,
+    /// There is another one now.
+    IsChanged,
+}
+
+impl PinGuard {
+    pub(super) fn new(guarded: Guarded, key: HashKey) -> Self {
+        Self { guarded, key, refused: VecDeque::new(), tries_left: VecDeque::new(), sent: Sent::Harmless }
+    }
+
+    /// Lets a command pass, of which `view` is what it finds.
+    ///
+    /// # Errors
+    /// [`Reason::PinKnownWrong`] or [`Reason::PinLastTry`], not sent.
+    pub(super) fn admit(&self, command: &[u8], allow_last_try: bool, view: &CardView) -> Result<(), Failure> {
+        let Sent::Presents { secret: Some(secret), value: Some(value), .. } = self.read(command, view) else {
+            return Ok(());
+        };
+        if self.guarded.known_wrong && self.refused.contains(&(secret.clone(), value)) {
+            let message = "this card has refused this PIN already: to send it again would use up a try, ask the user";
+            return Err(Failure::not_sent(Reason::PinKnownWrong, message));
+        }
+        if self.guarded.last_try
+            && !allow_last_try
+            && secret.kind == Kind::Pin
+            && self.tries_left.contains(&(secret, 1))
+        {
+            let message = "one try of this PIN is left: allow it in the request (allow_last_try)";
+            return Err(Failure::not_sent(Reason::PinLastTry, message));
+        }
+        Ok(())
+    }
+
+    /// A command is about to be sent, of which `view` is what it finds.
+    pub(super) fn sends(&mut self, command: &[u8], view: &CardView) {
+        self.sent = self.read(command, view);
+    }
+
+    /// A response has come.
+    pub(super) fn answered(&mut self, response: &[u8]) {
+        let Some(word) = response.last_chunk().map(|word| u16::from_be_bytes(*word)) else { return };
+        match std::mem::replace(&mut self.sent, Sent::Harmless) {
+            Sent::Harmless => {}
+            Sent::Unknown => {
+                if may_have_run(word) {
+                    self.refused.clear();
+                }
+            }
+            Sent::Presents { secret, value, on_success } => self.presented(secret, value, on_success, word),
+        }
+    }
+
+    fn presented(&mut self, secret: Option<Secret>, value: Option<KeyedHash>, on_success: Success, word: u16) {
+        match (word, on_success) {
+            (0x6300 | 0x63C0..=0x63CF | 0x6983, _) => {
+                if let Some(secret) = secret {
+                    self.refused(secret, value, word);
+                }
+            }
+            (word, _) if !may_have_run(word) => {}
+            (_, Success::Nothing) => {}
+            (_, Success::IsRight) => {
+                if let Some(secret) = secret {
+                    self.forget_secret(&secret);
+                }
+            }
+            (_, Success::IsChanged) => self.forget(),
+        }
+    }
+
+    fn refused(&mut self, secret: Secret, value: Option<KeyedHash>, word: u16) {
+        if matches!(word, 0x63C0 | 0x6983) {
+            self.forget_secret(&secret);
+            return;
+        }
+        if let Some(value) = value {
+            remember(&mut self.refused, (secret.clone(), value));
+        }
+        if word != 0x6300 {
+            self.tries_left.retain(|(known, _)| *known != secret);
+            remember(&mut self.tries_left, (secret, (word & 0x0F) as u8));
+        }
+    }
+
+    fn forget_secret(&mut self, secret: &Secret) {
+        self.refused.retain(|(known, _)| known != secret);
+        self.tries_left.retain(|(known, _)| known != secret);
+    }
+
+    /// The card is another one, or may have been in other hands.
+    pub(super) fn forget(&mut self) {
+        self.refused.clear();
+        self.tries_left.clear();
+        self.sent = Sent::Harmless;
+    }
+
+    fn read(&self, command: &[u8], view: &CardView) -> Sent {
+        let Ok(apdu) = CommandApdu::parse(command) else { return Sent::Unknown };
+        let [_, instruction, p1, reference] = apdu.header();
+        let even = instruction & !IN_DATA_OBJECTS;
+        let kind = match even {
+            _ if HARMLESS.contains(&even) || HARMLESS.contains(&instruction) => return Sent::Harmless,
+            VERIFY | CHANGE_REFERENCE_DATA | DISABLE_VERIFICATION | ENABLE_VERIFICATION => Kind::Pin,
+            RESET_RETRY_COUNTER => Kind::UnblockingCode,
+            _ => return Sent::Unknown,
+        };
+        match apdu.class() {
+            // A proprietary class may mean something else.
+            class if class.logical_channel().is_none() => return Sent::Unknown,
+            // The links of a chain but the last are not the command yet.
+            class if class.is_chaining() => return Sent::Harmless,
+            _ => {}
+        }
+        let place = view.place(apdu.class()).filter(|place| place.is_certain());
+        let secret = place.map(|place| Secret { kind, place: place.clone(), reference });
+        let value = (!apdu.data().is_empty() && view.is_plain(&apdu)).then(|| {
+            let mut hasher = self.key.hasher();
+            hasher.part(&[instruction, p1]);
+            hasher.part(apdu.data());
+            hasher.finish()
+        });
+        let on_success = match even {
+            VERIFY if apdu.data().is_empty() => Success::Nothing,
+            VERIFY => Success::IsRight,
+            _ => Success::IsChanged,
+        };
+        Sent::Presents { secret, value, on_success }
+    }
+}
+
+fn remember<T: PartialEq>(remembered: &mut VecDeque<T>, new: T) {
+    remembered.retain(|old| *old != new);
+    if remembered.len() == MAX_REMEMBERED {
+        remembered.pop_front();
+    }
+    remembered.push_back(new);
+}
+
+/// Whether a command that was answered so may have done something (ISO 7816-4 §5.6).
+fn may_have_run(word: u16) -> bool {
+    !matches!(word >> 8, 0x64 | 0x66..=0x6F)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,160 @@
+//! What is known to be selected, command by command, and against a card that knows better.
+
+mod properties;
+
+use super::*;
+
+fn bytes(hex: &str) -> Vec<u8> {
+    let digits: String = hex.split_whitespace().collect();
+    (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap()).collect()
+}
+
+/// What is selected after these commands and their answers.
+fn after(conversation: &[(&str, &str)]) -> Selection {
+    let mut selection = Selection::default();
+    for (command, answer) in conversation {
+        let apdu = CommandApdu::parse(bytes(command)).unwrap();
+        let is_plain = !apdu.class().has_secure_messaging() && !apdu.class().is_chaining();
+        selection.sends(&apdu, is_plain);
+        selection.answered(&bytes(answer));
+    }
+    selection
+}
+
+fn application(selection: &Selection, class: u8) -> Option<Vec<u8>> {
+    selection.place(Class(class))?.application().map(<[u8]>::to_vec)
+}
+
+fn application_after(conversation: &[(&str, &str)]) -> Option<Vec<u8>> {
+    application(&after(conversation), 0x00)
+}
+
+const SELECT_A: (&str, &str) = ("00A40400 03 A00001", "9000");
+const A: &[u8] = &[0xA0, 0x00, 0x01];
+
+#[test]
+fn an_application_is_known_by_the_name_that_was_asked_for() {
+    for answer in ["9000", "6283", "6110", "6F00 9000", "6F04 8402A000 9000", "6F05 840499000102 9000"] {
+        assert_eq!(application_after(&[("00A40400 03 A00001", answer)]).as_deref(), Some(A), "{answer}");
+    }
+    assert_eq!(application_after(&[]), None, "the default application has no name");
+    assert_eq!(application_after(&[("00A40400 00", "9000")]), None, "no name was asked for");
+}
+
+#[test]
+fn the_fci_completes_the_name_even_if_it_is_fetched_piece_by_piece() {
+    let whole = Some(vec![0xA0, 0x00, 0x01, 0x02, 0x03]);
+    assert_eq!(application_after(&[("00A40400 03 A00001", "6F07 8405A000010203 9000")]), whole);
+    assert_eq!(application_after(&[("00A40400 03 A00001", "6F0A A501FF 8405A000010203 6283")]), whole);
+    let pieces = [
+        ("00A40400 03 A00001", "6F07 6107"),
+        ("00C0000003", "6C04"),
+        ("00C0000004", "8405A0 6104"),
+        ("00C0000004", "00010203 9000"),
+    ];
+    assert_eq!(application_after(&pieces), whole);
+    assert_eq!(application_after(&pieces[..3]).as_deref(), Some(A), "not yet");
+    let [select, .., last] = pieces;
+    assert_eq!(application_after(&[select, ("0084000008", "9000"), last]).as_deref(), Some(A), "another answer");
+    assert_eq!(
+        application_after(&[select, ("01C0000009", "8405A000010203 9000")]).as_deref(),
+        Some(A),
+        "another channel"
+    );
+}
+
+#[test]
+fn a_refusal_changes_nothing_and_anything_else_makes_it_unknown() {
+    for select in ["00A40400 02 B000", "00A40000 02 5015", "00A40800 02 5015", "00A40100 02 5015"] {
+        assert_eq!(application_after(&[SELECT_A, (select, "6A82")]).as_deref(), Some(A), "{select}");
+        for answer in ["6A86", "6D00", "6C10", "6400", "6300", ""] {
+            assert!(after(&[SELECT_A, (select, answer)]).place(Class(0)).is_none(), "{select} {answer}");
+        }
+    }
+    assert_eq!(after(&[("00A40400 02 B000", "6A82")]).place(Class(0)), Some(&Place::at(Start::Default)));
+}
+
+#[test]
+fn files_below_belong_to_the_application_and_others_to_none() {
+    for below in
+        ["00A40100 02 5015", "00A40200 02 0001", "00A4090C 04 50150001", "0CA40200 02 0001", "00A40201 02 0001"]
+    {
+        assert_eq!(application_after(&[SELECT_A, (below, "9000")]).as_deref(), Some(A), "{below}");
+    }
+    for elsewhere in
+        ["00A40000 02 5015", "00A40000 02 3F00", "00A40000", "00A40300", "00A40800 02 5015", "00A40C00 02 5015"]
+    {
+        assert_eq!(application_after(&[SELECT_A, (elsewhere, "9000")]), None, "{elsewhere}");
+        assert_eq!(
+            application_after(&[SELECT_A, (elsewhere, "9000"), ("00A40100 02 5016", "9000")]),
+            None,
+            "{elsewhere}"
+        );
+    }
+}
+
+#[test]
+fn what_cannot_be_read_or_may_mean_something_else_makes_it_unknown() {
+    for unknown in [
+        "0CA40400 03 A00002",
+        "10A40400 01 A0",
+        "80A40400 03 A00002",
+        "20A40400 03 A00002",
+        "00A40400 11 A0000000000000000000000000000000AA",
+    ] {
+        assert!(after(&[SELECT_A, (unknown, "9000")]).place(Class(0)).is_none(), "{unknown}");
+    }
+    assert_eq!(application_after(&[SELECT_A, ("FFCA000000", "04112233 9000")]).as_deref(), Some(A));
+    assert_eq!(application_after(&[SELECT_A, ("FF00000001 00", "9000")]), None);
+}
+
+#[test]
+fn each_channel_has_its_own_selection() {
+    let two = after(&[SELECT_A, ("0070000001", "01 9000"), ("01A40400 02 B000", "9000"), ("45A40400 02 C000", "9000")]);
+    assert_eq!(application(&two, 0x00).as_deref(), Some(A));
+    assert_eq!(application(&two, 0x01), Some(vec![0xB0, 0x00]));
+    assert_eq!(application(&two, 0x65), Some(vec![0xC0, 0x00]));
+    assert_eq!((application(&two, 0x02), application(&two, 0x80)), (None, None));
+    assert_eq!(application(&after(&[SELECT_A]), 0x80).as_deref(), Some(A), "no other channel was used");
+    assert_eq!(application(&after(&[SELECT_A]), 0xFF), None);
+    let closed = after(&[SELECT_A, ("01A40400 02 B000", "9000"), ("00708001", "9000")]);
+    assert_eq!((application(&closed, 0x00).as_deref(), application(&closed, 0x01)), (Some(A), None));
+    assert_eq!(application_after(&[SELECT_A, ("00704000", "9000")]), None);
+}
+
+/// Whether two conversations certainly lead to the same place.
+fn same(one: &[(&str, &str)], other: &[(&str, &str)]) -> bool {
+    let (one, other) = (after(one), after(other));
+    let place = |selection: &Selection| selection.place(Class(0)).filter(|place| place.is_certain()).cloned();
+    place(&one).is_some() && place(&one) == place(&other)
+}
+
+#[test]
+fn equal_ways_lead_to_the_same_place_if_they_are_certain() {
+    let (file, other) = (("00A40000 02 5015", "9000"), ("00A40000 02 5016", "9000"));
+    let mf = ("00A40000 02 3F00", "9000");
+    assert!(same(&[], &[]) && same(&[SELECT_A], &[other, SELECT_A]) && same(&[mf], &[file, ("00A4000C", "9000")]));
+    assert!(same(&[SELECT_A, file], &[SELECT_A, file, file]), "the same file again");
+    assert!(same(&[SELECT_A, file], &[SELECT_A, file, ("00A40200 02 0001", "9000")]), "a file in the same DF");
+    assert!(!same(&[SELECT_A], &[]) && !same(&[SELECT_A, file], &[SELECT_A]) && !same(&[mf, file], &[mf, other]));
+    assert!(!same(&[mf, file, other], &[mf, other, file]), "the order matters");
+    for uncertain in [
+        ("00A40402 03 A00001", "9000"),
+        ("00E00000 02 6200", "9000"),
+        ("0CA40100 02 5015", "9000"),
+        ("00A40102 02 5015", "9000"),
+    ] {
+        assert!(!same(&[SELECT_A, uncertain], &[SELECT_A, uncertain]), "{uncertain:?}");
+    }
+    let next = ("00A40402 03 A00001", "6F06 8404A0000102 9000");
+    assert!(same(&[next], &[SELECT_A, next]), "the card has said which one");
+}
+
+#[test]
+fn a_long_way_is_not_remembered() {
+    let ways: Vec<_> = (0..40).map(|number| format!("00A40000 02 50{number:02X}")).collect();
+    let way: Vec<_> = ways.iter().map(|select| (select.as_str(), "9000")).collect();
+    assert!(same(&way[..20], &way[..20]) && !same(&way, &way));
+    let start = [&way[..], &[("00A40000 02 3F00", "9000")]].concat();
+    assert!(same(&start, &[("00A40000 02 3F00", "9000")]));
+}
