@@ -78,7 +78,15 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) async fn simulated(protocol: Protocol) -> anyhow::Result<Self> {
-        let broker = Setup::simulated(2)?.start()?;
+        Self::simulated_with(protocol, "").await
+    }
+
+    pub(crate) async fn pcsc(protocol: Protocol) -> anyhow::Result<Self> {
+        Self::pcsc_with(protocol, "").await
+    }
+
+    pub(crate) async fn simulated_with(protocol: Protocol, configuration: &str) -> anyhow::Result<Self> {
+        let broker = Setup::simulated(2)?.configuration(configuration).start()?;
         let reader = match protocol {
             Protocol::T0 => "readers/simulated-reader-01",
             Protocol::T1 | Protocol::Raw => "readers/simulated-reader-00",
@@ -87,8 +95,8 @@ impl Stage {
         Ok(Self { client: broker.client().await?, broker, reader, _stack: None })
     }
 
-    pub(crate) async fn pcsc(protocol: Protocol) -> anyhow::Result<Self> {
-        let world = PcscWorld::new("", CardOptions { protocol, ..CardOptions::default() }).await?;
+    pub(crate) async fn pcsc_with(protocol: Protocol, configuration: &str) -> anyhow::Result<Self> {
+        let world = PcscWorld::new(configuration, CardOptions { protocol, ..CardOptions::default() }).await?;
         let client = world.broker.client().await?;
         Ok(Self { client, broker: world.broker, reader: READER, _stack: Some((world.pcscd, world.card)) })
     }
@@ -182,19 +190,23 @@ pub(crate) async fn wait_for(broker: &Broker, reader: &str, state: ReaderState) 
     watch.readers().get(reader).cloned().context("gone")
 }
 
-/// Tells each story over both backends: as `simulated::STORY` and `pcsc::STORY`, on a card that speaks the protocol.
+/// Tells each story over both backends: as `simulated::STORY` and `pcsc::STORY`, on a card that speaks the protocol, and with the
+/// broker's configuration if one is given.
 macro_rules! over_both_backends {
     ($protocol:ident: $($story:ident),+ $(,)?) => {
+        over_both_backends! { $protocol, "": $($story),+ }
+    };
+    ($protocol:ident, $configuration:literal: $($story:ident),+ $(,)?) => {
         mod simulated {
             $(#[test] fn $story() -> anyhow::Result<()> {
                 use crate::world::{Stage, tell};
-                tell(async { super::$story(Stage::simulated(cardbroker_server::backend::Protocol::$protocol).await?).await })
+                tell(async { super::$story(Stage::simulated_with(cardbroker_server::backend::Protocol::$protocol, $configuration).await?).await })
             })+
         }
         mod pcsc {
             $(#[test] fn $story() -> anyhow::Result<()> {
                 use crate::world::{Stage, tell};
-                tell(async { super::$story(Stage::pcsc(cardbroker_server::backend::Protocol::$protocol).await?).await })
+                tell(async { super::$story(Stage::pcsc_with(cardbroker_server::backend::Protocol::$protocol, $configuration).await?).await })
             })+
         }
     };
