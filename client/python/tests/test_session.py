@@ -130,6 +130,15 @@ def test_a_session_waits_its_turn_and_tells_how_many_wait(broker: Broker, client
         second.close()
 
 
+def test_a_mistake_in_the_callback_leaves_nobody_waiting(client: cardbroker.Client) -> None:
+    def tell(turns: int) -> None:
+        raise ZeroDivisionError
+
+    with client.session(READER), pytest.raises(cardbroker.FailedError, match="ZeroDivisionError") as caught:
+        client.session(READER, on_queue_position=tell).open()
+    assert caught.value.delivery == "not_sent"
+
+
 def test_a_turn_that_does_not_come_is_told(client: cardbroker.Client) -> None:
     with client.session(READER), pytest.raises(cardbroker.FailedError) as caught:
         client.session(READER, wait_timeout=0).open()

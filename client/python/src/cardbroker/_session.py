@@ -143,7 +143,9 @@ class _Stream:
                 self._slots.release()
                 raise
             self._outgoing.put(request)
-        return self.conversation.outcome(answer.result())
+        reply = answer.result()
+        with self._lock:
+            return self.conversation.outcome(reply)
 
     def close(self) -> None:
         with self._lock:
@@ -168,8 +170,9 @@ class _Stream:
                 self._take(response)
         except grpc.RpcError as failure:
             error = of_rpc_error(self._endpoint, failure)
-        except FailedError as failure:
-            error = failure
+        except Exception as failure:
+            # Not to be believed, or a mistake in `on_queue_position`: whoever waits must hear of it.
+            error = failure if isinstance(failure, FailedError) else lost(f"the session failed: {failure!r}")
             self._call.cancel()
         self._end(error)
 

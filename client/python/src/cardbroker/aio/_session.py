@@ -155,8 +155,9 @@ class _Stream:
                 self._take(response)
         except grpc.aio.AioRpcError as failure:
             error = of_rpc_error(self._endpoint, failure)
-        except FailedError as failure:
-            error = failure
+        except Exception as failure:
+            # Not to be believed, or a mistake in `on_queue_position`: whoever waits must hear of it.
+            error = failure if isinstance(failure, FailedError) else lost(f"the session failed: {failure!r}")
             self._call.cancel()
         except asyncio.CancelledError:
             # By `abort`, or with the event loop.
