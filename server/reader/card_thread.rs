@@ -203,7 +203,10 @@ impl Hand {
                 Next::Finished(stop) => return (UnitEnd::InOrder(card), stop, run.take_partial()),
                 Next::Exchange(exchange) => exchange,
             };
-            if let Err(failure) = self.gate.admit(lease, &exchange) {
+            if let Err(failure) = self.gate.admit(lease, &ticket.permit, &exchange) {
+                if matches!(failure.reason, Reason::PinKnownWrong | Reason::PinLastTry) {
+                    ticket.permit.audit_refusal(&failure);
+                }
                 return (UnitEnd::InOrder(card), Some(failure), run.take_partial());
             }
             self.gate.sends(&exchange);

@@ -42,7 +42,6 @@ impl CardView {
 
     /// What is certain of the name (DF name, AID) of the application that commands of `class` reach: its beginning, or all of it.
     /// `None` if nothing is, or if no application is selected by name.
-    #[cfg_attr(not(test), expect(dead_code, reason = "command policy asks it"))]
     pub(super) fn application(&self, class: Class) -> Option<&[u8]> {
         self.selection.place(class)?.application()
     }

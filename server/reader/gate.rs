@@ -2,12 +2,17 @@
 //! that nothing slips through that has ended, or become forbidden, in the meantime. Pure.
 //!
 //! ```text
-//!            admit()             sends()          answered()
-//! exchange ────────▶ lease, guard ──────▶ card ──────────────▶ what the next exchange finds
+//!             admit()              sends()          answered()
+//! exchange ─▶ lease, policy, guard ─────▶ card ──────────────▶ what the next exchange finds
 //! ```
 
 use super::{card_view::CardView, lease::Lease, pin_guard::PinGuard, unit::Exchange};
-use crate::error::{Failure, Reason};
+use crate::{
+    apdu::Class,
+    error::{Failure, Reason},
+    permit::Permit,
+    policy::{Application, Command},
+};
 
 /// The gate of one reader, with what is known of the card in it. Owned by the card thread.
 pub(super) struct Gate {
@@ -23,9 +28,13 @@ impl Gate {
     /// Lets one exchange pass.
     ///
     /// # Errors
-    /// Not sent: [`Reason::LeaseEnded`] if the holder's turn was taken away, or what [`PinGuard::admit`] says.
-    pub(super) fn admit(&self, lease: &Lease, exchange: &Exchange<'_>) -> Result<(), Failure> {
+    /// Not sent: [`Reason::LeaseEnded`] if the holder's turn was taken away, [`Reason::Denied`], or what [`PinGuard::admit`] says.
+    pub(super) fn admit(&self, lease: &Lease, permit: &Permit, exchange: &Exchange<'_>) -> Result<(), Failure> {
         check(lease)?;
+        if let Some(header) = exchange.header_of_choice() {
+            let application = self.view.application(Class(header[0])).map_or(Application::Unknown, Application::Known);
+            permit.check_command(Command { header, application })?;
+        }
         self.guard.admit(&exchange.bytes, exchange.command.allow_last_try, &self.view)
     }
 

@@ -103,6 +103,15 @@ pub struct Exchange<'a> {
     pub completes: bool,
 }
 
+impl Exchange<'_> {
+    /// The first four bytes, if they are the caller's choice: a GET RESPONSE that completes a command is the broker's.
+    pub fn header_of_choice(&self) -> Option<[u8; 4]> {
+        let header: [u8; 4] = *self.bytes.first_chunk()?;
+        let [_, instruction, ..] = header;
+        (!self.completes || instruction != GET_RESPONSE).then_some(header)
+    }
+}
+
 /// A unit on its way.
 pub struct UnitRun<'a> {
     commands: &'a [UnitCommand],
