@@ -1,10 +1,12 @@
 //! The contract of Cardbroker: messages and service stubs generated from `cardbroker/v1/*.proto`, and what both sides must
-//! agree on beside it (names of reasons, where the socket is, how APDU bytes are held).
+//! agree on beside it (names of reasons, where the socket is, what a token is, how APDU bytes are held).
 
 pub mod bytes;
+pub mod private_file;
 pub mod reason;
 mod redact;
 pub mod socket;
+pub mod token;
 
 /// Version 1 of the contract.
 pub mod v1 {
@@ -18,6 +20,9 @@ pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descrip
 
 /// The environment variable that tells clients where the broker is: `unix:/path` or `http://127.0.0.1:port`.
 pub const ENDPOINT_VARIABLE: &str = "CARDBROKER_ENDPOINT";
+
+/// The environment variable that names the file with a client's token, for `http://` endpoints.
+pub const TOKEN_FILE_VARIABLE: &str = "CARDBROKER_TOKEN_FILE";
 
 /// The environment variable that holds the key of an isolation group, for a parent to hand to its children.
 pub const GROUP_VARIABLE: &str = "CARDBROKER_GROUP";

@@ -1,0 +1,135 @@
+//! Files that decide who may do what, or that hold a secret: used only if nobody else can read or change them.
+
+use std::{
+    fs::{File, Metadata, OpenOptions},
+    io::{self, Read},
+    path::Path,
+};
+
+use zeroize::Zeroizing;
+
+/// The longest private file, in bytes.
+pub const MAX_PRIVATE_BYTES: u64 = 1 << 20;
+
+/// Why a private file is not used.
+#[derive(Debug, thiserror::Error)]
+pub enum PrivateFileError {
+    /// The system does not give it out.
+    #[error("cannot be read: {0}")]
+    Io(#[from] io::Error),
+    /// A folder, a pipe or the like.
+    #[error("is not a regular file")]
+    NotRegular,
+    /// Longer than [`MAX_PRIVATE_BYTES`].
+    #[error("is longer than 1 MiB")]
+    TooLong,
+    /// Neither ours nor root's.
+    #[error("belongs to another user: chown it to the one who uses it")]
+    Foreign,
+    /// The permissions let others in.
+    #[error("is open to others (its mode is {mode:04o}): chmod 600 it")]
+    Loose {
+        /// The permissions.
+        mode: u32,
+    },
+}
+
+/// The text of a regular file of ours, or of root's, that nobody else can read or change. The text wipes itself.
+///
+/// # Errors
+/// [`PrivateFileError`].
+pub fn read(path: &Path) -> Result<Zeroizing<String>, PrivateFileError> {
+    let file = open(path)?;
+    let found = file.metadata()?;
+    if !found.is_file() {
+        return Err(PrivateFileError::NotRegular);
+    }
+    check_access(&found)?;
+    if found.len() > MAX_PRIVATE_BYTES {
+        return Err(PrivateFileError::TooLong);
+    }
+    // Room for all of it from the start: growing would leave copies behind that nobody wipes.
+    let mut text = Zeroizing::new(String::with_capacity(found.len() as usize + 1));
+    file.take(found.len()).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// How to open a private file for writing: if that creates it, it is for its owner alone.
+pub fn create_options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+}
+
+#[cfg(unix)]
+fn open(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    // A pipe without a writer would block.
+    OpenOptions::new().read(true).custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32).open(path)
+}
+
+#[cfg(not(unix))]
+fn open(path: &Path) -> io::Result<File> {
+    File::open(path)
+}
+
+#[cfg(unix)]
+fn check_access(found: &Metadata) -> Result<(), PrivateFileError> {
+    use std::os::unix::fs::MetadataExt;
+    if ![0, rustix::process::geteuid().as_raw()].contains(&found.uid()) {
+        return Err(PrivateFileError::Foreign);
+    }
+    match found.mode() & 0o7777 {
+        mode if mode & 0o077 != 0 => Err(PrivateFileError::Loose { mode }),
+        _ => Ok(()),
+    }
+}
+
+/// Elsewhere permissions are no numbers: the folder of the user has to protect its files.
+#[cfg(not(unix))]
+fn check_access(_: &Metadata) -> Result<(), PrivateFileError> {
+    Ok(())
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::{
+        fs::{self, Permissions},
+        io::Write,
+        os::unix::fs::{PermissionsExt, chown},
+    };
+
+    use super::*;
+
+    #[test]
+    fn only_what_nobody_else_can_read_or_change_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        create_options().write(true).create_new(true).open(&path).unwrap().write_all(b"x").unwrap();
+        assert_eq!(&**read(&path).unwrap(), "x");
+        for (mode, expected) in [(0o400, None), (0o640, Some("0640")), (0o604, Some("0604")), (0o620, Some("0620"))] {
+            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            match (read(&path), expected) {
+                (Ok(_), None) => {}
+                (Err(error), Some(expected)) => assert!(error.to_string().contains(expected), "{error}"),
+                (found, _) => panic!("{mode:o}: {found:?}"),
+            }
+        }
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        // Only root can give a file away.
+        if chown(&path, Some(54_321), None).is_ok() {
+            assert!(matches!(read(&path), Err(PrivateFileError::Foreign)));
+        }
+    }
+
+    #[test]
+    fn what_is_no_file_or_too_long_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(matches!(read(folder.path()), Err(PrivateFileError::NotRegular)));
+        let path = folder.path().join("long");
+        create_options().write(true).create_new(true).open(&path).unwrap().set_len(MAX_PRIVATE_BYTES + 1).unwrap();
+        assert!(matches!(read(&path), Err(PrivateFileError::TooLong)));
+        assert!(read(&folder.path().join("missing")).unwrap_err().to_string().contains("No such file"));
+    }
+}
