@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     backend::Backend,
     caller::{Caller, Identity},
-    config::{Config, Operation, Rule, own_user},
+    config::{Config, Operation},
     error::{Failure, Reason},
     executions::Executions,
     group::{GroupMark, Groups},
@@ -61,7 +61,12 @@ impl Broker {
     ///
     /// # Errors
     /// If the system has no thread to give.
-    pub async fn start(backend: Arc<dyn Backend>, config: Config, epoch: String) -> io::Result<(Self, BrokerTasks)> {
+    pub async fn start(
+        backend: Arc<dyn Backend>,
+        config: Config,
+        policy: Policy,
+        epoch: String,
+    ) -> io::Result<(Self, BrokerTasks)> {
         let shutdown = CancellationToken::new();
         let limits = Limits {
             per_caller: config.limits.max_waiting_per_caller,
@@ -74,7 +79,7 @@ impl Broker {
             lifetime: config.limits.outcome_lifetime,
         };
         let max_contended_lease = config.limits.max_contended_lease;
-        let policy = watch::Sender::new(Arc::new(Policy::new(config.rules.clone(), own_user())));
+        let policy = watch::Sender::new(Arc::new(policy));
         let settings = RegistrySettings {
             policy: policy.subscribe(),
             limits,
@@ -108,8 +113,8 @@ impl Broker {
     }
 
     /// Puts other rules in force, at once. Sessions that they forbid end.
-    pub fn set_policy(&self, rules: Vec<Rule>) {
-        self.policy.send_replace(Arc::new(Policy::new(rules, own_user())));
+    pub fn set_policy(&self, policy: Policy) {
+        self.policy.send_replace(Arc::new(policy));
     }
 
     /// The isolation groups that have members.

@@ -1,6 +1,6 @@
 //! Who asks: the facts about the process at the other end of a connection, in the operating system's word.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, path::Path, sync::Arc};
 
 /// What tells one caller from another: turns and quotas are counted by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -71,6 +71,8 @@ pub struct Caller {
     /// Process number; `None` if the process lives where this one cannot see it (another pid namespace). For display: it may
     /// belong to another process by now.
     pub pid: Option<u32>,
+    /// The program that the process ran when it connected, if that could be seen. For display: a process may change it.
+    pub executable: Option<Arc<Path>>,
 }
 
 impl Caller {
@@ -80,7 +82,13 @@ impl Caller {
             (Some(pid), Some(start_time)) => CallerKey::Process { pid, start_time },
             _ => CallerKey::Connection(connection),
         };
-        Self { key, connection, identity: Identity::User { uid, gid }, pid }
+        Self { key, connection, identity: Identity::User { uid, gid }, pid, executable: None }
+    }
+
+    /// Whoever has shown the token of that name in a request on a connection over TCP. A proxy may stand there for many.
+    pub fn remote(connection: u64, token: Arc<str>) -> Self {
+        let key = CallerKey::Connection(connection);
+        Self { key, connection, identity: Identity::Token(token), pid: None, executable: None }
     }
 
     /// Who is responsible for it.

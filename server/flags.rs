@@ -1,9 +1,9 @@
 //! The flags of `cardbrokerd`, which win over its configuration file, and the exit codes.
 
-use std::{io, path::PathBuf, process::ExitCode, time::Duration};
+use std::{io, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use crate::{
-    config::{Config, ConfigError, LogFilter, LogFormat, MAX_SIMULATED, parse_grace},
+    config::{Config, ConfigError, LogFilter, LogFormat, MAX_SIMULATED, parse_grace, parse_loopback},
     explain::Question,
 };
 
@@ -20,9 +20,9 @@ Exit codes:
   0  ended as asked (SIGTERM, SIGINT)
   1  failed while running
   2  wrong flags
-  3  mistake in the configuration
+  3  mistake in the configuration, or a tokens file that cannot be used
   4  a broker runs on this socket already
-  5  cannot listen on the socket
+  5  cannot listen on the socket or the TCP port
   6  commands were still running when the grace of the shutdown was over, or a second signal came";
 
 const POLICY_EXAMPLES: &str = "\
@@ -46,6 +46,12 @@ pub struct Flags {
     /// Unix socket to listen on [default: $XDG_RUNTIME_DIR/cardbroker/cardbroker.sock].
     #[arg(long, value_name = "PATH", value_parser = absolute)]
     pub socket: Option<PathBuf>,
+    /// Serve on this loopback address and port, too, those who hold a token (127.0.0.1:7777).
+    #[arg(long, value_name = "ADDRESS", value_parser = parse_loopback)]
+    pub tcp: Option<SocketAddr>,
+    /// File with the tokens that --tcp admits [default: ~/.config/cardbroker/tokens, for root /etc/cardbroker/tokens].
+    #[arg(long, value_name = "FILE", value_parser = absolute)]
+    pub tokens: Option<PathBuf>,
     /// Serve N simulated readers instead of the real ones; 0 serves the real ones.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=MAX_SIMULATED as i64))]
     pub simulate: Option<u16>,
@@ -95,6 +101,8 @@ impl Flags {
     pub fn settings(&self) -> Result<Config, ConfigError> {
         let mut config = Config::load(self.config.as_deref())?;
         override_with(&mut config.listen.socket, &self.socket);
+        config.listen.tcp = self.tcp.or(config.listen.tcp);
+        override_with(&mut config.listen.tokens, &self.tokens);
         override_with(&mut config.readers.simulate, &self.simulate.map(Into::into));
         override_with(&mut config.log.level, &self.log);
         override_with(&mut config.log.format, &self.log_format);
@@ -123,11 +131,11 @@ pub enum Exit {
     Failure = 1,
     /// The flags were wrong; given by the flag parser itself.
     Usage = 2,
-    /// The configuration holds a mistake.
+    /// The configuration holds a mistake, or its tokens file cannot be used.
     Config = 3,
     /// A broker runs on the socket already.
     AlreadyRunning = 4,
-    /// It cannot listen on the socket.
+    /// It cannot listen on the socket or the TCP port.
     CannotListen = 5,
     /// Commands were still running when the grace of the shutdown was over.
     GraceExpired = 6,
@@ -176,6 +184,7 @@ mod tests {
         for (arguments, expected) in [
             (["--simulate", "257"], "256"),
             (["--grace", "11m"], "from 0s to 10m"),
+            (["--tcp", "0.0.0.0:7777"], "0.0.0.0 is no loopback address"),
             (["--log", "loud"], "allowed are off, error"),
             (["--log-format", "xml"], "possible values: text, json"),
         ] {

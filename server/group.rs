@@ -7,7 +7,7 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-use crate::caller::{Caller, CallerKey, Principal};
+use crate::caller::{Caller, CallerKey, Identity, Principal};
 
 /// The most characters of a group's key.
 pub const MAX_KEY_CHARACTERS: usize = 128;
@@ -37,11 +37,13 @@ impl std::fmt::Debug for SharedKey {
 }
 
 impl GroupKey {
-    /// The group of `caller`, which is its own unless it has brought a `key`.
-    pub fn new(caller: &Caller, key: Option<&str>) -> Self {
-        match key {
-            Some(key) => Self::Shared { principal: caller.principal(), key: SharedKey(key.to_owned()) },
-            None => Self::Caller(caller.key),
+    /// The group of `caller`, which is its own unless it has brought a `key`. `None` for the holder of a token without a key:
+    /// many may stand behind one connection, so each of its units and sessions stays alone.
+    pub fn new(caller: &Caller, key: Option<&str>) -> Option<Self> {
+        match (key, &caller.identity) {
+            (Some(key), _) => Some(Self::Shared { principal: caller.principal(), key: SharedKey(key.to_owned()) }),
+            (None, Identity::User { .. }) => Some(Self::Caller(caller.key)),
+            (None, Identity::Token(_)) => None,
         }
     }
 }
@@ -139,6 +141,14 @@ pub struct GroupMark {
 }
 
 impl GroupMark {
+    /// The mark of a unit or session that is a group by itself. Nobody can join it, so it counts as ended from the start: what is
+    /// left in the card is reset at once.
+    pub fn alone() -> Self {
+        let ended = CancellationToken::new();
+        ended.cancel();
+        Self { group: Weak::new(), shared: false, ended }
+    }
+
     /// Whether others may belong to the group too.
     pub fn is_shared(&self) -> bool {
         self.shared
@@ -171,7 +181,7 @@ mod tests {
     #[test]
     fn a_group_ends_with_its_last_connection() {
         let groups = Groups::default();
-        let key = GroupKey::new(&caller(1, 0), None);
+        let key = GroupKey::new(&caller(1, 0), None).unwrap();
         let (first, second) = (groups.join(key.clone()), groups.join(key.clone()));
         let mark = first.mark();
         drop(first);
@@ -183,7 +193,7 @@ mod tests {
     #[test]
     fn a_group_that_is_opened_anew_is_another_one() {
         let groups = Groups::default();
-        let key = GroupKey::new(&caller(1, 0), None);
+        let key = GroupKey::new(&caller(1, 0), None).unwrap();
         let mark = groups.join(key.clone()).mark();
         assert!(!mark.is_of(&groups.join(key).mark()));
     }
@@ -196,5 +206,15 @@ mod tests {
         assert_ne!(key(1, 7, Some("k")), key(2, 7, Some("l")));
         assert_ne!(key(1, 7, None), key(2, 7, None));
         assert_eq!(format!("{:?}", SharedKey("secret".into())), "6 characters");
+    }
+
+    #[test]
+    fn a_token_alone_makes_no_group() {
+        let holder = |name: &str| Caller::remote(1, name.into());
+        assert_eq!(GroupKey::new(&holder("a"), None), None);
+        assert_eq!(GroupKey::new(&holder("a"), Some("k")), GroupKey::new(&holder("a"), Some("k")));
+        assert_ne!(GroupKey::new(&holder("a"), Some("k")), GroupKey::new(&holder("b"), Some("k")));
+        let (one, other) = (GroupMark::alone(), GroupMark::alone());
+        assert!(one.has_ended() && !one.is_of(&other) && !one.is_of(&one.clone()));
     }
 }

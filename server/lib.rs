@@ -25,3 +25,4 @@ pub mod registry;
 pub mod server;
 pub mod signals;
 pub mod telemetry;
+pub mod tokens;

@@ -9,11 +9,12 @@ use std::{
 use cardbroker_server::{
     config::Config,
     flags::{Command, Exit, Flags, PolicyCommand},
-    listen::{BindError, BoundSocket},
+    listen::{BindError, Bound},
     process,
-    server::{self, Drain, Server},
+    server::{self, Drain, LoadError, Server},
     signals::Signals,
     telemetry,
+    tokens::Tokens,
 };
 use clap::Parser;
 use zeroizing_alloc::ZeroAlloc;
@@ -39,7 +40,7 @@ fn run(flags: &Flags) -> Result<Exit, Problem> {
     if flags.print_example_config {
         return print(Config::example());
     }
-    let config = flags.settings().map_err(|problem| (Exit::Config, problem.into()))?;
+    let (config, tokens) = load(flags).map_err(|problem| (Exit::Config, problem.into()))?;
     if flags.check_config {
         return print(&config.to_string());
     }
@@ -48,9 +49,9 @@ fn run(flags: &Flags) -> Result<Exit, Problem> {
     }
     process::harden().map_err(failure)?;
     telemetry::init(&config.log).map_err(|problem| (Exit::Config, problem.into()))?;
-    let bound = BoundSocket::bind(&config.listen).map_err(|problem| match problem {
+    let bound = Bound::bind(&config.listen).map_err(|problem| match problem {
         BindError::AlreadyRunning { .. } => (Exit::AlreadyRunning, problem.into()),
-        BindError::Unfit { .. } | BindError::Io { .. } => (Exit::CannotListen, problem.into()),
+        _ => (Exit::CannotListen, problem.into()),
     })?;
 
     // One thread for everything that does not block: measured faster here than a pool, for each hop between threads costs more than
@@ -60,8 +61,8 @@ fn run(flags: &Flags) -> Result<Exit, Problem> {
     let drain = runtime.block_on(async {
         let mut signals = Signals::listen().map_err(failure)?;
         let backend = server::backend(&config);
-        let server = Server::start(config, bound, backend).await.map_err(failure)?;
-        server.run(async || signals.next().await, move || reload.settings()).await.map_err(failure)
+        let server = Server::start(config, tokens, bound, backend).await.map_err(failure)?;
+        server.run(async || signals.next().await, move || load(&reload)).await.map_err(failure)
     });
     // Card threads that hang in a driver are left behind.
     runtime.shutdown_background();
@@ -69,6 +70,13 @@ fn run(flags: &Flags) -> Result<Exit, Problem> {
         Drain::Complete => Exit::Ok,
         Drain::GraceExpired => Exit::GraceExpired,
     })
+}
+
+/// All that is read before the start, and again on SIGHUP.
+fn load(flags: &Flags) -> Result<(Config, Tokens), LoadError> {
+    let config = flags.settings()?;
+    let tokens = server::load_tokens(&config)?;
+    Ok((config, tokens))
 }
 
 fn print(text: &str) -> Result<Exit, Problem> {

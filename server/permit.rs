@@ -108,7 +108,7 @@ impl Permit {
 #[cfg(test)]
 pub(crate) fn unlimited(key: crate::caller::CallerKey) -> Permit {
     let identity = crate::caller::Identity::User { uid: 0, gid: 0 };
-    let caller = Caller { key, connection: 1, identity, pid: None };
+    let caller = Caller { key, connection: 1, identity, pid: None, executable: None };
     let names = ReaderNames { id: "reader".into(), display_name: "Reader".into() };
     Permit::new(unlimited_policy(), caller, names.into(), Operation::Transmit)
 }

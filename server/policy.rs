@@ -16,6 +16,8 @@ use crate::{
 
 /// The name of the rule behind the last one.
 const DEFAULT_RULE: &str = "default";
+/// What denies everything to those whose token has been taken away.
+const NO_TOKEN: &str = "no such token";
 
 /// A reader, by the names that rules know it by.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,13 +73,22 @@ enum Fit {
 pub struct Policy {
     rules: Vec<Rule>,
     owner: Principal,
+    /// The names of the tokens that there are, if that is known.
+    tokens: Option<Vec<Arc<str>>>,
     default_rule: Arc<str>,
+    no_token: Arc<str>,
 }
 
 impl Policy {
     /// The policy of `rules`, for a broker of the user `own_uid`.
     pub fn new(rules: Vec<Rule>, own_uid: u32) -> Self {
-        Self { rules, owner: Principal::User(own_uid), default_rule: DEFAULT_RULE.into() }
+        let owner = Principal::User(own_uid);
+        Self { rules, owner, tokens: None, default_rule: DEFAULT_RULE.into(), no_token: NO_TOKEN.into() }
+    }
+
+    /// The same, but for tokens of these names only: who came with another one, which has been taken away since, may do nothing.
+    pub fn with_tokens(self, names: impl IntoIterator<Item = Arc<str>>) -> Self {
+        Self { tokens: Some(names.into_iter().collect()), ..self }
     }
 
     /// Whether the operation may be done. For transmit and session: whether any command may be sent by it.
@@ -111,6 +122,11 @@ impl Policy {
         operation: Operation,
         fit: impl Fn(&Rule) -> Fit,
     ) -> Decision {
+        if let (Identity::Token(name), Some(tokens)) = (who, &self.tokens)
+            && !tokens.contains(name)
+        {
+            return Decision { allowed: false, some_commands: false, rule: Arc::clone(&self.no_token) };
+        }
         let concerned = self.rules.iter().filter(|rule| rule.concerns(who, &reader.id, &reader.display_name));
         for rule in concerned {
             let (allowed, some_commands) = match (rule.effect(operation), fit(rule)) {

@@ -4,11 +4,11 @@ use std::{hash::BuildHasher, io, mem, sync::Arc, time::Duration};
 
 use cardbroker_proto::{DESCRIPTORS, v1::card_broker_service_server::CardBrokerServiceServer};
 use tokio::{
+    sync::watch,
     task::{JoinHandle, JoinSet},
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Status, service::InterceptorLayer};
 use tonic_health::{ServingStatus, server::HealthReporter};
 use tonic_reflection::server::Builder as Reflection;
 use tracing::{info, warn};
@@ -18,10 +18,12 @@ use crate::{
     audit,
     backend::{Backend, pcsc::Pcsc, simulated::Simulated, traced::Traced},
     broker::{Broker, BrokerTasks},
-    config::{Config, ConfigError},
-    grpc::Edge,
-    listen::{BoundSocket, Peer, SocketGuard, http2_server},
+    config::{Config, ConfigError, own_user},
+    grpc::{AuthenticationLayer, Edge},
+    listen::{Bound, SocketGuard, http2_server},
+    policy::Policy,
     signals::Signal,
+    tokens::{Tokens, TokensError},
 };
 
 /// How long connections may take to close once everything that they carried has ended.
@@ -31,6 +33,8 @@ const CLOSE_TIME: Duration = Duration::from_millis(500);
 pub struct Server {
     /// Without the rules, which may change.
     config: Config,
+    /// What opens the TCP port, now: requests look at it as they come.
+    tokens: watch::Sender<Tokens>,
     broker: Broker,
     tasks: BrokerTasks,
     health: HealthReporter,
@@ -80,32 +84,65 @@ pub fn backend(config: &Config) -> Arc<dyn Backend> {
     Arc::new(Traced::new(stack, SecretInstructions::new(more)))
 }
 
+/// Why there is no configuration, or no tokens.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The configuration cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The tokens file cannot be used.
+    #[error(transparent)]
+    Tokens(#[from] TokensError),
+}
+
+/// The policy of the configuration, whose rules are taken out of it.
+fn policy(config: &mut Config, tokens: &Tokens) -> Policy {
+    Policy::new(mem::take(&mut config.rules), own_user()).with_tokens(tokens.names())
+}
+
+/// The tokens that the configuration names; none without a TCP port.
+///
+/// # Errors
+/// As [`Tokens::read`].
+pub fn load_tokens(config: &Config) -> Result<Tokens, TokensError> {
+    match config.listen.tcp {
+        Some(_) => Tokens::read(&config.listen.tokens),
+        None => Ok(Tokens::default()),
+    }
+}
+
 impl Server {
-    /// Builds everything on `backend` and serves on `bound`.
+    /// Builds everything on `backend` and serves on `bound`, over TCP for those who hold one of `tokens`.
     ///
     /// # Errors
     /// [`ServerError`] if the system has no threads or descriptors to give.
-    pub async fn start(mut config: Config, bound: BoundSocket, backend: Arc<dyn Backend>) -> Result<Self, ServerError> {
+    pub async fn start(
+        mut config: Config,
+        tokens: Tokens,
+        bound: Bound,
+        backend: Arc<dyn Backend>,
+    ) -> Result<Self, ServerError> {
         let draining = CancellationToken::new();
-        let (broker, tasks) = Broker::start(backend, config.clone(), fresh_epoch()).await?;
+        let (broker, tasks) =
+            Broker::start(backend, config.clone(), policy(&mut config, &tokens), fresh_epoch()).await?;
+        let tcp = bound.tcp_address().map(tracing::field::display);
         let (incoming, socket) = bound.incoming(&config.listen, draining.clone())?;
-
-        config.rules.clear();
 
         let edge = Edge::new(broker.clone(), config.watch.heartbeat_interval, draining.clone());
         let (health, health_service) = tonic_health::server::health_reporter();
         health.set_serving::<CardBrokerServiceServer<Edge>>().await;
         let reflection = || Reflection::configure().register_encoded_file_descriptor_set(DESCRIPTORS);
 
+        let (tokens, authentic) = watch::channel(tokens);
         let router = http2_server(&config.listen)
-            .layer(InterceptorLayer::new(note_request))
+            .layer(AuthenticationLayer::new(authentic))
             .add_service(edge.into_service())
             .add_service(health_service)
             .add_service(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?);
         let serving = tokio::spawn(router.serve_with_incoming_shutdown(incoming, draining.clone().cancelled_owned()));
-        info!(socket = %config.listen.socket.display(), "serving");
-        Ok(Self { config, broker, tasks, health, draining, serving, socket })
+        info!(socket = %config.listen.socket.display(), tcp, "serving");
+        Ok(Self { config, tokens, broker, tasks, health, draining, serving, socket })
     }
 
     /// Serves until a signal says stop, then drains: no new work, those who wait are refused, units end, streams end, cards are let go.
@@ -116,7 +153,7 @@ impl Server {
     pub async fn run(
         mut self,
         mut signal: impl AsyncFnMut() -> Signal,
-        load: impl Fn() -> Result<Config, ConfigError> + Clone + Send + 'static,
+        load: impl Fn() -> Result<(Config, Tokens), LoadError> + Clone + Send + 'static,
     ) -> Result<Drain, ServerError> {
         // Looking up users may take a while, so it is done beside.
         let mut loading = JoinSet::new();
@@ -141,16 +178,18 @@ impl Server {
         self.drain(async || while signal().await == Signal::Reload {}).await
     }
 
-    /// Puts the rules of a new configuration in force. One with a mistake changes nothing.
-    fn reload(&self, loaded: Result<Config, ConfigError>) {
+    /// Puts new rules and tokens in force. A mistake in either changes nothing.
+    fn reload(&self, loaded: Result<(Config, Tokens), LoadError>) {
         match loaded {
-            Ok(mut config) => {
-                let rules = mem::take(&mut config.rules);
+            Ok((mut config, tokens)) => {
+                let rules = config.rules.len();
+                let policy = policy(&mut config, &tokens);
                 if config != self.config {
                     warn!("the configuration has changes beside its rules: they take effect at the next start");
                 }
-                audit::reloaded(rules.len());
-                self.broker.set_policy(rules);
+                audit::reloaded(rules);
+                self.tokens.send_replace(tokens);
+                self.broker.set_policy(policy);
             }
             Err(problem) => audit::reload_refused(&problem),
         }
@@ -178,14 +217,6 @@ impl Server {
         drop(self.socket);
         Ok(drain)
     }
-}
-
-/// Tells the connection that it is in use.
-fn note_request(request: Request<()>) -> Result<Request<()>, Status> {
-    if let Some(peer) = request.extensions().get::<Peer>() {
-        peer.request_seen();
-    }
-    Ok(request)
 }
 
 /// A name for this run that no other run has: 64 random bits.

@@ -9,14 +9,15 @@ use std::{
     collections::HashMap,
     ffi::OsString,
     fmt, fs, io,
+    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use cardbroker_proto::socket::default_socket;
+use cardbroker_proto::{socket::default_socket, token::default_tokens};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::value::{MAX_SIMULATED, own_user, parse_grace};
+pub(crate) use self::value::{MAX_SIMULATED, own_user, parse_grace, parse_loopback};
 pub use self::{
     error::ConfigError,
     reader::{Own, ReaderSettings},
@@ -67,6 +68,12 @@ pub struct ListenConfig {
     /// The group that socket and folder are given to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub socket_group: Option<SocketGroup>,
+    /// The TCP address to serve on beside the socket, a loopback one; port 0 for any that is free. Default: none.
+    #[serde(deserialize_with = "v::loopback", skip_serializing_if = "Option::is_none")]
+    pub tcp: Option<SocketAddr>,
+    /// The file with the tokens that open the TCP port, an absolute path. Default: [`default_tokens`].
+    #[serde(deserialize_with = "v::absolute_path")]
+    pub tokens: PathBuf,
     /// Connections that are served at a time, 1–65,536. Default: 512.
     #[serde(deserialize_with = "v::count::<_, 1, 65_536>")]
     pub max_connections: usize,
@@ -87,6 +94,8 @@ impl Default for ListenConfig {
             socket: default_socket(),
             socket_mode: 0o600,
             socket_group: None,
+            tcp: None,
+            tokens: default_tokens(),
             max_connections: 512,
             first_request_timeout: Duration::from_secs(10),
             keep_alive_interval: Duration::from_secs(20),

@@ -41,6 +41,8 @@ fn the_example_shows_the_defaults() {
         socket: shown.listen.socket.clone(),
         socket_mode: 0o660,
         socket_group: group,
+        tcp: shown.listen.tcp,
+        tokens: shown.listen.tokens.clone(),
         ..defaults.listen.clone()
     };
     let reader = shown.reader("Yubico YubiKey FIDO+CCID 00 00");
@@ -116,6 +118,12 @@ fn every_mistake_is_told_with_its_place_and_what_is_allowed() {
         ("[listen]\nsocket = \"a.sock\"", "c.toml:2:10: listen.socket: must be an absolute path"),
         ("[listen]\nsocket_mode = 600", "c.toml:2:15: listen.socket_mode: must be permissions in quotes, octal"),
         ("[listen]\nsocket_mode = \"0400\"", "with at least rw for the owner"),
+        ("listen.tcp = 7777", "c.toml:1:14: listen.tcp: must be a loopback address and a port in quotes"),
+        ("listen.tcp = \"localhost:7777\"", "listen.tcp: must be a loopback address and a port"),
+        ("listen.tcp = \"0.0.0.0:7777\"", "c.toml:1:14: listen.tcp: 0.0.0.0 is no loopback address: others could"),
+        ("listen.tcp = \"[::]:7777\"", "listen.tcp: :: is no loopback address"),
+        ("listen.tcp = \"[::ffff:127.0.0.1]:7777\"", "listen.tcp: ::ffff:127.0.0.1 is no loopback address"),
+        ("listen.tokens = \"tokens\"", "c.toml:1:17: listen.tokens: must be an absolute path"),
         ("listen.max_connections = 0", "c.toml:1:26: listen.max_connections: must be a whole number from 1 to 65536"),
         ("[readers]\nsimulate = \"3\"", "c.toml:2:12: readers.simulate: must be a whole number from 0 to 256"),
         ("[shutdown]\n\ngrace = 10", "c.toml:3:9: shutdown.grace: must be a duration from 0s to 10m in quotes"),

@@ -1,6 +1,6 @@
 //! The values of a configuration as people write them, each with its range. Errors say what is allowed.
 
-use std::{fmt::Display, path::PathBuf, str::FromStr, time::Duration};
+use std::{fmt::Display, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
 use crate::caller::Identity;
 use regex::Regex;
@@ -292,6 +292,23 @@ fn parse_duration(text: &str, min: u64, max: u64) -> Result<Duration, String> {
 pub(super) fn absolute_path<'de, D: Deserializer<'de>>(d: D) -> Result<PathBuf, D::Error> {
     let path = PathBuf::deserialize(d).ok().filter(|path| path.is_absolute() && path.file_name().is_some());
     path.ok_or_else(|| must_be("an absolute path in quotes"))
+}
+
+pub(super) fn loopback<'de, D: Deserializer<'de>>(d: D) -> Result<Option<SocketAddr>, D::Error> {
+    let text = String::deserialize(d).unwrap_or_default();
+    parse_loopback(&text).map(Some).map_err(D::Error::custom)
+}
+
+/// An address of this machine itself, as the flag takes it.
+pub(crate) fn parse_loopback(text: &str) -> Result<SocketAddr, String> {
+    let address: SocketAddr = text.parse().map_err(|_| {
+        "must be a loopback address and a port in quotes, such as \"127.0.0.1:7777\" or \"[::1]:7777\"".to_owned()
+    })?;
+    if address.ip().is_loopback() {
+        return Ok(address);
+    }
+    let ip = address.ip();
+    Err(format!("{ip} is no loopback address: others could listen in and take a token; mutual TLS comes later"))
 }
 
 pub(super) fn socket_mode<'de, D: Deserializer<'de>>(d: D) -> Result<u32, D::Error> {

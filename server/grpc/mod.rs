@@ -1,6 +1,7 @@
 //! The gRPC edge: turns requests into calls of the broker and outcomes into responses. It decides nothing, and it alone knows the
 //! contract's types.
 
+mod authentication;
 mod bare_refusal;
 mod deadline;
 mod list_readers;
@@ -29,11 +30,13 @@ use tonic::{
 };
 use tower::util::{MapResponse, MapResponseLayer};
 
+pub use self::authentication::{Authentication, AuthenticationLayer};
 use self::status::to_status;
 use crate::{
     broker::{Asker, Broker},
+    caller::Caller,
     error::{Failure, Reason},
-    group::{GroupKey, GroupMark, MAX_KEY_CHARACTERS},
+    group::{GroupKey, GroupMark, MAX_KEY_CHARACTERS, Memberships},
     listen::Peer,
 };
 
@@ -59,13 +62,14 @@ impl Edge {
     }
 
     /// The isolation group that a call belongs to; its connection keeps the group alive.
-    fn group(&self, peer: &Peer, key: Option<&MetadataValue<Ascii>>) -> Result<GroupMark, Failure> {
+    fn group(&self, source: &Source, key: Option<&MetadataValue<Ascii>>) -> Result<GroupMark, Failure> {
         let key = key.map(|key| {
             let text = key.to_str().ok().filter(|text| (1..=MAX_KEY_CHARACTERS).contains(&text.len()));
             text.ok_or_else(|| Failure::invalid(GROUP_METADATA, "a group's key has 1 to 128 visible ASCII characters"))
         });
-        let key = GroupKey::new(&peer.caller, key.transpose()?);
-        peer.memberships
+        let Some(key) = GroupKey::new(&source.caller, key.transpose()?) else { return Ok(GroupMark::alone()) };
+        source
+            .memberships
             .join(self.broker.groups(), key)
             .map_err(|full| Failure::invalid(GROUP_METADATA, full.to_string()))
     }
@@ -84,7 +88,7 @@ impl CardBrokerService for Edge {
         &self,
         request: Request<ListReadersRequest>,
     ) -> Result<Response<ListReadersResponse>, Status> {
-        Ok(Response::new(list_readers::response(&self.broker.readers(&peer(&request)?.caller))))
+        Ok(Response::new(list_readers::response(&self.broker.readers(&source(&request)?.caller))))
     }
 
     type WatchReadersStream = Responses<WatchReadersResponse>;
@@ -94,21 +98,21 @@ impl CardBrokerService for Edge {
         request: Request<WatchReadersRequest>,
     ) -> Result<Response<Self::WatchReadersStream>, Status> {
         watch_readers::check(request.get_ref()).map_err(|failure| to_status(&failure, None))?;
-        let caller = peer(&request)?.caller;
+        let caller = source(&request)?.caller;
         let stream = watch_readers::stream(&self.broker, &caller, self.heartbeat_interval, self.draining.clone());
         Ok(Response::new(Box::pin(stream)))
     }
 
     async fn transmit(&self, request: Request<TransmitRequest>) -> Result<Response<TransmitResponse>, Status> {
         let give_up = deadline::give_up(request.metadata());
-        let peer = peer(&request)?;
+        let source = source(&request)?;
         let key = request.metadata().get(GROUP_METADATA).cloned();
         let request = request.into_inner();
         let reader = request.reader.clone();
         let outcome = async {
             let (unit, id) = transmit::unit_request(request)?;
-            let group = self.group(&peer, key.as_ref())?;
-            let asker = Asker { caller: &peer.caller, group, reader: &reader };
+            let group = self.group(&source, key.as_ref())?;
+            let asker = Asker { caller: &source.caller, group, reader: &reader };
             match id {
                 None => Ok((self.broker.transmit(asker, unit, give_up).await?, false)),
                 Some(id) => self.broker.transmit_once(asker, unit, give_up, id).await,
@@ -127,19 +131,29 @@ impl CardBrokerService for Edge {
         request: Request<Streaming<OpenSessionRequest>>,
     ) -> Result<Response<Self::OpenSessionStream>, Status> {
         let deadline = deadline::give_up(request.metadata());
-        let peer = peer(&request)?;
+        let source = source(&request)?;
         let group =
-            self.group(&peer, request.metadata().get(GROUP_METADATA)).map_err(|failure| to_status(&failure, None))?;
+            self.group(&source, request.metadata().get(GROUP_METADATA)).map_err(|failure| to_status(&failure, None))?;
         // Nothing is awaited here, so the headers go out before the first message is read.
-        let stream = open_session::stream(self.broker.clone(), peer.caller, group, request.into_inner(), deadline);
+        let stream = open_session::stream(self.broker.clone(), source.caller, group, request.into_inner(), deadline);
         Ok(Response::new(Box::pin(stream)))
     }
 }
 
-/// Who asks. The listener puts it into every request.
-fn peer<T>(request: &Request<T>) -> Result<Peer, Status> {
-    request.extensions().get::<Peer>().cloned().ok_or_else(|| {
-        let failure = Failure::not_sent(Reason::Internal, "the connection has no caller: report this");
-        to_status(&failure, None)
-    })
+/// Who asks, and the groups of the connection it came on.
+struct Source {
+    caller: Caller,
+    memberships: Memberships,
+}
+
+/// Who asks. The listener and the authentication put it into every request.
+fn source<T>(request: &Request<T>) -> Result<Source, Status> {
+    let extensions = request.extensions();
+    match (extensions.get::<Caller>(), extensions.get::<Peer>()) {
+        (Some(caller), Some(peer)) => Ok(Source { caller: caller.clone(), memberships: peer.memberships.clone() }),
+        _ => {
+            let failure = Failure::not_sent(Reason::Internal, "the request has no caller: report this");
+            Err(to_status(&failure, None))
+        }
+    }
 }

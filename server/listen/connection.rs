@@ -1,7 +1,8 @@
-//! One client's connection: it closes itself if no request comes in time, and tells who is at the other end.
+//! One client's connection: it closes itself if no request comes in time, and tells what is known of the other end.
 
 use std::{
-    io,
+    fmt, io,
+    net::SocketAddr,
     pin::Pin,
     sync::{
         Arc,
@@ -13,8 +14,10 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
     time::Sleep,
 };
+use tokio_util::either::Either;
 use tonic::transport::server::Connected;
 
 use super::{incoming::Place, os};
@@ -23,24 +26,52 @@ use crate::{caller::Caller, group::Memberships};
 /// The other end of a connection. In the extensions of every request; clones belong to the same connection.
 #[derive(Debug, Clone)]
 pub struct Peer {
-    /// Who it is.
-    pub caller: Caller,
+    /// Where it comes from.
+    pub source: Source,
     /// The isolation groups that the connection belongs to; they end when it does.
     pub memberships: Memberships,
     request_seen: Arc<AtomicBool>,
 }
 
 impl Peer {
-    /// Tells the connection that a request has come: from now on it may idle. Cheap enough for every request.
+    /// Tells the connection that a request has come whose caller is known: from now on it may idle. Cheap enough for every request.
     pub fn request_seen(&self) {
         self.request_seen.store(true, Ordering::Relaxed);
     }
 }
 
+/// What a connection by itself says about who is there.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// A process on the Unix socket.
+    Local(Caller),
+    /// Somebody on the TCP port.
+    Tcp {
+        /// Number of the connection, counted from 1 in this run of the broker.
+        connection: u64,
+        /// The other end.
+        client: SocketAddr,
+        /// Our end.
+        server: SocketAddr,
+    },
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Local(caller) => caller.fmt(formatter),
+            Self::Tcp { connection, client, .. } => write!(formatter, "connection {connection} from {client}"),
+        }
+    }
+}
+
+/// The bytes of a client on either listener.
+pub(super) type ByteStream = Either<os::Stream, TcpStream>;
+
 /// The byte stream of one client. Occupies a place among the connections until it is dropped.
 #[derive(Debug)]
 pub struct Connection {
-    stream: os::Stream,
+    stream: ByteStream,
     peer: Peer,
     /// When it is closed; `None` once a request was seen.
     deadline: Option<Pin<Box<Sleep>>>,
@@ -48,10 +79,10 @@ pub struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(stream: os::Stream, caller: Caller, first_request_timeout: Duration, place: Place) -> Self {
+    pub(super) fn new(stream: ByteStream, source: Source, first_request_timeout: Duration, place: Place) -> Self {
         Self {
             stream,
-            peer: Peer { caller, memberships: Memberships::default(), request_seen: Arc::default() },
+            peer: Peer { source, memberships: Memberships::default(), request_seen: Arc::default() },
             deadline: Some(Box::pin(tokio::time::sleep(first_request_timeout))),
             _place: place,
         }
@@ -62,7 +93,7 @@ impl Connection {
         if self.peer.request_seen.load(Ordering::Relaxed) {
             self.deadline = None;
         } else if deadline.as_mut().poll(context).is_ready() {
-            tracing::debug!(caller = %self.peer.caller, "closed: no request came in time");
+            tracing::debug!(source = %self.peer.source, "closed: no request came in time");
             return Err(io::ErrorKind::TimedOut.into());
         }
         Ok(())

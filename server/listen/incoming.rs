@@ -4,16 +4,22 @@ use std::{
     convert::Infallible,
     io, mem,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
 
 use futures_core::Stream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{either::Either, sync::CancellationToken};
 
-use super::{Connection, os};
+use super::{
+    connection::{ByteStream, Connection, Source},
+    os, tcp,
+};
 use crate::config::ListenConfig;
 
 /// The pause after a failed accept (out of file descriptors, mostly), doubled up to the longest while it goes on.
@@ -28,23 +34,36 @@ pub struct Incoming {
 }
 
 impl Incoming {
-    /// Starts to accept, until `shutdown`.
+    /// Starts to accept on all of `listeners`, until `shutdown`.
     ///
     /// Beyond `max_connections` clients are not turned away: they wait, the first one accepted, the others in the system's
     /// backlog, and get the next place that is free. A short rush then costs them time and not an error.
-    pub(super) fn start(listener: os::Listener, config: &ListenConfig, shutdown: CancellationToken) -> Self {
+    pub(super) fn start(
+        listeners: impl IntoIterator<Item = Listener>,
+        config: &ListenConfig,
+        shutdown: CancellationToken,
+    ) -> Self {
         let places = Arc::new(Semaphore::new(config.max_connections));
         let count = ConnectionCount { places, max: config.max_connections };
+        let numbers = Arc::new(AtomicU64::new(1));
         let (sender, accepted) = mpsc::channel(1);
-        let acceptor =
-            Acceptor { listener, count: count.clone(), first_request_timeout: config.first_request_timeout, sender };
-        tokio::spawn(async move {
-            tokio::select! {
-                () = shutdown.cancelled() => {}
-                () = acceptor.sender.closed() => {}
-                () = acceptor.run() => {}
-            }
-        });
+        for listener in listeners {
+            let acceptor = Acceptor {
+                listener,
+                numbers: Arc::clone(&numbers),
+                count: count.clone(),
+                first_request_timeout: config.first_request_timeout,
+                sender: sender.clone(),
+            };
+            let shutdown = shutdown.clone();
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = shutdown.cancelled() => {}
+                    () = acceptor.sender.closed() => {}
+                    () = acceptor.run() => {}
+                }
+            });
+        }
         Self { accepted, count }
     }
 
@@ -79,8 +98,39 @@ impl ConnectionCount {
 /// The right to be served, given back when it is dropped.
 pub(super) type Place = OwnedSemaphorePermit;
 
+/// Where clients connect.
+#[derive(Debug)]
+pub(super) enum Listener {
+    Local(os::Listener),
+    Tcp(tcp::Listener),
+}
+
+impl Listener {
+    /// The next client, whose connection gets the next of `numbers`.
+    async fn accept(&self, numbers: &AtomicU64) -> io::Result<(ByteStream, Source)> {
+        let next = || numbers.fetch_add(1, Ordering::Relaxed);
+        match self {
+            Self::Local(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                let caller = os::caller(next(), &peer);
+                let (connection, executable) = (caller.connection, caller.executable.as_deref());
+                tracing::debug!(%caller, connection, executable = executable.map(tracing::field::debug), "connected");
+                Ok((Either::Left(stream), Source::Local(caller)))
+            }
+            Self::Tcp(listener) => {
+                let (stream, client) = listener.accept().await?;
+                let connection = next();
+                tracing::debug!(%client, connection, "connected");
+                Ok((Either::Right(stream), Source::Tcp { connection, client, server: listener.address() }))
+            }
+        }
+    }
+}
+
 struct Acceptor {
-    listener: os::Listener,
+    listener: Listener,
+    /// Of the connections of all listeners.
+    numbers: Arc<AtomicU64>,
     count: ConnectionCount,
     first_request_timeout: Duration,
     sender: mpsc::Sender<Connection>,
@@ -89,11 +139,10 @@ struct Acceptor {
 impl Acceptor {
     async fn run(&self) {
         let mut crowded = false;
-        for number in 1.. {
-            let (stream, caller) = persist(|| self.listener.accept(number)).await;
+        loop {
+            let (stream, source) = persist(|| self.listener.accept(&self.numbers)).await;
             let Some(place) = self.place(&mut crowded).await else { return };
-            tracing::debug!(%caller, connection = number, "connected");
-            let connection = Connection::new(stream, caller, self.first_request_timeout, place);
+            let connection = Connection::new(stream, source, self.first_request_timeout, place);
             if self.sender.send(connection).await.is_err() {
                 return;
             }

@@ -1,24 +1,29 @@
-//! The listener: one broker per socket, who may reach it, how many connections at a time, and how long they may idle.
+//! The listeners: one broker per socket, who may reach it, how many connections at a time, and how long they may idle.
 //!
 //! ```text
-//! config ── BoundSocket::bind ──► bound ── incoming ──► Incoming (connections for tonic)  +  SocketGuard (until the drain is over)
+//! config ── Bound::bind ──► bound ── incoming ──► Incoming (connections for tonic)  +  SocketGuard (until the drain is over)
 //! ```
+//!
+//! The Unix socket is always there; the TCP port only if the configuration names one.
 
 mod connection;
 mod incoming;
 #[cfg(unix)]
 #[path = "unix.rs"]
 mod os;
+mod tcp;
 
-use std::{io, path::PathBuf};
+use std::{io, net::SocketAddr, path::PathBuf};
 
+use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
 pub use self::{
-    connection::{Connection, Peer},
+    connection::{Connection, Peer, Source},
     incoming::{ConnectionCount, Incoming},
     os::{BoundSocket, SocketGuard},
 };
+use self::{incoming::Listener, tcp::BoundPort};
 use crate::config::ListenConfig;
 
 /// Streams that one connection may have open. Above the limit of waiting requests per caller, so that watch streams and
@@ -35,6 +40,40 @@ pub fn http2_server(config: &ListenConfig) -> Server {
         .http2_max_header_list_size(MAX_HEADER_LIST_BYTES)
         .http2_keepalive_interval(Some(config.keep_alive_interval))
         .http2_keepalive_timeout(Some(config.keep_alive_timeout))
+}
+
+/// All that clients can connect to; nobody answers yet.
+#[derive(Debug)]
+pub struct Bound {
+    socket: BoundSocket,
+    port: Option<BoundPort>,
+}
+
+impl Bound {
+    /// Takes the socket and the port of `config`, the socket first: who has that is the broker.
+    ///
+    /// # Errors
+    /// [`BindError`], as [`BoundSocket::bind`].
+    pub fn bind(config: &ListenConfig) -> Result<Self, BindError> {
+        Ok(Self { socket: BoundSocket::bind(config)?, port: config.tcp.map(BoundPort::bind).transpose()? })
+    }
+
+    /// The address of the TCP port, with the number that was given for port 0.
+    pub fn tcp_address(&self) -> Option<SocketAddr> {
+        self.port.as_ref().map(BoundPort::address)
+    }
+
+    /// Starts to accept clients, until `shutdown`: then the listeners close at once. The guard is to be kept until the
+    /// readers are free, so that no other broker starts before. Call it inside a runtime.
+    ///
+    /// # Errors
+    /// When the runtime cannot take a listener.
+    pub fn incoming(self, config: &ListenConfig, shutdown: CancellationToken) -> io::Result<(Incoming, SocketGuard)> {
+        let (socket, guard) = self.socket.listen()?;
+        let port = self.port.map(BoundPort::listen).transpose()?;
+        let listeners = [Some(Listener::Local(socket)), port.map(Listener::Tcp)];
+        Ok((Incoming::start(listeners.into_iter().flatten(), config, shutdown), guard))
+    }
 }
 
 /// Why the broker cannot listen.
@@ -61,6 +100,20 @@ pub enum BindError {
         socket: PathBuf,
         /// What was tried.
         action: &'static str,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// Another program listens on the TCP port.
+    #[error("cannot listen on {address}: another program does: choose another port (listen.tcp)")]
+    PortTaken {
+        /// The address asked for.
+        address: SocketAddr,
+    },
+    /// The operating system refused the TCP port.
+    #[error("cannot listen on {address}: {source}")]
+    Port {
+        /// The address asked for.
+        address: SocketAddr,
         /// The system's answer.
         source: io::Error,
     },

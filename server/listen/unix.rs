@@ -11,6 +11,7 @@ use std::{
         },
     },
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use cardbroker_proto::socket::default_socket;
@@ -20,9 +21,9 @@ use rustix::{
     process::geteuid,
 };
 use socket2::{Domain, SockAddr, Socket, Type};
-use tokio_util::sync::CancellationToken;
+use tokio::net::unix::UCred;
 
-use super::{BindError, Incoming};
+use super::BindError;
 use crate::{caller, caller::Caller, config::ListenConfig};
 
 /// Clients that may wait to be accepted; the kernel has a limit of its own.
@@ -70,14 +71,9 @@ impl BoundSocket {
         Ok(Self { listener, guard })
     }
 
-    /// Starts to accept clients, until `shutdown`: then the listener closes at once. The guard is to be kept until the
-    /// readers are free, so that no other broker starts before. Call it inside a runtime.
-    ///
-    /// # Errors
-    /// When the runtime cannot take the listener.
-    pub fn incoming(self, config: &ListenConfig, shutdown: CancellationToken) -> io::Result<(Incoming, SocketGuard)> {
-        let listener = Listener(tokio::net::UnixListener::from_std(self.listener)?);
-        Ok((Incoming::start(listener, config, shutdown), self.guard))
+    /// Hands the socket to the runtime, inside which it is to be called.
+    pub(super) fn listen(self) -> io::Result<(Listener, SocketGuard)> {
+        Ok((Listener(tokio::net::UnixListener::from_std(self.listener)?), self.guard))
     }
 }
 
@@ -211,14 +207,24 @@ fn io_error(socket: &Path, action: &'static str) -> impl FnOnce(io::Error) -> Bi
 pub(super) struct Listener(tokio::net::UnixListener);
 
 impl Listener {
-    /// The next client, with the process behind it.
-    pub(super) async fn accept(&self, connection: u64) -> io::Result<(Stream, Caller)> {
+    /// The next client; `caller` tells the process behind it.
+    pub(super) async fn accept(&self) -> io::Result<(Stream, UCred)> {
         let (stream, _) = self.0.accept().await?;
         let peer = stream.peer_cred()?;
-        let pid = peer.pid().and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid != 0);
-        let start_time = pid.and_then(start_time);
-        Ok((stream, Caller::local(connection, peer.uid(), peer.gid(), pid, start_time)))
+        Ok((stream, peer))
     }
+}
+
+/// The process at the other end of a connection.
+pub(super) fn caller(connection: u64, peer: &UCred) -> Caller {
+    let pid = peer.pid().and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid != 0);
+    let caller = Caller::local(connection, peer.uid(), peer.gid(), pid, pid.and_then(start_time));
+    Caller { executable: pid.and_then(executable), ..caller }
+}
+
+/// Only of processes that we may look into; `None` for others.
+fn executable(pid: u32) -> Option<Arc<Path>> {
+    fs::read_link(format!("/proc/{pid}/exe")).ok().map(Into::into)
 }
 
 /// Where there is no `/proc`, or none that we may read, `None`.

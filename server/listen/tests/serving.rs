@@ -8,18 +8,18 @@ use std::{
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::UnixStream,
+    net::{TcpStream, UnixStream},
 };
 use tokio_stream::StreamExt;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, transport::Endpoint};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
-use super::place;
+use super::{super::tcp::BoundPort, place};
 use crate::{
     caller::{Caller, CallerKey, Principal},
     config::ListenConfig,
-    listen::{BindError, BoundSocket, Incoming, Peer, SocketGuard, http2_server},
+    listen::{BindError, Bound, BoundSocket, Connection, Incoming, Peer, SocketGuard, Source, http2_server},
 };
 
 /// A client's first bytes without a request: HTTP/2's preface and an empty SETTINGS frame.
@@ -30,7 +30,40 @@ async fn soon<T>(future: impl Future<Output = T>) -> T {
 }
 
 fn start(config: &ListenConfig, shutdown: &CancellationToken) -> (Incoming, SocketGuard) {
-    BoundSocket::bind(config).unwrap().incoming(config, shutdown.clone()).unwrap()
+    Bound::bind(config).unwrap().incoming(config, shutdown.clone()).unwrap()
+}
+
+fn source(connection: &Connection) -> Source {
+    tonic::transport::server::Connected::connect_info(connection).source
+}
+
+fn local(connection: &Connection) -> Caller {
+    match source(connection) {
+        Source::Local(caller) => caller,
+        other => panic!("{other}"),
+    }
+}
+
+#[tokio::test]
+async fn both_listeners_share_the_places_and_the_numbers() {
+    let (_folder, mut config) = place();
+    config.max_connections = 2;
+    config.tcp = Some("127.0.0.1:0".parse().unwrap());
+    let bound = Bound::bind(&config).unwrap();
+    let address = bound.tcp_address().unwrap();
+    let (mut incoming, _guard) = bound.incoming(&config, CancellationToken::new()).unwrap();
+    let client = TcpStream::connect(address).await.unwrap();
+    let Ok(first) = soon(incoming.next()).await.unwrap();
+    let Source::Tcp { connection: 1, client: seen, server } = source(&first) else { panic!("{:?}", source(&first)) };
+    assert_eq!((seen, server), (client.local_addr().unwrap(), address));
+    let _local = UnixStream::connect(&config.socket).await.unwrap();
+    let Ok(second) = soon(incoming.next()).await.unwrap();
+    assert_eq!((local(&second).connection, incoming.count().open()), (2, 2));
+    let _waiting = TcpStream::connect(address).await.unwrap();
+    tokio::time::timeout(Duration::from_millis(100), incoming.next()).await.unwrap_err();
+    drop(second);
+    soon(incoming.next()).await.unwrap().unwrap();
+    assert!(matches!(BoundPort::bind(address), Err(BindError::PortTaken { .. })));
 }
 
 #[tokio::test]
@@ -41,13 +74,14 @@ async fn connections_of_this_process_are_one_caller() {
     for _ in 0..2 {
         let _client = UnixStream::connect(&config.socket).await.unwrap();
         let Ok(connection) = soon(incoming.next()).await.unwrap();
-        callers.push(tonic::transport::server::Connected::connect_info(&connection).caller);
+        callers.push(local(&connection));
     }
     let [first, second] = &callers[..] else { panic!() };
     assert_eq!(
         (first.pid, first.principal()),
         (Some(std::process::id()), Principal::User(rustix::process::getuid().as_raw()))
     );
+    assert_eq!(first.executable.as_deref(), std::env::current_exe().ok().as_deref());
     assert_eq!((first.connection, second.connection), (1, 2));
     assert_eq!(first.key, second.key);
     assert!(cfg!(not(target_os = "linux")) || matches!(first.key, CallerKey::Process { .. }));
@@ -97,7 +131,8 @@ async fn only_a_connection_without_a_request_is_closed_after_the_deadline() {
     let service = tonic::service::interceptor::InterceptedService::new(health, move |request: Request<()>| {
         let peer = request.extensions().get::<Peer>().unwrap();
         peer.request_seen();
-        seen.lock().unwrap().push(peer.caller.clone());
+        let Source::Local(caller) = &peer.source else { panic!("{peer:?}") };
+        seen.lock().unwrap().push(caller.clone());
         Ok(request)
     });
     let server = tokio::spawn(http2_server(&config).add_service(service).serve_with_incoming(incoming));

@@ -1,0 +1,181 @@
+//! Who asks: on the Unix socket the kernel has said it, on TCP each request must show a token. Puts the [`Caller`] into every request.
+//!
+//! A page in a browser can reach a loopback port, too, and by DNS rebinding under a name of its own. It cannot speak HTTP/2 without
+//! TLS and holds no token; foreign names and whatever has an `Origin` are refused all the same, before the token is looked at.
+//!
+//! A connection whose requests show no valid token is closed when `first_request_timeout` is over. Refusals are not slowed
+//! down: 256 random bits cannot be guessed, and all clients share one address, so slowing would punish those who do hold a token.
+
+use std::{
+    net::SocketAddr,
+    task::{Context, Poll},
+};
+
+use futures_util::future::{Either, Ready, ready};
+use http::{
+    HeaderMap, Request, Response, Uri,
+    header::{AUTHORIZATION, HOST, ORIGIN},
+    uri::Authority,
+};
+use tokio::sync::watch;
+use tonic::body::Body;
+use tower::{Layer, Service};
+
+use super::status::to_status;
+use crate::{
+    caller::Caller,
+    error::{Failure, Reason},
+    listen::{Peer, Source},
+    tokens::Tokens,
+};
+
+/// Lets only those requests through whose caller is known. To be outside of every service.
+#[derive(Debug, Clone)]
+pub struct AuthenticationLayer {
+    tokens: watch::Receiver<Tokens>,
+}
+
+impl AuthenticationLayer {
+    /// On TCP for those who hold one of `tokens`, as they are when the request comes.
+    pub fn new(tokens: watch::Receiver<Tokens>) -> Self {
+        Self { tokens }
+    }
+}
+
+impl<S> Layer<S> for AuthenticationLayer {
+    type Service = Authentication<S>;
+
+    fn layer(&self, inner: S) -> Authentication<S> {
+        Authentication { inner, tokens: self.tokens.clone() }
+    }
+}
+
+/// A service behind an [`AuthenticationLayer`].
+#[derive(Debug, Clone)]
+pub struct Authentication<S> {
+    inner: S,
+    tokens: watch::Receiver<Tokens>,
+}
+
+impl<S: Service<Request<Body>, Response = Response<Body>>> Service<Request<Body>> for Authentication<S> {
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = Either<S::Future, Ready<Result<Response<Body>, S::Error>>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        match admit(&mut request, &self.tokens.borrow()) {
+            Ok(()) => Either::Left(self.inner.call(request)),
+            Err(failure) => Either::Right(ready(Ok(to_status(&failure, None).into_http()))),
+        }
+    }
+}
+
+fn admit(request: &mut Request<Body>, tokens: &Tokens) -> Result<(), Failure> {
+    let peer = request.extensions().get::<Peer>().cloned();
+    let peer = peer.ok_or_else(|| Failure::not_sent(Reason::Internal, "the connection has no source: report this"))?;
+    let caller = match &peer.source {
+        Source::Local(caller) => Ok(caller.clone()),
+        Source::Tcp { connection, server, .. } => {
+            let holder = check_origin(request.uri(), request.headers(), *server)
+                .and_then(|()| token(request.headers()))
+                .and_then(|token| tokens.holder(token).ok_or_else(|| unauthenticated("the token is not valid here")));
+            // Nobody behind needs the token, so nobody can give it away.
+            request.headers_mut().remove(AUTHORIZATION);
+            holder.map(|name| Caller::remote(*connection, name))
+        }
+    };
+    let caller = caller.inspect_err(|failure| tracing::debug!(source = %peer.source, "refused: {failure}"))?;
+    peer.request_seen();
+    request.extensions_mut().insert(caller);
+    Ok(())
+}
+
+/// Whether the request was meant for this port at `server`, by a program.
+fn check_origin(uri: &Uri, headers: &HeaderMap, server: SocketAddr) -> Result<(), Failure> {
+    if headers.contains_key(ORIGIN) {
+        return Err(Failure::invalid("origin", "browsers are not served: ask from a program of this machine"));
+    }
+    let host = |value: &http::HeaderValue| Authority::try_from(value.as_bytes()).ok();
+    let mut names = headers.get_all(HOST).iter().map(host).chain(uri.authority().map(|name| Some(name.clone())));
+    let named = |name: Option<Authority>| name.is_some_and(|name| is_ours(name.host(), server));
+    // HTTP/2 has the one or the other; where there are both, none may be foreign.
+    let any = headers.contains_key(HOST) || uri.authority().is_some();
+    if any && names.all(named) {
+        return Ok(());
+    }
+    Err(Failure::invalid(":authority", "not a name of this machine: connect to 127.0.0.1, [::1] or localhost"))
+}
+
+fn is_ours(host: &str, server: SocketAddr) -> bool {
+    let address = match server {
+        SocketAddr::V4(server) => server.ip().to_string(),
+        SocketAddr::V6(server) => format!("[{}]", server.ip()),
+    };
+    host.eq_ignore_ascii_case("localhost") || ["127.0.0.1", "[::1]", &address].contains(&host)
+}
+
+/// The token that a request shows.
+fn token(headers: &HeaderMap) -> Result<&[u8], Failure> {
+    let mut shown = headers.get_all(AUTHORIZATION).iter();
+    let (Some(value), None) = (shown.next(), shown.next()) else {
+        return Err(unauthenticated("a token is needed on TCP: send one as `authorization: Bearer TOKEN`"));
+    };
+    let (scheme, token) = value.as_bytes().split_at_checked(b"Bearer ".len()).unwrap_or_default();
+    let is_bearer = scheme.eq_ignore_ascii_case(b"Bearer ");
+    is_bearer.then_some(token).ok_or_else(|| unauthenticated("a token is sent as `authorization: Bearer TOKEN`"))
+}
+
+fn unauthenticated(message: &'static str) -> Failure {
+    Failure::not_sent(Reason::Unauthenticated, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn origin(uri: &str, headers: &[(&'static str, &str)], server: &str) -> Result<(), String> {
+        let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+        check_origin(&uri.parse().unwrap(), &headers, server.parse().unwrap()).map_err(|failure| failure.field.unwrap())
+    }
+
+    #[test]
+    fn only_names_of_this_machine_are_served() {
+        let server = "127.0.0.5:7777";
+        for host in ["localhost", "LocalHost:1", "127.0.0.1:7777", "[::1]:7777", "127.0.0.5:80"] {
+            assert_eq!(origin(&format!("http://{host}/x"), &[], server), Ok(()), "{host}");
+            assert_eq!(origin("/x", &[("host", host)], server), Ok(()), "{host}");
+        }
+        assert_eq!(origin("http://[::1]/x", &[], "[::1]:7777"), Ok(()));
+        let foreign = Err(":authority".to_owned());
+        for host in ["evil.example", "127.0.0.1.evil.example", "localhost.", "127.0.0.2", "[::2]:7777", "0.0.0.0"] {
+            assert_eq!(origin(&format!("http://{host}/x"), &[], server), foreign, "{host}");
+            assert_eq!(origin("http://localhost/x", &[("host", host)], server), foreign, "{host}");
+        }
+        assert_eq!(origin("/x", &[], server), foreign);
+        assert_eq!(origin("/x", &[("host", "a b")], server), foreign);
+    }
+
+    #[test]
+    fn a_page_in_a_browser_is_refused_whatever_it_calls_itself() {
+        for page in ["http://localhost:7777", "null"] {
+            assert_eq!(origin("http://localhost/x", &[("origin", page)], "127.0.0.1:1"), Err("origin".to_owned()));
+        }
+    }
+
+    #[test]
+    fn a_token_is_a_bearers_and_the_only_one() {
+        let shown = |values: &[&'static str]| {
+            let headers = values.iter().map(|value| (AUTHORIZATION, value.parse().unwrap())).collect();
+            token(&headers).map(<[u8]>::to_vec).ok()
+        };
+        assert_eq!(shown(&["Bearer abc"]), Some(b"abc".to_vec()));
+        assert_eq!(shown(&["bearer abc"]), Some(b"abc".to_vec()));
+        for wrong in [&[][..], &["Basic abc"], &["Bearer"], &["abc"], &["Bearer abc", "Bearer abc"]] {
+            assert_eq!(shown(wrong), None, "{wrong:?}");
+        }
+    }
+}

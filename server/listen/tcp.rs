@@ -1,0 +1,60 @@
+//! The TCP port: on loopback only. Who connects is known by what each request shows, not by the connection.
+
+use std::{io, net, net::SocketAddr};
+
+use tokio::net::{TcpListener, TcpStream};
+
+use super::BindError;
+
+/// A port that clients can connect to; nobody answers yet.
+#[derive(Debug)]
+pub(super) struct BoundPort {
+    listener: net::TcpListener,
+    address: SocketAddr,
+}
+
+impl BoundPort {
+    pub(super) fn bind(address: SocketAddr) -> Result<Self, BindError> {
+        let bind = || {
+            let listener = net::TcpListener::bind(address)?;
+            listener.set_nonblocking(true)?;
+            Ok(Self { address: listener.local_addr()?, listener })
+        };
+        bind().map_err(|source: io::Error| match source.kind() {
+            io::ErrorKind::AddrInUse => BindError::PortTaken { address },
+            _ => BindError::Port { address, source },
+        })
+    }
+
+    /// The port's own address, with the number that was given for port 0.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Hands the port to the runtime, inside which it is to be called.
+    pub(super) fn listen(self) -> io::Result<Listener> {
+        Ok(Listener { listener: TcpListener::from_std(self.listener)?, address: self.address })
+    }
+}
+
+/// The port while clients are accepted.
+#[derive(Debug)]
+pub(super) struct Listener {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Listener {
+    /// The next client and its address.
+    pub(super) async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        let (stream, address) = self.listener.accept().await?;
+        // Without it each small message waits for the acknowledgement of the one before.
+        stream.set_nodelay(true)?;
+        Ok((stream, address))
+    }
+
+    /// The port's own address.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
