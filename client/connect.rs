@@ -1,9 +1,9 @@
 //! The connection to the broker, and the calls that need no more than it.
 
-use std::{env, future::Future, io, time::Duration};
+use std::{env, future::Future, io, path::PathBuf, time::Duration};
 
 use cardbroker_proto::{
-    GROUP_METADATA, GROUP_VARIABLE,
+    GROUP_METADATA, GROUP_VARIABLE, TOKEN_FILE_VARIABLE,
     v1::{ListReadersRequest, card_broker_service_client::CardBrokerServiceClient},
 };
 use hyper_util::rt::TokioIo;
@@ -15,7 +15,11 @@ use tonic::{
 };
 use tower::service_fn;
 
-use crate::{Endpoint, Error, OpenSession, Reader, Transmit, Watch, error::connect_failure};
+use crate::{
+    Endpoint, Error, OpenSession, Reader, Transmit, Watch,
+    error::connect_failure,
+    token::{TOKEN_METADATA, Token},
+};
 
 /// A list of readers is made from memory: longer means that the broker is stuck.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -29,6 +33,7 @@ pub struct Client {
     endpoint: Endpoint,
     channel: Channel,
     group: Option<MetadataValue<Ascii>>,
+    token: Option<Token>,
 }
 
 /// How to connect. Not printable: whoever knows the group is in it.
@@ -36,21 +41,28 @@ pub struct Client {
 pub struct ConnectOptions {
     /// The isolation group, printable ASCII; `None` to be a group of one's own.
     pub group: Option<String>,
+    /// The file with the token that the broker's TCP port asks for, readable by this user alone. Not looked at on a Unix socket.
+    pub token_file: Option<PathBuf>,
     /// How long one attempt to connect may take. Default: 5 s.
     pub connect_timeout: Duration,
 }
 
 impl Default for ConnectOptions {
     fn default() -> Self {
-        Self { group: None, connect_timeout: Duration::from_secs(5) }
+        Self { group: None, token_file: None, connect_timeout: Duration::from_secs(5) }
     }
 }
 
 impl ConnectOptions {
-    /// The defaults, with the group from the variable `CARDBROKER_GROUP` if that is set and not empty.
+    /// The defaults, with the group from the variable `CARDBROKER_GROUP` and the token file from `CARDBROKER_TOKEN_FILE` if
+    /// those are set and not empty.
     pub fn from_environment() -> Self {
-        let group = env::var_os(GROUP_VARIABLE).filter(|group| !group.is_empty());
-        Self { group: group.map(|group| group.to_string_lossy().into_owned()), ..Self::default() }
+        let set = |variable| env::var_os(variable).filter(|value| !value.is_empty());
+        Self {
+            group: set(GROUP_VARIABLE).map(|group| group.to_string_lossy().into_owned()),
+            token_file: set(TOKEN_FILE_VARIABLE).map(Into::into),
+            ..Self::default()
+        }
     }
 }
 
@@ -66,7 +78,7 @@ impl Client {
     /// Connects to the broker at `endpoint`, with the options from the environment.
     ///
     /// # Errors
-    /// [`Error::NotRunning`] if nobody answers there within 5 s.
+    /// [`Error::NotRunning`] if nobody answers there within 5 s; [`Error::TokenFile`].
     pub async fn connect(endpoint: Endpoint) -> Result<Self, Error> {
         Self::connect_with(endpoint, ConnectOptions::from_environment()).await
     }
@@ -74,12 +86,17 @@ impl Client {
     /// Connects to the broker at `endpoint`.
     ///
     /// # Errors
-    /// [`Error::NotRunning`] if nobody answers there in time; [`Error::Failed`] if the group is not printable ASCII.
+    /// [`Error::NotRunning`] if nobody answers there in time; [`Error::Failed`] if the group is not printable ASCII;
+    /// [`Error::TokenFile`] if the token is needed and cannot be read.
     pub async fn connect_with(endpoint: Endpoint, options: ConnectOptions) -> Result<Self, Error> {
         let group = options.group.map(MetadataValue::try_from).transpose();
         let mut group =
             group.map_err(|_| Error::invalid(GROUP_METADATA, "the isolation group is not printable ASCII"))?;
         group.iter_mut().for_each(|group: &mut MetadataValue<Ascii>| group.set_sensitive(true));
+        let token = match (&endpoint, options.token_file) {
+            (Endpoint::Tcp { .. }, Some(path)) => Some(Token::read(path)?),
+            _ => None,
+        };
         let channel = match open(&endpoint, options.connect_timeout).await {
             Ok(channel) => channel,
             Err(error) => {
@@ -87,7 +104,7 @@ impl Client {
                 return Err(Error::NotRunning { endpoint, kind });
             }
         };
-        Ok(Self { endpoint, channel, group })
+        Ok(Self { endpoint, channel, group, token })
     }
 
     /// Where the broker is.
@@ -133,6 +150,9 @@ impl Client {
         let mut request = Request::new(message);
         if let Some(group) = &self.group {
             request.metadata_mut().insert(GROUP_METADATA, group.clone());
+        }
+        if let Some(token) = &self.token {
+            request.metadata_mut().insert(TOKEN_METADATA, token.metadata());
         }
         request
     }

@@ -6,7 +6,7 @@ use cardbroker_proto::reason::{DELIVERY_TRAILER, ERROR_DOMAIN, REASON_TRAILER};
 use tonic::{Code, ConnectError, Status, TimeoutExpired};
 use tonic_types::StatusExt;
 
-use crate::{Delivery, Endpoint, EndpointError, ErrorReason, Stop, Transmitted};
+use crate::{Delivery, Endpoint, EndpointError, ErrorReason, Stop, TokenFileError, Transmitted};
 
 /// A request that did not do all that was asked. Holds no APDU byte in its texts.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -15,6 +15,9 @@ pub enum Error {
     /// The text that should say where the broker is does not.
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
+    /// The token that the broker's TCP port asks for cannot be read.
+    #[error(transparent)]
+    TokenFile(#[from] TokenFileError),
     /// Nobody answers at the endpoint, or this user may not open it. Nothing was sent.
     #[error("{}", not_running(endpoint, *kind))]
     NotRunning {
@@ -62,7 +65,7 @@ impl Error {
         match self {
             Self::Failed(failure) => failure.reason,
             Self::Stopped { stop, .. } => stop.reason,
-            Self::Endpoint(_) | Self::NotRunning { .. } => None,
+            Self::Endpoint(_) | Self::TokenFile(_) | Self::NotRunning { .. } => None,
         }
     }
 
@@ -72,7 +75,7 @@ impl Error {
         match self {
             Self::Failed(failure) => failure.delivery,
             Self::Stopped { stop, .. } => stop.delivery,
-            Self::Endpoint(_) | Self::NotRunning { .. } => Delivery::NotSent,
+            Self::Endpoint(_) | Self::TokenFile(_) | Self::NotRunning { .. } => Delivery::NotSent,
         }
     }
 
@@ -87,7 +90,7 @@ impl Error {
     /// Whether the same request will fail again however often it is repeated.
     pub fn is_permanent(&self) -> bool {
         match self {
-            Self::Endpoint(_) => true,
+            Self::Endpoint(_) | Self::TokenFile(_) => true,
             Self::Failed(failure) => matches!(
                 failure.code,
                 Code::InvalidArgument | Code::PermissionDenied | Code::Unauthenticated | Code::Unimplemented

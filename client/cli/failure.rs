@@ -15,9 +15,9 @@ use super::{json, printable};
 pub(crate) enum Exit {
     /// All was done.
     Done = 0,
-    /// The broker refused or failed, or Ctrl-C came first; no command was sent.
+    /// The broker refused (a missing or wrong token, too) or failed, or Ctrl-C came first; no command was sent.
     Refused = 1,
-    /// The command line or the request is malformed. clap ends with the same code.
+    /// The command line or the request is malformed, or the token file cannot be used. clap ends with the same code.
     Usage = 2,
     /// No broker, or the connection was lost before a command was sent.
     NoBroker = 3,
@@ -42,7 +42,7 @@ impl From<Exit> for ExitCode {
 pub(crate) enum Failure {
     /// The client library's word.
     Broker(Error),
-    /// Malformed input.
+    /// Malformed input, or a file that cannot be used.
     Usage(String),
     /// No reader, or several, fit the name given.
     Reader(String),
@@ -112,7 +112,7 @@ fn exit_of(error: &Error) -> Exit {
         return Exit::Unknown;
     }
     match error {
-        Error::Endpoint(_) => Exit::Usage,
+        Error::Endpoint(_) | Error::TokenFile(_) => Exit::Usage,
         Error::NotRunning { .. } => Exit::NoBroker,
         Error::Stopped { .. } => Exit::Stopped,
         _ => match error.reason() {
@@ -136,6 +136,14 @@ fn advice(error: &Error) -> String {
             ": let the broker's listen.socket_group or listen.socket_mode admit this user".to_owned()
         }
         Error::NotRunning { .. } => ": start it with \"cardbrokerd\", or say where it is with --endpoint".to_owned(),
+        Error::TokenFile(file) if file.kind == Some(io::ErrorKind::NotFound) => {
+            ": make one with \"cardbroker token new NAME --out FILE\"".to_owned()
+        }
+        _ if error.reason() == Some(ErrorReason::Unauthenticated) => {
+            ": name the file with your token with --token-file or CARDBROKER_TOKEN_FILE; who runs the broker makes one with \
+             \"cardbroker token new\""
+                .to_owned()
+        }
         _ if error.delivery() == Delivery::Unknown => LOOK.to_owned(),
         _ => error
             .retry_after()

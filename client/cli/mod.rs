@@ -6,14 +6,15 @@ mod policy;
 mod readers;
 mod select;
 mod session;
+mod token;
 mod transmit;
 mod turn;
 mod units;
 mod watch;
 
-use std::{io::Write, process::ExitCode};
+use std::{io::Write, path::PathBuf, process::ExitCode};
 
-use cardbroker_client::{Client, Endpoint};
+use cardbroker_client::{Client, ConnectOptions, Endpoint, Error};
 use clap::{Parser, Subcommand};
 use failure::{Exit, Failure};
 
@@ -25,6 +26,9 @@ pub(crate) struct Arguments {
     /// then the default socket.
     #[arg(long, global = true, value_name = "URL")]
     endpoint: Option<Endpoint>,
+    /// File with the token that the broker's TCP port asks for. Without it the variable CARDBROKER_TOKEN_FILE counts.
+    #[arg(long, global = true, value_name = "FILE")]
+    token_file: Option<PathBuf>,
     /// Write JSON instead of text; errors too.
     #[arg(long, global = true)]
     json: bool,
@@ -40,6 +44,9 @@ enum Command {
     Watch(watch::WatchArguments),
     Transmit(Box<transmit::TransmitArguments>),
     Session(Box<session::SessionArguments>),
+    /// Make, list and remove the tokens for the broker's TCP port.
+    #[command(subcommand)]
+    Token(token::TokenCommand),
     Policy(policy::PolicyArguments),
 }
 
@@ -52,6 +59,8 @@ Examples:
   cardbroker transmit yubikey - < commands-with-pin.txt
   cardbroker session yubikey
   cardbroker session yubikey --wait-for-card < commands-with-pin.txt
+  cardbroker token new build-7 --out token
+  cardbroker --endpoint http://127.0.0.1:7777 --token-file token readers
 
 Programs that share a random string in CARDBROKER_GROUP may share what is verified and selected on a card.
 
@@ -59,8 +68,8 @@ A session's exit code is about the line that failed; the answers to those before
 
 Exit codes:
   0  done
-  1  the broker refused or failed, or Ctrl-C came first; nothing was sent to the card
-  2  the command line or the request is malformed
+  1  the broker refused (a missing or wrong token, too) or failed, or Ctrl-C came first; nothing was sent to the card
+  2  the command line or the request is malformed, or the token file cannot be used
   3  no broker, or the connection was lost before anything was sent
   4  no such reader, or no card in it; nothing was sent
   5  the unit stopped early: the answers that came are printed, the other commands were not sent
@@ -87,14 +96,12 @@ pub(crate) fn run(arguments: Arguments, screen: &mut Screen<'_>) -> ExitCode {
 }
 
 fn execute(arguments: Arguments, screen: &mut Screen<'_>) -> Result<ExitCode, Failure> {
-    let Arguments { endpoint, json, command } = arguments;
-    if let Command::Policy(arguments) = &command {
-        return policy::run(arguments, json);
-    }
-    let endpoint = endpoint.map_or_else(Endpoint::from_environment, Ok).map_err(cardbroker_client::Error::from)?;
+    let Arguments { endpoint, token_file, json, command } = arguments;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let connect = Client::connect(endpoint);
-    let done = match command {
+    let connect = connect(endpoint, token_file);
+    match command {
+        Command::Policy(arguments) => return policy::run(&arguments, json),
+        Command::Token(command) => token::run(command, json, screen),
         Command::Readers => runtime.block_on(async { readers::run(&connect.await?, json, screen).await }),
         Command::Watch(arguments) => {
             runtime.block_on(async { watch::run(&connect.await?, arguments, json, screen).await })
@@ -107,9 +114,15 @@ fn execute(arguments: Arguments, screen: &mut Screen<'_>) -> Result<ExitCode, Fa
         Command::Session(arguments) => {
             runtime.block_on(async { session::run(&connect.await?, *arguments, json, screen).await })
         }
-        Command::Policy(_) => Ok(()),
-    };
-    done.map(|()| Exit::Done.into())
+    }?;
+    Ok(Exit::Done.into())
+}
+
+async fn connect(endpoint: Option<Endpoint>, token_file: Option<PathBuf>) -> Result<Client, Error> {
+    let endpoint = endpoint.map_or_else(Endpoint::from_environment, Ok)?;
+    let mut options = ConnectOptions::from_environment();
+    options.token_file = token_file.or(options.token_file);
+    Client::connect_with(endpoint, options).await
 }
 
 /// A text from outside on one line, without anything that a terminal would obey.

@@ -1,0 +1,86 @@
+//! The token that the broker's TCP port asks for, as a client holds it: read from a file, wiped when dropped, never printed.
+
+use std::{fmt, io, path::PathBuf};
+
+use bytes::Bytes;
+use cardbroker_proto::private_file::{self, PrivateFileError};
+use tonic::metadata::{Ascii, MetadataValue};
+use zeroize::Zeroizing;
+
+/// The metadata in which a token is sent.
+pub(crate) const TOKEN_METADATA: &str = "authorization";
+
+/// A token. Clones share its bytes, which are wiped with the last one; what the transport holds while a call runs is not.
+#[derive(Clone)]
+pub(crate) struct Token(MetadataValue<Ascii>);
+
+/// Why a token file is not used. Holds nothing of the token.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the token file {} {problem}", path.display())]
+pub struct TokenFileError {
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong, and what to do.
+    pub problem: String,
+    /// What the operating system says, if it did not give the file out.
+    pub kind: Option<io::ErrorKind>,
+}
+
+impl Token {
+    /// Reads the token in the file at `path`, which nobody else may read or change.
+    pub(crate) fn read(path: PathBuf) -> Result<Self, TokenFileError> {
+        let text = match private_file::read(&path) {
+            Ok(text) => text,
+            Err(error) => {
+                let kind = match &error {
+                    PrivateFileError::Io(error) => Some(error.kind()),
+                    _ => None,
+                };
+                return Err(TokenFileError { path, problem: error.to_string(), kind });
+            }
+        };
+        Self::parse(&text).ok_or_else(|| {
+            let problem = "holds no token: one line of visible ASCII, as made by \"cardbroker token new\"";
+            TokenFileError { path, problem: problem.to_owned(), kind: None }
+        })
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let token = text.trim();
+        if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return None;
+        }
+        let shown = Bytes::from_owner(Zeroizing::new([b"Bearer ", token.as_bytes()].concat()));
+        let mut metadata = MetadataValue::try_from(shown).ok()?;
+        metadata.set_sensitive(true);
+        Some(Self(metadata))
+    }
+
+    /// As it is sent.
+    pub(crate) fn metadata(&self) -> MetadataValue<Ascii> {
+        self.0.clone()
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Token")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_one_word_and_is_not_printed() {
+        let token = Token::parse("secret\n").unwrap();
+        assert_eq!(token.metadata().to_str().unwrap(), "Bearer secret");
+        for printed in [format!("{token:?}"), format!("{:?}", token.metadata())] {
+            assert!(!printed.contains("secret"), "{printed}");
+        }
+        for text in ["", "\n", "two words", "two\nlines", "\u{fc}"] {
+            assert!(Token::parse(text).is_none(), "{text}");
+        }
+    }
+}
