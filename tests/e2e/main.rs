@@ -62,5 +62,7 @@ mod session_turns;
 mod sessions;
 /// The seed's failure and its cure, with eight processes.
 mod story;
+/// The TCP port: who gets in, and what for.
+mod tcp;
 /// Watch streams: slow ones, many of them, and a broker that dies.
 mod watch;

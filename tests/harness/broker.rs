@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
-use cardbroker_client::{Client, Endpoint};
+use cardbroker_client::{Client, ConnectOptions, Endpoint};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -80,6 +80,21 @@ impl Setup {
         self
     }
 
+    /// On a free TCP port, too, with a token for each of `names`, made by the command line.
+    ///
+    /// # Errors
+    /// The command line cannot make them.
+    pub fn tcp(mut self, names: &[&str]) -> anyhow::Result<Self> {
+        let tokens = self.folder.path().join("tokens").display().to_string();
+        for name in names {
+            let out = token_file(self.folder.path(), name).display().to_string();
+            let run = run::run(&mut cardbroker("", &["token", "new", name, "--tokens", &tokens, "--out", &out])?)?;
+            ensure!(run.code == Some(0), "{run:?}");
+        }
+        self.arguments.extend(["--tcp", "127.0.0.1:0", "--tokens", &tokens].map(str::to_owned));
+        Ok(self)
+    }
+
     /// On the default socket, with its folder as the user's runtime folder.
     pub fn default_socket(mut self) -> Self {
         self.default_socket = true;
@@ -102,6 +117,10 @@ impl Setup {
         let folder = self.folder.path();
         if self.default_socket { folder.join("cardbroker/cardbroker.sock") } else { folder.join("cardbroker.sock") }
     }
+}
+
+fn token_file(folder: &Path, name: &str) -> PathBuf {
+    folder.join(format!("{name}.token"))
 }
 
 fn spawn(setup: &Setup) -> anyhow::Result<Child> {
@@ -141,6 +160,37 @@ impl Broker {
     /// What clients need in `CARDBROKER_ENDPOINT`.
     pub fn endpoint(&self) -> String {
         format!("unix:{}", self.socket().display())
+    }
+
+    /// What clients on TCP need in `CARDBROKER_ENDPOINT`; its log must show `info`.
+    ///
+    /// # Errors
+    /// It does not listen there.
+    pub fn tcp_endpoint(&self) -> anyhow::Result<String> {
+        let deadline = Instant::now() + START_TIME;
+        loop {
+            let log = self.log();
+            let port = log.rsplit_once(" tcp=127.0.0.1:").and_then(|(_, rest)| rest.split_once('\n'));
+            match port {
+                Some((port, _)) => return Ok(format!("http://127.0.0.1:{}", port.trim())),
+                None => ensure!(Instant::now() < deadline, "no TCP port: {log}"),
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// The file with the token called `name`.
+    pub fn token_file(&self, name: &str) -> PathBuf {
+        token_file(self.folder(), name)
+    }
+
+    /// A client on TCP with a connection of its own, and the token called `name`.
+    ///
+    /// # Errors
+    /// The broker does not answer.
+    pub async fn tcp_client(&self, name: &str) -> anyhow::Result<Client> {
+        let options = ConnectOptions { token_file: Some(self.token_file(name)), ..ConnectOptions::default() };
+        Ok(Client::connect_with(self.tcp_endpoint()?.parse()?, options).await?)
     }
 
     /// A client with a connection of its own.

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use cardbroker_client::GROUP_VARIABLE;
-use cardbroker_proto::ENDPOINT_VARIABLE;
+use cardbroker_proto::{ENDPOINT_VARIABLE, TOKEN_FILE_VARIABLE};
 
 use super::broker::program;
 
@@ -33,7 +33,7 @@ pub struct Run {
 /// It cannot be built.
 pub fn cardbroker(endpoint: &str, arguments: &[&str]) -> anyhow::Result<Command> {
     let mut command = Command::new(program("cardbroker")?);
-    command.env(ENDPOINT_VARIABLE, endpoint).env_remove(GROUP_VARIABLE).args(arguments);
+    command.env(ENDPOINT_VARIABLE, endpoint).env_remove(GROUP_VARIABLE).env_remove(TOKEN_FILE_VARIABLE).args(arguments);
     Ok(command)
 }
 

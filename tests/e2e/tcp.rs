@@ -1,0 +1,465 @@
+//! The TCP port: only programs of this machine that hold a token get in, and each of their units stays alone.
+
+use std::{
+    fs::{self, Permissions},
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use cardbroker_client::ReaderState;
+use cardbroker_proto::{
+    GROUP_METADATA,
+    v1::{ListReadersRequest, OpenSessionRequest, TransmitRequest, WatchReadersRequest},
+};
+use cardbroker_tests::harness::{
+    broker::{Broker, Setup, program},
+    run::{Run, cardbroker, run},
+};
+use rustix::process::Signal;
+use tokio::time::timeout;
+use tonic::{
+    Request, Status,
+    transport::{Channel, Endpoint},
+};
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+
+use crate::{
+    wire::{Stub, field, request, stub, told},
+    world::{COUNT, INCREMENT, LONG, PROTECTED, SELECT, VERIFY, answers, slow, tell, unit, wait_for},
+};
+
+const READER: &str = "readers/simulated-reader-00";
+const REFUSED: &str = "Unauthenticated UNAUTHENTICATED not_sent";
+
+async fn broker(names: &[&str]) -> anyhow::Result<Broker> {
+    let broker = Setup::simulated(1)?.tcp(names)?.start()?;
+    wait_for(&broker, READER, ReaderState::Ready).await?;
+    Ok(broker)
+}
+
+fn token(broker: &Broker, name: &str) -> anyhow::Result<String> {
+    Ok(fs::read_to_string(broker.token_file(name))?.trim().to_owned())
+}
+
+fn bearer(token: &str) -> String {
+    format!("Bearer {token}")
+}
+
+async fn channel(broker: &Broker) -> anyhow::Result<Channel> {
+    Ok(Endpoint::from_shared(broker.tcp_endpoint()?)?.connect().await?)
+}
+
+/// A request with these headers.
+fn with<T>(message: T, headers: &[(&'static str, &str)]) -> Request<T> {
+    let mut request = Request::new(message);
+    for (name, value) in headers {
+        request.metadata_mut().insert(*name, value.parse().unwrap());
+    }
+    request
+}
+
+/// What each method of every service is told.
+async fn everything(channel: &Channel, headers: &[(&'static str, &str)]) -> anyhow::Result<Vec<Result<(), Status>>> {
+    let mut stub = Stub::new(channel.clone());
+    let list = timeout(LONG, stub.list_readers(with(ListReadersRequest {}, headers))).await?.map(drop);
+    let transmit = timeout(LONG, stub.transmit(with(request(READER, &[INCREMENT]), headers))).await?.map(drop);
+    let watch = timeout(LONG, stub.watch_readers(with(WatchReadersRequest::default(), headers))).await?.map(drop);
+    let opens = tokio_stream::pending::<OpenSessionRequest>();
+    let session = timeout(LONG, stub.open_session(with(opens, headers))).await?.map(drop);
+    let health = HealthClient::new(channel.clone()).check(with(HealthCheckRequest::default(), headers)).await.map(drop);
+    let reflection = {
+        use tonic_reflection::pb::v1::{ServerReflectionRequest, server_reflection_client::ServerReflectionClient};
+        let asks = tokio_stream::pending::<ServerReflectionRequest>();
+        let mut client = ServerReflectionClient::new(channel.clone());
+        timeout(LONG, client.server_reflection_info(with(asks, headers))).await?.map(drop)
+    };
+    Ok(vec![list, transmit, watch, session, health, reflection])
+}
+
+fn cardbrokerd(arguments: &[&str]) -> anyhow::Result<Run> {
+    run(Command::new(program("cardbrokerd")?).args(arguments))
+}
+
+/// How many commands the card has seen, with this one.
+async fn count(broker: &Broker) -> anyhow::Result<u32> {
+    let answer = unit(&broker.client().await?, READER, &[COUNT]).send().await?;
+    Ok(u32::from_be_bytes(answer.results[0].data[..].try_into()?))
+}
+
+#[test]
+fn the_command_line_works_over_tcp_beside_the_socket() -> anyhow::Result<()> {
+    tell(async {
+        let broker = broker(&["tests"]).await?;
+        let (endpoint, file) = (broker.tcp_endpoint()?, broker.token_file("tests"));
+        let flag = file.to_str().unwrap();
+        let listed = run(&mut cardbroker(&endpoint, &["readers", "--token-file", flag])?)?;
+        assert!(listed.code == Some(0) && listed.out.contains(READER), "{listed:?}");
+        let mut command = cardbroker(&endpoint, &["transmit", READER, INCREMENT])?;
+        let sent = run(command.env("CARDBROKER_TOKEN_FILE", &file))?;
+        assert_eq!((sent.code, &*sent.out), (Some(0), "00000001 9000\n"), "{sent:?}");
+        let local = broker.client().await?;
+        let remote = broker.tcp_client("tests").await?;
+        for (client, expected) in [(&local, "00000002 9000"), (&remote, "00000003 9000"), (&local, "00000004 9000")] {
+            assert_eq!(answers(&unit(client, READER, &[INCREMENT]).send().await?), [expected]);
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn without_a_valid_token_nothing_is_served() -> anyhow::Result<()> {
+    tell(async {
+        let broker = broker(&["tests"]).await?;
+        let other = Setup::simulated(1)?.tcp(&["tests"])?.start()?;
+        let channel = channel(&broker).await?;
+        let right = token(&broker, "tests")?;
+        let entry = fs::read_to_string(broker.folder().join("tokens"))?;
+        let before = count(&broker).await?;
+        for wrong in [
+            None,
+            Some(bearer("")),
+            Some(bearer(&right[1..])),
+            Some(bearer(&format!("{right}0"))),
+            Some(bearer(&right.to_lowercase())),
+            Some(format!("Basic {right}")),
+            Some(right.clone()),
+            Some(bearer(&token(&other, "tests")?)),
+            Some(bearer(entry.trim().split_once(' ').context("no hash")?.1)),
+        ] {
+            let headers: Vec<_> = wrong.iter().map(|value| ("authorization", &**value)).collect();
+            for outcome in everything(&channel, &headers).await? {
+                assert_eq!(told(&outcome.unwrap_err()), REFUSED, "{}", wrong.is_some());
+            }
+        }
+        assert_eq!(count(&broker).await? - before, 1, "the card saw a command");
+        let outcomes = everything(&channel, &[("authorization", &bearer(&right))]).await?;
+        assert!(outcomes.iter().all(Result::is_ok), "on the same connection: {outcomes:?}");
+
+        let run = run(&mut cardbroker(&broker.tcp_endpoint()?, &["readers"])?)?;
+        assert_eq!((run.code, &*run.out), (Some(1), ""), "{run:?}");
+        assert!(run.err.contains("a token is needed") && run.err.contains("--token-file"), "{run:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn what_a_page_in_a_browser_could_send_is_refused() -> anyhow::Result<()> {
+    tell(async {
+        let broker = broker(&["tests"]).await?;
+        let authorization = bearer(&token(&broker, "tests")?);
+        let invalid = "InvalidArgument INVALID_REQUEST not_sent";
+        let page = [("authorization", &*authorization), ("origin", "http://localhost")];
+        for outcome in everything(&channel(&broker).await?, &page).await? {
+            let status = outcome.unwrap_err();
+            assert_eq!((&*told(&status), field(&status).as_deref()), (invalid, Some("origin")));
+        }
+        for (authority, served) in [
+            ("http://rebound.example:7777", false),
+            ("http://10.0.0.1", false),
+            ("http://localhost:1", true),
+            ("http://[::1]", true),
+        ] {
+            let endpoint = Endpoint::from_shared(broker.tcp_endpoint()?)?.origin(authority.parse()?);
+            for outcome in everything(&endpoint.connect().await?, &page[..1]).await? {
+                match outcome {
+                    Ok(()) => assert!(served, "{authority}"),
+                    Err(status) => assert_eq!(
+                        (served, &*told(&status), field(&status).as_deref()),
+                        (false, invalid, Some(":authority")),
+                        "{authority}"
+                    ),
+                }
+            }
+        }
+        // On the Unix socket a browser cannot be.
+        let mut local = stub(&broker).await?;
+        local.list_readers(with(ListReadersRequest {}, &page[1..])).await?;
+        Ok(())
+    })
+}
+
+#[test]
+fn http_1_is_not_spoken() -> anyhow::Result<()> {
+    tell(async {
+        let broker = broker(&["tests"]).await?;
+        let address = broker.tcp_endpoint()?.replace("http://", "");
+        let authorization = bearer(&token(&broker, "tests")?);
+        for (line, more) in [
+            ("GET / HTTP/1.1", ""),
+            ("OPTIONS / HTTP/1.1", "Origin: http://localhost\r\n"),
+            ("GET / HTTP/1.1", "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"),
+            (
+                "POST /cardbroker.v1.CardBrokerService/ListReaders HTTP/1.1",
+                "Content-Type: application/grpc\r\nContent-Length: 0\r\n",
+            ),
+        ] {
+            let mut stream = TcpStream::connect(&address)?;
+            stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+            write!(stream, "{line}\r\nHost: {address}\r\nAuthorization: {authorization}\r\n{more}\r\n")?;
+            let mut answer = Vec::new();
+            // Closed, with or without a farewell in HTTP/2's frames.
+            if let Err(error) = stream.read_to_end(&mut answer) {
+                assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "{line}: it is kept open");
+            }
+            assert!(!answer.windows(5).any(|bytes| bytes == b"HTTP/"), "{line}: {answer:?}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_start_that_would_let_others_in_is_refused() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (socket, config, tokens) = (path("cardbroker.sock"), path("c.toml"), path("tokens"));
+    let start = |arguments: &[&str]| {
+        cardbrokerd(
+            &[&["--simulate", "1", "--socket", &socket, "--config", &config, "--tokens", &tokens], arguments].concat(),
+        )
+    };
+    fs::write(&config, "[listen]\ntcp = \"0.0.0.0:7777\"")?;
+    let wide = start(&[])?;
+    let expected = format!("cardbrokerd: {config}:2:7: listen.tcp: 0.0.0.0 is no loopback address: ");
+    assert!(wide.code == Some(3) && wide.err.starts_with(&expected), "{wide:?}");
+    assert!(wide.err.contains("mutual TLS comes later"), "{wide:?}");
+    fs::write(&config, "")?;
+    for address in ["192.168.0.1:7777", "[::]:7777"] {
+        let wide = start(&["--tcp", address])?;
+        assert!(wide.code == Some(2) && wide.err.contains("is no loopback address"), "{wide:?}");
+    }
+
+    let missing = start(&["--tcp", "127.0.0.1:0"])?;
+    assert!(missing.code == Some(3) && missing.err.contains("cardbroker token new NAME"), "{missing:?}");
+    fs::write(&tokens, "")?;
+    for mode in [0o640, 0o620, 0o604] {
+        fs::set_permissions(&tokens, Permissions::from_mode(mode))?;
+        let loose = start(&["--tcp", "127.0.0.1:0"])?;
+        let expected =
+            format!("cardbrokerd: listen.tokens: {tokens} is open to others (its mode is {mode:04o}): chmod 600 it\n");
+        assert_eq!((loose.code, &*loose.err), (Some(3), &*expected));
+    }
+    fs::set_permissions(&tokens, Permissions::from_mode(0o600))?;
+    fs::write(&tokens, "\nsecret")?;
+    let wrong = start(&["--tcp", "127.0.0.1:0"])?;
+    assert!(wrong.code == Some(3) && wrong.err.contains("line 2: ") && !wrong.err.contains("secret"), "{wrong:?}");
+    fs::write(&tokens, "")?;
+
+    let rival = TcpListener::bind("127.0.0.1:0")?;
+    let taken = start(&["--tcp", &rival.local_addr()?.to_string()])?;
+    assert!(taken.code == Some(5) && taken.err.contains("choose another port (listen.tcp)"), "{taken:?}");
+    assert!(!folder.path().join("cardbroker.sock").exists());
+    Ok(())
+}
+
+#[test]
+fn each_unit_and_session_is_alone_unless_it_brings_a_group() -> anyhow::Result<()> {
+    tell(async {
+        let broker = broker(&["tests"]).await?;
+        let client = broker.tcp_client("tests").await?;
+        let run = async |apdus: &[&str]| anyhow::Ok(answers(&unit(&client, READER, apdus).send().await?));
+        assert!(run(&[VERIFY, PROTECTED]).await?[1].ends_with("9000"), "within one unit");
+        assert_eq!(run(&[PROTECTED]).await?, ["6982"], "the next one on the same connection");
+
+        let session = client.open_session(READER).open().await?;
+        for (apdu, expected) in [(VERIFY, "9000"), (PROTECTED, "9000")] {
+            let apdu = cardbroker_client::hex::parse(apdu)?;
+            let answer = session.transmit([apdu]).send().await?;
+            assert_eq!(format!("{:04X}", answer.results[0].status_word), expected);
+        }
+        session.close().await?;
+        assert_eq!(run(&[PROTECTED]).await?, ["6982"], "after a session");
+
+        let grouped = |apdu| {
+            let authorization = bearer(&token(&broker, "tests").unwrap());
+            with(request(READER, &[apdu]), &[("authorization", &authorization), (GROUP_METADATA, "family")])
+        };
+        let mut stub = Stub::new(channel(&broker).await?);
+        for apdu in [VERIFY, PROTECTED] {
+            let answer = timeout(LONG, stub.transmit(grouped(apdu))).await??.into_inner();
+            assert_eq!(answer.results[0].status_word, 0x9000, "{apdu}");
+        }
+        assert_eq!(run(&[PROTECTED]).await?, ["6982"]);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_request_id_is_known_to_the_holders_of_one_token() -> anyhow::Result<()> {
+    tell(async {
+        let broker = broker(&["one", "two"]).await?;
+        let send = async |name: &str| {
+            let message = TransmitRequest { request_id: vec![7; 16], ..request(READER, &[INCREMENT]) };
+            let request = with(message, &[("authorization", &bearer(&token(&broker, name)?))]);
+            // On a connection of its own each time.
+            let answer = timeout(LONG, Stub::new(channel(&broker).await?).transmit(request)).await??.into_inner();
+            anyhow::Ok((answer.replayed, answer.results[0].data.last().copied()))
+        };
+        assert_eq!(send("one").await?, (false, Some(1)));
+        assert_eq!(send("one").await?, (true, Some(1)));
+        assert_eq!(send("two").await?, (false, Some(2)), "another token, another request");
+        Ok(())
+    })
+}
+
+#[test]
+fn the_drain_closes_the_port_and_lets_units_end() -> anyhow::Result<()> {
+    tell(async {
+        let mut broker = broker(&["tests"]).await?;
+        let client = broker.tcp_client("tests").await?;
+        let address = broker.tcp_endpoint()?.replace("http://", "");
+        let under_way = tokio::spawn(unit(&client, READER, &[INCREMENT, &slow(2000)]).send());
+        let busy = async {
+            let asked = || unit(&client, READER, &[SELECT]).wait_timeout(Duration::ZERO).send();
+            while asked().await.is_ok() {}
+        };
+        timeout(LONG, busy).await?;
+        broker.signal(Signal::TERM)?;
+        let refused = async {
+            while tokio::net::TcpStream::connect(&address).await.is_ok() {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(LONG, refused).await.context("new connections are still taken")?;
+        assert!(!under_way.is_finished(), "all that was to happen while a unit is under way");
+        assert_eq!(under_way.await??.results.len(), 2);
+        assert_eq!(broker.wait()?.code(), Some(0));
+        Ok(())
+    })
+}
+
+#[test]
+fn a_connection_that_shows_no_valid_token_is_closed_in_time() -> anyhow::Result<()> {
+    tell(async {
+        let setup = Setup::simulated(1)?.configuration("listen.first_request_timeout = \"1s\"").tcp(&["tests"])?;
+        let broker = setup.start()?;
+        let right = channel(&broker).await?;
+        let authorization = bearer(&token(&broker, "tests")?);
+        let ask = async |channel: &Channel, headers: &[(&'static str, &str)]| {
+            timeout(LONG, Stub::new(channel.clone()).list_readers(with(ListReadersRequest {}, headers))).await
+        };
+        let valid = [("authorization", &*authorization)];
+        ask(&right, &valid).await??;
+        let begin = Instant::now();
+        let asked = || ask(&right, &[]);
+        assert_eq!(told(&asked().await?.unwrap_err()), REFUSED, "one refusal does not harm a connection that is known");
+
+        let address = broker.tcp_endpoint()?.replace("http://", "");
+        let mut connections = Vec::new();
+        for _ in 0..3 {
+            connections.push(Endpoint::from_shared(format!("http://{address}"))?.connect().await?);
+        }
+        let closed = async {
+            // Every connection refused goes on asking; each one's end shows in the log.
+            while broker.log().matches("closed: no request came in time").count() < 3 {
+                for channel in &connections {
+                    let _ = ask(channel, &[]).await;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(LONG, closed).await.context("they are still open")?;
+        assert!(begin.elapsed() > Duration::from_millis(900), "{:?}", begin.elapsed());
+        ask(&right, &valid).await??;
+        let first = broker
+            .log()
+            .lines()
+            .filter(|line| line.contains("closed: no request"))
+            .any(|line| line.contains("connection 1 "));
+        assert!(!first, "{}", broker.log());
+        Ok(())
+    })
+}
+
+#[test]
+fn no_token_reaches_the_most_talkative_log() -> anyhow::Result<()> {
+    tell(async {
+        let level = "trace,h2=trace,hyper=trace,hyper_util=trace,tonic=trace,tower=trace";
+        let broker = Setup::simulated(1)?.log_level(level).tcp(&["tests"])?.start()?;
+        wait_for(&broker, READER, ReaderState::Ready).await?;
+        let right = token(&broker, "tests")?;
+        let wrong = right.replace(|_: char| true, "A");
+        let channel = channel(&broker).await?;
+        for (name, shown) in
+            [("authorization", bearer(&right)), ("authorization", bearer(&wrong)), ("authorization", wrong.clone())]
+        {
+            everything(&channel, &[(name, &shown)]).await?;
+        }
+        assert!(!format!("{:?}", broker.tcp_client("tests").await?).contains(&right));
+        let log = broker.log();
+        assert!(log.contains("TRACE h2::"), "the log says nothing");
+        for secret in [&right, &wrong, &right.to_lowercase()] {
+            assert!(!log.contains(&secret[..8]), "a token is in the log");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn tokens_are_made_listed_and_removed() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (file, out) = (folder.path().join("new/folder/tokens"), folder.path().join("token"));
+    let (tokens, token) = (file.to_str().unwrap(), out.to_str().unwrap());
+    // No broker is asked, so its address does not matter.
+    let run = |arguments: &[&str]| run(&mut cardbroker("nowhere", &[&["token"], arguments].concat())?);
+    let mode = |path: &Path| anyhow::Ok(fs::metadata(path)?.permissions().mode() & 0o777);
+
+    let printed = run(&["new", "a", "--tokens", tokens])?;
+    assert_eq!((printed.code, printed.out.trim().len(), printed.out.lines().count()), (Some(0), 64, 1), "{printed:?}");
+    assert!(printed.err.contains("SIGHUP") && printed.err.contains("--token-file"), "{printed:?}");
+    assert_eq!((mode(&file)?, mode(&folder.path().join("new"))?), (0o600, 0o700));
+    assert!(!fs::read_to_string(&file)?.contains(printed.out.trim()), "the token itself is kept");
+
+    let written = run(&["new", "b", "--tokens", tokens, "--out", token, "--json"])?;
+    let told: serde_json::Value = serde_json::from_str(&written.out)?;
+    assert_eq!((written.code, &told["name"], &told["token"]), (Some(0), &"b".into(), &serde_json::Value::Null));
+    assert_eq!((told["token_file"].as_str(), mode(&out)?), (Some(token), 0o600));
+
+    for (arguments, expected) in [
+        (&["new", "a", "--tokens", tokens][..], "has a token a already"),
+        (&["new", "c", "--tokens", tokens, "--out", token], "File exists"),
+        (&["new", "No Name", "--tokens", tokens], "1 to 64 lower-case letters"),
+        (&["remove", "c", "--tokens", tokens], "has no token c"),
+        (&["list", "--tokens", "/nonexistent"], "No such file"),
+    ] {
+        let refused = run(arguments)?;
+        assert!(refused.code == Some(2) && refused.err.contains(expected), "{refused:?}");
+    }
+    assert_eq!(run(&["list", "--tokens", tokens])?.out, "a\nb\n");
+    assert_eq!(run(&["remove", "a", "--tokens", tokens])?.code, Some(0));
+    assert_eq!(run(&["list", "--tokens", tokens, "--json"])?.out, "[\"b\"]\n");
+    assert_eq!(mode(&file)?, 0o600);
+
+    fs::set_permissions(&file, Permissions::from_mode(0o644))?;
+    let loose = run(&["new", "d", "--tokens", tokens])?;
+    assert!(loose.code == Some(2) && loose.err.contains("chmod 600"), "{loose:?}");
+    Ok(())
+}
+
+#[test]
+fn a_token_file_that_cannot_be_used_is_told_before_anything_is_sent() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("token");
+    let file = path.to_str().unwrap();
+    let readers = || run(&mut cardbroker("http://127.0.0.1:1", &["readers", "--token-file", file])?);
+    let refused = |expected: &str| {
+        let run = readers()?;
+        assert_eq!((run.code, run.err.lines().count()), (Some(2), 1), "{run:?}");
+        assert!(run.err.contains(file) && run.err.contains(expected), "{run:?}");
+        anyhow::Ok(())
+    };
+    refused("cannot be read: No such file or directory (os error 2): make one with \"cardbroker token new")?;
+    fs::write(&path, "two words")?;
+    fs::set_permissions(&path, Permissions::from_mode(0o644))?;
+    refused("is open to others (its mode is 0644): chmod 600 it")?;
+    fs::set_permissions(&path, Permissions::from_mode(0o600))?;
+    refused("holds no token")?;
+    // On a Unix socket no token is needed, so the file is not even looked at.
+    let local = run(&mut cardbroker("unix:/nonexistent.sock", &["readers", "--token-file", file])?)?;
+    assert_eq!(local.code, Some(3), "{local:?}");
+    Ok(())
+}
