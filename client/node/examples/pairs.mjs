@@ -1,0 +1,73 @@
+/**
+ * Runs pairs of SELECT and GET RESPONSE on a simulated card until its time is over, and counts those that something broke.
+ *
+ * Usage: pairs READER --seconds S [--session] [--hold]
+ */
+
+import { setTimeout as sleep } from "node:timers/promises";
+import { parseArgs } from "node:util";
+
+import { Client, StoppedError } from "cardbroker";
+
+const SELECT = Buffer.from("00A4040006F0434152440100", "hex");
+const GET_RESPONSE = Buffer.from("00C0000013", "hex");
+
+const { positionals, values } = parseArgs({
+  allowPositionals: true,
+  options: { seconds: { type: "string" }, session: { type: "boolean" }, hold: { type: "boolean" } },
+});
+const [reader] = positionals;
+if (reader === undefined || !(values.hold || Number(values.seconds) >= 0)) {
+  console.error("usage: pairs READER --seconds S [--session] [--hold]");
+  process.exit(2);
+}
+const client = await Client.connect();
+if (values.hold) {
+  await hold(reader);
+}
+const pair = values.session ? inSession : inUnit;
+const end = Date.now() + Number(values.seconds) * 1000;
+const count = { pairs: 0, broken: 0 };
+while (Date.now() < end) {
+  count.pairs += 1;
+  if ((await pair(reader)) !== 0x9000) {
+    count.broken += 1;
+  }
+}
+console.log(JSON.stringify(count));
+client.close();
+
+/** The last status word of a pair that is one unit; none if it stopped before.
+ * @param {string} reader */
+async function inUnit(reader) {
+  try {
+    const { results } = await client.transmit(reader, [SELECT, GET_RESPONSE], { raw: true });
+    return results[1]?.statusWord;
+  } catch (error) {
+    if (error instanceof StoppedError) {
+      return undefined;
+    }
+    throw error;
+  }
+}
+
+/** The last status word of a pair that has a session.
+ * @param {string} reader */
+function inSession(reader) {
+  return client.withSession(reader, async (session) => {
+    await session.transmit([SELECT], { raw: true });
+    const { results } = await session.transmit([GET_RESPONSE], { raw: true });
+    return results[0]?.statusWord;
+  });
+}
+
+/** Keeps a session until the program is killed.
+ * @param {string} reader */
+async function hold(reader) {
+  const session = await client.openSession(reader);
+  await session.transmit([SELECT], { raw: true });
+  console.log(JSON.stringify({ holding: true }));
+  for (;;) {
+    await sleep(1_000_000);
+  }
+}

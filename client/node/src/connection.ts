@@ -1,0 +1,122 @@
+/** The connection to the broker: made when it is needed, and made anew when it was lost. */
+
+import { connect } from "node:net";
+
+import { type Channel, type ChannelOptions, type Metadata, connectivityState, credentials, status } from "@grpc/grpc-js";
+
+import { CardBrokerServiceClient } from "../gen/cardbroker/v1/service.js";
+import type { Endpoint } from "./endpoint.js";
+import { CallError, NotRunningError } from "./error.js";
+import type { CallMetadata } from "./metadata.js";
+
+/** The broker's stub on a connection that stands, and the metadata for one call. */
+export interface Line {
+  stub: CardBrokerServiceClient;
+  metadata: Metadata;
+}
+
+const OPTIONS: ChannelOptions = {
+  "grpc.keepalive_time_ms": 20_000,
+  "grpc.keepalive_timeout_ms": 10_000,
+  "grpc.keepalive_permit_without_calls": 1,
+  // The broker is on this machine, whatever the environment says about proxies and the network about service names.
+  "grpc.enable_http_proxy": 0,
+  "grpc.service_config_disable_resolution": 1,
+  // Channels of one process would share a connection otherwise: then closing a client would end nothing, and on TCP, where a
+  // connection is a caller, two clients would be one.
+  "grpc.use_local_subchannel_pool": 1,
+};
+
+type Watched = Pick<Channel, "getConnectivityState" | "watchConnectivityState">;
+
+/** Owns the channel. */
+export class Connection {
+  readonly endpoint: Endpoint;
+  readonly #metadata: CallMetadata;
+  readonly #timeout: number;
+  #stub: CardBrokerServiceClient | undefined;
+  #connecting: Promise<CardBrokerServiceClient> | undefined;
+  #closed = false;
+
+  /** Connects to nothing yet; `timeout` is for one attempt, in ms. */
+  constructor(endpoint: Endpoint, metadata: CallMetadata, timeout: number) {
+    this.endpoint = endpoint;
+    this.#metadata = metadata;
+    this.#timeout = timeout;
+  }
+
+  /** The line for one call. Until it is there nothing is sent, so every failure here is `not_sent`. */
+  async line(): Promise<Line> {
+    const metadata = await this.#metadata.make();
+    if (this.#closed) {
+      throw closed();
+    }
+    if (this.#stub?.getChannel().getConnectivityState(false) === connectivityState.READY) {
+      return { stub: this.#stub, metadata };
+    }
+    this.#connecting ??= this.#connect().finally(() => {
+      this.#connecting = undefined;
+    });
+    return { stub: await this.#connecting, metadata };
+  }
+
+  /** Gives the connection up; calls under way go on to their end. */
+  close(): void {
+    this.#closed = true;
+    this.#stub?.close();
+  }
+
+  async #connect(): Promise<CardBrokerServiceClient> {
+    // A new channel rather than the old one, which would pause before its next attempt.
+    this.#stub?.close();
+    this.#stub = undefined;
+    const options = this.endpoint.path === undefined ? OPTIONS : { ...OPTIONS, "grpc.default_authority": "localhost" };
+    const stub = new CardBrokerServiceClient(this.endpoint.target, credentials.createInsecure(), options);
+    if (!(await becomesReady(stub.getChannel(), Date.now() + this.#timeout))) {
+      stub.close();
+      throw new NotRunningError(this.endpoint.text, await connectFailure(this.endpoint));
+    }
+    if (this.#closed) {
+      stub.close();
+      throw closed();
+    }
+    this.#stub = stub;
+    return stub;
+  }
+}
+
+async function becomesReady(channel: Watched, deadline: number): Promise<boolean> {
+  for (;;) {
+    const state = channel.getConnectivityState(true);
+    if (state === connectivityState.READY) {
+      return true;
+    }
+    if (state === connectivityState.TRANSIENT_FAILURE || state === connectivityState.SHUTDOWN) {
+      return false;
+    }
+    const error = await new Promise((resolve) => channel.watchConnectivityState(state, deadline, resolve));
+    if (error) {
+      return false;
+    }
+  }
+}
+
+/** What the operating system says about the endpoint, for gRPC tells it in words only; `undefined` on TCP. */
+function connectFailure({ path }: Endpoint): Promise<string | undefined> {
+  return new Promise((resolve) => {
+    if (path === undefined) {
+      resolve(undefined);
+      return;
+    }
+    const socket = connect(path);
+    socket.once("connect", () => {
+      socket.destroy();
+      resolve("no answer");
+    });
+    socket.once("error", (error: NodeJS.ErrnoException) => resolve(error.code));
+  });
+}
+
+function closed(): CallError {
+  return new CallError("the client is closed", { code: status.CANCELLED, delivery: "not_sent" });
+}

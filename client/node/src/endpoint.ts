@@ -1,0 +1,56 @@
+/** Where the broker is: endpoints as people write them. */
+
+import { isIPv4 } from "node:net";
+import { isAbsolute, join } from "node:path";
+
+import { EndpointError } from "./error.js";
+
+/** The environment variable that tells where the broker is. */
+export const ENDPOINT_VARIABLE = "CARDBROKER_ENDPOINT";
+
+/** Where a broker listens. */
+export interface Endpoint {
+  /** As people write it: `unix:/path` or `http://HOST:PORT`. */
+  readonly text: string;
+  /** As gRPC wants it. */
+  readonly target: string;
+  /** The path of its Unix socket; absent on TCP. */
+  readonly path?: string;
+}
+
+/** The endpoint given, else the one in `CARDBROKER_ENDPOINT`, else the default socket. */
+export function findEndpoint(given: string | undefined, environment: NodeJS.ProcessEnv): Endpoint {
+  const text = given ?? environment[ENDPOINT_VARIABLE];
+  return text || given !== undefined ? parseEndpoint(text ?? "") : unix(defaultSocket(environment, process.getuid?.()));
+}
+
+/** Reads `unix:/path`, `unix:///path` or `http://HOST:PORT`, where the host is `localhost` or a loopback address. */
+export function parseEndpoint(text: string): Endpoint {
+  const path = /^unix:(?:\/\/)?(\/.*[^/])$/s.exec(text)?.[1];
+  if (path !== undefined) {
+    return unix(path);
+  }
+  const [, host, port] = /^http:\/\/(localhost|[\d.]+|\[::1\]):(\d{1,5})\/?$/.exec(text) ?? [];
+  const local = host === "localhost" || host === "[::1]" || (host?.startsWith("127.") && isIPv4(host));
+  if (!local || Number(port) > 65535) {
+    throw new EndpointError(text);
+  }
+  return { text: `http://${host}:${port}`, target: `${host}:${port}` };
+}
+
+/** The socket where broker and clients meet when nobody says otherwise. */
+export function defaultSocket(environment: NodeJS.ProcessEnv, uid: number | undefined): string {
+  const runtime = environment.XDG_RUNTIME_DIR;
+  if (uid === undefined) {
+    // Without Unix sockets there is no default: the endpoint must be said.
+    throw new EndpointError("");
+  }
+  if (runtime && isAbsolute(runtime)) {
+    return join(runtime, "cardbroker/cardbroker.sock");
+  }
+  return uid === 0 ? "/run/cardbroker/cardbroker.sock" : `/tmp/cardbroker-${uid}/cardbroker.sock`;
+}
+
+function unix(path: string): Endpoint {
+  return { text: `unix:${path}`, target: `unix:${path}`, path };
+}

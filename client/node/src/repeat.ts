@@ -1,0 +1,31 @@
+/** Repeats of a unit whose connection was lost: after what, and how soon. */
+
+import { status } from "@grpc/grpc-js";
+
+import { CallError } from "./error.js";
+
+const REPEATS = 3;
+const FIRST_PAUSE = 100;
+
+/** Whether the connection broke before the broker's word came. */
+export function isLost(error: unknown): error is CallError {
+  if (!(error instanceof CallError) || error.reason !== undefined || error.delivery !== "unknown") {
+    return false;
+  }
+  return [status.UNAVAILABLE, status.UNKNOWN, status.INTERNAL].some((code) => code === error.code);
+}
+
+/**
+ * How long to pause before each repeat, in ms: twice as long each time, half fixed and half random, so that many clients do
+ * not come back at the same moment.
+ */
+export function* pauses(): Generator<number> {
+  for (let repeat = 0; repeat < REPEATS; repeat++) {
+    yield jittered(FIRST_PAUSE * 2 ** repeat);
+  }
+}
+
+/** A pause of at most so long, half of it random. */
+export function jittered(pause: number): number {
+  return pause * (0.5 + Math.random() / 2);
+}

@@ -1,0 +1,167 @@
+/**
+ * Following the readers through losses of the connection: a watch that opens its stream anew and tells what changed meanwhile.
+ */
+
+import { setTimeout as sleep } from "node:timers/promises";
+
+import type { ServiceError } from "@grpc/grpc-js";
+
+import type { Reader, WatchReadersResponse } from "../gen/cardbroker/v1/reader.js";
+import { bounded } from "./bounded.js";
+import type { Connection } from "./connection.js";
+import { CardbrokerError, lost, notSent, ofStatus } from "./error.js";
+import { applyChange, applySnapshot } from "./readers.js";
+import { jittered } from "./repeat.js";
+
+/** How long the broker may take for the first message, in ms. */
+const OPEN_TIMEOUT = 10_000;
+
+/** Three heartbeat intervals of the broker's default, in ms. */
+const SILENCE_LIMIT = 90_000;
+
+const FIRST_PAUSE = 100;
+const LONGEST_PAUSE = 5_000;
+
+/** One thing that happened. */
+export type WatchEvent =
+  /** The broker tells the state of its readers, for the first time or again; what differs from before follows. */
+  | { readonly type: "connected" }
+  /**
+   * The connection was lost, or could not be made at the first attempt. The watch keeps trying by itself, though with an error
+   * that `isPermanent` there is little hope, and `Watch.readers` keeps what was known last.
+   */
+  | { readonly type: "disconnected"; readonly error: CardbrokerError }
+  /** A reader is new or has changed; this is its latest state. */
+  | { readonly type: "updated"; readonly reader: Reader }
+  /** A reader is gone; this was its last state. */
+  | { readonly type: "removed"; readonly reader: Reader };
+
+/**
+ * Follows all readers; made by `Client.watch`. Iterating over it waits without end for the next event, until `close`, the
+ * signal, or leaving the loop ends it.
+ *
+ * Heartbeats are not told. Silence of 90 s counts as a lost connection. Attempts to connect are 0.1 s apart at first and 5 s at
+ * most.
+ */
+export class Watch implements AsyncIterableIterator<WatchEvent> {
+  readonly #connection: Connection;
+  readonly #readers = new Map<string, Reader>();
+  readonly #ending = new AbortController();
+  readonly #events: AsyncGenerator<WatchEvent, undefined, void>;
+  #forget = () => {};
+  #resumeToken = "";
+  /** `undefined` before the first attempt has ended. */
+  #connected: boolean | undefined;
+  #pause = FIRST_PAUSE;
+
+  /** Nothing happens before the first `next`. */
+  constructor(connection: Connection, signal?: AbortSignal) {
+    this.#connection = connection;
+    this.#events = this.#follow();
+    if (signal) {
+      const end = () => this.close();
+      this.#forget = () => signal.removeEventListener("abort", end);
+      signal.addEventListener("abort", end);
+      if (signal.aborted) {
+        this.close();
+      }
+    }
+  }
+
+  /** The readers by name, as last told by the broker; empty before the first `connected`. */
+  get readers(): ReadonlyMap<string, Reader> {
+    return this.#readers;
+  }
+
+  /** Whether `readers` is up to date as far as anyone can tell. */
+  get isConnected(): boolean {
+    return this.#connected === true;
+  }
+
+  /** Ends the watch, and with it a loop that waits for its next event. */
+  close(): void {
+    this.#forget();
+    this.#ending.abort();
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  next(): Promise<IteratorResult<WatchEvent, undefined>> {
+    return this.#events.next();
+  }
+
+  /** Called when a loop is left. */
+  return(): Promise<IteratorResult<WatchEvent, undefined>> {
+    this.close();
+    return this.#events.return(undefined);
+  }
+
+  async *#follow(): AsyncGenerator<WatchEvent, undefined, void> {
+    const { signal } = this.#ending;
+    while (!signal.aborted) {
+      try {
+        for await (const message of this.#messages(signal)) {
+          yield* this.#take(message);
+        }
+      } catch (error) {
+        if (signal.aborted) {
+          break;
+        }
+        const told = this.#connected === false;
+        this.#connected = false;
+        if (!told) {
+          yield { type: "disconnected", error: failure(error) };
+        }
+        await sleep(jittered(this.#pause), undefined, { signal }).catch(() => {});
+        this.#pause = Math.min(this.#pause * 2, LONGEST_PAUSE);
+      }
+    }
+    return undefined;
+  }
+
+  /** The messages of one stream; throws at its end, however that comes. */
+  async *#messages(signal: AbortSignal): AsyncGenerator<WatchReadersResponse, never, void> {
+    const { stub, metadata } = await bounded(this.#connection.line(), { limit: OPEN_TIMEOUT, signal });
+    const stream = stub.watchReaders({ resumeToken: this.#resumeToken }, metadata);
+    // Told by the iterator; this is for what comes after its end.
+    stream.on("error", () => {});
+    const messages: AsyncIterator<WatchReadersResponse> = stream[Symbol.asyncIterator]();
+    let limit = OPEN_TIMEOUT;
+    try {
+      for (;;) {
+        const { done, value } = await bounded(messages.next(), { limit, signal });
+        if (done) {
+          throw lost("the broker ended the watch");
+        }
+        yield value;
+        limit = SILENCE_LIMIT;
+      }
+    } finally {
+      stream.cancel();
+    }
+  }
+
+  *#take({ event, resumeToken }: WatchReadersResponse): Generator<WatchEvent> {
+    this.#pause = FIRST_PAUSE;
+    this.#resumeToken = resumeToken;
+    const news = this.#connected !== true;
+    this.#connected = true;
+    // Before the first yield: a loop that is left must not find half of it.
+    const changes =
+      event?.$case === "snapshot"
+        ? applySnapshot(this.#readers, event.value)
+        : event?.$case === "change"
+          ? applyChange(this.#readers, event.value)
+          : [];
+    if (news) {
+      yield { type: "connected" };
+    }
+    yield* changes;
+  }
+}
+
+function failure(error: unknown): CardbrokerError {
+  return notSent(error instanceof CardbrokerError ? error : ofStatus(error as ServiceError)) as CardbrokerError;
+}

@@ -1,0 +1,138 @@
+/** A broker of one's own for each test: the real `cardbrokerd` as a process, on a socket in a folder of its own. */
+
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, openSync, closeSync, readFileSync, rmSync } from "node:fs";
+import { connect } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { TestContext } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+
+import { Client, type ConnectOptions, ReaderState } from "../src/index.js";
+
+/** The first simulated reader; its card speaks T=1. */
+export const READER = "readers/simulated-reader-00";
+
+export const SELECT = hex("00A4040006F04341524401");
+export const SELECT_AND_FETCH = hex("00A4040006F0434152440100");
+export const GET_RESPONSE = hex("00C0000013");
+export const INCREMENT = hex("8012000004");
+export const VERIFY = hex("00200080083132333435363738");
+export const PROTECTED = hex("00B0810005");
+
+/** The longest that anything may take that is not under test, in ms. */
+const LONG = 20_000;
+
+/** Bytes as they are written. */
+export function hex(text: string): Buffer {
+  return Buffer.from(text, "hex");
+}
+
+/** A command that the card answers after so many milliseconds. */
+export function slow(milliseconds: number): Buffer {
+  return hex(`8016000002${milliseconds.toString(16).padStart(4, "0")}`);
+}
+
+/** A command that causes a fault of the card; see the simulated card. */
+export function fault(kind: number, a: number, b: number): Buffer {
+  const command = hex("80F000000400000000");
+  command.writeUInt8(kind, 2);
+  command.writeUInt16BE(a, 5);
+  command.writeUInt16BE(b, 7);
+  return command;
+}
+
+/** A command that echoes its data, short. */
+export function echo(data: Buffer): Buffer {
+  return Buffer.concat([hex("80140000"), Buffer.of(data.length), data, Buffer.of(data.length)]);
+}
+
+/** A running broker; killed when its test is over. */
+export class Broker {
+  readonly #folder = mkdtempSync(join(tmpdir(), "cardbroker-node-"));
+  #process: ChildProcess | undefined;
+
+  /** Starts a broker with two readers, cards in them, and waits until they are ready. */
+  static async start(test: TestContext): Promise<Broker> {
+    const broker = new Broker();
+    test.after(async () => {
+      await broker.stop("SIGKILL");
+      rmSync(broker.#folder, { recursive: true });
+    });
+    await broker.start();
+    return broker;
+  }
+
+  get socket(): string {
+    return join(this.#folder, "cardbroker.sock");
+  }
+
+  get endpoint(): string {
+    return `unix:${this.socket}`;
+  }
+
+  /** What it has logged so far. */
+  get log(): string {
+    return readFileSync(join(this.#folder, "log"), "utf8");
+  }
+
+  /** A client with a group of its own; closed when the test is over. */
+  async client(test: TestContext, options: ConnectOptions = {}): Promise<Client> {
+    const client = await Client.connect({ endpoint: this.endpoint, group: "", ...options });
+    test.after(() => client.close());
+    return client;
+  }
+
+  async start(): Promise<void> {
+    const program = process.env.CARDBROKERD;
+    if (!program) {
+      throw new Error("CARDBROKERD does not say where the broker's program is: run test.sh");
+    }
+    const log = openSync(join(this.#folder, "log"), "a");
+    this.#process = spawn(program, ["--simulate", "2", "--socket", this.socket, "--log", "debug"], {
+      env: { ...process.env, XDG_CONFIG_HOME: this.#folder },
+      stdio: ["ignore", "ignore", log],
+    });
+    closeSync(log);
+    await until("the broker answers", () => accepts(this.socket));
+    const client = await Client.connect({ endpoint: this.endpoint, group: "" });
+    await until("the cards are ready", async () => {
+      return (await client.readers()).every(({ state }) => state === ReaderState.READY);
+    });
+    client.close();
+  }
+
+  /** Ends it by a signal, unless it has ended. */
+  async stop(signal: NodeJS.Signals): Promise<void> {
+    const process = this.#process;
+    if (process && process.exitCode === null && process.signalCode === null) {
+      const ended = once(process, "exit");
+      process.kill(signal);
+      await ended;
+    }
+  }
+}
+
+/** Waits for a condition. */
+export async function until(what: string, condition: () => boolean | Promise<boolean>): Promise<void> {
+  const end = Date.now() + LONG;
+  while (!(await condition())) {
+    if (Date.now() > end) {
+      throw new Error(`in vain: ${what}`);
+    }
+    await sleep(5);
+  }
+}
+
+function accepts(socket: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const connection = connect(socket, () => {
+      connection.destroy();
+      resolve(true);
+    });
+    connection.on("error", () => {
+      resolve(false);
+    });
+  });
+}

@@ -1,0 +1,184 @@
+/** Sessions: what is asked, what is answered, and how they end. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { CallError, type Session, StoppedError } from "../src/index.js";
+import {
+  Broker,
+  GET_RESPONSE,
+  INCREMENT,
+  PROTECTED,
+  READER,
+  SELECT,
+  SELECT_AND_FETCH,
+  VERIFY,
+  echo,
+  fault,
+  hex,
+  slow,
+  until,
+} from "./broker.js";
+import { fails } from "./fails.js";
+
+test("a session keeps the card's state between its calls", async (test) => {
+  const client = await (await Broker.start(test)).client(test);
+  const session = await client.openSession(READER);
+  assert.equal(await statusWord(session, VERIFY), 0x9000);
+  assert.equal(await statusWord(session, PROTECTED), 0x9000);
+  const answer = await session.transmit([SELECT_AND_FETCH], { raw: true });
+  assert.equal(answer.results[0]?.statusWord, 0x6113);
+  assert.equal(answer.insertionId, session.insertionId);
+  assert.deepEqual(await session.reset(), session.atr);
+  assert.deepEqual(await session.reset({ cold: true }), session.atr);
+  assert.equal(await statusWord(session, PROTECTED), 0x6982);
+  await session.close();
+  assert(!session.isOpen);
+  const late = await fails(CallError, session.transmit([SELECT]));
+  assert.equal(late.delivery, "not_sent");
+});
+
+test("leaving the block closes a session, and the next one gets the card", async (test) => {
+  const client = await (await Broker.start(test)).client(test);
+  const ended: Session[] = [];
+  for (const _ of [1, 2]) {
+    await using session = await client.openSession(READER, { waitTimeout: 0 });
+    assert.equal(await statusWord(session, SELECT), 0x9000);
+    ended.push(session);
+  }
+  assert.deepEqual(
+    ended.map(({ isOpen }) => isOpen),
+    [false, false],
+  );
+});
+
+test("what fails within a session ends it at once: what waited is not sent, and the card is reset", async (test) => {
+  const broker = await Broker.start(test);
+  const [client, group] = [await broker.client(test), { group: "shared by the two" }];
+  const holder = await broker.client(test, group);
+  let waited: Promise<CallError> | undefined;
+  const use = async (session: Session) => {
+    assert.equal(await statusWord(session, VERIFY), 0x9000);
+    void fails(Error, session.transmit([slow(200)]));
+    waited = fails(CallError, session.transmit([INCREMENT]));
+    await session.transmit([hex("00")]);
+  };
+  const error = await fails(CallError, holder.withSession(READER, use, { leaveAtEnd: true }));
+  assert.equal(error.message, "command 1: 1 bytes: an APDU has 4 to 65544");
+  assert.equal((await waited)?.delivery, "unknown");
+
+  const { results } = await (await broker.client(test, group)).transmit(READER, [PROTECTED]);
+  assert.equal(results[0]?.statusWord, 0x6982, "reset although it should have been left");
+  const counter = await client.transmit(READER, [INCREMENT]);
+  assert.equal(counter.results[0]?.data.readUInt32BE(), 1, "the command that waited has not run");
+});
+
+test("calls that overlap reach the card in their order, more than may be on their way at once", async (test) => {
+  const client = await (await Broker.start(test)).client(test);
+  const session = await client.openSession(READER);
+  const calls = Array.from({ length: 100 }, () => session.transmit([INCREMENT]));
+  const counted = (await Promise.all(calls)).map(({ results }) => results[0]?.data.readUInt32BE());
+  assert.deepEqual(
+    counted,
+    Array.from(counted, (_, index) => index + 1),
+  );
+  await session.close();
+});
+
+test("close lets what was asked before run", async (test) => {
+  const client = await (await Broker.start(test)).client(test);
+  const session = await client.openSession(READER);
+  const calls = Array.from({ length: 40 }, () => session.transmit([INCREMENT]));
+  await session.close();
+  assert.equal((await Promise.all(calls)).length, 40);
+});
+
+test("answers are iterated over in order, failures among them", async (test) => {
+  const client = await (await Broker.start(test)).client(test);
+  await using session = await client.openSession(READER);
+  async function* units() {
+    for (let number = 0; number < 70; number++) {
+      yield [number === 40 ? hex("00") : echo(Buffer.of(number))];
+      await Promise.resolve();
+    }
+  }
+  const outcomes: (number | string)[] = [];
+  for await (const outcome of session.answers(units())) {
+    outcomes.push(
+      outcome.status === "fulfilled" ? (outcome.value.results[0]?.data[0] ?? -1) : String(outcome.reason.reason),
+    );
+  }
+  assert.deepEqual(
+    outcomes,
+    Array.from({ length: 70 }, (_, number) => (number === 40 ? "INVALID_REQUEST" : number)),
+  );
+});
+
+test("a failure leaves the session alive: what was sent behind it is not run, the next call goes on", async (test) => {
+  const client = await (await Broker.start(test)).client(test);
+  const session = await client.openSession(READER);
+  const malformed = fails(CallError, session.transmit([hex("00A4040006F0")]));
+  const behind = fails(CallError, session.transmit([INCREMENT]));
+  const [first, second] = [await malformed, await behind];
+  assert.deepEqual([first.reason, first.delivery, first.code], ["INVALID_REQUEST", "not_sent", undefined]);
+  assert.deepEqual([second.reason, second.delivery], ["PRECEDING_FAILED", "not_sent"]);
+  assert(session.isOpen);
+  const { results } = await session.transmit([INCREMENT]);
+  assert.equal(results[0]?.data.readUInt32BE(), 1);
+  await session.close();
+});
+
+test("a unit that stops within a session keeps its answers, and what is behind it runs", async (test) => {
+  const client = await (await Broker.start(test)).client(test);
+  await using session = await client.openSession(READER);
+  const stopping = fails(StoppedError, session.transmit([GET_RESPONSE, INCREMENT]));
+  const behind = session.transmit([INCREMENT]);
+  assert.deepEqual((await stopping).partial.results[0]?.statusWord, 0x6d00);
+  assert.equal((await behind).results[0]?.data.readUInt32BE(), 1);
+});
+
+test("the session ends with the card: who had no answer is told that the fate is unknown", async (test) => {
+  const client = await (await Broker.start(test)).client(test);
+  const session = await client.openSession(READER);
+  const gone = await fails(CallError, session.transmit([fault(1, 0, 0xffff)]));
+  assert.equal(gone.delivery, "unknown");
+  await until("the session has ended", () => !session.isOpen);
+  const later = await fails(CallError, session.transmit([SELECT]));
+  assert.deepEqual([later.reason, later.delivery], ["CARD_REMOVED", "not_sent"]);
+  assert.equal((await fails(CallError, session.close())).reason, "CARD_REMOVED");
+});
+
+test("the holder sees who waits, and who waits sees its place", async (test) => {
+  const broker = await Broker.start(test);
+  const client = await broker.client(test);
+  const holder = await client.openSession(READER);
+  const places: number[] = [];
+  const onQueuePosition = (turnsAhead: number) => places.push(turnsAhead);
+  const waiting = client.openSession(READER, { onQueuePosition });
+  await until("somebody waits", () => holder.waiters > 0);
+  await until("the place is known", () => places.length > 0);
+  await holder.close();
+  const next = await waiting;
+  assert(next.queueDuration > 0);
+  await next.close();
+});
+
+test("a session that gets no turn was not sent, and a signal ends a session at any time", async (test) => {
+  const client = await (await Broker.start(test)).client(test);
+  const controller = new AbortController();
+  const holder = await client.openSession(READER, { signal: controller.signal });
+  const late = await fails(CallError, client.openSession(READER, { waitTimeout: 0 }));
+  assert.deepEqual([late.reason, late.delivery], ["QUEUE_TIMEOUT", "not_sent"]);
+
+  const waiting = fails(CallError, client.openSession(READER, { signal: controller.signal }));
+  await until("it waits", () => holder.waiters > 0);
+  const working = fails(CallError, holder.transmit([slow(300)]));
+  controller.abort();
+  assert.equal((await waiting).delivery, "not_sent");
+  assert.equal((await working).delivery, "unknown");
+  await client.withSession(READER, (session) => session.transmit([SELECT]));
+});
+
+async function statusWord(session: Session, apdu: Buffer): Promise<number | undefined> {
+  return (await session.transmit([apdu])).results[0]?.statusWord;
+}
