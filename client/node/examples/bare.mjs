@@ -1,7 +1,8 @@
 import { credentials, loadPackageDefinition } from "@grpc/grpc-js";
 import { loadSync } from "@grpc/proto-loader";
+import { fileURLToPath } from "node:url";
 
-const proto = new URL("../proto", import.meta.url).pathname;
+const proto = fileURLToPath(new URL("../proto", import.meta.url));
 const { cardbroker } = loadPackageDefinition(loadSync("cardbroker/v1/service.proto", { includeDirs: [proto] }));
 // On a Unix socket the authority must be localhost, or every call may fail.
 const options = { "grpc.default_authority": "localhost" };

@@ -37,7 +37,7 @@ export async function* answers<Item, Answer>(
       if (!oldest) {
         return;
       }
-      asked.shift();
+      void asked.shift();
       yield await oldest;
     }
   } finally {

@@ -9,23 +9,31 @@ import { aborted, ofStatus } from "./error.js";
 
 /** A unary method of the stub. */
 export type Unary<Request, Response> = (
-  this: CardBrokerServiceClient,
+  stub: CardBrokerServiceClient,
   request: Request,
   metadata: Metadata,
   options: CallOptions,
   callback: (error: ServiceError | null, response: Response) => void,
 ) => ClientUnaryCall;
 
+/**
+ * Cancels a call, in the next turn of the event loop: one that it has not begun yet gRPC would forget to cancel, and begin
+ * afterwards, with nobody to end it.
+ */
+export function cancel(call: { cancel(): void }): void {
+  setImmediate(() => call.cancel());
+}
+
 /** Makes the call within its bound, which covers connecting too. */
 export async function call<Request, Response>(
   connection: Connection,
-  method: (stub: CardBrokerServiceClient) => Unary<Request, Response>,
+  method: Unary<Request, Response>,
   request: Request,
   bound: Bound,
 ): Promise<Response> {
   const deadline = Date.now() + bound.limit;
   const line = await bounded(connection.line(), bound);
-  return answer(line, method(line.stub), request, deadline, bound.signal);
+  return answer(line, method, request, deadline, bound.signal);
 }
 
 function answer<Request, Response>(
@@ -36,7 +44,7 @@ function answer<Request, Response>(
   signal: AbortSignal | undefined,
 ): Promise<Response> {
   return new Promise((resolve, reject) => {
-    const call = method.call(stub, request, metadata, { deadline }, (error, response) => {
+    const call = method(stub, request, metadata, { deadline }, (error, response) => {
       signal?.removeEventListener("abort", abort);
       if (error) {
         const failure = ofStatus(error);
@@ -45,7 +53,7 @@ function answer<Request, Response>(
         resolve(response);
       }
     });
-    const abort = () => call.cancel();
+    const abort = () => cancel(call);
     signal?.addEventListener("abort", abort);
   });
 }

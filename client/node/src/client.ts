@@ -2,8 +2,8 @@
 
 import { type InspectOptions, inspect } from "node:util";
 
-import { ListReadersRequest, type Reader } from "../gen/cardbroker/v1/reader.js";
-import { call } from "./call.js";
+import type { ListReadersRequest, ListReadersResponse, Reader } from "../gen/cardbroker/v1/reader.js";
+import { type Unary, call } from "./call.js";
 import type { Command } from "./command.js";
 import { Connection } from "./connection.js";
 import { findEndpoint } from "./endpoint.js";
@@ -67,8 +67,8 @@ export class Client {
   /** All readers that this program may see, ordered by name. */
   async readers({ signal }: { signal?: AbortSignal } = {}): Promise<Reader[]> {
     const bound = { limit: QUERY_TIMEOUT, signal };
-    const answer = call(this.#connection, (stub) => stub.listReaders, ListReadersRequest.create(), bound);
-    const { readers } = await answer.catch((error) => {
+    const list: Unary<ListReadersRequest, ListReadersResponse> = (stub, ...rest) => stub.listReaders(...rest);
+    const { readers } = await call(this.#connection, list, {}, bound).catch((error: unknown) => {
       throw notSent(error);
     });
     return readers;

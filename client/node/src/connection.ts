@@ -2,7 +2,14 @@
 
 import { connect } from "node:net";
 
-import { type Channel, type ChannelOptions, type Metadata, connectivityState, credentials, status } from "@grpc/grpc-js";
+import {
+  type Channel,
+  type ChannelOptions,
+  type Metadata,
+  connectivityState,
+  credentials,
+  status,
+} from "@grpc/grpc-js";
 
 import { CardBrokerServiceClient } from "../gen/cardbroker/v1/service.js";
 import type { Endpoint } from "./endpoint.js";

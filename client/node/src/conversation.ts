@@ -11,6 +11,7 @@ import type {
   SessionReset,
   SessionTransmit,
 } from "../gen/cardbroker/v1/session.js";
+import { cancel } from "./call.js";
 import { CallError, lost, notSent, ofStatus } from "./error.js";
 import { type Outcome, Pipeline } from "./pipeline.js";
 import { ofFailure } from "./response.js";
@@ -32,7 +33,7 @@ export interface Reply {
 
 interface Waiter {
   answered(reply: Reply): void;
-  failed(error: unknown): void;
+  failed(error: CallError): void;
 }
 
 interface Order {
@@ -54,7 +55,7 @@ export class Conversation {
   /** What waits in this program for one of the {@link MAX_PIPELINED} places: as much as its callers await. */
   readonly #orders: Order[] = [];
   #tellOpened!: (opened: SessionOpened) => void;
-  #tellEnded!: (error: unknown) => void;
+  #tellEnded!: (error: CallError | undefined) => void;
   #waiters = 0;
   #closing = false;
   #halfClosed = false;
@@ -62,7 +63,7 @@ export class Conversation {
   #status: StatusObject | undefined;
   #drained = false;
   /** What callers are told after the end. */
-  #end: unknown;
+  #end: CallError | undefined;
 
   constructor(
     stream: ClientDuplexStream<OpenSessionRequest, OpenSessionResponse>,
@@ -128,7 +129,7 @@ export class Conversation {
   /** Resets the stream. Callers get `error`. */
   fail(error: CallError): void {
     this.#over(error);
-    this.#stream.cancel();
+    cancel(this.#stream);
   }
 
   #proceed(): void {
@@ -204,7 +205,7 @@ export class Conversation {
       return;
     }
     clearTimeout(this.#patience);
-    const later = notSent(error) ?? closed();
+    const later = error ? notSent(error) : closed();
     this.#end = later;
     const unanswered = this.#pipeline.drain();
     for (const waiter of unanswered) {

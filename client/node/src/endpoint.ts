@@ -26,7 +26,7 @@ export function findEndpoint(given: string | undefined, environment: NodeJS.Proc
 
 /** Reads `unix:/path`, `unix:///path` or `http://HOST:PORT`, where the host is `localhost` or a loopback address. */
 export function parseEndpoint(text: string): Endpoint {
-  const path = /^unix:(?:\/\/)?(\/.*[^/])$/s.exec(text)?.[1];
+  const path = /^unix:(?:\/\/)?(\/(?!\/).*[^/])$/s.exec(text)?.[1];
   if (path !== undefined) {
     return unix(path);
   }

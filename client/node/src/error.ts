@@ -128,7 +128,7 @@ export function ofStatus(ended: Ended): CallError {
 }
 
 /** The same failure, told to somebody whose commands did not leave this program. */
-export function notSent(error: unknown): unknown {
+export function notSent<E>(error: E): E | CallError {
   if (!(error instanceof CallError) || error.delivery === "not_sent") {
     return error;
   }

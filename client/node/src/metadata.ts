@@ -42,7 +42,10 @@ export class CallMetadata {
 
 async function readToken(path: string): Promise<string> {
   const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
-    throw new TokenFileError(path, error.code === "ENOENT" ? "there is no such file" : `cannot be read (${error.code})`);
+    throw new TokenFileError(
+      path,
+      error.code === "ENOENT" ? "there is no such file" : `cannot be read (${error.code})`,
+    );
   });
   const token = text.trim();
   if (!/^[\x21-\x7e]+$/.test(token)) {

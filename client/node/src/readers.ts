@@ -4,8 +4,7 @@ import { Reader, type ReadersChange, type ReadersSnapshot } from "../gen/cardbro
 
 /** What happened to one reader. */
 export type ReaderEvent =
-  | { readonly type: "updated"; readonly reader: Reader }
-  | { readonly type: "removed"; readonly reader: Reader };
+  { readonly type: "updated"; readonly reader: Reader } | { readonly type: "removed"; readonly reader: Reader };
 
 /** Replaces all that was known and tells what differs: after a loss of the connection a snapshot repeats what was known. */
 export function applySnapshot(known: Map<string, Reader>, { readers }: ReadersSnapshot): ReaderEvent[] {

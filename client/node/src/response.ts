@@ -5,11 +5,7 @@ import { type InspectOptions, inspect } from "node:util";
 import type { Duration } from "../gen/google/protobuf/duration.js";
 import { Delivery as WireDelivery, type ErrorReason as WireReason } from "../gen/cardbroker/v1/error.js";
 import type { SessionFailure } from "../gen/cardbroker/v1/session.js";
-import type {
-  StatusWordSource,
-  TransmitResponse,
-  CommandResult as WireResult,
-} from "../gen/cardbroker/v1/transmit.js";
+import type { StatusWordSource, TransmitResponse, CommandResult as WireResult } from "../gen/cardbroker/v1/transmit.js";
 import { CallError, type Delivery, type ErrorReason, StoppedError, isReason } from "./error.js";
 
 /** What a unit answered, and how it ran. */

@@ -154,9 +154,7 @@ export class Session {
 
   /** Ends the session at once: commands that wait are not sent, the one in flight runs to its end, and the card is reset. */
   abort(): void {
-    this.#conversation.fail(
-      new CallError("the session was aborted", { code: status.CANCELLED, delivery: "unknown" }),
-    );
+    this.#conversation.fail(new CallError("the session was aborted", { code: status.CANCELLED, delivery: "unknown" }));
   }
 
   /** Closes it, unless it has ended already, which its calls have told. */

@@ -130,7 +130,9 @@ async function attempt(
   limit: number,
   signal: AbortSignal | undefined,
 ): Promise<Transmitted> {
-  return transmittedOrStopped(await call(connection, (stub) => stub.transmit, request, { limit, signal }));
+  return transmittedOrStopped(
+    await call(connection, (stub, ...rest) => stub.transmit(...rest), request, { limit, signal }),
+  );
 }
 
 /** Which time the call gets, and how long the request may wait for its turn below it, in ms. */

@@ -8,6 +8,7 @@ import type { ServiceError } from "@grpc/grpc-js";
 
 import type { Reader, WatchReadersResponse } from "../gen/cardbroker/v1/reader.js";
 import { bounded } from "./bounded.js";
+import { cancel } from "./call.js";
 import type { Connection } from "./connection.js";
 import { CardbrokerError, lost, notSent, ofStatus } from "./error.js";
 import { applyChange, applySnapshot } from "./readers.js";
@@ -127,19 +128,19 @@ export class Watch implements AsyncIterableIterator<WatchEvent> {
     const stream = stub.watchReaders({ resumeToken: this.#resumeToken }, metadata);
     // Told by the iterator; this is for what comes after its end.
     stream.on("error", () => {});
-    const messages: AsyncIterator<WatchReadersResponse> = stream[Symbol.asyncIterator]();
+    const messages: AsyncIterator<WatchReadersResponse, undefined> = stream[Symbol.asyncIterator]();
     let limit = OPEN_TIMEOUT;
     try {
       for (;;) {
-        const { done, value } = await bounded(messages.next(), { limit, signal });
-        if (done) {
+        const message = await bounded(messages.next(), { limit, signal });
+        if (message.done) {
           throw lost("the broker ended the watch");
         }
-        yield value;
+        yield message.value;
         limit = SILENCE_LIMIT;
       }
     } finally {
-      stream.cancel();
+      cancel(stream);
     }
   }
 
@@ -163,5 +164,5 @@ export class Watch implements AsyncIterableIterator<WatchEvent> {
 }
 
 function failure(error: unknown): CardbrokerError {
-  return notSent(error instanceof CardbrokerError ? error : ofStatus(error as ServiceError)) as CardbrokerError;
+  return notSent(error instanceof CardbrokerError ? error : ofStatus(error as ServiceError));
 }

@@ -41,7 +41,7 @@ test("a session keeps the card's state between its calls", async (test) => {
 test("leaving the block closes a session, and the next one gets the card", async (test) => {
   const client = await (await Broker.start(test)).client(test);
   const ended: Session[] = [];
-  for (const _ of [1, 2]) {
+  while (ended.length < 2) {
     await using session = await client.openSession(READER, { waitTimeout: 0 });
     assert.equal(await statusWord(session, SELECT), 0x9000);
     ended.push(session);
@@ -105,7 +105,9 @@ test("answers are iterated over in order, failures among them", async (test) => 
   const outcomes: (number | string)[] = [];
   for await (const outcome of session.answers(units())) {
     outcomes.push(
-      outcome.status === "fulfilled" ? (outcome.value.results[0]?.data[0] ?? -1) : String(outcome.reason.reason),
+      outcome.status === "fulfilled"
+        ? (outcome.value.results[0]?.data[0] ?? -1)
+        : String((outcome.reason as CallError).reason),
     );
   }
   assert.deepEqual(
@@ -177,6 +179,21 @@ test("a session that gets no turn was not sent, and a signal ends a session at a
   assert.equal((await waiting).delivery, "not_sent");
   assert.equal((await working).delivery, "unknown");
   await client.withSession(READER, (session) => session.transmit([SELECT]));
+});
+
+test("a session that is given up at any step of its opening does not hold the card", async (test) => {
+  const client = await (await Broker.start(test)).client(test);
+  for (let steps = 0; steps < 20; steps++) {
+    const controller = new AbortController();
+    const opening = fails(CallError, client.openSession(READER, { signal: controller.signal }));
+    for (let step = 0; step < steps; step++) {
+      await Promise.resolve();
+    }
+    controller.abort();
+    assert.equal((await opening).delivery, "not_sent");
+    // Below the idle timeout, which would end a session that nobody holds.
+    await client.transmit(READER, [SELECT], { waitTimeout: 5000 });
+  }
 });
 
 async function statusWord(session: Session, apdu: Buffer): Promise<number | undefined> {

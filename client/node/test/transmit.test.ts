@@ -71,7 +71,10 @@ test("failures say why, and whether the card may have seen the command", async (
   const client = await (await Broker.start(test)).client(test);
   for (const apdus of [[], [hex("00A404")], Array<Buffer>(65).fill(SELECT)]) {
     const malformed = await fails(CallError, client.transmit(READER, apdus));
-    assert.deepEqual([malformed.reason, malformed.delivery, malformed.isPermanent], ["INVALID_REQUEST", "not_sent", true]);
+    assert.deepEqual(
+      [malformed.reason, malformed.delivery, malformed.isPermanent],
+      ["INVALID_REQUEST", "not_sent", true],
+    );
   }
   const structure = await fails(CallError, client.transmit(READER, [hex("00A4040006F0")]));
   assert.deepEqual([structure.reason, structure.delivery], ["INVALID_REQUEST", "not_sent"]);

@@ -1,0 +1,67 @@
+/** The example programs, run as their users run them, and the README that shows them. */
+
+import assert from "node:assert/strict";
+import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { test } from "node:test";
+import { promisify } from "node:util";
+
+import { Broker, READER, SELECT } from "./broker.js";
+
+const PACKAGE = join(__dirname, "../..");
+
+test("the README shows the examples as they are", () => {
+  const readme = text("README.md");
+  for (const example of ["examples/read.mjs", "examples/bare.mjs"]) {
+    assert(readme.includes(`\`\`\`js\n${text(example)}\`\`\`\n`), example);
+  }
+});
+
+test("the first example waits for a card, selects and reads", async (test) => {
+  const broker = await Broker.start(test);
+  assert.equal(await run(broker, "read"), "000102030405060708090a0b0c0d0e0f 9000\n");
+});
+
+test("stubs without this package can use the broker", async (test) => {
+  const broker = await Broker.start(test);
+  assert.deepEqual(JSON.parse(await run(broker, "bare", READER)), { readers: 2, status_word: 0x9000 });
+});
+
+test("no pair breaks, whether it is a unit or has a session, while another program uses the card", async (test) => {
+  const broker = await Broker.start(test);
+  const pairs = (...more: string[]) => run(broker, "pairs", READER, "--seconds", "1", ...more);
+  for (const output of await Promise.all([pairs(), pairs("--session"), pairs()])) {
+    const { pairs, broken } = JSON.parse(output) as { pairs: number; broken: number };
+    assert(pairs > 10 && broken === 0, output);
+  }
+});
+
+test("a killed holder of a session holds nothing", async (test) => {
+  const broker = await Broker.start(test);
+  const holder = start(broker, "pairs", READER, "--hold");
+  test.after(() => holder.kill("SIGKILL"));
+  assert(holder.stdout);
+  const [line] = (await once(createInterface(holder.stdout), "line")) as [string];
+  assert.equal(line, '{"holding":true}');
+  const client = await broker.client(test);
+  const waiting = client.transmit(READER, [SELECT], { waitTimeout: 5_000 });
+  holder.kill("SIGKILL");
+  assert.equal((await waiting).results[0]?.statusWord, 0x9000);
+});
+
+function text(name: string): string {
+  return readFileSync(join(PACKAGE, name), "utf8");
+}
+
+async function run(broker: Broker, program: string, ...parameters: string[]): Promise<string> {
+  const options = { env: { ...process.env, CARDBROKER_ENDPOINT: broker.endpoint }, timeout: 20_000 };
+  return (await promisify(execFile)(join(PACKAGE, "bin", program), parameters, options)).stdout;
+}
+
+function start(broker: Broker, program: string, ...parameters: string[]): ChildProcess {
+  const env = { ...process.env, CARDBROKER_ENDPOINT: broker.endpoint };
+  return spawn(join(PACKAGE, "bin", program), parameters, { env, stdio: ["ignore", "pipe", "inherit"] });
+}

@@ -1,0 +1,116 @@
+/** What goes with every call: groups and tokens. */
+
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+
+import { type Metadata, Server, ServerCredentials, type UntypedServiceImplementation } from "@grpc/grpc-js";
+
+import { CardBrokerServiceService } from "../gen/cardbroker/v1/service.js";
+import { CallError, Client, TokenFileError } from "../src/index.js";
+import { Broker, PROTECTED, READER, VERIFY } from "./broker.js";
+import { fails } from "./fails.js";
+
+/** Two clients in one process are one caller: only the group tells them apart. */
+test("what one client verified is there for another of its group only", async (test) => {
+  const broker = await Broker.start(test);
+  const protectedWord = async (client: Client) => (await client.transmit(READER, [PROTECTED])).results[0]?.statusWord;
+  const [parent, child] = [
+    await broker.client(test, { group: "family" }),
+    await broker.client(test, { group: "family" }),
+  ];
+  await parent.transmit(READER, [VERIFY]);
+  assert.equal(await protectedWord(child), 0x9000);
+  const stranger = await broker.client(test, { group: "stranger" });
+  assert.equal(await protectedWord(stranger), 0x6982);
+  assert.equal(await protectedWord(child), 0x6982, "the stranger's turn took it away");
+});
+
+test("the group comes from the environment, and sessions and watches carry it too", async (test) => {
+  const { endpoint, calls } = await fakeBroker(test);
+  process.env.CARDBROKER_GROUP = "from the environment";
+  test.after(() => {
+    delete process.env.CARDBROKER_GROUP;
+  });
+  const client = await Client.connect({ endpoint, tokenFile: "" });
+  test.after(() => {
+    client.close();
+  });
+  await fails(CallError, client.openSession(READER));
+  for await (const event of client.watch()) {
+    assert.equal(event.type, "disconnected");
+    break;
+  }
+  assert.deepEqual(
+    calls.map((metadata) => metadata.get("cardbroker-group")),
+    [["from the environment"], ["from the environment"]],
+  );
+  assert.equal((await fails(CallError, Client.connect({ endpoint, group: "ä" }))).reason, "INVALID_REQUEST");
+});
+
+test("the token goes to a TCP endpoint, and a new one is noticed", async (test) => {
+  const { endpoint, calls } = await fakeBroker(test);
+  const folder = mkdtempSync(join(tmpdir(), "cardbroker-node-"));
+  test.after(() => {
+    rmSync(folder, { recursive: true });
+  });
+  const tokenFile = join(folder, "token");
+  const missing = await fails(TokenFileError, Client.connect({ endpoint, tokenFile }));
+  assert(missing.message.includes(tokenFile));
+  assert.equal(missing.delivery, "not_sent");
+
+  writeFileSync(tokenFile, " first\n");
+  const client = await Client.connect({ endpoint, tokenFile });
+  test.after(() => {
+    client.close();
+  });
+  await fails(CallError, client.transmit(READER, [VERIFY]));
+  writeFileSync(tokenFile, "second");
+  await fails(CallError, client.openSession(READER));
+  assert.deepEqual(
+    calls.map((metadata) => metadata.get("authorization")),
+    [["Bearer first"], ["Bearer second"]],
+  );
+  writeFileSync(tokenFile, "\n");
+  assert((await fails(TokenFileError, client.readers())).message.includes("holds no token"));
+});
+
+test("a Unix socket needs no token", async (test) => {
+  const broker = await Broker.start(test);
+  const client = await broker.client(test, { tokenFile: "/nowhere/token" });
+  assert.equal((await client.readers()).length, 2);
+});
+
+/** A broker that keeps the metadata of its calls and answers none of them. */
+async function fakeBroker(test: { after(end: () => void): void }): Promise<{ endpoint: string; calls: Metadata[] }> {
+  const server = new Server();
+  const calls: Metadata[] = [];
+  const refuse = Object.keys(CardBrokerServiceService).map((name) => [
+    name,
+    (call: { metadata: Metadata; emit(event: string, error: Error): void }, callback?: (error: Error) => void) => {
+      calls.push(call.metadata);
+      const error = new Error("a fake");
+      if (callback) {
+        callback(error);
+      } else {
+        call.emit("error", error);
+      }
+    },
+  ]);
+  server.addService(CardBrokerServiceService, Object.fromEntries(refuse) as UntypedServiceImplementation);
+  test.after(() => {
+    server.forceShutdown();
+  });
+  const port = await new Promise<number>((resolve, reject) => {
+    server.bindAsync("127.0.0.1:0", ServerCredentials.createInsecure(), (error, port) => {
+      if (error) {
+        reject(error);
+      } else {
+        resolve(port);
+      }
+    });
+  });
+  return { endpoint: `http://127.0.0.1:${port}`, calls };
+}

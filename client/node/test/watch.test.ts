@@ -1,0 +1,112 @@
+/** Watches: what they tell, through restarts of the broker, and how they end. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { Reader } from "../gen/cardbroker/v1/reader.js";
+import { NotRunningError, ReaderState, type Watch, type WatchEvent } from "../src/index.js";
+import { type ReaderEvent, applyChange, applySnapshot } from "../src/readers.js";
+import { Broker, READER, fault } from "./broker.js";
+
+test("a watch tells what is there and what changes", async (test) => {
+  const client = await (await Broker.start(test)).client(test);
+  const watch = client.watch();
+  assert.equal((await next(watch)).type, "connected");
+  assert(watch.isConnected);
+  assert.equal(watch.readers.size, 2);
+  await reaches(watch, READER, ReaderState.READY);
+  const before = watch.readers.get(READER)?.insertionId;
+  await client.transmit(READER, [fault(2, 0, 300)]);
+  await reaches(watch, READER, ReaderState.EMPTY);
+  await reaches(watch, READER, ReaderState.READY);
+  assert.notEqual(watch.readers.get(READER)?.insertionId, before);
+  watch.close();
+  assert.equal((await watch.next()).done, true);
+});
+
+test("a watch outlives the broker and goes on with the next one", async (test) => {
+  const broker = await Broker.start(test);
+  const watch = (await broker.client(test)).watch();
+  await reaches(watch, "readers/simulated-reader-01", ReaderState.READY);
+  const before = watch.readers.get(READER)?.insertionId;
+
+  await broker.stop("SIGKILL");
+  let event = await next(watch);
+  while (event.type !== "disconnected") {
+    event = await next(watch);
+  }
+  assert.equal(event.error.delivery, "not_sent");
+  assert(!watch.isConnected);
+  assert.equal(watch.readers.size, 2, "what was known last");
+
+  await broker.start();
+  assert.equal((await next(watch)).type, "connected");
+  await reaches(watch, READER, ReaderState.READY);
+  assert.notEqual(watch.readers.get(READER)?.insertionId, before);
+  watch.close();
+});
+
+test("a loop that waits is ended by a signal, and leaving a loop ends its watch", async (test) => {
+  const broker = await Broker.start(test);
+  const client = await broker.client(test);
+  const controller = new AbortController();
+  const events: string[] = [];
+  for await (const event of client.watch({ signal: controller.signal })) {
+    events.push(event.type);
+    if (events.length === 3) {
+      setTimeout(() => {
+        controller.abort();
+      }, 50);
+    }
+  }
+  assert.deepEqual(events, ["connected", "updated", "updated"]);
+
+  await broker.stop("SIGTERM");
+  const watch = client.watch();
+  for await (const event of watch) {
+    assert(event.type === "disconnected" && event.error instanceof NotRunningError);
+    break;
+  }
+  assert.equal((await watch.next()).done, true);
+});
+
+test("a second snapshot tells only what differs", () => {
+  const known = new Map<string, Reader>();
+  const first = [reader("a", "1"), reader("b", "1"), reader("c", "1")];
+  assert.deepEqual(told(applySnapshot(known, { readers: first })), ["+a 1", "+b 1", "+c 1"]);
+  const second = [reader("a", "1"), reader("c", "2"), reader("d", "1")];
+  assert.deepEqual(told(applySnapshot(known, { readers: second })), ["-b", "+c 2", "+d 1"]);
+  assert.deepEqual([...known.keys()], ["a", "c", "d"]);
+});
+
+test("a change touches only the readers it names", () => {
+  const known = new Map([reader("a", "1"), reader("b", "1")].map((reader) => [reader.name, reader]));
+  const change = { updated: [reader("b", "2")], removed: ["a", "x"] };
+  assert.deepEqual(told(applyChange(known, change)), ["-a", "+b 2"]);
+});
+
+function reader(name: string, insertionId: string): Reader {
+  return Reader.create({ name, insertionId });
+}
+
+function told(events: ReaderEvent[]): string[] {
+  return events.map(({ type, reader }) =>
+    type === "removed" ? `-${reader.name}` : `+${reader.name} ${reader.insertionId}`,
+  );
+}
+
+async function next(watch: Watch): Promise<WatchEvent> {
+  const { value } = await watch.next();
+  assert(value);
+  return value;
+}
+
+/** Goes on until the reader is in this state. */
+async function reaches(watch: Watch, name: string, state: ReaderState): Promise<void> {
+  for (;;) {
+    const event = await next(watch);
+    if (event.type === "updated" && event.reader.name === name && event.reader.state === state) {
+      return;
+    }
+  }
+}
