@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { test } from "node:test";
@@ -18,6 +19,11 @@ test("the README shows the examples as they are", () => {
   for (const example of ["examples/read.mjs", "examples/bare.mjs"]) {
     assert(readme.includes(`\`\`\`js\n${text(example)}\`\`\`\n`), example);
   }
+});
+
+test("the package can be required, as the examples import it", () => {
+  const required = createRequire(join(PACKAGE, "package.json"))("cardbroker") as object;
+  assert("Client" in required && "StoppedError" in required);
 });
 
 test("the first example waits for a card, selects and reads", async (test) => {

@@ -3,7 +3,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { SessionOpen } from "../gen/cardbroker/v1/session.js";
+import { Connection } from "../src/connection.js";
+import { Conversation } from "../src/conversation.js";
+import { parseEndpoint } from "../src/endpoint.js";
 import { CallError, type Session, StoppedError } from "../src/index.js";
+import { CallMetadata } from "../src/metadata.js";
 import {
   Broker,
   GET_RESPONSE,
@@ -181,19 +186,22 @@ test("a session that gets no turn was not sent, and a signal ends a session at a
   await client.withSession(READER, (session) => session.transmit([SELECT]));
 });
 
-test("a session that is given up at any step of its opening does not hold the card", async (test) => {
-  const client = await (await Broker.start(test)).client(test);
-  for (let steps = 0; steps < 20; steps++) {
-    const controller = new AbortController();
-    const opening = fails(CallError, client.openSession(READER, { signal: controller.signal }));
+test("a session that is given up in the moment of its opening does not hold the card", async (test) => {
+  const broker = await Broker.start(test);
+  const connection = new Connection(parseEndpoint(broker.endpoint), new CallMetadata("", ""), 5_000);
+  test.after(() => connection.close());
+  const { stub, metadata } = await connection.line();
+  const open = SessionOpen.create({ reader: READER });
+  for (const steps of [0, 1, 2, 4, 8]) {
+    const conversation = new Conversation(stub.openSession(metadata), open, () => {});
     for (let step = 0; step < steps; step++) {
       await Promise.resolve();
     }
-    controller.abort();
-    assert.equal((await opening).delivery, "not_sent");
-    // Below the idle timeout, which would end a session that nobody holds.
-    await client.transmit(READER, [SELECT], { waitTimeout: 5000 });
+    conversation.fail(new CallError("given up", { delivery: "not_sent" }));
   }
+  // Below the idle timeout, which would end sessions that nobody holds.
+  const client = await broker.client(test);
+  await client.transmit(READER, [SELECT], { waitTimeout: 5_000 });
 });
 
 async function statusWord(session: Session, apdu: Buffer): Promise<number | undefined> {

@@ -57,6 +57,15 @@ test("a unit that stops keeps the answers that came", async (test) => {
   assert.equal((await client.transmit(READER, [goesOn, INCREMENT])).results.length, 2);
 });
 
+test("a unit may carry almost 1 MiB each way, and more is refused before it is sent", async (test) => {
+  const client = await (await Broker.start(test)).client(test);
+  const data = Buffer.alloc(60_000, 0x5a);
+  const { results } = await client.transmit(READER, Array<Buffer>(17).fill(echoLong(data)));
+  assert(results.every((result) => result.data.equals(data)));
+  const tooLong = await fails(CallError, client.transmit(READER, Array<Buffer>(18).fill(echoLong(data))));
+  assert.deepEqual([tooLong.reason, tooLong.delivery], ["INVALID_REQUEST", "not_sent"]);
+});
+
 test("conditions on insertion and state are honoured", async (test) => {
   const client = await (await Broker.start(test)).client(test);
   const { insertionId, stateTag } = await client.transmit(READER, [SELECT]);
@@ -129,3 +138,9 @@ test("a request id gets the first outcome again", async (test) => {
   assert.deepEqual([first.replayed, again.replayed], [false, true]);
   assert.deepEqual(again.results[0]?.data, first.results[0]?.data);
 });
+
+/** A command that echoes its data, extended. */
+function echoLong(data: Buffer): Buffer {
+  const length = Buffer.of(0, data.length >> 8, data.length & 0xff);
+  return Buffer.concat([hex("80140000"), length, data, hex("0000")]);
+}

@@ -1,0 +1,128 @@
+/** Connections that break or are closed: units are repeated when that was asked for, and executed once. */
+
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { rmSync } from "node:fs";
+import { type Socket, connect, createServer } from "node:net";
+import { type TestContext, test } from "node:test";
+
+import { CallError, type Client } from "../src/index.js";
+import { isLost, pauses } from "../src/repeat.js";
+import { times } from "../src/transmit.js";
+import { Broker, INCREMENT, READER, SELECT, slow, until } from "./broker.js";
+import { fails } from "./fails.js";
+
+test("a repeatable unit whose connection breaks runs once and its outcome is told", async (test) => {
+  const { client, line, runs } = await breakable(test);
+  const unit = client.transmit(READER, [INCREMENT, slow(500)], { repeatable: true });
+  await runs();
+  line.cut();
+  const { results, replayed } = await unit;
+  assert.deepEqual([results[0]?.data.readUInt32BE(), results.length, replayed], [1, 2, true]);
+  const next = await client.transmit(READER, [INCREMENT]);
+  assert.equal(next.results[0]?.data.readUInt32BE(), 2);
+});
+
+test("another unit's fate is unknown then, and the next call finds the broker again", async (test) => {
+  const { client, line, runs } = await breakable(test);
+  const unit = fails(CallError, client.transmit(READER, [INCREMENT, slow(500)]));
+  await runs();
+  line.cut();
+  const lost = await unit;
+  assert.deepEqual([lost.reason, lost.delivery, isLost(lost)], [undefined, "unknown", true]);
+  const next = await client.transmit(READER, [INCREMENT]);
+  assert.equal(next.results[0]?.data.readUInt32BE(), 2);
+});
+
+test("a session whose connection breaks tells unknown to who had no answer and not sent to who comes later", async (test) => {
+  const { client, line, runs } = await breakable(test);
+  const session = await client.openSession(READER);
+  const working = fails(CallError, session.transmit([slow(300)]));
+  await runs();
+  line.cut();
+  assert.equal((await working).delivery, "unknown");
+  await until("the end is known", () => !session.isOpen);
+  assert.equal((await fails(CallError, session.transmit([SELECT]))).delivery, "not_sent");
+});
+
+test("closing a client ends its connection and all later calls", async (test) => {
+  const { client, line } = await breakable(test);
+  await client.readers();
+  client.close();
+  await until("the connection has ended", () => line.ends === 0);
+  const closed = await fails(CallError, client.transmit(READER, [SELECT]));
+  assert.deepEqual([closed.message, closed.delivery], ["the client is closed", "not_sent"]);
+});
+
+test("pauses double, half of them random", () => {
+  const longest = [100, 200, 400];
+  for (const pause of pauses()) {
+    const most = longest.shift();
+    assert(most !== undefined && pause >= most / 2 && pause <= most);
+  }
+});
+
+test("the wait ends before the deadline by a tenth but at least 50 ms, and keeps its length without one", () => {
+  assert.deepEqual(times(30_000, 10_000), { limit: 10_000, wait: 9_000 });
+  assert.deepEqual(times(undefined, 100), { limit: 100, wait: 50 });
+  assert.equal(times(undefined, 20).wait, 0);
+  assert.deepEqual(times(), { limit: 180_000, wait: 30_000 });
+  for (const wait of [0, 30_000, 600_000, 24 * 3600_000]) {
+    assert.equal(times(wait).wait, wait);
+  }
+});
+
+/** A connection as somebody between the two sees it. */
+interface Line {
+  cut(): void;
+  readonly ends: number;
+}
+
+interface Breakable {
+  client: Client;
+  line: Line;
+  /** Waits until somebody has the card. */
+  runs: () => Promise<void>;
+}
+
+/** A client whose connection to its broker can be cut. */
+async function breakable(test: TestContext): Promise<Breakable> {
+  const broker = await Broker.start(test);
+  const sockets = new Set<Socket>();
+  const path = `${broker.socket}.line`;
+  const server = createServer((near) => {
+    const far = connect(broker.socket);
+    near.pipe(far).pipe(near);
+    for (const socket of [near, far]) {
+      sockets.add(socket);
+      socket.on("error", () => {});
+      socket.on("close", () => sockets.delete(socket));
+    }
+  });
+  const cut = () => {
+    for (const socket of sockets) {
+      socket.destroy();
+    }
+  };
+  server.listen(path);
+  await once(server, "listening");
+  test.after(() => {
+    cut();
+    server.close();
+    rmSync(path, { force: true });
+  });
+  const other = await broker.client(test);
+  const taken = () =>
+    other.transmit(READER, [SELECT], { waitTimeout: 0 }).then(
+      () => false,
+      () => true,
+    );
+  const client = await broker.client(test, { endpoint: `unix:${path}` });
+  const line = {
+    cut,
+    get ends() {
+      return sockets.size;
+    },
+  };
+  return { client, line, runs: () => until("somebody has the card", taken) };
+}
