@@ -48,6 +48,9 @@ export function echo(data: Buffer): Buffer {
   return Buffer.concat([hex("80140000"), Buffer.of(data.length), data, Buffer.of(data.length)]);
 }
 
+// A run that is broken off exits, and with that ends its brokers.
+process.once("SIGTERM", () => process.exit(1));
+
 /** A running broker; killed when its test is over. */
 export class Broker {
   readonly #folder = mkdtempSync(join(tmpdir(), "cardbroker-node-"));
@@ -56,7 +59,10 @@ export class Broker {
   /** Starts a broker with two readers, cards in them, and waits until they are ready. */
   static async start(test: TestContext): Promise<Broker> {
     const broker = new Broker();
+    const kill = () => broker.#process?.kill("SIGKILL");
+    process.once("exit", kill);
     test.after(async () => {
+      process.off("exit", kill);
       await broker.stop("SIGKILL");
       rmSync(broker.#folder, { recursive: true });
     });
