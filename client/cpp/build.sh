@@ -1,0 +1,31 @@
+#!/bin/sh
+# Builds the C++ client and its example programs below target/clients/cpp; the programs are in its folder bin.
+set -eu
+cd "$(dirname "$0")"
+sources=$(pwd)
+cd ../..
+mkdir -p "${CARDBROKER_CPP_TARGET:=${CARGO_TARGET_DIR:-target}/clients/cpp}"
+cd "$CARDBROKER_CPP_TARGET"
+
+skip() { # what to install
+    echo "skipped: the C++ client needs $1" >&2
+    [ -n "${CI:-}" ] && exit 1
+    exit 77
+}
+for tool in cmake:cmake c++:g++ protoc:protobuf-compiler grpc_cpp_plugin:protobuf-compiler-grpc pkg-config:pkg-config; do
+    command -v "${tool%:*}" >/dev/null || skip "${tool#*:}"
+done
+pkg-config --exists grpc++ || skip libgrpc++-dev
+
+# Says nothing unless it fails.
+quietly() { # the log's name, and the command
+    log=$1.log
+    shift
+    "$@" >"$log" 2>&1 || {
+        cat "$log" >&2
+        exit 1
+    }
+}
+[ -e build/Makefile ] || quietly configure cmake -S "$sources" -B build -G 'Unix Makefiles' -DCMAKE_BUILD_TYPE=Debug -DCARDBROKER_STRICT=ON
+quietly build cmake --build build --parallel 2
+ln -sfn build/bin bin

@@ -1,0 +1,10 @@
+# gRPC and protobuf, under the names of their CMake packages, also where only pkg-config knows them.
+find_package(Threads REQUIRED)
+find_package(Protobuf REQUIRED)
+find_package(gRPC CONFIG QUIET)
+if(NOT TARGET gRPC::grpc++)
+    find_package(PkgConfig REQUIRED)
+    pkg_check_modules(cardbroker_grpc REQUIRED IMPORTED_TARGET grpc++)
+    add_library(gRPC::grpc++ INTERFACE IMPORTED)
+    target_link_libraries(gRPC::grpc++ INTERFACE PkgConfig::cardbroker_grpc)
+endif()

@@ -1,0 +1,101 @@
+// Runs pairs of SELECT and GET RESPONSE and counts those that something broke: the answer that SELECT offers (61 xx) is lost
+// (6D 00) if any other command reaches the card before GET RESPONSE.
+#include <cardbroker/cardbroker.h>
+
+#include <chrono>
+#include <iostream>
+#include <stdexcept>
+#include <string>
+#include <thread>
+
+using cardbroker::ApduBytes;
+using cardbroker::Client;
+using cardbroker::Exchange;
+
+namespace {
+
+const ApduBytes select_command = ApduBytes::from_hex("00A4040006F0434152440100");
+const ApduBytes get_response = ApduBytes::from_hex("00C0000013");
+
+struct Arguments {
+    std::string reader;
+    double seconds = 0;
+    bool session = false;
+    bool hold = false;
+};
+
+Arguments parse(int count, char** values) {
+    Arguments arguments;
+    for (int index = 1; index < count; ++index) {
+        const std::string value = values[index];
+        if (value == "--session") {
+            arguments.session = true;
+        } else if (value == "--hold") {
+            arguments.hold = true;
+        } else if (value == "--seconds" && index + 1 < count) {
+            arguments.seconds = std::stod(values[++index]);
+        } else if (arguments.reader.empty() && value.rfind("--", 0) != 0) {
+            arguments.reader = value;
+        } else {
+            throw std::invalid_argument(value);
+        }
+    }
+    if (arguments.reader.empty()) throw std::invalid_argument("no reader");
+    return arguments;
+}
+
+/// Whether the pair is whole, as one unit.
+bool unit_is_whole(const Client& client, const std::string& reader) try {
+    cardbroker::TransmitOptions options;
+    options.exchange = Exchange::Raw;
+    return client.transmit(reader, {select_command, get_response}, options).results.back().status_word == 0x9000;
+} catch (const cardbroker::Stopped&) {
+    return false;
+}
+
+/// Whether it is, as two transmits of a session.
+bool session_is_whole(const Client& client, const std::string& reader) {
+    auto session = client.open_session(reader);
+    session.transmit({select_command}, Exchange::Raw);
+    const auto answer = session.transmit({get_response}, Exchange::Raw);
+    session.close();
+    return answer.results.back().status_word == 0x9000;
+}
+
+void hold(const Client& client, const std::string& reader) {
+    auto session = client.open_session(reader);
+    session.transmit({select_command}, Exchange::Raw);
+    std::cout << "{\"holding\": true}" << std::endl;
+    while (session.is_open()) std::this_thread::sleep_for(std::chrono::milliseconds(100));
+}
+
+void run(const Client& client, const Arguments& arguments) {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(arguments.seconds);
+    int pairs = 0;
+    int broken = 0;
+    while (std::chrono::steady_clock::now() < end) {
+        const bool whole = arguments.session ? session_is_whole(client, arguments.reader)
+                                             : unit_is_whole(client, arguments.reader);
+        ++pairs;
+        broken += whole ? 0 : 1;
+    }
+    std::cout << "{\"pairs\": " << pairs << ", \"broken\": " << broken << "}" << std::endl;
+}
+
+}  // namespace
+
+int main(int count, char** values) try {
+    const Arguments arguments = parse(count, values);
+    const Client client;
+    if (arguments.hold) {
+        hold(client, arguments.reader);
+    } else {
+        run(client, arguments);
+    }
+} catch (const std::invalid_argument& error) {
+    std::cerr << error.what() << "\nusage: pairs READER --seconds S [--session] [--hold]\n";
+    return 2;
+} catch (const std::exception& error) {
+    std::cerr << error.what() << '\n';
+    return 1;
+}

@@ -1,0 +1,13 @@
+// The C++ client of Cardbroker: find readers, run APDUs on their cards as units, follow what happens to them.
+#pragma once
+
+#include <cardbroker/apdu_bytes.h>
+#include <cardbroker/client.h>
+#include <cardbroker/command.h>
+#include <cardbroker/endpoint.h>
+#include <cardbroker/enums.h>
+#include <cardbroker/error.h>
+#include <cardbroker/reader.h>
+#include <cardbroker/response.h>
+#include <cardbroker/session.h>
+#include <cardbroker/watch.h>

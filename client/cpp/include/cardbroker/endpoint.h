@@ -1,0 +1,32 @@
+// Where the broker is: endpoints as people write them.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace cardbroker {
+
+/// Where a broker listens. Written `unix:/path`, `unix:///path` or `http://HOST:PORT`, where the host is `localhost` or a
+/// loopback address, for a broker serves its own machine only.
+class Endpoint {
+public:
+    /// Throws Error (permanent) for a text that is no endpoint.
+    explicit Endpoint(std::string_view text);
+    /// The endpoint in the variable `CARDBROKER_ENDPOINT`, or the default socket if that is unset or empty:
+    /// `$XDG_RUNTIME_DIR/cardbroker/cardbroker.sock`, else `/run/cardbroker/cardbroker.sock` for root, else
+    /// `/tmp/cardbroker-UID/cardbroker.sock`.
+    static Endpoint from_environment();
+
+    /// Whether it is a Unix socket.
+    bool is_unix() const noexcept { return is_unix_; }
+    /// The socket's path, or `HOST:PORT`.
+    const std::string& address() const noexcept { return address_; }
+    /// As it is written.
+    std::string to_string() const;
+
+private:
+    bool is_unix_;
+    std::string address_;
+};
+
+}  // namespace cardbroker

@@ -1,0 +1,142 @@
+// The one connection that a client and its copies share: made when it is needed, and made anew when it is lost.
+#include "connection.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
+#include <utility>
+
+#include "failure.h"
+#include "names.h"
+
+namespace cardbroker {
+
+namespace {
+
+constexpr int keep_alive_interval_ms = 20'000;
+constexpr int keep_alive_timeout_ms = 10'000;
+constexpr std::size_t max_token_bytes = 4096;
+
+std::string variable(const char* name) {
+    const char* value = std::getenv(name);
+    return value ? value : "";
+}
+
+/// gRPC ends the program for metadata with other characters.
+bool is_printable(const std::string& text) {
+    return std::all_of(text.begin(), text.end(), [](char character) { return character >= ' ' && character <= '~'; });
+}
+
+std::string read_token(const std::string& file) {
+    const auto unusable = [&](const char* why) {
+        return Error("the token file " + file + ' ' + why, Delivery::NotSent, std::nullopt, true);
+    };
+    std::ifstream stream(file, std::ios::binary);
+    std::string token(max_token_bytes + 1, '\0');
+    if (!stream) throw unusable("cannot be read");
+    stream.read(token.data(), static_cast<std::streamsize>(token.size()));
+    if (stream.bad()) throw unusable("cannot be read");
+    token.resize(static_cast<std::size_t>(stream.gcount()));
+    if (token.size() > max_token_bytes) throw unusable("is longer than a token");
+    const char* const blank = " \t\r\n";
+    token.erase(0, token.find_first_not_of(blank));
+    token.erase(token.find_last_not_of(blank) + 1);
+    if (token.empty() || !is_printable(token)) throw unusable("holds no token");
+    return token;
+}
+
+/// The path as part of a URI, which gRPC takes it for.
+std::string escaped(const std::string& path) {
+    static constexpr char digits[] = "0123456789ABCDEF";
+    static constexpr std::string_view plain =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/";
+    std::string result;
+    for (const char character : path) {
+        if (plain.find(character) != plain.npos) {
+            result += character;
+        } else {
+            const auto byte = static_cast<unsigned char>(character);
+            result += {'%', digits[byte >> 4], digits[byte & 0x0F]};
+        }
+    }
+    return result;
+}
+
+/// Waits for the outcome of a fresh channel's first attempt.
+bool connects(grpc::Channel& channel, std::chrono::nanoseconds timeout) {
+    const auto deadline = std::chrono::system_clock::now() + timeout;
+    for (;;) {
+        const grpc_connectivity_state state = channel.GetState(true);
+        if (state == GRPC_CHANNEL_READY) return true;
+        if (state == GRPC_CHANNEL_TRANSIENT_FAILURE || state == GRPC_CHANNEL_SHUTDOWN) return false;
+        if (!channel.WaitForStateChange(state, deadline)) return false;
+    }
+}
+
+/// Whether the channel is connected still, as far as the system has told.
+bool is_ready(grpc::Channel& channel) {
+    // A wait of no length takes notice of what has come meanwhile, such as the connection's end.
+    return !channel.WaitForStateChange(GRPC_CHANNEL_READY, std::chrono::system_clock::now()) &&
+           channel.GetState(false) == GRPC_CHANNEL_READY;
+}
+
+}  // namespace
+
+ConnectOptions ConnectOptions::from_environment() {
+    ConnectOptions options;
+    options.group = variable(names::group_variable);
+    options.token_file = variable(names::token_file_variable);
+    return options;
+}
+
+Connection::Connection(Endpoint endpoint, ConnectOptions options)
+    : endpoint_(std::move(endpoint)), options_(std::move(options)) {
+    if (!is_printable(options_.group)) throw invalid("the isolation group is not printable ASCII");
+    if (!endpoint_.is_unix() && !options_.token_file.empty()) read_token(options_.token_file);
+}
+
+std::shared_ptr<grpc::Channel> Connection::connected(std::chrono::nanoseconds at_most) {
+    {
+        const std::lock_guard lock(mutex_);
+        if (channel_ && is_ready(*channel_)) return channel_;
+    }
+    // Outside the lock: nobody waits for somebody else's attempt. A new channel instead of the old one, which would wait
+    // for a while before it tries again.
+    auto channel = fresh();
+    const std::chrono::nanoseconds timeout = options_.connect_timeout;
+    if (!connects(*channel, std::min(timeout, at_most))) throw NotRunning(endpoint_.to_string());
+    const std::lock_guard lock(mutex_);
+    channel_ = channel;
+    return channel;
+}
+
+std::shared_ptr<grpc::Channel> Connection::fresh() const {
+    grpc::ChannelArguments arguments;
+    // Otherwise channels of one process share connections.
+    arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+    // Nothing is sent twice but by `TransmitOptions::repeatable`.
+    arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
+    // The broker is on this machine.
+    arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+    arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, keep_alive_interval_ms);
+    arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, keep_alive_timeout_ms);
+    arguments.SetInt(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+    arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+    if (!endpoint_.is_unix()) {
+        return grpc::CreateCustomChannel(endpoint_.address(), grpc::InsecureChannelCredentials(), arguments);
+    }
+    // On a Unix socket the authority says nothing, but HTTP/2 wants a valid one, which the path is not.
+    arguments.SetString(GRPC_ARG_DEFAULT_AUTHORITY, "localhost");
+    return grpc::CreateCustomChannel("unix:" + escaped(endpoint_.address()), grpc::InsecureChannelCredentials(),
+                                     arguments);
+}
+
+void Connection::sign(grpc::ClientContext& context) const {
+    if (!options_.group.empty()) context.AddMetadata(names::group_metadata, options_.group);
+    if (!endpoint_.is_unix() && !options_.token_file.empty()) {
+        context.AddMetadata("authorization", "Bearer " + read_token(options_.token_file));
+    }
+}
+
+}  // namespace cardbroker

@@ -1,0 +1,179 @@
+// A session's stream and the thread that reads it: sends what callers ask for and hands each one its answer.
+#include "conversation.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "connection.h"
+#include "failure.h"
+#include "times.h"
+
+namespace cardbroker {
+
+namespace {
+
+/// The most messages of a session that may be unanswered.
+constexpr std::size_t max_pipelined = 32;
+
+}  // namespace
+
+Conversation::Conversation(Connection& connection, const v1::SessionOpen& open) {
+    connection.sign(context_);
+    channel_ = connection.connected();
+    stream_ = Stub(channel_).OpenSession(&context_);
+    v1::OpenSessionRequest message;
+    *message.mutable_open() = open;
+    // Of a stream that is over the thread tells.
+    stream_->Write(message);
+    reader_ = std::thread(&Conversation::read, this);
+}
+
+Conversation::~Conversation() { end(); }
+
+void Conversation::await_opened(std::chrono::nanoseconds limit,
+                                const std::function<void(std::uint32_t)>& on_queue_position) {
+    const auto deadline = std::chrono::steady_clock::now() + limit;
+    std::unique_lock lock(mutex_);
+    for (;;) {
+        const auto something = [&] { return opened_ || ended_ || queue_position_; };
+        if (!changed_.wait_until(lock, deadline, something)) throw deadline_passed().not_sent();
+        if (opened_) return;
+        if (ended_) std::rethrow_exception(ended_by_);
+        const std::uint32_t position = *std::exchange(queue_position_, std::nullopt);
+        if (!on_queue_position) continue;
+        lock.unlock();
+        on_queue_position(position);
+        lock.lock();
+    }
+}
+
+std::future<Reply> Conversation::send(v1::OpenSessionRequest& message) {
+    std::unique_lock lock(mutex_);
+    // Knowledge counts from when the call was begun, not from when there was room for it.
+    const std::uint64_t known_failure_count = known_failure_count_;
+    changed_.wait(lock,
+                  [&] { return ended_ || closing_ || (!writing_ && pipeline_.size() < max_pipelined); });
+    if (ended_by_) std::rethrow_exception(ended_by_);
+    if (closing_) throw Error("the session is being closed", Delivery::NotSent);
+    const Pipeline::Sent sent = pipeline_.send(known_failure_count);
+    message.set_restart(sent.restart);
+    if (message.has_transmit()) message.mutable_transmit()->set_id(sent.id);
+    if (message.has_reset()) message.mutable_reset()->set_id(sent.id);
+    std::future<Reply> reply = callers_.emplace_back().get_future();
+    write(lock, [&](Stream& stream) { return stream.Write(message); });
+    return reply;
+}
+
+void Conversation::close() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return ended_ || !writing_; });
+    if (!ended_ && !std::exchange(closing_, true)) {
+        write(lock, [](Stream& stream) { return stream.WritesDone(); });
+    }
+    changed_.wait(lock, [&] { return ended_ || callers_.empty(); });
+    if (!changed_.wait_for(lock, card_time, [&] { return ended_; })) throw deadline_passed();
+    if (ended_by_) std::rethrow_exception(ended_by_);
+}
+
+void Conversation::end() noexcept {
+    abort();
+    if (reader_.joinable()) reader_.join();
+}
+
+void Conversation::learn(std::uint64_t failure_count) {
+    const std::lock_guard lock(mutex_);
+    known_failure_count_ = std::max(known_failure_count_, failure_count);
+}
+
+std::uint32_t Conversation::waiters() const {
+    const std::lock_guard lock(mutex_);
+    return waiters_;
+}
+
+bool Conversation::is_open() const {
+    const std::lock_guard lock(mutex_);
+    return !ended_ && !closing_;
+}
+
+void Conversation::write(std::unique_lock<std::mutex>& lock, const std::function<bool(Stream&)>& writing) {
+    writing_ = true;
+    lock.unlock();
+    writing(*stream_);
+    lock.lock();
+    writing_ = false;
+    changed_.notify_all();
+}
+
+void Conversation::read() {
+    v1::OpenSessionResponse message;
+    std::exception_ptr broken;
+    while (!broken && stream_->Read(&message)) {
+        try {
+            take(message);
+        } catch (const Error&) {
+            broken = std::current_exception();
+            context_.TryCancel();
+        }
+    }
+    std::unique_lock lock(mutex_);
+    // A writer notices the end by itself.
+    changed_.wait(lock, [&] { return !writing_; });
+    writing_ = true;
+    lock.unlock();
+    const grpc::Status status = stream_->Finish();
+    lock.lock();
+    writing_ = false;
+
+    const bool as_asked = closing_ && callers_.empty();
+    if (!broken && !status.ok()) broken = failure(status, context_);
+    if (!broken && !as_asked) broken = std::make_exception_ptr(ConnectionLost("the broker ended the session"));
+    if (broken) {
+        for (std::promise<Reply>& caller : callers_) caller.set_value({{}, broken, 0});
+        ended_by_ = not_sent(broken);
+    }
+    callers_.clear();
+    ended_ = true;
+    changed_.notify_all();
+}
+
+void Conversation::take(v1::OpenSessionResponse& message) {
+    const std::lock_guard lock(mutex_);
+    const auto succeed = [&](std::uint64_t id) { answer(id, Outcome::Done, {std::move(message), nullptr, 0}); };
+    switch (message.response_case()) {
+        case v1::OpenSessionResponse::kQueuePosition:
+            queue_position_ = message.queue_position().turns_ahead_count();
+            break;
+        case v1::OpenSessionResponse::kOpened:
+            if (!opened_) opened_ = message.opened();
+            break;
+        case v1::OpenSessionResponse::kWaiters:
+            waiters_ = message.waiters().caller_count();
+            break;
+        case v1::OpenSessionResponse::kTransmitted:
+            succeed(message.transmitted().id());
+            break;
+        case v1::OpenSessionResponse::kResetDone:
+            succeed(message.reset_done().id());
+            break;
+        case v1::OpenSessionResponse::kFailure: {
+            const v1::SessionFailure& told = message.failure();
+            const bool preceding = told.reason() == v1::ERROR_REASON_PRECEDING_FAILED;
+            answer(told.id(), preceding ? Outcome::PrecedingFailed : Outcome::Failed,
+                   {{}, std::make_exception_ptr(in_band(told.reason(), told.delivery(), told.message())), 0});
+            break;
+        }
+        case v1::OpenSessionResponse::RESPONSE_NOT_SET:
+            break;
+    }
+    changed_.notify_all();
+}
+
+void Conversation::answer(std::uint64_t id, Outcome outcome, Reply reply) {
+    const auto failure_count = pipeline_.answer(id, outcome);
+    if (!failure_count) throw broken_contract("the broker answered out of order");
+    reply.failure_count = *failure_count;
+    callers_.front().set_value(std::move(reply));
+    callers_.pop_front();
+}
+
+}  // namespace cardbroker

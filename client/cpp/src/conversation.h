@@ -1,0 +1,110 @@
+// A session's stream and the thread that reads it: sends what callers ask for and hands each one its answer.
+//
+// ```text
+// opening ── opened ──▶ open ── half_close ──▶ closing ── status OK ──▶ ended
+//    └──────────── any other status, or abort ────┴──────────────────▶ ended, with why
+// ```
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <exception>
+#include <functional>
+#include <future>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <thread>
+
+#include "cardbroker/v1/service.grpc.pb.h"
+#include "pipeline.h"
+
+namespace cardbroker {
+
+class Connection;
+
+/// What a message was answered.
+struct Reply {
+    /// `transmitted` or `reset_done`, unless it failed.
+    v1::OpenSessionResponse response;
+    std::exception_ptr failure;
+    /// How many failures whoever gets this reply then knows of.
+    std::uint64_t failure_count = 0;
+};
+
+class Conversation {
+public:
+    /// Starts the stream and the thread.
+    ///
+    /// Throws NotRunning.
+    Conversation(Connection& connection, const v1::SessionOpen& open);
+    /// As `end`.
+    ~Conversation();
+
+    /// Waits until the session is open, and tells the places in the queue until then.
+    ///
+    /// Throws Error, not sent, if it does not open within `limit`.
+    void await_opened(std::chrono::nanoseconds limit, const std::function<void(std::uint32_t)>& on_queue_position);
+
+    /// Sends a message, whose id and `restart` are filled in, as soon as there is room for it.
+    std::future<Reply> send(v1::OpenSessionRequest& message);
+
+    /// Half-closes and waits for the end of what was sent, and then of the stream.
+    ///
+    /// Throws Error if it ended otherwise than asked for.
+    void close();
+
+    /// Breaks the stream, which ends the thread and all that waits.
+    void abort() noexcept { context_.TryCancel(); }
+
+    /// Breaks the stream and waits for the thread.
+    void end() noexcept;
+
+    /// Says that the caller of a reply knows it now.
+    void learn(std::uint64_t failure_count);
+
+    /// Only after `await_opened`.
+    const v1::SessionOpened& opened() const noexcept { return *opened_; }
+    std::uint32_t waiters() const;
+    bool is_open() const;
+
+private:
+    using Stream = grpc::ClientReaderWriter<v1::OpenSessionRequest, v1::OpenSessionResponse>;
+
+    /// The thread: reads until the stream's end.
+    void read();
+    /// Takes one message. Throws Error for what the contract does not allow.
+    void take(v1::OpenSessionResponse& message);
+    void answer(std::uint64_t id, Outcome outcome, Reply reply);
+    /// Writes without the lock; the caller has seen that nobody else does.
+    void write(std::unique_lock<std::mutex>& lock, const std::function<bool(Stream&)>& writing);
+
+    grpc::ClientContext context_;
+    std::shared_ptr<grpc::Channel> channel_;
+    std::unique_ptr<Stream> stream_;
+
+    /// Guards all below, and is never held during I/O.
+    mutable std::mutex mutex_;
+    std::condition_variable changed_;
+    bool writing_ = false;
+    bool closing_ = false;
+    bool ended_ = false;
+    /// What calls are told that come after the end; nothing if it came as asked for.
+    std::exception_ptr ended_by_;
+    std::optional<std::uint32_t> queue_position_;
+    /// Set once, before `await_opened` returns.
+    std::optional<v1::SessionOpened> opened_;
+    std::uint32_t waiters_ = 0;
+    Pipeline pipeline_;
+    /// Those who wait for the pipeline's messages, in the same order.
+    std::deque<std::promise<Reply>> callers_;
+    /// How many failures callers have been told of.
+    std::uint64_t known_failure_count_ = 0;
+
+    std::thread reader_;
+};
+
+}  // namespace cardbroker

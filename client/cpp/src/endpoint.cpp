@@ -1,0 +1,75 @@
+// Where the broker is: endpoints as people write them.
+#include <arpa/inet.h>
+#include <cardbroker/endpoint.h>
+#include <cardbroker/error.h>
+#include <unistd.h>
+
+#include <cstdlib>
+
+#include "names.h"
+
+namespace cardbroker {
+
+namespace {
+
+Error no_endpoint(std::string_view text) {
+    return Error('"' + std::string(text) + "\" is not an endpoint: use unix:/path or http://127.0.0.1:port",
+                 Delivery::NotSent, std::nullopt, true);
+}
+
+bool starts_with(std::string_view text, std::string_view prefix) { return text.substr(0, prefix.size()) == prefix; }
+
+bool is_loopback(const std::string& host) {
+    if (host == "localhost") return true;
+    in_addr v4{};
+    if (inet_pton(AF_INET, host.c_str(), &v4) == 1) return ntohl(v4.s_addr) >> 24 == 127;
+    in6_addr v6{};
+    if (host.size() < 2 || host.front() != '[' || host.back() != ']') return false;
+    return inet_pton(AF_INET6, host.substr(1, host.size() - 2).c_str(), &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
+}
+
+bool is_port(std::string_view text) {
+    if (text.empty() || text.size() > 5 || text.find_first_not_of("0123456789") != text.npos) return false;
+    return (text.size() == 1 || text.front() != '0') && std::stoul(std::string(text)) <= 65535;
+}
+
+std::string default_socket() {
+    const char* runtime = std::getenv("XDG_RUNTIME_DIR");
+    std::string folder = "/tmp/cardbroker-" + std::to_string(getuid());
+    if (runtime && *runtime == '/') {
+        folder = std::string(runtime) + "/cardbroker";
+    } else if (getuid() == 0) {
+        folder = "/run/cardbroker";
+    }
+    return folder + "/cardbroker.sock";
+}
+
+}  // namespace
+
+Endpoint::Endpoint(std::string_view text) : is_unix_(starts_with(text, "unix:")) {
+    if (is_unix_) {
+        std::string_view path = text.substr(5);
+        if (starts_with(path, "//")) path.remove_prefix(2);
+        if (path.empty() || path.front() != '/' || path.back() == '/') throw no_endpoint(text);
+        address_ = path;
+        return;
+    }
+    if (!starts_with(text, "http://")) throw no_endpoint(text);
+    std::string_view address = text.substr(7);
+    while (!address.empty() && address.back() == '/') address.remove_suffix(1);
+    const std::size_t colon = address.rfind(':');
+    if (colon == address.npos || !is_port(address.substr(colon + 1)) ||
+        !is_loopback(std::string(address.substr(0, colon)))) {
+        throw no_endpoint(text);
+    }
+    address_ = address;
+}
+
+Endpoint Endpoint::from_environment() {
+    const char* text = std::getenv(names::endpoint_variable);
+    return text && *text ? Endpoint(text) : Endpoint("unix:" + default_socket());
+}
+
+std::string Endpoint::to_string() const { return (is_unix_ ? "unix:" : "http://") + address_; }
+
+}  // namespace cardbroker

@@ -1,0 +1,130 @@
+// Sessions: the handle that a program holds, and its calls on the way.
+#include <cardbroker/client.h>
+#include <cardbroker/error.h>
+#include <cardbroker/session.h>
+
+#include <utility>
+
+#include "connection.h"
+#include "conversation.h"
+#include "convert.h"
+#include "failure.h"
+#include "times.h"
+
+namespace cardbroker {
+
+/// A reply on its way, and the conversation that it comes from.
+struct Answer {
+    std::shared_ptr<Conversation> conversation;
+    std::future<Reply> reply;
+
+    v1::OpenSessionResponse get() {
+        Reply told = reply.get();
+        conversation->learn(told.failure_count);
+        if (told.failure) std::rethrow_exception(told.failure);
+        return std::move(told.response);
+    }
+};
+
+Session Client::open_session(const std::string& reader, const SessionOptions& options) const {
+    const Nanoseconds wait = std::clamp<Nanoseconds>(options.wait_timeout, Nanoseconds(0), max_deadline);
+    v1::SessionOpen open;
+    open.set_reader(reader);
+    *open.mutable_wait_timeout() = to_wire(wait);
+    open.set_wait_for_card(options.wait_for_card);
+    open.set_if_insertion_id(options.if_insertion_id);
+    open.set_if_state_tag(options.if_state_tag);
+    if (options.start_reset) open.set_start(v1::CARD_START_RESET);
+    if (options.idle_timeout) *open.mutable_idle_timeout() = to_wire(*options.idle_timeout);
+    if (options.leave_at_end) open.set_end(v1::SESSION_END_LEAVE);
+
+    auto conversation = std::make_shared<Conversation>(*connection_, open);
+    // A broker that is silent for longer is stuck.
+    conversation->await_opened(with_card_time(wait), options.on_queue_position);
+    return Session(std::move(conversation));
+}
+
+Session::Session(std::shared_ptr<Conversation> conversation)
+    : conversation_(std::move(conversation)), atr_(bytes(conversation_->opened().atr())) {}
+
+Session::Session(Session&&) noexcept = default;
+
+Session& Session::operator=(Session&& other) noexcept {
+    if (this != &other) {
+        if (conversation_) conversation_->end();
+        conversation_ = std::move(other.conversation_);
+        atr_ = std::move(other.atr_);
+    }
+    return *this;
+}
+
+Session::~Session() {
+    if (conversation_) conversation_->end();
+}
+
+Transmitted Session::transmit(const std::vector<Command>& commands, Exchange exchange) {
+    return begin(commands, exchange).get();
+}
+
+Pending Session::begin(const std::vector<Command>& commands, Exchange exchange) {
+    v1::OpenSessionRequest message;
+    to_wire(commands, *message.mutable_transmit()->mutable_commands());
+    message.mutable_transmit()->set_raw(exchange == Exchange::Raw);
+    // With the longest id, for the real one is not known yet.
+    message.mutable_transmit()->set_id(UINT64_MAX);
+    message.set_restart(true);
+    check_length(message);
+    return Pending(std::make_unique<Answer>(Answer{conversation_, conversation_->send(message)}));
+}
+
+std::vector<std::uint8_t> Session::reset(bool cold) {
+    v1::OpenSessionRequest message;
+    message.mutable_reset()->set_cold(cold);
+    Answer answer{conversation_, conversation_->send(message)};
+    const v1::OpenSessionResponse response = answer.get();
+    if (!response.has_reset_done()) throw broken_contract("the broker answered something else than was asked");
+    return bytes(response.reset_done().atr());
+}
+
+void Session::close() {
+    try {
+        conversation_->close();
+    } catch (...) {
+        conversation_->end();
+        throw;
+    }
+    conversation_->end();
+}
+
+void Session::abort() noexcept { conversation_->abort(); }
+
+std::uint32_t Session::waiters() const { return conversation_->waiters(); }
+bool Session::is_open() const { return conversation_->is_open(); }
+const std::string& Session::insertion_id() const noexcept { return conversation_->opened().insertion_id(); }
+const std::string& Session::state_tag() const noexcept { return conversation_->opened().state_tag(); }
+const std::vector<std::uint8_t>& Session::atr() const noexcept { return atr_; }
+Nanoseconds Session::queue_duration() const noexcept { return from_wire(conversation_->opened().queue_duration()); }
+bool Session::reset_before_session() const noexcept { return conversation_->opened().reset_before_unit(); }
+
+Pending::Pending(std::unique_ptr<Answer> answer) : answer_(std::move(answer)) {}
+Pending::Pending(Pending&&) noexcept = default;
+Pending& Pending::operator=(Pending&&) noexcept = default;
+Pending::~Pending() = default;
+
+bool Pending::wait_for(Nanoseconds timeout) const {
+    return answer_->reply.wait_for(timeout) == std::future_status::ready;
+}
+
+Transmitted Pending::get() {
+    v1::OpenSessionResponse response = answer_->get();
+    if (!response.has_transmitted()) throw broken_contract("the broker answered something else than was asked");
+    v1::SessionTransmitted& transmitted = *response.mutable_transmitted();
+    v1::TransmitResponse unit;
+    unit.mutable_results()->Swap(transmitted.mutable_results());
+    if (transmitted.has_stopped()) unit.mutable_stopped()->Swap(transmitted.mutable_stopped());
+    unit.mutable_card_duration()->Swap(transmitted.mutable_card_duration());
+    unit.set_insertion_id(answer_->conversation->opened().insertion_id());
+    return from_wire(unit);
+}
+
+}  // namespace cardbroker

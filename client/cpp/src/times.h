@@ -1,0 +1,37 @@
+// How long calls may take: no clock.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <optional>
+
+namespace cardbroker {
+
+/// What the card may take in all when the user names no deadline: above the broker's exchange timeout of 120 s.
+inline constexpr std::chrono::nanoseconds card_time = std::chrono::seconds(150);
+
+/// The longest deadline; the contract allows waits of 24 h.
+inline constexpr std::chrono::nanoseconds max_deadline = std::chrono::hours(48);
+
+struct Times {
+    std::chrono::nanoseconds deadline;
+    std::chrono::nanoseconds wait;
+};
+
+/// The time of the card for what waits so long: a wait of many minutes needs more than `card_time` behind it to keep its full
+/// length below the deadline.
+constexpr std::chrono::nanoseconds with_card_time(std::chrono::nanoseconds wait) {
+    return wait + std::max(card_time, wait / 8);
+}
+
+/// Which deadline the call gets, and how long the request may wait for its turn below it.
+constexpr Times times(std::chrono::nanoseconds wait, std::optional<std::chrono::nanoseconds> deadline) {
+    const std::chrono::nanoseconds zero(0);
+    wait = std::clamp(wait, zero, max_deadline);
+    const auto whole = std::clamp(deadline.value_or(with_card_time(wait)), zero, max_deadline);
+    // Room for "not sent" to come back before gRPC ends the call by itself.
+    const auto margin = std::max<std::chrono::nanoseconds>(std::chrono::milliseconds(50), whole / 10);
+    return {whole, std::min(wait, std::max(zero, whole - margin))};
+}
+
+}  // namespace cardbroker

@@ -1,0 +1,233 @@
+// Following the readers through losses of the connection: a watch that opens its stream anew and tells what changed
+// meanwhile.
+//
+// ```text
+// pausing ── pause over ──▶ starting ── started ──▶ reading ─┐ messages
+//    ▲                         │                      │  ▲   │
+//    │                       failed          ended, cancelled └──┘
+//    └────────── status ────── finishing ◀────────────┘
+// ```
+#include <cardbroker/client.h>
+#include <cardbroker/watch.h>
+#include <grpcpp/alarm.h>
+
+#include <algorithm>
+#include <atomic>
+#include <deque>
+#include <random>
+#include <utility>
+
+#include "connection.h"
+#include "convert.h"
+#include "failure.h"
+
+namespace cardbroker {
+
+namespace {
+
+using Clock = std::chrono::system_clock;
+
+/// How long the broker may take to answer with the first message.
+constexpr std::chrono::seconds open_timeout(10);
+/// Three heartbeat intervals of the broker's default.
+constexpr std::chrono::seconds silence_limit(90);
+constexpr std::chrono::milliseconds first_pause(100);
+constexpr std::chrono::milliseconds longest_pause(5000);
+/// Later than any program lives, and early enough to be added to any time.
+constexpr std::chrono::hours for_ever(24 * 365);
+
+/// One stream, with one operation under way at any time.
+struct Stream {
+    enum class Phase { Starting, Reading, Finishing };
+
+    grpc::ClientContext context;
+    std::shared_ptr<grpc::Channel> channel;
+    std::unique_ptr<grpc::ClientAsyncReader<v1::WatchReadersResponse>> reader;
+    Phase phase = Phase::Starting;
+    v1::WatchReadersResponse message;
+    grpc::Status status;
+    /// When the broker must have said something, or else the stream is cancelled.
+    Clock::time_point limit;
+    bool heard = false;
+    bool silent = false;
+};
+
+}  // namespace
+
+class Watch::State {
+public:
+    explicit State(std::shared_ptr<Connection> connection) : connection_(std::move(connection)) {}
+
+    ~State() {
+        if (stream_) stream_->context.TryCancel();
+        queue_.Shutdown();
+        void* tag = nullptr;
+        bool ok = false;
+        while (queue_.Next(&tag, &ok)) {
+        }
+    }
+
+    std::optional<WatchEvent> next(Nanoseconds timeout) {
+        const auto longest = std::clamp<Nanoseconds>(timeout, Nanoseconds(0), for_ever);
+        const auto deadline = Clock::now() + std::chrono::duration_cast<Clock::duration>(longest);
+        while (!stopped_) {
+            if (!pending_.empty()) {
+                WatchEvent event = std::move(pending_.front());
+                pending_.pop_front();
+                return event;
+            }
+            const auto limit = stream_ ? stream_->limit : pause_end_;
+            void* tag = nullptr;
+            bool ok = false;
+            switch (queue_.AsyncNext(&tag, &ok, std::min(limit, deadline))) {
+                case grpc::CompletionQueue::GOT_EVENT:
+                    if (tag == stream_.get()) advance(ok);
+                    break;
+                case grpc::CompletionQueue::TIMEOUT:
+                    if (Clock::now() < limit) return std::nullopt;
+                    pass_limit();
+                    break;
+                case grpc::CompletionQueue::SHUTDOWN:
+                    return std::nullopt;
+            }
+        }
+        return std::nullopt;
+    }
+
+    const std::map<std::string, Reader>& readers() const noexcept { return readers_; }
+    bool is_connected() const noexcept { return connected_ == true; }
+    bool is_stopped() const noexcept { return stopped_; }
+
+    void stop() noexcept {
+        if (!stopped_.exchange(true)) wake_.Set(&queue_, Clock::now(), &wake_);
+    }
+
+private:
+    void pass_limit() {
+        if (!stream_) return open();
+        stream_->silent = true;
+        stream_->limit = Clock::now() + silence_limit;
+        stream_->context.TryCancel();
+    }
+
+    void open() try {
+        auto stream = std::make_unique<Stream>();
+        connection_->sign(stream->context);
+        stream->channel = connection_->fresh();
+        stream->limit = Clock::now() + open_timeout;
+        v1::WatchReadersRequest request;
+        request.set_resume_token(resume_token_);
+        stream_ = std::move(stream);
+        stream_->reader =
+            Stub(stream_->channel).AsyncWatchReaders(&stream_->context, request, &queue_, stream_.get());
+    } catch (const Error& error) {
+        lost(error);
+    }
+
+    /// The operation under way is done.
+    void advance(bool ok) {
+        switch (stream_->phase) {
+            case Stream::Phase::Finishing:
+                return lost(why_lost());
+            case Stream::Phase::Reading:
+                if (ok) take();
+                break;
+            case Stream::Phase::Starting:
+                break;
+        }
+        if (ok) {
+            stream_->phase = Stream::Phase::Reading;
+            stream_->reader->Read(&stream_->message, stream_.get());
+        } else {
+            stream_->phase = Stream::Phase::Finishing;
+            stream_->reader->Finish(&stream_->status, stream_.get());
+        }
+    }
+
+    Error why_lost() const {
+        if (stream_->silent) return ConnectionLost("the broker fell silent").not_sent();
+        if (stream_->status.ok()) return ConnectionLost("the broker ended the watch").not_sent();
+        if (!stream_->heard && stream_->channel->GetState(false) != GRPC_CHANNEL_READY) {
+            return NotRunning(connection_->endpoint().to_string());
+        }
+        return query_failure(stream_->status, stream_->context);
+    }
+
+    void lost(Error error) {
+        stream_.reset();
+        // Half fixed, half random, so that many watchers do not come back at the same moment.
+        const auto pause = pause_ * std::uniform_real_distribution(0.5, 1.0)(random_);
+        pause_end_ = Clock::now() + std::chrono::duration_cast<Clock::duration>(pause);
+        pause_ = std::min(pause_ * 2, longest_pause);
+        if (std::exchange(connected_, false) != false) pending_.emplace_back(Disconnected{std::move(error)});
+    }
+
+    void take() {
+        const v1::WatchReadersResponse& message = stream_->message;
+        stream_->heard = true;
+        stream_->limit = Clock::now() + silence_limit;
+        pause_ = first_pause;
+        resume_token_ = message.resume_token();
+        if (std::exchange(connected_, true) != true) pending_.emplace_back(Connected{});
+        if (message.has_snapshot()) take(message.snapshot());
+        if (message.has_change()) {
+            for (const std::string& name : message.change().removed()) remove(readers_.find(name));
+            for (const v1::Reader& reader : message.change().updated()) update(from_wire(reader));
+        }
+    }
+
+    void take(const v1::ReadersSnapshot& snapshot) {
+        std::map<std::string, Reader> now;
+        for (const v1::Reader& reader : snapshot.readers()) now.emplace(reader.name(), from_wire(reader));
+        for (auto known = readers_.begin(); known != readers_.end();) {
+            const auto reader = known++;
+            if (now.count(reader->first) == 0) remove(reader);
+        }
+        for (auto& [name, reader] : now) update(std::move(reader));
+    }
+
+    void remove(std::map<std::string, Reader>::iterator known) {
+        if (known == readers_.end()) return;
+        pending_.emplace_back(Removed{std::move(known->second)});
+        readers_.erase(known);
+    }
+
+    /// Tells only what differs: after a loss of the connection a snapshot repeats what was known.
+    void update(Reader reader) {
+        Reader& known = readers_[reader.name];
+        if (known == reader) return;
+        known = reader;
+        pending_.emplace_back(Updated{std::move(reader)});
+    }
+
+    const std::shared_ptr<Connection> connection_;
+    std::atomic<bool> stopped_{false};
+    grpc::CompletionQueue queue_;
+    grpc::Alarm wake_;
+    /// None while it pauses.
+    std::unique_ptr<Stream> stream_;
+    Clock::time_point pause_end_ = Clock::now();
+    std::chrono::milliseconds pause_ = first_pause;
+    std::minstd_rand random_{std::random_device{}()};
+    std::string resume_token_;
+    /// None before the first attempt has ended.
+    std::optional<bool> connected_;
+    std::map<std::string, Reader> readers_;
+    /// What one message brought and `next` has not told yet.
+    std::deque<WatchEvent> pending_;
+};
+
+Watch Client::watch() const { return Watch(std::make_unique<Watch::State>(connection_)); }
+
+Watch::Watch(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Watch::Watch(Watch&&) noexcept = default;
+Watch& Watch::operator=(Watch&&) noexcept = default;
+Watch::~Watch() = default;
+
+std::optional<WatchEvent> Watch::next(Nanoseconds timeout) { return state_->next(timeout); }
+const std::map<std::string, Reader>& Watch::readers() const noexcept { return state_->readers(); }
+bool Watch::is_connected() const noexcept { return state_->is_connected(); }
+void Watch::stop() noexcept { state_->stop(); }
+bool Watch::is_stopped() const noexcept { return state_->is_stopped(); }
+
+}  // namespace cardbroker

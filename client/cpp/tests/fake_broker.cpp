@@ -1,0 +1,72 @@
+// A broker in the test's own process that answers what a test wants it to, on a TCP port.
+#include "fake_broker.h"
+
+namespace cardbroker::tests {
+
+FakeBroker::FakeBroker() {
+    grpc::ServerBuilder builder;
+    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port_);
+    builder.RegisterService(this);
+    server_ = builder.BuildAndStart();
+}
+
+FakeBroker::~FakeBroker() {
+    server_->Shutdown(std::chrono::system_clock::now());
+    server_->Wait();
+}
+
+Client FakeBroker::client(const std::string& token_file) const {
+    ConnectOptions options;
+    options.token_file = token_file;
+    return Client(Endpoint("http://127.0.0.1:" + std::to_string(port_)), options);
+}
+
+std::vector<v1::TransmitRequest> FakeBroker::requests() const {
+    const std::lock_guard lock(mutex_);
+    return requests_;
+}
+
+std::vector<std::string> FakeBroker::metadata(const std::string& key) const {
+    const std::lock_guard lock(mutex_);
+    std::vector<std::string> values;
+    for (const auto& call : metadata_) {
+        const auto found = call.find(key);
+        values.push_back(found == call.end() ? "none" : found->second);
+    }
+    return values;
+}
+
+grpc::Status FakeBroker::ListReaders(grpc::ServerContext* context, const v1::ListReadersRequest*,
+                                     v1::ListReadersResponse*) {
+    note(*context);
+    return grpc::Status::OK;
+}
+
+grpc::Status FakeBroker::Transmit(grpc::ServerContext* context, const v1::TransmitRequest* request,
+                                  v1::TransmitResponse* response) {
+    note(*context);
+    std::size_t number = 0;
+    {
+        const std::lock_guard lock(mutex_);
+        number = requests_.size();
+        requests_.push_back(*request);
+    }
+    return answer(number, *response, *context);
+}
+
+void FakeBroker::note(const grpc::ServerContext& context) {
+    std::multimap<std::string, std::string> sent;
+    for (const auto& [key, value] : context.client_metadata()) {
+        sent.emplace(std::string(key.data(), key.size()), std::string(value.data(), value.size()));
+    }
+    const std::lock_guard lock(mutex_);
+    metadata_.push_back(std::move(sent));
+}
+
+grpc::Status refused(grpc::ServerContext& context, grpc::StatusCode code, const char* reason, const char* delivery) {
+    context.AddTrailingMetadata("cardbroker-reason", reason);
+    context.AddTrailingMetadata("cardbroker-delivery", delivery);
+    return grpc::Status(code, "refused");
+}
+
+}  // namespace cardbroker::tests

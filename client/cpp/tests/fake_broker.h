@@ -1,0 +1,49 @@
+// A broker in the test's own process that answers what a test wants it to, on a TCP port.
+#pragma once
+
+#include <cardbroker/cardbroker.h>
+#include <grpcpp/grpcpp.h>
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "cardbroker/v1/service.grpc.pb.h"
+
+namespace cardbroker::tests {
+
+class FakeBroker : private v1::CardBrokerService::Service {
+public:
+    FakeBroker();
+    ~FakeBroker() override;
+
+    Client client(const std::string& token_file = "") const;
+
+    /// What it answers to the n-th Transmit, counted from 0.
+    std::function<grpc::Status(std::size_t, v1::TransmitResponse&, grpc::ServerContext&)> answer;
+
+    /// The requests so far.
+    std::vector<v1::TransmitRequest> requests() const;
+    /// The values of a metadata key in the calls so far; "none" where it was not sent.
+    std::vector<std::string> metadata(const std::string& key) const;
+    /// The TCP port.
+    int port() const { return port_; }
+
+private:
+    grpc::Status ListReaders(grpc::ServerContext*, const v1::ListReadersRequest*, v1::ListReadersResponse*) override;
+    grpc::Status Transmit(grpc::ServerContext*, const v1::TransmitRequest*, v1::TransmitResponse*) override;
+    void note(const grpc::ServerContext& context);
+
+    mutable std::mutex mutex_;
+    std::vector<v1::TransmitRequest> requests_;
+    std::vector<std::multimap<std::string, std::string>> metadata_;
+    int port_ = 0;
+    std::unique_ptr<grpc::Server> server_;
+};
+
+/// A status with the broker's word in its trailers.
+grpc::Status refused(grpc::ServerContext& context, grpc::StatusCode code, const char* reason, const char* delivery);
+
+}  // namespace cardbroker::tests

@@ -1,0 +1,10 @@
+// The test program; what the user's environment says about brokers does not count.
+#define DOCTEST_CONFIG_IMPLEMENT
+#include <doctest/doctest.h>
+
+#include <cstdlib>
+
+int main(int count, char** arguments) {
+    for (const char* name : {"CARDBROKER_ENDPOINT", "CARDBROKER_GROUP", "CARDBROKER_TOKEN_FILE"}) unsetenv(name);
+    return doctest::Context(count, arguments).run();
+}

@@ -1,0 +1,197 @@
+// Sessions, as programs meet them.
+#include <doctest/doctest.h>
+
+#include <future>
+#include <stdexcept>
+#include <thread>
+
+#include "broker.h"
+
+namespace cardbroker::tests {
+
+using Texts = std::vector<std::string>;
+
+TEST_CASE("a session holds the card between its commands, and then gives it back, reset") {
+    const Broker broker;
+    const Client client = broker.client();
+    Session session = client.open_session(reader);
+    CHECK(session.is_open());
+    CHECK(session.atr().size() == 12);
+    CHECK(session.insertion_id() == client.readers().at(0).insertion_id);
+    CHECK(!session.state_tag().empty());
+    CHECK(told(session.transmit(commands({select_application}), Exchange::Raw)) == Texts{"6113"});
+    const Transmitted fetched = session.transmit(commands({get_response}), Exchange::Raw);
+    CHECK(fetched.results[0].status_word == 0x9000);
+    CHECK(fetched.insertion_id == session.insertion_id());
+    session.transmit(commands({verify}));
+    session.close();
+    CHECK(!session.is_open());
+    CHECK(refusal([&] { session.transmit(commands({read_record})); }) == "no reason not_sent");
+    CHECK(told(client.transmit(reader, commands({read_protected}))) == Texts{"6982"});
+}
+
+TEST_CASE("a session leaves the card as it is, if asked to and closed") {
+    const Broker broker;
+    const Client client = broker.client();
+    SessionOptions options;
+    options.leave_at_end = true;
+    const auto verified_after = [&](bool close) {
+        Session session = client.open_session(reader, options);
+        session.transmit(commands({verify}));
+        if (close) session.close();
+    };
+    verified_after(true);
+    CHECK(told(client.transmit(reader, commands({read_protected})))[0].find("9000") != std::string::npos);
+    verified_after(false);
+    CHECK(told(client.transmit(reader, commands({read_protected}))) == Texts{"6982"});
+}
+
+TEST_CASE("calls overlap and reach the card in their order, more of them than fit at once") {
+    const Broker broker;
+    Session session = broker.client().open_session(reader);
+    std::vector<Pending> pending;
+    for (int call = 0; call < 100; ++call) pending.push_back(session.begin(commands({count_commands})));
+    std::uint8_t last = 0;
+    for (Pending& call : pending) {
+        const std::uint8_t count = call.get().results[0].data[3];
+        CHECK(count > last);
+        last = count;
+    }
+    const Pending slow_one = session.begin(commands({slow(300)}));
+    CHECK(!slow_one.wait_for(0s));
+    CHECK(slow_one.wait_for(longest));
+    session.close();
+}
+
+TEST_CASE("what was begun before the close is answered") {
+    const Broker broker;
+    Session session = broker.client().open_session(reader);
+    Pending slow_one = session.begin(commands({slow(200), read_record}));
+    session.close();
+    CHECK(slow_one.get().results.size() == 2);
+}
+
+TEST_CASE("a stop within a session throws with its answers and leaves the session alive") {
+    const Broker broker;
+    Session session = broker.client().open_session(reader);
+    try {
+        session.transmit(commands({read_protected, read_record}));
+        FAIL("it did not stop");
+    } catch (const Stopped& stopped) {
+        CHECK(stopped.index() == 1);
+        CHECK(told(stopped.partial()) == Texts{"6982"});
+    }
+    CHECK(session.transmit(commands({read_record})).results.size() == 1);
+}
+
+TEST_CASE("after a failure in the session the calls behind it fail, and the next one goes on") {
+    const Broker broker;
+    Session session = broker.client().open_session(reader);
+    // Keeps the card busy, so that all three are on their way when the second one fails.
+    Pending before = session.begin(commands({slow(200)}));
+    Pending failing = session.begin(commands({malformed}));
+    Pending behind = session.begin(commands({read_record}));
+    CHECK(told(before.get()) == Texts{"9000"});
+    CHECK(refusal([&] { failing.get(); }) == "INVALID_REQUEST not_sent");
+    CHECK(refusal([&] { behind.get(); }) == "PRECEDING_FAILED not_sent");
+    CHECK(session.is_open());
+    CHECK(session.transmit(commands({read_record})).results.size() == 1);
+    CHECK(session.transmit(commands({read_record})).results.size() == 1);
+    session.close();
+}
+
+TEST_CASE("a reset within the session takes what was verified") {
+    const Broker broker;
+    Session session = broker.client().open_session(reader);
+    for (const bool cold : {false, true}) {
+        session.transmit(commands({verify}));
+        CHECK(session.reset(cold) == session.atr());
+        CHECK(told(session.transmit(commands({read_protected}))) == Texts{"6982"});
+    }
+}
+
+TEST_CASE("a session that is destroyed ends at once, and so does one that is replaced") {
+    const Broker broker;
+    const Client client = broker.client();
+    const auto start = std::chrono::steady_clock::now();
+    {
+        Session session = client.open_session(reader);
+        const Pending running = session.begin(commands({slow(1000)}));
+        const Pending waiting = session.begin(commands({slow(60'000)}));
+    }
+    CHECK(std::chrono::steady_clock::now() - start < 900ms);
+    Session session = client.open_session(reader);
+    session = client.open_session("readers/simulated-reader-01");
+    CHECK(client.transmit(reader, commands({read_record})).results.size() == 1);
+}
+
+TEST_CASE("an exception ends the session with it") {
+    const Broker broker;
+    const Client client = broker.client();
+    try {
+        Session session = client.open_session(reader);
+        session.transmit(commands({verify}));
+        throw std::runtime_error("the program's own");
+    } catch (const std::runtime_error&) {
+    }
+    CHECK(told(client.transmit(reader, commands({read_protected}))) == Texts{"6982"});
+}
+
+TEST_CASE("another thread can abort what waits") {
+    const Broker broker;
+    Session session = broker.client().open_session(reader);
+    Pending running = session.begin(commands({slow(60'000)}));
+    std::thread other([&] { session.abort(); });
+    CHECK(refusal([&] { running.get(); }) == "no reason unknown");
+    other.join();
+    CHECK(!session.is_open());
+    CHECK(refusal([&] { session.transmit(commands({read_record})); }) == "no reason not_sent");
+    CHECK_THROWS_AS(session.close(), Error);
+}
+
+TEST_CASE("those who wait are seen, and told their place") {
+    const Broker broker;
+    Session holder = broker.client().open_session(reader);
+    CHECK(holder.waiters() == 0);
+    std::promise<std::uint32_t> told_place;
+    SessionOptions options;
+    options.on_queue_position = [&, first = true](std::uint32_t place) mutable {
+        if (std::exchange(first, false)) told_place.set_value(place);
+    };
+    auto second = std::async(std::launch::async, [&] { return broker.client("other").open_session(reader, options); });
+    CHECK(told_place.get_future().get() == 1);
+    until([&] { return holder.waiters() == 1; });
+    holder.close();
+    Session session = second.get();
+    CHECK(session.queue_duration().count() > 0);
+    session.close();
+}
+
+TEST_CASE("the wait for a session ends with its time, or with an exception of the program") {
+    const Broker broker;
+    const Client client = broker.client();
+    Session holder = client.open_session(reader);
+    SessionOptions options;
+    options.wait_timeout = 50ms;
+    CHECK(refusal([&] { client.open_session(reader, options); }) == "QUEUE_TIMEOUT not_sent");
+    options.wait_timeout = 30s;
+    options.on_queue_position = [](std::uint32_t) { throw std::runtime_error("enough"); };
+    CHECK_THROWS_WITH(client.open_session(reader, options), "enough");
+    CHECK(refusal([&] { client.open_session("readers/none"); }) == "READER_NOT_FOUND not_sent");
+    options = {};
+    options.if_insertion_id = "another";
+    holder.close();
+    CHECK(refusal([&] { client.open_session(reader, options); }) == "INSERTION_CHANGED not_sent");
+}
+
+TEST_CASE("a card that is taken out ends the session: unknown for the command on it, not sent for the others") {
+    const Broker broker;
+    Session session = broker.client().open_session(reader);
+    Pending fatal = session.begin(commands({fault(1, 100, 0xFFFF)}));
+    CHECK(refusal([&] { fatal.get(); }) == "CARD_REMOVED unknown");
+    until([&] { return !session.is_open(); });
+    CHECK(refusal([&] { session.transmit(commands({read_record})); }) == "CARD_REMOVED not_sent");
+    CHECK_THROWS_AS(session.close(), Error);
+}
+
+}  // namespace cardbroker::tests

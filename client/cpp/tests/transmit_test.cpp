@@ -1,0 +1,182 @@
+// Readers and units, as programs meet them.
+#include <doctest/doctest.h>
+
+#include <future>
+
+#include "broker.h"
+
+namespace cardbroker::tests {
+
+using Texts = std::vector<std::string>;
+
+TEST_CASE("readers are listed with their state") {
+    const Broker broker;
+    const Client client = broker.client();
+    until([&] { return client.readers().at(1).state == ReaderState::Ready; });
+    const std::vector<Reader> readers = client.readers();
+    REQUIRE(readers.size() == 2);
+    CHECK(readers[0].name == reader);
+    CHECK(readers[0].display_name == "Simulated Reader 00");
+    CHECK(to_string(readers[0].state) == "READY");
+    CHECK(readers[0].active_protocol == CardProtocol::T1);
+    CHECK(readers[1].active_protocol == CardProtocol::T0);
+    CHECK(readers[0].atr.size() == 12);
+    CHECK(!readers[0].insertion_id.empty());
+}
+
+TEST_CASE("a unit is completed by the broker, or left raw") {
+    const Broker broker;
+    const Client client = broker.client();
+    const Transmitted completed = client.transmit(reader, commands({select_application, "00B2010400"}));
+    CHECK(completed.results[0].data.size() == 19);
+    CHECK(completed.results[0].status_word == 0x9000);
+    CHECK(completed.results[0].status_word_source == StatusWordSource::GetResponse);
+    CHECK(completed.results[0].get_response_count == 1);
+    CHECK(completed.results[1].status_word_source == StatusWordSource::CorrectedCommand);
+    CHECK(!completed.insertion_id.empty());
+    CHECK(!completed.state_tag.empty());
+    CHECK(completed.card_duration.count() > 0);
+
+    TransmitOptions raw;
+    raw.exchange = Exchange::Raw;
+    CHECK(told(client.transmit(reader, commands({select_application, read_record}), raw))[0] == "6113");
+}
+
+TEST_CASE("a unit that stops early throws with the answers that came") {
+    const Broker broker;
+    const Client client = broker.client();
+    try {
+        client.transmit(reader, commands({read_record, read_protected, count_commands}));
+        FAIL("it did not stop");
+    } catch (const Stopped& stopped) {
+        CHECK(stopped.index() == 2);
+        CHECK(stopped.reason() == ErrorReason::StatusWord);
+        CHECK(stopped.delivery() == Delivery::NotSent);
+        REQUIRE(stopped.partial().results.size() == 2);
+        CHECK(told(stopped.partial().results[1]) == "6982");
+        CHECK(std::string(stopped.what()).find("command 3") != std::string::npos);
+    }
+    Command lenient = ApduBytes::from_hex(read_protected);
+    lenient.continue_on = {{0x6900, 0xFF00}};
+    CHECK(client.transmit(reader, {lenient, ApduBytes::from_hex(count_commands)}).results.size() == 2);
+}
+
+TEST_CASE("another instruction fetches the rest where the card has its own") {
+    const Broker broker;
+    Command command = ApduBytes::from_hex("8018000000");
+    command.continue_instruction = 0xA5;
+    CHECK(told(broker.client().transmit(reader, {command})) == Texts{"636861696E 9000"});
+}
+
+TEST_CASE("failures have their reason and their delivery") {
+    const Broker broker;
+    const Client client = broker.client();
+    const auto fails = [&](const std::string& name, const std::vector<Command>& unit, TransmitOptions options = {}) {
+        return refusal([&] { client.transmit(name, unit, options); });
+    };
+    CHECK(fails(reader, {}) == "INVALID_REQUEST not_sent");
+    CHECK(fails(reader, std::vector<Command>(65, Command{0, 0, 0, 0})) == "INVALID_REQUEST not_sent");
+    CHECK(fails(reader, {{0, 0, 0}}) == "INVALID_REQUEST not_sent");
+    CHECK(fails(reader, std::vector<Command>(17, ApduBytes(std::vector<std::uint8_t>(65'544)))) ==
+          "INVALID_REQUEST not_sent");
+    CHECK(fails(reader, commands({malformed})) == "INVALID_REQUEST not_sent");
+    CHECK(fails("readers/none", commands({read_record})) == "READER_NOT_FOUND not_sent");
+
+    TransmitOptions stale;
+    stale.if_state_tag = "another";
+    CHECK(fails(reader, commands({read_record}), stale) == "STATE_CHANGED not_sent");
+    stale = {};
+    stale.if_insertion_id = "another";
+    CHECK(fails(reader, commands({read_record}), stale) == "INSERTION_CHANGED not_sent");
+
+    CHECK(fails(reader, commands({fault(1, 0, 0xFFFF)})) == "CARD_REMOVED unknown");
+    CHECK(fails(reader, commands({read_record})) == "NO_CARD not_sent");
+    TransmitOptions brief;
+    brief.wait_for_card = true;
+    brief.wait_timeout = 50ms;
+    CHECK(fails(reader, commands({read_record}), brief) == "QUEUE_TIMEOUT not_sent");
+}
+
+TEST_CASE("a unit waits for a card when it is told to") {
+    const Broker broker;
+    const Client client = broker.client();
+    client.transmit(reader, commands({fault(2, 0, 300)}));
+    until([&] { return client.readers().at(0).state == ReaderState::Empty; });
+    TransmitOptions options;
+    options.wait_for_card = true;
+    CHECK(told(client.transmit(reader, commands({read_record}), options))[0].find("9000") != std::string::npos);
+}
+
+TEST_CASE("a deadline that passes with the unit on the card leaves its fate unknown") {
+    const Broker broker;
+    const Client client = broker.client();
+    TransmitOptions options;
+    options.deadline = 200ms;
+    CHECK(refusal([&] { client.transmit(reader, commands({slow(1000)}), options); }) == "DEADLINE_NEAR unknown");
+}
+
+TEST_CASE("a state tag holds while nobody else uses the card, and a reset first takes what was verified") {
+    const Broker broker;
+    const Client client = broker.client();
+    TransmitOptions options;
+    options.if_state_tag = client.transmit(reader, commands({verify})).state_tag;
+    CHECK(told(client.transmit(reader, commands({read_protected}), options))[0].find("9000") != std::string::npos);
+    CHECK(refusal([&] { client.transmit(reader, commands({read_protected}), options); }) == "STATE_CHANGED not_sent");
+    options = {};
+    options.start_reset = true;
+    const Transmitted reset = client.transmit(reader, commands({read_protected}), options);
+    CHECK(told(reset) == Texts{"6982"});
+    CHECK(reset.reset_before_unit);
+}
+
+TEST_CASE("a repeated request id gets the first outcome") {
+    const Broker broker;
+    const Client client = broker.client();
+    TransmitOptions options;
+    options.request_id.assign(16, 7);
+    const auto first = told(client.transmit(reader, commands({count_commands}), options));
+    const Transmitted again = client.transmit(reader, commands({count_commands}), options);
+    CHECK(again.replayed);
+    CHECK(told(again) == first);
+}
+
+TEST_CASE("what is verified stays within a group") {
+    const Broker broker;
+    const Client one = broker.client("a key");
+    one.transmit(reader, commands({verify}));
+    CHECK(told(broker.client("a key").transmit(reader, commands({read_protected})))[0].find("9000") !=
+          std::string::npos);
+    CHECK(told(broker.client("another").transmit(reader, commands({read_protected}))) == Texts{"6982"});
+    CHECK(told(one.transmit(reader, commands({read_protected}))) == Texts{"6982"});
+    CHECK(refusal([&] { broker.client("gr\xC3\xBC\xC3\x9F"); }) == "INVALID_REQUEST not_sent");
+}
+
+TEST_CASE("the group comes from the environment") {
+    const Broker broker;
+    broker.client("inherited").transmit(reader, commands({verify}));
+    setenv("CARDBROKER_GROUP", "inherited", 1);
+    setenv("CARDBROKER_ENDPOINT", broker.endpoint().c_str(), 1);
+    const Client client;
+    unsetenv("CARDBROKER_GROUP");
+    unsetenv("CARDBROKER_ENDPOINT");
+    CHECK(told(client.transmit(reader, commands({read_protected})))[0].find("9000") != std::string::npos);
+}
+
+TEST_CASE("one client serves several threads") {
+    const Broker broker;
+    const Client client = broker.client();
+    std::vector<std::future<void>> threads;
+    for (int thread = 0; thread < 4; ++thread) {
+        threads.push_back(std::async(std::launch::async, [&] {
+            TransmitOptions raw;
+            raw.exchange = Exchange::Raw;
+            for (int pair = 0; pair < 25; ++pair) {
+                const auto unit = client.transmit(reader, commands({select_application, get_response}), raw);
+                if (unit.results.at(1).status_word != 0x9000) throw std::runtime_error("a broken pair");
+            }
+        }));
+    }
+    for (std::future<void>& thread : threads) CHECK_NOTHROW(thread.get());
+}
+
+}  // namespace cardbroker::tests

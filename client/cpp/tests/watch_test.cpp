@@ -1,0 +1,102 @@
+// The watch, as programs meet it.
+#include <doctest/doctest.h>
+
+#include <thread>
+
+#include "broker.h"
+
+namespace cardbroker::tests {
+
+namespace {
+
+/// The next event in short; "nothing" if none comes in time.
+std::string next(Watch& watch, std::chrono::nanoseconds timeout = longest) {
+    struct Teller {
+        std::string operator()(const Connected&) const { return "connected"; }
+        std::string operator()(const Disconnected& event) const { return "disconnected: " + to_string(event.error.delivery()); }
+        std::string operator()(const Updated& event) const { return event.reader.name + ' ' + to_string(event.reader.state); }
+        std::string operator()(const Removed& event) const { return event.reader.name + " gone"; }
+    };
+    const auto event = watch.next(timeout);
+    return event ? std::visit(Teller(), *event) : "nothing";
+}
+
+void until_told(Watch& watch, const std::string& event) {
+    for (int tries = 0; tries < 50; ++tries) {
+        if (next(watch) == event) return;
+    }
+    FAIL("not told: " << event);
+}
+
+bool all_ready(const Watch& watch) {
+    for (const auto& [name, known] : watch.readers()) {
+        if (known.state != ReaderState::Ready) return false;
+    }
+    return watch.readers().size() == 2;
+}
+
+void until_ready(Watch& watch) {
+    const auto deadline = std::chrono::steady_clock::now() + longest;
+    while (!all_ready(watch)) {
+        REQUIRE(std::chrono::steady_clock::now() < deadline);
+        watch.next(longest);
+    }
+}
+
+}  // namespace
+
+TEST_CASE("a watch tells what there is and what changes") {
+    const Broker broker;
+    const Client client = broker.client();
+    Watch watch = client.watch();
+    CHECK(watch.readers().empty());
+    CHECK(!watch.is_connected());
+    CHECK(next(watch) == "connected");
+    CHECK(watch.is_connected());
+    until_ready(watch);
+    while (watch.next(0s)) {
+    }
+    const std::string insertion = watch.readers().at(reader).insertion_id;
+    client.transmit(reader, commands({fault(2, 0, 200)}));
+    until_told(watch, reader + " EMPTY");
+    until_told(watch, reader + " READY");
+    CHECK(watch.readers().at(reader).insertion_id != insertion);
+    CHECK(next(watch, 50ms) == "nothing");
+}
+
+TEST_CASE("a watch finds the broker again and tells only what differs") {
+    Broker broker;
+    Watch watch = broker.client().watch();
+    until_ready(watch);
+    while (watch.next(0s)) {
+    }
+    broker.kill();
+    CHECK(next(watch) == "disconnected: not_sent");
+    CHECK(!watch.is_connected());
+    CHECK(watch.readers().size() == 2);
+    CHECK(next(watch, 500ms) == "nothing");
+    broker.start();
+    CHECK(next(watch) == "connected");
+    until_told(watch, reader + " READY");
+}
+
+TEST_CASE("a watch that is stopped by another thread returns nothing from then on") {
+    const Broker broker;
+    Watch watch = broker.client().watch();
+    until_ready(watch);
+    while (watch.next(0s)) {
+    }
+    std::thread other([&] {
+        std::this_thread::sleep_for(50ms);
+        watch.stop();
+        watch.stop();
+    });
+    const auto start = std::chrono::steady_clock::now();
+    CHECK(next(watch, longest) == "nothing");
+    CHECK(std::chrono::steady_clock::now() - start < longest / 2);
+    other.join();
+    CHECK(watch.is_stopped());
+    CHECK(next(watch) == "nothing");
+}
+
+}  // namespace cardbroker::tests
