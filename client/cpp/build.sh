@@ -4,12 +4,13 @@ set -eu
 cd "$(dirname "$0")"
 sources=$(pwd)
 cd ../..
-mkdir -p "${CARDBROKER_CPP_TARGET:=${CARGO_TARGET_DIR:-target}/clients/cpp}"
-cd "$CARDBROKER_CPP_TARGET"
+out=${CARGO_TARGET_DIR:-target}/clients/cpp
+mkdir -p "$out"
+cd "$out"
 
 skip() { # what to install
     echo "skipped: the C++ client needs $1" >&2
-    [ -n "${CI:-}" ] && exit 1
+    [ -z "${CI:-}" ] || exit 1
     exit 77
 }
 for tool in cmake:cmake c++:g++ protoc:protobuf-compiler grpc_cpp_plugin:protobuf-compiler-grpc pkg-config:pkg-config; do
@@ -26,6 +27,7 @@ quietly() { # the log's name, and the command
         exit 1
     }
 }
-[ -e build/Makefile ] || quietly configure cmake -S "$sources" -B build -G 'Unix Makefiles' -DCMAKE_BUILD_TYPE=Debug -DCARDBROKER_STRICT=ON
+[ -e build/Makefile ] ||
+    quietly configure cmake -S "$sources" -B build -G 'Unix Makefiles' -DCMAKE_BUILD_TYPE=Debug -DCARDBROKER_STRICT=ON
 quietly build cmake --build build --parallel 2
 ln -sfn build/bin bin

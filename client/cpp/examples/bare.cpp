@@ -21,6 +21,6 @@ int main(int, char** arguments) {
     if (!broker->ListReaders(&listing, {}, &listed).ok() || !broker->Transmit(&transmitting, unit, &answered).ok()) {
         return 1;
     }
-    std::cout << "{\"readers\": " << listed.readers_size()
-              << ", \"status_word\": " << answered.results(0).status_word() << "}\n";
+    std::cout << "{\"readers\": " << listed.readers_size() << ", \"status_word\": " << answered.results(0).status_word()
+              << "}\n";
 }

@@ -1,5 +1,5 @@
-// Runs pairs of SELECT and GET RESPONSE and counts those that something broke: the answer that SELECT offers (61 xx) is lost
-// (6D 00) if any other command reaches the card before GET RESPONSE.
+// Runs pairs of SELECT and GET RESPONSE and counts those that something broke: the answer that SELECT offers (61 xx) is
+// lost (6D 00) if any other command reaches the card before GET RESPONSE.
 #include <cardbroker/cardbroker.h>
 
 #include <chrono>
@@ -74,8 +74,8 @@ void run(const Client& client, const Arguments& arguments) {
     int pairs = 0;
     int broken = 0;
     while (std::chrono::steady_clock::now() < end) {
-        const bool whole = arguments.session ? session_is_whole(client, arguments.reader)
-                                             : unit_is_whole(client, arguments.reader);
+        const bool whole =
+            arguments.session ? session_is_whole(client, arguments.reader) : unit_is_whole(client, arguments.reader);
         ++pairs;
         broken += whole ? 0 : 1;
     }

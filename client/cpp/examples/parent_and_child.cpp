@@ -1,7 +1,7 @@
 // A parent and a child process share one card: what the parent verifies, the child may use.
 //
-// Between strangers the broker resets the card, so that nobody signs with another one's PIN. Programs that belong together
-// say so by a random key that only they know: the parent makes it and hands it on in CARDBROKER_GROUP.
+// Between strangers the broker resets the card, so that nobody signs with another one's PIN. Programs that belong
+// together say so by a random key that only they know: the parent makes it and hands it on in CARDBROKER_GROUP.
 #include <cardbroker/cardbroker.h>
 #include <sys/wait.h>
 #include <unistd.h>

@@ -49,8 +49,7 @@ std::string read_token(const std::string& file) {
 /// The path as part of a URI, which gRPC takes it for.
 std::string escaped(const std::string& path) {
     static constexpr char digits[] = "0123456789ABCDEF";
-    static constexpr std::string_view plain =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/";
+    static constexpr std::string_view plain = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/";
     std::string result;
     for (const char character : path) {
         if (plain.find(character) != plain.npos) {
@@ -101,8 +100,8 @@ std::shared_ptr<grpc::Channel> Connection::connected(std::chrono::nanoseconds at
         const std::lock_guard lock(mutex_);
         if (channel_ && is_ready(*channel_)) return channel_;
     }
-    // Outside the lock: nobody waits for somebody else's attempt. A new channel instead of the old one, which would wait
-    // for a while before it tries again.
+    // Outside the lock: nobody waits for somebody else's attempt. A new channel instead of the old one, which would
+    // wait for a while before it tries again.
     auto channel = fresh();
     const std::chrono::nanoseconds timeout = options_.connect_timeout;
     if (!connects(*channel, std::min(timeout, at_most))) throw NotRunning(endpoint_.to_string());

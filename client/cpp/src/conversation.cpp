@@ -51,8 +51,7 @@ std::future<Reply> Conversation::send(v1::OpenSessionRequest& message) {
     std::unique_lock lock(mutex_);
     // Knowledge counts from when the call was begun, not from when there was room for it.
     const std::uint64_t known_failure_count = known_failure_count_;
-    changed_.wait(lock,
-                  [&] { return ended_ || closing_ || (!writing_ && pipeline_.size() < max_pipelined); });
+    changed_.wait(lock, [&] { return ended_ || closing_ || (!writing_ && pipeline_.size() < max_pipelined); });
     if (ended_by_) std::rethrow_exception(ended_by_);
     if (closing_) throw Error("the session is being closed", Delivery::NotSent);
     const Pipeline::Sent sent = pipeline_.send(known_failure_count);

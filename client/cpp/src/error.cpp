@@ -62,8 +62,8 @@ std::exception_ptr unexplained(const grpc::Status& status) {
         case grpc::CANCELLED:
             return std::make_exception_ptr(Error("the call was cancelled" + detail, Delivery::Unknown));
         default:
-            return std::make_exception_ptr(Error("the call failed" + detail, Delivery::Unknown, std::nullopt,
-                                                 is_permanent(status.error_code())));
+            return std::make_exception_ptr(
+                Error("the call failed" + detail, Delivery::Unknown, std::nullopt, is_permanent(status.error_code())));
     }
 }
 
@@ -73,10 +73,9 @@ std::exception_ptr failure(const grpc::Status& status, const grpc::ClientContext
     const auto reason = trailer(context, names::reason_trailer);
     const auto delivery = trailer(context, names::delivery_trailer);
     if (!reason && !delivery) return unexplained(status);
-    return std::make_exception_ptr(Error(status.error_message(),
-                                         delivery == "not_sent" ? Delivery::NotSent : Delivery::Unknown,
-                                         reason ? reason_named(*reason) : std::nullopt,
-                                         is_permanent(status.error_code())));
+    return std::make_exception_ptr(
+        Error(status.error_message(), delivery == "not_sent" ? Delivery::NotSent : Delivery::Unknown,
+              reason ? reason_named(*reason) : std::nullopt, is_permanent(status.error_code())));
 }
 
 std::exception_ptr not_sent(const std::exception_ptr& failure) {

@@ -36,8 +36,8 @@ Error invalid(const std::string& message);
 /// An in-band failure of a session.
 Error in_band(v1::ErrorReason reason, v1::Delivery delivery, const std::string& message);
 
-/// What the contract's numbers mean: none for a reason that is newer than this client, and Unknown for a delivery that was
-/// not told.
+/// What the contract's numbers mean: none for a reason that is newer than this client, and Unknown for a delivery that
+/// was not told.
 std::optional<ErrorReason> reason_of(v1::ErrorReason reason);
 Delivery delivery_of(v1::Delivery delivery);
 

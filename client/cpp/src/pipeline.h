@@ -1,7 +1,7 @@
 // Which messages of a session wait for their answer, and which one restarts it after a failure: no I/O.
 //
-// A failure is noticed late: messages that were sent before are answered PRECEDING_FAILED by the broker. Only a message of
-// somebody who knew of every failure may say `restart`, for only that one was decided on in their light.
+// A failure is noticed late: messages that were sent before are answered PRECEDING_FAILED by the broker. Only a message
+// of somebody who knew of every failure may say `restart`, for only that one was decided on in their light.
 #pragma once
 
 #include <cstddef>
@@ -11,7 +11,8 @@
 
 namespace cardbroker {
 
-/// How an answer tells that its message failed; PrecedingFailed: not by itself, but because a message before it had failed.
+/// How an answer tells that its message failed; PrecedingFailed: not by itself, but because a message before it had
+/// failed.
 enum class Outcome { Done, Failed, PrecedingFailed };
 
 class Pipeline {
@@ -27,8 +28,8 @@ public:
     /// Adds a message of somebody who knew of so many failures.
     Sent send(std::uint64_t known_failure_count);
 
-    /// Takes out the message that an answer belongs to. Returns the count of failures that the answer makes known; nothing if
-    /// it is not this message's turn to be answered.
+    /// Takes out the message that an answer belongs to. Returns the count of failures that the answer makes known;
+    /// nothing if it is not this message's turn to be answered.
     std::optional<std::uint64_t> answer(std::uint64_t id, Outcome outcome);
 
 private:

@@ -18,8 +18,8 @@ struct Times {
     std::chrono::nanoseconds wait;
 };
 
-/// The time of the card for what waits so long: a wait of many minutes needs more than `card_time` behind it to keep its full
-/// length below the deadline.
+/// The time of the card for what waits so long: a wait of many minutes needs more than `card_time` behind it to keep
+/// its full length below the deadline.
 constexpr std::chrono::nanoseconds with_card_time(std::chrono::nanoseconds wait) {
     return wait + std::max(card_time, wait / 8);
 }

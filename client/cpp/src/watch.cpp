@@ -118,8 +118,7 @@ private:
         v1::WatchReadersRequest request;
         request.set_resume_token(resume_token_);
         stream_ = std::move(stream);
-        stream_->reader =
-            Stub(stream_->channel).AsyncWatchReaders(&stream_->context, request, &queue_, stream_.get());
+        stream_->reader = Stub(stream_->channel).AsyncWatchReaders(&stream_->context, request, &queue_, stream_.get());
     } catch (const Error& error) {
         lost(error);
     }

@@ -1,5 +1,5 @@
-// A broker of one's own for each test: the real `cardbrokerd` as a process, on simulated readers and a socket in a folder of its
-// own; and short words for what clients do.
+// A broker of one's own for each test: the real `cardbrokerd` as a process, on simulated readers and a socket in a
+// folder of its own; and short words for what clients do.
 #pragma once
 
 #include <cardbroker/cardbroker.h>

@@ -148,8 +148,7 @@ TEST_CASE("a silent broker cannot hold a call beyond its deadline") {
     };
     TransmitOptions options;
     options.deadline = 200ms;
-    CHECK(refusal([&] { broker.client().transmit(reader, commands({read_record}), options); }) ==
-          "no reason unknown");
+    CHECK(refusal([&] { broker.client().transmit(reader, commands({read_record}), options); }) == "no reason unknown");
     const auto wait = broker.requests().at(0).wait_timeout();
     CHECK(wait.seconds() == 0);
     CHECK(wait.nanos() == 150'000'000);

@@ -22,9 +22,9 @@ namespace cardbroker::tests {
 
 TEST_CASE("every way to write an endpoint is read") {
     const std::map<std::string, std::string> shown{
-        {"unix:/run/a b.sock", "unix:/run/a b.sock"},         {"unix:///run/a.sock", "unix:/run/a.sock"},
-        {"http://127.0.0.1:7000", "http://127.0.0.1:7000"},   {"http://127.0.0.1:7000/", "http://127.0.0.1:7000"},
-        {"http://127.1.2.3:80", "http://127.1.2.3:80"},       {"http://[::1]:7000", "http://[::1]:7000"},
+        {"unix:/run/a b.sock", "unix:/run/a b.sock"},       {"unix:///run/a.sock", "unix:/run/a.sock"},
+        {"http://127.0.0.1:7000", "http://127.0.0.1:7000"}, {"http://127.0.0.1:7000/", "http://127.0.0.1:7000"},
+        {"http://127.1.2.3:80", "http://127.1.2.3:80"},     {"http://[::1]:7000", "http://[::1]:7000"},
         {"http://localhost:7000", "http://localhost:7000"},
     };
     for (const auto& [text, expected] : shown) CHECK(Endpoint(text).to_string() == expected);
@@ -58,8 +58,7 @@ TEST_CASE("the variable says where the broker is, then the runtime folder") {
     unsetenv("CARDBROKER_ENDPOINT");
     unsetenv("XDG_RUNTIME_DIR");
     const std::string socket = Endpoint::from_environment().address();
-    const std::string expected =
-        getuid() == 0 ? "/run/cardbroker" : "/tmp/cardbroker-" + std::to_string(getuid());
+    const std::string expected = getuid() == 0 ? "/run/cardbroker" : "/tmp/cardbroker-" + std::to_string(getuid());
     CHECK(socket == expected + "/cardbroker.sock");
 }
 

@@ -153,7 +153,8 @@ TEST_CASE("what is verified stays within a group") {
 
 TEST_CASE("the group comes from the environment") {
     const Broker broker;
-    broker.client("inherited").transmit(reader, commands({verify}));
+    const Client parent = broker.client("inherited");
+    parent.transmit(reader, commands({verify}));
     setenv("CARDBROKER_GROUP", "inherited", 1);
     setenv("CARDBROKER_ENDPOINT", broker.endpoint().c_str(), 1);
     const Client client;

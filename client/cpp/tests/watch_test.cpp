@@ -13,8 +13,12 @@ namespace {
 std::string next(Watch& watch, std::chrono::nanoseconds timeout = longest) {
     struct Teller {
         std::string operator()(const Connected&) const { return "connected"; }
-        std::string operator()(const Disconnected& event) const { return "disconnected: " + to_string(event.error.delivery()); }
-        std::string operator()(const Updated& event) const { return event.reader.name + ' ' + to_string(event.reader.state); }
+        std::string operator()(const Disconnected& event) const {
+            return "disconnected: " + to_string(event.error.delivery());
+        }
+        std::string operator()(const Updated& event) const {
+            return event.reader.name + ' ' + to_string(event.reader.state);
+        }
         std::string operator()(const Removed& event) const { return event.reader.name + " gone"; }
     };
     const auto event = watch.next(timeout);

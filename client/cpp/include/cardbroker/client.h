@@ -36,9 +36,9 @@ struct ConnectOptions {
 struct TransmitOptions {
     /// How long to wait for the turn, at most 24 h; zero means now or never. Shortened where `deadline` asks for it.
     std::chrono::nanoseconds wait_timeout = std::chrono::seconds(30);
-    /// When to give up on the whole call, from now, at most 48 h. Default: the wait and 150 s for the card. A unit that has
-    /// begun then goes on without this program and its fate is unknown; the waiting ends a little earlier, so that "not
-    /// sent" can still be told.
+    /// When to give up on the whole call, from now, at most 48 h. Default: the wait and 150 s for the card. A unit that
+    /// has begun then goes on without this program and its fate is unknown; the waiting ends a little earlier, so that
+    /// "not sent" can still be told.
     std::optional<std::chrono::nanoseconds> deadline;
     /// Waits, as long as `wait_timeout`, for a usable card instead of failing without one.
     bool wait_for_card = false;
@@ -52,15 +52,15 @@ struct TransmitOptions {
     std::string if_state_tag;
     /// Makes a repeat safe: a second unit with the same id (16–64 bytes, random) gets the outcome of the first.
     std::vector<std::uint8_t> request_id;
-    /// Repeats the unit if the connection is lost before the outcome is known: at most 3 times, within the deadline, and
-    /// under one `request_id` (a fresh random one if none is given), so that the broker executes it once and tells the
-    /// first outcome again. A broker that was itself restarted in between has forgotten it: with `if_insertion_id` it
-    /// refuses the repeat, without it may execute the unit again.
+    /// Repeats the unit if the connection is lost before the outcome is known: at most 3 times, within the deadline,
+    /// and under one `request_id` (a fresh random one if none is given), so that the broker executes it once and tells
+    /// the first outcome again. A broker that was itself restarted in between has forgotten it: with `if_insertion_id`
+    /// it refuses the repeat, without it may execute the unit again.
     bool repeatable = false;
 };
 
-/// A connection to the broker. Copies are cheap and share it; a lost connection is made anew by the next call. May be used
-/// by several threads at once.
+/// A connection to the broker. Copies are cheap and share it; a lost connection is made anew by the next call. May be
+/// used by several threads at once.
 class Client {
 public:
     /// Connects where the environment says, or else to the default socket.
@@ -78,7 +78,8 @@ public:
     /// All readers that this program may see, ordered by name. Takes 10 s at most.
     std::vector<Reader> readers() const;
 
-    /// Runs 1–64 commands on the card in the reader `readers/{id}` as one unit: no other program's command falls between.
+    /// Runs 1–64 commands on the card in the reader `readers/{id}` as one unit: no other program's command falls
+    /// between.
     ///
     /// Throws Stopped if some commands were answered but not all, another Error if none was.
     Transmitted transmit(const std::string& reader, const std::vector<Command>& commands,

@@ -6,8 +6,8 @@
 
 namespace cardbroker {
 
-/// Where a broker listens. Written `unix:/path`, `unix:///path` or `http://HOST:PORT`, where the host is `localhost` or a
-/// loopback address, for a broker serves its own machine only.
+/// Where a broker listens. Written `unix:/path`, `unix:///path` or `http://HOST:PORT`, where the host is `localhost` or
+/// a loopback address, for a broker serves its own machine only.
 class Endpoint {
 public:
     /// Throws Error (permanent) for a text that is no endpoint.

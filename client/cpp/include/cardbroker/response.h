@@ -29,8 +29,8 @@ struct Transmitted {
     std::vector<CommandResult> results;
     /// The insertion that the unit ran on; within a session the one that it was opened on.
     std::string insertion_id;
-    /// The card's state after the unit, for TransmitOptions::if_state_tag. Empty within a session, where nobody else can
-    /// change it.
+    /// The card's state after the unit, for TransmitOptions::if_state_tag. Empty within a session, where nobody else
+    /// can change it.
     std::string state_tag;
     /// How long the unit waited for its turn. Zero within a session.
     std::chrono::nanoseconds queue_duration{0};

@@ -32,11 +32,11 @@ struct SessionOptions {
     bool start_reset = false;
     /// How long the session may idle while others wait before the broker takes it away, 0.1 s–60 s. Default: 10 s.
     std::optional<std::chrono::nanoseconds> idle_timeout;
-    /// Leaves the card as it is after Session::close, unless the next caller belongs to another isolation group. Otherwise
-    /// the card is reset, as it always is after a session that was not closed.
+    /// Leaves the card as it is after Session::close, unless the next caller belongs to another isolation group.
+    /// Otherwise the card is reset, as it always is after a session that was not closed.
     bool leave_at_end = false;
-    /// Told how many turns come before this one, now and whenever that changes, in the thread that opens the session. An
-    /// exception that it throws ends the wait.
+    /// Told how many turns come before this one, now and whenever that changes, in the thread that opens the session.
+    /// An exception that it throws ends the wait.
     std::function<void(std::uint32_t)> on_queue_position;
 };
 
@@ -65,13 +65,13 @@ private:
 /// **Order.** Calls may overlap, by `begin` or from several threads, and reach the card in the order in which they were
 /// begun. At most 32 are on their way; further ones wait in this program.
 ///
-/// **Failures.** A call that throws with `is_open()` still true leaves the session alive. What was sent behind it before its
-/// failure was told fails as well, not sent (ErrorReason::PrecedingFailed); the first call after that goes on. Stopped is
-/// no such failure: what was sent behind it runs.
+/// **Failures.** A call that throws with `is_open()` still true leaves the session alive. What was sent behind it
+/// before its failure was told fails as well, not sent (ErrorReason::PrecedingFailed); the first call after that goes
+/// on. Stopped is no such failure: what was sent behind it runs.
 ///
-/// **End.** `close` ends it in good order. A session that is destroyed ends at once, as a transaction without its commit:
-/// commands that wait are not sent, the one in flight runs to its end, and the card is reset. So an exception never leaves
-/// a half-used card behind, and the destructor never waits for the card.
+/// **End.** `close` ends it in good order. A session that is destroyed ends at once, as a transaction without its
+/// commit: commands that wait are not sent, the one in flight runs to its end, and the card is reset. So an exception
+/// never leaves a half-used card behind, and the destructor never waits for the card.
 class Session {
 public:
     Session(Session&&) noexcept;

@@ -18,8 +18,8 @@ class Connection;
 /// The broker tells the state of its readers, for the first time or again; what differs from before follows.
 struct Connected {};
 
-/// The connection was lost, or could not be made at the first attempt. The watch keeps trying by itself, though with an error
-/// that is permanent there is little hope, and Watch::readers keeps what was known last.
+/// The connection was lost, or could not be made at the first attempt. The watch keeps trying by itself, though with an
+/// error that is permanent there is little hope, and Watch::readers keeps what was known last.
 struct Disconnected {
     Error error;
 };
@@ -37,8 +37,8 @@ struct Removed {
 /// One thing that happened, as told by Watch::next.
 using WatchEvent = std::variant<Connected, Disconnected, Updated, Removed>;
 
-/// Follows all readers; made by Client::watch. Has no thread: it works while `next` is called, and what happens in between
-/// is told later, the latest state of each reader only. For one thread at a time, but for `stop`.
+/// Follows all readers; made by Client::watch. Has no thread: it works while `next` is called, and what happens in
+/// between is told later, the latest state of each reader only. For one thread at a time, but for `stop`.
 class Watch {
 public:
     Watch(Watch&&) noexcept;
@@ -47,8 +47,8 @@ public:
 
     /// The next thing that happens, or nothing if that takes longer than `timeout` or the watch was stopped.
     ///
-    /// Heartbeats are not told. Silence of 90 s counts as a lost connection. Attempts to connect are 0.1 s apart at first
-    /// and 5 s at most.
+    /// Heartbeats are not told. Silence of 90 s counts as a lost connection. Attempts to connect are 0.1 s apart at
+    /// first and 5 s at most.
     std::optional<WatchEvent> next(std::chrono::nanoseconds timeout);
 
     /// The readers by name, as last told by the broker; empty before the first Connected.
