@@ -75,9 +75,12 @@ bool connects(grpc::Channel& channel, std::chrono::nanoseconds timeout) {
 
 /// Whether the channel is connected still, as far as the system has told.
 bool is_ready(grpc::Channel& channel) {
-    // A wait of no length takes notice of what has come meanwhile, such as the connection's end.
-    return !channel.WaitForStateChange(GRPC_CHANNEL_READY, std::chrono::system_clock::now()) &&
-           channel.GetState(false) == GRPC_CHANNEL_READY;
+    // gRPC takes notice of the connection's end only while somebody waits: look once, with a queue of no other use.
+    grpc::CompletionQueue queue;
+    void* tag = nullptr;
+    bool ok = false;
+    queue.AsyncNext(&tag, &ok, std::chrono::system_clock::now());
+    return channel.GetState(false) == GRPC_CHANNEL_READY;
 }
 
 }  // namespace
