@@ -17,6 +17,7 @@ for tool in cmake:cmake c++:g++ protoc:protobuf-compiler grpc_cpp_plugin:protobu
     command -v "${tool%:*}" >/dev/null || skip "${tool#*:}"
 done
 pkg-config --exists grpc++ || skip libgrpc++-dev
+pkg-config --exists protobuf || skip libprotobuf-dev
 
 # Says nothing unless it fails.
 quietly() { # the log's name, and the command

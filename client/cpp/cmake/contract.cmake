@@ -48,7 +48,6 @@ add_library(cardbroker_contract OBJECT ${sources})
 target_compile_features(cardbroker_contract PUBLIC cxx_std_17)
 target_include_directories(cardbroker_contract SYSTEM PUBLIC ${CARDBROKER_GENERATED}/contract)
 target_link_libraries(cardbroker_contract PUBLIC gRPC::grpc++ protobuf::libprotobuf)
-set_target_properties(cardbroker_contract PROPERTIES POSITION_INDEPENDENT_CODE ON)
 
 # `ERROR_REASON_NO_CARD = 5;` of `enum ErrorReason` becomes `NoCard = 5,` of `enum class ErrorReason`, with its comment.
 set(header "// The contract's enums, made from proto/cardbroker/v1.\n#pragma once\n\nnamespace cardbroker {\n")

@@ -1,3 +1,4 @@
+// Lists the readers and selects an application with nothing but what protoc makes.
 #include <grpcpp/grpcpp.h>
 
 #include <cstdlib>

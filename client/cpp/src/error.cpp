@@ -12,6 +12,12 @@ namespace cardbroker {
 namespace {
 
 constexpr std::string_view reason_prefix = "ERROR_REASON_";
+constexpr std::string_view state_prefix = "READER_STATE_";
+
+/// The name without its prefix; of a value that is newer than this client, the number.
+std::string short_name(const std::string& name, std::string_view prefix, int number) {
+    return name.empty() ? std::to_string(number) : name.substr(prefix.size());
+}
 
 std::optional<std::string> trailer(const grpc::ClientContext& context, const char* name) {
     const auto& trailers = context.GetServerTrailingMetadata();
@@ -116,13 +122,15 @@ Delivery delivery_of(v1::Delivery delivery) {
 }
 
 std::string to_string(ErrorReason reason) {
-    return v1::ErrorReason_Name(static_cast<v1::ErrorReason>(reason)).substr(reason_prefix.size());
+    const auto wire = static_cast<v1::ErrorReason>(reason);
+    return short_name(v1::ErrorReason_Name(wire), reason_prefix, wire);
 }
 
 std::string to_string(Delivery delivery) { return delivery == Delivery::NotSent ? "not_sent" : "unknown"; }
 
 std::string to_string(ReaderState state) {
-    return v1::ReaderState_Name(static_cast<v1::ReaderState>(state)).substr(std::string_view("READER_STATE_").size());
+    const auto wire = static_cast<v1::ReaderState>(state);
+    return short_name(v1::ReaderState_Name(wire), state_prefix, wire);
 }
 
 }  // namespace cardbroker

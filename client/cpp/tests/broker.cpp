@@ -152,12 +152,12 @@ Client Broker::client(const std::string& group) const {
 
 void Broker::kill() { program_.reset(); }
 
-void Broker::start() {
+void Broker::start(int readers) {
     const char* program = std::getenv("CARDBROKERD");
     if (!program) throw std::runtime_error("CARDBROKERD must name the broker's program");
     const std::string socket = folder_.path() / "a b.sock";
     program_ = std::make_unique<Program>(
-        std::vector<std::string>{program, "--simulate", "2", "--socket", socket, "--log", "debug"},
+        std::vector<std::string>{program, "--simulate", std::to_string(readers), "--socket", socket, "--log", "debug"},
         std::map<std::string, std::string>{{"XDG_CONFIG_HOME", folder_.path()}}, folder_.path() / "log");
     until([&] {
         if (program_->has_ended()) throw std::runtime_error("cardbrokerd did not start");

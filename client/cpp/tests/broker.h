@@ -85,8 +85,8 @@ public:
     Client client(const std::string& group = "") const;
     /// Kills it, as a crash would.
     void kill();
-    /// Starts it, and waits until it answers.
-    void start();
+    /// Starts it with so many readers, and waits until it answers.
+    void start(int readers = 2);
 
 private:
     Folder folder_;

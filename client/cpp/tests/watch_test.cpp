@@ -79,9 +79,11 @@ TEST_CASE("a watch finds the broker again and tells only what differs") {
     CHECK(!watch.is_connected());
     CHECK(watch.readers().size() == 2);
     CHECK(next(watch, 500ms) == "nothing");
-    broker.start();
+    broker.start(1);
     CHECK(next(watch) == "connected");
+    CHECK(next(watch) == "readers/simulated-reader-01 gone");
     until_told(watch, reader + " READY");
+    CHECK(watch.readers().size() == 1);
 }
 
 TEST_CASE("a watch that is stopped by another thread returns nothing from then on") {

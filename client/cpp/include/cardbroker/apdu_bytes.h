@@ -32,6 +32,7 @@ public:
     ApduBytes& operator=(ApduBytes other) noexcept;
     ~ApduBytes();
 
+    // To read them, as of any container.
     const std::uint8_t* data() const noexcept { return bytes_.data(); }
     std::size_t size() const noexcept { return bytes_.size(); }
     bool empty() const noexcept { return bytes_.empty(); }
