@@ -26,6 +26,11 @@ std::vector<v1::TransmitRequest> FakeBroker::requests() const {
     return requests_;
 }
 
+std::vector<std::string> FakeBroker::resume_tokens() const {
+    const std::lock_guard lock(mutex_);
+    return resume_tokens_;
+}
+
 std::vector<std::string> FakeBroker::metadata(const std::string& key) const {
     const std::lock_guard lock(mutex_);
     std::vector<std::string> values;
@@ -52,6 +57,18 @@ grpc::Status FakeBroker::Transmit(grpc::ServerContext* context, const v1::Transm
         requests_.push_back(*request);
     }
     return answer(number, *response, *context);
+}
+
+grpc::Status FakeBroker::WatchReaders(grpc::ServerContext*, const v1::WatchReadersRequest* request,
+                                      grpc::ServerWriter<v1::WatchReadersResponse>* writer) {
+    std::size_t number = 0;
+    {
+        const std::lock_guard lock(mutex_);
+        number = resume_tokens_.size();
+        resume_tokens_.push_back(request->resume_token());
+    }
+    writer->Write(snapshot(number));
+    return grpc::Status::OK;
 }
 
 void FakeBroker::note(const grpc::ServerContext& context) {

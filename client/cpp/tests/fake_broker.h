@@ -24,8 +24,13 @@ public:
     /// What it answers to the n-th Transmit, counted from 0.
     std::function<grpc::Status(std::size_t, v1::TransmitResponse&, grpc::ServerContext&)> answer;
 
+    /// What it says in the n-th watch, counted from 0, before it ends it.
+    std::function<v1::WatchReadersResponse(std::size_t)> snapshot;
+
     /// The requests so far.
     std::vector<v1::TransmitRequest> requests() const;
+    /// The resume tokens of the watches so far.
+    std::vector<std::string> resume_tokens() const;
     /// The values of a metadata key in the calls so far; "none" where it was not sent.
     std::vector<std::string> metadata(const std::string& key) const;
     /// The TCP port.
@@ -34,10 +39,13 @@ public:
 private:
     grpc::Status ListReaders(grpc::ServerContext*, const v1::ListReadersRequest*, v1::ListReadersResponse*) override;
     grpc::Status Transmit(grpc::ServerContext*, const v1::TransmitRequest*, v1::TransmitResponse*) override;
+    grpc::Status WatchReaders(grpc::ServerContext*, const v1::WatchReadersRequest*,
+                              grpc::ServerWriter<v1::WatchReadersResponse>*) override;
     void note(const grpc::ServerContext& context);
 
     mutable std::mutex mutex_;
     std::vector<v1::TransmitRequest> requests_;
+    std::vector<std::string> resume_tokens_;
     std::vector<std::multimap<std::string, std::string>> metadata_;
     int port_ = 0;
     std::unique_ptr<grpc::Server> server_;

@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "broker.h"
+#include "fake_broker.h"
 
 namespace cardbroker::tests {
 
@@ -68,7 +69,30 @@ TEST_CASE("a watch tells what there is and what changes") {
     CHECK(next(watch, 50ms) == "nothing");
 }
 
-TEST_CASE("a watch finds the broker again and tells only what differs") {
+TEST_CASE("a second snapshot tells only what differs, and the watch goes on from where it was") {
+    FakeBroker broker;
+    broker.snapshot = [](std::size_t number) {
+        v1::WatchReadersResponse message;
+        message.set_resume_token("token " + std::to_string(number));
+        for (const char* name : {"same", "changed", number == 0 ? "old" : "new"}) {
+            v1::Reader& added = *message.mutable_snapshot()->add_readers();
+            added.set_name(name);
+            added.set_state(v1::READER_STATE_READY);
+            if (added.name() == "changed" && number > 0) added.set_state(v1::READER_STATE_EMPTY);
+        }
+        return message;
+    };
+    Watch watch = broker.client().watch();
+    std::vector<std::string> events;
+    for (int event = 0; event < 10; ++event) events.push_back(next(watch));
+    CHECK(events == std::vector<std::string>{"connected", "changed READY", "old READY", "same READY",
+                                             "disconnected: not_sent", "connected", "old gone", "changed EMPTY",
+                                             "new READY", "disconnected: not_sent"});
+    CHECK(broker.resume_tokens().at(0).empty());
+    CHECK(broker.resume_tokens().at(1) == "token 0");
+}
+
+TEST_CASE("a watch finds the broker again") {
     Broker broker;
     Watch watch = broker.client().watch();
     until_ready(watch);
