@@ -148,6 +148,8 @@ impl Transmit {
             request.wait_timeout = prost_types::Duration::try_from(wait).ok();
             match attempt(&client, request.clone(), deadline).await {
                 Err(error) if is_lost(&error) || matches!(error, Error::NotRunning { .. }) => {}
+                // An outcome, whatever became of the command at which the unit has stopped.
+                Err(error @ Error::Stopped { .. }) => return Err(error),
                 // True of this attempt, but the first one may have reached the card.
                 Err(error) if error.delivery() == Delivery::NotSent => break,
                 outcome => return outcome,

@@ -8,7 +8,7 @@ use std::{
 use cardbroker_client::{Delivery, Error, ErrorReason};
 use cardbroker_proto::{
     reason::{DELIVERY_TRAILER, REASON_TRAILER},
-    v1::TransmitResponse,
+    v1::{self, CommandResult, TransmitResponse, UnitStop},
 };
 use tonic::Status;
 
@@ -81,6 +81,25 @@ async fn a_refused_repeat_says_nothing_of_the_first_attempt() {
         .await
         .unwrap_err();
     assert_eq!((error.reason(), error.delivery()), (Some(ErrorReason::InsertionChanged), Delivery::NotSent));
+}
+
+fn stopped() -> Result<TransmitResponse, Status> {
+    let stopped = UnitStop {
+        index: 1,
+        reason: ErrorReason::StatusWord.into(),
+        delivery: v1::Delivery::NotSent.into(),
+        ..UnitStop::default()
+    };
+    let results = vec![CommandResult { status_word: 0x6982, ..CommandResult::default() }];
+    Ok(TransmitResponse { results, stopped: Some(stopped), ..TransmitResponse::default() })
+}
+
+#[tokio::test]
+async fn the_answers_of_a_unit_that_stopped_come_with_a_repeat_too() {
+    let broker = losing(1, stopped);
+    let unit = client(&broker).await.transmit("readers/desk").commands([SELECT, SELECT]).repeatable();
+    let Err(Error::Stopped { partial, .. }) = soon(unit.send()).await else { panic!("the outcome is lost") };
+    assert_eq!(partial.results[0].status_word, 0x6982);
 }
 
 #[tokio::test]
