@@ -11,7 +11,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     compiler.include_imports(true).include_source_info(true).open_file("cardbroker/v1/service.proto")?;
 
     let out = PathBuf::from(env::var("OUT_DIR")?);
-    // Encoded by the compiler itself, for the types that the code is made from do not know every option (debug_redact).
     fs::write(out.join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
 
     tonic_prost_build::configure().skip_debug(REDACTED).compile_fds(compiler.file_descriptor_set())?;
