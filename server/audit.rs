@@ -3,7 +3,11 @@
 
 use tracing::{info, warn};
 
-use crate::{caller::Caller, config::Operation, error::Failure};
+use crate::{
+    caller::{Caller, Principal},
+    config::Operation,
+    error::Failure,
+};
 
 const TARGET: &str = "cardbroker::audit";
 
@@ -23,29 +27,29 @@ pub enum Session<'a> {
 
 /// Policy has denied something.
 pub fn denied(caller: &Caller, reader: &str, operation: Operation, rule: &str) {
-    let (principal, pid) = (caller.principal(), caller.pid);
+    let (principal, pid, executable) = who(caller);
     let operation = operation.as_str();
-    warn!(target: TARGET, event = "denied", %principal, pid, reader, operation, rule);
+    warn!(target: TARGET, event = "denied", %principal, pid, executable, reader, operation, rule);
 }
 
 /// A command was kept from the card to save tries of a PIN.
 pub fn refused(caller: &Caller, reader: &str, failure: &Failure) {
-    let (principal, pid) = (caller.principal(), caller.pid);
-    warn!(target: TARGET, event = "refused", %principal, pid, reader, reason = ?failure.reason);
+    let (principal, pid, executable) = who(caller);
+    warn!(target: TARGET, event = "refused", %principal, pid, executable, reader, reason = ?failure.reason);
 }
 
 /// A session began or ended.
 pub fn session(caller: &Caller, reader: &str, event: Session<'_>) {
-    let (principal, pid) = (caller.principal(), caller.pid);
+    let (principal, pid, executable) = who(caller);
     match event {
-        Session::Began => info!(target: TARGET, event = "session_began", %principal, pid, reader),
+        Session::Began => info!(target: TARGET, event = "session_began", %principal, pid, executable, reader),
         Session::Ended { left } => {
             let card = if left { "left" } else { "reset" };
-            info!(target: TARGET, event = "session_ended", %principal, pid, reader, card);
+            info!(target: TARGET, event = "session_ended", %principal, pid, executable, reader, card);
         }
         Session::EndedByBroker(failure) => {
             let reason = failure.reason;
-            warn!(target: TARGET, event = "session_ended_by_broker", %principal, pid, reader, ?reason);
+            warn!(target: TARGET, event = "session_ended_by_broker", %principal, pid, executable, reader, ?reason);
         }
     }
 }
@@ -58,4 +62,10 @@ pub fn reloaded(rules: usize) {
 /// New rules were refused, and the old ones stay.
 pub fn reload_refused(problem: &dyn std::error::Error) {
     warn!(target: TARGET, event = "policy_reload_refused", problem = %problem);
+}
+
+/// What tells the caller: the principal, which policy has judged, and the process, as far as it is known.
+fn who(caller: &Caller) -> (Principal, Option<u32>, Option<String>) {
+    let executable = caller.executable.as_deref().map(|path| path.to_string_lossy().into_owned());
+    (caller.principal(), caller.pid, executable)
 }

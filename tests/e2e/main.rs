@@ -34,6 +34,8 @@ mod log;
 mod never_twice;
 /// When the broker holds a reader, and when other programs may.
 mod ownership;
+/// Who may do what, as a table.
+mod permissions;
 /// A PIN that the card has refused is not sent to it again.
 mod pin_guard;
 /// What a verified PIN means to a real card application, without a broker.

@@ -37,7 +37,8 @@ const READER: &str = "readers/simulated-reader-00";
 const REFUSED: &str = "Unauthenticated UNAUTHENTICATED not_sent";
 
 async fn broker(names: &[&str]) -> anyhow::Result<Broker> {
-    let broker = Setup::simulated(1)?.tcp(names)?.start()?;
+    let rules = "rule = [{ name = 'tests', principals = ['anyone'], allow = ['all'] }]";
+    let broker = Setup::simulated(1)?.tcp(names)?.configuration(rules).start()?;
     wait_for(&broker, READER, ReaderState::Ready).await?;
     Ok(broker)
 }

@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File},
     io::{self, Write},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::OnceLock,
@@ -92,6 +93,15 @@ impl Setup {
             ensure!(run.code == Some(0), "{run:?}");
         }
         self.arguments.extend(["--tcp", "127.0.0.1:0", "--tokens", &tokens].map(str::to_owned));
+        Ok(self)
+    }
+
+    /// In a folder that other users may enter.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn open_folder(self) -> anyhow::Result<Self> {
+        fs::set_permissions(self.folder.path(), fs::Permissions::from_mode(0o711))?;
         Ok(self)
     }
 
