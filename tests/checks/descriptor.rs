@@ -100,8 +100,7 @@ fn declaration(field: &FieldDescriptor) -> String {
 
 fn notes(field: &FieldDescriptor) -> String {
     let oneof = field.containing_oneof().filter(|oneof| !oneof.is_synthetic());
-    let oneof = oneof.map(|oneof| format!(" (oneof {})", oneof.name())).unwrap_or_default();
-    oneof
+    oneof.map(|oneof| format!(" (oneof {})", oneof.name())).unwrap_or_default()
 }
 
 /// A name without the package, if it is ours.

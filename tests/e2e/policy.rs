@@ -1,6 +1,6 @@
 //! What the policy denies, how it is told, and how new rules come into force.
 
-use std::{fs, time::Duration};
+use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
 
 use anyhow::Context;
 use cardbroker_client::{Delivery, ErrorReason, ReaderState, Session, hex};
@@ -166,6 +166,51 @@ fn a_watcher_sees_readers_come_and_go_with_the_rules() -> anyhow::Result<()> {
         wait_until(&mut watch, |watch| watch.readers().keys().eq([OPEN])).await?;
         reload(&broker, "", "policy_reloaded").await?;
         wait_until(&mut watch, |watch| watch.readers().len() == 2).await?;
+        Ok(())
+    })
+}
+
+#[test]
+fn a_token_that_is_taken_away_opens_nothing_any_more_and_its_session_ends() -> anyhow::Result<()> {
+    tell(async {
+        let rules = "rule = [{ name = 'tokens', principals = ['token:old', 'token:new'], allow = ['all'] }]";
+        let setup = Setup::simulated(2)?.tcp(&["old", "new"])?.configuration(rules).log_level("info");
+        let broker = setup.flag("--log-format=json").start()?;
+        wait_for(&broker, OPEN, ReaderState::Ready).await?;
+        let (old, new) = (broker.tcp_client("old").await?, broker.tcp_client("new").await?);
+        let holder = old.open_session(OPEN).open().await?;
+        let tokens = broker.folder().join("tokens").display().to_string();
+        let removed = broker.cardbroker(&["token", "remove", "old", "--tokens", &tokens])?;
+        assert_eq!(removed.code, Some(0), "{removed:?}");
+        reload(&broker, rules, "policy_reloaded").await?;
+        let ended = holder.transmit([hex::parse(COUNT)?]).send().await.unwrap_err();
+        assert_eq!(ended.reason(), Some(ErrorReason::Denied));
+        assert_eq!(old.readers().await.unwrap_err().reason(), Some(ErrorReason::Unauthenticated));
+        assert_eq!(new.readers().await?.len(), 2);
+        unit(&new, OPEN, &[COUNT]).send().await?;
+        // A tokens file that others can read is refused whole.
+        fs::set_permissions(&tokens, fs::Permissions::from_mode(0o644))?;
+        reload(&broker, "", "policy_reload_refused").await?;
+        unit(&new, OPEN, &[COUNT]).send().await?;
+        Ok(())
+    })
+}
+
+#[test]
+fn a_pin_that_the_guard_refuses_is_in_the_audit_trail() -> anyhow::Result<()> {
+    tell(async {
+        let broker = broker("").await?;
+        let client = broker.client().await?;
+        let wrong = "00200080083939393939393939";
+        assert_eq!(unit(&client, OPEN, &[wrong]).send().await?.results[0].status_word, 0x63C2);
+        let refused = unit(&client, OPEN, &[wrong]).send().await.unwrap_err();
+        assert_eq!(refused.reason(), Some(ErrorReason::PinKnownWrong));
+        let records = audit(&broker, "refused");
+        assert_eq!(
+            (records.len(), &records[0]["reason"], &records[0]["pid"]),
+            (1, &"PinKnownWrong".into(), &std::process::id().into())
+        );
+        assert!(records[0]["executable"].as_str().is_some_and(|path| path.contains("e2e")), "{records:?}");
         Ok(())
     })
 }

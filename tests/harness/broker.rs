@@ -180,9 +180,11 @@ impl Broker {
         let deadline = Instant::now() + START_TIME;
         loop {
             let log = self.log();
-            let port = log.rsplit_once(" tcp=127.0.0.1:").and_then(|(_, rest)| rest.split_once('\n'));
-            match port {
-                Some((port, _)) => return Ok(format!("http://127.0.0.1:{}", port.trim())),
+            // In either form of a log line; the port is whole when something follows it.
+            let address = ["tcp=", "\"tcp\":\""].iter().find_map(|key| Some(log.rsplit_once(key)?.1));
+            let address = address.and_then(|rest| rest.split_once(['\n', '"', ' ']));
+            match address {
+                Some((address, _)) => return Ok(format!("http://{address}")),
                 None => ensure!(Instant::now() < deadline, "no TCP port: {log}"),
             }
             thread::sleep(Duration::from_millis(5));
