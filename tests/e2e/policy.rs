@@ -1,10 +1,13 @@
 //! What the policy denies, how it is told, and how new rules come into force.
 
-use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
+use std::{fs, os::unix::fs::PermissionsExt, process::Command, time::Duration};
 
 use anyhow::Context;
 use cardbroker_client::{Delivery, ErrorReason, ReaderState, Session, hex};
-use cardbroker_tests::harness::broker::{Broker, Setup};
+use cardbroker_tests::harness::{
+    broker::{Broker, Setup, program},
+    run::{cardbroker, run},
+};
 use rustix::process::Signal;
 use serde_json::Value;
 use tokio::time::timeout;
@@ -235,4 +238,38 @@ fn a_broken_new_file_is_refused_whole_and_the_old_rules_stay() -> anyhow::Result
         assert_eq!(clients.1.readers().await?.len(), 2);
         Ok(())
     })
+}
+
+#[test]
+fn the_command_line_explains_what_someone_may_do_without_a_broker() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("c.toml");
+    fs::write(
+        &file,
+        "rule = [{ name = 'ci may look', principals = ['token:ci'], readers = ['desk'], allow = ['see'] }]",
+    )?;
+    let config = file.to_str().context("no name")?;
+    let check = |more: &[&str]| run(&mut cardbroker("", &[&["policy", "check", "--config", config], more].concat())?);
+    let asked = check(&["--as", "token:ci", "--reader", "desk"])?;
+    assert_eq!((asked.code, &*asked.err), (Some(0), ""));
+    assert!(
+        asked.out.starts_with("token ci at desk:\n  see           allowed  rule \"ci may look\"\n"),
+        "{}",
+        asked.out
+    );
+    let asked = check(&["--as", "uid:4000000", "--apdu", "00A40400", "--json"])?;
+    let answer: Value = serde_json::from_str(&asked.out)?;
+    assert_eq!((&answer["principal"], &answer["command"][0]["rule"]), (&"user 4000000".into(), &"default".into()));
+    let wrong = check(&["--as", "alice"])?;
+    assert!(wrong.code == Some(2) && wrong.err.contains("say self, user:NAME, uid:NUMBER or token:NAME"), "{wrong:?}");
+    fs::write(&file, "rule = [{ name = 'x', principals = [], allow = ['see'] }]")?;
+    let broken = check(&[])?;
+    assert!(broken.code == Some(3) && broken.err.contains("rule[0].principals: names nobody"), "{broken:?}");
+
+    // The daemon's program is what knows; without it there is no answer.
+    let alone = folder.path().join("cardbroker");
+    fs::copy(program("cardbroker")?, &alone)?;
+    let asked = run(Command::new(alone).args(["policy", "check"]).env("PATH", ""))?;
+    assert!(asked.code == Some(2) && asked.err.contains("install it"), "{asked:?}");
+    Ok(())
 }
