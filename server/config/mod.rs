@@ -77,6 +77,9 @@ pub struct ListenConfig {
     /// Connections that are served at a time, 1–65,536. Default: 512.
     #[serde(deserialize_with = "v::count::<_, 1, 65_536>")]
     pub max_connections: usize,
+    /// Of these, how many one user may have, 1–65,536. Default: half of them, see [`ListenConfig::max_connections_per_user`].
+    #[serde(deserialize_with = "v::some_count::<_, 1, 65_536>", skip_serializing_if = "Option::is_none")]
+    pub max_connections_per_user: Option<usize>,
     /// How long a new connection may take to its first request, 1 s – 10 min. Default: 10 s.
     #[serde(deserialize_with = "v::duration::<_, 1, 600>", serialize_with = "humantime_serde::serialize")]
     pub first_request_timeout: Duration,
@@ -97,10 +100,18 @@ impl Default for ListenConfig {
             tcp: None,
             tokens: default_tokens(),
             max_connections: 512,
+            max_connections_per_user: None,
             first_request_timeout: Duration::from_secs(10),
             keep_alive_interval: Duration::from_secs(20),
             keep_alive_timeout: Duration::from_secs(10),
         }
+    }
+}
+
+impl ListenConfig {
+    /// How many connections one user may have, at least 1.
+    pub fn max_connections_per_user(&self) -> usize {
+        self.max_connections_per_user.unwrap_or(self.max_connections.div_ceil(2))
     }
 }
 

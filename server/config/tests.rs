@@ -43,6 +43,7 @@ fn the_example_shows_the_defaults() {
         socket_group: group,
         tcp: shown.listen.tcp,
         tokens: shown.listen.tokens.clone(),
+        max_connections_per_user: Some(defaults.listen.max_connections_per_user()),
         ..defaults.listen.clone()
     };
     let reader = shown.reader("Yubico YubiKey FIDO+CCID 00 00");

@@ -262,6 +262,13 @@ pub(super) fn count<'de, D: Deserializer<'de>, const MIN: usize, const MAX: usiz
         .ok_or_else(|| must_be(format_args!("a whole number from {MIN} to {MAX}")))
 }
 
+/// As [`count`], for a key without a default.
+pub(super) fn some_count<'de, D: Deserializer<'de>, const MIN: usize, const MAX: usize>(
+    d: D,
+) -> Result<Option<usize>, D::Error> {
+    count::<_, MIN, MAX>(d).map(Some)
+}
+
 /// A time from `MIN` to `MAX` seconds.
 pub(super) fn duration<'de, D: Deserializer<'de>, const MIN: u64, const MAX: u64>(d: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(d).unwrap_or_default();

@@ -4,10 +4,6 @@ use std::{
     fmt, io,
     net::SocketAddr,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -17,11 +13,14 @@ use tokio::{
     net::TcpStream,
     time::Sleep,
 };
-use tokio_util::either::Either;
+use tokio_util::{either::Either, sync::WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
 
-use super::{incoming::Place, os};
-use crate::{caller::Caller, group::Memberships};
+use super::{incoming::Place, os, places::Standing};
+use crate::{
+    caller::{Caller, Principal},
+    group::Memberships,
+};
 
 /// The other end of a connection. In the extensions of every request; clones belong to the same connection.
 #[derive(Debug, Clone)]
@@ -30,13 +29,13 @@ pub struct Peer {
     pub source: Source,
     /// The isolation groups that the connection belongs to; they end when it does.
     pub memberships: Memberships,
-    request_seen: Arc<AtomicBool>,
+    standing: Standing,
 }
 
 impl Peer {
     /// Tells the connection that a request has come whose caller is known: from now on it may idle. Cheap enough for every request.
     pub fn request_seen(&self) {
-        self.request_seen.store(true, Ordering::Relaxed);
+        self.standing.note_request();
     }
 }
 
@@ -56,6 +55,24 @@ pub enum Source {
     },
 }
 
+impl Source {
+    /// Number of the connection.
+    pub(super) fn connection(&self) -> u64 {
+        match self {
+            Self::Local(caller) => caller.connection,
+            Self::Tcp { connection, .. } => *connection,
+        }
+    }
+
+    /// Who is responsible; `None` where only requests tell.
+    pub(super) fn principal(&self) -> Option<Principal> {
+        match self {
+            Self::Local(caller) => Some(caller.principal()),
+            Self::Tcp { .. } => None,
+        }
+    }
+}
+
 impl fmt::Display for Source {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -73,28 +90,44 @@ pub(super) type ByteStream = Either<os::Stream, TcpStream>;
 pub struct Connection {
     stream: ByteStream,
     peer: Peer,
-    /// When it is closed; `None` once a request was seen.
-    deadline: Option<Pin<Box<Sleep>>>,
+    /// `None` once a request was seen.
+    probation: Option<Probation>,
     _place: Place,
+}
+
+/// What closes a connection that has sent no request yet.
+#[derive(Debug)]
+struct Probation {
+    deadline: Pin<Box<Sleep>>,
+    ousted: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
 impl Connection {
     pub(super) fn new(stream: ByteStream, source: Source, first_request_timeout: Duration, place: Place) -> Self {
+        let standing = place.standing();
+        let probation = Probation {
+            deadline: Box::pin(tokio::time::sleep(first_request_timeout)),
+            ousted: Box::pin(standing.ousted.clone().cancelled_owned()),
+        };
         Self {
             stream,
-            peer: Peer { source, memberships: Memberships::default(), request_seen: Arc::default() },
-            deadline: Some(Box::pin(tokio::time::sleep(first_request_timeout))),
+            peer: Peer { source, memberships: Memberships::default(), standing },
+            probation: Some(probation),
             _place: place,
         }
     }
 
-    fn poll_deadline(&mut self, context: &mut Context<'_>) -> io::Result<()> {
-        let Some(deadline) = &mut self.deadline else { return Ok(()) };
-        if self.peer.request_seen.load(Ordering::Relaxed) {
-            self.deadline = None;
-        } else if deadline.as_mut().poll(context).is_ready() {
+    /// Asked before each read and write: a client that reads nothing may stop the reading here, too.
+    fn poll_probation(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        let Some(probation) = &mut self.probation else { return Ok(()) };
+        if !self.peer.standing.is_on_probation() {
+            self.probation = None;
+        } else if probation.deadline.as_mut().poll(context).is_ready() {
             tracing::debug!(source = %self.peer.source, "closed: no request came in time");
             return Err(io::ErrorKind::TimedOut.into());
+        } else if probation.ousted.as_mut().poll(context).is_ready() {
+            tracing::debug!(source = %self.peer.source, "closed: no request has come, and another client needs the place");
+            return Err(io::ErrorKind::ConnectionAborted.into());
         }
         Ok(())
     }
@@ -111,14 +144,16 @@ impl Connected for Connection {
 impl AsyncRead for Connection {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        this.poll_deadline(context)?;
+        this.poll_probation(context)?;
         Pin::new(&mut this.stream).poll_read(context, buffer)
     }
 }
 
 impl AsyncWrite for Connection {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write(context, bytes)
+        let this = self.get_mut();
+        this.poll_probation(context)?;
+        Pin::new(&mut this.stream).poll_write(context, bytes)
     }
 
     fn poll_write_vectored(
@@ -126,7 +161,9 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write_vectored(context, parts)
+        let this = self.get_mut();
+        this.poll_probation(context)?;
+        Pin::new(&mut this.stream).poll_write_vectored(context, parts)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -134,7 +171,9 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(context)
+        let this = self.get_mut();
+        this.poll_probation(context)?;
+        Pin::new(&mut this.stream).poll_flush(context)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -5,7 +5,7 @@ use std::{
     io, mem,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll},
@@ -13,12 +13,14 @@ use std::{
 };
 
 use futures_core::Stream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Notify, mpsc};
 use tokio_util::{either::Either, sync::CancellationToken};
 
 use super::{
     connection::{ByteStream, Connection, Source},
-    os, tcp,
+    os,
+    places::{Places, Ruling, Standing},
+    tcp,
 };
 use crate::config::ListenConfig;
 
@@ -37,14 +39,15 @@ impl Incoming {
     /// Starts to accept on all of `listeners`, until `shutdown`.
     ///
     /// Beyond `max_connections` clients are not turned away: they wait, the first one accepted, the others in the system's
-    /// backlog, and get the next place that is free. A short rush then costs them time and not an error.
+    /// backlog, and get the next place that is free. A short rush then costs them time and not an error. Only beyond
+    /// `max_connections_per_user` they are, so that the clients of other users do not wait behind them.
     pub(super) fn start(
         listeners: impl IntoIterator<Item = Listener>,
         config: &ListenConfig,
         shutdown: CancellationToken,
     ) -> Self {
-        let places = Arc::new(Semaphore::new(config.max_connections));
-        let count = ConnectionCount { places, max: config.max_connections };
+        let places = Places::new(config.max_connections, config.max_connections_per_user());
+        let count = ConnectionCount(Arc::new(Door { places: Mutex::new(places), freed: Notify::new() }));
         let numbers = Arc::new(AtomicU64::new(1));
         let (sender, accepted) = mpsc::channel(1);
         for listener in listeners {
@@ -83,20 +86,49 @@ impl Stream for Incoming {
 
 /// How many connections are open. Clones look at the same listener.
 #[derive(Debug, Clone)]
-pub struct ConnectionCount {
-    places: Arc<Semaphore>,
-    max: usize,
-}
+pub struct ConnectionCount(Arc<Door>);
 
 impl ConnectionCount {
     /// Those being served, at most `max_connections`.
     pub fn open(&self) -> usize {
-        self.max - self.places.available_permits()
+        self.0.places().open()
+    }
+}
+
+#[derive(Debug)]
+struct Door {
+    places: Mutex<Places>,
+    /// Somebody has left.
+    freed: Notify,
+}
+
+impl Door {
+    fn places(&self) -> MutexGuard<'_, Places> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The right to be served, given back when it is dropped.
-pub(super) type Place = OwnedSemaphorePermit;
+#[derive(Debug)]
+pub(super) struct Place {
+    door: Arc<Door>,
+    number: u64,
+    standing: Standing,
+}
+
+impl Place {
+    /// What its connection must know and tell.
+    pub(super) fn standing(&self) -> Standing {
+        self.standing.clone()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.door.places().leave(self.number);
+        self.door.freed.notify_waiters();
+    }
+}
 
 /// Where clients connect.
 #[derive(Debug)]
@@ -141,7 +173,7 @@ impl Acceptor {
         let mut crowded = false;
         loop {
             let (stream, source) = persist(|| self.listener.accept(&self.numbers)).await;
-            let Some(place) = self.place(&mut crowded).await else { return };
+            let Some(place) = self.place(&source, &mut crowded).await else { continue };
             let connection = Connection::new(stream, source, self.first_request_timeout, place);
             if self.sender.send(connection).await.is_err() {
                 return;
@@ -149,18 +181,34 @@ impl Acceptor {
         }
     }
 
-    /// A place for one connection. `crowded` says whether the last one had to wait for its place, so that a rush is told once.
-    async fn place(&self, crowded: &mut bool) -> Option<Place> {
-        let places = self.count.places.clone();
-        if let Ok(place) = places.clone().try_acquire_owned() {
-            *crowded = false;
-            return Some(place);
+    /// A place for one connection; `None` if its user has too many. `crowded` says whether the last one found none, so that
+    /// a rush is told once.
+    async fn place(&self, source: &Source, crowded: &mut bool) -> Option<Place> {
+        let door = &self.count.0;
+        let (number, user) = (source.connection(), source.principal());
+        let standing = Standing::default();
+        loop {
+            let freed = door.freed.notified();
+            match door.places().enter(number, &user, &standing) {
+                Ruling::Enter => {
+                    *crowded = false;
+                    return Some(Place { door: Arc::clone(door), number, standing });
+                }
+                Ruling::Refuse => {
+                    if !mem::replace(crowded, true) {
+                        tracing::warn!(%source, "its user has too many connections: further ones are closed (listen.max_connections_per_user)");
+                    }
+                    return None;
+                }
+                Ruling::Wait { soon: true } => {}
+                Ruling::Wait { soon: false } => {
+                    if !mem::replace(crowded, true) {
+                        tracing::warn!("all connections are in use: further clients wait (listen.max_connections)");
+                    }
+                }
+            }
+            freed.await;
         }
-        if !mem::replace(crowded, true) {
-            let max = self.count.max;
-            tracing::warn!(max, "all connections are in use: further clients wait (listen.max_connections)");
-        }
-        places.acquire_owned().await.ok()
     }
 }
 

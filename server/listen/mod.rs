@@ -11,6 +11,7 @@ mod incoming;
 #[cfg(unix)]
 #[path = "unix.rs"]
 mod os;
+mod places;
 mod tcp;
 
 use std::{io, net::SocketAddr, path::PathBuf};

@@ -48,6 +48,7 @@ fn local(connection: &Connection) -> Caller {
 async fn both_listeners_share_the_places_and_the_numbers() {
     let (_folder, mut config) = place();
     config.max_connections = 2;
+    config.max_connections_per_user = Some(2);
     config.tcp = Some("127.0.0.1:0".parse().unwrap());
     let bound = Bound::bind(&config).unwrap();
     let address = bound.tcp_address().unwrap();
@@ -91,6 +92,7 @@ async fn connections_of_this_process_are_one_caller() {
 async fn a_client_beyond_the_cap_waits_for_a_free_place() {
     let (_folder, mut config) = place();
     config.max_connections = 2;
+    config.max_connections_per_user = Some(2);
     let (mut incoming, _guard) = start(&config, &CancellationToken::new());
     let count = incoming.count();
     let mut clients = Vec::new();
@@ -117,6 +119,81 @@ async fn the_shutdown_closes_the_listener_and_keeps_the_lock() {
     assert!(matches!(BoundSocket::bind(&config).unwrap_err(), BindError::AlreadyRunning { .. }));
     drop(guard);
     BoundSocket::bind(&config).unwrap();
+}
+
+/// Serves health checks on `incoming`, which count as requests.
+fn serve_health(config: &ListenConfig, incoming: Incoming) -> tokio::task::JoinHandle<()> {
+    let (_reporter, health) = tonic_health::server::health_reporter();
+    let service = tonic::service::interceptor::InterceptedService::new(health, |request: Request<()>| {
+        request.extensions().get::<Peer>().unwrap().request_seen();
+        Ok(request)
+    });
+    let serving = http2_server(config).add_service(service).serve_with_incoming(incoming);
+    tokio::spawn(async move { serving.await.unwrap() })
+}
+
+async fn check(config: &ListenConfig) -> Result<HealthClient<tonic::transport::Channel>, tonic::Status> {
+    let endpoint = Endpoint::from_shared(format!("unix://{}", config.socket.display())).unwrap();
+    let mut client = HealthClient::new(endpoint.connect_lazy());
+    soon(client.check(HealthCheckRequest::default())).await.map(|_| client)
+}
+
+#[tokio::test]
+async fn clients_that_only_connect_keep_nobody_out() {
+    let (_folder, mut config) = place();
+    config.max_connections = 4;
+    let (incoming, _guard) = start(&config, &CancellationToken::new());
+    let count = incoming.count();
+    let server = serve_health(&config, incoming);
+    let mut early = check(&config).await.unwrap();
+    let mut silent = Vec::new();
+    for number in 0..20 {
+        let mut client = UnixStream::connect(&config.socket).await.unwrap();
+        if number % 2 == 0 {
+            client.write_all(HANDSHAKE).await.unwrap();
+        }
+        silent.push(client);
+    }
+    check(&config).await.unwrap();
+    soon(early.check(HealthCheckRequest::default())).await.unwrap();
+    assert!(count.open() <= 2, "half of the places are for other users");
+    server.abort();
+}
+
+#[tokio::test]
+async fn a_user_with_too_many_connections_in_use_is_turned_away() {
+    let (_folder, mut config) = place();
+    config.max_connections = 4;
+    let (incoming, _guard) = start(&config, &CancellationToken::new());
+    let server = serve_health(&config, incoming);
+    let first = check(&config).await.unwrap();
+    let mut second = check(&config).await.unwrap();
+    check(&config).await.unwrap_err();
+    drop(first);
+    soon(async { while check(&config).await.is_err() {} }).await;
+    soon(second.check(HealthCheckRequest::default())).await.unwrap();
+    server.abort();
+}
+
+#[tokio::test]
+async fn a_client_that_never_reads_is_closed_after_the_deadline_all_the_same() {
+    let (_folder, mut config) = place();
+    config.first_request_timeout = Duration::from_millis(300);
+    let (incoming, _guard) = start(&config, &CancellationToken::new());
+    let count = incoming.count();
+    let server = serve_health(&config, incoming);
+    let mut client = UnixStream::connect(&config.socket).await.unwrap();
+    client.write_all(HANDSHAKE).await.unwrap();
+    let ping = [0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
+    let flood = ping.repeat(1000);
+    soon(async { while client.write_all(&flood).await.is_ok() {} }).await;
+    soon(async {
+        while count.open() != 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    server.abort();
 }
 
 #[tokio::test]
