@@ -204,9 +204,7 @@ impl<'a> UnitRun<'a> {
         };
 
         if let Some(step) = self.follow_up(command, word) {
-            if matches!(step, Step::GetResponse { corrected: false, .. })
-                && answer.get_response_count >= MAX_GET_RESPONSES
-            {
+            if matches!(step, Step::GetResponse { .. }) && answer.get_response_count >= MAX_GET_RESPONSES {
                 self.stop = Some(too_large("the card offers more after 256 GET RESPONSEs for one command"));
             }
             self.answer = Some(answer);

@@ -188,6 +188,15 @@ fn a_card_that_never_stops_offering_is_stopped_after_256_fetches() {
 }
 
 #[test]
+fn the_256th_fetch_is_not_repeated_with_another_length() {
+    let mut script = vec![("00A40400", "6101")];
+    script.extend(std::iter::repeat_n(("00C0000001", "6101"), 255));
+    script.push(("00C0000001", "6C02"));
+    let told = play(&[command("00A40400")], false, Protocol::T1, &script);
+    assert_eq!((told.stop, told.results.len()), (Some(Reason::ResponseTooLarge), 0));
+}
+
+#[test]
 fn answers_that_would_not_fit_are_not_asked_for() {
     let commands = vec![command("00B00000 00 0000"); 20];
     let answer = format!("{} 9000", "AA".repeat(65_536));
