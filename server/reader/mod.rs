@@ -20,6 +20,9 @@
 mod actor;
 mod card_thread;
 mod card_view;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzz;
 mod gate;
 mod handle;
 mod inbox;

@@ -25,6 +25,8 @@ const READER: &[&[&str]] = &[
     &["card_view", "life", "ticket"],
     &["pin_guard"],
     &["gate"],
+    // For the fuzz targets alone.
+    &["fuzz"],
     &["jobs"],
     &["card_thread", "inbox"],
     &["session"],

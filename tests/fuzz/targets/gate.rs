@@ -1,0 +1,364 @@
+//! Any commands, through the gate, to a card that knows the truth about its PINs: no value that it has refused comes again, no right one
+//! is kept back, what the policy denies does not pass, and what may be left in the card is known.
+
+#![no_main]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a panic is how a target says what is broken"
+)]
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use cardbroker_server::{
+    apdu::CommandApdu,
+    caller::Caller,
+    config::{Config, Operation},
+    error::{Delivery, Reason},
+    permit::Permit,
+    policy::{Policy, ReaderNames},
+    reader::{
+        fuzz::Gate,
+        unit::{Exchange, UnitCommand},
+    },
+};
+use libfuzzer_sys::{
+    arbitrary::{self, Arbitrary},
+    fuzz_target,
+};
+use tokio::sync::watch;
+
+#[derive(Debug, Arbitrary)]
+struct Case {
+    policy: Rules,
+    guards_known_wrong: bool,
+    guards_last_try: bool,
+    events: Vec<Event>,
+}
+
+#[derive(Debug, Arbitrary)]
+enum Event {
+    /// One of the card's applications, or one that it does not have.
+    Select(u8),
+    Verify {
+        reference: bool,
+        value: u8,
+        allow_last_try: bool,
+    },
+    AskTries {
+        reference: bool,
+    },
+    Change {
+        reference: bool,
+        old: u8,
+        new: u8,
+        allow_last_try: bool,
+    },
+    Unblock {
+        reference: bool,
+        code: u8,
+        new: u8,
+    },
+    /// A command of the card's own that changes a PIN.
+    Put {
+        reference: bool,
+        value: u8,
+    },
+    Read,
+    /// Anything, which this card does not know and answers so.
+    Other(Vec<u8>),
+    /// What it would have answered is lost, and the card is given up.
+    Lost,
+    Reset,
+    Swap {
+        pins: [u8; 2],
+    },
+    EndLease,
+}
+
+/// The policy, in three kinds.
+#[derive(Debug, Clone, Copy, Arbitrary)]
+enum Rules {
+    Everything,
+    /// Nothing but to select by name, to read, and to verify in the first application.
+    AllowSome,
+    /// All but to verify in the second application.
+    DenySome,
+}
+
+impl Rules {
+    fn permit(self) -> Permit {
+        let rules = match self {
+            Self::Everything => "",
+            Self::AllowSome => {
+                "rule = [
+                    { name = 'some', principals = ['anyone'], allow = ['transmit'], commands = [
+                        { class = '00', instruction = 'A4', p1 = '04' }, { class = '00', instruction = 'B0' },
+                        { class = '00', instruction = '20', application = 'F04341524401' } ] },
+                    { name = 'no more', principals = ['anyone'], deny = ['all'] } ]"
+            }
+            Self::DenySome => {
+                "rule = [
+                    { name = 'some', principals = ['anyone'], deny = ['transmit'], commands = [
+                        { instruction = '20', application = 'F04341524402' } ] } ]"
+            }
+        };
+        let config = Config::parse("c.toml".as_ref(), rules).unwrap();
+        let (_, policy) = watch::channel(Arc::new(Policy::new(config.rules, UID)));
+        let reader = ReaderNames { id: "reader".into(), display_name: "Reader 00 00".into() };
+        Permit::new(policy, Caller::local(1, UID, UID, None, None), Arc::new(reader), Operation::Transmit)
+    }
+
+    /// Whether a command may be sent while that application is selected.
+    fn allow(self, command: &[u8], application: u8) -> bool {
+        match (self, command) {
+            (Self::Everything, _) => true,
+            (Self::AllowSome, [0, 0xA4, 4, ..] | [0, 0xB0, ..]) => true,
+            (Self::AllowSome, [0, 0x20, ..]) => application == 1,
+            (Self::AllowSome, _) => false,
+            (Self::DenySome, [_, 0x20, ..]) => application != 2,
+            (Self::DenySome, _) => true,
+        }
+    }
+}
+
+const UID: u32 = 1000;
+
+/// A PIN: its application and its reference.
+type Name = (u8, u8);
+
+const TRIES: u8 = 3;
+const UNBLOCKING_CODE: u8 = 1;
+const APPLICATIONS: u8 = 2;
+
+/// The card, and the truth about it.
+struct Card {
+    /// 0 for the default one.
+    application: u8,
+    pins: HashMap<Name, (u8, u8)>,
+}
+
+impl Card {
+    fn new(pins: [u8; 2]) -> Self {
+        let names = (0..=APPLICATIONS).flat_map(|application| [0x80, 0x81].map(|reference| (application, reference)));
+        let pins = names.map(|name| (name, (pins[usize::from(name.1 & 1)] % 4, TRIES))).collect();
+        Self { application: 0, pins }
+    }
+
+    fn pin(&mut self, reference: u8) -> &mut (u8, u8) {
+        self.pins.entry((self.application, reference)).or_default()
+    }
+
+    /// Whether the PIN has that value; a wrong one costs a try.
+    fn is_right(&mut self, reference: u8, value: u8) -> Result<(), u16> {
+        let (pin, tries) = self.pin(reference);
+        match *tries {
+            0 => Err(0x6983),
+            _ if *pin == value => {
+                *tries = TRIES;
+                Ok(())
+            }
+            _ => {
+                *tries -= 1;
+                Err(0x63C0 + u16::from(*tries))
+            }
+        }
+    }
+
+    fn runs(&mut self, event: &Event) -> Result<(), u16> {
+        match *event {
+            Event::Select(application) if application % 4 > APPLICATIONS => Err(0x6A82),
+            Event::Select(application) => {
+                self.application = application % 4;
+                Ok(())
+            }
+            Event::Verify { reference, value, .. } => self.is_right(number(reference), value % 4),
+            Event::AskTries { reference } => match self.pin(number(reference)).1 {
+                0 => Err(0x6983),
+                tries => Err(0x63C0 + u16::from(tries)),
+            },
+            Event::Change { reference, old, new, .. } => {
+                self.is_right(number(reference), old % 4)?;
+                self.pin(number(reference)).0 = new % 4;
+                Ok(())
+            }
+            Event::Unblock { code, .. } if code % 4 != UNBLOCKING_CODE => Err(0x63C9),
+            Event::Unblock { reference, new: value, .. } | Event::Put { reference, value } => {
+                *self.pin(number(reference)) = (value % 4, TRIES);
+                Ok(())
+            }
+            Event::Read => Ok(()),
+            Event::Other(_) => Err(0x6D00),
+            Event::Lost | Event::Reset | Event::Swap { .. } | Event::EndLease => Ok(()),
+        }
+    }
+}
+
+fn number(reference: bool) -> u8 {
+    0x80 + u8::from(reference)
+}
+
+/// A value as it is sent.
+fn digits(value: u8) -> [u8; 8] {
+    [b'0' + value % 4; 8]
+}
+
+fn name(application: u8) -> [u8; 6] {
+    [0xF0, b'C', b'A', b'R', b'D', application % 4]
+}
+
+impl Event {
+    fn command(&self) -> Option<Vec<u8>> {
+        let with = |header: [u8; 4], data: &[u8]| Some([&header[..], &[data.len() as u8], data].concat());
+        match self {
+            // The default application has no name.
+            Self::Select(application) if application % 4 == 0 => None,
+            Self::Select(application) => with([0, 0xA4, 4, 0], &name(*application)),
+            Self::Verify { reference, value, .. } => with([0, 0x20, 0, number(*reference)], &digits(*value)),
+            Self::AskTries { reference } => Some(vec![0, 0x20, 0, number(*reference)]),
+            Self::Change { reference, old, new, .. } => {
+                with([0, 0x24, 0, number(*reference)], &[digits(*old), digits(*new)].concat())
+            }
+            Self::Unblock { reference, code, new } => {
+                with([0, 0x2C, 0, number(*reference)], &[digits(*code), digits(*new)].concat())
+            }
+            Self::Put { reference, value } => with([0x80, 0xDA, 0, number(*reference)], &digits(*value)),
+            Self::Read => Some(vec![0, 0xB0, 0, 0, 0]),
+            Self::Other(bytes) => Some(bytes.clone()),
+            Self::Lost | Self::Reset | Self::Swap { .. } | Self::EndLease => None,
+        }
+    }
+
+    fn allows_last_try(&self) -> bool {
+        matches!(self, Self::Verify { allow_last_try: true, .. } | Self::Change { allow_last_try: true, .. })
+    }
+
+    /// The reference that it tries, and with which value.
+    fn tries(&self) -> Option<(u8, u8)> {
+        match *self {
+            Self::Verify { reference, value, .. } | Self::Change { reference, old: value, .. } => {
+                Some((number(reference), value % 4))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the card is no other one after it, for whoever comes next (ISO 7816-4 §11).
+    fn is_neutral(command: &[u8]) -> bool {
+        match command {
+            [0xFF, 0xCA, ..] => true,
+            [0, instruction, ..] => {
+                matches!(instruction, 0x84 | 0xA0 | 0xA2 | 0xA4 | 0xB0 | 0xB2 | 0xC0 | 0xCA | 0xCC)
+            }
+            _ => false,
+        }
+    }
+}
+
+fuzz_target!(|case: Case| {
+    let mut gate =
+        Gate::new(case.policy.permit(), case.guards_known_wrong, case.guards_last_try).expect("no random numbers");
+    let mut card = Card::new([0, 0]);
+    // What has happened since the card was last in unknown hands: values refused, and tries that the card has told.
+    let mut refused: HashSet<(Name, Vec<u8>)> = HashSet::new();
+    let mut told: HashMap<Name, u8> = HashMap::new();
+    let (mut raised, mut lease_ended, mut is_certain) = (false, false, true);
+
+    for event in &case.events {
+        match event {
+            Event::Lost | Event::Swap { .. } => {
+                gate.forget();
+                card = Card::new(if let Event::Swap { pins } = event { *pins } else { [1, 2] });
+                (refused, told, raised, is_certain) = (HashSet::new(), HashMap::new(), false, true);
+                continue;
+            }
+            Event::Reset => {
+                gate.reset();
+                (card.application, raised, is_certain) = (0, false, true);
+                continue;
+            }
+            Event::EndLease => {
+                gate.end_lease();
+                lease_ended = true;
+                continue;
+            }
+            _ => {}
+        }
+        let Some(apdu) = event.command().and_then(|bytes| CommandApdu::parse(bytes).ok()) else { continue };
+        let bytes = apdu.bytes().to_vec();
+        let allow_last_try = event.allows_last_try();
+        let command = UnitCommand { apdu, continue_on: Vec::new(), continue_instruction: None, allow_last_try };
+        let exchange = Exchange { bytes: bytes.clone().into(), command: &command, completes: false };
+        let tried = event.tries().map(|(reference, value)| ((card.application, reference), value));
+        if let Err(failure) = gate.passes(&exchange) {
+            assert_eq!(failure.delivery, Delivery::NotSent);
+            match (failure.reason, tried) {
+                (Reason::LeaseEnded, _) => assert!(lease_ended),
+                // Where the selection is not known, a rule is read against whoever asks.
+                (Reason::Denied, _) => {
+                    let allowed = case.policy.allow(&bytes, card.application);
+                    assert!(!allowed || !is_certain || card.application == 0, "denied without a rule");
+                }
+                (Reason::PinKnownWrong, Some((name, value))) => {
+                    assert!(case.guards_known_wrong && card.pins[&name].0 != value, "the right PIN is kept back");
+                }
+                (Reason::PinKnownWrong, None) => match event {
+                    Event::Unblock { code, .. } => assert_ne!(code % 4, UNBLOCKING_CODE, "the right code is kept back"),
+                    Event::Other(_) => {}
+                    _ => panic!("no PIN is tried"),
+                },
+                (Reason::PinLastTry, None) => assert!(matches!(event, Event::Other(_)), "no PIN is tried"),
+                (Reason::PinLastTry, Some((name, _))) => {
+                    assert!(case.guards_last_try && !allow_last_try && told.get(&name) == Some(&1), "not the last try");
+                }
+                other => panic!("{other:?}"),
+            }
+            continue;
+        }
+        assert!(!lease_ended, "a command passes although the turn is over");
+        assert!(case.policy.allow(&bytes, card.application), "a command passes that the policy denies");
+        if let (Some((name, _)), true) = (tried, is_certain) {
+            let known = refused.contains(&(name, bytes.clone()));
+            assert!(!known || !case.guards_known_wrong, "a PIN that the card has refused passes again");
+            let last = case.guards_last_try && !allow_last_try && told.get(&name) == Some(&1);
+            assert!(!last, "the last try is used up");
+        }
+
+        let word = card.runs(event).err().unwrap_or(0x9000);
+        gate.answered(&word.to_be_bytes());
+        raised |= !Event::is_neutral(&bytes);
+        assert_eq!(gate.is_raised(), raised, "after {bytes:02X?}");
+
+        // What the gate cannot read may have selected anything.
+        is_certain &= !matches!(event, Event::Other(_));
+        let presented = tried.map(|(name, _)| (name, bytes.clone()));
+        match (event, word) {
+            (Event::Verify { .. } | Event::Change { .. } | Event::AskTries { .. }, 0x63C0 | 0x6983) => {
+                // There is nothing left to lose.
+                let name = (card.application, bytes[3]);
+                refused.retain(|(other, ..)| *other != name);
+                told.remove(&name);
+            }
+            (Event::Verify { .. } | Event::Change { .. } | Event::AskTries { .. }, 0x63C1..=0x63CF) => {
+                refused.extend(presented);
+                told.insert((card.application, bytes[3]), (word & 0xF) as u8);
+            }
+            (Event::Verify { .. }, 0x9000) => {
+                let name = (card.application, bytes[3]);
+                refused.retain(|(other, ..)| *other != name);
+                told.remove(&name);
+            }
+            (Event::Change { .. } | Event::Unblock { .. }, 0x9000) => {
+                refused.clear();
+                told.clear();
+            }
+            // What the card's own commands do is not known: nothing that it has refused may be kept back now.
+            (Event::Put { .. }, 0x9000) => refused.clear(),
+            _ => {}
+        }
+    }
+});
