@@ -17,6 +17,7 @@ use cardbroker_server::{
     tokens::Tokens,
 };
 use clap::Parser;
+use tokio::runtime::Builder;
 use zeroizing_alloc::ZeroAlloc;
 
 /// Wipes all memory that is given back, for the transport and the codec keep copies of commands in buffers of their own.
@@ -55,8 +56,9 @@ fn run(flags: &Flags) -> Result<Exit, Problem> {
     })?;
 
     // One thread for everything that does not block: measured faster here than a pool, for each hop between threads costs more than
-    // what is done behind it. Cards have threads of their own.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failure)?;
+    // what is done behind it. Cards have threads of their own. It looks for news after few tasks, so that a client with very many
+    // requests delays the others less.
+    let runtime = Builder::new_current_thread().event_interval(8).enable_all().build().map_err(failure)?;
     let reload = flags.clone();
     let drain = runtime.block_on(async {
         let mut signals = Signals::listen().map_err(failure)?;

@@ -50,6 +50,8 @@ mod queue;
 mod removal;
 /// pcscd killed and started again under load.
 mod restart;
+/// A client that means harm.
+mod rogue;
 /// What one client sees of one card, over both backends.
 mod scenarios;
 /// A PIN is nowhere but where it must be: not in what is printed, not in memory.

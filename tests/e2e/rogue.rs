@@ -1,0 +1,130 @@
+//! A client that means harm, beside one that behaves.
+
+use std::{
+    fs,
+    io::{self, BufRead, BufReader, Read, Write},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context, ensure};
+use cardbroker_client::ReaderState;
+use cardbroker_proto::ENDPOINT_VARIABLE;
+use cardbroker_tests::harness::broker::{Broker, Setup};
+use tokio::time::timeout;
+
+use crate::world::{slow, tell, wait_for};
+
+/// The reader of the client that behaves, and the rogue's.
+const READER: &str = "readers/simulated-reader-00";
+const OTHER: &str = "readers/simulated-reader-01";
+
+const MANNERS: [&str; 7] = ["storm", "garbage", "half-open", "oversized", "sessions", "transmits", "watches"];
+const ROUNDS: usize = 3;
+const SECONDS: &str = "1";
+/// The card works so long for each turn, in ms.
+const TURN: u16 = 20;
+
+/// A process that talks by lines. Dropping kills it.
+struct Talker(Child);
+
+impl Talker {
+    /// Starts it, and waits until it says that it is ready.
+    fn start(command: &mut Command, ready: &str) -> anyhow::Result<Self> {
+        let mut talker = Self(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?);
+        let mut line = String::new();
+        BufReader::with_capacity(16, talker.0.stdout.as_mut().context("no output")?).read_line(&mut line)?;
+        ensure!(line.trim_end() == ready, "it says {line:?}");
+        Ok(talker)
+    }
+
+    /// Closes its input and returns the number that it ends with.
+    fn end(mut self) -> anyhow::Result<u64> {
+        drop(self.0.stdin.take());
+        let mut number = String::new();
+        self.0.stdout.as_mut().context("no output")?.read_to_string(&mut number)?;
+        ensure!(self.0.wait()?.success(), "it fails");
+        Ok(number.trim().parse()?)
+    }
+}
+
+impl Drop for Talker {
+    fn drop(&mut self) {
+        // It has ended already, or cannot be helped.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+async fn broker(configuration: &str) -> anyhow::Result<Broker> {
+    let broker = Setup::simulated(2)?.configuration(configuration).log_level("info").start()?;
+    wait_for(&broker, READER, ReaderState::Ready).await?;
+    wait_for(&broker, OTHER, ReaderState::Ready).await?;
+    Ok(broker)
+}
+
+/// A client that behaves: once its input closes it takes turns for a while, and counts them.
+fn client(broker: &Broker) -> anyhow::Result<Talker> {
+    let mut client = Command::new(env!("CARGO_BIN_EXE_saturator"));
+    client.args([READER, &slow(TURN), SECONDS, "1"]).env(ENDPOINT_VARIABLE, broker.endpoint());
+    Talker::start(&mut client, "ready")
+}
+
+fn rogue(broker: &Broker, manner: &str) -> anyhow::Result<Talker> {
+    let mut rogue = Command::new(env!("CARGO_BIN_EXE_rogue"));
+    Talker::start(rogue.arg(broker.socket()).args([manner, OTHER]), "attacking")
+}
+
+fn median(mut turns: Vec<u64>) -> u64 {
+    turns.sort_unstable();
+    turns[turns.len() / 2]
+}
+
+/// The memory that the broker has in use, in MiB.
+fn memory(broker: &Broker) -> anyhow::Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{}/status", broker.pid()?.as_raw_nonzero()))?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("no VmRSS")?;
+    Ok(line.split_whitespace().nth(1).context("no number")?.parse::<u64>()? / 1024)
+}
+
+#[test]
+fn a_rogue_takes_no_turns_from_a_client_that_behaves() -> anyhow::Result<()> {
+    tell(async {
+        let broker = broker("").await?;
+        for manner in MANNERS {
+            let (mut without, mut with, mut made) = (Vec::new(), Vec::new(), 0);
+            for _ in 0..ROUNDS {
+                without.push(client(&broker)?.end()?);
+                let client = client(&broker)?;
+                let rogue = rogue(&broker, manner)?;
+                with.push(client.end()?);
+                made += rogue.end()?;
+            }
+            let told = format!("{manner}, {made} connections: turns without {without:?}, with {with:?}");
+            writeln!(io::stderr(), "{told}; {} MiB", memory(&broker)?)?;
+            let (without, with) = (median(without), median(with));
+            assert!(10 * with >= 8 * without && without > 10, "{told}");
+            assert_eq!(broker.cardbroker(&["readers"])?.code, Some(0));
+        }
+        assert!(!broker.log().contains("panicked"));
+        Ok(())
+    })
+}
+
+#[test]
+fn half_open_connections_keep_no_newcomer_out() -> anyhow::Result<()> {
+    tell(async {
+        // They would go away by themselves much later.
+        let broker = broker("listen = { max_connections = 100, first_request_timeout = \"10m\" }").await?;
+        let early = broker.client().await?;
+        early.readers().await?;
+        let rogue = rogue(&broker, "half-open")?;
+        for _ in 0..20 {
+            let newcomer = async { broker.client().await?.readers().await.context("a newcomer is refused") };
+            timeout(Duration::from_secs(5), newcomer).await.context("a newcomer waits")??;
+        }
+        early.readers().await.context("one that was there is gone")?;
+        assert!(rogue.end()? > 1_000);
+        Ok(())
+    })
+}

@@ -1,0 +1,221 @@
+//! The program `rogue`: a client that means harm, in one manner, with bytes of its own making.
+
+use std::{
+    io::{self, Read, Write},
+    os::unix::net::UnixStream,
+    path::PathBuf,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use cardbroker_proto::v1::{
+    Command, OpenSessionRequest, SessionOpen, SessionTransmit, TransmitRequest, WatchReadersRequest,
+    open_session_request::Request,
+};
+use clap::{Parser, ValueEnum};
+use prost::Message;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Prints "attacking" once it does, goes on until its standard input closes, and prints how many connections it has made.
+#[derive(Parser)]
+struct Arguments {
+    /// The broker's socket.
+    socket: PathBuf,
+    /// The manner.
+    manner: Manner,
+    /// The reader that it asks for: readers/{id}.
+    reader: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Manner {
+    /// Connects and disconnects.
+    Storm,
+    /// Sends bytes that are no HTTP/2, or broken frames.
+    Garbage,
+    /// Connects up to the file limit and says nothing, or no more than a greeting.
+    HalfOpen,
+    /// Sends messages and headers beyond every limit.
+    Oversized,
+    /// Asks for sessions and for long answers in them, and reads nothing.
+    Sessions,
+    /// Asks for long answers and reads nothing.
+    Transmits,
+    /// Follows the readers and reads nothing.
+    Watches,
+}
+
+/// It ends by itself after this, and after so many connections.
+const LONGEST: Duration = Duration::from_secs(60);
+const MOST_CONNECTIONS: usize = 200_000;
+/// Half-open ones at a time, if the file limit allows it.
+const MOST_HALF_OPEN: usize = 2_000;
+/// Connections that read nothing, at a time, and streams on each.
+const MOST_DEAF: usize = 16;
+const STREAMS: u32 = 100;
+
+const GREETING: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+const HEADERS: u8 = 1;
+const DATA: u8 = 0;
+const END_HEADERS: u8 = 4;
+const END_STREAM: u8 = 1;
+const LARGEST_FRAME: usize = 16_384;
+
+fn main() -> anyhow::Result<()> {
+    static STOP: AtomicBool = AtomicBool::new(false);
+    let Arguments { socket, manner, reader } = Arguments::parse();
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })?;
+    thread::spawn(|| {
+        let _ = io::stdin().read_to_end(&mut Vec::new());
+        STOP.store(true, Ordering::Relaxed);
+    });
+
+    let begin = Instant::now();
+    let (most, haste) = match manner {
+        Manner::Storm | Manner::Garbage | Manner::Oversized => (1, Duration::ZERO),
+        Manner::HalfOpen => (MOST_HALF_OPEN, Duration::from_millis(1)),
+        Manner::Sessions | Manner::Transmits | Manner::Watches => (MOST_DEAF, Duration::from_millis(500)),
+    };
+    let mut kept = std::collections::VecDeque::with_capacity(most);
+    let mut made = 0;
+    while !STOP.load(Ordering::Relaxed) && begin.elapsed() < LONGEST && made < MOST_CONNECTIONS {
+        if kept.len() == most {
+            kept.pop_front();
+        }
+        match attack(manner, &socket, &reader, made) {
+            Ok(stream) => kept.push_back(stream),
+            // Its own file limit, mostly.
+            Err(_) => drop(kept.pop_front()),
+        }
+        made += 1;
+        // Those that fill something up have done so by now, and keep it full without haste.
+        if made >= most {
+            thread::sleep(haste);
+        }
+        if made == most {
+            writeln!(io::stdout(), "attacking")?;
+        }
+    }
+    writeln!(io::stdout(), "{made}")?;
+    Ok(())
+}
+
+fn attack(manner: Manner, socket: &PathBuf, reader: &str, number: usize) -> io::Result<UnixStream> {
+    let mut stream = UnixStream::connect(socket)?;
+    // A broker that takes no more is left where it is.
+    stream.set_write_timeout(Some(Duration::from_millis(20)))?;
+    let bytes = match manner {
+        Manner::Storm => Vec::new(),
+        Manner::Garbage => garbage(number),
+        Manner::HalfOpen if number.is_multiple_of(2) => Vec::new(),
+        Manner::HalfOpen => GREETING.to_vec(),
+        Manner::Oversized => oversized(reader, number),
+        Manner::Sessions | Manner::Transmits | Manner::Watches => deaf(manner, reader),
+    };
+    // The broker may have hung up, and that is its right.
+    let _ = stream.write_all(&bytes);
+    Ok(stream)
+}
+
+fn garbage(number: usize) -> Vec<u8> {
+    let noise = |length: u32| -> Vec<u8> {
+        (number as u32..).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).take(length as usize).collect()
+    };
+    match number % 4 {
+        0 => noise(65_536),
+        1 => b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec(),
+        2 => [GREETING, &noise(4_096)].concat(),
+        _ => [GREETING, &frame(HEADERS, END_HEADERS, 1, &noise(64))].concat(),
+    }
+}
+
+fn oversized(reader: &str, number: usize) -> Vec<u8> {
+    if number.is_multiple_of(2) {
+        let long = [&headers("Transmit")[..], &literal("x-long", &"x".repeat(15_000))].concat();
+        let streams = (0..8).flat_map(|n| frame(HEADERS, END_HEADERS | END_STREAM, 2 * n + 1, &long));
+        return GREETING.iter().copied().chain(streams).collect();
+    }
+    let commands = vec![Command { apdu: vec![0x5A; 65_000], ..Command::default() }; 32];
+    let request = TransmitRequest { reader: reader.into(), commands, ..TransmitRequest::default() };
+    [GREETING, &call(1, "Transmit", &[request.encode_to_vec()], true)].concat()
+}
+
+/// Streams that are never read.
+fn deaf(manner: Manner, reader: &str) -> Vec<u8> {
+    // The card's ECHO, with all the data that it takes.
+    let echo = [&[0x80, 0x14, 0, 0, 0, 0x20, 0x00][..], &vec![0x5A; 0x2000], &[0, 0]].concat();
+    let commands = vec![Command { apdu: echo, ..Command::default() }; 4];
+    let say = |request| OpenSessionRequest { request: Some(request), restart: false }.encode_to_vec();
+    let (method, messages, ends) = match manner {
+        Manner::Sessions => {
+            let open = say(Request::Open(SessionOpen { reader: reader.into(), ..SessionOpen::default() }));
+            let transmit = |id| say(Request::Transmit(SessionTransmit { id, commands: commands.clone(), raw: false }));
+            ("OpenSession", [open].into_iter().chain((1..=40).map(transmit)).collect(), false)
+        }
+        Manner::Transmits => {
+            let request = TransmitRequest { reader: reader.into(), commands, ..TransmitRequest::default() };
+            ("Transmit", vec![request.encode_to_vec()], true)
+        }
+        _ => ("WatchReaders", vec![WatchReadersRequest::default().encode_to_vec()], true),
+    };
+    let streams = if manner == Manner::Sessions { STREAMS / 10 } else { STREAMS };
+    let calls = (0..streams).flat_map(|number| call(2 * number + 1, method, &messages, ends));
+    GREETING.iter().copied().chain(calls).collect()
+}
+
+/// A call on the stream of that number, with all its messages.
+fn call(stream: u32, method: &str, messages: &[Vec<u8>], ends: bool) -> Vec<u8> {
+    let mut body = Vec::new();
+    for message in messages {
+        body.push(0);
+        body.extend((message.len() as u32).to_be_bytes());
+        body.extend(message);
+    }
+    let mut bytes = frame(HEADERS, END_HEADERS, stream, &headers(method));
+    let mut parts = body.chunks(LARGEST_FRAME).peekable();
+    while let Some(part) = parts.next() {
+        let flags = if ends && parts.peek().is_none() { END_STREAM } else { 0 };
+        bytes.extend(frame(DATA, flags, stream, part));
+    }
+    bytes
+}
+
+/// A frame of HTTP/2 (RFC 9113 §4.1).
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let [_, length @ ..] = (payload.len() as u32).to_be_bytes();
+    [&length[..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// The headers of a call, none of them indexed (RFC 7541 §6.2.2) but POST and http.
+fn headers(method: &str) -> Vec<u8> {
+    let path = format!("/cardbroker.v1.CardBrokerService/{method}");
+    let fields =
+        [(":path", &*path), (":authority", "localhost"), ("content-type", "application/grpc"), ("te", "trailers")];
+    let fields = fields.into_iter().flat_map(|(name, value)| literal(name, value));
+    [0x83, 0x86].into_iter().chain(fields).collect()
+}
+
+fn literal(name: &str, value: &str) -> Vec<u8> {
+    [&[0][..], &text(name), &text(value)].concat()
+}
+
+/// A string without Huffman's code (RFC 7541 §5.2), its length with a prefix of 7 bits (§5.1).
+fn text(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    match text.len() {
+        length @ ..127 => bytes.push(length as u8),
+        length => {
+            let mut rest = length - 127;
+            bytes.push(127);
+            while rest >= 128 {
+                bytes.push((rest % 128 + 128) as u8);
+                rest /= 128;
+            }
+            bytes.push(rest as u8);
+        }
+    }
+    bytes.extend(text.as_bytes());
+    bytes
+}
