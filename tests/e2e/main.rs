@@ -28,6 +28,8 @@ mod hang;
 mod interference;
 /// Security state stays within an isolation group.
 mod isolation;
+/// Parents and children in four languages share two cards.
+mod languages;
 /// What the log tells, and what it must never hold.
 mod log;
 /// A repeated request_id is not executed again.

@@ -1,6 +1,7 @@
 //! What end-to-end tests run their stories on.
 
 pub mod broker;
+pub mod languages;
 pub mod memory;
 pub mod pcscd;
 pub mod programs;

@@ -28,13 +28,19 @@ impl Program {
     /// # Errors
     /// The system's, on starting it.
     pub fn start(path: &str, pcscd: &Pcscd, arguments: &[&str]) -> anyhow::Result<Self> {
-        let mut process = Command::new(path)
-            .args(arguments)
-            .env("PCSCLITE_CSOCK_NAME", pcscd.socket())
+        Self::run(Command::new(path).args(arguments).env("PCSCLITE_CSOCK_NAME", pcscd.socket()))
+    }
+
+    /// Starts a program with what is in its environment.
+    ///
+    /// # Errors
+    /// The system's, on starting it.
+    pub fn run(command: &mut Command) -> anyhow::Result<Self> {
+        let mut process = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .with_context(|| format!("cannot start {path}"))?;
+            .with_context(|| format!("cannot start {:?}", command.get_program()))?;
         let output = process.stdout.take().context("no standard output")?;
         let (sender, lines) = sync_channel(16);
         thread::Builder::new().name("output".into()).spawn(move || {

@@ -1,9 +1,11 @@
 // Runs pairs of SELECT and GET RESPONSE and counts those that something broke: the answer that SELECT offers (61 xx) is
-// lost (6D 00) if any other command reaches the card before GET RESPONSE.
+// lost (6D 00) if any other command reaches the card before GET RESPONSE. The time begins with the first turn, so that
+// programs that wait for the same card count the same while.
 #include <cardbroker/cardbroker.h>
 
 #include <chrono>
 #include <iostream>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -16,11 +18,17 @@ namespace {
 
 const ApduBytes select_command = ApduBytes::from_hex("00A4040006F0434152440100");
 const ApduBytes get_response = ApduBytes::from_hex("00C0000013");
+const ApduBytes read_protected = ApduBytes::from_hex("00B0810005");
+
+constexpr char usage[] =
+    "usage: pairs READER --seconds S [--session] [--protected]  (read what a verified PIN opens as second command)\n"
+    "       pairs READER --hold\n";
 
 struct Arguments {
     std::string reader;
     double seconds = 0;
     bool session = false;
+    bool is_protected = false;
     bool hold = false;
 };
 
@@ -30,6 +38,8 @@ Arguments parse(int count, char** values) {
         const std::string value = values[index];
         if (value == "--session") {
             arguments.session = true;
+        } else if (value == "--protected") {
+            arguments.is_protected = true;
         } else if (value == "--hold") {
             arguments.hold = true;
         } else if (value == "--seconds" && index + 1 < count) {
@@ -45,19 +55,19 @@ Arguments parse(int count, char** values) {
 }
 
 /// Whether the pair is whole, as one unit.
-bool unit_is_whole(const Client& client, const std::string& reader) try {
+bool unit_is_whole(const Client& client, const std::string& reader, const ApduBytes& second) try {
     cardbroker::TransmitOptions options;
     options.exchange = Exchange::Raw;
-    return client.transmit(reader, {select_command, get_response}, options).results.back().status_word == 0x9000;
+    return client.transmit(reader, {select_command, second}, options).results.back().status_word == 0x9000;
 } catch (const cardbroker::Stopped&) {
     return false;
 }
 
 /// Whether it is, as two transmits of a session.
-bool session_is_whole(const Client& client, const std::string& reader) {
+bool session_is_whole(const Client& client, const std::string& reader, const ApduBytes& second) {
     auto session = client.open_session(reader);
     session.transmit({select_command}, Exchange::Raw);
-    const auto answer = session.transmit({get_response}, Exchange::Raw);
+    const auto answer = session.transmit({second}, Exchange::Raw);
     session.close();
     return answer.results.back().status_word == 0x9000;
 }
@@ -70,14 +80,17 @@ void hold(const Client& client, const std::string& reader) {
 }
 
 void run(const Client& client, const Arguments& arguments) {
-    const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(arguments.seconds);
+    using Clock = std::chrono::steady_clock;
+    const auto is_whole = arguments.session ? session_is_whole : unit_is_whole;
+    const ApduBytes& second = arguments.is_protected ? read_protected : get_response;
+    const auto time = std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(arguments.seconds));
+    std::optional<Clock::time_point> end;
     int pairs = 0;
     int broken = 0;
-    while (std::chrono::steady_clock::now() < end) {
-        const bool whole =
-            arguments.session ? session_is_whole(client, arguments.reader) : unit_is_whole(client, arguments.reader);
+    while (!end || Clock::now() < *end) {
+        broken += is_whole(client, arguments.reader, second) ? 0 : 1;
         ++pairs;
-        broken += whole ? 0 : 1;
+        if (!end) end = Clock::now() + time;
     }
     std::cout << "{\"pairs\": " << pairs << ", \"broken\": " << broken << "}" << std::endl;
 }
@@ -93,7 +106,7 @@ int main(int count, char** values) try {
         run(client, arguments);
     }
 } catch (const std::invalid_argument& error) {
-    std::cerr << error.what() << "\nusage: pairs READER --seconds S [--session] [--hold]\n";
+    std::cerr << error.what() << '\n' << usage;
     return 2;
 } catch (const std::exception& error) {
     std::cerr << error.what() << '\n';

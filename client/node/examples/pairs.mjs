@@ -1,7 +1,9 @@
 /**
  * Runs pairs of SELECT and GET RESPONSE on a simulated card until its time is over, and counts those that something broke.
+ * With --protected the second command reads what a verified PIN opens. The time begins with the first turn, so that programs
+ * that wait for the same card count the same while.
  *
- * Usage: pairs READER --seconds S [--session] [--hold]
+ * Usage: pairs READER --seconds S [--session] [--protected] | pairs READER --hold
  */
 
 import { setTimeout as sleep } from "node:timers/promises";
@@ -11,14 +13,20 @@ import { Client, StoppedError } from "cardbroker";
 
 const SELECT = Buffer.from("00A4040006F0434152440100", "hex");
 const GET_RESPONSE = Buffer.from("00C0000013", "hex");
+const READ_PROTECTED = Buffer.from("00B0810005", "hex");
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,
-  options: { seconds: { type: "string" }, session: { type: "boolean" }, hold: { type: "boolean" } },
+  options: {
+    seconds: { type: "string" },
+    session: { type: "boolean" },
+    protected: { type: "boolean" },
+    hold: { type: "boolean" },
+  },
 });
 const [reader] = positionals;
 if (reader === undefined || !(values.hold || Number(values.seconds) >= 0)) {
-  console.error("usage: pairs READER --seconds S [--session] [--hold]");
+  console.error("usage: pairs READER --seconds S [--session] [--protected] | pairs READER --hold");
   process.exit(2);
 }
 const client = await Client.connect();
@@ -26,13 +34,15 @@ if (values.hold) {
   await hold(reader);
 }
 const pair = values.session ? inSession : inUnit;
-const end = Date.now() + Number(values.seconds) * 1000;
+const second = values.protected ? READ_PROTECTED : GET_RESPONSE;
 const count = { pairs: 0, broken: 0 };
-while (Date.now() < end) {
+let end;
+while (end === undefined || Date.now() < end) {
   count.pairs += 1;
   if ((await pair(reader)) !== 0x9000) {
     count.broken += 1;
   }
+  end ??= Date.now() + Number(values.seconds) * 1000;
 }
 console.log(JSON.stringify(count));
 client.close();
@@ -41,7 +51,7 @@ client.close();
  * @param {string} reader */
 async function inUnit(reader) {
   try {
-    const { results } = await client.transmit(reader, [SELECT, GET_RESPONSE], { raw: true });
+    const { results } = await client.transmit(reader, [SELECT, second], { raw: true });
     return results[1]?.statusWord;
   } catch (error) {
     if (error instanceof StoppedError) {
@@ -56,7 +66,7 @@ async function inUnit(reader) {
 function inSession(reader) {
   return client.withSession(reader, async (session) => {
     await session.transmit([SELECT], { raw: true });
-    const { results } = await session.transmit([GET_RESPONSE], { raw: true });
+    const { results } = await session.transmit([second], { raw: true });
     return results[0]?.statusWord;
   });
 }

@@ -1,6 +1,7 @@
 """Runs pairs of SELECT and GET RESPONSE on a card and counts those that something broke.
 
 The answer that SELECT offers (61 xx) is lost (6D 00) if any other command reaches the card before GET RESPONSE.
+The time begins with the first turn, so that programs that wait for the same card count the same while.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import cardbroker
 
 SELECT = bytes.fromhex("00A4040006F0434152440100")
 GET_RESPONSE = bytes.fromhex("00C0000013")
+READ_PROTECTED = bytes.fromhex("00B0810005")
 
 
 def main() -> None:
@@ -22,35 +24,40 @@ def main() -> None:
     parser.add_argument(
         "--session", action="store_true", help="open a session for each pair instead of asking for a unit"
     )
+    parser.add_argument(
+        "--protected", action="store_true", help="read what a verified PIN opens instead of fetching the answer"
+    )
     parser.add_argument("--hold", action="store_true", help="open a session, select, and keep the card")
     arguments = parser.parse_args()
     with cardbroker.connect() as client:
         if arguments.hold:
             hold(client, arguments.reader)
         pair = in_session if arguments.session else as_unit
-        end = time.monotonic() + arguments.seconds
+        second = READ_PROTECTED if arguments.protected else GET_RESPONSE
         pairs = broken = 0
-        while time.monotonic() < end:
+        end = None
+        while end is None or time.monotonic() < end:
             pairs += 1
-            broken += pair(client, arguments.reader) != 0x9000
+            broken += pair(client, arguments.reader, second) != 0x9000
+            end = end or time.monotonic() + arguments.seconds
     print(json.dumps({"pairs": pairs, "broken": broken}))
 
 
-def as_unit(client: cardbroker.Client, reader: str) -> int:
+def as_unit(client: cardbroker.Client, reader: str, second: bytes) -> int:
     """Both commands as one unit; the last status word."""
     try:
-        unit = client.transmit(reader, SELECT, GET_RESPONSE, raw=True)
+        unit = client.transmit(reader, SELECT, second, raw=True)
     except cardbroker.StoppedError as stopped:
         unit = stopped.partial
     # A unit that stopped after SELECT has no pair.
     return unit.results[-1].status_word if len(unit.results) == 2 else 0
 
 
-def in_session(client: cardbroker.Client, reader: str) -> int:
+def in_session(client: cardbroker.Client, reader: str, second: bytes) -> int:
     """Each command by itself in a session of their own; the last status word."""
     with client.session(reader) as session:
         session.transmit(SELECT, raw=True)
-        return session.transmit(GET_RESPONSE, raw=True).results[-1].status_word
+        return session.transmit(second, raw=True).results[-1].status_word
 
 
 def hold(client: cardbroker.Client, reader: str) -> None:

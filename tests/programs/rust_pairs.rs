@@ -1,0 +1,77 @@
+//! The program `rust-pairs`: what the clients in other languages have as their example `pairs`, with the Rust client.
+
+use std::{
+    future::pending,
+    io::{self, Write},
+    time::{Duration, Instant},
+};
+
+use cardbroker_client::{ApduBytes, Client, Error, Transmitted, hex};
+use clap::Parser;
+use serde_json::json;
+
+/// Runs pairs of SELECT and GET RESPONSE until its time is over, counts those that something broke, and prints both numbers. The time
+/// begins with the first turn, so that programs that wait for the same card count the same while.
+#[derive(Parser)]
+struct Arguments {
+    /// The reader: readers/{id}.
+    reader: String,
+    /// For how long, in s.
+    #[arg(long, default_value_t = 1)]
+    seconds: u64,
+    /// Open a session for each pair instead of asking for a unit.
+    #[arg(long)]
+    session: bool,
+    /// Read what a verified PIN opens instead of fetching the answer.
+    #[arg(long)]
+    protected: bool,
+    /// Open a session, select, print that it holds the card, and keep it.
+    #[arg(long)]
+    hold: bool,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> anyhow::Result<()> {
+    let Arguments { reader, seconds, session, protected, hold } = Arguments::parse();
+    let client = Client::connect_default().await?;
+    let select = hex::parse("00A4040006F0434152440100")?;
+    let second = hex::parse(if protected { "00B0810005" } else { "00C0000013" })?;
+    if hold {
+        let session = client.open_session(reader).open().await?;
+        session.transmit([select]).raw().send().await?;
+        writeln!(io::stdout(), "{}", json!({"holding": true}))?;
+        return pending().await;
+    }
+    let (mut pairs, mut broken, mut end) = (0, 0, None);
+    while end.is_none_or(|end| Instant::now() < end) {
+        let pair = [select.clone(), second.clone()];
+        let answered = if session {
+            in_session(&client, &reader, pair).await
+        } else {
+            client.transmit(&reader).commands(pair).raw().send().await
+        };
+        pairs += 1;
+        broken += u32::from(!is_whole(answered)?);
+        end = end.or_else(|| Some(Instant::now() + Duration::from_secs(seconds)));
+    }
+    writeln!(io::stdout(), "{}", json!({"pairs": pairs, "broken": broken}))?;
+    Ok(())
+}
+
+/// Each command by itself, in a session of their own; the answer to the second.
+async fn in_session(client: &Client, reader: &str, [first, second]: [ApduBytes; 2]) -> Result<Transmitted, Error> {
+    let session = client.open_session(reader).open().await?;
+    session.transmit([first]).raw().send().await?;
+    let answered = session.transmit([second]).raw().send().await?;
+    session.close().await?;
+    Ok(answered)
+}
+
+/// Whether the last command was answered with 9000.
+fn is_whole(answered: Result<Transmitted, Error>) -> Result<bool, Error> {
+    match answered {
+        Ok(answered) => Ok(answered.results.last().is_some_and(|result| result.status_word == 0x9000)),
+        Err(Error::Stopped { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
