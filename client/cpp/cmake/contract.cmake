@@ -4,17 +4,6 @@ get_filename_component(proto ${CMAKE_CURRENT_SOURCE_DIR}/../../proto ABSOLUTE)
 set(CARDBROKER_GENERATED ${CMAKE_CURRENT_BINARY_DIR}/generated)
 file(MAKE_DIRECTORY ${CARDBROKER_GENERATED}/contract)
 
-# Leaves a file alone that has this text already, so that nothing is built anew.
-function(cardbroker_write path text)
-    set(known)
-    if(EXISTS ${path})
-        file(READ ${path} known)
-    endif()
-    if(NOT known STREQUAL text)
-        file(WRITE ${path} "${text}")
-    endif()
-endfunction()
-
 if(TARGET gRPC::grpc_cpp_plugin)
     set(plugin $<TARGET_FILE:gRPC::grpc_cpp_plugin>)
 else()
@@ -29,18 +18,15 @@ set(files error reader session transmit service)
 set(sources)
 set(protos)
 foreach(file IN LISTS files)
+    # The enums are read at configure time, below.
     set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${proto}/cardbroker/v1/${file}.proto)
-    # An option that protoc knows from version 22 on, and that changes nothing in what it writes.
-    file(READ ${proto}/cardbroker/v1/${file}.proto text)
-    string(REPLACE " [debug_redact = true]" "" text "${text}")
-    cardbroker_write(${CARDBROKER_GENERATED}/proto/cardbroker/v1/${file}.proto "${text}")
-    list(APPEND protos ${CARDBROKER_GENERATED}/proto/cardbroker/v1/${file}.proto)
+    list(APPEND protos ${proto}/cardbroker/v1/${file}.proto)
     list(APPEND sources ${CARDBROKER_GENERATED}/contract/cardbroker/v1/${file}.pb.cc)
 endforeach()
 list(APPEND sources ${CARDBROKER_GENERATED}/contract/cardbroker/v1/service.grpc.pb.cc)
 add_custom_command(
     OUTPUT ${sources}
-    COMMAND protobuf::protoc -I ${CARDBROKER_GENERATED}/proto --cpp_out=${CARDBROKER_GENERATED}/contract
+    COMMAND protobuf::protoc -I ${proto} --cpp_out=${CARDBROKER_GENERATED}/contract
             --grpc_out=${CARDBROKER_GENERATED}/contract --plugin=protoc-gen-grpc=${plugin} ${protos}
     DEPENDS ${protos}
     VERBATIM)
@@ -83,4 +69,4 @@ foreach(file IN LISTS protos)
         set(comment)
     endforeach()
 endforeach()
-cardbroker_write(${CARDBROKER_GENERATED}/include/cardbroker/enums.h "${header}\n}  // namespace cardbroker\n")
+file(GENERATE OUTPUT ${CARDBROKER_GENERATED}/include/cardbroker/enums.h CONTENT "${header}\n}  // namespace cardbroker\n")
