@@ -6,9 +6,26 @@ use cardbroker_server::config::Config;
 
 use super::sources;
 
+/// How files whose names end so open with what they are.
+const OPENINGS: &[(&str, &[&str])] = &[
+    (".rs", &["//! "]),
+    (".py", &["\"\"\""]),
+    (".ts", &["/** ", "/**\n * "]),
+    (".mjs", &["// ", "/**\n * "]),
+    (".cpp", &["// "]),
+    (".h", &["// "]),
+    (".sh", &["#!/bin/sh\n# "]),
+    (".cmake", &["# "]),
+    ("CMakeLists.txt", &["# "]),
+];
+
 #[test]
-fn every_rust_file_opens_with_what_it_is() {
-    let silent: Vec<_> = sources::rust().into_iter().filter(|(_, text)| !text.starts_with("//! ")).collect();
+fn every_source_file_opens_with_what_it_is() {
+    let is_silent = |path: &str, text: &str| {
+        let kind = OPENINGS.iter().find(|(ending, _)| path.ends_with(ending));
+        kind.is_some_and(|(_, openings)| !openings.iter().any(|opening| text.starts_with(opening)))
+    };
+    let silent: Vec<_> = sources::all().into_iter().filter(|(path, text)| is_silent(path, text)).collect();
     assert!(silent.is_empty(), "{:?}", silent.iter().map(|(path, _)| path).collect::<Vec<_>>());
 }
 
@@ -44,6 +61,21 @@ fn the_configurations_in_the_readme_are_good() {
         if let Err(error) = Config::load(Some(file.path())) {
             panic!("{error}\n{block}");
         }
+    }
+}
+
+#[test]
+fn the_programs_in_the_readme_are_the_clients_own_examples() {
+    let readme = sources::text("README.md");
+    let trimmed = |text: &str| text.lines().map(str::trim).collect::<Vec<_>>().join("\n");
+    for (language, example) in [
+        ("python", "client/python/examples/first.py"),
+        ("cpp", "client/cpp/examples/first.cpp"),
+        ("js", "client/node/examples/read.mjs"),
+    ] {
+        let snippet = readme.split(&format!("```{language}\n")).nth(1).and_then(|rest| rest.split("```").next());
+        let snippet = snippet.unwrap_or_else(|| panic!("README.md has no program in {language}"));
+        assert!(trimmed(&sources::text(example)).contains(&trimmed(snippet)), "not in {example}:\n{snippet}");
     }
 }
 

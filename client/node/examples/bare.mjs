@@ -1,3 +1,4 @@
+// Lists the readers and runs a command with nothing but gRPC and the contract.
 import { credentials, loadPackageDefinition } from "@grpc/grpc-js";
 import { loadSync } from "@grpc/proto-loader";
 import { fileURLToPath } from "node:url";

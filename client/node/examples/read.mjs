@@ -1,3 +1,4 @@
+// Waits for a card, selects its application and reads from it.
 import { Client } from "cardbroker";
 
 const client = await Client.connect();
