@@ -74,7 +74,7 @@ fn main() -> anyhow::Result<()> {
 
     let begin = Instant::now();
     let (most, haste) = match manner {
-        Manner::Storm | Manner::Garbage | Manner::Oversized => (1, Duration::ZERO),
+        Manner::Storm | Manner::Garbage | Manner::Oversized => (1, Duration::from_millis(1)),
         Manner::HalfOpen => (MOST_HALF_OPEN, Duration::from_millis(1)),
         Manner::Sessions | Manner::Transmits | Manner::Watches => (MOST_DEAF, Duration::from_millis(500)),
     };
@@ -90,7 +90,7 @@ fn main() -> anyhow::Result<()> {
             Err(_) => drop(kept.pop_front()),
         }
         made += 1;
-        // Those that fill something up have done so by now, and keep it full without haste.
+        // What is to be full is so by now, and is kept full; and the processor is left to the others at times.
         if made >= most {
             thread::sleep(haste);
         }
