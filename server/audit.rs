@@ -1,12 +1,14 @@
 //! The audit trail: one structured record for each thing that an operator may have to answer for: who, at which reader, what, and how
 //! it ended; never a byte of an APDU. Its target is `cardbroker::audit`, which `log.level` can turn off or keep alone.
 
+use std::fmt::Display;
+
 use tracing::{info, warn};
 
 use crate::{
     caller::{Caller, Principal},
     config::Operation,
-    error::Failure,
+    error::{Failure, Reason},
 };
 
 const TARGET: &str = "cardbroker::audit";
@@ -35,7 +37,12 @@ pub fn denied(caller: &Caller, reader: &str, operation: Operation, rule: &str) {
 /// A command was kept from the card to save tries of a PIN.
 pub fn refused(caller: &Caller, reader: &str, failure: &Failure) {
     let (principal, pid, executable) = who(caller);
-    warn!(target: TARGET, event = "refused", %principal, pid, executable, reader, reason = ?failure.reason);
+    warn!(target: TARGET, event = "refused", %principal, pid, executable, reader, reason = word(failure.reason));
+}
+
+/// A request on TCP has shown no valid credential.
+pub fn unauthenticated(source: &dyn Display, failure: &Failure) {
+    warn!(target: TARGET, event = "unauthenticated", %source, problem = %failure);
 }
 
 /// A session began or ended.
@@ -48,8 +55,8 @@ pub fn session(caller: &Caller, reader: &str, event: Session<'_>) {
             info!(target: TARGET, event = "session_ended", %principal, pid, executable, reader, card);
         }
         Session::EndedByBroker(failure) => {
-            let reason = failure.reason;
-            warn!(target: TARGET, event = "session_ended_by_broker", %principal, pid, executable, reader, ?reason);
+            let reason = word(failure.reason);
+            warn!(target: TARGET, event = "session_ended_by_broker", %principal, pid, executable, reader, reason);
         }
     }
 }
@@ -62,6 +69,16 @@ pub fn reloaded(rules: usize) {
 /// New rules were refused, and the old ones stay.
 pub fn reload_refused(problem: &dyn std::error::Error) {
     warn!(target: TARGET, event = "policy_reload_refused", problem = %problem);
+}
+
+/// The reason as the contract and the clients spell it: PIN_KNOWN_WRONG.
+fn word(reason: Reason) -> String {
+    let name = format!("{reason:?}");
+    let spelled = name.char_indices().flat_map(|(index, letter)| {
+        let gap = (index > 0 && letter.is_ascii_uppercase()).then_some('_');
+        gap.into_iter().chain([letter.to_ascii_uppercase()])
+    });
+    spelled.collect()
 }
 
 /// What tells the caller: the principal, which policy has judged, and the process, as far as it is known.

@@ -20,9 +20,10 @@ use crate::{
         queue::Limits,
         session::{Disposition, Opening, SessionRequest},
         ticket::{UnitOutcome, UnitRequest},
+        turn::TurnRequest,
         unit::headers,
     },
-    registry::{self, RegistrySettings, View},
+    registry::{self, ReaderView, RegistrySettings, View},
 };
 
 /// Response bytes of all outcomes that are kept together.
@@ -134,6 +135,10 @@ impl Broker {
         give_up: Option<Instant>,
         id: Vec<u8>,
     ) -> Result<(UnitOutcome, bool), Failure> {
+        // An outcome outlives its reader, but not the right to ask for it.
+        if self.view.borrow().contains_key(asker.reader) {
+            self.admit_unit(&asker, &request)?;
+        }
         let key = RequestKey { principal: asker.caller.principal(), id };
         let fingerprint = self.executions.fingerprint(asker.reader, &request);
         let submit = || self.submit(asker.clone(), request.clone());
@@ -173,30 +178,46 @@ impl Broker {
         request: SessionRequest,
         disposition: Disposition,
     ) -> Result<Opening, Failure> {
-        let (handle, permit) = self.admit(&asker, Operation::Session, request.turn.reset_first)?;
-        if disposition == Disposition::Leave {
-            permit.check(Operation::Leave)?;
-        }
+        let leaves = (disposition == Disposition::Leave).then_some(Operation::Leave);
+        let (handle, permit) = self.admit(&asker, Operation::Session, &request.turn, leaves)?;
         handle.open_session(permit, asker.group, request, Instant::now())
     }
 
     fn submit(&self, asker: Asker<'_>, request: UnitRequest) -> Result<Submission, Failure> {
-        let (handle, permit) = self.admit(&asker, Operation::Transmit, request.turn.reset_first)?;
-        permit.check_headers(headers(&request.commands))?;
+        let (handle, permit) = self.admit_unit(&asker, &request)?;
         handle.submit(permit, asker.group, request, Instant::now())
     }
 
-    /// The reader, if the asker may know of it and do `operation` there. Otherwise it is the same to him as one that is not there.
-    fn admit(&self, asker: &Asker<'_>, operation: Operation, resets: bool) -> Result<(ReaderHandle, Permit), Failure> {
-        let view = self.readers(asker.caller);
-        let reader = view.get(asker.reader).ok_or_else(|| {
+    fn admit_unit(&self, asker: &Asker<'_>, request: &UnitRequest) -> Result<(ReaderHandle, Permit), Failure> {
+        let (handle, permit) = self.admit(asker, Operation::Transmit, &request.turn, None)?;
+        permit.check_headers(headers(&request.commands))?;
+        Ok((handle, permit))
+    }
+
+    /// The reader, if the asker may know of it and do there what he asks for. One that he may not see is to him as one that is not
+    /// there.
+    fn admit(
+        &self,
+        asker: &Asker<'_>,
+        operation: Operation,
+        turn: &TurnRequest,
+        leaves: Option<Operation>,
+    ) -> Result<(ReaderHandle, Permit), Failure> {
+        let resets = turn.reset_first.then_some(Operation::Reset);
+        let shares = asker.group.is_shared().then_some(Operation::SharedGroup);
+        let also = [resets, shares, leaves].into_iter().flatten().collect();
+        let view = self.view.borrow().clone();
+        let permit = |reader: &Arc<ReaderView>| {
+            let names = Arc::clone(&reader.names);
+            Permit::new(self.policy.subscribe(), asker.caller.clone(), names, operation, also)
+        };
+        let known = view.get(asker.reader).map(|reader| (reader.handle.clone(), permit(reader)));
+        let (handle, permit) = known.filter(|(_, permit)| permit.check(Operation::See).is_ok()).ok_or_else(|| {
             let message = "there is no reader of this name: list the readers to see which there are";
             Failure::not_sent(Reason::ReaderNotFound, message)
         })?;
-        let permit = Permit::new(self.policy.subscribe(), asker.caller.clone(), Arc::clone(&reader.names), operation);
-        let also = [resets.then_some(Operation::Reset), asker.group.is_shared().then_some(Operation::SharedGroup)];
-        [Some(operation)].into_iter().chain(also).flatten().try_for_each(|operation| permit.check(operation))?;
-        Ok((reader.handle.clone(), permit))
+        permit.holds()?;
+        Ok((handle, permit))
     }
 }
 

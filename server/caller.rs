@@ -35,6 +35,29 @@ impl fmt::Display for Principal {
     }
 }
 
+/// A token. One that takes the place of another under the same name is not the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenId {
+    /// Its name, which rules know.
+    pub name: Arc<str>,
+    /// The beginning of its hash, which tells nothing about it.
+    pub fingerprint: u64,
+}
+
+impl TokenId {
+    /// Whether no more than the name is known.
+    pub fn is_name_only(&self) -> bool {
+        self.fingerprint == 0
+    }
+}
+
+impl From<&str> for TokenId {
+    /// A token of which no more than the name is known.
+    fn from(name: &str) -> Self {
+        Self { name: name.into(), fingerprint: 0 }
+    }
+}
+
 /// What policy judges a caller by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Identity {
@@ -45,8 +68,8 @@ pub enum Identity {
         /// Its primary group.
         gid: u32,
     },
-    /// The holder of the token of that name.
-    Token(Arc<str>),
+    /// The holder of that token.
+    Token(TokenId),
 }
 
 impl Identity {
@@ -54,7 +77,7 @@ impl Identity {
     pub fn principal(&self) -> Principal {
         match self {
             Self::User { uid, .. } => Principal::User(*uid),
-            Self::Token(name) => Principal::Token(Arc::clone(name)),
+            Self::Token(token) => Principal::Token(Arc::clone(&token.name)),
         }
     }
 }
@@ -85,8 +108,8 @@ impl Caller {
         Self { key, connection, identity: Identity::User { uid, gid }, pid, executable: None }
     }
 
-    /// Whoever has shown the token of that name in a request on a connection over TCP. A proxy may stand there for many.
-    pub fn remote(connection: u64, token: Arc<str>) -> Self {
+    /// Whoever has shown that token in a request on a connection over TCP. A proxy may stand there for many.
+    pub fn remote(connection: u64, token: TokenId) -> Self {
         let key = CallerKey::Connection(connection);
         Self { key, connection, identity: Identity::Token(token), pid: None, executable: None }
     }

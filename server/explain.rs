@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     caller::Identity,
-    config::{Operation, Rule, identity, own_user},
+    config::{Operation, identity},
     policy::{Application, Command, Decision, Policy, ReaderNames},
 };
 
@@ -16,9 +16,12 @@ pub struct Question {
     /// Who: self, user:NAME, uid:NUMBER or token:NAME.
     #[arg(long = "as", value_name = "WHO", default_value = "self", value_parser = identity)]
     who: Identity,
-    /// The reader's id or PC/SC's name for it. Without it: a reader that only rules for all readers concern.
+    /// The reader's id, or PC/SC's name for it. Without it: a reader that only rules for all readers concern.
     #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
     reader: String,
+    /// PC/SC's name for it, where some rules know the reader by the one name and some by the other.
+    #[arg(long, value_name = "NAME", requires = "reader")]
+    display_name: Option<String>,
     /// Ask about this command too: an APDU in hexadecimal, of which the first four bytes count.
     #[arg(long, value_name = "APDU", value_parser = header)]
     apdu: Option<Header>,
@@ -48,10 +51,10 @@ fn application(text: &str) -> Result<Aid, String> {
 }
 
 impl Question {
-    /// The answer by `rules`, whole lines.
-    pub fn answer(&self, rules: Vec<Rule>) -> String {
-        let policy = Policy::new(rules, own_user());
-        let names = ReaderNames { id: self.reader.clone(), display_name: self.reader.clone() };
+    /// The answer by `policy`, whole lines.
+    pub fn answer(&self, policy: &Policy) -> String {
+        let display_name = self.display_name.as_ref().unwrap_or(&self.reader).clone();
+        let names = ReaderNames { id: self.reader.clone(), display_name };
         let operations = Operation::ALL.map(|operation| (operation, policy.decide(&self.who, &names, operation)));
         let commands = self.apdu.map(|header| {
             let application = self.application.as_ref().map_or(Application::Unknown, |aid| Application::Known(&aid.0));
@@ -119,7 +122,7 @@ mod tests {
     use clap::{Args, FromArgMatches};
 
     use super::*;
-    use crate::config::Config;
+    use crate::config::{Config, own_user};
 
     fn answer(arguments: &[&str]) -> String {
         let rules = "rule = [
@@ -128,7 +131,7 @@ mod tests {
         ]";
         let command = Question::augment_args(clap::Command::new("check").no_binary_name(true));
         let question = Question::from_arg_matches(&command.try_get_matches_from(arguments).unwrap()).unwrap();
-        question.answer(Config::parse("c.toml".as_ref(), rules).unwrap().rules)
+        question.answer(&Policy::new(Config::parse("c.toml".as_ref(), rules).unwrap().rules, own_user()))
     }
 
     #[test]

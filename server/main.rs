@@ -41,12 +41,12 @@ fn run(flags: &Flags) -> Result<Exit, Problem> {
     if flags.print_example_config {
         return print(Config::example());
     }
-    let (config, tokens) = load(flags).map_err(|problem| (Exit::Config, problem.into()))?;
+    let (mut config, tokens) = load(flags).map_err(|problem| (Exit::Config, problem.into()))?;
     if flags.check_config {
         return print(&config.to_string());
     }
     if let Some(Command::Policy(PolicyCommand::Check(question))) = &flags.command {
-        return print(&question.answer(config.rules));
+        return print(&question.answer(&server::policy(&mut config, &tokens)));
     }
     process::harden().map_err(failure)?;
     telemetry::init(&config.log).map_err(|problem| (Exit::Config, problem.into()))?;

@@ -25,12 +25,20 @@ struct Request {
     reader: Arc<ReaderNames>,
     /// [`Operation::Transmit`] or [`Operation::Session`].
     operation: Operation,
+    /// What else it was made for.
+    also: Vec<Operation>,
 }
 
 impl Permit {
-    /// The permit of `caller` to do `operation` at `reader`. Nothing is asked yet.
-    pub fn new(policy: PolicyInForce, caller: Caller, reader: Arc<ReaderNames>, operation: Operation) -> Self {
-        Self(Arc::new(Request { policy, caller, reader, operation }))
+    /// The permit of `caller` to do `operation`, and `also` these, at `reader`. Nothing is asked yet.
+    pub fn new(
+        policy: PolicyInForce,
+        caller: Caller,
+        reader: Arc<ReaderNames>,
+        operation: Operation,
+        also: Vec<Operation>,
+    ) -> Self {
+        Self(Arc::new(Request { policy, caller, reader, operation, also }))
     }
 
     /// Whose it is.
@@ -38,12 +46,12 @@ impl Permit {
         &self.0.caller
     }
 
-    /// Whether the request may still do what it was made for.
+    /// Whether the request may do all that it was made for; to be asked again whenever the policy may have changed.
     ///
     /// # Errors
     /// Denied.
     pub fn holds(&self) -> Result<(), Failure> {
-        self.check(self.0.operation)
+        [Operation::See, self.0.operation].iter().chain(&self.0.also).try_for_each(|operation| self.check(*operation))
     }
 
     /// Whether the request may do `operation`.
@@ -110,7 +118,7 @@ pub(crate) fn unlimited(key: crate::caller::CallerKey) -> Permit {
     let identity = crate::caller::Identity::User { uid: 0, gid: 0 };
     let caller = Caller { key, connection: 1, identity, pid: None, executable: None };
     let names = ReaderNames { id: "reader".into(), display_name: "Reader".into() };
-    Permit::new(unlimited_policy(), caller, names.into(), Operation::Transmit)
+    Permit::new(unlimited_policy(), caller, names.into(), Operation::Transmit, Vec::new())
 }
 
 /// A policy that allows everything to the one whom [`unlimited`] permits are for.

@@ -10,7 +10,7 @@ mod tests;
 use std::sync::Arc;
 
 use crate::{
-    caller::{Identity, Principal},
+    caller::{Identity, Principal, TokenId},
     config::{ApplicationPattern, Effect, Operation, Rule},
 };
 
@@ -73,8 +73,8 @@ enum Fit {
 pub struct Policy {
     rules: Vec<Rule>,
     owner: Principal,
-    /// The names of the tokens that there are, if that is known.
-    tokens: Option<Vec<Arc<str>>>,
+    /// The tokens that there are, if that is known.
+    tokens: Option<Vec<TokenId>>,
     default_rule: Arc<str>,
     no_token: Arc<str>,
 }
@@ -86,9 +86,9 @@ impl Policy {
         Self { rules, owner, tokens: None, default_rule: DEFAULT_RULE.into(), no_token: NO_TOKEN.into() }
     }
 
-    /// The same, but for tokens of these names only: who came with another one, which has been taken away since, may do nothing.
-    pub fn with_tokens(self, names: impl IntoIterator<Item = Arc<str>>) -> Self {
-        Self { tokens: Some(names.into_iter().collect()), ..self }
+    /// The same, but for these tokens only: who came with another one, which has been taken away since, may do nothing.
+    pub fn with_tokens(self, tokens: impl IntoIterator<Item = TokenId>) -> Self {
+        Self { tokens: Some(tokens.into_iter().collect()), ..self }
     }
 
     /// Whether the operation may be done. For transmit and session: whether any command may be sent by it.
@@ -122,8 +122,10 @@ impl Policy {
         operation: Operation,
         fit: impl Fn(&Rule) -> Fit,
     ) -> Decision {
-        if let (Identity::Token(name), Some(tokens)) = (who, &self.tokens)
-            && !tokens.contains(name)
+        if let (Identity::Token(token), Some(tokens)) = (who, &self.tokens)
+            && !tokens.iter().any(|known| {
+                known.name == token.name && (known.fingerprint == token.fingerprint || token.is_name_only())
+            })
         {
             return Decision { allowed: false, some_commands: false, rule: Arc::clone(&self.no_token) };
         }

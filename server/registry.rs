@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    hash::{BuildHasher, RandomState},
     io,
     sync::Arc,
     thread,
@@ -237,7 +238,8 @@ impl Registry {
             free_id(display_name, settings.alias.as_deref(), |id| self.readers.values().any(|entry| entry.id == id));
         let (handle, requests) = ReaderHandle::new(self.settings.limits);
         let setup = ReaderSetup {
-            identity: format!("{}-{}", self.settings.epoch, self.readers.len()),
+            // Not a number in order, which would tell of readers that some may not see.
+            identity: format!("{}-{:016x}", self.settings.epoch, RandomState::new().hash_one(&id)),
             settings,
             limits: self.settings.limits,
             max_contended_lease: self.settings.max_contended_lease,

@@ -93,11 +93,15 @@ pub enum LoadError {
     /// The tokens file cannot be used.
     #[error(transparent)]
     Tokens(#[from] TokensError),
+    /// Reading has panicked: a defect of the broker.
+    #[error("reading it failed, report this: {0}")]
+    Panic(tokio::task::JoinError),
 }
 
-/// The policy of the configuration, whose rules are taken out of it.
-fn policy(config: &mut Config, tokens: &Tokens) -> Policy {
-    Policy::new(mem::take(&mut config.rules), own_user()).with_tokens(tokens.names())
+/// The policy of the configuration, whose rules are taken out of it, and of the tokens if there is a TCP port.
+pub fn policy(config: &mut Config, tokens: &Tokens) -> Policy {
+    let policy = Policy::new(mem::take(&mut config.rules), own_user());
+    if config.listen.tcp.is_some() { policy.with_tokens(tokens.ids()) } else { policy }
 }
 
 /// The tokens that the configuration names; none without a TCP port.
@@ -172,7 +176,7 @@ impl Server {
                     Signal::Stop => break,
                     Signal::Reload => again = true,
                 },
-                Some(loaded) = loading.join_next() => self.reload(loaded?),
+                Some(loaded) = loading.join_next() => self.reload(loaded.unwrap_or_else(|panic| Err(LoadError::Panic(panic)))),
             }
         }
         self.drain(async || while signal().await == Signal::Reload {}).await
@@ -187,9 +191,9 @@ impl Server {
                 if config != self.config {
                     warn!("the configuration has changes beside its rules: they take effect at the next start");
                 }
-                audit::reloaded(rules);
                 self.tokens.send_replace(tokens);
                 self.broker.set_policy(policy);
+                audit::reloaded(rules);
             }
             Err(problem) => audit::reload_refused(&problem),
         }

@@ -1,10 +1,8 @@
 //! The tokens that open the TCP port, by their hashes: whose is the one that a request shows?
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::path::{Path, PathBuf};
 
+use crate::caller::TokenId;
 use cardbroker_proto::{
     private_file::{self, PrivateFileError},
     token::{TokenEntry, TokenFileError, token_entries, token_hash},
@@ -13,7 +11,7 @@ use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
 /// All tokens of a tokens file. Without any nobody gets in.
 #[derive(Debug, Clone, Default)]
-pub struct Tokens(Vec<(Arc<str>, [u8; 32])>);
+pub struct Tokens(Vec<(TokenId, [u8; 32])>);
 
 /// Why there are no tokens.
 #[derive(Debug, thiserror::Error)]
@@ -56,13 +54,13 @@ impl Tokens {
         Ok(entries.into_iter().collect())
     }
 
-    /// Their names.
-    pub fn names(&self) -> impl Iterator<Item = Arc<str>> {
-        self.0.iter().map(|(name, _)| Arc::clone(name))
+    /// What tells them apart.
+    pub fn ids(&self) -> impl Iterator<Item = TokenId> {
+        self.0.iter().map(|(id, _)| id.clone())
     }
 
-    /// The name of the token that is `offered`. Takes as long for a wrong one as for a right one.
-    pub fn holder(&self, offered: &[u8]) -> Option<Arc<str>> {
+    /// The token that is `offered`, if there is one like it. Takes as long for a wrong one as for a right one.
+    pub fn find(&self, offered: &[u8]) -> Option<TokenId> {
         let offered = token_hash(offered);
         let (mut found, mut place) = (Choice::from(0), 0_u64);
         for (index, (_, hash)) in (0_u64..).zip(&self.0) {
@@ -70,14 +68,18 @@ impl Tokens {
             place.conditional_assign(&index, equal);
             found |= equal;
         }
-        let (name, _) = self.0.get(usize::try_from(place).ok()?)?;
-        bool::from(found).then(|| Arc::clone(name))
+        let (id, _) = self.0.get(usize::try_from(place).ok()?)?;
+        bool::from(found).then(|| id.clone())
     }
 }
 
 impl FromIterator<TokenEntry> for Tokens {
     fn from_iter<T: IntoIterator<Item = TokenEntry>>(entries: T) -> Self {
-        Self(entries.into_iter().map(|entry| (entry.name.into(), entry.hash)).collect())
+        let entries = entries.into_iter().map(|TokenEntry { name, hash }| {
+            let fingerprint = hash.first_chunk().map_or(0, |beginning| u64::from_be_bytes(*beginning));
+            (TokenId { name: name.into(), fingerprint }, hash)
+        });
+        Self(entries.collect())
     }
 }
 
@@ -90,10 +92,10 @@ mod tests {
         let entry = |name: &str, token: &[u8]| TokenEntry { name: name.into(), hash: token_hash(token) };
         let tokens: Tokens = [entry("a", b"one"), entry("b", b"two"), entry("c", b"three")].into_iter().collect();
         for (token, name) in [(&b"one"[..], Some("a")), (b"two", Some("b")), (b"three", Some("c")), (b"", None)] {
-            assert_eq!(tokens.holder(token).as_deref(), name);
+            assert_eq!(tokens.find(token).map(|id| id.name).as_deref(), name);
         }
-        assert_eq!(tokens.holder(&token_hash(b"one")), None, "who reads the file has no token");
-        assert_eq!(Tokens::default().holder(b"one"), None);
+        assert_eq!(tokens.find(&token_hash(b"one")), None, "who reads the file has no token");
+        assert_eq!(Tokens::default().find(b"one"), None);
     }
 
     #[test]

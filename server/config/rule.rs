@@ -170,7 +170,7 @@ impl PrincipalPattern {
             (Who::Anyone, _) => true,
             (Who::User(named), Identity::User { uid, .. }) => named == uid,
             (Who::Group { gid: named, members }, Identity::User { uid, gid }) => named == gid || members.contains(uid),
-            (Who::Token(named), Identity::Token(name)) => **named == **name,
+            (Who::Token(named), Identity::Token(token)) => **named == *token.name,
             (Who::User(_) | Who::Group { .. }, Identity::Token(_)) | (Who::Token(_), Identity::User { .. }) => false,
         }
     }

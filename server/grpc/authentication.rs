@@ -23,6 +23,7 @@ use tower::{Layer, Service};
 
 use super::status::to_status;
 use crate::{
+    audit,
     caller::Caller,
     error::{Failure, Reason},
     listen::{Peer, Source},
@@ -82,13 +83,13 @@ fn admit(request: &mut Request<Body>, tokens: &Tokens) -> Result<(), Failure> {
         Source::Tcp { connection, server, .. } => {
             let holder = check_origin(request.uri(), request.headers(), *server)
                 .and_then(|()| token(request.headers()))
-                .and_then(|token| tokens.holder(token).ok_or_else(|| unauthenticated("the token is not valid here")));
+                .and_then(|token| tokens.find(token).ok_or_else(|| unauthenticated("the token is not valid here")));
             // Nobody behind needs the token, so nobody can give it away.
             request.headers_mut().remove(AUTHORIZATION);
-            holder.map(|name| Caller::remote(*connection, name))
+            holder.map(|token| Caller::remote(*connection, token))
         }
     };
-    let caller = caller.inspect_err(|failure| tracing::debug!(source = %peer.source, "refused: {failure}"))?;
+    let caller = caller.inspect_err(|failure| audit::unauthenticated(&peer.source, failure))?;
     peer.request_seen();
     request.extensions_mut().insert(caller);
     Ok(())

@@ -11,7 +11,7 @@ use cardbroker_proto::v1::{
     watch_readers_response::Event,
 };
 use futures_core::Stream;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
@@ -77,6 +77,7 @@ struct Watcher {
 
 impl Watcher {
     async fn next_event(&mut self) -> Result<Event, Failure> {
+        let heartbeat = Instant::now() + self.heartbeat_interval;
         loop {
             let latest = self.sight.look();
             match self.known.replace(Arc::clone(&latest)) {
@@ -91,7 +92,7 @@ impl Watcher {
                 biased;
                 () = self.draining.cancelled() => return Err(stopping()),
                 changed = self.sight.changed() => changed.map_err(|_| stopping())?,
-                () = sleep(self.heartbeat_interval) => {
+                () = sleep_until(heartbeat) => {
                     let sent_time = Some(SystemTime::now().into());
                     return Ok(Event::Heartbeat(WatchHeartbeat { sent_time }));
                 }

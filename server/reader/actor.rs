@@ -203,6 +203,7 @@ impl Actor {
                 Some(event) = events.recv() => self.heard(event, Instant::now()),
                 () = shutdown.cancelled(), if !self.stopping => self.stop(),
                 () = self.isolation.reset_becomes_due() => {}
+                // Before the messages: who leaves now leaves by the new rules.
                 Ok(()) = self.policy.changed() => self.end_forbidden_session(),
                 Some(message) = messages.recv() => self.asked(message),
                 () = wakeup => {}

@@ -1,9 +1,9 @@
 //! What the policy denies, how it is told, and how new rules come into force.
 
-use std::{fs, os::unix::fs::PermissionsExt, process::Command, time::Duration};
+use std::{fs, os::unix::fs::PermissionsExt, process, time::Duration};
 
 use anyhow::Context;
-use cardbroker_client::{Delivery, ErrorReason, ReaderState, Session, hex};
+use cardbroker_client::{Client, Command, ConnectOptions, Delivery, ErrorReason, ReaderState, Session, hex};
 use cardbroker_tests::harness::{
     broker::{Broker, Setup, program},
     run::{cardbroker, run},
@@ -77,6 +77,9 @@ fn a_reader_that_one_may_not_see_is_the_same_as_one_that_is_not_there() -> anyho
         assert_eq!(refusals[0], refusals[1]);
         let opened = client.open_session(HIDDEN).open().await;
         assert_eq!(opened.unwrap_err().reason(), Some(ErrorReason::ReaderNotFound));
+        let denials = audit(&broker, "denied");
+        assert_eq!(denials.len(), 2, "what is not there is denied to nobody: {denials:#?}");
+        assert!(denials.iter().all(|record| record["operation"] == "see" && record["rule"] == "hide"), "{denials:#?}");
         Ok(())
     })
 }
@@ -93,6 +96,12 @@ fn a_denial_names_its_rule_to_the_caller_and_in_the_audit_trail() -> anyhow::Res
         assert_eq!(status.get_details_error_info().unwrap().metadata["rule"], "no PIN");
         assert!(status.message().starts_with("commands[1]: denied by rule \"no PIN\""), "{}", status.message());
 
+        // An instruction that is to fetch the rest of an answer is the caller's choice, too.
+        let client = broker.client().await?;
+        let fetching = Command::new(hex::parse(SELECT)?).continue_instruction(0x20);
+        let denied = client.transmit(OPEN).command(fetching).send().await.unwrap_err();
+        assert_eq!((denied.reason(), denied.delivery()), (Some(ErrorReason::Denied), Delivery::NotSent));
+
         let session = session(&broker).await?;
         let denied = session.transmit([hex::parse(VERIFY)?]).send().await.unwrap_err();
         assert_eq!((denied.reason(), denied.delivery()), (Some(ErrorReason::Denied), Delivery::NotSent));
@@ -101,14 +110,14 @@ fn a_denial_names_its_rule_to_the_caller_and_in_the_audit_trail() -> anyhow::Res
         session.close().await?;
 
         let denials = audit(&broker, "denied");
-        assert_eq!(denials.len(), 2, "{denials:#?}");
+        assert_eq!(denials.len(), 3, "{denials:#?}");
         for record in &denials {
             assert_eq!(record["rule"], "no PIN");
             assert_eq!(record["reader"], "simulated-reader-00");
             assert_eq!(record["principal"], format!("user {}", rustix::process::geteuid().as_raw()));
             assert_eq!(record["pid"], std::process::id());
         }
-        assert_eq!((&denials[0]["operation"], &denials[1]["operation"]), (&"transmit".into(), &"session".into()));
+        assert_eq!((&denials[0]["operation"], &denials[2]["operation"]), (&"transmit".into(), &"session".into()));
         assert_eq!((audit(&broker, "session_began").len(), audit(&broker, "session_ended").len()), (1, 1));
         Ok(())
     })
@@ -127,7 +136,7 @@ fn a_session_that_new_rules_forbid_ends_and_the_next_caller_goes_on() -> anyhow:
         assert!(next.reset_before_unit, "the next caller finds the card as the session left it");
         let ended = holder.transmit([hex::parse(COUNT)?]).send().await.unwrap_err();
         assert_eq!((ended.reason(), ended.delivery()), (Some(ErrorReason::Denied), Delivery::NotSent));
-        assert_eq!(audit(&broker, "session_ended_by_broker")[0]["reason"], "Denied");
+        assert_eq!(audit(&broker, "session_ended_by_broker")[0]["reason"], "DENIED");
         let refused = client.open_session(OPEN).open().await.unwrap_err();
         assert_eq!(refused.reason(), Some(ErrorReason::Denied));
         reload(&broker, "", "policy_reloaded").await?;
@@ -155,6 +164,44 @@ fn those_who_wait_when_new_rules_come_do_not_get_their_turn() -> anyhow::Result<
         holder.close().await?;
         let denied = unit.await.unwrap_err();
         assert_eq!((denied.reason(), denied.delivery()), (Some(ErrorReason::Denied), Delivery::NotSent));
+        Ok(())
+    })
+}
+
+#[test]
+fn each_thing_that_a_session_was_opened_for_must_stay_allowed() -> anyhow::Result<()> {
+    tell(async {
+        for (denied, outlives) in
+            [("see", false), ("shared_group", false), ("reset", false), ("leave", false), ("watch", true)]
+        {
+            let broker = broker("").await?;
+            let options = ConnectOptions { group: Some("key".into()), ..ConnectOptions::default() };
+            let client = Client::connect_with(broker.endpoint().parse()?, options).await?;
+            let session = client.open_session(OPEN).start_reset().leave_at_end().open().await?;
+            let rules = format!("rule = [{{ name = 'new', principals = ['self'], deny = ['{denied}'] }}]");
+            reload(&broker, &rules, "policy_reloaded").await?;
+            let answer = session.transmit([hex::parse(COUNT)?]).send().await;
+            assert_eq!(answer.is_ok(), outlives, "{denied}: {answer:?}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn an_outcome_is_kept_for_those_only_who_may_still_ask_for_it() -> anyhow::Result<()> {
+    tell(async {
+        let broker = broker("").await?;
+        let client = broker.client().await?;
+        let ask = || unit(&client, OPEN, &[COUNT]).request_id([7; 16]).send();
+        ask().await?;
+        assert!(ask().await?.replayed);
+        for (denied, reason) in [("see", ErrorReason::ReaderNotFound), ("transmit", ErrorReason::Denied)] {
+            let rules = format!("rule = [{{ name = 'new', principals = ['self'], deny = ['{denied}'] }}]");
+            reload(&broker, &rules, "policy_reloaded").await?;
+            assert_eq!(ask().await.unwrap_err().reason(), Some(reason));
+        }
+        reload(&broker, "", "policy_reloaded").await?;
+        assert!(ask().await?.replayed);
         Ok(())
     })
 }
@@ -191,10 +238,21 @@ fn a_token_that_is_taken_away_opens_nothing_any_more_and_its_session_ends() -> a
         assert_eq!(old.readers().await.unwrap_err().reason(), Some(ErrorReason::Unauthenticated));
         assert_eq!(new.readers().await?.len(), 2);
         unit(&new, OPEN, &[COUNT]).send().await?;
+        // Another token of the same name is another one.
+        let holder = new.open_session(OPEN).open().await?;
+        let again = ["token", "new", "new", "--tokens", &tokens];
+        for arguments in [&["token", "remove", "new", "--tokens", &tokens], &again[..]] {
+            let done = broker.cardbroker(arguments)?;
+            assert_eq!(done.code, Some(0), "{done:?}");
+        }
+        reload(&broker, rules, "policy_reloaded").await?;
+        let ended = holder.transmit([hex::parse(COUNT)?]).send().await.unwrap_err();
+        assert_eq!(ended.reason(), Some(ErrorReason::Denied));
+        assert_eq!(new.readers().await.unwrap_err().reason(), Some(ErrorReason::Unauthenticated));
+        assert_eq!(audit(&broker, "unauthenticated").len(), 2);
         // A tokens file that others can read is refused whole.
         fs::set_permissions(&tokens, fs::Permissions::from_mode(0o644))?;
-        reload(&broker, "", "policy_reload_refused").await?;
-        unit(&new, OPEN, &[COUNT]).send().await?;
+        reload(&broker, rules, "policy_reload_refused").await?;
         Ok(())
     })
 }
@@ -211,7 +269,7 @@ fn a_pin_that_the_guard_refuses_is_in_the_audit_trail() -> anyhow::Result<()> {
         let records = audit(&broker, "refused");
         assert_eq!(
             (records.len(), &records[0]["reason"], &records[0]["pid"]),
-            (1, &"PinKnownWrong".into(), &std::process::id().into())
+            (1, &"PIN_KNOWN_WRONG".into(), &std::process::id().into())
         );
         assert!(records[0]["executable"].as_str().is_some_and(|path| path.contains("e2e")), "{records:?}");
         Ok(())
@@ -269,7 +327,7 @@ fn the_command_line_explains_what_someone_may_do_without_a_broker() -> anyhow::R
     // The daemon's program is what knows; without it there is no answer.
     let alone = folder.path().join("cardbroker");
     fs::copy(program("cardbroker")?, &alone)?;
-    let asked = run(Command::new(alone).args(["policy", "check"]).env("PATH", ""))?;
+    let asked = run(process::Command::new(alone).args(["policy", "check"]).env("PATH", ""))?;
     assert!(asked.code == Some(2) && asked.err.contains("install it"), "{asked:?}");
     Ok(())
 }

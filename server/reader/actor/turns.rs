@@ -136,10 +136,15 @@ impl Actor {
     }
 
     fn grant(&mut self, number: queue::Ticket, group: GroupMark, session: SessionTicket, reset: bool, now: Instant) {
-        let Some(card) = self.life.card().cloned() else {
-            let refusal = self.life.refusal().unwrap_or_else(card_removed);
-            let _ = session.grant.send(Err(refusal));
-            return;
+        let card = self.life.card().cloned().ok_or_else(|| self.life.refusal().unwrap_or_else(card_removed));
+        // The policy may have changed during a reset.
+        let card = match card.and_then(|card| session.permit.holds().map(|()| card)) {
+            Ok(card) => card,
+            Err(refusal) => {
+                // An error means that nobody waits any more.
+                let _ = session.grant.send(Err(refusal));
+                return;
+            }
         };
         let (waiters, waiters_seen) = watch::channel(0);
         let (over, over_seen) = watch::channel(None);

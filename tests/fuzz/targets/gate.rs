@@ -110,7 +110,7 @@ impl Rules {
         let config = Config::parse("c.toml".as_ref(), rules).unwrap();
         let (_, policy) = watch::channel(Arc::new(Policy::new(config.rules, UID)));
         let reader = ReaderNames { id: "reader".into(), display_name: "Reader 00 00".into() };
-        Permit::new(policy, Caller::local(1, UID, UID, None, None), Arc::new(reader), Operation::Transmit)
+        Permit::new(policy, Caller::local(1, UID, UID, None, None), Arc::new(reader), Operation::Transmit, Vec::new())
     }
 
     /// Whether a command may be sent while that application is selected.

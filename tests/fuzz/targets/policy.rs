@@ -98,7 +98,7 @@ impl Who {
             (Self::Anyone, _) => true,
             (Self::User(user), Identity::User { uid, .. }) => pick(&USERS, user).0 == *uid,
             (Self::Group(user), Identity::User { gid, .. }) => pick(&USERS, user).1 == *gid,
-            (Self::Token(token), Identity::Token(name)) => *pick(&TOKENS, token) == **name,
+            (Self::Token(token), Identity::Token(name)) => *pick(&TOKENS, token) == *name.name,
             _ => false,
         }
     }
