@@ -25,4 +25,5 @@ pub mod registry;
 pub mod server;
 pub mod signals;
 pub mod telemetry;
+pub mod timing;
 pub mod tokens;

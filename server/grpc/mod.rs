@@ -38,6 +38,7 @@ use crate::{
     error::{Failure, Reason},
     group::{GroupKey, GroupMark, MAX_KEY_CHARACTERS, Memberships},
     listen::Peer,
+    timing::{Point, stamp},
 };
 
 /// The service of the contract on top of a broker.
@@ -104,6 +105,7 @@ impl CardBrokerService for Edge {
     }
 
     async fn transmit(&self, request: Request<TransmitRequest>) -> Result<Response<TransmitResponse>, Status> {
+        stamp(Point::Decoded);
         let give_up = deadline::give_up(request.metadata());
         let source = source(&request)?;
         let key = request.metadata().get(GROUP_METADATA).cloned();
@@ -118,10 +120,12 @@ impl CardBrokerService for Edge {
                 Some(id) => self.broker.transmit_once(asker, unit, give_up, id).await,
             }
         };
-        match outcome.await {
+        let response = match outcome.await {
             Ok((outcome, replayed)) => Ok(Response::new(transmit::response(outcome, replayed))),
             Err(failure) => Err(to_status(&failure, Some(&reader))),
-        }
+        };
+        stamp(Point::Answered);
+        response
     }
 
     type OpenSessionStream = Responses<OpenSessionResponse>;

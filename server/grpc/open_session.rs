@@ -41,6 +41,7 @@ use crate::{
         status::preceding_failed,
         turn::TurnRequest,
     },
+    timing::{Point, stamp},
 };
 
 /// How long the first message may take.
@@ -245,6 +246,7 @@ impl Open {
 
     /// Takes a message in. What is wrong with its commands is answered in its turn; what is wrong with the conversation ends it.
     fn take_in(&mut self, message: OpenSessionRequest) -> Result<(), Failure> {
+        stamp(Point::Decoded);
         let restart = message.restart;
         let (id, request) = match message.request {
             Some(Request::Transmit(transmit)) => (transmit.id, Ok(transmit)),
@@ -303,6 +305,7 @@ async fn front_answer(pending: &mut VecDeque<Pending>) -> Response {
         },
     };
     pending.pop_front();
+    stamp(Point::Answered);
     response
 }
 

@@ -23,6 +23,7 @@ use super::{
 use crate::{
     backend::{CardInfo, ProtocolChoice, ResetKind, Slot, SlotError},
     error::{Delivery, Failure, Reason},
+    timing::{Point, stamp},
 };
 
 /// How long a failed exchange waits to see whether the card is gone: longer than the slowest driver's look (400 ms).
@@ -210,7 +211,10 @@ impl Hand {
                 return (UnitEnd::InOrder(card), Some(failure), run.take_partial());
             }
             self.gate.sends(&exchange);
-            match self.pulse.during(|| self.slot.exchange(&exchange.bytes)) {
+            stamp(Point::ToCard);
+            let exchanged = self.pulse.during(|| self.slot.exchange(&exchange.bytes));
+            stamp(Point::FromCard);
+            match exchanged {
                 Ok(response) => {
                     self.gate.answered(&response);
                     if let Some(result) = run.answered(&response) {

@@ -4,7 +4,7 @@ use super::{names, sources};
 
 /// The server's modules from low to high; a module names only lines above its own.
 const SERVER: &[&[&str]] = &[
-    &["apdu", "caller", "error", "keyed_hash", "process", "signals"],
+    &["apdu", "caller", "error", "keyed_hash", "process", "signals", "timing"],
     &["tokens"],
     &["backend", "group"],
     // Above the backend, whose choice of protocols is one of its settings.
