@@ -14,7 +14,7 @@ export PATH := $(PATH):/usr/sbin:/sbin
 LANGUAGES := python cpp node
 
 .NOTPARALLEL:
-.PHONY: help demo test fuzz lint $(LANGUAGES) build install setup clean
+.PHONY: help demo test fuzz lint bench $(LANGUAGES) build install setup clean
 
 # Says which step runs, and runs it.
 step = @printf '\n==> %s\n' "$(1)"; $(1)
@@ -54,6 +54,9 @@ lint: setup ## format, clippy, documentation, contract, licences
 	$(call step,$(BUF) lint proto)
 	$(call step,$(BUF) format proto --diff --exit-code)
 	$(call step,$(DENY) --locked --workspace check --hide-inclusion-graph licenses bans sources)
+
+bench: setup ## measure the broker beside plain PC/SC, over half an hour on a quiet machine (ARGS=--quick: a minute)
+	$(call step,cargo run --locked --release -p cardbroker-tests --bin bench -- $(ARGS))
 
 build: ## the programs, optimised, in target/release
 	@.ci/setup build

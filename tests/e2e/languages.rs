@@ -60,7 +60,7 @@ impl World {
 
     /// A process that knows the family's key.
     fn child(&self, program: &Path, arguments: &[&str]) -> anyhow::Result<Program> {
-        Program::run(self.stranger(program, arguments).env(GROUP_VARIABLE, KEY))
+        Program::spawn(self.stranger(program, arguments).env(GROUP_VARIABLE, KEY))
     }
 
     /// One that does not, yet to be started.
@@ -193,7 +193,7 @@ fn what_the_parent_verifies_its_children_may_use_and_strangers_may_not() -> anyh
         }
         for (language, program) in &world.programs {
             unit(&world.parent, READERS[0], &[VERIFY]).send().await?;
-            let report = Program::run(&mut world.stranger(program, &arguments))?.report()?;
+            let report = Program::spawn(&mut world.stranger(program, &arguments))?.report()?;
             assert!(count(&report, "broken")? == count(&report, "pairs")?, "{language}: {report}");
         }
         Ok(())
@@ -209,7 +209,7 @@ fn bare_stubs_of_each_language_list_and_transmit() -> anyhow::Result<()> {
         let answered = wire::transmit(&mut stub, wire::request(READER, &[SELECT_AND_FETCH])).await?;
         assert_eq!(json!({"readers": readers, "status_word": answered.results[0].status_word}), expected);
         for language in languages()? {
-            let report = Program::run(&mut world.stranger(&language.program("bare"), &[READER]))?.report()?;
+            let report = Program::spawn(&mut world.stranger(&language.program("bare"), &[READER]))?.report()?;
             assert_eq!(report, expected, "{}", language.name);
         }
         Ok(())

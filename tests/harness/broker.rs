@@ -311,11 +311,12 @@ pub fn program(name: &str) -> anyhow::Result<PathBuf> {
     found.map(|(_, path)| path.clone()).with_context(|| format!("the workspace has no program {name}"))
 }
 
-/// Builds the programs of both sides and asks cargo where they are.
+/// Builds the programs of both sides, optimised if this one is, and asks cargo where they are.
 fn build() -> anyhow::Result<Vec<(String, PathBuf)>> {
     let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .args(["build", "--quiet", "--message-format=json", "--bins", "--examples"])
         .args(["--package", "cardbroker-server", "--package", "cardbroker-client"])
+        .args(if cfg!(debug_assertions) { None } else { Some("--release") })
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
         .stderr(Stdio::inherit())
         .output()

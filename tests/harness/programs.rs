@@ -1,7 +1,7 @@
 //! Programs beside the broker, run as processes of their own: they need the private pcscd in their environment.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write},
     process::{Child, Command, Stdio},
     sync::mpsc::{Receiver, RecvTimeoutError, sync_channel},
     thread,
@@ -28,19 +28,19 @@ impl Program {
     /// # Errors
     /// The system's, on starting it.
     pub fn start(path: &str, pcscd: &Pcscd, arguments: &[&str]) -> anyhow::Result<Self> {
-        Self::run(Command::new(path).args(arguments).env("PCSCLITE_CSOCK_NAME", pcscd.socket()))
+        Self::spawn(Command::new(path).args(arguments).env("PCSCLITE_CSOCK_NAME", pcscd.socket()))
     }
 
-    /// Starts a program with what is in its environment.
+    /// Starts a program as `command` says.
     ///
     /// # Errors
     /// The system's, on starting it.
-    pub fn run(command: &mut Command) -> anyhow::Result<Self> {
+    pub fn spawn(command: &mut Command) -> anyhow::Result<Self> {
         let mut process = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .with_context(|| format!("cannot start {:?}", command.get_program()))?;
+            .with_context(|| format!("cannot start {}", command.get_program().display()))?;
         let output = process.stdout.take().context("no standard output")?;
         let (sender, lines) = sync_channel(16);
         thread::Builder::new().name("output".into()).spawn(move || {
@@ -48,6 +48,15 @@ impl Program {
             BufReader::new(output).lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
         })?;
         Ok(Self { process, lines })
+    }
+
+    /// Tells it something, as a line on its standard input.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn say(&mut self, line: &str) -> anyhow::Result<()> {
+        let input = self.process.stdin.as_mut().context("its standard input is closed")?;
+        Ok(writeln!(input, "{line}")?)
     }
 
     /// The next line that it prints.

@@ -1,0 +1,145 @@
+//! From an insertion, as an observer on PC/SC sees it, to the clients that watch the broker's readers.
+
+use std::{
+    sync::mpsc::{Receiver, SyncSender, sync_channel},
+    thread,
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use cardbroker_client::{Client, Endpoint, ReaderState, WatchEvent};
+use tokio::task::JoinSet;
+
+use crate::{
+    Effort, clock,
+    report::{Cell, Limit, Table, Target, progress},
+    samples::Samples,
+    stage::{READER, Stage, moment, until_ready},
+};
+
+/// For one watcher, and for the last of many, in ns.
+const ONE_LIMIT: f64 = 5e6;
+const LAST_LIMIT: f64 = 50e6;
+
+const STREAMS_PER_CONNECTION: usize = 100;
+
+/// The longest that a watcher may take to see something.
+const SIGHT: Duration = Duration::from_secs(20);
+
+pub(crate) async fn measure(effort: Effort) -> anyhow::Result<Table> {
+    let mut stage = Stage::new(0, 0)?;
+    let reader = stage.reader_name();
+    let (mut rows, mut targets) = (Vec::new(), Vec::new());
+    for count in effort.choose([1, 1_000], [1, 100]) {
+        let (mut first, mut last) = (Samples::default(), Samples::default());
+        for round in 1..=effort.rounds {
+            progress(&format!("events: {count} watchers, round {round} of {}", effort.rounds));
+            let mut broker = stage.broker(None).await?;
+            let client = broker.client().await?;
+            let watchers = Watchers::start(Endpoint::Unix(broker.socket()), count)?;
+            watchers.seen(true)?;
+            let mut observer = stage.direct(&["observer", &reader])?;
+            for _ in 0..effort.choose(10, 3) {
+                // A card that leaves before it was used, or comes back before it was missed, makes pcscd miscount.
+                until_ready(&client, READER).await?;
+                stage.remove();
+                moment(&mut observer, "removed")?;
+                watchers.seen(false)?;
+                stage.insert()?;
+                let seen = watchers.seen(true)?;
+                let inserted = moment(&mut observer, "inserted")?;
+                first.add(seen.iter().min().map(|seen| seen - inserted));
+                last.add(seen.iter().max().map(|seen| seen - inserted));
+            }
+            broker.stop()?;
+        }
+        for (name, samples) in [("the first", &first), ("the last", &last)] {
+            let [p50, p99, max] = Cell::quantiles(samples);
+            let watcher = if count == 1 { "the only one".into() } else { format!("{name} of {count}") };
+            if count == 1 && name == "the first" {
+                targets.push(Target::new("one watcher: p99", Limit::Within(ONE_LIMIT), samples.quantile(0.99) as f64));
+                continue;
+            }
+            if count > 1 && name == "the last" {
+                let what = format!("{watcher}: p99");
+                targets.push(Target::new(what, Limit::Within(LAST_LIMIT), samples.quantile(0.99) as f64));
+            }
+            rows.push(vec![Cell::text(watcher), Cell::Count(samples.len() as u64), p50, p99, max]);
+        }
+    }
+    Ok(Table {
+        title: "Events",
+        about: "From the moment at which an observer on PC/SC sees an insertion to the moment at which a client has it from the \
+                broker. Both are woken by pcscd at the same time, so a time below zero means that the broker's client was first. The \
+                many watch on connections of 100 streams each, in one process."
+            .into(),
+        columns: vec!["watcher", "insertions", "p50", "p99", "max"],
+        rows,
+        targets,
+    })
+}
+
+/// Clients that watch, on a thread of their own until this is dropped.
+struct Watchers {
+    sights: Receiver<Sight>,
+    count: usize,
+}
+
+/// Whether a card is there, and when a watcher saw that it has changed.
+type Sight = (bool, i64);
+
+impl Watchers {
+    fn start(endpoint: Endpoint, count: usize) -> anyhow::Result<Self> {
+        let (sender, sights) = sync_channel(2 * count);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        thread::Builder::new().name("watchers".into()).spawn(move || {
+            // Whoever waits for a sight finds out that there is none.
+            let _ = runtime.block_on(watch(&endpoint, count, &sender));
+        })?;
+        Ok(Self { sights, count })
+    }
+
+    /// When each of them saw the card come, or go.
+    fn seen(&self, is_there: bool) -> anyhow::Result<Vec<i64>> {
+        let mut times = Vec::with_capacity(self.count);
+        while times.len() < self.count {
+            let (was_there, time) = self.sights.recv_timeout(SIGHT).context("a watcher sees nothing")?;
+            if was_there == is_there {
+                times.push(time);
+            }
+        }
+        Ok(times)
+    }
+}
+
+async fn watch(endpoint: &Endpoint, count: usize, sights: &SyncSender<Sight>) -> anyhow::Result<()> {
+    let mut watchers = JoinSet::new();
+    for begin in (0..count).step_by(STREAMS_PER_CONNECTION) {
+        let client = Client::connect(endpoint.clone()).await?;
+        for _ in begin..count.min(begin + STREAMS_PER_CONNECTION) {
+            watchers.spawn(follow(client.clone(), sights.clone()));
+        }
+    }
+    // They end with the broker.
+    watchers.join_next().await;
+    Ok(())
+}
+
+/// Tells of each coming and going until nobody listens or the broker is gone.
+async fn follow(client: Client, sights: SyncSender<Sight>) {
+    let mut watch = client.watch();
+    let mut was_there = false;
+    loop {
+        match watch.next().await {
+            WatchEvent::Updated(reader) if reader.name == READER => {
+                let is_there = reader.state() != ReaderState::Empty;
+                if is_there != was_there && sights.send((is_there, clock::now())).is_err() {
+                    return;
+                }
+                was_there = is_there;
+            }
+            WatchEvent::Disconnected(_) => return,
+            _ => {}
+        }
+    }
+}

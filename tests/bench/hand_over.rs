@@ -1,0 +1,129 @@
+//! The card passes from one process to the next: when its holder is done with it, and when its holder is killed.
+
+use std::{thread, time::Duration};
+
+use anyhow::ensure;
+use cardbroker_tests::harness::programs::Program;
+
+use crate::{
+    Effort, clock,
+    report::{Cell, Limit, Table, Target, progress},
+    samples::Samples,
+    stage::{Access, READER, Stage, moment},
+};
+
+/// In ns.
+const END_LIMIT: f64 = 2e6;
+const KILL_LIMIT: f64 = 5e6;
+
+/// Those who wait on PC/SC look every 100 ms: the holder leaves at any moment of that, and not before it began.
+const POLLS_MS: std::ops::Range<u64> = 100..300;
+
+#[derive(Clone, Copy)]
+struct Way {
+    name: &'static str,
+    arguments: &'static [&'static str],
+    by_broker: bool,
+    kills: bool,
+    limit: Option<f64>,
+}
+
+const WAYS: [Way; 5] = [
+    Way {
+        name: "session ends, the card is left",
+        arguments: &["--leave"],
+        by_broker: true,
+        kills: false,
+        limit: Some(END_LIMIT),
+    },
+    Way {
+        name: "session ends, the card is reset",
+        arguments: &[],
+        by_broker: true,
+        kills: false,
+        limit: Some(END_LIMIT),
+    },
+    Way {
+        name: "holder of a session killed, the card is reset",
+        arguments: &[],
+        by_broker: true,
+        kills: true,
+        limit: Some(KILL_LIMIT),
+    },
+    Way { name: "PC/SC: transaction ends", arguments: &[], by_broker: false, kills: false, limit: None },
+    Way { name: "PC/SC: holder of a transaction killed", arguments: &[], by_broker: false, kills: true, limit: None },
+];
+
+pub(crate) async fn measure(effort: Effort) -> anyhow::Result<Table> {
+    let stage = Stage::new(0, 0)?;
+    let mut series: [Samples; WAYS.len()] = Default::default();
+    for round in 1..=effort.rounds {
+        progress(&format!("hand-over, round {round} of {}", effort.rounds));
+        let (direct, by_broker): (Vec<_>, Vec<_>) = WAYS.iter().zip(&mut series).partition(|(way, _)| !way.by_broker);
+        let reader = stage.reader_name();
+        for (way, samples) in direct {
+            let start = || stage.direct(&["holder", "transaction", &reader]);
+            samples.add(hand_overs(*way, &start, effort.choose(10, 2))?);
+        }
+        let mut broker = stage.broker(None).await?;
+        let access = Access::unix(&broker.socket()).in_group("bench");
+        for (way, samples) in by_broker {
+            let start = || access.client(&[&["holder", "session", READER], way.arguments].concat());
+            samples.add(hand_overs(*way, &start, effort.choose(50, 5))?);
+        }
+        broker.stop()?;
+    }
+    Ok(table(&series))
+}
+
+/// From the moment before the holder leaves, or is killed, to the moment after the one who waits has the card.
+fn hand_overs(way: Way, start: &dyn Fn() -> anyhow::Result<Program>, count: u32) -> anyhow::Result<Vec<i64>> {
+    let mut times = Vec::new();
+    let (mut holder, mut waiter) = (start()?, start()?);
+    holder.say("take")?;
+    if !way.by_broker {
+        ensure!(holder.line()? == "waiting");
+    }
+    moment(&mut holder, "taken")?;
+    for _ in 0..count {
+        waiter.say("take")?;
+        ensure!(waiter.line()? == "waiting");
+        if !way.by_broker {
+            thread::sleep(Duration::from_millis(fastrand::u64(POLLS_MS)));
+        }
+        if way.kills {
+            let killed = clock::now();
+            drop(holder);
+            times.push(moment(&mut waiter, "taken")? - killed);
+            holder = start()?;
+        } else {
+            holder.say("leave")?;
+            let left = moment(&mut holder, "left")?;
+            times.push(moment(&mut waiter, "taken")? - left);
+        }
+        std::mem::swap(&mut holder, &mut waiter);
+    }
+    Ok(times)
+}
+
+fn table(series: &[Samples]) -> Table {
+    let (mut rows, mut targets) = (Vec::new(), Vec::new());
+    for (way, samples) in WAYS.iter().zip(series) {
+        let [p50, p99, max] = Cell::quantiles(samples);
+        rows.push(vec![Cell::text(way.name), Cell::Count(samples.len() as u64), p50, p99, max]);
+        if let Some(limit) = way.limit {
+            let p99 = samples.quantile(0.99) as f64;
+            targets.push(Target::new(format!("{}: p99", way.name), Limit::Within(limit), p99));
+        }
+    }
+    Table {
+        title: "Hand-over",
+        about: "From the moment at which the holder of the card begins to let it go, or is killed, to the moment at which another \
+                process that has waited for it has it. All are in one isolation group. What a reset of this card takes is the \
+                difference of the first two rows; a real card's takes 50–400 ms."
+            .into(),
+        columns: vec!["what happens", "times", "p50", "p99", "max"],
+        rows,
+        targets,
+    }
+}

@@ -1,0 +1,131 @@
+//! The program `bench`: measures the broker beside what programs do without it, in one run on one machine, and writes tables.
+
+mod alone;
+mod clock;
+mod events;
+mod hand_over;
+mod inside;
+mod queue;
+mod report;
+mod samples;
+mod scale;
+mod stage;
+mod tcp;
+mod together;
+mod worker;
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    thread,
+};
+
+use clap::{Parser, ValueEnum};
+use report::{Table, progress};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Measures the broker beside direct PC/SC, over the same virtual card behind a real pcscd, and writes results.md and results.json.
+#[derive(Parser)]
+#[command(args_conflicts_with_subcommands = true)]
+struct Arguments {
+    /// A run of a minute, to see that everything works. Its numbers mean little.
+    #[arg(long)]
+    quick: bool,
+    /// How often each measurement is repeated, the ways taking turns.
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: u32,
+    /// Only this case; may be repeated.
+    #[arg(long, value_enum)]
+    only: Vec<Case>,
+    /// Where the results go.
+    #[arg(long, default_value = "target/bench")]
+    out: PathBuf,
+    #[command(subcommand)]
+    process: Option<Process>,
+}
+
+#[derive(clap::Subcommand)]
+enum Process {
+    /// One of this program's own processes.
+    #[command(subcommand, hide = true)]
+    Worker(worker::Worker),
+}
+
+/// What can be measured.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Case {
+    /// One client, and what it costs it that there is a broker.
+    Alone,
+    /// Where the time goes inside the broker.
+    Inside,
+    /// Many clients that all want the card.
+    Together,
+    /// From one holder of the card to the next.
+    HandOver,
+    /// From an insertion to those who watch.
+    Events,
+    /// Many readers, watchers, clients and sessions.
+    Scale,
+    /// The queue by itself.
+    Queue,
+}
+
+/// How thoroughly to measure.
+#[derive(Clone, Copy)]
+pub(crate) struct Effort {
+    pub(crate) quick: bool,
+    pub(crate) rounds: u32,
+}
+
+impl Effort {
+    /// One of two numbers.
+    pub(crate) fn choose<T>(self, usual: T, quick: T) -> T {
+        if self.quick { quick } else { usual }
+    }
+}
+
+fn main() -> anyhow::Result<()> {
+    let Arguments { quick, rounds, only, out, process } = Arguments::parse();
+    if let Some(Process::Worker(worker)) = process {
+        return worker.run();
+    }
+    allow_many_files()?;
+    let effort = Effort { quick, rounds: if quick { 1 } else { rounds } };
+    let cases = Case::value_variants().iter().filter(|case| only.is_empty() || only.contains(case));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut tables = Vec::new();
+    for case in cases {
+        tables.extend(runtime.block_on(measure(*case, effort))?);
+        // After each case, so that a run that is interrupted has not been for nothing.
+        report::write(&out, &settings(effort)?, &tables)?;
+    }
+    let markdown = report::write(&out, &settings(effort)?, &tables)?;
+    progress(&format!("written to {}", out.display()));
+    Ok(io::stdout().write_all(markdown.as_bytes())?)
+}
+
+async fn measure(case: Case, effort: Effort) -> anyhow::Result<Vec<Table>> {
+    Ok(match case {
+        Case::Alone => vec![alone::measure(effort).await?],
+        Case::Inside => vec![inside::measure(effort).await?],
+        Case::Together => together::measure(effort).await?,
+        Case::HandOver => vec![hand_over::measure(effort).await?],
+        Case::Events => vec![events::measure(effort).await?],
+        Case::Scale => scale::measure(effort).await?,
+        Case::Queue => vec![queue::measure(effort)],
+    })
+}
+
+/// What a reader of the results must know of the run.
+fn settings(effort: Effort) -> anyhow::Result<String> {
+    let processors = thread::available_parallelism()?;
+    let build = if cfg!(debug_assertions) { "without optimisation" } else { "optimised" };
+    let rounds = effort.rounds;
+    Ok(format!("{processors} processors, {rounds} rounds, built {build}. Ratios are medians of the rounds (min–max)."))
+}
+
+/// For this process and those that it starts: each client needs a descriptor at both ends.
+fn allow_many_files() -> io::Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    Ok(setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })?)
+}

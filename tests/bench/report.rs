@@ -1,0 +1,198 @@
+//! What was measured, as tables for people (Markdown) and for programs (JSON).
+
+use std::{
+    fmt::Write as _,
+    fs,
+    io::{self, Write as _},
+    path::Path,
+};
+
+use serde_json::{Map, Value, json};
+
+use crate::samples::{Samples, Spread};
+
+/// Tells on standard error how far the run is.
+pub(crate) fn progress(text: &str) {
+    // Without standard error there is nobody to tell.
+    let _ = writeln!(io::stderr(), "bench: {text}");
+}
+
+/// One cell of a table. Times are in ns.
+pub(crate) enum Cell {
+    Text(String),
+    Count(u64),
+    Time(i64),
+    Ratio(Spread),
+    /// In KiB.
+    Memory(f64),
+    /// There is nothing to say here.
+    None,
+}
+
+impl Cell {
+    pub(crate) fn text(text: impl Into<String>) -> Self {
+        Self::Text(text.into())
+    }
+
+    /// Half of the times, 99 % of them, and all are at most so long.
+    pub(crate) fn quantiles(samples: &Samples) -> [Self; 3] {
+        [0.5, 0.99, 1.0].map(|share| Self::Time(samples.quantile(share)))
+    }
+
+    fn markdown(&self) -> String {
+        match self {
+            Self::Text(text) => text.clone(),
+            Self::Count(count) => count.to_string(),
+            Self::Time(time) => time_text(*time as f64),
+            Self::Ratio(Spread { median, min, max }) => format!("**{median:.2}** ({min:.2}–{max:.2})"),
+            Self::Memory(kibibytes) if *kibibytes >= 10_000.0 => format!("{:.1} MiB", kibibytes / 1024.0),
+            Self::Memory(kibibytes) => format!("{kibibytes:.0} KiB"),
+            Self::None => String::new(),
+        }
+    }
+
+    fn json(&self) -> Value {
+        match self {
+            Self::Text(text) => json!(text),
+            Self::Count(count) => json!(count),
+            Self::Time(time) => json!(*time as f64 / 1e3),
+            Self::Ratio(Spread { median, min, max }) => json!({ "median": median, "min": min, "max": max }),
+            Self::Memory(kibibytes) => json!(kibibytes),
+            Self::None => Value::Null,
+        }
+    }
+}
+
+fn time_text(time: f64) -> String {
+    match time.abs() {
+        size if size < 1e3 => format!("{time:.0} ns"),
+        size if size < 1e6 => format!("{:.1} µs", time / 1e3),
+        size if size < 1e9 => format!("{:.2} ms", time / 1e6),
+        _ => format!("{:.2} s", time / 1e9),
+    }
+}
+
+/// What a target bounds.
+#[derive(Clone, Copy)]
+pub(crate) enum Limit {
+    /// A ratio, from above.
+    AtMost(f64),
+    /// A ratio, from below.
+    AtLeast(f64),
+    /// A time in ns, from above.
+    Within(f64),
+    /// Memory in KiB, from above.
+    Below(f64),
+}
+
+/// What was to be reached.
+pub(crate) struct Target {
+    what: String,
+    limit: Limit,
+    measured: f64,
+}
+
+impl Target {
+    pub(crate) fn new(what: impl Into<String>, limit: Limit, measured: f64) -> Self {
+        Self { what: what.into(), limit, measured }
+    }
+
+    /// Whether it bounds `what`.
+    pub(crate) fn is_about(&self, what: &str) -> bool {
+        self.what == what
+    }
+
+    fn is_met(&self) -> bool {
+        match self.limit {
+            Limit::AtMost(limit) | Limit::Within(limit) | Limit::Below(limit) => self.measured <= limit,
+            Limit::AtLeast(limit) => self.measured >= limit,
+        }
+    }
+
+    fn verdict(&self) -> &'static str {
+        if self.is_met() { "met" } else { "**missed**" }
+    }
+
+    /// The limit and what was measured, as people read them.
+    fn texts(&self) -> (String, String) {
+        match self.limit {
+            Limit::AtMost(limit) => (format!("≤ {limit}"), format!("{:.2}", self.measured)),
+            Limit::AtLeast(limit) => (format!("≥ {limit}"), format!("{:.2}", self.measured)),
+            Limit::Within(limit) => (format!("≤ {}", time_text(limit)), time_text(self.measured)),
+            Limit::Below(limit) => (format!("≤ {limit} KiB"), format!("{:.0} KiB", self.measured)),
+        }
+    }
+
+    fn json(&self) -> Value {
+        let (limit, measured) = self.texts();
+        json!({ "what": self.what, "limit": limit, "measured": measured, "met": self.is_met() })
+    }
+}
+
+/// One table and its targets.
+pub(crate) struct Table {
+    /// Its heading.
+    pub(crate) title: &'static str,
+    /// What was measured, and how to read it.
+    pub(crate) about: String,
+    pub(crate) columns: Vec<&'static str>,
+    pub(crate) rows: Vec<Vec<Cell>>,
+    pub(crate) targets: Vec<Target>,
+}
+
+impl Table {
+    fn markdown(&self) -> String {
+        let mut text = format!("## {}\n\n{}\n\n", self.title, self.about);
+        let cells = self.rows.iter().map(|row| row.iter().map(Cell::markdown).collect());
+        text += &grid(&self.columns, cells);
+        if !self.targets.is_empty() {
+            let targets = self.targets.iter().map(|target| {
+                let (limit, measured) = target.texts();
+                vec![target.what.clone(), limit, measured, target.verdict().to_owned()]
+            });
+            text.push('\n');
+            text += &grid(&["target", "limit", "measured", ""], targets);
+        }
+        text
+    }
+
+    fn json(&self) -> Value {
+        let row = |row: &Vec<Cell>| -> Map<String, Value> {
+            self.columns.iter().map(|column| (*column).to_owned()).zip(row.iter().map(Cell::json)).collect()
+        };
+        let targets: Vec<_> = self.targets.iter().map(Target::json).collect();
+        json!({
+            "title": self.title,
+            "about": self.about,
+            "rows": self.rows.iter().map(row).collect::<Vec<_>>(),
+            "targets": targets,
+        })
+    }
+}
+
+fn grid(columns: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+    let mut text = format!("| {} |\n|{}\n", columns.join(" | "), " --- |".repeat(columns.len()));
+    for row in rows {
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "| {} |", row.join(" | "));
+    }
+    text
+}
+
+/// Writes `results.md` and `results.json` into `folder`; returns the Markdown.
+///
+/// # Errors
+/// The system's, on writing.
+pub(crate) fn write(folder: &Path, settings: &str, tables: &[Table]) -> io::Result<String> {
+    let markdown: Vec<_> = tables.iter().map(Table::markdown).collect();
+    let markdown = format!("# Cardbroker beside direct PC/SC\n\n{settings}\n\n{}", markdown.join("\n"));
+    let json = json!({
+        "settings": settings,
+        "units": "times in µs, memory in KiB",
+        "tables": tables.iter().map(Table::json).collect::<Vec<_>>(),
+    });
+    fs::create_dir_all(folder)?;
+    fs::write(folder.join("results.md"), &markdown)?;
+    fs::write(folder.join("results.json"), format!("{json:#}\n"))?;
+    Ok(markdown)
+}

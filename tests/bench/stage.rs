@@ -1,0 +1,154 @@
+//! What the cases stand on: a real pcscd with a card in its first reader, a broker for it, and processes that use them.
+
+use std::{
+    path::Path,
+    process::Command,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail, ensure};
+use cardbroker_client::{Client, GROUP_VARIABLE, ReaderState};
+use cardbroker_proto::ENDPOINT_VARIABLE;
+use cardbroker_tests::harness::{
+    broker::{Broker, Setup},
+    pcscd::Pcscd,
+    programs::Program,
+};
+use tokio::time::timeout;
+
+use crate::tcp::Tcp;
+
+/// The broker's name of the reader.
+pub(crate) const READER: &str = "readers/virtual-pcd-a-00-00";
+
+/// The longest that anything may take that is not measured.
+const LONG: Duration = Duration::from_secs(20);
+
+/// A card in a reader. Dropping it takes the card out and ends pcscd.
+pub(crate) struct Stage {
+    // Before pcscd, for the card's end is its removal.
+    card: Option<Program>,
+    pcscd: Arc<Pcscd>,
+    command_ms: u64,
+    reset_ms: u64,
+}
+
+impl Stage {
+    /// With a card whose commands and resets take so many milliseconds.
+    pub(crate) fn new(command_ms: u64, reset_ms: u64) -> anyhow::Result<Self> {
+        let pcscd = Arc::new(Pcscd::start(1)?);
+        let mut stage = Self { card: None, pcscd, command_ms, reset_ms };
+        stage.insert()?;
+        Ok(stage)
+    }
+
+    /// Puts a card in. pcscd must have noticed that the last one is gone: it may not notice a swap at all.
+    pub(crate) fn insert(&mut self) -> anyhow::Result<()> {
+        let numbers = [self.pcscd.port(0).into(), self.command_ms, self.reset_ms].map(|number| number.to_string());
+        let mut card = Program::spawn(worker(&["card"])?.args(numbers))?;
+        ensure!(card.line()? == "inserted");
+        self.card = Some(card);
+        Ok(())
+    }
+
+    /// Takes the card out.
+    pub(crate) fn remove(&mut self) {
+        self.card = None;
+    }
+
+    /// PC/SC's name of the reader.
+    pub(crate) fn reader_name(&self) -> String {
+        self.pcscd.reader_name(0)
+    }
+
+    /// A broker for the reader, once it serves; on TCP too if `tcp` is given.
+    pub(crate) async fn broker(&self, tcp: Option<&Tcp>) -> anyhow::Result<Broker> {
+        let configuration = tcp.map(Tcp::configuration).unwrap_or_default();
+        let broker = Setup::on(&self.pcscd)?.configuration(&configuration).log_level("info").start()?;
+        until_ready(&broker.client().await?, READER).await?;
+        Ok(broker)
+    }
+
+    /// A process that uses PC/SC itself, ready.
+    pub(crate) fn direct(&self, arguments: &[&str]) -> anyhow::Result<Program> {
+        ready(worker(arguments)?.env("PCSCLITE_CSOCK_NAME", self.pcscd.socket()))
+    }
+}
+
+/// How a process reaches the broker, and as what.
+#[derive(Clone, Default)]
+pub(crate) struct Access(Vec<(&'static str, String)>);
+
+impl Access {
+    /// To a broker on its socket.
+    pub(crate) fn unix(socket: &Path) -> Self {
+        Self(vec![(ENDPOINT_VARIABLE, format!("unix:{}", socket.display()))])
+    }
+
+    /// In this isolation group.
+    pub(crate) fn in_group(self, group: &str) -> Self {
+        self.with(GROUP_VARIABLE, group)
+    }
+
+    /// With one more variable of the environment.
+    pub(crate) fn with(mut self, variable: &'static str, value: &str) -> Self {
+        self.0.push((variable, value.to_owned()));
+        self
+    }
+
+    /// A process that uses the broker, ready.
+    pub(crate) fn client(&self, arguments: &[&str]) -> anyhow::Result<Program> {
+        ready(worker(arguments)?.envs(self.0.iter().cloned()))
+    }
+}
+
+/// This program, as one of its own processes.
+fn worker(arguments: &[&str]) -> anyhow::Result<Command> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.env_remove(GROUP_VARIABLE).arg("worker").args(arguments);
+    Ok(command)
+}
+
+fn ready(command: &mut Command) -> anyhow::Result<Program> {
+    let mut program = Program::spawn(command)?;
+    let line = program.line()?;
+    ensure!(line == "ready", "{line}");
+    Ok(program)
+}
+
+/// Waits until the broker has the card of a reader in hand.
+pub(crate) async fn until_ready(client: &Client, reader: &str) -> anyhow::Result<()> {
+    let mut watch = client.watch();
+    let wait = async {
+        while watch.readers().get(reader).is_none_or(|reader| reader.state() != ReaderState::Ready) {
+            watch.next().await;
+        }
+    };
+    timeout(LONG, wait).await.context("the card does not become ready")
+}
+
+/// Gives a process an order; the times that it answers.
+pub(crate) fn times(program: &mut Program, order: &str) -> anyhow::Result<Vec<i64>> {
+    program.say(order)?;
+    Ok(serde_json::from_str(&program.line()?)?)
+}
+
+/// The time in a line "WORD NS" that a process prints.
+pub(crate) fn moment(program: &mut Program, word: &str) -> anyhow::Result<i64> {
+    let line = program.line()?;
+    let time = line.strip_prefix(word).with_context(|| format!("{word} expected, not {line}"))?;
+    Ok(time.trim().parse()?)
+}
+
+/// Waits for something that is bound to happen.
+pub(crate) fn until(what: &str, mut done: impl FnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
+    let deadline = Instant::now() + LONG;
+    while !done()? {
+        if Instant::now() > deadline {
+            bail!("{what}: not within {LONG:?}");
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
+}

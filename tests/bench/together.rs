@@ -1,0 +1,180 @@
+//! Many clients that all want the card at once: who gets how many turns, how long they wait, and what the sharing costs.
+
+use anyhow::Context as _;
+use cardbroker_tests::harness::programs::Program;
+
+use crate::{
+    Effort,
+    alone::READ_RECORD,
+    report::{Cell, Limit, Table, Target, progress},
+    samples::{Samples, Spread},
+    stage::{Access, READER, Stage, times},
+};
+
+const UNIT: [&str; 4] = [READ_RECORD; 4];
+/// Something that raises security state, as far as the broker can tell.
+const RAISING: [&str; 4] = ["8012000004"; 4];
+
+const LEAST_SHARE: f64 = 0.9;
+const WORST_WAIT: f64 = 1.2;
+const LEAST_TOTAL: f64 = 0.95;
+/// From this time of a command on the card, not the processor, is what all wait for.
+const SLOW_CARD_MS: u64 = 5;
+
+/// Turns that each should get in a round: fewer would tell little of fairness.
+const TURNS: u64 = 15;
+/// How long a round lasts at least; direct ones last no longer than that, for what they show shows at once.
+const SHORTEST_MS: u64 = 1_000;
+const DIRECT_MS: u64 = 5_000;
+
+/// Who shares the card.
+struct Crowd {
+    name: String,
+    clients: u64,
+    unit: &'static [&'static str],
+    /// All in one isolation group.
+    one_group: bool,
+    /// What a unit takes the card, in ms.
+    unit_ms: u64,
+    slow_card: bool,
+}
+
+pub(crate) async fn measure(effort: Effort) -> anyhow::Result<Vec<Table>> {
+    let mut series = Vec::new();
+    for command_ms in effort.choose(&[0, 5, 20][..], &[0, 5]) {
+        let stage = Stage::new(*command_ms, 0)?;
+        for clients in effort.choose(&[2, 4, 8, 32][..], &[2, 8]) {
+            let name = format!("{clients} × card of {command_ms} ms");
+            let (unit_ms, slow_card) = (4 * command_ms, *command_ms >= SLOW_CARD_MS);
+            let crowd = Crowd { name, clients: *clients, unit: &UNIT, one_group: true, unit_ms, slow_card };
+            series.push(rounds(&stage, crowd, effort).await?);
+        }
+    }
+    if !effort.quick {
+        let name = "4 groups × card of 5 ms with a reset of 150 ms".into();
+        let crowd = Crowd { name, clients: 4, unit: &RAISING, one_group: false, unit_ms: 170, slow_card: true };
+        series.push(rounds(&Stage::new(5, 150)?, crowd, effort).await?);
+    }
+    Ok(vec![table(&series)])
+}
+
+/// What came of one crowd in all rounds.
+struct Series {
+    crowd: Crowd,
+    broker: Sharing,
+    direct: Sharing,
+}
+
+/// How the card was shared, one value for each round.
+#[derive(Default)]
+struct Sharing {
+    /// The fewest turns of a client to the most.
+    shares: Vec<f64>,
+    /// The longest wait of a round, as a multiple of clients × unit.
+    worst_waits: Vec<f64>,
+    /// Turns of all, to those of one client alone in the same time.
+    totals: Vec<f64>,
+    waits: Samples,
+}
+
+async fn rounds(stage: &Stage, crowd: Crowd, effort: Effort) -> anyhow::Result<Series> {
+    let mut series = Series { crowd, broker: Sharing::default(), direct: Sharing::default() };
+    let crowd = &series.crowd;
+    let long = (TURNS * crowd.clients * crowd.unit_ms).max(SHORTEST_MS);
+    let reader = stage.reader_name();
+    let direct = || stage.direct(&[&["units", "transaction", &reader], crowd.unit].concat());
+    for round in 1..=effort.rounds {
+        progress(&format!("together: {}, round {round} of {}", crowd.name, effort.rounds));
+        series.direct.add(crowd, &direct, long.min(DIRECT_MS))?;
+
+        let mut broker = stage.broker(None).await?;
+        let access = Access::unix(&broker.socket());
+        let access = if crowd.one_group { access.in_group("bench") } else { access };
+        series.broker.add(crowd, &|| access.client(&[&["units", "transmit", READER], crowd.unit].concat()), long)?;
+        broker.stop()?;
+    }
+    Ok(series)
+}
+
+impl Sharing {
+    /// One client alone, then all at once.
+    fn add(&mut self, crowd: &Crowd, start: &dyn Fn() -> anyhow::Result<Program>, ms: u64) -> anyhow::Result<()> {
+        let alone = times(&mut start()?, &format!("for {SHORTEST_MS}"))?;
+        let rate_alone = within(&alone, SHORTEST_MS) as f64 / SHORTEST_MS as f64;
+        let unit = if crowd.one_group {
+            alone.iter().copied().collect::<Samples>().median() as f64
+        } else {
+            // Alone there is no reset between two units.
+            crowd.unit_ms as f64 * 1e6
+        };
+
+        let mut programs = (0..crowd.clients).map(|_| start()).collect::<anyhow::Result<Vec<_>>>()?;
+        for program in &mut programs {
+            program.say(&format!("for {ms}"))?;
+        }
+        let mut turns = Vec::new();
+        let mut waits = Samples::default();
+        for program in &mut programs {
+            let times: Vec<i64> = serde_json::from_str(&program.line()?)?;
+            turns.push(within(&times, ms));
+            waits.add(times);
+        }
+        let (fewest, most) = (turns.iter().min().context("nobody")?, turns.iter().max().context("nobody")?);
+        self.shares.push(*fewest as f64 / *most as f64);
+        self.worst_waits.push(waits.max() as f64 / (unit * crowd.clients as f64));
+        self.totals.push(turns.iter().sum::<usize>() as f64 / ms as f64 / rate_alone);
+        self.waits.add(waits.iter());
+        Ok(())
+    }
+}
+
+/// How many of the units that were run one after the other ended in time.
+fn within(times: &[i64], ms: u64) -> usize {
+    let mut left = ms as i64 * 1_000_000;
+    times
+        .iter()
+        .take_while(|time| {
+            left -= **time;
+            left >= 0
+        })
+        .count()
+}
+
+fn table(series: &[Series]) -> Table {
+    let (mut rows, mut targets) = (Vec::new(), Vec::new());
+    for Series { crowd, broker, direct } in series {
+        for (way, sharing) in [("broker", broker), ("PC/SC", direct)] {
+            let ratios = [&sharing.shares, &sharing.worst_waits, &sharing.totals].map(|values| Spread::of(values));
+            let total = if crowd.one_group { Cell::Ratio(ratios[2]) } else { Cell::None };
+            let waits = &sharing.waits;
+            rows.push(vec![
+                Cell::text(&crowd.name),
+                Cell::text(way),
+                Cell::Ratio(ratios[0]),
+                Cell::Ratio(ratios[1]),
+                total,
+                Cell::Time(waits.median()),
+                Cell::Time(waits.quantile(0.999)),
+                Cell::Time(waits.max()),
+            ]);
+            if way == "broker" && crowd.slow_card {
+                let name = |what: &str| format!("{}: {what}", crowd.name);
+                targets.push(Target::new(name("fewest : most turns"), Limit::AtLeast(LEAST_SHARE), ratios[0].median));
+                targets.push(Target::new(name("worst wait"), Limit::AtMost(WORST_WAIT), ratios[1].median));
+                if crowd.one_group {
+                    targets.push(Target::new(name("all : alone"), Limit::AtLeast(LEAST_TOTAL), ratios[2].median));
+                }
+            }
+        }
+    }
+    Table {
+        title: "Together",
+        about: "Client processes that run units of 4 commands as fast as they can, each in a transaction or as one Transmit, all in \
+                one isolation group except in the last case. Turns of the client that got fewest to those of the one that got most; \
+                the longest wait of a round to clients × unit; turns of all to those of one client alone."
+            .into(),
+        columns: vec!["clients", "way", "fewest : most", "worst wait", "all : alone", "p50", "p99.9", "max"],
+        rows,
+        targets,
+    }
+}

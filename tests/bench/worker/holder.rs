@@ -1,0 +1,80 @@
+//! Someone who holds the card and lets it go when told to, and notes when.
+
+use cardbroker_client::{Client, Session};
+use pcsc::{Disposition, Error, Protocols, ShareMode};
+
+use super::{
+    order, tell,
+    units::{Way, connect},
+};
+use crate::clock;
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// By transaction or by session.
+    #[arg(value_enum)]
+    way: Way,
+    /// The reader, in PC/SC's name or the broker's.
+    reader: String,
+    /// The card is not to be reset at the end of a session.
+    #[arg(long)]
+    leave: bool,
+}
+
+/// Prints "ready". Then, for "take": "waiting" if it must wait, and "taken NS". For "leave": "left NS", the time before it did.
+pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    match arguments.way {
+        Way::Exclusive | Way::Transaction => by_transaction(&arguments.reader),
+        Way::Transmit | Way::Session => by_session(&arguments.reader, arguments.leave).await,
+    }
+}
+
+fn by_transaction(reader: &str) -> anyhow::Result<()> {
+    let mut card = connect(reader, ShareMode::Shared)?;
+    tell("ready")?;
+    while order()?.is_some() {
+        // Nobody tells whether it will have to.
+        tell("waiting")?;
+        let mut taken = card.transaction2();
+        // A holder that was killed leaves a card that was reset.
+        while let Err((card, Error::ResetCard)) = taken {
+            card.reconnect(ShareMode::Shared, Protocols::ANY, Disposition::LeaveCard)?;
+            taken = card.transaction2();
+        }
+        let transaction = taken.map_err(|(_, error)| error)?;
+        tell(&format!("taken {}", clock::now()))?;
+        order()?;
+        let left = clock::now();
+        transaction.end(Disposition::LeaveCard).map_err(|(_, error)| error)?;
+        tell(&format!("left {left}"))?;
+    }
+    card.disconnect(Disposition::LeaveCard).map_err(|(_, error)| error.into())
+}
+
+async fn by_session(reader: &str, leave: bool) -> anyhow::Result<()> {
+    let client = Client::connect_default().await?;
+    client.readers().await?;
+    tell("ready")?;
+    while order()?.is_some() {
+        let session = open(&client, reader, leave).await?;
+        tell(&format!("taken {}", clock::now()))?;
+        order()?;
+        let left = clock::now();
+        session.close().await?;
+        tell(&format!("left {left}"))?;
+    }
+    Ok(())
+}
+
+async fn open(client: &Client, reader: &str, leave: bool) -> anyhow::Result<Session> {
+    let opening = client.open_session(reader);
+    let opening = if leave { opening.leave_at_end() } else { opening };
+    let mut told = false;
+    let opening = opening.on_queue_position(move |_| {
+        if !std::mem::replace(&mut told, true) {
+            // Whoever reads it may have gone.
+            let _ = tell("waiting");
+        }
+    });
+    Ok(opening.open().await?)
+}
