@@ -35,7 +35,8 @@ impl Tcp {
 
     /// What the broker's configuration needs for it.
     pub(crate) fn configuration(&self) -> String {
-        format!("[listen]\ntcp = \"127.0.0.1:{}\"\ntokens = \"{}\"\n", self.port, self.path("tokens"))
+        let rule = "rule = [{ name = 'bench', principals = ['token:bench'], allow = ['all'] }]";
+        format!("{rule}\n[listen]\ntcp = \"127.0.0.1:{}\"\ntokens = \"{}\"\n", self.port, self.path("tokens"))
     }
 
     /// The way to the broker.

@@ -8,7 +8,7 @@ use std::{
 
 use cardbroker_server::{
     flags::Flags,
-    listen::BoundSocket,
+    listen::Bound,
     server::{self, Server},
     signals::Signal,
     timing::{Point, TARGET},
@@ -36,9 +36,10 @@ pub(crate) struct Arguments {
 pub(super) async fn run(Arguments { socket, config }: Arguments) -> anyhow::Result<()> {
     tracing::subscriber::set_global_default(Listener)?;
     let config = Flags { socket: Some(socket), config: Some(config), ..Flags::default() }.settings()?;
-    let bound = BoundSocket::bind(&config.listen)?;
+    let tokens = server::load_tokens(&config)?;
+    let bound = Bound::bind(&config.listen)?;
     let backend = server::backend(&config);
-    let server = Server::start(config.clone(), bound, backend).await?;
+    let server = Server::start(config.clone(), tokens.clone(), bound, backend).await?;
     super::tell("ready")?;
     let mut input_ends = Some(spawn_blocking(super::order));
     let signal = async || {
@@ -48,7 +49,7 @@ pub(super) async fn run(Arguments { socket, config }: Arguments) -> anyhow::Resu
         }
         Signal::Stop
     };
-    server.run(signal, move || Ok(config.clone())).await?;
+    server.run(signal, move || Ok((config.clone(), tokens.clone()))).await?;
     super::tell(&shares(&STAMPS.lock().unwrap_or_else(PoisonError::into_inner)))?;
     Ok(())
 }
