@@ -13,7 +13,8 @@ pub(crate) async fn run(client: &Client, json: bool, screen: &mut Screen<'_>) ->
     } else if readers.is_empty() {
         writeln!(
             screen.err,
-            "no readers: plug one in, or start the broker with simulated ones: cardbrokerd --simulate 2"
+            "no readers: plug one in, or start the broker with simulated ones (cardbrokerd --simulate 2); or none that you may \
+             see (cardbroker policy check)"
         )?;
     } else {
         write!(screen.out, "{}", table(&readers))?;

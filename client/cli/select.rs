@@ -19,7 +19,9 @@ pub(crate) fn select<'a>(readers: &'a [Reader], wanted: &str) -> Result<&'a Read
     let matches = if whole.is_empty() { readers.iter().filter(part).collect() } else { whole };
     match matches[..] {
         [reader] => Ok(reader),
-        [] if readers.is_empty() => Err(Failure::Reader(format!("no reader fits \"{wanted}\": there are no readers"))),
+        [] if readers.is_empty() => {
+            Err(Failure::Reader(format!("no reader fits \"{wanted}\": there are no readers, or none that you may see")))
+        }
         [] => Err(Failure::Reader(format!("no reader fits \"{wanted}\"; there is {}", listed(readers.iter())))),
         _ => Err(Failure::Reader(format!("several readers fit \"{wanted}\": {}", listed(matches.into_iter())))),
     }

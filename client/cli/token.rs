@@ -100,10 +100,10 @@ fn new(name: String, out: Option<&Path>, tokens: &Path, json: bool, screen: &mut
     let place = out.map_or_else(|| "a file of theirs (mode 0600)".to_owned(), |out| out.display().to_string());
     writeln!(
         screen.err,
-        "added {} to {}: restart the broker or send it SIGHUP; clients name {place} with --token-file or \
-         CARDBROKER_TOKEN_FILE",
-        entry.name,
+        "added {name} to {}: say in a [[rule]] what token:{name} may do, restart the broker or send it SIGHUP; clients name \
+         {place} with --token-file or CARDBROKER_TOKEN_FILE",
         tokens.display(),
+        name = entry.name,
     )?;
     Ok(())
 }
