@@ -29,6 +29,10 @@ const SECRET_INSTRUCTIONS: &[u8] = &[
     0xE2, // STORE DATA
     // What widespread tokens define beside the standards.
     0x01, // PUT of an OATH secret, and the slots of one-time passwords
+    0x02, // DELETE of YubiHSM Auth: the management key
+    0x03, // SET CODE of OATH: the access key; CALCULATE of YubiHSM Auth: session keys
+    0x08, // PUT MANAGEMENT KEY of YubiHSM Auth
+    0x0B, // CHANGE CREDENTIAL PASSWORD of YubiHSM Auth
     0xFE, // IMPORT ASYMMETRIC KEY
     0xFF, // SET MANAGEMENT KEY
 ];
