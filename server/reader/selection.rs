@@ -3,7 +3,8 @@
 //! | Command | Answer | What is selected then |
 //! | --- | --- | --- |
 //! | reset | | the default application on the basic channel; the other channels are not known |
-//! | SELECT by DF name (P1 04) | `9000`, `61xx`, `62xx` | an application whose name begins with the one asked for; the FCI may complete it |
+//! | SELECT by DF name (P1 04) | `9000`, `61xx`, `62xx` | an application whose name begins with the one asked for; the FCI may say more, or less |
+//! | the same | the same, and an FCI with another name | not known |
 //! | SELECT below the current DF (P1 01, 09) | the same | a file of the same application |
 //! | SELECT an EF below the current DF (P1 02) | the same | as before: the current DF is the same |
 //! | SELECT by identifier, parent or path (P1 00, 03, 08) | the same | some file, of no known application |
@@ -12,6 +13,7 @@
 //! | SELECT otherwise, in a chain, by secure messaging, or in a class without a channel | | not known |
 //! | CREATE FILE, DELETE FILE (ISO 7816-9) | | another file of the same application |
 //! | MANAGE CHANNEL | | not known on all channels but the basic one |
+//! | ENVELOPE | | not known: any command may be inside |
 //! | CLA FF, except GET DATA | | not known: some readers pass on what they get |
 
 use crate::apdu::{Class, CommandApdu, data_objects};
@@ -26,6 +28,9 @@ const MAX_FCI_BYTES: usize = 1024;
 
 const SELECT: u8 = 0xA4;
 const GET_RESPONSE: u8 = 0xC0;
+const ENVELOPE: u8 = 0xC2;
+/// With its data in data objects.
+const ENVELOPE_OF_OBJECTS: u8 = 0xC3;
 const GET_DATA: u8 = 0xCA;
 const MANAGE_CHANNEL: u8 = 0x70;
 const CREATE_FILE: u8 = 0xE0;
@@ -34,6 +39,9 @@ const DELETE_FILE: u8 = 0xE4;
 /// P1 of MANAGE CHANNEL.
 const OPEN: u8 = 0x00;
 const CLOSE: u8 = 0x80;
+
+/// The bits of a proprietary class in which GlobalPlatform (Card Specification 2.3.1 §11.1.4) puts the logical channel.
+const CHANNEL_BITS: u8 = 0x43;
 
 const MASTER_FILE: [u8; 2] = [0x3F, 0x00];
 const FCI_TEMPLATE: u32 = 0x6F;
@@ -183,7 +191,7 @@ impl Selection {
                 }
             }
             (_, MANAGE_CHANNEL) if matches!(p1, OPEN | CLOSE) => self.channels[1..].fill(None),
-            (_, MANAGE_CHANNEL) => self.forget(),
+            (_, MANAGE_CHANNEL | ENVELOPE | ENVELOPE_OF_OBJECTS) => self.forget(),
             _ => {}
         }
     }
@@ -214,13 +222,19 @@ impl Selection {
 
     /// The card has said more about what it has selected.
     fn learn(&mut self, answer: &Fetching) {
-        if let Some(Place { start: Start::Application { name, known }, path: Some(path), .. }) =
-            &mut self.channels[answer.channel]
+        let channel = &mut self.channels[answer.channel];
+        if let Some(Place { start: Start::Application { name, known }, path: Some(path), .. }) = channel
             && path.is_empty()
-            && let Some(whole) = df_name(&answer.fci)
-            && whole.starts_with(name)
+            && let Some(told) = df_name(&answer.fci)
         {
-            (*name, *known) = (whole.to_vec(), Known::Whole);
+            if told.starts_with(name) && told.len() <= MAX_NAME_BYTES {
+                (*name, *known) = (told.to_vec(), Known::Whole);
+            } else if name.starts_with(told) {
+                (*name, *known) = (told.to_vec(), Known::Prefix);
+            } else {
+                // The card contradicts: it has selected what nobody asked for.
+                *channel = None;
+            }
         }
     }
 
@@ -234,7 +248,7 @@ impl Selection {
         match class.logical_channel() {
             Some(channel) => Some(usize::from(channel)),
             // It may say so in its own way, or not at all.
-            None => (class != Class(0xFF) && !self.uses_channels).then_some(0),
+            None => (class.0 & CHANNEL_BITS == 0 && !self.uses_channels).then_some(0),
         }
     }
 }
@@ -264,7 +278,7 @@ fn selected(before: Option<Place>, apdu: &CommandApdu, is_plain: bool) -> Option
 
 fn df_name(fci: &[u8]) -> Option<&[u8]> {
     let value_of = |wanted, bytes| data_objects(bytes).find_map(|(tag, value)| (tag == wanted).then_some(value));
-    value_of(DF_NAME, value_of(FCI_TEMPLATE, fci)?).filter(|name| name.len() <= MAX_NAME_BYTES)
+    value_of(DF_NAME, value_of(FCI_TEMPLATE, fci)?)
 }
 
 #[cfg(test)]

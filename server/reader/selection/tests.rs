@@ -34,11 +34,25 @@ const A: &[u8] = &[0xA0, 0x00, 0x01];
 
 #[test]
 fn an_application_is_known_by_the_name_that_was_asked_for() {
-    for answer in ["9000", "6283", "6110", "6F00 9000", "6F04 8402A000 9000", "6F05 840499000102 9000"] {
+    for answer in ["9000", "6283", "6110", "6F00 9000", "6F02 A500 9000", "6F09 8402A000 9000"] {
         assert_eq!(application_after(&[("00A40400 03 A00001", answer)]).as_deref(), Some(A), "{answer}");
     }
     assert_eq!(application_after(&[]), None, "the default application has no name");
     assert_eq!(application_after(&[("00A40400 00", "9000")]), None, "no name was asked for");
+}
+
+#[test]
+fn a_card_that_says_otherwise_is_believed() {
+    let told = |fci: &str| after(&[("00A40400 03 A00001", &format!("{fci} 9000"))]);
+    for other in ["6F06 840499000102", "6F05 8403A00002", "6F13 8411A000010000000000000000000000000000"] {
+        assert!(told(other).place(Class(0)).is_none(), "{other}");
+    }
+    let other = after(&[("00A40400 03 A00001", "6106"), ("00C0000006", "6F04 840299009000")]);
+    assert!(other.place(Class(0)).is_none(), "fetched afterwards");
+    let less = told("6F04 8402A000");
+    assert_eq!(application(&less, 0x00), Some(vec![0xA0, 0x00]));
+    assert!(!less.place(Class(0)).unwrap().is_certain(), "another application may begin so too");
+    assert_eq!(application(&told("6F02 8400"), 0x00), None, "no name at all");
 }
 
 #[test]
@@ -106,6 +120,11 @@ fn what_cannot_be_read_or_may_mean_something_else_makes_it_unknown() {
     }
     assert_eq!(application_after(&[SELECT_A, ("FFCA000000", "04112233 9000")]).as_deref(), Some(A));
     assert_eq!(application_after(&[SELECT_A, ("FF00000001 00", "9000")]), None);
+    for envelope in ["00C20000 05 00A4040000", "00C30000 02 7300", "80C20000 01 D0"] {
+        for answer in ["9000", "6A82", "6D00"] {
+            assert!(after(&[SELECT_A, (envelope, answer)]).place(Class(0)).is_none(), "{envelope} {answer}");
+        }
+    }
 }
 
 #[test]
@@ -116,7 +135,9 @@ fn each_channel_has_its_own_selection() {
     assert_eq!(application(&two, 0x65), Some(vec![0xC0, 0x00]));
     assert_eq!((application(&two, 0x02), application(&two, 0x80)), (None, None));
     assert_eq!(application(&after(&[SELECT_A]), 0x80).as_deref(), Some(A), "no other channel was used");
-    assert_eq!(application(&after(&[SELECT_A]), 0xFF), None);
+    for other_channel in [0x81, 0x83, 0x8D, 0xC0, 0xCF, 0xE1, 0xFF] {
+        assert_eq!(application(&after(&[SELECT_A]), other_channel), None, "{other_channel:02X}");
+    }
     let closed = after(&[SELECT_A, ("01A40400 02 B000", "9000"), ("00708001", "9000")]);
     assert_eq!((application(&closed, 0x00).as_deref(), application(&closed, 0x01)), (Some(A), None));
     assert_eq!(application_after(&[SELECT_A, ("00704000", "9000")]), None);

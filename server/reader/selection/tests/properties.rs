@@ -22,10 +22,12 @@ enum Event {
 #[derive(Debug, Clone)]
 struct Whim {
     refuses: Option<u16>,
-    /// If it refuses, or does what the standard does not say: another application is selected.
+    /// If it refuses, does what the standard does not say, or is mistaken: another application is selected.
     moves_to: Option<usize>,
     picks: usize,
     tells_fci: bool,
+    /// It selects another application than was asked for, and says which in the FCI.
+    is_mistaken: bool,
     is_silent: bool,
 }
 
@@ -36,6 +38,7 @@ enum Fault {
     ResetIsNotSeen,
     ChannelIsNotSeen,
     ChainIsNotSeen,
+    FciIsNotSeen,
 }
 
 fn events() -> impl Strategy<Value = Vec<Event>> {
@@ -43,10 +46,22 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
         0.3,
         prop_oneof![2 => Just(0x6A82), 1 => Just(0x6A86), 1 => Just(0x6F00), 1 => Just(0x6300)],
     );
-    let whim =
-        (refuses, prop::option::of(0..NAMES.len()), 0..4_usize, any::<bool>(), prop::bool::weighted(0.05)).prop_map(
-            |(refuses, moves_to, picks, tells_fci, is_silent)| Whim { refuses, moves_to, picks, tells_fci, is_silent },
-        );
+    let whim = (
+        refuses,
+        prop::option::of(0..NAMES.len()),
+        0..4_usize,
+        any::<bool>(),
+        prop::bool::weighted(0.1),
+        prop::bool::weighted(0.05),
+    )
+        .prop_map(|(refuses, moves_to, picks, tells_fci, is_mistaken, is_silent)| Whim {
+            refuses,
+            moves_to,
+            picks,
+            tells_fci,
+            is_mistaken,
+            is_silent,
+        });
     let command = (apdus(), whim).prop_map(|(apdu, whim)| Event::Command { apdu, whim });
     vec(prop_oneof![14 => command, 1 => Just(Event::Reset)], 0..20)
 }
@@ -126,9 +141,11 @@ impl Card {
         match p1 {
             0x01 | 0x02 | 0x09 => {}
             0x04 => {
-                let name = fitting[whim.picks % fitting.len()];
-                self.selected[channel] = Some(name);
-                let name = NAMES[name];
+                let asked = fitting[whim.picks % fitting.len()];
+                let mistake = whim.moves_to.filter(|_| whim.is_mistaken && whim.tells_fci);
+                let selected = mistake.unwrap_or(asked);
+                self.selected[channel] = Some(selected);
+                let name = NAMES[selected];
                 let fci = [&[0x6F, name.len() as u8 + 2, 0x84, name.len() as u8], name].concat();
                 if whim.tells_fci {
                     return [fci, vec![0x90, 0x00]].concat();
@@ -165,14 +182,18 @@ fn play(events: &[Event], fault: Option<Fault>) -> TestCaseResult {
                 if fault == Some(Fault::AnyAnswerIsRefusal) && answer[0] == 0x6A {
                     answer = vec![0x6A, 0x82];
                 }
+                if fault == Some(Fault::FciIsNotSeen) && answer[0] == 0x6F {
+                    answer = vec![0x90, 0x00];
+                }
                 if !whim.is_silent {
                     view.answered(&answer);
                 }
             }
         }
-        for class in [0x00, 0x01, 0x02, 0x45, 0x80] {
+        for class in [0x00, 0x01, 0x02, 0x45, 0x80, 0x81] {
             let Some(said) = view.application(Class(class)) else { continue };
-            let channel = Class(class).logical_channel().map_or(0, usize::from);
+            // In proprietary classes as GlobalPlatform counts.
+            let channel = Class(class).logical_channel().map_or(usize::from(class & 0x03), usize::from);
             let real = card.selected[channel].map(|name| NAMES[name]);
             prop_assert!(
                 real.is_some_and(|real| real.starts_with(said)),
@@ -190,7 +211,13 @@ fn no_application_is_named_that_the_card_has_not_selected() {
 
 #[test]
 fn every_broken_rule_is_found() {
-    for fault in [Fault::AnyAnswerIsRefusal, Fault::ResetIsNotSeen, Fault::ChannelIsNotSeen, Fault::ChainIsNotSeen] {
+    for fault in [
+        Fault::AnyAnswerIsRefusal,
+        Fault::ResetIsNotSeen,
+        Fault::ChannelIsNotSeen,
+        Fault::ChainIsNotSeen,
+        Fault::FciIsNotSeen,
+    ] {
         is_broken(CASES, events(), |events| play(&events, Some(fault)), fault, "is not selected");
     }
 }
