@@ -9,19 +9,21 @@
 //! | a VERIFY succeeds | what is known of its PIN: the card gives all tries again |
 //! | a PIN was changed or unblocked | everything: one PIN may go by several names |
 //! | the card says that a PIN is blocked (`63C0`, `6983`) | what is known of it: there is nothing left to lose |
-//! | another command succeeds that may change a PIN: all but those that read, select and compute | all values |
+//! | another command succeeds that may change a PIN: all but those that read, write files, select and compute, and questions | all values |
 //! | the card was out of the broker's hand: removed, lost, let go (`own = "on_demand"`) | everything |
 //! | more than 64 values of a card | the oldest |
 //!
 //! To refuse a PIN that is right is worse than to spend a try, so when in doubt a command passes. Not compared are commands without
 //! data (they ask for the state), links of a chain, secure messaging, proprietary classes, and any while it is not certain what is
-//! selected. A reset forgets nothing: the PIN is the same.
+//! selected. A reset forgets nothing: the PIN is the same. Two kinds of commands are held harmless all the same, for else a program that
+//! sends them between its tries would spend them all: a question, which gives the card nothing and gets data, whatever its number; and
+//! the writing of files, although there are cards that keep PINs in files (`pin_guard = false`).
 
 use std::collections::VecDeque;
 
 use super::{card_view::CardView, selection::Place};
 use crate::{
-    apdu::CommandApdu,
+    apdu::{CommandApdu, StatusWord},
     error::{Failure, Reason},
     keyed_hash::{HashKey, KeyedHash},
 };
@@ -39,7 +41,7 @@ const RESET_RETRY_COUNTER: u8 = 0x2C;
 const IN_DATA_OBJECTS: u8 = 0x01;
 
 /// Instructions that leave every PIN as it is, in whatever class; the odd one beside each too.
-const HARMLESS: [u8; 22] = [
+const HARMLESS: [u8; 20] = [
     0x22, // MANAGE SECURITY ENVIRONMENT
     0x2A, // PERFORM SECURITY OPERATION
     0x46, // GENERATE ASYMMETRIC KEY PAIR
@@ -58,11 +60,13 @@ const HARMLESS: [u8; 22] = [
     0xC0, // GET RESPONSE
     0xCA, // GET DATA
     0xCC, // GET NEXT DATA
-    0xF2, // GET STATUS (GlobalPlatform)
-    0xF7, // GET METADATA (Yubico's PIV)
-    0xF8, // GET SERIAL NUMBER (Yubico's PIV)
-    0xFD, // GET VERSION (Yubico's PIV)
+    0xD6, // UPDATE BINARY
+    0xDC, // UPDATE RECORD
 ];
+
+/// GET STATUS of GlobalPlatform, STATUS of SIM cards: harmless in a proprietary class. `00F2` is SET PIN RETRIES of Yubico's OpenPGP, which
+/// may bring back the first PINs.
+const GET_STATUS: u8 = 0xF2;
 
 /// What of a reader is guarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,8 +107,8 @@ enum Kind {
 enum Sent {
     /// It leaves every PIN as it is.
     Harmless,
-    /// It may change any PIN.
-    Unknown,
+    /// It may change any PIN. If it gives the card nothing, it asks if it is answered with data.
+    Unknown { gives_nothing: bool },
     Presents {
         /// `None` if it is not certain which one.
         secret: Option<Secret>,
@@ -138,17 +142,18 @@ impl PinGuard {
         let Sent::Presents { secret: Some(secret), value: Some(value), .. } = self.read(command, view) else {
             return Ok(());
         };
-        if self.guarded.known_wrong && self.refused.contains(&(secret.clone(), value)) {
-            let message = "this card has refused this PIN already: to send it again would use up a try, ask the user";
-            return Err(Failure::not_sent(Reason::PinKnownWrong, message));
-        }
+        // First, so that who may not try learns nothing of what others have tried.
         if self.guarded.last_try
             && !allow_last_try
             && secret.kind == Kind::Pin
-            && self.tries_left.contains(&(secret, 1))
+            && self.tries_left.contains(&(secret.clone(), 1))
         {
             let message = "one try of this PIN is left: allow it in the request (allow_last_try)";
             return Err(Failure::not_sent(Reason::PinLastTry, message));
+        }
+        if self.guarded.known_wrong && self.refused.contains(&(secret, value)) {
+            let message = "this card has refused this PIN already: to send it again would use up a try, ask the user";
+            return Err(Failure::not_sent(Reason::PinKnownWrong, message));
         }
         Ok(())
     }
@@ -160,11 +165,15 @@ impl PinGuard {
 
     /// A response has come.
     pub(super) fn answered(&mut self, response: &[u8]) {
-        let Some(word) = response.last_chunk().map(|word| u16::from_be_bytes(*word)) else { return };
+        let Some((data, word)) = response.split_last_chunk().map(|(data, word)| (data, u16::from_be_bytes(*word)))
+        else {
+            return;
+        };
+        let has_data = !data.is_empty() || StatusWord(word).offers_data();
         match std::mem::replace(&mut self.sent, Sent::Harmless) {
             Sent::Harmless => {}
-            Sent::Unknown => {
-                if may_have_run(word) {
+            Sent::Unknown { gives_nothing } => {
+                if may_have_run(word) && !(gives_nothing && has_data) {
                     self.refused.clear();
                 }
             }
@@ -217,18 +226,21 @@ impl PinGuard {
     }
 
     fn read(&self, command: &[u8], view: &CardView) -> Sent {
-        let Ok(apdu) = CommandApdu::parse(command) else { return Sent::Unknown };
+        let Ok(apdu) = CommandApdu::parse(command) else { return Sent::Unknown { gives_nothing: false } };
         let [_, instruction, p1, reference] = apdu.header();
         let even = instruction & !IN_DATA_OBJECTS;
+        let is_proprietary = apdu.class().logical_channel().is_none();
+        let unknown = Sent::Unknown { gives_nothing: apdu.data().is_empty() && view.is_plain(&apdu) };
         let kind = match even {
-            _ if HARMLESS.contains(&even) || HARMLESS.contains(&instruction) => return Sent::Harmless,
+            _ if HARMLESS.contains(&even) => return Sent::Harmless,
+            GET_STATUS if is_proprietary => return Sent::Harmless,
             VERIFY | CHANGE_REFERENCE_DATA | DISABLE_VERIFICATION | ENABLE_VERIFICATION => Kind::Pin,
             RESET_RETRY_COUNTER => Kind::UnblockingCode,
-            _ => return Sent::Unknown,
+            _ => return unknown,
         };
         match apdu.class() {
             // A proprietary class may mean something else.
-            class if class.logical_channel().is_none() => return Sent::Unknown,
+            _ if is_proprietary => return unknown,
             // The links of a chain but the last are not the command yet.
             class if class.is_chaining() => return Sent::Harmless,
             _ => {}

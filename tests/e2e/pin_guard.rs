@@ -13,13 +13,15 @@ use crate::{
     conversation::{Conversation, opening},
     wire::stub,
     world::{
-        LONG, PcscWorld, READER, SELECT_AND_FETCH, Stage, VERIFY, answers, over_both_backends, refusal, tell, unit,
-        wait_for,
+        INCREMENT, LONG, PcscWorld, READER, SELECT_AND_FETCH, Stage, VERIFY, answers, over_both_backends, refusal,
+        tell, unit, wait_for,
     },
 };
 
 const WRONG: &str = "00200080083939393939393939";
 const OTHER: &str = "00200080083838383838383838";
+/// Commands of the card's own that give it nothing and are answered with data.
+const OWN: [&str; 2] = ["8010000002", INCREMENT];
 /// A VERIFY without a PIN: how many tries are left.
 const TRIES: &str = "00200080";
 const KNOWN_WRONG: &str = "PIN_KNOWN_WRONG not_sent";
@@ -68,6 +70,8 @@ mod last_try {
         let allowed = |apdu| Command::new(hex::parse(apdu).unwrap()).allow_last_try();
         let known = stage.client.transmit(stage.reader).command(allowed(WRONG));
         assert_eq!(refusal(known).await?, KNOWN_WRONG, "that it may use the last try does not make it right");
+        let told = refusal(stage.unit(&[WRONG])).await?;
+        assert_eq!(told, "PIN_LAST_TRY not_sent", "others do not learn whether it was tried");
         let right = stage.client.transmit(stage.reader).command(allowed(VERIFY)).send().await?;
         assert_eq!(answers(&right), ["9000"]);
         assert_eq!(stage.run(&[VERIFY]).await?, ["9000"], "there are more tries again");
@@ -97,6 +101,7 @@ async fn a_program_that_loops_with_a_wrong_pin_does_not_block_the_card(stage: St
         assert_eq!(refusal(stage.unit(&[WRONG]).raw().start_reset()).await?, KNOWN_WRONG);
         let within = refusal(stage.unit(&["00B0000005", "00B0000105", WRONG, TRIES])).await?;
         assert_eq!(within, "PIN_KNOWN_WRONG not_sent at 2 after 2 answers");
+        assert_eq!(stage.run(&OWN).await?.len(), 2);
     }
     assert_eq!(stage.run(&[TRIES]).await?, ["63C2"]);
     assert_eq!(stage.run(&[VERIFY]).await?, ["9000"]);

@@ -134,10 +134,11 @@ fn what_may_have_changed_a_pin_forgets_all_values() {
         "0C2C0080 04 38383939",
         "00DA0000 02 3939",
         "80240080 02 3939",
-        "00FB0000",
-        "80D80000",
+        "80D80000 01 39",
+        "00F20000 03 030303",
+        "00F70000 01 00",
+        "00FE0000 01 00",
         "FF000000 01 00",
-        "00D60000 01 39",
     ] {
         for answer in ["9000", "6105", "6500", "9FAA"] {
             let mut reader = Reader::usual();
@@ -151,12 +152,55 @@ fn what_may_have_changed_a_pin_forgets_all_values() {
         reader.view.reset();
         assert!(reader.refuses(WRONG), "{change} was refused");
     }
+}
+
+#[test]
+fn a_loop_that_does_harmless_things_between_its_tries_is_refused_all_the_same() {
     let mut reader = Reader::usual();
     reader.sends(WRONG, "63C2");
     for harmless in HARMLESS.iter().filter(|instruction| **instruction != 0xA4) {
-        reader.sends(&format!("80{harmless:02X}0000"), "9000");
-        assert!(reader.refuses(WRONG), "{harmless:02X}");
+        for class in ["00", "80"] {
+            reader.sends(&format!("{class}{harmless:02X}0000 01 39"), "9000");
+            assert!(reader.refuses(WRONG), "{class} {harmless:02X}");
+        }
     }
+    for (command, answer) in [
+        ("80F28000 02 4F00", "9000"),
+        ("00F1000000", "050402 9000"),
+        ("00F7008000", "0101FF 9000"),
+        ("00FD000000", "6103"),
+        ("8012000004", "00000001 9000"),
+        ("A012000004", "9F04"),
+        ("00D70000 01 39", "9000"),
+        ("00DD0000 01 39", "9000"),
+    ] {
+        reader.sends(command, answer);
+        assert!(reader.refuses(WRONG), "{command} {answer}");
+    }
+}
+
+#[test]
+fn what_gives_something_or_gets_nothing_is_no_question() {
+    for (command, answer) in [
+        ("00FB0000", "9000"),
+        ("00FA0303", "9000"),
+        ("00440000", "9000"),
+        ("80F10000 01 39", "050402 9000"),
+        ("00F30000", "9000"),
+        ("84F1000000", "6500"),
+    ] {
+        let mut reader = Reader::usual();
+        reader.sends(WRONG, "63C2").sends(command, answer);
+        assert!(!reader.refuses(WRONG), "{command} {answer}");
+    }
+    let mut reader = Reader::usual();
+    reader.sends("10F10000 01 39", "9000").sends(WRONG, "63C2");
+    reader.sends("10F10000 01 39", "9000");
+    assert!(!reader.refuses(WRONG), "a link of a chain");
+    reader.sends("0CF1000000", "050402 9000").sends(WRONG, "63C2");
+    assert!(reader.refuses(WRONG));
+    reader.sends("0CF1000000", "050402 9000");
+    assert!(!reader.refuses(WRONG), "what is protected may be anything");
 }
 
 #[test]
@@ -187,6 +231,17 @@ fn the_last_try_is_for_those_who_say_so() {
         reader.sends(over.0, over.1);
         assert_eq!(reader.asks(OTHER, false), None, "{over:?}");
     }
+}
+
+#[test]
+fn who_may_not_use_the_last_try_does_not_learn_which_values_others_have_tried() {
+    let mut reader = Reader::new(true, true);
+    reader.sends(WRONG, "63C1");
+    assert_eq!(
+        (reader.asks(WRONG, false), reader.asks(OTHER, false)),
+        (Some(Reason::PinLastTry), Some(Reason::PinLastTry))
+    );
+    assert_eq!((reader.asks(WRONG, true), reader.asks(OTHER, true)), (Some(Reason::PinKnownWrong), None));
 }
 
 #[test]

@@ -41,6 +41,8 @@ enum Event {
         pin: usize,
     },
     Read,
+    /// By a command of the card's own, which is answered with data.
+    Inquire,
     Reset,
     AnotherCard {
         pin: u8,
@@ -55,6 +57,7 @@ enum Fault {
     WithoutApplication,
     ResetForgets,
     AnotherCardIsNotSeen,
+    DataIsNotSeen,
 }
 
 fn events() -> impl Strategy<Value = Vec<Event>> {
@@ -67,6 +70,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
         1 => (pin.clone(), value.clone()).prop_map(|(pin, new)| Event::Set { pin, new }),
         1 => pin.prop_map(|pin| Event::Ask { pin }),
         1 => Just(Event::Read),
+        1 => Just(Event::Inquire),
         1 => Just(Event::Reset),
         1 => value.prop_map(|pin| Event::AnotherCard { pin }),
     ];
@@ -122,7 +126,7 @@ impl Card {
             Event::Set { pin, new } => self.pins[app][pin] = (new, TRIES),
             Event::Ask { pin } => return 0x63C0 | u16::from(self.pins[app][pin].1),
             Event::Reset => self.selected = 0,
-            Event::Read | Event::AnotherCard { .. } => {}
+            Event::Read | Event::Inquire | Event::AnotherCard { .. } => {}
         }
         0x9000
     }
@@ -147,6 +151,7 @@ fn command(event: Event) -> Vec<u8> {
         Event::Unblock { pin, code, new } => vec![0x00, 0x2C, 0x00, reference(pin), 2, code, new],
         Event::Set { pin, new } => vec![0x80, 0x24, 0x00, reference(pin), 1, new],
         Event::Ask { pin } => vec![0x00, 0x20, 0x00, reference(pin)],
+        Event::Inquire => vec![0x80, 0x10, 0x00, 0x00, 0x01],
         Event::Read | Event::Reset | Event::AnotherCard { .. } => vec![0x00, 0xB0, 0x00, 0x00, 0x01],
     }
 }
@@ -189,13 +194,16 @@ fn play(events: &[Event], fault: Option<Fault>) -> TestCaseResult {
         if word & 0xFFF0 == 0x63C0 && word != 0x63C0 && apdu.len() > 4 {
             prop_assert!(tried.insert((selected, apdu.clone())), "what is wrong is tried twice");
         }
-        let is_unseen = matches!(
-            (fault, event),
-            (Some(Fault::ChangeIsNotSeen), Event::Change { .. }) | (Some(Fault::SetIsNotSeen), Event::Set { .. })
-        );
+        let is_unseen = word == 0x9000
+            && matches!(
+                (fault, event),
+                (Some(Fault::ChangeIsNotSeen), Event::Change { .. }) | (Some(Fault::SetIsNotSeen), Event::Set { .. })
+            );
         if !is_unseen {
             guard.sends(&apdu, &view);
-            guard.answered(&word.to_be_bytes());
+            let has_data = matches!(event, Event::Inquire) && fault != Some(Fault::DataIsNotSeen);
+            let data: &[u8] = if has_data { &[0x01] } else { &[] };
+            guard.answered(&[data, &word.to_be_bytes()].concat());
         }
         if fault != Some(Fault::WithoutApplication) || !matches!(event, Event::Select(_)) {
             view.sends(&apdu);
@@ -225,6 +233,7 @@ fn every_broken_rule_is_found() {
     for (fault, rule) in [
         (Fault::Off, twice),
         (Fault::ResetForgets, twice),
+        (Fault::DataIsNotSeen, twice),
         (Fault::ChangeIsNotSeen, kept),
         (Fault::SetIsNotSeen, kept),
         (Fault::WithoutApplication, kept),
