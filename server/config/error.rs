@@ -48,24 +48,26 @@ impl Document<'_> {
         let mut entries = self.entries();
         // The innermost entry stands last.
         let key = entries.iter().rposition(|(_, span)| span.contains(&at)).map(|index| entries.swap_remove(index).0);
-        self.error(at, key, error.message().replace('\n', " "))
+        self.error(at, key, error.message())
     }
 
     /// A mistake in the value of `key`.
     pub(super) fn error_at(&self, key: &str, message: String) -> ConfigError {
         let at = self.entries().into_iter().find(|(name, _)| name == key).map_or(0, |(_, span)| span.start);
-        self.error(at, Some(key.into()), message)
+        self.error(at, Some(key.into()), &message)
     }
 
-    fn error(&self, at: usize, key: Option<String>, message: String) -> ConfigError {
+    fn error(&self, at: usize, key: Option<String>, message: &str) -> ConfigError {
+        // It may repeat what the file says, but stays one line that no terminal obeys.
+        let printable = |text: &str| text.replace(char::is_control, " ");
         let before = self.text.get(..at).unwrap_or(self.text);
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
         ConfigError::Invalid {
             path: self.path.into(),
             line: before.matches('\n').count() + 1,
             column: before[line_start..].chars().count() + 1,
-            key,
-            message,
+            key: key.as_deref().map(printable),
+            message: printable(message),
         }
     }
 

@@ -112,6 +112,12 @@ fn the_first_rule_that_fits_the_whole_name_applies_alone() {
 }
 
 #[test]
+fn a_mistake_is_one_line_that_no_terminal_obeys() {
+    let told = mistake("rule = [{ name = 'r', principals = [\"t\\u001b[2J\\tken\"], deny = ['all'] }]");
+    assert!(told.contains("`t [2J ken` is nobody") && !told.contains(char::is_control), "{told:?}");
+}
+
+#[test]
 fn every_mistake_is_told_with_its_place_and_what_is_allowed() {
     for (text, expected) in [
         ("[listen]\n  sokcet = \"/a\"", "c.toml:2:3: listen.sokcet: unknown field `sokcet`, expected one of `socket`"),
