@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::caller::TokenId;
 use cardbroker_proto::{
     private_file::{self, PrivateFileError},
     token::{TokenEntry, TokenFileError, token_entries, token_hash},
 };
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
+
+use crate::caller::TokenId;
 
 /// All tokens of a tokens file. Without any nobody gets in.
 #[derive(Debug, Clone, Default)]

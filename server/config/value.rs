@@ -2,10 +2,11 @@
 
 use std::{fmt::Display, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
-use crate::caller::Identity;
 use regex::Regex;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
+
+use crate::caller::Identity;
 
 /// The most simulated readers.
 pub(crate) const MAX_SIMULATED: usize = 256;
