@@ -115,8 +115,9 @@ async fn a_refused_pin_stops_the_unit(stage: Stage) -> anyhow::Result<()> {
     let wrong = "00200080083939393939393939";
     assert_eq!(refusal(stage.unit(&[wrong, INCREMENT])).await?, "STATUS_WORD not_sent at 1 after 1 answers");
     assert_eq!(stage.run(&[INCREMENT]).await?, ["00000001 9000"], "the command behind it was not sent");
-    let command = Command::new(hex::parse(wrong)?).continue_on(0x63C0, 0xFFF0);
-    let unit = stage.client.transmit(stage.reader).command(command).command(hex::parse(INCREMENT)?);
+    // The same one would be kept from the card.
+    let another = Command::new(hex::parse("00200080083838383838383838")?).continue_on(0x63C0, 0xFFF0);
+    let unit = stage.client.transmit(stage.reader).command(another).command(hex::parse(INCREMENT)?);
     assert_eq!(answers(&unit.send().await?), ["63C1", "00000002 9000"]);
     Ok(())
 }
