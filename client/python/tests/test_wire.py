@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -54,6 +55,8 @@ class Server(service_pb2_grpc.CardBrokerServiceServicer):
     ) -> Iterator[session_pb2.OpenSessionResponse]:
         self._called(context)
         half_closed = False
+        terminated = threading.Event()
+        context.add_callback(terminated.set)
         try:
             for message in request_iterator:
                 self.messages.append(message)
@@ -61,7 +64,8 @@ class Server(service_pb2_grpc.CardBrokerServiceServicer):
                     yield session_pb2.OpenSessionResponse(opened=session_pb2.SessionOpened(insertion_id="first"))
                 else:
                     yield from self.answer(message.transmit.id)
-            half_closed = True
+            # The iterator of a stream that was reset may end as well; that it was reset is told a moment later.
+            half_closed = not terminated.wait(0.5)
         finally:
             self.half_closed.append(half_closed)
 
