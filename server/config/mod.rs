@@ -1,5 +1,6 @@
 //! The daemon's configuration: one TOML file, every key optional, every value checked before the first side effect.
 
+mod accounts;
 mod error;
 mod reader;
 mod rule;
@@ -17,12 +18,16 @@ use std::{
 use cardbroker_proto::{socket::default_socket, token::default_tokens};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::value::{MAX_SIMULATED, own_user, parse_grace, parse_loopback};
 pub use self::{
+    accounts::identity,
     error::ConfigError,
     reader::{Own, ReaderSettings},
     rule::{ApplicationPattern, CommandPattern, Effect, Operation, PrincipalPattern, Rule},
-    value::{Instruction, LogFilter, SocketGroup, identity},
+    value::{Instruction, LogFilter, SocketGroup},
+};
+pub(crate) use self::{
+    accounts::own_user,
+    value::{MAX_SIMULATED, parse_grace, parse_loopback},
 };
 use self::{error::Document, reader::ReaderRule, value as v};
 

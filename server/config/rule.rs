@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::value::{Pattern, group, must_be, own_user, user_id};
+use super::{
+    accounts::{group, own_user, user_id},
+    value::{Pattern, must_be},
+};
 use crate::caller::Identity;
 
 /// What may be allowed or denied.

@@ -6,7 +6,7 @@ use regex::Regex;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
-use crate::caller::Identity;
+use super::accounts;
 
 /// The most simulated readers.
 pub(crate) const MAX_SIMULATED: usize = 256;
@@ -28,7 +28,7 @@ impl TryFrom<String> for SocketGroup {
     type Error = String;
 
     fn try_from(name: String) -> Result<Self, String> {
-        match look_up::group(&name) {
+        match accounts::look_up::group(&name) {
             Ok(Some((gid, _))) => Ok(Self { name, gid }),
             Ok(None) => Err(format!("there is no group `{name}`: create it (groupadd {name}) or name another")),
             Err(error) => Err(format!("cannot look up group `{name}`: {error}")),
@@ -39,98 +39,6 @@ impl TryFrom<String> for SocketGroup {
 impl From<SocketGroup> for String {
     fn from(group: SocketGroup) -> Self {
         group.name
-    }
-}
-
-/// The number of the user of that name.
-pub(super) fn user_id(name: &str) -> Result<u32, String> {
-    match look_up::user_id(name) {
-        Ok(Some(uid)) => Ok(uid),
-        Ok(None) => Err(format!("there is no user `{name}`: name another, or give a number (uid:1000)")),
-        Err(error) => Err(format!("cannot look up user `{name}`: {error}")),
-    }
-}
-
-/// The number of the group of that name, and of the users who are listed as its members.
-pub(super) fn group(name: &str) -> Result<(u32, Vec<u32>), String> {
-    match look_up::group(name) {
-        Ok(Some(group)) => Ok(group),
-        Ok(None) => Err(format!("there is no group `{name}`: name another, or give a number (gid:1000)")),
-        Err(error) => Err(format!("cannot look up group `{name}`: {error}")),
-    }
-}
-
-pub(crate) use look_up::own_user;
-
-/// Somebody, as rules name them: `self`, `user:NAME`, `uid:NUMBER` or `token:NAME`; a user has the primary group of the account.
-///
-/// # Errors
-/// What is wrong with the name.
-pub fn identity(text: &str) -> Result<Identity, String> {
-    let user = |uid| match look_up::primary_group(uid) {
-        Ok(gid) => Ok(Identity::User { uid, gid: gid.unwrap_or(uid) }),
-        Err(error) => Err(format!("cannot look up user {uid}: {error}")),
-    };
-    match text.split_once(':') {
-        None if text == "self" => user(own_user()),
-        Some(("user", name)) => user(user_id(name)?),
-        Some(("uid", uid)) => user(uid.parse().map_err(|_| format!("`{uid}` is no number of a user"))?),
-        Some(("token", name)) if !name.is_empty() => Ok(Identity::Token(name.into())),
-        _ => Err(format!("`{text}` is nobody: say self, user:NAME, uid:NUMBER or token:NAME")),
-    }
-}
-
-/// Users and groups of the system.
-#[cfg(unix)]
-mod look_up {
-    use std::io;
-
-    use nix::unistd::{Group, User, geteuid};
-
-    /// The user that this process runs as.
-    pub(crate) fn own_user() -> u32 {
-        geteuid().as_raw()
-    }
-
-    pub(super) fn user_id(name: &str) -> io::Result<Option<u32>> {
-        Ok(User::from_name(name)?.map(|user| user.uid.as_raw()))
-    }
-
-    pub(super) fn primary_group(uid: u32) -> io::Result<Option<u32>> {
-        Ok(User::from_uid(uid.into())?.map(|user| user.gid.as_raw()))
-    }
-
-    pub(super) fn group(name: &str) -> io::Result<Option<(u32, Vec<u32>)>> {
-        let Some(group) = Group::from_name(name)? else { return Ok(None) };
-        let mut members = Vec::with_capacity(group.mem.len());
-        for member in &group.mem {
-            // A member may have been deleted since.
-            members.extend(user_id(member)?);
-        }
-        Ok(Some((group.gid.as_raw(), members)))
-    }
-}
-
-/// Users and groups of the system.
-#[cfg(not(unix))]
-mod look_up {
-    use std::io;
-
-    /// Users have no numbers here: callers come with tokens.
-    pub(crate) fn own_user() -> u32 {
-        0
-    }
-
-    pub(super) fn user_id(_: &str) -> io::Result<Option<u32>> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-
-    pub(super) fn primary_group(_: u32) -> io::Result<Option<u32>> {
-        Ok(None)
-    }
-
-    pub(super) fn group(_: &str) -> io::Result<Option<(u32, Vec<u32>)>> {
-        Err(io::ErrorKind::Unsupported.into())
     }
 }
 
