@@ -19,6 +19,9 @@ use super::{
 };
 use crate::apdu::ApduBytes;
 
+/// How often the status after a reset is asked for until it tells a protocol.
+const STATUS_TRIES: usize = 5;
+
 /// The system's PC/SC service.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Pcsc;
@@ -191,13 +194,7 @@ impl PcscSlot {
     fn reconnect(&mut self, disposition: Disposition, protocols: ProtocolChoice) -> Result<CardInfo, SlotError> {
         let handle = self.handle.as_mut().ok_or(SlotError::StaleHandle)?;
         handle.card.reconnect(ShareMode::Exclusive, pcsc_protocols(protocols), disposition).map_err(slot_error)?;
-        let status = handle.card.status2_owned().map_err(slot_error)?;
-        let protocol = match status.protocol2() {
-            Some(pcsc::Protocol::T0) => Protocol::T0,
-            Some(pcsc::Protocol::T1) => Protocol::T1,
-            Some(pcsc::Protocol::RAW) | None => Protocol::Raw,
-        };
-        Ok(CardInfo { atr: status.atr().to_vec(), protocol })
+        card_info(&handle.card)
     }
 
     /// A reset is for the card that was taken. Reconnecting would hand over another one that has come since without a word.
@@ -229,6 +226,24 @@ impl PcscSlot {
             let _ = card.disconnect(Disposition::LeaveCard);
         }
     }
+}
+
+/// ATR and protocol of a card that was just reset.
+///
+/// pcsc-lite's library keeps one copy of all readers' states for the whole process. The monitor's thread may replace what this one has
+/// just asked for with an older answer, of the moment in which the reset had taken the protocol away: then it is asked for again.
+fn card_info(card: &Card) -> Result<CardInfo, SlotError> {
+    for _ in 0..STATUS_TRIES {
+        let status = card.status2_owned().map_err(slot_error)?;
+        let protocol = match status.protocol2() {
+            Some(pcsc::Protocol::T0) => Protocol::T0,
+            Some(pcsc::Protocol::T1) => Protocol::T1,
+            Some(pcsc::Protocol::RAW) => Protocol::Raw,
+            None => continue,
+        };
+        return Ok(CardInfo { atr: status.atr().to_vec(), protocol });
+    }
+    Err(SlotError::Mute("it has agreed on no protocol".into()))
 }
 
 fn pcsc_protocols(choice: ProtocolChoice) -> Protocols {
