@@ -9,7 +9,7 @@ use crate::{
     Effort, clock,
     report::{Cell, Limit, Table, Target, progress},
     samples::Samples,
-    stage::{Access, READER, Stage, moment},
+    stage::{Access, READER, Stage, moment, times},
 };
 
 /// In ns.
@@ -28,10 +28,19 @@ struct Way {
     limit: Option<f64>,
 }
 
+impl Way {
+    /// The broker resets the card between the two.
+    fn resets_card(self) -> bool {
+        self.by_broker && !self.arguments.contains(&LEAVE)
+    }
+}
+
+const LEAVE: &str = "--leave";
+
 const WAYS: [Way; 5] = [
     Way {
         name: "session ends, the card is left",
-        arguments: &["--leave"],
+        arguments: &[LEAVE],
         by_broker: true,
         kills: false,
         limit: Some(END_LIMIT),
@@ -57,10 +66,13 @@ const WAYS: [Way; 5] = [
 pub(crate) async fn measure(effort: Effort) -> anyhow::Result<Table> {
     let stage = Stage::new(0, 0)?;
     let mut series: [Samples; WAYS.len()] = Default::default();
+    let mut resets = Samples::default();
     for round in 1..=effort.rounds {
         progress(&format!("hand-over, round {round} of {}", effort.rounds));
         let (direct, by_broker): (Vec<_>, Vec<_>) = WAYS.iter().zip(&mut series).partition(|(way, _)| !way.by_broker);
         let reader = stage.reader_name();
+        resets
+            .add(times(&mut stage.direct(&["units", "reset", &reader])?, &format!("times {}", effort.choose(50, 5)))?);
         for (way, samples) in direct {
             let start = || stage.direct(&["holder", "transaction", &reader]);
             samples.add(hand_overs(*way, &start, effort.choose(10, 2))?);
@@ -73,18 +85,14 @@ pub(crate) async fn measure(effort: Effort) -> anyhow::Result<Table> {
         }
         broker.stop()?;
     }
-    Ok(table(&series))
+    Ok(table(&series, &resets))
 }
 
 /// From the moment before the holder leaves, or is killed, to the moment after the one who waits has the card.
 fn hand_overs(way: Way, start: &dyn Fn() -> anyhow::Result<Program>, count: u32) -> anyhow::Result<Vec<i64>> {
     let mut times = Vec::new();
     let (mut holder, mut waiter) = (start()?, start()?);
-    holder.say("take")?;
-    if !way.by_broker {
-        ensure!(holder.line()? == "waiting");
-    }
-    moment(&mut holder, "taken")?;
+    take(way, &mut holder)?;
     for _ in 0..count {
         waiter.say("take")?;
         ensure!(waiter.line()? == "waiting");
@@ -95,7 +103,15 @@ fn hand_overs(way: Way, start: &dyn Fn() -> anyhow::Result<Program>, count: u32)
             let killed = clock::now();
             drop(holder);
             times.push(moment(&mut waiter, "taken")? - killed);
-            holder = start()?;
+            if way.by_broker {
+                holder = start()?;
+            } else {
+                // Nobody can even connect while someone is in a transaction.
+                waiter.say("leave")?;
+                moment(&mut waiter, "left")?;
+                holder = start()?;
+                take(way, &mut waiter)?;
+            }
         } else {
             holder.say("leave")?;
             let left = moment(&mut holder, "left")?;
@@ -106,24 +122,43 @@ fn hand_overs(way: Way, start: &dyn Fn() -> anyhow::Result<Program>, count: u32)
     Ok(times)
 }
 
-fn table(series: &[Samples]) -> Table {
+/// Nobody has the card.
+fn take(way: Way, program: &mut Program) -> anyhow::Result<()> {
+    program.say("take")?;
+    if !way.by_broker {
+        ensure!(program.line()? == "waiting");
+    }
+    moment(program, "taken").map(drop)
+}
+
+fn table(series: &[Samples], resets: &Samples) -> Table {
     let (mut rows, mut targets) = (Vec::new(), Vec::new());
     for (way, samples) in WAYS.iter().zip(series) {
-        let [p50, p99, max] = Cell::quantiles(samples);
-        rows.push(vec![Cell::text(way.name), Cell::Count(samples.len() as u64), p50, p99, max]);
+        rows.push(row(way.name, samples));
         if let Some(limit) = way.limit {
-            let p99 = samples.quantile(0.99) as f64;
-            targets.push(Target::new(format!("{}: p99", way.name), Limit::Within(limit), p99));
+            let p99 = samples.quantile(0.99);
+            targets.push(Target::new(format!("{}: p99", way.name), Limit::Within(limit), p99 as f64));
+            if way.resets_card() {
+                let beside = (p99 - resets.quantile(0.99)) as f64;
+                let what = format!("{}: p99, less that of a reset", way.name);
+                targets.push(Target::new(what, Limit::Within(limit), beside));
+            }
         }
     }
+    rows.push(row("PC/SC: the card is reset, and nothing else", resets));
     Table {
         title: "Hand-over",
         about: "From the moment at which the holder of the card begins to let it go, or is killed, to the moment at which another \
-                process that has waited for it has it. All are in one isolation group. What a reset of this card takes is the \
-                difference of the first two rows; a real card's takes 50–400 ms."
+                process that has waited for it has it. All are in one isolation group. The last row is what a reset of this card \
+                takes by itself; a real card's takes 50–400 ms."
             .into(),
         columns: vec!["what happens", "times", "p50", "p99", "max"],
         rows,
         targets,
     }
+}
+
+fn row(name: &str, samples: &Samples) -> Vec<Cell> {
+    let [p50, p99, max] = Cell::quantiles(samples);
+    vec![Cell::text(name), Cell::Count(samples.len() as u64), p50, p99, max]
 }

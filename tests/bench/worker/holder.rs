@@ -24,7 +24,7 @@ pub(crate) struct Arguments {
 /// Prints "ready". Then, for "take": "waiting" if it must wait, and "taken NS". For "leave": "left NS", the time before it did.
 pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     match arguments.way {
-        Way::Exclusive | Way::Transaction => by_transaction(&arguments.reader),
+        Way::Exclusive | Way::Transaction | Way::Reset => by_transaction(&arguments.reader),
         Way::Transmit | Way::Session => by_session(&arguments.reader, arguments.leave).await,
     }
 }

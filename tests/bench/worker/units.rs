@@ -20,6 +20,8 @@ pub(super) enum Way {
     Exclusive,
     /// By PC/SC, each in a transaction.
     Transaction,
+    /// No unit: PC/SC resets the card, over an exclusive connection.
+    Reset,
     /// By the broker, each a Transmit.
     Transmit,
     /// By the broker, in a session.
@@ -69,6 +71,7 @@ struct User {
 enum Hand {
     Exclusive(Card),
     Transaction(Card),
+    Reset(Card),
     Transmit(Client),
     Session(Session),
 }
@@ -78,6 +81,7 @@ impl User {
         let apdus = apdus.iter().map(|apdu| hex::parse(apdu)).collect::<Result<_, _>>()?;
         let hand = match way {
             Way::Exclusive => Hand::Exclusive(connect(&reader, ShareMode::Exclusive)?),
+            Way::Reset => Hand::Reset(connect(&reader, ShareMode::Exclusive)?),
             Way::Transaction => Hand::Transaction(connect(&reader, ShareMode::Shared)?),
             Way::Transmit => Hand::Transmit(Client::connect_default().await?),
             Way::Session => Hand::Session(Client::connect_default().await?.open_session(&reader).open().await?),
@@ -92,6 +96,9 @@ impl User {
                 let transaction = card.transaction()?;
                 transmit(&transaction, &self.apdus)?;
                 return transaction.end(Disposition::LeaveCard).map_err(|(_, error)| error.into());
+            }
+            Hand::Reset(card) => {
+                return Ok(card.reconnect(ShareMode::Exclusive, Protocols::ANY, Disposition::ResetCard)?);
             }
             Hand::Transmit(client) => {
                 let unit = client.transmit(&self.reader).commands(self.apdus.clone());
@@ -114,7 +121,7 @@ impl Hand {
     async fn end(self) -> anyhow::Result<()> {
         match self {
             // Dropping it would reset the card.
-            Self::Exclusive(card) | Self::Transaction(card) => {
+            Self::Exclusive(card) | Self::Transaction(card) | Self::Reset(card) => {
                 card.disconnect(Disposition::LeaveCard).map_err(|(_, error)| error.into())
             }
             Self::Transmit(_) => Ok(()),
