@@ -2,12 +2,14 @@
 
 use std::fs;
 
+use anyhow::Context as _;
 use cardbroker_client::{Client, Endpoint};
 use serde_json::Value;
 
 use crate::{
     Effort,
     alone::{READ_RECORD, SELECT},
+    processors,
     report::{Cell, Limit, Table, Target, progress},
     samples::Samples,
     stage::{Access, READER, Stage, times, until, until_ready},
@@ -18,50 +20,90 @@ const LIMIT: f64 = 25_000.0;
 
 const SHARES: [&str; 3] = ["before", "between", "after"];
 
+/// One request, and what it spent in the broker.
+struct Series {
+    name: String,
+    way: &'static str,
+    apdu: &'static str,
+    /// The broker's only processor.
+    processor: Option<usize>,
+    shares: [Samples; 3],
+}
+
 pub(crate) async fn measure(effort: Effort) -> anyhow::Result<Table> {
     let stage = Stage::new(0, 0)?;
-    let (mut rows, mut targets) = (Vec::new(), Vec::new());
-    for (unit, apdu) in [("one APDU", READ_RECORD), ("SELECT + GET RESPONSE", SELECT)] {
-        for way in ["transmit", "session"] {
-            let mut shares: [Samples; 3] = Default::default();
-            for round in 1..=effort.rounds {
-                progress(&format!("inside: {way}, {unit}, round {round} of {}", effort.rounds));
-                let report = one_round(&stage, way, apdu, effort.choose(2_000, 200)).await?;
-                for (samples, share) in shares.iter_mut().zip(SHARES) {
-                    samples.add(report[share].as_array().into_iter().flatten().filter_map(Value::as_i64));
-                }
+    let usable = processors::usable()?;
+    let (first, last) = (usable.first().context("no processor")?, usable.last().context("no processor")?);
+    let mut all_series = Vec::new();
+    for (processor, where_) in [(None, ""), (Some(*first), ", the broker on one processor")] {
+        for (unit, apdu) in [("one APDU", READ_RECORD), ("SELECT + GET RESPONSE", SELECT)] {
+            for way in ["transmit", "session"] {
+                let name = format!("{unit}, {way}{where_}");
+                all_series.push(Series { name, way, apdu, processor, shares: Default::default() });
             }
-            let [before, between, after] = &shares;
-            let sum = before.median() + after.median();
-            let cells = [before, between, after].map(|samples| match samples.len() {
-                0 => Cell::None,
-                _ => Cell::Time(samples.median()),
-            });
-            rows.push([Cell::text(unit), Cell::text(way)].into_iter().chain(cells).chain([Cell::Time(sum)]).collect());
-            targets.push(Target::new(format!("{unit}, {way}"), Limit::Within(LIMIT), sum as f64));
         }
     }
-    Ok(Table {
+    let (mut on_one, mut on_two) = (Samples::default(), Samples::default());
+    let count = effort.choose(2_000, 200);
+    for round in 1..=effort.rounds {
+        for series in &mut all_series {
+            progress(&format!("inside: {}, round {round} of {}", series.name, effort.rounds));
+            let report = one_round(&stage, series, count).await?;
+            for (samples, share) in series.shares.iter_mut().zip(SHARES) {
+                samples.add(report[share].as_array().into_iter().flatten().filter_map(Value::as_i64));
+            }
+        }
+        on_one.add(processors::hand_overs(*first, *first, count)?.iter());
+        if first != last {
+            on_two.add(processors::hand_overs(*first, *last, count)?.iter());
+        }
+    }
+    Ok(table(&all_series, &[("the same", on_one), ("another", on_two)]))
+}
+
+fn table(all_series: &[Series], hand_overs: &[(&str, Samples)]) -> Table {
+    let (mut rows, mut targets) = (Vec::new(), Vec::new());
+    for Series { name, shares: [before, between, after], .. } in all_series {
+        let sum = before.median() + after.median();
+        let shares = [before, between, after].map(median);
+        rows.push([Cell::text(name)].into_iter().chain(shares).chain([Cell::Time(sum)]).collect());
+        targets.push(Target::new(name, Limit::Within(LIMIT), sum as f64));
+    }
+    for (processor, times) in hand_overs {
+        let name = format!("nothing: a thread wakes one on {processor} processor");
+        rows.push(vec![Cell::text(name), median(times), Cell::None, Cell::None, Cell::None]);
+    }
+    Table {
         title: "Inside the broker",
         about: "Medians, by time stamps in the process: from the decoded request to the first command that goes to the card, from \
                 an answer of the card to the broker's own GET RESPONSE, and from the last answer to the response that is ready to be \
-                encoded."
+                encoded. A card has a thread of its own, so a request is handed over twice. What that costs depends on where the \
+                kernel lets the two threads run; the last rows show it without a broker."
             .into(),
-        columns: vec!["unit", "way", "decoded → card", "card → card", "card → response", "first and last together"],
+        columns: vec!["request", "decoded → card", "card → card", "card → response", "first and last together"],
         rows,
         targets,
-    })
+    }
+}
+
+fn median(samples: &Samples) -> Cell {
+    match samples.len() {
+        0 => Cell::None,
+        _ => Cell::Time(samples.median()),
+    }
 }
 
 /// What the broker tells of its time stamps at its end.
-async fn one_round(stage: &Stage, way: &str, apdu: &str, count: u32) -> anyhow::Result<Value> {
+async fn one_round(stage: &Stage, series: &Series, count: u32) -> anyhow::Result<Value> {
     let folder = tempfile::Builder::new().prefix("bench-").tempdir()?;
     let (socket, config) = (folder.path().join("socket"), folder.path().join("config"));
     fs::write(&config, "")?;
-    let broker = stage.direct(&["stamps", &socket.display().to_string(), &config.display().to_string()])?;
+    let mut arguments = vec!["stamps".to_owned(), socket.display().to_string(), config.display().to_string()];
+    arguments.extend(series.processor.map(|processor| format!("--processor={processor}")));
+    let broker = stage.direct(&arguments.iter().map(String::as_str).collect::<Vec<_>>())?;
     until("the broker listens", || Ok(socket.exists()))?;
     until_ready(&Client::connect(Endpoint::Unix(socket.clone())).await?, READER).await?;
-    let mut user = Access::unix(&socket).client(&["units", way, READER, apdu])?;
+    let mut user = Access::unix(&socket).client(&["units", series.way, READER, series.apdu])?;
     times(&mut user, &format!("times {count}"))?;
     drop(user);
     broker.end()

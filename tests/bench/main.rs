@@ -5,6 +5,7 @@ mod clock;
 mod events;
 mod hand_over;
 mod inside;
+mod processors;
 mod queue;
 mod report;
 mod samples;

@@ -22,7 +22,7 @@ use tracing::{
     span,
 };
 
-use crate::samples::nanoseconds;
+use crate::{processors, samples::nanoseconds};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -30,10 +30,15 @@ pub(crate) struct Arguments {
     socket: PathBuf,
     /// The configuration.
     config: PathBuf,
+    /// The only processor that it may use.
+    #[arg(long)]
+    processor: Option<usize>,
 }
 
 /// Prints "ready", serves until its input ends, and then prints what a request spent in the broker, as JSON: lists of times in ns.
-pub(super) async fn run(Arguments { socket, config }: Arguments) -> anyhow::Result<()> {
+pub(super) async fn run(Arguments { socket, config, processor }: Arguments) -> anyhow::Result<()> {
+    // Before it starts a thread.
+    processor.map_or(Ok(()), processors::confine)?;
     tracing::subscriber::set_global_default(Listener)?;
     let config = Flags { socket: Some(socket), config: Some(config), ..Flags::default() }.settings()?;
     let tokens = server::load_tokens(&config)?;
