@@ -56,7 +56,7 @@ lint: setup ## format, clippy, documentation, contract, licences
 	$(call step,$(BUF) format proto --diff --exit-code)
 	$(call step,$(DENY) --locked --workspace check --hide-inclusion-graph licenses bans sources)
 
-bench: setup ## measure the broker beside plain PC/SC, over half an hour on a quiet machine (ARGS=--quick: a minute)
+bench: setup ## measure the broker beside plain PC/SC, half an hour on a quiet machine (ARGS=--quick: two minutes)
 	$(call step,cargo run --locked --release -p cardbroker-tests --bin bench -- $(ARGS))
 
 build: ## the programs, optimised, in target/release

@@ -29,7 +29,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 #[derive(Parser)]
 #[command(args_conflicts_with_subcommands = true)]
 struct Arguments {
-    /// A run of a minute, to see that everything works. Its numbers mean little.
+    /// A run of two minutes, to see that everything works. Its numbers mean little.
     #[arg(long)]
     quick: bool,
     /// How often each measurement is repeated, the ways taking turns.
