@@ -194,7 +194,7 @@ impl PcscSlot {
     fn reconnect(&mut self, disposition: Disposition, protocols: ProtocolChoice) -> Result<CardInfo, SlotError> {
         let handle = self.handle.as_mut().ok_or(SlotError::StaleHandle)?;
         handle.card.reconnect(ShareMode::Exclusive, pcsc_protocols(protocols), disposition).map_err(slot_error)?;
-        card_info(&handle.card)
+        card_info(|| handle.card.status2_owned().map(|status| (status.protocol2(), status.atr().to_vec())))
     }
 
     /// A reset is for the card that was taken. Reconnecting would hand over another one that has come since without a word.
@@ -228,22 +228,28 @@ impl PcscSlot {
     }
 }
 
-/// ATR and protocol of a card that was just reset.
+/// ATR and protocol of a card that was just reset, by its status, which is asked for with `status`.
 ///
 /// pcsc-lite's library keeps one copy of all readers' states for the whole process. The monitor's thread may replace what this one has
 /// just asked for with an older answer, of the moment in which the reset had taken the protocol away: then it is asked for again.
-fn card_info(card: &Card) -> Result<CardInfo, SlotError> {
+fn card_info(
+    mut status: impl FnMut() -> Result<(Option<pcsc::Protocol>, Vec<u8>), Error>,
+) -> Result<CardInfo, SlotError> {
     for _ in 0..STATUS_TRIES {
-        let status = card.status2_owned().map_err(slot_error)?;
-        let protocol = match status.protocol2() {
+        let (protocol, atr) = match status() {
+            // The ATR has grown between the question for its length and that for itself.
+            Err(Error::InsufficientBuffer) => continue,
+            status => status.map_err(slot_error)?,
+        };
+        let protocol = match protocol {
             Some(pcsc::Protocol::T0) => Protocol::T0,
             Some(pcsc::Protocol::T1) => Protocol::T1,
             Some(pcsc::Protocol::RAW) => Protocol::Raw,
             None => continue,
         };
-        return Ok(CardInfo { atr: status.atr().to_vec(), protocol });
+        return Ok(CardInfo { atr, protocol });
     }
-    Err(SlotError::Mute("it has agreed on no protocol".into()))
+    Err(SlotError::Mute("PC/SC tells no protocol after the reset".into()))
 }
 
 fn pcsc_protocols(choice: ProtocolChoice) -> Protocols {
@@ -318,6 +324,23 @@ mod tests {
         for error in unknown {
             assert_eq!(slot_error(error).delivery(), Delivery::Unknown, "{error}");
         }
+    }
+
+    #[test]
+    fn a_status_without_a_protocol_is_asked_for_again_but_not_for_ever() {
+        let t0 = || Ok((Some(pcsc::Protocol::T0), vec![0x3B]));
+        let mixed_up = || Ok((None, vec![0x3B]));
+        let mut answers = [mixed_up(), Err(Error::InsufficientBuffer), t0()].into_iter();
+        let card = card_info(|| answers.next().unwrap()).unwrap();
+        assert_eq!((card.protocol, card.atr), (Protocol::T0, vec![0x3B]));
+        let mut asked = 0;
+        let never = card_info(|| {
+            asked += 1;
+            mixed_up()
+        });
+        assert!(matches!(never, Err(SlotError::Mute(_))));
+        assert_eq!(asked, STATUS_TRIES);
+        assert_eq!(card_info(|| Err(Error::RemovedCard)), Err(SlotError::CardRemoved));
     }
 
     #[test]
