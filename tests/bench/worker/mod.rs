@@ -33,7 +33,7 @@ impl Worker {
             Self::Units(arguments) => on_a_runtime(units::run(arguments)),
             Self::Holder(arguments) => on_a_runtime(holder::run(arguments)),
             Self::Observer(arguments) => observer::run(&arguments),
-            Self::Stamps(arguments) => on_a_runtime(stamps::run(arguments)),
+            Self::Stamps(arguments) => stamps::run(arguments),
         }
     }
 }

@@ -36,9 +36,15 @@ pub(crate) struct Arguments {
 }
 
 /// Prints "ready", serves until its input ends, and then prints what a request spent in the broker, as JSON: lists of times in ns.
-pub(super) async fn run(Arguments { socket, config, processor }: Arguments) -> anyhow::Result<()> {
+pub(super) fn run(arguments: Arguments) -> anyhow::Result<()> {
     // Before it starts a thread.
-    processor.map_or(Ok(()), processors::confine)?;
+    arguments.processor.map_or(Ok(()), processors::confine)?;
+    // As in cardbrokerd.
+    let runtime = tokio::runtime::Builder::new_current_thread().event_interval(8).enable_all().build()?;
+    runtime.block_on(serve(arguments))
+}
+
+async fn serve(Arguments { socket, config, .. }: Arguments) -> anyhow::Result<()> {
     tracing::subscriber::set_global_default(Listener)?;
     let config = Flags { socket: Some(socket), config: Some(config), ..Flags::default() }.settings()?;
     let tokens = server::load_tokens(&config)?;
