@@ -93,9 +93,13 @@ async function breakable(test: TestContext): Promise<Breakable> {
   const server = createServer((near) => {
     const far = connect(broker.socket);
     near.pipe(far).pipe(near);
-    for (const socket of [near, far]) {
+    for (const [socket, other] of [
+      [near, far],
+      [far, near],
+    ] as const) {
       sockets.add(socket);
-      socket.on("error", () => {});
+      // A pipe hands on an end, but not a reset, which is how a connection ends that is closed before all was read.
+      socket.on("error", () => other.destroy());
       socket.on("close", () => sockets.delete(socket));
     }
   });
