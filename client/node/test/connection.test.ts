@@ -98,9 +98,12 @@ async function breakable(test: TestContext): Promise<Breakable> {
       [far, near],
     ] as const) {
       sockets.add(socket);
-      // A pipe hands on an end, but not a reset, which is how a connection ends that is closed before all was read.
-      socket.on("error", () => other.destroy());
-      socket.on("close", () => sockets.delete(socket));
+      socket.on("error", () => {});
+      socket.on("close", () => {
+        sockets.delete(socket);
+        // Both ways are over then, as without somebody in between. A pipe ends one of them only, and none after a reset.
+        other.destroySoon();
+      });
     }
   });
   const cut = () => {
