@@ -17,7 +17,6 @@ use cardbroker_server::{
     tokens::Tokens,
 };
 use clap::Parser;
-use tokio::runtime::Builder;
 use zeroizing_alloc::ZeroAlloc;
 
 /// Wipes all memory that is given back, for the transport and the codec keep copies of commands in buffers of their own.
@@ -55,10 +54,7 @@ fn run(flags: &Flags) -> Result<Exit, Problem> {
         _ => (Exit::CannotListen, problem.into()),
     })?;
 
-    // One thread for everything that does not block: measured faster here than a pool, for each hop between threads costs more than
-    // what is done behind it. Cards have threads of their own. It looks for news after few tasks, so that a client with very many
-    // requests delays the others less.
-    let runtime = Builder::new_current_thread().event_interval(8).enable_all().build().map_err(failure)?;
+    let runtime = server::runtime().map_err(failure)?;
     let reload = flags.clone();
     let drain = runtime.block_on(async {
         let mut signals = Signals::listen().map_err(failure)?;

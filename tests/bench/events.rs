@@ -54,7 +54,6 @@ pub(crate) async fn measure(effort: Effort) -> anyhow::Result<Table> {
             broker.stop()?;
         }
         for (name, samples) in [("the first", &first), ("the last", &last)] {
-            let [p50, p99, max] = Cell::quantiles(samples);
             let watcher = if count == 1 { "the only one".into() } else { format!("{name} of {count}") };
             if count == 1 && name == "the first" {
                 targets.push(Target::new("one watcher: p99", Limit::Within(ONE_LIMIT), samples.quantile(0.99) as f64));
@@ -64,7 +63,7 @@ pub(crate) async fn measure(effort: Effort) -> anyhow::Result<Table> {
                 let what = format!("{watcher}: p99");
                 targets.push(Target::new(what, Limit::Within(LAST_LIMIT), samples.quantile(0.99) as f64));
             }
-            rows.push(vec![Cell::text(watcher), Cell::Count(samples.len() as u64), p50, p99, max]);
+            rows.push(Cell::row(&watcher, samples));
         }
     }
     Ok(Table {

@@ -128,13 +128,13 @@ fn take(program: &mut Program) -> anyhow::Result<()> {
 fn table(series: &[Samples], resets: &Samples) -> Table {
     let (mut rows, mut targets) = (Vec::new(), Vec::new());
     for (way, samples) in WAYS.iter().zip(series) {
-        rows.push(row(way.name, samples));
+        rows.push(Cell::row(way.name, samples));
         if let Some(limit) = way.limit {
             let p99 = samples.quantile(0.99) as f64;
             targets.push(Target::new(format!("{}: p99", way.name), Limit::Within(limit), p99));
         }
     }
-    rows.push(row("PC/SC: the card is reset, and nothing else", resets));
+    rows.push(Cell::row("PC/SC: the card is reset, and nothing else", resets));
     Table {
         title: "Hand-over",
         about: "From the moment at which the holder of the card begins to let it go, or is killed, to the moment at which another \
@@ -145,9 +145,4 @@ fn table(series: &[Samples], resets: &Samples) -> Table {
         rows,
         targets,
     }
-}
-
-fn row(name: &str, samples: &Samples) -> Vec<Cell> {
-    let [p50, p99, max] = Cell::quantiles(samples);
-    vec![Cell::text(name), Cell::Count(samples.len() as u64), p50, p99, max]
 }

@@ -39,6 +39,12 @@ impl Cell {
         [0.5, 0.99, 1.0].map(|share| Self::Time(samples.quantile(share)))
     }
 
+    /// A row of samples: what they are of, how many there are, and their quantiles.
+    pub(crate) fn row(name: &str, samples: &Samples) -> Vec<Self> {
+        let [p50, p99, max] = Self::quantiles(samples);
+        vec![Self::text(name), Self::Count(samples.len() as u64), p50, p99, max]
+    }
+
     fn markdown(&self) -> String {
         match self {
             Self::Text(text) => text.clone(),

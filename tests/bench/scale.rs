@@ -149,8 +149,8 @@ impl Growth {
             title: "Scale",
             about: "Simulated readers, all clients in one process. The cost is processor time of the broker: for a Transmit of one \
                     command, or for telling one watcher of a swapped card (two changes: SETTLING, READY), where the time is that to \
-                    the last watcher. Each was measured once. The targets compare the most of something with one; of clients, with as many as \
-                readers; of those who are told, with 100."
+                    the last watcher. Each was measured once. The targets compare the most of something with one; of clients, with \
+                    as many as readers; of those who are told, with 100."
                 .into(),
             columns: vec!["what there are many of", "count", "p50", "cost of an operation", "memory of the broker"],
             rows: self.rows,

@@ -21,7 +21,8 @@ pub(crate) struct Arguments {
     leave: bool,
 }
 
-/// Prints "ready". Then, for "take": "waiting" if it must wait (by PC/SC nobody can tell: always), and "taken NS". For "leave": "left NS", the time before it did.
+/// Prints "ready". Then, for "take": "waiting" if it must wait (by PC/SC nobody can tell: always), and "taken NS". For "leave":
+/// "left NS", the time before it did.
 pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     match arguments.way {
         Way::Exclusive | Way::Transaction | Way::Reset => by_transaction(&arguments.reader),

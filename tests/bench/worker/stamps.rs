@@ -39,9 +39,7 @@ pub(crate) struct Arguments {
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<()> {
     // Before it starts a thread.
     arguments.processor.map_or(Ok(()), processors::confine)?;
-    // As in cardbrokerd.
-    let runtime = tokio::runtime::Builder::new_current_thread().event_interval(8).enable_all().build()?;
-    runtime.block_on(serve(arguments))
+    server::runtime()?.block_on(serve(arguments))
 }
 
 async fn serve(Arguments { socket, config, .. }: Arguments) -> anyhow::Result<()> {
