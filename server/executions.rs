@@ -80,7 +80,7 @@ impl Executions {
     pub(crate) async fn run(
         &self,
         key: RequestKey,
-        fingerprint: Fingerprint,
+        fingerprint: &Fingerprint,
         give_up: Option<Instant>,
         submit: impl Fn() -> Result<Submission, Failure>,
     ) -> Result<Brought, Failure> {
@@ -100,7 +100,7 @@ impl Executions {
     fn begin(
         &self,
         key: &RequestKey,
-        fingerprint: Fingerprint,
+        fingerprint: &Fingerprint,
         submit: impl Fn() -> Result<Submission, Failure>,
     ) -> Result<Started, Failure> {
         let mut outcomes = self.lock();

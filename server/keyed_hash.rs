@@ -1,22 +1,31 @@
 //! Keyed hashes of what the broker must recognise but not keep: PINs, and the commands of a request.
 
-use std::{io, sync::Arc};
+use std::{fmt, io, sync::Arc};
 
-use hmac::{Hmac, KeyInit, Mac};
+use hmac::{HmacReset, KeyInit, Mac, digest::FixedOutputReset};
 use sha2::Sha256;
+use zeroize::Zeroizing;
 
 /// The key of one run of the broker. Cheap to clone; it never leaves the process, so nobody can try values against a hash.
 #[derive(Clone)]
 pub(crate) struct HashKey(Arc<[u8; 64]>);
 
-/// A hash under a [`HashKey`].
-pub(crate) type KeyedHash = [u8; 32];
+/// A hash under a [`HashKey`], as secret as the bytes behind it. It lives on the heap and moves as a pointer: a value that moves leaves
+/// a copy behind on the stack, which nothing wipes.
+#[derive(Clone, PartialEq, Eq)]
+pub struct KeyedHash(Box<Zeroizing<[u8; 32]>>);
 
-/// A hash in the making.
-pub(crate) struct Hasher(Hmac<Sha256>);
+impl fmt::Debug for KeyedHash {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a keyed hash")
+    }
+}
+
+/// A hash in the making. Its state holds the last block of what it was given, so it is used by reference only, as [`KeyedHash`] is.
+pub(crate) struct Hasher(Box<HmacReset<Sha256>>);
 
 impl HashKey {
-    /// A key that nobody knows.
+    /// Makes a random key.
     ///
     /// # Errors
     /// The system has no random numbers.
@@ -28,19 +37,46 @@ impl HashKey {
 
     /// Begins a hash.
     pub(crate) fn hasher(&self) -> Hasher {
-        Hasher(Hmac::new(&(*self.0).into()))
+        Hasher(Box::new(HmacReset::new(&(*self.0).into())))
     }
 }
 
 impl Hasher {
     /// Adds a part, with its length, so that no two lists of parts look alike.
     pub(crate) fn part(&mut self, bytes: &[u8]) {
-        self.0.update(&(bytes.len() as u64).to_be_bytes());
-        self.0.update(bytes);
+        Mac::update(&mut *self.0, &(bytes.len() as u64).to_be_bytes());
+        Mac::update(&mut *self.0, bytes);
     }
 
-    /// The hash of all parts.
-    pub(crate) fn finish(self) -> KeyedHash {
-        self.0.finalize().into_bytes().into()
+    /// Returns the hash of all parts.
+    pub(crate) fn finish(mut self) -> KeyedHash {
+        let mut hash = KeyedHash(Box::default());
+        self.0.finalize_into_reset((&mut **hash.0).into());
+        hash
+    }
+}
+
+#[cfg(test)]
+impl From<[u8; 32]> for KeyedHash {
+    fn from(bytes: [u8; 32]) -> Self {
+        Self(Box::new(bytes.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hash_depends_on_the_key_and_on_where_parts_end() {
+        let (key, other) = (HashKey::random().unwrap(), HashKey::random().unwrap());
+        let hash = |key: &HashKey, parts: &[&str]| {
+            let mut hasher = key.hasher();
+            parts.iter().for_each(|part| hasher.part(part.as_bytes()));
+            hasher.finish()
+        };
+        assert_eq!(hash(&key, &["a", "bc"]), hash(&key, &["a", "bc"]));
+        assert_ne!(hash(&key, &["a", "bc"]), hash(&key, &["ab", "c"]));
+        assert_ne!(hash(&key, &["a", "bc"]), hash(&other, &["a", "bc"]));
     }
 }

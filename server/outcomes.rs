@@ -10,14 +10,15 @@ use std::{
 use crate::{
     caller::Principal,
     error::{Delivery, Failure, Reason},
+    keyed_hash::KeyedHash,
     reader::ticket::UnitOutcome,
 };
 
 /// What a unit has brought.
 pub type Outcome = Result<UnitOutcome, Failure>;
 
-/// What commands look like from outside: a keyed hash, for they may hold PINs and are not kept.
-pub type Fingerprint = [u8; 32];
+/// Stands for the commands of a request, which may hold PINs and are not kept.
+pub type Fingerprint = KeyedHash;
 
 /// Names a request: the principal, and the id that it chose.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -84,13 +85,13 @@ impl<E: Clone> Outcomes<E> {
     pub fn begin(
         &mut self,
         key: &RequestKey,
-        fingerprint: Fingerprint,
+        fingerprint: &Fingerprint,
         now: Instant,
         under_way: impl FnOnce() -> E,
     ) -> Result<Begin<E>, Failure> {
         self.expire(now);
         if let Some(entry) = self.entries.get(key) {
-            if entry.fingerprint != fingerprint {
+            if entry.fingerprint != *fingerprint {
                 let message = "this request_id was used with other commands: take a new one for each request";
                 return Err(Failure::not_sent(Reason::RequestIdReused, message));
             }
@@ -106,7 +107,8 @@ impl<E: Clone> Outcomes<E> {
             return Err(Failure::not_sent(Reason::OutcomesFull, message));
         }
         *self.per_user.entry(key.principal.clone()).or_default() += 1;
-        self.entries.insert(key.clone(), Entry { fingerprint, stage: Stage::UnderWay(under_way()) });
+        self.entries
+            .insert(key.clone(), Entry { fingerprint: fingerprint.clone(), stage: Stage::UnderWay(under_way()) });
         Ok(Begin::Run)
     }
 

@@ -32,6 +32,8 @@ mod isolation;
 mod languages;
 /// What the log tells, and what it must never hold.
 mod log;
+/// What of a PIN stays in the memory of the daemon as it is released.
+mod memory;
 /// A repeated request_id is not executed again.
 mod never_twice;
 /// When the broker holds a reader, and when other programs may.

@@ -35,16 +35,16 @@ const TALKATIVE: &str =
 
 /// Bytes that are secret in a story, and random, so that no half of them stands anywhere by chance.
 #[derive(Clone, Copy)]
-struct Marker([u8; 16]);
+pub(crate) struct Marker([u8; 16]);
 
 impl Marker {
-    fn new() -> anyhow::Result<Self> {
+    pub(crate) fn new() -> anyhow::Result<Self> {
         let mut bytes = [0; 16];
         File::open("/dev/urandom")?.read_exact(&mut bytes)?;
         Ok(Self(bytes))
     }
 
-    fn hex(&self) -> String {
+    pub(crate) fn hex(&self) -> String {
         hex::format(&self.0)
     }
 
@@ -53,10 +53,11 @@ impl Marker {
         self.0.chunks(8).flat_map(forms).collect()
     }
 
-    /// Both halves as they are, and as hexadecimal text.
-    fn in_memory(&self) -> Vec<Vec<u8>> {
+    /// Both halves as they are, with the bytes of each 32-bit word turned round, as a hash function reads them, and as hexadecimal text.
+    pub(crate) fn in_memory(&self) -> Vec<Vec<u8>> {
         let text = |half: &[u8]| hex::format(half).into_bytes();
-        let of_half = |half: &[u8]| [half.to_vec(), text(half), text(half).to_ascii_lowercase()];
+        let words = |half: &[u8]| half.chunks(4).flat_map(|word| word.iter().rev().copied()).collect();
+        let of_half = |half: &[u8]| [half.to_vec(), words(half), text(half), text(half).to_ascii_lowercase()];
         self.0.chunks(8).flat_map(of_half).collect()
     }
 }
@@ -141,7 +142,7 @@ fn talkative(setup: Setup) -> anyhow::Result<Broker> {
     setup.configuration("log.apdus = true").log_level(TALKATIVE).start()
 }
 
-fn with_pin(pin: Marker) -> CardOptions {
+pub(crate) fn with_pin(pin: Marker) -> CardOptions {
     // Cards are copied at every turn, so their PIN has no owner; a few bytes for each story.
     CardOptions { pin: Box::leak(Box::new(pin.0)), ..CardOptions::default() }
 }
@@ -238,7 +239,7 @@ async fn is_called_with(scene: &Scene, group: Marker, credential: Marker) -> any
 }
 
 /// The broker's memory, if this user may look into it.
-fn memory(broker: &Broker) -> anyhow::Result<Option<Memory>> {
+pub(crate) fn memory(broker: &Broker) -> anyhow::Result<Option<Memory>> {
     let memory = Memory::of(broker.pid()?)?;
     if memory.is_none() {
         ensure!(std::env::var_os("CI").is_none(), "only root may search the broker's memory: run the tests as root");
@@ -274,25 +275,31 @@ fn a_pin_leaves_no_trace(scene: fn() -> anyhow::Result<Scene>) -> anyhow::Result
             assert_unprinted(&markers, "pcscd", &pcscd.log());
         }
 
-        let Some(memory) = memory else { return Ok(()) };
-        let needles = scene.pin.in_memory();
-        let needles: Vec<_> = needles.iter().map(Vec::as_slice).collect();
-        let closed = Instant::now();
-        // The broker sees within moments that the connections have closed.
-        loop {
-            let found = memory.find(&needles)?;
-            if found.is_empty() {
-                return Ok(());
-            }
-            let (count, some) = (found.len(), &found[..found.len().min(8)]);
-            ensure!(
-                closed.elapsed() < LONG / 2,
-                "the broker's memory holds the PIN {count} times:\n{}",
-                some.join("\n")
-            );
-            tokio::time::sleep(Duration::from_millis(50)).await;
+        match memory {
+            Some(memory) => until_gone(&memory, scene.pin, "at the end").await,
+            None => Ok(()),
         }
     })
+}
+
+/// Fails if the PIN stays in the broker's memory. The broker sees within moments that connections have closed.
+pub(crate) async fn until_gone(memory: &Memory, pin: Marker, when: &str) -> anyhow::Result<()> {
+    let needles = pin.in_memory();
+    let needles: Vec<_> = needles.iter().map(Vec::as_slice).collect();
+    let begun = Instant::now();
+    loop {
+        let found = memory.find(&needles)?;
+        if found.is_empty() {
+            return Ok(());
+        }
+        let (count, some) = (found.len(), &found[..found.len().min(8)]);
+        ensure!(
+            begun.elapsed() < LONG / 2,
+            "the broker's memory holds the PIN {count} times {when}:\n{}",
+            some.join("\n")
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 #[test]

@@ -38,6 +38,8 @@ pub struct Setup {
     configuration: String,
     log_level: &'static str,
     default_socket: bool,
+    /// Whether to run the daemon as it is released instead of as the tests are built.
+    released: bool,
 }
 
 impl Setup {
@@ -59,8 +61,9 @@ impl Setup {
 
     fn new(arguments: Vec<String>, pcsc_socket: Option<PathBuf>) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("broker-").tempdir()?;
-        let (configuration, log_level, default_socket) = (String::new(), "debug", false);
-        Ok(Self { folder, arguments, pcsc_socket, configuration, log_level, default_socket })
+        let configuration = String::new();
+        let (log_level, default_socket, released) = ("debug", false, false);
+        Ok(Self { folder, arguments, pcsc_socket, configuration, log_level, default_socket, released })
     }
 
     /// With one more flag.
@@ -111,6 +114,12 @@ impl Setup {
         self
     }
 
+    /// As the daemon that is released. What the compiler leaves on stacks differs from that of a debug build.
+    pub fn released(mut self) -> Self {
+        self.released = true;
+        self
+    }
+
     /// Starts the broker and waits until it answers.
     ///
     /// # Errors
@@ -136,7 +145,8 @@ fn token_file(folder: &Path, name: &str) -> PathBuf {
 fn spawn(setup: &Setup) -> anyhow::Result<Child> {
     let folder = setup.folder.path();
     let log = File::options().create(true).append(true).open(folder.join("log"))?;
-    let mut command = Command::new(program("cardbrokerd")?);
+    let daemon = if setup.released { released_daemon()? } else { program("cardbrokerd")? };
+    let mut command = Command::new(daemon);
     if setup.default_socket {
         command.env("XDG_RUNTIME_DIR", folder);
     } else {
@@ -299,24 +309,42 @@ impl Drop for Broker {
     }
 }
 
-/// The path of one of our programs (`cardbrokerd`, `cardbroker`, or an example of the client), built from the sources as they are.
+/// The path of one of our programs (`cardbrokerd`, `cardbroker`, or an example of the client), built from the sources as they are,
+/// optimised if this program is.
 ///
 /// # Errors
 /// It cannot be built, or there is no such program.
 pub fn program(name: &str) -> anyhow::Result<PathBuf> {
-    static PROGRAMS: OnceLock<Result<Vec<(String, PathBuf)>, String>> = OnceLock::new();
-    let programs = PROGRAMS.get_or_init(|| build().map_err(|error| format!("{error:#}")));
+    static PROGRAMS: Programs = Programs::new();
+    let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
+    let both_sides = ["--bins", "--examples", "--package", "cardbroker-server", "--package", "cardbroker-client"];
+    find(&PROGRAMS, profile, &both_sides, name)
+}
+
+/// The path of `cardbrokerd` as it is released. The first call takes minutes if it was not built before.
+///
+/// # Errors
+/// It cannot be built.
+pub fn released_daemon() -> anyhow::Result<PathBuf> {
+    static PROGRAMS: Programs = Programs::new();
+    find(&PROGRAMS, "release", &["--bins", "--package", "cardbroker-server"], "cardbrokerd")
+}
+
+/// Programs by their names, or why they could not be built.
+type Programs = OnceLock<Result<Vec<(String, PathBuf)>, String>>;
+
+fn find(programs: &Programs, profile: &str, what: &[&str], name: &str) -> anyhow::Result<PathBuf> {
+    let programs = programs.get_or_init(|| build(profile, what).map_err(|error| format!("{error:#}")));
     let programs = programs.as_ref().map_err(|error| anyhow::anyhow!("{error}"))?;
     let found = programs.iter().find(|(program, _)| program == name);
     found.map(|(_, path)| path.clone()).with_context(|| format!("the workspace has no program {name}"))
 }
 
-/// Builds the programs of both sides, optimised if this one is, and asks cargo where they are.
-fn build() -> anyhow::Result<Vec<(String, PathBuf)>> {
+/// Builds programs and asks cargo where they are.
+fn build(profile: &str, what: &[&str]) -> anyhow::Result<Vec<(String, PathBuf)>> {
     let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["build", "--quiet", "--message-format=json", "--bins", "--examples"])
-        .args(["--package", "cardbroker-server", "--package", "cardbroker-client"])
-        .args(if cfg!(debug_assertions) { None } else { Some("--release") })
+        .args(["build", "--quiet", "--message-format=json", "--profile", profile])
+        .args(what)
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
         .stderr(Stdio::inherit())
         .output()

@@ -91,7 +91,7 @@ fn play(history: Vec<Step>, fault: Option<Fault>) -> TestCaseResult {
                     outcomes.finish(&key, outcome(End::NotSent), now);
                 }
                 let fingerprint = if fault == Some(Fault::Blind) { [0; 32] } else { [commands; 32] };
-                let begun = outcomes.begin(&key, fingerprint, now, || 0u8);
+                let begun = outcomes.begin(&key, &fingerprint.into(), now, || 0u8);
                 match (begun, known.get(&key)) {
                     (Ok(Begin::Run), None) => {
                         known.insert(key, (commands, None));
