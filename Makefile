@@ -36,6 +36,8 @@ demo: ## two programs on one card, first without units, then with (no hardware n
 test: lint ## everything: lint, unit tests, end-to-end tests with a real pcscd, the clients in all languages, a little fuzzing
 # Before the end-to-end tests, which use the clients: some of them measure, and no compiler should run beside.
 	$(foreach language,$(LANGUAGES),$(call client,$(language),build.sh))
+# Stories about memory run the daemon as it is released.
+	$(call step,cargo build --locked --release -p cardbroker-server)
 	$(call step,cargo test --locked --workspace --no-fail-fast)
 	@$(MAKE) --no-print-directory $(LANGUAGES)
 # From the same seed each time: a gate fails for what has changed, not by luck.

@@ -113,6 +113,11 @@ impl Broker {
         Sight { view: self.view.clone(), policy: self.policy.subscribe(), identity: caller.identity.clone(), needed }
     }
 
+    /// Returns the policy that is in force, now and at every change.
+    pub fn policy(&self) -> PolicyInForce {
+        self.policy.subscribe()
+    }
+
     /// Puts other rules in force, at once. Sessions that they forbid end.
     pub fn set_policy(&self, policy: Policy) {
         self.policy.send_replace(Arc::new(policy));

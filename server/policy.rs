@@ -115,6 +115,19 @@ impl Policy {
         self.rules.is_empty() && who.principal() == self.owner
     }
 
+    /// Whether there is any operation at any reader that this principal may be allowed.
+    pub fn grants_anything(&self, who: &Identity) -> bool {
+        who.principal() == self.owner || (!self.is_revoked(who) && self.rules.iter().any(|rule| rule.may_allow(who)))
+    }
+
+    /// Whether it is the holder of a token that has been taken away.
+    fn is_revoked(&self, who: &Identity) -> bool {
+        let (Identity::Token(token), Some(tokens)) = (who, &self.tokens) else { return false };
+        !tokens
+            .iter()
+            .any(|known| known.name == token.name && (known.fingerprint == token.fingerprint || token.is_name_only()))
+    }
+
     fn first(
         &self,
         who: &Identity,
@@ -122,11 +135,7 @@ impl Policy {
         operation: Operation,
         fit: impl Fn(&Rule) -> Fit,
     ) -> Decision {
-        if let (Identity::Token(token), Some(tokens)) = (who, &self.tokens)
-            && !tokens.iter().any(|known| {
-                known.name == token.name && (known.fingerprint == token.fingerprint || token.is_name_only())
-            })
-        {
+        if self.is_revoked(who) {
             return Decision { allowed: false, some_commands: false, rule: Arc::clone(&self.no_token) };
         }
         let concerned = self.rules.iter().filter(|rule| rule.concerns(who, &reader.id, &reader.display_name));

@@ -20,7 +20,7 @@ use crate::{
     backend::{Backend, pcsc::Pcsc, simulated::Simulated, traced::Traced},
     broker::{Broker, BrokerTasks},
     config::{Config, ConfigError, own_user},
-    grpc::{AuthenticationLayer, Edge},
+    grpc::{AuthenticationLayer, Edge, IntakeLayer},
     listen::{Bound, SocketGuard, http2_server},
     policy::Policy,
     signals::Signal,
@@ -151,6 +151,7 @@ impl Server {
         let (tokens, authentic) = watch::channel(tokens);
         let router = http2_server(&config.listen)
             .layer(AuthenticationLayer::new(authentic))
+            .layer(IntakeLayer::new(broker.policy()))
             .add_service(edge.into_service())
             .add_service(health_service)
             .add_service(reflection().build_v1()?)

@@ -86,6 +86,11 @@ impl Rule {
             && (self.readers.is_empty() || self.readers.iter().any(is_named))
     }
 
+    /// Whether it allows this principal something at some reader, unless a rule before it denies that.
+    pub fn may_allow(&self, who: &Identity) -> bool {
+        !self.allow.is_empty() && self.principals.iter().any(|pattern| pattern.matches(who))
+    }
+
     /// What it does to the operation, if it names it.
     pub fn effect(&self, operation: Operation) -> Option<Effect> {
         let names = |operations: &[Operations]| operations.iter().any(|named| named.include(operation));

@@ -4,6 +4,7 @@
 mod authentication;
 mod bare_refusal;
 mod deadline;
+mod intake;
 mod list_readers;
 mod open_session;
 mod status;
@@ -30,8 +31,11 @@ use tonic::{
 };
 use tower::util::{MapResponse, MapResponseLayer};
 
-pub use self::authentication::{Authentication, AuthenticationLayer};
 use self::status::to_status;
+pub use self::{
+    authentication::{Authentication, AuthenticationLayer},
+    intake::{Intake, IntakeLayer},
+};
 use crate::{
     broker::{Asker, Broker},
     caller::Caller,

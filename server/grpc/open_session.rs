@@ -26,6 +26,7 @@ use tokio::{
 use tonic::{Status, Streaming};
 
 use super::{
+    intake::refusal,
     status::{to_status, wire_delivery, wire_reason},
     transmit::{condition, reset_first, results, unit_commands, unit_stop, wait_timeout},
 };
@@ -169,7 +170,8 @@ impl Conversation {
         let first = timeout(OPEN_TIME, self.inbound.message())
             .await
             .map_err(|_| Failure::invalid("open", "no message came within 10 s: begin with open"))?;
-        let request = first.map_err(|status| gone(&status))?.and_then(|first| first.request);
+        let request =
+            first.map_err(|status| refusal(&status).unwrap_or_else(|| gone(&status)))?.and_then(|first| first.request);
         let Some(Request::Open(open)) = request else {
             return Err(Failure::invalid("open", "the first message must be open"));
         };
@@ -220,7 +222,10 @@ impl Open {
                 message = inbound.message(), if may_read => match message {
                     Ok(Some(message)) => self.take_in(message)?,
                     Ok(None) => self.half_closed = true,
-                    Err(status) => return Err(gone(&status)),
+                    Err(status) => match refusal(&status) {
+                        Some(failure) => self.over = Some(SessionOver { failure, hangs: false }),
+                        None => return Err(gone(&status)),
+                    },
                 },
             }
         }

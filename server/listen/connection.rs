@@ -4,6 +4,10 @@ use std::{
     fmt, io,
     net::SocketAddr,
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -30,12 +34,30 @@ pub struct Peer {
     /// The isolation groups that the connection belongs to; they end when it does.
     pub memberships: Memberships,
     standing: Standing,
+    /// How many calls are open.
+    calls: Arc<AtomicUsize>,
 }
 
 impl Peer {
+    /// Counts a call that begins; `None` if `limit` are open already.
+    pub fn begin_call(&self, limit: usize) -> Option<CallGuard> {
+        let guard = CallGuard(Arc::clone(&self.calls));
+        (guard.0.fetch_add(1, Ordering::Relaxed) < limit).then_some(guard)
+    }
+
     /// Tells the connection that a request has come whose caller is known: from now on it may idle. Cheap enough for every request.
     pub fn request_seen(&self) {
         self.standing.note_request();
+    }
+}
+
+/// An open call of a connection, counted until this is dropped.
+#[derive(Debug)]
+pub struct CallGuard(Arc<AtomicUsize>);
+
+impl Drop for CallGuard {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -111,7 +133,7 @@ impl Connection {
         };
         Self {
             stream,
-            peer: Peer { source, memberships: Memberships::default(), standing },
+            peer: Peer { source, memberships: Memberships::default(), standing, calls: Arc::default() },
             probation: Some(probation),
             _place: place,
         }

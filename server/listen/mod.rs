@@ -20,16 +20,20 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
 pub use self::{
-    connection::{Connection, Peer, Source},
+    connection::{CallGuard, Connection, Peer, Source},
     incoming::{ConnectionCount, Incoming},
     os::{BoundSocket, SocketGuard},
 };
 use self::{incoming::Listener, tcp::BoundPort};
 use crate::config::ListenConfig;
 
-/// Streams that one connection may have open. Above the limit of waiting requests per caller, so that watch streams and
-/// health checks find room beside a full queue.
-pub const MAX_CONCURRENT_STREAMS: u32 = 1_024;
+/// Streams that HTTP/2 lets a connection have open: more than the calls that are served, so that a call too many is refused in the
+/// contract's words and not by a bare reset.
+pub const MAX_CONCURRENT_STREAMS: u32 = 512;
+
+/// Bytes of request bodies that may be under way to the broker and not read yet: of one stream, and of one connection.
+const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 256 * 1024;
 
 /// The most header bytes of one request, in HTTP/2's count.
 pub const MAX_HEADER_LIST_BYTES: u32 = 16 * 1024;
@@ -38,6 +42,8 @@ pub const MAX_HEADER_LIST_BYTES: u32 = 16 * 1024;
 pub fn http2_server(config: &ListenConfig) -> Server {
     Server::builder()
         .max_concurrent_streams(MAX_CONCURRENT_STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .http2_max_header_list_size(MAX_HEADER_LIST_BYTES)
         .http2_keepalive_interval(Some(config.keep_alive_interval))
         .http2_keepalive_timeout(Some(config.keep_alive_timeout))

@@ -72,5 +72,7 @@ mod sessions;
 mod story;
 /// The TCP port: who gets in, and what for.
 mod tcp;
+/// Requests that never end.
+mod unfinished;
 /// Watch streams: slow ones, many of them, and a broker that dies.
 mod watch;

@@ -1,7 +1,6 @@
 //! A client that means harm, beside one that behaves.
 
 use std::{
-    fs,
     io::{self, BufRead, BufReader, Read, Write},
     process::{Child, Command, Stdio},
     time::Duration,
@@ -10,7 +9,10 @@ use std::{
 use anyhow::{Context, ensure};
 use cardbroker_client::ReaderState;
 use cardbroker_proto::ENDPOINT_VARIABLE;
-use cardbroker_tests::harness::broker::{Broker, Setup};
+use cardbroker_tests::harness::{
+    broker::{Broker, Setup},
+    memory::resident_bytes,
+};
 use tokio::time::timeout;
 
 use crate::world::{slow, tell, wait_for};
@@ -80,13 +82,6 @@ fn median(mut turns: Vec<u64>) -> u64 {
     turns[turns.len() / 2]
 }
 
-/// The memory that the broker has in use, in MiB.
-fn memory(broker: &Broker) -> anyhow::Result<u64> {
-    let status = fs::read_to_string(format!("/proc/{}/status", broker.pid()?.as_raw_nonzero()))?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("no VmRSS")?;
-    Ok(line.split_whitespace().nth(1).context("no number")?.parse::<u64>()? / 1024)
-}
-
 #[test]
 fn a_rogue_takes_no_turns_from_a_client_that_behaves() -> anyhow::Result<()> {
     tell(async {
@@ -101,7 +96,7 @@ fn a_rogue_takes_no_turns_from_a_client_that_behaves() -> anyhow::Result<()> {
                 made += rogue.end()?;
             }
             let told = format!("{manner}, {made} connections: turns without {without:?}, with {with:?}");
-            writeln!(io::stderr(), "{told}; {} MiB", memory(&broker)?)?;
+            writeln!(io::stderr(), "{told}; {} MiB", resident_bytes(broker.pid()?)? >> 20)?;
             let (without, with) = (median(without), median(with));
             assert!(10 * with >= 8 * without && without > 10, "{told}");
             assert_eq!(broker.cardbroker(&["readers"])?.code, Some(0));

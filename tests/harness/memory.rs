@@ -18,6 +18,16 @@ const OVERLAP_BYTES: u64 = 256;
 /// How many bytes around a find are shown.
 const AROUND_BYTES: usize = 24;
 
+/// Returns how much memory a process has in use, in bytes.
+///
+/// # Errors
+/// The process has ended.
+pub fn resident_bytes(pid: Pid) -> anyhow::Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero()))?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("no VmRSS")?;
+    Ok(1024 * line.split_whitespace().nth(1).context("no number")?.parse::<u64>()?)
+}
+
 /// The memory of a process that runs.
 pub struct Memory {
     pid: Pid,

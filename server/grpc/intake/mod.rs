@@ -1,0 +1,148 @@
+//! What a caller's requests may take before they are decoded: calls of a connection, bytes and time of unfinished bodies. A user's
+//! excess is refused at that user's cost, before memory is reserved for it.
+//!
+//! ```text
+//! request ─▶ authentication ─▶ intake: calls, rights ─▶ service ─▶ body: framing, budget, time ─▶ decoder
+//! ```
+
+mod body;
+mod budget;
+mod framing;
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use futures_util::future::{BoxFuture, Either, Ready, ready};
+use http::{Request, Response};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use tonic::body::Body;
+use tower::{Layer, Service};
+
+pub(super) use self::body::refusal;
+use self::{
+    body::{MeteredBody, refused},
+    budget::{Budgets, Standing},
+};
+use super::status::to_status;
+use crate::{
+    caller::Caller,
+    error::{Failure, Reason},
+    listen::{CallGuard, Peer},
+    permit::PolicyInForce,
+};
+
+/// Methods whose requests are streams, which may stay open without a message for as long as the client likes.
+const CLIENT_STREAMS: [&str; 3] = [
+    "/cardbroker.v1.CardBrokerService/OpenSession",
+    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+];
+
+/// Bounds what requests take. To be outside of every service and inside of the authentication.
+#[derive(Clone)]
+pub struct IntakeLayer {
+    policy: PolicyInForce,
+    budgets: Budgets,
+}
+
+impl IntakeLayer {
+    /// Bounds by what `policy` grants a user.
+    pub fn new(policy: PolicyInForce) -> Self {
+        Self { policy, budgets: Budgets::default() }
+    }
+}
+
+impl<S> Layer<S> for IntakeLayer {
+    type Service = Intake<S>;
+
+    fn layer(&self, inner: S) -> Intake<S> {
+        Intake { inner, policy: self.policy.clone(), budgets: self.budgets.clone() }
+    }
+}
+
+/// A service behind an [`IntakeLayer`].
+#[derive(Clone)]
+pub struct Intake<S> {
+    inner: S,
+    policy: PolicyInForce,
+    budgets: Budgets,
+}
+
+impl<S> Service<Request<Body>> for Intake<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>>,
+    S::Future: Send + 'static,
+    S::Error: Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = Either<BoxFuture<'static, Result<Response<Body>, S::Error>>, Ready<Result<Response<Body>, S::Error>>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        match self.admit(&mut request) {
+            Ok(guard) => {
+                let response = self.inner.call(request);
+                Either::Left(Box::pin(async {
+                    let response = response.await?;
+                    Ok(response.map(|body| Body::new(CountedBody { body, _guard: guard })))
+                }))
+            }
+            Err(failure) => Either::Right(ready(Ok(to_status(&failure, None).into_http()))),
+        }
+    }
+}
+
+impl<S> Intake<S> {
+    /// Counts the call and bounds its body.
+    fn admit(&self, request: &mut Request<Body>) -> Result<CallGuard, Failure> {
+        let extensions = request.extensions();
+        let (Some(caller), Some(peer)) = (extensions.get::<Caller>(), extensions.get::<Peer>()) else {
+            return Err(Failure::not_sent(Reason::Internal, "the request has no caller: report this"));
+        };
+        let has_rights = self.policy.borrow().grants_anything(&caller.identity);
+        let standing = if has_rights { Standing::User } else { Standing::Stranger };
+        let guard = peer
+            .begin_call(standing.calls())
+            .ok_or_else(|| refused("the connection has too many open calls: end some, or use another connection"))?;
+        let streams = CLIENT_STREAMS.contains(&request.uri().path());
+        let (user, budgets) = (caller.principal(), self.budgets.clone());
+        let body = std::mem::take(request.body_mut());
+        *request.body_mut() = Body::new(MeteredBody::new(body, streams, user, standing, budgets));
+        Ok(guard)
+    }
+}
+
+/// A response's body, during which the call counts as open.
+struct CountedBody {
+    body: Body,
+    _guard: CallGuard,
+}
+
+impl HttpBody for CountedBody {
+    type Data = <Body as HttpBody>::Data;
+    type Error = <Body as HttpBody>::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        Pin::new(&mut self.get_mut().body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,156 @@
+//! Requests that never end: what they take of the broker's memory, and whose requests they keep out.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    os::unix::process::CommandExt,
+    process::{Child, Command, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context, ensure};
+use cardbroker_client::ReaderState;
+use cardbroker_tests::harness::{
+    broker::{Broker, Setup, released_daemon},
+    memory::resident_bytes,
+};
+
+use crate::world::{COUNT, tell, unit, wait_for};
+
+const READER: &str = "readers/simulated-reader-00";
+/// A user whom no rule allows anything, and one who may run commands.
+const STRANGER: u32 = 4002;
+const MEMBER: u32 = 4003;
+const RULES: &str = r#"
+listen.socket_mode = "0666"
+
+[[rule]]
+name = "a member"
+principals = ["uid:4003"]
+allow = ["see", "transmit"]
+"#;
+
+const MIB: u64 = 1 << 20;
+/// What the daemon may grow by beside the attack.
+const MOST_GROWTH: u64 = 16 * MIB;
+const REFUSED: &str = "8 QUEUE_FULL not_sent";
+
+/// The program `unfinished` of another user. Dropping kills it.
+struct Attacker(Child, BufReader<std::process::ChildStdout>);
+
+impl Attacker {
+    fn start(broker: &Broker, user: u32, arguments: [&str; 3]) -> anyhow::Result<Self> {
+        // A copy, for the folder that it was built in may be closed to others.
+        let program = broker.folder().join("unfinished");
+        fs::copy(env!("CARGO_BIN_EXE_unfinished"), &program)?;
+        let mut command = Command::new(program);
+        let mut process = command
+            .uid(user)
+            .gid(user)
+            .arg(broker.socket())
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("only root can be another user: run the tests as root")?;
+        let output = BufReader::new(process.stdout.take().context("no output")?);
+        Ok(Self(process, output))
+    }
+
+    fn line(&mut self) -> anyhow::Result<String> {
+        let mut line = String::new();
+        self.1.read_line(&mut line)?;
+        Ok(line.trim_end().to_owned())
+    }
+
+    /// Returns how many bytes were taken in, and how many requests were refused at once.
+    fn begun(&mut self) -> anyhow::Result<(u64, usize)> {
+        let line = self.line()?;
+        let numbers: Vec<_> = line.split(' ').filter_map(|word| word.parse::<u64>().ok()).collect();
+        let [sent, refused] = numbers[..] else { anyhow::bail!("it says {line:?}") };
+        Ok((sent, usize::try_from(refused)?))
+    }
+
+    /// Returns how many requests are refused by now, and in which words.
+    fn end(mut self) -> anyhow::Result<String> {
+        drop(self.0.stdin.take());
+        self.line()
+    }
+}
+
+impl Drop for Attacker {
+    fn drop(&mut self) {
+        // It has ended already, or cannot be helped.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+async fn released_broker() -> anyhow::Result<Broker> {
+    let setup = Setup::simulated(1)?.open_folder()?.configuration(RULES).log_level("info");
+    let broker = setup.released().start()?;
+    wait_for(&broker, READER, ReaderState::Ready).await?;
+    Ok(broker)
+}
+
+/// Runs `work` and returns what it returns, and the most memory that the daemon used meanwhile.
+fn with_peak<T>(broker: &Broker, work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<(T, u64)> {
+    let (pid, done) = (broker.pid()?, AtomicBool::new(false));
+    thread::scope(|scope| {
+        let watch = scope.spawn(|| {
+            let mut peak = 0;
+            while !done.load(Ordering::Relaxed) {
+                peak = peak.max(resident_bytes(pid)?);
+                thread::sleep(Duration::from_millis(20));
+            }
+            anyhow::Ok(peak)
+        });
+        let result = work();
+        done.store(true, Ordering::Relaxed);
+        let peak = watch.join().ok().context("no peak")??;
+        Ok((result?, peak))
+    })
+}
+
+fn attack(user: u32, arguments: [&str; 3], most_taken: u64) -> anyhow::Result<()> {
+    released_daemon()?;
+    tell(async {
+        let broker = released_broker().await?;
+        let owner = broker.client().await?;
+        unit(&owner, READER, &[COUNT]).send().await?;
+        let before = resident_bytes(broker.pid()?)?;
+
+        let mut attacker = Attacker::start(&broker, user, arguments)?;
+        let ((sent, refused), peak) = with_peak(&broker, || attacker.begun())?;
+        writeln!(std::io::stderr(), "sent {sent} bytes, {refused} refused, memory {before} -> {peak} bytes")?;
+        ensure!(peak < before + MOST_GROWTH, "the daemon grew from {before} to {peak} bytes; {sent} were sent");
+        ensure!(refused > 0, "nothing was refused");
+        // What was refused had sent no more than HTTP/2 lets a client send ahead of the answer.
+        ensure!(sent < most_taken + refused as u64 * 64 * 1024, "{sent} bytes were taken in, {refused} were refused");
+        unit(&owner, READER, &[COUNT]).send().await.context("the owner is kept out")?;
+
+        let requests: usize = arguments[0].parse::<usize>()? * arguments[1].parse::<usize>()?;
+        // The last one is refused when its time is over.
+        thread::sleep(Duration::from_secs(11));
+        let words = attacker.end()?;
+        ensure!(words == format!("refused {requests}: {REFUSED}"), "{words}");
+        Ok(())
+    })
+}
+
+#[test]
+fn unfinished_requests_of_a_stranger_take_next_to_no_memory() -> anyhow::Result<()> {
+    attack(STRANGER, ["2", "600", "1048576"], 256 << 10)
+}
+
+#[test]
+fn short_unfinished_requests_of_a_stranger_are_refused_in_time() -> anyhow::Result<()> {
+    attack(STRANGER, ["4", "16", "16384"], 256 << 10)
+}
+
+#[test]
+fn unfinished_requests_of_a_member_take_a_bounded_share_of_memory() -> anyhow::Result<()> {
+    attack(MEMBER, ["2", "300", "1048576"], 4 * MIB)
+}

@@ -1,0 +1,138 @@
+//! The program `unfinished`: a client that begins requests and never ends them, within all limits of HTTP/2.
+
+use std::{
+    io::{self, Read, Write},
+    path::PathBuf,
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context, anyhow};
+use bytes::Bytes;
+use cardbroker_proto::reason::{DELIVERY_TRAILER, REASON_TRAILER};
+use clap::Parser;
+use h2::{RecvStream, SendStream, client::SendRequest};
+use http::{Request, Response};
+use tokio::{net::UnixStream, sync::oneshot, task::JoinSet, time::timeout};
+
+/// Prints, once every request is as far as it gets, how many bytes it has sent and how many requests were refused; and, once its standard
+/// input closes, how many were refused by then and in which words.
+#[derive(Parser)]
+struct Arguments {
+    /// The broker's socket.
+    socket: PathBuf,
+    /// How many connections it makes.
+    connections: usize,
+    /// How many requests it begins on each.
+    requests: usize,
+    /// How long each says that it is, in bytes. All but the last of them are sent.
+    announced: u32,
+}
+
+/// How long the broker may take to take in what is sent, or to refuse it.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let (closed, input_closed) = oneshot::channel();
+    thread::spawn(move || {
+        let _ = io::stdin().read_to_end(&mut Vec::new());
+        let _ = closed.send(());
+    });
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(run(arguments, input_closed))
+}
+
+async fn run(arguments: Arguments, input_closed: oneshot::Receiver<()>) -> anyhow::Result<()> {
+    let mut requests = JoinSet::new();
+    for _ in 0..arguments.connections {
+        let stream = UnixStream::connect(&arguments.socket).await?;
+        let (sender, connection) = h2::client::handshake(stream).await?;
+        tokio::spawn(connection);
+        for _ in 0..arguments.requests {
+            requests.spawn(begin(sender.clone(), arguments.announced));
+        }
+    }
+    let begun: Vec<Begun> = requests.join_all().await.into_iter().collect::<anyhow::Result<_>>()?;
+    let sent: usize = begun.iter().map(|begun| begun.sent).sum();
+    let refused = begun.iter().filter(|begun| begun.refusal.is_some()).count();
+    writeln!(io::stdout(), "sent {sent} refused {refused}")?;
+    input_closed.await?;
+    let mut words: Vec<String> = Vec::new();
+    let mut refused = 0;
+    for begun in begun {
+        if let Some(refusal) = begun.refused_by_now().await {
+            refused += 1;
+            words.push(refusal);
+        }
+    }
+    words.sort();
+    words.dedup();
+    writeln!(io::stdout(), "refused {refused}: {}", words.join("; "))?;
+    Ok(())
+}
+
+/// A request as far as it got.
+struct Begun {
+    sent: usize,
+    refusal: Option<String>,
+    response: Option<h2::client::ResponseFuture>,
+    /// Dropping it would end the request.
+    _body: SendStream<Bytes>,
+}
+
+impl Begun {
+    async fn refused_by_now(self) -> Option<String> {
+        match (self.refusal, self.response) {
+            (Some(refusal), _) => Some(refusal),
+            (None, Some(response)) => match timeout(Duration::from_millis(10), response).await {
+                Ok(answer) => Some(told(answer)),
+                Err(_) => None,
+            },
+            (None, None) => None,
+        }
+    }
+}
+
+async fn begin(sender: SendRequest<Bytes>, announced: u32) -> anyhow::Result<Begun> {
+    let request = Request::post("http://localhost/cardbroker.v1.CardBrokerService/Transmit")
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(())?;
+    let (mut response, mut body) = sender.ready().await?.send_request(request, false)?;
+    let message = [&[0][..], &announced.to_be_bytes(), &vec![0x0A; (announced as usize).saturating_sub(1)]].concat();
+    let (mut rest, mut sent) = (Bytes::from(message), 0);
+    while !rest.is_empty() {
+        body.reserve_capacity(rest.len());
+        let capacity = std::future::poll_fn(|context| body.poll_capacity(context));
+        tokio::select! {
+            biased;
+            answer = &mut response => {
+                return Ok(Begun { sent, refusal: Some(told(answer)), response: None, _body: body });
+            }
+            granted = timeout(PATIENCE, capacity) => match granted {
+                Ok(granted) => {
+                    let part = rest.split_to(granted.context("the stream has ended")??.min(rest.len()));
+                    sent += part.len();
+                    body.send_data(part, false)?;
+                }
+                Err(_) => break,
+            }
+        }
+    }
+    Ok(match timeout(PATIENCE, &mut response).await {
+        Ok(answer) => Begun { sent, refusal: Some(told(answer)), response: None, _body: body },
+        Err(_) => Begun { sent, refusal: None, response: Some(response), _body: body },
+    })
+}
+
+/// The words of a refusal.
+fn told(answer: Result<Response<RecvStream>, h2::Error>) -> String {
+    let words = answer.map_err(|error| anyhow!(error)).and_then(|response| {
+        let header = |name: &str| {
+            let value = response.headers().get(name).with_context(|| format!("no {name}"));
+            value.and_then(|value| Ok(value.to_str()?.to_owned()))
+        };
+        Ok(format!("{} {} {}", header("grpc-status")?, header(REASON_TRAILER)?, header(DELIVERY_TRAILER)?))
+    });
+    words.unwrap_or_else(|error| format!("{error:#}"))
+}
