@@ -5,6 +5,8 @@ mod descriptor;
 #[cfg(test)]
 mod habits;
 #[cfg(test)]
+mod install;
+#[cfg(test)]
 mod layering;
 #[cfg(test)]
 mod names;
