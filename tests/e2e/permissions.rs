@@ -11,6 +11,7 @@ use cardbroker_server::backend::simulated::card::CardOptions;
 use cardbroker_tests::harness::{
     broker::{Broker, Setup},
     run::run,
+    users::may_become_others,
 };
 
 use crate::world::{PcscWorld, READER, SELECT, answers, tell, wait_for};
@@ -62,14 +63,6 @@ const TABLE: &str = include_str!("permissions.txt");
 const PRINCIPALS: [&str; 6] =
     ["user 0:0", "user 4001:100", "user 4002:4050", "user 4003:100", "token ci", "token guest"];
 const CELL: usize = 22;
-
-/// Users other than our own are needed: root has them, but not the root of a user namespace.
-fn may_become_others() -> anyhow::Result<bool> {
-    let map = fs::read_to_string("/proc/self/uid_map")?;
-    let may = rustix::process::geteuid().is_root() && map.split_whitespace().nth(2) == Some("4294967295");
-    ensure!(may || std::env::var_os("CI").is_none(), "only root can be several users");
-    Ok(may)
-}
 
 /// What a principal is told.
 fn ask(broker: &Broker, readers: &[&str], who: &str) -> anyhow::Result<String> {

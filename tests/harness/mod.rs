@@ -6,3 +6,4 @@ pub mod memory;
 pub mod pcscd;
 pub mod programs;
 pub mod run;
+pub mod users;

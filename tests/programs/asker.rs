@@ -8,8 +8,8 @@ use std::{
 
 use anyhow::{Context, anyhow};
 use cardbroker_client::{Client, Command, ConnectOptions, Endpoint, Error, ErrorReason, WatchEvent, hex};
+use cardbroker_tests::harness::users::become_user;
 use clap::Parser;
-use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 use tokio::time::timeout;
 
 /// Prints one line for each reader and operation: yes, unknown (there is no such reader), no (before anything was done) or stopped
@@ -41,8 +41,7 @@ const SELECT: [u8; 11] = [0x00, 0xA4, 0x04, 0x00, 0x06, 0xF0, b'C', b'A', b'R', 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     if let Some(uid) = arguments.uid {
-        let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(arguments.gid));
-        setgroups(&[]).and_then(|()| setresgid(gid, gid, gid)).and_then(|()| setresuid(uid, uid, uid))?;
+        become_user(uid, arguments.gid)?;
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async { timeout(PATIENCE, ask(arguments)).await.context("no answer in time")? })

@@ -1,0 +1,27 @@
+//! Other users than our own, which root alone can be.
+
+use std::fs;
+
+use anyhow::ensure;
+use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
+use rustix::process::geteuid;
+
+/// Makes this process one of that user, with that group and no other. It has to be root's.
+///
+/// # Errors
+/// The system's.
+pub fn become_user(uid: u32, gid: u32) -> anyhow::Result<()> {
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    Ok(setgroups(&[]).and_then(|()| setresgid(gid, gid, gid)).and_then(|()| setresuid(uid, uid, uid))?)
+}
+
+/// Whether there are other users to become: root has them, but not the root of a user namespace.
+///
+/// # Errors
+/// There are none, and in CI tests must not step aside.
+pub fn may_become_others() -> anyhow::Result<bool> {
+    let map = fs::read_to_string("/proc/self/uid_map")?;
+    let may = geteuid().is_root() && map.split_whitespace().nth(2) == Some("4294967295");
+    ensure!(may || std::env::var_os("CI").is_none(), "only root can be several users");
+    Ok(may)
+}
