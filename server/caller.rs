@@ -5,9 +5,11 @@ use std::{fmt, path::Path, sync::Arc};
 /// What tells one caller from another: turns and quotas are counted by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum CallerKey {
-    /// A process on the local socket, however many connections it opens. The start time tells it from a later process that
-    /// was given the same number.
+    /// A process of a user on the local socket, however many connections it opens. The start time tells it from a later
+    /// process that was given the same number.
     Process {
+        /// Its user, as when it connected.
+        uid: u32,
         /// Process number.
         pid: u32,
         /// When it started, in clock ticks since the machine did.
@@ -94,15 +96,16 @@ pub struct Caller {
     /// Process number; `None` if the process lives where this one cannot see it (another pid namespace). For display: it may
     /// belong to another process by now.
     pub pid: Option<u32>,
-    /// The program that the process ran when it connected, if that could be seen. For display: a process may change it.
+    /// The program that the process ran when its connection was accepted; `None` if that could not be seen, or the
+    /// process had ended already. For display: a process may change it.
     pub executable: Option<Arc<Path>>,
 }
 
 impl Caller {
-    /// The caller of a connection on the local socket. `start_time` is that of `pid`, if both are known.
+    /// Returns the caller of a connection on the local socket. `start_time` is that of `pid`, if both are certain.
     pub fn local(connection: u64, uid: u32, gid: u32, pid: Option<u32>, start_time: Option<u64>) -> Self {
         let key = match (pid, start_time) {
-            (Some(pid), Some(start_time)) => CallerKey::Process { pid, start_time },
+            (Some(pid), Some(start_time)) => CallerKey::Process { uid, pid, start_time },
             _ => CallerKey::Connection(connection),
         };
         Self { key, connection, identity: Identity::User { uid, gid }, pid, executable: None }
@@ -153,6 +156,8 @@ mod tests {
     #[test]
     fn connections_of_one_process_are_one_caller() {
         let key = |connection, pid, start| Caller::local(connection, 0, 0, pid, start).key;
+        let another_users = Caller::local(2, 1, 0, Some(42), Some(7)).key;
+        assert_ne!(key(1, Some(42), Some(7)), another_users);
         assert_eq!(key(1, Some(42), Some(7)), key(2, Some(42), Some(7)));
         assert_ne!(key(1, Some(42), Some(7)), key(2, Some(42), Some(8)));
         assert_ne!(key(1, Some(42), None), key(2, Some(42), None));

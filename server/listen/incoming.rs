@@ -143,8 +143,7 @@ impl Listener {
         let next = || numbers.fetch_add(1, Ordering::Relaxed);
         match self {
             Self::Local(listener) => {
-                let (stream, peer) = listener.accept().await?;
-                let caller = os::caller(next(), &peer);
+                let (stream, caller) = listener.accept(next).await?;
                 let (connection, executable) = (caller.connection, caller.executable.as_deref());
                 tracing::debug!(%caller, connection, executable = executable.map(tracing::field::debug), "connected");
                 Ok((Either::Left(stream), Source::Local(caller)))

@@ -11,6 +11,8 @@ mod incoming;
 #[cfg(unix)]
 #[path = "unix.rs"]
 mod os;
+#[cfg(unix)]
+mod peer_process;
 mod places;
 mod tcp;
 

@@ -11,7 +11,6 @@ use std::{
         },
     },
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use cardbroker_proto::socket::default_socket;
@@ -21,10 +20,9 @@ use rustix::{
     process::geteuid,
 };
 use socket2::{Domain, SockAddr, Socket, Type};
-use tokio::net::unix::UCred;
 
-use super::BindError;
-use crate::{caller, caller::Caller, config::ListenConfig};
+use super::{BindError, peer_process};
+use crate::{caller::Caller, config::ListenConfig};
 
 /// Clients that may wait to be accepted; the kernel has a limit of its own.
 const BACKLOG: i32 = 1_024;
@@ -207,28 +205,10 @@ fn io_error(socket: &Path, action: &'static str) -> impl FnOnce(io::Error) -> Bi
 pub(super) struct Listener(tokio::net::UnixListener);
 
 impl Listener {
-    /// The next client; `caller` tells the process behind it.
-    pub(super) async fn accept(&self) -> io::Result<(Stream, UCred)> {
+    /// Waits for the next client, whose connection gets the `next` number.
+    pub(super) async fn accept(&self, next: impl FnOnce() -> u64) -> io::Result<(Stream, Caller)> {
         let (stream, _) = self.0.accept().await?;
-        let peer = stream.peer_cred()?;
-        Ok((stream, peer))
+        let caller = peer_process::caller(next(), &stream)?;
+        Ok((stream, caller))
     }
-}
-
-/// The process at the other end of a connection.
-pub(super) fn caller(connection: u64, peer: &UCred) -> Caller {
-    let pid = peer.pid().and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid != 0);
-    let caller = Caller::local(connection, peer.uid(), peer.gid(), pid, pid.and_then(start_time));
-    Caller { executable: pid.and_then(executable), ..caller }
-}
-
-/// Only of processes that we may look into; `None` for others.
-fn executable(pid: u32) -> Option<Arc<Path>> {
-    fs::read_link(format!("/proc/{pid}/exe")).ok().map(Into::into)
-}
-
-/// Where there is no `/proc`, or none that we may read, `None`.
-fn start_time(pid: u32) -> Option<u64> {
-    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
-    caller::start_time(&String::from_utf8_lossy(&stat))
 }

@@ -40,6 +40,8 @@ mod never_twice;
 mod ownership;
 /// Who may do what, as a table.
 mod permissions;
+/// A process number that comes round.
+mod pid_reuse;
 /// A PIN that the card has refused is not sent to it again.
 mod pin_guard;
 /// What a verified PIN means to a real card application, without a broker.

@@ -50,6 +50,11 @@ impl Program {
         Ok(Self { process, lines })
     }
 
+    /// The number of its process.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Tells it something, as a line on its standard input.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::ensure;
 use cardbroker_client::{Client, ConnectOptions, Endpoint, hex};
+use cardbroker_tests::harness::users::become_user;
 use clap::Parser;
 
 /// Opens a session, runs commands in it that the card must answer with 9000, prints "holding", and stays.
@@ -25,11 +26,17 @@ struct Arguments {
     /// End the session in good order, leave the card as it is, print "left", and stay connected.
     #[arg(long)]
     leave: bool,
+    /// Become this user and group first.
+    #[arg(long)]
+    uid: Option<u32>,
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
-    let Arguments { socket, reader, apdus, group, leave } = Arguments::parse();
+    let Arguments { socket, reader, apdus, group, leave, uid } = Arguments::parse();
+    if let Some(uid) = uid {
+        become_user(uid, uid)?;
+    }
     let options = ConnectOptions { group, ..ConnectOptions::default() };
     let client = Client::connect_with(Endpoint::Unix(socket), options).await?;
     let session = client.open_session(reader).leave_at_end().open().await?;
