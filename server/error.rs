@@ -9,6 +9,8 @@ pub enum Delivery {
     NotSent,
     /// It may have run.
     Unknown,
+    /// It ran, and its answer is missing. The commands after it did not reach the card.
+    Executed,
 }
 
 impl Delivery {
@@ -17,6 +19,7 @@ impl Delivery {
         match self {
             Self::NotSent => "not_sent",
             Self::Unknown => "unknown",
+            Self::Executed => "executed",
         }
     }
 }
@@ -58,6 +61,22 @@ pub enum Reason {
     RequestIdReused,
     NotImplemented,
     Internal,
+    OverBudget,
+    UnitTooLong,
+    ResponseLost,
+}
+
+/// Why the broker ended a session, with [`Reason::LeaseRevoked`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Cause {
+    /// It idled while others waited.
+    Idle,
+    /// It held the card for too long while others waited.
+    TooLong,
+    /// New rules forbid it.
+    RulesChanged,
+    /// An operator has released the reader.
+    Released,
 }
 
 /// A failed request, or the early end of a unit. Holds no APDU byte, so it may be logged and sent.
@@ -73,17 +92,33 @@ pub struct Failure {
     pub field: Option<String>,
     /// The rule that forbids it, for [`Reason::Denied`].
     pub rule: Option<Arc<str>>,
+    /// What led to it, for [`Reason::LeaseRevoked`].
+    pub cause: Option<Cause>,
 }
 
 impl Failure {
     /// A failure before the card saw anything.
     pub fn not_sent(reason: Reason, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { reason, delivery: Delivery::NotSent, message: message.into(), field: None, rule: None }
+        Self::new(reason, Delivery::NotSent, message)
     }
 
     /// A failure after which the command may have run.
     pub fn unknown(reason: Reason, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { reason, delivery: Delivery::Unknown, message: message.into(), field: None, rule: None }
+        Self::new(reason, Delivery::Unknown, message)
+    }
+
+    /// A failure of a command that ran and whose answer is missing.
+    pub fn executed(reason: Reason, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(reason, Delivery::Executed, message)
+    }
+
+    /// The broker has ended the session.
+    pub fn revoked(cause: Cause, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { cause: Some(cause), ..Self::not_sent(Reason::LeaseRevoked, message) }
+    }
+
+    fn new(reason: Reason, delivery: Delivery, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { reason, delivery, message: message.into(), field: None, rule: None, cause: None }
     }
 
     /// The same failure where the command may have run.

@@ -81,6 +81,8 @@ fn code_and_retry(reason: Reason) -> (Code, Option<Duration>) {
         Reason::Unauthenticated => (Code::Unauthenticated, None),
         Reason::NotImplemented => (Code::Unimplemented, None),
         Reason::Internal => (Code::Internal, None),
+        Reason::OverBudget => (Code::ResourceExhausted, Some(SOON)),
+        Reason::UnitTooLong | Reason::ResponseLost => (Code::Aborted, None),
     }
 }
 
@@ -120,7 +122,7 @@ pub(super) fn wire_reason(reason: Reason) -> v1::ErrorReason {
         Reason::OutcomesFull => Wire::OutcomesFull,
         Reason::RequestIdReused => Wire::RequestIdReused,
         Reason::NotImplemented => Wire::NotImplemented,
-        Reason::Internal => Wire::Internal,
+        Reason::Internal | Reason::OverBudget | Reason::UnitTooLong | Reason::ResponseLost => Wire::Internal,
     }
 }
 
@@ -128,7 +130,7 @@ pub(super) fn wire_reason(reason: Reason) -> v1::ErrorReason {
 pub(super) fn wire_delivery(delivery: Delivery) -> v1::Delivery {
     match delivery {
         Delivery::NotSent => v1::Delivery::NotSent,
-        Delivery::Unknown => v1::Delivery::Unknown,
+        Delivery::Unknown | Delivery::Executed => v1::Delivery::Unknown,
     }
 }
 
