@@ -2,8 +2,16 @@
 
 use std::{env, error::Error, fs, path::PathBuf};
 
-/// Messages that hold APDU bytes: their `Debug` is written by hand in `proto/redact.rs`.
-const REDACTED: [&str; 2] = ["cardbroker.v1.Command", "cardbroker.v1.CommandResult"];
+/// Messages that hold bytes for or from a card: their `Debug` is in `proto/redact.rs`.
+const REDACTED: [&str; 7] = [
+    "cardbroker.v1.ApduCommand",
+    "cardbroker.v1.ApduResult",
+    "cardbroker.v1.AttributeResult",
+    "cardbroker.v1.ControlCommand",
+    "cardbroker.v1.ControlResult",
+    "cardbroker.v1.PinPadCommand",
+    "cardbroker.v1.SetAttribute",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");

@@ -2,6 +2,7 @@
 //! agree on beside it (names of reasons, where the socket is, what a token is, how APDU bytes are held).
 
 pub mod bytes;
+pub mod codes;
 pub mod private_file;
 pub mod reason;
 mod redact;

@@ -14,6 +14,11 @@ pub const DELIVERY_TRAILER: &str = "cardbroker-delivery";
 const REASON_PREFIX: &str = "ERROR_REASON_";
 
 impl ErrorReason {
+    /// Returns every reason of this edition of the contract, `Unspecified` left out.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (1..).map_while(|number| Self::try_from(number).ok())
+    }
+
     /// The short name: `QUEUE_TIMEOUT` for [`ErrorReason::QueueTimeout`].
     pub fn short_name(self) -> &'static str {
         let name = self.as_str_name();
@@ -27,19 +32,21 @@ impl ErrorReason {
 }
 
 impl Delivery {
-    /// The short name: `not_sent` or `unknown`; `unspecified` is never sent.
+    /// The short name: `not_sent`, `unknown` or `executed`; `unspecified` is never sent.
     pub fn short_name(self) -> &'static str {
         match self {
             Self::Unspecified => "unspecified",
             Self::NotSent => "not_sent",
             Self::Unknown => "unknown",
+            Self::Executed => "executed",
         }
     }
 
-    /// The delivery of a short name; anything that is not `not_sent` may have reached the card.
+    /// The delivery of a short name; a name that is not known may have reached the card.
     pub fn from_short_name(name: &str) -> Self {
         match name {
             "not_sent" => Self::NotSent,
+            "executed" => Self::Executed,
             _ => Self::Unknown,
         }
     }
@@ -51,9 +58,8 @@ mod tests {
 
     #[test]
     fn every_reason_has_a_short_name_that_leads_back_to_it() {
-        let known: Vec<_> = (0..).map_while(|number| ErrorReason::try_from(number).ok()).collect();
-        assert!(known.len() > 30);
-        for reason in known {
+        assert!(ErrorReason::all().count() > 30);
+        for reason in ErrorReason::all() {
             assert_eq!(ErrorReason::from_short_name(reason.short_name()), Some(reason));
         }
     }

@@ -1,47 +1,59 @@
-//! `Debug` for the messages that hold APDU bytes: lengths, never bytes, for they may be PINs or keys.
+//! `Debug` for the messages that hold bytes for or from a card: lengths, never bytes, for they may be PINs or keys.
 
 use std::fmt;
 
-use crate::v1::{Command, CommandResult};
+use crate::v1::{
+    ApduCommand, ApduResult, AttributeResult, ControlCommand, ControlResult, PinPadCommand, SetAttribute,
+};
 
-impl fmt::Debug for Command {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Command")
-            .field("apdu", &format_args!("{} bytes", self.apdu.len()))
-            .field("continue_on", &self.continue_on)
-            .field("continue_instruction", &self.continue_instruction)
-            .finish()
-    }
+/// Prints the length of the secret field, and all others as they are.
+macro_rules! redact {
+    ($message:ident { $secret:ident $(, $field:ident)* }) => {
+        impl fmt::Debug for $message {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter
+                    .debug_struct(stringify!($message))
+                    .field(stringify!($secret), &format_args!("{} bytes", self.$secret.len()))
+                    $(.field(stringify!($field), &self.$field))*
+                    .finish()
+            }
+        }
+    };
 }
 
-impl fmt::Debug for CommandResult {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("CommandResult")
-            .field("data", &format_args!("{} bytes", self.data.len()))
-            .field("status_word", &format_args!("{:04X}", self.status_word))
-            .field("status_word_source", &self.status_word_source())
-            .field("get_response_count", &self.get_response_count)
-            .finish()
-    }
-}
+redact!(ApduCommand { bytes, raw, continue_class, continue_instruction, allow_last_try, allow_known_wrong });
+redact!(ApduResult { data, status_word, status_word_source, get_response_count });
+redact!(AttributeResult { value });
+redact!(ControlCommand { data, code });
+redact!(ControlResult { data });
+redact!(PinPadCommand {
+    template,
+    operation,
+    encoding,
+    pin_offset,
+    pin_block_length,
+    min_digits,
+    max_digits,
+    key_timeout
+});
+redact!(SetAttribute { value, tag });
 
 #[cfg(test)]
 mod tests {
-    use crate::v1::{Command, CommandResult, TransmitRequest, TransmitResponse};
+    use crate::v1::{
+        ApduCommand, ApduResult, Command, CommandResult, TransmitRequest, TransmitResponse, command::Action,
+        command_result::Outcome,
+    };
 
     #[test]
     fn no_byte_of_a_command_or_an_answer_is_printed() {
         let secret = b"\x00\x20\x00\x80\x08 1234567".to_vec();
-        let request = TransmitRequest {
-            commands: vec![Command { apdu: secret.clone(), ..Command::default() }],
-            ..TransmitRequest::default()
-        };
-        let response = TransmitResponse {
-            results: vec![CommandResult { data: secret, status_word: 0x9000, ..CommandResult::default() }],
-            ..TransmitResponse::default()
-        };
+        let apdu = ApduCommand { bytes: secret.clone(), ..ApduCommand::default() };
+        let command = Command { action: Some(Action::Apdu(apdu)), ..Command::default() };
+        let request = TransmitRequest { commands: vec![command], ..TransmitRequest::default() };
+        let answer = ApduResult { data: secret, status_word: 0x9000, ..ApduResult::default() };
+        let result = CommandResult { outcome: Some(Outcome::Apdu(answer)), card_duration: None };
+        let response = TransmitResponse { results: vec![result], ..TransmitResponse::default() };
         for printed in [format!("{request:?}"), format!("{response:#?}")] {
             assert!(printed.contains("13 bytes"), "{printed}");
             assert!(!printed.contains("49, 50") && !printed.contains("1234"), "{printed}");
