@@ -3,21 +3,25 @@
 
 mod authentication;
 mod bare_refusal;
+mod convert;
 mod deadline;
+mod get_broker;
 mod intake;
-mod list_readers;
 mod open_session;
+mod readers;
 mod status;
 mod transmit;
 mod watch_readers;
+mod watch_turn;
 
 use std::{pin::Pin, time::Duration};
 
 use cardbroker_proto::{
     GROUP_METADATA, MAX_MESSAGE_BYTES,
     v1::{
-        ListReadersRequest, ListReadersResponse, OpenSessionRequest, OpenSessionResponse, TransmitRequest,
-        TransmitResponse, WatchReadersRequest, WatchReadersResponse,
+        GetBrokerRequest, GetBrokerResponse, GetReaderRequest, GetReaderResponse, ListReadersRequest,
+        ListReadersResponse, OpenSessionRequest, OpenSessionResponse, TransmitRequest, TransmitResponse,
+        WatchReadersRequest, WatchReadersResponse, WatchTurnRequest, WatchTurnResponse,
         card_broker_service_server::{CardBrokerService, CardBrokerServiceServer},
     },
 };
@@ -66,6 +70,12 @@ impl Edge {
         MapResponseLayer::new(bare_refusal::explain as Explain).named_layer(service)
     }
 
+    /// Joins the isolation group that a call belongs to.
+    fn group_of<T>(&self, source: &Source, request: &Request<T>) -> Result<GroupMark, Status> {
+        let group = self.group(source, request.metadata().get(GROUP_METADATA));
+        group.map_err(|failure| to_status(&failure, None))
+    }
+
     /// The isolation group that a call belongs to; its connection keeps the group alive.
     fn group(&self, source: &Source, key: Option<&MetadataValue<Ascii>>) -> Result<GroupMark, Failure> {
         let key = key.map(|key| {
@@ -89,11 +99,27 @@ type Responses<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 #[tonic::async_trait]
 impl CardBrokerService for Edge {
+    async fn get_broker(&self, request: Request<GetBrokerRequest>) -> Result<Response<GetBrokerResponse>, Status> {
+        let source = source(&request)?;
+        let group = self.group_of(&source, &request)?;
+        Ok(Response::new(get_broker::response(self.broker.about(&source.caller, &group))))
+    }
+
     async fn list_readers(
         &self,
         request: Request<ListReadersRequest>,
     ) -> Result<Response<ListReadersResponse>, Status> {
-        Ok(Response::new(list_readers::response(&self.broker.readers(&source(&request)?.caller))))
+        let source = source(&request)?;
+        self.group_of(&source, &request)?;
+        Ok(Response::new(readers::list(&self.broker.readers(&source.caller))))
+    }
+
+    async fn get_reader(&self, request: Request<GetReaderRequest>) -> Result<Response<GetReaderResponse>, Status> {
+        let source = source(&request)?;
+        self.group_of(&source, &request)?;
+        let name = &request.get_ref().name;
+        let reader = self.broker.reader(&source.caller, name).map_err(|failure| to_status(&failure, Some(name)))?;
+        Ok(Response::new(readers::get(&reader)))
     }
 
     type WatchReadersStream = Responses<WatchReadersResponse>;
@@ -103,9 +129,21 @@ impl CardBrokerService for Edge {
         request: Request<WatchReadersRequest>,
     ) -> Result<Response<Self::WatchReadersStream>, Status> {
         watch_readers::check(request.get_ref()).map_err(|failure| to_status(&failure, None))?;
-        let caller = source(&request)?.caller;
-        let stream = watch_readers::stream(&self.broker, &caller, self.heartbeat_interval, self.draining.clone());
-        Ok(Response::new(Box::pin(stream)))
+        let source = source(&request)?;
+        self.group_of(&source, &request)?;
+        let (heartbeat, draining) = (self.heartbeat_interval, self.draining.clone());
+        Ok(Response::new(Box::pin(watch_readers::stream(&self.broker, &source.caller, heartbeat, draining))))
+    }
+
+    type WatchTurnStream = Responses<WatchTurnResponse>;
+
+    async fn watch_turn(&self, request: Request<WatchTurnRequest>) -> Result<Response<Self::WatchTurnStream>, Status> {
+        let source = source(&request)?;
+        self.group_of(&source, &request)?;
+        let reader = Some(request.into_inner().reader).filter(|reader| !reader.is_empty());
+        let turns = self.broker.turns(&source.caller, reader.as_deref());
+        let (heartbeat, draining) = (self.heartbeat_interval, self.draining.clone());
+        Ok(Response::new(Box::pin(watch_turn::stream(turns, reader, heartbeat, draining))))
     }
 
     async fn transmit(&self, request: Request<TransmitRequest>) -> Result<Response<TransmitResponse>, Status> {
@@ -125,7 +163,7 @@ impl CardBrokerService for Edge {
             }
         };
         let response = match outcome.await {
-            Ok((outcome, replayed)) => Ok(Response::new(transmit::response(outcome, replayed))),
+            Ok((outcome, replayed)) => Ok(Response::new(transmit::response(outcome, replayed, &reader))),
             Err(failure) => Err(to_status(&failure, Some(&reader))),
         };
         stamp(Point::Answered);
@@ -140,10 +178,11 @@ impl CardBrokerService for Edge {
     ) -> Result<Response<Self::OpenSessionStream>, Status> {
         let deadline = deadline::give_up(request.metadata());
         let source = source(&request)?;
-        let group =
-            self.group(&source, request.metadata().get(GROUP_METADATA)).map_err(|failure| to_status(&failure, None))?;
+        let group = self.group_of(&source, &request)?;
         // Nothing is awaited here, so the headers go out before the first message is read.
-        let stream = open_session::stream(self.broker.clone(), source.caller, group, request.into_inner(), deadline);
+        let (broker, heartbeat) = (self.broker.clone(), self.heartbeat_interval);
+        let stream =
+            open_session::stream(broker, source.caller, group, request.into_inner(), deadline, heartbeat);
         Ok(Response::new(Box::pin(stream)))
     }
 }

@@ -1,88 +1,105 @@
-//! The one place where a failure becomes a gRPC status: code, ErrorInfo, RetryInfo, BadRequest and the plain trailers.
+//! The one place where a failure becomes the contract's `Failure`, and that a gRPC status with its details and trailers.
 
-use std::{collections::HashMap, time::Duration};
+use std::collections::HashMap;
 
 use cardbroker_proto::{
+    codes::{code, retry_after},
     reason::{DELIVERY_TRAILER, ERROR_DOMAIN, REASON_TRAILER},
     v1,
 };
+use prost::Message;
+use prost_types::Any;
 use tonic::{
-    Code, Status,
+    Status,
     metadata::{MetadataMap, MetadataValue},
 };
-use tonic_types::{ErrorDetails, StatusExt};
+use tonic_types::pb;
 
-use crate::error::{Delivery, Failure, Reason};
+use crate::error::{Cause, Delivery, Failure, Reason};
 
-/// What no reader's name exceeds. A longer one is not repeated: details go with the headers, which the client limits.
+/// The longest message of a failure, in bytes. Details go with the headers, which clients limit.
+const MAX_MESSAGE_BYTES: usize = 512;
+
+/// The longest reader's name that is repeated, in bytes.
 const MAX_READER_NAME_BYTES: usize = 256;
-/// When to try again after something that passes within a moment.
-const SOON: Duration = Duration::from_millis(200);
-/// When to try again after something that a person or another program has to mend.
-const LATER: Duration = Duration::from_secs(2);
 
-/// The status of a failure; `reader` is the one that the request names.
-pub(super) fn to_status(failure: &Failure, reader: Option<&str>) -> Status {
-    let (code, retry) = code_and_retry(failure.reason);
-    let reason = wire_reason(failure.reason).short_name();
-    let delivery = failure.delivery.as_str();
-
-    let mut metadata = HashMap::from([("delivery".to_owned(), delivery.to_owned())]);
+/// Returns a failure as written in the contract; `reader` is the one that the request names.
+pub(super) fn wire_failure(failure: &Failure, reader: Option<&str>) -> v1::Failure {
+    let (reason, delivery) = (wire_reason(failure.reason), wire_delivery(failure.delivery));
     let is_named = |reader: &&str| failure.reason != Reason::InvalidRequest && reader.len() <= MAX_READER_NAME_BYTES;
-    if let Some(reader) = reader.filter(is_named) {
-        metadata.insert("reader".into(), reader.into());
+    let description = shortened(&failure.message);
+    let message = match &failure.field {
+        Some(field) => shortened(&format!("{field}: {description}")),
+        None => description.clone(),
+    };
+    let violation = |field: &String| v1::FieldViolation { field: field.clone(), description };
+    v1::Failure {
+        reason: reason.into(),
+        delivery: delivery.into(),
+        message,
+        code: code(reason, delivery).into(),
+        retry_after: retry_after(reason, delivery).and_then(|pause| pause.try_into().ok()),
+        rule: failure.rule.as_deref().unwrap_or_default().to_owned(),
+        cause: failure.cause.map_or(v1::RevocationCause::Unspecified, wire_cause).into(),
+        field_violations: failure.field.as_ref().map(violation).into_iter().collect(),
+        reader: reader.filter(is_named).unwrap_or_default().to_owned(),
     }
-    if let Some(rule) = &failure.rule {
-        metadata.insert("rule".into(), rule.to_string());
-    }
-    let mut details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, metadata);
-    if let Some(retry) = retry {
-        details.set_retry_info(Some(retry));
-    }
-    if let Some(field) = &failure.field {
-        details.add_bad_request_violation(field, &*failure.message);
-    }
+}
 
+/// Returns the status of a failure; `reader` is the one that the request names.
+pub(super) fn to_status(failure: &Failure, reader: Option<&str>) -> Status {
+    let wire = wire_failure(failure, reader);
+    let (reason, delivery) = (wire_reason(failure.reason).short_name(), failure.delivery.as_str());
     let mut trailers = MetadataMap::new();
     trailers.insert(REASON_TRAILER, MetadataValue::from_static(reason));
     trailers.insert(DELIVERY_TRAILER, MetadataValue::from_static(delivery));
-    let message = match &failure.field {
-        Some(field) => format!("{field}: {}", failure.message),
-        None => failure.message.to_string(),
-    };
-    Status::with_error_details_and_metadata(code, message, details, trailers)
+    let (code, message) = (wire.code.into(), wire.message.clone());
+    let details = pb::Status { code: wire.code, message: message.clone(), details: details(wire, reason, delivery) };
+    Status::with_details_and_metadata(code, message, details.encode_to_vec().into(), trailers)
 }
 
-/// The code of a reason and, where waiting helps, how long.
-fn code_and_retry(reason: Reason) -> (Code, Option<Duration>) {
-    match reason {
-        Reason::InvalidRequest | Reason::UnsupportedLength | Reason::RequestIdReused => (Code::InvalidArgument, None),
-        Reason::ReaderNotFound => (Code::NotFound, None),
-        Reason::ReaderNotOwned | Reason::NoCard => (Code::FailedPrecondition, None),
-        Reason::ReaderGone | Reason::CardRemoved => (Code::Unavailable, None),
-        Reason::PcscUnavailable | Reason::ResetFailed => (Code::Unavailable, Some(SOON)),
-        Reason::CardMute | Reason::HeldElsewhere | Reason::ReaderUnresponsive | Reason::ShuttingDown => {
-            (Code::Unavailable, Some(LATER))
-        }
-        Reason::QueueTimeout | Reason::DeadlineNear => (Code::DeadlineExceeded, None),
-        Reason::QueueFull => (Code::ResourceExhausted, Some(SOON)),
-        Reason::OutcomesFull => (Code::ResourceExhausted, Some(LATER)),
-        Reason::ResponseTooLarge => (Code::ResourceExhausted, None),
-        Reason::InsertionChanged
-        | Reason::StateChanged
-        | Reason::CardLost
-        | Reason::CardReset
-        | Reason::StatusWord
-        | Reason::LeaseEnded
-        | Reason::LeaseRevoked
-        | Reason::PrecedingFailed => (Code::Aborted, None),
-        Reason::Denied => (Code::PermissionDenied, None),
-        Reason::PinKnownWrong | Reason::PinLastTry => (Code::FailedPrecondition, None),
-        Reason::Unauthenticated => (Code::Unauthenticated, None),
-        Reason::NotImplemented => (Code::Unimplemented, None),
-        Reason::Internal => (Code::Internal, None),
-        Reason::OverBudget => (Code::ResourceExhausted, Some(SOON)),
-        Reason::UnitTooLong | Reason::ResponseLost => (Code::Aborted, None),
+/// Returns the details of a status: ours, and the same for clients that know the googleapis only.
+fn details(failure: v1::Failure, reason: &str, delivery: &str) -> Vec<Any> {
+    let mut metadata = HashMap::from([("delivery".to_owned(), delivery.to_owned())]);
+    let named = [("reader", &failure.reader), ("rule", &failure.rule)];
+    let named = named.into_iter().filter(|(_, value)| !value.is_empty());
+    metadata.extend(named.map(|(key, value)| (key.to_owned(), value.clone())));
+    let info = pb::ErrorInfo { reason: reason.to_owned(), domain: ERROR_DOMAIN.to_owned(), metadata };
+    let retry = failure.retry_after.map(|pause| {
+        let retry = pb::RetryInfo { retry_delay: Some(pause) };
+        any("google.rpc.RetryInfo", &retry)
+    });
+    let violations = failure.field_violations.iter().map(|violation| pb::bad_request::FieldViolation {
+        field: violation.field.clone(),
+        description: violation.description.clone(),
+        ..Default::default()
+    });
+    let bad_request = pb::BadRequest { field_violations: violations.collect() };
+    let bad_request = (!failure.field_violations.is_empty()).then(|| any("google.rpc.BadRequest", &bad_request));
+    let ours = any("cardbroker.v1.Failure", &failure);
+    [Some(ours), Some(any("google.rpc.ErrorInfo", &info)), retry, bad_request].into_iter().flatten().collect()
+}
+
+fn any(name: &str, message: &impl Message) -> Any {
+    Any { type_url: format!("type.googleapis.com/{name}"), value: message.encode_to_vec() }
+}
+
+/// Cuts a text that is too long, at the end of a character.
+fn shortened(text: &str) -> String {
+    if text.len() <= MAX_MESSAGE_BYTES {
+        return text.to_owned();
+    }
+    const ELLIPSIS: &str = "…";
+    let end = (0..=MAX_MESSAGE_BYTES - ELLIPSIS.len()).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    text[..end].to_owned() + ELLIPSIS
+}
+
+fn wire_cause(cause: Cause) -> v1::RevocationCause {
+    match cause {
+        Cause::Idle => v1::RevocationCause::Idle,
+        Cause::TooLong => v1::RevocationCause::TooLong,
+        Cause::RulesChanged => v1::RevocationCause::RulesChanged,
+        Cause::Released => v1::RevocationCause::Released,
     }
 }
 
@@ -122,50 +139,101 @@ pub(super) fn wire_reason(reason: Reason) -> v1::ErrorReason {
         Reason::OutcomesFull => Wire::OutcomesFull,
         Reason::RequestIdReused => Wire::RequestIdReused,
         Reason::NotImplemented => Wire::NotImplemented,
-        Reason::Internal | Reason::OverBudget | Reason::UnitTooLong | Reason::ResponseLost => Wire::Internal,
+        Reason::Internal => Wire::Internal,
+        Reason::OverBudget => Wire::OverBudget,
+        Reason::UnitTooLong => Wire::UnitTooLong,
+        Reason::ResponseLost => Wire::ResponseLost,
     }
 }
 
 /// The contract's name of a delivery.
-pub(super) fn wire_delivery(delivery: Delivery) -> v1::Delivery {
+fn wire_delivery(delivery: Delivery) -> v1::Delivery {
     match delivery {
         Delivery::NotSent => v1::Delivery::NotSent,
-        Delivery::Unknown | Delivery::Executed => v1::Delivery::Unknown,
+        Delivery::Unknown => v1::Delivery::Unknown,
+        Delivery::Executed => v1::Delivery::Executed,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tonic::Code;
+    use tonic_types::StatusExt;
+
     use super::*;
 
+    fn failure_in(status: &Status) -> v1::Failure {
+        let details = v1::StatusDetails::decode(status.details()).unwrap();
+        assert_eq!((details.code, &*details.message), (status.code().into(), status.message()));
+        let ours = details.details.iter().find(|any| any.type_url == "type.googleapis.com/cardbroker.v1.Failure");
+        v1::Failure::decode(&*ours.unwrap().value).unwrap()
+    }
+
     #[test]
-    fn a_status_says_everything_twice_for_clients_that_decode_no_details() {
-        let failure = Failure::unknown(Reason::PcscUnavailable, "down");
+    fn a_status_says_everything_for_clients_that_decode_no_details_too() {
+        let failure = Failure::not_sent(Reason::PcscUnavailable, "down");
         let status = to_status(&failure, Some("readers/x"));
         assert_eq!((status.code(), status.message()), (Code::Unavailable, "down"));
 
         let details = status.get_error_details();
         let info = details.error_info().unwrap();
         assert_eq!((&*info.reason, &*info.domain), ("PCSC_UNAVAILABLE", "cardbroker"));
-        assert_eq!((&*info.metadata["delivery"], &*info.metadata["reader"]), ("unknown", "readers/x"));
-        assert_eq!(details.retry_info().unwrap().retry_delay, Some(SOON));
+        assert_eq!((&*info.metadata["delivery"], &*info.metadata["reader"]), ("not_sent", "readers/x"));
+        let ours = failure_in(&status);
+        assert_eq!((ours.reason(), ours.delivery(), &*ours.reader), (
+            v1::ErrorReason::PcscUnavailable,
+            v1::Delivery::NotSent,
+            "readers/x"
+        ));
+        let pause = details.retry_info().unwrap().retry_delay;
+        assert!(pause.is_some() && pause == ours.retry_after.and_then(|pause| pause.try_into().ok()));
 
         assert_eq!(status.metadata().get("cardbroker-reason").unwrap(), "PCSC_UNAVAILABLE");
-        assert_eq!(status.metadata().get("cardbroker-delivery").unwrap(), "unknown");
+        assert_eq!(status.metadata().get("cardbroker-delivery").unwrap(), "not_sent");
+    }
+
+    #[test]
+    fn what_may_have_run_is_data_loss_without_a_time_to_retry() {
+        for failure in [Failure::unknown(Reason::PcscUnavailable, "down"), Failure::executed(Reason::ResponseLost, "gone")]
+        {
+            let status = to_status(&failure, None);
+            assert_eq!(status.code(), Code::DataLoss);
+            assert!(status.get_error_details().retry_info().is_none());
+            assert_eq!(failure_in(&status).retry_after, None);
+        }
     }
 
     #[test]
     fn malformed_input_names_the_field() {
-        let status = to_status(&Failure::invalid("commands[3].apdu", "too short"), Some("readers/x"));
+        let status = to_status(&Failure::invalid("commands[3].apdu.bytes", "too short"), Some("readers/x"));
         let details = status.get_error_details();
         let violation = &details.bad_request().unwrap().field_violations[0];
-        assert_eq!((&*violation.field, &*violation.description), ("commands[3].apdu", "too short"));
-        assert_eq!((status.code(), status.message()), (Code::InvalidArgument, "commands[3].apdu: too short"));
+        assert_eq!((&*violation.field, &*violation.description), ("commands[3].apdu.bytes", "too short"));
+        let ours = failure_in(&status);
+        assert_eq!((&*ours.field_violations[0].field, &*ours.reader), ("commands[3].apdu.bytes", ""));
+        assert_eq!((status.code(), status.message()), (Code::InvalidArgument, "commands[3].apdu.bytes: too short"));
+    }
+
+    #[test]
+    fn a_rule_and_a_cause_are_named() {
+        let denied = failure_in(&to_status(&Failure::denied("no contractors".into(), "denied"), None));
+        assert_eq!(denied.rule, "no contractors");
+        let revoked = failure_in(&to_status(&Failure::revoked(Cause::Idle, "idled"), None));
+        assert_eq!((revoked.cause(), revoked.reason()), (v1::RevocationCause::Idle, v1::ErrorReason::LeaseRevoked));
+    }
+
+    #[test]
+    fn all_details_together_fit_into_four_kibibytes() {
+        let long = "€".repeat(4_000);
+        let failure = Failure { rule: Some("r".repeat(64).into()), ..Failure::invalid("f".repeat(100), long) };
+        let status = to_status(&failure, Some(&"x".repeat(MAX_READER_NAME_BYTES)));
+        assert!(status.details().len() <= 4_096, "{}", status.details().len());
+        assert!(status.message().len() <= MAX_MESSAGE_BYTES && status.message().ends_with('…'));
     }
 
     #[test]
     fn the_delivery_has_one_spelling() {
-        for delivery in [Delivery::NotSent, Delivery::Unknown] {
+        for delivery in [Delivery::NotSent, Delivery::Unknown, Delivery::Executed] {
             assert_eq!(wire_delivery(delivery).short_name(), delivery.as_str());
         }
     }

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use super::{
-    list_readers::{readers, wire_reader},
+    readers::{readers, wire_reader},
     status::to_status,
 };
 use crate::{
@@ -93,8 +93,8 @@ impl Watcher {
                 () = self.draining.cancelled() => return Err(stopping()),
                 changed = self.sight.changed() => changed.map_err(|_| stopping())?,
                 () = sleep_until(heartbeat) => {
-                    let sent_time = Some(SystemTime::now().into());
-                    return Ok(Event::Heartbeat(WatchHeartbeat { sent_time }));
+                    let send_time = Some(SystemTime::now().into());
+                    return Ok(Event::Heartbeat(WatchHeartbeat { send_time }));
                 }
             }
         }
@@ -106,10 +106,11 @@ fn difference(known: &View, latest: &View) -> Option<ReadersChange> {
     let is_known = |name: &str, reader| known.get(name).is_some_and(|known| Arc::ptr_eq(known, reader));
     let updated: Vec<_> =
         latest.iter().filter(|(name, reader)| !is_known(name, reader)).map(|(_, reader)| wire_reader(reader)).collect();
-    let removed: Vec<_> = known.keys().filter(|name| !latest.contains_key(*name)).cloned().collect();
-    (!updated.is_empty() || !removed.is_empty()).then_some(ReadersChange { updated, removed })
+    let removed_names: Vec<_> = known.keys().filter(|name| !latest.contains_key(*name)).cloned().collect();
+    (!updated.is_empty() || !removed_names.is_empty()).then_some(ReadersChange { updated, removed_names })
 }
 
-fn stopping() -> Failure {
+/// Why a stream ends that would never end by itself.
+pub(super) fn stopping() -> Failure {
     Failure::not_sent(Reason::ShuttingDown, "the broker is stopping: watch again when it is back")
 }

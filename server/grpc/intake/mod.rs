@@ -8,6 +8,7 @@
 mod body;
 mod budget;
 mod framing;
+mod headers;
 
 use std::{
     pin::Pin,
@@ -105,6 +106,7 @@ impl<S> Intake<S> {
         let (Some(caller), Some(peer)) = (extensions.get::<Caller>(), extensions.get::<Peer>()) else {
             return Err(Failure::not_sent(Reason::Internal, "the request has no caller: report this"));
         };
+        headers::check(request.uri(), request.headers())?;
         let has_rights = self.policy.borrow().grants_anything(&caller.identity);
         let standing = if has_rights { Standing::User } else { Standing::Stranger };
         let guard = peer

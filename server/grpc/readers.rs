@@ -1,16 +1,22 @@
-//! `ListReaders`, and how a reader is written in the contract.
+//! `ListReaders` and `GetReader`, and how a reader is written in the contract.
 
-use cardbroker_proto::v1::{CardProtocol, ListReadersResponse, Reader, ReaderState};
+use cardbroker_proto::v1::{CardProtocol, GetReaderResponse, ListReadersResponse, Reader, ReaderState};
 
+use super::convert::long_number;
 use crate::{
     backend::Protocol,
     reader::status::State,
     registry::{ReaderView, View},
 };
 
-/// All readers of a view.
-pub(super) fn response(view: &View) -> ListReadersResponse {
+/// Returns all readers of a view.
+pub(super) fn list(view: &View) -> ListReadersResponse {
     ListReadersResponse { readers: readers(view) }
+}
+
+/// Returns one reader.
+pub(super) fn get(reader: &ReaderView) -> GetReaderResponse {
+    GetReaderResponse { reader: Some(wire_reader(reader)) }
 }
 
 /// The readers of a view, ordered by name.
@@ -28,7 +34,7 @@ pub(super) fn wire_reader(reader: &ReaderView) -> Reader {
         atr: status.atr.clone(),
         active_protocol: status.protocol.map_or(CardProtocol::Unspecified, wire_protocol).into(),
         insertion_id: status.insertion_id.clone(),
-        insertion_count: status.insertion_count,
+        insertion_count: long_number(status.insertion_count),
     }
 }
 

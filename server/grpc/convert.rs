@@ -1,0 +1,212 @@
+//! Requests' parts read into the engine's types, and the engine's results written in the contract's: the same for units and sessions.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use cardbroker_proto::{
+    MAX_COMMANDS,
+    v1::{
+        self, ApduCommand, ApduResult, CardRequirement as WireRequirement, CardReset, Command,
+        Disposition as WireDisposition, StatusWordPattern, StopRule as WireStopRule, TurnOptions, UnitStop,
+        command::Action, command_result::Outcome,
+    },
+};
+use prost_types::Timestamp;
+
+use super::status::wire_failure;
+use crate::{
+    apdu::{CommandApdu, StatusPattern, StopRule},
+    backend::ResetKind,
+    error::{Failure, Reason},
+    reader::{
+        ticket::Stop,
+        turn::{CardRequirement, DEFAULT_WAIT, Disposition, MAX_WAIT, TurnRequest},
+        unit::{CommandResult, StatusWordSource, UnitCommand},
+    },
+};
+
+const MAX_PATTERNS: usize = 16;
+const MAX_IDENTIFIER_BYTES: usize = 128;
+
+/// Reads the commands of a unit, 1–64. The APDU bytes move into their protected type.
+///
+/// # Errors
+/// [`Reason::InvalidRequest`] naming the field, [`Reason::NotImplemented`] for an action that the broker does not have.
+pub(super) fn unit_commands(commands: Vec<Command>) -> Result<Vec<UnitCommand>, Failure> {
+    match commands.len() {
+        0 => return Err(Failure::invalid("commands", "empty: give at least one command")),
+        count if count > MAX_COMMANDS => {
+            let message = format!("{count} commands: at most {MAX_COMMANDS} fit into one unit");
+            return Err(Failure::invalid("commands", message));
+        }
+        _ => {}
+    }
+    commands.into_iter().enumerate().map(|(index, command)| unit_command(index, command)).collect()
+}
+
+fn unit_command(index: usize, command: Command) -> Result<UnitCommand, Failure> {
+    let at = |field: &str| format!("commands[{index}].{field}");
+    let apdu = match command.action {
+        Some(Action::Apdu(apdu)) => apdu,
+        Some(Action::Control(_)) => return Err(not_implemented(&at("control"))),
+        Some(Action::GetAttribute(_)) => return Err(not_implemented(&at("get_attribute"))),
+        Some(Action::SetAttribute(_)) => return Err(not_implemented(&at("set_attribute"))),
+        Some(Action::PinPad(_)) => return Err(not_implemented(&at("pin_pad"))),
+        None => return Err(Failure::invalid(at("action"), "missing: give an apdu")),
+    };
+    let unit_command = apdu_command(apdu, |field| at(&format!("apdu.{field}")))?;
+    if command.continue_on.len() > MAX_PATTERNS {
+        return Err(Failure::invalid(at("continue_on"), format!("more than {MAX_PATTERNS} patterns")));
+    }
+    let pattern = |(place, pattern)| status_pattern(pattern, |field| at(&format!("continue_on[{place}].{field}")));
+    Ok(UnitCommand {
+        continue_on: command.continue_on.into_iter().enumerate().map(pattern).collect::<Result<_, _>>()?,
+        stop_rule: stop_rule(command.stop_rule)
+            .ok_or_else(|| Failure::invalid(at("stop_rule"), format!("{} is no StopRule", command.stop_rule)))?,
+        ..unit_command
+    })
+}
+
+fn apdu_command(apdu: ApduCommand, at: impl Fn(&str) -> String) -> Result<UnitCommand, Failure> {
+    if apdu.allow_known_wrong {
+        return Err(not_implemented(&at("allow_known_wrong")));
+    }
+    let command = if apdu.raw { UnitCommand::raw(apdu.bytes) } else { CommandApdu::parse(apdu.bytes).map(Into::into) };
+    let mut command = command.map_err(|error| Failure::invalid(at("bytes"), error.to_string()))?;
+    if let Some(class) = apdu.continue_class {
+        let class = u8::try_from(class)
+            .map_err(|_| Failure::invalid(at("continue_class"), "a class is one byte: 0–255"))?;
+        let continued = command.continue_in(class);
+        command = continued.map_err(|error| Failure::invalid(at("continue_class"), error.to_string()))?;
+    }
+    let instruction = u8::try_from(apdu.continue_instruction)
+        .map_err(|_| Failure::invalid(at("continue_instruction"), "an instruction is one byte: 0–255"))?;
+    command.continue_instruction = Some(instruction).filter(|instruction| *instruction != 0);
+    command.allow_last_try = apdu.allow_last_try;
+    Ok(command)
+}
+
+fn status_pattern(pattern: StatusWordPattern, at: impl Fn(&str) -> String) -> Result<StatusPattern, Failure> {
+    let half = |field: &str, number: i32, least: u16| {
+        let half = u16::try_from(number).ok().filter(|half| *half >= least);
+        half.ok_or_else(|| Failure::invalid(at(field), format!("{number} is out of range: 0x{least:04X}–0xFFFF")))
+    };
+    let mask = pattern.mask.map_or(Ok(0xFFFF), |mask| half("mask", mask, 1))?;
+    Ok(StatusPattern { value: half("value", pattern.value, 0)?, mask })
+}
+
+fn stop_rule(rule: i32) -> Option<StopRule> {
+    Some(match WireStopRule::try_from(rule).ok()? {
+        WireStopRule::Unspecified => StopRule::Default,
+        WireStopRule::Sim => StopRule::Sim,
+        WireStopRule::Any => StopRule::Any,
+        WireStopRule::Only9000 => StopRule::Only9000,
+    })
+}
+
+fn not_implemented(field: &str) -> Failure {
+    Failure::not_sent(Reason::NotImplemented, format!("{field}: this version of the broker does not have it"))
+}
+
+/// Reads the terms of a turn; `path` is where they stand in the request.
+///
+/// # Errors
+/// [`Reason::InvalidRequest`] naming the field, [`Reason::NotImplemented`] for a turn without a card.
+pub(super) fn turn_request(path: &str, turn: Option<TurnOptions>) -> Result<TurnRequest, Failure> {
+    let turn = turn.unwrap_or_default();
+    let at = |field: &str| format!("{path}.{field}");
+    let card = match WireRequirement::try_from(turn.card) {
+        Ok(WireRequirement::Unspecified | WireRequirement::Required) => CardRequirement::Required,
+        Ok(WireRequirement::Awaited) => CardRequirement::Awaited,
+        Ok(WireRequirement::NotNeeded) => return Err(not_implemented(&at("card"))),
+        Err(_) => return Err(Failure::invalid(at("card"), format!("{} is no CardRequirement", turn.card))),
+    };
+    let reset_before = match CardReset::try_from(turn.reset_before) {
+        Ok(CardReset::Unspecified | CardReset::None) => None,
+        Ok(CardReset::Warm) => Some(ResetKind::Warm),
+        Ok(CardReset::Cold) => Some(ResetKind::Cold),
+        Err(_) => return Err(Failure::invalid(at("reset_before"), format!("{} is no CardReset", turn.reset_before))),
+    };
+    let wait_timeout = match turn.wait_timeout {
+        None => DEFAULT_WAIT,
+        Some(given) => Duration::try_from(given)
+            .ok()
+            .filter(|wait| *wait <= MAX_WAIT)
+            .ok_or_else(|| Failure::invalid(at("wait_timeout"), "out of range: 0 s – 24 h"))?,
+    };
+    Ok(TurnRequest {
+        reset_before,
+        if_insertion_id: condition(at("if_insertion_id"), turn.if_insertion_id)?,
+        if_state_tag: condition(at("if_state_tag"), turn.if_state_tag)?,
+        wait_timeout,
+        card,
+    })
+}
+
+fn condition(field: String, value: String) -> Result<Option<String>, Failure> {
+    if value.len() > MAX_IDENTIFIER_BYTES {
+        return Err(Failure::invalid(field, "longer than 128 bytes: hand back the one that you were given"));
+    }
+    Ok(Some(value).filter(|value| !value.is_empty()))
+}
+
+/// Reads what becomes of the card after a turn.
+///
+/// # Errors
+/// [`Reason::InvalidRequest`] naming the field.
+pub(super) fn disposition(field: &str, given: i32, default: Disposition) -> Result<Disposition, Failure> {
+    match WireDisposition::try_from(given) {
+        Ok(WireDisposition::Unspecified) => Ok(default),
+        Ok(WireDisposition::Leave) => Ok(Disposition::Leave),
+        Ok(WireDisposition::Reset) => Ok(Disposition::Reset),
+        Ok(WireDisposition::Unpower) => Ok(Disposition::Unpower),
+        Err(_) => Err(Failure::invalid(field, format!("{given} is no Disposition"))),
+    }
+}
+
+/// Returns where a unit stopped, as written in the contract; `reader` is the one that the request names.
+pub(super) fn unit_stop(stop: &Stop, reader: &str) -> UnitStop {
+    UnitStop { index: number(stop.index), failure: Some(wire_failure(&stop.failure, Some(reader))) }
+}
+
+/// Returns the answers of a unit, as written in the contract.
+pub(super) fn results(results: Vec<CommandResult>) -> Vec<v1::CommandResult> {
+    results.into_iter().map(result).collect()
+}
+
+fn result(result: CommandResult) -> v1::CommandResult {
+    let source = match result.source {
+        StatusWordSource::Command => v1::StatusWordSource::Command,
+        StatusWordSource::CorrectedCommand => v1::StatusWordSource::CorrectedCommand,
+        StatusWordSource::GetResponse => v1::StatusWordSource::GetResponse,
+    };
+    let apdu = ApduResult {
+        data: result.data.into_unprotected(),
+        status_word: result.status_word.0.into(),
+        status_word_source: source.into(),
+        get_response_count: i32::try_from(result.get_response_count).unwrap_or(i32::MAX),
+    };
+    v1::CommandResult { outcome: Some(Outcome::Apdu(apdu)), card_duration: result.card_duration.try_into().ok() }
+}
+
+/// Returns a count as the contract writes it.
+pub(super) fn number(count: usize) -> i32 {
+    i32::try_from(count).unwrap_or(i32::MAX)
+}
+
+/// Returns a count as the contract writes it.
+pub(super) fn long_number(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// Returns when a moment is or was by the system's clock.
+pub(super) fn timestamp(moment: Instant) -> Timestamp {
+    let (now, time) = (Instant::now(), SystemTime::now());
+    let time = match moment.checked_duration_since(now) {
+        Some(ahead) => time.checked_add(ahead),
+        None => time.checked_sub(now.duration_since(moment)),
+    };
+    time.unwrap_or(SystemTime::UNIX_EPOCH).into()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,38 @@
+//! `GetBroker`: what the broker is, and how it sees the caller.
+
+use cardbroker_proto::v1::{BrokerLimits, CallerInfo, GetBrokerResponse};
+
+use super::convert::{long_number, number};
+use crate::broker::{About, CallerKind};
+
+/// What this broker can do beyond the contract's first edition. None yet.
+const CAPABILITIES: [&str; 0] = [];
+
+/// Returns what a caller is told.
+pub(super) fn response(about: About) -> GetBrokerResponse {
+    let limits = BrokerLimits {
+        max_message_bytes: number(about.limits.max_message_bytes),
+        max_commands: number(about.limits.max_commands),
+        max_session_messages: number(about.limits.max_pipelined),
+        max_waiting_per_caller: number(about.limits.max_waiting_per_caller),
+        max_waiting_per_reader: number(about.limits.max_waiting_per_reader),
+        max_outcomes_per_user: number(about.limits.max_outcomes_per_user),
+        outcome_lifetime: about.limits.outcome_lifetime.try_into().ok(),
+        max_contended_lease: about.limits.max_contended_lease.try_into().ok(),
+    };
+    let caller = CallerInfo {
+        principal: about.caller.principal.to_string(),
+        process_id: about.caller.pid.and_then(|pid| i32::try_from(pid).ok()),
+        connection: long_number(about.caller.connection),
+        is_connection: about.caller.kind == CallerKind::Connection,
+        group: about.caller.group.map_or(0, long_number),
+    };
+    GetBrokerResponse {
+        version: about.version.to_owned(),
+        epoch: about.epoch.to_string(),
+        start_time: Some(about.started.into()),
+        capabilities: CAPABILITIES.map(str::to_owned).to_vec(),
+        limits: Some(limits),
+        caller: Some(caller),
+    }
+}
