@@ -9,7 +9,7 @@ use crate::{
     caller::Caller,
     config::Operation,
     error::Failure,
-    policy::{Application, Command, Decision, Policy, ReaderNames},
+    policy::{Application, Command, Decision, Header, Policy, ReaderNames},
 };
 
 /// The policy, now and at every change.
@@ -82,7 +82,8 @@ impl Permit {
             return Ok(());
         }
         headers.into_iter().try_for_each(|(index, header)| {
-            let failure = self.check_command(Command { header, application: Application::Later }).err();
+            let command = Command { header: Header::Read(header), application: Application::Later };
+            let failure = self.check_command(command).err();
             failure.map_or(Ok(()), |failure| {
                 Err(Failure { message: format!("commands[{index}]: {}", failure.message).into(), ..failure })
             })

@@ -11,7 +11,7 @@ use crate::{
     apdu::Class,
     error::{Failure, Reason},
     permit::Permit,
-    policy::{Application, Command},
+    policy::{Application, Command, Header},
 };
 
 /// The gate of one reader, with what is known of the card in it. Owned by the card thread.
@@ -33,7 +33,7 @@ impl Gate {
         check(lease)?;
         if let Some(header) = exchange.header_of_choice() {
             let application = self.view.application(Class(header[0])).map_or(Application::Unknown, Application::Known);
-            permit.check_command(Command { header, application })?;
+            permit.check_command(Command { header: Header::Read(header), application })?;
         }
         self.guard.admit(&exchange.bytes, exchange.command.allow_last_try, &self.view)
     }
