@@ -37,12 +37,6 @@ impl StatusWord {
         matches!(self.0, 0x6300 | 0x63C0..=0x63CF | 0x6983)
     }
 
-    /// Whether a unit goes on after this status word unless its command says otherwise: `9000`, `61xx`, and the warnings `62xx` and
-    /// `63xx` except `63Cx`, for a PIN that was refused must not be followed by the commands that rely on it.
-    pub fn lets_unit_go_on(self) -> bool {
-        self.0 == 0x9000 || matches!(self.0 >> 8, 0x61..=0x63) && self.0 & 0xFFF0 != 0x63C0
-    }
-
     fn low_length(self) -> usize {
         match self.0 & 0xFF {
             0 => 256,

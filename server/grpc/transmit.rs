@@ -40,14 +40,14 @@ pub(super) fn unit_request(request: TransmitRequest) -> Result<(UnitRequest, Opt
         wait_timeout: wait_timeout(request.wait_timeout)?,
         wait_for_card: request.wait_for_card,
     };
-    Ok((UnitRequest { commands: unit_commands(request.commands)?, raw: request.raw, turn }, id))
+    Ok((UnitRequest { commands: unit_commands(request.commands, request.raw)?, turn }, id))
 }
 
-/// The commands of a unit, 1–64.
+/// The commands of a unit, 1–64, all of them to be sent as they are if they are `raw`.
 ///
 /// # Errors
 /// [`Reason::InvalidRequest`] naming the field.
-pub(super) fn unit_commands(commands: Vec<v1::Command>) -> Result<Vec<UnitCommand>, Failure> {
+pub(super) fn unit_commands(commands: Vec<v1::Command>, raw: bool) -> Result<Vec<UnitCommand>, Failure> {
     match commands.len() {
         0 => return Err(Failure::invalid("commands", "empty: give at least one command")),
         count if count > MAX_COMMANDS => {
@@ -56,7 +56,7 @@ pub(super) fn unit_commands(commands: Vec<v1::Command>) -> Result<Vec<UnitComman
         }
         _ => {}
     }
-    commands.into_iter().enumerate().map(|(index, command)| unit_command(index, command)).collect()
+    commands.into_iter().enumerate().map(|(index, command)| unit_command(index, command, raw)).collect()
 }
 
 /// Whether the card is reset first.
@@ -71,9 +71,11 @@ pub(super) fn reset_first(start: i32) -> Result<bool, Failure> {
     }
 }
 
-fn unit_command(index: usize, command: v1::Command) -> Result<UnitCommand, Failure> {
+fn unit_command(index: usize, command: v1::Command, raw: bool) -> Result<UnitCommand, Failure> {
     let field = |name: &str| format!("commands[{index}].{name}");
-    let apdu = CommandApdu::parse(command.apdu).map_err(|error| Failure::invalid(field("apdu"), error.to_string()))?;
+    let bytes = command.apdu;
+    let read = if raw { UnitCommand::raw(bytes) } else { CommandApdu::parse(bytes).map(UnitCommand::from) };
+    let mut unit_command = read.map_err(|error| Failure::invalid(field("apdu"), error.to_string()))?;
     if command.continue_on.len() > MAX_PATTERNS {
         return Err(Failure::invalid(field("continue_on"), format!("more than {MAX_PATTERNS} patterns")));
     }
@@ -84,17 +86,14 @@ fn unit_command(index: usize, command: v1::Command) -> Result<UnitCommand, Failu
         };
         Ok(StatusPattern { value: half(pattern.value)?, mask: half(pattern.mask.unwrap_or(0xFFFF))? })
     });
-    let continue_instruction = match u8::try_from(command.continue_instruction) {
+    unit_command.continue_on = continue_on.collect::<Result<_, _>>()?;
+    unit_command.continue_instruction = match u8::try_from(command.continue_instruction) {
         Ok(0) => None,
         Ok(instruction) => Some(instruction),
         Err(_) => return Err(Failure::invalid(field("continue_instruction"), "an instruction is one byte: 0–255")),
     };
-    Ok(UnitCommand {
-        apdu,
-        continue_on: continue_on.collect::<Result<_, _>>()?,
-        continue_instruction,
-        allow_last_try: command.allow_last_try,
-    })
+    unit_command.allow_last_try = command.allow_last_try;
+    Ok(unit_command)
 }
 
 pub(super) fn condition(field: &str, value: String) -> Result<Option<String>, Failure> {
@@ -178,7 +177,7 @@ mod tests {
         let (unit, id) = unit_request(request(&[SELECT])).unwrap();
         assert_eq!(id, None);
         assert_eq!(
-            (unit.turn.wait_timeout, unit.turn.wait_for_card, unit.raw, unit.turn.reset_first),
+            (unit.turn.wait_timeout, unit.turn.wait_for_card, unit.commands[0].is_raw(), unit.turn.reset_first),
             (DEFAULT_WAIT, false, false, false)
         );
         assert_eq!((unit.turn.if_insertion_id, unit.turn.if_state_tag), (None, None));
@@ -209,6 +208,16 @@ mod tests {
     #[test]
     fn sixty_four_commands_fit() {
         assert_eq!(unit_request(request(&vec![SELECT; 64])).unwrap().0.commands.len(), 64);
+    }
+
+    #[test]
+    fn raw_commands_need_no_structure() {
+        let raw = |bytes: usize| TransmitRequest { raw: true, ..request(&[&vec![7; bytes]]) };
+        assert!(unit_request(raw(1)).unwrap().0.commands[0].apdu().is_none());
+        assert!(unit_request(raw(65_548)).is_ok());
+        for length in [0, 65_549] {
+            assert_eq!(field_at_fault(raw(length)), "commands[0].apdu");
+        }
     }
 
     #[test]
