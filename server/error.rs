@@ -121,9 +121,9 @@ impl Failure {
         Self { reason, delivery, message: message.into(), field: None, rule: None, cause: None }
     }
 
-    /// The same failure where the command may have run.
-    pub fn into_unknown(self) -> Self {
-        Self { delivery: Delivery::Unknown, ..self }
+    /// The same failure where the command ran and its answer is missing.
+    pub fn into_executed(self) -> Self {
+        Self { delivery: Delivery::Executed, ..self }
     }
 
     /// Policy forbids it, by the rule of that name.

@@ -178,13 +178,16 @@ impl Executions {
     pub(crate) fn fingerprint(&self, reader: &str, request: &UnitRequest) -> Fingerprint {
         let mut hasher = self.key.hasher();
         hasher.part(reader.as_bytes());
-        hasher.part(&[u8::from(request.raw), u8::from(request.turn.reset_first)]);
+        hasher.part(&[u8::from(request.turn.reset_first)]);
         for command in &request.commands {
-            hasher.part(command.apdu.bytes());
-            hasher.part(&[command.continue_instruction.unwrap_or_default(), u8::from(command.allow_last_try)]);
-            for pattern in &command.continue_on {
-                hasher.part(&[pattern.value.to_be_bytes(), pattern.mask.to_be_bytes()].concat());
-            }
+            hasher.part(command.bytes());
+            let chosen = |byte: Option<u8>| [u8::from(byte.is_some()), byte.unwrap_or_default()];
+            let switches = [command.is_raw(), command.allow_last_try].map(u8::from);
+            let continues = [command.continue_class(), command.continue_instruction].map(chosen);
+            hasher.part(&[&switches[..], continues.as_flattened(), &[command.stop_rule as u8]].concat());
+            let patterns =
+                command.continue_on.iter().map(|pattern| [pattern.value, pattern.mask].map(u16::to_be_bytes));
+            hasher.part(patterns.collect::<Vec<_>>().as_flattened().as_flattened());
         }
         hasher.finish()
     }
@@ -237,4 +240,56 @@ fn withdrawn() -> Failure {
 
 fn is_withdrawn(failure: &Failure) -> bool {
     *failure == withdrawn()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        apdu::{CommandApdu, StatusPattern, StopRule},
+        reader::{turn::TurnRequest, unit::UnitCommand},
+    };
+
+    #[tokio::test]
+    async fn whatever_changes_what_a_unit_does_changes_its_fingerprint() {
+        let limits = OutcomeLimits { per_user: 1, total: 1, bytes: 1, lifetime: Duration::from_secs(1) };
+        let executions = Executions::new(limits, CancellationToken::new()).unwrap();
+        let bytes = [0x00, 0xA4, 0x00, 0x00];
+        let plain = || UnitCommand::from(CommandApdu::parse(bytes).unwrap());
+        let with = |change: fn(&mut UnitCommand, StatusPattern)| {
+            let mut command = plain();
+            change(&mut command, StatusPattern { value: 0x00A4, mask: 0x0000 });
+            vec![command]
+        };
+        let units = [
+            vec![],
+            vec![plain()],
+            vec![plain(), plain()],
+            vec![UnitCommand::raw(bytes).unwrap()],
+            vec![plain().continue_in(0x00).unwrap()],
+            vec![plain().continue_in(0x04).unwrap()],
+            with(|command, _| command.continue_instruction = Some(0xC0)),
+            with(|command, _| command.allow_last_try = true),
+            with(|command, _| command.stop_rule = StopRule::Sim),
+            with(|command, _| command.stop_rule = StopRule::Any),
+            with(|command, _| command.stop_rule = StopRule::Only9000),
+            with(|command, pattern| command.continue_on = vec![pattern]),
+            with(|command, pattern| command.continue_on = vec![pattern; 2]),
+        ];
+        let turn = |reset_first| TurnRequest {
+            reset_first,
+            if_insertion_id: None,
+            if_state_tag: None,
+            wait_timeout: Duration::ZERO,
+            wait_for_card: false,
+        };
+        let requests: Vec<_> = units.into_iter().map(|commands| UnitRequest { commands, turn: turn(false) }).collect();
+        let mut fingerprints: Vec<_> = requests.iter().map(|unit| executions.fingerprint("a", unit)).collect();
+        fingerprints.push(executions.fingerprint("b", &requests[1]));
+        fingerprints.push(executions.fingerprint("a", &UnitRequest { turn: turn(true), ..requests[1].clone() }));
+        for (number, one) in fingerprints.iter().enumerate() {
+            assert_eq!(fingerprints.iter().filter(|other| *other == one).count(), 1, "{number}");
+        }
+        assert_eq!(executions.fingerprint("a", &requests[1].clone()), fingerprints[1]);
+    }
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::{
     caller::Identity,
     config::{Operation, identity},
-    policy::{Application, Command, Decision, Policy, ReaderNames},
+    policy::{Application, Command, Decision, Header, Policy, ReaderNames},
 };
 
 /// What is asked.
@@ -24,7 +24,7 @@ pub struct Question {
     display_name: Option<String>,
     /// Ask about this command too: an APDU in hexadecimal, of which the first four bytes count.
     #[arg(long, value_name = "APDU", value_parser = header)]
-    apdu: Option<Header>,
+    apdu: Option<FirstBytes>,
     /// The name (AID) of the application that is selected then, in hexadecimal. Without it: what the card has selected is not known.
     #[arg(long, value_name = "AID", value_parser = application, requires = "apdu")]
     application: Option<Aid>,
@@ -33,12 +33,12 @@ pub struct Question {
     json: bool,
 }
 
-type Header = [u8; 4];
+type FirstBytes = [u8; 4];
 
 #[derive(Debug, Clone)]
 struct Aid(Vec<u8>);
 
-fn header(text: &str) -> Result<Header, String> {
+fn header(text: &str) -> Result<FirstBytes, String> {
     let digits: String = text.chars().filter(|letter| !letter.is_whitespace() && *letter != ':').take(8).collect();
     let mut header = [0; 4];
     hex::decode_to_slice(digits, &mut header).map_err(|_| "give at least four bytes in hexadecimal".to_owned())?;
@@ -58,7 +58,7 @@ impl Question {
         let operations = Operation::ALL.map(|operation| (operation, policy.decide(&self.who, &names, operation)));
         let commands = self.apdu.map(|header| {
             let application = self.application.as_ref().map_or(Application::Unknown, |aid| Application::Known(&aid.0));
-            let command = Command { header, application };
+            let command = Command { header: Header::Read(header), application };
             [Operation::Transmit, Operation::Session]
                 .map(|operation| (operation, policy.decide_command(&self.who, &names, operation, command)))
         });

@@ -9,8 +9,11 @@ use crate::{
     caller::Caller,
     config::Operation,
     error::Failure,
-    policy::{Application, Command, Decision, Policy, ReaderNames},
+    policy::{Application, Command, Decision, Header, Policy, ReaderNames},
 };
+
+/// What a command is in the words of a denial.
+const COMMAND: &str = "send this command";
 
 /// The policy, now and at every change.
 pub type PolicyInForce = watch::Receiver<Arc<Policy>>;
@@ -68,25 +71,32 @@ impl Permit {
     /// # Errors
     /// Denied.
     pub fn check_command(&self, command: Command<'_>) -> Result<(), Failure> {
-        let decision =
-            self.0.policy.borrow().decide_command(&self.0.caller.identity, &self.0.reader, self.0.operation, command);
-        self.enforce(decision, self.0.operation, "send this command")
+        self.enforce(self.decide_command(command), self.0.operation, COMMAND)
     }
 
-    /// Whether commands that begin with these four bytes may be sent once the turn has come, whatever is selected then.
+    /// Whether these commands may be sent once the turn has come, whatever is selected then. Each has its place in the
+    /// unit, and two headers where it depends on the card which of them is sent: one that may be is enough here, and
+    /// the gate looks again.
     ///
     /// # Errors
     /// Denied, with the place of the first one that may not.
-    pub fn check_headers(&self, headers: impl IntoIterator<Item = (usize, [u8; 4])>) -> Result<(), Failure> {
+    pub fn check_headers(&self, headers: impl IntoIterator<Item = (usize, [Header; 2])>) -> Result<(), Failure> {
         if self.0.policy.borrow().allows_everything(&self.0.caller.identity) {
             return Ok(());
         }
-        headers.into_iter().try_for_each(|(index, header)| {
-            let failure = self.check_command(Command { header, application: Application::Later }).err();
-            failure.map_or(Ok(()), |failure| {
-                Err(Failure { message: format!("commands[{index}]: {}", failure.message).into(), ..failure })
+        headers.into_iter().try_for_each(|(index, [header, or])| {
+            let decide = |header| self.decide_command(Command { header, application: Application::Later });
+            let decision = Some(decide(header)).filter(|decision| decision.allowed || or == header);
+            let decision = decision.unwrap_or_else(|| decide(or));
+            self.enforce(decision, self.0.operation, COMMAND).map_err(|failure| Failure {
+                message: format!("commands[{index}]: {}", failure.message).into(),
+                ..failure
             })
         })
+    }
+
+    fn decide_command(&self, command: Command<'_>) -> Decision {
+        self.0.policy.borrow().decide_command(&self.0.caller.identity, &self.0.reader, self.0.operation, command)
     }
 
     /// The record of a session's begin and end.

@@ -1,8 +1,9 @@
 //! The policy, pure: who may do what at which reader, decided by the first rule that speaks of it. Behind the last one stands the
 //! default: the broker's own user may do everything, nobody else anything.
 //!
-//! What a card has selected is known only from its own answers. Where that matters and is not known, a rule that allows does not
-//! fit, and one that denies does.
+//! What a card has selected is known only from its own answers. Where that matters and is not known, a rule that allows
+//! does not fit, and one that denies does. The same holds for a command whose bytes cannot be read, wherever a rule
+//! names commands.
 
 #[cfg(test)]
 mod tests;
@@ -39,11 +40,20 @@ pub enum Application<'a> {
     Known(&'a [u8]),
 }
 
+/// What rules read of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Header {
+    /// CLA, INS, P1 and P2.
+    Read([u8; 4]),
+    /// The bytes are no APDU: it may be any command.
+    Unreadable,
+}
+
 /// A command, as far as rules look at it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Command<'a> {
-    /// CLA, INS, P1 and P2.
-    pub header: [u8; 4],
+    /// Which command it is.
+    pub header: Header,
     /// What is selected on its logical channel.
     pub application: Application<'a>,
 }
@@ -156,13 +166,15 @@ fn fit(rule: &Rule, operation: Operation, command: Command<'_>) -> Fit {
     if rule.commands.is_empty() {
         return Fit::Yes;
     }
-    let fits = rule.commands.iter().filter(|pattern| pattern.matches_header(command.header)).map(|pattern| {
+    let in_doubt = match rule.effect(operation) {
+        Some(Effect::Deny) => Fit::Yes,
+        Some(Effect::Allow) | None => Fit::No,
+    };
+    let Header::Read(header) = command.header else { return in_doubt };
+    let fits = rule.commands.iter().filter(|pattern| pattern.matches_header(header)).map(|pattern| {
         let Some(wanted) = &pattern.application else { return Fit::Yes };
         match selected(wanted, command.application) {
-            Fit::Perhaps if command.application != Application::Later => match rule.effect(operation) {
-                Some(Effect::Deny) => Fit::Yes,
-                Some(Effect::Allow) | None => Fit::No,
-            },
+            Fit::Perhaps if command.application != Application::Later => in_doubt,
             fit => fit,
         }
     });

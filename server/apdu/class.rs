@@ -48,15 +48,42 @@ impl Class {
         }
     }
 
-    /// The class of a GET RESPONSE that fetches this command's answer: the same logical channel, without secure messaging and
-    /// chaining. Proprietary classes stay as they are.
-    pub fn for_get_response(self) -> Self {
-        if self.is_first_interindustry() {
-            Self(self.0 & 0x03)
-        } else if self.is_further_interindustry() {
-            Self(0x40 | (self.0 & 0x0F))
-        } else {
-            self
+    /// The class of a GET RESPONSE where `61xx` is an answer of the application, as on T=1 and contactless: the same
+    /// logical channel, without secure messaging and chaining. GlobalPlatform's classes `80`–`8F` and `E0`–`EF` lose
+    /// secure messaging, all others stay.
+    pub fn fetching_from_application(self) -> Self {
+        match self.0 {
+            0x00..=0x1F => Self(self.0 & 0x03),
+            0x40..=0x7F => Self(0x40 | self.0 & 0x0F),
+            0x80..=0x8F => Self(0x80 | self.0 & 0x03),
+            0xE0..=0xEF => Self(0xC0 | self.0 & 0x0F),
+            _ => self,
+        }
+    }
+
+    /// The class of a GET RESPONSE where `61xx` is part of the transport, as on T=0: GlobalPlatform's classes too are
+    /// fetched in the interindustry class of their logical channel. The rest is as [`Class::fetching_from_application`]
+    /// says.
+    pub fn fetching_from_transport(self) -> Self {
+        match self.0 {
+            0x80..=0x8F => Self(self.0 & 0x03),
+            0xE0..=0xEF => Self(0x40 | self.0 & 0x0F),
+            _ => self.fetching_from_application(),
+        }
+    }
+
+    /// Whether commands of both classes go to the same place: to the reader (`FF`), or to the same logical channel of
+    /// the card. A proprietary class counts as GlobalPlatform reads it: the channel is in the low two bits, or in the
+    /// low four where bit 7 is set.
+    pub fn shares_channel_with(self, other: Self) -> bool {
+        self.presumed_channel() == other.presumed_channel()
+    }
+
+    fn presumed_channel(self) -> Option<u8> {
+        match self.0 {
+            0xFF => None,
+            class if class & 0x40 == 0 => Some(class & 0x03),
+            class => Some(4 + (class & 0x0F)),
         }
     }
 }
@@ -67,13 +94,39 @@ mod tests {
 
     #[test]
     fn get_response_keeps_the_channel_and_drops_the_rest() {
-        for (class, expected) in
-            [(0x00, 0x00), (0x1F, 0x03), (0x0C, 0x00), (0x12, 0x02), (0x40, 0x40), (0x7F, 0x4F), (0x65, 0x45)]
-        {
-            assert_eq!(Class(class).for_get_response(), Class(expected), "{class:02X}");
+        for (class, application, transport) in [
+            (0x00, 0x00, 0x00),
+            (0x1F, 0x03, 0x03),
+            (0x0C, 0x00, 0x00),
+            (0x12, 0x02, 0x02),
+            (0x40, 0x40, 0x40),
+            (0x7F, 0x4F, 0x4F),
+            (0x65, 0x45, 0x45),
+            (0x80, 0x80, 0x00),
+            (0x84, 0x80, 0x00),
+            (0x8D, 0x81, 0x01),
+            (0x82, 0x82, 0x02),
+            (0xE0, 0xC0, 0x40),
+            (0xE5, 0xC5, 0x45),
+        ] {
+            assert_eq!(Class(class).fetching_from_application(), Class(application), "{class:02X}");
+            assert_eq!(Class(class).fetching_from_transport(), Class(transport), "{class:02X}");
         }
-        for unchanged in [0x80, 0x84, 0x90, 0xA0, 0xFF] {
-            assert_eq!(Class(unchanged).for_get_response(), Class(unchanged));
+        for unchanged in [0x20, 0x3F, 0x90, 0x94, 0xA0, 0xB4, 0xC0, 0xCF, 0xD4, 0xF0, 0xFF] {
+            assert_eq!(Class(unchanged).fetching_from_application(), Class(unchanged));
+            assert_eq!(Class(unchanged).fetching_from_transport(), Class(unchanged));
+        }
+    }
+
+    #[test]
+    fn get_response_goes_where_the_command_went() {
+        for class in (0..=u8::MAX).map(Class) {
+            for fetching in [class.fetching_from_application(), class.fetching_from_transport()] {
+                assert!(class.shares_channel_with(fetching), "{class:?} {fetching:?}");
+            }
+        }
+        for (one, other) in [(0x00, 0x01), (0x80, 0x81), (0x00, 0x40), (0xC0, 0x00), (0xFF, 0x4F), (0xFF, 0x00)] {
+            assert!(!Class(one).shares_channel_with(Class(other)), "{one:02X} {other:02X}");
         }
     }
 

@@ -6,12 +6,20 @@ use super::{ApduBytes, Class};
 /// The longest command: an extended-length one with 65,535 data bytes and Le.
 pub const MAX_COMMAND_BYTES: usize = 65_544;
 
+/// The longest command that is sent as it is given: PC/SC's largest message on pcsc-lite.
+pub const MAX_RAW_BYTES: usize = 65_548;
+
 const HEADER_BYTES: usize = 4;
 
 /// A command APDU whose lengths agree with each other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommandApdu {
     bytes: ApduBytes,
+    structure: Structure,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Structure {
     data: (usize, usize),
     expected: Option<usize>,
     extended: bool,
@@ -39,6 +47,9 @@ pub enum ApduError {
     /// Lc is zero although data would have to follow.
     #[error("Lc is 0: leave it out when there is no data")]
     ZeroLc,
+    /// Not 1 to [`MAX_RAW_BYTES`] bytes, although they are to be sent as they are.
+    #[error("a raw command has 1 to 65,548 bytes, this one has {0}")]
+    RawLength(usize),
 }
 
 impl CommandApdu {
@@ -48,40 +59,13 @@ impl CommandApdu {
     /// [`ApduError`] if the lengths do not agree.
     pub fn parse(bytes: impl Into<ApduBytes>) -> Result<Self, ApduError> {
         let bytes = bytes.into();
-        let length = bytes.len();
-        let whole = |data, expected, extended, bytes| Ok(Self { bytes, data, expected, extended });
-        let none = (HEADER_BYTES, HEADER_BYTES);
-        match *bytes {
-            _ if length < HEADER_BYTES => Err(ApduError::TooShort(length)),
-            _ if length > MAX_COMMAND_BYTES => Err(ApduError::TooLong(length)),
-            [_, _, _, _] => whole(none, None, false, bytes),
-            [_, _, _, _, le] => whole(none, Some(short_length(le)), false, bytes),
-            [_, _, _, _, 0, high, low] => {
-                let expected = Some(extended_length(high, low));
-                whole(none, expected, true, bytes)
-            }
-            [_, _, _, _, 0, high, low, ref rest @ ..] => {
-                let announced = usize::from(u16::from_be_bytes([high, low]));
-                let expected = match *rest.get(announced..).unwrap_or(&[0]) {
-                    _ if announced == 0 => return Err(ApduError::ZeroLc),
-                    [] => None,
-                    [high, low] => Some(extended_length(high, low)),
-                    _ => return Err(ApduError::WrongLc { announced, following: rest.len() }),
-                };
-                whole((7, 7 + announced), expected, true, bytes)
-            }
-            [_, _, _, _, 0, ..] => Err(ApduError::ZeroLc),
-            [_, _, _, _, lc, ref rest @ ..] => {
-                let announced = usize::from(lc);
-                let expected = match *rest.get(announced..).unwrap_or(&[0, 0]) {
-                    [] => None,
-                    [le] => Some(short_length(le)),
-                    _ => return Err(ApduError::WrongLc { announced, following: rest.len() }),
-                };
-                whole((5, 5 + announced), expected, false, bytes)
-            }
-            _ => Err(ApduError::TooShort(length)),
-        }
+        let structure = structure(&bytes)?;
+        Ok(Self { bytes, structure })
+    }
+
+    /// Whether `bytes` are a command APDU.
+    pub fn is_apdu(bytes: &[u8]) -> bool {
+        structure(bytes).is_ok()
     }
 
     /// The command as it was given.
@@ -103,17 +87,51 @@ impl CommandApdu {
 
     /// The data field; empty if there is none.
     pub fn data(&self) -> &[u8] {
-        &self.bytes[self.data.0..self.data.1]
+        &self.bytes[self.structure.data.0..self.structure.data.1]
     }
 
     /// Ne, the most response data bytes that the command asks for (1–65,536); `None` without Le.
     pub fn expected_length(&self) -> Option<usize> {
-        self.expected
+        self.structure.expected
     }
 
     /// Whether the length fields are extended ones.
     pub fn is_extended(&self) -> bool {
-        self.extended
+        self.structure.extended
+    }
+}
+
+fn structure(bytes: &[u8]) -> Result<Structure, ApduError> {
+    let length = bytes.len();
+    let whole = |data, expected, extended| Ok(Structure { data, expected, extended });
+    let none = (HEADER_BYTES, HEADER_BYTES);
+    match *bytes {
+        _ if length < HEADER_BYTES => Err(ApduError::TooShort(length)),
+        _ if length > MAX_COMMAND_BYTES => Err(ApduError::TooLong(length)),
+        [_, _, _, _] => whole(none, None, false),
+        [_, _, _, _, le] => whole(none, Some(short_length(le)), false),
+        [_, _, _, _, 0, high, low] => whole(none, Some(extended_length(high, low)), true),
+        [_, _, _, _, 0, high, low, ref rest @ ..] => {
+            let announced = usize::from(u16::from_be_bytes([high, low]));
+            let expected = match *rest.get(announced..).unwrap_or(&[0]) {
+                _ if announced == 0 => return Err(ApduError::ZeroLc),
+                [] => None,
+                [high, low] => Some(extended_length(high, low)),
+                _ => return Err(ApduError::WrongLc { announced, following: rest.len() }),
+            };
+            whole((7, 7 + announced), expected, true)
+        }
+        [_, _, _, _, 0, ..] => Err(ApduError::ZeroLc),
+        [_, _, _, _, lc, ref rest @ ..] => {
+            let announced = usize::from(lc);
+            let expected = match *rest.get(announced..).unwrap_or(&[0, 0]) {
+                [] => None,
+                [le] => Some(short_length(le)),
+                _ => return Err(ApduError::WrongLc { announced, following: rest.len() }),
+            };
+            whole((5, 5 + announced), expected, false)
+        }
+        _ => Err(ApduError::TooShort(length)),
     }
 }
 

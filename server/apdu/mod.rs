@@ -8,9 +8,9 @@ mod tlv;
 
 pub use cardbroker_proto::bytes::ApduBytes;
 pub use class::Class;
-pub use command::{ApduError, CommandApdu, MAX_COMMAND_BYTES};
-pub use secrets::{Mask, SecretInstructions};
-pub use status::{StatusPattern, StatusWord};
+pub use command::{ApduError, CommandApdu, MAX_COMMAND_BYTES, MAX_RAW_BYTES};
+pub use secrets::{Mask, SecretInstructions, presents_pin};
+pub use status::{StatusPattern, StatusWord, StopRule};
 pub use tlv::data_objects;
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Which commands carry secrets, and what an APDU trace shows of an exchange all the same: pure.
 
-use super::{Class, StatusWord};
+use super::{Class, CommandApdu, StatusWord};
 
 /// Instructions whose data, or the data of whose answer, may be a PIN, a key, or what a key protects. They count in every class:
 /// applications of their own class keep the standards' numbers as a rule.
@@ -37,6 +37,21 @@ const SECRET_INSTRUCTIONS: &[u8] = &[
     0xFF, // SET MANAGEMENT KEY
 ];
 
+/// Instructions that present a PIN, or the code that unblocks one; the odd one beside each too, which has its data in
+/// data objects (ISO 7816-4:2013 §11.5).
+const PRESENTS_PIN: [u8; 5] = [
+    0x20, // VERIFY
+    0x24, // CHANGE REFERENCE DATA
+    0x26, // DISABLE VERIFICATION REQUIREMENT
+    0x28, // ENABLE VERIFICATION REQUIREMENT
+    0x2C, // RESET RETRY COUNTER
+];
+
+/// Whether an instruction presents a PIN, or the code that unblocks one.
+pub fn presents_pin(instruction: u8) -> bool {
+    PRESENTS_PIN.contains(&(instruction & !1))
+}
+
 /// The one command to the reader itself that is shown (PC/SC part 3 §3.2.2.1, GET DATA: the card's number). The others load keys (82),
 /// authenticate (86, 88), write keys into memory cards (D6), or wrap commands to the reader's chip (00, C2).
 const READER_GET_DATA: u8 = 0xCA;
@@ -53,9 +68,10 @@ impl SecretInstructions {
         Self(secret)
     }
 
-    /// Whether a command, or its answer, may carry a secret. What is too short to say counts as one.
+    /// Whether a command, or its answer, may carry a secret. What cannot be read counts as one.
     fn are_in(&self, command: &[u8]) -> bool {
         match *command {
+            _ if !CommandApdu::is_apdu(command) => true,
             [0xFF, instruction, ..] => instruction != READER_GET_DATA,
             [class, instruction, ..] => Class(class).may_have_secure_messaging() || self.0[usize::from(instruction)],
             _ => true,
@@ -63,8 +79,9 @@ impl SecretInstructions {
     }
 }
 
-/// Writes down the exchanges of one slot, in their order, with their secrets masked. What continues a masked exchange is masked too: the
-/// links of a chain, and the command that fetches the rest of an answer.
+/// Writes down the exchanges of one slot, in their order, with their secrets masked. What continues a masked exchange
+/// is masked too: the links of a chain, and the command that fetches the rest of an answer. Of a command that cannot be
+/// read nothing is shown, and the one after it may continue it.
 #[derive(Debug)]
 pub struct Mask {
     instructions: SecretInstructions,
@@ -80,9 +97,14 @@ impl Mask {
         Self { instructions, is_secret: false, continues: false }
     }
 
-    /// A command that is about to be sent: header, the byte after it (a length) and, unless it is masked, the rest, in hexadecimal.
+    /// A command that is about to be sent: header, the byte after it (a length) and, unless it is masked, the rest, in
+    /// hexadecimal. Of bytes that are no APDU their number.
     pub fn command(&mut self, command: &[u8]) -> String {
         self.is_secret = self.continues || self.instructions.are_in(command);
+        if !CommandApdu::is_apdu(command) {
+            self.continues = true;
+            return masked(command);
+        }
         let class = command.first().map(|class| Class(*class));
         self.continues = self.is_secret && class.is_some_and(Class::is_chaining);
         match command.split_at_checked(5) {
@@ -203,6 +225,17 @@ mod tests {
         assert!(is_masked(&mut mask, 0x10, 0xDB, 0x9000));
         assert!(is_masked(&mut mask, 0x00, 0xCB, 0x9000));
         assert!(!is_masked(&mut mask, 0x00, 0xCB, 0x9000));
+    }
+
+    #[test]
+    fn nothing_is_shown_of_what_cannot_be_read_nor_of_what_may_continue_it() {
+        for unreadable in [&[0x00, 0xA4][..], b"\x00\xA4\x04\x00\x09\xDE\xAD\xBE\xEF", b"\x00\xB0\x00\x00\x00\x00"] {
+            let mut mask = mask();
+            let shown = (mask.command(unreadable), mask.response(&[0xDE, 0xAD, 0xBE, 0xEF, 0x90, 0x00]));
+            assert_eq!(shown, (format!("[{} bytes]", unreadable.len()), "[4 bytes] 9000".into()));
+            assert!(is_masked(&mut mask, 0x00, 0xA4, 0x9000));
+            assert!(!is_masked(&mut mask, 0x00, 0xA4, 0x9000));
+        }
     }
 
     #[test]

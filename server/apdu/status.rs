@@ -22,10 +22,19 @@ impl StatusWord {
         (self.0 & 0xFF00 == 0x6C00).then(|| self.low_length())
     }
 
-    /// Whether a unit goes on after this status word unless its command says otherwise: `9000`, `61xx`, and the warnings `62xx` and
-    /// `63xx` except `63Cx`, for a PIN that was refused must not be followed by the commands that rely on it.
-    pub fn lets_unit_go_on(self) -> bool {
-        self.0 == 0x9000 || matches!(self.0 >> 8, 0x61..=0x63) && self.0 & 0xFFF0 != 0x63C0
+    /// `64xx`–`6Fxx`: the command was not completed (ISO 7816-4 §5.6).
+    pub fn is_error(self) -> bool {
+        matches!(self.0 >> 8, 0x64..=0x6F)
+    }
+
+    /// `6D00` and `6E00`: the card does not know the instruction, or not in this class.
+    pub fn refuses_header(self) -> bool {
+        matches!(self.0, 0x6D00 | 0x6E00)
+    }
+
+    /// `6300`, `63Cx` and `6983`: the PIN that was presented is wrong, or blocked.
+    pub fn refuses_pin(self) -> bool {
+        matches!(self.0, 0x6300 | 0x63C0..=0x63CF | 0x6983)
     }
 
     fn low_length(self) -> usize {
@@ -39,6 +48,41 @@ impl StatusWord {
 impl fmt::Debug for StatusWord {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{:04X}", self.0)
+    }
+}
+
+/// Which status words let a unit go on to its next command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum StopRule {
+    /// `9000`, `9100` and `91AF` (DESFire), `9Fxx`, `61xx`, and the warnings `62xx` and `63xx` except `6300` and
+    /// `63Cx`: a PIN that was refused must not be followed by the commands that rely on it. `91xx` are not all here:
+    /// DESFire's `91AE` is a refusal.
+    #[default]
+    Default,
+    /// The default, and `91xx` and `920x`: the normal endings of SIM and UICC cards (ETSI TS 102 221 §10.2.1).
+    Sim,
+    /// Any.
+    Any,
+    /// `9000` alone.
+    Only9000,
+}
+
+impl StopRule {
+    /// Whether a unit goes on after this status word.
+    pub fn lets_unit_go_on(self, StatusWord(word): StatusWord) -> bool {
+        let is_refused_pin = word == 0x6300 || word & 0xFFF0 == 0x63C0;
+        let is_usual = match word >> 8 {
+            0x90 => word == 0x9000,
+            0x91 => matches!(word, 0x9100 | 0x91AF),
+            0x9F | 0x61..=0x63 => !is_refused_pin,
+            _ => false,
+        };
+        match self {
+            Self::Default => is_usual,
+            Self::Sim => is_usual || word >> 8 == 0x91 || word & 0xFFF0 == 0x9200,
+            Self::Any => true,
+            Self::Only9000 => word == 0x9000,
+        }
     }
 }
 
@@ -63,12 +107,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_unit_goes_on_after_success_and_warnings_but_not_after_a_refused_pin() {
-        for word in [0x9000, 0x6113, 0x6282, 0x6300, 0x6381] {
-            assert!(StatusWord(word).lets_unit_go_on(), "{word:04X}");
-        }
-        for word in [0x63C0, 0x63C2, 0x63CF, 0x6400, 0x6982, 0x6A82, 0x6C10, 0x6D00, 0x9001, 0x9F10, 0x0000] {
-            assert!(!StatusWord(word).lets_unit_go_on(), "{word:04X}");
+    fn a_unit_goes_on_after_normal_endings_and_warnings_but_not_after_a_refused_pin() {
+        use StopRule::{Any, Default, Only9000, Sim};
+        let table: [(&[u16], &[StopRule]); 4] = [
+            (&[0x9000], &[Default, Sim, Any, Only9000]),
+            (&[0x9100, 0x91AF, 0x9F00, 0x9F10, 0x6113, 0x6200, 0x6282, 0x6381, 0x63FF], &[Default, Sim, Any]),
+            (&[0x910B, 0x91AE, 0x9200, 0x920F], &[Sim, Any]),
+            (&[0x6300, 0x63C0, 0x63C2, 0x63CF, 0x6400, 0x6982, 0x6C10, 0x6D00, 0x9001, 0x9210, 0x9300, 0x0000], &[Any]),
+        ];
+        for (words, rules) in table {
+            for word in words {
+                for rule in [Default, Sim, Any, Only9000] {
+                    assert_eq!(rule.lets_unit_go_on(StatusWord(*word)), rules.contains(&rule), "{word:04X} {rule:?}");
+                }
+            }
         }
     }
 

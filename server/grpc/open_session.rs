@@ -282,8 +282,8 @@ impl Open {
     }
 
     fn transmit(&self, transmit: v1::SessionTransmit, restart: bool) -> Result<Task, Failure> {
-        let commands = unit_commands(transmit.commands)?;
-        self.session.transmit(commands, transmit.raw, restart, Instant::now()).map(Task::Unit)
+        let commands = unit_commands(transmit.commands, transmit.raw)?;
+        self.session.transmit(commands, restart, Instant::now()).map(Task::Unit)
     }
 }
 

@@ -29,6 +29,10 @@ fn decided(policy: &Policy, who: &Identity, id: &str, operation: Operation) -> S
 }
 
 fn command(policy: &Policy, header: [u8; 4], application: Application<'_>) -> String {
+    judged(policy, Header::Read(header), application)
+}
+
+fn judged(policy: &Policy, header: Header, application: Application<'_>) -> String {
     said(policy.decide_command(&ALICE, &reader("desk"), Operation::Transmit, Command { header, application }))
 }
 
@@ -136,5 +140,24 @@ fn an_application_that_is_not_known_does_not_open_a_door_and_does_not_leave_one_
     ] {
         assert_eq!(command(&allowing, sign, application), allowed, "{application:?}");
         assert_eq!(command(&denying, sign, application), denied, "{application:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_read_fits_every_denial_of_commands_and_no_permission() {
+    let rule = |name: &str, effect: &str, commands: &str| {
+        format!("{{ name = '{name}', principals = ['anyone'], {effect} = ['transmit']{commands} }}")
+    };
+    let sign = ", commands = [{ class = '00', instruction = '2A', application = 'A000000308' }]";
+    for (rules, expected) in [
+        (vec![rule("read", "allow", sign)], "-default"),
+        (vec![rule("no sign", "deny", sign), rule("rest", "allow", "")], "-no sign"),
+        (vec![rule("all", "allow", ""), rule("no sign", "deny", sign)], "+all"),
+        (vec![rule("read", "allow", sign), rule("none", "deny", "")], "-none"),
+    ] {
+        let policy = policy(&format!("rule = [{}]", rules.join(", ")));
+        for application in [Application::Later, Application::Unknown, Application::Known(PIV)] {
+            assert_eq!(judged(&policy, Header::Unreadable, application), expected, "{rules:?}");
+        }
     }
 }

@@ -195,7 +195,7 @@ impl Hand {
         let Some(card) = self.card.clone() else {
             return (UnitEnd::Removed, Some(Failure::not_sent(Reason::CardRemoved, REMOVED)), None);
         };
-        let mut run = match UnitRun::new(&ticket.request.commands, ticket.request.raw, card.protocol) {
+        let mut run = match UnitRun::new(&ticket.request.commands, card.protocol) {
             Ok(run) => run,
             Err(failure) => return (UnitEnd::InOrder(card), Some(failure), None),
         };
@@ -212,12 +212,14 @@ impl Hand {
             }
             self.gate.sends(&exchange);
             stamp(Point::ToCard);
+            let began = Instant::now();
             let exchanged = self.pulse.during(|| self.slot.exchange(&exchange.bytes));
+            let took = began.elapsed();
             stamp(Point::FromCard);
             match exchanged {
                 Ok(response) => {
                     self.gate.answered(&response);
-                    if let Some(result) = run.answered(&response) {
+                    if let Some(result) = run.answered(&response, took) {
                         ticket.push(result);
                     }
                 }

@@ -1,7 +1,7 @@
 //! What the card thread knows of the card, from the commands it has sent and their answers: security state and what is selected. Pure.
 
 use super::selection::{Place, Selection};
-use crate::apdu::{Class, CommandApdu, StatusWord};
+use crate::apdu::{Class, CommandApdu, StatusWord, presents_pin};
 
 /// Instructions that raise no security state (ISO 7816-4 §11), even ones in an interindustry class. Neutral does not mean unchanged: the
 /// application that they select, or the challenge that they ask for, stays behind.
@@ -30,8 +30,19 @@ pub(super) struct CardView {
     /// The last answer offers more data, which the next command could fetch.
     unfetched: bool,
     selection: Selection,
-    /// Class, without the chaining bit, and instruction of a chain that has begun and not ended.
-    chain: Option<[u8; 2]>,
+    chain: Chain,
+}
+
+/// A chain that has begun and not ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Chain {
+    /// There is none.
+    #[default]
+    None,
+    /// Of commands of this class, without the chaining bit, and this instruction.
+    Of([u8; 2]),
+    /// A command that cannot be read may have begun one.
+    Unreadable,
 }
 
 impl CardView {
@@ -54,27 +65,42 @@ impl CardView {
     /// Whether a command that is sent now is whole and readable: no link of a chain, the last one included, and not protected.
     pub(super) fn is_plain(&self, apdu: &CommandApdu) -> bool {
         let class = apdu.class();
-        !class.has_secure_messaging() && !class.is_chaining() && self.chain != Some([class.0, apdu.header()[1]])
+        let may_continue = match self.chain {
+            Chain::None => false,
+            Chain::Of(link) => link == [class.0, apdu.header()[1]],
+            Chain::Unreadable => true,
+        };
+        !class.has_secure_messaging() && !class.is_chaining() && !may_continue
+    }
+
+    /// Whether a chain has begun and not ended, as far as can be told.
+    pub(super) fn has_open_chain(&self) -> bool {
+        self.chain != Chain::None
     }
 
     /// A command is about to be sent: what it may raise counts from now on, whatever becomes of it.
     pub(super) fn sends(&mut self, command: &[u8]) {
-        self.raised |= !is_neutral(command);
         let Ok(apdu) = CommandApdu::parse(command) else {
-            // Not to be read: anything may be selected by it.
-            self.selection.forget();
+            self.raised = true;
+            self.selection.sends_unreadable(command.get(1).copied().is_some_and(presents_pin));
+            self.chain = Chain::Unreadable;
             return;
         };
+        self.raised |= !is_neutral(command);
         self.selection.sends(&apdu, self.is_plain(&apdu));
         let [class, instruction, ..] = apdu.header();
-        self.chain = apdu.class().is_chaining().then_some([class & !CHAINING, instruction]);
+        self.chain = if apdu.class().is_chaining() { Chain::Of([class & !CHAINING, instruction]) } else { Chain::None };
     }
 
     /// A response has come.
     pub(super) fn answered(&mut self, response: &[u8]) {
-        let word = response.last_chunk().map(|word| u16::from_be_bytes(*word));
-        self.unfetched = word.is_some_and(|word| StatusWord(word).offers_data());
-        self.chain = self.chain.filter(|_| word == Some(0x9000));
+        let word = response.last_chunk().map(|word| StatusWord(u16::from_be_bytes(*word)));
+        // A card may keep its answer after a command that it has refused.
+        let may_be_kept = |word: StatusWord| word.right_length().is_some() || word.refuses_header();
+        self.unfetched = word.is_some_and(|word| word.offers_data() || self.unfetched && may_be_kept(word));
+        if word != Some(StatusWord(0x9000)) {
+            self.chain = Chain::None;
+        }
         self.selection.answered(response);
     }
 
@@ -125,6 +151,42 @@ mod tests {
         view.answered(&[0x61, 0x13]);
         view.answered(&[0x90, 0x00]);
         assert!(!view.is_raised(), "it was fetched");
+    }
+
+    #[test]
+    fn an_answer_that_could_not_be_fetched_may_still_wait() {
+        for (word, waits) in [(0x6D00, true), (0x6E00, true), (0x6C03, true), (0x9000, false), (0x6985, false)] {
+            let mut view = CardView::default();
+            view.answered(&[0x61, 0x13]);
+            view.answered(&u16::to_be_bytes(word));
+            assert_eq!(view.is_raised(), waits, "{word:04X}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_may_have_done_anything() {
+        let select = b"\x00\xA4\x04\x00\x02\xA0\x01";
+        for (unreadable, word, is_known, is_open) in [
+            (&b"\x00"[..], 0x9000_u16, false, true),
+            (b"\x00\xA4\x04\x00\x03\xA0", 0x9000, false, true),
+            (b"\x00\xB0\x00\x00\x00\x00", 0x6700, false, false),
+            (b"\xFF\xCA\x00\x00\x00\x00", 0x9000, false, true),
+            (b"\x00\x20\x00\x80\x03\x39", 0x6700, false, false),
+            (b"\x00\x20\x00\x80\x03\x39", 0x63C2, true, false),
+            (b"\x00\xB0\x00\x80\x03\x39", 0x63C2, false, false),
+        ] {
+            let mut view = CardView::default();
+            view.sends(select);
+            view.answered(&[0x90, 0x00]);
+            assert!(!view.is_raised() && view.place(Class(0)).is_some());
+            view.sends(unreadable);
+            assert!(view.is_raised() && view.place(Class(0)).is_none(), "{unreadable:02X?} while it runs");
+            view.answered(&word.to_be_bytes());
+            let plain = CommandApdu::parse(b"\x00\x20\x00\x80\x01\x31").unwrap();
+            let found =
+                (view.is_raised(), view.place(Class(0)).is_some(), view.has_open_chain(), view.is_plain(&plain));
+            assert_eq!(found, (true, is_known, is_open, !is_open), "{unreadable:02X?} {word:04X}");
+        }
     }
 
     #[test]

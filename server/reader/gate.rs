@@ -11,7 +11,7 @@ use crate::{
     apdu::Class,
     error::{Failure, Reason},
     permit::Permit,
-    policy::{Application, Command},
+    policy::{Application, Command, Header},
 };
 
 /// The gate of one reader, with what is known of the card in it. Owned by the card thread.
@@ -32,7 +32,11 @@ impl Gate {
     pub(super) fn admit(&self, lease: &Lease, permit: &Permit, exchange: &Exchange<'_>) -> Result<(), Failure> {
         check(lease)?;
         if let Some(header) = exchange.header_of_choice() {
-            let application = self.view.application(Class(header[0])).map_or(Application::Unknown, Application::Known);
+            let selected = match header {
+                Header::Read([class, ..]) => self.view.application(Class(class)),
+                Header::Unreadable => None,
+            };
+            let application = selected.map_or(Application::Unknown, Application::Known);
             permit.check_command(Command { header, application })?;
         }
         self.guard.admit(&exchange.bytes, exchange.command.allow_last_try, &self.view)

@@ -13,17 +13,24 @@
 //! | the card was out of the broker's hand: removed, lost, let go (`own = "on_demand"`) | everything |
 //! | more than 64 values of a card | the oldest |
 //!
+//! Bytes that are no APDU count as one of these commands if the second byte is its instruction, whatever the class; all
+//! that follows the first four is the value.
+//!
 //! To refuse a PIN that is right is worse than to spend a try, so when in doubt a command passes. Not compared are commands without
 //! data (they ask for the state), links of a chain, secure messaging, proprietary classes, and any while it is not certain what is
 //! selected. A reset forgets nothing: the PIN is the same. Two kinds of commands are held harmless all the same, for else a program that
 //! sends them between its tries would spend them all: a question, which gives the card nothing and gets data, whatever its number; and
 //! the writing of files, although there are cards that keep PINs in files (`pin_guard = false`).
 
+mod reading;
+
 use std::collections::VecDeque;
 
-use super::{card_view::CardView, selection::Place};
+use reading::{Kind, Secret, Sent, Success};
+
+use super::card_view::CardView;
 use crate::{
-    apdu::{CommandApdu, StatusWord},
+    apdu::StatusWord,
     error::{Failure, Reason},
     keyed_hash::{HashKey, KeyedHash},
 };
@@ -31,42 +38,6 @@ use crate::{
 /// Values, and PINs with their tries, that are remembered of one card. Each value has cost a try, so a card is blocked long before
 /// there are more; and if not, the value that a program tries now matters more than one of long ago.
 const MAX_REMEMBERED: usize = 64;
-
-const VERIFY: u8 = 0x20;
-const CHANGE_REFERENCE_DATA: u8 = 0x24;
-const DISABLE_VERIFICATION: u8 = 0x26;
-const ENABLE_VERIFICATION: u8 = 0x28;
-const RESET_RETRY_COUNTER: u8 = 0x2C;
-/// An odd instruction is the even one with its data in data objects.
-const IN_DATA_OBJECTS: u8 = 0x01;
-
-/// Instructions that leave every PIN as it is, in whatever class; the odd one beside each too.
-const HARMLESS: [u8; 20] = [
-    0x22, // MANAGE SECURITY ENVIRONMENT
-    0x2A, // PERFORM SECURITY OPERATION
-    0x46, // GENERATE ASYMMETRIC KEY PAIR
-    0x70, // MANAGE CHANNEL
-    0x82, // EXTERNAL AUTHENTICATE
-    0x84, // GET CHALLENGE
-    0x86, // GENERAL AUTHENTICATE
-    0x88, // INTERNAL AUTHENTICATE
-    0xA0, // SEARCH BINARY
-    0xA2, // SEARCH RECORD
-    0xA4, // SELECT
-    0xA8, // GET PROCESSING OPTIONS (EMV)
-    0xAE, // GENERATE APPLICATION CRYPTOGRAM (EMV)
-    0xB0, // READ BINARY
-    0xB2, // READ RECORD
-    0xC0, // GET RESPONSE
-    0xCA, // GET DATA
-    0xCC, // GET NEXT DATA
-    0xD6, // UPDATE BINARY
-    0xDC, // UPDATE RECORD
-];
-
-/// GET STATUS of GlobalPlatform, STATUS of SIM cards: harmless in a proprietary class. `00F2` is SET PIN RETRIES of Yubico's OpenPGP, which
-/// may bring back the first PINs.
-const GET_STATUS: u8 = 0xF2;
 
 /// What of a reader is guarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,46 +60,6 @@ pub(super) struct PinGuard {
     sent: Sent,
 }
 
-/// A PIN, or the code that unblocks it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Secret {
-    kind: Kind,
-    place: Place,
-    reference: u8,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Pin,
-    UnblockingCode,
-}
-
-/// What a command means to the guard.
-enum Sent {
-    /// It leaves every PIN as it is.
-    Harmless,
-    /// It may change any PIN. If it gives the card nothing, it asks if it is answered with data.
-    Unknown { gives_nothing: bool },
-    Presents {
-        /// `None` if it is not certain which one.
-        secret: Option<Secret>,
-        /// `None` if there is none, or it cannot be read.
-        value: Option<KeyedHash>,
-        on_success: Success,
-    },
-}
-
-/// What the success of a command that presents a secret means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Success {
-    /// Nothing: no secret was given.
-    Nothing,
-    /// It was the right one.
-    IsRight,
-    /// There is another one now.
-    IsChanged,
-}
-
 impl PinGuard {
     pub(super) fn new(guarded: Guarded, key: HashKey) -> Self {
         Self { guarded, key, refused: VecDeque::new(), tries_left: VecDeque::new(), sent: Sent::Harmless }
@@ -139,7 +70,8 @@ impl PinGuard {
     /// # Errors
     /// [`Reason::PinKnownWrong`] or [`Reason::PinLastTry`], not sent.
     pub(super) fn admit(&self, command: &[u8], allow_last_try: bool, view: &CardView) -> Result<(), Failure> {
-        let Sent::Presents { secret: Some(secret), value: Some(value), .. } = self.read(command, view) else {
+        let Sent::Presents { secret: Some(secret), value: Some(value), .. } = reading::read(&self.key, command, view)
+        else {
             return Ok(());
         };
         // First, so that who may not try learns nothing of what others have tried.
@@ -160,7 +92,7 @@ impl PinGuard {
 
     /// A command is about to be sent, of which `view` is what it finds.
     pub(super) fn sends(&mut self, command: &[u8], view: &CardView) {
-        self.sent = self.read(command, view);
+        self.sent = reading::read(&self.key, command, view);
     }
 
     /// A response has come.
@@ -183,7 +115,7 @@ impl PinGuard {
 
     fn presented(&mut self, secret: Option<Secret>, value: Option<KeyedHash>, on_success: Success, word: u16) {
         match (word, on_success) {
-            (0x6300 | 0x63C0..=0x63CF | 0x6983, _) => {
+            (word, _) if StatusWord(word).refuses_pin() => {
                 if let Some(secret) = secret {
                     self.refused(secret, value, word);
                 }
@@ -223,42 +155,6 @@ impl PinGuard {
         self.refused.clear();
         self.tries_left.clear();
         self.sent = Sent::Harmless;
-    }
-
-    fn read(&self, command: &[u8], view: &CardView) -> Sent {
-        let Ok(apdu) = CommandApdu::parse(command) else { return Sent::Unknown { gives_nothing: false } };
-        let [_, instruction, p1, reference] = apdu.header();
-        let even = instruction & !IN_DATA_OBJECTS;
-        let is_proprietary = apdu.class().logical_channel().is_none();
-        let unknown = Sent::Unknown { gives_nothing: apdu.data().is_empty() && view.is_plain(&apdu) };
-        let kind = match even {
-            _ if HARMLESS.contains(&even) => return Sent::Harmless,
-            GET_STATUS if is_proprietary => return Sent::Harmless,
-            VERIFY | CHANGE_REFERENCE_DATA | DISABLE_VERIFICATION | ENABLE_VERIFICATION => Kind::Pin,
-            RESET_RETRY_COUNTER => Kind::UnblockingCode,
-            _ => return unknown,
-        };
-        match apdu.class() {
-            // A proprietary class may mean something else.
-            _ if is_proprietary => return unknown,
-            // The links of a chain but the last are not the command yet.
-            class if class.is_chaining() => return Sent::Harmless,
-            _ => {}
-        }
-        let place = view.place(apdu.class()).filter(|place| place.is_certain());
-        let secret = place.map(|place| Secret { kind, place: place.clone(), reference });
-        let value = (!apdu.data().is_empty() && view.is_plain(&apdu)).then(|| {
-            let mut hasher = self.key.hasher();
-            hasher.part(&[instruction, p1]);
-            hasher.part(apdu.data());
-            hasher.finish()
-        });
-        let on_success = match even {
-            VERIFY if apdu.data().is_empty() => Success::Nothing,
-            VERIFY => Success::IsRight,
-            _ => Success::IsChanged,
-        };
-        Sent::Presents { secret, value, on_success }
     }
 }
 

@@ -15,14 +15,19 @@
 //! | MANAGE CHANNEL | | not known on all channels but the basic one |
 //! | ENVELOPE | | not known: any command may be inside |
 //! | CLA FF, except GET DATA | | not known: some readers pass on what they get |
+//! | bytes that are no APDU | | not known |
+//! | the same, whose instruction presents a PIN | `6300`, `63Cx`, `6983` | as before: a PIN was compared, no more |
 
-use crate::apdu::{Class, CommandApdu, data_objects};
+mod place;
+
+pub(super) use place::Place;
+use place::{Known, Start, Step};
+
+use crate::apdu::{Class, CommandApdu, StatusWord, data_objects};
 
 const CHANNELS: usize = 20;
 /// The longest DF name.
 const MAX_NAME_BYTES: usize = 16;
-/// A longer way to a file is not remembered.
-const MAX_PATH_BYTES: usize = 64;
 /// A longer FCI is not read.
 const MAX_FCI_BYTES: usize = 1024;
 
@@ -47,82 +52,6 @@ const MASTER_FILE: [u8; 2] = [0x3F, 0x00];
 const FCI_TEMPLATE: u32 = 0x6F;
 const DF_NAME: u32 = 0x84;
 
-/// What was selected on a channel, and how. Two equal places are the same one, if they are [certain](Place::is_certain).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Place {
-    start: Start,
-    /// The way from there; `None` if it is not known.
-    path: Option<Vec<Step>>,
-    /// The way does not leave the application.
-    is_inside: bool,
-}
-
-/// Where a way begins.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Start {
-    /// Nothing was selected since the reset.
-    Default,
-    Application {
-        name: Vec<u8>,
-        known: Known,
-    },
-    MasterFile,
-}
-
-/// What is known of an application's name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Known {
-    /// All of it: the card has said so.
-    Whole,
-    /// Its beginning; it is the first such application.
-    FirstWithPrefix,
-    /// Its beginning.
-    Prefix,
-}
-
-/// A SELECT that starts from what was selected before: P1 and data.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Step {
-    p1: u8,
-    data: Vec<u8>,
-}
-
-impl Place {
-    fn at(start: Start) -> Self {
-        Self { is_inside: matches!(start, Start::Application { .. }), start, path: Some(Vec::new()) }
-    }
-
-    /// What is certain of the name of the application that is selected.
-    pub(super) fn application(&self) -> Option<&[u8]> {
-        match &self.start {
-            Start::Application { name, .. } if self.is_inside && !name.is_empty() => Some(name),
-            _ => None,
-        }
-    }
-
-    /// Whether an equal place is the same one.
-    pub(super) fn is_certain(&self) -> bool {
-        self.path.is_some() && !matches!(self.start, Start::Application { known: Known::Prefix, .. })
-    }
-
-    /// The place to which a step leads.
-    fn then(mut self, step: Step) -> Self {
-        // A DF, its parent and its siblings have different identifiers: to select one of them again leads nowhere else.
-        let leads_on = |path: &Vec<Step>| !matches!(step.p1, 0x00 | 0x01) || path.last() != Some(&step);
-        self.is_inside &= matches!(step.p1, 0x01 | 0x09);
-        if let Some(path) = self.path.as_mut().filter(|path| leads_on(path)) {
-            path.push(step);
-            let bytes: usize = path.iter().map(|step| 1 + step.data.len()).sum();
-            self.path = self.path.filter(|_| bytes <= MAX_PATH_BYTES);
-        }
-        self
-    }
-
-    fn in_unknown_way(self) -> Self {
-        Self { path: None, ..self }
-    }
-}
-
 /// What is selected on each channel. Fed with every command and every response.
 #[derive(Debug)]
 pub(super) struct Selection {
@@ -133,6 +62,8 @@ pub(super) struct Selection {
     sent: Option<Sent>,
     /// The answer to a SELECT by name that was not fetched yet.
     fetching: Option<Fetching>,
+    /// What was known before a command that cannot be read, if that may only have presented a PIN.
+    before: Option<Box<Selection>>,
 }
 
 #[derive(Debug)]
@@ -154,7 +85,7 @@ impl Default for Selection {
     fn default() -> Self {
         let mut channels = [const { None }; CHANNELS];
         channels[0] = Some(Place::at(Start::Default));
-        Self { channels, uses_channels: false, sent: None, fetching: None }
+        Self { channels, uses_channels: false, sent: None, fetching: None, before: None }
     }
 }
 
@@ -172,7 +103,7 @@ impl Selection {
             instruction == MANAGE_CHANNEL || class.logical_channel().is_some_and(|number| number != 0);
         let channel = self.channel(class);
         let fetching = self.fetching.take();
-        self.sent = None;
+        (self.sent, self.before) = (None, None);
         match (class, instruction) {
             (Class(0xFF), GET_DATA) => {}
             (Class(0xFF), _) => self.forget(),
@@ -196,12 +127,24 @@ impl Selection {
         }
     }
 
+    /// A command that is no APDU is about to be sent, whose instruction presents a PIN or not.
+    pub(super) fn sends_unreadable(&mut self, presents_pin: bool) {
+        let channels = std::mem::replace(&mut self.channels, [const { None }; CHANNELS]);
+        let before = Self { channels, uses_channels: self.uses_channels, sent: None, fetching: None, before: None };
+        self.forget();
+        self.uses_channels = true;
+        self.before = presents_pin.then(|| Box::new(before));
+    }
+
     /// A response has come.
     pub(super) fn answered(&mut self, response: &[u8]) {
         let Some((data, word)) = response.split_last_chunk().map(|(data, word)| (data, u16::from_be_bytes(*word)))
         else {
             return;
         };
+        if let Some(before) = self.before.take().filter(|_| StatusWord(word).refuses_pin()) {
+            *self = *before;
+        }
         if let Some(Sent { channel, before, if_done, is_by_name }) = self.sent.take() {
             self.channels[channel] = match word {
                 0x9000 | 0x6100..=0x62FF => if_done,
@@ -241,7 +184,7 @@ impl Selection {
     /// Anything may be selected on any channel.
     pub(super) fn forget(&mut self) {
         self.channels.fill(None);
-        (self.sent, self.fetching) = (None, None);
+        (self.sent, self.fetching, self.before) = (None, None, None);
     }
 
     fn channel(&self, class: Class) -> Option<usize> {

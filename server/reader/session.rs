@@ -144,13 +144,7 @@ impl Session {
     ///
     /// # Errors
     /// The session is over, or policy denies a command whatever is selected.
-    pub fn transmit(
-        &self,
-        commands: Vec<UnitCommand>,
-        raw: bool,
-        restart: bool,
-        now: Instant,
-    ) -> Result<SessionUnit, Failure> {
+    pub fn transmit(&self, commands: Vec<UnitCommand>, restart: bool, now: Instant) -> Result<SessionUnit, Failure> {
         let turn = TurnRequest {
             reset_first: false,
             if_insertion_id: None,
@@ -159,7 +153,7 @@ impl Session {
             wait_for_card: false,
         };
         self.permit.check_headers(headers(&commands))?;
-        let (ticket, answers) = Ticket::new(UnitRequest { commands, raw, turn }, self.permit.clone(), now);
+        let (ticket, answers) = Ticket::new(UnitRequest { commands, turn }, self.permit.clone(), now);
         let ticket = Arc::new(ticket);
         let turn = Turn { began: now, reset: false, ..self.grant.turn.clone() };
         self.ask(SessionTask::Unit { ticket: Arc::clone(&ticket), turn }, restart)?;

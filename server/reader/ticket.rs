@@ -19,8 +19,6 @@ use crate::{error::Failure, permit::Permit};
 pub struct UnitRequest {
     /// The commands, at least one.
     pub commands: Vec<UnitCommand>,
-    /// Send every command exactly as it is.
-    pub raw: bool,
     /// On what terms it waits.
     pub turn: TurnRequest,
 }
@@ -28,7 +26,8 @@ pub struct UnitRequest {
 /// The outcome of a unit of which at least one command was answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnitOutcome {
-    /// The answers, in order.
+    /// The answers, in order. If the unit stopped after `61xx` and before all of the answer was fetched, the last one
+    /// is of the command at which it stopped: the data that had come, and the status word that offers more.
     pub results: Vec<CommandResult>,
     /// Why the unit ended early, if it did.
     pub stopped: Option<Stop>,
@@ -47,7 +46,7 @@ pub struct UnitOutcome {
 /// The early end of a unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stop {
-    /// The command that has no complete answer.
+    /// The command that has no complete answer. Its delivery is "executed" if it has a result all the same.
     pub index: usize,
     /// Why.
     pub failure: Failure,
@@ -190,8 +189,8 @@ impl Ticket {
             Some(failure) if results.is_empty() => Err(failure),
             stop => Ok(UnitOutcome {
                 stopped: stop.map(|failure| match results.len() {
-                    // The command has run; only the rest of its answer was not asked for.
-                    count if partial => Stop { index: count - 1, failure: failure.into_unknown() },
+                    // The command has run, whatever kept the rest of its answer from being fetched.
+                    count if partial => Stop { index: count - 1, failure: failure.into_executed() },
                     count => Stop { index: count, failure },
                 }),
                 results,

@@ -56,12 +56,15 @@ const PURE: &[&str] = &[
     "server/reader/lease.rs",
     "server/reader/life.rs",
     "server/reader/pin_guard.rs",
+    "server/reader/pin_guard/",
     "server/reader/queue.rs",
     "server/reader/selection.rs",
+    "server/reader/selection/",
     "server/reader/status.rs",
     "server/reader/ticket.rs",
     "server/reader/turn.rs",
     "server/reader/unit.rs",
+    "server/reader/unit/",
 ];
 
 /// What no pure file names, a run of segments anywhere in a name.

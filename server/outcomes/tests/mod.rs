@@ -21,6 +21,7 @@ fn brought(bytes: usize) -> Arc<Outcome> {
         status_word: StatusWord(0x9000),
         source: StatusWordSource::Command,
         get_response_count: 0,
+        card_duration: Duration::ZERO,
     };
     Arc::new(Ok(UnitOutcome {
         results: vec![result],

@@ -1,8 +1,9 @@
 //! What is refused and what is forgotten, command by command, and against a card with PINs that knows which is right.
 
 mod properties;
+mod unreadable;
 
-use super::*;
+use super::{reading::HARMLESS, *};
 use crate::error::Delivery;
 
 fn bytes(hex: &str) -> Vec<u8> {

@@ -15,7 +15,7 @@ fn ticket() -> (Ticket, Answers) {
         wait_timeout: Duration::from_secs(1),
         wait_for_card: false,
     };
-    let request = UnitRequest { commands: Vec::new(), raw: false, turn };
+    let request = UnitRequest { commands: Vec::new(), turn };
     Ticket::new(request, crate::permit::unlimited(crate::caller::CallerKey::Connection(1)), Instant::now())
 }
 
@@ -29,6 +29,7 @@ fn result() -> CommandResult {
         status_word: StatusWord(0x9000),
         source: StatusWordSource::Command,
         get_response_count: 0,
+        card_duration: Duration::ZERO,
     }
 }
 
@@ -74,7 +75,7 @@ fn a_command_that_was_answered_in_part_has_run_whatever_kept_the_rest_from_being
     ticket.push_partial(result());
     ticket.end(Some(Failure::not_sent(Reason::CardRemoved, "gone")), Instant::now());
     let stop = answers.first.try_recv().unwrap().unwrap().stopped.unwrap();
-    assert_eq!((stop.index, stop.failure.delivery), (0, Delivery::Unknown));
+    assert_eq!((stop.index, stop.failure.delivery), (0, Delivery::Executed));
 }
 
 #[test]

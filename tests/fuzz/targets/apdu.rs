@@ -46,6 +46,7 @@ fn channel(class: u8) -> Option<u8> {
 
 fuzz_target!(|bytes: &[u8]| {
     let parsed = CommandApdu::parse(bytes);
+    assert_eq!(CommandApdu::is_apdu(bytes), parsed.is_ok());
     let shapes = shapes(bytes);
     assert!(shapes.len() < 2, "two forms fit");
     match (&parsed, shapes.first()) {
@@ -69,12 +70,24 @@ fuzz_target!(|bytes: &[u8]| {
     }
 
     let [class, high, low, value_high, value_low, mask_high, mask_low, ..] = *bytes else { return };
-    let fetching = Class(class).for_get_response();
-    assert_eq!(channel(fetching.0), channel(class), "another channel");
-    assert_eq!(fetching.for_get_response(), fetching);
-    match channel(class) {
-        Some(_) => assert!(!fetching.has_secure_messaging() && !fetching.is_chaining()),
-        None => assert!(fetching == Class(class) && !Class(class).has_secure_messaging()),
+    let from_application = Class(class).fetching_from_application();
+    let from_transport = Class(class).fetching_from_transport();
+    assert_eq!(from_application.fetching_from_application(), from_application);
+    assert_eq!(from_transport.fetching_from_transport(), from_transport);
+    for fetching in [from_application, from_transport] {
+        assert!(Class(class).shares_channel_with(fetching), "another channel");
+        assert_eq!(fetching == Class(0xFF), class == 0xFF);
+    }
+    match (channel(class), class) {
+        (Some(channel_of), _) => {
+            assert_eq!((from_application, channel(from_application.0)), (from_transport, Some(channel_of)));
+            assert!(!from_application.has_secure_messaging() && !from_application.is_chaining());
+        }
+        (None, 0x80..=0x8F | 0xE0..=0xEF) => {
+            assert_eq!(channel(from_transport.0), Some(if class < 0xE0 { class % 4 } else { 4 + class % 16 }));
+            assert!(!from_application.may_have_secure_messaging());
+        }
+        (None, _) => assert_eq!((from_application, from_transport), (Class(class), Class(class))),
     }
 
     let word = StatusWord(u16::from_be_bytes([high, low]));

@@ -69,6 +69,12 @@ enum Event {
         value: u8,
     },
     Read,
+    /// VERIFY with a length that is wrong, which this card does not mind.
+    VerifyUnreadably {
+        reference: bool,
+        value: u8,
+        allow_last_try: bool,
+    },
     /// Anything, which this card does not know and answers so.
     Other(Vec<u8>),
     /// What it would have answered is lost, and the card is given up.
@@ -117,6 +123,7 @@ impl Rules {
     fn allow(self, command: &[u8], application: u8) -> bool {
         match (self, command) {
             (Self::Everything, _) => true,
+            _ if !CommandApdu::is_apdu(command) => false,
             (Self::AllowSome, [0, 0xA4, 4, ..] | [0, 0xB0, ..]) => true,
             (Self::AllowSome, [0, 0x20, ..]) => application == 1,
             (Self::AllowSome, _) => false,
@@ -176,7 +183,9 @@ impl Card {
                 self.application = application % 4;
                 Ok(())
             }
-            Event::Verify { reference, value, .. } => self.is_right(number(reference), value % 4),
+            Event::Verify { reference, value, .. } | Event::VerifyUnreadably { reference, value, .. } => {
+                self.is_right(number(reference), value % 4)
+            }
             Event::AskTries { reference } => match self.pin(number(reference)).1 {
                 0 => Err(0x6983),
                 tries => Err(0x63C0 + u16::from(tries)),
@@ -219,6 +228,9 @@ impl Event {
             Self::Select(application) if application % 4 == 0 => None,
             Self::Select(application) => with([0, 0xA4, 4, 0], &name(*application)),
             Self::Verify { reference, value, .. } => with([0, 0x20, 0, number(*reference)], &digits(*value)),
+            Self::VerifyUnreadably { reference, value, .. } => {
+                Some([&[0, 0x20, 0, number(*reference), 0xFF], &digits(*value)[..]].concat())
+            }
             Self::AskTries { reference } => Some(vec![0, 0x20, 0, number(*reference)]),
             Self::Change { reference, old, new, .. } => {
                 with([0, 0x24, 0, number(*reference)], &[digits(*old), digits(*new)].concat())
@@ -234,15 +246,20 @@ impl Event {
     }
 
     fn allows_last_try(&self) -> bool {
-        matches!(self, Self::Verify { allow_last_try: true, .. } | Self::Change { allow_last_try: true, .. })
+        matches!(
+            self,
+            Self::Verify { allow_last_try: true, .. }
+                | Self::VerifyUnreadably { allow_last_try: true, .. }
+                | Self::Change { allow_last_try: true, .. }
+        )
     }
 
     /// The reference that it tries, and with which value.
     fn tries(&self) -> Option<(u8, u8)> {
         match *self {
-            Self::Verify { reference, value, .. } | Self::Change { reference, old: value, .. } => {
-                Some((number(reference), value % 4))
-            }
+            Self::Verify { reference, value, .. }
+            | Self::VerifyUnreadably { reference, value, .. }
+            | Self::Change { reference, old: value, .. } => Some((number(reference), value % 4)),
             _ => None,
         }
     }
@@ -250,6 +267,7 @@ impl Event {
     /// Whether the card is no other one after it, for whoever comes next (ISO 7816-4 §11).
     fn is_neutral(command: &[u8]) -> bool {
         match command {
+            _ if !CommandApdu::is_apdu(command) => false,
             [0xFF, 0xCA, ..] => true,
             [0, instruction, ..] => {
                 matches!(instruction, 0x84 | 0xA0 | 0xA2 | 0xA4 | 0xB0 | 0xB2 | 0xC0 | 0xCA | 0xCC)
@@ -288,10 +306,10 @@ fuzz_target!(|case: Case| {
             }
             _ => {}
         }
-        let Some(apdu) = event.command().and_then(|bytes| CommandApdu::parse(bytes).ok()) else { continue };
-        let bytes = apdu.bytes().to_vec();
+        let Some(mut command) = event.command().and_then(|bytes| UnitCommand::raw(bytes).ok()) else { continue };
+        let bytes = command.bytes().to_vec();
         let allow_last_try = event.allows_last_try();
-        let command = UnitCommand { apdu, continue_on: Vec::new(), continue_instruction: None, allow_last_try };
+        command.allow_last_try = allow_last_try;
         let exchange = Exchange { bytes: bytes.clone().into(), command: &command, completes: false };
         let tried = event.tries().map(|(reference, value)| ((card.application, reference), value));
         if let Err(failure) = gate.passes(&exchange) {
@@ -334,16 +352,22 @@ fuzz_target!(|case: Case| {
         assert_eq!(gate.is_raised(), raised, "after {bytes:02X?}");
 
         // What the gate cannot read may have selected anything.
-        is_certain &= !matches!(event, Event::Other(_));
+        is_certain &= !matches!((event, word), (Event::Other(_), _) | (Event::VerifyUnreadably { .. }, 0x9000));
         let presented = tried.map(|(name, _)| (name, bytes.clone()));
         match (event, word) {
-            (Event::Verify { .. } | Event::Change { .. } | Event::AskTries { .. }, 0x63C0 | 0x6983) => {
+            (
+                Event::Verify { .. } | Event::VerifyUnreadably { .. } | Event::Change { .. } | Event::AskTries { .. },
+                0x63C0 | 0x6983,
+            ) => {
                 // There is nothing left to lose.
                 let name = (card.application, bytes[3]);
                 refused.retain(|(other, ..)| *other != name);
                 told.remove(&name);
             }
-            (Event::Verify { .. } | Event::Change { .. } | Event::AskTries { .. }, 0x63C1..=0x63CF) => {
+            (
+                Event::Verify { .. } | Event::VerifyUnreadably { .. } | Event::Change { .. } | Event::AskTries { .. },
+                0x63C1..=0x63CF,
+            ) => {
                 refused.extend(presented);
                 told.insert((card.application, bytes[3]), (word & 0xF) as u8);
             }
@@ -352,7 +376,7 @@ fuzz_target!(|case: Case| {
                 refused.retain(|(other, ..)| *other != name);
                 told.remove(&name);
             }
-            (Event::Change { .. } | Event::Unblock { .. }, 0x9000) => {
+            (Event::Change { .. } | Event::Unblock { .. } | Event::VerifyUnreadably { .. }, 0x9000) => {
                 refused.clear();
                 told.clear();
             }

@@ -13,7 +13,7 @@ use std::fmt::Write;
 use cardbroker_server::{
     caller::Identity,
     config::{Config, Operation},
-    policy::{Application, Command, Policy, ReaderNames},
+    policy::{Application, Command, Header, Policy, ReaderNames},
 };
 use libfuzzer_sys::{
     arbitrary::{self, Arbitrary},
@@ -69,7 +69,8 @@ struct Question {
     who: Who,
     reader: bool,
     operation: u8,
-    command: Option<([u8; 4], Selected)>,
+    /// Its header, if it can be read, and what is selected.
+    command: Option<(Option<[u8; 4]>, Selected)>,
 }
 
 #[derive(Debug, Arbitrary)]
@@ -152,7 +153,7 @@ impl Question {
     /// About one of the commands that patterns can name.
     fn in_few_commands(mut self) -> Self {
         if let Some((header, _)) = &mut self.command {
-            header.iter_mut().for_each(|byte| *byte &= 0x11);
+            header.iter_mut().flatten().for_each(|byte| *byte &= 0x11);
         }
         self
     }
@@ -217,7 +218,9 @@ fn decision(rules: &[Rule], question: &Question, who: &Identity, operation: Oper
             _ if commands.is_empty() => true,
             // Whether there is any command that may be sent.
             None => rule.allow || !matches!(operation, Operation::Transmit | Operation::Session),
-            Some((header, selected)) => {
+            // It may be any command: what allows some does not allow it, and what denies some denies it.
+            Some((None, _)) => !rule.allow,
+            Some((Some(header), selected)) => {
                 let known = if let Selected::Known(known) = selected { &known[..] } else { &[] };
                 let worlds = possible(known);
                 let fits = |name: &Vec<u8>| commands.iter().any(|one| one.fits(*header, name));
@@ -261,7 +264,8 @@ fuzz_target!(|case: Case| {
                     Selected::Unknown => Application::Unknown,
                     Selected::Known(name) => Application::Known(name),
                 };
-                policy.decide_command(&who, &reader, operation, Command { header: *header, application })
+                let header = header.map_or(Header::Unreadable, Header::Read);
+                policy.decide_command(&who, &reader, operation, Command { header, application })
             }
         };
         let expected = decision(rules, &question, &who, operation);

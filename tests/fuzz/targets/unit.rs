@@ -8,10 +8,12 @@
     reason = "a panic is how a target says what is broken"
 )]
 
+use std::time::Duration;
+
 use cardbroker_server::{
-    apdu::{CommandApdu, StatusPattern},
+    apdu::{CommandApdu, StatusPattern, StopRule},
     backend::Protocol,
-    error::Reason,
+    error::{Delivery, Reason},
     reader::unit::{
         CommandResult, MAX_GET_RESPONSES, Next, RESPONSE_ROOM_BYTES, StatusWordSource, UnitCommand, UnitRun,
     },
@@ -24,7 +26,6 @@ use libfuzzer_sys::{
 #[derive(Debug, Arbitrary)]
 struct Case {
     commands: Vec<Command>,
-    raw: bool,
     protocol: u8,
     /// What the card answers, over and over.
     answers: Vec<Answer>,
@@ -32,8 +33,11 @@ struct Case {
 
 #[derive(Debug, Arbitrary)]
 struct Command {
-    apdu: Vec<u8>,
+    bytes: Vec<u8>,
+    raw: bool,
+    stop_rule: u8,
     continue_on: Vec<(u16, u16)>,
+    continue_class: Option<u8>,
     continue_instruction: Option<u8>,
 }
 
@@ -49,6 +53,8 @@ enum Word {
     Success,
     More(u8),
     WrongLength(u8),
+    UnknownClass,
+    UnknownInstruction,
     Any(u16),
     None,
 }
@@ -59,6 +65,8 @@ impl Word {
             Self::Success => Some(0x9000),
             Self::More(length) => Some(0x6100 + u16::from(length)),
             Self::WrongLength(length) => Some(0x6C00 + u16::from(length)),
+            Self::UnknownClass => Some(0x6E00),
+            Self::UnknownInstruction => Some(0x6D00),
             Self::Any(word) => Some(word),
             Self::None => None,
         }
@@ -68,61 +76,106 @@ impl Word {
 /// What was sent for one command, and what it has brought.
 #[derive(Default)]
 struct Course {
-    words: Vec<u16>,
+    /// Each exchange's bytes, the length of its answer and the status word.
+    exchanges: Vec<(Vec<u8>, usize, u16)>,
     data: Vec<u8>,
-    fetched: u32,
-    last_was_fetch: bool,
-    last_was_corrected: bool,
+}
+
+/// What is due for a command.
+#[derive(Debug, PartialEq)]
+enum Due {
+    Bytes(Vec<u8>),
+    Nothing,
+    /// Its answer cannot be had.
+    Lost,
+}
+
+/// The class in which an answer is fetched, and the one for a further try.
+fn classes(command: &UnitCommand, class: u8, protocol: Protocol) -> (u8, Option<u8>) {
+    if let Some(chosen) = command.continue_class() {
+        return (chosen, None);
+    }
+    let (t0, other) = match class {
+        0x00..=0x1F => (class % 4, class % 4),
+        0x40..=0x7F => (0x40 + class % 16, 0x40 + class % 16),
+        0x80..=0x8F => (class % 4, 0x80 + class % 4),
+        0xE0..=0xEF => (0x40 + class % 16, 0xC0 + class % 16),
+        _ => (class, class),
+    };
+    let (usual, other) = if protocol == Protocol::T0 { (t0, other) } else { (other, t0) };
+    (usual, (usual != other).then_some(other))
 }
 
 impl Course {
-    /// What the card must get next for the command; `None` if nothing.
-    fn due(&self, command: &UnitCommand, raw: bool, protocol: Protocol) -> Option<Vec<u8>> {
-        let apdu = &command.apdu;
+    fn fetched(&self) -> u32 {
+        self.exchanges.len().saturating_sub(self.first_fetch()) as u32
+    }
+
+    /// The place of the first GET RESPONSE: behind the first `61xx`.
+    fn first_fetch(&self) -> usize {
+        self.exchanges.iter().position(|(.., word)| word >> 8 == 0x61).map_or(usize::MAX, |place| place + 1)
+    }
+
+    fn due(&self, command: &UnitCommand, protocol: Protocol) -> Due {
+        let Some((sent, _, word)) = self.exchanges.last() else { return Due::Bytes(first(command, protocol)) };
+        let Some(apdu) = command.apdu().filter(|_| !command.is_raw()) else { return Due::Nothing };
         let [class, instruction, p1, p2] = apdu.header();
-        let Some(&word) = self.words.last() else { return Some(first(apdu, raw, protocol)) };
-        let (high, low) = ((word >> 8) as u8, word as u8);
-        let (secured, chained, channel) = match class {
-            0x00..=0x1F => (class & 0x0C != 0, class & 0x10 != 0, class & 0x03),
-            0x40..=0x7F => (class & 0x20 != 0, class & 0x10 != 0, 0x40 + class % 16),
-            0xFF => (false, false, class),
-            _ => (false, class & 0x10 != 0, class),
-        };
-        let fetch = vec![channel, command.continue_instruction.unwrap_or(0xC0), 0, 0, low];
-        let may_correct = apdu.data().is_empty() && apdu.expected_length().is_some() && !secured && !chained;
-        match high {
-            _ if raw => None,
-            0x61 => Some(fetch),
-            0x6C if self.last_was_corrected => None,
-            0x6C if self.last_was_fetch => Some(fetch),
-            0x6C if may_correct => Some(vec![class, instruction, p1, p2, low]),
-            _ => None,
+        let (high, low) = ((word >> 8) as u8, *word as u8);
+        let before = self.exchanges.len().checked_sub(2).map_or(0, |place| self.exchanges[place].2 >> 8);
+        let with_length = |length| Due::Bytes([&sent[..4], &[length]].concat());
+        let (usual, further) = classes(command, class, protocol);
+        if self.fetched() == 0 {
+            let (secured, chained) = match class {
+                0x00..=0x1F => (class & 0x0C != 0, class & 0x10 != 0),
+                0x40..=0x7F => (class & 0x20 != 0, class & 0x10 != 0),
+                _ => (false, class != 0xFF && class & 0x10 != 0),
+            };
+            let may_correct = apdu.data().is_empty() && apdu.expected_length().is_some() && !secured && !chained;
+            return match high {
+                0x61 => Due::Bytes(vec![usual, command.continue_instruction.unwrap_or(0xC0), 0, 0, low]),
+                0x6C if may_correct && before != 0x6C => Due::Bytes(vec![class, instruction, p1, p2, low]),
+                _ => Due::Nothing,
+            };
+        }
+        let has_brought = self.exchanges[self.first_fetch()..].iter().any(|(_, length, _)| *length > 0);
+        // The class was refused, and this was another one.
+        let was_further = matches!(before, 0x6D | 0x6E);
+        match (high, word) {
+            (0x61, _) => with_length(low),
+            (0x6C, _) if before != 0x6C => with_length(low),
+            _ if has_brought => Due::Nothing,
+            (_, 0x6D00 | 0x6E00) if self.fetched() == 1 && further.is_some() => {
+                Due::Bytes([&[further.unwrap_or_default()], &sent[1..]].concat())
+            }
+            (_, 0x6D00 | 0x6E00) => Due::Lost,
+            (0x64..=0x6F, _) if was_further => Due::Lost,
+            _ => Due::Nothing,
         }
     }
 
-    fn answered(&mut self, data: &[u8], word: u16) {
-        let before = self.words.last().map_or(0, |word| word >> 8);
-        self.last_was_corrected = before == 0x6C;
-        self.last_was_fetch |= before == 0x61;
-        self.fetched += u32::from(self.last_was_fetch);
-        self.words.push(word);
+    fn answered(&mut self, sent: Vec<u8>, data: &[u8], word: u16) {
+        self.exchanges.push((sent, data.len(), word));
         self.data.extend_from_slice(data);
     }
 
+    fn word(&self) -> u16 {
+        self.exchanges.last().map_or(0, |(.., word)| *word)
+    }
+
     fn source(&self) -> StatusWordSource {
-        match (self.last_was_fetch, self.words.len()) {
-            (true, _) => StatusWordSource::GetResponse,
-            (false, 1) => StatusWordSource::Command,
-            (false, _) => StatusWordSource::CorrectedCommand,
+        match (self.fetched(), self.exchanges.len()) {
+            (1.., _) => StatusWordSource::GetResponse,
+            (0, 1) => StatusWordSource::Command,
+            (0, _) => StatusWordSource::CorrectedCommand,
         }
     }
 }
 
 /// The command itself, fitted to T=0 (ISO 7816-3 §12.2).
-fn first(apdu: &CommandApdu, raw: bool, protocol: Protocol) -> Vec<u8> {
-    if raw || protocol != Protocol::T0 {
-        return apdu.bytes().to_vec();
-    }
+fn first(command: &UnitCommand, protocol: Protocol) -> Vec<u8> {
+    let Some(apdu) = command.apdu().filter(|_| protocol == Protocol::T0 && !command.is_raw()) else {
+        return command.bytes().to_vec();
+    };
     let p3 = match (apdu.data().len(), apdu.expected_length()) {
         (0, None | Some(256..)) => 0,
         (0, Some(length)) => length as u8,
@@ -131,54 +184,80 @@ fn first(apdu: &CommandApdu, raw: bool, protocol: Protocol) -> Vec<u8> {
     [&apdu.header()[..], &[p3], apdu.data()].concat()
 }
 
-/// The most data bytes that an exchange asks for.
-fn asked(sent: &[u8], protocol: Protocol, raw: bool) -> usize {
-    match sent {
-        [_, _, _, _, 0] => 256,
-        [_, _, _, _, p3] => usize::from(*p3),
-        _ if protocol == Protocol::T0 && !raw => 0,
-        _ => CommandApdu::parse(sent).ok().and_then(|apdu| apdu.expected_length()).unwrap_or(0),
+/// The most data bytes that an exchange asks for, of the command itself or of what completes it.
+fn asked(sent: &[u8], command: &UnitCommand, is_first: bool, protocol: Protocol) -> usize {
+    let is_raw = command.is_raw();
+    match (sent, command.apdu()) {
+        (_, None) => 65_536,
+        // A T=0 header cannot say that nothing is wanted.
+        (_, Some(apdu)) if is_first && apdu.expected_length().is_none() => 0,
+        ([_, _, _, _, 0], _) => 256,
+        ([_, _, _, _, p3], _) => usize::from(*p3),
+        _ if protocol == Protocol::T0 && !is_raw => 0,
+        (_, Some(apdu)) => apdu.expected_length().unwrap_or(0),
     }
 }
+
+const RULES: [StopRule; 4] = [StopRule::Default, StopRule::Sim, StopRule::Any, StopRule::Only9000];
 
 fn commands(case: &Case) -> Option<Vec<UnitCommand>> {
     let command = |command: &Command| {
         let patterns = command.continue_on.iter().map(|&(value, mask)| StatusPattern { value, mask });
-        Some(UnitCommand {
-            apdu: CommandApdu::parse(command.apdu.clone()).ok()?,
-            continue_on: patterns.collect(),
-            continue_instruction: command.continue_instruction,
-            allow_last_try: false,
-        })
+        let bytes = command.bytes.clone();
+        let read = if command.raw {
+            UnitCommand::raw(bytes).ok()?
+        } else {
+            UnitCommand::from(CommandApdu::parse(bytes).ok()?)
+        };
+        let mut unit_command = match command.continue_class {
+            Some(class) => read.continue_in(class).ok()?,
+            None => read,
+        };
+        unit_command.continue_on = patterns.collect();
+        unit_command.continue_instruction = command.continue_instruction;
+        unit_command.stop_rule = RULES[usize::from(command.stop_rule % 4)];
+        Some(unit_command)
     };
     case.commands.iter().take(64).map(command).collect()
 }
 
 fn goes_on(command: &UnitCommand, word: u16) -> bool {
-    match &*command.continue_on {
-        [] => matches!(word, 0x9000 | 0x6100..=0x63BF | 0x63D0..=0x63FF),
-        patterns => patterns.iter().any(|pattern| word & pattern.mask == pattern.value & pattern.mask),
+    let usual = match word {
+        0x6300 | 0x63C0..=0x63CF => false,
+        0x9000 | 0x9100 | 0x91AF | 0x9F00..=0x9FFF | 0x6100..=0x63FF => true,
+        _ => false,
+    };
+    match (&*command.continue_on, command.stop_rule) {
+        ([], StopRule::Default) => usual,
+        ([], StopRule::Sim) => usual || matches!(word, 0x9100..=0x920F),
+        ([], StopRule::Any) => true,
+        ([], StopRule::Only9000) => word == 0x9000,
+        (patterns, _) => patterns.iter().any(|pattern| word & pattern.mask == pattern.value & pattern.mask),
     }
 }
 
+const TOOK: Duration = Duration::from_millis(1);
+
 fn judge(result: &CommandResult, course: &Course) {
     assert_eq!(*result.data, course.data[..], "data of another exchange, or lost");
-    assert_eq!((Some(&result.status_word.0), result.source), (course.words.last(), course.source()));
-    assert_eq!(result.get_response_count, course.fetched);
+    assert_eq!(result.get_response_count, course.fetched());
+    assert_eq!(result.card_duration, TOOK * course.exchanges.len() as u32);
 }
 
 fuzz_target!(|case: Case| {
     let Some(commands) = commands(&case) else { return };
     let protocol = [Protocol::T0, Protocol::T1, Protocol::Raw][usize::from(case.protocol % 3)];
-    let too_long = commands.iter().any(|command| command.apdu.data().len() > 255);
-    let mut run = match UnitRun::new(&commands, case.raw, protocol) {
+    let is_long =
+        |command: &UnitCommand| !command.is_raw() && command.apdu().is_some_and(|apdu| apdu.data().len() > 255);
+    let too_long = protocol == Protocol::T0 && commands.iter().any(is_long);
+    let mut run = match UnitRun::new(&commands, protocol) {
         Ok(run) => run,
         Err(failure) => {
             assert_eq!(failure.reason, Reason::UnsupportedLength);
-            return assert!(too_long && protocol == Protocol::T0 && !case.raw);
+            return assert!(too_long);
         }
     };
-    assert!(!too_long || protocol != Protocol::T0 || case.raw);
+    assert!(!too_long);
 
     let mut answers = case.answers.iter().cycle();
     let (mut done, mut course, mut bytes, mut last_word) = (0, Course::default(), 0, None);
@@ -188,46 +267,54 @@ fuzz_target!(|case: Case| {
             Next::Finished(stop) => break stop,
         };
         let command = commands.get(done).expect("something is sent after the last command");
-        assert_eq!(sent.completes, !course.words.is_empty());
-        let sent = sent.bytes;
-        assert_eq!(Some(sent.to_vec()), course.due(command, case.raw, protocol), "not what is due");
-        // A card gives no more than it is asked for, although a T=0 header cannot say that nothing is wanted.
-        let wants_nothing = course.words.is_empty() && command.apdu.expected_length().is_none();
-        let most = if wants_nothing { 0 } else { asked(&sent, protocol, case.raw) };
+        let is_first = course.exchanges.is_empty();
+        assert_eq!(sent.completes, !is_first);
+        let sent = sent.bytes.to_vec();
+        assert_eq!(Due::Bytes(sent.clone()), course.due(command, protocol), "not what is due");
+        // A card gives no more than it is asked for.
+        let most = asked(&sent, command, is_first, protocol);
         assert!(bytes + most <= RESPONSE_ROOM_BYTES, "no room is left for the answer");
         let Some(answer) = answers.next() else { return };
-        let Some(word) = answer.word.number() else { return assert_eq!(run.answered(&[]), None) };
+        let Some(word) = answer.word.number() else { return assert_eq!(run.answered(&[], TOOK), None) };
         let data = vec![done as u8; (16 * usize::from(answer.size)).min(most)];
         bytes += data.len();
-        course.answered(&data, word);
-        let result = run.answered(&[&data[..], &word.to_be_bytes()].concat());
-        let goes_on = course.due(command, case.raw, protocol).is_some();
-        assert_eq!(result.is_none(), goes_on, "the end of a command is missed, or made up");
+        course.answered(sent, &data, word);
+        let result = run.answered(&[&data[..], &word.to_be_bytes()].concat(), TOOK);
+        let is_complete = course.due(command, protocol) == Due::Nothing;
+        assert_eq!(result.is_some(), is_complete, "the end of a command is missed, or made up");
         if let Some(result) = result {
             judge(&result, &course);
+            assert_eq!((result.status_word.0, result.source), (course.word(), course.source()));
             last_word = Some(word);
             (done, course) = (done + 1, Course::default());
         }
-        assert!(course.fetched <= MAX_GET_RESPONSES && bytes <= RESPONSE_ROOM_BYTES);
+        assert!(course.fetched() <= MAX_GET_RESPONSES && bytes <= RESPONSE_ROOM_BYTES);
     };
 
+    let has_run = course.exchanges.iter().any(|(.., word)| word >> 8 == 0x61);
+    if let Some(failure) = &stop {
+        assert_eq!(failure.delivery, if has_run { Delivery::Executed } else { Delivery::NotSent });
+    }
     match stop.map(|failure| failure.reason) {
         None => assert_eq!(done, commands.len(), "an early end without a reason"),
         Some(Reason::StatusWord) => {
             let (before, word) = (done.checked_sub(1).expect("nothing was answered"), last_word.expect("no word"));
             assert!(done < commands.len() && !goes_on(&commands[before], word));
         }
+        Some(Reason::ResponseLost) => assert_eq!(course.due(&commands[done], protocol), Due::Lost),
         Some(Reason::ResponseTooLarge) => {
-            let due = commands.get(done).and_then(|command| course.due(command, case.raw, protocol));
-            let due = due.expect("nothing more was to be sent");
-            let room = bytes + asked(&due, protocol, case.raw) <= RESPONSE_ROOM_BYTES;
-            assert!(!room || course.fetched == MAX_GET_RESPONSES, "there was room");
+            let command = &commands[done];
+            let Due::Bytes(due) = course.due(command, protocol) else { panic!("nothing more was to be sent") };
+            let asked = asked(&due, command, course.exchanges.is_empty(), protocol);
+            let is_room = bytes + asked <= RESPONSE_ROOM_BYTES;
+            assert!(!is_room || course.fetched() == MAX_GET_RESPONSES, "there was room");
         }
         Some(other) => panic!("{other:?}"),
     }
-    if let Some(partial) = run.take_partial() {
+    let partial = run.take_partial();
+    assert_eq!(partial.is_some(), has_run, "an answer that says that nothing ran, or a part that is kept back");
+    if let Some(partial) = partial {
         judge(&partial, &course);
-        let offered = course.words.last().is_some_and(|word| word >> 8 == 0x61);
-        assert!(offered || course.last_was_fetch, "an answer that says that nothing ran");
+        assert_eq!(partial.status_word.0 >> 8, 0x61, "what a card says of GET RESPONSE");
     }
 });

@@ -20,7 +20,11 @@
 //! | `80 16 00 00 02 <time>` | SLOW: works that long | `90 00` |
 //! | `80 18 00 00 [00]` | CONTINUE: offers 5 bytes that only INS A5 fetches | `61 05` |
 //! | `80 A5 00 00 Le` | fetches them (class 00 will do) | the bytes |
+//! | `80 1A <class> <keep> 00` | OFFER: 5 bytes that GET RESPONSE fetches in that class alone, see below | `61 05` |
 //! | `80 F0 <kind> 00 04 <a> <b>` | a fault, see below | |
+//!
+//! What OFFER offers is lost to a GET RESPONSE in another class, which is answered `6E 00`, unless `keep` is another
+//! number than 00.
 //!
 //! | Kind | Fault |
 //! | --- | --- |
@@ -40,6 +44,7 @@
 mod atr;
 mod command;
 mod fault;
+mod offered;
 #[cfg(test)]
 mod tests;
 
@@ -48,6 +53,7 @@ use std::time::Duration;
 use command::Command;
 use fault::Fault;
 pub use fault::{Absence, Reaction};
+use offered::Offered;
 
 use crate::backend::Protocol;
 
@@ -107,13 +113,6 @@ pub struct SimulatedCard {
     received: u32,
     debits: u32,
     offered: Option<Offered>,
-}
-
-/// The rest of an answer, until the very next command.
-struct Offered {
-    data: Vec<u8>,
-    /// The instruction that fetches it.
-    instruction: u8,
 }
 
 impl SimulatedCard {
@@ -204,10 +203,7 @@ impl SimulatedCard {
     /// The whole answer to a command, or the status word that stands alone.
     fn execute(&mut self, command: &Command<'_>, offered: Option<Offered>) -> Result<Vec<u8>, u16> {
         match (command.class, command.instruction) {
-            (0x00 | 0x80, GET_RESPONSE | CONTINUE) => match offered {
-                Some(offered) if offered.instruction == command.instruction => Ok(offered.data),
-                _ => Err(UNKNOWN_INSTRUCTION),
-            },
+            (_, GET_RESPONSE | CONTINUE) => self.fetch(command, offered),
             (0x00, 0xA4) => self.select(command),
             (0x00, 0xB2) if (command.p1, command.p2) == (1, 4) => exactly(&RECORD, command),
             (0x00, 0xB2) => Err(NO_RECORD),
@@ -226,6 +222,7 @@ impl SimulatedCard {
             }
             (0x80, 0x14) => Ok(command.data.to_vec()),
             (0x80, 0x18) => Err(self.offer(b"chain".to_vec(), CONTINUE)),
+            (0x80, 0x1A) => Err(self.offered.insert(Offered::picky(command.p1, command.p2 != 0)).status()),
             (0x00 | 0x80, _) => Err(UNKNOWN_INSTRUCTION),
             _ => Err(UNKNOWN_CLASS),
         }
@@ -275,35 +272,6 @@ impl SimulatedCard {
             }
         }
         Err(if self.tries_left == 0 { BLOCKED } else { 0x63C0 | u16::from(self.tries_left) })
-    }
-
-    /// Fits the answer to what was asked for: offers what Le does not cover; on T=0 refuses an Le that is too large.
-    fn fit(&mut self, mut data: Vec<u8>, command: &Command<'_>) -> (Vec<u8>, u16) {
-        let le = command.le.unwrap_or(0);
-        let continued = if command.instruction == CONTINUE { CONTINUE } else { GET_RESPONSE };
-        if self.options.protocol == Protocol::T0 && !data.is_empty() && le > data.len() {
-            let status = 0x6C00 | data.len() as u16;
-            if command.instruction == continued {
-                // What was offered must survive for the repetition that 6Cxx asks for.
-                self.offer(data, continued);
-            }
-            return (Vec::new(), status);
-        }
-        let rest = data.split_off(le.min(data.len()));
-        let status = if rest.is_empty() { OK } else { self.offer(rest, continued) };
-        (data, status)
-    }
-
-    /// Keeps `data` for `instruction` and returns the status word that says so.
-    fn offer(&mut self, data: Vec<u8>, instruction: u8) -> u16 {
-        self.offered.insert(Offered { data, instruction }).status()
-    }
-}
-
-impl Offered {
-    /// 61xx, with 00 for 256 bytes and more.
-    fn status(&self) -> u16 {
-        0x6100 | u16::try_from(self.data.len()).ok().filter(|length| *length < 256).unwrap_or(0)
     }
 }
 

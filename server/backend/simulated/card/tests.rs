@@ -200,3 +200,20 @@ fn faults_are_handed_to_the_shell() {
     assert_eq!(fault("80F0630004 00000000"), Reaction::answer(&[], WRONG_PARAMETERS, seconds(0)));
     assert_eq!(fault("80F0010002 0000"), Reaction::answer(&[], WRONG_LENGTH, seconds(0)));
 }
+
+#[test]
+fn what_is_offered_to_one_class_is_kept_from_another() {
+    for protocol in [Protocol::T0, Protocol::T1] {
+        let mut card = card(protocol);
+        for class in ["00", "80", "84"] {
+            assert_eq!(status(&mut card, &format!("801A{class}0000")), 0x6105);
+            assert_eq!(send(&mut card, &format!("{class}C0000005")), (b"picky".to_vec(), OK));
+            assert_eq!(status(&mut card, &format!("801A{class}0000")), 0x6105);
+            assert_eq!(status(&mut card, "01C0000005"), UNKNOWN_CLASS);
+            assert_ne!(status(&mut card, &format!("{class}C0000005")), OK, "it was dropped");
+            assert_eq!(status(&mut card, &format!("801A{class}0100")), 0x6105);
+            assert_eq!(status(&mut card, "01C0000005"), UNKNOWN_CLASS);
+            assert_eq!(send(&mut card, &format!("{class}C0000005")), (b"picky".to_vec(), OK), "it was kept");
+        }
+    }
+}

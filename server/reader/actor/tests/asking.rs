@@ -90,7 +90,7 @@ impl World {
                 .map(Hand::Opening)
         } else {
             let commands = commands(number, 0, wish.commands, wish.raises);
-            let request = UnitRequest { commands, raw: false, turn };
+            let request = UnitRequest { commands, turn };
             clients.handle.submit(crate::permit::unlimited(caller), member.mark(), request, self.now).map(Hand::Unit)
         };
         let Ok(hand) = hand else { return };
@@ -121,7 +121,7 @@ impl World {
         let item = &mut self.clients.items[number];
         let Hand::Session(session) = &item.hand else { return };
         let first = item.commands;
-        if let Ok(unit) = session.transmit(commands(number, first, count, raises), false, restart, self.now) {
+        if let Ok(unit) = session.transmit(commands(number, first, count, raises), restart, self.now) {
             item.commands += count as u8;
             self.clients.asked.push(Asked { item: number, first, count, unit });
         }
@@ -133,7 +133,7 @@ fn commands(item: usize, first: u8, count: usize, raises: bool) -> Vec<UnitComma
     let instruction = if raises { 0x20 } else { 0xA4 };
     let command = |number| {
         let apdu = CommandApdu::parse(vec![0x00, instruction, number, item as u8, 0x01, 0x31]).unwrap();
-        UnitCommand { apdu, continue_on: Vec::new(), continue_instruction: None, allow_last_try: false }
+        UnitCommand::from(apdu)
     };
     (first..).take(count).map(command).collect()
 }

@@ -119,7 +119,7 @@ fn turn(reset_first: bool) -> TurnRequest {
 
 fn commands() -> Vec<UnitCommand> {
     let apdu = CommandApdu::parse(vec![0x00, 0xA4, 0x00, 0x00]).unwrap();
-    vec![UnitCommand { apdu, continue_on: Vec::new(), continue_instruction: None, allow_last_try: false }]
+    vec![apdu.into()]
 }
 
 async fn begun(opening: &mut Opening) -> Result<Session, Failure> {
@@ -166,7 +166,7 @@ async fn a_session_whose_first_reset_meets_the_shutdown_is_refused_and_does_not_
 async fn a_unit_that_is_given_up_at_its_deadline_waits_no_longer() {
     let world = World::start(LONG).await;
     let mut session = world.session().await;
-    let request = UnitRequest { commands: commands(), raw: false, turn: turn(false) };
+    let request = UnitRequest { commands: commands(), turn: turn(false) };
     let mark = world.groups.join(GroupKey::Caller(CallerKey::Connection(2))).mark();
     let mut unit =
         world.handle.submit(crate::permit::unlimited(CallerKey::Connection(2)), mark, request, Instant::now()).unwrap();
@@ -183,7 +183,7 @@ async fn a_unit_that_is_given_up_at_its_deadline_waits_no_longer() {
 async fn a_session_that_has_lost_its_card_gets_no_other_by_a_reset_behind_it() {
     let world = World::start(LONG).await;
     let session = world.session().await;
-    let mut unit = session.transmit(commands(), false, false, Instant::now()).unwrap();
+    let mut unit = session.transmit(commands(), false, Instant::now()).unwrap();
     let mut reset = session.reset(ResetKind::Warm, true).unwrap();
     world.go.send(()).unwrap();
     world.go.send(()).unwrap();

@@ -250,6 +250,9 @@ impl Witness {
         let none_hidden = match stopped {
             None => answered == count,
             Some((index, Delivery::NotSent)) => (index..count).all(|index| ran(index).is_none()),
+            Some((index, Delivery::Executed)) => {
+                ran(index).is_some() && (index + 1..count).all(|index| ran(index).is_none())
+            }
             Some((_, Delivery::Unknown)) => true,
         };
         let seen: Vec<_> = (0..count).map(ran).collect();

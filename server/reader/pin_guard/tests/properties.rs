@@ -22,6 +22,11 @@ enum Event {
         pin: usize,
         value: u8,
     },
+    /// By bytes that are no APDU.
+    VerifyUnreadably {
+        pin: usize,
+        value: u8,
+    },
     Change {
         pin: usize,
         old: u8,
@@ -58,6 +63,7 @@ enum Fault {
     ResetForgets,
     AnotherCardIsNotSeen,
     DataIsNotSeen,
+    UnreadableIsNotSeen,
 }
 
 fn events() -> impl Strategy<Value = Vec<Event>> {
@@ -65,6 +71,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     let event = prop_oneof![
         3 => (0..2_usize).prop_map(Event::Select),
         12 => (pin.clone(), value.clone()).prop_map(|(pin, value)| Event::Verify { pin, value }),
+        3 => (pin.clone(), value.clone()).prop_map(|(pin, value)| Event::VerifyUnreadably { pin, value }),
         3 => (pin.clone(), value.clone(), value.clone()).prop_map(|(pin, old, new)| Event::Change { pin, old, new }),
         3 => (pin.clone(), value.clone(), value.clone()).prop_map(|(pin, code, new)| Event::Unblock { pin, code, new }),
         1 => (pin.clone(), value.clone()).prop_map(|(pin, new)| Event::Set { pin, new }),
@@ -108,7 +115,9 @@ impl Card {
         let app = self.selected;
         match event {
             Event::Select(app) => self.selected = app,
-            Event::Verify { pin, value } => return Self::present(&mut self.pins[app][pin], value),
+            Event::Verify { pin, value } | Event::VerifyUnreadably { pin, value } => {
+                return Self::present(&mut self.pins[app][pin], value);
+            }
             Event::Change { pin, old, new } => {
                 let word = Self::present(&mut self.pins[app][pin], old);
                 if word == 0x9000 {
@@ -133,9 +142,9 @@ impl Card {
 
     fn is_right(&self, event: Event) -> bool {
         match event {
-            Event::Verify { pin, value } | Event::Change { pin, old: value, .. } => {
-                self.pins[self.selected][pin].0 == value
-            }
+            Event::Verify { pin, value }
+            | Event::VerifyUnreadably { pin, value }
+            | Event::Change { pin, old: value, .. } => self.pins[self.selected][pin].0 == value,
             Event::Unblock { code, .. } => self.codes[self.selected].0 == code,
             _ => true,
         }
@@ -147,6 +156,7 @@ fn command(event: Event) -> Vec<u8> {
     match event {
         Event::Select(app) => [&[0x00, 0xA4, 0x04, 0x0C, 0x02], NAMES[app]].concat(),
         Event::Verify { pin, value } => vec![0x00, 0x20, 0x00, reference(pin), 1, value],
+        Event::VerifyUnreadably { pin, value } => vec![0x00, 0x20, 0x00, reference(pin), 9, value],
         Event::Change { pin, old, new } => vec![0x00, 0x24, 0x00, reference(pin), 2, old, new],
         Event::Unblock { pin, code, new } => vec![0x00, 0x2C, 0x00, reference(pin), 2, code, new],
         Event::Set { pin, new } => vec![0x80, 0x24, 0x00, reference(pin), 1, new],
@@ -162,19 +172,21 @@ fn play(events: &[Event], fault: Option<Fault>) -> TestCaseResult {
     let (mut view, mut card) = (CardView::default(), Card::new(0));
     // How the application was reached, and what it was sent in vain since it could have become right.
     let (mut selected, mut tried) = (None, HashSet::new());
+    // Whether it is certain what is selected, and whether the next command may continue one that could not be read.
+    let (mut is_certain, mut may_continue) = (true, false);
     for event in events.iter().copied() {
         match event {
             Event::Reset => {
                 card.transmit(event);
                 view.reset();
-                selected = None;
+                (selected, is_certain, may_continue) = (None, true, false);
                 if fault == Some(Fault::ResetForgets) {
                     guard.forget();
                 }
                 continue;
             }
             Event::AnotherCard { pin } => {
-                (card, selected) = (Card::new(pin), None);
+                (card, selected, is_certain, may_continue) = (Card::new(pin), None, true, false);
                 tried.clear();
                 view.reset();
                 if fault != Some(Fault::AnotherCardIsNotSeen) {
@@ -191,7 +203,7 @@ fn play(events: &[Event], fault: Option<Fault>) -> TestCaseResult {
             continue;
         }
         let word = card.transmit(event);
-        if word & 0xFFF0 == 0x63C0 && word != 0x63C0 && apdu.len() > 4 {
+        if word & 0xFFF0 == 0x63C0 && word != 0x63C0 && apdu.len() > 4 && is_certain {
             prop_assert!(tried.insert((selected, apdu.clone())), "what is wrong is tried twice");
         }
         let is_unseen = word == 0x9000
@@ -199,19 +211,31 @@ fn play(events: &[Event], fault: Option<Fault>) -> TestCaseResult {
                 (fault, event),
                 (Some(Fault::ChangeIsNotSeen), Event::Change { .. }) | (Some(Fault::SetIsNotSeen), Event::Set { .. })
             );
+        let is_unreadable = matches!(event, Event::VerifyUnreadably { .. });
+        let is_unseen = is_unseen || is_unreadable && fault == Some(Fault::UnreadableIsNotSeen);
         if !is_unseen {
             guard.sends(&apdu, &view);
             let has_data = matches!(event, Event::Inquire) && fault != Some(Fault::DataIsNotSeen);
             let data: &[u8] = if has_data { &[0x01] } else { &[] };
             guard.answered(&[data, &word.to_be_bytes()].concat());
         }
-        if fault != Some(Fault::WithoutApplication) || !matches!(event, Event::Select(_)) {
+        let may_select = is_unreadable || matches!(event, Event::Select(_));
+        if fault != Some(Fault::WithoutApplication) || !may_select {
             view.sends(&apdu);
             view.answered(&word.to_be_bytes());
         }
+        is_certain = match event {
+            Event::Select(_) => !may_continue,
+            _ => is_certain && !(is_unreadable && word == 0x9000),
+        };
+        may_continue = is_unreadable && word == 0x9000;
         match event {
             Event::Select(app) => selected = Some(app),
-            Event::Verify { .. } | Event::Change { .. } | Event::Unblock { .. } | Event::Set { .. }
+            Event::Verify { .. }
+            | Event::VerifyUnreadably { .. }
+            | Event::Change { .. }
+            | Event::Unblock { .. }
+            | Event::Set { .. }
                 if matches!(word, 0x9000 | 0x63C0 | 0x6983) =>
             {
                 tried.clear();
@@ -234,6 +258,7 @@ fn every_broken_rule_is_found() {
         (Fault::Off, twice),
         (Fault::ResetForgets, twice),
         (Fault::DataIsNotSeen, twice),
+        (Fault::UnreadableIsNotSeen, twice),
         (Fault::ChangeIsNotSeen, kept),
         (Fault::SetIsNotSeen, kept),
         (Fault::WithoutApplication, kept),

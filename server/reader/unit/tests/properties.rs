@@ -1,7 +1,8 @@
 //! What holds for every unit on every card, however it answers; and that each rule can be seen broken.
 
-use std::collections::HashMap;
+mod judge;
 
+use judge::{Seen, fitted, judge, judge_stop};
 use proptest::{collection::vec, prelude::*, test_runner::TestCaseResult};
 
 use super::*;
@@ -14,7 +15,6 @@ const ENDLESS: usize = 4 * (MAX_GET_RESPONSES as usize + 2);
 #[derive(Debug, Clone)]
 struct Case {
     commands: Vec<UnitCommand>,
-    raw: bool,
     protocol: Protocol,
     /// What the card answers, over and over.
     answers: Vec<Vec<u8>>,
@@ -22,24 +22,38 @@ struct Case {
 
 fn cases() -> impl Strategy<Value = Case> {
     let protocol = prop_oneof![Just(Protocol::T0), Just(Protocol::T1), Just(Protocol::Raw)];
-    let rarely = prop::bool::weighted(0.1);
-    (vec(command(), 1..4), rarely, protocol, vec(answer(), 1..12)).prop_map(|(commands, raw, protocol, answers)| Case {
+    (vec(command(), 1..4), protocol, vec(answer(), 1..12)).prop_map(|(commands, protocol, answers)| Case {
         commands,
-        raw,
         protocol,
         answers,
     })
 }
 
 fn command() -> impl Strategy<Value = UnitCommand> {
-    let class = prop_oneof![3 => Just(0x00), 1 => any::<u8>()];
+    let class = prop_oneof![3 => Just(0x00), 2 => 0x80..=0x8F_u8, 1 => any::<u8>()];
     let data = prop_oneof![2 => Just(0), 2 => 1..20_usize, 1 => 250..260_usize];
     let le = prop_oneof![Just(None), (0..=256_usize).prop_map(Some), Just(Some(65_536))];
     let pattern = (any::<u16>(), any::<u16>()).prop_map(|(value, mask)| StatusPattern { value, mask });
-    (class, any::<[u8; 3]>(), data, le, vec(pattern, 0..2), prop::option::weighted(0.1, any::<u8>())).prop_map(
-        |(class, [instruction, p1, p2], data, le, continue_on, continue_instruction)| {
-            let apdu = CommandApdu::parse(encode([class, instruction, p1, p2], &vec![0x5A; data], le)).unwrap();
-            UnitCommand { apdu, continue_on, continue_instruction, allow_last_try: false }
+    let rule = prop_oneof![
+        3 => Just(StopRule::Default),
+        1 => Just(StopRule::Sim),
+        1 => Just(StopRule::Any),
+        1 => Just(StopRule::Only9000),
+    ];
+    let rarely = || prop::option::weighted(0.1, any::<u8>());
+    let bytes = (class, any::<[u8; 3]>(), data, le).prop_map(|(class, [instruction, p1, p2], data, le)| {
+        encode([class, instruction, p1, p2], &vec![0x5A; data], le)
+    });
+    let raw =
+        prop_oneof![1 => bytes.clone(), 1 => vec(any::<u8>(), 1..12)].prop_map(|raw| UnitCommand::raw(raw).unwrap());
+    let fitted = bytes.prop_map(|bytes| UnitCommand::from(CommandApdu::parse(bytes).unwrap()));
+    let command = prop_oneof![8 => fitted, 1 => raw];
+    (command, vec(pattern, 0..2), rule, rarely(), rarely()).prop_map(
+        |(command, continue_on, rule, class, instruction)| {
+            let chosen = class.and_then(|class| command.clone().continue_in(class).ok());
+            let mut command = chosen.unwrap_or(command);
+            (command.continue_on, command.stop_rule, command.continue_instruction) = (continue_on, rule, instruction);
+            command
         },
     )
 }
@@ -63,6 +77,7 @@ fn answer() -> impl Strategy<Value = Vec<u8>> {
     ];
     prop_oneof![
         12 => (vec(any::<u8>(), 0..6), word).prop_map(|(data, word)| [&data[..], &word].concat()),
+        4 => prop_oneof![Just(vec![0x6D, 0x00]), Just(vec![0x6E, 0x00])],
         1 => word_and_much(),
         1 => vec(any::<u8>(), 0..2),
     ]
@@ -91,34 +106,34 @@ enum Fault {
     Unstoppable,
     /// T=0 gets the command as it is.
     Unfitted,
-}
-
-/// One exchange as the card sees it: which command it belongs to, what was sent, what came back.
-struct Seen {
-    index: usize,
-    sent: Vec<u8>,
-    word: u16,
+    /// A GET RESPONSE that was refused goes into another class again and again.
+    TriesOn,
+    /// What a card says of GET RESPONSE is taken for its word on the command.
+    HandsOutRefusal,
+    /// What was lost is said not to have run.
+    SaysNotSent,
 }
 
 fn run(case: &Case, fault: Option<Fault>) -> TestCaseResult {
-    let Ok(mut run) = UnitRun::new(&case.commands, case.raw, case.protocol) else {
-        let is_long = case.commands.iter().any(|command| command.apdu.data().len() > 255);
-        prop_assert!(is_long && case.protocol == Protocol::T0 && !case.raw, "refused without a reason");
+    let Ok(mut run) = UnitRun::new(&case.commands, case.protocol) else {
+        let is_long = |command: &UnitCommand| fitted(command).is_some_and(|apdu| apdu.data().len() > 255);
+        let are_long = case.commands.iter().any(is_long);
+        prop_assert!(are_long && case.protocol == Protocol::T0, "refused without a reason");
         return Ok(());
     };
     let mut seen: Vec<Seen> = Vec::new();
     let mut results: Vec<CommandResult> = Vec::new();
     let mut bytes = 0;
     let mut answers = case.answers.iter().cycle();
-    let is_stopped = loop {
+    let mut stop = loop {
         prop_assert!(seen.len() <= ENDLESS, "endless");
         let sent = match run.next() {
-            Next::Finished(stop) => break stop.is_some(),
+            Next::Finished(stop) => break stop,
             Next::Exchange(exchange) => exchange.bytes.to_vec(),
         };
         let is_first = matches!(run.step, Step::Command);
         let sent = match fault {
-            Some(Fault::Unfitted) if is_first => case.commands[run.index].apdu.bytes().to_vec(),
+            Some(Fault::Unfitted) if is_first => case.commands[run.index].bytes().to_vec(),
             _ => sent,
         };
         let mut answer = answers.next().unwrap().clone();
@@ -128,23 +143,36 @@ fn run(case: &Case, fault: Option<Fault>) -> TestCaseResult {
             answer.drain(..answer.len() - room - 2);
         }
         let Some(&[high, low]) = answer.last_chunk() else {
-            prop_assert_eq!(run.answered(&answer), None, "an answer without a status word");
-            return judge(case, &seen, &results, true, bytes);
+            prop_assert_eq!(run.answered(&answer, TOOK), None, "an answer without a status word");
+            return judge(case, &seen, &results, true);
         };
         bytes += answer.len() - 2;
         let index = run.index;
-        seen.push(Seen { index, sent: sent.clone(), word: u16::from_be_bytes([high, low]) });
+        let has_data = answer.len() > 2;
+        seen.push(Seen { index, sent: sent.clone(), word: u16::from_be_bytes([high, low]), has_data });
         if fault == Some(Fault::Resend) && seen.len() == 1 {
-            seen.push(Seen { index, sent, word: 0x9000 });
+            seen.push(Seen { index, sent, word: 0x9000, has_data });
         }
-        let result = run.answered(&answer);
-        if fault == Some(Fault::AlwaysCorrect) && high == 0x6C && result.is_some() {
-            let [class, instruction, p1, p2] = case.commands[index].apdu.header();
-            seen.push(Seen { index, sent: vec![class, instruction, p1, p2, low], word: 0x9000 });
+        let mut result = run.answered(&answer, TOOK);
+        let apdu = fitted(&case.commands[index]);
+        if let (Some(Fault::AlwaysCorrect), 0x6C, Some(_), Some(apdu)) = (fault, high, &result, apdu) {
+            let sent = [&apdu.header()[..], &[low]].concat();
+            seen.push(Seen { index, sent, word: 0x9000, has_data: false });
         }
-        if fault == Some(Fault::FetchOnce) && result.is_some() {
-            let class = case.commands[index].apdu.class().for_get_response().0;
-            seen.push(Seen { index, sent: vec![class, GET_RESPONSE, 0, 0, 1], word: 0x9000 });
+        if let (Some(Fault::FetchOnce), Some(_), Some(apdu)) = (fault, &result, apdu) {
+            let class = apdu.class().fetching_from_application().0;
+            seen.push(Seen { index, sent: vec![class, GET_RESPONSE, 0, 0, 1], word: 0x9000, has_data: false });
+        }
+        let is_lost = run.stop.as_ref().is_some_and(|stop| stop.reason == Reason::ResponseLost);
+        if fault == Some(Fault::TriesOn) && is_lost {
+            let sent = seen.last().unwrap().sent.clone();
+            seen.push(Seen { index, sent, word: 0x6E00, has_data: false });
+        }
+        if fault == Some(Fault::HandsOutRefusal) && is_lost {
+            let refusal = StatusWord(0x6E00);
+            result = run.take_partial().map(|partial| CommandResult { status_word: refusal, ..partial });
+            run.stop = None;
+            run.complete(&case.commands[index], refusal);
         }
         if fault == Some(Fault::Unstoppable) {
             run.stop = None;
@@ -154,79 +182,17 @@ fn run(case: &Case, fault: Option<Fault>) -> TestCaseResult {
             results.reverse();
         }
     };
-    judge(case, &seen, &results, is_stopped, bytes)
+    prop_assert!(bytes <= RESPONSE_ROOM_BYTES, "more than there is room for");
+    if let (Some(Fault::SaysNotSent), Some(stop)) = (fault, &mut stop) {
+        stop.delivery = Delivery::NotSent;
+    }
+    judge(case, &seen, &results, stop.is_some())?;
+    judge_stop(&mut run, stop, &seen, &results)
 }
 
 /// How many data bytes a command of the machine asks for at most.
 fn asked(sent: &[u8]) -> usize {
     CommandApdu::parse(sent).map_or(0, |apdu| apdu.expected_length().unwrap_or(0))
-}
-
-fn judge(case: &Case, seen: &[Seen], results: &[CommandResult], is_stopped: bool, bytes: usize) -> TestCaseResult {
-    prop_assert!(bytes <= RESPONSE_ROOM_BYTES, "more than there is room for");
-    prop_assert!(results.len() <= case.commands.len(), "more results than commands");
-    prop_assert!(seen.windows(2).all(|pair| pair[0].index <= pair[1].index), "not in order");
-    let mut exchanges: HashMap<usize, Vec<&Seen>> = HashMap::new();
-    seen.iter().for_each(|exchange| exchanges.entry(exchange.index).or_default().push(exchange));
-    for (&index, exchanges) in &exchanges {
-        let command = &case.commands[index];
-        judge_command(case, command, exchanges)?;
-        if let Some(result) = results.get(index) {
-            let last = exchanges.last().map(|exchange| exchange.word);
-            prop_assert_eq!(Some(result.status_word.0), last, "the result of another command");
-            if index + 1 < results.len() {
-                prop_assert!(command.lets_unit_go_on(result.status_word), "a stop was not looked at");
-            }
-        }
-    }
-    prop_assert!(is_stopped || results.len() == case.commands.len(), "an early end without a reason");
-    Ok(())
-}
-
-fn judge_command(case: &Case, command: &UnitCommand, exchanges: &[&Seen]) -> TestCaseResult {
-    let apdu = &command.apdu;
-    let fitted = case.protocol == Protocol::T0 && !case.raw;
-    if fitted {
-        for exchange in exchanges {
-            let [_, _, _, _, p3, data @ ..] = &exchange.sent[..] else {
-                return Err(TestCaseError::fail("a TPDU without P3"));
-            };
-            prop_assert!(data.is_empty() || data.len() == usize::from(*p3), "P3 is not the length of what follows");
-        }
-    } else {
-        prop_assert_eq!(&exchanges[0].sent[..], apdu.bytes(), "not the command");
-    }
-    prop_assert_eq!(&exchanges[0].sent[..4], &apdu.header()[..], "not the command");
-    if fitted && !apdu.data().is_empty() {
-        prop_assert_eq!(&exchanges[0].sent[5..], apdu.data(), "not the command's data");
-    }
-
-    let is_plain_case_2 = apdu.data().is_empty()
-        && apdu.expected_length().is_some()
-        && !apdu.class().has_secure_messaging()
-        && !apdu.class().is_chaining();
-    let fetching = [apdu.class().for_get_response().0, command.continue_instruction.unwrap_or(GET_RESPONSE), 0, 0];
-    let mut corrections = 0;
-    let mut fetches = 0;
-    for pair in exchanges.windows(2) {
-        let (before, now) = (pair[0], pair[1]);
-        prop_assert!(!case.raw, "a raw command is sent again");
-        prop_assert_eq!(now.sent.len(), 5, "a command with data is sent again");
-        match before.word >> 8 {
-            0x61 => prop_assert_eq!(&now.sent[..4], &fetching[..], "not GET RESPONSE"),
-            0x6C => {
-                prop_assert_eq!(&now.sent[..4], &before.sent[..4], "a correction of something else");
-                corrections += u32::from(fetches == 0);
-                prop_assert!(corrections <= 1, "corrected twice");
-                prop_assert!(fetches > 0 || is_plain_case_2, "sent again where it may have run");
-            }
-            _ => return Err(TestCaseError::fail("sent again without being asked")),
-        }
-        prop_assert_eq!(now.sent[4], (before.word & 0xFF) as u8, "not the length that the card has named");
-        fetches += u32::from(before.word >> 8 == 0x61);
-    }
-    prop_assert!(fetches <= MAX_GET_RESPONSES, "more than 256 GET RESPONSEs");
-    Ok(())
 }
 
 #[test]
@@ -243,6 +209,9 @@ fn every_broken_rule_is_found() {
         (Fault::Swapped, "the result of another command"),
         (Fault::Unstoppable, "a stop was not looked at"),
         (Fault::Unfitted, "P3"),
+        (Fault::TriesOn, "sent again"),
+        (Fault::HandsOutRefusal, "handed out"),
+        (Fault::SaysNotSent, "wrong about the command"),
     ] {
         is_broken(CASES, cases(), |case| run(&case, Some(fault)), fault, rule);
     }
