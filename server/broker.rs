@@ -16,11 +16,11 @@ use crate::{
     permit::{Permit, PolicyInForce},
     policy::{Policy, ReaderNames},
     reader::{
-        ReaderHandle, Submission,
+        ReaderHandle, Submission, TurnsMoved,
         queue::Limits,
-        session::{Disposition, Opening, SessionRequest},
+        session::{Opening, SessionRequest},
         ticket::{UnitOutcome, UnitRequest},
-        turn::TurnRequest,
+        turn::{Disposition, TurnRequest},
         unit::headers,
     },
     registry::{self, ReaderView, RegistrySettings, View},
@@ -85,6 +85,7 @@ impl Broker {
             policy: policy.subscribe(),
             limits,
             max_contended_lease,
+            turns_moved: TurnsMoved::default(),
             epoch: epoch.clone(),
             reader: Box::new(move |name| config.reader(name)),
         };
@@ -173,17 +174,13 @@ impl Broker {
         submission.outcome().await
     }
 
-    /// Asks for a session that is to end with `disposition`. Dropping it gives it up.
+    /// Asks for a session. Dropping it gives it up.
     ///
     /// # Errors
     /// A [`Failure`] if there is no such reader, policy denies it, or there is no room to wait.
-    pub fn open_session(
-        &self,
-        asker: Asker<'_>,
-        request: SessionRequest,
-        disposition: Disposition,
-    ) -> Result<Opening, Failure> {
-        let leaves = (disposition == Disposition::Leave).then_some(Operation::Leave);
+    pub fn open_session(&self, asker: Asker<'_>, request: SessionRequest) -> Result<Opening, Failure> {
+        // Both ways to reset the card are what becomes of it anyway.
+        let leaves = (request.disposition == Disposition::Leave).then_some(Operation::Leave);
         let (handle, permit) = self.admit(&asker, Operation::Session, &request.turn, leaves)?;
         handle.open_session(permit, asker.group, request, Instant::now())
     }
@@ -194,7 +191,8 @@ impl Broker {
     }
 
     fn admit_unit(&self, asker: &Asker<'_>, request: &UnitRequest) -> Result<(ReaderHandle, Permit), Failure> {
-        let (handle, permit) = self.admit(asker, Operation::Transmit, &request.turn, None)?;
+        let resets = (request.disposition != Disposition::Leave).then_some(Operation::Reset);
+        let (handle, permit) = self.admit(asker, Operation::Transmit, &request.turn, resets)?;
         permit.check_headers(headers(&request.commands))?;
         Ok((handle, permit))
     }
@@ -206,11 +204,11 @@ impl Broker {
         asker: &Asker<'_>,
         operation: Operation,
         turn: &TurnRequest,
-        leaves: Option<Operation>,
+        disposition: Option<Operation>,
     ) -> Result<(ReaderHandle, Permit), Failure> {
-        let resets = turn.reset_first.then_some(Operation::Reset);
+        let resets = turn.reset_before.map(|_| Operation::Reset);
         let shares = asker.group.is_shared().then_some(Operation::SharedGroup);
-        let also = [resets, shares, leaves].into_iter().flatten().collect();
+        let also = [resets, shares, disposition].into_iter().flatten().collect();
         let view = self.view.borrow().clone();
         let permit = |reader: &Arc<ReaderView>| {
             let names = Arc::clone(&reader.names);

@@ -10,16 +10,15 @@ use cardbroker_proto::{
 use super::status::{wire_delivery, wire_reason};
 use crate::{
     apdu::{CommandApdu, StatusPattern},
+    backend::ResetKind,
     error::Failure,
     reader::{
         ticket::{Stop, UnitOutcome, UnitRequest},
-        turn::TurnRequest,
+        turn::{CardRequirement, DEFAULT_WAIT, Disposition, MAX_WAIT, TurnRequest},
         unit::{CommandResult, StatusWordSource, UnitCommand},
     },
 };
 
-const DEFAULT_WAIT: Duration = Duration::from_secs(30);
-const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
 const MAX_PATTERNS: usize = 16;
 const REQUEST_ID_BYTES: std::ops::RangeInclusive<usize> = 16..=64;
 const MAX_IDENTIFIER_BYTES: usize = 128;
@@ -34,13 +33,15 @@ pub(super) fn unit_request(request: TransmitRequest) -> Result<(UnitRequest, Opt
         return Err(Failure::invalid("request_id", "must have 16 to 64 bytes, 128 of the bits random"));
     }
     let turn = TurnRequest {
-        reset_first: reset_first(request.start)?,
+        reset_before: reset_before(request.start)?,
         if_insertion_id: condition("if_insertion_id", request.if_insertion_id)?,
         if_state_tag: condition("if_state_tag", request.if_state_tag)?,
         wait_timeout: wait_timeout(request.wait_timeout)?,
-        wait_for_card: request.wait_for_card,
+        card: card(request.wait_for_card),
     };
-    Ok((UnitRequest { commands: unit_commands(request.commands)?, raw: request.raw, turn }, id))
+    let (commands, raw) = (unit_commands(request.commands)?, request.raw);
+    // The contract has no other yet.
+    Ok((UnitRequest { commands, raw, turn, disposition: Disposition::Leave }, id))
 }
 
 /// The commands of a unit, 1–64.
@@ -59,14 +60,19 @@ pub(super) fn unit_commands(commands: Vec<v1::Command>) -> Result<Vec<UnitComman
     commands.into_iter().enumerate().map(|(index, command)| unit_command(index, command)).collect()
 }
 
-/// Whether the card is reset first.
+/// What a request needs of the card.
+pub(super) fn card(wait_for_card: bool) -> CardRequirement {
+    if wait_for_card { CardRequirement::Awaited } else { CardRequirement::Required }
+}
+
+/// How the card is reset before the turn begins.
 ///
 /// # Errors
 /// [`Reason::InvalidRequest`] if `start` is no `CardStart`.
-pub(super) fn reset_first(start: i32) -> Result<bool, Failure> {
+pub(super) fn reset_before(start: i32) -> Result<Option<ResetKind>, Failure> {
     match CardStart::try_from(start) {
-        Ok(CardStart::Unspecified | CardStart::AsIs) => Ok(false),
-        Ok(CardStart::Reset) => Ok(true),
+        Ok(CardStart::Unspecified | CardStart::AsIs) => Ok(None),
+        Ok(CardStart::Reset) => Ok(Some(ResetKind::Warm)),
         Err(_) => Err(Failure::invalid("start", format!("{start} is no CardStart"))),
     }
 }
@@ -108,7 +114,7 @@ pub(super) fn wait_timeout(given: Option<prost_types::Duration>) -> Result<Durat
     let Some(given) = given else { return Ok(DEFAULT_WAIT) };
     Duration::try_from(given)
         .ok()
-        .filter(|wait| *wait <= LONGEST_WAIT)
+        .filter(|wait| *wait <= MAX_WAIT)
         .ok_or_else(|| Failure::invalid("wait_timeout", "out of range: 0 s – 24 h"))
 }
 
@@ -178,8 +184,8 @@ mod tests {
         let (unit, id) = unit_request(request(&[SELECT])).unwrap();
         assert_eq!(id, None);
         assert_eq!(
-            (unit.turn.wait_timeout, unit.turn.wait_for_card, unit.raw, unit.turn.reset_first),
-            (DEFAULT_WAIT, false, false, false)
+            (unit.turn.wait_timeout, unit.turn.card, unit.raw, unit.turn.reset_before),
+            (DEFAULT_WAIT, CardRequirement::Required, false, None)
         );
         assert_eq!((unit.turn.if_insertion_id, unit.turn.if_state_tag), (None, None));
     }
