@@ -1,20 +1,27 @@
-//! The broker's inner interface, which knows nothing of gRPC: readers to see, units to run.
+//! The broker's inner interface, which knows nothing of gRPC: readers to see, units to run, sessions to open.
+
+mod sight;
+mod turns;
 
 use std::{io, sync::Arc, time::Instant};
 
 use tokio::{sync::watch, task::JoinHandle, time::sleep_until};
 use tokio_util::sync::CancellationToken;
 
+pub use self::{
+    sight::Sight,
+    turns::{TurnSight, WaitingTurn},
+};
 use crate::{
     backend::Backend,
-    caller::{Caller, Identity},
+    caller::Caller,
     config::{Config, Operation},
     error::{Failure, Reason},
     executions::Executions,
     group::{GroupMark, Groups},
     outcomes::{OutcomeLimits, RequestKey},
     permit::{Permit, PolicyInForce},
-    policy::{Policy, ReaderNames},
+    policy::Policy,
     reader::{
         ReaderHandle, Submission, TurnsMoved,
         queue::Limits,
@@ -35,6 +42,7 @@ pub struct Broker {
     epoch: Arc<str>,
     policy: watch::Sender<Arc<Policy>>,
     view: watch::Receiver<Arc<View>>,
+    turns_moved: TurnsMoved,
     groups: Groups,
     executions: Executions,
 }
@@ -81,18 +89,19 @@ impl Broker {
         };
         let max_contended_lease = config.limits.max_contended_lease;
         let policy = watch::Sender::new(Arc::new(policy));
+        let turns_moved = TurnsMoved::default();
         let settings = RegistrySettings {
             policy: policy.subscribe(),
             limits,
             max_contended_lease,
-            turns_moved: TurnsMoved::default(),
+            turns_moved: turns_moved.clone(),
             epoch: epoch.clone(),
             reader: Box::new(move |name| config.reader(name)),
         };
         let executions = Executions::new(outcome_limits, shutdown.clone())?;
         let (view, registry) = registry::start(backend, settings, shutdown.clone()).await?;
         let tasks = BrokerTasks { shutdown, registry, executions: executions.clone() };
-        Ok((Self { epoch: epoch.into(), policy, view, groups: Groups::default(), executions }, tasks))
+        Ok((Self { epoch: epoch.into(), policy, view, turns_moved, groups: Groups::default(), executions }, tasks))
     }
 
     /// Names this run of the broker.
@@ -105,13 +114,27 @@ impl Broker {
         self.sight(caller, &[Operation::See]).look()
     }
 
+    /// The reader of that name, if `caller` may see it.
+    ///
+    /// # Errors
+    /// [`Reason::ReaderNotFound`].
+    pub fn reader(&self, caller: &Caller, name: &str) -> Result<Arc<ReaderView>, Failure> {
+        self.readers(caller).get(name).cloned().ok_or_else(not_found)
+    }
+
+    /// The requests of `caller` that wait, at the reader of that name or at all, now and at every change.
+    pub fn turns(&self, caller: &Caller, reader: Option<&str>) -> TurnSight {
+        let sight = self.sight(caller, &[Operation::See]);
+        TurnSight::new(sight, self.turns_moved.follow(), caller.key, reader)
+    }
+
     /// The readers as `caller` may follow them, now and at every change.
     pub fn watch(&self, caller: &Caller) -> Sight {
         self.sight(caller, &[Operation::See, Operation::Watch])
     }
 
     fn sight(&self, caller: &Caller, needed: &'static [Operation]) -> Sight {
-        Sight { view: self.view.clone(), policy: self.policy.subscribe(), identity: caller.identity.clone(), needed }
+        Sight::new(self.view.clone(), self.policy.subscribe(), caller.identity.clone(), needed)
     }
 
     /// Returns the policy that is in force, now and at every change.
@@ -215,49 +238,16 @@ impl Broker {
             Permit::new(self.policy.subscribe(), asker.caller.clone(), names, operation, also)
         };
         let known = view.get(asker.reader).map(|reader| (reader.handle.clone(), permit(reader)));
-        let (handle, permit) = known.filter(|(_, permit)| permit.check(Operation::See).is_ok()).ok_or_else(|| {
-            let message = "there is no reader of this name: list the readers to see which there are";
-            Failure::not_sent(Reason::ReaderNotFound, message)
-        })?;
+        let (handle, permit) =
+            known.filter(|(_, permit)| permit.check(Operation::See).is_ok()).ok_or_else(not_found)?;
         permit.holds()?;
         Ok((handle, permit))
     }
 }
 
-/// The readers as one caller may see them. A value is replaced when something has changed, so that two can be compared by pointer, reader
-/// by reader.
-pub struct Sight {
-    view: watch::Receiver<Arc<View>>,
-    policy: PolicyInForce,
-    identity: Identity,
-    needed: &'static [Operation],
-}
-
-impl Sight {
-    /// The readers as they are now.
-    pub fn look(&mut self) -> Arc<View> {
-        let view = self.view.borrow_and_update().clone();
-        let policy = self.policy.borrow_and_update().clone();
-        if policy.allows_everything(&self.identity) {
-            return view;
-        }
-        let may = |names: &ReaderNames| {
-            self.needed.iter().all(|operation| policy.decide(&self.identity, names, *operation).allowed)
-        };
-        let visible = view.iter().filter(|(_, reader)| may(&reader.names));
-        Arc::new(visible.map(|(name, reader)| (name.clone(), Arc::clone(reader))).collect())
-    }
-
-    /// Waits until there may be something new to see. Cancel-safe.
-    ///
-    /// # Errors
-    /// The broker has ended.
-    pub async fn changed(&mut self) -> Result<(), watch::error::RecvError> {
-        tokio::select! {
-            changed = self.view.changed() => changed,
-            changed = self.policy.changed() => changed,
-        }
-    }
+fn not_found() -> Failure {
+    let message = "there is no reader of this name: list the readers to see which there are";
+    Failure::not_sent(Reason::ReaderNotFound, message)
 }
 
 impl BrokerTasks {
