@@ -1,5 +1,6 @@
 //! The broker's inner interface, which knows nothing of gRPC: readers to see, units to run, sessions to open.
 
+mod about;
 mod sight;
 mod turns;
 
@@ -8,7 +9,9 @@ use std::{io, sync::Arc, time::Instant};
 use tokio::{sync::watch, task::JoinHandle, time::sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use self::about::Facts;
 pub use self::{
+    about::{About, CallerKind, CallerLimits, SeenCaller},
     sight::Sight,
     turns::{TurnSight, WaitingTurn},
 };
@@ -39,7 +42,7 @@ const MAX_OUTCOME_BYTES: usize = 64 << 20;
 /// What front doors ask. Cheap to clone.
 #[derive(Clone)]
 pub struct Broker {
-    epoch: Arc<str>,
+    facts: Arc<Facts>,
     policy: watch::Sender<Arc<Policy>>,
     view: watch::Receiver<Arc<View>>,
     turns_moved: TurnsMoved,
@@ -88,6 +91,7 @@ impl Broker {
             lifetime: config.limits.outcome_lifetime,
         };
         let max_contended_lease = config.limits.max_contended_lease;
+        let facts = Arc::new(Facts::new(epoch.clone(), &config.limits));
         let policy = watch::Sender::new(Arc::new(policy));
         let turns_moved = TurnsMoved::default();
         let settings = RegistrySettings {
@@ -95,18 +99,23 @@ impl Broker {
             limits,
             max_contended_lease,
             turns_moved: turns_moved.clone(),
-            epoch: epoch.clone(),
+            epoch,
             reader: Box::new(move |name| config.reader(name)),
         };
         let executions = Executions::new(outcome_limits, shutdown.clone())?;
         let (view, registry) = registry::start(backend, settings, shutdown.clone()).await?;
         let tasks = BrokerTasks { shutdown, registry, executions: executions.clone() };
-        Ok((Self { epoch: epoch.into(), policy, view, turns_moved, groups: Groups::default(), executions }, tasks))
+        Ok((Self { facts, policy, view, turns_moved, groups: Groups::default(), executions }, tasks))
     }
 
     /// Names this run of the broker.
     pub fn epoch(&self) -> &str {
-        &self.epoch
+        self.facts.epoch()
+    }
+
+    /// What `caller`, whose group is `group`, may know of the broker and of itself.
+    pub fn about(&self, caller: &Caller, group: &GroupMark) -> About {
+        self.facts.about(caller, group)
     }
 
     /// The readers as `caller` may see them now.
