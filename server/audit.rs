@@ -1,14 +1,14 @@
 //! The audit trail: one structured record for each thing that an operator may have to answer for: who, at which reader, what, and how
 //! it ended; never a byte of an APDU. Its target is `cardbroker::audit`, which `log.level` can turn off or keep alone.
 
-use std::fmt::Display;
+use std::fmt::{Debug, Display};
 
 use tracing::{info, warn};
 
 use crate::{
     caller::{Caller, Principal},
     config::Operation,
-    error::{Failure, Reason},
+    error::Failure,
 };
 
 const TARGET: &str = "cardbroker::audit";
@@ -55,8 +55,8 @@ pub fn session(caller: &Caller, reader: &str, event: Session<'_>) {
             info!(target: TARGET, event = "session_ended", %principal, pid, executable, reader, card);
         }
         Session::EndedByBroker(failure) => {
-            let reason = word(failure.reason);
-            warn!(target: TARGET, event = "session_ended_by_broker", %principal, pid, executable, reader, reason);
+            let (reason, cause) = (word(failure.reason), failure.cause.map(word));
+            warn!(target: TARGET, event = "session_ended_by_broker", %principal, pid, executable, reader, reason, cause);
         }
     }
 }
@@ -71,8 +71,8 @@ pub fn reload_refused(problem: &dyn std::error::Error) {
     warn!(target: TARGET, event = "policy_reload_refused", problem = %problem);
 }
 
-/// The reason as the contract and the clients spell it: PIN_KNOWN_WRONG.
-fn word(reason: Reason) -> String {
+/// A reason or a cause as the contract and the clients spell it: PIN_KNOWN_WRONG.
+fn word(reason: impl Debug) -> String {
     let name = format!("{reason:?}");
     let spelled = name.char_indices().flat_map(|(index, letter)| {
         let gap = (index > 0 && letter.is_ascii_uppercase()).then_some('_');

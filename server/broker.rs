@@ -1,26 +1,36 @@
-//! The broker's inner interface, which knows nothing of gRPC: readers to see, units to run.
+//! The broker's inner interface, which knows nothing of gRPC: readers to see, units to run, sessions to open.
+
+mod about;
+mod sight;
+mod turns;
 
 use std::{io, sync::Arc, time::Instant};
 
 use tokio::{sync::watch, task::JoinHandle, time::sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use self::about::Facts;
+pub use self::{
+    about::{About, CallerKind, CallerLimits, SeenCaller},
+    sight::Sight,
+    turns::{TurnSight, WaitingTurn},
+};
 use crate::{
     backend::Backend,
-    caller::{Caller, Identity},
+    caller::Caller,
     config::{Config, Operation},
     error::{Failure, Reason},
     executions::Executions,
     group::{GroupMark, Groups},
     outcomes::{OutcomeLimits, RequestKey},
     permit::{Permit, PolicyInForce},
-    policy::{Policy, ReaderNames},
+    policy::Policy,
     reader::{
-        ReaderHandle, Submission,
+        ReaderHandle, Submission, TurnsMoved,
         queue::Limits,
-        session::{Disposition, Opening, SessionRequest},
+        session::{Opening, SessionRequest},
         ticket::{UnitOutcome, UnitRequest},
-        turn::TurnRequest,
+        turn::{Disposition, TurnRequest},
         unit::headers,
     },
     registry::{self, ReaderView, RegistrySettings, View},
@@ -32,9 +42,10 @@ const MAX_OUTCOME_BYTES: usize = 64 << 20;
 /// What front doors ask. Cheap to clone.
 #[derive(Clone)]
 pub struct Broker {
-    epoch: Arc<str>,
+    facts: Arc<Facts>,
     policy: watch::Sender<Arc<Policy>>,
     view: watch::Receiver<Arc<View>>,
+    turns_moved: TurnsMoved,
     groups: Groups,
     executions: Executions,
 }
@@ -80,28 +91,50 @@ impl Broker {
             lifetime: config.limits.outcome_lifetime,
         };
         let max_contended_lease = config.limits.max_contended_lease;
+        let facts = Arc::new(Facts::new(epoch.clone(), &config.limits));
         let policy = watch::Sender::new(Arc::new(policy));
+        let turns_moved = TurnsMoved::default();
         let settings = RegistrySettings {
             policy: policy.subscribe(),
             limits,
             max_contended_lease,
-            epoch: epoch.clone(),
+            turns_moved: turns_moved.clone(),
+            epoch,
             reader: Box::new(move |name| config.reader(name)),
         };
         let executions = Executions::new(outcome_limits, shutdown.clone())?;
         let (view, registry) = registry::start(backend, settings, shutdown.clone()).await?;
         let tasks = BrokerTasks { shutdown, registry, executions: executions.clone() };
-        Ok((Self { epoch: epoch.into(), policy, view, groups: Groups::default(), executions }, tasks))
+        Ok((Self { facts, policy, view, turns_moved, groups: Groups::default(), executions }, tasks))
     }
 
     /// Names this run of the broker.
     pub fn epoch(&self) -> &str {
-        &self.epoch
+        self.facts.epoch()
+    }
+
+    /// What `caller`, whose group is `group`, may know of the broker and of itself.
+    pub fn about(&self, caller: &Caller, group: &GroupMark) -> About {
+        self.facts.about(caller, group)
     }
 
     /// The readers as `caller` may see them now.
     pub fn readers(&self, caller: &Caller) -> Arc<View> {
         self.sight(caller, &[Operation::See]).look()
+    }
+
+    /// The reader of that name, if `caller` may see it.
+    ///
+    /// # Errors
+    /// [`Reason::ReaderNotFound`].
+    pub fn reader(&self, caller: &Caller, name: &str) -> Result<Arc<ReaderView>, Failure> {
+        self.readers(caller).get(name).cloned().ok_or_else(not_found)
+    }
+
+    /// The requests of `caller` that wait, at the reader of that name or at all, now and at every change.
+    pub fn turns(&self, caller: &Caller, reader: Option<&str>) -> TurnSight {
+        let sight = self.sight(caller, &[Operation::See]);
+        TurnSight::new(sight, self.turns_moved.follow(), caller.key, reader)
     }
 
     /// The readers as `caller` may follow them, now and at every change.
@@ -110,7 +143,7 @@ impl Broker {
     }
 
     fn sight(&self, caller: &Caller, needed: &'static [Operation]) -> Sight {
-        Sight { view: self.view.clone(), policy: self.policy.subscribe(), identity: caller.identity.clone(), needed }
+        Sight::new(self.view.clone(), self.policy.subscribe(), caller.identity.clone(), needed)
     }
 
     /// Returns the policy that is in force, now and at every change.
@@ -173,17 +206,13 @@ impl Broker {
         submission.outcome().await
     }
 
-    /// Asks for a session that is to end with `disposition`. Dropping it gives it up.
+    /// Asks for a session. Dropping it gives it up.
     ///
     /// # Errors
     /// A [`Failure`] if there is no such reader, policy denies it, or there is no room to wait.
-    pub fn open_session(
-        &self,
-        asker: Asker<'_>,
-        request: SessionRequest,
-        disposition: Disposition,
-    ) -> Result<Opening, Failure> {
-        let leaves = (disposition == Disposition::Leave).then_some(Operation::Leave);
+    pub fn open_session(&self, asker: Asker<'_>, request: SessionRequest) -> Result<Opening, Failure> {
+        // Both ways to reset the card are what becomes of it anyway.
+        let leaves = (request.disposition == Disposition::Leave).then_some(Operation::Leave);
         let (handle, permit) = self.admit(&asker, Operation::Session, &request.turn, leaves)?;
         handle.open_session(permit, asker.group, request, Instant::now())
     }
@@ -194,7 +223,8 @@ impl Broker {
     }
 
     fn admit_unit(&self, asker: &Asker<'_>, request: &UnitRequest) -> Result<(ReaderHandle, Permit), Failure> {
-        let (handle, permit) = self.admit(asker, Operation::Transmit, &request.turn, None)?;
+        let resets = (request.disposition != Disposition::Leave).then_some(Operation::Reset);
+        let (handle, permit) = self.admit(asker, Operation::Transmit, &request.turn, resets)?;
         permit.check_headers(headers(&request.commands))?;
         Ok((handle, permit))
     }
@@ -206,60 +236,27 @@ impl Broker {
         asker: &Asker<'_>,
         operation: Operation,
         turn: &TurnRequest,
-        leaves: Option<Operation>,
+        disposition: Option<Operation>,
     ) -> Result<(ReaderHandle, Permit), Failure> {
-        let resets = turn.reset_first.then_some(Operation::Reset);
+        let resets = turn.reset_before.map(|_| Operation::Reset);
         let shares = asker.group.is_shared().then_some(Operation::SharedGroup);
-        let also = [resets, shares, leaves].into_iter().flatten().collect();
+        let also = [resets, shares, disposition].into_iter().flatten().collect();
         let view = self.view.borrow().clone();
         let permit = |reader: &Arc<ReaderView>| {
             let names = Arc::clone(&reader.names);
             Permit::new(self.policy.subscribe(), asker.caller.clone(), names, operation, also)
         };
         let known = view.get(asker.reader).map(|reader| (reader.handle.clone(), permit(reader)));
-        let (handle, permit) = known.filter(|(_, permit)| permit.check(Operation::See).is_ok()).ok_or_else(|| {
-            let message = "there is no reader of this name: list the readers to see which there are";
-            Failure::not_sent(Reason::ReaderNotFound, message)
-        })?;
+        let (handle, permit) =
+            known.filter(|(_, permit)| permit.check(Operation::See).is_ok()).ok_or_else(not_found)?;
         permit.holds()?;
         Ok((handle, permit))
     }
 }
 
-/// The readers as one caller may see them. A value is replaced when something has changed, so that two can be compared by pointer, reader
-/// by reader.
-pub struct Sight {
-    view: watch::Receiver<Arc<View>>,
-    policy: PolicyInForce,
-    identity: Identity,
-    needed: &'static [Operation],
-}
-
-impl Sight {
-    /// The readers as they are now.
-    pub fn look(&mut self) -> Arc<View> {
-        let view = self.view.borrow_and_update().clone();
-        let policy = self.policy.borrow_and_update().clone();
-        if policy.allows_everything(&self.identity) {
-            return view;
-        }
-        let may = |names: &ReaderNames| {
-            self.needed.iter().all(|operation| policy.decide(&self.identity, names, *operation).allowed)
-        };
-        let visible = view.iter().filter(|(_, reader)| may(&reader.names));
-        Arc::new(visible.map(|(name, reader)| (name.clone(), Arc::clone(reader))).collect())
-    }
-
-    /// Waits until there may be something new to see. Cancel-safe.
-    ///
-    /// # Errors
-    /// The broker has ended.
-    pub async fn changed(&mut self) -> Result<(), watch::error::RecvError> {
-        tokio::select! {
-            changed = self.view.changed() => changed,
-            changed = self.policy.changed() => changed,
-        }
-    }
+fn not_found() -> Failure {
+    let message = "there is no reader of this name: list the readers to see which there are";
+    Failure::not_sent(Reason::ReaderNotFound, message)
 }
 
 impl BrokerTasks {

@@ -16,10 +16,11 @@ use tokio_util::{
 };
 
 use crate::{
+    backend::ResetKind,
     error::{Delivery, Failure, Reason},
     keyed_hash::HashKey,
     outcomes::{Begin, Fingerprint, Outcome, OutcomeLimits, Outcomes, RequestKey},
-    reader::{Submission, ticket::UnitRequest},
+    reader::{Submission, ticket::UnitRequest, turn::Disposition},
 };
 
 /// How long a unit that is given up may take to say whether it has begun.
@@ -178,7 +179,16 @@ impl Executions {
     pub(crate) fn fingerprint(&self, reader: &str, request: &UnitRequest) -> Fingerprint {
         let mut hasher = self.key.hasher();
         hasher.part(reader.as_bytes());
-        hasher.part(&[u8::from(request.turn.reset_first)]);
+        let reset_before = request.turn.reset_before.map_or(0, |kind| match kind {
+            ResetKind::Warm => 1,
+            ResetKind::Cold => 2,
+        });
+        let disposition = match request.disposition {
+            Disposition::Leave => 0,
+            Disposition::Reset => 1,
+            Disposition::Unpower => 2,
+        };
+        hasher.part(&[reset_before, disposition]);
         for command in &request.commands {
             hasher.part(command.bytes());
             let chosen = |byte: Option<u8>| [u8::from(byte.is_some()), byte.unwrap_or_default()];

@@ -81,12 +81,20 @@ impl Memberships {
 
 /// The groups that have members. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct Groups(Arc<Mutex<HashMap<GroupKey, Weak<Group>>>>);
+pub struct Groups(Arc<Mutex<Registered>>);
+
+#[derive(Debug, Default)]
+struct Registered {
+    groups: HashMap<GroupKey, Weak<Group>>,
+    /// How many groups there have been.
+    count: u64,
+}
 
 /// A group. Every connection of its members holds it; when the last one lets go, the group has ended.
 #[derive(Debug)]
 pub struct Group {
     key: GroupKey,
+    number: u64,
     ended: CancellationToken,
     groups: Groups,
 }
@@ -94,17 +102,19 @@ pub struct Group {
 impl Groups {
     /// The group of that key, a new one if it has no members yet.
     pub fn join(&self, key: GroupKey) -> Arc<Group> {
-        let mut groups = self.lock();
-        if let Some(group) = groups.get(&key).and_then(Weak::upgrade) {
+        let mut registered = self.lock();
+        if let Some(group) = registered.groups.get(&key).and_then(Weak::upgrade) {
             return group;
         }
-        let group = Arc::new(Group { key: key.clone(), ended: CancellationToken::new(), groups: self.clone() });
-        groups.insert(key, Arc::downgrade(&group));
+        registered.count += 1;
+        let (number, ended) = (registered.count, CancellationToken::new());
+        let group = Arc::new(Group { key: key.clone(), number, ended, groups: self.clone() });
+        registered.groups.insert(key, Arc::downgrade(&group));
         group
     }
 
-    /// Every change is a single call of the map, so a panic elsewhere leaves it whole.
-    fn lock(&self) -> MutexGuard<'_, HashMap<GroupKey, Weak<Group>>> {
+    /// The map changes by single calls, and the count only grows, so a panic elsewhere leaves both whole.
+    fn lock(&self) -> MutexGuard<'_, Registered> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -114,6 +124,7 @@ impl Group {
     pub fn mark(self: &Arc<Self>) -> GroupMark {
         GroupMark {
             group: Arc::downgrade(self),
+            number: Some(self.number),
             shared: matches!(self.key, GroupKey::Shared { .. }),
             ended: self.ended.clone(),
         }
@@ -123,10 +134,10 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         self.ended.cancel();
-        let mut groups = self.groups.lock();
+        let mut registered = self.groups.lock();
         // Another connection may have opened the group anew since.
-        if groups.get(&self.key).is_some_and(|group| group.strong_count() == 0) {
-            groups.remove(&self.key);
+        if registered.groups.get(&self.key).is_some_and(|group| group.strong_count() == 0) {
+            registered.groups.remove(&self.key);
         }
     }
 }
@@ -136,6 +147,7 @@ impl Drop for Group {
 pub struct GroupMark {
     /// Not its key: while the last member leaves, there may already be another group of the same key.
     group: Weak<Group>,
+    number: Option<u64>,
     shared: bool,
     ended: CancellationToken,
 }
@@ -146,7 +158,13 @@ impl GroupMark {
     pub fn alone() -> Self {
         let ended = CancellationToken::new();
         ended.cancel();
-        Self { group: Weak::new(), shared: false, ended }
+        Self { group: Weak::new(), number: None, shared: false, ended }
+    }
+
+    /// The group's number, counted from 1 in this run of the broker; `None` for a unit or session that is alone. One
+    /// that is opened anew has a new number.
+    pub fn number(&self) -> Option<u64> {
+        self.number
     }
 
     /// Whether others may belong to the group too.
@@ -187,7 +205,7 @@ mod tests {
         drop(first);
         assert!(!mark.has_ended());
         drop(second);
-        assert!(mark.has_ended() && groups.lock().is_empty());
+        assert!(mark.has_ended() && groups.lock().groups.is_empty());
     }
 
     #[test]
@@ -195,7 +213,12 @@ mod tests {
         let groups = Groups::default();
         let key = GroupKey::new(&caller(1, 0), None).unwrap();
         let mark = groups.join(key.clone()).mark();
-        assert!(!mark.is_of(&groups.join(key).mark()));
+        let again = groups.join(key.clone());
+        assert!(!mark.is_of(&again.mark()));
+        assert_eq!(
+            (mark.number(), again.mark().number(), groups.join(key).mark().number()),
+            (Some(1), Some(2), Some(2))
+        );
     }
 
     #[test]
@@ -216,5 +239,6 @@ mod tests {
         assert_ne!(GroupKey::new(&holder("a"), Some("k")), GroupKey::new(&holder("b"), Some("k")));
         let (one, other) = (GroupMark::alone(), GroupMark::alone());
         assert!(one.has_ended() && !one.is_of(&other) && !one.is_of(&one.clone()));
+        assert_eq!(one.number(), None);
     }
 }

@@ -23,7 +23,7 @@ use crate::{
     config::ReaderSettings,
     permit::PolicyInForce,
     policy::ReaderNames,
-    reader::{self, Event, ReaderHandle, ReaderSetup, queue::Limits, status::ReaderStatus},
+    reader::{self, Event, ReaderHandle, ReaderSetup, TurnsMoved, queue::Limits, status::ReaderStatus},
 };
 
 /// The most readers that are served.
@@ -64,6 +64,8 @@ pub struct RegistrySettings {
     pub limits: Limits,
     /// How long a session may go on while others wait.
     pub max_contended_lease: Duration,
+    /// Where those hear of changes who follow turns.
+    pub turns_moved: TurnsMoved,
     /// Unique to this run of the broker.
     pub epoch: String,
 }
@@ -246,6 +248,7 @@ impl Registry {
             policy: self.settings.policy.clone(),
             slot: self.backend.slot(display_name),
             publish: self.publisher(&id, display_name, handle),
+            turns_moved: self.settings.turns_moved.clone(),
             requests,
             shutdown: self.shutdown.clone(),
             id: id.clone(),

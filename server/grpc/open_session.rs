@@ -8,48 +8,43 @@
 //! ```
 
 use std::{
-    collections::VecDeque,
+    pin::Pin,
     time::{Duration, Instant},
 };
 
 use cardbroker_proto::v1::{
-    self, OpenSessionRequest, OpenSessionResponse, SessionEnd, SessionFailure, SessionOpen, SessionOpened,
+    OpenSessionRequest, OpenSessionResponse, SessionEnd, SessionFailure, SessionOpen, SessionOpened,
     SessionQueuePosition, SessionResetDone, SessionTransmitted, SessionWaiters, open_session_request::Request,
     open_session_response::Response,
 };
 use futures_core::Stream;
 use tokio::{
-    sync::oneshot,
     task::yield_now,
-    time::{sleep_until, timeout},
+    time::{sleep_until, timeout_at},
 };
 use tonic::{Status, Streaming};
 
 use super::{
     intake::refusal,
     status::{to_status, wire_delivery, wire_reason},
-    transmit::{condition, reset_first, results, unit_commands, unit_stop, wait_timeout},
+    transmit::{card, condition, reset_before, results, unit_commands, unit_stop, wait_timeout},
 };
 use crate::{
-    backend::{CardInfo, ResetKind},
+    backend::ResetKind,
     broker::{Asker, Broker},
     caller::Caller,
-    error::{Delivery, Failure, Reason},
+    error::{Failure, Reason},
     group::GroupMark,
     reader::{
-        MAX_PIPELINED,
-        session::{Disposition, News, Opening, Session, SessionOver, SessionRequest, SessionUnit, Waited},
-        status::preceding_failed,
-        turn::TurnRequest,
+        pipeline::{Answer, Pipeline, Told},
+        session::{DEFAULT_IDLE, IDLE_RANGE, Opening, Session, SessionRequest, Waited},
+        turn::{Disposition, TurnRequest},
     },
     timing::{Point, stamp},
 };
 
 /// How long the first message may take.
 const OPEN_TIME: Duration = Duration::from_secs(10);
-const DEFAULT_IDLE: Duration = Duration::from_secs(10);
-const SHORTEST_IDLE: Duration = Duration::from_millis(100);
-const LONGEST_IDLE: Duration = Duration::from_secs(60);
 
 /// The answers of one conversation; `deadline` is the end that the client has set for the whole stream, if it has.
 pub(super) fn stream(
@@ -59,8 +54,8 @@ pub(super) fn stream(
     inbound: Streaming<OpenSessionRequest>,
     deadline: Option<Instant>,
 ) -> impl Stream<Item = Result<OpenSessionResponse, Status>> + Send + use<> {
-    let conversation =
-        Conversation { broker, caller, group, inbound, deadline, reader: String::new(), stage: Stage::Start };
+    let (opens_by, reader) = (Instant::now() + OPEN_TIME, String::new());
+    let conversation = Conversation { broker, caller, group, inbound, deadline, opens_by, reader, stage: Stage::Start };
     futures_util::stream::unfold(Some(conversation), |conversation| async {
         let mut conversation = conversation?;
         match conversation.next_until_deadline().await {
@@ -77,67 +72,60 @@ struct Conversation {
     group: GroupMark,
     inbound: Streaming<OpenSessionRequest>,
     deadline: Option<Instant>,
+    /// When the first message must have come.
+    opens_by: Instant,
     reader: String,
     stage: Stage,
 }
 
 enum Stage {
     Start,
-    Opening { opening: Opening, disposition: Disposition },
+    Opening(Opening),
     Open(Box<Open>),
+    Closing(Pin<Box<dyn Future<Output = ()> + Send>>),
     Ended,
 }
 
-/// An open session and what is under way in it.
+/// An open session and what its client has said so far.
 struct Open {
-    session: Session,
-    disposition: Disposition,
-    /// What was asked and not answered yet, in order.
-    pending: VecDeque<Pending>,
+    pipeline: Pipeline,
     /// The id of the latest message.
     last_id: Option<u64>,
-    /// A message failed here, before it could be handed on, and none since has restarted.
-    failed: bool,
     half_closed: bool,
-    over: Option<SessionOver>,
-}
-
-struct Pending {
-    id: u64,
-    task: Task,
-}
-
-enum Task {
-    Unit(SessionUnit),
-    Reset(oneshot::Receiver<Result<CardInfo, Failure>>),
-    Failed(Failure),
 }
 
 impl Conversation {
+    /// As [`Conversation::next`]. At the deadline every message that was read is answered with what is known, and then
+    /// the stream ends.
     async fn next_until_deadline(&mut self) -> Result<Option<Response>, Failure> {
+        // The place for heartbeats: `next` is cancel-safe in every stage, so a timer of watch.heartbeat_interval beside
+        // it, begun anew at each message, may win. One setting serves all streams, for it is about what lies between
+        // broker and client. A client's own heartbeat goes no further than `take_in`: only what asks the card for
+        // something counts as activity (`Session`).
         let Some(deadline) = self.deadline else { return self.next().await };
         tokio::select! {
             biased;
-            next = self.next() => next,
-            () = sleep_until(deadline.into()) => {
-                let late = "the deadline of the stream has come: open sessions without one";
-                Err(match self.stage {
-                    Stage::Start | Stage::Opening { .. } => Failure::not_sent(Reason::QueueTimeout, late),
-                    Stage::Open(_) | Stage::Ended => Failure::unknown(Reason::DeadlineNear, late),
-                })
+            next = self.next() => return next,
+            () = sleep_until(deadline.into()) => {}
+        }
+        self.deadline = None;
+        let late = "the deadline of the stream has come: open sessions without one";
+        match &mut self.stage {
+            Stage::Start | Stage::Opening(_) => Err(Failure::not_sent(Reason::QueueTimeout, late)),
+            Stage::Open(open) => {
+                open.pipeline.abandon(&Failure::not_sent(Reason::DeadlineNear, late), Instant::now());
+                self.next().await
             }
+            Stage::Closing(_) | Stage::Ended => Err(Failure::not_sent(Reason::DeadlineNear, late)),
         }
     }
 
-    /// The next answer; `None` when the session has ended in good order.
+    /// The next answer; `None` when the session has ended in good order. Cancel-safe.
     async fn next(&mut self) -> Result<Option<Response>, Failure> {
         loop {
             match &mut self.stage {
-                Stage::Start => {
-                    let (opening, disposition) = self.open().await?;
-                    self.stage = Stage::Opening { opening, disposition };
-                }
-                Stage::Opening { opening, disposition } => {
+                Stage::Start => self.stage = Stage::Opening(self.open().await?),
+                Stage::Opening(opening) => {
                     let session = match opening.next().await? {
                         Waited::Begun(session) => session,
                         Waited::TurnsAhead(turns) => {
@@ -146,7 +134,8 @@ impl Conversation {
                         }
                     };
                     let opened = opened(&session);
-                    self.stage = Stage::Open(Box::new(Open::new(*session, *disposition)));
+                    let pipeline = Pipeline::new(*session);
+                    self.stage = Stage::Open(Box::new(Open { pipeline, last_id: None, half_closed: false }));
                     return Ok(Some(Response::Opened(opened)));
                 }
                 Stage::Open(open) => {
@@ -157,8 +146,12 @@ impl Conversation {
                     // that it asks for an answer, drops us here if it was one, and the session ends abruptly.
                     yield_now().await;
                     if let Stage::Open(open) = std::mem::replace(&mut self.stage, Stage::Ended) {
-                        open.session.close(open.disposition).await;
+                        self.stage = Stage::Closing(Box::pin(open.pipeline.close()));
                     }
+                }
+                Stage::Closing(closing) => {
+                    closing.await;
+                    self.stage = Stage::Ended;
                 }
                 Stage::Ended => return Ok(None),
             }
@@ -166,8 +159,8 @@ impl Conversation {
     }
 
     /// Reads the first message and asks for the turn.
-    async fn open(&mut self) -> Result<(Opening, Disposition), Failure> {
-        let first = timeout(OPEN_TIME, self.inbound.message())
+    async fn open(&mut self) -> Result<Opening, Failure> {
+        let first = timeout_at(self.opens_by.into(), self.inbound.message())
             .await
             .map_err(|_| Failure::invalid("open", "no message came within 10 s: begin with open"))?;
         let request =
@@ -176,75 +169,38 @@ impl Conversation {
             return Err(Failure::invalid("open", "the first message must be open"));
         };
         self.reader.clone_from(&open.reader);
-        let disposition = disposition(&open)?;
         let request = session_request(open)?;
         let asker = Asker { caller: &self.caller, group: self.group.clone(), reader: &self.reader };
-        let opening = self.broker.open_session(asker, request, disposition)?;
-        Ok((opening, disposition))
+        self.broker.open_session(asker, request)
     }
 }
 
 impl Open {
-    fn new(session: Session, disposition: Disposition) -> Self {
-        let pending = VecDeque::with_capacity(MAX_PIPELINED);
-        Self { session, disposition, pending, last_id: None, failed: false, half_closed: false, over: None }
-    }
-
     /// The next answer; `None` when all is answered and the client has half-closed.
     ///
     /// # Errors
-    /// Why the session is over, once all is answered.
+    /// Why the session is over, once all is answered; or the client has gone.
     async fn next(&mut self, inbound: &mut Streaming<OpenSessionRequest>) -> Result<Option<Response>, Failure> {
         loop {
-            if self.pending.is_empty() {
-                match self.over.take() {
-                    Some(over) => return Err(over.failure),
-                    None if self.half_closed => return Ok(None),
-                    None => {}
-                }
+            if self.half_closed && self.pipeline.is_idle() {
+                return Ok(None);
             }
-            let may_read = !self.half_closed && self.over.is_none() && self.pending.len() < MAX_PIPELINED;
+            let may_read = !self.half_closed && self.pipeline.has_room();
             tokio::select! {
                 biased;
-                answer = front_answer(&mut self.pending) => {
-                    return Ok(Some(answer));
-                }
-                news = self.session.news(), if self.over.is_none() => match news {
-                    News::Over(over) => {
-                        self.abandon_if_it_hangs(&over);
-                        self.over = Some(over);
-                    }
-                    News::Waiters(callers) => {
-                        let caller_count = u32::try_from(callers).unwrap_or(u32::MAX);
-                        return Ok(Some(Response::Waiters(SessionWaiters { caller_count })));
-                    }
-                },
+                told = self.pipeline.next() => return told.map(response).map(Some),
                 message = inbound.message(), if may_read => match message {
-                    Ok(Some(message)) => self.take_in(message)?,
+                    Ok(Some(message)) => {
+                        if let Err(mistake) = self.take_in(message) {
+                            self.pipeline.end(mistake);
+                        }
+                    }
                     Ok(None) => self.half_closed = true,
                     Err(status) => match refusal(&status) {
-                        Some(failure) => self.over = Some(SessionOver { failure, hangs: false }),
+                        Some(failure) => self.pipeline.end(failure),
                         None => return Err(gone(&status)),
                     },
                 },
-            }
-        }
-    }
-
-    /// Answers what is pending, since nobody else will.
-    fn abandon_if_it_hangs(&mut self, over: &SessionOver) {
-        if !over.hangs {
-            return;
-        }
-        for (place, pending) in self.pending.iter_mut().enumerate() {
-            match &pending.task {
-                Task::Unit(unit) => unit.abandon(&over.failure, Instant::now()),
-                Task::Reset(answer) if answer.is_empty() => {
-                    // The first one may be what hangs.
-                    let delivery = if place == 0 { Delivery::Unknown } else { Delivery::NotSent };
-                    pending.task = Task::Failed(Failure { delivery, ..over.failure.clone() });
-                }
-                Task::Reset(_) | Task::Failed(_) => {}
             }
         }
     }
@@ -253,65 +209,51 @@ impl Open {
     fn take_in(&mut self, message: OpenSessionRequest) -> Result<(), Failure> {
         stamp(Point::Decoded);
         let restart = message.restart;
-        let (id, request) = match message.request {
-            Some(Request::Transmit(transmit)) => (transmit.id, Ok(transmit)),
-            Some(Request::Reset(reset)) => (reset.id, Err(reset)),
+        match message.request {
+            Some(Request::Transmit(transmit)) => {
+                self.check_id(transmit.id)?;
+                let unit = unit_commands(transmit.commands).map(|commands| (commands, transmit.raw));
+                self.pipeline.transmit(transmit.id, unit, restart, Instant::now());
+            }
+            Some(Request::Reset(reset)) => {
+                self.check_id(reset.id)?;
+                let kind = if reset.cold { ResetKind::Cold } else { ResetKind::Warm };
+                self.pipeline.reset(reset.id, kind, restart);
+            }
             Some(Request::Open(_)) => return Err(Failure::invalid("open", "the session is open: open comes once")),
             None => return Err(Failure::invalid("request", "a message must ask for something")),
-        };
+        }
+        Ok(())
+    }
+
+    fn check_id(&mut self, id: u64) -> Result<(), Failure> {
         if self.last_id.is_some_and(|last| id <= last) {
             return Err(Failure::invalid("id", format!("{id} is not greater than the id before it")));
         }
         self.last_id = Some(id);
-        self.failed &= !restart;
-        let task = if self.failed {
-            Task::Failed(preceding_failed())
-        } else {
-            let task = match request {
-                Ok(transmit) => self.transmit(transmit, restart),
-                Err(reset) => {
-                    let kind = if reset.cold { ResetKind::Cold } else { ResetKind::Warm };
-                    self.session.reset(kind, restart).map(Task::Reset)
-                }
-            };
-            self.failed = task.is_err();
-            task.unwrap_or_else(Task::Failed)
-        };
-        self.pending.push_back(Pending { id, task });
         Ok(())
-    }
-
-    fn transmit(&self, transmit: v1::SessionTransmit, restart: bool) -> Result<Task, Failure> {
-        let commands = unit_commands(transmit.commands, transmit.raw)?;
-        self.session.transmit(commands, restart, Instant::now()).map(Task::Unit)
     }
 }
 
-/// The answer to the oldest message, once it is there. Cancel-safe.
-async fn front_answer(pending: &mut VecDeque<Pending>) -> Response {
-    let Some(front) = pending.front_mut() else { return std::future::pending().await };
-    let id = front.id;
-    let response = match &mut front.task {
-        Task::Failed(failure) => failed(id, failure),
-        Task::Unit(unit) => match (&mut unit.answer).await {
-            Ok(Ok(outcome)) => Response::Transmitted(SessionTransmitted {
-                id,
-                results: results(outcome.results),
-                stopped: outcome.stopped.map(unit_stop),
-                card_duration: outcome.card_duration.try_into().ok(),
-            }),
-            Ok(Err(failure)) => failed(id, &failure),
-            Err(_) => failed(id, &lost()),
-        },
-        Task::Reset(answer) => match answer.await {
-            Ok(Ok(card)) => Response::ResetDone(SessionResetDone { id, atr: card.atr }),
-            Ok(Err(failure)) => failed(id, &failure),
-            Err(_) => failed(id, &lost()),
-        },
+fn response(told: Told) -> Response {
+    let (id, answer) = match told {
+        Told::Answer(id, answer) => (id, answer),
+        Told::Waiters(callers) => {
+            let caller_count = u32::try_from(callers).unwrap_or(u32::MAX);
+            return Response::Waiters(SessionWaiters { caller_count });
+        }
     };
-    pending.pop_front();
     stamp(Point::Answered);
-    response
+    match answer {
+        Answer::Unit(outcome) => Response::Transmitted(SessionTransmitted {
+            id,
+            results: results(outcome.results),
+            stopped: outcome.stopped.map(unit_stop),
+            card_duration: outcome.card_duration.try_into().ok(),
+        }),
+        Answer::Reset(card) => Response::ResetDone(SessionResetDone { id, atr: card.atr }),
+        Answer::Failed(failure) => failed(id, &failure),
+    }
 }
 
 fn failed(id: u64, failure: &Failure) -> Response {
@@ -324,10 +266,6 @@ fn failed(id: u64, failure: &Failure) -> Response {
             None => failure.message.to_string(),
         },
     })
-}
-
-fn lost() -> Failure {
-    Failure::unknown(Reason::Internal, "the reader's thread has ended: report this")
 }
 
 /// The client has gone; nobody hears this.
@@ -355,19 +293,20 @@ fn disposition(open: &SessionOpen) -> Result<Disposition, Failure> {
 }
 
 fn session_request(open: SessionOpen) -> Result<SessionRequest, Failure> {
+    let disposition = disposition(&open)?;
     let idle_timeout = match open.idle_timeout {
         None => DEFAULT_IDLE,
         Some(given) => Duration::try_from(given)
             .ok()
-            .filter(|idle| (SHORTEST_IDLE..=LONGEST_IDLE).contains(idle))
+            .filter(|idle| IDLE_RANGE.contains(idle))
             .ok_or_else(|| Failure::invalid("open.idle_timeout", "out of range: 0.1 s – 60 s"))?,
     };
     let turn = TurnRequest {
-        reset_first: reset_first(open.start)?,
+        reset_before: reset_before(open.start)?,
         if_insertion_id: condition("open.if_insertion_id", open.if_insertion_id)?,
         if_state_tag: condition("open.if_state_tag", open.if_state_tag)?,
         wait_timeout: wait_timeout(open.wait_timeout)?,
-        wait_for_card: open.wait_for_card,
+        card: card(open.wait_for_card),
     };
-    Ok(SessionRequest { turn, idle_timeout })
+    Ok(SessionRequest { turn, idle_timeout, disposition })
 }

@@ -1,30 +1,39 @@
-//! The actor of one reader: a task that owns the reader's queue, life and leases, tells the card thread what to do, and publishes what
-//! watchers see. It carries out what `queue`, `life`, `isolation` and `lease` decide; `turns` has what concerns those who ask.
+//! The actor of one reader: a task that owns the reader's queue, life and leases, tells the card thread what to do, and
+//! publishes what watchers see. It carries out what `queue`, `life`, `isolation` and `lease` decide. Its parts: `turns`
+//! (who gets the next one), `sessions` (how one begins and ends), `clock` (what is due when, and calls that hang),
+//! `looks` (what those who wait may see).
 
+mod clock;
+mod looks;
+mod sessions;
 #[cfg(test)]
 mod tests;
 mod turns;
 
 use std::{
     io,
-    sync::{Arc, mpsc as thread_mpsc},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+        mpsc as thread_mpsc,
+    },
     time::{Duration, Instant},
 };
 
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     task::JoinSet,
     time::sleep_until,
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use self::turns::{Holding, Positions};
+use self::{sessions::Holding, turns::Positions};
 use super::{
     card_thread,
     gate::Gate,
-    handle::Requests,
-    inbox::{Message, Waiting, shutting_down},
+    handle::{Requests, TurnsMoved},
+    inbox::{Look, Message, SessionOver, Waiting, shutting_down},
     isolation::Isolation,
     jobs::{Job, Pulse, Report},
     lease::Leases,
@@ -38,18 +47,11 @@ use crate::{
     backend::{ResetKind, Slot, SlotStatus},
     caller::CallerKey,
     config::ReaderSettings,
-    error::{Delivery, Failure, Reason},
+    error::{Failure, Reason},
     group::GroupMark,
     keyed_hash::HashKey,
     permit::PolicyInForce,
 };
-
-/// The longest that taking, resetting or releasing a card may last before the reader counts as unresponsive.
-const HANDLING_TIMEOUT: Duration = Duration::from_secs(15);
-/// How often a session's calls are looked at.
-const SESSION_LOOK: Duration = Duration::from_secs(1);
-/// A look at the clock when nothing else is due.
-const IDLE_WAKEUP: Duration = Duration::from_secs(3600);
 
 /// What the registry tells an actor about its reader.
 #[derive(Debug)]
@@ -83,6 +85,8 @@ pub struct ReaderSetup {
     pub slot: Box<dyn Slot>,
     /// Where its status goes.
     pub publish: Publish,
+    /// Where those hear of changes who follow turns.
+    pub turns_moved: TurnsMoved,
     /// Where requests arrive.
     pub requests: Requests,
     /// Ends the actor.
@@ -115,6 +119,8 @@ pub fn spawn(setup: ReaderSetup, tasks: &mut JoinSet<()>) -> io::Result<mpsc::Se
         max_contended_lease: setup.max_contended_lease,
         policy: setup.policy,
         positions: Positions::default(),
+        waiting: setup.requests.waiting,
+        turns_moved: setup.turns_moved,
         life,
         leases: Leases::default(),
         jobs,
@@ -125,7 +131,8 @@ pub fn spawn(setup: ReaderSetup, tasks: &mut JoinSet<()>) -> io::Result<mpsc::Se
         stopping: false,
         released: false,
     };
-    tasks.spawn(actor.run(setup.requests.0, event_queue, reports, setup.shutdown));
+    let Requests { messages, looks, .. } = setup.requests;
+    tasks.spawn(actor.run(messages, looks, event_queue, reports, setup.shutdown));
     Ok(events)
 }
 
@@ -140,6 +147,9 @@ struct Actor {
     max_contended_lease: Duration,
     policy: PolicyInForce,
     positions: Positions,
+    /// How many requests wait, for handles.
+    waiting: Arc<AtomicUsize>,
+    turns_moved: TurnsMoved,
     life: Life,
     leases: Leases,
     jobs: thread_mpsc::SyncSender<Job>,
@@ -161,17 +171,24 @@ enum Work {
     Unit {
         ticket: Arc<Ticket>,
         group: GroupMark,
+        since: Instant,
     },
     /// Resetting the card for a session that has the turn.
     Opening {
         number: queue::Ticket,
         waiting: Waiting,
+        since: Instant,
     },
     /// What a session asks for.
     Session(Box<Holding>),
     /// The last of what a session has asked for; then the card is reset or left.
     Turnover {
         group: GroupMark,
+        caller: CallerKey,
+        since: Instant,
+        /// Hears if the driver hangs in it.
+        over: watch::Sender<Option<SessionOver>>,
+        /// Hears when it is done.
         done: Option<oneshot::Sender<()>>,
     },
 }
@@ -180,13 +197,19 @@ impl Actor {
     async fn run(
         mut self,
         mut messages: mpsc::Receiver<Message>,
+        mut looks: mpsc::Receiver<Look>,
         mut events: mpsc::Receiver<Event>,
         mut reports: mpsc::Receiver<Report>,
         shutdown: CancellationToken,
     ) {
+        let mut may_have_moved = false;
         loop {
             self.advance(Instant::now());
             self.publish();
+            if may_have_moved {
+                self.turns_moved.tell();
+            }
+            may_have_moved = true;
             // A call that hangs is left behind.
             if self.stopping && (self.released || self.hangs) {
                 // Who asks from now on finds the inbox closed; who has asked is answered.
@@ -206,6 +229,11 @@ impl Actor {
                 // Before the messages: who leaves now leaves by the new rules.
                 Ok(()) = self.policy.changed() => self.end_forbidden_session(),
                 Some(message) = messages.recv() => self.asked(message),
+                // Behind the messages: whoever only looks delays nobody who wants a turn.
+                Some(look) = looks.recv() => {
+                    may_have_moved = false;
+                    self.look(look);
+                }
                 () = wakeup => {}
             }
         }
@@ -236,6 +264,7 @@ impl Actor {
                 "the turn did not come within wait_timeout: retry, or wait longer",
             ));
         }
+        self.waiting.store(self.queue.len(), Ordering::Relaxed);
         self.tell_positions(now);
     }
 
@@ -250,54 +279,6 @@ impl Actor {
             self.work = Work::None;
             (self.stopping, self.released) = (true, true);
         }
-    }
-
-    /// A call that does not return must not keep its caller, nor those who wait.
-    fn check_for_hang(&mut self, now: Instant) {
-        let timeout = self.call_timeout();
-        let is_late = self.pulse.call_began().is_some_and(|began| began + timeout <= now);
-        if self.hangs || !is_late || matches!(self.work, Work::None) {
-            return;
-        }
-        self.hangs = true;
-        warn!(reader = %self.id, timeout_seconds = timeout.as_secs(), "the reader's driver does not return from a call");
-        self.leases.end();
-        let message = "the reader did not answer within the exchange timeout: look at the card before you go on";
-        let failure = Failure::unknown(Reason::ReaderUnresponsive, message);
-        let verdict = self.life.unresponsive();
-        match &self.work {
-            Work::Unit { ticket, .. } => ticket.end_early(failure, now),
-            Work::Session(_) => self.end_session(failure),
-            Work::Opening { .. } => self.refuse_opening(Failure { delivery: Delivery::NotSent, ..failure }),
-            _ => {}
-        }
-        self.turn_away(verdict);
-    }
-
-    fn call_timeout(&self) -> Duration {
-        match self.work {
-            Work::Unit { .. } | Work::Session(_) | Work::Turnover { .. } => self.exchange_timeout,
-            Work::None | Work::Handling | Work::Opening { .. } => self.exchange_timeout.min(HANDLING_TIMEOUT),
-        }
-    }
-
-    /// When something is due even if nothing happens.
-    fn wakeup(&self, now: Instant) -> Instant {
-        let action = match &self.work {
-            Work::None if self.stopping => None,
-            Work::None => self.life.deadline(),
-            _ if self.hangs => None,
-            // A session's calls begin without a word to the actor.
-            Work::Session(_) => {
-                Some(self.pulse.call_began().map_or(now + SESSION_LOOK, |began| began + self.call_timeout()))
-            }
-            _ => Some(self.pulse.call_began().unwrap_or(now) + self.call_timeout()),
-        };
-        [action, self.session_deadline(now), self.positions.deadline(), self.queue.next_deadline()]
-            .into_iter()
-            .flatten()
-            .min()
-            .unwrap_or(now + IDLE_WAKEUP)
     }
 
     fn reported(&mut self, report: Report, now: Instant) {
@@ -315,10 +296,12 @@ impl Actor {
             }
             Report::UnitEnded { end, raised } => {
                 self.leases.end();
-                if let Work::Unit { group, .. } = std::mem::replace(&mut self.work, Work::None) {
+                let verdict = self.life.unit_ended(end, now);
+                if let Work::Unit { ticket, group, .. } = std::mem::replace(&mut self.work, Work::None) {
                     self.isolation.used(&group, raised);
+                    self.dispose(ticket.request.disposition);
                 }
-                self.life.unit_ended(end, now)
+                verdict
             }
             Report::Reset(reset) => self.was_reset(reset, now),
             Report::ForeignReset(card) => {

@@ -108,7 +108,9 @@ impl Hand {
                 (None, true)
             }
             (SessionTask::Unit { ticket, turn }, None) => self.serve_unit(&ticket, turn, &job.lease),
-            (SessionTask::Reset { kind, reply }, None) => self.serve_reset(kind, reply),
+            // Nobody waits for it any more.
+            (SessionTask::Reset { claim, .. }, None) if !claim.take() => (None, true),
+            (SessionTask::Reset { kind, reply, .. }, None) => self.serve_reset(kind, reply),
         };
         job.failed.fetch_or(failed, Ordering::Relaxed);
         job.activity.done(Instant::now());

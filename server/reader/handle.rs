@@ -3,18 +3,19 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Instant,
 };
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    inbox::{Disposition, Message, Purpose, Return, SessionRequest, Waiting, shutting_down},
+    inbox::{Look, Manner, Message, Purpose, Return, SessionRequest, Waiting, shutting_down},
     queue::Limits,
     session::Opening,
     ticket::{Answers, Ticket, UnitOutcome, UnitRequest},
+    waiting::Turns,
 };
 use crate::{
     caller::CallerKey,
@@ -23,22 +24,70 @@ use crate::{
     permit::Permit,
 };
 
+/// How many looks at the turns may be under way at one reader.
+const MAX_LOOKS: usize = 256;
+
 /// Asks one reader for turns. Cheap to clone; the reader outlives its handles.
 #[derive(Clone)]
 pub struct ReaderHandle {
     inbox: mpsc::Sender<Message>,
+    looks: mpsc::Sender<Look>,
+    /// How many requests wait. The actor writes it.
+    waiting: Arc<AtomicUsize>,
     last_number: Arc<AtomicU64>,
 }
 
 /// The receiving end of a [`ReaderHandle`], for the reader's actor.
-pub struct Requests(pub(super) mpsc::Receiver<Message>);
+pub struct Requests {
+    pub(super) messages: mpsc::Receiver<Message>,
+    pub(super) looks: mpsc::Receiver<Look>,
+    pub(super) waiting: Arc<AtomicUsize>,
+}
+
+/// Tells those who follow turns that something may have changed at some reader. Clones tell the same ones. Costs a load
+/// while nobody follows.
+#[derive(Clone, Default)]
+pub struct TurnsMoved(watch::Sender<()>);
+
+impl TurnsMoved {
+    /// Hears of changes from now on.
+    pub fn follow(&self) -> watch::Receiver<()> {
+        self.0.subscribe()
+    }
+
+    /// Something may have changed.
+    pub(super) fn tell(&self) {
+        if self.0.receiver_count() > 0 {
+            self.0.send_replace(());
+        }
+    }
+}
 
 impl ReaderHandle {
     /// A handle, and where its requests arrive.
     pub fn new(limits: Limits) -> (Self, Requests) {
         // Two places for each request that may wait, one of them for giving it up, and some for those that are refused at once.
-        let (inbox, requests) = mpsc::channel(2 * limits.per_reader + 64);
-        (Self { inbox, last_number: Arc::default() }, Requests(requests))
+        let (inbox, messages) = mpsc::channel(2 * limits.per_reader + 64);
+        let (looks, look_queue) = mpsc::channel(MAX_LOOKS);
+        let waiting = Arc::<AtomicUsize>::default();
+        let requests = Requests { messages, looks: look_queue, waiting: Arc::clone(&waiting) };
+        (Self { inbox, looks, waiting, last_number: Arc::default() }, requests)
+    }
+
+    /// What `caller` may see of the turns; `None` if the reader's actor has ended, or more looks are under way than it
+    /// can answer. Asks at once, and not only when the future is polled. A reader where nobody waits is not asked.
+    pub fn turns(&self, caller: CallerKey) -> impl Future<Output = Option<Turns>> + Send + use<> {
+        let nobody = (self.waiting.load(Ordering::Relaxed) == 0).then(Turns::default);
+        let answer = nobody.is_none().then(|| {
+            let (reply, answer) = oneshot::channel();
+            self.looks.try_send(Look { caller, reply }).ok().map(|()| answer)
+        });
+        async move {
+            match answer.flatten() {
+                Some(answer) => answer.await.ok(),
+                None => nobody,
+            }
+        }
     }
 
     /// Asks for a turn for a unit. Dropping the submission gives it up, if the unit has not begun.
@@ -137,7 +186,7 @@ impl Submission {
     pub fn withdraw(&mut self, failure: Failure) -> bool {
         let is_withdrawn = self.ticket.end_waiting(failure);
         if is_withdrawn {
-            self.give_back.send(Disposition::Reset, None);
+            self.give_back.send(Manner::Abruptly);
         }
         is_withdrawn
     }

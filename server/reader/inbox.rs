@@ -13,7 +13,8 @@ use super::{
     lease::{Activity, Lease},
     queue,
     ticket::Ticket,
-    turn::{Turn, TurnRequest},
+    turn::{Disposition, Turn, TurnRequest},
+    waiting::{TurnKind, Turns},
 };
 use crate::{
     backend::CardInfo,
@@ -27,8 +28,16 @@ use crate::{
 pub(super) enum Message {
     /// Someone wants a turn.
     Submit { number: queue::Ticket, caller: CallerKey, waiting: Waiting },
-    /// Someone no longer waits, or gives a session's lease back; `done` hears when the card is as it should be then.
-    Return { number: queue::Ticket, disposition: Disposition, done: Option<oneshot::Sender<()>> },
+    /// Someone no longer waits, or gives a session's lease back.
+    Return { number: queue::Ticket, manner: Manner },
+}
+
+/// A caller wants to see the turns. Not a [`Message`]: looks must not take the places of those who want a turn.
+pub(super) struct Look {
+    /// Who.
+    pub(super) caller: CallerKey,
+    /// Hears what there is to see.
+    pub(super) reply: oneshot::Sender<Turns>,
 }
 
 /// What waits for its turn.
@@ -72,6 +81,22 @@ impl Waiting {
         }
     }
 
+    /// What it wants a turn for.
+    pub(super) fn kind(&self) -> TurnKind {
+        match &self.purpose {
+            Purpose::Unit(_) => TurnKind::Unit,
+            Purpose::Session(_) => TurnKind::Session,
+        }
+    }
+
+    /// When it came.
+    pub(super) fn arrived(&self) -> Instant {
+        match &self.purpose {
+            Purpose::Unit(ticket) => ticket.arrived,
+            Purpose::Session(session) => session.arrived,
+        }
+    }
+
     /// Ends it without its turn.
     pub(super) fn end(self, failure: Failure) {
         match self.purpose {
@@ -91,21 +116,24 @@ pub struct SessionRequest {
     pub turn: TurnRequest,
     /// How long it may idle while others wait.
     pub idle_timeout: Duration,
+    /// What becomes of the card at its end. A session that does not end in good order leaves no card as it is.
+    pub disposition: Disposition,
 }
 
-/// What becomes of the card when a session ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Disposition {
-    /// It is reset.
-    Reset,
-    /// It is left as it is.
-    Leave,
+/// How a session's lease is given back.
+pub(super) enum Manner {
+    /// In good order. `done` hears when the card is as the session's disposition says, or will be before anyone else's
+    /// turn.
+    InOrder { done: oneshot::Sender<()> },
+    /// Without a word.
+    Abruptly,
 }
 
 /// Why the broker has ended a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionOver {
-    /// The reason.
+    /// The reason. Its delivery is [`Delivery::NotSent`](crate::error::Delivery::NotSent): it concerns messages that
+    /// were not read.
     pub failure: Failure,
     /// The task under way will not be answered within reach: its driver hangs.
     pub hangs: bool,
@@ -148,16 +176,16 @@ impl Return {
     }
 
     /// Says so.
-    pub(super) fn send(&mut self, disposition: Disposition, done: Option<oneshot::Sender<()>>) {
+    pub(super) fn send(&mut self, manner: Manner) {
         if let Some(permit) = self.permit.take() {
-            permit.send(Message::Return { number: self.number, disposition, done });
+            permit.send(Message::Return { number: self.number, manner });
         }
     }
 }
 
 impl Drop for Return {
     fn drop(&mut self) {
-        self.send(Disposition::Reset, None);
+        self.send(Manner::Abruptly);
     }
 }
 

@@ -79,9 +79,23 @@ pub(super) enum SessionTask {
     Reset {
         /// How.
         kind: ResetKind,
+        /// Taken by the thread when it begins.
+        claim: Claim,
         /// Hears what the card has become.
         reply: oneshot::Sender<Result<CardInfo, Failure>>,
     },
+}
+
+/// Who comes first may take it: the thread that begins a task, or the holder that waits for it no longer. Clones are
+/// the same claim.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Claim(Arc<AtomicBool>);
+
+impl Claim {
+    /// Takes it. False if it has been taken before.
+    pub(super) fn take(&self) -> bool {
+        !self.0.swap(true, Ordering::AcqRel)
+    }
 }
 
 /// What the thread has done.

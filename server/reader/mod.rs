@@ -12,6 +12,8 @@
 //! * One unit is with the card thread at a time, and it may send only while its lease is valid (`lease`, `gate`).
 //! * A ticket ends exactly once (`ticket`). It ends without having been sent unless its turn has come.
 //! * The card is reset before another isolation group uses it, if something may have been left in it (`card_view`, `isolation`).
+//! * After a turn that asks for it, the card is reset before anyone else's command (`actor`).
+//! * What was read of a session is answered, whatever ends it, and the end concerns only the rest (`pipeline`).
 //! * What a card has refused as a PIN is not sent to it again (`pin_guard`), as far as it is certain what is selected (`selection`).
 //! * Decisions are pure: the order of turns in `queue`, the reader's state in `life`, the next APDU in `unit`.
 //! * A reader has one card thread for as long as the broker runs, also while it is unplugged: a second one would find the first one's
@@ -31,14 +33,17 @@ mod jobs;
 mod lease;
 mod life;
 mod pin_guard;
+pub mod pipeline;
 pub mod queue;
 mod selection;
 pub mod session;
+mod session_task;
 pub mod status;
 pub mod ticket;
 pub mod turn;
 pub mod unit;
+pub mod waiting;
 
 pub use actor::{Event, Publish, ReaderSetup, spawn};
-pub use handle::{ReaderHandle, Requests, Submission};
+pub use handle::{ReaderHandle, Requests, Submission, TurnsMoved};
 pub use jobs::MAX_PIPELINED;

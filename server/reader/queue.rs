@@ -46,6 +46,17 @@ pub struct Queue<C, T> {
     last_place: u64,
 }
 
+/// One of a caller's items, seen from outside.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Place<'a, T> {
+    /// How many turns come before its own, as the queue is now.
+    pub turns_ahead: usize,
+    /// When it expires.
+    pub deadline: Instant,
+    /// The item.
+    pub item: &'a T,
+}
+
 /// The place of the caller that was served last: behind all others.
 const BEHIND_ALL: u64 = u64::MAX;
 
@@ -162,6 +173,31 @@ impl<C: Copy + Eq + Hash, T> Queue<C, T> {
         Some(own + before.sum::<usize>())
     }
 
+    /// What waits of one caller, in the order of its turns. O(callers + items of the caller).
+    pub fn of_caller(&self, caller: &C) -> Vec<Place<'_, T>> {
+        let Some((place, own)) = self.callers.get(caller) else { return Vec::new() };
+        // By another caller's last item that comes before one of these: how many callers there are of that kind. The
+        // caller's item number k comes after k of its own, and after the first k of another caller, or the first k + 1
+        // of one that is earlier in the round.
+        let mut reaching = vec![0; own.len() + 1];
+        let mut ahead = 0;
+        for (_, (other, tickets)) in self.callers.iter().filter(|(other, _)| *other != caller) {
+            let is_earlier = usize::from(other < place);
+            ahead += is_earlier;
+            reaching[(tickets.len() - is_earlier).min(own.len())] += 1;
+        }
+        let mut reached = self.callers.len() - 1 - reaching[0];
+        let mut places = Vec::with_capacity(own.len());
+        for (index, ticket) in own.iter().enumerate() {
+            if let Some(entry) = self.entries.get(ticket) {
+                places.push(Place { turns_ahead: ahead, deadline: entry.deadline, item: &entry.item });
+            }
+            ahead += 1 + reached;
+            reached -= reaching[index + 1];
+        }
+        places
+    }
+
     /// All that waits.
     pub fn iter(&self) -> impl Iterator<Item = (Ticket, &T)> {
         self.entries.iter().map(|(&ticket, entry)| (ticket, &entry.item))
@@ -189,106 +225,4 @@ impl<C: Copy + Eq + Hash, T> Queue<C, T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    const LIMITS: Limits = Limits { per_caller: 1000, per_reader: 2000 };
-
-    fn queue(items: &[(Ticket, char)]) -> (Queue<char, Ticket>, Instant) {
-        let now = Instant::now();
-        let mut queue = Queue::new(LIMITS);
-        for &(ticket, caller) in items {
-            queue.push(ticket, caller, now + Duration::from_secs(ticket), ticket).unwrap();
-        }
-        (queue, now)
-    }
-
-    fn drain(queue: &mut Queue<char, Ticket>) -> Vec<Ticket> {
-        std::iter::from_fn(|| queue.pop()).map(|(_, item)| item).collect()
-    }
-
-    #[test]
-    fn turns_go_round_the_callers_and_keep_the_order_of_each() {
-        let (mut queue, _) = queue(&[(1, 'a'), (2, 'a'), (3, 'a'), (4, 'b'), (5, 'c'), (6, 'b')]);
-        assert_eq!(drain(&mut queue), [1, 4, 5, 2, 6, 3]);
-        assert!(queue.is_empty() && queue.next_deadline().is_none());
-    }
-
-    #[test]
-    fn a_caller_that_asks_again_after_its_turn_comes_after_those_who_wait() {
-        let (mut queue, now) = queue(&[(1, 'a'), (2, 'b'), (3, 'c')]);
-        assert_eq!(queue.pop(), Some((1, 1)));
-        queue.push(4, 'a', now, 4).unwrap();
-        assert_eq!(drain(&mut queue), [2, 3, 4]);
-    }
-
-    #[test]
-    fn a_caller_that_pipelines_does_not_overtake_one_that_asks_again_after_its_turn() {
-        let (mut queue, now) = queue(&[(1, 'a'), (2, 'a'), (3, 'a'), (4, 'b')]);
-        let first: Vec<_> = (0..3).filter_map(|_| queue.pop()).map(|(_, item)| item).collect();
-        assert_eq!(first, [1, 4, 2]);
-        queue.push(5, 'b', now, 5).unwrap();
-        assert_eq!((queue.turns_ahead(5), queue.turns_ahead(3), queue.callers()), (Some(0), Some(1), 2));
-        assert_eq!(drain(&mut queue), [5, 3]);
-    }
-
-    #[test]
-    fn a_thousand_requests_of_one_do_not_delay_the_others() {
-        let items: Vec<_> = (0..1000).map(|ticket| (ticket, 'a')).chain((1000..1007).zip('b'..='h')).collect();
-        let (mut queue, _) = queue(&items);
-        let first: Vec<_> = (0..8).filter_map(|_| queue.pop()).map(|(_, item)| item).collect();
-        assert_eq!(first, [0, 1000, 1001, 1002, 1003, 1004, 1005, 1006]);
-    }
-
-    #[test]
-    fn what_was_taken_out_is_neither_served_nor_counted() {
-        let (mut queue, _) = queue(&[(1, 'a'), (2, 'b'), (3, 'a')]);
-        assert_eq!(queue.remove(1), Some(1));
-        assert_eq!(queue.remove(1), None);
-        assert_eq!(queue.remove(2), Some(2));
-        assert_eq!((queue.len(), drain(&mut queue)), (1, vec![3]));
-    }
-
-    #[test]
-    fn expired_items_leave_in_the_order_of_their_deadlines() {
-        let (mut queue, now) = queue(&[(3, 'a'), (1, 'b'), (2, 'a')]);
-        assert_eq!(queue.next_deadline(), Some(now + Duration::from_secs(1)));
-        let later = now + Duration::from_secs(2);
-        assert_eq!(std::iter::from_fn(|| queue.pop_expired(later)).collect::<Vec<_>>(), [1, 2]);
-        assert_eq!(drain(&mut queue), [3]);
-    }
-
-    #[test]
-    fn both_limits_hold_and_hand_the_item_back() {
-        let now = Instant::now();
-        let mut queue = Queue::new(Limits { per_caller: 2, per_reader: 3 });
-        for (ticket, caller) in [(1, 'a'), (2, 'a')] {
-            queue.push(ticket, caller, now, ticket).unwrap();
-        }
-        assert_eq!(queue.push(3, 'a', now, 3), Err((3, Full::Caller(2))));
-        queue.push(4, 'b', now, 4).unwrap();
-        assert_eq!(queue.push(5, 'c', now, 5), Err((5, Full::Reader(3))));
-        assert_eq!(queue.pop(), Some((1, 1)));
-        assert_eq!(queue.push(6, 'a', now, 6), Ok(()));
-    }
-
-    #[test]
-    fn the_turns_ahead_are_those_that_come_before() {
-        let (mut queue, _) = queue(&[(1, 'a'), (2, 'a'), (3, 'a'), (4, 'b'), (5, 'c'), (6, 'b')]);
-        let ahead: Vec<_> = (1..=6).map(|ticket| (queue.turns_ahead(ticket).unwrap(), ticket)).collect();
-        let mut by_turn = ahead.clone();
-        by_turn.sort_unstable();
-        assert_eq!(by_turn.iter().map(|(turns, _)| *turns).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
-        assert_eq!(by_turn.iter().map(|(_, ticket)| *ticket).collect::<Vec<_>>(), drain(&mut queue));
-        assert_eq!((queue.turns_ahead(1), queue.callers()), (None, 0));
-    }
-
-    #[test]
-    fn items_can_be_taken_out_by_what_they_are() {
-        let (mut queue, _) = queue(&[(1, 'a'), (2, 'b'), (3, 'a'), (4, 'c')]);
-        assert_eq!(queue.remove_if(|item| item % 2 == 0), [2, 4]);
-        assert_eq!(drain(&mut queue), [1, 3]);
-    }
-}
+mod tests;

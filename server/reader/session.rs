@@ -2,26 +2,35 @@
 //! its end. Dropping it returns the lease at once and cannot block or be lost: the place for that message was taken before.
 
 use std::{
+    ops::RangeInclusive,
     sync::{Arc, atomic::AtomicBool, mpsc::TrySendError},
     time::{Duration, Instant},
 };
 
 use tokio::sync::{oneshot, watch};
 
-pub use super::inbox::{Disposition, SessionOver, SessionRequest};
 use super::{
-    inbox::{Grant, Return, SessionTicket},
-    jobs::{Job, SessionJob, SessionTask},
-    ticket::{Answer, Ticket, UnitRequest},
-    turn::{Turn, TurnRequest},
+    inbox::{Grant, Manner, Return, SessionTicket},
+    jobs::{Claim, Job, SessionJob, SessionTask},
+    ticket::{Ticket, UnitRequest},
+    turn::{CardRequirement, Disposition, Turn, TurnRequest},
     unit::{UnitCommand, headers},
 };
+pub use super::{
+    inbox::{SessionOver, SessionRequest},
+    session_task::{SessionReset, SessionUnit},
+};
 use crate::{
-    backend::{CardInfo, ResetKind},
+    backend::ResetKind,
     config::Operation,
     error::{Failure, Reason},
     permit::Permit,
 };
+
+/// How long a session may idle while others wait, if its request does not say.
+pub const DEFAULT_IDLE: Duration = Duration::from_secs(10);
+/// What a session's request may say instead.
+pub const IDLE_RANGE: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(60);
 
 /// A session that waits, in its caller's hand. Dropping it gives up.
 pub struct Opening {
@@ -85,14 +94,16 @@ async fn over(news: &mut watch::Receiver<Option<SessionOver>>) -> SessionOver {
     let over = news.borrow_and_update().clone();
     match over.filter(|_| is_over) {
         Some(over) => over,
-        // It has been said already.
+        // The last has been said.
         None => std::future::pending().await,
     }
 }
 
 /// What a session hears without asking.
 pub enum News {
-    /// It has been ended.
+    /// It has been ended. Comes a second time, with [`SessionOver::hangs`], if the driver hangs in what the session had
+    /// asked for before its end. The first one says why the session is over, the second one what became of the tasks
+    /// under way.
     Over(SessionOver),
     /// So many callers wait.
     Waiters(usize),
@@ -106,22 +117,6 @@ pub struct Session {
     give_back: Return,
     /// A task has failed, and none since has restarted.
     failed: Arc<AtomicBool>,
-}
-
-/// A unit under way in a session.
-pub struct SessionUnit {
-    ticket: Arc<Ticket>,
-    /// Where its outcome is heard.
-    pub answer: Answer,
-}
-
-impl SessionUnit {
-    /// Ends the unit from outside because nobody else can: what runs is unknown, what waits was not sent.
-    pub fn abandon(&self, failure: &Failure, now: Instant) {
-        if !self.ticket.end_waiting(Failure::not_sent(failure.reason, failure.message.clone())) {
-            self.ticket.end(Some(Failure::unknown(failure.reason, failure.message.clone())), now);
-        }
-    }
 }
 
 impl Session {
@@ -146,33 +141,31 @@ impl Session {
     /// The session is over, or policy denies a command whatever is selected.
     pub fn transmit(&self, commands: Vec<UnitCommand>, restart: bool, now: Instant) -> Result<SessionUnit, Failure> {
         let turn = TurnRequest {
-            reset_first: false,
+            reset_before: None,
             if_insertion_id: None,
             if_state_tag: None,
             wait_timeout: Duration::ZERO,
-            wait_for_card: false,
+            card: CardRequirement::Required,
         };
         self.permit.check_headers(headers(&commands))?;
-        let (ticket, answers) = Ticket::new(UnitRequest { commands, turn }, self.permit.clone(), now);
+        let request = UnitRequest { commands, turn, disposition: Disposition::Leave };
+        let (ticket, answers) = Ticket::new(request, self.permit.clone(), now);
         let ticket = Arc::new(ticket);
         let turn = Turn { began: now, reset: false, ..self.grant.turn.clone() };
         self.ask(SessionTask::Unit { ticket: Arc::clone(&ticket), turn }, restart)?;
-        Ok(SessionUnit { ticket, answer: answers.first })
+        Ok(SessionUnit::new(ticket, answers.first))
     }
 
     /// Asks for a reset; the answer is the card as it is then. As [`Session::transmit`].
     ///
     /// # Errors
     /// The session is over, or policy denies it.
-    pub fn reset(
-        &self,
-        kind: ResetKind,
-        restart: bool,
-    ) -> Result<oneshot::Receiver<Result<CardInfo, Failure>>, Failure> {
+    pub fn reset(&self, kind: ResetKind, restart: bool) -> Result<SessionReset, Failure> {
         self.permit.check(Operation::Reset)?;
         let (reply, answer) = oneshot::channel();
-        self.ask(SessionTask::Reset { kind, reply }, restart)?;
-        Ok(answer)
+        let claim = Claim::default();
+        self.ask(SessionTask::Reset { kind, claim: claim.clone(), reply }, restart)?;
+        Ok(SessionReset::new(claim, answer))
     }
 
     fn ask(&self, task: SessionTask, restart: bool) -> Result<(), Failure> {
@@ -195,7 +188,7 @@ impl Session {
         })
     }
 
-    /// Waits for news. Cancel-safe; pending for ever once it has said that the session is over.
+    /// Waits for news. Cancel-safe; pending for ever once there can be no more.
     pub async fn news(&mut self) -> News {
         tokio::select! {
             biased;
@@ -204,11 +197,15 @@ impl Session {
         }
     }
 
-    /// Ends the session in good order, after its last answer. Returns when the card is as `disposition` says.
-    pub async fn close(mut self, disposition: Disposition) {
+    /// Ends the session in good order, after its last answer. Returns when the card is as the session's disposition
+    /// says. If the driver hangs in that, or the reset fails, it returns then: the card is reset before anyone else's
+    /// turn. Says so at once, and not only when the future is polled; dropping the future only stops waiting.
+    pub fn close(mut self) -> impl Future<Output = ()> + Send + use<> {
         let (done, is_done) = oneshot::channel();
-        self.give_back.send(disposition, Some(done));
-        // An error means that the session was over already.
-        let _ = is_done.await;
+        self.give_back.send(Manner::InOrder { done });
+        async move {
+            // An error means that the session was over already.
+            let _ = is_done.await;
+        }
     }
 }

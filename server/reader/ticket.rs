@@ -9,7 +9,7 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::{
-    turn::{Turn, TurnRequest},
+    turn::{Disposition, Turn, TurnRequest},
     unit::{CommandResult, UnitCommand},
 };
 use crate::{error::Failure, permit::Permit};
@@ -21,6 +21,9 @@ pub struct UnitRequest {
     pub commands: Vec<UnitCommand>,
     /// On what terms it waits.
     pub turn: TurnRequest,
+    /// What becomes of the card after the unit, however it ends, before anyone else's turn. The outcome does not wait
+    /// for it.
+    pub disposition: Disposition,
 }
 
 /// The outcome of a unit of which at least one command was answered.

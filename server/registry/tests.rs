@@ -28,6 +28,7 @@ impl Monitor for Hanging {
 async fn a_card_stack_that_hangs_keeps_the_broker_neither_from_starting_nor_from_stopping() {
     let config = crate::config::Config::default();
     let settings = RegistrySettings {
+        turns_moved: reader::TurnsMoved::default(),
         reader: Box::new(move |name| config.reader(name)),
         limits: Limits { per_caller: 1, per_reader: 1 },
         max_contended_lease: Duration::from_secs(60),

@@ -22,16 +22,16 @@ const SERVER: &[&[&str]] = &[
 
 /// The same for the parts of one reader. Its mod.rs is above them all.
 const READER: &[&[&str]] = &[
-    &["isolation", "lease", "queue", "selection", "status", "turn", "unit"],
+    &["isolation", "lease", "queue", "selection", "status", "turn", "unit", "waiting"],
     &["card_view", "life", "ticket"],
     &["pin_guard"],
     &["gate"],
     // For the fuzz targets alone.
     &["fuzz"],
     &["jobs"],
-    &["card_thread", "inbox"],
+    &["card_thread", "inbox", "session_task"],
     &["session"],
-    &["handle"],
+    &["handle", "pipeline"],
     &["actor"],
 ];
 
@@ -65,6 +65,7 @@ const PURE: &[&str] = &[
     "server/reader/turn.rs",
     "server/reader/unit.rs",
     "server/reader/unit/",
+    "server/reader/waiting.rs",
 ];
 
 /// What no pure file names, a run of segments anywhere in a name.

@@ -135,8 +135,9 @@ fn a_session_that_new_rules_forbid_ends_and_the_next_caller_goes_on() -> anyhow:
         let next = waiting.await?;
         assert!(next.reset_before_unit, "the next caller finds the card as the session left it");
         let ended = holder.transmit([hex::parse(COUNT)?]).send().await.unwrap_err();
-        assert_eq!((ended.reason(), ended.delivery()), (Some(ErrorReason::Denied), Delivery::NotSent));
-        assert_eq!(audit(&broker, "session_ended_by_broker")[0]["reason"], "DENIED");
+        assert_eq!((ended.reason(), ended.delivery()), (Some(ErrorReason::LeaseRevoked), Delivery::NotSent));
+        let records = audit(&broker, "session_ended_by_broker");
+        assert_eq!((&records[0]["reason"], &records[0]["cause"]), (&"LEASE_REVOKED".into(), &"RULES_CHANGED".into()));
         let refused = client.open_session(OPEN).open().await.unwrap_err();
         assert_eq!(refused.reason(), Some(ErrorReason::Denied));
         reload(&broker, "", "policy_reloaded").await?;
@@ -234,7 +235,7 @@ fn a_token_that_is_taken_away_opens_nothing_any_more_and_its_session_ends() -> a
         assert_eq!(removed.code, Some(0), "{removed:?}");
         reload(&broker, rules, "policy_reloaded").await?;
         let ended = holder.transmit([hex::parse(COUNT)?]).send().await.unwrap_err();
-        assert_eq!(ended.reason(), Some(ErrorReason::Denied));
+        assert_eq!(ended.reason(), Some(ErrorReason::LeaseRevoked));
         assert_eq!(old.readers().await.unwrap_err().reason(), Some(ErrorReason::Unauthenticated));
         assert_eq!(new.readers().await?.len(), 2);
         unit(&new, OPEN, &[COUNT]).send().await?;
@@ -247,7 +248,7 @@ fn a_token_that_is_taken_away_opens_nothing_any_more_and_its_session_ends() -> a
         }
         reload(&broker, rules, "policy_reloaded").await?;
         let ended = holder.transmit([hex::parse(COUNT)?]).send().await.unwrap_err();
-        assert_eq!(ended.reason(), Some(ErrorReason::Denied));
+        assert_eq!(ended.reason(), Some(ErrorReason::LeaseRevoked));
         assert_eq!(new.readers().await.unwrap_err().reason(), Some(ErrorReason::Unauthenticated));
         assert_eq!(audit(&broker, "unauthenticated").len(), 2);
         // A tokens file that others can read is refused whole.

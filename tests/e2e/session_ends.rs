@@ -126,10 +126,13 @@ async fn a_conversation_against_the_rules_is_over_and_the_next_has_the_card(stag
     for mistake in [vec![again], vec![None], vec![unit(7), unit(7)], vec![unit(7), unit(6)]] {
         let (_, mut session) = member(&stage, "family", SessionEnd::Leave).await?;
         assert_eq!(session.run(&[VERIFY]).await, "1: 9000");
+        let read = mistake.len() - 1;
         for message in mistake {
             session.say(message, false);
         }
-        assert_eq!(session.rest().await.last().map(String::as_str), Some(invalid));
+        let heard = session.rest().await;
+        assert!(heard.len() == read + 1 && heard[..read].iter().all(|answer| answer.ends_with(" 9000")), "{heard:?}");
+        assert_eq!(heard[read], invalid, "after what was read before it was answered");
         assert_eq!(protected(&stage, Some("family"))?, "6982");
     }
     for first in [None, unit(1)] {
@@ -158,9 +161,16 @@ async fn a_deadline_on_the_stream_ends_the_session(stage: Stage) -> anyhow::Resu
     session.say(Request::Open(opening(stage.reader)), false);
     assert_eq!(session.answer().await, "opened");
     assert_eq!(session.run(&[INCREMENT]).await, "1: 00000001 9000");
+    session.transmit(&[INCREMENT, &slow(3000), INCREMENT]);
+    session.transmit(&[INCREMENT]);
+    session.reset_card(false);
+    let heard = session.rest().await;
+    assert_eq!(heard[0], "2: 00000002 9000; stopped at 1: DEADLINE_NEAR unknown", "in flight");
+    assert_eq!(heard[1..3], ["3: failed DEADLINE_NEAR not_sent", "4: failed DEADLINE_NEAR not_sent"]);
+    assert_eq!(heard[3..], ["over: DeadlineExceeded DEADLINE_NEAR not_sent"]);
     let next = Conversation::open(&stub, opening(stage.reader)).await?;
-    assert_eq!(session.answer().await, "over: DeadlineExceeded DEADLINE_NEAR unknown");
     assert_eq!(next.close().await, ["over: OK"]);
+    assert_eq!(stage.run(&[INCREMENT]).await?, ["00000003 9000"], "nothing behind the command in flight was sent");
     Ok(())
 }
 

@@ -1,42 +1,19 @@
-//! The actor's part that concerns those who ask: who gets the next turn, and how a turn begins and ends.
+//! The actor's part that concerns those who ask: who gets the next turn, and how a unit begins and ends.
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use tokio::sync::{oneshot, watch};
-
-use super::super::inbox::{Disposition, Grant, Message, Purpose, SessionOver, SessionTicket, Waiting, shutting_down};
+use super::super::inbox::{Manner, Message, Purpose, Waiting, shutting_down};
 use super::super::jobs::{Job, UnitJob};
-use super::super::lease::{Activity, Terms, Verdict};
 use super::super::queue;
-use super::super::status::card_removed;
-use super::super::turn::Turn;
+use super::super::turn::{Disposition, Turn};
 use super::{Actor, Work, unplugged};
-use crate::{
-    audit,
-    backend::{CardInfo, ResetKind, SlotError},
-    error::{Failure, Reason},
-    group::GroupMark,
-    permit::Permit,
-};
+use crate::error::{Failure, Reason};
 
 /// How often those who wait for a session hear of their place.
 const POSITION_INTERVAL: Duration = Duration::from_millis(50);
-
-/// The session that has the card.
-pub(super) struct Holding {
-    number: queue::Ticket,
-    group: GroupMark,
-    permit: Permit,
-    terms: Terms,
-    activity: Arc<Activity>,
-    /// Since when others wait.
-    contended: Option<Instant>,
-    waiters: watch::Sender<usize>,
-    over: watch::Sender<Option<SessionOver>>,
-}
 
 /// When those who wait for a session hear of their place next.
 #[derive(Default)]
@@ -76,21 +53,15 @@ impl Actor {
                     self.positions.due = Some(now);
                 }
             }
-            Message::Return { number, disposition, done } => self.give_back(number, disposition, done),
+            Message::Return { number, manner } => self.give_back(number, manner),
         }
         self.positions.moved(now);
     }
 
     /// Someone no longer waits, or a session is over because its holder says so.
-    fn give_back(&mut self, number: queue::Ticket, disposition: Disposition, done: Option<oneshot::Sender<()>>) {
-        if self.queue.remove(number).is_some() {
-            return;
-        }
-        if let Work::Session(holding) = &self.work
-            && holding.number == number
-        {
-            holding.permit.audit(audit::Session::Ended { left: disposition == Disposition::Leave });
-            self.turn_over(disposition, done);
+    fn give_back(&mut self, number: queue::Ticket, manner: Manner) {
+        if self.queue.remove(number).is_none() {
+            self.close_session(number, manner);
         }
     }
 
@@ -104,186 +75,43 @@ impl Actor {
             waiting.end(failure);
             return;
         }
-        let reset = if self.isolation.demands_reset(&waiting.group) {
-            Some(self.isolation_reset)
-        } else {
-            waiting.turn().reset_first.then_some(ResetKind::Warm)
-        };
+        let isolation = self.isolation.demands_reset(&waiting.group).then_some(self.isolation_reset);
+        let reset = waiting.turn().first_reset(isolation);
         let Waiting { group, purpose } = waiting;
         match (purpose, reset) {
             (Purpose::Unit(ticket), reset) => {
                 if ticket.begin(self.turn(now, reset.is_some())) {
                     self.life.turn_begins();
                     let job = UnitJob { ticket: Arc::clone(&ticket), lease: self.leases.grant(), reset };
-                    self.give(Job::Unit(job), Work::Unit { ticket, group });
+                    self.give(Job::Unit(job), Work::Unit { ticket, group, since: now });
                 }
             }
             (Purpose::Session(session), Some(kind)) => {
                 let waiting = Waiting { group, purpose: Purpose::Session(session) };
-                self.give(Job::Reset(kind), Work::Opening { number, waiting });
+                self.give(Job::Reset(kind), Work::Opening { number, waiting, since: now });
             }
             (Purpose::Session(session), None) => self.grant(number, group, session, false, now),
         }
     }
 
-    fn turn(&self, now: Instant, reset: bool) -> Turn {
+    /// A unit has ended: does what it wants to become of the card, unless there is no card to use any more (it is reset
+    /// when it is taken) or the broker stops (it is reset when it is let go).
+    pub(super) fn dispose(&mut self, disposition: Disposition) {
+        if let Some(kind) = disposition.reset(self.isolation_reset)
+            && self.life.card().is_some()
+            && !self.stopping
+        {
+            self.give(Job::Reset(kind), Work::Handling);
+        }
+    }
+
+    pub(super) fn turn(&self, now: Instant, reset: bool) -> Turn {
         Turn {
             insertion_id: self.life.insertion_id(),
             state_tag: self.life.next_state_tag(),
             began: now,
             reset: reset || self.life.was_reset_since_turn(),
         }
-    }
-
-    fn grant(&mut self, number: queue::Ticket, group: GroupMark, session: SessionTicket, reset: bool, now: Instant) {
-        let card = self.life.card().cloned().ok_or_else(|| self.life.refusal().unwrap_or_else(card_removed));
-        // The policy may have changed during a reset.
-        let card = match card.and_then(|card| session.permit.holds().map(|()| card)) {
-            Ok(card) => card,
-            Err(refusal) => {
-                // An error means that nobody waits any more.
-                let _ = session.grant.send(Err(refusal));
-                return;
-            }
-        };
-        let (waiters, waiters_seen) = watch::channel(0);
-        let (over, over_seen) = watch::channel(None);
-        let activity = Arc::new(Activity::new(now));
-        let grant = Grant {
-            turn: self.turn(now, reset),
-            card,
-            lease: self.leases.grant(),
-            activity: Arc::clone(&activity),
-            jobs: self.jobs.clone(),
-            waiters: waiters_seen,
-            over: over_seen,
-        };
-        let terms = Terms {
-            began: now,
-            idle_timeout: session.request.idle_timeout,
-            max_contended_lease: self.max_contended_lease,
-        };
-        if session.grant.send(Ok(grant)).is_err() {
-            // Its caller has gone meanwhile.
-            self.leases.end();
-            return;
-        }
-        self.life.turn_begins();
-        let permit = session.permit;
-        permit.audit(audit::Session::Began);
-        self.hangs = false;
-        let holding = Holding { number, group, permit, terms, activity, contended: None, waiters, over };
-        self.work = Work::Session(Box::new(holding));
-    }
-
-    /// Looks whether the session that has the card must give way, and tells it who waits.
-    pub(super) fn judge_session(&mut self, now: Instant) {
-        let Work::Session(holding) = &mut self.work else { return };
-        let callers = self.queue.callers();
-        holding.contended = (callers > 0).then(|| holding.contended.unwrap_or(now));
-        holding.waiters.send_if_modified(|told| std::mem::replace(told, callers) != callers);
-        let cause = match holding.terms.judge(now, holding.contended, holding.activity.idle_since()) {
-            Verdict::GoOn(_) => return,
-            Verdict::Idles => "the session idled while others waited: open a new one",
-            Verdict::TooLong => "the session held the card for as long as it may while others wait: open a new one",
-        };
-        self.end_session(Failure::not_sent(Reason::LeaseRevoked, cause));
-    }
-
-    /// When the session that has the card is to be looked at again.
-    pub(super) fn session_deadline(&self, now: Instant) -> Option<Instant> {
-        let Work::Session(holding) = &self.work else { return None };
-        match holding.terms.judge(now, holding.contended, holding.activity.idle_since()) {
-            Verdict::GoOn(look) => look,
-            Verdict::Idles | Verdict::TooLong => Some(now),
-        }
-    }
-
-    /// Ends the session that has the card, if there is one, and tells its holder why.
-    pub(super) fn end_session(&mut self, failure: Failure) {
-        let Work::Session(holding) = &self.work else { return };
-        holding.permit.audit(audit::Session::EndedByBroker(&failure));
-        holding.over.send_replace(Some(SessionOver { failure, hangs: self.hangs }));
-        self.turn_over(Disposition::Reset, None);
-    }
-
-    /// Ends the session that has the card if a new policy forbids it.
-    pub(super) fn end_forbidden_session(&mut self) {
-        if let Work::Session(holding) = &self.work
-            && let Err(failure) = holding.permit.holds()
-        {
-            self.end_session(failure);
-        }
-    }
-
-    /// Ends the wait of the session that has the turn but not its reset card yet, if there is one. The reset goes on.
-    pub(super) fn refuse_opening(&mut self, failure: Failure) {
-        if matches!(self.work, Work::Opening { .. })
-            && let Work::Opening { waiting, .. } = std::mem::replace(&mut self.work, Work::Handling)
-        {
-            waiting.end(failure);
-        }
-    }
-
-    /// The lease is over. What was sent under it comes before the turnover in the card thread's queue.
-    fn turn_over(&mut self, disposition: Disposition, done: Option<oneshot::Sender<()>>) {
-        let Work::Session(holding) = std::mem::replace(&mut self.work, Work::None) else { return };
-        self.leases.end();
-        let reset = match disposition {
-            Disposition::Reset => Some(self.isolation_reset),
-            Disposition::Leave => None,
-        };
-        let hangs = self.hangs;
-        self.give(Job::Turnover(reset), Work::Turnover { group: holding.group, done });
-        self.hangs = hangs;
-    }
-
-    /// The session's last task is done, and the card is reset or left.
-    pub(super) fn quiesced(
-        &mut self,
-        reset: Option<Result<CardInfo, SlotError>>,
-        raised: bool,
-        now: Instant,
-    ) -> Option<Failure> {
-        let work = std::mem::replace(&mut self.work, Work::None);
-        let verdict = match reset {
-            Some(reset) => {
-                self.isolation.reset();
-                self.life.was_reset(reset, now)
-            }
-            None => {
-                if let Work::Turnover { group, .. } = &work {
-                    self.isolation.used(group, raised);
-                }
-                self.life.left(now)
-            }
-        };
-        if let Work::Turnover { done: Some(done), .. } = work {
-            // An error means that the holder has gone.
-            let _ = done.send(());
-        }
-        verdict
-    }
-
-    /// The card was reset: between groups, for a session that begins, or by a session.
-    pub(super) fn was_reset(&mut self, reset: Result<CardInfo, SlotError>, now: Instant) -> Option<Failure> {
-        self.isolation.reset();
-        let is_reset = reset.is_ok();
-        let verdict = self.life.was_reset(reset, now);
-        match std::mem::replace(&mut self.work, Work::None) {
-            Work::Opening { number, waiting: Waiting { group, purpose: Purpose::Session(session) } } => {
-                if is_reset {
-                    self.grant(number, group, session, true, now);
-                } else {
-                    let failed =
-                        || Failure::not_sent(Reason::ResetFailed, "the reset before the session failed: retry");
-                    let _ = session.grant.send(Err(self.life.refusal().unwrap_or_else(failed)));
-                }
-            }
-            work @ (Work::Session(_) | Work::Turnover { .. }) => self.work = work,
-            _ => {}
-        }
-        verdict
     }
 
     /// Answers those who wait for their turn, but not for what `verdict` says is missing.
@@ -306,7 +134,7 @@ impl Actor {
             return;
         }
         self.positions.due = None;
-        let busy = usize::from(!matches!(self.work, Work::None));
+        let busy = self.turns_under_way();
         let mut sessions = 0;
         for (number, waiting) in self.queue.iter() {
             if let Purpose::Session(session) = &waiting.purpose {

@@ -4,18 +4,18 @@ use super::*;
 use crate::{
     apdu::StatusWord,
     error::{Delivery, Reason},
-    reader::unit::StatusWordSource,
+    reader::{turn::CardRequirement, unit::StatusWordSource},
 };
 
 fn ticket() -> (Ticket, Answers) {
     let turn = TurnRequest {
-        reset_first: false,
+        reset_before: None,
         if_insertion_id: None,
         if_state_tag: None,
         wait_timeout: Duration::from_secs(1),
-        wait_for_card: false,
+        card: CardRequirement::Required,
     };
-    let request = UnitRequest { commands: Vec::new(), turn };
+    let request = UnitRequest { commands: Vec::new(), turn, disposition: Disposition::Leave };
     Ticket::new(request, crate::permit::unlimited(crate::caller::CallerKey::Connection(1)), Instant::now())
 }
 

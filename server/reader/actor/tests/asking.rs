@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::{
     super::*,
     clients::{Asked, Hand, Item, LIMITS, Stage, group_key},
-    faults::{Fault, overstay},
+    faults::{Fault, forgetful, overstay},
     history::{CALLERS, Step, Wish},
     witness::Promise,
     world::World,
@@ -13,9 +13,9 @@ use super::{
 use crate::{
     apdu::CommandApdu,
     reader::{
-        session::{Disposition, SessionRequest},
+        session::SessionRequest,
         ticket::UnitRequest,
-        turn::TurnRequest,
+        turn::{CardRequirement, TurnRequest},
         unit::UnitCommand,
     },
 };
@@ -28,6 +28,9 @@ impl World {
             Step::Submit(wish) => self.submit(wish),
             Step::Drop(which) => {
                 if let Some(item) = clients.pick(which, |hand| !matches!(hand, Hand::Empty)) {
+                    if let Item { hand: Hand::Session(_), stage: Stage::Begun, .. } = &clients.items[item] {
+                        self.witness.owes(item, Some(ResetKind::Warm));
+                    }
                     clients.drop_item(item);
                 }
             }
@@ -48,15 +51,16 @@ impl World {
                 }
             }
             Step::AskReset(which) => {
-                if let Some(Hand::Session(session)) = session(which).map(|item| &clients.items[item].hand)
+                if let Some(item) = session(which)
+                    && let Hand::Session(session) = &clients.items[item].hand
                     && let Ok(reset) = session.reset(ResetKind::Warm, true)
                 {
-                    clients.resets.push(reset);
+                    clients.resets.push((item, reset));
                 }
             }
-            Step::Close { which, leave } => {
+            Step::Close(which) => {
                 if let Some(item) = session(which) {
-                    clients.close(item, if leave { Disposition::Leave } else { Disposition::Reset });
+                    clients.close(item);
                 }
             }
             _ => {}
@@ -72,25 +76,26 @@ impl World {
         let (generation, member) = &clients.members[wish.group];
         let group = (wish.group, *generation);
         let turn = TurnRequest {
-            reset_first: wish.reset_first,
+            reset_before: wish.reset_before,
             if_insertion_id: None,
             if_state_tag: wish.if_unchanged.then(|| self.actor.life.state_tag()),
             wait_timeout: wish.wait_timeout + overstay(self.fault),
-            wait_for_card: wish.wait_for_card,
+            card: if wish.wait_for_card { CardRequirement::Awaited } else { CardRequirement::Required },
         };
+        let disposition = forgetful(self.fault, wish.disposition);
         let of_caller = clients.waiting().filter(|item| item.wish.caller == wish.caller).count();
         let is_full = of_caller >= LIMITS.per_caller || clients.waiting().count() >= LIMITS.per_reader;
         let is_turned_away = self.actor.life.refusal().is_some_and(|refusal| turn.is_told(&refusal));
         let caller = CallerKey::Connection(wish.caller as u64);
         let hand = if wish.session {
-            let request = SessionRequest { turn, idle_timeout: Duration::from_secs(1) };
+            let request = SessionRequest { turn, idle_timeout: Duration::from_secs(1), disposition };
             clients
                 .handle
                 .open_session(crate::permit::unlimited(caller), member.mark(), request, self.now)
                 .map(Hand::Opening)
         } else {
             let commands = commands(number, 0, wish.commands, wish.raises);
-            let request = UnitRequest { commands, turn };
+            let request = UnitRequest { commands, turn, disposition };
             clients.handle.submit(crate::permit::unlimited(caller), member.mark(), request, self.now).map(Hand::Unit)
         };
         let Ok(hand) = hand else { return };

@@ -2,23 +2,20 @@
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Instant};
 
-use futures_util::FutureExt;
-use tokio::sync::oneshot;
-
 use super::{
     super::*,
     history::{CALLERS, GROUPS, Wish},
     witness::Generation,
 };
 use crate::{
-    backend::CardInfo,
     group::{Group, GroupKey, Groups},
     reader::{
         Submission,
         handle::ReaderHandle,
-        session::{Disposition, Opening, Session, SessionUnit},
+        session::{Opening, Session, SessionReset, SessionUnit},
     },
 };
+use futures_util::FutureExt;
 
 pub(super) const LIMITS: Limits = Limits { per_caller: 4, per_reader: 8 };
 
@@ -28,7 +25,7 @@ pub(super) struct Clients {
     pub(super) members: Vec<(u64, Arc<Group>)>,
     pub(super) items: Vec<Item>,
     pub(super) asked: Vec<Asked>,
-    pub(super) resets: Vec<oneshot::Receiver<Result<CardInfo, Failure>>>,
+    pub(super) resets: Vec<(usize, SessionReset)>,
     pub(super) closing: Vec<Pin<Box<dyn Future<Output = ()> + Send>>>,
     pub(super) last_turn: u64,
 }
@@ -118,15 +115,15 @@ impl Clients {
     /// All sessions end in good order.
     pub(super) fn close_all(&mut self) {
         for item in 0..self.items.len() {
-            self.close(item, Disposition::Leave);
+            self.close(item);
         }
     }
 
-    pub(super) fn close(&mut self, item: usize, disposition: Disposition) {
+    pub(super) fn close(&mut self, item: usize) {
         let item = &mut self.items[item];
         let Some(session) = item.hand.take_session() else { return };
         item.stage = Stage::Over;
-        let mut closing: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(session.close(disposition));
+        let mut closing: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(session.close());
         if (&mut closing).now_or_never().is_none() {
             self.closing.push(closing);
         }
@@ -137,6 +134,7 @@ impl Clients {
         self.items[item].hand = Hand::Empty;
         self.items[item].stage = Stage::Over;
         self.asked.retain(|asked| asked.item != item);
+        self.resets.retain(|(of, _)| *of != item);
     }
 
     pub(super) fn drop_all(&mut self, condition: impl Fn(&Item) -> bool) {

@@ -6,22 +6,29 @@ use super::super::*;
 use crate::{
     apdu::{ApduBytes, CommandApdu},
     backend::{CardInfo, Protocol, ProtocolChoice, SlotError},
+    caller::Caller,
+    config::Operation,
     error::Delivery,
     group::{GroupKey, Groups},
+    permit::Permit,
+    policy::{Policy, ReaderNames},
     reader::{
-        ReaderHandle,
+        ReaderHandle, Submission,
         session::{News, Opening, Session, SessionRequest, Waited},
         ticket::UnitRequest,
-        turn::TurnRequest,
+        turn::{CardRequirement, Disposition, TurnRequest},
         unit::UnitCommand,
     },
 };
 
-const LONG: Duration = Duration::from_secs(20);
+pub(super) const LONG: Duration = Duration::from_secs(20);
 
-/// Each reset, and each exchange, which fails, waits for a word. Taking the card does not.
+/// Each reset, and each exchange, which fails unless it is told to succeed, waits for a word. Taking the card does not.
 struct HeldSlot {
     go: Receiver<()>,
+    succeeds: bool,
+    /// How many exchanges have begun.
+    calls: Arc<Mutex<usize>>,
     /// How many resets have begun.
     resets: Arc<Mutex<usize>>,
 }
@@ -42,8 +49,9 @@ impl Slot for HeldSlot {
     }
 
     fn exchange(&mut self, _: &[u8]) -> Result<ApduBytes, SlotError> {
+        *self.calls.lock().unwrap() += 1;
         let _ = self.go.recv();
-        Err(SlotError::Lost("as scripted".into()))
+        if self.succeeds { Ok(vec![0x90, 0x00].into()) } else { Err(SlotError::Lost("as scripted".into())) }
     }
 
     fn wait_removal(&mut self, _: Duration) -> bool {
@@ -53,32 +61,41 @@ impl Slot for HeldSlot {
     fn release(&mut self) {}
 }
 
-struct World {
-    handle: ReaderHandle,
+pub(super) struct World {
+    pub(super) handle: ReaderHandle,
     groups: Groups,
-    go: thread_mpsc::Sender<()>,
+    pub(super) go: thread_mpsc::Sender<()>,
     resets: Arc<Mutex<usize>>,
+    calls: Arc<Mutex<usize>>,
+    pub(super) policy: watch::Sender<Arc<Policy>>,
     shutdown: CancellationToken,
     tasks: JoinSet<()>,
     _events: mpsc::Sender<Event>,
 }
 
 impl World {
-    async fn start(exchange_timeout: Duration) -> Self {
+    pub(super) async fn start(exchange_timeout: Duration) -> Self {
+        Self::with_card(exchange_timeout, false).await
+    }
+
+    /// A world whose exchanges fail, or succeed.
+    pub(super) async fn with_card(exchange_timeout: Duration, succeeds: bool) -> Self {
         let (go, held) = thread_mpsc::channel();
-        let resets = Arc::new(Mutex::new(0));
+        let [resets, calls] = [(); 2].map(|()| Arc::new(Mutex::new(0)));
         let limits = Limits { per_caller: 8, per_reader: 8 };
         let (handle, requests) = ReaderHandle::new(limits);
         let shutdown = CancellationToken::new();
+        let policy = watch::Sender::new(Arc::new(Policy::new(Vec::new(), 0)));
         let setup = ReaderSetup {
             id: "scripted".into(),
             identity: "t".into(),
             settings: ReaderSettings { exchange_timeout, ..ReaderSettings::default() },
             limits,
             max_contended_lease: LONG,
-            policy: crate::permit::unlimited_policy(),
-            slot: Box::new(HeldSlot { go: held, resets: Arc::clone(&resets) }),
+            policy: policy.subscribe(),
+            slot: Box::new(HeldSlot { go: held, succeeds, calls: Arc::clone(&calls), resets: Arc::clone(&resets) }),
             publish: Box::new(|_| {}),
+            turns_moved: TurnsMoved::default(),
             requests,
             shutdown: shutdown.clone(),
         };
@@ -90,34 +107,76 @@ impl World {
         while events.capacity() < events.max_capacity() {
             tokio::task::yield_now().await;
         }
-        Self { handle, groups: Groups::default(), go, resets, shutdown, tasks, _events: events }
+        Self { handle, groups: Groups::default(), go, resets, calls, policy, shutdown, tasks, _events: events }
     }
 
     fn open(&self, reset_first: bool) -> Opening {
         let mark = self.groups.join(GroupKey::Caller(CallerKey::Connection(1))).mark();
-        let request = SessionRequest { turn: turn(reset_first), idle_timeout: LONG };
-        self.handle
-            .open_session(crate::permit::unlimited(CallerKey::Connection(1)), mark, request, Instant::now())
-            .unwrap()
+        let request = SessionRequest { turn: turn(reset_first), idle_timeout: LONG, disposition: Disposition::Reset };
+        self.handle.open_session(self.permit(1, Operation::Session), mark, request, Instant::now()).unwrap()
     }
 
-    async fn session(&self) -> Session {
+    pub(super) async fn session(&self) -> Session {
         let mut opening = self.open(false);
         begun(&mut opening).await.unwrap()
     }
 
-    async fn ends(mut self) {
+    /// A unit of the caller on that connection.
+    pub(super) fn submit(&self, connection: u64, disposition: Disposition) -> Submission {
+        let request = UnitRequest { commands: commands(), turn: turn(false), disposition };
+        let permit = self.permit(connection, Operation::Transmit);
+        let mark = self.groups.join(GroupKey::Caller(permit.caller().key)).mark();
+        self.handle.submit(permit, mark, request, Instant::now()).unwrap()
+    }
+
+    fn permit(&self, connection: u64, operation: Operation) -> Permit {
+        let caller = Caller::local(connection, 0, 0, None, None);
+        let names = ReaderNames { id: "scripted".into(), display_name: "scripted".into() };
+        Permit::new(self.policy.subscribe(), caller, names.into(), operation, Vec::new())
+    }
+
+    /// How many resets have begun.
+    pub(super) fn resets(&self) -> usize {
+        *self.resets.lock().unwrap()
+    }
+
+    /// Waits until so many resets have begun.
+    pub(super) async fn until_reset(&self, count: usize) {
+        until(|| self.resets() >= count).await;
+    }
+
+    /// Waits until an exchange has begun.
+    pub(super) async fn until_calling(&self) {
+        until(|| *self.calls.lock().unwrap() > 0).await;
+    }
+
+    pub(super) async fn ends(mut self) {
         drop(self.go);
         self.shutdown.cancel();
         tokio::time::timeout(LONG, self.tasks.join_next()).await.expect("the actor ends").unwrap().unwrap();
     }
 }
 
-fn turn(reset_first: bool) -> TurnRequest {
-    TurnRequest { reset_first, if_insertion_id: None, if_state_tag: None, wait_timeout: LONG, wait_for_card: true }
+async fn until(condition: impl Fn() -> bool) {
+    let holds = async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(LONG, holds).await.expect("it happens");
 }
 
-fn commands() -> Vec<UnitCommand> {
+fn turn(reset_first: bool) -> TurnRequest {
+    TurnRequest {
+        reset_before: reset_first.then_some(ResetKind::Warm),
+        if_insertion_id: None,
+        if_state_tag: None,
+        wait_timeout: LONG,
+        card: CardRequirement::Awaited,
+    }
+}
+
+pub(super) fn commands() -> Vec<UnitCommand> {
     let apdu = CommandApdu::parse(vec![0x00, 0xA4, 0x00, 0x00]).unwrap();
     vec![apdu.into()]
 }
@@ -151,12 +210,7 @@ async fn a_session_whose_first_reset_hangs_is_refused_in_time() {
 async fn a_session_whose_first_reset_meets_the_shutdown_is_refused_and_does_not_hold_it_up() {
     let world = World::start(LONG).await;
     let mut opening = world.open(true);
-    let begins = async {
-        while *world.resets.lock().unwrap() == 0 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    tokio::time::timeout(LONG, begins).await.expect("the reset begins");
+    world.until_reset(1).await;
     world.shutdown.cancel();
     assert_eq!(refusal(&mut opening).await, (Reason::ShuttingDown, Delivery::NotSent));
     world.ends().await;
@@ -166,10 +220,7 @@ async fn a_session_whose_first_reset_meets_the_shutdown_is_refused_and_does_not_
 async fn a_unit_that_is_given_up_at_its_deadline_waits_no_longer() {
     let world = World::start(LONG).await;
     let mut session = world.session().await;
-    let request = UnitRequest { commands: commands(), turn: turn(false) };
-    let mark = world.groups.join(GroupKey::Caller(CallerKey::Connection(2))).mark();
-    let mut unit =
-        world.handle.submit(crate::permit::unlimited(CallerKey::Connection(2)), mark, request, Instant::now()).unwrap();
+    let mut unit = world.submit(2, Disposition::Leave);
     assert!(matches!(session.news().await, News::Waiters(1)));
     unit.give_up(Instant::now());
     assert_eq!(unit.outcome().await.unwrap_err().reason, Reason::QueueTimeout);
@@ -189,13 +240,13 @@ async fn a_session_that_has_lost_its_card_gets_no_other_by_a_reset_behind_it() {
     world.go.send(()).unwrap();
     // The actor does not run meanwhile, so nobody ends the lease.
     let until = Instant::now() + LONG;
-    while reset.is_empty() && Instant::now() < until {
+    while !reset.is_answered() && Instant::now() < until {
         std::thread::sleep(Duration::from_millis(1));
     }
     assert_eq!((&mut unit.answer).await.unwrap().unwrap_err().reason, Reason::CardLost);
-    let refused = (&mut reset).await.unwrap().unwrap_err();
+    let refused = reset.outcome().await.unwrap_err();
     assert_eq!((refused.reason, refused.delivery), (Reason::LeaseEnded, Delivery::NotSent));
-    assert_eq!(*world.resets.lock().unwrap(), 0);
+    assert_eq!(world.resets(), 0);
     drop(session);
     world.ends().await;
 }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{super::*, history::Step, witness::Promise, world::World};
-use crate::reader::{jobs::UnitJob, lease::Leases};
+use crate::reader::{jobs::UnitJob, lease::Leases, turn::Disposition};
 
 /// What goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub(super) enum Fault {
     ForgottenReset,
     /// A reset that nobody needs.
     NeedlessReset,
+    /// What is to become of the card after a turn is forgotten on the way.
+    ForgottenDisposition,
     /// A group's end is not noticed.
     ImmortalGroup,
     /// Insertions are counted anew after a swap.
@@ -45,7 +47,7 @@ pub(super) enum Fault {
 }
 
 impl Fault {
-    pub(super) const ALL: [Self; 17] = [
+    pub(super) const ALL: [Self; 18] = [
         Self::LastFirst,
         Self::OneRound,
         Self::LostWaiter,
@@ -59,6 +61,7 @@ impl Fault {
         Self::Disowned,
         Self::ForgottenReset,
         Self::NeedlessReset,
+        Self::ForgottenDisposition,
         Self::ImmortalGroup,
         Self::Recount,
         Self::Amnesia,
@@ -81,6 +84,7 @@ impl Fault {
             Self::Disowned => Promise::TrueAnswer,
             Self::ForgottenReset => Promise::Isolated,
             Self::NeedlessReset => Promise::ResetForAReason,
+            Self::ForgottenDisposition => Promise::ResetAfter,
             Self::ImmortalGroup => Promise::WipedAtOnce,
             Self::Recount => Promise::OneCardPerInsertion,
             Self::Amnesia => Promise::TagMoves,
@@ -92,6 +96,11 @@ impl Fault {
 /// For how much longer a request may wait than it has said.
 pub(super) fn overstay(fault: Option<Fault>) -> Duration {
     if fault == Some(Fault::Overstay) { Duration::from_secs(10) } else { Duration::ZERO }
+}
+
+/// What the reader is told is to become of the card.
+pub(super) fn forgetful(fault: Option<Fault>, disposition: Disposition) -> Disposition {
+    if fault == Some(Fault::ForgottenDisposition) { Disposition::Leave } else { disposition }
 }
 
 impl World {
@@ -135,9 +144,7 @@ impl World {
                 let caller = if is_one { CallerKey::Connection(0) } else { caller };
                 Some(Message::Submit { number: flip(number), caller, waiting })
             }
-            Message::Return { number, disposition, done } => {
-                Some(Message::Return { number: flip(number), disposition, done })
-            }
+            Message::Return { number, manner } => Some(Message::Return { number: flip(number), manner }),
         }
     }
 

@@ -5,13 +5,14 @@ use tokio::sync::oneshot::error::TryRecvError;
 
 use super::{
     super::*,
-    clients::{Hand, Stage},
+    clients::{Clients, Hand, Stage},
     witness::{Generation, Promise},
     world::{World, tag},
 };
 use crate::reader::{
     session::{News, Opening, Waited},
     ticket::UnitOutcome,
+    turn::Disposition,
 };
 
 impl World {
@@ -20,19 +21,26 @@ impl World {
         let demands = |group: Generation| {
             self.witness.suspect().is_some_and(|left| left != group || self.clients.has_ended(left))
         };
+        let last = if matches!(job, Job::Session(_)) { None } else { self.last_unit.take() };
         let (is_reset, is_needed, begins) = match job {
             Job::Unit(unit) => {
                 let Some(number) = self.clients.item_of(&unit.ticket) else { return };
                 let item = &self.clients.items[number];
-                (unit.reset.is_some(), item.wish.reset_first || demands(item.group), Some(number))
+                self.last_unit = Some(number);
+                (unit.reset.is_some(), item.wish.reset_before.is_some() || demands(item.group), Some(number))
             }
             Job::Reset(_) => match &self.actor.work {
                 Work::Opening { number, .. } => {
                     let number = self.number(*number);
                     let item = &self.clients.items[number];
-                    (true, item.wish.reset_first || demands(item.group), Some(number))
+                    (true, item.wish.reset_before.is_some() || demands(item.group), Some(number))
                 }
-                _ => (true, self.witness.suspect().is_some_and(|left| self.clients.has_ended(left)), None),
+                _ => {
+                    let is_asked_for =
+                        last.is_some_and(|last| self.clients.items[last].wish.disposition != Disposition::Leave);
+                    let is_stale = self.witness.suspect().is_some_and(|left| self.clients.has_ended(left));
+                    (true, is_asked_for || is_stale, None)
+                }
             },
             _ => return,
         };
@@ -87,10 +95,12 @@ impl World {
                     match session.news().now_or_never() {
                         Some(News::Waiters(_)) => {}
                         Some(News::Over(over)) => {
-                            let asked = self.clients.asked.iter().filter(|asked| asked.item == number && over.hangs);
-                            asked.for_each(|asked| asked.unit.abandon(&over.failure, self.now));
                             self.clients.items[number].stage = Stage::Over;
-                            break;
+                            self.witness.owes(number, Some(ResetKind::Warm));
+                            if over.hangs {
+                                self.abandon(number, &over.failure);
+                                break;
+                            }
                         }
                         None => {
                             self.clients.items[number].hand = Hand::Session(session);
@@ -106,6 +116,13 @@ impl World {
             self.tag_of_turn(tag);
         }
         self.hear_answers();
+    }
+
+    /// Nobody else answers what the session has asked for.
+    fn abandon(&mut self, number: usize, failure: &Failure) {
+        let Clients { asked, resets, .. } = &mut self.clients;
+        asked.iter().filter(|asked| asked.item == number).for_each(|asked| asked.unit.abandon(failure, self.now));
+        resets.iter_mut().filter(|(of, _)| *of == number).for_each(|(_, reset)| reset.abandon(failure));
     }
 
     fn hear_opening(&mut self, number: usize, mut opening: Opening) -> Option<(usize, u64)> {
@@ -147,7 +164,7 @@ impl World {
                 false
             }
         });
-        clients.resets.retain_mut(|reset| matches!(reset.try_recv(), Err(TryRecvError::Empty)));
+        clients.resets.retain_mut(|(_, reset)| reset.outcome().now_or_never().is_none());
         clients.closing.retain_mut(|closing| closing.now_or_never().is_none());
     }
 }

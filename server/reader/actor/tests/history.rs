@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use proptest::{collection::vec, prelude::*};
 
+use crate::{backend::ResetKind, reader::turn::Disposition};
+
 pub(super) const CALLERS: usize = 4;
 pub(super) const GROUPS: usize = 3;
 
@@ -35,10 +37,7 @@ pub(super) enum Step {
         restart: bool,
     },
     AskReset(usize),
-    Close {
-        which: usize,
-        leave: bool,
-    },
+    Close(usize),
     /// The card thread's next step: a call begins or ends, a report arrives.
     Card(Fate),
     /// The call of the card stack under way lasts for too long.
@@ -64,9 +63,10 @@ pub(super) struct Wish {
     pub(super) commands: usize,
     pub(super) wait_timeout: Duration,
     pub(super) wait_for_card: bool,
-    pub(super) reset_first: bool,
+    pub(super) reset_before: Option<ResetKind>,
     /// Only in the state of now.
     pub(super) if_unchanged: bool,
+    pub(super) disposition: Disposition,
 }
 
 /// How a call of the card stack ends, if the card is in the reader. What makes no sense for a call means that it goes well.
@@ -101,7 +101,7 @@ fn step() -> impl Strategy<Value = Step> {
         5 => (which.clone(), any::<bool>(), 1..3_usize, any::<bool>())
             .prop_map(|(which, raises, commands, restart)| Step::Ask { which, raises, commands, restart }),
         1 => which.clone().prop_map(Step::AskReset),
-        2 => (which, any::<bool>()).prop_map(|(which, leave)| Step::Close { which, leave }),
+        2 => which.prop_map(Step::Close),
         30 => fate().prop_map(Step::Card),
         1 => Just(Step::Hang),
         1 => Just(Step::Insert),
@@ -114,18 +114,24 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn wish() -> impl Strategy<Value = Wish> {
-    let conditions = (select(&[0, 20, 1_000, 60_000]), any::<bool>(), one_in(4), one_in(8));
+    let reset = prop_oneof![6 => Just(None), 1 => Just(Some(ResetKind::Warm)), 1 => Just(Some(ResetKind::Cold))];
+    let disposition =
+        prop_oneof![2 => Just(Disposition::Leave), 1 => Just(Disposition::Reset), 1 => Just(Disposition::Unpower)];
+    let conditions = (select(&[0, 20, 1_000, 60_000]), any::<bool>(), reset, one_in(8), disposition);
     (0..CALLERS, 0..GROUPS, one_in(3), any::<bool>(), 1..4_usize, conditions).prop_map(
-        |(caller, group, session, raises, commands, (wait, wait_for_card, reset_first, if_unchanged))| Wish {
-            caller,
-            group,
-            session,
-            raises,
-            commands,
-            wait_timeout: Duration::from_millis(wait),
-            wait_for_card,
-            reset_first,
-            if_unchanged,
+        |(caller, group, session, raises, commands, (wait, wait_for_card, reset_before, if_unchanged, disposition))| {
+            Wish {
+                caller,
+                group,
+                session,
+                raises,
+                commands,
+                wait_timeout: Duration::from_millis(wait),
+                wait_for_card,
+                reset_before,
+                if_unchanged,
+                disposition,
+            }
         },
     )
 }

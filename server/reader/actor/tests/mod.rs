@@ -7,6 +7,7 @@ mod ends;
 mod faults;
 mod hearing;
 mod history;
+mod pipelines;
 mod thread;
 mod witness;
 mod world;

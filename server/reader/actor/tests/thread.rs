@@ -14,7 +14,7 @@ use super::{
 use crate::{
     apdu::ApduBytes,
     backend::{CardInfo, Protocol, ProtocolChoice, SlotError},
-    reader::{jobs::SessionTask, lease::Lease},
+    reader::{jobs::SessionTask, lease::Lease, turn::Disposition},
 };
 
 /// A job of the card thread.
@@ -142,11 +142,11 @@ impl Slot for Hand {
         world.witness.take(fate).map(|()| card())
     }
 
-    fn reset(&mut self, _: ResetKind, _: ProtocolChoice) -> Result<CardInfo, SlotError> {
+    fn reset(&mut self, kind: ResetKind, _: ProtocolChoice) -> Result<CardInfo, SlotError> {
         let mut world = locked(&self.0);
         let fate = world.call();
         let forgets = world.fault == Some(Fault::ForgottenReset);
-        world.witness.reset_taken(fate, forgets).map(|()| card())
+        world.witness.reset_taken(fate, kind, forgets).map(|()| card())
     }
 
     fn exchange(&mut self, command: &[u8]) -> Result<ApduBytes, SlotError> {
@@ -159,6 +159,12 @@ impl Slot for Hand {
         world.witness.expect(Promise::LeaseHonoured, is_alone, || format!("{item} is not the only holder"));
         world.witness.expect(Promise::LeaseHonoured, lease.is_valid(), || format!("{item} sends without a lease"));
         let reached = world.witness.sends(item, group, &insertion, command);
+        let owed = match world.clients.items[item].wish.disposition {
+            Disposition::Leave => None,
+            Disposition::Reset => Some(ResetKind::Warm),
+            Disposition::Unpower => Some(ResetKind::Cold),
+        };
+        world.witness.owes(item, owed);
         let fate = world.call();
         world.witness.answers(item, group, command, reached, fate).map(Into::into)
     }

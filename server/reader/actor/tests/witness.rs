@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::history::Fate;
 use crate::{
-    backend::SlotError,
+    backend::{ResetKind, SlotError},
     error::{Delivery, Failure},
     reader::ticket::UnitOutcome,
 };
@@ -34,6 +34,8 @@ pub(super) enum Promise {
     ResetForAReason,
     /// What nobody may use any more is wiped when the card is free.
     WipedAtOnce,
+    /// After a turn that asks for it the card is reset before anyone else's command.
+    ResetAfter,
     /// A command runs once.
     Once,
     /// What was told not to have been sent did not run, and every answer is true.
@@ -79,6 +81,8 @@ pub(super) struct Witness {
     left: Left,
     /// The same as far as the reader can know, who does not see a card pulled.
     known: Left,
+    /// Whose turn has used the card since its last reset, if a reset must follow, and how.
+    owed: Option<(usize, ResetKind)>,
     turn: Option<usize>,
     over: HashSet<usize>,
     fetching: bool,
@@ -136,7 +140,17 @@ impl Witness {
     }
 
     pub(super) fn reset(&mut self) {
-        (self.left, self.fetching) = (Left::default(), false);
+        (self.left, self.fetching, self.owed) = (Left::default(), false, None);
+    }
+
+    /// The card must be reset after the turn of `item`, which has used it or may do so now.
+    pub(super) fn owes(&mut self, item: usize, reset: Option<ResetKind>) {
+        if let Some(kind) = reset
+            && self.turn == Some(item)
+            && self.card.is_some()
+        {
+            self.owed = Some((item, kind));
+        }
     }
 
     /// The card is let go, and reset.
@@ -154,12 +168,14 @@ impl Witness {
     }
 
     /// What becomes of an attempt to reset the card that was taken; `forgets` to do it.
-    pub(super) fn reset_taken(&mut self, fate: Fate, forgets: bool) -> Result<(), SlotError> {
+    pub(super) fn reset_taken(&mut self, fate: Fate, kind: ResetKind, forgets: bool) -> Result<(), SlotError> {
         let is_there = self.card.is_some() && self.card == self.taken;
         let reset = is_there.then_some(()).ok_or(SlotError::CardRemoved).and_then(|()| survives(fate));
         if reset.is_ok() && !forgets {
+            let still_owed = self.owed.filter(|(_, owed)| (*owed, kind) == (ResetKind::Cold, ResetKind::Warm));
             self.known = Left::default();
             self.reset();
+            self.owed = still_owed;
         }
         reset
     }
@@ -170,6 +186,8 @@ impl Witness {
             self.over.extend(self.turn.replace(item));
             let is_new = !self.over.contains(&item);
             self.expect(Promise::Uninterrupted, is_new, || format!("{item} sends after its turn"));
+            let owed = self.owed.take();
+            self.expect(Promise::ResetAfter, owed.is_none(), || format!("{item} finds the card as {owed:?} left it"));
             self.fetching = false;
         }
         let fetches = command[1] == 0xC0;
@@ -254,6 +272,7 @@ impl Witness {
                 ran(index).is_some() && (index + 1..count).all(|index| ran(index).is_none())
             }
             Some((_, Delivery::Unknown)) => true,
+            Some((index, Delivery::Executed)) => (index + 1..count).all(|index| ran(index).is_none()),
         };
         let seen: Vec<_> = (0..count).map(ran).collect();
         self.expect(Promise::TrueAnswer, all_told && none_hidden, || format!("{item}: {seen:?} is told as {answer:?}"));

@@ -49,6 +49,8 @@ pub(super) struct World {
     last_tag: u64,
     /// The card that the monitor saw last.
     pub(super) looked_at: Option<u32>,
+    /// The unit that had the turn before, if the card thread has done nothing since.
+    pub(super) last_unit: Option<usize>,
     /// Who was last told that too many wait.
     pub(super) last_full: Option<usize>,
     /// The units that were begun.
@@ -75,6 +77,8 @@ impl World {
             max_contended_lease: Duration::from_secs(10),
             policy: crate::permit::unlimited_policy(),
             positions: Positions::default(),
+            waiting: Arc::clone(&requests.waiting),
+            turns_moved: TurnsMoved::default(),
             life: Life::new(own, Duration::from_secs(5), "x".into(), now),
             leases: Leases::default(),
             jobs: to_thread,
@@ -103,6 +107,7 @@ impl World {
             calling: false,
             last_tag: 0,
             looked_at: None,
+            last_unit: None,
             last_full: None,
             started: Vec::new(),
             leases: Vec::new(),
@@ -163,7 +168,7 @@ impl World {
 
     pub(super) fn turn(&mut self) {
         self.advance();
-        while let Ok(message) = self.requests.0.try_recv() {
+        while let Ok(message) = self.requests.messages.try_recv() {
             if let Some(message) = self.tampered(message).filter(|_| !self.ended) {
                 self.actor.asked(message);
             }

@@ -1,0 +1,176 @@
+//! What a caller sees of its own requests that wait: at each reader that it may see, pulled from the reader's actor at
+//! each look.
+
+use std::time::{Duration, Instant};
+
+use tokio::{
+    sync::watch,
+    time::{Instant as Moment, timeout_at},
+};
+
+use super::{Sight, not_found};
+use crate::{
+    caller::CallerKey,
+    error::{Failure, Reason},
+    reader::waiting::{Holder, TurnKind, Turns, Waiter},
+};
+
+/// How long all readers together may take to answer a look.
+const LOOK_TIME: Duration = Duration::from_millis(500);
+
+/// A request of the caller's own that waits for its turn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WaitingTurn {
+    /// The reader's name: `readers/{id}`.
+    pub reader: String,
+    /// What it wants a turn for.
+    pub kind: TurnKind,
+    /// How many turns come before its own, the one under way included: an estimate, for others come and go.
+    pub turns_ahead: usize,
+    /// When it came.
+    pub since: Instant,
+    /// When it is refused with `QUEUE_TIMEOUT`.
+    pub deadline: Instant,
+    /// Who has the turn at the reader, if anyone has. Rules do not hide it yet.
+    pub holder: Option<Holder>,
+}
+
+/// The waiting requests of one caller, at one reader or at all that it may see.
+pub struct TurnSight {
+    sight: Sight,
+    moved: watch::Receiver<()>,
+    caller: CallerKey,
+    reader: Option<String>,
+}
+
+impl TurnSight {
+    pub(super) fn new(sight: Sight, moved: watch::Receiver<()>, caller: CallerKey, reader: Option<&str>) -> Self {
+        Self { sight, moved, caller, reader: reader.map(str::to_owned) }
+    }
+
+    /// The requests as they wait now, by reader and then in the order of their turns. Readers are asked at the same
+    /// time and for half a second at most; without the one reader that was named, those that have not answered are left
+    /// out.
+    ///
+    /// # Errors
+    /// [`Reason::ReaderNotFound`] if the reader that was named may not be seen, [`Reason::ReaderUnresponsive`] if it
+    /// has not answered.
+    pub async fn look(&mut self) -> Result<Vec<WaitingTurn>, Failure> {
+        let deadline = Moment::now() + LOOK_TIME;
+        self.moved.mark_unchanged();
+        let view = self.sight.look();
+        let Some(name) = &self.reader else {
+            let asked: Vec<_> = view.iter().map(|(name, reader)| (name, reader.handle.turns(self.caller))).collect();
+            let mut found = Vec::new();
+            for (name, turns) in asked {
+                if let Ok(Some(turns)) = timeout_at(deadline, turns).await {
+                    found.extend(at_reader(name, turns));
+                }
+            }
+            return Ok(found);
+        };
+        let reader = view.get(name).ok_or_else(not_found)?;
+        match timeout_at(deadline, reader.handle.turns(self.caller)).await {
+            Ok(Some(turns)) => Ok(at_reader(name, turns).collect()),
+            _ => {
+                let message = "the reader's task has not said who waits: look again";
+                Err(Failure::not_sent(Reason::ReaderUnresponsive, message))
+            }
+        }
+    }
+
+    /// Waits until there may be something new to see since the last look. It returns at every change of a busy reader:
+    /// whoever follows sleeps for a while between two looks, compares what is seen, and says nothing if it is the same.
+    /// Cancel-safe.
+    ///
+    /// # Errors
+    /// The broker has ended.
+    pub async fn changed(&mut self) -> Result<(), watch::error::RecvError> {
+        tokio::select! {
+            changed = self.moved.changed() => changed,
+            changed = self.sight.changed() => changed,
+        }
+    }
+}
+
+fn at_reader(name: &str, turns: Turns) -> impl Iterator<Item = WaitingTurn> {
+    let Turns { holder, waiting } = turns;
+    waiting.into_iter().map(move |waiter| {
+        let Waiter { kind, turns_ahead, since, deadline } = waiter;
+        WaitingTurn { reader: name.to_owned(), kind, turns_ahead, since, deadline, holder }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        backend::simulated::Simulated,
+        broker::{Asker, Broker},
+        caller::Caller,
+        config::Config,
+        group::GroupMark,
+        policy::Policy,
+        reader::{
+            session::{DEFAULT_IDLE, Opening, SessionRequest, Waited},
+            turn::{CardRequirement, DEFAULT_WAIT, Disposition, TurnRequest},
+        },
+    };
+
+    const READER: &str = "readers/simulated-reader-00";
+
+    fn open(broker: &Broker, caller: &Caller) -> Opening {
+        let turn = TurnRequest {
+            reset_before: None,
+            if_insertion_id: None,
+            if_state_tag: None,
+            wait_timeout: DEFAULT_WAIT,
+            card: CardRequirement::Awaited,
+        };
+        let request = SessionRequest { turn, idle_timeout: DEFAULT_IDLE, disposition: Disposition::Reset };
+        broker.open_session(Asker { caller, group: GroupMark::alone(), reader: READER }, request).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_caller_follows_its_own_requests_and_sees_no_other_readers() {
+        let policy = Policy::new(Vec::new(), 1000);
+        let (broker, tasks) =
+            Broker::start(Arc::new(Simulated::new(2)), Config::default(), policy, "e".into()).await.unwrap();
+        let [holder, waiter, stranger] = [1, 2, 3].map(|number| Caller::local(number, 1000, 0, None, None));
+        let mut opening = open(&broker, &holder);
+        let session = loop {
+            if let Waited::Begun(session) = opening.next().await.unwrap() {
+                break session;
+            }
+        };
+
+        let mut sights = [Some(READER), None].map(|reader| broker.turns(&waiter, reader));
+        for sight in &mut sights {
+            assert_eq!(sight.look().await, Ok(Vec::new()));
+        }
+        let second = open(&broker, &waiter);
+        for sight in &mut sights {
+            let found = loop {
+                sight.changed().await.unwrap();
+                let found = sight.look().await.unwrap();
+                if !found.is_empty() {
+                    break found;
+                }
+            };
+            let [turn] = &*found else { panic!("{found:?}") };
+            assert_eq!((&*turn.reader, turn.kind, turn.turns_ahead), (READER, TurnKind::Session, 1));
+            assert_eq!(turn.holder.map(|holder| (holder.kind, holder.is_caller)), Some((TurnKind::Session, false)));
+        }
+        assert_eq!(broker.turns(&stranger, None).look().await, Ok(Vec::new()));
+
+        let other_user = Caller::local(4, 1001, 0, None, None);
+        let hidden = broker.turns(&other_user, Some(READER)).look().await.unwrap_err();
+        assert_eq!(hidden.reason, Reason::ReaderNotFound);
+        assert_eq!(broker.reader(&other_user, READER).err().unwrap().reason, Reason::ReaderNotFound);
+        assert_eq!(broker.reader(&waiter, READER).unwrap().name, READER);
+        drop((session, second));
+        tasks.stop().await;
+    }
+}

@@ -1,0 +1,43 @@
+//! The actor's part that concerns those who want to see the turns.
+
+use super::super::inbox::Look;
+use super::super::waiting::{Holder, TurnKind, Turns, Waiter};
+use super::{Actor, Work};
+use crate::caller::CallerKey;
+
+impl Actor {
+    /// Answers a look.
+    pub(super) fn look(&self, look: Look) {
+        // An error means that nobody waits for the answer any more.
+        let _ = look.reply.send(self.turns(look.caller));
+    }
+
+    /// What `caller` may see of the turns.
+    pub(super) fn turns(&self, caller: CallerKey) -> Turns {
+        let busy = self.turns_under_way();
+        let places = self.queue.of_caller(&caller).into_iter();
+        let waiting = places.map(|place| Waiter {
+            kind: place.item.kind(),
+            turns_ahead: busy + place.turns_ahead,
+            since: place.item.arrived(),
+            deadline: place.deadline,
+        });
+        Turns { holder: self.holder(caller), waiting: waiting.collect() }
+    }
+
+    /// What comes before whoever is first in the queue.
+    pub(super) fn turns_under_way(&self) -> usize {
+        usize::from(!matches!(self.work, Work::None))
+    }
+
+    fn holder(&self, caller: CallerKey) -> Option<Holder> {
+        let (kind, since, holder) = match &self.work {
+            Work::None | Work::Handling => return None,
+            Work::Unit { ticket, since, .. } => (TurnKind::Unit, *since, ticket.permit.caller().key),
+            Work::Opening { waiting, since, .. } => (waiting.kind(), *since, waiting.permit().caller().key),
+            Work::Session(holding) => (TurnKind::Session, holding.began(), holding.caller()),
+            Work::Turnover { caller, since, .. } => (TurnKind::Session, *since, *caller),
+        };
+        Some(Holder { kind, since, is_caller: holder == caller })
+    }
+}

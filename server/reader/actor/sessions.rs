@@ -1,0 +1,228 @@
+//! The actor's part that concerns sessions: how one begins, when it must give way, and how it ends.
+
+use std::{sync::Arc, time::Instant};
+
+use tokio::sync::{oneshot, watch};
+
+use super::super::inbox::{Grant, Manner, Purpose, SessionOver, SessionTicket, Waiting};
+use super::super::jobs::Job;
+use super::super::lease::{Activity, Terms, Verdict};
+use super::super::queue;
+use super::super::status::card_removed;
+use super::super::turn::Disposition;
+use super::{Actor, Work};
+use crate::{
+    audit,
+    backend::{CardInfo, SlotError},
+    caller::CallerKey,
+    error::{Cause, Delivery, Failure, Reason},
+    group::GroupMark,
+    permit::Permit,
+};
+
+/// The session that has the card.
+pub(super) struct Holding {
+    number: queue::Ticket,
+    group: GroupMark,
+    permit: Permit,
+    disposition: Disposition,
+    terms: Terms,
+    activity: Arc<Activity>,
+    /// Since when others wait.
+    contended: Option<Instant>,
+    waiters: watch::Sender<usize>,
+    over: watch::Sender<Option<SessionOver>>,
+}
+
+impl Holding {
+    /// When the session began.
+    pub(super) fn began(&self) -> Instant {
+        self.terms.began
+    }
+
+    /// Whose it is.
+    pub(super) fn caller(&self) -> CallerKey {
+        self.permit.caller().key
+    }
+}
+
+impl Actor {
+    pub(super) fn grant(
+        &mut self,
+        number: queue::Ticket,
+        group: GroupMark,
+        session: SessionTicket,
+        reset: bool,
+        now: Instant,
+    ) {
+        let card = self.life.card().cloned().ok_or_else(|| self.life.refusal().unwrap_or_else(card_removed));
+        // The policy may have changed during a reset.
+        let card = match card.and_then(|card| session.permit.holds().map(|()| card)) {
+            Ok(card) => card,
+            Err(refusal) => {
+                // An error means that nobody waits any more.
+                let _ = session.grant.send(Err(refusal));
+                return;
+            }
+        };
+        let (waiters, waiters_seen) = watch::channel(0);
+        let (over, over_seen) = watch::channel(None);
+        let activity = Arc::new(Activity::new(now));
+        let grant = Grant {
+            turn: self.turn(now, reset),
+            card,
+            lease: self.leases.grant(),
+            activity: Arc::clone(&activity),
+            jobs: self.jobs.clone(),
+            waiters: waiters_seen,
+            over: over_seen,
+        };
+        let terms = Terms {
+            began: now,
+            idle_timeout: session.request.idle_timeout,
+            max_contended_lease: self.max_contended_lease,
+        };
+        if session.grant.send(Ok(grant)).is_err() {
+            // Its caller has gone meanwhile.
+            self.leases.end();
+            return;
+        }
+        self.life.turn_begins();
+        let permit = session.permit;
+        permit.audit(audit::Session::Began);
+        self.hangs = false;
+        let disposition = session.request.disposition;
+        let holding = Holding { number, group, permit, disposition, terms, activity, contended: None, waiters, over };
+        self.work = Work::Session(Box::new(holding));
+    }
+
+    /// Looks whether the session that has the card must give way, and tells it who waits.
+    pub(super) fn judge_session(&mut self, now: Instant) {
+        let Work::Session(holding) = &mut self.work else { return };
+        let callers = self.queue.callers();
+        holding.contended = (callers > 0).then(|| holding.contended.unwrap_or(now));
+        holding.waiters.send_if_modified(|told| std::mem::replace(told, callers) != callers);
+        let (cause, message) = match holding.terms.judge(now, holding.contended, holding.activity.idle_since()) {
+            Verdict::GoOn(_) => return,
+            Verdict::Idles => (Cause::Idle, "the session idled while others waited: open a new one"),
+            Verdict::TooLong => {
+                let message = "the session held the card for as long as it may while others wait: open a new one";
+                (Cause::TooLong, message)
+            }
+        };
+        self.end_session(Failure::revoked(cause, message));
+    }
+
+    /// When the session that has the card is to be looked at again.
+    pub(super) fn session_deadline(&self, now: Instant) -> Option<Instant> {
+        let Work::Session(holding) = &self.work else { return None };
+        match holding.terms.judge(now, holding.contended, holding.activity.idle_since()) {
+            Verdict::GoOn(look) => look,
+            Verdict::Idles | Verdict::TooLong => Some(now),
+        }
+    }
+
+    /// The holder of the session of that number, if it is the one that has the card, ends it.
+    pub(super) fn close_session(&mut self, number: queue::Ticket, manner: Manner) {
+        let Work::Session(holding) = &self.work else { return };
+        if holding.number != number {
+            return;
+        }
+        let (disposition, done) = match manner {
+            Manner::InOrder { done } => (holding.disposition, Some(done)),
+            Manner::Abruptly => (holding.disposition.abruptly(), None),
+        };
+        holding.permit.audit(audit::Session::Ended { left: disposition == Disposition::Leave });
+        self.turn_over(disposition, done);
+    }
+
+    /// Ends the session that has the card, if there is one, and tells its holder why. What becomes of the messages that
+    /// were read is told to each of them; what ends the session concerns the others, which were not sent.
+    pub(super) fn end_session(&mut self, failure: Failure) {
+        let Work::Session(holding) = &self.work else { return };
+        let failure = Failure { delivery: Delivery::NotSent, ..failure };
+        holding.permit.audit(audit::Session::EndedByBroker(&failure));
+        holding.over.send_replace(Some(SessionOver { failure, hangs: self.hangs }));
+        let disposition = holding.disposition.abruptly();
+        self.turn_over(disposition, None);
+    }
+
+    /// Ends the session that has the card if new rules forbid it.
+    pub(super) fn end_forbidden_session(&mut self) {
+        if let Work::Session(holding) = &self.work
+            && let Err(denied) = holding.permit.holds()
+        {
+            let rule = denied.rule.as_deref().unwrap_or_default();
+            let message = format!("new rules forbid the session (rule \"{rule}\"): ask those who run the broker");
+            self.end_session(Failure { rule: denied.rule.clone(), ..Failure::revoked(Cause::RulesChanged, message) });
+        }
+    }
+
+    /// Ends the wait of the session that has the turn but not its reset card yet, if there is one. The reset goes on.
+    pub(super) fn refuse_opening(&mut self, failure: Failure) {
+        if matches!(self.work, Work::Opening { .. })
+            && let Work::Opening { waiting, .. } = std::mem::replace(&mut self.work, Work::Handling)
+        {
+            waiting.end(failure);
+        }
+    }
+
+    /// The lease is over. What was sent under it comes before the turnover in the card thread's queue.
+    fn turn_over(&mut self, disposition: Disposition, done: Option<oneshot::Sender<()>>) {
+        let Work::Session(holding) = std::mem::replace(&mut self.work, Work::None) else { return };
+        self.leases.end();
+        let reset = disposition.reset(self.isolation_reset);
+        let (caller, since, hangs) = (holding.caller(), holding.began(), self.hangs);
+        let Holding { group, over, .. } = *holding;
+        self.give(Job::Turnover(reset), Work::Turnover { group, caller, since, over, done });
+        self.hangs = hangs;
+    }
+
+    /// The session's last task is done, and the card is reset or left.
+    pub(super) fn quiesced(
+        &mut self,
+        reset: Option<Result<CardInfo, SlotError>>,
+        raised: bool,
+        now: Instant,
+    ) -> Option<Failure> {
+        let work = std::mem::replace(&mut self.work, Work::None);
+        let verdict = match reset {
+            Some(reset) => {
+                self.isolation.reset();
+                self.life.was_reset(reset, now)
+            }
+            None => {
+                if let Work::Turnover { group, .. } = &work {
+                    self.isolation.used(group, raised);
+                }
+                self.life.left(now)
+            }
+        };
+        if let Work::Turnover { done: Some(done), .. } = work {
+            // An error means that the holder has gone.
+            let _ = done.send(());
+        }
+        verdict
+    }
+
+    /// The card was reset: between groups, after a unit, for a session that begins, or by a session.
+    pub(super) fn was_reset(&mut self, reset: Result<CardInfo, SlotError>, now: Instant) -> Option<Failure> {
+        self.isolation.reset();
+        let is_reset = reset.is_ok();
+        let verdict = self.life.was_reset(reset, now);
+        match std::mem::replace(&mut self.work, Work::None) {
+            Work::Opening { number, waiting: Waiting { group, purpose: Purpose::Session(session) }, .. } => {
+                if is_reset {
+                    self.grant(number, group, session, true, now);
+                } else {
+                    let failed =
+                        || Failure::not_sent(Reason::ResetFailed, "the reset before the session failed: retry");
+                    let _ = session.grant.send(Err(self.life.refusal().unwrap_or_else(failed)));
+                }
+            }
+            work @ (Work::Session(_) | Work::Turnover { .. }) => self.work = work,
+            _ => {}
+        }
+        verdict
+    }
+}

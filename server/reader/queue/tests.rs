@@ -1,0 +1,122 @@
+//! Who has the next turn, and how many come before.
+
+use std::time::Duration;
+
+use super::*;
+
+const LIMITS: Limits = Limits { per_caller: 1000, per_reader: 2000 };
+
+fn queue(items: &[(Ticket, char)]) -> (Queue<char, Ticket>, Instant) {
+    let now = Instant::now();
+    let mut queue = Queue::new(LIMITS);
+    for &(ticket, caller) in items {
+        queue.push(ticket, caller, now + Duration::from_secs(ticket), ticket).unwrap();
+    }
+    (queue, now)
+}
+
+fn drain(queue: &mut Queue<char, Ticket>) -> Vec<Ticket> {
+    std::iter::from_fn(|| queue.pop()).map(|(_, item)| item).collect()
+}
+
+#[test]
+fn turns_go_round_the_callers_and_keep_the_order_of_each() {
+    let (mut queue, _) = queue(&[(1, 'a'), (2, 'a'), (3, 'a'), (4, 'b'), (5, 'c'), (6, 'b')]);
+    assert_eq!(drain(&mut queue), [1, 4, 5, 2, 6, 3]);
+    assert!(queue.is_empty() && queue.next_deadline().is_none());
+}
+
+#[test]
+fn a_caller_that_asks_again_after_its_turn_comes_after_those_who_wait() {
+    let (mut queue, now) = queue(&[(1, 'a'), (2, 'b'), (3, 'c')]);
+    assert_eq!(queue.pop(), Some((1, 1)));
+    queue.push(4, 'a', now, 4).unwrap();
+    assert_eq!(drain(&mut queue), [2, 3, 4]);
+}
+
+#[test]
+fn a_caller_that_pipelines_does_not_overtake_one_that_asks_again_after_its_turn() {
+    let (mut queue, now) = queue(&[(1, 'a'), (2, 'a'), (3, 'a'), (4, 'b')]);
+    let first: Vec<_> = (0..3).filter_map(|_| queue.pop()).map(|(_, item)| item).collect();
+    assert_eq!(first, [1, 4, 2]);
+    queue.push(5, 'b', now, 5).unwrap();
+    assert_eq!((queue.turns_ahead(5), queue.turns_ahead(3), queue.callers()), (Some(0), Some(1), 2));
+    assert_eq!(drain(&mut queue), [5, 3]);
+}
+
+#[test]
+fn a_thousand_requests_of_one_do_not_delay_the_others() {
+    let items: Vec<_> = (0..1000).map(|ticket| (ticket, 'a')).chain((1000..1007).zip('b'..='h')).collect();
+    let (mut queue, _) = queue(&items);
+    let first: Vec<_> = (0..8).filter_map(|_| queue.pop()).map(|(_, item)| item).collect();
+    assert_eq!(first, [0, 1000, 1001, 1002, 1003, 1004, 1005, 1006]);
+}
+
+#[test]
+fn what_was_taken_out_is_neither_served_nor_counted() {
+    let (mut queue, _) = queue(&[(1, 'a'), (2, 'b'), (3, 'a')]);
+    assert_eq!(queue.remove(1), Some(1));
+    assert_eq!(queue.remove(1), None);
+    assert_eq!(queue.remove(2), Some(2));
+    assert_eq!((queue.len(), drain(&mut queue)), (1, vec![3]));
+}
+
+#[test]
+fn expired_items_leave_in_the_order_of_their_deadlines() {
+    let (mut queue, now) = queue(&[(3, 'a'), (1, 'b'), (2, 'a')]);
+    assert_eq!(queue.next_deadline(), Some(now + Duration::from_secs(1)));
+    let later = now + Duration::from_secs(2);
+    assert_eq!(std::iter::from_fn(|| queue.pop_expired(later)).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(drain(&mut queue), [3]);
+}
+
+#[test]
+fn both_limits_hold_and_hand_the_item_back() {
+    let now = Instant::now();
+    let mut queue = Queue::new(Limits { per_caller: 2, per_reader: 3 });
+    for (ticket, caller) in [(1, 'a'), (2, 'a')] {
+        queue.push(ticket, caller, now, ticket).unwrap();
+    }
+    assert_eq!(queue.push(3, 'a', now, 3), Err((3, Full::Caller(2))));
+    queue.push(4, 'b', now, 4).unwrap();
+    assert_eq!(queue.push(5, 'c', now, 5), Err((5, Full::Reader(3))));
+    assert_eq!(queue.pop(), Some((1, 1)));
+    assert_eq!(queue.push(6, 'a', now, 6), Ok(()));
+}
+
+#[test]
+fn the_turns_ahead_are_those_that_come_before() {
+    let (mut queue, _) = queue(&[(1, 'a'), (2, 'a'), (3, 'a'), (4, 'b'), (5, 'c'), (6, 'b')]);
+    let ahead: Vec<_> = (1..=6).map(|ticket| (queue.turns_ahead(ticket).unwrap(), ticket)).collect();
+    let mut by_turn = ahead.clone();
+    by_turn.sort_unstable();
+    assert_eq!(by_turn.iter().map(|(turns, _)| *turns).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
+    assert_eq!(by_turn.iter().map(|(_, ticket)| *ticket).collect::<Vec<_>>(), drain(&mut queue));
+    assert_eq!((queue.turns_ahead(1), queue.callers()), (None, 0));
+}
+
+#[test]
+fn items_can_be_taken_out_by_what_they_are() {
+    let (mut queue, _) = queue(&[(1, 'a'), (2, 'b'), (3, 'a'), (4, 'c')]);
+    assert_eq!(queue.remove_if(|item| item % 2 == 0), [2, 4]);
+    assert_eq!(drain(&mut queue), [1, 3]);
+}
+
+#[test]
+fn each_place_of_a_caller_has_the_turns_ahead_that_the_queue_counts() {
+    let items: Vec<(Ticket, char)> = (1..).zip("aabacabbdddddaec".chars()).collect();
+    let (mut queue, now) = queue(&items);
+    loop {
+        for caller in 'a'..='f' {
+            let own = items.iter().filter(|(ticket, of)| *of == caller && queue.turns_ahead(*ticket).is_some());
+            let counted: Vec<_> = own.map(|(ticket, _)| (queue.turns_ahead(*ticket).unwrap(), *ticket)).collect();
+            let places = queue.of_caller(&caller);
+            assert!(places.iter().all(|place| place.deadline == now + Duration::from_secs(*place.item)));
+            let seen: Vec<_> = places.iter().map(|place| (place.turns_ahead, *place.item)).collect();
+            assert_eq!(seen, counted, "{caller}");
+        }
+        if queue.pop().is_none() {
+            break;
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! What a session has asked for, in its holder's hand: each task is answered once, by the card thread or, where the
+//! driver hangs, by whoever can wait no longer.
+
+use std::{sync::Arc, time::Instant};
+
+use tokio::sync::oneshot;
+
+use super::{
+    jobs::Claim,
+    ticket::{Answer, Ticket},
+};
+use crate::{
+    backend::CardInfo,
+    error::{Failure, Reason},
+};
+
+/// A unit under way in a session.
+pub struct SessionUnit {
+    ticket: Arc<Ticket>,
+    /// Where its outcome is heard.
+    pub answer: Answer,
+}
+
+impl SessionUnit {
+    pub(super) fn new(ticket: Arc<Ticket>, answer: Answer) -> Self {
+        Self { ticket, answer }
+    }
+
+    /// Ends the unit from outside because nobody else can: what runs is unknown, what waits was not sent. An outcome
+    /// that is there stays.
+    pub fn abandon(&self, failure: &Failure, now: Instant) {
+        if !self.ticket.end_waiting(Failure::not_sent(failure.reason, failure.message.clone())) {
+            self.ticket.end(Some(Failure::unknown(failure.reason, failure.message.clone())), now);
+        }
+    }
+}
+
+/// A reset under way in a session.
+pub struct SessionReset {
+    claim: Claim,
+    answer: oneshot::Receiver<Result<CardInfo, Failure>>,
+    abandoned: Option<Failure>,
+}
+
+impl SessionReset {
+    pub(super) fn new(claim: Claim, answer: oneshot::Receiver<Result<CardInfo, Failure>>) -> Self {
+        Self { claim, answer, abandoned: None }
+    }
+
+    /// Waits for the card as it is then. Cancel-safe; not to be called again once it has returned.
+    ///
+    /// # Errors
+    /// Why it was not reset, or is not known to be.
+    pub async fn outcome(&mut self) -> Result<CardInfo, Failure> {
+        if let Some(failure) = self.abandoned.take() {
+            return Err(failure);
+        }
+        let answer = (&mut self.answer).await;
+        answer.unwrap_or_else(|_| Err(Failure::unknown(Reason::Internal, "the reader's thread has ended: report this")))
+    }
+
+    /// Whether the card thread has answered.
+    pub fn is_answered(&self) -> bool {
+        !self.answer.is_empty()
+    }
+
+    /// As [`SessionUnit::abandon`].
+    pub fn abandon(&mut self, failure: &Failure) {
+        if self.is_answered() {
+            return;
+        }
+        self.abandoned = Some(if self.claim.take() {
+            Failure::not_sent(failure.reason, failure.message.clone())
+        } else {
+            Failure::unknown(failure.reason, failure.message.clone())
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{backend::Protocol, error::Delivery};
+
+    fn reset() -> (Claim, oneshot::Sender<Result<CardInfo, Failure>>, SessionReset) {
+        let (reply, answer) = oneshot::channel();
+        let claim = Claim::default();
+        (claim.clone(), reply, SessionReset::new(claim, answer))
+    }
+
+    fn hangs() -> Failure {
+        Failure::unknown(Reason::ReaderUnresponsive, "hangs")
+    }
+
+    #[tokio::test]
+    async fn a_reset_that_waits_behind_a_call_that_hangs_was_not_done() {
+        let (claim, _reply, mut reset) = reset();
+        reset.abandon(&hangs());
+        assert!(!claim.take(), "it must not begin any more");
+        assert_eq!(reset.outcome().await.unwrap_err().delivery, Delivery::NotSent);
+    }
+
+    #[tokio::test]
+    async fn a_reset_that_hangs_is_unknown() {
+        let (claim, _reply, mut reset) = reset();
+        assert!(claim.take());
+        reset.abandon(&hangs());
+        assert_eq!(reset.outcome().await.unwrap_err().delivery, Delivery::Unknown);
+    }
+
+    #[tokio::test]
+    async fn an_answered_reset_cannot_be_abandoned() {
+        let (claim, reply, mut reset) = reset();
+        assert!(claim.take());
+        reply.send(Ok(CardInfo { atr: vec![0x3B], protocol: Protocol::T1 })).unwrap();
+        reset.abandon(&hangs());
+        assert_eq!(reset.outcome().await.unwrap().atr, [0x3B]);
+    }
+}
