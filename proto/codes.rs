@@ -48,9 +48,8 @@ fn code_if_not_sent(reason: ErrorReason) -> Code {
         NoCard | CardRemoved | ReaderGone | CardMute | ReaderNotOwned | PinKnownWrong | PinLastTry | StatusWord
         | ResponseTooLarge => Code::FailedPrecondition,
         // The sequence must be started again.
-        InsertionChanged | StateChanged | CardReset | CardLost | LeaseEnded | LeaseRevoked | PrecedingFailed | UnitTooLong => {
-            Code::Aborted
-        }
+        InsertionChanged | StateChanged | CardReset | CardLost | LeaseEnded | LeaseRevoked | PrecedingFailed
+        | UnitTooLong => Code::Aborted,
         // RESPONSE_LOST is never NOT_SENT.
         Unspecified | ResponseLost | Internal => Code::Internal,
     }
@@ -64,7 +63,11 @@ mod tests {
     fn whatever_may_have_run_is_data_loss_and_never_retried() {
         for reason in ErrorReason::all() {
             for delivery in [Delivery::Unspecified, Delivery::Unknown, Delivery::Executed] {
-                assert_eq!((code(reason, delivery), retry_after(reason, delivery)), (Code::DataLoss, None), "{reason:?}");
+                assert_eq!(
+                    (code(reason, delivery), retry_after(reason, delivery)),
+                    (Code::DataLoss, None),
+                    "{reason:?}"
+                );
             }
             assert_ne!(code(reason, Delivery::NotSent), Code::DataLoss, "{reason:?}");
         }

@@ -2,9 +2,7 @@
 
 use std::fmt;
 
-use crate::v1::{
-    ApduCommand, ApduResult, AttributeResult, ControlCommand, ControlResult, PinPadCommand, SetAttribute,
-};
+use crate::v1::{ApduCommand, ApduResult, AttributeResult, ControlCommand, ControlResult, PinPadCommand, SetAttribute};
 
 /// Prints the length of the secret field, and all others as they are.
 macro_rules! redact {

@@ -257,7 +257,10 @@ mod tests {
     use super::*;
     use crate::{
         apdu::{CommandApdu, StatusPattern, StopRule},
-        reader::{turn::TurnRequest, unit::UnitCommand},
+        reader::{
+            turn::{CardRequirement, TurnRequest},
+            unit::UnitCommand,
+        },
     };
 
     #[tokio::test]
@@ -286,17 +289,24 @@ mod tests {
             with(|command, pattern| command.continue_on = vec![pattern]),
             with(|command, pattern| command.continue_on = vec![pattern; 2]),
         ];
-        let turn = |reset_first| TurnRequest {
-            reset_first,
+        let turn = |reset_before| TurnRequest {
+            reset_before,
             if_insertion_id: None,
             if_state_tag: None,
             wait_timeout: Duration::ZERO,
-            wait_for_card: false,
+            card: CardRequirement::Required,
         };
-        let requests: Vec<_> = units.into_iter().map(|commands| UnitRequest { commands, turn: turn(false) }).collect();
+        let request = |commands| UnitRequest { commands, turn: turn(None), disposition: Disposition::Leave };
+        let requests: Vec<_> = units.into_iter().map(request).collect();
         let mut fingerprints: Vec<_> = requests.iter().map(|unit| executions.fingerprint("a", unit)).collect();
         fingerprints.push(executions.fingerprint("b", &requests[1]));
-        fingerprints.push(executions.fingerprint("a", &UnitRequest { turn: turn(true), ..requests[1].clone() }));
+        for kind in [ResetKind::Warm, ResetKind::Cold] {
+            fingerprints
+                .push(executions.fingerprint("a", &UnitRequest { turn: turn(Some(kind)), ..requests[1].clone() }));
+        }
+        for disposition in [Disposition::Reset, Disposition::Unpower] {
+            fingerprints.push(executions.fingerprint("a", &UnitRequest { disposition, ..requests[1].clone() }));
+        }
         for (number, one) in fingerprints.iter().enumerate() {
             assert_eq!(fingerprints.iter().filter(|other| *other == one).count(), 1, "{number}");
         }

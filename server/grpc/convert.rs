@@ -53,17 +53,15 @@ fn unit_command(index: usize, command: Command) -> Result<UnitCommand, Failure> 
         Some(Action::PinPad(_)) => return Err(not_implemented(&at("pin_pad"))),
         None => return Err(Failure::invalid(at("action"), "missing: give an apdu")),
     };
-    let unit_command = apdu_command(apdu, |field| at(&format!("apdu.{field}")))?;
+    let mut unit_command = apdu_command(apdu, |field| at(&format!("apdu.{field}")))?;
     if command.continue_on.len() > MAX_PATTERNS {
         return Err(Failure::invalid(at("continue_on"), format!("more than {MAX_PATTERNS} patterns")));
     }
     let pattern = |(place, pattern)| status_pattern(pattern, |field| at(&format!("continue_on[{place}].{field}")));
-    Ok(UnitCommand {
-        continue_on: command.continue_on.into_iter().enumerate().map(pattern).collect::<Result<_, _>>()?,
-        stop_rule: stop_rule(command.stop_rule)
-            .ok_or_else(|| Failure::invalid(at("stop_rule"), format!("{} is no StopRule", command.stop_rule)))?,
-        ..unit_command
-    })
+    unit_command.continue_on = command.continue_on.into_iter().enumerate().map(pattern).collect::<Result<_, _>>()?;
+    unit_command.stop_rule = stop_rule(command.stop_rule)
+        .ok_or_else(|| Failure::invalid(at("stop_rule"), format!("{} is no StopRule", command.stop_rule)))?;
+    Ok(unit_command)
 }
 
 fn apdu_command(apdu: ApduCommand, at: impl Fn(&str) -> String) -> Result<UnitCommand, Failure> {
@@ -73,8 +71,8 @@ fn apdu_command(apdu: ApduCommand, at: impl Fn(&str) -> String) -> Result<UnitCo
     let command = if apdu.raw { UnitCommand::raw(apdu.bytes) } else { CommandApdu::parse(apdu.bytes).map(Into::into) };
     let mut command = command.map_err(|error| Failure::invalid(at("bytes"), error.to_string()))?;
     if let Some(class) = apdu.continue_class {
-        let class = u8::try_from(class)
-            .map_err(|_| Failure::invalid(at("continue_class"), "a class is one byte: 0–255"))?;
+        let class =
+            u8::try_from(class).map_err(|_| Failure::invalid(at("continue_class"), "a class is one byte: 0–255"))?;
         let continued = command.continue_in(class);
         command = continued.map_err(|error| Failure::invalid(at("continue_class"), error.to_string()))?;
     }

@@ -6,6 +6,7 @@ mod bare_refusal;
 mod convert;
 mod deadline;
 mod get_broker;
+mod heartbeat;
 mod intake;
 mod open_session;
 mod readers;
@@ -35,11 +36,11 @@ use tonic::{
 };
 use tower::util::{MapResponse, MapResponseLayer};
 
-use self::status::to_status;
 pub use self::{
     authentication::{Authentication, AuthenticationLayer},
     intake::{Intake, IntakeLayer},
 };
+use self::{intake::BodyFailure, status::to_status};
 use crate::{
     broker::{Asker, Broker},
     caller::Caller,
@@ -180,9 +181,10 @@ impl CardBrokerService for Edge {
         let source = source(&request)?;
         let group = self.group_of(&source, &request)?;
         // Nothing is awaited here, so the headers go out before the first message is read.
-        let (broker, heartbeat) = (self.broker.clone(), self.heartbeat_interval);
-        let stream =
-            open_session::stream(broker, source.caller, group, request.into_inner(), deadline, heartbeat);
+        let body_failure = request.extensions().get::<BodyFailure>().cloned().unwrap_or_default();
+        let settings = open_session::Settings { deadline, heartbeat_interval: self.heartbeat_interval, body_failure };
+        let (broker, inbound) = (self.broker.clone(), request.into_inner());
+        let stream = open_session::stream(broker, source.caller, group, inbound, settings);
         Ok(Response::new(Box::pin(stream)))
     }
 }

@@ -9,11 +9,11 @@
 
 use std::{
     pin::Pin,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use cardbroker_proto::v1::{
-    OpenSessionRequest, OpenSessionResponse, SessionEnd, SessionFailure, SessionOpen, SessionOpened,
+    CardReset, OpenSessionRequest, OpenSessionResponse, SessionFailed, SessionHeartbeat, SessionOpen, SessionOpened,
     SessionQueuePosition, SessionResetDone, SessionTransmitted, SessionWaiters, open_session_request::Request,
     open_session_response::Response,
 };
@@ -25,9 +25,10 @@ use tokio::{
 use tonic::{Status, Streaming};
 
 use super::{
-    intake::refusal,
-    status::{to_status, wire_delivery, wire_reason},
-    transmit::{card, condition, reset_before, results, unit_commands, unit_stop, wait_timeout},
+    convert::{disposition, number, results, turn_request, unit_commands, unit_stop},
+    heartbeat::Heartbeat,
+    intake::BodyFailure,
+    status::{to_status, wire_failure},
 };
 use crate::{
     backend::ResetKind,
@@ -38,7 +39,7 @@ use crate::{
     reader::{
         pipeline::{Answer, Pipeline, Told},
         session::{DEFAULT_IDLE, IDLE_RANGE, Opening, Session, SessionRequest, Waited},
-        turn::{Disposition, TurnRequest},
+        turn::Disposition,
     },
     timing::{Point, stamp},
 };
@@ -46,20 +47,34 @@ use crate::{
 /// How long the first message may take.
 const OPEN_TIME: Duration = Duration::from_secs(10);
 
-/// The answers of one conversation; `deadline` is the end that the client has set for the whole stream, if it has.
+/// What a conversation depends on beside its messages.
+pub(super) struct Settings {
+    /// The end that the client has set for the whole stream, if it has.
+    pub(super) deadline: Option<Instant>,
+    /// How long the broker may be silent before it sends a heartbeat.
+    pub(super) heartbeat_interval: Duration,
+    /// Why the client's messages were read no further.
+    pub(super) body_failure: BodyFailure,
+}
+
+/// Returns the answers of one conversation.
 pub(super) fn stream(
     broker: Broker,
     caller: Caller,
     group: GroupMark,
     inbound: Streaming<OpenSessionRequest>,
-    deadline: Option<Instant>,
+    settings: Settings,
 ) -> impl Stream<Item = Result<OpenSessionResponse, Status>> + Send + use<> {
+    let heartbeat = Heartbeat::new(settings.heartbeat_interval);
     let (opens_by, reader) = (Instant::now() + OPEN_TIME, String::new());
-    let conversation = Conversation { broker, caller, group, inbound, deadline, opens_by, reader, stage: Stage::Start };
-    futures_util::stream::unfold(Some(conversation), |conversation| async {
-        let mut conversation = conversation?;
-        match conversation.next_until_deadline().await {
-            Ok(Some(response)) => Some((Ok(OpenSessionResponse { response: Some(response) }), Some(conversation))),
+    let conversation = Conversation { broker, caller, group, inbound, settings, opens_by, reader, stage: Stage::Start };
+    futures_util::stream::unfold(Some((conversation, heartbeat)), |state| async {
+        let (mut conversation, mut heartbeat) = state?;
+        match conversation.next_or_heartbeat(&mut heartbeat).await {
+            Ok(Some(response)) => {
+                let response = OpenSessionResponse { response: Some(response) };
+                Some((Ok(response), Some((conversation, heartbeat))))
+            }
             Ok(None) => None,
             Err(failure) => Some((Err(to_status(&failure, Some(&conversation.reader))), None)),
         }
@@ -71,7 +86,7 @@ struct Conversation {
     caller: Caller,
     group: GroupMark,
     inbound: Streaming<OpenSessionRequest>,
-    deadline: Option<Instant>,
+    settings: Settings,
     /// When the first message must have come.
     opens_by: Instant,
     reader: String,
@@ -89,26 +104,36 @@ enum Stage {
 /// An open session and what its client has said so far.
 struct Open {
     pipeline: Pipeline,
-    /// The id of the latest message.
-    last_id: Option<u64>,
+    /// The id of the latest message; 0 before the first.
+    last_id: i64,
     half_closed: bool,
 }
 
 impl Conversation {
+    /// As [`Conversation::next_until_deadline`], with a heartbeat where the broker has nothing to say for a while.
+    async fn next_or_heartbeat(&mut self, heartbeat: &mut Heartbeat) -> Result<Option<Response>, Failure> {
+        let next = tokio::select! {
+            biased;
+            next = self.next_until_deadline() => next,
+            () = heartbeat.due() => {
+                let send_time = Some(SystemTime::now().into());
+                Ok(Some(Response::Heartbeat(SessionHeartbeat { send_time })))
+            }
+        };
+        heartbeat.on_message();
+        next
+    }
+
     /// As [`Conversation::next`]. At the deadline every message that was read is answered with what is known, and then
     /// the stream ends.
     async fn next_until_deadline(&mut self) -> Result<Option<Response>, Failure> {
-        // The place for heartbeats: `next` is cancel-safe in every stage, so a timer of watch.heartbeat_interval beside
-        // it, begun anew at each message, may win. One setting serves all streams, for it is about what lies between
-        // broker and client. A client's own heartbeat goes no further than `take_in`: only what asks the card for
-        // something counts as activity (`Session`).
-        let Some(deadline) = self.deadline else { return self.next().await };
+        let Some(deadline) = self.settings.deadline else { return self.next().await };
         tokio::select! {
             biased;
             next = self.next() => return next,
             () = sleep_until(deadline.into()) => {}
         }
-        self.deadline = None;
+        self.settings.deadline = None;
         let late = "the deadline of the stream has come: open sessions without one";
         match &mut self.stage {
             Stage::Start | Stage::Opening(_) => Err(Failure::not_sent(Reason::QueueTimeout, late)),
@@ -129,17 +154,17 @@ impl Conversation {
                     let session = match opening.next().await? {
                         Waited::Begun(session) => session,
                         Waited::TurnsAhead(turns) => {
-                            let turns_ahead_count = u32::try_from(turns).unwrap_or(u32::MAX);
+                            let turns_ahead_count = number(turns);
                             return Ok(Some(Response::QueuePosition(SessionQueuePosition { turns_ahead_count })));
                         }
                     };
                     let opened = opened(&session);
                     let pipeline = Pipeline::new(*session);
-                    self.stage = Stage::Open(Box::new(Open { pipeline, last_id: None, half_closed: false }));
+                    self.stage = Stage::Open(Box::new(Open { pipeline, last_id: 0, half_closed: false }));
                     return Ok(Some(Response::Opened(opened)));
                 }
                 Stage::Open(open) => {
-                    if let Some(response) = open.next(&mut self.inbound).await? {
+                    if let Some(response) = open.next(&mut self.inbound, &self.settings, &self.reader).await? {
                         return Ok(Some(response));
                     }
                     // A stream that is reset with CANCEL looks half-closed too. The connection, which looks for resets before each time
@@ -163,8 +188,8 @@ impl Conversation {
         let first = timeout_at(self.opens_by.into(), self.inbound.message())
             .await
             .map_err(|_| Failure::invalid("open", "no message came within 10 s: begin with open"))?;
-        let request =
-            first.map_err(|status| refusal(&status).unwrap_or_else(|| gone(&status)))?.and_then(|first| first.request);
+        let first = first.map_err(|status| self.settings.body_failure.get().unwrap_or_else(|| gone(&status)))?;
+        let request = first.and_then(|first| first.request);
         let Some(Request::Open(open)) = request else {
             return Err(Failure::invalid("open", "the first message must be open"));
         };
@@ -180,7 +205,12 @@ impl Open {
     ///
     /// # Errors
     /// Why the session is over, once all is answered; or the client has gone.
-    async fn next(&mut self, inbound: &mut Streaming<OpenSessionRequest>) -> Result<Option<Response>, Failure> {
+    async fn next(
+        &mut self,
+        inbound: &mut Streaming<OpenSessionRequest>,
+        settings: &Settings,
+        reader: &str,
+    ) -> Result<Option<Response>, Failure> {
         loop {
             if self.half_closed && self.pipeline.is_idle() {
                 return Ok(None);
@@ -188,7 +218,7 @@ impl Open {
             let may_read = !self.half_closed && self.pipeline.has_room();
             tokio::select! {
                 biased;
-                told = self.pipeline.next() => return told.map(response).map(Some),
+                told = self.pipeline.next() => return told.map(|told| Some(response(told, reader))),
                 message = inbound.message(), if may_read => match message {
                     Ok(Some(message)) => {
                         if let Err(mistake) = self.take_in(message) {
@@ -196,7 +226,7 @@ impl Open {
                         }
                     }
                     Ok(None) => self.half_closed = true,
-                    Err(status) => match refusal(&status) {
+                    Err(status) => match settings.body_failure.get() {
                         Some(failure) => self.pipeline.end(failure),
                         None => return Err(gone(&status)),
                     },
@@ -212,35 +242,42 @@ impl Open {
         match message.request {
             Some(Request::Transmit(transmit)) => {
                 self.check_id(transmit.id)?;
-                let unit = unit_commands(transmit.commands).map(|commands| (commands, transmit.raw));
-                self.pipeline.transmit(transmit.id, unit, restart, Instant::now());
+                self.pipeline.transmit(transmit.id, unit_commands(transmit.commands), restart, Instant::now());
             }
             Some(Request::Reset(reset)) => {
                 self.check_id(reset.id)?;
-                let kind = if reset.cold { ResetKind::Cold } else { ResetKind::Warm };
-                self.pipeline.reset(reset.id, kind, restart);
+                self.pipeline.reset(reset.id, reset_kind(reset.reset), restart);
             }
+            // It is no activity, and goes no further.
+            Some(Request::Heartbeat(_)) => {}
             Some(Request::Open(_)) => return Err(Failure::invalid("open", "the session is open: open comes once")),
             None => return Err(Failure::invalid("request", "a message must ask for something")),
         }
         Ok(())
     }
 
-    fn check_id(&mut self, id: u64) -> Result<(), Failure> {
-        if self.last_id.is_some_and(|last| id <= last) {
-            return Err(Failure::invalid("id", format!("{id} is not greater than the id before it")));
+    fn check_id(&mut self, id: i64) -> Result<(), Failure> {
+        if id <= self.last_id {
+            return Err(Failure::invalid("id", format!("{id} is not greater than the id before it, or than 0")));
         }
-        self.last_id = Some(id);
+        self.last_id = id;
         Ok(())
     }
 }
 
-fn response(told: Told) -> Response {
+fn reset_kind(reset: i32) -> Result<ResetKind, Failure> {
+    match CardReset::try_from(reset) {
+        Ok(CardReset::Warm) => Ok(ResetKind::Warm),
+        Ok(CardReset::Cold) => Ok(ResetKind::Cold),
+        _ => Err(Failure::invalid("reset.reset", "say WARM or COLD")),
+    }
+}
+
+fn response(told: Told, reader: &str) -> Response {
     let (id, answer) = match told {
         Told::Answer(id, answer) => (id, answer),
         Told::Waiters(callers) => {
-            let caller_count = u32::try_from(callers).unwrap_or(u32::MAX);
-            return Response::Waiters(SessionWaiters { caller_count });
+            return Response::Waiters(SessionWaiters { caller_count: number(callers) });
         }
     };
     stamp(Point::Answered);
@@ -248,24 +285,14 @@ fn response(told: Told) -> Response {
         Answer::Unit(outcome) => Response::Transmitted(SessionTransmitted {
             id,
             results: results(outcome.results),
-            stopped: outcome.stopped.map(unit_stop),
+            stopped: outcome.stopped.map(|stop| unit_stop(&stop, reader)),
             card_duration: outcome.card_duration.try_into().ok(),
         }),
         Answer::Reset(card) => Response::ResetDone(SessionResetDone { id, atr: card.atr }),
-        Answer::Failed(failure) => failed(id, &failure),
+        Answer::Failed(failure) => {
+            Response::Failed(SessionFailed { id, failure: Some(wire_failure(&failure, Some(reader))) })
+        }
     }
-}
-
-fn failed(id: u64, failure: &Failure) -> Response {
-    Response::Failure(SessionFailure {
-        id,
-        reason: wire_reason(failure.reason).into(),
-        delivery: wire_delivery(failure.delivery).into(),
-        message: match &failure.field {
-            Some(field) => format!("{field}: {}", failure.message),
-            None => failure.message.to_string(),
-        },
-    })
 }
 
 /// The client has gone; nobody hears this.
@@ -280,20 +307,11 @@ fn opened(session: &Session) -> SessionOpened {
         state_tag: turn.state_tag.clone(),
         atr: session.atr().to_vec(),
         queue_duration: session.queue_duration().try_into().ok(),
-        reset_before_unit: turn.reset,
-    }
-}
-
-fn disposition(open: &SessionOpen) -> Result<Disposition, Failure> {
-    match SessionEnd::try_from(open.end) {
-        Ok(SessionEnd::Unspecified | SessionEnd::Reset) => Ok(Disposition::Reset),
-        Ok(SessionEnd::Leave) => Ok(Disposition::Leave),
-        Err(_) => Err(Failure::invalid("open.end", format!("{} is no SessionEnd", open.end))),
+        was_reset: turn.reset,
     }
 }
 
 fn session_request(open: SessionOpen) -> Result<SessionRequest, Failure> {
-    let disposition = disposition(&open)?;
     let idle_timeout = match open.idle_timeout {
         None => DEFAULT_IDLE,
         Some(given) => Duration::try_from(given)
@@ -301,12 +319,7 @@ fn session_request(open: SessionOpen) -> Result<SessionRequest, Failure> {
             .filter(|idle| IDLE_RANGE.contains(idle))
             .ok_or_else(|| Failure::invalid("open.idle_timeout", "out of range: 0.1 s – 60 s"))?,
     };
-    let turn = TurnRequest {
-        reset_before: reset_before(open.start)?,
-        if_insertion_id: condition("open.if_insertion_id", open.if_insertion_id)?,
-        if_state_tag: condition("open.if_state_tag", open.if_state_tag)?,
-        wait_timeout: wait_timeout(open.wait_timeout)?,
-        card: card(open.wait_for_card),
-    };
+    let turn = turn_request("open.turn", open.turn)?;
+    let disposition = disposition("open.disposition", open.disposition, Disposition::Reset)?;
     Ok(SessionRequest { turn, idle_timeout, disposition })
 }

@@ -180,11 +180,10 @@ mod tests {
         assert_eq!((&*info.reason, &*info.domain), ("PCSC_UNAVAILABLE", "cardbroker"));
         assert_eq!((&*info.metadata["delivery"], &*info.metadata["reader"]), ("not_sent", "readers/x"));
         let ours = failure_in(&status);
-        assert_eq!((ours.reason(), ours.delivery(), &*ours.reader), (
-            v1::ErrorReason::PcscUnavailable,
-            v1::Delivery::NotSent,
-            "readers/x"
-        ));
+        assert_eq!(
+            (ours.reason(), ours.delivery(), &*ours.reader),
+            (v1::ErrorReason::PcscUnavailable, v1::Delivery::NotSent, "readers/x")
+        );
         let pause = details.retry_info().unwrap().retry_delay;
         assert!(pause.is_some() && pause == ours.retry_after.and_then(|pause| pause.try_into().ok()));
 
@@ -194,7 +193,8 @@ mod tests {
 
     #[test]
     fn what_may_have_run_is_data_loss_without_a_time_to_retry() {
-        for failure in [Failure::unknown(Reason::PcscUnavailable, "down"), Failure::executed(Reason::ResponseLost, "gone")]
+        for failure in
+            [Failure::unknown(Reason::PcscUnavailable, "down"), Failure::executed(Reason::ResponseLost, "gone")]
         {
             let status = to_status(&failure, None);
             assert_eq!(status.code(), Code::DataLoss);

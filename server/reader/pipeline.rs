@@ -28,7 +28,7 @@ pub struct Pipeline {
 }
 
 struct Pending {
-    id: u64,
+    id: i64,
     task: Task,
 }
 
@@ -42,7 +42,7 @@ enum Task {
 #[derive(Debug)]
 pub enum Told {
     /// The answer to the message of that id.
-    Answer(u64, Answer),
+    Answer(i64, Answer),
     /// So many callers wait.
     Waiters(usize),
 }
@@ -76,18 +76,16 @@ impl Pipeline {
 
     /// Takes in a message that asks for commands, or what is wrong with them: that is answered in the message's turn.
     /// `restart` forgets an earlier failure. Not to be called without room.
-    pub fn transmit(&mut self, id: u64, unit: Result<Vec<UnitCommand>, Failure>, restart: bool, now: Instant) {
-        self.take_in(id, restart, |session| {
-            session.transmit(unit?, restart, now).map(Task::Unit)
-        });
+    pub fn transmit(&mut self, id: i64, unit: Result<Vec<UnitCommand>, Failure>, restart: bool, now: Instant) {
+        self.take_in(id, restart, |session| session.transmit(unit?, restart, now).map(Task::Unit));
     }
 
     /// Takes in a message that asks for a reset. As [`Pipeline::transmit`].
-    pub fn reset(&mut self, id: u64, kind: ResetKind, restart: bool) {
-        self.take_in(id, restart, |session| session.reset(kind, restart).map(Task::Reset));
+    pub fn reset(&mut self, id: i64, kind: Result<ResetKind, Failure>, restart: bool) {
+        self.take_in(id, restart, |session| session.reset(kind?, restart).map(Task::Reset));
     }
 
-    fn take_in(&mut self, id: u64, restart: bool, ask: impl FnOnce(&Session) -> Result<Task, Failure>) {
+    fn take_in(&mut self, id: i64, restart: bool, ask: impl FnOnce(&Session) -> Result<Task, Failure>) {
         self.failed &= !restart;
         let task = if self.failed { Err(preceding_failed()) } else { ask(&self.session) };
         self.failed |= task.is_err();
@@ -145,7 +143,7 @@ impl Pipeline {
 }
 
 /// The answer to the oldest message, once it is there. Cancel-safe.
-async fn front_answer(pending: &mut VecDeque<Pending>) -> (u64, Answer) {
+async fn front_answer(pending: &mut VecDeque<Pending>) -> (i64, Answer) {
     let Some(front) = pending.front_mut() else { return std::future::pending().await };
     let id = front.id;
     let answer = match &mut front.task {

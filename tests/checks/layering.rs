@@ -48,6 +48,7 @@ const PURE: &[&str] = &[
     "server/apdu/",
     "server/backend/simulated/card/",
     "server/error.rs",
+    "server/grpc/intake/framing.rs",
     "server/outcomes.rs",
     "server/policy.rs",
     "server/reader/card_view.rs",

@@ -105,7 +105,8 @@ fn a_disposition_has_the_default_of_its_turn() {
 fn moments_are_told_by_the_systems_clock() {
     let now = SystemTime::now();
     for offset in [-5, 5] {
-        let moment = if offset < 0 { Instant::now() - Duration::from_secs(5) } else { Instant::now() + Duration::from_secs(5) };
+        let moment =
+            if offset < 0 { Instant::now() - Duration::from_secs(5) } else { Instant::now() + Duration::from_secs(5) };
         let told = SystemTime::try_from(timestamp(moment)).unwrap();
         let expected = if offset < 0 { now - Duration::from_secs(5) } else { now + Duration::from_secs(5) };
         let error = told.duration_since(expected).or_else(|early| Ok::<_, ()>(early.duration())).unwrap();

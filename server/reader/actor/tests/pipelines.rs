@@ -16,15 +16,15 @@ use crate::{
     },
 };
 
-type Heard = (u64, Reason, Delivery);
+type Heard = (i64, Reason, Delivery);
 
 /// A session with two units and a reset under way, of which the first unit is in the driver's hands.
 async fn busy(world: &World) -> Pipeline {
     let mut pipeline = Pipeline::new(world.session().await);
     for id in [1, 2] {
-        pipeline.transmit(id, Ok((commands(), false)), true, Instant::now());
+        pipeline.transmit(id, Ok(commands()), true, Instant::now());
     }
-    pipeline.reset(3, ResetKind::Warm, true);
+    pipeline.reset(3, Ok(ResetKind::Warm), true);
     world.until_calling().await;
     pipeline
 }
@@ -105,7 +105,7 @@ async fn a_front_door_that_gives_up_answers_what_it_has_read() {
 async fn a_mistake_of_the_client_ends_the_session_after_its_answers() {
     let world = World::start(LONG).await;
     let mut pipeline = Pipeline::new(world.session().await);
-    pipeline.transmit(1, Ok((commands(), false)), false, Instant::now());
+    pipeline.transmit(1, Ok(commands()), false, Instant::now());
     pipeline.transmit(2, Err(Failure::invalid("commands", "empty")), false, Instant::now());
     pipeline.end(Failure::invalid("id", "not greater"));
     world.go.send(()).unwrap();
