@@ -2,9 +2,7 @@
 
 use cardbroker_proto::{
     MAX_COMMANDS, MAX_MESSAGE_BYTES,
-    v1::{
-        self, ApduCommand, ControlCommand, GetAttribute, SetAttribute, StatusWordPattern, StopRule, command::Action,
-    },
+    v1::{self, ApduCommand, ControlCommand, GetAttribute, SetAttribute, StatusWordPattern, StopRule, command::Action},
 };
 
 use crate::{ApduBytes, Error, PinPad};

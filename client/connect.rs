@@ -4,9 +4,7 @@ use std::{env, future::Future, io, path::PathBuf, time::Duration};
 
 use cardbroker_proto::{
     GROUP_METADATA, GROUP_VARIABLE, TOKEN_FILE_VARIABLE,
-    v1::{
-        GetBrokerRequest, GetReaderRequest, ListReadersRequest, card_broker_service_client::CardBrokerServiceClient,
-    },
+    v1::{GetBrokerRequest, GetReaderRequest, ListReadersRequest, card_broker_service_client::CardBrokerServiceClient},
 };
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;

@@ -35,7 +35,9 @@ fn find(readers: &[Reader], wanted: &str) -> Result<String, Error> {
     let having: Vec<_> = readers.iter().filter(|reader| reader.display_name == wanted).collect();
     let message = match having[..] {
         [reader] => return Ok(reader.name.clone()),
-        [] if readers.is_empty() => format!("no reader is called \"{wanted}\": there is none, or none that you may see"),
+        [] if readers.is_empty() => {
+            format!("no reader is called \"{wanted}\": there is none, or none that you may see")
+        }
         [] => format!("no reader is called \"{wanted}\"; there is {}", listed(readers.iter())),
         _ => format!("several readers are called \"{wanted}\": {}", listed(having.into_iter())),
     };

@@ -28,10 +28,8 @@ impl Patience {
     /// Pauses before another attempt; returns false if there is to be none, because the time is over or because waiting
     /// does not help.
     pub(crate) async fn pause(&self, error: &Error) -> bool {
-        let may_start = matches!(
-            error,
-            Error::NotRunning { kind: io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused, .. }
-        );
+        let may_start =
+            matches!(error, Error::NotRunning { kind: io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused, .. });
         if !may_start || self.end.is_some_and(|end| Instant::now() + KNOCK_PAUSE > end) {
             return false;
         }

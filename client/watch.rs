@@ -68,9 +68,15 @@ type Opening = Pin<Box<dyn Future<Output = Result<Streaming<WatchReadersResponse
 
 enum Phase {
     /// Boxed late: a timer is made within a runtime only.
-    Pausing { pause: Duration, timer: Option<Pin<Box<Sleep>>> },
+    Pausing {
+        pause: Duration,
+        timer: Option<Pin<Box<Sleep>>>,
+    },
     Opening(Opening),
-    Open { stream: Box<Streaming<WatchReadersResponse>>, silence: Pin<Box<Sleep>> },
+    Open {
+        stream: Box<Streaming<WatchReadersResponse>>,
+        silence: Pin<Box<Sleep>>,
+    },
 }
 
 impl fmt::Debug for Phase {

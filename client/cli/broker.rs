@@ -68,7 +68,10 @@ fn session(limits: &BrokerLimits) -> String {
 }
 
 fn waiting(limits: &BrokerLimits) -> String {
-    format!("at most {} of yours, {} of all callers, at one reader", limits.max_waiting_per_caller, limits.max_waiting_per_reader)
+    format!(
+        "at most {} of yours, {} of all callers, at one reader",
+        limits.max_waiting_per_caller, limits.max_waiting_per_reader
+    )
 }
 
 fn outcomes(limits: &BrokerLimits) -> String {

@@ -107,9 +107,7 @@ pub(crate) fn error(error: Option<&Error>, delivery: Delivery, message: &str) ->
 }
 
 fn failure(failure: &Failure, message: &str) -> Value {
-    let violation = |violation: &cardbroker_client::FieldViolation| {
-        json!({ "field": violation.field, "description": violation.description })
-    };
+    let violation = |violation: &cardbroker_client::FieldViolation| json!({ "field": violation.field, "description": violation.description });
     json!({
         "reason": failure.reason_name(),
         "delivery": failure.delivery.short_name(),

@@ -24,11 +24,7 @@ pub(crate) fn read(arguments: &[String], raw: bool, stdin: impl Read) -> Result<
     parse("line", raw, text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()))
 }
 
-fn parse<'a>(
-    place: &str,
-    raw: bool,
-    texts: impl Iterator<Item = (usize, &'a str)>,
-) -> Result<Vec<ApduBytes>, Failure> {
+fn parse<'a>(place: &str, raw: bool, texts: impl Iterator<Item = (usize, &'a str)>) -> Result<Vec<ApduBytes>, Failure> {
     let mut apdus = Vec::new();
     for (index, text) in texts {
         let number = index + 1;

@@ -3,7 +3,7 @@
 
 use std::io::{self, Write};
 
-use cardbroker_client::{Client, Error, Transmit};
+use cardbroker_client::{Client, Command, Error, Transmit};
 use clap::Parser;
 
 /// SELECT the application F0 "CARD" 01.
@@ -44,18 +44,22 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut broken = 0;
     for _ in 0..pairs {
         let last_word = if manner.as_unit {
-            last_word(unit().raw().command(SELECT).command(GET_RESPONSE)).await?
+            last_word(unit().command(raw(&SELECT)).command(raw(&GET_RESPONSE))).await?
         } else if manner.completed {
             last_word(unit().command(SELECT)).await?
         } else {
             // Raw, for otherwise the broker fetches the answer itself, within the same turn.
-            last_word(unit().raw().command(SELECT)).await?;
-            last_word(unit().raw().command(GET_RESPONSE)).await?
+            last_word(unit().command(raw(&SELECT))).await?;
+            last_word(unit().command(raw(&GET_RESPONSE))).await?
         };
         broken += u32::from(last_word != Some(0x9000));
     }
     writeln!(io::stdout(), "{broken} of {pairs} pairs broken")?;
     Ok(())
+}
+
+fn raw(apdu: &[u8]) -> Command {
+    Command::new(apdu).raw()
 }
 
 /// The status word of the unit's last command; `None` if the unit stopped before it.

@@ -175,7 +175,9 @@ impl Dialogue<'_, '_> {
                 line = lines.next(String::new()) => line.map_err(unreadable)?,
             };
             let Some(line) = line else { break };
-            match parse(&line, self.options.raw).map_err(|mistake| Failure::Usage(format!("line {number}: {mistake}")))? {
+            match parse(&line, self.options.raw)
+                .map_err(|mistake| Failure::Usage(format!("line {number}: {mistake}")))?
+            {
                 Input::Quit => break,
                 input => self.obey(input).await?,
             }

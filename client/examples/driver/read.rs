@@ -3,7 +3,9 @@
 use std::{str::FromStr, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use cardbroker_client::{CardRequirement, CardReset, Command, Disposition, PinEncoding, PinPad, PinPadOperation, StopRule};
+use cardbroker_client::{
+    CardRequirement, CardReset, Command, Disposition, PinEncoding, PinPad, PinPadOperation, StopRule,
+};
 use serde_json::Value;
 
 /// What is wrong with a line.

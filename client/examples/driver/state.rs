@@ -59,7 +59,7 @@ impl State {
             "reader" => Ok(answer::reader(&self.client()?.reader(read::text(&order["name"])?).await?)),
             "watch" => self.watch(),
             "watch_next" => next(self.changes.as_mut()).await,
-            "watch_turn" => self.watch_turn(order),
+            "watch_turn" => self.watch_turn(order).await,
             "turn_next" => next(self.turns.as_mut()).await,
             "transmit" => Ok(answer::transmitted(&unit(self.client()?, order)?.send().await?)),
             "open" => self.open(order).await,
@@ -122,12 +122,15 @@ impl State {
         Ok(json!({}))
     }
 
-    fn watch_turn(&mut self, order: &Value) -> Outcome {
+    async fn watch_turn(&mut self, order: &Value) -> Outcome {
         let mut watch = self.client()?.watch_turn();
+        let (tell, turns) = mpsc::unbounded_channel();
+        self.turns = Some(turns);
         if !order["reader"].is_null() {
             watch = watch.at(read::text(&order["reader"])?);
+            // A name that fits no reader shows with the first word.
+            let _ = tell.send(told(Ok(answer::waiting(&watch.next().await?))));
         }
-        let (tell, turns) = mpsc::unbounded_channel();
         tokio::spawn(async move {
             loop {
                 let waiting = watch.next().await;
@@ -138,7 +141,6 @@ impl State {
                 }
             }
         });
-        self.turns = Some(turns);
         Ok(json!({}))
     }
 
