@@ -18,7 +18,7 @@ use tower::service_fn;
 use crate::{
     Broker, Endpoint, Error, OpenSession, Reader, ReaderName, Transmit, Watch, WatchTurn,
     error::connect_failure,
-    repeat::Patience,
+    repeat::{Patience, is_lost},
     token::{TOKEN_METADATA, Token},
 };
 
@@ -172,17 +172,23 @@ impl Client {
         self.connect_timeout
     }
 
-    /// Asks a question that changes nothing, again and again while nobody answers.
+    /// Asks a question that changes nothing: again and again while nobody answers, and once more where the connection was
+    /// lost meanwhile.
     async fn ask<T, F>(&self, ask: impl Fn(Stub) -> F) -> Result<T, Error>
     where
         F: Future<Output = Result<Response<T>, Status>>,
     {
         let patience = Patience::of(self.connect_timeout);
+        let mut was_lost = false;
         loop {
             let error = match ask(self.stub()).await {
                 Ok(answer) => return Ok(answer.into_inner()),
                 Err(status) => Error::of_query(&self.endpoint, &status),
             };
+            if is_lost(&error) && !was_lost {
+                was_lost = true;
+                continue;
+            }
             if !patience.pause(&error).await {
                 return Err(error);
             }

@@ -36,7 +36,7 @@ pub enum Error {
     #[error("stopped at command {}: {}", stop.index + 1, stop.failure.message)]
     Stopped {
         /// Where and why.
-        stop: Stop,
+        stop: Box<Stop>,
         /// What was answered until then.
         partial: Box<Transmitted>,
     },

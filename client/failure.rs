@@ -135,6 +135,8 @@ impl Failure {
         let delivery = match (delivery, name) {
             (Some(delivery), _) => Delivery::from_short_name(delivery),
             (None, Some(_)) => Delivery::Unknown,
+            // Where a method is not there, no broker is: nothing ran.
+            (None, None) if status.code() == Code::Unimplemented => Delivery::NotSent,
             (None, None) => without_word,
         };
         let violations = details.bad_request().map(|request| request.field_violations.as_slice()).unwrap_or_default();
@@ -253,7 +255,7 @@ mod tests {
 
     #[test]
     fn without_the_brokers_word_the_fate_is_unknown() {
-        for code in [Code::DeadlineExceeded, Code::Cancelled, Code::Unavailable, Code::Unimplemented, Code::Internal] {
+        for code in [Code::DeadlineExceeded, Code::Cancelled, Code::Unavailable, Code::Unknown, Code::Internal] {
             let status = Status::new(code, "");
             assert_eq!(Failure::of_status(&status, Delivery::Unknown).delivery, Delivery::Unknown);
         }

@@ -57,8 +57,8 @@ pub(crate) fn fresh_id() -> Result<Vec<u8>, Error> {
 pub(crate) fn is_lost(error: &Error) -> bool {
     match error {
         Error::Failed(failure) => {
-            let broken = matches!(failure.code, Code::Unavailable | Code::Unknown | Code::Internal);
-            broken && failure.reason_name().is_none() && failure.delivery == Delivery::Unknown
+            let broken = matches!(failure.code, Code::Unavailable | Code::Unknown | Code::Internal | Code::Cancelled);
+            broken && failure.reason_name().is_none()
         }
         _ => false,
     }

@@ -40,6 +40,8 @@ pub struct CommandResult {
     pub status_word: u16,
     /// Which of the exchanges that an APDU took gave the status word. Unspecified for other actions.
     pub status_word_source: StatusWordSource,
+    /// The number of `status_word_source`, also where the name is not known.
+    pub status_word_source_number: i32,
     /// How many GET RESPONSEs were sent for an APDU, 0–256.
     pub get_response_count: u32,
     /// How long the card and its reader worked on the command.
@@ -78,7 +80,7 @@ impl Transmitted {
         let transmitted = Self::from(response);
         match stopped {
             None => Ok(transmitted),
-            Some(stop) => Err(Error::Stopped { stop: stop.into(), partial: Box::new(transmitted) }),
+            Some(stop) => Err(Error::Stopped { stop: Box::new(stop.into()), partial: Box::new(transmitted) }),
         }
     }
 }
@@ -104,12 +106,14 @@ impl From<v1::CommandResult> for CommandResult {
             data: data.into(),
             status_word: u16::try_from(status_word).unwrap_or_default(),
             status_word_source: StatusWordSource::Unspecified,
+            status_word_source_number: 0,
             get_response_count: 0,
             card_duration: duration(result.card_duration),
         };
         match result.outcome {
             Some(Outcome::Apdu(apdu)) => Self {
                 status_word_source: apdu.status_word_source(),
+                status_word_source_number: apdu.status_word_source,
                 get_response_count: count(apdu.get_response_count),
                 ..of(ResultKind::Apdu, apdu.data, apdu.status_word)
             },

@@ -125,7 +125,9 @@ impl Transmit {
         let unit = Unit { client: self.client, request, terms: self.terms };
         let end = Instant::now() + deadline;
         match unit.attempt(deadline).await {
-            Err(error) if self.repeatable && is_lost(&error) => unit.repeat(end, error).await,
+            Err(error) if self.repeatable && is_lost(&error) && error.delivery() == Delivery::Unknown => {
+                unit.repeat(end, error).await
+            }
             outcome => outcome,
         }
     }

@@ -126,7 +126,7 @@ pub(crate) async fn run(
     let outcome = unit.send().await;
     let (transmitted, stop) = match &outcome {
         Ok(transmitted) => (transmitted, None),
-        Err(Error::Stopped { stop, partial }) => (&**partial, Some(stop)),
+        Err(Error::Stopped { stop, partial }) => (&**partial, Some(&**stop)),
         Err(_) => return Ok(outcome.map(drop)?),
     };
     // A stop outranks a failure to print: it may be about a command that ran.

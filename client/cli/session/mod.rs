@@ -203,7 +203,7 @@ impl Dialogue<'_, '_> {
         };
         let (transmitted, stop) = match &outcome {
             Ok(transmitted) => (transmitted, None),
-            Err(Error::Stopped { stop, partial }) => (&**partial, Some(stop)),
+            Err(Error::Stopped { stop, partial }) => (&**partial, Some(&**stop)),
             Err(_) => return Ok(outcome.map(drop)?),
         };
         let Screen { out, terminal, .. } = &mut *self.screen;

@@ -4,8 +4,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use cardbroker_client::{
-    Broker, CardProtocol, CommandResult, Error, Failure, Reader, ReaderState, ResultKind, Session, Transmitted,
-    WaitingTurn,
+    Broker, CardProtocol, CommandResult, Error, Failure, Reader, ReaderState, ResultKind, Session, StatusWordSource,
+    Transmitted, WaitingTurn,
 };
 use humantime::{format_rfc3339_nanos, format_rfc3339_seconds};
 use serde_json::{Value, json};
@@ -15,7 +15,8 @@ pub(crate) fn malformed(mistake: &str) -> Value {
     json!({ "error": { "kind": "invalid", "permanent": true, "failure": { "message": mistake } } })
 }
 
-pub(crate) fn error(error: &Error) -> Value {
+/// An error; `response` shows what was answered before a stop.
+pub(crate) fn error(error: &Error, response: fn(&Transmitted) -> Value) -> Value {
     let mut told = json!({
         "kind": match error {
             Error::NotRunning { .. } => "not_running",
@@ -31,7 +32,7 @@ pub(crate) fn error(error: &Error) -> Value {
     });
     if let Error::Stopped { stop, partial } = error {
         told["index"] = stop.index.into();
-        told["response"] = transmitted(partial);
+        told["response"] = response(partial);
     }
     json!({ "error": told })
 }
@@ -157,7 +158,10 @@ fn result(result: &CommandResult) -> Value {
         ResultKind::Apdu => json!({ "apdu": {
             "data": data,
             "status_word": result.status_word,
-            "status_word_source": result.status_word_source.as_str_name(),
+            "status_word_source": match (result.status_word_source, result.status_word_source_number) {
+                (StatusWordSource::Unspecified, number) => Value::from(number),
+                (known, _) => known.as_str_name().into(),
+            },
             "get_response_count": result.get_response_count,
         }}),
         ResultKind::Control => json!({ "control": { "data": data } }),

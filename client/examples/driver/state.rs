@@ -25,6 +25,8 @@ pub(crate) struct State {
 /// Why a line has no answer that is `ok`.
 enum Trouble {
     Client(Box<Error>),
+    /// As `Client`, in a session.
+    Session(Box<Error>),
     /// The line itself is at fault, or the driver does not hold what it needs.
     Line(String),
     /// A watch has told the trouble earlier.
@@ -178,7 +180,8 @@ impl State {
 fn told(outcome: Outcome) -> Value {
     match outcome {
         Ok(value) => json!({ "ok": value }),
-        Err(Trouble::Client(error)) => answer::error(&error),
+        Err(Trouble::Client(error)) => answer::error(&error, answer::transmitted),
+        Err(Trouble::Session(error)) => answer::error(&error, answer::session_transmitted),
         Err(Trouble::Line(mistake)) => answer::malformed(&mistake),
         Err(Trouble::Told(error)) => error,
     }
@@ -197,7 +200,8 @@ async fn message(session: &Session, kind: &str, request: &Value, restart: &Value
     if let Some(restart) = restart.as_bool() {
         transmit = transmit.restart(restart);
     }
-    Ok(answer::session_transmitted(&transmit.send().await?))
+    let transmitted = transmit.send().await.map_err(|error| Trouble::Session(error.into()))?;
+    Ok(answer::session_transmitted(&transmitted))
 }
 
 fn unit(client: &Client, order: &Value) -> Result<Transmit, Mistake> {
@@ -222,16 +226,22 @@ fn unit(client: &Client, order: &Value) -> Result<Transmit, Mistake> {
     Ok(unit)
 }
 
-/// All readers after the next change: what one message of the broker has changed is told together.
+/// All readers after the next change: what one message of the broker has changed is told together. The client follows the
+/// broker through losses of the connection.
 async fn change(watch: &mut Watch) -> Outcome {
-    let mut event = watch.next().await;
     loop {
-        if let WatchEvent::Disconnected(error) = event {
-            return Err(error.into());
+        let mut event = Some(watch.next().await);
+        let mut has_changed = false;
+        while let Some(told) = event {
+            match told {
+                WatchEvent::Disconnected(error) if error.is_permanent() => return Err(error.into()),
+                WatchEvent::Disconnected(_) => {}
+                _ => has_changed = true,
+            }
+            event = watch.next().now_or_never();
         }
-        match watch.next().now_or_never() {
-            Some(next) => event = next,
-            None => return Ok(answer::readers(watch.readers().values())),
+        if has_changed {
+            return Ok(answer::readers(watch.readers().values()));
         }
     }
 }

@@ -77,7 +77,7 @@ async fn a_socket_without_permission_is_not_waited_for() {
     let folder = tempfile::TempDir::new().unwrap();
     let socket = folder.path().join("broker.sock");
     let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
-    std::fs::set_permissions(&socket, std::os::unix::fs::PermissionsExt::from_mode(0)).unwrap();
+    std::fs::set_permissions(&socket, std::os::unix::fs::PermissionsExt::from_mode(0o000)).unwrap();
     if std::os::unix::net::UnixStream::connect(&socket).is_ok() {
         return; // Root may do all.
     }
