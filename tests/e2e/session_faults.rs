@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use cardbroker_client::ReaderState;
-use cardbroker_proto::v1::SessionOpen;
+use cardbroker_proto::v1::{CardRequirement, SessionOpen, TurnOptions};
 use cardbroker_server::backend::simulated::card::CardOptions;
 use rustix::process::Signal;
 
@@ -22,6 +22,11 @@ over_both_backends! { T1:
     a_failed_exchange_ends_the_session_and_mends_the_card,
     a_session_can_wait_for_a_card,
     a_broker_that_stops_ends_the_session_after_the_command_in_flight,
+}
+
+/// The terms of a turn that waits for a card.
+fn awaited() -> Option<TurnOptions> {
+    Some(TurnOptions { card: CardRequirement::Awaited.into(), ..TurnOptions::default() })
 }
 
 /// Whether all but the last of `heard` say that a message was not sent.
@@ -74,7 +79,7 @@ async fn a_session_can_wait_for_a_card(stage: Stage) -> anyhow::Result<()> {
     let stub = stub(&stage.broker).await?;
     assert_eq!(stage.run(&[&fault(2, 0, 1500)]).await?, ["9000"]);
     wait_for(&stage.broker, stage.reader, ReaderState::Empty).await?;
-    let open = SessionOpen { wait_for_card: true, ..opening(stage.reader) };
+    let open = SessionOpen { turn: awaited(), ..opening(stage.reader) };
     let mut session = Conversation::open(&stub, open).await?;
     assert_eq!(session.run(&[INCREMENT]).await, "1: 00000001 9000");
     Ok(())
@@ -145,7 +150,7 @@ fn sessions_end_when_pcscd_is_killed_and_open_again_when_it_is_back() -> anyhow:
         world.pcscd.restart()?;
         assert_eq!(idle.answer().await, "over: Unavailable PCSC_UNAVAILABLE not_sent");
 
-        let open = SessionOpen { wait_for_card: true, ..opening(READER) };
+        let open = SessionOpen { turn: awaited(), ..opening(READER) };
         let mut busy = Conversation::open(&stub, open.clone()).await?;
         busy.transmit(&[INCREMENT, &slow(5000), INCREMENT]);
         busy.transmit(&[INCREMENT]);
