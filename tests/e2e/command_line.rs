@@ -238,7 +238,7 @@ fn without_a_broker_and_when_it_dies_the_program_says_so() -> anyhow::Result<()>
         assert_eq!((run_of_dying.code, &*run_of_dying.out), (Some(6), ""), "{run_of_dying:?}");
 
         for socket in [endpoint, "unix:/nonexistent/cardbroker.sock".into()] {
-            let run = run(&mut cardbroker(&socket, &["readers"])?)?;
+            let run = run(&mut cardbroker(&socket, &["readers", "--connect-timeout", "0s"])?)?;
             let line = "start it with \"cardbrokerd\", or say where it is with --endpoint";
             assert_eq!(told(&run), (Some(3), "", &*format!("cardbroker: no broker at {socket}: {line}\n")));
         }

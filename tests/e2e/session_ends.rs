@@ -159,7 +159,7 @@ async fn a_deadline_on_the_stream_ends_the_session(stage: Stage) -> anyhow::Resu
     assert_eq!(session.answer().await, "opened");
     assert_eq!(session.run(&[INCREMENT]).await, "1: 00000001 9000");
     let next = Conversation::open(&stub, opening(stage.reader)).await?;
-    assert_eq!(session.answer().await, "over: DeadlineExceeded DEADLINE_NEAR unknown");
+    assert_eq!(session.answer().await, "over: DeadlineExceeded DEADLINE_NEAR not_sent");
     assert_eq!(next.close().await, ["over: OK"]);
     Ok(())
 }

@@ -14,7 +14,7 @@ use std::{sync::LazyLock, time::Duration};
 use cardbroker_proto::{
     GROUP_METADATA,
     v1::{
-        Command, ErrorReason, OpenSessionRequest, OpenSessionResponse, Disposition, SessionOpen, SessionReset,
+        Command, ErrorReason, OpenSessionRequest, OpenSessionResponse, SessionEnd, SessionOpen, SessionReset,
         SessionTransmit, card_broker_service_client::CardBrokerServiceClient, open_session_request::Request as Asked,
         open_session_response::Response as Heard,
     },
@@ -212,7 +212,7 @@ fn speech(case: &Case, expected: &mut Expected) -> Vec<Option<Vec<u8>>> {
                     reader: reader.clone().unwrap_or_else(|| READER.into()),
                     wait_timeout: (!wait).then(prost_types::Duration::default),
                     if_state_tag: if_state_tag.clone().unwrap_or_default(),
-                    end: if *leave { Disposition::Leave } else { Disposition::Unspecified }.into(),
+                    end: if *leave { SessionEnd::Leave } else { SessionEnd::Unspecified }.into(),
                     ..SessionOpen::default()
                 };
                 (Some(Asked::Open(open)), false)
