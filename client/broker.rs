@@ -52,14 +52,15 @@ pub struct BrokerLimits {
 pub struct Caller {
     /// Who is responsible: `user 1000`, `token build-7`. For people.
     pub principal: String,
-    /// The process, as the system has told it. `None` if it is not known, or cannot be: then the connection is the caller.
+    /// The process, as the system has told it. `None` if it is not known, or cannot be: then the connection is the
+    /// caller.
     pub process_id: Option<i32>,
     /// The number of the connection, counted from 1 in this run of the broker.
     pub connection: i64,
     /// Whether the connection is the caller: calls of other connections, of the same process too, are other callers'.
     pub is_connection: bool,
-    /// The number of the isolation group that this call belongs to, counted from 1 in this run of the broker. 0: the call is
-    /// a group of its own.
+    /// The number of the isolation group that this call belongs to, counted from 1 in this run of the broker. 0: the
+    /// call is a group of its own.
     pub group: i64,
 }
 

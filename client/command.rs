@@ -13,7 +13,8 @@ pub const MIN_APDU_BYTES: usize = 4;
 /// The length of the longest command APDU, in bytes: extended, case 4.
 pub const MAX_APDU_BYTES: usize = 65_544;
 
-/// The length of the longest [raw](Command::raw) command, of a control code's data and of an attribute's value, in bytes.
+/// The length of the longest [raw](Command::raw) command, of a control code's data and of an attribute's value, in
+/// bytes.
 pub const MAX_RAW_BYTES: usize = 65_548;
 
 /// One command and how the unit goes on after it. Made from an APDU's bytes by `into()`.
@@ -50,7 +51,8 @@ impl Command {
         Self::of(What::Apdu(apdu.into()))
     }
 
-    /// A control code for the reader or its driver, with at most 65,548 bytes of data. Not implemented by the broker yet.
+    /// A control code for the reader or its driver, with at most 65,548 bytes of data. Not implemented by the broker
+    /// yet.
     pub fn control(code: i64, data: impl Into<ApduBytes>) -> Self {
         Self::of(What::Control { code, data: data.into() })
     }
@@ -94,15 +96,16 @@ impl Command {
         self
     }
 
-    /// Sends the bytes of an APDU exactly as given, 1–65,548 of any structure, and hands back the answer as it comes: no
-    /// GET RESPONSE, no correction of Le, no fitting to T=0. No effect on other actions.
+    /// Sends the bytes of an APDU exactly as given, 1–65,548 of any structure, and hands back the answer as it comes:
+    /// no GET RESPONSE, no correction of Le, no fitting to T=0. No effect on other actions.
     pub fn raw(mut self) -> Self {
         self.options.raw = true;
         self
     }
 
-    /// The class of the GET RESPONSEs that fetch the rest of an APDU's answer after 61xx. It must name the logical channel
-    /// of the command. Default: the class that the transmission protocol asks for. No effect on other actions.
+    /// The class of the GET RESPONSEs that fetch the rest of an APDU's answer after 61xx. It must name the logical
+    /// channel of the command. Default: the class that the transmission protocol asks for. No effect on other
+    /// actions.
     pub fn continue_class(mut self, class: u8) -> Self {
         self.options.continue_class = Some(class);
         self
@@ -115,8 +118,8 @@ impl Command {
         self
     }
 
-    /// Sends an APDU with a PIN although the card has said that one try is left, on a reader where the broker guards the
-    /// last try (`guard_last_try` in its configuration). No effect elsewhere.
+    /// Sends an APDU with a PIN although the card has said that one try is left, on a reader where the broker guards
+    /// the last try (`guard_last_try` in its configuration). No effect elsewhere.
     pub fn allow_last_try(mut self) -> Self {
         self.options.allow_last_try = true;
         self

@@ -50,10 +50,11 @@ pub struct Client {
 pub struct ConnectOptions {
     /// The isolation group, printable ASCII; `None` to be a group of one's own.
     pub group: Option<String>,
-    /// The file with the token that the broker's TCP port asks for, readable by this user alone. Not looked at on a Unix socket.
+    /// The file with the token that the broker's TCP port asks for, readable by this user alone. Not looked at on a
+    /// Unix socket.
     pub token_file: Option<PathBuf>,
-    /// How long to wait for a broker that does not answer yet, here and at every later call. Default: 5 s; zero means one
-    /// attempt. A broker that this user may not reach is not waited for.
+    /// How long to wait for a broker that does not answer yet, here and at every later call. Default: 5 s; zero means
+    /// one attempt. A broker that this user may not reach is not waited for.
     pub connect_timeout: Duration,
 }
 
@@ -64,8 +65,8 @@ impl Default for ConnectOptions {
 }
 
 impl ConnectOptions {
-    /// The defaults, with the group from the variable `CARDBROKER_GROUP` and the token file from `CARDBROKER_TOKEN_FILE` if
-    /// those are set and not empty.
+    /// The defaults, with the group from the variable `CARDBROKER_GROUP` and the token file from
+    /// `CARDBROKER_TOKEN_FILE` if those are set and not empty.
     pub fn from_environment() -> Self {
         let set = |variable| env::var_os(variable).filter(|value| !value.is_empty());
         Self {
@@ -172,8 +173,8 @@ impl Client {
         self.connect_timeout
     }
 
-    /// Asks a question that changes nothing: again and again while nobody answers, and once more where the connection was
-    /// lost meanwhile.
+    /// Asks a question that changes nothing: again and again while nobody answers, and once more where the connection
+    /// was lost meanwhile.
     async fn ask<T, F>(&self, ask: impl Fn(Stub) -> F) -> Result<T, Error>
     where
         F: Future<Output = Result<Response<T>, Status>>,

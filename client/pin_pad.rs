@@ -21,7 +21,8 @@ pub struct PinPad {
 }
 
 impl PinPad {
-    /// Asks for what `operation` says and writes it into `template`: the command APDU with filler bytes where the PIN goes.
+    /// Asks for what `operation` says and writes it into `template`: the command APDU with filler bytes where the PIN
+    /// goes.
     pub fn new(template: impl Into<ApduBytes>, operation: PinPadOperation) -> Self {
         Self {
             template: template.into(),

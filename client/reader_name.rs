@@ -6,8 +6,8 @@ const PREFIX: &str = "readers/";
 
 /// A reader, named by a [`Reader`], by its name `readers/{id}`, by its id, or by its display name.
 ///
-/// A text that begins with `readers/` is the name. Another one of the characters `a-z0-9-` only is the id. Any other is the
-/// display name: the broker is asked which reader has exactly this one.
+/// A text that begins with `readers/` is the name. Another one of the characters `a-z0-9-` only is the id. Any other
+/// is the display name: the broker is asked which reader has exactly this one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReaderName(Naming);
 

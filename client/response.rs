@@ -14,15 +14,15 @@ pub struct Transmitted {
     pub results: Vec<CommandResult>,
     /// The insertion that the unit ran on; within a session the one that it was opened on.
     pub insertion_id: String,
-    /// The card's state after the unit, for [`crate::Transmit::if_state_tag`]. Empty within a session, where nobody else
-    /// can change it.
+    /// The card's state after the unit, for [`crate::Transmit::if_state_tag`]. Empty within a session, where nobody
+    /// else can change it.
     pub state_tag: String,
     /// How long the unit waited for its turn. Zero within a session.
     pub queue_duration: Duration,
     /// How long the card worked on it.
     pub card_duration: Duration,
-    /// Whether the card was reset between the unit before and this one, or at the start of this one. Always false within
-    /// a session.
+    /// Whether the card was reset between the unit before and this one, or at the start of this one. Always false
+    /// within a session.
     pub was_reset: bool,
     /// Whether this is the kept outcome of an earlier unit with the same request id.
     pub replayed: bool,

@@ -58,14 +58,15 @@ impl Transmit {
     turn_options!();
 
     /// When to give up on the whole call, from now, at most 48 h. Default: the wait and 150 s for the card. A unit that
-    /// has begun then goes on without this program and its fate is unknown. The waiting is cut to end a little earlier, so
-    /// that "not sent" can still be told.
+    /// has begun then goes on without this program and its fate is unknown. The waiting is cut to end a little
+    /// earlier, so that "not sent" can still be told.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = Some(deadline);
         self
     }
 
-    /// What happens to the card after the last command that runs. Default: it is left as it is. Others need the permission
+    /// What happens to the card after the last command that runs. Default: it is left as it is. Others need the
+    /// permission
     /// `reset`.
     pub fn disposition(mut self, disposition: Disposition) -> Self {
         self.disposition = disposition;
@@ -83,16 +84,16 @@ impl Transmit {
     /// and tells the first outcome again.
     ///
     /// The unit then runs on one insertion only: the one that was given with
-    /// [`if_insertion_id`](Transmit::if_insertion_id), or else the one that the reader has when `send` begins. So a broker
-    /// that was itself restarted in between, and has forgotten the first outcome, refuses the repeat. A unit that is sent
-    /// to an empty reader is not repeated. [`on_any_card`](Transmit::on_any_card) lifts this.
+    /// [`if_insertion_id`](Transmit::if_insertion_id), or else the one that the reader has when `send` begins. So a
+    /// broker that was itself restarted in between, and has forgotten the first outcome, refuses the repeat. A unit
+    /// that is sent to an empty reader is not repeated. [`on_any_card`](Transmit::on_any_card) lifts this.
     pub fn repeatable(mut self) -> Self {
         self.repeatable = true;
         self
     }
 
-    /// Lets a unit that is [`repeatable`](Transmit::repeatable) run on whichever card is there. A broker that was restarted
-    /// in between may then execute it again.
+    /// Lets a unit that is [`repeatable`](Transmit::repeatable) run on whichever card is there. A broker that was
+    /// restarted in between may then execute it again.
     pub fn on_any_card(mut self) -> Self {
         self.any_card = true;
         self

@@ -6,8 +6,8 @@ use std::{
 };
 
 use cardbroker_client::{
-    CardProtocol, CommandResult, Delivery, Error, Failure, Reader, ReaderState, ResultKind, RevocationCause, Session,
-    StatusWordSource, Stop, Transmitted, hex, status_word,
+    CardProtocol, CommandResult, Delivery, Error, Failure, FieldViolation, Reader, ReaderState, ResultKind,
+    RevocationCause, Session, StatusWordSource, Stop, Transmitted, hex, status_word,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -107,7 +107,8 @@ pub(crate) fn error(error: Option<&Error>, delivery: Delivery, message: &str) ->
 }
 
 fn failure(failure: &Failure, message: &str) -> Value {
-    let violation = |violation: &cardbroker_client::FieldViolation| json!({ "field": violation.field, "description": violation.description });
+    let violation =
+        |violation: &FieldViolation| json!({ "field": violation.field, "description": violation.description });
     json!({
         "reason": failure.reason_name(),
         "delivery": failure.delivery.short_name(),

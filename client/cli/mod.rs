@@ -70,7 +70,7 @@ Examples:
   cardbroker token new build-7 --out token
   cardbroker --endpoint http://127.0.0.1:7777 --token-file token readers
 
-Programs with the same random text in CARDBROKER_GROUP are one isolation group: the card keeps verified PINs between them.
+Programs with the same random text in CARDBROKER_GROUP are one isolation group: they share verified PINs.
 
 A session's exit code is about the line that failed; the answers to those before it are printed.
 

@@ -11,8 +11,8 @@ use super::Failure;
 /// More hexadecimal text than a request can hold (1 MiB of bytes), separators included.
 const MAX_INPUT_BYTES: usize = 4 * 1024 * 1024;
 
-/// Reads the APDUs, or commands of any structure if `raw`; a single `-` stands for standard input, one on each line that is
-/// not blank.
+/// Reads the APDUs, or commands of any structure if `raw`; a single `-` stands for standard input, one on each line
+/// that is not blank.
 ///
 /// # Errors
 /// [`Failure::Usage`] with the argument or line and the position in it; never with what stands there.

@@ -1,5 +1,6 @@
-//! One program of the demo: runs pairs of SELECT and GET RESPONSE on a simulated card and counts those that something broke.
-//! The answer that SELECT offers (61 xx) is lost (6D 00) if any other command reaches the card before GET RESPONSE.
+//! One program of the demo: runs pairs of SELECT and GET RESPONSE on a simulated card and counts those that something
+//! broke. The answer that SELECT offers (61 xx) is lost (6D 00) if any other command reaches the card before GET
+//! RESPONSE.
 
 use std::io::{self, Write};
 

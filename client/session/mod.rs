@@ -53,12 +53,13 @@ const ENVELOPE_BYTES: usize = 32;
 /// **Order.** Several calls may be under way at once, from several tasks too. They reach the card in the order in which
 /// their futures were first polled. At most 32 are on their way; further ones wait in this program.
 ///
-/// **Failures.** A call that fails with [`Session::is_open`] still true leaves the session alive. What was sent behind it
-/// before its failure was told fails as well, not sent ([`ErrorReason::PrecedingFailed`](crate::ErrorReason)); the first
-/// call after that goes on. [`Error::Stopped`] is no such failure: what was sent behind it runs.
+/// **Failures.** A call that fails with [`Session::is_open`] still true leaves the session alive. What was sent
+/// behind it before its failure was told fails as well, not sent
+/// ([`ErrorReason::PrecedingFailed`](crate::ErrorReason)); the first call after that goes on. [`Error::Stopped`] is
+/// no such failure: what was sent behind it runs.
 ///
-/// **End.** [`Session::close`] ends it in good order. A session that is dropped ends at once: commands that wait are not
-/// sent, the one in flight runs to its end, and the card is reset.
+/// **End.** [`Session::close`] ends it in good order. A session that is dropped ends at once: commands that wait are
+/// not sent, the one in flight runs to its end, and the card is reset.
 pub struct Session {
     opened: SessionOpened,
     orders: mpsc::Sender<Order>,
@@ -186,8 +187,8 @@ impl fmt::Debug for Session {
 }
 
 impl SessionTransmit<'_> {
-    /// Says whether the commands go on after a failure of the session, instead of leaving that to the session: it goes on
-    /// with the first call that begins after the failure was told.
+    /// Says whether the commands go on after a failure of the session, instead of leaving that to the session: it
+    /// goes on with the first call that begins after the failure was told.
     pub fn restart(mut self, restart: bool) -> Self {
         self.restart = Some(restart);
         self
@@ -198,9 +199,9 @@ impl SessionTransmit<'_> {
     /// Dropping the future does not take back what has left this program.
     ///
     /// # Errors
-    /// [`Error::Stopped`] if some commands were answered but not all; [`Error::Failed`] if none was. After a loss of the
-    /// connection the commands that were on their way have [`Delivery::Unknown`](crate::Delivery::Unknown); once the
-    /// session has ended, later ones have [`Delivery::NotSent`](crate::Delivery::NotSent).
+    /// [`Error::Stopped`] if some commands were answered but not all; [`Error::Failed`] if none was. After a loss of
+    /// the connection the commands that were on their way have [`Delivery::Unknown`](crate::Delivery::Unknown); once
+    /// the session has ended, later ones have [`Delivery::NotSent`](crate::Delivery::NotSent).
     pub async fn send(self) -> Result<Transmitted, Error> {
         let commands = to_wire(self.commands)?;
         let transmit = v1::SessionTransmit { id: 0, commands };

@@ -40,8 +40,8 @@ impl OpenSession {
         self
     }
 
-    /// What happens to the card after [`Session::close`]. Default: it is reset, as it always is after a session that was
-    /// dropped. [`Disposition::Leave`] needs the permission `leave`.
+    /// What happens to the card after [`Session::close`]. Default: it is reset, as it always is after a session that
+    /// was dropped. [`Disposition::Leave`] needs the permission `leave`.
     pub fn disposition(mut self, disposition: Disposition) -> Self {
         self.disposition = disposition;
         self
@@ -53,8 +53,9 @@ impl OpenSession {
         self
     }
 
-    /// Waits for the turn and takes the card. Must be called within a Tokio runtime, which then runs the session's task.
-    /// While there is no broker, asks again for up to [`connect_timeout`](crate::ConnectOptions::connect_timeout).
+    /// Waits for the turn and takes the card. Must be called within a Tokio runtime, which then runs the session's
+    /// task. While there is no broker, asks again for up to
+    /// [`connect_timeout`](crate::ConnectOptions::connect_timeout).
     ///
     /// Dropping the future takes the request out of the queue.
     ///

@@ -103,8 +103,8 @@ fn heartbeat() -> OpenSessionRequest {
     OpenSessionRequest { request: Some(Request::Heartbeat(heartbeat)), restart: false }
 }
 
-/// A request's body that fails as soon as it is broken. HTTP/2 then resets the stream, where dropping the call would only
-/// end the body, as a half-close does.
+/// A request's body that fails as soon as it is broken. HTTP/2 then resets the stream, where dropping the call would
+/// only end the body, as a half-close does.
 struct Breakable {
     body: Body,
     broken: Pin<Box<WaitForCancellationFutureOwned>>,

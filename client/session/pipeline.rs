@@ -1,7 +1,7 @@
 //! Which messages of a session wait for their answer, and which one restarts it after a failure: no I/O.
 //!
-//! A failure is noticed late: messages that were sent before are answered PRECEDING_FAILED by the broker. Only a message of
-//! somebody who knew of every failure may say `restart`, for only that one was decided on in their light.
+//! A failure is noticed late: messages that were sent before are answered PRECEDING_FAILED by the broker. Only a
+//! message of somebody who knew of every failure may say `restart`, for only that one was decided on in their light.
 
 use std::collections::VecDeque;
 
@@ -43,8 +43,8 @@ impl<T> Pipeline<T> {
         self.unanswered.len()
     }
 
-    /// Adds a message of somebody who knew of so many failures, and may have decided about `restart`. Returns its id, and
-    /// whether it says `restart`.
+    /// Adds a message of somebody who knew of so many failures, and may have decided about `restart`. Returns its id,
+    /// and whether it says `restart`.
     pub(super) fn send(&mut self, known_failure_count: u64, decided: Option<bool>, waiter: T) -> (i64, bool) {
         self.last_id += 1;
         let due = self.restarted_count < self.failure_count && known_failure_count == self.failure_count;
@@ -56,8 +56,8 @@ impl<T> Pipeline<T> {
         (self.last_id, restart)
     }
 
-    /// Takes out the message that an answer belongs to, with the count of failures that the answer makes known. `None` if
-    /// it is not this message's turn to be answered.
+    /// Takes out the message that an answer belongs to, with the count of failures that the answer makes known.
+    /// `None` if it is not this message's turn to be answered.
     pub(super) fn answer(&mut self, id: i64, outcome: Outcome) -> Option<(T, u64)> {
         self.unanswered.front().filter(|message| message.id == id)?;
         let message = self.unanswered.pop_front()?;

@@ -46,8 +46,8 @@ pub(super) fn parse(line: &str, raw: bool) -> Result<Input, String> {
 
 type Line = io::Result<Zeroizing<String>>;
 
-/// Lines, read by a thread of their own because reading blocks. The thread reads only when it is asked to, and ends with
-/// the input or with the process.
+/// Lines, read by a thread of their own because reading blocks. The thread reads only when it is asked to, and ends
+/// with the input or with the process.
 pub(super) struct Lines {
     prompts: mpsc::Sender<String>,
     lines: mpsc::Receiver<Line>,

@@ -22,11 +22,13 @@ use super::{
 /// Hold a card and send it APDUs one by one: no other program's command reaches it until the end.
 ///
 /// On a terminal: a prompt, with a history that is forgotten at the end. Otherwise reads standard input, one line at a
-/// time, and ends at the first error. A line is an APDU in hexadecimal, or one of the words reset (the card, warm), cold
-/// (reset, cutting the power), help and quit; empty lines and lines that begin with # are skipped. Prints the answers as
+/// time, and ends at the first error. A line is an APDU in hexadecimal, or one of the words reset (the card, warm),
+/// cold (reset, cutting the power), help and quit; empty lines and lines that begin with # are skipped. Prints the
+/// answers as
 /// `transmit` does.
 ///
-/// At the end of the input the card is reset (see --disposition). While others wait, a session that idles for too long is taken away.
+/// At the end of the input the card is reset (see --disposition). While others wait, a session that idles for too
+/// long is taken away.
 #[derive(Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct SessionArguments {

@@ -226,8 +226,8 @@ fn unit(client: &Client, order: &Value) -> Result<Transmit, Mistake> {
     Ok(unit)
 }
 
-/// All readers after the next change: what one message of the broker has changed is told together. The client follows the
-/// broker through losses of the connection.
+/// All readers after the next change: what one message of the broker has changed is told together. The client follows
+/// the broker through losses of the connection.
 async fn change(watch: &mut Watch) -> Outcome {
     loop {
         let mut event = Some(watch.next().await);

@@ -128,7 +128,8 @@ fn a_unit_in_json_is_one_object() {
 #[test]
 fn every_option_reaches_the_broker() {
     let broker = FakeBroker::answering(b"");
-    let options = "--raw --reset-before warm --wait-for-card --wait-timeout 5s --timeout 60s --if-insertion i --if-state t \
+    let options = "--raw --reset-before warm --wait-for-card --wait-timeout 5s --timeout 60s \
+                   --if-insertion i --if-state t \
                    --disposition unpower --stop-rule sim --continue-on 6A82 --continue-on 6900/FF00 \
                    --continue-class 83 --continue-instruction A5 --allow-last-try --allow-known-wrong \
                    --request-id 000102030405060708090A0B0C0D0E0F";
