@@ -138,14 +138,19 @@ impl From<Failure> for Error {
 
 /// What a status says that does not come from the broker's own code.
 pub(crate) fn message_without_word(status: &Status) -> String {
-    // tonic calls the end of a deadline CANCELLED.
-    if status.code() == Code::DeadlineExceeded || chain(status).any(|error| error.is::<TimeoutExpired>()) {
-        return "the call's deadline passed without an answer".to_owned();
-    }
-    match status.code() {
+    match code_without_word(status) {
+        Code::DeadlineExceeded => "the call's deadline passed without an answer".to_owned(),
         Code::Unimplemented => "what answers at the endpoint is no Cardbroker, or an older one".to_owned(),
         Code::Unavailable | Code::Unknown => format!("the connection to the broker was lost ({})", status.message()),
         code => format!("{code} ({})", status.message()),
+    }
+}
+
+/// The code of such a status. tonic calls the end of a deadline CANCELLED.
+pub(crate) fn code_without_word(status: &Status) -> Code {
+    match chain(status).any(|error| error.is::<TimeoutExpired>()) {
+        true => Code::DeadlineExceeded,
+        false => status.code(),
     }
 }
 

@@ -11,7 +11,11 @@ use prost::Message;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use crate::{Delivery, ErrorReason, FieldViolation, RevocationCause, error::message_without_word, response::positive};
+use crate::{
+    Delivery, ErrorReason, FieldViolation, RevocationCause,
+    error::{code_without_word, message_without_word},
+    response::positive,
+};
 
 /// The full name of the message that tells a failure.
 const FAILURE: &str = "cardbroker.v1.Failure";
@@ -150,7 +154,7 @@ impl Failure {
             rule: told("rule").map(str::to_owned),
             field_violations: violations.iter().map(violation).collect(),
             reader: told("reader").map(str::to_owned),
-            ..Self::own(reason, delivery, status.code(), message)
+            ..Self::own(reason, delivery, code_without_word(status), message)
         }
     }
 }

@@ -109,6 +109,7 @@ impl Transmit {
     /// [`Error::Stopped`] if some commands were answered but not all; [`Error::Invalid`], [`Error::Failed`] and
     /// [`Error::NotRunning`] if none was.
     pub async fn send(mut self) -> Result<Transmitted, Error> {
+        let began = Instant::now();
         let deadline = self.deadline.unwrap_or_else(|| default_deadline(self.terms.wait())).min(MAX_DEADLINE);
         let commands = to_wire(std::mem::take(&mut self.commands))?;
         let reader = self.reader.clone().resolve(&self.client).await?;
@@ -123,9 +124,14 @@ impl Transmit {
             disposition: self.disposition.into(),
         };
         check_length(request.encoded_len())?;
+        // Names that had to be looked up have taken their time; less than a millisecond does not count.
+        let left = deadline.saturating_sub(Duration::from_millis(began.elapsed().as_millis() as u64));
+        if left.is_zero() {
+            return Err(Error::deadline_passed().not_sent());
+        }
         let unit = Unit { client: self.client, request, terms: self.terms };
-        let end = Instant::now() + deadline;
-        match unit.attempt(deadline).await {
+        let end = Instant::now() + left;
+        match unit.attempt(left).await {
             Err(error) if self.repeatable && is_lost(&error) && error.delivery() == Delivery::Unknown => {
                 unit.repeat(end, error).await
             }
