@@ -2,11 +2,11 @@
 
 use std::{error::Error as StdError, io, time::Duration};
 
-use cardbroker_proto::reason::{DELIVERY_TRAILER, ERROR_DOMAIN, REASON_TRAILER};
 use tonic::{Code, ConnectError, Status, TimeoutExpired};
-use tonic_types::StatusExt;
 
-use crate::{Delivery, Endpoint, EndpointError, ErrorReason, Stop, TokenFileError, Transmitted};
+use crate::{
+    Delivery, Endpoint, EndpointError, ErrorReason, Failure, FieldViolation, Stop, TokenFileError, Transmitted,
+};
 
 /// A request that did not do all that was asked. Holds no APDU byte in its texts.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -26,87 +26,71 @@ pub enum Error {
         /// What the operating system says.
         kind: io::ErrorKind,
     },
+    /// The request breaks a rule of the contract, or names no reader or several. Refused before anything was sent.
+    #[error("{}", .0.message)]
+    Invalid(Box<Failure>),
     /// The broker refused or failed, or its answer did not arrive. No answer of a card is known.
     #[error("{}", .0.message)]
     Failed(Box<Failure>),
     /// The unit ended before its last command was answered.
-    #[error("stopped at command {}: {}", stop.index + 1, stop.message)]
+    #[error("stopped at command {}: {}", stop.index + 1, stop.failure.message)]
     Stopped {
         /// Where and why.
-        stop: Stop,
+        stop: Box<Stop>,
         /// What was answered until then.
         partial: Box<Transmitted>,
     },
 }
 
-/// Why a call failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
-    /// The broker's reason; `None` if the failure is not the broker's word (its answer did not arrive) or newer than
-    /// this client.
-    pub reason: Option<ErrorReason>,
-    /// Whether a command may have reached the card.
-    pub delivery: Delivery,
-    /// The gRPC code.
-    pub code: Code,
-    /// What happened, for people: one line.
-    pub message: String,
-    /// When to try again, if that helps.
-    pub retry_after: Option<Duration>,
-    /// The reader concerned: `readers/{id}`.
-    pub reader: Option<String>,
-    /// The field of the request that is at fault (`commands[3].apdu`).
-    pub field: Option<String>,
-}
-
 impl Error {
-    /// The broker's reason, if it gave one.
-    pub fn reason(&self) -> Option<ErrorReason> {
+    /// The failure in full; `None` if the request did not get as far as a broker, except with [`Error::Invalid`].
+    pub fn failure(&self) -> Option<&Failure> {
         match self {
-            Self::Failed(failure) => failure.reason,
-            Self::Stopped { stop, .. } => stop.reason,
+            Self::Invalid(failure) | Self::Failed(failure) => Some(failure),
+            Self::Stopped { stop, .. } => Some(&stop.failure),
             Self::Endpoint(_) | Self::TokenFile(_) | Self::NotRunning { .. } => None,
         }
+    }
+
+    /// The reason; `None` if there is none, or one that this client does not know ([`Failure::unknown_reason`]).
+    pub fn reason(&self) -> Option<ErrorReason> {
+        self.failure()?.reason
     }
 
     /// Whether a command may have run that has no answer: the first one, or with [`Error::Stopped`] the one at
     /// `stop.index`.
     pub fn delivery(&self) -> Delivery {
-        match self {
-            Self::Failed(failure) => failure.delivery,
-            Self::Stopped { stop, .. } => stop.delivery,
-            Self::Endpoint(_) | Self::TokenFile(_) | Self::NotRunning { .. } => Delivery::NotSent,
-        }
+        self.failure().map_or(Delivery::NotSent, |failure| failure.delivery)
     }
 
-    /// When to try again, if that helps.
+    /// How long to wait before a retry, if that helps.
     pub fn retry_after(&self) -> Option<Duration> {
-        match self {
-            Self::Failed(failure) => failure.retry_after,
-            _ => None,
-        }
+        self.failure()?.retry_after
+    }
+
+    /// The fields of the request that break a rule of the contract.
+    pub fn field_violations(&self) -> &[FieldViolation] {
+        self.failure().map(|failure| failure.field_violations.as_slice()).unwrap_or_default()
     }
 
     /// Whether the same request will fail again however often it is repeated.
     pub fn is_permanent(&self) -> bool {
         match self {
             Self::Endpoint(_) | Self::TokenFile(_) => true,
-            Self::Failed(failure) => matches!(
-                failure.code,
-                Code::InvalidArgument | Code::PermissionDenied | Code::Unauthenticated | Code::Unimplemented
-            ),
-            Self::NotRunning { .. } | Self::Stopped { .. } => false,
+            Self::NotRunning { .. } => false,
+            Self::Invalid(failure) | Self::Failed(failure) => failure.is_permanent(),
+            Self::Stopped { stop, .. } => stop.failure.is_permanent(),
         }
     }
 
     /// The failure of a call that carries commands: without the broker's word they may have run.
     pub(crate) fn of_commands(endpoint: &Endpoint, status: &Status) -> Self {
-        Self::from_status(endpoint, status)
+        Self::of_call(endpoint, status, Delivery::Unknown)
     }
 
     /// The failure of a call that carries none.
     pub(crate) fn of_query(endpoint: &Endpoint, status: &Status) -> Self {
-        Self::from_status(endpoint, status).not_sent()
+        Self::of_call(endpoint, status, Delivery::NotSent)
     }
 
     /// The same failure, told to somebody whose commands did not leave this program.
@@ -117,16 +101,16 @@ impl Error {
         }
     }
 
-    fn from_status(endpoint: &Endpoint, status: &Status) -> Self {
+    fn of_call(endpoint: &Endpoint, status: &Status, without_word: Delivery) -> Self {
         match connect_failure(status) {
             Some(kind) => Self::NotRunning { endpoint: endpoint.clone(), kind },
-            None => Self::of_status(status),
+            None => Failure::of_status(status, without_word).into(),
         }
     }
 
     /// The failure of a connection that was there.
     pub(crate) fn of_status(status: &Status) -> Self {
-        Failure::from_status(status).into()
+        Failure::of_status(status, Delivery::Unknown).into()
     }
 
     /// The call outlived its deadline.
@@ -136,16 +120,13 @@ impl Error {
 
     /// A request that breaks a rule of the contract, noticed before it was sent.
     pub(crate) fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Failure {
-            reason: Some(ErrorReason::InvalidRequest),
-            delivery: Delivery::NotSent,
-            code: Code::InvalidArgument,
-            message: message.into(),
-            retry_after: None,
-            reader: None,
-            field: Some(field.into()),
-        }
-        .into()
+        let (field, message) = (field.into(), message.into());
+        let violation = FieldViolation { field, description: message.clone() };
+        let reason = Some(ErrorReason::InvalidRequest);
+        Self::Invalid(Box::new(Failure {
+            field_violations: vec![violation],
+            ..Failure::own(reason, Delivery::NotSent, Code::InvalidArgument, message)
+        }))
     }
 }
 
@@ -155,49 +136,21 @@ impl From<Failure> for Error {
     }
 }
 
-impl Failure {
-    fn from_status(status: &Status) -> Self {
-        let details = status.get_error_details();
-        let info = details.error_info().filter(|info| info.domain == ERROR_DOMAIN);
-        let trailer = |name| status.metadata().get(name).and_then(|value| value.to_str().ok());
-        let told = |key: &str| info.and_then(|info| info.metadata.get(key)).map(String::as_str);
-
-        let reason = info.map(|info| info.reason.as_str()).or_else(|| trailer(REASON_TRAILER));
-        let delivery = told("delivery").or_else(|| trailer(DELIVERY_TRAILER));
-        let violation = details.bad_request().and_then(|request| request.field_violations.first());
-        Self {
-            reason: reason.and_then(ErrorReason::from_short_name),
-            delivery: delivery.map_or_else(|| delivery_without_word(status.code()), Delivery::from_short_name),
-            code: status.code(),
-            message: match reason.or(delivery) {
-                Some(_) => status.message().to_owned(),
-                None => message_without_word(status),
-            },
-            retry_after: details.retry_info().and_then(|info| info.retry_delay),
-            reader: told("reader").map(str::to_owned),
-            field: violation.map(|violation| violation.field.clone()),
-        }
-    }
-}
-
-/// Without the broker's word anything may have happened, except where no broker is: UNIMPLEMENTED comes before any
-/// handler.
-fn delivery_without_word(code: Code) -> Delivery {
-    match code {
-        Code::Unimplemented => Delivery::NotSent,
-        _ => Delivery::Unknown,
-    }
-}
-
-fn message_without_word(status: &Status) -> String {
-    // tonic calls the end of a deadline CANCELLED.
-    if status.code() == Code::DeadlineExceeded || chain(status).any(|error| error.is::<TimeoutExpired>()) {
-        return "the call's deadline passed without an answer".to_owned();
-    }
-    match status.code() {
+/// What a status says that does not come from the broker's own code.
+pub(crate) fn message_without_word(status: &Status) -> String {
+    match code_without_word(status) {
+        Code::DeadlineExceeded => "the call's deadline passed without an answer".to_owned(),
         Code::Unimplemented => "what answers at the endpoint is no Cardbroker, or an older one".to_owned(),
         Code::Unavailable | Code::Unknown => format!("the connection to the broker was lost ({})", status.message()),
         code => format!("{code} ({})", status.message()),
+    }
+}
+
+/// The code of such a status. tonic calls the end of a deadline CANCELLED.
+pub(crate) fn code_without_word(status: &Status) -> Code {
+    match chain(status).any(|error| error.is::<TimeoutExpired>()) {
+        true => Code::DeadlineExceeded,
+        false => status.code(),
     }
 }
 
@@ -219,54 +172,4 @@ pub(crate) fn connect_failure(error: &(dyn StdError + 'static)) -> Option<io::Er
 
 fn chain<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
     std::iter::successors(Some(error), |&error| error.source())
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::HashMap;
-
-    use tonic_types::ErrorDetails;
-
-    use super::*;
-
-    #[test]
-    fn details_give_reason_delivery_reader_and_pause() {
-        let mut details = ErrorDetails::with_retry_info(Some(Duration::from_secs(2)));
-        let metadata = HashMap::from([
-            ("delivery".to_owned(), "not_sent".to_owned()),
-            ("reader".to_owned(), "readers/x".to_owned()),
-        ]);
-        details.set_error_info("HELD_ELSEWHERE", ERROR_DOMAIN, metadata);
-        let failure = Failure::from_status(&Status::with_error_details(Code::Unavailable, "held", details));
-        assert_eq!(failure.reason, Some(ErrorReason::HeldElsewhere));
-        assert_eq!(failure.delivery, Delivery::NotSent);
-        assert_eq!(failure.reader.as_deref(), Some("readers/x"));
-        assert_eq!(failure.retry_after, Some(Duration::from_secs(2)));
-        assert_eq!(failure.message, "held");
-    }
-
-    #[test]
-    fn plain_trailers_do_where_details_are_missing() {
-        let mut status = Status::failed_precondition("the reader is empty");
-        status.metadata_mut().insert(REASON_TRAILER, "NO_CARD".parse().unwrap());
-        status.metadata_mut().insert(DELIVERY_TRAILER, "not_sent".parse().unwrap());
-        let failure = Failure::from_status(&status);
-        assert_eq!((failure.reason, failure.delivery), (Some(ErrorReason::NoCard), Delivery::NotSent));
-    }
-
-    #[test]
-    fn a_reason_of_a_newer_broker_keeps_its_delivery_and_message() {
-        let metadata = HashMap::from([("delivery".to_owned(), "not_sent".to_owned())]);
-        let details = ErrorDetails::with_error_info("CARD_ON_FIRE", ERROR_DOMAIN, metadata);
-        let failure = Failure::from_status(&Status::with_error_details(Code::Aborted, "it burns", details));
-        assert_eq!((failure.reason, failure.delivery), (None, Delivery::NotSent));
-        assert_eq!(failure.message, "it burns");
-    }
-
-    #[test]
-    fn without_the_brokers_word_the_fate_is_unknown() {
-        for code in [Code::DeadlineExceeded, Code::Cancelled, Code::Unavailable, Code::Unknown, Code::Internal] {
-            assert_eq!(Failure::from_status(&Status::new(code, "")).delivery, Delivery::Unknown);
-        }
-    }
 }

@@ -57,7 +57,7 @@ mod tests {
     #[test]
     fn spaces_colons_and_both_cases_are_read() {
         assert_eq!(parse("00 a4:04 0C").unwrap()[..], [0x00, 0xA4, 0x04, 0x0C]);
-        assert_eq!(parse("").unwrap()[..], []);
+        assert!(parse("").unwrap().is_empty());
         assert_eq!(format(&[0x00, 0xA4, 0xFF]), "00A4FF");
     }
 

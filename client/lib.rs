@@ -2,30 +2,44 @@
 //!
 #![doc = include_str!("README.md")]
 
+mod broker;
 mod command;
 mod connect;
 mod endpoint;
 mod error;
+mod failure;
 pub mod hex;
+mod pin_pad;
+mod reader_name;
 mod repeat;
 mod response;
 mod session;
 pub mod status_word;
 mod token;
 mod transmit;
+mod turn;
 mod watch;
+mod watch_turn;
 
-pub use cardbroker_proto::v1::{CardProtocol, Delivery, ErrorReason, Reader, ReaderState, StatusWordSource};
+pub use broker::{Broker, BrokerLimits, Caller};
+pub use cardbroker_proto::v1::{
+    CardProtocol, CardRequirement, CardReset, Delivery, Disposition, ErrorReason, FieldViolation, PinEncoding,
+    PinPadOperation, Reader, ReaderState, RevocationCause, StatusWordSource, StopRule,
+};
 pub use cardbroker_proto::{GROUP_METADATA, GROUP_VARIABLE, TOKEN_FILE_VARIABLE, bytes::ApduBytes};
-pub use command::{Command, MAX_APDU_BYTES, MIN_APDU_BYTES};
+pub use command::{Command, MAX_APDU_BYTES, MAX_RAW_BYTES, MIN_APDU_BYTES};
 pub use connect::{Client, ConnectOptions};
 pub use endpoint::{Endpoint, EndpointError};
-pub use error::{Error, Failure};
-pub use response::{CommandResult, Stop, Transmitted};
-pub use session::{OpenSession, Session, SessionTransmit};
+pub use error::Error;
+pub use failure::Failure;
+pub use pin_pad::PinPad;
+pub use reader_name::ReaderName;
+pub use response::{CommandResult, ResultKind, Stop, Transmitted};
+pub use session::{OpenSession, Session, SessionReset, SessionTransmit};
 pub use token::TokenFileError;
 pub use transmit::Transmit;
 pub use watch::{Watch, WatchEvent};
+pub use watch_turn::{TurnHolder, WaitingTurn, WatchTurn};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

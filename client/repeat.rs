@@ -1,14 +1,42 @@
-//! Repeats of a unit whose connection was lost: under which id, after what, and how soon.
+//! Attempts after the first: while a broker starts, and after a connection was lost. When they are safe, and how soon.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
-use tonic::{Code, Status};
+use tokio::time::{Instant, sleep};
+use tonic::Code;
 
-use crate::{Delivery, Error};
+use crate::{Delivery, Error, Failure};
 
 const REPEATS: u32 = 3;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
+/// How soon a broker that was not there is asked again.
+const KNOCK_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long to ask again for a broker that does not answer yet.
+pub(crate) struct Patience {
+    end: Option<Instant>,
+}
+
+impl Patience {
+    /// Starts now. A time that is too long to count has no end.
+    pub(crate) fn of(time: Duration) -> Self {
+        Self { end: Instant::now().checked_add(time) }
+    }
+
+    /// Pauses before another attempt; returns false if there is to be none, because the time is over or because waiting
+    /// does not help.
+    pub(crate) async fn pause(&self, error: &Error) -> bool {
+        let may_start =
+            matches!(error, Error::NotRunning { kind: io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused, .. });
+        if !may_start || self.end.is_some_and(|end| Instant::now() + KNOCK_PAUSE > end) {
+            return false;
+        }
+        sleep(KNOCK_PAUSE).await;
+        true
+    }
+}
 
 /// An id that nobody has used before and nobody can guess: 128 random bits.
 ///
@@ -18,7 +46,10 @@ pub(crate) fn fresh_id() -> Result<Vec<u8>, Error> {
     let mut id = vec![0; 16];
     match getrandom::fill(&mut id) {
         Ok(()) => Ok(id),
-        Err(error) => Err(Error::of_status(&Status::internal(format!("no random numbers: {error}"))).not_sent()),
+        Err(error) => {
+            let message = format!("no random numbers: {error}");
+            Err(Failure::own(None, Delivery::NotSent, Code::Internal, message).into())
+        }
     }
 }
 
@@ -26,8 +57,8 @@ pub(crate) fn fresh_id() -> Result<Vec<u8>, Error> {
 pub(crate) fn is_lost(error: &Error) -> bool {
     match error {
         Error::Failed(failure) => {
-            let broken = matches!(failure.code, Code::Unavailable | Code::Unknown | Code::Internal);
-            broken && failure.reason.is_none() && failure.delivery == Delivery::Unknown
+            let broken = matches!(failure.code, Code::Unavailable | Code::Unknown | Code::Internal | Code::Cancelled);
+            broken && failure.reason_name().is_none()
         }
         _ => false,
     }

@@ -69,20 +69,59 @@ pub fn meaning(status_word: u16) -> Option<Cow<'static, str>> {
 
 #[cfg(test)]
 mod tests {
+    use std::{collections::BTreeMap, fmt::Write};
+
+    use serde::{Deserialize, Serialize};
+
     use super::*;
 
-    #[test]
-    fn counters_and_lengths_are_spelled_out() {
-        assert_eq!(meaning(0x63C2).unwrap(), "wrong, 2 tries left");
-        assert_eq!(meaning(0x63C1).unwrap(), "wrong, 1 try left");
-        assert_eq!(meaning(0x6113).unwrap(), "done, 19 more bytes are waiting");
-        assert_eq!(meaning(0x6C20).unwrap(), "wrong Le: 32 bytes are there");
-        assert_eq!(meaning(0x6A82).unwrap(), "file or application not found");
+    const VECTORS: &str = include_str!("../proto/conformance/status_words.json");
+
+    /// One line of the vectors.
+    #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+    struct Vector {
+        status_word: u16,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        text: Option<String>,
+    }
+
+    /// Every status word of a class of its own, both ends and the middle of each range, and the neighbours of all.
+    fn expected() -> Vec<Vector> {
+        let mut samples = BTreeMap::new();
+        let mut class_before = None;
+        for status_word in 0..=u16::MAX {
+            let class =
+                meaning(status_word).map(|text| text.replace(|character: char| character.is_ascii_digit(), "#"));
+            if class != class_before {
+                samples.extend([status_word.saturating_sub(1), status_word].map(|word| (word, ())));
+            }
+            class_before = class;
+        }
+        for middle in
+            [0x6113, 0x6140, 0x6210, 0x6240, 0x63C3, 0x63CA, 0x6410, 0x6440, 0x6C20, 0x6CFF, 0x9F10, 0xFFFF, 0]
+        {
+            samples.insert(middle, ());
+        }
+        let vector = |status_word| Vector { status_word, text: meaning(status_word).map(Cow::into_owned) };
+        samples.into_keys().map(vector).collect()
+    }
+
+    fn written(vectors: &[Vector]) -> String {
+        let mut text = String::from("[\n");
+        for (index, vector) in vectors.iter().enumerate() {
+            let comma = if index + 1 < vectors.len() { "," } else { "" };
+            writeln!(text, "  {}{comma}", serde_json::to_string(vector).unwrap()).unwrap();
+        }
+        text + "]\n"
     }
 
     #[test]
-    fn an_applications_own_status_word_gets_no_invented_meaning() {
-        assert_eq!(meaning(0x9F10), None);
-        assert_eq!(meaning(0x6999), None);
+    fn the_vectors_of_the_kit_agree_and_are_complete() {
+        if std::env::var_os("WRITE_VECTORS").is_some() {
+            std::fs::write("../proto/conformance/status_words.json", written(&expected())).unwrap();
+            return;
+        }
+        let vectors: Vec<Vector> = serde_json::from_str(VECTORS).unwrap();
+        assert!(vectors == expected(), "run the test with WRITE_VECTORS=1 and read what has changed");
     }
 }

@@ -1,4 +1,5 @@
-//! The token that the broker's TCP port asks for, as a client holds it: read from a file, wiped when dropped, never printed.
+//! The token that the broker's TCP port asks for, as a client holds it: read from a file, wiped when dropped, never
+//! printed.
 
 use std::{fmt, io, path::PathBuf};
 
@@ -10,7 +11,8 @@ use zeroize::Zeroizing;
 /// The metadata in which a token is sent.
 pub(crate) const TOKEN_METADATA: &str = "authorization";
 
-/// A token. Clones share its bytes, which are wiped with the last one; what the transport holds while a call runs is not.
+/// A token. Clones share its bytes, which are wiped with the last one; what the transport holds while a call runs is
+/// not.
 #[derive(Clone)]
 pub(crate) struct Token(MetadataValue<Ascii>);
 

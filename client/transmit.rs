@@ -2,40 +2,45 @@
 
 use std::time::Duration;
 
-use cardbroker_proto::v1::{CardStart, TransmitRequest};
+use cardbroker_proto::v1::TransmitRequest;
 use prost::Message;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
-    Client, Command, Delivery, Error, Transmitted,
+    Client, Command, Delivery, Disposition, Error, ReaderName, Transmitted,
     command::{check_length, to_wire},
-    repeat::{fresh_id, is_lost, pauses},
+    repeat::{Patience, fresh_id, is_lost, pauses},
+    turn::{CARD_TIME, DEFAULT_WAIT, MAX_DEADLINE, Terms, turn_options},
 };
-
-pub(crate) const DEFAULT_WAIT: Duration = Duration::from_secs(30);
-
-/// What the card may take in all when the user names no deadline: above the broker's exchange timeout of 120 s.
-pub(crate) const CARD_TIME: Duration = Duration::from_secs(150);
-
-/// The longest deadline; the contract allows waits of 24 h.
-pub(crate) const MAX_DEADLINE: Duration = Duration::from_secs(48 * 3600);
 
 /// A unit in the making; see [`Client::transmit`].
 #[derive(Debug, Clone)]
 #[must_use = "nothing is sent before `send`"]
 pub struct Transmit {
     client: Client,
-    request: TransmitRequest,
+    reader: ReaderName,
     commands: Vec<Command>,
-    wait_timeout: Option<Duration>,
+    terms: Terms,
+    request_id: Vec<u8>,
+    disposition: Disposition,
     deadline: Option<Duration>,
     repeatable: bool,
+    any_card: bool,
 }
 
 impl Transmit {
-    pub(crate) fn new(client: Client, reader: String) -> Self {
-        let request = TransmitRequest { reader, ..TransmitRequest::default() };
-        Self { client, request, commands: Vec::new(), wait_timeout: None, deadline: None, repeatable: false }
+    pub(crate) fn new(client: Client, reader: ReaderName) -> Self {
+        Self {
+            client,
+            reader,
+            commands: Vec::new(),
+            terms: Terms::default(),
+            request_id: Vec::new(),
+            disposition: Disposition::Unspecified,
+            deadline: None,
+            repeatable: false,
+            any_card: false,
+        }
     }
 
     /// Adds a command; 1–64 in all.
@@ -50,56 +55,27 @@ impl Transmit {
         self
     }
 
-    /// How long to wait for the turn, at most 24 h. Default: 30 s; zero means now or never. Shortened where `deadline`
-    /// asks for it.
-    pub fn wait_timeout(mut self, timeout: Duration) -> Self {
-        self.wait_timeout = Some(timeout);
-        self
-    }
+    turn_options!();
 
     /// When to give up on the whole call, from now, at most 48 h. Default: the wait and 150 s for the card. A unit that
-    /// has begun then goes on without this program and its fate is unknown; the waiting ends a little earlier, so that
-    /// "not sent" can still be told.
+    /// has begun then goes on without this program and its fate is unknown. The waiting is cut to end a little
+    /// earlier, so that "not sent" can still be told.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = Some(deadline);
         self
     }
 
-    /// Waits, as long as `wait_timeout`, for a usable card instead of failing without one.
-    pub fn wait_for_card(mut self) -> Self {
-        self.request.wait_for_card = true;
-        self
-    }
-
-    /// Sends the commands exactly as given and hands back every answer as it comes: no GET RESPONSE, no correction of
-    /// Le.
-    pub fn raw(mut self) -> Self {
-        self.request.raw = true;
-        self
-    }
-
-    /// Resets the card (warm) before the first command.
-    pub fn start_reset(mut self) -> Self {
-        self.request.set_start(CardStart::Reset);
-        self
-    }
-
-    /// Fails, not sent, unless the card is still in this insertion
-    /// ([`Reader::insertion_id`](crate::Reader::insertion_id)).
-    pub fn if_insertion_id(mut self, id: impl Into<String>) -> Self {
-        self.request.if_insertion_id = id.into();
-        self
-    }
-
-    /// Fails, not sent, if anybody used or reset the card since ([`Transmitted::state_tag`]).
-    pub fn if_state_tag(mut self, tag: impl Into<String>) -> Self {
-        self.request.if_state_tag = tag.into();
+    /// What happens to the card after the last command that runs. Default: it is left as it is. Others need the
+    /// permission
+    /// `reset`.
+    pub fn disposition(mut self, disposition: Disposition) -> Self {
+        self.disposition = disposition;
         self
     }
 
     /// Makes a repeat safe: a second unit with the same id (16–64 bytes, random) gets the outcome of the first.
     pub fn request_id(mut self, id: impl Into<Vec<u8>>) -> Self {
-        self.request.request_id = id.into();
+        self.request_id = id.into();
         self
     }
 
@@ -107,46 +83,119 @@ impl Transmit {
     /// deadline, and under one `request_id` (a fresh random one if none was given), so that the broker executes it once
     /// and tells the first outcome again.
     ///
-    /// A broker that was itself restarted in between has forgotten the first outcome. With
-    /// [`if_insertion_id`](Transmit::if_insertion_id) it refuses the repeat; without, it may execute the unit again.
+    /// The unit then runs on one insertion only: the one that was given with
+    /// [`if_insertion_id`](Transmit::if_insertion_id), or else the one that the reader has when `send` begins. So a
+    /// broker that was itself restarted in between, and has forgotten the first outcome, refuses the repeat. A unit
+    /// that is sent to an empty reader is not repeated. [`on_any_card`](Transmit::on_any_card) lifts this.
     pub fn repeatable(mut self) -> Self {
         self.repeatable = true;
         self
     }
 
-    /// Runs the unit.
+    /// Lets a unit that is [`repeatable`](Transmit::repeatable) run on whichever card is there. A broker that was
+    /// restarted in between may then execute it again.
+    pub fn on_any_card(mut self) -> Self {
+        self.any_card = true;
+        self
+    }
+
+    /// Runs the unit. While there is no broker, asks again for up to
+    /// [`connect_timeout`](crate::ConnectOptions::connect_timeout).
     ///
     /// Dropping the future takes the request out of the queue if it still waits there; a unit that has begun runs to
     /// its end.
     ///
     /// # Errors
-    /// [`Error::Stopped`] if some commands were answered but not all; [`Error::Failed`] and [`Error::NotRunning`] if
-    /// none was.
-    pub async fn send(self) -> Result<Transmitted, Error> {
-        let Self { client, mut request, commands, wait_timeout, deadline, repeatable } = self;
-        let (deadline, wait) = times(wait_timeout, deadline);
-        request.commands = to_wire(commands)?;
-        request.wait_timeout = prost_types::Duration::try_from(wait).ok();
-        if !repeatable {
-            return attempt(&client, request, deadline).await;
+    /// [`Error::Stopped`] if some commands were answered but not all; [`Error::Invalid`], [`Error::Failed`] and
+    /// [`Error::NotRunning`] if none was.
+    pub async fn send(mut self) -> Result<Transmitted, Error> {
+        let began = Instant::now();
+        let deadline = self.deadline.unwrap_or_else(|| default_deadline(self.terms.wait())).min(MAX_DEADLINE);
+        let commands = to_wire(std::mem::take(&mut self.commands))?;
+        let reader = self.reader.clone().resolve(&self.client).await?;
+        if self.repeatable {
+            self.prepare_repeats(&reader).await?;
         }
-
-        if request.request_id.is_empty() {
-            request.request_id = fresh_id()?;
-        }
-        let end = Instant::now() + deadline;
-        let first = match attempt(&client, request.clone(), deadline).await {
-            Err(error) if is_lost(&error) => error,
-            outcome => return outcome,
+        let request = TransmitRequest {
+            reader,
+            commands,
+            turn: None,
+            request_id: self.request_id,
+            disposition: self.disposition.into(),
         };
+        check_length(request.encoded_len())?;
+        // Names that had to be looked up have taken their time; less than a millisecond does not count.
+        let left = deadline.saturating_sub(Duration::from_millis(began.elapsed().as_millis() as u64));
+        if left.is_zero() {
+            return Err(Error::deadline_passed().not_sent());
+        }
+        let unit = Unit { client: self.client, request, terms: self.terms };
+        let end = Instant::now() + left;
+        match unit.attempt(left).await {
+            Err(error) if self.repeatable && is_lost(&error) && error.delivery() == Delivery::Unknown => {
+                unit.repeat(end, error).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn prepare_repeats(&mut self, reader: &str) -> Result<(), Error> {
+        if self.request_id.is_empty() {
+            self.request_id = fresh_id()?;
+        }
+        if !self.any_card && self.terms.if_insertion_id.is_empty() {
+            self.terms.if_insertion_id = self.client.reader(reader).await?.insertion_id;
+            // Without a card there is no insertion to hold on to.
+            self.repeatable = !self.terms.if_insertion_id.is_empty();
+        }
+        Ok(())
+    }
+}
+
+/// A unit as it goes to the broker, perhaps more than once.
+struct Unit {
+    client: Client,
+    request: TransmitRequest,
+    terms: Terms,
+}
+
+impl Unit {
+    /// Sends the unit once; several times only where nobody answered at the endpoint.
+    async fn attempt(&self, deadline: Duration) -> Result<Transmitted, Error> {
+        let end = Instant::now() + deadline;
+        let patience = Patience::of(self.client.connect_timeout().min(deadline));
+        let mut left = deadline;
+        loop {
+            match self.send(left).await {
+                Err(error) if patience.pause(&error).await => left = end.saturating_duration_since(Instant::now()),
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn send(&self, deadline: Duration) -> Result<Transmitted, Error> {
+        let mut request = self.request.clone();
+        request.turn = Terms { wait: wait_below(deadline, self.terms.wait), ..self.terms.clone() }.to_wire();
+        let mut call = self.client.request(request);
+        call.set_timeout(deadline);
+        let mut stub = self.client.stub();
+        // tonic's own timer stops at the response's headers.
+        match timeout(deadline, stub.transmit(call)).await {
+            Ok(Ok(response)) => Transmitted::or_stopped(response.into_inner()),
+            Ok(Err(status)) => Err(Error::of_commands(self.client.endpoint(), &status)),
+            Err(_) => Err(Error::deadline_passed()),
+        }
+    }
+
+    /// Goes on after a connection that was lost; `first` tells what became of the first attempt.
+    async fn repeat(&self, end: Instant, first: Error) -> Result<Transmitted, Error> {
         for pause in pauses() {
             sleep(pause).await;
-            let (deadline, wait) = times(Some(wait), Some(end.saturating_duration_since(Instant::now())));
-            if deadline.is_zero() {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
                 break;
             }
-            request.wait_timeout = prost_types::Duration::try_from(wait).ok();
-            match attempt(&client, request.clone(), deadline).await {
+            match self.attempt(left).await {
                 Err(error) if is_lost(&error) || matches!(error, Error::NotRunning { .. }) => {}
                 // An outcome, whatever became of the command at which the unit has stopped.
                 Err(error @ Error::Stopped { .. }) => return Err(error),
@@ -159,57 +208,44 @@ impl Transmit {
     }
 }
 
-async fn attempt(client: &Client, request: TransmitRequest, deadline: Duration) -> Result<Transmitted, Error> {
-    check_length(request.encoded_len())?;
-    let mut call = client.request(request);
-    call.set_timeout(deadline);
-    let mut stub = client.stub();
-    // tonic's own timer stops at the response's headers.
-    match timeout(deadline, stub.transmit(call)).await {
-        Ok(Ok(response)) => Transmitted::or_stopped(response.into_inner()),
-        Ok(Err(status)) => Err(Error::of_commands(client.endpoint(), &status)),
-        Err(_) => Err(Error::deadline_passed()),
-    }
+/// A wait of many minutes needs more than [`CARD_TIME`] behind it to keep its full length below the deadline.
+fn default_deadline(wait: Duration) -> Duration {
+    wait + CARD_TIME.max(wait / 8)
 }
 
-/// Which deadline the call gets, and how long the request may wait for its turn below it.
-fn times(wait: Option<Duration>, deadline: Option<Duration>) -> (Duration, Duration) {
-    let wait = wait.unwrap_or(DEFAULT_WAIT).min(MAX_DEADLINE);
-    // A wait of many minutes needs more than CARD_TIME behind it to keep its full length below the deadline.
-    let deadline = deadline.unwrap_or_else(|| wait + CARD_TIME.max(wait / 8)).min(MAX_DEADLINE);
+/// How long the request may wait for its turn below the call's deadline; `None` for the broker's default.
+fn wait_below(deadline: Duration, wait: Option<Duration>) -> Option<Duration> {
     // Room for "not sent" to come back before the client's library ends the call by itself.
     let margin = Duration::from_millis(50).max(deadline / 10);
-    (deadline, wait.min(deadline.saturating_sub(margin)))
+    let longest = deadline.saturating_sub(margin);
+    match wait {
+        None if longest >= DEFAULT_WAIT => None,
+        wait => Some(wait.unwrap_or(DEFAULT_WAIT).min(longest)),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const fn seconds(seconds: u64) -> Option<Duration> {
-        Some(Duration::from_secs(seconds))
+    const fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
     }
 
     #[test]
     fn the_wait_ends_before_the_deadline_by_a_tenth_but_at_least_50_ms() {
-        assert_eq!(times(seconds(30), seconds(10)), (Duration::from_secs(10), Duration::from_secs(9)));
-        let short = Duration::from_millis(100);
-        assert_eq!(times(None, Some(short)), (short, Duration::from_millis(50)));
-        assert_eq!(times(None, Some(Duration::from_millis(20))).1, Duration::ZERO);
+        assert_eq!(wait_below(seconds(10), Some(seconds(30))), Some(seconds(9)));
+        assert_eq!(wait_below(Duration::from_millis(100), None), Some(Duration::from_millis(50)));
+        assert_eq!(wait_below(Duration::from_millis(20), None), Some(Duration::ZERO));
     }
 
     #[test]
     fn without_a_deadline_a_wait_keeps_its_length_and_the_card_gets_its_time() {
-        assert_eq!(times(None, None), (Duration::from_secs(180), Duration::from_secs(30)));
-        for wait in [0, 30, 600, 24 * 3600] {
-            let (deadline, shortened) = times(seconds(wait), None);
-            assert_eq!(Some(shortened), seconds(wait));
-            assert!(deadline >= shortened + CARD_TIME);
+        assert_eq!(wait_below(default_deadline(DEFAULT_WAIT), None), None, "the broker's default");
+        for wait in [0, 30, 600, 24 * 3600].map(seconds) {
+            let deadline = default_deadline(wait);
+            assert_eq!(wait_below(deadline, Some(wait)), Some(wait));
+            assert!(deadline >= wait + CARD_TIME);
         }
-    }
-
-    #[test]
-    fn absurd_times_are_cut_to_what_the_wire_can_carry() {
-        assert_eq!(times(Some(Duration::MAX), Some(Duration::MAX)).0, MAX_DEADLINE);
     }
 }

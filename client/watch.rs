@@ -10,24 +10,26 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     fmt,
-    future::Future,
+    future::{Future, poll_fn},
     pin::Pin,
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use cardbroker_proto::v1::{
     ReadersChange, ReadersSnapshot, WatchReadersRequest, WatchReadersResponse, watch_readers_response::Event,
 };
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::time::{Sleep, sleep, timeout};
+use tokio_stream::Stream;
 use tonic::{Status, Streaming};
 
 use crate::{Client, Error, Reader};
 
 /// How long the broker may take to accept the stream.
-const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Three heartbeat intervals of the broker's default.
-const SILENCE_LIMIT: Duration = Duration::from_secs(90);
+pub(crate) const SILENCE_LIMIT: Duration = Duration::from_secs(90);
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -47,7 +49,7 @@ pub enum WatchEvent {
     Removed(Reader),
 }
 
-/// Follows all readers; made by [`Client::watch`].
+/// Follows all readers; made by [`Client::watch`]. Also a [`Stream`] of its events without end.
 #[derive(Debug)]
 pub struct Watch {
     client: Client,
@@ -65,9 +67,16 @@ pub struct Watch {
 type Opening = Pin<Box<dyn Future<Output = Result<Streaming<WatchReadersResponse>, Status>> + Send>>;
 
 enum Phase {
-    Pausing { until: Instant },
+    /// Boxed late: a timer is made within a runtime only.
+    Pausing {
+        pause: Duration,
+        timer: Option<Pin<Box<Sleep>>>,
+    },
     Opening(Opening),
-    Open { stream: Box<Streaming<WatchReadersResponse>>, heard: Instant },
+    Open {
+        stream: Box<Streaming<WatchReadersResponse>>,
+        silence: Pin<Box<Sleep>>,
+    },
 }
 
 impl fmt::Debug for Phase {
@@ -84,7 +93,7 @@ impl Watch {
     pub(crate) fn new(client: Client) -> Self {
         Self {
             client,
-            phase: Phase::Pausing { until: Instant::now() },
+            phase: Phase::Pausing { pause: Duration::ZERO, timer: None },
             pause: FIRST_PAUSE,
             resume_token: String::new(),
             connected: None,
@@ -108,28 +117,38 @@ impl Watch {
     /// Heartbeats are not told. Silence of 90 s counts as a lost connection. Attempts to connect are 0.1 s apart at
     /// first and 5 s at most.
     pub async fn next(&mut self) -> WatchEvent {
+        poll_fn(|context| self.poll_event(context)).await
+    }
+
+    fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<WatchEvent> {
         loop {
             if let Some(event) = self.pending.pop_front() {
-                return event;
+                return Poll::Ready(event);
             }
-            // Each await works on what `self` holds, so that the next call goes on where a dropped one was.
             match &mut self.phase {
-                Phase::Pausing { until } => {
-                    sleep_until(*until).await;
+                Phase::Pausing { pause, timer } => {
+                    let timer = timer.get_or_insert_with(|| Box::pin(sleep(*pause)));
+                    ready!(timer.as_mut().poll(context));
                     self.phase = Phase::Opening(self.open());
                 }
-                Phase::Opening(opening) => match opening.await {
-                    Ok(stream) => self.phase = Phase::Open { stream: Box::new(stream), heard: Instant::now() },
+                Phase::Opening(opening) => match ready!(opening.as_mut().poll(context)) {
+                    Ok(stream) => {
+                        let silence = Box::pin(sleep(SILENCE_LIMIT));
+                        self.phase = Phase::Open { stream: Box::new(stream), silence };
+                    }
                     Err(status) => self.lost(&status),
                 },
-                Phase::Open { stream, heard } => match timeout_at(*heard + SILENCE_LIMIT, stream.message()).await {
-                    Ok(Ok(Some(message))) => {
-                        *heard = Instant::now();
+                Phase::Open { stream, silence } => match Pin::new(&mut **stream).poll_next(context) {
+                    Poll::Ready(Some(Ok(message))) => {
+                        silence.set(sleep(SILENCE_LIMIT));
                         self.take(message);
                     }
-                    Ok(Ok(None)) => self.lost(&Status::unavailable("the broker ended the watch")),
-                    Ok(Err(status)) => self.lost(&status),
-                    Err(_) => self.lost(&Status::unavailable("the broker fell silent")),
+                    Poll::Ready(None) => self.lost(&Status::unavailable("the broker ended the watch")),
+                    Poll::Ready(Some(Err(status))) => self.lost(&status),
+                    Poll::Pending => {
+                        ready!(silence.as_mut().poll(context));
+                        self.lost(&Status::unavailable("the broker fell silent"));
+                    }
                 },
             }
         }
@@ -148,7 +167,7 @@ impl Watch {
 
     fn lost(&mut self, status: &Status) {
         // Half fixed, half random, so that many watchers do not come back at the same moment.
-        self.phase = Phase::Pausing { until: Instant::now() + self.pause.mul_f64(0.5 + fastrand::f64() / 2.0) };
+        self.phase = Phase::Pausing { pause: self.pause.mul_f64(0.5 + fastrand::f64() / 2.0), timer: None };
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
         if self.connected.replace(false) != Some(false) {
             self.pending.push_back(WatchEvent::Disconnected(Error::of_query(self.client.endpoint(), status)));
@@ -169,16 +188,24 @@ impl Watch {
     }
 }
 
+impl Stream for Watch {
+    type Item = WatchEvent;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<WatchEvent>> {
+        self.poll_event(context).map(Some)
+    }
+}
+
 fn apply_snapshot(readers: &mut BTreeMap<String, Reader>, snapshot: ReadersSnapshot) -> Vec<WatchEvent> {
-    let removed =
-        readers.keys().filter(|name| snapshot.readers.iter().all(|reader| reader.name != **name)).cloned().collect();
-    apply_change(readers, ReadersChange { updated: snapshot.readers, removed })
+    let is_gone = |name: &&String| snapshot.readers.iter().all(|reader| reader.name != **name);
+    let removed_names = readers.keys().filter(is_gone).cloned().collect();
+    apply_change(readers, ReadersChange { updated: snapshot.readers, removed_names })
 }
 
 /// Tells only what differs: after a loss of the connection a snapshot repeats what was known.
 fn apply_change(readers: &mut BTreeMap<String, Reader>, change: ReadersChange) -> Vec<WatchEvent> {
     let mut events = Vec::new();
-    events.extend(change.removed.iter().filter_map(|name| readers.remove(name)).map(WatchEvent::Removed));
+    events.extend(change.removed_names.iter().filter_map(|name| readers.remove(name)).map(WatchEvent::Removed));
     for reader in change.updated {
         if readers.insert(reader.name.clone(), reader.clone()).as_ref() != Some(&reader) {
             events.push(WatchEvent::Updated(reader));
@@ -217,7 +244,7 @@ mod tests {
     #[test]
     fn a_change_touches_only_the_readers_it_names() {
         let mut readers = BTreeMap::from([("a".to_owned(), reader("a", "1")), ("b".to_owned(), reader("b", "1"))]);
-        let change = ReadersChange { updated: vec![reader("b", "2")], removed: vec!["a".into(), "x".into()] };
+        let change = ReadersChange { updated: vec![reader("b", "2")], removed_names: vec!["a".into(), "x".into()] };
         assert_eq!(told(apply_change(&mut readers, change)), ["-a", "+b 2"]);
     }
 }

@@ -25,7 +25,7 @@ pub(crate) enum Exit {
     NoCard = 4,
     /// The unit stopped early; the commands without an answer were not sent.
     Stopped = 5,
-    /// A command may have run whose answer did not come.
+    /// A command has run, or may have, whose answer did not come.
     Unknown = 6,
     /// The turn did not come in time; no command was sent.
     QueueTimeout = 7,
@@ -101,18 +101,18 @@ impl Failure {
             Self::Usage(message) | Self::Reader(message) => printable(message),
             Self::Output(error) => format!("the output cannot be written: {error}"),
             Self::Interrupted(Delivery::NotSent) => "interrupted; nothing was sent".to_owned(),
-            Self::Interrupted(_) => format!("interrupted{LOOK}"),
+            Self::Interrupted(_) => format!("interrupted{CHECK}"),
             Self::Broker(error) => printable(&format!("{error}{}", advice(error))),
         }
     }
 }
 
 fn exit_of(error: &Error) -> Exit {
-    if error.delivery() == Delivery::Unknown {
+    if error.delivery() != Delivery::NotSent {
         return Exit::Unknown;
     }
     match error {
-        Error::Endpoint(_) | Error::TokenFile(_) => Exit::Usage,
+        Error::Endpoint(_) | Error::TokenFile(_) | Error::Invalid(_) => Exit::Usage,
         Error::NotRunning { .. } => Exit::NoBroker,
         Error::Stopped { .. } => Exit::Stopped,
         _ => match error.reason() {
@@ -122,12 +122,14 @@ fn exit_of(error: &Error) -> Exit {
             ) => Exit::NoCard,
             Some(ErrorReason::QueueTimeout) => Exit::QueueTimeout,
             Some(_) => Exit::Refused,
+            None if error.failure().is_some_and(|failure| failure.unknown_reason.is_some()) => Exit::Refused,
             None => Exit::NoBroker,
         },
     }
 }
 
-const LOOK: &str = "; the command may have run: look at the card before you send it again";
+const CHECK: &str = "; the command may have run: check the card's state before you send it again";
+const RAN: &str = "; the command ran, its answer is lost: check the card's state before you send it again";
 
 /// What the message itself cannot say about what to do next.
 fn advice(error: &Error) -> String {
@@ -144,7 +146,8 @@ fn advice(error: &Error) -> String {
              \"cardbroker token new\""
                 .to_owned()
         }
-        _ if error.delivery() == Delivery::Unknown => LOOK.to_owned(),
+        _ if error.delivery() == Delivery::Executed => RAN.to_owned(),
+        _ if error.delivery() != Delivery::NotSent => CHECK.to_owned(),
         _ => error
             .retry_after()
             .map(|pause| format!(" (try again in {})", humantime::format_duration(pause)))

@@ -6,8 +6,8 @@ use std::{
 };
 
 use cardbroker_client::{
-    CardProtocol, CommandResult, Delivery, Error, Reader, ReaderState, Session, StatusWordSource, Stop, Transmitted,
-    hex, status_word,
+    CardProtocol, CommandResult, Delivery, Error, Failure, FieldViolation, Reader, ReaderState, ResultKind,
+    RevocationCause, Session, StatusWordSource, Stop, Transmitted, hex, status_word,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -22,9 +22,9 @@ pub(crate) fn reader(reader: &Reader) -> Value {
     json!({
         "name": reader.name,
         "display_name": reader.display_name,
-        "state": state(reader.state()),
+        "state": state(reader),
         "atr": filled(&hex::format(&reader.atr)),
-        "active_protocol": protocol(reader.active_protocol()),
+        "active_protocol": protocol(reader),
         "insertion_id": filled(&reader.insertion_id),
         "insertion_count": reader.insertion_count,
     })
@@ -39,7 +39,7 @@ pub(crate) fn unit(reader: &str, transmitted: &Transmitted, stop: Option<&Stop>)
         "state_tag": transmitted.state_tag,
         "queue_duration_ms": milliseconds(transmitted.queue_duration),
         "card_duration_ms": milliseconds(transmitted.card_duration),
-        "reset_before_unit": transmitted.reset_before_unit,
+        "was_reset": transmitted.was_reset,
         "replayed": transmitted.replayed,
     })
 }
@@ -52,7 +52,7 @@ pub(crate) fn session_opened(reader: &str, session: &Session) -> Value {
         "state_tag": session.state_tag(),
         "atr": filled(&hex::format(session.atr())),
         "queue_duration_ms": milliseconds(session.queue_duration()),
-        "reset_before_session": session.reset_before_session(),
+        "was_reset": session.was_reset(),
     })
 }
 
@@ -70,12 +70,9 @@ pub(crate) fn session_reset(atr: &[u8]) -> Value {
 }
 
 fn stopped(stop: &Stop) -> Value {
-    json!({
-        "index": stop.index,
-        "reason": stop.reason.map(|reason| reason.short_name()),
-        "delivery": stop.delivery.short_name(),
-        "message": stop.message,
-    })
+    let mut stopped = failure(&stop.failure, &stop.failure.message);
+    stopped["index"] = stop.index.into();
+    stopped
 }
 
 fn results(transmitted: &Transmitted) -> Vec<Value> {
@@ -83,10 +80,11 @@ fn results(transmitted: &Transmitted) -> Vec<Value> {
 }
 
 fn result(result: &CommandResult) -> Value {
+    let has_status_word = matches!(result.kind, ResultKind::Apdu | ResultKind::PinPad);
     json!({
         "data": hex::format(&result.data),
-        "status_word": format!("{:04X}", result.status_word),
-        "meaning": status_word::meaning(result.status_word),
+        "status_word": has_status_word.then(|| format!("{:04X}", result.status_word)),
+        "meaning": status_word::meaning(result.status_word).filter(|_| has_status_word),
         "status_word_source": match result.status_word_source {
             StatusWordSource::Unspecified => None,
             StatusWordSource::Command => Some("COMMAND"),
@@ -94,35 +92,54 @@ fn result(result: &CommandResult) -> Value {
             StatusWordSource::GetResponse => Some("GET_RESPONSE"),
         },
         "get_response_count": result.get_response_count,
+        "card_duration_ms": milliseconds(result.card_duration),
     })
 }
 
-/// An error with its place in the scheme of things; without `error` it is the command line's own.
+/// An error with all that the broker has told; without `error` it is the command line's own.
 pub(crate) fn error(error: Option<&Error>, delivery: Delivery, message: &str) -> Value {
-    let failure = match error {
-        Some(Error::Failed(failure)) => Some(failure),
-        _ => None,
+    let mut told = match error.and_then(Error::failure) {
+        Some(told) => failure(told, message),
+        None => json!({ "reason": null, "message": message }),
     };
-    json!({ "error": {
-        "reason": error.and_then(Error::reason).map(|reason| reason.short_name()),
-        "delivery": delivery.short_name(),
+    told["delivery"] = delivery.short_name().into();
+    json!({ "error": told })
+}
+
+fn failure(failure: &Failure, message: &str) -> Value {
+    let violation =
+        |violation: &FieldViolation| json!({ "field": violation.field, "description": violation.description });
+    json!({
+        "reason": failure.reason_name(),
+        "delivery": failure.delivery.short_name(),
+        "code": failure.code_number,
         "message": message,
-        "reader": failure.and_then(|failure| failure.reader.as_deref()),
-        "retry_after_ms": error.and_then(Error::retry_after).map(milliseconds),
-    }})
+        "retry_after_ms": failure.retry_after.map(milliseconds),
+        "rule": failure.rule,
+        "cause": failure.cause.map(cause).or_else(|| failure.unknown_cause.map(|number| number.to_string())),
+        "field_violations": failure.field_violations.iter().map(violation).collect::<Vec<_>>(),
+        "reader": failure.reader,
+    })
 }
 
-/// The state's name in the contract, without its prefix.
-pub(crate) fn state(state: ReaderState) -> &'static str {
-    let name = state.as_str_name();
-    name.strip_prefix("READER_STATE_").unwrap_or(name)
+fn cause(cause: RevocationCause) -> String {
+    cause.as_str_name().trim_start_matches("REVOCATION_CAUSE_").to_owned()
 }
 
-/// `T0`, `T1` or `RAW`.
-pub(crate) fn protocol(protocol: CardProtocol) -> Option<&'static str> {
-    match protocol {
-        CardProtocol::Unspecified => None,
-        other => other.as_str_name().strip_prefix("CARD_PROTOCOL_"),
+/// The state's name in the contract without its prefix, or the number of one that is not known.
+pub(crate) fn state(reader: &Reader) -> String {
+    match ReaderState::try_from(reader.state) {
+        Ok(state) => state.as_str_name().trim_start_matches("READER_STATE_").to_owned(),
+        Err(_) => reader.state.to_string(),
+    }
+}
+
+/// `T0`, `T1` or `RAW`, or the number of one that is not known.
+pub(crate) fn protocol(reader: &Reader) -> Option<String> {
+    match CardProtocol::try_from(reader.active_protocol) {
+        Ok(CardProtocol::Unspecified) => None,
+        Ok(protocol) => Some(protocol.as_str_name().trim_start_matches("CARD_PROTOCOL_").to_owned()),
+        Err(_) => Some(reader.active_protocol.to_string()),
     }
 }
 
@@ -130,6 +147,6 @@ fn filled(text: &str) -> Option<&str> {
     (!text.is_empty()).then_some(text)
 }
 
-fn milliseconds(duration: Duration) -> f64 {
+pub(crate) fn milliseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }

@@ -1,5 +1,7 @@
 //! The command line: its arguments, and the way from them to an exit code.
 
+mod broker;
+mod command;
 mod failure;
 mod json;
 mod policy;
@@ -12,7 +14,7 @@ mod turn;
 mod units;
 mod watch;
 
-use std::{io::Write, path::PathBuf, process::ExitCode};
+use std::{io::Write, path::PathBuf, process::ExitCode, time::Duration};
 
 use cardbroker_client::{Client, ConnectOptions, Endpoint, Error};
 use clap::{Parser, Subcommand};
@@ -29,6 +31,9 @@ pub(crate) struct Arguments {
     /// File with the token that the broker's TCP port asks for. Without it the variable CARDBROKER_TOKEN_FILE counts.
     #[arg(long, global = true, value_name = "FILE")]
     token_file: Option<PathBuf>,
+    /// How long to wait for a broker that does not answer yet.
+    #[arg(long, global = true, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "5s")]
+    connect_timeout: Duration,
     /// Write JSON instead of text; errors too.
     #[arg(long, global = true)]
     json: bool,
@@ -38,9 +43,11 @@ pub(crate) struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Tell which broker answers, its limits, and how it sees you.
+    Broker,
     /// List the readers and what is in them.
     Readers,
-    /// Tell what happens to readers and cards, one line for each change, until Ctrl-C.
+    /// Print every change of readers and cards as one line, until Ctrl-C.
     Watch(watch::WatchArguments),
     Transmit(Box<transmit::TransmitArguments>),
     Session(Box<session::SessionArguments>),
@@ -52,6 +59,7 @@ enum Command {
 
 const HELP: &str = "\
 Examples:
+  cardbroker broker
   cardbroker readers
   cardbroker watch --json
   cardbroker transmit yubikey '00 A4 04 00 09 A0 00 00 03 08 00 00 10 00 00'
@@ -62,7 +70,7 @@ Examples:
   cardbroker token new build-7 --out token
   cardbroker --endpoint http://127.0.0.1:7777 --token-file token readers
 
-Programs that share a random string in CARDBROKER_GROUP may share what is verified and selected on a card.
+Programs with the same random text in CARDBROKER_GROUP are one isolation group: they share verified PINs.
 
 A session's exit code is about the line that failed; the answers to those before it are printed.
 
@@ -73,7 +81,8 @@ Exit codes:
   3  no broker, or the connection was lost before anything was sent
   4  no such reader, or no card in it; nothing was sent
   5  the unit stopped early: the answers that came are printed, the other commands were not sent
-  6  a command may have run whose answer did not come (the answers before it are printed): look at the card
+  6  a command ran, or may have run, and its answer did not come (the answers before it are printed): check the card's
+     state before you send it again
   7  the turn did not come in time; nothing was sent";
 
 /// Where the output goes.
@@ -96,12 +105,13 @@ pub(crate) fn run(arguments: Arguments, screen: &mut Screen<'_>) -> ExitCode {
 }
 
 fn execute(arguments: Arguments, screen: &mut Screen<'_>) -> Result<ExitCode, Failure> {
-    let Arguments { endpoint, token_file, json, command } = arguments;
+    let Arguments { endpoint, token_file, connect_timeout, json, command } = arguments;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let connect = connect(endpoint, token_file);
+    let connect = connect(endpoint, token_file, connect_timeout);
     match command {
         Command::Policy(arguments) => return policy::run(&arguments, json),
         Command::Token(command) => token::run(command, json, screen),
+        Command::Broker => runtime.block_on(async { broker::run(&connect.await?, json, screen).await }),
         Command::Readers => runtime.block_on(async { readers::run(&connect.await?, json, screen).await }),
         Command::Watch(arguments) => {
             runtime.block_on(async { watch::run(&connect.await?, arguments, json, screen).await })
@@ -118,9 +128,13 @@ fn execute(arguments: Arguments, screen: &mut Screen<'_>) -> Result<ExitCode, Fa
     Ok(Exit::Done.into())
 }
 
-async fn connect(endpoint: Option<Endpoint>, token_file: Option<PathBuf>) -> Result<Client, Error> {
+async fn connect(
+    endpoint: Option<Endpoint>,
+    token_file: Option<PathBuf>,
+    connect_timeout: Duration,
+) -> Result<Client, Error> {
     let endpoint = endpoint.map_or_else(Endpoint::from_environment, Ok)?;
-    let mut options = ConnectOptions::from_environment();
+    let mut options = ConnectOptions { connect_timeout, ..ConnectOptions::from_environment() };
     options.token_file = token_file.or(options.token_file);
     Client::connect_with(endpoint, options).await
 }

@@ -1,5 +1,5 @@
-//! `cardbroker policy`: questions about the broker's policy, handed on to the broker's own program, for nobody else knows its
-//! configuration.
+//! `cardbroker policy`: questions about the broker's policy, handed on to the broker's own program, for nobody else
+//! knows its configuration.
 
 use std::{
     env, io,

@@ -37,8 +37,8 @@ fn row(reader: &Reader) -> [String; 5] {
     let atr = hex::format(&reader.atr);
     [
         printable(&reader.name),
-        json::state(reader.state()).to_owned(),
-        json::protocol(reader.active_protocol()).unwrap_or("-").to_owned(),
+        json::state(reader),
+        json::protocol(reader).unwrap_or_else(|| "-".to_owned()),
         if atr.is_empty() { "-".to_owned() } else { atr },
         printable(&reader.display_name),
     ]

@@ -1,4 +1,5 @@
-//! `cardbroker token`: makes, lists and removes the tokens that open the broker's TCP port. Works on the tokens file; no broker is asked.
+//! `cardbroker token`: makes, lists and removes the tokens that open the broker's TCP port. Works on the tokens file;
+//! no broker is asked.
 
 use std::{
     fs::{self, OpenOptions},
@@ -50,7 +51,8 @@ pub(crate) enum TokenCommand {
 
 #[derive(Args)]
 pub(crate) struct TokensFile {
-    /// The broker's tokens file (its listen.tokens) [default: ~/.config/cardbroker/tokens, for root /etc/cardbroker/tokens].
+    /// The broker's tokens file (its listen.tokens) [default: ~/.config/cardbroker/tokens, for root
+    /// /etc/cardbroker/tokens].
     #[arg(long, value_name = "FILE")]
     tokens: Option<PathBuf>,
 }

@@ -2,11 +2,11 @@
 
 use std::{io, str::FromStr, time::Duration};
 
-use cardbroker_client::{ApduBytes, Client, Command, CommandResult, Error, hex, status_word};
-use clap::Args;
+use cardbroker_client::{ApduBytes, Client, Command, CommandResult, Error, ResultKind, StopRule, hex, status_word};
+use clap::{Args, ValueEnum};
 use humantime::parse_duration;
 
-use super::{Failure, Screen, json, select::select, turn::TurnArguments, units};
+use super::{Failure, Screen, command::CommandArguments, json, select::select, turn::TurnArguments, units};
 
 /// Send APDUs to a card as one unit: no other program's command falls between them.
 ///
@@ -26,17 +26,44 @@ pub(crate) struct TransmitArguments {
     /// and 150s]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     timeout: Option<Duration>,
-    /// Let the unit go on after these status words instead of 9000, 61xx, 62xx and 63xx without 63Cx; in hexadecimal,
-    /// such as 6A82 or 6900/FF00 (bits that count). May be repeated.
+    #[command(flatten)]
+    options: CommandArguments,
+    /// Which status words let the unit go on to its next command.
+    #[arg(long, value_name = "RULE", default_value = "iso")]
+    stop_rule: Rule,
+    /// Let the unit go on after these status words instead of those of the stop rule; in hexadecimal, such as 6A82 or
+    /// 6900/FF00 (bits that count). May be repeated.
     #[arg(long, value_name = "VALUE[/MASK]")]
     continue_on: Vec<Pattern>,
-    /// The instruction that fetches the rest of an answer after 61xx instead of C0, in hexadecimal (A5 for some cards).
-    #[arg(long, value_name = "INS", value_parser = instruction, default_value = "00", hide_default_value = true)]
-    continue_instruction: u8,
     /// Makes a repeat safe: a second call with the same id (16-64 random bytes in hexadecimal) gets the outcome of the
     /// first.
     #[arg(long, value_name = "HEX", value_parser = request_id)]
     request_id: Option<ApduBytes>,
+}
+
+/// The short names of the contract's stop rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Rule {
+    /// 9000, 9100, 91AF, 9Fxx, 61xx, 62xx, and 63xx without 6300 and 63Cx.
+    Iso,
+    /// These, 91xx and 920x: the normal endings of SIM cards.
+    Sim,
+    /// Any status word.
+    Any,
+    /// 9000 only.
+    #[value(name = "only-9000")]
+    Only9000,
+}
+
+impl From<Rule> for StopRule {
+    fn from(rule: Rule) -> Self {
+        match rule {
+            Rule::Iso => Self::Unspecified,
+            Rule::Sim => Self::Sim,
+            Rule::Any => Self::Any,
+            Rule::Only9000 => Self::Only9000,
+        }
+    }
 }
 
 /// Status words that agree with a value in the bits of a mask.
@@ -59,10 +86,6 @@ impl FromStr for Pattern {
     }
 }
 
-fn instruction(text: &str) -> Result<u8, std::num::ParseIntError> {
-    u8::from_str_radix(text, 16)
-}
-
 fn request_id(text: &str) -> Result<ApduBytes, String> {
     let id = hex::parse(text).map_err(|error| error.to_string())?;
     if (16..=64).contains(&id.len()) { Ok(id) } else { Err(format!("{} bytes, must be 16 to 64", id.len())) }
@@ -74,9 +97,9 @@ impl TransmitArguments {
     /// # Errors
     /// [`Failure::Usage`] if one is malformed, or there are too many.
     pub(crate) fn commands(&self) -> Result<Vec<Command>, Failure> {
-        let apdus = units::read(&self.apdus, io::stdin())?;
+        let apdus = units::read(&self.apdus, self.options.raw, io::stdin())?;
         let command = |apdu| {
-            let command = self.turn.command(apdu).continue_instruction(self.continue_instruction);
+            let command = self.options.command(apdu).stop_rule(self.stop_rule.into());
             self.continue_on.iter().fold(command, |command, pattern| command.continue_on(pattern.value, pattern.mask))
         };
         Ok(apdus.into_iter().map(command).collect())
@@ -92,33 +115,18 @@ pub(crate) async fn run(
 ) -> Result<(), Failure> {
     let readers = client.readers().await?;
     let reader = select(&readers, &arguments.reader)?.name.as_str();
-    let turn = arguments.turn;
-    let mut unit = client
-        .transmit(reader)
-        .commands(commands)
-        .wait_timeout(turn.wait_timeout)
-        .if_insertion_id(turn.if_insertion)
-        .if_state_tag(turn.if_state);
+    let mut unit = arguments.turn.of_unit(client.transmit(reader).commands(commands));
     if let Some(timeout) = arguments.timeout {
         unit = unit.deadline(timeout);
     }
     if let Some(id) = arguments.request_id {
         unit = unit.request_id(id.into_unprotected());
     }
-    if turn.wait_for_card {
-        unit = unit.wait_for_card();
-    }
-    if turn.raw {
-        unit = unit.raw();
-    }
-    if turn.reset {
-        unit = unit.start_reset();
-    }
 
     let outcome = unit.send().await;
     let (transmitted, stop) = match &outcome {
         Ok(transmitted) => (transmitted, None),
-        Err(Error::Stopped { stop, partial }) => (&**partial, Some(stop)),
+        Err(Error::Stopped { stop, partial }) => (&**partial, Some(&**stop)),
         Err(_) => return Ok(outcome.map(drop)?),
     };
     // A stop outranks a failure to print: it may be about a command that ran.
@@ -134,6 +142,9 @@ pub(crate) async fn run(
 /// Data and status word, and what that means if a person reads it.
 pub(crate) fn line(result: &CommandResult, terminal: bool) -> String {
     let status_word = result.status_word;
+    if !matches!(result.kind, ResultKind::Apdu | ResultKind::PinPad) {
+        return hex::format(&result.data);
+    }
     let data = if result.data.is_empty() { String::new() } else { hex::format(&result.data) + " " };
     let meaning = status_word::meaning(status_word).filter(|_| terminal);
     let meaning = meaning.map(|meaning| format!("  {meaning}")).unwrap_or_default();
@@ -142,23 +153,7 @@ pub(crate) fn line(result: &CommandResult, terminal: bool) -> String {
 
 #[cfg(test)]
 mod tests {
-    use cardbroker_client::StatusWordSource;
-
     use super::*;
-
-    #[test]
-    fn a_line_is_data_and_status_word_and_its_meaning_for_people() {
-        let result = |data: &[u8], status_word| CommandResult {
-            data: data.into(),
-            status_word,
-            status_word_source: StatusWordSource::Command,
-            get_response_count: 0,
-        };
-        assert_eq!(line(&result(&[0xAB, 0x01], 0x9000), false), "AB01 9000");
-        assert_eq!(line(&result(&[], 0x6A82), false), "6A82");
-        assert_eq!(line(&result(&[], 0x6A82), true), "6A82  file or application not found");
-        assert_eq!(line(&result(&[], 0x9F10), true), "9F10");
-    }
 
     #[test]
     fn a_pattern_is_a_status_word_and_perhaps_a_mask() {

@@ -2,39 +2,98 @@
 
 use std::time::Duration;
 
-use cardbroker_client::{ApduBytes, Command};
-use clap::Args;
+use cardbroker_client::{CardReset, Disposition, OpenSession, Transmit};
+use clap::{Args, ValueEnum};
 use humantime::parse_duration;
 
 #[derive(Clone, Args)]
 pub(crate) struct TurnArguments {
-    /// Send exactly the bytes given and print every answer as it comes: no GET RESPONSE, no correction of Le.
-    #[arg(long)]
-    pub(crate) raw: bool,
-    /// Send a PIN although the card has said that one try is left, where the broker guards the last try.
-    #[arg(long)]
-    pub(crate) allow_last_try: bool,
-    /// Reset the card before the first command.
-    #[arg(long)]
-    pub(crate) reset: bool,
-    /// How long to wait for the turn.
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "30s")]
-    pub(crate) wait_timeout: Duration,
+    /// How long to wait for the turn. [default: 30s]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    wait_timeout: Option<Duration>,
     /// Wait for a card instead of failing without one.
     #[arg(long)]
-    pub(crate) wait_for_card: bool,
+    wait_for_card: bool,
     /// Fail unless the card is still in this insertion (`insertion_id` of readers --json).
     #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
-    pub(crate) if_insertion: String,
+    if_insertion: String,
     /// Fail if anybody used or reset the card since (`state_tag` of transmit --json).
     #[arg(long, value_name = "TAG", default_value = "", hide_default_value = true)]
-    pub(crate) if_state: String,
+    if_state: String,
+    /// Reset the card before the first command.
+    #[arg(long, value_name = "KIND")]
+    reset_before: Option<Reset>,
+    /// What happens to the card afterwards. [default: leave for a unit, reset for a session]
+    #[arg(long, value_name = "WHAT")]
+    disposition: Option<Afterwards>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Reset {
+    /// Keep the card's power.
+    Warm,
+    /// Cut the card's power.
+    Cold,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Afterwards {
+    /// Leave it as it is, unless the next caller belongs to another isolation group.
+    Leave,
+    /// Reset it.
+    Reset,
+    /// Cut its power.
+    Unpower,
+}
+
+impl From<Reset> for CardReset {
+    fn from(reset: Reset) -> Self {
+        match reset {
+            Reset::Warm => Self::Warm,
+            Reset::Cold => Self::Cold,
+        }
+    }
+}
+
+impl From<Afterwards> for Disposition {
+    fn from(afterwards: Afterwards) -> Self {
+        match afterwards {
+            Afterwards::Leave => Self::Leave,
+            Afterwards::Reset => Self::Reset,
+            Afterwards::Unpower => Self::Unpower,
+        }
+    }
+}
+
+/// Units and sessions have the same options, but no type in common.
+macro_rules! on_terms {
+    ($terms:expr, $request:expr) => {{
+        let terms = $terms;
+        let mut request = $request.if_insertion_id(terms.if_insertion).if_state_tag(terms.if_state);
+        if let Some(timeout) = terms.wait_timeout {
+            request = request.wait_timeout(timeout);
+        }
+        if terms.wait_for_card {
+            request = request.wait_for_card();
+        }
+        if let Some(reset) = terms.reset_before {
+            request = request.reset_before(reset.into());
+        }
+        if let Some(disposition) = terms.disposition {
+            request = request.disposition(disposition.into());
+        }
+        request
+    }};
 }
 
 impl TurnArguments {
-    /// An APDU as it is to be sent.
-    pub(crate) fn command(&self, apdu: ApduBytes) -> Command {
-        let command = Command::new(apdu);
-        if self.allow_last_try { command.allow_last_try() } else { command }
+    /// The unit on these terms.
+    pub(crate) fn of_unit(self, unit: Transmit) -> Transmit {
+        on_terms!(self, unit)
+    }
+
+    /// The session on these terms.
+    pub(crate) fn of_session(self, session: OpenSession) -> OpenSession {
+        on_terms!(self, session)
     }
 }

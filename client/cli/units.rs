@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 
-use cardbroker_client::{ApduBytes, MAX_APDU_BYTES, MIN_APDU_BYTES, hex};
+use cardbroker_client::{ApduBytes, MAX_APDU_BYTES, MAX_RAW_BYTES, MIN_APDU_BYTES, hex};
 use cardbroker_proto::MAX_COMMANDS;
 use zeroize::Zeroizing;
 
@@ -11,23 +11,24 @@ use super::Failure;
 /// More hexadecimal text than a request can hold (1 MiB of bytes), separators included.
 const MAX_INPUT_BYTES: usize = 4 * 1024 * 1024;
 
-/// Reads the APDUs; a single `-` stands for standard input, one APDU on each line that is not blank.
+/// Reads the APDUs, or commands of any structure if `raw`; a single `-` stands for standard input, one on each line
+/// that is not blank.
 ///
 /// # Errors
 /// [`Failure::Usage`] with the argument or line and the position in it; never with what stands there.
-pub(crate) fn read(arguments: &[String], stdin: impl Read) -> Result<Vec<ApduBytes>, Failure> {
+pub(crate) fn read(arguments: &[String], raw: bool, stdin: impl Read) -> Result<Vec<ApduBytes>, Failure> {
     if arguments != ["-"] {
-        return parse("APDU", arguments.iter().map(String::as_str).enumerate());
+        return parse("APDU", raw, arguments.iter().map(String::as_str).enumerate());
     }
     let text = read_text(stdin).map_err(|error| Failure::Usage(format!("standard input: {error}")))?;
-    parse("line", text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()))
+    parse("line", raw, text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()))
 }
 
-fn parse<'a>(place: &str, texts: impl Iterator<Item = (usize, &'a str)>) -> Result<Vec<ApduBytes>, Failure> {
+fn parse<'a>(place: &str, raw: bool, texts: impl Iterator<Item = (usize, &'a str)>) -> Result<Vec<ApduBytes>, Failure> {
     let mut apdus = Vec::new();
     for (index, text) in texts {
         let number = index + 1;
-        apdus.push(parse_one(text).map_err(|mistake| Failure::Usage(format!("{place} {number}: {mistake}")))?);
+        apdus.push(parse_one(text, raw).map_err(|mistake| Failure::Usage(format!("{place} {number}: {mistake}")))?);
     }
     match apdus.len() {
         0 => Err(Failure::Usage("no APDU given".to_owned())),
@@ -36,14 +37,16 @@ fn parse<'a>(place: &str, texts: impl Iterator<Item = (usize, &'a str)>) -> Resu
     }
 }
 
-/// Reads one APDU.
+/// Reads one APDU, or a command of any structure if `raw`.
 ///
 /// # Errors
 /// What is wrong and where, but not what stands there.
-pub(crate) fn parse_one(text: &str) -> Result<ApduBytes, String> {
+pub(crate) fn parse_one(text: &str, raw: bool) -> Result<ApduBytes, String> {
     let apdu = hex::parse(text).map_err(|error| error.to_string())?;
     match apdu.len() {
+        1..=MAX_RAW_BYTES if raw => Ok(apdu),
         MIN_APDU_BYTES..=MAX_APDU_BYTES => Ok(apdu),
+        length if raw => Err(format!("{length} bytes; a raw command has 1 to {MAX_RAW_BYTES}")),
         length => Err(format!("{length} bytes; an APDU has {MIN_APDU_BYTES} to {MAX_APDU_BYTES}")),
     }
 }
@@ -64,7 +67,7 @@ mod tests {
 
     fn message(arguments: &[&str], stdin: &str) -> String {
         let arguments: Vec<_> = arguments.iter().map(|&text| text.to_owned()).collect();
-        match read(&arguments, stdin.as_bytes()) {
+        match read(&arguments, false, stdin.as_bytes()) {
             Err(Failure::Usage(message)) => message,
             other => panic!("{other:?}"),
         }
@@ -93,8 +96,14 @@ mod tests {
     }
 
     #[test]
+    fn a_raw_command_may_be_shorter_than_an_apdu() {
+        assert_eq!(parse_one("FF", true).unwrap()[..], [0xFF]);
+        assert_eq!(parse_one(" ", true).unwrap_err(), "0 bytes; a raw command has 1 to 65548");
+    }
+
+    #[test]
     fn standard_input_has_one_apdu_on_each_line() {
-        let apdus = read(&["-".to_owned()], "00 A4 04 0C\r\n\n00:20:00:80\n".as_bytes()).unwrap();
+        let apdus = read(&["-".to_owned()], false, "00 A4 04 0C\r\n\n00:20:00:80\n".as_bytes()).unwrap();
         assert_eq!(apdus.iter().map(|apdu| hex::format(apdu)).collect::<Vec<_>>(), ["00A4040C", "00200080"]);
     }
 }

@@ -50,7 +50,7 @@ pub(crate) async fn run(
                 tell(json, screen, "disconnected", None, &lost(&error))?;
             }
             WatchEvent::Updated(reader) => {
-                tell(json, screen, "updated", Some(&reader), json::state(reader.state()))?;
+                tell(json, screen, "updated", Some(&reader), &json::state(&reader))?;
                 left = left.map(|left| left - 1);
             }
             WatchEvent::Removed(reader) => {

@@ -1,9 +1,10 @@
-//! One program of the demo: runs pairs of SELECT and GET RESPONSE on a simulated card and counts those that something broke.
-//! The answer that SELECT offers (61 xx) is lost (6D 00) if any other command reaches the card before GET RESPONSE.
+//! One program of the demo: runs pairs of SELECT and GET RESPONSE on a simulated card and counts those that something
+//! broke. The answer that SELECT offers (61 xx) is lost (6D 00) if any other command reaches the card before GET
+//! RESPONSE.
 
 use std::io::{self, Write};
 
-use cardbroker_client::{Client, Error, Transmit};
+use cardbroker_client::{Client, Command, Error, Transmit};
 use clap::Parser;
 
 /// SELECT the application F0 "CARD" 01.
@@ -44,18 +45,22 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut broken = 0;
     for _ in 0..pairs {
         let last_word = if manner.as_unit {
-            last_word(unit().raw().command(SELECT).command(GET_RESPONSE)).await?
+            last_word(unit().command(raw(&SELECT)).command(raw(&GET_RESPONSE))).await?
         } else if manner.completed {
             last_word(unit().command(SELECT)).await?
         } else {
             // Raw, for otherwise the broker fetches the answer itself, within the same turn.
-            last_word(unit().raw().command(SELECT)).await?;
-            last_word(unit().raw().command(GET_RESPONSE)).await?
+            last_word(unit().command(raw(&SELECT))).await?;
+            last_word(unit().command(raw(&GET_RESPONSE))).await?
         };
         broken += u32::from(last_word != Some(0x9000));
     }
     writeln!(io::stdout(), "{broken} of {pairs} pairs broken")?;
     Ok(())
+}
+
+fn raw(apdu: &[u8]) -> Command {
+    Command::new(apdu).raw()
 }
 
 /// The status word of the unit's last command; `None` if the unit stopped before it.

@@ -19,7 +19,7 @@ use super::{
     outgoing::Outgoing,
     pipeline::{Outcome, Pipeline},
 };
-use crate::{Error, ErrorReason, transmit::CARD_TIME};
+use crate::{Error, ErrorReason, Failure, response::count, turn::CARD_TIME};
 
 /// What the session's handle asks of its task.
 pub(super) enum Order {
@@ -32,6 +32,8 @@ pub(super) enum Order {
 pub(super) struct Call {
     pub(super) request: Request,
     pub(super) known_failure_count: u64,
+    /// What the caller has decided about `restart`, if anything.
+    pub(super) restart: Option<bool>,
     pub(super) reply: oneshot::Sender<Reply>,
 }
 
@@ -83,40 +85,45 @@ impl Conversation {
             let closing = self.outgoing.is_half_closed();
             let nothing_left = closing && self.pipeline.len() == 0;
             tokio::select! {
-                order = self.orders.recv(), if !closing && self.pipeline.len() < MAX_PIPELINED => match order {
-                    Some(Order::Send(call)) => self.send(call),
-                    Some(Order::Close) => self.outgoing.half_close(),
-                    None => return Ok(()),
-                },
+                // What the broker has said comes first: a command that is given after the end is not sent.
+                biased;
                 message = self.incoming.message() => match message? {
                     Some(message) => self.take(message)?,
                     None if nothing_left => return Ok(()),
                     None => return Err(Status::unavailable("the broker ended the session")),
+                },
+                order = self.orders.recv(), if !closing && self.pipeline.len() < MAX_PIPELINED => match order {
+                    Some(Order::Send(call)) => self.send(call),
+                    Some(Order::Close) => self.outgoing.half_close(),
+                    None => return Ok(()),
                 },
                 () = sleep(CARD_TIME), if nothing_left => return Err(Status::deadline_exceeded("")),
             }
         }
     }
 
-    fn send(&mut self, Call { mut request, known_failure_count, reply }: Call) {
-        let (next_id, restart) = self.pipeline.send(known_failure_count, reply);
+    fn send(&mut self, Call { mut request, known_failure_count, restart, reply }: Call) {
+        let (next_id, restart) = self.pipeline.send(known_failure_count, restart, reply);
         match &mut request {
             Request::Transmit(transmit) => transmit.id = next_id,
             Request::Reset(reset) => reset.id = next_id,
-            Request::Open(_) => {}
+            Request::Open(_) | Request::Heartbeat(_) => {}
         }
         self.outgoing.send(OpenSessionRequest { request: Some(request), restart });
     }
 
     fn take(&mut self, message: OpenSessionResponse) -> Result<(), Status> {
         match message.response {
-            Some(Response::Waiters(waiters)) => self.standing.waiters.store(waiters.caller_count, Ordering::Relaxed),
-            Some(Response::Failure(failure)) => {
-                let outcome = match failure.reason() {
-                    ErrorReason::PrecedingFailed => Outcome::PrecedingFailed,
+            Some(Response::Waiters(waiters)) => {
+                self.standing.waiters.store(count(waiters.caller_count), Ordering::Relaxed);
+            }
+            Some(Response::Failed(failed)) => {
+                let failure = Failure::from(failed.failure.unwrap_or_default());
+                let outcome = match failure.reason {
+                    Some(ErrorReason::PrecedingFailed) => Outcome::PrecedingFailed,
                     _ => Outcome::Failed,
                 };
-                return self.answer(failure.id, outcome, Err(failure.into()));
+                return self.answer(failed.id, outcome, Err(failure.into()));
             }
             Some(Response::Transmitted(transmitted)) => {
                 return self.answer(transmitted.id, Outcome::Done, Ok(Response::Transmitted(transmitted)));
@@ -124,12 +131,12 @@ impl Conversation {
             Some(Response::ResetDone(done)) => {
                 return self.answer(done.id, Outcome::Done, Ok(Response::ResetDone(done)));
             }
-            Some(Response::QueuePosition(_) | Response::Opened(_)) | None => {}
+            Some(Response::QueuePosition(_) | Response::Opened(_) | Response::Heartbeat(_)) | None => {}
         }
         Ok(())
     }
 
-    fn answer(&mut self, id: u64, outcome: Outcome, reply: Result<Response, Error>) -> Result<(), Status> {
+    fn answer(&mut self, id: i64, outcome: Outcome, reply: Result<Response, Error>) -> Result<(), Status> {
         let answered = self.pipeline.answer(id, outcome);
         let (waiter, failure_count) = answered.ok_or_else(|| Status::internal("the broker answered out of order"))?;
         // Whoever no longer waits needs no answer.

@@ -22,7 +22,7 @@ use std::{
 };
 
 use cardbroker_proto::v1::{
-    self, OpenSessionResponse, SessionOpened, SessionReset, TransmitResponse, open_session_request::Request,
+    self, OpenSessionResponse, SessionOpened, TransmitResponse, open_session_request::Request,
     open_session_response::Response,
 };
 use conversation::{Call, Conversation, Order, Standing};
@@ -34,10 +34,10 @@ use tokio::{
     sync::{mpsc, oneshot},
     task::JoinHandle,
 };
-use tonic::{Status, Streaming};
+use tonic::{Code, Streaming};
 
 use crate::{
-    Command, Error, Transmitted,
+    CardReset, Command, Delivery, Error, Failure, Transmitted,
     command::{check_length, to_wire},
     response::duration,
 };
@@ -53,12 +53,13 @@ const ENVELOPE_BYTES: usize = 32;
 /// **Order.** Several calls may be under way at once, from several tasks too. They reach the card in the order in which
 /// their futures were first polled. At most 32 are on their way; further ones wait in this program.
 ///
-/// **Failures.** A call that fails with [`Session::is_open`] still true leaves the session alive. What was sent behind it
-/// before its failure was told fails as well, not sent ([`ErrorReason::PrecedingFailed`](crate::ErrorReason)); the first
-/// call after that goes on. [`Error::Stopped`] is no such failure: what was sent behind it runs.
+/// **Failures.** A call that fails with [`Session::is_open`] still true leaves the session alive. What was sent
+/// behind it before its failure was told fails as well, not sent
+/// ([`ErrorReason::PrecedingFailed`](crate::ErrorReason)); the first call after that goes on. [`Error::Stopped`] is
+/// no such failure: what was sent behind it runs.
 ///
-/// **End.** [`Session::close`] ends it in good order. A session that is dropped ends at once: commands that wait are not
-/// sent, the one in flight runs to its end, and the card is reset.
+/// **End.** [`Session::close`] ends it in good order. A session that is dropped ends at once: commands that wait are
+/// not sent, the one in flight runs to its end, and the card is reset.
 pub struct Session {
     opened: SessionOpened,
     orders: mpsc::Sender<Order>,
@@ -75,7 +76,16 @@ pub struct Session {
 pub struct SessionTransmit<'a> {
     session: &'a Session,
     commands: Vec<Command>,
-    raw: bool,
+    restart: Option<bool>,
+}
+
+/// A reset of a session's card in the making; see [`Session::reset`].
+#[derive(Debug)]
+#[must_use = "nothing is sent before `send`"]
+pub struct SessionReset<'a> {
+    session: &'a Session,
+    reset: CardReset,
+    restart: Option<bool>,
 }
 
 impl Session {
@@ -114,9 +124,9 @@ impl Session {
         duration(self.opened.queue_duration)
     }
 
-    /// Whether the card was reset since its user before.
-    pub fn reset_before_session(&self) -> bool {
-        self.opened.reset_before_unit
+    /// Whether the card was reset between the turn before and this one, or at the start of this one.
+    pub fn was_reset(&self) -> bool {
+        self.opened.was_reset
     }
 
     /// How many callers wait for the card, as last told by the broker.
@@ -132,23 +142,16 @@ impl Session {
     /// Commands for the card, 1–64, run in order up to the first stop; nothing happens before
     /// [`SessionTransmit::send`].
     pub fn transmit<C: Into<Command>>(&self, commands: impl IntoIterator<Item = C>) -> SessionTransmit<'_> {
-        SessionTransmit { session: self, commands: commands.into_iter().map(Into::into).collect(), raw: false }
+        SessionTransmit { session: self, commands: commands.into_iter().map(Into::into).collect(), restart: None }
     }
 
-    /// Resets the card, by cutting its power if `cold`. Returns its new answer to reset, which may differ from the one
-    /// before.
-    ///
-    /// # Errors
-    /// [`Error::Failed`].
-    pub async fn reset(&self, cold: bool) -> Result<Vec<u8>, Error> {
-        match self.call(Request::Reset(SessionReset { id: 0, cold })).await? {
-            Response::ResetDone(done) => Ok(done.atr),
-            _ => Err(other_answer()),
-        }
+    /// Resets the card, warm or cold; nothing happens before [`SessionReset::send`].
+    pub fn reset(&self, reset: CardReset) -> SessionReset<'_> {
+        SessionReset { session: self, reset, restart: None }
     }
 
-    /// Ends the session in good order: what was sent is answered, then the card is reset, or left as it is if that was
-    /// asked for. Returns when the broker says that this is done.
+    /// Ends the session in good order: what was sent is answered, then the card is treated as
+    /// [`OpenSession::disposition`] says. Returns when the broker says that this is done.
     ///
     /// # Errors
     /// [`Error::Failed`] if the session had ended, or ends, otherwise.
@@ -158,12 +161,12 @@ impl Session {
         (&mut self.conversation).await.unwrap_or_else(|_| Err(lost()))
     }
 
-    async fn call(&self, request: Request) -> Result<Response, Error> {
+    async fn call(&self, request: Request, restart: Option<bool>) -> Result<Response, Error> {
         let known_failure_count = self.known_failure_count.load(Ordering::Acquire);
         let (reply, answer) = oneshot::channel();
-        let call = Call { request, known_failure_count, reply };
+        let call = Call { request, known_failure_count, restart, reply };
         let ended = || self.standing.ended.get().cloned().unwrap_or_else(lost);
-        self.orders.send(Order::Send(call)).await.map_err(|_| ended())?;
+        self.orders.send(Order::Send(call)).await.map_err(|_| ended().not_sent())?;
         // The task answers all that it sent before it ends: what it did not answer was not sent.
         let reply = answer.await.map_err(|_| ended())?;
         self.known_failure_count.fetch_max(reply.failure_count, Ordering::AcqRel);
@@ -184,10 +187,10 @@ impl fmt::Debug for Session {
 }
 
 impl SessionTransmit<'_> {
-    /// Sends the commands exactly as given and hands back every answer as it comes: no GET RESPONSE, no correction of
-    /// Le.
-    pub fn raw(mut self) -> Self {
-        self.raw = true;
+    /// Says whether the commands go on after a failure of the session, instead of leaving that to the session: it
+    /// goes on with the first call that begins after the failure was told.
+    pub fn restart(mut self, restart: bool) -> Self {
+        self.restart = Some(restart);
         self
     }
 
@@ -196,13 +199,14 @@ impl SessionTransmit<'_> {
     /// Dropping the future does not take back what has left this program.
     ///
     /// # Errors
-    /// [`Error::Stopped`] if some commands were answered but not all; [`Error::Failed`] if none was. After a loss of the
-    /// connection the commands that were on their way have [`Delivery::Unknown`](crate::Delivery::Unknown).
+    /// [`Error::Stopped`] if some commands were answered but not all; [`Error::Failed`] if none was. After a loss of
+    /// the connection the commands that were on their way have [`Delivery::Unknown`](crate::Delivery::Unknown); once
+    /// the session has ended, later ones have [`Delivery::NotSent`](crate::Delivery::NotSent).
     pub async fn send(self) -> Result<Transmitted, Error> {
         let commands = to_wire(self.commands)?;
-        let transmit = v1::SessionTransmit { id: 0, commands, raw: self.raw };
+        let transmit = v1::SessionTransmit { id: 0, commands };
         check_length(transmit.encoded_len() + ENVELOPE_BYTES)?;
-        match self.session.call(Request::Transmit(transmit)).await? {
+        match self.session.call(Request::Transmit(transmit), self.restart).await? {
             Response::Transmitted(transmitted) => Transmitted::or_stopped(TransmitResponse {
                 results: transmitted.results,
                 stopped: transmitted.stopped,
@@ -215,11 +219,32 @@ impl SessionTransmit<'_> {
     }
 }
 
+impl SessionReset<'_> {
+    /// As [`SessionTransmit::restart`].
+    pub fn restart(mut self, restart: bool) -> Self {
+        self.restart = Some(restart);
+        self
+    }
+
+    /// Resets the card. Returns its new answer to reset, which may differ from the one before.
+    ///
+    /// # Errors
+    /// [`Error::Failed`].
+    pub async fn send(self) -> Result<Vec<u8>, Error> {
+        let reset = v1::SessionReset { id: 0, reset: self.reset.into() };
+        match self.session.call(Request::Reset(reset), self.restart).await? {
+            Response::ResetDone(done) => Ok(done.atr),
+            _ => Err(other_answer()),
+        }
+    }
+}
+
 fn other_answer() -> Error {
-    Error::of_status(&Status::internal("the broker answered something else than was asked"))
+    let message = "the broker answered something else than was asked";
+    Failure::own(None, Delivery::Unknown, Code::Internal, message).into()
 }
 
 /// The task is gone without a word, as when its runtime shuts down.
 fn lost() -> Error {
-    Error::of_status(&Status::unavailable("the session's task was ended"))
+    Failure::own(None, Delivery::Unknown, Code::Unavailable, "the session's task was ended").into()
 }

@@ -2,73 +2,48 @@
 
 use std::time::Duration;
 
-use cardbroker_proto::v1::{
-    CardStart, OpenSessionResponse, SessionEnd, SessionOpen, SessionOpened, open_session_response::Response,
-};
+use cardbroker_proto::v1::{OpenSessionResponse, SessionOpen, SessionOpened, open_session_response::Response};
 use tokio::time::timeout;
 use tonic::{Status, Streaming};
 
 use super::{Session, outgoing::Outgoing};
 use crate::{
-    Client, Error,
-    transmit::{CARD_TIME, DEFAULT_WAIT, MAX_DEADLINE},
+    Client, Disposition, Error, ReaderName,
+    repeat::Patience,
+    response::{count, to_wire},
+    turn::{CARD_TIME, Terms, turn_options},
 };
 
 /// A session in the making; see [`Client::open_session`].
 #[must_use = "nothing is sent before `open`"]
 pub struct OpenSession {
     client: Client,
-    open: SessionOpen,
-    wait: Duration,
+    reader: ReaderName,
+    terms: Terms,
+    idle_timeout: Option<Duration>,
+    disposition: Disposition,
     on_queue_position: Box<dyn FnMut(u32) + Send>,
 }
 
 impl OpenSession {
-    pub(crate) fn new(client: Client, reader: String) -> Self {
-        let open = SessionOpen { reader, ..SessionOpen::default() };
-        Self { client, open, wait: DEFAULT_WAIT, on_queue_position: Box::new(|_| {}) }
+    pub(crate) fn new(client: Client, reader: ReaderName) -> Self {
+        let disposition = Disposition::Unspecified;
+        let on_queue_position = Box::new(|_| {});
+        Self { client, reader, terms: Terms::default(), idle_timeout: None, disposition, on_queue_position }
     }
 
-    /// How long to wait for the turn, at most 24 h. Default: 30 s; zero means now or never.
-    pub fn wait_timeout(mut self, timeout: Duration) -> Self {
-        self.wait = timeout.min(MAX_DEADLINE);
-        self
-    }
-
-    /// Waits, as long as `wait_timeout`, for a usable card instead of failing without one.
-    pub fn wait_for_card(mut self) -> Self {
-        self.open.wait_for_card = true;
-        self
-    }
-
-    /// Fails unless the card is still in this insertion ([`Reader::insertion_id`](crate::Reader::insertion_id)).
-    pub fn if_insertion_id(mut self, id: impl Into<String>) -> Self {
-        self.open.if_insertion_id = id.into();
-        self
-    }
-
-    /// Fails if anybody used or reset the card since ([`Transmitted::state_tag`](crate::Transmitted::state_tag)).
-    pub fn if_state_tag(mut self, tag: impl Into<String>) -> Self {
-        self.open.if_state_tag = tag.into();
-        self
-    }
-
-    /// Resets the card (warm) before the session.
-    pub fn start_reset(mut self) -> Self {
-        self.open.set_start(CardStart::Reset);
-        self
-    }
+    turn_options!();
 
     /// How long the session may idle while others wait before the broker takes it away, 0.1 s–60 s. Default: 10 s.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
-        self.open.idle_timeout = prost_types::Duration::try_from(timeout).ok();
+        self.idle_timeout = Some(timeout);
         self
     }
 
-    /// Leaves the card as it is after [`Session::close`], unless the next caller belongs to another isolation group.
-    /// Otherwise the card is reset, as it always is after a session that was dropped.
-    pub fn leave_at_end(mut self) -> Self {
-        self.open.set_end(SessionEnd::Leave);
+    /// What happens to the card after [`Session::close`]. Default: it is reset, as it always is after a session that
+    /// was dropped. [`Disposition::Leave`] needs the permission `leave`.
+    pub fn disposition(mut self, disposition: Disposition) -> Self {
+        self.disposition = disposition;
         self
     }
 
@@ -78,27 +53,42 @@ impl OpenSession {
         self
     }
 
-    /// Waits for the turn and takes the card. Must be called within a Tokio runtime, which then runs the session's task.
+    /// Waits for the turn and takes the card. Must be called within a Tokio runtime, which then runs the session's
+    /// task. While there is no broker, asks again for up to
+    /// [`connect_timeout`](crate::ConnectOptions::connect_timeout).
     ///
     /// Dropping the future takes the request out of the queue.
     ///
     /// # Errors
-    /// [`Error::Failed`] and [`Error::NotRunning`]; no command was sent.
+    /// [`Error::Invalid`], [`Error::Failed`] and [`Error::NotRunning`]; no command was sent.
     pub async fn open(mut self) -> Result<Session, Error> {
-        self.open.wait_timeout = prost_types::Duration::try_from(self.wait).ok();
-        // The card gets its time for a reset. A broker that is silent for longer is stuck.
-        let limit = self.wait + CARD_TIME.max(self.wait / 8);
-        let Self { client, open, mut on_queue_position, .. } = self;
-        let opening = async {
-            let (outgoing, mut incoming) = Outgoing::start(&client, open).await?;
-            let opened = until_opened(&mut incoming, &mut on_queue_position).await?;
-            Ok((outgoing, incoming, opened))
+        let wait = self.terms.wait();
+        let reader = self.reader.clone().resolve(&self.client).await?;
+        let open = SessionOpen {
+            reader,
+            turn: self.terms.to_wire(),
+            idle_timeout: self.idle_timeout.map(to_wire),
+            disposition: self.disposition.into(),
         };
-        match timeout(limit, opening).await {
-            Ok(Ok((outgoing, incoming, opened))) => Ok(Session::of(outgoing, incoming, opened)),
-            Ok(Err(status)) => Err(Error::of_query(client.endpoint(), &status)),
-            Err(_) => Err(Error::deadline_passed().not_sent()),
+        let patience = Patience::of(self.client.connect_timeout());
+        // The card gets its time for a reset. A broker that is silent for longer is stuck.
+        let limit = wait + CARD_TIME.max(wait / 8);
+        loop {
+            let error = match timeout(limit, self.attempt(open.clone())).await {
+                Ok(Ok(session)) => return Ok(session),
+                Ok(Err(status)) => Error::of_query(self.client.endpoint(), &status),
+                Err(_) => Error::deadline_passed().not_sent(),
+            };
+            if !patience.pause(&error).await {
+                return Err(error);
+            }
         }
+    }
+
+    async fn attempt(&mut self, open: SessionOpen) -> Result<Session, Status> {
+        let (outgoing, mut incoming) = Outgoing::start(&self.client, open).await?;
+        let opened = until_opened(&mut incoming, &mut self.on_queue_position).await?;
+        Ok(Session::of(outgoing, incoming, opened))
     }
 }
 
@@ -108,7 +98,7 @@ async fn until_opened(
 ) -> Result<SessionOpened, Status> {
     while let Some(message) = incoming.message().await? {
         match message.response {
-            Some(Response::QueuePosition(position)) => on_queue_position(position.turns_ahead_count),
+            Some(Response::QueuePosition(position)) => on_queue_position(count(position.turns_ahead_count)),
             Some(Response::Opened(opened)) => return Ok(opened),
             _ => {}
         }

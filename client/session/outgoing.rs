@@ -2,22 +2,29 @@
 
 use std::{
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
+    time::{Duration, SystemTime},
 };
 
 use cardbroker_proto::v1::{
-    OpenSessionRequest, OpenSessionResponse, SessionOpen, card_broker_service_client::CardBrokerServiceClient,
-    open_session_request::Request,
+    OpenSessionRequest, OpenSessionResponse, SessionHeartbeat, SessionOpen,
+    card_broker_service_client::CardBrokerServiceClient, open_session_request::Request,
 };
 use http_body::Frame;
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
+use tokio::{
+    sync::mpsc,
+    time::{Sleep, sleep},
+};
+use tokio_stream::Stream;
 use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOwned};
 use tonic::{Status, Streaming, body::Body};
 use tower::ServiceExt;
 
 use super::MAX_PIPELINED;
 use crate::Client;
+
+/// How long the client is silent before it says that it is alive.
+const SILENCE: Duration = Duration::from_secs(30);
 
 /// What the client still has to say. Dropping it resets the stream, whatever was said before.
 pub(super) struct Outgoing {
@@ -43,7 +50,7 @@ impl Outgoing {
             request.map(|body| Body::new(Breakable { body, broken }))
         };
         let mut stub = CardBrokerServiceClient::new(client.channel().map_request(breakable));
-        let response = stub.open_session(client.request(ReceiverStream::new(queue))).await?;
+        let response = stub.open_session(client.request(Spoken::of(queue))).await?;
         Ok((outgoing, response.into_inner()))
     }
 
@@ -63,8 +70,41 @@ impl Outgoing {
     }
 }
 
-/// A request's body that fails as soon as it is broken. HTTP/2 then resets the stream, where dropping the call would only
-/// end the body, as a half-close does.
+/// The messages in the order in which they were queued, with a heartbeat wherever none has come for a while.
+struct Spoken {
+    queue: mpsc::Receiver<OpenSessionRequest>,
+    silence: Pin<Box<Sleep>>,
+}
+
+impl Spoken {
+    fn of(queue: mpsc::Receiver<OpenSessionRequest>) -> Self {
+        Self { queue, silence: Box::pin(sleep(SILENCE)) }
+    }
+}
+
+impl Stream for Spoken {
+    type Item = OpenSessionRequest;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<OpenSessionRequest>> {
+        let message = match self.queue.poll_recv(context) {
+            Poll::Ready(message) => message,
+            Poll::Pending => {
+                ready!(self.silence.as_mut().poll(context));
+                Some(heartbeat())
+            }
+        };
+        self.silence.set(sleep(SILENCE));
+        Poll::Ready(message)
+    }
+}
+
+fn heartbeat() -> OpenSessionRequest {
+    let heartbeat = SessionHeartbeat { send_time: Some(SystemTime::now().into()) };
+    OpenSessionRequest { request: Some(Request::Heartbeat(heartbeat)), restart: false }
+}
+
+/// A request's body that fails as soon as it is broken. HTTP/2 then resets the stream, where dropping the call would
+/// only end the body, as a half-close does.
 struct Breakable {
     body: Body,
     broken: Pin<Box<WaitForCancellationFutureOwned>>,
@@ -82,5 +122,34 @@ impl http_body::Body for Breakable {
             return Poll::Ready(Some(Err(Status::cancelled("the session was dropped"))));
         }
         Pin::new(&mut self.body).poll_frame(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::{Instant, timeout};
+    use tokio_stream::StreamExt;
+
+    use super::*;
+
+    fn reset() -> OpenSessionRequest {
+        OpenSessionRequest { request: None, restart: true }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silence_of_30_s_is_broken_by_a_heartbeat() {
+        let (messages, queue) = mpsc::channel(1);
+        let mut spoken = Spoken::of(queue);
+        assert!(timeout(Duration::from_secs(29), spoken.next()).await.is_err());
+        messages.send(reset()).await.unwrap();
+        assert_eq!(spoken.next().await, Some(reset()), "and the silence begins anew");
+        for _ in 0..2 {
+            let began = Instant::now();
+            let message = spoken.next().await.unwrap();
+            assert!(matches!(message.request, Some(Request::Heartbeat(SessionHeartbeat { send_time: Some(_) }))));
+            assert_eq!(began.elapsed().as_secs(), 30);
+        }
+        drop(messages);
+        assert_eq!(spoken.next().await, None);
     }
 }

@@ -1,14 +1,14 @@
 //! Which messages of a session wait for their answer, and which one restarts it after a failure: no I/O.
 //!
-//! A failure is noticed late: messages that were sent before are answered PRECEDING_FAILED by the broker. Only a message of
-//! somebody who knew of every failure may say `restart`, for only that one was decided on in their light.
+//! A failure is noticed late: messages that were sent before are answered PRECEDING_FAILED by the broker. Only a
+//! message of somebody who knew of every failure may say `restart`, for only that one was decided on in their light.
 
 use std::collections::VecDeque;
 
 /// The messages without an answer, each with who waits for it.
 #[derive(Debug)]
 pub(super) struct Pipeline<T> {
-    last_id: u64,
+    last_id: i64,
     unanswered: VecDeque<Message<T>>,
     /// How many failures there were.
     failure_count: u64,
@@ -18,7 +18,7 @@ pub(super) struct Pipeline<T> {
 
 #[derive(Debug)]
 struct Message<T> {
-    id: u64,
+    id: i64,
     restarted_count: u64,
     waiter: T,
 }
@@ -43,10 +43,12 @@ impl<T> Pipeline<T> {
         self.unanswered.len()
     }
 
-    /// Adds a message of somebody who knew of so many failures. Returns its id, and whether it says `restart`.
-    pub(super) fn send(&mut self, known_failure_count: u64, waiter: T) -> (u64, bool) {
+    /// Adds a message of somebody who knew of so many failures, and may have decided about `restart`. Returns its id,
+    /// and whether it says `restart`.
+    pub(super) fn send(&mut self, known_failure_count: u64, decided: Option<bool>, waiter: T) -> (i64, bool) {
         self.last_id += 1;
-        let restart = self.restarted_count < self.failure_count && known_failure_count == self.failure_count;
+        let due = self.restarted_count < self.failure_count && known_failure_count == self.failure_count;
+        let restart = decided.unwrap_or(due);
         if restart {
             self.restarted_count = self.failure_count;
         }
@@ -54,9 +56,9 @@ impl<T> Pipeline<T> {
         (self.last_id, restart)
     }
 
-    /// Takes out the message that an answer belongs to, with the count of failures that the answer makes known. `None` if
-    /// it is not this message's turn to be answered.
-    pub(super) fn answer(&mut self, id: u64, outcome: Outcome) -> Option<(T, u64)> {
+    /// Takes out the message that an answer belongs to, with the count of failures that the answer makes known.
+    /// `None` if it is not this message's turn to be answered.
+    pub(super) fn answer(&mut self, id: i64, outcome: Outcome) -> Option<(T, u64)> {
         self.unanswered.front().filter(|message| message.id == id)?;
         let message = self.unanswered.pop_front()?;
         let unexplained = message.restarted_count == self.failure_count;
@@ -76,14 +78,14 @@ impl<T> Pipeline<T> {
 mod tests {
     use super::*;
 
-    fn answer(pipeline: &mut Pipeline<()>, id: u64, outcome: Outcome) -> u64 {
+    fn answer(pipeline: &mut Pipeline<()>, id: i64, outcome: Outcome) -> u64 {
         pipeline.answer(id, outcome).expect("it was this one's turn").1
     }
 
     #[test]
     fn without_failures_nothing_restarts_and_answers_come_in_order() {
         let mut pipeline = Pipeline::default();
-        assert_eq!([pipeline.send(0, ()), pipeline.send(0, ())], [(1, false), (2, false)]);
+        assert_eq!([pipeline.send(0, None, ()), pipeline.send(0, None, ())], [(1, false), (2, false)]);
         assert_eq!(answer(&mut pipeline, 1, Outcome::Done), 0);
         assert_eq!(pipeline.answer(3, Outcome::Done), None);
     }
@@ -91,36 +93,45 @@ mod tests {
     #[test]
     fn the_first_message_sent_in_the_light_of_the_failure_restarts_and_only_that_one() {
         let mut pipeline = Pipeline::default();
-        pipeline.send(0, ());
-        pipeline.send(0, ());
+        pipeline.send(0, None, ());
+        pipeline.send(0, None, ());
         let known = answer(&mut pipeline, 1, Outcome::Failed);
-        assert_eq!(pipeline.send(0, ()), (3, false), "decided on before the failure was known");
-        assert_eq!(pipeline.send(known, ()), (4, true));
-        assert_eq!(pipeline.send(known, ()), (5, false));
+        assert_eq!(pipeline.send(0, None, ()), (3, false), "decided on before the failure was known");
+        assert_eq!(pipeline.send(known, None, ()), (4, true));
+        assert_eq!(pipeline.send(known, None, ()), (5, false));
         for id in [2, 3] {
             assert_eq!(answer(&mut pipeline, id, Outcome::PrecedingFailed), known, "no failure of its own");
         }
-        assert_eq!(pipeline.send(known, ()), (6, false));
+        assert_eq!(pipeline.send(known, None, ()), (6, false));
+    }
+
+    #[test]
+    fn whoever_decides_about_the_restart_has_the_last_word() {
+        let mut pipeline = Pipeline::default();
+        assert_eq!(pipeline.send(0, Some(true), ()), (1, true), "also where nothing has failed");
+        let known = answer(&mut pipeline, 1, Outcome::Failed);
+        assert_eq!(pipeline.send(known, Some(false), ()), (2, false));
+        assert_eq!(pipeline.send(known, None, ()), (3, true));
     }
 
     #[test]
     fn a_failure_after_the_restart_needs_another() {
         let mut pipeline = Pipeline::default();
-        pipeline.send(0, ());
+        pipeline.send(0, None, ());
         let first = answer(&mut pipeline, 1, Outcome::Failed);
-        pipeline.send(first, ());
+        pipeline.send(first, None, ());
         let second = answer(&mut pipeline, 2, Outcome::Failed);
-        assert_eq!(pipeline.send(first, ()), (3, false));
-        assert_eq!(pipeline.send(second, ()), (4, true));
+        assert_eq!(pipeline.send(first, None, ()), (3, false));
+        assert_eq!(pipeline.send(second, None, ()), (4, true));
     }
 
     #[test]
     fn what_the_broker_counts_as_a_failure_is_one() {
         let mut pipeline = Pipeline::default();
-        pipeline.send(0, ());
-        pipeline.send(0, ());
+        pipeline.send(0, None, ());
+        pipeline.send(0, None, ());
         answer(&mut pipeline, 1, Outcome::Done);
         let known = answer(&mut pipeline, 2, Outcome::PrecedingFailed);
-        assert_eq!(pipeline.send(known, ()), (3, true));
+        assert_eq!(pipeline.send(known, None, ()), (3, true));
     }
 }

@@ -1,6 +1,8 @@
 //! Bad input gets a clear error over the wire itself, reaches no card, and harms nobody else.
 
-use cardbroker_proto::v1::{StatusWordPattern, TransmitRequest, WatchReadersRequest};
+use cardbroker_proto::v1::{
+    ApduCommand, StatusWordPattern, TransmitRequest, TurnOptions, WatchReadersRequest, command::Action,
+};
 use std::{
     io::{Read, Write},
     os::unix::net::UnixStream,
@@ -15,7 +17,7 @@ use tonic::Request;
 use tonic_types::StatusExt;
 
 use crate::{
-    wire::{Stub, field, refused_call, request, stub, told, transmit},
+    wire::{Stub, apdu, field, refused_call, request, stub, told, transmit, waiting_for},
     world::{COUNT, INCREMENT, LONG, SELECT, tell, wait_for},
 };
 
@@ -30,7 +32,14 @@ async fn broker() -> anyhow::Result<Broker> {
 /// What the reader's card answers to one command that has a number as its answer.
 async fn number(stub: &mut Stub, apdu: &str) -> anyhow::Result<u32> {
     let answer = transmit(stub, request(READER, &[apdu])).await?;
-    Ok(u32::from_be_bytes(answer.results[0].data[..].try_into()?))
+    Ok(u32::from_be_bytes(data(&answer.results[0])[..].try_into()?))
+}
+
+/// The data of an answer that must be 90 00.
+fn data(result: &cardbroker_proto::v1::CommandResult) -> &Vec<u8> {
+    let apdu = apdu(result);
+    assert_eq!(apdu.status_word, 0x9000, "{result:?}");
+    &apdu.data
 }
 
 #[test]
@@ -46,8 +55,17 @@ fn every_broken_rule_is_told_with_its_field_and_reaches_no_card() -> anyhow::Res
             alter(&mut request);
             request
         };
-        let wait = |seconds, nanos| TransmitRequest { wait_timeout: Some(WireDuration { seconds, nanos }), ..good() };
-        let apdu = "commands[1].apdu";
+        let wait =
+            |seconds, nanos| TransmitRequest { turn: waiting_for(Some(WireDuration { seconds, nanos })), ..good() };
+        let turn = |turn| TransmitRequest { turn: Some(turn), ..good() };
+        let option = |alter: fn(&mut ApduCommand)| {
+            let mut request = good();
+            if let Some(Action::Apdu(apdu)) = &mut request.commands[0].action {
+                alter(apdu);
+            }
+            request
+        };
+        let apdu = "commands[1].apdu.bytes";
         let before = number(&mut stub, COUNT).await?;
         for (case, expected) in [
             (request(READER, &[]), "commands"),
@@ -60,17 +78,21 @@ fn every_broken_rule_is_told_with_its_field_and_reaches_no_card() -> anyhow::Res
             (second("00A40400000002F0"), apdu),
             (second("00A4040000000000"), apdu),
             (second(&"00".repeat(65_545)), apdu),
-            (altered(|request| request.start = 9), "start"),
-            (altered(|request| request.if_insertion_id = "x".repeat(129)), "if_insertion_id"),
-            (altered(|request| request.if_state_tag = "x".repeat(129)), "if_state_tag"),
-            (wait(-1, 0), "wait_timeout"),
-            (wait(24 * 3600, 1), "wait_timeout"),
-            (altered(|request| request.commands[0].continue_instruction = 256), "commands[0].continue_instruction"),
+            (turn(TurnOptions { reset_before: 9, ..TurnOptions::default() }), "turn.reset_before"),
+            (turn(TurnOptions { if_insertion_id: "x".repeat(129), ..TurnOptions::default() }), "turn.if_insertion_id"),
+            (turn(TurnOptions { if_state_tag: "x".repeat(129), ..TurnOptions::default() }), "turn.if_state_tag"),
+            (wait(-1, 0), "turn.wait_timeout"),
+            (wait(24 * 3600, 1), "turn.wait_timeout"),
+            (altered(|request| request.disposition = 9), "disposition"),
+            (altered(|request| request.commands[0].stop_rule = 9), "commands[0].stop_rule"),
+            (altered(|request| request.commands[0].action = None), "commands[0].action"),
+            (option(|apdu| apdu.continue_class = Some(256)), "commands[0].apdu.continue_class"),
+            (option(|apdu| apdu.continue_instruction = 256), "commands[0].apdu.continue_instruction"),
             (
                 altered(|request| {
                     request.commands[0].continue_on = vec![StatusWordPattern { value: 0x1_0000, mask: None }];
                 }),
-                "commands[0].continue_on",
+                "commands[0].continue_on[0].value",
             ),
             (
                 altered(|request| request.commands[0].continue_on = vec![StatusWordPattern::default(); 17]),
@@ -100,7 +122,7 @@ fn the_largest_allowed_is_still_allowed() -> anyhow::Result<()> {
         let mut stub = stub(&broker).await?;
         let largest = format!("8014000000FFFF{}0000", "5A".repeat(65_535));
         let answer = transmit(&mut stub, request(READER, &[&largest])).await?;
-        assert_eq!((answer.results[0].data.len(), answer.results[0].status_word), (65_535, 0x9000));
+        assert_eq!(data(&answer.results[0]).len(), 65_535);
         assert_eq!(transmit(&mut stub, request(READER, &[INCREMENT; 64])).await?.results.len(), 64);
         let alike = [&[INCREMENT; 1][..], &[&largest[..]; 15]].concat();
         assert_eq!(transmit(&mut stub, request(READER, &alike)).await?.results.len(), 16, "just below 1 MiB");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cardbroker_client::{Client, ErrorReason, Session, hex};
+use cardbroker_client::{CardReset, Client, Disposition, ErrorReason, Session, hex};
 use cardbroker_tests::harness::run::{cardbroker, run_with_input};
 use tokio::time::timeout;
 
@@ -29,13 +29,13 @@ async fn a_session_keeps_what_it_verifies_and_leaves_nothing(stage: Stage) -> an
     assert!(!session.insertion_id().is_empty() && session.atr().len() > 2);
     assert_eq!(run(&session, &[VERIFY]).await?, ["9000"]);
     assert!(run(&session, &[PROTECTED]).await?[0].ends_with(" 9000"));
-    assert!(session.reset(false).await?.len() > 2);
+    assert!(session.reset(CardReset::Warm).send().await?.len() > 2);
     assert_eq!(run(&session, &[PROTECTED]).await?, ["6982"]);
     run(&session, &[VERIFY]).await?;
     session.close().await?;
     assert_eq!(stage.run(&[PROTECTED]).await?, ["6982"], "the end of a session resets the card");
 
-    let session = stage.client.open_session(stage.reader).leave_at_end().open().await?;
+    let session = stage.client.open_session(stage.reader).disposition(Disposition::Leave).open().await?;
     run(&session, &[VERIFY]).await?;
     session.close().await?;
     assert!(stage.run(&[PROTECTED]).await?[0].ends_with(" 9000"), "unless it leaves it, to its own group");
@@ -77,7 +77,7 @@ async fn a_dropped_session_frees_the_card_for_those_who_wait(stage: Stage) -> an
     timeout(LONG, seen).await?;
     drop(session);
     let answered = timeout(LONG, waiting).await???;
-    assert_eq!((&*answers(&answered)[0], answered.reset_before_unit), ("6982", true));
+    assert_eq!((&*answers(&answered)[0], answered.was_reset), ("6982", true));
     Ok(())
 }
 

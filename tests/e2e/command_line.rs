@@ -104,7 +104,7 @@ fn a_unit_prints_one_line_for_each_command() -> anyhow::Result<()> {
         });
         assert_eq!((&unit["results"][0], &unit["results"][1]["status_word_source"]), (&first, &json!("COMMAND")));
         assert_eq!((&unit["reader"], &unit["stopped"]), (&json!("readers/simulated-reader-00"), &Value::Null));
-        assert_eq!((&unit["reset_before_unit"], &unit["replayed"]), (&json!(false), &json!(false)));
+        assert_eq!((&unit["was_reset"], &unit["replayed"]), (&json!(false), &json!(false)));
         for text in ["insertion_id", "state_tag"] {
             assert!(unit[text].as_str().is_some_and(|text| !text.is_empty()), "{unit}");
         }
@@ -159,7 +159,7 @@ fn malformed_input_is_told_with_its_place_and_reaches_no_card() -> anyhow::Resul
             (&[INCREMENT, ""], "APDU 2: 0 bytes; an APDU has 4 to 65544"),
             (
                 &[INCREMENT, "00A4040006F043"],
-                "commands[1].apdu: Lc says 6 data bytes, but 2 bytes follow it: expected 6, or 6 and Le",
+                "commands[1].apdu.bytes: Lc says 6 data bytes, but 2 bytes follow it: expected 6, or 6 and Le",
             ),
             (&many, "65 APDUs; a unit has at most 64"),
         ] {
@@ -208,7 +208,7 @@ fn the_exit_code_tells_what_became_of_the_unit() -> anyhow::Result<()> {
 
         let run = broker.cardbroker(&["transmit", READER, INCREMENT, &fault(6, 0, 0)])?;
         assert_eq!((run.code, &*run.out), (Some(6), "00000004 9000\n"));
-        assert!(run.err.contains("the command may have run: look at the card"), "{run:?}");
+        assert!(run.err.contains("the command may have run: check the card's state"), "{run:?}");
         let run = broker.cardbroker(&["transmit", READER, &fault(6, 0, 0), "--json"])?;
         let error = &json_of(&run.err)?["error"];
         assert_eq!((run.code, &error["reason"], &error["delivery"]), (Some(6), &json!("CARD_LOST"), &json!("unknown")));
@@ -238,7 +238,7 @@ fn without_a_broker_and_when_it_dies_the_program_says_so() -> anyhow::Result<()>
         assert_eq!((run_of_dying.code, &*run_of_dying.out), (Some(6), ""), "{run_of_dying:?}");
 
         for socket in [endpoint, "unix:/nonexistent/cardbroker.sock".into()] {
-            let run = run(&mut cardbroker(&socket, &["readers"])?)?;
+            let run = run(&mut cardbroker(&socket, &["readers", "--connect-timeout", "0s"])?)?;
             let line = "start it with \"cardbrokerd\", or say where it is with --endpoint";
             assert_eq!(told(&run), (Some(3), "", &*format!("cardbroker: no broker at {socket}: {line}\n")));
         }

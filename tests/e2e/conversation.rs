@@ -2,7 +2,7 @@
 
 use cardbroker_client::hex;
 use cardbroker_proto::v1::{
-    Delivery, ErrorReason, OpenSessionRequest, OpenSessionResponse, SessionOpen, SessionReset, SessionTransmit,
+    CardReset, Failure, OpenSessionRequest, OpenSessionResponse, SessionOpen, SessionReset, SessionTransmit,
     open_session_request::Request as Asked, open_session_response::Response as Heard,
 };
 use prost_types::Duration as WireDuration;
@@ -30,7 +30,7 @@ pub(crate) const GROUP: &str = cardbroker_proto::GROUP_METADATA;
 pub(crate) struct Conversation {
     requests: Option<mpsc::Sender<OpenSessionRequest>>,
     responses: Streaming<OpenSessionResponse>,
-    last_id: u64,
+    last_id: i64,
 }
 
 /// An `open` with the contract's defaults.
@@ -92,13 +92,14 @@ impl Conversation {
     /// Asks for a reset of the card.
     pub(crate) fn reset_card(&mut self, cold: bool) {
         self.last_id += 1;
-        self.say(Asked::Reset(SessionReset { id: self.last_id, cold }), false);
+        let reset = if cold { CardReset::Cold } else { CardReset::Warm };
+        self.say(Asked::Reset(SessionReset { id: self.last_id, reset: reset.into() }), false);
     }
 
     fn next_transmit(&mut self, apdus: &[&str]) -> Asked {
         self.last_id += 1;
         let commands = wire::request("", apdus).commands;
-        Asked::Transmit(SessionTransmit { id: self.last_id, commands, raw: false })
+        Asked::Transmit(SessionTransmit { id: self.last_id, commands })
     }
 
     /// Runs commands and waits for their answers.
@@ -139,7 +140,7 @@ impl Conversation {
     pub(crate) async fn answer(&mut self) -> String {
         loop {
             let heard = self.hear().await;
-            if !heard.starts_with("ahead") && !heard.starts_with("waiters") {
+            if !["ahead", "waiters", "heartbeat"].iter().any(|unasked| heard.starts_with(unasked)) {
                 return heard;
             }
         }
@@ -175,23 +176,24 @@ fn text(message: Heard) -> String {
         Heard::QueuePosition(position) => format!("ahead {}", position.turns_ahead_count),
         Heard::Opened(_) => "opened".into(),
         Heard::Transmitted(transmitted) => {
-            let word = |data: &[u8], word: u32| format!("{} {word:04X}", hex::format(data)).trim_start().to_owned();
-            let results: Vec<_> =
-                transmitted.results.iter().map(|result| word(&result.data, result.status_word)).collect();
+            let results: Vec<_> = {
+                let apdus = transmitted.results.iter().map(wire::apdu);
+                apdus
+                    .map(|apdu| format!("{} {:04X}", hex::format(&apdu.data), apdu.status_word).trim_start().to_owned())
+                    .collect()
+            };
             let stopped = transmitted.stopped.map_or(String::new(), |stop| {
-                format!("; stopped at {}: {}", stop.index, reason(stop.reason(), stop.delivery()))
+                format!("; stopped at {}: {}", stop.index, reason(&stop.failure.unwrap_or_default()))
             });
             format!("{}: {}{stopped}", transmitted.id, results.join(", "))
         }
         Heard::ResetDone(reset) => format!("{}: reset {}", reset.id, hex::format(&reset.atr)),
-        Heard::Failure(failure) => {
-            format!("{}: failed {}", failure.id, reason(failure.reason(), failure.delivery()))
-        }
+        Heard::Failed(failed) => format!("{}: failed {}", failed.id, reason(&failed.failure.unwrap_or_default())),
         Heard::Waiters(waiters) => format!("waiters {}", waiters.caller_count),
+        Heard::Heartbeat(_) => "heartbeat".into(),
     }
 }
 
-fn reason(reason: ErrorReason, delivery: Delivery) -> String {
-    let reason = reason.as_str_name().trim_start_matches("ERROR_REASON_");
-    format!("{reason} {}", delivery.as_str_name().trim_start_matches("DELIVERY_").to_lowercase())
+fn reason(failure: &Failure) -> String {
+    format!("{} {}", failure.reason().short_name(), failure.delivery().short_name())
 }

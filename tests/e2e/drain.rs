@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::Context;
 use cardbroker_client::{Error, ReaderState, Transmitted};
-use cardbroker_proto::v1::{ListReadersRequest, TransmitRequest};
+use cardbroker_proto::v1::{CardRequirement, ListReadersRequest, TransmitRequest, TurnOptions};
 use cardbroker_server::backend::Protocol;
 use cardbroker_tests::harness::{
     broker::{Broker, Setup},
@@ -49,12 +49,13 @@ async fn drain(mut stage: Stage, signal: Signal) -> anyhow::Result<()> {
     let client = stage.broker.client().await?;
     let under_way: Unit = tokio::spawn(unit(&client, stage.reader, &[INCREMENT, &slow(2000), INCREMENT]).send());
     stage.until_busy().await?;
-    let waiting = |wait_for_card| {
-        let request = TransmitRequest { wait_for_card, ..request(stage.reader, &[INCREMENT]) };
+    let waiting = |card: CardRequirement| {
+        let turn = TurnOptions { card: card.into(), ..TurnOptions::default() };
+        let request = TransmitRequest { turn: Some(turn), ..request(stage.reader, &[INCREMENT]) };
         let mut stub = stub.clone();
         tokio::spawn(async move { stub.transmit(request).await.map(drop) })
     };
-    let waiting = [waiting(false), waiting(true)];
+    let waiting = [waiting(CardRequirement::Required), waiting(CardRequirement::Awaited)];
     // On the same connection, so it is behind them.
     stub.clone().list_readers(ListReadersRequest {}).await?;
 

@@ -34,10 +34,10 @@ async fn reading_costs_no_reset(stage: Stage) -> anyhow::Result<()> {
     stage.run(&[SELECT_AND_FETCH]).await?;
     another_process(&stage, None, &[SELECT_AND_FETCH, "00B0000010"])?;
     let transmitted = stage.unit(&[SELECT_AND_FETCH]).send().await?;
-    assert!(!transmitted.reset_before_unit);
+    assert!(!transmitted.was_reset);
     let raising = stage.unit(&[VERIFY]).send().await?;
-    assert!(!raising.reset_before_unit);
-    assert!(!stage.unit(&[PROTECTED]).send().await?.reset_before_unit, "one's own state is one's own");
+    assert!(!raising.was_reset);
+    assert!(!stage.unit(&[PROTECTED]).send().await?.was_reset, "one's own state is one's own");
     Ok(())
 }
 
@@ -52,7 +52,7 @@ async fn a_group_shares_what_its_members_raise(stage: Stage) -> anyhow::Result<(
 }
 
 async fn an_answer_that_was_not_fetched_is_not_for_others(stage: Stage) -> anyhow::Result<()> {
-    stage.unit(&["00A4040006F04341524401"]).raw().send().await?;
+    stage.raw_unit(&["00A4040006F04341524401"]).send().await?;
     assert_eq!(another_process(&stage, None, &["00C0000013"])?.trim(), "6D00");
     Ok(())
 }
@@ -75,11 +75,7 @@ fn when_a_group_leaves_the_card_is_reset_before_anyone_asks() -> anyhow::Result<
         assert!(world.card.wait_until(crate::world::LONG, |seen| seen.resets > resets));
         let next = world.broker.client().await?;
         let transmitted = unit(&next, READER, &[PROTECTED]).send().await?;
-        assert_eq!(
-            (&*answers(&transmitted)[0], transmitted.reset_before_unit),
-            ("6982", true),
-            "the reset was done already"
-        );
+        assert_eq!((&*answers(&transmitted)[0], transmitted.was_reset), ("6982", true), "the reset was done already");
         Ok(())
     })
 }

@@ -26,7 +26,10 @@ use tokio::time::{sleep, timeout};
 
 use crate::{
     wire::{self, stub},
-    world::{GET_RESPONSE, LONG, PROTECTED, READER, SELECT_AND_FETCH, VERIFY, answers, arrived, tell, unit, wait_for},
+    world::{
+        GET_RESPONSE, LONG, PROTECTED, READER, SELECT_AND_FETCH, VERIFY, answers, arrived, raw_unit, tell, unit,
+        wait_for,
+    },
 };
 
 const READERS: [&str; 2] = [READER, "readers/virtual-pcd-a-00-01"];
@@ -85,7 +88,7 @@ impl World {
     async fn pairs(&self, reader: &str, time: Duration) -> anyhow::Result<Value> {
         let (mut pairs, end) = (0, Instant::now() + time);
         while Instant::now() < end {
-            let answered = unit(&self.parent, reader, &[SELECT_AND_FETCH, GET_RESPONSE]).raw().send().await?;
+            let answered = raw_unit(&self.parent, reader, &[SELECT_AND_FETCH, GET_RESPONSE]).send().await?;
             ensure!(answers(&answered)[1].ends_with(" 9000"), "{:?}", answers(&answered));
             pairs += 1;
         }
@@ -207,7 +210,7 @@ fn bare_stubs_of_each_language_list_and_transmit() -> anyhow::Result<()> {
         let mut stub = stub(&world.broker).await?;
         let readers = stub.list_readers(ListReadersRequest::default()).await?.into_inner().readers.len();
         let answered = wire::transmit(&mut stub, wire::request(READER, &[SELECT_AND_FETCH])).await?;
-        assert_eq!(json!({"readers": readers, "status_word": answered.results[0].status_word}), expected);
+        assert_eq!(json!({"readers": readers, "status_word": wire::apdu(&answered.results[0]).status_word}), expected);
         for language in languages()? {
             let report = Program::spawn(&mut world.stranger(&language.program("bare"), &[READER]))?.report()?;
             assert_eq!(report, expected, "{}", language.name);

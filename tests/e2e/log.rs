@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::{
     secrets::forms,
-    wire::{request, stub},
+    wire::{command, request, stub},
     world::{COUNT, SELECT_AND_FETCH, VERIFY, answers, fault, tell, unit, wait_for, wait_until},
 };
 
@@ -77,7 +77,7 @@ fn not_even_the_most_talkative_log_has_a_byte_of_an_apdu() -> anyhow::Result<()>
         assert!(unit(&client, READER, &lost).send().await.is_err());
         let long = vec![&*echo; 64];
         let mut too_long = request(READER, &long);
-        too_long.commands[0].apdu = marker.repeat(70_000);
+        too_long.commands[0] = command(marker.repeat(70_000));
         assert!(stub(&broker).await?.transmit(too_long).await.is_err());
 
         let log = fs::read(broker.folder().join("log"))?;

@@ -138,7 +138,7 @@ async fn what_was_not_sent_runs_when_it_is_repeated(stage: Stage) -> anyhow::Res
 
 async fn an_id_stands_for_one_request(stage: Stage) -> anyhow::Result<()> {
     stage.unit(&[INCREMENT]).request_id(id(1)).send().await?;
-    for other in [stage.unit(&[COUNT]), stage.unit(&[INCREMENT]).raw(), stage.unit(&[INCREMENT, INCREMENT])] {
+    for other in [stage.unit(&[COUNT]), stage.raw_unit(&[INCREMENT]), stage.unit(&[INCREMENT, INCREMENT])] {
         assert_eq!(refusal(other.request_id(id(1))).await?, "REQUEST_ID_REUSED not_sent");
     }
     assert_eq!(refusal(stage.unit(&[INCREMENT]).request_id(vec![1; 15])).await?, "INVALID_REQUEST not_sent");

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
-use cardbroker_client::{Command, Delivery, Error, ErrorReason, ReaderState, hex};
+use cardbroker_client::{Command, Delivery, Error, ErrorReason, ReaderState, StopRule, hex};
 use cardbroker_server::backend::simulated::card::CardOptions;
 use cardbroker_tests::harness::{
     broker::{Broker, Setup},
@@ -141,14 +141,17 @@ fn what_a_real_card_has_selected_is_known_from_its_answers() -> anyhow::Result<(
         let client = world.broker.client().await?;
         let read = "00B0000002";
         let unit = |apdus: &[&str]| {
-            let commands = apdus.iter().map(|apdu| Command::new(hex::parse(apdu).unwrap()).continue_on(0, 0));
+            let commands = apdus.iter().map(|apdu| Command::new(hex::parse(apdu).unwrap()).stop_rule(StopRule::Any));
             client.transmit(READER).commands(commands).send()
         };
         assert_eq!(answers(&unit(&[SELECT, read]).await?)[1], "0001 9000");
         // A selection outlives the unit, but not one of something else.
         assert_eq!(answers(&unit(&[read]).await?), ["0001 9000"]);
         let Err(Error::Stopped { stop, partial }) = unit(&["00A40000023F00", read]).await else { bail!("not stopped") };
-        assert_eq!((stop.index, stop.reason, stop.delivery), (1, Some(ErrorReason::Denied), Delivery::NotSent));
+        assert_eq!(
+            (stop.index, stop.failure.reason, stop.failure.delivery),
+            (1, Some(ErrorReason::Denied), Delivery::NotSent)
+        );
         assert_eq!(partial.results.len(), 1);
         let denied = unit(&[read]).await.unwrap_err();
         assert_eq!((denied.reason(), denied.delivery()), (Some(ErrorReason::Denied), Delivery::NotSent));

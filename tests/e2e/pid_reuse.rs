@@ -30,7 +30,7 @@ use tokio::net::UnixStream;
 use tower::service_fn;
 
 use crate::{
-    wire::{Stub, request, transmit},
+    wire::{Stub, apdu, request, transmit},
     world::{PROTECTED, VERIFY, tell, wait_for},
 };
 
@@ -119,7 +119,7 @@ async fn a_connection_outlives_its_process(attacker: u32) -> anyhow::Result<()> 
 
     let mut dead = client_on(connection).await?;
     let stolen = transmit(&mut dead, request(READER, &[PROTECTED])).await?;
-    assert_eq!((words(&stolen), stolen.reset_before_unit), (vec![0x6982], true));
+    assert_eq!((words(&stolen), stolen.was_reset), (vec![0x6982], true));
     let connected = format!("connected caller=process {pid} of user ");
     let log = broker.log();
     let lines: Vec<_> = log.lines().filter(|line| line.contains(&connected)).collect();
@@ -173,6 +173,6 @@ async fn client_on(socket: OwnedFd) -> anyhow::Result<Stub> {
     Ok(CardBrokerServiceClient::new(channel))
 }
 
-fn words(response: &TransmitResponse) -> Vec<u32> {
-    response.results.iter().map(|result| result.status_word).collect()
+fn words(response: &TransmitResponse) -> Vec<i32> {
+    response.results.iter().map(|result| apdu(result).status_word).collect()
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cardbroker_client::{Command, ReaderState, hex};
+use cardbroker_client::{CardReset, Command, ReaderState, hex};
 use cardbroker_server::backend::simulated::card::CardOptions;
 use cardbroker_tests::{
     cards::piv::{self, PivCard},
@@ -98,7 +98,7 @@ async fn a_program_that_loops_with_a_wrong_pin_does_not_block_the_card(stage: St
     assert_eq!(stage.run(&[WRONG]).await?, ["63C2"]);
     for _ in 0..20 {
         assert_eq!(refusal(stage.unit(&[WRONG])).await?, KNOWN_WRONG);
-        assert_eq!(refusal(stage.unit(&[WRONG]).raw().start_reset()).await?, KNOWN_WRONG);
+        assert_eq!(refusal(stage.raw_unit(&[WRONG]).reset_before(CardReset::Warm)).await?, KNOWN_WRONG);
         let within = refusal(stage.unit(&["00B0000005", "00B0000105", WRONG, TRIES])).await?;
         assert_eq!(within, "PIN_KNOWN_WRONG not_sent at 2 after 2 answers");
         assert_eq!(stage.run(&OWN).await?.len(), 2);
@@ -141,9 +141,13 @@ async fn a_pin_is_wrong_for_one_application_only(stage: Stage) -> anyhow::Result
     assert_eq!(stage.run(&[WRONG]).await?, ["63C2"]);
     assert_eq!(answers(&stage.unit(&[SELECT_AND_FETCH, WRONG]).send().await?)[1], "63C1");
     assert_eq!(refusal(stage.unit(&[WRONG])).await?, KNOWN_WRONG, "still selected");
-    let again = refusal(stage.unit(&[SELECT_AND_FETCH, WRONG]).start_reset()).await?;
+    let again = refusal(stage.unit(&[SELECT_AND_FETCH, WRONG]).reset_before(CardReset::Warm)).await?;
     assert_eq!(again, "PIN_KNOWN_WRONG not_sent at 1 after 1 answers");
-    assert_eq!(refusal(stage.unit(&[WRONG]).start_reset()).await?, KNOWN_WRONG, "nor where nothing is selected");
+    assert_eq!(
+        refusal(stage.unit(&[WRONG]).reset_before(CardReset::Warm)).await?,
+        KNOWN_WRONG,
+        "nor where nothing is selected"
+    );
     assert_eq!(stage.run(&[VERIFY]).await?, ["9000"]);
     Ok(())
 }

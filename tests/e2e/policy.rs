@@ -3,7 +3,9 @@
 use std::{fs, os::unix::fs::PermissionsExt, process, time::Duration};
 
 use anyhow::Context;
-use cardbroker_client::{Client, Command, ConnectOptions, Delivery, ErrorReason, ReaderState, Session, hex};
+use cardbroker_client::{
+    CardReset, Client, Command, ConnectOptions, Delivery, Disposition, ErrorReason, ReaderState, Session, hex,
+};
 use cardbroker_tests::harness::{
     broker::{Broker, Setup, program},
     run::{cardbroker, run},
@@ -133,7 +135,7 @@ fn a_session_that_new_rules_forbid_ends_and_the_next_caller_goes_on() -> anyhow:
         let waiting = arrived(&client, unit(&client, OPEN, &[COUNT])).await?;
         reload(&broker, NO_SESSIONS, "policy_reloaded").await?;
         let next = waiting.await?;
-        assert!(next.reset_before_unit, "the next caller finds the card as the session left it");
+        assert!(next.was_reset, "the next caller finds the card as the session left it");
         let ended = holder.transmit([hex::parse(COUNT)?]).send().await.unwrap_err();
         assert_eq!((ended.reason(), ended.delivery()), (Some(ErrorReason::LeaseRevoked), Delivery::NotSent));
         let records = audit(&broker, "session_ended_by_broker");
@@ -178,7 +180,8 @@ fn each_thing_that_a_session_was_opened_for_must_stay_allowed() -> anyhow::Resul
             let broker = broker("").await?;
             let options = ConnectOptions { group: Some("key".into()), ..ConnectOptions::default() };
             let client = Client::connect_with(broker.endpoint().parse()?, options).await?;
-            let session = client.open_session(OPEN).start_reset().leave_at_end().open().await?;
+            let session =
+                client.open_session(OPEN).reset_before(CardReset::Warm).disposition(Disposition::Leave).open().await?;
             let rules = format!("rule = [{{ name = 'new', principals = ['self'], deny = ['{denied}'] }}]");
             reload(&broker, &rules, "policy_reloaded").await?;
             let answer = session.transmit([hex::parse(COUNT)?]).send().await;

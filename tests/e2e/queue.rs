@@ -13,7 +13,7 @@ use tonic::Status;
 use tonic_types::StatusExt;
 
 use crate::{
-    wire::{Stub, request, stub, told, transmit},
+    wire::{Stub, request, stub, told, transmit, waiting_for},
     world::{INCREMENT, LONG, SELECT, slow, tell, wait_for},
 };
 
@@ -39,7 +39,7 @@ fn queue(stub: &Stub, apdu: &str) -> JoinHandle<Result<TransmitResponse, Status>
 
 /// Asks for a turn now or never until that is answered as expected.
 async fn until_told(stub: &Stub, expected: &str) -> anyhow::Result<Status> {
-    let at_once = TransmitRequest { wait_timeout: Some(WireDuration::default()), ..request(READER, &[SELECT]) };
+    let at_once = TransmitRequest { turn: waiting_for(Some(WireDuration::default())), ..request(READER, &[SELECT]) };
     let asking = async {
         loop {
             match transmit(&mut stub.clone(), at_once.clone()).await {

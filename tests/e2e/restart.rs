@@ -38,7 +38,8 @@ async fn work(client: Client, stop: Arc<AtomicBool>) -> anyhow::Result<Tally> {
                 }
                 if reason == Some(ErrorReason::PcscUnavailable) {
                     tally.unavailable += 1;
-                    anyhow::ensure!(error.retry_after() > Some(Duration::ZERO), "no RetryInfo: {error:?}");
+                    let is_timed = error.retry_after() > Some(Duration::ZERO);
+                    anyhow::ensure!(is_timed == (error.delivery() == Delivery::NotSent), "RetryInfo: {error:?}");
                 } else {
                     // The card goes with pcscd and comes back with it.
                     let expected =

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use cardbroker_client::{Command, ErrorReason, ReaderState, StatusWordSource, hex};
+use cardbroker_client::{CardReset, Command, ErrorReason, ReaderState, StatusWordSource, hex};
 
 use crate::world::{
     COUNT, GET_RESPONSE, INCREMENT, PROTECTED, SELECT, SELECT_AND_FETCH, Stage, VERIFY, answers, arrived, fault,
@@ -51,7 +51,7 @@ async fn select_and_fetch_are_one_answer(stage: Stage) -> anyhow::Result<()> {
 }
 
 async fn raw_commands_are_left_alone(stage: Stage) -> anyhow::Result<()> {
-    let transmitted = stage.unit(&[SELECT, GET_RESPONSE, GET_RESPONSE, "00B2010405"]).raw().send().await;
+    let transmitted = stage.raw_unit(&[SELECT, GET_RESPONSE, GET_RESPONSE, "00B2010405"]).send().await;
     let error = transmitted.unwrap_err();
     assert_eq!(
         error.reason(),
@@ -62,7 +62,7 @@ async fn raw_commands_are_left_alone(stage: Stage) -> anyhow::Result<()> {
     let told = answers(&partial);
     assert_eq!((&*told[0], &*told[2], stop.index), ("6113", "6D00", 3));
     assert!(told[1].starts_with(FCI_START), "{told:?}");
-    assert_eq!(answers(&stage.unit(&["00B2010405"]).raw().send().await?), ["6C10"]);
+    assert_eq!(answers(&stage.raw_unit(&["00B2010405"]).send().await?), ["6C10"]);
     Ok(())
 }
 
@@ -106,8 +106,8 @@ async fn a_continuing_instruction_of_the_cards_own_is_used(stage: Stage) -> anyh
 async fn a_reset_at_the_start_takes_away_the_verified_pin(stage: Stage) -> anyhow::Result<()> {
     assert!(stage.run(&[VERIFY, PROTECTED]).await?[1].ends_with("9000"));
     assert!(stage.run(&[PROTECTED]).await?[0].ends_with("9000"), "still verified for this caller");
-    let after_reset = stage.unit(&[PROTECTED]).start_reset().send().await?;
-    assert_eq!((&*answers(&after_reset)[0], after_reset.reset_before_unit), ("6982", true));
+    let after_reset = stage.unit(&[PROTECTED]).reset_before(CardReset::Warm).send().await?;
+    assert_eq!((&*answers(&after_reset)[0], after_reset.was_reset), ("6982", true));
     Ok(())
 }
 
@@ -203,7 +203,7 @@ async fn a_failed_exchange_with_the_card_still_there_is_told_and_mended(stage: S
 async fn a_mute_card_shows_and_recovers_when_put_in_again(stage: Stage) -> anyhow::Result<()> {
     // Silent for more resets than the broker tries, then gone for a moment.
     stage.run(&[&fault(4, 200, 0)]).await?;
-    assert_eq!(refusal(stage.unit(&[COUNT]).start_reset()).await?, "RESET_FAILED not_sent");
+    assert_eq!(refusal(stage.unit(&[COUNT]).reset_before(CardReset::Warm)).await?, "RESET_FAILED not_sent");
     wait_for(&stage.broker, stage.reader, ReaderState::Mute).await?;
     assert_eq!(refusal(stage.unit(&[COUNT])).await?, "CARD_MUTE not_sent");
     Ok(())
@@ -244,7 +244,7 @@ async fn a_t0_card_is_used_like_any_other(stage: Stage) -> anyhow::Result<()> {
     assert!(told[0].starts_with(FCI_START), "{told:?}");
     assert_eq!((&*told[2], &*told[4]), ("ABCD 9000", "63C3"));
     assert_eq!((told[1].len(), told[3].len()), (2 * 256 + 5, 2 * 256 + 5));
-    assert_eq!(answers(&stage.unit(&["8014000002ABCD00"]).raw().send().await?), ["6700"], "raw is not fitted to T=0");
+    assert_eq!(answers(&stage.raw_unit(&["8014000002ABCD00"]).send().await?), ["6700"], "raw is not fitted to T=0");
     let too_long = format!("80140000000100{}", "55".repeat(256));
     assert_eq!(refusal(stage.unit(&[INCREMENT, &too_long])).await?, "UNSUPPORTED_LENGTH not_sent");
     assert_eq!(stage.run(&[INCREMENT]).await?, ["00000001 9000"], "nothing of that unit was sent");

@@ -26,7 +26,7 @@ use tonic::{Request, metadata::MetadataValue};
 
 use crate::{
     conversation::{Conversation, opening},
-    wire::{request, stub},
+    wire::{command, request, stub},
     world::{INCREMENT, LONG, READER, SELECT, arrived, fault, slow, tell, unit, wait_for},
 };
 
@@ -169,11 +169,10 @@ async fn is_used(scene: &Scene) -> anyhow::Result<()> {
 
     let malformed = format!("0020008011{}", scene.pin.hex());
     let mut wrong = request(scene.reader, &[]);
-    wrong.commands =
-        vec![cardbroker_proto::v1::Command { apdu: hex::parse(&malformed)?.to_vec(), ..Default::default() }];
+    wrong.commands = vec![command(hex::parse(&malformed)?.to_vec())];
     assert!(stub(&scene.broker).await?.transmit(wrong).await.is_err());
     let mut too_long = request(scene.reader, &[&verify]);
-    too_long.commands[0].apdu = scene.pin.0.repeat(70_000);
+    too_long.commands[0] = command(scene.pin.0.repeat(70_000));
     assert!(stub(&scene.broker).await?.transmit(too_long).await.is_err());
     assert!(send(&[&verify, &fault(6, 0, 0), &verify]).await.is_err());
     scene.ready().await

@@ -1,12 +1,12 @@
 //! How sessions end, and what becomes of the card: in good order, abruptly, by their own mistake, and by their deadline.
 
 use anyhow::ensure;
-use cardbroker_proto::v1::{SessionEnd, SessionOpen, SessionTransmit, open_session_request::Request};
+use cardbroker_proto::v1::{Disposition, SessionOpen, SessionTransmit, TurnOptions, open_session_request::Request};
 use cardbroker_tests::harness::run::cardbroker;
 
 use crate::{
     conversation::{Conversation, GROUP, opening},
-    wire::{Stub, request, stub, transmit},
+    wire::{Stub, apdu, request, stub, transmit},
     world::{COUNT, INCREMENT, LONG, PROTECTED, PcscWorld, READER, Stage, VERIFY, over_both_backends, slow, tell},
 };
 
@@ -21,9 +21,9 @@ over_both_backends! { T1:
 }
 
 /// A member of `group`, with a connection of its own.
-async fn member(stage: &Stage, group: &str, end: SessionEnd) -> anyhow::Result<(Stub, Conversation)> {
+async fn member(stage: &Stage, group: &str, end: Disposition) -> anyhow::Result<(Stub, Conversation)> {
     let stub = stub(&stage.broker).await?;
-    let open = SessionOpen { end: end.into(), ..opening(stage.reader) };
+    let open = SessionOpen { disposition: end.into(), ..opening(stage.reader) };
     let mut session = Conversation::start(&stub, &[(GROUP, group)]).await?;
     session.say(Request::Open(open), false);
     assert_eq!(session.answer().await, "opened");
@@ -60,7 +60,7 @@ async fn a_half_close_lets_all_that_was_said_be_done(stage: Stage) -> anyhow::Re
 }
 
 async fn a_session_that_ends_in_good_order_resets_the_card(stage: Stage) -> anyhow::Result<()> {
-    for end in [SessionEnd::Unspecified, SessionEnd::Reset] {
+    for end in [Disposition::Unspecified, Disposition::Reset] {
         let (_stub, mut session) = member(&stage, "family", end).await?;
         assert_eq!(session.run(&[VERIFY]).await, "1: 9000");
         assert_eq!(session.close().await, ["over: OK"]);
@@ -70,20 +70,20 @@ async fn a_session_that_ends_in_good_order_resets_the_card(stage: Stage) -> anyh
 }
 
 async fn a_card_that_is_left_is_left_to_ones_own_group_alone(stage: Stage) -> anyhow::Result<()> {
-    let (_stub, mut session) = member(&stage, "family", SessionEnd::Leave).await?;
+    let (_stub, mut session) = member(&stage, "family", Disposition::Leave).await?;
     assert_eq!(session.run(&[VERIFY]).await, "1: 9000");
     assert_eq!(session.close().await, ["over: OK"]);
     assert!(protected(&stage, Some("family"))?.ends_with(" 9000"), "the PIN is there for the group");
-    let (_stub, mut next) = member(&stage, "family", SessionEnd::Leave).await?;
+    let (_stub, mut next) = member(&stage, "family", Disposition::Leave).await?;
     assert!(next.run(&[PROTECTED]).await.ends_with(" 9000"), "and for its next session");
     assert_eq!(next.close().await, ["over: OK"]);
     assert_eq!(protected(&stage, Some("neighbours"))?, "6982");
     assert_eq!(protected(&stage, Some("family"))?, "6982", "reset for the neighbours");
 
-    let (_stub, mut session) = member(&stage, "family", SessionEnd::Leave).await?;
+    let (_stub, mut session) = member(&stage, "family", Disposition::Leave).await?;
     assert_eq!(session.run(&[VERIFY]).await, "1: 9000");
     assert_eq!(session.close().await, ["over: OK"]);
-    let (_stub, mut neighbour) = member(&stage, "neighbours", SessionEnd::Leave).await?;
+    let (_stub, mut neighbour) = member(&stage, "neighbours", Disposition::Leave).await?;
     assert_eq!(neighbour.run(&[PROTECTED]).await, "1: 6982");
     Ok(())
 }
@@ -101,16 +101,16 @@ async fn a_reset_of_the_stream_drops_what_was_not_sent(stage: Stage) -> anyhow::
     session.reset();
     let next = transmit(&mut stub.clone(), request(stage.reader, &[INCREMENT, COUNT])).await?;
     let [increment, count] = &*next.results else { panic!("{next:?}") };
-    assert_eq!(increment.data, [0, 0, 0, 1], "nothing behind the command in flight was sent");
-    assert!(count.data[3] <= 4, "{next:?}");
+    assert_eq!(apdu(increment).data, [0, 0, 0, 1], "nothing behind the command in flight was sent");
+    assert!(apdu(count).data[3] <= 4, "{next:?}");
     Ok(())
 }
 
 async fn an_abrupt_end_resets_even_a_card_that_was_to_be_left(stage: Stage) -> anyhow::Result<()> {
-    let (_stub, mut session) = member(&stage, "family", SessionEnd::Leave).await?;
+    let (_stub, mut session) = member(&stage, "family", Disposition::Leave).await?;
     assert_eq!(session.run(&[VERIFY]).await, "1: 9000");
     session.reset();
-    let (_stub, mut next) = member(&stage, "family", SessionEnd::Leave).await?;
+    let (_stub, mut next) = member(&stage, "family", Disposition::Leave).await?;
     assert_eq!(next.run(&[PROTECTED]).await, "1: 6982");
     Ok(())
 }
@@ -119,12 +119,12 @@ async fn a_conversation_against_the_rules_is_over_and_the_next_has_the_card(stag
     let stub = stub(&stage.broker).await?;
     let unit = |id| {
         let commands = request("", &[INCREMENT]).commands;
-        Some(Request::Transmit(SessionTransmit { id, commands, raw: false }))
+        Some(Request::Transmit(SessionTransmit { id, commands }))
     };
     let invalid = "over: InvalidArgument INVALID_REQUEST not_sent";
     let again = Some(Request::Open(opening(stage.reader)));
     for mistake in [vec![again], vec![None], vec![unit(7), unit(7)], vec![unit(7), unit(6)]] {
-        let (_, mut session) = member(&stage, "family", SessionEnd::Leave).await?;
+        let (_, mut session) = member(&stage, "family", Disposition::Leave).await?;
         assert_eq!(session.run(&[VERIFY]).await, "1: 9000");
         let read = mistake.len() - 1;
         for message in mistake {
@@ -142,8 +142,8 @@ async fn a_conversation_against_the_rules_is_over_and_the_next_has_the_card(stag
     }
     assert_eq!(Conversation::start(&stub, &[]).await?.close().await, [invalid], "nothing was said at all");
     for wrong in [
-        SessionOpen { end: 9, ..opening(stage.reader) },
-        SessionOpen { start: 9, ..opening(stage.reader) },
+        SessionOpen { disposition: 9, ..opening(stage.reader) },
+        SessionOpen { turn: Some(TurnOptions { reset_before: 9, ..TurnOptions::default() }), ..opening(stage.reader) },
         SessionOpen { idle_timeout: crate::conversation::milliseconds(99), ..opening(stage.reader) },
         SessionOpen { idle_timeout: crate::conversation::milliseconds(60_001), ..opening(stage.reader) },
     ] {
@@ -179,9 +179,9 @@ fn the_card_is_reset_at_once_when_a_session_ends_and_left_alone_when_it_is_to_be
     tell(async {
         let world = PcscWorld::usual().await?;
         let stub = stub(&world.broker).await?;
-        for (end, resets) in [(SessionEnd::Leave, 0), (SessionEnd::Reset, 1)] {
+        for (end, resets) in [(Disposition::Leave, 0), (Disposition::Reset, 1)] {
             let before = world.card.resets_seen();
-            let open = SessionOpen { end: end.into(), ..opening(READER) };
+            let open = SessionOpen { disposition: end.into(), ..opening(READER) };
             let mut session = Conversation::open(&stub, open).await?;
             assert_eq!(session.run(&[VERIFY]).await, "1: 9000");
             assert_eq!(session.close().await, ["over: OK"]);
@@ -189,7 +189,8 @@ fn the_card_is_reset_at_once_when_a_session_ends_and_left_alone_when_it_is_to_be
         }
         let before = world.card.resets_seen();
         let session =
-            Conversation::open(&stub, SessionOpen { end: SessionEnd::Leave.into(), ..opening(READER) }).await?;
+            Conversation::open(&stub, SessionOpen { disposition: Disposition::Leave.into(), ..opening(READER) })
+                .await?;
         session.reset();
         assert!(world.card.wait_until(LONG, |seen| seen.resets == before + 1), "nobody asked, and it was reset");
         Ok(())

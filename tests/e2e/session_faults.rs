@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use cardbroker_client::ReaderState;
-use cardbroker_proto::v1::SessionOpen;
+use cardbroker_proto::v1::{CardRequirement, SessionOpen, TurnOptions};
 use cardbroker_server::backend::simulated::card::CardOptions;
 use rustix::process::Signal;
 
@@ -24,6 +24,11 @@ over_both_backends! { T1:
     a_broker_that_stops_ends_the_session_after_the_command_in_flight,
 }
 
+/// The terms of a turn that waits for a card.
+fn awaited() -> Option<TurnOptions> {
+    Some(TurnOptions { card: CardRequirement::Awaited.into(), ..TurnOptions::default() })
+}
+
 /// Whether all but the last of `heard` say that a message was not sent.
 fn not_sent(heard: &[String]) -> bool {
     heard.iter().all(|answer| answer.contains(": failed ") && answer.ends_with(" not_sent"))
@@ -39,7 +44,7 @@ async fn a_card_pulled_in_mid_command_ends_the_session_after_its_answers(stage: 
     let heard = session.rest().await;
     assert_eq!(heard[0], "1: 00000001 9000; stopped at 1: CARD_REMOVED unknown");
     assert!(not_sent(&heard[1..4]), "{heard:?}");
-    assert_eq!(heard[4], "over: Unavailable CARD_REMOVED not_sent");
+    assert!(heard[4] == "over: FailedPrecondition CARD_REMOVED not_sent", "{heard:?}");
     let patient = stage.unit(&[INCREMENT]).wait_for_card().send().await?;
     assert_eq!(answers(&patient), ["00000001 9000"], "another card");
     Ok(())
@@ -49,7 +54,7 @@ async fn an_idle_session_hears_that_its_card_has_left(stage: Stage) -> anyhow::R
     let stub = stub(&stage.broker).await?;
     let mut session = Conversation::open(&stub, opening(stage.reader)).await?;
     assert_eq!(session.run(&[&fault(2, 100, 0xFFFF)]).await, "1: 9000");
-    assert_eq!(session.answer().await, "over: Unavailable CARD_REMOVED not_sent");
+    assert_eq!(session.answer().await, "over: FailedPrecondition CARD_REMOVED not_sent");
     let refused = Conversation::ask(&stub, opening(stage.reader)).await?.answer().await;
     assert_eq!(refused, "over: FailedPrecondition NO_CARD not_sent");
     Ok(())
@@ -74,7 +79,7 @@ async fn a_session_can_wait_for_a_card(stage: Stage) -> anyhow::Result<()> {
     let stub = stub(&stage.broker).await?;
     assert_eq!(stage.run(&[&fault(2, 0, 1500)]).await?, ["9000"]);
     wait_for(&stage.broker, stage.reader, ReaderState::Empty).await?;
-    let open = SessionOpen { wait_for_card: true, ..opening(stage.reader) };
+    let open = SessionOpen { turn: awaited(), ..opening(stage.reader) };
     let mut session = Conversation::open(&stub, open).await?;
     assert_eq!(session.run(&[INCREMENT]).await, "1: 00000001 9000");
     Ok(())
@@ -145,7 +150,7 @@ fn sessions_end_when_pcscd_is_killed_and_open_again_when_it_is_back() -> anyhow:
         world.pcscd.restart()?;
         assert_eq!(idle.answer().await, "over: Unavailable PCSC_UNAVAILABLE not_sent");
 
-        let open = SessionOpen { wait_for_card: true, ..opening(READER) };
+        let open = SessionOpen { turn: awaited(), ..opening(READER) };
         let mut busy = Conversation::open(&stub, open.clone()).await?;
         busy.transmit(&[INCREMENT, &slow(5000), INCREMENT]);
         busy.transmit(&[INCREMENT]);

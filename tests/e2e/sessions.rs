@@ -2,11 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use cardbroker_proto::v1::{CardStart, SessionOpen, open_session_request::Request, open_session_response::Response};
+use cardbroker_proto::v1::{
+    CardReset, SessionOpen, TurnOptions, open_session_request::Request, open_session_response::Response,
+};
 
 use crate::{
     conversation::{Conversation, milliseconds, opening},
-    wire::{Stub, request, stub, transmit},
+    wire::{Stub, apdu, request, stub, transmit, waiting_for},
     world::{COUNT, INCREMENT, PROTECTED, Stage, VERIFY, over_both_backends},
 };
 
@@ -64,8 +66,9 @@ async fn a_session_is_told_what_it_runs_on(stage: Stage) -> anyhow::Result<()> {
     let stub = stub(&stage.broker).await?;
     let reader = crate::world::wait_for(&stage.broker, stage.reader, cardbroker_client::ReaderState::Ready).await?;
     let mut tags = vec![stage.unit(&[COUNT]).send().await?.state_tag];
-    for (start, is_reset) in [(CardStart::Unspecified, false), (CardStart::Reset, true)] {
-        let open = SessionOpen { start: start.into(), ..opening(stage.reader) };
+    for (reset, is_reset) in [(CardReset::Unspecified, false), (CardReset::Warm, true)] {
+        let turn = TurnOptions { reset_before: reset.into(), ..TurnOptions::default() };
+        let open = SessionOpen { turn: Some(turn), ..opening(stage.reader) };
         let mut session = Conversation::ask(&stub, open).await?;
         let opened = loop {
             match session.message().await? {
@@ -75,7 +78,7 @@ async fn a_session_is_told_what_it_runs_on(stage: Stage) -> anyhow::Result<()> {
             }
         };
         assert_eq!((&opened.insertion_id, &opened.atr), (&reader.insertion_id, &reader.atr));
-        assert_eq!(opened.reset_before_unit, is_reset);
+        assert_eq!(opened.was_reset, is_reset);
         assert!(opened.queue_duration.is_some_and(|waited| waited.seconds < 5));
         assert!(!tags.contains(&opened.state_tag), "{tags:?} {opened:?}");
         tags.push(opened.state_tag);
@@ -181,29 +184,37 @@ async fn a_unit_beside_ones_own_session_waits_like_anyones(stage: Stage) -> anyh
         tokio::spawn(async move { transmit(&mut stub, request).await })
     };
     assert_eq!(session.hear().await, "waiters 1");
-    let now = cardbroker_proto::v1::TransmitRequest { wait_timeout: milliseconds(0), ..beside };
+    let now = cardbroker_proto::v1::TransmitRequest { turn: waiting_for(milliseconds(0)), ..beside };
     let refused = transmit(&mut stub, now).await.expect_err("it had a turn");
     assert_eq!(crate::wire::told(&refused), "DeadlineExceeded QUEUE_TIMEOUT not_sent");
     assert_eq!(session.run(&[INCREMENT]).await, "1: 00000001 9000");
     assert!(!waiting.is_finished());
     assert_eq!(session.close().await, ["over: OK"]);
-    assert_eq!(waiting.await??.results[0].data, [0, 0, 0, 2]);
+    assert_eq!(apdu(&waiting.await??.results[0]).data, [0, 0, 0, 2]);
     Ok(())
+}
+
+/// An `open` on these terms.
+fn on_terms(reader: &str, turn: TurnOptions) -> SessionOpen {
+    SessionOpen { turn: Some(turn), ..opening(reader) }
 }
 
 async fn conditions_are_compared_when_the_turn_comes(stage: Stage) -> anyhow::Result<()> {
     let stub = stub(&stage.broker).await?;
     let first = stage.unit(&[INCREMENT]).send().await?;
     let (insertion, tag) = (first.insertion_id.clone(), first.state_tag.clone());
-    let fits = SessionOpen { if_insertion_id: insertion.clone(), if_state_tag: tag, ..opening(stage.reader) };
+    let fits = on_terms(
+        stage.reader,
+        TurnOptions { if_insertion_id: insertion.clone(), if_state_tag: tag, ..TurnOptions::default() },
+    );
     let session = Conversation::open(&stub, fits.clone()).await?;
     // The tag fits until this session, ahead in the queue, has ended.
     let mut stale = Conversation::ask(&stub, fits.clone()).await?;
     assert_eq!(session.close().await, ["over: OK"]);
     assert_eq!(stale.answer().await, "over: Aborted STATE_CHANGED not_sent");
-    let other = SessionOpen { if_insertion_id: "another".into(), ..opening(stage.reader) };
+    let other = on_terms(stage.reader, TurnOptions { if_insertion_id: "another".into(), ..TurnOptions::default() });
     assert_eq!(Conversation::ask(&stub, other).await?.answer().await, "over: Aborted INSERTION_CHANGED not_sent");
-    let same_card = SessionOpen { if_insertion_id: insertion, ..opening(stage.reader) };
+    let same_card = on_terms(stage.reader, TurnOptions { if_insertion_id: insertion, ..TurnOptions::default() });
     assert_eq!(Conversation::open(&stub, same_card).await?.close().await, ["over: OK"]);
     Ok(())
 }
@@ -212,7 +223,7 @@ async fn an_open_that_waits_no_longer_says_so(stage: Stage) -> anyhow::Result<()
     let stub = stub(&stage.broker).await?;
     let busy = stage.keep_busy(1000).await?;
     for wait in [0, 50] {
-        let open = SessionOpen { wait_timeout: milliseconds(wait), ..opening(stage.reader) };
+        let open = SessionOpen { turn: waiting_for(milliseconds(wait)), ..opening(stage.reader) };
         let told = Conversation::ask(&stub, open).await?.answer().await;
         assert_eq!(told, "over: DeadlineExceeded QUEUE_TIMEOUT not_sent");
     }

@@ -29,7 +29,7 @@ use tonic::{
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 use crate::{
-    wire::{Stub, field, request, stub, told},
+    wire::{self, Stub, field, request, stub, told},
     world::{COUNT, INCREMENT, LONG, PROTECTED, SELECT, VERIFY, answers, slow, tell, unit, wait_for},
 };
 
@@ -282,7 +282,7 @@ fn each_unit_and_session_is_alone_unless_it_brings_a_group() -> anyhow::Result<(
         let mut stub = Stub::new(channel(&broker).await?);
         for apdu in [VERIFY, PROTECTED] {
             let answer = timeout(LONG, stub.transmit(grouped(apdu))).await??.into_inner();
-            assert_eq!(answer.results[0].status_word, 0x9000, "{apdu}");
+            assert_eq!(wire::apdu(&answer.results[0]).status_word, 0x9000, "{apdu}");
         }
         assert_eq!(run(&[PROTECTED]).await?, ["6982"]);
         Ok(())
@@ -298,7 +298,7 @@ fn a_request_id_is_known_to_the_holders_of_one_token() -> anyhow::Result<()> {
             let request = with(message, &[("authorization", &bearer(&token(&broker, name)?))]);
             // On a connection of its own each time.
             let answer = timeout(LONG, Stub::new(channel(&broker).await?).transmit(request)).await??.into_inner();
-            anyhow::Ok((answer.replayed, answer.results[0].data.last().copied()))
+            anyhow::Ok((answer.replayed, wire::apdu(&answer.results[0]).data.last().copied()))
         };
         assert_eq!(send("one").await?, (false, Some(1)));
         assert_eq!(send("one").await?, (true, Some(1)));

@@ -63,7 +63,7 @@ fn a_stream_begins_with_all_readers_and_then_tells_what_changes() -> anyhow::Res
         stage.run(&[&fault(2, 0, 300)]).await?;
         let left = change(&mut messages).await?;
         let [empty] = &left.updated[..] else { panic!("{left:?}") };
-        assert_eq!((&*empty.name, empty.state(), left.removed.len()), (READER, ReaderState::Empty, 0));
+        assert_eq!((&*empty.name, empty.state(), left.removed_names.len()), (READER, ReaderState::Empty, 0));
         assert!(empty.insertion_id.is_empty() && empty.atr.is_empty(), "{empty:?}");
         let (ready, _) = until(&mut messages, |reader| reader.state() == ReaderState::Ready).await?;
         assert_eq!((&*ready.name, ready.insertion_count), (READER, 2));
@@ -84,7 +84,7 @@ fn an_idle_stream_carries_heartbeats() -> anyhow::Result<()> {
         for _ in 0..2 {
             let asked = SystemTime::now();
             let Some(Event::Heartbeat(heartbeat)) = next(&mut messages).await?.event else { panic!("no heartbeat") };
-            let sent = SystemTime::try_from(heartbeat.sent_time.context("no time")?)?;
+            let sent = SystemTime::try_from(heartbeat.send_time.context("no time")?)?;
             assert!(sent >= asked && sent <= SystemTime::now(), "{sent:?}");
         }
         let each = begin.elapsed() / 2;
@@ -95,7 +95,7 @@ fn an_idle_stream_carries_heartbeats() -> anyhow::Result<()> {
 
 #[test]
 fn a_watcher_that_does_not_read_gets_the_latest_state_and_slows_nobody() -> anyhow::Result<()> {
-    const SWAPS: u64 = 300;
+    const SWAPS: i64 = 300;
     tell(async {
         let stage = stage().await?;
         // Room for a few messages: what is under way when nobody reads.

@@ -5,11 +5,13 @@ use cardbroker_client::hex;
 use cardbroker_proto::{
     reason::{DELIVERY_TRAILER, ERROR_DOMAIN, REASON_TRAILER},
     v1::{
-        Command, TransmitRequest, TransmitResponse, WatchReadersRequest, WatchReadersResponse,
-        card_broker_service_client::CardBrokerServiceClient,
+        ApduCommand, ApduResult, Command, CommandResult, Failure, StatusDetails, TransmitRequest, TransmitResponse,
+        TurnOptions, WatchReadersRequest, WatchReadersResponse, card_broker_service_client::CardBrokerServiceClient,
+        command::Action, command_result::Outcome,
     },
 };
 use cardbroker_tests::harness::broker::Broker;
+use prost::Message;
 use tokio::time::timeout;
 use tonic::{
     Request, Status, Streaming,
@@ -40,9 +42,27 @@ pub(crate) async fn stub(broker: &Broker) -> anyhow::Result<Stub> {
 
 /// A unit with the contract's defaults.
 pub(crate) fn request(reader: &str, apdus: &[&str]) -> TransmitRequest {
-    let command = |apdu: &&str| Command { apdu: hex::parse(apdu).unwrap().to_vec(), ..Command::default() };
-    let commands = apdus.iter().map(command).collect();
+    let commands = apdus.iter().map(|apdu| command(hex::parse(apdu).unwrap().to_vec())).collect();
     TransmitRequest { reader: reader.into(), commands, ..TransmitRequest::default() }
+}
+
+/// A command with the contract's defaults.
+pub(crate) fn command(bytes: Vec<u8>) -> Command {
+    let apdu = ApduCommand { bytes, ..ApduCommand::default() };
+    Command { action: Some(Action::Apdu(apdu)), ..Command::default() }
+}
+
+/// The card's answer to an APDU.
+pub(crate) fn apdu(result: &CommandResult) -> &ApduResult {
+    match &result.outcome {
+        Some(Outcome::Apdu(apdu)) => apdu,
+        other => panic!("not the answer to an APDU: {other:?}"),
+    }
+}
+
+/// The terms of a turn with a wait of its own.
+pub(crate) fn waiting_for(wait_timeout: Option<prost_types::Duration>) -> Option<TurnOptions> {
+    Some(TurnOptions { wait_timeout, ..TurnOptions::default() })
 }
 
 /// Runs a unit, with time for it.
@@ -60,14 +80,24 @@ pub(crate) async fn next<T>(stream: &mut Streaming<T>) -> anyhow::Result<T> {
     timeout(LONG, stream.message()).await??.context("the stream has ended")
 }
 
-/// A refusal as "CODE REASON delivery"; ErrorInfo and the plain trailers must agree on it.
+/// A refusal as "CODE REASON delivery"; the failure, ErrorInfo and the plain trailers must agree on it.
 pub(crate) fn told(status: &Status) -> String {
     let details = status.get_error_details();
     let trailer = |name| status.metadata().get(name).and_then(|value| value.to_str().ok()).unwrap_or("none");
     let (reason, delivery) = (trailer(REASON_TRAILER), trailer(DELIVERY_TRAILER));
     let Some(info) = details.error_info() else { return format!("{:?} without ErrorInfo: {status:?}", status.code()) };
     assert_eq!((&*info.domain, &*info.reason, &*info.metadata["delivery"]), (ERROR_DOMAIN, reason, delivery));
+    let failure = failure(status).expect("a Failure beside the ErrorInfo");
+    assert_eq!((failure.reason().short_name(), failure.delivery().short_name()), (reason, delivery));
+    assert_eq!((failure.code, &*failure.message), (status.code() as i32, status.message()));
     format!("{:?} {reason} {delivery}", status.code())
+}
+
+/// The failure among a status's details.
+pub(crate) fn failure(status: &Status) -> Option<Failure> {
+    let details = StatusDetails::decode(status.details()).ok()?.details;
+    let failure = details.into_iter().find(|any| any.type_url.ends_with("/cardbroker.v1.Failure"))?;
+    Failure::decode(&failure.value[..]).ok()
 }
 
 /// The field that a refusal names, if any.

@@ -4,7 +4,7 @@
 use std::{future::Future, pin::Pin, time::Duration};
 
 use anyhow::{Context, bail};
-use cardbroker_client::{Client, Error, Reader, ReaderState, Transmit, Transmitted, Watch, hex};
+use cardbroker_client::{Client, Command, Error, Reader, ReaderState, Transmit, Transmitted, Watch, hex};
 use cardbroker_server::backend::{Protocol, simulated::card::CardOptions};
 use cardbroker_tests::{
     cards::VirtualCard,
@@ -108,6 +108,11 @@ impl Stage {
         unit(&self.client, self.reader, apdus)
     }
 
+    /// The same, with each command sent as it is.
+    pub(crate) fn raw_unit(&self, apdus: &[&str]) -> Transmit {
+        raw_unit(&self.client, self.reader, apdus)
+    }
+
     /// Waits until a unit runs: whoever asks then and will not wait is turned away.
     pub(crate) async fn until_busy(&self) -> anyhow::Result<()> {
         let busy = async { while self.unit(&[COUNT]).wait_timeout(Duration::ZERO).send().await.is_ok() {} };
@@ -132,6 +137,12 @@ impl Stage {
 pub(crate) fn unit(client: &Client, reader: &str, apdus: &[&str]) -> Transmit {
     let apdus: Vec<_> = apdus.iter().map(|apdu| hex::parse(apdu).unwrap()).collect();
     client.transmit(reader).commands(apdus)
+}
+
+/// A unit of `client`, with each command sent as it is.
+pub(crate) fn raw_unit(client: &Client, reader: &str, apdus: &[&str]) -> Transmit {
+    let raw = |apdu: &&str| Command::new(hex::parse(apdu).unwrap()).raw();
+    client.transmit(reader).commands(apdus.iter().map(raw))
 }
 
 /// A unit that has arrived at the broker and is not answered yet. Dropping it takes its caller away.

@@ -7,7 +7,9 @@ use std::{
 };
 
 use anyhow::{Context, anyhow};
-use cardbroker_client::{Client, Command, ConnectOptions, Endpoint, Error, ErrorReason, WatchEvent, hex};
+use cardbroker_client::{
+    CardReset, Client, Command, ConnectOptions, Disposition, Endpoint, Error, ErrorReason, StopRule, WatchEvent, hex,
+};
 use cardbroker_tests::harness::users::become_user;
 use clap::Parser;
 use tokio::time::timeout;
@@ -79,13 +81,13 @@ fn tell(reader: &str, what: &str, verdict: &str) -> io::Result<()> {
 async fn try_operations(client: &Client, sharing: &Client, reader: &str) -> anyhow::Result<()> {
     let unit = |client: &Client| client.transmit(reader).command(SELECT);
     tell(reader, "transmit", &verdict(unit(client).send().await)?)?;
-    tell(reader, "reset by a unit", &verdict(unit(client).start_reset().send().await)?)?;
+    tell(reader, "reset by a unit", &verdict(unit(client).reset_before(CardReset::Warm).send().await)?)?;
     tell(reader, "shared group", &verdict(unit(sharing).send().await)?)?;
-    tell(reader, "leave", &verdict(client.open_session(reader).leave_at_end().open().await)?)?;
+    tell(reader, "leave", &verdict(client.open_session(reader).disposition(Disposition::Leave).open().await)?)?;
     match client.open_session(reader).open().await {
         Ok(session) => {
             tell(reader, "session", "yes")?;
-            tell(reader, "reset in a session", &verdict(session.reset(false).await)?)?;
+            tell(reader, "reset in a session", &verdict(session.reset(CardReset::Warm).send().await)?)?;
             session.close().await?;
         }
         Err(error) => {
@@ -100,7 +102,7 @@ async fn try_operations(client: &Client, sharing: &Client, reader: &str) -> anyh
 async fn try_commands(client: &Client, reader: &str, name: &str, apdus: &str) -> anyhow::Result<()> {
     // Whatever a command answers, the next one is tried.
     let apdus: Vec<_> = apdus.split(',').map(hex::parse).collect::<Result<_, _>>()?;
-    let commands = || apdus.iter().map(|apdu| Command::new(apdu.clone()).continue_on(0, 0));
+    let commands = || apdus.iter().map(|apdu| Command::new(apdu.clone()).stop_rule(StopRule::Any));
     tell(reader, name, &verdict(client.transmit(reader).commands(commands()).send().await)?)?;
     let in_session = match client.open_session(reader).open().await {
         Ok(session) => {

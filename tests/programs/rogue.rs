@@ -10,8 +10,8 @@ use std::{
 };
 
 use cardbroker_proto::v1::{
-    Command, OpenSessionRequest, SessionOpen, SessionTransmit, TransmitRequest, WatchReadersRequest,
-    open_session_request::Request,
+    ApduCommand, Command, OpenSessionRequest, SessionOpen, SessionTransmit, TransmitRequest, WatchReadersRequest,
+    command::Action, open_session_request::Request,
 };
 use clap::{Parser, ValueEnum};
 use prost::Message;
@@ -137,21 +137,27 @@ fn oversized(reader: &str, number: usize) -> Vec<u8> {
         let streams = (0..8).flat_map(|n| frame(HEADERS, END_HEADERS | END_STREAM, 2 * n + 1, &long));
         return GREETING.iter().copied().chain(streams).collect();
     }
-    let commands = vec![Command { apdu: vec![0x5A; 65_000], ..Command::default() }; 32];
+    let commands = vec![command(vec![0x5A; 65_000]); 32];
     let request = TransmitRequest { reader: reader.into(), commands, ..TransmitRequest::default() };
     [GREETING, &call(1, "Transmit", &[request.encode_to_vec()], true)].concat()
+}
+
+/// A command that sends these bytes.
+fn command(bytes: Vec<u8>) -> Command {
+    let apdu = ApduCommand { bytes, ..ApduCommand::default() };
+    Command { action: Some(Action::Apdu(apdu)), ..Command::default() }
 }
 
 /// Streams that are never read.
 fn deaf(manner: Manner, reader: &str) -> Vec<u8> {
     // The card's ECHO, with all the data that it takes.
     let echo = [&[0x80, 0x14, 0, 0, 0, 0x20, 0x00][..], &vec![0x5A; 0x2000], &[0, 0]].concat();
-    let commands = vec![Command { apdu: echo, ..Command::default() }; 4];
+    let commands = vec![command(echo); 4];
     let say = |request| OpenSessionRequest { request: Some(request), restart: false }.encode_to_vec();
     let (method, messages, ends) = match manner {
         Manner::Sessions => {
             let open = say(Request::Open(SessionOpen { reader: reader.into(), ..SessionOpen::default() }));
-            let transmit = |id| say(Request::Transmit(SessionTransmit { id, commands: commands.clone(), raw: false }));
+            let transmit = |id| say(Request::Transmit(SessionTransmit { id, commands: commands.clone() }));
             ("OpenSession", [open].into_iter().chain((1..=40).map(transmit)).collect(), false)
         }
         Manner::Transmits => {

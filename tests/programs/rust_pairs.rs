@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cardbroker_client::{ApduBytes, Client, Error, Transmitted, hex};
+use cardbroker_client::{Client, Command, Error, Transmitted, hex};
 use clap::Parser;
 use serde_json::json;
 
@@ -34,11 +34,11 @@ struct Arguments {
 async fn main() -> anyhow::Result<()> {
     let Arguments { reader, seconds, session, protected, hold } = Arguments::parse();
     let client = Client::connect_default().await?;
-    let select = hex::parse("00A4040006F0434152440100")?;
-    let second = hex::parse(if protected { "00B0810005" } else { "00C0000013" })?;
+    let select = Command::new(hex::parse("00A4040006F0434152440100")?).raw();
+    let second = Command::new(hex::parse(if protected { "00B0810005" } else { "00C0000013" })?).raw();
     if hold {
         let session = client.open_session(reader).open().await?;
-        session.transmit([select]).raw().send().await?;
+        session.transmit([select]).send().await?;
         writeln!(io::stdout(), "{}", json!({"holding": true}))?;
         return pending().await;
     }
@@ -48,7 +48,7 @@ async fn main() -> anyhow::Result<()> {
         let answered = if session {
             in_session(&client, &reader, pair).await
         } else {
-            client.transmit(&reader).commands(pair).raw().send().await
+            client.transmit(&reader).commands(pair).send().await
         };
         pairs += 1;
         broken += u32::from(!is_whole(answered)?);
@@ -59,10 +59,10 @@ async fn main() -> anyhow::Result<()> {
 }
 
 /// Each command by itself, in a session of their own; the answer to the second.
-async fn in_session(client: &Client, reader: &str, [first, second]: [ApduBytes; 2]) -> Result<Transmitted, Error> {
+async fn in_session(client: &Client, reader: &str, [first, second]: [Command; 2]) -> Result<Transmitted, Error> {
     let session = client.open_session(reader).open().await?;
-    session.transmit([first]).raw().send().await?;
-    let answered = session.transmit([second]).raw().send().await?;
+    session.transmit([first]).send().await?;
+    let answered = session.transmit([second]).send().await?;
     session.close().await?;
     Ok(answered)
 }

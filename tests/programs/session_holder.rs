@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::ensure;
-use cardbroker_client::{Client, ConnectOptions, Endpoint, hex};
+use cardbroker_client::{Client, ConnectOptions, Disposition, Endpoint, hex};
 use cardbroker_tests::harness::users::become_user;
 use clap::Parser;
 
@@ -39,7 +39,7 @@ async fn main() -> anyhow::Result<()> {
     }
     let options = ConnectOptions { group, ..ConnectOptions::default() };
     let client = Client::connect_with(Endpoint::Unix(socket), options).await?;
-    let session = client.open_session(reader).leave_at_end().open().await?;
+    let session = client.open_session(reader).disposition(Disposition::Leave).open().await?;
     let commands = apdus.iter().map(|apdu| hex::parse(apdu)).collect::<Result<Vec<_>, _>>()?;
     let answered = session.transmit(commands).send().await?;
     ensure!(answered.results.iter().all(|result| result.status_word == 0x9000), "refused: {answered:?}");

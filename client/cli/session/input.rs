@@ -5,7 +5,7 @@ use std::{
     thread,
 };
 
-use cardbroker_client::{ApduBytes, MAX_APDU_BYTES};
+use cardbroker_client::{ApduBytes, CardReset, MAX_RAW_BYTES};
 use rustyline::{Config, Editor, error::ReadlineError, history::MemHistory};
 use tokio::sync::mpsc;
 use zeroize::Zeroizing;
@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use crate::cli::units::parse_one;
 
 /// The longest line of a script: the longest APDU with two separators after each byte.
-const MAX_LINE_BYTES: usize = 4 * MAX_APDU_BYTES;
+const MAX_LINE_BYTES: usize = 4 * MAX_RAW_BYTES;
 
 const MAX_HISTORY_LINES: usize = 1000;
 
@@ -21,9 +21,7 @@ const MAX_HISTORY_LINES: usize = 1000;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Input {
     Apdu(ApduBytes),
-    Reset {
-        cold: bool,
-    },
+    Reset(CardReset),
     Help,
     Quit,
     /// An empty line or a comment.
@@ -34,22 +32,22 @@ pub(super) enum Input {
 ///
 /// # Errors
 /// What is wrong and where, but not what stands there.
-pub(super) fn parse(line: &str) -> Result<Input, String> {
+pub(super) fn parse(line: &str, raw: bool) -> Result<Input, String> {
     Ok(match line.trim() {
         "" => Input::Nothing,
         comment if comment.starts_with('#') => Input::Nothing,
-        "reset" => Input::Reset { cold: false },
-        "cold" => Input::Reset { cold: true },
+        "reset" => Input::Reset(CardReset::Warm),
+        "cold" => Input::Reset(CardReset::Cold),
         "help" => Input::Help,
         "quit" => Input::Quit,
-        _ => Input::Apdu(parse_one(line)?),
+        _ => Input::Apdu(parse_one(line, raw)?),
     })
 }
 
 type Line = io::Result<Zeroizing<String>>;
 
-/// Lines, read by a thread of their own because reading blocks. The thread reads only when it is asked to, and ends with
-/// the input or with the process.
+/// Lines, read by a thread of their own because reading blocks. The thread reads only when it is asked to, and ends
+/// with the input or with the process.
 pub(super) struct Lines {
     prompts: mpsc::Sender<String>,
     lines: mpsc::Receiver<Line>,
@@ -133,12 +131,12 @@ mod tests {
 
     #[test]
     fn a_line_is_a_word_an_apdu_or_nothing() {
-        assert_eq!(parse(" 00 A4:04 0c\n"), Ok(Input::Apdu([0x00, 0xA4, 0x04, 0x0C].into())));
-        assert_eq!(parse("reset\r\n"), Ok(Input::Reset { cold: false }));
-        assert_eq!(parse("cold"), Ok(Input::Reset { cold: true }));
-        assert_eq!((parse(" \n"), parse("# 00A4")), (Ok(Input::Nothing), Ok(Input::Nothing)));
-        assert_eq!(parse("00 A4 04 ~C"), Err("not a hexadecimal digit at position 10".to_owned()));
-        assert_eq!(parse("00A4"), Err("2 bytes; an APDU has 4 to 65544".to_owned()));
+        assert_eq!(parse(" 00 A4:04 0c\n", false), Ok(Input::Apdu([0x00, 0xA4, 0x04, 0x0C].into())));
+        assert_eq!(parse("reset\r\n", false), Ok(Input::Reset(CardReset::Warm)));
+        assert_eq!(parse("cold", false), Ok(Input::Reset(CardReset::Cold)));
+        assert_eq!((parse(" \n", false), parse("# 00A4", false)), (Ok(Input::Nothing), Ok(Input::Nothing)));
+        assert_eq!(parse("00 A4 04 ~C", false), Err("not a hexadecimal digit at position 10".to_owned()));
+        assert_eq!(parse("00A4", false), Err("2 bytes; an APDU has 4 to 65544".to_owned()));
     }
 
     #[test]

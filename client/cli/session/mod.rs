@@ -8,23 +8,27 @@ use std::{
     time::Duration,
 };
 
-use cardbroker_client::{ApduBytes, Client, Delivery, Error, OpenSession, Session, hex};
+use cardbroker_client::{ApduBytes, CardReset, Client, Delivery, Error, OpenSession, Session, hex};
 use clap::Args;
 use humantime::parse_duration;
 use input::{Input, Lines, parse};
 use tokio::{signal::ctrl_c, sync::watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{Failure, Screen, json, printable, select::select, transmit::line, turn::TurnArguments};
+use super::{
+    Failure, Screen, command::CommandArguments, json, printable, select::select, transmit::line, turn::TurnArguments,
+};
 
 /// Hold a card and send it APDUs one by one: no other program's command reaches it until the end.
 ///
 /// On a terminal: a prompt, with a history that is forgotten at the end. Otherwise reads standard input, one line at a
-/// time, and ends at the first error. A line is an APDU in hexadecimal, or one of the words reset (the card, warm), cold
-/// (reset, cutting the power), help and quit; empty lines and lines that begin with # are skipped. Prints the answers as
+/// time, and ends at the first error. A line is an APDU in hexadecimal, or one of the words reset (the card, warm),
+/// cold (reset, cutting the power), help and quit; empty lines and lines that begin with # are skipped. Prints the
+/// answers as
 /// `transmit` does.
 ///
-/// At the end of the input the card is reset. While others wait, a session that idles for too long is taken away.
+/// At the end of the input the card is reset (see --disposition). While others wait, a session that idles for too
+/// long is taken away.
 #[derive(Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct SessionArguments {
@@ -35,9 +39,8 @@ pub(crate) struct SessionArguments {
     /// How long the session may idle while others wait, 0.1s-60s. [default: 10s]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     idle_timeout: Option<Duration>,
-    /// Leave the card as it is at the end, unless the next caller belongs to another isolation group.
-    #[arg(long)]
-    leave: bool,
+    #[command(flatten)]
+    options: CommandArguments,
 }
 
 const EXAMPLES: &str = "\
@@ -63,7 +66,7 @@ pub(crate) async fn run(
     tokio::spawn(cancel_on_ctrl_c(interrupted.clone()));
     let readers = client.readers().await?;
     let reader = select(&readers, &arguments.reader)?.name.as_str();
-    let turn = arguments.turn.clone();
+    let options = arguments.options.clone();
     let request = arguments.request(client, reader);
     let session = tokio::select! {
         biased;
@@ -74,7 +77,7 @@ pub(crate) async fn run(
         json::write_line(screen.out, &json::session_opened(reader, &session))?;
     }
 
-    let mut dialogue = Dialogue { session, interrupted, turn, json, screen };
+    let mut dialogue = Dialogue { session, interrupted, options, json, screen };
     if io::stdin().is_terminal() {
         dialogue.prompt(reader).await?;
     } else {
@@ -91,25 +94,11 @@ pub(crate) async fn run(
 
 impl SessionArguments {
     fn request(self, client: &Client, reader: &str) -> OpenSession {
-        let Self { turn, idle_timeout, leave, .. } = self;
-        let mut request = client
-            .open_session(reader)
-            .wait_timeout(turn.wait_timeout)
-            .if_insertion_id(turn.if_insertion)
-            .if_state_tag(turn.if_state);
-        if turn.wait_for_card {
-            request = request.wait_for_card();
+        let request = self.turn.of_session(client.open_session(reader));
+        match self.idle_timeout {
+            Some(timeout) => request.idle_timeout(timeout),
+            None => request,
         }
-        if turn.reset {
-            request = request.start_reset();
-        }
-        if let Some(timeout) = idle_timeout {
-            request = request.idle_timeout(timeout);
-        }
-        if leave {
-            request = request.leave_at_end();
-        }
-        request
     }
 }
 
@@ -143,7 +132,7 @@ async fn open(request: OpenSession, screen: &mut Screen<'_>) -> Result<Session, 
 struct Dialogue<'a, 'screen> {
     session: Session,
     interrupted: CancellationToken,
-    turn: TurnArguments,
+    options: CommandArguments,
     json: bool,
     screen: &'a mut Screen<'screen>,
 }
@@ -164,7 +153,7 @@ impl Dialogue<'_, '_> {
             let Some(line) = lines.next(format!("{waiters}{id}> ")).await.map_err(unreadable)? else {
                 return Ok(());
             };
-            let done = match parse(&line) {
+            let done = match parse(&line, self.options.raw) {
                 Ok(Input::Quit) => return Ok(()),
                 Ok(input) => self.obey(input).await,
                 Err(mistake) => Err(Failure::Usage(mistake)),
@@ -188,7 +177,9 @@ impl Dialogue<'_, '_> {
                 line = lines.next(String::new()) => line.map_err(unreadable)?,
             };
             let Some(line) = line else { break };
-            match parse(&line).map_err(|mistake| Failure::Usage(format!("line {number}: {mistake}")))? {
+            match parse(&line, self.options.raw)
+                .map_err(|mistake| Failure::Usage(format!("line {number}: {mistake}")))?
+            {
                 Input::Quit => break,
                 input => self.obey(input).await?,
             }
@@ -199,15 +190,14 @@ impl Dialogue<'_, '_> {
     async fn obey(&mut self, input: Input) -> Result<(), Failure> {
         match input {
             Input::Apdu(apdu) => self.transmit(apdu).await,
-            Input::Reset { cold } => self.reset(cold).await,
+            Input::Reset(reset) => self.reset(reset).await,
             Input::Help => Ok(writeln!(self.screen.err, "{WORDS}")?),
             Input::Nothing | Input::Quit => Ok(()),
         }
     }
 
     async fn transmit(&mut self, apdu: ApduBytes) -> Result<(), Failure> {
-        let commands = self.session.transmit([self.turn.command(apdu)]);
-        let commands = if self.turn.raw { commands.raw() } else { commands };
+        let commands = self.session.transmit([self.options.command(apdu)]);
         let outcome = tokio::select! {
             biased;
             () = self.interrupted.cancelled() => return Err(Failure::Interrupted(Delivery::Unknown)),
@@ -215,7 +205,7 @@ impl Dialogue<'_, '_> {
         };
         let (transmitted, stop) = match &outcome {
             Ok(transmitted) => (transmitted, None),
-            Err(Error::Stopped { stop, partial }) => (&**partial, Some(stop)),
+            Err(Error::Stopped { stop, partial }) => (&**partial, Some(&**stop)),
             Err(_) => return Ok(outcome.map(drop)?),
         };
         let Screen { out, terminal, .. } = &mut *self.screen;
@@ -229,11 +219,11 @@ impl Dialogue<'_, '_> {
         Ok(written?)
     }
 
-    async fn reset(&mut self, cold: bool) -> Result<(), Failure> {
+    async fn reset(&mut self, reset: CardReset) -> Result<(), Failure> {
         let atr = tokio::select! {
             biased;
             () = self.interrupted.cancelled() => return Err(Failure::Interrupted(Delivery::NotSent)),
-            atr = self.session.reset(cold) => atr?,
+            atr = self.session.reset(reset).send() => atr?,
         };
         if self.json {
             json::write_line(self.screen.out, &json::session_reset(&atr))?;

@@ -8,11 +8,15 @@ use std::{
     thread::JoinHandle,
 };
 
-use cardbroker_client::Endpoint;
+use cardbroker_client::{Delivery, Endpoint, ErrorReason};
 use cardbroker_proto::v1::{
-    CardProtocol, CommandResult, ListReadersRequest, ListReadersResponse, OpenSessionRequest, OpenSessionResponse,
-    Reader, ReaderState, ReadersSnapshot, TransmitRequest, TransmitResponse, WatchReadersRequest, WatchReadersResponse,
+    ApduCommand, ApduResult, BrokerLimits, CallerInfo, CardProtocol, Command, CommandResult, GetBrokerRequest,
+    GetBrokerResponse, GetReaderRequest, GetReaderResponse, ListReadersRequest, ListReadersResponse,
+    OpenSessionRequest, OpenSessionResponse, Reader, ReaderState, ReadersSnapshot, TransmitRequest, TransmitResponse,
+    WaitingTurn, WatchReadersRequest, WatchReadersResponse, WatchTurnRequest, WatchTurnResponse,
     card_broker_service_server::{CardBrokerService, CardBrokerServiceServer},
+    command::Action,
+    command_result::Outcome,
     watch_readers_response::Event,
 };
 use tempfile::TempDir;
@@ -23,7 +27,7 @@ use tokio_stream::{
 };
 use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap, transport::Server};
 
-use crate::script::agreeable;
+use crate::script::{agreeable, refusal};
 
 /// What the broker answers to a Transmit; `None`: nothing at all.
 type Answer = dyn Fn(&TransmitRequest) -> Option<Result<TransmitResponse, Status>> + Send + Sync;
@@ -145,8 +149,17 @@ fn serve(listener: UnixListener, service: Service, stopped: oneshot::Receiver<()
     });
 }
 
-pub(crate) fn result(data: &[u8], status_word: u32) -> CommandResult {
-    CommandResult { data: data.to_vec(), status_word, ..CommandResult::default() }
+pub(crate) fn result(data: &[u8], status_word: i32) -> CommandResult {
+    let apdu = ApduResult { data: data.to_vec(), status_word, ..ApduResult::default() };
+    CommandResult { outcome: Some(Outcome::Apdu(apdu)), card_duration: None }
+}
+
+/// The APDU that a command sends.
+pub(crate) fn apdu(command: &Command) -> &ApduCommand {
+    match command.action.as_ref().unwrap() {
+        Action::Apdu(apdu) => apdu,
+        other => panic!("{other:?}"),
+    }
 }
 
 pub(crate) fn ready(id: &str, insertion_id: &str) -> Reader {
@@ -170,10 +183,62 @@ pub(crate) fn empty() -> Reader {
     }
 }
 
+fn not_found() -> Status {
+    refusal(ErrorReason::ReaderNotFound, Delivery::NotSent, "there is no such reader")
+}
+
 #[tonic::async_trait]
 impl CardBrokerService for Service {
     type WatchReadersStream = Pin<Box<dyn Stream<Item = Result<WatchReadersResponse, Status>> + Send>>;
+    type WatchTurnStream = ReceiverStream<Result<WatchTurnResponse, Status>>;
     type OpenSessionStream = ReceiverStream<Result<OpenSessionResponse, Status>>;
+
+    async fn get_broker(&self, _: Request<GetBrokerRequest>) -> Result<Response<GetBrokerResponse>, Status> {
+        let caller = CallerInfo {
+            principal: "user 1000".into(),
+            process_id: Some(42),
+            connection: 7,
+            is_connection: false,
+            group: 3,
+        };
+        let seconds = |seconds| Some(prost_types::Duration { seconds, nanos: 0 });
+        let limits = BrokerLimits {
+            max_message_bytes: 1 << 20,
+            max_commands: 64,
+            max_session_messages: 32,
+            max_waiting_per_caller: 16,
+            max_waiting_per_reader: 256,
+            max_outcomes_per_user: 1000,
+            outcome_lifetime: seconds(600),
+            max_contended_lease: seconds(30),
+        };
+        Ok(Response::new(GetBrokerResponse {
+            version: "0.1.0".into(),
+            epoch: "e1".into(),
+            start_time: Some(prost_types::Timestamp { seconds: 1_700_000_000, nanos: 0 }),
+            capabilities: Vec::new(),
+            limits: Some(limits),
+            caller: Some(caller),
+        }))
+    }
+
+    async fn get_reader(&self, request: Request<GetReaderRequest>) -> Result<Response<GetReaderResponse>, Status> {
+        let name = request.into_inner().name;
+        let reader = self.readers.borrow().iter().find(|reader| reader.name == name).cloned();
+        reader.map(|reader| Response::new(GetReaderResponse { reader: Some(reader) })).ok_or_else(not_found)
+    }
+
+    /// Tells one waiting request, then a heartbeat, then that none waits; then fails.
+    async fn watch_turn(&self, request: Request<WatchTurnRequest>) -> Result<Response<Self::WatchTurnStream>, Status> {
+        let turn = WaitingTurn { reader: request.into_inner().reader, turns_ahead_count: 2, ..WaitingTurn::default() };
+        let (tell, stream) = mpsc::channel(4);
+        let waiting = WatchTurnResponse { waiting: vec![turn], is_heartbeat: false };
+        let heartbeat = WatchTurnResponse { is_heartbeat: true, ..WatchTurnResponse::default() };
+        for message in [Ok(waiting), Ok(heartbeat), Ok(WatchTurnResponse::default()), Err(not_found())] {
+            tell.send(message).await.unwrap();
+        }
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
 
     async fn list_readers(&self, _: Request<ListReadersRequest>) -> Result<Response<ListReadersResponse>, Status> {
         Ok(Response::new(ListReadersResponse { readers: self.readers.borrow().clone() }))

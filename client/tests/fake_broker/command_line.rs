@@ -5,16 +5,19 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use cardbroker_client::{Delivery, ErrorReason, GROUP_METADATA, GROUP_VARIABLE};
+use cardbroker_client::{
+    CardRequirement, CardReset, Delivery, Disposition, ErrorReason, GROUP_METADATA, GROUP_VARIABLE, StopRule,
+};
 use cardbroker_proto::{
     ENDPOINT_VARIABLE,
-    reason::{DELIVERY_TRAILER, REASON_TRAILER},
-    v1::{CardStart, StatusWordPattern, TransmitResponse, UnitStop},
+    v1::{StatusWordPattern, TransmitResponse, UnitStop},
 };
 use serde_json::{Value, json};
-use tonic::{Code, Status};
 
-use crate::broker::{FakeBroker, ready, result};
+use crate::{
+    broker::{FakeBroker, apdu, ready, result},
+    script::{failure, refusal},
+};
 
 const SELECT: &str = "00 A4 04 0C";
 
@@ -40,23 +43,13 @@ pub(crate) fn code(output: &Output) -> i32 {
     output.status.code().unwrap()
 }
 
-fn refusing(code: Code, reason: &'static str, delivery: &'static str) -> FakeBroker {
-    FakeBroker::refusing(move || {
-        let mut status = Status::new(code, "what the broker says");
-        status.metadata_mut().insert(REASON_TRAILER, reason.parse().unwrap());
-        status.metadata_mut().insert(DELIVERY_TRAILER, delivery.parse().unwrap());
-        status
-    })
+fn refusing(reason: ErrorReason, delivery: Delivery) -> FakeBroker {
+    FakeBroker::refusing(move || refusal(reason, delivery, "what the broker says"))
 }
 
 fn stopping(delivery: Delivery) -> FakeBroker {
     FakeBroker::start(move |_| {
-        let stop = UnitStop {
-            index: 1,
-            reason: ErrorReason::StatusWord.into(),
-            delivery: delivery.into(),
-            message: "why".into(),
-        };
+        let stop = UnitStop { index: 1, failure: Some(failure(ErrorReason::StatusWord, delivery, "why")) };
         let results = vec![result(&[], 0x6A82)];
         Some(Ok(TransmitResponse { results, stopped: Some(stop), ..TransmitResponse::default() }))
     })
@@ -77,6 +70,31 @@ readers/pcd-00-00  EMPTY  -         -     PCD 00 00
 }
 
 #[test]
+fn the_broker_is_told_in_rows_or_as_one_json_object() {
+    let broker = FakeBroker::answering(b"");
+    let expected = format!(
+        "\
+Broker            cardbrokerd 0.1.0 at {}
+Running since     2023-11-14T22:13:20Z
+Epoch             e1
+Capabilities      none
+You are           user 1000, process 42, connection 7
+Isolation group   number 3
+Message           at most 1048576 bytes
+Unit              at most 64 commands
+Session           at most 32 messages without an answer; 30s while others wait
+Waiting requests  at most 16 of yours, 256 of all callers, at one reader
+Kept outcomes     at most 1000 of yours, for 10m
+",
+        broker.endpoint()
+    );
+    assert_eq!(out(&run(&broker, &["broker"])), expected);
+    let told: Value = serde_json::from_slice(&run(&broker, &["broker", "--json"]).stdout).unwrap();
+    assert_eq!((&told["start_time"], &told["caller"]["group"]), (&json!("2023-11-14T22:13:20Z"), &json!(3)));
+    assert_eq!(told["limits"]["outcome_lifetime_ms"], 600_000.0);
+}
+
+#[test]
 fn without_readers_a_hint_goes_beside_the_output() {
     let broker = FakeBroker::answering(b"");
     broker.set_readers(Vec::new());
@@ -92,7 +110,7 @@ fn a_unit_prints_one_line_for_each_command_and_nothing_else() {
     assert_eq!((out(&output), err(&output), code(&output)), ("AB01 9000\nAB01 9000\n", "", 0));
     let record = broker.record();
     assert_eq!(record.transmits[0].reader, "readers/desk");
-    assert_eq!(record.transmits[0].commands[1].apdu, [0x00, 0xB0, 0x00, 0x00, 0x02]);
+    assert_eq!(apdu(&record.transmits[0].commands[1]).bytes, [0x00, 0xB0, 0x00, 0x00, 0x02]);
 }
 
 #[test]
@@ -110,20 +128,24 @@ fn a_unit_in_json_is_one_object() {
 #[test]
 fn every_option_reaches_the_broker() {
     let broker = FakeBroker::answering(b"");
-    let options = "--raw --reset --wait-for-card --wait-timeout 5s --timeout 60s --if-insertion i --if-state t \
-                   --continue-on 6A82 --continue-on 6900/FF00 --continue-instruction A5 --allow-last-try \
+    let options = "--raw --reset-before warm --wait-for-card --wait-timeout 5s --timeout 60s \
+                   --if-insertion i --if-state t \
+                   --disposition unpower --stop-rule sim --continue-on 6A82 --continue-on 6900/FF00 \
+                   --continue-class 83 --continue-instruction A5 --allow-last-try --allow-known-wrong \
                    --request-id 000102030405060708090A0B0C0D0E0F";
     let arguments = ["transmit", "desk", SELECT].into_iter().chain(options.split_whitespace()).collect::<Vec<_>>();
     let output = cardbroker(&broker, &arguments).env(GROUP_VARIABLE, "5f2c").output().unwrap();
     assert_eq!(code(&output), 0, "{}", err(&output));
     let record = broker.record();
     let request = &record.transmits[0];
-    assert!(request.raw && request.wait_for_card && request.start() == CardStart::Reset);
-    assert_eq!((request.if_insertion_id.as_str(), request.if_state_tag.as_str()), ("i", "t"));
-    assert_eq!(request.wait_timeout.unwrap().seconds, 5);
-    assert_eq!(request.request_id.len(), 16);
-    assert_eq!(request.commands[0].continue_instruction, 0xA5);
-    assert!(request.commands[0].allow_last_try);
+    let turn = request.turn.as_ref().unwrap();
+    assert_eq!((turn.card(), turn.reset_before()), (CardRequirement::Awaited, CardReset::Warm));
+    assert_eq!((turn.if_insertion_id.as_str(), turn.if_state_tag.as_str()), ("i", "t"));
+    assert_eq!((turn.wait_timeout.unwrap().seconds, request.disposition()), (5, Disposition::Unpower));
+    assert_eq!((request.request_id.len(), request.commands[0].stop_rule()), (16, StopRule::Sim));
+    let apdu = apdu(&request.commands[0]);
+    assert!(apdu.raw && apdu.allow_last_try && apdu.allow_known_wrong);
+    assert_eq!((apdu.continue_class, apdu.continue_instruction), (Some(0x83), 0xA5));
     let pattern = |value, mask| StatusWordPattern { value, mask: Some(mask) };
     assert_eq!(request.commands[0].continue_on, [pattern(0x6A82, 0xFFFF), pattern(0x6900, 0xFF00)]);
     assert_eq!(record.metadata[0].get("grpc-timeout").unwrap(), "60000000u");
@@ -137,7 +159,7 @@ fn apdus_can_come_from_standard_input() {
         cardbroker(&broker, &["transmit", "desk", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(b"00 A4 04 0C\n00 20 00 80 04 31323334\n").unwrap();
     assert_eq!(out(&child.wait_with_output().unwrap()), "9000\n9000\n");
-    assert_eq!(broker.record().transmits[0].commands[1].apdu.len(), 9);
+    assert_eq!(apdu(&broker.record().transmits[0].commands[1]).bytes.len(), 9);
 }
 
 #[test]
@@ -149,41 +171,55 @@ fn a_unit_that_stopped_prints_what_came_and_says_whether_the_rest_was_sent() {
     let output = run(&stopping(Delivery::Unknown), &["transmit", "desk", SELECT, SELECT, "--json"]);
     let unit: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((unit["stopped"]["delivery"].as_str(), code(&output)), (Some("unknown"), 6));
+    assert_eq!((&unit["stopped"]["index"], &unit["stopped"]["reason"]), (&json!(1), &json!("STATUS_WORD")));
+
+    let output = run(&stopping(Delivery::Executed), &["transmit", "desk", SELECT, SELECT]);
+    let ran = "the command ran, its answer is lost: check the card's state before you send it again";
+    assert_eq!(err(&output), format!("cardbroker: stopped at command 2: why; {ran}\n"));
+    assert_eq!(code(&output), 6);
 }
 
 #[test]
 fn the_exit_code_tells_what_became_of_the_command() {
-    for (status, reason, delivery, expected) in [
-        (Code::PermissionDenied, "DENIED", "not_sent", 1),
-        (Code::InvalidArgument, "INVALID_REQUEST", "not_sent", 2),
-        (Code::FailedPrecondition, "NO_CARD", "not_sent", 4),
-        (Code::Unavailable, "CARD_REMOVED", "not_sent", 4),
-        (Code::Unavailable, "CARD_REMOVED", "unknown", 6),
-        (Code::DeadlineExceeded, "QUEUE_TIMEOUT", "not_sent", 7),
+    for (reason, delivery, expected) in [
+        (ErrorReason::Denied, Delivery::NotSent, 1),
+        (ErrorReason::InvalidRequest, Delivery::NotSent, 2),
+        (ErrorReason::NoCard, Delivery::NotSent, 4),
+        (ErrorReason::CardRemoved, Delivery::NotSent, 4),
+        (ErrorReason::CardRemoved, Delivery::Unknown, 6),
+        (ErrorReason::RequestIdReused, Delivery::Executed, 6),
+        (ErrorReason::QueueTimeout, Delivery::NotSent, 7),
     ] {
-        let output = run(&refusing(status, reason, delivery), &["transmit", "desk", SELECT]);
-        assert_eq!((out(&output), code(&output)), ("", expected), "{reason}");
+        let output = run(&refusing(reason, delivery), &["transmit", "desk", SELECT]);
+        assert_eq!((out(&output), code(&output)), ("", expected), "{reason:?}");
         assert!(err(&output).starts_with("cardbroker: what the broker says"), "{}", err(&output));
         assert_eq!(err(&output).lines().count(), 1);
     }
 }
 
 #[test]
-fn an_error_in_json_has_reason_and_delivery() {
-    let broker = refusing(Code::FailedPrecondition, "NO_CARD", "not_sent");
+fn an_error_in_json_has_all_that_the_broker_told() {
+    let broker = refusing(ErrorReason::NoCard, Delivery::NotSent);
     let output = run(&broker, &["transmit", "desk", SELECT, "--json"]);
     let expected = json!({ "error": {
-        "reason": "NO_CARD", "delivery": "not_sent", "message": "what the broker says", "reader": null,
-        "retry_after_ms": null,
+        "reason": "NO_CARD", "delivery": "not_sent", "code": 9, "message": "what the broker says",
+        "retry_after_ms": null, "rule": null, "cause": null, "field_violations": [], "reader": null,
     }});
     assert_eq!(serde_json::from_slice::<Value>(&output.stderr).unwrap(), expected);
+}
+
+#[test]
+fn raw_bytes_need_not_be_an_apdu() {
+    let broker = FakeBroker::answering(b"");
+    assert_eq!(code(&run(&broker, &["transmit", "desk", "FF", "--raw"])), 0);
+    assert_eq!(apdu(&broker.record().transmits[0].commands[0]).bytes, [0xFF]);
 }
 
 #[test]
 fn without_a_broker_one_line_says_how_to_start_one() {
     let mut broker = FakeBroker::answering(b"");
     broker.stop();
-    let output = run(&broker, &["readers"]);
+    let output = run(&broker, &["readers", "--connect-timeout", "0s"]);
     let advice = "start it with \"cardbrokerd\", or say where it is with --endpoint";
     assert_eq!(err(&output), format!("cardbroker: no broker at {}: {advice}\n", broker.endpoint()));
     assert_eq!(code(&output), 3);

@@ -2,20 +2,22 @@
 
 use std::{future::Future, io, time::Duration};
 
-use cardbroker_client::{Client, ConnectOptions, Delivery, Error, ErrorReason, GROUP_METADATA, Watch, WatchEvent};
-use cardbroker_proto::{
-    reason::{DELIVERY_TRAILER, ERROR_DOMAIN, REASON_TRAILER},
-    v1::{TransmitResponse, UnitStop},
+use cardbroker_client::{
+    CardRequirement, Client, ConnectOptions, Delivery, Error, ErrorReason, GROUP_METADATA, Reader, Watch, WatchEvent,
 };
-use tonic::{Code, Status};
-use tonic_types::{ErrorDetails, StatusExt};
+use tokio_stream::StreamExt;
 
-use crate::broker::{FakeBroker, empty, ready, result};
+use crate::broker::{FakeBroker, empty, ready};
 
 const SELECT: [u8; 4] = [0x00, 0xA4, 0x04, 0x0C];
 
 pub(crate) async fn client(broker: &FakeBroker) -> Client {
     Client::connect_with(broker.endpoint(), ConnectOptions::default()).await.unwrap()
+}
+
+/// Options for a broker that is there, or does not come.
+fn at_once() -> ConnectOptions {
+    ConnectOptions { connect_timeout: Duration::ZERO, ..ConnectOptions::default() }
 }
 
 pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
@@ -25,9 +27,9 @@ pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
 #[tokio::test]
 async fn without_a_broker_the_error_says_so_and_nothing_was_sent() {
     let mut broker = FakeBroker::answering(b"");
-    let client = client(&broker).await;
+    let client = Client::connect_with(broker.endpoint(), at_once()).await.unwrap();
     broker.stop();
-    let error = Client::connect(broker.endpoint()).await.unwrap_err();
+    let error = Client::connect_with(broker.endpoint(), at_once()).await.unwrap_err();
     assert!(matches!(error, Error::NotRunning { kind: io::ErrorKind::NotFound, .. }), "{error:?}");
 
     let error = client.transmit("readers/desk").command(SELECT).send().await.unwrap_err();
@@ -42,58 +44,97 @@ async fn without_a_broker_the_error_says_so_and_nothing_was_sent() {
 #[tokio::test]
 async fn nobody_on_a_tcp_port_is_no_broker_either() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let error = Client::connect(format!("http://127.0.0.1:{port}").parse().unwrap()).await.unwrap_err();
+    let endpoint = format!("http://127.0.0.1:{port}").parse().unwrap();
+    let error = Client::connect_with(endpoint, at_once()).await.unwrap_err();
     assert!(matches!(error, Error::NotRunning { kind: io::ErrorKind::ConnectionRefused, .. }), "{error:?}");
 }
 
 #[tokio::test]
-async fn an_error_is_read_from_its_details() {
-    let broker = FakeBroker::refusing(|| {
-        let metadata = [("delivery", "not_sent"), ("reader", "readers/desk")];
-        let metadata = metadata.map(|(key, value)| (key.to_owned(), value.to_owned()));
-        let mut details = ErrorDetails::with_error_info("HELD_ELSEWHERE", ERROR_DOMAIN, metadata);
-        details.set_retry_info(Some(Duration::from_secs(1)));
-        Status::with_error_details(Code::Unavailable, "another program holds the card", details)
-    });
-    let error = client(&broker).await.transmit("readers/desk").command(SELECT).send().await.unwrap_err();
-    assert_eq!(error.reason(), Some(ErrorReason::HeldElsewhere));
-    assert_eq!(error.delivery(), Delivery::NotSent);
-    assert_eq!(error.retry_after(), Some(Duration::from_secs(1)));
-    assert_eq!(error.to_string(), "another program holds the card");
-    let Error::Failed(failure) = error else { panic!("{error:?}") };
-    assert_eq!((failure.code, failure.reader.as_deref()), (Code::Unavailable, Some("readers/desk")));
+async fn a_broker_that_starts_is_waited_for_by_every_call() {
+    let mut broker = FakeBroker::answering(b"");
+    let client = client(&broker).await;
+    for call in 0..4 {
+        broker.stop();
+        // Until the client has seen that its connection is gone.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let (client, endpoint) = (client.clone(), broker.endpoint());
+        let call = tokio::spawn(async move {
+            match call {
+                0 => client.readers().await.map(drop),
+                1 => client.transmit("desk").command(SELECT).send().await.map(drop),
+                2 => client.open_session("desk").open().await.map(drop),
+                _ => Client::connect_with(endpoint, ConnectOptions::default()).await.map(drop),
+            }
+        });
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        broker.restart();
+        soon(call).await.unwrap().unwrap();
+    }
 }
 
 #[tokio::test]
-async fn an_error_is_read_from_its_trailers_alone() {
-    let broker = FakeBroker::refusing(|| {
-        let mut status = Status::aborted("the exchange failed");
-        status.metadata_mut().insert(REASON_TRAILER, "CARD_LOST".parse().unwrap());
-        status.metadata_mut().insert(DELIVERY_TRAILER, "unknown".parse().unwrap());
-        status
-    });
-    let error = client(&broker).await.transmit("readers/desk").command(SELECT).send().await.unwrap_err();
-    assert_eq!((error.reason(), error.delivery()), (Some(ErrorReason::CardLost), Delivery::Unknown));
+async fn a_socket_without_permission_is_not_waited_for() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let socket = folder.path().join("broker.sock");
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    std::fs::set_permissions(&socket, std::os::unix::fs::PermissionsExt::from_mode(0o000)).unwrap();
+    if std::os::unix::net::UnixStream::connect(&socket).is_ok() {
+        return; // Root may do all.
+    }
+    let endpoint = format!("unix:{}", socket.display()).parse().unwrap();
+    let began = std::time::Instant::now();
+    let error = Client::connect(endpoint).await.unwrap_err();
+    assert!(error.to_string().starts_with("no permission to open unix:"), "{error}");
+    assert!(began.elapsed() < Duration::from_secs(2));
 }
 
 #[tokio::test]
-async fn a_unit_that_stopped_is_an_error_with_the_answers_attached() {
-    let broker = FakeBroker::start(|_| {
-        let stop = UnitStop {
-            index: 1,
-            reason: ErrorReason::CardRemoved.into(),
-            delivery: Delivery::Unknown.into(),
-            message: "the card was removed".into(),
-        };
-        let results = vec![result(b"\x01\x02", 0x9000)];
-        Some(Ok(TransmitResponse { results, stopped: Some(stop), ..TransmitResponse::default() }))
-    });
-    let unit = client(&broker).await.transmit("readers/desk").commands([SELECT, SELECT, SELECT]);
-    let error = unit.send().await.unwrap_err();
-    assert_eq!(error.to_string(), "stopped at command 2: the card was removed");
-    let Error::Stopped { stop, partial } = error else { panic!("{error:?}") };
-    assert_eq!((stop.index, stop.reason, stop.delivery), (1, Some(ErrorReason::CardRemoved), Delivery::Unknown));
-    assert_eq!((&partial.results[0].data[..], partial.results[0].status_word), (&[1, 2][..], 0x9000));
+async fn a_reader_is_named_by_object_id_name_or_display_name() {
+    let broker = FakeBroker::answering(b"");
+    let client = client(&broker).await;
+    let desk: Reader = client.reader("desk").await.unwrap();
+    assert_eq!((desk.name.as_str(), desk.insertion_id.as_str()), ("readers/desk", "first"));
+    client.transmit(&desk).command(SELECT).send().await.unwrap();
+    for name in ["desk", "readers/desk", "Yubico YubiKey 00 00"] {
+        client.transmit(name).command(SELECT).send().await.unwrap();
+    }
+    assert!(broker.record().transmits.iter().all(|request| request.reader == "readers/desk"));
+    let error = client.open_session("YubiKey").open().await.unwrap_err();
+    assert!(matches!(error, Error::Invalid(_)) && error.is_permanent());
+    assert!(error.to_string().contains("readers/desk (Yubico YubiKey 00 00), readers/pcd-00-00 (PCD 00 00)"));
+    let error = client.reader("gone").await.unwrap_err();
+    assert_eq!((error.reason(), error.is_permanent()), (Some(ErrorReason::ReaderNotFound), true));
+}
+
+#[tokio::test]
+async fn the_broker_tells_of_itself() {
+    let broker = FakeBroker::answering(b"");
+    let told = client(&broker).await.broker().await.unwrap();
+    assert_eq!((told.version.as_str(), told.limits.max_commands), ("0.1.0", 64));
+    assert_eq!((told.limits.outcome_lifetime.as_secs(), told.caller.process_id), (600, Some(42)));
+}
+
+#[tokio::test]
+async fn waiting_turns_are_told_without_heartbeats_and_an_error_is_no_end() {
+    let broker = FakeBroker::answering(b"");
+    let mut watch = client(&broker).await.watch_turn().at("desk");
+    for _ in 0..2 {
+        let waiting = soon(watch.next()).await.unwrap();
+        assert_eq!((waiting[0].reader.as_str(), waiting[0].turns_ahead), ("readers/desk", 2));
+        assert!(soon(StreamExt::next(&mut watch)).await.unwrap().unwrap().is_empty());
+        assert_eq!(soon(watch.next()).await.unwrap_err().reason(), Some(ErrorReason::ReaderNotFound));
+    }
+}
+
+#[tokio::test]
+async fn a_turn_without_terms_is_left_to_the_broker() {
+    let broker = FakeBroker::answering(b"");
+    let client = client(&broker).await;
+    client.transmit("desk").command(SELECT).send().await.unwrap();
+    client.transmit("desk").command(SELECT).card(CardRequirement::Required).send().await.unwrap();
+    let record = broker.record();
+    assert_eq!(record.transmits[0].turn, None);
+    assert_eq!(record.transmits[1].turn.as_ref().unwrap().card(), CardRequirement::Required);
 }
 
 #[tokio::test]
@@ -109,7 +150,8 @@ async fn the_wait_ends_before_the_deadline_that_the_broker_is_told() {
         .unwrap();
     let record = broker.record();
     assert_eq!(record.metadata[0].get("grpc-timeout").unwrap(), "10000000u");
-    assert_eq!(record.transmits[0].wait_timeout, Some(prost_types::Duration { seconds: 9, nanos: 0 }));
+    let turn = record.transmits[0].turn.as_ref().unwrap();
+    assert_eq!(turn.wait_timeout, Some(prost_types::Duration { seconds: 9, nanos: 0 }));
 }
 
 #[tokio::test]
@@ -144,6 +186,7 @@ async fn a_malformed_unit_is_refused_without_the_broker() {
     let client = client(&broker).await;
     for unit in [client.transmit("readers/desk"), client.transmit("readers/desk").command([0x00, 0xA4])] {
         let error = unit.send().await.unwrap_err();
+        assert!(matches!(error, Error::Invalid(_)) && error.is_permanent(), "{error:?}");
         assert_eq!((error.reason(), error.delivery()), (Some(ErrorReason::InvalidRequest), Delivery::NotSent));
     }
     let huge = client.transmit("readers/desk").commands(vec![vec![0; 65_544]; 17]).send().await.unwrap_err();
@@ -204,6 +247,14 @@ async fn a_watch_whose_next_is_dropped_again_and_again_loses_nothing() {
     .await;
     assert_eq!(told[..3], ["connected", "readers/desk first", "readers/pcd-00-00 "]);
     assert_eq!(told[3..], ["disconnected", "connected", "readers/desk second"]);
+}
+
+#[tokio::test]
+async fn a_watch_is_a_stream() {
+    let broker = FakeBroker::answering(b"");
+    let watch = client(&broker).await.watch();
+    let told: Vec<_> = soon(watch.take(3).map(tell).collect()).await;
+    assert_eq!(told, ["connected", "readers/desk first", "readers/pcd-00-00 "]);
 }
 
 async fn next(watch: &mut Watch) -> String {

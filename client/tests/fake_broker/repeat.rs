@@ -6,15 +6,13 @@ use std::{
 };
 
 use cardbroker_client::{Delivery, Error, ErrorReason};
-use cardbroker_proto::{
-    reason::{DELIVERY_TRAILER, REASON_TRAILER},
-    v1::{self, CommandResult, TransmitResponse, UnitStop},
-};
+use cardbroker_proto::v1::{TransmitRequest, TransmitResponse, UnitStop};
 use tonic::Status;
 
 use crate::{
-    broker::FakeBroker,
+    broker::{FakeBroker, empty, result},
     library::{client, soon},
+    script::{failure, refusal},
 };
 
 const SELECT: [u8; 4] = [0x00, 0xA4, 0x04, 0x0C];
@@ -33,10 +31,11 @@ fn done() -> Result<TransmitResponse, Status> {
 }
 
 fn refused() -> Result<TransmitResponse, Status> {
-    let mut status = Status::aborted("another card");
-    status.metadata_mut().insert(REASON_TRAILER, "INSERTION_CHANGED".parse().unwrap());
-    status.metadata_mut().insert(DELIVERY_TRAILER, "not_sent".parse().unwrap());
-    Err(status)
+    Err(refusal(ErrorReason::InsertionChanged, Delivery::NotSent, "another card"))
+}
+
+fn insertion(request: &TransmitRequest) -> &str {
+    request.turn.as_ref().map(|turn| turn.if_insertion_id.as_str()).unwrap_or_default()
 }
 
 #[tokio::test]
@@ -49,7 +48,7 @@ async fn a_repeatable_unit_comes_back_under_the_same_fresh_id_until_its_outcome_
     let ids: Vec<_> = record.transmits.iter().map(|request| &request.request_id[..]).collect();
     assert_eq!((ids.len(), ids[0].len()), (5, 16));
     assert!(ids[..4].iter().all(|id| *id == ids[0]) && ids[4] != ids[0]);
-    assert!(record.transmits[1].wait_timeout.unwrap().seconds <= 30);
+    assert!(record.transmits.iter().all(|request| insertion(request) == "first"), "all run on the same insertion");
 }
 
 #[tokio::test]
@@ -58,6 +57,29 @@ async fn an_id_of_ones_own_is_kept() {
     let unit = client(&broker).await.transmit("readers/desk").command(SELECT).request_id([7; 16]).repeatable();
     soon(unit.send()).await.unwrap();
     assert!(broker.record().transmits.iter().all(|request| request.request_id == [7; 16]));
+}
+
+#[tokio::test]
+async fn the_users_word_on_the_card_comes_before_the_readers() {
+    let broker = losing(1, done);
+    let client = client(&broker).await;
+    let unit = || client.transmit("readers/desk").command(SELECT).repeatable();
+    soon(unit().if_insertion_id("mine").send()).await.unwrap();
+    assert!(broker.record().transmits.iter().all(|request| insertion(request) == "mine"));
+
+    let broker = losing(1, done);
+    let unit = self::client(&broker).await.transmit("readers/desk").command(SELECT).repeatable().on_any_card();
+    soon(unit.send()).await.unwrap();
+    assert!(broker.record().transmits.iter().all(|request| insertion(request).is_empty()));
+}
+
+#[tokio::test]
+async fn a_unit_for_an_empty_reader_is_not_repeated() {
+    let broker = losing(1, done);
+    broker.set_readers(vec![empty()]);
+    let unit = client(&broker).await.transmit("pcd-00-00").command(SELECT).wait_for_card().repeatable();
+    assert_eq!(soon(unit.send()).await.unwrap_err().delivery(), Delivery::Unknown);
+    assert_eq!(broker.record().transmits.len(), 1);
 }
 
 #[tokio::test]
@@ -84,14 +106,9 @@ async fn a_refused_repeat_says_nothing_of_the_first_attempt() {
 }
 
 fn stopped() -> Result<TransmitResponse, Status> {
-    let stopped = UnitStop {
-        index: 1,
-        reason: ErrorReason::StatusWord.into(),
-        delivery: v1::Delivery::NotSent.into(),
-        ..UnitStop::default()
-    };
-    let results = vec![CommandResult { status_word: 0x6982, ..CommandResult::default() }];
-    Ok(TransmitResponse { results, stopped: Some(stopped), ..TransmitResponse::default() })
+    let failure = failure(ErrorReason::StatusWord, Delivery::NotSent, "why");
+    let stopped = Some(UnitStop { index: 1, failure: Some(failure) });
+    Ok(TransmitResponse { results: vec![result(&[], 0x6982)], stopped, ..TransmitResponse::default() })
 }
 
 #[tokio::test]

@@ -1,16 +1,18 @@
 //! What a broker says in a session: the pieces that tests put together.
 
 use cardbroker_proto::{
-    reason::{DELIVERY_TRAILER, REASON_TRAILER},
+    codes,
     v1::{
-        CommandResult, Delivery, ErrorReason, OpenSessionRequest, OpenSessionResponse, SessionFailure, SessionOpened,
-        SessionQueuePosition, SessionResetDone, SessionTransmitted, SessionWaiters, UnitStop,
-        open_session_request::Request, open_session_response::Response,
+        Command, CommandResult, Delivery, ErrorReason, Failure, OpenSessionRequest, OpenSessionResponse, SessionFailed,
+        SessionHeartbeat, SessionOpened, SessionQueuePosition, SessionResetDone, SessionTransmitted, SessionWaiters,
+        StatusDetails, UnitStop, open_session_request::Request, open_session_response::Response,
     },
 };
-use tonic::{Code, Status};
+use prost::Message;
+use prost_types::Any;
+use tonic::Status;
 
-use crate::broker::result;
+use crate::broker::{apdu, result};
 
 pub(crate) type Say = Result<OpenSessionResponse, Status>;
 
@@ -19,15 +21,16 @@ pub(crate) fn agreeable(request: &OpenSessionRequest) -> Vec<Say> {
     match request.request.as_ref().unwrap() {
         Request::Open(_) => vec![opened()],
         Request::Transmit(transmit) => {
-            let answer = |command: &cardbroker_proto::v1::Command| result(&command.apdu[..2], 0x9000);
+            let answer = |command: &Command| result(&apdu(command).bytes[..2], 0x9000);
             vec![transmitted(transmit.id, transmit.commands.iter().map(answer).collect())]
         }
         Request::Reset(reset) => vec![reset_done(reset.id)],
+        Request::Heartbeat(_) => Vec::new(),
     }
 }
 
 /// The id of a message that runs commands.
-pub(crate) fn transmit_id(request: &OpenSessionRequest) -> Option<u64> {
+pub(crate) fn transmit_id(request: &OpenSessionRequest) -> Option<i64> {
     match request.request.as_ref().unwrap() {
         Request::Transmit(transmit) => Some(transmit.id),
         _ => None,
@@ -38,7 +41,7 @@ fn say(response: Response) -> Say {
     Ok(OpenSessionResponse { response: Some(response) })
 }
 
-pub(crate) fn turns_ahead(count: u32) -> Say {
+pub(crate) fn turns_ahead(count: i32) -> Say {
     say(Response::QueuePosition(SessionQueuePosition { turns_ahead_count: count }))
 }
 
@@ -47,34 +50,56 @@ pub(crate) fn opened() -> Say {
     say(Response::Opened(SessionOpened { insertion_id, state_tag, atr: vec![0x3B, 0x80], ..SessionOpened::default() }))
 }
 
-pub(crate) fn transmitted(id: u64, results: Vec<CommandResult>) -> Say {
+pub(crate) fn transmitted(id: i64, results: Vec<CommandResult>) -> Say {
     say(Response::Transmitted(SessionTransmitted { id, results, ..SessionTransmitted::default() }))
 }
 
+/// A failure as the broker tells it everywhere.
+pub(crate) fn failure(reason: ErrorReason, delivery: Delivery, message: &str) -> Failure {
+    Failure {
+        reason: reason.into(),
+        delivery: delivery.into(),
+        message: message.into(),
+        code: codes::code(reason, delivery) as i32,
+        ..Failure::default()
+    }
+}
+
+/// The failure of a call.
+pub(crate) fn refusal(reason: ErrorReason, delivery: Delivery, message: &str) -> Status {
+    let failure = failure(reason, delivery, message);
+    let value = failure.encode_to_vec();
+    let any = Any { type_url: "type.googleapis.com/cardbroker.v1.Failure".into(), value };
+    let details = StatusDetails { code: failure.code, message: failure.message, details: vec![any] };
+    Status::with_details(codes::code(reason, delivery), message, details.encode_to_vec().into())
+}
+
 /// With one result, and stopped at the first command all the same: a GET RESPONSE failed.
-pub(crate) fn stopped(id: u64, delivery: Delivery) -> Say {
-    let (reason, delivery) = (ErrorReason::CardLost.into(), delivery.into());
-    let stopped = Some(UnitStop { index: 0, reason, delivery, message: "the exchange failed".into() });
+pub(crate) fn stopped(id: i64, delivery: Delivery) -> Say {
+    let failure = failure(ErrorReason::CardLost, delivery, "the exchange failed");
+    let stopped = Some(UnitStop { index: 0, failure: Some(failure) });
     let results = vec![result(&[0xAB], 0x6110)];
     say(Response::Transmitted(SessionTransmitted { id, results, stopped, ..SessionTransmitted::default() }))
 }
 
-pub(crate) fn reset_done(id: u64) -> Say {
+pub(crate) fn reset_done(id: i64) -> Say {
     say(Response::ResetDone(SessionResetDone { id, atr: vec![0x3B, 0x81] }))
 }
 
-pub(crate) fn failure(id: u64, reason: ErrorReason) -> Say {
-    let (reason, delivery) = (reason.into(), Delivery::NotSent.into());
-    say(Response::Failure(SessionFailure { id, reason, delivery, message: "why it failed".into() }))
+pub(crate) fn failed(id: i64, reason: ErrorReason) -> Say {
+    let failure = Some(failure(reason, Delivery::NotSent, "why it failed"));
+    say(Response::Failed(SessionFailed { id, failure }))
 }
 
-pub(crate) fn waiters(count: u32) -> Say {
+pub(crate) fn heartbeat() -> Say {
+    say(Response::Heartbeat(SessionHeartbeat::default()))
+}
+
+pub(crate) fn waiters(count: i32) -> Say {
     say(Response::Waiters(SessionWaiters { caller_count: count }))
 }
 
-pub(crate) fn end(code: Code, reason: ErrorReason, delivery: Delivery) -> Say {
-    let mut status = Status::new(code, "why it ended");
-    status.metadata_mut().insert(REASON_TRAILER, reason.short_name().parse().unwrap());
-    status.metadata_mut().insert(DELIVERY_TRAILER, delivery.short_name().parse().unwrap());
-    Err(status)
+/// The end of the lease, by the broker.
+pub(crate) fn end(reason: ErrorReason) -> Say {
+    Err(refusal(reason, Delivery::NotSent, "why it ended"))
 }

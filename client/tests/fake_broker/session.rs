@@ -5,28 +5,34 @@ use std::{
     time::Duration,
 };
 
-use cardbroker_client::{Client, ConnectOptions, Delivery, Error, ErrorReason, GROUP_METADATA, Session};
-use cardbroker_proto::v1::{CardStart, OpenSessionRequest, SessionEnd, open_session_request::Request};
-use tonic::Code;
+use cardbroker_client::{
+    CardReset, Client, Command, ConnectOptions, Delivery, Error, ErrorReason, GROUP_METADATA, Session,
+};
+use cardbroker_proto::v1::{OpenSessionRequest, open_session_request::Request};
+use tonic::Status;
 
 use crate::{
-    broker::FakeBroker,
+    broker::{FakeBroker, apdu},
     library::{client, soon},
     script::{
-        Say, agreeable, end, failure, opened, reset_done, stopped, transmit_id, transmitted, turns_ahead, waiters,
+        Say, agreeable, end, failed, heartbeat, opened, reset_done, transmit_id, transmitted, turns_ahead, waiters,
     },
 };
 
 const SELECT: [u8; 4] = [0x00, 0xA4, 0x04, 0x0C];
 
 /// A session in which each message with commands is answered by `answer`, given its id.
-async fn session(answer: impl Fn(u64) -> Vec<Say> + Send + Sync + 'static) -> (FakeBroker, Session) {
+async fn session(answer: impl Fn(i64) -> Vec<Say> + Send + Sync + 'static) -> (FakeBroker, Session) {
     let broker = FakeBroker::with_sessions(move |request| match transmit_id(request) {
         Some(id) => answer(id),
         None => agreeable(request),
     });
     let session = soon(client(&broker).await.open_session("readers/desk").open()).await.unwrap();
     (broker, session)
+}
+
+fn raw(apdu: &[u8]) -> Command {
+    Command::new(apdu).raw()
 }
 
 async fn until(mut condition: impl FnMut() -> bool) {
@@ -48,15 +54,17 @@ async fn commands_are_answered_and_a_close_ends_in_good_order() {
     let broker = FakeBroker::answering(b"");
     let session = soon(client(&broker).await.open_session("readers/desk").open()).await.unwrap();
     assert_eq!((session.insertion_id(), session.state_tag(), session.atr()), ("first", "tag", &[0x3B, 0x80][..]));
-    let answered = soon(session.transmit([&SELECT[..], b"\x00\xB0\x00\x00\x02"]).raw().send()).await.unwrap();
+    let answered = soon(session.transmit([&SELECT[..], b"\x00\xB0\x00\x00\x02"].map(raw)).send()).await.unwrap();
     assert_eq!((&answered.results[1].data[..], answered.results[1].status_word), (&[0x00, 0xB0][..], 0x9000));
-    assert_eq!(soon(session.reset(true)).await.unwrap(), [0x3B, 0x81]);
+    assert_eq!(soon(session.reset(CardReset::Cold).send()).await.unwrap(), [0x3B, 0x81]);
     soon(session.close()).await.unwrap();
 
     let record = broker.record();
     let [_, transmit, reset] = &record.session_requests[..] else { panic!("{:?}", record.session_requests) };
-    assert!(matches!(&transmit.request, Some(Request::Transmit(transmit)) if transmit.id == 1 && transmit.raw));
-    assert!(matches!(&reset.request, Some(Request::Reset(reset)) if reset.id == 2 && reset.cold));
+    let Some(Request::Transmit(transmit)) = &transmit.request else { panic!("{transmit:?}") };
+    assert_eq!((transmit.id, apdu(&transmit.commands[1]).raw), (1, true));
+    let Some(Request::Reset(reset)) = &reset.request else { panic!("{reset:?}") };
+    assert_eq!((reset.id, reset.reset()), (2, CardReset::Cold));
     assert_eq!(record.half_closed, [true]);
 }
 
@@ -80,39 +88,24 @@ async fn a_wait_that_is_dropped_is_reset_too() {
 }
 
 #[tokio::test]
-async fn all_that_was_asked_for_reaches_the_broker_and_the_place_in_the_queue_comes_back() {
-    let broker = FakeBroker::with_sessions(|_| vec![turns_ahead(2), turns_ahead(1), opened()]);
+async fn the_place_in_the_queue_is_told_and_the_group_and_no_deadline_go_along() {
+    let broker = FakeBroker::with_sessions(|_| vec![turns_ahead(2), heartbeat(), turns_ahead(1), opened()]);
     let options = ConnectOptions { group: Some("5f2c".into()), ..ConnectOptions::default() };
     let client = Client::connect_with(broker.endpoint(), options).await.unwrap();
     let seen = Arc::new(Mutex::new(Vec::new()));
     let told = seen.clone();
-    let open = client
-        .open_session("readers/desk")
-        .wait_timeout(Duration::from_secs(5))
-        .wait_for_card()
-        .if_insertion_id("i")
-        .if_state_tag("t")
-        .start_reset()
-        .idle_timeout(Duration::from_millis(500))
-        .leave_at_end()
-        .on_queue_position(move |ahead| told.lock().unwrap().push(ahead));
+    let open = client.open_session("readers/desk").on_queue_position(move |ahead| told.lock().unwrap().push(ahead));
     let _session = soon(open.open()).await.unwrap();
     assert_eq!(*seen.lock().unwrap(), [2, 1]);
 
     let record = broker.record();
-    let Some(Request::Open(open)) = &record.session_requests[0].request else { panic!("no open") };
-    assert_eq!((open.reader.as_str(), open.wait_for_card), ("readers/desk", true));
-    assert_eq!((open.if_insertion_id.as_str(), open.if_state_tag.as_str()), ("i", "t"));
-    assert_eq!((open.start(), open.end()), (CardStart::Reset, SessionEnd::Leave));
-    assert_eq!((open.wait_timeout.unwrap().seconds, open.idle_timeout.unwrap().nanos), (5, 500_000_000));
     assert_eq!(record.metadata[0].get(GROUP_METADATA).unwrap(), "5f2c");
     assert!(record.metadata[0].get("grpc-timeout").is_none());
 }
 
 #[tokio::test]
 async fn a_refused_session_tells_why() {
-    let broker =
-        FakeBroker::with_sessions(|_| vec![end(Code::DeadlineExceeded, ErrorReason::QueueTimeout, Delivery::NotSent)]);
+    let broker = FakeBroker::with_sessions(|_| vec![end(ErrorReason::QueueTimeout)]);
     let outcome = soon(client(&broker).await.open_session("readers/desk").open()).await;
     assert_eq!(reason_and_delivery(outcome), (Some(ErrorReason::QueueTimeout), Delivery::NotSent));
 }
@@ -154,7 +147,7 @@ async fn after_a_failure_was_told_the_next_call_goes_on() {
     let (broker, session) = session(|id| match id {
         // The first answer waits until the second message is on its way as well.
         1 => Vec::new(),
-        2 => vec![failure(1, ErrorReason::Denied), failure(2, ErrorReason::PrecedingFailed)],
+        2 => vec![failed(1, ErrorReason::Denied), failed(2, ErrorReason::PrecedingFailed)],
         id => vec![transmitted(id, Vec::new())],
     })
     .await;
@@ -171,43 +164,40 @@ async fn after_a_failure_was_told_the_next_call_goes_on() {
 }
 
 #[tokio::test]
-async fn a_stop_is_an_error_with_the_answers_attached() {
-    let (_broker, session) = session(|id| vec![stopped(id, Delivery::Unknown)]).await;
-    let error = soon(session.transmit([SELECT]).send()).await.unwrap_err();
-    let Error::Stopped { stop, partial } = error else { panic!("{error:?}") };
-    assert_eq!((stop.delivery, partial.results[0].status_word), (Delivery::Unknown, 0x6110));
-    assert_eq!(partial.insertion_id, "first");
-}
-
-#[tokio::test]
 async fn the_broker_tells_how_many_wait() {
-    let (_broker, session) = session(|id| vec![waiters(3), waiters(2), transmitted(id, Vec::new())]).await;
+    let (_broker, session) = session(|id| vec![waiters(3), heartbeat(), waiters(2), transmitted(id, Vec::new())]).await;
     assert_eq!(session.waiters(), 0);
     soon(session.transmit([SELECT]).send()).await.unwrap();
     assert_eq!(session.waiters(), 2);
 }
 
 #[tokio::test]
-async fn the_end_of_the_lease_fails_what_is_under_way_and_all_that_comes_later() {
+async fn the_end_of_the_lease_concerns_what_the_broker_has_not_read() {
     let (_broker, session) =
-        session(|_| vec![end(Code::Unavailable, ErrorReason::CardRemoved, Delivery::Unknown)]).await;
-    let outcome = soon(session.transmit([SELECT]).send()).await;
-    assert_eq!(reason_and_delivery(outcome), (Some(ErrorReason::CardRemoved), Delivery::Unknown));
-    assert!(!session.is_open());
-    for _ in 0..2 {
+        session(|id| vec![failed(id, ErrorReason::CardRemoved), end(ErrorReason::CardRemoved)]).await;
+    for _ in 0..3 {
         let outcome = soon(session.transmit([SELECT]).send()).await;
         assert_eq!(reason_and_delivery(outcome), (Some(ErrorReason::CardRemoved), Delivery::NotSent));
     }
+    assert!(!session.is_open());
     assert_eq!(soon(session.close()).await.unwrap_err().reason(), Some(ErrorReason::CardRemoved));
 }
 
 #[tokio::test]
+async fn an_end_without_the_brokers_word_leaves_an_unknown_fate() {
+    let (_broker, session) = session(|_| vec![Err(Status::unavailable("a proxy says so"))]).await;
+    let outcome = soon(session.transmit([SELECT]).send()).await;
+    assert_eq!(reason_and_delivery(outcome), (None, Delivery::Unknown));
+    let outcome = soon(session.transmit([SELECT]).send()).await;
+    assert_eq!(reason_and_delivery(outcome), (None, Delivery::NotSent), "it never left this program");
+}
+
+#[tokio::test]
 async fn a_revocation_while_nothing_is_under_way_is_told_to_the_next_call() {
-    let broker =
-        FakeBroker::with_sessions(|_| vec![opened(), end(Code::Aborted, ErrorReason::LeaseRevoked, Delivery::NotSent)]);
+    let broker = FakeBroker::with_sessions(|_| vec![opened(), end(ErrorReason::LeaseRevoked)]);
     let session = soon(client(&broker).await.open_session("readers/desk").open()).await.unwrap();
     until(|| !session.is_open()).await;
-    let outcome = soon(session.reset(false)).await;
+    let outcome = soon(session.reset(CardReset::Warm).send()).await;
     assert_eq!(reason_and_delivery(outcome), (Some(ErrorReason::LeaseRevoked), Delivery::NotSent));
 }
 
@@ -225,7 +215,7 @@ async fn a_lost_connection_leaves_an_unknown_fate_to_what_was_sent_only() {
     let deliveries = soon(calls.join_all()).await;
     let unknown = deliveries.iter().filter(|&&delivery| delivery == Delivery::Unknown).count();
     assert_eq!((unknown, deliveries.len()), (32, 34));
-    assert_eq!(reason_and_delivery(soon(session.reset(false)).await), (None, Delivery::NotSent));
+    assert_eq!(reason_and_delivery(soon(session.reset(CardReset::Warm).send()).await), (None, Delivery::NotSent));
 }
 
 #[tokio::test]

@@ -5,15 +5,15 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use cardbroker_client::{Delivery, ErrorReason};
-use cardbroker_proto::v1::{CardStart, SessionEnd, open_session_request::Request};
+use cardbroker_client::{CardRequirement, CardReset, Delivery, Disposition, ErrorReason};
+use cardbroker_proto::v1::open_session_request::Request;
 use serde_json::Value;
-use tonic::Code;
+use tonic::Status;
 
 use crate::{
-    broker::FakeBroker,
+    broker::{FakeBroker, apdu},
     command_line::{cardbroker, code, err, out},
-    script::{agreeable, end, failure, opened, stopped, transmit_id},
+    script::{agreeable, end, failed, opened, stopped, transmit_id},
 };
 
 fn run_script(broker: &FakeBroker, options: &[&str], script: &str) -> Output {
@@ -55,22 +55,25 @@ fn a_script_in_json_is_one_object_for_each_event() {
 #[test]
 fn every_option_of_a_session_reaches_the_broker() {
     let broker = FakeBroker::answering(b"");
-    let options = "--raw --reset --wait-for-card --wait-timeout 5s --if-insertion i --if-state t --idle-timeout 60s \
-                   --leave --allow-last-try";
+    let options = "--raw --reset-before cold --wait-for-card --wait-timeout 5s --if-insertion i --if-state t \
+                   --idle-timeout 60s --disposition leave --continue-class 81 --allow-last-try";
     let output = run_script(&broker, &options.split_whitespace().collect::<Vec<_>>(), "00A4040C\n");
     assert_eq!(code(&output), 0, "{}", err(&output));
     let record = broker.record();
     let Some(Request::Open(open)) = &record.session_requests[0].request else { panic!("no open") };
-    assert!(open.wait_for_card && open.start() == CardStart::Reset && open.end() == SessionEnd::Leave);
-    assert_eq!((open.if_insertion_id.as_str(), open.if_state_tag.as_str()), ("i", "t"));
-    assert_eq!((open.wait_timeout.unwrap().seconds, open.idle_timeout.unwrap().seconds), (5, 60));
+    let turn = open.turn.as_ref().unwrap();
+    assert_eq!((turn.card(), turn.reset_before()), (CardRequirement::Awaited, CardReset::Cold));
+    assert_eq!((turn.if_insertion_id.as_str(), turn.if_state_tag.as_str()), ("i", "t"));
+    assert_eq!((turn.wait_timeout.unwrap().seconds, open.idle_timeout.unwrap().seconds), (5, 60));
+    assert_eq!(open.disposition(), Disposition::Leave);
     let Some(Request::Transmit(transmit)) = &record.session_requests[1].request else { panic!("no transmit") };
-    assert!(transmit.raw && transmit.commands[0].allow_last_try);
+    let apdu = apdu(&transmit.commands[0]);
+    assert!(apdu.raw && apdu.allow_last_try && apdu.continue_class == Some(0x81));
 }
 
 #[test]
 fn a_script_ends_at_its_first_error_with_the_documented_code() {
-    let at_the_second = |say: fn(u64) -> Vec<crate::script::Say>| {
+    let at_the_second = |say: fn(i64) -> Vec<crate::script::Say>| {
         let broker = FakeBroker::with_sessions(move |request| match transmit_id(request) {
             Some(2) => say(2),
             _ => agreeable(request),
@@ -79,14 +82,18 @@ fn a_script_ends_at_its_first_error_with_the_documented_code() {
         assert!(broker.record().session_requests.len() == 3, "the third line was not sent");
         (out(&output).to_owned(), err(&output).to_owned(), code(&output))
     };
-    let look = "; the command may have run: look at the card before you send it again\n";
+    let check = "; the command may have run: check the card's state before you send it again\n";
     assert_eq!(
-        at_the_second(|id| vec![failure(id, ErrorReason::Denied)]),
+        at_the_second(|id| vec![failed(id, ErrorReason::Denied)]),
         ("00A4 9000\n".into(), "cardbroker: why it failed\n".into(), 1)
     );
     assert_eq!(
-        at_the_second(|_| vec![end(Code::Unavailable, ErrorReason::CardRemoved, Delivery::Unknown)]),
-        ("00A4 9000\n".into(), format!("cardbroker: why it ended{look}"), 6)
+        at_the_second(|_| vec![end(ErrorReason::CardRemoved)]),
+        ("00A4 9000\n".into(), "cardbroker: why it ended\n".into(), 4)
+    );
+    assert_eq!(
+        at_the_second(|_| vec![Err(Status::unavailable("gone"))]),
+        ("00A4 9000\n".into(), format!("cardbroker: the connection to the broker was lost (gone){check}"), 6)
     );
     let stop = "stopped at command 1: the exchange failed";
     assert_eq!(
@@ -95,7 +102,7 @@ fn a_script_ends_at_its_first_error_with_the_documented_code() {
     );
     assert_eq!(
         at_the_second(|id| vec![stopped(id, Delivery::Unknown)]),
-        ("00A4 9000\nAB 6110\n".into(), format!("cardbroker: {stop}{look}"), 6)
+        ("00A4 9000\nAB 6110\n".into(), format!("cardbroker: {stop}{check}"), 6)
     );
 }
 
@@ -109,8 +116,7 @@ fn a_malformed_line_is_told_with_its_place_and_never_with_its_text() {
 
 #[test]
 fn a_turn_that_does_not_come_is_code_7() {
-    let broker =
-        FakeBroker::with_sessions(|_| vec![end(Code::DeadlineExceeded, ErrorReason::QueueTimeout, Delivery::NotSent)]);
+    let broker = FakeBroker::with_sessions(|_| vec![end(ErrorReason::QueueTimeout)]);
     assert_eq!(code(&run_script(&broker, &[], "00A4040C\n")), 7);
 }
 

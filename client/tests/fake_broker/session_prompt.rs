@@ -5,13 +5,12 @@ use std::{
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
 
-use cardbroker_client::{Delivery, ErrorReason};
+use cardbroker_client::ErrorReason;
 use cardbroker_proto::ENDPOINT_VARIABLE;
-use tonic::Code;
 
 use crate::{
     broker::FakeBroker,
-    script::{agreeable, end, failure, opened, transmit_id, turns_ahead, waiters},
+    script::{agreeable, end, failed, opened, transmit_id, turns_ahead, waiters},
 };
 
 /// A session on a terminal that the program `script` makes.
@@ -64,7 +63,7 @@ impl Person {
 fn a_person_gets_plain_words_and_the_prompt_back_after_a_mistake() {
     let broker = FakeBroker::with_sessions(|request| match transmit_id(request) {
         Some(1) => [vec![waiters(2)], agreeable(request)].concat(),
-        Some(2) => vec![failure(2, ErrorReason::Denied)],
+        Some(2) => vec![failed(2, ErrorReason::Denied)],
         _ => agreeable(request),
     });
     let mut person = Person::at(&broker);
@@ -112,7 +111,7 @@ fn a_person_who_waits_sees_how_long_the_queue_is_and_may_give_up() {
 #[test]
 fn a_prompt_ends_with_its_session() {
     let broker = FakeBroker::with_sessions(|request| match transmit_id(request) {
-        Some(_) => vec![end(Code::Aborted, ErrorReason::LeaseRevoked, Delivery::NotSent)],
+        Some(_) => vec![end(ErrorReason::LeaseRevoked)],
         None => vec![opened()],
     });
     let mut person = Person::at(&broker);

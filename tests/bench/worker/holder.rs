@@ -69,7 +69,7 @@ async fn by_session(reader: &str, leave: bool) -> anyhow::Result<()> {
 
 async fn open(client: &Client, reader: &str, leave: bool) -> anyhow::Result<Session> {
     let opening = client.open_session(reader);
-    let opening = if leave { opening.leave_at_end() } else { opening };
+    let opening = if leave { opening.disposition(cardbroker_client::Disposition::Leave) } else { opening };
     let mut told = false;
     let opening = opening.on_queue_position(move |_| {
         if !std::mem::replace(&mut told, true) {

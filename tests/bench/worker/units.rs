@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use cardbroker_client::{ApduBytes, Client, Session, hex};
+use cardbroker_client::{ApduBytes, Client, Command, Session, hex};
 use clap::ValueEnum;
 use pcsc::{Card, Context, Disposition, Protocols, ReaderState, Scope, ShareMode, State};
 use serde_json::json;
@@ -89,7 +89,13 @@ impl User {
         Ok(Self { hand, reader, apdus, raw })
     }
 
+    fn commands(&self) -> Vec<Command> {
+        let command = |apdu: &ApduBytes| if self.raw { Command::new(apdu.clone()).raw() } else { apdu.clone().into() };
+        self.apdus.iter().map(command).collect()
+    }
+
     async fn unit(&mut self) -> anyhow::Result<()> {
+        let commands = self.commands();
         let transmitted = match &mut self.hand {
             Hand::Exclusive(card) => return transmit(card, &self.apdus),
             Hand::Transaction(card) => {
@@ -101,15 +107,10 @@ impl User {
                 return Ok(card.reconnect(ShareMode::Exclusive, Protocols::ANY, Disposition::ResetCard)?);
             }
             Hand::Transmit(client) => {
-                let unit = client.transmit(&self.reader).commands(self.apdus.clone());
-                let unit = if self.raw { unit.raw() } else { unit };
+                let unit = client.transmit(&self.reader).commands(commands);
                 unit.wait_timeout(Duration::from_secs(300)).send().await?
             }
-            Hand::Session(session) => {
-                let unit = session.transmit(self.apdus.clone());
-                let unit = if self.raw { unit.raw() } else { unit };
-                unit.send().await?
-            }
+            Hand::Session(session) => session.transmit(commands).send().await?,
         };
         let last = transmitted.results.last().context("no answer")?;
         ensure!(last.status_word == 0x9000, "the card answered {:04X}", last.status_word);

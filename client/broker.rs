@@ -1,0 +1,105 @@
+//! What the broker tells of itself and of the caller.
+
+use std::time::{Duration, SystemTime};
+
+use cardbroker_proto::v1::{self, GetBrokerResponse};
+
+use crate::response::{count, duration, time};
+
+/// The broker, and the caller as the broker sees it; from [`Client::broker`](crate::Client::broker).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Broker {
+    /// The broker's version (Semantic Versioning): `0.1.0`.
+    pub version: String,
+    /// Names this run of the broker. A new one means that the broker was restarted and all kept outcomes are gone.
+    pub epoch: String,
+    /// When this run began.
+    pub start_time: Option<SystemTime>,
+    /// What the broker can do beyond this edition of the contract, as words.
+    pub capabilities: Vec<String>,
+    /// The limits that the caller is under.
+    pub limits: BrokerLimits,
+    /// The caller.
+    pub caller: Caller,
+}
+
+/// Limits, as the broker is configured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BrokerLimits {
+    /// The most bytes of a request, and of a response.
+    pub max_message_bytes: u32,
+    /// The most commands of a unit.
+    pub max_commands: u32,
+    /// The most messages of a session that may be unanswered.
+    pub max_session_messages: u32,
+    /// The most requests of the caller that may wait at one reader.
+    pub max_waiting_per_caller: u32,
+    /// The most requests of all callers that may wait at one reader.
+    pub max_waiting_per_reader: u32,
+    /// The most outcomes that are kept for the user under a request id.
+    pub max_outcomes_per_user: u32,
+    /// How long an outcome is kept.
+    pub outcome_lifetime: Duration,
+    /// How long a session may hold the card while others wait.
+    pub max_contended_lease: Duration,
+}
+
+/// A caller as the broker sees it: what its turns and its isolation depend on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Caller {
+    /// Who is responsible: `user 1000`, `token build-7`. For people.
+    pub principal: String,
+    /// The process, as the system has told it. `None` if it is not known, or cannot be: then the connection is the
+    /// caller.
+    pub process_id: Option<i32>,
+    /// The number of the connection, counted from 1 in this run of the broker.
+    pub connection: i64,
+    /// Whether the connection is the caller: calls of other connections, of the same process too, are other callers'.
+    pub is_connection: bool,
+    /// The number of the isolation group that this call belongs to, counted from 1 in this run of the broker. 0: the
+    /// call is a group of its own.
+    pub group: i64,
+}
+
+impl From<GetBrokerResponse> for Broker {
+    fn from(told: GetBrokerResponse) -> Self {
+        Self {
+            version: told.version,
+            epoch: told.epoch,
+            start_time: time(told.start_time),
+            capabilities: told.capabilities,
+            limits: told.limits.unwrap_or_default().into(),
+            caller: told.caller.unwrap_or_default().into(),
+        }
+    }
+}
+
+impl From<v1::BrokerLimits> for BrokerLimits {
+    fn from(told: v1::BrokerLimits) -> Self {
+        Self {
+            max_message_bytes: count(told.max_message_bytes),
+            max_commands: count(told.max_commands),
+            max_session_messages: count(told.max_session_messages),
+            max_waiting_per_caller: count(told.max_waiting_per_caller),
+            max_waiting_per_reader: count(told.max_waiting_per_reader),
+            max_outcomes_per_user: count(told.max_outcomes_per_user),
+            outcome_lifetime: duration(told.outcome_lifetime),
+            max_contended_lease: duration(told.max_contended_lease),
+        }
+    }
+}
+
+impl From<v1::CallerInfo> for Caller {
+    fn from(told: v1::CallerInfo) -> Self {
+        Self {
+            principal: told.principal,
+            process_id: told.process_id,
+            connection: told.connection,
+            is_connection: told.is_connection,
+            group: told.group,
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! `cardbroker broker`: which broker answers, its limits, and how it sees the caller.
+
+use std::time::SystemTime;
+
+use cardbroker_client::{Broker, BrokerLimits, Caller, Client};
+use humantime::{format_duration, format_rfc3339_seconds};
+use serde_json::{Value, json};
+
+use super::{Failure, Screen, json, printable};
+
+pub(crate) async fn run(client: &Client, json: bool, screen: &mut Screen<'_>) -> Result<(), Failure> {
+    let broker = client.broker().await?;
+    if json {
+        json::write_line(screen.out, &object(&broker))?;
+    } else {
+        write!(screen.out, "{}", text(&broker, &client.endpoint().to_string()))?;
+    }
+    Ok(())
+}
+
+fn text(broker: &Broker, endpoint: &str) -> String {
+    let Broker { version, epoch, capabilities, limits, caller, .. } = broker;
+    let since = since(broker).unwrap_or_else(|| "unknown".to_owned());
+    let capabilities = if capabilities.is_empty() { "none".to_owned() } else { capabilities.join(", ") };
+    let rows = [
+        ("Broker", format!("cardbrokerd {version} at {endpoint}")),
+        ("Running since", since),
+        ("Epoch", epoch.clone()),
+        ("Capabilities", capabilities),
+        ("You are", format!("{}, {}", caller.principal, connection(caller))),
+        ("Isolation group", group(caller)),
+        ("Message", format!("at most {} bytes", limits.max_message_bytes)),
+        ("Unit", format!("at most {} commands", limits.max_commands)),
+        ("Session", session(limits)),
+        ("Waiting requests", waiting(limits)),
+        ("Kept outcomes", outcomes(limits)),
+    ];
+    let row = |(name, value): (&str, String)| format!("{name:16}  {}\n", printable(&value));
+    rows.into_iter().map(row).collect()
+}
+
+fn since(broker: &Broker) -> Option<String> {
+    Some(format_rfc3339_seconds(sane(broker.start_time?)?).to_string())
+}
+
+/// Times that RFC 3339 can write.
+fn sane(time: SystemTime) -> Option<SystemTime> {
+    let year_10000 = std::time::Duration::from_secs(253_402_300_800);
+    time.duration_since(SystemTime::UNIX_EPOCH).is_ok_and(|since| since < year_10000).then_some(time)
+}
+
+fn connection(caller: &Caller) -> String {
+    let process = caller.process_id.map(|id| format!("process {id}, ")).unwrap_or_default();
+    let turns = if caller.is_connection { ", which takes turns for itself" } else { "" };
+    format!("{process}connection {}{turns}", caller.connection)
+}
+
+fn group(caller: &Caller) -> String {
+    match caller.group {
+        0 => "none: each call by itself".to_owned(),
+        group => format!("number {group}"),
+    }
+}
+
+fn session(limits: &BrokerLimits) -> String {
+    let lease = format_duration(limits.max_contended_lease);
+    format!("at most {} messages without an answer; {lease} while others wait", limits.max_session_messages)
+}
+
+fn waiting(limits: &BrokerLimits) -> String {
+    format!(
+        "at most {} of yours, {} of all callers, at one reader",
+        limits.max_waiting_per_caller, limits.max_waiting_per_reader
+    )
+}
+
+fn outcomes(limits: &BrokerLimits) -> String {
+    format!("at most {} of yours, for {}", limits.max_outcomes_per_user, format_duration(limits.outcome_lifetime))
+}
+
+fn object(broker: &Broker) -> Value {
+    let Broker { version, epoch, capabilities, limits, caller, .. } = broker;
+    json!({
+        "version": version,
+        "epoch": epoch,
+        "start_time": since(broker),
+        "capabilities": capabilities,
+        "limits": {
+            "max_message_bytes": limits.max_message_bytes,
+            "max_commands": limits.max_commands,
+            "max_session_messages": limits.max_session_messages,
+            "max_waiting_per_caller": limits.max_waiting_per_caller,
+            "max_waiting_per_reader": limits.max_waiting_per_reader,
+            "max_outcomes_per_user": limits.max_outcomes_per_user,
+            "outcome_lifetime_ms": json::milliseconds(limits.outcome_lifetime),
+            "max_contended_lease_ms": json::milliseconds(limits.max_contended_lease),
+        },
+        "caller": {
+            "principal": caller.principal,
+            "process_id": caller.process_id,
+            "connection": caller.connection,
+            "is_connection": caller.is_connection,
+            "group": caller.group,
+        },
+    })
+}

@@ -1,0 +1,101 @@
+//! The terms of a turn, as units and sessions ask for them.
+
+use std::time::Duration;
+
+use cardbroker_proto::v1::{CardRequirement, CardReset, TurnOptions};
+
+use crate::response::to_wire;
+
+/// How long the broker lets a request wait that does not say.
+pub(crate) const DEFAULT_WAIT: Duration = Duration::from_secs(30);
+
+/// What the card may take in all when the user names no deadline: above the broker's exchange timeout of 120 s.
+pub(crate) const CARD_TIME: Duration = Duration::from_secs(150);
+
+/// The longest deadline; the contract allows waits of 24 h.
+pub(crate) const MAX_DEADLINE: Duration = Duration::from_secs(48 * 3600);
+
+/// The terms as the user has set them.
+#[derive(Debug, Clone)]
+pub(crate) struct Terms {
+    pub(crate) wait: Option<Duration>,
+    pub(crate) card: CardRequirement,
+    pub(crate) if_insertion_id: String,
+    pub(crate) if_state_tag: String,
+    pub(crate) reset_before: CardReset,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Self {
+            wait: None,
+            card: CardRequirement::Unspecified,
+            if_insertion_id: String::new(),
+            if_state_tag: String::new(),
+            reset_before: CardReset::Unspecified,
+        }
+    }
+}
+
+impl Terms {
+    /// How long the request may wait, as the broker sees it.
+    pub(crate) fn wait(&self) -> Duration {
+        self.wait.unwrap_or(DEFAULT_WAIT).min(MAX_DEADLINE)
+    }
+
+    /// As they go to the broker; `None` if all are the broker's defaults.
+    pub(crate) fn to_wire(&self) -> Option<TurnOptions> {
+        let options = TurnOptions {
+            wait_timeout: self.wait.map(|wait| to_wire(wait.min(MAX_DEADLINE))),
+            card: self.card.into(),
+            if_insertion_id: self.if_insertion_id.clone(),
+            if_state_tag: self.if_state_tag.clone(),
+            reset_before: self.reset_before.into(),
+        };
+        (options != TurnOptions::default()).then_some(options)
+    }
+}
+
+/// The options that units and sessions have in common.
+macro_rules! turn_options {
+    () => {
+        /// How long to wait for the turn, at most 24 h. Default: 30 s; zero means now or never.
+        pub fn wait_timeout(mut self, timeout: std::time::Duration) -> Self {
+            self.terms.wait = Some(timeout);
+            self
+        }
+
+        /// Waits, as long as `wait_timeout`, for a usable card instead of failing without one: `card` with
+        /// [`CardRequirement::Awaited`](crate::CardRequirement::Awaited).
+        pub fn wait_for_card(self) -> Self {
+            self.card(crate::CardRequirement::Awaited)
+        }
+
+        /// Whether a usable card must be there. Default: required.
+        pub fn card(mut self, requirement: crate::CardRequirement) -> Self {
+            self.terms.card = requirement;
+            self
+        }
+
+        /// Fails, not sent, unless the card is still in this insertion
+        /// ([`Reader::insertion_id`](crate::Reader::insertion_id)). At most 128 bytes.
+        pub fn if_insertion_id(mut self, id: impl Into<String>) -> Self {
+            self.terms.if_insertion_id = id.into();
+            self
+        }
+
+        /// Fails, not sent, if anybody used or reset the card since
+        /// ([`Transmitted::state_tag`](crate::Transmitted::state_tag)). At most 128 bytes.
+        pub fn if_state_tag(mut self, tag: impl Into<String>) -> Self {
+            self.terms.if_state_tag = tag.into();
+            self
+        }
+
+        /// What happens to the card before the first command. Default: nothing. A reset needs the permission `reset`.
+        pub fn reset_before(mut self, reset: crate::CardReset) -> Self {
+            self.terms.reset_before = reset;
+            self
+        }
+    };
+}
+pub(crate) use turn_options;

@@ -1,0 +1,178 @@
+//! Following one's own waiting requests.
+
+use std::{
+    fmt,
+    future::{Future, poll_fn},
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::SystemTime,
+};
+
+use cardbroker_proto::v1::{self, WatchTurnRequest, WatchTurnResponse};
+use tokio::time::{Sleep, sleep, timeout};
+use tokio_stream::Stream;
+use tonic::{Status, Streaming};
+
+use crate::{
+    Client, Error, ReaderName,
+    response::{count, time},
+    watch::{OPEN_TIMEOUT, SILENCE_LIMIT},
+};
+
+/// A request of this program that waits for its turn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WaitingTurn {
+    /// The reader's name: `readers/{id}`.
+    pub reader: String,
+    /// Whether a session is to be opened, or a unit to be run.
+    pub is_session: bool,
+    /// About how many turns come before it: callers come and go.
+    pub turns_ahead: u32,
+    /// When it arrived.
+    pub arrive_time: Option<SystemTime>,
+    /// When it gives up.
+    pub deadline_time: Option<SystemTime>,
+    /// The turn that the card is in; `None` if nobody holds it.
+    pub holder: Option<TurnHolder>,
+}
+
+/// A turn that has begun, as far as the policy shows it to the one who waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TurnHolder {
+    /// Whether it is the caller's own.
+    pub is_own: bool,
+    /// Whether it is a session; otherwise it is a unit.
+    pub is_session: bool,
+    /// When it began.
+    pub begin_time: Option<SystemTime>,
+}
+
+/// Follows the caller's own waiting requests; made by [`Client::watch_turn`]. Also a [`Stream`] without end.
+///
+/// Each item tells all requests that wait, ordered by reader and arrival. After an error the next call opens the stream
+/// anew: requests that waited on a connection that was lost are gone with it.
+#[derive(Debug)]
+pub struct WatchTurn {
+    client: Client,
+    reader: Option<ReaderName>,
+    phase: Phase,
+}
+
+type Opened = Result<Streaming<WatchTurnResponse>, Error>;
+
+enum Phase {
+    Closed,
+    Opening(Pin<Box<dyn Future<Output = Opened> + Send>>),
+    Open { stream: Box<Streaming<WatchTurnResponse>>, silence: Pin<Box<Sleep>> },
+}
+
+impl fmt::Debug for Phase {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Closed => "Closed",
+            Self::Opening(_) => "Opening",
+            Self::Open { .. } => "Open",
+        })
+    }
+}
+
+impl WatchTurn {
+    pub(crate) fn new(client: Client) -> Self {
+        Self { client, reader: None, phase: Phase::Closed }
+    }
+
+    /// Only the requests at this reader.
+    pub fn at(mut self, reader: impl Into<ReaderName>) -> Self {
+        self.reader = Some(reader.into());
+        self
+    }
+
+    /// All requests that wait, at once and then whenever that changes, at most four times a second. Waits without end;
+    /// cancel-safe: a dropped call loses nothing.
+    ///
+    /// # Errors
+    /// [`Error::NotRunning`], [`Error::Failed`]; [`Error::Invalid`] if the reader's display name fits none or several.
+    /// Silence of 90 s counts as a lost connection.
+    pub async fn next(&mut self) -> Result<Vec<WaitingTurn>, Error> {
+        poll_fn(|context| self.poll_turns(context)).await
+    }
+
+    fn poll_turns(&mut self, context: &mut Context<'_>) -> Poll<Result<Vec<WaitingTurn>, Error>> {
+        loop {
+            match &mut self.phase {
+                Phase::Closed => self.phase = Phase::Opening(Box::pin(open(self.client.clone(), self.reader.clone()))),
+                Phase::Opening(opening) => match ready!(opening.as_mut().poll(context)) {
+                    Ok(stream) => {
+                        let silence = Box::pin(sleep(SILENCE_LIMIT));
+                        self.phase = Phase::Open { stream: Box::new(stream), silence };
+                    }
+                    Err(error) => return Poll::Ready(Err(self.ended(error))),
+                },
+                Phase::Open { stream, silence } => {
+                    let Poll::Ready(message) = Pin::new(&mut **stream).poll_next(context) else {
+                        ready!(silence.as_mut().poll(context));
+                        return Poll::Ready(Err(self.lost(&Status::unavailable("the broker fell silent"))));
+                    };
+                    silence.set(sleep(SILENCE_LIMIT));
+                    match message {
+                        Some(Ok(message)) if message.is_heartbeat => {}
+                        Some(Ok(message)) => {
+                            return Poll::Ready(Ok(message.waiting.into_iter().map(WaitingTurn::from).collect()));
+                        }
+                        Some(Err(status)) => return Poll::Ready(Err(self.lost(&status))),
+                        None => return Poll::Ready(Err(self.lost(&Status::unavailable("the broker ended the watch")))),
+                    }
+                }
+            }
+        }
+    }
+
+    fn lost(&mut self, status: &Status) -> Error {
+        let error = Error::of_query(self.client.endpoint(), status);
+        self.ended(error)
+    }
+
+    fn ended(&mut self, error: Error) -> Error {
+        self.phase = Phase::Closed;
+        error
+    }
+}
+
+impl Stream for WatchTurn {
+    type Item = Result<Vec<WaitingTurn>, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.poll_turns(context).map(Some)
+    }
+}
+
+async fn open(client: Client, reader: Option<ReaderName>) -> Opened {
+    let reader = match reader {
+        Some(reader) => reader.resolve(&client).await?,
+        None => String::new(),
+    };
+    let mut stub = client.stub();
+    let opening = stub.watch_turn(client.request(WatchTurnRequest { reader }));
+    let opened = timeout(OPEN_TIMEOUT, opening).await;
+    let opened = opened.unwrap_or_else(|_| Err(Status::unavailable("the broker does not accept the watch")));
+    Ok(opened.map_err(|status| Error::of_query(client.endpoint(), &status))?.into_inner())
+}
+
+impl From<v1::WaitingTurn> for WaitingTurn {
+    fn from(told: v1::WaitingTurn) -> Self {
+        Self {
+            reader: told.reader,
+            is_session: told.is_session,
+            turns_ahead: count(told.turns_ahead_count),
+            arrive_time: time(told.arrive_time),
+            deadline_time: time(told.deadline_time),
+            holder: told.holder.map(|holder| TurnHolder {
+                is_own: holder.is_own,
+                is_session: holder.is_session,
+                begin_time: time(holder.begin_time),
+            }),
+        }
+    }
+}
