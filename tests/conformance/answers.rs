@@ -68,7 +68,9 @@ fn error(contract: &Contract, order: &Value, value: &Value) -> Result<Value> {
     if let Some(failure) = error.get_mut("failure").filter(|failure| !failure.is_null()) {
         *failure = told(contract, failure)?;
     }
-    if let (Some(kind), Some(response)) = (kind(order), error.get_mut("response").filter(|response| !response.is_null())) {
+    if let (Some(kind), Some(response)) =
+        (kind(order), error.get_mut("response").filter(|response| !response.is_null()))
+    {
         *response = contract::canonical(&contract.message(kind)?, response)?;
         // It is told as the error's own `index` and `failure`.
         if let Some(response) = response.as_object_mut() {

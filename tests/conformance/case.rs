@@ -82,13 +82,20 @@ pub fn all(contract: &Contract, kit: &Path, choice: &Choice) -> Result<Vec<Case>
 ///
 /// # Errors
 /// If the lines cannot be written.
-pub async fn run(contract: &Contract, driver: &str, cases: &[Case], jobs: usize, out: &mut impl Write) -> Result<Count> {
+pub async fn run(
+    contract: &Contract,
+    driver: &str,
+    cases: &[Case],
+    jobs: usize,
+    out: &mut impl Write,
+) -> Result<Count> {
     let (slow, rest): (Vec<_>, Vec<_>) = cases.iter().partition(|case| case.is_slow());
     let slow = slow.into_iter().map(|case| async move { (case, alone(contract, driver, case).await) });
     let slow = stream::iter(slow).buffer_unordered(cases.len().max(1)).collect::<Vec<_>>();
     let others = async {
         let mut count = Count::default();
-        let (scenarios, shared): (Vec<&Case>, Vec<&Case>) = rest.iter().partition(|case| matches!(case.0, What::Scenario(_)));
+        let (scenarios, shared): (Vec<&Case>, Vec<&Case>) =
+            rest.iter().partition(|case| matches!(case.0, What::Scenario(_)));
         let results = scenarios.into_iter().map(|case| async move { (case, alone(contract, driver, case).await) });
         let mut results = stream::iter(results).buffered(jobs.max(1));
         while let Some((case, result)) = results.next().await {
@@ -116,12 +123,7 @@ async fn alone(contract: &Contract, driver: &str, case: &Case) -> Result<()> {
     together(contract, driver, case, &mut None).await
 }
 
-async fn together<'a>(
-    contract: &'a Contract,
-    driver: &str,
-    case: &Case,
-    shared: &mut Option<Stage<'a>>,
-) -> Result<()> {
+async fn together<'a>(contract: &'a Contract, driver: &str, case: &Case, shared: &mut Option<Stage<'a>>) -> Result<()> {
     if let What::Scenario(scenario) = &case.0 {
         return scenario.run(contract, driver).await;
     }

@@ -34,14 +34,7 @@ pub(crate) fn differences(expected: &Value, actual: &Value, rest: Rest, bindings
     found
 }
 
-fn compare(
-    expected: &Value,
-    actual: &Value,
-    rest: Rest,
-    bindings: &mut Bindings,
-    path: &str,
-    found: &mut Vec<String>,
-) {
+fn compare(expected: &Value, actual: &Value, rest: Rest, bindings: &mut Bindings, path: &str, found: &mut Vec<String>) {
     let here = || if path.is_empty() { "." } else { path };
     match (expected, actual) {
         (Value::String(any), _) if any == "*" => {
@@ -64,7 +57,8 @@ fn compare(
                 compare(value, actual, rest, bindings, &format!("{path}.{key}"), found);
             }
             if rest == Rest::Default {
-                let others = actual.iter().filter(|(key, value)| !expected.contains_key(*key) && !is_as_absent(key, value));
+                let others =
+                    actual.iter().filter(|(key, value)| !expected.contains_key(*key) && !is_as_absent(key, value));
                 found.extend(others.map(|(key, value)| format!("{path}.{key}: nothing expected, got {value}")));
             }
         }

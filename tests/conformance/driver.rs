@@ -11,6 +11,7 @@ use serde_json::Value;
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
     process::{Child, ChildStdin, ChildStdout, Command},
+    task::JoinHandle,
     time::{Duration, timeout},
 };
 
@@ -27,6 +28,8 @@ pub(crate) struct Driver {
     input: ChildStdin,
     output: Lines<BufReader<ChildStdout>>,
     complaints: Arc<Mutex<VecDeque<String>>>,
+    /// Reads the complaints until there are no more.
+    reading: JoinHandle<()>,
 }
 
 impl Driver {
@@ -44,7 +47,7 @@ impl Driver {
         let mut errors = BufReader::new(process.stderr.take().context("no standard error")?).lines();
         let complaints = Arc::new(Mutex::new(VecDeque::new()));
         let kept = complaints.clone();
-        tokio::spawn(async move {
+        let reading = tokio::spawn(async move {
             while let Ok(Some(line)) = errors.next_line().await {
                 let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
                 kept.push_back(line);
@@ -53,7 +56,7 @@ impl Driver {
                 }
             }
         });
-        Ok(Self { process, input, output, complaints })
+        Ok(Self { process, input, output, complaints, reading })
     }
 
     /// Tells the driver what to do.
@@ -61,7 +64,10 @@ impl Driver {
         let written = timeout(crate::LIMIT, self.input.write_all(format!("{order}\n").as_bytes())).await;
         match written {
             Ok(Ok(())) => Ok(()),
-            _ => bail!("the driver takes no more orders{}", self.complaints()),
+            _ => {
+                self.ended().await;
+                bail!("the driver takes no more orders{}", self.complaints())
+            }
         }
     }
 
@@ -72,11 +78,17 @@ impl Driver {
                 serde_json::from_str(&line).with_context(|| format!("the driver printed what is no JSON: {line}"))
             }
             Ok(_) => {
-                let _ = timeout(crate::LIMIT, self.process.wait()).await;
+                self.ended().await;
                 bail!("the driver has ended{}", self.complaints())
             }
-            Err(_) => bail!("the driver printed nothing within {} s{}", limit.as_secs_f32(), self.complaints()),
+            Err(_) => bail!("the driver printed nothing within {:.1} s{}", limit.as_secs_f32(), self.complaints()),
         }
+    }
+
+    /// Waits, but not for long, until all that the driver complained of is read.
+    async fn ended(&mut self) {
+        let _ = timeout(Duration::from_secs(1), self.process.wait()).await;
+        let _ = timeout(Duration::from_secs(1), &mut self.reading).await;
     }
 
     fn complaints(&self) -> String {

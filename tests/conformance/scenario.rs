@@ -20,7 +20,19 @@ pub(crate) struct Scenario {
 
 /// The keys that a step may have.
 const KEYS: [&str; 14] = [
-    "driver", "answer", "answers", "receive", "send", "fail", "close", "lose", "listen", "expect_no_call", "wait", "after", "within",
+    "driver",
+    "answer",
+    "answers",
+    "receive",
+    "send",
+    "fail",
+    "close",
+    "lose",
+    "listen",
+    "expect_no_call",
+    "wait",
+    "after",
+    "within",
     "on",
 ];
 

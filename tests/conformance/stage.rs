@@ -54,7 +54,16 @@ impl<'a> Stage<'a> {
         let bindings = named.into_iter().map(|(name, text)| (name.to_owned(), text.into())).collect();
         let driver = Driver::start(driver)?;
         let broker = Broker::new(socket);
-        Ok(Self { contract, broker, driver, bindings, asked: VecDeque::new(), early: None, heard: None, _folder: folder })
+        Ok(Self {
+            contract,
+            broker,
+            driver,
+            bindings,
+            asked: VecDeque::new(),
+            early: None,
+            heard: None,
+            _folder: folder,
+        })
     }
 
     /// Tells the driver what to do, and does not wait.

@@ -33,7 +33,8 @@ pub(crate) fn ending(contract: &Contract, fail: &Value) -> Result<Ending> {
         return Ok(Ending::Http(status.as_u64().and_then(|status| status.try_into().ok()).context("\"http\"")?));
     }
     let own = |(key, _): &(&String, &Value)| OWN_KEYS.contains(&key.as_str());
-    let plain: Map<_, _> = object.iter().filter(|entry| !own(entry)).map(|(key, value)| (key.clone(), value.clone())).collect();
+    let plain: Map<_, _> =
+        object.iter().filter(|entry| !own(entry)).map(|(key, value)| (key.clone(), value.clone())).collect();
     let message = contract::from_json(&contract.message("Failure")?, &plain.into())?;
     let mut failure = Failure::decode(&*message.encode_to_vec())?;
     if object.get("bare").is_some_and(|bare| *bare == true) {
@@ -83,7 +84,10 @@ fn told(failure: &Failure, in_failure: bool, in_generic: bool, in_trailers: bool
     if in_trailers {
         let reason = HeaderValue::from_str(&reason_name(failure.reason))?;
         trailers.insert(HeaderName::from_static(REASON_TRAILER), reason);
-        trailers.insert(HeaderName::from_static(DELIVERY_TRAILER), HeaderValue::from_str(&delivery_name(failure.delivery))?);
+        trailers.insert(
+            HeaderName::from_static(DELIVERY_TRAILER),
+            HeaderValue::from_str(&delivery_name(failure.delivery))?,
+        );
     }
     Ok(trailers)
 }

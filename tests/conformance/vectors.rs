@@ -41,7 +41,8 @@ pub(crate) fn read(kit: &Path) -> Result<Vec<Vector>> {
     }
     for row in rows(&kit.join("readers.json"))? {
         for (kind, op) in BY_NAME {
-            let name = format!("readers/{} of {}/{op}", text(&row["given"]), row["readers"].as_array().map_or(0, Vec::len));
+            let name =
+                format!("readers/{} of {}/{op}", text(&row["given"]), row["readers"].as_array().map_or(0, Vec::len));
             vectors.push(Vector { name, kind, row: row.clone() });
         }
     }

@@ -34,7 +34,8 @@ pub(crate) struct Connection {
 
 /// Connects as an order says, to a Unix socket.
 pub(crate) async fn connect(contract: Contract, order: &Value) -> Result<Connection> {
-    let path = order["endpoint"].as_str().and_then(|endpoint| endpoint.strip_prefix("unix:")).context("no Unix socket")?;
+    let path =
+        order["endpoint"].as_str().and_then(|endpoint| endpoint.strip_prefix("unix:")).context("no Unix socket")?;
     let path = PathBuf::from(path);
     let connector = tower::service_fn(move |_| {
         let path = path.clone();

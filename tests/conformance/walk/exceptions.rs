@@ -64,7 +64,9 @@ pub(super) fn values(field: &str) -> Option<[Value; 2]> {
         "Failure.code" => numbers(9, 10),
         // Behind the commands that have a result.
         "UnitStop.index" => numbers(2, 1),
-        "Reader.atr" | "SessionOpened.atr" | "SessionResetDone.atr" => bytes(&[0x3B, 0x80, 0x80, 0x01, 0x01], &[0x3B, 0x00]),
+        "Reader.atr" | "SessionOpened.atr" | "SessionResetDone.atr" => {
+            bytes(&[0x3B, 0x80, 0x80, 0x01, 0x01], &[0x3B, 0x00])
+        }
         _ if field.ends_with(".reader") || field.ends_with("Request.name") || field == "Reader.name" => {
             texts("readers/walk-0", "readers/walk-1")
         }

@@ -65,7 +65,9 @@ impl Talk {
     /// Has the conversation.
     pub(super) async fn run(self, stage: &mut Stage<'_>, message: Value) -> Result<()> {
         match self {
-            Self::Broker => unary(stage, &json!({"op": "get_broker"}), ("GetBroker", &json!({})), &message, &message).await,
+            Self::Broker => {
+                unary(stage, &json!({"op": "get_broker"}), ("GetBroker", &json!({})), &message, &message).await
+            }
             Self::ReaderRequest => {
                 let name = &message["name"];
                 let reader = json!({"name": name});

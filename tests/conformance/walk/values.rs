@@ -89,7 +89,8 @@ impl Maker<'_> {
             }
             Kind::Message(kind) => {
                 let variants = self.variants(&kind, side)?;
-                let inner = variants.into_iter().map(|inner| (format!(".{}", inner.path), Value::Message(inner.message)));
+                let inner =
+                    variants.into_iter().map(|inner| (format!(".{}", inner.path), Value::Message(inner.message)));
                 let mut values: Vec<_> = inner.collect();
                 if values.is_empty() {
                     values.push((String::new(), Value::Message(DynamicMessage::new(kind))));
