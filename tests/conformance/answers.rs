@@ -80,7 +80,7 @@ fn error(contract: &Contract, order: &Value, value: &Value) -> Result<Value> {
     Ok(error.into())
 }
 
-/// Reads a failure. A reason that no contract has stays as the client names it; a delivery that is not known is UNKNOWN to everybody.
+/// Reads a failure. An unknown reason stays as the client names it; an unknown delivery is UNKNOWN.
 fn told(contract: &Contract, failure: &Value) -> Result<Value> {
     let mut failure = failure.clone();
     let fields = failure.as_object_mut().context("a failure that is no object")?;
@@ -99,8 +99,8 @@ fn told(contract: &Contract, failure: &Value) -> Result<Value> {
     Ok(told)
 }
 
-/// Returns where an answer differs from the expected one. Beside what is expected of an error anything may be told, for a client has
-/// words of its own; a result is whole.
+/// Returns where an answer differs from the expected one. Beside what is expected of an error anything may be told,
+/// for a client has words of its own; a result is whole.
 pub(crate) fn differences(expected: &Value, answer: &Value, bindings: &mut Bindings) -> Vec<String> {
     let answers = |value: &Value| value.pointer("/ok/answers").and_then(Value::as_array).cloned();
     if let (Some(expected), Some(answers)) = (answers(expected), answers(answer))

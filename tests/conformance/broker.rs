@@ -4,25 +4,25 @@ use std::{
     collections::VecDeque,
     fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context as _, Result, bail};
 use bytes::{BufMut, Bytes, BytesMut};
-use h2::{RecvStream, SendStream, server::SendResponse};
-use http::{HeaderMap, HeaderValue, Request, Response};
+use h2::{SendStream, server::SendResponse};
+use http::{HeaderMap, HeaderValue, Response};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, UnixListener},
     sync::mpsc,
     task::JoinSet,
     time::{Duration, timeout},
 };
 
-use crate::{LIMIT, status::Ending};
+use crate::{LIMIT, connection::serve, status::Ending};
 
 /// Before each message: whether it is compressed, and its length.
-const PREFIX: usize = 5;
+pub(crate) const PREFIX: usize = 5;
 
 /// A message that a client has sent.
 pub(crate) struct Received {
@@ -51,15 +51,44 @@ pub(crate) enum End {
     Broken,
 }
 
-enum Event {
+/// What a client has done on a call.
+pub(crate) enum Event {
     Message(Received),
     Ended(usize, End),
 }
 
+/// What the connections and the broker share: all calls, and a way to tell of events.
 #[derive(Clone)]
-struct Shared {
+pub(crate) struct Shared {
     calls: Arc<Mutex<Vec<Call>>>,
     events: mpsc::UnboundedSender<Event>,
+}
+
+impl Shared {
+    /// Takes a new call, and returns its number.
+    pub(crate) fn begin(&self, method: String, metadata: HeaderMap, respond: SendResponse<Bytes>) -> usize {
+        let mut calls = self.calls();
+        calls.push(Call { method, metadata, respond, stream: None, end: None });
+        calls.len() - 1
+    }
+
+    /// Tells the broker of an event.
+    pub(crate) fn tell(&self, event: Event) {
+        let _ = self.events.send(event);
+    }
+
+    /// Is ready when the client has reset a call's stream, or the stream has ended otherwise.
+    pub(crate) fn poll_reset(&self, number: usize, context: &mut Context<'_>) -> Poll<()> {
+        match self.calls().get_mut(number) {
+            Some(Call { stream: Some(stream), .. }) => stream.poll_reset(context).map(|_| ()),
+            Some(call) => call.respond.poll_reset(context).map(|_| ()),
+            None => Poll::Ready(()),
+        }
+    }
+
+    fn calls(&self) -> MutexGuard<'_, Vec<Call>> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The played broker.
@@ -169,13 +198,12 @@ impl Broker {
 
     /// Looks at a call.
     pub(crate) fn call<T>(&self, number: usize, look: impl FnOnce(&mut Call) -> T) -> Result<T> {
-        let mut calls = self.shared.calls.lock().unwrap_or_else(PoisonError::into_inner);
-        calls.get_mut(number).map(look).context("no such call")
+        self.shared.calls().get_mut(number).map(look).context("no such call")
     }
 
     /// Returns the number of the latest call of a method, or of any.
     pub(crate) fn latest(&self, method: Option<&str>) -> Option<usize> {
-        let calls = self.shared.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        let calls = self.shared.calls();
         calls.iter().rposition(|call| method.is_none_or(|method| call.method == method))
     }
 
@@ -228,79 +256,4 @@ fn remove(socket: &Path) -> io::Result<()> {
 
 fn response(status: u16) -> Result<Response<()>> {
     Ok(Response::builder().status(status).header("content-type", "application/grpc").body(())?)
-}
-
-/// Serves one connection until it ends. Its streams end with it.
-async fn serve(socket: impl AsyncRead + AsyncWrite + Unpin, shared: Shared) {
-    let Ok(mut connection) = h2::server::handshake(socket).await else { return };
-    let mut streams = JoinSet::new();
-    while let Some(Ok((request, respond))) = connection.accept().await {
-        streams.spawn(read(request, respond, shared.clone()));
-    }
-}
-
-async fn read(request: Request<RecvStream>, respond: SendResponse<Bytes>, shared: Shared) {
-    let method = request.uri().path().rsplit('/').next().unwrap_or_default().to_owned();
-    let metadata = request.headers().clone();
-    let number = {
-        let mut calls = shared.calls.lock().unwrap_or_else(PoisonError::into_inner);
-        calls.push(Call { method, metadata, respond, stream: None, end: None });
-        calls.len() - 1
-    };
-    // Also when the task is dropped with its connection.
-    let mut ending = TellsEnd { shared: shared.clone(), number, end: End::Broken };
-    let mut body = request.into_body();
-    let mut buffer = BytesMut::new();
-    loop {
-        match body.data().await {
-            Some(Ok(data)) => {
-                let _ = body.flow_control().release_capacity(data.len());
-                buffer.extend_from_slice(&data);
-            }
-            Some(Err(_)) => return,
-            None => break,
-        }
-        while let Some(message) = take_message(&mut buffer) {
-            let _ = shared.events.send(Event::Message(Received { call: number, body: message }));
-        }
-    }
-    ending.end = End::HalfClosed;
-    drop(ending);
-    broken(&shared, number).await;
-}
-
-/// Waits until the client resets the stream that it has half-closed.
-async fn broken(shared: &Shared, number: usize) {
-    std::future::poll_fn(|context| {
-        let mut calls = shared.calls.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(call) = calls.get_mut(number) else { return std::task::Poll::Ready(()) };
-        match &mut call.stream {
-            Some(stream) => stream.poll_reset(context).map(|_| ()),
-            None => call.respond.poll_reset(context).map(|_| ()),
-        }
-    })
-    .await;
-    let _ = shared.events.send(Event::Ended(number, End::Broken));
-}
-
-struct TellsEnd {
-    shared: Shared,
-    number: usize,
-    end: End,
-}
-
-impl Drop for TellsEnd {
-    fn drop(&mut self) {
-        let _ = self.shared.events.send(Event::Ended(self.number, self.end));
-    }
-}
-
-fn take_message(buffer: &mut BytesMut) -> Option<Bytes> {
-    let length = buffer.get(1..PREFIX)?.try_into().map(u32::from_be_bytes).ok()?;
-    let end = PREFIX.checked_add(length.try_into().ok()?)?;
-    if buffer.len() < end {
-        return None;
-    }
-    let mut frame = buffer.split_to(end);
-    Some(frame.split_off(PREFIX).freeze())
 }

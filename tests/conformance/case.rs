@@ -2,7 +2,7 @@
 
 use std::{io::Write, path::Path};
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use futures_util::{StreamExt, stream};
 
 use crate::{
@@ -12,6 +12,9 @@ use crate::{
     vectors::{self, Vector},
     walk::{self, Step},
 };
+
+/// After so many failures in a row the rest of the tables and of the walk is not tried: each may take its 10 s.
+const HOPELESS: usize = 30;
 
 /// One case.
 #[derive(Debug, Clone)]
@@ -77,8 +80,8 @@ pub fn all(contract: &Contract, kit: &Path, choice: &Choice) -> Result<Vec<Case>
 
 /// Runs cases against a driver, and writes a line for each.
 ///
-/// Scenarios have a driver each; `jobs` of them run at a time, the slow ones beside all the rest. Vectors and the walk share a driver
-/// until one of them fails.
+/// Scenarios have a driver each; `jobs` of them run at a time, the slow ones beside all the rest. Vectors and the walk
+/// share a driver until one of them fails.
 ///
 /// # Errors
 /// If the lines cannot be written.
@@ -102,8 +105,13 @@ pub async fn run(
             count.tell(case, result, out)?;
         }
         let mut stage = None;
+        let mut in_a_row = 0;
         for case in shared {
-            let result = together(contract, driver, case, &mut stage).await;
+            let result = match in_a_row {
+                HOPELESS.. => Err(anyhow!("not tried: the {HOPELESS} cases before failed, too")),
+                _ => together(contract, driver, case, &mut stage).await,
+            };
+            in_a_row = if result.is_ok() { 0 } else { in_a_row + 1 };
             if result.is_err() {
                 stage = None;
             }

@@ -8,8 +8,8 @@ use cardbroker_proto::{
 };
 use serde_json::{Value, json};
 
-/// The codes (of google.rpc.Code) after which a repeat will fail again: INVALID_ARGUMENT, NOT_FOUND, PERMISSION_DENIED, UNIMPLEMENTED,
-/// UNAUTHENTICATED.
+/// The codes (of google.rpc.Code) after which a repeat will fail again: INVALID_ARGUMENT, NOT_FOUND, PERMISSION_DENIED,
+/// UNIMPLEMENTED, UNAUTHENTICATED.
 const PERMANENT: [i64; 5] = [3, 5, 7, 12, 16];
 
 /// Returns whether a code says that a repeat will fail again.

@@ -1,10 +1,11 @@
-//! The program behind the conformance kit in proto/conformance: it plays the broker, tells a client's driver what to do, and compares.
+//! Runs the conformance kit of proto/conformance: plays the broker, tells a driver what to do, and compares.
 
 mod answers;
 mod broker;
 pub mod case;
 pub mod codes;
 mod compare;
+mod connection;
 pub mod contract;
 mod driver;
 mod scenario;

@@ -122,16 +122,24 @@ impl Vector {
             ),
         };
         stage.tell(&order).await?;
+        if self.kind == Kind::Turn {
+            stage.tell(&json!({"op": "turn_next"})).await?;
+        }
         if self.row["is_looked_up"] == true {
             stage.receive("ListReaders", &json!({}), None).await?;
             stage.send(None, &json!({"readers": self.row["readers"]}))?;
         }
         if sent.is_none() {
-            return stage.expect(&json!({"error": {"kind": "invalid"}}), ANY_TIME).await;
+            // A watch may refuse at once, or when it is asked.
+            let count = if self.kind == Kind::Turn { 2 } else { 1 };
+            return stage.expect_one_of(count, &json!({"error": {"kind": "invalid"}}), ANY_TIME).await;
         }
         stage.receive(method, &message, None).await?;
         stage.send(None, &response)?;
         stage.expect(&json!({"ok": told}), ANY_TIME).await?;
+        if self.kind == Kind::Turn {
+            stage.expect(&json!({"ok": {}}), ANY_TIME).await?;
+        }
         if self.kind == Kind::Open {
             stage.tell(&json!({"op": "session_close"})).await?;
             stage.receive_end("OpenSession", crate::broker::End::HalfClosed).await?;

@@ -1,5 +1,5 @@
-//! A driver without a client behind it, to test the runner with: what it is told goes to the broker as it stands, and what comes is
-//! printed. With `--leave-out FIELD` it behaves like a client that does not know a field.
+//! A driver without a client behind it, to test the runner with: what it is told goes to the broker as it stands, and
+//! what comes is printed. With `--leave-out FIELD` it behaves like a client that does not know a field.
 
 mod calls;
 mod codec;

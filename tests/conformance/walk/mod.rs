@@ -1,6 +1,7 @@
 //! The walk over the contract: a case for each field of each request and of each response.
 
 mod exceptions;
+mod plausible;
 mod talk;
 mod values;
 

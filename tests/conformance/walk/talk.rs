@@ -1,13 +1,12 @@
 //! The conversations of the walk: how a message with one field comes to be sent, and where it must show.
 
-use anyhow::{Context, Result};
-use cardbroker_proto::codes;
+use anyhow::Result;
 use serde_json::{Value, json};
 
+use super::plausible::{answer, apdu, commands, failed, named, outcome, plausible, told, with_id};
 use crate::{
     broker::End,
     stage::{ANY_TIME, Stage},
-    status,
 };
 
 /// A conversation around one message.
@@ -34,7 +33,8 @@ pub(super) enum Talk {
     SessionResetDone,
 }
 
-const READER: &str = "readers/walk";
+/// The reader of all conversations.
+pub(super) const READER: &str = "readers/walk";
 
 impl Talk {
     /// Where the message is sent, as the first part of the name of its cases.
@@ -175,11 +175,11 @@ async fn unary(
 
 async fn watch(stage: &mut Stage<'_>, reader: Value, as_change: bool) -> Result<()> {
     stage.tell(&json!({"op": "watch"})).await?;
+    stage.tell(&json!({"op": "watch_next"})).await?;
     stage.receive("WatchReaders", &json!({}), None).await?;
     let first = if as_change { json!({"name": "readers/before"}) } else { reader.clone() };
     stage.send(None, &json!({"snapshot": {"readers": [first]}, "resume_token": "1"}))?;
     stage.expect(&json!({"ok": {}}), ANY_TIME).await?;
-    stage.tell(&json!({"op": "watch_next"})).await?;
     stage.expect(&json!({"ok": {"readers": [first]}}), ANY_TIME).await?;
     if as_change {
         stage.tell(&json!({"op": "watch_next"})).await?;
@@ -192,10 +192,10 @@ async fn watch(stage: &mut Stage<'_>, reader: Value, as_change: bool) -> Result<
 
 async fn turn(stage: &mut Stage<'_>, order: &Value, request: &Value, response: &Value) -> Result<()> {
     stage.tell(order).await?;
+    stage.tell(&json!({"op": "turn_next"})).await?;
     stage.receive("WatchTurn", request, None).await?;
     stage.send(None, response)?;
     stage.expect(&json!({"ok": {}}), ANY_TIME).await?;
-    stage.tell(&json!({"op": "turn_next"})).await?;
     stage.expect(&json!({"ok": response}), ANY_TIME).await
 }
 
@@ -211,137 +211,4 @@ async fn close(stage: &mut Stage<'_>) -> Result<()> {
     stage.receive_end("OpenSession", End::HalfClosed).await?;
     stage.end(None)?;
     stage.expect(&json!({"ok": {}}), ANY_TIME).await
-}
-
-fn apdu() -> Value {
-    json!({"apdu": {"bytes": "AKQEAA=="}})
-}
-
-/// A reader has a name.
-fn named(mut reader: Value) -> Value {
-    if reader.get("name").is_none() {
-        reader["name"] = READER.into();
-    }
-    reader
-}
-
-fn with_id(message: &Value) -> Value {
-    let mut message = message.clone();
-    message["id"] = "$id".into();
-    message
-}
-
-/// What may come of a command.
-fn answer(command: &Value) -> Value {
-    for (action, outcome) in [("control", "control"), ("get_attribute", "attribute"), ("set_attribute", "attribute")] {
-        if command.get(action).is_some() {
-            return json!({outcome: {}});
-        }
-    }
-    let outcome = if command.get("pin_pad").is_some() { "pin_pad" } else { "apdu" };
-    json!({outcome: {"status_word": 0x9000}})
-}
-
-/// The commands that a response may be the answer to.
-fn commands(response: &Value) -> Value {
-    let command = |result: &Value| {
-        for (outcome, command) in [
-            ("control", json!({"control": {"code": 1}})),
-            ("attribute", json!({"get_attribute": {"tag": 1}})),
-            ("pin_pad", json!({"pin_pad": {"template": "ACAAAQ==", "operation": "PIN_PAD_OPERATION_VERIFY"}})),
-        ] {
-            if result.get(outcome).is_some() {
-                return command;
-            }
-        }
-        apdu()
-    };
-    let results = response["results"].as_array();
-    let mut commands: Vec<_> = results.into_iter().flatten().map(command).collect();
-    if commands.is_empty() || response.get("stopped").is_some() {
-        commands.push(apdu());
-    }
-    commands.into()
-}
-
-/// Completes a response: each result is an answer, and a stop has an index, as many results as that, and a failure.
-fn plausible(mut response: Value) -> Result<Value> {
-    if let Some(results) = response.get_mut("results").and_then(Value::as_array_mut) {
-        for result in results {
-            if ["apdu", "control", "attribute", "pin_pad"].iter().all(|outcome| result.get(outcome).is_none()) {
-                result["apdu"] = json!({});
-            }
-            for outcome in ["apdu", "pin_pad"] {
-                if let Some(answer) = result.get_mut(outcome)
-                    && answer.get("status_word").is_none()
-                {
-                    answer["status_word"] = 0x9000.into();
-                }
-            }
-        }
-    }
-    if let Some(stopped) = response.get_mut("stopped") {
-        if stopped.get("index").is_none() {
-            stopped["index"] = 1.into();
-        }
-        let failure = stopped.get("failure").cloned().unwrap_or_else(|| json!({}));
-        stopped["failure"] = told(failure)?;
-        let count = stopped["index"].as_u64().context("an index")?;
-        let results = (0..count).map(|_| json!({"apdu": {"status_word": 0x9000}})).collect();
-        response["results"] = Value::Array(results);
-    } else if response.get("results").is_none() {
-        response["results"] = json!([{"apdu": {"status_word": 0x9000}}]);
-    }
-    Ok(response)
-}
-
-/// Completes a failure: a reason, a delivery, and the code that follows.
-fn told(mut failure: Value) -> Result<Value> {
-    if failure.get("reason").is_none() {
-        failure["reason"] = "ERROR_REASON_NO_CARD".into();
-    }
-    if failure.get("delivery").is_none() {
-        failure["delivery"] = "DELIVERY_NOT_SENT".into();
-    }
-    if failure.get("code").is_none() {
-        failure["code"] = code(&failure)?.into();
-    }
-    Ok(failure)
-}
-
-fn code(failure: &Value) -> Result<i32> {
-    use cardbroker_proto::v1::{Delivery, ErrorReason};
-    let reason = failure["reason"].as_str().and_then(ErrorReason::from_str_name);
-    let delivery = failure["delivery"].as_str().and_then(Delivery::from_str_name);
-    match (reason, delivery) {
-        (Some(reason), Some(delivery)) => status::code(reason as i32, delivery as i32),
-        (None, Some(_)) => Ok(codes::code(ErrorReason::NoCard, Delivery::NotSent) as i32),
-        (_, None) => Ok(codes::code(ErrorReason::NoCard, Delivery::Unknown) as i32),
-    }
-}
-
-/// What a client tells of a failure that the broker has told. Of a delivery that it does not know it may tell the number, or UNKNOWN.
-fn failed(failure: &Value) -> Value {
-    json!({"error": {"kind": "failed", "failure": shown(failure), "permanent": crate::codes::is_permanent(&failure["code"])}})
-}
-
-fn shown(failure: &Value) -> Value {
-    let mut failure = failure.clone();
-    if failure["delivery"].is_number() {
-        failure["delivery"] = "DELIVERY_UNKNOWN".into();
-    }
-    failure
-}
-
-/// What a client tells of a response: a result, or where it stopped.
-fn outcome(response: &Value) -> Value {
-    let Some(stopped) = response.get("stopped") else { return json!({"ok": response}) };
-    let mut rest = response.clone();
-    rest.as_object_mut().map(|rest| rest.remove("stopped"));
-    let failure = &stopped["failure"];
-    let permanent = crate::codes::is_permanent(&failure["code"]);
-    let index = &stopped["index"];
-    json!({"error": {
-        "kind": "stopped", "index": index, "failure": shown(failure), "permanent": permanent, "response": rest,
-    }})
 }
