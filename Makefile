@@ -15,7 +15,7 @@ export PATH := $(PATH):/usr/sbin:/sbin
 LANGUAGES := python cpp node
 
 .NOTPARALLEL:
-.PHONY: help demo test fuzz lint bench $(LANGUAGES) build install setup clean
+.PHONY: help demo test fuzz lint bench conformance $(LANGUAGES) build install setup clean
 
 # Says which step runs, and runs it.
 step = @printf '\n==> %s\n' "$(1)"; $(1)
@@ -41,12 +41,16 @@ test: lint ## everything: lint, unit tests, end-to-end tests with a real pcscd, 
 	$(call step,cargo build --locked --release -p cardbroker-server)
 	$(call step,cargo test --locked --workspace --no-fail-fast)
 	@$(MAKE) --no-print-directory $(LANGUAGES)
+	$(call step,tests/conformance/run)
 # From the same seed each time: a gate fails for what has changed, not by luck.
 	$(call step,SEED=1 tests/fuzz/run $(SECONDS))
 
 python cpp node: setup ## format, lint and tests of that client
 	@cargo build --locked --quiet -p cardbroker-server -p cardbroker-client --bins
 	$(call client,$@,test.sh)
+
+conformance: setup ## the conformance kit against the clients in tests/conformance/drivers (CLIENTS="python node": against these)
+	$(call step,tests/conformance/run $(CLIENTS) -- $(ARGS))
 
 fuzz: setup ## random bytes, led by coverage, against all that reads them; SECONDS=600 goes on for longer
 	$(call step,tests/fuzz/run $(SECONDS))
@@ -57,6 +61,11 @@ lint: setup ## format, clippy, documentation, contract, licences
 	$(call step,RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps)
 	$(call step,$(BUF) lint proto)
 	$(call step,$(BUF) format proto --diff --exit-code)
+	@for release in proto/released/*.binpb; do \
+		[ -f "$$release" ] || { printf '\n==> buf breaking: nothing is released yet\n'; continue; }; \
+		printf '\n==> buf breaking proto --against %s\n' "$$release"; \
+		$(BUF) breaking proto --against "$$release" || exit 1; \
+	done
 	$(call step,$(DENY) --locked --workspace check --hide-inclusion-graph licenses bans sources)
 
 bench: setup ## measure the broker beside plain PC/SC, half an hour on a quiet machine (ARGS=--quick: two minutes)

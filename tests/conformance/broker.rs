@@ -1,0 +1,259 @@
+//! The broker that the kit plays: takes connections, hands on what clients send, and says what it is told to say.
+
+use std::{
+    collections::VecDeque,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
+};
+
+use anyhow::{Context as _, Result, bail};
+use bytes::{BufMut, Bytes, BytesMut};
+use h2::{SendStream, server::SendResponse};
+use http::{HeaderMap, HeaderValue, Response};
+use tokio::{
+    net::{TcpListener, UnixListener},
+    sync::mpsc,
+    task::JoinSet,
+    time::{Duration, timeout},
+};
+
+use crate::{LIMIT, connection::serve, status::Ending};
+
+/// Before each message: whether it is compressed, and its length.
+pub(crate) const PREFIX: usize = 5;
+
+/// A message that a client has sent.
+pub(crate) struct Received {
+    /// The number of the call, counted from 0 in the order of arrival.
+    pub(crate) call: usize,
+    pub(crate) body: Bytes,
+}
+
+/// A call of a client.
+pub(crate) struct Call {
+    pub(crate) method: String,
+    pub(crate) metadata: HeaderMap,
+    respond: SendResponse<Bytes>,
+    /// Present once the headers of the response are sent.
+    stream: Option<SendStream<Bytes>>,
+    /// How the client has ended its half.
+    pub(crate) end: Option<End>,
+}
+
+/// How a client ended its half of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// In good order.
+    HalfClosed,
+    /// By a reset, or with the connection.
+    Broken,
+}
+
+/// What a client has done on a call.
+pub(crate) enum Event {
+    Message(Received),
+    Ended(usize, End),
+}
+
+/// What the connections and the broker share: all calls, and a way to tell of events.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    calls: Arc<Mutex<Vec<Call>>>,
+    events: mpsc::UnboundedSender<Event>,
+}
+
+impl Shared {
+    /// Takes a new call, and returns its number.
+    pub(crate) fn begin(&self, method: String, metadata: HeaderMap, respond: SendResponse<Bytes>) -> usize {
+        let mut calls = self.calls();
+        calls.push(Call { method, metadata, respond, stream: None, end: None });
+        calls.len() - 1
+    }
+
+    /// Tells the broker of an event.
+    pub(crate) fn tell(&self, event: Event) {
+        let _ = self.events.send(event);
+    }
+
+    /// Is ready when the client has reset a call's stream, or the stream has ended otherwise.
+    pub(crate) fn poll_reset(&self, number: usize, context: &mut Context<'_>) -> Poll<()> {
+        match self.calls().get_mut(number) {
+            Some(Call { stream: Some(stream), .. }) => stream.poll_reset(context).map(|_| ()),
+            Some(call) => call.respond.poll_reset(context).map(|_| ()),
+            None => Poll::Ready(()),
+        }
+    }
+
+    fn calls(&self) -> MutexGuard<'_, Vec<Call>> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The played broker.
+pub(crate) struct Broker {
+    socket: PathBuf,
+    shared: Shared,
+    events: mpsc::UnboundedReceiver<Event>,
+    /// Messages that came while something else was waited for.
+    waiting: VecDeque<Received>,
+    /// Accepts connections, and owns them.
+    door: Option<JoinSet<()>>,
+    connections: Arc<tokio::sync::Mutex<JoinSet<()>>>,
+}
+
+impl Broker {
+    /// Makes a broker that will listen on the Unix socket at `socket`.
+    pub(crate) fn new(socket: PathBuf) -> Self {
+        let (sender, events) = mpsc::unbounded_channel();
+        let shared = Shared { calls: Arc::default(), events: sender };
+        Self { socket, shared, events, waiting: VecDeque::new(), door: None, connections: Arc::default() }
+    }
+
+    /// Listens on the socket from now on.
+    pub(crate) fn listen(&mut self) -> Result<()> {
+        remove(&self.socket)?;
+        let listener = UnixListener::bind(&self.socket).with_context(|| self.socket.display().to_string())?;
+        let (shared, connections) = (self.shared.clone(), self.connections.clone());
+        self.door.get_or_insert_default().spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                connections.lock().await.spawn(serve(socket, shared.clone()));
+            }
+        });
+        Ok(())
+    }
+
+    /// Listens on a TCP port of this machine, too, and returns it.
+    pub(crate) async fn listen_on_tcp(&mut self) -> Result<u16> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let port = listener.local_addr()?.port();
+        let (shared, connections) = (self.shared.clone(), self.connections.clone());
+        self.door.get_or_insert_default().spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                connections.lock().await.spawn(serve(socket, shared.clone()));
+            }
+        });
+        Ok(port)
+    }
+
+    /// Takes no more connections. With `refuse` the socket's file stays, so that connections are refused.
+    pub(crate) async fn close_door(&mut self, refuse: bool) -> Result<()> {
+        if let Some(mut door) = self.door.take() {
+            door.shutdown().await;
+        }
+        if refuse {
+            remove(&self.socket)?;
+            drop(std::os::unix::net::UnixListener::bind(&self.socket)?);
+            return Ok(());
+        }
+        Ok(remove(&self.socket)?)
+    }
+
+    /// Closes all connections at once.
+    pub(crate) async fn close(&mut self) {
+        self.connections.lock().await.shutdown().await;
+    }
+
+    /// Returns the next message of a client.
+    pub(crate) async fn message(&mut self) -> Result<Received> {
+        if let Some(received) = self.waiting.pop_front() {
+            return Ok(received);
+        }
+        loop {
+            match timeout(LIMIT, self.events.recv()).await {
+                Ok(Some(Event::Message(received))) => return Ok(received),
+                Ok(Some(Event::Ended(call, end))) => self.set_end(call, end),
+                Ok(None) | Err(_) => bail!("the client sent nothing within {} s", LIMIT.as_secs()),
+            }
+        }
+    }
+
+    /// Puts a message back, to be the next one.
+    pub(crate) fn unread(&mut self, message: Received) {
+        self.waiting.push_front(message);
+    }
+
+    /// Waits for the client to end its half of a call, and returns how it did.
+    pub(crate) async fn end(&mut self, call: usize) -> Result<End> {
+        loop {
+            if let Some(end) = self.call(call, |call| call.end)? {
+                return Ok(end);
+            }
+            match timeout(LIMIT, self.events.recv()).await {
+                Ok(Some(Event::Message(received))) => self.waiting.push_back(received),
+                Ok(Some(Event::Ended(call, end))) => self.set_end(call, end),
+                Ok(None) | Err(_) => bail!("the client did not end the call within {} s", LIMIT.as_secs()),
+            }
+        }
+    }
+
+    /// Waits for a time in which the client must send nothing.
+    pub(crate) async fn silence(&mut self, time: Duration) -> Result<()> {
+        match timeout(time, self.message()).await {
+            Ok(Ok(received)) => bail!("the client called {}", self.call(received.call, |call| call.method.clone())?),
+            _ => Ok(()),
+        }
+    }
+
+    /// Looks at a call.
+    pub(crate) fn call<T>(&self, number: usize, look: impl FnOnce(&mut Call) -> T) -> Result<T> {
+        self.shared.calls().get_mut(number).map(look).context("no such call")
+    }
+
+    /// Returns the number of the latest call of a method, or of any.
+    pub(crate) fn latest(&self, method: Option<&str>) -> Option<usize> {
+        let calls = self.shared.calls();
+        calls.iter().rposition(|call| method.is_none_or(|method| call.method == method))
+    }
+
+    /// Sends a message on a call.
+    pub(crate) fn send(&self, call: usize, message: &[u8]) -> Result<()> {
+        self.call(call, |call| {
+            let mut frame = BytesMut::with_capacity(PREFIX + message.len());
+            frame.put_u8(0);
+            frame.put_u32(message.len().try_into()?);
+            frame.put_slice(message);
+            if call.stream.is_none() {
+                call.stream = Some(call.respond.send_response(response(200)?, false)?);
+            }
+            let stream = call.stream.as_mut().context("the call has ended")?;
+            stream.send_data(frame.freeze(), false).context("the client has ended the call")
+        })?
+    }
+
+    /// Ends a call.
+    pub(crate) fn finish(&self, call: usize, ending: Ending) -> Result<()> {
+        self.call(call, |call| match (ending, &mut call.stream) {
+            (Ending::Grpc(trailers), Some(stream)) => Ok(stream.send_trailers(trailers)?),
+            (Ending::Grpc(trailers), None) => {
+                let mut response = response(200)?;
+                response.headers_mut().extend(trailers);
+                call.respond.send_response(response, true)?;
+                Ok(())
+            }
+            (Ending::Http(status), None) => {
+                let mut response = response(status)?;
+                response.headers_mut().insert("content-type", HeaderValue::from_static("text/html"));
+                call.respond.send_response(response, true)?;
+                Ok(())
+            }
+            (Ending::Http(_), Some(_)) => bail!("the response has begun"),
+        })?
+    }
+
+    fn set_end(&self, call: usize, end: End) {
+        let _ = self.call(call, |call| call.end = Some(end));
+    }
+}
+
+fn remove(socket: &Path) -> io::Result<()> {
+    match fs::remove_file(socket) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn response(status: u16) -> Result<Response<()>> {
+    Ok(Response::builder().status(status).header("content-type", "application/grpc").body(())?)
+}

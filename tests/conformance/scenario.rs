@@ -1,0 +1,157 @@
+//! Scenarios: conversations that stand in files.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+use tokio::time::Duration;
+
+use crate::{LIMIT, broker::End, contract::Contract, stage::Stage};
+
+/// One conversation.
+#[derive(Debug, Clone)]
+pub(crate) struct Scenario {
+    /// The file's name and its own: `sessions/in order`.
+    pub(crate) name: String,
+    /// Whether it takes long, and runs beside the others.
+    pub(crate) is_slow: bool,
+    steps: Vec<Value>,
+}
+
+/// The keys that a step may have.
+const KEYS: [&str; 14] = [
+    "driver",
+    "answer",
+    "answers",
+    "receive",
+    "send",
+    "fail",
+    "close",
+    "lose",
+    "listen",
+    "expect_no_call",
+    "wait",
+    "after",
+    "within",
+    "on",
+];
+
+/// Reads all scenarios of a folder: a file holds one, or a list.
+///
+/// # Errors
+/// If a file is none, or a step has a key that is not known.
+pub(crate) fn read(folder: &Path) -> Result<Vec<Scenario>> {
+    let mut files: Vec<_> = fs::read_dir(folder)
+        .with_context(|| folder.display().to_string())?
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<_, _>>()?;
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "json"));
+    files.sort();
+    let mut scenarios = Vec::new();
+    for file in files {
+        let stem = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let text = fs::read_to_string(&file)?;
+        let json: Value = serde_json::from_str(&text).with_context(|| file.display().to_string())?;
+        let found = match json {
+            Value::Array(found) => found,
+            one => vec![one],
+        };
+        for one in found {
+            scenarios.push(parse(&stem, &one).with_context(|| file.display().to_string())?);
+        }
+    }
+    Ok(scenarios)
+}
+
+fn parse(stem: &str, json: &Value) -> Result<Scenario> {
+    let name = json["name"].as_str().context("a scenario without \"name\"")?;
+    let name = format!("{stem}/{name}");
+    let steps = json["steps"].as_array().with_context(|| format!("{name} has no steps"))?.clone();
+    for step in &steps {
+        let keys = step.as_object().with_context(|| format!("{name}: {step}"))?.keys();
+        for key in keys {
+            if !KEYS.contains(&key.as_str()) {
+                bail!("{name}: no step has the key \"{key}\"");
+            }
+        }
+    }
+    Ok(Scenario { name, is_slow: json["slow"] == true, steps })
+}
+
+impl Scenario {
+    /// Runs the conversation with a driver of its own.
+    ///
+    /// # Errors
+    /// What the client did otherwise.
+    pub(crate) async fn run(&self, contract: &Contract, driver: &str) -> Result<()> {
+        let mut stage = Stage::new(contract, driver)?;
+        let starts_late = self.steps.first().is_some_and(|step| step.get("listen").is_some());
+        if !starts_late {
+            stage.broker.listen()?;
+        }
+        if self.steps.iter().any(|step| step.pointer("/driver/endpoint").is_some_and(|endpoint| endpoint == "$tcp")) {
+            let port = stage.broker.listen_on_tcp().await?;
+            stage.bindings.insert("$tcp".to_owned(), format!("http://127.0.0.1:{port}").into());
+        }
+        for (index, step) in self.steps.iter().enumerate() {
+            run(&mut stage, step).await.with_context(|| format!("step {}", index + 1))?;
+        }
+        if stage.owes_answers() {
+            bail!("the scenario is over, and the driver owes answers");
+        }
+        Ok(())
+    }
+}
+
+async fn run(stage: &mut Stage<'_>, step: &Value) -> Result<()> {
+    let on = step.get("on").and_then(Value::as_str);
+    let seconds = |key| step.get(key).and_then(Value::as_f64).map(Duration::from_secs_f64);
+    let between = seconds("after").unwrap_or_default()..seconds("within").unwrap_or(LIMIT);
+    if let Some(order) = step.get("driver") {
+        stage.tell(order).await?;
+        if step.get("wait").is_none_or(|wait| *wait == true) {
+            stage.expect(step.get("answer").unwrap_or(&json!({"ok": {}})), between).await?;
+        }
+    } else if let (Some(answer), Some(count)) = (step.get("answer"), step.get("answers").and_then(Value::as_u64)) {
+        stage.expect_one_of(count, answer, between).await?;
+    } else if let Some(answer) = step.get("answer") {
+        stage.expect(answer, between).await?;
+    } else if let Some(receive) = step.get("receive") {
+        let method = receive["method"].as_str().context("\"receive\" without \"method\"")?;
+        match receive.get("end").and_then(Value::as_str) {
+            Some("half_closed") => stage.receive_end(method, End::HalfClosed).await?,
+            Some("reset") => stage.receive_end(method, End::Broken).await?,
+            Some(end) => bail!("\"end\" is not {end}"),
+            None => {
+                let message = receive.get("message").cloned().unwrap_or_else(|| json!({}));
+                stage.receive(method, &message, receive.get("metadata")).await?;
+            }
+        }
+    } else if let Some(send) = step.get("send") {
+        if let Some(message) = send.get("message") {
+            stage.send(on, message)?;
+        }
+        if send.get("end").is_some_and(|end| *end == true) {
+            stage.end(on)?;
+        }
+    } else if let Some(fail) = step.get("fail") {
+        stage.fail(on, fail)?;
+    } else if step.get("close").is_some() {
+        stage.broker.close().await;
+    } else if let Some(lose) = step.get("lose") {
+        let method = lose["method"].as_str().context("\"lose\" without \"method\"")?;
+        let at_most = lose["at_most"].as_u64().and_then(|most| most.try_into().ok()).context("\"at_most\"")?;
+        stage.lose(method, &lose["message"], at_most).await?;
+    } else if let Some(listen) = step.get("listen") {
+        match listen {
+            Value::Bool(true) => stage.broker.listen()?,
+            Value::Bool(false) => stage.broker.close_door(false).await?,
+            _ => stage.broker.close_door(true).await?,
+        }
+    } else if let Some(time) = step.get("expect_no_call").and_then(Value::as_f64) {
+        stage.broker.silence(Duration::from_secs_f64(time)).await?;
+    } else {
+        bail!("a step without a known key: {step}");
+    }
+    Ok(())
+}
