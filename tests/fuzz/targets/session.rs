@@ -14,9 +14,10 @@ use std::{sync::LazyLock, time::Duration};
 use cardbroker_proto::{
     GROUP_METADATA,
     v1::{
-        Command, ErrorReason, OpenSessionRequest, OpenSessionResponse, SessionEnd, SessionOpen, SessionReset,
-        SessionTransmit, card_broker_service_client::CardBrokerServiceClient, open_session_request::Request as Asked,
-        open_session_response::Response as Heard,
+        ApduCommand, CardRequirement, CardReset, Command, Disposition, ErrorReason, OpenSessionRequest,
+        OpenSessionResponse, SessionHeartbeat, SessionOpen, SessionReset, SessionTransmit, TurnOptions,
+        card_broker_service_client::CardBrokerServiceClient, command::Action, command_result::Outcome,
+        open_session_request::Request as Asked, open_session_response::Response as Heard,
     },
 };
 use cardbroker_server::{
@@ -74,6 +75,7 @@ enum Say {
     Bytes(Vec<u8>),
     /// Waits for what is heard next.
     Listen,
+    Heartbeat,
 }
 
 #[derive(Debug, Arbitrary)]
@@ -174,7 +176,7 @@ impl Codec for Verbatim {
 struct Expected {
     opened: bool,
     /// The messages that were asked in good order and not answered yet, each with whether it restarts.
-    asked: std::collections::VecDeque<(u64, bool)>,
+    asked: std::collections::VecDeque<(i64, bool)>,
     failed: bool,
 }
 
@@ -186,7 +188,8 @@ impl Expected {
             Heard::Waiters(_) => return assert!(self.opened),
             Heard::Transmitted(done) => (done.id, None),
             Heard::ResetDone(done) => (done.id, None),
-            Heard::Failure(failure) => (failure.id, Some(failure.reason())),
+            Heard::Failed(failed) => (failed.id, Some(failed.failure.as_ref().expect("a reason").reason())),
+            Heard::Heartbeat(_) => return,
         };
         let (asked, restart) = self.asked.pop_front().expect("an answer to nothing");
         assert_eq!(id, asked, "out of order");
@@ -197,34 +200,44 @@ impl Expected {
     }
 }
 
+fn command(bytes: Vec<u8>, raw: bool) -> Command {
+    let apdu = ApduCommand { bytes, raw, ..ApduCommand::default() };
+    Command { action: Some(Action::Apdu(apdu)), ..Command::default() }
+}
+
 /// What a case says, as bytes, and what that must be answered with. A message that ends the conversation is the last one.
 fn speech(case: &Case, expected: &mut Expected) -> Vec<Option<Vec<u8>>> {
     let mut speech = Vec::new();
-    let (mut last_id, mut opened) = (0_u64, false);
+    let (mut last_id, mut opened) = (0_i64, false);
     for say in case.says.iter().take(MOST_MESSAGES) {
-        let next_id = last_id.wrapping_add_signed(i64::from(match say {
+        let next_id = last_id.wrapping_add(i64::from(match say {
             Say::Transmit { step, .. } | Say::Reset { step, .. } => *step,
             _ => 0,
         }));
         let (request, restart) = match say {
             Say::Open { reader, wait, leave, if_state_tag } => {
-                let open = SessionOpen {
-                    reader: reader.clone().unwrap_or_else(|| READER.into()),
+                let turn = TurnOptions {
                     wait_timeout: (!wait).then(prost_types::Duration::default),
                     if_state_tag: if_state_tag.clone().unwrap_or_default(),
-                    end: if *leave { SessionEnd::Leave } else { SessionEnd::Unspecified }.into(),
+                    ..TurnOptions::default()
+                };
+                let open = SessionOpen {
+                    reader: reader.clone().unwrap_or_else(|| READER.into()),
+                    turn: Some(turn),
+                    disposition: if *leave { Disposition::Leave } else { Disposition::Unspecified }.into(),
                     ..SessionOpen::default()
                 };
                 (Some(Asked::Open(open)), false)
             }
             Say::Transmit { commands, raw, restart, .. } => {
-                let command = |apdu: &Apdu| Command { apdu: apdu.bytes(), ..Command::default() };
-                let commands = commands.iter().take(8).map(command).collect();
-                (Some(Asked::Transmit(SessionTransmit { id: next_id, commands, raw: *raw })), *restart)
+                let commands = commands.iter().take(8).map(|apdu| command(apdu.bytes(), *raw)).collect();
+                (Some(Asked::Transmit(SessionTransmit { id: next_id, commands })), *restart)
             }
             Say::Reset { cold, restart, .. } => {
-                (Some(Asked::Reset(SessionReset { id: next_id, cold: *cold })), *restart)
+                let reset = if *cold { CardReset::Cold } else { CardReset::Warm }.into();
+                (Some(Asked::Reset(SessionReset { id: next_id, reset })), *restart)
             }
+            Say::Heartbeat => (Some(Asked::Heartbeat(SessionHeartbeat::default())), false),
             Say::Nothing => (None, false),
             Say::Bytes(bytes) => {
                 speech.push(Some(bytes.clone()));
@@ -237,10 +250,11 @@ fn speech(case: &Case, expected: &mut Expected) -> Vec<Option<Vec<u8>>> {
         };
         let in_order = match &request {
             Some(Asked::Open(_)) => !std::mem::replace(&mut opened, true),
-            Some(Asked::Transmit(_) | Asked::Reset(_)) => opened && (next_id > last_id || expected.asked.is_empty()),
+            Some(Asked::Transmit(_) | Asked::Reset(_)) => opened && next_id > last_id,
+            Some(Asked::Heartbeat(_)) => opened,
             None => false,
         };
-        if in_order && !matches!(request, Some(Asked::Open(_))) {
+        if in_order && matches!(request, Some(Asked::Transmit(_) | Asked::Reset(_))) {
             expected.asked.push_back((next_id, restart));
             last_id = next_id;
         }
@@ -316,9 +330,9 @@ async fn converse(case: &Case) {
 /// The next client: the card is there in time, knows of no PIN, and the session ends well.
 async fn next_client() {
     let mut client = CardBrokerServiceClient::new(WORLD.next.clone());
-    let open = SessionOpen { reader: READER.into(), wait_for_card: true, ..SessionOpen::default() };
-    let command = Command { apdu: PROTECTED.to_vec(), ..Command::default() };
-    let transmit = SessionTransmit { id: 1, commands: vec![command], raw: false };
+    let turn = TurnOptions { card: CardRequirement::Awaited.into(), ..TurnOptions::default() };
+    let open = SessionOpen { reader: READER.into(), turn: Some(turn), ..SessionOpen::default() };
+    let transmit = SessionTransmit { id: 1, commands: vec![command(PROTECTED.to_vec(), false)] };
     let messages = [Asked::Open(open), Asked::Transmit(transmit)];
     let messages = messages.map(|request| OpenSessionRequest { request: Some(request), restart: false });
     let answers = timeout(LONG, client.open_session(tokio_stream::iter(messages))).await.expect("no headers");
@@ -327,8 +341,11 @@ async fn next_client() {
     while let Some(message) = timeout(LONG, answers.message()).await.expect("the next client waits in vain").unwrap() {
         match message.response.unwrap() {
             Heard::Opened(_) => opened = true,
-            Heard::Transmitted(done) => word = Some(done.results[0].status_word),
-            Heard::QueuePosition(_) | Heard::Waiters(_) => {}
+            Heard::Transmitted(done) => match &done.results[0].outcome {
+                Some(Outcome::Apdu(answer)) => word = Some(answer.status_word),
+                other => panic!("{other:?}"),
+            },
+            Heard::QueuePosition(_) | Heard::Waiters(_) | Heard::Heartbeat(_) => {}
             other => panic!("{other:?}"),
         }
     }
