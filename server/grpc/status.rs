@@ -26,7 +26,8 @@ const MAX_READER_NAME_BYTES: usize = 256;
 /// Returns a failure as written in the contract; `reader` is the one that the request names.
 pub(super) fn wire_failure(failure: &Failure, reader: Option<&str>) -> v1::Failure {
     let (reason, delivery) = (wire_reason(failure.reason), wire_delivery(failure.delivery));
-    let is_named = |reader: &&str| failure.reason != Reason::InvalidRequest && reader.len() <= MAX_READER_NAME_BYTES;
+    let names_none = matches!(failure.reason, Reason::InvalidRequest | Reason::ReaderNotFound);
+    let is_named = |reader: &&str| !names_none && reader.len() <= MAX_READER_NAME_BYTES;
     let description = shortened(&failure.message);
     let message = match &failure.field {
         Some(field) => shortened(&format!("{field}: {description}")),
