@@ -4,7 +4,8 @@ use std::{fs, os::unix::fs::PermissionsExt, process, time::Duration};
 
 use anyhow::Context;
 use cardbroker_client::{
-    CardReset, Client, Command, ConnectOptions, Delivery, Disposition, ErrorReason, ReaderState, Session, hex,
+    CardReset, Client, Command, ConnectOptions, Delivery, Disposition, ErrorReason, ReaderState, RevocationCause,
+    Session, hex,
 };
 use cardbroker_tests::harness::{
     broker::{Broker, Setup, program},
@@ -137,8 +138,10 @@ fn a_session_that_new_rules_forbid_ends_and_the_next_caller_goes_on() -> anyhow:
         let next = waiting.await?;
         assert!(next.was_reset, "the next caller finds the card as the session left it");
         let ended = holder.transmit([hex::parse(COUNT)?]).send().await.unwrap_err();
-        assert_eq!((ended.reason(), ended.delivery()), (Some(ErrorReason::Denied), Delivery::NotSent));
-        assert_eq!(audit(&broker, "session_ended_by_broker")[0]["reason"], "DENIED");
+        assert_eq!((ended.reason(), ended.delivery()), (Some(ErrorReason::LeaseRevoked), Delivery::NotSent));
+        let cause = ended.failure().and_then(|failure| failure.cause);
+        assert_eq!(cause, Some(RevocationCause::RulesChanged), "{ended:?}");
+        assert_eq!(audit(&broker, "session_ended_by_broker")[0]["reason"], "LEASE_REVOKED");
         let refused = client.open_session(OPEN).open().await.unwrap_err();
         assert_eq!(refused.reason(), Some(ErrorReason::Denied));
         reload(&broker, "", "policy_reloaded").await?;
@@ -237,7 +240,7 @@ fn a_token_that_is_taken_away_opens_nothing_any_more_and_its_session_ends() -> a
         assert_eq!(removed.code, Some(0), "{removed:?}");
         reload(&broker, rules, "policy_reloaded").await?;
         let ended = holder.transmit([hex::parse(COUNT)?]).send().await.unwrap_err();
-        assert_eq!(ended.reason(), Some(ErrorReason::Denied));
+        assert_eq!(ended.reason(), Some(ErrorReason::LeaseRevoked));
         assert_eq!(old.readers().await.unwrap_err().reason(), Some(ErrorReason::Unauthenticated));
         assert_eq!(new.readers().await?.len(), 2);
         unit(&new, OPEN, &[COUNT]).send().await?;
@@ -250,7 +253,7 @@ fn a_token_that_is_taken_away_opens_nothing_any_more_and_its_session_ends() -> a
         }
         reload(&broker, rules, "policy_reloaded").await?;
         let ended = holder.transmit([hex::parse(COUNT)?]).send().await.unwrap_err();
-        assert_eq!(ended.reason(), Some(ErrorReason::Denied));
+        assert_eq!(ended.reason(), Some(ErrorReason::LeaseRevoked));
         assert_eq!(new.readers().await.unwrap_err().reason(), Some(ErrorReason::Unauthenticated));
         assert_eq!(audit(&broker, "unauthenticated").len(), 2);
         // A tokens file that others can read is refused whole.
