@@ -14,10 +14,9 @@ use cardbroker_tests::harness::broker::{Broker, Setup};
 use prost_types::Duration as WireDuration;
 use tokio::time::timeout;
 use tonic::Request;
-use tonic_types::StatusExt;
 
 use crate::{
-    wire::{Stub, apdu, field, refused_call, request, stub, told, transmit, waiting_for},
+    wire::{Stub, apdu, failure, field, refused_call, request, stub, told, transmit, waiting_for},
     world::{COUNT, INCREMENT, LONG, SELECT, tell, wait_for},
 };
 
@@ -139,7 +138,7 @@ fn what_is_not_there_is_told_as_such() -> anyhow::Result<()> {
         for name in ["readers/nowhere", "simulated-reader-00", "Simulated Reader 00", "readers/", ""] {
             let status = transmit(&mut stub, request(name, &[INCREMENT])).await.unwrap_err();
             assert_eq!(told(&status), "NotFound READER_NOT_FOUND not_sent");
-            assert_eq!(status.get_error_details().error_info().unwrap().metadata["reader"], name);
+            assert_eq!(failure(&status).unwrap().reader, "", "{name} is no reader");
         }
         // Repeated in an error it would not fit into the headers.
         let status = transmit(&mut stub, request(&"x".repeat(100_000), &[INCREMENT])).await.unwrap_err();

@@ -97,10 +97,11 @@ fn a_unit_prints_one_line_for_each_command() -> anyhow::Result<()> {
         assert_eq!(told(&run), (Some(0), "6700\n", ""));
 
         let run = broker.cardbroker(&["--json", "transmit", READER, SELECT_AND_FETCH, RECORD])?;
-        let unit = json_of(&run.out)?;
+        let mut unit = json_of(&run.out)?;
+        assert!(unit["results"][0]["card_duration_ms"].take().as_f64().is_some_and(|time| time > 0.0), "{unit}");
         let first = json!({
             "data": format!("{FCI}00000000"), "status_word": "9000", "meaning": "done",
-            "status_word_source": "GET_RESPONSE", "get_response_count": 1,
+            "status_word_source": "GET_RESPONSE", "get_response_count": 1, "card_duration_ms": null,
         });
         assert_eq!((&unit["results"][0], &unit["results"][1]["status_word_source"]), (&first, &json!("COMMAND")));
         assert_eq!((&unit["reader"], &unit["stopped"]), (&json!("readers/simulated-reader-00"), &Value::Null));

@@ -4,7 +4,8 @@ use std::{fs, os::unix::fs::PermissionsExt, process, time::Duration};
 
 use anyhow::Context;
 use cardbroker_client::{
-    CardReset, Client, Command, ConnectOptions, Delivery, Disposition, ErrorReason, ReaderState, Session, hex,
+    CardReset, Client, Command, ConnectOptions, Delivery, Disposition, ErrorReason, ReaderState, RevocationCause,
+    Session, hex,
 };
 use cardbroker_tests::harness::{
     broker::{Broker, Setup, program},
@@ -138,6 +139,8 @@ fn a_session_that_new_rules_forbid_ends_and_the_next_caller_goes_on() -> anyhow:
         assert!(next.was_reset, "the next caller finds the card as the session left it");
         let ended = holder.transmit([hex::parse(COUNT)?]).send().await.unwrap_err();
         assert_eq!((ended.reason(), ended.delivery()), (Some(ErrorReason::LeaseRevoked), Delivery::NotSent));
+        let cause = ended.failure().and_then(|failure| failure.cause);
+        assert_eq!(cause, Some(RevocationCause::RulesChanged), "{ended:?}");
         let records = audit(&broker, "session_ended_by_broker");
         assert_eq!((&records[0]["reason"], &records[0]["cause"]), (&"LEASE_REVOKED".into(), &"RULES_CHANGED".into()));
         let refused = client.open_session(OPEN).open().await.unwrap_err();
