@@ -16,7 +16,7 @@ use tokio::{
     net::{TcpListener, UnixListener},
     sync::mpsc,
     task::JoinSet,
-    time::{Duration, timeout},
+    time::{Duration, Instant, timeout, timeout_at},
 };
 
 use crate::{LIMIT, connection::serve, status::Ending};
@@ -157,14 +157,19 @@ impl Broker {
 
     /// Returns the next message of a client.
     pub(crate) async fn message(&mut self) -> Result<Received> {
+        self.message_within(LIMIT).await
+    }
+
+    async fn message_within(&mut self, limit: Duration) -> Result<Received> {
+        let end = Instant::now() + limit;
         if let Some(received) = self.waiting.pop_front() {
             return Ok(received);
         }
         loop {
-            match timeout(LIMIT, self.events.recv()).await {
+            match timeout_at(end, self.events.recv()).await {
                 Ok(Some(Event::Message(received))) => return Ok(received),
                 Ok(Some(Event::Ended(call, end))) => self.set_end(call, end),
-                Ok(None) | Err(_) => bail!("the client sent nothing within {} s", LIMIT.as_secs()),
+                Ok(None) | Err(_) => bail!("the client sent nothing within {} s", limit.as_secs()),
             }
         }
     }
@@ -190,9 +195,9 @@ impl Broker {
 
     /// Waits for a time in which the client must send nothing.
     pub(crate) async fn silence(&mut self, time: Duration) -> Result<()> {
-        match timeout(time, self.message()).await {
-            Ok(Ok(received)) => bail!("the client called {}", self.call(received.call, |call| call.method.clone())?),
-            _ => Ok(()),
+        match self.message_within(time).await {
+            Ok(received) => bail!("the client called {}", self.call(received.call, |call| call.method.clone())?),
+            Err(_) => Ok(()),
         }
     }
 

@@ -109,8 +109,10 @@ async fn run(stage: &mut Stage<'_>, step: &Value) -> Result<()> {
     let between = seconds("after").unwrap_or_default()..seconds("within").unwrap_or(LIMIT);
     if let Some(order) = step.get("driver") {
         stage.tell(order).await?;
-        if step.get("wait").is_none_or(|wait| *wait == true) {
-            stage.expect(step.get("answer").unwrap_or(&json!({"ok": {}})), between).await?;
+        match step.get("wait") {
+            Some(Value::Bool(false)) => {}
+            Some(wait) if wait == "begun" => stage.begun().await?,
+            _ => stage.expect(step.get("answer").unwrap_or(&json!({"ok": {}})), between).await?,
         }
     } else if let (Some(answer), Some(count)) = (step.get("answer"), step.get("answers").and_then(Value::as_u64)) {
         stage.expect_one_of(count, answer, between).await?;

@@ -145,6 +145,15 @@ impl<'a> Stage<'a> {
         bail!("{method}\n  {}\n  expected: {expected}\n  received: {received}", found.join("\n  "))
     }
 
+    /// Waits until the driver has answered, or the client has called: some clients call when they are asked for news only.
+    pub(crate) async fn begun(&mut self) -> Result<()> {
+        tokio::select! {
+            answer = self.driver.answer(LIMIT) => self.early = Some(answer?),
+            message = self.broker.message() => self.broker.unread(message?),
+        }
+        Ok(())
+    }
+
     /// Closes the connection at each call of a method, until the driver answers.
     pub(crate) async fn lose(&mut self, method: &str, expected: &Value, at_most: usize) -> Result<()> {
         for _ in 0..=at_most {

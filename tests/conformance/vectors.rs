@@ -123,6 +123,7 @@ impl Vector {
         };
         stage.tell(&order).await?;
         if self.kind == Kind::Turn {
+            stage.begun().await?;
             stage.tell(&json!({"op": "turn_next"})).await?;
         }
         if self.row["is_looked_up"] == true {

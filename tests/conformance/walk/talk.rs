@@ -175,6 +175,7 @@ async fn unary(
 
 async fn watch(stage: &mut Stage<'_>, reader: Value, as_change: bool) -> Result<()> {
     stage.tell(&json!({"op": "watch"})).await?;
+    stage.begun().await?;
     stage.tell(&json!({"op": "watch_next"})).await?;
     stage.receive("WatchReaders", &json!({}), None).await?;
     let first = if as_change { json!({"name": "readers/before"}) } else { reader.clone() };
@@ -192,6 +193,7 @@ async fn watch(stage: &mut Stage<'_>, reader: Value, as_change: bool) -> Result<
 
 async fn turn(stage: &mut Stage<'_>, order: &Value, request: &Value, response: &Value) -> Result<()> {
     stage.tell(order).await?;
+    stage.begun().await?;
     stage.tell(&json!({"op": "turn_next"})).await?;
     stage.receive("WatchTurn", request, None).await?;
     stage.send(None, response)?;
