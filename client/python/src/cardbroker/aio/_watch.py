@@ -5,19 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from types import MappingProxyType, TracebackType
-from typing import TYPE_CHECKING
 
 import grpc
 
+from cardbroker import _fork
 from cardbroker._endpoint import Settings
 from cardbroker._errors import CardbrokerError, lost
-from cardbroker._response import Reader
+from cardbroker._reader import Reader
 from cardbroker._watching import SILENCE_LIMIT, WatchEvent, Watching
 from cardbroker.aio._rpc import of_rpc_error
+from cardbroker.aio._wire import Wire
 from cardbroker.v1 import reader_pb2
-
-if TYPE_CHECKING:
-    from cardbroker.v1.service_pb2_grpc import CardBrokerServiceAsyncStub
 
 
 class Watch(AsyncIterator[WatchEvent]):
@@ -26,8 +24,8 @@ class Watch(AsyncIterator[WatchEvent]):
     `anext` may be cancelled: nothing is lost by that. For one task.
     """
 
-    def __init__(self, stub: CardBrokerServiceAsyncStub, settings: Settings) -> None:
-        self._stub = stub
+    def __init__(self, wire: Wire, settings: Settings) -> None:
+        self._wire = wire
         self._settings = settings
         self._watching = Watching()
         self._pause = 0.0
@@ -36,6 +34,8 @@ class Watch(AsyncIterator[WatchEvent]):
         self._call = None
         self._next: asyncio.Task[reader_pb2.WatchReadersResponse] | None = None
         """The message that is awaited; goes on when whoever awaits it is cancelled."""
+        self._is_parents = False
+        _fork.register(self)
 
     @property
     def readers(self) -> Mapping[str, Reader]:
@@ -52,10 +52,17 @@ class Watch(AsyncIterator[WatchEvent]):
         self._closed = True
         if self._next:
             self._next.cancel()
-        if self._call:
+        if self._call and not self._is_parents:
             self._call.cancel()
 
+    def on_fork(self) -> None:
+        """Leaves the stream to the parent."""
+        _fork.keep(self._call)
+        self._is_parents = True
+
     async def __anext__(self) -> WatchEvent:
+        if self._is_parents:
+            raise _fork.no_asyncio()
         while not self._closed:
             if self._watching.pending:
                 return self._watching.pending.popleft()
@@ -76,7 +83,7 @@ class Watch(AsyncIterator[WatchEvent]):
     async def _message(self) -> reader_pb2.WatchReadersResponse:
         if self._call is None:
             await asyncio.sleep(self._pause)
-            self._call = self._stub.WatchReaders(self._watching.request(), metadata=self._settings.metadata())
+            self._call = self._wire.stub.WatchReaders(self._watching.request(), metadata=self._settings.metadata())
         try:
             message = await asyncio.wait_for(self._call.read(), SILENCE_LIMIT)
         except asyncio.TimeoutError:
@@ -96,5 +103,5 @@ class Watch(AsyncIterator[WatchEvent]):
         self.close()
 
     def __del__(self) -> None:
-        if call := getattr(self, "_call", None):
+        if (call := getattr(self, "_call", None)) and not self._is_parents:
             call.cancel()
