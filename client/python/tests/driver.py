@@ -9,7 +9,7 @@ import asyncio
 import inspect
 import json
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from cardbroker.v1 import reader_pb2, session_pb2, transmit_pb2
@@ -24,11 +24,14 @@ from driver_answers import (
     turns_message,
 )
 from driver_requests import parsed, session_arguments, session_commands, unit_arguments, unit_commands, word
+from google.protobuf.message import Message
 
 import cardbroker
 import cardbroker.aio
 
 Json = dict[str, Any]
+Answer = tuple[Any, Callable[[Any], Message]]
+"""What waits for the answer of a session's message, and what makes it a message of the contract."""
 
 
 class Driver:
@@ -49,7 +52,10 @@ class Driver:
             operation = getattr(self, "on_" + line["op"])
             return {"ok": await operation(line)}
         except cardbroker.CardbrokerError as error:
-            return {"error": error_of(error)}
+            return {"error": error_of(error, is_in_session=line["op"].startswith("session"))}
+        except Exception as error:
+            # No answer of the client: the kit compares the kind.
+            return {"error": {"kind": repr(error)}}
 
     async def on_connect(self, line: Json) -> Json:
         options = {key: line[key] for key in ("group", "token_file", "connect_timeout") if line.get(key) is not None}
@@ -99,19 +105,14 @@ class Driver:
         return printed(opened_message(self._session))
 
     async def on_session_transmit(self, line: Json) -> Json:
-        return await self._message({"transmit": line["request"], "restart": line.get("restart")}, now=True)
+        return await _shown(self._begin({"transmit": line["request"], "restart": line.get("restart")}))
 
     async def on_session_reset(self, line: Json) -> Json:
-        return await self._message({"reset": line["request"], "restart": line.get("restart")}, now=True)
+        return await _shown(self._begin({"reset": line["request"], "restart": line.get("restart")}))
 
     async def on_session_pipeline(self, line: Json) -> Json:
-        messages = [self._message(message, now=False) for message in line["messages"]]
-        if self._is_aio:
-            answers = await asyncio.gather(*map(_told, map(asyncio.create_task, messages)))
-            return {"answers": answers}
-        # Each coroutine sends when it is begun, and goes on when its answer is asked for.
-        begun = [message for message in messages if _begin(message)]
-        return {"answers": [await _told(message) for message in begun]}
+        begun = [self._begun(message) for message in line["messages"]]
+        return {"answers": [await _told(answer) for answer in begun]}
 
     async def on_session_close(self, _: Json) -> Json:
         await _done(self._session.close())
@@ -128,21 +129,28 @@ class Driver:
         text = cardbroker.meaning(line["status_word"])
         return {} if text is None else {"text": text}
 
-    async def _message(self, message: Json, *, now: bool) -> Json:
+    def _begun(self, message: Json) -> Answer | cardbroker.CardbrokerError:
+        try:
+            return self._begin(message)
+        except cardbroker.CardbrokerError as error:
+            return error
+
+    def _begin(self, message: Json) -> Answer:
+        """Sends a message of the session, and gives what waits for its answer."""
         session, restart = self._session, message.get("restart")
         if "transmit" in message:
             commands = session_commands(parsed(message["transmit"], session_pb2.SessionTransmit()))
-            if self._is_aio or now:
-                outcome = await _done(session.transmit(*commands, restart=restart))
+            if self._is_aio:
+                sent = asyncio.ensure_future(session.transmit(*commands, restart=restart))
             else:
-                outcome = await _later(session.submit(*commands, restart=restart))
-            return printed(session_message(outcome))
+                sent = session.submit(*commands, restart=restart)
+            return sent, session_message
         kind = word(parsed(message["reset"], session_pb2.SessionReset()), "reset")
-        if self._is_aio or now:
-            atr = await _done(session.reset(kind, restart=restart))
+        if self._is_aio:
+            sent = asyncio.ensure_future(session.reset(kind, restart=restart))
         else:
-            atr = await _later(session.submit_reset(kind, restart=restart))
-        return printed(session_pb2.SessionResetDone(atr=atr))
+            sent = session.submit_reset(kind, restart=restart)
+        return sent, lambda atr: session_pb2.SessionResetDone(atr=atr)
 
     async def _next(self, watch: Any) -> Any:  # noqa: ANN401
         return await watch.__anext__() if self._is_aio else next(watch)
@@ -152,28 +160,18 @@ async def _done(result: Any) -> Any:  # noqa: ANN401
     return await result if inspect.isawaitable(result) else result
 
 
-class _Pause:
-    """Lets the one who begins a coroutine go on; see `_begin`."""
-
-    def __await__(self) -> Any:  # noqa: ANN401
-        yield
+async def _shown(answer: Answer) -> Json:
+    sent, message = answer
+    return printed(message(sent.result() if isinstance(sent, cardbroker.Pending) else await sent))
 
 
-async def _later(pending: cardbroker.Pending[Any]) -> Any:  # noqa: ANN401
-    await _Pause()
-    return pending.result()
-
-
-def _begin(message: Coroutine[Any, Any, Json]) -> bool:
-    message.send(None)
-    return True
-
-
-async def _told(answer: Any) -> Json:  # noqa: ANN401
+async def _told(answer: Answer | cardbroker.CardbrokerError) -> Json:
     try:
-        return {"ok": await answer}
+        if isinstance(answer, cardbroker.CardbrokerError):
+            raise answer
+        return {"ok": await _shown(answer)}
     except cardbroker.CardbrokerError as error:
-        return {"error": error_of(error)}
+        return {"error": error_of(error, is_in_session=True)}
 
 
 def _run(coroutine: Coroutine[Any, Any, Json]) -> Json:

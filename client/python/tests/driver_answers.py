@@ -20,21 +20,24 @@ def printed(message: Message) -> dict[str, Any]:
     return json_format.MessageToDict(message, preserving_proto_field_name=True)
 
 
-def error_of(error: cardbroker.CardbrokerError) -> dict[str, Any]:
+def error_of(error: cardbroker.CardbrokerError, *, is_in_session: bool = False) -> dict[str, Any]:
     """All that an error shows."""
     kinds = (
         (cardbroker.NotRunningError, "not_running"),
         (cardbroker.InvalidError, "invalid"),
         (cardbroker.StoppedError, "stopped"),
     )
+    failure = printed(_failure_message(error))
+    if error.reason and "reason" not in failure:
+        failure["reason"] = error.reason
     shown: dict[str, Any] = {
         "kind": next((name for kind, name in kinds if isinstance(error, kind)), "failed"),
-        "failure": printed(_failure_message(error)),
+        "failure": failure,
         "permanent": error.is_permanent,
     }
     if isinstance(error, cardbroker.StoppedError):
         shown["index"] = error.index
-        shown["response"] = printed(transmit_message(error.partial))
+        shown["response"] = printed((session_message if is_in_session else transmit_message)(error.partial))
     return shown
 
 
@@ -172,7 +175,10 @@ def _result_message(result: cardbroker.CommandResult) -> command_pb2.CommandResu
 def _number(enum: Any, prefix: str, word: str | None) -> Any:  # noqa: ANN401
     if word is None:
         return 0
-    return int(word) if word.isdigit() else enum.Value(prefix + word)
+    if word.isdigit():
+        return int(word)
+    # A name that this edition of the contract does not have cannot stand in its messages.
+    return enum.Value(prefix + word) if prefix + word in enum.keys() else 0  # noqa: SIM118
 
 
 def _duration(seconds: float) -> Duration | None:

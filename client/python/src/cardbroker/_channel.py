@@ -10,7 +10,7 @@ from typing import cast
 
 import grpc
 
-from cardbroker import _fork
+from cardbroker import _process
 from cardbroker._endpoint import Endpoint, Settings
 from cardbroker._errors import NotRunningError
 from cardbroker._relay import RelayChannel
@@ -51,7 +51,7 @@ class Wire:
         self._lock = threading.Lock()
         self._channel: grpc.Channel | RelayChannel | None = None
         self._stub: CardBrokerServiceStub | None = None
-        _fork.register(self)
+        _process.register(self)
 
     @property
     def stub(self) -> CardBrokerServiceStub:
@@ -77,16 +77,16 @@ class Wire:
         if isinstance(self._channel, RelayChannel):
             self._channel.on_fork()
         elif self._channel is not None:
-            _fork.keep(self._channel)
-            _fork.keep(self._stub)
+            _process.keep(self._channel)
+            _process.keep(self._stub)
         self._channel = self._stub = None
 
     def _open(self) -> grpc.Channel | RelayChannel:
         endpoint = self._settings.endpoint
         chosen = options(endpoint, self._settings.connect_timeout)
-        if _fork.is_child():
+        if _process.is_child():
             return RelayChannel(endpoint.target, chosen)
-        _fork.on_connect(endpoint)
+        _process.on_connect(endpoint)
         return grpc.insecure_channel(endpoint.target, chosen)
 
 

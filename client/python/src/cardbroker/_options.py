@@ -28,8 +28,7 @@ class TurnOptions(TypedDict, total=False):
     """The terms of a turn: keywords of `Client.transmit` and `Client.session` alike."""
 
     wait_timeout: float | None
-    """How long to wait for the turn, in seconds, at most 24 h; 0 means now or never. Default: 30 s. Shortened where
-    `deadline` asks for it."""
+    """How long to wait for the turn, in seconds, at most 24 h; 0 means now or never. Default: 30 s."""
     card: CardRequirement | None
     """`"AWAITED"`: wait, as long as `wait_timeout`, for a usable card. Default: fail at once without one."""
     if_insertion_id: str
@@ -45,8 +44,8 @@ class TransmitOptions(TurnOptions, total=False):
 
     deadline: float | None
     """When to give up on the whole call, in seconds from now, at most 48 h. Default: the wait and 150 s for the card. A
-    unit that has begun then goes on without this program and its fate is unknown; the waiting ends a little earlier, so
-    that "not sent" can still be told."""
+    unit that has begun then goes on without this program and its fate is unknown; the broker lets the waiting end a
+    little earlier, so that NOT_SENT can still be told."""
     disposition: Disposition | None
     """What happens to the card after the last command that runs. Default: it is left as it is."""
     request_id: bytes

@@ -15,7 +15,7 @@ from typing import Callable, Generic, Literal, Optional, TypeVar
 
 import grpc
 
-from cardbroker import _fork
+from cardbroker import _process
 from cardbroker._channel import Wire
 from cardbroker._command import CommandLike
 from cardbroker._conversation import (
@@ -174,7 +174,8 @@ class _Stream:
         self._call = wire.stub.OpenSession(
             _until_none(self._outgoing, self.conversation.on_write), metadata=settings.metadata()
         )
-        _fork.register(self)
+        _process.register(self)
+        _process.on_stream(self._call)
         threading.Thread(target=self._run, name="cardbroker-session", daemon=True).start()
 
     def send(
@@ -203,11 +204,11 @@ class _Stream:
             return self.conversation.outcome(reply)
 
     def on_fork(self) -> None:
-        _fork.keep(self._call)
+        _process.keep(self._call)
         self.is_parents = True
         self._lock = threading.Lock()
         self._slots = threading.Semaphore(MAX_PIPELINED)
-        self.conversation.ended = _fork.belongs_to_parent("session")
+        self.conversation.ended = _process.belongs_to_parent("session")
         self._ended = Future()
         self._ended.set_exception(self.conversation.ended)
 

@@ -21,17 +21,13 @@ MAX_DEADLINE = 48 * 3600.0
 """The longest deadline."""
 
 
-def times(wait: float | None, deadline: float | None) -> tuple[float, float | None]:
-    """Which deadline the call gets, and how long the request may wait below it: `None` for the broker's default."""
-    wanted = min(DEFAULT_WAIT if wait is None else wait, MAX_WAIT)
+def deadline_of(wait: float | None, deadline: float | None) -> float:
+    """Which deadline a call gets that may wait so long; the broker lets the waiting end a little before it."""
     if deadline is None:
+        wait = min(DEFAULT_WAIT if wait is None else wait, MAX_WAIT)
         # A wait of many minutes needs more than CARD_TIME behind it to keep its full length below the deadline.
-        deadline = wanted + max(CARD_TIME, wanted / 8)
-    deadline = min(deadline, MAX_DEADLINE)
-    # Room for "not sent" to come back before gRPC ends the call by itself.
-    margin = max(0.05, deadline / 10)
-    bounded = max(min(wanted, deadline - margin), 0.0)
-    return deadline, None if wait is None and bounded == DEFAULT_WAIT else bounded
+        deadline = wait + max(CARD_TIME, wait / 8)
+    return min(deadline, MAX_DEADLINE)
 
 
 def jittered(pause: float) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 
 import grpc
 
-from cardbroker import _fork
+from cardbroker import _process
 from cardbroker._broker import WaitingTurn, waiting_turns
 from cardbroker._channel import Wire
 from cardbroker._endpoint import Settings
@@ -32,7 +32,8 @@ class TurnWatch(Iterator["list[WaitingTurn]"]):
         self._call: Any = wire.stub.WatchTurn(request, metadata=settings.metadata())
         self._is_closed = False
         self._is_parents = False
-        _fork.register(self)
+        _process.register(self)
+        _process.on_stream(self._call)
 
     def close(self) -> None:
         """Ends the iteration, also while another thread waits in it."""
@@ -42,12 +43,12 @@ class TurnWatch(Iterator["list[WaitingTurn]"]):
 
     def on_fork(self) -> None:
         """Leaves the stream to the parent."""
-        _fork.keep(self._call)
+        _process.keep(self._call)
         self._is_parents = True
 
     def __next__(self) -> list[WaitingTurn]:
         if self._is_parents:
-            raise _fork.belongs_to_parent("watch")
+            raise _process.belongs_to_parent("watch")
         while not self._is_closed:
             alarm = threading.Timer(SILENCE_LIMIT, self._call.cancel)
             alarm.daemon = True

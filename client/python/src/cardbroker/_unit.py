@@ -12,7 +12,7 @@ from cardbroker._options import TransmitOptions, check_names, disposition, turn_
 from cardbroker._reader import ReaderLike
 from cardbroker._response import Transmitted, transmitted
 from cardbroker._steps import Step, Steps, get_reader, resolve
-from cardbroker._times import duration, jittered, times
+from cardbroker._times import deadline_of, jittered
 from cardbroker.v1 import transmit_pb2
 
 if TYPE_CHECKING:
@@ -28,7 +28,8 @@ def unit(
 ) -> Steps[Transmitted]:
     """The steps of a unit; refuses at once what no broker takes."""
     check_names(options, TransmitOptions)
-    limit, wait = times(options.get("wait_timeout"), options.get("deadline"))
+    wait = options.get("wait_timeout")
+    limit = deadline_of(wait, options.get("deadline"))
     repeatable = options.get("repeatable", False)
     request_id = options.get("request_id", b"")
     request = transmit_pb2.TransmitRequest(
@@ -38,14 +39,13 @@ def unit(
         disposition=disposition(options.get("disposition")),
     )
     check_length(request.ByteSize())
-    return _steps(reader, request, limit, wait, repeatable, options.get("any_card", False), clock)
+    return _steps(reader, request, limit, repeatable, options.get("any_card", False), clock)
 
 
 def _steps(
     reader: ReaderLike,
     request: transmit_pb2.TransmitRequest,
     limit: float,
-    wait: float | None,
     repeatable: bool,
     any_card: bool,
     clock: Callable[[], float],
@@ -70,10 +70,7 @@ def _steps(
         left = end - clock() - pause
         if left <= 0:
             break
-        limit, bounded = times(wait, left)
-        if bounded is not None:
-            request.turn.wait_timeout.CopyFrom(duration(bounded))
-        outcome = yield Step(request, limit, pause)
+        outcome = yield Step(request, left, pause)
         if isinstance(outcome, transmit_pb2.TransmitResponse):
             return transmitted(outcome)
         assert isinstance(outcome, Exception)

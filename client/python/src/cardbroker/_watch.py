@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType, TracebackType
@@ -9,7 +10,7 @@ from typing import Protocol
 
 import grpc
 
-from cardbroker import _fork
+from cardbroker import _process
 from cardbroker._channel import Wire
 from cardbroker._endpoint import Settings
 from cardbroker._errors import CardbrokerError, lost
@@ -42,7 +43,10 @@ class Watch(Iterator[WatchEvent]):
         self._call: _Call | None = None
         self._pause = 0.0
         self._closed = threading.Event()
-        _fork.register(self)
+        _process.register(self)
+        # What happens from now on is told, though nobody may ask for a while.
+        with contextlib.suppress(CardbrokerError):
+            self._open()
 
     @property
     def readers(self) -> Mapping[str, Reader]:
@@ -63,7 +67,7 @@ class Watch(Iterator[WatchEvent]):
     def on_fork(self) -> None:
         """Leaves the stream to the parent."""
         if self._call:
-            _fork.keep(self._call)
+            _process.keep(self._call)
         was_closed, self._closed = self._closed.is_set(), threading.Event()
         if was_closed:
             self._closed.set()
@@ -99,6 +103,7 @@ class Watch(Iterator[WatchEvent]):
         self._closed.wait(self._pause)
         call = self._wire.stub.WatchReaders(self._watching.request(), metadata=self._settings.metadata())
         self._call = call
+        _process.on_stream(call)
         if self._closed.is_set():
             call.cancel()
         return call

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import grpc
 
-from cardbroker import _channel, _fork
+from cardbroker import _channel, _process
 from cardbroker._broker import Broker
 from cardbroker._command import CommandLike
 from cardbroker._endpoint import Endpoint, Settings
@@ -43,8 +43,8 @@ async def connect(
 
     Cannot be used in a process that was forked from one that had used it: raises `FailedError` there, at once.
     """
-    if _fork.is_child():
-        raise _fork.no_asyncio()
+    if _process.is_child():
+        raise _process.no_asyncio()
     settings = Settings.of(endpoint, group, token_file, connect_timeout, os.environ)
     settings.metadata()
     end = time.monotonic() + connect_timeout

@@ -9,7 +9,7 @@ from typing import Callable, Literal
 
 import grpc
 
-from cardbroker import _fork
+from cardbroker import _process
 from cardbroker._command import CommandLike
 from cardbroker._conversation import (
     HEARTBEAT_INTERVAL,
@@ -127,7 +127,7 @@ class _Stream:
         )
         self.is_parents = False
         """Whether this is a child's copy of its parent's session."""
-        _fork.register(self)
+        _process.register(self)
         self._task = loop.create_task(self._run(), name="cardbroker-session")
 
     async def call(
@@ -164,9 +164,9 @@ class _Stream:
             self._call.cancel()
 
     def on_fork(self) -> None:
-        _fork.keep(self._call)
+        _process.keep(self._call)
         self.is_parents = True
-        self.conversation.ended = _fork.belongs_to_parent("session")
+        self.conversation.ended = _process.belongs_to_parent("session")
 
     async def _run(self) -> None:
         error: CardbrokerError | None = None

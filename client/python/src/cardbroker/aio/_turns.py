@@ -9,7 +9,7 @@ from typing import Any
 
 import grpc
 
-from cardbroker import _fork
+from cardbroker import _process
 from cardbroker._broker import WaitingTurn, waiting_turns
 from cardbroker._endpoint import Settings
 from cardbroker._errors import lost, of_query
@@ -30,7 +30,7 @@ class TurnWatch(AsyncIterator["list[WaitingTurn]"]):
         """The message that is awaited; goes on when whoever awaits it is cancelled."""
         self._is_closed = False
         self._is_parents = False
-        _fork.register(self)
+        _process.register(self)
 
     def close(self) -> None:
         """Ends the iteration, also while another task waits in it."""
@@ -42,12 +42,12 @@ class TurnWatch(AsyncIterator["list[WaitingTurn]"]):
 
     def on_fork(self) -> None:
         """Leaves the stream to the parent."""
-        _fork.keep(self._call)
+        _process.keep(self._call)
         self._is_parents = True
 
     async def __anext__(self) -> list[WaitingTurn]:
         if self._is_parents:
-            raise _fork.no_asyncio()
+            raise _process.no_asyncio()
         while not self._is_closed:
             if self._next is None:
                 self._next = asyncio.create_task(self._message(), name="cardbroker-turns")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from cardbroker import _channel, _fork
+from cardbroker import _channel, _process
 from cardbroker._endpoint import Settings
 from cardbroker.v1.service_pb2_grpc import CardBrokerServiceStub
 
@@ -18,21 +18,21 @@ class Wire:
     """The connection of a client, for the process that made it."""
 
     def __init__(self, settings: Settings) -> None:
-        if _fork.is_child():
-            raise _fork.no_asyncio()
+        if _process.is_child():
+            raise _process.no_asyncio()
         endpoint = settings.endpoint
-        _fork.on_connect(endpoint)
+        _process.on_connect(endpoint)
         options = _channel.options(endpoint, settings.connect_timeout)
         self._channel = grpc.aio.insecure_channel(endpoint.target, options)
         self._stub: Any = CardBrokerServiceStub(self._channel)
         self._is_parents = False
-        _fork.register(self)
+        _process.register(self)
 
     @property
     def stub(self) -> CardBrokerServiceAsyncStub:
         """The calls; raises in a child."""
         if self._is_parents:
-            raise _fork.no_asyncio()
+            raise _process.no_asyncio()
         stub: CardBrokerServiceAsyncStub = self._stub
         return stub
 
@@ -43,6 +43,6 @@ class Wire:
 
     def on_fork(self) -> None:
         """Leaves the connection to the parent."""
-        _fork.keep(self._channel)
-        _fork.keep(self._stub)
+        _process.keep(self._channel)
+        _process.keep(self._stub)
         self._is_parents = True

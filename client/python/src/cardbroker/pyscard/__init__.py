@@ -20,7 +20,7 @@ broker, and so does every connection made from them. What is different from a di
 
 Not adapted:
 
-* `smartcard.scard`, the functions of PC/SC themselves, and `smartcard.pcsc`: they go on to talk to PC/SC, where a reader
+* `smartcard.scard`, the functions of PC/SC themselves, and `smartcard.pcsc`: they go on to talk to PC/SC, where a card
   that the broker holds answers SCARD_E_SHARING_VIOLATION.
 * Reader groups: `readers(groups)` and `readergroups()` raise.
 * `control` and `getAttrib` of a connection, and SCARD_SHARE_DIRECT: they raise.

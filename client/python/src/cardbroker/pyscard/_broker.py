@@ -6,7 +6,7 @@ import threading
 
 from smartcard import scard
 
-from cardbroker import _fork
+from cardbroker import _process
 from cardbroker._client import Client, connect
 from cardbroker._errors import CardbrokerError
 
@@ -23,7 +23,7 @@ class _Renewed:
 
 
 _renewed = _Renewed()
-_fork.register(_renewed)
+_process.register(_renewed)
 
 _CODES = {
     "NO_CARD": scard.SCARD_E_NO_SMARTCARD,

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from cardbroker import _fork
+from cardbroker import _process
 from cardbroker._client import Client
 from cardbroker._reader import Reader
 from cardbroker.pyscard._broker import client
@@ -26,12 +26,12 @@ class _Renewed:
         global _lock, _current
         _lock = threading.Lock()
         if _current:
-            _fork.keep(_current)
+            _process.keep(_current)
         _current = None
 
 
 _renewed = _Renewed()
-_fork.register(_renewed)
+_process.register(_renewed)
 
 
 def presence() -> Presence:

@@ -1,12 +1,16 @@
-"""What becomes of this client in a forked child.
+"""What becomes of this client in a forked child, and when the program ends.
 
 gRPC does not survive a fork: its threads are gone, its locks may be held, and its poller is shared with the parent. A
 child never touches what the parent's gRPC has made. What belongs to the parent says so, a client makes a connection of
 its own when it is used (see `_relay`), and the parent's sockets are let go: the broker must see the parent's death.
+
+When a program ends, gRPC's threads stop where they are, perhaps with a lock that the end of a stream waits for. Streams
+that are still open are cancelled before.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import ctypes
 import os
@@ -27,7 +31,15 @@ class Inherited(Protocol):
         """Is called in the child, with no other thread there: forgets what is the parent's, and renews locks."""
 
 
+class Stream(Protocol):
+    """A stream under way."""
+
+    def cancel(self) -> object:
+        """Ends it at once."""
+
+
 _inherited: weakref.WeakSet[Inherited] = weakref.WeakSet()
+_streams: weakref.WeakSet[Stream] = weakref.WeakSet()
 _endpoints: set[Endpoint] = set()
 _is_child = False
 
@@ -47,8 +59,13 @@ def register(inherited: Inherited) -> None:
     _inherited.add(inherited)
 
 
+def on_stream(stream: Stream) -> None:
+    """Is told of each stream of the client without asyncio."""
+    _streams.add(stream)
+
+
 def keep(owned: object) -> None:
-    """Keeps an object of the parent's gRPC from being destroyed in this child, even when the child ends."""
+    """Keeps an object of gRPC from being destroyed in this process, even when it ends."""
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(owned))
 
 
@@ -72,6 +89,7 @@ def _in_child() -> None:
     if not _endpoints:
         return
     _is_child = True
+    _streams.clear()
     for each in list(_inherited):
         each.on_fork()
     _let_go(_endpoints)
@@ -96,3 +114,10 @@ def _let_go(endpoints: set[Endpoint]) -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_in_child)
+
+
+@atexit.register
+def _at_exit() -> None:
+    for stream in list(_streams):
+        keep(stream)
+        stream.cancel()
