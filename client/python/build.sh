@@ -39,7 +39,7 @@ done_with() { # stamp
 if [ ! -x "$venv/bin/python" ] || stale tools.stamp tools.txt; then
     rm -rf "$venv"
     python3 -m venv "$venv"
-    "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement tools.txt
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement tools.txt
     stale tools.stamp tools.txt
     done_with tools.stamp
 fi
@@ -48,7 +48,7 @@ fi
 set -- $(find src ../../proto/cardbroker -type f -name '*.p*' | LC_ALL=C sort) pyproject.toml hatch_build.py README.md
 if stale package.stamp "$@"; then
     rm -rf "$output/package" "$output/bare"
-    "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --target "$output/package" .
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --target "$output/package" .
     # The generated code alone, for the program that uses nothing else.
     mkdir -p "$output/bare/cardbroker"
     cp -r "$output/package/cardbroker/v1" "$output/bare/cardbroker/"
@@ -57,13 +57,15 @@ if stale package.stamp "$@"; then
 fi
 
 mkdir -p "$output/bin"
-program() { # name, folder with the modules that it may use
+program() { # name, folder with the modules that it may use, its source
     cat >"$output/bin/$1" <<END
 #!/bin/sh
-PYTHONPATH=$output/$2 PYTHONDONTWRITEBYTECODE=1 exec $venv/bin/python $PWD/examples/$1.py "\$@"
+PYTHONPATH=$output/$2 PYTHONDONTWRITEBYTECODE=1 exec $venv/bin/python $PWD/$3 "\$@"
 END
     chmod +x "$output/bin/$1"
 }
-program first package
-program pairs package
-program bare bare
+program first package examples/first.py
+program pairs package examples/pairs.py
+program bare bare examples/bare.py
+# Does what the conformance kit asks; with --aio through the client for asyncio.
+program driver package tests/driver.py

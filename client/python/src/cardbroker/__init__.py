@@ -1,11 +1,13 @@
 """The Python client of Cardbroker: find readers, run APDUs on their cards as units, follow what happens to them.
 
 `connect` gives a `Client`; `cardbroker.aio` has the same for asyncio, `cardbroker.pyscard` lets programs written for
-pyscard use the broker. All times are seconds.
+pyscard use the broker. All times are seconds; the values of the contract's enums are words without their prefix
+(`"READY"`).
 """
 
+from cardbroker._broker import Broker, Caller, Holder, Limits, WaitingTurn
 from cardbroker._client import Client, connect
-from cardbroker._command import Command
+from cardbroker._command import Command, StopRule
 from cardbroker._endpoint import (
     ENDPOINT_VARIABLE,
     GROUP_METADATA,
@@ -18,13 +20,18 @@ from cardbroker._errors import (
     Delivery,
     EndpointError,
     FailedError,
+    Failure,
+    FieldViolation,
+    InvalidError,
     NotRunningError,
-    Stop,
     StoppedError,
 )
-from cardbroker._options import SessionOptions, TransmitOptions
-from cardbroker._response import CommandResult, Reader, Transmitted
-from cardbroker._session import OpenSession, Session
+from cardbroker._meaning import meaning
+from cardbroker._options import CardRequirement, CardReset, Disposition, SessionOptions, TransmitOptions, TurnOptions
+from cardbroker._reader import Reader, ReaderLike
+from cardbroker._response import CommandResult, Transmitted
+from cardbroker._session import OpenSession, Pending, Session
+from cardbroker._turns import TurnWatch
 from cardbroker._watch import Watch
 from cardbroker._watching import Connected, Disconnected, Removed, Updated, WatchEvent
 
@@ -33,6 +40,10 @@ __all__ = [
     "GROUP_METADATA",
     "GROUP_VARIABLE",
     "TOKEN_FILE_VARIABLE",
+    "Broker",
+    "Caller",
+    "CardRequirement",
+    "CardReset",
     "CardbrokerError",
     "Client",
     "Command",
@@ -40,21 +51,33 @@ __all__ = [
     "Connected",
     "Delivery",
     "Disconnected",
+    "Disposition",
     "Endpoint",
     "EndpointError",
     "FailedError",
+    "Failure",
+    "FieldViolation",
+    "Holder",
+    "InvalidError",
+    "Limits",
     "NotRunningError",
     "OpenSession",
+    "Pending",
     "Reader",
+    "ReaderLike",
     "Removed",
     "Session",
     "SessionOptions",
-    "Stop",
+    "StopRule",
     "StoppedError",
     "TransmitOptions",
     "Transmitted",
+    "TurnOptions",
+    "TurnWatch",
     "Updated",
+    "WaitingTurn",
     "Watch",
     "WatchEvent",
     "connect",
+    "meaning",
 ]

@@ -1,16 +1,25 @@
-"""How gRPC is told to reach the broker, and the first look whether anybody is there."""
+"""How gRPC is told to reach the broker, in each process anew, and the first look whether anybody is there."""
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import os
 import socket
+import threading
+from typing import cast
 
-from cardbroker._endpoint import Endpoint
+import grpc
+
+from cardbroker import _process
+from cardbroker._endpoint import Endpoint, Settings
 from cardbroker._errors import NotRunningError
+from cardbroker._relay import RelayChannel
+from cardbroker.v1.service_pb2_grpc import CardBrokerServiceStub
 
-QUERY_TIMEOUT = 10.0
-"""A list of readers is made from memory: longer means that the broker is stuck. Seconds."""
+ASK_AGAIN = 0.1
+"""How long to pause before a broker that does not answer yet is asked again, in seconds."""
+
+_NOT_YET = (errno.ENOENT, errno.ECONNREFUSED, errno.ENOTDIR, errno.EAGAIN)
 
 
 def options(endpoint: Endpoint, connect_timeout: float) -> list[tuple[str, str | int]]:
@@ -34,14 +43,67 @@ def options(endpoint: Endpoint, connect_timeout: float) -> list[tuple[str, str |
     return chosen
 
 
-def probe(endpoint: Endpoint, timeout: float) -> None:
-    """Connects once and lets go; raises `NotRunningError` with what the operating system says."""
+class Wire:
+    """The connection of a client; a child that inherits the client gets one of its own."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._channel: grpc.Channel | RelayChannel | None = None
+        self._stub: CardBrokerServiceStub | None = None
+        _process.register(self)
+
+    @property
+    def stub(self) -> CardBrokerServiceStub:
+        """The calls, for this process."""
+        with self._lock:
+            if self._stub is None:
+                self._channel = self._open()
+                self._stub = CardBrokerServiceStub(cast("grpc.Channel", self._channel))
+            return self._stub
+
+    def close(self) -> None:
+        """Closes the connection of this process."""
+        with self._lock:
+            if self._channel is None:
+                # So that a later call fails as it does on any closed channel.
+                self._channel = self._open()
+                self._stub = CardBrokerServiceStub(cast("grpc.Channel", self._channel))
+            self._channel.close()
+
+    def on_fork(self) -> None:
+        """Leaves the connection to the parent."""
+        self._lock = threading.Lock()
+        if isinstance(self._channel, RelayChannel):
+            self._channel.on_fork()
+        elif self._channel is not None:
+            _process.keep(self._channel)
+            _process.keep(self._stub)
+        self._channel = self._stub = None
+
+    def _open(self) -> grpc.Channel | RelayChannel:
+        endpoint = self._settings.endpoint
+        chosen = options(endpoint, self._settings.connect_timeout)
+        if _process.is_child():
+            return RelayChannel(endpoint.target, chosen)
+        _process.on_connect(endpoint)
+        return grpc.insecure_channel(endpoint.target, chosen)
+
+
+def look(endpoint: Endpoint, timeout: float, *, may_come: bool) -> NotRunningError | None:
+    """Connects once and lets go; what the system says against it, or `None`.
+
+    Raises it at once where waiting does not help, and always unless `may_come`.
+    """
     try:
-        with contextlib.closing(_connect(endpoint, timeout)):
-            pass
+        _connect(endpoint, timeout).close()
+        return None
     except OSError as error:
         why = os.strerror(error.errno) if error.errno else "no answer in time"
-        raise NotRunningError(endpoint, why) from None
+        told = NotRunningError(endpoint, why)
+        if may_come and (error.errno is None or error.errno in _NOT_YET):
+            return told
+    raise told
 
 
 def _connect(endpoint: Endpoint, timeout: float) -> socket.socket:

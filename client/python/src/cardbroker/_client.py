@@ -5,25 +5,29 @@ from __future__ import annotations
 import os
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import grpc
 
 from cardbroker import _channel
+from cardbroker._broker import Broker
 from cardbroker._command import CommandLike
 from cardbroker._endpoint import Endpoint, Settings
-from cardbroker._errors import CardbrokerError, of_query
+from cardbroker._errors import CardbrokerError
 from cardbroker._options import Opening, SessionOptions, TransmitOptions
-from cardbroker._response import Reader, Transmitted, reader
+from cardbroker._reader import Reader, ReaderLike
+from cardbroker._response import Transmitted
 from cardbroker._rpc import of_rpc_error
 from cardbroker._session import OpenSession
-from cardbroker._unit import Attempt, Outcome, unit
+from cardbroker._steps import Outcome, Step, Steps, get_broker, get_reader, list_readers, resolve
+from cardbroker._turns import TurnWatch
+from cardbroker._unit import unit
 from cardbroker._watch import Watch
-from cardbroker.v1 import reader_pb2
-from cardbroker.v1.service_pb2_grpc import CardBrokerServiceStub
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
+
+_T = TypeVar("_T")
 
 
 def connect(
@@ -33,88 +37,109 @@ def connect(
     token_file: os.PathLike[str] | str | None = None,
     connect_timeout: float = 5.0,
 ) -> Client:
-    """Connects to the broker.
+    """Connects to the broker; waits for one that is still starting.
 
     Args:
         endpoint: `unix:/path` or `http://127.0.0.1:port`; else as `CARDBROKER_ENDPOINT` says, else the default socket.
-        group: The key of the isolation group, printable ASCII; else that in `CARDBROKER_GROUP`. Without one (`""`) this
-            process is a group of its own.
+        group: The key of the isolation group, 1-128 visible ASCII characters; else that in `CARDBROKER_GROUP`. Without
+            one (`""`) this process is a group of its own.
         token_file: The file of the token for an `http://` endpoint; else the one that `CARDBROKER_TOKEN_FILE` names.
-        connect_timeout: How long one attempt to connect may take, in seconds.
+        connect_timeout: How long to wait for a broker that does not answer yet, in seconds.
 
     Raises:
         EndpointError: The endpoint is none.
-        NotRunningError: Nobody answers there in time.
-        FailedError: The group is not printable ASCII, or the token cannot be read.
+        NotRunningError: Nobody answers there in time, or this user may not open it.
+        InvalidError: The group cannot be sent, or the token cannot be read.
     """
     settings = Settings.of(endpoint, group, token_file, connect_timeout, os.environ)
     settings.metadata()
-    _channel.probe(settings.endpoint, settings.connect_timeout)
-    return Client(settings)
+    end = time.monotonic() + connect_timeout
+    while True:
+        left = max(end - time.monotonic(), _channel.ASK_AGAIN)
+        if not _channel.look(settings.endpoint, left, may_come=time.monotonic() < end):
+            return Client(settings)
+        time.sleep(_channel.ASK_AGAIN)
 
 
 class Client:
-    """A connection to the broker, made by `connect`. May be shared by threads; a lost connection is made anew."""
+    """A connection to the broker, made by `connect`. May be shared by threads; a lost connection is made anew.
+
+    A forked child may use what it inherits: it gets a connection of its own, which a process of its own holds, for gRPC
+    does not survive a fork. For the broker that process is the caller.
+
+    Wherever a reader is named, a `Reader`, `readers/{id}`, the id or the display name will do.
+    """
 
     def __init__(self, settings: Settings) -> None:
-        where = settings.endpoint
         self._settings = settings
-        self._channel = grpc.insecure_channel(where.target, _channel.options(where, settings.connect_timeout))
-        self._stub = CardBrokerServiceStub(self._channel)
+        self._wire = _channel.Wire(settings)
 
     @property
     def endpoint(self) -> Endpoint:
         """Where the broker is."""
         return self._settings.endpoint
 
+    def broker(self) -> Broker:
+        """What the broker is, its limits, and how it sees this program. Joins the isolation group."""
+        return self._run(get_broker())
+
     def readers(self) -> list[Reader]:
         """All readers that this program may see, ordered by name."""
-        request = reader_pb2.ListReadersRequest()
-        try:
-            answer = self._stub.ListReaders(request, timeout=_channel.QUERY_TIMEOUT, metadata=self._settings.metadata())
-        except grpc.RpcError as error:
-            raise of_query(of_rpc_error(self.endpoint, error)) from error
-        return [reader(message) for message in answer.readers]
+        return self._run(list_readers())
 
-    def transmit(self, reader: str, *commands: CommandLike, **options: Unpack[TransmitOptions]) -> Transmitted:
-        """Runs 1-64 commands on the card in `readers/{id}` as one unit: no other caller's command falls between them.
+    def reader(self, reader: ReaderLike) -> Reader:
+        """One reader as it is now; raises `FailedError` (READER_NOT_FOUND) if there is none."""
+        return self._run(get_reader(reader))
+
+    def transmit(self, reader: ReaderLike, *commands: CommandLike, **options: Unpack[TransmitOptions]) -> Transmitted:
+        """Runs 1-64 commands on the reader's card as one unit: no other caller's command falls between them.
 
         The keywords are those of `TransmitOptions`.
 
         Raises:
             StoppedError: Some commands were answered but not all.
             FailedError: None was, or no answer arrived.
+            InvalidError: The request breaks a rule of the contract; nothing was sent.
             NotRunningError: The broker is gone; nothing was sent.
         """
-        attempts = unit(reader, commands, time.monotonic, **options)
-        attempt = next(attempts)
-        while True:
-            time.sleep(attempt.pause)
-            try:
-                attempt = attempts.send(self._attempt(attempt))
-            except StopIteration as done:
-                outcome: Transmitted = done.value
-                return outcome
+        return self._run(unit(reader, commands, time.monotonic, **options))
 
-    def session(self, reader: str, **options: Unpack[SessionOptions]) -> OpenSession:
-        """A session with the card in `readers/{id}`, opened by `with`.
+    def session(self, reader: ReaderLike, **options: Unpack[SessionOptions]) -> OpenSession:
+        """A session with the reader's card, opened by `with`.
 
         The keywords are those of `SessionOptions`.
         """
-        return OpenSession(self._stub, self._settings, Opening.of(reader, **options))
+        return OpenSession(self._wire, self._settings, lambda: self._run(resolve(reader)), Opening.of(**options))
 
     def watch(self) -> Watch:
         """Follows all readers, through losses of the connection."""
-        return Watch(self._stub, self._settings)
+        return Watch(self._wire, self._settings)
+
+    def watch_turn(self, reader: ReaderLike | None = None) -> TurnWatch:
+        """Follows the requests of this program that wait for their turn, at one reader or at all."""
+        name = "" if reader is None else self._run(resolve(reader))
+        return TurnWatch(self._wire, self._settings, name)
 
     def close(self) -> None:
         """Closes the connection. What is under way on it fails."""
-        self._channel.close()
+        self._wire.close()
 
-    def _attempt(self, attempt: Attempt) -> Outcome:
+    def _run(self, steps: Steps[_T]) -> _T:
+        outcome: Outcome | None = None
         try:
-            metadata = self._settings.metadata()
-            return self._stub.Transmit(attempt.request, timeout=attempt.deadline, metadata=metadata)
+            while True:
+                step = next(steps) if outcome is None else steps.send(outcome)
+                time.sleep(step.pause)
+                outcome = self._take(step)
+        except StopIteration as done:
+            result: _T = done.value
+            return result
+
+    def _take(self, step: Step) -> Outcome:
+        try:
+            call = getattr(self._wire.stub, step.method)
+            answer: Outcome = call(step.request, timeout=step.deadline, metadata=self._settings.metadata())
+            return answer
         except CardbrokerError as error:
             return error
         except grpc.RpcError as error:

@@ -1,80 +1,204 @@
-"""Commands: one APDU each, and how a unit goes on after it."""
+"""Commands: what is sent to a card or its reader, and how a unit goes on after it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Union
+from typing import Literal, Union
 
-from google.protobuf.duration_pb2 import Duration
-
-from cardbroker._errors import invalid
-from cardbroker.v1 import transmit_pb2
+from cardbroker._errors import InvalidError
+from cardbroker._times import optional_duration
+from cardbroker._words import PIN_ENCODING, PIN_PAD_OPERATION, STOP_RULE, Words
+from cardbroker.v1 import command_pb2
 
 MAX_COMMANDS = 64
 MIN_APDU_BYTES = 4
 MAX_APDU_BYTES = 65_544
+MAX_RAW_BYTES = 65_548
 MAX_MESSAGE_BYTES = 1 << 20
+
+StopRule = Literal["SIM", "ANY", "ONLY_9000"]
+"""Which status words let a unit go on instead of those of ISO 7816-4; see the contract's `StopRule`."""
+
+StatusWords = Iterable[Union[int, tuple[int, int]]]
+"""Status words, each by itself or as a value and the mask of the bits that count."""
+
+Bytes = Union[bytes, bytearray, memoryview]
 
 
 class Command:
-    """A command APDU and how the unit goes on after it. Where the defaults do, the APDU's `bytes` will do as well."""
+    """A command APDU and how the unit goes on after it. Where the defaults do, the APDU's `bytes` will do as well.
+
+    The class methods make commands for the reader; today's brokers answer them with NOT_IMPLEMENTED.
+    """
 
     def __init__(
-        self, apdu: bytes, *, continue_on: Iterable[tuple[int, int]] = (), continue_instruction: int = 0
+        self,
+        apdu: Bytes,
+        *,
+        raw: bool = False,
+        continue_class: int | None = None,
+        continue_instruction: int = 0,
+        allow_last_try: bool = False,
+        allow_known_wrong: bool = False,
+        continue_on: StatusWords = (),
+        stop_rule: StopRule | None = None,
     ) -> None:
-        """Makes a command.
+        """Makes a command that sends an APDU.
 
-        The unit goes on after 9000, 61xx, 62xx and 63xx, not after 63Cx; with `continue_on` instead after status words
-        that agree with one of these values in all bits of its mask, at most 16 of them. The rest of an answer is
-        fetched after 61xx by `continue_instruction`; 0 means 0xC0, GET RESPONSE.
+        Args:
+            apdu: 4-65,544 bytes, short or extended; with `raw` 1-65,548 bytes of any structure.
+            raw: Send the bytes exactly as given, hand back the answer as it comes: no GET RESPONSE, no correction of
+                Le, no fitting to T=0.
+            continue_class: The class of the GET RESPONSEs after 61xx, 0-255. Default: as the contract says.
+            continue_instruction: The instruction that fetches the rest of an answer after 61xx, 1-255; 0 means 0xC0.
+            allow_last_try: Send a PIN although one try is left, on a reader where the broker guards the last one.
+            allow_known_wrong: Send a PIN although this card has refused it already. Not implemented by brokers yet.
+            continue_on: The unit goes on after these status words and no others; at most 16.
+            stop_rule: Which status words let the unit go on where `continue_on` is empty. Default: 9000, 9100, 91AF,
+                9Fxx, 61xx, 62xx and 63xx, but not 6300 and 63Cx.
         """
         if not isinstance(apdu, (bytes, bytearray, memoryview)):
             raise TypeError(f"an APDU is bytes, not {type(apdu).__name__}")
-        self.apdu = bytes(apdu)
-        self.continue_on = tuple(continue_on)
-        self.continue_instruction = continue_instruction
+        self._wire = _going_on(continue_on, stop_rule)
+        action = self._wire.apdu
+        action.bytes = bytes(apdu)
+        action.raw = raw
+        with _refused("continue_class"):
+            if continue_class is not None:
+                action.continue_class = continue_class
+            action.continue_instruction = continue_instruction
+        action.allow_last_try = allow_last_try
+        action.allow_known_wrong = allow_known_wrong
+
+    @classmethod
+    def control(
+        cls, code: int, data: Bytes = b"", *, continue_on: StatusWords = (), stop_rule: StopRule | None = None
+    ) -> Command:
+        """A control code for the reader or its driver, as the platform's PC/SC numbers it; at most 65,548 bytes."""
+        wire = _going_on(continue_on, stop_rule)
+        with _refused("control.code"):
+            wire.control.CopyFrom(command_pb2.ControlCommand(code=code, data=bytes(data)))
+        return cls._of(wire)
+
+    @classmethod
+    def get_attribute(cls, tag: int, *, continue_on: StatusWords = (), stop_rule: StopRule | None = None) -> Command:
+        """Reads an attribute of the reader (PC/SC part 3)."""
+        wire = _going_on(continue_on, stop_rule)
+        with _refused("get_attribute.tag"):
+            wire.get_attribute.CopyFrom(command_pb2.GetAttribute(tag=tag))
+        return cls._of(wire)
+
+    @classmethod
+    def set_attribute(
+        cls, tag: int, value: Bytes, *, continue_on: StatusWords = (), stop_rule: StopRule | None = None
+    ) -> Command:
+        """Sets an attribute of the reader (PC/SC part 3); at most 65,548 bytes."""
+        wire = _going_on(continue_on, stop_rule)
+        with _refused("set_attribute.tag"):
+            wire.set_attribute.CopyFrom(command_pb2.SetAttribute(tag=tag, value=bytes(value)))
+        return cls._of(wire)
+
+    @classmethod
+    def pin_pad(
+        cls,
+        template: Bytes,
+        operation: Literal["VERIFY", "MODIFY"],
+        *,
+        encoding: Literal["ASCII", "BCD"] | None = None,
+        pin_offset: int = 0,
+        pin_block_length: int = 0,
+        min_digits: int = 0,
+        max_digits: int = 0,
+        key_timeout: float | None = None,
+        continue_on: StatusWords = (),
+        stop_rule: StopRule | None = None,
+    ) -> Command:
+        """Has the reader ask for a PIN at its own keys and send it to the card in place of the template's filler.
+
+        Offset and length in bytes, the time between keys in seconds; 0 and `None` are the reader's own choice.
+        """
+        wire = _going_on(continue_on, stop_rule)
+        with _refused("pin_pad"):
+            wire.pin_pad.CopyFrom(
+                command_pb2.PinPadCommand(
+                    template=bytes(template),
+                    operation=number(PIN_PAD_OPERATION, operation, "pin_pad.operation"),  # type: ignore[arg-type]
+                    encoding=number(PIN_ENCODING, encoding, "pin_pad.encoding"),  # type: ignore[arg-type]
+                    pin_offset=pin_offset,
+                    pin_block_length=pin_block_length,
+                    min_digits=min_digits,
+                    max_digits=max_digits,
+                    key_timeout=optional_duration(key_timeout),
+                )
+            )
+        return cls._of(wire)
+
+    @classmethod
+    def _of(cls, wire: command_pb2.Command) -> Command:
+        command = cls.__new__(cls)
+        command._wire = wire
+        return command
 
     def __repr__(self) -> str:
-        return f"Command({len(self.apdu)} bytes)"
+        kind = self._wire.WhichOneof("action")
+        return f"Command({len(self._wire.apdu.bytes)} bytes)" if kind == "apdu" else f"Command({kind})"
 
 
 CommandLike = Union[Command, bytes]
 """What can be sent: an APDU, or a `Command` that says more."""
 
 
-def to_wire(commands: Iterable[CommandLike]) -> list[transmit_pb2.Command]:
+def to_wire(commands: Iterable[CommandLike]) -> list[command_pb2.Command]:
     """The commands of one unit as they go to the broker, refused if the broker would refuse their number or lengths."""
     wire = [_to_wire(index, command) for index, command in enumerate(commands)]
     if not 1 <= len(wire) <= MAX_COMMANDS:
-        raise invalid("commands", f"{len(wire)} commands: a unit has 1 to {MAX_COMMANDS}")
+        raise InvalidError("commands", f"{len(wire)} commands: a unit has 1 to {MAX_COMMANDS}")
     return wire
 
 
 def check_length(bytes_count: int) -> None:
     """Refuses a message that is too long for the broker."""
     if bytes_count > MAX_MESSAGE_BYTES:
-        raise invalid("commands", "the commands together are longer than 1 MiB: send fewer in one unit")
+        raise InvalidError("commands", "the commands together are longer than 1 MiB: send fewer in one unit")
 
 
-def duration(seconds: float) -> Duration:
-    """Seconds as they go to the broker."""
-    message = Duration()
-    message.FromNanoseconds(round(seconds * 1e9))
-    return message
+def number(words: Words, word: str | None, field: str) -> int:
+    """The contract's number for a word; raises `InvalidError` if there is none."""
+    try:
+        return words.number(word)
+    except ValueError as error:
+        raise InvalidError(field, f"{field}: {error}") from None
 
 
-def seconds(message: Duration) -> float:
-    """Seconds as they come from the broker."""
-    return message.ToNanoseconds() / 1e9
+def _to_wire(index: int, command: CommandLike) -> command_pb2.Command:
+    wire = (command if isinstance(command, Command) else Command(command))._wire
+    if wire.HasField("apdu"):
+        length = len(wire.apdu.bytes)
+        least, most = (1, MAX_RAW_BYTES) if wire.apdu.raw else (MIN_APDU_BYTES, MAX_APDU_BYTES)
+        if not least <= length <= most:
+            what = "raw bytes are" if wire.apdu.raw else "an APDU has"
+            message = f"command {index + 1}: {length} bytes: {what} {least} to {most}"
+            raise InvalidError(f"commands[{index}].apdu.bytes", message)
+    return wire
 
 
-def _to_wire(index: int, command: CommandLike) -> transmit_pb2.Command:
-    command = command if isinstance(command, Command) else Command(command)
-    length = len(command.apdu)
-    if not MIN_APDU_BYTES <= length <= MAX_APDU_BYTES:
-        message = f"command {index + 1}: {length} bytes: an APDU has {MIN_APDU_BYTES} to {MAX_APDU_BYTES}"
-        raise invalid(f"commands[{index}].apdu", message)
-    patterns = (transmit_pb2.StatusWordPattern(value=value, mask=mask) for value, mask in command.continue_on)
-    return transmit_pb2.Command(
-        apdu=command.apdu, continue_on=patterns, continue_instruction=command.continue_instruction
-    )
+def _going_on(continue_on: StatusWords, stop_rule: str | None) -> command_pb2.Command:
+    wire = command_pb2.Command(stop_rule=number(STOP_RULE, stop_rule, "stop_rule"))  # type: ignore[arg-type]
+    with _refused("continue_on"):
+        for words in continue_on:
+            value, mask = words if isinstance(words, tuple) else (words, None)
+            wire.continue_on.add(value=value, mask=mask)
+    return wire
+
+
+class _refused:  # noqa: N801
+    """Numbers that do not even fit into the contract's fields are refused like others that are out of range."""
+
+    def __init__(self, field: str) -> None:
+        self._field = field
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, ValueError) and not isinstance(error, InvalidError):
+            raise InvalidError(self._field, f"{self._field}: {error}") from None

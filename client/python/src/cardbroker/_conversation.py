@@ -6,14 +6,20 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from cardbroker._command import CommandLike, check_length, seconds, to_wire
+from cardbroker._command import CommandLike, check_length, number, to_wire
 from cardbroker._errors import CardbrokerError, FailedError, lost, of_query
 from cardbroker._pipeline import Pipeline
-from cardbroker._response import Transmitted, session_failure, session_transmitted
+from cardbroker._response import Transmitted, session_transmitted
+from cardbroker._status import of_failure
+from cardbroker._times import seconds
+from cardbroker._words import CARD_RESET
 from cardbroker.v1 import session_pb2
 
 MAX_PIPELINED = 32
 """The most messages of a session that may be unanswered."""
+
+HEARTBEAT_INTERVAL = 30.0
+"""After how long a silence of its own a client says that it is alive, in seconds."""
 
 _ENVELOPE_BYTES = 32
 """What the id, `restart` and their framing add to a message at most."""
@@ -49,6 +55,8 @@ class Conversation:
         self._pipeline: Pipeline[Waiter] = Pipeline()
         self._known_failure_count = 0
         """How many failures callers have been told of."""
+        self._written_id = 0
+        """The latest message that may have left this program."""
 
     @property
     def known_failure_count(self) -> int:
@@ -60,14 +68,24 @@ class Conversation:
         """How many messages have no answer yet."""
         return len(self._pipeline)
 
-    def send(self, request: session_pb2.OpenSessionRequest, known_failure_count: int, waiter: Waiter) -> None:
+    def send(
+        self,
+        request: session_pb2.OpenSessionRequest,
+        known_failure_count: int,
+        waiter: Waiter,
+        restart: bool | None = None,
+    ) -> None:
         """Gives a message its id and its place; raises why, if no further message can be sent."""
         if self.ended:
             raise self.ended
         if self.closing:
             raise lost("the session was closed").not_sent()
-        message_id, request.restart = self._pipeline.send(known_failure_count, waiter)
+        message_id, request.restart = self._pipeline.send(known_failure_count, waiter, restart)
         (request.reset if request.HasField("reset") else request.transmit).id = message_id
+
+    def on_write(self, request: session_pb2.OpenSessionRequest) -> None:
+        """A message leaves this program."""
+        self._written_id = max(self._written_id, request.transmit.id, request.reset.id)
 
     def take(self, response: session_pb2.OpenSessionResponse) -> bool:
         """Takes in a message of the broker; whether it answers one of ours. Raises if it cannot be believed."""
@@ -76,9 +94,9 @@ class Conversation:
             return self._answer(response.transmitted.id, None, response)
         if kind == "reset_done":
             return self._answer(response.reset_done.id, None, response)
-        if kind == "failure":
-            failure = session_failure(response.failure)
-            return self._answer(response.failure.id, failure.reason or "", failure)
+        if kind == "failed":
+            failure = FailedError(of_failure(response.failed.failure))
+            return self._answer(response.failed.id, failure.reason or "", failure)
         if kind == "waiters":
             self.waiters = response.waiters.caller_count
         elif kind == "queue_position":
@@ -88,14 +106,18 @@ class Conversation:
         return False
 
     def end(self, error: CardbrokerError | None) -> CardbrokerError | None:
-        """The stream is over; all who wait are told. Returns what whoever opens or closes the session is told."""
+        """The stream is over; all who wait are told. Returns what whoever opens or closes the session is told.
+
+        The broker's own last word concerns what it has not read. Without one, what was written may have run.
+        """
         unanswered = self._pipeline.drain()
         if error is None and (unanswered or not self.closing):
             error = lost("the broker ended the session" + ("" if self.opened else " before it was open"))
         self.ended = of_query(error or lost("the session was closed"))
-        for waiter in unanswered:
-            _settle(waiter, Reply(error or self.ended, 0))
-        return error if unanswered or error is None else self.ended
+        for message_id, waiter in unanswered:
+            may_have_run = error and error.reason is None and message_id <= self._written_id
+            _settle(waiter, Reply(error if error and may_have_run else self.ended, 0))
+        return error and self.ended
 
     def outcome(self, reply: Reply) -> session_pb2.OpenSessionResponse:
         """What a caller's message was answered with; raises its failure."""
@@ -143,9 +165,9 @@ class SessionView:
         return seconds(self._opened.queue_duration)
 
     @property
-    def reset_before_session(self) -> bool:
-        """Whether the card was reset since its user before."""
-        return self._opened.reset_before_unit
+    def was_reset(self) -> bool:
+        """Whether the card was reset between the turn before and this one, or at the start of this one."""
+        return self._opened.was_reset
 
     @property
     def waiters(self) -> int:
@@ -161,18 +183,24 @@ class SessionView:
         return f"<{type(self).__name__} {'open' if self.is_open else 'ended'}>"
 
 
-def transmit_request(commands: Iterable[CommandLike], raw: bool) -> session_pb2.OpenSessionRequest:
+def heartbeat() -> session_pb2.OpenSessionRequest:
+    """A message that says that this program is alive."""
+    request = session_pb2.OpenSessionRequest(heartbeat=session_pb2.SessionHeartbeat())
+    request.heartbeat.send_time.GetCurrentTime()
+    return request
+
+
+def transmit_request(commands: Iterable[CommandLike]) -> session_pb2.OpenSessionRequest:
     """A message with commands, without its id."""
-    request = session_pb2.OpenSessionRequest(
-        transmit=session_pb2.SessionTransmit(commands=to_wire(commands), raw=raw),
-    )
+    request = session_pb2.OpenSessionRequest(transmit=session_pb2.SessionTransmit(commands=to_wire(commands)))
     check_length(request.ByteSize() + _ENVELOPE_BYTES)
     return request
 
 
-def reset_request(cold: bool) -> session_pb2.OpenSessionRequest:
+def reset_request(reset: str) -> session_pb2.OpenSessionRequest:
     """A message that asks for a reset, without its id."""
-    return session_pb2.OpenSessionRequest(reset=session_pb2.SessionReset(cold=cold))
+    wanted = number(CARD_RESET, reset, "reset.reset")
+    return session_pb2.OpenSessionRequest(reset=session_pb2.SessionReset(reset=wanted))  # type: ignore[arg-type]
 
 
 def transmitted_of(response: session_pb2.OpenSessionResponse, insertion_id: str) -> Transmitted:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from cardbroker._errors import EndpointError, invalid
+from cardbroker._errors import EndpointError, InvalidError
 
 ENDPOINT_VARIABLE = "CARDBROKER_ENDPOINT"
 """The environment variable that says where the broker is: `unix:/path` or `http://127.0.0.1:port`."""
@@ -23,6 +23,9 @@ TOKEN_FILE_VARIABLE = "CARDBROKER_TOKEN_FILE"
 
 GROUP_METADATA = "cardbroker-group"
 """The metadata in which a client sends the key of its isolation group."""
+
+MAX_GROUP_CHARACTERS = 128
+"""The longest key of an isolation group."""
 
 _TCP = re.compile(r"http://(?P<host>localhost|[0-9.]+|\[[0-9a-fA-F:]+\]):(?P<port>[0-9]{1,5})/?")
 
@@ -90,8 +93,9 @@ class Settings:
         endpoint = endpoint or environment.get(ENDPOINT_VARIABLE)
         where = Endpoint.parse(endpoint) if endpoint else Endpoint(path=default_socket(environment, os.getuid()))
         group = environment.get(GROUP_VARIABLE, "") if group is None else group
-        if not all(" " <= character <= "~" for character in group):
-            raise invalid(GROUP_METADATA, "the isolation group is not printable ASCII")
+        if not all("!" <= character <= "~" for character in group) or len(group) > MAX_GROUP_CHARACTERS:
+            text = f"the isolation group is not 1 to {MAX_GROUP_CHARACTERS} visible ASCII characters"
+            raise InvalidError(GROUP_METADATA, text)
         token_file = token_file or environment.get(TOKEN_FILE_VARIABLE) or None
         # On the socket the operating system says who calls.
         token_file = None if where.is_unix or token_file is None else Path(token_file)
@@ -123,9 +127,9 @@ def _token(file: Path) -> str:
         token = file.read_text(encoding="ascii").strip()
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not ASCII text"
-        raise invalid("authorization", f"cannot read the token file {file}: {why}") from None
+        raise InvalidError("authorization", f"cannot read the token file {file}: {why}") from None
     if not token or not token.isprintable():
-        raise invalid("authorization", f"the token file {file} holds no token")
+        raise InvalidError("authorization", f"the token file {file} holds no token")
     return token
 
 

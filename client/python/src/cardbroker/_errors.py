@@ -2,161 +2,173 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Optional, Union
-
-import grpc
-from google.protobuf.message import DecodeError
-from google.rpc import error_details_pb2, status_pb2
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from cardbroker._endpoint import Endpoint
     from cardbroker._response import Transmitted
 
-Delivery = Literal["not_sent", "unknown"]
-"""Whether a command may have reached the card: never, or perhaps."""
+Delivery = Literal["NOT_SENT", "UNKNOWN", "EXECUTED"]
+"""Whether a command may have reached the card: never; perhaps; it ran, and its answer is missing."""
 
-ERROR_DOMAIN = "cardbroker"
-REASON_TRAILER = "cardbroker-reason"
-DELIVERY_TRAILER = "cardbroker-delivery"
+_PERMANENT = {"INVALID_ARGUMENT", "NOT_FOUND", "PERMISSION_DENIED", "UNAUTHENTICATED", "UNIMPLEMENTED"}
 
-_DETAILS_TRAILER = "grpc-status-details-bin"
-_PERMANENT = {
-    grpc.StatusCode.INVALID_ARGUMENT,
-    grpc.StatusCode.PERMISSION_DENIED,
-    grpc.StatusCode.UNAUTHENTICATED,
-    grpc.StatusCode.UNIMPLEMENTED,
-}
+
+@dataclass(frozen=True)
+class FieldViolation:
+    """A field of a request that breaks a rule of the contract."""
+
+    field: str
+    """The field's path in the request: `commands[3].apdu.bytes`."""
+    description: str
+    """The rule that it breaks, for people."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why something failed. The same whether a call, a unit or a message of a session did."""
+
+    message: str
+    """What happened and what to do next, for people: one line."""
+    reason: str | None = None
+    """An `ErrorReason` of the contract without its prefix (`"NO_CARD"`), its number as text if this client does not
+    know it; `None` where the broker has given none."""
+    delivery: Delivery = "UNKNOWN"
+    """`"NOT_SENT"`: repeating is safe. `"UNKNOWN"`: a command may have run whose answer did not come. `"EXECUTED"`: it
+    has run, and those behind it were not sent; a repeat under the same `request_id` is told the same."""
+    code: str = "UNKNOWN"
+    """The name of the gRPC status code: `"UNAVAILABLE"`; its number as text if there is none."""
+    retry_after: float | None = None
+    """How long to wait before a retry, in seconds; `None` where waiting does not help or a retry is not safe."""
+    rule: str | None = None
+    """The policy's rule that forbids the request, if one does."""
+    cause: str | None = None
+    """With LEASE_REVOKED: IDLE, TOO_LONG, RULES_CHANGED or RELEASED."""
+    field_violations: tuple[FieldViolation, ...] = ()
+    """With INVALID_REQUEST: the fields that are at fault."""
+    reader: str | None = None
+    """The reader concerned: `readers/{id}`."""
+
+    @property
+    def is_permanent(self) -> bool:
+        """Whether the same request will fail again however often it is repeated."""
+        return self.code in _PERMANENT
+
+    def not_sent(self) -> Failure:
+        """The same failure, told to somebody whose commands did not leave this program."""
+        return dataclasses.replace(self, delivery="NOT_SENT")
 
 
 class CardbrokerError(Exception):
-    """A request that did not do all that was asked."""
+    """A request that did not do all that was asked. What `failure` holds can be read from the error itself, too."""
 
-    reason: str | None = None
-    """The broker's reason, an `ErrorReason` of the contract without its prefix (`"NO_CARD"`), if it gave one."""
+    def __init__(self, failure: Failure, text: str | None = None) -> None:
+        super().__init__(failure.message if text is None else text)
+        self.failure = failure
 
-    delivery: Delivery = "not_sent"
-    """`"not_sent"`: repeating is safe. `"unknown"`: a command may have run whose answer did not come."""
+    @property
+    def message(self) -> str:
+        """See `Failure.message`."""
+        return self.failure.message
 
-    retry_after: float | None = None
-    """When to try again, in seconds, if that helps."""
+    @property
+    def reason(self) -> str | None:
+        """See `Failure.reason`."""
+        return self.failure.reason
 
-    is_permanent: bool = False
-    """Whether the same request will fail again however often it is repeated."""
+    @property
+    def delivery(self) -> Delivery:
+        """See `Failure.delivery`."""
+        return self.failure.delivery
+
+    @property
+    def code(self) -> str:
+        """See `Failure.code`."""
+        return self.failure.code
+
+    @property
+    def retry_after(self) -> float | None:
+        """See `Failure.retry_after`; seconds."""
+        return self.failure.retry_after
+
+    @property
+    def rule(self) -> str | None:
+        """See `Failure.rule`."""
+        return self.failure.rule
+
+    @property
+    def cause(self) -> str | None:
+        """See `Failure.cause`."""
+        return self.failure.cause
+
+    @property
+    def field_violations(self) -> tuple[FieldViolation, ...]:
+        """See `Failure.field_violations`."""
+        return self.failure.field_violations
+
+    @property
+    def reader(self) -> str | None:
+        """See `Failure.reader`."""
+        return self.failure.reader
+
+    @property
+    def is_permanent(self) -> bool:
+        """See `Failure.is_permanent`."""
+        return self.failure.is_permanent
 
 
-class EndpointError(CardbrokerError, ValueError):
+class InvalidError(CardbrokerError, ValueError):
+    """A request that breaks a rule, noticed in this program: nothing was sent."""
+
+    def __init__(self, field: str, message: str) -> None:
+        violations = (FieldViolation(field, message),)
+        super().__init__(
+            Failure(message, "INVALID_REQUEST", "NOT_SENT", "INVALID_ARGUMENT", field_violations=violations)
+        )
+
+
+class EndpointError(InvalidError):
     """The text that should say where the broker is does not."""
 
-    is_permanent = True
-
     def __init__(self, text: str) -> None:
-        super().__init__(f'"{text}" is not an endpoint: use unix:/path or http://127.0.0.1:port')
+        super().__init__("endpoint", f'"{text}" is not an endpoint: use unix:/path or http://127.0.0.1:port')
 
 
 class NotRunningError(CardbrokerError):
     """Nobody answers at the endpoint, or this user may not open it. Nothing was sent."""
 
     def __init__(self, endpoint: Endpoint, why: str) -> None:
-        if os.strerror(errno.EACCES) in why:
-            text = f"no permission to open {endpoint}"
+        if os.strerror(errno.EACCES) in why or os.strerror(errno.EPERM) in why:
+            text, code = f"no permission to open {endpoint}", "PERMISSION_DENIED"
         elif os.strerror(errno.ENOENT) in why or os.strerror(errno.ECONNREFUSED) in why:
-            text = f"no broker at {endpoint}"
+            text, code = f"no broker at {endpoint}", "UNAVAILABLE"
         else:
-            text = f"no broker at {endpoint} ({why})"
-        super().__init__(text)
+            text, code = f"no broker at {endpoint} ({why})", "UNAVAILABLE"
+        super().__init__(Failure(text, delivery="NOT_SENT", code=code))
         self.endpoint = endpoint
 
 
 class FailedError(CardbrokerError):
     """The broker refused or failed, or its answer did not arrive. No answer of a card is known."""
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        reason: str | None = None,
-        delivery: Delivery = "unknown",
-        code: grpc.StatusCode = grpc.StatusCode.UNKNOWN,
-        retry_after: float | None = None,
-        reader: str | None = None,
-        field: str | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.message = message
-        self.reason = reason
-        self.delivery = delivery
-        self.code = code
-        """The gRPC code; UNKNOWN for a failure within a session, where none is told."""
-        self.retry_after = retry_after
-        self.reader = reader
-        """The reader concerned: `readers/{id}`."""
-        self.field = field
-        """The field of the request that is at fault (`commands[3].apdu`)."""
-        self.is_permanent = code in _PERMANENT
-
     def not_sent(self) -> FailedError:
         """The same failure, told to somebody whose commands did not leave this program."""
-        return FailedError(
-            self.message,
-            reason=self.reason,
-            code=self.code,
-            retry_after=self.retry_after,
-            reader=self.reader,
-            field=self.field,
-            delivery="not_sent",
-        )
+        return FailedError(self.failure.not_sent())
 
 
 class StoppedError(CardbrokerError):
-    """The unit ended before its last command was answered; what was answered is in `partial`."""
+    """The unit ended before its last command was answered."""
 
-    def __init__(self, stop: Stop, partial: Transmitted) -> None:
-        super().__init__(f"stopped at command {stop.index + 1}: {stop.message}")
-        self.stop = stop
+    def __init__(self, index: int, failure: Failure, partial: Transmitted) -> None:
+        super().__init__(failure, f"stopped at command {index + 1}: {failure.message}")
+        self.index = index
+        """The first command, counted from 0, that has no complete answer; `delivery` concerns this one."""
         self.partial = partial
-        self.reason = stop.reason
-        self.delivery = stop.delivery
-
-
-@dataclass(frozen=True)
-class Stop:
-    """Where and why a unit ended before its last command was answered."""
-
-    index: int
-    """The first command, counted from 0, that has no complete answer."""
-    reason: str | None
-    """Why, as `CardbrokerError.reason`."""
-    delivery: Delivery
-    """Whether the command at `index` may have reached the card."""
-    message: str
-    """Why, for people: one line."""
-
-
-Trailers = Optional[Iterable[tuple[str, Union[str, bytes]]]]
-
-
-def of_status(endpoint: Endpoint, code: grpc.StatusCode, details: str | None, trailers: Trailers) -> CardbrokerError:
-    """The failure of a call that gRPC ended with this status."""
-    told = dict(trailers or ())
-    info, retry, violation = _details(told.get(_DETAILS_TRAILER, b""))
-    reason = (info.reason if info else None) or _text(told.get(REASON_TRAILER))
-    word = (info.metadata.get("delivery") if info else None) or _text(told.get(DELIVERY_TRAILER))
-    details = details or ""
-    if not reason and not word and code is grpc.StatusCode.UNAVAILABLE and details.startswith("failed to connect"):
-        return NotRunningError(endpoint, details)
-    return FailedError(
-        details if reason or word else _message_without_word(code, details),
-        reason=reason,
-        delivery=_delivery(word) if word else _delivery_without_word(code),
-        code=code,
-        retry_after=retry.retry_delay.ToNanoseconds() / 1e9 if retry else None,
-        reader=(info.metadata.get("reader") if info else None),
-        field=violation,
-    )
+        """What was answered."""
 
 
 def of_query(error: CardbrokerError) -> CardbrokerError:
@@ -164,60 +176,12 @@ def of_query(error: CardbrokerError) -> CardbrokerError:
     return error.not_sent() if isinstance(error, FailedError) else error
 
 
-def invalid(field: str, message: str) -> FailedError:
-    """A request that breaks a rule of the contract, noticed before it was sent."""
-    code = grpc.StatusCode.INVALID_ARGUMENT
-    return FailedError(message, reason="INVALID_REQUEST", delivery="not_sent", code=code, field=field)
-
-
 def lost(message: str) -> FailedError:
     """The connection is gone, or the broker does not keep to the contract."""
-    return FailedError(message, code=grpc.StatusCode.UNAVAILABLE)
+    return FailedError(Failure(message, code="UNAVAILABLE"))
 
 
 def is_lost(error: CardbrokerError) -> bool:
     """Whether the connection broke before the broker's word came."""
-    broken = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL)
-    return isinstance(error, FailedError) and error.code in broken and not error.reason and error.delivery == "unknown"
-
-
-def _details(
-    packed: str | bytes,
-) -> tuple[error_details_pb2.ErrorInfo | None, error_details_pb2.RetryInfo | None, str | None]:
-    info, retry, bad = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo(), error_details_pb2.BadRequest()
-    found: dict[str, bool] = {}
-    status = status_pb2.Status()
-    try:
-        status.ParseFromString(packed if isinstance(packed, bytes) else b"")
-        for detail in status.details:
-            for kind in (info, retry, bad):
-                if detail.TypeName() == kind.DESCRIPTOR.full_name:
-                    found[kind.DESCRIPTOR.name] = detail.Unpack(kind)
-    except DecodeError:  # Not the broker's.
-        return None, None, None
-    violation = bad.field_violations[0].field if bad.field_violations else None
-    ours = found.get("ErrorInfo") and info.domain == ERROR_DOMAIN
-    return (info if ours else None), (retry if found.get("RetryInfo") else None), violation
-
-
-def _text(value: str | bytes | None) -> str | None:
-    return value if isinstance(value, str) else None
-
-
-def _delivery(word: str) -> Delivery:
-    return "not_sent" if word == "not_sent" else "unknown"
-
-
-def _delivery_without_word(code: grpc.StatusCode) -> Delivery:
-    # UNIMPLEMENTED comes before any handler.
-    return "not_sent" if code is grpc.StatusCode.UNIMPLEMENTED else "unknown"
-
-
-def _message_without_word(code: grpc.StatusCode, details: str) -> str:
-    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return "the call's deadline passed without an answer"
-    if code is grpc.StatusCode.UNIMPLEMENTED:
-        return "what answers at the endpoint is no Cardbroker, or an older one"
-    if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNKNOWN):
-        return f"the connection to the broker was lost ({details})"
-    return f"{code.name} ({details})"
+    broken = ("UNAVAILABLE", "UNKNOWN", "INTERNAL", "CANCELLED")
+    return isinstance(error, FailedError) and error.code in broken and not error.reason and error.delivery == "UNKNOWN"

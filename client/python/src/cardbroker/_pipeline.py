@@ -33,10 +33,14 @@ class Pipeline(Generic[Waiter]):
     def __len__(self) -> int:
         return len(self._unanswered)
 
-    def send(self, known_failure_count: int, waiter: Waiter) -> tuple[int, bool]:
-        """Adds a message of somebody who knew of so many failures; its id, and whether it says `restart`."""
+    def send(self, known_failure_count: int, waiter: Waiter, restart: bool | None = None) -> tuple[int, bool]:
+        """Adds a message of somebody who knew of so many failures; its id, and whether it says `restart`.
+
+        Unless that is `None` it says so, or does not, because its sender wants it.
+        """
         self._last_id += 1
-        restart = self._restarted_count < self._failure_count == known_failure_count
+        if restart is None:
+            restart = self._restarted_count < self._failure_count == known_failure_count
         if restart:
             self._restarted_count = self._failure_count
         self._unanswered.append(_Message(self._last_id, self._restarted_count, waiter))
@@ -55,8 +59,8 @@ class Pipeline(Generic[Waiter]):
             self._failure_count += 1
         return message.waiter, self._failure_count
 
-    def drain(self) -> list[Waiter]:
-        """Takes out all messages, because no answer will come any more."""
-        waiters = [message.waiter for message in self._unanswered]
+    def drain(self) -> list[tuple[int, Waiter]]:
+        """Takes out all messages, because no answer will come any more: the id of each, and who waits for it."""
+        waiters = [(message.id, message.waiter) for message in self._unanswered]
         self._unanswered.clear()
         return waiters

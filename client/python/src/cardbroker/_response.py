@@ -1,13 +1,16 @@
-"""What comes back: the answers of a unit, where it stopped if it did, and the readers."""
+"""What a unit brings: the answers to its commands, and how it ran."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from cardbroker._command import seconds
-from cardbroker._errors import Delivery, FailedError, Stop, StoppedError
-from cardbroker.v1 import error_pb2, reader_pb2, session_pb2, transmit_pb2
+from cardbroker._errors import StoppedError
+from cardbroker._meaning import meaning
+from cardbroker._status import of_failure
+from cardbroker._times import seconds
+from cardbroker._words import STATUS_WORD_SOURCE
+from cardbroker.v1 import command_pb2, session_pb2, transmit_pb2
 
 
 @dataclass(frozen=True)
@@ -15,13 +18,22 @@ class CommandResult:
     """The answer to one command."""
 
     data: bytes = field(repr=False)
-    """The response data, without the status word."""
+    """The response data, without the status word; with `kind` attribute its value."""
     status_word: int
-    """SW1 and SW2: 0x9000 is normal processing."""
-    status_word_source: str
+    """SW1 and SW2: 0x9000 is normal processing. 0 where `kind` has none."""
+    status_word_source: str | None = None
     """Which of the exchanges that the command took gave it: COMMAND, CORRECTED_COMMAND or GET_RESPONSE."""
-    get_response_count: int
+    get_response_count: int = 0
     """How many GET RESPONSEs were sent for the command, 0-256."""
+    card_duration: float = 0.0
+    """How long the card and its reader worked on it, in seconds."""
+    kind: str = "apdu"
+    """What was answered: `apdu`, `control`, `attribute` or `pin_pad`; empty for what this client does not know."""
+
+    @property
+    def meaning(self) -> str | None:
+        """What the status word means by ISO 7816-4, in words; `None` if it gives it no meaning."""
+        return meaning(self.status_word)
 
     def __repr__(self) -> str:
         return f"CommandResult({len(self.data)} bytes, {self.status_word:04X})"
@@ -41,30 +53,10 @@ class Transmitted:
     """How long the unit waited for its turn, in seconds."""
     card_duration: float = 0.0
     """How long the card worked on it, in seconds."""
-    reset_before_unit: bool = False
-    """Whether the card was reset since the unit before."""
+    was_reset: bool = False
+    """Whether the card was reset between the unit before and this one, or at the start of this one."""
     replayed: bool = False
     """Whether this is the kept outcome of an earlier unit with the same request id."""
-
-
-@dataclass(frozen=True)
-class Reader:
-    """A reader, and the card in it."""
-
-    name: str
-    """`readers/{id}`, by which the broker knows it."""
-    display_name: str
-    """The name that PC/SC gives it, for people."""
-    state: str
-    """EMPTY, SETTLING, READY, MUTE, HELD_ELSEWHERE, UNRESPONSIVE or UNAVAILABLE."""
-    atr: bytes
-    """The card's answer to reset; empty unless a card has answered one."""
-    active_protocol: str | None
-    """T0, T1 or RAW; `None` unless the state is READY."""
-    insertion_id: str
-    """Names this insertion of this card; compare for equality only. Empty without a card."""
-    insertion_count: int
-    """How many insertions the broker has seen in this reader, for display."""
 
 
 def transmitted(response: transmit_pb2.TransmitResponse) -> Transmitted:
@@ -75,7 +67,7 @@ def transmitted(response: transmit_pb2.TransmitResponse) -> Transmitted:
         state_tag=response.state_tag,
         queue_duration=seconds(response.queue_duration),
         card_duration=seconds(response.card_duration),
-        reset_before_unit=response.reset_before_unit,
+        was_reset=response.was_reset,
         replayed=response.replayed,
     )
     return _unless_stopped(outcome, response.stopped if response.HasField("stopped") else None)
@@ -87,62 +79,24 @@ def session_transmitted(response: session_pb2.SessionTransmitted, insertion_id: 
     return _unless_stopped(outcome, response.stopped if response.HasField("stopped") else None)
 
 
-def session_failure(failure: session_pb2.SessionFailure) -> FailedError:
-    """A failure that leaves the session alive."""
-    return FailedError(failure.message, reason=_reason(failure.reason), delivery=_delivery(failure.delivery))
-
-
-def reader(message: reader_pb2.Reader) -> Reader:
-    """A reader as the broker tells of it."""
-    state = _short(reader_pb2.ReaderState, message.state, "READER_STATE_")
-    protocol = _short(reader_pb2.CardProtocol, message.active_protocol, "CARD_PROTOCOL_")
-    return Reader(
-        name=message.name,
-        display_name=message.display_name,
-        state=state or "UNSPECIFIED",
-        atr=message.atr,
-        active_protocol=protocol,
-        insertion_id=message.insertion_id,
-        insertion_count=message.insertion_count,
-    )
-
-
-def _unless_stopped(outcome: Transmitted, stopped: transmit_pb2.UnitStop | None) -> Transmitted:
+def _unless_stopped(outcome: Transmitted, stopped: command_pb2.UnitStop | None) -> Transmitted:
     if stopped is None:
         return outcome
-    stop = Stop(stopped.index, _reason(stopped.reason), _delivery(stopped.delivery), stopped.message)
-    raise StoppedError(stop, outcome)
+    raise StoppedError(stopped.index, of_failure(stopped.failure), outcome)
 
 
-def _results(results: Iterable[transmit_pb2.CommandResult]) -> tuple[CommandResult, ...]:
-    return tuple(
-        CommandResult(
-            data=result.data,
-            status_word=result.status_word,
-            status_word_source=_source(result.status_word_source),
-            get_response_count=result.get_response_count,
-        )
-        for result in results
+def _results(results: Iterable[command_pb2.CommandResult]) -> tuple[CommandResult, ...]:
+    return tuple(map(_result, results))
+
+
+def _result(result: command_pb2.CommandResult) -> CommandResult:
+    kind = result.WhichOneof("outcome") or ""
+    apdu = result.apdu
+    return CommandResult(
+        data=apdu.data or result.control.data or result.attribute.value,
+        status_word=result.pin_pad.status_word if kind == "pin_pad" else apdu.status_word,
+        status_word_source=STATUS_WORD_SOURCE.of(apdu.status_word_source),
+        get_response_count=apdu.get_response_count,
+        card_duration=seconds(result.card_duration),
+        kind=kind,
     )
-
-
-def _source(number: int) -> str:
-    return _short(transmit_pb2.StatusWordSource, number, "STATUS_WORD_SOURCE_") or "UNSPECIFIED"
-
-
-def _reason(number: int) -> str | None:
-    return _short(error_pb2.ErrorReason, number, "ERROR_REASON_")
-
-
-def _delivery(number: int) -> Delivery:
-    return "not_sent" if number == error_pb2.DELIVERY_NOT_SENT else "unknown"
-
-
-def _short(names: object, number: int, prefix: str) -> str | None:
-    """The name of an enum's value without its prefix; `None` for 0, the number for one of a newer contract."""
-    if number == 0:
-        return None
-    try:
-        return str(names.Name(number)).removeprefix(prefix)  # type: ignore[attr-defined]
-    except ValueError:
-        return str(number)

@@ -9,19 +9,23 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from types import TracebackType
-from typing import Optional
+from typing import Callable, Generic, Literal, Optional, TypeVar
 
 import grpc
 
+from cardbroker import _process
+from cardbroker._channel import Wire
 from cardbroker._command import CommandLike
 from cardbroker._conversation import (
+    HEARTBEAT_INTERVAL,
     MAX_PIPELINED,
     Conversation,
     Reply,
     SessionView,
     atr_of,
+    heartbeat,
     reset_request,
     transmit_request,
     transmitted_of,
@@ -33,23 +37,25 @@ from cardbroker._response import Transmitted
 from cardbroker._rpc import of_rpc_error
 from cardbroker._times import CARD_TIME
 from cardbroker.v1 import session_pb2
-from cardbroker.v1.service_pb2_grpc import CardBrokerServiceStub
 
+_T = TypeVar("_T")
 _Outgoing = SimpleQueue[Optional[session_pb2.OpenSessionRequest]]
 
 
 class OpenSession:
     """A session in the making, by `Client.session`; `with` opens and closes it."""
 
-    def __init__(self, stub: CardBrokerServiceStub, settings: Settings, opening: Opening) -> None:
-        self._stub = stub
+    def __init__(self, wire: Wire, settings: Settings, resolve: Callable[[], str], opening: Opening) -> None:
+        self._wire = wire
         self._settings = settings
+        self._resolve = resolve
         self._opening = opening
         self._session: Session | None = None
 
     def open(self) -> Session:
         """Waits for the turn and takes the card. Raises if that fails; no command was sent then."""
-        stream = _Stream(self._stub, self._settings, self._opening)
+        self._opening.request.open.reader = self._resolve()
+        stream = _Stream(self._wire, self._settings, self._opening)
         try:
             opened = stream.opened.result(self._opening.limit)
         except FutureTimeout:
@@ -71,7 +77,7 @@ class OpenSession:
         traceback: TracebackType | None,
     ) -> None:
         session, self._session = self._session, None
-        if session is None:
+        if session is None or session._stream.is_parents:
             return
         if error is None:
             session.close()
@@ -92,13 +98,28 @@ class Session(SessionView):
         super().__init__(stream.conversation, opened)
         self._stream = stream
 
-    def transmit(self, *commands: CommandLike, raw: bool = False) -> Transmitted:
-        """Runs 1-64 commands, in order, up to the first stop. Raises as `Client.transmit` does."""
-        return transmitted_of(self._stream.call(transmit_request(commands, raw)), self.insertion_id)
+    def transmit(self, *commands: CommandLike, restart: bool | None = None) -> Transmitted:
+        """Runs 1-64 commands, in order, up to the first stop. Raises as `Client.transmit` does.
 
-    def reset(self, *, cold: bool = False) -> bytes:
-        """Resets the card, by cutting its power if `cold`. Returns its new answer to reset, which may differ."""
-        return atr_of(self._stream.call(reset_request(cold)))
+        With `restart` True the call goes on after a failure, with False it does not. By default the first call that
+        begins after the failure was told does.
+        """
+        return self.submit(*commands, restart=restart).result()
+
+    def reset(self, kind: Literal["WARM", "COLD"] = "WARM", *, restart: bool | None = None) -> bytes:
+        """Resets the card, a COLD one by cutting its power. Returns its new answer to reset, which may differ."""
+        return self.submit_reset(kind, restart=restart).result()
+
+    def submit(self, *commands: CommandLike, restart: bool | None = None) -> Pending[Transmitted]:
+        """Sends what `transmit` sends and does not wait for the answer, unless 32 messages have none yet."""
+        insertion_id = self.insertion_id
+        return self._stream.send(
+            transmit_request(commands), restart, lambda response: transmitted_of(response, insertion_id)
+        )
+
+    def submit_reset(self, kind: Literal["WARM", "COLD"] = "WARM", *, restart: bool | None = None) -> Pending[bytes]:
+        """Sends what `reset` sends and does not wait for the answer, unless 32 messages have none yet."""
+        return self._stream.send(reset_request(kind), restart, atr_of)
 
     def close(self) -> None:
         """Ends the session in good order: what was sent is answered, then the card is reset or left, as was asked for.
@@ -116,12 +137,33 @@ class Session(SessionView):
             stream.abort()
 
 
+class Pending(Generic[_T]):
+    """A message of a session that was sent, and whose answer may not be there yet."""
+
+    def __init__(
+        self, stream: _Stream, answer: Future[Reply], read: Callable[[session_pb2.OpenSessionResponse], _T]
+    ) -> None:
+        self._stream = stream
+        self._answer = answer
+        self._read = read
+
+    def done(self) -> bool:
+        """Whether the answer is there."""
+        return self._answer.done()
+
+    def result(self) -> _T:
+        """Waits for the answer and returns it, or raises the message's failure."""
+        return self._read(self._stream.outcome(self._answer))
+
+
 class _Stream:
     """The stream and its thread. Ends with the session that holds it, which aborts it, or with the broker."""
 
-    def __init__(self, stub: CardBrokerServiceStub, settings: Settings, opening: Opening) -> None:
+    def __init__(self, wire: Wire, settings: Settings, opening: Opening) -> None:
         self.conversation = Conversation(opening.on_queue_position)
         self.opened: Future[session_pb2.SessionOpened] = Future()
+        self.is_parents = False
+        """Whether this is a child's copy of its parent's session."""
         self._ended: Future[None] = Future()
         self._endpoint = settings.endpoint
         self._lock = threading.Lock()
@@ -129,28 +171,52 @@ class _Stream:
         self._slots = threading.Semaphore(MAX_PIPELINED)
         self._outgoing: _Outgoing = SimpleQueue()
         self._outgoing.put(opening.request)
-        self._call = stub.OpenSession(_until_none(self._outgoing), metadata=settings.metadata())
+        self._call = wire.stub.OpenSession(
+            _until_none(self._outgoing, self.conversation.on_write), metadata=settings.metadata()
+        )
+        _process.register(self)
+        _process.on_stream(self._call)
         threading.Thread(target=self._run, name="cardbroker-session", daemon=True).start()
 
-    def call(self, request: session_pb2.OpenSessionRequest) -> session_pb2.OpenSessionResponse:
+    def send(
+        self,
+        request: session_pb2.OpenSessionRequest,
+        restart: bool | None,
+        read: Callable[[session_pb2.OpenSessionResponse], _T],
+    ) -> Pending[_T]:
         known_failure_count = self.conversation.known_failure_count
         answer: Future[Reply] = Future()
         self._slots.acquire()
         with self._lock:
             try:
-                self.conversation.send(request, known_failure_count, answer)
+                self.conversation.send(request, known_failure_count, answer, restart)
             except CardbrokerError:
                 self._slots.release()
                 raise
             self._outgoing.put(request)
+        return Pending(self, answer, read)
+
+    def outcome(self, answer: Future[Reply]) -> session_pb2.OpenSessionResponse:
+        if self.is_parents and self.conversation.ended:
+            raise self.conversation.ended
         reply = answer.result()
         with self._lock:
             return self.conversation.outcome(reply)
 
+    def on_fork(self) -> None:
+        _process.keep(self._call)
+        self.is_parents = True
+        self._lock = threading.Lock()
+        self._slots = threading.Semaphore(MAX_PIPELINED)
+        self.conversation.ended = _process.belongs_to_parent("session")
+        self._ended = Future()
+        self._ended.set_exception(self.conversation.ended)
+
     def close(self) -> None:
-        with self._lock:
-            self.conversation.closing = True
-        self._outgoing.put(None)
+        if not self.is_parents:
+            with self._lock:
+                self.conversation.closing = True
+            self._outgoing.put(None)
         while True:
             try:
                 return self._ended.result(CARD_TIME)
@@ -160,8 +226,9 @@ class _Stream:
                     raise lost("the broker does not end the session").not_sent() from None
 
     def abort(self) -> None:
-        self._call.cancel()
-        self._outgoing.put(None)
+        if not self.is_parents:
+            self._call.cancel()
+            self._outgoing.put(None)
 
     def _run(self) -> None:
         error: CardbrokerError | None = None
@@ -197,6 +264,16 @@ class _Stream:
             self._ended.set_exception(told)
 
 
-def _until_none(queue: _Outgoing) -> Iterator[session_pb2.OpenSessionRequest]:
-    """What grpcio sends; its end is the half-close."""
-    return iter(queue.get, None)
+def _until_none(
+    queue: _Outgoing, on_write: Callable[[session_pb2.OpenSessionRequest], None], interval: float = HEARTBEAT_INTERVAL
+) -> Iterator[session_pb2.OpenSessionRequest]:
+    """What grpcio sends, heartbeats in between; its end is the half-close."""
+    while True:
+        try:
+            request = queue.get(timeout=interval)
+        except Empty:
+            request = heartbeat()
+        if request is None:
+            return
+        on_write(request)
+        yield request

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Generator, Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Union
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
-from cardbroker._command import CommandLike, check_length, duration, to_wire
-from cardbroker._errors import CardbrokerError, NotRunningError, is_lost
-from cardbroker._options import TransmitOptions, card_start, check_names
+from cardbroker._command import CommandLike, check_length, to_wire
+from cardbroker._errors import NotRunningError, is_lost
+from cardbroker._options import TransmitOptions, check_names, disposition, turn_options
+from cardbroker._reader import ReaderLike
 from cardbroker._response import Transmitted, transmitted
-from cardbroker._times import jittered, times
+from cardbroker._steps import Step, Steps, get_reader, resolve
+from cardbroker._times import deadline_of, jittered
 from cardbroker.v1 import transmit_pb2
 
 if TYPE_CHECKING:
@@ -19,67 +20,63 @@ if TYPE_CHECKING:
 
 _REPEATS = 3
 _FIRST_PAUSE = 0.1
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """One call to make, after a pause."""
-
-    request: transmit_pb2.TransmitRequest
-    deadline: float
-    """Seconds from its start."""
-    pause: float
-    """Seconds before it."""
-
-
-Outcome = Union[transmit_pb2.TransmitResponse, CardbrokerError]
-Attempts = Generator[Attempt, Outcome, Transmitted]
+_REQUEST_ID_BYTES = 16
 
 
 def unit(
-    reader: str, commands: Iterable[CommandLike], clock: Callable[[], float], **options: Unpack[TransmitOptions]
-) -> Attempts:
-    """Yields the attempts to make, is sent the outcome of each, and returns or raises that of the unit."""
+    reader: ReaderLike, commands: Iterable[CommandLike], clock: Callable[[], float], **options: Unpack[TransmitOptions]
+) -> Steps[Transmitted]:
+    """The steps of a unit; refuses at once what no broker takes."""
     check_names(options, TransmitOptions)
-    limit, wait = times(options.get("wait_timeout"), options.get("deadline"))
+    wait = options.get("wait_timeout")
+    limit = deadline_of(wait, options.get("deadline"))
     repeatable = options.get("repeatable", False)
     request_id = options.get("request_id", b"")
     request = transmit_pb2.TransmitRequest(
-        reader=reader,
         commands=to_wire(commands),
-        request_id=secrets.token_bytes(16) if repeatable and not request_id else request_id,
-        if_insertion_id=options.get("if_insertion_id", ""),
-        if_state_tag=options.get("if_state_tag", ""),
-        wait_timeout=duration(wait),
-        wait_for_card=options.get("wait_for_card", False),
-        start=card_start(options.get("start_reset", False)),
-        raw=options.get("raw", False),
+        turn=turn_options(options, wait),
+        request_id=secrets.token_bytes(_REQUEST_ID_BYTES) if repeatable and not request_id else request_id,
+        disposition=disposition(options.get("disposition")),
     )
     check_length(request.ByteSize())
-    return _attempts(request, limit, wait, repeatable, clock)
+    return _steps(reader, request, limit, repeatable, options.get("any_card", False), clock)
 
 
-def _attempts(
-    request: transmit_pb2.TransmitRequest, limit: float, wait: float, repeatable: bool, clock: Callable[[], float]
-) -> Attempts:
+def _steps(
+    reader: ReaderLike,
+    request: transmit_pb2.TransmitRequest,
+    limit: float,
+    repeatable: bool,
+    any_card: bool,
+    clock: Callable[[], float],
+) -> Steps[Transmitted]:
     end = clock() + limit
-    outcome = yield Attempt(request, limit, 0.0)
+    request.reader = yield from resolve(reader)
+    if repeatable and not any_card and not request.turn.if_insertion_id:
+        there = yield from get_reader(request.reader)
+        if there.insertion_id:
+            request.turn.if_insertion_id = there.insertion_id
+        else:
+            # On which card a repeat would run, nobody can say.
+            repeatable = False
+    outcome = yield Step(request, limit)
     if isinstance(outcome, transmit_pb2.TransmitResponse):
         return transmitted(outcome)
+    assert isinstance(outcome, Exception)
     first = outcome
     if not (repeatable and is_lost(first)):
         raise first
     for pause in pauses():
-        limit, wait = times(wait, max(end - clock() - pause, 0.0))
-        if limit <= 0:
+        left = end - clock() - pause
+        if left <= 0:
             break
-        request.wait_timeout.CopyFrom(duration(wait))
-        outcome = yield Attempt(request, limit, pause)
+        outcome = yield Step(request, left, pause)
         if isinstance(outcome, transmit_pb2.TransmitResponse):
             return transmitted(outcome)
+        assert isinstance(outcome, Exception)
         if is_lost(outcome) or isinstance(outcome, NotRunningError):
             continue
-        if outcome.delivery == "not_sent":
+        if outcome.delivery == "NOT_SENT":
             # True of this attempt, but the first one may have reached the card.
             break
         raise outcome

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType, TracebackType
@@ -9,13 +10,14 @@ from typing import Protocol
 
 import grpc
 
+from cardbroker import _process
+from cardbroker._channel import Wire
 from cardbroker._endpoint import Settings
 from cardbroker._errors import CardbrokerError, lost
-from cardbroker._response import Reader
+from cardbroker._reader import Reader
 from cardbroker._rpc import of_rpc_error
 from cardbroker._watching import SILENCE_LIMIT, WatchEvent, Watching
 from cardbroker.v1 import reader_pb2
-from cardbroker.v1.service_pb2_grpc import CardBrokerServiceStub
 
 
 class _Call(Protocol):
@@ -31,15 +33,20 @@ class Watch(Iterator[WatchEvent]):
 
     `Connected` comes first (or `Disconnected`), then every change. Heartbeats are not told; silence of 90 s counts as a
     lost connection. Attempts to connect are 0.1 s apart at first and 5 s at most. For one thread, but any may `close`.
+    In a forked child it goes on, with a stream of the child's own.
     """
 
-    def __init__(self, stub: CardBrokerServiceStub, settings: Settings) -> None:
-        self._stub = stub
+    def __init__(self, wire: Wire, settings: Settings) -> None:
+        self._wire = wire
         self._settings = settings
         self._watching = Watching()
         self._call: _Call | None = None
         self._pause = 0.0
         self._closed = threading.Event()
+        _process.register(self)
+        # What happens from now on is told, though nobody may ask for a while.
+        with contextlib.suppress(CardbrokerError):
+            self._open()
 
     @property
     def readers(self) -> Mapping[str, Reader]:
@@ -56,6 +63,15 @@ class Watch(Iterator[WatchEvent]):
         self._closed.set()
         if call := self._call:
             call.cancel()
+
+    def on_fork(self) -> None:
+        """Leaves the stream to the parent."""
+        if self._call:
+            _process.keep(self._call)
+        was_closed, self._closed = self._closed.is_set(), threading.Event()
+        if was_closed:
+            self._closed.set()
+        self._call = None
 
     def __next__(self) -> WatchEvent:
         while not self._closed.is_set():
@@ -85,8 +101,9 @@ class Watch(Iterator[WatchEvent]):
 
     def _open(self) -> _Call:
         self._closed.wait(self._pause)
-        call = self._stub.WatchReaders(self._watching.request(), metadata=self._settings.metadata())
+        call = self._wire.stub.WatchReaders(self._watching.request(), metadata=self._settings.metadata())
         self._call = call
+        _process.on_stream(call)
         if self._closed.is_set():
             call.cancel()
         return call

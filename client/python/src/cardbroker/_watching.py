@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Union
 
 from cardbroker._errors import CardbrokerError, of_query
-from cardbroker._response import Reader, reader
+from cardbroker._reader import Reader, reader
 from cardbroker._times import jittered
 from cardbroker.v1 import reader_pb2
 
@@ -80,7 +80,7 @@ class Watching:
             named = {update.name for update in message.snapshot.readers}
             self._change(message.snapshot.readers, [name for name in self.readers if name not in named])
         elif message.HasField("change"):
-            self._change(message.change.updated, message.change.removed)
+            self._change(message.change.updated, message.change.removed_names)
 
     def lost(self, error: CardbrokerError) -> float:
         """The stream is over. Returns how long to pause before the next attempt, in seconds."""

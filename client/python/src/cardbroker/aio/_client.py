@@ -6,25 +6,30 @@ import asyncio
 import os
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import grpc
 
-from cardbroker import _channel
+from cardbroker import _channel, _process
+from cardbroker._broker import Broker
 from cardbroker._command import CommandLike
 from cardbroker._endpoint import Endpoint, Settings
-from cardbroker._errors import CardbrokerError, of_query
+from cardbroker._errors import CardbrokerError
 from cardbroker._options import Opening, SessionOptions, TransmitOptions
-from cardbroker._response import Reader, Transmitted, reader
-from cardbroker._unit import Attempt, Outcome, unit
+from cardbroker._reader import Reader, ReaderLike
+from cardbroker._response import Transmitted
+from cardbroker._steps import Outcome, Step, Steps, get_broker, get_reader, list_readers, resolve
+from cardbroker._unit import unit
 from cardbroker.aio._rpc import of_rpc_error
 from cardbroker.aio._session import OpenSession
+from cardbroker.aio._turns import TurnWatch
 from cardbroker.aio._watch import Watch
-from cardbroker.v1 import reader_pb2
-from cardbroker.v1.service_pb2_grpc import CardBrokerServiceStub
+from cardbroker.aio._wire import Wire
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
+
+_T = TypeVar("_T")
 
 
 async def connect(
@@ -34,69 +39,92 @@ async def connect(
     token_file: os.PathLike[str] | str | None = None,
     connect_timeout: float = 5.0,
 ) -> Client:
-    """Connects to the broker, with the arguments and errors of `cardbroker.connect`."""
+    """Connects to the broker, with the arguments and errors of `cardbroker.connect`.
+
+    Cannot be used in a process that was forked from one that had used it: raises `FailedError` there, at once.
+    """
+    if _process.is_child():
+        raise _process.no_asyncio()
     settings = Settings.of(endpoint, group, token_file, connect_timeout, os.environ)
     settings.metadata()
-    await asyncio.to_thread(_channel.probe, settings.endpoint, settings.connect_timeout)
-    return Client(settings)
+    end = time.monotonic() + connect_timeout
+    while True:
+        left = max(end - time.monotonic(), _channel.ASK_AGAIN)
+        may_come = time.monotonic() < end
+        if not await asyncio.to_thread(_channel.look, settings.endpoint, left, may_come=may_come):
+            return Client(settings)
+        await asyncio.sleep(_channel.ASK_AGAIN)
 
 
 class Client:
-    """A connection to the broker, made by `connect`, for one event loop. A lost connection is made anew."""
+    """A connection to the broker, made by `connect`, for one event loop. A lost connection is made anew.
+
+    Wherever a reader is named, a `Reader`, `readers/{id}`, the id or the display name will do.
+    """
 
     def __init__(self, settings: Settings) -> None:
-        where = settings.endpoint
         self._settings = settings
-        self._channel = grpc.aio.insecure_channel(where.target, _channel.options(where, settings.connect_timeout))
-        self._stub = CardBrokerServiceStub(self._channel)
+        self._wire = Wire(settings)
 
     @property
     def endpoint(self) -> Endpoint:
         """Where the broker is."""
         return self._settings.endpoint
 
+    async def broker(self) -> Broker:
+        """What the broker is, its limits, and how it sees this program. Joins the isolation group."""
+        return await self._run(get_broker())
+
     async def readers(self) -> list[Reader]:
         """All readers that this program may see, ordered by name."""
-        request = reader_pb2.ListReadersRequest()
-        try:
-            answer = await self._stub.ListReaders(
-                request, timeout=_channel.QUERY_TIMEOUT, metadata=self._settings.metadata()
-            )
-        except grpc.aio.AioRpcError as error:
-            raise of_query(of_rpc_error(self.endpoint, error)) from error
-        return [reader(message) for message in answer.readers]
+        return await self._run(list_readers())
 
-    async def transmit(self, reader: str, *commands: CommandLike, **options: Unpack[TransmitOptions]) -> Transmitted:
+    async def reader(self, reader: ReaderLike) -> Reader:
+        """One reader as it is now; raises `FailedError` (READER_NOT_FOUND) if there is none."""
+        return await self._run(get_reader(reader))
+
+    async def transmit(
+        self, reader: ReaderLike, *commands: CommandLike, **options: Unpack[TransmitOptions]
+    ) -> Transmitted:
         """Runs commands as one unit; see `cardbroker.Client.transmit`.
 
         A call that is cancelled leaves the queue if it still waits there; a unit that has begun runs to its end.
         """
-        attempts = unit(reader, commands, time.monotonic, **options)
-        attempt = next(attempts)
-        while True:
-            await asyncio.sleep(attempt.pause)
-            try:
-                attempt = attempts.send(await self._attempt(attempt))
-            except StopIteration as done:
-                outcome: Transmitted = done.value
-                return outcome
+        return await self._run(unit(reader, commands, time.monotonic, **options))
 
-    def session(self, reader: str, **options: Unpack[SessionOptions]) -> OpenSession:
-        """A session with the card in `readers/{id}`, opened by `async with`; see `cardbroker.Client.session`."""
-        return OpenSession(self._stub, self._settings, Opening.of(reader, **options))
+    def session(self, reader: ReaderLike, **options: Unpack[SessionOptions]) -> OpenSession:
+        """A session with the reader's card, opened by `async with`; see `cardbroker.Client.session`."""
+        return OpenSession(self._wire, self._settings, lambda: self._run(resolve(reader)), Opening.of(**options))
 
     def watch(self) -> Watch:
         """Follows all readers, through losses of the connection."""
-        return Watch(self._stub, self._settings)
+        return Watch(self._wire, self._settings)
+
+    async def watch_turn(self, reader: ReaderLike | None = None) -> TurnWatch:
+        """Follows the requests of this program that wait for their turn, at one reader or at all."""
+        name = "" if reader is None else await self._run(resolve(reader))
+        return TurnWatch(self._wire, self._settings, name)
 
     async def close(self) -> None:
         """Closes the connection. What is under way on it fails."""
-        await self._channel.close()
+        await self._wire.close()
 
-    async def _attempt(self, attempt: Attempt) -> Outcome:
+    async def _run(self, steps: Steps[_T]) -> _T:
+        outcome: Outcome | None = None
         try:
-            metadata = self._settings.metadata()
-            return await self._stub.Transmit(attempt.request, timeout=attempt.deadline, metadata=metadata)
+            while True:
+                step = next(steps) if outcome is None else steps.send(outcome)
+                await asyncio.sleep(step.pause)
+                outcome = await self._take(step)
+        except StopIteration as done:
+            result: _T = done.value
+            return result
+
+    async def _take(self, step: Step) -> Outcome:
+        try:
+            call = getattr(self._wire.stub, step.method)
+            answer: Outcome = await call(step.request, timeout=step.deadline, metadata=self._settings.metadata())
+            return answer
         except CardbrokerError as error:
             return error
         except grpc.aio.AioRpcError as error:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import grpc
 
 from cardbroker._endpoint import Endpoint
-from cardbroker._errors import CardbrokerError, of_status
+from cardbroker._errors import CardbrokerError
+from cardbroker._status import of_status
 
 
 def of_rpc_error(endpoint: Endpoint, error: grpc.aio.AioRpcError) -> CardbrokerError:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import Callable, Literal
 
 import grpc
 
+from cardbroker import _process
 from cardbroker._command import CommandLike
 from cardbroker._conversation import (
+    HEARTBEAT_INTERVAL,
     MAX_PIPELINED,
     Conversation,
     Reply,
     SessionView,
     atr_of,
+    heartbeat,
     reset_request,
     transmit_request,
     transmitted_of,
@@ -26,24 +29,24 @@ from cardbroker._options import Opening
 from cardbroker._response import Transmitted
 from cardbroker._times import CARD_TIME
 from cardbroker.aio._rpc import of_rpc_error
+from cardbroker.aio._wire import Wire
 from cardbroker.v1 import session_pb2
-
-if TYPE_CHECKING:
-    from cardbroker.v1.service_pb2_grpc import CardBrokerServiceAsyncStub
 
 
 class OpenSession:
     """A session in the making, by `Client.session`; `async with` opens and closes it."""
 
-    def __init__(self, stub: CardBrokerServiceAsyncStub, settings: Settings, opening: Opening) -> None:
-        self._stub = stub
+    def __init__(self, wire: Wire, settings: Settings, resolve: Callable[[], Awaitable[str]], opening: Opening) -> None:
+        self._wire = wire
         self._settings = settings
+        self._resolve = resolve
         self._opening = opening
         self._session: Session | None = None
 
     async def open(self) -> Session:
         """Waits for the turn and takes the card. Raises if that fails; no command was sent then."""
-        stream = _Stream(self._stub, self._settings, self._opening)
+        self._opening.request.open.reader = await self._resolve()
+        stream = _Stream(self._wire, self._settings, self._opening)
         try:
             opened = await asyncio.wait_for(stream.opened, self._opening.limit)
         except asyncio.TimeoutError:
@@ -62,7 +65,7 @@ class OpenSession:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         session, self._session = self._session, None
-        if session is None:
+        if session is None or session._stream.is_parents:
             return
         if error is None:
             await session.close()
@@ -77,16 +80,16 @@ class Session(SessionView):
         super().__init__(stream.conversation, opened)
         self._stream = stream
 
-    async def transmit(self, *commands: CommandLike, raw: bool = False) -> Transmitted:
-        """Runs 1-64 commands, in order, up to the first stop. Raises as `Client.transmit` does.
+    async def transmit(self, *commands: CommandLike, restart: bool | None = None) -> Transmitted:
+        """Runs 1-64 commands, in order, up to the first stop; see `cardbroker.Session.transmit`.
 
         Cancelling the call does not take back what has left this program.
         """
-        return transmitted_of(await self._stream.call(transmit_request(commands, raw)), self.insertion_id)
+        return transmitted_of(await self._stream.call(transmit_request(commands), restart), self.insertion_id)
 
-    async def reset(self, *, cold: bool = False) -> bytes:
-        """Resets the card, by cutting its power if `cold`. Returns its new answer to reset, which may differ."""
-        return atr_of(await self._stream.call(reset_request(cold)))
+    async def reset(self, kind: Literal["WARM", "COLD"] = "WARM", *, restart: bool | None = None) -> bytes:
+        """Resets the card, a COLD one by cutting its power. Returns its new answer to reset, which may differ."""
+        return atr_of(await self._stream.call(reset_request(kind), restart))
 
     async def close(self) -> None:
         """Ends the session in good order: what was sent is answered, then the card is reset or left, as was asked for.
@@ -107,7 +110,7 @@ class Session(SessionView):
 class _Stream:
     """The stream and its task. Ends with the session that holds it, which aborts it, or with the broker."""
 
-    def __init__(self, stub: CardBrokerServiceAsyncStub, settings: Settings, opening: Opening) -> None:
+    def __init__(self, wire: Wire, settings: Settings, opening: Opening) -> None:
         loop = asyncio.get_running_loop()
         self.conversation = Conversation(opening.on_queue_position)
         self.opened: asyncio.Future[session_pb2.SessionOpened] = loop.create_future()
@@ -119,15 +122,24 @@ class _Stream:
         self._slots = asyncio.Semaphore(MAX_PIPELINED)
         self._outgoing: asyncio.Queue[session_pb2.OpenSessionRequest | None] = asyncio.Queue()
         self._outgoing.put_nowait(opening.request)
-        self._call = stub.OpenSession(_until_none(self._outgoing), metadata=settings.metadata())
+        self._call = wire.stub.OpenSession(
+            _until_none(self._outgoing, self.conversation.on_write), metadata=settings.metadata()
+        )
+        self.is_parents = False
+        """Whether this is a child's copy of its parent's session."""
+        _process.register(self)
         self._task = loop.create_task(self._run(), name="cardbroker-session")
 
-    async def call(self, request: session_pb2.OpenSessionRequest) -> session_pb2.OpenSessionResponse:
+    async def call(
+        self, request: session_pb2.OpenSessionRequest, restart: bool | None
+    ) -> session_pb2.OpenSessionResponse:
+        if self.is_parents and self.conversation.ended:
+            raise self.conversation.ended
         known_failure_count = self.conversation.known_failure_count
         answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         await self._slots.acquire()
         try:
-            self.conversation.send(request, known_failure_count, answer)
+            self.conversation.send(request, known_failure_count, answer, restart)
         except CardbrokerError:
             self._slots.release()
             raise
@@ -135,6 +147,8 @@ class _Stream:
         return self.conversation.outcome(await answer)
 
     async def close(self) -> None:
+        if self.is_parents and self.conversation.ended:
+            raise self.conversation.ended
         self.conversation.closing = True
         self._outgoing.put_nowait(None)
         while True:
@@ -146,7 +160,13 @@ class _Stream:
                     raise lost("the broker does not end the session").not_sent() from None
 
     def abort(self) -> None:
-        self._call.cancel()
+        if not self.is_parents:
+            self._call.cancel()
+
+    def on_fork(self) -> None:
+        _process.keep(self._call)
+        self.is_parents = True
+        self.conversation.ended = _process.belongs_to_parent("session")
 
     async def _run(self) -> None:
         error: CardbrokerError | None = None
@@ -186,7 +206,16 @@ class _Stream:
 
 async def _until_none(
     queue: asyncio.Queue[session_pb2.OpenSessionRequest | None],
+    on_write: Callable[[session_pb2.OpenSessionRequest], None],
+    interval: float = HEARTBEAT_INTERVAL,
 ) -> AsyncIterator[session_pb2.OpenSessionRequest]:
-    """What grpcio sends; its end is the half-close."""
-    while (request := await queue.get()) is not None:
+    """What grpcio sends, heartbeats in between; its end is the half-close."""
+    while True:
+        try:
+            request = await asyncio.wait_for(queue.get(), interval)
+        except asyncio.TimeoutError:
+            request = heartbeat()
+        if request is None:
+            return
+        on_write(request)
         yield request

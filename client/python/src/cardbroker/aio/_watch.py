@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Mapping
 from types import MappingProxyType, TracebackType
-from typing import TYPE_CHECKING
 
 import grpc
 
+from cardbroker import _process
 from cardbroker._endpoint import Settings
 from cardbroker._errors import CardbrokerError, lost
-from cardbroker._response import Reader
+from cardbroker._reader import Reader
 from cardbroker._watching import SILENCE_LIMIT, WatchEvent, Watching
 from cardbroker.aio._rpc import of_rpc_error
+from cardbroker.aio._wire import Wire
 from cardbroker.v1 import reader_pb2
 
-if TYPE_CHECKING:
-    from cardbroker.v1.service_pb2_grpc import CardBrokerServiceAsyncStub
+_Call = grpc.aio.UnaryStreamCall["reader_pb2.WatchReadersRequest", "reader_pb2.WatchReadersResponse"]
 
 
 class Watch(AsyncIterator[WatchEvent]):
@@ -26,16 +27,20 @@ class Watch(AsyncIterator[WatchEvent]):
     `anext` may be cancelled: nothing is lost by that. For one task.
     """
 
-    def __init__(self, stub: CardBrokerServiceAsyncStub, settings: Settings) -> None:
-        self._stub = stub
+    def __init__(self, wire: Wire, settings: Settings) -> None:
+        self._wire = wire
         self._settings = settings
         self._watching = Watching()
         self._pause = 0.0
         self._closed = False
-        self._call: grpc.aio.UnaryStreamCall[reader_pb2.WatchReadersRequest, reader_pb2.WatchReadersResponse] | None
-        self._call = None
+        self._call: _Call | None = None
         self._next: asyncio.Task[reader_pb2.WatchReadersResponse] | None = None
         """The message that is awaited; goes on when whoever awaits it is cancelled."""
+        self._is_parents = False
+        _process.register(self)
+        # What happens from now on is told, though nobody may ask for a while.
+        with contextlib.suppress(CardbrokerError):
+            self._open()
 
     @property
     def readers(self) -> Mapping[str, Reader]:
@@ -52,10 +57,17 @@ class Watch(AsyncIterator[WatchEvent]):
         self._closed = True
         if self._next:
             self._next.cancel()
-        if self._call:
+        if self._call and not self._is_parents:
             self._call.cancel()
 
+    def on_fork(self) -> None:
+        """Leaves the stream to the parent."""
+        _process.keep(self._call)
+        self._is_parents = True
+
     async def __anext__(self) -> WatchEvent:
+        if self._is_parents:
+            raise _process.no_asyncio()
         while not self._closed:
             if self._watching.pending:
                 return self._watching.pending.popleft()
@@ -76,9 +88,9 @@ class Watch(AsyncIterator[WatchEvent]):
     async def _message(self) -> reader_pb2.WatchReadersResponse:
         if self._call is None:
             await asyncio.sleep(self._pause)
-            self._call = self._stub.WatchReaders(self._watching.request(), metadata=self._settings.metadata())
+        call = self._call or self._open()
         try:
-            message = await asyncio.wait_for(self._call.read(), SILENCE_LIMIT)
+            message = await asyncio.wait_for(call.read(), SILENCE_LIMIT)
         except asyncio.TimeoutError:
             raise lost("the broker fell silent") from None
         except grpc.aio.AioRpcError as error:
@@ -86,6 +98,11 @@ class Watch(AsyncIterator[WatchEvent]):
         if not isinstance(message, reader_pb2.WatchReadersResponse):
             raise lost("the broker ended the watch")
         return message
+
+    def _open(self) -> _Call:
+        call: _Call = self._wire.stub.WatchReaders(self._watching.request(), metadata=self._settings.metadata())
+        self._call = call
+        return call
 
     async def __aenter__(self) -> Watch:
         return self
@@ -96,5 +113,5 @@ class Watch(AsyncIterator[WatchEvent]):
         self.close()
 
     def __del__(self) -> None:
-        if call := getattr(self, "_call", None):
+        if (call := getattr(self, "_call", None)) and not self._is_parents:
             call.cancel()

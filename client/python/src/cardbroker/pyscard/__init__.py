@@ -15,17 +15,28 @@ broker, and so does every connection made from them. What is different from a di
   the same isolation group.
 * `transmit` sends each command exactly as given, as pyscard does: there is no automatic GET RESPONSE.
 * A card that is swapped, or reset by a program beside the broker, is removed and inserted for observers.
-* Control commands, attributes, reader groups and SCARD_SHARE_DIRECT are not supported.
+* A forked child may go on to use pyscard: it gets a connection to the broker of its own. What the parent has connected
+  belongs to the parent; the child's use of it fails and says so.
+
+Not adapted:
+
+* `smartcard.scard`, the functions of PC/SC themselves, and `smartcard.pcsc`: they go on to talk to PC/SC, where a card
+  that the broker holds answers SCARD_E_SHARING_VIOLATION.
+* Reader groups: `readers(groups)` and `readergroups()` raise.
+* `control` and `getAttrib` of a connection, and SCARD_SHARE_DIRECT: they raise.
+
+What raises because of that raises `SmartcardException` with SCARD_E_UNSUPPORTED_FEATURE and a text that says so.
 
 Exceptions are pyscard's own; their `__cause__` is the broker's error, with its reason and delivery.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 try:
     import smartcard.CardRequest
+    import smartcard.pcsc.PCSCReaderGroups
     from smartcard.reader.ReaderFactory import ReaderFactory
 except ImportError as error:
     raise ImportError("cardbroker.pyscard needs pyscard: install cardbroker[pyscard]") from error
@@ -33,7 +44,7 @@ except ImportError as error:
 from cardbroker._client import Client
 from cardbroker.pyscard._broker import use
 from cardbroker.pyscard._card_request import BrokerCardRequest
-from cardbroker.pyscard._connection import BrokerConnection
+from cardbroker.pyscard._connection import BrokerConnection, unsupported
 from cardbroker.pyscard._reader import BrokerReader
 
 __all__ = ["BrokerCardRequest", "BrokerConnection", "BrokerReader", "register"]
@@ -47,6 +58,12 @@ def register(client: Client | None = None) -> None:
     """
     use(client)
     ReaderFactory.factorymethods[:] = [BrokerReader.readers]
-    # It has no registry for this one.
+    # It has no registry for these.
     module: Any = smartcard.CardRequest
     module.PCSCCardRequest = BrokerCardRequest
+    module = smartcard.pcsc.PCSCReaderGroups
+    module.PCSCReaderGroups = _no_reader_groups
+
+
+def _no_reader_groups(*_: object) -> NoReturn:
+    raise unsupported("readergroups (SCardListReaderGroups)")

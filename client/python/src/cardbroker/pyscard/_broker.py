@@ -6,11 +6,24 @@ import threading
 
 from smartcard import scard
 
+from cardbroker import _process
 from cardbroker._client import Client, connect
 from cardbroker._errors import CardbrokerError
 
 _lock = threading.Lock()
 _client: Client | None = None
+
+
+class _Renewed:
+    """Renews the lock in a forked child."""
+
+    def on_fork(self) -> None:
+        global _lock
+        _lock = threading.Lock()
+
+
+_renewed = _Renewed()
+_process.register(_renewed)
 
 _CODES = {
     "NO_CARD": scard.SCARD_E_NO_SMARTCARD,
@@ -19,8 +32,11 @@ _CODES = {
     "CARD_RESET": scard.SCARD_W_RESET_CARD,
     "LEASE_ENDED": scard.SCARD_W_RESET_CARD,
     "LEASE_REVOKED": scard.SCARD_W_RESET_CARD,
+    "INSERTION_CHANGED": scard.SCARD_W_RESET_CARD,
+    "STATE_CHANGED": scard.SCARD_W_RESET_CARD,
     "QUEUE_TIMEOUT": scard.SCARD_E_SHARING_VIOLATION,
     "QUEUE_FULL": scard.SCARD_E_SHARING_VIOLATION,
+    "OVER_BUDGET": scard.SCARD_E_SHARING_VIOLATION,
     "HELD_ELSEWHERE": scard.SCARD_E_SHARING_VIOLATION,
     "READER_NOT_FOUND": scard.SCARD_E_UNKNOWN_READER,
     "READER_GONE": scard.SCARD_E_READER_UNAVAILABLE,
@@ -30,6 +46,9 @@ _CODES = {
     "UNSUPPORTED_LENGTH": scard.SCARD_E_INVALID_PARAMETER,
     "DENIED": scard.SCARD_W_SECURITY_VIOLATION,
     "UNAUTHENTICATED": scard.SCARD_W_SECURITY_VIOLATION,
+    "PIN_KNOWN_WRONG": scard.SCARD_W_WRONG_CHV,
+    "PIN_LAST_TRY": scard.SCARD_W_WRONG_CHV,
+    "NOT_IMPLEMENTED": scard.SCARD_E_UNSUPPORTED_FEATURE,
     "PCSC_UNAVAILABLE": scard.SCARD_E_NO_SERVICE,
     "SHUTTING_DOWN": scard.SCARD_E_NO_SERVICE,
     None: scard.SCARD_E_NO_SERVICE,

@@ -12,7 +12,7 @@ from smartcard.Exceptions import CardRequestException, CardRequestTimeoutExcepti
 from smartcard.scard import SCARD_E_TIMEOUT
 
 from cardbroker._errors import CardbrokerError
-from cardbroker._response import Reader
+from cardbroker._reader import Reader
 from cardbroker.pyscard._broker import return_code
 from cardbroker.pyscard._presence import Presence, presence
 from cardbroker.pyscard._reader import BrokerReader

@@ -11,7 +11,9 @@ from smartcard import scard
 from smartcard.CardConnection import CardConnection
 from smartcard.Exceptions import CardConnectionException, NoCardException, SmartcardException
 
+from cardbroker._command import Command
 from cardbroker._errors import CardbrokerError
+from cardbroker._options import Disposition
 from cardbroker._session import Session
 from cardbroker.pyscard._broker import client, return_code
 
@@ -19,6 +21,12 @@ _PROTOCOLS = {
     "T0": CardConnection.T0_protocol,
     "T1": CardConnection.T1_protocol,
     "RAW": CardConnection.RAW_protocol,
+}
+
+_DISPOSITIONS: dict[int | None, Disposition] = {
+    scard.SCARD_LEAVE_CARD: "LEAVE",
+    scard.SCARD_UNPOWER_CARD: "UNPOWER",
+    scard.SCARD_EJECT_CARD: "UNPOWER",
 }
 
 
@@ -37,10 +45,10 @@ class BrokerConnection(CardConnection):
         CardConnection.connect(self, protocol)
         self._close()
         if mode == scard.SCARD_SHARE_DIRECT:
-            raise _unsupported("SCARD_SHARE_DIRECT")
+            raise unsupported("SCARD_SHARE_DIRECT")
         try:
-            opening = client().session(self._resource, leave_at_end=disposition == scard.SCARD_LEAVE_CARD)
-            self._session = opening.open()
+            end = _DISPOSITIONS.get(disposition, "RESET")
+            self._session = client().session(self._resource, disposition=end).open()
             self._atr = self._session.atr
             self._agree(protocol or self.getProtocol())
         except CardbrokerError as error:
@@ -55,10 +63,10 @@ class BrokerConnection(CardConnection):
         session = self._connected()
         try:
             if not session.is_open:
-                self._session = session = client().session(self._resource, start_reset=True).open()
+                self._session = session = client().session(self._resource, reset_before="WARM").open()
                 self._atr = session.atr
             elif disposition != scard.SCARD_LEAVE_CARD:
-                self._atr = session.reset(cold=disposition in (scard.SCARD_UNPOWER_CARD, scard.SCARD_EJECT_CARD))
+                self._atr = session.reset("COLD" if _DISPOSITIONS.get(disposition) == "UNPOWER" else "WARM")
             self._agree(protocol or CardConnection.T0_protocol | CardConnection.T1_protocol)
         except CardbrokerError as error:
             self._fail("Unable to reconnect", error)
@@ -80,21 +88,21 @@ class BrokerConnection(CardConnection):
         return list(self._atr)
 
     def doTransmit(self, command: Sequence[int], protocol: int | None = None) -> tuple[list[int], int, int]:  # noqa: N802
-        """Sends one command exactly as given; the response data, SW1 and SW2."""
+        """Sends bytes of any structure exactly as given; the response data, SW1 and SW2."""
         try:
-            result = self._connected().transmit(bytes(command), raw=True).results[0]
+            result = self._connected().transmit(Command(bytes(command), raw=True)).results[0]
         except CardbrokerError as error:
             text = f"Failed to transmit: {error}"
             raise CardConnectionException(text, hresult=return_code(error)) from error
         return list(result.data), result.status_word >> 8, result.status_word & 0xFF
 
     def doControl(self, controlCode: int, command: Sequence[int]) -> NoReturn:  # noqa: N802, N803
-        """Not supported."""
-        raise _unsupported("control")
+        """Not supported: raises `SmartcardException`."""
+        raise unsupported("control (SCardControl)")
 
     def doGetAttrib(self, attribId: int) -> NoReturn:  # noqa: N802, N803
-        """Not supported."""
-        raise _unsupported("getAttrib")
+        """Not supported: raises `SmartcardException`."""
+        raise unsupported("getAttrib (SCardGetAttrib)")
 
     def _connected(self) -> Session:
         if self._session is None:
@@ -103,7 +111,7 @@ class BrokerConnection(CardConnection):
 
     def _agree(self, wanted: int) -> None:
         """Takes on the protocol that the broker has agreed with the card."""
-        active = next((reader.active_protocol for reader in client().readers() if reader.name == self._resource), None)
+        active = client().reader(self._resource).active_protocol
         protocol = _PROTOCOLS.get(active or "", CardConnection.T1_protocol)
         if not protocol & wanted:
             self._close()
@@ -128,5 +136,7 @@ class BrokerConnection(CardConnection):
             session.close()
 
 
-def _unsupported(what: str) -> SmartcardException:
-    return SmartcardException(f"{what} is not supported by the broker", hresult=scard.SCARD_E_UNSUPPORTED_FEATURE)
+def unsupported(what: str) -> SmartcardException:
+    """The error for what the adapter does not have."""
+    text = f"{what} does not go through the broker: cardbroker.pyscard does not adapt it"
+    return SmartcardException(text, hresult=scard.SCARD_E_UNSUPPORTED_FEATURE)

@@ -6,8 +6,9 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
+from cardbroker import _process
 from cardbroker._client import Client
-from cardbroker._response import Reader
+from cardbroker._reader import Reader
 from cardbroker.pyscard._broker import client
 
 _T = TypeVar("_T")
@@ -16,6 +17,21 @@ _USABLE = ("READY", "MUTE", "HELD_ELSEWHERE", "UNRESPONSIVE")
 
 _lock = threading.Lock()
 _current: tuple[Client, Presence] | None = None
+
+
+class _Renewed:
+    """Forgets, in a forked child, the thread that only the parent has."""
+
+    def on_fork(self) -> None:
+        global _lock, _current
+        _lock = threading.Lock()
+        if _current:
+            _process.keep(_current)
+        _current = None
+
+
+_renewed = _Renewed()
+_process.register(_renewed)
 
 
 def presence() -> Presence:

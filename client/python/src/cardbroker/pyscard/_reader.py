@@ -10,7 +10,7 @@ from smartcard.reader.Reader import Reader
 
 from cardbroker._errors import CardbrokerError
 from cardbroker.pyscard._broker import client, return_code
-from cardbroker.pyscard._connection import BrokerConnection
+from cardbroker.pyscard._connection import BrokerConnection, unsupported
 
 
 class BrokerReader(Reader):
@@ -27,7 +27,9 @@ class BrokerReader(Reader):
 
     @staticmethod
     def readers(groups: Sequence[str] = ()) -> list[BrokerReader]:
-        """All readers; the broker knows no groups. Raises `CardServiceNotFoundException` without a broker."""
+        """All readers. Raises `CardServiceNotFoundException` without a broker, `SmartcardException` for groups."""
+        if groups:
+            raise unsupported("a reader group (SCardListReaders)")
         try:
             return [BrokerReader(reader.display_name, reader.name) for reader in client().readers()]
         except CardbrokerError as error:

@@ -1,0 +1,123 @@
+"""What becomes of this client in a forked child, and when the program ends.
+
+gRPC does not survive a fork: its threads are gone, its locks may be held, and its poller is shared with the parent. A
+child never touches what the parent's gRPC has made. What belongs to the parent says so, a client makes a connection of
+its own when it is used (see `_relay`), and the parent's sockets are let go: the broker must see the parent's death.
+
+When a program ends, gRPC's threads stop where they are, perhaps with a lock that the end of a stream waits for. Streams
+that are still open are cancelled before.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import ctypes
+import os
+import socket
+import stat
+import weakref
+from pathlib import Path
+from typing import Protocol
+
+from cardbroker._endpoint import Endpoint
+from cardbroker._errors import FailedError, Failure
+
+
+class Inherited(Protocol):
+    """Something that a child inherits and must not use as it is."""
+
+    def on_fork(self) -> None:
+        """Is called in the child, with no other thread there: forgets what is the parent's, and renews locks."""
+
+
+class Stream(Protocol):
+    """A stream under way."""
+
+    def cancel(self) -> object:
+        """Ends it at once."""
+
+
+_inherited: weakref.WeakSet[Inherited] = weakref.WeakSet()
+_streams: weakref.WeakSet[Stream] = weakref.WeakSet()
+_endpoints: set[Endpoint] = set()
+_is_child = False
+
+
+def is_child() -> bool:
+    """Whether this process was forked from one that had used gRPC through this client."""
+    return _is_child
+
+
+def on_connect(endpoint: Endpoint) -> None:
+    """Is told of each endpoint that gRPC is asked to connect to in this process."""
+    _endpoints.add(endpoint)
+
+
+def register(inherited: Inherited) -> None:
+    """Has something told, for as long as it lives, when it finds itself in a child."""
+    _inherited.add(inherited)
+
+
+def on_stream(stream: Stream) -> None:
+    """Is told of each stream of the client without asyncio."""
+    _streams.add(stream)
+
+
+def keep(owned: object) -> None:
+    """Keeps an object of gRPC from being destroyed in this process, even when it ends."""
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(owned))
+
+
+def belongs_to_parent(what: str) -> FailedError:
+    """The error for the use of something that only the parent can use."""
+    message = f"this {what} belongs to the process that this one was forked from: open one here"
+    return FailedError(Failure(message, delivery="NOT_SENT", code="FAILED_PRECONDITION"))
+
+
+def no_asyncio() -> FailedError:
+    """The error for the use of asyncio's client in a child."""
+    message = (
+        "cardbroker.aio cannot be used in a process that was forked from one that had used it: use cardbroker.connect "
+        'here, or start the process anew (multiprocessing\'s "spawn")'
+    )
+    return FailedError(Failure(message, delivery="NOT_SENT", code="FAILED_PRECONDITION"))
+
+
+def _in_child() -> None:
+    global _is_child
+    if not _endpoints:
+        return
+    _is_child = True
+    _streams.clear()
+    for each in list(_inherited):
+        each.on_fork()
+    _let_go(_endpoints)
+
+
+def _let_go(endpoints: set[Endpoint]) -> None:
+    """Puts nothing in the place of each socket that is connected to one of the endpoints."""
+    paths = {endpoint.path for endpoint in endpoints if endpoint.is_unix}
+    ports = {endpoint.port for endpoint in endpoints if not endpoint.is_unix}
+    nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    for name in list(Path("/dev/fd").iterdir()):
+        with contextlib.suppress(OSError):
+            descriptor = int(name.name)
+            if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+                continue
+            with socket.socket(fileno=os.dup(descriptor)) as connection:
+                peer = connection.getpeername()
+            if peer in paths or (isinstance(peer, tuple) and peer[1] in ports):
+                os.dup2(nothing, descriptor, inheritable=False)
+    os.close(nothing)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
+
+
+@atexit.register
+def _at_exit() -> None:
+    for stream in list(_streams):
+        keep(stream)
+        stream.cancel()

@@ -1,0 +1,260 @@
+"""A connection to the broker through a process of its own, for children that gRPC does not work in.
+
+The process is this interpreter, started anew; calls go to it as frames over a pair of sockets. It ends with the socket,
+and with it the connection. This is the child's side; `_relay_process` is the other one.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import socket
+import struct
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from queue import SimpleQueue
+from typing import Any
+
+import grpc
+
+OPEN, START, MESSAGE, HALF_CLOSE, CANCEL, END = range(6)
+"""What a frame is: the channel's options, a call, a message of it, its two ends on this side, its end on the other."""
+
+_Encode = Callable[[Any], bytes]
+_Decode = Callable[[bytes], Any]
+_Metadata = Iterable[tuple[str, str]]
+
+_HEADER = struct.Struct("!IIB")
+_PROGRAM = "import sys; sys.path[:] = {}; from cardbroker._relay_process import main; main({})"
+_STOP_TIME = 5.0
+
+
+def send_frame(connection: socket.socket, lock: threading.Lock, call: int, kind: int, payload: bytes = b"") -> None:
+    """Writes one frame."""
+    with lock:
+        connection.sendall(_HEADER.pack(len(payload), call, kind) + payload)
+
+
+def frames(connection: socket.socket) -> Iterator[tuple[int, int, bytes]]:
+    """All frames, until the other side goes: the call's number, the kind, the payload."""
+    with connection.makefile("rb") as stream:
+        while len(header := stream.read(_HEADER.size)) == _HEADER.size:
+            length, call, kind = _HEADER.unpack(header)
+            payload = stream.read(length)
+            if len(payload) < length:
+                return
+            yield call, kind, payload
+
+
+class RelayError(grpc.RpcError):
+    """The end of a call that did not succeed, told as grpcio tells it."""
+
+    def __init__(self, code: grpc.StatusCode, details: str, trailers: Iterable[tuple[str, str | bytes]] = ()) -> None:
+        super().__init__(details)
+        self._code = code
+        self._details = details
+        self._trailers = tuple(trailers)
+
+    def code(self) -> grpc.StatusCode:
+        """The status."""
+        return self._code
+
+    def details(self) -> str:
+        """Its message."""
+        return self._details
+
+    def trailing_metadata(self) -> tuple[tuple[str, str | bytes], ...]:  # type: ignore[override]
+        """Its trailers."""
+        return self._trailers
+
+
+class RelayChannel:
+    """Takes the place of `grpc.Channel` for the generated stub. Starts its process with the first call."""
+
+    def __init__(self, target: str, options: list[tuple[str, str | int]]) -> None:
+        self._open = json.dumps([target, options]).encode()
+        self._lock = threading.Lock()
+        self._relay: _Relay | None = None
+        self._is_closed = False
+
+    def unary_unary(self, method: str, encode: _Encode, decode: _Decode, **_: object) -> Callable[..., Any]:
+        """A call with one request and one answer."""
+
+        def call(request: object, timeout: float | None = None, metadata: _Metadata = ()) -> object:
+            started = self._start(method, decode, timeout, metadata)
+            started.send(encode(request))
+            started.half_close()
+            answer = next(started, None)
+            # Its status.
+            if answer is None or next(started, None) is not None:
+                raise RelayError(grpc.StatusCode.INTERNAL, "not one answer")
+            return answer
+
+        return call
+
+    def unary_stream(self, method: str, encode: _Encode, decode: _Decode, **_: object) -> Callable[..., Any]:
+        """A call with one request and a stream of answers."""
+
+        def call(request: object, timeout: float | None = None, metadata: _Metadata = ()) -> _Call:
+            started = self._start(method, decode, timeout, metadata)
+            started.send(encode(request))
+            started.half_close()
+            return started
+
+        return call
+
+    def stream_stream(self, method: str, encode: _Encode, decode: _Decode, **_: object) -> Callable[..., Any]:
+        """A call with streams both ways."""
+
+        def call(requests: Iterable[object], timeout: float | None = None, metadata: _Metadata = ()) -> _Call:
+            started = self._start(method, decode, timeout, metadata)
+            pump = threading.Thread(target=started.pump, args=(map(encode, requests),), daemon=True)
+            pump.start()
+            return started
+
+        return call
+
+    def close(self) -> None:
+        """Ends the process, and with it all calls."""
+        with self._lock:
+            self._is_closed = True
+            relay, self._relay = self._relay, None
+        if relay:
+            relay.close()
+
+    def on_fork(self) -> None:
+        """Leaves the process to the parent."""
+        if self._relay:
+            self._relay.leave()
+
+    def _start(self, method: str, decode: _Decode, timeout: float | None, metadata: _Metadata) -> _Call:
+        with self._lock:
+            if self._is_closed:
+                raise ValueError("Cannot invoke RPC on closed channel!")
+            if self._relay is None or self._relay.is_gone:
+                self._relay = _Relay(self._open)
+            return self._relay.start(method, decode, timeout, metadata)
+
+
+class _Call:
+    """A call under way: an iterator of its answers that ends, or raises `RelayError`, with its status."""
+
+    def __init__(self, relay: _Relay, number: int, decode: _Decode) -> None:
+        self._relay = relay
+        self._number = number
+        self._decode = decode
+        self._is_over = False
+        self.answers: SimpleQueue[bytes | RelayError | None] = SimpleQueue()
+
+    def send(self, message: bytes) -> None:
+        self._relay.send(self._number, MESSAGE, message)
+
+    def half_close(self) -> None:
+        self._relay.send(self._number, HALF_CLOSE)
+
+    def pump(self, messages: Iterable[bytes]) -> None:
+        for message in messages:
+            self.send(message)
+        self.half_close()
+
+    def cancel(self) -> bool:
+        self._relay.send(self._number, CANCEL)
+        return True
+
+    def __iter__(self) -> _Call:
+        return self
+
+    def __next__(self) -> object:
+        if self._is_over:
+            raise StopIteration
+        answer = self.answers.get()
+        if isinstance(answer, bytes):
+            return self._decode(answer)
+        self._is_over = True
+        raise answer or StopIteration
+
+
+class _Relay:
+    """The process, and the calls that go through it."""
+
+    def __init__(self, opening: bytes) -> None:
+        self._connection, theirs = socket.socketpair()
+        self._write_lock = threading.Lock()
+        self._lock = threading.Lock()
+        self._calls: dict[int, _Call] = {}
+        self._last = 0
+        self.is_gone = False
+        if not sys.executable:
+            raise RelayError(grpc.StatusCode.FAILED_PRECONDITION, "no Python to start for a forked process")
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _PROGRAM.format(sys.path, theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                # The terminal's signals are for the program, which ends the process when it goes.
+                start_new_session=True,
+            )
+        self.send(0, OPEN, opening)
+        threading.Thread(target=self._read, name="cardbroker-relay", daemon=True).start()
+
+    def start(self, method: str, decode: _Decode, timeout: float | None, metadata: _Metadata) -> _Call:
+        with self._lock:
+            self._last += 1
+            number = self._last
+            call = self._calls[number] = _Call(self, number, decode)
+        self.send(number, START, json.dumps([method, timeout, list(metadata)]).encode())
+        return call
+
+    def send(self, call: int, kind: int, payload: bytes = b"") -> None:
+        try:
+            send_frame(self._connection, self._write_lock, call, kind, payload)
+        except OSError:
+            # All calls are told by the reading thread.
+            self.is_gone = True
+            if started := self._calls.pop(call, None):
+                started.answers.put(_gone())
+
+    def close(self) -> None:
+        self.is_gone = True
+        self._connection.shutdown(socket.SHUT_RDWR)
+        try:
+            self._process.wait(_STOP_TIME)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def leave(self) -> None:
+        self.is_gone = True
+        self._connection.close()
+        # It is no child of this process.
+        self._process.returncode = 0
+
+    def _read(self) -> None:
+        for number, kind, payload in frames(self._connection):
+            with self._lock:
+                call = self._calls.pop(number, None) if kind == END else self._calls.get(number)
+            if call:
+                call.answers.put(_status(payload) if kind == END else payload)
+        self.is_gone = True
+        with self._lock:
+            calls, self._calls = self._calls, {}
+        for call in calls.values():
+            call.answers.put(_gone())
+        self._process.poll()
+
+
+def _gone() -> RelayError:
+    return RelayError(grpc.StatusCode.UNAVAILABLE, "the process that holds the connection has ended")
+
+
+def _status(payload: bytes) -> RelayError | None:
+    number, details, trailers = json.loads(payload)
+    code = next((each for each in grpc.StatusCode if each.value[0] == number), grpc.StatusCode.UNKNOWN)
+    if code is grpc.StatusCode.OK:
+        return None
+    return RelayError(
+        code, details, ((key, base64.b64decode(value) if key.endswith("-bin") else value) for key, value in trailers)
+    )

@@ -1,0 +1,65 @@
+"""The process that holds a forked child's connection: it hands each call on to gRPC. Ends with its socket."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import socket
+import threading
+from queue import SimpleQueue
+from typing import Any
+
+import grpc
+
+from cardbroker._relay import CANCEL, END, MESSAGE, OPEN, START, frames, send_frame
+
+
+def main(descriptor: int) -> None:
+    """Serves the socket until its other end goes."""
+    connection = socket.socket(fileno=descriptor)
+    lock = threading.Lock()
+    channel: grpc.Channel | None = None
+    # What each call is still to be sent, and the call.
+    calls: dict[int, tuple[SimpleQueue[bytes | None], Any]] = {}
+    for number, kind, payload in frames(connection):
+        if kind == OPEN:
+            target, options = json.loads(payload)
+            channel = grpc.insecure_channel(target, [tuple(option) for option in options])
+        elif kind == START and channel:
+            method, timeout, metadata = json.loads(payload)
+            outgoing: SimpleQueue[bytes | None] = SimpleQueue()
+            start: Any = channel.stream_stream(method)
+            call = start(iter(outgoing.get, None), timeout=timeout, metadata=[tuple(pair) for pair in metadata])
+            calls[number] = (outgoing, call)
+            threading.Thread(target=_answer, args=(connection, lock, number, call, calls), daemon=True).start()
+        elif number in calls:
+            outgoing, call = calls[number]
+            if kind == CANCEL:
+                call.cancel()
+            outgoing.put(payload if kind == MESSAGE else None)
+    # At once, whatever is under way: the child is gone.
+    os._exit(0)
+
+
+def _answer(
+    connection: socket.socket, lock: threading.Lock, number: int, call: grpc.Call, calls: dict[int, Any]
+) -> None:
+    """Hands back what a call brings, and its status."""
+    try:
+        try:
+            answers: Any = call
+            for message in answers:
+                send_frame(connection, lock, number, MESSAGE, message)
+        except grpc.RpcError:
+            pass
+        trailers = [
+            (key, base64.b64encode(value).decode() if isinstance(value, bytes) else value)
+            for key, value in call.trailing_metadata() or ()
+        ]
+        status = json.dumps([call.code().value[0], call.details() or "", trailers]).encode()
+        # Ends the thread that waits for more to send.
+        calls.pop(number)[0].put(None)
+        send_frame(connection, lock, number, END, status)
+    except OSError:
+        os._exit(0)

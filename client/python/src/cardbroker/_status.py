@@ -1,0 +1,128 @@
+"""What the end of a call, a `stopped` and a failure within a session say, as one `Failure`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Optional, Union
+
+import grpc
+from google.protobuf.message import DecodeError
+from google.rpc import error_details_pb2
+
+from cardbroker._endpoint import Endpoint
+from cardbroker._errors import CardbrokerError, Delivery, FailedError, Failure, FieldViolation, NotRunningError
+from cardbroker._times import seconds
+from cardbroker._words import CAUSE, REASON
+from cardbroker.v1 import error_pb2
+
+ERROR_DOMAIN = "cardbroker"
+REASON_TRAILER = "cardbroker-reason"
+DELIVERY_TRAILER = "cardbroker-delivery"
+
+_DETAILS_TRAILER = "grpc-status-details-bin"
+_CODES: Mapping[int, str] = {code.value[0]: code.name for code in grpc.StatusCode}
+_DELIVERIES: Mapping[int, Delivery] = {
+    error_pb2.DELIVERY_NOT_SENT: "NOT_SENT",
+    error_pb2.DELIVERY_UNKNOWN: "UNKNOWN",
+    error_pb2.DELIVERY_EXECUTED: "EXECUTED",
+}
+_DELIVERY_WORDS: Mapping[str, Delivery] = {"not_sent": "NOT_SENT", "unknown": "UNKNOWN", "executed": "EXECUTED"}
+
+Trailers = Optional[Iterable[tuple[str, Union[str, bytes]]]]
+
+
+def of_failure(failure: error_pb2.Failure, code: str = "UNKNOWN", message: str = "") -> Failure:
+    """A failure as the broker tells it; `code` and `message` are those of the status, if it stands in one."""
+    return Failure(
+        message=failure.message or message,
+        reason=REASON.of(failure.reason),
+        delivery=_DELIVERIES.get(failure.delivery, "UNKNOWN"),
+        code=_CODES.get(failure.code, str(failure.code)) if failure.code else code,
+        retry_after=seconds(failure.retry_after) if failure.HasField("retry_after") else None,
+        rule=failure.rule or None,
+        cause=CAUSE.of(failure.cause),
+        field_violations=tuple(FieldViolation(each.field, each.description) for each in failure.field_violations),
+        reader=failure.reader or None,
+    )
+
+
+def of_status(endpoint: Endpoint, code: grpc.StatusCode, details: str | None, trailers: Trailers) -> CardbrokerError:
+    """The failure of a call that gRPC ended with this status."""
+    told = dict(trailers or ())
+    details = details or ""
+    packed = told.get(_DETAILS_TRAILER)
+    status = _parsed(packed if isinstance(packed, bytes) else b"")
+    failure = _own(status, code, details) or _general(status, code, details) or _plain(told, code, details)
+    if failure:
+        return FailedError(failure)
+    if code is grpc.StatusCode.UNAVAILABLE and details.startswith("failed to connect"):
+        return NotRunningError(endpoint, details)
+    # UNIMPLEMENTED comes before any handler.
+    delivery: Delivery = "NOT_SENT" if code is grpc.StatusCode.UNIMPLEMENTED else "UNKNOWN"
+    return FailedError(Failure(_message_without_word(code, details), delivery=delivery, code=code.name))
+
+
+def _parsed(packed: bytes) -> error_pb2.StatusDetails:
+    try:
+        return error_pb2.StatusDetails.FromString(packed)
+    except DecodeError:  # Not the broker's.
+        return error_pb2.StatusDetails()
+
+
+def _own(status: error_pb2.StatusDetails, code: grpc.StatusCode, details: str) -> Failure | None:
+    """The contract's own detail."""
+    failure = error_pb2.Failure()
+    return of_failure(failure, code.name, details) if _unpack(status, failure) else None
+
+
+def _general(status: error_pb2.StatusDetails, code: grpc.StatusCode, details: str) -> Failure | None:
+    """The details that clients of any API understand."""
+    info, retry, bad = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo(), error_details_pb2.BadRequest()
+    if not _unpack(status, info) or info.domain != ERROR_DOMAIN:
+        return None
+    has_retry = _unpack(status, retry)
+    _unpack(status, bad)
+    return Failure(
+        message=details,
+        reason=info.reason or None,
+        delivery=_DELIVERY_WORDS.get(info.metadata.get("delivery", ""), "UNKNOWN"),
+        code=code.name,
+        retry_after=seconds(retry.retry_delay) if has_retry else None,
+        rule=info.metadata.get("rule") or None,
+        field_violations=tuple(FieldViolation(each.field, each.description) for each in bad.field_violations),
+        reader=info.metadata.get("reader") or None,
+    )
+
+
+def _plain(told: Mapping[str, str | bytes], code: grpc.StatusCode, details: str) -> Failure | None:
+    """The trailers that survive where details are dropped."""
+    reason, delivery = told.get(REASON_TRAILER), told.get(DELIVERY_TRAILER)
+    if not isinstance(reason, str) and not isinstance(delivery, str):
+        return None
+    return Failure(
+        message=details,
+        reason=reason if isinstance(reason, str) and reason else None,
+        delivery=_DELIVERY_WORDS.get(delivery, "UNKNOWN") if isinstance(delivery, str) else "UNKNOWN",
+        code=code.name,
+    )
+
+
+def _unpack(
+    status: error_pb2.StatusDetails,
+    into: error_pb2.Failure | error_details_pb2.ErrorInfo | error_details_pb2.RetryInfo | error_details_pb2.BadRequest,
+) -> bool:
+    try:
+        return any(detail.Unpack(into) for detail in status.details)
+    except DecodeError:
+        into.Clear()
+        return False
+
+
+def _message_without_word(code: grpc.StatusCode, details: str) -> str:
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return "the call's deadline passed without an answer"
+    if code is grpc.StatusCode.UNIMPLEMENTED:
+        return "what answers at the endpoint is no Cardbroker, or an older one"
+    if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNKNOWN):
+        return f"the connection to the broker was lost ({details})"
+    return f"{code.name} ({details})"

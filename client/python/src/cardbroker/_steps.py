@@ -1,0 +1,89 @@
+"""Calls that are one request and one answer, as steps that the shells with and without asyncio take. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import TypeVar, Union
+
+from cardbroker._broker import Broker, broker
+from cardbroker._errors import CardbrokerError, of_query
+from cardbroker._reader import Reader, ReaderLike, name_among, name_of, reader
+from cardbroker.v1 import broker_pb2, reader_pb2, transmit_pb2
+
+QUERY_TIMEOUT = 10.0
+"""What is asked of the broker's memory is answered at once: longer means that it is stuck. Seconds."""
+
+Request = Union[
+    broker_pb2.GetBrokerRequest,
+    reader_pb2.ListReadersRequest,
+    reader_pb2.GetReaderRequest,
+    transmit_pb2.TransmitRequest,
+]
+Response = Union[
+    broker_pb2.GetBrokerResponse,
+    reader_pb2.ListReadersResponse,
+    reader_pb2.GetReaderResponse,
+    transmit_pb2.TransmitResponse,
+]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One call to make, after a pause."""
+
+    request: Request
+    deadline: float = QUERY_TIMEOUT
+    """Seconds from its start."""
+    pause: float = 0.0
+    """Seconds before it."""
+
+    @property
+    def method(self) -> str:
+        """The name of the call, which is also that of the stub's attribute."""
+        return type(self.request).__name__.removesuffix("Request")
+
+
+Outcome = Union[Response, CardbrokerError]
+_T = TypeVar("_T")
+Steps = Generator[Step, Outcome, _T]
+"""Yields the calls to make, is sent the outcome of each, and returns or raises what they come to."""
+
+
+def get_broker() -> Steps[Broker]:
+    """Asks for the broker."""
+    answer = yield Step(broker_pb2.GetBrokerRequest())
+    return broker(believed(answer, broker_pb2.GetBrokerResponse))
+
+
+def list_readers() -> Steps[list[Reader]]:
+    """Asks for all readers."""
+    answer = yield Step(reader_pb2.ListReadersRequest())
+    return [reader(message) for message in believed(answer, reader_pb2.ListReadersResponse).readers]
+
+
+def get_reader(given: ReaderLike) -> Steps[Reader]:
+    """Asks for one reader."""
+    name = yield from resolve(given)
+    answer = yield Step(reader_pb2.GetReaderRequest(name=name))
+    return reader(believed(answer, reader_pb2.GetReaderResponse).reader)
+
+
+def resolve(given: ReaderLike) -> Steps[str]:
+    """Finds the resource name of a reader, by asking for all readers if it was given by its display name."""
+    name = name_of(given)
+    if name is not None:
+        return name
+    answer = yield Step(reader_pb2.ListReadersRequest())
+    return name_among(str(given), believed(answer, reader_pb2.ListReadersResponse).readers)
+
+
+_R = TypeVar("_R", broker_pb2.GetBrokerResponse, reader_pb2.ListReadersResponse, reader_pb2.GetReaderResponse)
+
+
+def believed(outcome: Outcome, kind: type[_R]) -> _R:
+    """The answer to a query; raises its failure."""
+    if isinstance(outcome, CardbrokerError):
+        raise of_query(outcome)
+    assert isinstance(outcome, kind)
+    return outcome

@@ -1,0 +1,79 @@
+"""Following the requests of this program that wait for their turn."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any
+
+import grpc
+
+from cardbroker import _process
+from cardbroker._broker import WaitingTurn, waiting_turns
+from cardbroker._channel import Wire
+from cardbroker._endpoint import Settings
+from cardbroker._errors import lost, of_query
+from cardbroker._rpc import of_rpc_error
+from cardbroker._watching import SILENCE_LIMIT
+from cardbroker.v1 import turn_pb2
+
+
+class TurnWatch(Iterator["list[WaitingTurn]"]):
+    """All requests of this program that wait, now and whenever that changes; made by `Client.watch_turn`.
+
+    Raises why, when the stream is lost, for what waited is then lost too. Heartbeats are not told; silence of 90 s
+    counts as a loss. For one thread, but any may `close`.
+    """
+
+    def __init__(self, wire: Wire, settings: Settings, reader: str) -> None:
+        self._settings = settings
+        request = turn_pb2.WatchTurnRequest(reader=reader)
+        self._call: Any = wire.stub.WatchTurn(request, metadata=settings.metadata())
+        self._is_closed = False
+        self._is_parents = False
+        _process.register(self)
+        _process.on_stream(self._call)
+
+    def close(self) -> None:
+        """Ends the iteration, also while another thread waits in it."""
+        self._is_closed = True
+        if not self._is_parents:
+            self._call.cancel()
+
+    def on_fork(self) -> None:
+        """Leaves the stream to the parent."""
+        _process.keep(self._call)
+        self._is_parents = True
+
+    def __next__(self) -> list[WaitingTurn]:
+        if self._is_parents:
+            raise _process.belongs_to_parent("watch")
+        while not self._is_closed:
+            alarm = threading.Timer(SILENCE_LIMIT, self._call.cancel)
+            alarm.daemon = True
+            alarm.start()
+            try:
+                waiting = waiting_turns(next(self._call))
+            except StopIteration:
+                raise lost("the broker ended the watch").not_sent() from None
+            except grpc.RpcError as error:
+                if self._is_closed:
+                    break
+                raise of_query(of_rpc_error(self._settings.endpoint, error)) from error
+            finally:
+                alarm.cancel()
+            if waiting is not None:
+                return waiting
+        raise StopIteration
+
+    def __enter__(self) -> TurnWatch:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
