@@ -1,5 +1,6 @@
 #!/bin/sh
-# Builds the C++ client and its example programs below target/clients/cpp; the programs are in its folder bin.
+# Builds the C++ client, its example programs and its driver for the conformance kit below target/clients/cpp; the programs
+# are in its folder bin.
 set -eu
 cd "$(dirname "$0")"
 sources=$(pwd)
@@ -29,6 +30,7 @@ quietly() { # the log's name, and the command
     }
 }
 [ -e build/Makefile ] ||
-    quietly configure cmake -S "$sources" -B build -G 'Unix Makefiles' -DCMAKE_BUILD_TYPE=Debug -DCARDBROKER_STRICT=ON
+    quietly configure cmake -S "$sources" -B build -G 'Unix Makefiles' -DCMAKE_BUILD_TYPE=Debug -DCARDBROKER_STRICT=ON \
+        -DCARDBROKER_DRIVER=ON
 quietly build cmake --build build --parallel 2
 ln -sfn build/bin bin

@@ -1,5 +1,5 @@
 # What is made from the contract: protobuf's messages and gRPC's stubs, for the library alone, and <cardbroker/enums.h>
-# with the contract's enums, for everybody.
+# with the contract's enums and their names, for everybody.
 get_filename_component(proto ${CMAKE_CURRENT_SOURCE_DIR}/../../proto ABSOLUTE)
 set(CARDBROKER_GENERATED ${CMAKE_CURRENT_BINARY_DIR}/generated)
 file(MAKE_DIRECTORY ${CARDBROKER_GENERATED}/contract)
@@ -14,7 +14,7 @@ else()
     set(plugin ${CARDBROKER_GRPC_CPP_PLUGIN})
 endif()
 
-set(files error reader session transmit service)
+set(files broker command error reader session transmit turn service)
 set(sources)
 set(protos)
 foreach(file IN LISTS files)
@@ -35,8 +35,23 @@ target_compile_features(cardbroker_contract PUBLIC cxx_std_17)
 target_include_directories(cardbroker_contract SYSTEM PUBLIC ${CARDBROKER_GENERATED}/contract)
 target_link_libraries(cardbroker_contract PUBLIC gRPC::grpc++ protobuf::libprotobuf)
 
-# `ERROR_REASON_NO_CARD = 5;` of `enum ErrorReason` becomes `NoCard = 5,` of `enum class ErrorReason`, with its comment.
-set(header "// The contract's enums, made from proto/cardbroker/v1.\n#pragma once\n\nnamespace cardbroker {\n")
+# `ERROR_REASON_NO_CARD = 5;` of `enum ErrorReason` becomes `NoCard = 5,` of `enum class ErrorReason`, with its comment; its
+# short name is NO_CARD.
+set(header "// The contract's enums, made from proto/cardbroker/v1. A value that is newer than this client keeps its number.
+#pragma once
+
+#include <iosfwd>
+#include <string>
+
+namespace cardbroker {
+")
+set(definitions "// The names of the contract's enums.
+#include <cardbroker/enums.h>
+
+#include <ostream>
+
+namespace cardbroker {
+")
 foreach(file IN LISTS protos)
     file(STRINGS ${file} lines ENCODING UTF-8)
     set(enum)
@@ -50,10 +65,12 @@ foreach(file IN LISTS protos)
             set(enum ${CMAKE_MATCH_1})
             string(REGEX REPLACE "([a-z])([A-Z])" "\\1_\\2" prefix ${enum})
             string(TOUPPER ${prefix} prefix)
-            string(APPEND header "\n${comment}enum class ${enum} {\n")
+            string(APPEND header "\n${comment}enum class ${enum} : int {\n")
+            string(APPEND definitions "\nstd::string to_string(${enum} value) {\n    switch (value) {\n")
         elseif(enum AND line MATCHES "^  ${prefix}_([A-Z0-9_]+) = ([0-9]+)")
+            set(short ${CMAKE_MATCH_1})
             set(number ${CMAKE_MATCH_2})
-            string(REPLACE "_" ";" words ${CMAKE_MATCH_1})
+            string(REPLACE "_" ";" words ${short})
             set(name)
             foreach(word IN LISTS words)
                 string(SUBSTRING ${word} 0 1 initial)
@@ -62,11 +79,17 @@ foreach(file IN LISTS protos)
                 string(APPEND name "${initial}${rest}")
             endforeach()
             string(APPEND header "${comment}    ${name} = ${number},\n")
+            string(APPEND definitions "        case ${enum}::${name}:\n            return \"${short}\";\n")
         elseif(enum AND line MATCHES "^}")
-            string(APPEND header "};\n")
+            string(APPEND header "};\n/// The value's short name, as above but in capitals: \"NO_CARD\"; of one that is not known, the number.
+std::string to_string(${enum} value);
+std::ostream& operator<<(std::ostream& out, ${enum} value);\n")
+            string(APPEND definitions "    }\n    return std::to_string(static_cast<int>(value));\n}\n
+std::ostream& operator<<(std::ostream& out, ${enum} value) { return out << to_string(value); }\n")
             set(enum)
         endif()
         set(comment)
     endforeach()
 endforeach()
+file(GENERATE OUTPUT ${CARDBROKER_GENERATED}/enums.cpp CONTENT "${definitions}\n}  // namespace cardbroker\n")
 file(GENERATE OUTPUT ${CARDBROKER_GENERATED}/include/cardbroker/enums.h CONTENT "${header}\n}  // namespace cardbroker\n")

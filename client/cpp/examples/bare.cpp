@@ -18,10 +18,10 @@ int main(int, char** arguments) {
     cardbroker::v1::TransmitRequest unit;
     cardbroker::v1::TransmitResponse answered;
     unit.set_reader(arguments[1]);
-    unit.add_commands()->set_apdu("\x00\xA4\x04\x00\x06\xF0\x43\x41\x52\x44\x01", 11);
+    unit.add_commands()->mutable_apdu()->set_bytes("\x00\xA4\x04\x00\x06\xF0\x43\x41\x52\x44\x01", 11);
     if (!broker->ListReaders(&listing, {}, &listed).ok() || !broker->Transmit(&transmitting, unit, &answered).ok()) {
         return 1;
     }
-    std::cout << "{\"readers\": " << listed.readers_size() << ", \"status_word\": " << answered.results(0).status_word()
-              << "}\n";
+    std::cout << "{\"readers\": " << listed.readers_size()
+              << ", \"status_word\": " << answered.results(0).apdu().status_word() << "}\n";
 }

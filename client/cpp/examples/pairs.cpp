@@ -12,7 +12,7 @@
 
 using cardbroker::ApduBytes;
 using cardbroker::Client;
-using cardbroker::Exchange;
+using cardbroker::Command;
 
 namespace {
 
@@ -56,9 +56,8 @@ Arguments parse(int count, char** values) {
 
 /// Whether the pair is whole, as one unit.
 bool unit_is_whole(const Client& client, const std::string& reader, const ApduBytes& second) try {
-    cardbroker::TransmitOptions options;
-    options.exchange = Exchange::Raw;
-    return client.transmit(reader, {select_command, second}, options).results.back().status_word == 0x9000;
+    const auto unit = client.transmit(reader, {Command::raw(select_command), Command::raw(second)});
+    return unit.results.back().status_word() == 0x9000;
 } catch (const cardbroker::Stopped&) {
     return false;
 }
@@ -66,15 +65,15 @@ bool unit_is_whole(const Client& client, const std::string& reader, const ApduBy
 /// Whether it is, as two transmits of a session.
 bool session_is_whole(const Client& client, const std::string& reader, const ApduBytes& second) {
     auto session = client.open_session(reader);
-    session.transmit({select_command}, Exchange::Raw);
-    const auto answer = session.transmit({second}, Exchange::Raw);
+    session.transmit({Command::raw(select_command)});
+    const auto answer = session.transmit({Command::raw(second)});
     session.close();
-    return answer.results.back().status_word == 0x9000;
+    return answer.results.back().status_word() == 0x9000;
 }
 
 void hold(const Client& client, const std::string& reader) {
     auto session = client.open_session(reader);
-    session.transmit({select_command}, Exchange::Raw);
+    session.transmit({Command::raw(select_command)});
     std::cout << "{\"holding\": true}" << std::endl;
     while (session.is_open()) std::this_thread::sleep_for(std::chrono::milliseconds(100));
 }

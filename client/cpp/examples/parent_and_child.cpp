@@ -31,11 +31,12 @@ std::string random_key() {
 int child(const std::string& reader) {
     const Client client;  // Takes the group from the environment, as every program does.
     const auto answer = client.transmit(reader, {select_application, read_protected}).results[1];
-    if (answer.status_word != 0x9000) {
-        std::cout << "child: refused, status word " << std::hex << answer.status_word << '\n';
+    if (answer.status_word() != 0x9000) {
+        std::cout << "child: refused: " << cardbroker::meaning(answer.status_word()).value_or("status word not known")
+                  << '\n';
         return 1;
     }
-    std::cout << "child: " << std::string(answer.data.begin(), answer.data.end()) << '\n';
+    std::cout << "child: " << std::string(answer.data().begin(), answer.data().end()) << '\n';
     return 0;
 }
 
@@ -68,6 +69,6 @@ int main(int count, char** arguments) try {
     }
     return count > 2 ? child(arguments[1]) : parent(arguments[0], arguments[1]);
 } catch (const cardbroker::Error& error) {
-    std::cerr << error.what() << " (" << to_string(error.delivery()) << ")\n";
+    std::cerr << error.what() << " (" << error.delivery() << ")\n";
     return 1;
 }

@@ -1,20 +1,13 @@
-// The connection to the broker, and the calls that need no more than it.
+// The calls of a client that carry no commands.
 #include <cardbroker/client.h>
 
 #include <utility>
 
 #include "connection.h"
 #include "convert.h"
-#include "failure.h"
+#include "queries.h"
 
 namespace cardbroker {
-
-namespace {
-
-/// A list of readers is made from memory: longer means that the broker is stuck.
-constexpr std::chrono::seconds query_timeout(10);
-
-}  // namespace
 
 Client::Client() : Client(Endpoint::from_environment()) {}
 
@@ -25,16 +18,17 @@ Client::Client(Endpoint endpoint, ConnectOptions options)
 
 const Endpoint& Client::endpoint() const noexcept { return connection_->endpoint(); }
 
+BrokerInfo Client::broker() const { return from_wire(get_broker(*connection_)); }
+
 std::vector<Reader> Client::readers() const {
-    grpc::ClientContext context;
-    context.set_deadline(std::chrono::system_clock::now() + query_timeout);
-    connection_->sign(context);
-    v1::ListReadersResponse response;
-    const grpc::Status status = Stub(connection_->connected()).ListReaders(&context, {}, &response);
-    if (!status.ok()) throw query_failure(status, context);
+    const v1::ListReadersResponse listed = list_readers(*connection_);
     std::vector<Reader> readers;
-    for (const v1::Reader& reader : response.readers()) readers.push_back(from_wire(reader));
+    for (const v1::Reader& reader : listed.readers()) readers.push_back(from_wire(reader));
     return readers;
+}
+
+Reader Client::reader(const ReaderName& reader) const {
+    return from_wire(get_reader(*connection_, resolve(*connection_, reader)));
 }
 
 }  // namespace cardbroker

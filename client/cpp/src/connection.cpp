@@ -1,13 +1,20 @@
 // The one connection that a client and its copies share: made when it is needed, and made anew when it is lost.
 #include "connection.h"
 
+#include <cardbroker/error.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
+#include <thread>
 #include <utility>
 
-#include "failure.h"
+#include "errors.h"
 #include "names.h"
 
 namespace cardbroker {
@@ -16,6 +23,8 @@ namespace {
 
 constexpr int keep_alive_interval_ms = 20'000;
 constexpr int keep_alive_timeout_ms = 10'000;
+/// Between two attempts to find a broker.
+constexpr std::chrono::milliseconds attempt_pause(100);
 constexpr std::size_t max_token_bytes = 4096;
 
 std::string variable(const char* name) {
@@ -29,9 +38,7 @@ bool is_printable(const std::string& text) {
 }
 
 std::string read_token(const std::string& file) {
-    const auto unusable = [&](const char* why) {
-        return Error("the token file " + file + ' ' + why, Delivery::NotSent, std::nullopt, true);
-    };
+    const auto unusable = [&](const char* why) { return InvalidRequest("", "the token file " + file + ' ' + why); };
     std::ifstream stream(file, std::ios::binary);
     std::string token(max_token_bytes + 1, '\0');
     if (!stream) throw unusable("cannot be read");
@@ -73,6 +80,20 @@ bool connects(grpc::Channel& channel, std::chrono::nanoseconds timeout) {
     }
 }
 
+/// Whether the system keeps this user from opening the socket; waiting does not help then.
+bool is_forbidden(const Endpoint& endpoint) {
+    sockaddr_un address{};
+    if (!endpoint.is_unix() || endpoint.address().size() >= sizeof address.sun_path) return false;
+    address.sun_family = AF_UNIX;
+    endpoint.address().copy(address.sun_path, sizeof address.sun_path - 1);
+    const int descriptor = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (descriptor < 0) return false;
+    const bool connected = ::connect(descriptor, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+    const bool forbidden = !connected && (errno == EACCES || errno == EPERM);
+    ::close(descriptor);
+    return forbidden;
+}
+
 /// Whether the channel is connected still, as far as the system has told.
 bool is_ready(grpc::Channel& channel) {
     // gRPC takes notice of the connection's end only while somebody waits: look once, with a queue of no other use.
@@ -94,7 +115,7 @@ ConnectOptions ConnectOptions::from_environment() {
 
 Connection::Connection(Endpoint endpoint, ConnectOptions options)
     : endpoint_(std::move(endpoint)), options_(std::move(options)) {
-    if (!is_printable(options_.group)) throw invalid("the isolation group is not printable ASCII");
+    if (!is_printable(options_.group)) throw InvalidRequest("", "the isolation group is not printable ASCII");
     if (!endpoint_.is_unix() && !options_.token_file.empty()) read_token(options_.token_file);
 }
 
@@ -105,19 +126,29 @@ std::shared_ptr<grpc::Channel> Connection::connected(std::chrono::nanoseconds at
     }
     // Outside the lock: nobody waits for somebody else's attempt. A new channel instead of the old one, which would
     // wait for a while before it tries again.
-    auto channel = fresh();
-    const std::chrono::nanoseconds timeout = options_.connect_timeout;
-    if (!connects(*channel, std::min(timeout, at_most))) throw NotRunning(endpoint_.to_string());
-    const std::lock_guard lock(mutex_);
-    channel_ = channel;
-    return channel;
+    using Clock = std::chrono::steady_clock;
+    const auto end = Clock::now() + std::min<std::chrono::nanoseconds>(options_.connect_timeout, at_most);
+    for (;;) {
+        auto channel = fresh();
+        if (connects(*channel, end - Clock::now())) {
+            const std::lock_guard lock(mutex_);
+            channel_ = channel;
+            return channel;
+        }
+        if (is_forbidden(endpoint_)) {
+            throw not_running("this user may not open " + endpoint_.to_string(), StatusCode::PermissionDenied);
+        }
+        const auto left = end - Clock::now();
+        if (left <= left.zero()) throw not_running("no broker answers at " + endpoint_.to_string());
+        std::this_thread::sleep_for(std::min<std::chrono::nanoseconds>(attempt_pause, left));
+    }
 }
 
 std::shared_ptr<grpc::Channel> Connection::fresh() const {
     grpc::ChannelArguments arguments;
     // Otherwise channels of one process share connections.
     arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-    // Nothing is sent twice but by `TransmitOptions::repeatable`.
+    // Nothing is sent twice but by `TransmitOptions::repeat`.
     arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
     // The broker is on this machine.
     arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);

@@ -20,7 +20,8 @@ public:
 
     const Endpoint& endpoint() const noexcept { return endpoint_; }
 
-    /// The channel, connected, after `at_most` this time; so whatever fails before this returns was not sent.
+    /// The channel, connected, after the connect timeout and `at_most` this time; so whatever fails before this returns
+    /// was not sent. Asks again while nobody is there.
     ///
     /// Throws NotRunning.
     std::shared_ptr<grpc::Channel> connected(std::chrono::nanoseconds at_most = std::chrono::nanoseconds::max());

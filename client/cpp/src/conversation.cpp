@@ -1,11 +1,12 @@
-// A session's stream and the thread that reads it: sends what callers ask for and hands each one its answer.
+// A session's stream and its threads: sends what callers ask for, hands each one its answer, and never falls silent.
 #include "conversation.h"
 
 #include <algorithm>
 #include <utility>
 
 #include "connection.h"
-#include "failure.h"
+#include "convert.h"
+#include "errors.h"
 #include "times.h"
 
 namespace cardbroker {
@@ -17,7 +18,9 @@ constexpr std::size_t max_pipelined = 32;
 
 }  // namespace
 
-Conversation::Conversation(Connection& connection, const v1::SessionOpen& open) {
+Conversation::Conversation(Connection& connection, const v1::SessionOpen& open,
+                           std::chrono::nanoseconds heartbeat_interval)
+    : heartbeat_interval_(heartbeat_interval) {
     connection.sign(context_);
     channel_ = connection.connected();
     stream_ = Stub(channel_).OpenSession(&context_);
@@ -26,12 +29,18 @@ Conversation::Conversation(Connection& connection, const v1::SessionOpen& open) 
     // Of a stream that is over the thread tells.
     stream_->Write(message);
     reader_ = std::thread(&Conversation::read, this);
+    try {
+        keeper_ = std::thread(&Conversation::keep_alive, this);
+    } catch (...) {
+        end();
+        throw;
+    }
 }
 
 Conversation::~Conversation() { end(); }
 
 void Conversation::await_opened(std::chrono::nanoseconds limit,
-                                const std::function<void(std::uint32_t)>& on_queue_position) {
+                                const std::function<void(std::int32_t)>& on_queue_position) {
     const auto deadline = std::chrono::steady_clock::now() + limit;
     std::unique_lock lock(mutex_);
     for (;;) {
@@ -39,7 +48,7 @@ void Conversation::await_opened(std::chrono::nanoseconds limit,
         if (!changed_.wait_until(lock, deadline, something)) throw deadline_passed().not_sent();
         if (opened_) return;
         if (ended_) std::rethrow_exception(ended_by_);
-        const std::uint32_t position = *std::exchange(queue_position_, std::nullopt);
+        const std::int32_t position = *std::exchange(queue_position_, std::nullopt);
         if (!on_queue_position) continue;
         lock.unlock();
         on_queue_position(position);
@@ -53,8 +62,8 @@ std::future<Reply> Conversation::send(v1::OpenSessionRequest& message) {
     const std::uint64_t known_failure_count = known_failure_count_;
     changed_.wait(lock, [&] { return ended_ || closing_ || (!writing_ && pipeline_.size() < max_pipelined); });
     if (ended_by_) std::rethrow_exception(ended_by_);
-    if (closing_) throw Error("the session is being closed", Delivery::NotSent);
-    const Pipeline::Sent sent = pipeline_.send(known_failure_count);
+    if (closing_) throw Error(own_failure("the session is closed", Delivery::NotSent, StatusCode::FailedPrecondition));
+    const Pipeline::Sent sent = pipeline_.send(known_failure_count, message.restart());
     message.set_restart(sent.restart);
     if (message.has_transmit()) message.mutable_transmit()->set_id(sent.id);
     if (message.has_reset()) message.mutable_reset()->set_id(sent.id);
@@ -77,6 +86,7 @@ void Conversation::close() {
 void Conversation::end() noexcept {
     abort();
     if (reader_.joinable()) reader_.join();
+    if (keeper_.joinable()) keeper_.join();
 }
 
 void Conversation::learn(std::uint64_t failure_count) {
@@ -84,7 +94,7 @@ void Conversation::learn(std::uint64_t failure_count) {
     known_failure_count_ = std::max(known_failure_count_, failure_count);
 }
 
-std::uint32_t Conversation::waiters() const {
+std::int32_t Conversation::waiters() const {
     const std::lock_guard lock(mutex_);
     return waiters_;
 }
@@ -100,7 +110,25 @@ void Conversation::write(std::unique_lock<std::mutex>& lock, const std::function
     writing(*stream_);
     lock.lock();
     writing_ = false;
+    last_write_ = std::chrono::steady_clock::now();
     changed_.notify_all();
+}
+
+void Conversation::keep_alive() {
+    std::unique_lock lock(mutex_);
+    const auto is_over = [&] { return ended_ || closing_; };
+    while (!is_over()) {
+        const auto due = last_write_ + heartbeat_interval_;
+        if (writing_) {
+            changed_.wait(lock, [&] { return is_over() || !writing_; });
+        } else if (std::chrono::steady_clock::now() < due) {
+            changed_.wait_until(lock, due, is_over);
+        } else {
+            v1::OpenSessionRequest message;
+            *message.mutable_heartbeat()->mutable_send_time() = to_wire(std::chrono::system_clock::now());
+            write(lock, [&](Stream& stream) { return stream.Write(message); });
+        }
+    }
 }
 
 void Conversation::read() {
@@ -124,12 +152,17 @@ void Conversation::read() {
     writing_ = false;
 
     const bool as_asked = closing_ && callers_.empty();
-    if (!broken && !status.ok()) broken = failure(status, context_);
-    if (!broken && !as_asked) broken = std::make_exception_ptr(ConnectionLost("the broker ended the session"));
-    if (broken) {
-        for (std::promise<Reply>& caller : callers_) caller.set_value({{}, broken, 0});
-        ended_by_ = not_sent(broken);
+    std::exception_ptr ended_by = broken;
+    if (!broken && !status.ok()) {
+        broken = failure(status, context_);
+        ended_by = std::make_exception_ptr(query_failure(status, context_));
+    } else if (!broken && !as_asked) {
+        broken = std::make_exception_ptr(connection_lost("the broker ended the session"));
+        ended_by = broken;
     }
+    // What was written may have run, unless the broker says otherwise; what comes later does not leave this program.
+    for (std::promise<Reply>& caller : callers_) caller.set_value({{}, broken, 0});
+    if (ended_by) ended_by_ = opened_ ? not_sent(ended_by) : ended_by;
     callers_.clear();
     ended_ = true;
     changed_.notify_all();
@@ -137,7 +170,7 @@ void Conversation::read() {
 
 void Conversation::take(v1::OpenSessionResponse& message) {
     const std::lock_guard lock(mutex_);
-    const auto succeed = [&](std::uint64_t id) { answer(id, Outcome::Done, {std::move(message), nullptr, 0}); };
+    const auto succeed = [&](std::int64_t id) { answer(id, Outcome::Done, {std::move(message), nullptr, 0}); };
     switch (message.response_case()) {
         case v1::OpenSessionResponse::kQueuePosition:
             queue_position_ = message.queue_position().turns_ahead_count();
@@ -154,20 +187,21 @@ void Conversation::take(v1::OpenSessionResponse& message) {
         case v1::OpenSessionResponse::kResetDone:
             succeed(message.reset_done().id());
             break;
-        case v1::OpenSessionResponse::kFailure: {
-            const v1::SessionFailure& told = message.failure();
+        case v1::OpenSessionResponse::kFailed: {
+            const v1::Failure& told = message.failed().failure();
             const bool preceding = told.reason() == v1::ERROR_REASON_PRECEDING_FAILED;
-            answer(told.id(), preceding ? Outcome::PrecedingFailed : Outcome::Failed,
-                   {{}, std::make_exception_ptr(in_band(told.reason(), told.delivery(), told.message())), 0});
+            answer(message.failed().id(), preceding ? Outcome::PrecedingFailed : Outcome::Failed,
+                   {{}, std::make_exception_ptr(Error(from_wire(told))), 0});
             break;
         }
+        case v1::OpenSessionResponse::kHeartbeat:
         case v1::OpenSessionResponse::RESPONSE_NOT_SET:
             break;
     }
     changed_.notify_all();
 }
 
-void Conversation::answer(std::uint64_t id, Outcome outcome, Reply reply) {
+void Conversation::answer(std::int64_t id, Outcome outcome, Reply reply) {
     const auto failure_count = pipeline_.answer(id, outcome);
     if (!failure_count) throw broken_contract("the broker answered out of order");
     reply.failure_count = *failure_count;

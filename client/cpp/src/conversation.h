@@ -1,4 +1,4 @@
-// A session's stream and the thread that reads it: sends what callers ask for and hands each one its answer.
+// A session's stream and its threads: sends what callers ask for, hands each one its answer, and never falls silent.
 //
 // ```text
 // opening ── opened ──▶ open ── half_close ──▶ closing ── status OK ──▶ ended
@@ -37,19 +37,21 @@ struct Reply {
 
 class Conversation {
 public:
-    /// Starts the stream and the thread.
+    /// Starts the stream and the threads. After so much silence of its own it sends a heartbeat.
     ///
     /// Throws NotRunning.
-    Conversation(Connection& connection, const v1::SessionOpen& open);
+    Conversation(Connection& connection, const v1::SessionOpen& open,
+                 std::chrono::nanoseconds heartbeat_interval = std::chrono::seconds(30));
     /// As `end`.
     ~Conversation();
 
     /// Waits until the session is open, and tells the places in the queue until then.
     ///
     /// Throws Error, not sent, if it does not open within `limit`.
-    void await_opened(std::chrono::nanoseconds limit, const std::function<void(std::uint32_t)>& on_queue_position);
+    void await_opened(std::chrono::nanoseconds limit, const std::function<void(std::int32_t)>& on_queue_position);
 
-    /// Sends a message, whose id and `restart` are filled in, as soon as there is room for it.
+    /// Sends a message, whose id and `restart` are filled in, as soon as there is room for it. A `restart` that is set
+    /// already stays.
     std::future<Reply> send(v1::OpenSessionRequest& message);
 
     /// Half-closes and waits for the end of what was sent, and then of the stream.
@@ -57,10 +59,10 @@ public:
     /// Throws Error if it ended otherwise than asked for.
     void close();
 
-    /// Breaks the stream, which ends the thread and all that waits.
+    /// Breaks the stream, which ends the threads and all that waits.
     void abort() noexcept { context_.TryCancel(); }
 
-    /// Breaks the stream and waits for the thread.
+    /// Breaks the stream and waits for the threads.
     void end() noexcept;
 
     /// Says that the caller of a reply knows it now.
@@ -68,20 +70,23 @@ public:
 
     /// Only after `await_opened`.
     const v1::SessionOpened& opened() const noexcept { return *opened_; }
-    std::uint32_t waiters() const;
+    std::int32_t waiters() const;
     bool is_open() const;
 
 private:
     using Stream = grpc::ClientReaderWriter<v1::OpenSessionRequest, v1::OpenSessionResponse>;
 
-    /// The thread: reads until the stream's end.
+    /// A thread: reads until the stream's end.
     void read();
+    /// A thread: sends a heartbeat after each interval without a message, until the stream's end.
+    void keep_alive();
     /// Takes one message. Throws Error for what the contract does not allow.
     void take(v1::OpenSessionResponse& message);
-    void answer(std::uint64_t id, Outcome outcome, Reply reply);
+    void answer(std::int64_t id, Outcome outcome, Reply reply);
     /// Writes without the lock; the caller has seen that nobody else does.
     void write(std::unique_lock<std::mutex>& lock, const std::function<bool(Stream&)>& writing);
 
+    const std::chrono::nanoseconds heartbeat_interval_;
     grpc::ClientContext context_;
     std::shared_ptr<grpc::Channel> channel_;
     std::unique_ptr<Stream> stream_;
@@ -90,14 +95,15 @@ private:
     mutable std::mutex mutex_;
     std::condition_variable changed_;
     bool writing_ = false;
+    std::chrono::steady_clock::time_point last_write_ = std::chrono::steady_clock::now();
     bool closing_ = false;
     bool ended_ = false;
     /// What calls are told that come after the end; nothing if it came as asked for.
     std::exception_ptr ended_by_;
-    std::optional<std::uint32_t> queue_position_;
+    std::optional<std::int32_t> queue_position_;
     /// Set once, before `await_opened` returns.
     std::optional<v1::SessionOpened> opened_;
-    std::uint32_t waiters_ = 0;
+    std::int32_t waiters_ = 0;
     Pipeline pipeline_;
     /// Those who wait for the pipeline's messages, in the same order.
     std::deque<std::promise<Reply>> callers_;
@@ -105,6 +111,7 @@ private:
     std::uint64_t known_failure_count_ = 0;
 
     std::thread reader_;
+    std::thread keeper_;
 };
 
 }  // namespace cardbroker

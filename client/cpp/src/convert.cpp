@@ -1,12 +1,12 @@
-// Between the types of the public headers and the messages of the contract.
+// Between the types of the public headers and the messages of the contract; commands have a file of their own.
 #include "convert.h"
 
 #include <cardbroker/error.h>
 
+#include <algorithm>
 #include <tuple>
 #include <utility>
 
-#include "failure.h"
 #include "names.h"
 
 namespace cardbroker {
@@ -14,19 +14,16 @@ namespace cardbroker {
 namespace {
 
 constexpr std::int64_t nanoseconds_per_second = 1'000'000'000;
-
-CommandResult from_wire(const v1::CommandResult& wire) {
-    CommandResult result;
-    result.data = ApduBytes(wire.data().data(), wire.data().size());
-    result.status_word = static_cast<std::uint16_t>(wire.status_word());
-    result.status_word_source = static_cast<StatusWordSource>(wire.status_word_source());
-    result.get_response_count = wire.get_response_count();
-    return result;
-}
+/// Longer than anything lasts, and short enough that nanoseconds can count it.
+constexpr std::int64_t max_seconds = 9'000'000'000;
 
 auto fields(const Reader& reader) {
     return std::tie(reader.name, reader.display_name, reader.state, reader.atr, reader.active_protocol,
                     reader.insertion_id, reader.insertion_count);
+}
+
+Nanoseconds nanoseconds(std::int64_t seconds, std::int32_t nanos) {
+    return std::chrono::seconds(std::clamp(seconds, -max_seconds, max_seconds)) + Nanoseconds(nanos);
 }
 
 }  // namespace
@@ -45,59 +42,71 @@ Reader from_wire(const v1::Reader& wire) {
     return reader;
 }
 
-Transmitted from_wire(const v1::TransmitResponse& wire) {
-    Transmitted transmitted;
-    for (const v1::CommandResult& result : wire.results()) transmitted.results.push_back(from_wire(result));
-    transmitted.insertion_id = wire.insertion_id();
-    transmitted.state_tag = wire.state_tag();
-    transmitted.queue_duration = from_wire(wire.queue_duration());
-    transmitted.card_duration = from_wire(wire.card_duration());
-    transmitted.reset_before_unit = wire.reset_before_unit();
-    transmitted.replayed = wire.replayed();
-    if (wire.has_stopped()) {
-        const v1::UnitStop& stop = wire.stopped();
-        throw Stopped("stopped at command " + std::to_string(stop.index() + 1) + ": " + stop.message(),
-                      delivery_of(stop.delivery()), reason_of(stop.reason()), stop.index(), std::move(transmitted));
-    }
-    return transmitted;
+BrokerInfo from_wire(const v1::GetBrokerResponse& wire) {
+    BrokerInfo broker;
+    broker.version = wire.version();
+    broker.epoch = wire.epoch();
+    broker.start_time = from_wire(wire.start_time());
+    broker.capabilities.assign(wire.capabilities().begin(), wire.capabilities().end());
+    const v1::BrokerLimits& limits = wire.limits();
+    broker.limits.max_message_bytes = limits.max_message_bytes();
+    broker.limits.max_commands = limits.max_commands();
+    broker.limits.max_session_messages = limits.max_session_messages();
+    broker.limits.max_waiting_per_caller = limits.max_waiting_per_caller();
+    broker.limits.max_waiting_per_reader = limits.max_waiting_per_reader();
+    broker.limits.max_outcomes_per_user = limits.max_outcomes_per_user();
+    broker.limits.outcome_lifetime = from_wire(limits.outcome_lifetime());
+    broker.limits.max_contended_lease = from_wire(limits.max_contended_lease());
+    const v1::CallerInfo& caller = wire.caller();
+    broker.caller.principal = caller.principal();
+    if (caller.has_process_id()) broker.caller.process_id = caller.process_id();
+    broker.caller.connection = caller.connection();
+    broker.caller.is_connection = caller.is_connection();
+    broker.caller.group = caller.group();
+    return broker;
 }
 
-void to_wire(const std::vector<Command>& commands, google::protobuf::RepeatedPtrField<v1::Command>& wire) {
-    if (commands.empty() || commands.size() > names::max_commands) {
-        throw invalid(std::to_string(commands.size()) + " commands: a unit has 1 to " +
-                      std::to_string(names::max_commands));
+WaitingTurn from_wire(const v1::WaitingTurn& wire) {
+    WaitingTurn turn;
+    turn.reader = wire.reader();
+    turn.is_session = wire.is_session();
+    turn.turns_ahead_count = wire.turns_ahead_count();
+    turn.arrive_time = from_wire(wire.arrive_time());
+    turn.deadline_time = from_wire(wire.deadline_time());
+    if (wire.has_holder()) {
+        const v1::TurnHolder& holder = wire.holder();
+        turn.holder = TurnHolder{holder.is_own(), holder.is_session(), from_wire(holder.begin_time())};
     }
-    for (const Command& command : commands) {
-        if (command.apdu.size() < names::min_apdu_bytes || command.apdu.size() > names::max_apdu_bytes) {
-            throw invalid("command " + std::to_string(wire.size() + 1) + ": " + std::to_string(command.apdu.size()) +
-                          " bytes: an APDU has " + std::to_string(names::min_apdu_bytes) + " to " +
-                          std::to_string(names::max_apdu_bytes));
-        }
-        v1::Command& added = *wire.Add();
-        added.set_apdu(command.apdu.data(), command.apdu.size());
-        added.set_continue_instruction(command.continue_instruction);
-        for (const StatusWordPattern& pattern : command.continue_on) {
-            v1::StatusWordPattern& word = *added.add_continue_on();
-            word.set_value(pattern.value);
-            word.set_mask(pattern.mask);
-        }
-    }
+    return turn;
 }
 
 void check_length(const google::protobuf::Message& message) {
     if (message.ByteSizeLong() > names::max_message_bytes) {
-        throw invalid("the commands together are longer than 1 MiB: send fewer in one unit");
+        throw InvalidRequest("commands", "the commands together are longer than 1 MiB: send fewer in one unit");
     }
 }
 
 Nanoseconds from_wire(const google::protobuf::Duration& duration) {
-    return std::chrono::seconds(duration.seconds()) + Nanoseconds(duration.nanos());
+    return nanoseconds(duration.seconds(), duration.nanos());
 }
 
 google::protobuf::Duration to_wire(Nanoseconds duration) {
     google::protobuf::Duration wire;
     wire.set_seconds(duration.count() / nanoseconds_per_second);
     wire.set_nanos(static_cast<std::int32_t>(duration.count() % nanoseconds_per_second));
+    return wire;
+}
+
+std::chrono::system_clock::time_point from_wire(const google::protobuf::Timestamp& time) {
+    using Clock = std::chrono::system_clock;
+    return Clock::time_point(std::chrono::duration_cast<Clock::duration>(nanoseconds(time.seconds(), time.nanos())));
+}
+
+google::protobuf::Timestamp to_wire(std::chrono::system_clock::time_point time) {
+    const google::protobuf::Duration since = to_wire(std::chrono::duration_cast<Nanoseconds>(time.time_since_epoch()));
+    google::protobuf::Timestamp wire;
+    wire.set_seconds(since.seconds());
+    wire.set_nanos(since.nanos());
     return wire;
 }
 

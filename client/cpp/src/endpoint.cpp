@@ -12,9 +12,9 @@ namespace cardbroker {
 
 namespace {
 
-Error no_endpoint(std::string_view text) {
-    return Error('"' + std::string(text) + "\" is not an endpoint: use unix:/path or http://127.0.0.1:port",
-                 Delivery::NotSent, std::nullopt, true);
+InvalidRequest no_endpoint(std::string_view text) {
+    return InvalidRequest("",
+                          '"' + std::string(text) + "\" is not an endpoint: use unix:/path or http://127.0.0.1:port");
 }
 
 bool starts_with(std::string_view text, std::string_view prefix) { return text.substr(0, prefix.size()) == prefix; }

@@ -3,14 +3,14 @@
 
 namespace cardbroker {
 
-Pipeline::Sent Pipeline::send(std::uint64_t known_failure_count) {
-    const bool restart = restarted_count_ < failure_count_ && known_failure_count == failure_count_;
+Pipeline::Sent Pipeline::send(std::uint64_t known_failure_count, bool now) {
+    const bool restart = now || (restarted_count_ < failure_count_ && known_failure_count == failure_count_);
     if (restart) restarted_count_ = failure_count_;
     unanswered_.push_back({++last_id_, restarted_count_});
     return {last_id_, restart};
 }
 
-std::optional<std::uint64_t> Pipeline::answer(std::uint64_t id, Outcome outcome) {
+std::optional<std::uint64_t> Pipeline::answer(std::int64_t id, Outcome outcome) {
     if (unanswered_.empty() || unanswered_.front().id != id) return std::nullopt;
     const bool unexplained = unanswered_.front().restarted_count == failure_count_;
     unanswered_.pop_front();

@@ -18,27 +18,27 @@ enum class Outcome { Done, Failed, PrecedingFailed };
 class Pipeline {
 public:
     struct Sent {
-        std::uint64_t id;
+        std::int64_t id;
         bool restart;
     };
 
     /// How many messages are unanswered.
     std::size_t size() const noexcept { return unanswered_.size(); }
 
-    /// Adds a message of somebody who knew of so many failures.
-    Sent send(std::uint64_t known_failure_count);
+    /// Adds a message of somebody who knew of so many failures; `now`: one that goes on whatever has failed.
+    Sent send(std::uint64_t known_failure_count, bool now = false);
 
     /// Takes out the message that an answer belongs to. Returns the count of failures that the answer makes known;
     /// nothing if it is not this message's turn to be answered.
-    std::optional<std::uint64_t> answer(std::uint64_t id, Outcome outcome);
+    std::optional<std::uint64_t> answer(std::int64_t id, Outcome outcome);
 
 private:
     struct Message {
-        std::uint64_t id;
+        std::int64_t id;
         std::uint64_t restarted_count;
     };
 
-    std::uint64_t last_id_ = 0;
+    std::int64_t last_id_ = 0;
     std::deque<Message> unanswered_;
     /// How many failures there were.
     std::uint64_t failure_count_ = 0;

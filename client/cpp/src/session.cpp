@@ -8,7 +8,8 @@
 #include "connection.h"
 #include "conversation.h"
 #include "convert.h"
-#include "failure.h"
+#include "errors.h"
+#include "queries.h"
 #include "times.h"
 
 namespace cardbroker {
@@ -26,17 +27,14 @@ struct Answer {
     }
 };
 
-Session Client::open_session(const std::string& reader, const SessionOptions& options) const {
-    const Nanoseconds wait = std::clamp<Nanoseconds>(options.wait_timeout, Nanoseconds(0), max_deadline);
+Session Client::open_session(const ReaderName& reader, const SessionOptions& options) const {
     v1::SessionOpen open;
-    open.set_reader(reader);
-    *open.mutable_wait_timeout() = to_wire(wait);
-    open.set_wait_for_card(options.wait_for_card);
-    open.set_if_insertion_id(options.if_insertion_id);
-    open.set_if_state_tag(options.if_state_tag);
-    if (options.start_reset) open.set_start(v1::CARD_START_RESET);
+    to_wire(options, open);
+    const Nanoseconds wait = wait_time(options.wait_timeout);
+    if (options.wait_timeout) *open.mutable_turn()->mutable_wait_timeout() = to_wire(wait);
     if (options.idle_timeout) *open.mutable_idle_timeout() = to_wire(*options.idle_timeout);
-    if (options.leave_at_end) open.set_end(v1::SESSION_END_LEAVE);
+    open.set_disposition(static_cast<v1::Disposition>(options.disposition));
+    open.set_reader(resolve(*connection_, reader));
 
     auto conversation = std::make_shared<Conversation>(*connection_, open);
     // A broker that is silent for longer is stuck.
@@ -62,28 +60,28 @@ Session::~Session() {
     if (conversation_) conversation_->end();
 }
 
-Transmitted Session::transmit(const std::vector<Command>& commands, Exchange exchange) {
-    return begin(commands, exchange).get();
+Transmitted Session::transmit(const std::vector<Command>& commands, Restart restart) {
+    return begin(commands, restart).get();
 }
 
-Pending Session::begin(const std::vector<Command>& commands, Exchange exchange) {
+Pending Session::begin(const std::vector<Command>& commands, Restart restart) {
     v1::OpenSessionRequest message;
     to_wire(commands, *message.mutable_transmit()->mutable_commands());
-    message.mutable_transmit()->set_raw(exchange == Exchange::Raw);
     // With the longest id, for the real one is not known yet.
-    message.mutable_transmit()->set_id(UINT64_MAX);
+    message.mutable_transmit()->set_id(INT64_MAX);
     message.set_restart(true);
     check_length(message);
+    message.set_restart(restart == Restart::Now);
     return Pending(std::make_unique<Answer>(Answer{conversation_, conversation_->send(message)}));
 }
 
-std::vector<std::uint8_t> Session::reset(bool cold) {
+std::vector<std::uint8_t> Session::reset(CardReset reset, Restart restart) { return begin_reset(reset, restart).get(); }
+
+PendingReset Session::begin_reset(CardReset reset, Restart restart) {
     v1::OpenSessionRequest message;
-    message.mutable_reset()->set_cold(cold);
-    Answer answer{conversation_, conversation_->send(message)};
-    const v1::OpenSessionResponse response = answer.get();
-    if (!response.has_reset_done()) throw broken_contract("the broker answered something else than was asked");
-    return bytes(response.reset_done().atr());
+    message.mutable_reset()->set_reset(static_cast<v1::CardReset>(reset));
+    message.set_restart(restart == Restart::Now);
+    return PendingReset(std::make_unique<Answer>(Answer{conversation_, conversation_->send(message)}));
 }
 
 void Session::close() {
@@ -98,13 +96,13 @@ void Session::close() {
 
 void Session::abort() noexcept { conversation_->abort(); }
 
-std::uint32_t Session::waiters() const { return conversation_->waiters(); }
+std::int32_t Session::waiters() const { return conversation_->waiters(); }
 bool Session::is_open() const { return conversation_->is_open(); }
 const std::string& Session::insertion_id() const noexcept { return conversation_->opened().insertion_id(); }
 const std::string& Session::state_tag() const noexcept { return conversation_->opened().state_tag(); }
 const std::vector<std::uint8_t>& Session::atr() const noexcept { return atr_; }
 Nanoseconds Session::queue_duration() const noexcept { return from_wire(conversation_->opened().queue_duration()); }
-bool Session::reset_before_session() const noexcept { return conversation_->opened().reset_before_unit(); }
+bool Session::was_reset() const noexcept { return conversation_->opened().was_reset(); }
 
 Pending::Pending(std::unique_ptr<Answer> answer) : answer_(std::move(answer)) {}
 Pending::Pending(Pending&&) noexcept = default;
@@ -125,6 +123,21 @@ Transmitted Pending::get() {
     unit.mutable_card_duration()->Swap(transmitted.mutable_card_duration());
     unit.set_insertion_id(answer_->conversation->opened().insertion_id());
     return from_wire(unit);
+}
+
+PendingReset::PendingReset(std::unique_ptr<Answer> answer) : answer_(std::move(answer)) {}
+PendingReset::PendingReset(PendingReset&&) noexcept = default;
+PendingReset& PendingReset::operator=(PendingReset&&) noexcept = default;
+PendingReset::~PendingReset() = default;
+
+bool PendingReset::wait_for(Nanoseconds timeout) const {
+    return answer_->reply.wait_for(timeout) == std::future_status::ready;
+}
+
+std::vector<std::uint8_t> PendingReset::get() {
+    const v1::OpenSessionResponse response = answer_->get();
+    if (!response.has_reset_done()) throw broken_contract("the broker answered something else than was asked");
+    return bytes(response.reset_done().atr());
 }
 
 }  // namespace cardbroker

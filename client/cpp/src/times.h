@@ -13,9 +13,13 @@ inline constexpr std::chrono::nanoseconds card_time = std::chrono::seconds(150);
 /// The longest deadline; the contract allows waits of 24 h.
 inline constexpr std::chrono::nanoseconds max_deadline = std::chrono::hours(48);
 
+/// How long the broker waits for a turn when nobody says how long.
+inline constexpr std::chrono::nanoseconds default_wait = std::chrono::seconds(30);
+
 struct Times {
     std::chrono::nanoseconds deadline;
-    std::chrono::nanoseconds wait;
+    /// None: the broker's default.
+    std::optional<std::chrono::nanoseconds> wait;
 };
 
 /// The time of the card for what waits so long: a wait of many minutes needs more than `card_time` behind it to keep
@@ -24,14 +28,21 @@ constexpr std::chrono::nanoseconds with_card_time(std::chrono::nanoseconds wait)
     return wait + std::max(card_time, wait / 8);
 }
 
+/// How long a request waits for its turn, if the user says so much.
+constexpr std::chrono::nanoseconds wait_time(std::optional<std::chrono::nanoseconds> wait) {
+    return std::clamp(wait.value_or(default_wait), std::chrono::nanoseconds(0), max_deadline);
+}
+
 /// Which deadline the call gets, and how long the request may wait for its turn below it.
-constexpr Times times(std::chrono::nanoseconds wait, std::optional<std::chrono::nanoseconds> deadline) {
+constexpr Times times(std::optional<std::chrono::nanoseconds> wait, std::optional<std::chrono::nanoseconds> deadline) {
     const std::chrono::nanoseconds zero(0);
-    wait = std::clamp(wait, zero, max_deadline);
-    const auto whole = std::clamp(deadline.value_or(with_card_time(wait)), zero, max_deadline);
+    const auto asked = wait_time(wait);
+    const auto whole = std::clamp(deadline.value_or(with_card_time(asked)), zero, max_deadline);
     // Room for "not sent" to come back before gRPC ends the call by itself.
     const auto margin = std::max<std::chrono::nanoseconds>(std::chrono::milliseconds(50), whole / 10);
-    return {whole, std::min(wait, std::max(zero, whole - margin))};
+    const auto possible = std::min(asked, std::max(zero, whole - margin));
+    if (!wait && possible == asked) return {whole, std::nullopt};
+    return {whole, possible};
 }
 
 }  // namespace cardbroker

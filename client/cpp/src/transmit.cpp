@@ -2,30 +2,47 @@
 #include <cardbroker/client.h>
 #include <cardbroker/error.h>
 
-#include <cstring>
 #include <random>
 #include <thread>
+#include <utility>
 
 #include "connection.h"
 #include "convert.h"
-#include "failure.h"
+#include "errors.h"
+#include "queries.h"
 #include "times.h"
 
 namespace cardbroker {
 
 namespace {
 
+using Clock = std::chrono::steady_clock;
+
 constexpr int repeats = 3;
 constexpr std::chrono::milliseconds first_pause(100);
 
-Transmitted attempt(Connection& connection, v1::TransmitRequest& request, const Times& times) {
-    *request.mutable_wait_timeout() = to_wire(times.wait);
-    check_length(request);
+/// A unit on its way, and its limits.
+struct Unit {
+    v1::TransmitRequest request;
+    std::optional<Nanoseconds> wait;
+    Clock::time_point end;
+};
+
+void set_wait(v1::TransmitRequest& request, std::optional<Nanoseconds> wait) {
+    if (wait) *request.mutable_turn()->mutable_wait_timeout() = to_wire(*wait);
+}
+
+Transmitted attempt(Connection& connection, Unit& unit) {
+    const auto channel = connection.connected(unit.end - Clock::now());
+    // What connecting took must not use up the room in which "not sent" comes back.
+    const Times left = times(unit.wait, unit.end - Clock::now());
+    set_wait(unit.request, left.wait);
+    check_length(unit.request);
     grpc::ClientContext context;
-    context.set_deadline(std::chrono::system_clock::now() + times.deadline);
+    context.set_deadline(std::chrono::system_clock::now() + left.deadline);
     connection.sign(context);
     v1::TransmitResponse response;
-    const grpc::Status status = Stub(connection.connected(times.deadline)).Transmit(&context, request, &response);
+    const grpc::Status status = Stub(channel).Transmit(&context, unit.request, &response);
     if (!status.ok()) std::rethrow_exception(failure(status, context));
     return from_wire(response);
 }
@@ -37,7 +54,8 @@ std::string fresh_id() try {
     for (std::uint32_t& part : id) part = random();
     return std::string(reinterpret_cast<const char*>(id), sizeof id);
 } catch (const std::runtime_error& error) {
-    throw Error(std::string("no random numbers: ") + error.what(), Delivery::NotSent);
+    throw Error(
+        own_failure(std::string("no random numbers: ") + error.what(), Delivery::NotSent, StatusCode::Internal));
 }
 
 /// Twice as long each time, half fixed and half random, so that many clients do not come back at the same moment.
@@ -46,28 +64,36 @@ std::chrono::duration<double> pause(int repeat) {
     return first_pause * (1 << repeat) * std::uniform_real_distribution(0.5, 1.0)(random);
 }
 
-Transmitted with_repeats(Connection& connection, v1::TransmitRequest& request, Times times) {
-    using Clock = std::chrono::steady_clock;
-    const auto end = Clock::now() + times.deadline;
+/// Makes a repeat safe: one id, and unless any card will do the insertion that is there now. Returns whether it is
+/// safe.
+bool prepare_repeats(Connection& connection, v1::TransmitRequest& request, bool any_card) {
+    if (request.request_id().empty()) request.set_request_id(fresh_id());
+    if (any_card || !request.turn().if_insertion_id().empty()) return true;
+    const std::string insertion = get_reader(connection, request.reader()).insertion_id();
+    if (insertion.empty()) return false;
+    request.mutable_turn()->set_if_insertion_id(insertion);
+    return true;
+}
+
+Transmitted with_repeats(Connection& connection, Unit& unit) {
     std::exception_ptr first;
     try {
-        return attempt(connection, request, times);
+        return attempt(connection, unit);
     } catch (const ConnectionLost&) {
         first = std::current_exception();
     }
     for (int repeat = 0; repeat < repeats; ++repeat) {
         std::this_thread::sleep_for(pause(repeat));
-        times = cardbroker::times(times.wait, end - Clock::now());
-        if (times.deadline <= Nanoseconds(0)) break;
+        if (Clock::now() >= unit.end) break;
         try {
-            return attempt(connection, request, times);
+            return attempt(connection, unit);
         } catch (const ConnectionLost&) {
         } catch (const NotRunning&) {
         } catch (const Stopped&) {
             throw;
         } catch (const Error& error) {
             if (error.delivery() != Delivery::NotSent) throw;
-            // True of this attempt, but the first one may have reached the card.
+            // True of this attempt, but the first one may have reached the card. People must decide.
             break;
         }
     }
@@ -76,22 +102,21 @@ Transmitted with_repeats(Connection& connection, v1::TransmitRequest& request, T
 
 }  // namespace
 
-Transmitted Client::transmit(const std::string& reader, const std::vector<Command>& commands,
+Transmitted Client::transmit(const ReaderName& reader, const std::vector<Command>& commands,
                              const TransmitOptions& options) const {
-    v1::TransmitRequest request;
-    request.set_reader(reader);
-    to_wire(commands, *request.mutable_commands());
-    request.set_request_id(options.request_id.data(), options.request_id.size());
-    request.set_if_insertion_id(options.if_insertion_id);
-    request.set_if_state_tag(options.if_state_tag);
-    request.set_wait_for_card(options.wait_for_card);
-    if (options.start_reset) request.set_start(v1::CARD_START_RESET);
-    request.set_raw(options.exchange == Exchange::Raw);
-
     const Times limits = times(options.wait_timeout, options.deadline);
-    if (!options.repeatable) return attempt(*connection_, request, limits);
-    if (request.request_id().empty()) request.set_request_id(fresh_id());
-    return with_repeats(*connection_, request, limits);
+    Unit unit;
+    unit.wait = options.wait_timeout;
+    unit.end = Clock::now() + std::chrono::duration_cast<Clock::duration>(limits.deadline);
+    v1::TransmitRequest& request = unit.request;
+    to_wire(commands, *request.mutable_commands());
+    to_wire(options, request);
+    request.set_request_id(options.request_id.data(), options.request_id.size());
+    request.set_disposition(static_cast<v1::Disposition>(options.disposition));
+    check_length(request);
+    request.set_reader(resolve(*connection_, reader));
+    const bool repeated = options.repeat && prepare_repeats(*connection_, request, options.any_card);
+    return repeated ? with_repeats(*connection_, unit) : attempt(*connection_, unit);
 }
 
 }  // namespace cardbroker

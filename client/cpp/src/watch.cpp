@@ -1,12 +1,5 @@
 // Following the readers through losses of the connection: a watch that opens its stream anew and tells what changed
 // meanwhile.
-//
-// ```text
-// pausing ── pause over ──▶ starting ── started ──▶ reading ─┐ messages
-//    ▲                         │                      │  ▲   │
-//    │                       failed          ended, cancelled └──┘
-//    └────────── status ────── finishing ◀────────────┘
-// ```
 #include <cardbroker/client.h>
 #include <cardbroker/watch.h>
 #include <grpcpp/alarm.h>
@@ -19,42 +12,23 @@
 
 #include "connection.h"
 #include "convert.h"
-#include "failure.h"
+#include "errors.h"
+#include "server_stream.h"
 
 namespace cardbroker {
 
 namespace {
 
-using Clock = std::chrono::system_clock;
-
-/// How long the broker may take to answer with the first message.
-constexpr std::chrono::seconds open_timeout(10);
-/// Three heartbeat intervals of the broker's default.
-constexpr std::chrono::seconds silence_limit(90);
 constexpr std::chrono::milliseconds first_pause(100);
 constexpr std::chrono::milliseconds longest_pause(5000);
-/// Later than any program lives, and early enough to be added to any time.
-constexpr std::chrono::hours for_ever(24 * 365);
-
-/// One stream, with one operation under way at any time.
-struct Stream {
-    enum class Phase { Starting, Reading, Finishing };
-
-    grpc::ClientContext context;
-    std::shared_ptr<grpc::Channel> channel;
-    std::unique_ptr<grpc::ClientAsyncReader<v1::WatchReadersResponse>> reader;
-    Phase phase = Phase::Starting;
-    v1::WatchReadersResponse message;
-    grpc::Status status;
-    /// When the broker must have said something, or else the stream is cancelled.
-    Clock::time_point limit;
-    bool heard = false;
-    bool silent = false;
-};
 
 }  // namespace
 
 class Watch::State {
+    using Stream = ServerStream<v1::WatchReadersResponse>;
+    using Clock = Stream::Clock;
+    using Step = Stream::Step;
+
 public:
     explicit State(std::shared_ptr<Connection> connection) : connection_(std::move(connection)) {}
 
@@ -68,8 +42,7 @@ public:
     }
 
     std::optional<WatchEvent> next(Nanoseconds timeout) {
-        const auto longest = std::clamp<Nanoseconds>(timeout, Nanoseconds(0), for_ever);
-        const auto deadline = Clock::now() + std::chrono::duration_cast<Clock::duration>(longest);
+        const auto deadline = after(timeout);
         while (!stopped_) {
             if (!pending_.empty()) {
                 WatchEvent event = std::move(pending_.front());
@@ -105,16 +78,13 @@ public:
 private:
     void pass_limit() {
         if (!stream_) return open();
-        stream_->silent = true;
-        stream_->limit = Clock::now() + silence_limit;
-        stream_->context.TryCancel();
+        stream_->give_up();
     }
 
     void open() try {
         auto stream = std::make_unique<Stream>();
         connection_->sign(stream->context);
         stream->channel = connection_->fresh();
-        stream->limit = Clock::now() + open_timeout;
         v1::WatchReadersRequest request;
         request.set_resume_token(resume_token_);
         stream_ = std::move(stream);
@@ -125,31 +95,23 @@ private:
 
     /// The operation under way is done.
     void advance(bool ok) {
-        switch (stream_->phase) {
-            case Stream::Phase::Finishing:
+        switch (stream_->advance(ok)) {
+            case Step::Told:
+                take();
+                return stream_->read_on();
+            case Step::Ended:
                 return lost(why_lost());
-            case Stream::Phase::Reading:
-                if (ok) take();
-                break;
-            case Stream::Phase::Starting:
-                break;
-        }
-        if (ok) {
-            stream_->phase = Stream::Phase::Reading;
-            stream_->reader->Read(&stream_->message, stream_.get());
-        } else {
-            stream_->phase = Stream::Phase::Finishing;
-            stream_->reader->Finish(&stream_->status, stream_.get());
+            case Step::Nothing:
+                return;
         }
     }
 
     Error why_lost() const {
-        if (stream_->silent) return ConnectionLost("the broker fell silent").not_sent();
-        if (stream_->status.ok()) return ConnectionLost("the broker ended the watch").not_sent();
-        if (!stream_->heard && stream_->channel->GetState(false) != GRPC_CHANNEL_READY) {
-            return NotRunning(connection_->endpoint().to_string());
+        if (!stream_->silent && !stream_->status.ok() && !stream_->heard &&
+            stream_->channel->GetState(false) != GRPC_CHANNEL_READY) {
+            return not_running("no broker answers at " + connection_->endpoint().to_string());
         }
-        return query_failure(stream_->status, stream_->context);
+        return stream_->why_ended();
     }
 
     void lost(Error error) {
@@ -163,14 +125,12 @@ private:
 
     void take() {
         const v1::WatchReadersResponse& message = stream_->message;
-        stream_->heard = true;
-        stream_->limit = Clock::now() + silence_limit;
         pause_ = first_pause;
         resume_token_ = message.resume_token();
         if (std::exchange(connected_, true) != true) pending_.emplace_back(Connected{});
         if (message.has_snapshot()) take(message.snapshot());
         if (message.has_change()) {
-            for (const std::string& name : message.change().removed()) remove(readers_.find(name));
+            for (const std::string& name : message.change().removed_names()) remove(readers_.find(name));
             for (const v1::Reader& reader : message.change().updated()) update(from_wire(reader));
         }
     }

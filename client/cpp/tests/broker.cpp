@@ -60,8 +60,8 @@ std::vector<Command> commands(std::initializer_list<std::string> texts) {
 
 std::string told(const CommandResult& result) {
     std::string text;
-    for (const std::uint8_t byte : result.data) text += format("%02X", byte);
-    return text + (text.empty() ? "" : " ") + format("%04X", result.status_word);
+    for (const std::uint8_t byte : result.data()) text += format("%02X", byte);
+    return text + (text.empty() ? "" : " ") + format("%04X", result.status_word());
 }
 
 std::vector<std::string> told(const Transmitted& transmitted) {
@@ -74,7 +74,8 @@ std::string refusal(const std::function<void()>& call) {
     try {
         call();
     } catch (const Error& error) {
-        return (error.reason() ? to_string(*error.reason()) : "no reason") + ' ' + to_string(error.delivery());
+        const std::string& reason = error.failure().reason_name;
+        return (reason.empty() ? "no reason" : reason) + ' ' + to_string(error.delivery());
     }
     FAIL("it did not fail");
     return {};
@@ -147,6 +148,7 @@ Broker::~Broker() {
 Client Broker::client(const std::string& group) const {
     ConnectOptions options;
     options.group = group;
+    options.connect_timeout = 200ms;
     return Client(Endpoint(endpoint()), options);
 }
 

@@ -41,7 +41,7 @@ std::vector<Command> commands(std::initializer_list<std::string> texts);
 /// The answer as hexadecimal text: data, a space, status word.
 std::string told(const CommandResult& result);
 std::vector<std::string> told(const Transmitted& transmitted);
-/// What a call fails with: "REASON delivery". Fails the test if it does not fail.
+/// What a call fails with: "REASON DELIVERY". Fails the test if it does not fail.
 std::string refusal(const std::function<void()>& call);
 
 /// A folder that goes with it.
@@ -81,7 +81,7 @@ public:
     ~Broker();
 
     std::string endpoint() const { return "unix:" + (folder_.path() / "a b.sock").string(); }
-    /// A client with a connection of its own.
+    /// A client with a connection of its own, that does not wait long for a broker.
     Client client(const std::string& group = "") const;
     /// Kills it, as a crash would.
     void kill();

@@ -41,9 +41,18 @@ std::vector<std::string> FakeBroker::metadata(const std::string& key) const {
     return values;
 }
 
+grpc::Status FakeBroker::GetReader(grpc::ServerContext*, const v1::GetReaderRequest* request,
+                                   v1::GetReaderResponse* response) {
+    for (const v1::Reader& reader : readers) {
+        if (reader.name() == request->name()) *response->mutable_reader() = reader;
+    }
+    return grpc::Status::OK;
+}
+
 grpc::Status FakeBroker::ListReaders(grpc::ServerContext* context, const v1::ListReadersRequest*,
-                                     v1::ListReadersResponse*) {
+                                     v1::ListReadersResponse* response) {
     note(*context);
+    for (const v1::Reader& reader : readers) *response->add_readers() = reader;
     return grpc::Status::OK;
 }
 
@@ -71,6 +80,17 @@ grpc::Status FakeBroker::WatchReaders(grpc::ServerContext*, const v1::WatchReade
     return grpc::Status::OK;
 }
 
+grpc::Status FakeBroker::WatchTurn(grpc::ServerContext*, const v1::WatchTurnRequest*,
+                                   grpc::ServerWriter<v1::WatchTurnResponse>* writer) {
+    for (const v1::WatchTurnResponse& message : turns) writer->Write(message);
+    return refused(v1::ERROR_REASON_SHUTTING_DOWN, v1::DELIVERY_NOT_SENT, grpc::UNAVAILABLE);
+}
+
+grpc::Status FakeBroker::OpenSession(
+    grpc::ServerContext*, grpc::ServerReaderWriter<v1::OpenSessionResponse, v1::OpenSessionRequest>* stream) {
+    return session(*stream);
+}
+
 void FakeBroker::note(const grpc::ServerContext& context) {
     std::multimap<std::string, std::string> sent;
     for (const auto& [key, value] : context.client_metadata()) {
@@ -80,10 +100,23 @@ void FakeBroker::note(const grpc::ServerContext& context) {
     metadata_.push_back(std::move(sent));
 }
 
-grpc::Status refused(grpc::ServerContext& context, grpc::StatusCode code, const char* reason, const char* delivery) {
-    context.AddTrailingMetadata("cardbroker-reason", reason);
-    context.AddTrailingMetadata("cardbroker-delivery", delivery);
-    return grpc::Status(code, "refused");
+grpc::Status detailed(grpc::StatusCode code, const std::vector<std::pair<std::string, std::string>>& details) {
+    v1::StatusDetails status;
+    status.set_code(code);
+    for (const auto& [type, value] : details) {
+        google::protobuf::Any& detail = *status.add_details();
+        detail.set_type_url("type.googleapis.com/" + type);
+        detail.set_value(value);
+    }
+    return grpc::Status(code, "refused", status.SerializeAsString());
+}
+
+grpc::Status refused(v1::ErrorReason reason, v1::Delivery delivery, grpc::StatusCode code) {
+    v1::Failure failure;
+    failure.set_reason(reason);
+    failure.set_delivery(delivery);
+    failure.set_code(code);
+    return detailed(code, {{"cardbroker.v1.Failure", failure.SerializeAsString()}});
 }
 
 }  // namespace cardbroker::tests

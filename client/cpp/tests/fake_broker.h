@@ -24,6 +24,15 @@ public:
     /// What it answers to the n-th Transmit, counted from 0.
     std::function<grpc::Status(std::size_t, v1::TransmitResponse&, grpc::ServerContext&)> answer;
 
+    /// What it does in a session.
+    std::function<grpc::Status(grpc::ServerReaderWriter<v1::OpenSessionResponse, v1::OpenSessionRequest>&)> session;
+
+    /// The readers that there are.
+    std::vector<v1::Reader> readers;
+
+    /// What it says in a watch of turns before it ends it.
+    std::vector<v1::WatchTurnResponse> turns;
+
     /// What it says in the n-th watch, counted from 0, before it ends it.
     std::function<v1::WatchReadersResponse(std::size_t)> snapshot;
 
@@ -37,10 +46,15 @@ public:
     int port() const { return port_; }
 
 private:
+    grpc::Status GetReader(grpc::ServerContext*, const v1::GetReaderRequest*, v1::GetReaderResponse*) override;
     grpc::Status ListReaders(grpc::ServerContext*, const v1::ListReadersRequest*, v1::ListReadersResponse*) override;
     grpc::Status Transmit(grpc::ServerContext*, const v1::TransmitRequest*, v1::TransmitResponse*) override;
     grpc::Status WatchReaders(grpc::ServerContext*, const v1::WatchReadersRequest*,
                               grpc::ServerWriter<v1::WatchReadersResponse>*) override;
+    grpc::Status WatchTurn(grpc::ServerContext*, const v1::WatchTurnRequest*,
+                           grpc::ServerWriter<v1::WatchTurnResponse>*) override;
+    grpc::Status OpenSession(grpc::ServerContext*,
+                             grpc::ServerReaderWriter<v1::OpenSessionResponse, v1::OpenSessionRequest>*) override;
     void note(const grpc::ServerContext& context);
 
     mutable std::mutex mutex_;
@@ -51,7 +65,9 @@ private:
     std::unique_ptr<grpc::Server> server_;
 };
 
-/// A status with the broker's word in its trailers.
-grpc::Status refused(grpc::ServerContext& context, grpc::StatusCode code, const char* reason, const char* delivery);
+/// A status with the broker's word in its details.
+grpc::Status refused(v1::ErrorReason reason, v1::Delivery delivery, grpc::StatusCode code);
+/// A status with these details.
+grpc::Status detailed(grpc::StatusCode code, const std::vector<std::pair<std::string, std::string>>& details);
 
 }  // namespace cardbroker::tests

@@ -83,7 +83,7 @@ TEST_CASE("parent and child share what the parent verified; a stranger does not"
     CHECK(run(broker, "parent_and_child", {reader}) ==
           "parent: the PIN is verified\nchild: Only for those who know the PIN.\n");
     CHECK(run(broker, "parent_and_child", {reader, "--child"}, {{"CARDBROKER_GROUP", "a stranger's"}}) ==
-          "1: child: refused, status word 6982\n");
+          "1: child: refused: security status not satisfied: a PIN or key must be verified first\n");
 }
 
 TEST_CASE("pairs of several programs stay whole, and one that is killed holds nothing") {

@@ -1,4 +1,5 @@
-// What needs no broker: endpoints, APDU bytes, the times of a call, and which message of a session restarts it.
+// What needs no broker: the default endpoint, APDU bytes, the times of a call, and which message of a session restarts
+// it.
 #include <doctest/doctest.h>
 #include <unistd.h>
 
@@ -20,34 +21,6 @@ extern "C" void explicit_bzero(void* bytes, std::size_t size) noexcept {
 
 namespace cardbroker::tests {
 
-TEST_CASE("every way to write an endpoint is read") {
-    const std::map<std::string, std::string> shown{
-        {"unix:/run/a b.sock", "unix:/run/a b.sock"},       {"unix:///run/a.sock", "unix:/run/a.sock"},
-        {"http://127.0.0.1:7000", "http://127.0.0.1:7000"}, {"http://127.0.0.1:7000/", "http://127.0.0.1:7000"},
-        {"http://127.1.2.3:80", "http://127.1.2.3:80"},     {"http://[::1]:7000", "http://[::1]:7000"},
-        {"http://localhost:7000", "http://localhost:7000"},
-    };
-    for (const auto& [text, expected] : shown) CHECK(Endpoint(text).to_string() == expected);
-}
-
-TEST_CASE("what is no endpoint on this machine is refused with the way to write one") {
-    for (const char* text :
-         {"", "unix:", "unix:relative.sock", "unix://host/a.sock", "unix:/run/", "/run/a.sock", "http://127.0.0.1",
-          "https://127.0.0.1:7000", "http://192.168.0.1:7000", "http://example.org:7000", "http://user@127.0.0.1:7000",
-          "http://127.0.0.1:7000/path", "http://127.0.0.1:70000", "http://127.0.0.1:", "http://:7000", "http://[]:1",
-          "127.0.0.1:7000"}) {
-        CAPTURE(text);
-        try {
-            Endpoint{text};
-            FAIL("it was read");
-        } catch (const Error& error) {
-            CHECK(std::string(error.what()).find("use unix:/path or http://127.0.0.1:port") != std::string::npos);
-            CHECK(error.is_permanent());
-            CHECK(error.delivery() == Delivery::NotSent);
-        }
-    }
-}
-
 TEST_CASE("the variable says where the broker is, then the runtime folder") {
     setenv("XDG_RUNTIME_DIR", "/run/user/7", 1);
     CHECK(Endpoint::from_environment().to_string() == "unix:/run/user/7/cardbroker/cardbroker.sock");
@@ -60,6 +33,14 @@ TEST_CASE("the variable says where the broker is, then the runtime folder") {
     const std::string socket = Endpoint::from_environment().address();
     const std::string expected = getuid() == 0 ? "/run/cardbroker" : "/tmp/cardbroker-" + std::to_string(getuid());
     CHECK(socket == expected + "/cardbroker.sock");
+}
+
+TEST_CASE("reasons, deliveries, states and codes are printed by their short names, newer ones as numbers") {
+    std::ostringstream out;
+    out << ErrorReason::NoCard << ' ' << Delivery::NotSent << ' ' << ReaderState::HeldElsewhere << ' '
+        << StatusCode::DataLoss << ' ' << CardProtocol::T1 << ' ' << static_cast<ErrorReason>(999) << ' '
+        << static_cast<StatusCode>(-1);
+    CHECK(out.str() == "NO_CARD NOT_SENT HELD_ELSEWHERE DATA_LOSS T1 999 -1");
 }
 
 TEST_CASE("APDU bytes are printed as a length") {
@@ -94,12 +75,14 @@ TEST_CASE("the wait ends before the deadline by a tenth but at least 50 ms") {
     CHECK(times(30s, 10s).deadline == 10s);
     CHECK(times(30s, 10s).wait == 9s);
     CHECK(times(30s, 100ms).wait == 50ms);
-    CHECK(times(30s, 20ms).wait == 0s);
+    CHECK(times(std::nullopt, 20ms).wait == 0s);
+    CHECK(times(std::nullopt, 60s).wait == std::nullopt);
     CHECK(times(-1s, -1s).deadline == 0s);
 }
 
 TEST_CASE("without a deadline a wait keeps its length and the card gets its time") {
-    CHECK(times(30s, std::nullopt).deadline == 180s);
+    CHECK(times(std::nullopt, std::nullopt).deadline == 180s);
+    CHECK(times(std::nullopt, std::nullopt).wait == std::nullopt);
     for (const auto wait : {0s, 30s, 600s, 86'400s}) {
         CHECK(times(wait, std::nullopt).wait == wait);
         CHECK(times(wait, std::nullopt).deadline >= wait + card_time);
@@ -128,6 +111,16 @@ TEST_CASE("a failure after the restart needs another") {
     const auto second = pipeline.answer(2, Outcome::Failed).value();
     CHECK(!pipeline.send(first).restart);
     CHECK(pipeline.send(second).restart);
+}
+
+TEST_CASE("a message that goes on in any case restarts, and explains what failed before") {
+    Pipeline pipeline;
+    pipeline.send(0);
+    CHECK(pipeline.send(0, true).restart);
+    pipeline.send(0);
+    const auto known = pipeline.answer(1, Outcome::Failed).value();
+    CHECK(pipeline.answer(2, Outcome::Done) == known);
+    CHECK(pipeline.answer(3, Outcome::Done) == known);
 }
 
 TEST_CASE("what the broker counts as a failure is one, and an answer out of turn is noticed") {

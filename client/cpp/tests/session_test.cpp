@@ -19,14 +19,14 @@ TEST_CASE("a session holds the card between its commands, and then gives it back
     CHECK(session.atr().size() == 12);
     CHECK(session.insertion_id() == client.readers().at(0).insertion_id);
     CHECK(!session.state_tag().empty());
-    CHECK(told(session.transmit(commands({select_application}), Exchange::Raw)) == Texts{"6113"});
-    const Transmitted fetched = session.transmit(commands({get_response}), Exchange::Raw);
-    CHECK(fetched.results[0].status_word == 0x9000);
+    CHECK(told(session.transmit({Command::raw(ApduBytes::from_hex(select_application))})) == Texts{"6113"});
+    const Transmitted fetched = session.transmit({Command::raw(ApduBytes::from_hex(get_response))});
+    CHECK(fetched.results[0].status_word() == 0x9000);
     CHECK(fetched.insertion_id == session.insertion_id());
     session.transmit(commands({verify}));
     session.close();
     CHECK(!session.is_open());
-    CHECK(refusal([&] { session.transmit(commands({read_record})); }) == "no reason not_sent");
+    CHECK(refusal([&] { session.transmit(commands({read_record})); }) == "no reason NOT_SENT");
     CHECK(told(client.transmit(reader, commands({read_protected}))) == Texts{"6982"});
 }
 
@@ -34,7 +34,7 @@ TEST_CASE("a session leaves the card as it is, if asked to and closed") {
     const Broker broker;
     const Client client = broker.client();
     SessionOptions options;
-    options.leave_at_end = true;
+    options.disposition = Disposition::Leave;
     const auto verified_after = [&](bool close) {
         Session session = client.open_session(reader, options);
         session.transmit(commands({verify}));
@@ -53,7 +53,7 @@ TEST_CASE("calls overlap and reach the card in their order, more of them than fi
     for (int call = 0; call < 100; ++call) pending.push_back(session.begin(commands({count_commands})));
     std::uint8_t last = 0;
     for (Pending& call : pending) {
-        const std::uint8_t count = call.get().results[0].data[3];
+        const std::uint8_t count = call.get().results[0].data()[3];
         CHECK(count > last);
         last = count;
     }
@@ -92,8 +92,8 @@ TEST_CASE("after a failure in the session the calls behind it fail, and the next
     Pending failing = session.begin(commands({malformed}));
     Pending behind = session.begin(commands({read_record}));
     CHECK(told(before.get()) == Texts{"9000"});
-    CHECK(refusal([&] { failing.get(); }) == "INVALID_REQUEST not_sent");
-    CHECK(refusal([&] { behind.get(); }) == "PRECEDING_FAILED not_sent");
+    CHECK(refusal([&] { failing.get(); }) == "INVALID_REQUEST NOT_SENT");
+    CHECK(refusal([&] { behind.get(); }) == "PRECEDING_FAILED NOT_SENT");
     CHECK(session.is_open());
     CHECK(session.transmit(commands({read_record})).results.size() == 1);
     CHECK(session.transmit(commands({read_record})).results.size() == 1);
@@ -103,9 +103,9 @@ TEST_CASE("after a failure in the session the calls behind it fail, and the next
 TEST_CASE("a reset within the session takes what was verified") {
     const Broker broker;
     Session session = broker.client().open_session(reader);
-    for (const bool cold : {false, true}) {
+    for (const CardReset kind : {CardReset::Warm, CardReset::Cold}) {
         session.transmit(commands({verify}));
-        CHECK(session.reset(cold) == session.atr());
+        CHECK(session.reset(kind) == session.atr());
         CHECK(told(session.transmit(commands({read_protected}))) == Texts{"6982"});
     }
 }
@@ -142,10 +142,10 @@ TEST_CASE("another thread can abort what waits") {
     Session session = broker.client().open_session(reader);
     Pending running = session.begin(commands({slow(60'000)}));
     std::thread other([&] { session.abort(); });
-    CHECK(refusal([&] { running.get(); }) == "no reason unknown");
+    CHECK(refusal([&] { running.get(); }) == "no reason UNKNOWN");
     other.join();
     CHECK(!session.is_open());
-    CHECK(refusal([&] { session.transmit(commands({read_record})); }) == "no reason not_sent");
+    CHECK(refusal([&] { session.transmit(commands({read_record})); }) == "no reason NOT_SENT");
     CHECK_THROWS_AS(session.close(), Error);
 }
 
@@ -153,9 +153,9 @@ TEST_CASE("those who wait are seen, and told their place") {
     const Broker broker;
     Session holder = broker.client().open_session(reader);
     CHECK(holder.waiters() == 0);
-    std::promise<std::uint32_t> told_place;
+    std::promise<std::int32_t> told_place;
     SessionOptions options;
-    options.on_queue_position = [&, first = true](std::uint32_t place) mutable {
+    options.on_queue_position = [&, first = true](std::int32_t place) mutable {
         if (std::exchange(first, false)) told_place.set_value(place);
     };
     auto second = std::async(std::launch::async, [&] { return broker.client("other").open_session(reader, options); });
@@ -173,24 +173,24 @@ TEST_CASE("the wait for a session ends with its time, or with an exception of th
     Session holder = client.open_session(reader);
     SessionOptions options;
     options.wait_timeout = 50ms;
-    CHECK(refusal([&] { client.open_session(reader, options); }) == "QUEUE_TIMEOUT not_sent");
+    CHECK(refusal([&] { client.open_session(reader, options); }) == "QUEUE_TIMEOUT NOT_SENT");
     options.wait_timeout = 30s;
-    options.on_queue_position = [](std::uint32_t) { throw std::runtime_error("enough"); };
+    options.on_queue_position = [](std::int32_t) { throw std::runtime_error("enough"); };
     CHECK_THROWS_WITH(client.open_session(reader, options), "enough");
-    CHECK(refusal([&] { client.open_session("readers/none"); }) == "READER_NOT_FOUND not_sent");
+    CHECK(refusal([&] { client.open_session("readers/none"); }) == "READER_NOT_FOUND NOT_SENT");
     options = {};
     options.if_insertion_id = "another";
     holder.close();
-    CHECK(refusal([&] { client.open_session(reader, options); }) == "INSERTION_CHANGED not_sent");
+    CHECK(refusal([&] { client.open_session(reader, options); }) == "INSERTION_CHANGED NOT_SENT");
 }
 
 TEST_CASE("a card that is taken out ends the session: unknown for the command on it, not sent for the others") {
     const Broker broker;
     Session session = broker.client().open_session(reader);
     Pending fatal = session.begin(commands({fault(1, 100, 0xFFFF)}));
-    CHECK(refusal([&] { fatal.get(); }) == "CARD_REMOVED unknown");
+    CHECK(refusal([&] { fatal.get(); }) == "CARD_REMOVED UNKNOWN");
     until([&] { return !session.is_open(); });
-    CHECK(refusal([&] { session.transmit(commands({read_record})); }) == "CARD_REMOVED not_sent");
+    CHECK(refusal([&] { session.transmit(commands({read_record})); }) == "CARD_REMOVED NOT_SENT");
     CHECK_THROWS_AS(session.close(), Error);
 }
 

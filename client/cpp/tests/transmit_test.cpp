@@ -1,5 +1,6 @@
 // Readers and units, as programs meet them.
 #include <doctest/doctest.h>
+#include <unistd.h>
 
 #include <future>
 
@@ -24,22 +25,46 @@ TEST_CASE("readers are listed with their state") {
     CHECK(!readers[0].insertion_id.empty());
 }
 
+TEST_CASE("a reader is named by itself, its name, its id or its display name") {
+    const Broker broker;
+    const Client client = broker.client();
+    const Reader listed = client.readers().at(0);
+    for (const ReaderName& name : {ReaderName(listed), ReaderName(reader), ReaderName("simulated-reader-00"),
+                                   ReaderName("Simulated Reader 00")}) {
+        CHECK(client.reader(name).name == reader);
+        CHECK(client.transmit(name, commands({read_record})).results.size() == 1);
+    }
+    CHECK(refusal([&] { client.reader("none"); }) == "READER_NOT_FOUND NOT_SENT");
+    CHECK_THROWS_AS(client.transmit("Simulated Reader", commands({read_record})), InvalidRequest);
+}
+
+TEST_CASE("the broker tells what it is, its limits, and how it sees this program") {
+    const Broker broker;
+    const BrokerInfo info = broker.client("a key").broker();
+    CHECK(!info.version.empty());
+    CHECK(!info.epoch.empty());
+    CHECK(info.limits.max_commands == 64);
+    CHECK(info.caller.process_id == getpid());
+    CHECK(info.caller.group > 0);
+}
+
 TEST_CASE("a unit is completed by the broker, or left raw") {
     const Broker broker;
     const Client client = broker.client();
     const Transmitted completed = client.transmit(reader, commands({select_application, "00B2010400"}));
-    CHECK(completed.results[0].data.size() == 19);
-    CHECK(completed.results[0].status_word == 0x9000);
-    CHECK(completed.results[0].status_word_source == StatusWordSource::GetResponse);
-    CHECK(completed.results[0].get_response_count == 1);
-    CHECK(completed.results[1].status_word_source == StatusWordSource::CorrectedCommand);
+    CHECK(completed.results[0].data().size() == 19);
+    CHECK(completed.results[0].status_word() == 0x9000);
+    const auto first = std::get<ApduResult>(completed.results[0].outcome);
+    CHECK(first.status_word_source == StatusWordSource::GetResponse);
+    CHECK(first.get_response_count == 1);
+    CHECK(std::get<ApduResult>(completed.results[1].outcome).status_word_source == StatusWordSource::CorrectedCommand);
+    CHECK(completed.results[0].card_duration.count() > 0);
     CHECK(!completed.insertion_id.empty());
     CHECK(!completed.state_tag.empty());
     CHECK(completed.card_duration.count() > 0);
 
-    TransmitOptions raw;
-    raw.exchange = Exchange::Raw;
-    CHECK(told(client.transmit(reader, commands({select_application, read_record}), raw))[0] == "6113");
+    const Command raw = Command::raw(ApduBytes::from_hex(select_application));
+    CHECK(told(client.transmit(reader, {raw, ApduBytes::from_hex(read_record)}))[0] == "6113");
 }
 
 TEST_CASE("a unit that stops early throws with the answers that came") {
@@ -63,7 +88,7 @@ TEST_CASE("a unit that stops early throws with the answers that came") {
 
 TEST_CASE("another instruction fetches the rest where the card has its own") {
     const Broker broker;
-    Command command = ApduBytes::from_hex("8018000000");
+    ApduCommand command(ApduBytes::from_hex("8018000000"));
     command.continue_instruction = 0xA5;
     CHECK(told(broker.client().transmit(reader, {command})) == Texts{"636861696E 9000"});
 }
@@ -74,27 +99,27 @@ TEST_CASE("failures have their reason and their delivery") {
     const auto fails = [&](const std::string& name, const std::vector<Command>& unit, TransmitOptions options = {}) {
         return refusal([&] { client.transmit(name, unit, options); });
     };
-    CHECK(fails(reader, {}) == "INVALID_REQUEST not_sent");
-    CHECK(fails(reader, std::vector<Command>(65, Command{0, 0, 0, 0})) == "INVALID_REQUEST not_sent");
-    CHECK(fails(reader, {{0, 0, 0}}) == "INVALID_REQUEST not_sent");
+    CHECK(fails(reader, {}) == "INVALID_REQUEST NOT_SENT");
+    CHECK(fails(reader, std::vector<Command>(65, Command{0, 0, 0, 0})) == "INVALID_REQUEST NOT_SENT");
+    CHECK(fails(reader, {{0, 0, 0}}) == "INVALID_REQUEST NOT_SENT");
     CHECK(fails(reader, std::vector<Command>(17, ApduBytes(std::vector<std::uint8_t>(65'544)))) ==
-          "INVALID_REQUEST not_sent");
-    CHECK(fails(reader, commands({malformed})) == "INVALID_REQUEST not_sent");
-    CHECK(fails("readers/none", commands({read_record})) == "READER_NOT_FOUND not_sent");
+          "INVALID_REQUEST NOT_SENT");
+    CHECK(fails(reader, commands({malformed})) == "INVALID_REQUEST NOT_SENT");
+    CHECK(fails("readers/none", commands({read_record})) == "READER_NOT_FOUND NOT_SENT");
 
     TransmitOptions stale;
     stale.if_state_tag = "another";
-    CHECK(fails(reader, commands({read_record}), stale) == "STATE_CHANGED not_sent");
+    CHECK(fails(reader, commands({read_record}), stale) == "STATE_CHANGED NOT_SENT");
     stale = {};
     stale.if_insertion_id = "another";
-    CHECK(fails(reader, commands({read_record}), stale) == "INSERTION_CHANGED not_sent");
+    CHECK(fails(reader, commands({read_record}), stale) == "INSERTION_CHANGED NOT_SENT");
 
-    CHECK(fails(reader, commands({fault(1, 0, 0xFFFF)})) == "CARD_REMOVED unknown");
-    CHECK(fails(reader, commands({read_record})) == "NO_CARD not_sent");
+    CHECK(fails(reader, commands({fault(1, 0, 0xFFFF)})) == "CARD_REMOVED UNKNOWN");
+    CHECK(fails(reader, commands({read_record})) == "NO_CARD NOT_SENT");
     TransmitOptions brief;
-    brief.wait_for_card = true;
+    brief.card = CardRequirement::Awaited;
     brief.wait_timeout = 50ms;
-    CHECK(fails(reader, commands({read_record}), brief) == "QUEUE_TIMEOUT not_sent");
+    CHECK(fails(reader, commands({read_record}), brief) == "QUEUE_TIMEOUT NOT_SENT");
 }
 
 TEST_CASE("a unit waits for a card when it is told to") {
@@ -103,16 +128,16 @@ TEST_CASE("a unit waits for a card when it is told to") {
     client.transmit(reader, commands({fault(2, 0, 300)}));
     until([&] { return client.readers().at(0).state == ReaderState::Empty; });
     TransmitOptions options;
-    options.wait_for_card = true;
+    options.card = CardRequirement::Awaited;
     CHECK(told(client.transmit(reader, commands({read_record}), options))[0].find("9000") != std::string::npos);
 }
 
-TEST_CASE("a deadline that passes with the unit on the card leaves its fate unknown") {
+TEST_CASE("a deadline that passes with the unit on the card leaves its fate UNKNOWN") {
     const Broker broker;
     const Client client = broker.client();
     TransmitOptions options;
     options.deadline = 200ms;
-    CHECK(refusal([&] { client.transmit(reader, commands({slow(1000)}), options); }) == "DEADLINE_NEAR unknown");
+    CHECK(refusal([&] { client.transmit(reader, commands({slow(1000)}), options); }) == "DEADLINE_NEAR UNKNOWN");
 }
 
 TEST_CASE("a state tag holds while nobody else uses the card, and a reset first takes what was verified") {
@@ -121,12 +146,12 @@ TEST_CASE("a state tag holds while nobody else uses the card, and a reset first 
     TransmitOptions options;
     options.if_state_tag = client.transmit(reader, commands({verify})).state_tag;
     CHECK(told(client.transmit(reader, commands({read_protected}), options))[0].find("9000") != std::string::npos);
-    CHECK(refusal([&] { client.transmit(reader, commands({read_protected}), options); }) == "STATE_CHANGED not_sent");
+    CHECK(refusal([&] { client.transmit(reader, commands({read_protected}), options); }) == "STATE_CHANGED NOT_SENT");
     options = {};
-    options.start_reset = true;
+    options.reset_before = CardReset::Warm;
     const Transmitted reset = client.transmit(reader, commands({read_protected}), options);
     CHECK(told(reset) == Texts{"6982"});
-    CHECK(reset.reset_before_unit);
+    CHECK(reset.was_reset);
 }
 
 TEST_CASE("a repeated request id gets the first outcome") {
@@ -148,7 +173,7 @@ TEST_CASE("what is verified stays within a group") {
           std::string::npos);
     CHECK(told(broker.client("another").transmit(reader, commands({read_protected}))) == Texts{"6982"});
     CHECK(told(one.transmit(reader, commands({read_protected}))) == Texts{"6982"});
-    CHECK(refusal([&] { broker.client("gr\xC3\xBC\xC3\x9F"); }) == "INVALID_REQUEST not_sent");
+    CHECK(refusal([&] { broker.client("gr\xC3\xBC\xC3\x9F"); }) == "INVALID_REQUEST NOT_SENT");
 }
 
 TEST_CASE("the group comes from the environment") {
@@ -169,11 +194,11 @@ TEST_CASE("one client serves several threads") {
     std::vector<std::future<void>> threads;
     for (int thread = 0; thread < 4; ++thread) {
         threads.push_back(std::async(std::launch::async, [&] {
-            TransmitOptions raw;
-            raw.exchange = Exchange::Raw;
+            const std::vector<Command> raw{Command::raw(ApduBytes::from_hex(select_application)),
+                                           Command::raw(ApduBytes::from_hex(get_response))};
             for (int pair = 0; pair < 25; ++pair) {
-                const auto unit = client.transmit(reader, commands({select_application, get_response}), raw);
-                if (unit.results.at(1).status_word != 0x9000) throw std::runtime_error("a broken pair");
+                const auto unit = client.transmit(reader, raw);
+                if (unit.results.at(1).status_word() != 0x9000) throw std::runtime_error("a broken pair");
             }
         }));
     }

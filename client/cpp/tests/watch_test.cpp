@@ -86,8 +86,8 @@ TEST_CASE("a second snapshot tells only what differs, and the watch goes on from
     std::vector<std::string> events;
     for (int event = 0; event < 10; ++event) events.push_back(next(watch));
     CHECK(events == std::vector<std::string>{"connected", "changed READY", "old READY", "same READY",
-                                             "disconnected: not_sent", "connected", "old gone", "changed EMPTY",
-                                             "new READY", "disconnected: not_sent"});
+                                             "disconnected: NOT_SENT", "connected", "old gone", "changed EMPTY",
+                                             "new READY", "disconnected: NOT_SENT"});
     CHECK(broker.resume_tokens().at(0).empty());
     CHECK(broker.resume_tokens().at(1) == "token 0");
 }
@@ -99,7 +99,7 @@ TEST_CASE("a watch finds the broker again") {
     while (watch.next(0s)) {
     }
     broker.kill();
-    CHECK(next(watch) == "disconnected: not_sent");
+    CHECK(next(watch) == "disconnected: NOT_SENT");
     CHECK(!watch.is_connected());
     CHECK(watch.readers().size() == 2);
     CHECK(next(watch, 500ms) == "nothing");
@@ -127,6 +127,42 @@ TEST_CASE("a watch that is stopped by another thread returns nothing from then o
     other.join();
     CHECK(watch.is_stopped());
     CHECK(next(watch) == "nothing");
+}
+
+TEST_CASE("a watch of turns tells the waiting requests, and the holder") {
+    const Broker broker;
+    const Client client = broker.client();
+    TurnWatch watch = client.watch_turn();
+    CHECK(watch.next(longest).value().empty());
+    Session holder = client.open_session(reader);
+    std::thread waiter([&] { client.transmit(reader, commands({read_record})); });
+    std::vector<WaitingTurn> waiting;
+    until([&] { return !(waiting = watch.next(longest).value()).empty(); });
+    CHECK(waiting[0].reader == reader);
+    CHECK(!waiting[0].is_session);
+    CHECK(waiting[0].deadline_time > waiting[0].arrive_time);
+    REQUIRE(waiting[0].holder);
+    CHECK(waiting[0].holder->is_own);
+    CHECK(waiting[0].holder->is_session);
+    holder.close();
+    waiter.join();
+    CHECK(watch.next(longest).value().empty());
+    CHECK(!watch.next(50ms));
+    watch.stop();
+    CHECK(!watch.next(longest));
+}
+
+TEST_CASE("a watch of turns tells no heartbeat, and throws its end from then on") {
+    FakeBroker broker;
+    broker.turns.resize(3);
+    broker.turns[1].set_is_heartbeat(true);
+    broker.turns[2].add_waiting()->set_turns_ahead_count(7);
+    TurnWatch watch = broker.client().watch_turn();
+    CHECK(watch.next(longest).value().empty());
+    CHECK(watch.next(longest).value().at(0).turns_ahead_count == 7);
+    for (int call = 0; call < 2; ++call) {
+        CHECK(refusal([&] { watch.next(longest); }) == "SHUTTING_DOWN NOT_SENT");
+    }
 }
 
 }  // namespace cardbroker::tests

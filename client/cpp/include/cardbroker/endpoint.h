@@ -10,7 +10,7 @@ namespace cardbroker {
 /// a loopback address, for a broker serves its own machine only.
 class Endpoint {
 public:
-    /// Throws Error (permanent) for a text that is no endpoint.
+    /// Throws InvalidRequest for a text that is no endpoint.
     explicit Endpoint(std::string_view text);
     /// The endpoint in the variable `CARDBROKER_ENDPOINT`, or the default socket if that is unset or empty:
     /// `$XDG_RUNTIME_DIR/cardbroker/cardbroker.sock`, else `/run/cardbroker/cardbroker.sock` for root, else

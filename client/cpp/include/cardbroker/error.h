@@ -2,11 +2,11 @@
 #pragma once
 
 #include <cardbroker/enums.h>
+#include <cardbroker/failure.h>
 #include <cardbroker/response.h>
 
 #include <cstddef>
 #include <memory>
-#include <optional>
 #include <stdexcept>
 #include <string>
 
@@ -15,47 +15,56 @@ namespace cardbroker {
 /// A request that did not do all that was asked. Holds no APDU byte in its text.
 class Error : public std::runtime_error {
 public:
-    Error(const std::string& message, Delivery delivery, std::optional<ErrorReason> reason = std::nullopt,
-          bool permanent = false)
-        : std::runtime_error(message), delivery_(delivery), reason_(reason), permanent_(permanent) {}
+    explicit Error(Failure failure);
 
-    /// Whether a command may have run that has no answer: NotSent (repeat as you like) or Unknown (look at the card
-    /// first). Of a Stopped it concerns the command at `index()`.
-    Delivery delivery() const noexcept { return delivery_; }
-    /// The broker's reason; none if the failure is not the broker's word, or newer than this client.
-    std::optional<ErrorReason> reason() const noexcept { return reason_; }
-    /// Whether the same request will fail again however often it is repeated.
-    bool is_permanent() const noexcept { return permanent_; }
+    /// Everything that is known about it. The functions below are its parts.
+    const Failure& failure() const noexcept { return *failure_; }
+    /// The broker's reason; Unspecified if the failure is not the broker's word.
+    ErrorReason reason() const noexcept { return failure_->reason; }
+    /// Whether a command may have run that has no answer. Of a Stopped it concerns the command at `index()`.
+    Delivery delivery() const noexcept { return failure_->delivery; }
+    /// The gRPC code that the failure has, or would have.
+    StatusCode code() const noexcept { return failure_->code; }
+    /// How long to wait before a retry; only where nothing was sent and waiting helps.
+    std::optional<std::chrono::nanoseconds> retry_after() const noexcept { return failure_->retry_after; }
+    /// Whether the same request fails again however often it is repeated.
+    bool is_permanent() const noexcept { return cardbroker::is_permanent(failure_->code); }
 
-    /// The same failure, told to somebody whose commands did not leave this program.
-    Error not_sent() const { return Error(what(), Delivery::NotSent, reason_, permanent_); }
+    /// The same failure, told to a caller whose commands did not leave this program.
+    Error not_sent() const;
+
+protected:
+    Error(const std::string& text, Failure failure);
 
 private:
-    Delivery delivery_;
-    std::optional<ErrorReason> reason_;
-    bool permanent_;
+    /// Shared, because copying an exception must not fail.
+    std::shared_ptr<const Failure> failure_;
 };
 
 /// Nobody answers at the endpoint, or this user may not open it. Nothing was sent.
 class NotRunning final : public Error {
 public:
-    explicit NotRunning(const std::string& endpoint) : Error("no broker answers at " + endpoint, Delivery::NotSent) {}
+    using Error::Error;
+};
+
+/// A request that this program refused before it sent anything: fix the request.
+class InvalidRequest final : public Error {
+public:
+    using Error::Error;
+    /// Names the field that breaks a rule, as a path in the request.
+    InvalidRequest(const std::string& field, const std::string& message);
 };
 
 /// The connection broke before the broker's word came.
 class ConnectionLost final : public Error {
 public:
-    explicit ConnectionLost(const std::string& message) : Error(message, Delivery::Unknown) {}
+    using Error::Error;
 };
 
 /// The unit ended before its last command was answered.
 class Stopped final : public Error {
 public:
-    Stopped(const std::string& message, Delivery delivery, std::optional<ErrorReason> reason, std::size_t index,
-            Transmitted partial)
-        : Error(message, delivery, reason),
-          index_(index),
-          partial_(std::make_shared<const Transmitted>(std::move(partial))) {}
+    Stopped(Failure failure, std::size_t index, Transmitted partial);
 
     /// The first command, counted from 0, that has no complete answer.
     std::size_t index() const noexcept { return index_; }
@@ -67,12 +76,5 @@ private:
     /// Shared, because copying an exception must not fail.
     std::shared_ptr<const Transmitted> partial_;
 };
-
-/// The short name of a reason, as the contract writes it: "NO_CARD".
-std::string to_string(ErrorReason reason);
-/// "not_sent" or "unknown".
-std::string to_string(Delivery delivery);
-/// The short name of a state: "READY".
-std::string to_string(ReaderState state);
 
 }  // namespace cardbroker

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace cardbroker {
@@ -24,11 +25,26 @@ struct Reader {
     /// Names this insertion of this card; empty without a card. Compare for equality only.
     std::string insertion_id;
     /// How many insertions the broker has seen in this reader. For display only.
-    std::uint64_t insertion_count = 0;
+    std::int64_t insertion_count = 0;
 };
 
 /// Whether all fields are equal.
 bool operator==(const Reader& left, const Reader& right);
 inline bool operator!=(const Reader& left, const Reader& right) { return !(left == right); }
+
+/// Which reader is meant, in any of the ways to say it: a Reader, its name `readers/{id}`, its plain id (a–z, 0–9 and -
+/// only), or any other text: its display name, for which the broker is asked at each call.
+class ReaderName {
+public:
+    ReaderName(const Reader& reader) : text_(reader.name) {}
+    ReaderName(std::string text) : text_(std::move(text)) {}
+    ReaderName(const char* text) : text_(text) {}
+
+    /// As it was given.
+    const std::string& text() const noexcept { return text_; }
+
+private:
+    std::string text_;
+};
 
 }  // namespace cardbroker

@@ -15,13 +15,13 @@ namespace cardbroker {
 /// connection broke before that word came.
 std::exception_ptr failure(const grpc::Status& status, const grpc::ClientContext& context);
 
-/// The same failure, told to somebody whose commands did not leave this program.
+/// The same failure, told to a caller whose commands did not leave this program.
 std::exception_ptr not_sent(const std::exception_ptr& failure);
 
 /// Without what only the derived types hold.
 Error as_error(const std::exception_ptr& failure);
 
-/// The failure of a call that carried no commands.
+/// The failure of a call that carried no commands: not sent, unless the broker says otherwise.
 Error query_failure(const grpc::Status& status, const grpc::ClientContext& context);
 
 /// The call outlived its deadline.
@@ -30,15 +30,16 @@ Error deadline_passed();
 /// The broker said what the contract does not allow.
 Error broken_contract(const std::string& message);
 
-/// A request that breaks a rule of the contract, noticed before it was sent.
-Error invalid(const std::string& message);
+/// The connection broke before the broker's word came.
+ConnectionLost connection_lost(const std::string& message);
 
-/// An in-band failure of a session.
-Error in_band(v1::ErrorReason reason, v1::Delivery delivery, const std::string& message);
+/// Nobody answers at the endpoint, for this code.
+NotRunning not_running(const std::string& message, StatusCode code = StatusCode::Unavailable);
 
-/// What the contract's numbers mean: none for a reason that is newer than this client, and Unknown for a delivery that
-/// was not told.
-std::optional<ErrorReason> reason_of(v1::ErrorReason reason);
-Delivery delivery_of(v1::Delivery delivery);
+/// A failure that this program made up.
+Failure own_failure(const std::string& message, Delivery delivery, StatusCode code);
+
+/// A failure as the broker told it in a message.
+Failure from_wire(const v1::Failure& wire);
 
 }  // namespace cardbroker

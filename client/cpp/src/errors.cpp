@@ -1,0 +1,154 @@
+// From the status of a call to the error that its caller gets.
+#include "errors.h"
+
+#include <ostream>
+#include <utility>
+
+#include "convert.h"
+#include "status_details.h"
+
+namespace cardbroker {
+
+namespace {
+
+/// The failure of a call that the broker said nothing about: a library, a proxy or the transport ended it.
+std::exception_ptr unexplained(const grpc::Status& status) {
+    const std::string detail = " (" + status.error_message() + ')';
+    const auto code = static_cast<StatusCode>(status.error_code());
+    const auto told = [&](const std::string& text) { return own_failure(text + detail, Delivery::Unknown, code); };
+    switch (code) {
+        case StatusCode::DeadlineExceeded:
+            return std::make_exception_ptr(deadline_passed());
+        case StatusCode::Unimplemented:
+            // Comes before any handler.
+            return std::make_exception_ptr(
+                Error(told("what answers at the endpoint is no Cardbroker, or an older one")).not_sent());
+        case StatusCode::Unavailable:
+        case StatusCode::Unknown:
+        case StatusCode::Internal:
+            return std::make_exception_ptr(ConnectionLost(told("the connection to the broker was lost")));
+        case StatusCode::Cancelled:
+            return std::make_exception_ptr(Error(told("the call was cancelled")));
+        default:
+            return std::make_exception_ptr(Error(told("the call failed")));
+    }
+}
+
+const std::string& text_of(const Failure& failure) {
+    static const std::string nothing = "the request failed";
+    if (!failure.message.empty()) return failure.message;
+    return failure.reason_name.empty() ? nothing : failure.reason_name;
+}
+
+Failure invalid(const std::string& field, const std::string& message) {
+    Failure failure = own_failure(message, Delivery::NotSent, StatusCode::InvalidArgument);
+    failure.reason = ErrorReason::InvalidRequest;
+    failure.reason_name = to_string(failure.reason);
+    if (!field.empty()) failure.field_violations.push_back({field, message});
+    return failure;
+}
+
+}  // namespace
+
+Error::Error(Failure failure) : Error(text_of(failure), failure) {}
+Error::Error(const std::string& text, Failure failure)
+    : std::runtime_error(text), failure_(std::make_shared<const Failure>(std::move(failure))) {}
+
+Error Error::not_sent() const {
+    Failure failure = *failure_;
+    failure.delivery = Delivery::NotSent;
+    return Error(what(), std::move(failure));
+}
+
+InvalidRequest::InvalidRequest(const std::string& field, const std::string& message) : Error(invalid(field, message)) {}
+
+Stopped::Stopped(Failure failure, std::size_t index, Transmitted partial)
+    : Error("stopped at command " + std::to_string(index + 1) + ": " + text_of(failure), failure),
+      index_(index),
+      partial_(std::make_shared<const Transmitted>(std::move(partial))) {}
+
+std::exception_ptr failure(const grpc::Status& status, const grpc::ClientContext& context) {
+    auto told = told_failure(status, context);
+    return told ? std::make_exception_ptr(Error(std::move(*told))) : unexplained(status);
+}
+
+std::exception_ptr not_sent(const std::exception_ptr& failure) {
+    return std::make_exception_ptr(as_error(failure).not_sent());
+}
+
+Error as_error(const std::exception_ptr& failure) {
+    try {
+        std::rethrow_exception(failure);
+    } catch (const Error& error) {
+        return error;
+    }
+}
+
+Error query_failure(const grpc::Status& status, const grpc::ClientContext& context) {
+    auto told = told_failure(status, context);
+    return told ? Error(std::move(*told)) : as_error(unexplained(status)).not_sent();
+}
+
+Error deadline_passed() {
+    return Error(
+        own_failure("the call's deadline passed without an answer", Delivery::Unknown, StatusCode::DeadlineExceeded));
+}
+
+Error broken_contract(const std::string& message) {
+    return Error(own_failure(message, Delivery::Unknown, StatusCode::Internal));
+}
+
+ConnectionLost connection_lost(const std::string& message) {
+    return ConnectionLost(own_failure(message, Delivery::Unknown, StatusCode::Unavailable));
+}
+
+NotRunning not_running(const std::string& message, StatusCode code) {
+    return NotRunning(own_failure(message, Delivery::NotSent, code));
+}
+
+Failure own_failure(const std::string& message, Delivery delivery, StatusCode code) {
+    Failure failure;
+    failure.message = message;
+    failure.delivery = delivery;
+    failure.code = code;
+    return failure;
+}
+
+Failure from_wire(const v1::Failure& wire) {
+    Failure failure;
+    failure.reason = static_cast<ErrorReason>(wire.reason());
+    if (failure.reason != ErrorReason::Unspecified) failure.reason_name = to_string(failure.reason);
+    const bool is_known = wire.delivery() == v1::DELIVERY_NOT_SENT || wire.delivery() == v1::DELIVERY_EXECUTED;
+    failure.delivery = is_known ? static_cast<Delivery>(wire.delivery()) : Delivery::Unknown;
+    failure.message = wire.message();
+    failure.code = static_cast<StatusCode>(wire.code());
+    if (wire.has_retry_after()) failure.retry_after = from_wire(wire.retry_after());
+    failure.rule = wire.rule();
+    failure.cause = static_cast<RevocationCause>(wire.cause());
+    for (const v1::FieldViolation& violation : wire.field_violations()) {
+        failure.field_violations.push_back({violation.field(), violation.description()});
+    }
+    failure.reader = wire.reader();
+    return failure;
+}
+
+bool is_permanent(StatusCode code) noexcept {
+    return code == StatusCode::InvalidArgument || code == StatusCode::NotFound ||
+           code == StatusCode::PermissionDenied || code == StatusCode::Unauthenticated ||
+           code == StatusCode::Unimplemented;
+}
+
+std::string to_string(StatusCode code) {
+    static constexpr const char* names[] = {
+        "OK",        "CANCELLED",      "UNKNOWN",           "INVALID_ARGUMENT",   "DEADLINE_EXCEEDED",
+        "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION",
+        "ABORTED",   "OUT_OF_RANGE",   "UNIMPLEMENTED",     "INTERNAL",           "UNAVAILABLE",
+        "DATA_LOSS", "UNAUTHENTICATED"};
+    const int number = static_cast<int>(code);
+    return number >= 0 && number <= static_cast<int>(StatusCode::Unauthenticated) ? names[number]
+                                                                                  : std::to_string(number);
+}
+
+std::ostream& operator<<(std::ostream& out, StatusCode code) { return out << to_string(code); }
+
+}  // namespace cardbroker

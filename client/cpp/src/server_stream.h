@@ -1,0 +1,88 @@
+// A stream of messages from the broker, over a completion queue of its owner's: no thread.
+//
+// ```text
+// starting ── started ──▶ reading ─┐ messages
+//    │                     │  ▲    │
+//  failed    ended, cancelled └────┘
+//    └─────▶ finishing ◀──┘
+// ```
+#pragma once
+
+#include <cardbroker/error.h>
+#include <grpcpp/grpcpp.h>
+
+#include <algorithm>
+#include <chrono>
+#include <memory>
+
+#include "errors.h"
+
+namespace cardbroker {
+
+/// One stream, with one operation under way at any time, whose tag is the stream's address.
+template <typename Message>
+struct ServerStream {
+    using Clock = std::chrono::system_clock;
+    enum class Phase { Starting, Reading, Finishing };
+    /// What the end of an operation means.
+    enum class Step { Nothing, Told, Ended };
+
+    /// How long the broker may take to answer with the first message.
+    static constexpr std::chrono::seconds open_timeout{10};
+    /// Three heartbeat intervals of the broker's default.
+    static constexpr std::chrono::seconds silence_limit{90};
+
+    grpc::ClientContext context;
+    std::shared_ptr<grpc::Channel> channel;
+    std::unique_ptr<grpc::ClientAsyncReader<Message>> reader;
+    Phase phase = Phase::Starting;
+    Message message;
+    grpc::Status status;
+    /// When the broker must have said something, or else the owner gives up.
+    Clock::time_point limit = Clock::now() + open_timeout;
+    bool heard = false;
+    bool silent = false;
+
+    /// The operation under way is done. After a message the owner reads on when it has taken it.
+    Step advance(bool ok) {
+        if (phase == Phase::Finishing) return Step::Ended;
+        if (!ok) {
+            phase = Phase::Finishing;
+            reader->Finish(&status, this);
+            return Step::Nothing;
+        }
+        if (phase == Phase::Reading) {
+            heard = true;
+            limit = Clock::now() + silence_limit;
+            return Step::Told;
+        }
+        phase = Phase::Reading;
+        read_on();
+        return Step::Nothing;
+    }
+
+    void read_on() { reader->Read(&message, this); }
+
+    /// Ends a stream that has been silent for too long.
+    void give_up() {
+        silent = true;
+        limit = Clock::now() + silence_limit;
+        context.TryCancel();
+    }
+
+    /// Only after Step::Ended.
+    Error why_ended() const {
+        if (silent) return connection_lost("the broker fell silent").not_sent();
+        if (status.ok()) return connection_lost("the broker ended the watch").not_sent();
+        return query_failure(status, context);
+    }
+};
+
+/// The time after so long, at most a year.
+inline std::chrono::system_clock::time_point after(std::chrono::nanoseconds timeout) {
+    using Clock = std::chrono::system_clock;
+    const auto longest = std::clamp<std::chrono::nanoseconds>(timeout, timeout.zero(), std::chrono::hours(24 * 365));
+    return Clock::now() + std::chrono::duration_cast<Clock::duration>(longest);
+}
+
+}  // namespace cardbroker

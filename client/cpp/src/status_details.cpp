@@ -1,0 +1,130 @@
+// What the trailers of a failed call tell in the broker's own words.
+#include "status_details.h"
+
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/wire_format_lite.h>
+
+#include <algorithm>
+#include <cctype>
+#include <map>
+#include <string>
+
+#include "cardbroker/v1/error.pb.h"
+#include "errors.h"
+#include "names.h"
+
+namespace cardbroker {
+
+namespace {
+
+using google::protobuf::internal::WireFormatLite;
+
+/// The text fields of a message by their numbers, each in order. Empty if the bytes are no message.
+std::multimap<int, std::string> text_fields(const std::string& message) {
+    std::multimap<int, std::string> fields;
+    google::protobuf::io::CodedInputStream input(reinterpret_cast<const std::uint8_t*>(message.data()),
+                                                 static_cast<int>(message.size()));
+    while (const std::uint32_t tag = input.ReadTag()) {
+        if (WireFormatLite::GetTagWireType(tag) != WireFormatLite::WIRETYPE_LENGTH_DELIMITED) {
+            if (!WireFormatLite::SkipField(&input, tag)) return {};
+            continue;
+        }
+        std::string value;
+        if (!WireFormatLite::ReadBytes(&input, &value)) return {};
+        fields.emplace(WireFormatLite::GetTagFieldNumber(tag), std::move(value));
+    }
+    return fields;
+}
+
+/// The first field of this number; empty if there is none.
+std::string first(const std::multimap<int, std::string>& fields, int number) {
+    const auto found = fields.find(number);
+    return found == fields.end() ? "" : found->second;
+}
+
+/// google.rpc.ErrorInfo, without the googleapis: reason, domain, and metadata, a map.
+struct ErrorInfo {
+    std::string reason;
+    std::string domain;
+    std::map<std::string, std::string> metadata;
+
+    explicit ErrorInfo(const std::string& message) {
+        const auto fields = text_fields(message);
+        reason = first(fields, 1);
+        domain = first(fields, 2);
+        const auto entries = fields.equal_range(3);
+        for (auto entry = entries.first; entry != entries.second; ++entry) {
+            const auto pair = text_fields(entry->second);
+            metadata[first(pair, 1)] = first(pair, 2);
+        }
+    }
+};
+
+std::optional<std::string> trailer(const grpc::ClientContext& context, const char* name) {
+    const auto& trailers = context.GetServerTrailingMetadata();
+    const auto found = trailers.find(name);
+    if (found == trailers.end()) return std::nullopt;
+    return std::string(found->second.data(), found->second.size());
+}
+
+/// `not_sent` or `NOT_SENT`; what is not known is Unknown.
+Delivery delivery_named(std::string name) {
+    std::transform(name.begin(), name.end(), name.begin(), [](unsigned char letter) { return std::toupper(letter); });
+    if (name == "NOT_SENT") return Delivery::NotSent;
+    return name == "EXECUTED" ? Delivery::Executed : Delivery::Unknown;
+}
+
+Failure named(const grpc::Status& status, const std::string& reason, const std::string& delivery) {
+    Failure failure =
+        own_failure(status.error_message(), delivery_named(delivery), static_cast<StatusCode>(status.error_code()));
+    v1::ErrorReason known = v1::ERROR_REASON_UNSPECIFIED;
+    if (v1::ErrorReason_Parse("ERROR_REASON_" + reason, &known)) failure.reason = static_cast<ErrorReason>(known);
+    failure.reason_name = reason;
+    return failure;
+}
+
+bool is_type(const google::protobuf::Any& detail, std::string_view type) {
+    const std::string_view url = detail.type_url();
+    return url.substr(url.rfind('/') + 1) == type;
+}
+
+std::optional<Failure> of_failure(const v1::StatusDetails& details, const grpc::Status& status) {
+    for (const google::protobuf::Any& detail : details.details()) {
+        v1::Failure wire;
+        if (!is_type(detail, "cardbroker.v1.Failure") || !wire.ParseFromString(detail.value())) continue;
+        Failure failure = from_wire(wire);
+        if (failure.code == StatusCode::Ok) failure.code = static_cast<StatusCode>(status.error_code());
+        if (failure.message.empty()) failure.message = status.error_message();
+        return failure;
+    }
+    return std::nullopt;
+}
+
+std::optional<Failure> of_error_info(const v1::StatusDetails& details, const grpc::Status& status) {
+    for (const google::protobuf::Any& detail : details.details()) {
+        if (!is_type(detail, "google.rpc.ErrorInfo")) continue;
+        ErrorInfo info(detail.value());
+        if (info.domain != "cardbroker") continue;
+        Failure failure = named(status, info.reason, info.metadata["delivery"]);
+        failure.rule = info.metadata["rule"];
+        failure.reader = info.metadata["reader"];
+        return failure;
+    }
+    return std::nullopt;
+}
+
+}  // namespace
+
+std::optional<Failure> told_failure(const grpc::Status& status, const grpc::ClientContext& context) {
+    v1::StatusDetails details;
+    if (details.ParseFromString(status.error_details())) {
+        if (auto failure = of_failure(details, status)) return failure;
+        if (auto failure = of_error_info(details, status)) return failure;
+    }
+    const auto reason = trailer(context, names::reason_trailer);
+    const auto delivery = trailer(context, names::delivery_trailer);
+    if (!reason && !delivery) return std::nullopt;
+    return named(status, reason.value_or(""), delivery.value_or(""));
+}
+
+}  // namespace cardbroker

@@ -1,0 +1,243 @@
+// Between the library's public types and the contract's messages, which protobuf reads from JSON and writes as JSON.
+#include "driver_messages.h"
+
+#include <google/protobuf/util/json_util.h>
+#include <google/protobuf/util/time_util.h>
+
+#include <stdexcept>
+#include <utility>
+
+namespace cardbroker::driver {
+
+namespace {
+
+using google::protobuf::util::TimeUtil;
+using std::chrono::nanoseconds;
+
+template <typename Duration>
+std::optional<nanoseconds> duration(bool is_set, const Duration& wire) {
+    if (!is_set) return std::nullopt;
+    return nanoseconds(TimeUtil::DurationToNanoseconds(wire));
+}
+
+google::protobuf::Timestamp timestamp(std::chrono::system_clock::time_point time) {
+    return TimeUtil::NanosecondsToTimestamp(std::chrono::duration_cast<nanoseconds>(time.time_since_epoch()).count());
+}
+
+bool is_told(std::chrono::system_clock::time_point time) { return time != std::chrono::system_clock::time_point(); }
+
+google::protobuf::Duration wire(nanoseconds duration) { return TimeUtil::NanosecondsToDuration(duration.count()); }
+
+ApduBytes protect(const std::string& bytes) { return ApduBytes(bytes.data(), bytes.size()); }
+
+template <typename Bytes>
+std::string text(const Bytes& bytes) {
+    return std::string(bytes.begin(), bytes.end());
+}
+
+Command action(const v1::Command& wire) {
+    switch (wire.action_case()) {
+        case v1::Command::kApdu: {
+            const v1::ApduCommand& apdu = wire.apdu();
+            ApduCommand command(protect(apdu.bytes()));
+            command.raw = apdu.raw();
+            if (apdu.has_continue_class()) command.continue_class = static_cast<std::uint8_t>(apdu.continue_class());
+            command.continue_instruction = static_cast<std::uint8_t>(apdu.continue_instruction());
+            command.allow_last_try = apdu.allow_last_try();
+            command.allow_known_wrong = apdu.allow_known_wrong();
+            return command;
+        }
+        case v1::Command::kControl:
+            return ControlCommand{wire.control().code(), protect(wire.control().data())};
+        case v1::Command::kGetAttribute:
+            return GetAttribute{wire.get_attribute().tag()};
+        case v1::Command::kSetAttribute:
+            return SetAttribute{wire.set_attribute().tag(), protect(wire.set_attribute().value())};
+        case v1::Command::kPinPad: {
+            const v1::PinPadCommand& pad = wire.pin_pad();
+            PinPadCommand command;
+            command.apdu_template = protect(pad.template_());
+            command.operation = static_cast<PinPadOperation>(pad.operation());
+            command.encoding = static_cast<PinEncoding>(pad.encoding());
+            command.pin_offset = pad.pin_offset();
+            command.pin_block_length = pad.pin_block_length();
+            command.min_digits = pad.min_digits();
+            command.max_digits = pad.max_digits();
+            command.key_timeout = duration(pad.has_key_timeout(), pad.key_timeout());
+            return command;
+        }
+        case v1::Command::ACTION_NOT_SET:
+            break;
+    }
+    throw std::invalid_argument("a command without an action");
+}
+
+void set_turn(TurnOptions& options, const v1::TurnOptions& turn) {
+    options.wait_timeout = duration(turn.has_wait_timeout(), turn.wait_timeout());
+    options.card = static_cast<CardRequirement>(turn.card());
+    options.if_insertion_id = turn.if_insertion_id();
+    options.if_state_tag = turn.if_state_tag();
+    options.reset_before = static_cast<CardReset>(turn.reset_before());
+}
+
+/// Shows the outcome of one command.
+struct Outcome {
+    v1::CommandResult& wire;
+
+    void operator()(std::monostate) const {}
+    void operator()(const ApduResult& result) const {
+        wire.mutable_apdu()->set_data(text(result.data));
+        wire.mutable_apdu()->set_status_word(result.status_word);
+        wire.mutable_apdu()->set_status_word_source(static_cast<v1::StatusWordSource>(result.status_word_source));
+        wire.mutable_apdu()->set_get_response_count(result.get_response_count);
+    }
+    void operator()(const ControlResult& result) const { wire.mutable_control()->set_data(text(result.data)); }
+    void operator()(const AttributeResult& result) const { wire.mutable_attribute()->set_value(text(result.value)); }
+    void operator()(const PinPadResult& result) const { wire.mutable_pin_pad()->set_status_word(result.status_word); }
+};
+
+}  // namespace
+
+std::vector<Command> commands(const google::protobuf::RepeatedPtrField<v1::Command>& wire) {
+    std::vector<Command> commands;
+    for (const v1::Command& given : wire) {
+        Command& command = commands.emplace_back(action(given));
+        for (const v1::StatusWordPattern& pattern : given.continue_on()) {
+            StatusWordPattern& added = command.continue_on.emplace_back();
+            added.value = static_cast<std::uint16_t>(pattern.value());
+            if (pattern.has_mask()) added.mask = static_cast<std::uint16_t>(pattern.mask());
+        }
+        command.stop_rule = static_cast<StopRule>(given.stop_rule());
+    }
+    return commands;
+}
+
+TransmitOptions options(const v1::TransmitRequest& request) {
+    TransmitOptions options;
+    set_turn(options, request.turn());
+    options.request_id.assign(request.request_id().begin(), request.request_id().end());
+    options.disposition = static_cast<Disposition>(request.disposition());
+    return options;
+}
+
+SessionOptions options(const v1::SessionOpen& open) {
+    SessionOptions options;
+    set_turn(options, open.turn());
+    options.idle_timeout = duration(open.has_idle_timeout(), open.idle_timeout());
+    options.disposition = static_cast<Disposition>(open.disposition());
+    return options;
+}
+
+v1::Reader message(const Reader& reader) {
+    v1::Reader wire;
+    wire.set_name(reader.name);
+    wire.set_display_name(reader.display_name);
+    wire.set_state(static_cast<v1::ReaderState>(reader.state));
+    wire.set_atr(text(reader.atr));
+    wire.set_active_protocol(static_cast<v1::CardProtocol>(reader.active_protocol));
+    wire.set_insertion_id(reader.insertion_id);
+    wire.set_insertion_count(reader.insertion_count);
+    return wire;
+}
+
+v1::GetBrokerResponse message(const BrokerInfo& broker) {
+    v1::GetBrokerResponse told;
+    told.set_version(broker.version);
+    told.set_epoch(broker.epoch);
+    if (is_told(broker.start_time)) *told.mutable_start_time() = timestamp(broker.start_time);
+    for (const std::string& capability : broker.capabilities) told.add_capabilities(capability);
+    v1::BrokerLimits& limits = *told.mutable_limits();
+    limits.set_max_message_bytes(broker.limits.max_message_bytes);
+    limits.set_max_commands(broker.limits.max_commands);
+    limits.set_max_session_messages(broker.limits.max_session_messages);
+    limits.set_max_waiting_per_caller(broker.limits.max_waiting_per_caller);
+    limits.set_max_waiting_per_reader(broker.limits.max_waiting_per_reader);
+    limits.set_max_outcomes_per_user(broker.limits.max_outcomes_per_user);
+    *limits.mutable_outcome_lifetime() = wire(broker.limits.outcome_lifetime);
+    *limits.mutable_max_contended_lease() = wire(broker.limits.max_contended_lease);
+    v1::CallerInfo& caller = *told.mutable_caller();
+    caller.set_principal(broker.caller.principal);
+    if (broker.caller.process_id) caller.set_process_id(*broker.caller.process_id);
+    caller.set_connection(broker.caller.connection);
+    caller.set_is_connection(broker.caller.is_connection);
+    caller.set_group(broker.caller.group);
+    return told;
+}
+
+v1::WaitingTurn message(const WaitingTurn& turn) {
+    v1::WaitingTurn wire;
+    wire.set_reader(turn.reader);
+    wire.set_is_session(turn.is_session);
+    wire.set_turns_ahead_count(turn.turns_ahead_count);
+    if (is_told(turn.arrive_time)) *wire.mutable_arrive_time() = timestamp(turn.arrive_time);
+    if (is_told(turn.deadline_time)) *wire.mutable_deadline_time() = timestamp(turn.deadline_time);
+    if (turn.holder) {
+        wire.mutable_holder()->set_is_own(turn.holder->is_own);
+        wire.mutable_holder()->set_is_session(turn.holder->is_session);
+        const auto begin = turn.holder->begin_time;
+        if (is_told(begin)) *wire.mutable_holder()->mutable_begin_time() = timestamp(begin);
+    }
+    return wire;
+}
+
+v1::TransmitResponse message(const Transmitted& transmitted) {
+    v1::TransmitResponse told;
+    for (const CommandResult& result : transmitted.results) {
+        v1::CommandResult& added = *told.add_results();
+        std::visit(Outcome{added}, result.outcome);
+        *added.mutable_card_duration() = wire(result.card_duration);
+    }
+    told.set_insertion_id(transmitted.insertion_id);
+    told.set_state_tag(transmitted.state_tag);
+    *told.mutable_queue_duration() = wire(transmitted.queue_duration);
+    *told.mutable_card_duration() = wire(transmitted.card_duration);
+    told.set_was_reset(transmitted.was_reset);
+    told.set_replayed(transmitted.replayed);
+    return told;
+}
+
+v1::Failure message(const Failure& failure) {
+    v1::Failure told;
+    told.set_reason(static_cast<v1::ErrorReason>(failure.reason));
+    told.set_delivery(static_cast<v1::Delivery>(failure.delivery));
+    told.set_message(failure.message);
+    told.set_code(static_cast<int>(failure.code));
+    if (failure.retry_after) *told.mutable_retry_after() = wire(*failure.retry_after);
+    told.set_rule(failure.rule);
+    told.set_cause(static_cast<v1::RevocationCause>(failure.cause));
+    for (const FieldViolation& violation : failure.field_violations) {
+        v1::FieldViolation& added = *told.add_field_violations();
+        added.set_field(violation.field);
+        added.set_description(violation.description);
+    }
+    told.set_reader(failure.reader);
+    return told;
+}
+
+v1::SessionOpened message(const Session& session) {
+    v1::SessionOpened opened;
+    opened.set_insertion_id(session.insertion_id());
+    opened.set_state_tag(session.state_tag());
+    opened.set_atr(text(session.atr()));
+    *opened.mutable_queue_duration() = wire(session.queue_duration());
+    opened.set_was_reset(session.was_reset());
+    return opened;
+}
+
+std::string json(const google::protobuf::Message& message) {
+    google::protobuf::util::JsonPrintOptions options;
+    options.preserve_proto_field_names = true;
+    std::string text;
+    const auto status = google::protobuf::util::MessageToJsonString(message, &text, options);
+    if (!status.ok()) throw std::invalid_argument(status.ToString());
+    return text;
+}
+
+void parse(const std::string& text, google::protobuf::Message& message) {
+    const auto status = google::protobuf::util::JsonStringToMessage(text, &message);
+    if (!status.ok()) throw std::invalid_argument(status.ToString());
+}
+
+void parse(const google::protobuf::Value& value, google::protobuf::Message& message) { parse(json(value), message); }
+
+}  // namespace cardbroker::driver

@@ -1,0 +1,109 @@
+// Sessions with a broker that ends them at the wrong moment, and what a session sends by itself.
+#include <doctest/doctest.h>
+
+#include <atomic>
+
+#include "broker.h"
+#include "connection.h"
+#include "conversation.h"
+#include "fake_broker.h"
+
+namespace cardbroker::tests {
+
+namespace {
+
+using Stream = grpc::ServerReaderWriter<v1::OpenSessionResponse, v1::OpenSessionRequest>;
+
+void open(Stream& stream) {
+    v1::OpenSessionRequest request;
+    stream.Read(&request);
+    v1::OpenSessionResponse response;
+    response.mutable_heartbeat();
+    stream.Write(response);
+    response.mutable_opened();
+    stream.Write(response);
+}
+
+/// A broker that opens sessions, reads two messages, and ends them so.
+struct EndingBroker : FakeBroker {
+    explicit EndingBroker(grpc::Status end) {
+        session = [end](Stream& stream) {
+            open(stream);
+            v1::OpenSessionRequest request;
+            stream.Read(&request);
+            v1::OpenSessionResponse response;
+            response.mutable_transmitted()->set_id(request.transmit().id());
+            response.mutable_transmitted()->add_results()->mutable_apdu()->set_status_word(0x9000);
+            stream.Read(&request);
+            stream.Write(response);
+            return end;
+        };
+    }
+};
+
+}  // namespace
+
+TEST_CASE("a session's end with the broker's word means not sent, and one without it unknown, for what has no answer") {
+    const auto revoked = refused(v1::ERROR_REASON_LEASE_REVOKED, v1::DELIVERY_NOT_SENT, grpc::ABORTED);
+    const std::vector<std::pair<grpc::Status, std::string>> ends{{revoked, "LEASE_REVOKED"},
+                                                                 {grpc::Status(grpc::UNAVAILABLE, "lost"), "no reason"},
+                                                                 {grpc::Status::OK, "no reason"}};
+    for (const auto& [end, reason] : ends) {
+        EndingBroker broker(end);
+        Session session = broker.client().open_session(reader);
+        Pending answered = session.begin(commands({read_record}));
+        Pending unanswered = session.begin(commands({read_record}));
+        CHECK(told(answered.get()) == std::vector<std::string>{"9000"});
+        const std::string fate = reason == "no reason" ? " UNKNOWN" : " NOT_SENT";
+        CHECK(refusal([&] { unanswered.get(); }) == reason + fate);
+        until([&] { return !session.is_open(); });
+        CHECK(refusal([&] { session.transmit(commands({read_record})); }) == reason + " NOT_SENT");
+        CHECK(refusal([&] { session.reset(); }) == reason + " NOT_SENT");
+    }
+}
+
+TEST_CASE("a failure in a session is told whole, and permanent as for a unit") {
+    FakeBroker broker;
+    broker.session = [](Stream& stream) {
+        open(stream);
+        v1::OpenSessionRequest request;
+        stream.Read(&request);
+        v1::OpenSessionResponse response;
+        response.mutable_failed()->set_id(request.transmit().id());
+        v1::Failure& failure = *response.mutable_failed()->mutable_failure();
+        failure.set_reason(v1::ERROR_REASON_DENIED);
+        failure.set_delivery(v1::DELIVERY_NOT_SENT);
+        failure.set_code(grpc::PERMISSION_DENIED);
+        failure.set_rule("no strangers");
+        stream.Write(response);
+        stream.Read(&request);
+        return grpc::Status::OK;
+    };
+    Session session = broker.client().open_session(reader);
+    try {
+        session.transmit(commands({read_record}));
+        FAIL("it did not fail");
+    } catch (const Error& error) {
+        CHECK(error.failure().rule == "no strangers");
+        CHECK(error.is_permanent());
+    }
+    CHECK(session.is_open());
+}
+
+TEST_CASE("a session that says nothing sends heartbeats, also while it waits for its turn") {
+    FakeBroker broker;
+    std::atomic<int> heartbeats{0};
+    broker.session = [&](Stream& stream) {
+        v1::OpenSessionRequest request;
+        while (stream.Read(&request)) heartbeats += request.has_heartbeat() ? 1 : 0;
+        return grpc::Status::OK;
+    };
+    Connection connection(broker.client().endpoint(), ConnectOptions());
+    v1::SessionOpen open;
+    open.set_reader(reader);
+    Conversation conversation(connection, open, 20ms);
+    until([&] { return heartbeats >= 3; });
+    conversation.end();
+}
+
+}  // namespace cardbroker::tests
