@@ -26,10 +26,14 @@ export class Pipeline<Waiter> {
     return this.#unanswered.length;
   }
 
-  /** Adds a message of somebody who knew of so many failures. Returns its id, and whether it says `restart`. */
-  send(knownFailureCount: number, waiter: Waiter): { id: number; restart: boolean } {
+  /**
+   * Adds a message of somebody who knew of so many failures. Returns its id, and whether it says `restart`: as its sender wishes,
+   * or where it is needed.
+   */
+  send(knownFailureCount: number, waiter: Waiter, wish?: boolean): { id: number; restart: boolean } {
     this.#lastId += 1;
-    const restart = this.#restartedCount < this.#failureCount && knownFailureCount === this.#failureCount;
+    const needed = this.#restartedCount < this.#failureCount && knownFailureCount === this.#failureCount;
+    const restart = wish ?? needed;
     if (restart) {
       this.#restartedCount = this.#failureCount;
     }

@@ -4,21 +4,13 @@
 
 import { setTimeout as sleep } from "node:timers/promises";
 
-import type { ServiceError } from "@grpc/grpc-js";
-
-import type { Reader, WatchReadersResponse } from "../gen/cardbroker/v1/reader.js";
-import { bounded } from "./bounded.js";
-import { cancel } from "./call.js";
-import type { Connection } from "./connection.js";
-import { CardbrokerError, lost, notSent, ofStatus } from "./error.js";
+import type { WatchReadersResponse } from "../gen/cardbroker/v1/reader.js";
+import type { Connection, Line } from "./connection.js";
+import type { CardbrokerError } from "./error.js";
+import type { Reader } from "./reader.js";
 import { applyChange, applySnapshot } from "./readers.js";
 import { jittered } from "./repeat.js";
-
-/** How long the broker may take for the first message, in ms. */
-const OPEN_TIMEOUT = 10_000;
-
-/** Three heartbeat intervals of the broker's default, in ms. */
-const SILENCE_LIMIT = 90_000;
+import { messages } from "./stream.js";
 
 const FIRST_PAUSE = 100;
 const LONGEST_PAUSE = 5_000;
@@ -103,7 +95,8 @@ export class Watch implements AsyncIterableIterator<WatchEvent> {
     const { signal } = this.#ending;
     while (!signal.aborted) {
       try {
-        for await (const message of this.#messages(signal)) {
+        const open = ({ stub, metadata }: Line) => stub.watchReaders({ resumeToken: this.#resumeToken }, metadata);
+        for await (const message of messages(this.#connection, { open, patient: false, signal })) {
           yield* this.#take(message);
         }
       } catch (error) {
@@ -113,35 +106,13 @@ export class Watch implements AsyncIterableIterator<WatchEvent> {
         const told = this.#connected === false;
         this.#connected = false;
         if (!told) {
-          yield { type: "disconnected", error: failure(error) };
+          yield { type: "disconnected", error: error as CardbrokerError };
         }
         await sleep(jittered(this.#pause), undefined, { signal }).catch(() => {});
         this.#pause = Math.min(this.#pause * 2, LONGEST_PAUSE);
       }
     }
     return undefined;
-  }
-
-  /** The messages of one stream; throws at its end, however that comes. */
-  async *#messages(signal: AbortSignal): AsyncGenerator<WatchReadersResponse, never, void> {
-    const { stub, metadata } = await bounded(this.#connection.line(), { limit: OPEN_TIMEOUT, signal });
-    const stream = stub.watchReaders({ resumeToken: this.#resumeToken }, metadata);
-    // Told by the iterator; this is for what comes after its end.
-    stream.on("error", () => {});
-    const messages: AsyncIterator<WatchReadersResponse, undefined> = stream[Symbol.asyncIterator]();
-    let limit = OPEN_TIMEOUT;
-    try {
-      for (;;) {
-        const message = await bounded(messages.next(), { limit, signal });
-        if (message.done) {
-          throw lost("the broker ended the watch");
-        }
-        yield message.value;
-        limit = SILENCE_LIMIT;
-      }
-    } finally {
-      cancel(stream);
-    }
   }
 
   *#take({ event, resumeToken }: WatchReadersResponse): Generator<WatchEvent> {
@@ -161,8 +132,4 @@ export class Watch implements AsyncIterableIterator<WatchEvent> {
     }
     yield* changes;
   }
-}
-
-function failure(error: unknown): CardbrokerError {
-  return notSent(error instanceof CardbrokerError ? error : ofStatus(error as ServiceError));
 }
