@@ -11,8 +11,8 @@ export interface Bound {
 }
 
 /**
- * What `promise` gives, or a failure that is `NOT_SENT` when a bound comes first. For waits in which nothing is sent; nobody
- * hears what comes of the promise afterwards.
+ * What `promise` gives, or a failure that is `NOT_SENT` when a bound comes first. For waits in which nothing is sent;
+ * nobody hears what comes of the promise afterwards.
  */
 export async function bounded<T>(promise: Promise<T>, { limit, signal }: Bound): Promise<T> {
   let end: (error: CardbrokerError) => void = () => {};

@@ -1,6 +1,10 @@
 /** The broker itself: which one it is, what it can do, and how it sees this program. */
 
-import type { BrokerLimits as WireLimits, CallerInfo as WireCaller, GetBrokerResponse } from "../gen/cardbroker/v1/broker.js";
+import type {
+  BrokerLimits as WireLimits,
+  CallerInfo as WireCaller,
+  GetBrokerResponse,
+} from "../gen/cardbroker/v1/broker.js";
 import { milliseconds } from "./times.js";
 
 /** The broker, and this program as the broker sees it. */

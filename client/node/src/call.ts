@@ -18,8 +18,8 @@ export type Unary<Request, Response> = (
 ) => ClientUnaryCall;
 
 /**
- * Cancels a call, in the next turn of the event loop: one that it has not begun yet gRPC would forget to cancel, and begin
- * afterwards, with nobody to end it.
+ * Cancels a call, in the next turn of the event loop: one that it has not begun yet gRPC would forget to cancel, and
+ * begin afterwards, with nobody to end it.
  */
 export function cancel(call: { cancel(): void }): void {
   setImmediate(() => call.cancel());

@@ -23,16 +23,18 @@ export interface ConnectOptions {
    * default socket.
    */
   endpoint?: string;
-  /** The isolation group, printable ASCII. Default: the variable `CARDBROKER_GROUP`; empty to be a group of one's own. */
+  /**
+   * The isolation group, printable ASCII. Default: the variable `CARDBROKER_GROUP`; empty to be a group of one's own.
+   */
   group?: string;
   /**
-   * The file with the token for a TCP endpoint, read anew for each call. Default: the variable `CARDBROKER_TOKEN_FILE`; empty
-   * for none. Not used on a Unix socket.
+   * The file with the token for a TCP endpoint, read anew for each call. Default: the variable `CARDBROKER_TOKEN_FILE`;
+   * empty for none. Not used on a Unix socket.
    */
   tokenFile?: string;
   /**
-   * How long to wait for a broker that does not answer yet, in ms: when connecting, and when a call finds the connection lost.
-   * Default: 5 s.
+   * How long to wait for a broker that does not answer yet, in ms: when connecting, and when a call finds the
+   * connection lost. Default: 5 s.
    */
   connectTimeout?: number;
 }
@@ -60,8 +62,8 @@ export class Client {
   }
 
   /**
-   * Connects to the broker. Throws {@link NotRunningError} if nobody answers in time, {@link InvalidError} if what was given,
-   * or the environment, is of no use.
+   * Connects to the broker. Throws {@link NotRunningError} if nobody answers in time, {@link InvalidError} if what was
+   * given, or the environment, is of no use.
    */
   static async connect(options: ConnectOptions = {}): Promise<Client> {
     const { env } = process;
@@ -94,8 +96,8 @@ export class Client {
   }
 
   /**
-   * Runs commands, 1–64, on the card in a reader as one unit. Throws {@link StoppedError} if some commands were answered but not
-   * all, another {@link CardbrokerError} if none was.
+   * Runs commands, 1–64, on the card in a reader as one unit. Throws {@link StoppedError} if some commands were
+   * answered but not all, another {@link CardbrokerError} if none was.
    */
   async transmit(reader: ReaderName, commands: Iterable<Command>, options: TransmitOptions = {}): Promise<Transmitted> {
     return transmit(this.#connection, await this.#name(reader, options.signal), commands, options);
@@ -130,8 +132,8 @@ export class Client {
   }
 
   /**
-   * Follows this program's own waiting requests, at one reader or at all: tells all of them at once and again whenever something
-   * has changed. The signal ends it; with the connection it fails.
+   * Follows this program's own waiting requests, at one reader or at all: tells all of them at once and again whenever
+   * something has changed. The signal ends it; with the connection it fails.
    */
   async *watchTurn({ reader, signal }: WatchTurnOptions = {}): AsyncGenerator<readonly WaitingTurn[], void, void> {
     yield* watchTurn(this.#connection, reader === undefined ? "" : await this.#name(reader, signal), signal);
@@ -142,11 +144,11 @@ export class Client {
     this.#connection.close();
   }
 
-  #name(reader: ReaderName, signal: AbortSignal | undefined): Promise<string> {
-    return resolve(reader, () => listReaders(this.#connection, signal));
-  }
-
   [inspect.custom](_depth: number, options: InspectOptions): string {
     return `Client ${inspect({ endpoint: this.endpoint }, options)}`;
+  }
+
+  #name(reader: ReaderName, signal: AbortSignal | undefined): Promise<string> {
+    return resolve(reader, () => listReaders(this.#connection, signal));
   }
 }

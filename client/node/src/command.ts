@@ -16,13 +16,16 @@ const MAX_RAW_BYTES = 65_548;
 const MAX_COMMANDS = 64;
 const MAX_MESSAGE_BYTES = 1 << 20;
 
-/** A command: the bytes of its APDU, or one of the others. The package copies the bytes at once: the caller may wipe its own. */
+/**
+ * A command: the bytes of its APDU, or one of the others. The package copies the bytes at once: the caller may wipe its
+ * own.
+ */
 export type Command =
   Uint8Array | ApduCommand | ControlCommand | GetAttributeCommand | SetAttributeCommand | PinPadCommand;
 
 /**
- * After which status words a unit goes on by default. Without a rule: 9000, 9100, 91AF, 9Fxx, 61xx, 62xx and 63xx except 6300 and
- * 63Cx. `SIM`: after 91xx and 920x too. `ANY`: always. `ONLY_9000`: after nothing else.
+ * After which status words a unit goes on by default. Without a rule: 9000, 9100, 91AF, 9Fxx, 61xx, 62xx and 63xx
+ * except 6300 and 63Cx. `SIM`: after 91xx and 920x too. `ANY`: always. `ONLY_9000`: after nothing else.
  */
 export type StopRule = Word<typeof WireStopRule>;
 
@@ -43,7 +46,10 @@ export interface ApduCommand extends Continuation {
   apdu: Uint8Array;
   /** Send the bytes exactly as given and hand back the answer as it comes: no GET RESPONSE, no correction of Le. */
   raw?: boolean;
-  /** The class of the GET RESPONSEs that fetch the rest of an answer, 0–255. Default: as the transmission protocol asks for. */
+  /**
+   * The class of the GET RESPONSEs that fetch the rest of an answer, 0–255. Default: as the transmission protocol asks
+   * for.
+   */
   continueClass?: number;
   /** The instruction that fetches the rest of an answer after 61xx, 1–255. Default: 0xC0, GET RESPONSE. */
   continueInstruction?: number;
@@ -71,7 +77,10 @@ export interface SetAttributeCommand extends Continuation {
   setAttribute: { tag: number; value: Uint8Array };
 }
 
-/** Has the reader ask for a PIN at its own keys and send it to the card (PC/SC part 10). Not implemented yet by the broker. */
+/**
+ * Has the reader ask for a PIN at its own keys and send it to the card (PC/SC part 10). Not implemented yet by the
+ * broker.
+ */
 export interface PinPadCommand extends Continuation {
   /** How to ask, and what to send. */
   pinPad: {
@@ -95,8 +104,8 @@ export interface PinPadCommand extends Continuation {
 }
 
 /**
- * The commands of one unit as they go to the broker. Throws as the broker would refuse them: none, too many, or one of a
- * length that no APDU has.
+ * The commands of one unit as they go to the broker. Throws as the broker would refuse them: none, too many, or one of
+ * a length that no APDU has.
  */
 export function toWire(commands: Iterable<Command>): WireCommand[] {
   const wire = Array.from(commands, (command, index) => one(command, `command ${index + 1}`));

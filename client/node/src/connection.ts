@@ -30,8 +30,8 @@ const OPTIONS: ChannelOptions = {
   // The broker is on this machine, whatever the environment says about proxies and the network about service names.
   "grpc.enable_http_proxy": 0,
   "grpc.service_config_disable_resolution": 1,
-  // Channels of one process would share a connection otherwise: then closing a client would end nothing, and on TCP, where a
-  // connection is a caller, two clients would be one.
+  // Channels of one process would share a connection otherwise: then closing a client would end nothing, and on TCP,
+  // where a connection is a caller, two clients would be one.
   "grpc.use_local_subchannel_pool": 1,
 };
 
@@ -57,8 +57,8 @@ export class Connection {
   }
 
   /**
-   * The line for one call; without patience a broker that is not there is not waited for. Until the line is there nothing is
-   * sent, so every failure here is `NOT_SENT`.
+   * The line for one call; without patience a broker that is not there is not waited for. Until the line is there
+   * nothing is sent, so every failure here is `NOT_SENT`.
    */
   async line({ patient }: { patient: boolean } = { patient: true }): Promise<Line> {
     const metadata = await this.#metadata.make();

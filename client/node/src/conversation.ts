@@ -20,7 +20,10 @@ import { CARD_TIME } from "./times.js";
 /** The most messages of a session that may be unanswered. */
 export const MAX_PIPELINED = 32;
 
-/** How long this client may be silent before it says that it is alive, in ms: a proxy may end a stream whose client is silent. */
+/**
+ * How long this client may be silent before it says that it is alive, in ms: a proxy may end a stream whose client is
+ * silent.
+ */
 const HEARTBEAT_INTERVAL = 30_000;
 
 /** A message for the broker; its id is given when it is sent. */

@@ -2,13 +2,18 @@
 
 import { status } from "@grpc/grpc-js";
 
-import type { Delivery as WireDelivery, RevocationCause as WireCause, ErrorReason as WireReason } from "../gen/cardbroker/v1/error.js";
+import type {
+  Delivery as WireDelivery,
+  RevocationCause as WireCause,
+  ErrorReason as WireReason,
+} from "../gen/cardbroker/v1/error.js";
 import type { Transmitted } from "./response.js";
 import type { Word } from "./words.js";
 
 /**
- * Whether a command may have reached the card. After `NOT_SENT` repeat as you like. After `UNKNOWN` check the card's state
- * first. `EXECUTED`: the command ran and its answer is missing; a repeat with the same `requestId` is told the same.
+ * Whether a command may have reached the card. After `NOT_SENT` repeat as you like. After `UNKNOWN` check the card's
+ * state first. `EXECUTED`: the command ran and its answer is missing; a repeat with the same `requestId` is told the
+ * same.
  */
 export type Delivery = Word<typeof WireDelivery>;
 
@@ -29,8 +34,8 @@ export interface FieldViolation {
 /** All that is known of a failure. */
 export interface Failure {
   /**
-   * The broker's reason. Absent if the failure is not the broker's word. A reason that is newer than this client is its number,
-   * or another name.
+   * The broker's reason. Absent if the failure is not the broker's word. A reason that is newer than this client is its
+   * number, or another name.
    */
   readonly reason?: ErrorReason | (string & {}) | number;
   /** Whether a command may have reached the card: the one that the failure concerns, and those after it. */
@@ -43,7 +48,10 @@ export interface Failure {
   readonly retryAfter?: number;
   /** The name of the policy's rule that forbids the request, or has ended the session. */
   readonly rule?: string;
-  /** Why the broker has ended the session, with `LEASE_REVOKED` only; a cause that is newer than this client is its number. */
+  /**
+   * Why the broker has ended the session, with `LEASE_REVOKED` only; a cause that is newer than this client is its
+   * number.
+   */
   readonly cause?: RevocationCause | number;
   /** The fields of the request that break a rule of the contract; empty unless the reason is `INVALID_REQUEST`. */
   readonly fieldViolations: readonly FieldViolation[];

@@ -1,6 +1,6 @@
 /** The broker's word on a failure, from wherever it stands: a status, a stop, a message of a session. */
 
-import { BinaryReader } from "@bufbuild/protobuf/wire";
+import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
 import { type Metadata, status } from "@grpc/grpc-js";
 
 import {
@@ -10,6 +10,7 @@ import {
   RevocationCause as WireCause,
   StatusDetails,
 } from "../gen/cardbroker/v1/error.js";
+import { Duration } from "../gen/google/protobuf/duration.js";
 import { type Delivery, type Failure, FailedError } from "./error.js";
 import { milliseconds } from "./times.js";
 import { toWord } from "./words.js";
@@ -48,8 +49,8 @@ export function ofStatus(ended: Ended): FailedError {
 }
 
 /**
- * What the broker says about the end of a call: its `Failure`, else what generic details or plain trailers tell. `undefined` if
- * the end is not the broker's word but a library's, a proxy's or the transport's.
+ * What the broker says about the end of a call: its `Failure`, else what generic details or plain trailers tell.
+ * `undefined` if the end is not the broker's word but a library's, a proxy's or the transport's.
  */
 export function toldBy({ details, metadata }: Ended): Failure | undefined {
   const [packed] = metadata?.get("grpc-status-details-bin") ?? [];
@@ -61,69 +62,69 @@ export function toldBy({ details, metadata }: Ended): Failure | undefined {
   if (wire) {
     return fromWire(wire);
   }
-  const generic = detail("google.rpc.ErrorInfo");
-  const info = generic && attempt(() => decodeErrorInfo(generic));
-  if (info?.domain === "cardbroker") {
-    const { reader, rule } = Object.fromEntries(info.metadata);
-    return {
-      ...(info.reason && { reason: info.reason }),
-      delivery: deliveryOf(info.metadata.get("delivery")),
-      message: details,
-      ...(rule && { rule }),
-      fieldViolations: [],
-      ...(reader && { reader }),
-    };
+  const generic = attempt(() => fromGeneric(detail));
+  if (generic) {
+    return { ...generic, message: details };
   }
   const reason = metadata?.get("cardbroker-reason")[0]?.toString();
   const delivery = metadata?.get("cardbroker-delivery")[0]?.toString();
   if (reason === undefined && delivery === undefined) {
     return undefined;
   }
-  return { ...(reason && { reason }), delivery: deliveryOf(delivery), message: details, fieldViolations: [] };
+  return { ...named(reason), delivery: deliveryOf(delivery), message: details, fieldViolations: [] };
+}
+
+/** What google.rpc's ErrorInfo, RetryInfo and BadRequest tell; `undefined` without an ErrorInfo of the broker. */
+function fromGeneric(detail: (type: string) => Uint8Array | undefined): Failure | undefined {
+  const info = fields(detail("google.rpc.ErrorInfo"));
+  if (info.get(2)?.[0]?.toString() !== "cardbroker") {
+    return undefined;
+  }
+  const metadata = new Map(info.get(3)?.map((entry) => pair(entry)));
+  const [rule, reader] = [metadata.get("rule"), metadata.get("reader")];
+  const [pause] = fields(detail("google.rpc.RetryInfo")).get(1) ?? [];
+  const violations = fields(detail("google.rpc.BadRequest")).get(1) ?? [];
+  return {
+    ...named(info.get(1)?.[0]?.toString()),
+    delivery: deliveryOf(metadata.get("delivery")),
+    message: "",
+    ...(pause && { retryAfter: milliseconds(Duration.decode(pause)) }),
+    ...(rule && { rule }),
+    fieldViolations: violations.map((violation) => {
+      const [field, description] = pair(violation);
+      return { field, description };
+    }),
+    ...(reader && { reader }),
+  };
+}
+
+function named(reason: string | undefined): Pick<Failure, "reason"> {
+  return reason && reason !== "UNSPECIFIED" ? { reason } : {};
 }
 
 function deliveryOf(text: string | undefined): Delivery {
   return text === "not_sent" ? "NOT_SENT" : text === "executed" ? "EXECUTED" : "UNKNOWN";
 }
 
-interface ErrorInfo {
-  reason: string;
-  domain: string;
-  metadata: Map<string, string>;
+/** The texts in the fields 1 and 2 of a message. */
+function pair(bytes: Uint8Array): [string, string] {
+  const [one, other] = [1, 2].map((field) => fields(bytes).get(field)?.[0]?.toString() ?? "");
+  return [one ?? "", other ?? ""];
 }
 
-/** Reads a google.rpc.ErrorInfo: 1 reason, 2 domain, 3 metadata, a map of texts. */
-function decodeErrorInfo(bytes: Uint8Array): ErrorInfo {
-  const info: ErrorInfo = { reason: "", domain: "", metadata: new Map() };
-  for (const [field, reader] of lengthDelimited(bytes)) {
-    if (field === 1) {
-      info.reason = reader.string();
-    } else if (field === 2) {
-      info.domain = reader.string();
-    } else if (field === 3) {
-      const entry = ["", ""];
-      for (const [part, text] of lengthDelimited(reader.bytes())) {
-        entry[part === 1 ? 0 : 1] = text.string();
-      }
-      info.metadata.set(entry[0] ?? "", entry[1] ?? "");
-    } else {
-      reader.skip(2);
-    }
-  }
-  return info;
-}
-
-/** Each field of a message of texts and messages; whoever iterates reads its value. */
-function* lengthDelimited(bytes: Uint8Array): Generator<[field: number, reader: BinaryReader]> {
+/** The texts, bytes and messages in a message by the numbers of their fields. Throws if it is none. */
+function fields(bytes: Uint8Array = Buffer.alloc(0)): Map<number, Buffer[]> {
+  const found = new Map<number, Buffer[]>();
   const reader = new BinaryReader(bytes);
   while (reader.pos < reader.len) {
     const [field, type] = reader.tag();
-    if (type === 2) {
-      yield [field, reader];
+    if (type === WireType.LengthDelimited) {
+      found.set(field, [...(found.get(field) ?? []), Buffer.from(reader.bytes())]);
     } else {
       reader.skip(type);
     }
   }
+  return found;
 }
 
 /** What `decode` gives, or nothing if the bytes cannot be read. */

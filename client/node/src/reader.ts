@@ -1,6 +1,10 @@
 /** Readers: what they are, and the ways to name one. */
 
-import { CardProtocol as WireProtocol, type Reader as WireReader, ReaderState as WireState } from "../gen/cardbroker/v1/reader.js";
+import {
+  CardProtocol as WireProtocol,
+  type Reader as WireReader,
+  ReaderState as WireState,
+} from "../gen/cardbroker/v1/reader.js";
 import { invalid } from "./error.js";
 import { type Word, toWord } from "./words.js";
 
@@ -49,8 +53,8 @@ export class Reader {
 export type ReaderName = string | Pick<Reader, "name">;
 
 /**
- * The name to send for a reader. `list` is asked only for a text that is neither a name nor an id: then it is the display name of
- * exactly one reader, or an {@link invalid} one.
+ * The name to send for a reader. `list` is asked only for a text that is neither a name nor an id: then it is the
+ * display name of exactly one reader, or an {@link invalid} one.
  */
 export async function resolve(reader: ReaderName, list: () => Promise<readonly Reader[]>): Promise<string> {
   const text: unknown = typeof reader === "string" ? reader : reader?.name;

@@ -9,7 +9,9 @@ import { Reader } from "./reader.js";
 export type ReaderEvent =
   { readonly type: "updated"; readonly reader: Reader } | { readonly type: "removed"; readonly reader: Reader };
 
-/** Replaces all that was known and tells what differs: after a loss of the connection a snapshot repeats what was known. */
+/**
+ * Replaces all that was known and tells what differs: after a loss of the connection a snapshot repeats what was known.
+ */
 export function applySnapshot(known: Map<string, Reader>, { readers }: ReadersSnapshot): ReaderEvent[] {
   const named = new Set(readers.map(({ name }) => name));
   const removedNames = [...known.keys()].filter((name) => !named.has(name));

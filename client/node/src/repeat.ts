@@ -16,8 +16,8 @@ export function isLost(error: unknown): error is FailedError {
 }
 
 /**
- * How long to pause before each repeat, in ms: twice as long each time, half fixed and half random, so that many clients do
- * not come back at the same moment.
+ * How long to pause before each repeat, in ms: twice as long each time, half fixed and half random, so that many
+ * clients do not come back at the same moment.
  */
 export function* pauses(): Generator<number> {
   for (let repeat = 0; repeat < REPEATS; repeat++) {

@@ -28,7 +28,9 @@ export interface Transmitted {
   readonly replayed: boolean;
 }
 
-/** Which exchange gave a status word: the command, the command with the Le that the card asked for, or a GET RESPONSE. */
+/**
+ * Which exchange gave a status word: the command, the command with the Le that the card asked for, or a GET RESPONSE.
+ */
 export type StatusWordSource = Word<typeof WireSource>;
 
 /** The answer to one command. Printed or inspected it shows the length of its data only; as JSON its data are hex. */
@@ -39,7 +41,9 @@ export class CommandResult {
   readonly data: Buffer = Buffer.alloc(0);
   /** SW1 and SW2: 0x9000 is normal processing. 0 where the action has no status word. */
   readonly statusWord: number = 0;
-  /** Which of the exchanges that an APDU took gave the status word; one that is newer than this client is its number. */
+  /**
+   * Which of the exchanges that an APDU took gave the status word; one that is newer than this client is its number.
+   */
   readonly statusWordSource?: StatusWordSource | number;
   /** How many GET RESPONSEs were sent for an APDU, 0–256. */
   readonly getResponseCount: number = 0;

@@ -20,11 +20,13 @@ import { fromWord } from "./words.js";
 
 /** How to open a session. */
 export interface SessionOptions extends TurnOptions {
-  /** How long the session may idle while others wait before the broker takes it away, in ms, 100–60,000. Default: 10 s. */
+  /**
+   * How long the session may idle while others wait before the broker takes it away, in ms, 100–60,000. Default: 10 s.
+   */
   idleTimeout?: number;
   /**
-   * What happens to the card after `close`. Default: `RESET`; `LEAVE` needs the permission `leave`. After a session that ended
-   * otherwise the card is reset.
+   * What happens to the card after `close`. Default: `RESET`; `LEAVE` needs the permission `leave`. After a session
+   * that ended otherwise the card is reset.
    */
   disposition?: Disposition;
   /** Tells how many turns come before this one, now and whenever that changes, until the session is open. */
@@ -35,7 +37,9 @@ export interface SessionOptions extends TurnOptions {
 
 /** How to send a message of a session. */
 export interface SessionMessageOptions {
-  /** Whether to go on after a failed message before this one. Default: if this program has been told of that failure. */
+  /**
+   * Whether to go on after a failed message before this one. Default: if this program has been told of that failure.
+   */
   restart?: boolean;
 }
 
@@ -45,12 +49,12 @@ const ENVELOPE_BYTES = 32;
 /**
  * A card that belongs to this program, made by `Client.openSession`: no other program's command reaches it.
  *
- * **Order.** Several calls may be under way at once. They reach the card in the order in which they were made. At most 32 are
- * on their way; further ones wait in this program.
+ * **Order.** Several calls may be under way at once. They reach the card in the order in which they were made. At most
+ * 32 are on their way; further ones wait in this program.
  *
- * **Failures.** A call that fails while `isOpen` leaves the session alive. What was sent behind it before its failure was told
- * fails as well, not sent (`PRECEDING_FAILED`); the first call after that goes on. `StoppedError` is no such failure: what was
- * sent behind it runs.
+ * **Failures.** A call that fails while `isOpen` leaves the session alive. What was sent behind it before its failure
+ * was told fails as well, not sent (`PRECEDING_FAILED`); the first call after that goes on. `StoppedError` is no such
+ * failure: what was sent behind it runs.
  *
  * **End.** `close` ends it in good order, and so does leaving the block of an `await using`. `abort` ends it at once.
  */
@@ -116,8 +120,8 @@ export class Session {
   }
 
   /**
-   * Runs units one after the other, up to 32 of them on their way at once, and tells the outcome of each in their order. A
-   * failure does not end the iteration, so that no answer that came is lost.
+   * Runs units one after the other, up to 32 of them on their way at once, and tells the outcome of each in their
+   * order. A failure does not end the iteration, so that no answer that came is lost.
    */
   answers(
     units: Iterable<Iterable<Command>> | AsyncIterable<Iterable<Command>>,
@@ -144,7 +148,10 @@ export class Session {
     return this.#conversation.close();
   }
 
-  /** Ends the session at once: commands that wait are not sent, the one in flight runs to its end, and the card is reset. */
+  /**
+   * Ends the session at once: commands that wait are not sent, the one in flight runs to its end, and the card is
+   * reset.
+   */
   abort(): void {
     this.#conversation.fail(own(status.CANCELLED, "UNKNOWN", "the session was aborted"));
   }

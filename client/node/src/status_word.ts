@@ -55,7 +55,8 @@ const TEXTS: Readonly<Record<number, string>> = {
 };
 
 /**
- * What a status word, 0x0000–0xFFFF, means; `undefined` if ISO 7816-4 gives it no meaning (applications define their own).
+ * What a status word, 0x0000–0xFFFF, means; `undefined` if ISO 7816-4 gives it no meaning (applications define their
+ * own).
  */
 export function meaning(statusWord: number): string | undefined {
   const text = TEXTS[statusWord];

@@ -6,7 +6,9 @@ import { invalid } from "./error.js";
 /** How long to wait for the turn unless told otherwise, in ms. */
 export const DEFAULT_WAIT = 30_000;
 
-/** What the card may take in all when the user names no deadline, in ms: above the broker's exchange timeout of 120 s. */
+/**
+ * What the card may take in all when the user names no deadline, in ms: above the broker's exchange timeout of 120 s.
+ */
 export const CARD_TIME = 150_000;
 
 /** The longest deadline, in ms; the contract allows waits of 24 h. */
@@ -29,8 +31,8 @@ export function toDuration(milliseconds: number, what: string): Duration {
 }
 
 /**
- * Which time a call gets, and how long its request may wait for its turn below it, in ms. The wait is `undefined` where the
- * broker's own default will do.
+ * Which time a call gets, and how long its request may wait for its turn below it, in ms. The wait is `undefined` where
+ * the broker's own default will do.
  */
 export function callTimes(waitTimeout?: number, timeout?: number): { limit: number; wait: number | undefined } {
   const wait = Math.min(waitTimeout ?? DEFAULT_WAIT, MAX_DEADLINE);

@@ -18,24 +18,28 @@ import { type Disposition, type TurnOptions, dispositionToWire, turnToWire } fro
 /** How to run a unit. `waitTimeout` is shortened where `timeout` asks for it. */
 export interface TransmitOptions extends TurnOptions {
   /**
-   * When to give up on the whole call, in ms from now, at most 48 h. Default: the wait and 150 s for the card. A unit that has
-   * begun then goes on without this program and its fate is unknown; the waiting ends a little earlier, so that "not sent" can
-   * still be told.
+   * When to give up on the whole call, in ms from now, at most 48 h. Default: the wait and 150 s for the card. A unit
+   * that has begun then goes on without this program and its fate is unknown; the waiting ends a little earlier, so
+   * that "not sent" can still be told.
    */
   timeout?: number;
-  /** What happens to the card after the last command that runs. Default: `LEAVE`; others need the permission `reset`. */
+  /**
+   * What happens to the card after the last command that runs. Default: `LEAVE`; others need the permission `reset`.
+   */
   disposition?: Disposition;
   /** Makes a repeat safe: a second unit with the same id (16–64 bytes, random) gets the outcome of the first. */
   requestId?: Uint8Array;
   /**
-   * Repeat the unit by itself if the connection is lost before the broker's word came: at most 3 times, within the timeout, and
-   * under one `requestId` (a fresh random one if none was given), so that the broker executes it once and tells the first
-   * outcome again. A broker that was itself restarted in between has forgotten that outcome: so a repeat runs only on the
-   * insertion that the unit was for, `ifInsertionId` or the one that was in the reader before. Where there was none, nothing
-   * is repeated.
+   * Repeat the unit by itself if the connection is lost before the broker's word came: at most 3 times, within the
+   * timeout, and under one `requestId` (a fresh random one if none was given), so that the broker executes it once and
+   * tells the first outcome again. A broker that was itself restarted in between has forgotten that outcome: so the
+   * unit runs on one insertion only, `ifInsertionId` or else the one that is in the reader when it is first sent. Where
+   * there is none, nothing is repeated.
    */
   repeatable?: boolean;
-  /** A repeat may run on any card, and once more than once if the broker was restarted. */
+  /**
+   * Lets a `repeatable` unit run on any card. If the broker is restarted in between, a repeat may then run once more.
+   */
   anyCard?: boolean;
   /** Ends the call. A unit that waits then leaves the queue; one that has begun runs to its end. */
   signal?: AbortSignal;
@@ -61,20 +65,31 @@ export async function transmit(
     return attempt(connection, request, limit, signal);
   }
 
-  let insertion = options.ifInsertionId;
-  if (!insertion && !options.anyCard) {
-    insertion = (await getReader(connection, reader, signal)).insertionId;
-  }
+  const mayRepeat = options.anyCard || (await fixInsertion(connection, request, signal));
   try {
     return await attempt(connection, request, Math.max(0, end - Date.now()), signal);
   } catch (first) {
-    if (!isLost(first) || (!insertion && !options.anyCard)) {
+    if (!mayRepeat || !isLost(first)) {
       throw first;
     }
-    const turn = insertion ? { ...(request.turn ?? WireTurn.create()), ifInsertionId: insertion } : request.turn;
-    const { waitTimeout } = options;
-    return repeat(connection, { ...request, turn }, { waitTimeout, end, first, signal });
+    return repeat(connection, request, { waitTimeout: options.waitTimeout, end, first, signal });
   }
+}
+
+/** Binds the unit to an insertion; false if there is no card yet. */
+async function fixInsertion(
+  connection: Connection,
+  request: TransmitRequest,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
+  if (request.turn?.ifInsertionId) {
+    return true;
+  }
+  const { insertionId } = await getReader(connection, request.reader, signal);
+  if (insertionId) {
+    request.turn = { ...(request.turn ?? WireTurn.create()), ifInsertionId: insertionId };
+  }
+  return insertionId !== "";
 }
 
 interface Repeats {

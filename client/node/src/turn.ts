@@ -10,7 +10,10 @@ import {
 import { toDuration } from "./times.js";
 import { type Word, fromWord } from "./words.js";
 
-/** Whether a turn needs a usable card: fail at once without one, wait for one, or take the turn without (not implemented yet). */
+/**
+ * Whether a turn needs a usable card: fail at once without one, wait for one, or take the turn without (not implemented
+ * yet).
+ */
 export type CardRequirement = Word<typeof WireRequirement>;
 
 /** A reset of the card: none, warm, or cold, which cuts its power. */
@@ -23,7 +26,9 @@ export type Disposition = Word<typeof WireDisposition>;
 export interface TurnOptions {
   /** How long to wait for the turn, in ms, at most 24 h. Default: 30 s; 0 means now or never. */
   waitTimeout?: number;
-  /** `AWAITED`: wait, as long as `waitTimeout`, for a usable card instead of failing without one. Default: `REQUIRED`. */
+  /**
+   * `AWAITED`: wait, as long as `waitTimeout`, for a usable card instead of failing without one. Default: `REQUIRED`.
+   */
   card?: CardRequirement;
   /** Fail, not sent, unless the card is still in this insertion (`Reader.insertionId`). */
   ifInsertionId?: string;

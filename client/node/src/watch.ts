@@ -1,5 +1,6 @@
 /**
- * Following the readers through losses of the connection: a watch that opens its stream anew and tells what changed meanwhile.
+ * Following the readers through losses of the connection: a watch that opens its stream anew and tells what changed
+ * meanwhile.
  */
 
 import { setTimeout as sleep } from "node:timers/promises";
@@ -20,8 +21,8 @@ export type WatchEvent =
   /** The broker tells the state of its readers, for the first time or again; what differs from before follows. */
   | { readonly type: "connected" }
   /**
-   * The connection was lost, or could not be made at the first attempt. The watch keeps trying by itself, though with an error
-   * that `isPermanent` there is little hope, and `Watch.readers` keeps what was known last.
+   * The connection was lost, or could not be made at the first attempt. The watch keeps trying by itself, though with
+   * an error that `isPermanent` there is little hope, and `Watch.readers` keeps what was known last.
    */
   | { readonly type: "disconnected"; readonly error: CardbrokerError }
   /** A reader is new or has changed; this is its latest state. */
@@ -30,11 +31,11 @@ export type WatchEvent =
   | { readonly type: "removed"; readonly reader: Reader };
 
 /**
- * Follows all readers; made by `Client.watch`. Iterating over it waits without end for the next event, until `close`, the
- * signal, or leaving the loop ends it.
+ * Follows all readers; made by `Client.watch`. Iterating over it waits without end for the next event, until `close`,
+ * the signal, or leaving the loop ends it.
  *
- * Heartbeats are not told. Silence of 90 s counts as a lost connection. Attempts to connect are 0.1 s apart at first and 5 s at
- * most.
+ * Heartbeats are not told. Silence of 90 s counts as a lost connection. Attempts to connect are 0.1 s apart at first
+ * and 5 s at most.
  */
 export class Watch implements AsyncIterableIterator<WatchEvent> {
   readonly #connection: Connection;

@@ -4,7 +4,10 @@ import type { Connection, Line } from "./connection.js";
 import { messages } from "./stream.js";
 import { type WaitingTurn, waitingTurn } from "./turn.js";
 
-/** Tells the waiting requests at a reader, or with "" at all, at once and whenever something has changed; heartbeats are not told. */
+/**
+ * Tells the waiting requests at a reader, or with "" at all, at once and whenever something has changed; heartbeats are
+ * not told.
+ */
 export async function* watchTurn(
   connection: Connection,
   reader: string,
