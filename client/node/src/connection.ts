@@ -75,6 +75,11 @@ export class Connection {
     }
   }
 
+  /** Whether the connection stands, as far as anyone can tell. */
+  get isReady(): boolean {
+    return this.#stub?.getChannel().getConnectivityState(false) === connectivityState.READY;
+  }
+
   /** Gives the connection up; calls under way go on to their end. */
   close(): void {
     this.#closed = true;
@@ -85,7 +90,7 @@ export class Connection {
     if (this.#closed) {
       throw closed();
     }
-    if (this.#stub?.getChannel().getConnectivityState(false) === connectivityState.READY) {
+    if (this.#stub && this.isReady) {
       return this.#stub;
     }
     this.#connecting ??= this.#connect().finally(() => {

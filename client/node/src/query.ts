@@ -13,6 +13,7 @@ import { type Unary, call } from "./call.js";
 import type { Connection } from "./connection.js";
 import { notSent } from "./error.js";
 import { Reader } from "./reader.js";
+import { isLost } from "./repeat.js";
 
 /** These answers are made from memory: longer, in ms, means that the broker is stuck. */
 const QUERY_TIMEOUT = 10_000;
@@ -39,13 +40,22 @@ export async function getReader(connection: Connection, name: string, signal: Si
   return new Reader(reader ?? WireReader.create());
 }
 
-function query<Request, Response>(
+async function query<Request, Response>(
   connection: Connection,
   method: Unary<Request, Response>,
   request: Request,
   signal: Signal,
 ): Promise<Response> {
-  return call(connection, method, request, { limit: QUERY_TIMEOUT, signal }).catch((error: unknown) => {
+  const ask = () => call(connection, method, request, { limit: QUERY_TIMEOUT, signal });
+  try {
+    return await ask().catch((error: unknown) => {
+      // The connection had been lost before, and nobody had noticed. A question may be asked twice.
+      if (isLost(error) && !connection.isReady) {
+        return ask();
+      }
+      throw error;
+    });
+  } catch (error) {
     throw notSent(error);
-  });
+  }
 }

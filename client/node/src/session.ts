@@ -14,7 +14,7 @@ import type { Connection } from "./connection.js";
 import { Conversation, MAX_PIPELINED, type Message, type Reply } from "./conversation.js";
 import { FailedError, aborted, deadlinePassed, notSent, own } from "./error.js";
 import { type Transmitted, transmittedOrStopped } from "./response.js";
-import { callTimes, milliseconds, toDuration } from "./times.js";
+import { callLimit, milliseconds, toDuration } from "./times.js";
 import { type CardReset, type Disposition, type TurnOptions, dispositionToWire, turnToWire } from "./turn.js";
 import { fromWord } from "./words.js";
 
@@ -184,9 +184,9 @@ export class Session {
 export async function openSession(connection: Connection, reader: string, options: SessionOptions): Promise<Session> {
   const { signal, waitTimeout, idleTimeout } = options;
   // The card gets its time for a reset. A broker that is silent for longer is stuck.
-  const { limit } = callTimes(waitTimeout);
+  const limit = callLimit(waitTimeout);
   const open = SessionOpen.create({ reader });
-  open.turn = turnToWire(options, waitTimeout);
+  open.turn = turnToWire(options);
   open.idleTimeout = idleTimeout === undefined ? undefined : toDuration(idleTimeout, "idleTimeout");
   open.disposition = dispositionToWire(options.disposition);
   checkMessage(() => SessionOpen.encode(open), ENVELOPE_BYTES);

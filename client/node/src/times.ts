@@ -3,8 +3,8 @@
 import type { Duration } from "../gen/google/protobuf/duration.js";
 import { invalid } from "./error.js";
 
-/** How long to wait for the turn unless told otherwise, in ms. */
-export const DEFAULT_WAIT = 30_000;
+/** How long the broker lets a request wait that does not say, in ms. */
+const DEFAULT_WAIT = 30_000;
 
 /**
  * What the card may take in all when the user names no deadline, in ms: above the broker's exchange timeout of 120 s.
@@ -30,15 +30,8 @@ export function toDuration(milliseconds: number, what: string): Duration {
   return nanos < 1e9 ? { seconds, nanos } : { seconds: seconds + 1, nanos: 0 };
 }
 
-/**
- * Which time a call gets, and how long its request may wait for its turn below it, in ms. The wait is `undefined` where
- * the broker's own default will do.
- */
-export function callTimes(waitTimeout?: number, timeout?: number): { limit: number; wait: number | undefined } {
-  const wait = Math.min(waitTimeout ?? DEFAULT_WAIT, MAX_DEADLINE);
-  // A wait of many minutes needs more than CARD_TIME behind it to keep its full length below the deadline.
-  const limit = Math.min(timeout ?? wait + Math.max(CARD_TIME, wait / 8), MAX_DEADLINE);
-  // Room for "not sent" to come back before gRPC ends the call by itself.
-  const most = Math.max(0, limit - Math.max(50, limit / 10));
-  return { limit, wait: waitTimeout === undefined && wait <= most ? undefined : Math.min(wait, most) };
+/** When to give up on a call, in ms: at `timeout`, else after the wait for the turn and the card's time. */
+export function callLimit(waitTimeout = DEFAULT_WAIT, timeout?: number): number {
+  // The broker gives up a little before the end of a call. A wait of many minutes needs more than CARD_TIME behind it.
+  return Math.min(timeout ?? waitTimeout + Math.max(CARD_TIME, waitTimeout / 8), MAX_DEADLINE);
 }

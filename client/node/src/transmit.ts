@@ -8,19 +8,19 @@ import { TurnOptions as WireTurn } from "../gen/cardbroker/v1/turn.js";
 import { call } from "./call.js";
 import { type Command, checkMessage, toWire } from "./command.js";
 import type { Connection } from "./connection.js";
-import { CardbrokerError, NotRunningError, StoppedError, aborted } from "./error.js";
+import { CardbrokerError, FailedError, NotRunningError, StoppedError, aborted } from "./error.js";
 import { getReader } from "./query.js";
 import { isLost, pauses } from "./repeat.js";
 import { type Transmitted, transmittedOrStopped } from "./response.js";
-import { callTimes, toDuration } from "./times.js";
+import { callLimit } from "./times.js";
 import { type Disposition, type TurnOptions, dispositionToWire, turnToWire } from "./turn.js";
 
-/** How to run a unit. `waitTimeout` is shortened where `timeout` asks for it. */
+/** How to run a unit. */
 export interface TransmitOptions extends TurnOptions {
   /**
    * When to give up on the whole call, in ms from now, at most 48 h. Default: the wait and 150 s for the card. A unit
-   * that has begun then goes on without this program and its fate is unknown; the waiting ends a little earlier, so
-   * that "not sent" can still be told.
+   * that has begun then goes on without this program and its fate is unknown; for one that waits the broker tells a
+   * little earlier that it was not sent.
    */
   timeout?: number;
   /**
@@ -52,11 +52,11 @@ export async function transmit(
   commands: Iterable<Command>,
   options: TransmitOptions,
 ): Promise<Transmitted> {
-  const { limit, wait } = callTimes(options.waitTimeout, options.timeout);
+  const limit = callLimit(options.waitTimeout, options.timeout);
   const { repeatable, signal, requestId } = options;
   const end = Date.now() + limit;
   const request = TransmitRequest.create({ reader });
-  request.turn = turnToWire(options, wait);
+  request.turn = turnToWire(options);
   request.commands = toWire(commands);
   request.requestId = requestId ? Buffer.from(requestId) : repeatable ? randomBytes(16) : request.requestId;
   request.disposition = dispositionToWire(options.disposition);
@@ -72,7 +72,7 @@ export async function transmit(
     if (!mayRepeat || !isLost(first)) {
       throw first;
     }
-    return repeat(connection, request, { waitTimeout: options.waitTimeout, end, first, signal });
+    return repeat(connection, request, { end, first, signal });
   }
 }
 
@@ -93,11 +93,10 @@ async function fixInsertion(
 }
 
 interface Repeats {
-  waitTimeout: number | undefined;
   /** When the unit's time is over, by the machine's clock. */
   end: number;
   /** How the first attempt failed. */
-  first: unknown;
+  first: FailedError;
   signal: AbortSignal | undefined;
 }
 
@@ -107,12 +106,9 @@ async function repeat(connection: Connection, request: TransmitRequest, repeats:
     await sleep(pause, undefined, { signal }).catch(() => {
       throw signal ? aborted(signal, "UNKNOWN") : first;
     });
-    const { limit, wait } = callTimes(repeats.waitTimeout, Math.max(0, end - Date.now()));
-    if (limit === 0) {
+    const limit = end - Date.now();
+    if (limit <= 0) {
       break;
-    }
-    if (wait !== undefined) {
-      request.turn = { ...(request.turn ?? WireTurn.create()), waitTimeout: toDuration(wait, "waitTimeout") };
     }
     try {
       return await attempt(connection, request, limit, signal);
@@ -120,9 +116,9 @@ async function repeat(connection: Connection, request: TransmitRequest, repeats:
       if (isLost(error) || error instanceof NotRunningError) {
         continue;
       }
-      // True of this attempt, but the first one may have reached the card.
+      // True of this attempt, but the first one may have reached the card, if the broker was restarted in between.
       if (error instanceof CardbrokerError && !(error instanceof StoppedError) && error.delivery === "NOT_SENT") {
-        break;
+        throw new FailedError(first.failure, { cause: error });
       }
       throw error;
     }

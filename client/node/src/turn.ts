@@ -65,8 +65,8 @@ export interface TurnHolder {
 }
 
 /** The terms as they go to the broker; `undefined` where all are the defaults. */
-export function turnToWire(options: TurnOptions, waitTimeout: number | undefined): WireTurn | undefined {
-  const { card, ifInsertionId = "", ifStateTag = "", resetBefore } = options;
+export function turnToWire(options: TurnOptions): WireTurn | undefined {
+  const { waitTimeout, card, ifInsertionId = "", ifStateTag = "", resetBefore } = options;
   const wire = WireTurn.create({
     waitTimeout: waitTimeout === undefined ? undefined : toDuration(waitTimeout, "waitTimeout"),
     ifInsertionId,

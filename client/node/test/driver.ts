@@ -13,6 +13,7 @@ import {
   StoppedError,
   type WaitingTurn,
   type Watch,
+  type WatchEvent,
   meaning,
   parseEndpoint,
 } from "cardbroker";
@@ -35,8 +36,9 @@ import {
 /** What is there to work with; each is there once it has come about. */
 let client: Promise<Client> = Promise.reject(new Error("not connected"));
 let session: Promise<Session> = Promise.reject(new Error("no session is open"));
-let turns: AsyncIterator<readonly WaitingTurn[]> | undefined;
+let turns: Ahead<readonly WaitingTurn[]> | undefined;
 let watch: Watch | undefined;
+let events: Ahead<WatchEvent> | undefined;
 let shown: string | undefined;
 const opening = new AbortController();
 client.catch(() => {});
@@ -54,14 +56,15 @@ const operations: Record<string, (order: Json) => unknown> = {
   reader: async ({ name }) => readerToJson(await (await client).reader(name)),
   watch: async () => {
     watch = (await client).watch();
+    events = ahead(watch);
     return {};
   },
   watch_next: nextReaders,
   watch_turn: async ({ reader }) => {
-    turns = (await client).watchTurn({ reader })[Symbol.asyncIterator]();
+    turns = ahead((await client).watchTurn({ reader }));
     return {};
   },
-  turn_next: async () => ({ waiting: ((await turns?.next())?.value ?? []).map(waitingToJson) }),
+  turn_next: async () => ({ waiting: (((await turns?.())?.value ?? []) as readonly WaitingTurn[]).map(waitingToJson) }),
   transmit: async ({ request, deadline, repeat: repeatable, any_card: anyCard }) => {
     const { reader, commands, turn, request_id: requestId, disposition } = request;
     const transmitted = await (
@@ -120,10 +123,24 @@ async function runIn(session: Session, { transmit, reset, restart }: Json): Prom
   return within(transmittedToJson(await session.transmit(commandsFromJson(transmit.commands), options)));
 }
 
+/** The next item of an iterator; the first one has been asked for before. */
+type Ahead<T> = () => Promise<IteratorResult<T, unknown>>;
+
+/** Iterators begin when they are first asked; the kit wants to see that they have begun. */
+function ahead<T>(iterator: AsyncIterator<T, unknown>): Ahead<T> {
+  let first: Promise<IteratorResult<T, unknown>> | undefined = iterator.next();
+  first.catch(() => {});
+  return () => {
+    const next = first ?? iterator.next();
+    first = undefined;
+    return next;
+  };
+}
+
 /** The readers once they are no longer as they were shown last. */
 async function nextReaders(): Promise<Json> {
   for (;;) {
-    const event = await watch?.next();
+    const event = await events?.();
     if (!event || event.done) {
       throw new Error("there is no watch");
     }
