@@ -1,5 +1,6 @@
 #!/bin/sh
-# Makes the Node client and its example programs ready to run, below target/clients/node. Does nothing if nothing has changed.
+# Makes the Node client, its example programs and its driver for the conformance kit ready to run, below
+# target/clients/node. Does nothing if nothing has changed.
 set -eu
 cd "$(dirname "$0")/../.."
 target=${CARGO_TARGET_DIR:-target}/clients/node
@@ -13,21 +14,30 @@ skip() {
     echo "skipped: $*" >&2
     exit 77
 }
-supported='const [major, minor] = process.versions.node.split("."); process.exit(major > 18 || (major == 18 && minor >= 18) ? 0 : 1)'
+supported='
+    const [major, minor] = process.versions.node.split(".").map(Number);
+    process.exit(major > 18 || (major == 18 && minor >= 18) ? 0 : 1);
+'
 command -v node >/dev/null || skip "the Node client needs node: install Node.js 18.18 or newer"
 command -v npm >/dev/null || skip "the Node client needs npm: install npm"
-node -e "$supported" || skip "the Node client needs Node.js 18.18 or newer, this is $(node --version): install a newer one"
+node -e "$supported" || skip "the Node client needs Node.js 18.18 or newer: install it in place of $(node --version)"
 
 mkdir -p "$target"
 target=$(cd "$target" && pwd)
 # Another Node may need other binaries.
-state=$({ node --version; find $sources proto -type f | sort | xargs cksum; } | cksum)
+# Without what `npm install` of the folder makes in it.
+files() {
+    find $sources proto \( -name node_modules -o -path $sources/dist -o -path $sources/gen \) -prune -o -type f -print
+}
+state=$({ node --version; files | sort | xargs cksum; } | cksum)
 [ "$(cat "$target/stamp" 2>/dev/null)" != "$state" ] || exit 0
 rm -f "$target/stamp"
 
 # The package as it would be published, and the contract beside it.
 (cd "$target" && rm -rf bin dist examples gen proto src test)
-cp -R $sources/. proto "$target"
+files | tar -cf - -T - | tar -xf - -C "$target"
+cp -R "$target/$sources/." "$target"
+rm -rf "${target:?}/client"
 cd "$target"
 packages=$({ node --version; cksum package.json package-lock.json; } | cksum)
 if [ "$(cat node_modules/stamp 2>/dev/null)" != "$packages" ]; then
@@ -38,8 +48,13 @@ fi
 npm run --silent build
 
 mkdir -p bin
-for program in read pairs bare; do
-    printf '#!/bin/sh\nexec node "%s" "$@"\n' "$target/examples/$program.mjs" >bin/$program
-    chmod 755 bin/$program
+program() { # name, and what it runs
+    printf '#!/bin/sh\nexec node "%s" "$@"\n' "$target/$2" >"bin/$1"
+    chmod 755 "bin/$1"
+}
+for example in read pairs bare; do
+    program $example examples/$example.mjs
 done
+# The driver for the conformance kit.
+program driver dist/test/driver.js
 echo "$state" >stamp

@@ -15,6 +15,6 @@ const call = (method, request) =>
   });
 
 const { readers } = await call("listReaders", {});
-const apdu = Buffer.from("00A4040006F0434152440100", "hex");
+const apdu = { bytes: Buffer.from("00A4040006F0434152440100", "hex") };
 const { results } = await call("transmit", { reader: process.argv[2], commands: [{ apdu }] });
-console.log(JSON.stringify({ readers: readers.length, status_word: results[0].statusWord }));
+console.log(JSON.stringify({ readers: readers.length, status_word: results[0].apdu.statusWord }));

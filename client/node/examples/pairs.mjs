@@ -51,7 +51,7 @@ client.close();
  * @param {string} reader */
 async function inUnit(reader) {
   try {
-    const { results } = await client.transmit(reader, [SELECT, second], { raw: true });
+    const { results } = await client.transmit(reader, [raw(SELECT), raw(second)]);
     return results[1]?.statusWord;
   } catch (error) {
     if (error instanceof StoppedError) {
@@ -65,17 +65,23 @@ async function inUnit(reader) {
  * @param {string} reader */
 function inSession(reader) {
   return client.withSession(reader, async (session) => {
-    await session.transmit([SELECT], { raw: true });
-    const { results } = await session.transmit([second], { raw: true });
+    await session.transmit([raw(SELECT)]);
+    const { results } = await session.transmit([raw(second)]);
     return results[0]?.statusWord;
   });
+}
+
+/** A command that is sent exactly as given.
+ * @param {Uint8Array} apdu */
+function raw(apdu) {
+  return { apdu, raw: true };
 }
 
 /** Keeps a session until the program is killed.
  * @param {string} reader */
 async function hold(reader) {
   const session = await client.openSession(reader);
-  await session.transmit([SELECT], { raw: true });
+  await session.transmit([raw(SELECT)]);
   console.log(JSON.stringify({ holding: true }));
   for (;;) {
     await sleep(1_000_000);

@@ -1,8 +1,8 @@
 /** Asks many times ahead and tells the answers in order: the flow of an iteration, whatever it carries. */
 
 /**
- * Begins `ask` for each item of `items`, with at most `most` of them unanswered, and tells how each ended, in their order. A
- * failure does not end the iteration.
+ * Begins `ask` for each item of `items`, with at most `most` of them unanswered, and tells how each ended, in their
+ * order. A failure does not end the iteration.
  */
 export async function* answers<Item, Answer>(
   items: Iterable<Item> | AsyncIterable<Item>,

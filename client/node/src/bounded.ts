@@ -1,6 +1,6 @@
 /** Waits with an end: for so long, and until somebody's signal. */
 
-import { type CallError, aborted, deadlinePassed, notSent } from "./error.js";
+import { type CardbrokerError, aborted, deadlinePassed, notSent } from "./error.js";
 
 /** What ends a wait early. */
 export interface Bound {
@@ -11,14 +11,14 @@ export interface Bound {
 }
 
 /**
- * What `promise` gives, or a failure that is `not_sent` when a bound comes first. For waits in which nothing is sent; nobody
- * hears what comes of the promise afterwards.
+ * What `promise` gives, or a failure that is `NOT_SENT` when a bound comes first. For waits in which nothing is sent;
+ * nobody hears what comes of the promise afterwards.
  */
 export async function bounded<T>(promise: Promise<T>, { limit, signal }: Bound): Promise<T> {
-  let end: (error: CallError) => void = () => {};
+  let end: (error: CardbrokerError) => void = () => {};
   const early = new Promise<never>((_, reject) => (end = reject));
   const timer = setTimeout(() => end(notSent(deadlinePassed())), limit);
-  const abort = () => signal && end(aborted(signal, "not_sent"));
+  const abort = () => signal && end(aborted(signal, "NOT_SENT"));
   signal?.addEventListener("abort", abort);
   if (signal?.aborted) {
     abort();

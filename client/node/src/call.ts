@@ -5,7 +5,8 @@ import type { CallOptions, ClientUnaryCall, Metadata, ServiceError } from "@grpc
 import type { CardBrokerServiceClient } from "../gen/cardbroker/v1/service.js";
 import { type Bound, bounded } from "./bounded.js";
 import type { Connection, Line } from "./connection.js";
-import { aborted, ofStatus } from "./error.js";
+import { aborted } from "./error.js";
+import { ofStatus } from "./failure.js";
 
 /** A unary method of the stub. */
 export type Unary<Request, Response> = (
@@ -17,8 +18,8 @@ export type Unary<Request, Response> = (
 ) => ClientUnaryCall;
 
 /**
- * Cancels a call, in the next turn of the event loop: one that it has not begun yet gRPC would forget to cancel, and begin
- * afterwards, with nobody to end it.
+ * Cancels a call, in the next turn of the event loop: one that it has not begun yet gRPC would forget to cancel, and
+ * begin afterwards, with nobody to end it.
  */
 export function cancel(call: { cancel(): void }): void {
   setImmediate(() => call.cancel());
@@ -48,7 +49,7 @@ function answer<Request, Response>(
       signal?.removeEventListener("abort", abort);
       if (error) {
         const failure = ofStatus(error);
-        reject(signal?.aborted && failure.reason === undefined ? aborted(signal, "unknown") : failure);
+        reject(signal?.aborted && failure.reason === undefined ? aborted(signal, "UNKNOWN") : failure);
       } else {
         resolve(response);
       }

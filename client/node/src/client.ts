@@ -2,17 +2,19 @@
 
 import { type InspectOptions, inspect } from "node:util";
 
-import type { ListReadersRequest, ListReadersResponse, Reader } from "../gen/cardbroker/v1/reader.js";
-import { type Unary, call } from "./call.js";
+import type { BrokerInfo } from "./broker.js";
 import type { Command } from "./command.js";
 import { Connection } from "./connection.js";
 import { findEndpoint } from "./endpoint.js";
-import { notSent } from "./error.js";
 import { CallMetadata, GROUP_VARIABLE, TOKEN_FILE_VARIABLE } from "./metadata.js";
+import { getBroker, getReader, listReaders } from "./query.js";
+import { type Reader, type ReaderName, resolve } from "./reader.js";
 import type { Transmitted } from "./response.js";
 import { type Session, type SessionOptions, openSession } from "./session.js";
 import { type TransmitOptions, transmit } from "./transmit.js";
+import type { WaitingTurn } from "./turn.js";
 import { Watch } from "./watch.js";
+import { watchTurn } from "./watch_turn.js";
 
 /** How to connect. */
 export interface ConnectOptions {
@@ -21,19 +23,33 @@ export interface ConnectOptions {
    * default socket.
    */
   endpoint?: string;
-  /** The isolation group, printable ASCII. Default: the variable `CARDBROKER_GROUP`; empty to be a group of one's own. */
+  /**
+   * The isolation group, printable ASCII. Default: the variable `CARDBROKER_GROUP`; empty to be a group of one's own.
+   */
   group?: string;
   /**
-   * The file with the token for a TCP endpoint, read anew for each call. Default: the variable `CARDBROKER_TOKEN_FILE`; empty
-   * for none. Not used on a Unix socket.
+   * The file with the token for a TCP endpoint, read anew for each call. Default: the variable `CARDBROKER_TOKEN_FILE`;
+   * empty for none. Not used on a Unix socket.
    */
   tokenFile?: string;
-  /** How long one attempt to connect may take, in ms. Default: 5 s. */
+  /**
+   * How long to wait for a broker that does not answer yet, in ms: when connecting, and when a call finds the
+   * connection lost. Default: 5 s.
+   */
   connectTimeout?: number;
 }
 
-/** A list of readers is made from memory: longer, in ms, means that the broker is stuck. */
-const QUERY_TIMEOUT = 10_000;
+/** What ends a question early. */
+export interface QueryOptions {
+  /** Ends it, not sent. */
+  signal?: AbortSignal;
+}
+
+/** Which waiting requests to follow, and what ends that. */
+export interface WatchTurnOptions extends QueryOptions {
+  /** Only those at this reader. Default: at all readers. */
+  reader?: ReaderName;
+}
 
 const CONNECT_TIMEOUT = 5_000;
 
@@ -46,8 +62,8 @@ export class Client {
   }
 
   /**
-   * Connects to the broker. Throws {@link NotRunningError} if nobody answers in time, {@link EndpointError} or
-   * {@link TokenFileError} if what was given, or the environment, is of no use.
+   * Connects to the broker. Throws {@link NotRunningError} if nobody answers in time, {@link InvalidError} if what was
+   * given, or the environment, is of no use.
    */
   static async connect(options: ConnectOptions = {}): Promise<Client> {
     const { env } = process;
@@ -64,32 +80,37 @@ export class Client {
     return this.#connection.endpoint.text;
   }
 
+  /** The broker's version, run and limits, and this program as the broker sees it. */
+  getBroker({ signal }: QueryOptions = {}): Promise<BrokerInfo> {
+    return getBroker(this.#connection, signal);
+  }
+
   /** All readers that this program may see, ordered by name. */
-  async readers({ signal }: { signal?: AbortSignal } = {}): Promise<Reader[]> {
-    const bound = { limit: QUERY_TIMEOUT, signal };
-    const list: Unary<ListReadersRequest, ListReadersResponse> = (stub, ...rest) => stub.listReaders(...rest);
-    const { readers } = await call(this.#connection, list, {}, bound).catch((error: unknown) => {
-      throw notSent(error);
-    });
-    return readers;
+  readers({ signal }: QueryOptions = {}): Promise<Reader[]> {
+    return listReaders(this.#connection, signal);
+  }
+
+  /** One reader as it is now. Throws `READER_NOT_FOUND` if there is none of that name. */
+  async reader(reader: ReaderName, { signal }: QueryOptions = {}): Promise<Reader> {
+    return getReader(this.#connection, await this.#name(reader, signal), signal);
   }
 
   /**
-   * Runs commands, 1–64, on the card in the reader `readers/{id}` as one unit. Throws {@link StoppedError} if some commands
-   * were answered but not all, another {@link CardbrokerError} if none was.
+   * Runs commands, 1–64, on the card in a reader as one unit. Throws {@link StoppedError} if some commands were
+   * answered but not all, another {@link CardbrokerError} if none was.
    */
-  transmit(reader: string, commands: Iterable<Command>, options: TransmitOptions = {}): Promise<Transmitted> {
-    return transmit(this.#connection, reader, commands, options);
+  async transmit(reader: ReaderName, commands: Iterable<Command>, options: TransmitOptions = {}): Promise<Transmitted> {
+    return transmit(this.#connection, await this.#name(reader, options.signal), commands, options);
   }
 
-  /** Waits for the turn and opens a session with the card in the reader `readers/{id}`. */
-  openSession(reader: string, options: SessionOptions = {}): Promise<Session> {
-    return openSession(this.#connection, reader, options);
+  /** Waits for the turn and opens a session with the card in a reader. */
+  async openSession(reader: ReaderName, options: SessionOptions = {}): Promise<Session> {
+    return openSession(this.#connection, await this.#name(reader, options.signal), options);
   }
 
   /** Opens a session for `use` and ends it afterwards: in good order, or at once if `use` throws. */
   async withSession<T>(
-    reader: string,
+    reader: ReaderName,
     use: (session: Session) => Promise<T>,
     options: SessionOptions = {},
   ): Promise<T> {
@@ -110,6 +131,14 @@ export class Client {
     return new Watch(this.#connection, signal);
   }
 
+  /**
+   * Follows this program's own waiting requests, at one reader or at all: tells all of them at once and again whenever
+   * something has changed. The signal ends it; with the connection it fails.
+   */
+  async *watchTurn({ reader, signal }: WatchTurnOptions = {}): AsyncGenerator<readonly WaitingTurn[], void, void> {
+    yield* watchTurn(this.#connection, reader === undefined ? "" : await this.#name(reader, signal), signal);
+  }
+
   /** Gives the connection up. Calls, sessions and watches under way go on to their end; new ones fail. */
   close(): void {
     this.#connection.close();
@@ -117,5 +146,9 @@ export class Client {
 
   [inspect.custom](_depth: number, options: InspectOptions): string {
     return `Client ${inspect({ endpoint: this.endpoint }, options)}`;
+  }
+
+  #name(reader: ReaderName, signal: AbortSignal | undefined): Promise<string> {
+    return resolve(reader, () => listReaders(this.#connection, signal));
   }
 }

@@ -1,60 +1,193 @@
-/** Commands: one APDU each, and how a unit goes on after it. */
+/** Commands: what is sent to a card or its reader, and how a unit goes on after it. */
 
-import { Command as WireCommand } from "../gen/cardbroker/v1/transmit.js";
+import {
+  PinEncoding as WireEncoding,
+  PinPadOperation as WireOperation,
+  StopRule as WireStopRule,
+  Command as WireCommand,
+} from "../gen/cardbroker/v1/command.js";
 import { invalid } from "./error.js";
+import { toDuration } from "./times.js";
+import { type Word, fromWord } from "./words.js";
 
 const MIN_APDU_BYTES = 4;
 const MAX_APDU_BYTES = 65_544;
+const MAX_RAW_BYTES = 65_548;
 const MAX_COMMANDS = 64;
 const MAX_MESSAGE_BYTES = 1 << 20;
 
-/** A command: the bytes of its APDU, or these with how the unit goes on after it. */
-export type Command = Uint8Array | DetailedCommand;
+/**
+ * A command: the bytes of its APDU, or one of the others. The package copies the bytes at once: the caller may wipe its
+ * own.
+ */
+export type Command =
+  Uint8Array | ApduCommand | ControlCommand | GetAttributeCommand | SetAttributeCommand | PinPadCommand;
 
-/** A command APDU and how the unit goes on after it. */
-export interface DetailedCommand {
-  /** The command APDU, 4–65,544 bytes. */
-  apdu: Uint8Array;
+/**
+ * After which status words a unit goes on by default. Without a rule: 9000, 9100, 91AF, 9Fxx, 61xx, 62xx and 63xx
+ * except 6300 and 63Cx. `SIM`: after 91xx and 920x too. `ANY`: always. `ONLY_9000`: after nothing else.
+ */
+export type StopRule = Word<typeof WireStopRule>;
+
+/** How a unit goes on after a command. */
+export interface Continuation {
   /**
-   * The unit goes on after these status words: an exact one, or all that agree with `value` in the bits of `mask`. At most
-   * 16. Default: 9000, 61xx, 62xx and 63xx except 63Cx.
+   * The unit goes on after these status words: an exact one, or all that agree with `value` in the bits of `mask`
+   * (0x0001–0xFFFF, default 0xFFFF). At most 16. Default: as `stopRule` says.
    */
-  continueOn?: readonly (number | { value: number; mask: number })[];
+  continueOn?: readonly (number | { value: number; mask?: number })[];
+  /** After which status words the unit goes on where `continueOn` is empty. */
+  stopRule?: StopRule;
+}
+
+/** Sends an APDU to the card. */
+export interface ApduCommand extends Continuation {
+  /** The command APDU, 4–65,544 bytes; with `raw` 1–65,548 bytes of any structure. */
+  apdu: Uint8Array;
+  /** Send the bytes exactly as given and hand back the answer as it comes: no GET RESPONSE, no correction of Le. */
+  raw?: boolean;
+  /**
+   * The class of the GET RESPONSEs that fetch the rest of an answer, 0–255. Default: as the transmission protocol asks
+   * for.
+   */
+  continueClass?: number;
   /** The instruction that fetches the rest of an answer after 61xx, 1–255. Default: 0xC0, GET RESPONSE. */
   continueInstruction?: number;
+  /** Present a PIN although one try is left, on a reader where the broker guards the last try. */
+  allowLastTry?: boolean;
+  /** Present a PIN although this card has refused it. Not implemented yet by the broker. */
+  allowKnownWrong?: boolean;
+}
+
+/** Sends a control code to the reader or its driver (SCardControl). Not implemented yet by the broker. */
+export interface ControlCommand extends Continuation {
+  /** The code as the platform's PC/SC numbers it, and at most 65,548 bytes of data. */
+  control: { code: number; data?: Uint8Array };
+}
+
+/** Reads an attribute of the reader (SCardGetAttrib). Not implemented yet by the broker. */
+export interface GetAttributeCommand extends Continuation {
+  /** The attribute's tag (PC/SC part 3). */
+  getAttribute: { tag: number };
+}
+
+/** Sets an attribute of the reader (SCardSetAttrib). Not implemented yet by the broker. */
+export interface SetAttributeCommand extends Continuation {
+  /** The attribute's tag (PC/SC part 3) and its value, at most 65,548 bytes. */
+  setAttribute: { tag: number; value: Uint8Array };
 }
 
 /**
- * The commands of one unit as they go to the broker. Throws as the broker would refuse them: none, too many, or one of a
- * length that no APDU has.
+ * Has the reader ask for a PIN at its own keys and send it to the card (PC/SC part 10). Not implemented yet by the
+ * broker.
+ */
+export interface PinPadCommand extends Continuation {
+  /** How to ask, and what to send. */
+  pinPad: {
+    /** The command APDU, with filler bytes where the reader puts the PIN. */
+    template: Uint8Array;
+    /** Whether the reader asks for the PIN, or for the old and the new one. */
+    operation: Word<typeof WireOperation>;
+    /** How the PIN is written into the template. Default: ASCII. */
+    encoding?: Word<typeof WireEncoding>;
+    /** Where the PIN begins, in bytes from the template's data field. Default: 0. */
+    pinOffset?: number;
+    /** The length of the PIN block in bytes. Default: as long as the PIN. */
+    pinBlockLength?: number;
+    /** The fewest digits that the reader takes. Default: the reader's own. */
+    minDigits?: number;
+    /** The most digits that the reader takes. Default: the reader's own. */
+    maxDigits?: number;
+    /** How long the reader waits for the next key, in ms. Default: the reader's own. */
+    keyTimeout?: number;
+  };
+}
+
+/**
+ * The commands of one unit as they go to the broker. Throws as the broker would refuse them: none, too many, or one of
+ * a length that no APDU has.
  */
 export function toWire(commands: Iterable<Command>): WireCommand[] {
-  const wire = Array.from(commands, (command, index) => {
-    const { apdu, continueOn, continueInstruction }: DetailedCommand =
-      command instanceof Uint8Array ? { apdu: command } : command;
-    if (!(apdu instanceof Uint8Array)) {
-      throw invalid(`command ${index + 1}: an APDU is a Uint8Array`);
-    }
-    if (apdu.length < MIN_APDU_BYTES || apdu.length > MAX_APDU_BYTES) {
-      const range = `an APDU has ${MIN_APDU_BYTES} to ${MAX_APDU_BYTES}`;
-      throw invalid(`command ${index + 1}: ${apdu.length} bytes: ${range}`);
-    }
-    return WireCommand.create({
-      // A copy: the caller may wipe its own at once.
-      apdu: Buffer.from(apdu),
-      continueOn: continueOn?.map((word) => (typeof word === "number" ? { value: word } : word)),
-      continueInstruction,
-    });
-  });
+  const wire = Array.from(commands, (command, index) => one(command, `command ${index + 1}`));
   if (wire.length === 0 || wire.length > MAX_COMMANDS) {
     throw invalid(`${wire.length} commands: a unit has 1 to ${MAX_COMMANDS}`);
   }
   return wire;
 }
 
-/** Refuses a message that is too long for the broker. */
-export function checkLength(bytes: number): void {
-  if (bytes > MAX_MESSAGE_BYTES) {
+/** Refuses a message that cannot be written, or is too long for the broker with so many bytes around it. */
+export function checkMessage(encode: () => { finish(): Uint8Array }, envelope = 0): void {
+  let length;
+  try {
+    length = encode().finish().length;
+  } catch (error) {
+    // Its texts hold numbers only: a value that does not fit its type.
+    throw invalid(error instanceof Error ? error.message : "the request cannot be written");
+  }
+  if (length + envelope > MAX_MESSAGE_BYTES) {
     throw invalid("the commands together are longer than 1 MiB: send fewer in one unit");
   }
+}
+
+function one(command: Command, what: string): WireCommand {
+  if (typeof command !== "object" || command === null) {
+    throw invalid(`${what}: an APDU is a Uint8Array`);
+  }
+  const detailed = command instanceof Uint8Array ? { apdu: command } : command;
+  const wire = WireCommand.fromPartial({ action: action(detailed, what) });
+  wire.continueOn = (detailed.continueOn ?? []).map((word) =>
+    typeof word === "number" ? { value: word, mask: undefined } : { value: word.value, mask: word.mask },
+  );
+  wire.stopRule = fromWord(WireStopRule, detailed.stopRule, `${what}, stopRule`);
+  return wire;
+}
+
+function action(command: Exclude<Command, Uint8Array>, what: string): WireCommand["action"] {
+  if ("apdu" in command) {
+    const bytes = copy(command.apdu, `${what}: an APDU`);
+    const { raw = false, continueClass, continueInstruction = 0 } = command;
+    const [least, most] = raw ? [1, MAX_RAW_BYTES] : [MIN_APDU_BYTES, MAX_APDU_BYTES];
+    if (bytes.length < least || bytes.length > most) {
+      throw invalid(`${what}: ${bytes.length} bytes: ${raw ? "a raw command" : "an APDU"} has ${least} to ${most}`);
+    }
+    const { allowLastTry = false, allowKnownWrong = false } = command;
+    const value = { bytes, raw, continueClass, continueInstruction, allowLastTry, allowKnownWrong };
+    return { $case: "apdu", value };
+  }
+  if ("control" in command) {
+    const { code, data } = command.control;
+    return { $case: "control", value: { code, data: copy(data ?? Buffer.alloc(0), `${what}: the data`) } };
+  }
+  if ("getAttribute" in command) {
+    return { $case: "getAttribute", value: { tag: command.getAttribute.tag } };
+  }
+  if ("setAttribute" in command) {
+    const { tag, value } = command.setAttribute;
+    return { $case: "setAttribute", value: { tag, value: copy(value, `${what}: the value`) } };
+  }
+  if ("pinPad" in command) {
+    return { $case: "pinPad", value: pinPad(command, what) };
+  }
+  throw invalid(`${what}: has no action: give bytes, apdu, control, getAttribute, setAttribute or pinPad`);
+}
+
+function pinPad({ pinPad }: PinPadCommand, what: string) {
+  const { pinOffset = 0, pinBlockLength = 0, minDigits = 0, maxDigits = 0, keyTimeout } = pinPad;
+  return {
+    template: copy(pinPad.template, `${what}: the template`),
+    operation: fromWord(WireOperation, pinPad.operation, `${what}, operation`),
+    encoding: fromWord(WireEncoding, pinPad.encoding, `${what}, encoding`),
+    pinOffset,
+    pinBlockLength,
+    minDigits,
+    maxDigits,
+    keyTimeout: keyTimeout === undefined ? undefined : toDuration(keyTimeout, `${what}, keyTimeout`),
+  };
+}
+
+function copy(bytes: Uint8Array, what: string): Buffer {
+  if (!(bytes instanceof Uint8Array)) {
+    throw invalid(`${what} is a Uint8Array`);
+  }
+  return Buffer.from(bytes);
 }

@@ -1,6 +1,7 @@
 /** The connection to the broker: made when it is needed, and made anew when it was lost. */
 
 import { connect } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 
 import {
   type Channel,
@@ -13,7 +14,7 @@ import {
 
 import { CardBrokerServiceClient } from "../gen/cardbroker/v1/service.js";
 import type { Endpoint } from "./endpoint.js";
-import { CallError, NotRunningError } from "./error.js";
+import { type FailedError, NotRunningError, own } from "./error.js";
 import type { CallMetadata } from "./metadata.js";
 
 /** The broker's stub on a connection that stands, and the metadata for one call. */
@@ -29,10 +30,13 @@ const OPTIONS: ChannelOptions = {
   // The broker is on this machine, whatever the environment says about proxies and the network about service names.
   "grpc.enable_http_proxy": 0,
   "grpc.service_config_disable_resolution": 1,
-  // Channels of one process would share a connection otherwise: then closing a client would end nothing, and on TCP, where a
-  // connection is a caller, two clients would be one.
+  // Channels of one process would share a connection otherwise: then closing a client would end nothing, and on TCP,
+  // where a connection is a caller, two clients would be one.
   "grpc.use_local_subchannel_pool": 1,
 };
+
+/** How soon a broker that does not answer yet is asked again, in ms. */
+const PAUSE = 100;
 
 type Watched = Pick<Channel, "getConnectivityState" | "watchConnectivityState">;
 
@@ -45,32 +49,54 @@ export class Connection {
   #connecting: Promise<CardBrokerServiceClient> | undefined;
   #closed = false;
 
-  /** Connects to nothing yet; `timeout` is for one attempt, in ms. */
+  /** Connects to nothing yet; `timeout` is how long to wait for a broker that does not answer yet, in ms. */
   constructor(endpoint: Endpoint, metadata: CallMetadata, timeout: number) {
     this.endpoint = endpoint;
     this.#metadata = metadata;
     this.#timeout = timeout;
   }
 
-  /** The line for one call. Until it is there nothing is sent, so every failure here is `not_sent`. */
-  async line(): Promise<Line> {
+  /**
+   * The line for one call; without patience a broker that is not there is not waited for. Until the line is there
+   * nothing is sent, so every failure here is `NOT_SENT`.
+   */
+  async line({ patient }: { patient: boolean } = { patient: true }): Promise<Line> {
     const metadata = await this.#metadata.make();
-    if (this.#closed) {
-      throw closed();
+    const end = Date.now() + this.#timeout;
+    for (;;) {
+      try {
+        return { stub: await this.#ready(), metadata };
+      } catch (error) {
+        if (!patient || !mayStart(error) || Date.now() + PAUSE > end) {
+          throw error;
+        }
+      }
+      await sleep(PAUSE);
     }
-    if (this.#stub?.getChannel().getConnectivityState(false) === connectivityState.READY) {
-      return { stub: this.#stub, metadata };
-    }
-    this.#connecting ??= this.#connect().finally(() => {
-      this.#connecting = undefined;
-    });
-    return { stub: await this.#connecting, metadata };
+  }
+
+  /** Whether the connection stands, as far as anyone can tell. */
+  get isReady(): boolean {
+    return this.#stub?.getChannel().getConnectivityState(false) === connectivityState.READY;
   }
 
   /** Gives the connection up; calls under way go on to their end. */
   close(): void {
     this.#closed = true;
     this.#stub?.close();
+  }
+
+  async #ready(): Promise<CardBrokerServiceClient> {
+    if (this.#closed) {
+      throw closed();
+    }
+    if (this.#stub && this.isReady) {
+      return this.#stub;
+    }
+    this.#connecting ??= this.#connect().finally(() => {
+      this.#connecting = undefined;
+    });
+    return this.#connecting;
   }
 
   async #connect(): Promise<CardBrokerServiceClient> {
@@ -90,6 +116,11 @@ export class Connection {
     this.#stub = stub;
     return stub;
   }
+}
+
+/** Whether a broker that starts would end this failure; without permission it would not. */
+function mayStart(error: unknown): boolean {
+  return error instanceof NotRunningError && error.systemError !== "EACCES" && error.systemError !== "EPERM";
 }
 
 async function becomesReady(channel: Watched, deadline: number): Promise<boolean> {
@@ -124,6 +155,6 @@ function connectFailure({ path }: Endpoint): Promise<string | undefined> {
   });
 }
 
-function closed(): CallError {
-  return new CallError("the client is closed", { code: status.CANCELLED, delivery: "not_sent" });
+function closed(): FailedError {
+  return own(status.CANCELLED, "NOT_SENT", "the client is closed");
 }

@@ -2,7 +2,7 @@
 
 import { type ClientDuplexStream, type StatusObject, status } from "@grpc/grpc-js";
 
-import { ErrorReason } from "../gen/cardbroker/v1/error.js";
+import { Failure as WireFailure } from "../gen/cardbroker/v1/error.js";
 import type {
   OpenSessionRequest,
   OpenSessionResponse,
@@ -12,13 +12,19 @@ import type {
   SessionTransmit,
 } from "../gen/cardbroker/v1/session.js";
 import { cancel } from "./call.js";
-import { CallError, lost, notSent, ofStatus } from "./error.js";
+import { FailedError, lost, notSent, own } from "./error.js";
+import { fromWire, ofStatus, toldBy } from "./failure.js";
 import { type Outcome, Pipeline } from "./pipeline.js";
-import { ofFailure } from "./response.js";
-import { CARD_TIME } from "./transmit.js";
+import { CARD_TIME } from "./times.js";
 
 /** The most messages of a session that may be unanswered. */
 export const MAX_PIPELINED = 32;
+
+/**
+ * How long this client may be silent before it says that it is alive, in ms: a proxy may end a stream whose client is
+ * silent.
+ */
+const HEARTBEAT_INTERVAL = 30_000;
 
 /** A message for the broker; its id is given when it is sent. */
 export type Message = { $case: "transmit"; value: SessionTransmit } | { $case: "reset"; value: SessionReset };
@@ -27,18 +33,24 @@ type Response = NonNullable<OpenSessionResponse["response"]>;
 
 /** The answer to a message, and how many failures whoever gets it then knows of. */
 export interface Reply {
-  response: Extract<Response, { $case: "transmitted" | "resetDone" }> | CallError;
+  response: Extract<Response, { $case: "transmitted" | "resetDone" }> | FailedError;
   failureCount: number;
 }
 
 interface Waiter {
   answered(reply: Reply): void;
-  failed(error: CallError): void;
+  failed(error: FailedError): void;
 }
 
-interface Order {
+/** A message and what its sender knows and wishes. */
+export interface Asked {
   message: Message;
   knownFailureCount: number;
+  /** Whether to go on after a failure; `undefined` if the pipeline decides. */
+  restart?: boolean | undefined;
+}
+
+interface Order extends Asked {
   waiter: Waiter;
 }
 
@@ -55,20 +67,22 @@ export class Conversation {
   /** What waits in this program for one of the {@link MAX_PIPELINED} places: as much as its callers await. */
   readonly #orders: Order[] = [];
   #tellOpened!: (opened: SessionOpened) => void;
-  #tellEnded!: (error: CallError | undefined) => void;
+  #tellEnded!: (error: FailedError | undefined) => void;
   #waiters = 0;
   #closing = false;
   #halfClosed = false;
   #patience: NodeJS.Timeout | undefined;
+  readonly #heartbeat: NodeJS.Timeout;
   #status: StatusObject | undefined;
   #drained = false;
   /** What callers are told after the end. */
-  #end: CallError | undefined;
+  #end: FailedError | undefined;
 
   constructor(
     stream: ClientDuplexStream<OpenSessionRequest, OpenSessionResponse>,
     open: SessionOpen,
     onQueuePosition: (turnsAhead: number) => void,
+    heartbeatInterval = HEARTBEAT_INTERVAL,
   ) {
     this.#stream = stream;
     this.#onQueuePosition = onQueuePosition;
@@ -96,7 +110,10 @@ export class Conversation {
       this.#drained = true;
       this.#endIfOver();
     });
-    stream.write({ request: { $case: "open", value: open }, restart: false });
+    this.#heartbeat = setTimeout(() => this.#beat(), heartbeatInterval);
+    // Once the answers are all here nobody has to stay for it.
+    this.#heartbeat.unref();
+    this.#write({ request: { $case: "open", value: open }, restart: false });
   }
 
   /** How many callers wait for the card, as last told by the broker. */
@@ -108,13 +125,13 @@ export class Conversation {
     return this.#end === undefined && !this.#closing;
   }
 
-  /** Sends a message of somebody who knows of so many failures, as soon as there is a place for it. */
-  ask(message: Message, knownFailureCount: number): Promise<Reply> {
+  /** Sends a message as soon as there is a place for it. */
+  ask(asked: Asked): Promise<Reply> {
     if (!this.isOpen) {
       return Promise.reject(this.#end ?? closed());
     }
     return new Promise((answered, failed) => {
-      this.#orders.push({ message, knownFailureCount, waiter: { answered, failed } });
+      this.#orders.push({ ...asked, waiter: { answered, failed } });
       this.#proceed();
     });
   }
@@ -127,9 +144,20 @@ export class Conversation {
   }
 
   /** Resets the stream. Callers get `error`. */
-  fail(error: CallError): void {
+  fail(error: FailedError): void {
     this.#over(error);
     cancel(this.#stream);
+  }
+
+  #write(message: OpenSessionRequest): void {
+    this.#stream.write(message);
+    this.#heartbeat.refresh();
+  }
+
+  #beat(): void {
+    if (this.#end === undefined && !this.#halfClosed) {
+      this.#write({ request: { $case: "heartbeat", value: { sendTime: new Date() } }, restart: false });
+    }
   }
 
   #proceed(): void {
@@ -138,9 +166,9 @@ export class Conversation {
       if (!order) {
         break;
       }
-      const { id, restart } = this.#pipeline.send(order.knownFailureCount, order.waiter);
+      const { id, restart } = this.#pipeline.send(order.knownFailureCount, order.waiter, order.restart);
       order.message.value.id = id;
-      this.#stream.write({ request: order.message, restart });
+      this.#write({ request: order.message, restart });
     }
     if (this.#end !== undefined || !this.#closing || this.#orders.length > 0) {
       return;
@@ -165,15 +193,18 @@ export class Conversation {
       case "waiters":
         this.#waiters = response.value.callerCount;
         break;
-      case "failure": {
-        const failure = response.value;
-        const preceding = failure.reason === ErrorReason.PRECEDING_FAILED;
-        this.#answer(failure.id, preceding ? "preceding_failed" : "failed", ofFailure(failure));
+      case "failed": {
+        const { id, failure } = response.value;
+        const error = new FailedError(fromWire(failure ?? WireFailure.create()));
+        this.#answer(id, error.reason === "PRECEDING_FAILED" ? "preceding_failed" : "failed", error);
         break;
       }
       case "transmitted":
       case "resetDone":
         this.#answer(response.value.id, "done", response);
+        break;
+      case "heartbeat":
+      case undefined:
         break;
     }
   }
@@ -181,7 +212,7 @@ export class Conversation {
   #answer(id: number, outcome: Outcome, response: Reply["response"]): void {
     const answered = this.#pipeline.answer(id, outcome);
     if (!answered) {
-      this.fail(ofStatus({ code: status.INTERNAL, details: "the broker answered out of order" }));
+      this.fail(own(status.INTERNAL, "UNKNOWN", "the broker answered out of order"));
       return;
     }
     answered.waiter.answered({ response, failureCount: answered.failureCount });
@@ -194,17 +225,20 @@ export class Conversation {
     }
     const asked = this.#halfClosed && this.#pipeline.length === 0;
     if (this.#status.code !== status.OK) {
-      this.#over(ofStatus(this.#status));
+      // All that the broker has read is answered: what it says at the end concerns the rest.
+      const error = ofStatus(this.#status);
+      this.#over(toldBy(this.#status) ? notSent(error) : error);
     } else {
       this.#over(asked ? undefined : lost("the broker ended the session"));
     }
   }
 
-  #over(error: CallError | undefined): void {
+  #over(error: FailedError | undefined): void {
     if (this.#end !== undefined) {
       return;
     }
     clearTimeout(this.#patience);
+    clearTimeout(this.#heartbeat);
     const later = error ? notSent(error) : closed();
     this.#end = later;
     const unanswered = this.#pipeline.drain();
@@ -218,6 +252,6 @@ export class Conversation {
   }
 }
 
-function closed(): CallError {
-  return new CallError("the session was closed", { code: status.CANCELLED, delivery: "not_sent" });
+function closed(): FailedError {
+  return own(status.CANCELLED, "NOT_SENT", "the session was closed");
 }

@@ -3,7 +3,7 @@
 import { isIPv4 } from "node:net";
 import { isAbsolute, join } from "node:path";
 
-import { EndpointError } from "./error.js";
+import { type InvalidError, invalid } from "./error.js";
 
 /** The environment variable that tells where the broker is. */
 export const ENDPOINT_VARIABLE = "CARDBROKER_ENDPOINT";
@@ -33,7 +33,7 @@ export function parseEndpoint(text: string): Endpoint {
   const [, host, port] = /^http:\/\/(localhost|[\d.]+|\[::1\]):(\d{1,5})\/?$/.exec(text) ?? [];
   const local = host === "localhost" || host === "[::1]" || (host?.startsWith("127.") && isIPv4(host));
   if (!local || Number(port) > 65535) {
-    throw new EndpointError(text);
+    throw noEndpoint(text);
   }
   return { text: `http://${host}:${port}`, target: `${host}:${port}` };
 }
@@ -43,12 +43,16 @@ export function defaultSocket(environment: NodeJS.ProcessEnv, uid: number | unde
   const runtime = environment.XDG_RUNTIME_DIR;
   if (uid === undefined) {
     // Without Unix sockets there is no default: the endpoint must be said.
-    throw new EndpointError("");
+    throw noEndpoint("");
   }
   if (runtime && isAbsolute(runtime)) {
     return join(runtime, "cardbroker/cardbroker.sock");
   }
   return uid === 0 ? "/run/cardbroker/cardbroker.sock" : `/tmp/cardbroker-${uid}/cardbroker.sock`;
+}
+
+function noEndpoint(text: string): InvalidError {
+  return invalid(`"${text}" is not an endpoint: use unix:/path or http://127.0.0.1:port`);
 }
 
 function unix(path: string): Endpoint {

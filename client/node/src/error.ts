@@ -1,194 +1,238 @@
 /** What can go wrong, as types: every error says whether a command may have reached the card. */
 
-import { type Metadata, status } from "@grpc/grpc-js";
+import { status } from "@grpc/grpc-js";
 
-import { ErrorReason as WireReason } from "../gen/cardbroker/v1/error.js";
+import type {
+  Delivery as WireDelivery,
+  RevocationCause as WireCause,
+  ErrorReason as WireReason,
+} from "../gen/cardbroker/v1/error.js";
 import type { Transmitted } from "./response.js";
+import type { Word } from "./words.js";
 
-/** Whether a command may have reached the card: `not_sent` may be repeated at will; after `unknown` look at the card. */
-export type Delivery = "not_sent" | "unknown";
+/**
+ * Whether a command may have reached the card. After `NOT_SENT` repeat as you like. After `UNKNOWN` check the card's
+ * state first. `EXECUTED`: the command ran and its answer is missing; a repeat with the same `requestId` is told the
+ * same.
+ */
+export type Delivery = Word<typeof WireDelivery>;
 
 /** The broker's reasons, as `error.proto` explains them. */
-export type ErrorReason = Exclude<keyof typeof WireReason, "UNSPECIFIED" | "UNRECOGNIZED">;
+export type ErrorReason = Word<typeof WireReason>;
 
-/** Any failure of this package. No text of it holds an APDU byte. */
+/** Why the broker has ended a session. */
+export type RevocationCause = Word<typeof WireCause>;
+
+/** A field of a request that breaks a rule of the contract. */
+export interface FieldViolation {
+  /** The field's path in the request: `commands[3].apdu.bytes`. */
+  readonly field: string;
+  /** The rule that it breaks, for people. */
+  readonly description: string;
+}
+
+/** All that is known of a failure. */
+export interface Failure {
+  /**
+   * The broker's reason. Absent if the failure is not the broker's word. A reason that is newer than this client is its
+   * number, or another name.
+   */
+  readonly reason?: ErrorReason | (string & {}) | number;
+  /** Whether a command may have reached the card: the one that the failure concerns, and those after it. */
+  readonly delivery: Delivery;
+  /** The gRPC status code (google.rpc.Code), 1–16; absent if the broker gave none. */
+  readonly code?: number;
+  /** What happened and what to do next, for people: one line. */
+  readonly message: string;
+  /** How long to wait before a retry, in ms. Present only where nothing was sent and waiting helps. */
+  readonly retryAfter?: number;
+  /** The name of the policy's rule that forbids the request, or has ended the session. */
+  readonly rule?: string;
+  /**
+   * Why the broker has ended the session, with `LEASE_REVOKED` only; a cause that is newer than this client is its
+   * number.
+   */
+  readonly cause?: RevocationCause | number;
+  /** The fields of the request that break a rule of the contract; empty unless the reason is `INVALID_REQUEST`. */
+  readonly fieldViolations: readonly FieldViolation[];
+  /** The reader that is concerned, `readers/{id}`. */
+  readonly reader?: string;
+}
+
+/** What kind of failure an error is; each has its type. */
+export type ErrorKind = "not_running" | "invalid" | "failed" | "stopped";
+
+/** Codes of requests that fail again however often they are repeated. */
+const PERMANENT: readonly number[] = [
+  status.INVALID_ARGUMENT,
+  status.NOT_FOUND,
+  status.PERMISSION_DENIED,
+  status.UNAUTHENTICATED,
+  status.UNIMPLEMENTED,
+];
+
+/** Any failure of this package. No text or JSON of it holds an APDU byte. */
 export abstract class CardbrokerError extends Error {
+  /** All that is known of the failure, as it was told. */
+  readonly failure: Failure;
+
   protected constructor(
+    /** What kind of failure it is. */
+    readonly kind: ErrorKind,
+    failure: Failure,
     message: string,
-    /** Whether a command may have run that has no answer. */
-    readonly delivery: Delivery,
-    /** The broker's reason; absent if the failure is not the broker's word, or newer than this client. */
-    readonly reason?: ErrorReason,
     options?: ErrorOptions,
   ) {
     super(message, options);
+    this.failure = failure;
   }
 
   override get name(): string {
     return this.constructor.name;
   }
 
+  /** See {@link Failure.reason}. */
+  get reason(): Failure["reason"] {
+    return this.failure.reason;
+  }
+
+  /** See {@link Failure.delivery}. */
+  get delivery(): Delivery {
+    return this.failure.delivery;
+  }
+
+  /** See {@link Failure.code}. */
+  get code(): number | undefined {
+    return this.failure.code;
+  }
+
+  /** See {@link Failure.retryAfter}; in ms. */
+  get retryAfter(): number | undefined {
+    return this.failure.retryAfter;
+  }
+
+  /** See {@link Failure.rule}. */
+  get rule(): string | undefined {
+    return this.failure.rule;
+  }
+
+  /** See {@link Failure.cause}; `cause` is what JavaScript calls so. */
+  get revocationCause(): Failure["cause"] {
+    return this.failure.cause;
+  }
+
+  /** See {@link Failure.fieldViolations}. */
+  get fieldViolations(): readonly FieldViolation[] {
+    return this.failure.fieldViolations;
+  }
+
+  /** See {@link Failure.reader}. */
+  get reader(): string | undefined {
+    return this.failure.reader;
+  }
+
   /** Whether the same request will fail again however often it is repeated. */
   get isPermanent(): boolean {
-    return false;
+    return this.code !== undefined && PERMANENT.includes(this.code);
+  }
+
+  /** For logs: without the answers that came before a unit stopped. */
+  toJSON(): object {
+    const { name, message, kind, isPermanent } = this;
+    return { name, kind, ...this.failure, message, isPermanent };
   }
 }
 
-/** The text that should say where the broker is does not. */
-export class EndpointError extends CardbrokerError {
-  constructor(text: string) {
-    super(`"${text}" is not an endpoint: use unix:/path or http://127.0.0.1:port`, "not_sent");
-  }
-
-  override get isPermanent(): boolean {
-    return true;
-  }
-}
-
-/** The file that should hold the token cannot be read, or holds none. */
-export class TokenFileError extends CardbrokerError {
-  constructor(
-    readonly path: string,
-    problem: string,
-  ) {
-    super(`token file ${path}: ${problem}`, "not_sent");
-  }
-}
-
-/** Nobody answers at the endpoint, or this user may not open it. */
+/** Nobody answers at the endpoint, or this user may not open it. Nothing was sent. */
 export class NotRunningError extends CardbrokerError {
   constructor(
     /** Where the broker was sought. */
     readonly endpoint: string,
-    /** What the operating system says: `ENOENT`, `EACCES`. */
-    readonly code?: string,
+    /** What the operating system says: `ENOENT`, `EACCES`; absent on TCP. */
+    readonly systemError?: string,
   ) {
-    super(notRunning(endpoint, code), "not_sent");
+    const message = notRunning(endpoint, systemError);
+    super("not_running", { ...NOT_SENT, code: status.UNAVAILABLE, message }, message);
+  }
+}
+
+/** What the caller gave is of no use: noticed before anything was sent. */
+export class InvalidError extends CardbrokerError {
+  constructor(message: string) {
+    super("invalid", { ...NOT_SENT, code: status.INVALID_ARGUMENT, message }, message);
   }
 }
 
 /** The broker refused or failed, or its answer did not arrive. No answer of a card is known. */
-export class CallError extends CardbrokerError {
-  /** The gRPC code; absent when a message of a session failed and left it open. */
-  readonly code?: status;
-
-  constructor(message: string, details: CallDetails) {
-    super(message, details.delivery, details.reason, "cause" in details ? { cause: details.cause } : undefined);
-    this.code = details.code;
+export class FailedError extends CardbrokerError {
+  constructor(failure: Failure, options?: ErrorOptions) {
+    super("failed", failure, failure.message, options);
   }
-
-  override get isPermanent(): boolean {
-    const { INVALID_ARGUMENT, PERMISSION_DENIED, UNAUTHENTICATED, UNIMPLEMENTED } = status;
-    const codes = [INVALID_ARGUMENT, PERMISSION_DENIED, UNAUTHENTICATED, UNIMPLEMENTED];
-    return this.code !== undefined && codes.includes(this.code);
-  }
-}
-
-/** What a {@link CallError} knows beside its message. */
-export interface CallDetails {
-  delivery: Delivery;
-  reason?: ErrorReason;
-  code?: status;
-  cause?: unknown;
 }
 
 /** The unit ended before its last command was answered. */
 export class StoppedError extends CardbrokerError {
   constructor(
-    message: string,
-    delivery: Delivery,
-    reason: ErrorReason | undefined,
-    /** The first command, counted from 0, that has no complete answer. */
+    failure: Failure,
+    /** The command, counted from 0, that has no complete answer. `delivery` concerns this one. */
     readonly index: number,
     /** What was answered until then. */
     readonly partial: Transmitted,
   ) {
-    super(`stopped at command ${index + 1}: ${message}`, delivery, reason);
+    super("stopped", failure, `stopped at command ${index + 1}: ${failure.message}`);
+  }
+
+  override toJSON(): object {
+    return { ...super.toJSON(), index: this.index };
   }
 }
 
-/** How a call ended, as far as it matters here; `ServiceError` and `StatusObject` are such. */
-interface Ended {
-  code: status;
-  details: string;
-  metadata?: Metadata;
-}
+const NOT_SENT = { delivery: "NOT_SENT", fieldViolations: [] } as const;
 
-/** The failure of a call that carries commands: without the broker's word they may have run. */
-export function ofStatus(ended: Ended): CallError {
-  const told = (trailer: string) => ended.metadata?.get(trailer)[0]?.toString();
-  const reason = told("cardbroker-reason");
-  const delivery = told("cardbroker-delivery");
-  const message = reason === undefined && delivery === undefined ? messageWithoutWord(ended) : ended.details;
-  return new CallError(message, {
-    code: ended.code,
-    reason: reason !== undefined && isReason(reason) ? reason : undefined,
-    delivery: delivery === undefined ? deliveryWithoutWord(ended.code) : delivery === "not_sent" ? delivery : "unknown",
-  });
+/** Makes the error for something that is of no use, noticed before anything was sent. */
+export function invalid(message: string): InvalidError {
+  return new InvalidError(message);
 }
 
 /** The same failure, told to somebody whose commands did not leave this program. */
-export function notSent<E>(error: E): E | CallError {
-  if (!(error instanceof CallError) || error.delivery === "not_sent") {
+export function notSent<E>(error: E): E | FailedError {
+  if (!(error instanceof FailedError) || error.delivery === "NOT_SENT") {
     return error;
   }
-  const { message, code, reason, cause } = error;
-  return new CallError(message, { code, reason, cause, delivery: "not_sent" });
+  const { failure, cause } = error;
+  return new FailedError({ ...failure, delivery: "NOT_SENT" }, cause === undefined ? undefined : { cause });
+}
+
+/** A failure that this client noticed by itself. */
+export function own(code: status, delivery: Delivery, message: string, options?: ErrorOptions): FailedError {
+  return new FailedError({ code, delivery, message, fieldViolations: [] }, options);
 }
 
 /** The end of a connection that this client noticed. */
-export function lost(details: string): CallError {
-  return ofStatus({ code: status.UNAVAILABLE, details });
+export function lost(details: string): FailedError {
+  return own(status.UNAVAILABLE, "UNKNOWN", `the connection to the broker was lost (${details})`);
 }
 
 /** The call outlived its deadline. */
-export function deadlinePassed(): CallError {
-  return ofStatus({ code: status.DEADLINE_EXCEEDED, details: "" });
+export function deadlinePassed(): FailedError {
+  return own(status.DEADLINE_EXCEEDED, "UNKNOWN", "the call's deadline passed without an answer");
 }
 
 /** The caller's signal ended the call. */
-export function aborted(signal: AbortSignal, delivery: Delivery): CallError {
-  return new CallError("the call was aborted", { code: status.CANCELLED, delivery, cause: signal.reason });
+export function aborted(signal: AbortSignal, delivery: Delivery): FailedError {
+  return own(status.CANCELLED, delivery, "the call was aborted", { cause: signal.reason });
 }
 
-/** A request that breaks a rule of the contract, noticed before it was sent. */
-export function invalid(message: string): CallError {
-  return new CallError(message, { code: status.INVALID_ARGUMENT, reason: "INVALID_REQUEST", delivery: "not_sent" });
-}
-
-/** Whether the contract that this client knows has a reason of this name. */
-export function isReason(name: string): name is ErrorReason {
-  return Object.hasOwn(WireReason, name) && name !== "UNSPECIFIED" && name !== "UNRECOGNIZED";
-}
-
-/** Without the broker's word anything may have happened, except where no broker is: UNIMPLEMENTED comes before any handler. */
-function deliveryWithoutWord(code: status): Delivery {
-  return code === status.UNIMPLEMENTED ? "not_sent" : "unknown";
-}
-
-function messageWithoutWord({ code, details }: Ended): string {
-  switch (code) {
-    case status.DEADLINE_EXCEEDED:
-      return "the call's deadline passed without an answer";
-    case status.UNIMPLEMENTED:
-      return "what answers at the endpoint is no Cardbroker, or an older one";
-    case status.UNAVAILABLE:
-    case status.UNKNOWN:
-      return `the connection to the broker was lost (${details})`;
-    default:
-      return `${status[code]} (${details})`;
-  }
-}
-
-function notRunning(endpoint: string, code: string | undefined): string {
-  switch (code) {
+function notRunning(endpoint: string, systemError: string | undefined): string {
+  switch (systemError) {
     case "EACCES":
+    case "EPERM":
       return `no permission to open ${endpoint}`;
     case undefined:
     case "ENOENT":
     case "ECONNREFUSED":
       return `no broker at ${endpoint}`;
     default:
-      return `no broker at ${endpoint} (${code})`;
+      return `no broker at ${endpoint} (${systemError})`;
   }
 }

@@ -1,20 +1,35 @@
-/** Client of Cardbroker: find readers, run APDUs on their cards as units, follow what happens to them. */
+/** Client of Cardbroker: find readers, run commands on their cards as units, follow what happens to them. */
 
-export { CardProtocol, type Reader, ReaderState } from "../gen/cardbroker/v1/reader.js";
-export { StatusWordSource } from "../gen/cardbroker/v1/transmit.js";
-export { Client, type ConnectOptions } from "./client.js";
-export type { Command, DetailedCommand } from "./command.js";
+export type { BrokerInfo, BrokerLimits, CallerInfo } from "./broker.js";
+export { Client, type ConnectOptions, type QueryOptions, type WatchTurnOptions } from "./client.js";
+export type {
+  ApduCommand,
+  Command,
+  Continuation,
+  ControlCommand,
+  GetAttributeCommand,
+  PinPadCommand,
+  SetAttributeCommand,
+  StopRule,
+} from "./command.js";
+export { type Endpoint, parseEndpoint } from "./endpoint.js";
 export {
-  CallError,
   CardbrokerError,
   type Delivery,
-  EndpointError,
+  type ErrorKind,
   type ErrorReason,
+  FailedError,
+  type Failure,
+  type FieldViolation,
+  InvalidError,
   NotRunningError,
+  type RevocationCause,
   StoppedError,
-  TokenFileError,
 } from "./error.js";
-export type { CommandResult, Transmitted } from "./response.js";
-export type { Session, SessionOptions, SessionTransmitOptions } from "./session.js";
+export type { CardProtocol, Reader, ReaderName, ReaderState } from "./reader.js";
+export type { CommandResult, StatusWordSource, Transmitted } from "./response.js";
+export type { Session, SessionMessageOptions, SessionOptions } from "./session.js";
+export { meaning } from "./status_word.js";
 export type { TransmitOptions } from "./transmit.js";
+export type { CardRequirement, CardReset, Disposition, TurnHolder, TurnOptions, WaitingTurn } from "./turn.js";
 export type { Watch, WatchEvent } from "./watch.js";

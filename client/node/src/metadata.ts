@@ -4,7 +4,7 @@ import { readFile } from "node:fs/promises";
 
 import { Metadata } from "@grpc/grpc-js";
 
-import { TokenFileError, invalid } from "./error.js";
+import { invalid } from "./error.js";
 
 /** The environment variable that holds the key of an isolation group, for a parent to hand to its children. */
 export const GROUP_VARIABLE = "CARDBROKER_GROUP";
@@ -42,14 +42,12 @@ export class CallMetadata {
 
 async function readToken(path: string): Promise<string> {
   const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
-    throw new TokenFileError(
-      path,
-      error.code === "ENOENT" ? "there is no such file" : `cannot be read (${error.code})`,
-    );
+    const problem = error.code === "ENOENT" ? "there is no such file" : `cannot be read (${error.code})`;
+    throw invalid(`token file ${path}: ${problem}`);
   });
   const token = text.trim();
   if (!/^[\x21-\x7e]+$/.test(token)) {
-    throw new TokenFileError(path, "holds no token: one line of printable ASCII");
+    throw invalid(`token file ${path}: holds no token: one line of printable ASCII`);
   }
   return token;
 }

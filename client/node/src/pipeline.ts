@@ -1,11 +1,14 @@
 /**
  * Which messages of a session wait for their answer, and which one restarts it after a failure: no I/O.
  *
- * A failure is noticed late: messages that were sent before are answered PRECEDING_FAILED by the broker. Only a message of
- * somebody who knew of every failure may say `restart`, for only that one was decided on in their light.
+ * A failure is noticed late: messages that were sent before are answered PRECEDING_FAILED by the broker. Only a message
+ * of somebody who knew of every failure may say `restart`, for only that one was decided on in their light.
  */
 
-/** How an answer tells that its message failed; `preceding_failed`: not by itself, but because a message before it had failed. */
+/**
+ * How an answer tells that its message failed; `preceding_failed`: not by itself, but because a message before it had
+ * failed.
+ */
 export type Outcome = "done" | "failed" | "preceding_failed";
 
 interface Message<Waiter> {
@@ -26,10 +29,14 @@ export class Pipeline<Waiter> {
     return this.#unanswered.length;
   }
 
-  /** Adds a message of somebody who knew of so many failures. Returns its id, and whether it says `restart`. */
-  send(knownFailureCount: number, waiter: Waiter): { id: number; restart: boolean } {
+  /**
+   * Adds a message of somebody who knew of so many failures. Returns its id, and whether it says `restart`: as its
+   * sender wishes, or where it is needed.
+   */
+  send(knownFailureCount: number, waiter: Waiter, wish?: boolean): { id: number; restart: boolean } {
     this.#lastId += 1;
-    const restart = this.#restartedCount < this.#failureCount && knownFailureCount === this.#failureCount;
+    const needed = this.#restartedCount < this.#failureCount && knownFailureCount === this.#failureCount;
+    const restart = wish ?? needed;
     if (restart) {
       this.#restartedCount = this.#failureCount;
     }
@@ -38,8 +45,8 @@ export class Pipeline<Waiter> {
   }
 
   /**
-   * Takes out the message that an answer belongs to, with the count of failures that the answer makes known. `undefined` if it
-   * is not this message's turn to be answered.
+   * Takes out the message that an answer belongs to, with the count of failures that the answer makes known.
+   * `undefined` if it is not this message's turn to be answered.
    */
   answer(id: number, outcome: Outcome): { waiter: Waiter; failureCount: number } | undefined {
     if (this.#unanswered[0]?.id !== id) {

@@ -2,22 +2,22 @@
 
 import { status } from "@grpc/grpc-js";
 
-import { CallError } from "./error.js";
+import { FailedError } from "./error.js";
 
 const REPEATS = 3;
 const FIRST_PAUSE = 100;
 
 /** Whether the connection broke before the broker's word came. */
-export function isLost(error: unknown): error is CallError {
-  if (!(error instanceof CallError) || error.reason !== undefined || error.delivery !== "unknown") {
+export function isLost(error: unknown): error is FailedError {
+  if (!(error instanceof FailedError) || error.reason !== undefined || error.delivery !== "UNKNOWN") {
     return false;
   }
   return [status.UNAVAILABLE, status.UNKNOWN, status.INTERNAL].some((code) => code === error.code);
 }
 
 /**
- * How long to pause before each repeat, in ms: twice as long each time, half fixed and half random, so that many clients do
- * not come back at the same moment.
+ * How long to pause before each repeat, in ms: twice as long each time, half fixed and half random, so that many
+ * clients do not come back at the same moment.
  */
 export function* pauses(): Generator<number> {
   for (let repeat = 0; repeat < REPEATS; repeat++) {

@@ -4,46 +4,43 @@ import { type InspectOptions, inspect } from "node:util";
 
 import { status } from "@grpc/grpc-js";
 
-import { SessionEnd, SessionOpen, type SessionOpened, SessionTransmit } from "../gen/cardbroker/v1/session.js";
-import { CardStart, TransmitResponse } from "../gen/cardbroker/v1/transmit.js";
+import { SessionOpen, type SessionOpened, SessionTransmit } from "../gen/cardbroker/v1/session.js";
+import { TransmitResponse } from "../gen/cardbroker/v1/transmit.js";
+import { CardReset as WireReset } from "../gen/cardbroker/v1/turn.js";
 import { answers } from "./answers.js";
 import { bounded } from "./bounded.js";
-import { type Command, checkLength, toWire } from "./command.js";
+import { type Command, checkMessage, toWire } from "./command.js";
 import type { Connection } from "./connection.js";
 import { Conversation, MAX_PIPELINED, type Message, type Reply } from "./conversation.js";
-import { CallError, aborted, deadlinePassed, notSent, ofStatus } from "./error.js";
-import { type Transmitted, duration, milliseconds, transmittedOrStopped } from "./response.js";
-import { CARD_TIME, DEFAULT_WAIT, MAX_DEADLINE } from "./transmit.js";
+import { FailedError, aborted, deadlinePassed, notSent, own } from "./error.js";
+import { type Transmitted, transmittedOrStopped } from "./response.js";
+import { callLimit, milliseconds, toDuration } from "./times.js";
+import { type CardReset, type Disposition, type TurnOptions, dispositionToWire, turnToWire } from "./turn.js";
+import { fromWord } from "./words.js";
 
 /** How to open a session. */
-export interface SessionOptions {
-  /** How long to wait for the turn, in ms, at most 24 h. Default: 30 s; 0 means now or never. */
-  waitTimeout?: number;
-  /** Wait, as long as `waitTimeout`, for a usable card instead of failing without one. */
-  waitForCard?: boolean;
-  /** Fail unless the card is still in this insertion (`Reader.insertionId`). */
-  ifInsertionId?: string;
-  /** Fail if anybody used or reset the card since (`Transmitted.stateTag`). */
-  ifStateTag?: string;
-  /** Reset the card (warm) before the session. */
-  startReset?: boolean;
-  /** How long the session may idle while others wait before the broker takes it away, in ms, 100–60,000. Default: 10 s. */
+export interface SessionOptions extends TurnOptions {
+  /**
+   * How long the session may idle while others wait before the broker takes it away, in ms, 100–60,000. Default: 10 s.
+   */
   idleTimeout?: number;
   /**
-   * Leave the card as it is after `close`, unless the next caller belongs to another isolation group. Otherwise the card is
-   * reset, as it always is after a session that was aborted.
+   * What happens to the card after `close`. Default: `RESET`; `LEAVE` needs the permission `leave`. After a session
+   * that ended otherwise the card is reset.
    */
-  leaveAtEnd?: boolean;
+  disposition?: Disposition;
   /** Tells how many turns come before this one, now and whenever that changes, until the session is open. */
   onQueuePosition?: (turnsAhead: number) => void;
   /** Ends the session at once, open or not, as `abort` does. */
   signal?: AbortSignal;
 }
 
-/** How to run the commands of a session. */
-export interface SessionTransmitOptions {
-  /** Send the commands exactly as given and hand back every answer as it comes: no GET RESPONSE, no correction of Le. */
-  raw?: boolean;
+/** How to send a message of a session. */
+export interface SessionMessageOptions {
+  /**
+   * Whether to go on after a failed message before this one. Default: if this program has been told of that failure.
+   */
+  restart?: boolean;
 }
 
 /** The room that the id, `restart` and their framing need in a message at most. */
@@ -52,12 +49,12 @@ const ENVELOPE_BYTES = 32;
 /**
  * A card that belongs to this program, made by `Client.openSession`: no other program's command reaches it.
  *
- * **Order.** Several calls may be under way at once. They reach the card in the order in which they were made. At most 32 are
- * on their way; further ones wait in this program.
+ * **Order.** Several calls may be under way at once. They reach the card in the order in which they were made. At most
+ * 32 are on their way; further ones wait in this program.
  *
- * **Failures.** A call that fails while `isOpen` leaves the session alive. What was sent behind it before its failure was told
- * fails as well, not sent (`PRECEDING_FAILED`); the first call after that goes on. `StoppedError` is no such failure: what was
- * sent behind it runs.
+ * **Failures.** A call that fails while `isOpen` leaves the session alive. What was sent behind it before its failure
+ * was told fails as well, not sent (`PRECEDING_FAILED`); the first call after that goes on. `StoppedError` is no such
+ * failure: what was sent behind it runs.
  *
  * **End.** `close` ends it in good order, and so does leaving the block of an `await using`. `abort` ends it at once.
  */
@@ -93,9 +90,9 @@ export class Session {
     return milliseconds(this.#opened.queueDuration);
   }
 
-  /** Whether the card was reset since its user before. */
-  get resetBeforeSession(): boolean {
-    return this.#opened.resetBeforeUnit;
+  /** Whether the card was reset since its user before, or at the start of the session. */
+  get wasReset(): boolean {
+    return this.#opened.wasReset;
   }
 
   /** How many callers wait for the card, as last told by the broker. */
@@ -109,11 +106,11 @@ export class Session {
   }
 
   /** Runs commands, 1–64, in order up to the first stop. No other call's command falls between them. */
-  async transmit(commands: Iterable<Command>, options: SessionTransmitOptions = {}): Promise<Transmitted> {
-    const value = SessionTransmit.fromPartial({ raw: options.raw });
+  async transmit(commands: Iterable<Command>, options: SessionMessageOptions = {}): Promise<Transmitted> {
+    const value = SessionTransmit.create();
     value.commands = toWire(commands);
-    checkLength(SessionTransmit.encode(value).finish().length + ENVELOPE_BYTES);
-    const answer = await this.#ask({ $case: "transmit", value });
+    checkMessage(() => SessionTransmit.encode(value), ENVELOPE_BYTES);
+    const answer = await this.#ask({ $case: "transmit", value }, options);
     if (answer.$case !== "transmitted") {
       throw otherAnswer();
     }
@@ -123,21 +120,20 @@ export class Session {
   }
 
   /**
-   * Runs units one after the other, up to 32 of them on their way at once, and tells the outcome of each in their order. A
-   * failure does not end the iteration, so that no answer that came is lost.
+   * Runs units one after the other, up to 32 of them on their way at once, and tells the outcome of each in their
+   * order. A failure does not end the iteration, so that no answer that came is lost.
    */
   answers(
     units: Iterable<Iterable<Command>> | AsyncIterable<Iterable<Command>>,
-    options: SessionTransmitOptions = {},
+    options: SessionMessageOptions = {},
   ): AsyncGenerator<PromiseSettledResult<Transmitted>, void, void> {
     return answers(units, (commands) => this.transmit(commands, options), MAX_PIPELINED);
   }
 
-  /**
-   * Resets the card, by cutting its power if `cold`. Gives its new answer to reset, which may differ from the one before.
-   */
-  async reset({ cold = false }: { cold?: boolean } = {}): Promise<Buffer> {
-    const answer = await this.#ask({ $case: "reset", value: { id: 0, cold } });
+  /** Resets the card. Gives its new answer to reset, 2–33 bytes, which may differ from the one before. */
+  async reset(reset: Exclude<CardReset, "NONE"> = "WARM", options: SessionMessageOptions = {}): Promise<Buffer> {
+    const value = { id: 0, reset: fromWord(WireReset, reset, "reset") };
+    const answer = await this.#ask({ $case: "reset", value }, options);
     if (answer.$case !== "resetDone") {
       throw otherAnswer();
     }
@@ -145,16 +141,19 @@ export class Session {
   }
 
   /**
-   * Ends the session in good order: what was sent is answered, then the card is reset, or left as it is if that was asked for.
+   * Ends the session in good order: what was sent is answered, then the card is treated as `disposition` says.
    * Fulfilled when the broker says that this is done; rejected if the session had ended, or ends, otherwise.
    */
   close(): Promise<void> {
     return this.#conversation.close();
   }
 
-  /** Ends the session at once: commands that wait are not sent, the one in flight runs to its end, and the card is reset. */
+  /**
+   * Ends the session at once: commands that wait are not sent, the one in flight runs to its end, and the card is
+   * reset.
+   */
   abort(): void {
-    this.#conversation.fail(new CallError("the session was aborted", { code: status.CANCELLED, delivery: "unknown" }));
+    this.#conversation.fail(own(status.CANCELLED, "UNKNOWN", "the session was aborted"));
   }
 
   /** Closes it, unless it has ended already, which its calls have told. */
@@ -169,11 +168,12 @@ export class Session {
     return `Session ${inspect({ insertionId, isOpen, waiters }, options)}`;
   }
 
-  async #ask(message: Message): Promise<Exclude<Reply["response"], CallError>> {
-    const { response, failureCount } = await this.#conversation.ask(message, this.#knownFailureCount);
+  async #ask(message: Message, { restart }: SessionMessageOptions): Promise<Exclude<Reply["response"], FailedError>> {
+    const knownFailureCount = this.#knownFailureCount;
+    const { response, failureCount } = await this.#conversation.ask({ message, knownFailureCount, restart });
     // Here and not where the answer comes in: now the caller is told.
     this.#knownFailureCount = Math.max(this.#knownFailureCount, failureCount);
-    if (response instanceof CallError) {
+    if (response instanceof FailedError) {
       throw response;
     }
     return response;
@@ -182,23 +182,17 @@ export class Session {
 
 /** Waits for the turn and takes the card. No command is sent before. */
 export async function openSession(connection: Connection, reader: string, options: SessionOptions): Promise<Session> {
-  const { signal } = options;
-  const wait = Math.min(options.waitTimeout ?? DEFAULT_WAIT, MAX_DEADLINE);
+  const { signal, waitTimeout, idleTimeout } = options;
   // The card gets its time for a reset. A broker that is silent for longer is stuck.
-  const limit = Math.min(wait + Math.max(CARD_TIME, wait / 8), MAX_DEADLINE);
-  const open = SessionOpen.fromPartial({
-    reader,
-    waitTimeout: duration(wait),
-    waitForCard: options.waitForCard,
-    ifInsertionId: options.ifInsertionId,
-    ifStateTag: options.ifStateTag,
-    start: options.startReset ? CardStart.RESET : CardStart.UNSPECIFIED,
-    idleTimeout: options.idleTimeout === undefined ? undefined : duration(options.idleTimeout),
-    end: options.leaveAtEnd ? SessionEnd.LEAVE : SessionEnd.UNSPECIFIED,
-  });
+  const limit = callLimit(waitTimeout);
+  const open = SessionOpen.create({ reader });
+  open.turn = turnToWire(options);
+  open.idleTimeout = idleTimeout === undefined ? undefined : toDuration(idleTimeout, "idleTimeout");
+  open.disposition = dispositionToWire(options.disposition);
+  checkMessage(() => SessionOpen.encode(open), ENVELOPE_BYTES);
   const { stub, metadata } = await bounded(connection.line(), { limit, signal });
   const conversation = new Conversation(stub.openSession(metadata), open, options.onQueuePosition ?? (() => {}));
-  const abort = () => signal && conversation.fail(aborted(signal, "unknown"));
+  const abort = () => signal && conversation.fail(aborted(signal, "UNKNOWN"));
   signal?.addEventListener("abort", abort);
   const forget = () => signal?.removeEventListener("abort", abort);
   conversation.ended.then(forget, forget);
@@ -210,6 +204,6 @@ export async function openSession(connection: Connection, reader: string, option
   }
 }
 
-function otherAnswer(): CallError {
-  return ofStatus({ code: status.INTERNAL, details: "the broker answered something else than was asked" });
+function otherAnswer(): FailedError {
+  return own(status.INTERNAL, "UNKNOWN", "the broker answered something else than was asked");
 }

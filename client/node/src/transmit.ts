@@ -3,55 +3,47 @@
 import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 
-import { CardStart, TransmitRequest } from "../gen/cardbroker/v1/transmit.js";
+import { TransmitRequest } from "../gen/cardbroker/v1/transmit.js";
+import { TurnOptions as WireTurn } from "../gen/cardbroker/v1/turn.js";
 import { call } from "./call.js";
-import { type Command, checkLength, toWire } from "./command.js";
+import { type Command, checkMessage, toWire } from "./command.js";
 import type { Connection } from "./connection.js";
-import { CardbrokerError, NotRunningError, StoppedError, aborted } from "./error.js";
+import { CardbrokerError, FailedError, NotRunningError, StoppedError, aborted } from "./error.js";
+import { getReader } from "./query.js";
 import { isLost, pauses } from "./repeat.js";
-import { type Transmitted, duration, transmittedOrStopped } from "./response.js";
+import { type Transmitted, transmittedOrStopped } from "./response.js";
+import { callLimit } from "./times.js";
+import { type Disposition, type TurnOptions, dispositionToWire, turnToWire } from "./turn.js";
 
 /** How to run a unit. */
-export interface TransmitOptions {
-  /** How long to wait for the turn, in ms, at most 24 h. Default: 30 s; 0 means now or never. Shortened where `timeout` asks for it. */
-  waitTimeout?: number;
+export interface TransmitOptions extends TurnOptions {
   /**
-   * When to give up on the whole call, in ms from now, at most 48 h. Default: the wait and 150 s for the card. A unit that has
-   * begun then goes on without this program and its fate is unknown; the waiting ends a little earlier, so that "not sent" can
-   * still be told.
+   * When to give up on the whole call, in ms from now, at most 48 h. Default: the wait and 150 s for the card. A unit
+   * that has begun then goes on without this program and its fate is unknown; for one that waits the broker tells a
+   * little earlier that it was not sent.
    */
   timeout?: number;
-  /** Wait, as long as `waitTimeout`, for a usable card instead of failing without one. */
-  waitForCard?: boolean;
-  /** Send the commands exactly as given and hand back every answer as it comes: no GET RESPONSE, no correction of Le. */
-  raw?: boolean;
-  /** Reset the card (warm) before the first command. */
-  startReset?: boolean;
-  /** Fail, not sent, unless the card is still in this insertion (`Reader.insertionId`). */
-  ifInsertionId?: string;
-  /** Fail, not sent, if anybody used or reset the card since (`Transmitted.stateTag`). */
-  ifStateTag?: string;
+  /**
+   * What happens to the card after the last command that runs. Default: `LEAVE`; others need the permission `reset`.
+   */
+  disposition?: Disposition;
   /** Makes a repeat safe: a second unit with the same id (16–64 bytes, random) gets the outcome of the first. */
   requestId?: Uint8Array;
   /**
-   * Repeat the unit by itself if the connection is lost before the outcome is known: at most 3 times, within the timeout, and
-   * under one `requestId` (a fresh random one if none was given), so that the broker executes it once and tells the first
-   * outcome again. A broker that was itself restarted in between has forgotten the first outcome: with `ifInsertionId` it
-   * refuses the repeat, without it may execute the unit again.
+   * Repeat the unit by itself if the connection is lost before the broker's word came: at most 3 times, within the
+   * timeout, and under one `requestId` (a fresh random one if none was given), so that the broker executes it once and
+   * tells the first outcome again. A broker that was itself restarted in between has forgotten that outcome: so the
+   * unit runs on one insertion only, `ifInsertionId` or else the one that is in the reader when it is first sent. Where
+   * there is none, nothing is repeated.
    */
   repeatable?: boolean;
+  /**
+   * Lets a `repeatable` unit run on any card. If the broker is restarted in between, a repeat may then run once more.
+   */
+  anyCard?: boolean;
   /** Ends the call. A unit that waits then leaves the queue; one that has begun runs to its end. */
   signal?: AbortSignal;
 }
-
-/** How long to wait for the turn unless told otherwise, in ms. */
-export const DEFAULT_WAIT = 30_000;
-
-/** What the card may take in all when the user names no deadline, in ms: above the broker's exchange timeout of 120 s. */
-export const CARD_TIME = 150_000;
-
-/** The longest deadline, in ms; the contract allows waits of 24 h. */
-export const MAX_DEADLINE = 48 * 3600 * 1000;
 
 /** Runs commands as one unit. */
 export async function transmit(
@@ -60,63 +52,73 @@ export async function transmit(
   commands: Iterable<Command>,
   options: TransmitOptions,
 ): Promise<Transmitted> {
-  const { limit, wait } = times(options.waitTimeout, options.timeout);
-  const { signal } = options;
-  const request = TransmitRequest.fromPartial({
-    reader,
-    waitTimeout: duration(wait),
-    waitForCard: options.waitForCard,
-    raw: options.raw,
-    start: options.startReset ? CardStart.RESET : CardStart.UNSPECIFIED,
-    ifInsertionId: options.ifInsertionId,
-    ifStateTag: options.ifStateTag,
-    requestId: options.requestId && Buffer.from(options.requestId),
-  });
-  request.commands = toWire(commands);
-  if (options.repeatable && request.requestId.length === 0) {
-    request.requestId = randomBytes(16);
-  }
-  checkLength(TransmitRequest.encode(request).finish().length);
-
+  const limit = callLimit(options.waitTimeout, options.timeout);
+  const { repeatable, signal, requestId } = options;
   const end = Date.now() + limit;
+  const request = TransmitRequest.create({ reader });
+  request.turn = turnToWire(options);
+  request.commands = toWire(commands);
+  request.requestId = requestId ? Buffer.from(requestId) : repeatable ? randomBytes(16) : request.requestId;
+  request.disposition = dispositionToWire(options.disposition);
+  checkMessage(() => TransmitRequest.encode(request));
+  if (!repeatable) {
+    return attempt(connection, request, limit, signal);
+  }
+
+  const mayRepeat = options.anyCard || (await fixInsertion(connection, request, signal));
   try {
-    return await attempt(connection, request, limit, signal);
+    return await attempt(connection, request, Math.max(0, end - Date.now()), signal);
   } catch (first) {
-    if (!options.repeatable || !isLost(first)) {
+    if (!mayRepeat || !isLost(first)) {
       throw first;
     }
-    return repeat(connection, request, { wait, end, first, signal });
+    return repeat(connection, request, { end, first, signal });
   }
 }
 
+/** Binds the unit to an insertion; false if there is no card yet. */
+async function fixInsertion(
+  connection: Connection,
+  request: TransmitRequest,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
+  if (request.turn?.ifInsertionId) {
+    return true;
+  }
+  const { insertionId } = await getReader(connection, request.reader, signal);
+  if (insertionId) {
+    request.turn = { ...(request.turn ?? WireTurn.create()), ifInsertionId: insertionId };
+  }
+  return insertionId !== "";
+}
+
 interface Repeats {
-  wait: number;
   /** When the unit's time is over, by the machine's clock. */
   end: number;
   /** How the first attempt failed. */
-  first: unknown;
-  signal?: AbortSignal | undefined;
+  first: FailedError;
+  signal: AbortSignal | undefined;
 }
 
 async function repeat(connection: Connection, request: TransmitRequest, repeats: Repeats): Promise<Transmitted> {
   const { end, first, signal } = repeats;
   for (const pause of pauses()) {
     await sleep(pause, undefined, { signal }).catch(() => {
-      throw signal ? aborted(signal, "unknown") : first;
+      throw signal ? aborted(signal, "UNKNOWN") : first;
     });
-    const { limit, wait } = times(repeats.wait, Math.max(0, end - Date.now()));
-    if (limit === 0) {
+    const limit = end - Date.now();
+    if (limit <= 0) {
       break;
     }
     try {
-      return await attempt(connection, { ...request, waitTimeout: duration(wait) }, limit, signal);
+      return await attempt(connection, request, limit, signal);
     } catch (error) {
       if (isLost(error) || error instanceof NotRunningError) {
         continue;
       }
-      // True of this attempt, but the first one may have reached the card.
-      if (error instanceof CardbrokerError && !(error instanceof StoppedError) && error.delivery === "not_sent") {
-        break;
+      // True of this attempt, but the first one may have reached the card, if the broker was restarted in between.
+      if (error instanceof CardbrokerError && !(error instanceof StoppedError) && error.delivery === "NOT_SENT") {
+        throw new FailedError(first.failure, { cause: error });
       }
       throw error;
     }
@@ -133,14 +135,4 @@ async function attempt(
   return transmittedOrStopped(
     await call(connection, (stub, ...rest) => stub.transmit(...rest), request, { limit, signal }),
   );
-}
-
-/** Which time the call gets, and how long the request may wait for its turn below it, in ms. */
-export function times(waitTimeout = DEFAULT_WAIT, timeout?: number): { limit: number; wait: number } {
-  const wait = Math.min(waitTimeout, MAX_DEADLINE);
-  // A wait of many minutes needs more than CARD_TIME behind it to keep its full length below the deadline.
-  const limit = Math.min(timeout ?? wait + Math.max(CARD_TIME, wait / 8), MAX_DEADLINE);
-  // Room for "not sent" to come back before gRPC ends the call by itself.
-  const margin = Math.max(50, limit / 10);
-  return { limit, wait: Math.min(wait, Math.max(0, limit - margin)) };
 }

@@ -1,24 +1,17 @@
 /**
- * Following the readers through losses of the connection: a watch that opens its stream anew and tells what changed meanwhile.
+ * Following the readers through losses of the connection: a watch that opens its stream anew and tells what changed
+ * meanwhile.
  */
 
 import { setTimeout as sleep } from "node:timers/promises";
 
-import type { ServiceError } from "@grpc/grpc-js";
-
-import type { Reader, WatchReadersResponse } from "../gen/cardbroker/v1/reader.js";
-import { bounded } from "./bounded.js";
-import { cancel } from "./call.js";
-import type { Connection } from "./connection.js";
-import { CardbrokerError, lost, notSent, ofStatus } from "./error.js";
+import type { WatchReadersResponse } from "../gen/cardbroker/v1/reader.js";
+import type { Connection, Line } from "./connection.js";
+import type { CardbrokerError } from "./error.js";
+import type { Reader } from "./reader.js";
 import { applyChange, applySnapshot } from "./readers.js";
 import { jittered } from "./repeat.js";
-
-/** How long the broker may take for the first message, in ms. */
-const OPEN_TIMEOUT = 10_000;
-
-/** Three heartbeat intervals of the broker's default, in ms. */
-const SILENCE_LIMIT = 90_000;
+import { messages } from "./stream.js";
 
 const FIRST_PAUSE = 100;
 const LONGEST_PAUSE = 5_000;
@@ -28,8 +21,8 @@ export type WatchEvent =
   /** The broker tells the state of its readers, for the first time or again; what differs from before follows. */
   | { readonly type: "connected" }
   /**
-   * The connection was lost, or could not be made at the first attempt. The watch keeps trying by itself, though with an error
-   * that `isPermanent` there is little hope, and `Watch.readers` keeps what was known last.
+   * The connection was lost, or could not be made at the first attempt. The watch keeps trying by itself, though with
+   * an error that `isPermanent` there is little hope, and `Watch.readers` keeps what was known last.
    */
   | { readonly type: "disconnected"; readonly error: CardbrokerError }
   /** A reader is new or has changed; this is its latest state. */
@@ -38,11 +31,11 @@ export type WatchEvent =
   | { readonly type: "removed"; readonly reader: Reader };
 
 /**
- * Follows all readers; made by `Client.watch`. Iterating over it waits without end for the next event, until `close`, the
- * signal, or leaving the loop ends it.
+ * Follows all readers; made by `Client.watch`. Iterating over it waits without end for the next event, until `close`,
+ * the signal, or leaving the loop ends it.
  *
- * Heartbeats are not told. Silence of 90 s counts as a lost connection. Attempts to connect are 0.1 s apart at first and 5 s at
- * most.
+ * Heartbeats are not told. Silence of 90 s counts as a lost connection. Attempts to connect are 0.1 s apart at first
+ * and 5 s at most.
  */
 export class Watch implements AsyncIterableIterator<WatchEvent> {
   readonly #connection: Connection;
@@ -103,7 +96,8 @@ export class Watch implements AsyncIterableIterator<WatchEvent> {
     const { signal } = this.#ending;
     while (!signal.aborted) {
       try {
-        for await (const message of this.#messages(signal)) {
+        const open = ({ stub, metadata }: Line) => stub.watchReaders({ resumeToken: this.#resumeToken }, metadata);
+        for await (const message of messages(this.#connection, { open, patient: false, signal })) {
           yield* this.#take(message);
         }
       } catch (error) {
@@ -113,35 +107,13 @@ export class Watch implements AsyncIterableIterator<WatchEvent> {
         const told = this.#connected === false;
         this.#connected = false;
         if (!told) {
-          yield { type: "disconnected", error: failure(error) };
+          yield { type: "disconnected", error: error as CardbrokerError };
         }
         await sleep(jittered(this.#pause), undefined, { signal }).catch(() => {});
         this.#pause = Math.min(this.#pause * 2, LONGEST_PAUSE);
       }
     }
     return undefined;
-  }
-
-  /** The messages of one stream; throws at its end, however that comes. */
-  async *#messages(signal: AbortSignal): AsyncGenerator<WatchReadersResponse, never, void> {
-    const { stub, metadata } = await bounded(this.#connection.line(), { limit: OPEN_TIMEOUT, signal });
-    const stream = stub.watchReaders({ resumeToken: this.#resumeToken }, metadata);
-    // Told by the iterator; this is for what comes after its end.
-    stream.on("error", () => {});
-    const messages: AsyncIterator<WatchReadersResponse, undefined> = stream[Symbol.asyncIterator]();
-    let limit = OPEN_TIMEOUT;
-    try {
-      for (;;) {
-        const message = await bounded(messages.next(), { limit, signal });
-        if (message.done) {
-          throw lost("the broker ended the watch");
-        }
-        yield message.value;
-        limit = SILENCE_LIMIT;
-      }
-    } finally {
-      cancel(stream);
-    }
   }
 
   *#take({ event, resumeToken }: WatchReadersResponse): Generator<WatchEvent> {
@@ -161,8 +133,4 @@ export class Watch implements AsyncIterableIterator<WatchEvent> {
     }
     yield* changes;
   }
-}
-
-function failure(error: unknown): CardbrokerError {
-  return notSent(error instanceof CardbrokerError ? error : ofStatus(error as ServiceError));
 }

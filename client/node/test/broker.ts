@@ -9,7 +9,7 @@ import { join } from "node:path";
 import type { TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 
-import { Client, type ConnectOptions, ReaderState } from "../src/index.js";
+import { type ApduCommand, Client, type ConnectOptions } from "../src/index.js";
 
 /** The first simulated reader; its card speaks T=1. */
 export const READER = "readers/simulated-reader-00";
@@ -27,6 +27,11 @@ const LONG = 20_000;
 /** Bytes as they are written. */
 export function hex(text: string): Buffer {
   return Buffer.from(text, "hex");
+}
+
+/** A command that is sent exactly as given. */
+export function raw(apdu: Buffer): ApduCommand {
+  return { apdu, raw: true };
 }
 
 /** A command that the card answers after so many milliseconds. */
@@ -104,7 +109,7 @@ export class Broker {
     await until("the broker answers", () => accepts(this.socket));
     const client = await Client.connect({ endpoint: this.endpoint, group: "" });
     await until("the cards are ready", async () => {
-      return (await client.readers()).every(({ state }) => state === ReaderState.READY);
+      return (await client.readers()).every(({ state }) => state === "READY");
     });
     client.close();
   }

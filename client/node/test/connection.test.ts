@@ -6,10 +6,10 @@ import { rmSync } from "node:fs";
 import { type Socket, connect, createServer } from "node:net";
 import { type TestContext, test } from "node:test";
 
-import { CallError, type Client } from "../src/index.js";
+import { type Client, FailedError, InvalidError } from "../src/index.js";
 import { isLost, pauses } from "../src/repeat.js";
-import { times } from "../src/transmit.js";
-import { Broker, INCREMENT, READER, SELECT, slow, until } from "./broker.js";
+import { callLimit, toDuration } from "../src/times.js";
+import { Broker, INCREMENT, READER, SELECT, fault, slow, until } from "./broker.js";
 import { fails } from "./fails.js";
 
 test("a repeatable unit whose connection breaks runs once and its outcome is told", async (test) => {
@@ -25,24 +25,24 @@ test("a repeatable unit whose connection breaks runs once and its outcome is tol
 
 test("another unit's fate is unknown then, and the next call finds the broker again", async (test) => {
   const { client, line, runs } = await breakable(test);
-  const unit = fails(CallError, client.transmit(READER, [INCREMENT, slow(500)]));
+  const unit = fails(FailedError, client.transmit(READER, [INCREMENT, slow(500)]));
   await runs();
   line.cut();
   const lost = await unit;
-  assert.deepEqual([lost.reason, lost.delivery, isLost(lost)], [undefined, "unknown", true]);
+  assert.deepEqual([lost.reason, lost.delivery, isLost(lost)], [undefined, "UNKNOWN", true]);
   const next = await client.transmit(READER, [INCREMENT]);
   assert.equal(next.results[0]?.data.readUInt32BE(), 2);
 });
 
-test("a session whose connection breaks tells unknown to who had no answer and not sent to who comes later", async (test) => {
+test("after a lost connection a session knows what was written and what was not", async (test) => {
   const { client, line, runs } = await breakable(test);
   const session = await client.openSession(READER);
-  const working = fails(CallError, session.transmit([slow(300)]));
+  const working = fails(FailedError, session.transmit([slow(300)]));
   await runs();
   line.cut();
-  assert.equal((await working).delivery, "unknown");
+  assert.equal((await working).delivery, "UNKNOWN");
   await until("the end is known", () => !session.isOpen);
-  assert.equal((await fails(CallError, session.transmit([SELECT]))).delivery, "not_sent");
+  assert.equal((await fails(FailedError, session.transmit([SELECT]))).delivery, "NOT_SENT");
 });
 
 test("closing a client ends its connection and all later calls", async (test) => {
@@ -50,8 +50,8 @@ test("closing a client ends its connection and all later calls", async (test) =>
   await client.readers();
   client.close();
   await until("the connection has ended", () => line.ends === 0);
-  const closed = await fails(CallError, client.transmit(READER, [SELECT]));
-  assert.deepEqual([closed.message, closed.delivery], ["the client is closed", "not_sent"]);
+  const closed = await fails(FailedError, client.transmit(READER, [SELECT]));
+  assert.deepEqual([closed.message, closed.delivery], ["the client is closed", "NOT_SENT"]);
 });
 
 test("pauses double, half of them random", () => {
@@ -62,13 +62,35 @@ test("pauses double, half of them random", () => {
   }
 });
 
-test("the wait ends before the deadline by a tenth but at least 50 ms, and keeps its length without one", () => {
-  assert.deepEqual(times(30_000, 10_000), { limit: 10_000, wait: 9_000 });
-  assert.deepEqual(times(undefined, 100), { limit: 100, wait: 50 });
-  assert.equal(times(undefined, 20).wait, 0);
-  assert.deepEqual(times(), { limit: 180_000, wait: 30_000 });
-  for (const wait of [0, 30_000, 600_000, 24 * 3600_000]) {
-    assert.equal(times(wait).wait, wait);
+test("a repeatable unit that finds no card is not repeated, unless any card will do", async (test) => {
+  const { client, line, runs } = await breakable(test);
+  await client.transmit(READER, [fault(2, 0, 300)]);
+  const options = { repeatable: true, card: "AWAITED" } as const;
+  const unit = fails(FailedError, client.transmit(READER, [INCREMENT, slow(500)], options));
+  await runs();
+  line.cut();
+  assert.equal((await unit).delivery, "UNKNOWN");
+  await client.transmit(READER, [fault(2, 0, 300)]);
+  const any = client.transmit(READER, [INCREMENT, slow(500)], { ...options, anyCard: true });
+  await runs();
+  line.cut();
+  assert.equal((await any).replayed, true);
+});
+
+test("a call ends at its timeout, else after its wait and the card's time", () => {
+  assert.equal(callLimit(30_000, 10_000), 10_000);
+  assert.equal(callLimit(), 180_000);
+  for (const wait of [0, 600_000, 24 * 3600_000]) {
+    assert(callLimit(wait) >= wait + 150_000);
+  }
+});
+
+test("times that no wire can carry are cut or refused", () => {
+  assert.deepEqual(toDuration(1.234, "a time"), { seconds: 0, nanos: 1_234_000 });
+  assert.deepEqual(toDuration(999.9999999999, "a time"), { seconds: 1, nanos: 0 });
+  assert.equal(toDuration(Infinity, "a time").seconds, 48 * 3600);
+  for (const time of [-1, NaN]) {
+    assert.throws(() => toDuration(time, "a time"), InvalidError);
   }
 });
 
@@ -101,7 +123,8 @@ async function breakable(test: TestContext): Promise<Breakable> {
       socket.on("error", () => {});
       socket.on("close", () => {
         sockets.delete(socket);
-        // Both ways are over then, as without somebody in between. A pipe ends one of them only, and none after a reset.
+        // Both ways are over then, as without somebody in between. A pipe ends one of them only, and none after a
+        // reset.
         other.destroySoon();
       });
     }
@@ -122,7 +145,7 @@ async function breakable(test: TestContext): Promise<Breakable> {
   const taken = () =>
     other.transmit(READER, [SELECT], { waitTimeout: 0 }).then(
       () => false,
-      () => true,
+      (error: FailedError) => error.reason === "QUEUE_TIMEOUT",
     );
   const client = await broker.client(test, { endpoint: `unix:${path}` });
   const line = {

@@ -3,8 +3,9 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { test } from "node:test";
@@ -24,6 +25,24 @@ test("the README shows the examples as they are", () => {
 test("the package can be required, as the examples import it", () => {
   const required = createRequire(join(PACKAGE, "package.json"))("cardbroker") as object;
   assert("Client" in required && "StoppedError" in required);
+});
+
+test("npm installs the folder so that it can be imported", async (test) => {
+  const folder = mkdtempSync(join(tmpdir(), "cardbroker-node-"));
+  test.after(() => rmSync(folder, { recursive: true }));
+  const [source, project] = [join(folder, "source"), join(folder, "project")];
+  const isBuilt = (name: string) =>
+    ["bin", "dist", "gen", "node_modules"].some((built) => name === join(PACKAGE, built));
+  cpSync(PACKAGE, source, { recursive: true, filter: (name) => !isBuilt(name) });
+  // Fetched once is enough.
+  symlinkSync(join(PACKAGE, "node_modules"), join(source, "node_modules"));
+  mkdirSync(project);
+  writeFileSync(join(project, "package.json"), "{}");
+  const options = { cwd: project, timeout: 120_000 };
+  await promisify(execFile)("npm", ["install", "--offline", "--no-audit", "--no-fund", source], options);
+  const program = 'import { Client } from "cardbroker"; console.log(typeof Client.connect);';
+  const { stdout } = await promisify(execFile)("node", ["--input-type=module", "-e", program], options);
+  assert.equal(stdout, "function\n");
 });
 
 test("the first example waits for a card, selects and reads", async (test) => {

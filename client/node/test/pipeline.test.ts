@@ -51,3 +51,11 @@ test("what the broker counts as a failure is one", () => {
   const known = answer(pipeline, 2, "preceding_failed");
   assert.deepEqual(pipeline.send(known, undefined), { id: 3, restart: true });
 });
+
+test("a sender's own wish wins", () => {
+  const pipeline = new Pipeline<undefined>();
+  assert.equal(pipeline.send(0, undefined, true).restart, true);
+  const known = answer(pipeline, 1, "failed");
+  assert.equal(pipeline.send(known, undefined, false).restart, false);
+  assert.equal(pipeline.send(known, undefined).restart, true);
+});

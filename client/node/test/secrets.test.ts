@@ -1,14 +1,17 @@
-/** No byte of a command or an answer is printed, whatever of ours is printed and however. */
+/**
+ * No byte of a command or an answer is printed, whatever of ours is printed and however; only the JSON of an answer
+ * shows it.
+ */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { format, inspect } from "node:util";
 
-import { CallError, StoppedError } from "../src/index.js";
+import { FailedError, StoppedError } from "../src/index.js";
 import { Broker, READER, echo, fault, hex } from "./broker.js";
 import { fails } from "./fails.js";
 
-test("results, errors, sessions and clients show lengths, never bytes", async (test) => {
+test("printed, all show lengths only; as JSON answers show their data and errors do not", async (test) => {
   const broker = await Broker.start(test);
   const client = await broker.client(test, { group: "a group's secret" });
   const secret = Buffer.from("PIN 73519 of somebody");
@@ -17,8 +20,8 @@ test("results, errors, sessions and clients show lengths, never bytes", async (t
   const stopped = await fails(StoppedError, client.transmit(READER, [echo(secret), hex("00FF0000"), echo(secret)]));
   const session = await client.openSession(READER);
   const within = await session.transmit([echo(secret)]);
-  const malformed = await fails(CallError, session.transmit([Buffer.concat([hex("00A4040006"), secret])]));
-  const failed = await fails(CallError, session.transmit([Buffer.concat([fault(6, 0, 0), secret])]));
+  const malformed = await fails(FailedError, session.transmit([Buffer.concat([hex("00A4040006"), secret])]));
+  const failed = await fails(FailedError, session.transmit([Buffer.concat([fault(6, 0, 0), secret])]));
 
   const forms = [
     secret.toString(),
@@ -26,24 +29,17 @@ test("results, errors, sessions and clients show lengths, never bytes", async (t
     [...secret.subarray(0, 8)].join(","),
     secret.toString("base64"),
   ];
-  const printable: unknown[] = [
-    results,
-    results[0],
-    stopped,
-    stopped.partial,
-    within,
-    malformed,
-    failed,
-    session,
-    client,
-  ];
-  for (const ours of printable) {
-    for (const printed of [inspect(ours, { depth: 9, showHidden: true }), format("%o", ours), String(ours)]) {
-      reveals(printed);
+  const printed = [results, results[0], stopped, stopped.partial, within, malformed, failed, session, client];
+  for (const ours of printed as unknown[]) {
+    for (const text of [inspect(ours, { depth: 9, showHidden: true }), format("%o", ours), String(ours)]) {
+      reveals(text);
     }
-    reveals(JSON.stringify(ours));
   }
   assert(inspect(results[0]).includes("21 bytes") && inspect(results[0]).includes("9000"), inspect(results[0]));
+  for (const ours of [stopped, malformed, failed, session, client]) {
+    reveals(JSON.stringify(ours));
+  }
+  assert.equal((JSON.parse(JSON.stringify(results[0])) as { data: string }).data, secret.toString("hex"));
 
   function reveals(printed: string) {
     const flat = printed.replace(/\s/g, "").toLowerCase();

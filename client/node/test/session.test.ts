@@ -3,11 +3,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { status } from "@grpc/grpc-js";
+
 import { SessionOpen } from "../gen/cardbroker/v1/session.js";
 import { Connection } from "../src/connection.js";
 import { Conversation } from "../src/conversation.js";
 import { parseEndpoint } from "../src/endpoint.js";
-import { CallError, type Session, StoppedError } from "../src/index.js";
+import { own } from "../src/error.js";
+import { FailedError, InvalidError, type Session, StoppedError } from "../src/index.js";
 import { CallMetadata } from "../src/metadata.js";
 import {
   Broker,
@@ -21,6 +24,7 @@ import {
   echo,
   fault,
   hex,
+  raw,
   slow,
   until,
 } from "./broker.js";
@@ -31,16 +35,16 @@ test("a session keeps the card's state between its calls", async (test) => {
   const session = await client.openSession(READER);
   assert.equal(await statusWord(session, VERIFY), 0x9000);
   assert.equal(await statusWord(session, PROTECTED), 0x9000);
-  const answer = await session.transmit([SELECT_AND_FETCH], { raw: true });
+  const answer = await session.transmit([raw(SELECT_AND_FETCH)]);
   assert.equal(answer.results[0]?.statusWord, 0x6113);
   assert.equal(answer.insertionId, session.insertionId);
   assert.deepEqual(await session.reset(), session.atr);
-  assert.deepEqual(await session.reset({ cold: true }), session.atr);
+  assert.deepEqual(await session.reset("COLD"), session.atr);
   assert.equal(await statusWord(session, PROTECTED), 0x6982);
   await session.close();
   assert(!session.isOpen);
-  const late = await fails(CallError, session.transmit([SELECT]));
-  assert.equal(late.delivery, "not_sent");
+  const late = await fails(FailedError, session.transmit([SELECT]));
+  assert.equal(late.delivery, "NOT_SENT");
 });
 
 test("leaving the block closes a session, and the next one gets the card", async (test) => {
@@ -61,16 +65,16 @@ test("what fails within a session ends it at once: what waited is not sent, and 
   const broker = await Broker.start(test);
   const [client, group] = [await broker.client(test), { group: "shared by the two" }];
   const holder = await broker.client(test, group);
-  let waited: Promise<CallError> | undefined;
+  let waited: Promise<FailedError> | undefined;
   const use = async (session: Session) => {
     assert.equal(await statusWord(session, VERIFY), 0x9000);
     void fails(Error, session.transmit([slow(200)]));
-    waited = fails(CallError, session.transmit([INCREMENT]));
+    waited = fails(FailedError, session.transmit([INCREMENT]));
     await session.transmit([hex("00")]);
   };
-  const error = await fails(CallError, holder.withSession(READER, use, { leaveAtEnd: true }));
+  const error = await fails(InvalidError, holder.withSession(READER, use, { disposition: "LEAVE" }));
   assert.equal(error.message, "command 1: 1 bytes: an APDU has 4 to 65544");
-  assert.equal((await waited)?.delivery, "unknown");
+  assert.equal((await waited)?.delivery, "UNKNOWN");
 
   const { results } = await (await broker.client(test, group)).transmit(READER, [PROTECTED]);
   assert.equal(results[0]?.statusWord, 0x6982, "reset although it should have been left");
@@ -110,25 +114,23 @@ test("answers are iterated over in order, failures among them", async (test) => 
   const outcomes: (number | string)[] = [];
   for await (const outcome of session.answers(units())) {
     outcomes.push(
-      outcome.status === "fulfilled"
-        ? (outcome.value.results[0]?.data[0] ?? -1)
-        : String((outcome.reason as CallError).reason),
+      outcome.status === "fulfilled" ? (outcome.value.results[0]?.data[0] ?? -1) : (outcome.reason as Error).name,
     );
   }
   assert.deepEqual(
     outcomes,
-    Array.from({ length: 70 }, (_, number) => (number === 40 ? "INVALID_REQUEST" : number)),
+    Array.from({ length: 70 }, (_, number) => (number === 40 ? "InvalidError" : number)),
   );
 });
 
 test("a failure leaves the session alive: what was sent behind it is not run, the next call goes on", async (test) => {
   const client = await (await Broker.start(test)).client(test);
   const session = await client.openSession(READER);
-  const malformed = fails(CallError, session.transmit([hex("00A4040006F0")]));
-  const behind = fails(CallError, session.transmit([INCREMENT]));
+  const malformed = fails(FailedError, session.transmit([hex("00A4040006F0")]));
+  const behind = fails(FailedError, session.transmit([INCREMENT]));
   const [first, second] = [await malformed, await behind];
-  assert.deepEqual([first.reason, first.delivery, first.code], ["INVALID_REQUEST", "not_sent", undefined]);
-  assert.deepEqual([second.reason, second.delivery], ["PRECEDING_FAILED", "not_sent"]);
+  assert.deepEqual([first.reason, first.delivery, first.isPermanent], ["INVALID_REQUEST", "NOT_SENT", true]);
+  assert.deepEqual([second.reason, second.delivery], ["PRECEDING_FAILED", "NOT_SENT"]);
   assert(session.isOpen);
   const { results } = await session.transmit([INCREMENT]);
   assert.equal(results[0]?.data.readUInt32BE(), 1);
@@ -147,12 +149,12 @@ test("a unit that stops within a session keeps its answers, and what is behind i
 test("the session ends with the card: who had no answer is told that the fate is unknown", async (test) => {
   const client = await (await Broker.start(test)).client(test);
   const session = await client.openSession(READER);
-  const gone = await fails(CallError, session.transmit([fault(1, 0, 0xffff)]));
-  assert.equal(gone.delivery, "unknown");
+  const gone = await fails(FailedError, session.transmit([fault(1, 0, 0xffff)]));
+  assert.equal(gone.delivery, "UNKNOWN");
   await until("the session has ended", () => !session.isOpen);
-  const later = await fails(CallError, session.transmit([SELECT]));
-  assert.deepEqual([later.reason, later.delivery], ["CARD_REMOVED", "not_sent"]);
-  assert.equal((await fails(CallError, session.close())).reason, "CARD_REMOVED");
+  const later = await fails(FailedError, session.transmit([SELECT]));
+  assert.deepEqual([later.reason, later.delivery], ["CARD_REMOVED", "NOT_SENT"]);
+  assert.equal((await fails(FailedError, session.close())).reason, "CARD_REMOVED");
 });
 
 test("the holder sees who waits, and who waits sees its place", async (test) => {
@@ -174,15 +176,15 @@ test("a session that gets no turn was not sent, and a signal ends a session at a
   const client = await (await Broker.start(test)).client(test);
   const controller = new AbortController();
   const holder = await client.openSession(READER, { signal: controller.signal });
-  const late = await fails(CallError, client.openSession(READER, { waitTimeout: 0 }));
-  assert.deepEqual([late.reason, late.delivery], ["QUEUE_TIMEOUT", "not_sent"]);
+  const late = await fails(FailedError, client.openSession(READER, { waitTimeout: 0 }));
+  assert.deepEqual([late.reason, late.delivery], ["QUEUE_TIMEOUT", "NOT_SENT"]);
 
-  const waiting = fails(CallError, client.openSession(READER, { signal: controller.signal }));
+  const waiting = fails(FailedError, client.openSession(READER, { signal: controller.signal }));
   await until("it waits", () => holder.waiters > 0);
-  const working = fails(CallError, holder.transmit([slow(300)]));
+  const working = fails(FailedError, holder.transmit([slow(300)]));
   controller.abort();
-  assert.equal((await waiting).delivery, "not_sent");
-  assert.equal((await working).delivery, "unknown");
+  assert.equal((await waiting).delivery, "NOT_SENT");
+  assert.equal((await working).delivery, "UNKNOWN");
   await client.withSession(READER, (session) => session.transmit([SELECT]));
 });
 
@@ -197,7 +199,7 @@ test("a session that is given up in the moment of its opening does not hold the 
     for (let step = 0; step < steps; step++) {
       await Promise.resolve();
     }
-    conversation.fail(new CallError("given up", { delivery: "not_sent" }));
+    conversation.fail(own(status.CANCELLED, "NOT_SENT", "given up"));
   }
   // Below the idle timeout, which would end sessions that nobody holds.
   const client = await broker.client(test);

@@ -4,8 +4,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setImmediate } from "node:timers/promises";
 
-import { CallError, ReaderState, StoppedError } from "../src/index.js";
-import { Broker, GET_RESPONSE, INCREMENT, READER, SELECT, SELECT_AND_FETCH, fault, hex, slow } from "./broker.js";
+import { FailedError, InvalidError, StoppedError } from "../src/index.js";
+import { Broker, GET_RESPONSE, INCREMENT, READER, SELECT, SELECT_AND_FETCH, fault, hex, raw, slow } from "./broker.js";
 import { fails } from "./fails.js";
 
 test("readers are listed with their cards", async (test) => {
@@ -14,8 +14,8 @@ test("readers are listed with their cards", async (test) => {
   assert.deepEqual(
     readers.map(({ name, state }) => [name, state]),
     [
-      [READER, ReaderState.READY],
-      ["readers/simulated-reader-01", ReaderState.READY],
+      [READER, "READY"],
+      ["readers/simulated-reader-01", "READY"],
     ],
   );
   assert(readers[0]?.insertionId);
@@ -37,7 +37,7 @@ test("a unit's answers come in order, and what the card offers is fetched", asyn
 
 test("a raw unit is left as it is", async (test) => {
   const client = await (await Broker.start(test)).client(test);
-  const { results } = await client.transmit(READER, [SELECT_AND_FETCH, GET_RESPONSE], { raw: true });
+  const { results } = await client.transmit(READER, [raw(SELECT_AND_FETCH), raw(GET_RESPONSE)]);
   assert.deepEqual(
     results.map(({ statusWord }) => statusWord),
     [0x6113, 0x9000],
@@ -48,7 +48,7 @@ test("a unit that stops keeps the answers that came", async (test) => {
   const client = await (await Broker.start(test)).client(test);
   const unknown = hex("00A4040006F04341524402");
   const stopped = await fails(StoppedError, client.transmit(READER, [INCREMENT, unknown, INCREMENT]));
-  assert.deepEqual([stopped.reason, stopped.delivery, stopped.index], ["STATUS_WORD", "not_sent", 2]);
+  assert.deepEqual([stopped.reason, stopped.delivery, stopped.index], ["STATUS_WORD", "NOT_SENT", 2]);
   assert.deepEqual(
     stopped.partial.results.map(({ statusWord }) => statusWord),
     [0x9000, 0x6a82],
@@ -62,44 +62,42 @@ test("a unit may carry almost 1 MiB each way, and more is refused before it is s
   const data = Buffer.alloc(60_000, 0x5a);
   const { results } = await client.transmit(READER, Array<Buffer>(17).fill(echoLong(data)));
   assert(results.every((result) => result.data.equals(data)));
-  const tooLong = await fails(CallError, client.transmit(READER, Array<Buffer>(18).fill(echoLong(data))));
-  assert.deepEqual([tooLong.reason, tooLong.delivery], ["INVALID_REQUEST", "not_sent"]);
+  const tooLong = await fails(InvalidError, client.transmit(READER, Array<Buffer>(18).fill(echoLong(data))));
+  assert.equal(tooLong.delivery, "NOT_SENT");
 });
 
 test("conditions on insertion and state are honoured", async (test) => {
   const client = await (await Broker.start(test)).client(test);
   const { insertionId, stateTag } = await client.transmit(READER, [SELECT]);
-  await client.transmit(READER, [SELECT], { ifInsertionId: insertionId, ifStateTag: stateTag, startReset: true });
-  const changed = await fails(CallError, client.transmit(READER, [SELECT], { ifStateTag: stateTag }));
-  assert.deepEqual([changed.reason, changed.delivery], ["STATE_CHANGED", "not_sent"]);
-  const other = await fails(CallError, client.transmit(READER, [SELECT], { ifInsertionId: "another" }));
+  await client.transmit(READER, [SELECT], { ifInsertionId: insertionId, ifStateTag: stateTag, resetBefore: "WARM" });
+  const changed = await fails(FailedError, client.transmit(READER, [SELECT], { ifStateTag: stateTag }));
+  assert.deepEqual([changed.reason, changed.delivery], ["STATE_CHANGED", "NOT_SENT"]);
+  const other = await fails(FailedError, client.transmit(READER, [SELECT], { ifInsertionId: "another" }));
   assert.equal(other.reason, "INSERTION_CHANGED");
 });
 
 test("failures say why, and whether the card may have seen the command", async (test) => {
   const client = await (await Broker.start(test)).client(test);
   for (const apdus of [[], [hex("00A404")], Array<Buffer>(65).fill(SELECT)]) {
-    const malformed = await fails(CallError, client.transmit(READER, apdus));
-    assert.deepEqual(
-      [malformed.reason, malformed.delivery, malformed.isPermanent],
-      ["INVALID_REQUEST", "not_sent", true],
-    );
+    const malformed = await fails(InvalidError, client.transmit(READER, apdus));
+    assert.deepEqual([malformed.delivery, malformed.isPermanent], ["NOT_SENT", true]);
   }
-  const structure = await fails(CallError, client.transmit(READER, [hex("00A4040006F0")]));
-  assert.deepEqual([structure.reason, structure.delivery], ["INVALID_REQUEST", "not_sent"]);
-  const nowhere = await fails(CallError, client.transmit("readers/none", [SELECT]));
-  assert.deepEqual([nowhere.reason, nowhere.delivery], ["READER_NOT_FOUND", "not_sent"]);
+  const structure = await fails(FailedError, client.transmit(READER, [hex("00A4040006F0")]));
+  assert.deepEqual([structure.reason, structure.delivery], ["INVALID_REQUEST", "NOT_SENT"]);
+  assert.equal(structure.fieldViolations[0]?.field, "commands[0].apdu.bytes");
+  const nowhere = await fails(FailedError, client.transmit("readers/none", [SELECT]));
+  assert.deepEqual([nowhere.reason, nowhere.delivery], ["READER_NOT_FOUND", "NOT_SENT"]);
 
-  const gone = await fails(CallError, client.transmit(READER, [fault(1, 0, 0xffff)]));
-  assert.deepEqual([gone.reason, gone.delivery], ["CARD_REMOVED", "unknown"]);
-  const empty = await fails(CallError, client.transmit(READER, [SELECT]));
-  assert.deepEqual([empty.reason, empty.delivery, empty.name], ["NO_CARD", "not_sent", "CallError"]);
+  const gone = await fails(FailedError, client.transmit(READER, [fault(1, 0, 0xffff)]));
+  assert.deepEqual([gone.reason, gone.delivery], ["CARD_REMOVED", "UNKNOWN"]);
+  const empty = await fails(FailedError, client.transmit(READER, [SELECT]));
+  assert.deepEqual([empty.reason, empty.delivery, empty.name], ["NO_CARD", "NOT_SENT", "FailedError"]);
 });
 
 test("a unit can wait for a card", async (test) => {
   const client = await (await Broker.start(test)).client(test);
   const before = await client.transmit(READER, [fault(2, 0, 300)]);
-  const { results, insertionId } = await client.transmit(READER, [SELECT], { waitForCard: true });
+  const { results, insertionId } = await client.transmit(READER, [SELECT], { card: "AWAITED" });
   assert.equal(results[0]?.statusWord, 0x9000);
   assert.notEqual(insertionId, before.insertionId);
 });
@@ -109,8 +107,8 @@ test("a wait that ends in vain sent nothing, also when the call's own time ends 
   const holder = await (await broker.client(test)).openSession(READER);
   const client = await broker.client(test);
   for (const options of [{ waitTimeout: 0 }, { timeout: 300 }]) {
-    const late = await fails(CallError, client.transmit(READER, [SELECT], options));
-    assert.deepEqual([late.reason, late.delivery], ["QUEUE_TIMEOUT", "not_sent"]);
+    const late = await fails(FailedError, client.transmit(READER, [SELECT], options));
+    assert.deepEqual([late.reason, late.delivery], ["QUEUE_TIMEOUT", "NOT_SENT"]);
   }
   await holder.close();
 });
@@ -119,15 +117,15 @@ test("a signal ends a call; without the broker's word the fate is unknown", asyn
   const broker = await Broker.start(test);
   const client = await broker.client(test);
   const controller = new AbortController();
-  const working = fails(CallError, client.transmit(READER, [slow(500)], { signal: controller.signal }));
+  const working = fails(FailedError, client.transmit(READER, [slow(500)], { signal: controller.signal }));
   // By then it has left this program.
   await setImmediate();
   controller.abort(new Error("enough"));
   const ended = await working;
-  assert.deepEqual([ended.reason, ended.delivery], [undefined, "unknown"]);
+  assert.deepEqual([ended.reason, ended.delivery], [undefined, "UNKNOWN"]);
   assert.equal((ended.cause as Error).message, "enough");
-  const early = await fails(CallError, client.transmit(READER, [SELECT], { signal: controller.signal }));
-  assert.equal(early.delivery, "not_sent");
+  const early = await fails(FailedError, client.transmit(READER, [SELECT], { signal: controller.signal }));
+  assert.equal(early.delivery, "NOT_SENT");
 });
 
 test("a request id gets the first outcome again", async (test) => {

@@ -3,8 +3,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Reader } from "../gen/cardbroker/v1/reader.js";
-import { NotRunningError, ReaderState, type Watch, type WatchEvent } from "../src/index.js";
+import { Reader as WireReader } from "../gen/cardbroker/v1/reader.js";
+import { NotRunningError, type ReaderState, type Watch, type WatchEvent } from "../src/index.js";
+import { Reader } from "../src/reader.js";
 import { type ReaderEvent, applyChange, applySnapshot } from "../src/readers.js";
 import { Broker, READER, fault } from "./broker.js";
 
@@ -14,11 +15,11 @@ test("a watch tells what is there and what changes", async (test) => {
   assert.equal((await next(watch)).type, "connected");
   assert(watch.isConnected);
   assert.equal(watch.readers.size, 2);
-  await reaches(watch, READER, ReaderState.READY);
+  await reaches(watch, READER, "READY");
   const before = watch.readers.get(READER)?.insertionId;
   await client.transmit(READER, [fault(2, 0, 300)]);
-  await reaches(watch, READER, ReaderState.EMPTY);
-  await reaches(watch, READER, ReaderState.READY);
+  await reaches(watch, READER, "EMPTY");
+  await reaches(watch, READER, "READY");
   assert.notEqual(watch.readers.get(READER)?.insertionId, before);
   watch.close();
   assert.equal((await watch.next()).done, true);
@@ -27,7 +28,7 @@ test("a watch tells what is there and what changes", async (test) => {
 test("a watch outlives the broker and goes on with the next one", async (test) => {
   const broker = await Broker.start(test);
   const watch = (await broker.client(test)).watch();
-  await reaches(watch, "readers/simulated-reader-01", ReaderState.READY);
+  await reaches(watch, "readers/simulated-reader-01", "READY");
   const before = watch.readers.get(READER)?.insertionId;
 
   await broker.stop("SIGKILL");
@@ -35,13 +36,13 @@ test("a watch outlives the broker and goes on with the next one", async (test) =
   while (event.type !== "disconnected") {
     event = await next(watch);
   }
-  assert.equal(event.error.delivery, "not_sent");
+  assert.equal(event.error.delivery, "NOT_SENT");
   assert(!watch.isConnected);
   assert.equal(watch.readers.size, 2, "what was known last");
 
   await broker.start();
   assert.equal((await next(watch)).type, "connected");
-  await reaches(watch, READER, ReaderState.READY);
+  await reaches(watch, READER, "READY");
   assert.notEqual(watch.readers.get(READER)?.insertionId, before);
   watch.close();
 });
@@ -80,13 +81,13 @@ test("a second snapshot tells only what differs", () => {
 });
 
 test("a change touches only the readers it names", () => {
-  const known = new Map([reader("a", "1"), reader("b", "1")].map((reader) => [reader.name, reader]));
-  const change = { updated: [reader("b", "2")], removed: ["a", "x"] };
+  const known = new Map([reader("a", "1"), reader("b", "1")].map((reader) => [reader.name, new Reader(reader)]));
+  const change = { updated: [reader("b", "2")], removedNames: ["a", "x"] };
   assert.deepEqual(told(applyChange(known, change)), ["-a", "+b 2"]);
 });
 
-function reader(name: string, insertionId: string): Reader {
-  return Reader.create({ name, insertionId });
+function reader(name: string, insertionId: string): WireReader {
+  return WireReader.create({ name, insertionId });
 }
 
 function told(events: ReaderEvent[]): string[] {

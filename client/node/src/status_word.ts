@@ -1,0 +1,82 @@
+/** Status words in plain words (ISO/IEC 7816-4 §5.6, tables 5 and 6). */
+
+const TEXTS: Readonly<Record<number, string>> = {
+  0x6100: "done, 256 or more bytes are waiting",
+  0x6c00: "wrong Le: 256 or more bytes are there",
+  0x9000: "done",
+  0x6200: "warning, nothing was changed",
+  0x6281: "warning, part of the data may be corrupted",
+  0x6282: "warning, the end of the file or record came before Le bytes",
+  0x6283: "warning, the selected file is deactivated",
+  0x6284: "warning, the control information is not formatted as the standard says",
+  0x6285: "warning, the selected file is in termination state",
+  0x6286: "warning, no data from a sensor on the card",
+  0x6287: "warning, at least one of the records is deactivated",
+  0x6300: "warning, something was changed",
+  0x6381: "warning, the last write filled the file up",
+  0x63c0: "wrong, no tries left",
+  0x63c1: "wrong, 1 try left",
+  0x6400: "execution failed, nothing was changed",
+  0x6401: "execution failed, the card needs an immediate response",
+  0x6500: "execution failed, something was changed",
+  0x6581: "execution failed, memory failure",
+  0x6600: "execution failed, security issue",
+  0x6700: "wrong length",
+  0x6800: "function of the class byte not supported",
+  0x6881: "logical channel not supported",
+  0x6882: "secure messaging not supported",
+  0x6883: "the last command of the chain was expected",
+  0x6884: "command chaining not supported",
+  0x6900: "command not allowed",
+  0x6981: "command does not fit the file's structure",
+  0x6982: "security status not satisfied: a PIN or key must be verified first",
+  0x6983: "authentication method blocked: no tries left",
+  0x6984: "reference data not usable",
+  0x6985: "conditions of use not satisfied",
+  0x6986: "command not allowed: no file is selected",
+  0x6987: "secure messaging objects are missing",
+  0x6988: "secure messaging objects are wrong",
+  0x6a00: "wrong P1 or P2",
+  0x6a80: "wrong parameters in the command's data",
+  0x6a81: "function not supported",
+  0x6a82: "file or application not found",
+  0x6a83: "record not found",
+  0x6a84: "not enough memory in the file",
+  0x6a85: "length does not fit the TLV structure",
+  0x6a86: "wrong P1 or P2",
+  0x6a87: "length does not fit P1 and P2",
+  0x6a88: "referenced data not found",
+  0x6a89: "file exists already",
+  0x6a8a: "application name exists already",
+  0x6b00: "wrong P1 or P2: offset outside the file",
+  0x6d00: "instruction not supported",
+  0x6e00: "class not supported",
+  0x6f00: "failed, no reason given",
+};
+
+/**
+ * What a status word, 0x0000–0xFFFF, means; `undefined` if ISO 7816-4 gives it no meaning (applications define their
+ * own).
+ */
+export function meaning(statusWord: number): string | undefined {
+  const text = TEXTS[statusWord];
+  if (text !== undefined) {
+    return text;
+  }
+  const [sw1, sw2] = [statusWord >> 8, statusWord & 0xff];
+  const asks = sw2 >= 0x02 && sw2 <= 0x80;
+  switch (sw1) {
+    case 0x61:
+      return `done, ${sw2} more bytes are waiting`;
+    case 0x62:
+      return asks ? `warning, the card wants to be asked for ${sw2} bytes` : undefined;
+    case 0x63:
+      return sw2 >= 0xc2 && sw2 <= 0xcf ? `wrong, ${sw2 & 0x0f} tries left` : undefined;
+    case 0x64:
+      return asks ? `stopped, the card wants to be asked for ${sw2} bytes` : undefined;
+    case 0x6c:
+      return `wrong Le: ${sw2} bytes are there`;
+    default:
+      return undefined;
+  }
+}

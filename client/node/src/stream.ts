@@ -1,0 +1,50 @@
+/** A stream of the broker's messages, with an end to each wait. */
+
+import type { ClientReadableStream, ServiceError } from "@grpc/grpc-js";
+
+import { bounded } from "./bounded.js";
+import { cancel } from "./call.js";
+import type { Connection, Line } from "./connection.js";
+import { CardbrokerError, lost, notSent } from "./error.js";
+import { ofStatus } from "./failure.js";
+
+/** How long the broker may take for the first message, in ms. */
+const OPEN_TIMEOUT = 10_000;
+
+/** Three heartbeat intervals of the broker's default, in ms. */
+const SILENCE_LIMIT = 90_000;
+
+/** How a stream is opened. */
+export interface Opening<Message> {
+  open: (line: Line) => ClientReadableStream<Message>;
+  /** Whether a broker that is not there is waited for. */
+  patient: boolean;
+  signal: AbortSignal;
+}
+
+/** The messages of one stream. Throws at its end, however that comes; no command was sent then. */
+export async function* messages<Message>(
+  connection: Connection,
+  { open, patient, signal }: Opening<Message>,
+): AsyncGenerator<Message, never, void> {
+  const line = await bounded(connection.line({ patient }), { limit: OPEN_TIMEOUT, signal });
+  const stream = open(line);
+  // Told by the iterator; this is for what comes after its end.
+  stream.on("error", () => {});
+  const incoming: AsyncIterator<Message, undefined> = stream[Symbol.asyncIterator]();
+  let limit = OPEN_TIMEOUT;
+  try {
+    for (;;) {
+      const message = await bounded(incoming.next(), { limit, signal });
+      if (message.done) {
+        throw lost("the broker ended the stream");
+      }
+      yield message.value;
+      limit = SILENCE_LIMIT;
+    }
+  } catch (error) {
+    throw notSent(error instanceof CardbrokerError ? error : ofStatus(error as ServiceError));
+  } finally {
+    cancel(stream);
+  }
+}

@@ -1,0 +1,54 @@
+/** The broker's word on a failure where the conformance kit does not look: details that cannot be read, and JSON. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { Metadata, status } from "@grpc/grpc-js";
+
+import { StatusDetails } from "../gen/cardbroker/v1/error.js";
+import { ofStatus, toldBy } from "../src/failure.js";
+
+function ended(details?: Uint8Array, trailers: Record<string, string> = {}) {
+  const metadata = new Metadata();
+  for (const [name, value] of Object.entries(trailers)) {
+    metadata.set(name, value);
+  }
+  if (details) {
+    metadata.set("grpc-status-details-bin", Buffer.from(details));
+  }
+  return { code: status.UNAVAILABLE, details: "words", metadata };
+}
+
+test("details that cannot be read leave the word to the plain trailers", () => {
+  const unreadable = (typeUrl: string) =>
+    StatusDetails.encode({ code: 14, message: "", details: [{ typeUrl, value: Buffer.of(0x0a, 0xff) }] }).finish();
+  const details = [
+    Buffer.of(0xff, 0xff, 0xff),
+    unreadable("type.googleapis.com/cardbroker.v1.Failure"),
+    unreadable("type.googleapis.com/google.rpc.ErrorInfo"),
+    unreadable("no address"),
+  ];
+  for (const bytes of details) {
+    assert.equal(toldBy(ended(bytes)), undefined);
+    const error = ofStatus(ended(bytes, { "cardbroker-reason": "NEWER_ONE", "cardbroker-delivery": "not_sent" }));
+    assert.deepEqual([error.reason, error.delivery, error.code], ["NEWER_ONE", "NOT_SENT", 14]);
+  }
+});
+
+test("a delivery in a word of the future counts as unknown", () => {
+  assert.equal(ofStatus(ended(undefined, { "cardbroker-delivery": "halfway" })).delivery, "UNKNOWN");
+});
+
+test("as JSON an error tells all that its failure does", () => {
+  const error = ofStatus(ended(undefined, { "cardbroker-reason": "QUEUE_FULL", "cardbroker-delivery": "not_sent" }));
+  assert.deepEqual(JSON.parse(JSON.stringify(error)), {
+    name: "FailedError",
+    kind: "failed",
+    reason: "QUEUE_FULL",
+    delivery: "NOT_SENT",
+    code: 14,
+    message: "words",
+    fieldViolations: [],
+    isPermanent: false,
+  });
+});
