@@ -6,6 +6,7 @@ use tokio::{sync::watch, task::JoinHandle, time::sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    audit::AuditTrail,
     backend::Backend,
     caller::{Caller, Identity},
     config::{Config, Operation},
@@ -34,6 +35,8 @@ const MAX_OUTCOME_BYTES: usize = 64 << 20;
 pub struct Broker {
     epoch: Arc<str>,
     policy: watch::Sender<Arc<Policy>>,
+    /// Where permits put their denials.
+    trail: AuditTrail,
     view: watch::Receiver<Arc<View>>,
     groups: Groups,
     executions: Executions,
@@ -58,7 +61,8 @@ pub struct BrokerTasks {
 }
 
 impl Broker {
-    /// Starts the broker on `backend` and waits for the first look at its readers. `epoch` must be unique to this run.
+    /// Starts the broker on `backend` and waits for the first look at its readers. `epoch` must be unique to
+    /// this run. Denials go into `trail`.
     ///
     /// # Errors
     /// If the system has no thread to give.
@@ -66,6 +70,7 @@ impl Broker {
         backend: Arc<dyn Backend>,
         config: Config,
         policy: Policy,
+        trail: AuditTrail,
         epoch: String,
     ) -> io::Result<(Self, BrokerTasks)> {
         let shutdown = CancellationToken::new();
@@ -91,7 +96,7 @@ impl Broker {
         let executions = Executions::new(outcome_limits, shutdown.clone())?;
         let (view, registry) = registry::start(backend, settings, shutdown.clone()).await?;
         let tasks = BrokerTasks { shutdown, registry, executions: executions.clone() };
-        Ok((Self { epoch: epoch.into(), policy, view, groups: Groups::default(), executions }, tasks))
+        Ok((Self { epoch: epoch.into(), policy, trail, view, groups: Groups::default(), executions }, tasks))
     }
 
     /// Names this run of the broker.
@@ -213,8 +218,8 @@ impl Broker {
         let also = [resets, shares, leaves].into_iter().flatten().collect();
         let view = self.view.borrow().clone();
         let permit = |reader: &Arc<ReaderView>| {
-            let names = Arc::clone(&reader.names);
-            Permit::new(self.policy.subscribe(), asker.caller.clone(), names, operation, also)
+            let (policy, trail, names) = (self.policy.subscribe(), self.trail.clone(), Arc::clone(&reader.names));
+            Permit::new(policy, trail, asker.caller.clone(), names, operation, also)
         };
         let known = view.get(asker.reader).map(|reader| (reader.handle.clone(), permit(reader)));
         let (handle, permit) = known.filter(|(_, permit)| permit.check(Operation::See).is_ok()).ok_or_else(|| {

@@ -46,6 +46,7 @@ const CRATES: &[(&str, &[&str])] = &[
 /// Files that decide and do nothing else: no runtime, no clock, no input and output.
 const PURE: &[&str] = &[
     "server/apdu/",
+    "server/audit/coalesce.rs",
     "server/backend/simulated/card/",
     "server/error.rs",
     "server/outcomes.rs",

@@ -1,17 +1,21 @@
-//! The audit trail: one structured record for each thing that an operator may have to answer for: who, at which reader, what, and how
-//! it ended; never a byte of an APDU. Its target is `cardbroker::audit`, which `log.level` can turn off or keep alone.
+//! The audit trail: structured records of what an operator may have to answer for: who, at which reader, what, and how
+//! it ended; never a byte of an APDU. Their target is `cardbroker::audit`, which `log.level` can turn off or keep.
+//!
+//! Denials and refused credentials of one kind are coalesced, see [`AuditTrail`]; all other records stand alone.
 
-use std::fmt::Display;
+mod coalesce;
+mod trail;
 
 use tracing::{info, warn};
 
+pub use self::trail::{AuditCounts, AuditTrail};
 use crate::{
     caller::{Caller, Principal},
-    config::Operation,
     error::{Failure, Reason},
 };
 
-const TARGET: &str = "cardbroker::audit";
+/// The target of all audit records.
+pub const TARGET: &str = "cardbroker::audit";
 
 /// What happens to a session.
 #[derive(Debug, Clone, Copy)]
@@ -27,22 +31,10 @@ pub enum Session<'a> {
     EndedByBroker(&'a Failure),
 }
 
-/// Policy has denied something.
-pub fn denied(caller: &Caller, reader: &str, operation: Operation, rule: &str) {
-    let (principal, pid, executable) = who(caller);
-    let operation = operation.as_str();
-    warn!(target: TARGET, event = "denied", %principal, pid, executable, reader, operation, rule);
-}
-
 /// A command was kept from the card to save tries of a PIN.
 pub fn refused(caller: &Caller, reader: &str, failure: &Failure) {
     let (principal, pid, executable) = who(caller);
     warn!(target: TARGET, event = "refused", %principal, pid, executable, reader, reason = word(failure.reason));
-}
-
-/// A request on TCP has shown no valid credential.
-pub fn unauthenticated(source: &dyn Display, failure: &Failure) {
-    warn!(target: TARGET, event = "unauthenticated", %source, problem = %failure);
 }
 
 /// A session began or ended.
