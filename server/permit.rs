@@ -98,9 +98,9 @@ impl Permit {
         audit::session(&self.0.caller, &self.0.reader.id, event);
     }
 
-    /// The record of a command that was kept from the card for another reason than policy.
-    pub fn audit_refusal(&self, failure: &Failure) {
-        audit::refused(&self.0.caller, &self.0.reader.id, failure);
+    /// Records that a command was kept from the card to save tries of a PIN.
+    pub fn audit_pin_kept(&self, failure: &Failure) {
+        audit::pin_kept_from_card(&self.0.caller, &self.0.reader.id, failure);
     }
 
     fn enforce(&self, decision: Decision, operation: Operation, what: &str) -> Result<(), Failure> {

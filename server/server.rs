@@ -38,7 +38,7 @@ pub struct Server {
     tokens: watch::Sender<Tokens>,
     broker: Broker,
     tasks: BrokerTasks,
-    /// Tells coalesced audit records, the last of them when it is dropped.
+    /// Emits coalesced audit records, the last of them when it is dropped.
     counts: AuditCounts,
     health: HealthReporter,
     /// Ends accepting, and the streams that would never end by themselves.

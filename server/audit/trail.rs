@@ -2,7 +2,7 @@
 
 use std::{
     fmt::Display,
-    net::IpAddr,
+    hash::Hash,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -25,7 +25,7 @@ use crate::{
     error::Failure,
 };
 
-/// The trail of one server. Clones share their counts, which [`AuditCounts`] tells.
+/// The trail of one server. Clones share their counts, which [`AuditCounts`] emits.
 #[derive(Debug, Clone, Default)]
 pub struct AuditTrail(Arc<Shared>);
 
@@ -33,15 +33,21 @@ pub struct AuditTrail(Arc<Shared>);
 struct Shared {
     /// Held for moments only, never while a record is written.
     windows: Mutex<Windows>,
-    /// Told when a window opens and none was open.
+    /// Notified when a window opens and none was open.
     opened: Notify,
 }
 
-/// Of each event its own, so that callers without a credential cannot use up the room of the others' denials.
+/// Each event has windows of its own, so that callers without a credential cannot use up the room of denials.
 #[derive(Debug, Default)]
 struct Windows {
     denials: Coalescer<Denial>,
-    refusals: Coalescer<Refusal>,
+    credentials: Coalescer<Credential>,
+}
+
+/// The counts of windows that have ended.
+struct Counts {
+    denials: Vec<Count<Denial>>,
+    credentials: Vec<Count<Credential>>,
 }
 
 /// Denials of one kind.
@@ -55,14 +61,23 @@ struct Denial {
     rule: Arc<str>,
 }
 
-/// Refused credentials of one kind.
+/// Refused credentials of one kind. The client's address does not distinguish them: TCP is served on loopback only,
+/// where a client chooses among 16 million addresses and so could fill the room of all kinds.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Refusal {
-    client: IpAddr,
+struct Credential {
     problem: String,
 }
 
-/// The task that tells the counts. Owned by the server; dropping it ends the task and tells all counts that are open.
+/// A kind of records that are counted.
+trait Kind {
+    const EVENT: &'static str;
+
+    /// Emits the record of a count.
+    fn emit(&self, repeated: u64, seconds: u64);
+}
+
+/// The task that emits the counts. Owned by the server; dropping it ends the task and emits all counts that are open.
+/// Later records are emitted singly.
 #[derive(Debug)]
 pub struct AuditCounts {
     trail: AuditTrail,
@@ -70,28 +85,28 @@ pub struct AuditCounts {
 }
 
 impl AuditTrail {
-    /// A trail, and what tells its counts. Call it inside a runtime.
+    /// Returns a trail and the owner of its counts. Call it inside a runtime.
     pub fn start() -> (Self, AuditCounts) {
         let trail = Self::default();
-        let task = tokio::spawn(trail.clone().tell_counts());
+        let task = tokio::spawn(trail.clone().emit_counts());
         (trail.clone(), AuditCounts { trail, task })
     }
 
-    /// Policy has denied something.
+    /// Records that policy has denied an operation.
     pub fn denied(&self, caller: &Caller, reader: &str, operation: Operation, rule: &Arc<str>) {
         let (principal, pid, executable) = who(caller);
         let kind = Denial { principal: principal.clone(), reader: reader.into(), operation, rule: Arc::clone(rule) };
-        if self.judge(|windows, now| windows.denials.on_record(kind, now)) == Verdict::Tell {
+        if self.judge(|windows, now| windows.denials.on_record(kind, now)) == Verdict::Emit {
             let (operation, rule) = (operation.as_str(), &**rule);
-            warn!(target: TARGET, event = "denied", %principal, pid, executable, reader, operation, rule);
+            warn!(target: TARGET, event = Denial::EVENT, %principal, pid, executable, reader, operation, rule);
         }
     }
 
-    /// A request on TCP from `client` has shown no valid credential; `source` says more of where it comes from.
-    pub fn unauthenticated(&self, client: IpAddr, source: &dyn Display, failure: &Failure) {
-        let kind = Refusal { client, problem: failure.to_string() };
-        if self.judge(|windows, now| windows.refusals.on_record(kind, now)) == Verdict::Tell {
-            warn!(target: TARGET, event = "unauthenticated", %source, problem = %failure);
+    /// Records that a request on TCP has shown no valid credential; `source` is its connection.
+    pub fn unauthenticated(&self, source: &dyn Display, failure: &Failure) {
+        let kind = Credential { problem: failure.to_string() };
+        if self.judge(|windows, now| windows.credentials.on_record(kind, now)) == Verdict::Emit {
+            warn!(target: TARGET, event = Credential::EVENT, %source, problem = %failure);
         }
     }
 
@@ -106,29 +121,17 @@ impl AuditTrail {
         verdict
     }
 
-    /// Tells counts as their windows end; sleeps while none is open.
-    async fn tell_counts(self) {
+    /// Emits counts as their windows end; sleeps while none is open.
+    async fn emit_counts(self) {
         loop {
             let next = self.lock().next_end();
             match next {
                 Some(end) => sleep_until(end.into()).await,
                 None => self.0.opened.notified().await,
             }
-            self.tell(Coalescer::ended, Coalescer::ended);
+            let ended = self.lock().end_windows(Instant::now().into_std());
+            ended.emit();
         }
-    }
-
-    fn tell(
-        &self,
-        denials: impl FnOnce(&mut Coalescer<Denial>, std::time::Instant) -> Vec<Count<Denial>>,
-        refusals: impl FnOnce(&mut Coalescer<Refusal>, std::time::Instant) -> Vec<Count<Refusal>>,
-    ) {
-        let mut windows = self.lock();
-        let now = Instant::now().into_std();
-        let (denials, refusals) = (denials(&mut windows.denials, now), refusals(&mut windows.refusals, now));
-        drop(windows);
-        denials.iter().for_each(tell_denials);
-        refusals.iter().for_each(tell_refusals);
     }
 
     /// Every change is a single call, so a panic elsewhere leaves the windows whole.
@@ -139,27 +142,51 @@ impl AuditTrail {
 
 impl Windows {
     fn next_end(&self) -> Option<std::time::Instant> {
-        [self.denials.next_end(), self.refusals.next_end()].into_iter().flatten().min()
+        [self.denials.next_end(), self.credentials.next_end()].into_iter().flatten().min()
+    }
+
+    /// Ends the windows whose time is over.
+    fn end_windows(&mut self, now: std::time::Instant) -> Counts {
+        Counts { denials: self.denials.end_windows(now), credentials: self.credentials.end_windows(now) }
+    }
+
+    /// Ends all windows for good.
+    fn close(&mut self, now: std::time::Instant) -> Counts {
+        Counts { denials: self.denials.close(now), credentials: self.credentials.close(now) }
     }
 }
 
-fn tell_denials(count: &Count<Denial>) {
-    let (repeated, seconds) = (count.repeated, seconds(count.time));
-    let Some(Denial { principal, reader, operation, rule }) = &count.kind else {
-        warn!(target: TARGET, event = "denied", repeated, seconds, "further kinds, counted together");
-        return;
-    };
-    let (reader, operation, rule) = (&**reader, operation.as_str(), &**rule);
-    warn!(target: TARGET, event = "denied", %principal, reader, operation, rule, repeated, seconds);
+impl Counts {
+    fn emit(&self) {
+        self.denials.iter().for_each(emit);
+        self.credentials.iter().for_each(emit);
+    }
 }
 
-fn tell_refusals(count: &Count<Refusal>) {
+fn emit<K: Kind>(count: &Count<K>) {
     let (repeated, seconds) = (count.repeated, seconds(count.time));
-    let Some(Refusal { client, problem }) = &count.kind else {
-        warn!(target: TARGET, event = "unauthenticated", repeated, seconds, "further kinds, counted together");
-        return;
-    };
-    warn!(target: TARGET, event = "unauthenticated", %client, %problem, repeated, seconds);
+    match &count.kind {
+        Some(kind) => kind.emit(repeated, seconds),
+        None => warn!(target: TARGET, event = K::EVENT, repeated, seconds, "further kinds, counted together"),
+    }
+}
+
+impl Kind for Denial {
+    const EVENT: &'static str = "denied";
+
+    fn emit(&self, repeated: u64, seconds: u64) {
+        let Self { principal, reader, operation, rule } = self;
+        let (reader, operation, rule) = (&**reader, operation.as_str(), &**rule);
+        warn!(target: TARGET, event = Self::EVENT, %principal, reader, operation, rule, repeated, seconds);
+    }
+}
+
+impl Kind for Credential {
+    const EVENT: &'static str = "unauthenticated";
+
+    fn emit(&self, repeated: u64, seconds: u64) {
+        warn!(target: TARGET, event = Self::EVENT, problem = %self.problem, repeated, seconds);
+    }
 }
 
 /// Whole seconds, at least one.
@@ -170,7 +197,8 @@ fn seconds(time: Duration) -> u64 {
 impl Drop for AuditCounts {
     fn drop(&mut self) {
         self.task.abort();
-        self.trail.tell(Coalescer::end, Coalescer::end);
+        let counts = self.trail.lock().close(Instant::now().into_std());
+        counts.emit();
     }
 }
 
@@ -219,7 +247,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn counts_are_told_when_their_window_ends_and_at_the_end() {
+    async fn counts_are_emitted_when_their_window_ends_and_at_the_end() {
         let text = Text::default();
         let _collecting = text.collect();
         let (trail, counts) = AuditTrail::start();
@@ -234,12 +262,14 @@ mod tests {
 
         deny(&trail, 2);
         let failure = Failure::not_sent(Reason::Unauthenticated, "no token");
-        (0..3).for_each(|_| trail.unauthenticated([127, 0, 0, 1].into(), &"connection 1 from 127.0.0.1:5", &failure));
+        (1..4).for_each(|n| trail.unauthenticated(&format!("connection 1 from 127.0.0.{n}:5"), &failure));
         assert_eq!(text.take(), ["\"unauthenticated\" source=connection 1 from 127.0.0.1:5 problem=no token"]);
         advance(Duration::from_secs(4)).await;
         drop(counts);
-        let told = text.take();
-        assert_eq!(told[0], format!("{first} repeated=2 seconds=4"));
-        assert_eq!(told[1], "\"unauthenticated\" client=127.0.0.1 problem=no token repeated=2 seconds=4");
+        let denials = format!("{first} repeated=2 seconds=4");
+        assert_eq!(text.take(), [&*denials, "\"unauthenticated\" problem=no token repeated=2 seconds=4"]);
+
+        deny(&trail, 2);
+        assert_eq!(text.take(), [first; 2], "nobody would emit a count any more");
     }
 }

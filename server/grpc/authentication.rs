@@ -34,12 +34,12 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct AuthenticationLayer {
     tokens: watch::Receiver<Tokens>,
-    /// Where refused credentials go.
+    /// Records refused credentials.
     trail: AuditTrail,
 }
 
 impl AuthenticationLayer {
-    /// On TCP for those who hold one of `tokens`, as they are when the request comes. Others go into `trail`.
+    /// Requires one of the current `tokens` from requests on TCP, and records refused credentials in `trail`.
     pub fn new(tokens: watch::Receiver<Tokens>, trail: AuditTrail) -> Self {
         Self { tokens, trail }
     }
@@ -83,13 +83,13 @@ fn admit(request: &mut Request<Body>, tokens: &Tokens, trail: &AuditTrail) -> Re
     let peer = peer.ok_or_else(|| Failure::not_sent(Reason::Internal, "the connection has no source: report this"))?;
     let caller = match &peer.source {
         Source::Local(caller) => caller.clone(),
-        Source::Tcp { connection, client, server } => {
+        Source::Tcp { connection, server, .. } => {
             let holder = check_origin(request.uri(), request.headers(), *server)
                 .and_then(|()| token(request.headers()))
                 .and_then(|token| tokens.find(token).ok_or_else(|| unauthenticated("the token is not valid here")));
             // Nobody behind needs the token, so nobody can give it away.
             request.headers_mut().remove(AUTHORIZATION);
-            let token = holder.inspect_err(|failure| trail.unauthenticated(client.ip(), &peer.source, failure))?;
+            let token = holder.inspect_err(|failure| trail.unauthenticated(&peer.source, failure))?;
             Caller::remote(*connection, token)
         }
     };
