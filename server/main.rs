@@ -27,7 +27,7 @@ fn main() -> ExitCode {
     match run(&Flags::parse()) {
         Ok(exit) => exit.into(),
         Err((exit, problem)) => {
-            telemetry::tell_end(&*problem);
+            telemetry::report_end(&*problem);
             exit.into()
         }
     }

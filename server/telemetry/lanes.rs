@@ -1,11 +1,11 @@
 //! The lines that wait to be written: two lanes in one bounded room, the audit trail's first. Decides only.
 
-use std::{collections::VecDeque, mem};
+use std::collections::VecDeque;
 
 /// Bytes that all waiting lines may take together. Ordinary lines take at most half of them.
 pub(super) const CAPACITY: usize = 2 << 20;
 
-/// The most bytes that are written at once, but for a single longer line: a new audit record waits for no more.
+/// The most bytes that are written at once, except for a single longer line: a new audit record waits for no more.
 /// A pipe takes a write of this size whole or not at all, so the end of the process cuts no line.
 const BATCH_BYTES: usize = 4096;
 
@@ -18,18 +18,18 @@ const GAP_BYTES: usize = 256;
 /// Where a line waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Lane {
-    /// The audit trail: is written first, and is lost only when there is no room for any line.
+    /// The audit trail, and panics. It is written first and drops last: no ordinary line keeps a place that it needs.
     Audit,
     /// All other lines.
     Ordinary,
 }
 
-/// Something to be written.
+/// A line or a gap on its way to the sink.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Entry {
     /// A line, with its end.
     Line(Box<[u8]>),
-    /// So many lines were lost here.
+    /// The number of lines that were lost at this place.
     Gap(u64),
 }
 
@@ -49,12 +49,10 @@ struct Queue {
     entries: VecDeque<Entry>,
     /// What the lines take.
     bytes: usize,
-    /// Lines that were taken but could not be written. They are told before the next line.
-    unwritten: u64,
 }
 
 impl Entry {
-    /// How many lines it stands for.
+    /// The number of lines it stands for.
     pub(super) fn lines(&self) -> u64 {
         match self {
             Self::Line(_) => 1,
@@ -62,7 +60,7 @@ impl Entry {
         }
     }
 
-    /// At most so many bytes are written for it.
+    /// The most bytes that are written for it.
     fn written_bytes(&self) -> usize {
         match self {
             Self::Line(line) => line.len(),
@@ -72,79 +70,105 @@ impl Entry {
 }
 
 impl Lanes {
-    /// No lines, and room for so many bytes.
+    /// Empty lanes with room for `capacity` bytes.
     pub(super) fn new(capacity: usize) -> Self {
         Self { capacity, audit: Queue::default(), ordinary: Queue::default() }
     }
 
-    /// Whether nothing waits.
+    /// Returns whether neither a line nor a gap waits.
     pub(super) fn is_empty(&self) -> bool {
         self.audit.entries.is_empty() && self.ordinary.entries.is_empty()
     }
 
-    /// Adds a line, or counts it as lost where there is no room.
+    /// Adds a line, or counts it as lost if there is no room. An audit line takes the room of the oldest ordinary
+    /// lines.
     pub(super) fn push(&mut self, lane: Lane, line: &[u8]) {
         let bytes = line.len() + ENTRY_BYTES;
-        let fits = self.audit.bytes + self.ordinary.bytes + bytes <= self.capacity;
-        let (queue, fits) = match lane {
-            Lane::Audit => (&mut self.audit, fits),
+        let (fits, queue) = match lane {
+            Lane::Audit => {
+                let room = self.capacity.checked_sub(self.audit.bytes + bytes);
+                if let Some(room) = room {
+                    self.ordinary.shrink(room);
+                }
+                (room.is_some(), &mut self.audit)
+            }
             Lane::Ordinary => {
-                let fits = fits && self.ordinary.bytes + bytes <= self.capacity / 2;
-                (&mut self.ordinary, fits)
+                let used = self.ordinary.bytes + bytes;
+                (used <= self.capacity / 2 && self.audit.bytes + used <= self.capacity, &mut self.ordinary)
             }
         };
         if fits {
             queue.bytes += bytes;
             queue.entries.push_back(Entry::Line(line.into()));
         } else {
-            queue.lose_one();
+            queue.on_lost();
         }
     }
 
-    /// Takes what is to be written next, audit records first; nothing if nothing waits.
+    /// Takes the next batch, audit records first; it is empty if nothing waits.
     pub(super) fn take(&mut self) -> Vec<(Lane, Entry)> {
-        let (mut batch, mut bytes, mut is_first) = (Vec::new(), 0, true);
-        for (lane, queue) in [(Lane::Audit, &mut self.audit), (Lane::Ordinary, &mut self.ordinary)] {
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        for lane in [Lane::Audit, Lane::Ordinary] {
+            let queue = self.queue(lane);
             while let Some(next) = queue.entries.front() {
                 bytes += next.written_bytes();
-                if bytes > BATCH_BYTES && !is_first {
+                if bytes > BATCH_BYTES && !batch.is_empty() {
                     return batch;
                 }
-                is_first = false;
-                let unwritten = mem::take(&mut queue.unwritten);
-                batch.extend((unwritten > 0).then_some((lane, Entry::Gap(unwritten))));
                 batch.extend(queue.pop().map(|entry| (lane, entry)));
             }
         }
         batch
     }
 
-    /// A batch that was taken could not be written: its lines are lost.
-    pub(super) fn failed(&mut self, batch: &[(Lane, Entry)]) {
-        for (lane, entry) in batch {
-            let queue = match lane {
-                Lane::Audit => &mut self.audit,
-                Lane::Ordinary => &mut self.ordinary,
-            };
-            queue.unwritten += entry.lines();
+    /// Counts entries that were taken and not written as lost, before all that waits.
+    pub(super) fn on_write_failed(&mut self, unwritten: &[(Lane, Entry)]) {
+        for lane in [Lane::Audit, Lane::Ordinary] {
+            let lost = unwritten.iter().filter(|(of, _)| *of == lane).map(|(_, entry)| entry.lines()).sum();
+            self.queue(lane).add_gap_in_front(lost);
         }
     }
 
-    /// Gives up all that waits: of each lane no more than the count is left.
-    pub(super) fn abandon(&mut self) {
-        for queue in [&mut self.audit, &mut self.ordinary] {
-            let lost = queue.entries.drain(..).map(|entry| entry.lines()).sum();
-            queue.bytes = 0;
-            queue.entries.extend((lost > 0).then_some(Entry::Gap(lost)));
+    /// Drops all lines that wait; the gaps in their place remain.
+    pub(super) fn drop_lines(&mut self) {
+        self.audit.shrink(0);
+        self.ordinary.shrink(0);
+    }
+
+    fn queue(&mut self, lane: Lane) -> &mut Queue {
+        match lane {
+            Lane::Audit => &mut self.audit,
+            Lane::Ordinary => &mut self.ordinary,
         }
     }
 }
 
 impl Queue {
-    fn lose_one(&mut self) {
+    /// Counts the newest line as lost.
+    fn on_lost(&mut self) {
         match self.entries.back_mut() {
             Some(Entry::Gap(lines)) => *lines += 1,
             _ => self.entries.push_back(Entry::Gap(1)),
+        }
+    }
+
+    /// Drops the oldest lines until the others take at most `room`. One gap stands in their place.
+    fn shrink(&mut self, room: usize) {
+        let mut lost = 0;
+        while self.bytes > room
+            && let Some(entry) = self.pop()
+        {
+            lost += entry.lines();
+        }
+        self.add_gap_in_front(lost);
+    }
+
+    /// Counts `lost` lines in front of the first one.
+    fn add_gap_in_front(&mut self, lost: u64) {
+        match self.entries.front_mut() {
+            _ if lost == 0 => {}
+            Some(Entry::Gap(lines)) => *lines += lost,
+            _ => self.entries.push_front(Entry::Gap(lost)),
         }
     }
 

@@ -4,13 +4,15 @@
 //! tracing ── Log ──► lanes (bounded, the audit trail's first) ──► thread "log" ──► standard error
 //! ```
 //!
-//! Nothing else writes to standard error while the broker runs: its reader may stop, and then a write does not return.
+//! Nothing else writes to standard error while the broker runs: a write does not return while its reader is stuck.
 
 mod lanes;
 mod record;
+mod sink;
 mod writer;
 
 use std::{
+    backtrace::{Backtrace, BacktraceStatus},
     io::{self, IsTerminal, Write},
     panic,
     sync::mpsc,
@@ -32,7 +34,7 @@ use crate::{
     config::{LogConfig, LogFormat},
 };
 
-/// Libraries that tell every frame of every connection: they stay at `warn` unless they are named.
+/// Libraries that log every frame of every connection: they stay at `warn` unless they are named.
 const CHATTY: [&str; 5] = ["h2", "hyper", "hyper_util", "tonic", "tower"];
 
 /// Why there is no log.
@@ -70,22 +72,23 @@ pub fn init(config: &LogConfig) -> Result<FlushGuard, TelemetryError> {
     Ok(guard)
 }
 
-/// Tells why the process ends, on standard error. Waits for whoever reads it no longer than the log does.
-pub fn tell_end(problem: &dyn std::error::Error) {
+/// Reports on standard error why the process ends. Waits for its reader no longer than the log does.
+pub fn report_end(problem: &dyn std::error::Error) {
     let line = format!("cardbrokerd: {problem}\n");
-    let (done, told) = mpsc::channel();
+    let (done, ended) = mpsc::channel();
     let writer = thread::Builder::new().name("end".into()).spawn(move || {
-        // Without standard error there is nobody to tell; the exit code remains.
+        // Without standard error the exit code remains.
         let _ = io::stderr().write_all(line.as_bytes());
         drop(done);
     });
     if writer.is_ok() {
         // Returns when `done` is dropped.
-        let _: Result<(), _> = told.recv_timeout(FLUSH_TIME);
+        let _: Result<(), _> = ended.recv_timeout(FLUSH_TIME);
     }
 }
 
-/// Writes panics into the log, whatever its filter, instead of to standard error, where they would hold up the thread.
+/// Writes panics into the log at every filter, instead of to standard error, where they would hold up the thread.
+/// They use the lane that drops last: a panic is rare, and the defect may not show a second time.
 fn log_panics(log: Log, format: LogFormat) {
     panic::set_hook(Box::new(move |panic| {
         let thread = thread::current();
@@ -93,13 +96,17 @@ fn log_panics(log: Log, format: LogFormat) {
         let text = panic.payload().downcast_ref::<&str>().copied();
         let text = text.or_else(|| panic.payload().downcast_ref().map(String::as_str));
         let problem = text.unwrap_or("the panic carries no text");
-        let line = record::panic(format, thread.name().unwrap_or_default(), &location, problem);
-        log.push(Lane::Ordinary, line.as_bytes());
+        // RUST_BACKTRACE decides whether there is one.
+        let backtrace = Backtrace::capture();
+        let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
+        let name = thread.name().unwrap_or_default();
+        let line = record::panic(format, name, &location, problem, backtrace.as_deref());
+        log.push_from_panic(Lane::Audit, line.as_bytes());
     }));
 }
 
 fn filter(config: &LogConfig) -> Result<EnvFilter, ParseError> {
-    // Of two directives for one target the later counts: what the operator names wins.
+    // Of two directives for one target the later counts, so the operator's own wins.
     let mut directives = Vec::new();
     if let Some(base) = config.level.base() {
         let cap = base.min(LevelFilter::WARN);

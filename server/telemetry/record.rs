@@ -1,4 +1,4 @@
-//! Records that the log itself writes, in the form of the others: whatever the filter says, and from wherever.
+//! Records that the log itself writes, at every filter, in the same form as all others.
 
 use serde_json::Value;
 use tracing_subscriber::fmt::{
@@ -9,10 +9,9 @@ use tracing_subscriber::fmt::{
 use super::lanes::Lane;
 use crate::{audit, config::LogFormat};
 
-/// Whatever is no audit record.
+/// The target of records about the log and about panics.
 const TARGET: &str = "cardbroker::log";
 
-/// One record.
 struct Record<'a> {
     level: &'a str,
     target: &'a str,
@@ -20,7 +19,7 @@ struct Record<'a> {
     fields: &'a [(&'a str, Value)],
 }
 
-/// The line that tells a gap.
+/// The record of a gap.
 pub(super) fn gap(format: LogFormat, lane: Lane, lines: u64) -> String {
     let (target, lane) = match lane {
         Lane::Audit => (audit::TARGET, "audit"),
@@ -30,9 +29,11 @@ pub(super) fn gap(format: LogFormat, lane: Lane, lines: u64) -> String {
     line(format, &Record { level: "WARN", target, message: "log lines were lost", fields })
 }
 
-/// The line that tells a panic.
-pub(super) fn panic(format: LogFormat, thread: &str, location: &str, problem: &str) -> String {
-    let fields = &[("thread", thread.into()), ("location", location.into()), ("problem", problem.into())];
+/// The record of a panic.
+pub(super) fn panic(format: LogFormat, thread: &str, location: &str, problem: &str, backtrace: Option<&str>) -> String {
+    let mut fields = vec![("thread", thread.into()), ("location", location.into()), ("problem", problem.into())];
+    fields.extend(backtrace.map(|backtrace| ("backtrace", backtrace.into())));
+    let fields = &fields;
     line(format, &Record { level: "ERROR", target: TARGET, message: "a thread has panicked: report this", fields })
 }
 
@@ -75,9 +76,9 @@ mod tests {
     #[test]
     fn a_panic_of_several_lines_is_one_record() {
         for format in [LogFormat::Text, LogFormat::Json] {
-            let line = panic(format, "main", "a.rs:1", "\"a\"\nb\u{1b}[0m");
+            let line = panic(format, "main", "a.rs:1", "\"a\"\nb\u{1b}[0m", Some("0: x\n1: y"));
             assert_eq!(line.find('\n'), Some(line.len() - 1), "{line}");
-            assert!(line.contains(r#"\"a\"\nb\u001b"#), "{line}");
+            assert!(line.contains(r#"\"a\"\nb\u001b"#) && line.contains(r#""0: x\n1: y""#), "{line}");
         }
     }
 }

@@ -1,8 +1,10 @@
-//! The thread that writes the log, and the queue in front of it: whoever logs never waits for whoever reads.
+//! The thread that writes the log, and the queue in front of it: logging never waits for the reader of the log.
 
 use std::{
-    io::{self, ErrorKind, Write},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    io::{self, Write},
+    mem,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError},
     thread,
     time::Duration,
 };
@@ -12,30 +14,34 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::{
     lanes::{CAPACITY, Entry, Lane, Lanes},
-    record,
+    sink::Sink,
 };
 use crate::{audit, config::LogFormat};
 
 /// How long the end of the process waits until the waiting lines are written.
 pub(super) const FLUSH_TIME: Duration = Duration::from_secs(1);
 
-/// How long it waits, after that, until the count of those that were not is written.
+/// How long it waits, after that, until the count of the others is written.
 const LAST_COUNT_TIME: Duration = Duration::from_millis(100);
 
-/// When a write is tried again where another program has made standard error non-blocking.
-const RETRY_TIME: Duration = Duration::from_millis(20);
+/// How long the thread pauses after a failed write: the disk is full, or the reader has gone.
+const FAILURE_PAUSE: Duration = Duration::from_secs(1);
+
+/// How often, and how long after each other, a panicking thread tries to add its record.
+const PANIC_TRIES: u32 = 10;
+const PANIC_RETRY_TIME: Duration = Duration::from_millis(1);
 
 /// The way into the log. Clones lead into the same one.
 #[derive(Clone)]
 pub(super) struct Log(Arc<Shared>);
 
-/// What whoever logs and the thread share.
+/// Shared by the log's clones and its thread.
 struct Shared {
     /// Held for moments only, never while something is written.
     state: Mutex<State>,
-    /// Told when something waits after nothing did.
+    /// Notified when something waits after nothing did, and to end a pause.
     filled: Condvar,
-    /// Told when all is written.
+    /// Notified when all is written, and when a write has failed.
     written: Condvar,
 }
 
@@ -43,9 +49,11 @@ struct State {
     lanes: Lanes,
     /// Whether the thread is writing a batch.
     is_writing: bool,
+    /// Whether the last write failed. The thread pauses until it is cleared, or for [`FAILURE_PAUSE`].
+    is_failing: bool,
 }
 
-/// Takes one record into one lane.
+/// Puts each record into one lane.
 pub(super) struct LaneWriter<'a> {
     log: &'a Log,
     lane: Lane,
@@ -55,16 +63,27 @@ pub(super) struct LaneWriter<'a> {
 #[must_use = "lines that wait are lost at the end of the process"]
 pub struct FlushGuard(Log);
 
+/// A batch that is being written. Dropping it counts the rest as lost, also when the thread panics.
+struct Batch<'a> {
+    log: &'a Log,
+    unwritten: Vec<(Lane, Entry)>,
+}
+
 impl Log {
     /// Starts the thread that writes to `sink`. It ends with the process.
     ///
     /// # Errors
     /// If the system has no thread to give.
     pub(super) fn start(sink: impl Write + Send + 'static, format: LogFormat) -> io::Result<Self> {
-        let state = Mutex::new(State { lanes: Lanes::new(CAPACITY), is_writing: false });
-        let log = Self(Arc::new(Shared { state, filled: Condvar::new(), written: Condvar::new() }));
-        let writer = log.clone();
-        thread::Builder::new().name("log".into()).spawn(move || writer.write_on(sink, format))?;
+        let state = State { lanes: Lanes::new(CAPACITY), is_writing: false, is_failing: false };
+        let log = Self(Arc::new(Shared { state: state.into(), filled: Condvar::new(), written: Condvar::new() }));
+        let (writer, mut sink) = (log.clone(), Sink::new(sink, format));
+        thread::Builder::new().name("log".into()).spawn(move || {
+            loop {
+                // A panic loses one batch, which is counted, and not the log. The hook has logged it.
+                let _ = catch_unwind(AssertUnwindSafe(|| writer.write_to(&mut sink)));
+            }
+        })?;
         Ok(log)
     }
 
@@ -75,7 +94,25 @@ impl Log {
 
     /// Adds a line, with its end.
     pub(super) fn push(&self, lane: Lane, line: &[u8]) {
-        let mut state = self.lock();
+        self.push_locked(self.lock(), lane, line);
+    }
+
+    /// Adds a line from the panic hook, whose own thread may hold the lock: then the line is given up after a moment.
+    pub(super) fn push_from_panic(&self, lane: Lane, line: &[u8]) {
+        for _ in 0..PANIC_TRIES {
+            let state = match self.0.state.try_lock() {
+                Ok(state) => state,
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) => {
+                    thread::sleep(PANIC_RETRY_TIME);
+                    continue;
+                }
+            };
+            return self.push_locked(state, lane, line);
+        }
+    }
+
+    fn push_locked(&self, mut state: MutexGuard<'_, State>, lane: Lane, line: &[u8]) {
         let was_empty = state.lanes.is_empty();
         state.lanes.push(lane, line);
         drop(state);
@@ -84,43 +121,38 @@ impl Log {
         }
     }
 
-    fn write_on(&self, mut sink: impl Write, format: LogFormat) -> ! {
+    fn write_to(&self, sink: &mut Sink<impl Write>) -> ! {
         loop {
-            let batch = self.next_batch();
-            let mut bytes = Vec::new();
-            for (lane, entry) in &batch {
-                match entry {
-                    Entry::Line(line) => bytes.extend_from_slice(line),
-                    Entry::Gap(lines) => bytes.extend_from_slice(record::gap(format, *lane, *lines).as_bytes()),
-                }
-            }
-            let outcome = write(&mut sink, &bytes);
-            let mut state = self.lock();
-            state.is_writing = false;
-            // Whoever read may have gone, or the disk be full. Should that change, the next line comes with a count.
-            if outcome.is_err() {
-                state.lanes.failed(&batch);
-            }
+            let mut batch = self.next_batch();
+            let written = sink.write(&batch.unwritten);
+            batch.unwritten.drain(..written);
         }
     }
 
-    /// Waits for the next batch.
-    fn next_batch(&self) -> Vec<(Lane, Entry)> {
+    /// Waits for the next batch, and after a failed write for the end of the pause.
+    fn next_batch(&self) -> Batch<'_> {
         let mut state = self.lock();
-        if state.lanes.is_empty() {
+        if state.lanes.is_empty() || state.is_failing {
             self.0.written.notify_all();
         }
+        let paused = self.0.filled.wait_timeout_while(state, FAILURE_PAUSE, |state| state.is_failing);
+        state = paused.unwrap_or_else(PoisonError::into_inner).0;
         let waited = self.0.filled.wait_while(state, |state| state.lanes.is_empty());
         state = waited.unwrap_or_else(PoisonError::into_inner);
         state.is_writing = true;
-        state.lanes.take()
+        Batch { log: self, unwritten: state.lanes.take() }
     }
 
-    /// Waits until all is written, at most so long; returns whether it is.
+    /// Waits until all is written, at most for `limit` and only as long as writing works. Ends a pause. Returns whether
+    /// all is written.
     fn wait_until_written(&self, limit: Duration) -> bool {
-        let waits = |state: &mut State| state.is_writing || !state.lanes.is_empty();
-        let waited = self.0.written.wait_timeout_while(self.lock(), limit, waits);
-        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+        let mut state = self.lock();
+        state.is_failing = false;
+        self.0.filled.notify_all();
+        let waits = |state: &mut State| !state.is_failing && (state.is_writing || !state.lanes.is_empty());
+        let waited = self.0.written.wait_timeout_while(state, limit, waits);
+        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        !state.is_writing && state.lanes.is_empty()
     }
 
     /// Every change is a single call, so a panic elsewhere leaves the state whole.
@@ -129,18 +161,13 @@ impl Log {
     }
 }
 
-/// Writes all bytes, however long that takes.
-fn write(sink: &mut impl Write, mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        match sink.write(bytes) {
-            Ok(0) => return Err(ErrorKind::WriteZero.into()),
-            Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(RETRY_TIME),
-            Err(error) => return Err(error),
-        }
+impl Drop for Batch<'_> {
+    fn drop(&mut self) {
+        let mut state = self.log.lock();
+        state.is_writing = false;
+        state.is_failing = !self.unwritten.is_empty();
+        state.lanes.on_write_failed(&mem::take(&mut self.unwritten));
     }
-    Ok(())
 }
 
 impl<'a> MakeWriter<'a> for Log {
@@ -157,7 +184,7 @@ impl<'a> MakeWriter<'a> for Log {
 }
 
 impl Write for LaneWriter<'_> {
-    /// Takes one whole record: that is how the formatter writes.
+    /// Takes one whole record: the formatter writes each by a single call.
     fn write(&mut self, record: &[u8]) -> io::Result<usize> {
         self.log.push(self.lane, record);
         Ok(record.len())
@@ -171,81 +198,12 @@ impl Write for LaneWriter<'_> {
 impl Drop for FlushGuard {
     fn drop(&mut self) {
         if !self.0.wait_until_written(FLUSH_TIME) {
-            // A reader that is slow gets the count at least.
-            self.0.lock().lanes.abandon();
+            // A slow reader gets the count at least.
+            self.0.lock().lanes.drop_lines();
             self.0.wait_until_written(LAST_COUNT_TIME);
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{
-        io::{BufRead, BufReader, PipeReader, Read, pipe},
-        sync::mpsc,
-        time::Instant,
-    };
-
-    use super::*;
-
-    /// A log into a pipe, and its other end.
-    fn piped() -> (Log, BufReader<PipeReader>) {
-        let (reader, writer) = pipe().unwrap();
-        (Log::start(writer, LogFormat::Text).unwrap(), BufReader::new(reader))
-    }
-
-    fn flood(log: &Log) -> usize {
-        let line = [&[b'x'; 99][..], b"\n"].concat();
-        let lines = 5 * CAPACITY / line.len();
-        (0..lines).for_each(|_| log.push(Lane::Ordinary, &line));
-        lines
-    }
-
-    #[test]
-    fn whoever_logs_does_not_wait_for_whoever_reads_and_every_gap_is_told() {
-        let (log, reader) = piped();
-        let pushed = flood(&log);
-        log.push(Lane::Audit, b"audit\n");
-        let (found, read) = mpsc::channel();
-        thread::spawn(move || reader.lines().try_for_each(|line| found.send(line.unwrap())));
-        let (mut lines, mut lost, mut place) = (0, 0, None);
-        while lines + lost < pushed + 1 {
-            let line = read.recv_timeout(20 * FLUSH_TIME).expect("all lines and gaps are told");
-            match line.split_once("lines were lost lane=\"ordinary\" lines=") {
-                Some((_, count)) => lost += count.parse::<usize>().unwrap(),
-                None if line == "audit" => (lines, place) = (lines + 1, Some(lines)),
-                None => {
-                    assert_eq!(line.len(), 99, "{line:?}");
-                    lines += 1;
-                }
-            }
-        }
-        // Only what the pipe and one batch held was before it.
-        assert!(place.is_some_and(|place| place < (80 << 10) / 100), "{place:?}");
-        assert!(lost > pushed / 2, "{lost} of {pushed}");
-        assert!(log.wait_until_written(FLUSH_TIME));
-    }
-
-    #[test]
-    fn the_end_waits_for_a_reader_and_not_for_one_that_is_stuck() {
-        let (log, mut reader) = piped();
-        flood(&log);
-        let begin = Instant::now();
-        drop(log.flush_guard());
-        let stuck = begin.elapsed();
-        assert!(stuck >= FLUSH_TIME && stuck < 2 * FLUSH_TIME, "{stuck:?}");
-
-        thread::spawn(move || reader.read_to_end(&mut Vec::new()));
-        log.push(Lane::Audit, b"audit\n");
-        drop(log.flush_guard());
-        assert!(log.lock().lanes.is_empty() && !log.lock().is_writing);
-    }
-
-    #[test]
-    fn a_log_whose_reader_has_gone_holds_nobody_up() {
-        let (log, reader) = piped();
-        drop(reader);
-        flood(&log);
-        assert!(log.wait_until_written(20 * FLUSH_TIME));
-    }
-}
+mod tests;

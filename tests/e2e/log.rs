@@ -184,7 +184,7 @@ fn records(log: &mut Lines<BufReader<PipeReader>>, enough: u64) -> anyhow::Resul
 }
 
 #[test]
-fn a_log_that_nobody_reads_holds_nobody_up_and_tells_what_it_has_lost() -> anyhow::Result<()> {
+fn stuck_log_reader_blocks_nobody_and_gaps_are_counted() -> anyhow::Result<()> {
     tell(async {
         let (reader, writer) = pipe()?;
         let mut log = BufReader::new(reader).lines();
@@ -203,7 +203,7 @@ fn a_log_that_nobody_reads_holds_nobody_up_and_tells_what_it_has_lost() -> anyho
         serves().await?;
 
         let read = tokio::task::spawn_blocking(move || records(&mut log, 1_000).map(|(told, _)| (told, log)));
-        let (told, mut log) = timeout(LONG, read).await.context("no gap is told")???;
+        let (told, mut log) = timeout(LONG, read).await.context("no gap is reported")???;
         let denied = told.iter().filter(|record| record["event"] == "denied" && record["repeated"].is_null());
         assert_eq!(denied.count(), 1, "the audit trail has a place of its own");
 
