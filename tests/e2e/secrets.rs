@@ -125,7 +125,7 @@ impl Scene {
         format!("0020008010{}", self.pin.hex())
     }
 
-    /// Commands with the PIN that the card does not know, but that pass through the broker all the same.
+    /// Other commands with the PIN, which pass through the broker. The card knows the first of them.
     fn others(&self) -> [String; 5] {
         let pin = self.pin.hex();
         [
