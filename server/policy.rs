@@ -115,9 +115,10 @@ impl Policy {
         self.rules.is_empty() && who.principal() == self.owner
     }
 
-    /// Whether there is any operation at any reader that this principal may be allowed.
+    /// Whether there may be a reader that this principal may see. Without that, no other operation has any effect.
     pub fn grants_anything(&self, who: &Identity) -> bool {
-        who.principal() == self.owner || (!self.is_revoked(who) && self.rules.iter().any(|rule| rule.may_allow(who)))
+        let may_see = self.rules.iter().find_map(|rule| rule.effect_on_sight(who));
+        !self.is_revoked(who) && may_see.map_or_else(|| who.principal() == self.owner, |effect| effect == Effect::Allow)
     }
 
     /// Whether it is the holder of a token that has been taken away.

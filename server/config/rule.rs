@@ -86,9 +86,11 @@ impl Rule {
             && (self.readers.is_empty() || self.readers.iter().any(is_named))
     }
 
-    /// Whether it allows this principal something at some reader, unless a rule before it denies that.
-    pub fn may_allow(&self, who: &Identity) -> bool {
-        !self.allow.is_empty() && self.principals.iter().any(|pattern| pattern.matches(who))
+    /// Returns what it does to this principal's sight of some reader, or, if it denies that, of all readers.
+    pub fn effect_on_sight(&self, who: &Identity) -> Option<Effect> {
+        let concerns = self.principals.iter().any(|pattern| pattern.matches(who));
+        let effect = self.effect(Operation::See).filter(|_| concerns);
+        effect.filter(|effect| *effect == Effect::Allow || self.readers.is_empty())
     }
 
     /// What it does to the operation, if it names it.

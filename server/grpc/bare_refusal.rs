@@ -7,6 +7,9 @@ use tonic::{Code, Status, body::Body};
 use super::status::to_status;
 use crate::error::{Failure, Reason};
 
+/// The message about a request that is longer than `MAX_MESSAGE_BYTES`.
+pub(super) const TOO_LONG: &str = "the request is longer than 1 MiB: send fewer commands in one unit";
+
 /// Gives a refusal without a reason the one that it has. Whatever else it is stays as it is.
 ///
 /// A message that was never decoded has reached no card, but a client that finds no reason must take its fate for unknown.
@@ -24,9 +27,7 @@ pub(super) fn explain(response: Response<Body>) -> Response<Body> {
 fn refusal(code: Code) -> Failure {
     // tonic's own message may tell what it found where it expected something else: bytes of a command.
     let (reason, message) = match code {
-        Code::OutOfRange => {
-            (Reason::InvalidRequest, "the request is longer than 1 MiB: send fewer commands in one unit")
-        }
+        Code::OutOfRange => (Reason::InvalidRequest, TOO_LONG),
         Code::Unimplemented => (Reason::NotImplemented, "this version of the broker has no such method or encoding"),
         _ => (Reason::InvalidRequest, "the request is no message of the contract"),
     };

@@ -31,11 +31,11 @@ use tonic::{
 };
 use tower::util::{MapResponse, MapResponseLayer};
 
-use self::status::to_status;
 pub use self::{
     authentication::{Authentication, AuthenticationLayer},
     intake::{Intake, IntakeLayer},
 };
+use self::{intake::BodyFailure, status::to_status};
 use crate::{
     broker::{Asker, Broker},
     caller::Caller,
@@ -143,7 +143,9 @@ impl CardBrokerService for Edge {
         let group =
             self.group(&source, request.metadata().get(GROUP_METADATA)).map_err(|failure| to_status(&failure, None))?;
         // Nothing is awaited here, so the headers go out before the first message is read.
-        let stream = open_session::stream(self.broker.clone(), source.caller, group, request.into_inner(), deadline);
+        let body_failure = request.extensions().get::<BodyFailure>().cloned().unwrap_or_default();
+        let (broker, inbound) = (self.broker.clone(), request.into_inner());
+        let stream = open_session::stream(broker, source.caller, group, inbound, body_failure, deadline);
         Ok(Response::new(Box::pin(stream)))
     }
 }

@@ -26,7 +26,7 @@ use tokio::{
 use tonic::{Status, Streaming};
 
 use super::{
-    intake::refusal,
+    intake::BodyFailure,
     status::{to_status, wire_delivery, wire_reason},
     transmit::{condition, reset_first, results, unit_commands, unit_stop, wait_timeout},
 };
@@ -57,10 +57,19 @@ pub(super) fn stream(
     caller: Caller,
     group: GroupMark,
     inbound: Streaming<OpenSessionRequest>,
+    body_failure: BodyFailure,
     deadline: Option<Instant>,
 ) -> impl Stream<Item = Result<OpenSessionResponse, Status>> + Send + use<> {
-    let conversation =
-        Conversation { broker, caller, group, inbound, deadline, reader: String::new(), stage: Stage::Start };
+    let conversation = Conversation {
+        broker,
+        caller,
+        group,
+        inbound,
+        body_failure,
+        deadline,
+        reader: String::new(),
+        stage: Stage::Start,
+    };
     futures_util::stream::unfold(Some(conversation), |conversation| async {
         let mut conversation = conversation?;
         match conversation.next_until_deadline().await {
@@ -76,6 +85,7 @@ struct Conversation {
     caller: Caller,
     group: GroupMark,
     inbound: Streaming<OpenSessionRequest>,
+    body_failure: BodyFailure,
     deadline: Option<Instant>,
     reader: String,
     stage: Stage,
@@ -99,6 +109,8 @@ struct Open {
     /// A message failed here, before it could be handed on, and none since has restarted.
     failed: bool,
     half_closed: bool,
+    /// Why nothing more is read from the client, if that is the broker's decision. The session ends with it once all is answered.
+    unreadable: Option<Failure>,
     over: Option<SessionOver>,
 }
 
@@ -150,7 +162,7 @@ impl Conversation {
                     return Ok(Some(Response::Opened(opened)));
                 }
                 Stage::Open(open) => {
-                    if let Some(response) = open.next(&mut self.inbound).await? {
+                    if let Some(response) = open.next(&mut self.inbound, &self.body_failure).await? {
                         return Ok(Some(response));
                     }
                     // A stream that is reset with CANCEL looks half-closed too. The connection, which looks for resets before each time
@@ -170,8 +182,9 @@ impl Conversation {
         let first = timeout(OPEN_TIME, self.inbound.message())
             .await
             .map_err(|_| Failure::invalid("open", "no message came within 10 s: begin with open"))?;
-        let request =
-            first.map_err(|status| refusal(&status).unwrap_or_else(|| gone(&status)))?.and_then(|first| first.request);
+        let request = first
+            .map_err(|status| self.body_failure.get().unwrap_or_else(|| gone(&status)))?
+            .and_then(|first| first.request);
         let Some(Request::Open(open)) = request else {
             return Err(Failure::invalid("open", "the first message must be open"));
         };
@@ -187,19 +200,32 @@ impl Conversation {
 impl Open {
     fn new(session: Session, disposition: Disposition) -> Self {
         let pending = VecDeque::with_capacity(MAX_PIPELINED);
-        Self { session, disposition, pending, last_id: None, failed: false, half_closed: false, over: None }
+        Self {
+            session,
+            disposition,
+            pending,
+            last_id: None,
+            failed: false,
+            half_closed: false,
+            unreadable: None,
+            over: None,
+        }
     }
 
     /// The next answer; `None` when all is answered and the client has half-closed.
     ///
     /// # Errors
     /// Why the session is over, once all is answered.
-    async fn next(&mut self, inbound: &mut Streaming<OpenSessionRequest>) -> Result<Option<Response>, Failure> {
+    async fn next(
+        &mut self,
+        inbound: &mut Streaming<OpenSessionRequest>,
+        body_failure: &BodyFailure,
+    ) -> Result<Option<Response>, Failure> {
         loop {
             if self.pending.is_empty() {
                 match self.over.take() {
                     Some(over) => return Err(over.failure),
-                    None if self.half_closed => return Ok(None),
+                    None if self.half_closed => return self.unreadable.take().map_or(Ok(None), Err),
                     None => {}
                 }
             }
@@ -222,10 +248,10 @@ impl Open {
                 message = inbound.message(), if may_read => match message {
                     Ok(Some(message)) => self.take_in(message)?,
                     Ok(None) => self.half_closed = true,
-                    Err(status) => match refusal(&status) {
-                        Some(failure) => self.over = Some(SessionOver { failure, hangs: false }),
-                        None => return Err(gone(&status)),
-                    },
+                    Err(status) => {
+                        self.unreadable = Some(body_failure.get().ok_or_else(|| gone(&status))?);
+                        self.half_closed = true;
+                    }
                 },
             }
         }

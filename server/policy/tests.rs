@@ -78,6 +78,23 @@ fn the_first_rule_that_speaks_of_it_decides() {
 }
 
 #[test]
+fn a_user_who_may_see_no_reader_is_granted_nothing() {
+    let policy = policy(
+        "rule = [
+            { name = 'not bob', principals = ['uid:1002'], deny = ['all'] },
+            { name = 'not at the safe', principals = ['anyone'], readers = ['safe'], deny = ['see'] },
+            { name = 'desk', principals = ['uid:1002', 'token:ci'], readers = ['desk'], allow = ['see', 'transmit'] },
+            { name = 'blind', principals = ['uid:1001'], allow = ['transmit'] },
+        ]",
+    );
+    let granted = [OWNER, ALICE, BOB, ci()].map(|who| policy.grants_anything(&who));
+    assert_eq!(granted, [true, false, false, true]);
+    assert!(!policy.clone().with_tokens([]).grants_anything(&ci()), "the token was taken away");
+    let no_rules = Policy::new(Vec::new(), 1000);
+    assert!(no_rules.grants_anything(&OWNER) && !no_rules.grants_anything(&ALICE));
+}
+
+#[test]
 fn members_of_a_group_are_those_that_are_listed_too() {
     let group = nix::unistd::Group::from_gid(nix::unistd::getgid()).unwrap().unwrap().name;
     let policy = policy(&format!("rule = [{{ name = 'g', principals = ['group:{group}'], allow = ['see'] }}]"));

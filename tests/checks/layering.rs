@@ -49,6 +49,7 @@ const PURE: &[&str] = &[
     "server/audit/coalesce.rs",
     "server/backend/simulated/card/",
     "server/error.rs",
+    "server/grpc/intake/framing.rs",
     "server/outcomes.rs",
     "server/policy.rs",
     "server/reader/card_view.rs",

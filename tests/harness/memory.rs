@@ -23,8 +23,20 @@ const AROUND_BYTES: usize = 24;
 /// # Errors
 /// The process has ended.
 pub fn resident_bytes(pid: Pid) -> anyhow::Result<u64> {
+    status_bytes(pid, "VmRSS:")
+}
+
+/// Returns the most memory that a process has had in use, in bytes.
+///
+/// # Errors
+/// The process has ended.
+pub fn most_resident_bytes(pid: Pid) -> anyhow::Result<u64> {
+    status_bytes(pid, "VmHWM:")
+}
+
+fn status_bytes(pid: Pid, key: &str) -> anyhow::Result<u64> {
     let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero()))?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("no VmRSS")?;
+    let line = status.lines().find(|line| line.starts_with(key)).with_context(|| format!("no {key}"))?;
     Ok(1024 * line.split_whitespace().nth(1).context("no number")?.parse::<u64>()?)
 }
 

@@ -1,4 +1,4 @@
-//! The program `unfinished`: a client that begins requests and never ends them, within all limits of HTTP/2.
+//! The program `unfinished`: a client that begins requests and never ends them, within the flow control of HTTP/2.
 
 use std::{
     io::{self, Read, Write},
@@ -10,6 +10,7 @@ use std::{
 use anyhow::{Context, anyhow};
 use bytes::Bytes;
 use cardbroker_proto::reason::{DELIVERY_TRAILER, REASON_TRAILER};
+use cardbroker_tests::harness::users::become_user;
 use clap::Parser;
 use h2::{RecvStream, SendStream, client::SendRequest};
 use http::{Request, Response};
@@ -25,8 +26,17 @@ struct Arguments {
     connections: usize,
     /// How many requests it begins on each.
     requests: usize,
-    /// How long each says that it is, in bytes. All but the last of them are sent.
+    /// How long each message says that it is, in bytes. All but the last of them are sent.
     announced: u32,
+    /// The user that it becomes, by number.
+    #[arg(long)]
+    uid: u32,
+    /// Send the last byte of the message, too: then only the request does not end.
+    #[arg(long)]
+    whole: bool,
+    /// What is asked for: /package.Service/Method.
+    #[arg(long, default_value = "/cardbroker.v1.CardBrokerService/Transmit")]
+    method: String,
 }
 
 /// How long the broker may take to take in what is sent, or to refuse it.
@@ -34,6 +44,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
+    become_user(arguments.uid, arguments.uid)?;
     let (closed, input_closed) = oneshot::channel();
     thread::spawn(move || {
         let _ = io::stdin().read_to_end(&mut Vec::new());
@@ -44,12 +55,14 @@ fn main() -> anyhow::Result<()> {
 
 async fn run(arguments: Arguments, input_closed: oneshot::Receiver<()>) -> anyhow::Result<()> {
     let mut requests = JoinSet::new();
+    let sent = (arguments.announced as usize).saturating_sub(usize::from(!arguments.whole));
+    let message = Bytes::from([&[0][..], &arguments.announced.to_be_bytes(), &vec![0x0A; sent]].concat());
     for _ in 0..arguments.connections {
         let stream = UnixStream::connect(&arguments.socket).await?;
         let (sender, connection) = h2::client::handshake(stream).await?;
         tokio::spawn(connection);
         for _ in 0..arguments.requests {
-            requests.spawn(begin(sender.clone(), arguments.announced));
+            requests.spawn(begin(sender.clone(), arguments.method.clone(), message.clone()));
         }
     }
     let begun: Vec<Begun> = requests.join_all().await.into_iter().collect::<anyhow::Result<_>>()?;
@@ -93,14 +106,13 @@ impl Begun {
     }
 }
 
-async fn begin(sender: SendRequest<Bytes>, announced: u32) -> anyhow::Result<Begun> {
-    let request = Request::post("http://localhost/cardbroker.v1.CardBrokerService/Transmit")
+async fn begin(sender: SendRequest<Bytes>, method: String, mut rest: Bytes) -> anyhow::Result<Begun> {
+    let request = Request::post(format!("http://localhost{method}"))
         .header("content-type", "application/grpc")
         .header("te", "trailers")
         .body(())?;
     let (mut response, mut body) = sender.ready().await?.send_request(request, false)?;
-    let message = [&[0][..], &announced.to_be_bytes(), &vec![0x0A; (announced as usize).saturating_sub(1)]].concat();
-    let (mut rest, mut sent) = (Bytes::from(message), 0);
+    let mut sent = 0;
     while !rest.is_empty() {
         body.reserve_capacity(rest.len());
         let capacity = std::future::poll_fn(|context| body.poll_capacity(context));

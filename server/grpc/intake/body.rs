@@ -2,108 +2,175 @@
 
 use std::{
     pin::Pin,
-    task::{Context, Poll},
+    sync::{Arc, OnceLock},
+    task::{Context, Poll, Wake, Waker},
     time::Duration,
 };
 
-use cardbroker_proto::{MAX_MESSAGE_BYTES, reason::REASON_TRAILER};
+use cardbroker_proto::MAX_MESSAGE_BYTES;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep};
 use tonic::{Status, body::Body};
 
 use super::{
-    budget::{Budgets, Reservation, Standing},
+    budget::{Budgets, Entitlement, Reservation},
     framing::{Framing, Progress},
+    over_budget,
 };
 use crate::{
     caller::Principal,
     error::{Failure, Reason},
-    grpc::status::{to_status, wire_reason},
+    grpc::{bare_refusal::TOO_LONG, status::to_status},
 };
 
-/// How long a request, or a message of a stream, may take from its first byte to its last one.
-const BODY_TIME: Duration = Duration::from_secs(10);
+/// How long the client may take to send a request, or a message of a stream: the time in which the broker waits for the rest of it.
+const SEND_TIME: Duration = Duration::from_secs(10);
+
+/// Why the body of a call was read no further. In the extensions of every request; clones belong to the same call.
+#[derive(Debug, Clone, Default)]
+pub(in crate::grpc) struct BodyFailure(Arc<OnceLock<Failure>>);
+
+impl BodyFailure {
+    /// Returns the failure; `None` if it was the client who ended the body.
+    pub(in crate::grpc) fn get(&self) -> Option<Failure> {
+        self.0.get().cloned()
+    }
+}
 
 /// The body of one request.
 pub(super) struct MeteredBody {
     body: Body,
     framing: Framing,
-    /// Whether the client may send messages for as long as it likes. Otherwise the body must end in time.
+    /// Whether the client may send messages for as long as it likes. Otherwise the whole body must come in time.
     streams: bool,
     user: Principal,
-    standing: Standing,
+    entitlement: Entitlement,
     budgets: Budgets,
-    /// What the message under way takes of the budget.
+    /// The room of the message under way. A body that is no stream keeps its room until it ends.
     reservation: Option<Reservation>,
-    /// When the message under way, or the body, must have come; `None` between the messages of a stream.
-    deadline: Option<Instant>,
-    /// Runs only while the client is waited for.
-    timer: Option<Pin<Box<Sleep>>>,
+    /// How much longer the broker waits for the message under way, or for the body; `None` between the messages of a stream.
+    time_left: Option<Duration>,
+    /// The wait under way.
+    wait: Option<Wait>,
+    failure: BodyFailure,
+}
+
+/// A wait for the client.
+struct Wait {
+    since: Instant,
+    /// Wakes the reader when the time is over.
+    _timer: Pin<Box<Sleep>>,
+    arrival: Arc<Arrival>,
+}
+
+/// Notes when the client has sent something, for whoever reads the body may look at it much later.
+struct Arrival {
+    time: OnceLock<Instant>,
+    reader: Waker,
+}
+
+impl Wake for Arrival {
+    fn wake(self: Arc<Self>) {
+        let _ = self.time.set(Instant::now());
+        self.reader.wake_by_ref();
+    }
 }
 
 impl MeteredBody {
-    pub(super) fn new(body: Body, streams: bool, user: Principal, standing: Standing, budgets: Budgets) -> Self {
-        let deadline = (!streams).then(|| Instant::now() + BODY_TIME);
-        let framing = Framing::default();
-        Self { body, framing, streams, user, standing, budgets, reservation: None, deadline, timer: None }
+    pub(super) fn new(
+        body: Body,
+        streams: bool,
+        user: Principal,
+        entitlement: Entitlement,
+        budgets: Budgets,
+        failure: BodyFailure,
+    ) -> Self {
+        Self {
+            body,
+            framing: Framing::default(),
+            streams,
+            user,
+            entitlement,
+            budgets,
+            reservation: None,
+            time_left: (!streams).then_some(SEND_TIME),
+            wait: None,
+            failure,
+        }
     }
 
     /// Takes account of the next bytes, before anything is reserved for the message that they announce.
     fn account(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        let was_unfinished = self.framing.progress() != Progress::Complete;
         match self.framing.take(bytes) {
-            Progress::Complete => {
-                self.reservation = None;
-                if self.streams {
-                    (self.deadline, self.timer) = (None, None);
+            Progress::Complete if self.streams => (self.reservation, self.time_left) = (None, None),
+            Progress::Complete => {}
+            Progress::Unfinished { announced, is_new } => {
+                if self.streams && is_new {
+                    (self.reservation, self.time_left) = (None, Some(SEND_TIME));
                 }
-                Ok(())
-            }
-            Progress::Unfinished { announced } => {
-                if self.streams && (self.deadline.is_none() || !was_unfinished) {
-                    (self.deadline, self.timer) = (Some(Instant::now() + BODY_TIME), None);
-                }
-                self.reserve(announced)
+                self.reserve(announced)?;
             }
         }
+        Ok(())
     }
 
     fn reserve(&mut self, announced: usize) -> Result<(), Failure> {
-        // What is too long for any request is refused behind us, and nothing is reserved for it.
-        if announced > MAX_MESSAGE_BYTES || self.reservation.as_ref().is_some_and(|held| held.bytes() == announced) {
-            return Ok(());
+        if announced > MAX_MESSAGE_BYTES {
+            return Err(Failure::not_sent(Reason::InvalidRequest, TOO_LONG));
         }
-        self.reservation = None;
-        self.reservation = self.budgets.reserve(&self.user, self.standing, announced);
-        let is_reserved = self.reservation.is_some();
-        is_reserved.then_some(()).ok_or_else(|| refused("the user has too many unfinished requests: retry later"))
+        let held = self.reservation.as_ref().map_or(0, Reservation::bytes);
+        if announced > held {
+            self.reservation = None;
+            let room = self.budgets.request(&self.user, self.entitlement, announced);
+            self.reservation =
+                Some(room.ok_or_else(|| over_budget("the user has too many unfinished requests: retry later"))?);
+        }
+        Ok(())
     }
 
-    /// Whether the client has had its time. Registers for the moment when it has.
-    fn poll_late(&mut self, context: &mut Context<'_>) -> bool {
-        let Some(deadline) = self.deadline else { return false };
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-        timer.as_mut().poll(context).is_ready()
+    /// Reads on, and measures how long the client makes the broker wait.
+    fn poll_inner(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<bytes::Bytes>, Status>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        if let Some(wait) = self.wait.take() {
+            let until = wait.arrival.time.get().copied().unwrap_or_else(Instant::now);
+            self.time_left =
+                self.time_left.map(|left| left.saturating_sub(until.saturating_duration_since(wait.since)));
+        }
+        let (Poll::Pending, Some(left)) = (&polled, self.time_left) else { return polled };
+        let arrival = Arc::new(Arrival { time: OnceLock::new(), reader: context.waker().clone() });
+        let polled = Pin::new(&mut self.body).poll_frame(&mut Context::from_waker(&Waker::from(Arc::clone(&arrival))));
+        if polled.is_ready() {
+            return polled;
+        }
+        let mut timer = Box::pin(sleep(left));
+        if left.is_zero() || timer.as_mut().poll(context).is_ready() {
+            let late = over_budget("the request has not come within 10 s: send it again");
+            return Poll::Ready(Some(Err(self.fail(late))));
+        }
+        self.wait = Some(Wait { since: Instant::now(), _timer: timer, arrival });
+        Poll::Pending
+    }
+
+    fn fail(&self, failure: Failure) -> Status {
+        let status = to_status(&failure, None);
+        let _ = self.failure.0.set(failure);
+        status
     }
 }
 
 impl HttpBody for MeteredBody {
-    type Data = <Body as HttpBody>::Data;
+    type Data = bytes::Bytes;
     type Error = Status;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+    ) -> Poll<Option<Result<Frame<bytes::Bytes>, Status>>> {
         let this = self.get_mut();
-        match Pin::new(&mut this.body).poll_frame(context) {
+        match this.poll_inner(context) {
             Poll::Ready(Some(Ok(frame))) => {
                 let accounted = frame.data_ref().map_or(Ok(()), |bytes| this.account(bytes));
-                Poll::Ready(Some(accounted.map(|()| frame).map_err(|failure| to_status(&failure, None))))
-            }
-            Poll::Pending if this.poll_late(context) => {
-                let late = refused("the request was not complete after 10 s: send it again");
-                Poll::Ready(Some(Err(to_status(&late, None))))
+                Poll::Ready(Some(accounted.map(|()| frame).map_err(|failure| this.fail(failure))))
             }
             other => other,
         }
@@ -116,16 +183,4 @@ impl HttpBody for MeteredBody {
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
     }
-}
-
-/// A request that takes more than it may.
-pub(super) fn refused(message: &'static str) -> Failure {
-    Failure::not_sent(Reason::QueueFull, message)
-}
-
-/// Returns the failure behind a status with which a body was refused here; `None` if the client has ended it.
-pub(in crate::grpc) fn refusal(status: &Status) -> Option<Failure> {
-    let reason = status.metadata().get(REASON_TRAILER)?;
-    let is_ours = reason.as_bytes() == wire_reason(Reason::QueueFull).short_name().as_bytes();
-    is_ours.then(|| Failure::not_sent(Reason::QueueFull, status.message().to_owned()))
 }

@@ -1,4 +1,4 @@
-//! How much of the broker's memory a user's unfinished requests may hold. Pure.
+//! How much a user's open calls and unfinished requests may take: the limits, and what is taken now.
 
 use std::{
     collections::HashMap,
@@ -7,89 +7,107 @@ use std::{
 
 use crate::caller::Principal;
 
-/// Bytes of unfinished bodies of a user who may do something at some reader: four of the longest requests.
-const USER_BYTES: usize = 4 << 20;
-
-/// The same for a user whom no rule allows anything.
-const STRANGER_BYTES: usize = 256 << 10;
-
-/// Calls that a connection of a user with rights may have open. Above the limit of waiting requests per caller, so that watch streams
-/// and health checks find room beside a full queue.
-const USER_CALLS: usize = 256;
-
-/// The same for a user whom no rule allows anything.
-const STRANGER_CALLS: usize = 16;
-
-/// What the policy grants a user, as far as budgets depend on it.
+/// What the limits of a user depend on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Standing {
-    /// Something at some reader.
-    User,
-    /// Nothing anywhere.
+pub(super) enum Entitlement {
+    /// The policy grants the user something at some reader.
+    Member,
+    /// The policy grants the user nothing anywhere.
     Stranger,
 }
 
-impl Standing {
-    /// Returns how many calls one connection may have open.
-    pub(super) fn calls(self) -> usize {
+/// What one user may take.
+struct Limits {
+    /// Open calls of one connection. For members above the limit of waiting requests per caller, so that watch streams and health
+    /// checks find room beside a full queue.
+    connection_calls: usize,
+    /// Open calls of all connections.
+    calls: usize,
+    /// Bytes of unfinished requests. For members four of the longest ones.
+    bytes: usize,
+}
+
+impl Entitlement {
+    fn limits(self) -> Limits {
         match self {
-            Self::User => USER_CALLS,
-            Self::Stranger => STRANGER_CALLS,
+            Self::Member => Limits { connection_calls: 256, calls: 8_192, bytes: 4 << 20 },
+            Self::Stranger => Limits { connection_calls: 16, calls: 64, bytes: 256 << 10 },
         }
     }
 
-    fn bytes(self) -> usize {
-        match self {
-            Self::User => USER_BYTES,
-            Self::Stranger => STRANGER_BYTES,
-        }
+    /// Returns how many calls one connection may have open.
+    pub(super) fn connection_calls(self) -> usize {
+        self.limits().connection_calls
     }
 }
 
-/// The bytes of unfinished bodies by user. Clones share the count.
+/// What every user takes now. Clones share the account.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Budgets(Arc<Mutex<HashMap<Principal, usize>>>);
+pub(super) struct Budgets(Arc<Mutex<HashMap<Principal, Taken>>>);
+
+/// What one user takes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Taken {
+    calls: usize,
+    bytes: usize,
+}
 
 impl Budgets {
-    /// Reserves `bytes` for an unfinished body of `user`; `None` if that is more than the user has left.
-    pub(super) fn reserve(&self, user: &Principal, standing: Standing, bytes: usize) -> Option<Reservation> {
-        let mut held = self.lock();
-        let of_user = held.get(user).copied().unwrap_or_default();
-        let sum = of_user.checked_add(bytes).filter(|sum| *sum <= standing.bytes())?;
-        held.insert(user.clone(), sum);
-        Some(Reservation { budgets: self.clone(), user: user.clone(), bytes })
+    /// Takes room for an open call of `user`; `None` if there is none.
+    pub(super) fn call(&self, user: &Principal, entitlement: Entitlement) -> Option<Reservation> {
+        self.take(user, entitlement, Taken { calls: 1, bytes: 0 })
     }
 
-    /// Every change is a single call of the map, so a panic elsewhere leaves it whole.
-    fn lock(&self) -> MutexGuard<'_, HashMap<Principal, usize>> {
+    /// Takes room for an unfinished request of `user` of that length; `None` if there is none.
+    pub(super) fn request(&self, user: &Principal, entitlement: Entitlement, bytes: usize) -> Option<Reservation> {
+        self.take(user, entitlement, Taken { calls: 0, bytes })
+    }
+
+    fn take(&self, user: &Principal, entitlement: Entitlement, wanted: Taken) -> Option<Reservation> {
+        let mut accounts = self.lock();
+        let (taken, limits) = (accounts.get(user).copied().unwrap_or_default(), entitlement.limits());
+        let calls =
+            taken.calls.checked_add(wanted.calls).filter(|calls| *calls <= limits.calls || wanted.calls == 0)?;
+        let bytes =
+            taken.bytes.checked_add(wanted.bytes).filter(|bytes| *bytes <= limits.bytes || wanted.bytes == 0)?;
+        accounts.insert(user.clone(), Taken { calls, bytes });
+        Some(Reservation { budgets: self.clone(), user: user.clone(), taken: wanted })
+    }
+
+    fn give_back(&self, user: &Principal, taken: Taken) {
+        let mut accounts = self.lock();
+        let Some(account) = accounts.get_mut(user) else { return };
+        account.calls = account.calls.saturating_sub(taken.calls);
+        account.bytes = account.bytes.saturating_sub(taken.bytes);
+        if *account == Taken::default() {
+            accounts.remove(user);
+        }
+    }
+
+    /// Every change leaves the map whole, so a panic elsewhere does no harm.
+    fn lock(&self) -> MutexGuard<'_, HashMap<Principal, Taken>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Bytes of a user's budget, given back when this is dropped.
+/// Room in a user's budget, given back when this is dropped.
 #[derive(Debug)]
 pub(super) struct Reservation {
     budgets: Budgets,
     user: Principal,
-    bytes: usize,
+    taken: Taken,
 }
 
 impl Reservation {
-    /// Returns how many bytes are reserved.
+    /// Returns how many bytes are taken.
     pub(super) fn bytes(&self) -> usize {
-        self.bytes
+        self.taken.bytes
     }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        let mut held = self.budgets.lock();
-        if let Some(left) = held.get(&self.user).and_then(|held| held.checked_sub(self.bytes)).filter(|left| *left > 0)
-        {
-            held.insert(self.user.clone(), left);
-        } else {
-            held.remove(&self.user);
-        }
+        self.budgets.give_back(&self.user, self.taken);
     }
 }
 
@@ -101,19 +119,32 @@ mod tests {
     const BOB: Principal = Principal::User(1002);
 
     #[test]
-    fn a_user_holds_no_more_than_the_budget_and_gets_it_back() {
+    fn a_user_takes_no_more_than_the_budget_and_gets_it_back() {
         let budgets = Budgets::default();
-        for (standing, limit) in [(Standing::User, USER_BYTES), (Standing::Stranger, STRANGER_BYTES)] {
-            let half = budgets.reserve(&ALICE, standing, limit / 2).unwrap();
-            let rest = budgets.reserve(&ALICE, standing, limit - limit / 2).unwrap();
-            assert!(budgets.reserve(&ALICE, standing, 1).is_none());
-            assert!(budgets.reserve(&ALICE, standing, usize::MAX).is_none());
-            assert!(budgets.reserve(&BOB, standing, limit).is_some(), "another user has a budget of its own");
+        for entitlement in [Entitlement::Member, Entitlement::Stranger] {
+            let limit = entitlement.limits().bytes;
+            let half = budgets.request(&ALICE, entitlement, limit / 2).unwrap();
+            let rest = budgets.request(&ALICE, entitlement, limit - limit / 2).unwrap();
+            assert!(budgets.request(&ALICE, entitlement, 1).is_none());
+            assert!(budgets.request(&ALICE, entitlement, usize::MAX).is_none());
+            assert!(budgets.request(&BOB, entitlement, limit).is_some(), "another user has a budget of its own");
+            assert!(budgets.call(&ALICE, entitlement).is_some(), "a call takes no bytes");
             drop(half);
-            assert!(budgets.reserve(&ALICE, standing, limit / 2 + 1).is_none());
-            assert!(budgets.reserve(&ALICE, standing, limit / 2).is_some());
+            assert!(budgets.request(&ALICE, entitlement, limit / 2 + 1).is_none());
+            assert!(budgets.request(&ALICE, entitlement, limit / 2).is_some());
             drop(rest);
-            assert!(budgets.lock().is_empty(), "a user without unfinished bodies is not kept");
+            assert!(budgets.lock().is_empty(), "a user who takes nothing is not kept");
         }
+    }
+
+    #[test]
+    fn a_user_has_no_more_calls_open_than_the_budget() {
+        let budgets = Budgets::default();
+        let calls: Vec<_> = std::iter::from_fn(|| budgets.call(&ALICE, Entitlement::Stranger)).take(100).collect();
+        assert_eq!(calls.len(), Entitlement::Stranger.limits().calls);
+        assert!(budgets.call(&BOB, Entitlement::Stranger).is_some());
+        assert!(budgets.request(&ALICE, Entitlement::Stranger, 1).is_some(), "its calls may have bodies");
+        drop(calls);
+        assert!(budgets.lock().is_empty());
     }
 }

@@ -3,15 +3,17 @@
 /// A flag byte, and the length in four bytes, the highest first.
 const HEADER_BYTES: usize = 5;
 
-/// What of a message has come.
+/// Where a chunk leaves the body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Progress {
-    /// The body ends where a message ends, or nothing has come yet.
+    /// At the end of a message.
     Complete,
-    /// Some of a message is missing.
+    /// Within a message.
     Unfinished {
         /// How long its header says it is; 0 while the header has not come.
         announced: usize,
+        /// Whether the message began in this chunk.
+        is_new: bool,
     },
 }
 
@@ -28,6 +30,7 @@ pub(super) struct Framing {
 impl Framing {
     /// Takes the next bytes of the body. Returns where they leave it.
     pub(super) fn take(&mut self, mut chunk: &[u8]) -> Progress {
+        let mut is_new = self.header_bytes == 0;
         while !chunk.is_empty() {
             if self.header_bytes < HEADER_BYTES {
                 let (part, rest) = chunk.split_at(chunk.len().min(HEADER_BYTES - self.header_bytes));
@@ -43,18 +46,13 @@ impl Framing {
                 chunk = &chunk[part..];
             }
             if self.header_bytes == HEADER_BYTES && self.missing == 0 {
-                self.header_bytes = 0;
+                (self.header_bytes, is_new) = (0, true);
             }
         }
-        self.progress()
-    }
-
-    /// Returns what of the message under way has come.
-    pub(super) fn progress(&self) -> Progress {
         match self.header_bytes {
             0 => Progress::Complete,
-            HEADER_BYTES => Progress::Unfinished { announced: self.announced() },
-            _ => Progress::Unfinished { announced: 0 },
+            HEADER_BYTES => Progress::Unfinished { announced: self.announced(), is_new },
+            _ => Progress::Unfinished { announced: 0, is_new },
         }
     }
 
@@ -77,18 +75,19 @@ mod tests {
 
     #[test]
     fn a_message_is_unfinished_until_its_last_byte_has_come() {
+        let unfinished = |announced, is_new| Progress::Unfinished { announced, is_new };
         let mut framing = Framing::default();
-        assert_eq!(framing.progress(), Progress::Complete);
-        assert_eq!(framing.take(&[0, 0, 0]), Progress::Unfinished { announced: 0 });
-        assert_eq!(framing.take(&[1, 0]), Progress::Unfinished { announced: 256 });
-        assert_eq!(framing.take(&[7; 255]), Progress::Unfinished { announced: 256 });
+        assert_eq!(framing.take(&[0, 0, 0]), unfinished(0, true));
+        assert_eq!(framing.take(&[1, 0]), unfinished(256, false));
+        assert_eq!(framing.take(&[7; 255]), unfinished(256, false));
         assert_eq!(framing.take(&[7]), Progress::Complete);
-        assert_eq!(framing.take(&[&message(0)[..], &message(3), &[0]].concat()), Progress::Unfinished { announced: 0 });
+        assert_eq!(framing.take(&[&message(0)[..], &message(3), &[0]].concat()), unfinished(0, true));
+        assert_eq!(framing.take(&[0, 0, 0, 1, 7, 0]), unfinished(0, true), "one ends where the next begins");
     }
 
     proptest! {
         #[test]
-        fn however_a_body_is_cut_it_is_complete_just_at_the_ends_of_messages(
+        fn a_body_is_complete_exactly_at_the_ends_of_messages(
             lengths in prop::collection::vec(0usize..40, 1..8),
             cuts in prop::collection::vec(1usize..50, 1..80),
         ) {

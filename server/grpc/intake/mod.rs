@@ -1,8 +1,8 @@
-//! What a caller's requests may take before they are decoded: calls of a connection, bytes and time of unfinished bodies. A user's
-//! excess is refused at that user's cost, before memory is reserved for it.
+//! Bounds on requests that are not decoded yet: open calls, and bytes and time of unfinished bodies, by user. A request beyond them is
+//! refused before memory is reserved for it.
 //!
 //! ```text
-//! request ─▶ authentication ─▶ intake: calls, rights ─▶ service ─▶ body: framing, budget, time ─▶ decoder
+//! request ─▶ authentication ─▶ intake: calls ─▶ service ─▶ body: framing, budget, time ─▶ decoder
 //! ```
 
 mod body;
@@ -20,10 +20,10 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use tonic::body::Body;
 use tower::{Layer, Service};
 
-pub(super) use self::body::refusal;
+pub(super) use self::body::BodyFailure;
 use self::{
-    body::{MeteredBody, refused},
-    budget::{Budgets, Standing},
+    body::MeteredBody,
+    budget::{Budgets, Entitlement, Reservation},
 };
 use super::status::to_status;
 use crate::{
@@ -86,11 +86,11 @@ where
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         match self.admit(&mut request) {
-            Ok(guard) => {
+            Ok(call) => {
                 let response = self.inner.call(request);
                 Either::Left(Box::pin(async {
                     let response = response.await?;
-                    Ok(response.map(|body| Body::new(CountedBody { body, _guard: guard })))
+                    Ok(response.map(|body| Body::new(CountedBody { body, _call: call })))
                 }))
             }
             Err(failure) => Either::Right(ready(Ok(to_status(&failure, None).into_http()))),
@@ -100,28 +100,46 @@ where
 
 impl<S> Intake<S> {
     /// Counts the call and bounds its body.
-    fn admit(&self, request: &mut Request<Body>) -> Result<CallGuard, Failure> {
+    ///
+    /// # Errors
+    /// [`Reason::QueueFull`] if its connection or its user has too many calls open.
+    fn admit(&self, request: &mut Request<Body>) -> Result<OpenCall, Failure> {
         let extensions = request.extensions();
         let (Some(caller), Some(peer)) = (extensions.get::<Caller>(), extensions.get::<Peer>()) else {
             return Err(Failure::not_sent(Reason::Internal, "the request has no caller: report this"));
         };
-        let has_rights = self.policy.borrow().grants_anything(&caller.identity);
-        let standing = if has_rights { Standing::User } else { Standing::Stranger };
-        let guard = peer
-            .begin_call(standing.calls())
-            .ok_or_else(|| refused("the connection has too many open calls: end some, or use another connection"))?;
-        let streams = CLIENT_STREAMS.contains(&request.uri().path());
+        let grants_anything = self.policy.borrow().grants_anything(&caller.identity);
+        let entitlement = if grants_anything { Entitlement::Member } else { Entitlement::Stranger };
+        let connection = peer.begin_call(entitlement.connection_calls()).ok_or_else(|| {
+            over_budget("the connection has too many open calls: end some, or use another connection")
+        })?;
         let (user, budgets) = (caller.principal(), self.budgets.clone());
+        let account = budgets.call(&user, entitlement);
+        let account = account.ok_or_else(|| over_budget("the user has too many open calls: end some"))?;
+        let streams = CLIENT_STREAMS.contains(&request.uri().path());
+        let failure = BodyFailure::default();
+        request.extensions_mut().insert(failure.clone());
         let body = std::mem::take(request.body_mut());
-        *request.body_mut() = Body::new(MeteredBody::new(body, streams, user, standing, budgets));
-        Ok(guard)
+        *request.body_mut() = Body::new(MeteredBody::new(body, streams, user, entitlement, budgets, failure));
+        Ok(OpenCall { _connection: connection, _account: account })
     }
+}
+
+/// A failure of a request that takes more than its connection or user may.
+fn over_budget(message: &'static str) -> Failure {
+    Failure::not_sent(Reason::QueueFull, message)
+}
+
+/// An open call, counted until this is dropped.
+struct OpenCall {
+    _connection: CallGuard,
+    _account: Reservation,
 }
 
 /// A response's body, during which the call counts as open.
 struct CountedBody {
     body: Body,
-    _guard: CallGuard,
+    _call: OpenCall,
 }
 
 impl HttpBody for CountedBody {

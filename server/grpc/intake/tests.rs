@@ -1,7 +1,6 @@
 //! Bodies of requests, chunk by chunk, with a clock that stands still.
 
 use std::{
-    collections::VecDeque,
     future::poll_fn,
     pin::Pin,
     task::{Context, Poll},
@@ -9,13 +8,19 @@ use std::{
 };
 
 use bytes::Bytes;
+use cardbroker_proto::DESCRIPTORS;
 use http_body::{Body as HttpBody, Frame};
-use tokio::time::Instant;
+use prost_types::FileDescriptorSet;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, advance, timeout},
+};
 use tonic::{Code, Status, body::Body};
 
 use super::{
-    body::{MeteredBody, refusal},
-    budget::{Budgets, Standing},
+    CLIENT_STREAMS,
+    body::{BodyFailure, MeteredBody},
+    budget::{Budgets, Entitlement},
 };
 use crate::{
     caller::Principal,
@@ -23,40 +28,57 @@ use crate::{
 };
 
 const USER: Principal = Principal::User(1001);
+const SECOND: Duration = Duration::from_secs(1);
 
-/// A body whose client has sent these chunks, and sends no more; or has ended it, after the last one.
-struct Sent {
-    chunks: VecDeque<Vec<u8>>,
-    ended: bool,
-}
+/// What a client sends; dropping the sender ends the body.
+struct Sent(mpsc::UnboundedReceiver<Vec<u8>>);
 
 impl HttpBody for Sent {
     type Data = Bytes;
     type Error = Status;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        match self.chunks.pop_front() {
-            Some(chunk) => Poll::Ready(Some(Ok(Frame::data(chunk.into())))),
-            None if self.ended => Poll::Ready(None),
-            None => Poll::Pending,
-        }
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        self.0.poll_recv(context).map(|chunk| chunk.map(|chunk| Ok(Frame::data(chunk.into()))))
     }
 }
 
-fn metered(budgets: &Budgets, streams: bool, chunks: &[&[u8]], ended: bool) -> MeteredBody {
-    let chunks = chunks.iter().map(|chunk| chunk.to_vec()).collect();
-    MeteredBody::new(Body::new(Sent { chunks, ended }), streams, USER, Standing::Stranger, budgets.clone())
+/// A body, its client, and why it was read no further.
+struct Scene {
+    body: MeteredBody,
+    client: mpsc::UnboundedSender<Vec<u8>>,
+    failure: BodyFailure,
 }
 
-/// The chunks that come out of a body, and the status that ends it, if one does.
-async fn read(body: &mut MeteredBody) -> (usize, Option<Status>) {
-    let mut chunks = 0;
-    loop {
-        match poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await {
-            Some(Ok(_)) => chunks += 1,
-            Some(Err(status)) => return (chunks, Some(status)),
-            None => return (chunks, None),
-        }
+impl Scene {
+    fn new(budgets: &Budgets, streams: bool) -> Self {
+        let (client, sent) = mpsc::unbounded_channel();
+        let (body, failure) = (Body::new(Sent(sent)), BodyFailure::default());
+        let body = MeteredBody::new(body, streams, USER, Entitlement::Stranger, budgets.clone(), failure.clone());
+        Self { body, client, failure }
+    }
+
+    fn sends(&self, chunk: &[u8]) {
+        self.client.send(chunk.to_vec()).unwrap();
+    }
+
+    /// The next chunk, the status that ends the body, or neither.
+    async fn next(&mut self) -> Option<Result<(), Status>> {
+        let frame = poll_fn(|context| Pin::new(&mut self.body).poll_frame(context)).await;
+        frame.map(|frame| frame.map(drop))
+    }
+
+    async fn passes(&mut self, chunk: &[u8]) {
+        self.sends(chunk);
+        assert!(matches!(self.next().await, Some(Ok(()))));
+    }
+
+    /// The reason of a failure that must come.
+    async fn fails(&mut self) -> Reason {
+        let status = self.next().await.unwrap().unwrap_err();
+        let failure = self.failure.get().unwrap();
+        assert_eq!(failure.delivery, Delivery::NotSent);
+        assert!(matches!(status.code(), Code::ResourceExhausted | Code::InvalidArgument));
+        failure.reason
     }
 }
 
@@ -66,53 +88,109 @@ fn header(length: u32) -> Vec<u8> {
 
 #[tokio::test(start_paused = true)]
 async fn a_request_that_ends_in_time_passes() {
-    let budgets = Budgets::default();
-    let mut body = metered(&budgets, false, &[&header(3), &[1, 2], &[3]], true);
-    assert!(matches!(read(&mut body).await, (3, None)));
+    let mut scene = Scene::new(&Budgets::default(), false);
+    for chunk in [&header(3)[..], &[1, 2], &[3]] {
+        scene.passes(chunk).await;
+    }
+    let Scene { mut body, client, failure } = scene;
+    drop(client);
+    assert!(poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await.is_none() && failure.get().is_none());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_message_beyond_the_budget_is_refused_before_it_is_handed_on() {
     let budgets = Budgets::default();
-    let mut first = metered(&budgets, false, &[&header(200 << 10)], false);
-    let mut second = metered(&budgets, false, &[&header(100 << 10)], false);
-    let reading = tokio::spawn(async move { read(&mut first).await });
-    tokio::task::yield_now().await;
-    let (chunks, status) = read(&mut second).await;
-    let failure = refusal(&status.unwrap()).unwrap();
-    assert_eq!((chunks, failure.reason, failure.delivery), (0, Reason::QueueFull, Delivery::NotSent));
-    reading.abort();
-    assert!(reading.await.is_err());
-    drop(second);
-    let mut third = metered(&budgets, false, &[&header(200 << 10), &vec![0; 200 << 10]], true);
-    assert!(matches!(read(&mut third).await, (2, None)), "the first has given its bytes back");
+    let (mut first, mut second) = (Scene::new(&budgets, false), Scene::new(&budgets, false));
+    first.passes(&header(200 << 10)).await;
+    second.sends(&header(100 << 10));
+    assert_eq!(second.fails().await, Reason::QueueFull);
+    first.passes(&vec![0; 200 << 10]).await;
+    let mut third = Scene::new(&budgets, false);
+    third.sends(&header(100 << 10));
+    assert_eq!(third.fails().await, Reason::QueueFull, "the first is whole, but has not ended");
+    drop(first);
+    Scene::new(&budgets, false).passes(&header(200 << 10)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_longer_than_any_request_is_refused() {
+    let mut scene = Scene::new(&Budgets::default(), false);
+    scene.sends(&header(1 + (1 << 20)));
+    assert_eq!(scene.fails().await, Reason::InvalidRequest);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_request_that_does_not_end_is_refused_after_ten_seconds() {
-    let budgets = Budgets::default();
     for chunks in [&[][..], &[&[0][..]], &[&header(5)[..], &[1]], &[&header(1)[..], &[1]]] {
-        let begun = Instant::now();
-        let (_, status) = read(&mut metered(&budgets, false, chunks, false)).await;
-        let status = status.unwrap();
-        assert_eq!((begun.elapsed(), status.code()), (Duration::from_secs(10), Code::ResourceExhausted));
+        let (begun, mut scene) = (Instant::now(), Scene::new(&Budgets::default(), false));
+        for chunk in chunks {
+            scene.passes(chunk).await;
+        }
+        assert_eq!((scene.fails().await, begun.elapsed()), (Reason::QueueFull, 10 * SECOND));
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_may_be_silent_between_its_messages_but_not_within_one() {
-    let budgets = Budgets::default();
+async fn a_client_that_sends_byte_by_byte_has_ten_seconds_in_all() {
+    let (begun, mut scene) = (Instant::now(), Scene::new(&Budgets::default(), true));
+    scene.passes(&header(100)).await;
+    for _ in 0..9 {
+        assert!(timeout(SECOND, scene.next()).await.is_err());
+        scene.passes(&[1]).await;
+    }
+    assert_eq!((scene.fails().await, begun.elapsed()), (Reason::QueueFull, 10 * SECOND));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_may_be_silent_between_its_messages() {
     for chunks in [&[][..], &[&header(1)[..], &[1]], &[&header(0)]] {
-        let mut body = metered(&budgets, true, chunks, false);
-        assert!(tokio::time::timeout(Duration::from_secs(3_600), read(&mut body)).await.is_err());
+        let mut scene = Scene::new(&Budgets::default(), true);
+        for chunk in chunks {
+            scene.passes(chunk).await;
+        }
+        assert!(timeout(3_600 * SECOND, scene.next()).await.is_err());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_message_of_a_stream_has_ten_seconds_of_its_own() {
+    let mut scene = Scene::new(&Budgets::default(), true);
+    scene.passes(&header(1)).await;
+    for _ in 0..5 {
+        assert!(timeout(8 * SECOND, scene.next()).await.is_err());
+        // The end of one message, and the header of the next.
+        scene.passes(&[&[7][..], &header(1)].concat()).await;
     }
     let begun = Instant::now();
-    let (_, status) = read(&mut metered(&budgets, true, &[&header(1)[..], &[1], &header(2), &[1]], false)).await;
-    assert_eq!(begun.elapsed(), Duration::from_secs(10));
-    assert!(refusal(&status.unwrap()).is_some());
+    assert_eq!((scene.fails().await, begun.elapsed()), (Reason::QueueFull, 10 * SECOND));
+}
+
+#[tokio::test(start_paused = true)]
+async fn time_in_which_nobody_reads_is_not_the_clients() {
+    let mut scene = Scene::new(&Budgets::default(), true);
+    scene.passes(&header(3)).await;
+    assert!(timeout(SECOND, scene.next()).await.is_err());
+    scene.sends(&[1]);
+    advance(60 * SECOND).await;
+    assert!(matches!(scene.next().await, Some(Ok(()))), "it had come long before");
+    let begun = Instant::now();
+    assert_eq!((scene.fails().await, begun.elapsed()), (Reason::QueueFull, 9 * SECOND));
 }
 
 #[test]
-fn another_error_of_the_body_is_no_refusal() {
-    assert_eq!(refusal(&Status::cancelled("gone")), None);
+fn every_method_with_a_stream_of_requests_is_known() {
+    use prost::Message;
+
+    let sets = [DESCRIPTORS, tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET, tonic_health::pb::FILE_DESCRIPTOR_SET];
+    let files = sets.iter().flat_map(|set| FileDescriptorSet::decode(*set).unwrap().file);
+    let mut streams = Vec::new();
+    for file in files {
+        for service in &file.service {
+            let methods = service.method.iter().filter(|method| method.client_streaming());
+            streams.extend(methods.map(|method| format!("/{}.{}/{}", file.package(), service.name(), method.name())));
+        }
+    }
+    assert!(streams.len() >= 2, "{streams:?}");
+    let unknown: Vec<_> = streams.iter().filter(|stream| !CLIENT_STREAMS.contains(&stream.as_str())).collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
 }
