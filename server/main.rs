@@ -27,8 +27,7 @@ fn main() -> ExitCode {
     match run(&Flags::parse()) {
         Ok(exit) => exit.into(),
         Err((exit, problem)) => {
-            // Without standard error there is nobody to tell; the exit code remains.
-            let _ = writeln!(io::stderr(), "cardbrokerd: {problem}");
+            telemetry::report_end(&*problem);
             exit.into()
         }
     }
@@ -48,7 +47,7 @@ fn run(flags: &Flags) -> Result<Exit, Problem> {
         return print(&question.answer(&server::policy(&mut config, &tokens)));
     }
     process::harden().map_err(failure)?;
-    telemetry::init(&config.log).map_err(|problem| (Exit::Config, problem.into()))?;
+    let _flush_at_end = telemetry::init(&config.log).map_err(|problem| (Exit::Config, problem.into()))?;
     let bound = Bound::bind(&config.listen).map_err(|problem| match problem {
         BindError::AlreadyRunning { .. } => (Exit::AlreadyRunning, problem.into()),
         _ => (Exit::CannotListen, problem.into()),

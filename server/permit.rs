@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::{
-    audit,
+    audit::{self, AuditTrail},
     caller::Caller,
     config::Operation,
     error::Failure,
@@ -24,6 +24,8 @@ pub struct Permit(Arc<Request>);
 
 struct Request {
     policy: PolicyInForce,
+    /// Where denials go.
+    trail: AuditTrail,
     caller: Caller,
     reader: Arc<ReaderNames>,
     /// [`Operation::Transmit`] or [`Operation::Session`].
@@ -33,15 +35,17 @@ struct Request {
 }
 
 impl Permit {
-    /// The permit of `caller` to do `operation`, and `also` these, at `reader`. Nothing is asked yet.
+    /// The permit of `caller` to do `operation`, and `also` these, at `reader`. Nothing is asked yet. Denials go into
+    /// `trail`.
     pub fn new(
         policy: PolicyInForce,
+        trail: AuditTrail,
         caller: Caller,
         reader: Arc<ReaderNames>,
         operation: Operation,
         also: Vec<Operation>,
     ) -> Self {
-        Self(Arc::new(Request { policy, caller, reader, operation, also }))
+        Self(Arc::new(Request { policy, trail, caller, reader, operation, also }))
     }
 
     /// Whose it is.
@@ -104,16 +108,16 @@ impl Permit {
         audit::session(&self.0.caller, &self.0.reader.id, event);
     }
 
-    /// The record of a command that was kept from the card for another reason than policy.
-    pub fn audit_refusal(&self, failure: &Failure) {
-        audit::refused(&self.0.caller, &self.0.reader.id, failure);
+    /// Records that a command was kept from the card to save tries of a PIN.
+    pub fn audit_pin_kept(&self, failure: &Failure) {
+        audit::pin_kept_from_card(&self.0.caller, &self.0.reader.id, failure);
     }
 
     fn enforce(&self, decision: Decision, operation: Operation, what: &str) -> Result<(), Failure> {
         if decision.allowed {
             return Ok(());
         }
-        audit::denied(&self.0.caller, &self.0.reader.id, operation, &decision.rule);
+        self.0.trail.denied(&self.0.caller, &self.0.reader.id, operation, &decision.rule);
         let message = format!(
             "denied by rule \"{}\" ({what}): ask those who run the broker; cardbroker policy check explains",
             decision.rule
@@ -128,7 +132,7 @@ pub(crate) fn unlimited(key: crate::caller::CallerKey) -> Permit {
     let identity = crate::caller::Identity::User { uid: 0, gid: 0 };
     let caller = Caller { key, connection: 1, identity, pid: None, executable: None };
     let names = ReaderNames { id: "reader".into(), display_name: "Reader".into() };
-    Permit::new(unlimited_policy(), caller, names.into(), Operation::Transmit, Vec::new())
+    Permit::new(unlimited_policy(), AuditTrail::default(), caller, names.into(), Operation::Transmit, Vec::new())
 }
 
 /// A policy that allows everything to the one whom [`unlimited`] permits are for.

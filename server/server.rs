@@ -16,7 +16,7 @@ use tracing::{info, warn};
 
 use crate::{
     apdu::SecretInstructions,
-    audit,
+    audit::{self, AuditCounts, AuditTrail},
     backend::{Backend, pcsc::Pcsc, simulated::Simulated, traced::Traced},
     broker::{Broker, BrokerTasks},
     config::{Config, ConfigError, own_user},
@@ -38,6 +38,8 @@ pub struct Server {
     tokens: watch::Sender<Tokens>,
     broker: Broker,
     tasks: BrokerTasks,
+    /// Emits coalesced audit records, the last of them when it is dropped.
+    counts: AuditCounts,
     health: HealthReporter,
     /// Ends accepting, and the streams that would never end by themselves.
     draining: CancellationToken,
@@ -138,8 +140,9 @@ impl Server {
         backend: Arc<dyn Backend>,
     ) -> Result<Self, ServerError> {
         let draining = CancellationToken::new();
-        let (broker, tasks) =
-            Broker::start(backend, config.clone(), policy(&mut config, &tokens), fresh_epoch()).await?;
+        let (trail, counts) = AuditTrail::start();
+        let policy = policy(&mut config, &tokens);
+        let (broker, tasks) = Broker::start(backend, config.clone(), policy, trail.clone(), fresh_epoch()).await?;
         let tcp = bound.tcp_address().map(tracing::field::display);
         let (incoming, socket) = bound.incoming(&config.listen, draining.clone())?;
 
@@ -150,7 +153,7 @@ impl Server {
 
         let (tokens, authentic) = watch::channel(tokens);
         let router = http2_server(&config.listen)
-            .layer(AuthenticationLayer::new(authentic))
+            .layer(AuthenticationLayer::new(authentic, trail))
             .layer(IntakeLayer::new(broker.policy()))
             .add_service(edge.into_service())
             .add_service(health_service)
@@ -158,7 +161,7 @@ impl Server {
             .add_service(reflection().build_v1alpha()?);
         let serving = tokio::spawn(router.serve_with_incoming_shutdown(incoming, draining.clone().cancelled_owned()));
         info!(socket = %config.listen.socket.display(), tcp, "serving");
-        Ok(Self { config, tokens, broker, tasks, health, draining, serving, socket })
+        Ok(Self { config, tokens, broker, tasks, counts, health, draining, serving, socket })
     }
 
     /// Serves until a signal says stop, then drains: no new work, those who wait are refused, units end, streams end, cards are let go.
@@ -226,6 +229,7 @@ impl Server {
         if timeout(CLOSE_TIME, &mut self.serving).await.is_err() {
             self.serving.abort();
         }
+        drop(self.counts);
         match drain {
             Drain::Complete => info!("stopped"),
             Drain::GraceExpired => warn!("stopped while a command was still running"),

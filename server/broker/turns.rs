@@ -107,6 +107,7 @@ mod tests {
 
     use super::*;
     use crate::{
+        audit::AuditTrail,
         backend::simulated::Simulated,
         broker::{Asker, Broker},
         caller::Caller,
@@ -136,8 +137,8 @@ mod tests {
     #[tokio::test]
     async fn a_caller_follows_its_own_requests_and_sees_no_other_readers() {
         let policy = Policy::new(Vec::new(), 1000);
-        let (broker, tasks) =
-            Broker::start(Arc::new(Simulated::new(2)), Config::default(), policy, "e".into()).await.unwrap();
+        let (backend, trail) = (Arc::new(Simulated::new(2)), AuditTrail::default());
+        let (broker, tasks) = Broker::start(backend, Config::default(), policy, trail, "e".into()).await.unwrap();
         let [holder, waiter, stranger] = [1, 2, 3].map(|number| Caller::local(number, 1000, 0, None, None));
         let mut opening = open(&broker, &holder);
         let session = loop {

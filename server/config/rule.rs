@@ -11,7 +11,7 @@ use super::{
 use crate::caller::Identity;
 
 /// What may be allowed or denied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Operation {
     /// To know that the reader is there. Without it, all the others are in vain.
     See,

@@ -23,7 +23,7 @@ use tower::{Layer, Service};
 
 use super::status::to_status;
 use crate::{
-    audit,
+    audit::AuditTrail,
     caller::Caller,
     error::{Failure, Reason},
     listen::{Peer, Source},
@@ -34,12 +34,14 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct AuthenticationLayer {
     tokens: watch::Receiver<Tokens>,
+    /// Records refused credentials.
+    trail: AuditTrail,
 }
 
 impl AuthenticationLayer {
-    /// On TCP for those who hold one of `tokens`, as they are when the request comes.
-    pub fn new(tokens: watch::Receiver<Tokens>) -> Self {
-        Self { tokens }
+    /// Requires one of the current `tokens` from requests on TCP, and records refused credentials in `trail`.
+    pub fn new(tokens: watch::Receiver<Tokens>, trail: AuditTrail) -> Self {
+        Self { tokens, trail }
     }
 }
 
@@ -47,7 +49,7 @@ impl<S> Layer<S> for AuthenticationLayer {
     type Service = Authentication<S>;
 
     fn layer(&self, inner: S) -> Authentication<S> {
-        Authentication { inner, tokens: self.tokens.clone() }
+        Authentication { inner, tokens: self.tokens.clone(), trail: self.trail.clone() }
     }
 }
 
@@ -56,6 +58,7 @@ impl<S> Layer<S> for AuthenticationLayer {
 pub struct Authentication<S> {
     inner: S,
     tokens: watch::Receiver<Tokens>,
+    trail: AuditTrail,
 }
 
 impl<S: Service<Request<Body>, Response = Response<Body>>> Service<Request<Body>> for Authentication<S> {
@@ -68,28 +71,28 @@ impl<S: Service<Request<Body>, Response = Response<Body>>> Service<Request<Body>
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        match admit(&mut request, &self.tokens.borrow()) {
+        match admit(&mut request, &self.tokens.borrow(), &self.trail) {
             Ok(()) => Either::Left(self.inner.call(request)),
             Err(failure) => Either::Right(ready(Ok(to_status(&failure, None).into_http()))),
         }
     }
 }
 
-fn admit(request: &mut Request<Body>, tokens: &Tokens) -> Result<(), Failure> {
+fn admit(request: &mut Request<Body>, tokens: &Tokens, trail: &AuditTrail) -> Result<(), Failure> {
     let peer = request.extensions().get::<Peer>().cloned();
     let peer = peer.ok_or_else(|| Failure::not_sent(Reason::Internal, "the connection has no source: report this"))?;
     let caller = match &peer.source {
-        Source::Local(caller) => Ok(caller.clone()),
+        Source::Local(caller) => caller.clone(),
         Source::Tcp { connection, server, .. } => {
             let holder = check_origin(request.uri(), request.headers(), *server)
                 .and_then(|()| token(request.headers()))
                 .and_then(|token| tokens.find(token).ok_or_else(|| unauthenticated("the token is not valid here")));
             // Nobody behind needs the token, so nobody can give it away.
             request.headers_mut().remove(AUTHORIZATION);
-            holder.map(|token| Caller::remote(*connection, token))
+            let token = holder.inspect_err(|failure| trail.unauthenticated(&peer.source, failure))?;
+            Caller::remote(*connection, token)
         }
     };
-    let caller = caller.inspect_err(|failure| audit::unauthenticated(&peer.source, failure))?;
     peer.request_seen();
     request.extensions_mut().insert(caller);
     Ok(())

@@ -1,4 +1,4 @@
-//! The process at the other end of a connection on the Unix socket, if the operating system can tell it for certain.
+//! The process at the other end of a connection on the Unix socket, if the operating system identifies it for certain.
 //!
 //! The kernel remembers the number of the process that has connected. By the time the connection is accepted that
 //! process may have ended, and another one may have its number: `/proc` then speaks of the other one.
@@ -12,7 +12,7 @@ use crate::caller::Caller;
 /// Returns the caller of a connection that was accepted just now: the process if that is certain, else the connection.
 ///
 /// # Errors
-/// The system's, if it does not tell the user.
+/// The system's, if it does not name the user.
 pub(super) fn caller(connection: u64, stream: &UnixStream) -> io::Result<Caller> {
     let peer = stream.peer_cred()?;
     let pid = peer.pid().and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid != 0);
@@ -32,7 +32,7 @@ struct Process {
 
 #[cfg(target_os = "linux")]
 mod os {
-    use std::{fs, os::unix::fs::MetadataExt};
+    use std::fs;
 
     use nix::{
         errno::Errno,
@@ -50,17 +50,17 @@ mod os {
     use crate::caller::start_time;
 
     /// Returns the process that has connected as `uid` and had the number `pid`; `None` if it has ended, if it cannot
-    /// be told from a later one of that number, or if `/proc` does not show it.
+    /// be distinguished from a later one of that number, or if `/proc` does not show it.
     pub(super) fn process(stream: &UnixStream, pid: u32, uid: u32) -> Option<Process> {
         let accepted = ticks_since_boot();
         let pidfd = getsockopt(stream, PeerPidfd);
         let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
-        let owner = fs::metadata(format!("/proc/{pid}")).ok()?.uid();
+        let status = fs::read(format!("/proc/{pid}/status")).ok()?;
         let executable = fs::read_link(format!("/proc/{pid}/exe")).ok().map(Into::into);
         // Last: if the process lives now, it had the number all the time.
         let ended = pidfd.map(|pidfd| has_ended(&pidfd));
         let start_time = start_time(&String::from_utf8_lossy(&stat))?;
-        let found = Found { start_time, owner };
+        let found = Found { start_time, user: effective_user(&String::from_utf8_lossy(&status))? };
         is_peer(&found, uid, accepted, ended).then_some(Process { start_time, executable })
     }
 
@@ -69,8 +69,8 @@ mod os {
     struct Found {
         /// In clock ticks since the machine started.
         start_time: u64,
-        /// Its user; root for a process that is not dumpable.
-        owner: u32,
+        /// Its effective user, as which it connects.
+        user: u32,
     }
 
     /// Returns whether `found` is the peer, a process that connected as `uid`, whose connection was `accepted` at that
@@ -82,10 +82,17 @@ mod os {
     fn is_peer(found: &Found, uid: u32, accepted: u64, ended: Result<bool, Errno>) -> bool {
         match ended {
             Ok(ended) => !ended,
-            Err(Errno::ENOPROTOOPT) => found.owner == uid && found.start_time <= accepted,
+            Err(Errno::ENOPROTOOPT) => found.user == uid && found.start_time <= accepted,
             // The peer was reaped before, or the kernel has no pidfd to give (too many open files): nothing is certain.
             Err(_) => false,
         }
+    }
+
+    /// Returns the effective user in the text of `/proc/PID/status`. The owner of `/proc/PID` would not do: it is root
+    /// for a process that is not dumpable, such as one that keeps secrets or has changed its user.
+    fn effective_user(status: &str) -> Option<u32> {
+        let users = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+        users.split_whitespace().nth(1)?.parse().ok()
     }
 
     /// Returns whether the process has ended. In doubt it has.
@@ -108,12 +115,12 @@ mod os {
 
         use super::*;
 
-        const FOUND: Found = Found { start_time: 700, owner: 7 };
+        const FOUND: Found = Found { start_time: 700, user: 7 };
 
         #[test]
         fn a_process_that_lives_is_the_peer_whatever_its_user_became() {
             assert!(is_peer(&FOUND, 7, 700, Ok(false)));
-            assert!(is_peer(&FOUND, 8, 700, Ok(false)), "it has taken another user since, or is not dumpable");
+            assert!(is_peer(&FOUND, 8, 700, Ok(false)), "it has taken another user since");
         }
 
         #[test]
@@ -135,6 +142,15 @@ mod os {
             assert!(is_peer(7, 700) && is_peer(7, 701));
             assert!(!is_peer(7, 699), "it started after the accept");
             assert!(!is_peer(8, 700), "it is another user's");
+        }
+
+        #[test]
+        fn effective_user_is_the_second_of_the_status() {
+            let status = "Name:\tUid: 5\nState:\tR (running)\nUid:\t1000\t1001\t1002\t1003\nGid:\t1\t2\t3\t4\n";
+            assert_eq!(effective_user(status), Some(1001));
+            assert_eq!(effective_user("Name:\tx\nUid:\t7\n"), None);
+            let own = fs::read_to_string("/proc/self/status").unwrap();
+            assert_eq!(effective_user(&own), Some(rustix::process::geteuid().as_raw()));
         }
 
         #[test]

@@ -208,7 +208,7 @@ impl Hand {
             };
             if let Err(failure) = self.gate.admit(lease, &ticket.permit, &exchange) {
                 if matches!(failure.reason, Reason::PinKnownWrong | Reason::PinLastTry) {
-                    ticket.permit.audit_refusal(&failure);
+                    ticket.permit.audit_pin_kept(&failure);
                 }
                 return (UnitEnd::InOrder(card), Some(failure), run.take_partial());
             }

@@ -46,6 +46,7 @@ const CRATES: &[(&str, &[&str])] = &[
 /// Files that decide and do nothing else: no runtime, no clock, no input and output.
 const PURE: &[&str] = &[
     "server/apdu/",
+    "server/audit/coalesce.rs",
     "server/backend/simulated/card/",
     "server/error.rs",
     "server/grpc/intake/framing.rs",
@@ -67,6 +68,7 @@ const PURE: &[&str] = &[
     "server/reader/unit.rs",
     "server/reader/unit/",
     "server/reader/waiting.rs",
+    "server/telemetry/lanes.rs",
 ];
 
 /// What no pure file names, a run of segments anywhere in a name.

@@ -2,22 +2,24 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader, Lines, PipeReader, Read, Write, pipe},
     process::{Command, Stdio},
+    time::{Duration, Instant},
 };
 
-use anyhow::ensure;
-use cardbroker_client::{ReaderState, hex};
+use anyhow::{Context, ensure};
+use cardbroker_client::{ErrorReason, ReaderState, hex};
 use cardbroker_tests::harness::{
-    broker::{Setup, program},
-    run::{cardbroker, run},
+    broker::{Broker, Setup, program},
+    run::{cardbroker, run, wait},
 };
 use serde_json::Value;
+use tokio::time::timeout;
 
 use crate::{
     secrets::forms,
     wire::{command, request, stub},
-    world::{COUNT, SELECT_AND_FETCH, VERIFY, answers, fault, tell, unit, wait_for, wait_until},
+    world::{COUNT, LONG, SELECT_AND_FETCH, VERIFY, answers, fault, tell, unit, wait_for, wait_until},
 };
 
 const READER: &str = "readers/simulated-reader-00";
@@ -57,7 +59,7 @@ fn a_log_for_programs_tells_what_happens_to_readers_and_cards() -> anyhow::Resul
 #[test]
 fn not_even_the_most_talkative_log_has_a_byte_of_an_apdu() -> anyhow::Result<()> {
     tell(async {
-        let broker = Setup::simulated(1)?.log_level("trace").start()?;
+        let mut broker = Setup::simulated(1)?.log_level("trace").start()?;
         wait_for(&broker, READER, ReaderState::Ready).await?;
         let mut marker = [0; 16];
         fs::File::open("/dev/urandom")?.read_exact(&mut marker)?;
@@ -80,6 +82,7 @@ fn not_even_the_most_talkative_log_has_a_byte_of_an_apdu() -> anyhow::Result<()>
         too_long.commands[0] = command(marker.repeat(70_000));
         assert!(stub(&broker).await?.transmit(too_long).await.is_err());
 
+        broker.stop()?;
         let log = fs::read(broker.folder().join("log"))?;
         let shown = String::from_utf8_lossy(&log).to_lowercase();
         ensure!(shown.contains("trace") || shown.contains("debug"), "the log says nothing: {shown}");
@@ -148,5 +151,80 @@ fn a_broker_whose_log_nobody_reads_any_more_serves_on() -> anyhow::Result<()> {
     broker.wait()?;
     assert!(alive, "it has ended");
     assert_eq!((told?.code, after?.out), (Some(0), "00000001 9000\n".into()));
+    Ok(())
+}
+
+/// Has sessions denied to a client until far more is logged than a pipe and the broker hold.
+async fn flood(broker: &Broker) -> anyhow::Result<()> {
+    let client = broker.client().await?;
+    for _ in 0..1_000 {
+        let opened = timeout(LONG, client.open_session(READER).open()).await.context("the log holds the broker up")?;
+        assert_eq!(opened.unwrap_err().reason(), Some(ErrorReason::Denied));
+    }
+    Ok(())
+}
+
+/// The records until gaps count `enough` lost lines, or else to the end, and that count. Each record must be whole.
+fn records(log: &mut Lines<BufReader<PipeReader>>, enough: u64) -> anyhow::Result<(Vec<Value>, u64)> {
+    let (mut records, mut lost) = (Vec::new(), 0);
+    for line in log {
+        let line = line?;
+        let record: Value = serde_json::from_str(&line).context(line)?;
+        if record["message"] == "log lines were lost" {
+            assert_eq!((&record["level"], &record["lane"]), (&"WARN".into(), &"ordinary".into()), "{record}");
+            assert!(record["timestamp"].is_string(), "{record}");
+            lost += record["lines"].as_u64().context("no count")?;
+        }
+        records.push(record);
+        if lost >= enough {
+            break;
+        }
+    }
+    Ok((records, lost))
+}
+
+#[test]
+fn stuck_log_reader_blocks_nobody_and_gaps_are_counted() -> anyhow::Result<()> {
+    tell(async {
+        let (reader, writer) = pipe()?;
+        let mut log = BufReader::new(reader).lines();
+        let rules = "rule = [{ name = 'no sessions', principals = ['self'], deny = ['session'] }]";
+        let level = "trace,h2=trace,hyper=trace,hyper_util=trace,tonic=trace,tower=trace";
+        let setup = Setup::simulated(1)?.configuration(rules).log_level(level).flag("--log-format=json");
+        let mut broker = setup.log_pipe(writer).start()?;
+        wait_for(&broker, READER, ReaderState::Ready).await?;
+        let other = broker.client().await?;
+        let serves = async || {
+            assert_eq!(answers(&timeout(LONG, unit(&other, READER, &[COUNT]).send()).await??).len(), 1);
+            assert_eq!(broker.cardbroker(&["readers"])?.code, Some(0));
+            anyhow::Ok(())
+        };
+        tokio::try_join!(flood(&broker), serves())?;
+        serves().await?;
+
+        let read = tokio::task::spawn_blocking(move || records(&mut log, 1_000).map(|(told, _)| (told, log)));
+        let (told, mut log) = timeout(LONG, read).await.context("no gap is reported")???;
+        let denied = told.iter().filter(|record| record["event"] == "denied" && record["repeated"].is_null());
+        assert_eq!(denied.count(), 1, "the audit trail has a place of its own");
+
+        flood(&broker).await?;
+        let asked = Instant::now();
+        assert!(broker.stop()?.success());
+        assert!(asked.elapsed() < Duration::from_secs(4), "{:?}", asked.elapsed());
+        let (rest, _) = records(&mut log, u64::MAX)?;
+        assert!(rest.len() > 100, "the pipe holds {} records", rest.len());
+        Ok(())
+    })
+}
+
+#[test]
+fn a_broker_that_cannot_start_ends_even_if_nobody_reads_why() -> anyhow::Result<()> {
+    let broker = Setup::simulated(1)?.start()?;
+    let (_reader, mut writer) = pipe()?;
+    // As much as it holds.
+    writer.write_all(&[b'.'; 64 << 10])?;
+    let mut second = Command::new(program("cardbrokerd")?);
+    second.args(["--config", "/dev/null", "--simulate", "1", "--socket"]).arg(broker.socket()).stderr(writer);
+    assert_eq!(wait(&mut second.spawn()?, LONG)?.code(), Some(4), "another broker is running");
     Ok(())
 }

@@ -1,5 +1,7 @@
-//! What of a PIN stays in the memory of the daemon as it is released. An optimised program keeps values on its stacks that a debug build
-//! does not, and nothing wipes a stack.
+//! No PIN stays in the memory of the daemon as it is released. An optimised program keeps values on its stacks that a
+//! debug build does not.
+
+use std::mem;
 
 use cardbroker_client::{Client, ReaderState};
 use cardbroker_tests::{
@@ -15,15 +17,16 @@ use crate::{
     conversation::{Conversation, opening},
     secrets::{Marker, memory, until_gone, with_pin},
     wire::stub,
-    world::{READER, SELECT, answers, tell, unit, wait_for},
+    world::{READER, SELECT, answers, arrived, tell, unit, wait_for},
 };
 
 /// Commands that follow those with the PIN: what they do not overwrite, nothing does.
 const COMMANDS: usize = 3_000;
 const COMMANDS_OF_A_UNIT: usize = 60;
 const READ_BINARY: &str = "00B0000005";
+const REQUEST_ID: [u8; 16] = *b"0123456789abcdef";
 
-/// A card on a real pcscd, and the PINs that are shown to it.
+/// A card on a real pcscd, and its two PINs, which are exchanged by every change.
 struct Scene {
     broker: Broker,
     pin: Marker,
@@ -35,12 +38,25 @@ impl Scene {
         self.broker.client().await
     }
 
-    fn verify(&self) -> String {
-        format!("0020008010{}", self.pin.hex())
+    /// VERIFY and CHANGE REFERENCE DATA, both with the card's PIN; exchanges the two.
+    fn verify_and_change(&mut self) -> [String; 2] {
+        let commands =
+            [format!("0020008010{}", self.pin.hex()), format!("0024008020{}{}", self.pin.hex(), self.new_pin.hex())];
+        mem::swap(&mut self.pin, &mut self.new_pin);
+        commands
     }
 
-    fn change(&self) -> String {
-        format!("0024008020{}{}", self.pin.hex(), self.new_pin.hex())
+    /// A PIN in a unit that waits for its turn is in the broker's memory: the search finds what is there.
+    async fn waiting_pin_is_found(&self, memory: &Memory) -> anyhow::Result<()> {
+        let client = self.client().await?;
+        let session = Conversation::open(&stub(&self.broker).await?, opening(READER)).await?;
+        let verify = format!("0020008010{}", self.pin.hex());
+        let waiting = arrived(&client, unit(&client, READER, &[&verify])).await?;
+        let needles = self.pin.in_memory();
+        let found = memory.find(&needles.iter().map(Vec::as_slice).collect::<Vec<_>>())?;
+        assert!(!found.is_empty(), "the search does not find a PIN that waits");
+        drop((waiting, session, client));
+        self.holds_no_pin(memory, "after it has waited in vain").await
     }
 
     /// Neither PIN is in the broker's memory, or will not be in a moment.
@@ -59,18 +75,20 @@ fn no_pin_stays(configuration: &'static str) -> anyhow::Result<()> {
         let broker = Setup::on(&pcscd)?.configuration(configuration).released().start()?;
         wait_for(&broker, READER, ReaderState::Ready).await?;
         let Some(memory) = memory(&broker)? else { return Ok(()) };
-        let scene = Scene { broker, pin, new_pin };
+        let mut scene = Scene { broker, pin, new_pin };
+        scene.waiting_pin_is_found(&memory).await?;
 
         let client = scene.client().await?;
-        let unit_of_both = unit(&client, READER, &[SELECT, &scene.verify(), &scene.change()]);
-        let verified = answers(&unit_of_both.request_id(pin_free_id()).send().await?);
-        assert_eq!(verified[1], "9000", "{verified:?}");
+        let [verify, change] = scene.verify_and_change();
+        let changed = unit(&client, READER, &[SELECT, &verify, &change]).request_id(REQUEST_ID).send().await?;
+        assert_eq!(answers(&changed)[1..], ["9000", "9000"]);
         drop(client);
         scene.holds_no_pin(&memory, "after the connection has closed").await?;
 
         let mut session = Conversation::open(&stub(&scene.broker).await?, opening(READER)).await?;
-        assert_eq!(session.run(&[&scene.verify()]).await, "1: 9000");
-        session.run(&[&scene.change()]).await;
+        let [verify, change] = scene.verify_and_change();
+        assert_eq!(session.run(&[&verify]).await, "1: 9000");
+        assert_eq!(session.run(&[&change]).await, "2: 9000");
         assert_eq!(session.close().await, ["over: OK"]);
         scene.holds_no_pin(&memory, "after the session's reset").await?;
 
@@ -81,17 +99,14 @@ fn no_pin_stays(configuration: &'static str) -> anyhow::Result<()> {
         }
         scene.holds_no_pin(&memory, "after 3,000 commands").await?;
 
-        unit(&client, READER, &[&scene.verify(), &scene.change()]).send().await?;
+        let [verify, change] = scene.verify_and_change();
+        let changed = unit(&client, READER, &[&verify, &change]).send().await?;
+        assert_eq!(answers(&changed), ["9000", "9000"]);
         drop(client);
         card.pull();
         wait_for(&scene.broker, READER, ReaderState::Empty).await?;
         scene.holds_no_pin(&memory, "after the card was taken out").await
     })
-}
-
-/// An id of a request.
-fn pin_free_id() -> [u8; 16] {
-    *b"0123456789abcdef"
 }
 
 #[test]

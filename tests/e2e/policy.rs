@@ -7,6 +7,7 @@ use cardbroker_client::{
     CardReset, Client, Command, ConnectOptions, Delivery, Disposition, ErrorReason, ReaderState, RevocationCause,
     Session, hex,
 };
+use cardbroker_proto::v1::ListReadersRequest;
 use cardbroker_tests::harness::{
     broker::{Broker, Setup, program},
     run::{cardbroker, run},
@@ -14,11 +15,11 @@ use cardbroker_tests::harness::{
 use rustix::process::Signal;
 use serde_json::Value;
 use tokio::time::timeout;
-use tonic::Code;
+use tonic::{Code, transport::Endpoint};
 use tonic_types::StatusExt;
 
 use crate::{
-    wire::{request, stub, told, transmit},
+    wire::{Stub, request, stub, told, transmit},
     world::{COUNT, LONG, SELECT, VERIFY, arrived, tell, unit, wait_for, wait_until},
 };
 
@@ -26,6 +27,7 @@ const OPEN: &str = "readers/simulated-reader-00";
 const HIDDEN: &str = "readers/simulated-reader-01";
 
 const HIDE: &str = "rule = [{ name = 'hide', principals = ['self'], readers = ['.*01'], deny = ['see'] }]";
+const NO_TOKEN: &str = "a token is needed on TCP: send one as `authorization: Bearer TOKEN`";
 const NO_SESSIONS: &str = "rule = [{ name = 'no sessions', principals = ['self'], deny = ['session'] }]";
 
 async fn broker(rules: &str) -> anyhow::Result<Broker> {
@@ -36,11 +38,11 @@ async fn broker(rules: &str) -> anyhow::Result<Broker> {
 
 /// Has the broker read these rules, and waits until it has said so.
 async fn reload(broker: &Broker, rules: &str, said: &str) -> anyhow::Result<()> {
-    let before = audit(broker, said).len();
+    let before = records(&broker.log(), said).len();
     fs::write(broker.folder().join("cardbrokerd.toml"), rules)?;
     broker.signal(Signal::HUP)?;
     let reloaded = async {
-        while audit(broker, said).len() == before {
+        while records(&broker.log(), said).len() == before {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
@@ -49,8 +51,11 @@ async fn reload(broker: &Broker, rules: &str, said: &str) -> anyhow::Result<()> 
 
 /// The records of that event.
 fn audit(broker: &Broker, event: &str) -> Vec<Value> {
-    let lines = broker.log();
-    let records = lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    records(&broker.settled_log(), event)
+}
+
+fn records(log: &str, event: &str) -> Vec<Value> {
+    let records = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     records.filter(|record| record["target"] == "cardbroker::audit" && record["event"] == event).collect()
 }
 
@@ -61,7 +66,7 @@ async fn session(broker: &Broker) -> anyhow::Result<Session> {
 #[test]
 fn a_reader_that_one_may_not_see_is_the_same_as_one_that_is_not_there() -> anyhow::Result<()> {
     tell(async {
-        let broker = broker(HIDE).await?;
+        let mut broker = broker(HIDE).await?;
         let client = broker.client().await?;
         let names: Vec<_> = client.readers().await?.into_iter().map(|reader| reader.name).collect();
         assert_eq!(names, [OPEN]);
@@ -80,8 +85,10 @@ fn a_reader_that_one_may_not_see_is_the_same_as_one_that_is_not_there() -> anyho
         assert_eq!(refusals[0], refusals[1]);
         let opened = client.open_session(HIDDEN).open().await;
         assert_eq!(opened.unwrap_err().reason(), Some(ErrorReason::ReaderNotFound));
+        broker.stop()?;
         let denials = audit(&broker, "denied");
-        assert_eq!(denials.len(), 2, "what is not there is denied to nobody: {denials:#?}");
+        assert_eq!(denials.len(), 2, "{denials:#?}");
+        assert_eq!(denials[1]["repeated"], 1, "what is not there is denied to nobody: {denials:#?}");
         assert!(denials.iter().all(|record| record["operation"] == "see" && record["rule"] == "hide"), "{denials:#?}");
         Ok(())
     })
@@ -92,7 +99,7 @@ fn a_denial_names_its_rule_to_the_caller_and_in_the_audit_trail() -> anyhow::Res
     tell(async {
         let rules = "rule = [{ name = 'no PIN', principals = ['self'], deny = ['transmit', 'session'],
                                commands = [{ instruction = '20' }] }]";
-        let broker = broker(rules).await?;
+        let mut broker = broker(rules).await?;
         let status = transmit(&mut stub(&broker).await?, request(OPEN, &[COUNT, VERIFY])).await.unwrap_err();
         assert_eq!(status.code(), Code::PermissionDenied);
         assert_eq!(told(&status), "PermissionDenied DENIED not_sent");
@@ -113,15 +120,50 @@ fn a_denial_names_its_rule_to_the_caller_and_in_the_audit_trail() -> anyhow::Res
         session.close().await?;
 
         let denials = audit(&broker, "denied");
-        assert_eq!(denials.len(), 3, "{denials:#?}");
+        assert_eq!(denials.len(), 2, "{denials:#?}");
         for record in &denials {
             assert_eq!(record["rule"], "no PIN");
             assert_eq!(record["reader"], "simulated-reader-00");
             assert_eq!(record["principal"], format!("user {}", rustix::process::geteuid().as_raw()));
             assert_eq!(record["pid"], std::process::id());
         }
-        assert_eq!((&denials[0]["operation"], &denials[2]["operation"]), (&"transmit".into(), &"session".into()));
+        assert_eq!((&denials[0]["operation"], &denials[1]["operation"]), (&"transmit".into(), &"session".into()));
+        // The second denial of one kind is counted, and told at the end at the latest.
+        broker.stop()?;
+        let count = &audit(&broker, "denied")[2];
+        assert_eq!((&count["operation"], &count["rule"]), (&"transmit".into(), &"no PIN".into()));
+        assert_eq!((&count["repeated"], &count["reader"]), (&1.into(), &"simulated-reader-00".into()));
         assert_eq!((audit(&broker, "session_began").len(), audit(&broker, "session_ended").len()), (1, 1));
+        Ok(())
+    })
+}
+
+#[test]
+fn repeated_denials_and_refused_credentials_are_counted() -> anyhow::Result<()> {
+    tell(async {
+        let rules = "rule = [{ name = 'no units', principals = ['self'], deny = ['transmit'] }]";
+        let setup = Setup::simulated(1)?.tcp(&["ci"])?.configuration(rules).log_level("info");
+        let broker = setup.flag("--log-format=json").start()?;
+        wait_for(&broker, OPEN, ReaderState::Ready).await?;
+        let mut local = stub(&broker).await?;
+        let mut remote = Stub::new(Endpoint::from_shared(broker.tcp_endpoint()?)?.connect().await?);
+        for _ in 0..300 {
+            assert_eq!(transmit(&mut local, request(OPEN, &[COUNT])).await.unwrap_err().code(), Code::PermissionDenied);
+            let refused = remote.list_readers(ListReadersRequest {}).await.unwrap_err();
+            assert_eq!(refused.code(), Code::Unauthenticated);
+        }
+        for (event, key, value) in [("denied", "rule", "no units"), ("unauthenticated", "problem", NO_TOKEN)] {
+            let told = async {
+                while records(&broker.log(), event).len() < 2 {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            };
+            timeout(LONG, told).await.with_context(|| broker.log())?;
+            let told = audit(&broker, event);
+            assert_eq!((told.len(), &told[0]["repeated"]), (2, &Value::Null), "{told:#?}");
+            assert_eq!((&told[1]["repeated"], &told[1]["seconds"]), (&299.into(), &10.into()), "{told:#?}");
+            assert_eq!(told[1][key], value, "{told:#?}");
+        }
         Ok(())
     })
 }
@@ -232,7 +274,7 @@ fn a_token_that_is_taken_away_opens_nothing_any_more_and_its_session_ends() -> a
     tell(async {
         let rules = "rule = [{ name = 'tokens', principals = ['token:old', 'token:new'], allow = ['all'] }]";
         let setup = Setup::simulated(2)?.tcp(&["old", "new"])?.configuration(rules).log_level("info");
-        let broker = setup.flag("--log-format=json").start()?;
+        let mut broker = setup.flag("--log-format=json").start()?;
         wait_for(&broker, OPEN, ReaderState::Ready).await?;
         let (old, new) = (broker.tcp_client("old").await?, broker.tcp_client("new").await?);
         let holder = old.open_session(OPEN).open().await?;
@@ -256,10 +298,12 @@ fn a_token_that_is_taken_away_opens_nothing_any_more_and_its_session_ends() -> a
         let ended = holder.transmit([hex::parse(COUNT)?]).send().await.unwrap_err();
         assert_eq!(ended.reason(), Some(ErrorReason::LeaseRevoked));
         assert_eq!(new.readers().await.unwrap_err().reason(), Some(ErrorReason::Unauthenticated));
-        assert_eq!(audit(&broker, "unauthenticated").len(), 2);
         // A tokens file that others can read is refused whole.
         fs::set_permissions(&tokens, fs::Permissions::from_mode(0o644))?;
         reload(&broker, rules, "policy_reload_refused").await?;
+        broker.stop()?;
+        let refused = audit(&broker, "unauthenticated");
+        assert_eq!((refused.len(), &refused[1]["repeated"]), (2, &1.into()), "{refused:#?}");
         Ok(())
     })
 }
@@ -298,7 +342,7 @@ fn a_broken_new_file_is_refused_whole_and_the_old_rules_stay() -> anyhow::Result
         );
         // What else has changed waits for the next start.
         reload(&broker, "listen.max_connections = 1", "policy_reloaded").await?;
-        assert!(broker.log().contains("take effect at the next start"));
+        assert!(broker.settled_log().contains("take effect at the next start"));
         let clients = (session(&broker).await?, broker.client().await?);
         assert_eq!(clients.1.readers().await?.len(), 2);
         Ok(())

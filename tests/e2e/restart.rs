@@ -112,7 +112,8 @@ fn the_broker_starts_without_pcscd_and_finds_it_later() -> anyhow::Result<()> {
         pcscd.kill()?;
         let broker = cardbroker_tests::harness::broker::Setup::on(&pcscd)?.start()?;
         assert!(broker.client().await?.readers().await?.is_empty());
-        assert!(broker.log().contains("is pcscd running?"), "{}", broker.log());
+        let log = broker.settled_log();
+        assert!(log.contains("is pcscd running?"), "{log}");
         pcscd.restart()?;
         crate::world::wait_for(&broker, READER, ReaderState::Empty).await?;
         Ok(())

@@ -125,7 +125,7 @@ impl Scene {
         format!("0020008010{}", self.pin.hex())
     }
 
-    /// Commands with the PIN that the card does not know, but that pass through the broker all the same.
+    /// Other commands with the PIN, which pass through the broker. The card knows the first of them.
     fn others(&self) -> [String; 5] {
         let pin = self.pin.hex();
         [
@@ -261,7 +261,7 @@ fn a_pin_leaves_no_trace(scene: fn() -> anyhow::Result<Scene>) -> anyhow::Result
         let waiting = waits_in_vain(&scene, memory.as_ref()).await?;
         assert!(memory.is_none() || !waiting.is_empty(), "a PIN that waits is found, or the search finds nothing");
 
-        let log = scene.broker.log();
+        let log = scene.broker.settled_log();
         for told in ["h2::", "cardbroker::apdu", SELECT, "0020008010 [16 bytes]", "log.apdus is on"] {
             assert!(log.contains(told), "the log does not tell {told}");
         }

@@ -367,7 +367,7 @@ fn a_connection_that_shows_no_valid_token_is_closed_in_time() -> anyhow::Result<
         assert!(begin.elapsed() > Duration::from_millis(900), "{:?}", begin.elapsed());
         ask(&right, &valid).await??;
         let first = broker
-            .log()
+            .settled_log()
             .lines()
             .filter(|line| line.contains("closed: no request"))
             .any(|line| line.contains("connection 1 "));
@@ -391,7 +391,7 @@ fn no_token_reaches_the_most_talkative_log() -> anyhow::Result<()> {
             everything(&channel, &[(name, &shown)]).await?;
         }
         assert!(!format!("{:?}", broker.tcp_client("tests").await?).contains(&right));
-        let log = broker.log();
+        let log = broker.settled_log();
         assert!(log.contains("TRACE h2::"), "the log says nothing");
         for secret in [&right, &wrong, &right.to_lowercase()] {
             assert!(!log.contains(&secret[..8]), "a token is in the log");

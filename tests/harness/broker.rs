@@ -2,7 +2,8 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Write},
+    io::{self, PipeWriter, Write},
+    mem,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -23,6 +24,8 @@ use super::{
 
 const START_TIME: Duration = Duration::from_secs(20);
 const STOP_TIME: Duration = Duration::from_secs(30);
+/// A log that has not grown for so long has settled: the broker writes it a moment after it has said it.
+const QUIET_TIME: Duration = Duration::from_millis(100);
 
 /// A running broker. Dropping kills it; if the test is failing, its log is printed.
 pub struct Broker {
@@ -37,6 +40,7 @@ pub struct Setup {
     pcsc_socket: Option<PathBuf>,
     configuration: String,
     log_level: &'static str,
+    log_pipe: Option<PipeWriter>,
     default_socket: bool,
     /// Whether to run the daemon as it is released instead of as the tests are built.
     released: bool,
@@ -61,9 +65,16 @@ impl Setup {
 
     fn new(arguments: Vec<String>, pcsc_socket: Option<PathBuf>) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("broker-").tempdir()?;
-        let configuration = String::new();
-        let (log_level, default_socket, released) = ("debug", false, false);
-        Ok(Self { folder, arguments, pcsc_socket, configuration, log_level, default_socket, released })
+        Ok(Self {
+            folder,
+            arguments,
+            pcsc_socket,
+            configuration: String::new(),
+            log_level: "debug",
+            log_pipe: None,
+            default_socket: false,
+            released: false,
+        })
     }
 
     /// With one more flag.
@@ -81,6 +92,12 @@ impl Setup {
     /// With this log level instead of `debug`.
     pub fn log_level(mut self, level: &'static str) -> Self {
         self.log_level = level;
+        self
+    }
+
+    /// With its log, of the first start, in this pipe instead of a file.
+    pub fn log_pipe(mut self, pipe: PipeWriter) -> Self {
+        self.log_pipe = Some(pipe);
         self
     }
 
@@ -124,9 +141,9 @@ impl Setup {
     ///
     /// # Errors
     /// It ends, or does not answer within 20 s; the error has its log.
-    pub fn start(self) -> anyhow::Result<Broker> {
+    pub fn start(mut self) -> anyhow::Result<Broker> {
         fs::write(self.folder.path().join("cardbrokerd.toml"), &self.configuration)?;
-        let process = spawn(&self)?;
+        let process = spawn(&mut self)?;
         let mut broker = Broker { setup: self, process };
         broker.wait_until_ready()?;
         Ok(broker)
@@ -142,9 +159,12 @@ fn token_file(folder: &Path, name: &str) -> PathBuf {
     folder.join(format!("{name}.token"))
 }
 
-fn spawn(setup: &Setup) -> anyhow::Result<Child> {
+fn spawn(setup: &mut Setup) -> anyhow::Result<Child> {
     let folder = setup.folder.path();
-    let log = File::options().create(true).append(true).open(folder.join("log"))?;
+    let log = match setup.log_pipe.take() {
+        Some(pipe) => Stdio::from(pipe),
+        None => File::options().create(true).append(true).open(folder.join("log"))?.into(),
+    };
     let daemon = if setup.released { released_daemon()? } else { program("cardbrokerd")? };
     let mut command = Command::new(daemon);
     if setup.default_socket {
@@ -233,6 +253,19 @@ impl Broker {
         fs::read_to_string(self.folder().join("log")).unwrap_or_default()
     }
 
+    /// What it has logged so far, once it has said no more for a moment; after 5 s in any case.
+    pub fn settled_log(&self) -> String {
+        let deadline = Instant::now() + Duration::from_secs(5);
+        let mut log = self.log();
+        loop {
+            thread::sleep(QUIET_TIME);
+            let earlier = mem::replace(&mut log, self.log());
+            if earlier.len() == log.len() || Instant::now() > deadline {
+                return log;
+            }
+        }
+    }
+
     /// Sends it a signal.
     ///
     /// # Errors
@@ -264,7 +297,7 @@ impl Broker {
     /// # Errors
     /// As [`Setup::start`].
     pub fn start_again(&mut self) -> anyhow::Result<()> {
-        self.process = spawn(&self.setup)?;
+        self.process = spawn(&mut self.setup)?;
         self.wait_until_ready()
     }
 

@@ -16,6 +16,7 @@ use std::{
 
 use cardbroker_server::{
     apdu::CommandApdu,
+    audit::AuditTrail,
     caller::Caller,
     config::{Config, Operation},
     error::{Delivery, Reason},
@@ -116,7 +117,8 @@ impl Rules {
         let config = Config::parse("c.toml".as_ref(), rules).unwrap();
         let (_, policy) = watch::channel(Arc::new(Policy::new(config.rules, UID)));
         let reader = ReaderNames { id: "reader".into(), display_name: "Reader 00 00".into() };
-        Permit::new(policy, Caller::local(1, UID, UID, None, None), Arc::new(reader), Operation::Transmit, Vec::new())
+        let (trail, caller) = (AuditTrail::default(), Caller::local(1, UID, UID, None, None));
+        Permit::new(policy, trail, caller, Arc::new(reader), Operation::Transmit, Vec::new())
     }
 
     /// Whether a command may be sent while that application is selected.

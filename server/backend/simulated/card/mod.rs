@@ -14,6 +14,7 @@
 //! | `00 CA 01 00 00` | GET DATA, an object of 700 bytes | `61 00`, then `61 00` and `61 BC` with the data |
 //! | `00 20 00 80 08 <PIN>` | VERIFY, the PIN is "12345678" | `90 00`, `63 Cx` (x tries left), `69 83` when blocked |
 //! | `00 20 00 80` | VERIFY without PIN asks | `90 00` if verified, else as above |
+//! | `00 24 00 80 10 <PIN> <new PIN>` | CHANGE REFERENCE DATA | as VERIFY; with `90 00` the new PIN holds |
 //! | `80 10 00 00 04` | COUNT: the commands received, this one too | 4 bytes, big-endian; with another Le `6C 04` |
 //! | `80 12 00 00 04` | INCREMENT: add 1 to the debit counter | its value, 4 bytes; with another Le `6C 04` |
 //! | `80 14 00 00 Lc <data> Le` | ECHO, short or extended | the data, by `61 xx` what Le does not cover |
@@ -45,6 +46,7 @@ mod atr;
 mod command;
 mod fault;
 mod offered;
+mod pin;
 #[cfg(test)]
 mod tests;
 
@@ -54,13 +56,13 @@ use command::Command;
 use fault::Fault;
 pub use fault::{Absence, Reaction};
 use offered::Offered;
+use pin::Pin;
 
 use crate::backend::Protocol;
 
 /// The application that SELECT finds: F0 "CARD" 01.
 const AID: [u8; 6] = [0xF0, b'C', b'A', b'R', b'D', 0x01];
 const PIN: &[u8] = b"12345678";
-const PIN_TRIES: u8 = 3;
 const RECORD: [u8; 16] = *b"Simulated record";
 const PROTECTED: [u8; 32] = *b"Only for those who know the PIN.";
 const FILE_BYTES: usize = 1000;
@@ -72,7 +74,6 @@ const CONTINUE: u8 = 0xA5;
 const OK: u16 = 0x9000;
 const WRONG_LENGTH: u16 = 0x6700;
 const NOT_VERIFIED: u16 = 0x6982;
-const BLOCKED: u16 = 0x6983;
 const NOT_FOUND: u16 = 0x6A82;
 const NO_RECORD: u16 = 0x6A83;
 const WRONG_PARAMETERS: u16 = 0x6A86;
@@ -92,7 +93,7 @@ pub struct CardOptions {
     pub reset_time: Duration,
     /// How long every command takes, beside what it takes by itself.
     pub command_time: Duration,
-    /// What VERIFY compares with.
+    /// The PIN of a new card.
     pub pin: &'static [u8],
 }
 
@@ -108,8 +109,7 @@ pub struct SimulatedCard {
     powered: bool,
     /// Resets that stay without answer.
     mute_resets: u16,
-    verified: bool,
-    tries_left: u8,
+    pin: Pin,
     received: u32,
     debits: u32,
     offered: Option<Offered>,
@@ -119,11 +119,10 @@ impl SimulatedCard {
     /// A new card.
     pub fn new(options: CardOptions) -> Self {
         Self {
+            pin: Pin::new(options.pin),
             options,
             powered: false,
             mute_resets: 0,
-            verified: false,
-            tries_left: PIN_TRIES,
             received: 0,
             debits: 0,
             offered: None,
@@ -153,7 +152,8 @@ impl SimulatedCard {
 
     /// Power off.
     pub fn power_off(&mut self) {
-        (self.powered, self.verified, self.offered) = (false, false, None);
+        (self.powered, self.offered) = (false, None);
+        self.pin.on_reset();
     }
 
     /// Whether the card has answered a reset and not lost power since.
@@ -212,7 +212,8 @@ impl SimulatedCard {
                 Err(self.offer((0..OBJECT_BYTES).map(|n| (n % 241) as u8).collect(), GET_RESPONSE))
             }
             (0x00, 0xCA) => Err(NO_DATA_OBJECT),
-            (0x00, 0x20) => self.verify(command),
+            (0x00, 0x20) => Err(self.pin.verify(command)),
+            (0x00, 0x24) => Err(self.pin.change(command)),
             (0x80, 0x10) => exactly(&self.received.to_be_bytes(), command),
             (0x80, 0x12) => {
                 let debits = self.debits.wrapping_add(1);
@@ -243,7 +244,7 @@ impl SimulatedCard {
             Ok(rest[..le.min(rest.len())].to_vec())
         };
         match command.p1 {
-            0x81 if !self.verified => Err(NOT_VERIFIED),
+            0x81 if !self.pin.is_verified() => Err(NOT_VERIFIED),
             0x81 => part(&PROTECTED, command.p2.into()),
             0x80.. => Err(NOT_FOUND),
             high => {
@@ -251,27 +252,6 @@ impl SimulatedCard {
                 part(&file, u16::from_be_bytes([high, command.p2]).into())
             }
         }
-    }
-
-    fn verify(&mut self, command: &Command<'_>) -> Result<Vec<u8>, u16> {
-        if (command.p1, command.p2) != (0x00, 0x80) {
-            return Err(WRONG_PARAMETERS);
-        }
-        match command.data {
-            [] if self.verified => return Err(OK),
-            [] => {}
-            pin if pin.len() != self.options.pin.len() => return Err(WRONG_LENGTH),
-            _ if self.tries_left == 0 => {}
-            pin if pin == self.options.pin => {
-                (self.verified, self.tries_left) = (true, PIN_TRIES);
-                return Err(OK);
-            }
-            _ => {
-                (self.verified, self.tries_left) = (false, self.tries_left - 1);
-                return Err(0x63C0 | u16::from(self.tries_left));
-            }
-        }
-        Err(if self.tries_left == 0 { BLOCKED } else { 0x63C0 | u16::from(self.tries_left) })
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the simulated card promises, command by command.
 
-use super::*;
+use super::{pin::BLOCKED, *};
 
 const SELECT: &str = "00A4040006F04341524401";
 
@@ -109,6 +109,25 @@ fn three_wrong_pins_block_and_the_right_one_restores_the_tries() {
     card.reset();
     assert_eq!(status(&mut card, right), BLOCKED);
     assert_eq!(status(&mut card, "00200080"), BLOCKED);
+}
+
+#[test]
+fn changed_pin_holds_until_it_is_changed_again() {
+    let mut card = card(Protocol::T1);
+    let (old, new) = ("3132333435363738", "3837363534333231");
+    let verify = |pin: &str| format!("0020008008{pin}");
+    assert_eq!(status(&mut card, &format!("0024008010{new}{old}")), 0x63C2);
+    assert_eq!(status(&mut card, &format!("0024008010{old}{new}")), OK);
+    assert_eq!(status(&mut card, "00200080"), OK);
+    card.reset();
+    assert_eq!(status(&mut card, &verify(old)), 0x63C2);
+    assert_eq!(status(&mut card, &verify(new)), OK);
+    assert_eq!(status(&mut card, &format!("0024008010{new}{old}")), OK);
+    assert_eq!(status(&mut card, &verify(old)), OK);
+    for wrong in ["00240080".to_owned(), format!("0024008008{old}"), format!("0024008011{old}{new}00")] {
+        assert_eq!(status(&mut card, &wrong), WRONG_LENGTH);
+    }
+    assert_eq!(status(&mut card, &format!("0024018010{old}{new}")), WRONG_PARAMETERS);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, mpsc::Receiver};
 use super::super::*;
 use crate::{
     apdu::{ApduBytes, CommandApdu},
+    audit::AuditTrail,
     backend::{CardInfo, Protocol, ProtocolChoice, SlotError},
     caller::Caller,
     config::Operation,
@@ -132,7 +133,7 @@ impl World {
     fn permit(&self, connection: u64, operation: Operation) -> Permit {
         let caller = Caller::local(connection, 0, 0, None, None);
         let names = ReaderNames { id: "scripted".into(), display_name: "scripted".into() };
-        Permit::new(self.policy.subscribe(), caller, names.into(), operation, Vec::new())
+        Permit::new(self.policy.subscribe(), AuditTrail::default(), caller, names.into(), operation, Vec::new())
     }
 
     /// How many resets have begun.

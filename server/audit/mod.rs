@@ -1,17 +1,23 @@
-//! The audit trail: one structured record for each thing that an operator may have to answer for: who, at which reader, what, and how
-//! it ended; never a byte of an APDU. Its target is `cardbroker::audit`, which `log.level` can turn off or keep alone.
+//! The audit trail: structured records for an operator who must account for the use of cards: caller, reader, operation
+//! and outcome; never a byte of an APDU. Their target is `cardbroker::audit`, which `log.level` can turn off or keep.
+//!
+//! Denials and refused credentials of one kind are coalesced, see [`AuditTrail`]; all other records stand alone.
 
-use std::fmt::{Debug, Display};
+mod coalesce;
+mod trail;
+
+use std::fmt::Debug;
 
 use tracing::{info, warn};
 
+pub use self::trail::{AuditCounts, AuditTrail};
 use crate::{
     caller::{Caller, Principal},
-    config::Operation,
     error::Failure,
 };
 
-const TARGET: &str = "cardbroker::audit";
+/// The target of all audit records.
+pub const TARGET: &str = "cardbroker::audit";
 
 /// What happens to a session.
 #[derive(Debug, Clone, Copy)]
@@ -27,25 +33,13 @@ pub enum Session<'a> {
     EndedByBroker(&'a Failure),
 }
 
-/// Policy has denied something.
-pub fn denied(caller: &Caller, reader: &str, operation: Operation, rule: &str) {
-    let (principal, pid, executable) = who(caller);
-    let operation = operation.as_str();
-    warn!(target: TARGET, event = "denied", %principal, pid, executable, reader, operation, rule);
-}
-
-/// A command was kept from the card to save tries of a PIN.
-pub fn refused(caller: &Caller, reader: &str, failure: &Failure) {
+/// Records that a command was kept from the card to save tries of a PIN.
+pub fn pin_kept_from_card(caller: &Caller, reader: &str, failure: &Failure) {
     let (principal, pid, executable) = who(caller);
     warn!(target: TARGET, event = "refused", %principal, pid, executable, reader, reason = word(failure.reason));
 }
 
-/// A request on TCP has shown no valid credential.
-pub fn unauthenticated(source: &dyn Display, failure: &Failure) {
-    warn!(target: TARGET, event = "unauthenticated", %source, problem = %failure);
-}
-
-/// A session began or ended.
+/// Records that a session began or ended.
 pub fn session(caller: &Caller, reader: &str, event: Session<'_>) {
     let (principal, pid, executable) = who(caller);
     match event {
@@ -61,12 +55,12 @@ pub fn session(caller: &Caller, reader: &str, event: Session<'_>) {
     }
 }
 
-/// New rules are in force.
+/// Records that new rules are in force.
 pub fn reloaded(rules: usize) {
     info!(target: TARGET, event = "policy_reloaded", rules);
 }
 
-/// New rules were refused, and the old ones stay.
+/// Records that new rules were refused, and the old ones stay.
 pub fn reload_refused(problem: &dyn std::error::Error) {
     warn!(target: TARGET, event = "policy_reload_refused", problem = %problem);
 }
@@ -81,7 +75,7 @@ fn word(reason: impl Debug) -> String {
     spelled.collect()
 }
 
-/// What tells the caller: the principal, which policy has judged, and the process, as far as it is known.
+/// The caller in a record: the principal, which policy has judged, and the process, as far as it is known.
 fn who(caller: &Caller) -> (Principal, Option<u32>, Option<String>) {
     let executable = caller.executable.as_deref().map(|path| path.to_string_lossy().into_owned());
     (caller.principal(), caller.pid, executable)

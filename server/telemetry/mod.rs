@@ -1,18 +1,40 @@
-//! The log: to standard error, for people or for programs.
+//! The log: to standard error, for people or for programs, by a thread of its own.
+//!
+//! ```text
+//! tracing ── Log ──► lanes (bounded, the audit trail's first) ──► thread "log" ──► standard error
+//! ```
+//!
+//! Nothing else writes to standard error while the broker runs: a write does not return while its reader is stuck.
 
-use std::io::{self, IsTerminal};
+mod lanes;
+mod record;
+mod sink;
+mod writer;
+
+use std::{
+    backtrace::{Backtrace, BacktraceStatus},
+    io::{self, IsTerminal, Write},
+    panic,
+    sync::mpsc,
+    thread,
+};
 
 use tracing_subscriber::{
     EnvFilter,
     filter::{LevelFilter, ParseError},
 };
 
+pub use self::writer::FlushGuard;
+use self::{
+    lanes::Lane,
+    writer::{FLUSH_TIME, Log},
+};
 use crate::{
     backend::traced,
     config::{LogConfig, LogFormat},
 };
 
-/// Libraries that tell every frame of every connection: they stay at `warn` unless they are named.
+/// Libraries that log every frame of every connection: they stay at `warn` unless they are named.
 const CHATTY: [&str; 5] = ["h2", "hyper", "hyper_util", "tonic", "tower"];
 
 /// Why there is no log.
@@ -21,30 +43,70 @@ pub enum TelemetryError {
     /// The filter cannot be used.
     #[error("the log filter cannot be used: {0}")]
     Filter(#[from] ParseError),
+    /// There is no thread to write it.
+    #[error("the log cannot be written: {0}")]
+    Thread(#[from] io::Error),
     /// The process has a log already.
     #[error("the log cannot be installed: {0}")]
     Install(#[from] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Installs the log of this process, once.
+/// Installs the log of this process, once. Panics become records of it. Drop the guard at the end of the process.
 ///
 /// # Errors
-/// When the process has one already.
-pub fn init(config: &LogConfig) -> Result<(), TelemetryError> {
+/// When the process has one already, or the system has no thread to give.
+pub fn init(config: &LogConfig) -> Result<FlushGuard, TelemetryError> {
+    let filter = filter(config)?;
+    let log = Log::start(io::stderr(), config.format)?;
     let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter(config)?)
-        .with_writer(io::stderr)
-        // Whoever read the log may have gone. Complaining about that on standard error again would panic.
+        .with_env_filter(filter)
+        .with_writer(log.clone())
+        // Complaints about the log must not go to standard error past it.
         .log_internal_errors(false);
     match config.format {
         LogFormat::Text => builder.compact().with_ansi(io::stderr().is_terminal()).try_init()?,
         LogFormat::Json => builder.json().flatten_event(true).try_init()?,
     }
-    Ok(())
+    let guard = log.flush_guard();
+    log_panics(log, config.format);
+    Ok(guard)
+}
+
+/// Reports on standard error why the process ends. Waits for its reader no longer than the log does.
+pub fn report_end(problem: &dyn std::error::Error) {
+    let line = format!("cardbrokerd: {problem}\n");
+    let (done, ended) = mpsc::channel();
+    let writer = thread::Builder::new().name("end".into()).spawn(move || {
+        // Without standard error the exit code remains.
+        let _ = io::stderr().write_all(line.as_bytes());
+        drop(done);
+    });
+    if writer.is_ok() {
+        // Returns when `done` is dropped.
+        let _: Result<(), _> = ended.recv_timeout(FLUSH_TIME);
+    }
+}
+
+/// Writes panics into the log at every filter, instead of to standard error, where they would hold up the thread.
+/// They use the lane that drops last: a panic is rare, and the defect may not show a second time.
+fn log_panics(log: Log, format: LogFormat) {
+    panic::set_hook(Box::new(move |panic| {
+        let thread = thread::current();
+        let location = panic.location().map(ToString::to_string).unwrap_or_default();
+        let text = panic.payload().downcast_ref::<&str>().copied();
+        let text = text.or_else(|| panic.payload().downcast_ref().map(String::as_str));
+        let problem = text.unwrap_or("the panic carries no text");
+        // RUST_BACKTRACE decides whether there is one.
+        let backtrace = Backtrace::capture();
+        let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
+        let name = thread.name().unwrap_or_default();
+        let line = record::panic(format, name, &location, problem, backtrace.as_deref());
+        log.push_from_panic(Lane::Audit, line.as_bytes());
+    }));
 }
 
 fn filter(config: &LogConfig) -> Result<EnvFilter, ParseError> {
-    // Of two directives for one target the later counts: what the operator names wins.
+    // Of two directives for one target the later counts, so the operator's own wins.
     let mut directives = Vec::new();
     if let Some(base) = config.level.base() {
         let cap = base.min(LevelFilter::WARN);
