@@ -146,12 +146,13 @@ impl<'a> Stage<'a> {
     }
 
     /// Waits until the driver has answered, or the client has called: some clients call when they are asked for news only.
-    pub(crate) async fn begun(&mut self) -> Result<()> {
+    /// Returns whether the driver has answered.
+    pub(crate) async fn begun(&mut self) -> Result<bool> {
         tokio::select! {
             answer = self.driver.answer(LIMIT) => self.early = Some(answer?),
             message = self.broker.message() => self.broker.unread(message?),
         }
-        Ok(())
+        Ok(self.early.is_some())
     }
 
     /// Closes the connection at each call of a method, until the driver answers.
@@ -203,9 +204,9 @@ impl<'a> Stage<'a> {
         self.broker.finish(self.speaker(on)?, status::ending(self.contract, fail)?)
     }
 
-    /// Returns whether the driver owes answers.
-    pub(crate) fn owes_answers(&self) -> bool {
-        !self.asked.is_empty()
+    /// Returns how many answers the driver owes.
+    pub(crate) fn owed_answers(&self) -> usize {
+        self.asked.len()
     }
 
     fn speaker(&self, on: Option<&str>) -> Result<usize> {
