@@ -35,6 +35,8 @@ pub(crate) struct Stage<'a> {
     early: Option<Value>,
     /// The call whose message was received last.
     heard: Option<usize>,
+    /// The driver's last answer, as it was printed.
+    pub(crate) last: Value,
     _folder: TempDir,
 }
 
@@ -62,6 +64,7 @@ impl<'a> Stage<'a> {
             asked: VecDeque::new(),
             early: None,
             heard: None,
+            last: Value::Null,
             _folder: folder,
         })
     }
@@ -91,6 +94,7 @@ impl<'a> Stage<'a> {
         if since.elapsed() < between.start {
             bail!("the answer to {order} came before {} s had passed: {answer}", between.start.as_secs_f32());
         }
+        self.last = answer.clone();
         let told = answers::canonical(self.contract, &order, &answer)?;
         // An error is compared as it stands, and so is what holds wildcards or names.
         let expected = match expected.get("ok").and_then(|ok| ok.get("answers")).or(expected.get("error")) {

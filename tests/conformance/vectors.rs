@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use crate::stage::{ANY_TIME, Stage};
@@ -135,7 +135,11 @@ impl Vector {
             if stage.owed_answers() > 1 {
                 stage.expect(&json!({"ok": {}}), ANY_TIME).await?;
             }
-            return stage.expect(&json!({"error": {"kind": "invalid"}}), ANY_TIME).await;
+            stage.expect(&json!({"error": {"kind": "invalid"}}), ANY_TIME).await?;
+            let told = stage.last.pointer("/error/failure/message").map(text).unwrap_or_default();
+            let names = self.row["lists"].as_array().into_iter().flatten().map(text);
+            let missing: Vec<_> = names.filter(|name| !told.contains(name)).collect();
+            return if missing.is_empty() { Ok(()) } else { bail!("the message lacks {missing:?}: {}", stage.last) };
         }
         stage.receive(method, &message, None).await?;
         stage.send(None, &response)?;
