@@ -13,6 +13,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import ctypes
+import gc
 import os
 import socket
 import stat
@@ -89,6 +90,8 @@ def _in_child() -> None:
     if not _endpoints:
         return
     _is_child = True
+    # What of gRPC's waits to be collected must not be destroyed here.
+    gc.freeze()
     _streams.clear()
     for each in list(_inherited):
         each.on_fork()
