@@ -35,6 +35,8 @@ pub(crate) struct Stage<'a> {
     early: Option<Value>,
     /// The call whose message was received last.
     heard: Option<usize>,
+    /// The driver's last answer, as it was printed.
+    pub(crate) last: Value,
     _folder: TempDir,
 }
 
@@ -62,6 +64,7 @@ impl<'a> Stage<'a> {
             asked: VecDeque::new(),
             early: None,
             heard: None,
+            last: Value::Null,
             _folder: folder,
         })
     }
@@ -91,6 +94,7 @@ impl<'a> Stage<'a> {
         if since.elapsed() < between.start {
             bail!("the answer to {order} came before {} s had passed: {answer}", between.start.as_secs_f32());
         }
+        self.last = answer.clone();
         let told = answers::canonical(self.contract, &order, &answer)?;
         // An error is compared as it stands, and so is what holds wildcards or names.
         let expected = match expected.get("ok").and_then(|ok| ok.get("answers")).or(expected.get("error")) {
@@ -146,12 +150,13 @@ impl<'a> Stage<'a> {
     }
 
     /// Waits until the driver has answered, or the client has called: some clients call when they are asked for news only.
-    pub(crate) async fn begun(&mut self) -> Result<()> {
+    /// Returns whether the driver has answered.
+    pub(crate) async fn begun(&mut self) -> Result<bool> {
         tokio::select! {
             answer = self.driver.answer(LIMIT) => self.early = Some(answer?),
             message = self.broker.message() => self.broker.unread(message?),
         }
-        Ok(())
+        Ok(self.early.is_some())
     }
 
     /// Closes the connection at each call of a method, until the driver answers.
@@ -203,9 +208,9 @@ impl<'a> Stage<'a> {
         self.broker.finish(self.speaker(on)?, status::ending(self.contract, fail)?)
     }
 
-    /// Returns whether the driver owes answers.
-    pub(crate) fn owes_answers(&self) -> bool {
-        !self.asked.is_empty()
+    /// Returns how many answers the driver owes.
+    pub(crate) fn owed_answers(&self) -> usize {
+        self.asked.len()
     }
 
     fn speaker(&self, on: Option<&str>) -> Result<usize> {

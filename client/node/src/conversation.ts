@@ -11,7 +11,7 @@ import type {
   SessionReset,
   SessionTransmit,
 } from "../gen/cardbroker/v1/session.js";
-import { cancel } from "./call.js";
+import { reset } from "./abrupt.js";
 import { FailedError, lost, notSent, own } from "./error.js";
 import { fromWire, ofStatus, toldBy } from "./failure.js";
 import { type Outcome, Pipeline } from "./pipeline.js";
@@ -56,7 +56,7 @@ interface Order extends Asked {
 
 /** From the first message of a stream to its end. */
 export class Conversation {
-  /** The broker's word that the session is open. */
+  /** The broker's word that the session is open; rejected, not sent unless the broker says otherwise, if it is not. */
   readonly opened: Promise<SessionOpened>;
   /** Fulfilled when the stream has ended as it was asked to, rejected when it ended otherwise. */
   readonly ended: Promise<void>;
@@ -67,6 +67,8 @@ export class Conversation {
   /** What waits in this program for one of the {@link MAX_PIPELINED} places: as much as its callers await. */
   readonly #orders: Order[] = [];
   #tellOpened!: (opened: SessionOpened) => void;
+  /** Rejects `opened`. */
+  #refuse!: (error: FailedError) => void;
   #tellEnded!: (error: FailedError | undefined) => void;
   #waiters = 0;
   #closing = false;
@@ -91,8 +93,9 @@ export class Conversation {
     });
     this.opened = new Promise((resolve, reject) => {
       this.#tellOpened = resolve;
-      const early = () => reject(lost("the broker ended the session before it was open"));
-      this.ended.then(early, reject);
+      const early = () => reject(notSent(lost("the broker ended the session before it was open")));
+      this.ended.then(early, (error: FailedError) => reject(notSent(error)));
+      this.#refuse = reject;
     });
     // Whoever cares awaits them.
     this.ended.catch(() => {});
@@ -146,7 +149,7 @@ export class Conversation {
   /** Resets the stream. Callers get `error`. */
   fail(error: FailedError): void {
     this.#over(error);
-    cancel(this.#stream);
+    reset(this.#stream);
   }
 
   #write(message: OpenSessionRequest): void {
@@ -227,7 +230,11 @@ export class Conversation {
     if (this.#status.code !== status.OK) {
       // All that the broker has read is answered: what it says at the end concerns the rest.
       const error = ofStatus(this.#status);
-      this.#over(toldBy(this.#status) ? notSent(error) : error);
+      const isTold = toldBy(this.#status) !== undefined;
+      if (isTold) {
+        this.#refuse(error);
+      }
+      this.#over(isTold ? notSent(error) : error);
     } else {
       this.#over(asked ? undefined : lost("the broker ended the session"));
     }

@@ -12,7 +12,7 @@ import { bounded } from "./bounded.js";
 import { type Command, checkMessage, toWire } from "./command.js";
 import type { Connection } from "./connection.js";
 import { Conversation, MAX_PIPELINED, type Message, type Reply } from "./conversation.js";
-import { FailedError, aborted, deadlinePassed, notSent, own } from "./error.js";
+import { FailedError, aborted, deadlinePassed, own } from "./error.js";
 import { type Transmitted, transmittedOrStopped } from "./response.js";
 import { callLimit, milliseconds, toDuration } from "./times.js";
 import { type CardReset, type Disposition, type TurnOptions, dispositionToWire, turnToWire } from "./turn.js";
@@ -200,7 +200,7 @@ export async function openSession(connection: Connection, reader: string, option
     return new Session(conversation, await bounded(conversation.opened, { limit, signal }));
   } catch (error) {
     conversation.fail(deadlinePassed());
-    throw notSent(error);
+    throw error;
   }
 }
 

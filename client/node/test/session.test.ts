@@ -82,6 +82,17 @@ test("what fails within a session ends it at once: what waited is not sent, and 
   assert.equal(counter.results[0]?.data.readUInt32BE(), 1, "the command that waited has not run");
 });
 
+test("an aborted session never leaves the card as one that was closed", async (test) => {
+  const client = await (await Broker.start(test)).client(test, { group: "the same one" });
+  for (let session = 0; session < 50; session++) {
+    const aborted = await client.openSession(READER, { disposition: "LEAVE" });
+    assert.equal(await statusWord(aborted, VERIFY), 0x9000);
+    aborted.abort();
+    const { results } = await client.transmit(READER, [PROTECTED]);
+    assert.equal(results[0]?.statusWord, 0x6982);
+  }
+});
+
 test("calls that overlap reach the card in their order, more than may be on their way at once", async (test) => {
   const client = await (await Broker.start(test)).client(test);
   const session = await client.openSession(READER);

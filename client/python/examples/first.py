@@ -7,6 +7,6 @@ READ_RECORD = bytes.fromhex("00B2010410")
 
 with cardbroker.connect() as client:
     reader = client.readers()[0]
-    unit = client.transmit(reader.name, SELECT, READ_RECORD, wait_for_card=True)
+    unit = client.transmit(reader, SELECT, READ_RECORD, card="AWAITED")
     for result in unit.results:
         print(f"{result.status_word:04X}", result.data)

@@ -43,10 +43,15 @@ def main() -> None:
     print(json.dumps({"pairs": pairs, "broken": broken}))
 
 
+def raw(apdu: bytes) -> cardbroker.Command:
+    """A command that goes exactly as it is: without it the broker would fetch the answer by itself."""
+    return cardbroker.Command(apdu, raw=True)
+
+
 def as_unit(client: cardbroker.Client, reader: str, second: bytes) -> int:
     """Both commands as one unit; the last status word."""
     try:
-        unit = client.transmit(reader, SELECT, second, raw=True)
+        unit = client.transmit(reader, raw(SELECT), raw(second))
     except cardbroker.StoppedError as stopped:
         unit = stopped.partial
     # A unit that stopped after SELECT has no pair.
@@ -56,14 +61,14 @@ def as_unit(client: cardbroker.Client, reader: str, second: bytes) -> int:
 def in_session(client: cardbroker.Client, reader: str, second: bytes) -> int:
     """Each command by itself in a session of their own; the last status word."""
     with client.session(reader) as session:
-        session.transmit(SELECT, raw=True)
-        return session.transmit(second, raw=True).results[-1].status_word
+        session.transmit(raw(SELECT))
+        return session.transmit(raw(second)).results[-1].status_word
 
 
 def hold(client: cardbroker.Client, reader: str) -> None:
     """Keeps the card until killed."""
     with client.session(reader) as session:
-        session.transmit(SELECT, raw=True)
+        session.transmit(raw(SELECT))
         print(json.dumps({"holding": True}), flush=True)
         signal.pause()
 

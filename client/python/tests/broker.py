@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
+import cardbroker
+
 READER = "readers/simulated-reader-00"
 """The first simulated reader; its card speaks T=1."""
 
@@ -24,6 +26,11 @@ COUNT = bytes.fromhex("8010000004")
 VERIFY = bytes.fromhex("00200080083132333435363738")
 PROTECTED = bytes.fromhex("00B0810020")
 PIN = b"12345678"
+
+
+def raw(apdu: bytes) -> cardbroker.Command:
+    """A command that goes exactly as it is."""
+    return cardbroker.Command(apdu, raw=True)
 
 
 def slow(milliseconds: int) -> bytes:

@@ -73,6 +73,8 @@ class Driver:
         return printed(reader_message(await _done(self._client.reader(line["name"]))))
 
     async def on_watch(self, _: Json) -> Json:
+        if self._watch:
+            self._watch.close()
         self._watch = self._client.watch()
         self._printed = None
         return {}
@@ -87,6 +89,9 @@ class Driver:
                 return {"readers": readers}
 
     async def on_watch_turn(self, line: Json) -> Json:
+        if self._turns:
+            self._turns.close()
+        self._turns = None
         self._turns = await _done(self._client.watch_turn(line.get("reader")))
         return {}
 

@@ -7,7 +7,7 @@ import gc
 from collections.abc import Awaitable, Callable
 
 import pytest
-from broker import GET_RESPONSE, PROTECTED, READ_RECORD, READER, SELECT, VERIFY, Broker, fault, slow
+from broker import GET_RESPONSE, PROTECTED, READ_RECORD, READER, SELECT, VERIFY, Broker, fault, raw, slow
 
 import cardbroker
 from cardbroker import Connected, Disconnected, Removed, Updated, aio
@@ -20,7 +20,7 @@ def tell(broker: Broker, story: Story) -> None:
 
     async def told() -> None:
         async with await aio.connect(broker.endpoint) as client:
-            await client.transmit(READER, SELECT, wait_for_card=True)
+            await client.transmit(READER, SELECT, card="AWAITED")
             await story(client)
 
     asyncio.run(asyncio.wait_for(told(), 60))
@@ -40,15 +40,15 @@ def test_units_are_answered_stopped_and_refused(broker: Broker) -> None:
         with pytest.raises(cardbroker.StoppedError) as caught:
             await client.transmit(READER, PROTECTED, READ_RECORD)
         assert caught.value.partial.results[0].status_word == 0x6982
-        assert await refused(client.transmit("readers/none", SELECT)) == ("READER_NOT_FOUND", "not_sent")
-        assert await refused(client.transmit(READER)) == ("INVALID_REQUEST", "not_sent")
+        assert await refused(client.transmit("readers/none", SELECT)) == ("READER_NOT_FOUND", "NOT_SENT")
+        assert await refused(client.transmit(READER)) == ("INVALID_REQUEST", "NOT_SENT")
 
     tell(broker, story)
 
 
 def test_no_broker_is_told() -> None:
     with pytest.raises(cardbroker.NotRunningError, match="no broker at unix:/nowhere/a"):
-        asyncio.run(aio.connect("unix:/nowhere/a"))
+        asyncio.run(aio.connect("unix:/nowhere/a", connect_timeout=0.2))
 
 
 def test_a_unit_that_is_cancelled_leaves_the_queue(broker: Broker) -> None:
@@ -69,12 +69,12 @@ def test_a_session_answers_pipelined_calls_in_order_and_closes(broker: Broker) -
         async with client.session(READER) as session:
             calls = (session.transmit(bytes((0x80, 0x14, 0, 0, 1, n, 1))) for n in range(80))
             assert [answer.results[0].data[0] for answer in await asyncio.gather(*calls)] == list(range(80))
-            pair = session.transmit(SELECT, raw=True), session.transmit(GET_RESPONSE, raw=True)
+            pair = session.transmit(raw(SELECT)), session.transmit(raw(GET_RESPONSE))
             assert [answer.results[0].status_word for answer in await asyncio.gather(*pair)] == [0x6113, 0x9000]
             assert await session.reset() == session.atr
             await session.transmit(VERIFY)
         assert not session.is_open
-        assert await refused(session.transmit(SELECT)) == (None, "not_sent")
+        assert await refused(session.transmit(SELECT)) == (None, "NOT_SENT")
         assert (await client.transmit(READER, PROTECTED)).results[0].status_word == 0x6982
 
     tell(broker, story)
@@ -108,11 +108,11 @@ def test_a_call_that_is_cancelled_harms_no_session(broker: Broker) -> None:
 def test_an_abrupt_end_resets_the_card(broker: Broker) -> None:
     async def story(client: aio.Client) -> None:
         with pytest.raises(KeyError):
-            async with client.session(READER, leave_at_end=True) as session:
+            async with client.session(READER, disposition="LEAVE") as session:
                 await session.transmit(VERIFY)
                 raise KeyError
         assert (await client.transmit(READER, PROTECTED)).results[0].status_word == 0x6982
-        forgotten = await client.session(READER, leave_at_end=True).open()
+        forgotten = await client.session(READER, disposition="LEAVE").open()
         await forgotten.transmit(VERIFY)
         del forgotten
         gc.collect()
@@ -135,10 +135,10 @@ def test_a_wait_that_is_cancelled_leaves_the_queue(broker: Broker) -> None:
 def test_a_removal_ends_the_session(broker: Broker) -> None:
     async def story(client: aio.Client) -> None:
         session = await client.session(READER).open()
-        assert await refused(session.transmit(fault(1, 0, 0xFFFF))) == ("CARD_REMOVED", "unknown")
+        assert await refused(session.transmit(fault(1, 0, 0xFFFF))) == ("CARD_REMOVED", "UNKNOWN")
         while session.is_open:
             await asyncio.sleep(0.002)
-        assert await refused(session.reset()) == ("CARD_REMOVED", "not_sent")
+        assert await refused(session.reset()) == ("CARD_REMOVED", "NOT_SENT")
         assert (await refused(session.close()))[0] == "CARD_REMOVED"
 
     tell(broker, story)

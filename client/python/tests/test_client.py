@@ -2,8 +2,25 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
-from broker import COUNT, GET_RESPONSE, PIN, PROTECTED, READ_RECORD, READER, SELECT, VERIFY, Broker, fault, slow, until
+from broker import (
+    COUNT,
+    GET_RESPONSE,
+    PIN,
+    PROTECTED,
+    READ_RECORD,
+    READER,
+    SELECT,
+    VERIFY,
+    Broker,
+    fault,
+    raw,
+    slow,
+    until,
+)
 
 import cardbroker
 
@@ -26,7 +43,7 @@ def test_a_unit_answers_all_its_commands(client: cardbroker.Client) -> None:
 
 
 def test_raw_commands_go_as_they_are(client: cardbroker.Client) -> None:
-    select, rest = client.transmit(READER, SELECT, GET_RESPONSE, raw=True).results
+    select, rest = client.transmit(READER, raw(SELECT), raw(GET_RESPONSE)).results
     assert (select.status_word, select.data, rest.status_word, len(rest.data)) == (0x6113, b"", 0x9000, 19)
 
 
@@ -34,7 +51,7 @@ def test_a_unit_that_stops_early_raises_with_its_answers(client: cardbroker.Clie
     with pytest.raises(cardbroker.StoppedError) as caught:
         client.transmit(READER, READ_RECORD, PROTECTED, SELECT)
     error = caught.value
-    assert (error.stop.index, error.reason, error.delivery) == (2, "STATUS_WORD", "not_sent")
+    assert (error.index, error.reason, error.delivery) == (2, "STATUS_WORD", "NOT_SENT")
     assert [result.status_word for result in error.partial.results] == [0x9000, 0x6982]
 
 
@@ -50,9 +67,9 @@ def test_a_command_may_say_how_the_unit_goes_on(client: cardbroker.Client) -> No
 
 @pytest.mark.parametrize("commands", [[], [b"\x00" * 3], [b"\x00" * 65_545], [SELECT] * 65, [b"\x00" * 65_544] * 17])
 def test_malformed_units_are_refused_without_the_broker(client: cardbroker.Client, commands: list[bytes]) -> None:
-    with pytest.raises(cardbroker.FailedError) as caught:
+    with pytest.raises(cardbroker.InvalidError) as caught:
         client.transmit(READER, *commands)
-    assert (caught.value.reason, caught.value.delivery) == ("INVALID_REQUEST", "not_sent")
+    assert (caught.value.reason, caught.value.delivery) == ("INVALID_REQUEST", "NOT_SENT")
     assert caught.value.is_permanent
 
 
@@ -60,7 +77,8 @@ def test_a_bad_apdu_is_refused_by_the_broker_with_its_place(client: cardbroker.C
     with pytest.raises(cardbroker.FailedError) as caught:
         client.transmit(READER, SELECT, SELECT + b"\x00\x00\x00")
     error = caught.value
-    assert (error.reason, error.delivery, error.field) == ("INVALID_REQUEST", "not_sent", "commands[1].apdu")
+    assert (error.reason, error.delivery) == ("INVALID_REQUEST", "NOT_SENT")
+    assert error.field_violations[0].field.startswith("commands[1].apdu")
 
 
 def test_an_apdu_that_is_no_bytes_is_a_mistake_of_the_program(client: cardbroker.Client) -> None:
@@ -71,25 +89,25 @@ def test_an_apdu_that_is_no_bytes_is_a_mistake_of_the_program(client: cardbroker
 def test_an_unknown_reader_and_an_empty_one_are_told_apart(client: cardbroker.Client) -> None:
     with pytest.raises(cardbroker.FailedError) as caught:
         client.transmit("readers/none", SELECT)
-    assert (caught.value.reason, caught.value.delivery) == ("READER_NOT_FOUND", "not_sent")
+    assert (caught.value.reason, caught.value.delivery) == ("READER_NOT_FOUND", "NOT_SENT")
     client.transmit(READER, fault(2, 0, 0xFFFF))
     until(lambda: client.readers()[0].state == "EMPTY")
     with pytest.raises(cardbroker.FailedError) as caught:
         client.transmit(READER, SELECT)
     error = caught.value
-    assert (error.reason, error.delivery, error.reader) == ("NO_CARD", "not_sent", READER)
+    assert (error.reason, error.delivery, error.reader) == ("NO_CARD", "NOT_SENT", READER)
 
 
 def test_a_card_that_leaves_in_mid_command_leaves_its_fate_unknown(client: cardbroker.Client) -> None:
     with pytest.raises(cardbroker.FailedError) as caught:
         client.transmit(READER, fault(1, 0, 0xFFFF))
-    assert (caught.value.reason, caught.value.delivery) == ("CARD_REMOVED", "unknown")
+    assert (caught.value.reason, caught.value.delivery) == ("CARD_REMOVED", "UNKNOWN")
 
 
 def test_a_unit_may_wait_for_its_card(client: cardbroker.Client) -> None:
     client.transmit(READER, fault(2, 0, 200))
     until(lambda: client.readers()[0].state == "EMPTY")
-    assert client.transmit(READER, SELECT, wait_for_card=True).results[0].status_word == 0x9000
+    assert client.transmit(READER, SELECT, card="AWAITED").results[0].status_word == 0x9000
 
 
 def test_a_turn_that_does_not_come_is_not_sent_also_below_a_deadline(client: cardbroker.Client) -> None:
@@ -97,14 +115,14 @@ def test_a_turn_that_does_not_come_is_not_sent_also_below_a_deadline(client: car
         for waits in ({"wait_timeout": 0.0}, {"deadline": 0.3}):
             with pytest.raises(cardbroker.FailedError) as caught:
                 client.transmit(READER, SELECT, **waits)  # type: ignore[arg-type]
-            assert (caught.value.reason, caught.value.delivery) == ("QUEUE_TIMEOUT", "not_sent")
+            assert (caught.value.reason, caught.value.delivery) == ("QUEUE_TIMEOUT", "NOT_SENT")
 
 
 def test_a_deadline_in_mid_command_leaves_its_fate_unknown(client: cardbroker.Client) -> None:
     with pytest.raises(cardbroker.FailedError) as caught:
         client.transmit(READER, slow(2000), deadline=0.3)
     assert caught.value.reason in (None, "DEADLINE_NEAR")
-    assert caught.value.delivery == "unknown"
+    assert caught.value.delivery == "UNKNOWN"
 
 
 def test_conditions_hold_or_nothing_is_sent(client: cardbroker.Client) -> None:
@@ -116,26 +134,65 @@ def test_conditions_hold_or_nothing_is_sent(client: cardbroker.Client) -> None:
     ):
         with pytest.raises(cardbroker.FailedError) as caught:
             client.transmit(READER, SELECT, **condition)  # type: ignore[arg-type]
-        assert (caught.value.reason, caught.value.delivery) == (reason, "not_sent")
+        assert (caught.value.reason, caught.value.delivery) == (reason, "NOT_SENT")
 
 
 def test_the_same_request_id_is_executed_once(client: cardbroker.Client) -> None:
     first = client.transmit(READER, COUNT, request_id=b"0123456789abcdef")
     again = client.transmit(READER, COUNT, request_id=b"0123456789abcdef", repeatable=True)
-    assert (again.results, first.replayed, again.replayed) == (first.results, False, True)
+    assert [result.data for result in again.results] == [result.data for result in first.results]
+    assert (first.replayed, again.replayed) == (False, True)
+
+
+def test_the_broker_tells_of_itself_and_its_caller(client: cardbroker.Client) -> None:
+    told = client.broker()
+    assert told.version
+    assert told.limits.max_commands == 64
+    assert told.caller.process_id == os.getpid()
+    assert client.reader("Simulated Reader 00") == client.readers()[0]
+
+
+def test_what_waits_is_followed(client: cardbroker.Client, broker: Broker) -> None:
+    with client.watch_turn() as turns, cardbroker.connect(broker.endpoint) as other, ThreadPoolExecutor(1) as threads:
+        assert next(turns) == []
+        with client.session(READER):
+            waiting = threads.submit(other.transmit, READER, SELECT)
+            turn = next(turns)[0]
+            assert (turn.reader, turn.is_session, turn.holder and turn.holder.is_own) == (READER, False, True)
+        assert waiting.result(20).results[0].status_word == 0x9000
+
+
+def test_the_reader_is_named_as_its_user_likes(client: cardbroker.Client) -> None:
+    for name in (client.readers()[0], READER, "simulated-reader-00", "Simulated Reader 00"):
+        assert client.transmit(name, SELECT).results[0].meaning == "done"
+    with pytest.raises(cardbroker.InvalidError, match='no reader is called "Desk 1"; there are: "Simulated Reader 00"'):
+        client.transmit("Desk 1", SELECT)
+
+
+def test_actions_for_the_reader_have_their_place(client: cardbroker.Client) -> None:
+    for command in (cardbroker.Command.control(1, b"x"), cardbroker.Command.pin_pad(VERIFY, "VERIFY")):
+        with pytest.raises(cardbroker.FailedError) as caught:
+            client.transmit(READER, command)
+        assert (caught.value.reason, caught.value.delivery) == ("NOT_IMPLEMENTED", "NOT_SENT")
+        assert caught.value.is_permanent
+
+
+def test_a_word_that_the_contract_does_not_have_is_refused(client: cardbroker.Client) -> None:
+    with pytest.raises(cardbroker.InvalidError, match='"SOON" is none of REQUIRED, AWAITED, NOT_NEEDED'):
+        client.transmit(READER, SELECT, card="SOON")  # type: ignore[arg-type]
 
 
 def test_a_reset_at_the_start_takes_what_was_verified(client: cardbroker.Client) -> None:
     client.transmit(READER, VERIFY)
     assert client.transmit(READER, PROTECTED).results[0].status_word == 0x9000
-    outcome = client.transmit(READER, PROTECTED, start_reset=True)
-    assert (outcome.results[0].status_word, outcome.reset_before_unit) == (0x6982, True)
+    outcome = client.transmit(READER, PROTECTED, reset_before="WARM")
+    assert (outcome.results[0].status_word, outcome.was_reset) == (0x6982, True)
 
 
 def test_what_is_verified_stays_within_the_group(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(cardbroker.GROUP_VARIABLE, "5f2c")
     with cardbroker.connect(broker.endpoint) as parent, cardbroker.connect(broker.endpoint) as child:
-        parent.transmit(READER, VERIFY, wait_for_card=True)
+        parent.transmit(READER, VERIFY, card="AWAITED")
         assert child.transmit(READER, PROTECTED).results[0].status_word == 0x9000
         with cardbroker.connect(broker.endpoint, group="another") as stranger:
             assert stranger.transmit(READER, PROTECTED).results[0].status_word == 0x6982
@@ -152,7 +209,7 @@ def test_a_broker_that_goes_is_told_and_found_again(broker: Broker, client: card
     broker.kill()
     with pytest.raises(cardbroker.CardbrokerError) as caught:
         client.readers()
-    assert caught.value.delivery == "not_sent"
+    assert caught.value.delivery == "NOT_SENT"
     with pytest.raises(cardbroker.NotRunningError, match=r"^no broker at unix:"):
         client.readers()
     broker.restart()

@@ -2,52 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
 import cardbroker
 from cardbroker._endpoint import Settings, default_socket
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("unix:/run/a b.sock", "unix:/run/a b.sock"),
-        ("unix:///run/a.sock", "unix:/run/a.sock"),
-        ("http://127.0.0.1:7000", "http://127.0.0.1:7000"),
-        ("http://127.0.0.1:7000/", "http://127.0.0.1:7000"),
-        ("http://[::1]:7000", "http://[::1]:7000"),
-        ("http://localhost:7000", "http://localhost:7000"),
-    ],
-)
-def test_every_way_to_write_an_endpoint_is_read(text: str, shown: str) -> None:
-    assert str(cardbroker.Endpoint.parse(text)) == shown
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "unix:",
-        "unix:relative.sock",
-        "unix://host/a.sock",
-        "unix:/run/",
-        "/run/a.sock",
-        "http://127.0.0.1",
-        "https://127.0.0.1:7000",
-        "http://192.168.0.1:7000",
-        "http://999.0.0.1:7000",
-        "http://example.org:7000",
-        "http://user@127.0.0.1:7000",
-        "http://127.0.0.1:7000/path",
-        "http://127.0.0.1:70000",
-        "127.0.0.1:7000",
-    ],
-)
-def test_what_is_no_endpoint_is_refused_with_the_way_to_write_one(text: str) -> None:
-    with pytest.raises(cardbroker.EndpointError, match="use unix:/path or http://127") as caught:
-        cardbroker.connect(text)
-    assert caught.value.is_permanent
 
 
 def test_the_argument_wins_then_the_variable_then_the_default_socket() -> None:
@@ -83,19 +44,22 @@ def test_a_token_file_that_cannot_be_used_is_named(tmp_path: Path, content: byte
     file = tmp_path / "token"
     if content is not None:
         file.write_bytes(content)
-    with pytest.raises(cardbroker.FailedError, match=str(file)) as caught:
+    with pytest.raises(cardbroker.InvalidError, match=str(file)) as caught:
         cardbroker.connect("http://127.0.0.1:1", token_file=file)
-    assert caught.value.delivery == "not_sent"
+    assert caught.value.delivery == "NOT_SENT"
 
 
 def test_a_group_that_cannot_be_sent_is_refused_and_none_is_ever_printed() -> None:
-    with pytest.raises(cardbroker.FailedError, match="printable ASCII"):
-        cardbroker.connect("unix:/a", group="gr\u00fc\u00df")
+    for group in ("gr\u00fc\u00df", "two words", "x" * 129):
+        with pytest.raises(cardbroker.InvalidError, match="visible ASCII"):
+            cardbroker.connect("unix:/a", group=group)
     assert "secret" not in repr(Settings.of("unix:/a", "secret", None, 5, {}))
 
 
 @pytest.mark.parametrize("endpoint", ["unix:/nowhere/a.sock", "http://127.0.0.1:1"])
-def test_nobody_there_is_told_at_once(endpoint: str) -> None:
+def test_nobody_there_is_told_after_a_while(endpoint: str) -> None:
+    start = time.monotonic()
     with pytest.raises(cardbroker.NotRunningError, match=f"^no broker at {endpoint}$") as caught:
-        cardbroker.connect(endpoint)
-    assert caught.value.delivery == "not_sent"
+        cardbroker.connect(endpoint, connect_timeout=0.3)
+    assert caught.value.delivery == "NOT_SENT"
+    assert time.monotonic() - start >= 0.3

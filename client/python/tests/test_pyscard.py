@@ -20,7 +20,7 @@ from smartcard.Exceptions import (
     SmartcardException,
 )
 from smartcard.ReaderMonitoring import ReaderMonitor, ReaderObserver
-from smartcard.System import readers
+from smartcard.System import readergroups, readers
 
 import cardbroker
 import cardbroker.pyscard
@@ -128,10 +128,8 @@ def test_a_connection_that_was_taken_away_says_so_and_comes_back(registered: car
 def test_errors_are_pyscards_own_with_ours_behind_them(registered: cardbroker.Client) -> None:
     connection = connected()
     with pytest.raises(CardConnectionException) as failed:
-        connection.transmit([0x00])
+        connection.transmit([])
     assert refusal(failed.value) == (scard.SCARD_E_INVALID_PARAMETER, "INVALID_REQUEST")
-    with pytest.raises(SmartcardException):
-        connection.getAttrib(scard.SCARD_ATTR_ATR_STRING)
     with pytest.raises(CardConnectionException) as removed:
         connection.transmit(list(fault(1, 0, 0xFFFF)))
     assert refusal(removed.value) == (scard.SCARD_W_REMOVED_CARD, "CARD_REMOVED")
@@ -142,6 +140,29 @@ def test_errors_are_pyscards_own_with_ours_behind_them(registered: cardbroker.Cl
     assert refusal(empty.value) == (scard.SCARD_E_NO_SMARTCARD, "NO_CARD")
     with pytest.raises(CardConnectionException):
         connection.getATR()
+
+
+def test_bytes_that_are_no_apdu_reach_the_card_as_they_are(registered: cardbroker.Client) -> None:
+    assert registered
+    connection = connected()
+    assert connection.transmit([0x00])[1] == 0x67
+    connection.disconnect()
+
+
+def test_what_is_not_adapted_says_so(registered: cardbroker.Client) -> None:
+    assert registered
+    connection = connected()
+    for call in (
+        lambda: connection.getAttrib(scard.SCARD_ATTR_ATR_STRING),
+        lambda: connection.control(0x42000D48, []),
+        lambda: readers(["SCard$DefaultReaders"]),
+        readergroups,
+        lambda: connection.connect(mode=scard.SCARD_SHARE_DIRECT),
+    ):
+        with pytest.raises(SmartcardException, match=r"cardbroker\.pyscard does not adapt it") as caught:
+            call()
+        assert caught.value.hresult == scard.SCARD_E_UNSUPPORTED_FEATURE
+    connection.disconnect()
 
 
 def test_the_protocol_must_be_the_cards(registered: cardbroker.Client) -> None:
@@ -174,6 +195,7 @@ def test_readers_are_observed(registered: cardbroker.Client) -> None:
 
 def test_without_a_broker_there_are_no_readers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(cardbroker.ENDPOINT_VARIABLE, "unix:/nowhere/a.sock")
+    monkeypatch.setattr("cardbroker.pyscard._broker.connect", lambda: cardbroker.connect(connect_timeout=0.1))
     cardbroker.pyscard.register()
     with pytest.raises(CardServiceNotFoundException, match="no broker at unix:/nowhere/a") as caught:
         readers()

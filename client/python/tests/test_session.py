@@ -6,34 +6,34 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
 import pytest
-from broker import COUNT, GET_RESPONSE, PROTECTED, READ_RECORD, READER, SELECT, VERIFY, Broker, fault, slow, until
+from broker import COUNT, GET_RESPONSE, PROTECTED, READ_RECORD, READER, SELECT, VERIFY, Broker, fault, raw, slow, until
 
 import cardbroker
 
 
 def test_a_session_holds_the_card_over_many_commands(client: cardbroker.Client) -> None:
-    with client.session(READER, wait_for_card=True) as session:
+    with client.session(READER, card="AWAITED") as session:
         assert (session.insertion_id, session.is_open) == (client.readers()[0].insertion_id, True)
-        assert session.transmit(SELECT, raw=True).results[0].status_word == 0x6113
-        answered = session.transmit(GET_RESPONSE, raw=True)
+        assert session.transmit(raw(SELECT)).results[0].status_word == 0x6113
+        answered = session.transmit(raw(GET_RESPONSE))
         assert (answered.results[0].status_word, answered.insertion_id) == (0x9000, session.insertion_id)
-        assert session.reset(cold=True) == session.atr
+        assert session.reset("COLD") == session.atr
     assert not session.is_open
     with pytest.raises(cardbroker.FailedError) as caught:
         session.transmit(SELECT)
-    assert caught.value.delivery == "not_sent"
+    assert caught.value.delivery == "NOT_SENT"
 
 
 def test_a_good_end_resets_the_card_or_leaves_it(client: cardbroker.Client) -> None:
-    for leave, status_word in ((False, 0x6982), (True, 0x9000)):
-        with client.session(READER, leave_at_end=leave) as session:
+    for disposition, status_word in ((None, 0x6982), ("LEAVE", 0x9000)):
+        with client.session(READER, disposition=disposition) as session:  # type: ignore[arg-type]
             session.transmit(VERIFY)
         assert client.transmit(READER, PROTECTED).results[0].status_word == status_word
 
 
 def test_an_exception_ends_the_session_abruptly(client: cardbroker.Client) -> None:
     def work() -> None:
-        with client.session(READER, leave_at_end=True) as session:
+        with client.session(READER, disposition="LEAVE") as session:
             session.transmit(VERIFY)
             raise KeyError
 
@@ -59,7 +59,7 @@ def test_a_stop_leaves_the_session_alive(client: cardbroker.Client) -> None:
     with client.session(READER) as session:
         with pytest.raises(cardbroker.StoppedError) as caught:
             session.transmit(PROTECTED, COUNT)
-        assert (caught.value.reason, caught.value.delivery) == ("STATUS_WORD", "not_sent")
+        assert (caught.value.reason, caught.value.delivery) == ("STATUS_WORD", "NOT_SENT")
         assert session.transmit(READ_RECORD).results[0].status_word == 0x9000
 
 
@@ -67,7 +67,7 @@ def test_after_a_failure_in_band_the_next_call_goes_on(client: cardbroker.Client
     with client.session(READER) as session:
         with pytest.raises(cardbroker.FailedError) as caught:
             session.transmit(SELECT + b"\x00\x00\x00")
-        assert (caught.value.reason, caught.value.delivery) == ("INVALID_REQUEST", "not_sent")
+        assert (caught.value.reason, caught.value.delivery) == ("INVALID_REQUEST", "NOT_SENT")
         assert session.is_open
         for _ in range(2):
             assert session.transmit(READ_RECORD).results[0].status_word == 0x9000
@@ -76,7 +76,7 @@ def test_after_a_failure_in_band_the_next_call_goes_on(client: cardbroker.Client
 def test_malformed_commands_harm_no_session(client: cardbroker.Client) -> None:
     with client.session(READER) as session:
         for commands in ([], [b"\x00" * 3], [b"\x00" * 65_544] * 16):
-            with pytest.raises(cardbroker.FailedError) as caught:
+            with pytest.raises(cardbroker.InvalidError) as caught:
                 session.transmit(*commands)
             assert caught.value.reason == "INVALID_REQUEST"
         assert session.transmit(READ_RECORD).results[0].status_word == 0x9000
@@ -86,11 +86,11 @@ def test_a_removal_ends_the_session_for_all_calls(client: cardbroker.Client) -> 
     session = client.session(READER).open()
     with pytest.raises(cardbroker.FailedError) as caught:
         session.transmit(fault(1, 0, 0xFFFF))
-    assert (caught.value.reason, caught.value.delivery) == ("CARD_REMOVED", "unknown")
+    assert (caught.value.reason, caught.value.delivery) == ("CARD_REMOVED", "UNKNOWN")
     until(lambda: not session.is_open)
     with pytest.raises(cardbroker.FailedError) as caught:
         session.transmit(SELECT)
-    assert (caught.value.reason, caught.value.delivery) == ("CARD_REMOVED", "not_sent")
+    assert (caught.value.reason, caught.value.delivery) == ("CARD_REMOVED", "NOT_SENT")
     with pytest.raises(cardbroker.FailedError) as caught:
         session.close()
     assert caught.value.reason == "CARD_REMOVED"
@@ -104,10 +104,10 @@ def test_a_broker_that_dies_leaves_an_unknown_fate_to_what_was_sent(broker: Brok
         broker.kill()
         error = sent.exception(20)
     assert isinstance(error, cardbroker.FailedError)
-    assert (error.reason, error.delivery) == (None, "unknown")
+    assert (error.reason, error.delivery) == (None, "UNKNOWN")
     with pytest.raises(cardbroker.FailedError) as caught:
         session.reset()
-    assert caught.value.delivery == "not_sent"
+    assert caught.value.delivery == "NOT_SENT"
 
 
 def test_a_session_waits_its_turn_and_tells_how_many_wait(broker: Broker, client: cardbroker.Client) -> None:
@@ -136,13 +136,13 @@ def test_a_mistake_in_the_callback_leaves_nobody_waiting(client: cardbroker.Clie
 
     with client.session(READER), pytest.raises(cardbroker.FailedError, match="ZeroDivisionError") as caught:
         client.session(READER, on_queue_position=tell).open()
-    assert caught.value.delivery == "not_sent"
+    assert caught.value.delivery == "NOT_SENT"
 
 
 def test_a_turn_that_does_not_come_is_told(client: cardbroker.Client) -> None:
     with client.session(READER), pytest.raises(cardbroker.FailedError) as caught:
         client.session(READER, wait_timeout=0).open()
-    assert (caught.value.reason, caught.value.delivery) == ("QUEUE_TIMEOUT", "not_sent")
+    assert (caught.value.reason, caught.value.delivery) == ("QUEUE_TIMEOUT", "NOT_SENT")
 
 
 def test_a_session_that_idles_while_others_wait_is_taken_away(client: cardbroker.Client) -> None:
@@ -151,4 +151,4 @@ def test_a_session_that_idles_while_others_wait_is_taken_away(client: cardbroker
     until(lambda: not session.is_open)
     with pytest.raises(cardbroker.FailedError) as caught:
         session.transmit(SELECT)
-    assert (caught.value.reason, caught.value.delivery) == ("LEASE_REVOKED", "not_sent")
+    assert (caught.value.reason, caught.value.delivery) == ("LEASE_REVOKED", "NOT_SENT")

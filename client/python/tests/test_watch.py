@@ -33,7 +33,7 @@ def test_a_watch_finds_the_broker_again_and_tells_only_what_differs(broker: Brok
         broker.kill()
         lost = next(watch)
         assert isinstance(lost, Disconnected)
-        assert lost.error.delivery == "not_sent"
+        assert lost.error.delivery == "NOT_SENT"
         assert (watch.is_connected, set(watch.readers)) == (False, {READER, SECOND})
         broker._readers = 1
         broker.restart()

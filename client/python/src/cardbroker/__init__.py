@@ -5,6 +5,7 @@ pyscard use the broker. All times are seconds; the values of the contract's enum
 (`"READY"`).
 """
 
+from cardbroker import _process  # noqa: F401 (before anything imports gRPC)
 from cardbroker._broker import Broker, Caller, Holder, Limits, WaitingTurn
 from cardbroker._client import Client, connect
 from cardbroker._command import Command, StopRule

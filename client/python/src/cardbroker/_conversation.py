@@ -113,11 +113,12 @@ class Conversation:
         unanswered = self._pipeline.drain()
         if error is None and (unanswered or not self.closing):
             error = lost("the broker ended the session" + ("" if self.opened else " before it was open"))
-        self.ended = of_query(error or lost("the session was closed"))
+        last_word = error or lost("the session was closed")
+        self.ended = last_word.not_sent() if isinstance(last_word, FailedError) else last_word
         for message_id, waiter in unanswered:
             may_have_run = error and error.reason is None and message_id <= self._written_id
             _settle(waiter, Reply(error if error and may_have_run else self.ended, 0))
-        return error and self.ended
+        return error and of_query(error)
 
     def outcome(self, reply: Reply) -> session_pb2.OpenSessionResponse:
         """What a caller's message was answered with; raises its failure."""

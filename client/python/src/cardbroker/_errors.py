@@ -172,8 +172,8 @@ class StoppedError(CardbrokerError):
 
 
 def of_query(error: CardbrokerError) -> CardbrokerError:
-    """The failure of a call that carries no commands."""
-    return error.not_sent() if isinstance(error, FailedError) else error
+    """The failure of a call that carries no commands: nothing was sent, unless the broker itself says otherwise."""
+    return error.not_sent() if isinstance(error, FailedError) and error.reason is None else error
 
 
 def lost(message: str) -> FailedError:

@@ -13,6 +13,8 @@ from __future__ import annotations
 import atexit
 import contextlib
 import ctypes
+import gc
+import importlib
 import os
 import socket
 import stat
@@ -37,6 +39,8 @@ class Stream(Protocol):
     def cancel(self) -> object:
         """Ends it at once."""
 
+
+_FORK_VARIABLE = "GRPC_ENABLE_FORK_SUPPORT"
 
 _inherited: weakref.WeakSet[Inherited] = weakref.WeakSet()
 _streams: weakref.WeakSet[Stream] = weakref.WeakSet()
@@ -89,6 +93,8 @@ def _in_child() -> None:
     if not _endpoints:
         return
     _is_child = True
+    # What of gRPC's waits to be collected must not be destroyed here.
+    gc.freeze()
     _streams.clear()
     for each in list(_inherited):
         each.on_fork()
@@ -112,6 +118,22 @@ def _let_go(endpoints: set[Endpoint]) -> None:
     os.close(nothing)
 
 
+def _begin_grpc() -> None:
+    """Has gRPC begin without its handlers for forks, unless the user wants them.
+
+    They start its threads anew in each child, which crashes many children of programs that use asyncio. gRPC looks into
+    the environment once, when it is imported.
+    """
+    if _FORK_VARIABLE in os.environ:
+        return
+    os.environ[_FORK_VARIABLE] = "0"
+    try:
+        importlib.import_module("grpc")
+    finally:
+        del os.environ[_FORK_VARIABLE]
+
+
+_begin_grpc()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_in_child)
 

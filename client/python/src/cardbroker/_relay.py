@@ -7,6 +7,7 @@ and with it the connection. This is the child's side; `_relay_process` is the ot
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import socket
 import struct
@@ -39,7 +40,8 @@ def send_frame(connection: socket.socket, lock: threading.Lock, call: int, kind:
 
 def frames(connection: socket.socket) -> Iterator[tuple[int, int, bytes]]:
     """All frames, until the other side goes: the call's number, the kind, the payload."""
-    with connection.makefile("rb") as stream:
+    # A reset is an end like others.
+    with contextlib.suppress(OSError), connection.makefile("rb") as stream:
         while len(header := stream.read(_HEADER.size)) == _HEADER.size:
             length, call, kind = _HEADER.unpack(header)
             payload = stream.read(length)
@@ -79,12 +81,14 @@ class RelayChannel:
         self._relay: _Relay | None = None
         self._is_closed = False
 
-    def unary_unary(self, method: str, encode: _Encode, decode: _Decode, **_: object) -> Callable[..., Any]:
+    def unary_unary(
+        self, method: str, request_serializer: _Encode, response_deserializer: _Decode, **_: object
+    ) -> Callable[..., Any]:
         """A call with one request and one answer."""
 
         def call(request: object, timeout: float | None = None, metadata: _Metadata = ()) -> object:
-            started = self._start(method, decode, timeout, metadata)
-            started.send(encode(request))
+            started = self._start(method, response_deserializer, timeout, metadata)
+            started.send(request_serializer(request))
             started.half_close()
             answer = next(started, None)
             # Its status.
@@ -94,23 +98,27 @@ class RelayChannel:
 
         return call
 
-    def unary_stream(self, method: str, encode: _Encode, decode: _Decode, **_: object) -> Callable[..., Any]:
+    def unary_stream(
+        self, method: str, request_serializer: _Encode, response_deserializer: _Decode, **_: object
+    ) -> Callable[..., Any]:
         """A call with one request and a stream of answers."""
 
         def call(request: object, timeout: float | None = None, metadata: _Metadata = ()) -> _Call:
-            started = self._start(method, decode, timeout, metadata)
-            started.send(encode(request))
+            started = self._start(method, response_deserializer, timeout, metadata)
+            started.send(request_serializer(request))
             started.half_close()
             return started
 
         return call
 
-    def stream_stream(self, method: str, encode: _Encode, decode: _Decode, **_: object) -> Callable[..., Any]:
+    def stream_stream(
+        self, method: str, request_serializer: _Encode, response_deserializer: _Decode, **_: object
+    ) -> Callable[..., Any]:
         """A call with streams both ways."""
 
         def call(requests: Iterable[object], timeout: float | None = None, metadata: _Metadata = ()) -> _Call:
-            started = self._start(method, decode, timeout, metadata)
-            pump = threading.Thread(target=started.pump, args=(map(encode, requests),), daemon=True)
+            started = self._start(method, response_deserializer, timeout, metadata)
+            pump = threading.Thread(target=started.pump, args=(map(request_serializer, requests),), daemon=True)
             pump.start()
             return started
 

@@ -21,8 +21,8 @@ class Wire:
         if _process.is_child():
             raise _process.no_asyncio()
         endpoint = settings.endpoint
-        _process.on_connect(endpoint)
         options = _channel.options(endpoint, settings.connect_timeout)
+        _process.on_connect(endpoint)
         self._channel = grpc.aio.insecure_channel(endpoint.target, options)
         self._stub: Any = CardBrokerServiceStub(self._channel)
         self._is_parents = False
