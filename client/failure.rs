@@ -139,8 +139,6 @@ impl Failure {
         let delivery = match (delivery, name) {
             (Some(delivery), _) => Delivery::from_short_name(delivery),
             (None, Some(_)) => Delivery::Unknown,
-            // Where a method is not there, no broker is: nothing ran.
-            (None, None) if status.code() == Code::Unimplemented => Delivery::NotSent,
             (None, None) => without_word,
         };
         let violations = details.bad_request().map(|request| request.field_violations.as_slice()).unwrap_or_default();

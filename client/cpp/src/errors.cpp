@@ -20,9 +20,7 @@ std::exception_ptr unexplained(const grpc::Status& status) {
         case StatusCode::DeadlineExceeded:
             return std::make_exception_ptr(deadline_passed());
         case StatusCode::Unimplemented:
-            // Comes before any handler.
-            return std::make_exception_ptr(
-                Error(told("what answers at the endpoint is no Cardbroker, or an older one")).not_sent());
+            return std::make_exception_ptr(Error(told("what answers at the endpoint is no Cardbroker, or an older one")));
         case StatusCode::Unavailable:
         case StatusCode::Unknown:
         case StatusCode::Internal:

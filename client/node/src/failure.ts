@@ -45,9 +45,7 @@ export function ofStatus(ended: Ended): FailedError {
     return new FailedError({ ...told, code: told.code ?? ended.code, message: told.message || ended.details });
   }
   const message = messageWithoutWord(ended);
-  // No such method: then nothing ran.
-  const delivery = ended.code === status.UNIMPLEMENTED ? "NOT_SENT" : "UNKNOWN";
-  return new FailedError({ code: ended.code, delivery, message, fieldViolations: [] });
+  return new FailedError({ code: ended.code, delivery: "UNKNOWN", message, fieldViolations: [] });
 }
 
 /**

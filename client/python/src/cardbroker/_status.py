@@ -57,9 +57,7 @@ def of_status(endpoint: Endpoint, code: grpc.StatusCode, details: str | None, tr
         return FailedError(failure)
     if code is grpc.StatusCode.UNAVAILABLE and details.startswith("failed to connect"):
         return NotRunningError(endpoint, details)
-    # UNIMPLEMENTED comes before any handler.
-    delivery: Delivery = "NOT_SENT" if code is grpc.StatusCode.UNIMPLEMENTED else "UNKNOWN"
-    return FailedError(Failure(_message_without_word(code, details), delivery=delivery, code=code.name))
+    return FailedError(Failure(_message_without_word(code, details), delivery="UNKNOWN", code=code.name))
 
 
 def _parsed(packed: bytes) -> error_pb2.StatusDetails:
