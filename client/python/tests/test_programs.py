@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -66,3 +67,20 @@ def test_a_program_that_is_killed_gives_its_card_back(broker: Broker, client: ca
         process.kill()
     with client.session(READER):
         until(lambda: process.poll() is not None)
+
+
+def test_a_program_may_end_with_everything_open(broker: Broker, client: cardbroker.Client) -> None:
+    assert client.readers()
+    program = f"""
+import cardbroker
+client = cardbroker.connect()
+watch, turns = client.watch(), client.watch_turn()
+print(next(watch), next(turns))
+session = client.session("{READER}").open()
+"""
+    environment = {**os.environ, cardbroker.ENDPOINT_VARIABLE: broker.endpoint}
+    for _ in range(5):
+        ran = subprocess.run(
+            [sys.executable, "-c", program], env=environment, capture_output=True, timeout=20, check=True
+        )
+        assert ran.stderr == b""

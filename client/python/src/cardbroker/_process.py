@@ -36,6 +36,9 @@ class Inherited(Protocol):
 class Stream(Protocol):
     """A stream under way."""
 
+    def is_active(self) -> bool:
+        """Whether it has not ended."""
+
     def cancel(self) -> object:
         """Ends it at once."""
 
@@ -141,5 +144,7 @@ if hasattr(os, "register_at_fork"):
 @atexit.register
 def _at_exit() -> None:
     for stream in list(_streams):
-        keep(stream)
-        stream.cancel()
+        # One that has ended is an error, too, and keeps alive what its traceback leads to.
+        if stream.is_active():
+            keep(stream)
+            stream.cancel()

@@ -167,6 +167,9 @@ class _Call:
             self.send(message)
         self.half_close()
 
+    def is_active(self) -> bool:
+        return not self._is_over
+
     def cancel(self) -> bool:
         self._relay.send(self._number, CANCEL)
         return True
