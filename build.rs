@@ -2,8 +2,8 @@
 
 use std::{env, error::Error, fs, path::PathBuf};
 
-/// Messages that hold bytes for or from a card: their `Debug` is in `proto/redact.rs`.
-const REDACTED: [&str; 7] = [
+/// Messages that hold bytes for or from a card, or the id of a request: their `Debug` is in `proto/redact.rs`.
+const REDACTED: [&str; 8] = [
     "cardbroker.v1.ApduCommand",
     "cardbroker.v1.ApduResult",
     "cardbroker.v1.AttributeResult",
@@ -11,6 +11,7 @@ const REDACTED: [&str; 7] = [
     "cardbroker.v1.ControlResult",
     "cardbroker.v1.PinPadCommand",
     "cardbroker.v1.SetAttribute",
+    "cardbroker.v1.TransmitRequest",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

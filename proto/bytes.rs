@@ -1,10 +1,10 @@
-//! The one type that holds APDU bytes, on both sides: wiped when dropped, printed as a length.
+//! The one type that holds APDU bytes, on both sides: wiped when dropped, never printed.
 
 use std::{fmt, ops::Deref};
 
 use zeroize::Zeroizing;
 
-/// The bytes of a command or a response. They may be a PIN or a key, so `Debug` shows their number only.
+/// The bytes of a command or a response. They may be a PIN or a key, so `Debug` shows neither them nor their number.
 ///
 /// What the transport holds while a call runs is not of this type. `cardbrokerd` and `cardbroker` wipe that too, by an allocator that
 /// wipes all memory given back; another program that uses the Rust client may do the same.
@@ -52,7 +52,7 @@ impl Deref for ApduBytes {
 
 impl fmt::Debug for ApduBytes {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{} bytes", self.len())
+        formatter.write_str("[redacted]")
     }
 }
 
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_length_is_printed() {
-        assert_eq!(format!("{:?}", ApduBytes::from(b"123")), "3 bytes");
+    fn nothing_is_printed_of_the_bytes() {
+        assert_eq!(format!("{:?}", ApduBytes::from(b"123")), "[redacted]");
     }
 }

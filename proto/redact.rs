@@ -1,17 +1,21 @@
-//! `Debug` for the messages that hold bytes for or from a card: lengths, never bytes, for they may be PINs or keys.
+//! `Debug` for the messages that hold bytes for or from a card, or the id of a request: neither the bytes nor their number, for they may be
+//! PINs or keys.
 
 use std::fmt;
 
-use crate::v1::{ApduCommand, ApduResult, AttributeResult, ControlCommand, ControlResult, PinPadCommand, SetAttribute};
+use crate::v1::{
+    ApduCommand, ApduResult, AttributeResult, ControlCommand, ControlResult, PinPadCommand, SetAttribute,
+    TransmitRequest,
+};
 
-/// Prints the length of the secret field, and all others as they are.
+/// Prints all fields as they are but the secret one.
 macro_rules! redact {
     ($message:ident { $secret:ident $(, $field:ident)* }) => {
         impl fmt::Debug for $message {
             fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 formatter
                     .debug_struct(stringify!($message))
-                    .field(stringify!($secret), &format_args!("{} bytes", self.$secret.len()))
+                    .field(stringify!($secret), &format_args!("[redacted]"))
                     $(.field(stringify!($field), &self.$field))*
                     .finish()
             }
@@ -35,6 +39,7 @@ redact!(PinPadCommand {
     key_timeout
 });
 redact!(SetAttribute { value, tag });
+redact!(TransmitRequest { request_id, reader, commands, turn, disposition });
 
 #[cfg(test)]
 mod tests {
@@ -53,7 +58,7 @@ mod tests {
         let result = CommandResult { outcome: Some(Outcome::Apdu(answer)), card_duration: None };
         let response = TransmitResponse { results: vec![result], ..TransmitResponse::default() };
         for printed in [format!("{request:?}"), format!("{response:#?}")] {
-            assert!(printed.contains("13 bytes"), "{printed}");
+            assert!(printed.contains("[redacted]"), "{printed}");
             assert!(!printed.contains("49, 50") && !printed.contains("1234"), "{printed}");
         }
     }

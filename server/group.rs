@@ -67,34 +67,26 @@ impl Memberships {
     /// [`TooManyGroups`].
     pub fn join(&self, groups: &Groups, key: GroupKey) -> Result<GroupMark, TooManyGroups> {
         let mut joined = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(group) = joined.iter().find(|group| group.key == key) {
-            return Ok(group.mark());
-        }
-        if joined.len() >= MAX_MEMBERSHIPS {
-            return Err(TooManyGroups);
-        }
-        let group = groups.join(key);
-        joined.push(Arc::clone(&group));
-        Ok(group.mark())
+        let place = match joined.iter().position(|group| group.key == key) {
+            Some(place) => place,
+            None if joined.len() >= MAX_MEMBERSHIPS => return Err(TooManyGroups),
+            None => {
+                joined.push(groups.join(key));
+                joined.len() - 1
+            }
+        };
+        Ok(GroupMark { number: Some(place as u64 + 1), ..joined[place].mark() })
     }
 }
 
 /// The groups that have members. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct Groups(Arc<Mutex<Registered>>);
-
-#[derive(Debug, Default)]
-struct Registered {
-    groups: HashMap<GroupKey, Weak<Group>>,
-    /// How many groups there have been.
-    count: u64,
-}
+pub struct Groups(Arc<Mutex<HashMap<GroupKey, Weak<Group>>>>);
 
 /// A group. Every connection of its members holds it; when the last one lets go, the group has ended.
 #[derive(Debug)]
 pub struct Group {
     key: GroupKey,
-    number: u64,
     ended: CancellationToken,
     groups: Groups,
 }
@@ -102,19 +94,17 @@ pub struct Group {
 impl Groups {
     /// The group of that key, a new one if it has no members yet.
     pub fn join(&self, key: GroupKey) -> Arc<Group> {
-        let mut registered = self.lock();
-        if let Some(group) = registered.groups.get(&key).and_then(Weak::upgrade) {
+        let mut groups = self.lock();
+        if let Some(group) = groups.get(&key).and_then(Weak::upgrade) {
             return group;
         }
-        registered.count += 1;
-        let (number, ended) = (registered.count, CancellationToken::new());
-        let group = Arc::new(Group { key: key.clone(), number, ended, groups: self.clone() });
-        registered.groups.insert(key, Arc::downgrade(&group));
+        let group = Arc::new(Group { key: key.clone(), ended: CancellationToken::new(), groups: self.clone() });
+        groups.insert(key, Arc::downgrade(&group));
         group
     }
 
-    /// The map changes by single calls, and the count only grows, so a panic elsewhere leaves both whole.
-    fn lock(&self) -> MutexGuard<'_, Registered> {
+    /// Every change is a single call of the map, so a panic elsewhere leaves it whole.
+    fn lock(&self) -> MutexGuard<'_, HashMap<GroupKey, Weak<Group>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -124,7 +114,7 @@ impl Group {
     pub fn mark(self: &Arc<Self>) -> GroupMark {
         GroupMark {
             group: Arc::downgrade(self),
-            number: Some(self.number),
+            number: None,
             shared: matches!(self.key, GroupKey::Shared { .. }),
             ended: self.ended.clone(),
         }
@@ -134,10 +124,10 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         self.ended.cancel();
-        let mut registered = self.groups.lock();
+        let mut groups = self.groups.lock();
         // Another connection may have opened the group anew since.
-        if registered.groups.get(&self.key).is_some_and(|group| group.strong_count() == 0) {
-            registered.groups.remove(&self.key);
+        if groups.get(&self.key).is_some_and(|group| group.strong_count() == 0) {
+            groups.remove(&self.key);
         }
     }
 }
@@ -161,8 +151,8 @@ impl GroupMark {
         Self { group: Weak::new(), number: None, shared: false, ended }
     }
 
-    /// The group's number, counted from 1 in this run of the broker; `None` for a unit or session that is alone. One
-    /// that is opened anew has a new number.
+    /// The group's number among those of the connection, counted from 1 in the order in which it joined them; `None` for a unit or
+    /// session that is alone. A number of all groups would tell of others.
     pub fn number(&self) -> Option<u64> {
         self.number
     }
@@ -205,7 +195,7 @@ mod tests {
         drop(first);
         assert!(!mark.has_ended());
         drop(second);
-        assert!(mark.has_ended() && groups.lock().groups.is_empty());
+        assert!(mark.has_ended() && groups.lock().is_empty());
     }
 
     #[test]
@@ -213,11 +203,17 @@ mod tests {
         let groups = Groups::default();
         let key = GroupKey::new(&caller(1, 0), None).unwrap();
         let mark = groups.join(key.clone()).mark();
-        let again = groups.join(key.clone());
-        assert!(!mark.is_of(&again.mark()));
+        assert!(!mark.is_of(&groups.join(key).mark()));
+    }
+
+    #[test]
+    fn a_connection_numbers_its_own_groups() {
+        let (groups, memberships) = (Groups::default(), Memberships::default());
+        let _of_others = groups.join(GroupKey::new(&caller(9, 9), None).unwrap());
+        let join = |key| memberships.join(&groups, GroupKey::new(&caller(1, 0), key).unwrap()).unwrap().number();
         assert_eq!(
-            (mark.number(), again.mark().number(), groups.join(key).mark().number()),
-            (Some(1), Some(2), Some(2))
+            [join(None), join(Some("k")), join(Some("l")), join(Some("k"))],
+            [Some(1), Some(2), Some(3), Some(2)]
         );
     }
 

@@ -75,7 +75,7 @@ pub struct SeenCaller {
     pub kind: CallerKind,
     /// Number of the connection, counted from 1 in this run.
     pub connection: u64,
-    /// Number of the isolation group, counted from 1 in this run; `None` if each of the caller's units and sessions is
+    /// Number of the isolation group among those of the connection, counted from 1; `None` if each of the caller's units and sessions is
     /// alone.
     pub group: Option<u64>,
 }
@@ -145,15 +145,15 @@ impl Facts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::group::{GroupKey, Groups};
+    use crate::group::{GroupKey, Groups, Memberships};
 
     #[test]
     fn a_caller_is_told_whom_the_broker_sees_in_it() {
         let facts = Facts::new("e".into(), &LimitsConfig::default());
         let groups = Groups::default();
         let process = Caller::local(7, 1000, 100, Some(42), Some(9));
-        let group = groups.join(GroupKey::Caller(process.key));
-        let about = facts.about(&process, &group.mark());
+        let group = Memberships::default().join(&groups, GroupKey::Caller(process.key)).unwrap();
+        let about = facts.about(&process, &group);
         let seen = SeenCaller {
             principal: Principal::User(1000),
             pid: Some(42),

@@ -63,20 +63,14 @@ impl TurnSight {
             let asked: Vec<_> = view.iter().map(|(name, reader)| (name, reader.handle.turns(self.caller))).collect();
             let mut found = Vec::new();
             for (name, turns) in asked {
-                if let Ok(Some(turns)) = timeout_at(deadline, turns).await {
-                    found.extend(at_reader(name, turns));
-                }
+                let turns = timeout_at(deadline, turns).await.ok().flatten().ok_or_else(unanswered)?;
+                found.extend(at_reader(name, turns));
             }
             return Ok(found);
         };
         let reader = view.get(name).ok_or_else(not_found)?;
-        match timeout_at(deadline, reader.handle.turns(self.caller)).await {
-            Ok(Some(turns)) => Ok(at_reader(name, turns).collect()),
-            _ => {
-                let message = "the reader's task has not said who waits: look again";
-                Err(Failure::not_sent(Reason::ReaderUnresponsive, message))
-            }
-        }
+        let turns = timeout_at(deadline, reader.handle.turns(self.caller)).await.ok().flatten();
+        Ok(at_reader(name, turns.ok_or_else(unanswered)?).collect())
     }
 
     /// Waits until there may be something new to see since the last look. It returns at every change of a busy reader:
@@ -91,6 +85,10 @@ impl TurnSight {
             changed = self.sight.changed() => changed,
         }
     }
+}
+
+fn unanswered() -> Failure {
+    Failure::not_sent(Reason::ReaderUnresponsive, "a reader's task has not answered: look again")
 }
 
 fn at_reader(name: &str, turns: Turns) -> impl Iterator<Item = WaitingTurn> {

@@ -162,12 +162,12 @@ impl Default for LimitsConfig {
     }
 }
 
-/// Settings of watch streams.
+/// Settings of streams.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WatchConfig {
-    /// How long a stream stays silent before it carries a heartbeat, 1 s – 1 h. Default: 30 s.
-    #[serde(deserialize_with = "v::duration::<_, 1, 3600>", serialize_with = "humantime_serde::serialize")]
+    /// How long a stream stays silent before it carries a heartbeat, 1 s – 30 s, as the contract promises. Default: 30 s.
+    #[serde(deserialize_with = "v::duration::<_, 1, 30>", serialize_with = "humantime_serde::serialize")]
     pub heartbeat_interval: Duration,
 }
 

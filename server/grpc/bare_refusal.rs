@@ -10,7 +10,10 @@ use crate::error::{Failure, Reason};
 /// The message about a request that is longer than `MAX_MESSAGE_BYTES`.
 pub(super) const TOO_LONG: &str = "the request is longer than 1 MiB: send fewer commands in one unit";
 
-/// Gives a refusal without a reason the one that it has. Whatever else it is stays as it is.
+/// The message about a request that cannot be decoded.
+pub(super) const NO_MESSAGE: &str = "the request is no message of the contract";
+
+/// Adds the contract's reason and delivery to errors that tonic itself produced. All other responses pass through unchanged.
 ///
 /// A message that was never decoded has reached no card, but a client that finds no reason must take its fate for unknown.
 pub(super) fn explain(response: Response<Body>) -> Response<Body> {
@@ -29,7 +32,7 @@ fn refusal(code: Code) -> Failure {
     let (reason, message) = match code {
         Code::OutOfRange => (Reason::InvalidRequest, TOO_LONG),
         Code::Unimplemented => (Reason::NotImplemented, "this version of the broker has no such method or encoding"),
-        _ => (Reason::InvalidRequest, "the request is no message of the contract"),
+        _ => (Reason::InvalidRequest, NO_MESSAGE),
     };
     Failure::not_sent(reason, message)
 }

@@ -27,24 +27,27 @@ use crate::{
 const MAX_PATTERNS: usize = 16;
 const MAX_IDENTIFIER_BYTES: usize = 128;
 
-/// Reads the commands of a unit, 1–64. The APDU bytes move into their protected type.
+/// Reads the commands of a unit, 1–64; `path` is where they stand in the request. The APDU bytes move into their protected type.
 ///
 /// # Errors
 /// [`Reason::InvalidRequest`] naming the field, [`Reason::NotImplemented`] for an action that the broker does not have.
-pub(super) fn unit_commands(commands: Vec<Command>) -> Result<Vec<UnitCommand>, Failure> {
+pub(super) fn unit_commands(path: &str, commands: Vec<Command>) -> Result<Vec<UnitCommand>, Failure> {
     match commands.len() {
-        0 => return Err(Failure::invalid("commands", "empty: give at least one command")),
+        0 => return Err(Failure::invalid(path, "empty: give at least one command")),
         count if count > MAX_COMMANDS => {
             let message = format!("{count} commands: at most {MAX_COMMANDS} fit into one unit");
-            return Err(Failure::invalid("commands", message));
+            return Err(Failure::invalid(path, message));
         }
         _ => {}
     }
-    commands.into_iter().enumerate().map(|(index, command)| unit_command(index, command)).collect()
+    commands
+        .into_iter()
+        .enumerate()
+        .map(|(index, command)| unit_command(|field| format!("{path}[{index}].{field}"), command))
+        .collect()
 }
 
-fn unit_command(index: usize, command: Command) -> Result<UnitCommand, Failure> {
-    let at = |field: &str| format!("commands[{index}].{field}");
+fn unit_command(at: impl Fn(&str) -> String, command: Command) -> Result<UnitCommand, Failure> {
     let apdu = match command.action {
         Some(Action::Apdu(apdu)) => apdu,
         Some(Action::Control(_)) => return Err(not_implemented(&at("control"))),

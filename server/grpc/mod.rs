@@ -80,7 +80,9 @@ impl Edge {
     /// The isolation group that a call belongs to; its connection keeps the group alive.
     fn group(&self, source: &Source, key: Option<&MetadataValue<Ascii>>) -> Result<GroupMark, Failure> {
         let key = key.map(|key| {
+            let is_visible = |text: &&str| text.bytes().all(|byte| byte.is_ascii_graphic());
             let text = key.to_str().ok().filter(|text| (1..=MAX_KEY_CHARACTERS).contains(&text.len()));
+            let text = text.filter(is_visible);
             text.ok_or_else(|| Failure::invalid(GROUP_METADATA, "a group's key has 1 to 128 visible ASCII characters"))
         });
         let Some(key) = GroupKey::new(&source.caller, key.transpose()?) else { return Ok(GroupMark::alone()) };
@@ -119,7 +121,7 @@ impl CardBrokerService for Edge {
         let source = source(&request)?;
         self.group_of(&source, &request)?;
         let name = &request.get_ref().name;
-        let reader = self.broker.reader(&source.caller, name).map_err(|failure| to_status(&failure, Some(name)))?;
+        let reader = self.broker.reader(&source.caller, name).map_err(|failure| to_status(&failure, None))?;
         Ok(Response::new(readers::get(&reader)))
     }
 
@@ -165,7 +167,7 @@ impl CardBrokerService for Edge {
         };
         let response = match outcome.await {
             Ok((outcome, replayed)) => Ok(Response::new(transmit::response(outcome, replayed, &reader))),
-            Err(failure) => Err(to_status(&failure, Some(&reader))),
+            Err(failure) => Err(to_status(&failure, known_reader(&self.broker, &source.caller, &reader))),
         };
         stamp(Point::Answered);
         response
@@ -187,6 +189,11 @@ impl CardBrokerService for Edge {
         let stream = open_session::stream(broker, source.caller, group, inbound, settings);
         Ok(Response::new(Box::pin(stream)))
     }
+}
+
+/// Returns the name that a request gives, if it is that of a reader that the caller may see.
+fn known_reader<'a>(broker: &Broker, caller: &Caller, name: &'a str) -> Option<&'a str> {
+    broker.reader(caller, name).is_ok().then_some(name)
 }
 
 /// Who asks, and the groups of the connection it came on.

@@ -28,6 +28,7 @@ use super::{
     convert::{disposition, number, results, turn_request, unit_commands, unit_stop},
     heartbeat::Heartbeat,
     intake::BodyFailure,
+    known_reader,
     status::{to_status, wire_failure},
 };
 use crate::{
@@ -76,7 +77,10 @@ pub(super) fn stream(
                 Some((Ok(response), Some((conversation, heartbeat))))
             }
             Ok(None) => None,
-            Err(failure) => Some((Err(to_status(&failure, Some(&conversation.reader))), None)),
+            Err(failure) => {
+                let reader = known_reader(&conversation.broker, &conversation.caller, &conversation.reader);
+                Some((Err(to_status(&failure, reader)), None))
+            }
         }
     })
 }
@@ -241,11 +245,12 @@ impl Open {
         let restart = message.restart;
         match message.request {
             Some(Request::Transmit(transmit)) => {
-                self.check_id(transmit.id)?;
-                self.pipeline.transmit(transmit.id, unit_commands(transmit.commands), restart, Instant::now());
+                self.check_id("transmit.id", transmit.id)?;
+                let commands = unit_commands("transmit.commands", transmit.commands);
+                self.pipeline.transmit(transmit.id, commands, restart, Instant::now());
             }
             Some(Request::Reset(reset)) => {
-                self.check_id(reset.id)?;
+                self.check_id("reset.id", reset.id)?;
                 self.pipeline.reset(reset.id, reset_kind(reset.reset), restart);
             }
             // It is no activity, and goes no further.
@@ -256,9 +261,9 @@ impl Open {
         Ok(())
     }
 
-    fn check_id(&mut self, id: i64) -> Result<(), Failure> {
+    fn check_id(&mut self, field: &str, id: i64) -> Result<(), Failure> {
         if id <= self.last_id {
-            return Err(Failure::invalid("id", format!("{id} is not greater than the id before it, or than 0")));
+            return Err(Failure::invalid(field, format!("{id} is not greater than the id before it, or than 0")));
         }
         self.last_id = id;
         Ok(())

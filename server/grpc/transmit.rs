@@ -25,7 +25,7 @@ pub(super) fn unit_request(request: TransmitRequest) -> Result<(UnitRequest, Opt
         return Err(Failure::invalid("request_id", "must have 16 to 64 bytes, 128 of the bits random"));
     }
     let unit = UnitRequest {
-        commands: unit_commands(request.commands)?,
+        commands: unit_commands("commands", request.commands)?,
         turn: turn_request("turn", request.turn)?,
         disposition: disposition("disposition", request.disposition, Disposition::Leave)?,
     };

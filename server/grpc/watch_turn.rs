@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     broker::{TurnSight, WaitingTurn},
-    error::Failure,
+    error::{Failure, Reason},
     reader::waiting::{Holder, TurnKind},
 };
 
@@ -61,22 +61,30 @@ impl Watcher {
                 () = self.draining.cancelled() => return Err(stopping()),
                 () = sleep_until(self.next_look) => {}
             }
-            let mut latest = self.turns.look().await?;
-            latest.truncate(MAX_WAITING);
+            let looked = self.turns.look().await;
             self.next_look = Instant::now() + LOOK_INTERVAL;
-            if self.known.as_ref() != Some(&latest) {
-                let waiting = latest.iter().map(waiting_turn).collect();
-                self.known = Some(latest);
-                return Ok(WatchTurnResponse { waiting, is_heartbeat: false });
+            match looked {
+                Ok(mut latest) => {
+                    latest.truncate(MAX_WAITING);
+                    if self.known.as_ref() != Some(&latest) {
+                        let waiting = latest.iter().map(waiting_turn).collect();
+                        self.known = Some(latest);
+                        return Ok(WatchTurnResponse { waiting, is_heartbeat: false });
+                    }
+                }
+                // Too many look at once. What was known stays until the next look.
+                Err(failure) if failure.reason == Reason::ReaderUnresponsive => continue,
+                Err(failure) => return Err(failure),
             }
             tokio::select! {
                 biased;
                 () = self.draining.cancelled() => return Err(stopping()),
-                changed = self.turns.changed() => changed.map_err(|_| stopping())?,
+                // Before the changes, which may be without end at other callers' busy readers.
                 () = sleep_until(heartbeat) => {
-                    let waiting = latest.iter().map(waiting_turn).collect();
+                    let waiting = self.known.iter().flatten().map(waiting_turn).collect();
                     return Ok(WatchTurnResponse { waiting, is_heartbeat: true });
                 }
+                changed = self.turns.changed() => changed.map_err(|_| stopping())?,
             }
         }
     }

@@ -14,14 +14,10 @@ const PACKAGE: &str = "cardbroker.v1";
 const GOLDEN: &str = "proto/cardbroker.v1.golden.txt";
 
 /// Fields of bytes that hold no APDU and may be printed.
-const HARMLESS: &[&str] = &[
-    "cardbroker.v1.Reader.atr",
-    "cardbroker.v1.SessionOpened.atr",
-    "cardbroker.v1.SessionResetDone.atr",
-    "cardbroker.v1.TransmitRequest.request_id",
-];
+const HARMLESS: &[&str] =
+    &["cardbroker.v1.Reader.atr", "cardbroker.v1.SessionOpened.atr", "cardbroker.v1.SessionResetDone.atr"];
 
-/// Fields that hold APDU bytes. What prints their messages is written by hand, see proto/redact.rs. No option says so in the contract
+/// Fields that hold APDU bytes, or the id of a request. What prints their messages is written by hand, see proto/redact.rs. No option says so in the contract
 /// (`debug_redact`): the compilers that Debian 12 and Ubuntu 24.04 ship refuse it.
 const APDU_BYTES: &[&str] = &[
     "cardbroker.v1.ApduCommand.bytes",
@@ -31,10 +27,11 @@ const APDU_BYTES: &[&str] = &[
     "cardbroker.v1.ControlResult.data",
     "cardbroker.v1.PinPadCommand.template",
     "cardbroker.v1.SetAttribute.value",
+    "cardbroker.v1.TransmitRequest.request_id",
 ];
 
 /// How the messages print that are written by hand.
-fn printed() -> [String; 7] {
+fn printed() -> [String; 8] {
     use cardbroker_proto::v1::*;
     [
         format!("{:?}", ApduCommand::default()),
@@ -44,6 +41,7 @@ fn printed() -> [String; 7] {
         format!("{:?}", ControlResult::default()),
         format!("{:?}", PinPadCommand::default()),
         format!("{:?}", SetAttribute::default()),
+        format!("{:?}", TransmitRequest::default()),
     ]
 }
 

@@ -1,23 +1,29 @@
 //! Bad input gets a clear error over the wire itself, reaches no card, and harms nobody else.
 
-use cardbroker_proto::v1::{
-    ApduCommand, StatusWordPattern, TransmitRequest, TurnOptions, WatchReadersRequest, command::Action,
-};
 use std::{
     io::{Read, Write},
     os::unix::net::UnixStream,
     time::Duration,
 };
 
+use anyhow::Context;
 use cardbroker_client::ReaderState;
+use cardbroker_proto::v1::{
+    ApduCommand, OpenSessionResponse, SessionOpen, SessionTransmit, StatusWordPattern, TransmitRequest, TurnOptions,
+    WatchReadersRequest, command::Action, open_session_response::Response,
+};
 use cardbroker_tests::harness::broker::{Broker, Setup};
+use http::uri::PathAndQuery;
+use prost::Message;
 use prost_types::Duration as WireDuration;
 use tokio::time::timeout;
-use tonic::Request;
+use tokio_stream::StreamExt;
+use tonic::{Request, Streaming, client::Grpc};
+use tonic_prost::ProstCodec;
 
 use crate::{
-    wire::{Stub, apdu, failure, field, refused_call, request, stub, told, transmit, waiting_for},
-    world::{COUNT, INCREMENT, LONG, SELECT, tell, wait_for},
+    wire::{Stub, apdu, channel, failure, field, refused_call, request, stub, told, transmit, waiting_for},
+    world::{COUNT, INCREMENT, LONG, SELECT, slow, tell, wait_for},
 };
 
 const READER: &str = "readers/simulated-reader-00";
@@ -214,6 +220,52 @@ fn garbage_on_the_socket_harms_nobody() -> anyhow::Result<()> {
         timeout(LONG, stub(&broker).await?.transmit(oversized)).await?.unwrap_err();
         assert_eq!(number(&mut worker, INCREMENT).await?, done + 1, "the oversized request has run");
         assert!(!broker.settled_log().contains("panicked"));
+        Ok(())
+    })
+}
+
+/// A message of a session, of which a part can be none.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Rough {
+    #[prost(bytes = "vec", optional, tag = "1")]
+    open: Option<Vec<u8>>,
+    #[prost(bytes = "vec", optional, tag = "2")]
+    transmit: Option<Vec<u8>>,
+    #[prost(uint64, optional, tag = "3")]
+    no_reset: Option<u64>,
+}
+
+#[test]
+fn a_message_that_is_none_ends_a_session_after_its_answers() -> anyhow::Result<()> {
+    tell(async {
+        let broker = broker().await?;
+        let open = SessionOpen { reader: READER.into(), ..SessionOpen::default() }.encode_to_vec();
+        let slow = request(READER, &[INCREMENT, &slow(300)]).commands;
+        let transmit = SessionTransmit { id: 1, commands: slow }.encode_to_vec();
+        let messages = [
+            Rough { open: Some(open), ..Rough::default() },
+            Rough { transmit: Some(transmit), ..Rough::default() },
+            Rough { no_reset: Some(1), ..Rough::default() },
+        ];
+        let mut client = Grpc::new(channel(&broker).await?);
+        client.ready().await?;
+        let path = PathAndQuery::from_static("/cardbroker.v1.CardBrokerService/OpenSession");
+        // The stream stays open: a client that is there hears how it ends.
+        let messages = tokio_stream::iter(messages).chain(tokio_stream::pending());
+        let answers = client.streaming(Request::new(messages), path, ProstCodec::default()).await?;
+        let mut answers: Streaming<OpenSessionResponse> = answers.into_inner();
+        let mut answered = false;
+        let over = loop {
+            match timeout(LONG, answers.message()).await? {
+                Ok(message) => {
+                    let response = message.and_then(|message| message.response).context("the stream has ended")?;
+                    answered |= matches!(response, Response::Transmitted(_));
+                }
+                Err(status) => break status,
+            }
+        };
+        assert!(answered, "what was read before is answered");
+        assert_eq!(told(&over), "InvalidArgument INVALID_REQUEST not_sent");
         Ok(())
     })
 }

@@ -24,14 +24,14 @@ fn pattern(value: i32, mask: Option<i32>) -> StatusWordPattern {
 
 #[test]
 fn sixty_four_commands_fit() {
-    assert_eq!(unit_commands(vec![command(apdu(SELECT)); 64]).unwrap().len(), 64);
-    assert_eq!(at_fault(unit_commands(vec![command(apdu(SELECT)); 65])), "commands");
-    assert_eq!(at_fault(unit_commands(Vec::new())), "commands");
+    assert_eq!(unit_commands("commands", vec![command(apdu(SELECT)); 64]).unwrap().len(), 64);
+    assert_eq!(at_fault(unit_commands("commands", vec![command(apdu(SELECT)); 65])), "commands");
+    assert_eq!(at_fault(unit_commands("commands", Vec::new())), "commands");
 }
 
 #[test]
 fn every_broken_rule_of_a_command_names_its_field() {
-    let second = |broken: Command| at_fault(unit_commands(vec![command(apdu(SELECT)), broken]));
+    let second = |broken: Command| at_fault(unit_commands("commands", vec![command(apdu(SELECT)), broken]));
     assert_eq!(second(Command::default()), "commands[1].action");
     assert_eq!(second(command(apdu(&[0x00]))), "commands[1].apdu.bytes");
     assert_eq!(second(command(ApduCommand { raw: true, ..apdu(&[]) })), "commands[1].apdu.bytes");
@@ -64,7 +64,8 @@ fn what_the_broker_does_not_have_is_not_implemented() {
         Action::Apdu(ApduCommand { allow_known_wrong: true, ..apdu(SELECT) }),
     ];
     for action in actions {
-        let refused = unit_commands(vec![Command { action: Some(action), ..Command::default() }]).unwrap_err();
+        let refused =
+            unit_commands("commands", vec![Command { action: Some(action), ..Command::default() }]).unwrap_err();
         assert_eq!(refused.reason, Reason::NotImplemented);
     }
     let without_card = TurnOptions { card: WireRequirement::NotNeeded.into(), ..TurnOptions::default() };

@@ -15,12 +15,15 @@ use tonic::{Status, body::Body};
 use super::{
     budget::{Budgets, Entitlement, Reservation},
     framing::{Framing, Progress},
-    over_budget,
+    queue_full,
 };
 use crate::{
     caller::Principal,
     error::{Failure, Reason},
-    grpc::{bare_refusal::TOO_LONG, status::to_status},
+    grpc::{
+        bare_refusal::{NO_MESSAGE, TOO_LONG},
+        status::to_status,
+    },
 };
 
 /// How long the client may take to send a request, or a message of a stream: the time in which the broker waits for the rest of it.
@@ -28,12 +31,21 @@ const SEND_TIME: Duration = Duration::from_secs(10);
 
 /// Why the body of a call was read no further. In the extensions of every request; clones belong to the same call.
 #[derive(Debug, Clone, Default)]
-pub(in crate::grpc) struct BodyFailure(Arc<OnceLock<Failure>>);
+pub(in crate::grpc) struct BodyFailure(Arc<OnceLock<Option<Failure>>>);
 
 impl BodyFailure {
-    /// Returns the failure; `None` if it was the client who ended the body.
+    /// Returns why a message could not be read; `None` if the client has reset the stream or the connection was lost.
     pub(in crate::grpc) fn get(&self) -> Option<Failure> {
-        self.0.get().cloned()
+        match self.0.get() {
+            Some(end) => end.clone(),
+            // The body is sound, so it was the decoder that failed.
+            None => Some(Failure::not_sent(Reason::InvalidRequest, NO_MESSAGE)),
+        }
+    }
+
+    fn set(&self, end: Option<Failure>) {
+        // The first one counts.
+        let _ = self.0.set(end);
     }
 }
 
@@ -123,7 +135,7 @@ impl MeteredBody {
             self.reservation = None;
             let room = self.budgets.request(&self.user, self.entitlement, announced);
             self.reservation =
-                Some(room.ok_or_else(|| over_budget("the user has too many unfinished requests: retry later"))?);
+                Some(room.ok_or_else(|| queue_full("the user has too many unfinished requests: retry later"))?);
         }
         Ok(())
     }
@@ -144,7 +156,7 @@ impl MeteredBody {
         }
         let mut timer = Box::pin(sleep(left));
         if left.is_zero() || timer.as_mut().poll(context).is_ready() {
-            let late = over_budget("the request has not come within 10 s: send it again");
+            let late = queue_full("the request has not come within 10 s: send it again");
             return Poll::Ready(Some(Err(self.fail(late))));
         }
         self.wait = Some(Wait { since: Instant::now(), _timer: timer, arrival });
@@ -153,7 +165,7 @@ impl MeteredBody {
 
     fn fail(&self, failure: Failure) -> Status {
         let status = to_status(&failure, None);
-        let _ = self.failure.0.set(failure);
+        self.failure.set(Some(failure));
         status
     }
 }
@@ -171,6 +183,11 @@ impl HttpBody for MeteredBody {
             Poll::Ready(Some(Ok(frame))) => {
                 let accounted = frame.data_ref().map_or(Ok(()), |bytes| this.account(bytes));
                 Poll::Ready(Some(accounted.map(|()| frame).map_err(|failure| this.fail(failure))))
+            }
+            Poll::Ready(Some(Err(status))) => {
+                // A failure of our own was set before.
+                this.failure.set(None);
+                Poll::Ready(Some(Err(status)))
             }
             other => other,
         }

@@ -19,7 +19,8 @@ const PSEUDO_BYTES: usize = 11 + 11 + 10 + 5 + 4 * FIELD_OVERHEAD_BYTES;
 /// [`Reason::InvalidRequest`] if they are too long.
 pub(super) fn check(uri: &Uri, headers: &HeaderMap) -> Result<(), Failure> {
     let fields = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD_OVERHEAD_BYTES);
-    let target = uri.authority().map_or(0, |name| name.as_str().len()) + uri.path().len();
+    let target = uri.authority().map_or(0, |name| name.as_str().len())
+        + uri.path_and_query().map_or(0, |target| target.as_str().len());
     if PSEUDO_BYTES + target + fields.sum::<usize>() <= MAX_HEADER_BYTES {
         return Ok(());
     }

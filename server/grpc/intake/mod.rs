@@ -112,12 +112,12 @@ impl<S> Intake<S> {
         headers::check(request.uri(), request.headers())?;
         let grants_anything = self.policy.borrow().grants_anything(&caller.identity);
         let entitlement = if grants_anything { Entitlement::Member } else { Entitlement::Stranger };
-        let connection = peer.begin_call(entitlement.connection_calls()).ok_or_else(|| {
-            over_budget("the connection has too many open calls: end some, or use another connection")
-        })?;
+        let connection = peer
+            .begin_call(entitlement.connection_calls())
+            .ok_or_else(|| queue_full("the connection has too many open calls: end some, or use another connection"))?;
         let (user, budgets) = (caller.principal(), self.budgets.clone());
         let account = budgets.call(&user, entitlement);
-        let account = account.ok_or_else(|| over_budget("the user has too many open calls: end some"))?;
+        let account = account.ok_or_else(|| queue_full("the user has too many open calls: end some"))?;
         let streams = CLIENT_STREAMS.contains(&request.uri().path());
         let failure = BodyFailure::default();
         request.extensions_mut().insert(failure.clone());
@@ -128,7 +128,7 @@ impl<S> Intake<S> {
 }
 
 /// A failure of a request that takes more than its connection or user may.
-fn over_budget(message: &'static str) -> Failure {
+fn queue_full(message: &'static str) -> Failure {
     Failure::not_sent(Reason::QueueFull, message)
 }
 
