@@ -24,6 +24,8 @@ mod drain;
 mod hand_over;
 /// A driver that does not return.
 mod hang;
+/// Streams that idle behind nginx.
+mod idle_proxies;
 /// A rival like Windows' plug and play.
 mod interference;
 /// Security state stays within an isolation group.
@@ -50,6 +52,8 @@ mod piv;
 mod piv_isolation;
 /// What the policy denies, and how new rules come into force.
 mod policy;
+/// Proxies between clients and the broker, which send calls again.
+mod proxies;
 /// The limits of the queue, and who counts as one caller.
 mod queue;
 /// Cards pulled at the wrong moment.

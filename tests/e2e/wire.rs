@@ -1,5 +1,7 @@
 //! The contract without the client library: generated stubs, and what a status says in all the places where it says it.
 
+use std::path::Path;
+
 use anyhow::Context;
 use cardbroker_client::hex;
 use cardbroker_proto::{
@@ -27,7 +29,12 @@ pub(crate) type Stub = CardBrokerServiceClient<Channel>;
 
 /// Where the broker listens, for a connection of one's own.
 pub(crate) fn transport(broker: &Broker) -> anyhow::Result<Endpoint> {
-    Ok(Endpoint::from_shared(format!("unix://{}", broker.socket().display()))?)
+    transport_to(&broker.socket())
+}
+
+/// The same for any socket.
+pub(crate) fn transport_to(socket: &Path) -> anyhow::Result<Endpoint> {
+    Ok(Endpoint::from_shared(format!("unix://{}", socket.display()))?)
 }
 
 /// A connection of its own.

@@ -38,10 +38,15 @@ pub(crate) fn fault(kind: u8, a: u16, b: u16) -> String {
 
 /// Runs a story on a runtime of its own. Stories block at times, on processes and cards, so their clients have threads of their own.
 pub(crate) fn tell(story: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    tell_within(6 * LONG, story)
+}
+
+/// The same for a story that takes its time.
+pub(crate) fn tell_within(limit: Duration, story: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     // The first one builds all programs, for which a story has no time.
     program("cardbrokerd")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(async { timeout(6 * LONG, story).await.context("the story takes too long")? })
+    runtime.block_on(async { timeout(limit, story).await.context("the story takes too long")? })
 }
 
 /// A broker on real PC/SC, and the card in its first reader.

@@ -3,7 +3,9 @@
 pub mod broker;
 pub mod languages;
 pub mod memory;
+pub mod nginx;
 pub mod pcscd;
 pub mod programs;
+pub mod proxy;
 pub mod run;
 pub mod users;

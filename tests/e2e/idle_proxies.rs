@@ -1,0 +1,85 @@
+//! Streams that idle behind nginx with its default times, which cut a call whose broker is silent for 60 s.
+
+use std::{env, time::Duration};
+
+use anyhow::{Context, bail};
+use cardbroker_client::{Error, Session, Transmitted, hex};
+use cardbroker_proto::v1::{WatchReadersResponse, watch_readers_response::Event};
+use cardbroker_tests::harness::{
+    broker::{Broker, Setup},
+    nginx::Nginx,
+};
+use tokio::time::{sleep, timeout};
+use tonic::Streaming;
+
+use crate::{
+    wire::{self, Stub},
+    world::{INCREMENT, LONG, answers, tell_within, told},
+};
+
+/// Set to idle for as long as the contract is tested for before a release.
+const LONG_TESTS: &str = "CARDBROKER_LONG_TESTS";
+
+const READER: &str = "readers/simulated-reader-00";
+
+/// HTTP/2's own signs of life count as the broker's, too: without them heartbeats are left.
+const NO_PINGS: &str = "listen.keep_alive_interval = \"1h\"\n";
+const NO_HEARTBEATS: &str = "watch.heartbeat_interval = \"1h\"\n";
+
+/// A broker behind nginx, with a session and a watch stream that idle.
+struct Idle {
+    session: Session,
+    watch: Streaming<WatchReadersResponse>,
+    _nginx: Nginx,
+    _broker: Broker,
+}
+
+impl Idle {
+    async fn start(configuration: &str) -> anyhow::Result<Self> {
+        let broker = Setup::simulated(1)?.configuration(configuration).start()?;
+        let nginx = Nginx::start(&broker.socket(), "")?;
+        let session = nginx.client().await?.open_session(READER).open().await?;
+        let channel = wire::transport_to(&nginx.socket())?.connect().await?;
+        let watch = wire::watch(&mut Stub::new(channel)).await?;
+        Ok(Self { session, watch, _nginx: nginx, _broker: broker })
+    }
+
+    async fn command(&self) -> Result<Transmitted, Error> {
+        self.session.transmit([hex::parse(INCREMENT).unwrap()]).send().await
+    }
+
+    /// How many heartbeats the watch stream has brought when it has brought no more for a second.
+    async fn heartbeats(&mut self) -> anyhow::Result<u64> {
+        let mut count = 0;
+        while let Ok(message) = timeout(Duration::from_secs(1), self.watch.message()).await {
+            match message?.context("the stream has ended")?.event {
+                Some(Event::Heartbeat(_)) => count += 1,
+                Some(Event::Snapshot(_)) => {}
+                other => bail!("{other:?}"),
+            }
+        }
+        Ok(count)
+    }
+}
+
+#[test]
+fn streams_that_idle_behind_nginx_are_kept_by_heartbeats() -> anyhow::Result<()> {
+    let idle = Duration::from_secs(if env::var_os(LONG_TESTS).is_some() { 300 } else { 75 });
+    tell_within(idle + 3 * LONG, async move {
+        let usual = Idle::start("").await?;
+        let mut without_pings = Idle::start(NO_PINGS).await?;
+        let mut silent = Idle::start(&[NO_PINGS, NO_HEARTBEATS].concat()).await?;
+        sleep(idle).await;
+
+        assert_eq!(answers(&usual.command().await?), ["00000001 9000"]);
+        usual.session.close().await?;
+        assert_eq!(answers(&without_pings.command().await?), ["00000001 9000"]);
+        assert!(without_pings.heartbeats().await? >= idle.as_secs() / 30 - 1);
+        without_pings.session.close().await?;
+
+        // That nginx does cut: the client's heartbeats alone do not keep a session.
+        assert_eq!(told(&silent.command().await.unwrap_err()), "no reason not_sent");
+        assert!(silent.heartbeats().await.is_err());
+        Ok(())
+    })
+}
