@@ -14,6 +14,8 @@ mod cards;
 mod client_sessions;
 /// The program `cardbroker`.
 mod command_line;
+/// How the rest of an answer is fetched: in which class, and when it is lost.
+mod continuing;
 /// The daemon as its host sees it: socket, configuration, services and limits.
 mod daemon;
 /// Programs without a broker break each other's pairs.
@@ -50,8 +52,12 @@ mod piv;
 mod piv_isolation;
 /// What the policy denies, and how new rules come into force.
 mod policy;
+/// What rules say of commands that cannot be read, and of what a caller chooses.
+mod policy_commands;
 /// The limits of the queue, and who counts as one caller.
 mod queue;
+/// Commands that are sent exactly as they are given, APDUs or not.
+mod raw;
 /// Cards pulled at the wrong moment.
 mod removal;
 /// pcscd killed and started again under load.
@@ -70,6 +76,8 @@ mod session_faults;
 mod session_turns;
 /// Sessions: what is said and what is answered.
 mod sessions;
+/// After which status words a unit goes on.
+mod stop_rules;
 /// The seed's failure and its cure, with eight processes.
 mod story;
 /// The TCP port: who gets in, and what for.
