@@ -6,12 +6,16 @@ mod conversation;
 mod wire;
 mod world;
 
+/// What the broker says of itself and of its caller, and of one reader.
+mod about;
 /// Malformed requests, over the wire itself.
 mod bad_input;
 /// Virtual cards and private pcscd do what they promise.
 mod cards;
 /// Sessions through the Rust client and `cardbroker session`.
 mod client_sessions;
+/// Each failure has the code of the contract's table.
+mod codes;
 /// The program `cardbroker`.
 mod command_line;
 /// How the rest of an answer is fetched: in which class, and when it is lost.
@@ -20,6 +24,8 @@ mod continuing;
 mod daemon;
 /// Programs without a broker break each other's pairs.
 mod direct;
+/// What becomes of the card after a unit or a session.
+mod dispositions;
 /// How the daemon stops.
 mod drain;
 /// The card passes from one process to the next, fast and fairly.
@@ -72,6 +78,8 @@ mod secrets;
 mod session_ends;
 /// Sessions whose card, driver, pcscd or broker goes away.
 mod session_faults;
+/// Heartbeats of a session, and why the broker has ended one.
+mod session_signs;
 /// Sessions and those who wait.
 mod session_turns;
 /// Sessions: what is said and what is answered.
@@ -86,3 +94,5 @@ mod tcp;
 mod unfinished;
 /// Watch streams: slow ones, many of them, and a broker that dies.
 mod watch;
+/// How a caller follows its own waiting requests.
+mod watch_turn;
