@@ -47,7 +47,7 @@ pub struct Config {
     pub readers: ReadersConfig,
     /// How long the queues get.
     pub limits: LimitsConfig,
-    /// Watch streams.
+    /// Streams: those that watch, and sessions.
     pub watch: WatchConfig,
     /// The end.
     pub shutdown: ShutdownConfig,
@@ -162,7 +162,7 @@ impl Default for LimitsConfig {
     }
 }
 
-/// Settings of watch streams.
+/// Settings of streams.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WatchConfig {
