@@ -47,7 +47,7 @@ pub struct Config {
     pub readers: ReadersConfig,
     /// How long the queues get.
     pub limits: LimitsConfig,
-    /// Watch streams.
+    /// Streams: those that watch, and sessions.
     pub watch: WatchConfig,
     /// The end.
     pub shutdown: ShutdownConfig,

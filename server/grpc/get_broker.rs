@@ -5,7 +5,7 @@ use cardbroker_proto::v1::{BrokerLimits, CallerInfo, GetBrokerResponse};
 use super::convert::{long_number, number};
 use crate::broker::{About, CallerKind};
 
-/// What this broker can do beyond the contract's first edition. None yet.
+/// What this broker can do beyond this edition of the contract. None yet.
 const CAPABILITIES: [&str; 0] = [];
 
 /// Returns what a caller is told.

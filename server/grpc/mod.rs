@@ -58,7 +58,8 @@ pub struct Edge {
 }
 
 impl Edge {
-    /// The edge. Watch streams carry a heartbeat after `heartbeat_interval` of silence and end when `draining` is cancelled.
+    /// The edge. Streams carry a heartbeat after `heartbeat_interval` of silence; those that watch end when `draining`
+    /// is cancelled.
     pub fn new(broker: Broker, heartbeat_interval: Duration, draining: CancellationToken) -> Self {
         Self { broker, heartbeat_interval, draining }
     }

@@ -90,7 +90,10 @@ impl Life<'_> {
 
     fn answer(&mut self, request: Request) -> io::Result<()> {
         match request {
-            Request::PowerOff => self.with_card(|card, _| card.power_off()),
+            Request::PowerOff => self.with_card(|card, seen| {
+                card.power_off();
+                seen.power_offs += 1;
+            }),
             Request::Reset => {
                 let reset_time = self.with_card(|card, seen| {
                     card.reset();

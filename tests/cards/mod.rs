@@ -41,6 +41,8 @@ pub struct Seen {
     pub headers: Vec<[u8; 4]>,
     /// Resets, power-on included.
     pub resets: u64,
+    /// How often the driver cut the card's power, as it does before a cold reset.
+    pub power_offs: u64,
     /// Whether a command waits now because of [`VirtualCard::hang_next`].
     pub hanging: bool,
 }
@@ -163,7 +165,14 @@ impl State {
 
 impl Place {
     fn new(card: CardOptions) -> Self {
-        let seen = Seen { commands: 0, by_instruction: [0; 256], headers: Vec::new(), resets: 0, hanging: false };
+        let seen = Seen {
+            commands: 0,
+            by_instruction: [0; 256],
+            headers: Vec::new(),
+            resets: 0,
+            power_offs: 0,
+            hanging: false,
+        };
         let state = State { bay: Bay::new(card), link: None, hang: None, seen, closed: false };
         Self { state: Mutex::new(state), changed: Condvar::new() }
     }

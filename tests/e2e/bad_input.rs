@@ -70,6 +70,12 @@ fn every_broken_rule_is_told_with_its_field_and_reaches_no_card() -> anyhow::Res
             }
             request
         };
+        let mask = |mask| {
+            let mut request = good();
+            let [whole, masked] = [None, Some(mask)].map(|mask| StatusWordPattern { value: 0x9000, mask });
+            request.commands[0].continue_on = vec![whole, masked];
+            request
+        };
         let apdu = "commands[1].apdu.bytes";
         let before = number(&mut stub, COUNT).await?;
         for (case, expected) in [
@@ -99,6 +105,9 @@ fn every_broken_rule_is_told_with_its_field_and_reaches_no_card() -> anyhow::Res
                 }),
                 "commands[0].continue_on[0].value",
             ),
+            (mask(0), "commands[0].continue_on[1].mask"),
+            (mask(0x1_0000), "commands[0].continue_on[1].mask"),
+            (mask(-1), "commands[0].continue_on[1].mask"),
             (
                 altered(|request| request.commands[0].continue_on = vec![StatusWordPattern::default(); 17]),
                 "commands[0].continue_on",

@@ -3,7 +3,7 @@
 use cardbroker_client::hex;
 use cardbroker_proto::v1::{
     CardReset, Failure, OpenSessionRequest, OpenSessionResponse, SessionOpen, SessionReset, SessionTransmit,
-    open_session_request::Request as Asked, open_session_response::Response as Heard,
+    command::Action, open_session_request::Request as Asked, open_session_response::Response as Heard,
 };
 use prost_types::Duration as WireDuration;
 use tokio::{
@@ -108,6 +108,18 @@ impl Conversation {
         self.answer().await
     }
 
+    /// The same, with one command that is sent exactly as it is.
+    pub(crate) async fn run_raw(&mut self, apdu: &str) -> String {
+        let mut asked = self.next_transmit(&[apdu]);
+        if let Asked::Transmit(transmit) = &mut asked
+            && let Some(Action::Apdu(apdu)) = &mut transmit.commands[0].action
+        {
+            apdu.raw = true;
+        }
+        self.say(asked, false);
+        self.answer().await
+    }
+
     /// Says nothing more.
     pub(crate) fn half_close(&mut self) {
         self.requests = None;
@@ -142,6 +154,17 @@ impl Conversation {
             let heard = self.hear().await;
             if !["ahead", "waiters", "heartbeat"].iter().any(|unasked| heard.starts_with(unasked)) {
                 return heard;
+            }
+        }
+    }
+
+    /// The failure that answers the next message.
+    pub(crate) async fn failure(&mut self) -> Failure {
+        loop {
+            match self.message().await {
+                Ok(Some(Heard::Failed(failed))) => return failed.failure.expect("no failure"),
+                Ok(Some(Heard::QueuePosition(_) | Heard::Waiters(_) | Heard::Heartbeat(_))) => {}
+                other => panic!("no failure: {other:?}"),
             }
         }
     }

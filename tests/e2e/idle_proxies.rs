@@ -24,7 +24,8 @@ const READER: &str = "readers/simulated-reader-00";
 
 /// HTTP/2's own signs of life count as the broker's, too: without them heartbeats are left.
 const NO_PINGS: &str = "listen.keep_alive_interval = \"1h\"\n";
-const NO_HEARTBEATS: &str = "watch.heartbeat_interval = \"1h\"\n";
+/// An nginx that is less patient than the heartbeats are frequent.
+const IMPATIENT: &str = "grpc_read_timeout 10s;";
 
 /// A broker behind nginx, with a session and a watch stream that idle.
 struct Idle {
@@ -35,9 +36,9 @@ struct Idle {
 }
 
 impl Idle {
-    async fn start(configuration: &str) -> anyhow::Result<Self> {
+    async fn start(configuration: &str, nginx: &str) -> anyhow::Result<Self> {
         let broker = Setup::simulated(1)?.configuration(configuration).start()?;
-        let nginx = Nginx::start(&broker.socket(), "")?;
+        let nginx = Nginx::start(&broker.socket(), nginx)?;
         let session = nginx.client().await?.open_session(READER).open().await?;
         let channel = wire::transport_to(&nginx.socket())?.connect().await?;
         let watch = wire::watch(&mut Stub::new(channel)).await?;
@@ -66,9 +67,9 @@ impl Idle {
 fn streams_that_idle_behind_nginx_are_kept_by_heartbeats() -> anyhow::Result<()> {
     let idle = Duration::from_secs(if env::var_os(LONG_TESTS).is_some() { 300 } else { 75 });
     tell_within(idle + 3 * LONG, async move {
-        let usual = Idle::start("").await?;
-        let mut without_pings = Idle::start(NO_PINGS).await?;
-        let mut silent = Idle::start(&[NO_PINGS, NO_HEARTBEATS].concat()).await?;
+        let usual = Idle::start("", "").await?;
+        let mut without_pings = Idle::start(NO_PINGS, "").await?;
+        let mut silent = Idle::start(NO_PINGS, IMPATIENT).await?;
         sleep(idle).await;
 
         assert_eq!(answers(&usual.command().await?), ["00000001 9000"]);

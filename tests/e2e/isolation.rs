@@ -3,11 +3,12 @@
 use std::process::Command;
 
 use anyhow::ensure;
-use cardbroker_client::{ConnectOptions, Endpoint};
+use cardbroker_client::{CardReset, Client, ConnectOptions, Endpoint};
 use cardbroker_tests::harness::broker::program;
 
 use crate::world::{
-    PROTECTED, PcscWorld, READER, SELECT_AND_FETCH, Stage, VERIFY, answers, over_both_backends, tell, unit,
+    PROTECTED, PcscWorld, READER, SELECT, SELECT_AND_FETCH, Stage, VERIFY, answers, over_both_backends, raw_unit, tell,
+    unit,
 };
 
 /// What another process gets, run by the command line.
@@ -57,7 +58,46 @@ async fn an_answer_that_was_not_fetched_is_not_for_others(stage: Stage) -> anyho
     Ok(())
 }
 
+/// A member of another group than this process's own.
+async fn neighbour(stage: &Stage) -> anyhow::Result<Client> {
+    let options = ConnectOptions { group: Some("neighbours".into()), ..ConnectOptions::default() };
+    Ok(Client::connect_with(Endpoint::Unix(stage.broker.socket()), options).await?)
+}
+
+async fn unreadable_bytes_cause_a_reset_between_groups(stage: Stage) -> anyhow::Result<()> {
+    let neighbour = neighbour(&stage).await?;
+    // More data announced than there are, and a header that is too short; whatever the card says to them.
+    for unreadable in ["00B0000005F0", "00B000"] {
+        stage.raw_unit(&["00B0000005"]).send().await?;
+        let read = unit(&neighbour, stage.reader, &["00B0000005"]).send().await?;
+        assert!(!read.was_reset, "what can be read, and reads, costs no reset");
+        assert_eq!(answers(&stage.raw_unit(&[unreadable]).send().await?), ["6700"]);
+        assert!(!stage.raw_unit(&["00B0000005"]).send().await?.was_reset, "one's own state is one's own");
+        let next = unit(&neighbour, stage.reader, &["00B0000005"]).send().await?;
+        assert!(next.was_reset, "{unreadable}");
+    }
+    Ok(())
+}
+
+async fn an_answer_that_outlives_a_refused_fetch_is_not_for_the_next_group(stage: Stage) -> anyhow::Result<()> {
+    let neighbour = neighbour(&stage).await?;
+    // The card keeps what it offers in class 80 through a GET RESPONSE in another one.
+    assert_eq!(answers(&stage.raw_unit(&["801A800100", "00C0000005"]).send().await?), ["6105", "6E00"]);
+    let next = raw_unit(&neighbour, stage.reader, &["80C0000005"]).send().await?;
+    assert_eq!((&*answers(&next)[0], next.was_reset), ("6D00", true));
+    // It would have been there for the group itself.
+    assert_eq!(answers(&stage.raw_unit(&["801A800100", "00C0000005"]).send().await?)[1], "6E00");
+    assert_eq!(answers(&stage.raw_unit(&["80C0000005"]).send().await?), ["7069636B79 9000"]);
+    // Of commands that raise nothing by themselves, too.
+    stage.unit(&["00B0000005"]).reset_before(CardReset::Warm).send().await?;
+    assert_eq!(answers(&stage.raw_unit(&[SELECT, "00CC000000"]).send().await?), ["6113", "6D00"]);
+    assert!(unit(&neighbour, stage.reader, &["00B0000005"]).send().await?.was_reset);
+    Ok(())
+}
+
 over_both_backends! { T1:
+    unreadable_bytes_cause_a_reset_between_groups,
+    an_answer_that_outlives_a_refused_fetch_is_not_for_the_next_group,
     another_group_finds_no_verified_pin,
     reading_costs_no_reset,
     a_group_shares_what_its_members_raise,

@@ -3,12 +3,12 @@
 use std::{
     fs,
     io::{BufRead, BufReader, Lines, PipeReader, Read, Write, pipe},
-    process::{Command, Stdio},
+    process::{self, Stdio},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, ensure};
-use cardbroker_client::{ErrorReason, ReaderState, hex};
+use cardbroker_client::{Command, ErrorReason, ReaderState, StopRule, hex};
 use cardbroker_tests::harness::{
     broker::{Broker, Setup, program},
     run::{cardbroker, run, wait},
@@ -130,10 +130,44 @@ fn one_key_has_commands_and_answers_shown_but_those_that_carry_secrets() -> anyh
 }
 
 #[test]
+fn of_bytes_that_are_no_apdu_the_trace_shows_their_number_alone() -> anyhow::Result<()> {
+    tell(async {
+        let setup = Setup::simulated(1)?.configuration("log.apdus = true").log_level("info");
+        let mut broker = setup.flag("--log-format=json").start()?;
+        wait_for(&broker, READER, ReaderState::Ready).await?;
+        let client = broker.client().await?;
+        let secret = "D1A7C0FFEE5EC2E7";
+        let echo = format!("8014000008{secret}00");
+        // A PIN behind a wrong length, in an instruction that nobody masks, and too short to have a header.
+        let apdus = [&*format!("00200080FF{secret}"), &format!("00B00000FF{secret}"), "D1A7C0", &echo, &echo];
+        let commands = apdus.map(|apdu| Command::new(hex::parse(apdu).unwrap()).raw().stop_rule(StopRule::Any));
+        let answered = client.transmit(READER).commands(commands).send().await?;
+        assert_eq!(answers(&answered)[..3], ["6700", "6700", "6700"]);
+        broker.stop()?;
+        let log = broker.log();
+        let lines: Vec<Value> = log.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+        let exchanges = lines.iter().filter(|line| line["message"] == "exchange");
+        let shown: Vec<_> = exchanges.map(|line| [&line["command"], &line["response"]]).collect();
+        assert_eq!(
+            shown,
+            [
+                ["[13 bytes]", "6700"],
+                ["[13 bytes]", "6700"],
+                ["[3 bytes]", "6700"],
+                // What comes behind may continue them.
+                ["8014000008 [9 bytes]", "[8 bytes] 9000"],
+                [&*echo, &format!("{secret} 9000")],
+            ]
+        );
+        Ok(())
+    })
+}
+
+#[test]
 fn a_broker_whose_log_nobody_reads_any_more_serves_on() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let socket = folder.path().join("cardbroker.sock");
-    let mut command = Command::new(program("cardbrokerd")?);
+    let mut command = process::Command::new(program("cardbrokerd")?);
     command.args(["--config", "/dev/null", "--simulate", "1", "--log", "debug", "--socket"]).arg(&socket);
     let mut broker = command.stderr(Stdio::piped()).spawn()?;
     let mut log = BufReader::new(broker.stderr.take().unwrap());
@@ -223,7 +257,7 @@ fn a_broker_that_cannot_start_ends_even_if_nobody_reads_why() -> anyhow::Result<
     let (_reader, mut writer) = pipe()?;
     // As much as it holds.
     writer.write_all(&[b'.'; 64 << 10])?;
-    let mut second = Command::new(program("cardbrokerd")?);
+    let mut second = process::Command::new(program("cardbrokerd")?);
     second.args(["--config", "/dev/null", "--simulate", "1", "--socket"]).arg(broker.socket()).stderr(writer);
     assert_eq!(wait(&mut second.spawn()?, LONG)?.code(), Some(4), "another broker is running");
     Ok(())

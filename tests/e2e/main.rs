@@ -6,18 +6,26 @@ mod conversation;
 mod wire;
 mod world;
 
+/// What the broker says of itself and of its caller, and of one reader.
+mod about;
 /// Malformed requests, over the wire itself.
 mod bad_input;
 /// Virtual cards and private pcscd do what they promise.
 mod cards;
 /// Sessions through the Rust client and `cardbroker session`.
 mod client_sessions;
+/// Each failure has the code of the contract's table.
+mod codes;
 /// The program `cardbroker`.
 mod command_line;
+/// How the rest of an answer is fetched: in which class, and when it is lost.
+mod continuing;
 /// The daemon as its host sees it: socket, configuration, services and limits.
 mod daemon;
 /// Programs without a broker break each other's pairs.
 mod direct;
+/// What becomes of the card after a unit or a session.
+mod dispositions;
 /// How the daemon stops.
 mod drain;
 /// The card passes from one process to the next, fast and fairly.
@@ -52,10 +60,14 @@ mod piv;
 mod piv_isolation;
 /// What the policy denies, and how new rules come into force.
 mod policy;
+/// What rules say of commands that cannot be read, and of what a caller chooses.
+mod policy_commands;
 /// Proxies between clients and the broker, which send calls again.
 mod proxies;
 /// The limits of the queue, and who counts as one caller.
 mod queue;
+/// Commands that are sent exactly as they are given, APDUs or not.
+mod raw;
 /// Cards pulled at the wrong moment.
 mod removal;
 /// pcscd killed and started again under load.
@@ -70,10 +82,14 @@ mod secrets;
 mod session_ends;
 /// Sessions whose card, driver, pcscd or broker goes away.
 mod session_faults;
+/// Heartbeats of a session, and why the broker has ended one.
+mod session_signs;
 /// Sessions and those who wait.
 mod session_turns;
 /// Sessions: what is said and what is answered.
 mod sessions;
+/// After which status words a unit goes on.
+mod stop_rules;
 /// The seed's failure and its cure, with eight processes.
 mod story;
 /// The TCP port: who gets in, and what for.
@@ -82,3 +98,5 @@ mod tcp;
 mod unfinished;
 /// Watch streams: slow ones, many of them, and a broker that dies.
 mod watch;
+/// How a caller follows its own waiting requests.
+mod watch_turn;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::ensure;
-use cardbroker_client::{Client, Endpoint};
+use cardbroker_client::{CardReset, Client, Command, Disposition, Endpoint, Error, StopRule, hex};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{UnixListener, UnixStream},
@@ -145,6 +145,47 @@ async fn an_id_stands_for_one_request(stage: Stage) -> anyhow::Result<()> {
     Ok(())
 }
 
+async fn an_id_stands_for_what_is_asked_of_each_command(stage: Stage) -> anyhow::Result<()> {
+    let increment = || Command::new(hex::parse(INCREMENT).unwrap());
+    let ask = |command: Command| stage.client.transmit(stage.reader).command(command).request_id(id(1));
+    ask(increment()).send().await?;
+    for other in [
+        increment().raw(),
+        increment().continue_class(0x00),
+        increment().continue_class(0x80),
+        increment().continue_instruction(0xA5),
+        increment().stop_rule(StopRule::Any),
+        increment().stop_rule(StopRule::Only9000),
+        increment().continue_on_exactly(0x9000),
+        increment().allow_last_try(),
+    ] {
+        assert_eq!(refusal(ask(other.clone())).await?, "REQUEST_ID_REUSED not_sent", "{other:?}");
+    }
+    for disposition in [Disposition::Reset, Disposition::Unpower] {
+        let other = refusal(ask(increment()).disposition(disposition)).await?;
+        assert_eq!(other, "REQUEST_ID_REUSED not_sent", "{disposition:?}");
+    }
+    assert_eq!(refusal(ask(increment()).reset_before(CardReset::Cold)).await?, "REQUEST_ID_REUSED not_sent");
+    // On which terms the repeat waits is no other request.
+    let again = ask(increment()).wait_timeout(Duration::ZERO).disposition(Disposition::Leave).send().await?;
+    assert_eq!((&*answers(&again)[0], again.replayed), ("00000001 9000", true));
+    Ok(())
+}
+
+async fn executed_is_final_for_a_request_id(stage: Stage) -> anyhow::Result<()> {
+    // Its answer is dropped when it is not fetched in class 00.
+    let ask = || stage.unit(&[INCREMENT, "801A000000", INCREMENT]).request_id(id(1)).send();
+    for replayed in [false, true, true] {
+        let error = ask().await.unwrap_err();
+        assert_eq!(told(&error), "RESPONSE_LOST executed at 1 after 2 answers");
+        let Error::Stopped { partial, .. } = error else { panic!("{error}") };
+        assert_eq!((answers(&partial), partial.replayed), (vec!["00000001 9000".into(), "6105".into()], replayed));
+    }
+    // Sent were INCREMENT, OFFER and two GET RESPONSEs.
+    assert_eq!(stage.run(&[COUNT]).await?, ["00000005 9000"], "nothing was executed again");
+    Ok(())
+}
+
 async fn the_deadline_of_one_does_not_lose_the_outcome(stage: Stage) -> anyhow::Result<()> {
     let long = slow(600);
     let ask = || stage.unit(&[INCREMENT, &long]).request_id(id(1));
@@ -160,6 +201,8 @@ over_both_backends! { T1:
     a_repeat_joins_the_first_while_it_waits_and_while_it_runs,
     what_was_not_sent_runs_when_it_is_repeated,
     an_id_stands_for_one_request,
+    an_id_stands_for_what_is_asked_of_each_command,
+    executed_is_final_for_a_request_id,
     the_deadline_of_one_does_not_lose_the_outcome,
 }
 

@@ -19,6 +19,8 @@ use crate::{
 };
 
 const WRONG: &str = "00200080083939393939393939";
+/// A wrong PIN with bytes behind it that make it no APDU; a T=1 card overlooks them.
+const UNREADABLE: &str = "002000800838383838383838380000";
 const OTHER: &str = "00200080083838383838383838";
 /// Commands of the card's own that give it nothing and are answered with data.
 const OWN: [&str; 2] = ["8010000002", INCREMENT];
@@ -33,6 +35,7 @@ over_both_backends! { T1:
     a_pin_that_was_right_gives_all_tries_again,
     a_pin_is_wrong_for_one_application_only,
     a_session_hears_of_it_and_goes_on,
+    a_refused_pin_in_unreadable_bytes_is_kept_back,
 }
 
 mod strict_t0 {
@@ -59,6 +62,19 @@ mod last_try {
     over_both_backends! { T1, "[[reader]]\nmatch = \".*\"\nguard_last_try = true\n":
         the_last_try_is_kept_for_those_who_say_so,
         a_counter_that_was_asked_for_counts,
+        unreadable_bytes_do_not_get_round_it,
+    }
+    async fn unreadable_bytes_do_not_get_round_it(stage: Stage) -> anyhow::Result<()> {
+        let two = (stage.run(&[WRONG]).await?, answers(&stage.raw_unit(&[UNREADABLE]).send().await?));
+        assert_eq!(two, (vec!["63C2".into()], vec!["63C1".into()]), "what the card says to them counts, too");
+        for presented in [VERIFY, UNREADABLE, "002000800831323334353637380000", "0021008002FF"] {
+            assert_eq!(refusal(stage.raw_unit(&[presented])).await?, "PIN_LAST_TRY not_sent", "{presented}");
+        }
+        let allowed = Command::new(hex::parse("002000800831323334353637380000")?).raw().allow_last_try();
+        let right = stage.client.transmit(stage.reader).command(allowed).send().await?;
+        assert_eq!(answers(&right), ["9000"]);
+        assert_eq!(stage.run(&[WRONG]).await?, ["63C2"], "there are more tries again");
+        Ok(())
     }
     async fn the_last_try_is_kept_for_those_who_say_so(stage: Stage) -> anyhow::Result<()> {
         assert_eq!(
@@ -163,6 +179,24 @@ async fn a_session_hears_of_it_and_goes_on(stage: Stage) -> anyhow::Result<()> {
     assert_eq!(session.run(&[TRIES, VERIFY]).await, "5: 63C2; stopped at 1: STATUS_WORD not_sent");
     assert_eq!(session.run(&[VERIFY]).await, "6: 9000");
     assert_eq!(session.close().await, ["over: OK"]);
+    Ok(())
+}
+
+async fn a_refused_pin_in_unreadable_bytes_is_kept_back(stage: Stage) -> anyhow::Result<()> {
+    assert_eq!(answers(&stage.raw_unit(&[UNREADABLE]).send().await?), ["63C2"]);
+    for _ in 0..5 {
+        assert_eq!(refusal(stage.raw_unit(&[UNREADABLE])).await?, KNOWN_WRONG);
+        assert_eq!(refusal(stage.raw_unit(&[UNREADABLE]).reset_before(CardReset::Cold)).await?, KNOWN_WRONG);
+        let within = refusal(stage.raw_unit(&["00B0000005", UNREADABLE, TRIES])).await?;
+        assert_eq!(within, "PIN_KNOWN_WRONG not_sent at 1 after 1 answers");
+    }
+    let mut session = Conversation::open(&stub(&stage.broker).await?, opening(stage.reader)).await?;
+    assert_eq!(session.run_raw(UNREADABLE).await, format!("1: failed {KNOWN_WRONG}"));
+    assert_eq!(session.close().await, ["over: OK"]);
+    // All behind the header is what was presented: anything else is another value.
+    assert_eq!(answers(&stage.raw_unit(&["0020008008383838383838383800FF"]).send().await?), ["63C1"]);
+    assert_eq!(stage.run(&[TRIES]).await?, ["63C1"]);
+    assert_eq!(stage.run(&[VERIFY]).await?, ["9000"]);
     Ok(())
 }
 

@@ -2,6 +2,9 @@
 
 use crate::backend::Protocol;
 
+/// The one instruction whose length the card does not check well.
+const VERIFY: u8 = 0x20;
+
 /// A command as the card sees it. Has no `Debug`: the data may be a PIN.
 pub(super) struct Command<'a> {
     pub(super) class: u8,
@@ -19,7 +22,9 @@ impl<'a> Command<'a> {
         let (&[class, instruction, p1, p2], body) = bytes.split_first_chunk::<4>()?;
         let (data, le) = match protocol {
             Protocol::T0 => tpdu_body(body),
-            Protocol::T1 | Protocol::Raw => apdu_body(body),
+            Protocol::T1 | Protocol::Raw => {
+                apdu_body(body).or_else(|| careless_body(body).filter(|_| instruction == VERIFY))
+            }
         }?;
         Some(Self { class, instruction, p1, p2, data, le })
     }
@@ -57,6 +62,12 @@ fn apdu_body(body: &[u8]) -> Option<(&[u8], Option<usize>)> {
             }
         }
     }
+}
+
+/// As cards read it that overlook what follows the data.
+fn careless_body(body: &[u8]) -> Option<(&[u8], Option<usize>)> {
+    let (lc, rest) = body.split_first().filter(|(lc, _)| **lc != 0)?;
+    rest.get(..(*lc).into()).map(|data| (data, None))
 }
 
 fn short(le: u8) -> usize {
@@ -97,6 +108,17 @@ mod tests {
             assert_eq!(lengths(Protocol::T1, body), None, "{body:?}");
         }
         assert!(Command::parse(Protocol::T1, &[0, 0xA4, 0]).is_none());
+    }
+
+    #[test]
+    fn a_t1_card_overlooks_what_follows_the_pin() {
+        let pin = |protocol, body: &[u8]| {
+            Command::parse(protocol, &[&[0, VERIFY, 0, 0x80], body].concat()).map(|command| command.data.to_vec())
+        };
+        assert_eq!(pin(Protocol::T1, &[2, 7, 8, 9, 9]), Some(vec![7, 8]));
+        assert_eq!(pin(Protocol::T1, &[0, 7, 8, 9, 9]), None);
+        assert_eq!(pin(Protocol::T1, &[3, 7, 8]), None);
+        assert_eq!(pin(Protocol::T0, &[2, 7, 8, 9, 9]), None);
     }
 
     #[test]

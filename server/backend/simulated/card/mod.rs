@@ -14,6 +14,7 @@
 //! | `00 CA 01 00 00` | GET DATA, an object of 700 bytes | `61 00`, then `61 00` and `61 BC` with the data |
 //! | `00 20 00 80 08 <PIN>` | VERIFY, the PIN is "12345678" | `90 00`, `63 Cx` (x tries left), `69 83` when blocked |
 //! | `00 20 00 80` | VERIFY without PIN asks | `90 00` if verified, else as above |
+//! | `00 20 00 80 08 <PIN> <2 bytes or more>` | VERIFY with bytes too many, which a T=1 card overlooks | as above |
 //! | `00 24 00 80 10 <PIN> <new PIN>` | CHANGE REFERENCE DATA | as VERIFY; with `90 00` the new PIN holds |
 //! | `80 10 00 00 04` | COUNT: the commands received, this one too | 4 bytes, big-endian; with another Le `6C 04` |
 //! | `80 12 00 00 04` | INCREMENT: add 1 to the debit counter | its value, 4 bytes; with another Le `6C 04` |
@@ -22,6 +23,7 @@
 //! | `80 18 00 00 [00]` | CONTINUE: offers 5 bytes that only INS A5 fetches | `61 05` |
 //! | `80 A5 00 00 Le` | fetches them (class 00 will do) | the bytes |
 //! | `80 1A <class> <keep> 00` | OFFER: 5 bytes that GET RESPONSE fetches in that class alone, see below | `61 05` |
+//! | `80 1C <SW1> <SW2>` | STATUS WORD: nothing | this status word |
 //! | `80 F0 <kind> 00 04 <a> <b>` | a fault, see below | |
 //!
 //! What OFFER offers is lost to a GET RESPONSE in another class, which is answered `6E 00`, unless `keep` is another
@@ -223,6 +225,7 @@ impl SimulatedCard {
             }
             (0x80, 0x14) => Ok(command.data.to_vec()),
             (0x80, 0x18) => Err(self.offer(b"chain".to_vec(), CONTINUE)),
+            (0x80, 0x1C) => Err(u16::from_be_bytes([command.p1, command.p2])),
             (0x80, 0x1A) => Err(self.offered.insert(Offered::picky(command.p1, command.p2 != 0)).status()),
             (0x00 | 0x80, _) => Err(UNKNOWN_INSTRUCTION),
             _ => Err(UNKNOWN_CLASS),

@@ -236,3 +236,12 @@ fn what_is_offered_to_one_class_is_kept_from_another() {
         }
     }
 }
+
+#[test]
+fn a_status_word_of_choice_is_answered() {
+    for protocol in [Protocol::T0, Protocol::T1] {
+        let mut card = card(protocol);
+        assert_eq!(status(&mut card, "801C912000"), 0x9120);
+        assert_eq!(status(&mut card, "801C6A8200"), NOT_FOUND);
+    }
+}

@@ -1,0 +1,202 @@
+//! `GetBroker` and `GetReader`: what the broker says of itself, of its caller, and of one reader.
+
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context;
+use cardbroker_client::{Client, ConnectOptions, ReaderState};
+use cardbroker_proto::{
+    GROUP_METADATA, MAX_COMMANDS, MAX_MESSAGE_BYTES,
+    v1::{GetBrokerRequest, GetReaderRequest},
+};
+use cardbroker_tests::harness::{
+    broker::{Broker, Setup},
+    run::{cardbroker, run},
+};
+use rustix::process::{geteuid, getpid};
+use serde_json::Value;
+use tokio::time::timeout;
+use tonic::Request;
+
+use crate::{
+    wire::{failure, stub, told},
+    world::{LONG, PcscWorld, READER, Stage, over_both_backends, tell, wait_for},
+};
+
+const LIMITS: &str = r#"
+[limits]
+max_waiting_per_caller = 7
+max_waiting_per_reader = 70
+max_outcomes_per_user = 700
+outcome_lifetime = "90s"
+max_contended_lease = "45s"
+"#;
+
+/// A client in an isolation group by a key, with a connection of its own.
+async fn member(broker: &Broker, key: &str) -> anyhow::Result<Client> {
+    let options = ConnectOptions { group: Some(key.into()), ..ConnectOptions::default() };
+    Ok(Client::connect_with(broker.endpoint().parse()?, options).await?)
+}
+
+/// The number of the group that a client belongs to.
+async fn group(client: &Client) -> anyhow::Result<i64> {
+    Ok(client.broker().await?.caller.group)
+}
+
+#[test]
+fn a_key_is_one_group_on_every_connection_while_one_is_open() -> anyhow::Result<()> {
+    tell(async {
+        let broker = Setup::simulated(1)?.start()?;
+        let (one, other) = (member(&broker, "family").await?, member(&broker, "family").await?);
+        let family = group(&one).await?;
+        assert_eq!(group(&other).await?, family);
+        let (seen, also_seen) = (one.broker().await?.caller, other.broker().await?.caller);
+        assert_ne!(seen.connection, also_seen.connection);
+        assert_ne!(group(&member(&broker, "neighbours").await?).await?, family);
+
+        // Without a key it is the process.
+        let (plain, also_plain) = (broker.client().await?, broker.client().await?);
+        let process = group(&plain).await?;
+        assert!(process != 0 && process != family);
+        assert_eq!(group(&also_plain).await?, process);
+        let mut command = cardbroker(&broker.endpoint(), &["broker", "--json"])?;
+        let elsewhere = run(command.env(cardbroker_client::GROUP_VARIABLE, "family"))?;
+        assert_eq!(elsewhere.code, Some(0), "{elsewhere:?}");
+        let elsewhere: Value = serde_json::from_str(&elsewhere.out)?;
+        assert_eq!(elsewhere["caller"]["group"], family, "{elsewhere}");
+        let other_process = run(&mut cardbroker(&broker.endpoint(), &["broker", "--json"])?)?;
+        let other_process: Value = serde_json::from_str(&other_process.out)?;
+        assert_ne!(other_process["caller"]["group"], process, "{other_process}");
+
+        // A group lives as long as a connection of its members; its key means another one then.
+        drop(one);
+        assert_eq!(group(&other).await?, family, "one is left");
+        drop(other);
+        let anew = async {
+            while group(&member(&broker, "family").await?).await? == family {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            anyhow::Ok(())
+        };
+        timeout(LONG, anew).await.context("the group outlives its members")??;
+        Ok(())
+    })
+}
+
+#[test]
+fn a_caller_is_seen_as_a_process_on_the_socket_and_as_a_connection_over_tcp() -> anyhow::Result<()> {
+    tell(async {
+        let rule = "rule = [{ name = 'tests', principals = ['token:tests'], allow = ['all'] }]";
+        let broker = Setup::simulated(1)?.configuration(rule).log_level("info").tcp(&["tests"])?.start()?;
+        let local = broker.client().await?.broker().await?.caller;
+        assert_eq!(local.principal, format!("user {}", geteuid().as_raw()));
+        let process = getpid().as_raw_nonzero().get();
+        assert_eq!((local.process_id, local.is_connection), (Some(process), false));
+        assert!(local.connection > 0 && local.group > 0, "{local:?}");
+
+        let remote = broker.tcp_client("tests").await?;
+        let seen = remote.broker().await?.caller;
+        assert_eq!((&*seen.principal, seen.process_id), ("token tests", None));
+        assert_eq!((seen.is_connection, seen.group), (true, 0), "each of its calls is a group of its own");
+        let options = ConnectOptions {
+            group: Some("family".into()),
+            token_file: Some(broker.token_file("tests")),
+            ..ConnectOptions::default()
+        };
+        let grouped = Client::connect_with(broker.tcp_endpoint()?.parse()?, options.clone()).await?;
+        let number = group(&grouped).await?;
+        assert!(number > 0);
+        let again = Client::connect_with(broker.tcp_endpoint()?.parse()?, options).await?;
+        assert_eq!(group(&again).await?, number);
+        assert_ne!(group(&member(&broker, "family").await?).await?, number, "of another user");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_malformed_key_is_told_as_such() -> anyhow::Result<()> {
+    tell(async {
+        let broker = Setup::simulated(1)?.start()?;
+        for key in [String::new(), "x".repeat(129)] {
+            let mut request = Request::new(GetBrokerRequest {});
+            request.metadata_mut().insert(GROUP_METADATA, key.parse()?);
+            let status = timeout(LONG, stub(&broker).await?.get_broker(request)).await?.unwrap_err();
+            assert_eq!(told(&status), "InvalidArgument INVALID_REQUEST not_sent");
+            assert_eq!(failure(&status).context("no failure")?.field_violations[0].field, GROUP_METADATA);
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn the_limits_are_those_of_the_configuration_and_the_epoch_is_that_of_the_run() -> anyhow::Result<()> {
+    tell(async {
+        let before = SystemTime::now();
+        let mut broker = Setup::simulated(1)?.configuration(LIMITS).start()?;
+        let told = broker.client().await?.broker().await?;
+        assert_eq!(told.version, env!("CARGO_PKG_VERSION"));
+        assert!(told.start_time.is_some_and(|start| start >= before && start <= SystemTime::now()), "{told:?}");
+        let limits = &told.limits;
+        assert_eq!((limits.max_waiting_per_caller, limits.max_waiting_per_reader), (7, 70));
+        assert_eq!((limits.max_outcomes_per_user, limits.outcome_lifetime), (700, Duration::from_secs(90)));
+        assert_eq!(limits.max_contended_lease, Duration::from_secs(45));
+        let [message, commands] = [MAX_MESSAGE_BYTES, MAX_COMMANDS].map(|limit| u32::try_from(limit).unwrap());
+        assert_eq!((limits.max_message_bytes, limits.max_commands), (message, commands));
+        assert_eq!(limits.max_session_messages, 32);
+        assert_eq!(broker.client().await?.broker().await?.epoch, told.epoch);
+        broker.stop()?;
+        broker.start_again()?;
+        let next = broker.client().await?.broker().await?;
+        assert!(!next.epoch.is_empty() && next.epoch != told.epoch, "{next:?}");
+        Ok(())
+    })
+}
+
+async fn a_reader_is_found_by_its_name_as_the_list_has_it(stage: Stage) -> anyhow::Result<()> {
+    let mut stub = stub(&stage.broker).await?;
+    let request = GetReaderRequest { name: stage.reader.into() };
+    let found = timeout(LONG, stub.get_reader(request)).await??.into_inner().reader.context("no reader")?;
+    let listed = stage.client.readers().await?.into_iter().find(|reader| reader.name == stage.reader);
+    assert_eq!(Some(&found), listed.as_ref());
+    assert_eq!(found.state(), ReaderState::Ready);
+    for name in ["readers/nowhere", "", &found.display_name] {
+        let missing = timeout(LONG, stub.get_reader(GetReaderRequest { name: name.into() })).await?.unwrap_err();
+        assert_eq!(told(&missing), "NotFound READER_NOT_FOUND not_sent");
+    }
+    Ok(())
+}
+
+over_both_backends! { T1: a_reader_is_found_by_its_name_as_the_list_has_it }
+
+#[test]
+fn a_hidden_reader_is_as_missing_as_one_that_never_was() -> anyhow::Result<()> {
+    tell(async {
+        let hide = "rule = [{ name = 'hide', principals = ['self'], readers = ['.*01'], deny = ['see'] }]";
+        let broker = Setup::simulated(2)?.configuration(hide).start()?;
+        wait_for(&broker, "readers/simulated-reader-00", ReaderState::Ready).await?;
+        let mut stub = stub(&broker).await?;
+        let mut refusals = Vec::new();
+        for name in ["readers/simulated-reader-01", "readers/simulated-reader-77"] {
+            let status = timeout(LONG, stub.get_reader(GetReaderRequest { name: name.into() })).await?.unwrap_err();
+            assert_eq!(told(&status), "NotFound READER_NOT_FOUND not_sent");
+            refusals.push(failure(&status).context("no failure")?);
+        }
+        assert_eq!(refusals[0], refusals[1], "neither a name nor a rule tells them apart");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_reader_is_told_as_it_is_now() -> anyhow::Result<()> {
+    tell(async {
+        let world = PcscWorld::usual().await?;
+        let client = world.broker.client().await?;
+        let before = client.reader(READER).await?;
+        assert!(before.state() == ReaderState::Ready && !before.insertion_id.is_empty(), "{before:?}");
+        world.card.pull();
+        wait_for(&world.broker, READER, ReaderState::Empty).await?;
+        let empty = client.reader(READER).await?;
+        assert!(empty.state() == ReaderState::Empty && empty.insertion_id.is_empty(), "{empty:?}");
+        assert!(empty.atr.is_empty());
+        Ok(())
+    })
+}
