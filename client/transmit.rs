@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::{
     Client, Command, Delivery, Disposition, Error, ReaderName, Transmitted,
     command::{check_length, to_wire},
-    repeat::{Patience, fresh_id, is_lost, pauses},
+    repeat::{ConnectRetry, fresh_id, is_lost, pauses},
     turn::{CARD_TIME, DEFAULT_WAIT, MAX_DEADLINE, Terms, turn_options},
 };
 
@@ -163,11 +163,11 @@ impl Unit {
     /// Sends the unit once; several times only where nobody answered at the endpoint.
     async fn attempt(&self, deadline: Duration) -> Result<Transmitted, Error> {
         let end = Instant::now() + deadline;
-        let patience = Patience::of(self.client.connect_timeout().min(deadline));
+        let retry = ConnectRetry::of(self.client.connect_timeout().min(deadline));
         let mut left = deadline;
         loop {
             match self.send(left).await {
-                Err(error) if patience.pause(&error).await => left = end.saturating_duration_since(Instant::now()),
+                Err(error) if retry.pause(&error).await => left = end.saturating_duration_since(Instant::now()),
                 outcome => return outcome,
             }
         }
@@ -176,7 +176,7 @@ impl Unit {
     async fn send(&self, deadline: Duration) -> Result<Transmitted, Error> {
         let mut request = self.request.clone();
         request.turn = Terms { wait: wait_below(deadline, self.terms.wait), ..self.terms.clone() }.to_wire();
-        let mut call = self.client.request(request);
+        let mut call = self.client.request(request)?;
         call.set_timeout(deadline);
         let mut stub = self.client.stub();
         // tonic's own timer stops at the response's headers.

@@ -9,7 +9,7 @@ use tonic::{Status, Streaming};
 use super::{Session, outgoing::Outgoing};
 use crate::{
     Client, Disposition, Error, ReaderName,
-    repeat::Patience,
+    repeat::ConnectRetry,
     response::{count, to_wire},
     turn::{CARD_TIME, Terms, turn_options},
 };
@@ -70,24 +70,25 @@ impl OpenSession {
             idle_timeout: self.idle_timeout.map(to_wire),
             disposition: self.disposition.into(),
         };
-        let patience = Patience::of(self.client.connect_timeout());
+        let retry = ConnectRetry::of(self.client.connect_timeout());
         // The card gets its time for a reset. A broker that is silent for longer is stuck.
         let limit = wait + CARD_TIME.max(wait / 8);
         loop {
             let error = match timeout(limit, self.attempt(open.clone())).await {
                 Ok(Ok(session)) => return Ok(session),
-                Ok(Err(status)) => Error::of_query(self.client.endpoint(), &status),
+                Ok(Err(error)) => error,
                 Err(_) => Error::deadline_passed().not_sent(),
             };
-            if !patience.pause(&error).await {
+            if !retry.pause(&error).await {
                 return Err(error);
             }
         }
     }
 
-    async fn attempt(&mut self, open: SessionOpen) -> Result<Session, Status> {
+    async fn attempt(&mut self, open: SessionOpen) -> Result<Session, Error> {
+        let of_status = |status| Error::of_query(self.client.endpoint(), &status);
         let (outgoing, mut incoming) = Outgoing::start(&self.client, open).await?;
-        let opened = until_opened(&mut incoming, &mut self.on_queue_position).await?;
+        let opened = until_opened(&mut incoming, &mut self.on_queue_position).await.map_err(of_status)?;
         Ok(Session::of(outgoing, incoming, opened))
     }
 }

@@ -53,7 +53,7 @@ async fn nobody_on_a_tcp_port_is_no_broker_either() {
 async fn a_broker_that_starts_is_waited_for_by_every_call() {
     let mut broker = FakeBroker::answering(b"");
     let client = client(&broker).await;
-    for call in 0..4 {
+    for call in 0..6 {
         broker.stop();
         // Until the client has seen that its connection is gone.
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -63,6 +63,11 @@ async fn a_broker_that_starts_is_waited_for_by_every_call() {
                 0 => client.readers().await.map(drop),
                 1 => client.transmit("desk").command(SELECT).send().await.map(drop),
                 2 => client.open_session("desk").open().await.map(drop),
+                3 => client.watch_turn().next().await.map(drop),
+                4 => match client.watch().next().await {
+                    WatchEvent::Disconnected(error) => Err(error),
+                    _ => Ok(()),
+                },
                 _ => Client::connect_with(endpoint, ConnectOptions::default()).await.map(drop),
             }
         });
