@@ -6,12 +6,13 @@ use cardbroker_proto::v1::{OpenSessionResponse, SessionOpen, SessionOpened, open
 use tokio::time::timeout;
 use tonic::{Status, Streaming};
 
-use super::{Session, outgoing::Outgoing};
+use super::{Session, incoming::Incoming, outgoing::Outgoing};
 use crate::{
     Client, Disposition, Error, ReaderName,
     repeat::ConnectRetry,
     response::{count, to_wire},
     turn::{CARD_TIME, Terms, turn_options},
+    watch::SILENCE_LIMIT,
 };
 
 /// A session in the making; see [`Client::open_session`].
@@ -87,14 +88,16 @@ impl OpenSession {
 
     async fn attempt(&mut self, open: SessionOpen) -> Result<Session, Error> {
         let of_status = |status| Error::of_query(self.client.endpoint(), &status);
-        let (outgoing, mut incoming) = Outgoing::start(&self.client, open).await?;
+        let started = timeout(SILENCE_LIMIT, Outgoing::start(&self.client, open)).await;
+        let (outgoing, incoming) = started.map_err(|_| of_status(Status::unavailable("the broker fell silent")))??;
+        let mut incoming = Incoming::of(incoming);
         let opened = until_opened(&mut incoming, &mut self.on_queue_position).await.map_err(of_status)?;
         Ok(Session::of(outgoing, incoming, opened))
     }
 }
 
 async fn until_opened(
-    incoming: &mut Streaming<OpenSessionResponse>,
+    incoming: &mut Incoming<Streaming<OpenSessionResponse>>,
     on_queue_position: &mut (dyn FnMut(u32) + Send),
 ) -> Result<SessionOpened, Status> {
     while let Some(message) = incoming.message().await? {
