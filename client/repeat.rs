@@ -71,7 +71,7 @@ pub(crate) fn is_lost(error: &Error) -> bool {
     match error {
         Error::Failed(failure) => {
             let broken = matches!(failure.code, Code::Unavailable | Code::Unknown | Code::Internal | Code::Cancelled);
-            broken && failure.reason_name().is_none()
+            broken && failure.is_without_word
         }
         _ => false,
     }

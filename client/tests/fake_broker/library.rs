@@ -6,6 +6,7 @@ use cardbroker_client::{
     CardRequirement, Client, ConnectOptions, Delivery, Error, ErrorReason, GROUP_METADATA, Reader, Watch, WatchEvent,
 };
 use tokio_stream::StreamExt;
+use tonic::Code;
 
 use crate::broker::{FakeBroker, empty, ready};
 
@@ -166,6 +167,21 @@ async fn a_call_that_outlives_its_deadline_has_an_unknown_fate() {
     let error = soon(unit.send()).await.unwrap_err();
     assert_eq!((error.reason(), error.delivery()), (None, Delivery::Unknown));
     assert_eq!(error.to_string(), "the call's deadline passed without an answer");
+}
+
+#[tokio::test]
+async fn what_is_asked_before_a_unit_falls_within_its_deadline() {
+    let broker = FakeBroker::answering(b"");
+    let client = client(&broker).await;
+    broker.get_stuck();
+    let unit = |reader| client.transmit(reader).command(SELECT).deadline(Duration::from_millis(200));
+    let began = std::time::Instant::now();
+    for unit in [unit("Yubico YubiKey 00 00"), unit("desk").repeatable(), unit("desk").repeatable().on_any_card()] {
+        let error = soon(unit.send()).await.unwrap_err();
+        assert_eq!((error.failure().unwrap().code, error.delivery()), (Code::DeadlineExceeded, Delivery::NotSent));
+    }
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(broker.record().transmits.is_empty());
 }
 
 #[tokio::test]
