@@ -14,8 +14,8 @@ use zeroize::Zeroizing;
 /// The metadata in which a token is sent.
 pub(crate) const TOKEN_METADATA: &str = "authorization";
 
-/// A token for one call. Clones share its bytes, which are wiped with the last one; what the transport holds while a call runs is
-/// not.
+/// A token for one call. Clones share its bytes, which are wiped with the last one; what the transport holds while a call
+/// runs is not.
 #[derive(Clone)]
 pub(crate) struct Token(MetadataValue<Ascii>);
 

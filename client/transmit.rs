@@ -88,9 +88,9 @@ impl Transmit {
     }
 
     /// Repeats the unit by itself if the connection is lost before the outcome is known: at most 3 times, within the
-    /// deadline and within half of the time for which the broker keeps outcomes
-    /// ([`BrokerLimits::outcome_lifetime`](crate::BrokerLimits::outcome_lifetime)), and under one `request_id` (a fresh random one if none was given), so that the broker executes it once
-    /// and tells the first outcome again.
+    /// deadline, and within half of the time for which the broker keeps outcomes
+    /// ([`BrokerLimits::outcome_lifetime`](crate::BrokerLimits::outcome_lifetime)). All have one `request_id` (a fresh
+    /// random one if none was given), so that the broker executes the unit once and tells the first outcome again.
     ///
     /// The unit then runs on one insertion only: the one that was given with
     /// [`if_insertion_id`](Transmit::if_insertion_id), or else the one that the reader has when `send` begins. So a
