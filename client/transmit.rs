@@ -279,6 +279,8 @@ fn wait_below(deadline: Duration, wait: Option<Duration>) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+
     use super::*;
 
     const fn seconds(seconds: u64) -> Duration {
@@ -299,6 +301,16 @@ mod tests {
             let deadline = default_deadline(wait);
             assert_eq!(wait_below(deadline, Some(wait)), Some(wait));
             assert!(deadline >= wait + CARD_TIME);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_repeat_that_would_leave_too_late_is_not_sent() {
+        let now = Instant::now();
+        for (latest, is_sent) in [(None, true), (Some(now + seconds(60)), true), (Some(now - seconds(1)), false)] {
+            let mut body = Punctual { body: Body::empty(), latest };
+            let frame = poll_fn(|context| http_body::Body::poll_frame(Pin::new(&mut body), context)).await;
+            assert_eq!(frame.is_none_or(|frame| frame.is_ok()), is_sent);
         }
     }
 }
