@@ -65,41 +65,41 @@ pub struct Caller {
 }
 
 impl From<GetBrokerResponse> for Broker {
-    fn from(told: GetBrokerResponse) -> Self {
+    fn from(wire: GetBrokerResponse) -> Self {
         Self {
-            version: told.version,
-            epoch: told.epoch,
-            start_time: time(told.start_time),
-            capabilities: told.capabilities,
-            limits: told.limits.unwrap_or_default().into(),
-            caller: told.caller.unwrap_or_default().into(),
+            version: wire.version,
+            epoch: wire.epoch,
+            start_time: time(wire.start_time),
+            capabilities: wire.capabilities,
+            limits: wire.limits.unwrap_or_default().into(),
+            caller: wire.caller.unwrap_or_default().into(),
         }
     }
 }
 
 impl From<v1::BrokerLimits> for BrokerLimits {
-    fn from(told: v1::BrokerLimits) -> Self {
+    fn from(wire: v1::BrokerLimits) -> Self {
         Self {
-            max_message_bytes: count(told.max_message_bytes),
-            max_commands: count(told.max_commands),
-            max_session_messages: count(told.max_session_messages),
-            max_waiting_per_caller: count(told.max_waiting_per_caller),
-            max_waiting_per_reader: count(told.max_waiting_per_reader),
-            max_outcomes_per_user: count(told.max_outcomes_per_user),
-            outcome_lifetime: duration(told.outcome_lifetime),
-            max_contended_lease: duration(told.max_contended_lease),
+            max_message_bytes: count(wire.max_message_bytes),
+            max_commands: count(wire.max_commands),
+            max_session_messages: count(wire.max_session_messages),
+            max_waiting_per_caller: count(wire.max_waiting_per_caller),
+            max_waiting_per_reader: count(wire.max_waiting_per_reader),
+            max_outcomes_per_user: count(wire.max_outcomes_per_user),
+            outcome_lifetime: duration(wire.outcome_lifetime),
+            max_contended_lease: duration(wire.max_contended_lease),
         }
     }
 }
 
 impl From<v1::CallerInfo> for Caller {
-    fn from(told: v1::CallerInfo) -> Self {
+    fn from(wire: v1::CallerInfo) -> Self {
         Self {
-            principal: told.principal,
-            process_id: told.process_id,
-            connection: told.connection,
-            is_connection: told.is_connection,
-            group: told.group,
+            principal: wire.principal,
+            process_id: wire.process_id,
+            connection: wire.connection,
+            is_connection: wire.is_connection,
+            group: wire.group,
         }
     }
 }

@@ -7,7 +7,7 @@ use cardbroker_proto::{
     v1::{GetBrokerRequest, GetReaderRequest, ListReadersRequest, card_broker_service_client::CardBrokerServiceClient},
 };
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, time::timeout};
 use tonic::{
     Request, Response, Status,
     metadata::{Ascii, MetadataValue},
@@ -18,12 +18,15 @@ use tower::service_fn;
 use crate::{
     Broker, Endpoint, Error, OpenSession, Reader, ReaderName, Transmit, Watch, WatchTurn,
     error::connect_failure,
-    repeat::{Patience, is_lost},
+    repeat::{ConnectRetry, is_lost},
     token::{TOKEN_METADATA, Token},
 };
 
-/// The answer to a query is made from memory: longer means that the broker is stuck.
+/// The answer to a query is made from memory, and a watch is accepted at once: longer means that the broker is stuck.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The longest key of an isolation group.
+const MAX_GROUP_BYTES: usize = 128;
 
 /// What one attempt to connect may take at least.
 const SHORTEST_ATTEMPT: Duration = Duration::from_secs(1);
@@ -31,7 +34,7 @@ const SHORTEST_ATTEMPT: Duration = Duration::from_secs(1);
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
-type Stub = CardBrokerServiceClient<Channel>;
+pub(crate) type Stub = CardBrokerServiceClient<Channel>;
 
 /// A connection to the broker. Clones are cheap and share it; a lost connection is made anew by the next call.
 ///
@@ -41,20 +44,21 @@ pub struct Client {
     endpoint: Endpoint,
     channel: Channel,
     group: Option<MetadataValue<Ascii>>,
-    token: Option<Token>,
+    /// Read anew for each call: the token in it may be replaced.
+    token_file: Option<PathBuf>,
     connect_timeout: Duration,
 }
 
 /// How to connect. Not printable: whoever knows the group is in it.
 #[derive(Clone)]
 pub struct ConnectOptions {
-    /// The isolation group, printable ASCII; `None` to be a group of one's own.
+    /// The key of the isolation group, 1–128 visible ASCII characters; `None` to be a group of one's own.
     pub group: Option<String>,
-    /// The file with the token that the broker's TCP port asks for, readable by this user alone. Not looked at on a
-    /// Unix socket.
+    /// The file with the token that the broker's TCP port asks for, readable by this user alone. Read anew for each
+    /// call, and not at all on a Unix socket.
     pub token_file: Option<PathBuf>,
     /// How long to wait for a broker that does not answer yet, here and at every later call. Default: 5 s; zero means
-    /// one attempt. A broker that this user may not reach is not waited for.
+    /// one attempt, which gets 1 s. A broker that this user may not reach is not waited for.
     pub connect_timeout: Duration,
 }
 
@@ -97,19 +101,15 @@ impl Client {
     /// Connects to the broker at `endpoint`.
     ///
     /// # Errors
-    /// [`Error::NotRunning`] if nobody answers there in time; [`Error::Failed`] if the group is not printable ASCII;
-    /// [`Error::TokenFile`] if the token is needed and cannot be read.
+    /// [`Error::NotRunning`] if nobody answers there in time; [`Error::Invalid`] if the group is not 1–128 visible ASCII
+    /// characters; [`Error::TokenFile`] if the token is needed and cannot be read, here or at any later call.
     pub async fn connect_with(endpoint: Endpoint, options: ConnectOptions) -> Result<Self, Error> {
-        let group = options.group.map(MetadataValue::try_from).transpose();
-        let mut group =
-            group.map_err(|_| Error::invalid(GROUP_METADATA, "the isolation group is not printable ASCII"))?;
-        group.iter_mut().for_each(|group: &mut MetadataValue<Ascii>| group.set_sensitive(true));
-        let token = match (&endpoint, options.token_file) {
-            (Endpoint::Tcp { .. }, Some(path)) => Some(Token::read(path)?),
-            _ => None,
-        };
+        let group = options.group.as_deref().map(group_metadata).transpose()?;
+        let token_file = options.token_file.filter(|_| matches!(endpoint, Endpoint::Tcp { .. }));
+        // What is wrong with it shows before there is a connection.
+        token_file.as_ref().map(Token::read).transpose()?;
         let channel = connect(&endpoint, options.connect_timeout).await?;
-        Ok(Self { endpoint, channel, group, token, connect_timeout: options.connect_timeout })
+        Ok(Self { endpoint, channel, group, token_file, connect_timeout: options.connect_timeout })
     }
 
     /// Where the broker is.
@@ -122,8 +122,8 @@ impl Client {
     /// # Errors
     /// [`Error::NotRunning`] or [`Error::Failed`].
     pub async fn broker(&self) -> Result<Broker, Error> {
-        let ask = |mut stub: Stub| async move { stub.get_broker(self.query(GetBrokerRequest {})).await };
-        Ok(self.ask(ask).await?.into())
+        let call = |mut stub: Stub, request| async move { stub.get_broker(request).await };
+        Ok(self.query(GetBrokerRequest {}, call).await?.into())
     }
 
     /// All readers that this program may see, ordered by name.
@@ -131,8 +131,8 @@ impl Client {
     /// # Errors
     /// [`Error::NotRunning`] or [`Error::Failed`].
     pub async fn readers(&self) -> Result<Vec<Reader>, Error> {
-        let ask = |mut stub: Stub| async move { stub.list_readers(self.query(ListReadersRequest {})).await };
-        Ok(self.ask(ask).await?.readers)
+        let call = |mut stub: Stub, request| async move { stub.list_readers(request).await };
+        Ok(self.query(ListReadersRequest {}, call).await?.readers)
     }
 
     /// One reader as it is now.
@@ -141,12 +141,9 @@ impl Client {
     /// As [`Client::readers`]; [`Error::Invalid`] if no reader or several have this display name.
     pub async fn reader(&self, reader: impl Into<ReaderName>) -> Result<Reader, Error> {
         // Boxed: `resolve` may ask for the readers, and its future would be part of its own otherwise.
-        let name = &Box::pin(reader.into().resolve(self)).await?;
-        let ask = |mut stub: Stub| async move {
-            let request = GetReaderRequest { name: name.clone() };
-            stub.get_reader(self.query(request)).await
-        };
-        Ok(self.ask(ask).await?.reader.unwrap_or_default())
+        let name = Box::pin(reader.into().resolve(self)).await?;
+        let call = |mut stub: Stub, request| async move { stub.get_reader(request).await };
+        Ok(self.query(GetReaderRequest { name }, call).await?.reader.unwrap_or_default())
     }
 
     /// A unit of commands for a reader; nothing happens before [`Transmit::send`].
@@ -173,33 +170,42 @@ impl Client {
         self.connect_timeout
     }
 
-    /// Asks a question that changes nothing: again and again while nobody answers, and once more where the connection
-    /// was lost meanwhile.
-    async fn ask<T, F>(&self, ask: impl Fn(Stub) -> F) -> Result<T, Error>
+    /// Asks a question that changes nothing.
+    async fn query<M: Clone, T, F>(&self, message: M, call: impl Fn(Stub, Request<M>) -> F) -> Result<T, Error>
     where
         F: Future<Output = Result<Response<T>, Status>>,
     {
-        let patience = Patience::of(self.connect_timeout);
+        let call = |stub, mut request: Request<M>| {
+            request.set_timeout(QUERY_TIMEOUT);
+            call(stub, request)
+        };
+        self.ask(message, call).await
+    }
+
+    /// Asks a question, or opens a watch: again and again while there is no broker, and once more where the connection
+    /// was lost meanwhile.
+    pub(crate) async fn ask<M: Clone, T, F>(&self, message: M, call: impl Fn(Stub, Request<M>) -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<Response<T>, Status>>,
+    {
+        let retry = ConnectRetry::of(self.connect_timeout);
         let mut was_lost = false;
         loop {
-            let error = match ask(self.stub()).await {
-                Ok(answer) => return Ok(answer.into_inner()),
-                Err(status) => Error::of_query(&self.endpoint, &status),
+            let asking = call(self.stub(), self.request(message.clone())?);
+            // tonic's own timer stops at the response's headers.
+            let error = match timeout(QUERY_TIMEOUT, asking).await {
+                Ok(Ok(answer)) => return Ok(answer.into_inner()),
+                Ok(Err(status)) => Error::of_query(&self.endpoint, &status),
+                Err(_) => return Err(Error::deadline_passed().not_sent()),
             };
             if is_lost(&error) && !was_lost {
                 was_lost = true;
                 continue;
             }
-            if !patience.pause(&error).await {
+            if !retry.pause(&error).await {
                 return Err(error);
             }
         }
-    }
-
-    fn query<T>(&self, message: T) -> Request<T> {
-        let mut request = self.request(message);
-        request.set_timeout(QUERY_TIMEOUT);
-        request
     }
 
     pub(crate) fn stub(&self) -> Stub {
@@ -210,21 +216,35 @@ impl Client {
         self.channel.clone()
     }
 
-    pub(crate) fn request<T>(&self, message: T) -> Request<T> {
+    /// A request with the metadata of every call.
+    ///
+    /// # Errors
+    /// [`Error::TokenFile`].
+    pub(crate) fn request<T>(&self, message: T) -> Result<Request<T>, Error> {
         let mut request = Request::new(message);
         if let Some(group) = &self.group {
             request.metadata_mut().insert(GROUP_METADATA, group.clone());
         }
-        if let Some(token) = &self.token {
-            request.metadata_mut().insert(TOKEN_METADATA, token.metadata());
+        if let Some(path) = &self.token_file {
+            request.metadata_mut().insert(TOKEN_METADATA, Token::read(path)?.metadata());
         }
-        request
+        Ok(request)
     }
+}
+
+fn group_metadata(key: &str) -> Result<MetadataValue<Ascii>, Error> {
+    let invalid = || Error::invalid(GROUP_METADATA, "the isolation group is not 1–128 visible ASCII characters");
+    if key.is_empty() || key.len() > MAX_GROUP_BYTES || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(invalid());
+    }
+    let mut group = MetadataValue::try_from(key).map_err(|_| invalid())?;
+    group.set_sensitive(true);
+    Ok(group)
 }
 
 /// Waits for a broker that does not answer yet.
 async fn connect(endpoint: &Endpoint, limit: Duration) -> Result<Channel, Error> {
-    let patience = Patience::of(limit);
+    let retry = ConnectRetry::of(limit);
     loop {
         let error = match open(endpoint, limit.max(SHORTEST_ATTEMPT)).await {
             Ok(channel) => return Ok(channel),
@@ -233,7 +253,7 @@ async fn connect(endpoint: &Endpoint, limit: Duration) -> Result<Channel, Error>
                 Error::NotRunning { endpoint: endpoint.clone(), kind }
             }
         };
-        if !patience.pause(&error).await {
+        if !retry.pause(&error).await {
             return Err(error);
         }
     }
@@ -280,6 +300,43 @@ async fn tcp(address: String) -> io::Result<TokioIo<TcpStream>> {
     Ok(TokioIo::new(stream))
 }
 
-async fn within<T>(timeout: Duration, connecting: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    tokio::time::timeout(timeout, connecting).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+async fn within<T>(limit: Duration, connecting: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    timeout(limit, connecting).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt};
+
+    use super::*;
+
+    #[test]
+    fn a_group_is_1_to_128_visible_ascii_characters() {
+        assert!(["x", "team-7", &"x".repeat(128)].into_iter().all(|key| group_metadata(key).is_ok()));
+        for key in ["", "two words", " x", "x\n", "gr\u{fc}n", &"x".repeat(129)] {
+            let Err(error @ Error::Invalid(_)) = group_metadata(key) else { panic!("{key:?}") };
+            assert_eq!(error.field_violations()[0].field, GROUP_METADATA);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_token_that_is_replaced_counts_from_the_next_call() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("token");
+        let put = |token: &str, mode| {
+            fs::write(&path, token).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        };
+        put("one", 0o600);
+        let endpoint = Endpoint::Tcp { host: "127.0.0.1".into(), port: listener.local_addr().unwrap().port() };
+        let options = ConnectOptions { token_file: Some(path.clone()), ..ConnectOptions::default() };
+        let client = Client::connect_with(endpoint, options).await.unwrap();
+        let token = || client.request(()).map(|request| request.metadata().get(TOKEN_METADATA).cloned().unwrap());
+        assert_eq!(token().unwrap(), "Bearer one");
+        put("two", 0o600);
+        assert_eq!(token().unwrap(), "Bearer two");
+        put("three", 0o644);
+        assert!(matches!(token(), Err(Error::TokenFile(_))));
+    }
 }

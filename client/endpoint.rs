@@ -73,7 +73,7 @@ fn tcp(text: &str) -> Option<Endpoint> {
     let local = host == "localhost" || address.is_ok_and(|address| address.is_loopback());
     let endpoint = Endpoint::Tcp { host: host.to_owned(), port };
     // Comparing with what is understood refuses user names, paths and queries, which would be ignored otherwise.
-    (local && text.trim_end_matches('/') == endpoint.to_string()).then_some(endpoint)
+    (local && text.strip_suffix('/').unwrap_or(text) == endpoint.to_string()).then_some(endpoint)
 }
 
 impl fmt::Display for Endpoint {

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use cardbroker_proto::{
-    codes,
     reason::{DELIVERY_TRAILER, ERROR_DOMAIN, REASON_TRAILER},
     v1::{self, StatusDetails},
 };
@@ -48,6 +47,8 @@ pub struct Failure {
     pub field_violations: Vec<FieldViolation>,
     /// The reader that is concerned: `readers/{id}`.
     pub reader: Option<String>,
+    /// Whether a status tells it that holds nothing of the broker: no failure, no ErrorInfo, no trailer.
+    pub(crate) is_without_word: bool,
 }
 
 impl Failure {
@@ -66,6 +67,7 @@ impl Failure {
             unknown_cause: None,
             field_violations: Vec::new(),
             reader: None,
+            is_without_word: false,
         }
     }
 
@@ -88,34 +90,34 @@ impl Failure {
 
     /// The failure that a call has ended with. `without_word` is its delivery if the broker has told none.
     pub(crate) fn of_status(status: &Status, without_word: Delivery) -> Self {
-        match told(status) {
+        match failure_detail(status) {
             Some(failure) => Self::of_wire(failure, Some(status)),
             None => Self::of_plain_status(status, without_word),
         }
     }
 
-    fn of_wire(told: v1::Failure, status: Option<&Status>) -> Self {
-        let known = ErrorReason::try_from(told.reason).ok();
-        let cause = RevocationCause::try_from(told.cause).ok();
-        let delivery = at_most_known(told.delivery());
-        let code_number = match (told.code, status) {
+    fn of_wire(wire: v1::Failure, status: Option<&Status>) -> Self {
+        let known = ErrorReason::try_from(wire.reason).ok();
+        let cause = RevocationCause::try_from(wire.cause).ok();
+        let delivery = at_most_known(wire.delivery());
+        let code_number = match (wire.code, status) {
             (0, Some(status)) => status.code() as i32,
-            (0, None) => codes::code(known.unwrap_or_default(), delivery) as i32,
+            (0, None) => Code::Unknown as i32,
             (code, _) => code,
         };
         let message = match status {
-            Some(status) if told.message.is_empty() => status.message().to_owned(),
-            _ => told.message,
+            Some(status) if wire.message.is_empty() => status.message().to_owned(),
+            _ => wire.message,
         };
         Self {
             reason: known.filter(|reason| *reason != ErrorReason::Unspecified),
-            unknown_reason: known.is_none().then(|| told.reason.to_string()),
-            retry_after: told.retry_after.map(positive),
-            rule: filled(told.rule),
+            unknown_reason: known.is_none().then(|| wire.reason.to_string()),
+            retry_after: wire.retry_after.map(positive),
+            rule: filled(wire.rule),
             cause: cause.filter(|cause| *cause != RevocationCause::Unspecified),
-            unknown_cause: cause.is_none().then_some(told.cause),
-            field_violations: told.field_violations,
-            reader: filled(told.reader),
+            unknown_cause: cause.is_none().then_some(wire.cause),
+            field_violations: wire.field_violations,
+            reader: filled(wire.reader),
             code_number,
             ..Self::own(None, delivery, Code::from_i32(code_number), message)
         }
@@ -126,15 +128,16 @@ impl Failure {
         let details = status.get_error_details();
         let info = details.error_info().filter(|info| info.domain == ERROR_DOMAIN);
         let trailer = |name| status.metadata().get(name).and_then(|value| value.to_str().ok());
-        let told = |key: &str| info.and_then(|info| info.metadata.get(key)).map(String::as_str);
+        let metadata = |key: &str| info.and_then(|info| info.metadata.get(key)).map(String::as_str);
 
         let name = info.map(|info| info.reason.as_str()).or_else(|| trailer(REASON_TRAILER));
         let reason = name.and_then(ErrorReason::from_short_name);
-        let delivery = told("delivery").or_else(|| trailer(DELIVERY_TRAILER));
+        let delivery = metadata("delivery").or_else(|| trailer(DELIVERY_TRAILER));
         let message = match name.or(delivery) {
             Some(_) => status.message().to_owned(),
             None => message_without_word(status),
         };
+        let is_without_word = name.is_none() && delivery.is_none();
         // A reason without a delivery is the broker's word, too: the fate is unknown.
         let delivery = match (delivery, name) {
             (Some(delivery), _) => Delivery::from_short_name(delivery),
@@ -149,31 +152,32 @@ impl Failure {
         Self {
             unknown_reason: name.filter(|_| reason.is_none()).map(str::to_owned),
             retry_after: details.retry_info().and_then(|info| info.retry_delay),
-            rule: told("rule").map(str::to_owned),
+            rule: metadata("rule").map(str::to_owned),
             field_violations: violations.iter().map(violation).collect(),
-            reader: told("reader").map(str::to_owned),
+            reader: metadata("reader").map(str::to_owned),
+            is_without_word,
             ..Self::own(reason, delivery, code_without_word(status), message)
         }
     }
 }
 
 impl From<v1::Failure> for Failure {
-    fn from(told: v1::Failure) -> Self {
-        Self::of_wire(told, None)
+    fn from(wire: v1::Failure) -> Self {
+        Self::of_wire(wire, None)
     }
 }
 
 /// The broker's `Failure` among the details of a status.
-fn told(status: &Status) -> Option<v1::Failure> {
+fn failure_detail(status: &Status) -> Option<v1::Failure> {
     let details = StatusDetails::decode(status.details()).ok()?.details;
     let failure = details.into_iter().find(|any| any.type_url.rsplit('/').next() == Some(FAILURE))?;
     v1::Failure::decode(&failure.value[..]).ok()
 }
 
 /// A delivery that is not known may be any.
-fn at_most_known(told: Delivery) -> Delivery {
-    match told {
-        Delivery::NotSent | Delivery::Executed => told,
+fn at_most_known(delivery: Delivery) -> Delivery {
+    match delivery {
+        Delivery::NotSent | Delivery::Executed => delivery,
         Delivery::Unspecified | Delivery::Unknown => Delivery::Unknown,
     }
 }
@@ -228,6 +232,17 @@ mod tests {
         assert_eq!((failure.cause, failure.unknown_cause), (None, Some(98)));
         assert_eq!((failure.delivery, failure.code, failure.code_number), (Delivery::Unknown, Code::Unknown, 97));
         assert_eq!(failure.message, "as the status says");
+    }
+
+    #[test]
+    fn without_a_code_the_statuss_counts_and_in_band_unknown() {
+        let told = v1::Failure {
+            reason: ErrorReason::HeldElsewhere.into(),
+            delivery: Delivery::NotSent.into(),
+            ..v1::Failure::default()
+        };
+        assert_eq!(Failure::of_status(&status(&told), Delivery::Unknown).code, Code::DataLoss);
+        assert_eq!(Failure::from(told).code, Code::Unknown);
     }
 
     #[test]

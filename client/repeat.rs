@@ -11,15 +11,15 @@ const REPEATS: u32 = 3;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
-/// How soon a broker that was not there is asked again.
-const KNOCK_PAUSE: Duration = Duration::from_millis(100);
+/// How long to wait before the next attempt to reach a broker that was not there.
+const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How long to ask again for a broker that does not answer yet.
-pub(crate) struct Patience {
+pub(crate) struct ConnectRetry {
     end: Option<Instant>,
 }
 
-impl Patience {
+impl ConnectRetry {
     /// Starts now. A time that is too long to count has no end.
     pub(crate) fn of(time: Duration) -> Self {
         Self { end: Instant::now().checked_add(time) }
@@ -28,14 +28,27 @@ impl Patience {
     /// Pauses before another attempt; returns false if there is to be none, because the time is over or because waiting
     /// does not help.
     pub(crate) async fn pause(&self, error: &Error) -> bool {
-        let may_start =
-            matches!(error, Error::NotRunning { kind: io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused, .. });
-        if !may_start || self.end.is_some_and(|end| Instant::now() + KNOCK_PAUSE > end) {
+        let may_start = matches!(error, Error::NotRunning { kind, .. } if is_passing(*kind));
+        if !may_start || self.end.is_some_and(|end| Instant::now() + RETRY_INTERVAL > end) {
             return false;
         }
-        sleep(KNOCK_PAUSE).await;
+        sleep(RETRY_INTERVAL).await;
         true
     }
+}
+
+/// Whether a broker that starts or restarts may be the cause of a failure to connect.
+fn is_passing(kind: io::ErrorKind) -> bool {
+    matches!(
+        kind,
+        io::ErrorKind::NotFound
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::TimedOut
+    )
 }
 
 /// An id that nobody has used before and nobody can guess: 128 random bits.
@@ -58,7 +71,7 @@ pub(crate) fn is_lost(error: &Error) -> bool {
     match error {
         Error::Failed(failure) => {
             let broken = matches!(failure.code, Code::Unavailable | Code::Unknown | Code::Internal | Code::Cancelled);
-            broken && failure.reason_name().is_none()
+            broken && failure.is_without_word
         }
         _ => false,
     }

@@ -3,8 +3,9 @@
 use std::time::{Duration, SystemTime};
 
 use cardbroker_proto::v1::{self, TransmitResponse, UnitStop, command_result::Outcome};
+use tonic::Code;
 
-use crate::{ApduBytes, Error, Failure, StatusWordSource};
+use crate::{ApduBytes, Delivery, Error, Failure, StatusWordSource};
 
 /// What a unit answered, and how it ran.
 #[derive(Debug, Clone)]
@@ -77,7 +78,7 @@ pub struct Stop {
 impl Transmitted {
     pub(crate) fn or_stopped(mut response: TransmitResponse) -> Result<Self, Error> {
         let stopped = response.stopped.take();
-        let transmitted = Self::from(response);
+        let transmitted = Self::try_from(response)?;
         match stopped {
             None => Ok(transmitted),
             Some(stop) => Err(Error::Stopped { stop: Box::new(stop.into()), partial: Box::new(transmitted) }),
@@ -85,44 +86,57 @@ impl Transmitted {
     }
 }
 
-impl From<TransmitResponse> for Transmitted {
-    fn from(response: TransmitResponse) -> Self {
-        Self {
-            results: response.results.into_iter().map(CommandResult::from).collect(),
+impl TryFrom<TransmitResponse> for Transmitted {
+    type Error = Error;
+
+    fn try_from(response: TransmitResponse) -> Result<Self, Error> {
+        Ok(Self {
+            results: response.results.into_iter().map(CommandResult::try_from).collect::<Result<_, _>>()?,
             insertion_id: response.insertion_id,
             state_tag: response.state_tag,
             queue_duration: duration(response.queue_duration),
             card_duration: duration(response.card_duration),
             was_reset: response.was_reset,
             replayed: response.replayed,
-        }
+        })
     }
 }
 
-impl From<v1::CommandResult> for CommandResult {
-    fn from(result: v1::CommandResult) -> Self {
+impl TryFrom<v1::CommandResult> for CommandResult {
+    type Error = Error;
+
+    fn try_from(result: v1::CommandResult) -> Result<Self, Error> {
         let of = |kind, data: Vec<u8>, status_word| Self {
             kind,
             data: data.into(),
-            status_word: u16::try_from(status_word).unwrap_or_default(),
+            status_word,
             status_word_source: StatusWordSource::Unspecified,
             status_word_source_number: 0,
             get_response_count: 0,
             card_duration: duration(result.card_duration),
         };
-        match result.outcome {
+        Ok(match result.outcome {
             Some(Outcome::Apdu(apdu)) => Self {
                 status_word_source: apdu.status_word_source(),
                 status_word_source_number: apdu.status_word_source,
                 get_response_count: count(apdu.get_response_count),
-                ..of(ResultKind::Apdu, apdu.data, apdu.status_word)
+                ..of(ResultKind::Apdu, apdu.data, status_word(apdu.status_word)?)
             },
             Some(Outcome::Control(control)) => of(ResultKind::Control, control.data, 0),
             Some(Outcome::Attribute(attribute)) => of(ResultKind::Attribute, attribute.value, 0),
-            Some(Outcome::PinPad(pin_pad)) => of(ResultKind::PinPad, Vec::new(), pin_pad.status_word),
+            Some(Outcome::PinPad(pin_pad)) => of(ResultKind::PinPad, Vec::new(), status_word(pin_pad.status_word)?),
             None => of(ResultKind::Unknown, Vec::new(), 0),
-        }
+        })
     }
+}
+
+/// # Errors
+/// [`Error::Failed`], unknown, for a number of more than 16 bits: what the card said is not known.
+fn status_word(wire: i32) -> Result<u16, Error> {
+    u16::try_from(wire).map_err(|_| {
+        let message = format!("the broker answered with {wire}, which is no status word");
+        Failure::own(None, Delivery::Unknown, Code::Internal, message).into()
+    })
 }
 
 impl From<UnitStop> for Stop {
@@ -133,23 +147,46 @@ impl From<UnitStop> for Stop {
 }
 
 /// A count that a broker has told, where a negative one makes no sense.
-pub(crate) fn count(told: i32) -> u32 {
-    u32::try_from(told).unwrap_or_default()
+pub(crate) fn count(wire: i32) -> u32 {
+    u32::try_from(wire).unwrap_or_default()
 }
 
-pub(crate) fn duration(told: Option<prost_types::Duration>) -> Duration {
-    told.map(positive).unwrap_or_default()
+pub(crate) fn duration(wire: Option<prost_types::Duration>) -> Duration {
+    wire.map(positive).unwrap_or_default()
 }
 
-pub(crate) fn positive(told: prost_types::Duration) -> Duration {
-    told.try_into().unwrap_or_default()
+pub(crate) fn positive(wire: prost_types::Duration) -> Duration {
+    wire.try_into().unwrap_or_default()
 }
 
-pub(crate) fn time(told: Option<prost_types::Timestamp>) -> Option<SystemTime> {
-    told.and_then(|time| time.try_into().ok())
+pub(crate) fn time(wire: Option<prost_types::Timestamp>) -> Option<SystemTime> {
+    wire.and_then(|time| time.try_into().ok())
 }
 
 /// A duration as it is sent; the contract's longest one is 24 h.
 pub(crate) fn to_wire(duration: Duration) -> prost_types::Duration {
     prost_types::Duration::try_from(duration).unwrap_or(prost_types::Duration { seconds: i64::MAX, nanos: 0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use cardbroker_proto::v1::{ApduResult, PinPadResult};
+
+    use super::*;
+
+    #[test]
+    fn a_status_word_has_16_bits() {
+        let answered = |outcome| {
+            let result = v1::CommandResult { outcome: Some(outcome), ..v1::CommandResult::default() };
+            let response = TransmitResponse { results: vec![result], ..TransmitResponse::default() };
+            Transmitted::or_stopped(response).map(|transmitted| transmitted.results[0].status_word)
+        };
+        let apdu = |status_word| answered(Outcome::Apdu(ApduResult { status_word, ..ApduResult::default() }));
+        assert_eq!((apdu(0xFFFF).unwrap(), apdu(0).unwrap()), (0xFFFF, 0));
+        let pin_pad = answered(Outcome::PinPad(PinPadResult { status_word: 0x1_9000 }));
+        for wrong in [apdu(0x1_9000), apdu(-1), pin_pad] {
+            let error = wrong.unwrap_err();
+            assert_eq!((error.delivery(), error.failure().unwrap().code), (Delivery::Unknown, Code::Internal));
+        }
+    }
 }

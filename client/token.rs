@@ -1,7 +1,10 @@
 //! The token that the broker's TCP port asks for, as a client holds it: read from a file, wiped when dropped, never
 //! printed.
 
-use std::{fmt, io, path::PathBuf};
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+};
 
 use bytes::Bytes;
 use cardbroker_proto::private_file::{self, PrivateFileError};
@@ -11,8 +14,8 @@ use zeroize::Zeroizing;
 /// The metadata in which a token is sent.
 pub(crate) const TOKEN_METADATA: &str = "authorization";
 
-/// A token. Clones share its bytes, which are wiped with the last one; what the transport holds while a call runs is
-/// not.
+/// A token for one call. Clones share its bytes, which are wiped with the last one; what the transport holds while a call
+/// runs is not.
 #[derive(Clone)]
 pub(crate) struct Token(MetadataValue<Ascii>);
 
@@ -30,20 +33,21 @@ pub struct TokenFileError {
 
 impl Token {
     /// Reads the token in the file at `path`, which nobody else may read or change.
-    pub(crate) fn read(path: PathBuf) -> Result<Self, TokenFileError> {
-        let text = match private_file::read(&path) {
+    pub(crate) fn read(path: impl AsRef<Path>) -> Result<Self, TokenFileError> {
+        let path = path.as_ref();
+        let text = match private_file::read(path) {
             Ok(text) => text,
             Err(error) => {
                 let kind = match &error {
                     PrivateFileError::Io(error) => Some(error.kind()),
                     _ => None,
                 };
-                return Err(TokenFileError { path, problem: error.to_string(), kind });
+                return Err(TokenFileError { path: path.into(), problem: error.to_string(), kind });
             }
         };
         Self::parse(&text).ok_or_else(|| {
             let problem = "holds no token: one line of visible ASCII, as made by \"cardbroker token new\"";
-            TokenFileError { path, problem: problem.to_owned(), kind: None }
+            TokenFileError { path: path.into(), problem: problem.to_owned(), kind: None }
         })
     }
 

@@ -1,15 +1,22 @@
 //! Units of commands: what goes to a card together, and how long it may take.
 
-use std::time::Duration;
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
 
-use cardbroker_proto::v1::TransmitRequest;
+use cardbroker_proto::v1::{TransmitRequest, card_broker_service_client::CardBrokerServiceClient};
+use http_body::{Frame, SizeHint};
 use prost::Message;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tonic::{Status, body::Body};
+use tower::ServiceExt;
 
 use crate::{
     Client, Command, Delivery, Disposition, Error, ReaderName, Transmitted,
     command::{check_length, to_wire},
-    repeat::{Patience, fresh_id, is_lost, pauses},
+    repeat::{ConnectRetry, fresh_id, is_lost, pauses},
     turn::{CARD_TIME, DEFAULT_WAIT, MAX_DEADLINE, Terms, turn_options},
 };
 
@@ -57,7 +64,8 @@ impl Transmit {
 
     turn_options!();
 
-    /// When to give up on the whole call, from now, at most 48 h. Default: the wait and 150 s for the card. A unit that
+    /// When to give up on the whole call, from the beginning of `send`, at most 48 h. Within it fall a look-up of the
+    /// reader's name, the waiting for a broker, and repeats. Default: the wait and 150 s for the card. A unit that
     /// has begun then goes on without this program and its fate is unknown. The waiting is cut to end a little
     /// earlier, so that "not sent" can still be told.
     pub fn deadline(mut self, deadline: Duration) -> Self {
@@ -80,8 +88,9 @@ impl Transmit {
     }
 
     /// Repeats the unit by itself if the connection is lost before the outcome is known: at most 3 times, within the
-    /// deadline, and under one `request_id` (a fresh random one if none was given), so that the broker executes it once
-    /// and tells the first outcome again.
+    /// deadline, and within half of the time for which the broker keeps outcomes
+    /// ([`BrokerLimits::outcome_lifetime`](crate::BrokerLimits::outcome_lifetime)). All have one `request_id` (a fresh
+    /// random one if none was given), so that the broker executes the unit once and tells the first outcome again.
     ///
     /// The unit then runs on one insertion only: the one that was given with
     /// [`if_insertion_id`](Transmit::if_insertion_id), or else the one that the reader has when `send` begins. So a
@@ -111,11 +120,10 @@ impl Transmit {
     pub async fn send(mut self) -> Result<Transmitted, Error> {
         let began = Instant::now();
         let deadline = self.deadline.unwrap_or_else(|| default_deadline(self.terms.wait())).min(MAX_DEADLINE);
+        let end = began + deadline;
         let commands = to_wire(std::mem::take(&mut self.commands))?;
-        let reader = self.reader.clone().resolve(&self.client).await?;
-        if self.repeatable {
-            self.prepare_repeats(&reader).await?;
-        }
+        let prepared = timeout_at(end, self.prepare()).await;
+        let (reader, repeat_window) = prepared.map_err(|_| Error::deadline_passed().not_sent())??;
         let request = TransmitRequest {
             reader,
             commands,
@@ -124,31 +132,41 @@ impl Transmit {
             disposition: self.disposition.into(),
         };
         check_length(request.encoded_len())?;
-        // Names that had to be looked up have taken their time; less than a millisecond does not count.
+        // What had to be asked before has taken its time; less than a millisecond does not count.
         let left = deadline.saturating_sub(Duration::from_millis(began.elapsed().as_millis() as u64));
         if left.is_zero() {
             return Err(Error::deadline_passed().not_sent());
         }
-        let unit = Unit { client: self.client, request, terms: self.terms };
-        let end = Instant::now() + left;
-        match unit.attempt(left).await {
-            Err(error) if self.repeatable && is_lost(&error) && error.delivery() == Delivery::Unknown => {
-                unit.repeat(end, error).await
+        let unit = Unit { client: self.client, request, terms: self.terms, end };
+        let first_send = Instant::now();
+        match (unit.attempt(left, None).await, repeat_window) {
+            (Err(error), Some(window)) if is_lost(&error) && error.delivery() == Delivery::Unknown => {
+                unit.repeat(first_send + window, error).await
             }
-            outcome => outcome,
+            (outcome, _) => outcome,
         }
     }
 
-    async fn prepare_repeats(&mut self, reader: &str) -> Result<(), Error> {
+    /// Asks the broker what must be known before the unit is sent. Returns the reader's name, and for how long after
+    /// the first attempt the unit may be repeated, if at all.
+    async fn prepare(&mut self) -> Result<(String, Option<Duration>), Error> {
+        let reader = self.reader.clone().resolve(&self.client).await?;
+        if !self.repeatable {
+            return Ok((reader, None));
+        }
         if self.request_id.is_empty() {
             self.request_id = fresh_id()?;
         }
         if !self.any_card && self.terms.if_insertion_id.is_empty() {
-            self.terms.if_insertion_id = self.client.reader(reader).await?.insertion_id;
+            self.terms.if_insertion_id = self.client.reader(reader.clone()).await?.insertion_id;
             // Without a card there is no insertion to hold on to.
-            self.repeatable = !self.terms.if_insertion_id.is_empty();
+            if self.terms.if_insertion_id.is_empty() {
+                return Ok((reader, None));
+            }
         }
-        Ok(())
+        // A later repeat might meet a broker that has forgotten the outcome, and run twice.
+        let window = self.client.broker().await?.limits.outcome_lifetime / 2;
+        Ok((reader, Some(window.min(MAX_DEADLINE))))
     }
 }
 
@@ -157,28 +175,30 @@ struct Unit {
     client: Client,
     request: TransmitRequest,
     terms: Terms,
+    /// When the whole call ends.
+    end: Instant,
 }
 
 impl Unit {
-    /// Sends the unit once; several times only where nobody answered at the endpoint.
-    async fn attempt(&self, deadline: Duration) -> Result<Transmitted, Error> {
-        let end = Instant::now() + deadline;
-        let patience = Patience::of(self.client.connect_timeout().min(deadline));
-        let mut left = deadline;
+    /// Sends the unit once, and not after `latest`; several times only where nobody answered at the endpoint.
+    async fn attempt(&self, mut left: Duration, latest: Option<Instant>) -> Result<Transmitted, Error> {
+        let sendable = latest.map_or(left, |latest| left.min(latest.saturating_duration_since(Instant::now())));
+        let retry = ConnectRetry::of(self.client.connect_timeout().min(sendable));
         loop {
-            match self.send(left).await {
-                Err(error) if patience.pause(&error).await => left = end.saturating_duration_since(Instant::now()),
+            match self.send(left, latest).await {
+                Err(error) if retry.pause(&error).await => left = self.left(),
                 outcome => return outcome,
             }
         }
     }
 
-    async fn send(&self, deadline: Duration) -> Result<Transmitted, Error> {
+    async fn send(&self, deadline: Duration, latest: Option<Instant>) -> Result<Transmitted, Error> {
         let mut request = self.request.clone();
         request.turn = Terms { wait: wait_below(deadline, self.terms.wait), ..self.terms.clone() }.to_wire();
-        let mut call = self.client.request(request);
+        let mut call = self.client.request(request)?;
         call.set_timeout(deadline);
-        let mut stub = self.client.stub();
+        let punctual = move |request: http::Request<Body>| request.map(|body| Body::new(Punctual { body, latest }));
+        let mut stub = CardBrokerServiceClient::new(self.client.channel().map_request(punctual));
         // tonic's own timer stops at the response's headers.
         match timeout(deadline, stub.transmit(call)).await {
             Ok(Ok(response)) => Transmitted::or_stopped(response.into_inner()),
@@ -187,15 +207,14 @@ impl Unit {
         }
     }
 
-    /// Goes on after a connection that was lost; `first` tells what became of the first attempt.
-    async fn repeat(&self, end: Instant, first: Error) -> Result<Transmitted, Error> {
+    /// Goes on until `latest` after a connection that was lost; `first` tells what became of the first attempt.
+    async fn repeat(&self, latest: Instant, first: Error) -> Result<Transmitted, Error> {
         for pause in pauses() {
-            sleep(pause).await;
-            let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            if Instant::now() + pause >= latest.min(self.end) {
                 break;
             }
-            match self.attempt(left).await {
+            sleep(pause).await;
+            match self.attempt(self.left(), Some(latest)).await {
                 Err(error) if is_lost(&error) || matches!(error, Error::NotRunning { .. }) => {}
                 // An outcome, whatever became of the command at which the unit has stopped.
                 Err(error @ Error::Stopped { .. }) => return Err(error),
@@ -205,6 +224,40 @@ impl Unit {
             }
         }
         Err(first)
+    }
+
+    fn left(&self) -> Duration {
+        self.end.saturating_duration_since(Instant::now())
+    }
+}
+
+/// A request's body that fails if it is not under way in time, such as after a long wait for a connection.
+struct Punctual {
+    body: Body,
+    latest: Option<Instant>,
+}
+
+impl http_body::Body for Punctual {
+    type Data = <Body as http_body::Body>::Data;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Status>>> {
+        // Asked once: what has begun goes on.
+        if self.latest.take().is_some_and(|latest| Instant::now() > latest) {
+            return Poll::Ready(Some(Err(Status::cancelled("too late for a repeat"))));
+        }
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 
@@ -226,6 +279,8 @@ fn wait_below(deadline: Duration, wait: Option<Duration>) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+
     use super::*;
 
     const fn seconds(seconds: u64) -> Duration {
@@ -246,6 +301,16 @@ mod tests {
             let deadline = default_deadline(wait);
             assert_eq!(wait_below(deadline, Some(wait)), Some(wait));
             assert!(deadline >= wait + CARD_TIME);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_repeat_that_would_leave_too_late_is_not_sent() {
+        let now = Instant::now();
+        for (latest, is_sent) in [(None, true), (Some(now + seconds(60)), true), (Some(now - seconds(1)), false)] {
+            let mut body = Punctual { body: Body::empty(), latest };
+            let frame = poll_fn(|context| http_body::Body::poll_frame(Pin::new(&mut body), context)).await;
+            assert_eq!(frame.is_none_or(|frame| frame.is_ok()), is_sent);
         }
     }
 }

@@ -19,14 +19,11 @@ use std::{
 use cardbroker_proto::v1::{
     ReadersChange, ReadersSnapshot, WatchReadersRequest, WatchReadersResponse, watch_readers_response::Event,
 };
-use tokio::time::{Sleep, sleep, timeout};
+use tokio::time::{Sleep, sleep};
 use tokio_stream::Stream;
 use tonic::{Status, Streaming};
 
-use crate::{Client, Error, Reader};
-
-/// How long the broker may take to accept the stream.
-pub(crate) const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+use crate::{Client, Error, Reader, connect::Stub};
 
 /// Three heartbeat intervals of the broker's default.
 pub(crate) const SILENCE_LIMIT: Duration = Duration::from_secs(90);
@@ -39,7 +36,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 pub enum WatchEvent {
     /// The broker tells the state of its readers, for the first time or again; what differs from before follows.
     Connected,
-    /// The connection was lost, or could not be made at the first attempt. The watch keeps trying by itself, though
+    /// The connection was lost, or there was no broker for
+    /// [`connect_timeout`](crate::ConnectOptions::connect_timeout). The watch keeps trying by itself, though
     /// with an error that [is permanent](Error::is_permanent) there is little hope, and [`Watch::readers`] keeps what
     /// was known last.
     Disconnected(Error),
@@ -64,7 +62,7 @@ pub struct Watch {
     pending: VecDeque<WatchEvent>,
 }
 
-type Opening = Pin<Box<dyn Future<Output = Result<Streaming<WatchReadersResponse>, Status>> + Send>>;
+type Opening = Pin<Box<dyn Future<Output = Result<Streaming<WatchReadersResponse>, Error>> + Send>>;
 
 enum Phase {
     /// Boxed late: a timer is made within a runtime only.
@@ -114,8 +112,8 @@ impl Watch {
 
     /// The next thing that happens. Waits without end; cancel-safe: a dropped call loses nothing.
     ///
-    /// Heartbeats are not told. Silence of 90 s counts as a lost connection. Attempts to connect are 0.1 s apart at
-    /// first and 5 s at most.
+    /// Heartbeats are not told. Silence of 90 s counts as a lost connection. Attempts to connect are 0.1 s apart during
+    /// [`connect_timeout`](crate::ConnectOptions::connect_timeout); pauses of up to 5 s follow.
     pub async fn next(&mut self) -> WatchEvent {
         poll_fn(|context| self.poll_event(context)).await
     }
@@ -136,18 +134,18 @@ impl Watch {
                         let silence = Box::pin(sleep(SILENCE_LIMIT));
                         self.phase = Phase::Open { stream: Box::new(stream), silence };
                     }
-                    Err(status) => self.lost(&status),
+                    Err(error) => self.lost(error),
                 },
                 Phase::Open { stream, silence } => match Pin::new(&mut **stream).poll_next(context) {
                     Poll::Ready(Some(Ok(message))) => {
                         silence.set(sleep(SILENCE_LIMIT));
                         self.take(message);
                     }
-                    Poll::Ready(None) => self.lost(&Status::unavailable("the broker ended the watch")),
-                    Poll::Ready(Some(Err(status))) => self.lost(&status),
+                    Poll::Ready(None) => self.ended(&Status::unavailable("the broker ended the watch")),
+                    Poll::Ready(Some(Err(status))) => self.ended(&status),
                     Poll::Pending => {
                         ready!(silence.as_mut().poll(context));
-                        self.lost(&Status::unavailable("the broker fell silent"));
+                        self.ended(&Status::unavailable("the broker fell silent"));
                     }
                 },
             }
@@ -155,22 +153,24 @@ impl Watch {
     }
 
     fn open(&self) -> Opening {
-        let request = self.client.request(WatchReadersRequest { resume_token: self.resume_token.clone() });
-        let mut stub = self.client.stub();
+        let request = WatchReadersRequest { resume_token: self.resume_token.clone() };
+        let client = self.client.clone();
         Box::pin(async move {
-            let response = timeout(OPEN_TIMEOUT, stub.watch_readers(request)).await;
-            let response =
-                response.unwrap_or_else(|_| Err(Status::unavailable("the broker does not accept the watch")));
-            Ok(response?.into_inner())
+            let call = |mut stub: Stub, request| async move { stub.watch_readers(request).await };
+            client.ask(request, call).await
         })
     }
 
-    fn lost(&mut self, status: &Status) {
+    fn ended(&mut self, status: &Status) {
+        self.lost(Error::of_query(self.client.endpoint(), status));
+    }
+
+    fn lost(&mut self, error: Error) {
         // Half fixed, half random, so that many watchers do not come back at the same moment.
         self.phase = Phase::Pausing { pause: self.pause.mul_f64(0.5 + fastrand::f64() / 2.0), timer: None };
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
         if self.connected.replace(false) != Some(false) {
-            self.pending.push_back(WatchEvent::Disconnected(Error::of_query(self.client.endpoint(), status)));
+            self.pending.push_back(WatchEvent::Disconnected(error));
         }
     }
 

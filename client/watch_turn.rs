@@ -9,14 +9,15 @@ use std::{
 };
 
 use cardbroker_proto::v1::{self, WatchTurnRequest, WatchTurnResponse};
-use tokio::time::{Sleep, sleep, timeout};
+use tokio::time::{Sleep, sleep};
 use tokio_stream::Stream;
 use tonic::{Status, Streaming};
 
 use crate::{
     Client, Error, ReaderName,
+    connect::Stub,
     response::{count, time},
-    watch::{OPEN_TIMEOUT, SILENCE_LIMIT},
+    watch::SILENCE_LIMIT,
 };
 
 /// A request of this program that waits for its turn.
@@ -153,22 +154,19 @@ async fn open(client: Client, reader: Option<ReaderName>) -> Opened {
         Some(reader) => reader.resolve(&client).await?,
         None => String::new(),
     };
-    let mut stub = client.stub();
-    let opening = stub.watch_turn(client.request(WatchTurnRequest { reader }));
-    let opened = timeout(OPEN_TIMEOUT, opening).await;
-    let opened = opened.unwrap_or_else(|_| Err(Status::unavailable("the broker does not accept the watch")));
-    Ok(opened.map_err(|status| Error::of_query(client.endpoint(), &status))?.into_inner())
+    let call = |mut stub: Stub, request| async move { stub.watch_turn(request).await };
+    client.ask(WatchTurnRequest { reader }, call).await
 }
 
 impl From<v1::WaitingTurn> for WaitingTurn {
-    fn from(told: v1::WaitingTurn) -> Self {
+    fn from(wire: v1::WaitingTurn) -> Self {
         Self {
-            reader: told.reader,
-            is_session: told.is_session,
-            turns_ahead: count(told.turns_ahead_count),
-            arrive_time: time(told.arrive_time),
-            deadline_time: time(told.deadline_time),
-            holder: told.holder.map(|holder| TurnHolder {
+            reader: wire.reader,
+            is_session: wire.is_session,
+            turns_ahead: count(wire.turns_ahead_count),
+            arrive_time: time(wire.arrive_time),
+            deadline_time: time(wire.deadline_time),
+            holder: wire.holder.map(|holder| TurnHolder {
                 is_own: holder.is_own,
                 is_session: holder.is_session,
                 begin_time: time(holder.begin_time),

@@ -10,12 +10,13 @@ use cardbroker_proto::v1::{
 };
 use tokio::{
     sync::{mpsc, oneshot},
-    time::sleep,
+    time::{Instant, sleep_until},
 };
 use tonic::{Status, Streaming};
 
 use super::{
     MAX_PIPELINED,
+    incoming::Incoming,
     outgoing::Outgoing,
     pipeline::{Outcome, Pipeline},
 };
@@ -48,13 +49,13 @@ pub(super) struct Reply {
 #[derive(Debug, Default)]
 pub(super) struct Standing {
     pub(super) waiters: AtomicU32,
-    /// Set before the task ends, after which no order is heard.
+    /// Set before the task ends, after which no order is taken.
     pub(super) ended: OnceLock<Error>,
 }
 
 pub(super) struct Conversation {
     pub(super) outgoing: Outgoing,
-    pub(super) incoming: Streaming<OpenSessionResponse>,
+    pub(super) incoming: Incoming<Streaming<OpenSessionResponse>>,
     pub(super) orders: mpsc::Receiver<Order>,
     pub(super) standing: Arc<Standing>,
     pub(super) pipeline: Pipeline<oneshot::Sender<Reply>>,
@@ -81,9 +82,15 @@ impl Conversation {
     }
 
     async fn converse(&mut self) -> Result<(), Status> {
+        let mut close_limit = None;
         loop {
             let closing = self.outgoing.is_half_closed();
             let nothing_left = closing && self.pipeline.len() == 0;
+            // Set once: heartbeats do not put it off.
+            if nothing_left {
+                close_limit.get_or_insert_with(|| Instant::now() + CARD_TIME);
+            }
+            let end = close_limit.unwrap_or_else(Instant::now);
             tokio::select! {
                 // What the broker has said comes first: a command that is given after the end is not sent.
                 biased;
@@ -97,7 +104,7 @@ impl Conversation {
                     Some(Order::Close) => self.outgoing.half_close(),
                     None => return Ok(()),
                 },
-                () = sleep(CARD_TIME), if nothing_left => return Err(Status::deadline_exceeded("")),
+                () = sleep_until(end), if nothing_left => return Err(Status::deadline_exceeded("")),
             }
         }
     }

@@ -8,6 +8,7 @@
 //! ```
 
 mod conversation;
+mod incoming;
 mod open;
 mod outgoing;
 mod pipeline;
@@ -26,6 +27,7 @@ use cardbroker_proto::v1::{
     open_session_response::Response,
 };
 use conversation::{Call, Conversation, Order, Standing};
+use incoming::Incoming;
 pub use open::OpenSession;
 use outgoing::Outgoing;
 use pipeline::Pipeline;
@@ -58,6 +60,8 @@ const ENVELOPE_BYTES: usize = 32;
 /// ([`ErrorReason::PrecedingFailed`](crate::ErrorReason)); the first call after that goes on. [`Error::Stopped`] is
 /// no such failure: what was sent behind it runs.
 ///
+/// **Silence.** 90 s without any message of the broker, which sends heartbeats every 30 s, are a lost connection.
+///
 /// **End.** [`Session::close`] ends it in good order. A session that is dropped ends at once: commands that wait are
 /// not sent, the one in flight runs to its end, and the card is reset.
 pub struct Session {
@@ -89,7 +93,7 @@ pub struct SessionReset<'a> {
 }
 
 impl Session {
-    fn of(outgoing: Outgoing, incoming: Streaming<OpenSessionResponse>, opened: SessionOpened) -> Self {
+    fn of(outgoing: Outgoing, incoming: Incoming<Streaming<OpenSessionResponse>>, opened: SessionOpened) -> Self {
         let standing = Arc::new(Standing::default());
         // No more than one: what waits in this program still waits in its own call, and is dropped with it.
         let (orders, received) = mpsc::channel(1);

@@ -6,12 +6,13 @@ use cardbroker_proto::v1::{OpenSessionResponse, SessionOpen, SessionOpened, open
 use tokio::time::timeout;
 use tonic::{Status, Streaming};
 
-use super::{Session, outgoing::Outgoing};
+use super::{Session, incoming::Incoming, outgoing::Outgoing};
 use crate::{
     Client, Disposition, Error, ReaderName,
-    repeat::Patience,
+    repeat::ConnectRetry,
     response::{count, to_wire},
     turn::{CARD_TIME, Terms, turn_options},
+    watch::SILENCE_LIMIT,
 };
 
 /// A session in the making; see [`Client::open_session`].
@@ -70,30 +71,33 @@ impl OpenSession {
             idle_timeout: self.idle_timeout.map(to_wire),
             disposition: self.disposition.into(),
         };
-        let patience = Patience::of(self.client.connect_timeout());
+        let retry = ConnectRetry::of(self.client.connect_timeout());
         // The card gets its time for a reset. A broker that is silent for longer is stuck.
         let limit = wait + CARD_TIME.max(wait / 8);
         loop {
             let error = match timeout(limit, self.attempt(open.clone())).await {
                 Ok(Ok(session)) => return Ok(session),
-                Ok(Err(status)) => Error::of_query(self.client.endpoint(), &status),
+                Ok(Err(error)) => error,
                 Err(_) => Error::deadline_passed().not_sent(),
             };
-            if !patience.pause(&error).await {
+            if !retry.pause(&error).await {
                 return Err(error);
             }
         }
     }
 
-    async fn attempt(&mut self, open: SessionOpen) -> Result<Session, Status> {
-        let (outgoing, mut incoming) = Outgoing::start(&self.client, open).await?;
-        let opened = until_opened(&mut incoming, &mut self.on_queue_position).await?;
+    async fn attempt(&mut self, open: SessionOpen) -> Result<Session, Error> {
+        let of_status = |status| Error::of_query(self.client.endpoint(), &status);
+        let started = timeout(SILENCE_LIMIT, Outgoing::start(&self.client, open)).await;
+        let (outgoing, incoming) = started.map_err(|_| of_status(Status::unavailable("the broker fell silent")))??;
+        let mut incoming = Incoming::of(incoming);
+        let opened = until_opened(&mut incoming, &mut self.on_queue_position).await.map_err(of_status)?;
         Ok(Session::of(outgoing, incoming, opened))
     }
 }
 
 async fn until_opened(
-    incoming: &mut Streaming<OpenSessionResponse>,
+    incoming: &mut Incoming<Streaming<OpenSessionResponse>>,
     on_queue_position: &mut (dyn FnMut(u32) + Send),
 ) -> Result<SessionOpened, Status> {
     while let Some(message) = incoming.message().await? {

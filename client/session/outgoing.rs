@@ -21,7 +21,7 @@ use tonic::{Status, Streaming, body::Body};
 use tower::ServiceExt;
 
 use super::MAX_PIPELINED;
-use crate::Client;
+use crate::{Client, Error};
 
 /// How long the client is silent before it says that it is alive.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -39,7 +39,7 @@ impl Outgoing {
     pub(super) async fn start(
         client: &Client,
         open: SessionOpen,
-    ) -> Result<(Self, Streaming<OpenSessionResponse>), Status> {
+    ) -> Result<(Self, Streaming<OpenSessionResponse>), Error> {
         let (messages, queue) = mpsc::channel(MAX_PIPELINED + 1);
         let broken = CancellationToken::new();
         let outgoing = Self { _unbroken: broken.clone().drop_guard(), messages: Some(messages) };
@@ -50,7 +50,8 @@ impl Outgoing {
             request.map(|body| Body::new(Breakable { body, broken }))
         };
         let mut stub = CardBrokerServiceClient::new(client.channel().map_request(breakable));
-        let response = stub.open_session(client.request(Spoken::of(queue))).await?;
+        let response = stub.open_session(client.request(Spoken::of(queue))?).await;
+        let response = response.map_err(|status| Error::of_query(client.endpoint(), &status))?;
         Ok((outgoing, response.into_inner()))
     }
 

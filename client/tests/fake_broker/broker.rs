@@ -4,8 +4,10 @@ use std::{
     os::unix::net::UnixListener,
     path::PathBuf,
     pin::Pin,
+    sync::atomic::{AtomicBool, Ordering},
     sync::{Arc, Mutex},
     thread::JoinHandle,
+    time::Duration,
 };
 
 use cardbroker_client::{Delivery, Endpoint, ErrorReason};
@@ -47,6 +49,9 @@ struct Service {
     session_answer: Arc<SessionAnswer>,
     readers: watch::Sender<Vec<Reader>>,
     record: Arc<Mutex<Record>>,
+    outcome_lifetime: Arc<Mutex<Duration>>,
+    /// Whether GetBroker, GetReader and ListReaders are never answered.
+    is_stuck: Arc<AtomicBool>,
 }
 
 #[derive(Default)]
@@ -76,7 +81,14 @@ impl FakeBroker {
 
     fn start_with(answer: Arc<Answer>, session_answer: Arc<SessionAnswer>) -> Self {
         let readers = watch::Sender::new(vec![ready("desk", "first"), empty()]);
-        let service = Service { answer, session_answer, readers, record: Arc::default() };
+        let service = Service {
+            answer,
+            session_answer,
+            readers,
+            record: Arc::default(),
+            outcome_lifetime: Arc::new(Mutex::new(Duration::from_secs(600))),
+            is_stuck: Arc::default(),
+        };
         let mut broker = Self { folder: TempDir::new().unwrap(), service, running: None };
         broker.restart();
         broker
@@ -104,6 +116,15 @@ impl FakeBroker {
 
     pub(crate) fn set_readers(&self, readers: Vec<Reader>) {
         self.service.readers.send_replace(readers);
+    }
+
+    pub(crate) fn keep_outcomes_for(&self, lifetime: Duration) {
+        *self.service.outcome_lifetime.lock().unwrap() = lifetime;
+    }
+
+    /// Answers no question any more.
+    pub(crate) fn get_stuck(&self) {
+        self.service.is_stuck.store(true, Ordering::Relaxed);
     }
 
     /// Drops every connection and the socket.
@@ -183,6 +204,14 @@ pub(crate) fn empty() -> Reader {
     }
 }
 
+impl Service {
+    async fn unless_stuck(&self) {
+        if self.is_stuck.load(Ordering::Relaxed) {
+            std::future::pending().await
+        }
+    }
+}
+
 fn not_found() -> Status {
     refusal(ErrorReason::ReaderNotFound, Delivery::NotSent, "there is no such reader")
 }
@@ -194,6 +223,7 @@ impl CardBrokerService for Service {
     type OpenSessionStream = ReceiverStream<Result<OpenSessionResponse, Status>>;
 
     async fn get_broker(&self, _: Request<GetBrokerRequest>) -> Result<Response<GetBrokerResponse>, Status> {
+        self.unless_stuck().await;
         let caller = CallerInfo {
             principal: "user 1000".into(),
             process_id: Some(42),
@@ -209,7 +239,7 @@ impl CardBrokerService for Service {
             max_waiting_per_caller: 16,
             max_waiting_per_reader: 256,
             max_outcomes_per_user: 1000,
-            outcome_lifetime: seconds(600),
+            outcome_lifetime: Some((*self.outcome_lifetime.lock().unwrap()).try_into().unwrap()),
             max_contended_lease: seconds(30),
         };
         Ok(Response::new(GetBrokerResponse {
@@ -223,6 +253,7 @@ impl CardBrokerService for Service {
     }
 
     async fn get_reader(&self, request: Request<GetReaderRequest>) -> Result<Response<GetReaderResponse>, Status> {
+        self.unless_stuck().await;
         let name = request.into_inner().name;
         let reader = self.readers.borrow().iter().find(|reader| reader.name == name).cloned();
         reader.map(|reader| Response::new(GetReaderResponse { reader: Some(reader) })).ok_or_else(not_found)
@@ -241,6 +272,7 @@ impl CardBrokerService for Service {
     }
 
     async fn list_readers(&self, _: Request<ListReadersRequest>) -> Result<Response<ListReadersResponse>, Status> {
+        self.unless_stuck().await;
         Ok(Response::new(ListReadersResponse { readers: self.readers.borrow().clone() }))
     }
 

@@ -6,6 +6,7 @@ use cardbroker_client::{
     CardRequirement, Client, ConnectOptions, Delivery, Error, ErrorReason, GROUP_METADATA, Reader, Watch, WatchEvent,
 };
 use tokio_stream::StreamExt;
+use tonic::Code;
 
 use crate::broker::{FakeBroker, empty, ready};
 
@@ -53,7 +54,7 @@ async fn nobody_on_a_tcp_port_is_no_broker_either() {
 async fn a_broker_that_starts_is_waited_for_by_every_call() {
     let mut broker = FakeBroker::answering(b"");
     let client = client(&broker).await;
-    for call in 0..4 {
+    for call in 0..6 {
         broker.stop();
         // Until the client has seen that its connection is gone.
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -63,6 +64,11 @@ async fn a_broker_that_starts_is_waited_for_by_every_call() {
                 0 => client.readers().await.map(drop),
                 1 => client.transmit("desk").command(SELECT).send().await.map(drop),
                 2 => client.open_session("desk").open().await.map(drop),
+                3 => client.watch_turn().next().await.map(drop),
+                4 => match client.watch().next().await {
+                    WatchEvent::Disconnected(error) => Err(error),
+                    _ => Ok(()),
+                },
                 _ => Client::connect_with(endpoint, ConnectOptions::default()).await.map(drop),
             }
         });
@@ -161,6 +167,21 @@ async fn a_call_that_outlives_its_deadline_has_an_unknown_fate() {
     let error = soon(unit.send()).await.unwrap_err();
     assert_eq!((error.reason(), error.delivery()), (None, Delivery::Unknown));
     assert_eq!(error.to_string(), "the call's deadline passed without an answer");
+}
+
+#[tokio::test]
+async fn what_is_asked_before_a_unit_falls_within_its_deadline() {
+    let broker = FakeBroker::answering(b"");
+    let client = client(&broker).await;
+    broker.get_stuck();
+    let unit = |reader| client.transmit(reader).command(SELECT).deadline(Duration::from_millis(200));
+    let began = std::time::Instant::now();
+    for unit in [unit("Yubico YubiKey 00 00"), unit("desk").repeatable(), unit("desk").repeatable().on_any_card()] {
+        let error = soon(unit.send()).await.unwrap_err();
+        assert_eq!((error.failure().unwrap().code, error.delivery()), (Code::DeadlineExceeded, Delivery::NotSent));
+    }
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(broker.record().transmits.is_empty());
 }
 
 #[tokio::test]
