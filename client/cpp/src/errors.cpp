@@ -119,7 +119,7 @@ Failure from_wire(const v1::Failure& wire) {
     const bool is_known = wire.delivery() == v1::DELIVERY_NOT_SENT || wire.delivery() == v1::DELIVERY_EXECUTED;
     failure.delivery = is_known ? static_cast<Delivery>(wire.delivery()) : Delivery::Unknown;
     failure.message = wire.message();
-    failure.code = static_cast<StatusCode>(wire.code());
+    failure.code = wire.code() == 0 ? StatusCode::Unknown : static_cast<StatusCode>(wire.code());
     if (wire.has_retry_after()) failure.retry_after = from_wire(wire.retry_after());
     failure.rule = wire.rule();
     failure.cause = static_cast<RevocationCause>(wire.cause());
