@@ -9,13 +9,12 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
-#include <fstream>
-#include <iterator>
 #include <thread>
 #include <utility>
 
 #include "errors.h"
 #include "names.h"
+#include "private_file.h"
 
 namespace cardbroker {
 
@@ -25,31 +24,31 @@ constexpr int keep_alive_interval_ms = 20'000;
 constexpr int keep_alive_timeout_ms = 10'000;
 /// Between two attempts to find a broker.
 constexpr std::chrono::milliseconds attempt_pause(100);
-constexpr std::size_t max_token_bytes = 4096;
+constexpr std::size_t max_group_characters = 128;
 
 std::string variable(const char* name) {
     const char* value = std::getenv(name);
     return value ? value : "";
 }
 
-/// gRPC ends the program for metadata with other characters.
-bool is_printable(const std::string& text) {
-    return std::all_of(text.begin(), text.end(), [](char character) { return character >= ' ' && character <= '~'; });
+/// Letters, digits and signs of ASCII. gRPC ends the program for metadata with others.
+bool is_visible(const std::string& text) {
+    return std::all_of(text.begin(), text.end(), [](char character) { return character > ' ' && character <= '~'; });
 }
 
 std::string read_token(const std::string& file) {
-    const auto unusable = [&](const char* why) { return InvalidRequest("", "the token file " + file + ' ' + why); };
-    std::ifstream stream(file, std::ios::binary);
-    std::string token(max_token_bytes + 1, '\0');
-    if (!stream) throw unusable("cannot be read");
-    stream.read(token.data(), static_cast<std::streamsize>(token.size()));
-    if (stream.bad()) throw unusable("cannot be read");
-    token.resize(static_cast<std::size_t>(stream.gcount()));
-    if (token.size() > max_token_bytes) throw unusable("is longer than a token");
-    const char* const blank = " \t\r\n";
+    const auto unusable = [&](const std::string& why) {
+        return InvalidRequest("token_file", "the token file " + file + ' ' + why);
+    };
+    std::string problem;
+    std::string token = read_private_file(file, problem);
+    if (!problem.empty()) throw unusable(problem);
+    const char* const blank = " \t\r\n\v\f";
     token.erase(0, token.find_first_not_of(blank));
     token.erase(token.find_last_not_of(blank) + 1);
-    if (token.empty() || !is_printable(token)) throw unusable("holds no token");
+    if (token.empty() || !is_visible(token)) {
+        throw unusable("holds no token: one line of visible ASCII, as made by \"cardbroker token new\"");
+    }
     return token;
 }
 
@@ -115,7 +114,9 @@ ConnectOptions ConnectOptions::from_environment() {
 
 Connection::Connection(Endpoint endpoint, ConnectOptions options)
     : endpoint_(std::move(endpoint)), options_(std::move(options)) {
-    if (!is_printable(options_.group)) throw InvalidRequest("", "the isolation group is not printable ASCII");
+    if (options_.group.size() > max_group_characters || !is_visible(options_.group)) {
+        throw InvalidRequest(names::group_metadata, "an isolation group has 1 to 128 visible ASCII characters");
+    }
     if (!endpoint_.is_unix() && !options_.token_file.empty()) read_token(options_.token_file);
 }
 

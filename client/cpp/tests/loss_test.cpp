@@ -1,7 +1,9 @@
 // What becomes of calls when the broker goes, comes late or falls silent, repeats among it, and what is sent with every
 // call.
 #include <doctest/doctest.h>
+#include <unistd.h>
 
+#include <filesystem>
 #include <fstream>
 #include <future>
 #include <thread>
@@ -176,21 +178,31 @@ TEST_CASE("a silent broker cannot hold a call beyond its deadline") {
     CHECK(wait.nanos() <= 150'000'000);
 }
 
+namespace {
+
+/// A file for its owner alone.
+void write_private(const std::string& file, const std::string& text) {
+    std::ofstream(file) << text;
+    std::filesystem::permissions(file, std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
+}
+
+}  // namespace
+
 TEST_CASE("the token is sent over TCP with every call, and read anew for each") {
     const Folder folder;
     const std::string file = folder.path() / "token";
     FakeBroker broker;
     CHECK(refusal([&] { broker.client(file); }) == "INVALID_REQUEST NOT_SENT");
-    std::ofstream(file) << " first\n";
+    write_private(file, " first\n");
     const Client client = broker.client(file);
     client.readers();
-    std::ofstream(file) << "second";
+    write_private(file, "second");
     client.readers();
     broker.client().readers();
     CHECK(broker.metadata("authorization") == std::vector<std::string>{"Bearer first", "Bearer second", "none"});
 
-    for (const char* text : {"", " \n", "a\nb", "\xC3\xBC"}) {
-        std::ofstream(file) << text;
+    for (const char* text : {"", " \n", "a\nb", "two words", "\xC3\xBC"}) {
+        write_private(file, text);
         CHECK(refusal([&] { client.readers(); }) == "INVALID_REQUEST NOT_SENT");
     }
     std::filesystem::remove(file);
@@ -199,7 +211,49 @@ TEST_CASE("the token is sent over TCP with every call, and read anew for each") 
         FAIL("it did not fail");
     } catch (const Error& error) {
         CHECK(std::string(error.what()).find(file) != std::string::npos);
+        CHECK(error.failure().field_violations.at(0).field == "token_file");
         CHECK(error.is_permanent());
+    }
+}
+
+TEST_CASE("a token file that others may read or change is not used") {
+    const Folder folder;
+    const std::string file = folder.path() / "token";
+    FakeBroker broker;
+    write_private(file, "first\n");
+    const Client client = broker.client(file);
+    for (const int mode : {0640, 0604, 0620, 0602, 0610}) {
+        std::filesystem::permissions(file, std::filesystem::perms(mode));
+        try {
+            client.readers();
+            FAIL("it did not fail");
+        } catch (const InvalidRequest& error) {
+            CHECK(std::string(error.what()).find("chmod 600") != std::string::npos);
+            CHECK(std::string(error.what()).find("first") == std::string::npos);
+        }
+    }
+    std::filesystem::permissions(file, std::filesystem::perms(0400));
+    CHECK_NOTHROW(client.readers());
+    CHECK(refusal([&] { broker.client(folder.path()); }) == "INVALID_REQUEST NOT_SENT");
+    if (getuid() == 0) {
+        REQUIRE(chown(file.c_str(), 54'321, static_cast<gid_t>(-1)) == 0);
+        CHECK(refusal([&] { client.readers(); }) == "INVALID_REQUEST NOT_SENT");
+    }
+}
+
+TEST_CASE("a group has 1 to 128 visible ASCII characters") {
+    const Broker broker;
+    CHECK_NOTHROW(broker.client(std::string(128, '~')).readers());
+    for (const std::string& group : {std::string(129, 'a'), std::string("a b"), std::string("a\x7F"),
+                                     std::string("\xC3\xBC"), std::string("a\n")}) {
+        try {
+            broker.client(group);
+            FAIL("it did not fail");
+        } catch (const InvalidRequest& error) {
+            CHECK(error.failure().field_violations.at(0).field == "cardbroker-group");
+            CHECK(error.code() == StatusCode::InvalidArgument);
+            CHECK(std::string(error.what()).find(group) == std::string::npos);
+        }
     }
 }
 
