@@ -15,6 +15,7 @@
 #include "errors.h"
 #include "names.h"
 #include "private_file.h"
+#include "times.h"
 
 namespace cardbroker {
 
@@ -25,6 +26,8 @@ constexpr int keep_alive_timeout_ms = 10'000;
 /// Between two attempts to find a broker.
 constexpr std::chrono::milliseconds attempt_pause(100);
 constexpr std::size_t max_group_characters = 128;
+/// What one attempt may take at least, however short the connect timeout is.
+constexpr std::chrono::seconds shortest_attempt(1);
 
 std::string variable(const char* name) {
     const char* value = std::getenv(name);
@@ -69,7 +72,7 @@ std::string escaped(const std::string& path) {
 }
 
 /// Waits for the outcome of a fresh channel's first attempt.
-bool connects(grpc::Channel& channel, std::chrono::nanoseconds timeout) {
+bool connects(grpc::Channel& channel, Connection::Clock::duration timeout) {
     const auto deadline = std::chrono::system_clock::now() + timeout;
     for (;;) {
         const grpc_connectivity_state state = channel.GetState(true);
@@ -77,20 +80,6 @@ bool connects(grpc::Channel& channel, std::chrono::nanoseconds timeout) {
         if (state == GRPC_CHANNEL_TRANSIENT_FAILURE || state == GRPC_CHANNEL_SHUTDOWN) return false;
         if (!channel.WaitForStateChange(state, deadline)) return false;
     }
-}
-
-/// Whether the system keeps this user from opening the socket; waiting does not help then.
-bool is_forbidden(const Endpoint& endpoint) {
-    sockaddr_un address{};
-    if (!endpoint.is_unix() || endpoint.address().size() >= sizeof address.sun_path) return false;
-    address.sun_family = AF_UNIX;
-    endpoint.address().copy(address.sun_path, sizeof address.sun_path - 1);
-    const int descriptor = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (descriptor < 0) return false;
-    const bool connected = ::connect(descriptor, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
-    const bool forbidden = !connected && (errno == EACCES || errno == EPERM);
-    ::close(descriptor);
-    return forbidden;
 }
 
 /// Whether the channel is connected still, as far as the system has told.
@@ -120,28 +109,48 @@ Connection::Connection(Endpoint endpoint, ConnectOptions options)
     if (!endpoint_.is_unix() && !options_.token_file.empty()) read_token(options_.token_file);
 }
 
-std::shared_ptr<grpc::Channel> Connection::connected(std::chrono::nanoseconds at_most) {
+std::chrono::nanoseconds Connection::patience() const noexcept {
+    constexpr auto most = std::chrono::duration_cast<std::chrono::milliseconds>(max_deadline);
+    return std::clamp(options_.connect_timeout, std::chrono::milliseconds(0), most);
+}
+
+bool Connection::is_forbidden() const {
+    sockaddr_un address{};
+    if (!endpoint_.is_unix() || endpoint_.address().size() >= sizeof address.sun_path) return false;
+    address.sun_family = AF_UNIX;
+    endpoint_.address().copy(address.sun_path, sizeof address.sun_path - 1);
+    const int descriptor = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (descriptor < 0) return false;
+    const bool connected = ::connect(descriptor, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+    const bool forbidden = !connected && (errno == EACCES || errno == EPERM);
+    ::close(descriptor);
+    return forbidden;
+}
+
+std::shared_ptr<grpc::Channel> Connection::connected(Clock::time_point end) {
+    const auto start = Clock::now();
+    if (start >= end) throw deadline_passed().not_sent();
     {
         const std::lock_guard lock(mutex_);
         if (channel_ && is_ready(*channel_)) return channel_;
     }
     // Outside the lock: nobody waits for somebody else's attempt. A new channel instead of the old one, which would
     // wait for a while before it tries again.
-    using Clock = std::chrono::steady_clock;
-    const auto end = Clock::now() + std::min<std::chrono::nanoseconds>(options_.connect_timeout, at_most);
+    const auto last_attempt = std::min(start + patience(), end);
     for (;;) {
         auto channel = fresh();
-        if (connects(*channel, end - Clock::now())) {
+        const auto now = Clock::now();
+        if (connects(*channel, std::min(std::max(last_attempt, now + shortest_attempt), end) - now)) {
             const std::lock_guard lock(mutex_);
             channel_ = channel;
             return channel;
         }
-        if (is_forbidden(endpoint_)) {
+        if (is_forbidden()) {
             throw not_running("this user may not open " + endpoint_.to_string(), StatusCode::PermissionDenied);
         }
-        const auto left = end - Clock::now();
+        const auto left = last_attempt - Clock::now();
         if (left <= left.zero()) throw not_running("no broker answers at " + endpoint_.to_string());
-        std::this_thread::sleep_for(std::min<std::chrono::nanoseconds>(attempt_pause, left));
+        std::this_thread::sleep_for(std::min<Clock::duration>(attempt_pause, left));
     }
 }
 

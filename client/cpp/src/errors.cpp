@@ -20,13 +20,13 @@ std::exception_ptr unexplained(const grpc::Status& status) {
         case StatusCode::DeadlineExceeded:
             return std::make_exception_ptr(deadline_passed());
         case StatusCode::Unimplemented:
-            return std::make_exception_ptr(Error(told("what answers at the endpoint is no Cardbroker, or an older one")));
+            return std::make_exception_ptr(
+                Error(told("what answers at the endpoint is no Cardbroker, or an older one")));
         case StatusCode::Unavailable:
         case StatusCode::Unknown:
         case StatusCode::Internal:
-            return std::make_exception_ptr(ConnectionLost(told("the connection to the broker was lost")));
         case StatusCode::Cancelled:
-            return std::make_exception_ptr(Error(told("the call was cancelled")));
+            return std::make_exception_ptr(ConnectionLost(told("the connection to the broker was lost")));
         default:
             return std::make_exception_ptr(Error(told("the call failed")));
     }

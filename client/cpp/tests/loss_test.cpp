@@ -63,12 +63,12 @@ namespace {
 
 /// A broker that has a card in its reader and loses the first connections.
 struct LosingBroker : FakeBroker {
-    explicit LosingBroker(std::size_t losses) {
+    explicit LosingBroker(std::size_t losses, grpc::StatusCode code = grpc::UNAVAILABLE) {
         v1::Reader& added = readers.emplace_back();
         added.set_name(reader);
         added.set_insertion_id("the first");
-        answer = [losses](std::size_t number, v1::TransmitResponse& response, grpc::ServerContext&) {
-            if (number < losses) return grpc::Status(grpc::UNAVAILABLE, "lost");
+        answer = [losses, code](std::size_t number, v1::TransmitResponse& response, grpc::ServerContext&) {
+            if (number < losses) return grpc::Status(code, "lost");
             response.add_results()->mutable_apdu()->set_status_word(0x9000);
             return grpc::Status::OK;
         };
@@ -83,25 +83,55 @@ TransmitOptions repeating() {
 
 }  // namespace
 
-TEST_CASE("a unit is repeated under one id, on the insertion that was there, until an outcome is told") {
-    LosingBroker broker(2);
-    broker.client().transmit(reader, commands({read_record}), repeating());
-    const auto requests = broker.requests();
-    REQUIRE(requests.size() == 3);
-    CHECK(requests[0].request_id().size() == 16);
-    CHECK(requests[0].turn().if_insertion_id() == "the first");
-    for (const auto& repeat : requests) CHECK(repeat.SerializeAsString() == requests[0].SerializeAsString());
-    broker.client().transmit(reader, commands({read_record}), repeating());
-    CHECK(broker.requests().back().request_id() != requests[0].request_id());
+TEST_CASE("a unit is repeated after every end without the broker's word") {
+    for (const auto code : {grpc::UNAVAILABLE, grpc::UNKNOWN, grpc::INTERNAL, grpc::CANCELLED}) {
+        CAPTURE(code);
+        LosingBroker broker(1, code);
+        CHECK_NOTHROW(broker.client().transmit(reader, commands({read_record}), repeating()));
+        CHECK(broker.requests().size() == 2);
+    }
+    LosingBroker late(1, grpc::DEADLINE_EXCEEDED);
+    CHECK_THROWS_AS(late.client().transmit(reader, commands({read_record}), repeating()), Error);
+    CHECK(late.requests().size() == 1);
 }
 
-TEST_CASE("a unit that any card may run is repeated without its insertion") {
-    LosingBroker broker(1);
+TEST_CASE("no repeat is later than half of the time for which outcomes are kept") {
+    LosingBroker broker(100);
+    // The pauses before the repeats are 50 ms, 100 ms and 200 ms at least.
+    broker.outcome_lifetime = 0s;
+    CHECK_THROWS_AS(broker.client().transmit(reader, commands({read_record}), repeating()), ConnectionLost);
+    CHECK(broker.requests().size() == 1);
+    broker.outcome_lifetime = 2s;
+    broker.answer = [](std::size_t, v1::TransmitResponse&, grpc::ServerContext&) {
+        std::this_thread::sleep_for(600ms);
+        return grpc::Status(grpc::UNAVAILABLE, "lost");
+    };
+    CHECK(refusal([&] { broker.client().transmit(reader, commands({read_record}), repeating()); }) ==
+          "no reason UNKNOWN");
+    CHECK(broker.requests().size() == 1 + 2);
+}
+
+TEST_CASE("the questions before a unit that may be repeated count against its deadline") {
+    LosingBroker broker(0);
+    broker.before_reader = [](grpc::ServerContext& context) { until([&] { return context.IsCancelled(); }); };
     TransmitOptions options = repeating();
-    options.any_card = true;
-    broker.client().transmit(reader, commands({read_record}), options);
-    REQUIRE(broker.requests().size() == 2);
-    CHECK(broker.requests()[1].turn().if_insertion_id().empty());
+    options.deadline = 300ms;
+    const auto start = std::chrono::steady_clock::now();
+    CHECK(refusal([&] { broker.client().transmit(reader, commands({read_record}), options); }) == "no reason NOT_SENT");
+    CHECK(std::chrono::steady_clock::now() - start < 5s);
+    CHECK(broker.requests().empty());
+}
+
+TEST_CASE("without patience a client connects to a broker that runs") {
+    Broker broker;
+    ConnectOptions options;
+    for (const auto timeout : {0ms, 1ms, -1ms, std::chrono::milliseconds::max()}) {
+        options.connect_timeout = timeout;
+        CHECK(Client(Endpoint(broker.endpoint()), options).readers().size() == 2);
+    }
+    broker.kill();
+    options.connect_timeout = 0ms;
+    CHECK_THROWS_AS(Client(Endpoint(broker.endpoint()), options), NotRunning);
 }
 
 TEST_CASE("a unit that found no card to name is not repeated") {
@@ -122,24 +152,6 @@ TEST_CASE("a repeat that is told the unit's stop hands on its answers") {
         return grpc::Status::OK;
     };
     CHECK_THROWS_AS(broker.client().transmit(reader, commands({read_record, read_record}), repeating()), Stopped);
-}
-
-TEST_CASE("a repeat that was not sent does not hide that the first attempt may have been") {
-    LosingBroker broker(1);
-    broker.answer = [](std::size_t number, v1::TransmitResponse&, grpc::ServerContext&) {
-        if (number == 0) return grpc::Status(grpc::UNAVAILABLE, "lost");
-        return refused(v1::ERROR_REASON_NO_CARD, v1::DELIVERY_NOT_SENT, grpc::FAILED_PRECONDITION);
-    };
-    CHECK_THROWS_AS(broker.client().transmit(reader, commands({read_record}), repeating()), ConnectionLost);
-    CHECK(broker.requests().size() == 2);
-}
-
-TEST_CASE("nothing is repeated that was not asked for, nor more often than three times") {
-    LosingBroker broker(100);
-    CHECK_THROWS_AS(broker.client().transmit(reader, commands({read_record})), ConnectionLost);
-    CHECK(broker.requests().size() == 1);
-    CHECK_THROWS_AS(broker.client().transmit(reader, commands({read_record}), repeating()), ConnectionLost);
-    CHECK(broker.requests().size() == 1 + 4);
 }
 
 TEST_CASE("a call waits for a broker that starts, and for its connect timeout only") {
