@@ -75,7 +75,10 @@ CommandResult from_wire(const v1::CommandResult& wire) {
     CommandResult result;
     result.card_duration = cardbroker::from_wire(wire.card_duration());
     const auto protect = [](const std::string& bytes) { return ApduBytes(bytes.data(), bytes.size()); };
-    const auto status_word = [](std::int32_t word) { return static_cast<std::uint16_t>(word); };
+    const auto status_word = [](std::int32_t word) {
+        if (word < 0 || word > 0xFFFF) throw broken_contract("the broker told a status word of more than 16 bits");
+        return static_cast<std::uint16_t>(word);
+    };
     switch (wire.outcome_case()) {
         case v1::CommandResult::kApdu:
             result.outcome = ApduResult{protect(wire.apdu().data()), status_word(wire.apdu().status_word()),

@@ -9,13 +9,13 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
-#include <fstream>
-#include <iterator>
 #include <thread>
 #include <utility>
 
 #include "errors.h"
 #include "names.h"
+#include "private_file.h"
+#include "times.h"
 
 namespace cardbroker {
 
@@ -25,31 +25,33 @@ constexpr int keep_alive_interval_ms = 20'000;
 constexpr int keep_alive_timeout_ms = 10'000;
 /// Between two attempts to find a broker.
 constexpr std::chrono::milliseconds attempt_pause(100);
-constexpr std::size_t max_token_bytes = 4096;
+constexpr std::size_t max_group_characters = 128;
+/// What one attempt may take at least, however short the connect timeout is.
+constexpr std::chrono::seconds shortest_attempt(1);
 
 std::string variable(const char* name) {
     const char* value = std::getenv(name);
     return value ? value : "";
 }
 
-/// gRPC ends the program for metadata with other characters.
-bool is_printable(const std::string& text) {
-    return std::all_of(text.begin(), text.end(), [](char character) { return character >= ' ' && character <= '~'; });
+/// Letters, digits and signs of ASCII. gRPC ends the program for metadata with others.
+bool is_visible(const std::string& text) {
+    return std::all_of(text.begin(), text.end(), [](char character) { return character > ' ' && character <= '~'; });
 }
 
 std::string read_token(const std::string& file) {
-    const auto unusable = [&](const char* why) { return InvalidRequest("", "the token file " + file + ' ' + why); };
-    std::ifstream stream(file, std::ios::binary);
-    std::string token(max_token_bytes + 1, '\0');
-    if (!stream) throw unusable("cannot be read");
-    stream.read(token.data(), static_cast<std::streamsize>(token.size()));
-    if (stream.bad()) throw unusable("cannot be read");
-    token.resize(static_cast<std::size_t>(stream.gcount()));
-    if (token.size() > max_token_bytes) throw unusable("is longer than a token");
-    const char* const blank = " \t\r\n";
+    const auto unusable = [&](const std::string& why) {
+        return InvalidRequest("token_file", "the token file " + file + ' ' + why);
+    };
+    std::string problem;
+    std::string token = read_private_file(file, problem);
+    if (!problem.empty()) throw unusable(problem);
+    const char* const blank = " \t\r\n\v\f";
     token.erase(0, token.find_first_not_of(blank));
     token.erase(token.find_last_not_of(blank) + 1);
-    if (token.empty() || !is_printable(token)) throw unusable("holds no token");
+    if (token.empty() || !is_visible(token)) {
+        throw unusable("holds no token: one line of visible ASCII, as made by \"cardbroker token new\"");
+    }
     return token;
 }
 
@@ -70,7 +72,7 @@ std::string escaped(const std::string& path) {
 }
 
 /// Waits for the outcome of a fresh channel's first attempt.
-bool connects(grpc::Channel& channel, std::chrono::nanoseconds timeout) {
+bool connects(grpc::Channel& channel, Connection::Clock::duration timeout) {
     const auto deadline = std::chrono::system_clock::now() + timeout;
     for (;;) {
         const grpc_connectivity_state state = channel.GetState(true);
@@ -78,20 +80,6 @@ bool connects(grpc::Channel& channel, std::chrono::nanoseconds timeout) {
         if (state == GRPC_CHANNEL_TRANSIENT_FAILURE || state == GRPC_CHANNEL_SHUTDOWN) return false;
         if (!channel.WaitForStateChange(state, deadline)) return false;
     }
-}
-
-/// Whether the system keeps this user from opening the socket; waiting does not help then.
-bool is_forbidden(const Endpoint& endpoint) {
-    sockaddr_un address{};
-    if (!endpoint.is_unix() || endpoint.address().size() >= sizeof address.sun_path) return false;
-    address.sun_family = AF_UNIX;
-    endpoint.address().copy(address.sun_path, sizeof address.sun_path - 1);
-    const int descriptor = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (descriptor < 0) return false;
-    const bool connected = ::connect(descriptor, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
-    const bool forbidden = !connected && (errno == EACCES || errno == EPERM);
-    ::close(descriptor);
-    return forbidden;
 }
 
 /// Whether the channel is connected still, as far as the system has told.
@@ -115,32 +103,54 @@ ConnectOptions ConnectOptions::from_environment() {
 
 Connection::Connection(Endpoint endpoint, ConnectOptions options)
     : endpoint_(std::move(endpoint)), options_(std::move(options)) {
-    if (!is_printable(options_.group)) throw InvalidRequest("", "the isolation group is not printable ASCII");
+    if (options_.group.size() > max_group_characters || !is_visible(options_.group)) {
+        throw InvalidRequest(names::group_metadata, "an isolation group has 1 to 128 visible ASCII characters");
+    }
     if (!endpoint_.is_unix() && !options_.token_file.empty()) read_token(options_.token_file);
 }
 
-std::shared_ptr<grpc::Channel> Connection::connected(std::chrono::nanoseconds at_most) {
+std::chrono::nanoseconds Connection::patience() const noexcept {
+    constexpr auto most = std::chrono::duration_cast<std::chrono::milliseconds>(max_deadline);
+    return std::clamp(options_.connect_timeout, std::chrono::milliseconds(0), most);
+}
+
+bool Connection::is_forbidden() const {
+    sockaddr_un address{};
+    if (!endpoint_.is_unix() || endpoint_.address().size() >= sizeof address.sun_path) return false;
+    address.sun_family = AF_UNIX;
+    endpoint_.address().copy(address.sun_path, sizeof address.sun_path - 1);
+    const int descriptor = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (descriptor < 0) return false;
+    const bool connected = ::connect(descriptor, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+    const bool forbidden = !connected && (errno == EACCES || errno == EPERM);
+    ::close(descriptor);
+    return forbidden;
+}
+
+std::shared_ptr<grpc::Channel> Connection::connected(Clock::time_point end) {
+    const auto start = Clock::now();
+    if (start >= end) throw deadline_passed().not_sent();
     {
         const std::lock_guard lock(mutex_);
         if (channel_ && is_ready(*channel_)) return channel_;
     }
     // Outside the lock: nobody waits for somebody else's attempt. A new channel instead of the old one, which would
     // wait for a while before it tries again.
-    using Clock = std::chrono::steady_clock;
-    const auto end = Clock::now() + std::min<std::chrono::nanoseconds>(options_.connect_timeout, at_most);
+    const auto last_attempt = std::min(start + patience(), end);
     for (;;) {
         auto channel = fresh();
-        if (connects(*channel, end - Clock::now())) {
+        const auto now = Clock::now();
+        if (connects(*channel, std::min(std::max(last_attempt, now + shortest_attempt), end) - now)) {
             const std::lock_guard lock(mutex_);
             channel_ = channel;
             return channel;
         }
-        if (is_forbidden(endpoint_)) {
+        if (is_forbidden()) {
             throw not_running("this user may not open " + endpoint_.to_string(), StatusCode::PermissionDenied);
         }
-        const auto left = end - Clock::now();
+        const auto left = last_attempt - Clock::now();
         if (left <= left.zero()) throw not_running("no broker answers at " + endpoint_.to_string());
-        std::this_thread::sleep_for(std::min<std::chrono::nanoseconds>(attempt_pause, left));
+        std::this_thread::sleep_for(std::min<Clock::duration>(attempt_pause, left));
     }
 }
 

@@ -4,6 +4,7 @@
 #include <cardbroker/client.h>
 #include <grpcpp/grpcpp.h>
 
+#include <chrono>
 #include <memory>
 #include <mutex>
 
@@ -20,14 +21,22 @@ public:
 
     const Endpoint& endpoint() const noexcept { return endpoint_; }
 
-    /// The channel, connected, after the connect timeout and `at_most` this time; so whatever fails before this returns
-    /// was not sent. Asks again while nobody is there.
+    using Clock = std::chrono::steady_clock;
+
+    /// The channel, connected; so whatever fails before this returns was not sent. Asks again while nobody is there, up
+    /// to the connect timeout or `end`, whichever comes first.
     ///
-    /// Throws NotRunning.
-    std::shared_ptr<grpc::Channel> connected(std::chrono::nanoseconds at_most = std::chrono::nanoseconds::max());
+    /// Throws NotRunning, or Error where `end` has passed before.
+    std::shared_ptr<grpc::Channel> connected(Clock::time_point end = Clock::time_point::max());
 
     /// A channel of its own that has not connected yet.
     std::shared_ptr<grpc::Channel> fresh() const;
+
+    /// Whether the system keeps this user from opening the socket; waiting does not help then.
+    bool is_forbidden() const;
+
+    /// How long a call waits for a broker that is not there; at most `max_deadline`.
+    std::chrono::nanoseconds patience() const noexcept;
 
     /// Adds the group and the token to a call.
     ///

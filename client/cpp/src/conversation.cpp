@@ -19,10 +19,11 @@ constexpr std::size_t max_pipelined = 32;
 }  // namespace
 
 Conversation::Conversation(Connection& connection, const v1::SessionOpen& open,
-                           std::chrono::nanoseconds heartbeat_interval)
-    : heartbeat_interval_(heartbeat_interval) {
-    connection.sign(context_);
+                           std::chrono::nanoseconds heartbeat_interval, std::chrono::nanoseconds silence_limit)
+    : heartbeat_interval_(heartbeat_interval), silence_limit_(silence_limit) {
     channel_ = connection.connected();
+    connection.sign(context_);
+    last_heard_ = std::chrono::steady_clock::now();
     stream_ = Stub(channel_).OpenSession(&context_);
     v1::OpenSessionRequest message;
     *message.mutable_open() = open;
@@ -56,14 +57,14 @@ void Conversation::await_opened(std::chrono::nanoseconds limit,
     }
 }
 
-std::future<Reply> Conversation::send(v1::OpenSessionRequest& message) {
+std::future<Reply> Conversation::send(v1::OpenSessionRequest& message, Restart restart) {
     std::unique_lock lock(mutex_);
     // Knowledge counts from when the call was begun, not from when there was room for it.
     const std::uint64_t known_failure_count = known_failure_count_;
     changed_.wait(lock, [&] { return ended_ || closing_ || (!writing_ && pipeline_.size() < max_pipelined); });
     if (ended_by_) std::rethrow_exception(ended_by_);
     if (closing_) throw Error(own_failure("the session is closed", Delivery::NotSent, StatusCode::FailedPrecondition));
-    const Pipeline::Sent sent = pipeline_.send(known_failure_count, message.restart());
+    const Pipeline::Sent sent = pipeline_.send(known_failure_count, restart);
     message.set_restart(sent.restart);
     if (message.has_transmit()) message.mutable_transmit()->set_id(sent.id);
     if (message.has_reset()) message.mutable_reset()->set_id(sent.id);
@@ -116,13 +117,19 @@ void Conversation::write(std::unique_lock<std::mutex>& lock, const std::function
 
 void Conversation::keep_alive() {
     std::unique_lock lock(mutex_);
-    const auto is_over = [&] { return ended_ || closing_; };
-    while (!is_over()) {
-        const auto due = last_write_ + heartbeat_interval_;
-        if (writing_) {
-            changed_.wait(lock, [&] { return is_over() || !writing_; });
-        } else if (std::chrono::steady_clock::now() < due) {
-            changed_.wait_until(lock, due, is_over);
+    while (!ended_) {
+        const auto now = std::chrono::steady_clock::now();
+        const auto silent_at = last_heard_ + silence_limit_;
+        const auto heartbeat_at = last_write_ + heartbeat_interval_;
+        const bool may_write = !writing_ && !closing_;
+        if (now >= silent_at) {
+            silent_ = true;
+            context_.TryCancel();
+            changed_.wait(lock, [&] { return ended_; });
+        } else if (!may_write || now < heartbeat_at) {
+            const bool was_writing = writing_;
+            changed_.wait_until(lock, may_write ? std::min(heartbeat_at, silent_at) : silent_at,
+                                [&] { return ended_ || writing_ != was_writing; });
         } else {
             v1::OpenSessionRequest message;
             *message.mutable_heartbeat()->mutable_send_time() = to_wire(std::chrono::system_clock::now());
@@ -151,25 +158,35 @@ void Conversation::read() {
     lock.lock();
     writing_ = false;
 
-    const bool as_asked = closing_ && callers_.empty();
-    std::exception_ptr ended_by = broken;
-    if (!broken && !status.ok()) {
-        broken = failure(status, context_);
-        ended_by = std::make_exception_ptr(query_failure(status, context_));
-    } else if (!broken && !as_asked) {
-        broken = std::make_exception_ptr(connection_lost("the broker ended the session"));
-        ended_by = broken;
-    }
-    // What was written may have run, unless the broker says otherwise; what comes later does not leave this program.
-    for (std::promise<Reply>& caller : callers_) caller.set_value({{}, broken, 0});
-    if (ended_by) ended_by_ = opened_ ? not_sent(ended_by) : ended_by;
+    const auto [unanswered, later] = why_ended(status, broken);
+    for (std::promise<Reply>& caller : callers_) caller.set_value({{}, unanswered, 0});
+    ended_by_ = later;
     callers_.clear();
     ended_ = true;
     changed_.notify_all();
 }
 
+std::pair<std::exception_ptr, std::exception_ptr> Conversation::why_ended(const grpc::Status& status,
+                                                                          const std::exception_ptr& broken) const {
+    // What was written may have run, unless the broker says otherwise; what comes later does not leave this program.
+    const auto own = [](const std::exception_ptr& why) { return std::pair(why, not_sent(why)); };
+    if (broken) return own(broken);
+    if (silent_) return own(std::make_exception_ptr(connection_lost("the broker fell silent")));
+    if (aborted_ && status.error_code() == grpc::StatusCode::CANCELLED) {
+        const Failure aborted = own_failure("the session was aborted", Delivery::Unknown, StatusCode::Cancelled);
+        return own(std::make_exception_ptr(Error(aborted)));
+    }
+    if (!status.ok()) {
+        const auto told = std::make_exception_ptr(query_failure(status, context_));
+        return {failure(status, context_), opened_ ? not_sent(told) : told};
+    }
+    if (closing_ && callers_.empty()) return {};
+    return own(std::make_exception_ptr(connection_lost("the broker ended the session")));
+}
+
 void Conversation::take(v1::OpenSessionResponse& message) {
     const std::lock_guard lock(mutex_);
+    last_heard_ = std::chrono::steady_clock::now();
     const auto succeed = [&](std::int64_t id) { answer(id, Outcome::Done, {std::move(message), nullptr, 0}); };
     switch (message.response_case()) {
         case v1::OpenSessionResponse::kQueuePosition:

@@ -8,6 +8,7 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <deque>
@@ -18,6 +19,7 @@
 #include <mutex>
 #include <optional>
 #include <thread>
+#include <utility>
 
 #include "cardbroker/v1/service.grpc.pb.h"
 #include "pipeline.h"
@@ -37,11 +39,13 @@ struct Reply {
 
 class Conversation {
 public:
-    /// Starts the stream and the threads. After so much silence of its own it sends a heartbeat.
+    /// Starts the stream and the threads. After so much silence of its own it sends a heartbeat; after so much silence
+    /// of the broker the connection counts as lost, for it sends one every 30 s, too.
     ///
     /// Throws NotRunning.
     Conversation(Connection& connection, const v1::SessionOpen& open,
-                 std::chrono::nanoseconds heartbeat_interval = std::chrono::seconds(30));
+                 std::chrono::nanoseconds heartbeat_interval = std::chrono::seconds(30),
+                 std::chrono::nanoseconds silence_limit = std::chrono::seconds(90));
     /// As `end`.
     ~Conversation();
 
@@ -50,9 +54,8 @@ public:
     /// Throws Error, not sent, if it does not open within `limit`.
     void await_opened(std::chrono::nanoseconds limit, const std::function<void(std::int32_t)>& on_queue_position);
 
-    /// Sends a message, whose id and `restart` are filled in, as soon as there is room for it. A `restart` that is set
-    /// already stays.
-    std::future<Reply> send(v1::OpenSessionRequest& message);
+    /// Sends a message, whose id and `restart` are filled in, as soon as there is room for it.
+    std::future<Reply> send(v1::OpenSessionRequest& message, Restart restart);
 
     /// Half-closes and waits for the end of what was sent, and then of the stream.
     ///
@@ -60,7 +63,10 @@ public:
     void close();
 
     /// Breaks the stream, which ends the threads and all that waits.
-    void abort() noexcept { context_.TryCancel(); }
+    void abort() noexcept {
+        aborted_ = true;
+        context_.TryCancel();
+    }
 
     /// Breaks the stream and waits for the threads.
     void end() noexcept;
@@ -78,8 +84,12 @@ private:
 
     /// A thread: reads until the stream's end.
     void read();
-    /// A thread: sends a heartbeat after each interval without a message, until the stream's end.
+    /// A thread: sends a heartbeat after each interval without a message, and breaks the stream of a broker that has
+    /// fallen silent.
     void keep_alive();
+    /// What ended the stream: for the calls on their way, and for those that come later.
+    std::pair<std::exception_ptr, std::exception_ptr> why_ended(const grpc::Status& status,
+                                                                const std::exception_ptr& broken) const;
     /// Takes one message. Throws Error for what the contract does not allow.
     void take(v1::OpenSessionResponse& message);
     void answer(std::int64_t id, Outcome outcome, Reply reply);
@@ -87,6 +97,9 @@ private:
     void write(std::unique_lock<std::mutex>& lock, const std::function<bool(Stream&)>& writing);
 
     const std::chrono::nanoseconds heartbeat_interval_;
+    const std::chrono::nanoseconds silence_limit_;
+    /// Whether this program has broken the stream.
+    std::atomic<bool> aborted_{false};
     grpc::ClientContext context_;
     std::shared_ptr<grpc::Channel> channel_;
     std::unique_ptr<Stream> stream_;
@@ -96,6 +109,8 @@ private:
     std::condition_variable changed_;
     bool writing_ = false;
     std::chrono::steady_clock::time_point last_write_ = std::chrono::steady_clock::now();
+    std::chrono::steady_clock::time_point last_heard_ = std::chrono::steady_clock::now();
+    bool silent_ = false;
     bool closing_ = false;
     bool ended_ = false;
     /// What calls are told that come after the end; nothing if it came as asked for.

@@ -13,7 +13,7 @@ namespace cardbroker {
 namespace {
 
 InvalidRequest no_endpoint(std::string_view text) {
-    return InvalidRequest("",
+    return InvalidRequest("endpoint",
                           '"' + std::string(text) + "\" is not an endpoint: use unix:/path or http://127.0.0.1:port");
 }
 
@@ -56,7 +56,7 @@ Endpoint::Endpoint(std::string_view text) : is_unix_(starts_with(text, "unix:"))
     }
     if (!starts_with(text, "http://")) throw no_endpoint(text);
     std::string_view address = text.substr(7);
-    while (!address.empty() && address.back() == '/') address.remove_suffix(1);
+    if (!address.empty() && address.back() == '/') address.remove_suffix(1);
     const std::size_t colon = address.rfind(':');
     if (colon == address.npos || !is_port(address.substr(colon + 1)) ||
         !is_loopback(std::string(address.substr(0, colon)))) {

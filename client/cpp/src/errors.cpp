@@ -20,13 +20,13 @@ std::exception_ptr unexplained(const grpc::Status& status) {
         case StatusCode::DeadlineExceeded:
             return std::make_exception_ptr(deadline_passed());
         case StatusCode::Unimplemented:
-            return std::make_exception_ptr(Error(told("what answers at the endpoint is no Cardbroker, or an older one")));
+            return std::make_exception_ptr(
+                Error(told("what answers at the endpoint is no Cardbroker, or an older one")));
         case StatusCode::Unavailable:
         case StatusCode::Unknown:
         case StatusCode::Internal:
-            return std::make_exception_ptr(ConnectionLost(told("the connection to the broker was lost")));
         case StatusCode::Cancelled:
-            return std::make_exception_ptr(Error(told("the call was cancelled")));
+            return std::make_exception_ptr(ConnectionLost(told("the connection to the broker was lost")));
         default:
             return std::make_exception_ptr(Error(told("the call failed")));
     }
@@ -119,7 +119,7 @@ Failure from_wire(const v1::Failure& wire) {
     const bool is_known = wire.delivery() == v1::DELIVERY_NOT_SENT || wire.delivery() == v1::DELIVERY_EXECUTED;
     failure.delivery = is_known ? static_cast<Delivery>(wire.delivery()) : Delivery::Unknown;
     failure.message = wire.message();
-    failure.code = static_cast<StatusCode>(wire.code());
+    failure.code = wire.code() == 0 ? StatusCode::Unknown : static_cast<StatusCode>(wire.code());
     if (wire.has_retry_after()) failure.retry_after = from_wire(wire.retry_after());
     failure.rule = wire.rule();
     failure.cause = static_cast<RevocationCause>(wire.cause());

@@ -3,11 +3,12 @@
 
 namespace cardbroker {
 
-Pipeline::Sent Pipeline::send(std::uint64_t known_failure_count, bool now) {
-    const bool restart = now || (restarted_count_ < failure_count_ && known_failure_count == failure_count_);
-    if (restart) restarted_count_ = failure_count_;
+Pipeline::Sent Pipeline::send(std::uint64_t known_failure_count, Restart restart) {
+    const bool is_due = restarted_count_ < failure_count_ && known_failure_count == failure_count_;
+    const bool restarts = restart == Restart::Now || (restart == Restart::Automatic && is_due);
+    if (restarts) restarted_count_ = failure_count_;
     unanswered_.push_back({++last_id_, restarted_count_});
-    return {last_id_, restart};
+    return {last_id_, restarts};
 }
 
 std::optional<std::uint64_t> Pipeline::answer(std::int64_t id, Outcome outcome) {

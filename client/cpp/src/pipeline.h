@@ -4,6 +4,8 @@
 // of somebody who knew of every failure may say `restart`, for only that one was decided on in their light.
 #pragma once
 
+#include <cardbroker/session.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -25,8 +27,8 @@ public:
     /// How many messages are unanswered.
     std::size_t size() const noexcept { return unanswered_.size(); }
 
-    /// Adds a message of somebody who knew of so many failures; `now`: one that goes on whatever has failed.
-    Sent send(std::uint64_t known_failure_count, bool now = false);
+    /// Adds a message of somebody who knew of so many failures.
+    Sent send(std::uint64_t known_failure_count, Restart restart = Restart::Automatic);
 
     /// Takes out the message that an answer belongs to. Returns the count of failures that the answer makes known;
     /// nothing if it is not this message's turn to be answered.

@@ -3,6 +3,7 @@
 
 #include <cardbroker/error.h>
 
+#include <algorithm>
 #include <vector>
 
 #include "connection.h"
@@ -19,11 +20,13 @@ template <typename Request, typename Response>
 Response ask(Connection& connection,
              grpc::Status (v1::CardBrokerService::StubInterface::*method)(grpc::ClientContext*, const Request&,
                                                                           Response*),
-             const Request& request) {
+             const Request& request, EndTime end) {
+    using Clock = EndTime::clock;
+    Stub stub(connection.connected(end));
+    const auto left = std::min<EndTime::duration>(query_timeout, end - Clock::now());
     grpc::ClientContext context;
-    context.set_deadline(std::chrono::system_clock::now() + query_timeout);
+    context.set_deadline(std::chrono::system_clock::now() + left);
     connection.sign(context);
-    Stub stub(connection.connected());
     Response response;
     const grpc::Status status = (stub.*method)(&context, request, &response);
     if (!status.ok()) throw query_failure(status, context);
@@ -46,25 +49,25 @@ std::string listed(const v1::ListReadersResponse& readers) {
 
 }  // namespace
 
-v1::GetBrokerResponse get_broker(Connection& connection) {
-    return ask(connection, &v1::CardBrokerService::StubInterface::GetBroker, v1::GetBrokerRequest());
+v1::GetBrokerResponse get_broker(Connection& connection, EndTime end) {
+    return ask(connection, &v1::CardBrokerService::StubInterface::GetBroker, v1::GetBrokerRequest(), end);
 }
 
-v1::ListReadersResponse list_readers(Connection& connection) {
-    return ask(connection, &v1::CardBrokerService::StubInterface::ListReaders, v1::ListReadersRequest());
+v1::ListReadersResponse list_readers(Connection& connection, EndTime end) {
+    return ask(connection, &v1::CardBrokerService::StubInterface::ListReaders, v1::ListReadersRequest(), end);
 }
 
-v1::Reader get_reader(Connection& connection, const std::string& name) {
+v1::Reader get_reader(Connection& connection, const std::string& name, EndTime end) {
     v1::GetReaderRequest request;
     request.set_name(name);
-    return ask(connection, &v1::CardBrokerService::StubInterface::GetReader, request).reader();
+    return ask(connection, &v1::CardBrokerService::StubInterface::GetReader, request, end).reader();
 }
 
-std::string resolve(Connection& connection, const ReaderName& reader) {
+std::string resolve(Connection& connection, const ReaderName& reader, EndTime end) {
     const std::string& text = reader.text();
     if (text.compare(0, collection.size(), collection) == 0) return text;
     if (is_id(text)) return std::string(collection) + text;
-    const v1::ListReadersResponse readers = list_readers(connection);
+    const v1::ListReadersResponse readers = list_readers(connection, end);
     std::vector<std::string> names;
     for (const v1::Reader& known : readers.readers()) {
         if (known.display_name() == text) names.push_back(known.name());

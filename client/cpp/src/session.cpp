@@ -71,8 +71,7 @@ Pending Session::begin(const std::vector<Command>& commands, Restart restart) {
     message.mutable_transmit()->set_id(INT64_MAX);
     message.set_restart(true);
     check_length(message);
-    message.set_restart(restart == Restart::Now);
-    return Pending(std::make_unique<Answer>(Answer{conversation_, conversation_->send(message)}));
+    return Pending(std::make_unique<Answer>(Answer{conversation_, conversation_->send(message, restart)}));
 }
 
 std::vector<std::uint8_t> Session::reset(CardReset reset, Restart restart) { return begin_reset(reset, restart).get(); }
@@ -80,8 +79,7 @@ std::vector<std::uint8_t> Session::reset(CardReset reset, Restart restart) { ret
 PendingReset Session::begin_reset(CardReset reset, Restart restart) {
     v1::OpenSessionRequest message;
     message.mutable_reset()->set_reset(static_cast<v1::CardReset>(reset));
-    message.set_restart(restart == Restart::Now);
-    return PendingReset(std::make_unique<Answer>(Answer{conversation_, conversation_->send(message)}));
+    return PendingReset(std::make_unique<Answer>(Answer{conversation_, conversation_->send(message, restart)}));
 }
 
 void Session::close() {

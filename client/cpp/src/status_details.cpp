@@ -10,6 +10,7 @@
 #include <string>
 
 #include "cardbroker/v1/error.pb.h"
+#include "convert.h"
 #include "errors.h"
 #include "names.h"
 
@@ -93,24 +94,39 @@ std::optional<Failure> of_failure(const v1::StatusDetails& details, const grpc::
         v1::Failure wire;
         if (!is_type(detail, "cardbroker.v1.Failure") || !wire.ParseFromString(detail.value())) continue;
         Failure failure = from_wire(wire);
-        if (failure.code == StatusCode::Ok) failure.code = static_cast<StatusCode>(status.error_code());
+        if (wire.code() == 0) failure.code = static_cast<StatusCode>(status.error_code());
         if (failure.message.empty()) failure.message = status.error_message();
         return failure;
     }
     return std::nullopt;
 }
 
-std::optional<Failure> of_error_info(const v1::StatusDetails& details, const grpc::Status& status) {
+std::optional<ErrorInfo> error_info(const v1::StatusDetails& details) {
     for (const google::protobuf::Any& detail : details.details()) {
         if (!is_type(detail, "google.rpc.ErrorInfo")) continue;
         ErrorInfo info(detail.value());
-        if (info.domain != "cardbroker") continue;
-        Failure failure = named(status, info.reason, info.metadata["delivery"]);
-        failure.rule = info.metadata["rule"];
-        failure.reader = info.metadata["reader"];
-        return failure;
+        if (info.domain == "cardbroker") return info;
     }
     return std::nullopt;
+}
+
+/// google.rpc.RetryInfo and google.rpc.BadRequest, without the googleapis.
+void add_generic(const v1::StatusDetails& details, Failure& failure) {
+    for (const google::protobuf::Any& detail : details.details()) {
+        if (is_type(detail, "google.rpc.RetryInfo")) {
+            google::protobuf::Duration delay;
+            const auto fields = text_fields(detail.value());
+            if (fields.count(1) > 0 && delay.ParseFromString(first(fields, 1))) failure.retry_after = from_wire(delay);
+        }
+        if (is_type(detail, "google.rpc.BadRequest")) {
+            const auto fields = text_fields(detail.value());
+            const auto violations = fields.equal_range(1);
+            for (auto violation = violations.first; violation != violations.second; ++violation) {
+                const auto parts = text_fields(violation->second);
+                failure.field_violations.push_back({first(parts, 1), first(parts, 2)});
+            }
+        }
+    }
 }
 
 }  // namespace
@@ -119,12 +135,23 @@ std::optional<Failure> told_failure(const grpc::Status& status, const grpc::Clie
     v1::StatusDetails details;
     if (details.ParseFromString(status.error_details())) {
         if (auto failure = of_failure(details, status)) return failure;
-        if (auto failure = of_error_info(details, status)) return failure;
+    } else {
+        details.Clear();
     }
+    auto info = error_info(details);
     const auto reason = trailer(context, names::reason_trailer);
     const auto delivery = trailer(context, names::delivery_trailer);
-    if (!reason && !delivery) return std::nullopt;
-    return named(status, reason.value_or(""), delivery.value_or(""));
+    if (!info && !reason && !delivery) return std::nullopt;
+    if (!info) info.emplace("");
+    // What the one does not say the other may.
+    const auto said = [](const std::string& text, const std::optional<std::string>& trailer) {
+        return text.empty() ? trailer.value_or("") : text;
+    };
+    Failure failure = named(status, said(info->reason, reason), said(info->metadata["delivery"], delivery));
+    failure.rule = info->metadata["rule"];
+    failure.reader = info->metadata["reader"];
+    add_generic(details, failure);
+    return failure;
 }
 
 }  // namespace cardbroker

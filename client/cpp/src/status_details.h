@@ -8,8 +8,8 @@
 
 namespace cardbroker {
 
-/// The failure in the status's details; else what ErrorInfo, or else the plain trailers tell of it. Nothing if the
-/// status does not come from the broker.
+/// The failure in the status's details; else what ErrorInfo, RetryInfo and BadRequest tell of it, and the plain
+/// trailers where ErrorInfo is silent. Nothing if the status does not come from the broker.
 std::optional<Failure> told_failure(const grpc::Status& status, const grpc::ClientContext& context);
 
 }  // namespace cardbroker

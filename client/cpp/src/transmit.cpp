@@ -2,6 +2,7 @@
 #include <cardbroker/client.h>
 #include <cardbroker/error.h>
 
+#include <algorithm>
 #include <random>
 #include <thread>
 #include <utility>
@@ -26,6 +27,15 @@ struct Unit {
     v1::TransmitRequest request;
     std::optional<Nanoseconds> wait;
     Clock::time_point end;
+    /// How long after the first time it may be sent again; none if it may not.
+    std::optional<Clock::duration> repeat_window;
+    /// When it was first sent.
+    std::optional<Clock::time_point> first_sent;
+
+    /// When it must have been sent.
+    Clock::time_point send_by() const {
+        return first_sent && repeat_window ? std::min(end, *first_sent + *repeat_window) : end;
+    }
 };
 
 void set_wait(v1::TransmitRequest& request, std::optional<Nanoseconds> wait) {
@@ -33,9 +43,12 @@ void set_wait(v1::TransmitRequest& request, std::optional<Nanoseconds> wait) {
 }
 
 Transmitted attempt(Connection& connection, Unit& unit) {
-    const auto channel = connection.connected(unit.end - Clock::now());
+    const auto channel = connection.connected(unit.send_by());
+    const auto now = Clock::now();
+    if (now >= unit.send_by()) throw deadline_passed().not_sent();
+    if (!unit.first_sent) unit.first_sent = now;
     // What connecting took must not use up the room in which "not sent" comes back.
-    const Times left = times(unit.wait, unit.end - Clock::now());
+    const Times left = times(unit.wait, unit.end - now);
     set_wait(unit.request, left.wait);
     check_length(unit.request);
     grpc::ClientContext context;
@@ -64,15 +77,19 @@ std::chrono::duration<double> pause(int repeat) {
     return first_pause * (1 << repeat) * std::uniform_real_distribution(0.5, 1.0)(random);
 }
 
-/// Makes a repeat safe: one id, and unless any card will do the insertion that is there now. Returns whether it is
-/// safe.
-bool prepare_repeats(Connection& connection, v1::TransmitRequest& request, bool any_card) {
+/// Makes repeats safe, and allows them: one id, for no longer than the broker is sure to know it, and unless any card
+/// will do on the insertion that is there now.
+void prepare_repeats(Connection& connection, Unit& unit, bool any_card) {
+    v1::TransmitRequest& request = unit.request;
     if (request.request_id().empty()) request.set_request_id(fresh_id());
-    if (any_card || !request.turn().if_insertion_id().empty()) return true;
-    const std::string insertion = get_reader(connection, request.reader()).insertion_id();
-    if (insertion.empty()) return false;
-    request.mutable_turn()->set_if_insertion_id(insertion);
-    return true;
+    const auto lifetime = from_wire(get_broker(connection, unit.end).limits().outcome_lifetime());
+    if (!any_card && request.turn().if_insertion_id().empty()) {
+        const std::string insertion = get_reader(connection, request.reader(), unit.end).insertion_id();
+        if (insertion.empty()) return;
+        request.mutable_turn()->set_if_insertion_id(insertion);
+    }
+    // Half of it: the repeat takes its time on the way, and the outcome may be older than the loss of the connection.
+    unit.repeat_window = std::chrono::duration_cast<Clock::duration>(lifetime / 2);
 }
 
 Transmitted with_repeats(Connection& connection, Unit& unit) {
@@ -83,8 +100,9 @@ Transmitted with_repeats(Connection& connection, Unit& unit) {
         first = std::current_exception();
     }
     for (int repeat = 0; repeat < repeats; ++repeat) {
-        std::this_thread::sleep_for(pause(repeat));
-        if (Clock::now() >= unit.end) break;
+        const auto next = Clock::now() + std::chrono::duration_cast<Clock::duration>(pause(repeat));
+        if (next >= unit.send_by()) break;
+        std::this_thread::sleep_until(next);
         try {
             return attempt(connection, unit);
         } catch (const ConnectionLost&) {
@@ -114,9 +132,9 @@ Transmitted Client::transmit(const ReaderName& reader, const std::vector<Command
     request.set_request_id(options.request_id.data(), options.request_id.size());
     request.set_disposition(static_cast<v1::Disposition>(options.disposition));
     check_length(request);
-    request.set_reader(resolve(*connection_, reader));
-    const bool repeated = options.repeat && prepare_repeats(*connection_, request, options.any_card);
-    return repeated ? with_repeats(*connection_, unit) : attempt(*connection_, unit);
+    request.set_reader(resolve(*connection_, reader, unit.end));
+    if (options.repeat) prepare_repeats(*connection_, unit, options.any_card);
+    return unit.repeat_window ? with_repeats(*connection_, unit) : attempt(*connection_, unit);
 }
 
 }  // namespace cardbroker

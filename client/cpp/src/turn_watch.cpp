@@ -20,8 +20,8 @@ class TurnWatch::State {
 public:
     /// An empty reader: all readers. Throws Error.
     State(Connection& connection, const std::string& reader) {
-        connection.sign(stream_.context);
         stream_.channel = connection.connected();
+        connection.sign(stream_.context);
         stream_.limit = Stream::Clock::now() + Stream::open_timeout;
         v1::WatchTurnRequest request;
         request.set_reader(reader);

@@ -30,7 +30,9 @@ class Watch::State {
     using Step = Stream::Step;
 
 public:
-    explicit State(std::shared_ptr<Connection> connection) : connection_(std::move(connection)) {}
+    explicit State(std::shared_ptr<Connection> connection)
+        : connection_(std::move(connection)),
+          patience_end_(Clock::now() + std::chrono::duration_cast<Clock::duration>(connection_->patience())) {}
 
     ~State() {
         if (stream_) stream_->context.TryCancel();
@@ -100,22 +102,29 @@ private:
                 take();
                 return stream_->read_on();
             case Step::Ended:
-                return lost(why_lost());
+                return was_away()
+                           ? lost(not_running("no broker answers at " + connection_->endpoint().to_string()), true)
+                           : lost(stream_->why_ended());
             case Step::Nothing:
                 return;
         }
     }
 
-    Error why_lost() const {
-        if (!stream_->silent && !stream_->status.ok() && !stream_->heard &&
-            stream_->channel->GetState(false) != GRPC_CHANNEL_READY) {
-            return not_running("no broker answers at " + connection_->endpoint().to_string());
-        }
-        return stream_->why_ended();
+    /// Whether the stream has found nobody.
+    bool was_away() const {
+        return !stream_->silent && !stream_->status.ok() && !stream_->heard &&
+               stream_->channel->GetState(false) != GRPC_CHANNEL_READY;
     }
 
-    void lost(Error error) {
+    /// Whether the broker may start still, and waiting for it has not been told of.
+    bool is_awaited() const { return !connected_ && Clock::now() < patience_end_ && !connection_->is_forbidden(); }
+
+    void lost(Error error, bool was_away = false) {
         stream_.reset();
+        if (was_away && is_awaited()) {
+            pause_end_ = std::min(Clock::now() + first_pause, patience_end_);
+            return;
+        }
         // Half fixed, half random, so that many watchers do not come back at the same moment.
         const auto pause = pause_ * std::uniform_real_distribution(0.5, 1.0)(random_);
         pause_end_ = Clock::now() + std::chrono::duration_cast<Clock::duration>(pause);
@@ -166,6 +175,8 @@ private:
     /// None while it pauses.
     std::unique_ptr<Stream> stream_;
     Clock::time_point pause_end_ = Clock::now();
+    /// Until then a broker that has not answered yet is waited for.
+    const Clock::time_point patience_end_;
     std::chrono::milliseconds pause_ = first_pause;
     std::minstd_rand random_{std::random_device{}()};
     std::string resume_token_;

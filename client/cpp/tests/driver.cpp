@@ -34,6 +34,10 @@ public:
     std::string text(const std::string& key) const { return at(key).string_value(); }
     double number(const std::string& key) const { return at(key).number_value(); }
     bool flag(const std::string& key) const { return at(key).bool_value(); }
+    Restart restart() const {
+        if (!has("restart")) return Restart::Automatic;
+        return flag("restart") ? Restart::Now : Restart::Never;
+    }
     template <typename Message>
     Message message(const std::string& key) const {
         Message message;
@@ -50,8 +54,7 @@ std::chrono::nanoseconds seconds(double count) {
 }
 
 /// The commands or the reset of a session's message, begun; what it returns waits for the answer.
-std::function<std::string()> begin(Session& session, const Value* transmit, const Value* reset, bool restart) {
-    const Restart when = restart ? Restart::Now : Restart::Automatic;
+std::function<std::string()> begin(Session& session, const Value* transmit, const Value* reset, Restart when) {
     if (reset) {
         v1::SessionReset order;
         parse(*reset, order);
@@ -144,11 +147,11 @@ private:
     }
 
     std::string session_transmit(const Order& order) {
-        return begin(session(), &order.at("request"), nullptr, order.flag("restart"))();
+        return begin(session(), &order.at("request"), nullptr, order.restart())();
     }
 
     std::string session_reset(const Order& order) {
-        return begin(session(), nullptr, &order.at("request"), order.flag("restart"))();
+        return begin(session(), nullptr, &order.at("request"), order.restart())();
     }
 
     std::string session_pipeline(const Order& order) {
@@ -157,7 +160,7 @@ private:
             const Order one(item.struct_value());
             try {
                 pending.push_back(begin(session(), one.has("transmit") ? &one.at("transmit") : nullptr,
-                                        one.has("reset") ? &one.at("reset") : nullptr, one.flag("restart")));
+                                        one.has("reset") ? &one.at("reset") : nullptr, one.restart()));
             } catch (const Error&) {
                 pending.push_back(
                     [error = std::current_exception()]() -> std::string { std::rethrow_exception(error); });

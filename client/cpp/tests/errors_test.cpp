@@ -45,6 +45,62 @@ TEST_CASE("without a Failure the details for generic clients say why") {
     CHECK(std::string(error.what()) == "refused");
 }
 
+TEST_CASE("without a Failure the details for generic clients say when to repeat and what to fix") {
+    // A Duration of 2.5 s: field 1 is 2, field 2 is 500,000,000.
+    const std::string delay("\x08\x02\x10\x80\xCA\xB5\xEE\x01", 8);
+    const auto violation = [](const std::string& name, const std::string& rule) {
+        return field(1, field(1, name) + field(2, rule));
+    };
+    const std::vector<std::pair<std::string, std::string>> generic{
+        {"google.rpc.RetryInfo", field(1, delay)},
+        {"google.rpc.BadRequest", violation("commands[0]", "is bad") + violation("reader", "is worse")}};
+    const Error error = failing([&](grpc::ServerContext&) {
+        auto details = generic;
+        details.emplace_back("google.rpc.ErrorInfo", field(1, "QUEUE_FULL") + field(2, "cardbroker"));
+        return detailed(grpc::RESOURCE_EXHAUSTED, details);
+    });
+    CHECK(error.reason() == ErrorReason::QueueFull);
+    CHECK(error.retry_after() == 2500ms);
+    const auto& violations = error.failure().field_violations;
+    REQUIRE(violations.size() == 2);
+    CHECK(violations[0].field == "commands[0]");
+    CHECK(violations[1].description == "is worse");
+
+    const Error trailed = failing([&](grpc::ServerContext& context) {
+        context.AddTrailingMetadata("cardbroker-reason", "QUEUE_FULL");
+        context.AddTrailingMetadata("cardbroker-delivery", "not_sent");
+        return detailed(grpc::RESOURCE_EXHAUSTED, generic);
+    });
+    CHECK(trailed.delivery() == Delivery::NotSent);
+    CHECK(trailed.retry_after() == 2500ms);
+
+    // Anybody may say these.
+    const Error foreign = failing([&](grpc::ServerContext&) { return detailed(grpc::UNAVAILABLE, generic); });
+    CHECK(foreign.delivery() == Delivery::Unknown);
+    CHECK(!foreign.retry_after());
+}
+
+TEST_CASE("a status word that is none is a failure") {
+    for (const std::int32_t word : {0x19000, -1, INT32_MIN}) {
+        for (const bool is_pin_pad : {false, true}) {
+            FakeBroker broker;
+            broker.answer = [&](std::size_t, v1::TransmitResponse& response, grpc::ServerContext&) {
+                v1::CommandResult& result = *response.add_results();
+                if (is_pin_pad) result.mutable_pin_pad()->set_status_word(word);
+                if (!is_pin_pad) result.mutable_apdu()->set_status_word(word);
+                return grpc::Status::OK;
+            };
+            try {
+                broker.client().transmit(reader, commands({read_record}));
+                FAIL("it did not fail");
+            } catch (const Error& error) {
+                CHECK(error.code() == StatusCode::Internal);
+                CHECK(error.delivery() == Delivery::Unknown);
+            }
+        }
+    }
+}
+
 TEST_CASE("without details the trailers say why, and a reason that is not known keeps its name") {
     const Error error = failing([](grpc::ServerContext& context) {
         context.AddTrailingMetadata("cardbroker-reason", "CARD_ON_FIRE");

@@ -41,8 +41,14 @@ std::vector<std::string> FakeBroker::metadata(const std::string& key) const {
     return values;
 }
 
-grpc::Status FakeBroker::GetReader(grpc::ServerContext*, const v1::GetReaderRequest* request,
+grpc::Status FakeBroker::GetBroker(grpc::ServerContext*, const v1::GetBrokerRequest*, v1::GetBrokerResponse* response) {
+    response->mutable_limits()->mutable_outcome_lifetime()->set_seconds(outcome_lifetime.count());
+    return grpc::Status::OK;
+}
+
+grpc::Status FakeBroker::GetReader(grpc::ServerContext* context, const v1::GetReaderRequest* request,
                                    v1::GetReaderResponse* response) {
+    before_reader(*context);
     for (const v1::Reader& reader : readers) {
         if (reader.name() == request->name()) *response->mutable_reader() = reader;
     }

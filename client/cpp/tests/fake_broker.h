@@ -4,6 +4,7 @@
 #include <cardbroker/cardbroker.h>
 #include <grpcpp/grpcpp.h>
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -27,6 +28,12 @@ public:
     /// What it does in a session.
     std::function<grpc::Status(grpc::ServerReaderWriter<v1::OpenSessionResponse, v1::OpenSessionRequest>&)> session;
 
+    /// How long it says that it keeps outcomes.
+    std::chrono::seconds outcome_lifetime{600};
+
+    /// What it does before it answers a GetReader.
+    std::function<void(grpc::ServerContext&)> before_reader = [](grpc::ServerContext&) {};
+
     /// The readers that there are.
     std::vector<v1::Reader> readers;
 
@@ -46,6 +53,7 @@ public:
     int port() const { return port_; }
 
 private:
+    grpc::Status GetBroker(grpc::ServerContext*, const v1::GetBrokerRequest*, v1::GetBrokerResponse*) override;
     grpc::Status GetReader(grpc::ServerContext*, const v1::GetReaderRequest*, v1::GetReaderResponse*) override;
     grpc::Status ListReaders(grpc::ServerContext*, const v1::ListReadersRequest*, v1::ListReadersResponse*) override;
     grpc::Status Transmit(grpc::ServerContext*, const v1::TransmitRequest*, v1::TransmitResponse*) override;

@@ -1,7 +1,9 @@
 // What becomes of calls when the broker goes, comes late or falls silent, repeats among it, and what is sent with every
 // call.
 #include <doctest/doctest.h>
+#include <unistd.h>
 
+#include <filesystem>
 #include <fstream>
 #include <future>
 #include <thread>
@@ -61,12 +63,12 @@ namespace {
 
 /// A broker that has a card in its reader and loses the first connections.
 struct LosingBroker : FakeBroker {
-    explicit LosingBroker(std::size_t losses) {
+    explicit LosingBroker(std::size_t losses, grpc::StatusCode code = grpc::UNAVAILABLE) {
         v1::Reader& added = readers.emplace_back();
         added.set_name(reader);
         added.set_insertion_id("the first");
-        answer = [losses](std::size_t number, v1::TransmitResponse& response, grpc::ServerContext&) {
-            if (number < losses) return grpc::Status(grpc::UNAVAILABLE, "lost");
+        answer = [losses, code](std::size_t number, v1::TransmitResponse& response, grpc::ServerContext&) {
+            if (number < losses) return grpc::Status(code, "lost");
             response.add_results()->mutable_apdu()->set_status_word(0x9000);
             return grpc::Status::OK;
         };
@@ -81,25 +83,55 @@ TransmitOptions repeating() {
 
 }  // namespace
 
-TEST_CASE("a unit is repeated under one id, on the insertion that was there, until an outcome is told") {
-    LosingBroker broker(2);
-    broker.client().transmit(reader, commands({read_record}), repeating());
-    const auto requests = broker.requests();
-    REQUIRE(requests.size() == 3);
-    CHECK(requests[0].request_id().size() == 16);
-    CHECK(requests[0].turn().if_insertion_id() == "the first");
-    for (const auto& repeat : requests) CHECK(repeat.SerializeAsString() == requests[0].SerializeAsString());
-    broker.client().transmit(reader, commands({read_record}), repeating());
-    CHECK(broker.requests().back().request_id() != requests[0].request_id());
+TEST_CASE("a unit is repeated after every end without the broker's word") {
+    for (const auto code : {grpc::UNAVAILABLE, grpc::UNKNOWN, grpc::INTERNAL, grpc::CANCELLED}) {
+        CAPTURE(code);
+        LosingBroker broker(1, code);
+        CHECK_NOTHROW(broker.client().transmit(reader, commands({read_record}), repeating()));
+        CHECK(broker.requests().size() == 2);
+    }
+    LosingBroker late(1, grpc::DEADLINE_EXCEEDED);
+    CHECK_THROWS_AS(late.client().transmit(reader, commands({read_record}), repeating()), Error);
+    CHECK(late.requests().size() == 1);
 }
 
-TEST_CASE("a unit that any card may run is repeated without its insertion") {
-    LosingBroker broker(1);
+TEST_CASE("no repeat is later than half of the time for which outcomes are kept") {
+    LosingBroker broker(100);
+    // The pauses before the repeats are 50 ms, 100 ms and 200 ms at least.
+    broker.outcome_lifetime = 0s;
+    CHECK_THROWS_AS(broker.client().transmit(reader, commands({read_record}), repeating()), ConnectionLost);
+    CHECK(broker.requests().size() == 1);
+    broker.outcome_lifetime = 2s;
+    broker.answer = [](std::size_t, v1::TransmitResponse&, grpc::ServerContext&) {
+        std::this_thread::sleep_for(600ms);
+        return grpc::Status(grpc::UNAVAILABLE, "lost");
+    };
+    CHECK(refusal([&] { broker.client().transmit(reader, commands({read_record}), repeating()); }) ==
+          "no reason UNKNOWN");
+    CHECK(broker.requests().size() == 1 + 2);
+}
+
+TEST_CASE("the questions before a unit that may be repeated count against its deadline") {
+    LosingBroker broker(0);
+    broker.before_reader = [](grpc::ServerContext& context) { until([&] { return context.IsCancelled(); }); };
     TransmitOptions options = repeating();
-    options.any_card = true;
-    broker.client().transmit(reader, commands({read_record}), options);
-    REQUIRE(broker.requests().size() == 2);
-    CHECK(broker.requests()[1].turn().if_insertion_id().empty());
+    options.deadline = 300ms;
+    const auto start = std::chrono::steady_clock::now();
+    CHECK(refusal([&] { broker.client().transmit(reader, commands({read_record}), options); }) == "no reason NOT_SENT");
+    CHECK(std::chrono::steady_clock::now() - start < 5s);
+    CHECK(broker.requests().empty());
+}
+
+TEST_CASE("without patience a client connects to a broker that runs") {
+    Broker broker;
+    ConnectOptions options;
+    for (const auto timeout : {0ms, 1ms, -1ms, std::chrono::milliseconds::max()}) {
+        options.connect_timeout = timeout;
+        CHECK(Client(Endpoint(broker.endpoint()), options).readers().size() == 2);
+    }
+    broker.kill();
+    options.connect_timeout = 0ms;
+    CHECK_THROWS_AS(Client(Endpoint(broker.endpoint()), options), NotRunning);
 }
 
 TEST_CASE("a unit that found no card to name is not repeated") {
@@ -120,24 +152,6 @@ TEST_CASE("a repeat that is told the unit's stop hands on its answers") {
         return grpc::Status::OK;
     };
     CHECK_THROWS_AS(broker.client().transmit(reader, commands({read_record, read_record}), repeating()), Stopped);
-}
-
-TEST_CASE("a repeat that was not sent does not hide that the first attempt may have been") {
-    LosingBroker broker(1);
-    broker.answer = [](std::size_t number, v1::TransmitResponse&, grpc::ServerContext&) {
-        if (number == 0) return grpc::Status(grpc::UNAVAILABLE, "lost");
-        return refused(v1::ERROR_REASON_NO_CARD, v1::DELIVERY_NOT_SENT, grpc::FAILED_PRECONDITION);
-    };
-    CHECK_THROWS_AS(broker.client().transmit(reader, commands({read_record}), repeating()), ConnectionLost);
-    CHECK(broker.requests().size() == 2);
-}
-
-TEST_CASE("nothing is repeated that was not asked for, nor more often than three times") {
-    LosingBroker broker(100);
-    CHECK_THROWS_AS(broker.client().transmit(reader, commands({read_record})), ConnectionLost);
-    CHECK(broker.requests().size() == 1);
-    CHECK_THROWS_AS(broker.client().transmit(reader, commands({read_record}), repeating()), ConnectionLost);
-    CHECK(broker.requests().size() == 1 + 4);
 }
 
 TEST_CASE("a call waits for a broker that starts, and for its connect timeout only") {
@@ -176,21 +190,31 @@ TEST_CASE("a silent broker cannot hold a call beyond its deadline") {
     CHECK(wait.nanos() <= 150'000'000);
 }
 
+namespace {
+
+/// A file for its owner alone.
+void write_private(const std::string& file, const std::string& text) {
+    std::ofstream(file) << text;
+    std::filesystem::permissions(file, std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
+}
+
+}  // namespace
+
 TEST_CASE("the token is sent over TCP with every call, and read anew for each") {
     const Folder folder;
     const std::string file = folder.path() / "token";
     FakeBroker broker;
     CHECK(refusal([&] { broker.client(file); }) == "INVALID_REQUEST NOT_SENT");
-    std::ofstream(file) << " first\n";
+    write_private(file, " first\n");
     const Client client = broker.client(file);
     client.readers();
-    std::ofstream(file) << "second";
+    write_private(file, "second");
     client.readers();
     broker.client().readers();
     CHECK(broker.metadata("authorization") == std::vector<std::string>{"Bearer first", "Bearer second", "none"});
 
-    for (const char* text : {"", " \n", "a\nb", "\xC3\xBC"}) {
-        std::ofstream(file) << text;
+    for (const char* text : {"", " \n", "a\nb", "two words", "\xC3\xBC"}) {
+        write_private(file, text);
         CHECK(refusal([&] { client.readers(); }) == "INVALID_REQUEST NOT_SENT");
     }
     std::filesystem::remove(file);
@@ -199,7 +223,49 @@ TEST_CASE("the token is sent over TCP with every call, and read anew for each") 
         FAIL("it did not fail");
     } catch (const Error& error) {
         CHECK(std::string(error.what()).find(file) != std::string::npos);
+        CHECK(error.failure().field_violations.at(0).field == "token_file");
         CHECK(error.is_permanent());
+    }
+}
+
+TEST_CASE("a token file that others may read or change is not used") {
+    const Folder folder;
+    const std::string file = folder.path() / "token";
+    FakeBroker broker;
+    write_private(file, "first\n");
+    const Client client = broker.client(file);
+    for (const int mode : {0640, 0604, 0620, 0602, 0610}) {
+        std::filesystem::permissions(file, std::filesystem::perms(mode));
+        try {
+            client.readers();
+            FAIL("it did not fail");
+        } catch (const InvalidRequest& error) {
+            CHECK(std::string(error.what()).find("chmod 600") != std::string::npos);
+            CHECK(std::string(error.what()).find("first") == std::string::npos);
+        }
+    }
+    std::filesystem::permissions(file, std::filesystem::perms(0400));
+    CHECK_NOTHROW(client.readers());
+    CHECK(refusal([&] { broker.client(folder.path()); }) == "INVALID_REQUEST NOT_SENT");
+    if (getuid() == 0) {
+        REQUIRE(chown(file.c_str(), 54'321, static_cast<gid_t>(-1)) == 0);
+        CHECK(refusal([&] { client.readers(); }) == "INVALID_REQUEST NOT_SENT");
+    }
+}
+
+TEST_CASE("a group has 1 to 128 visible ASCII characters") {
+    const Broker broker;
+    CHECK_NOTHROW(broker.client(std::string(128, '~')).readers());
+    for (const std::string& group : {std::string(129, 'a'), std::string("a b"), std::string("a\x7F"),
+                                     std::string("\xC3\xBC"), std::string("a\n")}) {
+        try {
+            broker.client(group);
+            FAIL("it did not fail");
+        } catch (const InvalidRequest& error) {
+            CHECK(error.failure().field_violations.at(0).field == "cardbroker-group");
+            CHECK(error.code() == StatusCode::InvalidArgument);
+            CHECK(std::string(error.what()).find(group) == std::string::npos);
+        }
     }
 }
 

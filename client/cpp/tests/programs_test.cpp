@@ -82,7 +82,7 @@ TEST_CASE("parent and child share what the parent verified; a stranger does not"
     const Broker broker;
     CHECK(run(broker, "parent_and_child", {reader}) ==
           "parent: the PIN is verified\nchild: Only for those who know the PIN.\n");
-    CHECK(run(broker, "parent_and_child", {reader, "--child"}, {{"CARDBROKER_GROUP", "a stranger's"}}) ==
+    CHECK(run(broker, "parent_and_child", {reader, "--child"}, {{"CARDBROKER_GROUP", "strangers"}}) ==
           "1: child: refused: security status not satisfied: a PIN or key must be verified first\n");
 }
 

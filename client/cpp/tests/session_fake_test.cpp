@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <atomic>
+#include <thread>
 
 #include "broker.h"
 #include "connection.h"
@@ -77,6 +78,10 @@ TEST_CASE("a failure in a session is told whole, and permanent as for a unit") {
         failure.set_rule("no strangers");
         stream.Write(response);
         stream.Read(&request);
+        response.mutable_failed()->set_id(request.transmit().id());
+        failure.clear_code();
+        stream.Write(response);
+        stream.Read(&request);
         return grpc::Status::OK;
     };
     Session session = broker.client().open_session(reader);
@@ -86,6 +91,12 @@ TEST_CASE("a failure in a session is told whole, and permanent as for a unit") {
     } catch (const Error& error) {
         CHECK(error.failure().rule == "no strangers");
         CHECK(error.is_permanent());
+    }
+    try {
+        session.transmit(commands({read_record}));
+        FAIL("it did not fail");
+    } catch (const Error& error) {
+        CHECK(error.code() == StatusCode::Unknown);
     }
     CHECK(session.is_open());
 }
@@ -104,6 +115,54 @@ TEST_CASE("a session that says nothing sends heartbeats, also while it waits for
     Conversation conversation(connection, open, 20ms);
     until([&] { return heartbeats >= 3; });
     conversation.end();
+}
+
+TEST_CASE("a broker that falls silent has lost the session, also one that is not open yet") {
+    for (const bool opens : {true, false}) {
+        FakeBroker broker;
+        broker.session = [&](Stream& stream) {
+            v1::OpenSessionRequest request;
+            if (opens) open(stream);
+            while (stream.Read(&request)) {
+            }
+            return grpc::Status::OK;
+        };
+        Connection connection(broker.client().endpoint(), ConnectOptions());
+        v1::SessionOpen open;
+        open.set_reader(reader);
+        Conversation conversation(connection, open, 50ms, 500ms);
+        const auto start = std::chrono::steady_clock::now();
+        if (opens) {
+            conversation.await_opened(longest, nullptr);
+            v1::OpenSessionRequest message;
+            message.mutable_reset();
+            const Reply reply = conversation.send(message, Restart::Automatic).get();
+            CHECK_THROWS_AS(std::rethrow_exception(reply.failure), ConnectionLost);
+            CHECK(refusal([&] { std::rethrow_exception(reply.failure); }) == "no reason UNKNOWN");
+            CHECK(!conversation.is_open());
+        } else {
+            CHECK(refusal([&] { conversation.await_opened(longest, nullptr); }) == "no reason NOT_SENT");
+        }
+        CHECK(std::chrono::steady_clock::now() - start < longest / 2);
+    }
+}
+
+TEST_CASE("a broker that falls silent holds no session that is being closed") {
+    FakeBroker broker;
+    broker.session = [](Stream& stream) {
+        open(stream);
+        v1::OpenSessionRequest request;
+        while (stream.Read(&request)) {
+        }
+        std::this_thread::sleep_for(2s);
+        return grpc::Status::OK;
+    };
+    Connection connection(broker.client().endpoint(), ConnectOptions());
+    v1::SessionOpen open;
+    open.set_reader(reader);
+    Conversation conversation(connection, open, 30s, 300ms);
+    conversation.await_opened(longest, nullptr);
+    CHECK(refusal([&] { conversation.close(); }) == "no reason NOT_SENT");
 }
 
 }  // namespace cardbroker::tests

@@ -40,7 +40,7 @@ TEST_CASE("a reader is named by itself, its name, its id or its display name") {
 
 TEST_CASE("the broker tells what it is, its limits, and how it sees this program") {
     const Broker broker;
-    const BrokerInfo info = broker.client("a key").broker();
+    const BrokerInfo info = broker.client("a-key").broker();
     CHECK(!info.version.empty());
     CHECK(!info.epoch.empty());
     CHECK(info.limits.max_commands == 64);
@@ -167,9 +167,9 @@ TEST_CASE("a repeated request id gets the first outcome") {
 
 TEST_CASE("what is verified stays within a group") {
     const Broker broker;
-    const Client one = broker.client("a key");
+    const Client one = broker.client("a-key");
     one.transmit(reader, commands({verify}));
-    CHECK(told(broker.client("a key").transmit(reader, commands({read_protected})))[0].find("9000") !=
+    CHECK(told(broker.client("a-key").transmit(reader, commands({read_protected})))[0].find("9000") !=
           std::string::npos);
     CHECK(told(broker.client("another").transmit(reader, commands({read_protected}))) == Texts{"6982"});
     CHECK(told(one.transmit(reader, commands({read_protected}))) == Texts{"6982"});

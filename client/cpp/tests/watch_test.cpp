@@ -92,6 +92,23 @@ TEST_CASE("a second snapshot tells only what differs, and the watch goes on from
     CHECK(broker.resume_tokens().at(1) == "token 0");
 }
 
+TEST_CASE("a watch waits for a broker that is away, and tells of it when its patience ends") {
+    Broker broker;
+    ConnectOptions options;
+    options.connect_timeout = std::chrono::duration_cast<std::chrono::milliseconds>(longest);
+    const Client client(Endpoint(broker.endpoint()), options);
+    const Client impatient = broker.client();
+    broker.kill();
+    Watch watch = client.watch();
+    CHECK(next(watch, 500ms) == "nothing");
+    Watch short_watch = impatient.watch();
+    const auto start = std::chrono::steady_clock::now();
+    CHECK(next(short_watch) == "disconnected: NOT_SENT");
+    CHECK(std::chrono::steady_clock::now() - start >= 150ms);
+    broker.start();
+    CHECK(next(watch) == "connected");
+}
+
 TEST_CASE("a watch finds the broker again") {
     Broker broker;
     Watch watch = broker.client().watch();

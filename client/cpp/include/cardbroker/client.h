@@ -25,9 +25,11 @@ class Connection;
 struct ConnectOptions {
     /// The isolation group, 1–128 visible ASCII characters; empty to be a group of one's own.
     std::string group;
-    /// A file with the token for `http://` endpoints, read anew for every call; empty for none.
+    /// A file with the token for `http://` endpoints, which nobody but this user may read; read anew for every call.
+    /// Empty for none.
     std::string token_file;
     /// How long a call without a connection waits for a broker that is not there (yet). It asks again every 100 ms.
+    /// With zero it asks once; one attempt gets at least 1 s.
     std::chrono::milliseconds connect_timeout{5000};
 
     /// The defaults, with what `CARDBROKER_GROUP` and `CARDBROKER_TOKEN_FILE` say.
@@ -44,10 +46,11 @@ struct TransmitOptions : TurnOptions {
     std::optional<std::chrono::nanoseconds> deadline;
     /// Makes a repeat safe: a second unit with the same id (16–64 bytes, random) gets the outcome of the first.
     std::vector<std::uint8_t> request_id;
-    /// Repeats the unit if the connection is lost before the outcome is known: at most 3 times, within the deadline,
-    /// under one `request_id` (a fresh random one if none is given) and on the same insertion of the card, so that the
-    /// broker executes it once and tells the first outcome again. Without an `if_insertion_id` the broker is asked for
-    /// the insertion before; if there is no card yet, the unit is not repeated.
+    /// Repeats the unit if the connection is lost before the outcome is known: at most 3 times, within the deadline and
+    /// half of the time for which the broker keeps outcomes, under one `request_id` (a fresh random one if none is
+    /// given) and on the same insertion of the card, so that the broker executes it once and tells the first outcome
+    /// again. The broker is asked for that time before, and without an `if_insertion_id` also for the insertion; if
+    /// there is no card yet, the unit is not repeated.
     bool repeat = false;
     /// A repeat may run on any card. A broker that was restarted in between has forgotten the outcome and may execute
     /// the unit again.
@@ -70,13 +73,13 @@ public:
     /// Where the broker is.
     const Endpoint& endpoint() const noexcept;
 
-    /// What the broker is and can do, its limits, and how it sees this program. Takes 10 s at most.
+    /// What the broker is and can do, its limits, and how it sees this program. Takes 10 s at most with a connection.
     BrokerInfo broker() const;
 
-    /// All readers that this program may see, ordered by name. Takes 10 s at most.
+    /// All readers that this program may see, ordered by name. Takes 10 s at most with a connection.
     std::vector<Reader> readers() const;
 
-    /// One reader, with the state that it is in now. Takes 20 s at most.
+    /// One reader, with the state that it is in now. Takes 20 s at most with a connection.
     ///
     /// Throws Error: there is no such reader (ErrorReason::ReaderNotFound, or InvalidRequest for a display name).
     Reader reader(const ReaderName& reader) const;

@@ -37,6 +37,9 @@ enum class Restart {
     Automatic,
     /// It goes on whatever failed before it, known or not: for commands that are right in any case, such as a clean-up.
     Now,
+    /// It fails as well, not sent (ErrorReason::PrecedingFailed), if any message before it has failed from which none
+    /// has gone on, known or not: for commands that are right only after all before them.
+    Never,
 };
 
 /// Commands of a session that are on their way; made by Session::begin. Letting go of it does not take them back.
@@ -95,6 +98,7 @@ private:
 ///
 /// **Silence.** After 30 s in which nothing was sent the session sends a heartbeat by itself, so that a proxy does not
 /// end it. A heartbeat is no activity: it does not keep the broker from ending an idle session that others wait for.
+/// A broker that says nothing for 90 s, not even a heartbeat, counts as a lost connection, also while it opens.
 class Session {
 public:
     Session(Session&&) noexcept;

@@ -18,8 +18,8 @@ class Connection;
 /// The broker tells the state of its readers, for the first time or again; what differs from before follows.
 struct Connected {};
 
-/// The connection was lost, or could not be made at the first attempt. The watch keeps trying by itself, though with an
-/// error that is permanent there is little hope, and Watch::readers keeps what was known last.
+/// The connection was lost, or could not be made within the connect timeout. The watch keeps trying by itself, though
+/// with an error that is permanent there is little hope, and Watch::readers keeps what was known last.
 struct Disconnected {
     Error error;
 };
