@@ -13,12 +13,12 @@ const FAKE_DRIVER: &str = env!("CARGO_BIN_EXE_fake-driver");
 /// Scenarios for which a driver needs no client behind it.
 const PLAIN: [&str; 4] = ["calls/transmit", "stopped/", "failures/bare", "sessions/answers in order"];
 
-fn kit() -> PathBuf {
+pub(crate) fn kit() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../proto/conformance")
 }
 
 /// Runs the cases whose name holds a text. Returns the count and the lines.
-fn run(driver: &str, only: &str) -> (Count, String) {
+pub(crate) fn run(driver: &str, only: &str) -> (Count, String) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let contract = Contract::load().unwrap();
     let choice = Choice { only: Some(only.to_owned()), ..Choice::default() };
