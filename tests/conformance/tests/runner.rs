@@ -86,6 +86,38 @@ fn a_driver_that_hangs_fails_in_time() {
 }
 
 #[test]
+fn a_field_that_is_invented_fails_the_cases_of_failures() {
+    // A client that names a reader and a pause that nobody has named.
+    let invent = r#"sed -u s/\"delivery\":/\"reader\":\"readers\\\/x\",\"retry_after\":\"1s\",\"delivery\":/"#;
+    let driver = format!("sh -c '{FAKE_DRIVER} | {invent}'");
+    for only in ["codes/NO_CARD", "walk/transmit/status/rule"] {
+        let (count, lines) = run(&driver, only);
+        assert!(count.passed == 0 && count.failed > 0, "{only}: {count:?}\n{lines}");
+        assert!(lines.contains(".reader: null expected") && lines.contains(".retry_after: null expected"), "{lines}");
+        let (count, lines) = run(FAKE_DRIVER, only);
+        assert!(count.failed == 0 && count.passed > 0, "{only}: {count:?}\n{lines}");
+    }
+}
+
+#[test]
+fn every_reason_and_delivery_is_told_to_a_client() {
+    let (count, lines) = run(FAKE_DRIVER, "codes/");
+    assert_eq!(count, Count { passed: codes::table().as_array().unwrap().len(), failed: 0 }, "{lines}");
+}
+
+#[test]
+fn a_kit_without_one_of_its_tables_is_no_kit() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("scenarios")).unwrap();
+    for table in ["endpoints", "readers", "codes", "invalid"] {
+        let name = format!("{table}.json");
+        fs::copy(kit().join(&name), folder.path().join(&name)).unwrap();
+    }
+    let error = case::all(&Contract::load().unwrap(), folder.path(), &Choice::default()).unwrap_err();
+    assert!(format!("{error:#}").contains("status_words.json"), "{error:#}");
+}
+
+#[test]
 fn the_table_of_codes_is_the_one_that_programs_share() {
     let rows = codes::table();
     let rows: Vec<_> = rows.as_array().unwrap().iter().map(|row| format!("  {row}")).collect();
