@@ -1,5 +1,6 @@
-//! `mutant`: runs a real driver as if its client did not know a field, to test the kit with: `mutant orders FIELD COMMAND…`
-//! takes the field out of all that the driver is told, `mutant answers FIELD COMMAND…` out of all that it prints.
+//! `mutant`: runs a real driver as if its client did not know a field, to test the kit with. `mutant orders FIELD
+//! COMMAND…` takes the field out of all that the driver is told, `mutant answers FIELD COMMAND…` out of all that it
+//! prints.
 
 use std::{
     io::{self, BufRead, BufReader, Write},

@@ -79,6 +79,14 @@ fn a_driver_that_ends_fails_with_what_it_said_last() {
 }
 
 #[test]
+fn a_driver_that_ends_fails_each_time_it_is_asked() {
+    // It takes both orders, and the runner waits for two answers.
+    let (count, lines) = run("sh -c 'read one; read two; echo gone >&2'", "connecting/no broker");
+    assert!(count.passed == 0 && count.failed == 2, "{count:?}\n{lines}");
+    assert!(lines.contains("driver: gone"), "{lines}");
+}
+
+#[test]
 fn a_driver_that_hangs_fails_in_time() {
     let (count, lines) = run("sleep 60", "calls/get_broker");
     assert_eq!(count, Count { passed: 0, failed: 1 });
