@@ -1,7 +1,7 @@
 //! The broker that the kit plays: takes connections, hands on what clients send, and says what it is told to say.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -61,6 +61,8 @@ pub(crate) enum Event {
 #[derive(Clone)]
 pub(crate) struct Shared {
     calls: Arc<Mutex<Vec<Call>>>,
+    /// The methods whose calls are answered at once, each with its response.
+    served: Arc<Mutex<BTreeMap<String, Vec<u8>>>>,
     events: mpsc::UnboundedSender<Event>,
 }
 
@@ -74,6 +76,12 @@ impl Shared {
 
     /// Tells the broker of an event.
     pub(crate) fn tell(&self, event: Event) {
+        // A call that cannot be answered, for its client is gone, is nobody's either.
+        if let Event::Message(received) = &event
+            && self.is_served(received).unwrap_or(true)
+        {
+            return;
+        }
         let _ = self.events.send(event);
     }
 
@@ -84,6 +92,55 @@ impl Shared {
             Some(call) => call.respond.poll_reset(context).map(|_| ()),
             None => Poll::Ready(()),
         }
+    }
+
+    /// Answers a message at once if its method is served. Returns whether it is.
+    fn is_served(&self, received: &Received) -> Result<bool> {
+        let method = self.call(received.call, |call| call.method.clone())?;
+        let response = self.served.lock().unwrap_or_else(PoisonError::into_inner).get(&method).cloned();
+        let Some(response) = response else { return Ok(false) };
+        self.send(received.call, &response)?;
+        self.finish(received.call, Ending::ok())?;
+        Ok(true)
+    }
+
+    fn call<T>(&self, number: usize, look: impl FnOnce(&mut Call) -> T) -> Result<T> {
+        self.calls().get_mut(number).map(look).context("no such call")
+    }
+
+    /// Sends a message on a call.
+    fn send(&self, call: usize, message: &[u8]) -> Result<()> {
+        self.call(call, |call| {
+            let mut frame = BytesMut::with_capacity(PREFIX + message.len());
+            frame.put_u8(0);
+            frame.put_u32(message.len().try_into()?);
+            frame.put_slice(message);
+            if call.stream.is_none() {
+                call.stream = Some(call.respond.send_response(response(200)?, false)?);
+            }
+            let stream = call.stream.as_mut().context("the call has ended")?;
+            stream.send_data(frame.freeze(), false).context("the client has ended the call")
+        })?
+    }
+
+    /// Ends a call.
+    fn finish(&self, call: usize, ending: Ending) -> Result<()> {
+        self.call(call, |call| match (ending, &mut call.stream) {
+            (Ending::Grpc(trailers), Some(stream)) => Ok(stream.send_trailers(trailers)?),
+            (Ending::Grpc(trailers), None) => {
+                let mut response = response(200)?;
+                response.headers_mut().extend(trailers);
+                call.respond.send_response(response, true)?;
+                Ok(())
+            }
+            (Ending::Http(status), None) => {
+                let mut response = response(status)?;
+                response.headers_mut().insert("content-type", HeaderValue::from_static("text/html"));
+                call.respond.send_response(response, true)?;
+                Ok(())
+            }
+            (Ending::Http(_), Some(_)) => bail!("the response has begun"),
+        })?
     }
 
     fn calls(&self) -> MutexGuard<'_, Vec<Call>> {
@@ -107,7 +164,7 @@ impl Broker {
     /// Makes a broker that will listen on the Unix socket at `socket`.
     pub(crate) fn new(socket: PathBuf) -> Self {
         let (sender, events) = mpsc::unbounded_channel();
-        let shared = Shared { calls: Arc::default(), events: sender };
+        let shared = Shared { calls: Arc::default(), served: Arc::default(), events: sender };
         Self { socket, shared, events, waiting: VecDeque::new(), door: None, connections: Arc::default() }
     }
 
@@ -203,7 +260,7 @@ impl Broker {
 
     /// Looks at a call.
     pub(crate) fn call<T>(&self, number: usize, look: impl FnOnce(&mut Call) -> T) -> Result<T> {
-        self.shared.calls().get_mut(number).map(look).context("no such call")
+        self.shared.call(number, look)
     }
 
     /// Returns the number of the latest call of a method, or of any.
@@ -214,37 +271,18 @@ impl Broker {
 
     /// Sends a message on a call.
     pub(crate) fn send(&self, call: usize, message: &[u8]) -> Result<()> {
-        self.call(call, |call| {
-            let mut frame = BytesMut::with_capacity(PREFIX + message.len());
-            frame.put_u8(0);
-            frame.put_u32(message.len().try_into()?);
-            frame.put_slice(message);
-            if call.stream.is_none() {
-                call.stream = Some(call.respond.send_response(response(200)?, false)?);
-            }
-            let stream = call.stream.as_mut().context("the call has ended")?;
-            stream.send_data(frame.freeze(), false).context("the client has ended the call")
-        })?
+        self.shared.send(call, message)
     }
 
     /// Ends a call.
     pub(crate) fn finish(&self, call: usize, ending: Ending) -> Result<()> {
-        self.call(call, |call| match (ending, &mut call.stream) {
-            (Ending::Grpc(trailers), Some(stream)) => Ok(stream.send_trailers(trailers)?),
-            (Ending::Grpc(trailers), None) => {
-                let mut response = response(200)?;
-                response.headers_mut().extend(trailers);
-                call.respond.send_response(response, true)?;
-                Ok(())
-            }
-            (Ending::Http(status), None) => {
-                let mut response = response(status)?;
-                response.headers_mut().insert("content-type", HeaderValue::from_static("text/html"));
-                call.respond.send_response(response, true)?;
-                Ok(())
-            }
-            (Ending::Http(_), Some(_)) => bail!("the response has begun"),
-        })?
+        self.shared.finish(call, ending)
+    }
+
+    /// Answers each call of a method with this message from now on, as soon as it comes. Nobody else hears of it.
+    pub(crate) fn serve(&self, method: &str, response: Vec<u8>) {
+        let mut served = self.shared.served.lock().unwrap_or_else(PoisonError::into_inner);
+        served.insert(method.to_owned(), response);
     }
 
     fn set_end(&self, call: usize, end: End) {

@@ -39,11 +39,11 @@ pub struct Count {
 /// Which cases run.
 #[derive(Debug, Clone, Default)]
 pub struct Choice {
-    /// Only those whose name holds this.
+    /// Only those whose name contains this.
     pub only: Option<String>,
-    /// None whose name holds one of these.
+    /// None whose name contains one of these.
     pub skip: Vec<String>,
-    /// Whether to leave out those that take half a minute.
+    /// Whether to leave out those that take half a minute or more.
     pub quick: bool,
 }
 

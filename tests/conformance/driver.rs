@@ -28,8 +28,8 @@ pub(crate) struct Driver {
     input: ChildStdin,
     output: Lines<BufReader<ChildStdout>>,
     complaints: Arc<Mutex<VecDeque<String>>>,
-    /// Reads the complaints until there are no more.
-    reading: JoinHandle<()>,
+    /// Reads the complaints until there are no more. `None` once that has been waited for.
+    reading: Option<JoinHandle<()>>,
 }
 
 impl Driver {
@@ -56,7 +56,7 @@ impl Driver {
                 }
             }
         });
-        Ok(Self { process, input, output, complaints, reading })
+        Ok(Self { process, input, output, complaints, reading: Some(reading) })
     }
 
     /// Tells the driver what to do.
@@ -88,7 +88,9 @@ impl Driver {
     /// Waits, but not for long, until all that the driver complained of is read.
     async fn ended(&mut self) {
         let _ = timeout(Duration::from_secs(1), self.process.wait()).await;
-        let _ = timeout(Duration::from_secs(1), &mut self.reading).await;
+        if let Some(reading) = self.reading.take() {
+            let _ = timeout(Duration::from_secs(1), reading).await;
+        }
     }
 
     fn complaints(&self) -> String {

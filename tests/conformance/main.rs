@@ -22,13 +22,13 @@ struct Arguments {
     /// The driver's command line, for sh. It runs in this folder.
     #[arg(long, required_unless_present = "list")]
     driver: Option<String>,
-    /// Run only the cases whose name holds this.
+    /// Run only the cases whose name contains SUBSTRING.
     #[arg(long, value_name = "SUBSTRING")]
     only: Option<String>,
-    /// Leave out the cases whose name holds this. May be given several times.
+    /// Leave out the cases whose name contains SUBSTRING. May be given several times.
     #[arg(long, value_name = "SUBSTRING")]
     skip: Vec<String>,
-    /// Leave out the cases that take half a minute.
+    /// Leave out the cases that take half a minute or more.
     #[arg(long)]
     quick: bool,
     /// List the cases, and run none.

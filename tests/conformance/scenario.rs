@@ -19,7 +19,7 @@ pub(crate) struct Scenario {
 }
 
 /// The keys that a step may have.
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 15] = [
     "driver",
     "answer",
     "answers",
@@ -28,6 +28,7 @@ const KEYS: [&str; 14] = [
     "fail",
     "close",
     "lose",
+    "serve",
     "listen",
     "expect_no_call",
     "wait",
@@ -144,8 +145,12 @@ async fn run(stage: &mut Stage<'_>, step: &Value) -> Result<()> {
         stage.broker.close().await;
     } else if let Some(lose) = step.get("lose") {
         let method = lose["method"].as_str().context("\"lose\" without \"method\"")?;
-        let at_most = lose["at_most"].as_u64().and_then(|most| most.try_into().ok()).context("\"at_most\"")?;
-        stage.lose(method, &lose["message"], at_most).await?;
+        let times = lose["times"].as_u64().and_then(|times| times.try_into().ok()).context("\"times\"")?;
+        stage.lose(method, &lose["message"], times).await?;
+    } else if let Some(serve) = step.get("serve") {
+        for (method, response) in serve.as_object().context("\"serve\" is no object")? {
+            stage.serve(method, response)?;
+        }
     } else if let Some(listen) = step.get("listen") {
         match listen {
             Value::Bool(true) => stage.broker.listen()?,

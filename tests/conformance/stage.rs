@@ -120,6 +120,17 @@ impl<'a> Stage<'a> {
         }
     }
 
+    /// Takes the next message of the client, which must be of this method, whatever it says.
+    pub(crate) async fn take(&mut self, method: &str) -> Result<()> {
+        let message = self.broker.message().await?;
+        let called = self.broker.call(message.call, |call| call.method.clone())?;
+        if called != method {
+            bail!("{method} expected, the client called {called}");
+        }
+        self.heard = Some(message.call);
+        Ok(())
+    }
+
     /// Checks the next message of the client.
     pub(crate) async fn receive(&mut self, method: &str, expected: &Value, metadata: Option<&Value>) -> Result<()> {
         let message = match self.broker.message().await {
@@ -159,13 +170,16 @@ impl<'a> Stage<'a> {
         Ok(self.early.is_some())
     }
 
-    /// Closes the connection at each call of a method, until the driver answers.
-    pub(crate) async fn lose(&mut self, method: &str, expected: &Value, at_most: usize) -> Result<()> {
-        for _ in 0..=at_most {
+    /// Closes the connection at each call of a method until the driver answers, which must be after so many calls.
+    pub(crate) async fn lose(&mut self, method: &str, expected: &Value, times: usize) -> Result<()> {
+        for lost in 0..=times {
             tokio::select! {
                 biased;
                 answer = self.driver.answer(LIMIT) => {
                     self.early = Some(answer?);
+                    if lost < times {
+                        bail!("{method} was called {lost} times, {times} expected");
+                    }
                     return Ok(());
                 }
                 message = self.broker.message() => self.broker.unread(message?),
@@ -173,7 +187,7 @@ impl<'a> Stage<'a> {
             self.receive(method, expected, None).await?;
             self.broker.close().await;
         }
-        bail!("{method} was called more than {at_most} times")
+        bail!("{method} was called more than {times} times")
     }
 
     /// Checks how the client ends its half of the latest call of a method.
@@ -198,9 +212,20 @@ impl<'a> Stage<'a> {
         if method.is_server_streaming() { Ok(()) } else { self.end(on) }
     }
 
+    /// Answers each call of a method with one response by this message from now on.
+    pub(crate) fn serve(&self, method: &str, response: &Value) -> Result<()> {
+        let kind = self.contract.method(method)?;
+        if kind.is_server_streaming() {
+            bail!("{method} has more than one response");
+        }
+        let response = contract::from_json(&kind.output(), response)?.encode_to_vec();
+        self.broker.serve(method, response);
+        Ok(())
+    }
+
     /// Ends the call heard last with OK.
     pub(crate) fn end(&mut self, on: Option<&str>) -> Result<()> {
-        self.broker.finish(self.speaker(on)?, status::ending(self.contract, &json!({"bare": true}))?)
+        self.broker.finish(self.speaker(on)?, status::Ending::ok())
     }
 
     /// Ends the call heard last with a status.

@@ -23,8 +23,15 @@ pub(crate) enum Ending {
     Http(u16),
 }
 
+impl Ending {
+    /// Without an error.
+    pub(crate) fn ok() -> Self {
+        Self::Grpc([(HeaderName::from_static("grpc-status"), HeaderValue::from(0))].into_iter().collect())
+    }
+}
+
 /// The keys of `fail` that belong to no `Failure`.
-const OWN_KEYS: [&str; 3] = ["bare", "http", "with"];
+const OWN_KEYS: [&str; 4] = ["bare", "http", "status", "with"];
 
 /// Returns the ending that a step's `fail` describes.
 pub(crate) fn ending(contract: &Contract, fail: &Value) -> Result<Ending> {
@@ -40,14 +47,21 @@ pub(crate) fn ending(contract: &Contract, fail: &Value) -> Result<Ending> {
     if object.get("bare").is_some_and(|bare| *bare == true) {
         return Ok(Ending::Grpc(status(failure.code, &failure.message)?));
     }
-    if failure.code == 0 {
-        failure.code = code(failure.reason, failure.delivery)?;
-    }
+    let status = object.get("status").map(|code| code.as_i64().and_then(|code| code.try_into().ok()));
+    let status = match status {
+        Some(status) => status.context("\"status\" is no code")?,
+        None => {
+            if failure.code == 0 {
+                failure.code = code(failure.reason, failure.delivery)?;
+            }
+            failure.code
+        }
+    };
     let with = |word: &str| match object.get("with") {
         Some(Value::Array(words)) => words.iter().any(|with| with == word),
         _ => true,
     };
-    told(&failure, with("failure"), with("generic"), with("trailers")).map(Ending::Grpc)
+    told(status, &failure, with("failure"), with("generic"), with("trailers")).map(Ending::Grpc)
 }
 
 /// Returns the gRPC code of a failure whose reason and delivery are known.
@@ -67,8 +81,8 @@ fn status(code: i32, message: &str) -> Result<HeaderMap> {
     Ok(trailers)
 }
 
-fn told(failure: &Failure, in_failure: bool, in_generic: bool, in_trailers: bool) -> Result<HeaderMap> {
-    let mut trailers = status(failure.code, &failure.message)?;
+fn told(code: i32, failure: &Failure, in_failure: bool, in_generic: bool, in_trailers: bool) -> Result<HeaderMap> {
+    let mut trailers = status(code, &failure.message)?;
     let mut details = Vec::new();
     if in_failure {
         details.push(any("cardbroker.v1.Failure", failure));
@@ -77,7 +91,7 @@ fn told(failure: &Failure, in_failure: bool, in_generic: bool, in_trailers: bool
         details.extend(generic(failure));
     }
     if !details.is_empty() {
-        let details = StatusDetails { code: failure.code, message: failure.message.clone(), details };
+        let details = StatusDetails { code, message: failure.message.clone(), details };
         let encoded = base64::Engine::encode(&base64::prelude::BASE64_STANDARD_NO_PAD, details.encode_to_vec());
         trailers.insert("grpc-status-details-bin", HeaderValue::from_maybe_shared(Bytes::from(encoded))?);
     }

@@ -1,11 +1,15 @@
-//! Cases that stand in tables: endpoints, names of readers, status words.
+//! Cases that stand in tables: endpoints, names of readers, status words, codes, and requests that are invalid.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use crate::stage::{ANY_TIME, Stage};
+use crate::{
+    contract,
+    stage::{ANY_TIME, Stage},
+    walk::plausible::{apdu, failed},
+};
 
 /// One row of a table, and what is done with it.
 #[derive(Debug, Clone)]
@@ -20,11 +24,16 @@ pub(crate) struct Vector {
 enum Kind {
     Endpoint,
     StatusWord,
+    Code,
+    Invalid,
     Transmit,
     Open,
     Reader,
     Turn,
 }
+
+/// Within this time a refused request would have come.
+const A_MOMENT: Duration = Duration::from_millis(50);
 
 const BY_NAME: [(Kind, &str); 4] =
     [(Kind::Transmit, "transmit"), (Kind::Open, "open"), (Kind::Reader, "reader"), (Kind::Turn, "watch_turn")];
@@ -46,9 +55,17 @@ pub(crate) fn read(kit: &Path) -> Result<Vec<Vector>> {
             vectors.push(Vector { name, kind, row: row.clone() });
         }
     }
-    let words = kit.join("status_words.json");
-    for row in if words.exists() { rows(&words)? } else { Vec::new() } {
+    for row in rows(&kit.join("status_words.json"))? {
         vectors.push(Vector { name: format!("status_words/{}", row["status_word"]), kind: Kind::StatusWord, row });
+    }
+    for row in rows(&kit.join("codes.json"))? {
+        let [reason, delivery] = [("reason", "ERROR_REASON_"), ("delivery", "DELIVERY_")]
+            .map(|(key, prefix)| text(&row[key]).replace(prefix, ""));
+        vectors.push(Vector { name: format!("codes/{reason} {delivery}"), kind: Kind::Code, row });
+    }
+    for row in rows(&kit.join("invalid.json"))? {
+        let name = format!("invalid/{}", text(&row["name"]));
+        vectors.push(Vector { name, kind: Kind::Invalid, row });
     }
     Ok(vectors)
 }
@@ -56,6 +73,16 @@ pub(crate) fn read(kit: &Path) -> Result<Vec<Vector>> {
 fn rows(file: &Path) -> Result<Vec<Value>> {
     let text = fs::read_to_string(file).with_context(|| file.display().to_string())?;
     serde_json::from_str(&text).with_context(|| file.display().to_string())
+}
+
+/// What a client tells of a request that it refuses itself.
+fn invalid(field: &str) -> Value {
+    json!({"error": {"kind": "invalid", "permanent": true, "failure": {
+        "reason": "ERROR_REASON_INVALID_REQUEST",
+        "delivery": "DELIVERY_NOT_SENT",
+        "code": 3,
+        "field_violations": [{"field": field, "description": "?"}],
+    }}})
 }
 
 fn text(value: &Value) -> &str {
@@ -82,8 +109,65 @@ impl Vector {
                 let expected = text.map_or_else(|| json!({}), |text| json!({"text": text}));
                 stage.expect(&json!({"ok": expected}), ANY_TIME).await
             }
+            Kind::Code => self.status(stage).await,
+            Kind::Invalid => self.refused(stage).await,
             _ => self.call(stage).await,
         }
+    }
+
+    /// A status of one reason and delivery: the client tells all of it, and nothing else.
+    async fn status(&self, stage: &mut Stage<'_>) -> Result<()> {
+        let mut failure = json!({});
+        for key in ["reason", "delivery", "code", "retry_after"] {
+            if !self.row[key].is_null() {
+                failure[key] = self.row[key].clone();
+            }
+        }
+        let failure = contract::canonical(&stage.contract.message("Failure")?, &failure)?;
+        let mut expected = failed(&failure);
+        expected["error"]["permanent"] = self.row["permanent"].clone();
+        let request = json!({"reader": "readers/a", "commands": [apdu()]});
+        stage.tell(&json!({"op": "transmit", "request": request})).await?;
+        stage.receive("Transmit", &request, None).await?;
+        stage.fail(None, &failure)?;
+        stage.expect(&expected, ANY_TIME).await
+    }
+
+    /// A request that the client refuses, or, where the row says so, leaves to the broker to refuse.
+    async fn refused(&self, stage: &mut Stage<'_>) -> Result<()> {
+        let row = &self.row;
+        let in_session = text(&row["order"]["op"]).starts_with("session_");
+        if in_session {
+            stage.tell(&json!({"op": "open", "request": {"reader": "readers/a"}})).await?;
+            stage.receive("OpenSession", &json!({"open": {"reader": "readers/a"}}), None).await?;
+            stage.send(None, &json!({"opened": {}}))?;
+            stage.expect(&json!({"ok": {}}), ANY_TIME).await?;
+        }
+        stage.tell(&row["order"]).await?;
+        let mut expected = invalid(text(&row["field"]));
+        if row["may_be_sent"] == true && !stage.begun().await? {
+            stage.take("Transmit").await?;
+            let failure = &expected["error"]["failure"];
+            stage.fail(
+                None,
+                &json!({
+                    "reason": failure["reason"], "delivery": failure["delivery"],
+                    "field_violations": [{"field": row["field"], "description": "broken"}],
+                }),
+            )?;
+            expected["error"]["kind"] = "failed".into();
+        }
+        stage.expect(&expected, ANY_TIME).await?;
+        stage.broker.silence(A_MOMENT).await?;
+        if in_session {
+            stage.tell(&json!({"op": "session_close"})).await?;
+            stage.receive_end("OpenSession", crate::broker::End::HalfClosed).await?;
+            stage.end(None)?;
+            stage.expect(&json!({"ok": {}}), ANY_TIME).await?;
+        } else if row["order"]["op"] == "connect" {
+            stage.connect().await?;
+        }
+        Ok(())
     }
 
     async fn call(&self, stage: &mut Stage<'_>) -> Result<()> {
@@ -135,7 +219,7 @@ impl Vector {
             if stage.owed_answers() > 1 {
                 stage.expect(&json!({"ok": {}}), ANY_TIME).await?;
             }
-            stage.expect(&json!({"error": {"kind": "invalid"}}), ANY_TIME).await?;
+            stage.expect(&invalid("reader"), ANY_TIME).await?;
             let told = stage.last.pointer("/error/failure/message").map(text).unwrap_or_default();
             let names = self.row["lists"].as_array().into_iter().flatten().map(text);
             let missing: Vec<_> = names.filter(|name| !told.contains(name)).collect();

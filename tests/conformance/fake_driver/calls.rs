@@ -128,19 +128,27 @@ impl Connection {
 pub(crate) fn outcome(mut response: Value) -> Result<Value, Value> {
     let stopped = response.as_object_mut().and_then(|fields| fields.remove("stopped"));
     let Some(stopped) = stopped else { return Ok(json!({"ok": response})) };
-    let failure = &stopped["failure"];
+    let failure = in_band(&stopped["failure"]);
     let permanent = codes::is_permanent(&failure["code"]);
     Err(json!({"error": {
         "kind": "stopped", "failure": failure, "permanent": permanent, "index": stopped["index"], "response": response,
     }}))
 }
 
+/// A failure in band: where it has no code, there is no status to take it from.
+pub(crate) fn in_band(failure: &Value) -> Value {
+    let mut failure = failure.clone();
+    if failure["code"].is_null() {
+        failure["code"] = (Code::Unknown as i32).into();
+    }
+    failure
+}
+
 /// The answer that a status is.
 pub(crate) fn error(status: &Status) -> Value {
-    let failure = failure(status).unwrap_or_else(|| {
-        let delivery = if status.code() == Code::Unimplemented { "DELIVERY_NOT_SENT" } else { "DELIVERY_UNKNOWN" };
-        json!({"delivery": delivery, "code": status.code() as i32, "message": status.message()})
-    });
+    let failure = failure(status).unwrap_or_else(
+        || json!({"delivery": "DELIVERY_UNKNOWN", "code": status.code() as i32, "message": status.message()}),
+    );
     let permanent = codes::is_permanent(&failure["code"]);
     json!({"error": {"kind": "failed", "failure": failure, "permanent": permanent}})
 }

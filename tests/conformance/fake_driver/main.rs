@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use cardbroker_conformance::contract::Contract;
+use cardbroker_conformance::{contract::Contract, leave_out::leave_out};
 use serde_json::{Value, json};
 
 use calls::Connection;
@@ -34,9 +34,13 @@ fn run() -> Result<()> {
     let mut connection = None;
     for line in io::stdin().lock().lines() {
         let mut order: Value = serde_json::from_str(&line?)?;
-        leave_out(&mut order, left_out.as_deref());
+        if let Some(field) = &left_out {
+            leave_out(&mut order, field);
+        }
         let mut answer = runtime.block_on(answer(&contract, &mut connection, &order)).unwrap_or_else(|told| told);
-        leave_out(&mut answer, left_out.as_deref());
+        if let Some(field) = &left_out {
+            leave_out(&mut answer, field);
+        }
         writeln!(io::stdout(), "{answer}")?;
     }
     Ok(())
@@ -60,17 +64,4 @@ async fn answer(contract: &Contract, connection: &mut Option<Connection>, order:
 /// What was refused before anything was sent.
 fn invalid(error: &anyhow::Error) -> Value {
     json!({"error": {"kind": "invalid", "failure": {"delivery": "DELIVERY_NOT_SENT", "message": format!("{error:#}")}}})
-}
-
-/// Takes a field out, wherever it stands.
-fn leave_out(value: &mut Value, field: Option<&str>) {
-    let Some(field) = field else { return };
-    match value {
-        Value::Object(fields) => {
-            fields.remove(field);
-            fields.values_mut().for_each(|value| leave_out(value, Some(field)));
-        }
-        Value::Array(values) => values.iter_mut().for_each(|value| leave_out(value, Some(field))),
-        _ => {}
-    }
 }

@@ -9,7 +9,7 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::{Request, Status, Streaming};
 
 use crate::{
-    calls::{Connection, error, outcome},
+    calls::{Connection, error, in_band, outcome},
     invalid,
 };
 
@@ -109,7 +109,7 @@ impl Session {
                 if kind != "failed" {
                     return outcome(answer);
                 }
-                let failure = &answer["failure"];
+                let failure = in_band(&answer["failure"]);
                 let permanent = codes::is_permanent(&failure["code"]);
                 return Err(json!({"error": {"kind": "failed", "failure": failure, "permanent": permanent}}));
             }

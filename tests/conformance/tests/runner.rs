@@ -13,12 +13,12 @@ const FAKE_DRIVER: &str = env!("CARGO_BIN_EXE_fake-driver");
 /// Scenarios for which a driver needs no client behind it.
 const PLAIN: [&str; 4] = ["calls/transmit", "stopped/", "failures/bare", "sessions/answers in order"];
 
-fn kit() -> PathBuf {
+pub(crate) fn kit() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../proto/conformance")
 }
 
 /// Runs the cases whose name holds a text. Returns the count and the lines.
-fn run(driver: &str, only: &str) -> (Count, String) {
+pub(crate) fn run(driver: &str, only: &str) -> (Count, String) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let contract = Contract::load().unwrap();
     let choice = Choice { only: Some(only.to_owned()), ..Choice::default() };
@@ -79,10 +79,50 @@ fn a_driver_that_ends_fails_with_what_it_said_last() {
 }
 
 #[test]
+fn a_driver_that_ends_fails_each_time_it_is_asked() {
+    // It takes both orders, and the runner waits for two answers.
+    let (count, lines) = run("sh -c 'read one; read two; echo gone >&2'", "connecting/no broker");
+    assert!(count.passed == 0 && count.failed == 2, "{count:?}\n{lines}");
+    assert!(lines.contains("driver: gone"), "{lines}");
+}
+
+#[test]
 fn a_driver_that_hangs_fails_in_time() {
     let (count, lines) = run("sleep 60", "calls/get_broker");
     assert_eq!(count, Count { passed: 0, failed: 1 });
     assert!(lines.contains("printed nothing within 10.0 s"), "{lines}");
+}
+
+#[test]
+fn a_field_that_is_invented_fails_the_cases_of_failures() {
+    // A client that names a reader and a pause that nobody has named.
+    let invent = r#"sed -u s/\"delivery\":/\"reader\":\"readers\\\/x\",\"retry_after\":\"1s\",\"delivery\":/"#;
+    let driver = format!("sh -c '{FAKE_DRIVER} | {invent}'");
+    for only in ["codes/NO_CARD", "walk/transmit/status/rule"] {
+        let (count, lines) = run(&driver, only);
+        assert!(count.passed == 0 && count.failed > 0, "{only}: {count:?}\n{lines}");
+        assert!(lines.contains(".reader: null expected") && lines.contains(".retry_after: null expected"), "{lines}");
+        let (count, lines) = run(FAKE_DRIVER, only);
+        assert!(count.failed == 0 && count.passed > 0, "{only}: {count:?}\n{lines}");
+    }
+}
+
+#[test]
+fn every_reason_and_delivery_is_told_to_a_client() {
+    let (count, lines) = run(FAKE_DRIVER, "codes/");
+    assert_eq!(count, Count { passed: codes::table().as_array().unwrap().len(), failed: 0 }, "{lines}");
+}
+
+#[test]
+fn a_kit_without_one_of_its_tables_is_no_kit() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("scenarios")).unwrap();
+    for table in ["endpoints", "readers", "codes", "invalid"] {
+        let name = format!("{table}.json");
+        fs::copy(kit().join(&name), folder.path().join(&name)).unwrap();
+    }
+    let error = case::all(&Contract::load().unwrap(), folder.path(), &Choice::default()).unwrap_err();
+    assert!(format!("{error:#}").contains("status_words.json"), "{error:#}");
 }
 
 #[test]

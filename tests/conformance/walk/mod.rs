@@ -1,7 +1,7 @@
 //! The walk over the contract: a case for each field of each request and of each response.
 
 mod exceptions;
-mod plausible;
+pub(crate) mod plausible;
 mod talk;
 mod values;
 

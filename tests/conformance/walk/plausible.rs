@@ -11,7 +11,7 @@ use super::talk::READER;
 use crate::{codes::is_permanent, status};
 
 /// A command.
-pub(super) fn apdu() -> Value {
+pub(crate) fn apdu() -> Value {
     json!({"apdu": {"bytes": "AKQEAA=="}})
 }
 
@@ -118,13 +118,24 @@ fn code(failure: &Value) -> Result<i32> {
 }
 
 /// What a client tells of a failure that the broker has told. A delivery that it does not know is UNKNOWN.
-pub(super) fn failed(failure: &Value) -> Value {
+pub(crate) fn failed(failure: &Value) -> Value {
     let permanent = is_permanent(&failure["code"]);
-    json!({"error": {"kind": "failed", "failure": shown(failure), "permanent": permanent}})
+    json!({"error": {
+        "kind": "failed", "failure": shown(failure), "permanent": permanent, "index": null, "response": null,
+    }})
 }
+
+/// The fields that a client must not invent: all but the message, for a client has words of its own.
+const TOLD_ONLY: [&str; 8] =
+    ["reason", "delivery", "code", "retry_after", "rule", "cause", "field_violations", "reader"];
 
 fn shown(failure: &Value) -> Value {
     let mut failure = failure.clone();
+    for field in TOLD_ONLY {
+        if failure.get(field).is_none() {
+            failure[field] = Value::Null;
+        }
+    }
     if failure["delivery"].is_number() {
         failure["delivery"] = "DELIVERY_UNKNOWN".into();
     }
@@ -142,4 +153,21 @@ pub(super) fn outcome(response: &Value) -> Value {
     json!({"error": {
         "kind": "stopped", "index": index, "failure": shown(failure), "permanent": permanent, "response": rest,
     }})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::Contract;
+
+    #[test]
+    fn every_field_of_a_failure_but_the_message_must_not_be_invented() {
+        let failure = Contract::load().unwrap().message("Failure").unwrap();
+        let mut fields: Vec<_> = failure.fields().map(|field| field.name().to_owned()).collect();
+        fields.retain(|field| field != "message");
+        fields.sort();
+        let mut told_only = TOLD_ONLY;
+        told_only.sort_unstable();
+        assert_eq!(fields, told_only);
+    }
 }
