@@ -385,8 +385,8 @@ fn log_change(id: &str, status: &ReaderStatus, because: Option<&str>) {
     let insertion = status.insertion_id.as_str();
     match state {
         State::Mute | State::HeldElsewhere | State::Unresponsive | State::Unavailable => {
-            warn!(reader = %id, ?state, insertion, because, "reader");
+            warn!(reader = %id, ?state, insertion, because, "reader state changed");
         }
-        State::Empty | State::Settling | State::Ready => info!(reader = %id, ?state, insertion, "reader"),
+        State::Empty | State::Settling | State::Ready => info!(reader = %id, ?state, insertion, "reader state changed"),
     }
 }
