@@ -185,7 +185,7 @@ impl Broker {
         let key = RequestKey { principal: asker.caller.principal(), id };
         let fingerprint = self.executions.fingerprint(asker.reader, &request);
         let submit = || self.submit(asker.clone(), request.clone());
-        let brought = self.executions.run(key, &fingerprint, give_up, submit).await?;
+        let brought = self.executions.run(key, &fingerprint, &request.turn, give_up, submit).await?;
         brought.outcome.map(|outcome| (outcome, brought.replayed))
     }
 

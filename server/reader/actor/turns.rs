@@ -69,7 +69,7 @@ impl Actor {
     pub(super) fn serve_next(&mut self, now: Instant) {
         let Some((number, waiting)) = self.queue.pop() else { return };
         self.positions.moved(now);
-        let broken = waiting.turn().broken_condition(&self.life.insertion_id(), &self.life.state_tag());
+        let broken = waiting.broken_condition(&self.life.insertion_id(), &self.life.state_tag());
         // The policy may have changed while it waited.
         if let Some(failure) = broken.or_else(|| waiting.permit().holds().err()) {
             waiting.end(failure);
