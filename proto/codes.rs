@@ -45,8 +45,8 @@ fn code_if_not_sent(reason: ErrorReason) -> Code {
         QueueFull | OutcomesFull | OverBudget => Code::ResourceExhausted,
         QueueTimeout | DeadlineNear => Code::DeadlineExceeded,
         // A person or the caller must act. CARD_REMOVED as UNAVAILABLE would let a retry policy present a PIN to the next person's card.
-        NoCard | CardRemoved | ReaderGone | CardMute | ReaderNotOwned | PinKnownWrong | PinLastTry | StatusWord
-        | ResponseTooLarge => Code::FailedPrecondition,
+        NoCard | CardRemoved | ReaderGone | CardMute | ProtocolMismatch | ReaderNotOwned | PinKnownWrong
+        | PinLastTry | StatusWord | ResponseTooLarge => Code::FailedPrecondition,
         // The sequence must be started again.
         InsertionChanged | StateChanged | CardReset | CardLost | LeaseEnded | LeaseRevoked | PrecedingFailed
         | UnitTooLong => Code::Aborted,

@@ -185,7 +185,7 @@ impl Broker {
         let key = RequestKey { principal: asker.caller.principal(), id };
         let fingerprint = self.executions.fingerprint(asker.reader, &request);
         let submit = || self.submit(asker.clone(), request.clone());
-        let brought = self.executions.run(key, &fingerprint, give_up, submit).await?;
+        let brought = self.executions.run(key, &fingerprint, &request.turn, give_up, submit).await?;
         brought.outcome.map(|outcome| (outcome, brought.replayed))
     }
 
@@ -234,8 +234,8 @@ impl Broker {
         Ok((handle, permit))
     }
 
-    /// The reader, if the asker may know of it and do there what he asks for. One that he may not see is to him as one that is not
-    /// there.
+    /// The reader, if the asker may see it and do there what the request needs. A reader that the caller may not see behaves as if it
+    /// did not exist.
     fn admit(
         &self,
         asker: &Asker<'_>,

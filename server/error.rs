@@ -64,6 +64,7 @@ pub enum Reason {
     OverBudget,
     UnitTooLong,
     ResponseLost,
+    ProtocolMismatch,
 }
 
 /// Why the broker ended a session, with [`Reason::LeaseRevoked`].

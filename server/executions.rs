@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
     time::{Duration, Instant},
 };
 
@@ -20,7 +20,11 @@ use crate::{
     error::{Delivery, Failure, Reason},
     keyed_hash::HashKey,
     outcomes::{Begin, Fingerprint, Outcome, OutcomeLimits, Outcomes, RequestKey},
-    reader::{Submission, ticket::UnitRequest, turn::Disposition},
+    reader::{
+        Submission,
+        ticket::{Ticket, UnitRequest},
+        turn::{Disposition, TurnRequest},
+    },
 };
 
 /// How long a unit that is given up may take to say whether it has begun.
@@ -43,8 +47,18 @@ pub(crate) struct Executions {
 #[derive(Clone)]
 struct UnderWay {
     outcome: watch::Receiver<Option<Arc<Outcome>>>,
+    /// Set before anyone can join.
+    ticket: Arc<OnceLock<Weak<Ticket>>>,
     /// Held by all who await the outcome; when the last one has gone, a unit that still waits is given up.
     awaiters: Weak<DropGuard>,
+}
+
+impl UnderWay {
+    /// Lets a repeat join that waits on these terms.
+    fn join(&self, terms: &TurnRequest) -> Result<(), Failure> {
+        // Without a ticket it has ended.
+        self.ticket.get().and_then(Weak::upgrade).map_or(Ok(()), |ticket| ticket.join(terms))
+    }
 }
 
 /// What came of a request, and whether it is the kept outcome of an earlier one.
@@ -74,7 +88,8 @@ impl Executions {
         self.tasks.wait().await;
     }
 
-    /// Runs a unit, joins one like it, or hands out what one has brought. At `give_up` the answer is what can be said then.
+    /// Runs a unit, joins one like it, or hands out what one has brought. At `give_up` the answer is what can be said then. The
+    /// conditions of `terms` bind a unit that is joined while it waits.
     ///
     /// # Errors
     /// The id was used otherwise, there is no room, or what `submit` says.
@@ -82,11 +97,12 @@ impl Executions {
         &self,
         key: RequestKey,
         fingerprint: &Fingerprint,
+        terms: &TurnRequest,
         give_up: Option<Instant>,
         submit: impl Fn() -> Result<Submission, Failure>,
     ) -> Result<Brought, Failure> {
         for _ in 0..MAX_STARTS {
-            let (under_way, awaiter, replayed) = match self.begin(&key, fingerprint, &submit)? {
+            let (under_way, awaiter, replayed) = match self.begin(&key, fingerprint, terms, &submit)? {
                 Started::Done(outcome) => return Ok(Brought { outcome: Outcome::clone(&outcome), replayed: true }),
                 Started::UnderWay(under_way, awaiter, replayed) => (under_way, awaiter, replayed),
             };
@@ -102,21 +118,26 @@ impl Executions {
         &self,
         key: &RequestKey,
         fingerprint: &Fingerprint,
+        terms: &TurnRequest,
         submit: impl Fn() -> Result<Submission, Failure>,
     ) -> Result<Started, Failure> {
         let mut outcomes = self.lock();
         let (outcome, outcome_seen) = watch::channel(None);
         let nobody_waits = CancellationToken::new();
         let awaiter = Arc::new(nobody_waits.clone().drop_guard());
-        let under_way = UnderWay { outcome: outcome_seen, awaiters: Arc::downgrade(&awaiter) };
+        let awaiters = Arc::downgrade(&awaiter);
+        let under_way = UnderWay { outcome: outcome_seen, ticket: Arc::default(), awaiters };
         match outcomes.begin(key, fingerprint, Instant::now(), || under_way.clone())? {
             Begin::Replay(outcome) => Ok(Started::Done(outcome)),
             Begin::Join(under_way) => {
+                under_way.join(terms)?;
                 let awaiter = under_way.awaiters.upgrade();
                 Ok(Started::UnderWay(under_way, awaiter, true))
             }
             Begin::Run => match submit() {
                 Ok(submission) => {
+                    // The lock is still held.
+                    let _ = under_way.ticket.set(submission.ticket());
                     self.tasks.spawn(self.clone().execute(key.clone(), submission, nobody_waits, outcome));
                     Ok(Started::UnderWay(under_way, Some(awaiter), false))
                 }

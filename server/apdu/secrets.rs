@@ -7,14 +7,9 @@ use super::{Class, CommandApdu, StatusWord};
 ///
 /// Not among them, because what they carry is public: GENERATE ASYMMETRIC KEY PAIR (46, 47: the answer is the public key), MANAGE
 /// SECURITY ENVIRONMENT (22: names of keys), GET CHALLENGE (84), and reading and writing files (B0–B3, D0–D7, DC, DD), whose secrets
-/// depend on the file: an operator who has such files adds the instruction.
+/// depend on the file: an operator who has such files adds the instruction. Those that present a PIN are in [`PRESENTS_PIN`].
 const SECRET_INSTRUCTIONS: &[u8] = &[
     // Basic security handling (ISO 7816-4:2013 §11.5).
-    0x20, 0x21, // VERIFY
-    0x24, 0x25, // CHANGE REFERENCE DATA
-    0x26, // DISABLE VERIFICATION REQUIREMENT
-    0x28, // ENABLE VERIFICATION REQUIREMENT
-    0x2C, 0x2D, // RESET RETRY COUNTER
     0x82, // EXTERNAL and MUTUAL AUTHENTICATE
     0x86, 0x87, // GENERAL AUTHENTICATE
     0x88, // INTERNAL AUTHENTICATE; on SIM cards RUN GSM ALGORITHM and AUTHENTICATE, which answer with session keys
@@ -64,7 +59,9 @@ impl SecretInstructions {
     /// Those of the standards, and `more`.
     pub fn new(more: impl IntoIterator<Item = u8>) -> Self {
         let mut secret = [false; 256];
-        SECRET_INSTRUCTIONS.iter().copied().chain(more).for_each(|instruction| secret[usize::from(instruction)] = true);
+        let pins = (0..=u8::MAX).filter(|instruction| presents_pin(*instruction));
+        let all = SECRET_INSTRUCTIONS.iter().copied().chain(pins).chain(more);
+        all.for_each(|instruction| secret[usize::from(instruction)] = true);
         Self(secret)
     }
 
@@ -80,13 +77,16 @@ impl SecretInstructions {
 }
 
 /// Writes down the exchanges of one slot, in their order, with their secrets masked. What continues a masked exchange
-/// is masked too: the links of a chain, and the command that fetches the rest of an answer. Of a command that cannot be
+/// is masked too: the links of a chain, and the command that fetches the rest of an answer, also where the card has refused it before
+/// and may keep the answer. Of a command that cannot be
 /// read nothing is shown, and the one after it may continue it.
 #[derive(Debug)]
 pub struct Mask {
     instructions: SecretInstructions,
     /// The exchange under way is masked.
     is_secret: bool,
+    /// It continues a masked one.
+    is_continuation: bool,
     /// The next one continues it.
     continues: bool,
 }
@@ -94,12 +94,13 @@ pub struct Mask {
 impl Mask {
     /// Before the first exchange.
     pub fn new(instructions: SecretInstructions) -> Self {
-        Self { instructions, is_secret: false, continues: false }
+        Self { instructions, is_secret: false, is_continuation: false, continues: false }
     }
 
     /// A command that is about to be sent: header, the byte after it (a length) and, unless it is masked, the rest, in
     /// hexadecimal. Of bytes that are no APDU their number.
     pub fn command(&mut self, command: &[u8]) -> String {
+        self.is_continuation = self.continues;
         self.is_secret = self.continues || self.instructions.are_in(command);
         if !CommandApdu::is_apdu(command) {
             self.continues = true;
@@ -116,7 +117,10 @@ impl Mask {
     /// Its answer: data, unless they are masked, and the status word, in hexadecimal.
     pub fn response(&mut self, response: &[u8]) -> String {
         let Some((data, word)) = response.split_last_chunk() else { return masked(response) };
-        self.continues |= self.is_secret && StatusWord(u16::from_be_bytes(*word)).offers_data();
+        let status = StatusWord(u16::from_be_bytes(*word));
+        // A card may keep its answer after a command that it has refused.
+        let may_be_kept = self.is_continuation && status.is_error();
+        self.continues |= self.is_secret && status.offers_data() || may_be_kept;
         match data {
             [] => hexadecimal(word),
             data if self.is_secret => format!("{} {}", masked(data), hexadecimal(word)),
@@ -178,9 +182,10 @@ mod tests {
 
     #[test]
     fn every_instruction_of_the_list_is_masked_in_every_class() {
-        for instruction in SECRET_INSTRUCTIONS {
+        let pins = (0..=u8::MAX).filter(|instruction| presents_pin(*instruction));
+        for instruction in SECRET_INSTRUCTIONS.iter().copied().chain(pins) {
             for class in [0x00, 0x03, 0x10, 0x40, 0x80, 0x90, 0xA0, 0xB0, 0xFF] {
-                assert!(is_masked(&mut mask(), class, *instruction, 0x9000), "{class:02X} {instruction:02X}");
+                assert!(is_masked(&mut mask(), class, instruction, 0x9000), "{class:02X} {instruction:02X}");
             }
         }
         for instruction in [0x22, 0x46, 0x47, 0x84, 0xA4, 0xB0, 0xB2, 0xC0, 0xCA, 0xCB] {
@@ -217,6 +222,26 @@ mod tests {
         let mut mask = mask();
         assert!(!is_masked(&mut mask, 0x00, 0xA4, 0x6104));
         assert!(!is_masked(&mut mask, 0x00, 0xC0, 0x9000), "what it continues was shown");
+    }
+
+    #[test]
+    fn the_rest_of_a_masked_answer_is_masked_after_a_fetch_that_was_refused() {
+        // On T=0, class 80: the broker fetches in class 00, and after a refusal of that class once more in class 80.
+        for (word, class) in
+            [(0x6C04, 0x00), (0x6E00, 0x80), (0x6D00, 0x80), (0x6700, 0x00), (0x6985, 0x00), (0x6A86, 0x00)]
+        {
+            let mut mask = mask();
+            assert!(is_masked(&mut mask, 0x80, 0x2A, 0x6104));
+            assert_eq!(
+                (mask.command(&[0x00, 0xC0, 0, 0, 0]), mask.response(&u16::to_be_bytes(word))),
+                ("00C0000000".into(), format!("{word:04X}"))
+            );
+            assert!(is_masked(&mut mask, class, 0xC0, 0x9000), "{word:04X}");
+            assert!(!is_masked(&mut mask, class, 0xC0, 0x9000), "{word:04X}: it was fetched");
+        }
+        let mut mask = mask();
+        assert!(is_masked(&mut mask, 0x00, 0x20, 0x6D00));
+        assert!(!is_masked(&mut mask, 0x00, 0xCA, 0x9000), "nothing was left to fetch");
     }
 
     #[test]

@@ -131,6 +131,17 @@ pub enum ProtocolChoice {
     T1,
 }
 
+impl ProtocolChoice {
+    /// The protocols, as people write them.
+    pub fn names(self) -> &'static str {
+        match self {
+            Self::Any => "T=0 or T=1",
+            Self::T0 => "T=0",
+            Self::T1 => "T=1",
+        }
+    }
+}
+
 /// Why a slot could not do what it was asked. Texts name the stack's own code, never a byte of an APDU.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SlotError {

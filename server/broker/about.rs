@@ -2,7 +2,6 @@
 //! caller.
 
 use std::{
-    ops::RangeInclusive,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -13,11 +12,7 @@ use crate::{
     caller::{Caller, CallerKey, Principal},
     config::LimitsConfig,
     group::GroupMark,
-    reader::{
-        MAX_PIPELINED,
-        session::{DEFAULT_IDLE, IDLE_RANGE},
-        turn::{DEFAULT_WAIT, MAX_WAIT},
-    },
+    reader::MAX_PIPELINED,
 };
 
 /// The broker, as one caller may know it.
@@ -46,20 +41,12 @@ pub struct CallerLimits {
     pub max_outcomes_per_user: usize,
     /// How long an outcome is kept.
     pub outcome_lifetime: Duration,
-    /// How long a request waits that does not say.
-    pub default_wait: Duration,
-    /// The longest that a request may wait.
-    pub max_wait: Duration,
     /// The largest request and the largest response, in bytes.
     pub max_message_bytes: usize,
     /// The most commands of one unit.
     pub max_commands: usize,
     /// The most messages of one session that are under way; the broker reads no more until some are answered.
     pub max_pipelined: usize,
-    /// How long a session may idle while others wait, if it does not say.
-    pub default_idle: Duration,
-    /// What a session may say instead.
-    pub idle_range: RangeInclusive<Duration>,
     /// How long a session may go on while others wait.
     pub max_contended_lease: Duration,
 }
@@ -105,13 +92,9 @@ impl Facts {
             max_waiting_per_reader: limits.max_waiting_per_reader,
             max_outcomes_per_user: limits.max_outcomes_per_user,
             outcome_lifetime: limits.outcome_lifetime,
-            default_wait: DEFAULT_WAIT,
-            max_wait: MAX_WAIT,
             max_message_bytes: MAX_MESSAGE_BYTES,
             max_commands: MAX_COMMANDS,
             max_pipelined: MAX_PIPELINED,
-            default_idle: DEFAULT_IDLE,
-            idle_range: IDLE_RANGE,
             max_contended_lease: limits.max_contended_lease,
         };
         Self { epoch: epoch.into(), started: SystemTime::now(), limits }

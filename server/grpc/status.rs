@@ -144,6 +144,7 @@ pub(super) fn wire_reason(reason: Reason) -> v1::ErrorReason {
         Reason::OverBudget => Wire::OverBudget,
         Reason::UnitTooLong => Wire::UnitTooLong,
         Reason::ResponseLost => Wire::ResponseLost,
+        Reason::ProtocolMismatch => Wire::ProtocolMismatch,
     }
 }
 

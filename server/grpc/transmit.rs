@@ -52,6 +52,8 @@ mod tests {
 
     use super::*;
 
+    mod walk;
+
     #[test]
     fn a_request_id_has_16_to_64_bytes() {
         let apdu = ApduCommand { bytes: vec![0x00, 0xA4, 0x00, 0x00], ..ApduCommand::default() };

@@ -107,7 +107,8 @@ pub fn spawn(setup: ReaderSetup, tasks: &mut JoinSet<()>) -> io::Result<mpsc::Se
     let (jobs, pulse) = card_thread::spawn(&setup.id, setup.slot, setup.settings.protocols, gate, send_report)?;
 
     let (events, event_queue) = mpsc::channel(8);
-    let life = Life::new(setup.settings.own, setup.settings.release_after, setup.identity, Instant::now());
+    let ReaderSettings { own, release_after, protocols, .. } = setup.settings;
+    let life = Life::new(own, release_after, protocols, setup.identity, Instant::now());
     let actor = Actor {
         exchange_timeout: setup.settings.exchange_timeout,
         id: setup.id,
@@ -368,7 +369,7 @@ impl Actor {
             return;
         }
         match &status {
-            Some(now) => log_change(&self.id, now, self.life.unavailable_because()),
+            Some(now) => log_change(&self.id, now, self.life.because().as_deref()),
             None => info!(reader = %self.id, "reader unplugged"),
         }
         (self.publish)(status.clone());
@@ -385,8 +386,8 @@ fn log_change(id: &str, status: &ReaderStatus, because: Option<&str>) {
     let insertion = status.insertion_id.as_str();
     match state {
         State::Mute | State::HeldElsewhere | State::Unresponsive | State::Unavailable => {
-            warn!(reader = %id, ?state, insertion, because, "reader");
+            warn!(reader = %id, ?state, insertion, because, "reader state changed");
         }
-        State::Empty | State::Settling | State::Ready => info!(reader = %id, ?state, insertion, "reader"),
+        State::Empty | State::Settling | State::Ready => info!(reader = %id, ?state, insertion, "reader state changed"),
     }
 }

@@ -15,7 +15,7 @@ use super::{
     jobs::{Job, MAX_PIPELINED, Pulse, Report, SessionJob, SessionTask},
     lease::Lease,
     life::UnitEnd,
-    status::preceding_failed,
+    status::{preceding_failed, protocol_mismatch},
     ticket::Ticket,
     turn::Turn,
     unit::{CommandResult, Next, UnitRun},
@@ -248,8 +248,12 @@ impl Hand {
             SlotError::Lost(_) | SlotError::Mute(_) => {
                 (Reason::CardLost, format!("{error}: the card is reset, look at it before you go on"), UnitEnd::Lost)
             }
-            SlotError::CardReset | SlotError::Held | SlotError::ProtocolMismatch => {
+            SlotError::CardReset | SlotError::Held => {
                 (Reason::CardReset, format!("{error}: start again"), UnitEnd::Lost)
+            }
+            SlotError::ProtocolMismatch => {
+                let Failure { reason, message, .. } = protocol_mismatch(self.protocols);
+                (reason, message.into_owned(), UnitEnd::Lost)
             }
             SlotError::StaleHandle | SlotError::Service(_) => {
                 (Reason::PcscUnavailable, error.to_string(), UnitEnd::Unavailable(error.to_string()))

@@ -96,8 +96,7 @@ impl CardView {
     pub(super) fn answered(&mut self, response: &[u8]) {
         let word = response.last_chunk().map(|word| StatusWord(u16::from_be_bytes(*word)));
         // A card may keep its answer after a command that it has refused.
-        let may_be_kept = |word: StatusWord| word.right_length().is_some() || word.refuses_header();
-        self.unfetched = word.is_some_and(|word| word.offers_data() || self.unfetched && may_be_kept(word));
+        self.unfetched = word.is_some_and(|word| word.offers_data() || self.unfetched && word.is_error());
         if word != Some(StatusWord(0x9000)) {
             self.chain = Chain::None;
         }
@@ -155,7 +154,17 @@ mod tests {
 
     #[test]
     fn an_answer_that_could_not_be_fetched_may_still_wait() {
-        for (word, waits) in [(0x6D00, true), (0x6E00, true), (0x6C03, true), (0x9000, false), (0x6985, false)] {
+        for (word, waits) in [
+            (0x6D00, true),
+            (0x6E00, true),
+            (0x6C03, true),
+            (0x6700, true),
+            (0x6985, true),
+            (0x6A86, true),
+            (0x6F00, true),
+            (0x9000, false),
+            (0x6282, false),
+        ] {
             let mut view = CardView::default();
             view.answered(&[0x61, 0x13]);
             view.answered(&u16::to_be_bytes(word));

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Instant,
@@ -189,6 +189,11 @@ impl Submission {
             self.give_back.send(Manner::Abruptly);
         }
         is_withdrawn
+    }
+
+    /// The ticket, for repeats that join it. It lives as long as the unit waits or runs.
+    pub fn ticket(&self) -> Weak<Ticket> {
+        Arc::downgrade(&self.ticket)
     }
 
     /// Waits for what is known of a unit whose outcome was unknown; `None` if nothing will be.

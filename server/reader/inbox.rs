@@ -65,6 +65,14 @@ impl Waiting {
         }
     }
 
+    /// Its turn has come: what forbids it on a card in this insertion and state.
+    pub(super) fn broken_condition(&self, insertion_id: &str, state_tag: &str) -> Option<Failure> {
+        match &self.purpose {
+            Purpose::Unit(ticket) => ticket.broken_condition(insertion_id, state_tag),
+            Purpose::Session(session) => session.request.turn.broken_condition(insertion_id, state_tag),
+        }
+    }
+
     /// Who waits, and what he may do.
     pub(super) fn permit(&self) -> &Permit {
         match &self.purpose {

@@ -9,15 +9,18 @@
 //!     │                └── demand ────┼─▶│ exchange lost, reset │
 //!     │ card gone, from any            │  │ by someone else ◀────┘
 //!     │                  held for 2 s ─┼─▶ Held (tries on)
-//!     └──── Mute ◀── 3 cold resets ────┘
+//!     └──── Mute ◀── 3 cold resets ────┘   (silent, or no protocol in common)
 //!   Unavailable: from and to any, as PC/SC goes and comes
 //! ```
 
-use std::time::{Duration, Instant};
+use std::{
+    borrow::Cow,
+    time::{Duration, Instant},
+};
 
-use super::status::{ReaderStatus, State, card_removed, not_owned};
+use super::status::{ReaderStatus, State, card_removed, not_owned, protocol_mismatch};
 use crate::{
-    backend::{CardInfo, SlotError, SlotStatus},
+    backend::{CardInfo, ProtocolChoice, SlotError, SlotStatus},
     config::Own,
     error::Failure,
 };
@@ -63,6 +66,8 @@ pub(super) enum UnitEnd {
 pub(super) struct Life {
     own: Own,
     release_after: Duration,
+    /// Which protocols the card may speak.
+    protocols: ProtocolChoice,
     /// What names of insertions and states begin with: unique to this broker's run and this reader.
     identity: String,
     phase: Phase,
@@ -81,21 +86,45 @@ pub(super) struct Life {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Phase {
-    Unavailable { retry: Instant },
-    Empty { recheck: Option<Instant> },
+    Unavailable {
+        retry: Instant,
+    },
+    Empty {
+        recheck: Option<Instant>,
+    },
     Loose,
-    Settling { since: Instant, retry: Instant, tries: u32, cold_resets: u32 },
-    Ready { card: CardInfo, last_used: Instant },
-    Mute,
-    Held { retry: Instant },
+    Settling {
+        since: Instant,
+        retry: Instant,
+        tries: u32,
+        cold_resets: u32,
+    },
+    Ready {
+        card: CardInfo,
+        last_used: Instant,
+    },
+    /// `speaks_another`: it answers, with none of the protocols allowed.
+    Mute {
+        speaks_another: bool,
+    },
+    Held {
+        retry: Instant,
+    },
 }
 
 impl Life {
     /// A reader of which nothing is known yet. `identity` must be unique among all readers of all runs.
-    pub(super) fn new(own: Own, release_after: Duration, identity: String, now: Instant) -> Self {
+    pub(super) fn new(
+        own: Own,
+        release_after: Duration,
+        protocols: ProtocolChoice,
+        identity: String,
+        now: Instant,
+    ) -> Self {
         Self {
             own,
             release_after,
+            protocols,
             identity,
             phase: Phase::Unavailable { retry: now },
             seen: None,
@@ -142,7 +171,7 @@ impl Life {
             Phase::Ready { last_used, .. } if self.own == Own::OnDemand && *last_used + self.release_after <= now => {
                 Some(Action::Release)
             }
-            Phase::Loose | Phase::Mute | Phase::Empty { recheck: None }
+            Phase::Loose | Phase::Mute { .. } | Phase::Empty { recheck: None }
                 if self.own == Own::OnDemand && self.holds && !demand =>
             {
                 Some(Action::Release)
@@ -158,7 +187,7 @@ impl Life {
             Phase::Empty { recheck } => *recheck,
             Phase::Settling { retry, .. } | Phase::Held { retry } => Some(*retry),
             Phase::Ready { last_used, .. } if self.own == Own::OnDemand => Some(*last_used + self.release_after),
-            Phase::Ready { .. } | Phase::Loose | Phase::Mute => None,
+            Phase::Ready { .. } | Phase::Loose | Phase::Mute { .. } => None,
         }
     }
 
@@ -170,9 +199,13 @@ impl Life {
         }
     }
 
-    /// Why PC/SC does not serve the reader, if it does not.
-    pub(super) fn unavailable_because(&self) -> Option<&str> {
-        matches!(self.phase, Phase::Unavailable { .. }).then_some(&*self.unavailable_because)
+    /// Why the reader cannot be used, where its state alone does not say.
+    pub(super) fn because(&self) -> Option<Cow<'_, str>> {
+        match self.phase {
+            Phase::Unavailable { .. } => Some(Cow::Borrowed(&self.unavailable_because)),
+            Phase::Mute { speaks_another: true } => Some(protocol_mismatch(self.protocols).message),
+            _ => None,
+        }
     }
 
     /// What watchers see.
@@ -183,7 +216,7 @@ impl Life {
             Phase::Loose => (State::Ready, self.seen.as_ref().map(|seen| seen.atr.clone()).unwrap_or_default(), None),
             Phase::Settling { .. } => (State::Settling, Vec::new(), None),
             Phase::Ready { card, .. } => (State::Ready, card.atr.clone(), Some(card.protocol)),
-            Phase::Mute => (State::Mute, Vec::new(), None),
+            Phase::Mute { .. } => (State::Mute, Vec::new(), None),
             Phase::Held { .. } => (State::HeldElsewhere, Vec::new(), None),
         };
         let no_card = matches!(state, State::Empty | State::Unavailable);
@@ -231,6 +264,9 @@ impl Life {
         if self.own == Own::Never {
             return Some(not_owned());
         }
+        if !self.unresponsive && matches!(self.phase, Phase::Mute { speaks_another: true }) {
+            return Some(protocol_mismatch(self.protocols));
+        }
         self.status().state.refusal(&self.unavailable_because)
     }
 
@@ -240,7 +276,7 @@ impl Life {
         let status = self.seen.as_ref()?;
         let had_card = matches!(
             self.phase,
-            Phase::Settling { .. } | Phase::Ready { .. } | Phase::Loose | Phase::Mute | Phase::Held { .. }
+            Phase::Settling { .. } | Phase::Ready { .. } | Phase::Loose | Phase::Mute { .. } | Phase::Held { .. }
         );
         if !status.card_present {
             if had_card || matches!(self.phase, Phase::Unavailable { .. }) {
@@ -393,11 +429,12 @@ impl Life {
         self.phase = match self.phase {
             Phase::Unavailable { .. } => return self.settle(now, true),
             Phase::Settling { since, tries, cold_resets, .. } => {
-                let is_silent = matches!(error, SlotError::Mute(_) | SlotError::Lost(_) | SlotError::ProtocolMismatch);
+                let speaks_another = *error == SlotError::ProtocolMismatch;
+                let is_silent = speaks_another || matches!(error, SlotError::Mute(_) | SlotError::Lost(_));
                 let cold_resets = cold_resets + u32::from(is_silent);
                 let backoff = FIRST_RETRY.saturating_mul(1 << tries.min(16)).min(LAST_RETRY);
                 if cold_resets > MAX_COLD_RESETS {
-                    Phase::Mute
+                    Phase::Mute { speaks_another }
                 } else if !is_silent && now.saturating_duration_since(since) >= HELD_AFTER {
                     Phase::Held { retry: now + SLOW_RETRY }
                 } else {

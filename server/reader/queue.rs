@@ -1,5 +1,5 @@
 //! The queue of one reader, pure: turns go round the callers, first come first served within a caller. No clock and no I/O:
-//! times are arguments. Every operation costs O(log n).
+//! times are arguments. To push, pop or remove an item costs O(log n); what looks at many items says its own cost.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -150,7 +150,7 @@ impl<C: Copy + Eq + Hash, T> Queue<C, T> {
         Some(entry.item)
     }
 
-    /// Takes out all items that satisfy `condition`, in order of arrival.
+    /// Takes out all items that satisfy `condition`, in order of arrival. O(n + taken · log n).
     pub fn remove_if(&mut self, condition: impl Fn(&T) -> bool) -> Vec<T> {
         let mut tickets: Vec<_> =
             self.entries.iter().filter(|(_, entry)| condition(&entry.item)).map(|(&ticket, _)| ticket).collect();
@@ -161,16 +161,6 @@ impl<C: Copy + Eq + Hash, T> Queue<C, T> {
     /// How many callers wait.
     pub fn callers(&self) -> usize {
         self.callers.len()
-    }
-
-    /// How many turns come before an item's; `None` if it does not wait. O(callers + items of its caller).
-    pub fn turns_ahead(&self, ticket: Ticket) -> Option<usize> {
-        let entry = self.entries.get(&ticket)?;
-        let (place, tickets) = self.callers.get(&entry.caller)?;
-        let own = tickets.range(..ticket).count();
-        let others = self.callers.iter().filter(|(caller, _)| **caller != entry.caller);
-        let before = others.map(|(_, (other, tickets))| tickets.len().min(own + usize::from(other < place)));
-        Some(own + before.sum::<usize>())
     }
 
     /// What waits of one caller, in the order of its turns. O(callers + items of the caller).
@@ -198,9 +188,16 @@ impl<C: Copy + Eq + Hash, T> Queue<C, T> {
         places
     }
 
-    /// All that waits.
-    pub fn iter(&self) -> impl Iterator<Item = (Ticket, &T)> {
-        self.entries.iter().map(|(&ticket, entry)| (ticket, &entry.item))
+    /// All that waits, in the order of the turns. O(n log n).
+    pub fn in_order(&self) -> impl Iterator<Item = (Ticket, &T)> {
+        // Each round serves one item of every caller that has one left.
+        let of_caller = |(place, tickets): &(u64, BTreeSet<Ticket>)| {
+            let place = *place;
+            tickets.iter().enumerate().map(move |(round, ticket)| (round, place, *ticket)).collect::<Vec<_>>()
+        };
+        let mut turns: Vec<_> = self.callers.values().flat_map(of_caller).collect();
+        turns.sort_unstable();
+        turns.into_iter().filter_map(|(_, _, ticket)| Some((ticket, &self.entries.get(&ticket)?.item)))
     }
 
     /// Takes out one item whose deadline has come.

@@ -1,7 +1,7 @@
 //! What watchers see of a reader, and what a request is told that meets it in a state in which it cannot be served.
 
 use crate::{
-    backend::Protocol,
+    backend::{Protocol, ProtocolChoice},
     error::{Failure, Reason},
 };
 
@@ -14,7 +14,7 @@ pub enum State {
     Settling,
     /// A card can be used.
     Ready,
-    /// A card does not answer.
+    /// A card does not answer, or speaks no protocol that is allowed.
     Mute,
     /// Another program has the card.
     HeldElsewhere,
@@ -66,6 +66,15 @@ pub struct ReaderStatus {
 pub fn card_removed() -> Failure {
     let message = "the card was taken out before the turn came: insert one, or ask to wait for one";
     Failure::not_sent(Reason::CardRemoved, message)
+}
+
+/// What a request is told about a card that speaks none of the protocols `allowed`.
+pub fn protocol_mismatch(allowed: ProtocolChoice) -> Failure {
+    let message = format!(
+        "the card does not speak {}, and preferred_protocols allows no other protocol for this reader: change the configuration",
+        allowed.names()
+    );
+    Failure::not_sent(Reason::ProtocolMismatch, message)
 }
 
 /// What everyone is told about a reader that may only be watched.

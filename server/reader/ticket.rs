@@ -63,6 +63,8 @@ pub struct Ticket {
     pub permit: Permit,
     /// When it came.
     pub arrived: Instant,
+    /// The request's terms, with the conditions of the repeats that joined it. `None` once its turn has come.
+    terms: Mutex<Option<TurnRequest>>,
     stage: Mutex<Stage>,
 }
 
@@ -101,12 +103,27 @@ impl Ticket {
         let (reply, first) = oneshot::channel();
         let (late_reply, late) = oneshot::channel();
         let stage = Mutex::new(Stage::Waiting { reply, late: late_reply });
-        (Self { request, permit, arrived, stage }, Answers { first, late })
+        let terms = Mutex::new(Some(request.turn.clone()));
+        (Self { request, permit, arrived, terms, stage }, Answers { first, late })
     }
 
     /// Until when the ticket may wait.
     pub fn wait_deadline(&self) -> Instant {
         self.arrived + self.request.turn.wait_timeout
+    }
+
+    /// A repeat of the request joins it on its own `terms`: while the ticket waits, their conditions bind it too. One whose turn has come
+    /// is bound no more.
+    ///
+    /// # Errors
+    /// [`Reason::RequestIdReused`](crate::error::Reason::RequestIdReused) if the conditions contradict those that bind it already.
+    pub fn join(&self, terms: &TurnRequest) -> Result<(), Failure> {
+        self.terms().as_mut().map_or(Ok(()), |own| own.add_conditions(terms))
+    }
+
+    /// Its turn has come: what forbids it on a card in this insertion and state. From now on no condition is added.
+    pub fn broken_condition(&self, insertion_id: &str, state_tag: &str) -> Option<Failure> {
+        self.terms().take()?.broken_condition(insertion_id, state_tag)
     }
 
     /// Its turn has come. False if it has ended: then the turn goes to the next.
@@ -204,6 +221,11 @@ impl Ticket {
                 reset_before_unit: turn.reset,
             }),
         }
+    }
+
+    /// As [`Ticket::stage`].
+    fn terms(&self) -> MutexGuard<'_, Option<TurnRequest>> {
+        self.terms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A panic in another holder does not make the stage unusable: every change to it is a single assignment.

@@ -92,6 +92,29 @@ impl TurnRequest {
         None
     }
 
+    /// Adds the conditions of a repeat of the same request.
+    ///
+    /// # Errors
+    /// [`Reason::RequestIdReused`], and nothing is added, if one of them contradicts one that is there.
+    pub fn add_conditions(&mut self, repeat: &Self) -> Result<(), Failure> {
+        let contradict =
+            |one: &Option<String>, other: &Option<String>| one.is_some() && other.is_some() && one != other;
+        if contradict(&self.if_insertion_id, &repeat.if_insertion_id)
+            || contradict(&self.if_state_tag, &repeat.if_state_tag)
+        {
+            let message = "this request_id waits with another if_insertion_id or if_state_tag: take a new request_id";
+            return Err(Failure::not_sent(Reason::RequestIdReused, message));
+        }
+        let add = |condition: &mut Option<String>, added: &Option<String>| {
+            if condition.is_none() {
+                condition.clone_from(added);
+            }
+        };
+        add(&mut self.if_insertion_id, &repeat.if_insertion_id);
+        add(&mut self.if_state_tag, &repeat.if_state_tag);
+        Ok(())
+    }
+
     /// Whether `failure`, which tells of the reader's state, is told now: always if waiting cannot help, otherwise unless a card is
     /// waited for.
     pub fn is_told(&self, failure: &Failure) -> bool {

@@ -166,13 +166,3 @@ fn messages_with_apdu_bytes_print_all_their_fields() {
     }
     assert_eq!(printed().len(), APDU_BYTES.len());
 }
-
-#[test]
-fn every_action_is_told_apart_under_a_request_id_or_not_implemented() {
-    let command = pool().get_message_by_name("cardbroker.v1.Command").unwrap();
-    let action = command.oneofs().find(|oneof| oneof.name() == "action").unwrap();
-    let mut actions: Vec<_> = action.fields().map(|field| field.name().to_owned()).collect();
-    actions.sort();
-    // A new one belongs into `Executions::fingerprint`, or is refused by server/grpc/convert.rs.
-    assert_eq!(actions, ["apdu", "control", "get_attribute", "pin_pad", "set_attribute"]);
-}

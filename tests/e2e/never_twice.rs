@@ -122,6 +122,28 @@ async fn a_repeat_joins_the_first_while_it_waits_and_while_it_runs(stage: Stage)
     Ok(())
 }
 
+async fn a_repeat_that_names_an_insertion_binds_the_first_while_it_waits(stage: Stage) -> anyhow::Result<()> {
+    let before = stage.unit(&[COUNT]).send().await?.insertion_id;
+    let busy = stage.keep_busy(300).await?;
+    let ask = || stage.unit(&[INCREMENT]).request_id(id(1));
+    let first = arrived(&stage.client, ask()).await?;
+    assert_eq!(refusal(ask().if_insertion_id("another")).await?, "INSERTION_CHANGED not_sent");
+    assert_eq!(told(&first.await.unwrap_err()), "INSERTION_CHANGED not_sent");
+    busy.await??;
+
+    let busy = stage.keep_busy(300).await?;
+    let (first, second) = tokio::join!(ask().if_insertion_id(&*before).send(), ask().send());
+    busy.await??;
+    assert_eq!(
+        (answers(&first?), answers(&second?)),
+        (vec!["00000001 9000".to_owned()], vec!["00000001 9000".to_owned()])
+    );
+    // Once it has run, its outcome is the outcome.
+    let repeated = ask().if_insertion_id("another").send().await?;
+    assert!(repeated.replayed && repeated.insertion_id == before, "{repeated:?}");
+    Ok(())
+}
+
 async fn what_was_not_sent_runs_when_it_is_repeated(stage: Stage) -> anyhow::Result<()> {
     let busy = stage.keep_busy(300).await?;
     let impatient = stage.unit(&[INCREMENT]).request_id(id(1)).wait_timeout(Duration::ZERO);
@@ -199,6 +221,7 @@ async fn the_deadline_of_one_does_not_lose_the_outcome(stage: Stage) -> anyhow::
 
 over_both_backends! { T1:
     a_repeat_joins_the_first_while_it_waits_and_while_it_runs,
+    a_repeat_that_names_an_insertion_binds_the_first_while_it_waits,
     what_was_not_sent_runs_when_it_is_repeated,
     an_id_stands_for_one_request,
     an_id_stands_for_what_is_asked_of_each_command,

@@ -108,6 +108,9 @@ fn a_card_that_speaks_no_protocol_allowed_is_not_used() -> anyhow::Result<()> {
         };
         let broker = only("t0")?.start()?;
         wait_for(&broker, READER, ReaderState::Mute).await?;
+        let refused = unit(&broker.client().await?, READER, &[COUNT]).send().await.unwrap_err();
+        assert_eq!(told(&refused), "PROTOCOL_MISMATCH not_sent");
+        assert!(refused.to_string().contains("T=0"), "{refused}");
         drop(broker);
         let broker = only("t1")?.start()?;
         assert_eq!(wait_for(&broker, READER, ReaderState::Ready).await?.active_protocol(), CardProtocol::T1);

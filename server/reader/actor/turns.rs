@@ -69,7 +69,7 @@ impl Actor {
     pub(super) fn serve_next(&mut self, now: Instant) {
         let Some((number, waiting)) = self.queue.pop() else { return };
         self.positions.moved(now);
-        let broken = waiting.turn().broken_condition(&self.life.insertion_id(), &self.life.state_tag());
+        let broken = waiting.broken_condition(&self.life.insertion_id(), &self.life.state_tag());
         // The policy may have changed while it waited.
         if let Some(failure) = broken.or_else(|| waiting.permit().holds().err()) {
             waiting.end(failure);
@@ -136,10 +136,10 @@ impl Actor {
         self.positions.due = None;
         let busy = self.turns_under_way();
         let mut sessions = 0;
-        for (number, waiting) in self.queue.iter() {
+        for (before, (_, waiting)) in self.queue.in_order().enumerate() {
             if let Purpose::Session(session) = &waiting.purpose {
                 sessions += 1;
-                let ahead = busy + self.queue.turns_ahead(number).unwrap_or_default();
+                let ahead = busy + before;
                 session.turns_ahead.send_if_modified(|told| std::mem::replace(told, ahead) != ahead);
             }
         }

@@ -5,7 +5,7 @@ mod properties;
 use super::*;
 use crate::{
     backend::{Protocol, ServiceError},
-    error::Reason,
+    error::{Delivery, Reason},
 };
 
 fn at(start: Instant, milliseconds: u64) -> Instant {
@@ -14,7 +14,7 @@ fn at(start: Instant, milliseconds: u64) -> Instant {
 
 fn life(own: Own) -> (Life, Instant) {
     let now = Instant::now();
-    (Life::new(own, Duration::from_secs(5), "x".into(), now), now)
+    (Life::new(own, Duration::from_secs(5), ProtocolChoice::T1, "x".into(), now), now)
 }
 
 fn seen(card_present: bool, event_count: u32) -> SlotStatus {
@@ -114,6 +114,25 @@ fn a_silent_card_gets_three_cold_resets() {
     life.seen(seen(false, 2), now);
     life.seen(seen(true, 3), now);
     assert_eq!(life.next_action(now, false), Some(Action::Take));
+}
+
+#[test]
+fn a_card_without_an_allowed_protocol_is_refused_by_that_name() {
+    let (mut life, mut now) = life(Own::Always);
+    life.seen(seen(true, 1), now);
+    let mut told = None;
+    while state(&life) == State::Settling {
+        life.next_action(now, false).unwrap();
+        told = life.took(Err(SlotError::ProtocolMismatch), now);
+        now = life.deadline().unwrap_or(now);
+    }
+    assert_eq!((state(&life), told.clone()), (State::Mute, life.refusal()));
+    let told = told.unwrap();
+    assert_eq!((told.reason, told.delivery), (Reason::ProtocolMismatch, Delivery::NotSent));
+    assert!(told.message.contains("T=1") && told.message.contains("preferred_protocols"), "{told}");
+    assert_eq!(life.because().as_deref(), Some(&*told.message));
+    life.unresponsive();
+    assert_eq!(life.refusal().unwrap().reason, Reason::ReaderUnresponsive);
 }
 
 #[test]
@@ -309,7 +328,7 @@ fn a_reader_that_is_denied_is_tried_again_without_flapping() {
         take(&mut life, denied(), now);
         assert_eq!((state(&life), life.status().insertion_count), (State::Unavailable, insertions));
     }
-    assert!(life.unavailable_because().unwrap().contains("polkit"));
+    assert!(life.because().unwrap().contains("polkit"));
     let now = life.deadline().unwrap();
     take(&mut life, Ok(card()), now);
     assert_eq!((state(&life), life.status().insertion_count), (State::Ready, insertions + 1));

@@ -19,6 +19,11 @@ fn drain(queue: &mut Queue<char, Ticket>) -> Vec<Ticket> {
     std::iter::from_fn(|| queue.pop()).map(|(_, item)| item).collect()
 }
 
+/// How many turns come before an item's, counted one by one.
+fn turns_ahead(queue: &Queue<char, Ticket>, ticket: Ticket) -> Option<usize> {
+    queue.in_order().position(|(other, _)| other == ticket)
+}
+
 #[test]
 fn turns_go_round_the_callers_and_keep_the_order_of_each() {
     let (mut queue, _) = queue(&[(1, 'a'), (2, 'a'), (3, 'a'), (4, 'b'), (5, 'c'), (6, 'b')]);
@@ -40,7 +45,7 @@ fn a_caller_that_pipelines_does_not_overtake_one_that_asks_again_after_its_turn(
     let first: Vec<_> = (0..3).filter_map(|_| queue.pop()).map(|(_, item)| item).collect();
     assert_eq!(first, [1, 4, 2]);
     queue.push(5, 'b', now, 5).unwrap();
-    assert_eq!((queue.turns_ahead(5), queue.turns_ahead(3), queue.callers()), (Some(0), Some(1), 2));
+    assert_eq!((turns_ahead(&queue, 5), turns_ahead(&queue, 3), queue.callers()), (Some(0), Some(1), 2));
     assert_eq!(drain(&mut queue), [5, 3]);
 }
 
@@ -87,12 +92,12 @@ fn both_limits_hold_and_hand_the_item_back() {
 #[test]
 fn the_turns_ahead_are_those_that_come_before() {
     let (mut queue, _) = queue(&[(1, 'a'), (2, 'a'), (3, 'a'), (4, 'b'), (5, 'c'), (6, 'b')]);
-    let ahead: Vec<_> = (1..=6).map(|ticket| (queue.turns_ahead(ticket).unwrap(), ticket)).collect();
+    let ahead: Vec<_> = (1..=6).map(|ticket| (turns_ahead(&queue, ticket).unwrap(), ticket)).collect();
     let mut by_turn = ahead.clone();
     by_turn.sort_unstable();
     assert_eq!(by_turn.iter().map(|(turns, _)| *turns).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
     assert_eq!(by_turn.iter().map(|(_, ticket)| *ticket).collect::<Vec<_>>(), drain(&mut queue));
-    assert_eq!((queue.turns_ahead(1), queue.callers()), (None, 0));
+    assert_eq!((turns_ahead(&queue, 1), queue.callers()), (None, 0));
 }
 
 #[test]
@@ -108,14 +113,16 @@ fn each_place_of_a_caller_has_the_turns_ahead_that_the_queue_counts() {
     let (mut queue, now) = queue(&items);
     loop {
         for caller in 'a'..='f' {
-            let own = items.iter().filter(|(ticket, of)| *of == caller && queue.turns_ahead(*ticket).is_some());
-            let counted: Vec<_> = own.map(|(ticket, _)| (queue.turns_ahead(*ticket).unwrap(), *ticket)).collect();
+            let own = items.iter().filter(|(ticket, of)| *of == caller && turns_ahead(&queue, *ticket).is_some());
+            let counted: Vec<_> = own.map(|(ticket, _)| (turns_ahead(&queue, *ticket).unwrap(), *ticket)).collect();
             let places = queue.of_caller(&caller);
             assert!(places.iter().all(|place| place.deadline == now + Duration::from_secs(*place.item)));
             let seen: Vec<_> = places.iter().map(|place| (place.turns_ahead, *place.item)).collect();
             assert_eq!(seen, counted, "{caller}");
         }
-        if queue.pop().is_none() {
+        let next = queue.in_order().next().map(|(ticket, _)| ticket);
+        assert_eq!(queue.pop().map(|(ticket, _)| ticket), next);
+        if next.is_none() {
             break;
         }
     }

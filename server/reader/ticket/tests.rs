@@ -121,3 +121,32 @@ fn a_ticket_that_runs_no_longer_waits() {
     assert_eq!((outcome.stopped, outcome.results.len()), (None, 1));
     assert_eq!(Delivery::NotSent.as_str(), "not_sent");
 }
+
+#[test]
+fn a_repeat_adds_its_conditions_until_the_turn_comes() {
+    let terms = |insertion: &str, tag: &str| TurnRequest {
+        if_insertion_id: Some(insertion.to_owned()).filter(|id| !id.is_empty()),
+        if_state_tag: Some(tag.to_owned()).filter(|tag| !tag.is_empty()),
+        ..ticket().0.request.turn.clone()
+    };
+    let joined = |repeats: &[(&str, &str)]| {
+        let (ticket, _answers) = ticket();
+        for (insertion, tag) in repeats {
+            ticket.join(&terms(insertion, tag)).unwrap();
+        }
+        ticket
+    };
+    let reason = |ticket: Ticket| ticket.broken_condition("i2", "s2").map(|failure| failure.reason);
+    assert_eq!(reason(joined(&[("", "")])), None);
+    assert_eq!(reason(joined(&[("i2", ""), ("", "s2"), ("i2", "s2")])), None);
+    assert_eq!(reason(joined(&[("", ""), ("i1", "")])), Some(Reason::InsertionChanged));
+    assert_eq!(reason(joined(&[("", "s1"), ("i2", "")])), Some(Reason::StateChanged));
+
+    let ticket = joined(&[("i2", "")]);
+    for contradiction in [("i1", "s1"), ("i1", "")] {
+        let refused = ticket.join(&terms(contradiction.0, contradiction.1)).unwrap_err();
+        assert_eq!((refused.reason, refused.delivery), (Reason::RequestIdReused, Delivery::NotSent));
+    }
+    assert_eq!(ticket.broken_condition("i2", "s2"), None, "what was refused adds nothing");
+    assert_eq!(ticket.join(&terms("i1", "s1")), Ok(()), "its turn has come");
+}

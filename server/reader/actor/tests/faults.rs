@@ -125,7 +125,9 @@ impl World {
                 self.actor.isolation.used(&group, true);
             }
             (Some(Fault::Amnesia), Step::Down) | (Some(Fault::Recount), Step::Swap) => {
-                self.actor.life = Life::new(crate::config::Own::Always, Duration::ZERO, "x".into(), self.now);
+                let protocols = crate::backend::ProtocolChoice::Any;
+                self.actor.life =
+                    Life::new(crate::config::Own::Always, Duration::ZERO, protocols, "x".into(), self.now);
             }
             _ => {}
         }

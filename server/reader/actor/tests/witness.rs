@@ -240,7 +240,9 @@ impl Witness {
                 .unwrap_or_else(|| SlotError::Lost("pulled".into())));
         }
         self.fetching = fate == Fate::More;
-        self.left.unfetched = self.fetching.then_some(group);
+        // A card may keep its answer after a command that it refuses.
+        let kept = self.left.unfetched.filter(|_| fate == Fate::Refused);
+        self.left.unfetched = self.fetching.then_some(group).or(kept);
         self.known.unfetched = self.left.unfetched;
         Ok(match fate {
             Fate::More => vec![0x61, 0x02],

@@ -79,7 +79,7 @@ impl World {
             positions: Positions::default(),
             waiting: Arc::clone(&requests.waiting),
             turns_moved: TurnsMoved::default(),
-            life: Life::new(own, Duration::from_secs(5), "x".into(), now),
+            life: Life::new(own, Duration::from_secs(5), crate::backend::ProtocolChoice::Any, "x".into(), now),
             leases: Leases::default(),
             jobs: to_thread,
             pulse: Pulse::new(),

@@ -129,7 +129,7 @@ impl World {
                 self.told = None;
                 self.becomes(Card::Another);
                 if self.fault == Some(Fault::Amnesia) {
-                    self.life = Life::new(self.own, Duration::from_secs(5), "x".into(), self.now);
+                    self.life = Life::new(self.own, Duration::from_secs(5), ProtocolChoice::Any, "x".into(), self.now);
                 }
             }
             Event::Turn { hangs, end } => return self.act(Some((hangs, end))),
