@@ -134,7 +134,7 @@ fn every_mistake_is_told_with_its_place_and_what_is_allowed() {
         ("listen.max_connections = 0", "c.toml:1:26: listen.max_connections: must be a whole number from 1 to 65536"),
         ("[readers]\nsimulate = \"3\"", "c.toml:2:12: readers.simulate: must be a whole number from 0 to 256"),
         ("[shutdown]\n\ngrace = 10", "c.toml:3:9: shutdown.grace: must be a duration from 0s to 10m in quotes"),
-        ("[watch]\nheartbeat_interval = \"0s\"", "watch.heartbeat_interval: must be a duration from 1s to 1h"),
+        ("[watch]\nheartbeat_interval = \"0s\"", "watch.heartbeat_interval: must be a duration from 1s to 30s"),
         ("[listen]\nsocket_group = \"no-such-group\"", "c.toml:2:16: listen.socket_group: there is no group `no-such"),
         ("[log]\nlevel = \"infoo\"", "c.toml:2:9: log.level: `infoo` is no level: allowed are off, error"),
         ("[log]\nlevel = \"h2=loud\"", "c.toml:2:9: log.level: "),
