@@ -230,7 +230,9 @@ class _Relay:
 
     def close(self) -> None:
         self.is_gone = True
-        self._connection.shutdown(socket.SHUT_RDWR)
+        # Its process may have ended before.
+        with contextlib.suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
         try:
             self._process.wait(_STOP_TIME)
         except subprocess.TimeoutExpired:
@@ -254,6 +256,8 @@ class _Relay:
             calls, self._calls = self._calls, {}
         for call in calls.values():
             call.answers.put(_gone())
+        with self._write_lock:
+            self._connection.close()
         self._process.poll()
 
 

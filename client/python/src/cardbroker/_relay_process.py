@@ -33,8 +33,9 @@ def main(descriptor: int) -> None:
             call = start(iter(outgoing.get, None), timeout=timeout, metadata=[tuple(pair) for pair in metadata])
             calls[number] = (outgoing, call)
             threading.Thread(target=_answer, args=(connection, lock, number, call, calls), daemon=True).start()
-        elif number in calls:
-            outgoing, call = calls[number]
+        # One lookup: the call may end, and be taken out by its thread, at any moment.
+        elif started := calls.get(number):
+            outgoing, call = started
             if kind == CANCEL:
                 call.cancel()
             outgoing.put(payload if kind == MESSAGE else None)
