@@ -36,6 +36,13 @@ def test_an_unknown_keyword_is_refused() -> None:
         unit("readers/desk", [SELECT], lambda: 0.0, wait_for_cards=True)  # type: ignore[call-arg]
 
 
+def test_an_enum_is_named_by_its_word_only() -> None:
+    for card in ("1", "7", ""):
+        with pytest.raises(cardbroker.InvalidError, match="none of REQUIRED") as caught:
+            unit("readers/desk", [SELECT], lambda: 0.0, card=card)  # type: ignore[typeddict-item]
+        assert caught.value.field_violations[0].field == "turn.card"
+
+
 def test_what_the_broker_counts_as_a_failure_is_one() -> None:
     pipeline: Pipeline[None] = Pipeline()
     pipeline.send(0, None)

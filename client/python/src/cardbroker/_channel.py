@@ -28,6 +28,8 @@ def options(endpoint: Endpoint, connect_timeout: float) -> list[tuple[str, str |
         # The connection is the broker's caller: clients do not share one.
         ("grpc.use_local_subchannel_pool", 1),
         ("grpc.enable_http_proxy", 0),
+        # Who may send commands again is decided here, never by gRPC.
+        ("grpc.enable_retries", 0),
         ("grpc.keepalive_time_ms", 20_000),
         ("grpc.keepalive_timeout_ms", 10_000),
         ("grpc.keepalive_permit_without_calls", 1),
