@@ -31,7 +31,7 @@ MAX_GROUP_CHARACTERS = 128
 MAX_PRIVATE_BYTES = 1 << 20
 """The longest file of a token."""
 
-_TCP = re.compile(r"http://(?P<host>localhost|[0-9.]+|\[[0-9a-fA-F:]+\]):(?P<port>[0-9]{1,5})/?")
+_TCP = re.compile(r"http://(?P<host>localhost|[0-9.]+|\[[0-9a-fA-F:]+\]):(?P<port>0|[1-9][0-9]{0,4})/?")
 
 
 @dataclass(frozen=True)
