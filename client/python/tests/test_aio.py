@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import time
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -49,6 +50,35 @@ def test_units_are_answered_stopped_and_refused(broker: Broker) -> None:
 def test_no_broker_is_told() -> None:
     with pytest.raises(cardbroker.NotRunningError, match="no broker at unix:/nowhere/a"):
         asyncio.run(aio.connect("unix:/nowhere/a", connect_timeout=0.2))
+
+
+@pytest.mark.parametrize("operation", ["readers", "transmit", "session", "watch", "watch_turn"])
+def test_every_operation_waits_for_a_broker_that_is_away(broker: Broker, operation: str) -> None:
+    async def story(client: aio.Client) -> None:
+        broker.kill()
+        while client._wire.is_connected():
+            await asyncio.sleep(0.002)
+
+        def restart() -> None:
+            time.sleep(1)
+            broker.restart()
+
+        back = asyncio.create_task(asyncio.to_thread(restart))
+        if operation == "readers":
+            assert await client.readers()
+        elif operation == "transmit":
+            assert (await client.transmit(READER, SELECT, card="AWAITED")).results[0].status_word == 0x9000
+        elif operation == "session":
+            await (await client.session(READER, card="AWAITED").open()).close()
+        elif operation == "watch":
+            async with client.watch() as watch:
+                assert isinstance(await watch.__anext__(), Connected)
+        else:
+            async with await client.watch_turn() as turns:
+                assert await turns.__anext__() == []
+        await back
+
+    tell(broker, story)
 
 
 def test_a_unit_that_is_cancelled_leaves_the_queue(broker: Broker) -> None:

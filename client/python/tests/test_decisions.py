@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
+
+import grpc
 import pytest
 from broker import SELECT
-from cardbroker.v1 import reader_pb2
+from cardbroker.v1 import broker_pb2, error_pb2, reader_pb2, transmit_pb2
+from google.rpc import error_details_pb2
 
 import cardbroker
-from cardbroker._errors import lost
+from cardbroker._conversation import Conversation, Reply, transmit_request
+from cardbroker._errors import FailedError, is_lost, lost
 from cardbroker._pipeline import Pipeline
-from cardbroker._times import CARD_TIME, MAX_DEADLINE, deadline_of
+from cardbroker._status import of_failure, of_status
+from cardbroker._steps import Step
+from cardbroker._times import CARD_TIME, MAX_DEADLINE, deadline_of, duration
 from cardbroker._unit import unit
 
 
@@ -31,9 +38,107 @@ def test_a_repeat_without_a_known_card_is_none() -> None:
     assert caught.value is first
 
 
+def repeated(lifetime: float, lost_after: float) -> list[str]:
+    """The calls of a unit whose connection is lost each time, that long after it began."""
+    now = 0.0
+    steps = unit("readers/desk", [SELECT], lambda: now, repeatable=True, any_card=True, deadline=1000)
+    step, calls = next(steps), []
+    answer = broker_pb2.GetBrokerResponse()
+    answer.limits.outcome_lifetime.FromNanoseconds(round(lifetime * 1e9))
+    with pytest.raises(cardbroker.FailedError) as caught:
+        while True:
+            calls.append(step.method)
+            now += 0 if step.is_query else lost_after
+            step = steps.send(answer if step.is_query else lost("gone"))
+    assert caught.value.delivery == "UNKNOWN"
+    return calls
+
+
+def test_repeats_end_at_half_of_the_outcomes_lifetime() -> None:
+    assert repeated(600, 1) == ["GetBroker", *["Transmit"] * 4]
+    assert repeated(600, 200) == ["GetBroker", *["Transmit"] * 2]
+    assert repeated(600, 300) == ["GetBroker", "Transmit"]
+    assert repeated(0, 0) == ["GetBroker", "Transmit"]
+
+
+def test_a_repeat_does_not_begin_behind_its_time() -> None:
+    step = Step(transmit_pb2.TransmitRequest(), end=100, latest=50)
+    assert step.timeout(50) == 50
+    for now in (51, 100):
+        with pytest.raises(cardbroker.FailedError) as caught:
+            step.timeout(now)
+        assert caught.value.delivery == "NOT_SENT"
+
+
+def test_look_ups_and_the_unit_share_one_deadline() -> None:
+    steps = unit("Desk 1", [SELECT], lambda: 7.0, deadline=5)
+    look_up = next(steps)
+    assert (look_up.method, look_up.timeout(7), look_up.timeout(11)) == ("ListReaders", 5, 1)
+    found = reader_pb2.ListReadersResponse(readers=[reader_pb2.Reader(name="readers/a", display_name="Desk 1")])
+    assert steps.send(found).timeout(11) == 1
+
+
+@pytest.mark.parametrize("code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNKNOWN])
+def test_no_text_of_a_status_says_that_nothing_was_sent(code: grpc.StatusCode) -> None:
+    error = of_status(code, "failed to connect to all addresses; Connection refused", ())
+    assert (type(error), error.delivery) == (cardbroker.FailedError, "UNKNOWN")
+    assert is_lost(error)
+
+
+def test_a_delivery_in_a_trailer_is_the_brokers_word() -> None:
+    error = of_status(grpc.StatusCode.UNAVAILABLE, "", [("cardbroker-delivery", "unknown")])
+    assert not is_lost(error)
+
+
+def test_generic_details_fill_what_the_trailers_lack() -> None:
+    status = error_pb2.StatusDetails()
+    status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=duration(2)))
+    trailers: list[tuple[str, str | bytes]] = [
+        ("grpc-status-details-bin", status.SerializeToString()),
+        ("cardbroker-reason", "QUEUE_FULL"),
+    ]
+    error = of_status(grpc.StatusCode.RESOURCE_EXHAUSTED, "full", trailers)
+    assert (error.reason, error.retry_after, error.delivery) == ("QUEUE_FULL", 2, "UNKNOWN")
+
+
+def test_a_failure_in_band_without_a_code_is_unknown() -> None:
+    assert of_failure(error_pb2.Failure(reason=error_pb2.ERROR_REASON_NO_CARD)).code == "UNKNOWN"
+
+
+@pytest.mark.parametrize(
+    ("delivery", "told"),
+    [
+        (error_pb2.DELIVERY_NOT_SENT, ["NOT_SENT", "NOT_SENT", "NOT_SENT"]),
+        (error_pb2.DELIVERY_UNKNOWN, ["UNKNOWN", "UNKNOWN", "NOT_SENT"]),
+        (error_pb2.DELIVERY_EXECUTED, ["EXECUTED", "NOT_SENT", "NOT_SENT"]),
+    ],
+)
+def test_a_sessions_end_tells_the_brokers_delivery(delivery: error_pb2.Delivery.ValueType, told: list[str]) -> None:
+    conversation = Conversation(lambda _: None)
+    waiters: list[Future[Reply]] = [Future() for _ in range(3)]
+    for number, waiter in enumerate(waiters):
+        request = transmit_request([SELECT])
+        conversation.send(request, 0, waiter)
+        if number < 2:
+            conversation.on_write(request)
+    failure = error_pb2.Failure(reason=error_pb2.ERROR_REASON_CARD_REMOVED, delivery=delivery)
+    conversation.end(FailedError(of_failure(failure), is_word=True))
+    outcomes = [waiter.result(0).outcome for waiter in waiters]
+    assert [getattr(outcome, "delivery", None) for outcome in outcomes] == told
+    assert conversation.ended
+    assert conversation.ended.delivery == "NOT_SENT"
+
+
 def test_an_unknown_keyword_is_refused() -> None:
     with pytest.raises(TypeError, match="wait_for_cards"):
         unit("readers/desk", [SELECT], lambda: 0.0, wait_for_cards=True)  # type: ignore[call-arg]
+
+
+def test_an_enum_is_named_by_its_word_only() -> None:
+    for card in ("1", "7", ""):
+        with pytest.raises(cardbroker.InvalidError, match="none of REQUIRED") as caught:
+            unit("readers/desk", [SELECT], lambda: 0.0, card=card)  # type: ignore[arg-type]
+        assert caught.value.field_violations[0].field == "turn.card"
 
 
 def test_what_the_broker_counts_as_a_failure_is_one() -> None:

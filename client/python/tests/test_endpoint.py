@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -31,6 +32,7 @@ def test_the_runtime_folder_wins_then_root_then_a_folder_of_ones_own() -> None:
 def test_the_token_goes_to_tcp_endpoints_only_and_is_read_each_time(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("  first\n")
+    file.chmod(0o600)
     environment = {"CARDBROKER_TOKEN_FILE": str(file)}
     settings = Settings.of("http://127.0.0.1:1", None, None, 5, environment)
     assert settings.metadata() == (("authorization", "Bearer first"),)
@@ -44,9 +46,32 @@ def test_a_token_file_that_cannot_be_used_is_named(tmp_path: Path, content: byte
     file = tmp_path / "token"
     if content is not None:
         file.write_bytes(content)
+        file.chmod(0o600)
     with pytest.raises(cardbroker.InvalidError, match=str(file)) as caught:
         cardbroker.connect("http://127.0.0.1:1", token_file=file)
     assert caught.value.delivery == "NOT_SENT"
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o602])
+def test_a_token_file_that_is_open_to_others_is_refused(tmp_path: Path, mode: int) -> None:
+    file = tmp_path / "token"
+    file.write_text("secret")
+    file.chmod(mode)
+    with pytest.raises(cardbroker.InvalidError, match=f"its mode is {mode:04o}") as caught:
+        cardbroker.connect("http://127.0.0.1:1", token_file=file)
+    assert caught.value.field_violations[0].field == "authorization"
+    assert "secret" not in str(caught.value)
+
+
+def test_a_token_file_is_a_file_of_ones_own(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe, 0o600)
+    long = tmp_path / "long"
+    long.touch(0o600)
+    os.truncate(long, (1 << 20) + 1)
+    for file, why in ((tmp_path, "not a regular file"), (pipe, "not a regular file"), (long, "longer than 1 MiB")):
+        with pytest.raises(cardbroker.InvalidError, match=why):
+            cardbroker.connect("http://127.0.0.1:1", token_file=file)
 
 
 def test_a_group_that_cannot_be_sent_is_refused_and_none_is_ever_printed() -> None:

@@ -125,6 +125,38 @@ def test_a_connection_that_was_taken_away_says_so_and_comes_back(registered: car
     assert registered.transmit(READER, bytes(READ_RECORD)).results[0].status_word == 0x9000
 
 
+@pytest.mark.parametrize(
+    ("disposition", "reset"),
+    [
+        (None, "WARM"),
+        (scard.SCARD_RESET_CARD, "WARM"),
+        (scard.SCARD_UNPOWER_CARD, "COLD"),
+        (scard.SCARD_LEAVE_CARD, None),
+    ],
+)
+def test_a_reconnect_after_a_loss_keeps_the_end_and_says_which_reset(
+    registered: cardbroker.Client, monkeypatch: pytest.MonkeyPatch, disposition: int | None, reset: str | None
+) -> None:
+    connection = readers()[0].createConnection()
+    connection.connect(disposition=scard.SCARD_LEAVE_CARD)
+    connection.component._session.abort()
+    until(lambda: not connection.component._session.is_open)
+    asked: list[dict[str, object]] = []
+    session = registered.session
+
+    def recorded(reader: str, **options: object) -> cardbroker.OpenSession:
+        asked.append(options)
+        return session(reader, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(registered, "session", recorded)
+    connection.reconnect(disposition=disposition)
+    assert (asked[0]["disposition"], asked[0].get("reset_before")) == ("LEAVE", reset)
+    connection.transmit(VERIFY)
+    connection.disconnect()
+    # The card was left, as `connect` was told.
+    assert registered.transmit(READER, bytes(PROTECTED)).results[0].status_word == 0x9000
+
+
 def test_errors_are_pyscards_own_with_ours_behind_them(registered: cardbroker.Client) -> None:
     connection = connected()
     with pytest.raises(CardConnectionException) as failed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,11 +10,13 @@ from queue import SimpleQueue
 
 import grpc
 import pytest
-from broker import SELECT
+from broker import SELECT, until
 from cardbroker.v1 import service_pb2_grpc, session_pb2
 
 import cardbroker
+import cardbroker.aio
 from cardbroker._session import _until_none
+from cardbroker._silence import Alarm
 
 Answer = Callable[[int], list[session_pb2.OpenSessionResponse]]
 
@@ -81,6 +84,38 @@ def test_a_long_answer_fits(serve: Callable[[Answer], Server]) -> None:
     server = serve(answer)
     with cardbroker.connect(server.endpoint) as client, client.session("readers/desk") as session:
         assert session.transmit(SELECT).results[0].data == megabyte
+
+
+def test_a_silent_broker_counts_as_lost(serve: Callable[[Answer], Server], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cardbroker._session.SILENCE_LIMIT", 0.5)
+    monkeypatch.setattr("cardbroker.aio._session.SILENCE_LIMIT", 0.5)
+    server = serve(lambda _: [])
+
+    async def tasks() -> None:
+        async with await cardbroker.aio.connect(server.endpoint) as client:
+            await (await client.session("readers/desk").open()).transmit(SELECT)
+
+    def threads() -> None:
+        with cardbroker.connect(server.endpoint) as client:
+            client.session("readers/desk").open().transmit(SELECT)
+
+    for story in (threads, lambda: asyncio.run(tasks())):
+        with pytest.raises(cardbroker.FailedError, match="silent") as caught:
+            story()
+        assert (caught.value.reason, caught.value.delivery) == (None, "UNKNOWN")
+
+
+def test_one_thread_serves_all_alarms() -> None:
+    rung: list[int] = []
+    before = threading.active_count()
+    alarms = [Alarm(lambda number=number: rung.append(number), 0.3) for number in range(20)]  # type: ignore[misc]
+    for alarm in alarms:
+        alarm.set()
+    assert threading.active_count() <= before + 1
+    for alarm in alarms[1:]:
+        alarm.stop()
+    until(lambda: alarms[0].has_rung)
+    assert rung == [0]
 
 
 def test_silence_is_broken_by_heartbeats_that_count_as_no_message() -> None:

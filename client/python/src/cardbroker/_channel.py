@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import socket
 import threading
+import time
 from typing import cast
 
 import grpc
@@ -13,11 +15,9 @@ import grpc
 from cardbroker import _process
 from cardbroker._endpoint import Endpoint, Settings
 from cardbroker._errors import NotRunningError
-from cardbroker._relay import RelayChannel
+from cardbroker._patience import SHORTEST_ATTEMPT, Look, Waiting, waiting
+from cardbroker._relay import RelayChannel, is_ready
 from cardbroker.v1.service_pb2_grpc import CardBrokerServiceStub
-
-ASK_AGAIN = 0.1
-"""How long to pause before a broker that does not answer yet is asked again, in seconds."""
 
 _NOT_YET = (errno.ENOENT, errno.ECONNREFUSED, errno.ENOTDIR, errno.EAGAIN)
 
@@ -28,14 +28,16 @@ def options(endpoint: Endpoint, connect_timeout: float) -> list[tuple[str, str |
         # The connection is the broker's caller: clients do not share one.
         ("grpc.use_local_subchannel_pool", 1),
         ("grpc.enable_http_proxy", 0),
+        # Who may send commands again is decided here, never by gRPC.
+        ("grpc.enable_retries", 0),
         ("grpc.keepalive_time_ms", 20_000),
         ("grpc.keepalive_timeout_ms", 10_000),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.max_pings_without_data", 0),
         # The limit of one attempt to connect, in spite of its name, and how soon the next one follows.
-        ("grpc.min_reconnect_backoff_ms", max(int(connect_timeout * 1000), 1)),
+        ("grpc.min_reconnect_backoff_ms", int(max(connect_timeout, SHORTEST_ATTEMPT) * 1000)),
         ("grpc.initial_reconnect_backoff_ms", 100),
-        ("grpc.max_reconnect_backoff_ms", 1_000),
+        ("grpc.max_reconnect_backoff_ms", 200),
     ]
     if endpoint.is_unix:
         # By default it is the socket's path, which HTTP/2 refuses.
@@ -51,6 +53,8 @@ class Wire:
         self._lock = threading.Lock()
         self._channel: grpc.Channel | RelayChannel | None = None
         self._stub: CardBrokerServiceStub | None = None
+        self.is_closed = False
+        """Whether this program has closed it."""
         _process.register(self)
 
     @property
@@ -62,9 +66,22 @@ class Wire:
                 self._stub = CardBrokerServiceStub(cast("grpc.Channel", self._channel))
             return self._stub
 
+    def is_connected(self) -> bool:
+        """Whether there is a connection; otherwise gRPC has now begun to make one. Raises once it is closed."""
+        assert self.stub
+        channel = self._channel
+        return channel.is_connected() if isinstance(channel, RelayChannel) else is_ready(channel)
+
+    def reach(self, patience: float, end: float = math.inf) -> None:
+        """Waits for a connection, before a call begins; raises `NotRunningError` if there is none in time."""
+        if not self.is_connected():
+            endpoint = self._settings.endpoint
+            wait(endpoint, waiting(endpoint, patience, time.monotonic, self.is_connected, end))
+
     def close(self) -> None:
         """Closes the connection of this process."""
         with self._lock:
+            self.is_closed = True
             if self._channel is None:
                 # So that a later call fails as it does on any closed channel.
                 self._channel = self._open()
@@ -90,20 +107,31 @@ class Wire:
         return grpc.insecure_channel(endpoint.target, chosen)
 
 
-def look(endpoint: Endpoint, timeout: float, *, may_come: bool) -> NotRunningError | None:
-    """Connects once and lets go; what the system says against it, or `None`.
-
-    Raises it at once where waiting does not help, and always unless `may_come`.
-    """
+def look(endpoint: Endpoint, timeout: float) -> NotRunningError | None:
+    """Connects once and lets go; what the system says against it, or `None`. Raises it where waiting does not help."""
     try:
         _connect(endpoint, timeout).close()
         return None
     except OSError as error:
-        why = os.strerror(error.errno) if error.errno else "no answer in time"
-        told = NotRunningError(endpoint, why)
-        if may_come and (error.errno is None or error.errno in _NOT_YET):
+        told = NotRunningError(endpoint, os.strerror(error.errno) if error.errno else "no answer in time")
+        if error.errno is None or error.errno in _NOT_YET:
             return told
     raise told
+
+
+def wait(endpoint: Endpoint, waits: Waiting) -> None:
+    """Does what the loop asks for until it ends."""
+    told: NotRunningError | None = None
+    while True:
+        try:
+            wanted = waits.send(told)
+        except StopIteration:
+            return
+        told = None
+        if isinstance(wanted, Look):
+            told = look(endpoint, wanted.timeout)
+        else:
+            time.sleep(wanted.seconds)
 
 
 def _connect(endpoint: Endpoint, timeout: float) -> socket.socket:

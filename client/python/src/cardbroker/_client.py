@@ -13,8 +13,9 @@ from cardbroker import _channel
 from cardbroker._broker import Broker
 from cardbroker._command import CommandLike
 from cardbroker._endpoint import Endpoint, Settings
-from cardbroker._errors import CardbrokerError
+from cardbroker._errors import CardbrokerError, ended_here, is_lost
 from cardbroker._options import Opening, SessionOptions, TransmitOptions
+from cardbroker._patience import waiting
 from cardbroker._reader import Reader, ReaderLike
 from cardbroker._response import Transmitted
 from cardbroker._rpc import of_rpc_error
@@ -44,7 +45,8 @@ def connect(
         group: The key of the isolation group, 1-128 visible ASCII characters; else that in `CARDBROKER_GROUP`. Without
             one (`""`) this process is a group of its own.
         token_file: The file of the token for an `http://` endpoint; else the one that `CARDBROKER_TOKEN_FILE` names.
-        connect_timeout: How long to wait for a broker that does not answer yet, in seconds.
+        connect_timeout: How long to wait for a broker that is away, in seconds, here and at every later call. One
+            attempt to connect gets a second in any case.
 
     Raises:
         EndpointError: The endpoint is none.
@@ -53,12 +55,8 @@ def connect(
     """
     settings = Settings.of(endpoint, group, token_file, connect_timeout, os.environ)
     settings.metadata()
-    end = time.monotonic() + connect_timeout
-    while True:
-        left = max(end - time.monotonic(), _channel.ASK_AGAIN)
-        if not _channel.look(settings.endpoint, left, may_come=time.monotonic() < end):
-            return Client(settings)
-        time.sleep(_channel.ASK_AGAIN)
+    _channel.wait(settings.endpoint, waiting(settings.endpoint, connect_timeout, time.monotonic))
+    return Client(settings)
 
 
 class Client:
@@ -109,7 +107,8 @@ class Client:
 
         The keywords are those of `SessionOptions`.
         """
-        return OpenSession(self._wire, self._settings, lambda: self._run(resolve(reader)), Opening.of(**options))
+        opening = Opening.of(**options)
+        return OpenSession(self._wire, self._settings, lambda end: self._run(resolve(reader, end)), opening)
 
     def watch(self) -> Watch:
         """Follows all readers, through losses of the connection."""
@@ -118,6 +117,7 @@ class Client:
     def watch_turn(self, reader: ReaderLike | None = None) -> TurnWatch:
         """Follows the requests of this program that wait for their turn, at one reader or at all."""
         name = "" if reader is None else self._run(resolve(reader))
+        self._wire.reach(self._settings.connect_timeout)
         return TurnWatch(self._wire, self._settings, name)
 
     def close(self) -> None:
@@ -136,14 +136,22 @@ class Client:
             return result
 
     def _take(self, step: Step) -> Outcome:
+        outcome = self._try(step)
+        return self._try(step) if step.is_query and isinstance(outcome, Exception) and is_lost(outcome) else outcome
+
+    def _try(self, step: Step) -> Outcome:
         try:
+            patience = min(self._settings.connect_timeout, step.latest - time.monotonic())
+            self._wire.reach(patience, min(step.end, step.latest))
             call = getattr(self._wire.stub, step.method)
-            answer: Outcome = call(step.request, timeout=step.deadline, metadata=self._settings.metadata())
+            metadata = self._settings.metadata()
+            answer: Outcome = call(step.request, timeout=step.timeout(time.monotonic()), metadata=metadata)
             return answer
         except CardbrokerError as error:
             return error
         except grpc.RpcError as error:
-            return of_rpc_error(self.endpoint, error)
+            failure = of_rpc_error(error)
+            return ended_here(failure) if self._wire.is_closed else failure
 
     def __enter__(self) -> Client:
         return self

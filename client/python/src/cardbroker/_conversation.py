@@ -108,16 +108,17 @@ class Conversation:
     def end(self, error: CardbrokerError | None) -> CardbrokerError | None:
         """The stream is over; all who wait are told. Returns what whoever opens or closes the session is told.
 
-        The broker's own last word concerns what it has not read. Without one, what was written may have run.
+        The delivery of the broker's own last word holds for what was written. Without one, that may have run.
         """
         unanswered = self._pipeline.drain()
         if error is None and (unanswered or not self.closing):
             error = lost("the broker ended the session" + ("" if self.opened else " before it was open"))
         last_word = error or lost("the session was closed")
         self.ended = last_word.not_sent() if isinstance(last_word, FailedError) else last_word
-        for message_id, waiter in unanswered:
-            may_have_run = error and error.reason is None and message_id <= self._written_id
-            _settle(waiter, Reply(error if error and may_have_run else self.ended, 0))
+        for place, (message_id, waiter) in enumerate(unanswered):
+            # With EXECUTED the commands behind the one that ran did not reach the card.
+            has_run = message_id <= self._written_id and not (place and last_word.delivery == "EXECUTED")
+            _settle(waiter, Reply(last_word if error and has_run else self.ended, 0))
         return error and of_query(error)
 
     def outcome(self, reply: Reply) -> session_pb2.OpenSessionResponse:

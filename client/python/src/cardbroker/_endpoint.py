@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,10 @@ GROUP_METADATA = "cardbroker-group"
 MAX_GROUP_CHARACTERS = 128
 """The longest key of an isolation group."""
 
-_TCP = re.compile(r"http://(?P<host>localhost|[0-9.]+|\[[0-9a-fA-F:]+\]):(?P<port>[0-9]{1,5})/?")
+MAX_PRIVATE_BYTES = 1 << 20
+"""The longest file of a token."""
+
+_TCP = re.compile(r"http://(?P<host>localhost|[0-9.]+|\[[0-9a-fA-F:]+\]):(?P<port>0|[1-9][0-9]{0,4})/?")
 
 
 @dataclass(frozen=True)
@@ -124,13 +128,37 @@ def default_socket(environment: Mapping[str, str], uid: int) -> str:
 
 def _token(file: Path) -> str:
     try:
-        token = file.read_text(encoding="ascii").strip()
-    except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not ASCII text"
-        raise InvalidError("authorization", f"cannot read the token file {file}: {why}") from None
-    if not token or not token.isprintable():
-        raise InvalidError("authorization", f"the token file {file} holds no token")
+        token = _private_bytes(file).decode("ascii").strip()
+    except OSError as error:
+        raise InvalidError("authorization", f"the token file {file} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        token = ""
+    except ValueError as error:
+        raise InvalidError("authorization", f"the token file {file} {error}") from None
+    if not token or not all("!" <= character <= "~" for character in token):
+        text = f'the token file {file} holds no token: one line of visible ASCII, as made by "cardbroker token new"'
+        raise InvalidError("authorization", text)
     return token
+
+
+def _private_bytes(file: Path) -> bytes:
+    """A regular file of this user, or of root, that nobody else can read or change; `ValueError` says what it is."""
+    # A pipe without a writer would block.
+    descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        found = os.fstat(descriptor)
+        mode = stat.S_IMODE(found.st_mode)
+        if not stat.S_ISREG(found.st_mode):
+            raise ValueError("is not a regular file")
+        if found.st_uid not in (0, os.geteuid()):
+            raise ValueError("belongs to another user: chown it to the one who uses it")
+        if mode & 0o077:
+            raise ValueError(f"is open to others (its mode is {mode:04o}): chmod 600 it")
+        if found.st_size > MAX_PRIVATE_BYTES:
+            raise ValueError("is longer than 1 MiB")
+        return os.read(descriptor, MAX_PRIVATE_BYTES)
+    finally:
+        os.close(descriptor)
 
 
 def _is_local(host: str) -> bool:

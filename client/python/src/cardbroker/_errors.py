@@ -155,9 +155,16 @@ class NotRunningError(CardbrokerError):
 class FailedError(CardbrokerError):
     """The broker refused or failed, or its answer did not arrive. No answer of a card is known."""
 
+    def __init__(self, failure: Failure, *, is_word: bool = False, is_own: bool = False) -> None:
+        super().__init__(failure)
+        self._is_word = is_word
+        """Whether the broker itself has said it."""
+        self._is_own = is_own
+        """Whether this program itself has ended the call."""
+
     def not_sent(self) -> FailedError:
         """The same failure, told to somebody whose commands did not leave this program."""
-        return FailedError(self.failure.not_sent())
+        return FailedError(self.failure.not_sent(), is_word=self._is_word, is_own=self._is_own)
 
 
 class StoppedError(CardbrokerError):
@@ -173,7 +180,7 @@ class StoppedError(CardbrokerError):
 
 def of_query(error: CardbrokerError) -> CardbrokerError:
     """The failure of a call that carries no commands: nothing was sent, unless the broker itself says otherwise."""
-    return error.not_sent() if isinstance(error, FailedError) and error.reason is None else error
+    return error.not_sent() if isinstance(error, FailedError) and not error._is_word else error
 
 
 def lost(message: str) -> FailedError:
@@ -182,6 +189,22 @@ def lost(message: str) -> FailedError:
 
 
 def is_lost(error: CardbrokerError) -> bool:
-    """Whether the connection broke before the broker's word came."""
+    """Whether the connection broke before the broker's word came, and not by this program's own will."""
     broken = ("UNAVAILABLE", "UNKNOWN", "INTERNAL", "CANCELLED")
-    return isinstance(error, FailedError) and error.code in broken and not error.reason and error.delivery == "UNKNOWN"
+    return isinstance(error, FailedError) and error.code in broken and not (error._is_word or error._is_own)
+
+
+def is_word(error: CardbrokerError) -> bool:
+    """Whether the broker itself has said it."""
+    return isinstance(error, FailedError) and error._is_word
+
+
+def ended_here(error: CardbrokerError) -> CardbrokerError:
+    """The failure of a call that this program has ended, for instance by closing the client."""
+    return FailedError(error.failure, is_own=True) if isinstance(error, FailedError) and not error._is_word else error
+
+
+def too_late() -> FailedError:
+    """The time of the call, or of a repeat, was over before it began."""
+    message = "the call's deadline passed before it began"
+    return FailedError(Failure(message, delivery="NOT_SENT", code="DEADLINE_EXCEEDED"), is_own=True)

@@ -51,8 +51,9 @@ class TransmitOptions(TurnOptions, total=False):
     request_id: bytes
     """Makes a repeat safe: a second unit with the same id (16-64 bytes, random) gets the outcome of the first."""
     repeatable: bool
-    """Repeat the unit if the connection is lost before its outcome is known: at most 3 times, within the deadline,
-    under one `request_id` (a fresh one if none was given), so that the broker executes it once, and on one insertion
+    """Repeat the unit if the connection is lost before its outcome is known: at most 3 times, within the deadline
+    and within half the time that the broker keeps outcomes (`Limits.outcome_lifetime`), under one
+    `request_id` (a fresh one if none was given), so that the broker executes it once, and on one insertion
     (the one that is there now if `if_insertion_id` names none), so that a broker that was itself restarted refuses the
     repeat. Without a card that could be known now it is not repeated."""
     any_card: bool

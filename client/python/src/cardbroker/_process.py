@@ -15,6 +15,7 @@ import contextlib
 import ctypes
 import gc
 import importlib
+import ipaddress
 import os
 import socket
 import stat
@@ -106,8 +107,6 @@ def _in_child() -> None:
 
 def _let_go(endpoints: set[Endpoint]) -> None:
     """Puts nothing in the place of each socket that is connected to one of the endpoints."""
-    paths = {endpoint.path for endpoint in endpoints if endpoint.is_unix}
-    ports = {endpoint.port for endpoint in endpoints if not endpoint.is_unix}
     nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     for name in list(Path("/dev/fd").iterdir()):
         with contextlib.suppress(OSError):
@@ -116,9 +115,21 @@ def _let_go(endpoints: set[Endpoint]) -> None:
                 continue
             with socket.socket(fileno=os.dup(descriptor)) as connection:
                 peer = connection.getpeername()
-            if peer in paths or (isinstance(peer, tuple) and peer[1] in ports):
+            if any(_is_at(endpoint, peer) for endpoint in endpoints):
                 os.dup2(nothing, descriptor, inheritable=False)
     os.close(nothing)
+
+
+def _is_at(endpoint: Endpoint, peer: object) -> bool:
+    """Whether a socket with this peer is connected to the endpoint: another host may have the broker's port open."""
+    if endpoint.is_unix:
+        return peer == endpoint.path
+    if not isinstance(peer, tuple) or peer[1] != endpoint.port:
+        return False
+    address = ipaddress.ip_address(str(peer[0]).partition("%")[0])
+    address = getattr(address, "ipv4_mapped", None) or address
+    host = endpoint.host.strip("[]")
+    return address.is_loopback if host == "localhost" else address == ipaddress.ip_address(host)
 
 
 def _begin_grpc() -> None:

@@ -20,8 +20,12 @@ from typing import Any
 
 import grpc
 
-OPEN, START, MESSAGE, HALF_CLOSE, CANCEL, END = range(6)
-"""What a frame is: the channel's options, a call, a message of it, its two ends on this side, its end on the other."""
+OPEN, START, MESSAGE, HALF_CLOSE, CANCEL, END, STATE = range(7)
+"""What a frame is: the channel's options, a call, a message of it, its two ends on this side, its end on the other; and
+the question whether there is a connection, answered by a message."""
+
+CONNECTED = b"connected"
+"""The answer that there is one."""
 
 _Encode = Callable[[Any], bytes]
 _Decode = Callable[[bytes], Any]
@@ -48,6 +52,15 @@ def frames(connection: socket.socket) -> Iterator[tuple[int, int, bytes]]:
             if len(payload) < length:
                 return
             yield call, kind, payload
+
+
+def is_ready(channel: object) -> bool:
+    """Whether gRPC's channel has a connection; otherwise it begins to make one.
+
+    grpcio offers this to programs without asyncio only through a thread that polls, so it is asked below its surface.
+    """
+    check = getattr(getattr(channel, "_channel", None), "check_connectivity_state", None)
+    return check is None or check(True) == grpc.ChannelConnectivity.READY.value[0]
 
 
 class RelayError(grpc.RpcError):
@@ -137,13 +150,25 @@ class RelayChannel:
         if self._relay:
             self._relay.leave()
 
+    def is_connected(self) -> bool:
+        """Whether the process has a connection; otherwise it has now begun to make one."""
+        with self._lock:
+            asked = self._running().ask()
+        try:
+            return next(asked, None) == CONNECTED
+        except RelayError:
+            return False
+
     def _start(self, method: str, decode: _Decode, timeout: float | None, metadata: _Metadata) -> _Call:
         with self._lock:
-            if self._is_closed:
-                raise ValueError("Cannot invoke RPC on closed channel!")
-            if self._relay is None or self._relay.is_gone:
-                self._relay = _Relay(self._open)
-            return self._relay.start(method, decode, timeout, metadata)
+            return self._running().start(method, decode, timeout, metadata)
+
+    def _running(self) -> _Relay:
+        if self._is_closed:
+            raise ValueError("Cannot invoke RPC on closed channel!")
+        if self._relay is None or self._relay.is_gone:
+            self._relay = _Relay(self._open)
+        return self._relay
 
 
 class _Call:
@@ -212,11 +237,17 @@ class _Relay:
         threading.Thread(target=self._read, name="cardbroker-relay", daemon=True).start()
 
     def start(self, method: str, decode: _Decode, timeout: float | None, metadata: _Metadata) -> _Call:
+        return self._begin(decode, START, json.dumps([method, timeout, list(metadata)]).encode())
+
+    def ask(self) -> _Call:
+        return self._begin(bytes, STATE)
+
+    def _begin(self, decode: _Decode, kind: int, payload: bytes = b"") -> _Call:
         with self._lock:
             self._last += 1
             number = self._last
             call = self._calls[number] = _Call(self, number, decode)
-        self.send(number, START, json.dumps([method, timeout, list(metadata)]).encode())
+        self.send(number, kind, payload)
         return call
 
     def send(self, call: int, kind: int, payload: bytes = b"") -> None:
@@ -230,7 +261,9 @@ class _Relay:
 
     def close(self) -> None:
         self.is_gone = True
-        self._connection.shutdown(socket.SHUT_RDWR)
+        # Its process may have ended before.
+        with contextlib.suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
         try:
             self._process.wait(_STOP_TIME)
         except subprocess.TimeoutExpired:
@@ -254,6 +287,8 @@ class _Relay:
             calls, self._calls = self._calls, {}
         for call in calls.values():
             call.answers.put(_gone())
+        with self._write_lock:
+            self._connection.close()
         self._process.poll()
 
 

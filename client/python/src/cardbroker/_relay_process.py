@@ -12,7 +12,7 @@ from typing import Any
 
 import grpc
 
-from cardbroker._relay import CANCEL, END, MESSAGE, OPEN, START, frames, send_frame
+from cardbroker._relay import CANCEL, CONNECTED, END, MESSAGE, OPEN, START, STATE, frames, is_ready, send_frame
 
 
 def main(descriptor: int) -> None:
@@ -33,8 +33,15 @@ def main(descriptor: int) -> None:
             call = start(iter(outgoing.get, None), timeout=timeout, metadata=[tuple(pair) for pair in metadata])
             calls[number] = (outgoing, call)
             threading.Thread(target=_answer, args=(connection, lock, number, call, calls), daemon=True).start()
-        elif number in calls:
-            outgoing, call = calls[number]
+        elif kind == STATE:
+            try:
+                send_frame(connection, lock, number, MESSAGE, CONNECTED if is_ready(channel) else b"")
+                send_frame(connection, lock, number, END, json.dumps([0, "", []]).encode())
+            except OSError:
+                break
+        # One lookup: the call may end, and be taken out by its thread, at any moment.
+        elif started := calls.get(number):
+            outgoing, call = started
             if kind == CANCEL:
                 call.cancel()
             outgoing.put(payload if kind == MESSAGE else None)

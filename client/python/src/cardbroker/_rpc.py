@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import grpc
 
-from cardbroker._endpoint import Endpoint
 from cardbroker._errors import CardbrokerError, lost
 from cardbroker._relay import RelayError
 from cardbroker._status import of_status
 
 
-def of_rpc_error(endpoint: Endpoint, error: grpc.RpcError) -> CardbrokerError:
+def of_rpc_error(error: grpc.RpcError) -> CardbrokerError:
     """The failure of a call."""
     if not isinstance(error, (grpc.Call, RelayError)):
         return lost(str(error))
-    return of_status(endpoint, error.code(), error.details(), error.trailing_metadata())
+    return of_status(error.code(), error.details(), error.trailing_metadata())

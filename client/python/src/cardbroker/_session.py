@@ -6,6 +6,7 @@ A session's thread reads the stream. Callers send through a queue that grpcio dr
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -35,7 +36,9 @@ from cardbroker._errors import CardbrokerError, FailedError, lost, of_query
 from cardbroker._options import Opening
 from cardbroker._response import Transmitted
 from cardbroker._rpc import of_rpc_error
+from cardbroker._silence import Alarm
 from cardbroker._times import CARD_TIME
+from cardbroker._watching import SILENCE_LIMIT
 from cardbroker.v1 import session_pb2
 
 _T = TypeVar("_T")
@@ -45,7 +48,7 @@ _Outgoing = SimpleQueue[Optional[session_pb2.OpenSessionRequest]]
 class OpenSession:
     """A session in the making, by `Client.session`; `with` opens and closes it."""
 
-    def __init__(self, wire: Wire, settings: Settings, resolve: Callable[[], str], opening: Opening) -> None:
+    def __init__(self, wire: Wire, settings: Settings, resolve: Callable[[float], str], opening: Opening) -> None:
         self._wire = wire
         self._settings = settings
         self._resolve = resolve
@@ -54,10 +57,12 @@ class OpenSession:
 
     def open(self) -> Session:
         """Waits for the turn and takes the card. Raises if that fails; no command was sent then."""
-        self._opening.request.open.reader = self._resolve()
+        end = time.monotonic() + self._opening.limit
+        self._opening.request.open.reader = self._resolve(end)
+        self._wire.reach(self._settings.connect_timeout, end)
         stream = _Stream(self._wire, self._settings, self._opening)
         try:
-            opened = stream.opened.result(self._opening.limit)
+            opened = stream.opened.result(max(end - time.monotonic(), 0))
         except FutureTimeout:
             stream.abort()
             raise lost("the broker does not open the session").not_sent() from None
@@ -165,7 +170,6 @@ class _Stream:
         self.is_parents = False
         """Whether this is a child's copy of its parent's session."""
         self._ended: Future[None] = Future()
-        self._endpoint = settings.endpoint
         self._lock = threading.Lock()
         """Guards the conversation, and keeps the queue in its order."""
         self._slots = threading.Semaphore(MAX_PIPELINED)
@@ -176,6 +180,8 @@ class _Stream:
         )
         _process.register(self)
         _process.on_stream(self._call)
+        self._alarm = Alarm(self._call.cancel, SILENCE_LIMIT)
+        self._alarm.set()
         threading.Thread(target=self._run, name="cardbroker-session", daemon=True).start()
 
     def send(
@@ -234,13 +240,16 @@ class _Stream:
         error: CardbrokerError | None = None
         try:
             for response in self._call:
+                self._alarm.renew()
                 self._take(response)
         except grpc.RpcError as failure:
-            error = of_rpc_error(self._endpoint, failure)
+            error = lost("the broker fell silent") if self._alarm.has_rung else of_rpc_error(failure)
         except Exception as failure:
             # Not to be believed, or a mistake in `on_queue_position`: whoever waits must hear of it.
             error = failure if isinstance(failure, FailedError) else lost(f"the session failed: {failure!r}")
             self._call.cancel()
+        finally:
+            self._alarm.stop()
         self._end(error)
 
     def _take(self, response: session_pb2.OpenSessionResponse) -> None:

@@ -9,8 +9,7 @@ import grpc
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2
 
-from cardbroker._endpoint import Endpoint
-from cardbroker._errors import CardbrokerError, Delivery, FailedError, Failure, FieldViolation, NotRunningError
+from cardbroker._errors import Delivery, FailedError, Failure, FieldViolation
 from cardbroker._times import seconds
 from cardbroker._words import CAUSE, REASON
 from cardbroker.v1 import error_pb2
@@ -46,17 +45,15 @@ def of_failure(failure: error_pb2.Failure, code: str = "UNKNOWN", message: str =
     )
 
 
-def of_status(endpoint: Endpoint, code: grpc.StatusCode, details: str | None, trailers: Trailers) -> CardbrokerError:
+def of_status(code: grpc.StatusCode, details: str | None, trailers: Trailers) -> FailedError:
     """The failure of a call that gRPC ended with this status."""
     told = dict(trailers or ())
     details = details or ""
     packed = told.get(_DETAILS_TRAILER)
     status = _parsed(packed if isinstance(packed, bytes) else b"")
-    failure = _own(status, code, details) or _general(status, code, details) or _plain(told, code, details)
+    failure = _own(status, code, details) or _general(status, told, code, details)
     if failure:
-        return FailedError(failure)
-    if code is grpc.StatusCode.UNAVAILABLE and details.startswith("failed to connect"):
-        return NotRunningError(endpoint, details)
+        return FailedError(failure, is_word=True)
     return FailedError(Failure(_message_without_word(code, details), delivery="UNKNOWN", code=code.name))
 
 
@@ -73,17 +70,23 @@ def _own(status: error_pb2.StatusDetails, code: grpc.StatusCode, details: str) -
     return of_failure(failure, code.name, details) if _unpack(status, failure) else None
 
 
-def _general(status: error_pb2.StatusDetails, code: grpc.StatusCode, details: str) -> Failure | None:
-    """The details that clients of any API understand."""
+def _general(
+    status: error_pb2.StatusDetails, told: Mapping[str, str | bytes], code: grpc.StatusCode, details: str
+) -> Failure | None:
+    """The details that clients of any API understand, and for what they lack the trailers, which survive them."""
     info, retry, bad = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo(), error_details_pb2.BadRequest()
     if not _unpack(status, info) or info.domain != ERROR_DOMAIN:
+        info.Clear()
+    reason = info.reason or _text(told, REASON_TRAILER)
+    delivery = info.metadata.get("delivery", "") or _text(told, DELIVERY_TRAILER)
+    if not reason and not delivery:
         return None
     has_retry = _unpack(status, retry)
     _unpack(status, bad)
     return Failure(
         message=details,
-        reason=info.reason or None,
-        delivery=_DELIVERY_WORDS.get(info.metadata.get("delivery", ""), "UNKNOWN"),
+        reason=reason or None,
+        delivery=_DELIVERY_WORDS.get(delivery, "UNKNOWN"),
         code=code.name,
         retry_after=seconds(retry.retry_delay) if has_retry else None,
         rule=info.metadata.get("rule") or None,
@@ -92,17 +95,9 @@ def _general(status: error_pb2.StatusDetails, code: grpc.StatusCode, details: st
     )
 
 
-def _plain(told: Mapping[str, str | bytes], code: grpc.StatusCode, details: str) -> Failure | None:
-    """The trailers that survive where details are dropped."""
-    reason, delivery = told.get(REASON_TRAILER), told.get(DELIVERY_TRAILER)
-    if not isinstance(reason, str) and not isinstance(delivery, str):
-        return None
-    return Failure(
-        message=details,
-        reason=reason if isinstance(reason, str) and reason else None,
-        delivery=_DELIVERY_WORDS.get(delivery, "UNKNOWN") if isinstance(delivery, str) else "UNKNOWN",
-        code=code.name,
-    )
+def _text(told: Mapping[str, str | bytes], trailer: str) -> str:
+    value = told.get(trailer)
+    return value if isinstance(value, str) else ""
 
 
 def _unpack(

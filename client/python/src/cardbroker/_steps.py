@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import TypeVar, Union
 
 from cardbroker._broker import Broker, broker
-from cardbroker._errors import CardbrokerError, of_query
+from cardbroker._errors import CardbrokerError, of_query, too_late
 from cardbroker._reader import Reader, ReaderLike, name_among, name_of, reader
 from cardbroker.v1 import broker_pb2, reader_pb2, transmit_pb2
 
@@ -33,10 +34,24 @@ class Step:
     """One call to make, after a pause."""
 
     request: Request
-    deadline: float = QUERY_TIMEOUT
-    """Seconds from its start."""
     pause: float = 0.0
     """Seconds before it."""
+    end: float = math.inf
+    """When it gives up, on the clock: waiting for the broker is within it."""
+    latest: float = math.inf
+    """When it must have begun."""
+
+    @property
+    def is_query(self) -> bool:
+        """Whether it carries no commands, so that it may be asked again after a lost connection."""
+        return not isinstance(self.request, transmit_pb2.TransmitRequest)
+
+    def timeout(self, now: float) -> float:
+        """The deadline of the call that begins now, in seconds; raises if it is too late for one."""
+        left = self.end - now
+        if left <= 0 or now > self.latest:
+            raise too_late()
+        return min(left, QUERY_TIMEOUT) if self.is_query else left
 
     @property
     def method(self) -> str:
@@ -50,9 +65,9 @@ Steps = Generator[Step, Outcome, _T]
 """Yields the calls to make, is sent the outcome of each, and returns or raises what they come to."""
 
 
-def get_broker() -> Steps[Broker]:
+def get_broker(end: float = math.inf) -> Steps[Broker]:
     """Asks for the broker."""
-    answer = yield Step(broker_pb2.GetBrokerRequest())
+    answer = yield Step(broker_pb2.GetBrokerRequest(), end=end)
     return broker(believed(answer, broker_pb2.GetBrokerResponse))
 
 
@@ -62,19 +77,19 @@ def list_readers() -> Steps[list[Reader]]:
     return [reader(message) for message in believed(answer, reader_pb2.ListReadersResponse).readers]
 
 
-def get_reader(given: ReaderLike) -> Steps[Reader]:
+def get_reader(given: ReaderLike, end: float = math.inf) -> Steps[Reader]:
     """Asks for one reader."""
-    name = yield from resolve(given)
-    answer = yield Step(reader_pb2.GetReaderRequest(name=name))
+    name = yield from resolve(given, end)
+    answer = yield Step(reader_pb2.GetReaderRequest(name=name), end=end)
     return reader(believed(answer, reader_pb2.GetReaderResponse).reader)
 
 
-def resolve(given: ReaderLike) -> Steps[str]:
+def resolve(given: ReaderLike, end: float = math.inf) -> Steps[str]:
     """Finds the resource name of a reader, by asking for all readers if it was given by its display name."""
     name = name_of(given)
     if name is not None:
         return name
-    answer = yield Step(reader_pb2.ListReadersRequest())
+    answer = yield Step(reader_pb2.ListReadersRequest(), end=end)
     return name_among(str(given), believed(answer, reader_pb2.ListReadersResponse).readers)
 
 

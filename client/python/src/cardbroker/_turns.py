@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
@@ -15,6 +14,7 @@ from cardbroker._channel import Wire
 from cardbroker._endpoint import Settings
 from cardbroker._errors import lost, of_query
 from cardbroker._rpc import of_rpc_error
+from cardbroker._silence import Alarm
 from cardbroker._watching import SILENCE_LIMIT
 from cardbroker.v1 import turn_pb2
 
@@ -27,7 +27,6 @@ class TurnWatch(Iterator["list[WaitingTurn]"]):
     """
 
     def __init__(self, wire: Wire, settings: Settings, reader: str) -> None:
-        self._settings = settings
         request = turn_pb2.WatchTurnRequest(reader=reader)
         self._call: Any = wire.stub.WatchTurn(request, metadata=settings.metadata())
         self._is_closed = False
@@ -50,9 +49,8 @@ class TurnWatch(Iterator["list[WaitingTurn]"]):
         if self._is_parents:
             raise _process.belongs_to_parent("watch")
         while not self._is_closed:
-            alarm = threading.Timer(SILENCE_LIMIT, self._call.cancel)
-            alarm.daemon = True
-            alarm.start()
+            alarm = Alarm(self._call.cancel, SILENCE_LIMIT)
+            alarm.set()
             try:
                 waiting = waiting_turns(next(self._call))
             except StopIteration:
@@ -60,9 +58,10 @@ class TurnWatch(Iterator["list[WaitingTurn]"]):
             except grpc.RpcError as error:
                 if self._is_closed:
                     break
-                raise of_query(of_rpc_error(self._settings.endpoint, error)) from error
+                told = lost("the broker fell silent") if alarm.has_rung else of_rpc_error(error)
+                raise of_query(told) from error
             finally:
-                alarm.cancel()
+                alarm.stop()
             if waiting is not None:
                 return waiting
         raise StopIteration

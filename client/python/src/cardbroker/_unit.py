@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from cardbroker._command import CommandLike, check_length, to_wire
-from cardbroker._errors import NotRunningError, is_lost
+from cardbroker._errors import CardbrokerError, is_lost, is_word
 from cardbroker._options import TransmitOptions, check_names, disposition, turn_options
 from cardbroker._reader import ReaderLike
 from cardbroker._response import Transmitted, transmitted
-from cardbroker._steps import Step, Steps, get_reader, resolve
+from cardbroker._steps import Step, Steps, get_broker, get_reader, resolve
 from cardbroker._times import deadline_of, jittered
 from cardbroker.v1 import transmit_pb2
 
@@ -51,32 +51,37 @@ def _steps(
     clock: Callable[[], float],
 ) -> Steps[Transmitted]:
     end = clock() + limit
-    request.reader = yield from resolve(reader)
+    request.reader = yield from resolve(reader, end)
     if repeatable and not any_card and not request.turn.if_insertion_id:
-        there = yield from get_reader(request.reader)
+        there = yield from get_reader(request.reader, end)
         if there.insertion_id:
             request.turn.if_insertion_id = there.insertion_id
         else:
             # On which card a repeat would run, nobody can say.
             repeatable = False
-    outcome = yield Step(request, limit)
+    lifetime = 0.0
+    if repeatable:
+        told = yield from get_broker(end)
+        lifetime = told.limits.outcome_lifetime
+    # Later the broker may have forgotten the outcome, and would run the unit again.
+    latest = clock() + lifetime / 2
+    outcome = yield Step(request, end=end)
     if isinstance(outcome, transmit_pb2.TransmitResponse):
         return transmitted(outcome)
-    assert isinstance(outcome, Exception)
+    assert isinstance(outcome, CardbrokerError)
     first = outcome
     if not (repeatable and is_lost(first)):
         raise first
     for pause in pauses():
-        left = end - clock() - pause
-        if left <= 0:
+        if clock() + pause >= min(end, latest):
             break
-        outcome = yield Step(request, left, pause)
+        outcome = yield Step(request, pause, end, latest)
         if isinstance(outcome, transmit_pb2.TransmitResponse):
             return transmitted(outcome)
-        assert isinstance(outcome, Exception)
-        if is_lost(outcome) or isinstance(outcome, NotRunningError):
+        assert isinstance(outcome, CardbrokerError)
+        if is_lost(outcome):
             continue
-        if outcome.delivery == "NOT_SENT":
+        if outcome.delivery == "NOT_SENT" or not is_word(outcome):
             # True of this attempt, but the first one may have reached the card.
             break
         raise outcome

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType, TracebackType
 from typing import Protocol
@@ -16,6 +17,7 @@ from cardbroker._endpoint import Settings
 from cardbroker._errors import CardbrokerError, lost
 from cardbroker._reader import Reader
 from cardbroker._rpc import of_rpc_error
+from cardbroker._silence import Alarm
 from cardbroker._watching import SILENCE_LIMIT, WatchEvent, Watching
 from cardbroker.v1 import reader_pb2
 
@@ -39,7 +41,7 @@ class Watch(Iterator[WatchEvent]):
     def __init__(self, wire: Wire, settings: Settings) -> None:
         self._wire = wire
         self._settings = settings
-        self._watching = Watching()
+        self._watching = Watching(settings.connect_timeout, time.monotonic)
         self._call: _Call | None = None
         self._pause = 0.0
         self._closed = threading.Event()
@@ -85,22 +87,25 @@ class Watch(Iterator[WatchEvent]):
         raise StopIteration
 
     def _message(self) -> reader_pb2.WatchReadersResponse:
-        call = self._call or self._open()
+        call = self._call or self._reopen()
         # Ends the stream when the broker falls silent; a deadline would end it anyway.
-        alarm = threading.Timer(SILENCE_LIMIT, call.cancel)
-        alarm.daemon = True
-        alarm.start()
+        alarm = Alarm(call.cancel, SILENCE_LIMIT)
+        alarm.set()
         try:
             return next(call)
         except StopIteration:
             raise lost("the broker ended the watch") from None
         except grpc.RpcError as error:
-            raise of_rpc_error(self._settings.endpoint, error) from error
+            raise (lost("the broker fell silent") if alarm.has_rung else of_rpc_error(error)) from error
         finally:
-            alarm.cancel()
+            alarm.stop()
+
+    def _reopen(self) -> _Call:
+        self._closed.wait(self._pause)
+        self._wire.reach(0)
+        return self._open()
 
     def _open(self) -> _Call:
-        self._closed.wait(self._pause)
         call = self._wire.stub.WatchReaders(self._watching.request(), metadata=self._settings.metadata())
         self._call = call
         _process.on_stream(call)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Union
 
-from cardbroker._errors import CardbrokerError, of_query
+from cardbroker._errors import CardbrokerError, is_word, of_query
+from cardbroker._patience import ASK_AGAIN
 from cardbroker._reader import Reader, reader
 from cardbroker._times import jittered
 from cardbroker.v1 import reader_pb2
@@ -55,7 +56,10 @@ WatchEvent = Union[Connected, Disconnected, Updated, Removed]
 class Watching:
     """The state of a watch through losses of its connection."""
 
-    def __init__(self) -> None:
+    def __init__(self, patience: float, clock: Callable[[], float]) -> None:
+        """Takes how long the first loss may be kept from the user, in seconds: the broker may still be starting."""
+        self._clock = clock
+        self._patient_until = clock() + patience
         self.readers: dict[str, Reader] = {}
         """By name, as last told by the broker."""
         self.connected: bool | None = None
@@ -84,6 +88,9 @@ class Watching:
 
     def lost(self, error: CardbrokerError) -> float:
         """The stream is over. Returns how long to pause before the next attempt, in seconds."""
+        may_come = self.connected is None and not error.is_permanent and not is_word(error)
+        if may_come and self._clock() + ASK_AGAIN < self._patient_until:
+            return ASK_AGAIN
         if self.connected is not False:
             self.connected = False
             self.pending.append(Disconnected(of_query(error)))

@@ -28,8 +28,6 @@ class Words:
         """The number for a word, 0 for `None`; raises `ValueError` that lists the words there are."""
         if word is None:
             return 0
-        if word.isascii() and word.isdigit():
-            return int(word)
         try:
             return int(self._enum.Value(self._prefix + word))
         except ValueError:

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 import grpc
 
-from cardbroker import _channel, _process
+from cardbroker import _process
 from cardbroker._broker import Broker
 from cardbroker._command import CommandLike
 from cardbroker._endpoint import Endpoint, Settings
-from cardbroker._errors import CardbrokerError
+from cardbroker._errors import CardbrokerError, ended_here, is_lost
 from cardbroker._options import Opening, SessionOptions, TransmitOptions
+from cardbroker._patience import waiting
 from cardbroker._reader import Reader, ReaderLike
 from cardbroker._response import Transmitted
 from cardbroker._steps import Outcome, Step, Steps, get_broker, get_reader, list_readers, resolve
@@ -24,7 +25,7 @@ from cardbroker.aio._rpc import of_rpc_error
 from cardbroker.aio._session import OpenSession
 from cardbroker.aio._turns import TurnWatch
 from cardbroker.aio._watch import Watch
-from cardbroker.aio._wire import Wire
+from cardbroker.aio._wire import Wire, wait
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -47,13 +48,8 @@ async def connect(
         raise _process.no_asyncio()
     settings = Settings.of(endpoint, group, token_file, connect_timeout, os.environ)
     settings.metadata()
-    end = time.monotonic() + connect_timeout
-    while True:
-        left = max(end - time.monotonic(), _channel.ASK_AGAIN)
-        may_come = time.monotonic() < end
-        if not await asyncio.to_thread(_channel.look, settings.endpoint, left, may_come=may_come):
-            return Client(settings)
-        await asyncio.sleep(_channel.ASK_AGAIN)
+    await wait(settings.endpoint, waiting(settings.endpoint, connect_timeout, time.monotonic))
+    return Client(settings)
 
 
 class Client:
@@ -94,7 +90,8 @@ class Client:
 
     def session(self, reader: ReaderLike, **options: Unpack[SessionOptions]) -> OpenSession:
         """A session with the reader's card, opened by `async with`; see `cardbroker.Client.session`."""
-        return OpenSession(self._wire, self._settings, lambda: self._run(resolve(reader)), Opening.of(**options))
+        opening = Opening.of(**options)
+        return OpenSession(self._wire, self._settings, lambda end: self._run(resolve(reader, end)), opening)
 
     def watch(self) -> Watch:
         """Follows all readers, through losses of the connection."""
@@ -103,6 +100,7 @@ class Client:
     async def watch_turn(self, reader: ReaderLike | None = None) -> TurnWatch:
         """Follows the requests of this program that wait for their turn, at one reader or at all."""
         name = "" if reader is None else await self._run(resolve(reader))
+        await self._wire.reach(self._settings.connect_timeout)
         return TurnWatch(self._wire, self._settings, name)
 
     async def close(self) -> None:
@@ -121,14 +119,24 @@ class Client:
             return result
 
     async def _take(self, step: Step) -> Outcome:
+        outcome = await self._try(step)
+        if step.is_query and isinstance(outcome, Exception) and is_lost(outcome):
+            return await self._try(step)
+        return outcome
+
+    async def _try(self, step: Step) -> Outcome:
         try:
+            patience = min(self._settings.connect_timeout, step.latest - time.monotonic())
+            await self._wire.reach(patience, min(step.end, step.latest))
             call = getattr(self._wire.stub, step.method)
-            answer: Outcome = await call(step.request, timeout=step.deadline, metadata=self._settings.metadata())
+            metadata = self._settings.metadata()
+            answer: Outcome = await call(step.request, timeout=step.timeout(time.monotonic()), metadata=metadata)
             return answer
         except CardbrokerError as error:
             return error
         except grpc.aio.AioRpcError as error:
-            return of_rpc_error(self.endpoint, error)
+            failure = of_rpc_error(error)
+            return ended_here(failure) if self._wire.is_closed else failure
 
     async def __aenter__(self) -> Client:
         return self

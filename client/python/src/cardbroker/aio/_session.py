@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable
 from types import TracebackType
 from typing import Callable, Literal
@@ -28,6 +29,7 @@ from cardbroker._errors import CardbrokerError, FailedError, lost, of_query
 from cardbroker._options import Opening
 from cardbroker._response import Transmitted
 from cardbroker._times import CARD_TIME
+from cardbroker._watching import SILENCE_LIMIT
 from cardbroker.aio._rpc import of_rpc_error
 from cardbroker.aio._wire import Wire
 from cardbroker.v1 import session_pb2
@@ -36,7 +38,9 @@ from cardbroker.v1 import session_pb2
 class OpenSession:
     """A session in the making, by `Client.session`; `async with` opens and closes it."""
 
-    def __init__(self, wire: Wire, settings: Settings, resolve: Callable[[], Awaitable[str]], opening: Opening) -> None:
+    def __init__(
+        self, wire: Wire, settings: Settings, resolve: Callable[[float], Awaitable[str]], opening: Opening
+    ) -> None:
         self._wire = wire
         self._settings = settings
         self._resolve = resolve
@@ -45,10 +49,12 @@ class OpenSession:
 
     async def open(self) -> Session:
         """Waits for the turn and takes the card. Raises if that fails; no command was sent then."""
-        self._opening.request.open.reader = await self._resolve()
+        end = time.monotonic() + self._opening.limit
+        self._opening.request.open.reader = await self._resolve(end)
+        await self._wire.reach(self._settings.connect_timeout, end)
         stream = _Stream(self._wire, self._settings, self._opening)
         try:
-            opened = await asyncio.wait_for(stream.opened, self._opening.limit)
+            opened = await asyncio.wait_for(stream.opened, max(end - time.monotonic(), 0))
         except asyncio.TimeoutError:
             stream.abort()
             raise lost("the broker does not open the session").not_sent() from None
@@ -118,7 +124,6 @@ class _Stream:
         # Nobody may ask how it ended, or whether it was opened.
         for future in (self.opened, self._ended):
             future.add_done_callback(lambda done: done.cancelled() or done.exception())
-        self._endpoint = settings.endpoint
         self._slots = asyncio.Semaphore(MAX_PIPELINED)
         self._outgoing: asyncio.Queue[session_pb2.OpenSessionRequest | None] = asyncio.Queue()
         self._outgoing.put_nowait(opening.request)
@@ -128,6 +133,9 @@ class _Stream:
         self.is_parents = False
         """Whether this is a child's copy of its parent's session."""
         _process.register(self)
+        self._heard = loop.time()
+        self._is_silent = False
+        self._alarm = loop.call_later(SILENCE_LIMIT, self._on_alarm)
         self._task = loop.create_task(self._run(), name="cardbroker-session")
 
     async def call(
@@ -172,18 +180,31 @@ class _Stream:
         error: CardbrokerError | None = None
         try:
             async for response in self._call:
+                self._heard = asyncio.get_running_loop().time()
                 self._take(response)
         except grpc.aio.AioRpcError as failure:
-            error = of_rpc_error(self._endpoint, failure)
+            error = of_rpc_error(failure)
         except Exception as failure:
             # Not to be believed, or a mistake in `on_queue_position`: whoever waits must hear of it.
             error = failure if isinstance(failure, FailedError) else lost(f"the session failed: {failure!r}")
             self._call.cancel()
         except asyncio.CancelledError:
             # By `abort`, or with the event loop.
-            error = lost("the session was ended")
+            error = lost("the broker fell silent" if self._is_silent else "the session was ended")
             self._call.cancel()
+        finally:
+            self._alarm.cancel()
         self._end(error)
+
+    def _on_alarm(self) -> None:
+        """Ends a stream on which nothing has come for too long."""
+        loop = asyncio.get_running_loop()
+        rest = self._heard + SILENCE_LIMIT - loop.time()
+        if rest > 0:
+            self._alarm = loop.call_later(rest, self._on_alarm)
+        else:
+            self._is_silent = True
+            self._call.cancel()
 
     def _take(self, response: session_pb2.OpenSessionResponse) -> None:
         if self.conversation.take(response):

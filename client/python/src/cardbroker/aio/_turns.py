@@ -23,7 +23,6 @@ class TurnWatch(AsyncIterator["list[WaitingTurn]"]):
     """All requests of this program that wait; see `cardbroker.TurnWatch`. `anext` may be cancelled. For one task."""
 
     def __init__(self, wire: Wire, settings: Settings, reader: str) -> None:
-        self._settings = settings
         request = turn_pb2.WatchTurnRequest(reader=reader)
         self._call: Any = wire.stub.WatchTurn(request, metadata=settings.metadata())
         self._next: asyncio.Task[turn_pb2.WatchTurnResponse] | None = None
@@ -69,7 +68,7 @@ class TurnWatch(AsyncIterator["list[WaitingTurn]"]):
             self._call.cancel()
             raise lost("the broker fell silent").not_sent() from None
         except grpc.aio.AioRpcError as error:
-            raise of_query(of_rpc_error(self._settings.endpoint, error)) from error
+            raise of_query(of_rpc_error(error)) from error
         if not isinstance(message, turn_pb2.WatchTurnResponse):
             raise lost("the broker ended the watch").not_sent()
         return message

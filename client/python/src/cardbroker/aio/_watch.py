@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Mapping
 from types import MappingProxyType, TracebackType
 
@@ -30,7 +31,7 @@ class Watch(AsyncIterator[WatchEvent]):
     def __init__(self, wire: Wire, settings: Settings) -> None:
         self._wire = wire
         self._settings = settings
-        self._watching = Watching()
+        self._watching = Watching(settings.connect_timeout, time.monotonic)
         self._pause = 0.0
         self._closed = False
         self._call: _Call | None = None
@@ -88,13 +89,14 @@ class Watch(AsyncIterator[WatchEvent]):
     async def _message(self) -> reader_pb2.WatchReadersResponse:
         if self._call is None:
             await asyncio.sleep(self._pause)
+            await self._wire.reach(0)
         call = self._call or self._open()
         try:
             message = await asyncio.wait_for(call.read(), SILENCE_LIMIT)
         except asyncio.TimeoutError:
             raise lost("the broker fell silent") from None
         except grpc.aio.AioRpcError as error:
-            raise of_rpc_error(self._settings.endpoint, error) from error
+            raise of_rpc_error(error) from error
         if not isinstance(message, reader_pb2.WatchReadersResponse):
             raise lost("the broker ended the watch")
         return message

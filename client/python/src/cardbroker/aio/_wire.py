@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
+import time
 from typing import TYPE_CHECKING, Any
 
 import grpc
 
 from cardbroker import _channel, _process
-from cardbroker._endpoint import Settings
+from cardbroker._endpoint import Endpoint, Settings
+from cardbroker._errors import NotRunningError
+from cardbroker._patience import Look, Waiting, waiting
 from cardbroker.v1.service_pb2_grpc import CardBrokerServiceStub
 
 if TYPE_CHECKING:
@@ -25,6 +30,9 @@ class Wire:
         _process.on_connect(endpoint)
         self._channel = grpc.aio.insecure_channel(endpoint.target, options)
         self._stub: Any = CardBrokerServiceStub(self._channel)
+        self._endpoint = endpoint
+        self.is_closed = False
+        """Whether this program has closed it."""
         self._is_parents = False
         _process.register(self)
 
@@ -36,8 +44,19 @@ class Wire:
         stub: CardBrokerServiceAsyncStub = self._stub
         return stub
 
+    def is_connected(self) -> bool:
+        """Whether there is a connection; otherwise gRPC has now begun to make one. Raises once it is closed."""
+        assert self.stub
+        return self._channel.get_state(try_to_connect=True) is grpc.ChannelConnectivity.READY
+
+    async def reach(self, patience: float, end: float = math.inf) -> None:
+        """Waits for a connection, before a call begins; raises `NotRunningError` if there is none in time."""
+        if not self.is_connected():
+            await wait(self._endpoint, waiting(self._endpoint, patience, time.monotonic, self.is_connected, end))
+
     async def close(self) -> None:
         """Closes the connection, unless it is the parent's."""
+        self.is_closed = True
         if not self._is_parents:
             await self._channel.close()
 
@@ -46,3 +65,18 @@ class Wire:
         _process.keep(self._channel)
         _process.keep(self._stub)
         self._is_parents = True
+
+
+async def wait(endpoint: Endpoint, waits: Waiting) -> None:
+    """Does what the loop asks for until it ends."""
+    told: NotRunningError | None = None
+    while True:
+        try:
+            wanted = waits.send(told)
+        except StopIteration:
+            return
+        told = None
+        if isinstance(wanted, Look):
+            told = await asyncio.to_thread(_channel.look, endpoint, wanted.timeout)
+        else:
+            await asyncio.sleep(wanted.seconds)

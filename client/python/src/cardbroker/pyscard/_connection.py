@@ -13,7 +13,7 @@ from smartcard.Exceptions import CardConnectionException, NoCardException, Smart
 
 from cardbroker._command import Command
 from cardbroker._errors import CardbrokerError
-from cardbroker._options import Disposition
+from cardbroker._options import CardReset, Disposition, SessionOptions
 from cardbroker._session import Session
 from cardbroker.pyscard._broker import client, return_code
 
@@ -29,6 +29,13 @@ _DISPOSITIONS: dict[int | None, Disposition] = {
     scard.SCARD_EJECT_CARD: "UNPOWER",
 }
 
+_RESETS: dict[int | None, CardReset] = {
+    scard.SCARD_LEAVE_CARD: "NONE",
+    scard.SCARD_UNPOWER_CARD: "COLD",
+    scard.SCARD_EJECT_CARD: "COLD",
+}
+"""What `reconnect` does to the card; a warm reset unless it stands here."""
+
 
 class BrokerConnection(CardConnection):
     """Holds the card from `connect` to `disconnect`."""
@@ -38,6 +45,8 @@ class BrokerConnection(CardConnection):
         CardConnection.__init__(self, reader)
         self._resource = resource
         self._session: Session | None = None
+        self._end: Disposition = "RESET"
+        """What happens to the card at the end, as `connect` was told."""
         self._atr = b""
 
     def connect(self, protocol: int | None = None, mode: int | None = None, disposition: int | None = None) -> None:
@@ -47,8 +56,8 @@ class BrokerConnection(CardConnection):
         if mode == scard.SCARD_SHARE_DIRECT:
             raise unsupported("SCARD_SHARE_DIRECT")
         try:
-            end = _DISPOSITIONS.get(disposition, "RESET")
-            self._session = client().session(self._resource, disposition=end).open()
+            self._end = _DISPOSITIONS.get(disposition, "RESET")
+            self._session = client().session(self._resource, disposition=self._end).open()
             self._atr = self._session.atr
             self._agree(protocol or self.getProtocol())
         except CardbrokerError as error:
@@ -61,12 +70,16 @@ class BrokerConnection(CardConnection):
         """
         CardConnection.reconnect(self, protocol)
         session = self._connected()
+        reset = _RESETS.get(disposition, "WARM")
         try:
             if not session.is_open:
-                self._session = session = client().session(self._resource, reset_before="WARM").open()
+                terms = SessionOptions(disposition=self._end)
+                if reset != "NONE":
+                    terms["reset_before"] = reset
+                self._session = session = client().session(self._resource, **terms).open()
                 self._atr = session.atr
-            elif disposition != scard.SCARD_LEAVE_CARD:
-                self._atr = session.reset("COLD" if _DISPOSITIONS.get(disposition) == "UNPOWER" else "WARM")
+            elif reset != "NONE":
+                self._atr = session.reset(reset)
             self._agree(protocol or CardConnection.T0_protocol | CardConnection.T1_protocol)
         except CardbrokerError as error:
             self._fail("Unable to reconnect", error)

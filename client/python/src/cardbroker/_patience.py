@@ -1,0 +1,67 @@
+"""Waiting for a broker that is away at the moment: one loop for every operation, with and without asyncio. No I/O.
+
+A call begins only on a connection. While there is none, nothing was sent, whatever the text of a status says.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Callable, Optional, Union
+
+from cardbroker._endpoint import Endpoint
+from cardbroker._errors import NotRunningError
+
+ASK_AGAIN = 0.1
+"""How long to pause before a broker that does not answer yet is asked again, in seconds."""
+
+SHORTEST_ATTEMPT = 1.0
+"""What one attempt to connect may take, however short the patience is. Seconds."""
+
+_FIRST_PAUSE = 0.001
+_LONGEST_PAUSE = 0.02
+
+
+@dataclass(frozen=True)
+class Look:
+    """Connect once within so many seconds, let go, and say what the system has against it."""
+
+    timeout: float
+
+
+@dataclass(frozen=True)
+class Pause:
+    """Do nothing for so many seconds."""
+
+    seconds: float
+
+
+Waiting = Generator[Union[Look, Pause], Optional[NotRunningError], None]
+"""Yields what to do, is sent the outcome of each look, and raises `NotRunningError` when the time is over."""
+
+
+def waiting(
+    endpoint: Endpoint,
+    patience: float,
+    clock: Callable[[], float],
+    is_connected: Callable[[], bool] | None = None,
+    end: float = math.inf,
+) -> Waiting:
+    """Waits for a connection, or without `is_connected` for somebody who takes one; `end` bounds even the first."""
+    begun = clock()
+    look_at = begun + ASK_AGAIN if is_connected else begun
+    pause = _FIRST_PAUSE
+    while not (is_connected and is_connected()):
+        now = clock()
+        if now >= min(look_at, end):
+            told = yield Look(max(min(SHORTEST_ATTEMPT, end - now), _FIRST_PAUSE))
+            if is_connected() if is_connected else told is None:
+                return
+            now = clock()
+            # Whoever is there gets the time of an attempt to finish it.
+            if now >= min(end, begun + (patience if told else max(patience, SHORTEST_ATTEMPT))):
+                raise told or NotRunningError(endpoint, "no answer in time")
+            look_at, pause = now + ASK_AGAIN, _FIRST_PAUSE
+        yield Pause(pause if is_connected else look_at - now)
+        pause = min(pause * 2, _LONGEST_PAUSE)
