@@ -8,13 +8,19 @@
 const STEPS = ["call", "nextCall", "child", "underlyingCalls", "http2Stream"];
 const MAX_DEPTH = 12;
 
-/** Resets the stream of a call without ending it, in the next turn of the event loop: by then the call has begun. */
-export function reset(call: { cancel(): void }): void {
+/**
+ * Resets the stream of a call without ending it, in the next turn of the event loop: by then the call has begun. Where
+ * the stream is not found, `disconnect` ends the connection with all its calls: better than a session that seems to
+ * have ended in good order.
+ */
+export function reset(call: { cancel(): void }, disconnect: () => void): void {
   setImmediate(() => {
     const stream = findStream(call, 0);
     if (stream) {
       // Called by `end`, which closing calls: now it tells the peer nothing.
       stream._final = (done) => done();
+    } else {
+      disconnect();
     }
     call.cancel();
   });
@@ -25,7 +31,7 @@ interface Http2Stream {
   _final: (done: () => void) => void;
 }
 
-/** The HTTP/2 stream of a call; `undefined` if it has none yet, or this is another @grpc/grpc-js than we know. */
+/** The HTTP/2 stream of a call; `undefined` if it has none yet, or this is another @grpc/grpc-js than package.json pins. */
 function findStream(from: unknown, depth: number): Http2Stream | undefined {
   if (typeof from !== "object" || from === null || depth > MAX_DEPTH) {
     return undefined;

@@ -6,7 +6,7 @@ import type { CardBrokerServiceClient } from "../gen/cardbroker/v1/service.js";
 import { type Bound, bounded } from "./bounded.js";
 import type { Connection, Line } from "./connection.js";
 import { aborted } from "./error.js";
-import { ofStatus } from "./failure.js";
+import { isUntold, ofStatus } from "./failure.js";
 
 /** A unary method of the stub. */
 export type Unary<Request, Response> = (
@@ -25,16 +25,24 @@ export function cancel(call: { cancel(): void }): void {
   setImmediate(() => call.cancel());
 }
 
-/** Makes the call within its bound, which covers connecting too. */
+/** When a call ends at the latest; its `limit` covers connecting too. */
+export interface CallBound extends Bound {
+  /** The longest wait for a connection, in ms. Default: `limit`. */
+  connectLimit?: number;
+  /** The longest wait for the answer once there is a connection, in ms. Default: the rest of `limit`. */
+  answerLimit?: number;
+}
+
+/** Makes the call within its bound. */
 export async function call<Request, Response>(
   connection: Connection,
   method: Unary<Request, Response>,
   request: Request,
-  bound: Bound,
+  { limit, signal, connectLimit = limit, answerLimit = limit }: CallBound,
 ): Promise<Response> {
-  const deadline = Date.now() + bound.limit;
-  const line = await bounded(connection.line(), bound);
-  return answer(line, method, request, deadline, bound.signal);
+  const end = Date.now() + limit;
+  const line = await bounded(connection.line(), { limit: Math.min(limit, connectLimit), signal });
+  return answer(line, method, request, Math.min(end, Date.now() + answerLimit), signal);
 }
 
 function answer<Request, Response>(
@@ -49,7 +57,7 @@ function answer<Request, Response>(
       signal?.removeEventListener("abort", abort);
       if (error) {
         const failure = ofStatus(error);
-        reject(signal?.aborted && failure.reason === undefined ? aborted(signal, "UNKNOWN") : failure);
+        reject(signal?.aborted && isUntold(failure) ? aborted(signal, "UNKNOWN") : failure);
       } else {
         resolve(response);
       }

@@ -7,7 +7,7 @@ import type { Command } from "./command.js";
 import { Connection } from "./connection.js";
 import { findEndpoint } from "./endpoint.js";
 import { CallMetadata, GROUP_VARIABLE, TOKEN_FILE_VARIABLE } from "./metadata.js";
-import { getBroker, getReader, listReaders } from "./query.js";
+import { type Patience, getBroker, getReader, listReaders } from "./query.js";
 import { type Reader, type ReaderName, resolve } from "./reader.js";
 import type { Transmitted } from "./response.js";
 import { type Session, type SessionOptions, openSession } from "./session.js";
@@ -24,17 +24,17 @@ export interface ConnectOptions {
    */
   endpoint?: string;
   /**
-   * The isolation group, printable ASCII. Default: the variable `CARDBROKER_GROUP`; empty to be a group of one's own.
+   * The isolation group, 1–128 visible ASCII characters. Default: the variable `CARDBROKER_GROUP`; empty to be a group of one's own.
    */
   group?: string;
   /**
-   * The file with the token for a TCP endpoint, read anew for each call. Default: the variable `CARDBROKER_TOKEN_FILE`;
+   * The file with the token for a TCP endpoint, read anew for each call; nobody else may have access to it. Default: the variable `CARDBROKER_TOKEN_FILE`;
    * empty for none. Not used on a Unix socket.
    */
   tokenFile?: string;
   /**
    * How long to wait for a broker that does not answer yet, in ms: when connecting, and when a call finds the
-   * connection lost. Default: 5 s.
+   * connection lost. One attempt gets 1 s at least. Default: 5 s.
    */
   connectTimeout?: number;
 }
@@ -82,30 +82,30 @@ export class Client {
 
   /** The broker's version, run and limits, and this program as the broker sees it. */
   getBroker({ signal }: QueryOptions = {}): Promise<BrokerInfo> {
-    return getBroker(this.#connection, signal);
+    return getBroker(this.#connection, { signal });
   }
 
   /** All readers that this program may see, ordered by name. */
   readers({ signal }: QueryOptions = {}): Promise<Reader[]> {
-    return listReaders(this.#connection, signal);
+    return listReaders(this.#connection, { signal });
   }
 
   /** One reader as it is now. Throws `READER_NOT_FOUND` if there is none of that name. */
   async reader(reader: ReaderName, { signal }: QueryOptions = {}): Promise<Reader> {
-    return getReader(this.#connection, await this.#name(reader, signal), signal);
+    return getReader(this.#connection, await this.#name(reader, { signal }), { signal });
   }
 
   /**
    * Runs commands, 1–64, on the card in a reader as one unit. Throws {@link StoppedError} if some commands were
    * answered but not all, another {@link CardbrokerError} if none was.
    */
-  async transmit(reader: ReaderName, commands: Iterable<Command>, options: TransmitOptions = {}): Promise<Transmitted> {
-    return transmit(this.#connection, await this.#name(reader, options.signal), commands, options);
+  transmit(reader: ReaderName, commands: Iterable<Command>, options: TransmitOptions = {}): Promise<Transmitted> {
+    return transmit(this.#connection, (patience) => this.#name(reader, patience), commands, options);
   }
 
   /** Waits for the turn and opens a session with the card in a reader. */
-  async openSession(reader: ReaderName, options: SessionOptions = {}): Promise<Session> {
-    return openSession(this.#connection, await this.#name(reader, options.signal), options);
+  openSession(reader: ReaderName, options: SessionOptions = {}): Promise<Session> {
+    return openSession(this.#connection, (patience) => this.#name(reader, patience), options);
   }
 
   /** Opens a session for `use` and ends it afterwards: in good order, or at once if `use` throws. */
@@ -136,7 +136,7 @@ export class Client {
    * something has changed. The signal ends it; with the connection it fails.
    */
   async *watchTurn({ reader, signal }: WatchTurnOptions = {}): AsyncGenerator<readonly WaitingTurn[], void, void> {
-    yield* watchTurn(this.#connection, reader === undefined ? "" : await this.#name(reader, signal), signal);
+    yield* watchTurn(this.#connection, reader === undefined ? "" : await this.#name(reader, { signal }), signal);
   }
 
   /** Gives the connection up. Calls, sessions and watches under way go on to their end; new ones fail. */
@@ -148,7 +148,7 @@ export class Client {
     return `Client ${inspect({ endpoint: this.endpoint }, options)}`;
   }
 
-  #name(reader: ReaderName, signal: AbortSignal | undefined): Promise<string> {
-    return resolve(reader, () => listReaders(this.#connection, signal));
+  #name(reader: ReaderName, patience: Patience): Promise<string> {
+    return resolve(reader, () => listReaders(this.#connection, patience));
   }
 }

@@ -108,9 +108,9 @@ export interface PinPadCommand extends Continuation {
  * a length that no APDU has.
  */
 export function toWire(commands: Iterable<Command>): WireCommand[] {
-  const wire = Array.from(commands, (command, index) => one(command, `command ${index + 1}`));
+  const wire = Array.from(commands, (command, index) => one(command, `commands[${index}]`));
   if (wire.length === 0 || wire.length > MAX_COMMANDS) {
-    throw invalid(`${wire.length} commands: a unit has 1 to ${MAX_COMMANDS}`);
+    throw invalid("commands", `${wire.length} commands: a unit has 1 to ${MAX_COMMANDS}`);
   }
   return wire;
 }
@@ -122,33 +122,34 @@ export function checkMessage(encode: () => { finish(): Uint8Array }, envelope = 
     length = encode().finish().length;
   } catch (error) {
     // Its texts hold numbers only: a value that does not fit its type.
-    throw invalid(error instanceof Error ? error.message : "the request cannot be written");
+    throw invalid("request", error instanceof Error ? error.message : "the request cannot be written");
   }
   if (length + envelope > MAX_MESSAGE_BYTES) {
-    throw invalid("the commands together are longer than 1 MiB: send fewer in one unit");
+    throw invalid("commands", "the commands together are longer than 1 MiB: send fewer in one unit");
   }
 }
 
-function one(command: Command, what: string): WireCommand {
+function one(command: Command, field: string): WireCommand {
   if (typeof command !== "object" || command === null) {
-    throw invalid(`${what}: an APDU is a Uint8Array`);
+    throw invalid(field, `${field}: an APDU is a Uint8Array`);
   }
   const detailed = command instanceof Uint8Array ? { apdu: command } : command;
-  const wire = WireCommand.fromPartial({ action: action(detailed, what) });
+  const wire = WireCommand.fromPartial({ action: action(detailed, field) });
   wire.continueOn = (detailed.continueOn ?? []).map((word) =>
     typeof word === "number" ? { value: word, mask: undefined } : { value: word.value, mask: word.mask },
   );
-  wire.stopRule = fromWord(WireStopRule, detailed.stopRule, `${what}, stopRule`);
+  wire.stopRule = fromWord(WireStopRule, detailed.stopRule, `${field}.stop_rule`);
   return wire;
 }
 
-function action(command: Exclude<Command, Uint8Array>, what: string): WireCommand["action"] {
+function action(command: Exclude<Command, Uint8Array>, field: string): WireCommand["action"] {
   if ("apdu" in command) {
-    const bytes = copy(command.apdu, `${what}: an APDU`);
+    const bytes = copy(command.apdu, `${field}.apdu.bytes`);
     const { raw = false, continueClass, continueInstruction = 0 } = command;
     const [least, most] = raw ? [1, MAX_RAW_BYTES] : [MIN_APDU_BYTES, MAX_APDU_BYTES];
     if (bytes.length < least || bytes.length > most) {
-      throw invalid(`${what}: ${bytes.length} bytes: ${raw ? "a raw command" : "an APDU"} has ${least} to ${most}`);
+      const what = raw ? "a raw command" : "an APDU";
+      throw invalid(`${field}.apdu.bytes`, `${field}: ${bytes.length} bytes: ${what} has ${least} to ${most}`);
     }
     const { allowLastTry = false, allowKnownWrong = false } = command;
     const value = { bytes, raw, continueClass, continueInstruction, allowLastTry, allowKnownWrong };
@@ -156,38 +157,41 @@ function action(command: Exclude<Command, Uint8Array>, what: string): WireComman
   }
   if ("control" in command) {
     const { code, data } = command.control;
-    return { $case: "control", value: { code, data: copy(data ?? Buffer.alloc(0), `${what}: the data`) } };
+    return { $case: "control", value: { code, data: copy(data ?? Buffer.alloc(0), `${field}.control.data`) } };
   }
   if ("getAttribute" in command) {
     return { $case: "getAttribute", value: { tag: command.getAttribute.tag } };
   }
   if ("setAttribute" in command) {
     const { tag, value } = command.setAttribute;
-    return { $case: "setAttribute", value: { tag, value: copy(value, `${what}: the value`) } };
+    return { $case: "setAttribute", value: { tag, value: copy(value, `${field}.set_attribute.value`) } };
   }
   if ("pinPad" in command) {
-    return { $case: "pinPad", value: pinPad(command, what) };
+    return { $case: "pinPad", value: pinPad(command, `${field}.pin_pad`) };
   }
-  throw invalid(`${what}: has no action: give bytes, apdu, control, getAttribute, setAttribute or pinPad`);
+  throw invalid(
+    `${field}.action`,
+    `${field}: has no action: give bytes, apdu, control, getAttribute, setAttribute or pinPad`,
+  );
 }
 
-function pinPad({ pinPad }: PinPadCommand, what: string) {
+function pinPad({ pinPad }: PinPadCommand, field: string) {
   const { pinOffset = 0, pinBlockLength = 0, minDigits = 0, maxDigits = 0, keyTimeout } = pinPad;
   return {
-    template: copy(pinPad.template, `${what}: the template`),
-    operation: fromWord(WireOperation, pinPad.operation, `${what}, operation`),
-    encoding: fromWord(WireEncoding, pinPad.encoding, `${what}, encoding`),
+    template: copy(pinPad.template, `${field}.template`),
+    operation: fromWord(WireOperation, pinPad.operation, `${field}.operation`),
+    encoding: fromWord(WireEncoding, pinPad.encoding, `${field}.encoding`),
     pinOffset,
     pinBlockLength,
     minDigits,
     maxDigits,
-    keyTimeout: keyTimeout === undefined ? undefined : toDuration(keyTimeout, `${what}, keyTimeout`),
+    keyTimeout: keyTimeout === undefined ? undefined : toDuration(keyTimeout, `${field}.key_timeout`),
   };
 }
 
-function copy(bytes: Uint8Array, what: string): Buffer {
+function copy(bytes: Uint8Array, field: string): Buffer {
   if (!(bytes instanceof Uint8Array)) {
-    throw invalid(`${what} is a Uint8Array`);
+    throw invalid(field, `${field}: not a Uint8Array`);
   }
   return Buffer.from(bytes);
 }

@@ -1,6 +1,8 @@
 /** The connection to the broker: made when it is needed, and made anew when it was lost. */
 
-import { connect } from "node:net";
+import { AsyncLocalStorage } from "node:async_hooks";
+import { subscribe } from "node:diagnostics_channel";
+import { type Socket, connect } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import {
@@ -21,7 +23,26 @@ import type { CallMetadata } from "./metadata.js";
 export interface Line {
   stub: CardBrokerServiceClient;
   metadata: Metadata;
+  /** Ends the connection at once, with all calls on it. */
+  disconnect: () => void;
 }
+
+/** A channel, and the sockets below it. */
+interface Wire {
+  stub: CardBrokerServiceClient;
+  sockets: Set<Socket>;
+}
+
+/** Where a socket that is made now belongs: @grpc/grpc-js gives none out. */
+const making = new AsyncLocalStorage<Wire["sockets"]>();
+subscribe("net.client.socket", (message) => {
+  const { socket } = message as { socket: Socket };
+  const sockets = making.getStore();
+  if (sockets) {
+    sockets.add(socket);
+    socket.once("close", () => sockets.delete(socket));
+  }
+});
 
 const OPTIONS: ChannelOptions = {
   "grpc.keepalive_time_ms": 20_000,
@@ -29,6 +50,8 @@ const OPTIONS: ChannelOptions = {
   "grpc.keepalive_permit_without_calls": 1,
   // The broker is on this machine, whatever the environment says about proxies and the network about service names.
   "grpc.enable_http_proxy": 0,
+  // This client decides what is sent again.
+  "grpc.enable_retries": 0,
   "grpc.service_config_disable_resolution": 1,
   // Channels of one process would share a connection otherwise: then closing a client would end nothing, and on TCP,
   // where a connection is a caller, two clients would be one.
@@ -38,6 +61,9 @@ const OPTIONS: ChannelOptions = {
 /** How soon a broker that does not answer yet is asked again, in ms. */
 const PAUSE = 100;
 
+/** The least time for one attempt, in ms. */
+const MIN_ATTEMPT = 1_000;
+
 type Watched = Pick<Channel, "getConnectivityState" | "watchConnectivityState">;
 
 /** Owns the channel. */
@@ -45,8 +71,8 @@ export class Connection {
   readonly endpoint: Endpoint;
   readonly #metadata: CallMetadata;
   readonly #timeout: number;
-  #stub: CardBrokerServiceClient | undefined;
-  #connecting: Promise<CardBrokerServiceClient> | undefined;
+  #wire: Wire | undefined;
+  #connecting: Promise<Wire> | undefined;
   #closed = false;
 
   /** Connects to nothing yet; `timeout` is how long to wait for a broker that does not answer yet, in ms. */
@@ -57,17 +83,19 @@ export class Connection {
   }
 
   /**
-   * The line for one call; without patience a broker that is not there is not waited for. Until the line is there
-   * nothing is sent, so every failure here is `NOT_SENT`.
+   * The line for one call; a broker that is not there is waited for. Until the line is there nothing is sent, so every
+   * failure here is `NOT_SENT`.
    */
-  async line({ patient }: { patient: boolean } = { patient: true }): Promise<Line> {
+  async line(): Promise<Line> {
     const metadata = await this.#metadata.make();
     const end = Date.now() + this.#timeout;
     for (;;) {
       try {
-        return { stub: await this.#ready(), metadata };
+        const { stub, sockets } = await this.#ready(end);
+        const disconnect = () => sockets.forEach((socket) => socket.destroy());
+        return { stub, metadata, disconnect };
       } catch (error) {
-        if (!patient || !mayStart(error) || Date.now() + PAUSE > end) {
+        if (!mayStart(error) || Date.now() + PAUSE > end) {
           throw error;
         }
       }
@@ -77,35 +105,37 @@ export class Connection {
 
   /** Whether the connection stands, as far as anyone can tell. */
   get isReady(): boolean {
-    return this.#stub?.getChannel().getConnectivityState(false) === connectivityState.READY;
+    return this.#wire?.stub.getChannel().getConnectivityState(false) === connectivityState.READY;
   }
 
   /** Gives the connection up; calls under way go on to their end. */
   close(): void {
     this.#closed = true;
-    this.#stub?.close();
+    this.#wire?.stub.close();
   }
 
-  async #ready(): Promise<CardBrokerServiceClient> {
+  async #ready(end: number): Promise<Wire> {
     if (this.#closed) {
       throw closed();
     }
-    if (this.#stub && this.isReady) {
-      return this.#stub;
+    if (this.#wire && this.isReady) {
+      return this.#wire;
     }
-    this.#connecting ??= this.#connect().finally(() => {
+    this.#connecting ??= this.#connect(end).finally(() => {
       this.#connecting = undefined;
     });
     return this.#connecting;
   }
 
-  async #connect(): Promise<CardBrokerServiceClient> {
+  async #connect(end: number): Promise<Wire> {
     // A new channel rather than the old one, which would pause before its next attempt.
-    this.#stub?.close();
-    this.#stub = undefined;
+    this.#wire?.stub.close();
+    this.#wire = undefined;
     const options = this.endpoint.path === undefined ? OPTIONS : { ...OPTIONS, "grpc.default_authority": "localhost" };
     const stub = new CardBrokerServiceClient(this.endpoint.target, credentials.createInsecure(), options);
-    if (!(await becomesReady(stub.getChannel(), Date.now() + this.#timeout))) {
+    const sockets: Wire["sockets"] = new Set();
+    const deadline = Math.max(end, Date.now() + MIN_ATTEMPT);
+    if (!(await making.run(sockets, () => becomesReady(stub.getChannel(), deadline)))) {
       stub.close();
       throw new NotRunningError(this.endpoint.text, await connectFailure(this.endpoint));
     }
@@ -113,8 +143,8 @@ export class Connection {
       stub.close();
       throw closed();
     }
-    this.#stub = stub;
-    return stub;
+    this.#wire = { stub, sockets };
+    return this.#wire;
   }
 }
 

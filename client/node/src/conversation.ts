@@ -2,7 +2,6 @@
 
 import { type ClientDuplexStream, type StatusObject, status } from "@grpc/grpc-js";
 
-import { Failure as WireFailure } from "../gen/cardbroker/v1/error.js";
 import type {
   OpenSessionRequest,
   OpenSessionResponse,
@@ -13,7 +12,7 @@ import type {
 } from "../gen/cardbroker/v1/session.js";
 import { reset } from "./abrupt.js";
 import { FailedError, lost, notSent, own } from "./error.js";
-import { fromWire, ofStatus, toldBy } from "./failure.js";
+import { inBand, isUntold, ofStatus } from "./failure.js";
 import { type Outcome, Pipeline } from "./pipeline.js";
 import { CARD_TIME } from "./times.js";
 
@@ -25,6 +24,9 @@ export const MAX_PIPELINED = 32;
  * silent.
  */
 const HEARTBEAT_INTERVAL = 30_000;
+
+/** How long the broker may be silent before the connection counts as lost, in ms: three of its heartbeats. */
+export const SILENCE_LIMIT = 90_000;
 
 /** A message for the broker; its id is given when it is sent. */
 export type Message = { $case: "transmit"; value: SessionTransmit } | { $case: "reset"; value: SessionReset };
@@ -63,6 +65,8 @@ export class Conversation {
 
   readonly #stream: ClientDuplexStream<OpenSessionRequest, OpenSessionResponse>;
   readonly #onQueuePosition: (turnsAhead: number) => void;
+  /** Ends the connection, where the stream alone cannot be ended abruptly. */
+  readonly #disconnect: () => void;
   readonly #pipeline = new Pipeline<Waiter>();
   /** What waits in this program for one of the {@link MAX_PIPELINED} places: as much as its callers await. */
   readonly #orders: Order[] = [];
@@ -75,6 +79,7 @@ export class Conversation {
   #halfClosed = false;
   #patience: NodeJS.Timeout | undefined;
   readonly #heartbeat: NodeJS.Timeout;
+  readonly #silence: NodeJS.Timeout;
   #status: StatusObject | undefined;
   #drained = false;
   /** What callers are told after the end. */
@@ -84,10 +89,13 @@ export class Conversation {
     stream: ClientDuplexStream<OpenSessionRequest, OpenSessionResponse>,
     open: SessionOpen,
     onQueuePosition: (turnsAhead: number) => void,
+    disconnect: () => void,
     heartbeatInterval = HEARTBEAT_INTERVAL,
+    silenceLimit = SILENCE_LIMIT,
   ) {
     this.#stream = stream;
     this.#onQueuePosition = onQueuePosition;
+    this.#disconnect = disconnect;
     this.ended = new Promise((resolve, reject) => {
       this.#tellEnded = (error) => (error === undefined ? resolve() : reject(error));
     });
@@ -116,6 +124,8 @@ export class Conversation {
     this.#heartbeat = setTimeout(() => this.#beat(), heartbeatInterval);
     // Once the answers are all here nobody has to stay for it.
     this.#heartbeat.unref();
+    this.#silence = setTimeout(() => this.fail(lost("the broker is silent")), silenceLimit);
+    this.#silence.unref();
     this.#write({ request: { $case: "open", value: open }, restart: false });
   }
 
@@ -149,7 +159,9 @@ export class Conversation {
   /** Resets the stream. Callers get `error`. */
   fail(error: FailedError): void {
     this.#over(error);
-    reset(this.#stream);
+    if (!this.#status) {
+      reset(this.#stream, this.#disconnect);
+    }
   }
 
   #write(message: OpenSessionRequest): void {
@@ -186,6 +198,7 @@ export class Conversation {
   }
 
   #take({ response }: OpenSessionResponse): void {
+    this.#silence.refresh();
     switch (response?.$case) {
       case "queuePosition":
         this.#onQueuePosition(response.value.turnsAheadCount);
@@ -198,7 +211,7 @@ export class Conversation {
         break;
       case "failed": {
         const { id, failure } = response.value;
-        const error = new FailedError(fromWire(failure ?? WireFailure.create()));
+        const error = new FailedError(inBand(failure));
         this.#answer(id, error.reason === "PRECEDING_FAILED" ? "preceding_failed" : "failed", error);
         break;
       }
@@ -228,13 +241,12 @@ export class Conversation {
     }
     const asked = this.#halfClosed && this.#pipeline.length === 0;
     if (this.#status.code !== status.OK) {
-      // All that the broker has read is answered: what it says at the end concerns the rest.
+      // The broker's word counts as it is, and concerns what it has not answered. Usually that is NOT_SENT.
       const error = ofStatus(this.#status);
-      const isTold = toldBy(this.#status) !== undefined;
-      if (isTold) {
+      if (!isUntold(error)) {
         this.#refuse(error);
       }
-      this.#over(isTold ? notSent(error) : error);
+      this.#over(error);
     } else {
       this.#over(asked ? undefined : lost("the broker ended the session"));
     }
@@ -246,6 +258,7 @@ export class Conversation {
     }
     clearTimeout(this.#patience);
     clearTimeout(this.#heartbeat);
+    clearTimeout(this.#silence);
     const later = error ? notSent(error) : closed();
     this.#end = later;
     const unanswered = this.#pipeline.drain();

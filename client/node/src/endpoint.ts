@@ -1,6 +1,6 @@
 /** Where the broker is: endpoints as people write them. */
 
-import { isIPv4 } from "node:net";
+import { isIPv4, isIPv6 } from "node:net";
 import { isAbsolute, join } from "node:path";
 
 import { type InvalidError, invalid } from "./error.js";
@@ -26,13 +26,12 @@ export function findEndpoint(given: string | undefined, environment: NodeJS.Proc
 
 /** Reads `unix:/path`, `unix:///path` or `http://HOST:PORT`, where the host is `localhost` or a loopback address. */
 export function parseEndpoint(text: string): Endpoint {
-  const path = /^unix:(?:\/\/)?(\/(?!\/).*[^/])$/s.exec(text)?.[1];
+  const path = /^unix:(?:\/\/(?=\/)|(?!\/\/))(\/.*[^/])$/s.exec(text)?.[1];
   if (path !== undefined) {
     return unix(path);
   }
-  const [, host, port] = /^http:\/\/(localhost|[\d.]+|\[::1\]):(\d{1,5})\/?$/.exec(text) ?? [];
-  const local = host === "localhost" || host === "[::1]" || (host?.startsWith("127.") && isIPv4(host));
-  if (!local || Number(port) > 65535) {
+  const [, host, port] = /^http:\/\/(localhost|[\d.]+|\[[\d:]+\]):(0|[1-9]\d{0,4})\/?$/.exec(text) ?? [];
+  if (!host || !isLocal(host) || Number(port) > 65535) {
     throw noEndpoint(text);
   }
   return { text: `http://${host}:${port}`, target: `${host}:${port}` };
@@ -51,8 +50,18 @@ export function defaultSocket(environment: NodeJS.ProcessEnv, uid: number | unde
   return uid === 0 ? "/run/cardbroker/cardbroker.sock" : `/tmp/cardbroker-${uid}/cardbroker.sock`;
 }
 
+function isLocal(host: string): boolean {
+  return host === "localhost" || (host.startsWith("127.") && isIPv4(host)) || isLoopback6(host);
+}
+
+/** Whether it is `[::1]` in any of its forms. */
+function isLoopback6(host: string): boolean {
+  const address = host.slice(1, -1);
+  return isIPv6(address) && new URL(`http://[${address}]`).hostname === "[::1]";
+}
+
 function noEndpoint(text: string): InvalidError {
-  return invalid(`"${text}" is not an endpoint: use unix:/path or http://127.0.0.1:port`);
+  return invalid("endpoint", `"${text}" is not an endpoint: use unix:/path or http://127.0.0.1:port`);
 }
 
 function unix(path: string): Endpoint {

@@ -34,7 +34,7 @@ export interface FieldViolation {
 /** All that is known of a failure. */
 export interface Failure {
   /**
-   * The broker's reason. Absent if the failure is not the broker's word. A reason that is newer than this client is its
+   * The broker's reason; `INVALID_REQUEST` also if this package refused. Absent otherwise without the broker's word. A reason that is newer than this client is its
    * number, or another name.
    */
   readonly reason?: ErrorReason | (string & {}) | number;
@@ -158,8 +158,18 @@ export class NotRunningError extends CardbrokerError {
 
 /** What the caller gave is of no use: noticed before anything was sent. */
 export class InvalidError extends CardbrokerError {
-  constructor(message: string) {
-    super("invalid", { ...NOT_SENT, code: status.INVALID_ARGUMENT, message }, message);
+  constructor(
+    /** The field's path in the request, or the option's name: `commands[3].apdu.bytes`. */
+    field: string,
+    message: string,
+  ) {
+    const reason = "INVALID_REQUEST";
+    const fieldViolations = [{ field, description: message }];
+    super(
+      "invalid",
+      { reason, delivery: "NOT_SENT", code: status.INVALID_ARGUMENT, message, fieldViolations },
+      message,
+    );
   }
 }
 
@@ -190,8 +200,8 @@ export class StoppedError extends CardbrokerError {
 const NOT_SENT = { delivery: "NOT_SENT", fieldViolations: [] } as const;
 
 /** Makes the error for something that is of no use, noticed before anything was sent. */
-export function invalid(message: string): InvalidError {
-  return new InvalidError(message);
+export function invalid(field: string, message: string): InvalidError {
+  return new InvalidError(field, message);
 }
 
 /** The same failure, told to somebody whose commands did not leave this program. */

@@ -23,7 +23,7 @@ interface Ended {
 }
 
 /** A failure of the wire. A delivery that is not known counts as `UNKNOWN`. */
-export function fromWire(wire: WireFailure): Failure {
+function fromWire(wire: WireFailure): Failure {
   const delivery = toWord(WireDelivery, wire.delivery);
   return {
     ...(wire.reason && { reason: toWord(WireReason, wire.reason) }),
@@ -38,6 +38,19 @@ export function fromWire(wire: WireFailure): Failure {
   };
 }
 
+/** Failures made of statuses without the broker's word. */
+const untold = new WeakSet<FailedError>();
+
+/** Whether an error is a call's end of which the broker said nothing: a library, a proxy or the transport made it. */
+export function isUntold(error: unknown): error is FailedError {
+  return error instanceof FailedError && untold.has(error);
+}
+
+/** A failure within an answer, where no status gives it a code. */
+export function inBand(wire: WireFailure = WireFailure.create()): Failure {
+  return { code: status.UNKNOWN, ...fromWire(wire) };
+}
+
 /** The failure of a call that carries commands: without the broker's word they may have run. */
 export function ofStatus(ended: Ended): FailedError {
   const told = toldBy(ended);
@@ -45,7 +58,9 @@ export function ofStatus(ended: Ended): FailedError {
     return new FailedError({ ...told, code: told.code ?? ended.code, message: told.message || ended.details });
   }
   const message = messageWithoutWord(ended);
-  return new FailedError({ code: ended.code, delivery: "UNKNOWN", message, fieldViolations: [] });
+  const error = new FailedError({ code: ended.code, delivery: "UNKNOWN", message, fieldViolations: [] });
+  untold.add(error);
+  return error;
 }
 
 /**

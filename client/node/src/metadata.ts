@@ -1,16 +1,20 @@
 /** What goes with every call: the isolation group and the token. */
 
-import { readFile } from "node:fs/promises";
+import { constants } from "node:fs";
+import { open } from "node:fs/promises";
 
 import { Metadata } from "@grpc/grpc-js";
 
-import { invalid } from "./error.js";
+import { InvalidError, invalid } from "./error.js";
 
 /** The environment variable that holds the key of an isolation group, for a parent to hand to its children. */
 export const GROUP_VARIABLE = "CARDBROKER_GROUP";
 
 /** The environment variable that names the file with the token for TCP endpoints. */
 export const TOKEN_FILE_VARIABLE = "CARDBROKER_TOKEN_FILE";
+
+/** The longest token file. */
+const MAX_FILE_BYTES = 1 << 20;
 
 /** Makes the metadata of each call. */
 export class CallMetadata {
@@ -20,8 +24,8 @@ export class CallMetadata {
 
   /** An empty text stands for no group, or no token. */
   constructor(group: string, tokenFile: string) {
-    if (!/^[\x20-\x7e]*$/.test(group)) {
-      throw invalid("the isolation group is not printable ASCII");
+    if (!/^[\x21-\x7e]{0,128}$/.test(group)) {
+      throw invalid("cardbroker-group", "the isolation group is not 1 to 128 visible ASCII characters");
     }
     this.#group = group;
     this.#tokenFile = tokenFile;
@@ -41,13 +45,42 @@ export class CallMetadata {
 }
 
 async function readToken(path: string): Promise<string> {
-  const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
-    const problem = error.code === "ENOENT" ? "there is no such file" : `cannot be read (${error.code})`;
-    throw invalid(`token file ${path}: ${problem}`);
+  const unfit = (problem: string) => invalid("authorization", `token file ${path}: ${problem}`);
+  const text = await readPrivate(path, unfit).catch((error: NodeJS.ErrnoException) => {
+    if (error instanceof InvalidError) {
+      throw error;
+    }
+    throw unfit(error.code === "ENOENT" ? "there is no such file" : `cannot be read (${error.code})`);
   });
   const token = text.trim();
   if (!/^[\x21-\x7e]+$/.test(token)) {
-    throw invalid(`token file ${path}: holds no token: one line of printable ASCII`);
+    throw unfit("holds no token: one line of visible ASCII");
   }
   return token;
+}
+
+/** The text of a regular file of ours, or of root's, that nobody else can read or change. */
+async function readPrivate(path: string, unfit: (problem: string) => InvalidError): Promise<string> {
+  // A pipe without a writer would block.
+  const file = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
+  try {
+    const found = await file.stat();
+    if (!found.isFile()) {
+      throw unfit("is not a regular file");
+    }
+    const user = process.geteuid?.();
+    if (user !== undefined && found.uid !== 0 && found.uid !== user) {
+      throw unfit("belongs to another user: chown it to the one who uses it");
+    }
+    if (user !== undefined && (found.mode & 0o077) !== 0) {
+      const mode = (found.mode & 0o7777).toString(8).padStart(4, "0");
+      throw unfit(`is open to others (its mode is ${mode}): chmod 600 it`);
+    }
+    if (found.size > MAX_FILE_BYTES) {
+      throw unfit("is longer than 1 MiB");
+    }
+    return await file.readFile("utf8");
+  } finally {
+    await file.close();
+  }
 }

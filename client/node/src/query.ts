@@ -14,29 +14,35 @@ import type { Connection } from "./connection.js";
 import { notSent } from "./error.js";
 import { Reader } from "./reader.js";
 import { isLost } from "./repeat.js";
+import { MAX_DEADLINE } from "./times.js";
 
 /** These answers are made from memory: longer, in ms, means that the broker is stuck. */
 const QUERY_TIMEOUT = 10_000;
 
-type Signal = AbortSignal | undefined;
+/** What ends a question, besides the broker's silence. */
+export interface Patience {
+  /** When the call that it belongs to is over, by the machine's clock. */
+  end?: number;
+  signal?: AbortSignal | undefined;
+}
 
 /** Asks the broker about itself and this program. */
-export async function getBroker(connection: Connection, signal: Signal): Promise<BrokerInfo> {
+export async function getBroker(connection: Connection, patience: Patience = {}): Promise<BrokerInfo> {
   const get: Unary<GetBrokerRequest, GetBrokerResponse> = (stub, ...rest) => stub.getBroker(...rest);
-  return brokerInfo(await query(connection, get, {}, signal));
+  return brokerInfo(await query(connection, get, {}, patience));
 }
 
 /** Asks for all readers. */
-export async function listReaders(connection: Connection, signal: Signal): Promise<Reader[]> {
+export async function listReaders(connection: Connection, patience: Patience = {}): Promise<Reader[]> {
   const list: Unary<ListReadersRequest, ListReadersResponse> = (stub, ...rest) => stub.listReaders(...rest);
-  const { readers } = await query(connection, list, {}, signal);
+  const { readers } = await query(connection, list, {}, patience);
   return readers.map((reader) => new Reader(reader));
 }
 
 /** Asks for one reader by its name, `readers/{id}`. */
-export async function getReader(connection: Connection, name: string, signal: Signal): Promise<Reader> {
+export async function getReader(connection: Connection, name: string, patience: Patience = {}): Promise<Reader> {
   const get: Unary<GetReaderRequest, GetReaderResponse> = (stub, ...rest) => stub.getReader(...rest);
-  const { reader } = await query(connection, get, { name }, signal);
+  const { reader } = await query(connection, get, { name }, patience);
   return new Reader(reader ?? WireReader.create());
 }
 
@@ -44,9 +50,12 @@ async function query<Request, Response>(
   connection: Connection,
   method: Unary<Request, Response>,
   request: Request,
-  signal: Signal,
+  { signal, end = Date.now() + MAX_DEADLINE }: Patience,
 ): Promise<Response> {
-  const ask = () => call(connection, method, request, { limit: QUERY_TIMEOUT, signal });
+  const ask = () => {
+    const limit = Math.max(0, end - Date.now());
+    return call(connection, method, request, { limit, answerLimit: QUERY_TIMEOUT, signal });
+  };
   try {
     return await ask().catch((error: unknown) => {
       // The connection had been lost before, and nobody had noticed. A question may be asked twice.

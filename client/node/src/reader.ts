@@ -59,7 +59,7 @@ export type ReaderName = string | Pick<Reader, "name">;
 export async function resolve(reader: ReaderName, list: () => Promise<readonly Reader[]>): Promise<string> {
   const text: unknown = typeof reader === "string" ? reader : reader?.name;
   if (typeof text !== "string") {
-    throw invalid("a reader is named by a text or a Reader");
+    throw invalid("reader", "a reader is named by a text or a Reader");
   }
   if (typeof reader !== "string" || text.startsWith("readers/")) {
     return text;
@@ -71,11 +71,11 @@ export async function resolve(reader: ReaderName, list: () => Promise<readonly R
   const [one, ...more] = readers.filter(({ displayName }) => displayName === text);
   if (!one) {
     const names = readers.map(({ name, displayName }) => `${name} ("${displayName}")`);
-    throw invalid(`no reader is called "${text}"; there are: ${names.join(", ") || "none"}`);
+    throw invalid("reader", `no reader is called "${text}"; there are: ${names.join(", ") || "none"}`);
   }
   if (more.length > 0) {
     const names = [one, ...more].map(({ name }) => name);
-    throw invalid(`more than one reader is called "${text}": ${names.join(", ")}`);
+    throw invalid("reader", `more than one reader is called "${text}": ${names.join(", ")}`);
   }
   return one.name;
 }

@@ -2,17 +2,18 @@
 
 import { status } from "@grpc/grpc-js";
 
-import { FailedError } from "./error.js";
+import type { FailedError } from "./error.js";
+import { isUntold } from "./failure.js";
 
 const REPEATS = 3;
 const FIRST_PAUSE = 100;
 
-/** Whether the connection broke before the broker's word came. */
+/** Codes of statuses that a library or a proxy may make of a lost connection. */
+const LOST: readonly unknown[] = [status.UNAVAILABLE, status.UNKNOWN, status.INTERNAL, status.CANCELLED];
+
+/** Whether the connection broke before the broker's word came; not if the caller ended the call. */
 export function isLost(error: unknown): error is FailedError {
-  if (!(error instanceof FailedError) || error.reason !== undefined || error.delivery !== "UNKNOWN") {
-    return false;
-  }
-  return [status.UNAVAILABLE, status.UNKNOWN, status.INTERNAL].some((code) => code === error.code);
+  return isUntold(error) && LOST.includes(error.code);
 }
 
 /**

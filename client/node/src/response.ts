@@ -3,10 +3,9 @@
 import { type InspectOptions, inspect } from "node:util";
 
 import { StatusWordSource as WireSource, type CommandResult as WireResult } from "../gen/cardbroker/v1/command.js";
-import { Failure as WireFailure } from "../gen/cardbroker/v1/error.js";
 import type { TransmitResponse } from "../gen/cardbroker/v1/transmit.js";
 import { StoppedError } from "./error.js";
-import { fromWire } from "./failure.js";
+import { inBand } from "./failure.js";
 import { milliseconds } from "./times.js";
 import { type Word, toWord } from "./words.js";
 
@@ -101,7 +100,7 @@ export function transmittedOrStopped(response: TransmitResponse): Transmitted {
     replayed,
   };
   if (stopped) {
-    throw new StoppedError(fromWire(stopped.failure ?? WireFailure.create()), stopped.index, transmitted);
+    throw new StoppedError(inBand(stopped.failure), stopped.index, transmitted);
   }
   return transmitted;
 }

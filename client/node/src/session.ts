@@ -13,6 +13,7 @@ import { type Command, checkMessage, toWire } from "./command.js";
 import type { Connection } from "./connection.js";
 import { Conversation, MAX_PIPELINED, type Message, type Reply } from "./conversation.js";
 import { FailedError, aborted, deadlinePassed, own } from "./error.js";
+import type { Patience } from "./query.js";
 import { type Transmitted, transmittedOrStopped } from "./response.js";
 import { callLimit, milliseconds, toDuration } from "./times.js";
 import { type CardReset, type Disposition, type TurnOptions, dispositionToWire, turnToWire } from "./turn.js";
@@ -181,23 +182,30 @@ export class Session {
 }
 
 /** Waits for the turn and takes the card. No command is sent before. */
-export async function openSession(connection: Connection, reader: string, options: SessionOptions): Promise<Session> {
-  const { signal, waitTimeout, idleTimeout } = options;
+export async function openSession(
+  connection: Connection,
+  name: (patience: Patience) => Promise<string>,
+  options: SessionOptions,
+): Promise<Session> {
+  const { signal, waitTimeout, idleTimeout, onQueuePosition = () => {} } = options;
   // The card gets its time for a reset. A broker that is silent for longer is stuck.
-  const limit = callLimit(waitTimeout);
-  const open = SessionOpen.create({ reader });
+  const end = Date.now() + callLimit(waitTimeout);
+  const rest = () => ({ limit: Math.max(0, end - Date.now()), signal });
+  const open = SessionOpen.create();
   open.turn = turnToWire(options);
-  open.idleTimeout = idleTimeout === undefined ? undefined : toDuration(idleTimeout, "idleTimeout");
+  open.idleTimeout = idleTimeout === undefined ? undefined : toDuration(idleTimeout, "idle_timeout");
   open.disposition = dispositionToWire(options.disposition);
   checkMessage(() => SessionOpen.encode(open), ENVELOPE_BYTES);
-  const { stub, metadata } = await bounded(connection.line(), { limit, signal });
-  const conversation = new Conversation(stub.openSession(metadata), open, options.onQueuePosition ?? (() => {}));
+  open.reader = await name({ end, signal });
+  checkMessage(() => SessionOpen.encode(open), ENVELOPE_BYTES);
+  const { stub, metadata, disconnect } = await bounded(connection.line(), rest());
+  const conversation = new Conversation(stub.openSession(metadata), open, onQueuePosition, disconnect);
   const abort = () => signal && conversation.fail(aborted(signal, "UNKNOWN"));
   signal?.addEventListener("abort", abort);
   const forget = () => signal?.removeEventListener("abort", abort);
   conversation.ended.then(forget, forget);
   try {
-    return new Session(conversation, await bounded(conversation.opened, { limit, signal }));
+    return new Session(conversation, await bounded(conversation.opened, rest()));
   } catch (error) {
     conversation.fail(deadlinePassed());
     throw error;

@@ -6,28 +6,25 @@ import { bounded } from "./bounded.js";
 import { cancel } from "./call.js";
 import type { Connection, Line } from "./connection.js";
 import { CardbrokerError, lost, notSent } from "./error.js";
+import { SILENCE_LIMIT } from "./conversation.js";
 import { ofStatus } from "./failure.js";
+import { MAX_DEADLINE } from "./times.js";
 
 /** How long the broker may take for the first message, in ms. */
 const OPEN_TIMEOUT = 10_000;
 
-/** Three heartbeat intervals of the broker's default, in ms. */
-const SILENCE_LIMIT = 90_000;
-
 /** How a stream is opened. */
 export interface Opening<Message> {
   open: (line: Line) => ClientReadableStream<Message>;
-  /** Whether a broker that is not there is waited for. */
-  patient: boolean;
   signal: AbortSignal;
 }
 
 /** The messages of one stream. Throws at its end, however that comes; no command was sent then. */
 export async function* messages<Message>(
   connection: Connection,
-  { open, patient, signal }: Opening<Message>,
+  { open, signal }: Opening<Message>,
 ): AsyncGenerator<Message, never, void> {
-  const line = await bounded(connection.line({ patient }), { limit: OPEN_TIMEOUT, signal });
+  const line = await bounded(connection.line(), { limit: MAX_DEADLINE, signal });
   const stream = open(line);
   // Told by the iterator; this is for what comes after its end.
   stream.on("error", () => {});

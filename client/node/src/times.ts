@@ -20,9 +20,9 @@ export function milliseconds(duration: Duration | undefined): number {
 }
 
 /** Milliseconds, of which nothing above 48 h counts, as a duration of the wire. Throws if `milliseconds` is no time. */
-export function toDuration(milliseconds: number, what: string): Duration {
+export function toDuration(milliseconds: number, field: string): Duration {
   if (!(milliseconds >= 0)) {
-    throw invalid(`${what}: ${milliseconds} ms is no length of time`);
+    throw invalid(field, `${field}: ${milliseconds} ms is no length of time`);
   }
   const time = Math.min(milliseconds, MAX_DEADLINE);
   const seconds = Math.floor(time / 1000);

@@ -9,7 +9,7 @@ import { call } from "./call.js";
 import { type Command, checkMessage, toWire } from "./command.js";
 import type { Connection } from "./connection.js";
 import { CardbrokerError, FailedError, NotRunningError, StoppedError, aborted } from "./error.js";
-import { getReader } from "./query.js";
+import { type Patience, getBroker, getReader } from "./query.js";
 import { isLost, pauses } from "./repeat.js";
 import { type Transmitted, transmittedOrStopped } from "./response.js";
 import { callLimit } from "./times.js";
@@ -32,7 +32,7 @@ export interface TransmitOptions extends TurnOptions {
   /**
    * Repeat the unit by itself if the connection is lost before the broker's word came: at most 3 times, within the
    * timeout, and under one `requestId` (a fresh random one if none was given), so that the broker executes it once and
-   * tells the first outcome again. A broker that was itself restarted in between has forgotten that outcome: so the
+   * tells the first outcome again. None is sent when half the time is over for which the broker keeps outcomes. A broker that was itself restarted in between has forgotten that outcome: so the
    * unit runs on one insertion only, `ifInsertionId` or else the one that is in the reader when it is first sent. Where
    * there is none, nothing is repeated.
    */
@@ -48,70 +48,78 @@ export interface TransmitOptions extends TurnOptions {
 /** Runs commands as one unit. */
 export async function transmit(
   connection: Connection,
-  reader: string,
+  name: (patience: Patience) => Promise<string>,
   commands: Iterable<Command>,
   options: TransmitOptions,
 ): Promise<Transmitted> {
+  // Everything is read before the first wait: afterwards the caller may wipe or change what it gave.
   const limit = callLimit(options.waitTimeout, options.timeout);
-  const { repeatable, signal, requestId } = options;
+  const { repeatable, anyCard, signal, requestId } = options;
   const end = Date.now() + limit;
-  const request = TransmitRequest.create({ reader });
+  const request = TransmitRequest.create();
   request.turn = turnToWire(options);
   request.commands = toWire(commands);
   request.requestId = requestId ? Buffer.from(requestId) : repeatable ? randomBytes(16) : request.requestId;
   request.disposition = dispositionToWire(options.disposition);
   checkMessage(() => TransmitRequest.encode(request));
+  const patience = { end, signal };
+  request.reader = await name(patience);
+  checkMessage(() => TransmitRequest.encode(request));
   if (!repeatable) {
-    return attempt(connection, request, limit, signal);
+    return attempt(connection, request, patience);
   }
 
-  const mayRepeat = options.anyCard || (await fixInsertion(connection, request, signal));
+  const { outcomeLifetime } = (await getBroker(connection, patience)).limits;
+  const mayRepeat = anyCard || (await fixInsertion(connection, request, patience));
+  // Not later than it was sent, so that no outcome is forgotten that is still asked for.
+  const lastRepeat = Date.now() + outcomeLifetime / 2;
   try {
-    return await attempt(connection, request, Math.max(0, end - Date.now()), signal);
+    return await attempt(connection, request, patience);
   } catch (first) {
     if (!mayRepeat || !isLost(first)) {
       throw first;
     }
-    return repeat(connection, request, { end, first, signal });
+    return repeat(connection, request, { ...patience, lastRepeat, first });
   }
 }
 
 /** Binds the unit to an insertion; false if there is no card yet. */
-async function fixInsertion(
-  connection: Connection,
-  request: TransmitRequest,
-  signal: AbortSignal | undefined,
-): Promise<boolean> {
+async function fixInsertion(connection: Connection, request: TransmitRequest, patience: Patience): Promise<boolean> {
   if (request.turn?.ifInsertionId) {
     return true;
   }
-  const { insertionId } = await getReader(connection, request.reader, signal);
+  const { insertionId } = await getReader(connection, request.reader, patience);
   if (insertionId) {
     request.turn = { ...(request.turn ?? WireTurn.create()), ifInsertionId: insertionId };
   }
   return insertionId !== "";
 }
 
-interface Repeats {
-  /** When the unit's time is over, by the machine's clock. */
+/** When the unit's time is over, by the machine's clock, or what ends it before. */
+interface Span {
   end: number;
-  /** How the first attempt failed. */
-  first: FailedError;
   signal: AbortSignal | undefined;
 }
 
+interface Repeats extends Span {
+  /** After which time no repeat is sent. */
+  lastRepeat: number;
+  /** How the first attempt failed. */
+  first: FailedError;
+}
+
 async function repeat(connection: Connection, request: TransmitRequest, repeats: Repeats): Promise<Transmitted> {
-  const { end, first, signal } = repeats;
+  const { end, lastRepeat, first, signal } = repeats;
   for (const pause of pauses()) {
     await sleep(pause, undefined, { signal }).catch(() => {
       throw signal ? aborted(signal, "UNKNOWN") : first;
     });
-    const limit = end - Date.now();
-    if (limit <= 0) {
+    const connectLimit = Math.min(end, lastRepeat) - Date.now();
+    if (connectLimit <= 0) {
       break;
     }
     try {
-      return await attempt(connection, request, limit, signal);
+      return await attempt(connection, request, { end, signal }, connectLimit);
     } catch (error) {
       if (isLost(error) || error instanceof NotRunningError) {
         continue;
@@ -129,10 +137,10 @@ async function repeat(connection: Connection, request: TransmitRequest, repeats:
 async function attempt(
   connection: Connection,
   request: TransmitRequest,
-  limit: number,
-  signal: AbortSignal | undefined,
+  { end, signal }: Span,
+  connectLimit?: number,
 ): Promise<Transmitted> {
-  return transmittedOrStopped(
-    await call(connection, (stub, ...rest) => stub.transmit(...rest), request, { limit, signal }),
-  );
+  const limit = Math.max(0, end - Date.now());
+  const bound = { limit, signal, ...(connectLimit !== undefined && { connectLimit }) };
+  return transmittedOrStopped(await call(connection, (stub, ...rest) => stub.transmit(...rest), request, bound));
 }

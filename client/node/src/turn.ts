@@ -68,12 +68,12 @@ export interface TurnHolder {
 export function turnToWire(options: TurnOptions): WireTurn | undefined {
   const { waitTimeout, card, ifInsertionId = "", ifStateTag = "", resetBefore } = options;
   const wire = WireTurn.create({
-    waitTimeout: waitTimeout === undefined ? undefined : toDuration(waitTimeout, "waitTimeout"),
+    waitTimeout: waitTimeout === undefined ? undefined : toDuration(waitTimeout, "turn.wait_timeout"),
     ifInsertionId,
     ifStateTag,
   });
-  wire.card = fromWord(WireRequirement, card, "card");
-  wire.resetBefore = fromWord(WireReset, resetBefore, "resetBefore");
+  wire.card = fromWord(WireRequirement, card, "turn.card");
+  wire.resetBefore = fromWord(WireReset, resetBefore, "turn.reset_before");
   const set = wire.waitTimeout || wire.card || ifInsertionId || ifStateTag || wire.resetBefore;
   return set ? wire : undefined;
 }

@@ -21,7 +21,7 @@ export type WatchEvent =
   /** The broker tells the state of its readers, for the first time or again; what differs from before follows. */
   | { readonly type: "connected" }
   /**
-   * The connection was lost, or could not be made at the first attempt. The watch keeps trying by itself, though with
+   * The connection was lost, or could not be made within `connectTimeout`. The watch keeps trying by itself, though with
    * an error that `isPermanent` there is little hope, and `Watch.readers` keeps what was known last.
    */
   | { readonly type: "disconnected"; readonly error: CardbrokerError }
@@ -97,7 +97,7 @@ export class Watch implements AsyncIterableIterator<WatchEvent> {
     while (!signal.aborted) {
       try {
         const open = ({ stub, metadata }: Line) => stub.watchReaders({ resumeToken: this.#resumeToken }, metadata);
-        for await (const message of messages(this.#connection, { open, patient: false, signal })) {
+        for await (const message of messages(this.#connection, { open, signal })) {
           yield* this.#take(message);
         }
       } catch (error) {

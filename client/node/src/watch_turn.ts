@@ -15,7 +15,7 @@ export async function* watchTurn(
 ): AsyncGenerator<readonly WaitingTurn[], void, void> {
   const open = ({ stub, metadata }: Line) => stub.watchTurn({ reader }, metadata);
   try {
-    for await (const { waiting, isHeartbeat } of messages(connection, { open, patient: true, signal })) {
+    for await (const { waiting, isHeartbeat } of messages(connection, { open, signal })) {
       if (!isHeartbeat) {
         yield waiting.map(waitingTurn);
       }

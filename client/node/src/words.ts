@@ -15,11 +15,11 @@ export function toWord<E extends Enumeration>(enumeration: E, value: number): Wo
 }
 
 /** The value for a word; 0, unspecified, for none. Throws if the enumeration has no such word. */
-export function fromWord<E extends Enumeration>(enumeration: E, word: Word<E> | undefined, what: string): E[keyof E] {
+export function fromWord<E extends Enumeration>(enumeration: E, word: Word<E> | undefined, field: string): E[keyof E] {
   const value = word === undefined ? 0 : Object.hasOwn(enumeration, word) ? enumeration[word] : undefined;
   if (value === undefined || value < 0) {
     const words = Object.keys(enumeration).filter((known) => (enumeration[known] ?? 0) > 0);
-    throw invalid(`${what}: ${String(word)} is none of ${words.join(", ")}`);
+    throw invalid(field, `${field}: ${String(word)} is none of ${words.join(", ")}`);
   }
   return value as E[keyof E];
 }

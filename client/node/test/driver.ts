@@ -8,6 +8,7 @@ import { createInterface } from "node:readline";
 import {
   CardbrokerError,
   Client,
+  InvalidError,
   type Reader,
   type Session,
   StoppedError,
@@ -36,13 +37,15 @@ import {
 /** What is there to work with; each is there once it has come about. */
 let client: Promise<Client> = Promise.reject(new Error("not connected"));
 let session: Promise<Session> = Promise.reject(new Error("no session is open"));
-let turns: Ahead<readonly WaitingTurn[]> | undefined;
-let watch: Watch | undefined;
-let events: Ahead<WatchEvent> | undefined;
+let turns: Promise<Ahead<readonly WaitingTurn[]>> = Promise.reject(new Error("no turn is watched"));
+let watch: Promise<Watch> = Promise.reject(new Error("there is no watch"));
+let events: Promise<Ahead<WatchEvent>> = watch.then((watch) => ahead(watch));
 let shown: string | undefined;
 const opening = new AbortController();
 client.catch(() => {});
 session.catch(() => {});
+turns.catch(() => {});
+events.catch(() => {});
 
 const operations: Record<string, (order: Json) => unknown> = {
   connect: async ({ endpoint, group, token_file: tokenFile, connect_timeout: seconds }) => {
@@ -55,16 +58,31 @@ const operations: Record<string, (order: Json) => unknown> = {
   readers: async () => ({ readers: (await (await client).readers()).map(readerToJson) }),
   reader: async ({ name }) => readerToJson(await (await client).reader(name)),
   watch: async () => {
-    watch = (await client).watch();
-    events = ahead(watch);
+    watch = client.then((client) => client.watch());
+    events = watch.then((watch) => ahead(watch));
+    await events;
     return {};
   },
   watch_next: nextReaders,
   watch_turn: async ({ reader }) => {
-    turns = ahead((await client).watchTurn({ reader }));
+    const begun = client.then((client) => {
+      const watched = client.watchTurn({ reader });
+      const first = watched.next();
+      return { first, next: ahead(watched, first) };
+    });
+    turns = begun.then(({ next }) => next);
+    const { first } = await begun;
+    // A reader that there is not is told at once, what the broker says with the next order.
+    await first.catch((error: unknown) => {
+      if (error instanceof InvalidError) {
+        throw error;
+      }
+    });
     return {};
   },
-  turn_next: async () => ({ waiting: (((await turns?.())?.value ?? []) as readonly WaitingTurn[]).map(waitingToJson) }),
+  turn_next: async () => ({
+    waiting: (((await (await turns)()).value ?? []) as readonly WaitingTurn[]).map(waitingToJson),
+  }),
   transmit: async ({ request, deadline, repeat: repeatable, any_card: anyCard }) => {
     const { reader, commands, turn, request_id: requestId, disposition } = request;
     const transmitted = await (
@@ -116,10 +134,10 @@ const operations: Record<string, (order: Json) => unknown> = {
 
 async function runIn(session: Session, { transmit, reset, restart }: Json): Promise<Json> {
   if (reset) {
-    const atr = await session.reset(resetFromJson(reset.reset), { restart: restart || undefined });
+    const atr = await session.reset(resetFromJson(reset.reset), { restart });
     return { atr: atr.toString("base64") };
   }
-  const options = { restart: restart || undefined };
+  const options = { restart };
   return within(transmittedToJson(await session.transmit(commandsFromJson(transmit.commands), options)));
 }
 
@@ -127,9 +145,9 @@ async function runIn(session: Session, { transmit, reset, restart }: Json): Prom
 type Ahead<T> = () => Promise<IteratorResult<T, unknown>>;
 
 /** Iterators begin when they are first asked; the kit wants to see that they have begun. */
-function ahead<T>(iterator: AsyncIterator<T, unknown>): Ahead<T> {
-  let first: Promise<IteratorResult<T, unknown>> | undefined = iterator.next();
-  first.catch(() => {});
+function ahead<T>(iterator: AsyncIterator<T, unknown>, begun = iterator.next()): Ahead<T> {
+  let first: Promise<IteratorResult<T, unknown>> | undefined = begun;
+  begun.catch(() => {});
   return () => {
     const next = first ?? iterator.next();
     first = undefined;
@@ -140,11 +158,11 @@ function ahead<T>(iterator: AsyncIterator<T, unknown>): Ahead<T> {
 /** The readers once they are no longer as they were shown last. */
 async function nextReaders(): Promise<Json> {
   for (;;) {
-    const event = await events?.();
-    if (!event || event.done) {
+    const event = await (await events)();
+    if (event.done) {
       throw new Error("there is no watch");
     }
-    const readers = [...(watch?.readers.values() ?? [])].sort(byName).map(readerToJson);
+    const readers = [...(await watch).readers.values()].sort(byName).map(readerToJson);
     const now = JSON.stringify(readers);
     if (event.value.type !== "disconnected" && now !== shown) {
       shown = now;

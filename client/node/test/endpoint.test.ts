@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 
-import { Client, NotRunningError } from "../src/index.js";
+import { Client, InvalidError, NotRunningError, parseEndpoint } from "../src/index.js";
 import { defaultSocket, findEndpoint } from "../src/endpoint.js";
 import { Broker } from "./broker.js";
 import { fails } from "./fails.js";
@@ -17,6 +17,20 @@ test("what is given wins, then the environment, then the default socket", () => 
   assert.equal(findEndpoint(undefined, environment).path, "/run/user/7/cardbroker/cardbroker.sock");
   assert.equal(defaultSocket({}, 0), "/run/cardbroker/cardbroker.sock");
   assert.equal(defaultSocket({ XDG_RUNTIME_DIR: "relative" }, 7), "/tmp/cardbroker-7/cardbroker.sock");
+});
+
+test("endpoints are read as the other clients read them", () => {
+  for (const text of ["http://127.0.0.1:080", "http://127.0.0.1:1//", "http://[::2]:1", "unix://x", "unix:///x/"]) {
+    assert.throws(() => parseEndpoint(text), InvalidError, text);
+  }
+  assert.equal(parseEndpoint("http://[0:0:0:0:0:0:0:1]:1").target, "[0:0:0:0:0:0:0:1]:1");
+  assert.equal(parseEndpoint("unix:////x").path, "//x");
+});
+
+test("without time to connect a broker that runs is found all the same", async (test) => {
+  const broker = await Broker.start(test);
+  const client = await broker.client(test, { connectTimeout: 0 });
+  assert.equal((await client.readers()).length, 2);
 });
 
 test("a broker that is not there is named after a while", async () => {

@@ -5,8 +5,10 @@ import { test } from "node:test";
 
 import { Metadata, status } from "@grpc/grpc-js";
 
-import { StatusDetails } from "../gen/cardbroker/v1/error.js";
-import { ofStatus, toldBy } from "../src/failure.js";
+import { Failure, StatusDetails } from "../gen/cardbroker/v1/error.js";
+import { aborted } from "../src/error.js";
+import { inBand, isUntold, ofStatus, toldBy } from "../src/failure.js";
+import { isLost } from "../src/repeat.js";
 
 function ended(details?: Uint8Array, trailers: Record<string, string> = {}) {
   const metadata = new Metadata();
@@ -37,6 +39,21 @@ test("details that cannot be read leave the word to the plain trailers", () => {
 
 test("a delivery in a word of the future counts as unknown", () => {
   assert.equal(ofStatus(ended(undefined, { "cardbroker-delivery": "halfway" })).delivery, "UNKNOWN");
+});
+
+test("a failure in band without a code has the code UNKNOWN", () => {
+  assert.equal(inBand(Failure.create()).code, status.UNKNOWN);
+  assert.equal(inBand(Failure.create({ code: 8 })).code, 8);
+});
+
+test("only what ends without the broker's word may be repeated", () => {
+  for (const code of [status.UNAVAILABLE, status.UNKNOWN, status.INTERNAL, status.CANCELLED]) {
+    assert(isLost(ofStatus({ ...ended(), code })));
+    assert(!isLost(ofStatus({ ...ended(undefined, { "cardbroker-delivery": "unknown" }), code })));
+  }
+  const late = ofStatus({ ...ended(), code: status.DEADLINE_EXCEEDED });
+  assert(isUntold(late) && !isLost(late));
+  assert(!isLost(aborted(new AbortController().signal, "UNKNOWN")));
 });
 
 test("as JSON an error tells all that its failure does", () => {

@@ -5,10 +5,13 @@ import { EventEmitter } from "node:events";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 
-import { type ClientDuplexStream, status } from "@grpc/grpc-js";
+import { type ClientDuplexStream, Metadata, status } from "@grpc/grpc-js";
 
 import { OpenSessionRequest, OpenSessionResponse, SessionOpen, SessionTransmit } from "../gen/cardbroker/v1/session.js";
+import { reset } from "../src/abrupt.js";
 import { Conversation } from "../src/conversation.js";
+import { FailedError } from "../src/index.js";
+import { fails } from "./fails.js";
 
 type Stream = ClientDuplexStream<OpenSessionRequest, OpenSessionResponse>;
 
@@ -31,7 +34,13 @@ class FakeStream extends EventEmitter {
 
 test("heartbeats are written in silence only, also while the session is being opened, and end with it", async () => {
   const stream = new FakeStream();
-  const conversation = new Conversation(stream as unknown as Stream, SessionOpen.create(), () => {}, 300);
+  const conversation = new Conversation(
+    stream as unknown as Stream,
+    SessionOpen.create(),
+    () => {},
+    () => {},
+    300,
+  );
   await sleep(400);
   assert.deepEqual(stream.kinds, ["open", "heartbeat"]);
 
@@ -55,4 +64,66 @@ test("heartbeats are written in silence only, also while the session is being op
   await sleep(400);
   assert.equal(stream.written.length, count);
   assert(!conversation.isOpen);
+});
+
+test("a broker that is silent for too long counts as lost, and its messages put that off", async () => {
+  const stream = new FakeStream();
+  const conversation = new Conversation(
+    stream as unknown as Stream,
+    SessionOpen.create(),
+    () => {},
+    () => {},
+    9_999,
+    300,
+  );
+  await sleep(200);
+  stream.emit("data", OpenSessionResponse.fromPartial({ response: { $case: "opened", value: {} } }));
+  await conversation.opened;
+  const value = SessionTransmit.create();
+  const asked = fails(FailedError, conversation.ask({ message: { $case: "transmit", value }, knownFailureCount: 0 }));
+  await sleep(200);
+  assert(conversation.isOpen);
+  await sleep(200);
+  const { delivery, message } = await asked;
+  assert.deepEqual([delivery, conversation.isOpen], ["UNKNOWN", false]);
+  assert(message.includes("silent"));
+
+  const opening = new Conversation(
+    stream as unknown as Stream,
+    SessionOpen.create(),
+    () => {},
+    () => {},
+    9_999,
+    50,
+  );
+  // The timer alone keeps no program alive.
+  await sleep(200);
+  assert.equal((await fails(FailedError, opening.opened)).delivery, "NOT_SENT");
+});
+
+test("the broker's explicit delivery at the end of a session is told as it is", async () => {
+  for (const delivery of ["unknown", "executed", "not_sent"]) {
+    const stream = new FakeStream();
+    const conversation = new Conversation(
+      stream as unknown as Stream,
+      SessionOpen.create(),
+      () => {},
+      () => {},
+    );
+    stream.emit("data", OpenSessionResponse.fromPartial({ response: { $case: "opened", value: {} } }));
+    const value = SessionTransmit.create();
+    const asked = fails(FailedError, conversation.ask({ message: { $case: "transmit", value }, knownFailureCount: 0 }));
+    const metadata = new Metadata();
+    metadata.set("cardbroker-delivery", delivery);
+    stream.emit("end");
+    stream.emit("status", { code: status.DATA_LOSS, details: "the end", metadata });
+    assert.equal((await asked).delivery, delivery.toUpperCase());
+  }
+});
+
+test("where a stream cannot be reset its connection is ended", async () => {
+  let isCut = false;
+  reset({ cancel() {} }, () => (isCut = true));
+  await sleep(20);
+  assert(isCut);
 });

@@ -1,7 +1,7 @@
 /** What goes with every call: groups and tokens. */
 
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -9,6 +9,7 @@ import { test } from "node:test";
 import { type Metadata, Server, ServerCredentials, type UntypedServiceImplementation } from "@grpc/grpc-js";
 
 import { CardBrokerServiceService } from "../gen/cardbroker/v1/service.js";
+import type { TransmitRequest } from "../gen/cardbroker/v1/transmit.js";
 import { Client, FailedError, InvalidError } from "../src/index.js";
 import { Broker, PROTECTED, READER, VERIFY } from "./broker.js";
 import { fails } from "./fails.js";
@@ -30,7 +31,7 @@ test("what one client verified is there for another of its group only", async (t
 
 test("the group comes from the environment, and sessions and watches carry it too", async (test) => {
   const { endpoint, calls } = await fakeBroker(test);
-  process.env.CARDBROKER_GROUP = "from the environment";
+  process.env.CARDBROKER_GROUP = "from-the-environment";
   test.after(() => {
     delete process.env.CARDBROKER_GROUP;
   });
@@ -45,9 +46,12 @@ test("the group comes from the environment, and sessions and watches carry it to
   }
   assert.deepEqual(
     calls.map((metadata) => metadata.get("cardbroker-group")),
-    [["from the environment"], ["from the environment"]],
+    [["from-the-environment"], ["from-the-environment"]],
   );
-  await fails(InvalidError, Client.connect({ endpoint, group: "ä" }));
+  for (const group of ["ä", "two words", "g".repeat(129)]) {
+    const { reason, fieldViolations } = await fails(InvalidError, Client.connect({ endpoint, group }));
+    assert.deepEqual([reason, fieldViolations[0]?.field], ["INVALID_REQUEST", "cardbroker-group"]);
+  }
 });
 
 test("the token goes to a TCP endpoint, and a new one is noticed", async (test) => {
@@ -61,7 +65,7 @@ test("the token goes to a TCP endpoint, and a new one is noticed", async (test) 
   assert(missing.message.includes(tokenFile));
   assert.equal(missing.delivery, "NOT_SENT");
 
-  writeFileSync(tokenFile, " first\n");
+  writeFileSync(tokenFile, " first\n", { mode: 0o600 });
   const client = await Client.connect({ endpoint, tokenFile });
   test.after(() => {
     client.close();
@@ -75,6 +79,32 @@ test("the token goes to a TCP endpoint, and a new one is noticed", async (test) 
   );
   writeFileSync(tokenFile, "\n");
   assert((await fails(InvalidError, client.readers())).message.includes("holds no token"));
+  writeFileSync(tokenFile, "two\nlines");
+  assert((await fails(InvalidError, client.readers())).message.includes("holds no token"));
+  writeFileSync(tokenFile, "third");
+  chmodSync(tokenFile, 0o640);
+  const { message } = await fails(InvalidError, client.readers());
+  assert(message.includes("(its mode is 0640)") && !message.includes("third"), message);
+  const folderOnly = await fails(InvalidError, Client.connect({ endpoint, tokenFile: folder }));
+  assert(folderOnly.message.includes("not a regular file"));
+});
+
+test("what is wiped or changed after the call is sent as it was", async (test) => {
+  const { endpoint, calls, requests } = await fakeBroker(test);
+  const client = await Client.connect({ endpoint, tokenFile: "", group: "" });
+  test.after(() => client.close());
+  const [apdu, requestId] = [Buffer.from(VERIFY), Buffer.from("0123456789abcdef")];
+  const options = { requestId, ifStateTag: "s1" };
+  const sent = fails(FailedError, client.transmit(READER, [{ apdu }], options));
+  apdu.fill(0);
+  requestId.fill(0);
+  options.ifStateTag = "s2";
+  await sent;
+  assert.equal(calls.length, 1);
+  const { commands, requestId: id, turn } = requests[0] as TransmitRequest;
+  assert(commands[0]?.action?.$case === "apdu");
+  assert.deepEqual(commands[0].action.value.bytes, VERIFY);
+  assert.deepEqual([id.toString(), turn?.ifStateTag], ["0123456789abcdef", "s1"]);
 });
 
 test("a Unix socket needs no token", async (test) => {
@@ -83,14 +113,25 @@ test("a Unix socket needs no token", async (test) => {
   assert.equal((await client.readers()).length, 2);
 });
 
+interface FakeBroker {
+  endpoint: string;
+  calls: Metadata[];
+  requests: unknown[];
+}
+
 /** A broker that keeps the metadata of its calls and answers none of them. */
-async function fakeBroker(test: { after(end: () => void): void }): Promise<{ endpoint: string; calls: Metadata[] }> {
+async function fakeBroker(test: { after(end: () => void): void }): Promise<FakeBroker> {
   const server = new Server();
   const calls: Metadata[] = [];
+  const requests: unknown[] = [];
   const refuse = Object.keys(CardBrokerServiceService).map((name) => [
     name,
-    (call: { metadata: Metadata; emit(event: string, error: Error): void }, callback?: (error: Error) => void) => {
+    (
+      call: { metadata: Metadata; request?: unknown; emit(event: string, error: Error): void },
+      callback?: (error: Error) => void,
+    ) => {
       calls.push(call.metadata);
+      requests.push(call.request);
       const error = new Error("a fake");
       if (callback) {
         callback(error);
@@ -112,5 +153,5 @@ async function fakeBroker(test: { after(end: () => void): void }): Promise<{ end
       }
     });
   });
-  return { endpoint: `http://127.0.0.1:${port}`, calls };
+  return { endpoint: `http://127.0.0.1:${port}`, calls, requests };
 }

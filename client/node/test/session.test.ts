@@ -63,7 +63,7 @@ test("leaving the block closes a session, and the next one gets the card", async
 
 test("what fails within a session ends it at once: what waited is not sent, and the card is reset", async (test) => {
   const broker = await Broker.start(test);
-  const [client, group] = [await broker.client(test), { group: "shared by the two" }];
+  const [client, group] = [await broker.client(test), { group: "shared-by-the-two" }];
   const holder = await broker.client(test, group);
   let waited: Promise<FailedError> | undefined;
   const use = async (session: Session) => {
@@ -73,7 +73,7 @@ test("what fails within a session ends it at once: what waited is not sent, and 
     await session.transmit([hex("00")]);
   };
   const error = await fails(InvalidError, holder.withSession(READER, use, { disposition: "LEAVE" }));
-  assert.equal(error.message, "command 1: 1 bytes: an APDU has 4 to 65544");
+  assert.equal(error.message, "commands[0]: 1 bytes: an APDU has 4 to 65544");
   assert.equal((await waited)?.delivery, "UNKNOWN");
 
   const { results } = await (await broker.client(test, group)).transmit(READER, [PROTECTED]);
@@ -83,7 +83,7 @@ test("what fails within a session ends it at once: what waited is not sent, and 
 });
 
 test("an aborted session never leaves the card as one that was closed", async (test) => {
-  const client = await (await Broker.start(test)).client(test, { group: "the same one" });
+  const client = await (await Broker.start(test)).client(test, { group: "the-same-one" });
   for (let session = 0; session < 50; session++) {
     const aborted = await client.openSession(READER, { disposition: "LEAVE" });
     assert.equal(await statusWord(aborted, VERIFY), 0x9000);
@@ -203,10 +203,16 @@ test("a session that is given up in the moment of its opening does not hold the 
   const broker = await Broker.start(test);
   const connection = new Connection(parseEndpoint(broker.endpoint), new CallMetadata("", ""), 5_000);
   test.after(() => connection.close());
-  const { stub, metadata } = await connection.line();
+  const { stub, metadata, disconnect } = await connection.line();
+  let disconnects = 0;
   const open = SessionOpen.create({ reader: READER });
   for (const steps of [0, 1, 2, 4, 8]) {
-    const conversation = new Conversation(stub.openSession(metadata), open, () => {});
+    const conversation = new Conversation(
+      stub.openSession(metadata),
+      open,
+      () => {},
+      () => (disconnects += 1),
+    );
     for (let step = 0; step < steps; step++) {
       await Promise.resolve();
     }
@@ -214,6 +220,12 @@ test("a session that is given up in the moment of its opening does not hold the 
   }
   // Below the idle timeout, which would end sessions that nobody holds.
   const client = await broker.client(test);
+  await client.transmit(READER, [SELECT], { waitTimeout: 5_000 });
+  assert.equal(disconnects, 0, "each stream was found");
+  const last = new Conversation(stub.openSession(metadata), open, () => {}, disconnect);
+  await last.opened;
+  disconnect();
+  await assert.rejects(last.ended);
   await client.transmit(READER, [SELECT], { waitTimeout: 5_000 });
 });
 
