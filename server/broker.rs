@@ -234,8 +234,8 @@ impl Broker {
         Ok((handle, permit))
     }
 
-    /// The reader, if the asker may see it and do there what the request needs. A reader that the caller may not see behaves as if it
-    /// did not exist.
+    /// The reader, if the asker may see it and do there what the request needs. A reader that the caller may not
+    /// see behaves as if it did not exist.
     fn admit(
         &self,
         asker: &Asker<'_>,

@@ -88,8 +88,8 @@ impl Executions {
         self.tasks.wait().await;
     }
 
-    /// Runs a unit, joins one like it, or hands out what one has brought. At `give_up` the answer is what can be said then. The
-    /// conditions of `terms` bind a unit that is joined while it waits.
+    /// Runs a unit, joins one like it, or hands out what one has brought. At `give_up` the answer is what can be said then.
+    /// The conditions of `terms` bind a unit that is joined while it waits.
     ///
     /// # Errors
     /// The id was used otherwise, there is no room, or what `submit` says.

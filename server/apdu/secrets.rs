@@ -7,7 +7,8 @@ use super::{Class, CommandApdu, StatusWord};
 ///
 /// Not among them, because what they carry is public: GENERATE ASYMMETRIC KEY PAIR (46, 47: the answer is the public key), MANAGE
 /// SECURITY ENVIRONMENT (22: names of keys), GET CHALLENGE (84), and reading and writing files (B0–B3, D0–D7, DC, DD), whose secrets
-/// depend on the file: an operator who has such files adds the instruction. Those that present a PIN are in [`PRESENTS_PIN`].
+/// depend on the file: an operator who has such files adds the instruction. Those that present a PIN are in
+/// [`PRESENTS_PIN`].
 const SECRET_INSTRUCTIONS: &[u8] = &[
     // Basic security handling (ISO 7816-4:2013 §11.5).
     0x82, // EXTERNAL and MUTUAL AUTHENTICATE
@@ -77,8 +78,8 @@ impl SecretInstructions {
 }
 
 /// Writes down the exchanges of one slot, in their order, with their secrets masked. What continues a masked exchange
-/// is masked too: the links of a chain, and the command that fetches the rest of an answer, also where the card has refused it before
-/// and may keep the answer. Of a command that cannot be
+/// is masked too: the links of a chain, and the command that fetches the rest of an answer, also where the card
+/// has refused it before and may keep the answer. Of a command that cannot be
 /// read nothing is shown, and the one after it may continue it.
 #[derive(Debug)]
 pub struct Mask {

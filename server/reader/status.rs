@@ -71,7 +71,8 @@ pub fn card_removed() -> Failure {
 /// What a request is told about a card that speaks none of the protocols `allowed`.
 pub fn protocol_mismatch(allowed: ProtocolChoice) -> Failure {
     let message = format!(
-        "the card does not speak {}, and preferred_protocols allows no other protocol for this reader: change the configuration",
+        "the card does not speak {}, and preferred_protocols allows no other protocol for this reader: \
+         change the configuration",
         allowed.names()
     );
     Failure::not_sent(Reason::ProtocolMismatch, message)

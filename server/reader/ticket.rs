@@ -112,11 +112,12 @@ impl Ticket {
         self.arrived + self.request.turn.wait_timeout
     }
 
-    /// A repeat of the request joins it on its own `terms`: while the ticket waits, their conditions bind it too. One whose turn has come
-    /// is bound no more.
+    /// A repeat of the request joins it on its own `terms`: while the ticket waits, their conditions bind it too. One
+    /// whose turn has come is bound no more.
     ///
     /// # Errors
-    /// [`Reason::RequestIdReused`](crate::error::Reason::RequestIdReused) if the conditions contradict those that bind it already.
+    /// [`Reason::RequestIdReused`](crate::error::Reason::RequestIdReused) if the conditions contradict
+    /// those that bind it already.
     pub fn join(&self, terms: &TurnRequest) -> Result<(), Failure> {
         self.terms().as_mut().map_or(Ok(()), |own| own.add_conditions(terms))
     }
