@@ -166,3 +166,30 @@ fn messages_with_apdu_bytes_print_all_their_fields() {
     }
     assert_eq!(printed().len(), APDU_BYTES.len());
 }
+
+#[test]
+fn the_comments_of_reasons_begin_with_their_codes() {
+    let table: serde_json::Value = serde_json::from_str(&sources::text("proto/conformance/codes.json")).unwrap();
+    let rows = table.as_array().unwrap();
+    let contract = sources::text("proto/cardbroker/v1/error.proto");
+    let (mut comment, mut compared) = (String::new(), 0);
+    for line in contract.lines().map(str::trim) {
+        if let Some(words) = line.strip_prefix("// ") {
+            comment += words;
+            continue;
+        }
+        let comment = std::mem::take(&mut comment);
+        let Some((name, _)) = line.split_once(" = ") else { continue };
+        let row = rows.iter().find(|row| row["reason"] == name && row["delivery"] == "DELIVERY_NOT_SENT");
+        let Some(row) = row else { continue };
+        let head = comment.split('.').next().unwrap();
+        let told: Vec<_> = head.split(", ").collect();
+        if told[0] == "EXECUTED" {
+            continue;
+        }
+        assert_eq!(row["code_name"], told[0], "{name}");
+        assert_eq!(!row["retry_after"].is_null(), told.contains(&"retry"), "{name}");
+        compared += 1;
+    }
+    assert!(compared > 30, "{compared}");
+}
