@@ -43,7 +43,8 @@ test: lint ## everything: lint, unit tests, end-to-end tests with a real pcscd, 
 	$(call step,cargo build --locked --release -p cardbroker-server)
 	$(call step,cargo test --locked --workspace --no-fail-fast)
 	@$(MAKE) --no-print-directory $(LANGUAGES)
-	$(call step,tests/conformance/run)
+	$(call step,tests/conformance/run -- --quick)
+	$(call step,tests/conformance/slow)
 # From the same seed each time: a gate fails for what has changed, not by luck.
 	$(call step,SEED=1 tests/fuzz/run $(SECONDS))
 
