@@ -8,17 +8,13 @@ use cardbroker_proto::{
     GROUP_METADATA, MAX_COMMANDS, MAX_MESSAGE_BYTES,
     v1::{GetBrokerRequest, GetReaderRequest},
 };
-use cardbroker_tests::harness::{
-    broker::{Broker, Setup},
-    run::{cardbroker, run},
-};
+use cardbroker_tests::harness::broker::{Broker, Setup};
 use rustix::process::{geteuid, getpid};
-use serde_json::Value;
 use tokio::time::timeout;
 use tonic::Request;
 
 use crate::{
-    wire::{failure, stub, told},
+    wire::{Stub, failure, stub, told},
     world::{LONG, PcscWorld, READER, Stage, over_both_backends, tell, wait_for},
 };
 
@@ -42,42 +38,33 @@ async fn group(client: &Client) -> anyhow::Result<i64> {
     Ok(client.broker().await?.caller.group)
 }
 
+/// The number of the group that a call with that key belongs to, or the words of its refusal.
+async fn numbered(stub: &mut Stub, key: Option<&str>) -> Result<i64, String> {
+    let mut request = Request::new(GetBrokerRequest {});
+    if let Some(key) = key {
+        request.metadata_mut().insert(GROUP_METADATA, key.parse().unwrap());
+    }
+    let seen = stub.get_broker(request).await.map_err(|status| told(&status))?;
+    Ok(seen.into_inner().caller.unwrap().group)
+}
+
 #[test]
-fn a_key_is_one_group_on_every_connection_while_one_is_open() -> anyhow::Result<()> {
+fn a_connection_numbers_the_groups_that_it_joins() -> anyhow::Result<()> {
     tell(async {
         let broker = Setup::simulated(1)?.start()?;
-        let (one, other) = (member(&broker, "family").await?, member(&broker, "family").await?);
-        let family = group(&one).await?;
-        assert_eq!(group(&other).await?, family);
-        let (seen, also_seen) = (one.broker().await?.caller, other.broker().await?.caller);
-        assert_ne!(seen.connection, also_seen.connection);
-        assert_ne!(group(&member(&broker, "neighbours").await?).await?, family);
-
-        // Without a key it is the process.
-        let (plain, also_plain) = (broker.client().await?, broker.client().await?);
-        let process = group(&plain).await?;
-        assert!(process != 0 && process != family);
-        assert_eq!(group(&also_plain).await?, process);
-        let mut command = cardbroker(&broker.endpoint(), &["broker", "--json"])?;
-        let elsewhere = run(command.env(cardbroker_client::GROUP_VARIABLE, "family"))?;
-        assert_eq!(elsewhere.code, Some(0), "{elsewhere:?}");
-        let elsewhere: Value = serde_json::from_str(&elsewhere.out)?;
-        assert_eq!(elsewhere["caller"]["group"], family, "{elsewhere}");
-        let other_process = run(&mut cardbroker(&broker.endpoint(), &["broker", "--json"])?)?;
-        let other_process: Value = serde_json::from_str(&other_process.out)?;
-        assert_ne!(other_process["caller"]["group"], process, "{other_process}");
-
-        // A group lives as long as a connection of its members; its key means another one then.
-        drop(one);
-        assert_eq!(group(&other).await?, family, "one is left");
-        drop(other);
-        let anew = async {
-            while group(&member(&broker, "family").await?).await? == family {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-            anyhow::Ok(())
-        };
-        timeout(LONG, anew).await.context("the group outlives its members")??;
+        let _of_others = group(&member(&broker, "others").await?).await?;
+        let mut stub = stub(&broker).await?;
+        for (key, number) in [(None, 1), (Some("family"), 2), (Some("neighbours"), 3), (Some("family"), 2), (None, 1)] {
+            assert_eq!(numbered(&mut stub, key).await, Ok(number), "{key:?}");
+        }
+        for further in 4..=16 {
+            assert_eq!(numbered(&mut stub, Some(&format!("key-{further}"))).await, Ok(further));
+        }
+        let refused = Err("InvalidArgument INVALID_REQUEST not_sent".to_owned());
+        assert_eq!(numbered(&mut stub, Some("one-too-many")).await, refused);
+        for malformed in ["two words", " ", "\ttab"] {
+            assert_eq!(numbered(&mut stub, Some(malformed)).await, refused, "{malformed:?}");
+        }
         Ok(())
     })
 }
@@ -102,12 +89,8 @@ fn a_caller_is_seen_as_a_process_on_the_socket_and_as_a_connection_over_tcp() ->
             token_file: Some(broker.token_file("tests")),
             ..ConnectOptions::default()
         };
-        let grouped = Client::connect_with(broker.tcp_endpoint()?.parse()?, options.clone()).await?;
-        let number = group(&grouped).await?;
-        assert!(number > 0);
-        let again = Client::connect_with(broker.tcp_endpoint()?.parse()?, options).await?;
-        assert_eq!(group(&again).await?, number);
-        assert_ne!(group(&member(&broker, "family").await?).await?, number, "of another user");
+        let grouped = Client::connect_with(broker.tcp_endpoint()?.parse()?, options).await?;
+        assert_eq!(group(&grouped).await?, 1);
         Ok(())
     })
 }

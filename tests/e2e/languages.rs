@@ -33,7 +33,7 @@ use crate::{
 };
 
 const READERS: [&str; 2] = [READER, "readers/virtual-pcd-a-00-01"];
-const KEY: &str = "the family's";
+const KEY: &str = "the-family";
 /// So that all wait for the cards and not for what their languages take.
 const COMMAND_TIME: Duration = Duration::from_millis(5);
 

@@ -96,7 +96,8 @@ async fn outcomes(unit: Transmit, first: u64) -> anyhow::Result<(Vec<String>, u3
                     break;
                 }
                 Err(error) => {
-                    ensure!(error.delivery() == Delivery::Unknown && error.reason().is_none(), "{error:?}");
+                    // NOT_SENT: a question before the unit was lost three times.
+                    ensure!(error.delivery() != Delivery::Executed && error.reason().is_none(), "{error:?}");
                     repeats += 1;
                 }
             }
@@ -266,7 +267,8 @@ fn a_unit_that_nginx_gives_up_is_repeated_under_its_request_id_and_runs_once() -
         // Without an id nobody does: nginx itself never sends a call again whose request it has passed on.
         assert_eq!(told(&unit().await?.send().await.unwrap_err()), "no reason unknown");
         assert_eq!(stage.run(&[INCREMENT]).await?, ["00000003 9000"]);
-        assert_eq!(nginx.calls()?, (3, 0));
+        // The client asks for the lifetime of outcomes, sends the unit and its repeat; then the unit without an id.
+        assert_eq!(nginx.calls()?, (4, 0));
         Ok(())
     })
 }

@@ -57,7 +57,7 @@ async fn ask(arguments: Arguments) -> anyhow::Result<()> {
         ..ConnectOptions::default()
     };
     let client = Client::connect_with(endpoint.clone(), options(None)).await?;
-    let sharing = Client::connect_with(endpoint, options(Some("a key that others know"))).await?;
+    let sharing = Client::connect_with(endpoint, options(Some("a-key-that-others-know"))).await?;
     let listed = client.readers().await?;
     let mut watch = client.watch();
     while !matches!(watch.next().await, WatchEvent::Connected) {}
