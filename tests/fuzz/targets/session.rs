@@ -284,7 +284,7 @@ async fn start(channel: &Channel) -> (mpsc::Sender<Vec<u8>>, Streaming<OpenSessi
     let (requests, queue) = mpsc::channel(MOST_MESSAGES);
     let mut request = Request::new(ReceiverStream::new(queue));
     // Its own, so that nothing may pass to the next one.
-    request.metadata_mut().insert(GROUP_METADATA, "a group of its own".parse().unwrap());
+    request.metadata_mut().insert(GROUP_METADATA, "a-group-of-its-own".parse().unwrap());
     let mut client = Grpc::new(channel.clone());
     client.ready().await.unwrap();
     let path = http::uri::PathAndQuery::from_static("/cardbroker.v1.CardBrokerService/OpenSession");
