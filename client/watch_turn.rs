@@ -38,7 +38,7 @@ pub struct WaitingTurn {
     pub holder: Option<TurnHolder>,
 }
 
-/// A turn that has begun, as far as the policy shows it to the one who waits.
+/// A turn that has begun.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TurnHolder {

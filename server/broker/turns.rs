@@ -31,7 +31,7 @@ pub struct WaitingTurn {
     pub since: Instant,
     /// When it is refused with `QUEUE_TIMEOUT`.
     pub deadline: Instant,
-    /// Who has the turn at the reader, if anyone has. Rules do not hide it yet.
+    /// Who has the turn at the reader, if anyone has.
     pub holder: Option<Holder>,
 }
 
@@ -49,28 +49,26 @@ impl TurnSight {
     }
 
     /// The requests as they wait now, by reader and then in the order of their turns. Readers are asked at the same
-    /// time and for half a second at most; without the one reader that was named, those that have not answered are left
-    /// out.
+    /// time and for half a second at most.
     ///
     /// # Errors
-    /// [`Reason::ReaderNotFound`] if the reader that was named may not be seen, [`Reason::ReaderUnresponsive`] if it
+    /// [`Reason::ReaderNotFound`] if the reader that was named may not be seen, [`Reason::ReaderUnresponsive`] if one
     /// has not answered.
     pub async fn look(&mut self) -> Result<Vec<WaitingTurn>, Failure> {
         let deadline = Moment::now() + LOOK_TIME;
         self.moved.mark_unchanged();
         let view = self.sight.look();
-        let Some(name) = &self.reader else {
-            let asked: Vec<_> = view.iter().map(|(name, reader)| (name, reader.handle.turns(self.caller))).collect();
-            let mut found = Vec::new();
-            for (name, turns) in asked {
-                let turns = timeout_at(deadline, turns).await.ok().flatten().ok_or_else(unanswered)?;
-                found.extend(at_reader(name, turns));
-            }
-            return Ok(found);
-        };
-        let reader = view.get(name).ok_or_else(not_found)?;
-        let turns = timeout_at(deadline, reader.handle.turns(self.caller)).await.ok().flatten();
-        Ok(at_reader(name, turns.ok_or_else(unanswered)?).collect())
+        if self.reader.as_ref().is_some_and(|name| !view.contains_key(name)) {
+            return Err(not_found());
+        }
+        let readers = view.iter().filter(|(name, _)| self.reader.as_ref().is_none_or(|wanted| wanted == *name));
+        let asked: Vec<_> = readers.map(|(name, reader)| (name, reader.handle.turns(self.caller))).collect();
+        let mut found = Vec::new();
+        for (name, turns) in asked {
+            let turns = timeout_at(deadline, turns).await.ok().flatten().ok_or_else(unanswered)?;
+            found.extend(at_reader(name, turns));
+        }
+        Ok(found)
     }
 
     /// Waits until there may be something new to see since the last look. It returns at every change of a busy reader:

@@ -1,5 +1,4 @@
-//! What a caller may see of the turns at a reader: its own waiting requests and, as far as policy shows it, who has the
-//! turn. Pure.
+//! What a caller may see of the turns at a reader: its own waiting requests, and since when the turn is held. Pure.
 
 use std::time::Instant;
 

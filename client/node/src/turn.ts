@@ -54,7 +54,7 @@ export interface WaitingTurn {
   readonly holder?: TurnHolder;
 }
 
-/** A turn that has begun, as far as the policy shows it to the one who waits. */
+/** A turn that has begun. */
 export interface TurnHolder {
   /** Whether it is the caller's own. */
   readonly isOwn: boolean;

@@ -67,7 +67,7 @@ class Broker:
 
 @dataclass(frozen=True)
 class Holder:
-    """A turn that has begun, as far as the policy shows it to those who wait."""
+    """A turn that has begun."""
 
     is_own: bool
     """Whether it is this program's own."""
