@@ -7,14 +7,16 @@ use std::{
 };
 
 use cardbroker_server::{
+    caller::tokens::Tokens,
     config::Config,
-    flags::{Command, Exit, Flags, PolicyCommand},
     listen::{BindError, Bound},
-    process,
+    process::{
+        flags::{Command, Exit, Flags, PolicyCommand},
+        hardening,
+        signals::Signals,
+        telemetry,
+    },
     server::{self, Drain, LoadError, Server},
-    signals::Signals,
-    telemetry,
-    tokens::Tokens,
 };
 use clap::Parser;
 use zeroizing_alloc::ZeroAlloc;
@@ -46,7 +48,7 @@ fn run(flags: &Flags) -> Result<Exit, Problem> {
     if let Some(Command::Policy(PolicyCommand::Check(question))) = &flags.command {
         return print(&question.answer(&server::policy(&mut config, &tokens)));
     }
-    process::harden().map_err(failure)?;
+    hardening::harden().map_err(failure)?;
     let _flush_at_end = telemetry::init(&config.log).map_err(|problem| (Exit::Config, problem.into()))?;
     let bound = Bound::bind(&config.listen).map_err(|problem| match problem {
         BindError::AlreadyRunning { .. } => (Exit::AlreadyRunning, problem.into()),

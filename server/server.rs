@@ -15,16 +15,19 @@ use tonic_reflection::server::Builder as Reflection;
 use tracing::{info, warn};
 
 use crate::{
-    apdu::SecretInstructions,
-    audit::{self, AuditCounts, AuditTrail},
     backend::{Backend, pcsc::Pcsc, simulated::Simulated, traced::Traced},
     broker::{Broker, BrokerTasks},
-    config::{Config, ConfigError, own_user},
+    caller::tokens::{Tokens, TokensError},
+    config::{Config, ConfigError},
+    core::apdu::SecretInstructions,
     grpc::{AuthenticationLayer, Edge, IntakeLayer},
     listen::{Bound, SocketGuard, http2_server},
-    policy::Policy,
-    signals::Signal,
-    tokens::{Tokens, TokensError},
+    policy::{
+        Policy,
+        accounts::own_user,
+        audit::{self, AuditCounts, AuditTrail},
+    },
+    process::signals::Signal,
 };
 
 /// How long connections may take to close once everything that they carried has ended.

@@ -7,8 +7,11 @@ use std::{
 
 use tracing::trace;
 
-use super::{Backend, CardInfo, Monitor, ProtocolChoice, ResetKind, Slot, SlotError};
-use crate::apdu::{ApduBytes, Mask, SecretInstructions};
+use super::{Backend, Monitor, Slot};
+use crate::core::{
+    apdu::{ApduBytes, Mask, SecretInstructions},
+    slot::{CardInfo, ProtocolChoice, ResetKind, SlotError},
+};
 
 /// The target of the trace's lines, all of them at level `trace`.
 pub const TARGET: &str = "cardbroker::apdu";

@@ -9,9 +9,9 @@ use std::{
 use cardbroker_proto::{MAX_COMMANDS, MAX_MESSAGE_BYTES};
 
 use crate::{
-    caller::{Caller, CallerKey, Principal},
+    caller::group::GroupMark,
     config::LimitsConfig,
-    group::GroupMark,
+    core::caller::{Caller, CallerKey, Principal},
     reader::MAX_PIPELINED,
 };
 
@@ -128,7 +128,7 @@ impl Facts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::group::{GroupKey, Groups, Memberships};
+    use crate::caller::group::{GroupKey, Groups, Memberships};
 
     #[test]
     fn a_caller_is_told_whom_the_broker_sees_in_it() {

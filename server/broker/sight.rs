@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::{caller::Identity, config::Operation, permit::PolicyInForce, policy::ReaderNames, registry::View};
+use crate::{
+    core::caller::Identity,
+    policy::{ReaderNames, permit::PolicyInForce, rule::Operation},
+    registry::View,
+};
 
 /// The readers as one caller may see them. A value is replaced when something has changed, so that two can be compared
 /// by pointer, reader by reader.

@@ -9,10 +9,10 @@ use tokio::{
 };
 
 use super::{Sight, not_found};
-use crate::{
+use crate::core::{
     caller::CallerKey,
     error::{Failure, Reason},
-    reader::waiting::{Holder, TurnKind, Turns, Waiter},
+    turns::waiting::{Holder, TurnKind, Turns, Waiter},
 };
 
 /// How long all readers together may take to answer a look.
@@ -103,17 +103,16 @@ mod tests {
 
     use super::*;
     use crate::{
-        audit::AuditTrail,
         backend::simulated::Simulated,
         broker::{Asker, Broker},
-        caller::Caller,
+        caller::group::GroupMark,
         config::Config,
-        group::GroupMark,
-        policy::Policy,
-        reader::{
-            session::{DEFAULT_IDLE, Opening, SessionRequest, Waited},
-            turn::{CardRequirement, DEFAULT_WAIT, Disposition, TurnRequest},
+        core::{
+            caller::Caller,
+            turns::turn::{CardRequirement, DEFAULT_WAIT, Disposition, TurnRequest},
         },
+        policy::{Policy, audit::AuditTrail},
+        reader::session::{DEFAULT_IDLE, Opening, SessionRequest, Waited},
     };
 
     const READER: &str = "readers/simulated-reader-00";

@@ -1,9 +1,7 @@
 //! The daemon's configuration: one TOML file, every key optional, every value checked before the first side effect.
 
-mod accounts;
 mod error;
 mod reader;
-mod rule;
 mod value;
 
 use std::{
@@ -18,18 +16,14 @@ use std::{
 use cardbroker_proto::{socket::default_socket, token::default_tokens};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::value::{MAX_SIMULATED, parse_grace, parse_loopback};
 pub use self::{
-    accounts::identity,
     error::ConfigError,
-    reader::{Own, ReaderSettings},
-    rule::{ApplicationPattern, CommandPattern, Effect, Operation, PrincipalPattern, Rule},
+    reader::ReaderSettings,
     value::{Instruction, LogFilter, SocketGroup},
 };
-pub(crate) use self::{
-    accounts::own_user,
-    value::{MAX_SIMULATED, parse_grace, parse_loopback},
-};
 use self::{error::Document, reader::ReaderRule, value as v};
+use crate::{core::lifecycle::Own, policy::rule::Rule};
 
 /// The system's configuration, read when the user has none.
 const SYSTEM_FILE: &str = "/etc/cardbroker/cardbrokerd.toml";

@@ -4,24 +4,17 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::value::{self as v, Pattern};
-use crate::backend::{ProtocolChoice, ResetKind};
+use super::value as v;
+use crate::{
+    core::{
+        lifecycle::Own,
+        slot::{ProtocolChoice, ResetKind},
+    },
+    policy::pattern::Pattern,
+};
 
 const RELEASE_AFTER: Duration = Duration::from_secs(5);
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(120);
-
-/// When the broker holds a reader.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Own {
-    /// From its first moment: no other program gets in.
-    #[default]
-    Always,
-    /// While there are requests, and for [`ReaderSettings::release_after`] after them: beside gpg and browsers.
-    OnDemand,
-    /// Not at all: the reader is listed, and its requests are refused.
-    Never,
-}
 
 /// What the configuration says about one reader.
 #[derive(Debug, Clone, PartialEq, Eq)]

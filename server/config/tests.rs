@@ -1,7 +1,7 @@
 //! What a configuration file may say, and how a mistake in it is told.
 
 use super::*;
-use crate::backend::ProtocolChoice;
+use crate::core::slot::ProtocolChoice;
 
 fn parse(text: &str) -> Result<Config, ConfigError> {
     Config::parse(Path::new("c.toml"), text)

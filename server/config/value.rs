@@ -1,12 +1,11 @@
 //! The values of a configuration as people write them, each with its range. Errors say what is allowed.
 
-use std::{fmt::Display, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
-use regex::Regex;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
-use super::accounts;
+use crate::policy::{accounts, pattern::must_be};
 
 /// The most simulated readers.
 pub(crate) const MAX_SIMULATED: usize = 256;
@@ -119,50 +118,6 @@ impl From<Instruction> for String {
     }
 }
 
-/// A regular expression that fits a whole name.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub(super) struct Pattern {
-    text: String,
-    whole: Regex,
-}
-
-impl Pattern {
-    pub(super) fn matches(&self, name: &str) -> bool {
-        self.whole.is_match(name)
-    }
-}
-
-impl PartialEq for Pattern {
-    fn eq(&self, other: &Self) -> bool {
-        self.text == other.text
-    }
-}
-
-impl TryFrom<String> for Pattern {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        // The pattern is checked by itself first, so that `a)(b` cannot lean on the parentheses around it.
-        let compiled = Regex::new(&text).and_then(|_| Regex::new(&format!(r"\A(?:{text})\z")));
-        match compiled {
-            Ok(whole) => Ok(Self { text, whole }),
-            Err(error) => {
-                // The crate draws a picture of several lines and gives the cause last.
-                let picture = error.to_string();
-                let cause = picture.lines().last().unwrap_or_default().trim_start_matches("error: ");
-                Err(format!("not a regular expression: {cause}"))
-            }
-        }
-    }
-}
-
-impl From<Pattern> for String {
-    fn from(pattern: Pattern) -> Self {
-        pattern.text
-    }
-}
-
 /// A number from `MIN` to `MAX`.
 pub(super) fn count<'de, D: Deserializer<'de>, const MIN: usize, const MAX: usize>(d: D) -> Result<usize, D::Error> {
     let number = i64::deserialize(d).ok().and_then(|number| usize::try_from(number).ok());
@@ -241,8 +196,4 @@ pub(super) fn alias<'de, D: Deserializer<'de>>(d: D) -> Result<Option<String>, D
     let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
     let alias = String::deserialize(d).ok().filter(|id| (1..=64).contains(&id.len()) && id.bytes().all(allowed));
     alias.map(Some).ok_or_else(|| must_be("1 to 64 lower-case letters, digits and hyphens in quotes"))
-}
-
-pub(super) fn must_be<E: Error>(allowed: impl Display) -> E {
-    E::custom(format_args!("must be {allowed}"))
 }

@@ -23,11 +23,13 @@ use tower::{Layer, Service};
 
 use super::status::to_status;
 use crate::{
-    audit::AuditTrail,
-    caller::Caller,
-    error::{Failure, Reason},
+    caller::tokens::Tokens,
+    core::{
+        caller::Caller,
+        error::{Failure, Reason},
+    },
     listen::{Peer, Source},
-    tokens::Tokens,
+    policy::audit::AuditTrail,
 };
 
 /// Lets only those requests through whose caller is known. To be outside of every service.

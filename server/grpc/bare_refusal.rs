@@ -5,7 +5,7 @@ use http::Response;
 use tonic::{Code, Status, body::Body};
 
 use super::status::to_status;
-use crate::error::{Failure, Reason};
+use crate::core::error::{Failure, Reason};
 
 /// The message about a request that is longer than `MAX_MESSAGE_BYTES`.
 pub(super) const TOO_LONG: &str = "the request is longer than 1 MiB: send fewer commands in one unit";

@@ -13,15 +13,12 @@ use cardbroker_proto::{
 use prost_types::Timestamp;
 
 use super::status::wire_failure;
-use crate::{
+use crate::core::{
     apdu::{CommandApdu, StatusPattern, StopRule},
-    backend::ResetKind,
+    card::unit::{CommandResult, StatusWordSource, Stop, UnitCommand},
     error::{Failure, Reason},
-    reader::{
-        ticket::Stop,
-        turn::{CardRequirement, DEFAULT_WAIT, Disposition, MAX_WAIT, TurnRequest},
-        unit::{CommandResult, StatusWordSource, UnitCommand},
-    },
+    slot::ResetKind,
+    turns::turn::{CardRequirement, DEFAULT_WAIT, Disposition, MAX_WAIT, TurnRequest},
 };
 
 const MAX_PATTERNS: usize = 16;

@@ -43,9 +43,11 @@ pub use self::{
 use self::{intake::BodyFailure, status::to_status};
 use crate::{
     broker::{Asker, Broker},
-    caller::Caller,
-    error::{Failure, Reason},
-    group::{GroupKey, GroupMark, MAX_KEY_CHARACTERS, Memberships},
+    caller::group::{GroupKey, GroupMark, MAX_KEY_CHARACTERS, Memberships},
+    core::{
+        caller::Caller,
+        error::{Failure, Reason},
+    },
     listen::Peer,
     timing::{Point, stamp},
 };

@@ -32,15 +32,17 @@ use super::{
     status::{to_status, wire_failure},
 };
 use crate::{
-    backend::ResetKind,
     broker::{Asker, Broker},
-    caller::Caller,
-    error::{Failure, Reason},
-    group::GroupMark,
+    caller::group::GroupMark,
+    core::{
+        caller::Caller,
+        error::{Failure, Reason},
+        slot::ResetKind,
+        turns::turn::Disposition,
+    },
     reader::{
         pipeline::{Answer, Pipeline, Told},
         session::{DEFAULT_IDLE, IDLE_RANGE, Opening, Session, SessionRequest, Waited},
-        turn::Disposition,
     },
     timing::{Point, stamp},
 };

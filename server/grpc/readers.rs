@@ -4,8 +4,7 @@ use cardbroker_proto::v1::{CardProtocol, GetReaderResponse, ListReadersResponse,
 
 use super::convert::long_number;
 use crate::{
-    backend::Protocol,
-    reader::status::State,
+    core::{slot::Protocol, status::State},
     registry::{ReaderView, View},
 };
 

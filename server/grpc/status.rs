@@ -15,7 +15,7 @@ use tonic::{
 };
 use tonic_types::pb;
 
-use crate::error::{Cause, Delivery, Failure, Reason};
+use crate::core::error::{Cause, Delivery, Failure, Reason};
 
 /// The longest message of a failure, in bytes. Details go with the headers, which clients limit.
 const MAX_MESSAGE_BYTES: usize = 512;

@@ -21,8 +21,10 @@ use super::{
 };
 use crate::{
     broker::{Broker, Sight},
-    caller::Caller,
-    error::{Failure, Reason},
+    core::{
+        caller::Caller,
+        error::{Failure, Reason},
+    },
     registry::View,
 };
 

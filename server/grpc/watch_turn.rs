@@ -15,8 +15,10 @@ use super::{
 };
 use crate::{
     broker::{TurnSight, WaitingTurn},
-    error::{Failure, Reason},
-    reader::waiting::{Holder, TurnKind},
+    core::{
+        error::{Failure, Reason},
+        turns::waiting::{Holder, TurnKind},
+    },
 };
 
 /// The pause between two looks at busy readers.

@@ -1,13 +1,9 @@
 //! One client's connection: it closes itself if no request comes in time, and tells what is known of the other end.
 
 use std::{
-    fmt, io,
-    net::SocketAddr,
+    io,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -20,89 +16,12 @@ use tokio::{
 use tokio_util::{either::Either, sync::WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
 
-use super::{incoming::Place, os, places::Standing};
-use crate::{
-    caller::{Caller, Principal},
-    group::Memberships,
+use super::{
+    door::Place,
+    os,
+    peer::{Peer, Source},
 };
-
-/// The other end of a connection. In the extensions of every request; clones belong to the same connection.
-#[derive(Debug, Clone)]
-pub struct Peer {
-    /// Where it comes from.
-    pub source: Source,
-    /// The isolation groups that the connection belongs to; they end when it does.
-    pub memberships: Memberships,
-    standing: Standing,
-    /// How many calls are open.
-    calls: Arc<AtomicUsize>,
-}
-
-impl Peer {
-    /// Counts a call that begins; `None` if `limit` are open already.
-    pub fn begin_call(&self, limit: usize) -> Option<CallGuard> {
-        let guard = CallGuard(Arc::clone(&self.calls));
-        (guard.0.fetch_add(1, Ordering::Relaxed) < limit).then_some(guard)
-    }
-
-    /// Tells the connection that a request has come whose caller is known: from now on it may idle. Cheap enough for every request.
-    pub fn request_seen(&self) {
-        self.standing.note_request();
-    }
-}
-
-/// An open call of a connection, counted until this is dropped.
-#[derive(Debug)]
-pub struct CallGuard(Arc<AtomicUsize>);
-
-impl Drop for CallGuard {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// What a connection by itself says about who is there.
-#[derive(Debug, Clone)]
-pub enum Source {
-    /// A process on the Unix socket.
-    Local(Caller),
-    /// Somebody on the TCP port.
-    Tcp {
-        /// Number of the connection, counted from 1 in this run of the broker.
-        connection: u64,
-        /// The other end.
-        client: SocketAddr,
-        /// Our end.
-        server: SocketAddr,
-    },
-}
-
-impl Source {
-    /// Number of the connection.
-    pub(super) fn connection(&self) -> u64 {
-        match self {
-            Self::Local(caller) => caller.connection,
-            Self::Tcp { connection, .. } => *connection,
-        }
-    }
-
-    /// Who is responsible; `None` where only requests tell.
-    pub(super) fn principal(&self) -> Option<Principal> {
-        match self {
-            Self::Local(caller) => Some(caller.principal()),
-            Self::Tcp { .. } => None,
-        }
-    }
-}
-
-impl fmt::Display for Source {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Local(caller) => caller.fmt(formatter),
-            Self::Tcp { connection, client, .. } => write!(formatter, "connection {connection} from {client}"),
-        }
-    }
-}
+use crate::caller::group::Memberships;
 
 /// The bytes of a client on either listener.
 pub(super) type ByteStream = Either<os::Stream, TcpStream>;

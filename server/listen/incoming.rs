@@ -5,7 +5,7 @@ use std::{
     io, mem,
     pin::Pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll},
@@ -17,8 +17,10 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::{either::Either, sync::CancellationToken};
 
 use super::{
-    connection::{ByteStream, Connection, Source},
+    connection::{ByteStream, Connection},
+    door::{ConnectionCount, Door, Place},
     os,
+    peer::Source,
     places::{Places, Ruling, Standing},
     tcp,
 };
@@ -81,52 +83,6 @@ impl Stream for Incoming {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.accepted.poll_recv(context).map(|connection| connection.map(Ok))
-    }
-}
-
-/// How many connections are open. Clones look at the same listener.
-#[derive(Debug, Clone)]
-pub struct ConnectionCount(Arc<Door>);
-
-impl ConnectionCount {
-    /// Those being served, at most `max_connections`.
-    pub fn open(&self) -> usize {
-        self.0.places().open()
-    }
-}
-
-#[derive(Debug)]
-struct Door {
-    places: Mutex<Places>,
-    /// Somebody has left.
-    freed: Notify,
-}
-
-impl Door {
-    fn places(&self) -> MutexGuard<'_, Places> {
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The right to be served, given back when it is dropped.
-#[derive(Debug)]
-pub(super) struct Place {
-    door: Arc<Door>,
-    number: u64,
-    standing: Standing,
-}
-
-impl Place {
-    /// What its connection must know and tell.
-    pub(super) fn standing(&self) -> Standing {
-        self.standing.clone()
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.door.places().leave(self.number);
-        self.door.freed.notify_waiters();
     }
 }
 

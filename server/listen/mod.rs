@@ -7,10 +7,12 @@
 //! The Unix socket is always there; the TCP port only if the configuration names one.
 
 mod connection;
+mod door;
 mod incoming;
 #[cfg(unix)]
 #[path = "unix.rs"]
 mod os;
+mod peer;
 #[cfg(unix)]
 mod peer_process;
 mod places;
@@ -22,9 +24,11 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
 pub use self::{
-    connection::{CallGuard, Connection, Peer, Source},
-    incoming::{ConnectionCount, Incoming},
+    connection::Connection,
+    door::ConnectionCount,
+    incoming::Incoming,
     os::{BoundSocket, SocketGuard},
+    peer::{CallGuard, Peer, Source},
 };
 use self::{incoming::Listener, tcp::BoundPort};
 use crate::config::ListenConfig;

@@ -7,7 +7,7 @@ use std::{io, path::Path, sync::Arc};
 
 use tokio::net::UnixStream;
 
-use crate::caller::Caller;
+use crate::core::caller::Caller;
 
 /// Returns the caller of a connection that was accepted just now: the process if that is certain, else the connection.
 ///
@@ -47,7 +47,7 @@ mod os {
     use tokio::net::UnixStream;
 
     use super::Process;
-    use crate::caller::start_time;
+    use crate::core::caller::start_time;
 
     /// Returns the process that has connected as `uid` and had the number `pid`; `None` if it has ended, if it cannot
     /// be distinguished from a later one of that number, or if `/proc` does not show it.

@@ -13,7 +13,7 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-use crate::caller::Principal;
+use crate::core::caller::Principal;
 
 /// What a connection and its place tell each other. Clones belong to the same connection.
 #[derive(Debug, Clone, Default)]

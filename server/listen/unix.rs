@@ -22,7 +22,7 @@ use rustix::{
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::{BindError, peer_process};
-use crate::{caller::Caller, config::ListenConfig};
+use crate::{config::ListenConfig, core::caller::Caller};
 
 /// Clients that may wait to be accepted; the kernel has a limit of its own.
 const BACKLOG: i32 = 1_024;

@@ -12,16 +12,18 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     inbox::{Look, Manner, Message, Purpose, Return, SessionRequest, Waiting, shutting_down},
-    queue::Limits,
     session::Opening,
-    ticket::{Answers, Ticket, UnitOutcome, UnitRequest},
-    waiting::Turns,
+    ticket::{Answers, Ticket},
 };
 use crate::{
-    caller::CallerKey,
-    error::{Failure, Reason},
-    group::GroupMark,
-    permit::Permit,
+    caller::group::GroupMark,
+    core::{
+        caller::CallerKey,
+        card::unit::{UnitOutcome, UnitRequest},
+        error::{Failure, Reason},
+        turns::{queue::Limits, waiting::Turns},
+    },
+    policy::permit::Permit,
 };
 
 /// How many looks at the turns may be under way at one reader.

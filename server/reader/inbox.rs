@@ -8,20 +8,21 @@ use std::{
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{
-    jobs::Job,
-    lease::{Activity, Lease},
-    queue,
-    ticket::Ticket,
-    turn::{Disposition, Turn, TurnRequest},
-    waiting::{TurnKind, Turns},
-};
+use super::{jobs::Job, ticket::Ticket};
 use crate::{
-    backend::CardInfo,
-    caller::CallerKey,
-    error::{Failure, Reason},
-    group::GroupMark,
-    permit::Permit,
+    caller::group::GroupMark,
+    core::{
+        caller::CallerKey,
+        error::{Failure, Reason},
+        slot::CardInfo,
+        turns::{
+            lease::{Activity, Lease},
+            queue,
+            turn::{Disposition, Turn, TurnRequest},
+            waiting::{TurnKind, Turns},
+        },
+    },
+    policy::permit::Permit,
 };
 
 /// What callers tell the actor.
@@ -140,7 +141,7 @@ pub(super) enum Manner {
 /// Why the broker has ended a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionOver {
-    /// The reason. Its delivery is [`Delivery::NotSent`](crate::error::Delivery::NotSent): it concerns messages that
+    /// The reason. Its delivery is [`Delivery::NotSent`](crate::core::error::Delivery::NotSent): it concerns messages that
     /// were not read.
     pub failure: Failure,
     /// The task under way will not be answered within reach: its driver hangs.

@@ -1,6 +1,6 @@
 //! What keeps the card's security state from passing between isolation groups, pure: who has raised it, and when a reset is due.
 
-use crate::group::GroupMark;
+use crate::caller::group::GroupMark;
 
 /// The reader's memory of who has left something in the card. Owned by the actor.
 #[derive(Debug, Default)]
@@ -42,8 +42,8 @@ impl Isolation {
 mod tests {
     use super::*;
     use crate::{
-        caller::{Caller, CallerKey},
-        group::{GroupKey, Groups},
+        caller::group::{GroupKey, Groups},
+        core::caller::{Caller, CallerKey},
     };
 
     fn key(pid: u32) -> GroupKey {

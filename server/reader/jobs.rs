@@ -10,15 +10,15 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::{
-    lease::{Activity, Lease},
-    life::UnitEnd,
-    ticket::Ticket,
-    turn::Turn,
-};
-use crate::{
-    backend::{CardInfo, ResetKind, SlotError},
+use super::ticket::Ticket;
+use crate::core::{
     error::Failure,
+    lifecycle::UnitEnd,
+    slot::{CardInfo, ResetKind, SlotError},
+    turns::{
+        lease::{Activity, Lease},
+        turn::Turn,
+    },
 };
 
 /// The most tasks of one session that may be under way.

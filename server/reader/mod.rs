@@ -20,29 +20,15 @@
 //!   handle in its way.
 
 mod actor;
-mod card_thread;
-mod card_view;
-#[cfg(feature = "fuzzing")]
-#[doc(hidden)]
-pub mod fuzz;
-mod gate;
+pub mod card;
 mod handle;
 mod inbox;
 mod isolation;
 mod jobs;
-mod lease;
-mod life;
-mod pin_guard;
 pub mod pipeline;
-pub mod queue;
-mod selection;
 pub mod session;
 mod session_task;
-pub mod status;
 pub mod ticket;
-pub mod turn;
-pub mod unit;
-pub mod waiting;
 
 pub use actor::{Event, Publish, ReaderSetup, spawn};
 pub use handle::{ReaderHandle, Requests, Submission, TurnsMoved};

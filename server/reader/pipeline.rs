@@ -7,13 +7,12 @@ use super::{
     jobs::MAX_PIPELINED,
     session::{News, Session},
     session_task::{SessionReset, SessionUnit},
-    status::preceding_failed,
-    ticket::UnitOutcome,
-    unit::UnitCommand,
 };
-use crate::{
-    backend::{CardInfo, ResetKind},
+use crate::core::{
+    card::unit::{UnitCommand, UnitOutcome},
     error::{Delivery, Failure, Reason},
+    slot::{CardInfo, ResetKind},
+    status::preceding_failed,
 };
 
 /// An open session with its messages under way.

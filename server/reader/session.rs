@@ -12,19 +12,20 @@ use tokio::sync::{oneshot, watch};
 use super::{
     inbox::{Grant, Manner, Return, SessionTicket},
     jobs::{Claim, Job, SessionJob, SessionTask},
-    ticket::{Ticket, UnitRequest},
-    turn::{CardRequirement, Disposition, Turn, TurnRequest},
-    unit::{UnitCommand, headers},
+    ticket::Ticket,
 };
 pub use super::{
     inbox::{SessionOver, SessionRequest},
     session_task::{SessionReset, SessionUnit},
 };
 use crate::{
-    backend::ResetKind,
-    config::Operation,
-    error::{Failure, Reason},
-    permit::Permit,
+    core::{
+        card::unit::{UnitCommand, UnitRequest, headers},
+        error::{Failure, Reason},
+        slot::ResetKind,
+        turns::turn::{CardRequirement, Disposition, Turn, TurnRequest},
+    },
+    policy::{permit::Permit, rule::Operation},
 };
 
 /// How long a session may idle while others wait, if its request does not say.

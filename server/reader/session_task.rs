@@ -9,9 +9,9 @@ use super::{
     jobs::Claim,
     ticket::{Answer, Ticket},
 };
-use crate::{
-    backend::CardInfo,
+use crate::core::{
     error::{Failure, Reason},
+    slot::CardInfo,
 };
 
 /// A unit under way in a session.
@@ -80,7 +80,7 @@ impl SessionReset {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{backend::Protocol, error::Delivery};
+    use crate::core::{error::Delivery, slot::Protocol};
 
     fn reset() -> (Claim, oneshot::Sender<Result<CardInfo, Failure>>, SessionReset) {
         let (reply, answer) = oneshot::channel();

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cardbroker_server::backend::simulated::{Bay, card::CardOptions};
+use cardbroker_server::{backend::simulated::Bay, core::simulated_card::CardOptions};
 
 use link::Link;
 

@@ -4,35 +4,42 @@ use super::{names, sources};
 
 /// The server's modules from low to high; a module names only lines above its own.
 const SERVER: &[&[&str]] = &[
-    &["apdu", "caller", "error", "keyed_hash", "process", "signals", "timing"],
-    &["tokens"],
-    &["backend", "group"],
-    // Above the backend, whose choice of protocols is one of its settings.
+    &["core", "timing"],
+    &["backend", "caller"],
+    &["policy"],
     &["config"],
-    &["audit", "policy"],
-    &["explain", "permit"],
-    &["flags", "listen", "reader", "telemetry"],
+    &["listen", "process", "reader"],
     &["outcomes", "registry"],
-    &["executions"],
     &["broker"],
     // Above listen, which tells it who calls.
     &["grpc"],
     &["server"],
 ];
 
-/// The same for the parts of one reader. Its mod.rs is above them all.
-const READER: &[&[&str]] = &[
-    &["isolation", "lease", "queue", "selection", "status", "turn", "unit", "waiting"],
-    &["card_view", "life", "ticket"],
-    &["pin_guard"],
-    &["gate"],
-    // For the fuzz targets alone.
-    &["fuzz"],
-    &["jobs"],
-    &["card_thread", "inbox", "session_task"],
-    &["session"],
-    &["handle", "pipeline"],
-    &["actor"],
+/// The same inside a room. Its mod.rs is above them all.
+const ROOMS: &[(&str, &[&[&str]])] = &[
+    (
+        "core",
+        &[
+            &["apdu", "caller", "error", "keyed_hash", "properties"],
+            &["slot"],
+            &["simulated_card", "status"],
+            &["turns"],
+            &["card", "lifecycle"],
+            &["outcomes"],
+        ],
+    ),
+    (
+        "reader",
+        &[
+            &["isolation", "ticket"],
+            &["jobs"],
+            &["card", "inbox", "session_task"],
+            &["session"],
+            &["handle", "pipeline"],
+            &["actor"],
+        ],
+    ),
 ];
 
 /// Crates (and their families: tonic is tonic_health too) that only these files may name.
@@ -45,30 +52,24 @@ const CRATES: &[(&str, &[&str])] = &[
 
 /// Files that decide and do nothing else: no runtime, no clock, no input and output.
 const PURE: &[&str] = &[
-    "server/apdu/",
-    "server/audit/coalesce.rs",
-    "server/backend/simulated/card/",
-    "server/error.rs",
+    "server/core/apdu/",
+    "server/core/caller.rs",
+    "server/core/card/",
+    "server/core/error.rs",
+    "server/core/lifecycle/",
+    "server/core/outcomes/",
+    "server/core/simulated_card/",
+    "server/core/slot.rs",
+    "server/core/status.rs",
+    "server/core/turns/",
     "server/grpc/intake/framing.rs",
-    "server/outcomes.rs",
-    "server/policy.rs",
-    "server/reader/card_view.rs",
-    "server/reader/gate.rs",
+    "server/policy/audit/coalesce.rs",
+    "server/policy/mod.rs",
+    "server/policy/rule.rs",
+    "server/process/telemetry/lanes.rs",
+    "server/reader/card/gate.rs",
     "server/reader/isolation.rs",
-    "server/reader/lease.rs",
-    "server/reader/life.rs",
-    "server/reader/pin_guard.rs",
-    "server/reader/pin_guard/",
-    "server/reader/queue.rs",
-    "server/reader/selection.rs",
-    "server/reader/selection/",
-    "server/reader/status.rs",
-    "server/reader/ticket.rs",
-    "server/reader/turn.rs",
-    "server/reader/unit.rs",
-    "server/reader/unit/",
-    "server/reader/waiting.rs",
-    "server/telemetry/lanes.rs",
+    "server/reader/ticket/mod.rs",
 ];
 
 /// What no pure file names, a run of segments anywhere in a name.
@@ -111,10 +112,12 @@ fn violations(path: &str, source: &str) -> Vec<String> {
             if points_up(SERVER, &module, &target) {
                 complain("points up, or one of both is missing in SERVER");
             } else if let ([parent, module @ ..], [same, target @ ..]) = (&module[..], &target[..])
-                && (*parent, &**same) == ("reader", "reader")
-                && points_up(READER, module, target)
+                && parent == same
+                && !target.is_empty()
+                && let Some((_, layers)) = ROOMS.iter().find(|(room, _)| room == parent)
+                && points_up(layers, module, target)
             {
-                complain("points up inside the reader, or one of both is missing in READER");
+                complain("points up inside its room, or one of both is missing in ROOMS");
             }
         }
     }
@@ -184,7 +187,8 @@ fn every_place_in_the_tables_exists() {
     for place in CRATES.iter().flat_map(|(_, places)| *places).chain(PURE) {
         assert!(files.iter().any(|(path, _)| path.starts_with(place)), "{place}");
     }
-    for (folder, layers) in [("server", SERVER), ("server/reader", READER)] {
+    let rooms = ROOMS.iter().map(|(room, layers)| (format!("server/{room}"), *layers));
+    for (folder, layers) in [("server".to_owned(), SERVER)].into_iter().chain(rooms) {
         for module in layers.iter().copied().flatten() {
             let exists = |file: String| files.iter().any(|(path, _)| *path == file);
             assert!(exists(format!("{folder}/{module}.rs")) || exists(format!("{folder}/{module}/mod.rs")), "{module}");
@@ -195,25 +199,25 @@ fn every_place_in_the_tables_exists() {
 #[test]
 fn planted_names_are_found() {
     for (path, source) in [
-        ("server/apdu/mod.rs", "use crate::error::Failure;"),
-        ("server/backend/mod.rs", "use crate::{apdu::Class, config::Own};"),
+        ("server/core/apdu/mod.rs", "use crate::core::slot::SlotError;"),
+        ("server/backend/mod.rs", "use crate::{core::apdu::Class, config::Own};"),
         ("server/config/reader.rs", "fn f() { super::super::broker::g() }"),
-        ("server/broker.rs", "use crate::grpc::Edge;"),
-        ("server/new.rs", "use crate::error::Failure;"),
+        ("server/broker/mod.rs", "use crate::grpc::Edge;"),
+        ("server/new.rs", "use crate::core::error::Failure;"),
         ("server/grpc/mod.rs", "use crate::new::Thing;"),
-        ("server/reader/unit.rs", "use super::ticket::Ticket;"),
-        ("server/reader/ticket.rs", "fn f() { crate::reader::life::g() }"),
-        ("server/reader/life.rs", "use super::ReaderHandle;"),
-        ("server/registry.rs", "fn f(card: pcsc::Card) {}"),
-        ("server/broker.rs", "use tonic::Status;"),
-        ("server/registry.rs", "use tonic_types::StatusExt;"),
+        ("server/core/card/unit/mod.rs", "use crate::reader::ticket::Ticket;"),
+        ("server/reader/ticket/mod.rs", "fn f() { crate::reader::jobs::g() }"),
+        ("server/core/turns/queue/mod.rs", "use crate::core::card::unit::UnitRequest;"),
+        ("server/registry/mod.rs", "fn f(card: pcsc::Card) {}"),
+        ("server/broker/mod.rs", "use tonic::Status;"),
+        ("server/registry/mod.rs", "use tonic_types::StatusExt;"),
         ("client/watch.rs", "use cardbroker_server::broker::Broker;"),
         ("client/tests/fake.rs", "use cardbroker_server::broker::Broker;"),
         ("server/listen/tests/serving.rs", "use cardbroker_client::Client;"),
-        ("server/reader/queue.rs", "fn f() -> Instant { std::time::Instant::now() }"),
-        ("server/reader/life.rs", "fn f() { select! { _ = tokio::time::sleep(x) => {} } }"),
-        ("server/reader/ticket.rs", "use tokio::sync::mpsc;"),
-        ("server/apdu/class.rs", "use std::{fmt, fs::File};"),
+        ("server/core/turns/queue/mod.rs", "fn f() -> Instant { std::time::Instant::now() }"),
+        ("server/core/lifecycle/mod.rs", "fn f() { select! { _ = tokio::time::sleep(x) => {} } }"),
+        ("server/reader/ticket/mod.rs", "use tokio::sync::mpsc;"),
+        ("server/core/apdu/class.rs", "use std::{fmt, fs::File};"),
     ] {
         assert_eq!(violations(path, source).len(), 1, "{path}: {source}");
     }
@@ -222,11 +226,11 @@ fn planted_names_are_found() {
 #[test]
 fn names_that_point_down_pass() {
     for (path, source) in [
-        ("server/config/reader.rs", "use super::value; use crate::backend::ProtocolChoice;"),
-        ("server/reader/mod.rs", "pub use self::actor::spawn; use crate::error::Failure;"),
-        ("server/reader/ticket.rs", "use tokio::sync::oneshot::{self, Sender}; use super::unit::CommandResult;"),
+        ("server/config/reader.rs", "use super::value; use crate::core::slot::ProtocolChoice;"),
+        ("server/reader/mod.rs", "pub use self::actor::spawn; use crate::core::error::Failure;"),
+        ("server/reader/ticket/mod.rs", "use tokio::sync::oneshot::{self, Sender}; use crate::core::card::unit::Stop;"),
         (
-            "server/reader/queue.rs",
+            "server/core/turns/queue/mod.rs",
             "use std::time::Instant; #[cfg(test)] mod tests { use std::time::Instant; fn f() { Instant::now() } }",
         ),
         ("server/server.rs", "use crate::backend::{Backend, pcsc::Pcsc}; use tonic_health::ServingStatus;"),

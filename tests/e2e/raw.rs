@@ -2,7 +2,7 @@
 
 use cardbroker_client::{Command, MAX_RAW_BYTES, StatusWordSource, StopRule, hex};
 use cardbroker_proto::v1::{TransmitRequest, command::Action};
-use cardbroker_server::backend::Protocol;
+use cardbroker_server::core::slot::Protocol;
 
 use crate::{
     wire::{field, request, stub, told, transmit},

@@ -12,7 +12,7 @@ use anyhow::ensure;
 use base64::{Engine, prelude::BASE64_STANDARD_NO_PAD};
 use cardbroker_client::{Client, ReaderState, hex};
 use cardbroker_proto::{GROUP_METADATA, GROUP_VARIABLE};
-use cardbroker_server::backend::simulated::card::CardOptions;
+use cardbroker_server::core::simulated_card::CardOptions;
 use cardbroker_tests::{
     cards::VirtualCard,
     harness::{

@@ -8,7 +8,7 @@ use cardbroker_proto::v1::{
     Reader, ReadersChange, WatchReadersResponse, card_broker_service_client::CardBrokerServiceClient,
     watch_readers_response::Event,
 };
-use cardbroker_server::backend::Protocol;
+use cardbroker_server::core::slot::Protocol;
 use cardbroker_tests::harness::broker::Setup;
 use tokio::{task::JoinSet, time::timeout};
 use tonic::Streaming;

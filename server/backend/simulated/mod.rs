@@ -4,7 +4,6 @@
 //! T=1; if there are two readers or more, the last one's is a strict T=0 card. [`card`] says what they can do.
 
 mod bay;
-pub mod card;
 mod slot;
 #[cfg(test)]
 mod tests;
@@ -15,9 +14,14 @@ use std::{
 };
 
 pub use bay::Bay;
-use card::CardOptions;
 
-use crate::backend::{Backend, Monitor, Protocol, ServiceError, Slot, SlotStatus};
+use crate::{
+    backend::{Backend, Monitor, Slot},
+    core::{
+        simulated_card::CardOptions,
+        slot::{Protocol, ServiceError, SlotStatus},
+    },
+};
 
 /// The longest single wait; keeps sums of time within bounds.
 const DAY: Duration = Duration::from_secs(86_400);

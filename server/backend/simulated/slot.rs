@@ -5,13 +5,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
-    Bay, Rack,
-    card::{Reaction, SimulatedCard},
-};
+use super::{Bay, Rack};
 use crate::{
-    apdu::ApduBytes,
-    backend::{CardInfo, Protocol, ProtocolChoice, ResetKind, Slot, SlotError},
+    backend::Slot,
+    core::{
+        apdu::ApduBytes,
+        simulated_card::{Reaction, SimulatedCard},
+        slot::{CardInfo, Protocol, ProtocolChoice, ResetKind, SlotError},
+    },
 };
 
 pub(super) struct BaySlot {

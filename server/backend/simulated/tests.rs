@@ -3,9 +3,9 @@
 use std::thread;
 
 use super::*;
-use crate::{
-    backend::{CardInfo, ProtocolChoice, ResetKind, SlotError},
+use crate::core::{
     error::Delivery,
+    slot::{CardInfo, ProtocolChoice, ResetKind, SlotError},
 };
 
 const LONG: Duration = Duration::from_secs(10);

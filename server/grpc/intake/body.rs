@@ -18,8 +18,10 @@ use super::{
     queue_full,
 };
 use crate::{
-    caller::Principal,
-    error::{Failure, Reason},
+    core::{
+        caller::Principal,
+        error::{Failure, Reason},
+    },
     grpc::{
         bare_refusal::{NO_MESSAGE, TOO_LONG},
         status::to_status,

@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, Uri};
 
-use crate::error::{Failure, Reason};
+use crate::core::error::{Failure, Reason};
 
 /// The most header bytes of one request, in HTTP/2's count.
 const MAX_HEADER_BYTES: usize = 16 * 1024;

@@ -28,10 +28,12 @@ use self::{
 };
 use super::status::to_status;
 use crate::{
-    caller::Caller,
-    error::{Failure, Reason},
+    core::{
+        caller::Caller,
+        error::{Failure, Reason},
+    },
     listen::{CallGuard, Peer},
-    permit::PolicyInForce,
+    policy::permit::PolicyInForce,
 };
 
 /// Methods whose requests are streams, which may stay open without a message for as long as the client likes.

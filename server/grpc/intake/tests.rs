@@ -22,7 +22,7 @@ use super::{
     body::{BodyFailure, MeteredBody},
     budget::{Budgets, Entitlement},
 };
-use crate::{
+use crate::core::{
     caller::Principal,
     error::{Delivery, Reason},
 };

@@ -17,8 +17,8 @@ use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 use super::{super::tcp::BoundPort, place};
 use crate::{
-    caller::{Caller, CallerKey, Principal},
     config::ListenConfig,
+    core::caller::{Caller, CallerKey, Principal},
     listen::{BindError, Bound, BoundSocket, Connection, Incoming, Peer, SocketGuard, Source, http2_server},
 };
 

@@ -6,7 +6,7 @@ use tracing::warn;
 
 use super::super::inbox::SessionOver;
 use super::{Actor, Work};
-use crate::error::{Delivery, Failure, Reason};
+use crate::core::error::{Delivery, Failure, Reason};
 
 /// The longest that taking, resetting or releasing a card may last before the reader counts as unresponsive.
 const HANDLING_TIMEOUT: Duration = Duration::from_secs(15);

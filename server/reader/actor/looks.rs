@@ -1,9 +1,11 @@
 //! The actor's part that concerns those who want to see the turns.
 
 use super::super::inbox::Look;
-use super::super::waiting::{Holder, TurnKind, Turns, Waiter};
 use super::{Actor, Work};
-use crate::caller::CallerKey;
+use crate::core::{
+    caller::CallerKey,
+    turns::waiting::{Holder, TurnKind, Turns, Waiter},
+};
 
 impl Actor {
     /// Answers a look.

@@ -6,18 +6,21 @@ use tokio::sync::{oneshot, watch};
 
 use super::super::inbox::{Grant, Manner, Purpose, SessionOver, SessionTicket, Waiting};
 use super::super::jobs::Job;
-use super::super::lease::{Activity, Terms, Verdict};
-use super::super::queue;
-use super::super::status::card_removed;
-use super::super::turn::Disposition;
 use super::{Actor, Work};
 use crate::{
-    audit,
-    backend::{CardInfo, SlotError},
-    caller::CallerKey,
-    error::{Cause, Delivery, Failure, Reason},
-    group::GroupMark,
-    permit::Permit,
+    caller::group::GroupMark,
+    core::{
+        caller::CallerKey,
+        error::{Cause, Delivery, Failure, Reason},
+        slot::{CardInfo, SlotError},
+        status::card_removed,
+        turns::{
+            lease::{Activity, Terms, Verdict},
+            queue,
+            turn::Disposition,
+        },
+    },
+    policy::{audit, permit::Permit},
 };
 
 /// The session that has the card.

@@ -7,10 +7,14 @@ use std::{
 
 use super::super::inbox::{Manner, Message, Purpose, Waiting, shutting_down};
 use super::super::jobs::{Job, UnitJob};
-use super::super::queue;
-use super::super::turn::{Disposition, Turn};
 use super::{Actor, Work, unplugged};
-use crate::error::{Failure, Reason};
+use crate::core::{
+    error::{Failure, Reason},
+    turns::{
+        queue,
+        turn::{Disposition, Turn},
+    },
+};
 
 /// How often those who wait for a session hear of their place.
 const POSITION_INTERVAL: Duration = Duration::from_millis(50);

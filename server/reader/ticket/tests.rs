@@ -1,10 +1,13 @@
 //! What becomes of tickets, whoever ends them first.
 
+use std::time::Duration;
+
 use super::*;
-use crate::{
+use crate::core::{
     apdu::StatusWord,
+    card::unit::StatusWordSource,
     error::{Delivery, Reason},
-    reader::{turn::CardRequirement, unit::StatusWordSource},
+    turns::turn::{CardRequirement, Disposition},
 };
 
 fn ticket() -> (Ticket, Answers) {
@@ -16,7 +19,11 @@ fn ticket() -> (Ticket, Answers) {
         card: CardRequirement::Required,
     };
     let request = UnitRequest { commands: Vec::new(), turn, disposition: Disposition::Leave };
-    Ticket::new(request, crate::permit::unlimited(crate::caller::CallerKey::Connection(1)), Instant::now())
+    Ticket::new(
+        request,
+        crate::policy::permit::unlimited(crate::core::caller::CallerKey::Connection(1)),
+        Instant::now(),
+    )
 }
 
 fn turn() -> Turn {

@@ -7,10 +7,9 @@ use std::{
 };
 
 use cardbroker_server::{
-    flags::Flags,
     listen::Bound,
+    process::{flags::Flags, signals::Signal},
     server::{self, Server},
-    signals::Signal,
     timing::{Point, TARGET},
 };
 use serde_json::json;

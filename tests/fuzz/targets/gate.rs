@@ -15,17 +15,15 @@ use std::{
 };
 
 use cardbroker_server::{
-    apdu::CommandApdu,
-    audit::AuditTrail,
-    caller::Caller,
-    config::{Config, Operation},
-    error::{Delivery, Reason},
-    permit::Permit,
-    policy::{Policy, ReaderNames},
-    reader::{
-        fuzz::Gate,
-        unit::{Exchange, UnitCommand},
+    config::Config,
+    core::{
+        apdu::CommandApdu,
+        caller::Caller,
+        card::unit::{Exchange, UnitCommand},
+        error::{Delivery, Reason},
     },
+    policy::{Policy, ReaderNames, audit::AuditTrail, permit::Permit, rule::Operation},
+    reader::card::fuzz::Gate,
 };
 use libfuzzer_sys::{
     arbitrary::{self, Arbitrary},

@@ -11,9 +11,10 @@
 use std::fmt::Write;
 
 use cardbroker_server::{
-    caller::Identity,
-    config::{Config, Operation},
-    policy::{Application, Command, Header, Policy, ReaderNames},
+    config::Config,
+    core::apdu::Header,
+    core::caller::Identity,
+    policy::{Application, Command, Policy, ReaderNames, rule::Operation},
 };
 use libfuzzer_sys::{
     arbitrary::{self, Arbitrary},

@@ -21,10 +21,10 @@ use cardbroker_proto::{
     },
 };
 use cardbroker_server::{
+    caller::tokens::Tokens,
     config::Config,
     listen::Bound,
     server::{Server, backend},
-    tokens::Tokens,
 };
 use libfuzzer_sys::{
     arbitrary::{self, Arbitrary},

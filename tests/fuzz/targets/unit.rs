@@ -10,13 +10,11 @@
 
 use std::time::Duration;
 
-use cardbroker_server::{
+use cardbroker_server::core::{
     apdu::{CommandApdu, StatusPattern, StopRule},
-    backend::Protocol,
+    card::unit::{CommandResult, MAX_GET_RESPONSES, Next, RESPONSE_ROOM_BYTES, StatusWordSource, UnitCommand, UnitRun},
     error::{Delivery, Reason},
-    reader::unit::{
-        CommandResult, MAX_GET_RESPONSES, Next, RESPONSE_ROOM_BYTES, StatusWordSource, UnitCommand, UnitRun,
-    },
+    slot::Protocol,
 };
 use libfuzzer_sys::{
     arbitrary::{self, Arbitrary},

@@ -10,7 +10,10 @@ use prost_reflect::{
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::{error::Reason, executions::Executions, outcomes::OutcomeLimits};
+use crate::{
+    core::{error::Reason, outcomes::OutcomeLimits},
+    outcomes::executions::Executions,
+};
 
 /// What makes no other request of one, and why.
 const NOT_COMPARED: &[(&str, &str)] = &[

@@ -11,13 +11,12 @@ use super::{
     world::World,
 };
 use crate::{
-    apdu::CommandApdu,
-    reader::{
-        session::SessionRequest,
-        ticket::UnitRequest,
-        turn::{CardRequirement, TurnRequest},
-        unit::UnitCommand,
+    core::{
+        apdu::CommandApdu,
+        card::unit::{UnitCommand, UnitRequest},
+        turns::turn::{CardRequirement, TurnRequest},
     },
+    reader::session::SessionRequest,
 };
 
 impl World {
@@ -91,12 +90,15 @@ impl World {
             let request = SessionRequest { turn, idle_timeout: Duration::from_secs(1), disposition };
             clients
                 .handle
-                .open_session(crate::permit::unlimited(caller), member.mark(), request, self.now)
+                .open_session(crate::policy::permit::unlimited(caller), member.mark(), request, self.now)
                 .map(Hand::Opening)
         } else {
             let commands = commands(number, 0, wish.commands, wish.raises);
             let request = UnitRequest { commands, turn, disposition };
-            clients.handle.submit(crate::permit::unlimited(caller), member.mark(), request, self.now).map(Hand::Unit)
+            clients
+                .handle
+                .submit(crate::policy::permit::unlimited(caller), member.mark(), request, self.now)
+                .map(Hand::Unit)
         };
         let Ok(hand) = hand else { return };
         clients.items.push(Item {

@@ -8,7 +8,7 @@ use super::{
     witness::Generation,
 };
 use crate::{
-    group::{Group, GroupKey, Groups},
+    caller::group::{Group, GroupKey, Groups},
     reader::{
         Submission,
         handle::ReaderHandle,

@@ -4,21 +4,19 @@ use std::sync::{Arc, Mutex, mpsc::Receiver};
 
 use super::super::*;
 use crate::{
-    apdu::{ApduBytes, CommandApdu},
-    audit::AuditTrail,
-    backend::{CardInfo, Protocol, ProtocolChoice, SlotError},
-    caller::Caller,
-    config::Operation,
-    error::Delivery,
-    group::{GroupKey, Groups},
-    permit::Permit,
-    policy::{Policy, ReaderNames},
+    caller::group::{GroupKey, Groups},
+    core::{
+        apdu::{ApduBytes, CommandApdu},
+        caller::Caller,
+        card::unit::{UnitCommand, UnitRequest},
+        error::Delivery,
+        slot::{CardInfo, Protocol, ProtocolChoice, SlotError},
+        turns::turn::{CardRequirement, Disposition, TurnRequest},
+    },
+    policy::{Policy, ReaderNames, audit::AuditTrail, permit::Permit, rule::Operation},
     reader::{
         ReaderHandle, Submission,
         session::{News, Opening, Session, SessionRequest, Waited},
-        ticket::UnitRequest,
-        turn::{CardRequirement, Disposition, TurnRequest},
-        unit::UnitCommand,
     },
 };
 

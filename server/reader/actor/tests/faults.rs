@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{super::*, history::Step, witness::Promise, world::World};
-use crate::reader::{jobs::UnitJob, lease::Leases, turn::Disposition};
+use crate::{
+    core::turns::{lease::Leases, turn::Disposition},
+    reader::jobs::UnitJob,
+};
 
 /// What goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,15 +122,15 @@ impl World {
                 }
             }
             (Some(Fault::NeedlessReset), Step::Look) => {
-                let group = crate::group::Groups::default()
-                    .join(crate::group::GroupKey::Caller(CallerKey::Connection(99)))
+                let group = crate::caller::group::Groups::default()
+                    .join(crate::caller::group::GroupKey::Caller(CallerKey::Connection(99)))
                     .mark();
                 self.actor.isolation.used(&group, true);
             }
             (Some(Fault::Amnesia), Step::Down) | (Some(Fault::Recount), Step::Swap) => {
-                let protocols = crate::backend::ProtocolChoice::Any;
+                let protocols = crate::core::slot::ProtocolChoice::Any;
                 self.actor.life =
-                    Life::new(crate::config::Own::Always, Duration::ZERO, protocols, "x".into(), self.now);
+                    Life::new(crate::core::lifecycle::Own::Always, Duration::ZERO, protocols, "x".into(), self.now);
             }
             _ => {}
         }

@@ -9,10 +9,9 @@ use super::{
     witness::{Generation, Promise},
     world::{World, tag},
 };
-use crate::reader::{
-    session::{News, Opening, Waited},
-    ticket::UnitOutcome,
-    turn::Disposition,
+use crate::{
+    core::{card::unit::UnitOutcome, turns::turn::Disposition},
+    reader::session::{News, Opening, Waited},
 };
 
 impl World {

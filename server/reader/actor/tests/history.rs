@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proptest::{collection::vec, prelude::*};
 
-use crate::{backend::ResetKind, reader::turn::Disposition};
+use crate::core::{slot::ResetKind, turns::turn::Disposition};
 
 pub(super) const CALLERS: usize = 4;
 pub(super) const GROUPS: usize = 3;

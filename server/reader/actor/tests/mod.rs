@@ -13,7 +13,7 @@ mod witness;
 mod world;
 
 use self::{faults::Fault, history::histories, thread::play};
-use crate::properties::{holds, is_broken};
+use crate::core::properties::{holds, is_broken};
 
 const CASES: u32 = 500;
 

@@ -6,13 +6,17 @@ use super::{
     ends::{LONG, World, commands},
 };
 use crate::{
-    error::{Cause, Delivery},
+    core::{
+        error::{Cause, Delivery},
+        turns::{
+            turn::Disposition,
+            waiting::{Holder, TurnKind, Turns},
+        },
+    },
     policy::Policy,
     reader::{
         pipeline::{Answer, Pipeline, Told},
         session::News,
-        turn::Disposition,
-        waiting::{Holder, TurnKind, Turns},
     },
 };
 

@@ -12,9 +12,12 @@ use super::{
     world::{AGE, World},
 };
 use crate::{
-    apdu::ApduBytes,
-    backend::{CardInfo, Protocol, ProtocolChoice, SlotError},
-    reader::{jobs::SessionTask, lease::Lease, turn::Disposition},
+    core::{
+        apdu::ApduBytes,
+        slot::{CardInfo, Protocol, ProtocolChoice, SlotError},
+        turns::{lease::Lease, turn::Disposition},
+    },
+    reader::jobs::SessionTask,
 };
 
 /// A job of the card thread.

@@ -3,10 +3,10 @@
 use std::collections::{HashMap, HashSet};
 
 use super::history::Fate;
-use crate::{
-    backend::{ResetKind, SlotError},
+use crate::core::{
+    card::unit::UnitOutcome,
     error::{Delivery, Failure},
-    reader::ticket::UnitOutcome,
+    slot::{ResetKind, SlotError},
 };
 
 /// What holds in every history.
@@ -286,6 +286,6 @@ fn survives(fate: Fate) -> Result<(), SlotError> {
         Fate::Lost | Fate::ResetByAnother => Err(SlotError::Lost("noise".into())),
         Fate::Held => Err(SlotError::Held),
         Fate::Mute => Err(SlotError::Mute("no ATR".into())),
-        Fate::ServiceDown => Err(crate::backend::ServiceError::Down("gone".into()).into()),
+        Fate::ServiceDown => Err(crate::core::slot::ServiceError::Down("gone".into()).into()),
     }
 }

@@ -16,8 +16,8 @@ use super::{
     witness::{Promise, Witness},
 };
 use crate::{
-    config::Own,
-    reader::{handle::ReaderHandle, lease::Lease},
+    core::{lifecycle::Own, turns::lease::Lease},
+    reader::handle::ReaderHandle,
 };
 
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(20);
@@ -75,11 +75,11 @@ impl World {
             isolation: Isolation::default(),
             isolation_reset: ResetKind::Warm,
             max_contended_lease: Duration::from_secs(10),
-            policy: crate::permit::unlimited_policy(),
+            policy: crate::policy::permit::unlimited_policy(),
             positions: Positions::default(),
             waiting: Arc::clone(&requests.waiting),
             turns_moved: TurnsMoved::default(),
-            life: Life::new(own, Duration::from_secs(5), crate::backend::ProtocolChoice::Any, "x".into(), now),
+            life: Life::new(own, Duration::from_secs(5), crate::core::slot::ProtocolChoice::Any, "x".into(), now),
             leases: Leases::default(),
             jobs: to_thread,
             pulse: Pulse::new(),

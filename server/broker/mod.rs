@@ -1,0 +1,282 @@
+//! The broker's inner interface, which knows nothing of gRPC: readers to see, units to run, sessions to open.
+
+mod about;
+mod sight;
+mod turns;
+
+use std::{io, sync::Arc, time::Instant};
+
+use tokio::{sync::watch, task::JoinHandle, time::sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use self::about::Facts;
+pub use self::{
+    about::{About, CallerKind, CallerLimits, SeenCaller},
+    sight::Sight,
+    turns::{TurnSight, WaitingTurn},
+};
+use crate::{
+    backend::Backend,
+    caller::group::{GroupMark, Groups},
+    config::Config,
+    core::{
+        caller::Caller,
+        card::unit::{UnitOutcome, UnitRequest, headers},
+        error::{Failure, Reason},
+        outcomes::{OutcomeLimits, RequestKey},
+        turns::{
+            queue::Limits,
+            turn::{Disposition, TurnRequest},
+        },
+    },
+    outcomes::executions::Executions,
+    policy::{
+        Policy,
+        audit::AuditTrail,
+        permit::{Permit, PolicyInForce},
+        rule::Operation,
+    },
+    reader::{
+        ReaderHandle, Submission, TurnsMoved,
+        session::{Opening, SessionRequest},
+    },
+    registry::{self, ReaderView, RegistrySettings, View},
+};
+
+/// Response bytes of all outcomes that are kept together.
+const MAX_OUTCOME_BYTES: usize = 64 << 20;
+
+/// What front doors ask. Cheap to clone.
+#[derive(Clone)]
+pub struct Broker {
+    facts: Arc<Facts>,
+    policy: watch::Sender<Arc<Policy>>,
+    /// Where permits put their denials.
+    trail: AuditTrail,
+    view: watch::Receiver<Arc<View>>,
+    turns_moved: TurnsMoved,
+    groups: Groups,
+    executions: Executions,
+}
+
+/// Who asks, on whose behalf, for which reader.
+#[derive(Clone)]
+pub struct Asker<'a> {
+    /// The caller.
+    pub caller: &'a Caller,
+    /// The isolation group that it belongs to.
+    pub group: GroupMark,
+    /// The reader's name: `readers/{id}`.
+    pub reader: &'a str,
+}
+
+/// The broker's tasks. Dropping it leaves them alone; [`BrokerTasks::stop`] ends them.
+pub struct BrokerTasks {
+    shutdown: CancellationToken,
+    registry: JoinHandle<()>,
+    executions: Executions,
+}
+
+impl Broker {
+    /// Starts the broker on `backend` and waits for the first look at its readers. `epoch` must be unique to
+    /// this run. Denials go into `trail`.
+    ///
+    /// # Errors
+    /// If the system has no thread to give.
+    pub async fn start(
+        backend: Arc<dyn Backend>,
+        config: Config,
+        policy: Policy,
+        trail: AuditTrail,
+        epoch: String,
+    ) -> io::Result<(Self, BrokerTasks)> {
+        let shutdown = CancellationToken::new();
+        let limits = Limits {
+            per_caller: config.limits.max_waiting_per_caller,
+            per_reader: config.limits.max_waiting_per_reader,
+        };
+        let outcome_limits = OutcomeLimits {
+            per_user: config.limits.max_outcomes_per_user,
+            total: 10 * config.limits.max_outcomes_per_user,
+            bytes: MAX_OUTCOME_BYTES,
+            lifetime: config.limits.outcome_lifetime,
+        };
+        let max_contended_lease = config.limits.max_contended_lease;
+        let facts = Arc::new(Facts::new(epoch.clone(), &config.limits));
+        let policy = watch::Sender::new(Arc::new(policy));
+        let turns_moved = TurnsMoved::default();
+        let settings = RegistrySettings {
+            policy: policy.subscribe(),
+            limits,
+            max_contended_lease,
+            turns_moved: turns_moved.clone(),
+            epoch,
+            reader: Box::new(move |name| config.reader(name)),
+        };
+        let executions = Executions::new(outcome_limits, shutdown.clone())?;
+        let (view, registry) = registry::start(backend, settings, shutdown.clone()).await?;
+        let tasks = BrokerTasks { shutdown, registry, executions: executions.clone() };
+        Ok((Self { facts, policy, trail, view, turns_moved, groups: Groups::default(), executions }, tasks))
+    }
+
+    /// Names this run of the broker.
+    pub fn epoch(&self) -> &str {
+        self.facts.epoch()
+    }
+
+    /// What `caller`, whose group is `group`, may know of the broker and of itself.
+    pub fn about(&self, caller: &Caller, group: &GroupMark) -> About {
+        self.facts.about(caller, group)
+    }
+
+    /// The readers as `caller` may see them now.
+    pub fn readers(&self, caller: &Caller) -> Arc<View> {
+        self.sight(caller, &[Operation::See]).look()
+    }
+
+    /// The reader of that name, if `caller` may see it.
+    ///
+    /// # Errors
+    /// [`Reason::ReaderNotFound`].
+    pub fn reader(&self, caller: &Caller, name: &str) -> Result<Arc<ReaderView>, Failure> {
+        self.readers(caller).get(name).cloned().ok_or_else(not_found)
+    }
+
+    /// The requests of `caller` that wait, at the reader of that name or at all, now and at every change.
+    pub fn turns(&self, caller: &Caller, reader: Option<&str>) -> TurnSight {
+        let sight = self.sight(caller, &[Operation::See]);
+        TurnSight::new(sight, self.turns_moved.follow(), caller.key, reader)
+    }
+
+    /// The readers as `caller` may follow them, now and at every change.
+    pub fn watch(&self, caller: &Caller) -> Sight {
+        self.sight(caller, &[Operation::See, Operation::Watch])
+    }
+
+    fn sight(&self, caller: &Caller, needed: &'static [Operation]) -> Sight {
+        Sight::new(self.view.clone(), self.policy.subscribe(), caller.identity.clone(), needed)
+    }
+
+    /// Returns the policy that is in force, now and at every change.
+    pub fn policy(&self) -> PolicyInForce {
+        self.policy.subscribe()
+    }
+
+    /// Puts other rules in force, at once. Sessions that they forbid end.
+    pub fn set_policy(&self, policy: Policy) {
+        self.policy.send_replace(Arc::new(policy));
+    }
+
+    /// The isolation groups that have members.
+    pub fn groups(&self) -> &Groups {
+        &self.groups
+    }
+
+    /// Runs a unit at most once under the id `key`: a repeat joins it or gets its outcome, see [`crate::core::outcomes`]. Otherwise as
+    /// [`Broker::transmit`]. Returns the outcome, and whether it is that of an earlier request.
+    ///
+    /// # Errors
+    /// A [`Failure`] if no command was answered, now or then.
+    pub async fn transmit_once(
+        &self,
+        asker: Asker<'_>,
+        request: UnitRequest,
+        give_up: Option<Instant>,
+        id: Vec<u8>,
+    ) -> Result<(UnitOutcome, bool), Failure> {
+        // An outcome outlives its reader, but not the right to ask for it.
+        if self.view.borrow().contains_key(asker.reader) {
+            self.admit_unit(&asker, &request)?;
+        }
+        let key = RequestKey { principal: asker.caller.principal(), id };
+        let fingerprint = self.executions.fingerprint(asker.reader, &request);
+        let submit = || self.submit(asker.clone(), request.clone());
+        let brought = self.executions.run(key, &fingerprint, &request.turn, give_up, submit).await?;
+        brought.outcome.map(|outcome| (outcome, brought.replayed))
+    }
+
+    /// Runs a unit when its turn comes. At `give_up` the answer is what there is then. Dropping the future gives up a unit that has
+    /// not begun.
+    ///
+    /// # Errors
+    /// A [`Failure`] if no command was answered.
+    pub async fn transmit(
+        &self,
+        asker: Asker<'_>,
+        request: UnitRequest,
+        give_up: Option<Instant>,
+    ) -> Result<UnitOutcome, Failure> {
+        let mut submission = self.submit(asker, request)?;
+        if let Some(give_up) = give_up {
+            tokio::select! {
+                biased;
+                outcome = submission.outcome() => return outcome,
+                () = sleep_until(give_up.into()) => submission.give_up(Instant::now()),
+            }
+        }
+        submission.outcome().await
+    }
+
+    /// Asks for a session. Dropping it gives it up.
+    ///
+    /// # Errors
+    /// A [`Failure`] if there is no such reader, policy denies it, or there is no room to wait.
+    pub fn open_session(&self, asker: Asker<'_>, request: SessionRequest) -> Result<Opening, Failure> {
+        // Both ways to reset the card are what becomes of it anyway.
+        let leaves = (request.disposition == Disposition::Leave).then_some(Operation::Leave);
+        let (handle, permit) = self.admit(&asker, Operation::Session, &request.turn, leaves)?;
+        handle.open_session(permit, asker.group, request, Instant::now())
+    }
+
+    fn submit(&self, asker: Asker<'_>, request: UnitRequest) -> Result<Submission, Failure> {
+        let (handle, permit) = self.admit_unit(&asker, &request)?;
+        handle.submit(permit, asker.group, request, Instant::now())
+    }
+
+    fn admit_unit(&self, asker: &Asker<'_>, request: &UnitRequest) -> Result<(ReaderHandle, Permit), Failure> {
+        let resets = (request.disposition != Disposition::Leave).then_some(Operation::Reset);
+        let (handle, permit) = self.admit(asker, Operation::Transmit, &request.turn, resets)?;
+        permit.check_headers(headers(&request.commands))?;
+        Ok((handle, permit))
+    }
+
+    /// The reader, if the asker may see it and do there what the request needs. A reader that the caller may not
+    /// see behaves as if it did not exist.
+    fn admit(
+        &self,
+        asker: &Asker<'_>,
+        operation: Operation,
+        turn: &TurnRequest,
+        disposition: Option<Operation>,
+    ) -> Result<(ReaderHandle, Permit), Failure> {
+        let resets = turn.reset_before.map(|_| Operation::Reset);
+        let shares = asker.group.is_shared().then_some(Operation::SharedGroup);
+        let also = [resets, shares, disposition].into_iter().flatten().collect();
+        let view = self.view.borrow().clone();
+        let permit = |reader: &Arc<ReaderView>| {
+            let (policy, trail, names) = (self.policy.subscribe(), self.trail.clone(), Arc::clone(&reader.names));
+            Permit::new(policy, trail, asker.caller.clone(), names, operation, also)
+        };
+        let known = view.get(asker.reader).map(|reader| (reader.handle.clone(), permit(reader)));
+        let (handle, permit) =
+            known.filter(|(_, permit)| permit.check(Operation::See).is_ok()).ok_or_else(not_found)?;
+        permit.holds()?;
+        Ok((handle, permit))
+    }
+}
+
+fn not_found() -> Failure {
+    let message = "there is no reader of this name: list the readers to see which there are";
+    Failure::not_sent(Reason::ReaderNotFound, message)
+}
+
+impl BrokerTasks {
+    /// Refuses those who wait, lets units that have begun run to their end, lets all cards go, and returns when that is done. The caller
+    /// bounds the wait.
+    pub async fn stop(self) {
+        self.shutdown.cancel();
+        self.executions.ended().await;
+        // It fails only if the task has panicked, and then it is over too.
+        let _ = self.registry.await;
+    }
+}

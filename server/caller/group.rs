@@ -1,0 +1,240 @@
+//! Isolation groups: who may inherit the card's security state from whom. A group lives as long as one of its connections does.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::core::caller::{Caller, CallerKey, Identity, Principal};
+
+/// The most characters of a group's key.
+pub const MAX_KEY_CHARACTERS: usize = 128;
+
+/// What tells one group from another.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum GroupKey {
+    /// One caller by itself, the default.
+    Caller(CallerKey),
+    /// Those of one principal who know the same key.
+    Shared {
+        /// The principal, so that nobody joins the group of another by guessing.
+        principal: Principal,
+        /// The key. A secret of the group's members: it is never printed.
+        key: SharedKey,
+    },
+}
+
+/// The key of a shared group.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct SharedKey(String);
+
+impl std::fmt::Debug for SharedKey {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{} characters", self.0.chars().count())
+    }
+}
+
+impl GroupKey {
+    /// The group of `caller`, which is its own unless it has brought a `key`. `None` for the holder of a token without a key:
+    /// many may stand behind one connection, so each of its units and sessions stays alone.
+    pub fn new(caller: &Caller, key: Option<&str>) -> Option<Self> {
+        match (key, &caller.identity) {
+            (Some(key), _) => Some(Self::Shared { principal: caller.principal(), key: SharedKey(key.to_owned()) }),
+            (None, Identity::User { .. }) => Some(Self::Caller(caller.key)),
+            (None, Identity::Token(_)) => None,
+        }
+    }
+}
+
+/// The groups of one connection, which it keeps alive. Clones belong to the same connection.
+#[derive(Debug, Clone, Default)]
+pub struct Memberships(Arc<Mutex<Vec<Arc<Group>>>>);
+
+/// A connection has joined as many groups as it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a connection joins at most {MAX_MEMBERSHIPS} groups: use another connection")]
+pub struct TooManyGroups;
+
+/// The most groups of one connection.
+const MAX_MEMBERSHIPS: usize = 16;
+
+impl Memberships {
+    /// Makes the connection a member of the group of that key.
+    ///
+    /// # Errors
+    /// [`TooManyGroups`].
+    pub fn join(&self, groups: &Groups, key: GroupKey) -> Result<GroupMark, TooManyGroups> {
+        let mut joined = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = match joined.iter().position(|group| group.key == key) {
+            Some(place) => place,
+            None if joined.len() >= MAX_MEMBERSHIPS => return Err(TooManyGroups),
+            None => {
+                joined.push(groups.join(key));
+                joined.len() - 1
+            }
+        };
+        Ok(GroupMark { number: Some(place as u64 + 1), ..joined[place].mark() })
+    }
+}
+
+/// The groups that have members. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Groups(Arc<Mutex<HashMap<GroupKey, Weak<Group>>>>);
+
+/// A group. Every connection of its members holds it; when the last one lets go, the group has ended.
+#[derive(Debug)]
+pub struct Group {
+    key: GroupKey,
+    ended: CancellationToken,
+    groups: Groups,
+}
+
+impl Groups {
+    /// The group of that key, a new one if it has no members yet.
+    pub fn join(&self, key: GroupKey) -> Arc<Group> {
+        let mut groups = self.lock();
+        if let Some(group) = groups.get(&key).and_then(Weak::upgrade) {
+            return group;
+        }
+        let group = Arc::new(Group { key: key.clone(), ended: CancellationToken::new(), groups: self.clone() });
+        groups.insert(key, Arc::downgrade(&group));
+        group
+    }
+
+    /// Every change is a single call of the map, so a panic elsewhere leaves it whole.
+    fn lock(&self) -> MutexGuard<'_, HashMap<GroupKey, Weak<Group>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Group {
+    /// A mark of the group that does not keep it alive.
+    pub fn mark(self: &Arc<Self>) -> GroupMark {
+        GroupMark {
+            group: Arc::downgrade(self),
+            number: None,
+            shared: matches!(self.key, GroupKey::Shared { .. }),
+            ended: self.ended.clone(),
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.ended.cancel();
+        let mut groups = self.groups.lock();
+        // Another connection may have opened the group anew since.
+        if groups.get(&self.key).is_some_and(|group| group.strong_count() == 0) {
+            groups.remove(&self.key);
+        }
+    }
+}
+
+/// Remembers a group without being a member.
+#[derive(Debug, Clone)]
+pub struct GroupMark {
+    /// Not its key: while the last member leaves, there may already be another group of the same key.
+    group: Weak<Group>,
+    number: Option<u64>,
+    shared: bool,
+    ended: CancellationToken,
+}
+
+impl GroupMark {
+    /// The mark of a unit or session that is a group by itself. Nobody can join it, so it counts as ended from the start: what is
+    /// left in the card is reset at once.
+    pub fn alone() -> Self {
+        let ended = CancellationToken::new();
+        ended.cancel();
+        Self { group: Weak::new(), number: None, shared: false, ended }
+    }
+
+    /// The group's number among those of the connection, counted from 1 in the order in which it joined them; `None` for a unit or
+    /// session that is alone. A number of all groups would tell of others.
+    pub fn number(&self) -> Option<u64> {
+        self.number
+    }
+
+    /// Whether others may belong to the group too.
+    pub fn is_shared(&self) -> bool {
+        self.shared
+    }
+
+    /// Whether it is the mark of this group, and the group has not ended since: one that is opened anew inherits nothing.
+    pub fn is_of(&self, group: &GroupMark) -> bool {
+        Weak::ptr_eq(&self.group, &group.group) && !self.ended.is_cancelled()
+    }
+
+    /// Whether the group has ended.
+    pub fn has_ended(&self) -> bool {
+        self.ended.is_cancelled()
+    }
+
+    /// Waits until the group has ended.
+    pub async fn ended(&self) {
+        self.ended.cancelled().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn caller(pid: u32, uid: u32) -> Caller {
+        Caller::local(u64::from(pid), uid, 0, Some(pid), Some(1))
+    }
+
+    #[test]
+    fn a_group_ends_with_its_last_connection() {
+        let groups = Groups::default();
+        let key = GroupKey::new(&caller(1, 0), None).unwrap();
+        let (first, second) = (groups.join(key.clone()), groups.join(key.clone()));
+        let mark = first.mark();
+        drop(first);
+        assert!(!mark.has_ended());
+        drop(second);
+        assert!(mark.has_ended() && groups.lock().is_empty());
+    }
+
+    #[test]
+    fn a_group_that_is_opened_anew_is_another_one() {
+        let groups = Groups::default();
+        let key = GroupKey::new(&caller(1, 0), None).unwrap();
+        let mark = groups.join(key.clone()).mark();
+        assert!(!mark.is_of(&groups.join(key).mark()));
+    }
+
+    #[test]
+    fn a_connection_numbers_its_own_groups() {
+        let (groups, memberships) = (Groups::default(), Memberships::default());
+        let _of_others = groups.join(GroupKey::new(&caller(9, 9), None).unwrap());
+        let join = |key| memberships.join(&groups, GroupKey::new(&caller(1, 0), key).unwrap()).unwrap().number();
+        assert_eq!(
+            [join(None), join(Some("k")), join(Some("l")), join(Some("k"))],
+            [Some(1), Some(2), Some(3), Some(2)]
+        );
+    }
+
+    #[test]
+    fn a_key_joins_the_processes_of_one_user_and_nobody_else() {
+        let key = |pid, uid, key| GroupKey::new(&caller(pid, uid), key);
+        assert_eq!(key(1, 7, Some("k")), key(2, 7, Some("k")));
+        assert_ne!(key(1, 7, Some("k")), key(2, 8, Some("k")));
+        assert_ne!(key(1, 7, Some("k")), key(2, 7, Some("l")));
+        assert_ne!(key(1, 7, None), key(2, 7, None));
+        assert_eq!(format!("{:?}", SharedKey("secret".into())), "6 characters");
+    }
+
+    #[test]
+    fn a_token_alone_makes_no_group() {
+        let holder = |name: &str| Caller::remote(1, name.into());
+        assert_eq!(GroupKey::new(&holder("a"), None), None);
+        assert_eq!(GroupKey::new(&holder("a"), Some("k")), GroupKey::new(&holder("a"), Some("k")));
+        assert_ne!(GroupKey::new(&holder("a"), Some("k")), GroupKey::new(&holder("b"), Some("k")));
+        let (one, other) = (GroupMark::alone(), GroupMark::alone());
+        assert!(one.has_ended() && !one.is_of(&other) && !one.is_of(&one.clone()));
+        assert_eq!(one.number(), None);
+    }
+}

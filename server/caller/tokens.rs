@@ -1,0 +1,108 @@
+//! The tokens that open the TCP port, by their hashes: whose is the one that a request shows?
+
+use std::path::{Path, PathBuf};
+
+use cardbroker_proto::{
+    private_file::{self, PrivateFileError},
+    token::{TokenEntry, TokenFileError, token_entries, token_hash},
+};
+use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
+
+use crate::core::caller::TokenId;
+
+/// All tokens of a tokens file. Without any nobody gets in.
+#[derive(Debug, Clone, Default)]
+pub struct Tokens(Vec<(TokenId, [u8; 32])>);
+
+/// Why there are no tokens.
+#[derive(Debug, thiserror::Error)]
+pub enum TokensError {
+    /// The file is not used.
+    #[error("listen.tokens: {} {source}{}", path.display(), advice(source))]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why not, and what to do.
+        source: PrivateFileError,
+    },
+    /// The file holds a mistake.
+    #[error("listen.tokens: {}: {source}", path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// The mistake.
+        source: TokenFileError,
+    },
+}
+
+fn advice(source: &PrivateFileError) -> &'static str {
+    match source {
+        PrivateFileError::Io(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            ": make the first token with \"cardbroker token new NAME\""
+        }
+        _ => "",
+    }
+}
+
+impl Tokens {
+    /// Reads the tokens file at `path`, which nobody else may read or change.
+    ///
+    /// # Errors
+    /// [`TokensError`].
+    pub fn read(path: &Path) -> Result<Self, TokensError> {
+        let text = private_file::read(path).map_err(|source| TokensError::File { path: path.into(), source })?;
+        let entries = token_entries(&text).map_err(|source| TokensError::Invalid { path: path.into(), source })?;
+        Ok(entries.into_iter().collect())
+    }
+
+    /// What tells them apart.
+    pub fn ids(&self) -> impl Iterator<Item = TokenId> {
+        self.0.iter().map(|(id, _)| id.clone())
+    }
+
+    /// The token that is `offered`, if there is one like it. Takes as long for a wrong one as for a right one.
+    pub fn find(&self, offered: &[u8]) -> Option<TokenId> {
+        let offered = token_hash(offered);
+        let (mut found, mut place) = (Choice::from(0), 0_u64);
+        for (index, (_, hash)) in (0_u64..).zip(&self.0) {
+            let equal = hash.ct_eq(&offered);
+            place.conditional_assign(&index, equal);
+            found |= equal;
+        }
+        let (id, _) = self.0.get(usize::try_from(place).ok()?)?;
+        bool::from(found).then(|| id.clone())
+    }
+}
+
+impl FromIterator<TokenEntry> for Tokens {
+    fn from_iter<T: IntoIterator<Item = TokenEntry>>(entries: T) -> Self {
+        let entries = entries.into_iter().map(|TokenEntry { name, hash }| {
+            let fingerprint = hash.first_chunk().map_or(0, |beginning| u64::from_be_bytes(*beginning));
+            (TokenId { name: name.into(), fingerprint }, hash)
+        });
+        Self(entries.collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_its_holders_and_nobody_elses() {
+        let entry = |name: &str, token: &[u8]| TokenEntry { name: name.into(), hash: token_hash(token) };
+        let tokens: Tokens = [entry("a", b"one"), entry("b", b"two"), entry("c", b"three")].into_iter().collect();
+        for (token, name) in [(&b"one"[..], Some("a")), (b"two", Some("b")), (b"three", Some("c")), (b"", None)] {
+            assert_eq!(tokens.find(token).map(|id| id.name).as_deref(), name);
+        }
+        assert_eq!(tokens.find(&token_hash(b"one")), None, "who reads the file has no token");
+        assert_eq!(Tokens::default().find(b"one"), None);
+    }
+
+    #[test]
+    fn a_missing_file_says_how_to_make_one() {
+        let error = Tokens::read(Path::new("/nonexistent/tokens")).unwrap_err().to_string();
+        assert!(error.starts_with("listen.tokens: /nonexistent/tokens cannot be read: No such file"), "{error}");
+        assert!(error.ends_with(": make the first token with \"cardbroker token new NAME\""), "{error}");
+    }
+}

@@ -1,0 +1,19 @@
+//! APDUs: command structure, class byte, status words (ISO 7816-4 §5). Pure: bytes in, facts out.
+
+mod class;
+mod command;
+mod header;
+mod secrets;
+mod status;
+mod tlv;
+
+pub use cardbroker_proto::bytes::ApduBytes;
+pub use class::Class;
+pub use command::{ApduError, CommandApdu, MAX_COMMAND_BYTES, MAX_RAW_BYTES};
+pub use header::Header;
+pub use secrets::{Mask, SecretInstructions, presents_pin};
+pub use status::{StatusPattern, StatusWord, StopRule};
+pub use tlv::data_objects;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,136 @@
+//! What a command means to the guard of PINs.
+
+use super::super::selection::Place;
+use crate::core::{
+    apdu::{Class, CommandApdu, presents_pin},
+    card::view::CardView,
+    keyed_hash::{HashKey, KeyedHash},
+};
+
+const VERIFY: u8 = 0x20;
+const RESET_RETRY_COUNTER: u8 = 0x2C;
+/// An odd instruction is the even one with its data in data objects.
+const IN_DATA_OBJECTS: u8 = 0x01;
+
+/// Instructions that leave every PIN as it is, in whatever class; the odd one beside each too.
+pub(crate) const HARMLESS: [u8; 20] = [
+    0x22, // MANAGE SECURITY ENVIRONMENT
+    0x2A, // PERFORM SECURITY OPERATION
+    0x46, // GENERATE ASYMMETRIC KEY PAIR
+    0x70, // MANAGE CHANNEL
+    0x82, // EXTERNAL AUTHENTICATE
+    0x84, // GET CHALLENGE
+    0x86, // GENERAL AUTHENTICATE
+    0x88, // INTERNAL AUTHENTICATE
+    0xA0, // SEARCH BINARY
+    0xA2, // SEARCH RECORD
+    0xA4, // SELECT
+    0xA8, // GET PROCESSING OPTIONS (EMV)
+    0xAE, // GENERATE APPLICATION CRYPTOGRAM (EMV)
+    0xB0, // READ BINARY
+    0xB2, // READ RECORD
+    0xC0, // GET RESPONSE
+    0xCA, // GET DATA
+    0xCC, // GET NEXT DATA
+    0xD6, // UPDATE BINARY
+    0xDC, // UPDATE RECORD
+];
+
+/// GET STATUS of GlobalPlatform, STATUS of SIM cards: harmless in a proprietary class. `00F2` is SET PIN RETRIES of
+/// Yubico's OpenPGP, which may bring back the first PINs.
+const GET_STATUS: u8 = 0xF2;
+
+/// A PIN, or the code that unblocks it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Secret {
+    pub(crate) kind: Kind,
+    place: Place,
+    reference: u8,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Pin,
+    UnblockingCode,
+}
+
+/// What a command means to the guard.
+pub(crate) enum Sent {
+    /// It leaves every PIN as it is.
+    Harmless,
+    /// It may change any PIN. If it gives the card nothing, it asks if it is answered with data.
+    Unknown { gives_nothing: bool },
+    Presents {
+        /// `None` if it is not certain which one.
+        secret: Option<Secret>,
+        /// `None` if there is none, or it cannot be read.
+        value: Option<KeyedHash>,
+        on_success: Success,
+    },
+}
+
+/// What the success of a command that presents a secret means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Success {
+    /// Nothing: no secret was given.
+    Nothing,
+    /// It was the right one.
+    IsRight,
+    /// There is another one now.
+    IsChanged,
+}
+
+/// Reads a command, of which `view` is what it finds. Values are hashed with `key`.
+pub(crate) fn read(key: &HashKey, command: &[u8], view: &CardView) -> Sent {
+    let Ok(apdu) = CommandApdu::parse(command) else { return read_unreadable(key, command, view) };
+    let [_, instruction, p1, reference] = apdu.header();
+    let even = instruction & !IN_DATA_OBJECTS;
+    let is_proprietary = apdu.class().logical_channel().is_none();
+    match even {
+        _ if HARMLESS.contains(&even) => return Sent::Harmless,
+        GET_STATUS if is_proprietary => return Sent::Harmless,
+        // A proprietary class may mean something else.
+        _ if !presents_pin(instruction) || is_proprietary => {
+            return Sent::Unknown { gives_nothing: apdu.data().is_empty() && view.is_plain(&apdu) };
+        }
+        // The links of a chain but the last are not the command yet.
+        _ if apdu.class().is_chaining() => return Sent::Harmless,
+        _ => {}
+    }
+    let value = (!apdu.data().is_empty() && view.is_plain(&apdu)).then(|| {
+        let mut hasher = key.hasher();
+        hasher.part(&[instruction, p1]);
+        hasher.part(apdu.data());
+        hasher.finish()
+    });
+    let on_success = match even {
+        VERIFY if apdu.data().is_empty() => Success::Nothing,
+        VERIFY => Success::IsRight,
+        _ => Success::IsChanged,
+    };
+    Sent::Presents { secret: secret(view, apdu.class(), even, reference), value, on_success }
+}
+
+/// Reads bytes that are no APDU. If they succeed, who knows what they have done.
+fn read_unreadable(key: &HashKey, command: &[u8], view: &CardView) -> Sent {
+    match command.split_first_chunk() {
+        Some((&[class, instruction, p1, reference], presented)) if presents_pin(instruction) => {
+            // In a chain the value begins in the links before.
+            let value = (!view.has_open_chain()).then(|| {
+                let mut hasher = key.hasher();
+                hasher.part(&[class, instruction, p1]);
+                hasher.part(presented);
+                hasher.finish()
+            });
+            let secret = secret(view, Class(class), instruction & !IN_DATA_OBJECTS, reference);
+            Sent::Presents { secret, value, on_success: Success::IsChanged }
+        }
+        _ => Sent::Unknown { gives_nothing: false },
+    }
+}
+
+fn secret(view: &CardView, class: Class, even: u8, reference: u8) -> Option<Secret> {
+    let kind = if even == RESET_RETRY_COUNTER { Kind::UnblockingCode } else { Kind::Pin };
+    let place = view.place(class).filter(|place| place.is_certain())?;
+    Some(Secret { kind, place: place.clone(), reference })
+}

@@ -1,0 +1,228 @@
+//! What is selected on each logical channel of the card, as far as the card's own answers tell (ISO 7816-4 §11.1): pure.
+//!
+//! | Command | Answer | What is selected then |
+//! | --- | --- | --- |
+//! | reset | | the default application on the basic channel; the other channels are not known |
+//! | SELECT by DF name (P1 04) | `9000`, `61xx`, `62xx` | an application whose name begins with the one asked for; the FCI may say more, or less |
+//! | the same | the same, and an FCI with another name | not known |
+//! | SELECT below the current DF (P1 01, 09) | the same | a file of the same application |
+//! | SELECT an EF below the current DF (P1 02) | the same | as before: the current DF is the same |
+//! | SELECT by identifier, parent or path (P1 00, 03, 08) | the same | some file, of no known application |
+//! | any SELECT | `6A82` | as before |
+//! | any SELECT | another, or none | not known |
+//! | SELECT otherwise, in a chain, by secure messaging, or in a class without a channel | | not known |
+//! | CREATE FILE, DELETE FILE (ISO 7816-9) | | another file of the same application |
+//! | MANAGE CHANNEL | | not known on all channels but the basic one |
+//! | ENVELOPE | | not known: any command may be inside |
+//! | CLA FF, except GET DATA | | not known: some readers pass on what they get |
+//! | bytes that are no APDU | | not known |
+//! | the same, whose instruction presents a PIN | `6300`, `63Cx`, `6983` | as before: a PIN was compared, no more |
+
+mod place;
+
+pub(crate) use place::Place;
+use place::{Known, Start, Step};
+
+use crate::core::apdu::{Class, CommandApdu, StatusWord, data_objects};
+
+const CHANNELS: usize = 20;
+/// The longest DF name.
+const MAX_NAME_BYTES: usize = 16;
+/// A longer FCI is not read.
+const MAX_FCI_BYTES: usize = 1024;
+
+const SELECT: u8 = 0xA4;
+const GET_RESPONSE: u8 = 0xC0;
+const ENVELOPE: u8 = 0xC2;
+/// With its data in data objects.
+const ENVELOPE_OF_OBJECTS: u8 = 0xC3;
+const GET_DATA: u8 = 0xCA;
+const MANAGE_CHANNEL: u8 = 0x70;
+const CREATE_FILE: u8 = 0xE0;
+const DELETE_FILE: u8 = 0xE4;
+
+/// P1 of MANAGE CHANNEL.
+const OPEN: u8 = 0x00;
+const CLOSE: u8 = 0x80;
+
+/// The bits of a proprietary class in which GlobalPlatform (Card Specification 2.3.1 §11.1.4) puts the logical channel.
+const CHANNEL_BITS: u8 = 0x43;
+
+const MASTER_FILE: [u8; 2] = [0x3F, 0x00];
+const FCI_TEMPLATE: u32 = 0x6F;
+const DF_NAME: u32 = 0x84;
+
+/// What is selected on each channel. Fed with every command and every response.
+#[derive(Debug)]
+pub(crate) struct Selection {
+    channels: [Option<Place>; CHANNELS],
+    /// Commands went to other channels than the basic one.
+    uses_channels: bool,
+    /// A SELECT that was not answered yet.
+    sent: Option<Sent>,
+    /// The answer to a SELECT by name that was not fetched yet.
+    fetching: Option<Fetching>,
+    /// What was known before a command that cannot be read, if that may only have presented a PIN.
+    before: Option<Box<Selection>>,
+}
+
+#[derive(Debug)]
+struct Sent {
+    channel: usize,
+    before: Option<Place>,
+    if_done: Option<Place>,
+    is_by_name: bool,
+}
+
+#[derive(Debug)]
+struct Fetching {
+    channel: usize,
+    fci: Vec<u8>,
+}
+
+impl Default for Selection {
+    /// After a reset.
+    fn default() -> Self {
+        let mut channels = [const { None }; CHANNELS];
+        channels[0] = Some(Place::at(Start::Default));
+        Self { channels, uses_channels: false, sent: None, fetching: None, before: None }
+    }
+}
+
+impl Selection {
+    /// What is selected for commands of this class, if that is known.
+    pub(crate) fn place(&self, class: Class) -> Option<&Place> {
+        self.channels[self.channel(class)?].as_ref()
+    }
+
+    /// A command is about to be sent; `is_plain` if it is neither a link of a chain nor protected.
+    pub(crate) fn sends(&mut self, apdu: &CommandApdu, is_plain: bool) {
+        let [_, instruction, p1, _] = apdu.header();
+        let class = apdu.class();
+        self.uses_channels |=
+            instruction == MANAGE_CHANNEL || class.logical_channel().is_some_and(|number| number != 0);
+        let channel = self.channel(class);
+        let fetching = self.fetching.take();
+        (self.sent, self.before) = (None, None);
+        match (class, instruction) {
+            (Class(0xFF), GET_DATA) => {}
+            (Class(0xFF), _) => self.forget(),
+            (_, SELECT) => match channel {
+                Some(channel) => {
+                    let before = self.channels[channel].take();
+                    let if_done = selected(before.clone(), apdu, is_plain);
+                    self.sent = Some(Sent { channel, before, if_done, is_by_name: p1 == 0x04 });
+                }
+                None => self.forget(),
+            },
+            (_, GET_RESPONSE) => self.fetching = fetching.filter(|fetching| Some(fetching.channel) == channel),
+            (_, CREATE_FILE | DELETE_FILE) => {
+                for place in &mut self.channels {
+                    *place = place.take().map(Place::in_unknown_way);
+                }
+            }
+            (_, MANAGE_CHANNEL) if matches!(p1, OPEN | CLOSE) => self.channels[1..].fill(None),
+            (_, MANAGE_CHANNEL | ENVELOPE | ENVELOPE_OF_OBJECTS) => self.forget(),
+            _ => {}
+        }
+    }
+
+    /// A command that is no APDU is about to be sent, whose instruction presents a PIN or not.
+    pub(crate) fn sends_unreadable(&mut self, presents_pin: bool) {
+        let channels = std::mem::replace(&mut self.channels, [const { None }; CHANNELS]);
+        let before = Self { channels, uses_channels: self.uses_channels, sent: None, fetching: None, before: None };
+        self.forget();
+        self.uses_channels = true;
+        self.before = presents_pin.then(|| Box::new(before));
+    }
+
+    /// A response has come.
+    pub(crate) fn answered(&mut self, response: &[u8]) {
+        let Some((data, word)) = response.split_last_chunk().map(|(data, word)| (data, u16::from_be_bytes(*word)))
+        else {
+            return;
+        };
+        if let Some(before) = self.before.take().filter(|_| StatusWord(word).refuses_pin()) {
+            *self = *before;
+        }
+        if let Some(Sent { channel, before, if_done, is_by_name }) = self.sent.take() {
+            self.channels[channel] = match word {
+                0x9000 | 0x6100..=0x62FF => if_done,
+                0x6A82 => before,
+                _ => None,
+            };
+            self.fetching = is_by_name.then(|| Fetching { channel, fci: Vec::new() });
+        }
+        if let Some(mut fetching) = self.fetching.take() {
+            fetching.fci.extend_from_slice(data.get(..MAX_FCI_BYTES).unwrap_or(data));
+            match word >> 8 {
+                0x90 | 0x62 => self.learn(&fetching),
+                0x61 | 0x6C if fetching.fci.len() <= MAX_FCI_BYTES => self.fetching = Some(fetching),
+                _ => {}
+            }
+        }
+    }
+
+    /// The card has said more about what it has selected.
+    fn learn(&mut self, answer: &Fetching) {
+        let channel = &mut self.channels[answer.channel];
+        if let Some(Place { start: Start::Application { name, known }, path: Some(path), .. }) = channel
+            && path.is_empty()
+            && let Some(told) = df_name(&answer.fci)
+        {
+            if told.starts_with(name) && told.len() <= MAX_NAME_BYTES {
+                (*name, *known) = (told.to_vec(), Known::Whole);
+            } else if name.starts_with(told) {
+                (*name, *known) = (told.to_vec(), Known::Prefix);
+            } else {
+                // The card contradicts: it has selected what nobody asked for.
+                *channel = None;
+            }
+        }
+    }
+
+    /// Anything may be selected on any channel.
+    pub(crate) fn forget(&mut self) {
+        self.channels.fill(None);
+        (self.sent, self.fetching, self.before) = (None, None, None);
+    }
+
+    fn channel(&self, class: Class) -> Option<usize> {
+        match class.logical_channel() {
+            Some(channel) => Some(usize::from(channel)),
+            // It may say so in its own way, or not at all.
+            None => (class.0 & CHANNEL_BITS == 0 && !self.uses_channels).then_some(0),
+        }
+    }
+}
+
+/// What is selected once a SELECT has succeeded.
+fn selected(before: Option<Place>, apdu: &CommandApdu, is_plain: bool) -> Option<Place> {
+    let [_, _, p1, p2] = apdu.header();
+    let data = apdu.data();
+    let is_first = p2 & 0x03 == 0;
+    // A SELECT in another class may mean something else.
+    apdu.class().logical_channel()?;
+    match p1 {
+        0x02 if !apdu.class().is_chaining() => before,
+        0x01 | 0x09 if !is_plain || !is_first => before.map(Place::in_unknown_way),
+        _ if !is_plain => None,
+        0x04 if data.len() <= MAX_NAME_BYTES => {
+            let known = if is_first { Known::FirstWithPrefix } else { Known::Prefix };
+            Some(Place::at(Start::Application { name: data.to_vec(), known }))
+        }
+        _ if !is_first => None,
+        0x00 if data.is_empty() || data == MASTER_FILE => Some(Place::at(Start::MasterFile)),
+        0x08 => Some(Place::at(Start::MasterFile).then(Step { p1, data: data.to_vec() })),
+        0x00 | 0x01 | 0x03 | 0x09 => before.map(|before| before.then(Step { p1, data: data.to_vec() })),
+        _ => None,
+    }
+}
+
+fn df_name(fci: &[u8]) -> Option<&[u8]> {
+    let value_of = |wanted, bytes| data_objects(bytes).find_map(|(tag, value)| (tag == wanted).then_some(value));
+    value_of(DF_NAME, value_of(FCI_TEMPLATE, fci)?)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,210 @@
+//! What the card thread knows of the card, from the commands it has sent and their answers: security state and what is selected. Pure.
+
+use super::selection::{Place, Selection};
+use crate::core::apdu::{Class, CommandApdu, StatusWord, presents_pin};
+
+/// Instructions that raise no security state (ISO 7816-4 §11), even ones in an interindustry class. Neutral does not mean unchanged: the
+/// application that they select, or the challenge that they ask for, stays behind.
+const NEUTRAL_INSTRUCTIONS: [u8; 9] = [
+    0x84, // GET CHALLENGE
+    0xA0, // SEARCH BINARY
+    0xA2, // SEARCH RECORD
+    0xA4, // SELECT
+    0xB0, // READ BINARY
+    0xB2, // READ RECORD
+    0xC0, // GET RESPONSE
+    0xCA, // GET DATA
+    0xCC, // GET NEXT DATA
+];
+
+/// The command to a contactless reader that asks for the card's number (PC/SC part 3, GET DATA), neutral too.
+const READER_GET_DATA: [u8; 2] = [0xFF, 0xCA];
+
+/// The bit of a class that announces further links of a chain (ISO 7816-4 §5.3.3).
+const CHAINING: u8 = 0x10;
+
+/// The card as far as it can be told from outside.
+#[derive(Debug, Default)]
+pub(crate) struct CardView {
+    raised: bool,
+    /// The last answer offers more data, which the next command could fetch.
+    unfetched: bool,
+    selection: Selection,
+    chain: Chain,
+}
+
+/// A chain that has begun and not ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Chain {
+    /// There is none.
+    #[default]
+    None,
+    /// Of commands of this class, without the chaining bit, and this instruction.
+    Of([u8; 2]),
+    /// A command that cannot be read may have begun one.
+    Unreadable,
+}
+
+impl CardView {
+    /// Whether something may be left in the card that the next caller must not find.
+    pub(crate) fn is_raised(&self) -> bool {
+        self.raised || self.unfetched
+    }
+
+    /// What is certain of the name (DF name, AID) of the application that commands of `class` reach: its beginning, or all of it.
+    /// `None` if nothing is, or if no application is selected by name.
+    pub(crate) fn application(&self, class: Class) -> Option<&[u8]> {
+        self.selection.place(class)?.application()
+    }
+
+    /// What is selected for commands of `class`, if that is known.
+    pub(crate) fn place(&self, class: Class) -> Option<&Place> {
+        self.selection.place(class)
+    }
+
+    /// Whether a command that is sent now is whole and readable: no link of a chain, the last one included, and not protected.
+    pub(crate) fn is_plain(&self, apdu: &CommandApdu) -> bool {
+        let class = apdu.class();
+        let may_continue = match self.chain {
+            Chain::None => false,
+            Chain::Of(link) => link == [class.0, apdu.header()[1]],
+            Chain::Unreadable => true,
+        };
+        !class.has_secure_messaging() && !class.is_chaining() && !may_continue
+    }
+
+    /// Whether a chain has begun and not ended, as far as can be told.
+    pub(crate) fn has_open_chain(&self) -> bool {
+        self.chain != Chain::None
+    }
+
+    /// A command is about to be sent: what it may raise counts from now on, whatever becomes of it.
+    pub(crate) fn sends(&mut self, command: &[u8]) {
+        let Ok(apdu) = CommandApdu::parse(command) else {
+            self.raised = true;
+            self.selection.sends_unreadable(command.get(1).copied().is_some_and(presents_pin));
+            self.chain = Chain::Unreadable;
+            return;
+        };
+        self.raised |= !is_neutral(command);
+        self.selection.sends(&apdu, self.is_plain(&apdu));
+        let [class, instruction, ..] = apdu.header();
+        self.chain = if apdu.class().is_chaining() { Chain::Of([class & !CHAINING, instruction]) } else { Chain::None };
+    }
+
+    /// A response has come.
+    pub(crate) fn answered(&mut self, response: &[u8]) {
+        let word = response.last_chunk().map(|word| StatusWord(u16::from_be_bytes(*word)));
+        // A card may keep its answer after a command that it has refused.
+        self.unfetched = word.is_some_and(|word| word.offers_data() || self.unfetched && word.is_error());
+        if word != Some(StatusWord(0x9000)) {
+            self.chain = Chain::None;
+        }
+        self.selection.answered(response);
+    }
+
+    /// The card was reset.
+    pub(crate) fn reset(&mut self) {
+        *self = Self::default();
+    }
+}
+
+/// Whether a command raises no security state. Logical channels other than the basic one count as raised: they stay open.
+fn is_neutral(command: &[u8]) -> bool {
+    match *command {
+        [class, instruction, ..] if [class, instruction] == READER_GET_DATA => true,
+        [class, instruction, ..] => Class(class) == Class(0x00) && NEUTRAL_INSTRUCTIONS.contains(&instruction),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn raised_by(command: &[u8], word: u16) -> bool {
+        let mut view = CardView::default();
+        view.sends(command);
+        view.answered(&word.to_be_bytes());
+        view.is_raised()
+    }
+
+    #[test]
+    fn reading_leaves_nothing_behind_and_everything_else_may() {
+        for instruction in NEUTRAL_INSTRUCTIONS {
+            assert!(!raised_by(&[0x00, instruction, 0, 0], 0x9000), "{instruction:02X}");
+            for class in [0x01, 0x04, 0x0C, 0x10, 0x40, 0x80, 0x90, 0xFF] {
+                assert!(raised_by(&[class, instruction, 0, 0], 0x9000) != ([class, instruction] == READER_GET_DATA));
+            }
+        }
+        for instruction in [0x20, 0x22, 0x2A, 0x70, 0x82, 0x86, 0x87, 0xA5, 0xD6, 0xB1, 0xCB] {
+            assert!(raised_by(&[0x00, instruction, 0, 0], 0x6982), "{instruction:02X}");
+        }
+    }
+
+    #[test]
+    fn an_answer_that_waits_to_be_fetched_is_not_for_the_next_caller() {
+        assert!(raised_by(&[0x00, 0xA4, 4, 0], 0x6113));
+        assert!(raised_by(&[0x00, 0xA4, 4, 0], 0x9F13));
+        let mut view = CardView::default();
+        view.answered(&[0x61, 0x13]);
+        view.answered(&[0x90, 0x00]);
+        assert!(!view.is_raised(), "it was fetched");
+    }
+
+    #[test]
+    fn an_answer_that_could_not_be_fetched_may_still_wait() {
+        for (word, waits) in [
+            (0x6D00, true),
+            (0x6E00, true),
+            (0x6C03, true),
+            (0x6700, true),
+            (0x6985, true),
+            (0x6A86, true),
+            (0x6F00, true),
+            (0x9000, false),
+            (0x6282, false),
+        ] {
+            let mut view = CardView::default();
+            view.answered(&[0x61, 0x13]);
+            view.answered(&u16::to_be_bytes(word));
+            assert_eq!(view.is_raised(), waits, "{word:04X}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_may_have_done_anything() {
+        let select = b"\x00\xA4\x04\x00\x02\xA0\x01";
+        for (unreadable, word, is_known, is_open) in [
+            (&b"\x00"[..], 0x9000_u16, false, true),
+            (b"\x00\xA4\x04\x00\x03\xA0", 0x9000, false, true),
+            (b"\x00\xB0\x00\x00\x00\x00", 0x6700, false, false),
+            (b"\xFF\xCA\x00\x00\x00\x00", 0x9000, false, true),
+            (b"\x00\x20\x00\x80\x03\x39", 0x6700, false, false),
+            (b"\x00\x20\x00\x80\x03\x39", 0x63C2, true, false),
+            (b"\x00\xB0\x00\x80\x03\x39", 0x63C2, false, false),
+        ] {
+            let mut view = CardView::default();
+            view.sends(select);
+            view.answered(&[0x90, 0x00]);
+            assert!(!view.is_raised() && view.place(Class(0)).is_some());
+            view.sends(unreadable);
+            assert!(view.is_raised() && view.place(Class(0)).is_none(), "{unreadable:02X?} while it runs");
+            view.answered(&word.to_be_bytes());
+            let plain = CommandApdu::parse(b"\x00\x20\x00\x80\x01\x31").unwrap();
+            let found =
+                (view.is_raised(), view.place(Class(0)).is_some(), view.has_open_chain(), view.is_plain(&plain));
+            assert_eq!(found, (true, is_known, is_open, !is_open), "{unreadable:02X?} {word:04X}");
+        }
+    }
+
+    #[test]
+    fn a_reset_leaves_nothing_behind() {
+        let mut view = CardView::default();
+        view.sends(&[0x00, 0x20, 0x00, 0x80]);
+        view.sends(&[0x00, 0xB0, 0x00, 0x00]);
+        assert!(view.is_raised());
+        view.reset();
+        assert!(!view.is_raised());
+    }
+}

@@ -1,0 +1,465 @@
+//! The life of one reader and its card as a pure machine: it takes what the monitor sees and what the card thread has done, and says
+//! what to do next, what watchers see, and what those who wait are told. No clock and no I/O: `now` is an argument.
+//!
+//! ```text
+//!                    card seen                    taken
+//!   Empty ────────────────────────▶ Settling ───────────────▶ Ready
+//!     ▲  (own: on_demand, never)      │  ▲                      │
+//!     │◀──────────── Loose ◀──────────┼──┼─ let go ─────────────┤
+//!     │                └── demand ────┼─▶│ exchange lost, reset │
+//!     │ card gone, from any            │  │ by someone else ◀────┘
+//!     │                  held for 2 s ─┼─▶ Held (tries on)
+//!     └──── Mute ◀── 3 cold resets ────┘   (silent, or no protocol in common)
+//!   Unavailable: from and to any, as PC/SC goes and comes
+//! ```
+
+use std::{
+    borrow::Cow,
+    time::{Duration, Instant},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::status::{ReaderStatus, State, card_removed, not_owned, protocol_mismatch};
+use crate::core::{
+    error::Failure,
+    slot::{CardInfo, ProtocolChoice, SlotError, SlotStatus},
+};
+
+/// How long a rival may hold a new card before the reader shows it.
+const HELD_AFTER: Duration = Duration::from_secs(2);
+/// The wait before the second try to take a card; it doubles from try to try.
+const FIRST_RETRY: Duration = Duration::from_millis(10);
+/// The longest wait between two tries while settling.
+const LAST_RETRY: Duration = Duration::from_millis(200);
+/// The wait between tries when there is no hurry left: held elsewhere, or card stack and monitor disagree.
+const SLOW_RETRY: Duration = Duration::from_millis(500);
+/// How many cold resets a silent card gets.
+const MAX_COLD_RESETS: u32 = 3;
+
+/// When the broker holds a reader.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Own {
+    /// From its first moment: no other program gets in.
+    #[default]
+    Always,
+    /// While there are requests, and for the reader's `release_after` after them: beside gpg and browsers.
+    OnDemand,
+    /// Not at all: the reader is listed, and its requests are refused.
+    Never,
+}
+
+/// What the actor has the card thread do next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Take the card exclusively and reset it.
+    Take,
+    /// Reset a silent card by cutting its power.
+    ColdReset,
+    /// Run the next unit.
+    Serve,
+    /// Let the card go.
+    Release,
+}
+
+/// How the card was left by a unit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum UnitEnd {
+    /// In order; ATR and protocol as after the last reset.
+    InOrder(CardInfo),
+    /// It is gone.
+    Removed,
+    /// It may or may not be the same: it must be taken again, as a new insertion.
+    Lost,
+    /// PC/SC has failed.
+    Unavailable(String),
+}
+
+/// The machine. Owned by the reader's actor.
+pub(crate) struct Life {
+    own: Own,
+    release_after: Duration,
+    /// Which protocols the card may speak.
+    protocols: ProtocolChoice,
+    /// What names of insertions and states begin with: unique to this broker's run and this reader.
+    identity: String,
+    phase: Phase,
+    seen: Option<SlotStatus>,
+    insertion_count: u64,
+    state_count: u64,
+    unresponsive: bool,
+    unavailable_because: String,
+    /// The slot may hold the card, or the place of one.
+    holds: bool,
+    /// The card was reset since the last turn began.
+    was_reset: bool,
+    /// The monitor's count when the card was taken last.
+    taken_at: Option<u32>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Phase {
+    Unavailable {
+        retry: Instant,
+    },
+    Empty {
+        recheck: Option<Instant>,
+    },
+    Loose,
+    Settling {
+        since: Instant,
+        retry: Instant,
+        tries: u32,
+        cold_resets: u32,
+    },
+    Ready {
+        card: CardInfo,
+        last_used: Instant,
+    },
+    /// `speaks_another`: it answers, with none of the protocols allowed.
+    Mute {
+        speaks_another: bool,
+    },
+    Held {
+        retry: Instant,
+    },
+}
+
+impl Life {
+    /// A reader of which nothing is known yet. `identity` must be unique among all readers of all runs.
+    pub(crate) fn new(
+        own: Own,
+        release_after: Duration,
+        protocols: ProtocolChoice,
+        identity: String,
+        now: Instant,
+    ) -> Self {
+        Self {
+            own,
+            release_after,
+            protocols,
+            identity,
+            phase: Phase::Unavailable { retry: now },
+            seen: None,
+            insertion_count: 0,
+            state_count: 0,
+            unresponsive: false,
+            holds: false,
+            was_reset: false,
+            taken_at: None,
+            unavailable_because: "the reader has not been looked at yet".into(),
+        }
+    }
+
+    /// What to do now; `demand` says whether anyone waits for a turn. `None`: wait for an event or for [`Life::deadline`].
+    pub(crate) fn next_action(&mut self, now: Instant, demand: bool) -> Option<Action> {
+        let action = self.due_action(now, demand);
+        if matches!(action, Some(Action::Take | Action::ColdReset)) {
+            self.taken_at = self.seen.as_ref().map(|seen| seen.event_count);
+        }
+        action
+    }
+
+    fn due_action(&mut self, now: Instant, demand: bool) -> Option<Action> {
+        match &self.phase {
+            Phase::Unavailable { retry } if self.seen.is_some() && *retry <= now => {
+                if self.own == Own::Always && self.sees_card() {
+                    return Some(Action::Take);
+                }
+                self.settle(now, true);
+            }
+            Phase::Empty { recheck: Some(at) } if *at <= now => self.settle(now, true),
+            Phase::Loose if self.own == Own::OnDemand && demand => {
+                self.phase = Phase::Settling { since: now, retry: now, tries: 0, cold_resets: 0 };
+            }
+            Phase::Held { .. } if self.own == Own::OnDemand && !demand => self.phase = Phase::Loose,
+            _ => {}
+        }
+        match &self.phase {
+            Phase::Settling { retry, cold_resets, .. } if *retry <= now => {
+                Some(if *cold_resets > 0 { Action::ColdReset } else { Action::Take })
+            }
+            Phase::Held { retry } if *retry <= now => Some(Action::Take),
+            Phase::Ready { .. } if demand => Some(Action::Serve),
+            Phase::Ready { last_used, .. } if self.own == Own::OnDemand && *last_used + self.release_after <= now => {
+                Some(Action::Release)
+            }
+            Phase::Loose | Phase::Mute { .. } | Phase::Empty { recheck: None }
+                if self.own == Own::OnDemand && self.holds && !demand =>
+            {
+                Some(Action::Release)
+            }
+            _ => None,
+        }
+    }
+
+    /// When [`Life::next_action`] is worth asking again without an event.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        match &self.phase {
+            Phase::Unavailable { retry } => self.seen.as_ref().map(|_| *retry),
+            Phase::Empty { recheck } => *recheck,
+            Phase::Settling { retry, .. } | Phase::Held { retry } => Some(*retry),
+            Phase::Ready { last_used, .. } if self.own == Own::OnDemand => Some(*last_used + self.release_after),
+            Phase::Ready { .. } | Phase::Loose | Phase::Mute { .. } => None,
+        }
+    }
+
+    /// The card that may be used, once it was taken.
+    pub(crate) fn card(&self) -> Option<&CardInfo> {
+        match &self.phase {
+            Phase::Ready { card, .. } => Some(card),
+            _ => None,
+        }
+    }
+
+    /// Why the reader cannot be used, where its state alone does not say.
+    pub(crate) fn because(&self) -> Option<Cow<'_, str>> {
+        match self.phase {
+            Phase::Unavailable { .. } => Some(Cow::Borrowed(&self.unavailable_because)),
+            Phase::Mute { speaks_another: true } => Some(protocol_mismatch(self.protocols).message),
+            _ => None,
+        }
+    }
+
+    /// What watchers see.
+    pub(crate) fn status(&self) -> ReaderStatus {
+        let (state, atr, protocol) = match &self.phase {
+            Phase::Unavailable { .. } => (State::Unavailable, Vec::new(), None),
+            Phase::Empty { .. } => (State::Empty, Vec::new(), None),
+            Phase::Loose => (State::Ready, self.seen.as_ref().map(|seen| seen.atr.clone()).unwrap_or_default(), None),
+            Phase::Settling { .. } => (State::Settling, Vec::new(), None),
+            Phase::Ready { card, .. } => (State::Ready, card.atr.clone(), Some(card.protocol)),
+            Phase::Mute { .. } => (State::Mute, Vec::new(), None),
+            Phase::Held { .. } => (State::HeldElsewhere, Vec::new(), None),
+        };
+        let no_card = matches!(state, State::Empty | State::Unavailable);
+        ReaderStatus {
+            state: if self.unresponsive { State::Unresponsive } else { state },
+            atr,
+            protocol,
+            insertion_id: if no_card { String::new() } else { self.insertion_id() },
+            insertion_count: self.insertion_count,
+        }
+    }
+
+    /// Names the insertion.
+    pub(crate) fn insertion_id(&self) -> String {
+        format!("{}-i{}", self.identity, self.insertion_count)
+    }
+
+    /// Names the card's state as far as the broker's own doings go.
+    pub(crate) fn state_tag(&self) -> String {
+        self.state_tag_after(0)
+    }
+
+    /// The state tag that a unit brings that begins now.
+    pub(crate) fn next_state_tag(&self) -> String {
+        self.state_tag_after(1)
+    }
+
+    fn state_tag_after(&self, moves: u64) -> String {
+        format!("{}-s{}", self.identity, self.state_count + moves)
+    }
+
+    /// Whether the card was reset since the last turn began.
+    pub(crate) fn was_reset_since_turn(&self) -> bool {
+        self.was_reset
+    }
+
+    /// A turn begins: the state moves.
+    pub(crate) fn turn_begins(&mut self) {
+        self.was_reset = false;
+        self.state_count += 1;
+    }
+
+    /// What a request is told that does not wait for a card, if the reader is in no state to serve it.
+    pub(crate) fn refusal(&self) -> Option<Failure> {
+        if self.own == Own::Never {
+            return Some(not_owned());
+        }
+        if !self.unresponsive && matches!(self.phase, Phase::Mute { speaks_another: true }) {
+            return Some(protocol_mismatch(self.protocols));
+        }
+        self.status().state.refusal(&self.unavailable_because)
+    }
+
+    /// The monitor has looked. Returns what those are told who wait, but not for a card.
+    pub(crate) fn seen(&mut self, status: SlotStatus, now: Instant) -> Option<Failure> {
+        let before = self.seen.replace(status);
+        let status = self.seen.as_ref()?;
+        let had_card = matches!(
+            self.phase,
+            Phase::Settling { .. } | Phase::Ready { .. } | Phase::Loose | Phase::Mute { .. } | Phase::Held { .. }
+        );
+        if !status.card_present {
+            if had_card || matches!(self.phase, Phase::Unavailable { .. }) {
+                self.phase = Phase::Empty { recheck: None };
+            }
+            return had_card.then(card_removed);
+        }
+        let is_another = before.is_none_or(|before| !before.card_present || before.event_count != status.event_count);
+        if is_another {
+            self.settle(now, true);
+        } else if let Phase::Settling { retry, .. } = &mut self.phase {
+            *retry = now;
+        }
+        (is_another && had_card).then(card_removed)
+    }
+
+    /// PC/SC no longer serves the reader. Returns what those are told who wait, but not for a card.
+    pub(crate) fn unavailable(&mut self, because: String, now: Instant) -> Option<Failure> {
+        self.seen = None;
+        self.fail(because, now);
+        self.refusal()
+    }
+
+    /// A call has not returned in time. Returns what those are told who wait, but not for a card.
+    pub(crate) fn unresponsive(&mut self) -> Option<Failure> {
+        self.unresponsive = true;
+        self.refusal()
+    }
+
+    /// The card thread has tried [`Action::Take`] or [`Action::ColdReset`]. Returns what those are told who wait, but not for a card.
+    pub(crate) fn took(&mut self, taken: Result<CardInfo, SlotError>, now: Instant) -> Option<Failure> {
+        self.unresponsive = false;
+        self.holds |= !matches!(taken, Err(SlotError::Held | SlotError::NoCard | SlotError::CardRemoved));
+        let seen_card = self.sees_card();
+        match taken {
+            // It has left in the meantime. Trust the monitor: it is what will tell of the next one.
+            Ok(_) if !seen_card => {}
+            // Another one may have come while this one was taken.
+            Ok(_) if self.seen.as_ref().map(|seen| seen.event_count) != self.taken_at => self.settle(now, false),
+            Ok(card) => {
+                if matches!(self.phase, Phase::Unavailable { .. }) {
+                    self.insertion_count += 1;
+                }
+                self.was_reset = true;
+                self.state_count += 1;
+                self.phase = Phase::Ready { card, last_used: now };
+            }
+            Err(SlotError::NoCard | SlotError::CardRemoved) => {
+                self.phase = Phase::Empty { recheck: seen_card.then_some(now + SLOW_RETRY) };
+            }
+            Err(error @ (SlotError::Service(_) | SlotError::ReaderGone)) => self.fail(error.to_string(), now),
+            Err(error) => self.retry(&error, now),
+        }
+        self.refusal()
+    }
+
+    /// A unit has ended. Returns what those are told who wait, but not for a card.
+    pub(crate) fn unit_ended(&mut self, end: UnitEnd, now: Instant) -> Option<Failure> {
+        let was_unresponsive = std::mem::take(&mut self.unresponsive);
+        // What the monitor has said in the meantime is newer.
+        if !matches!(self.phase, Phase::Ready { .. }) {
+            return self.refusal();
+        }
+        match end {
+            // The card may have been swapped while nobody could look.
+            UnitEnd::InOrder(_) if was_unresponsive => self.settle(now, true),
+            UnitEnd::InOrder(card) => self.phase = Phase::Ready { card, last_used: now },
+            UnitEnd::Lost => self.settle(now, true),
+            UnitEnd::Removed => {
+                // The monitor may not have noticed yet, or never will if the card was swapped between two of its looks.
+                self.phase = Phase::Empty { recheck: Some(now + SLOW_RETRY) };
+                return Some(card_removed());
+            }
+            UnitEnd::Unavailable(because) => self.fail(because, now),
+        }
+        self.refusal()
+    }
+
+    /// The card was reset although nobody asked for it. Returns what those are told who wait, but not for a card.
+    pub(crate) fn was_reset(&mut self, reset: Result<CardInfo, SlotError>, now: Instant) -> Option<Failure> {
+        match reset {
+            Ok(card) => {
+                self.was_reset = true;
+                self.state_count += 1;
+                self.unit_ended(UnitEnd::InOrder(card), now)
+            }
+            Err(SlotError::NoCard | SlotError::CardRemoved) => self.unit_ended(UnitEnd::Removed, now),
+            Err(error @ (SlotError::Service(_) | SlotError::StaleHandle | SlotError::ReaderGone)) => {
+                self.unit_ended(UnitEnd::Unavailable(error.to_string()), now)
+            }
+            Err(_) => self.unit_ended(UnitEnd::Lost, now),
+        }
+    }
+
+    /// Someone else has reset the card, and it was reset again: it may be another one. Returns what those are told who wait, but not for
+    /// a card.
+    pub(crate) fn was_reset_elsewhere(&mut self, card: CardInfo, now: Instant) -> Option<Failure> {
+        self.insertion_count += 1;
+        self.was_reset(Ok(card), now)
+    }
+
+    /// A session has left the card as it was. Returns what those are told who wait, but not for a card.
+    pub(crate) fn left(&mut self, now: Instant) -> Option<Failure> {
+        match self.card().cloned() {
+            Some(card) => self.unit_ended(UnitEnd::InOrder(card), now),
+            None => {
+                self.unresponsive = false;
+                self.refusal()
+            }
+        }
+    }
+
+    /// The card was let go.
+    pub(crate) fn released(&mut self) {
+        self.unresponsive = false;
+        self.holds = false;
+        if matches!(self.phase, Phase::Ready { .. }) {
+            self.was_reset = true;
+            self.state_count += 1;
+            self.phase = Phase::Loose;
+        }
+    }
+
+    fn sees_card(&self) -> bool {
+        self.seen.as_ref().is_some_and(|seen| seen.card_present)
+    }
+
+    fn settle(&mut self, now: Instant, is_new_insertion: bool) {
+        if !self.sees_card() {
+            self.phase = Phase::Empty { recheck: None };
+            return;
+        }
+        if is_new_insertion {
+            self.insertion_count += 1;
+            self.state_count += 1;
+        }
+        self.phase = match self.own {
+            Own::Always => Phase::Settling { since: now, retry: now, tries: 0, cold_resets: 0 },
+            Own::OnDemand | Own::Never => Phase::Loose,
+        };
+    }
+
+    fn fail(&mut self, because: String, now: Instant) {
+        self.unavailable_because = because;
+        self.phase = Phase::Unavailable { retry: now + SLOW_RETRY };
+    }
+
+    /// The card is there but could not be taken: try again, up to the limit for this kind of trouble.
+    fn retry(&mut self, error: &SlotError, now: Instant) {
+        self.phase = match self.phase {
+            Phase::Unavailable { .. } => return self.settle(now, true),
+            Phase::Settling { since, tries, cold_resets, .. } => {
+                let speaks_another = *error == SlotError::ProtocolMismatch;
+                let is_silent = speaks_another || matches!(error, SlotError::Mute(_) | SlotError::Lost(_));
+                let cold_resets = cold_resets + u32::from(is_silent);
+                let backoff = FIRST_RETRY.saturating_mul(1 << tries.min(16)).min(LAST_RETRY);
+                if cold_resets > MAX_COLD_RESETS {
+                    Phase::Mute { speaks_another }
+                } else if !is_silent && now.saturating_duration_since(since) >= HELD_AFTER {
+                    Phase::Held { retry: now + SLOW_RETRY }
+                } else {
+                    Phase::Settling { since, retry: now + backoff, tries: tries.saturating_add(1), cold_resets }
+                }
+            }
+            Phase::Held { .. } => Phase::Held { retry: now + SLOW_RETRY },
+            ref other => other.clone(),
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,234 @@
+//! What holds in every life of a reader, whatever its monitor says and its card does; and that each rule can be seen broken.
+
+use proptest::{collection::vec, prelude::*, test_runner::TestCaseResult};
+
+use super::*;
+use crate::core::properties::{holds, is_broken};
+
+const CASES: u32 = 500;
+
+#[derive(Debug, Clone)]
+enum Event {
+    Insert,
+    Remove,
+    Swap,
+    Look,
+    Down,
+    /// Someone has a turn, if the reader serves, with a call that hangs or not, and this end.
+    Turn {
+        hangs: bool,
+        end: UnitEnd,
+    },
+    /// What becomes of the next attempts to take the card.
+    Luck(Option<SlotError>),
+    Pass(u64),
+}
+
+fn events() -> impl Strategy<Value = Vec<Event>> {
+    let end = prop_oneof![
+        4 => Just(UnitEnd::InOrder(card())),
+        1 => Just(UnitEnd::Lost),
+        1 => Just(UnitEnd::Removed),
+        1 => Just(UnitEnd::Unavailable("gone".into())),
+    ];
+    let luck = prop_oneof![
+        4 => Just(None),
+        1 => Just(Some(SlotError::Held)),
+        1 => Just(Some(SlotError::Mute("no ATR".into()))),
+        1 => Just(Some(SlotError::NoCard)),
+        1 => Just(Some(SlotError::ReaderGone)),
+        1 => Just(Some(SlotError::CardReset)),
+    ];
+    let event = prop_oneof![
+        2 => Just(Event::Insert),
+        1 => Just(Event::Remove),
+        1 => Just(Event::Swap),
+        3 => Just(Event::Look),
+        1 => Just(Event::Down),
+        4 => (prop::bool::weighted(0.1), end).prop_map(|(hangs, end)| Event::Turn { hangs, end }),
+        2 => luck.prop_map(Event::Luck),
+        4 => prop_oneof![Just(1), Just(50), Just(600), Just(6000)].prop_map(Event::Pass),
+    ];
+    vec(event, 1..80)
+}
+
+fn owns() -> impl Strategy<Value = Own> {
+    prop_oneof![3 => Just(Own::Always), 2 => Just(Own::OnDemand), 1 => Just(Own::Never)]
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    /// The monitor does not count a swap.
+    HiddenSwap,
+    /// A lost exchange passes for a good one.
+    GoodEnd,
+    /// Every look counts as an insertion.
+    Nervous,
+    /// The machine begins anew when the service fails.
+    Amnesia,
+    /// What has failed is due again at once.
+    StoppedClock,
+}
+
+/// What the reader may have told of a card when it serves again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Card {
+    Same,
+    /// The reader let it go, or its driver hung: it may be another.
+    Unsure,
+    Another,
+}
+
+struct World {
+    life: Life,
+    now: Instant,
+    own: Own,
+    fault: Option<Fault>,
+    card_present: bool,
+    event_count: u32,
+    told: Option<(bool, u32)>,
+    luck: Option<SlotError>,
+    /// The insertion that was last served, and what has become of its card.
+    served: Option<(String, Card)>,
+    last_tag: u64,
+}
+
+fn play(own: Own, events: Vec<Event>, fault: Option<Fault>) -> TestCaseResult {
+    let (life, now) = life(own);
+    let mut world = World {
+        life,
+        now,
+        own,
+        fault,
+        card_present: false,
+        event_count: 0,
+        told: None,
+        luck: None,
+        served: None,
+        last_tag: 0,
+    };
+    events.into_iter().try_for_each(|event| world.step(event))
+}
+
+impl World {
+    fn step(&mut self, event: Event) -> TestCaseResult {
+        match event {
+            Event::Insert | Event::Remove => {
+                let is_there = matches!(event, Event::Insert);
+                self.event_count += u32::from(self.card_present != is_there);
+                self.card_present = is_there;
+            }
+            Event::Swap if self.card_present => {
+                self.event_count += 2;
+                self.look();
+            }
+            Event::Swap => {}
+            Event::Look => self.look(),
+            Event::Down => {
+                self.life.unavailable("down".into(), self.now);
+                self.told = None;
+                self.becomes(Card::Another);
+                if self.fault == Some(Fault::Amnesia) {
+                    self.life = Life::new(self.own, Duration::from_secs(5), ProtocolChoice::Any, "x".into(), self.now);
+                }
+            }
+            Event::Turn { hangs, end } => return self.act(Some((hangs, end))),
+            Event::Luck(luck) => self.luck = luck,
+            Event::Pass(time) => self.now = at(self.now, time),
+        }
+        self.act(None)
+    }
+
+    fn look(&mut self) {
+        let now = (self.card_present, self.event_count);
+        if self.told != Some(now) && self.told.is_none_or(|told| self.card_present || told.0) {
+            self.becomes(Card::Another);
+        }
+        self.told = Some(now);
+        let reported = match self.fault {
+            Some(Fault::HiddenSwap) => 0,
+            Some(Fault::Nervous) => self.life.state_count as u32,
+            _ => self.event_count,
+        };
+        self.life.seen(seen(self.card_present, reported), self.now);
+    }
+
+    fn becomes(&mut self, card: Card) {
+        if let Some((_, served)) = &mut self.served {
+            *served = card.max(*served);
+        }
+    }
+
+    /// Does what the machine asks for, and a turn if there is one.
+    fn act(&mut self, mut turn: Option<(bool, UnitEnd)>) -> TestCaseResult {
+        self.look_around(false)?;
+        for _ in 0..4 {
+            match self.life.next_action(self.now, turn.is_some()) {
+                None => return self.look_around(true),
+                Some(Action::Take | Action::ColdReset) => {
+                    let late = if self.fault == Some(Fault::StoppedClock) { 10_000 } else { 0 };
+                    let taken = self.luck.clone().map_or_else(|| Ok(card()), Err);
+                    self.life.took(taken, self.now - Duration::from_millis(late));
+                }
+                Some(Action::Release) => {
+                    self.life.released();
+                    self.becomes(Card::Unsure);
+                }
+                Some(Action::Serve) => {
+                    prop_assert!(self.life.card().is_some() && state(&self.life) == State::Ready, "served unready");
+                    let Some((hangs, end)) = turn.take() else { return Err(TestCaseError::fail("served nobody")) };
+                    self.serve(hangs, end)?;
+                }
+            }
+            prop_assert!(self.own != Own::Never, "touched although not owned");
+            self.look_around(false)?;
+        }
+        Err(TestCaseError::fail("the machine spins"))
+    }
+
+    fn serve(&mut self, hangs: bool, end: UnitEnd) -> TestCaseResult {
+        let (announced, insertion) = (self.life.next_state_tag(), self.life.insertion_id());
+        self.life.turn_begins();
+        prop_assert!(announced == self.life.state_tag(), "the tag moved otherwise than announced");
+        if let Some((before, card)) = self.served.replace((insertion.clone(), Card::Same)) {
+            prop_assert!(card != Card::Another || before != insertion, "another card under the same name");
+            prop_assert!(card != Card::Same || before == insertion, "the same card under another name");
+        }
+        if hangs {
+            self.life.unresponsive();
+            prop_assert_eq!(self.life.next_action(self.now, false), None);
+            self.becomes(Card::Unsure);
+        }
+        let is_good = self.fault == Some(Fault::GoodEnd);
+        self.becomes(if matches!(end, UnitEnd::InOrder(_)) { Card::Same } else { Card::Another });
+        self.life.unit_ended(if is_good { UnitEnd::InOrder(card()) } else { end }, self.now);
+        Ok(())
+    }
+
+    fn look_around(&mut self, is_done: bool) -> TestCaseResult {
+        let tag = self.life.state_count;
+        prop_assert!(tag >= self.last_tag, "the state tag goes back");
+        self.last_tag = tag;
+        let is_later = self.life.deadline().is_none_or(|deadline| deadline > self.now);
+        prop_assert!(!is_done || is_later, "the machine spins");
+        Ok(())
+    }
+}
+
+#[test]
+fn every_life_keeps_the_rules() {
+    holds(CASES, (owns(), events()), |(own, events)| play(own, events, None));
+}
+
+#[test]
+fn every_broken_rule_is_found() {
+    for (fault, rule) in [
+        (Fault::HiddenSwap, "another card under the same name"),
+        (Fault::GoodEnd, "another card under the same name"),
+        (Fault::Nervous, "the same card under another name"),
+        (Fault::Amnesia, "the state tag goes back"),
+        (Fault::StoppedClock, "the machine spins"),
+    ] {
+        is_broken(CASES, (owns(), events()), |(own, events)| play(own, events, Some(fault)), fault, rule);
+    }
+}

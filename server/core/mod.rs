@@ -1,0 +1,15 @@
+//! The broker's decisions, pure: no clock, no thread, no input and output.
+
+pub mod apdu;
+pub mod caller;
+pub mod card;
+pub mod error;
+pub(crate) mod keyed_hash;
+pub mod lifecycle;
+pub mod outcomes;
+#[cfg(test)]
+pub(crate) mod properties;
+pub mod simulated_card;
+pub mod slot;
+pub mod status;
+pub mod turns;

@@ -1,0 +1,169 @@
+//! Outcomes of units with a `request_id`, pure: whether a request is the first of its id, joins one that is under way, or gets what one
+//! has brought. No clock and no I/O: `now` is an argument. Nothing is evicted early: when there is no room, new ids are refused.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crate::core::{
+    caller::Principal,
+    card::unit::UnitOutcome,
+    error::{Delivery, Failure, Reason},
+    keyed_hash::KeyedHash,
+};
+
+/// What a unit has brought.
+pub type Outcome = Result<UnitOutcome, Failure>;
+
+/// Stands for the commands of a request, which may hold PINs and are not kept.
+pub type Fingerprint = KeyedHash;
+
+/// Names a request: the principal, and the id that it chose.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestKey {
+    /// The principal.
+    pub principal: Principal,
+    /// The id.
+    pub id: Vec<u8>,
+}
+
+/// How much is kept, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutcomeLimits {
+    /// Ids of one user, those under way included.
+    pub per_user: usize,
+    /// Ids of all users together.
+    pub total: usize,
+    /// Response bytes of all outcomes together; the last one may exceed it.
+    pub bytes: usize,
+    /// How long an outcome is kept.
+    pub lifetime: Duration,
+}
+
+/// What a request is to do.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Begin<E> {
+    /// It is the first: run it, and say what came of it.
+    Run,
+    /// One like it is under way.
+    Join(E),
+    /// One like it has brought this.
+    Replay(Arc<Outcome>),
+}
+
+/// The outcomes; `E` is how a unit that is under way can be joined.
+pub struct Outcomes<E> {
+    limits: OutcomeLimits,
+    entries: HashMap<RequestKey, Entry<E>>,
+    per_user: HashMap<Principal, usize>,
+    expiry: BTreeSet<(Instant, RequestKey)>,
+    bytes: usize,
+}
+
+struct Entry<E> {
+    fingerprint: Fingerprint,
+    stage: Stage<E>,
+}
+
+enum Stage<E> {
+    UnderWay(E),
+    Done { outcome: Arc<Outcome>, until: Instant },
+}
+
+impl<E: Clone> Outcomes<E> {
+    /// No outcomes.
+    pub fn new(limits: OutcomeLimits) -> Self {
+        Self { limits, entries: HashMap::new(), per_user: HashMap::new(), expiry: BTreeSet::new(), bytes: 0 }
+    }
+
+    /// A request has come. If it is to run, `under_way` is how others can join it.
+    ///
+    /// # Errors
+    /// [`Reason::RequestIdReused`] if the id was used with other commands, [`Reason::OutcomesFull`] if there is no room.
+    pub fn begin(
+        &mut self,
+        key: &RequestKey,
+        fingerprint: &Fingerprint,
+        now: Instant,
+        under_way: impl FnOnce() -> E,
+    ) -> Result<Begin<E>, Failure> {
+        self.expire(now);
+        if let Some(entry) = self.entries.get(key) {
+            if entry.fingerprint != *fingerprint {
+                let message = "this request_id was used with other commands: take a new one for each request";
+                return Err(Failure::not_sent(Reason::RequestIdReused, message));
+            }
+            return Ok(match &entry.stage {
+                Stage::UnderWay(execution) => Begin::Join(execution.clone()),
+                Stage::Done { outcome, .. } => Begin::Replay(Arc::clone(outcome)),
+            });
+        }
+        let of_user = self.per_user.get(&key.principal).copied().unwrap_or_default();
+        if of_user >= self.limits.per_user || self.entries.len() >= self.limits.total || self.bytes >= self.limits.bytes
+        {
+            let message = "no more outcomes can be kept: retry later, or leave request_id empty";
+            return Err(Failure::not_sent(Reason::OutcomesFull, message));
+        }
+        *self.per_user.entry(key.principal.clone()).or_default() += 1;
+        self.entries
+            .insert(key.clone(), Entry { fingerprint: fingerprint.clone(), stage: Stage::UnderWay(under_way()) });
+        Ok(Begin::Run)
+    }
+
+    /// What came of a request that was to run, or what is known now where it was unknown. What was not sent is forgotten, so that a
+    /// repeat runs.
+    pub fn finish(&mut self, key: &RequestKey, outcome: Arc<Outcome>, now: Instant) {
+        if matches!(&*outcome, Err(failure) if failure.delivery == Delivery::NotSent) {
+            self.forget(key);
+            return;
+        }
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        let until = now + self.limits.lifetime;
+        self.bytes += size(&outcome);
+        let before = std::mem::replace(&mut entry.stage, Stage::Done { outcome, until });
+        self.drop_done(key, before);
+        self.expiry.insert((until, key.clone()));
+    }
+
+    /// Forgets what is too old.
+    pub fn expire(&mut self, now: Instant) {
+        while let Some((until, key)) = self.expiry.first().cloned()
+            && until <= now
+        {
+            self.expiry.pop_first();
+            self.forget(&key);
+        }
+    }
+
+    /// When the next outcome is to be forgotten.
+    pub fn next_expiry(&self) -> Option<Instant> {
+        self.expiry.first().map(|(until, _)| *until)
+    }
+
+    fn forget(&mut self, key: &RequestKey) {
+        let Some(entry) = self.entries.remove(key) else { return };
+        self.drop_done(key, entry.stage);
+        if let Some(count) = self.per_user.get_mut(&key.principal) {
+            *count -= 1;
+            if *count == 0 {
+                self.per_user.remove(&key.principal);
+            }
+        }
+    }
+
+    fn drop_done(&mut self, key: &RequestKey, stage: Stage<E>) {
+        if let Stage::Done { outcome, until } = stage {
+            self.bytes -= size(&outcome);
+            self.expiry.remove(&(until, key.clone()));
+        }
+    }
+}
+
+fn size(outcome: &Outcome) -> usize {
+    outcome.as_ref().map_or(0, |outcome| outcome.results.iter().map(|result| result.data.len()).sum())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,105 @@
+//! Stories of request ids, with made-up times.
+
+mod properties;
+
+use super::*;
+use crate::core::{
+    apdu::StatusWord,
+    caller::Principal,
+    card::unit::{CommandResult, StatusWordSource},
+};
+
+const LIMITS: OutcomeLimits = OutcomeLimits { per_user: 2, total: 3, bytes: 100, lifetime: Duration::from_secs(600) };
+
+fn key(uid: u32, id: u8) -> RequestKey {
+    RequestKey { principal: Principal::User(uid), id: vec![id; 16] }
+}
+
+fn brought(bytes: usize) -> Arc<Outcome> {
+    let result = CommandResult {
+        data: vec![0; bytes].into(),
+        status_word: StatusWord(0x9000),
+        source: StatusWordSource::Command,
+        get_response_count: 0,
+        card_duration: Duration::ZERO,
+    };
+    Arc::new(Ok(UnitOutcome {
+        results: vec![result],
+        stopped: None,
+        insertion_id: String::new(),
+        state_tag: String::new(),
+        queue_duration: Duration::ZERO,
+        card_duration: Duration::ZERO,
+        reset_before_unit: false,
+    }))
+}
+
+fn outcomes() -> (Outcomes<u8>, Instant) {
+    (Outcomes::new(LIMITS), Instant::now())
+}
+
+#[test]
+fn the_first_runs_the_next_join_and_the_late_get_what_it_brought() {
+    let (mut outcomes, now) = outcomes();
+    assert_eq!(outcomes.begin(&key(0, 1), &[1; 32].into(), now, || 7), Ok(Begin::Run));
+    assert_eq!(outcomes.begin(&key(0, 1), &[1; 32].into(), now, || 8), Ok(Begin::Join(7)));
+    outcomes.finish(&key(0, 1), brought(3), now);
+    assert_eq!(outcomes.begin(&key(0, 1), &[1; 32].into(), now, || 9), Ok(Begin::Replay(brought(3))));
+    assert_eq!(
+        outcomes.begin(&key(5, 1), &[1; 32].into(), now, || 9),
+        Ok(Begin::Run),
+        "another user's id is another id"
+    );
+}
+
+#[test]
+fn other_commands_under_the_same_id_are_refused() {
+    let (mut outcomes, now) = outcomes();
+    outcomes.begin(&key(0, 1), &[1; 32].into(), now, || 7).unwrap();
+    let refused = outcomes.begin(&key(0, 1), &[2; 32].into(), now, || 7).unwrap_err();
+    assert_eq!((refused.reason, refused.delivery), (Reason::RequestIdReused, Delivery::NotSent));
+}
+
+#[test]
+fn what_was_not_sent_is_forgotten_and_what_is_unknown_is_kept_until_it_is_known() {
+    let (mut outcomes, now) = outcomes();
+    outcomes.begin(&key(0, 1), &[1; 32].into(), now, || 7).unwrap();
+    outcomes.finish(&key(0, 1), Arc::new(Err(Failure::not_sent(Reason::QueueTimeout, "late"))), now);
+    assert_eq!(outcomes.begin(&key(0, 1), &[1; 32].into(), now, || 7), Ok(Begin::Run));
+    let unknown = Arc::new(Err(Failure::unknown(Reason::ReaderUnresponsive, "hangs")));
+    outcomes.finish(&key(0, 1), Arc::clone(&unknown), now);
+    assert_eq!(outcomes.begin(&key(0, 1), &[1; 32].into(), now, || 7), Ok(Begin::Replay(unknown)));
+    outcomes.finish(&key(0, 1), brought(3), now);
+    assert_eq!(outcomes.begin(&key(0, 1), &[1; 32].into(), now, || 7), Ok(Begin::Replay(brought(3))));
+}
+
+#[test]
+fn outcomes_are_forgotten_after_their_time_and_never_before() {
+    let (mut outcomes, now) = outcomes();
+    for id in 1..=2 {
+        outcomes.begin(&key(0, id), &[1; 32].into(), now, || 7).unwrap();
+        outcomes.finish(&key(0, id), brought(3), now);
+    }
+    let full = outcomes.begin(&key(0, 3), &[1; 32].into(), now, || 7).unwrap_err();
+    assert_eq!(full.reason, Reason::OutcomesFull);
+    assert_eq!(outcomes.next_expiry(), Some(now + LIMITS.lifetime));
+    let later = now + LIMITS.lifetime;
+    assert_eq!(outcomes.begin(&key(0, 1), &[1; 32].into(), later, || 7), Ok(Begin::Run));
+    assert_eq!((outcomes.next_expiry(), outcomes.bytes), (None, 0));
+}
+
+#[test]
+fn room_is_limited_for_a_user_for_all_and_in_bytes() {
+    let (mut outcomes, now) = outcomes();
+    for (uid, id) in [(0, 1), (0, 2), (1, 1)] {
+        assert_eq!(outcomes.begin(&key(uid, id), &[1; 32].into(), now, || 7), Ok(Begin::Run));
+    }
+    assert_eq!(outcomes.begin(&key(2, 1), &[1; 32].into(), now, || 7).unwrap_err().reason, Reason::OutcomesFull);
+    let unsent = || Arc::new(Err(Failure::not_sent(Reason::QueueTimeout, "late")));
+    outcomes.finish(&key(1, 1), unsent(), now);
+    outcomes.finish(&key(0, 2), unsent(), now);
+    outcomes.finish(&key(0, 1), brought(100), now);
+    assert_eq!(outcomes.begin(&key(2, 1), &[1; 32].into(), now, || 7).unwrap_err().reason, Reason::OutcomesFull);
+    outcomes.finish(&key(0, 1), brought(99), now);
+    assert_eq!(outcomes.begin(&key(2, 1), &[1; 32].into(), now, || 7), Ok(Begin::Run));
+}

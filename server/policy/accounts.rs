@@ -1,0 +1,95 @@
+//! Users and groups of the system, by the names that a configuration gives them.
+
+use crate::core::caller::Identity;
+
+/// The number of the user of that name.
+pub(crate) fn user_id(name: &str) -> Result<u32, String> {
+    match look_up::user_id(name) {
+        Ok(Some(uid)) => Ok(uid),
+        Ok(None) => Err(format!("there is no user `{name}`: name another, or give a number (uid:1000)")),
+        Err(error) => Err(format!("cannot look up user `{name}`: {error}")),
+    }
+}
+
+/// The number of the group of that name, and of the users who are listed as its members.
+pub(crate) fn group(name: &str) -> Result<(u32, Vec<u32>), String> {
+    match look_up::group(name) {
+        Ok(Some(group)) => Ok(group),
+        Ok(None) => Err(format!("there is no group `{name}`: name another, or give a number (gid:1000)")),
+        Err(error) => Err(format!("cannot look up group `{name}`: {error}")),
+    }
+}
+
+pub(crate) use look_up::own_user;
+
+/// Somebody, as rules name them: `self`, `user:NAME`, `uid:NUMBER` or `token:NAME`; a user has the primary group of the account.
+///
+/// # Errors
+/// What is wrong with the name.
+pub fn identity(text: &str) -> Result<Identity, String> {
+    let user = |uid| match look_up::primary_group(uid) {
+        Ok(gid) => Ok(Identity::User { uid, gid: gid.unwrap_or(uid) }),
+        Err(error) => Err(format!("cannot look up user {uid}: {error}")),
+    };
+    match text.split_once(':') {
+        None if text == "self" => user(own_user()),
+        Some(("user", name)) => user(user_id(name)?),
+        Some(("uid", uid)) => user(uid.parse().map_err(|_| format!("`{uid}` is no number of a user"))?),
+        Some(("token", name)) if !name.is_empty() => Ok(Identity::Token(name.into())),
+        _ => Err(format!("`{text}` is nobody: say self, user:NAME, uid:NUMBER or token:NAME")),
+    }
+}
+
+/// Users and groups of the system.
+#[cfg(unix)]
+pub(crate) mod look_up {
+    use std::io;
+
+    use nix::unistd::{Group, User, geteuid};
+
+    /// The user that this process runs as.
+    pub(crate) fn own_user() -> u32 {
+        geteuid().as_raw()
+    }
+
+    pub(crate) fn user_id(name: &str) -> io::Result<Option<u32>> {
+        Ok(User::from_name(name)?.map(|user| user.uid.as_raw()))
+    }
+
+    pub(crate) fn primary_group(uid: u32) -> io::Result<Option<u32>> {
+        Ok(User::from_uid(uid.into())?.map(|user| user.gid.as_raw()))
+    }
+
+    pub(crate) fn group(name: &str) -> io::Result<Option<(u32, Vec<u32>)>> {
+        let Some(group) = Group::from_name(name)? else { return Ok(None) };
+        let mut members = Vec::with_capacity(group.mem.len());
+        for member in &group.mem {
+            // A member may have been deleted since.
+            members.extend(user_id(member)?);
+        }
+        Ok(Some((group.gid.as_raw(), members)))
+    }
+}
+
+/// Users and groups of the system.
+#[cfg(not(unix))]
+pub(crate) mod look_up {
+    use std::io;
+
+    /// Users have no numbers here: callers come with tokens.
+    pub(crate) fn own_user() -> u32 {
+        0
+    }
+
+    pub(crate) fn user_id(_: &str) -> io::Result<Option<u32>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub(crate) fn primary_group(_: u32) -> io::Result<Option<u32>> {
+        Ok(None)
+    }
+
+    pub(crate) fn group(_: &str) -> io::Result<Option<(u32, Vec<u32>)>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}

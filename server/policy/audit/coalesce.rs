@@ -1,0 +1,204 @@
+//! Records of one kind, coalesced: the first is emitted at once, the following ones of a window as one count at its
+//! end. Decides only; `now` is an argument.
+//!
+//! ```text
+//! first ──► emitted, a window opens ──► further ones are counted ──► the window ends
+//!                                           ▲                          │ some: the count is emitted, a window opens
+//!                                           └──────────────────────────┤
+//!                                                                      └ none: the kind is forgotten
+//! ```
+//!
+//! At the end all windows close, and later records are emitted singly.
+
+use std::{
+    collections::{HashMap, VecDeque, hash_map::Entry},
+    hash::Hash,
+    mem,
+    time::{Duration, Instant},
+};
+
+/// How long records of one kind are counted before the count is emitted.
+pub(super) const WINDOW: Duration = Duration::from_secs(10);
+
+/// The most kinds that are distinguished at a time.
+pub(super) const MAX_KINDS: usize = 1_024;
+
+/// The decision about one record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Emit it now.
+    Emit,
+    /// It is part of a count that will be emitted.
+    Counted,
+}
+
+/// Records that were counted within one window.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Count<K> {
+    /// Their kind; `None` for all kinds beyond [`MAX_KINDS`] together.
+    pub(super) kind: Option<K>,
+    /// Their number, without the record that was emitted at once.
+    pub(super) repeated: u64,
+    /// The length of the window.
+    pub(super) time: Duration,
+}
+
+/// The windows that are open.
+#[derive(Debug)]
+pub(super) struct Coalescer<K> {
+    /// The count of each kind, and under `None` that of all kinds beyond [`MAX_KINDS`].
+    counts: HashMap<Option<K>, u64>,
+    /// When each window opened. All are equally long, so the first one ends first.
+    opened: VecDeque<(Instant, Option<K>)>,
+    /// Whether the end has come: nobody would emit a further count.
+    is_closed: bool,
+}
+
+impl<K> Default for Coalescer<K> {
+    fn default() -> Self {
+        Self { counts: HashMap::new(), opened: VecDeque::new(), is_closed: false }
+    }
+}
+
+impl<K: Clone + Eq + Hash> Coalescer<K> {
+    /// Decides about a record of that kind.
+    pub(super) fn on_record(&mut self, kind: K, now: Instant) -> Verdict {
+        if self.is_closed {
+            return Verdict::Emit;
+        }
+        let has_room = self.counts.len() < MAX_KINDS;
+        let mut kind = Some(kind);
+        if !has_room && !self.counts.contains_key(&kind) {
+            kind = None;
+        }
+        let is_further = kind.is_none();
+        match self.counts.entry(kind) {
+            Entry::Occupied(mut count) => *count.get_mut() += 1,
+            Entry::Vacant(place) => {
+                self.opened.push_back((now, place.key().clone()));
+                place.insert(u64::from(is_further));
+                return if is_further { Verdict::Counted } else { Verdict::Emit };
+            }
+        }
+        Verdict::Counted
+    }
+
+    /// When the next window ends; `None` if none is open.
+    pub(super) fn next_end(&self) -> Option<Instant> {
+        self.opened.front().map(|(opened, _)| *opened + WINDOW)
+    }
+
+    /// Ends the windows whose time is over, and returns their counts.
+    pub(super) fn end_windows(&mut self, now: Instant) -> Vec<Count<K>> {
+        let mut ended = Vec::new();
+        while self.next_end().is_some_and(|end| end <= now)
+            && let Some((opened, kind)) = self.opened.pop_front()
+        {
+            let repeated = self.counts.get_mut(&kind).map(mem::take).unwrap_or_default();
+            if repeated == 0 {
+                self.counts.remove(&kind);
+                continue;
+            }
+            self.opened.push_back((now, kind.clone()));
+            ended.push(Count { kind, repeated, time: now - opened });
+        }
+        ended
+    }
+
+    /// Ends all windows for good, and returns their counts.
+    pub(super) fn close(&mut self, now: Instant) -> Vec<Count<K>> {
+        self.is_closed = true;
+        let counts = mem::take(&mut self.counts);
+        let ended = mem::take(&mut self.opened).into_iter().filter_map(|(opened, kind)| {
+            let repeated = counts.get(&kind).copied().filter(|repeated| *repeated > 0)?;
+            Some(Count { kind, repeated, time: now.saturating_duration_since(opened) })
+        });
+        ended.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prop_assert, prop_assert_eq, test_runner::TestCaseResult};
+
+    use super::*;
+    use crate::core::properties::{holds, is_broken};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_flood_of_one_kind_is_one_record_and_a_count_for_each_window() {
+        let (mut records, start) = (Coalescer::default(), Instant::now());
+        assert_eq!(records.next_end(), None);
+        assert_eq!(records.on_record("a", start), Verdict::Emit);
+        for _ in 0..299 {
+            assert_eq!(records.on_record("a", start + SECOND), Verdict::Counted);
+        }
+        assert_eq!(records.next_end(), Some(start + WINDOW));
+        assert_eq!(records.end_windows(start + WINDOW - SECOND), []);
+        let count = |repeated, time| [Count { kind: Some("a"), repeated, time }];
+        assert_eq!(records.end_windows(start + WINDOW), count(299, WINDOW));
+        assert_eq!(records.on_record("a", start + WINDOW + SECOND), Verdict::Counted);
+        assert_eq!(records.end_windows(start + 2 * WINDOW), count(1, WINDOW));
+        assert_eq!(records.end_windows(start + 3 * WINDOW), []);
+        assert_eq!(records.next_end(), None, "a kind without records is forgotten");
+        assert_eq!(records.on_record("a", start + 3 * WINDOW), Verdict::Emit);
+    }
+
+    #[test]
+    fn kinds_beyond_the_most_are_counted_together() {
+        let (mut records, start) = (Coalescer::default(), Instant::now());
+        for kind in 0..MAX_KINDS {
+            assert_eq!(records.on_record(kind, start), Verdict::Emit);
+        }
+        for kind in 0..10 * MAX_KINDS {
+            assert_eq!(records.on_record(kind, start + SECOND), Verdict::Counted);
+        }
+        assert_eq!(records.counts.len(), MAX_KINDS + 1);
+        let ended = records.end_windows(start + WINDOW + SECOND);
+        assert_eq!(ended.len(), MAX_KINDS + 1);
+        let further = Count { kind: None, repeated: 9 * MAX_KINDS as u64, time: WINDOW };
+        assert_eq!(ended.last(), Some(&further));
+        records.end_windows(start + 3 * WINDOW);
+        assert_eq!(records.on_record(9 * MAX_KINDS, start + 3 * WINDOW), Verdict::Emit, "there is room again");
+    }
+
+    #[test]
+    fn close_returns_all_counts_and_later_records_stand_alone() {
+        let (mut records, start) = (Coalescer::default(), Instant::now());
+        for kind in ["a", "b", "b", "b"] {
+            records.on_record(kind, start);
+        }
+        assert_eq!(records.close(start + SECOND), [Count { kind: Some("b"), repeated: 2, time: SECOND }]);
+        assert_eq!([records.on_record("b", start + SECOND); 2], [Verdict::Emit; 2]);
+        assert_eq!((records.close(start + SECOND), records.next_end()), (vec![], None));
+    }
+
+    /// Checks that each record is emitted or part of a count, none long after it came; `forgets` plants a fault.
+    fn play(steps: Vec<(u16, u64)>, forgets: bool) -> TestCaseResult {
+        let (mut records, mut now) = (Coalescer::default(), Instant::now());
+        let (mut came, mut emitted) = (0, 0);
+        let close = steps.len() * 3 / 4;
+        for (step, (kind, seconds)) in steps.into_iter().enumerate() {
+            now += Duration::from_secs(seconds);
+            let ended = records.end_windows(now);
+            emitted += ended.iter().skip(usize::from(forgets)).map(|count| count.repeated).sum::<u64>();
+            prop_assert!(ended.iter().all(|count| count.time >= WINDOW), "no window is shorter");
+            prop_assert!(records.next_end().is_none_or(|end| end > now), "every window ends in time");
+            came += 1;
+            if step == close {
+                emitted += records.close(now).iter().map(|count| count.repeated).sum::<u64>();
+            }
+            emitted += u64::from(records.on_record(kind, now) == Verdict::Emit);
+            prop_assert!(records.counts.len() <= MAX_KINDS + 1 && records.opened.len() == records.counts.len());
+        }
+        prop_assert_eq!(came, emitted, "every record is emitted or counted");
+        Ok(())
+    }
+
+    #[test]
+    fn every_record_is_emitted_or_counted_once() {
+        holds(200, vec((0_u16..5, 0_u64..8), 1..100), |steps| play(steps, false));
+        is_broken(200, vec((0_u16..5, 0_u64..8), 1..100), |steps| play(steps, true), "forgets", "emitted or counted");
+    }
+}

@@ -1,0 +1,277 @@
+//! Denials and refused credentials on their way into the audit trail: coalesced, so that no caller can flood it.
+
+use std::{
+    fmt::Display,
+    hash::Hash,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::Notify,
+    task::JoinHandle,
+    time::{Instant, sleep_until},
+};
+use tracing::warn;
+
+use super::{
+    TARGET,
+    coalesce::{Coalescer, Count, Verdict},
+    who,
+};
+use crate::{
+    core::{
+        caller::{Caller, Principal},
+        error::Failure,
+    },
+    policy::rule::Operation,
+};
+
+/// The trail of one server. Clones share their counts, which [`AuditCounts`] emits.
+#[derive(Debug, Clone, Default)]
+pub struct AuditTrail(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    /// Held for moments only, never while a record is written.
+    windows: Mutex<Windows>,
+    /// Notified when a window opens and none was open.
+    opened: Notify,
+}
+
+/// Each event has windows of its own, so that callers without a credential cannot use up the room of denials.
+#[derive(Debug, Default)]
+struct Windows {
+    denials: Coalescer<Denial>,
+    credentials: Coalescer<Credential>,
+}
+
+/// The counts of windows that have ended.
+struct Counts {
+    denials: Vec<Count<Denial>>,
+    credentials: Vec<Count<Credential>>,
+}
+
+/// Denials of one kind.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Denial {
+    principal: Principal,
+    /// The reader's id.
+    reader: String,
+    operation: Operation,
+    /// The name of the rule.
+    rule: Arc<str>,
+}
+
+/// Refused credentials of one kind. The client's address does not distinguish them: TCP is served on loopback only,
+/// where a client chooses among 16 million addresses and so could fill the room of all kinds.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Credential {
+    problem: String,
+}
+
+/// A kind of records that are counted.
+trait Kind {
+    const EVENT: &'static str;
+
+    /// Emits the record of a count.
+    fn emit(&self, repeated: u64, seconds: u64);
+}
+
+/// The task that emits the counts. Owned by the server; dropping it ends the task and emits all counts that are open.
+/// Later records are emitted singly.
+#[derive(Debug)]
+pub struct AuditCounts {
+    trail: AuditTrail,
+    task: JoinHandle<()>,
+}
+
+impl AuditTrail {
+    /// Returns a trail and the owner of its counts. Call it inside a runtime.
+    pub fn start() -> (Self, AuditCounts) {
+        let trail = Self::default();
+        let task = tokio::spawn(trail.clone().emit_counts());
+        (trail.clone(), AuditCounts { trail, task })
+    }
+
+    /// Records that policy has denied an operation.
+    pub fn denied(&self, caller: &Caller, reader: &str, operation: Operation, rule: &Arc<str>) {
+        let (principal, pid, executable) = who(caller);
+        let kind = Denial { principal: principal.clone(), reader: reader.into(), operation, rule: Arc::clone(rule) };
+        if self.judge(|windows, now| windows.denials.on_record(kind, now)) == Verdict::Emit {
+            let (operation, rule) = (operation.as_str(), &**rule);
+            warn!(target: TARGET, event = Denial::EVENT, %principal, pid, executable, reader, operation, rule);
+        }
+    }
+
+    /// Records that a request on TCP has shown no valid credential; `source` is its connection.
+    pub fn unauthenticated(&self, source: &dyn Display, failure: &Failure) {
+        let kind = Credential { problem: failure.to_string() };
+        if self.judge(|windows, now| windows.credentials.on_record(kind, now)) == Verdict::Emit {
+            warn!(target: TARGET, event = Credential::EVENT, %source, problem = %failure);
+        }
+    }
+
+    fn judge(&self, judge: impl FnOnce(&mut Windows, std::time::Instant) -> Verdict) -> Verdict {
+        let mut windows = self.lock();
+        let was_idle = windows.next_end().is_none();
+        let verdict = judge(&mut windows, Instant::now().into_std());
+        drop(windows);
+        if was_idle {
+            self.0.opened.notify_one();
+        }
+        verdict
+    }
+
+    /// Emits counts as their windows end; sleeps while none is open.
+    async fn emit_counts(self) {
+        loop {
+            let next = self.lock().next_end();
+            match next {
+                Some(end) => sleep_until(end.into()).await,
+                None => self.0.opened.notified().await,
+            }
+            let ended = self.lock().end_windows(Instant::now().into_std());
+            ended.emit();
+        }
+    }
+
+    /// Every change is a single call, so a panic elsewhere leaves the windows whole.
+    fn lock(&self) -> MutexGuard<'_, Windows> {
+        self.0.windows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Windows {
+    fn next_end(&self) -> Option<std::time::Instant> {
+        [self.denials.next_end(), self.credentials.next_end()].into_iter().flatten().min()
+    }
+
+    /// Ends the windows whose time is over.
+    fn end_windows(&mut self, now: std::time::Instant) -> Counts {
+        Counts { denials: self.denials.end_windows(now), credentials: self.credentials.end_windows(now) }
+    }
+
+    /// Ends all windows for good.
+    fn close(&mut self, now: std::time::Instant) -> Counts {
+        Counts { denials: self.denials.close(now), credentials: self.credentials.close(now) }
+    }
+}
+
+impl Counts {
+    fn emit(&self) {
+        self.denials.iter().for_each(emit);
+        self.credentials.iter().for_each(emit);
+    }
+}
+
+fn emit<K: Kind>(count: &Count<K>) {
+    let (repeated, seconds) = (count.repeated, seconds(count.time));
+    match &count.kind {
+        Some(kind) => kind.emit(repeated, seconds),
+        None => warn!(target: TARGET, event = K::EVENT, repeated, seconds, "further kinds, counted together"),
+    }
+}
+
+impl Kind for Denial {
+    const EVENT: &'static str = "denied";
+
+    fn emit(&self, repeated: u64, seconds: u64) {
+        let Self { principal, reader, operation, rule } = self;
+        let (reader, operation, rule) = (&**reader, operation.as_str(), &**rule);
+        warn!(target: TARGET, event = Self::EVENT, %principal, reader, operation, rule, repeated, seconds);
+    }
+}
+
+impl Kind for Credential {
+    const EVENT: &'static str = "unauthenticated";
+
+    fn emit(&self, repeated: u64, seconds: u64) {
+        warn!(target: TARGET, event = Self::EVENT, problem = %self.problem, repeated, seconds);
+    }
+}
+
+/// Whole seconds, at least one.
+fn seconds(time: Duration) -> u64 {
+    (time + Duration::from_millis(500)).as_secs().max(1)
+}
+
+impl Drop for AuditCounts {
+    fn drop(&mut self) {
+        self.task.abort();
+        let counts = self.trail.lock().close(Instant::now().into_std());
+        counts.emit();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use tokio::time::{advance, sleep};
+    use tracing::subscriber::DefaultGuard;
+
+    use super::*;
+    use crate::core::{caller::TokenId, error::Reason};
+
+    #[derive(Clone, Default)]
+    struct Text(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Text {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Text {
+        /// Takes the records of this thread from now on.
+        fn collect(&self) -> DefaultGuard {
+            let text = self.clone();
+            let builder = tracing_subscriber::fmt().with_writer(move || text.clone()).with_ansi(false).without_time();
+            tracing::subscriber::set_default(builder.finish())
+        }
+
+        /// The records since the last time, from their event on.
+        fn take(&self) -> Vec<String> {
+            let text = String::from_utf8(std::mem::take(&mut self.0.lock().unwrap())).unwrap();
+            text.lines().map(|line| line.split_once("event=").unwrap().1.to_owned()).collect()
+        }
+    }
+
+    fn deny(trail: &AuditTrail, times: usize) {
+        let caller = Caller::remote(1, TokenId::from("ci"));
+        (0..times).for_each(|_| trail.denied(&caller, "desk", Operation::Transmit, &"default".into()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn counts_are_emitted_when_their_window_ends_and_at_the_end() {
+        let text = Text::default();
+        let _collecting = text.collect();
+        let (trail, counts) = AuditTrail::start();
+        sleep(Duration::from_secs(60)).await;
+        deny(&trail, 300);
+        let first = "\"denied\" principal=token ci reader=\"desk\" operation=\"transmit\" rule=\"default\"";
+        assert_eq!(text.take(), [first]);
+        sleep(Duration::from_millis(9_990)).await;
+        assert_eq!(text.take(), [""; 0]);
+        sleep(Duration::from_millis(20)).await;
+        assert_eq!(text.take(), [format!("{first} repeated=299 seconds=10")]);
+
+        deny(&trail, 2);
+        let failure = Failure::not_sent(Reason::Unauthenticated, "no token");
+        (1..4).for_each(|n| trail.unauthenticated(&format!("connection 1 from 127.0.0.{n}:5"), &failure));
+        assert_eq!(text.take(), ["\"unauthenticated\" source=connection 1 from 127.0.0.1:5 problem=no token"]);
+        advance(Duration::from_secs(4)).await;
+        drop(counts);
+        let denials = format!("{first} repeated=2 seconds=4");
+        assert_eq!(text.take(), [&*denials, "\"unauthenticated\" problem=no token repeated=2 seconds=4"]);
+
+        deny(&trail, 2);
+        assert_eq!(text.take(), [first; 2], "nobody would emit a count any more");
+    }
+}

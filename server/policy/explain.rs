@@ -1,0 +1,169 @@
+//! `policy check`: what someone may do at a reader, and by which rule, in words or as JSON.
+
+use std::fmt::{self, Write};
+
+use serde_json::{Value, json};
+
+use crate::{
+    core::{apdu::Header, caller::Identity},
+    policy::{Application, Command, Decision, Policy, ReaderNames, accounts::identity, rule::Operation},
+};
+
+/// What is asked.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Question {
+    /// Who: self, user:NAME, uid:NUMBER or token:NAME.
+    #[arg(long = "as", value_name = "WHO", default_value = "self", value_parser = identity)]
+    who: Identity,
+    /// The reader's id, or PC/SC's name for it. Without it: a reader that only rules for all readers concern.
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    reader: String,
+    /// PC/SC's name for it, where some rules know the reader by the one name and some by the other.
+    #[arg(long, value_name = "NAME", requires = "reader")]
+    display_name: Option<String>,
+    /// Ask about this command too: an APDU in hexadecimal, of which the first four bytes count.
+    #[arg(long, value_name = "APDU", value_parser = header)]
+    apdu: Option<FirstBytes>,
+    /// The name (AID) of the application that is selected then, in hexadecimal. Without it: what the card has selected is not known.
+    #[arg(long, value_name = "AID", value_parser = application, requires = "apdu")]
+    application: Option<Aid>,
+    /// Write JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+type FirstBytes = [u8; 4];
+
+#[derive(Debug, Clone)]
+struct Aid(Vec<u8>);
+
+fn header(text: &str) -> Result<FirstBytes, String> {
+    let digits: String = text.chars().filter(|letter| !letter.is_whitespace() && *letter != ':').take(8).collect();
+    let mut header = [0; 4];
+    hex::decode_to_slice(digits, &mut header).map_err(|_| "give at least four bytes in hexadecimal".to_owned())?;
+    Ok(header)
+}
+
+fn application(text: &str) -> Result<Aid, String> {
+    let bytes = hex::decode(text).ok().filter(|bytes| (5..=16).contains(&bytes.len()));
+    bytes.map(Aid).ok_or_else(|| "an AID has 5 to 16 bytes in hexadecimal".to_owned())
+}
+
+impl Question {
+    /// The answer by `policy`, whole lines.
+    pub fn answer(&self, policy: &Policy) -> String {
+        let display_name = self.display_name.as_ref().unwrap_or(&self.reader).clone();
+        let names = ReaderNames { id: self.reader.clone(), display_name };
+        let operations = Operation::ALL.map(|operation| (operation, policy.decide(&self.who, &names, operation)));
+        let commands = self.apdu.map(|header| {
+            let application = self.application.as_ref().map_or(Application::Unknown, |aid| Application::Known(&aid.0));
+            let command = Command { header: Header::Read(header), application };
+            [Operation::Transmit, Operation::Session]
+                .map(|operation| (operation, policy.decide_command(&self.who, &names, operation, command)))
+        });
+        if self.json { self.json(&operations, commands.as_ref()) } else { self.text(&operations, commands.as_ref()) }
+    }
+
+    fn json(&self, operations: &[Answer], commands: Option<&[Answer; 2]>) -> String {
+        let list = |answers: &[Answer]| Value::from_iter(answers.iter().map(answer_json));
+        let answer = json!({
+            "principal": self.who.principal().to_string(),
+            "reader": self.reader,
+            "operations": list(operations),
+            "command": commands.map(|commands| list(commands)),
+        });
+        format!("{answer}\n")
+    }
+
+    fn text(&self, operations: &[Answer], commands: Option<&[Answer; 2]>) -> String {
+        let mut text = String::new();
+        // Writing into a string does not fail.
+        let _ = self.write(&mut text, operations, commands);
+        text
+    }
+
+    fn write(&self, text: &mut String, operations: &[Answer], commands: Option<&[Answer; 2]>) -> fmt::Result {
+        let reader = if self.reader.is_empty() { "a reader that no rule names" } else { &self.reader };
+        writeln!(text, "{} at {reader}:", self.who.principal())?;
+        for (operation, decision) in operations {
+            writeln!(text, "  {:<13} {}", operation.as_str(), words(decision))?;
+        }
+        for (operation, decision) in commands.into_iter().flatten() {
+            writeln!(text, "  the command, by {}: {}", operation.as_str(), words(decision))?;
+        }
+        if operations.iter().any(|(operation, decision)| *operation == Operation::See && !decision.allowed) {
+            writeln!(text, "What may not be seen is the same as what is not there: nothing else helps.")?;
+        }
+        Ok(())
+    }
+}
+
+type Answer = (Operation, Decision);
+
+fn words(decision: &Decision) -> String {
+    let Decision { allowed, some_commands, rule } = decision;
+    let verdict = if *allowed { "allowed" } else { "denied" };
+    let which = if *some_commands { ", for some commands" } else { "" };
+    format!("{verdict:<7}  rule \"{rule}\"{which}")
+}
+
+fn answer_json((operation, decision): &Answer) -> Value {
+    json!({
+        "operation": operation.as_str(),
+        "allowed": decision.allowed,
+        "some_commands": decision.some_commands,
+        "rule": &*decision.rule,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args, FromArgMatches};
+
+    use super::*;
+    use crate::{config::Config, policy::accounts::own_user};
+
+    fn answer(arguments: &[&str]) -> String {
+        let rules = "rule = [
+            { name = 'desk', principals = ['token:ci'], readers = ['desk'], allow = ['see', 'transmit'],
+              commands = [{ instruction = 'CB', application = 'A000000308' }] },
+        ]";
+        let command = Question::augment_args(clap::Command::new("check").no_binary_name(true));
+        let question = Question::from_arg_matches(&command.try_get_matches_from(arguments).unwrap()).unwrap();
+        question.answer(&Policy::new(Config::parse("c.toml".as_ref(), rules).unwrap().rules, own_user()))
+    }
+
+    #[test]
+    fn an_answer_names_the_rule_of_each_operation() {
+        let expected = "\
+token ci at desk:
+  see           allowed  rule \"desk\"
+  watch         denied   rule \"default\"
+  transmit      allowed  rule \"desk\", for some commands
+  session       denied   rule \"default\"
+  reset         denied   rule \"default\"
+  leave         denied   rule \"default\"
+  shared_group  denied   rule \"default\"
+";
+        assert_eq!(answer(&["--as", "token:ci", "--reader", "desk"]), expected);
+    }
+
+    #[test]
+    fn what_is_not_seen_is_said_to_be_in_vain() {
+        assert!(answer(&["--as", "token:ci"]).contains("at a reader that no rule names:"));
+        assert!(answer(&["--as", "token:other", "--reader", "desk"]).ends_with("nothing else helps.\n"));
+        assert!(answer(&["--as", "self"]).contains("  transmit      allowed  rule \"default\"\n"));
+    }
+
+    #[test]
+    fn a_command_depends_on_what_is_selected() {
+        let ask = |more: &[&str]| {
+            answer(&[&["--as", "token:ci", "--reader", "desk", "--json", "--apdu", "00 CB 3F FF 03"], more].concat())
+        };
+        let allowed =
+            |answer: &str| serde_json::from_str::<Value>(answer).unwrap()["command"][0]["allowed"].as_bool().unwrap();
+        assert!(allowed(&ask(&["--application", "A00000030800001000"])));
+        assert!(!allowed(&ask(&["--application", "D27600012401"])));
+        assert!(!allowed(&ask(&[])));
+    }
+}

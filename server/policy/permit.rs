@@ -1,0 +1,143 @@
+//! What one caller may do at one reader, by the policy that is in force at the moment of the question. Denials go into the audit trail.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::{
+    core::{apdu::Header, caller::Caller, error::Failure},
+    policy::{
+        Application, Command, Decision, Policy, ReaderNames,
+        audit::{self, AuditTrail},
+        rule::Operation,
+    },
+};
+
+/// What a command is in the words of a denial.
+const COMMAND: &str = "send this command";
+
+/// The policy, now and at every change.
+pub type PolicyInForce = watch::Receiver<Arc<Policy>>;
+
+/// Asks the policy on behalf of one request. Clones belong to the same request.
+#[derive(Clone)]
+pub struct Permit(Arc<Request>);
+
+struct Request {
+    policy: PolicyInForce,
+    /// Where denials go.
+    trail: AuditTrail,
+    caller: Caller,
+    reader: Arc<ReaderNames>,
+    /// [`Operation::Transmit`] or [`Operation::Session`].
+    operation: Operation,
+    /// What else it was made for.
+    also: Vec<Operation>,
+}
+
+impl Permit {
+    /// The permit of `caller` to do `operation`, and `also` these, at `reader`. Nothing is asked yet. Denials go into
+    /// `trail`.
+    pub fn new(
+        policy: PolicyInForce,
+        trail: AuditTrail,
+        caller: Caller,
+        reader: Arc<ReaderNames>,
+        operation: Operation,
+        also: Vec<Operation>,
+    ) -> Self {
+        Self(Arc::new(Request { policy, trail, caller, reader, operation, also }))
+    }
+
+    /// Whose it is.
+    pub fn caller(&self) -> &Caller {
+        &self.0.caller
+    }
+
+    /// Whether the request may do all that it was made for; to be asked again whenever the policy may have changed.
+    ///
+    /// # Errors
+    /// Denied.
+    pub fn holds(&self) -> Result<(), Failure> {
+        [Operation::See, self.0.operation].iter().chain(&self.0.also).try_for_each(|operation| self.check(*operation))
+    }
+
+    /// Whether the request may do `operation`.
+    ///
+    /// # Errors
+    /// Denied.
+    pub fn check(&self, operation: Operation) -> Result<(), Failure> {
+        let decision = self.0.policy.borrow().decide(&self.0.caller.identity, &self.0.reader, operation);
+        self.enforce(decision, operation, operation.as_str())
+    }
+
+    /// Whether a command may be sent.
+    ///
+    /// # Errors
+    /// Denied.
+    pub fn check_command(&self, command: Command<'_>) -> Result<(), Failure> {
+        self.enforce(self.decide_command(command), self.0.operation, COMMAND)
+    }
+
+    /// Whether these commands may be sent once the turn has come, whatever is selected then. Each has its place in the
+    /// unit, and two headers where it depends on the card which of them is sent: one that may be is enough here, and
+    /// the gate looks again.
+    ///
+    /// # Errors
+    /// Denied, with the place of the first one that may not.
+    pub fn check_headers(&self, headers: impl IntoIterator<Item = (usize, [Header; 2])>) -> Result<(), Failure> {
+        if self.0.policy.borrow().allows_everything(&self.0.caller.identity) {
+            return Ok(());
+        }
+        headers.into_iter().try_for_each(|(index, [header, or])| {
+            let decide = |header| self.decide_command(Command { header, application: Application::Later });
+            let decision = Some(decide(header)).filter(|decision| decision.allowed || or == header);
+            let decision = decision.unwrap_or_else(|| decide(or));
+            self.enforce(decision, self.0.operation, COMMAND).map_err(|failure| Failure {
+                message: format!("commands[{index}]: {}", failure.message).into(),
+                ..failure
+            })
+        })
+    }
+
+    fn decide_command(&self, command: Command<'_>) -> Decision {
+        self.0.policy.borrow().decide_command(&self.0.caller.identity, &self.0.reader, self.0.operation, command)
+    }
+
+    /// The record of a session's begin and end.
+    pub fn audit(&self, event: audit::Session<'_>) {
+        audit::session(&self.0.caller, &self.0.reader.id, event);
+    }
+
+    /// Records that a command was kept from the card to save tries of a PIN.
+    pub fn audit_pin_kept(&self, failure: &Failure) {
+        audit::pin_kept_from_card(&self.0.caller, &self.0.reader.id, failure);
+    }
+
+    fn enforce(&self, decision: Decision, operation: Operation, what: &str) -> Result<(), Failure> {
+        if decision.allowed {
+            return Ok(());
+        }
+        self.0.trail.denied(&self.0.caller, &self.0.reader.id, operation, &decision.rule);
+        let message = format!(
+            "denied by rule \"{}\" ({what}): ask those who run the broker; cardbroker policy check explains",
+            decision.rule
+        );
+        Err(Failure::denied(decision.rule, message))
+    }
+}
+
+/// A permit for everything, for tests that are about something else.
+#[cfg(test)]
+pub(crate) fn unlimited(key: crate::core::caller::CallerKey) -> Permit {
+    let identity = crate::core::caller::Identity::User { uid: 0, gid: 0 };
+    let caller = Caller { key, connection: 1, identity, pid: None, executable: None };
+    let names = ReaderNames { id: "reader".into(), display_name: "Reader".into() };
+    Permit::new(unlimited_policy(), AuditTrail::default(), caller, names.into(), Operation::Transmit, Vec::new())
+}
+
+/// A policy that allows everything to the one whom [`unlimited`] permits are for.
+#[cfg(test)]
+pub(crate) fn unlimited_policy() -> PolicyInForce {
+    watch::Sender::new(Arc::new(Policy::new(Vec::new(), 0))).subscribe()
+}

@@ -1,0 +1,202 @@
+//! The flags of `cardbrokerd`, which win over its configuration file, and the exit codes.
+
+use std::{io, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+
+use crate::{
+    config::{Config, ConfigError, LogFilter, LogFormat, MAX_SIMULATED, parse_grace, parse_loopback},
+    policy::explain::Question,
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  cardbrokerd                                 own the machine's readers
+  cardbrokerd --simulate 2                    play with two readers that need no hardware
+  cardbrokerd --log debug --log-format json   tell everything, for programs
+  cardbrokerd --print-example-config > ~/.config/cardbroker/cardbrokerd.toml
+  cardbrokerd --check-config                  what would be used, without starting
+  cardbrokerd policy check --as token:ci      what the holder of that token may do
+
+Exit codes:
+  0  ended as asked (SIGTERM, SIGINT)
+  1  failed while running
+  2  wrong flags
+  3  mistake in the configuration, or a tokens file that cannot be used
+  4  a broker runs on this socket already
+  5  cannot listen on the socket or the TCP port
+  6  commands were still running when the grace of the shutdown was over, or a second signal came";
+
+const POLICY_EXAMPLES: &str = "\
+Examples:
+  cardbroker policy check --as user:alice --reader yubikey
+  cardbroker policy check --as token:ci --reader 'Yubico YubiKey FIDO+CCID 00 00' --json
+  cardbroker policy check --as uid:1001 --reader desk --apdu 00CB3FFF --application A000000308
+
+Exit codes:
+  0  explained, whatever the answer
+  2  wrong flags
+  3  mistake in the configuration";
+
+/// Owns the smart-card readers of this machine and shares them between programs, over gRPC.
+#[derive(Debug, Clone, Default, clap::Parser)]
+#[command(name = "cardbrokerd", version, after_help = EXAMPLES)]
+pub struct Flags {
+    /// Configuration file [default: ~/.config/cardbroker/cardbrokerd.toml or /etc/cardbroker/cardbrokerd.toml, if any].
+    #[arg(long, value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+    /// Unix socket to listen on [default: $XDG_RUNTIME_DIR/cardbroker/cardbroker.sock].
+    #[arg(long, value_name = "PATH", value_parser = absolute)]
+    pub socket: Option<PathBuf>,
+    /// Serve on this loopback address and port, too, those who hold a token (127.0.0.1:7777).
+    #[arg(long, value_name = "ADDRESS", value_parser = parse_loopback)]
+    pub tcp: Option<SocketAddr>,
+    /// File with the tokens that --tcp admits [default: ~/.config/cardbroker/tokens, for root /etc/cardbroker/tokens].
+    #[arg(long, value_name = "FILE", value_parser = absolute)]
+    pub tokens: Option<PathBuf>,
+    /// Serve N simulated readers instead of the real ones; 0 serves the real ones.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=MAX_SIMULATED as i64))]
+    pub simulate: Option<u16>,
+    /// What to log: off, error, warn, info, debug, trace, or by target (info,cardbroker_server::listen=debug).
+    #[arg(long, value_name = "LEVEL")]
+    pub log: Option<LogFilter>,
+    /// Form of the log lines.
+    #[arg(long, value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+    /// How long running commands may take to end at a shutdown, up to 10m.
+    #[arg(long, value_name = "DURATION", value_parser = parse_grace)]
+    pub grace: Option<Duration>,
+    /// Print the configuration that would be used and exit: 0 if it is good, else 3.
+    #[arg(long)]
+    pub check_config: bool,
+    /// Print the commented example of a configuration file and exit.
+    #[arg(long, conflicts_with = "check_config")]
+    pub print_example_config: bool,
+    /// What to do instead of serving.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What the daemon's program does beside serving.
+#[derive(Debug, Clone, clap::Subcommand)]
+pub enum Command {
+    /// Explain who may do what.
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+}
+
+/// Questions about the policy.
+#[derive(Debug, Clone, clap::Subcommand)]
+pub enum PolicyCommand {
+    /// Explain what someone may do at a reader, and by which rule, without a running broker.
+    ///
+    /// Looks at the configuration file as it is now. A broker that runs reads it on SIGHUP.
+    #[command(after_help = POLICY_EXAMPLES)]
+    Check(Question),
+}
+
+impl Flags {
+    /// The configuration with the flags on top.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn settings(&self) -> Result<Config, ConfigError> {
+        let mut config = Config::load(self.config.as_deref())?;
+        override_with(&mut config.listen.socket, &self.socket);
+        config.listen.tcp = self.tcp.or(config.listen.tcp);
+        override_with(&mut config.listen.tokens, &self.tokens);
+        override_with(&mut config.readers.simulate, &self.simulate.map(Into::into));
+        override_with(&mut config.log.level, &self.log);
+        override_with(&mut config.log.format, &self.log_format);
+        override_with(&mut config.shutdown.grace, &self.grace);
+        Ok(config)
+    }
+}
+
+fn override_with<T: Clone>(setting: &mut T, flag: &Option<T>) {
+    if let Some(value) = flag {
+        setting.clone_from(value);
+    }
+}
+
+fn absolute(text: &str) -> io::Result<PathBuf> {
+    std::path::absolute(text)
+}
+
+/// What the daemon's exit code says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// It ended as asked.
+    Ok = 0,
+    /// It failed while running.
+    Failure = 1,
+    /// The flags were wrong; given by the flag parser itself.
+    Usage = 2,
+    /// The configuration holds a mistake, or its tokens file cannot be used.
+    Config = 3,
+    /// A broker runs on the socket already.
+    AlreadyRunning = 4,
+    /// It cannot listen on the socket or the TCP port.
+    CannotListen = 5,
+    /// Commands were still running when the grace of the shutdown was over.
+    GraceExpired = 6,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::*;
+
+    fn flags(arguments: &[&str]) -> Result<Flags, clap::Error> {
+        Flags::try_parse_from([&["cardbrokerd"], arguments].concat())
+    }
+
+    #[test]
+    fn the_flags_are_consistent_and_the_help_teaches() {
+        Flags::command().debug_assert();
+        let help = Flags::command().render_long_help().to_string();
+        assert!(help.contains("Examples:") && help.contains("Exit codes:"), "{help}");
+    }
+
+    #[test]
+    fn flags_win_over_the_file() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let text = "listen.socket = '/file'\nreaders.simulate = 3\nlog.level = 'warn'\nshutdown.grace = '1s'";
+        std::fs::write(file.path(), text).unwrap();
+        let path = file.path().to_str().unwrap();
+        let from_file = flags(&["--config", path]).unwrap().settings().unwrap();
+        assert_eq!((from_file.listen.socket, from_file.readers.simulate), ("/file".into(), 3));
+        let all = ["--config", path, "--socket", "/flag", "--simulate", "0", "--log", "debug,h2=info", "--grace", "1m"];
+        let from_flags = flags(&all).unwrap().settings().unwrap();
+        assert_eq!((from_flags.listen.socket, from_flags.readers.simulate), ("/flag".into(), 0));
+        assert_eq!(from_flags.log.level.as_str(), "debug,h2=info");
+        assert_eq!(from_flags.shutdown.grace, Duration::from_secs(60));
+    }
+
+    #[test]
+    fn a_wrong_flag_is_refused_with_what_is_allowed() {
+        for (arguments, expected) in [
+            (["--simulate", "257"], "256"),
+            (["--grace", "11m"], "from 0s to 10m"),
+            (["--tcp", "0.0.0.0:7777"], "0.0.0.0 is no loopback address"),
+            (["--log", "loud"], "allowed are off, error"),
+            (["--log-format", "xml"], "possible values: text, json"),
+        ] {
+            let error = flags(&arguments).unwrap_err();
+            assert_eq!(error.exit_code(), Exit::Usage as i32);
+            assert!(error.to_string().contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_relative_socket_is_taken_from_the_working_directory() {
+        let socket = flags(&["--socket", "a.sock"]).unwrap().socket.unwrap();
+        assert_eq!(socket, std::env::current_dir().unwrap().join("a.sock"));
+    }
+}

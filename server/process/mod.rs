@@ -1,0 +1,6 @@
+//! The program and its operating system: flags, signals, hardening and the log.
+
+pub mod flags;
+pub mod hardening;
+pub mod signals;
+pub mod telemetry;

@@ -1,0 +1,205 @@
+//! A ticket: one caller's unit on its way from waiting to its outcome. Caller, actor and card thread share it, and whoever ends
+//! it first decides the outcome; the results so far are kept here, so that none is lost when a call hangs or a deadline comes.
+
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use tokio::sync::oneshot;
+
+use crate::{
+    core::{
+        card::unit::{CommandResult, Stop, UnitOutcome, UnitRequest},
+        error::Failure,
+        turns::turn::{Turn, TurnRequest},
+    },
+    policy::permit::Permit,
+};
+
+/// A unit between its caller, the actor and the card thread.
+pub struct Ticket {
+    /// What was asked.
+    pub request: UnitRequest,
+    /// By whom, and what he may do.
+    pub permit: Permit,
+    /// When it came.
+    pub arrived: Instant,
+    /// The request's terms, with the conditions of the repeats that joined it. `None` once its turn has come.
+    terms: Mutex<Option<TurnRequest>>,
+    stage: Mutex<Stage>,
+}
+
+enum Stage {
+    Waiting {
+        reply: Reply,
+        late: Reply,
+    },
+    /// `reply` is the caller's as long as it has heard nothing, and `late` is for what comes after that.
+    Running {
+        reply: Option<Reply>,
+        late: Reply,
+        turn: Turn,
+        results: Vec<CommandResult>,
+        partial: bool,
+    },
+    Ended,
+}
+
+type Reply = oneshot::Sender<Result<UnitOutcome, Failure>>;
+
+/// Where the caller hears the outcome.
+pub type Answer = oneshot::Receiver<Result<UnitOutcome, Failure>>;
+
+/// Where a caller hears the outcome first, and where what is known later, if the first word was that it is unknown.
+pub struct Answers {
+    /// The outcome.
+    pub first: Answer,
+    /// What is known later.
+    pub late: Answer,
+}
+
+impl Ticket {
+    /// A ticket that waits, and where its outcome will be heard.
+    pub fn new(request: UnitRequest, permit: Permit, arrived: Instant) -> (Self, Answers) {
+        let (reply, first) = oneshot::channel();
+        let (late_reply, late) = oneshot::channel();
+        let stage = Mutex::new(Stage::Waiting { reply, late: late_reply });
+        let terms = Mutex::new(Some(request.turn.clone()));
+        (Self { request, permit, arrived, terms, stage }, Answers { first, late })
+    }
+
+    /// Until when the ticket may wait.
+    pub fn wait_deadline(&self) -> Instant {
+        self.arrived + self.request.turn.wait_timeout
+    }
+
+    /// A repeat of the request joins it on its own `terms`: while the ticket waits, their conditions bind it too. One
+    /// whose turn has come is bound no more.
+    ///
+    /// # Errors
+    /// [`Reason::RequestIdReused`](crate::core::error::Reason::RequestIdReused) if the conditions contradict
+    /// those that bind it already.
+    pub fn join(&self, terms: &TurnRequest) -> Result<(), Failure> {
+        self.terms().as_mut().map_or(Ok(()), |own| own.add_conditions(terms))
+    }
+
+    /// Its turn has come: what forbids it on a card in this insertion and state. From now on no condition is added.
+    pub fn broken_condition(&self, insertion_id: &str, state_tag: &str) -> Option<Failure> {
+        self.terms().take()?.broken_condition(insertion_id, state_tag)
+    }
+
+    /// Its turn has come. False if it has ended: then the turn goes to the next.
+    pub fn begin(&self, turn: Turn) -> bool {
+        let mut stage = self.stage();
+        match std::mem::replace(&mut *stage, Stage::Ended) {
+            Stage::Waiting { reply, late } if !reply.is_closed() => {
+                *stage = Stage::Running { reply: Some(reply), late, turn, results: Vec::new(), partial: false };
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Keeps a command's answer.
+    pub fn push(&self, result: CommandResult) {
+        if let Stage::Running { results, .. } = &mut *self.stage() {
+            results.push(result);
+        }
+    }
+
+    /// Keeps what the command at which the unit ends has answered so far.
+    pub fn push_partial(&self, result: CommandResult) {
+        if let Stage::Running { results, partial, .. } = &mut *self.stage() {
+            results.push(result);
+            *partial = true;
+        }
+    }
+
+    /// Ends the ticket while it waits: the caller has gone, or `failure` keeps it from its turn. False if it no longer waits.
+    pub fn end_waiting(&self, failure: Failure) -> bool {
+        let mut stage = self.stage();
+        match std::mem::replace(&mut *stage, Stage::Ended) {
+            Stage::Waiting { reply, .. } => {
+                // The caller may have gone; then nobody needs the answer.
+                let _ = reply.send(Err(failure));
+                true
+            }
+            other => {
+                *stage = other;
+                false
+            }
+        }
+    }
+
+    /// Tells the caller of a unit that runs that it hears no more: `stop` says why. The unit goes on, and its answers are kept.
+    pub fn end_early(&self, stop: Failure, now: Instant) {
+        let mut stage = self.stage();
+        if let Stage::Running { reply, turn, results, partial, .. } = &mut *stage
+            && let Some(reply) = reply.take()
+        {
+            let outcome = self.outcome(turn.clone(), results.clone(), *partial, Some(stop), now);
+            // The caller may have gone; then nobody needs the answer.
+            let _ = reply.send(outcome);
+        }
+    }
+
+    /// Ends the unit: all answered (`None`) or stopped. An error if not one command was answered, otherwise an outcome with the
+    /// answers so far. Returns whether it is an error. Has no effect once the ticket has ended.
+    pub fn end(&self, stop: Option<Failure>, now: Instant) -> bool {
+        let stage = std::mem::replace(&mut *self.stage(), Stage::Ended);
+        let (reply, outcome) = match stage {
+            Stage::Ended => return true,
+            Stage::Waiting { reply, .. } => (reply, Err(stop.unwrap_or_else(never_began))),
+            Stage::Running { reply, late, turn, results, partial } => {
+                (reply.unwrap_or(late), self.outcome(turn, results, partial, stop, now))
+            }
+        };
+        let is_error = outcome.is_err();
+        let _ = reply.send(outcome);
+        is_error
+    }
+
+    fn outcome(
+        &self,
+        turn: Turn,
+        results: Vec<CommandResult>,
+        partial: bool,
+        stop: Option<Failure>,
+        now: Instant,
+    ) -> Result<UnitOutcome, Failure> {
+        match stop {
+            Some(failure) if results.is_empty() => Err(failure),
+            stop => Ok(UnitOutcome {
+                stopped: stop.map(|failure| match results.len() {
+                    // The command has run, whatever kept the rest of its answer from being fetched.
+                    count if partial => Stop { index: count - 1, failure: failure.into_executed() },
+                    count => Stop { index: count, failure },
+                }),
+                results,
+                insertion_id: turn.insertion_id,
+                state_tag: turn.state_tag,
+                queue_duration: turn.began.saturating_duration_since(self.arrived),
+                card_duration: now.saturating_duration_since(turn.began),
+                reset_before_unit: turn.reset,
+            }),
+        }
+    }
+
+    /// As [`Ticket::stage`].
+    fn terms(&self) -> MutexGuard<'_, Option<TurnRequest>> {
+        self.terms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A panic in another holder does not make the stage unusable: every change to it is a single assignment.
+    fn stage(&self) -> MutexGuard<'_, Stage> {
+        self.stage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn never_began() -> Failure {
+    Failure::not_sent(crate::core::error::Reason::Internal, "the unit ended before it began: report this")
+}
+
+#[cfg(test)]
+mod tests;
