@@ -34,7 +34,7 @@ help: ## list the targets
 demo: ## two programs on one card, first without units, then with (no hardware needed)
 	@.ci/setup build
 	@cargo build --locked --quiet -p cardbroker-server -p cardbroker-client --bins --example pairs
-	@client/examples/demo.sh $(TARGET)/debug
+	@client/rust/examples/demo.sh $(TARGET)/debug
 
 test: lint ## everything: lint, unit tests, end-to-end tests with a real pcscd, the clients in all languages, a little fuzzing
 # Before the end-to-end tests, which use the clients: some of them measure, and no compiler should run beside.

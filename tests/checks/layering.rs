@@ -176,7 +176,9 @@ fn no_file_names_what_lies_above_it() {
 
 #[test]
 fn neither_side_depends_on_the_other() {
-    for (manifest, other) in [("client/Cargo.toml", "cardbroker-server"), ("server/Cargo.toml", "cardbroker-client")] {
+    for (manifest, other) in
+        [("client/rust/Cargo.toml", "cardbroker-server"), ("server/Cargo.toml", "cardbroker-client")]
+    {
         assert!(!sources::text(manifest).contains(other), "{manifest} names {other}");
     }
 }
@@ -211,8 +213,8 @@ fn planted_names_are_found() {
         ("server/registry/mod.rs", "fn f(card: pcsc::Card) {}"),
         ("server/broker/mod.rs", "use tonic::Status;"),
         ("server/registry/mod.rs", "use tonic_types::StatusExt;"),
-        ("client/watch.rs", "use cardbroker_server::broker::Broker;"),
-        ("client/tests/fake.rs", "use cardbroker_server::broker::Broker;"),
+        ("client/rust/watch.rs", "use cardbroker_server::broker::Broker;"),
+        ("client/rust/tests/fake.rs", "use cardbroker_server::broker::Broker;"),
         ("server/listen/tests/serving.rs", "use cardbroker_client::Client;"),
         ("server/core/turns/queue/mod.rs", "fn f() -> Instant { std::time::Instant::now() }"),
         ("server/core/lifecycle/mod.rs", "fn f() { select! { _ = tokio::time::sleep(x) => {} } }"),

@@ -75,7 +75,7 @@ mod tests {
 
     use super::*;
 
-    const VECTORS: &str = include_str!("../proto/conformance/status_words.json");
+    const VECTORS: &str = include_str!("../../proto/conformance/status_words.json");
 
     /// One line of the vectors.
     #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn the_vectors_of_the_kit_agree_and_are_complete() {
         if std::env::var_os("WRITE_VECTORS").is_some() {
-            std::fs::write("../proto/conformance/status_words.json", written(&expected())).unwrap();
+            std::fs::write("../../proto/conformance/status_words.json", written(&expected())).unwrap();
             return;
         }
         let vectors: Vec<Vector> = serde_json::from_str(VECTORS).unwrap();

@@ -42,5 +42,5 @@ pub use watch::{Watch, WatchEvent};
 pub use watch_turn::{TurnHolder, WaitingTurn, WatchTurn};
 
 #[cfg(doctest)]
-#[doc = include_str!("../README.md")]
+#[doc = include_str!("../../README.md")]
 struct ReadMe;

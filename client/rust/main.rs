@@ -1,5 +1,6 @@
 //! cardbroker: the smart-card readers of this machine, from the command line.
 
+#[path = "../cli/mod.rs"]
 mod cli;
 
 use std::{
