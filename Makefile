@@ -33,7 +33,7 @@ help: ## list the targets
 
 demo: ## two programs on one card, first without units, then with (no hardware needed)
 	@.ci/setup build
-	@cargo build --locked --quiet -p cardbroker-server -p cardbroker-client --bins --example pairs
+	@cargo build --locked --quiet -p cardbroker-server -p cardbroker -p cardbroker-client --bins --example pairs
 	@client/rust/examples/demo.sh $(TARGET)/debug
 
 test: lint ## everything: lint, unit tests, end-to-end tests with a real pcscd, the clients in all languages, a little fuzzing
@@ -49,7 +49,7 @@ test: lint ## everything: lint, unit tests, end-to-end tests with a real pcscd, 
 	$(call step,SEED=1 tests/fuzz/run $(SECONDS))
 
 python cpp node: setup ## format, lint and tests of that client
-	@cargo build --locked --quiet -p cardbroker-server -p cardbroker-client --bins
+	@cargo build --locked --quiet -p cardbroker-server -p cardbroker --bins
 	$(call client,$@,test.sh)
 
 conformance: setup ## the conformance kit against the clients in tests/conformance/drivers (CLIENTS="python node": against these)
@@ -76,7 +76,7 @@ bench: setup ## measure the broker beside plain PC/SC, half an hour on a quiet m
 
 build: ## the programs, optimised, in target/install (two to three minutes; needs root only to install missing packages)
 	@.ci/setup build
-	$(call step,cargo build --locked --release -p cardbroker-server -p cardbroker-client)
+	$(call step,cargo build --locked --release -p cardbroker-server -p cardbroker)
 	@install -D -m 755 -t $(BUILT) $(PROGRAMS:%=$(TARGET)/release/%)
 
 # Has no prerequisite: root may have no cargo, and should own nothing below target.

@@ -2,8 +2,7 @@
 
 use std::io::{self, Read};
 
-use cardbroker_client::{ApduBytes, MAX_APDU_BYTES, MAX_RAW_BYTES, MIN_APDU_BYTES, hex};
-use cardbroker_proto::MAX_COMMANDS;
+use cardbroker_client::{ApduBytes, MAX_APDU_BYTES, MAX_COMMANDS, MAX_RAW_BYTES, MIN_APDU_BYTES, hex};
 use zeroize::Zeroizing;
 
 use super::Failure;

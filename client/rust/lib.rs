@@ -26,7 +26,7 @@ pub use cardbroker_proto::v1::{
     CardProtocol, CardRequirement, CardReset, Delivery, Disposition, ErrorReason, FieldViolation, PinEncoding,
     PinPadOperation, Reader, ReaderState, RevocationCause, StatusWordSource, StopRule,
 };
-pub use cardbroker_proto::{GROUP_METADATA, GROUP_VARIABLE, TOKEN_FILE_VARIABLE, bytes::ApduBytes};
+pub use cardbroker_proto::{GROUP_METADATA, GROUP_VARIABLE, MAX_COMMANDS, TOKEN_FILE_VARIABLE, bytes::ApduBytes};
 pub use command::{Command, MAX_APDU_BYTES, MAX_RAW_BYTES, MIN_APDU_BYTES};
 pub use connect::{Client, ConnectOptions};
 pub use endpoint::{Endpoint, EndpointError};

@@ -82,7 +82,7 @@ fn the_programs_in_the_readme_are_the_clients_own_examples() {
 #[test]
 fn the_exit_codes_in_the_readme_are_those_of_the_help() {
     let readme = sources::text("README.md");
-    for source in ["client/cli/mod.rs", "server/process/flags.rs"] {
+    for source in ["client/cli/arguments.rs", "server/process/flags.rs"] {
         let help = sources::text(source);
         let codes = help.split("Exit codes:\n").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
         assert!(readme.contains(codes), "README.md lacks the exit codes of {source}:\n{codes}");

@@ -45,9 +45,21 @@ const ROOMS: &[(&str, &[&[&str]])] = &[
 /// Crates (and their families: tonic is tonic_health too) that only these files may name.
 const CRATES: &[(&str, &[&str])] = &[
     ("cardbroker_server", &["server/main.rs", "tests/"]),
-    ("cardbroker_client", &["client/", "tests/"]),
+    ("cardbroker_client", &["client/rust/", "client/cli/", "tests/"]),
     ("pcsc", &["server/backend/pcsc.rs", "tests/"]),
-    ("tonic", &["build.rs", "proto/", "client/", "server/grpc/", "server/listen/", "server/server.rs", "tests/"]),
+    (
+        "tonic",
+        &[
+            "build.rs",
+            "proto/",
+            "client/rust/",
+            "client/cli/tests/",
+            "server/grpc/",
+            "server/listen/",
+            "server/server.rs",
+            "tests/",
+        ],
+    ),
 ];
 
 /// Files that decide and do nothing else: no runtime, no clock, no input and output.
@@ -176,9 +188,11 @@ fn no_file_names_what_lies_above_it() {
 
 #[test]
 fn neither_side_depends_on_the_other() {
-    for (manifest, other) in
-        [("client/rust/Cargo.toml", "cardbroker-server"), ("server/Cargo.toml", "cardbroker-client")]
-    {
+    for (manifest, other) in [
+        ("client/cli/Cargo.toml", "cardbroker-server"),
+        ("client/rust/Cargo.toml", "cardbroker-server"),
+        ("server/Cargo.toml", "cardbroker-client"),
+    ] {
         assert!(!sources::text(manifest).contains(other), "{manifest} names {other}");
     }
 }
@@ -214,6 +228,7 @@ fn planted_names_are_found() {
         ("server/broker/mod.rs", "use tonic::Status;"),
         ("server/registry/mod.rs", "use tonic_types::StatusExt;"),
         ("client/rust/watch.rs", "use cardbroker_server::broker::Broker;"),
+        ("client/cli/watch.rs", "use tonic::Status;"),
         ("client/rust/tests/fake.rs", "use cardbroker_server::broker::Broker;"),
         ("server/listen/tests/serving.rs", "use cardbroker_client::Client;"),
         ("server/core/turns/queue/mod.rs", "fn f() -> Instant { std::time::Instant::now() }"),

@@ -350,8 +350,8 @@ impl Drop for Broker {
 pub fn program(name: &str) -> anyhow::Result<PathBuf> {
     static PROGRAMS: Programs = Programs::new();
     let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
-    let both_sides = ["--bins", "--examples", "--package", "cardbroker-server", "--package", "cardbroker-client"];
-    find(&PROGRAMS, profile, &both_sides, name)
+    let packages = ["cardbroker-server", "cardbroker", "cardbroker-client"].map(|package| ["--package", package]);
+    find(&PROGRAMS, profile, &[&["--bins", "--examples"], packages.as_flattened()].concat(), name)
 }
 
 /// The path of `cardbrokerd` as it is released. The first call takes minutes if it was not built before.

@@ -10,7 +10,7 @@ use rustyline::{Config, Editor, error::ReadlineError, history::MemHistory};
 use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
-use crate::cli::units::parse_one;
+use crate::units::parse_one;
 
 /// The longest line of a script: the longest APDU with two separators after each byte.
 const MAX_LINE_BYTES: usize = 4 * MAX_RAW_BYTES;

@@ -8,7 +8,7 @@ use cardbroker_client::{
 use tokio_stream::StreamExt;
 use tonic::Code;
 
-use crate::broker::{FakeBroker, empty, ready};
+use crate::support::{FakeBroker, empty, ready};
 
 const SELECT: [u8; 4] = [0x00, 0xA4, 0x04, 0x0C];
 

@@ -13,9 +13,8 @@ use cardbroker_proto::{
 use tonic::Status;
 
 use crate::{
-    broker::{FakeBroker, empty, result},
     library::{client, soon},
-    script::failure,
+    support::{FakeBroker, empty, result, script::failure},
 };
 
 const SELECT: [u8; 4] = [0x00, 0xA4, 0x04, 0x0C];

@@ -12,10 +12,12 @@ use cardbroker_proto::v1::{OpenSessionRequest, open_session_request::Request};
 use tonic::Status;
 
 use crate::{
-    broker::{FakeBroker, apdu},
     library::{client, soon},
-    script::{
-        Say, agreeable, end, failed, heartbeat, opened, reset_done, transmit_id, transmitted, turns_ahead, waiters,
+    support::{
+        FakeBroker, apdu,
+        script::{
+            Say, agreeable, end, failed, heartbeat, opened, reset_done, transmit_id, transmitted, turns_ahead, waiters,
+        },
     },
 };
 

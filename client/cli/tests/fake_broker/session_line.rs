@@ -11,9 +11,11 @@ use serde_json::Value;
 use tonic::Status;
 
 use crate::{
-    broker::{FakeBroker, apdu},
     command_line::{cardbroker, code, err, out},
-    script::{agreeable, end, failed, opened, stopped, transmit_id},
+    support::{
+        FakeBroker, apdu,
+        script::{Say, agreeable, end, failed, opened, stopped, transmit_id},
+    },
 };
 
 fn run_script(broker: &FakeBroker, options: &[&str], script: &str) -> Output {
@@ -73,7 +75,7 @@ fn every_option_of_a_session_reaches_the_broker() {
 
 #[test]
 fn a_script_ends_at_its_first_error_with_the_documented_code() {
-    let at_the_second = |say: fn(i64) -> Vec<crate::script::Say>| {
+    let at_the_second = |say: fn(i64) -> Vec<Say>| {
         let broker = FakeBroker::with_sessions(move |request| match transmit_id(request) {
             Some(2) => say(2),
             _ => agreeable(request),

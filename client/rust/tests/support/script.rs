@@ -12,7 +12,7 @@ use prost::Message;
 use prost_types::Any;
 use tonic::Status;
 
-use crate::broker::{apdu, result};
+use super::{apdu, result};
 
 pub(crate) type Say = Result<OpenSessionResponse, Status>;
 

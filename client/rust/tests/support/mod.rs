@@ -1,4 +1,9 @@
-//! A broker without readers: scripted answers on a Unix socket of its own, and a record of what it was asked.
+//! A broker without readers: scripted answers on a Unix socket of its own, and a record of what it was asked. The tests
+//! of the library and those of the command line share it.
+
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
+pub(crate) mod script;
 
 use std::{
     os::unix::net::UnixListener,
@@ -21,6 +26,7 @@ use cardbroker_proto::v1::{
     command_result::Outcome,
     watch_readers_response::Event,
 };
+use script::{agreeable, refusal};
 use tempfile::TempDir;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_stream::{
@@ -28,8 +34,6 @@ use tokio_stream::{
     wrappers::{ReceiverStream, UnixListenerStream, WatchStream},
 };
 use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap, transport::Server};
-
-use crate::script::{agreeable, refusal};
 
 /// What the broker answers to a Transmit; `None`: nothing at all.
 type Answer = dyn Fn(&TransmitRequest) -> Option<Result<TransmitResponse, Status>> + Send + Sync;

@@ -8,8 +8,8 @@ use std::{
 use cardbroker_client::ErrorReason;
 use cardbroker_proto::ENDPOINT_VARIABLE;
 
-use crate::{
-    broker::FakeBroker,
+use crate::support::{
+    FakeBroker,
     script::{agreeable, end, failed, opened, transmit_id, turns_ahead, waiters},
 };
 

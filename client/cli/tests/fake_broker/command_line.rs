@@ -14,8 +14,8 @@ use cardbroker_proto::{
 };
 use serde_json::{Value, json};
 
-use crate::{
-    broker::{FakeBroker, apdu, ready, result},
+use crate::support::{
+    FakeBroker, apdu, ready, result,
     script::{failure, refusal},
 };
 

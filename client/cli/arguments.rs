@@ -1,0 +1,88 @@
+//! The command line's arguments, and the help with the exit codes.
+
+use std::{path::PathBuf, time::Duration};
+
+use cardbroker_client::Endpoint;
+use clap::{Parser, Subcommand};
+
+use crate::{
+    policy::PolicyArguments, session::SessionArguments, token::TokenCommand, transmit::TransmitArguments,
+    watch::WatchArguments,
+};
+
+/// Use the smart cards of this machine through the broker.
+#[derive(Parser)]
+#[command(name = "cardbroker", version, after_long_help = HELP)]
+pub(crate) struct Arguments {
+    /// Where the broker is: unix:/path or http://127.0.0.1:port. Without it the variable CARDBROKER_ENDPOINT counts,
+    /// then the default socket.
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) endpoint: Option<Endpoint>,
+    /// File with the token that the broker's TCP port asks for. Without it the variable CARDBROKER_TOKEN_FILE counts.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// How long to wait for a broker that does not answer yet.
+    #[arg(long, global = true, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "5s")]
+    pub(crate) connect_timeout: Duration,
+    /// Write JSON instead of text; errors too.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Tell which broker answers, its limits, and how it sees you.
+    Broker,
+    /// List the readers and what is in them.
+    Readers,
+    /// Print every change of readers and cards as one line, until Ctrl-C.
+    Watch(WatchArguments),
+    Transmit(Box<TransmitArguments>),
+    Session(Box<SessionArguments>),
+    /// Make, list and remove the tokens for the broker's TCP port.
+    #[command(subcommand)]
+    Token(TokenCommand),
+    Policy(PolicyArguments),
+}
+
+const HELP: &str = "\
+Examples:
+  cardbroker broker
+  cardbroker readers
+  cardbroker watch --json
+  cardbroker transmit yubikey '00 A4 04 00 09 A0 00 00 03 08 00 00 10 00 00'
+  cardbroker transmit readers/virtual-pcd-00-00 00A4040007D276000085010100 00B0000002 --wait-timeout 5s
+  cardbroker transmit yubikey - < commands-with-pin.txt
+  cardbroker session yubikey
+  cardbroker session yubikey --wait-for-card < commands-with-pin.txt
+  cardbroker token new build-7 --out token
+  cardbroker --endpoint http://127.0.0.1:7777 --token-file token readers
+
+Programs with the same random text in CARDBROKER_GROUP are one isolation group: they share verified PINs.
+
+A session's exit code is about the line that failed; the answers to those before it are printed.
+
+Exit codes:
+  0  done
+  1  the broker refused (a missing or wrong token, too) or failed, or Ctrl-C came first; nothing was sent to the card
+  2  the command line or the request is malformed, or the token file cannot be used
+  3  no broker, or the connection was lost before anything was sent
+  4  no such reader, or no card in it; nothing was sent
+  5  the unit stopped early: the answers that came are printed, the other commands were not sent
+  6  a command ran, or may have run, and its answer did not come (the answers before it are printed): check the card's
+     state before you send it again
+  7  the turn did not come in time; nothing was sent";
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_fit_together() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,111 @@
+//! cardbroker: the smart-card readers of this machine, from the command line.
+
+mod arguments;
+mod broker;
+mod command;
+mod failure;
+mod json;
+mod policy;
+mod readers;
+mod select;
+mod session;
+mod token;
+mod transmit;
+mod turn;
+mod units;
+mod watch;
+
+use std::{
+    alloc::System,
+    io::{self, IsTerminal, Write},
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
+
+use arguments::{Arguments, Command};
+use cardbroker_client::{Client, ConnectOptions, Endpoint, Error};
+use clap::Parser;
+use failure::{Exit, Failure};
+use zeroizing_alloc::ZeroAlloc;
+
+/// Wipes all memory that is given back: PINs that were typed pass through the buffers of many libraries.
+#[global_allocator]
+static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    // Not locked for good: a prompt writes to them, too, on a thread of its own.
+    let (mut stdout, mut stderr) = (io::stdout(), io::stderr());
+    let terminal = stdout.is_terminal();
+    run(arguments, &mut Screen { out: &mut stdout, err: &mut stderr, terminal })
+}
+
+/// Where the output goes.
+struct Screen<'a> {
+    /// Results, and nothing else.
+    out: &'a mut dyn Write,
+    /// Errors and hints.
+    err: &'a mut dyn Write,
+    /// Whether `out` is read by a person.
+    terminal: bool,
+}
+
+/// Does what the arguments say. Reports errors on the screen.
+fn run(arguments: Arguments, screen: &mut Screen<'_>) -> ExitCode {
+    let json = arguments.json;
+    execute(arguments, screen).unwrap_or_else(|failure| {
+        failure.report(json, screen.err);
+        failure.exit().into()
+    })
+}
+
+fn execute(arguments: Arguments, screen: &mut Screen<'_>) -> Result<ExitCode, Failure> {
+    let Arguments { endpoint, token_file, connect_timeout, json, command } = arguments;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let connect = connect(endpoint, token_file, connect_timeout);
+    match command {
+        Command::Policy(arguments) => return policy::run(&arguments, json),
+        Command::Token(command) => token::run(command, json, screen),
+        Command::Broker => runtime.block_on(async { broker::run(&connect.await?, json, screen).await }),
+        Command::Readers => runtime.block_on(async { readers::run(&connect.await?, json, screen).await }),
+        Command::Watch(arguments) => {
+            runtime.block_on(async { watch::run(&connect.await?, arguments, json, screen).await })
+        }
+        Command::Transmit(arguments) => {
+            // What is malformed is told without a broker, too.
+            let commands = arguments.commands()?;
+            runtime.block_on(async { transmit::run(&connect.await?, *arguments, commands, json, screen).await })
+        }
+        Command::Session(arguments) => {
+            runtime.block_on(async { session::run(&connect.await?, *arguments, json, screen).await })
+        }
+    }?;
+    Ok(Exit::Done.into())
+}
+
+async fn connect(
+    endpoint: Option<Endpoint>,
+    token_file: Option<PathBuf>,
+    connect_timeout: Duration,
+) -> Result<Client, Error> {
+    let endpoint = endpoint.map_or_else(Endpoint::from_environment, Ok)?;
+    let mut options = ConnectOptions { connect_timeout, ..ConnectOptions::from_environment() };
+    options.token_file = token_file.or(options.token_file);
+    Client::connect_with(endpoint, options).await
+}
+
+/// A text from outside on one line, without anything that a terminal would obey.
+fn printable(text: &str) -> String {
+    text.chars().map(|character| if character.is_control() { '\u{FFFD}' } else { character }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_command_the_terminal() {
+        assert_eq!(printable("Reader\x1b[2J\n"), "Reader\u{FFFD}[2J\u{FFFD}");
+    }
+}

@@ -1,0 +1,14 @@
+//! The program `cardbroker` against a broker that answers as a test tells it to.
+
+#![cfg(unix)]
+
+#[cfg(test)]
+mod command_line;
+#[cfg(test)]
+mod session_line;
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod session_prompt;
+#[cfg(test)]
+#[path = "../../../rust/tests/support/mod.rs"]
+mod support;
