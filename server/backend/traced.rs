@@ -9,7 +9,7 @@ use tracing::trace;
 
 use super::{Backend, Monitor, Slot};
 use crate::core::{
-    apdu::{ApduBytes, Mask, SecretInstructions},
+    apdu::{ApduBytes, ApduMask, SecretInstructions},
     slot::{CardInfo, ProtocolChoice, ResetKind, SlotError},
 };
 
@@ -35,14 +35,14 @@ impl Backend for Traced {
     }
 
     fn slot(&self, display_name: &str) -> Box<dyn Slot> {
-        let (slot, mask) = (self.stack.slot(display_name), Mask::new(self.secrets.clone()));
+        let (slot, mask) = (self.stack.slot(display_name), ApduMask::new(self.secrets.clone()));
         Box::new(TracedSlot { slot, mask, display_name: display_name.into() })
     }
 }
 
 struct TracedSlot {
     slot: Box<dyn Slot>,
-    mask: Mask,
+    mask: ApduMask,
     display_name: String,
 }
 

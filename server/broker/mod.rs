@@ -1,8 +1,8 @@
 //! The broker's inner interface, which knows nothing of gRPC: readers to see, units to run, sessions to open.
 
 mod about;
-mod sight;
 mod turns;
+mod visible_readers;
 
 use std::{io, sync::Arc, time::Instant};
 
@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 use self::about::Facts;
 pub use self::{
     about::{About, CallerKind, CallerLimits, SeenCaller},
-    sight::Sight,
-    turns::{TurnSight, WaitingTurn},
+    turns::{VisibleTurns, WaitingTurn},
+    visible_readers::VisibleReaders,
 };
 use crate::{
     backend::Backend,
@@ -32,8 +32,8 @@ use crate::{
     outcomes::executions::Executions,
     policy::{
         Policy,
+        access::{Access, PolicyInForce},
         audit::AuditTrail,
-        permit::{Permit, PolicyInForce},
         rule::Operation,
     },
     reader::{
@@ -61,7 +61,7 @@ pub struct Broker {
 
 /// Who asks, on whose behalf, for which reader.
 #[derive(Clone)]
-pub struct Asker<'a> {
+pub struct RequestContext<'a> {
     /// The caller.
     pub caller: &'a Caller,
     /// The isolation group that it belongs to.
@@ -131,7 +131,7 @@ impl Broker {
 
     /// The readers as `caller` may see them now.
     pub fn readers(&self, caller: &Caller) -> Arc<View> {
-        self.sight(caller, &[Operation::See]).look()
+        self.visible_readers(caller, &[Operation::See]).look()
     }
 
     /// The reader of that name, if `caller` may see it.
@@ -143,18 +143,18 @@ impl Broker {
     }
 
     /// The requests of `caller` that wait, at the reader of that name or at all, now and at every change.
-    pub fn turns(&self, caller: &Caller, reader: Option<&str>) -> TurnSight {
-        let sight = self.sight(caller, &[Operation::See]);
-        TurnSight::new(sight, self.turns_moved.follow(), caller.key, reader)
+    pub fn turns(&self, caller: &Caller, reader: Option<&str>) -> VisibleTurns {
+        let visible = self.visible_readers(caller, &[Operation::See]);
+        VisibleTurns::new(visible, self.turns_moved.follow(), caller.key, reader)
     }
 
     /// The readers as `caller` may follow them, now and at every change.
-    pub fn watch(&self, caller: &Caller) -> Sight {
-        self.sight(caller, &[Operation::See, Operation::Watch])
+    pub fn watch(&self, caller: &Caller) -> VisibleReaders {
+        self.visible_readers(caller, &[Operation::See, Operation::Watch])
     }
 
-    fn sight(&self, caller: &Caller, needed: &'static [Operation]) -> Sight {
-        Sight::new(self.view.clone(), self.policy.subscribe(), caller.identity.clone(), needed)
+    fn visible_readers(&self, caller: &Caller, needed: &'static [Operation]) -> VisibleReaders {
+        VisibleReaders::new(self.view.clone(), self.policy.subscribe(), caller.identity.clone(), needed)
     }
 
     /// Returns the policy that is in force, now and at every change.
@@ -179,18 +179,18 @@ impl Broker {
     /// A [`Failure`] if no command was answered, now or then.
     pub async fn transmit_once(
         &self,
-        asker: Asker<'_>,
+        context: RequestContext<'_>,
         request: UnitRequest,
         give_up: Option<Instant>,
         id: Vec<u8>,
     ) -> Result<(UnitOutcome, bool), Failure> {
         // An outcome outlives its reader, but not the right to ask for it.
-        if self.view.borrow().contains_key(asker.reader) {
-            self.admit_unit(&asker, &request)?;
+        if self.view.borrow().contains_key(context.reader) {
+            self.admit_unit(&context, &request)?;
         }
-        let key = RequestKey { principal: asker.caller.principal(), id };
-        let fingerprint = self.executions.fingerprint(asker.reader, &request);
-        let submit = || self.submit(asker.clone(), request.clone());
+        let key = RequestKey { principal: context.caller.principal(), id };
+        let fingerprint = self.executions.fingerprint(context.reader, &request);
+        let submit = || self.submit(context.clone(), request.clone());
         let brought = self.executions.run(key, &fingerprint, &request.turn, give_up, submit).await?;
         brought.outcome.map(|outcome| (outcome, brought.replayed))
     }
@@ -202,11 +202,11 @@ impl Broker {
     /// A [`Failure`] if no command was answered.
     pub async fn transmit(
         &self,
-        asker: Asker<'_>,
+        context: RequestContext<'_>,
         request: UnitRequest,
         give_up: Option<Instant>,
     ) -> Result<UnitOutcome, Failure> {
-        let mut submission = self.submit(asker, request)?;
+        let mut submission = self.submit(context, request)?;
         if let Some(give_up) = give_up {
             tokio::select! {
                 biased;
@@ -221,47 +221,51 @@ impl Broker {
     ///
     /// # Errors
     /// A [`Failure`] if there is no such reader, policy denies it, or there is no room to wait.
-    pub fn open_session(&self, asker: Asker<'_>, request: SessionRequest) -> Result<Opening, Failure> {
+    pub fn open_session(&self, context: RequestContext<'_>, request: SessionRequest) -> Result<Opening, Failure> {
         // Both ways to reset the card are what becomes of it anyway.
         let leaves = (request.disposition == Disposition::Leave).then_some(Operation::Leave);
-        let (handle, permit) = self.admit(&asker, Operation::Session, &request.turn, leaves)?;
-        handle.open_session(permit, asker.group, request, Instant::now())
+        let (handle, access) = self.admit(&context, Operation::Session, &request.turn, leaves)?;
+        handle.open_session(access, context.group, request, Instant::now())
     }
 
-    fn submit(&self, asker: Asker<'_>, request: UnitRequest) -> Result<Submission, Failure> {
-        let (handle, permit) = self.admit_unit(&asker, &request)?;
-        handle.submit(permit, asker.group, request, Instant::now())
+    fn submit(&self, context: RequestContext<'_>, request: UnitRequest) -> Result<Submission, Failure> {
+        let (handle, access) = self.admit_unit(&context, &request)?;
+        handle.submit(access, context.group, request, Instant::now())
     }
 
-    fn admit_unit(&self, asker: &Asker<'_>, request: &UnitRequest) -> Result<(ReaderHandle, Permit), Failure> {
+    fn admit_unit(
+        &self,
+        context: &RequestContext<'_>,
+        request: &UnitRequest,
+    ) -> Result<(ReaderHandle, Access), Failure> {
         let resets = (request.disposition != Disposition::Leave).then_some(Operation::Reset);
-        let (handle, permit) = self.admit(asker, Operation::Transmit, &request.turn, resets)?;
-        permit.check_headers(headers(&request.commands))?;
-        Ok((handle, permit))
+        let (handle, access) = self.admit(context, Operation::Transmit, &request.turn, resets)?;
+        access.check_headers(headers(&request.commands))?;
+        Ok((handle, access))
     }
 
     /// The reader, if the asker may see it and do there what the request needs. A reader that the caller may not
     /// see behaves as if it did not exist.
     fn admit(
         &self,
-        asker: &Asker<'_>,
+        context: &RequestContext<'_>,
         operation: Operation,
         turn: &TurnRequest,
         disposition: Option<Operation>,
-    ) -> Result<(ReaderHandle, Permit), Failure> {
+    ) -> Result<(ReaderHandle, Access), Failure> {
         let resets = turn.reset_before.map(|_| Operation::Reset);
-        let shares = asker.group.is_shared().then_some(Operation::SharedGroup);
+        let shares = context.group.is_shared().then_some(Operation::SharedGroup);
         let also = [resets, shares, disposition].into_iter().flatten().collect();
         let view = self.view.borrow().clone();
-        let permit = |reader: &Arc<ReaderView>| {
+        let access = |reader: &Arc<ReaderView>| {
             let (policy, trail, names) = (self.policy.subscribe(), self.trail.clone(), Arc::clone(&reader.names));
-            Permit::new(policy, trail, asker.caller.clone(), names, operation, also)
+            Access::new(policy, trail, context.caller.clone(), names, operation, also)
         };
-        let known = view.get(asker.reader).map(|reader| (reader.handle.clone(), permit(reader)));
-        let (handle, permit) =
-            known.filter(|(_, permit)| permit.check(Operation::See).is_ok()).ok_or_else(not_found)?;
-        permit.holds()?;
-        Ok((handle, permit))
+        let known = view.get(context.reader).map(|reader| (reader.handle.clone(), access(reader)));
+        let (handle, access) =
+            known.filter(|(_, access)| access.check(Operation::See).is_ok()).ok_or_else(not_found)?;
+        access.holds()?;
+        Ok((handle, access))
     }
 }
 

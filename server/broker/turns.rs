@@ -8,7 +8,7 @@ use tokio::{
     time::{Instant as Moment, timeout_at},
 };
 
-use super::{Sight, not_found};
+use super::{VisibleReaders, not_found};
 use crate::core::{
     caller::CallerKey,
     error::{Failure, Reason},
@@ -36,16 +36,21 @@ pub struct WaitingTurn {
 }
 
 /// The waiting requests of one caller, at one reader or at all that it may see.
-pub struct TurnSight {
-    sight: Sight,
+pub struct VisibleTurns {
+    visible: VisibleReaders,
     moved: watch::Receiver<()>,
     caller: CallerKey,
     reader: Option<String>,
 }
 
-impl TurnSight {
-    pub(super) fn new(sight: Sight, moved: watch::Receiver<()>, caller: CallerKey, reader: Option<&str>) -> Self {
-        Self { sight, moved, caller, reader: reader.map(str::to_owned) }
+impl VisibleTurns {
+    pub(super) fn new(
+        visible: VisibleReaders,
+        moved: watch::Receiver<()>,
+        caller: CallerKey,
+        reader: Option<&str>,
+    ) -> Self {
+        Self { visible, moved, caller, reader: reader.map(str::to_owned) }
     }
 
     /// The requests as they wait now, by reader and then in the order of their turns. Readers are asked at the same
@@ -57,7 +62,7 @@ impl TurnSight {
     pub async fn look(&mut self) -> Result<Vec<WaitingTurn>, Failure> {
         let deadline = Moment::now() + LOOK_TIME;
         self.moved.mark_unchanged();
-        let view = self.sight.look();
+        let view = self.visible.look();
         if self.reader.as_ref().is_some_and(|name| !view.contains_key(name)) {
             return Err(not_found());
         }
@@ -80,7 +85,7 @@ impl TurnSight {
     pub async fn changed(&mut self) -> Result<(), watch::error::RecvError> {
         tokio::select! {
             changed = self.moved.changed() => changed,
-            changed = self.sight.changed() => changed,
+            changed = self.visible.changed() => changed,
         }
     }
 }
@@ -104,7 +109,7 @@ mod tests {
     use super::*;
     use crate::{
         backend::simulated::Simulated,
-        broker::{Asker, Broker},
+        broker::{Broker, RequestContext},
         caller::group::GroupMark,
         config::Config,
         core::{
@@ -112,7 +117,7 @@ mod tests {
             turns::turn::{CardRequirement, DEFAULT_WAIT, Disposition, TurnRequest},
         },
         policy::{Policy, audit::AuditTrail},
-        reader::session::{DEFAULT_IDLE, Opening, SessionRequest, Waited},
+        reader::session::{DEFAULT_IDLE, Opening, OpeningEvent, SessionRequest},
     };
 
     const READER: &str = "readers/simulated-reader-00";
@@ -126,7 +131,7 @@ mod tests {
             card: CardRequirement::Awaited,
         };
         let request = SessionRequest { turn, idle_timeout: DEFAULT_IDLE, disposition: Disposition::Reset };
-        broker.open_session(Asker { caller, group: GroupMark::alone(), reader: READER }, request).unwrap()
+        broker.open_session(RequestContext { caller, group: GroupMark::alone(), reader: READER }, request).unwrap()
     }
 
     #[tokio::test]
@@ -137,20 +142,20 @@ mod tests {
         let [holder, waiter, stranger] = [1, 2, 3].map(|number| Caller::local(number, 1000, 0, None, None));
         let mut opening = open(&broker, &holder);
         let session = loop {
-            if let Waited::Begun(session) = opening.next().await.unwrap() {
+            if let OpeningEvent::Begun(session) = opening.next().await.unwrap() {
                 break session;
             }
         };
 
         let mut sights = [Some(READER), None].map(|reader| broker.turns(&waiter, reader));
-        for sight in &mut sights {
-            assert_eq!(sight.look().await, Ok(Vec::new()));
+        for visible in &mut sights {
+            assert_eq!(visible.look().await, Ok(Vec::new()));
         }
         let second = open(&broker, &waiter);
-        for sight in &mut sights {
+        for visible in &mut sights {
             let found = loop {
-                sight.changed().await.unwrap();
-                let found = sight.look().await.unwrap();
+                visible.changed().await.unwrap();
+                let found = visible.look().await.unwrap();
                 if !found.is_empty() {
                     break found;
                 }

@@ -2,7 +2,6 @@
 //! contract's types.
 
 mod authentication;
-mod bare_refusal;
 mod convert;
 mod deadline;
 mod get_broker;
@@ -11,6 +10,7 @@ mod intake;
 mod open_session;
 mod readers;
 mod status;
+mod tonic_errors;
 mod transmit;
 mod watch_readers;
 mod watch_turn;
@@ -42,7 +42,7 @@ pub use self::{
 };
 use self::{intake::BodyFailure, status::to_status};
 use crate::{
-    broker::{Asker, Broker},
+    broker::{Broker, RequestContext},
     caller::group::{GroupKey, GroupMark, MAX_KEY_CHARACTERS, Memberships},
     core::{
         caller::Caller,
@@ -71,25 +71,25 @@ impl Edge {
         let service = CardBrokerServiceServer::new(self)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
-        MapResponseLayer::new(bare_refusal::explain as Explain).named_layer(service)
+        MapResponseLayer::new(tonic_errors::explain as Explain).named_layer(service)
     }
 
     /// Joins the isolation group that a call belongs to.
-    fn group_of<T>(&self, source: &Source, request: &Request<T>) -> Result<GroupMark, Status> {
-        let group = self.group(source, request.metadata().get(GROUP_METADATA));
+    fn group_of<T>(&self, origin: &Origin, request: &Request<T>) -> Result<GroupMark, Status> {
+        let group = self.group(origin, request.metadata().get(GROUP_METADATA));
         group.map_err(|failure| to_status(&failure, None))
     }
 
     /// The isolation group that a call belongs to; its connection keeps the group alive.
-    fn group(&self, source: &Source, key: Option<&MetadataValue<Ascii>>) -> Result<GroupMark, Failure> {
+    fn group(&self, origin: &Origin, key: Option<&MetadataValue<Ascii>>) -> Result<GroupMark, Failure> {
         let key = key.map(|key| {
             let is_visible = |text: &&str| text.bytes().all(|byte| byte.is_ascii_graphic());
             let text = key.to_str().ok().filter(|text| (1..=MAX_KEY_CHARACTERS).contains(&text.len()));
             let text = text.filter(is_visible);
             text.ok_or_else(|| Failure::invalid(GROUP_METADATA, "a group's key has 1 to 128 visible ASCII characters"))
         });
-        let Some(key) = GroupKey::new(&source.caller, key.transpose()?) else { return Ok(GroupMark::alone()) };
-        source
+        let Some(key) = GroupKey::new(&origin.caller, key.transpose()?) else { return Ok(GroupMark::alone()) };
+        origin
             .memberships
             .join(self.broker.groups(), key)
             .map_err(|full| Failure::invalid(GROUP_METADATA, full.to_string()))
@@ -106,25 +106,25 @@ type Responses<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 #[tonic::async_trait]
 impl CardBrokerService for Edge {
     async fn get_broker(&self, request: Request<GetBrokerRequest>) -> Result<Response<GetBrokerResponse>, Status> {
-        let source = source(&request)?;
-        let group = self.group_of(&source, &request)?;
-        Ok(Response::new(get_broker::response(self.broker.about(&source.caller, &group))))
+        let origin = origin(&request)?;
+        let group = self.group_of(&origin, &request)?;
+        Ok(Response::new(get_broker::response(self.broker.about(&origin.caller, &group))))
     }
 
     async fn list_readers(
         &self,
         request: Request<ListReadersRequest>,
     ) -> Result<Response<ListReadersResponse>, Status> {
-        let source = source(&request)?;
-        self.group_of(&source, &request)?;
-        Ok(Response::new(readers::list(&self.broker.readers(&source.caller))))
+        let origin = origin(&request)?;
+        self.group_of(&origin, &request)?;
+        Ok(Response::new(readers::list(&self.broker.readers(&origin.caller))))
     }
 
     async fn get_reader(&self, request: Request<GetReaderRequest>) -> Result<Response<GetReaderResponse>, Status> {
-        let source = source(&request)?;
-        self.group_of(&source, &request)?;
+        let origin = origin(&request)?;
+        self.group_of(&origin, &request)?;
         let name = &request.get_ref().name;
-        let reader = self.broker.reader(&source.caller, name).map_err(|failure| to_status(&failure, None))?;
+        let reader = self.broker.reader(&origin.caller, name).map_err(|failure| to_status(&failure, None))?;
         Ok(Response::new(readers::get(&reader)))
     }
 
@@ -135,19 +135,19 @@ impl CardBrokerService for Edge {
         request: Request<WatchReadersRequest>,
     ) -> Result<Response<Self::WatchReadersStream>, Status> {
         watch_readers::check(request.get_ref()).map_err(|failure| to_status(&failure, None))?;
-        let source = source(&request)?;
-        self.group_of(&source, &request)?;
+        let origin = origin(&request)?;
+        self.group_of(&origin, &request)?;
         let (heartbeat, draining) = (self.heartbeat_interval, self.draining.clone());
-        Ok(Response::new(Box::pin(watch_readers::stream(&self.broker, &source.caller, heartbeat, draining))))
+        Ok(Response::new(Box::pin(watch_readers::stream(&self.broker, &origin.caller, heartbeat, draining))))
     }
 
     type WatchTurnStream = Responses<WatchTurnResponse>;
 
     async fn watch_turn(&self, request: Request<WatchTurnRequest>) -> Result<Response<Self::WatchTurnStream>, Status> {
-        let source = source(&request)?;
-        self.group_of(&source, &request)?;
+        let origin = origin(&request)?;
+        self.group_of(&origin, &request)?;
         let reader = Some(request.into_inner().reader).filter(|reader| !reader.is_empty());
-        let turns = self.broker.turns(&source.caller, reader.as_deref());
+        let turns = self.broker.turns(&origin.caller, reader.as_deref());
         let (heartbeat, draining) = (self.heartbeat_interval, self.draining.clone());
         Ok(Response::new(Box::pin(watch_turn::stream(turns, reader, heartbeat, draining))))
     }
@@ -155,22 +155,22 @@ impl CardBrokerService for Edge {
     async fn transmit(&self, request: Request<TransmitRequest>) -> Result<Response<TransmitResponse>, Status> {
         stamp(Point::Decoded);
         let give_up = deadline::give_up(request.metadata());
-        let source = source(&request)?;
+        let origin = origin(&request)?;
         let key = request.metadata().get(GROUP_METADATA).cloned();
         let request = request.into_inner();
         let reader = request.reader.clone();
         let outcome = async {
             let (unit, id) = transmit::unit_request(request)?;
-            let group = self.group(&source, key.as_ref())?;
-            let asker = Asker { caller: &source.caller, group, reader: &reader };
+            let group = self.group(&origin, key.as_ref())?;
+            let context = RequestContext { caller: &origin.caller, group, reader: &reader };
             match id {
-                None => Ok((self.broker.transmit(asker, unit, give_up).await?, false)),
-                Some(id) => self.broker.transmit_once(asker, unit, give_up, id).await,
+                None => Ok((self.broker.transmit(context, unit, give_up).await?, false)),
+                Some(id) => self.broker.transmit_once(context, unit, give_up, id).await,
             }
         };
         let response = match outcome.await {
             Ok((outcome, replayed)) => Ok(Response::new(transmit::response(outcome, replayed, &reader))),
-            Err(failure) => Err(to_status(&failure, known_reader(&self.broker, &source.caller, &reader))),
+            Err(failure) => Err(to_status(&failure, known_reader(&self.broker, &origin.caller, &reader))),
         };
         stamp(Point::Answered);
         response
@@ -183,13 +183,13 @@ impl CardBrokerService for Edge {
         request: Request<Streaming<OpenSessionRequest>>,
     ) -> Result<Response<Self::OpenSessionStream>, Status> {
         let deadline = deadline::give_up(request.metadata());
-        let source = source(&request)?;
-        let group = self.group_of(&source, &request)?;
+        let origin = origin(&request)?;
+        let group = self.group_of(&origin, &request)?;
         // Nothing is awaited here, so the headers go out before the first message is read.
         let body_failure = request.extensions().get::<BodyFailure>().cloned().unwrap_or_default();
         let settings = open_session::Settings { deadline, heartbeat_interval: self.heartbeat_interval, body_failure };
         let (broker, inbound) = (self.broker.clone(), request.into_inner());
-        let stream = open_session::stream(broker, source.caller, group, inbound, settings);
+        let stream = open_session::stream(broker, origin.caller, group, inbound, settings);
         Ok(Response::new(Box::pin(stream)))
     }
 }
@@ -200,16 +200,16 @@ fn known_reader<'a>(broker: &Broker, caller: &Caller, name: &'a str) -> Option<&
 }
 
 /// Who asks, and the groups of the connection it came on.
-struct Source {
+struct Origin {
     caller: Caller,
     memberships: Memberships,
 }
 
 /// Who asks. The listener and the authentication put it into every request.
-fn source<T>(request: &Request<T>) -> Result<Source, Status> {
+fn origin<T>(request: &Request<T>) -> Result<Origin, Status> {
     let extensions = request.extensions();
     match (extensions.get::<Caller>(), extensions.get::<Peer>()) {
-        (Some(caller), Some(peer)) => Ok(Source { caller: caller.clone(), memberships: peer.memberships.clone() }),
+        (Some(caller), Some(peer)) => Ok(Origin { caller: caller.clone(), memberships: peer.memberships.clone() }),
         _ => {
             let failure = Failure::not_sent(Reason::Internal, "the request has no caller: report this");
             Err(to_status(&failure, None))

@@ -32,7 +32,7 @@ use super::{
     status::{to_status, wire_failure},
 };
 use crate::{
-    broker::{Asker, Broker},
+    broker::{Broker, RequestContext},
     caller::group::GroupMark,
     core::{
         caller::Caller,
@@ -41,8 +41,8 @@ use crate::{
         turns::turn::Disposition,
     },
     reader::{
-        pipeline::{Answer, Pipeline, Told},
-        session::{DEFAULT_IDLE, IDLE_RANGE, Opening, Session, SessionRequest, Waited},
+        pipeline::{Answer, Delivered, Pipeline},
+        session::{DEFAULT_IDLE, IDLE_RANGE, Opening, OpeningEvent, Session, SessionRequest},
     },
     timing::{Point, stamp},
 };
@@ -158,8 +158,8 @@ impl Conversation {
                 Stage::Start => self.stage = Stage::Opening(self.open().await?),
                 Stage::Opening(opening) => {
                     let session = match opening.next().await? {
-                        Waited::Begun(session) => session,
-                        Waited::TurnsAhead(turns) => {
+                        OpeningEvent::Begun(session) => session,
+                        OpeningEvent::TurnsAhead(turns) => {
                             let turns_ahead_count = number(turns);
                             return Ok(Some(Response::QueuePosition(SessionQueuePosition { turns_ahead_count })));
                         }
@@ -201,8 +201,8 @@ impl Conversation {
         };
         self.reader.clone_from(&open.reader);
         let request = session_request(open)?;
-        let asker = Asker { caller: &self.caller, group: self.group.clone(), reader: &self.reader };
-        self.broker.open_session(asker, request)
+        let context = RequestContext { caller: &self.caller, group: self.group.clone(), reader: &self.reader };
+        self.broker.open_session(context, request)
     }
 }
 
@@ -280,10 +280,10 @@ fn reset_kind(reset: i32) -> Result<ResetKind, Failure> {
     }
 }
 
-fn response(told: Told, reader: &str) -> Response {
+fn response(told: Delivered, reader: &str) -> Response {
     let (id, answer) = match told {
-        Told::Answer(id, answer) => (id, answer),
-        Told::Waiters(callers) => {
+        Delivered::Answer(id, answer) => (id, answer),
+        Delivered::Waiters(callers) => {
             return Response::Waiters(SessionWaiters { caller_count: number(callers) });
         }
     };

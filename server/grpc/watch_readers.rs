@@ -20,7 +20,7 @@ use super::{
     status::to_status,
 };
 use crate::{
-    broker::{Broker, Sight},
+    broker::{Broker, VisibleReaders},
     core::{
         caller::Caller,
         error::{Failure, Reason},
@@ -50,7 +50,7 @@ pub(super) fn stream(
     draining: CancellationToken,
 ) -> impl Stream<Item = Result<WatchReadersResponse, Status>> + Send + use<> {
     let watcher = Watcher {
-        sight: broker.watch(caller),
+        visible: broker.watch(caller),
         known: None,
         epoch: broker.epoch().to_owned(),
         heartbeat_interval,
@@ -69,7 +69,7 @@ pub(super) fn stream(
 }
 
 struct Watcher {
-    sight: Sight,
+    visible: VisibleReaders,
     /// What the watcher was told last.
     known: Option<Arc<View>>,
     epoch: String,
@@ -81,7 +81,7 @@ impl Watcher {
     async fn next_event(&mut self) -> Result<Event, Failure> {
         let heartbeat = Instant::now() + self.heartbeat_interval;
         loop {
-            let latest = self.sight.look();
+            let latest = self.visible.look();
             match self.known.replace(Arc::clone(&latest)) {
                 None => return Ok(Event::Snapshot(ReadersSnapshot { readers: readers(&latest) })),
                 Some(known) => {
@@ -93,7 +93,7 @@ impl Watcher {
             tokio::select! {
                 biased;
                 () = self.draining.cancelled() => return Err(stopping()),
-                changed = self.sight.changed() => changed.map_err(|_| stopping())?,
+                changed = self.visible.changed() => changed.map_err(|_| stopping())?,
                 () = sleep_until(heartbeat) => {
                     let send_time = Some(SystemTime::now().into());
                     return Ok(Event::Heartbeat(WatchHeartbeat { send_time }));

@@ -14,7 +14,7 @@ use super::{
     watch_readers::stopping,
 };
 use crate::{
-    broker::{TurnSight, WaitingTurn},
+    broker::{VisibleTurns, WaitingTurn},
     core::{
         error::{Failure, Reason},
         turns::waiting::{Holder, TurnKind},
@@ -29,7 +29,7 @@ const MAX_WAITING: usize = 4_096;
 
 /// Returns the stream of one watcher, who sees `turns`; `reader` is the one that the request names.
 pub(super) fn stream(
-    turns: TurnSight,
+    turns: VisibleTurns,
     reader: Option<String>,
     heartbeat_interval: Duration,
     draining: CancellationToken,
@@ -45,7 +45,7 @@ pub(super) fn stream(
 }
 
 struct Watcher {
-    turns: TurnSight,
+    turns: VisibleTurns,
     /// What the watcher was told last.
     known: Option<Vec<WaitingTurn>>,
     /// No look is taken before.

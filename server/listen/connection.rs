@@ -17,7 +17,7 @@ use tokio_util::{either::Either, sync::WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
 
 use super::{
-    door::Place,
+    occupancy::ConnectionSlot,
     os,
     peer::{Peer, Source},
 };
@@ -33,26 +33,31 @@ pub struct Connection {
     peer: Peer,
     /// `None` once a request was seen.
     probation: Option<Probation>,
-    _place: Place,
+    _place: ConnectionSlot,
 }
 
 /// What closes a connection that has sent no request yet.
 #[derive(Debug)]
 struct Probation {
     deadline: Pin<Box<Sleep>>,
-    ousted: Pin<Box<WaitForCancellationFutureOwned>>,
+    evicted: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
 impl Connection {
-    pub(super) fn new(stream: ByteStream, source: Source, first_request_timeout: Duration, place: Place) -> Self {
-        let standing = place.standing();
+    pub(super) fn new(
+        stream: ByteStream,
+        source: Source,
+        first_request_timeout: Duration,
+        place: ConnectionSlot,
+    ) -> Self {
+        let status = place.status();
         let probation = Probation {
             deadline: Box::pin(tokio::time::sleep(first_request_timeout)),
-            ousted: Box::pin(standing.ousted.clone().cancelled_owned()),
+            evicted: Box::pin(status.evicted.clone().cancelled_owned()),
         };
         Self {
             stream,
-            peer: Peer { source, memberships: Memberships::default(), standing, calls: Arc::default() },
+            peer: Peer { source, memberships: Memberships::default(), status, calls: Arc::default() },
             probation: Some(probation),
             _place: place,
         }
@@ -61,12 +66,12 @@ impl Connection {
     /// Asked before each read and write: a client that reads nothing may stop the reading here, too.
     fn poll_probation(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         let Some(probation) = &mut self.probation else { return Ok(()) };
-        if !self.peer.standing.is_on_probation() {
+        if !self.peer.status.is_on_probation() {
             self.probation = None;
         } else if probation.deadline.as_mut().poll(context).is_ready() {
             tracing::debug!(source = %self.peer.source, "closed: no request came in time");
             return Err(io::ErrorKind::TimedOut.into());
-        } else if probation.ousted.as_mut().poll(context).is_ready() {
+        } else if probation.evicted.as_mut().poll(context).is_ready() {
             tracing::debug!(source = %self.peer.source, "closed: no request has come, and another client needs the place");
             return Err(io::ErrorKind::ConnectionAborted.into());
         }

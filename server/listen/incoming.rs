@@ -18,10 +18,10 @@ use tokio_util::{either::Either, sync::CancellationToken};
 
 use super::{
     connection::{ByteStream, Connection},
-    door::{ConnectionCount, Door, Place},
+    occupancy::{ConnectionCount, ConnectionSlot, Occupancy},
     os,
     peer::Source,
-    places::{Places, Ruling, Standing},
+    slots::{ConnectionSlots, ConnectionStatus, Ruling},
     tcp,
 };
 use crate::config::ListenConfig;
@@ -48,8 +48,8 @@ impl Incoming {
         config: &ListenConfig,
         shutdown: CancellationToken,
     ) -> Self {
-        let places = Places::new(config.max_connections, config.max_connections_per_user());
-        let count = ConnectionCount(Arc::new(Door { places: Mutex::new(places), freed: Notify::new() }));
+        let slots = ConnectionSlots::new(config.max_connections, config.max_connections_per_user());
+        let count = ConnectionCount(Arc::new(Occupancy { slots: Mutex::new(slots), freed: Notify::new() }));
         let numbers = Arc::new(AtomicU64::new(1));
         let (sender, accepted) = mpsc::channel(1);
         for listener in listeners {
@@ -138,16 +138,16 @@ impl Acceptor {
 
     /// A place for one connection; `None` if its user has too many. `crowded` says whether the last one found none, so that
     /// a rush is told once.
-    async fn place(&self, source: &Source, crowded: &mut bool) -> Option<Place> {
-        let door = &self.count.0;
+    async fn place(&self, source: &Source, crowded: &mut bool) -> Option<ConnectionSlot> {
+        let occupancy = &self.count.0;
         let (number, user) = (source.connection(), source.principal());
-        let standing = Standing::default();
+        let status = ConnectionStatus::default();
         loop {
-            let freed = door.freed.notified();
-            match door.places().enter(number, &user, &standing) {
+            let freed = occupancy.freed.notified();
+            match occupancy.slots().enter(number, &user, &status) {
                 Ruling::Enter => {
                     *crowded = false;
-                    return Some(Place { door: Arc::clone(door), number, standing });
+                    return Some(ConnectionSlot { occupancy: Arc::clone(occupancy), number, status });
                 }
                 Ruling::Refuse => {
                     if !mem::replace(crowded, true) {

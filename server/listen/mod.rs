@@ -7,15 +7,15 @@
 //! The Unix socket is always there; the TCP port only if the configuration names one.
 
 mod connection;
-mod door;
 mod incoming;
+mod occupancy;
 #[cfg(unix)]
 #[path = "unix.rs"]
 mod os;
 mod peer;
 #[cfg(unix)]
 mod peer_process;
-mod places;
+mod slots;
 mod tcp;
 
 use std::{io, net::SocketAddr, path::PathBuf};
@@ -25,8 +25,8 @@ use tonic::transport::Server;
 
 pub use self::{
     connection::Connection,
-    door::ConnectionCount,
     incoming::Incoming,
+    occupancy::ConnectionCount,
     os::{BoundSocket, SocketGuard},
     peer::{CallGuard, Peer, Source},
 };

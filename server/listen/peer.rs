@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use super::places::Standing;
+use super::slots::ConnectionStatus;
 use crate::{
     caller::group::Memberships,
     core::caller::{Caller, Principal},
@@ -22,7 +22,7 @@ pub struct Peer {
     pub source: Source,
     /// The isolation groups that the connection belongs to; they end when it does.
     pub memberships: Memberships,
-    pub(super) standing: Standing,
+    pub(super) status: ConnectionStatus,
     /// How many calls are open.
     pub(super) calls: Arc<AtomicUsize>,
 }
@@ -36,7 +36,7 @@ impl Peer {
 
     /// Tells the connection that a request has come whose caller is known: from now on it may idle. Cheap enough for every request.
     pub fn request_seen(&self) {
-        self.standing.note_request();
+        self.status.note_request();
     }
 }
 

@@ -62,7 +62,7 @@ impl UnderWay {
 }
 
 /// What came of a request, and whether it is the kept outcome of an earlier one.
-pub(crate) struct Brought {
+pub(crate) struct JoinedOutcome {
     pub(crate) outcome: Outcome,
     pub(crate) replayed: bool,
 }
@@ -100,15 +100,15 @@ impl Executions {
         terms: &TurnRequest,
         give_up: Option<Instant>,
         submit: impl Fn() -> Result<Submission, Failure>,
-    ) -> Result<Brought, Failure> {
+    ) -> Result<JoinedOutcome, Failure> {
         for _ in 0..MAX_STARTS {
             let (under_way, awaiter, replayed) = match self.begin(&key, fingerprint, terms, &submit)? {
-                Started::Done(outcome) => return Ok(Brought { outcome: Outcome::clone(&outcome), replayed: true }),
-                Started::UnderWay(under_way, awaiter, replayed) => (under_way, awaiter, replayed),
+                Begun::Done(outcome) => return Ok(JoinedOutcome { outcome: Outcome::clone(&outcome), replayed: true }),
+                Begun::UnderWay(under_way, awaiter, replayed) => (under_way, awaiter, replayed),
             };
             let outcome = await_outcome(under_way, awaiter, give_up).await;
             if !matches!(&outcome, Err(failure) if is_withdrawn(failure)) {
-                return Ok(Brought { outcome, replayed });
+                return Ok(JoinedOutcome { outcome, replayed });
             }
         }
         Err(withdrawn())
@@ -120,7 +120,7 @@ impl Executions {
         fingerprint: &Fingerprint,
         terms: &TurnRequest,
         submit: impl Fn() -> Result<Submission, Failure>,
-    ) -> Result<Started, Failure> {
+    ) -> Result<Begun, Failure> {
         let mut outcomes = self.lock();
         let (outcome, outcome_seen) = watch::channel(None);
         let nobody_waits = CancellationToken::new();
@@ -128,18 +128,18 @@ impl Executions {
         let awaiters = Arc::downgrade(&awaiter);
         let under_way = UnderWay { outcome: outcome_seen, ticket: Arc::default(), awaiters };
         match outcomes.begin(key, fingerprint, Instant::now(), || under_way.clone())? {
-            Begin::Replay(outcome) => Ok(Started::Done(outcome)),
+            Begin::Replay(outcome) => Ok(Begun::Done(outcome)),
             Begin::Join(under_way) => {
                 under_way.join(terms)?;
                 let awaiter = under_way.awaiters.upgrade();
-                Ok(Started::UnderWay(under_way, awaiter, true))
+                Ok(Begun::UnderWay(under_way, awaiter, true))
             }
             Begin::Run => match submit() {
                 Ok(submission) => {
                     // The lock is still held.
                     let _ = under_way.ticket.set(submission.ticket());
                     self.tasks.spawn(self.clone().execute(key.clone(), submission, nobody_waits, outcome));
-                    Ok(Started::UnderWay(under_way, Some(awaiter), false))
+                    Ok(Begun::UnderWay(under_way, Some(awaiter), false))
                 }
                 Err(failure) => {
                     outcomes.finish(key, Arc::new(Err(failure.clone())), Instant::now());
@@ -229,7 +229,7 @@ impl Executions {
     }
 }
 
-enum Started {
+enum Begun {
     Done(Arc<Outcome>),
     UnderWay(UnderWay, Option<Arc<DropGuard>>, bool),
 }
@@ -238,11 +238,11 @@ async fn await_outcome(mut under_way: UnderWay, awaiter: Option<Arc<DropGuard>>,
     let never = Instant::now() + Duration::from_secs(1 << 30);
     tokio::select! {
         biased;
-        outcome = told(&mut under_way.outcome) => return outcome,
+        outcome = wait_outcome(&mut under_way.outcome) => return outcome,
         () = sleep_until(give_up.unwrap_or(never).into()) => {}
     }
     drop(awaiter);
-    match timeout(LAST_WORD, told(&mut under_way.outcome)).await {
+    match timeout(LAST_WORD, wait_outcome(&mut under_way.outcome)).await {
         Ok(Err(failure)) if is_withdrawn(&failure) => {
             let late = "the turn did not come before the call's deadline: retry with a later one";
             Err(Failure::not_sent(Reason::QueueTimeout, late))
@@ -255,7 +255,7 @@ async fn await_outcome(mut under_way: UnderWay, awaiter: Option<Arc<DropGuard>>,
     }
 }
 
-async fn told(outcome: &mut watch::Receiver<Option<Arc<Outcome>>>) -> Outcome {
+async fn wait_outcome(outcome: &mut watch::Receiver<Option<Arc<Outcome>>>) -> Outcome {
     let told = outcome.wait_for(Option::is_some).await.ok().and_then(|outcome| outcome.clone());
     told.map_or_else(
         || Err(Failure::unknown(Reason::Internal, "the unit's task has ended: report this")),

@@ -5,11 +5,11 @@
 //! does not fit, and one that denies does. The same holds for a command whose bytes cannot be read, wherever a rule
 //! names commands.
 
+pub mod access;
 pub mod accounts;
 pub mod audit;
 pub mod explain;
 pub mod pattern;
-pub mod permit;
 pub mod rule;
 #[cfg(test)]
 mod tests;

@@ -11,7 +11,7 @@ use std::{
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    inbox::{Look, Manner, Message, Purpose, Return, SessionRequest, Waiting, shutting_down},
+    inbox::{CancelSlot, Look, Manner, Message, Purpose, SessionRequest, Waiting, shutting_down},
     session::Opening,
     ticket::{Answers, Ticket},
 };
@@ -23,7 +23,7 @@ use crate::{
         error::{Failure, Reason},
         turns::{queue::Limits, waiting::Turns},
     },
-    policy::permit::Permit,
+    policy::access::Access,
 };
 
 /// How many looks at the turns may be under way at one reader.
@@ -98,13 +98,13 @@ impl ReaderHandle {
     /// [`Reason::QueueFull`] if the reader has no room for another request, [`Reason::ShuttingDown`] if it is stopping.
     pub fn submit(
         &self,
-        permit: Permit,
+        access: Access,
         group: GroupMark,
         request: UnitRequest,
         now: Instant,
     ) -> Result<Submission, Failure> {
-        let caller = permit.caller().key;
-        let (ticket, answers) = Ticket::new(request, permit, now);
+        let caller = access.caller().key;
+        let (ticket, answers) = Ticket::new(request, access, now);
         let ticket = Arc::new(ticket);
         let purpose = Purpose::Unit(Arc::clone(&ticket));
         let give_back = self.send(caller, group, |give_back| (purpose, give_back))?;
@@ -117,13 +117,13 @@ impl ReaderHandle {
     /// As [`ReaderHandle::submit`].
     pub fn open_session(
         &self,
-        permit: Permit,
+        access: Access,
         group: GroupMark,
         request: SessionRequest,
         now: Instant,
     ) -> Result<Opening, Failure> {
-        self.send(permit.caller().key, group, |give_back| {
-            let (opening, ticket) = Opening::new(request, permit, now, give_back);
+        self.send(access.caller().key, group, |give_back| {
+            let (opening, ticket) = Opening::new(request, access, now, give_back);
             (Purpose::Session(ticket), opening)
         })
     }
@@ -133,12 +133,12 @@ impl ReaderHandle {
         &self,
         caller: CallerKey,
         group: GroupMark,
-        make: impl FnOnce(Return) -> (Purpose, T),
+        make: impl FnOnce(CancelSlot) -> (Purpose, T),
     ) -> Result<T, Failure> {
         let submit = self.inbox.clone().try_reserve_owned().map_err(refused)?;
         let give_back = self.inbox.clone().try_reserve_owned().map_err(refused)?;
         let number = self.last_number.fetch_add(1, Ordering::Relaxed);
-        let (purpose, kept) = make(Return::new(give_back, number));
+        let (purpose, kept) = make(CancelSlot::new(give_back, number));
         submit.send(Message::Submit { number, caller, waiting: Waiting { group, purpose } });
         Ok(kept)
     }
@@ -157,7 +157,7 @@ fn refused(error: mpsc::error::TrySendError<mpsc::Sender<Message>>) -> Failure {
 pub struct Submission {
     ticket: Arc<Ticket>,
     answers: Answers,
-    give_back: Return,
+    give_back: CancelSlot,
 }
 
 impl Submission {

@@ -22,15 +22,15 @@ use crate::{
             waiting::{TurnKind, Turns},
         },
     },
-    policy::permit::Permit,
+    policy::access::Access,
 };
 
 /// What callers tell the actor.
 pub(super) enum Message {
     /// Someone wants a turn.
-    Submit { number: queue::Ticket, caller: CallerKey, waiting: Waiting },
+    Submit { number: queue::RequestNumber, caller: CallerKey, waiting: Waiting },
     /// Someone no longer waits, or gives a session's lease back.
-    Return { number: queue::Ticket, manner: Manner },
+    CancelSlot { number: queue::RequestNumber, manner: Manner },
 }
 
 /// A caller wants to see the turns. Not a [`Message`]: looks must not take the places of those who want a turn.
@@ -75,10 +75,10 @@ impl Waiting {
     }
 
     /// Who waits, and what he may do.
-    pub(super) fn permit(&self) -> &Permit {
+    pub(super) fn access(&self) -> &Access {
         match &self.purpose {
-            Purpose::Unit(ticket) => &ticket.permit,
-            Purpose::Session(session) => &session.permit,
+            Purpose::Unit(ticket) => &ticket.access,
+            Purpose::Session(session) => &session.access,
         }
     }
 
@@ -151,7 +151,7 @@ pub struct SessionOver {
 /// A session that waits, on the actor's side.
 pub(super) struct SessionTicket {
     pub(super) request: SessionRequest,
-    pub(super) permit: Permit,
+    pub(super) access: Access,
     pub(super) arrived: Instant,
     pub(super) grant: oneshot::Sender<Result<Grant, Failure>>,
     pub(super) turns_ahead: watch::Sender<usize>,
@@ -169,30 +169,30 @@ pub(super) struct Grant {
 }
 
 /// The way to tell the actor that a place in the queue, or a lease, is given up.
-pub(super) struct Return {
-    permit: Option<mpsc::OwnedPermit<Message>>,
-    number: queue::Ticket,
+pub(super) struct CancelSlot {
+    reserved: Option<mpsc::OwnedPermit<Message>>,
+    number: queue::RequestNumber,
 }
 
-impl Return {
-    pub(super) fn new(permit: mpsc::OwnedPermit<Message>, number: queue::Ticket) -> Self {
-        Self { permit: Some(permit), number }
+impl CancelSlot {
+    pub(super) fn new(reserved: mpsc::OwnedPermit<Message>, number: queue::RequestNumber) -> Self {
+        Self { reserved: Some(reserved), number }
     }
 
     /// There is nothing to give up any more.
     pub(super) fn forget(&mut self) {
-        self.permit = None;
+        self.reserved = None;
     }
 
     /// Says so.
     pub(super) fn send(&mut self, manner: Manner) {
-        if let Some(permit) = self.permit.take() {
-            permit.send(Message::Return { number: self.number, manner });
+        if let Some(reserved) = self.reserved.take() {
+            reserved.send(Message::CancelSlot { number: self.number, manner });
         }
     }
 }
 
-impl Drop for Return {
+impl Drop for CancelSlot {
     fn drop(&mut self) {
         self.send(Manner::Abruptly);
     }

@@ -37,7 +37,7 @@ pub(super) enum Job {
     /// Do one task of a session.
     Session(SessionJob),
     /// A session is over: what it has sent before is done by now. Reset the card, or leave it, and say so.
-    Turnover(Option<ResetKind>),
+    EndOfSession(Option<ResetKind>),
     /// Let the card go.
     Release,
 }
@@ -121,8 +121,8 @@ pub(super) enum Report {
         /// Why.
         failure: Failure,
     },
-    /// After [`Job::Turnover`].
-    Quiesced {
+    /// After [`Job::EndOfSession`].
+    SessionEnded {
         /// The card's reset, if one was due and the card was still there.
         reset: Option<Result<CardInfo, SlotError>>,
         /// Whether something may be left in the card since its last reset.
@@ -134,13 +134,13 @@ pub(super) enum Report {
 
 /// Shows from outside whether the thread is in a call of the card stack, and since when.
 #[derive(Debug, Clone)]
-pub(super) struct Pulse {
+pub(super) struct CallWatchdog {
     origin: Instant,
     /// Milliseconds from `origin` to the start of the call, plus one; 0 between calls.
     called: Arc<AtomicU64>,
 }
 
-impl Pulse {
+impl CallWatchdog {
     pub(super) fn new() -> Self {
         Self { origin: Instant::now(), called: Arc::default() }
     }

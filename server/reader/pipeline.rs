@@ -5,7 +5,7 @@ use std::{collections::VecDeque, time::Instant};
 
 use super::{
     jobs::MAX_PIPELINED,
-    session::{News, Session},
+    session::{Session, SessionEvent},
     session_task::{SessionReset, SessionUnit},
 };
 use crate::core::{
@@ -39,7 +39,7 @@ enum Task {
 
 /// What a session has to tell.
 #[derive(Debug)]
-pub enum Told {
+pub enum Delivered {
     /// The answer to the message of that id.
     Answer(i64, Answer),
     /// So many callers wait.
@@ -115,7 +115,7 @@ impl Pipeline {
     ///
     /// # Errors
     /// Why the session is over, once every message is answered; its delivery is [`Delivery::NotSent`].
-    pub async fn next(&mut self) -> Result<Told, Failure> {
+    pub async fn next(&mut self) -> Result<Delivered, Failure> {
         loop {
             if self.pending.is_empty()
                 && let Some(over) = &self.over
@@ -124,12 +124,12 @@ impl Pipeline {
             }
             tokio::select! {
                 biased;
-                (id, answer) = front_answer(&mut self.pending) => return Ok(Told::Answer(id, answer)),
+                (id, answer) = front_answer(&mut self.pending) => return Ok(Delivered::Answer(id, answer)),
                 news = self.session.news() => match news {
-                    News::Over(over) if over.hangs => self.abandon(&over.failure, Instant::now()),
-                    News::Over(over) => self.end(over.failure),
-                    News::Waiters(callers) if self.over.is_none() => return Ok(Told::Waiters(callers)),
-                    News::Waiters(_) => {}
+                    SessionEvent::Over(over) if over.hangs => self.abandon(&over.failure, Instant::now()),
+                    SessionEvent::Over(over) => self.end(over.failure),
+                    SessionEvent::Waiters(callers) if self.over.is_none() => return Ok(Delivered::Waiters(callers)),
+                    SessionEvent::Waiters(_) => {}
                 },
             }
         }

@@ -10,7 +10,7 @@ use std::{
 use tokio::sync::{oneshot, watch};
 
 use super::{
-    inbox::{Grant, Manner, Return, SessionTicket},
+    inbox::{CancelSlot, Grant, Manner, SessionTicket},
     jobs::{Claim, Job, SessionJob, SessionTask},
     ticket::Ticket,
 };
@@ -25,7 +25,7 @@ use crate::{
         slot::ResetKind,
         turns::turn::{CardRequirement, Disposition, Turn, TurnRequest},
     },
-    policy::{permit::Permit, rule::Operation},
+    policy::{access::Access, rule::Operation},
 };
 
 /// How long a session may idle while others wait, if its request does not say.
@@ -36,50 +36,50 @@ pub const IDLE_RANGE: RangeInclusive<Duration> = Duration::from_millis(100)..=Du
 /// A session that waits, in its caller's hand. Dropping it gives up.
 pub struct Opening {
     arrived: Instant,
-    permit: Permit,
+    access: Access,
     grant: oneshot::Receiver<Result<Grant, Failure>>,
     turns_ahead: watch::Receiver<usize>,
-    give_back: Option<Return>,
+    give_back: Option<CancelSlot>,
 }
 
 impl Opening {
     pub(super) fn new(
         request: SessionRequest,
-        permit: Permit,
+        access: Access,
         now: Instant,
-        give_back: Return,
+        give_back: CancelSlot,
     ) -> (Self, SessionTicket) {
         let (grant, granted) = oneshot::channel();
         let (position, turns_ahead) = watch::channel(0);
-        let ticket = SessionTicket { request, permit: permit.clone(), arrived: now, grant, turns_ahead: position };
-        (Self { arrived: now, permit, grant: granted, turns_ahead, give_back: Some(give_back) }, ticket)
+        let ticket = SessionTicket { request, access: access.clone(), arrived: now, grant, turns_ahead: position };
+        (Self { arrived: now, access, grant: granted, turns_ahead, give_back: Some(give_back) }, ticket)
     }
 
     /// Waits for the turn, or for news of it. Cancel-safe; not to be called again once the turn has come.
     ///
     /// # Errors
     /// Why there is no turn.
-    pub async fn next(&mut self) -> Result<Waited, Failure> {
+    pub async fn next(&mut self) -> Result<OpeningEvent, Failure> {
         tokio::select! {
             biased;
             granted = &mut self.grant => {
                 let granted = granted.unwrap_or_else(|_| Err(reader_ended()));
                 granted.and_then(|grant| self.begin(grant)).inspect_err(|_| self.give_back = None)
             }
-            Ok(()) = self.turns_ahead.changed() => Ok(Waited::TurnsAhead(*self.turns_ahead.borrow_and_update())),
+            Ok(()) = self.turns_ahead.changed() => Ok(OpeningEvent::TurnsAhead(*self.turns_ahead.borrow_and_update())),
         }
     }
 
-    fn begin(&mut self, grant: Grant) -> Result<Waited, Failure> {
+    fn begin(&mut self, grant: Grant) -> Result<OpeningEvent, Failure> {
         let give_back = self.give_back.take().ok_or_else(reader_ended)?;
         let queue_duration = grant.turn.began.saturating_duration_since(self.arrived);
-        let (permit, failed) = (self.permit.clone(), Arc::default());
-        Ok(Waited::Begun(Box::new(Session { grant, permit, queue_duration, give_back, failed })))
+        let (access, failed) = (self.access.clone(), Arc::default());
+        Ok(OpeningEvent::Begun(Box::new(Session { grant, access, queue_duration, give_back, failed })))
     }
 }
 
 /// What comes to those who wait for a session.
-pub enum Waited {
+pub enum OpeningEvent {
     /// So many turns come first.
     TurnsAhead(usize),
     /// The turn has come.
@@ -101,7 +101,7 @@ async fn over(news: &mut watch::Receiver<Option<SessionOver>>) -> SessionOver {
 }
 
 /// What a session hears without asking.
-pub enum News {
+pub enum SessionEvent {
     /// It has been ended. Comes a second time, with [`SessionOver::hangs`], if the driver hangs in what the session had
     /// asked for before its end. The first one says why the session is over, the second one what became of the tasks
     /// under way.
@@ -113,9 +113,9 @@ pub enum News {
 /// An open session. Dropping it ends it abruptly: what was not sent yet is not sent, and the card is reset.
 pub struct Session {
     grant: Grant,
-    permit: Permit,
+    access: Access,
     queue_duration: Duration,
-    give_back: Return,
+    give_back: CancelSlot,
     /// A task has failed, and none since has restarted.
     failed: Arc<AtomicBool>,
 }
@@ -148,9 +148,9 @@ impl Session {
             wait_timeout: Duration::ZERO,
             card: CardRequirement::Required,
         };
-        self.permit.check_headers(headers(&commands))?;
+        self.access.check_headers(headers(&commands))?;
         let request = UnitRequest { commands, turn, disposition: Disposition::Leave };
-        let (ticket, answers) = Ticket::new(request, self.permit.clone(), now);
+        let (ticket, answers) = Ticket::new(request, self.access.clone(), now);
         let ticket = Arc::new(ticket);
         let turn = Turn { began: now, reset: false, ..self.grant.turn.clone() };
         self.ask(SessionTask::Unit { ticket: Arc::clone(&ticket), turn }, restart)?;
@@ -162,7 +162,7 @@ impl Session {
     /// # Errors
     /// The session is over, or policy denies it.
     pub fn reset(&self, kind: ResetKind, restart: bool) -> Result<SessionReset, Failure> {
-        self.permit.check(Operation::Reset)?;
+        self.access.check(Operation::Reset)?;
         let (reply, answer) = oneshot::channel();
         let claim = Claim::default();
         self.ask(SessionTask::Reset { kind, claim: claim.clone(), reply }, restart)?;
@@ -190,11 +190,11 @@ impl Session {
     }
 
     /// Waits for news. Cancel-safe; pending for ever once there can be no more.
-    pub async fn news(&mut self) -> News {
+    pub async fn news(&mut self) -> SessionEvent {
         tokio::select! {
             biased;
-            over = over(&mut self.grant.over) => News::Over(over),
-            Ok(()) = self.grant.waiters.changed() => News::Waiters(*self.grant.waiters.borrow_and_update()),
+            over = over(&mut self.grant.over) => SessionEvent::Over(over),
+            Ok(()) = self.grant.waiters.changed() => SessionEvent::Waiters(*self.grant.waiters.borrow_and_update()),
         }
     }
 

@@ -26,7 +26,7 @@ use crate::{
         status::ReaderStatus,
         turns::queue::Limits,
     },
-    policy::{ReaderNames, permit::PolicyInForce},
+    policy::{ReaderNames, access::PolicyInForce},
     reader::{self, Event, ReaderHandle, ReaderSetup, TurnsMoved},
 };
 
@@ -74,7 +74,7 @@ pub struct RegistrySettings {
     pub epoch: String,
 }
 
-type Picture = Result<Vec<SlotStatus>, ServiceError>;
+type SlotSnapshot = Result<Vec<SlotStatus>, ServiceError>;
 
 struct Registry {
     backend: Arc<dyn Backend>,
@@ -107,9 +107,9 @@ pub async fn start(
     settings: RegistrySettings,
     shutdown: CancellationToken,
 ) -> io::Result<(watch::Receiver<Arc<View>>, tokio::task::JoinHandle<()>)> {
-    let (pictures, next_picture) = mpsc::channel(1);
+    let (snapshots, next_picture) = mpsc::channel(1);
     let monitor = backend.monitor();
-    thread::Builder::new().name("monitor".into()).spawn(move || watch_slots(monitor, &pictures))?;
+    thread::Builder::new().name("monitor".into()).spawn(move || watch_slots(monitor, &snapshots))?;
 
     let (view, views) = watch::channel(Arc::default());
     let registry = Registry {
@@ -132,14 +132,14 @@ pub async fn start(
 }
 
 /// The life of the monitor thread: it ends when nobody listens any more.
-fn watch_slots(mut monitor: Box<dyn Monitor>, pictures: &mpsc::Sender<Picture>) {
+fn watch_slots(mut monitor: Box<dyn Monitor>, snapshots: &mpsc::Sender<SlotSnapshot>) {
     let mut last = None;
-    while !pictures.is_closed() {
-        let picture = monitor.wait(LOOK_TIMEOUT);
-        let is_down = picture.is_err();
-        if last.as_ref() != Some(&picture) {
-            last = Some(picture.clone());
-            if pictures.blocking_send(picture).is_err() {
+    while !snapshots.is_closed() {
+        let snapshot = monitor.wait(LOOK_TIMEOUT);
+        let is_down = snapshot.is_err();
+        if last.as_ref() != Some(&snapshot) {
+            last = Some(snapshot.clone());
+            if snapshots.blocking_send(snapshot).is_err() {
                 return;
             }
         }
@@ -150,15 +150,15 @@ fn watch_slots(mut monitor: Box<dyn Monitor>, pictures: &mpsc::Sender<Picture>) 
 }
 
 impl Registry {
-    async fn run(mut self, mut pictures: mpsc::Receiver<Picture>, looked: oneshot::Sender<()>) {
+    async fn run(mut self, mut snapshots: mpsc::Receiver<SlotSnapshot>, looked: oneshot::Sender<()>) {
         let mut looked = Some(looked);
         let shutdown = self.shutdown.clone();
         loop {
             let returned = self.back_since.map(|since| since + RETURN_TIME);
             tokio::select! {
                 () = shutdown.cancelled() => break,
-                picture = pictures.recv() => match picture {
-                    Some(picture) => self.take_in(picture).await,
+                snapshot = snapshots.recv() => match snapshot {
+                    Some(snapshot) => self.take_in(snapshot).await,
                     None => {
                         error!("the monitor thread has ended: readers are no longer followed");
                         shutdown.cancelled().await;
@@ -178,8 +178,8 @@ impl Registry {
         while self.actors.join_next().await.is_some() {}
     }
 
-    async fn take_in(&mut self, picture: Picture) {
-        match picture {
+    async fn take_in(&mut self, snapshot: SlotSnapshot) {
+        match snapshot {
             Ok(slots) => {
                 if self.down_because.take().is_some() {
                     info!("PC/SC is back");

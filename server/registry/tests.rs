@@ -17,7 +17,7 @@ impl Backend for Hanging {
 }
 
 impl Monitor for Hanging {
-    fn wait(&mut self, _: Duration) -> Picture {
+    fn wait(&mut self, _: Duration) -> SlotSnapshot {
         loop {
             thread::park();
         }
@@ -32,7 +32,7 @@ async fn a_card_stack_that_hangs_keeps_the_broker_neither_from_starting_nor_from
         reader: Box::new(move |name| config.reader(name)),
         limits: Limits { per_caller: 1, per_reader: 1 },
         max_contended_lease: Duration::from_secs(60),
-        policy: crate::policy::permit::unlimited_policy(),
+        policy: crate::policy::access::unlimited_policy(),
         epoch: "test".into(),
     };
     let shutdown = CancellationToken::new();

@@ -11,7 +11,7 @@ pub use cardbroker_proto::bytes::ApduBytes;
 pub use class::Class;
 pub use command::{ApduError, CommandApdu, MAX_COMMAND_BYTES, MAX_RAW_BYTES};
 pub use header::Header;
-pub use secrets::{Mask, SecretInstructions, presents_pin};
+pub use secrets::{ApduMask, SecretInstructions, presents_pin};
 pub use status::{StatusPattern, StatusWord, StopRule};
 pub use tlv::data_objects;
 

@@ -67,7 +67,7 @@ impl SecretInstructions {
     }
 
     /// Whether a command, or its answer, may carry a secret. What cannot be read counts as one.
-    fn are_in(&self, command: &[u8]) -> bool {
+    fn contained_in(&self, command: &[u8]) -> bool {
         match *command {
             _ if !CommandApdu::is_apdu(command) => true,
             [0xFF, instruction, ..] => instruction != READER_GET_DATA,
@@ -82,7 +82,7 @@ impl SecretInstructions {
 /// has refused it before and may keep the answer. Of a command that cannot be
 /// read nothing is shown, and the one after it may continue it.
 #[derive(Debug)]
-pub struct Mask {
+pub struct ApduMask {
     instructions: SecretInstructions,
     /// The exchange under way is masked.
     is_secret: bool,
@@ -92,7 +92,7 @@ pub struct Mask {
     continues: bool,
 }
 
-impl Mask {
+impl ApduMask {
     /// Before the first exchange.
     pub fn new(instructions: SecretInstructions) -> Self {
         Self { instructions, is_secret: false, is_continuation: false, continues: false }
@@ -102,7 +102,7 @@ impl Mask {
     /// hexadecimal. Of bytes that are no APDU their number.
     pub fn command(&mut self, command: &[u8]) -> String {
         self.is_continuation = self.continues;
-        self.is_secret = self.continues || self.instructions.are_in(command);
+        self.is_secret = self.continues || self.instructions.contained_in(command);
         if !CommandApdu::is_apdu(command) {
             self.continues = true;
             return masked(command);
@@ -144,8 +144,8 @@ mod tests {
 
     const DATA: [u8; 4] = [0xDE, 0xAD, 0xBE, 0xEF];
 
-    fn mask() -> Mask {
-        Mask::new(SecretInstructions::new([]))
+    fn mask() -> ApduMask {
+        ApduMask::new(SecretInstructions::new([]))
     }
 
     /// A command with data and Le.
@@ -154,11 +154,11 @@ mod tests {
     }
 
     /// What is shown of a command with data, and of an answer with data.
-    fn shown(mask: &mut Mask, command: &[u8], word: u16) -> (String, String) {
+    fn shown(mask: &mut ApduMask, command: &[u8], word: u16) -> (String, String) {
         (mask.command(command), mask.response(&[&DATA[..], &word.to_be_bytes()].concat()))
     }
 
-    fn is_masked(mask: &mut Mask, class: u8, instruction: u8, word: u16) -> bool {
+    fn is_masked(mask: &mut ApduMask, class: u8, instruction: u8, word: u16) -> bool {
         let (command, response) = shown(mask, &command(class, instruction), word);
         assert_eq!(command.contains("DEADBEEF"), response.contains("DEADBEEF"), "{command} {response}");
         !command.contains("DEADBEEF")
@@ -266,7 +266,7 @@ mod tests {
 
     #[test]
     fn the_configuration_adds_instructions() {
-        let mut mask = Mask::new(SecretInstructions::new([0xB0]));
+        let mut mask = ApduMask::new(SecretInstructions::new([0xB0]));
         assert!(is_masked(&mut mask, 0x00, 0xB0, 0x9000) && is_masked(&mut mask, 0x00, 0x20, 0x9000));
     }
 }

@@ -1,6 +1,6 @@
 //! What the card thread knows of the card, from the commands it has sent and their answers: security state and what is selected. Pure.
 
-use super::selection::{Place, Selection};
+use super::selection::{SelectedFile, Selection};
 use crate::core::apdu::{Class, CommandApdu, StatusWord, presents_pin};
 
 /// Instructions that raise no security state (ISO 7816-4 §11), even ones in an interindustry class. Neutral does not mean unchanged: the
@@ -58,7 +58,7 @@ impl CardView {
     }
 
     /// What is selected for commands of `class`, if that is known.
-    pub(crate) fn place(&self, class: Class) -> Option<&Place> {
+    pub(crate) fn place(&self, class: Class) -> Option<&SelectedFile> {
         self.selection.place(class)
     }
 

@@ -77,7 +77,7 @@ pub(crate) enum UnitEnd {
 }
 
 /// The machine. Owned by the reader's actor.
-pub(crate) struct Life {
+pub(crate) struct CardLifecycle {
     own: Own,
     release_after: Duration,
     /// Which protocols the card may speak.
@@ -93,7 +93,7 @@ pub(crate) struct Life {
     /// The slot may hold the card, or the place of one.
     holds: bool,
     /// The card was reset since the last turn began.
-    was_reset: bool,
+    reset_since_turn: bool,
     /// The monitor's count when the card was taken last.
     taken_at: Option<u32>,
 }
@@ -126,7 +126,7 @@ enum Phase {
     },
 }
 
-impl Life {
+impl CardLifecycle {
     /// A reader of which nothing is known yet. `identity` must be unique among all readers of all runs.
     pub(crate) fn new(
         own: Own,
@@ -146,14 +146,14 @@ impl Life {
             state_count: 0,
             unresponsive: false,
             holds: false,
-            was_reset: false,
+            reset_since_turn: false,
             taken_at: None,
             unavailable_because: "the reader has not been looked at yet".into(),
         }
     }
 
-    /// What to do now; `demand` says whether anyone waits for a turn. `None`: wait for an event or for [`Life::deadline`].
-    pub(crate) fn next_action(&mut self, now: Instant, demand: bool) -> Option<Action> {
+    /// What to do now; `demand` says whether anyone waits for a turn. `None`: wait for an event or for [`CardLifecycle::deadline`].
+    pub(crate) fn take_action(&mut self, now: Instant, demand: bool) -> Option<Action> {
         let action = self.due_action(now, demand);
         if matches!(action, Some(Action::Take | Action::ColdReset)) {
             self.taken_at = self.seen.as_ref().map(|seen| seen.event_count);
@@ -194,7 +194,7 @@ impl Life {
         }
     }
 
-    /// When [`Life::next_action`] is worth asking again without an event.
+    /// When [`CardLifecycle::take_action`] is worth asking again without an event.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         match &self.phase {
             Phase::Unavailable { retry } => self.seen.as_ref().map(|_| *retry),
@@ -214,7 +214,7 @@ impl Life {
     }
 
     /// Why the reader cannot be used, where its state alone does not say.
-    pub(crate) fn because(&self) -> Option<Cow<'_, str>> {
+    pub(crate) fn unusable_because(&self) -> Option<Cow<'_, str>> {
         match self.phase {
             Phase::Unavailable { .. } => Some(Cow::Borrowed(&self.unavailable_because)),
             Phase::Mute { speaks_another: true } => Some(protocol_mismatch(self.protocols).message),
@@ -264,12 +264,12 @@ impl Life {
 
     /// Whether the card was reset since the last turn began.
     pub(crate) fn was_reset_since_turn(&self) -> bool {
-        self.was_reset
+        self.reset_since_turn
     }
 
     /// A turn begins: the state moves.
-    pub(crate) fn turn_begins(&mut self) {
-        self.was_reset = false;
+    pub(crate) fn on_turn(&mut self) {
+        self.reset_since_turn = false;
         self.state_count += 1;
     }
 
@@ -285,7 +285,7 @@ impl Life {
     }
 
     /// The monitor has looked. Returns what those are told who wait, but not for a card.
-    pub(crate) fn seen(&mut self, status: SlotStatus, now: Instant) -> Option<Failure> {
+    pub(crate) fn on_status(&mut self, status: SlotStatus, now: Instant) -> Option<Failure> {
         let before = self.seen.replace(status);
         let status = self.seen.as_ref()?;
         let had_card = matches!(
@@ -308,20 +308,20 @@ impl Life {
     }
 
     /// PC/SC no longer serves the reader. Returns what those are told who wait, but not for a card.
-    pub(crate) fn unavailable(&mut self, because: String, now: Instant) -> Option<Failure> {
+    pub(crate) fn on_unavailable(&mut self, because: String, now: Instant) -> Option<Failure> {
         self.seen = None;
         self.fail(because, now);
         self.refusal()
     }
 
     /// A call has not returned in time. Returns what those are told who wait, but not for a card.
-    pub(crate) fn unresponsive(&mut self) -> Option<Failure> {
+    pub(crate) fn on_hang(&mut self) -> Option<Failure> {
         self.unresponsive = true;
         self.refusal()
     }
 
     /// The card thread has tried [`Action::Take`] or [`Action::ColdReset`]. Returns what those are told who wait, but not for a card.
-    pub(crate) fn took(&mut self, taken: Result<CardInfo, SlotError>, now: Instant) -> Option<Failure> {
+    pub(crate) fn on_taken(&mut self, taken: Result<CardInfo, SlotError>, now: Instant) -> Option<Failure> {
         self.unresponsive = false;
         self.holds |= !matches!(taken, Err(SlotError::Held | SlotError::NoCard | SlotError::CardRemoved));
         let seen_card = self.sees_card();
@@ -334,7 +334,7 @@ impl Life {
                 if matches!(self.phase, Phase::Unavailable { .. }) {
                     self.insertion_count += 1;
                 }
-                self.was_reset = true;
+                self.reset_since_turn = true;
                 self.state_count += 1;
                 self.phase = Phase::Ready { card, last_used: now };
             }
@@ -348,7 +348,7 @@ impl Life {
     }
 
     /// A unit has ended. Returns what those are told who wait, but not for a card.
-    pub(crate) fn unit_ended(&mut self, end: UnitEnd, now: Instant) -> Option<Failure> {
+    pub(crate) fn on_unit_ended(&mut self, end: UnitEnd, now: Instant) -> Option<Failure> {
         let was_unresponsive = std::mem::take(&mut self.unresponsive);
         // What the monitor has said in the meantime is newer.
         if !matches!(self.phase, Phase::Ready { .. }) {
@@ -370,32 +370,32 @@ impl Life {
     }
 
     /// The card was reset although nobody asked for it. Returns what those are told who wait, but not for a card.
-    pub(crate) fn was_reset(&mut self, reset: Result<CardInfo, SlotError>, now: Instant) -> Option<Failure> {
+    pub(crate) fn on_reset(&mut self, reset: Result<CardInfo, SlotError>, now: Instant) -> Option<Failure> {
         match reset {
             Ok(card) => {
-                self.was_reset = true;
+                self.reset_since_turn = true;
                 self.state_count += 1;
-                self.unit_ended(UnitEnd::InOrder(card), now)
+                self.on_unit_ended(UnitEnd::InOrder(card), now)
             }
-            Err(SlotError::NoCard | SlotError::CardRemoved) => self.unit_ended(UnitEnd::Removed, now),
+            Err(SlotError::NoCard | SlotError::CardRemoved) => self.on_unit_ended(UnitEnd::Removed, now),
             Err(error @ (SlotError::Service(_) | SlotError::StaleHandle | SlotError::ReaderGone)) => {
-                self.unit_ended(UnitEnd::Unavailable(error.to_string()), now)
+                self.on_unit_ended(UnitEnd::Unavailable(error.to_string()), now)
             }
-            Err(_) => self.unit_ended(UnitEnd::Lost, now),
+            Err(_) => self.on_unit_ended(UnitEnd::Lost, now),
         }
     }
 
     /// Someone else has reset the card, and it was reset again: it may be another one. Returns what those are told who wait, but not for
     /// a card.
-    pub(crate) fn was_reset_elsewhere(&mut self, card: CardInfo, now: Instant) -> Option<Failure> {
+    pub(crate) fn on_foreign_reset(&mut self, card: CardInfo, now: Instant) -> Option<Failure> {
         self.insertion_count += 1;
-        self.was_reset(Ok(card), now)
+        self.on_reset(Ok(card), now)
     }
 
     /// A session has left the card as it was. Returns what those are told who wait, but not for a card.
-    pub(crate) fn left(&mut self, now: Instant) -> Option<Failure> {
+    pub(crate) fn on_left_as_is(&mut self, now: Instant) -> Option<Failure> {
         match self.card().cloned() {
-            Some(card) => self.unit_ended(UnitEnd::InOrder(card), now),
+            Some(card) => self.on_unit_ended(UnitEnd::InOrder(card), now),
             None => {
                 self.unresponsive = false;
                 self.refusal()
@@ -404,11 +404,11 @@ impl Life {
     }
 
     /// The card was let go.
-    pub(crate) fn released(&mut self) {
+    pub(crate) fn on_released(&mut self) {
         self.unresponsive = false;
         self.holds = false;
         if matches!(self.phase, Phase::Ready { .. }) {
-            self.was_reset = true;
+            self.reset_since_turn = true;
             self.state_count += 1;
             self.phase = Phase::Loose;
         }

@@ -23,8 +23,8 @@ use crate::{
         error::{Failure, Reason},
     },
     grpc::{
-        bare_refusal::{NO_MESSAGE, TOO_LONG},
         status::to_status,
+        tonic_errors::{NO_MESSAGE, TOO_LONG},
     },
 };
 

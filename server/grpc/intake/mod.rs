@@ -33,7 +33,7 @@ use crate::{
         error::{Failure, Reason},
     },
     listen::{CallGuard, Peer},
-    policy::permit::PolicyInForce,
+    policy::access::PolicyInForce,
 };
 
 /// Methods whose requests are streams, which may stay open without a message for as long as the client likes.

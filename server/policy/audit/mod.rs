@@ -21,7 +21,7 @@ pub const TARGET: &str = "cardbroker::audit";
 
 /// What happens to a session.
 #[derive(Debug, Clone, Copy)]
-pub enum Session<'a> {
+pub enum SessionRecord<'a> {
     /// It has its turn.
     Began,
     /// Its holder has ended it or is gone; the card is reset, or left as it is.
@@ -40,15 +40,15 @@ pub fn pin_kept_from_card(caller: &Caller, reader: &str, failure: &Failure) {
 }
 
 /// Records that a session began or ended.
-pub fn session(caller: &Caller, reader: &str, event: Session<'_>) {
+pub fn session(caller: &Caller, reader: &str, event: SessionRecord<'_>) {
     let (principal, pid, executable) = who(caller);
     match event {
-        Session::Began => info!(target: TARGET, event = "session_began", %principal, pid, executable, reader),
-        Session::Ended { left } => {
+        SessionRecord::Began => info!(target: TARGET, event = "session_began", %principal, pid, executable, reader),
+        SessionRecord::Ended { left } => {
             let card = if left { "left" } else { "reset" };
             info!(target: TARGET, event = "session_ended", %principal, pid, executable, reader, card);
         }
-        Session::EndedByBroker(failure) => {
+        SessionRecord::EndedByBroker(failure) => {
             let (reason, cause) = (word(failure.reason), failure.cause.map(word));
             warn!(target: TARGET, event = "session_ended_by_broker", %principal, pid, executable, reader, reason, cause);
         }

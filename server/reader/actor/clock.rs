@@ -19,7 +19,7 @@ impl Actor {
     /// A call that does not return must not keep its caller, nor those who wait.
     pub(super) fn check_for_hang(&mut self, now: Instant) {
         let timeout = self.call_timeout();
-        let is_late = self.pulse.call_began().is_some_and(|began| began + timeout <= now);
+        let is_late = self.watchdog.call_began().is_some_and(|began| began + timeout <= now);
         if self.hangs || !is_late || matches!(self.work, Work::None) {
             return;
         }
@@ -28,12 +28,12 @@ impl Actor {
         self.leases.end();
         let message = "the reader did not answer within the exchange timeout: look at the card before you go on";
         let failure = Failure::unknown(Reason::ReaderUnresponsive, message);
-        let verdict = self.life.unresponsive();
+        let refusal = self.lifecycle.on_hang();
         match &mut self.work {
             Work::Unit { ticket, .. } => ticket.end_early(failure, now),
             Work::Session(_) => self.end_session(failure),
             Work::Opening { .. } => self.refuse_opening(Failure { delivery: Delivery::NotSent, ..failure }),
-            Work::Turnover { over, done, .. } => {
+            Work::EndOfSession { over, done, .. } => {
                 // What the session has asked for before its end must be answered all the same.
                 let failure = Failure { delivery: Delivery::NotSent, ..failure };
                 over.send_replace(Some(SessionOver { failure, hangs: true }));
@@ -42,12 +42,12 @@ impl Actor {
             }
             Work::None | Work::Handling => {}
         }
-        self.turn_away(verdict);
+        self.refuse_waiters(refusal);
     }
 
     fn call_timeout(&self) -> Duration {
         match self.work {
-            Work::Unit { .. } | Work::Session(_) | Work::Turnover { .. } => self.exchange_timeout,
+            Work::Unit { .. } | Work::Session(_) | Work::EndOfSession { .. } => self.exchange_timeout,
             Work::None | Work::Handling | Work::Opening { .. } => self.exchange_timeout.min(HANDLING_TIMEOUT),
         }
     }
@@ -56,13 +56,13 @@ impl Actor {
     pub(super) fn wakeup(&self, now: Instant) -> Instant {
         let action = match &self.work {
             Work::None if self.stopping => None,
-            Work::None => self.life.deadline(),
+            Work::None => self.lifecycle.deadline(),
             _ if self.hangs => None,
             // A session's calls begin without a word to the actor.
             Work::Session(_) => {
-                Some(self.pulse.call_began().map_or(now + SESSION_LOOK, |began| began + self.call_timeout()))
+                Some(self.watchdog.call_began().map_or(now + SESSION_LOOK, |began| began + self.call_timeout()))
             }
-            _ => Some(self.pulse.call_began().unwrap_or(now) + self.call_timeout()),
+            _ => Some(self.watchdog.call_began().unwrap_or(now) + self.call_timeout()),
         };
         [action, self.session_deadline(now), self.positions.deadline(), self.queue.next_deadline()]
             .into_iter()

@@ -35,10 +35,10 @@ impl Actor {
     fn holder(&self, caller: CallerKey) -> Option<Holder> {
         let (kind, since, holder) = match &self.work {
             Work::None | Work::Handling => return None,
-            Work::Unit { ticket, since, .. } => (TurnKind::Unit, *since, ticket.permit.caller().key),
-            Work::Opening { waiting, since, .. } => (waiting.kind(), *since, waiting.permit().caller().key),
+            Work::Unit { ticket, since, .. } => (TurnKind::Unit, *since, ticket.access.caller().key),
+            Work::Opening { waiting, since, .. } => (waiting.kind(), *since, waiting.access().caller().key),
             Work::Session(holding) => (TurnKind::Session, holding.began(), holding.caller()),
-            Work::Turnover { caller, since, .. } => (TurnKind::Session, *since, *caller),
+            Work::EndOfSession { caller, since, .. } => (TurnKind::Session, *since, *caller),
         };
         Some(Holder { kind, since, is_caller: holder == caller })
     }

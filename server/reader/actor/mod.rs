@@ -34,7 +34,7 @@ use super::{
     handle::{Requests, TurnsMoved},
     inbox::{Look, Message, SessionOver, Waiting, shutting_down},
     isolation::Isolation,
-    jobs::{Job, Pulse, Report},
+    jobs::{CallWatchdog, Job, Report},
     ticket::Ticket,
 };
 use crate::{
@@ -46,7 +46,7 @@ use crate::{
         card::pin_guard::{Guarded, PinGuard},
         error::{Failure, Reason},
         keyed_hash::HashKey,
-        lifecycle::{Action, Life},
+        lifecycle::{Action, CardLifecycle},
         slot::{ResetKind, SlotStatus},
         status::{ReaderStatus, State},
         turns::{
@@ -54,7 +54,7 @@ use crate::{
             queue::{self, Limits, Queue},
         },
     },
-    policy::permit::PolicyInForce,
+    policy::access::PolicyInForce,
 };
 
 /// What the registry tells an actor about its reader.
@@ -108,11 +108,11 @@ pub fn spawn(setup: ReaderSetup, tasks: &mut JoinSet<()>) -> io::Result<mpsc::Se
     let send_report = move |done| drop(report.blocking_send(done));
     let guarded = Guarded { known_wrong: setup.settings.pin_guard, last_try: setup.settings.guard_last_try };
     let gate = Gate::new(PinGuard::new(guarded, HashKey::random()?));
-    let (jobs, pulse) = card_thread::spawn(&setup.id, setup.slot, setup.settings.protocols, gate, send_report)?;
+    let (jobs, watchdog) = card_thread::spawn(&setup.id, setup.slot, setup.settings.protocols, gate, send_report)?;
 
     let (events, event_queue) = mpsc::channel(8);
     let ReaderSettings { own, release_after, protocols, .. } = setup.settings;
-    let life = Life::new(own, release_after, protocols, setup.identity, Instant::now());
+    let lifecycle = CardLifecycle::new(own, release_after, protocols, setup.identity, Instant::now());
     let actor = Actor {
         exchange_timeout: setup.settings.exchange_timeout,
         id: setup.id,
@@ -126,10 +126,10 @@ pub fn spawn(setup: ReaderSetup, tasks: &mut JoinSet<()>) -> io::Result<mpsc::Se
         positions: Positions::default(),
         waiting: setup.requests.waiting,
         turns_moved: setup.turns_moved,
-        life,
+        lifecycle,
         leases: Leases::default(),
         jobs,
-        pulse,
+        watchdog,
         work: Work::None,
         hangs: false,
         plugged: false,
@@ -155,10 +155,10 @@ struct Actor {
     /// How many requests wait, for handles.
     waiting: Arc<AtomicUsize>,
     turns_moved: TurnsMoved,
-    life: Life,
+    lifecycle: CardLifecycle,
     leases: Leases,
     jobs: thread_mpsc::SyncSender<Job>,
-    pulse: Pulse,
+    watchdog: CallWatchdog,
     work: Work,
     /// The call under way has not returned in time.
     hangs: bool,
@@ -180,14 +180,14 @@ enum Work {
     },
     /// Resetting the card for a session that has the turn.
     Opening {
-        number: queue::Ticket,
+        number: queue::RequestNumber,
         waiting: Waiting,
         since: Instant,
     },
     /// What a session asks for.
     Session(Box<Holding>),
     /// The last of what a session has asked for; then the card is reset or left.
-    Turnover {
+    EndOfSession {
         group: GroupMark,
         caller: CallerKey,
         since: Instant,
@@ -220,20 +220,20 @@ impl Actor {
                 // Who asks from now on finds the inbox closed; who has asked is answered.
                 messages.close();
                 while let Ok(message) = messages.try_recv() {
-                    self.asked(message);
+                    self.on_message(message);
                 }
                 return;
             }
             let wakeup = sleep_until(self.wakeup(Instant::now()).into());
             tokio::select! {
                 biased;
-                Some(report) = reports.recv() => self.reported(report, Instant::now()),
-                Some(event) = events.recv() => self.heard(event, Instant::now()),
+                Some(report) = reports.recv() => self.on_report(report, Instant::now()),
+                Some(event) = events.recv() => self.on_event(event, Instant::now()),
                 () = shutdown.cancelled(), if !self.stopping => self.stop(),
                 () = self.isolation.reset_becomes_due() => {}
                 // Before the messages: who leaves now leaves by the new rules.
                 Ok(()) = self.policy.changed() => self.end_forbidden_session(),
-                Some(message) = messages.recv() => self.asked(message),
+                Some(message) = messages.recv() => self.on_message(message),
                 // Behind the messages: whoever only looks delays nobody who wants a turn.
                 Some(look) = looks.recv() => {
                     may_have_moved = false;
@@ -249,16 +249,16 @@ impl Actor {
         self.check_for_hang(now);
         self.judge_session(now);
         while !self.stopping && matches!(self.work, Work::None) {
-            if self.isolation.is_reset_due() && self.life.card().is_some() {
+            if self.isolation.is_reset_due() && self.lifecycle.card().is_some() {
                 // Off the next caller's path: nobody is left who may use what is in the card.
-                self.give(Job::Reset(self.isolation_reset), Work::Handling);
+                self.start(Job::Reset(self.isolation_reset), Work::Handling);
                 break;
             }
-            match self.life.next_action(now, !self.queue.is_empty()) {
+            match self.lifecycle.take_action(now, !self.queue.is_empty()) {
                 None => break,
-                Some(Action::Take) => self.give(Job::Take, Work::Handling),
-                Some(Action::ColdReset) => self.give(Job::ColdReset, Work::Handling),
-                Some(Action::Release) => self.give(Job::Release, Work::Handling),
+                Some(Action::Take) => self.start(Job::Take, Work::Handling),
+                Some(Action::ColdReset) => self.start(Job::ColdReset, Work::Handling),
+                Some(Action::Release) => self.start(Job::Release, Work::Handling),
                 Some(Action::Serve) => self.serve_next(now),
             }
         }
@@ -273,7 +273,7 @@ impl Actor {
         self.tell_positions(now);
     }
 
-    fn give(&mut self, job: Job, work: Work) {
+    fn start(&mut self, job: Job, work: Work) {
         self.work = work;
         self.hangs = false;
         // There is room: one job of ours at a time, and a session's are limited. The thread ends only after this actor.
@@ -286,70 +286,70 @@ impl Actor {
         }
     }
 
-    fn reported(&mut self, report: Report, now: Instant) {
+    fn on_report(&mut self, report: Report, now: Instant) {
         debug!(reader = %self.id, ?report, "card thread");
         // Whatever hung has returned.
         self.hangs = false;
-        let verdict = match report {
+        let refusal = match report {
             Report::Took(taken) => {
                 if let Err(error) = &taken {
                     debug!(reader = %self.id, %error, "the card could not be taken");
                 }
                 self.work = Work::None;
                 self.isolation.reset();
-                self.life.took(taken, now)
+                self.lifecycle.on_taken(taken, now)
             }
             Report::UnitEnded { end, raised } => {
                 self.leases.end();
-                let verdict = self.life.unit_ended(end, now);
+                let refusal = self.lifecycle.on_unit_ended(end, now);
                 if let Work::Unit { ticket, group, .. } = std::mem::replace(&mut self.work, Work::None) {
                     self.isolation.used(&group, raised);
                     self.dispose(ticket.request.disposition);
                 }
-                verdict
+                refusal
             }
-            Report::Reset(reset) => self.was_reset(reset, now),
+            Report::Reset(reset) => self.on_reset(reset, now),
             Report::ForeignReset(card) => {
                 self.isolation.reset();
-                self.life.was_reset_elsewhere(card, now)
+                self.lifecycle.on_foreign_reset(card, now)
             }
             Report::SessionFault { end, failure } => {
-                let verdict = self.life.unit_ended(end, now);
+                let refusal = self.lifecycle.on_unit_ended(end, now);
                 self.end_session(failure);
-                verdict
+                refusal
             }
-            Report::Quiesced { reset, raised } => self.quiesced(reset, raised, now),
+            Report::SessionEnded { reset, raised } => self.on_session_end(reset, raised, now),
             Report::Released => {
                 self.work = Work::None;
                 self.released = self.stopping;
                 self.isolation.reset();
-                self.life.released();
+                self.lifecycle.on_released();
                 None
             }
         };
-        self.turn_away(verdict);
+        self.refuse_waiters(refusal);
         self.release_at_the_end();
     }
 
-    fn heard(&mut self, event: Event, now: Instant) {
-        let verdict = match event {
+    fn on_event(&mut self, event: Event, now: Instant) {
+        let refusal = match event {
             Event::Seen(status) => {
                 self.plugged = true;
-                self.life.seen(status, now)
+                self.lifecycle.on_status(status, now)
             }
-            Event::Unavailable(because) => self.life.unavailable(because, now),
+            Event::Unavailable(because) => self.lifecycle.on_unavailable(because, now),
             Event::Unplugged => {
                 self.plugged = false;
                 let gone = unplugged();
                 self.end_all(&gone);
-                self.life.unavailable(gone.message.to_string(), now);
+                self.lifecycle.on_unavailable(gone.message.to_string(), now);
                 Some(gone)
             }
         };
-        if let Some(failure) = verdict.as_ref().filter(|_| self.life.card().is_none()) {
+        if let Some(failure) = refusal.as_ref().filter(|_| self.lifecycle.card().is_none()) {
             self.end_session(failure.clone());
         }
-        self.turn_away(verdict);
+        self.refuse_waiters(refusal);
     }
 
     fn stop(&mut self) {
@@ -363,17 +363,17 @@ impl Actor {
     /// Lets the card, or the place of one, go before the process ends, so that PC/SC has nothing to clean up.
     fn release_at_the_end(&mut self) {
         if self.stopping && !self.released && matches!(self.work, Work::None) {
-            self.give(Job::Release, Work::Handling);
+            self.start(Job::Release, Work::Handling);
         }
     }
 
     fn publish(&mut self) {
-        let status = self.plugged.then(|| self.life.status());
+        let status = self.plugged.then(|| self.lifecycle.status());
         if status == self.published || self.stopping {
             return;
         }
         match &status {
-            Some(now) => log_change(&self.id, now, self.life.because().as_deref()),
+            Some(now) => log_change(&self.id, now, self.lifecycle.unusable_because().as_deref()),
             None => info!(reader = %self.id, "reader unplugged"),
         }
         (self.publish)(status.clone());

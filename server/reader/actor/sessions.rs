@@ -20,14 +20,14 @@ use crate::{
             turn::Disposition,
         },
     },
-    policy::{audit, permit::Permit},
+    policy::{access::Access, audit},
 };
 
 /// The session that has the card.
 pub(super) struct Holding {
-    number: queue::Ticket,
+    number: queue::RequestNumber,
     group: GroupMark,
-    permit: Permit,
+    access: Access,
     disposition: Disposition,
     terms: Terms,
     activity: Arc<Activity>,
@@ -45,22 +45,22 @@ impl Holding {
 
     /// Whose it is.
     pub(super) fn caller(&self) -> CallerKey {
-        self.permit.caller().key
+        self.access.caller().key
     }
 }
 
 impl Actor {
     pub(super) fn grant(
         &mut self,
-        number: queue::Ticket,
+        number: queue::RequestNumber,
         group: GroupMark,
         session: SessionTicket,
         reset: bool,
         now: Instant,
     ) {
-        let card = self.life.card().cloned().ok_or_else(|| self.life.refusal().unwrap_or_else(card_removed));
+        let card = self.lifecycle.card().cloned().ok_or_else(|| self.lifecycle.refusal().unwrap_or_else(card_removed));
         // The policy may have changed during a reset.
-        let card = match card.and_then(|card| session.permit.holds().map(|()| card)) {
+        let card = match card.and_then(|card| session.access.holds().map(|()| card)) {
             Ok(card) => card,
             Err(refusal) => {
                 // An error means that nobody waits any more.
@@ -72,7 +72,7 @@ impl Actor {
         let (over, over_seen) = watch::channel(None);
         let activity = Arc::new(Activity::new(now));
         let grant = Grant {
-            turn: self.turn(now, reset),
+            turn: self.begun_turn(now, reset),
             card,
             lease: self.leases.grant(),
             activity: Arc::clone(&activity),
@@ -90,12 +90,12 @@ impl Actor {
             self.leases.end();
             return;
         }
-        self.life.turn_begins();
-        let permit = session.permit;
-        permit.audit(audit::Session::Began);
+        self.lifecycle.on_turn();
+        let access = session.access;
+        access.audit(audit::SessionRecord::Began);
         self.hangs = false;
         let disposition = session.request.disposition;
-        let holding = Holding { number, group, permit, disposition, terms, activity, contended: None, waiters, over };
+        let holding = Holding { number, group, access, disposition, terms, activity, contended: None, waiters, over };
         self.work = Work::Session(Box::new(holding));
     }
 
@@ -126,7 +126,7 @@ impl Actor {
     }
 
     /// The holder of the session of that number, if it is the one that has the card, ends it.
-    pub(super) fn close_session(&mut self, number: queue::Ticket, manner: Manner) {
+    pub(super) fn close_session(&mut self, number: queue::RequestNumber, manner: Manner) {
         let Work::Session(holding) = &self.work else { return };
         if holding.number != number {
             return;
@@ -135,8 +135,8 @@ impl Actor {
             Manner::InOrder { done } => (holding.disposition, Some(done)),
             Manner::Abruptly => (holding.disposition.abruptly(), None),
         };
-        holding.permit.audit(audit::Session::Ended { left: disposition == Disposition::Leave });
-        self.turn_over(disposition, done);
+        holding.access.audit(audit::SessionRecord::Ended { left: disposition == Disposition::Leave });
+        self.end_session_turn(disposition, done);
     }
 
     /// Ends the session that has the card, if there is one, and tells its holder why. What becomes of the messages that
@@ -144,16 +144,16 @@ impl Actor {
     pub(super) fn end_session(&mut self, failure: Failure) {
         let Work::Session(holding) = &self.work else { return };
         let failure = Failure { delivery: Delivery::NotSent, ..failure };
-        holding.permit.audit(audit::Session::EndedByBroker(&failure));
+        holding.access.audit(audit::SessionRecord::EndedByBroker(&failure));
         holding.over.send_replace(Some(SessionOver { failure, hangs: self.hangs }));
         let disposition = holding.disposition.abruptly();
-        self.turn_over(disposition, None);
+        self.end_session_turn(disposition, None);
     }
 
     /// Ends the session that has the card if new rules forbid it.
     pub(super) fn end_forbidden_session(&mut self) {
         if let Work::Session(holding) = &self.work
-            && let Err(denied) = holding.permit.holds()
+            && let Err(denied) = holding.access.holds()
         {
             let rule = denied.rule.as_deref().unwrap_or_default();
             let message = format!("new rules forbid the session (rule \"{rule}\"): ask those who run the broker");
@@ -171,48 +171,48 @@ impl Actor {
     }
 
     /// The lease is over. What was sent under it comes before the turnover in the card thread's queue.
-    fn turn_over(&mut self, disposition: Disposition, done: Option<oneshot::Sender<()>>) {
+    fn end_session_turn(&mut self, disposition: Disposition, done: Option<oneshot::Sender<()>>) {
         let Work::Session(holding) = std::mem::replace(&mut self.work, Work::None) else { return };
         self.leases.end();
         let reset = disposition.reset(self.isolation_reset);
         let (caller, since, hangs) = (holding.caller(), holding.began(), self.hangs);
         let Holding { group, over, .. } = *holding;
-        self.give(Job::Turnover(reset), Work::Turnover { group, caller, since, over, done });
+        self.start(Job::EndOfSession(reset), Work::EndOfSession { group, caller, since, over, done });
         self.hangs = hangs;
     }
 
     /// The session's last task is done, and the card is reset or left.
-    pub(super) fn quiesced(
+    pub(super) fn on_session_end(
         &mut self,
         reset: Option<Result<CardInfo, SlotError>>,
         raised: bool,
         now: Instant,
     ) -> Option<Failure> {
         let work = std::mem::replace(&mut self.work, Work::None);
-        let verdict = match reset {
+        let refusal = match reset {
             Some(reset) => {
                 self.isolation.reset();
-                self.life.was_reset(reset, now)
+                self.lifecycle.on_reset(reset, now)
             }
             None => {
-                if let Work::Turnover { group, .. } = &work {
+                if let Work::EndOfSession { group, .. } = &work {
                     self.isolation.used(group, raised);
                 }
-                self.life.left(now)
+                self.lifecycle.on_left_as_is(now)
             }
         };
-        if let Work::Turnover { done: Some(done), .. } = work {
+        if let Work::EndOfSession { done: Some(done), .. } = work {
             // An error means that the holder has gone.
             let _ = done.send(());
         }
-        verdict
+        refusal
     }
 
     /// The card was reset: between groups, after a unit, for a session that begins, or by a session.
-    pub(super) fn was_reset(&mut self, reset: Result<CardInfo, SlotError>, now: Instant) -> Option<Failure> {
+    pub(super) fn on_reset(&mut self, reset: Result<CardInfo, SlotError>, now: Instant) -> Option<Failure> {
         self.isolation.reset();
         let is_reset = reset.is_ok();
-        let verdict = self.life.was_reset(reset, now);
+        let refusal = self.lifecycle.on_reset(reset, now);
         match std::mem::replace(&mut self.work, Work::None) {
             Work::Opening { number, waiting: Waiting { group, purpose: Purpose::Session(session) }, .. } => {
                 if is_reset {
@@ -220,12 +220,12 @@ impl Actor {
                 } else {
                     let failed =
                         || Failure::not_sent(Reason::ResetFailed, "the reset before the session failed: retry");
-                    let _ = session.grant.send(Err(self.life.refusal().unwrap_or_else(failed)));
+                    let _ = session.grant.send(Err(self.lifecycle.refusal().unwrap_or_else(failed)));
                 }
             }
-            work @ (Work::Session(_) | Work::Turnover { .. }) => self.work = work,
+            work @ (Work::Session(_) | Work::EndOfSession { .. }) => self.work = work,
             _ => {}
         }
-        verdict
+        refusal
     }
 }

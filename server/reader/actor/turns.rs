@@ -39,13 +39,13 @@ impl Positions {
 }
 
 impl Actor {
-    pub(super) fn asked(&mut self, message: Message) {
+    pub(super) fn on_message(&mut self, message: Message) {
         let now = Instant::now();
         match message {
             Message::Submit { waiting, .. } if self.stopping => waiting.end(shutting_down()),
             Message::Submit { waiting, .. } if !self.plugged => waiting.end(unplugged()),
             Message::Submit { number, caller, waiting } => {
-                let refusal = self.life.refusal().filter(|refusal| waiting.turn().is_told(refusal));
+                let refusal = self.lifecycle.refusal().filter(|refusal| waiting.turn().is_told(refusal));
                 let is_session = matches!(waiting.purpose, Purpose::Session(_));
                 let deadline = waiting.deadline();
                 if let Some(failure) = refusal {
@@ -57,13 +57,13 @@ impl Actor {
                     self.positions.due = Some(now);
                 }
             }
-            Message::Return { number, manner } => self.give_back(number, manner),
+            Message::CancelSlot { number, manner } => self.cancel(number, manner),
         }
         self.positions.moved(now);
     }
 
     /// Someone no longer waits, or a session is over because its holder says so.
-    fn give_back(&mut self, number: queue::Ticket, manner: Manner) {
+    fn cancel(&mut self, number: queue::RequestNumber, manner: Manner) {
         if self.queue.remove(number).is_none() {
             self.close_session(number, manner);
         }
@@ -73,9 +73,9 @@ impl Actor {
     pub(super) fn serve_next(&mut self, now: Instant) {
         let Some((number, waiting)) = self.queue.pop() else { return };
         self.positions.moved(now);
-        let broken = waiting.broken_condition(&self.life.insertion_id(), &self.life.state_tag());
+        let broken = waiting.broken_condition(&self.lifecycle.insertion_id(), &self.lifecycle.state_tag());
         // The policy may have changed while it waited.
-        if let Some(failure) = broken.or_else(|| waiting.permit().holds().err()) {
+        if let Some(failure) = broken.or_else(|| waiting.access().holds().err()) {
             waiting.end(failure);
             return;
         }
@@ -84,15 +84,15 @@ impl Actor {
         let Waiting { group, purpose } = waiting;
         match (purpose, reset) {
             (Purpose::Unit(ticket), reset) => {
-                if ticket.begin(self.turn(now, reset.is_some())) {
-                    self.life.turn_begins();
+                if ticket.begin(self.begun_turn(now, reset.is_some())) {
+                    self.lifecycle.on_turn();
                     let job = UnitJob { ticket: Arc::clone(&ticket), lease: self.leases.grant(), reset };
-                    self.give(Job::Unit(job), Work::Unit { ticket, group, since: now });
+                    self.start(Job::Unit(job), Work::Unit { ticket, group, since: now });
                 }
             }
             (Purpose::Session(session), Some(kind)) => {
                 let waiting = Waiting { group, purpose: Purpose::Session(session) };
-                self.give(Job::Reset(kind), Work::Opening { number, waiting, since: now });
+                self.start(Job::Reset(kind), Work::Opening { number, waiting, since: now });
             }
             (Purpose::Session(session), None) => self.grant(number, group, session, false, now),
         }
@@ -102,25 +102,25 @@ impl Actor {
     /// when it is taken) or the broker stops (it is reset when it is let go).
     pub(super) fn dispose(&mut self, disposition: Disposition) {
         if let Some(kind) = disposition.reset(self.isolation_reset)
-            && self.life.card().is_some()
+            && self.lifecycle.card().is_some()
             && !self.stopping
         {
-            self.give(Job::Reset(kind), Work::Handling);
+            self.start(Job::Reset(kind), Work::Handling);
         }
     }
 
-    pub(super) fn turn(&self, now: Instant, reset: bool) -> Turn {
+    pub(super) fn begun_turn(&self, now: Instant, reset: bool) -> Turn {
         Turn {
-            insertion_id: self.life.insertion_id(),
-            state_tag: self.life.next_state_tag(),
+            insertion_id: self.lifecycle.insertion_id(),
+            state_tag: self.lifecycle.next_state_tag(),
             began: now,
-            reset: reset || self.life.was_reset_since_turn(),
+            reset: reset || self.lifecycle.was_reset_since_turn(),
         }
     }
 
-    /// Answers those who wait for their turn, but not for what `verdict` says is missing.
-    pub(super) fn turn_away(&mut self, verdict: Option<Failure>) {
-        let Some(failure) = verdict else { return };
+    /// Answers those who wait for their turn, but not for what `refusal` says is missing.
+    pub(super) fn refuse_waiters(&mut self, refusal: Option<Failure>) {
+        let Some(failure) = refusal else { return };
         for waiting in self.queue.remove_if(|waiting| waiting.turn().is_told(&failure)) {
             waiting.end(failure.clone());
         }

@@ -13,27 +13,27 @@ use crate::{
         keyed_hash::HashKey,
         turns::lease::{Lease, Leases},
     },
-    policy::permit::Permit,
+    policy::access::Access,
 };
 
 /// The gate before one card, and one holder's lease.
-pub struct Gate {
+pub struct FuzzGate {
     gate: gate::Gate,
     leases: Leases,
     lease: Lease,
-    permit: Permit,
+    access: Access,
 }
 
-impl Gate {
-    /// A gate that asks `permit`, and guards known wrong PINs, last tries, both or nothing.
+impl FuzzGate {
+    /// A gate that asks `access`, and guards known wrong PINs, last tries, both or nothing.
     ///
     /// # Errors
     /// The system has no random numbers.
-    pub fn new(permit: Permit, known_wrong: bool, last_try: bool) -> io::Result<Self> {
+    pub fn new(access: Access, known_wrong: bool, last_try: bool) -> io::Result<Self> {
         let mut leases = Leases::default();
         let lease = leases.grant();
         let guard = PinGuard::new(Guarded { known_wrong, last_try }, HashKey::random()?);
-        Ok(Self { gate: gate::Gate::new(guard), leases, lease, permit })
+        Ok(Self { gate: gate::Gate::new(guard), leases, lease, access })
     }
 
     /// Asks for an exchange, and counts it as sent if it passes.
@@ -41,7 +41,7 @@ impl Gate {
     /// # Errors
     /// It may not be sent.
     pub fn passes(&mut self, exchange: &Exchange<'_>) -> Result<(), Failure> {
-        self.gate.admit(&self.lease, &self.permit, exchange)?;
+        self.gate.admit(&self.lease, &self.access, exchange)?;
         self.gate.sends(exchange);
         Ok(())
     }

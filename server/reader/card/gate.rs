@@ -13,7 +13,7 @@ use crate::{
         error::{Failure, Reason},
         turns::lease::Lease,
     },
-    policy::{Application, Command, permit::Permit},
+    policy::{Application, Command, access::Access},
 };
 
 /// The gate of one reader, with what is known of the card in it. Owned by the card thread.
@@ -34,7 +34,7 @@ impl Gate {
     pub(in crate::reader) fn admit(
         &self,
         lease: &Lease,
-        permit: &Permit,
+        access: &Access,
         exchange: &Exchange<'_>,
     ) -> Result<(), Failure> {
         check(lease)?;
@@ -44,7 +44,7 @@ impl Gate {
                 Header::Unreadable => None,
             };
             let application = selected.map_or(Application::Unknown, Application::Known);
-            permit.check_command(Command { header, application })?;
+            access.check_command(Command { header, application })?;
         }
         self.guard.admit(&exchange.bytes, exchange.command.allow_last_try, &self.view)
     }

@@ -22,7 +22,7 @@ use crate::{
         turns::{lease::Lease, turn::Turn},
     },
     reader::{
-        jobs::{Job, MAX_PIPELINED, Pulse, Report, SessionJob, SessionTask},
+        jobs::{CallWatchdog, Job, MAX_PIPELINED, Report, SessionJob, SessionTask},
         ticket::Ticket,
     },
     timing::{Point, stamp},
@@ -41,36 +41,36 @@ pub(in crate::reader) fn spawn(
     protocols: ProtocolChoice,
     gate: Gate,
     report: impl Fn(Report) + Send + 'static,
-) -> io::Result<(mpsc::SyncSender<Job>, Pulse)> {
+) -> io::Result<(mpsc::SyncSender<Job>, CallWatchdog)> {
     // The actor's jobs come one at a time, the next when the report about the last has come; a session's are limited.
     let (jobs, next_job) = mpsc::sync_channel(MAX_PIPELINED + 2);
-    let pulse = Pulse::new();
-    let mut hand = Hand { slot, protocols, pulse: pulse.clone(), gate, card: None };
+    let watchdog = CallWatchdog::new();
+    let mut worker = CardWorker { slot, protocols, watchdog: watchdog.clone(), gate, card: None };
     thread::Builder::new().name(format!("card {id}")).spawn(move || {
         for job in next_job {
-            if let Some(done) = hand.act(job) {
+            if let Some(done) = worker.act(job) {
                 report(done);
             }
         }
-        hand.slot.release();
+        worker.slot.release();
     })?;
-    Ok((jobs, pulse))
+    Ok((jobs, watchdog))
 }
 
-struct Hand {
+struct CardWorker {
     slot: Box<dyn Slot>,
     protocols: ProtocolChoice,
-    pulse: Pulse,
+    watchdog: CallWatchdog,
     gate: Gate,
     /// The card, while it can be used: nothing is sent to one that may have been swapped.
     card: Option<CardInfo>,
 }
 
-impl Hand {
+impl CardWorker {
     fn act(&mut self, job: Job) -> Option<Report> {
         Some(match job {
             Job::Take => {
-                let taken = self.pulse.during(|| self.slot.take(self.protocols));
+                let taken = self.watchdog.during(|| self.slot.take(self.protocols));
                 self.gate.forget();
                 self.card = taken.clone().ok();
                 Report::Took(taken)
@@ -82,12 +82,12 @@ impl Hand {
                 Report::UnitEnded { end, raised: self.gate.is_raised() }
             }
             Job::Session(job) => return self.serve(job),
-            Job::Turnover(reset) => {
+            Job::EndOfSession(reset) => {
                 let reset = reset.filter(|_| self.card.is_some()).map(|kind| self.reset(kind));
-                Report::Quiesced { reset, raised: self.gate.is_raised() }
+                Report::SessionEnded { reset, raised: self.gate.is_raised() }
             }
             Job::Release => {
-                self.pulse.during(|| self.slot.release());
+                self.watchdog.during(|| self.slot.release());
                 self.card = None;
                 Report::Released
             }
@@ -162,7 +162,7 @@ impl Hand {
     }
 
     fn reset(&mut self, kind: ResetKind) -> Result<CardInfo, SlotError> {
-        let reset = self.pulse.during(|| self.slot.reset(kind, self.protocols));
+        let reset = self.watchdog.during(|| self.slot.reset(kind, self.protocols));
         if reset.is_ok() {
             self.gate.reset();
         }
@@ -208,16 +208,16 @@ impl Hand {
                 Next::Finished(stop) => return (UnitEnd::InOrder(card), stop, run.take_partial()),
                 Next::Exchange(exchange) => exchange,
             };
-            if let Err(failure) = self.gate.admit(lease, &ticket.permit, &exchange) {
+            if let Err(failure) = self.gate.admit(lease, &ticket.access, &exchange) {
                 if matches!(failure.reason, Reason::PinKnownWrong | Reason::PinLastTry) {
-                    ticket.permit.audit_pin_kept(&failure);
+                    ticket.access.audit_pin_kept(&failure);
                 }
                 return (UnitEnd::InOrder(card), Some(failure), run.take_partial());
             }
             self.gate.sends(&exchange);
             stamp(Point::ToCard);
             let began = Instant::now();
-            let exchanged = self.pulse.during(|| self.slot.exchange(&exchange.bytes));
+            let exchanged = self.watchdog.during(|| self.slot.exchange(&exchange.bytes));
             let took = began.elapsed();
             stamp(Point::FromCard);
             match exchanged {
@@ -236,7 +236,7 @@ impl Hand {
     }
 
     fn is_removed(&mut self) -> bool {
-        self.pulse.during(|| self.slot.wait_removal(REMOVAL_WAIT))
+        self.watchdog.during(|| self.slot.wait_removal(REMOVAL_WAIT))
     }
 
     /// What a failed call means for its caller, and for the card.
@@ -285,7 +285,7 @@ fn reset_failed(failure: Failure) -> Failure {
 /// What the thread does with a job, without the thread, for tests that step it.
 #[cfg(test)]
 pub(in crate::reader) fn without_thread(slot: Box<dyn Slot>, gate: Gate) -> impl FnMut(Job) -> Option<Report> {
-    let (protocols, pulse) = (ProtocolChoice::Any, Pulse::new());
-    let mut hand = Hand { slot, protocols, pulse, gate, card: None };
-    move |job| hand.act(job)
+    let (protocols, watchdog) = (ProtocolChoice::Any, CallWatchdog::new());
+    let mut worker = CardWorker { slot, protocols, watchdog, gate, card: None };
+    move |job| worker.act(job)
 }

@@ -14,7 +14,7 @@ use crate::{
         error::Failure,
         turns::turn::{Turn, TurnRequest},
     },
-    policy::permit::Permit,
+    policy::access::Access,
 };
 
 /// A unit between its caller, the actor and the card thread.
@@ -22,7 +22,7 @@ pub struct Ticket {
     /// What was asked.
     pub request: UnitRequest,
     /// By whom, and what he may do.
-    pub permit: Permit,
+    pub access: Access,
     /// When it came.
     pub arrived: Instant,
     /// The request's terms, with the conditions of the repeats that joined it. `None` once its turn has come.
@@ -61,12 +61,12 @@ pub struct Answers {
 
 impl Ticket {
     /// A ticket that waits, and where its outcome will be heard.
-    pub fn new(request: UnitRequest, permit: Permit, arrived: Instant) -> (Self, Answers) {
+    pub fn new(request: UnitRequest, access: Access, arrived: Instant) -> (Self, Answers) {
         let (reply, first) = oneshot::channel();
         let (late_reply, late) = oneshot::channel();
         let stage = Mutex::new(Stage::Waiting { reply, late: late_reply });
         let terms = Mutex::new(Some(request.turn.clone()));
-        (Self { request, permit, arrived, terms, stage }, Answers { first, late })
+        (Self { request, access, arrived, terms, stage }, Answers { first, late })
     }
 
     /// Until when the ticket may wait.

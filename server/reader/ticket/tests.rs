@@ -21,7 +21,7 @@ fn ticket() -> (Ticket, Answers) {
     let request = UnitRequest { commands: Vec::new(), turn, disposition: Disposition::Leave };
     Ticket::new(
         request,
-        crate::policy::permit::unlimited(crate::core::caller::CallerKey::Connection(1)),
+        crate::policy::access::unlimited(crate::core::caller::CallerKey::Connection(1)),
         Instant::now(),
     )
 }

@@ -22,8 +22,8 @@ use cardbroker_server::{
         card::unit::{Exchange, UnitCommand},
         error::{Delivery, Reason},
     },
-    policy::{Policy, ReaderNames, audit::AuditTrail, permit::Permit, rule::Operation},
-    reader::card::fuzz::Gate,
+    policy::{Policy, ReaderNames, access::Access, audit::AuditTrail, rule::Operation},
+    reader::card::fuzz::FuzzGate,
 };
 use libfuzzer_sys::{
     arbitrary::{self, Arbitrary},
@@ -96,7 +96,7 @@ enum Rules {
 }
 
 impl Rules {
-    fn permit(self) -> Permit {
+    fn access(self) -> Access {
         let rules = match self {
             Self::Everything => "",
             Self::AllowSome => {
@@ -116,7 +116,7 @@ impl Rules {
         let (_, policy) = watch::channel(Arc::new(Policy::new(config.rules, UID)));
         let reader = ReaderNames { id: "reader".into(), display_name: "Reader 00 00".into() };
         let (trail, caller) = (AuditTrail::default(), Caller::local(1, UID, UID, None, None));
-        Permit::new(policy, trail, caller, Arc::new(reader), Operation::Transmit, Vec::new())
+        Access::new(policy, trail, caller, Arc::new(reader), Operation::Transmit, Vec::new())
     }
 
     /// Whether a command may be sent while that application is selected.
@@ -279,7 +279,7 @@ impl Event {
 
 fuzz_target!(|case: Case| {
     let mut gate =
-        Gate::new(case.policy.permit(), case.guards_known_wrong, case.guards_last_try).expect("no random numbers");
+        FuzzGate::new(case.policy.access(), case.guards_known_wrong, case.guards_last_try).expect("no random numbers");
     let mut card = Card::new([0, 0]);
     // What has happened since the card was last in unknown hands: values refused, and tries that the card has told.
     let mut refused: HashSet<(Name, Vec<u8>)> = HashSet::new();

@@ -1,6 +1,6 @@
 //! What a command means to the guard of PINs.
 
-use super::super::selection::Place;
+use super::super::selection::SelectedFile;
 use crate::core::{
     apdu::{Class, CommandApdu, presents_pin},
     card::view::CardView,
@@ -44,7 +44,7 @@ const GET_STATUS: u8 = 0xF2;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Secret {
     pub(crate) kind: Kind,
-    place: Place,
+    place: SelectedFile,
     reference: u8,
 }
 

@@ -18,10 +18,10 @@
 //! | bytes that are no APDU | | not known |
 //! | the same, whose instruction presents a PIN | `6300`, `63Cx`, `6983` | as before: a PIN was compared, no more |
 
-mod place;
+mod selected_file;
 
-pub(crate) use place::Place;
-use place::{Known, Start, Step};
+pub(crate) use selected_file::SelectedFile;
+use selected_file::{Known, Start, Step};
 
 use crate::core::apdu::{Class, CommandApdu, StatusWord, data_objects};
 
@@ -55,7 +55,7 @@ const DF_NAME: u32 = 0x84;
 /// What is selected on each channel. Fed with every command and every response.
 #[derive(Debug)]
 pub(crate) struct Selection {
-    channels: [Option<Place>; CHANNELS],
+    channels: [Option<SelectedFile>; CHANNELS],
     /// Commands went to other channels than the basic one.
     uses_channels: bool,
     /// A SELECT that was not answered yet.
@@ -69,8 +69,8 @@ pub(crate) struct Selection {
 #[derive(Debug)]
 struct Sent {
     channel: usize,
-    before: Option<Place>,
-    if_done: Option<Place>,
+    before: Option<SelectedFile>,
+    if_done: Option<SelectedFile>,
     is_by_name: bool,
 }
 
@@ -84,14 +84,14 @@ impl Default for Selection {
     /// After a reset.
     fn default() -> Self {
         let mut channels = [const { None }; CHANNELS];
-        channels[0] = Some(Place::at(Start::Default));
+        channels[0] = Some(SelectedFile::at(Start::Default));
         Self { channels, uses_channels: false, sent: None, fetching: None, before: None }
     }
 }
 
 impl Selection {
     /// What is selected for commands of this class, if that is known.
-    pub(crate) fn place(&self, class: Class) -> Option<&Place> {
+    pub(crate) fn place(&self, class: Class) -> Option<&SelectedFile> {
         self.channels[self.channel(class)?].as_ref()
     }
 
@@ -118,7 +118,7 @@ impl Selection {
             (_, GET_RESPONSE) => self.fetching = fetching.filter(|fetching| Some(fetching.channel) == channel),
             (_, CREATE_FILE | DELETE_FILE) => {
                 for place in &mut self.channels {
-                    *place = place.take().map(Place::in_unknown_way);
+                    *place = place.take().map(SelectedFile::in_unknown_way);
                 }
             }
             (_, MANAGE_CHANNEL) if matches!(p1, OPEN | CLOSE) => self.channels[1..].fill(None),
@@ -166,7 +166,7 @@ impl Selection {
     /// The card has said more about what it has selected.
     fn learn(&mut self, answer: &Fetching) {
         let channel = &mut self.channels[answer.channel];
-        if let Some(Place { start: Start::Application { name, known }, path: Some(path), .. }) = channel
+        if let Some(SelectedFile { start: Start::Application { name, known }, path: Some(path), .. }) = channel
             && path.is_empty()
             && let Some(told) = df_name(&answer.fci)
         {
@@ -197,7 +197,7 @@ impl Selection {
 }
 
 /// What is selected once a SELECT has succeeded.
-fn selected(before: Option<Place>, apdu: &CommandApdu, is_plain: bool) -> Option<Place> {
+fn selected(before: Option<SelectedFile>, apdu: &CommandApdu, is_plain: bool) -> Option<SelectedFile> {
     let [_, _, p1, p2] = apdu.header();
     let data = apdu.data();
     let is_first = p2 & 0x03 == 0;
@@ -205,15 +205,15 @@ fn selected(before: Option<Place>, apdu: &CommandApdu, is_plain: bool) -> Option
     apdu.class().logical_channel()?;
     match p1 {
         0x02 if !apdu.class().is_chaining() => before,
-        0x01 | 0x09 if !is_plain || !is_first => before.map(Place::in_unknown_way),
+        0x01 | 0x09 if !is_plain || !is_first => before.map(SelectedFile::in_unknown_way),
         _ if !is_plain => None,
         0x04 if data.len() <= MAX_NAME_BYTES => {
             let known = if is_first { Known::FirstWithPrefix } else { Known::Prefix };
-            Some(Place::at(Start::Application { name: data.to_vec(), known }))
+            Some(SelectedFile::at(Start::Application { name: data.to_vec(), known }))
         }
         _ if !is_first => None,
-        0x00 if data.is_empty() || data == MASTER_FILE => Some(Place::at(Start::MasterFile)),
-        0x08 => Some(Place::at(Start::MasterFile).then(Step { p1, data: data.to_vec() })),
+        0x00 if data.is_empty() || data == MASTER_FILE => Some(SelectedFile::at(Start::MasterFile)),
+        0x08 => Some(SelectedFile::at(Start::MasterFile).then(Step { p1, data: data.to_vec() })),
         0x00 | 0x01 | 0x03 | 0x09 => before.map(|before| before.then(Step { p1, data: data.to_vec() })),
         _ => None,
     }

@@ -85,7 +85,7 @@ fn a_refusal_changes_nothing_and_anything_else_makes_it_unknown() {
             assert!(after(&[SELECT_A, (select, answer)]).place(Class(0)).is_none(), "{select} {answer}");
         }
     }
-    assert_eq!(after(&[("00A40400 02 B000", "6A82")]).place(Class(0)), Some(&Place::at(Start::Default)));
+    assert_eq!(after(&[("00A40400 02 B000", "6A82")]).place(Class(0)), Some(&SelectedFile::at(Start::Default)));
 }
 
 #[test]

@@ -80,7 +80,7 @@ enum Card {
 }
 
 struct World {
-    life: Life,
+    lifecycle: CardLifecycle,
     now: Instant,
     own: Own,
     fault: Option<Fault>,
@@ -94,9 +94,9 @@ struct World {
 }
 
 fn play(own: Own, events: Vec<Event>, fault: Option<Fault>) -> TestCaseResult {
-    let (life, now) = life(own);
+    let (lifecycle, now) = lifecycle(own);
     let mut world = World {
-        life,
+        lifecycle,
         now,
         own,
         fault,
@@ -125,11 +125,12 @@ impl World {
             Event::Swap => {}
             Event::Look => self.look(),
             Event::Down => {
-                self.life.unavailable("down".into(), self.now);
+                self.lifecycle.on_unavailable("down".into(), self.now);
                 self.told = None;
                 self.becomes(Card::Another);
                 if self.fault == Some(Fault::Amnesia) {
-                    self.life = Life::new(self.own, Duration::from_secs(5), ProtocolChoice::Any, "x".into(), self.now);
+                    self.lifecycle =
+                        CardLifecycle::new(self.own, Duration::from_secs(5), ProtocolChoice::Any, "x".into(), self.now);
                 }
             }
             Event::Turn { hangs, end } => return self.act(Some((hangs, end))),
@@ -147,10 +148,10 @@ impl World {
         self.told = Some(now);
         let reported = match self.fault {
             Some(Fault::HiddenSwap) => 0,
-            Some(Fault::Nervous) => self.life.state_count as u32,
+            Some(Fault::Nervous) => self.lifecycle.state_count as u32,
             _ => self.event_count,
         };
-        self.life.seen(seen(self.card_present, reported), self.now);
+        self.lifecycle.on_status(seen(self.card_present, reported), self.now);
     }
 
     fn becomes(&mut self, card: Card) {
@@ -163,19 +164,22 @@ impl World {
     fn act(&mut self, mut turn: Option<(bool, UnitEnd)>) -> TestCaseResult {
         self.look_around(false)?;
         for _ in 0..4 {
-            match self.life.next_action(self.now, turn.is_some()) {
+            match self.lifecycle.take_action(self.now, turn.is_some()) {
                 None => return self.look_around(true),
                 Some(Action::Take | Action::ColdReset) => {
                     let late = if self.fault == Some(Fault::StoppedClock) { 10_000 } else { 0 };
                     let taken = self.luck.clone().map_or_else(|| Ok(card()), Err);
-                    self.life.took(taken, self.now - Duration::from_millis(late));
+                    self.lifecycle.on_taken(taken, self.now - Duration::from_millis(late));
                 }
                 Some(Action::Release) => {
-                    self.life.released();
+                    self.lifecycle.on_released();
                     self.becomes(Card::Unsure);
                 }
                 Some(Action::Serve) => {
-                    prop_assert!(self.life.card().is_some() && state(&self.life) == State::Ready, "served unready");
+                    prop_assert!(
+                        self.lifecycle.card().is_some() && state(&self.lifecycle) == State::Ready,
+                        "served unready"
+                    );
                     let Some((hangs, end)) = turn.take() else { return Err(TestCaseError::fail("served nobody")) };
                     self.serve(hangs, end)?;
                 }
@@ -187,29 +191,29 @@ impl World {
     }
 
     fn serve(&mut self, hangs: bool, end: UnitEnd) -> TestCaseResult {
-        let (announced, insertion) = (self.life.next_state_tag(), self.life.insertion_id());
-        self.life.turn_begins();
-        prop_assert!(announced == self.life.state_tag(), "the tag moved otherwise than announced");
+        let (announced, insertion) = (self.lifecycle.next_state_tag(), self.lifecycle.insertion_id());
+        self.lifecycle.on_turn();
+        prop_assert!(announced == self.lifecycle.state_tag(), "the tag moved otherwise than announced");
         if let Some((before, card)) = self.served.replace((insertion.clone(), Card::Same)) {
             prop_assert!(card != Card::Another || before != insertion, "another card under the same name");
             prop_assert!(card != Card::Same || before == insertion, "the same card under another name");
         }
         if hangs {
-            self.life.unresponsive();
-            prop_assert_eq!(self.life.next_action(self.now, false), None);
+            self.lifecycle.on_hang();
+            prop_assert_eq!(self.lifecycle.take_action(self.now, false), None);
             self.becomes(Card::Unsure);
         }
         let is_good = self.fault == Some(Fault::GoodEnd);
         self.becomes(if matches!(end, UnitEnd::InOrder(_)) { Card::Same } else { Card::Another });
-        self.life.unit_ended(if is_good { UnitEnd::InOrder(card()) } else { end }, self.now);
+        self.lifecycle.on_unit_ended(if is_good { UnitEnd::InOrder(card()) } else { end }, self.now);
         Ok(())
     }
 
     fn look_around(&mut self, is_done: bool) -> TestCaseResult {
-        let tag = self.life.state_count;
+        let tag = self.lifecycle.state_count;
         prop_assert!(tag >= self.last_tag, "the state tag goes back");
         self.last_tag = tag;
-        let is_later = self.life.deadline().is_none_or(|deadline| deadline > self.now);
+        let is_later = self.lifecycle.deadline().is_none_or(|deadline| deadline > self.now);
         prop_assert!(!is_done || is_later, "the machine spins");
         Ok(())
     }

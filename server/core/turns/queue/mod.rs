@@ -8,7 +8,7 @@ use std::{
 };
 
 /// Names one waiting item. Chosen by whoever pushes it, growing from item to item.
-pub type Ticket = u64;
+pub type RequestNumber = u64;
 
 /// How many items may wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,14 +35,14 @@ pub enum Full {
 /// Items of type `T` that wait for their turn, each with its caller `C`.
 pub struct Queue<C, T> {
     limits: Limits,
-    entries: HashMap<Ticket, Entry<C, T>>,
+    entries: HashMap<RequestNumber, Entry<C, T>>,
     /// The callers with something waiting, each under the number of its place in the round.
     round: BTreeMap<u64, C>,
     /// For the same callers and for `served`, the place and the tickets. No set is empty.
-    callers: HashMap<C, (u64, BTreeSet<Ticket>)>,
+    callers: HashMap<C, (u64, BTreeSet<RequestNumber>)>,
     /// Who had the last turn. It is not in the round before the next one.
     served: Option<C>,
-    deadlines: BTreeSet<(Instant, Ticket)>,
+    deadlines: BTreeSet<(Instant, RequestNumber)>,
     last_place: u64,
 }
 
@@ -94,7 +94,7 @@ impl<C: Copy + Eq + Hash, T> Queue<C, T> {
     ///
     /// # Errors
     /// The item and the limit that it would break.
-    pub fn push(&mut self, ticket: Ticket, caller: C, deadline: Instant, item: T) -> Result<(), (T, Full)> {
+    pub fn push(&mut self, ticket: RequestNumber, caller: C, deadline: Instant, item: T) -> Result<(), (T, Full)> {
         if self.entries.len() >= self.limits.per_reader {
             return Err((item, Full::Reader(self.limits.per_reader)));
         }
@@ -117,7 +117,7 @@ impl<C: Copy + Eq + Hash, T> Queue<C, T> {
 
     /// Takes the item whose turn it is; the turn before is over. The caller of that one goes to the end of the round now and not
     /// earlier: those who had their turn before it have asked again in the meantime, and whoever pipelines must not overtake them.
-    pub fn pop(&mut self) -> Option<(Ticket, T)> {
+    pub fn pop(&mut self) -> Option<(RequestNumber, T)> {
         if let Some(served) = self.served.take()
             && let Some((_, tickets)) = self.callers.remove(&served)
         {
@@ -137,7 +137,7 @@ impl<C: Copy + Eq + Hash, T> Queue<C, T> {
     }
 
     /// Takes one item out, wherever it waits.
-    pub fn remove(&mut self, ticket: Ticket) -> Option<T> {
+    pub fn remove(&mut self, ticket: RequestNumber) -> Option<T> {
         let entry = self.entries.remove(&ticket)?;
         self.deadlines.remove(&(entry.deadline, ticket));
         if let Some((place, tickets)) = self.callers.get_mut(&entry.caller) {
@@ -189,9 +189,9 @@ impl<C: Copy + Eq + Hash, T> Queue<C, T> {
     }
 
     /// All that waits, in the order of the turns. O(n log n).
-    pub fn in_order(&self) -> impl Iterator<Item = (Ticket, &T)> {
+    pub fn in_order(&self) -> impl Iterator<Item = (RequestNumber, &T)> {
         // Each round serves one item of every caller that has one left.
-        let of_caller = |(place, tickets): &(u64, BTreeSet<Ticket>)| {
+        let of_caller = |(place, tickets): &(u64, BTreeSet<RequestNumber>)| {
             let place = *place;
             tickets.iter().enumerate().map(move |(round, ticket)| (round, place, *ticket)).collect::<Vec<_>>()
         };
@@ -214,7 +214,7 @@ impl<C: Copy + Eq + Hash, T> Queue<C, T> {
         self.deadlines.first().map(|&(deadline, _)| deadline)
     }
 
-    fn join_round(&mut self, caller: C, tickets: BTreeSet<Ticket>) {
+    fn join_round(&mut self, caller: C, tickets: BTreeSet<RequestNumber>) {
         self.last_place += 1;
         self.round.insert(self.last_place, caller);
         self.callers.insert(caller, (self.last_place, tickets));

@@ -6,7 +6,7 @@ use super::*;
 
 const LIMITS: Limits = Limits { per_caller: 1000, per_reader: 2000 };
 
-fn queue(items: &[(Ticket, char)]) -> (Queue<char, Ticket>, Instant) {
+fn queue(items: &[(RequestNumber, char)]) -> (Queue<char, RequestNumber>, Instant) {
     let now = Instant::now();
     let mut queue = Queue::new(LIMITS);
     for &(ticket, caller) in items {
@@ -15,12 +15,12 @@ fn queue(items: &[(Ticket, char)]) -> (Queue<char, Ticket>, Instant) {
     (queue, now)
 }
 
-fn drain(queue: &mut Queue<char, Ticket>) -> Vec<Ticket> {
+fn drain(queue: &mut Queue<char, RequestNumber>) -> Vec<RequestNumber> {
     std::iter::from_fn(|| queue.pop()).map(|(_, item)| item).collect()
 }
 
 /// How many turns come before an item's, counted one by one.
-fn turns_ahead(queue: &Queue<char, Ticket>, ticket: Ticket) -> Option<usize> {
+fn turns_ahead(queue: &Queue<char, RequestNumber>, ticket: RequestNumber) -> Option<usize> {
     queue.in_order().position(|(other, _)| other == ticket)
 }
 
@@ -109,7 +109,7 @@ fn items_can_be_taken_out_by_what_they_are() {
 
 #[test]
 fn each_place_of_a_caller_has_the_turns_ahead_that_the_queue_counts() {
-    let items: Vec<(Ticket, char)> = (1..).zip("aabacabbdddddaec".chars()).collect();
+    let items: Vec<(RequestNumber, char)> = (1..).zip("aabacabbdddddaec".chars()).collect();
     let (mut queue, now) = queue(&items);
     loop {
         for caller in 'a'..='f' {

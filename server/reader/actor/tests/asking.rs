@@ -77,27 +77,27 @@ impl World {
         let turn = TurnRequest {
             reset_before: wish.reset_before,
             if_insertion_id: None,
-            if_state_tag: wish.if_unchanged.then(|| self.actor.life.state_tag()),
+            if_state_tag: wish.if_unchanged.then(|| self.actor.lifecycle.state_tag()),
             wait_timeout: wish.wait_timeout + overstay(self.fault),
             card: if wish.wait_for_card { CardRequirement::Awaited } else { CardRequirement::Required },
         };
         let disposition = forgetful(self.fault, wish.disposition);
         let of_caller = clients.waiting().filter(|item| item.wish.caller == wish.caller).count();
         let is_full = of_caller >= LIMITS.per_caller || clients.waiting().count() >= LIMITS.per_reader;
-        let is_turned_away = self.actor.life.refusal().is_some_and(|refusal| turn.is_told(&refusal));
+        let is_turned_away = self.actor.lifecycle.refusal().is_some_and(|refusal| turn.is_told(&refusal));
         let caller = CallerKey::Connection(wish.caller as u64);
         let hand = if wish.session {
             let request = SessionRequest { turn, idle_timeout: Duration::from_secs(1), disposition };
             clients
                 .handle
-                .open_session(crate::policy::permit::unlimited(caller), member.mark(), request, self.now)
+                .open_session(crate::policy::access::unlimited(caller), member.mark(), request, self.now)
                 .map(Hand::Opening)
         } else {
             let commands = commands(number, 0, wish.commands, wish.raises);
             let request = UnitRequest { commands, turn, disposition };
             clients
                 .handle
-                .submit(crate::policy::permit::unlimited(caller), member.mark(), request, self.now)
+                .submit(crate::policy::access::unlimited(caller), member.mark(), request, self.now)
                 .map(Hand::Unit)
         };
         let Ok(hand) = hand else { return };

@@ -13,10 +13,10 @@ use crate::{
         slot::{CardInfo, Protocol, ProtocolChoice, SlotError},
         turns::turn::{CardRequirement, Disposition, TurnRequest},
     },
-    policy::{Policy, ReaderNames, audit::AuditTrail, permit::Permit, rule::Operation},
+    policy::{Policy, ReaderNames, access::Access, audit::AuditTrail, rule::Operation},
     reader::{
         ReaderHandle, Submission,
-        session::{News, Opening, Session, SessionRequest, Waited},
+        session::{Opening, OpeningEvent, Session, SessionEvent, SessionRequest},
     },
 };
 
@@ -112,7 +112,7 @@ impl World {
     fn open(&self, reset_first: bool) -> Opening {
         let mark = self.groups.join(GroupKey::Caller(CallerKey::Connection(1))).mark();
         let request = SessionRequest { turn: turn(reset_first), idle_timeout: LONG, disposition: Disposition::Reset };
-        self.handle.open_session(self.permit(1, Operation::Session), mark, request, Instant::now()).unwrap()
+        self.handle.open_session(self.access(1, Operation::Session), mark, request, Instant::now()).unwrap()
     }
 
     pub(super) async fn session(&self) -> Session {
@@ -123,15 +123,15 @@ impl World {
     /// A unit of the caller on that connection.
     pub(super) fn submit(&self, connection: u64, disposition: Disposition) -> Submission {
         let request = UnitRequest { commands: commands(), turn: turn(false), disposition };
-        let permit = self.permit(connection, Operation::Transmit);
-        let mark = self.groups.join(GroupKey::Caller(permit.caller().key)).mark();
-        self.handle.submit(permit, mark, request, Instant::now()).unwrap()
+        let access = self.access(connection, Operation::Transmit);
+        let mark = self.groups.join(GroupKey::Caller(access.caller().key)).mark();
+        self.handle.submit(access, mark, request, Instant::now()).unwrap()
     }
 
-    fn permit(&self, connection: u64, operation: Operation) -> Permit {
+    fn access(&self, connection: u64, operation: Operation) -> Access {
         let caller = Caller::local(connection, 0, 0, None, None);
         let names = ReaderNames { id: "scripted".into(), display_name: "scripted".into() };
-        Permit::new(self.policy.subscribe(), AuditTrail::default(), caller, names.into(), operation, Vec::new())
+        Access::new(self.policy.subscribe(), AuditTrail::default(), caller, names.into(), operation, Vec::new())
     }
 
     /// How many resets have begun.
@@ -183,7 +183,7 @@ pub(super) fn commands() -> Vec<UnitCommand> {
 async fn begun(opening: &mut Opening) -> Result<Session, Failure> {
     tokio::time::timeout(LONG, async {
         loop {
-            if let Waited::Begun(session) = opening.next().await? {
+            if let OpeningEvent::Begun(session) = opening.next().await? {
                 return Ok(*session);
             }
         }
@@ -220,11 +220,11 @@ async fn a_unit_that_is_given_up_at_its_deadline_waits_no_longer() {
     let world = World::start(LONG).await;
     let mut session = world.session().await;
     let mut unit = world.submit(2, Disposition::Leave);
-    assert!(matches!(session.news().await, News::Waiters(1)));
+    assert!(matches!(session.news().await, SessionEvent::Waiters(1)));
     unit.give_up(Instant::now());
     assert_eq!(unit.outcome().await.unwrap_err().reason, Reason::QueueTimeout);
     let news = tokio::time::timeout(LONG, session.news()).await.expect("nobody waits");
-    assert!(matches!(news, News::Waiters(0)));
+    assert!(matches!(news, SessionEvent::Waiters(0)));
     drop(session);
     world.ends().await;
 }

@@ -129,8 +129,13 @@ impl World {
             }
             (Some(Fault::Amnesia), Step::Down) | (Some(Fault::Recount), Step::Swap) => {
                 let protocols = crate::core::slot::ProtocolChoice::Any;
-                self.actor.life =
-                    Life::new(crate::core::lifecycle::Own::Always, Duration::ZERO, protocols, "x".into(), self.now);
+                self.actor.lifecycle = CardLifecycle::new(
+                    crate::core::lifecycle::Own::Always,
+                    Duration::ZERO,
+                    protocols,
+                    "x".into(),
+                    self.now,
+                );
             }
             _ => {}
         }
@@ -149,12 +154,12 @@ impl World {
                 let caller = if is_one { CallerKey::Connection(0) } else { caller };
                 Some(Message::Submit { number: flip(number), caller, waiting })
             }
-            Message::Return { number, manner } => Some(Message::Return { number: flip(number), manner }),
+            Message::CancelSlot { number, manner } => Some(Message::CancelSlot { number: flip(number), manner }),
         }
     }
 
     /// The item of a number in the queue.
-    pub(super) fn number(&self, number: queue::Ticket) -> usize {
+    pub(super) fn number(&self, number: queue::RequestNumber) -> usize {
         let number = if self.fault == Some(Fault::LastFirst) { u64::MAX - number } else { number };
         usize::try_from(number).unwrap()
     }

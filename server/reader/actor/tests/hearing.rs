@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     core::{card::unit::UnitOutcome, turns::turn::Disposition},
-    reader::session::{News, Opening, Waited},
+    reader::session::{Opening, OpeningEvent, SessionEvent},
 };
 
 impl World {
@@ -48,7 +48,7 @@ impl World {
         if let Some(number) = begins {
             self.begins(number);
             if let Job::Unit(_) = job {
-                self.tag_of_turn(tag(&self.actor.life.state_tag()));
+                self.tag_of_turn(tag(&self.actor.lifecycle.state_tag()));
             }
         }
     }
@@ -60,10 +60,10 @@ impl World {
         if !is_first {
             return;
         }
-        let is_ready = self.actor.life.card().is_some();
+        let is_ready = self.actor.lifecycle.card().is_some();
         self.witness.expect(Promise::OnlyReady, is_ready, || format!("{number} begins without a card"));
         clients.items[number].stage = Stage::Begun;
-        clients.items[number].insertion = self.actor.life.insertion_id();
+        clients.items[number].insertion = self.actor.lifecycle.insertion_id();
         for (other, item) in clients.items.iter_mut().enumerate().filter(|(_, item)| item.stage == Stage::Waiting) {
             if item.wish.caller == caller {
                 self.witness.expect(Promise::InOrder, other > number, || format!("{number} before {other}"));
@@ -92,8 +92,8 @@ impl World {
                 Hand::Opening(opening) => begun = self.hear_opening(number, opening).or(begun),
                 Hand::Session(mut session) => loop {
                     match session.news().now_or_never() {
-                        Some(News::Waiters(_)) => {}
-                        Some(News::Over(over)) => {
+                        Some(SessionEvent::Waiters(_)) => {}
+                        Some(SessionEvent::Over(over)) => {
                             self.clients.items[number].stage = Stage::Over;
                             self.witness.owes(number, Some(ResetKind::Warm));
                             if over.hangs {
@@ -127,8 +127,8 @@ impl World {
     fn hear_opening(&mut self, number: usize, mut opening: Opening) -> Option<(usize, u64)> {
         let item = &mut self.clients.items[number];
         match opening.next().now_or_never() {
-            Some(Ok(Waited::TurnsAhead(_))) => return self.hear_opening(number, opening),
-            Some(Ok(Waited::Begun(session))) => {
+            Some(Ok(OpeningEvent::TurnsAhead(_))) => return self.hear_opening(number, opening),
+            Some(Ok(OpeningEvent::Begun(session))) => {
                 let tag = tag(&session.turn().state_tag);
                 item.hand = Hand::Session(session);
                 return Some((number, tag));

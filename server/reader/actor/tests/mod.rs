@@ -1,4 +1,4 @@
-//! What holds in every history of a reader, seen on the real actor, queue, life, leases, isolation, tickets, sessions and card thread's
+//! What holds in every history of a reader, seen on the real actor, queue, lifecycle, leases, isolation, tickets, sessions and card thread's
 //! work; and that each promise can be seen broken.
 
 mod asking;

@@ -15,8 +15,8 @@ use crate::{
     },
     policy::Policy,
     reader::{
-        pipeline::{Answer, Pipeline, Told},
-        session::News,
+        pipeline::{Answer, Delivered, Pipeline},
+        session::SessionEvent,
     },
 };
 
@@ -39,9 +39,11 @@ async fn rest(pipeline: &mut Pipeline) -> (Vec<Heard>, Failure) {
     let all = async {
         loop {
             match pipeline.next().await {
-                Ok(Told::Answer(id, Answer::Failed(failure))) => heard.push((id, failure.reason, failure.delivery)),
-                Ok(Told::Answer(id, answer)) => panic!("{id}: {answer:?}"),
-                Ok(Told::Waiters(_)) => {}
+                Ok(Delivered::Answer(id, Answer::Failed(failure))) => {
+                    heard.push((id, failure.reason, failure.delivery))
+                }
+                Ok(Delivered::Answer(id, answer)) => panic!("{id}: {answer:?}"),
+                Ok(Delivered::Waiters(_)) => {}
                 Err(over) => return over,
             }
         }
@@ -157,7 +159,7 @@ async fn those_who_wait_see_their_own_requests_and_that_somebody_holds_the_card(
     assert_eq!(look(1).await, Turns::default(), "nobody waits, so nobody is asked");
     let units = [2, 2, 3].map(|connection| world.submit(connection, Disposition::Leave));
     // The actor has heard of all when it tells the session.
-    while !matches!(session.news().await, News::Waiters(2)) {}
+    while !matches!(session.news().await, SessionEvent::Waiters(2)) {}
 
     let own = look(2).await;
     let seen = own.waiting.iter().map(|waiter| (waiter.kind, waiter.turns_ahead)).collect::<Vec<_>>();

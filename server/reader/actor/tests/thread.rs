@@ -104,7 +104,7 @@ impl World {
         match report {
             Some(report) if !task.is_replay => {
                 let late = if self.fault == Some(Fault::StoppedClock) { AGE } else { Duration::ZERO };
-                self.event(|actor, now| actor.reported(report, now - late));
+                self.event(|actor, now| actor.on_report(report, now - late));
             }
             _ => self.turn(),
         }

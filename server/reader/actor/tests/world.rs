@@ -75,14 +75,20 @@ impl World {
             isolation: Isolation::default(),
             isolation_reset: ResetKind::Warm,
             max_contended_lease: Duration::from_secs(10),
-            policy: crate::policy::permit::unlimited_policy(),
+            policy: crate::policy::access::unlimited_policy(),
             positions: Positions::default(),
             waiting: Arc::clone(&requests.waiting),
             turns_moved: TurnsMoved::default(),
-            life: Life::new(own, Duration::from_secs(5), crate::core::slot::ProtocolChoice::Any, "x".into(), now),
+            lifecycle: CardLifecycle::new(
+                own,
+                Duration::from_secs(5),
+                crate::core::slot::ProtocolChoice::Any,
+                "x".into(),
+                now,
+            ),
             leases: Leases::default(),
             jobs: to_thread,
-            pulse: Pulse::new(),
+            watchdog: CallWatchdog::new(),
             work: Work::None,
             hangs: false,
             plugged: false,
@@ -125,7 +131,7 @@ impl World {
             Step::Card(_) => {}
             Step::Hang if self.calling => {
                 self.now += EXCHANGE_TIMEOUT;
-                self.actor.pulse.clone().during(|| self.turn());
+                self.actor.watchdog.clone().during(|| self.turn());
             }
             Step::Hang => {}
             Step::Insert => self.witness.insert(),
@@ -135,8 +141,8 @@ impl World {
                 self.witness.insert();
             }
             Step::Look => self.look(),
-            Step::Down => self.event(|actor, now| actor.heard(Event::Unavailable("down".into()), now)),
-            Step::Unplug => self.event(|actor, now| actor.heard(Event::Unplugged, now)),
+            Step::Down => self.event(|actor, now| actor.on_event(Event::Unavailable("down".into()), now)),
+            Step::Unplug => self.event(|actor, now| actor.on_event(Event::Unplugged, now)),
             Step::Pass(time) => {
                 self.now += time;
                 self.turn();
@@ -155,7 +161,7 @@ impl World {
         let status = SlotStatus { display_name: "R".into(), card_present, event_count: self.witness.events, atr };
         self.witness.something_happens();
         self.looked_at = self.witness.card;
-        self.event(|actor, now| actor.heard(Event::Seen(status), now));
+        self.event(|actor, now| actor.on_event(Event::Seen(status), now));
     }
 
     /// The actor hears of something, and does what is due, as its task does.
@@ -170,7 +176,7 @@ impl World {
         self.advance();
         while let Ok(message) = self.requests.messages.try_recv() {
             if let Some(message) = self.tampered(message).filter(|_| !self.ended) {
-                self.actor.asked(message);
+                self.actor.on_message(message);
             }
             self.advance();
         }
@@ -206,14 +212,14 @@ impl World {
         witness.expect(Promise::Leaves, waiting == actor.queue.len(), told);
         let late = self.clients.waiting().find(|item| item.deadline <= now);
         witness.expect(Promise::Leaves, late.is_none(), || "someone waits for too long".into());
-        let tag = tag(&actor.life.state_tag());
+        let tag = tag(&actor.lifecycle.state_tag());
         witness.expect(Promise::TagMoves, self.last_tag <= tag, || format!("back to {tag}"));
         self.last_tag = tag;
         let is_idle = matches!(actor.work, Work::None) && !self.ended;
         let wakeup = actor.wakeup(now);
-        witness.expect(Promise::NeverSpins, self.ended || wakeup > now, || format!("{:?}", actor.life.status()));
+        witness.expect(Promise::NeverSpins, self.ended || wakeup > now, || format!("{:?}", actor.lifecycle.status()));
         let is_stale = witness.raised().is_some_and(|raised| self.clients.has_ended(raised));
-        let is_free = is_idle && actor.life.card().is_some() && !actor.stopping;
+        let is_free = is_idle && actor.lifecycle.card().is_some() && !actor.stopping;
         witness.expect(Promise::WipedAtOnce, !(is_stale && is_free), || "a free card keeps what nobody may use".into());
     }
 

@@ -6,20 +6,20 @@ use tokio::sync::watch;
 
 use crate::{
     core::caller::Identity,
-    policy::{ReaderNames, permit::PolicyInForce, rule::Operation},
+    policy::{ReaderNames, access::PolicyInForce, rule::Operation},
     registry::View,
 };
 
 /// The readers as one caller may see them. A value is replaced when something has changed, so that two can be compared
 /// by pointer, reader by reader.
-pub struct Sight {
+pub struct VisibleReaders {
     view: watch::Receiver<Arc<View>>,
     policy: PolicyInForce,
     identity: Identity,
     needed: &'static [Operation],
 }
 
-impl Sight {
+impl VisibleReaders {
     pub(super) fn new(
         view: watch::Receiver<Arc<View>>,
         policy: PolicyInForce,

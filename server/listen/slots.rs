@@ -1,4 +1,4 @@
-//! Places among the connections: how many there are for one user and for all, and who makes room for a newcomer. Pure.
+//! Connection slots: how many there are for one user and for all, and who makes room for a newcomer. Pure.
 //!
 //! Whoever has sent a request keeps the place. Whoever has not is on probation, and the oldest of those leaves when a newcomer finds
 //! no place: connections that only connect can keep nobody out.
@@ -17,13 +17,13 @@ use crate::core::caller::Principal;
 
 /// What a connection and its place tell each other. Clones belong to the same connection.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Standing {
+pub(super) struct ConnectionStatus {
     request_seen: Arc<AtomicBool>,
     /// Cancelled when the connection must make room.
-    pub(super) ousted: CancellationToken,
+    pub(super) evicted: CancellationToken,
 }
 
-impl Standing {
+impl ConnectionStatus {
     /// A request has come: the place is the connection's own from now on.
     pub(super) fn note_request(&self) {
         self.request_seen.store(true, Ordering::Relaxed);
@@ -51,7 +51,7 @@ pub(super) enum Ruling {
 
 /// The places that are taken, by the numbers of their connections: the oldest comes first.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(super) struct ConnectionSlots {
     max: usize,
     max_per_user: usize,
     taken: BTreeMap<u64, Holder>,
@@ -63,11 +63,11 @@ pub(super) type User = Option<Principal>;
 #[derive(Debug)]
 struct Holder {
     user: User,
-    standing: Standing,
+    status: ConnectionStatus,
 }
 
-impl Places {
-    /// So many places, of which one user may take so many.
+impl ConnectionSlots {
+    /// So many slots, of which one user may take so many.
     pub(super) fn new(max: usize, max_per_user: usize) -> Self {
         Self { max, max_per_user, taken: BTreeMap::new() }
     }
@@ -77,18 +77,18 @@ impl Places {
         self.taken.len()
     }
 
-    /// Whether the connection of that number, a newcomer of `user`, has a place. If not, and that can be helped, another one is ousted.
+    /// Whether the connection of that number, a newcomer of `user`, has a place. If not, and that can be helped, another one is evicted.
     ///
     /// Users make room among their own connections once they have all that one may have, so no user can oust all others.
-    pub(super) fn enter(&mut self, number: u64, user: &User, standing: &Standing) -> Ruling {
+    pub(super) fn enter(&mut self, number: u64, user: &User, status: &ConnectionStatus) -> Ruling {
         let own = |holder: &Holder| holder.user == *user;
         if self.taken.values().filter(|holder| own(holder)).count() >= self.max_per_user {
-            return if self.oust(own) { Ruling::Wait { soon: true } } else { Ruling::Refuse };
+            return if self.evict(own) { Ruling::Wait { soon: true } } else { Ruling::Refuse };
         }
         if self.taken.len() >= self.max {
-            return Ruling::Wait { soon: self.oust(|_| true) };
+            return Ruling::Wait { soon: self.evict(|_| true) };
         }
-        self.taken.insert(number, Holder { user: user.clone(), standing: standing.clone() });
+        self.taken.insert(number, Holder { user: user.clone(), status: status.clone() });
         Ruling::Enter
     }
 
@@ -98,13 +98,13 @@ impl Places {
     }
 
     /// Ousts the oldest on probation among those. One at a time: until it has left, nobody else has to. Returns whether there is one.
-    fn oust(&self, among: impl Fn(&Holder) -> bool) -> bool {
-        let on_probation = || self.taken.values().filter(|holder| among(holder) && holder.standing.is_on_probation());
-        if on_probation().any(|holder| holder.standing.ousted.is_cancelled()) {
+    fn evict(&self, among: impl Fn(&Holder) -> bool) -> bool {
+        let on_probation = || self.taken.values().filter(|holder| among(holder) && holder.status.is_on_probation());
+        if on_probation().any(|holder| holder.status.evicted.is_cancelled()) {
             return true;
         }
         let oldest = on_probation().next();
-        oldest.inspect(|holder| holder.standing.ousted.cancel()).is_some()
+        oldest.inspect(|holder| holder.status.evicted.cancel()).is_some()
     }
 }
 
@@ -116,21 +116,21 @@ mod tests {
     const BOB: User = Some(Principal::User(1002));
     const TCP: User = None;
 
-    /// Places, and what becomes of the connections that come one after the other.
+    /// Slots, and what becomes of the connections that come one after the other.
     struct Door {
-        places: Places,
-        standings: Vec<Standing>,
+        slots: ConnectionSlots,
+        standings: Vec<ConnectionStatus>,
     }
 
     impl Door {
         fn new(max: usize, max_per_user: usize) -> Self {
-            Self { places: Places::new(max, max_per_user), standings: Vec::new() }
+            Self { slots: ConnectionSlots::new(max, max_per_user), standings: Vec::new() }
         }
 
         fn comes(&mut self, user: &User) -> Ruling {
-            let standing = Standing::default();
-            let ruling = self.places.enter(self.standings.len() as u64, user, &standing);
-            self.standings.push(standing);
+            let status = ConnectionStatus::default();
+            let ruling = self.slots.enter(self.standings.len() as u64, user, &status);
+            self.standings.push(status);
             ruling
         }
 
@@ -138,9 +138,9 @@ mod tests {
             self.standings[number].note_request();
         }
 
-        fn ousted(&self) -> Vec<usize> {
-            let ousted = self.standings.iter().enumerate().filter(|(_, standing)| standing.ousted.is_cancelled());
-            ousted.map(|(number, _)| number).collect()
+        fn evicted(&self) -> Vec<usize> {
+            let evicted = self.standings.iter().enumerate().filter(|(_, status)| status.evicted.is_cancelled());
+            evicted.map(|(number, _)| number).collect()
         }
     }
 
@@ -151,11 +151,11 @@ mod tests {
             assert_eq!(door.comes(&ALICE), Ruling::Enter);
         }
         door.asks(0);
-        assert_eq!((door.comes(&BOB), door.ousted()), (Ruling::Wait { soon: true }, vec![1]));
-        assert_eq!((door.comes(&BOB), door.ousted()), (Ruling::Wait { soon: true }, vec![1]), "one at a time");
-        door.places.leave(1);
-        assert_eq!((door.comes(&BOB), door.places.open()), (Ruling::Enter, 3));
-        assert_eq!((door.comes(&BOB), door.ousted()), (Ruling::Wait { soon: true }, vec![1, 2]));
+        assert_eq!((door.comes(&BOB), door.evicted()), (Ruling::Wait { soon: true }, vec![1]));
+        assert_eq!((door.comes(&BOB), door.evicted()), (Ruling::Wait { soon: true }, vec![1]), "one at a time");
+        door.slots.leave(1);
+        assert_eq!((door.comes(&BOB), door.slots.open()), (Ruling::Enter, 3));
+        assert_eq!((door.comes(&BOB), door.evicted()), (Ruling::Wait { soon: true }, vec![1, 2]));
     }
 
     #[test]
@@ -165,8 +165,8 @@ mod tests {
             assert_eq!(door.comes(&ALICE), Ruling::Enter);
             door.asks(number);
         }
-        assert_eq!((door.comes(&BOB), door.ousted()), (Ruling::Wait { soon: false }, vec![]));
-        assert_eq!((door.comes(&ALICE), door.ousted()), (Ruling::Refuse, vec![]));
+        assert_eq!((door.comes(&BOB), door.evicted()), (Ruling::Wait { soon: false }, vec![]));
+        assert_eq!((door.comes(&ALICE), door.evicted()), (Ruling::Refuse, vec![]));
     }
 
     #[test]
@@ -176,12 +176,12 @@ mod tests {
             assert_eq!(door.comes(user), Ruling::Enter);
         }
         assert_eq!(
-            (door.comes(&ALICE), door.ousted()),
+            (door.comes(&ALICE), door.evicted()),
             (Ruling::Wait { soon: true }, vec![1]),
             "the older one is Bob's"
         );
         assert_eq!(door.comes(&TCP), Ruling::Enter);
-        door.places.leave(1);
+        door.slots.leave(1);
         assert_eq!(door.comes(&ALICE), Ruling::Enter);
     }
 }

@@ -21,7 +21,7 @@ pub type PolicyInForce = watch::Receiver<Arc<Policy>>;
 
 /// Asks the policy on behalf of one request. Clones belong to the same request.
 #[derive(Clone)]
-pub struct Permit(Arc<Request>);
+pub struct Access(Arc<Request>);
 
 struct Request {
     policy: PolicyInForce,
@@ -35,8 +35,8 @@ struct Request {
     also: Vec<Operation>,
 }
 
-impl Permit {
-    /// The permit of `caller` to do `operation`, and `also` these, at `reader`. Nothing is asked yet. Denials go into
+impl Access {
+    /// The access of `caller` to do `operation`, and `also` these, at `reader`. Nothing is asked yet. Denials go into
     /// `trail`.
     pub fn new(
         policy: PolicyInForce,
@@ -105,7 +105,7 @@ impl Permit {
     }
 
     /// The record of a session's begin and end.
-    pub fn audit(&self, event: audit::Session<'_>) {
+    pub fn audit(&self, event: audit::SessionRecord<'_>) {
         audit::session(&self.0.caller, &self.0.reader.id, event);
     }
 
@@ -127,13 +127,13 @@ impl Permit {
     }
 }
 
-/// A permit for everything, for tests that are about something else.
+/// Access for everything, for tests that are about something else.
 #[cfg(test)]
-pub(crate) fn unlimited(key: crate::core::caller::CallerKey) -> Permit {
+pub(crate) fn unlimited(key: crate::core::caller::CallerKey) -> Access {
     let identity = crate::core::caller::Identity::User { uid: 0, gid: 0 };
     let caller = Caller { key, connection: 1, identity, pid: None, executable: None };
     let names = ReaderNames { id: "reader".into(), display_name: "Reader".into() };
-    Permit::new(unlimited_policy(), AuditTrail::default(), caller, names.into(), Operation::Transmit, Vec::new())
+    Access::new(unlimited_policy(), AuditTrail::default(), caller, names.into(), Operation::Transmit, Vec::new())
 }
 
 /// A policy that allows everything to the one whom [`unlimited`] permits are for.

@@ -4,9 +4,9 @@
 const MAX_PATH_BYTES: usize = 64;
 
 /// What was selected on a channel, and how. Two equal places are the same one, if they are
-/// [certain](Place::is_certain).
+/// [certain](SelectedFile::is_certain).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct SelectedFile {
     pub(crate) start: Start,
     /// The way from there; `None` if it is not known.
     pub(crate) path: Option<Vec<Step>>,
@@ -44,7 +44,7 @@ pub(crate) struct Step {
     pub(crate) data: Vec<u8>,
 }
 
-impl Place {
+impl SelectedFile {
     pub(crate) fn at(start: Start) -> Self {
         Self { is_inside: matches!(start, Start::Application { .. }), start, path: Some(Vec::new()) }
     }

@@ -1,0 +1,53 @@
+//! The places of open connections, shared by the accept loop and the connections.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::slots::{ConnectionSlots, ConnectionStatus};
+
+/// How many connections are open. Clones look at the same listener.
+#[derive(Debug, Clone)]
+pub struct ConnectionCount(pub(super) Arc<Occupancy>);
+
+impl ConnectionCount {
+    /// Those being served, at most `max_connections`.
+    pub fn open(&self) -> usize {
+        self.0.slots().open()
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Occupancy {
+    pub(super) slots: Mutex<ConnectionSlots>,
+    /// Somebody has left.
+    pub(super) freed: Notify,
+}
+
+impl Occupancy {
+    pub(super) fn slots(&self) -> MutexGuard<'_, ConnectionSlots> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The right to be served, given back when it is dropped.
+#[derive(Debug)]
+pub(super) struct ConnectionSlot {
+    pub(super) occupancy: Arc<Occupancy>,
+    pub(super) number: u64,
+    pub(super) status: ConnectionStatus,
+}
+
+impl ConnectionSlot {
+    /// What its connection must know and tell.
+    pub(super) fn status(&self) -> ConnectionStatus {
+        self.status.clone()
+    }
+}
+
+impl Drop for ConnectionSlot {
+    fn drop(&mut self) {
+        self.occupancy.slots().leave(self.number);
+        self.occupancy.freed.notify_waiters();
+    }
+}
