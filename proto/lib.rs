@@ -1,13 +1,10 @@
 //! The contract of Cardbroker: messages and service stubs generated from `cardbroker/v1/*.proto`, and what both sides must
-//! agree on beside it (names of reasons, where the socket is, what a token is, how APDU bytes are held).
+//! agree on beside it (names of reasons, codes and limits, how APDU bytes are held).
 
 pub mod bytes;
 pub mod codes;
-pub mod private_file;
 pub mod reason;
 mod redact;
-pub mod socket;
-pub mod token;
 
 /// Version 1 of the contract.
 pub mod v1 {

@@ -26,7 +26,11 @@ use zeroizing_alloc::ZeroAlloc;
 static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
 fn main() -> ExitCode {
-    match run(&Flags::parse()) {
+    let flags = Flags::parse();
+    if let Some(Command::Token(arguments)) = &flags.command {
+        return arguments.run(flags.tokens.as_deref(), &mut io::stdout(), &mut io::stderr());
+    }
+    match run(&flags) {
         Ok(exit) => exit.into(),
         Err((exit, problem)) => {
             telemetry::report_end(&*problem);

@@ -6,7 +6,9 @@ use cardbroker_client::Endpoint;
 use clap::{Parser, Subcommand};
 
 use crate::{
-    policy::PolicyArguments, session::SessionArguments, token::TokenCommand, transmit::TransmitArguments,
+    daemon::{PolicyArguments, TokenArguments},
+    session::SessionArguments,
+    transmit::TransmitArguments,
     watch::WatchArguments,
 };
 
@@ -41,9 +43,7 @@ pub(crate) enum Command {
     Watch(WatchArguments),
     Transmit(Box<TransmitArguments>),
     Session(Box<SessionArguments>),
-    /// Make, list and remove the tokens for the broker's TCP port.
-    #[command(subcommand)]
-    Token(TokenCommand),
+    Token(TokenArguments),
     Policy(PolicyArguments),
 }
 

@@ -3,13 +3,12 @@
 mod arguments;
 mod broker;
 mod command;
+mod daemon;
 mod failure;
 mod json;
-mod policy;
 mod readers;
 mod select;
 mod session;
-mod token;
 mod transmit;
 mod turn;
 mod units;
@@ -65,8 +64,8 @@ fn execute(arguments: Arguments, screen: &mut Screen<'_>) -> Result<ExitCode, Fa
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let connect = connect(endpoint, token_file, connect_timeout);
     match command {
-        Command::Policy(arguments) => return policy::run(&arguments, json),
-        Command::Token(command) => token::run(command, json, screen),
+        Command::Policy(arguments) => return arguments.run(json),
+        Command::Token(arguments) => return arguments.run(json),
         Command::Broker => runtime.block_on(async { broker::run(&connect.await?, json, screen).await }),
         Command::Readers => runtime.block_on(async { readers::run(&connect.await?, json, screen).await }),
         Command::Watch(arguments) => {

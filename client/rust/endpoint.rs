@@ -40,7 +40,7 @@ impl Endpoint {
 
 #[cfg(unix)]
 fn default_endpoint() -> Result<Endpoint, EndpointError> {
-    Ok(Endpoint::Unix(cardbroker_proto::socket::default_socket()))
+    Ok(Endpoint::Unix(cardbroker_local::socket::default_socket()))
 }
 
 /// No default without Unix sockets: the variable must be set.

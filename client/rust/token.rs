@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use cardbroker_proto::private_file::{self, PrivateFileError};
+use cardbroker_local::private_file::{self, PrivateFileError};
 use tonic::metadata::{Ascii, MetadataValue};
 use zeroize::Zeroizing;
 

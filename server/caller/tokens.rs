@@ -2,12 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use cardbroker_proto::{
-    private_file::{self, PrivateFileError},
-    token::{TokenEntry, TokenFileError, token_entries, token_hash},
-};
+use cardbroker_local::private_file::{self, PrivateFileError};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
+use super::token_file::{TokenEntry, TokenFileError, token_entries, token_hash};
 use crate::core::caller::TokenId;
 
 /// All tokens of a tokens file. Without any nobody gets in.

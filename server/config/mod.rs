@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use cardbroker_proto::{socket::default_socket, token::default_tokens};
+use cardbroker_local::socket::default_socket;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::value::{MAX_SIMULATED, parse_grace, parse_loopback};
@@ -23,7 +23,7 @@ pub use self::{
     value::{Instruction, LogFilter, SocketGroup},
 };
 use self::{error::Document, reader::ReaderRule, value as v};
-use crate::{core::lifecycle::Own, policy::rule::Rule};
+use crate::{caller::token_file::default_tokens, core::lifecycle::Own, policy::rule::Rule};
 
 /// The system's configuration, read when the user has none.
 const SYSTEM_FILE: &str = "/etc/cardbroker/cardbrokerd.toml";

@@ -13,7 +13,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use cardbroker_proto::socket::default_socket;
+use cardbroker_local::socket::default_socket;
 use rustix::{
     fs::{FlockOperation, OFlags, flock},
     io::Errno,

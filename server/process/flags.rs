@@ -5,6 +5,7 @@ use std::{io, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration}
 use crate::{
     config::{Config, ConfigError, LogFilter, LogFormat, MAX_SIMULATED, parse_grace, parse_loopback},
     policy::explain::Question,
+    process::token_command::TokenArguments,
 };
 
 const EXAMPLES: &str = "\
@@ -81,6 +82,10 @@ pub enum Command {
     /// Explain who may do what.
     #[command(subcommand)]
     Policy(PolicyCommand),
+    /// Make, list and remove the tokens for the broker's TCP port.
+    ///
+    /// Works on the tokens file alone; the configuration is not read.
+    Token(TokenArguments),
 }
 
 /// Questions about the policy.

@@ -4,3 +4,4 @@ pub mod flags;
 pub mod hardening;
 pub mod signals;
 pub mod telemetry;
+pub mod token_command;

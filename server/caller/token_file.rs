@@ -1,4 +1,4 @@
-//! Tokens for the broker's TCP port: the file that the broker admits by. It holds hashes only, so it opens nothing for who reads it.
+//! The tokens file, by which the broker admits callers on its TCP port. It holds hashes only, so a reader of the file cannot use them.
 //!
 //! Each line is `NAME HASH`: who holds the token, and the SHA-256 of the token in hexadecimal. Empty lines and those that begin
 //! with `#` mean nothing.

@@ -1,0 +1,75 @@
+//! `cardbroker policy` and `cardbroker token`: handed over to the daemon's program, which knows its configuration and
+//! its files. No running broker is asked.
+
+use std::{
+    env,
+    ffi::OsString,
+    io,
+    path::PathBuf,
+    process::{Command, ExitCode},
+};
+
+use clap::Args;
+
+use super::Failure;
+
+const DAEMON: &str = "cardbrokerd";
+
+/// Explain who may do what, and by which rule (policy check --help), without a running broker.
+#[derive(Args)]
+#[command(disable_help_flag = true)]
+pub(crate) struct PolicyArguments {
+    /// What to ask, such as: check --as token:ci --reader yubikey.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "QUESTION")]
+    question: Vec<String>,
+}
+
+/// Make, list and remove the tokens for the broker's TCP port (token --help).
+#[derive(Args)]
+#[command(disable_help_flag = true)]
+pub(crate) struct TokenArguments {
+    /// What to do, such as: new build-7 --out token.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ACTION")]
+    action: Vec<OsString>,
+}
+
+impl PolicyArguments {
+    /// Asks, and ends as the answer did.
+    pub(crate) fn run(&self, json: bool) -> Result<ExitCode, Failure> {
+        let mut daemon = Command::new(daemon());
+        daemon.arg("policy").args(&self.question).args(json.then_some("--json"));
+        end(daemon, "knows the policy")
+    }
+}
+
+impl TokenArguments {
+    /// Lets the daemon's program edit the tokens file, and ends as it did.
+    pub(crate) fn run(&self, json: bool) -> Result<ExitCode, Failure> {
+        let mut daemon = Command::new(daemon());
+        daemon.arg("token").args(json.then_some("--json")).args(&self.action);
+        end(daemon, "keeps the tokens")
+    }
+}
+
+/// Runs the daemon's program to its end; `role` says what it is needed for.
+fn end(mut daemon: Command, role: &str) -> Result<ExitCode, Failure> {
+    // Its help names the program that was called.
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::arg0(&mut daemon, env!("CARGO_BIN_NAME"));
+    let status = daemon.status().map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Failure::Usage(format!(
+            "{DAEMON}, which {role}, is neither beside this program nor on the PATH: install it"
+        )),
+        _ => Failure::Output(error),
+    })?;
+    // A signal has no code.
+    let code = status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
+    Ok(code.into())
+}
+
+/// The daemon beside this program, or else the one on the PATH.
+fn daemon() -> PathBuf {
+    let name = format!("{DAEMON}{}", env::consts::EXE_SUFFIX);
+    let beside = env::current_exe().ok().map(|program| program.with_file_name(&name));
+    beside.filter(|daemon| daemon.is_file()).unwrap_or_else(|| name.into())
+}

@@ -1,0 +1,289 @@
+//! `cardbroker token`: makes, lists and removes the tokens that open the broker's TCP port. Works on the tokens file; no
+//! running broker is asked.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use cardbroker_local::private_file::{self, PrivateFileError};
+use cardbroker_proto::v1::Delivery;
+use serde::Serialize;
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use crate::caller::token_file::{TokenEntry, default_tokens, is_token_name, token_entries, token_entry, token_hash};
+
+/// The random bytes of a token.
+const TOKEN_BYTES: usize = 32;
+
+/// What to do with which token, and how to tell it.
+#[derive(Debug, Clone, clap::Args)]
+pub struct TokenArguments {
+    /// Write JSON instead of text; errors too.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: TokenCommand,
+}
+
+#[derive(Debug, Clone, clap::Subcommand)]
+enum TokenCommand {
+    /// Make a token and print it. The broker's tokens file gets its name and hash.
+    New {
+        /// Who is to hold it: 1 to 64 lower-case letters, digits and hyphens.
+        #[arg(value_parser = name)]
+        name: String,
+        /// Write the token into this new file, for its owner alone, instead of printing it.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+        #[command(flatten)]
+        file: TokensFile,
+    },
+    /// List the names of all tokens.
+    List {
+        #[command(flatten)]
+        file: TokensFile,
+    },
+    /// Remove a token.
+    Remove {
+        /// Whose.
+        #[arg(value_parser = name)]
+        name: String,
+        #[command(flatten)]
+        file: TokensFile,
+    },
+}
+
+#[derive(Debug, Clone, clap::Args)]
+struct TokensFile {
+    /// The broker's tokens file (its listen.tokens) [default: ~/.config/cardbroker/tokens, for root
+    /// /etc/cardbroker/tokens].
+    #[arg(long, value_name = "FILE")]
+    tokens: Option<PathBuf>,
+}
+
+/// Why the command did not do its work.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    /// A malformed request, or a file that cannot be used.
+    #[error("{0}")]
+    Usage(String),
+    /// The output could not be written.
+    #[error("the output cannot be written: {0}")]
+    Output(#[from] io::Error),
+}
+
+impl Failure {
+    /// The exit codes of `cardbroker`.
+    fn exit(&self) -> u8 {
+        match self {
+            // The reader of the pipe has seen enough.
+            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
+            Self::Output(_) => 1,
+            Self::Usage(_) => 2,
+        }
+    }
+
+    /// Writes one line, or one JSON object, without anything that a terminal would obey.
+    fn report(&self, json: bool, err: &mut dyn Write) {
+        if self.exit() == 0 {
+            return;
+        }
+        let message = self.to_string().replace(char::is_control, "\u{FFFD}");
+        let delivery = Delivery::NotSent.short_name();
+        // Without standard error the exit code remains.
+        let _ = match json {
+            true => write_line(err, &json!({ "error": { "reason": null, "message": message, "delivery": delivery } })),
+            false => writeln!(err, "cardbroker: {message}"),
+        };
+    }
+}
+
+impl TokenArguments {
+    /// Does the work on the tokens file, and writes the result or the mistake. `tokens` is the daemon's own flag, which
+    /// counts where the command names no file.
+    pub fn run(&self, tokens: Option<&Path>, out: &mut dyn Write, err: &mut dyn Write) -> ExitCode {
+        let screen = &mut Screen { out, err, json: self.json };
+        let path = |file: &TokensFile| {
+            file.tokens.clone().or_else(|| tokens.map(Path::to_owned)).unwrap_or_else(default_tokens)
+        };
+        let done = match &self.command {
+            TokenCommand::New { name, out, file } => new(name.clone(), out.as_deref(), &path(file), screen),
+            TokenCommand::List { file } => list(&path(file), screen),
+            TokenCommand::Remove { name, file } => remove(name, &path(file), screen),
+        };
+        done.map_or_else(
+            |failure| {
+                failure.report(self.json, screen.err);
+                failure.exit().into()
+            },
+            |()| ExitCode::SUCCESS,
+        )
+    }
+}
+
+/// Where the output goes.
+struct Screen<'a> {
+    /// Results, and nothing else.
+    out: &'a mut dyn Write,
+    /// Errors and hints.
+    err: &'a mut dyn Write,
+    /// Whether both are written as JSON.
+    json: bool,
+}
+
+fn new(name: String, out: Option<&Path>, tokens: &Path, screen: &mut Screen<'_>) -> Result<(), Failure> {
+    let text = match private_file::read(tokens) {
+        Err(PrivateFileError::Io(error)) if error.kind() == io::ErrorKind::NotFound => Zeroizing::default(),
+        read => read.map_err(|error| unusable(tokens, &error))?,
+    };
+    if entries(tokens, &text)?.iter().any(|entry| entry.name == name) {
+        let tokens = tokens.display();
+        return Err(Failure::Usage(format!("{tokens} has a token {name} already: remove it or take another name")));
+    }
+    let token = random_token()?;
+    if let Some(out) = out {
+        let mut file = private_file::create_options().write(true).create_new(true).open(out);
+        writeln!(file.as_mut().map_err(|error| unwritable(out, error))?, "{}", *token)?;
+    }
+    let entry = TokenEntry { name, hash: token_hash(token.as_bytes()) };
+    let line_end = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
+    if let Err(error) = append(tokens, &format!("{line_end}{entry}\n")) {
+        // A token that no broker knows is of no use.
+        let _ = out.map(fs::remove_file);
+        return Err(unwritable(tokens, &error));
+    }
+    match (screen.json, out) {
+        (true, _) => write_line(
+            screen.out,
+            &json!({
+                "name": entry.name,
+                "token": out.is_none().then_some(&*token),
+                "token_file": out,
+                "tokens_file": tokens,
+            }),
+        )?,
+        (false, None) => writeln!(screen.out, "{}", *token)?,
+        (false, Some(_)) => {}
+    }
+    let place = out.map_or_else(|| "a file of theirs (mode 0600)".to_owned(), |out| out.display().to_string());
+    writeln!(
+        screen.err,
+        "added {name} to {}: say in a [[rule]] what token:{name} may do, restart the broker or send it SIGHUP; clients name \
+         {place} with --token-file or CARDBROKER_TOKEN_FILE",
+        tokens.display(),
+        name = entry.name,
+    )?;
+    Ok(())
+}
+
+fn list(tokens: &Path, screen: &mut Screen<'_>) -> Result<(), Failure> {
+    let text = private_file::read(tokens).map_err(|error| unusable(tokens, &error))?;
+    let names: Vec<_> = entries(tokens, &text)?.into_iter().map(|entry| entry.name).collect();
+    if screen.json {
+        write_line(screen.out, &names)?;
+    } else {
+        names.iter().try_for_each(|name| writeln!(screen.out, "{name}"))?;
+    }
+    Ok(())
+}
+
+fn remove(name: &str, tokens: &Path, screen: &mut Screen<'_>) -> Result<(), Failure> {
+    let text = private_file::read(tokens).map_err(|error| unusable(tokens, &error))?;
+    if !entries(tokens, &text)?.iter().any(|entry| entry.name == name) {
+        return Err(Failure::Usage(format!("{} has no token {name}", tokens.display())));
+    }
+    let is_other = |line: &&str| !matches!(token_entry(line), Ok(Some(entry)) if entry.name == name);
+    let rest: String = text.split_inclusive('\n').filter(is_other).collect();
+    // In place, so that the file keeps its owner.
+    fs::write(tokens, rest).map_err(|error| unwritable(tokens, &error))?;
+    if screen.json {
+        write_line(screen.out, &json!({ "name": name, "tokens_file": tokens }))?;
+    }
+    let tokens = tokens.display();
+    writeln!(screen.err, "removed {name} from {tokens}: restart the broker or send it SIGHUP, until then it is valid")?;
+    Ok(())
+}
+
+fn name(text: &str) -> Result<String, &'static str> {
+    let name = is_token_name(text).then(|| text.to_owned());
+    name.ok_or("a token's name has 1 to 64 lower-case letters, digits and hyphens")
+}
+
+fn entries(tokens: &Path, text: &str) -> Result<Vec<TokenEntry>, Failure> {
+    token_entries(text).map_err(|error| Failure::Usage(format!("{}: {error}", tokens.display())))
+}
+
+fn random_token() -> Result<Zeroizing<String>, Failure> {
+    let mut bytes = Zeroizing::new([0; TOKEN_BYTES]);
+    getrandom::fill(&mut *bytes).map_err(|error| Failure::Usage(format!("no random numbers: {error}")))?;
+    Ok(Zeroizing::new(hex::encode_upper(bytes.as_slice())))
+}
+
+/// Adds to a file that may not be there yet, nor its folders; they are for their owner alone then.
+fn append(path: &Path, text: &str) -> io::Result<()> {
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        let mut builder = fs::DirBuilder::new();
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.recursive(true).create(folder)?;
+    }
+    let mut options: OpenOptions = private_file::create_options();
+    options.append(true).create(true).open(path)?.write_all(text.as_bytes())
+}
+
+fn unusable(path: &Path, error: &PrivateFileError) -> Failure {
+    Failure::Usage(format!("{} {error}", path.display()))
+}
+
+fn unwritable(path: &Path, error: &io::Error) -> Failure {
+    Failure::Usage(format!("{} cannot be written: {error}", path.display()))
+}
+
+fn write_line(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, value)?;
+    writeln!(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args, FromArgMatches};
+
+    use super::*;
+
+    /// The exit code, and what is printed on both outputs.
+    fn run(arguments: &[&str], tokens: Option<&Path>) -> (ExitCode, String, String) {
+        let command = TokenArguments::augment_args(clap::Command::new("token").no_binary_name(true));
+        let matches = command.try_get_matches_from(arguments).unwrap();
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let exit = TokenArguments::from_arg_matches(&matches).unwrap().run(tokens, &mut out, &mut err);
+        (exit, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
+    }
+
+    #[test]
+    fn the_commands_file_wins_over_the_daemons_flag() {
+        let folder = tempfile::tempdir().unwrap();
+        let (flag, own) = (folder.path().join("flag"), folder.path().join("own"));
+        assert_eq!(run(&["new", "a"], Some(&flag)).0, ExitCode::SUCCESS);
+        assert_eq!(run(&["new", "b", "--tokens", own.to_str().unwrap()], Some(&flag)).0, ExitCode::SUCCESS);
+        assert_eq!(run(&["list"], Some(&flag)).1, "a\n");
+        assert_eq!(run(&["list", "--json"], Some(&own)).1, "[\"b\"]\n");
+    }
+
+    #[test]
+    fn a_mistake_is_a_line_or_a_json_object_and_exit_code_2() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("to\nkens");
+        let told = format!("{}/to\u{FFFD}kens cannot be read: No such file", folder.path().display());
+        let (exit, out, err) = run(&["list"], Some(&path));
+        assert_eq!((exit, &*out), (ExitCode::from(2), ""));
+        assert!(err.starts_with(&format!("cardbroker: {told}")) && err.lines().count() == 1, "{err}");
+        let (exit, _, err) = run(&["--json", "remove", "a"], Some(&path));
+        let error: serde_json::Value = serde_json::from_str(&err).unwrap();
+        assert_eq!((exit, &error["error"]["delivery"]), (ExitCode::from(2), &"not_sent".into()));
+        assert!(error["error"]["message"].as_str().unwrap().starts_with(&told), "{error}");
+    }
+}
