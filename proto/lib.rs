@@ -1,7 +1,9 @@
 //! The contract of Cardbroker: messages and service stubs generated from `cardbroker/v1/*.proto`, and what both sides must
 //! agree on beside it (names of reasons, codes and limits, how APDU bytes are held).
 
-pub mod bytes;
+/// The type that holds APDU bytes, from a crate without gRPC.
+pub use cardbroker_apdu_bytes as bytes;
+
 pub mod codes;
 pub mod reason;
 mod redact;

@@ -1,4 +1,4 @@
-//! The one type that holds APDU bytes, on both sides: wiped when dropped, never printed.
+//! The one type that holds APDU bytes, in the daemon and in the Rust client: wiped when dropped, never printed.
 
 use std::{fmt, ops::Deref};
 
