@@ -4,7 +4,6 @@ pub mod backend;
 pub mod broker;
 pub mod caller;
 pub mod config;
-pub mod core;
 pub mod grpc;
 pub mod listen;
 mod outcomes;

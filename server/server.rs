@@ -2,6 +2,7 @@
 
 use std::{hash::BuildHasher, io, mem, sync::Arc, time::Duration};
 
+use cardbroker_core::apdu::SecretInstructions;
 use cardbroker_proto::{DESCRIPTORS, v1::card_broker_service_server::CardBrokerServiceServer};
 use tokio::{
     runtime::{Builder, Runtime},
@@ -19,7 +20,6 @@ use crate::{
     broker::{Broker, BrokerTasks},
     caller::tokens::{Tokens, TokensError},
     config::{Config, ConfigError},
-    core::apdu::SecretInstructions,
     grpc::{AuthenticationLayer, Edge, IntakeLayer},
     listen::{Bound, SocketGuard, http2_server},
     policy::{

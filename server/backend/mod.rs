@@ -7,7 +7,7 @@ pub mod traced;
 
 use std::time::Duration;
 
-use crate::core::{
+use cardbroker_core::{
     apdu::ApduBytes,
     slot::{CardInfo, ProtocolChoice, ResetKind, ServiceError, SlotError, SlotStatus},
 };

@@ -10,14 +10,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use cardbroker_core::{
+    apdu::ApduBytes,
+    slot::{CardInfo, Protocol, ProtocolChoice, ResetKind, ServiceError, SlotError, SlotStatus},
+};
 use pcsc::{Card, Context, Disposition, Error, PNP_NOTIFICATION, Protocols, ReaderState, Scope, ShareMode};
 use zeroize::Zeroize;
 
 use super::{Backend, MAX_RESPONSE_BYTES, Monitor, Slot};
-use crate::core::{
-    apdu::ApduBytes,
-    slot::{CardInfo, Protocol, ProtocolChoice, ResetKind, ServiceError, SlotError, SlotStatus},
-};
 
 /// How often the status after a reset is asked for until it tells a protocol.
 const STATUS_TRIES: usize = 5;
@@ -293,7 +293,7 @@ fn c_string(name: &str) -> CString {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::error::Delivery;
+    use cardbroker_core::error::Delivery;
 
     #[test]
     fn what_failed_before_the_card_is_told_from_what_may_have_run() {

@@ -5,13 +5,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tracing::trace;
-
-use super::{Backend, Monitor, Slot};
-use crate::core::{
+use cardbroker_core::{
     apdu::{ApduBytes, ApduMask, SecretInstructions},
     slot::{CardInfo, ProtocolChoice, ResetKind, SlotError},
 };
+use tracing::trace;
+
+use super::{Backend, Monitor, Slot};
 
 /// The target of the trace's lines, all of them at level `trace`.
 pub const TARGET: &str = "cardbroker::apdu";

@@ -6,14 +6,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use cardbroker_core::caller::{Caller, CallerKey, Principal};
 use cardbroker_proto::{MAX_COMMANDS, MAX_MESSAGE_BYTES};
 
-use crate::{
-    caller::group::GroupMark,
-    config::LimitsConfig,
-    core::caller::{Caller, CallerKey, Principal},
-    reader::MAX_PIPELINED,
-};
+use crate::{caller::group::GroupMark, config::LimitsConfig, reader::MAX_PIPELINED};
 
 /// The broker, as one caller may know it.
 #[derive(Debug, Clone, PartialEq, Eq)]

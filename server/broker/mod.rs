@@ -6,6 +6,16 @@ mod visible_readers;
 
 use std::{io, sync::Arc, time::Instant};
 
+use cardbroker_core::{
+    caller::Caller,
+    card::unit::{UnitOutcome, UnitRequest, headers},
+    error::{Failure, Reason},
+    outcomes::{OutcomeLimits, RequestKey},
+    turns::{
+        queue::Limits,
+        turn::{Disposition, TurnRequest},
+    },
+};
 use tokio::{sync::watch, task::JoinHandle, time::sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -19,16 +29,6 @@ use crate::{
     backend::Backend,
     caller::group::{GroupMark, Groups},
     config::Config,
-    core::{
-        caller::Caller,
-        card::unit::{UnitOutcome, UnitRequest, headers},
-        error::{Failure, Reason},
-        outcomes::{OutcomeLimits, RequestKey},
-        turns::{
-            queue::Limits,
-            turn::{Disposition, TurnRequest},
-        },
-    },
     outcomes::executions::Executions,
     policy::{
         Policy,
@@ -172,7 +172,7 @@ impl Broker {
         &self.groups
     }
 
-    /// Runs a unit at most once under the id `key`: a repeat joins it or gets its outcome, see [`crate::core::outcomes`]. Otherwise as
+    /// Runs a unit at most once under the id `key`: a repeat joins it or gets its outcome, see [`cardbroker_core::outcomes`]. Otherwise as
     /// [`Broker::transmit`]. Returns the outcome, and whether it is that of an earlier request.
     ///
     /// # Errors

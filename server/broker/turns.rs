@@ -3,17 +3,17 @@
 
 use std::time::{Duration, Instant};
 
+use cardbroker_core::{
+    caller::CallerKey,
+    error::{Failure, Reason},
+    turns::waiting::{Holder, TurnKind, Turns, Waiter},
+};
 use tokio::{
     sync::watch,
     time::{Instant as Moment, timeout_at},
 };
 
 use super::{VisibleReaders, not_found};
-use crate::core::{
-    caller::CallerKey,
-    error::{Failure, Reason},
-    turns::waiting::{Holder, TurnKind, Turns, Waiter},
-};
 
 /// How long all readers together may take to answer a look.
 const LOOK_TIME: Duration = Duration::from_millis(500);
@@ -112,12 +112,12 @@ mod tests {
         broker::{Broker, RequestContext},
         caller::group::GroupMark,
         config::Config,
-        core::{
-            caller::Caller,
-            turns::turn::{CardRequirement, DEFAULT_WAIT, Disposition, TurnRequest},
-        },
         policy::{Policy, audit::AuditTrail},
         reader::session::{DEFAULT_IDLE, Opening, OpeningEvent, SessionRequest},
+    };
+    use cardbroker_core::{
+        caller::Caller,
+        turns::turn::{CardRequirement, DEFAULT_WAIT, Disposition, TurnRequest},
     };
 
     const READER: &str = "readers/simulated-reader-00";

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use cardbroker_core::caller::Identity;
 use tokio::sync::watch;
 
 use crate::{
-    core::caller::Identity,
     policy::{ReaderNames, access::PolicyInForce, rule::Operation},
     registry::View,
 };

@@ -5,9 +5,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
+use cardbroker_core::caller::{Caller, CallerKey, Identity, Principal};
 use tokio_util::sync::CancellationToken;
-
-use crate::core::caller::{Caller, CallerKey, Identity, Principal};
 
 /// The most characters of a group's key.
 pub const MAX_KEY_CHARACTERS: usize = 128;

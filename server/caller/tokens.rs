@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use cardbroker_core::caller::TokenId;
 use cardbroker_local::private_file::{self, PrivateFileError};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
 use super::token_file::{TokenEntry, TokenFileError, token_entries, token_hash};
-use crate::core::caller::TokenId;
 
 /// All tokens of a tokens file. Without any nobody gets in.
 #[derive(Debug, Clone, Default)]

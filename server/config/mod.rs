@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use cardbroker_core::lifecycle::Own;
 use cardbroker_local::socket::default_socket;
 use serde::{Deserialize, Serialize};
 
@@ -23,7 +24,7 @@ pub use self::{
     value::{Instruction, LogFilter, SocketGroup},
 };
 use self::{error::Document, reader::ReaderRule, value as v};
-use crate::{caller::token_file::default_tokens, core::lifecycle::Own, policy::rule::Rule};
+use crate::{caller::token_file::default_tokens, policy::rule::Rule};
 
 /// The system's configuration, read when the user has none.
 const SYSTEM_FILE: &str = "/etc/cardbroker/cardbrokerd.toml";

@@ -1,7 +1,8 @@
 //! What a configuration file may say, and how a mistake in it is told.
 
+use cardbroker_core::slot::ProtocolChoice;
+
 use super::*;
-use crate::core::slot::ProtocolChoice;
 
 fn parse(text: &str) -> Result<Config, ConfigError> {
     Config::parse(Path::new("c.toml"), text)

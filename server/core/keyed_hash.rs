@@ -8,7 +8,7 @@
 //! the compiler keeps in a register or in the frame of a caller.
 
 use std::{
-    fmt, io,
+    fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -25,7 +25,7 @@ const STACK_WORDS: usize = 1024;
 /// The key of one run of the broker. Cheap to clone. It never leaves the process, so nobody can try values against a
 /// hash.
 #[derive(Clone)]
-pub(crate) struct HashKey(Arc<Mutex<Keyed>>);
+pub struct HashKey(Arc<Mutex<Keyed>>);
 
 /// The states of a hash under a key. It moves as a pointer: a value that moves leaves a copy behind on the stack.
 type Keyed = Box<HmacReset<Sha256>>;
@@ -41,40 +41,31 @@ impl fmt::Debug for KeyedHash {
 }
 
 /// A hash in the making; others under the same key wait. Its state holds the last block of its parts.
-pub(crate) struct Hasher<'a>(MutexGuard<'a, Keyed>);
+pub struct Hasher<'a>(MutexGuard<'a, Keyed>);
 
 impl HashKey {
-    /// Makes a random key.
-    ///
-    /// # Errors
-    /// The system has no random numbers.
-    pub(crate) fn random() -> io::Result<Self> {
-        let mut key = Zeroizing::new([0; 64]);
-        getrandom::fill(&mut *key).map_err(io::Error::other)?;
-        Ok(Self::new(&key))
-    }
-
-    fn new(key: &[u8; 64]) -> Self {
+    /// Makes the key of these random bytes, which the caller wipes.
+    pub fn new(key: &[u8; 64]) -> Self {
         let keyed = keyed(key);
         wipe_stack();
         Self(Arc::new(Mutex::new(keyed)))
     }
 
     /// Begins a hash.
-    pub(crate) fn hasher(&self) -> Hasher<'_> {
+    pub fn hasher(&self) -> Hasher<'_> {
         Hasher(self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 impl Hasher<'_> {
     /// Adds a part, with its length, so that no two lists of parts look alike.
-    pub(crate) fn part(&mut self, bytes: &[u8]) {
+    pub fn part(&mut self, bytes: &[u8]) {
         Mac::update(&mut **self.0, &(bytes.len() as u64).to_be_bytes());
         Mac::update(&mut **self.0, bytes);
     }
 
     /// Returns the hash of all parts.
-    pub(crate) fn finish(mut self) -> KeyedHash {
+    pub fn finish(mut self) -> KeyedHash {
         let mut hash = KeyedHash(Box::default());
         finalize(&mut self.0, &mut hash.0);
         wipe_stack();
@@ -120,7 +111,7 @@ mod tests {
 
     #[test]
     fn a_hash_depends_on_the_key_and_on_where_parts_end() {
-        let (key, other) = (HashKey::random().unwrap(), HashKey::random().unwrap());
+        let (key, other) = (HashKey::new(&[1; 64]), HashKey::new(&[2; 64]));
         let hash = |key: &HashKey, parts: &[&str]| {
             let mut hasher = key.hasher();
             parts.iter().for_each(|part| hasher.part(part.as_bytes()));
@@ -133,7 +124,7 @@ mod tests {
 
     #[test]
     fn a_hash_that_was_not_finished_leaves_nothing_to_the_next() {
-        let key = HashKey::random().unwrap();
+        let key = HashKey::new(&[1; 64]);
         let hash = |part: &[u8]| {
             let mut hasher = key.hasher();
             hasher.part(part);

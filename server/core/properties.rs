@@ -6,14 +6,14 @@ use proptest::{
 };
 
 /// Tries `property` on so many values. If one of them breaks it, panics with the smallest such value that can be found soon.
-pub(crate) fn holds<S: Strategy>(cases: u32, values: S, property: impl Fn(S::Value) -> TestCaseResult) {
+pub fn holds<S: Strategy>(cases: u32, values: S, property: impl Fn(S::Value) -> TestCaseResult) {
     if let Err(error) = run(cases, 2000, &values, property) {
         panic!("{error}");
     }
 }
 
 /// Tries `property`, which a planted `fault` must break, on so many values. Panics unless one of them breaks the `rule`.
-pub(crate) fn is_broken<S: Strategy>(
+pub fn is_broken<S: Strategy>(
     cases: u32,
     values: S,
     property: impl Fn(S::Value) -> TestCaseResult,

@@ -1,6 +1,6 @@
 //! What a card stack says of one slot and its card, and why a call to it can fail.
 
-use crate::core::error::Delivery;
+use crate::error::Delivery;
 
 /// What a monitor sees of one slot.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! What watchers see of a reader, and what a request is told that meets it in a state in which it cannot be served.
 
-use crate::core::{
+use crate::{
     error::{Failure, Reason},
     slot::{Protocol, ProtocolChoice},
 };

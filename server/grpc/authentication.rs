@@ -11,6 +11,10 @@ use std::{
     task::{Context, Poll},
 };
 
+use cardbroker_core::{
+    caller::Caller,
+    error::{Failure, Reason},
+};
 use futures_util::future::{Either, Ready, ready};
 use http::{
     HeaderMap, Request, Response, Uri,
@@ -24,10 +28,6 @@ use tower::{Layer, Service};
 use super::status::to_status;
 use crate::{
     caller::tokens::Tokens,
-    core::{
-        caller::Caller,
-        error::{Failure, Reason},
-    },
     listen::{Peer, Source},
     policy::audit::AuditTrail,
 };

@@ -2,6 +2,13 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use cardbroker_core::{
+    apdu::{CommandApdu, StatusPattern, StopRule},
+    card::unit::{CommandResult, StatusWordSource, Stop, UnitCommand},
+    error::{Failure, Reason},
+    slot::ResetKind,
+    turns::turn::{CardRequirement, DEFAULT_WAIT, Disposition, MAX_WAIT, TurnRequest},
+};
 use cardbroker_proto::{
     MAX_COMMANDS,
     v1::{
@@ -13,13 +20,6 @@ use cardbroker_proto::{
 use prost_types::Timestamp;
 
 use super::status::wire_failure;
-use crate::core::{
-    apdu::{CommandApdu, StatusPattern, StopRule},
-    card::unit::{CommandResult, StatusWordSource, Stop, UnitCommand},
-    error::{Failure, Reason},
-    slot::ResetKind,
-    turns::turn::{CardRequirement, DEFAULT_WAIT, Disposition, MAX_WAIT, TurnRequest},
-};
 
 const MAX_PATTERNS: usize = 16;
 const MAX_IDENTIFIER_BYTES: usize = 128;

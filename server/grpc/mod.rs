@@ -17,6 +17,10 @@ mod watch_turn;
 
 use std::{pin::Pin, time::Duration};
 
+use cardbroker_core::{
+    caller::Caller,
+    error::{Failure, Reason},
+};
 use cardbroker_proto::{
     GROUP_METADATA, MAX_MESSAGE_BYTES,
     v1::{
@@ -44,10 +48,6 @@ use self::{intake::BodyFailure, status::to_status};
 use crate::{
     broker::{Broker, RequestContext},
     caller::group::{GroupKey, GroupMark, MAX_KEY_CHARACTERS, Memberships},
-    core::{
-        caller::Caller,
-        error::{Failure, Reason},
-    },
     listen::Peer,
     timing::{Point, stamp},
 };

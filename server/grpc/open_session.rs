@@ -12,6 +12,12 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use cardbroker_core::{
+    caller::Caller,
+    error::{Failure, Reason},
+    slot::ResetKind,
+    turns::turn::Disposition,
+};
 use cardbroker_proto::v1::{
     CardReset, OpenSessionRequest, OpenSessionResponse, SessionFailed, SessionHeartbeat, SessionOpen, SessionOpened,
     SessionQueuePosition, SessionResetDone, SessionTransmitted, SessionWaiters, open_session_request::Request,
@@ -34,12 +40,6 @@ use super::{
 use crate::{
     broker::{Broker, RequestContext},
     caller::group::GroupMark,
-    core::{
-        caller::Caller,
-        error::{Failure, Reason},
-        slot::ResetKind,
-        turns::turn::Disposition,
-    },
     reader::{
         pipeline::{Answer, Delivered, Pipeline},
         session::{DEFAULT_IDLE, IDLE_RANGE, Opening, OpeningEvent, Session, SessionRequest},

@@ -1,12 +1,10 @@
 //! `ListReaders` and `GetReader`, and how a reader is written in the contract.
 
+use cardbroker_core::{slot::Protocol, status::State};
 use cardbroker_proto::v1::{CardProtocol, GetReaderResponse, ListReadersResponse, Reader, ReaderState};
 
 use super::convert::long_number;
-use crate::{
-    core::{slot::Protocol, status::State},
-    registry::{ReaderView, View},
-};
+use crate::registry::{ReaderView, View};
 
 /// Returns all readers of a view.
 pub(super) fn list(view: &View) -> ListReadersResponse {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use cardbroker_core::error::{Cause, Delivery, Failure, Reason};
 use cardbroker_proto::{
     codes::{code, retry_after},
     reason::{DELIVERY_TRAILER, ERROR_DOMAIN, REASON_TRAILER},
@@ -14,8 +15,6 @@ use tonic::{
     metadata::{MetadataMap, MetadataValue},
 };
 use tonic_types::pb;
-
-use crate::core::error::{Cause, Delivery, Failure, Reason};
 
 /// The longest message of a failure, in bytes. Details go with the headers, which clients limit.
 const MAX_MESSAGE_BYTES: usize = 512;

@@ -1,11 +1,11 @@
 //! What tonic refuses by itself before the edge sees it, said in the contract's way: every error has a reason and a delivery.
 
+use cardbroker_core::error::{Failure, Reason};
 use cardbroker_proto::reason::REASON_TRAILER;
 use http::Response;
 use tonic::{Code, Status, body::Body};
 
 use super::status::to_status;
-use crate::core::error::{Failure, Reason};
 
 /// The message about a request that is longer than `MAX_MESSAGE_BYTES`.
 pub(super) const TOO_LONG: &str = "the request is longer than 1 MiB: send fewer commands in one unit";

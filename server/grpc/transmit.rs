@@ -2,21 +2,21 @@
 
 use std::ops::RangeInclusive;
 
-use cardbroker_proto::v1::{TransmitRequest, TransmitResponse};
-
-use super::convert::{disposition, results, turn_request, unit_commands, unit_stop};
-use crate::core::{
+use cardbroker_core::{
     card::unit::{UnitOutcome, UnitRequest},
     error::Failure,
     turns::turn::Disposition,
 };
+use cardbroker_proto::v1::{TransmitRequest, TransmitResponse};
+
+use super::convert::{disposition, results, turn_request, unit_commands, unit_stop};
 
 const REQUEST_ID_BYTES: RangeInclusive<usize> = 16..=64;
 
 /// Reads the unit that a request asks for, and its `request_id` if it has one.
 ///
 /// # Errors
-/// [`Reason::InvalidRequest`](crate::core::error::Reason::InvalidRequest) naming the field.
+/// [`Reason::InvalidRequest`](cardbroker_core::error::Reason::InvalidRequest) naming the field.
 pub(super) fn unit_request(request: TransmitRequest) -> Result<(UnitRequest, Option<Vec<u8>>), Failure> {
     let id = Some(request.request_id).filter(|id| !id.is_empty());
     if id.as_ref().is_some_and(|id| !REQUEST_ID_BYTES.contains(&id.len())) {

@@ -6,6 +6,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use cardbroker_core::{
+    caller::Caller,
+    error::{Failure, Reason},
+};
 use cardbroker_proto::v1::{
     ReadersChange, ReadersSnapshot, WatchHeartbeat, WatchReadersRequest, WatchReadersResponse,
     watch_readers_response::Event,
@@ -21,10 +25,6 @@ use super::{
 };
 use crate::{
     broker::{Broker, VisibleReaders},
-    core::{
-        caller::Caller,
-        error::{Failure, Reason},
-    },
     registry::View,
 };
 

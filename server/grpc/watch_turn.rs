@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use cardbroker_core::{
+    error::{Failure, Reason},
+    turns::waiting::{Holder, TurnKind},
+};
 use cardbroker_proto::v1::{self, WatchTurnResponse};
 use futures_core::Stream;
 use tokio::time::{Instant, sleep_until};
@@ -13,13 +17,7 @@ use super::{
     status::to_status,
     watch_readers::stopping,
 };
-use crate::{
-    broker::{VisibleTurns, WaitingTurn},
-    core::{
-        error::{Failure, Reason},
-        turns::waiting::{Holder, TurnKind},
-    },
-};
+use crate::broker::{VisibleTurns, WaitingTurn};
 
 /// The pause between two looks at busy readers.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);

@@ -9,11 +9,10 @@ use std::{
     },
 };
 
+use cardbroker_core::caller::{Caller, Principal};
+
 use super::slots::ConnectionStatus;
-use crate::{
-    caller::group::Memberships,
-    core::caller::{Caller, Principal},
-};
+use crate::caller::group::Memberships;
 
 /// The other end of a connection. In the extensions of every request; clones belong to the same connection.
 #[derive(Debug, Clone)]

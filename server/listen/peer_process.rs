@@ -5,9 +5,8 @@
 
 use std::{io, path::Path, sync::Arc};
 
+use cardbroker_core::caller::Caller;
 use tokio::net::UnixStream;
-
-use crate::core::caller::Caller;
 
 /// Returns the caller of a connection that was accepted just now: the process if that is certain, else the connection.
 ///
@@ -47,7 +46,7 @@ mod os {
     use tokio::net::UnixStream;
 
     use super::Process;
-    use crate::core::caller::start_time;
+    use cardbroker_core::caller::start_time;
 
     /// Returns the process that has connected as `uid` and had the number `pid`; `None` if it has ended, if it cannot
     /// be distinguished from a later one of that number, or if `/proc` does not show it.

@@ -11,9 +11,8 @@ use std::{
     },
 };
 
+use cardbroker_core::caller::Principal;
 use tokio_util::sync::CancellationToken;
-
-use crate::core::caller::Principal;
 
 /// What a connection and its place tell each other. Clones belong to the same connection.
 #[derive(Debug, Clone, Default)]

@@ -13,6 +13,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use cardbroker_core::caller::Caller;
 use cardbroker_local::socket::default_socket;
 use rustix::{
     fs::{FlockOperation, OFlags, flock},
@@ -22,7 +23,7 @@ use rustix::{
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::{BindError, peer_process};
-use crate::{config::ListenConfig, core::caller::Caller};
+use crate::config::ListenConfig;
 
 /// Clients that may wait to be accepted; the kernel has a limit of its own.
 const BACKLOG: i32 = 1_024;

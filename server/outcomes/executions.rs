@@ -6,6 +6,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use cardbroker_core::{
+    card::unit::UnitRequest,
+    error::{Delivery, Failure, Reason},
+    keyed_hash::HashKey,
+    outcomes::{Begin, Fingerprint, Outcome, OutcomeLimits, Outcomes, RequestKey},
+    slot::ResetKind,
+    turns::turn::{Disposition, TurnRequest},
+};
 use tokio::{
     sync::watch,
     time::{sleep_until, timeout},
@@ -16,14 +24,7 @@ use tokio_util::{
 };
 
 use crate::{
-    core::{
-        card::unit::UnitRequest,
-        error::{Delivery, Failure, Reason},
-        keyed_hash::HashKey,
-        outcomes::{Begin, Fingerprint, Outcome, OutcomeLimits, Outcomes, RequestKey},
-        slot::ResetKind,
-        turns::turn::{Disposition, TurnRequest},
-    },
+    process::random::hash_key,
     reader::{Submission, ticket::Ticket},
 };
 
@@ -73,7 +74,7 @@ impl Executions {
     pub(crate) fn new(limits: OutcomeLimits, shutdown: CancellationToken) -> io::Result<Self> {
         let executions = Self {
             outcomes: Arc::new(Mutex::new(Outcomes::new(limits))),
-            key: HashKey::random()?,
+            key: hash_key()?,
             lifetime: limits.lifetime,
             tasks: TaskTracker::new(),
             shutdown,
@@ -276,7 +277,7 @@ fn is_withdrawn(failure: &Failure) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::{
+    use cardbroker_core::{
         apdu::{CommandApdu, StatusPattern, StopRule},
         card::unit::UnitCommand,
         turns::turn::{CardRequirement, TurnRequest},

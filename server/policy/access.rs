@@ -2,15 +2,13 @@
 
 use std::sync::Arc;
 
+use cardbroker_core::{apdu::Header, caller::Caller, error::Failure};
 use tokio::sync::watch;
 
-use crate::{
-    core::{apdu::Header, caller::Caller, error::Failure},
-    policy::{
-        Application, Command, Decision, Policy, ReaderNames,
-        audit::{self, AuditTrail},
-        rule::Operation,
-    },
+use crate::policy::{
+    Application, Command, Decision, Policy, ReaderNames,
+    audit::{self, AuditTrail},
+    rule::Operation,
 };
 
 /// What a command is in the words of a denial.
@@ -129,8 +127,8 @@ impl Access {
 
 /// Access for everything, for tests that are about something else.
 #[cfg(test)]
-pub(crate) fn unlimited(key: crate::core::caller::CallerKey) -> Access {
-    let identity = crate::core::caller::Identity::User { uid: 0, gid: 0 };
+pub(crate) fn unlimited(key: cardbroker_core::caller::CallerKey) -> Access {
+    let identity = cardbroker_core::caller::Identity::User { uid: 0, gid: 0 };
     let caller = Caller { key, connection: 1, identity, pid: None, executable: None };
     let names = ReaderNames { id: "reader".into(), display_name: "Reader".into() };
     Access::new(unlimited_policy(), AuditTrail::default(), caller, names.into(), Operation::Transmit, Vec::new())

@@ -1,6 +1,6 @@
 //! Users and groups of the system, by the names that a configuration gives them.
 
-use crate::core::caller::Identity;
+use cardbroker_core::caller::Identity;
 
 /// The number of the user of that name.
 pub(crate) fn user_id(name: &str) -> Result<u32, String> {

@@ -2,12 +2,10 @@
 
 use std::fmt::{self, Write};
 
+use cardbroker_core::{apdu::Header, caller::Identity};
 use serde_json::{Value, json};
 
-use crate::{
-    core::{apdu::Header, caller::Identity},
-    policy::{Application, Command, Decision, Policy, ReaderNames, accounts::identity, rule::Operation},
-};
+use crate::policy::{Application, Command, Decision, Policy, ReaderNames, accounts::identity, rule::Operation};
 
 /// What is asked.
 #[derive(Debug, Clone, clap::Args)]

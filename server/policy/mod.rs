@@ -16,13 +16,12 @@ mod tests;
 
 use std::sync::Arc;
 
-use crate::{
-    core::{
-        apdu::Header,
-        caller::{Identity, Principal, TokenId},
-    },
-    policy::rule::{ApplicationPattern, Effect, Operation, Rule},
+use cardbroker_core::{
+    apdu::Header,
+    caller::{Identity, Principal, TokenId},
 };
+
+use crate::policy::rule::{ApplicationPattern, Effect, Operation, Rule};
 
 /// The name of the rule behind the last one.
 const DEFAULT_RULE: &str = "default";

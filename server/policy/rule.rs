@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
+use cardbroker_core::caller::Identity;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{
     accounts::{group, own_user, user_id},
     pattern::{Pattern, must_be},
 };
-use crate::core::caller::Identity;
 
 /// What may be allowed or denied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

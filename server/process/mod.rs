@@ -2,6 +2,7 @@
 
 pub mod flags;
 pub mod hardening;
+pub mod random;
 pub mod signals;
 pub mod telemetry;
 pub mod token_command;

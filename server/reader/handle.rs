@@ -8,6 +8,12 @@ use std::{
     time::Instant,
 };
 
+use cardbroker_core::{
+    caller::CallerKey,
+    card::unit::{UnitOutcome, UnitRequest},
+    error::{Failure, Reason},
+    turns::{queue::Limits, waiting::Turns},
+};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
@@ -15,16 +21,7 @@ use super::{
     session::Opening,
     ticket::{Answers, Ticket},
 };
-use crate::{
-    caller::group::GroupMark,
-    core::{
-        caller::CallerKey,
-        card::unit::{UnitOutcome, UnitRequest},
-        error::{Failure, Reason},
-        turns::{queue::Limits, waiting::Turns},
-    },
-    policy::access::Access,
-};
+use crate::{caller::group::GroupMark, policy::access::Access};
 
 /// How many looks at the turns may be under way at one reader.
 const MAX_LOOKS: usize = 256;

@@ -6,24 +6,21 @@ use std::{
     time::{Duration, Instant},
 };
 
+use cardbroker_core::{
+    caller::CallerKey,
+    error::{Failure, Reason},
+    slot::CardInfo,
+    turns::{
+        lease::{Activity, Lease},
+        queue,
+        turn::{Disposition, Turn, TurnRequest},
+        waiting::{TurnKind, Turns},
+    },
+};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{jobs::Job, ticket::Ticket};
-use crate::{
-    caller::group::GroupMark,
-    core::{
-        caller::CallerKey,
-        error::{Failure, Reason},
-        slot::CardInfo,
-        turns::{
-            lease::{Activity, Lease},
-            queue,
-            turn::{Disposition, Turn, TurnRequest},
-            waiting::{TurnKind, Turns},
-        },
-    },
-    policy::access::Access,
-};
+use crate::{caller::group::GroupMark, policy::access::Access};
 
 /// What callers tell the actor.
 pub(super) enum Message {
@@ -141,7 +138,7 @@ pub(super) enum Manner {
 /// Why the broker has ended a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionOver {
-    /// The reason. Its delivery is [`Delivery::NotSent`](crate::core::error::Delivery::NotSent): it concerns messages that
+    /// The reason. Its delivery is [`Delivery::NotSent`](cardbroker_core::error::Delivery::NotSent): it concerns messages that
     /// were not read.
     pub failure: Failure,
     /// The task under way will not be answered within reach: its driver hangs.

@@ -41,10 +41,8 @@ impl Isolation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        caller::group::{GroupKey, Groups},
-        core::caller::{Caller, CallerKey},
-    };
+    use crate::caller::group::{GroupKey, Groups};
+    use cardbroker_core::caller::{Caller, CallerKey};
 
     fn key(pid: u32) -> GroupKey {
         let Caller { key: caller @ CallerKey::Process { .. }, .. } = Caller::local(1, 0, 0, Some(pid), Some(1)) else {

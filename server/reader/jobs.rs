@@ -8,10 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::oneshot;
-
-use super::ticket::Ticket;
-use crate::core::{
+use cardbroker_core::{
     error::Failure,
     lifecycle::UnitEnd,
     slot::{CardInfo, ResetKind, SlotError},
@@ -20,6 +17,9 @@ use crate::core::{
         turn::Turn,
     },
 };
+use tokio::sync::oneshot;
+
+use super::ticket::Ticket;
 
 /// The most tasks of one session that may be under way.
 pub const MAX_PIPELINED: usize = 32;

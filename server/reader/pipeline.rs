@@ -3,16 +3,17 @@
 
 use std::{collections::VecDeque, time::Instant};
 
-use super::{
-    jobs::MAX_PIPELINED,
-    session::{Session, SessionEvent},
-    session_task::{SessionReset, SessionUnit},
-};
-use crate::core::{
+use cardbroker_core::{
     card::unit::{UnitCommand, UnitOutcome},
     error::{Delivery, Failure, Reason},
     slot::{CardInfo, ResetKind},
     status::preceding_failed,
+};
+
+use super::{
+    jobs::MAX_PIPELINED,
+    session::{Session, SessionEvent},
+    session_task::{SessionReset, SessionUnit},
 };
 
 /// An open session with its messages under way.

@@ -7,6 +7,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use cardbroker_core::{
+    card::unit::{UnitCommand, UnitRequest, headers},
+    error::{Failure, Reason},
+    slot::ResetKind,
+    turns::turn::{CardRequirement, Disposition, Turn, TurnRequest},
+};
 use tokio::sync::{oneshot, watch};
 
 use super::{
@@ -18,15 +24,7 @@ pub use super::{
     inbox::{SessionOver, SessionRequest},
     session_task::{SessionReset, SessionUnit},
 };
-use crate::{
-    core::{
-        card::unit::{UnitCommand, UnitRequest, headers},
-        error::{Failure, Reason},
-        slot::ResetKind,
-        turns::turn::{CardRequirement, Disposition, Turn, TurnRequest},
-    },
-    policy::{access::Access, rule::Operation},
-};
+use crate::policy::{access::Access, rule::Operation};
 
 /// How long a session may idle while others wait, if its request does not say.
 pub const DEFAULT_IDLE: Duration = Duration::from_secs(10);

@@ -3,15 +3,15 @@
 
 use std::{sync::Arc, time::Instant};
 
+use cardbroker_core::{
+    error::{Failure, Reason},
+    slot::CardInfo,
+};
 use tokio::sync::oneshot;
 
 use super::{
     jobs::Claim,
     ticket::{Answer, Ticket},
-};
-use crate::core::{
-    error::{Failure, Reason},
-    slot::CardInfo,
 };
 
 /// A unit under way in a session.
@@ -80,7 +80,7 @@ impl SessionReset {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::{error::Delivery, slot::Protocol};
+    use cardbroker_core::{error::Delivery, slot::Protocol};
 
     fn reset() -> (Claim, oneshot::Sender<Result<CardInfo, Failure>>, SessionReset) {
         let (reply, answer) = oneshot::channel();

@@ -10,6 +10,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use cardbroker_core::{
+    slot::{ServiceError, SlotStatus},
+    status::ReaderStatus,
+    turns::queue::Limits,
+};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::JoinSet,
@@ -21,11 +26,6 @@ use tracing::{error, info, warn};
 use crate::{
     backend::{Backend, Monitor},
     config::ReaderSettings,
-    core::{
-        slot::{ServiceError, SlotStatus},
-        status::ReaderStatus,
-        turns::queue::Limits,
-    },
     policy::{ReaderNames, access::PolicyInForce},
     reader::{self, Event, ReaderHandle, ReaderSetup, TurnsMoved},
 };

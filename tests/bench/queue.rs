@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cardbroker_server::core::turns::queue::{Limits, Queue};
+use cardbroker_core::turns::queue::{Limits, Queue};
 
 use crate::{
     Effort,

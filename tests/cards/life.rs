@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cardbroker_server::core::simulated_card::{Absence, Reaction, SimulatedCard};
+use cardbroker_core::simulated_card::{Absence, Reaction, SimulatedCard};
 
 use super::{
     Place, Seen,

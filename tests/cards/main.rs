@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use cardbroker_server::core::{simulated_card::CardOptions, slot::Protocol};
+use cardbroker_core::{simulated_card::CardOptions, slot::Protocol};
 use cardbroker_tests::cards::{VirtualCard, piv::PivCard};
 use clap::{Parser, ValueEnum};
 

@@ -13,7 +13,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cardbroker_server::{backend::simulated::Bay, core::simulated_card::CardOptions};
+use cardbroker_core::simulated_card::CardOptions;
+use cardbroker_server::backend::simulated::Bay;
 
 use link::Link;
 

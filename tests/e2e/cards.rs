@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::ensure;
-use cardbroker_server::core::{simulated_card::CardOptions, slot::Protocol};
+use cardbroker_core::{simulated_card::CardOptions, slot::Protocol};
 use cardbroker_tests::{
     cards::VirtualCard,
     harness::{pcscd::Pcscd, programs::Program},

@@ -7,8 +7,8 @@ use std::{
 };
 
 use cardbroker_client::ReaderState;
+use cardbroker_core::slot::Protocol;
 use cardbroker_proto::ENDPOINT_VARIABLE;
-use cardbroker_server::core::slot::Protocol;
 use cardbroker_tests::harness::{
     broker::{Broker, program},
     run::{Run, cardbroker, run, run_with_input, wait},

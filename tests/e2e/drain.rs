@@ -7,8 +7,8 @@ use std::{
 
 use anyhow::Context;
 use cardbroker_client::{Error, ReaderState, Transmitted};
+use cardbroker_core::slot::Protocol;
 use cardbroker_proto::v1::{CardRequirement, ListReadersRequest, TransmitRequest, TurnOptions};
-use cardbroker_server::core::slot::Protocol;
 use cardbroker_tests::harness::{
     broker::{Broker, Setup},
     programs::Program,

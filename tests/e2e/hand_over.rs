@@ -7,8 +7,8 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
+use cardbroker_core::simulated_card::CardOptions;
 use cardbroker_proto::{ENDPOINT_VARIABLE, v1::open_session_request::Request};
-use cardbroker_server::core::simulated_card::CardOptions;
 use cardbroker_tests::harness::programs::Program;
 
 use crate::{

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use cardbroker_client::ReaderState;
-use cardbroker_server::core::simulated_card::CardOptions;
+use cardbroker_core::simulated_card::CardOptions;
 use cardbroker_tests::{
     cards::VirtualCard,
     harness::{broker::Setup, pcscd::Pcscd},

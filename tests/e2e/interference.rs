@@ -4,7 +4,7 @@ use std::{thread, time::Duration};
 
 use anyhow::{Context, ensure};
 use cardbroker_client::{ReaderState, WatchEvent};
-use cardbroker_server::core::simulated_card::CardOptions;
+use cardbroker_core::simulated_card::CardOptions;
 use cardbroker_tests::{
     cards::VirtualCard,
     harness::{broker::Setup, pcscd::Pcscd, programs::Program},

@@ -10,8 +10,8 @@ use std::{
 
 use anyhow::{Context, ensure};
 use cardbroker_client::{Client, ConnectOptions, Endpoint, GROUP_VARIABLE, ReaderState, Session};
+use cardbroker_core::simulated_card::CardOptions;
 use cardbroker_proto::{ENDPOINT_VARIABLE, TOKEN_FILE_VARIABLE, v1::ListReadersRequest};
-use cardbroker_server::core::simulated_card::CardOptions;
 use cardbroker_tests::{
     cards::VirtualCard,
     harness::{

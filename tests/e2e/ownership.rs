@@ -1,7 +1,7 @@
 //! When the broker holds a reader: always, on demand beside other programs, or never.
 
 use cardbroker_client::{CardProtocol, ReaderState};
-use cardbroker_server::core::simulated_card::CardOptions;
+use cardbroker_core::simulated_card::CardOptions;
 use cardbroker_tests::harness::programs::Program;
 use serde_json::json;
 

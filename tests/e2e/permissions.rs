@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 use cardbroker_client::{Command, Delivery, Error, ErrorReason, ReaderState, StopRule, hex};
-use cardbroker_server::core::simulated_card::CardOptions;
+use cardbroker_core::simulated_card::CardOptions;
 use cardbroker_tests::harness::{
     broker::{Broker, Setup},
     run::run,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cardbroker_client::{CardReset, Command, ReaderState, hex};
-use cardbroker_server::core::simulated_card::CardOptions;
+use cardbroker_core::simulated_card::CardOptions;
 use cardbroker_tests::{
     cards::piv::{self, PivCard},
     harness::{broker::Setup, pcscd::Pcscd, programs::Program, run::cardbroker, run::run},

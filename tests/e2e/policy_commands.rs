@@ -2,7 +2,7 @@
 //! chooses.
 
 use cardbroker_client::{Command, Error, Transmit, Transmitted, hex};
-use cardbroker_server::core::slot::Protocol;
+use cardbroker_core::slot::Protocol;
 use tonic::Code;
 
 use crate::{

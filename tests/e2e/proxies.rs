@@ -13,7 +13,7 @@ use std::{
 
 use anyhow::ensure;
 use cardbroker_client::{Client, Delivery, ErrorReason, ReaderState, Transmit};
-use cardbroker_server::core::{simulated_card::CardOptions, slot::Protocol};
+use cardbroker_core::{simulated_card::CardOptions, slot::Protocol};
 use cardbroker_tests::harness::{
     nginx::Nginx,
     proxy::{Manner, Proxy},

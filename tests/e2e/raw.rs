@@ -1,8 +1,8 @@
 //! Commands that are sent exactly as they are given, APDUs or not, beside those that are fitted to the card.
 
 use cardbroker_client::{Command, MAX_RAW_BYTES, StatusWordSource, StopRule, hex};
+use cardbroker_core::slot::Protocol;
 use cardbroker_proto::v1::{TransmitRequest, command::Action};
-use cardbroker_server::core::slot::Protocol;
 
 use crate::{
     wire::{field, request, stub, told, transmit},

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cardbroker_client::ReaderState;
-use cardbroker_server::core::simulated_card::CardOptions;
+use cardbroker_core::simulated_card::CardOptions;
 
 use crate::world::{COUNT, INCREMENT, LONG, PcscWorld, READER, answers, tell, told, unit, wait_until};
 

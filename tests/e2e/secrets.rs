@@ -11,8 +11,8 @@ use std::{
 use anyhow::ensure;
 use base64::{Engine, prelude::BASE64_STANDARD_NO_PAD};
 use cardbroker_client::{Client, ReaderState, hex};
+use cardbroker_core::simulated_card::CardOptions;
 use cardbroker_proto::{GROUP_METADATA, GROUP_VARIABLE};
-use cardbroker_server::core::simulated_card::CardOptions;
 use cardbroker_tests::{
     cards::VirtualCard,
     harness::{

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use cardbroker_client::ReaderState;
+use cardbroker_core::simulated_card::CardOptions;
 use cardbroker_proto::v1::{CardRequirement, SessionOpen, TurnOptions};
-use cardbroker_server::core::simulated_card::CardOptions;
 use rustix::process::Signal;
 
 use crate::{

@@ -4,11 +4,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, ensure};
 use cardbroker_client::{ReaderState, WatchEvent};
+use cardbroker_core::slot::Protocol;
 use cardbroker_proto::v1::{
     Reader, ReadersChange, WatchReadersResponse, card_broker_service_client::CardBrokerServiceClient,
     watch_readers_response::Event,
 };
-use cardbroker_server::core::slot::Protocol;
 use cardbroker_tests::harness::broker::Setup;
 use tokio::{task::JoinSet, time::timeout};
 use tonic::Streaming;

@@ -7,8 +7,8 @@ use std::{
 
 use anyhow::Context;
 use cardbroker_client::{ReaderState, WaitingTurn, WatchTurn};
+use cardbroker_core::simulated_card::CardOptions;
 use cardbroker_proto::v1::{WatchTurnRequest, WatchTurnResponse};
-use cardbroker_server::core::simulated_card::CardOptions;
 use cardbroker_tests::{
     cards::VirtualCard,
     harness::{

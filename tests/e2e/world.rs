@@ -5,7 +5,7 @@ use std::{future::Future, pin::Pin, time::Duration};
 
 use anyhow::{Context, bail};
 use cardbroker_client::{Client, Command, Error, Reader, ReaderState, Transmit, Transmitted, Watch, hex};
-use cardbroker_server::core::{simulated_card::CardOptions, slot::Protocol};
+use cardbroker_core::{simulated_card::CardOptions, slot::Protocol};
 use cardbroker_tests::{
     cards::VirtualCard,
     harness::{
@@ -218,13 +218,13 @@ macro_rules! over_both_backends {
         mod simulated {
             $(#[test] fn $story() -> anyhow::Result<()> {
                 use crate::world::{Stage, tell};
-                tell(async { super::$story(Stage::simulated_with(cardbroker_server::core::slot::Protocol::$protocol, $configuration).await?).await })
+                tell(async { super::$story(Stage::simulated_with(cardbroker_core::slot::Protocol::$protocol, $configuration).await?).await })
             })+
         }
         mod pcsc {
             $(#[test] fn $story() -> anyhow::Result<()> {
                 use crate::world::{Stage, tell};
-                tell(async { super::$story(Stage::pcsc_with(cardbroker_server::core::slot::Protocol::$protocol, $configuration).await?).await })
+                tell(async { super::$story(Stage::pcsc_with(cardbroker_core::slot::Protocol::$protocol, $configuration).await?).await })
             })+
         }
     };

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::core::simulated_card::{Absence, CardOptions, SimulatedCard};
+use cardbroker_core::simulated_card::{Absence, CardOptions, SimulatedCard};
 
 /// A place for one card.
 pub struct Bay {

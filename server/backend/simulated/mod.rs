@@ -13,15 +13,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use bay::Bay;
-
-use crate::{
-    backend::{Backend, Monitor, Slot},
-    core::{
-        simulated_card::CardOptions,
-        slot::{Protocol, ServiceError, SlotStatus},
-    },
+use cardbroker_core::{
+    simulated_card::CardOptions,
+    slot::{Protocol, ServiceError, SlotStatus},
 };
+
+use crate::backend::{Backend, Monitor, Slot};
+pub use bay::Bay;
 
 /// The longest single wait; keeps sums of time within bounds.
 const DAY: Duration = Duration::from_secs(86_400);

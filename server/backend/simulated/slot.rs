@@ -5,15 +5,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Bay, Rack};
-use crate::{
-    backend::Slot,
-    core::{
-        apdu::ApduBytes,
-        simulated_card::{Reaction, SimulatedCard},
-        slot::{CardInfo, Protocol, ProtocolChoice, ResetKind, SlotError},
-    },
+use cardbroker_core::{
+    apdu::ApduBytes,
+    simulated_card::{Reaction, SimulatedCard},
+    slot::{CardInfo, Protocol, ProtocolChoice, ResetKind, SlotError},
 };
+
+use super::{Bay, Rack};
+use crate::backend::Slot;
 
 pub(super) struct BaySlot {
     rack: Arc<Rack>,

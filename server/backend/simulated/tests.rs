@@ -2,11 +2,12 @@
 
 use std::thread;
 
-use super::*;
-use crate::core::{
+use cardbroker_core::{
     error::Delivery,
     slot::{CardInfo, ProtocolChoice, ResetKind, SlotError},
 };
+
+use super::*;
 
 const LONG: Duration = Duration::from_secs(10);
 const SELECT: [u8; 11] = [0x00, 0xA4, 0x04, 0x00, 6, 0xF0, b'C', b'A', b'R', b'D', 1];

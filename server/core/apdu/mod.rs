@@ -7,7 +7,7 @@ mod secrets;
 mod status;
 mod tlv;
 
-pub use cardbroker_proto::bytes::ApduBytes;
+pub use cardbroker_apdu_bytes::ApduBytes;
 pub use class::Class;
 pub use command::{ApduError, CommandApdu, MAX_COMMAND_BYTES, MAX_RAW_BYTES};
 pub use header::Header;

@@ -3,7 +3,7 @@
 use proptest::{collection::vec, prelude::*};
 
 use super::{ApduError, CommandApdu};
-use crate::core::properties::holds;
+use crate::properties::holds;
 
 const CASES: u32 = 500;
 

@@ -46,7 +46,7 @@ mod tests {
     use proptest::{collection::vec, prelude::*};
 
     use super::*;
-    use crate::core::properties::holds;
+    use crate::properties::holds;
 
     fn read(bytes: &[u8]) -> Vec<(u32, Vec<u8>)> {
         data_objects(bytes).map(|(tag, value)| (tag, value.to_vec())).collect()

@@ -1,7 +1,7 @@
 //! What the card thread knows of the card, from the commands it has sent and their answers: security state and what is selected. Pure.
 
 use super::selection::{SelectedFile, Selection};
-use crate::core::apdu::{Class, CommandApdu, StatusWord, presents_pin};
+use crate::apdu::{Class, CommandApdu, StatusWord, presents_pin};
 
 /// Instructions that raise no security state (ISO 7816-4 §11), even ones in an interindustry class. Neutral does not mean unchanged: the
 /// application that they select, or the challenge that they ask for, stays behind.
@@ -25,7 +25,7 @@ const CHAINING: u8 = 0x10;
 
 /// The card as far as it can be told from outside.
 #[derive(Debug, Default)]
-pub(crate) struct CardView {
+pub struct CardView {
     raised: bool,
     /// The last answer offers more data, which the next command could fetch.
     unfetched: bool,
@@ -47,23 +47,23 @@ enum Chain {
 
 impl CardView {
     /// Whether something may be left in the card that the next caller must not find.
-    pub(crate) fn is_raised(&self) -> bool {
+    pub fn is_raised(&self) -> bool {
         self.raised || self.unfetched
     }
 
     /// What is certain of the name (DF name, AID) of the application that commands of `class` reach: its beginning, or all of it.
     /// `None` if nothing is, or if no application is selected by name.
-    pub(crate) fn application(&self, class: Class) -> Option<&[u8]> {
+    pub fn application(&self, class: Class) -> Option<&[u8]> {
         self.selection.place(class)?.application()
     }
 
     /// What is selected for commands of `class`, if that is known.
-    pub(crate) fn place(&self, class: Class) -> Option<&SelectedFile> {
+    pub fn place(&self, class: Class) -> Option<&SelectedFile> {
         self.selection.place(class)
     }
 
     /// Whether a command that is sent now is whole and readable: no link of a chain, the last one included, and not protected.
-    pub(crate) fn is_plain(&self, apdu: &CommandApdu) -> bool {
+    pub fn is_plain(&self, apdu: &CommandApdu) -> bool {
         let class = apdu.class();
         let may_continue = match self.chain {
             Chain::None => false,
@@ -74,12 +74,12 @@ impl CardView {
     }
 
     /// Whether a chain has begun and not ended, as far as can be told.
-    pub(crate) fn has_open_chain(&self) -> bool {
+    pub fn has_open_chain(&self) -> bool {
         self.chain != Chain::None
     }
 
     /// A command is about to be sent: what it may raise counts from now on, whatever becomes of it.
-    pub(crate) fn sends(&mut self, command: &[u8]) {
+    pub fn sends(&mut self, command: &[u8]) {
         let Ok(apdu) = CommandApdu::parse(command) else {
             self.raised = true;
             self.selection.sends_unreadable(command.get(1).copied().is_some_and(presents_pin));
@@ -93,7 +93,7 @@ impl CardView {
     }
 
     /// A response has come.
-    pub(crate) fn answered(&mut self, response: &[u8]) {
+    pub fn answered(&mut self, response: &[u8]) {
         let word = response.last_chunk().map(|word| StatusWord(u16::from_be_bytes(*word)));
         // A card may keep its answer after a command that it has refused.
         self.unfetched = word.is_some_and(|word| word.offers_data() || self.unfetched && word.is_error());
@@ -104,7 +104,7 @@ impl CardView {
     }
 
     /// The card was reset.
-    pub(crate) fn reset(&mut self) {
+    pub fn reset(&mut self) {
         *self = Self::default();
     }
 }

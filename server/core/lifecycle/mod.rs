@@ -21,7 +21,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::status::{ReaderStatus, State, card_removed, not_owned, protocol_mismatch};
-use crate::core::{
+use crate::{
     error::Failure,
     slot::{CardInfo, ProtocolChoice, SlotError, SlotStatus},
 };
@@ -52,7 +52,7 @@ pub enum Own {
 
 /// What the actor has the card thread do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Action {
+pub enum Action {
     /// Take the card exclusively and reset it.
     Take,
     /// Reset a silent card by cutting its power.
@@ -65,7 +65,7 @@ pub(crate) enum Action {
 
 /// How the card was left by a unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum UnitEnd {
+pub enum UnitEnd {
     /// In order; ATR and protocol as after the last reset.
     InOrder(CardInfo),
     /// It is gone.
@@ -77,7 +77,7 @@ pub(crate) enum UnitEnd {
 }
 
 /// The machine. Owned by the reader's actor.
-pub(crate) struct CardLifecycle {
+pub struct CardLifecycle {
     own: Own,
     release_after: Duration,
     /// Which protocols the card may speak.
@@ -128,13 +128,7 @@ enum Phase {
 
 impl CardLifecycle {
     /// A reader of which nothing is known yet. `identity` must be unique among all readers of all runs.
-    pub(crate) fn new(
-        own: Own,
-        release_after: Duration,
-        protocols: ProtocolChoice,
-        identity: String,
-        now: Instant,
-    ) -> Self {
+    pub fn new(own: Own, release_after: Duration, protocols: ProtocolChoice, identity: String, now: Instant) -> Self {
         Self {
             own,
             release_after,
@@ -153,7 +147,7 @@ impl CardLifecycle {
     }
 
     /// What to do now; `demand` says whether anyone waits for a turn. `None`: wait for an event or for [`CardLifecycle::deadline`].
-    pub(crate) fn take_action(&mut self, now: Instant, demand: bool) -> Option<Action> {
+    pub fn take_action(&mut self, now: Instant, demand: bool) -> Option<Action> {
         let action = self.due_action(now, demand);
         if matches!(action, Some(Action::Take | Action::ColdReset)) {
             self.taken_at = self.seen.as_ref().map(|seen| seen.event_count);
@@ -195,7 +189,7 @@ impl CardLifecycle {
     }
 
     /// When [`CardLifecycle::take_action`] is worth asking again without an event.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
+    pub fn deadline(&self) -> Option<Instant> {
         match &self.phase {
             Phase::Unavailable { retry } => self.seen.as_ref().map(|_| *retry),
             Phase::Empty { recheck } => *recheck,
@@ -206,7 +200,7 @@ impl CardLifecycle {
     }
 
     /// The card that may be used, once it was taken.
-    pub(crate) fn card(&self) -> Option<&CardInfo> {
+    pub fn card(&self) -> Option<&CardInfo> {
         match &self.phase {
             Phase::Ready { card, .. } => Some(card),
             _ => None,
@@ -214,7 +208,7 @@ impl CardLifecycle {
     }
 
     /// Why the reader cannot be used, where its state alone does not say.
-    pub(crate) fn unusable_because(&self) -> Option<Cow<'_, str>> {
+    pub fn unusable_because(&self) -> Option<Cow<'_, str>> {
         match self.phase {
             Phase::Unavailable { .. } => Some(Cow::Borrowed(&self.unavailable_because)),
             Phase::Mute { speaks_another: true } => Some(protocol_mismatch(self.protocols).message),
@@ -223,7 +217,7 @@ impl CardLifecycle {
     }
 
     /// What watchers see.
-    pub(crate) fn status(&self) -> ReaderStatus {
+    pub fn status(&self) -> ReaderStatus {
         let (state, atr, protocol) = match &self.phase {
             Phase::Unavailable { .. } => (State::Unavailable, Vec::new(), None),
             Phase::Empty { .. } => (State::Empty, Vec::new(), None),
@@ -244,17 +238,17 @@ impl CardLifecycle {
     }
 
     /// Names the insertion.
-    pub(crate) fn insertion_id(&self) -> String {
+    pub fn insertion_id(&self) -> String {
         format!("{}-i{}", self.identity, self.insertion_count)
     }
 
     /// Names the card's state as far as the broker's own doings go.
-    pub(crate) fn state_tag(&self) -> String {
+    pub fn state_tag(&self) -> String {
         self.state_tag_after(0)
     }
 
     /// The state tag that a unit brings that begins now.
-    pub(crate) fn next_state_tag(&self) -> String {
+    pub fn next_state_tag(&self) -> String {
         self.state_tag_after(1)
     }
 
@@ -263,18 +257,18 @@ impl CardLifecycle {
     }
 
     /// Whether the card was reset since the last turn began.
-    pub(crate) fn was_reset_since_turn(&self) -> bool {
+    pub fn was_reset_since_turn(&self) -> bool {
         self.reset_since_turn
     }
 
     /// A turn begins: the state moves.
-    pub(crate) fn on_turn(&mut self) {
+    pub fn on_turn(&mut self) {
         self.reset_since_turn = false;
         self.state_count += 1;
     }
 
     /// What a request is told that does not wait for a card, if the reader is in no state to serve it.
-    pub(crate) fn refusal(&self) -> Option<Failure> {
+    pub fn refusal(&self) -> Option<Failure> {
         if self.own == Own::Never {
             return Some(not_owned());
         }
@@ -285,7 +279,7 @@ impl CardLifecycle {
     }
 
     /// The monitor has looked. Returns what those are told who wait, but not for a card.
-    pub(crate) fn on_status(&mut self, status: SlotStatus, now: Instant) -> Option<Failure> {
+    pub fn on_status(&mut self, status: SlotStatus, now: Instant) -> Option<Failure> {
         let before = self.seen.replace(status);
         let status = self.seen.as_ref()?;
         let had_card = matches!(
@@ -308,20 +302,20 @@ impl CardLifecycle {
     }
 
     /// PC/SC no longer serves the reader. Returns what those are told who wait, but not for a card.
-    pub(crate) fn on_unavailable(&mut self, because: String, now: Instant) -> Option<Failure> {
+    pub fn on_unavailable(&mut self, because: String, now: Instant) -> Option<Failure> {
         self.seen = None;
         self.fail(because, now);
         self.refusal()
     }
 
     /// A call has not returned in time. Returns what those are told who wait, but not for a card.
-    pub(crate) fn on_hang(&mut self) -> Option<Failure> {
+    pub fn on_hang(&mut self) -> Option<Failure> {
         self.unresponsive = true;
         self.refusal()
     }
 
     /// The card thread has tried [`Action::Take`] or [`Action::ColdReset`]. Returns what those are told who wait, but not for a card.
-    pub(crate) fn on_taken(&mut self, taken: Result<CardInfo, SlotError>, now: Instant) -> Option<Failure> {
+    pub fn on_taken(&mut self, taken: Result<CardInfo, SlotError>, now: Instant) -> Option<Failure> {
         self.unresponsive = false;
         self.holds |= !matches!(taken, Err(SlotError::Held | SlotError::NoCard | SlotError::CardRemoved));
         let seen_card = self.sees_card();
@@ -348,7 +342,7 @@ impl CardLifecycle {
     }
 
     /// A unit has ended. Returns what those are told who wait, but not for a card.
-    pub(crate) fn on_unit_ended(&mut self, end: UnitEnd, now: Instant) -> Option<Failure> {
+    pub fn on_unit_ended(&mut self, end: UnitEnd, now: Instant) -> Option<Failure> {
         let was_unresponsive = std::mem::take(&mut self.unresponsive);
         // What the monitor has said in the meantime is newer.
         if !matches!(self.phase, Phase::Ready { .. }) {
@@ -370,7 +364,7 @@ impl CardLifecycle {
     }
 
     /// The card was reset although nobody asked for it. Returns what those are told who wait, but not for a card.
-    pub(crate) fn on_reset(&mut self, reset: Result<CardInfo, SlotError>, now: Instant) -> Option<Failure> {
+    pub fn on_reset(&mut self, reset: Result<CardInfo, SlotError>, now: Instant) -> Option<Failure> {
         match reset {
             Ok(card) => {
                 self.reset_since_turn = true;
@@ -387,13 +381,13 @@ impl CardLifecycle {
 
     /// Someone else has reset the card, and it was reset again: it may be another one. Returns what those are told who wait, but not for
     /// a card.
-    pub(crate) fn on_foreign_reset(&mut self, card: CardInfo, now: Instant) -> Option<Failure> {
+    pub fn on_foreign_reset(&mut self, card: CardInfo, now: Instant) -> Option<Failure> {
         self.insertion_count += 1;
         self.on_reset(Ok(card), now)
     }
 
     /// A session has left the card as it was. Returns what those are told who wait, but not for a card.
-    pub(crate) fn on_left_as_is(&mut self, now: Instant) -> Option<Failure> {
+    pub fn on_left_as_is(&mut self, now: Instant) -> Option<Failure> {
         match self.card().cloned() {
             Some(card) => self.on_unit_ended(UnitEnd::InOrder(card), now),
             None => {
@@ -404,7 +398,7 @@ impl CardLifecycle {
     }
 
     /// The card was let go.
-    pub(crate) fn on_released(&mut self) {
+    pub fn on_released(&mut self) {
         self.unresponsive = false;
         self.holds = false;
         if matches!(self.phase, Phase::Ready { .. }) {

@@ -3,7 +3,7 @@
 mod properties;
 
 use super::*;
-use crate::core::{
+use crate::{
     error::{Delivery, Reason},
     slot::{Protocol, ServiceError},
 };

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::core::{
+use crate::{
     caller::Principal,
     card::unit::UnitOutcome,
     error::{Delivery, Failure, Reason},

@@ -1,6 +1,6 @@
 //! Who the simulated card says it is: its answer to reset and its file control information.
 
-use crate::core::slot::Protocol;
+use crate::slot::Protocol;
 
 /// The answer to reset (ISO 7816-3 §8), the serial number in its historical bytes.
 pub(super) fn atr(protocol: Protocol, serial: u32) -> Vec<u8> {

@@ -1,6 +1,6 @@
 //! How the simulated card takes a command apart: the ISO 7816-4 cases on T=1, TPDUs alone on T=0.
 
-use crate::core::slot::Protocol;
+use crate::slot::Protocol;
 
 /// The one instruction whose length the card does not check well.
 const VERIFY: u8 = 0x20;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::core::apdu::ApduBytes;
+use crate::apdu::ApduBytes;
 
 /// What a card does about a command; its shell acts it out.
 #[derive(Debug, Clone, PartialEq, Eq)]

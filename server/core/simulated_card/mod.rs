@@ -60,7 +60,7 @@ pub use fault::{Absence, Reaction};
 use offered::Offered;
 use pin::Pin;
 
-use crate::core::slot::Protocol;
+use crate::slot::Protocol;
 
 /// The application that SELECT finds: F0 "CARD" 01.
 const AID: [u8; 6] = [0xF0, b'C', b'A', b'R', b'D', 0x01];

@@ -1,7 +1,7 @@
 //! The rest of an answer, which the simulated card keeps until it is fetched: by the very next command, as a rule.
 
 use super::{CONTINUE, GET_RESPONSE, OK, SimulatedCard, UNKNOWN_CLASS, UNKNOWN_INSTRUCTION, command::Command};
-use crate::core::slot::Protocol;
+use crate::slot::Protocol;
 
 /// The rest of an answer.
 pub(super) struct Offered {

@@ -11,40 +11,40 @@ use std::{
 
 /// The giver's side: one per reader, owned by its actor.
 #[derive(Debug, Default)]
-pub(crate) struct Leases {
+pub struct Leases {
     valid_epoch: Arc<AtomicU64>,
 }
 
 impl Leases {
     /// Grants the next lease. The one before is over from this moment.
-    pub(crate) fn grant(&mut self) -> Lease {
+    pub fn grant(&mut self) -> Lease {
         let epoch = self.valid_epoch.fetch_add(1, Ordering::AcqRel) + 1;
         Lease { epoch, valid_epoch: Arc::clone(&self.valid_epoch) }
     }
 
     /// Ends the lease that is out, if any: its holder sends nothing more.
-    pub(crate) fn end(&mut self) {
+    pub fn end(&mut self) {
         self.valid_epoch.fetch_add(1, Ordering::AcqRel);
     }
 }
 
 /// The holder's side. Travels with each job to the card thread; clones are the same lease.
 #[derive(Debug, Clone)]
-pub(crate) struct Lease {
+pub struct Lease {
     epoch: u64,
     valid_epoch: Arc<AtomicU64>,
 }
 
 impl Lease {
     /// Whether the holder may still send.
-    pub(crate) fn is_valid(&self) -> bool {
+    pub fn is_valid(&self) -> bool {
         self.valid_epoch.load(Ordering::Acquire) == self.epoch
     }
 }
 
 /// Whether a session is doing something: its holder says when it asks, the card thread when it is done.
 #[derive(Debug)]
-pub(crate) struct Activity {
+pub struct Activity {
     began: Instant,
     pending: AtomicU32,
     /// Milliseconds from `began` to when the last task was done.
@@ -53,24 +53,24 @@ pub(crate) struct Activity {
 
 impl Activity {
     /// Of a session that begins now, idle.
-    pub(crate) fn new(now: Instant) -> Self {
+    pub fn new(now: Instant) -> Self {
         Self { began: now, pending: AtomicU32::new(0), idle_since: AtomicU64::new(0) }
     }
 
     /// A task was handed over.
-    pub(crate) fn asked(&self) {
+    pub fn asked(&self) {
         self.pending.fetch_add(1, Ordering::AcqRel);
     }
 
     /// A task is done.
-    pub(crate) fn done(&self, now: Instant) {
+    pub fn done(&self, now: Instant) {
         let since = now.saturating_duration_since(self.began).as_millis();
         self.idle_since.store(u64::try_from(since).unwrap_or(u64::MAX), Ordering::Release);
         self.pending.fetch_sub(1, Ordering::AcqRel);
     }
 
     /// Since when nothing is being done; `None` while something is.
-    pub(crate) fn idle_since(&self) -> Option<Instant> {
+    pub fn idle_since(&self) -> Option<Instant> {
         let is_idle = self.pending.load(Ordering::Acquire) == 0;
         is_idle.then(|| self.began + Duration::from_millis(self.idle_since.load(Ordering::Acquire)))
     }
@@ -78,18 +78,18 @@ impl Activity {
 
 /// When a session must give way to those who wait. Nothing bites while nobody waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Terms {
+pub struct Terms {
     /// When the session began.
-    pub(crate) began: Instant,
+    pub began: Instant,
     /// How long it may idle.
-    pub(crate) idle_timeout: Duration,
+    pub idle_timeout: Duration,
     /// How long it may go on while others wait.
-    pub(crate) max_contended_lease: Duration,
+    pub max_contended_lease: Duration,
 }
 
 /// What the terms say at a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub enum Verdict {
     /// Go on; ask again then at the latest, if there is a time.
     GoOn(Option<Instant>),
     /// It idles.
@@ -100,7 +100,7 @@ pub(crate) enum Verdict {
 
 impl Terms {
     /// Whether the session may go on, given since when others wait and since when it idles.
-    pub(crate) fn judge(&self, now: Instant, contended: Option<Instant>, idle: Option<Instant>) -> Verdict {
+    pub fn judge(&self, now: Instant, contended: Option<Instant>, idle: Option<Instant>) -> Verdict {
         let Some(contended) = contended else { return Verdict::GoOn(None) };
         let too_long = contended.max(self.began) + self.max_contended_lease;
         let idle_end = idle.map(|idle| idle.max(contended) + self.idle_timeout);

@@ -1,6 +1,6 @@
 //! Whose turn it is: the queue, the lease of its holder, and the terms on which callers wait.
 
-pub(crate) mod lease;
+pub mod lease;
 pub mod queue;
 pub mod turn;
 pub mod waiting;

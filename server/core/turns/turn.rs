@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::core::{
+use crate::{
     error::{Failure, Reason},
     slot::ResetKind,
 };

@@ -7,6 +7,10 @@ use std::{
     time::Duration,
 };
 
+use cardbroker_core::{
+    caller::Principal,
+    error::{Failure, Reason},
+};
 use cardbroker_proto::MAX_MESSAGE_BYTES;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep};
@@ -17,15 +21,9 @@ use super::{
     framing::{Framing, Progress},
     queue_full,
 };
-use crate::{
-    core::{
-        caller::Principal,
-        error::{Failure, Reason},
-    },
-    grpc::{
-        status::to_status,
-        tonic_errors::{NO_MESSAGE, TOO_LONG},
-    },
+use crate::grpc::{
+    status::to_status,
+    tonic_errors::{NO_MESSAGE, TOO_LONG},
 };
 
 /// How long the client may take to send a request, or a message of a stream: the time in which the broker waits for the rest of it.

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use crate::core::caller::Principal;
+use cardbroker_core::caller::Principal;
 
 /// What the limits of a user depend on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

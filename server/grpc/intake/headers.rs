@@ -1,8 +1,7 @@
 //! How long the headers of a request may be. Pure.
 
+use cardbroker_core::error::{Failure, Reason};
 use http::{HeaderMap, Uri};
-
-use crate::core::error::{Failure, Reason};
 
 /// The most header bytes of one request, in HTTP/2's count.
 const MAX_HEADER_BYTES: usize = 16 * 1024;

@@ -15,6 +15,10 @@ use std::{
     task::{Context, Poll},
 };
 
+use cardbroker_core::{
+    caller::Caller,
+    error::{Failure, Reason},
+};
 use futures_util::future::{BoxFuture, Either, Ready, ready};
 use http::{Request, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
@@ -28,10 +32,6 @@ use self::{
 };
 use super::status::to_status;
 use crate::{
-    core::{
-        caller::Caller,
-        error::{Failure, Reason},
-    },
     listen::{CallGuard, Peer},
     policy::access::PolicyInForce,
 };

@@ -8,6 +8,10 @@ use std::{
 };
 
 use bytes::Bytes;
+use cardbroker_core::{
+    caller::Principal,
+    error::{Delivery, Reason},
+};
 use cardbroker_proto::DESCRIPTORS;
 use http_body::{Body as HttpBody, Frame};
 use prost_types::FileDescriptorSet;
@@ -21,10 +25,6 @@ use super::{
     CLIENT_STREAMS,
     body::{BodyFailure, MeteredBody},
     budget::{Budgets, Entitlement},
-};
-use crate::core::{
-    caller::Principal,
-    error::{Delivery, Reason},
 };
 
 const USER: Principal = Principal::User(1001);

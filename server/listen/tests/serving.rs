@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use cardbroker_core::caller::{Caller, CallerKey, Principal};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpStream, UnixStream},
@@ -18,7 +19,6 @@ use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use super::{super::tcp::BoundPort, place};
 use crate::{
     config::ListenConfig,
-    core::caller::{Caller, CallerKey, Principal},
     listen::{BindError, Bound, BoundSocket, Connection, Incoming, Peer, SocketGuard, Source, http2_server},
 };
 

@@ -122,7 +122,7 @@ mod tests {
     use proptest::{collection::vec, prop_assert, prop_assert_eq, test_runner::TestCaseResult};
 
     use super::*;
-    use crate::core::properties::{holds, is_broken};
+    use cardbroker_core::properties::{holds, is_broken};
 
     const SECOND: Duration = Duration::from_secs(1);
 

@@ -8,13 +8,13 @@ mod trail;
 
 use std::fmt::Debug;
 
-use tracing::{info, warn};
-
-pub use self::trail::{AuditCounts, AuditTrail};
-use crate::core::{
+use cardbroker_core::{
     caller::{Caller, Principal},
     error::Failure,
 };
+use tracing::{info, warn};
+
+pub use self::trail::{AuditCounts, AuditTrail};
 
 /// The target of all audit records.
 pub const TARGET: &str = "cardbroker::audit";

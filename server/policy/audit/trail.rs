@@ -7,6 +7,10 @@ use std::{
     time::Duration,
 };
 
+use cardbroker_core::{
+    caller::{Caller, Principal},
+    error::Failure,
+};
 use tokio::{
     sync::Notify,
     task::JoinHandle,
@@ -19,13 +23,7 @@ use super::{
     coalesce::{Coalescer, Count, Verdict},
     who,
 };
-use crate::{
-    core::{
-        caller::{Caller, Principal},
-        error::Failure,
-    },
-    policy::rule::Operation,
-};
+use crate::policy::rule::Operation;
 
 /// The trail of one server. Clones share their counts, which [`AuditCounts`] emits.
 #[derive(Debug, Clone, Default)]
@@ -212,7 +210,7 @@ mod tests {
     use tracing::subscriber::DefaultGuard;
 
     use super::*;
-    use crate::core::{caller::TokenId, error::Reason};
+    use cardbroker_core::{caller::TokenId, error::Reason};
 
     #[derive(Clone, Default)]
     struct Text(Arc<Mutex<Vec<u8>>>);

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use cardbroker_core::error::{Delivery, Failure, Reason};
 use tracing::warn;
 
 use super::super::inbox::SessionOver;
 use super::{Actor, Work};
-use crate::core::error::{Delivery, Failure, Reason};
 
 /// The longest that taking, resetting or releasing a card may last before the reader counts as unresponsive.
 const HANDLING_TIMEOUT: Duration = Duration::from_secs(15);

@@ -1,11 +1,12 @@
 //! The actor's part that concerns those who want to see the turns.
 
-use super::super::inbox::Look;
-use super::{Actor, Work};
-use crate::core::{
+use cardbroker_core::{
     caller::CallerKey,
     turns::waiting::{Holder, TurnKind, Turns, Waiter},
 };
+
+use super::super::inbox::Look;
+use super::{Actor, Work};
 
 impl Actor {
     /// Answers a look.

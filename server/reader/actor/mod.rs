@@ -20,6 +20,18 @@ use std::{
     time::{Duration, Instant},
 };
 
+use cardbroker_core::{
+    caller::CallerKey,
+    card::pin_guard::{Guarded, PinGuard},
+    error::{Failure, Reason},
+    lifecycle::{Action, CardLifecycle},
+    slot::{ResetKind, SlotStatus},
+    status::{ReaderStatus, State},
+    turns::{
+        lease::Leases,
+        queue::{self, Limits, Queue},
+    },
+};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::JoinSet,
@@ -37,25 +49,8 @@ use super::{
     jobs::{CallWatchdog, Job, Report},
     ticket::Ticket,
 };
-use crate::{
-    backend::Slot,
-    caller::group::GroupMark,
-    config::ReaderSettings,
-    core::{
-        caller::CallerKey,
-        card::pin_guard::{Guarded, PinGuard},
-        error::{Failure, Reason},
-        keyed_hash::HashKey,
-        lifecycle::{Action, CardLifecycle},
-        slot::{ResetKind, SlotStatus},
-        status::{ReaderStatus, State},
-        turns::{
-            lease::Leases,
-            queue::{self, Limits, Queue},
-        },
-    },
-    policy::access::PolicyInForce,
-};
+use crate::process::random::hash_key;
+use crate::{backend::Slot, caller::group::GroupMark, config::ReaderSettings, policy::access::PolicyInForce};
 
 /// What the registry tells an actor about its reader.
 #[derive(Debug)]
@@ -107,7 +102,7 @@ pub fn spawn(setup: ReaderSetup, tasks: &mut JoinSet<()>) -> io::Result<mpsc::Se
     // Fails only when the actor has gone, and then nobody needs the report.
     let send_report = move |done| drop(report.blocking_send(done));
     let guarded = Guarded { known_wrong: setup.settings.pin_guard, last_try: setup.settings.guard_last_try };
-    let gate = Gate::new(PinGuard::new(guarded, HashKey::random()?));
+    let gate = Gate::new(PinGuard::new(guarded, hash_key()?));
     let (jobs, watchdog) = card_thread::spawn(&setup.id, setup.slot, setup.settings.protocols, gate, send_report)?;
 
     let (events, event_queue) = mpsc::channel(8);

@@ -2,6 +2,17 @@
 
 use std::{sync::Arc, time::Instant};
 
+use cardbroker_core::{
+    caller::CallerKey,
+    error::{Cause, Delivery, Failure, Reason},
+    slot::{CardInfo, SlotError},
+    status::card_removed,
+    turns::{
+        lease::{Activity, Terms, Verdict},
+        queue,
+        turn::Disposition,
+    },
+};
 use tokio::sync::{oneshot, watch};
 
 use super::super::inbox::{Grant, Manner, Purpose, SessionOver, SessionTicket, Waiting};
@@ -9,17 +20,6 @@ use super::super::jobs::Job;
 use super::{Actor, Work};
 use crate::{
     caller::group::GroupMark,
-    core::{
-        caller::CallerKey,
-        error::{Cause, Delivery, Failure, Reason},
-        slot::{CardInfo, SlotError},
-        status::card_removed,
-        turns::{
-            lease::{Activity, Terms, Verdict},
-            queue,
-            turn::Disposition,
-        },
-    },
     policy::{access::Access, audit},
 };
 

@@ -5,16 +5,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::super::inbox::{Manner, Message, Purpose, Waiting, shutting_down};
-use super::super::jobs::{Job, UnitJob};
-use super::{Actor, Work, unplugged};
-use crate::core::{
+use cardbroker_core::{
     error::{Failure, Reason},
     turns::{
         queue,
         turn::{Disposition, Turn},
     },
 };
+
+use super::super::inbox::{Manner, Message, Purpose, Waiting, shutting_down};
+use super::super::jobs::{Job, UnitJob};
+use super::{Actor, Work, unplugged};
 
 /// How often those who wait for a session hear of their place.
 const POSITION_INTERVAL: Duration = Duration::from_millis(50);

@@ -2,19 +2,18 @@
 
 use std::io;
 
-use super::gate;
-use crate::{
-    core::{
-        card::{
-            pin_guard::{Guarded, PinGuard},
-            unit::Exchange,
-        },
-        error::Failure,
-        keyed_hash::HashKey,
-        turns::lease::{Lease, Leases},
+use cardbroker_core::{
+    card::{
+        pin_guard::{Guarded, PinGuard},
+        unit::Exchange,
     },
-    policy::access::Access,
+    error::Failure,
+    turns::lease::{Lease, Leases},
 };
+
+use super::gate;
+use crate::policy::access::Access;
+use crate::process::random::hash_key;
 
 /// The gate before one card, and one holder's lease.
 pub struct FuzzGate {
@@ -32,7 +31,7 @@ impl FuzzGate {
     pub fn new(access: Access, known_wrong: bool, last_try: bool) -> io::Result<Self> {
         let mut leases = Leases::default();
         let lease = leases.grant();
-        let guard = PinGuard::new(Guarded { known_wrong, last_try }, HashKey::random()?);
+        let guard = PinGuard::new(Guarded { known_wrong, last_try }, hash_key()?);
         Ok(Self { gate: gate::Gate::new(guard), leases, lease, access })
     }
 

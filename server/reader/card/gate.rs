@@ -6,15 +6,14 @@
 //! exchange ─▶ lease, policy, guard ─────▶ card ──────────────▶ what the next exchange finds
 //! ```
 
-use crate::{
-    core::{
-        apdu::{Class, Header},
-        card::{pin_guard::PinGuard, unit::Exchange, view::CardView},
-        error::{Failure, Reason},
-        turns::lease::Lease,
-    },
-    policy::{Application, Command, access::Access},
+use cardbroker_core::{
+    apdu::{Class, Header},
+    card::{pin_guard::PinGuard, unit::Exchange, view::CardView},
+    error::{Failure, Reason},
+    turns::lease::Lease,
 };
+
+use crate::policy::{Application, Command, access::Access};
 
 /// The gate of one reader, with what is known of the card in it. Owned by the card thread.
 pub(in crate::reader) struct Gate {
@@ -95,7 +94,7 @@ pub(in crate::reader) fn check(lease: &Lease) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::{error::Delivery, turns::lease::Leases};
+    use cardbroker_core::{error::Delivery, turns::lease::Leases};
 
     #[test]
     fn nothing_passes_once_the_lease_has_ended() {

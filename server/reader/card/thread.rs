@@ -8,19 +8,19 @@ use std::{
     time::{Duration, Instant},
 };
 
+use cardbroker_core::{
+    card::unit::{CommandResult, Next, UnitRun},
+    error::{Delivery, Failure, Reason},
+    lifecycle::UnitEnd,
+    slot::{CardInfo, ProtocolChoice, ResetKind, SlotError},
+    status::{preceding_failed, protocol_mismatch},
+    turns::{lease::Lease, turn::Turn},
+};
 use tokio::sync::oneshot;
 
 use super::gate::{self, Gate};
 use crate::{
     backend::Slot,
-    core::{
-        card::unit::{CommandResult, Next, UnitRun},
-        error::{Delivery, Failure, Reason},
-        lifecycle::UnitEnd,
-        slot::{CardInfo, ProtocolChoice, ResetKind, SlotError},
-        status::{preceding_failed, protocol_mismatch},
-        turns::{lease::Lease, turn::Turn},
-    },
     reader::{
         jobs::{CallWatchdog, Job, MAX_PIPELINED, Report, SessionJob, SessionTask},
         ticket::Ticket,

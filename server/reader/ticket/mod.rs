@@ -6,16 +6,14 @@ use std::{
     time::Instant,
 };
 
+use cardbroker_core::{
+    card::unit::{CommandResult, Stop, UnitOutcome, UnitRequest},
+    error::Failure,
+    turns::turn::{Turn, TurnRequest},
+};
 use tokio::sync::oneshot;
 
-use crate::{
-    core::{
-        card::unit::{CommandResult, Stop, UnitOutcome, UnitRequest},
-        error::Failure,
-        turns::turn::{Turn, TurnRequest},
-    },
-    policy::access::Access,
-};
+use crate::policy::access::Access;
 
 /// A unit between its caller, the actor and the card thread.
 pub struct Ticket {
@@ -78,7 +76,7 @@ impl Ticket {
     /// whose turn has come is bound no more.
     ///
     /// # Errors
-    /// [`Reason::RequestIdReused`](crate::core::error::Reason::RequestIdReused) if the conditions contradict
+    /// [`Reason::RequestIdReused`](cardbroker_core::error::Reason::RequestIdReused) if the conditions contradict
     /// those that bind it already.
     pub fn join(&self, terms: &TurnRequest) -> Result<(), Failure> {
         self.terms().as_mut().map_or(Ok(()), |own| own.add_conditions(terms))
@@ -198,7 +196,7 @@ impl Ticket {
 }
 
 fn never_began() -> Failure {
-    Failure::not_sent(crate::core::error::Reason::Internal, "the unit ended before it began: report this")
+    Failure::not_sent(cardbroker_core::error::Reason::Internal, "the unit ended before it began: report this")
 }
 
 #[cfg(test)]

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use super::*;
-use crate::core::{
+use cardbroker_core::{
     apdu::StatusWord,
     card::unit::StatusWordSource,
     error::{Delivery, Reason},
     turns::turn::{CardRequirement, Disposition},
 };
+
+use super::*;
 
 fn ticket() -> (Ticket, Answers) {
     let turn = TurnRequest {
@@ -21,7 +22,7 @@ fn ticket() -> (Ticket, Answers) {
     let request = UnitRequest { commands: Vec::new(), turn, disposition: Disposition::Leave };
     Ticket::new(
         request,
-        crate::policy::access::unlimited(crate::core::caller::CallerKey::Connection(1)),
+        crate::policy::access::unlimited(cardbroker_core::caller::CallerKey::Connection(1)),
         Instant::now(),
     )
 }

@@ -2,7 +2,7 @@
 
 use std::{thread, time::Duration};
 
-use cardbroker_server::core::simulated_card::CardOptions;
+use cardbroker_core::simulated_card::CardOptions;
 use cardbroker_tests::cards::VirtualCard;
 
 #[derive(clap::Args)]

@@ -8,7 +8,7 @@
     reason = "a panic is how a target says what is broken"
 )]
 
-use cardbroker_server::core::apdu::{ApduError, Class, CommandApdu, StatusPattern, StatusWord};
+use cardbroker_core::apdu::{ApduError, Class, CommandApdu, StatusPattern, StatusWord};
 use libfuzzer_sys::fuzz_target;
 
 /// What a form makes of a command: how many data bytes it has, how many it asks for, and whether its lengths are extended ones.

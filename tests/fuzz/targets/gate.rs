@@ -14,14 +14,14 @@ use std::{
     sync::Arc,
 };
 
+use cardbroker_core::{
+    apdu::CommandApdu,
+    caller::Caller,
+    card::unit::{Exchange, UnitCommand},
+    error::{Delivery, Reason},
+};
 use cardbroker_server::{
     config::Config,
-    core::{
-        apdu::CommandApdu,
-        caller::Caller,
-        card::unit::{Exchange, UnitCommand},
-        error::{Delivery, Reason},
-    },
     policy::{Policy, ReaderNames, access::Access, audit::AuditTrail, rule::Operation},
     reader::card::fuzz::FuzzGate,
 };

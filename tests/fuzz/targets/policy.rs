@@ -10,10 +10,9 @@
 
 use std::fmt::Write;
 
+use cardbroker_core::{apdu::Header, caller::Identity};
 use cardbroker_server::{
     config::Config,
-    core::apdu::Header,
-    core::caller::Identity,
     policy::{Application, Command, Policy, ReaderNames, rule::Operation},
 };
 use libfuzzer_sys::{

@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use cardbroker_server::core::{
+use cardbroker_core::{
     apdu::{CommandApdu, StatusPattern, StopRule},
     card::unit::{CommandResult, MAX_GET_RESPONSES, Next, RESPONSE_ROOM_BYTES, StatusWordSource, UnitCommand, UnitRun},
     error::{Delivery, Reason},

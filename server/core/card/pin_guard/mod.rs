@@ -29,7 +29,7 @@ use std::collections::VecDeque;
 use reading::{Kind, Secret, Sent, Success};
 
 use super::view::CardView;
-use crate::core::{
+use crate::{
     apdu::StatusWord,
     error::{Failure, Reason},
     keyed_hash::{HashKey, KeyedHash},
@@ -41,15 +41,15 @@ const MAX_REMEMBERED: usize = 64;
 
 /// What of a reader is guarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Guarded {
+pub struct Guarded {
     /// Values that were refused.
-    pub(crate) known_wrong: bool,
+    pub known_wrong: bool,
     /// The last try.
-    pub(crate) last_try: bool,
+    pub last_try: bool,
 }
 
 /// What is remembered of the card in one reader.
-pub(crate) struct PinGuard {
+pub struct PinGuard {
     guarded: Guarded,
     key: HashKey,
     /// Oldest first.
@@ -61,7 +61,8 @@ pub(crate) struct PinGuard {
 }
 
 impl PinGuard {
-    pub(crate) fn new(guarded: Guarded, key: HashKey) -> Self {
+    /// Creates a guard that has seen no card yet. `key` is for this run: values are compared by their keyed hashes.
+    pub fn new(guarded: Guarded, key: HashKey) -> Self {
         Self { guarded, key, refused: VecDeque::new(), tries_left: VecDeque::new(), sent: Sent::Harmless }
     }
 
@@ -69,7 +70,7 @@ impl PinGuard {
     ///
     /// # Errors
     /// [`Reason::PinKnownWrong`] or [`Reason::PinLastTry`], not sent.
-    pub(crate) fn admit(&self, command: &[u8], allow_last_try: bool, view: &CardView) -> Result<(), Failure> {
+    pub fn admit(&self, command: &[u8], allow_last_try: bool, view: &CardView) -> Result<(), Failure> {
         let Sent::Presents { secret: Some(secret), value: Some(value), .. } = reading::read(&self.key, command, view)
         else {
             return Ok(());
@@ -91,12 +92,12 @@ impl PinGuard {
     }
 
     /// A command is about to be sent, of which `view` is what it finds.
-    pub(crate) fn sends(&mut self, command: &[u8], view: &CardView) {
+    pub fn sends(&mut self, command: &[u8], view: &CardView) {
         self.sent = reading::read(&self.key, command, view);
     }
 
     /// A response has come.
-    pub(crate) fn answered(&mut self, response: &[u8]) {
+    pub fn answered(&mut self, response: &[u8]) {
         let Some((data, word)) = response.split_last_chunk().map(|(data, word)| (data, u16::from_be_bytes(*word)))
         else {
             return;
@@ -151,7 +152,7 @@ impl PinGuard {
     }
 
     /// The card is another one, or may have been in other hands.
-    pub(crate) fn forget(&mut self) {
+    pub fn forget(&mut self) {
         self.refused.clear();
         self.tries_left.clear();
         self.sent = Sent::Harmless;

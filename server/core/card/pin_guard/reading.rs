@@ -1,7 +1,7 @@
 //! What a command means to the guard of PINs.
 
 use super::super::selection::SelectedFile;
-use crate::core::{
+use crate::{
     apdu::{Class, CommandApdu, presents_pin},
     card::view::CardView,
     keyed_hash::{HashKey, KeyedHash},
@@ -13,7 +13,7 @@ const RESET_RETRY_COUNTER: u8 = 0x2C;
 const IN_DATA_OBJECTS: u8 = 0x01;
 
 /// Instructions that leave every PIN as it is, in whatever class; the odd one beside each too.
-pub(crate) const HARMLESS: [u8; 20] = [
+pub(super) const HARMLESS: [u8; 20] = [
     0x22, // MANAGE SECURITY ENVIRONMENT
     0x2A, // PERFORM SECURITY OPERATION
     0x46, // GENERATE ASYMMETRIC KEY PAIR
@@ -42,20 +42,20 @@ const GET_STATUS: u8 = 0xF2;
 
 /// A PIN, or the code that unblocks it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Secret {
-    pub(crate) kind: Kind,
+pub(super) struct Secret {
+    pub kind: Kind,
     place: SelectedFile,
     reference: u8,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(super) enum Kind {
     Pin,
     UnblockingCode,
 }
 
 /// What a command means to the guard.
-pub(crate) enum Sent {
+pub(super) enum Sent {
     /// It leaves every PIN as it is.
     Harmless,
     /// It may change any PIN. If it gives the card nothing, it asks if it is answered with data.
@@ -71,7 +71,7 @@ pub(crate) enum Sent {
 
 /// What the success of a command that presents a secret means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Success {
+pub(super) enum Success {
     /// Nothing: no secret was given.
     Nothing,
     /// It was the right one.
@@ -81,7 +81,7 @@ pub(crate) enum Success {
 }
 
 /// Reads a command, of which `view` is what it finds. Values are hashed with `key`.
-pub(crate) fn read(key: &HashKey, command: &[u8], view: &CardView) -> Sent {
+pub(super) fn read(key: &HashKey, command: &[u8], view: &CardView) -> Sent {
     let Ok(apdu) = CommandApdu::parse(command) else { return read_unreadable(key, command, view) };
     let [_, instruction, p1, reference] = apdu.header();
     let even = instruction & !IN_DATA_OBJECTS;

@@ -20,10 +20,10 @@
 
 mod selected_file;
 
-pub(crate) use selected_file::SelectedFile;
+pub use selected_file::SelectedFile;
 use selected_file::{Known, Start, Step};
 
-use crate::core::apdu::{Class, CommandApdu, StatusWord, data_objects};
+use crate::apdu::{Class, CommandApdu, StatusWord, data_objects};
 
 const CHANNELS: usize = 20;
 /// The longest DF name.
@@ -54,7 +54,7 @@ const DF_NAME: u32 = 0x84;
 
 /// What is selected on each channel. Fed with every command and every response.
 #[derive(Debug)]
-pub(crate) struct Selection {
+pub struct Selection {
     channels: [Option<SelectedFile>; CHANNELS],
     /// Commands went to other channels than the basic one.
     uses_channels: bool,
@@ -91,12 +91,12 @@ impl Default for Selection {
 
 impl Selection {
     /// What is selected for commands of this class, if that is known.
-    pub(crate) fn place(&self, class: Class) -> Option<&SelectedFile> {
+    pub fn place(&self, class: Class) -> Option<&SelectedFile> {
         self.channels[self.channel(class)?].as_ref()
     }
 
     /// A command is about to be sent; `is_plain` if it is neither a link of a chain nor protected.
-    pub(crate) fn sends(&mut self, apdu: &CommandApdu, is_plain: bool) {
+    pub fn sends(&mut self, apdu: &CommandApdu, is_plain: bool) {
         let [_, instruction, p1, _] = apdu.header();
         let class = apdu.class();
         self.uses_channels |=
@@ -128,7 +128,7 @@ impl Selection {
     }
 
     /// A command that is no APDU is about to be sent, whose instruction presents a PIN or not.
-    pub(crate) fn sends_unreadable(&mut self, presents_pin: bool) {
+    pub fn sends_unreadable(&mut self, presents_pin: bool) {
         let channels = std::mem::replace(&mut self.channels, [const { None }; CHANNELS]);
         let before = Self { channels, uses_channels: self.uses_channels, sent: None, fetching: None, before: None };
         self.forget();
@@ -137,7 +137,7 @@ impl Selection {
     }
 
     /// A response has come.
-    pub(crate) fn answered(&mut self, response: &[u8]) {
+    pub fn answered(&mut self, response: &[u8]) {
         let Some((data, word)) = response.split_last_chunk().map(|(data, word)| (data, u16::from_be_bytes(*word)))
         else {
             return;
@@ -182,7 +182,7 @@ impl Selection {
     }
 
     /// Anything may be selected on any channel.
-    pub(crate) fn forget(&mut self) {
+    pub fn forget(&mut self) {
         self.channels.fill(None);
         (self.sent, self.fetching, self.before) = (None, None, None);
     }

@@ -1,7 +1,7 @@
 //! A command of a unit, as its caller asked for it, and what may be sent for it.
 
 use super::{GET_RESPONSE, fetch};
-use crate::core::apdu::{
+use crate::apdu::{
     ApduBytes, ApduError, Class, CommandApdu, Header, MAX_RAW_BYTES, StatusPattern, StatusWord, StopRule,
 };
 
@@ -10,7 +10,8 @@ use crate::core::apdu::{
 pub struct UnitCommand {
     content: Content,
     raw: bool,
-    pub(crate) continue_class: Option<Class>,
+    /// The class of the command that fetches the rest after `61xx`; `None` for the class of the command itself.
+    pub continue_class: Option<Class>,
     /// The instruction that fetches the rest after `61xx`; `None` for GET RESPONSE. Without effect on a raw command.
     pub continue_instruction: Option<u8>,
     /// Send it although it may use up the last try of a PIN.
@@ -106,21 +107,22 @@ impl UnitCommand {
     }
 
     /// What the policy reads of it.
-    pub(crate) fn header(&self) -> Header {
+    pub fn header(&self) -> Header {
         self.apdu().map_or(Header::Unreadable, |apdu| Header::Read(apdu.header()))
     }
 
     /// The instruction that fetches the rest of an answer.
-    pub(crate) fn fetching_instruction(&self) -> u8 {
+    pub fn fetching_instruction(&self) -> u8 {
         self.continue_instruction.unwrap_or(GET_RESPONSE)
     }
 
     /// Whether what fetches the rest of an answer is the caller's choice, and not the broker's GET RESPONSE.
-    pub(crate) fn chooses_fetching(&self) -> bool {
+    pub fn chooses_fetching(&self) -> bool {
         self.continue_class.is_some() || self.fetching_instruction() != GET_RESPONSE
     }
 
-    pub(crate) fn lets_unit_go_on(&self, word: StatusWord) -> bool {
+    /// Whether the next command of the unit may be sent after this one was answered with `word`.
+    pub fn lets_unit_go_on(&self, word: StatusWord) -> bool {
         match &*self.continue_on {
             [] => self.stop_rule.lets_unit_go_on(word),
             patterns => patterns.iter().any(|pattern| pattern.matches(word)),

@@ -11,14 +11,14 @@
 //! was fetched before.
 
 use super::UnitCommand;
-use crate::core::{
+use crate::{
     apdu::{Class, StatusWord},
     slot::Protocol,
 };
 
 /// One GET RESPONSE that is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Fetch {
+pub(super) struct Fetch {
     class: Class,
     /// The instruction.
     instruction: u8,
@@ -36,7 +36,7 @@ pub(crate) struct Fetch {
 
 /// What follows from the answer to a GET RESPONSE.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Fetched {
+pub(super) enum Fetched {
     /// It belongs to the command's answer, of which more is to be fetched.
     More(Fetch),
     /// It completes the command's answer.
@@ -48,7 +48,7 @@ pub(crate) enum Fetched {
 }
 
 /// The classes in which the rest of the answer to a command of `class` is fetched: on T=0, and otherwise.
-pub(crate) fn classes(class: Class, chosen: Option<Class>) -> [Class; 2] {
+pub(super) fn classes(class: Class, chosen: Option<Class>) -> [Class; 2] {
     match chosen {
         Some(chosen) => [chosen; 2],
         None => [class.fetching_from_transport(), class.fetching_from_application()],
@@ -57,7 +57,7 @@ pub(crate) fn classes(class: Class, chosen: Option<Class>) -> [Class; 2] {
 
 impl Fetch {
     /// The first one, for a command of `class`, after `61 <le>`.
-    pub(crate) fn first(command: &UnitCommand, class: Class, protocol: Protocol, le: u8) -> Self {
+    pub(super) fn first(command: &UnitCommand, class: Class, protocol: Protocol, le: u8) -> Self {
         let [transport, application] = classes(class, command.continue_class);
         let (class, other) = match protocol {
             Protocol::T0 => (transport, application),
@@ -75,17 +75,17 @@ impl Fetch {
     }
 
     /// What the card gets.
-    pub(crate) fn bytes(self) -> [u8; 5] {
+    pub(super) fn bytes(self) -> [u8; 5] {
         [self.class.0, self.instruction, 0, 0, self.le]
     }
 
     /// The most data bytes that it asks for.
-    pub(crate) fn expected(self) -> usize {
+    pub(super) fn expected(self) -> usize {
         super::length(self.le)
     }
 
     /// What follows from the card's answer: data, if there `are_data`, and a status word.
-    pub(crate) fn answered(self, are_data: bool, word: StatusWord) -> Fetched {
+    pub(super) fn answered(self, are_data: bool, word: StatusWord) -> Fetched {
         let has_brought = self.has_brought || are_data;
         let again = Self { le: super::low_byte(word), further: None, is_further: false, has_brought, ..self };
         if word.more_data().is_some() {

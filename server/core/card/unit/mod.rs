@@ -27,7 +27,7 @@ use fetch::{Fetch, Fetched};
 pub use outcome::{Stop, UnitOutcome, UnitRequest};
 pub use result::{CommandResult, StatusWordSource};
 
-use crate::core::{
+use crate::{
     apdu::{ApduBytes, CommandApdu, Header, StatusWord},
     error::{Failure, Reason},
     slot::Protocol,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{CommandResult, UnitCommand};
-use crate::core::{
+use crate::{
     error::Failure,
     turns::turn::{Disposition, TurnRequest},
 };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::core::apdu::{ApduBytes, StatusWord};
+use crate::apdu::{ApduBytes, StatusWord};
 
 /// What a command answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,13 +32,13 @@ pub enum StatusWordSource {
 
 impl CommandResult {
     /// The answer to one exchange.
-    pub(crate) fn of(data: &[u8], status_word: StatusWord, source: StatusWordSource, card_duration: Duration) -> Self {
+    pub fn of(data: &[u8], status_word: StatusWord, source: StatusWordSource, card_duration: Duration) -> Self {
         let get_response_count = u32::from(source == StatusWordSource::GetResponse);
         Self { data: data.into(), status_word, source, get_response_count, card_duration }
     }
 
     /// The same with the answer to the next exchange.
-    pub(crate) fn then(self, next: Self) -> Self {
+    pub fn then(self, next: Self) -> Self {
         Self {
             data: [&*self.data, &*next.data].concat().into(),
             get_response_count: self.get_response_count + next.get_response_count,

@@ -5,7 +5,7 @@ mod properties;
 mod room;
 
 use super::*;
-use crate::core::{
+use crate::{
     apdu::{MAX_RAW_BYTES, StatusPattern, StopRule},
     error::Delivery,
 };

@@ -3,7 +3,7 @@
 mod properties;
 
 use super::*;
-use crate::core::{
+use crate::{
     apdu::StatusWord,
     caller::Principal,
     card::unit::{CommandResult, StatusWordSource},

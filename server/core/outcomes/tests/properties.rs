@@ -3,7 +3,7 @@
 use proptest::{collection::vec, prelude::*, test_runner::TestCaseResult};
 
 use super::*;
-use crate::core::properties::{holds, is_broken};
+use crate::properties::{holds, is_broken};
 
 const CASES: u32 = 500;
 

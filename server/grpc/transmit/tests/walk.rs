@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use cardbroker_core::{error::Reason, outcomes::OutcomeLimits};
 use cardbroker_proto::{DESCRIPTORS, v1::StatusWordPattern, v1::TurnOptions};
 use prost_reflect::{
     Cardinality, DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, ReflectMessage, Value,
@@ -10,10 +11,7 @@ use prost_reflect::{
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::{
-    core::{error::Reason, outcomes::OutcomeLimits},
-    outcomes::executions::Executions,
-};
+use crate::outcomes::executions::Executions;
 
 /// What makes no other request of one, and why.
 const NOT_COMPARED: &[(&str, &str)] = &[

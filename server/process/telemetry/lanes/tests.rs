@@ -1,5 +1,6 @@
 //! Lanes under any history of lines, batches and failures: what must hold, and faults that break it.
 
+use cardbroker_core::properties::{holds, is_broken};
 use proptest::{
     collection::vec,
     prelude::{Just, Strategy, prop_oneof},
@@ -8,7 +9,6 @@ use proptest::{
 };
 
 use super::*;
-use crate::core::properties::{holds, is_broken};
 
 const CASES: u32 = 500;
 /// Small, so that lines are lost soon.

@@ -2,6 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
+use cardbroker_core::{
+    apdu::CommandApdu,
+    card::unit::{UnitCommand, UnitRequest},
+    turns::turn::{CardRequirement, TurnRequest},
+};
+
 use super::{
     super::*,
     clients::{Asked, Hand, Item, LIMITS, Stage, group_key},
@@ -10,14 +16,7 @@ use super::{
     witness::Promise,
     world::World,
 };
-use crate::{
-    core::{
-        apdu::CommandApdu,
-        card::unit::{UnitCommand, UnitRequest},
-        turns::turn::{CardRequirement, TurnRequest},
-    },
-    reader::session::SessionRequest,
-};
+use crate::reader::session::SessionRequest;
 
 impl World {
     pub(super) fn client_step(&mut self, step: Step) {

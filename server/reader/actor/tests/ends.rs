@@ -2,17 +2,18 @@
 
 use std::sync::{Arc, Mutex, mpsc::Receiver};
 
+use cardbroker_core::{
+    apdu::{ApduBytes, CommandApdu},
+    caller::Caller,
+    card::unit::{UnitCommand, UnitRequest},
+    error::Delivery,
+    slot::{CardInfo, Protocol, ProtocolChoice, SlotError},
+    turns::turn::{CardRequirement, Disposition, TurnRequest},
+};
+
 use super::super::*;
 use crate::{
     caller::group::{GroupKey, Groups},
-    core::{
-        apdu::{ApduBytes, CommandApdu},
-        caller::Caller,
-        card::unit::{UnitCommand, UnitRequest},
-        error::Delivery,
-        slot::{CardInfo, Protocol, ProtocolChoice, SlotError},
-        turns::turn::{CardRequirement, Disposition, TurnRequest},
-    },
     policy::{Policy, ReaderNames, access::Access, audit::AuditTrail, rule::Operation},
     reader::{
         ReaderHandle, Submission,

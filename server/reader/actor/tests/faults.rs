@@ -2,11 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
+use cardbroker_core::turns::{lease::Leases, turn::Disposition};
+
 use super::{super::*, history::Step, witness::Promise, world::World};
-use crate::{
-    core::turns::{lease::Leases, turn::Disposition},
-    reader::jobs::UnitJob,
-};
+use crate::reader::jobs::UnitJob;
 
 /// What goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,9 +127,9 @@ impl World {
                 self.actor.isolation.used(&group, true);
             }
             (Some(Fault::Amnesia), Step::Down) | (Some(Fault::Recount), Step::Swap) => {
-                let protocols = crate::core::slot::ProtocolChoice::Any;
+                let protocols = cardbroker_core::slot::ProtocolChoice::Any;
                 self.actor.lifecycle = CardLifecycle::new(
-                    crate::core::lifecycle::Own::Always,
+                    cardbroker_core::lifecycle::Own::Always,
                     Duration::ZERO,
                     protocols,
                     "x".into(),

@@ -1,5 +1,6 @@
 //! Who gets the card when, and what callers are told.
 
+use cardbroker_core::{card::unit::UnitOutcome, turns::turn::Disposition};
 use futures_util::FutureExt;
 use tokio::sync::oneshot::error::TryRecvError;
 
@@ -9,10 +10,7 @@ use super::{
     witness::{Generation, Promise},
     world::{World, tag},
 };
-use crate::{
-    core::{card::unit::UnitOutcome, turns::turn::Disposition},
-    reader::session::{Opening, OpeningEvent, SessionEvent},
-};
+use crate::reader::session::{Opening, OpeningEvent, SessionEvent};
 
 impl World {
     /// The actor has given the card thread a job.

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
+use cardbroker_core::{slot::ResetKind, turns::turn::Disposition};
 use proptest::{collection::vec, prelude::*};
-
-use crate::core::{slot::ResetKind, turns::turn::Disposition};
 
 pub(super) const CALLERS: usize = 4;
 pub(super) const GROUPS: usize = 3;

@@ -12,8 +12,9 @@ mod thread;
 mod witness;
 mod world;
 
+use cardbroker_core::properties::{holds, is_broken};
+
 use self::{faults::Fault, history::histories, thread::play};
-use crate::core::properties::{holds, is_broken};
 
 const CASES: u32 = 500;
 

@@ -1,18 +1,19 @@
 //! What was read of a session is answered, whatever ends it; what becomes of the card after a unit; and what those who
 //! wait may see.
 
+use cardbroker_core::{
+    error::{Cause, Delivery},
+    turns::{
+        turn::Disposition,
+        waiting::{Holder, TurnKind, Turns},
+    },
+};
+
 use super::{
     super::*,
     ends::{LONG, World, commands},
 };
 use crate::{
-    core::{
-        error::{Cause, Delivery},
-        turns::{
-            turn::Disposition,
-            waiting::{Holder, TurnKind, Turns},
-        },
-    },
     policy::Policy,
     reader::{
         pipeline::{Answer, Delivered, Pipeline},

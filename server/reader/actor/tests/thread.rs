@@ -2,6 +2,11 @@
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use cardbroker_core::{
+    apdu::ApduBytes,
+    slot::{CardInfo, Protocol, ProtocolChoice, SlotError},
+    turns::{lease::Lease, turn::Disposition},
+};
 use proptest::test_runner::{TestCaseError, TestCaseResult};
 
 use super::{
@@ -11,14 +16,7 @@ use super::{
     witness::Promise,
     world::{AGE, World},
 };
-use crate::{
-    core::{
-        apdu::ApduBytes,
-        slot::{CardInfo, Protocol, ProtocolChoice, SlotError},
-        turns::{lease::Lease, turn::Disposition},
-    },
-    reader::jobs::SessionTask,
-};
+use crate::reader::jobs::SessionTask;
 
 /// A job of the card thread.
 pub(super) struct Task {
@@ -38,7 +36,7 @@ pub(super) fn play(history: History, fault: Option<Fault>) -> TestCaseResult {
     let world = Arc::new(Mutex::new(World::new(history, fault)));
     let next_job = || locked(&world).next_job();
     let guarded = Guarded { known_wrong: true, last_try: true };
-    let gate = Gate::new(PinGuard::new(guarded, HashKey::random().unwrap()));
+    let gate = Gate::new(PinGuard::new(guarded, cardbroker_core::keyed_hash::HashKey::new(&[1; 64])));
     let mut card_thread = card_thread::without_thread(Box::new(Hand(Arc::clone(&world))), gate);
     while let Some(job) = next_job() {
         let report = card_thread(job);

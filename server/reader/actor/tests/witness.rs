@@ -2,12 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::history::Fate;
-use crate::core::{
+use cardbroker_core::{
     card::unit::UnitOutcome,
     error::{Delivery, Failure},
     slot::{ResetKind, SlotError},
 };
+
+use super::history::Fate;
 
 /// What holds in every history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -286,6 +287,6 @@ fn survives(fate: Fate) -> Result<(), SlotError> {
         Fate::Lost | Fate::ResetByAnother => Err(SlotError::Lost("noise".into())),
         Fate::Held => Err(SlotError::Held),
         Fate::Mute => Err(SlotError::Mute("no ATR".into())),
-        Fate::ServiceDown => Err(crate::core::slot::ServiceError::Down("gone".into()).into()),
+        Fate::ServiceDown => Err(cardbroker_core::slot::ServiceError::Down("gone".into()).into()),
     }
 }

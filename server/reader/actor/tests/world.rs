@@ -7,6 +7,8 @@ use std::{
     vec,
 };
 
+use cardbroker_core::{lifecycle::Own, turns::lease::Lease};
+
 use super::{
     super::*,
     clients::{Clients, LIMITS},
@@ -15,10 +17,7 @@ use super::{
     thread::Task,
     witness::{Promise, Witness},
 };
-use crate::{
-    core::{lifecycle::Own, turns::lease::Lease},
-    reader::handle::ReaderHandle,
-};
+use crate::reader::handle::ReaderHandle;
 
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(20);
 /// How far the world's clock is ahead of the real one, which a pulse and an inbox look at.
@@ -82,7 +81,7 @@ impl World {
             lifecycle: CardLifecycle::new(
                 own,
                 Duration::from_secs(5),
-                crate::core::slot::ProtocolChoice::Any,
+                cardbroker_core::slot::ProtocolChoice::Any,
                 "x".into(),
                 now,
             ),

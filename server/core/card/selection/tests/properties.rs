@@ -2,7 +2,7 @@
 
 use proptest::{collection::vec, prelude::*, test_runner::TestCaseResult};
 
-use crate::core::{
+use crate::{
     apdu::{Class, CommandApdu},
     card::view::CardView,
     properties::{holds, is_broken},

@@ -2,7 +2,7 @@
 //! refuse another.
 
 use super::*;
-use crate::core::simulated_card::{CardOptions, Reaction, SimulatedCard};
+use crate::simulated_card::{CardOptions, Reaction, SimulatedCard};
 
 /// A card that answers every command with `6103` and hands the data out in one class.
 struct Card {

@@ -6,7 +6,7 @@ use judge::{Seen, fitted, judge, judge_stop};
 use proptest::{collection::vec, prelude::*, test_runner::TestCaseResult};
 
 use super::*;
-use crate::core::properties::{holds, is_broken};
+use crate::properties::{holds, is_broken};
 
 const CASES: u32 = 400;
 /// More exchanges than any unit of these takes.

@@ -5,23 +5,23 @@ use std::collections::HashMap;
 use proptest::{prelude::*, test_runner::TestCaseResult};
 
 use super::{super::*, Case};
-use crate::core::apdu::Class;
+use crate::apdu::Class;
 
 /// One exchange as the card sees it: which command it belongs to, what was sent, what came back.
-pub(crate) struct Seen {
-    pub(crate) index: usize,
-    pub(crate) sent: Vec<u8>,
-    pub(crate) word: u16,
-    pub(crate) has_data: bool,
+pub(super) struct Seen {
+    pub index: usize,
+    pub sent: Vec<u8>,
+    pub word: u16,
+    pub has_data: bool,
 }
 
 /// The APDU of a command that is not raw.
-pub(crate) fn fitted(command: &UnitCommand) -> Option<&CommandApdu> {
+pub(super) fn fitted(command: &UnitCommand) -> Option<&CommandApdu> {
     command.apdu().filter(|_| !command.is_raw())
 }
 
 /// A stop tells the truth about the command at which it is.
-pub(crate) fn judge_stop(
+pub(super) fn judge_stop(
     run: &mut UnitRun<'_>,
     stop: Option<Failure>,
     seen: &[Seen],
@@ -44,7 +44,7 @@ pub(crate) fn judge_stop(
     Ok(())
 }
 
-pub(crate) fn judge(case: &Case, seen: &[Seen], results: &[CommandResult], is_stopped: bool) -> TestCaseResult {
+pub(super) fn judge(case: &Case, seen: &[Seen], results: &[CommandResult], is_stopped: bool) -> TestCaseResult {
     prop_assert!(results.len() <= case.commands.len(), "more results than commands");
     prop_assert!(seen.windows(2).all(|pair| pair[0].index <= pair[1].index), "not in order");
     let mut exchanges: HashMap<usize, Vec<&Seen>> = HashMap::new();

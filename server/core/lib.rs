@@ -4,11 +4,11 @@ pub mod apdu;
 pub mod caller;
 pub mod card;
 pub mod error;
-pub(crate) mod keyed_hash;
+pub mod keyed_hash;
 pub mod lifecycle;
 pub mod outcomes;
-#[cfg(test)]
-pub(crate) mod properties;
+#[cfg(any(test, feature = "properties"))]
+pub mod properties;
 pub mod simulated_card;
 pub mod slot;
 pub mod status;
