@@ -36,7 +36,7 @@ demo: ## two programs on one card, first without units, then with (no hardware n
 	@cargo build --locked --quiet -p cardbroker-server -p cardbroker -p cardbroker-client --bins --example pairs
 	@client/rust/examples/demo.sh $(TARGET)/debug
 
-test: lint ## everything: lint, unit tests, end-to-end tests with a real pcscd, the clients in all languages, a little fuzzing
+test: setup lint ## everything: lint, unit tests, end-to-end tests with a real pcscd, the clients in all languages, a little fuzzing
 # Before the end-to-end tests, which use the clients: some of them measure, and no compiler should run beside.
 	$(foreach language,$(LANGUAGES),$(call client,$(language),build.sh))
 # Stories about memory run the daemon as it is released.
@@ -58,18 +58,24 @@ conformance: setup ## the conformance kit against the clients in tests/conforman
 fuzz: setup ## random bytes, led by coverage, against all that reads them; SECONDS=600 goes on for longer
 	$(call step,tests/fuzz/run $(SECONDS))
 
-lint: setup ## format, clippy, documentation, contract, licences
+RELEASED = $(wildcard proto/released/*.binpb)
+# Compares the contract with a released one.
+define breaking
+$(call step,$(BUF) breaking proto --against $(1))
+
+endef
+
+lint: ## format, clippy, documentation, contract, licences, advisories
+	$(call step,.ci/setup lint)
 	$(call step,cargo fmt --all --check)
 	$(call step,cargo clippy --locked --workspace --all-targets -- -D warnings)
 	$(call step,RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps)
 	$(call step,$(BUF) lint proto)
 	$(call step,$(BUF) format proto --diff --exit-code)
-	@for release in proto/released/*.binpb; do \
-		[ -f "$$release" ] || { printf '\n==> buf breaking: nothing is released yet\n'; continue; }; \
-		printf '\n==> buf breaking proto --against %s\n' "$$release"; \
-		$(BUF) breaking proto --against "$$release" || exit 1; \
-	done
+	$(if $(RELEASED),,@printf '\n==> %s\n' 'buf breaking: nothing is released yet')
+	$(foreach release,$(RELEASED),$(call breaking,$(release)))
 	$(call step,$(DENY) --locked --workspace check --hide-inclusion-graph licenses bans sources)
+	$(call step,.ci/advisories $(DENY))
 
 bench: setup ## measure the broker beside plain PC/SC, half an hour on a quiet machine (ARGS=--quick: two minutes)
 	$(call step,cargo run --locked --release -p cardbroker-tests --bin bench -- $(ARGS))
