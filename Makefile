@@ -17,26 +17,43 @@ export PATH := $(PATH):/usr/sbin:/sbin
 LANGUAGES := python cpp node
 
 .NOTPARALLEL:
-.PHONY: help demo test fuzz lint bench conformance $(LANGUAGES) build install setup clean
+.PHONY: help demo check test release-check fuzz lint bench conformance $(LANGUAGES) build install setup clean
 
-# Says which step runs, and runs it.
-step = @printf '\n==> %s\n' "$(1)"; $(1)
+# Prints a step, runs it, prints its seconds, and ends with its exit code. A step has neither commas nor double quotes.
+define step
+@printf '\n==> %s\n' "$(1)"; begin=$$(date +%s); \
+	($(1)); code=$$?; \
+	printf '    %s s\n' $$(($$(date +%s) - begin)); (exit $$code)
+endef
 
-# Runs a script of the client in a language. 77: its toolchain cannot be had here, which the script has said; in CI it fails.
+# Runs a script of the client in a language. Code 77: its toolchain cannot be installed here, as the script has printed.
+# In CI that is a failure.
 define client
 $(call step,client/$(1)/$(2)) || [ $$? -eq 77 ]
 
 endef
 
 help: ## list the targets
-	@sed -n 's/^\([a-z][a-z ]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 27
+	@sed -n 's/^\([a-z][a-z -]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 27
 
 demo: ## two programs on one card, first without units, then with (no hardware needed)
 	@.ci/setup build
 	@cargo build --locked --quiet -p cardbroker-server -p cardbroker -p cardbroker-client --bins --example pairs
 	@client/rust/examples/demo.sh $(TARGET)/debug
 
-test: setup lint ## everything: lint, unit tests, end-to-end tests with a real pcscd, the clients in all languages, a little fuzzing
+# The daemon is compiled against the headers of libpcsclite.
+HAS_PCSC = $(shell pkg-config --exists libpcsclite && echo yes)
+# The packages below tests/ need more: libclang, pcscd, the other clients.
+CHECKED = --workspace --exclude cardbroker-tests --exclude cardbroker-conformance --exclude cardbroker-fuzz \
+	$(if $(HAS_PCSC),,--exclude cardbroker-server)
+
+check: ## format, clippy, unit tests; installs nothing, less than a minute when all is built
+	$(if $(HAS_PCSC),,@echo 'check: leaves out the daemon: the headers of libpcsclite are missing (Debian: libpcsclite-dev)')
+	$(call step,cargo fmt --all --check)
+	$(call step,cargo clippy --locked $(CHECKED) --all-targets -- -D warnings)
+	$(call step,cargo test --locked --quiet $(CHECKED) --lib --bins)
+
+test: setup lint ## all that CI runs: lint, unit and end-to-end tests, all clients, short fuzzing
 # Before the end-to-end tests, which use the clients: some of them measure, and no compiler should run beside.
 	$(foreach language,$(LANGUAGES),$(call client,$(language),build.sh))
 # Stories about memory run the daemon as it is released.
@@ -48,14 +65,27 @@ test: setup lint ## everything: lint, unit tests, end-to-end tests with a real p
 # From the same seed each time: a gate fails for what has changed, not by luck.
 	$(call step,SEED=1 tests/fuzz/run $(SECONDS))
 
+release-check: setup ## what is too long for CI: the longest stories, the whole conformance kit, long fuzzing; 80 min
+	@printf '%s\n' '' 'release-check runs, on two cores:' \
+		'  all tests, the stories about idle connections with 5 min each   15 min' \
+		'  the whole conformance kit with all clients                      30 min' \
+		'  each of six fuzz targets for 600 s, two at a time               30 min' \
+		'  the benchmark in its quick form                                  5 min'
+	$(foreach language,$(LANGUAGES),$(call client,$(language),build.sh))
+	$(call step,cargo build --locked --release -p cardbroker-server)
+	$(call step,CARDBROKER_LONG_TESTS=1 cargo test --locked --workspace --no-fail-fast)
+	$(call step,tests/conformance/run)
+	$(call step,tests/fuzz/run 600)
+	@$(MAKE) --no-print-directory bench ARGS=--quick
+
 python cpp node: setup ## format, lint and tests of that client
-	@cargo build --locked --quiet -p cardbroker-server -p cardbroker --bins
+	$(call step,cargo build --locked --quiet -p cardbroker-server -p cardbroker --bins)
 	$(call client,$@,test.sh)
 
-conformance: setup ## the conformance kit against the clients in tests/conformance/drivers (CLIENTS="python node": against these)
+conformance: setup ## the conformance kit against all clients (CLIENTS="python node": against these)
 	$(call step,tests/conformance/run $(CLIENTS) -- $(ARGS))
 
-fuzz: setup ## random bytes, led by coverage, against all that reads them; SECONDS=600 goes on for longer
+fuzz: setup ## every parser of untrusted input, led by coverage, SECONDS each (default 20)
 	$(call step,tests/fuzz/run $(SECONDS))
 
 RELEASED = $(wildcard proto/released/*.binpb)
@@ -77,10 +107,10 @@ lint: ## format, clippy, documentation, contract, licences, advisories
 	$(call step,$(DENY) --locked --workspace check --hide-inclusion-graph licenses bans sources)
 	$(call step,.ci/advisories $(DENY))
 
-bench: setup ## measure the broker beside plain PC/SC, half an hour on a quiet machine (ARGS=--quick: two minutes)
+bench: setup ## measure the broker beside plain PC/SC, half an hour (ARGS=--quick: two minutes)
 	$(call step,cargo run --locked --release -p cardbroker-tests --bin bench -- $(ARGS))
 
-build: ## the programs, optimised, in target/install (two to three minutes; needs root only to install missing packages)
+build: ## the programs, optimised, in target/install (three minutes; root only for missing packages)
 	@.ci/setup build
 	$(call step,cargo build --locked --release -p cardbroker-server -p cardbroker)
 	@install -D -m 755 -t $(BUILT) $(PROGRAMS:%=$(TARGET)/release/%)
@@ -92,8 +122,8 @@ install: ## copy both programs into PREFIX/bin (PREFIX is /usr/local); run make 
 	done
 	install -D -m 755 -t "$(DESTDIR)$(PREFIX)/bin" $(PROGRAMS:%=$(BUILT)/%)
 
-setup: ## install what lint and test need, if it is missing (asks apt, npm and pip)
-	@.ci/setup test
+setup: ## install what the tests need, if it is missing (with apt, npm and pip)
+	$(call step,.ci/setup test)
 
 clean: ## remove everything that was built
 	cargo clean
