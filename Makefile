@@ -48,7 +48,7 @@ CHECKED = --workspace --exclude cardbroker-tests --exclude cardbroker-conformanc
 	$(if $(HAS_PCSC),,--exclude cardbroker-server)
 
 check: ## format, clippy, unit tests; installs nothing, less than a minute when all is built
-	$(if $(HAS_PCSC),,@echo 'check: leaves out the daemon: the headers of libpcsclite are missing (Debian: libpcsclite-dev)')
+	$(if $(HAS_PCSC),,@echo 'check: leaves out the daemon: no headers of libpcsclite (Debian: libpcsclite-dev)')
 	$(call step,cargo fmt --all --check)
 	$(call step,cargo clippy --locked $(CHECKED) --all-targets -- -D warnings)
 	$(call step,cargo test --locked --quiet $(CHECKED) --lib --bins)

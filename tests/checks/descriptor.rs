@@ -17,8 +17,9 @@ const GOLDEN: &str = "proto/cardbroker.v1.golden.txt";
 const HARMLESS: &[&str] =
     &["cardbroker.v1.Reader.atr", "cardbroker.v1.SessionOpened.atr", "cardbroker.v1.SessionResetDone.atr"];
 
-/// Fields that hold APDU bytes, or the id of a request. What prints their messages is written by hand, see proto/redact.rs. No option says so in the contract
-/// (`debug_redact`): the compilers that Debian 12 and Ubuntu 24.04 ship refuse it.
+/// Fields that hold APDU bytes, or the id of a request. `Debug` of their messages is written by hand, see
+/// proto/redact.rs. The contract has no option for it (`debug_redact`): the compilers of Debian 12 and Ubuntu 24.04
+/// refuse that option.
 const APDU_BYTES: &[&str] = &[
     "cardbroker.v1.ApduCommand.bytes",
     "cardbroker.v1.ApduResult.data",

@@ -12,3 +12,5 @@ mod layering;
 mod names;
 #[cfg(test)]
 mod sources;
+#[cfg(test)]
+mod words;

@@ -1,5 +1,5 @@
-//! The names that a piece of Rust writes: every path of two segments or more, and whatever is imported, with `use` trees
-//! spelled out. Comments and texts are no names, and what is under `#[cfg(test)]` is left out.
+//! The names in a piece of Rust: every path of two segments or more, and every import, with `use` trees spelled out.
+//! Comments and strings are no names, and items under `#[cfg(test)]` are left out.
 
 use proc_macro2::{TokenStream, TokenTree};
 
@@ -120,8 +120,8 @@ mod tests {
 
     #[test]
     fn comments_texts_and_tests_are_no_names() {
-        let source = "/// a::b\n// c::d\nconst T: &str = \"e::f\"; #[cfg(test)] use g::h; #[cfg(all(test, unix))] mod t { use i::j; }\n\
-                      use k::l;";
+        let source = "/// a::b\n// c::d\nconst T: &str = \"e::f\"; #[cfg(test)] use g::h;\n\
+                      #[cfg(all(test, unix))] mod t { use i::j; } use k::l;";
         let found = super::of(source);
         assert_eq!((found.len(), found[0].line, found[0].segments.join("::").as_str()), (1, 4, "k::l"));
     }

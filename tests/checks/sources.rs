@@ -5,7 +5,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The repository's top folder.
 pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
@@ -23,7 +22,7 @@ pub(crate) fn all() -> Vec<(String, String)> {
     found
 }
 
-/// All Rust files.
+/// All Rust files, named from the top.
 pub(crate) fn rust() -> Vec<(String, String)> {
     all().into_iter().filter(|(path, _)| path.ends_with(".rs")).collect()
 }
