@@ -2,13 +2,49 @@
 
 use super::{names, sources};
 
-/// The server's modules from low to high; a module names only lines above its own.
-const SERVER: &[&[&str]] = &[
-    &["core", "timing"],
+/// Modules from low to high; a module names only lines above its own.
+type Layers = &'static [&'static [&'static str]];
+
+/// A crate whose modules have an order. A crate may lie in a folder of another one.
+struct Crate {
+    /// The folder of its sources, from the top of the repository, with a slash at the end.
+    root: &'static str,
+    /// Its modules. Its lib.rs and main.rs are above them all.
+    layers: Layers,
+    /// The order inside some of these modules, by their names. A module's own file (mod.rs) is above them all.
+    inner: &'static [(&'static str, Layers)],
+}
+
+/// All crates with an order.
+const ORDERED: &[Crate] = &[
+    Crate { root: "server/", layers: SERVER, inner: &[("reader", READER)] },
+    Crate { root: "server/core/", layers: CORE, inner: &[("card", CARD), ("turns", TURNS)] },
+];
+
+/// The decisions, from low to high.
+const CORE: Layers = &[
+    &["apdu", "caller", "error", "keyed_hash", "properties"],
+    &["slot"],
+    &["simulated_card", "status"],
+    &["turns"],
+    &["card", "lifecycle"],
+    &["outcomes"],
+];
+
+/// Everything pure that sees the bytes of an APDU.
+const CARD: Layers = &[&["selection", "unit"], &["view"], &["pin_guard"]];
+
+/// Whose turn it is.
+const TURNS: Layers = &[&["lease", "queue", "turn", "waiting"]];
+
+/// The server's modules, from low to high.
+const SERVER: Layers = &[
+    &["timing"],
     &["backend", "caller"],
     &["policy"],
     &["config"],
-    &["listen", "process", "reader"],
+    &["listen", "process"],
+    &["reader"],
     &["outcomes", "registry"],
     &["broker"],
     // Above listen, which tells it who calls.
@@ -16,30 +52,14 @@ const SERVER: &[&[&str]] = &[
     &["server"],
 ];
 
-/// The same inside a room. Its mod.rs is above them all.
-const ROOMS: &[(&str, &[&[&str]])] = &[
-    (
-        "core",
-        &[
-            &["apdu", "caller", "error", "keyed_hash", "properties"],
-            &["slot"],
-            &["simulated_card", "status"],
-            &["turns"],
-            &["card", "lifecycle"],
-            &["outcomes"],
-        ],
-    ),
-    (
-        "reader",
-        &[
-            &["isolation", "ticket"],
-            &["jobs"],
-            &["card", "inbox", "session_task"],
-            &["session"],
-            &["handle", "pipeline"],
-            &["actor"],
-        ],
-    ),
+/// The parts of one reader.
+const READER: Layers = &[
+    &["isolation", "ticket"],
+    &["jobs"],
+    &["card", "inbox", "session_task"],
+    &["session"],
+    &["handle", "pipeline"],
+    &["actor"],
 ];
 
 /// Crates (and their families: tonic is tonic_health too) that only these files may name.
@@ -64,16 +84,7 @@ const CRATES: &[(&str, &[&str])] = &[
 
 /// Files that decide and do nothing else: no runtime, no clock, no input and output.
 const PURE: &[&str] = &[
-    "server/core/apdu/",
-    "server/core/caller.rs",
-    "server/core/card/",
-    "server/core/error.rs",
-    "server/core/lifecycle/",
-    "server/core/outcomes/",
-    "server/core/simulated_card/",
-    "server/core/slot.rs",
-    "server/core/status.rs",
-    "server/core/turns/",
+    "server/core/",
     "server/grpc/intake/framing.rs",
     "server/policy/audit/coalesce.rs",
     "server/policy/mod.rs",
@@ -101,8 +112,8 @@ const IMPURE: &[&str] = &[
 /// A channel for one message needs no runtime.
 const PURE_ENOUGH: &str = "tokio::sync::oneshot";
 
-/// Every name of a file that it should not know, each with its place and the reason.
-fn violations(path: &str, source: &str) -> Vec<String> {
+/// Every name in a file that the file should not know, each with its place and the reason.
+fn violations(crates: &[Crate], path: &str, source: &str) -> Vec<String> {
     let is_test = path.ends_with("/tests.rs") || path.contains("/tests/");
     let mut found = Vec::new();
     for name in names::of(source) {
@@ -120,16 +131,18 @@ fn violations(path: &str, source: &str) -> Vec<String> {
             let impure = IMPURE.iter().filter(|run| format!("::{written}::").contains(&format!("::{run}::")));
             impure.for_each(|run| complain(&format!("a pure file does not name {run}")));
         }
-        if let (Some(module), Some(target)) = (module(path), in_crate(path, &name.segments)) {
-            if points_up(SERVER, &module, &target) {
-                complain("points up, or one of both is missing in SERVER");
+        if let Some((home, module)) = home(crates, path)
+            && let Some(target) = in_crate(&module, &name.segments)
+        {
+            if points_up(home.layers, &module, &target) {
+                complain("points up, or one of both is missing in the table of its crate");
             } else if let ([parent, module @ ..], [same, target @ ..]) = (&module[..], &target[..])
                 && parent == same
                 && !target.is_empty()
-                && let Some((_, layers)) = ROOMS.iter().find(|(room, _)| room == parent)
+                && let Some((_, layers)) = home.inner.iter().find(|(inner, _)| inner == parent)
                 && points_up(layers, module, target)
             {
-                complain("points up inside its room, or one of both is missing in ROOMS");
+                complain(&format!("points up inside {parent}, or one of both is missing in its table"));
             }
         }
     }
@@ -140,16 +153,17 @@ fn is_of(family: &str, name: &str) -> bool {
     name.strip_prefix(family).is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
 }
 
-/// The module that a server's file is, from the crate's root; `None` for its two roots, and for files elsewhere.
-fn module(path: &str) -> Option<Vec<&str>> {
-    let path = path.strip_prefix("server/")?.strip_suffix(".rs")?;
+/// The crate of a file (the innermost), and the file's module there; `None` for a crate's roots, and in other folders.
+fn home<'a, 'b>(crates: &'a [Crate], path: &'b str) -> Option<(&'a Crate, Vec<&'b str>)> {
+    let home = crates.iter().filter(|home| path.starts_with(home.root)).max_by_key(|home| home.root.len())?;
+    let path = path.strip_prefix(home.root)?.strip_suffix(".rs")?;
     let path = path.strip_suffix("/mod").unwrap_or(path);
-    (!["lib", "main"].contains(&path)).then(|| path.split('/').collect())
+    (!["lib", "main"].contains(&path)).then(|| (home, path.split('/').collect()))
 }
 
-/// What a name means from the crate's root; `None` if it is not written as one of this crate.
-fn in_crate(path: &str, segments: &[String]) -> Option<Vec<String>> {
-    let mut base = module(path)?;
+/// The meaning of a name in `module`, from the crate's root; `None` if it is not written as one of this crate.
+fn in_crate(module: &[&str], segments: &[String]) -> Option<Vec<String>> {
+    let mut base = module.to_vec();
     let mut rest = segments;
     match segments[0].as_str() {
         "crate" => (base, rest) = (Vec::new(), &rest[1..]),
@@ -182,8 +196,17 @@ fn points_up(layers: &[&[&str]], module: &[&str], target: &[String]) -> bool {
 
 #[test]
 fn no_file_names_what_lies_above_it() {
-    let found: Vec<_> = sources::rust().iter().flat_map(|(path, text)| violations(path, text)).collect();
+    let found: Vec<_> = sources::rust().iter().flat_map(|(path, text)| violations(ORDERED, path, text)).collect();
     assert!(found.is_empty(), "\n{}\n", found.join("\n"));
+}
+
+#[test]
+fn every_crate_of_the_server_has_an_order() {
+    let manifests =
+        sources::all().into_iter().filter_map(|(path, _)| Some(path.strip_suffix("Cargo.toml")?.to_owned()));
+    for root in manifests.filter(|root| root.starts_with("server/")) {
+        assert!(ORDERED.iter().any(|home| home.root == root), "{root} is missing in ORDERED");
+    }
 }
 
 #[test]
@@ -203,11 +226,16 @@ fn every_place_in_the_tables_exists() {
     for place in CRATES.iter().flat_map(|(_, places)| *places).chain(PURE) {
         assert!(files.iter().any(|(path, _)| path.starts_with(place)), "{place}");
     }
-    let rooms = ROOMS.iter().map(|(room, layers)| (format!("server/{room}"), *layers));
-    for (folder, layers) in [("server".to_owned(), SERVER)].into_iter().chain(rooms) {
+    let inner = |home: &Crate| {
+        let inner = home.inner.iter().map(|(module, layers)| (format!("{}{module}/", home.root), *layers));
+        inner.collect::<Vec<_>>()
+    };
+    for (folder, layers) in
+        ORDERED.iter().flat_map(|home| [vec![(home.root.to_owned(), home.layers)], inner(home)].concat())
+    {
         for module in layers.iter().copied().flatten() {
             let exists = |file: String| files.iter().any(|(path, _)| *path == file);
-            assert!(exists(format!("{folder}/{module}.rs")) || exists(format!("{folder}/{module}/mod.rs")), "{module}");
+            assert!(exists(format!("{folder}{module}.rs")) || exists(format!("{folder}{module}/mod.rs")), "{module}");
         }
     }
 }
@@ -215,15 +243,15 @@ fn every_place_in_the_tables_exists() {
 #[test]
 fn planted_names_are_found() {
     for (path, source) in [
-        ("server/core/apdu/mod.rs", "use crate::core::slot::SlotError;"),
-        ("server/backend/mod.rs", "use crate::{core::apdu::Class, config::Own};"),
+        ("server/core/apdu/mod.rs", "use crate::slot::SlotError;"),
+        ("server/backend/mod.rs", "use crate::{config::Config, timing::Point};"),
         ("server/config/reader.rs", "fn f() { super::super::broker::g() }"),
         ("server/broker/mod.rs", "use crate::grpc::Edge;"),
-        ("server/new.rs", "use crate::core::error::Failure;"),
+        ("server/new.rs", "use crate::timing::Point;"),
         ("server/grpc/mod.rs", "use crate::new::Thing;"),
-        ("server/core/card/unit/mod.rs", "use crate::reader::ticket::Ticket;"),
+        ("server/core/card/unit/mod.rs", "use crate::outcomes::Outcome;"),
         ("server/reader/ticket/mod.rs", "fn f() { crate::reader::jobs::g() }"),
-        ("server/core/turns/queue/mod.rs", "use crate::core::card::unit::UnitRequest;"),
+        ("server/core/turns/queue/mod.rs", "use crate::card::unit::UnitRequest;"),
         ("server/registry/mod.rs", "fn f(card: pcsc::Card) {}"),
         ("server/broker/mod.rs", "use tonic::Status;"),
         ("server/registry/mod.rs", "use tonic_types::StatusExt;"),
@@ -236,16 +264,16 @@ fn planted_names_are_found() {
         ("server/reader/ticket/mod.rs", "use tokio::sync::mpsc;"),
         ("server/core/apdu/class.rs", "use std::{fmt, fs::File};"),
     ] {
-        assert_eq!(violations(path, source).len(), 1, "{path}: {source}");
+        assert_eq!(violations(ORDERED, path, source).len(), 1, "{path}: {source}");
     }
 }
 
 #[test]
 fn names_that_point_down_pass() {
     for (path, source) in [
-        ("server/config/reader.rs", "use super::value; use crate::core::slot::ProtocolChoice;"),
-        ("server/reader/mod.rs", "pub use self::actor::spawn; use crate::core::error::Failure;"),
-        ("server/reader/ticket/mod.rs", "use tokio::sync::oneshot::{self, Sender}; use crate::core::card::unit::Stop;"),
+        ("server/config/reader.rs", "use super::value; use crate::policy::rule::Rule;"),
+        ("server/reader/mod.rs", "pub use self::actor::spawn; use crate::timing::Point;"),
+        ("server/reader/ticket/mod.rs", "use tokio::sync::oneshot::{self, Sender}; use crate::timing::Point;"),
         (
             "server/core/turns/queue/mod.rs",
             "use std::time::Instant; #[cfg(test)] mod tests { use std::time::Instant; fn f() { Instant::now() } }",
@@ -254,6 +282,37 @@ fn names_that_point_down_pass() {
         ("server/main.rs", "use cardbroker_server::server::Server;"),
         ("tests/e2e/main.rs", "use pcsc::Context; use cardbroker_client::Client;"),
     ] {
-        assert_eq!(violations(path, source), [""; 0], "{path}: {source}");
+        assert_eq!(violations(ORDERED, path, source), [""; 0], "{path}: {source}");
+    }
+}
+
+/// A crate in a folder of another one, both with an order of their own.
+const NESTED: &[Crate] = &[
+    Crate { root: "server/", layers: &[&["broker"], &["grpc"]], inner: &[] },
+    Crate { root: "server/core/", layers: &[&["apdu"], &["card"]], inner: &[("card", &[&["gate"], &["unit"]])] },
+];
+
+#[test]
+fn planted_names_in_a_nested_crate_are_found() {
+    for (path, source) in [
+        ("server/core/apdu/mod.rs", "use crate::card::Unit;"),
+        ("server/core/card/gate.rs", "use super::unit::Unit;"),
+        ("server/core/card/gate.rs", "use crate::broker::Broker;"),
+        ("server/core/new.rs", "use crate::apdu::Class;"),
+        ("server/core/lib.rs", "use cardbroker_server::broker::Broker;"),
+        ("server/core/card/unit.rs", "fn f(broker: cardbroker_server::broker::Broker) {}"),
+        ("server/core/card/unit.rs", "use tonic::Status;"),
+        ("server/broker.rs", "use crate::grpc::Edge;"),
+        ("server/broker.rs", "use crate::core::apdu::Class;"),
+    ] {
+        assert_eq!(violations(NESTED, path, source).len(), 1, "{path}: {source}");
+    }
+    for (path, source) in [
+        ("server/core/card/unit.rs", "use super::gate::Gate; use crate::apdu::Class; use std::fmt::Debug;"),
+        ("server/core/lib.rs", "pub use crate::card::Unit;"),
+        ("server/core/card/mod.rs", "pub use self::unit::Unit; use super::apdu::Class;"),
+        ("server/broker.rs", "use cardbroker_core::apdu::Class;"),
+    ] {
+        assert_eq!(violations(NESTED, path, source), [""; 0], "{path}: {source}");
     }
 }
