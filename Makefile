@@ -107,7 +107,7 @@ lint: ## format, clippy, documentation, contract, licences, advisories
 	$(call step,$(DENY) --locked --workspace check --hide-inclusion-graph licenses bans sources)
 	$(call step,.ci/advisories $(DENY))
 
-bench: setup ## measure the broker beside plain PC/SC, half an hour (ARGS=--quick: two minutes)
+bench: setup ## the broker beside plain PC/SC, into docs/benchmarks.md, 30 min (ARGS=--quick: 2 min, no document)
 	$(call step,cargo run --locked --release -p cardbroker-tests --bin bench -- $(ARGS))
 
 build: ## the programs, optimised, in target/install (three minutes; root only for missing packages)

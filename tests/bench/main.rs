@@ -1,4 +1,4 @@
-//! The program `bench`: measures the broker beside what programs do without it, in one run on one machine, and writes tables.
+//! The program `bench`: measures the broker beside direct PC/SC, in one run on one machine, and writes tables.
 
 mod alone;
 mod clock;
@@ -17,7 +17,7 @@ mod worker;
 
 use std::{
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     thread,
 };
 
@@ -25,7 +25,8 @@ use clap::{Parser, ValueEnum};
 use report::{Table, progress};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Measures the broker beside direct PC/SC, over the same virtual card behind a real pcscd, and writes results.md and results.json.
+/// Measures the broker beside direct PC/SC, over the same virtual card behind a real pcscd, and writes results.md and
+/// results.json. A complete run also writes docs/benchmarks.md.
 #[derive(Parser)]
 #[command(args_conflicts_with_subcommands = true)]
 struct Arguments {
@@ -102,6 +103,11 @@ fn main() -> anyhow::Result<()> {
     }
     let markdown = report::write(&out, &settings(effort)?, &tables)?;
     progress(&format!("written to {}", out.display()));
+    // A document with some of the cases, or with the numbers of a quick run, would mislead.
+    if !quick && only.is_empty() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        progress(&format!("written to {}", report::publish(&root, &settings(effort)?, &tables)?.display()));
+    }
     Ok(io::stdout().write_all(markdown.as_bytes())?)
 }
 

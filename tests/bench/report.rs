@@ -4,14 +4,20 @@ use std::{
     fmt::Write as _,
     fs,
     io::{self, Write as _},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use serde_json::{Map, Value, json};
 
 use crate::samples::{Samples, Spread};
 
-/// Tells on standard error how far the run is.
+/// The head line of docs/benchmarks.md.
+const GENERATED: &str = "<!-- Written by make bench. Do not edit. -->";
+
+/// The widest line of a paragraph, in characters.
+const COLUMNS: usize = 100;
+
+/// Prints on standard error how far the run is.
 pub(crate) fn progress(text: &str) {
     // Without standard error there is nobody to tell.
     let _ = writeln!(io::stderr(), "bench: {text}");
@@ -148,18 +154,18 @@ pub(crate) struct Table {
 
 impl Table {
     fn markdown(&self) -> String {
-        let mut text = format!("## {}\n\n{}\n\n", self.title, self.about);
-        let cells = self.rows.iter().map(|row| row.iter().map(Cell::markdown).collect());
-        text += &grid(&self.columns, cells);
+        let mut text = format!("## {}\n\n{}", self.title, self.body());
         if !self.targets.is_empty() {
-            let targets = self.targets.iter().map(|target| {
-                let (limit, measured) = target.texts();
-                vec![target.what.clone(), limit, measured, target.verdict().to_owned()]
-            });
             text.push('\n');
-            text += &grid(&["target", "limit", "measured", ""], targets);
+            text += &targets_grid(&self.targets);
         }
         text
+    }
+
+    /// The table without its heading and its targets.
+    fn body(&self) -> String {
+        let cells = self.rows.iter().map(|row| row.iter().map(Cell::markdown).collect());
+        format!("{}\n\n{}", wrapped(&self.about), grid(&self.columns, cells))
     }
 
     fn json(&self) -> Value {
@@ -176,6 +182,14 @@ impl Table {
     }
 }
 
+fn targets_grid<'a>(targets: impl IntoIterator<Item = &'a Target>) -> String {
+    let rows = targets.into_iter().map(|target| {
+        let (limit, measured) = target.texts();
+        vec![target.what.clone(), limit, measured, target.verdict().to_owned()]
+    });
+    grid(&["target", "limit", "measured", ""], rows)
+}
+
 fn grid(columns: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
     let mut text = format!("| {} |\n|{}\n", columns.join(" | "), " --- |".repeat(columns.len()));
     for row in rows {
@@ -183,6 +197,23 @@ fn grid(columns: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
         let _ = writeln!(text, "| {} |", row.join(" | "));
     }
     text
+}
+
+/// Breaks a paragraph into lines of at most [`COLUMNS`], if its words are no longer.
+fn wrapped(text: &str) -> String {
+    let mut wrapped = String::new();
+    let mut column = 0;
+    for word in text.split_whitespace() {
+        let width = word.chars().count();
+        if column > 0 {
+            let fits = column + 1 + width <= COLUMNS;
+            wrapped.push(if fits { ' ' } else { '\n' });
+            column = if fits { column + 1 } else { 0 };
+        }
+        wrapped += word;
+        column += width;
+    }
+    wrapped
 }
 
 /// Writes `results.md` and `results.json` into `folder`; returns the Markdown.
@@ -201,4 +232,54 @@ pub(crate) fn write(folder: &Path, settings: &str, tables: &[Table]) -> io::Resu
     fs::write(folder.join("results.md"), &markdown)?;
     fs::write(folder.join("results.json"), format!("{json:#}\n"))?;
     Ok(markdown)
+}
+
+/// Writes docs/benchmarks.md below `root`, the top of the repository: [`GENERATED`], the text of tests/bench/reading.md
+/// (none if that file is missing), the targets, and the tables, folded away.
+///
+/// # Errors
+/// The system's, on reading and writing.
+pub(crate) fn publish(root: &Path, settings: &str, tables: &[Table]) -> io::Result<PathBuf> {
+    let reading = match fs::read_to_string(root.join("tests/bench/reading.md")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        reading => format!("{}\n\n", reading?.trim_end()),
+    };
+    let targets = targets_grid(tables.iter().flat_map(|table| &table.targets));
+    let mut text =
+        format!("{GENERATED}\n\n# Benchmarks\n\n{reading}## Results\n\n{}\n\n{targets}\n", wrapped(settings));
+    for table in tables {
+        // Writing to a string does not fail.
+        let _ = write!(text, "<details>\n<summary>{}</summary>\n\n{}\n</details>\n", table.title, table.body());
+    }
+    let document = root.join("docs/benchmarks.md");
+    fs::create_dir_all(root.join("docs"))?;
+    fs::write(&document, text)?;
+    Ok(document)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failure here is the test's own message")]
+
+    use super::*;
+
+    #[test]
+    fn the_document_is_head_line_reading_text_and_tables() {
+        let root = tempfile::tempdir().unwrap();
+        let about = "word ".repeat(50);
+        let rows = vec![vec![Cell::text("unit"), Cell::Count(3)]];
+        let targets = vec![Target::new("a unit", Limit::AtMost(1.5), 1.2)];
+        let tables = [Table { title: "Alone", about, columns: vec!["what", "how many"], rows, targets }];
+        let publish = || fs::read_to_string(publish(root.path(), "2 processors.", &tables).unwrap()).unwrap();
+
+        let bare = publish();
+        let begin = format!("{GENERATED}\n\n# Benchmarks\n\n## Results\n\n2 processors.\n\n| target |");
+        assert!(bare.starts_with(&begin) && bare.contains("| a unit | ≤ 1.5 | 1.20 | met |\n\n<details>"), "{bare}");
+        assert!(bare.lines().all(|line| line.chars().count() <= COLUMNS), "{bare}");
+        assert!(bare.ends_with("| unit | 3 |\n\n</details>\n"), "{bare}");
+
+        fs::create_dir_all(root.path().join("tests/bench")).unwrap();
+        fs::write(root.path().join("tests/bench/reading.md"), "Read it so.\n").unwrap();
+        assert!(publish().contains("# Benchmarks\n\nRead it so.\n\n## Results\n\n2 processors."), "{}", publish());
+    }
 }

@@ -44,6 +44,15 @@ fn no_file_names_a_path_of_a_developers_machine() {
 }
 
 #[test]
+fn the_benchmarks_are_a_generated_document() {
+    let path = "docs/benchmarks.md";
+    if let Some((_, text)) = sources::all().into_iter().find(|(file, _)| file == path) {
+        let head = "<!-- Written by make bench. Do not edit. -->\n";
+        assert!(text.starts_with(head), "{path} does not begin with {head}: run make bench");
+    }
+}
+
+#[test]
 fn the_configurations_in_the_readme_are_good() {
     let readme = sources::text("README.md");
     let blocks: Vec<_> = readme.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
