@@ -1,8 +1,4 @@
-//! Habits that every file keeps, and documents that must not drift from the programs.
-
-use std::io::Write;
-
-use cardbroker_server::config::Config;
+//! Habits that every file keeps.
 
 use super::sources;
 
@@ -49,44 +45,5 @@ fn the_benchmarks_are_a_generated_document() {
     if let Some((_, text)) = sources::all().into_iter().find(|(file, _)| file == path) {
         let head = "<!-- Written by make bench. Do not edit. -->\n";
         assert!(text.starts_with(head), "{path} does not begin with {head}: run make bench");
-    }
-}
-
-#[test]
-fn the_configurations_in_the_readme_are_good() {
-    let readme = sources::text("README.md");
-    let blocks: Vec<_> = readme.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    assert!(!blocks.is_empty());
-    for block in blocks {
-        let mut file = tempfile::NamedTempFile::new().unwrap();
-        file.write_all(block.as_bytes()).unwrap();
-        if let Err(error) = Config::load(Some(file.path())) {
-            panic!("{error}\n{block}");
-        }
-    }
-}
-
-#[test]
-fn the_programs_in_the_readme_are_the_clients_own_examples() {
-    let readme = sources::text("README.md");
-    let trimmed = |text: &str| text.lines().map(str::trim).collect::<Vec<_>>().join("\n");
-    for (language, example) in [
-        ("python", "client/python/examples/first.py"),
-        ("cpp", "client/cpp/examples/first.cpp"),
-        ("js", "client/node/examples/read.mjs"),
-    ] {
-        let snippet = readme.split(&format!("```{language}\n")).nth(1).and_then(|rest| rest.split("```").next());
-        let snippet = snippet.unwrap_or_else(|| panic!("README.md has no program in {language}"));
-        assert!(trimmed(&sources::text(example)).contains(&trimmed(snippet)), "not in {example}:\n{snippet}");
-    }
-}
-
-#[test]
-fn the_exit_codes_in_the_readme_are_those_of_the_help() {
-    let readme = sources::text("README.md");
-    for source in ["client/cli/arguments.rs", "server/process/flags.rs"] {
-        let help = sources::text(source);
-        let codes = help.split("Exit codes:\n").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
-        assert!(readme.contains(codes), "README.md lacks the exit codes of {source}:\n{codes}");
     }
 }

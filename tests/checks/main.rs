@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod descriptor;
 #[cfg(test)]
+mod documents;
+#[cfg(test)]
 mod habits;
 #[cfg(test)]
 mod install;

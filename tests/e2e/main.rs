@@ -26,6 +26,8 @@ mod daemon;
 mod direct;
 /// What becomes of the card after a unit or a session.
 mod dispositions;
+/// The commands in the documents, run as a reader would run them.
+mod documents;
 /// How the daemon stops.
 mod drain;
 /// The card passes from one process to the next, fast and fairly.

@@ -1,0 +1,139 @@
+//! Blocks of code in the documents: configurations that the daemon takes, and excerpts of programs that tests run.
+//! Commands (`sh`) are for the story in tests/e2e/documents.rs.
+
+use std::{io::Write, path::Path};
+
+use cardbroker_server::config::Config;
+use cardbroker_tests::harness::markdown::{Block, blocks};
+
+use super::sources;
+
+/// How many blocks are no excerpts for now. The number only falls, to 0; then the constant leaves.
+const NO_EXCERPTS: usize = 10;
+
+/// The problem of a block that is a program of its own.
+const NO_EXCERPT: &str = "no excerpt of an example";
+
+/// The languages of examples, and the endings of their files' names.
+const LANGUAGES: &[(&str, &str)] =
+    &[("rust", ".rs"), ("python", ".py"), ("cpp", ".cpp"), ("js", ".mjs"), ("cmake", "CMakeLists.txt")];
+
+/// Folders with examples that tests run or compile.
+const EXAMPLES: &[&str] = &["/examples/", "client/cpp/tests/consumer/"];
+
+fn documents() -> Vec<(String, String)> {
+    sources::all().into_iter().filter(|(path, _)| path.ends_with(".md")).collect()
+}
+
+/// The problem of a block, if it has one. `is_tested` tells whether the document's Rust is compiled as its crate's own.
+fn problem(path: &str, block: &Block, examples: &[(String, String)], is_tested: bool) -> Option<String> {
+    let language = block.info.split(',').next().unwrap_or_default();
+    match language {
+        "text" => None,
+        "toml" => configuration_problem(&block.lines.join("\n")),
+        // The story reads the documents at the top and in docs/.
+        "sh" if !path.contains('/') || path.starts_with("docs/") => None,
+        "sh" => Some("no test runs these commands: `text`".into()),
+        "rust" if is_tested => None,
+        _ => match LANGUAGES.iter().find(|(known, _)| *known == language) {
+            Some((_, ending)) => {
+                let mut examples = examples.iter().filter(|(example, _)| example.ends_with(ending));
+                let is_excerpt = examples.any(|(_, text)| contains(text, &block.lines));
+                (!is_excerpt).then(|| format!("{NO_EXCERPT} *{ending}"))
+            }
+            None => Some(format!("the info string `{}` is unknown", block.info)),
+        },
+    }
+}
+
+fn configuration_problem(text: &str) -> Option<String> {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    Config::load(Some(file.path())).err().map(|error| error.to_string())
+}
+
+/// Whether the lines follow each other in a text, whatever their indentation.
+fn contains(text: &str, lines: &[String]) -> bool {
+    let text: Vec<_> = text.lines().map(str::trim).collect();
+    let lines: Vec<_> = lines.iter().map(|line| line.trim()).collect();
+    !lines.is_empty() && text.windows(lines.len()).any(|window| window == lines)
+}
+
+/// Documents that a crate includes as its own documentation, so that their Rust is compiled.
+fn compiled() -> Vec<String> {
+    let included = |(path, text): (String, String)| -> Vec<String> {
+        let folder = Path::new(&path).parent().unwrap().to_owned();
+        let names = text.split("doc = include_str!(\"").skip(1).filter_map(|rest| rest.split('"').next());
+        names.map(|name| plain(&folder.join(name))).collect()
+    };
+    sources::rust().into_iter().flat_map(included).collect()
+}
+
+/// A path in which each `..` is resolved, as text.
+fn plain(path: &Path) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.iter().map(|part| part.to_str().unwrap()) {
+        if part == ".." {
+            parts.pop();
+        } else {
+            parts.push(part);
+        }
+    }
+    parts.join("/")
+}
+
+#[test]
+fn every_block_of_code_is_checked_by_something() {
+    let is_example = |path: &str| EXAMPLES.iter().any(|folder| path.contains(folder));
+    let examples: Vec<_> = sources::all().into_iter().filter(|(path, _)| is_example(path)).collect();
+    let compiled = compiled();
+    let mut found = Vec::new();
+    for (path, text) in documents() {
+        for block in blocks(&text) {
+            let problem = problem(&path, &block, &examples, compiled.contains(&path));
+            found.extend(problem.map(|problem| format!("{path}:{}: {problem}", block.line)));
+        }
+    }
+    let (no_excerpts, wrong): (Vec<_>, Vec<_>) = found.into_iter().partition(|problem| problem.contains(NO_EXCERPT));
+    assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
+    assert!(no_excerpts.len() <= NO_EXCERPTS, "{}:\n{}\n", no_excerpts.len(), no_excerpts.join("\n"));
+}
+
+#[test]
+fn planted_blocks_are_found() {
+    let examples = [("client/python/examples/first.py".to_owned(), "import a\n    b = 1\n    c = 2\n".to_owned())];
+    for (path, info, line, is_good) in [
+        ("README.md", "text", "anything", true),
+        ("README.md", "sh", "cardbroker readers", true),
+        ("client/README.md", "sh", "cardbroker readers", false),
+        ("README.md", "", "anything", false),
+        ("README.md", "console", "$ cardbroker", false),
+        ("docs/operating.md", "toml", "[listen]", true),
+        ("docs/operating.md", "toml", "[lisen]", false),
+        ("client/README.md", "rust,no_run", "fn main() {}", true),
+        ("client/python/README.md", "python", "b = 1", true),
+        ("client/python/README.md", "python", "b = ", false),
+        ("client/python/README.md", "cpp", "b = 1", false),
+    ] {
+        let block = Block { line: 1, info: info.into(), lines: vec![line.into()] };
+        let problem = problem(path, &block, &examples, path == "client/README.md");
+        assert_eq!(problem.is_none(), is_good, "{path} {info} {line}: {problem:?}");
+    }
+}
+
+#[test]
+fn the_exit_codes_in_the_documents_are_those_of_the_help() {
+    let documents = documents();
+    let mut found = 0;
+    for (path, text) in sources::rust() {
+        let is_program = path.starts_with("server/") || path.starts_with("client/");
+        let codes = text.split("\nExit codes:\n").nth(1).and_then(|rest| rest.split('"').next());
+        let Some(codes) = codes.filter(|_| is_program) else { continue };
+        assert!(
+            documents.iter().any(|(_, text)| text.contains(codes)),
+            "no document has the exit codes of {path}:\n{codes}"
+        );
+        found += 1;
+    }
+    assert_eq!(found, 2, "one table for each program");
+}

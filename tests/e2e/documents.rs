@@ -1,0 +1,270 @@
+//! The commands in the documents (blocks of `sh`), run as a reader would run them: with the built programs, in an empty
+//! home, on simulated readers. Commands that install, or need root or hardware, stand in [`ELSEWHERE`] with the reason.
+
+use std::{
+    fs,
+    io::Read,
+    os::unix::fs::symlink,
+    path::Path,
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, ensure};
+use cardbroker_tests::harness::{
+    LONGEST,
+    broker::program,
+    markdown::{Block, blocks},
+    run::{run, wait},
+};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// The top folder of the repository.
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+
+/// The programs that a reader has after `make install`.
+const PROGRAMS: [&str; 2] = ["cardbrokerd", "cardbroker"];
+
+/// How commands begin that are not run here, why, and the file with the story, check or rule that covers them.
+const ELSEWHERE: &[(&str, &str, &str)] = &[
+    ("make bench", "takes half an hour", "Makefile"),
+    ("make build", "compiles for minutes", "tests/checks/install.rs"),
+    ("make check", "compiles for minutes, and runs these stories' checks", "Makefile"),
+    ("make conformance", "takes half an hour", "tests/conformance/run"),
+    ("make fuzz", "takes minutes", "tests/fuzz/run"),
+    ("make test", "runs this story", ".ci/run"),
+    ("cargo test ", "compiles for minutes", "Makefile"),
+    ("cargo build ", "compiles for minutes", "Makefile"),
+    ("sudo make install", "needs root", "tests/checks/install.rs"),
+    ("sudo systemctl ", "needs root and systemd; stories start pcscd themselves", "tests/harness/pcscd.rs"),
+    ("cardbroker transmit yubikey ", "needs hardware", "tests/e2e/command_line.rs"),
+    ("cardbroker session yubikey", "needs hardware", "tests/e2e/client_sessions.rs"),
+];
+
+/// Commands that need the repository, and what is run in their place; `{programs}` is the folder of the built programs.
+const INSTEAD: &[(&str, &str)] = &[("make demo", "client/rust/examples/demo.sh {programs}")];
+
+/// Commands that go on until somebody ends them. They must print something.
+const ENDLESS: &[&str] = &["cardbroker watch"];
+
+/// Runs of the daemon that end by themselves.
+const ONE_SHOT: &[&str] = &["--check-config", "--print-example-config", "--help", "--version", "policy check"];
+
+/// A command, and its place.
+struct Line<'a> {
+    path: &'a str,
+    number: usize,
+    command: String,
+}
+
+/// The commands of a block: its lines without comments, a line that ends with `\` together with the next one.
+fn commands<'a>(path: &'a str, block: &Block) -> Vec<Line<'a>> {
+    let mut commands: Vec<Line<'a>> = Vec::new();
+    let mut goes_on = false;
+    for (index, line) in block.lines.iter().enumerate() {
+        let line = line.split(" #").next().unwrap().trim();
+        let (text, next_goes_on) = line.strip_suffix('\\').map_or((line, false), |text| (text.trim(), true));
+        if text.is_empty() || text.starts_with('#') {
+            continue;
+        }
+        match commands.last_mut().filter(|_| goes_on) {
+            Some(last) => last.command += &format!(" {text}"),
+            None => commands.push(Line { path, number: block.line + index, command: text.into() }),
+        }
+        goes_on = next_goes_on;
+    }
+    commands
+}
+
+/// A reader of a document: an empty home, the programs in its path, and a broker, once one was started.
+struct Person {
+    home: TempDir,
+    broker: Option<Child>,
+}
+
+impl Person {
+    fn new() -> anyhow::Result<Self> {
+        let home = tempfile::tempdir()?;
+        for folder in ["bin", "run", "work"] {
+            fs::create_dir(home.path().join(folder))?;
+        }
+        for name in PROGRAMS {
+            symlink(program(name)?, home.path().join("bin").join(name))?;
+        }
+        Ok(Self { home, broker: None })
+    }
+
+    fn shell(&self, command: &str, folder: &Path) -> Command {
+        let home = self.home.path();
+        let path = format!("{}:{}", home.join("bin").display(), std::env::var("PATH").unwrap_or_default());
+        let mut shell = Command::new("sh");
+        shell.args(["-c", command]).current_dir(folder).env_clear();
+        shell.env("PATH", path).env("HOME", home).env("XDG_RUNTIME_DIR", home.join("run"));
+        shell
+    }
+
+    /// Runs one command, as it is or as the tables say. Returns its output, nothing for a command in a table.
+    fn enter(&mut self, command: &str) -> anyhow::Result<String> {
+        let work = self.home.path().join("work");
+        if ELSEWHERE.iter().any(|(elsewhere, ..)| command.starts_with(elsewhere)) {
+            return Ok(String::new());
+        }
+        if let Some((_, instead)) = INSTEAD.iter().find(|(known, _)| *known == command) {
+            let programs = program("cardbrokerd")?;
+            let programs = programs.parent().context("no folder")?.display().to_string();
+            output(&mut self.shell(&instead.replace("{programs}", &programs), Path::new(ROOT)))?;
+            return Ok(String::new());
+        }
+        let name = command.split(' ').find(|word| !word.contains('='));
+        ensure!(name.is_some_and(|name| PROGRAMS.contains(&name)), "neither one of {PROGRAMS:?} nor in ELSEWHERE");
+        if name == Some("cardbrokerd") && !ONE_SHOT.iter().any(|flag| command.contains(flag)) {
+            self.start(command, &work)?;
+            return Ok(String::new());
+        }
+        // A policy is explained by the configuration alone, and a token is written to a file.
+        let needs_broker = name == Some("cardbroker") && !["policy", "token"].iter().any(|word| command.contains(word));
+        if needs_broker && self.broker.is_none() {
+            self.start("cardbrokerd", &work)?;
+        }
+        if ENDLESS.iter().any(|endless| command.starts_with(endless)) {
+            return first_output(&mut self.shell(&format!("exec {command}"), &work));
+        }
+        output(&mut self.shell(command, &work))
+    }
+
+    /// Starts a broker instead of the one before, on a simulated reader unless the command says how many.
+    fn start(&mut self, command: &str, folder: &Path) -> anyhow::Result<()> {
+        self.stop()?;
+        let simulate = if command.contains("--simulate") { "" } else { " --simulate 1" };
+        let log = fs::File::create(self.home.path().join("log"))?;
+        let mut shell = self.shell(&format!("exec {command}{simulate}"), folder);
+        self.broker = Some(shell.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn()?);
+        let deadline = Instant::now() + LONGEST;
+        let is_ready = |text: anyhow::Result<String>| text.is_ok_and(|text| text.contains("READY"));
+        while !is_ready(output(&mut self.shell("cardbroker readers", folder))) {
+            let log = || fs::read_to_string(self.home.path().join("log")).unwrap_or_default();
+            ensure!(Instant::now() < deadline, "no reader is ready: {}", log());
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    fn stop(&mut self) -> anyhow::Result<()> {
+        if let Some(mut broker) = self.broker.take() {
+            kill_process(Pid::from_raw(i32::try_from(broker.id())?).context("no process")?, Signal::TERM)?;
+            ensure!(wait(&mut broker, LONGEST)?.success(), "the broker has failed");
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Person {
+    fn drop(&mut self) {
+        if let Some(broker) = &mut self.broker {
+            // It has ended already, or cannot be helped.
+            let _ = broker.kill();
+            let _ = broker.wait();
+        }
+    }
+}
+
+/// Runs a command to its end, which must be good.
+fn output(shell: &mut Command) -> anyhow::Result<String> {
+    let run = run(shell)?;
+    ensure!(run.code == Some(0), "exit code {:?}: {}{}", run.code, run.out, run.err);
+    Ok(run.out)
+}
+
+/// Runs a command until it prints something, then kills it.
+fn first_output(shell: &mut Command) -> anyhow::Result<String> {
+    let mut process = shell.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+    let mut output = process.stdout.take().context("no standard output")?;
+    let mut bytes = [0; 1024];
+    let read = output.read(&mut bytes);
+    process.kill()?;
+    process.wait()?;
+    let length = read?;
+    ensure!(length > 0, "it has printed nothing");
+    Ok(String::from_utf8_lossy(&bytes[..length]).into())
+}
+
+/// The documents for users: at the top, and in docs/.
+fn documents() -> anyhow::Result<Vec<(String, String)>> {
+    let mut documents = Vec::new();
+    for (folder, prefix) in [(ROOT.to_owned(), ""), (format!("{ROOT}/docs"), "docs/")] {
+        // Without the folder there are no documents in it.
+        let Ok(entries) = fs::read_dir(folder) else { continue };
+        for entry in entries {
+            let (path, name) = (entry.as_ref().map(fs::DirEntry::path), entry.as_ref().map(fs::DirEntry::file_name));
+            let (Ok(path), Ok(name)) = (path, name) else { continue };
+            if path.extension().is_some_and(|extension| extension == "md") {
+                documents.push((format!("{prefix}{}", name.display()), fs::read_to_string(path)?));
+            }
+        }
+    }
+    documents.sort();
+    Ok(documents)
+}
+
+/// Runs all commands of a document, and compares a block of `text` that follows one of `sh` with its output. Returns the
+/// problems, each with its place.
+fn follow(path: &str, text: &str) -> anyhow::Result<Vec<String>> {
+    let mut person = Person::new()?;
+    let mut problems = Vec::new();
+    let mut printed: Option<(usize, String)> = None;
+    for block in blocks(text) {
+        if let Some((end, output)) = printed.take()
+            && block.info == "text"
+            && block.line == end + 3
+            && !output.is_empty()
+        {
+            let missing = block.lines.iter().enumerate().find(|(_, line)| !output.contains(line.trim()));
+            let problem = |(index, line)| format!("{path}:{}: `{line}` is not in\n{output}", block.line + index);
+            problems.extend(missing.map(problem));
+        }
+        if block.info != "sh" {
+            continue;
+        }
+        let mut output = String::new();
+        for Line { path, number, command } in commands(path, &block) {
+            match person.enter(&command) {
+                Ok(text) => output += &text,
+                Err(error) => problems.push(format!("{path}:{number}: `{command}`: {error:#}")),
+            }
+        }
+        printed = Some((block.line + block.lines.len(), output));
+    }
+    person.stop()?;
+    Ok(problems)
+}
+
+#[test]
+fn the_commands_in_the_documents_work() -> anyhow::Result<()> {
+    let documents = documents()?;
+    assert!(documents.iter().any(|(path, _)| path == "README.md"));
+    let mut problems = Vec::new();
+    for (path, text) in &documents {
+        problems.extend(follow(path, text)?);
+    }
+    assert!(problems.is_empty(), "\n{}\n", problems.join("\n"));
+    Ok(())
+}
+
+#[test]
+fn what_covers_the_other_commands_exists() {
+    for (command, reason, place) in ELSEWHERE {
+        assert!(Path::new(ROOT).join(place).exists(), "{command} ({reason}): {place}");
+    }
+}
+
+#[test]
+fn planted_commands_are_found() -> anyhow::Result<()> {
+    let document =
+        "```sh\ncardbroker readers  # good\ncardbroker \\\n  reader\nls\n```\n\n```text\nREADY\nNEVER\n```\n";
+    let problems = follow("a.md", document)?;
+    let places: Vec<_> = problems.iter().map(|problem| problem.split(": ").next().unwrap()).collect();
+    assert_eq!(places, ["a.md:3", "a.md:5", "a.md:10"], "{problems:?}");
+    Ok(())
+}
