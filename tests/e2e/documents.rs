@@ -1,10 +1,11 @@
-//! The commands in the documents (blocks of `sh`), run as a reader would run them: with the built programs, in an empty
-//! home, on simulated readers. Commands that install, or need root or hardware, stand in [`ELSEWHERE`] with the reason.
+//! The commands in the documents (blocks of `sh`), run as a reader would run them: by an ordinary user, with the built
+//! programs, in an empty home, on simulated readers. Commands that install, or need root or hardware, stand in
+//! [`ELSEWHERE`] with the reason.
 
 use std::{
     fs,
     io::Read,
-    os::unix::fs::symlink,
+    os::unix::fs::chown,
     path::Path,
     process::{Child, Command, Stdio},
     thread,
@@ -17,8 +18,9 @@ use cardbroker_tests::harness::{
     broker::program,
     markdown::{Block, blocks},
     run::{run, wait},
+    users::may_become_others,
 };
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, geteuid, kill_process};
 use tempfile::TempDir;
 
 /// The top folder of the repository.
@@ -78,31 +80,52 @@ fn commands<'a>(path: &'a str, block: &Block) -> Vec<Line<'a>> {
     commands
 }
 
+/// The ordinary user that a run by root becomes: root's programs would write below /etc, outside the empty home.
+const USER: u32 = 4242;
+
 /// A reader of a document: an empty home, the programs in its path, and a broker, once one was started.
 struct Person {
     home: TempDir,
+    is_root: bool,
     broker: Option<Child>,
 }
 
 impl Person {
     fn new() -> anyhow::Result<Self> {
+        let is_root = geteuid().is_root();
+        ensure!(!is_root || may_become_others()?, "root must become an ordinary user here, and cannot");
         let home = tempfile::tempdir()?;
         for folder in ["bin", "run", "work"] {
             fs::create_dir(home.path().join(folder))?;
         }
         for name in PROGRAMS {
-            symlink(program(name)?, home.path().join("bin").join(name))?;
+            // A copy: the user may not be let into the folder of the original.
+            fs::copy(program(name)?, home.path().join("bin").join(name))?;
         }
-        Ok(Self { home, broker: None })
+        if is_root {
+            for folder in ["", "run", "work"] {
+                chown(home.path().join(folder), Some(USER), Some(USER))?;
+            }
+        }
+        Ok(Self { home, is_root, broker: None })
     }
 
+    /// A shell for one command, of an ordinary user whose home is empty.
     fn shell(&self, command: &str, folder: &Path) -> Command {
+        let mut shell = Command::new(if self.is_root { "setpriv" } else { "sh" });
+        if self.is_root {
+            let ids = [format!("--reuid={USER}"), format!("--regid={USER}")];
+            shell.args(ids).args(["--clear-groups", "sh"]);
+        }
+        self.settle(shell.args(["-c", command]).current_dir(folder));
+        shell
+    }
+
+    /// Gives a command the environment of the empty home, and nothing else.
+    fn settle(&self, command: &mut Command) {
         let home = self.home.path();
         let path = format!("{}:{}", home.join("bin").display(), std::env::var("PATH").unwrap_or_default());
-        let mut shell = Command::new("sh");
-        shell.args(["-c", command]).current_dir(folder).env_clear();
-        shell.env("PATH", path).env("HOME", home).env("XDG_RUNTIME_DIR", home.join("run"));
-        shell
+        command.env_clear().env("PATH", path).env("HOME", home).env("XDG_RUNTIME_DIR", home.join("run"));
     }
 
     /// Runs one command, as it is or as the tables say. Returns its output, nothing for a command in a table.
@@ -114,7 +137,10 @@ impl Person {
         if let Some((_, instead)) = INSTEAD.iter().find(|(known, _)| *known == command) {
             let programs = program("cardbrokerd")?;
             let programs = programs.parent().context("no folder")?.display().to_string();
-            output(&mut self.shell(&instead.replace("{programs}", &programs), Path::new(ROOT)))?;
+            // By the user of this test, who can read the repository.
+            let mut shell = Command::new("sh");
+            self.settle(shell.args(["-c", &instead.replace("{programs}", &programs)]).current_dir(ROOT));
+            output(&mut shell)?;
             return Ok(String::new());
         }
         let name = command.split(' ').find(|word| !word.contains('='));
