@@ -3,7 +3,6 @@
 use std::{
     io::{Read, Write},
     os::unix::net::UnixStream,
-    time::Duration,
 };
 
 use anyhow::Context;
@@ -23,7 +22,7 @@ use tonic_prost::ProstCodec;
 
 use crate::{
     wire::{Stub, apdu, channel, failure, field, refused_call, request, stub, told, transmit, waiting_for},
-    world::{COUNT, INCREMENT, LONG, SELECT, slow, tell, wait_for},
+    world::{COUNT, INCREMENT, LONG, LONGEST, SELECT, slow, tell, wait_for},
 };
 
 const READER: &str = "readers/simulated-reader-00";
@@ -206,7 +205,7 @@ fn garbage_on_the_socket_harms_nobody() -> anyhow::Result<()> {
         let vandal = tokio::task::spawn_blocking(move || -> anyhow::Result<()> {
             for bytes in garbage.iter().cycle().take(50) {
                 let mut stream = UnixStream::connect(&socket)?;
-                stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+                stream.set_read_timeout(Some(LONGEST))?;
                 // The broker may hang up before it has read all of it.
                 let _ = stream.write_all(bytes);
                 let closed = match stream.read_to_end(&mut Vec::new()) {

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 const DIRECT: &str = env!("CARGO_BIN_EXE_direct-pcsc");
 const COUNT: &str = "8010000004";
 const SELECT: &str = "00A4040006F04341524401";
-const LONG: Duration = Duration::from_secs(5);
+const LONG: Duration = cardbroker_tests::harness::LONGEST;
 
 /// A pcscd with a card in its first reader.
 fn world(card: CardOptions) -> anyhow::Result<(Pcscd, VirtualCard)> {

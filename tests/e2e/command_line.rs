@@ -3,7 +3,6 @@
 use std::{
     io::{BufRead, BufReader},
     process::{Child, Command, Stdio},
-    time::Duration,
 };
 
 use cardbroker_client::ReaderState;
@@ -20,7 +19,7 @@ use tokio::{
     net::{TcpListener, UnixStream},
 };
 
-use crate::world::{COUNT, INCREMENT, LONG, SELECT, SELECT_AND_FETCH, Stage, fault, slow, tell, wait_for};
+use crate::world::{COUNT, INCREMENT, LONG, LONGEST, SELECT, SELECT_AND_FETCH, Stage, fault, slow, tell, wait_for};
 
 const READER: &str = "simulated-reader-00";
 const FCI: &str = "6F118406F043415244015307434201";
@@ -342,7 +341,7 @@ fn a_closed_pipe_ends_the_program_quietly() -> anyhow::Result<()> {
             drop(reader);
             let mut command = cardbroker(&broker.endpoint(), arguments)?;
             let mut process = command.stdout(writer).stderr(Stdio::piped()).spawn()?;
-            assert_eq!(wait(&mut process, Duration::from_secs(10))?.code(), Some(0), "{arguments:?}");
+            assert_eq!(wait(&mut process, LONGEST)?.code(), Some(0), "{arguments:?}");
             assert_eq!(std::io::read_to_string(process.stderr.take().unwrap())?, "", "{arguments:?}");
         }
         Ok(())

@@ -21,7 +21,7 @@ use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus,
 
 use crate::{
     wire::channel,
-    world::{LONG, SELECT, tell, unit, wait_for},
+    world::{LONG, LONGEST, SELECT, tell, unit, wait_for},
 };
 
 const READER: &str = "readers/simulated-reader-00";
@@ -230,17 +230,15 @@ fn a_half_open_connection_is_closed_and_a_used_one_is_not() -> anyhow::Result<()
         wait_for(&broker, READER, ReaderState::Ready).await?;
         let client = broker.client().await?;
         unit(&client, READER, &[SELECT]).send().await?;
-        let begin = Instant::now();
         for greeting in [&b""[..], b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"] {
             let mut half_open = UnixStream::connect(broker.socket())?;
             half_open.write_all(greeting)?;
-            half_open.set_read_timeout(Some(Duration::from_secs(5)))?;
+            half_open.set_read_timeout(Some(LONGEST))?;
             let opened = Instant::now();
             let closed = tokio::task::spawn_blocking(move || half_open.read_to_end(&mut Vec::new())).await?;
             assert!(closed.is_ok(), "it is still open: {closed:?}");
             assert!(opened.elapsed() > Duration::from_millis(900), "{:?}", opened.elapsed());
         }
-        assert!(begin.elapsed() < Duration::from_secs(8), "{:?}", begin.elapsed());
         // Older than the others, and on its first connection still.
         unit(&client, READER, &[SELECT]).send().await?;
         Ok(())

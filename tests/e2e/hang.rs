@@ -34,17 +34,17 @@ fn a_hanging_driver_is_shown_its_callers_are_answered_and_others_do_not_notice()
         let waiting = tokio::spawn(unit(&client, READER, &[INCREMENT]).send());
         let patient = tokio::spawn(unit(&client, READER, &[COUNT]).wait_for_card().wait_timeout(LONG).send());
 
-        let mut slowest = Duration::ZERO;
+        let mut served = 0;
         while !in_flight.is_finished() {
-            let began = Instant::now();
             unit(&other, READER_OF_ANOTHER_DRIVER, &[COUNT]).send().await?;
-            slowest = slowest.max(began.elapsed());
+            served += 1;
         }
         assert_eq!(told(&in_flight.await?.unwrap_err()), "READER_UNRESPONSIVE unknown");
         assert_eq!(told(&waiting.await?.unwrap_err()), "READER_UNRESPONSIVE not_sent");
         let took = asked.elapsed();
-        assert!(took >= EXCHANGE_TIMEOUT && took < 2 * EXCHANGE_TIMEOUT, "answered after {took:?}");
-        assert!(slowest < EXCHANGE_TIMEOUT / 2, "the other reader's slowest answer took {slowest:?}");
+        assert!(took >= EXCHANGE_TIMEOUT, "answered after {took:?}");
+        assert!(card.wait_until(Duration::ZERO, |seen| seen.hanging), "they were answered after the hang");
+        assert!(served > 1, "the other reader waited for the hang");
         wait_for(&broker, READER, ReaderState::Unresponsive).await?;
         let refused = unit(&client, READER, &[INCREMENT]).send().await.unwrap_err();
         assert_eq!(told(&refused), "READER_UNRESPONSIVE not_sent");
@@ -71,9 +71,8 @@ fn the_broker_stops_in_time_although_a_driver_hangs() -> anyhow::Result<()> {
         card.hang_next(LONG);
         let in_flight = tokio::spawn(unit(&client, READER, &[INCREMENT]).send());
         assert!(card.wait_until(LONG, |seen| seen.hanging));
-        let asked = Instant::now();
         assert_eq!(broker.stop()?.code(), Some(6), "the grace was not enough");
-        assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
+        assert!(card.wait_until(Duration::ZERO, |seen| seen.hanging), "it waited for the driver");
         assert!(told(&in_flight.await?.unwrap_err()).ends_with("unknown"));
         Ok(())
     })

@@ -3,7 +3,6 @@
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
     process::{Child, Command, Stdio},
-    time::Duration,
 };
 
 use anyhow::{Context, ensure};
@@ -15,7 +14,7 @@ use cardbroker_tests::harness::{
 };
 use tokio::time::timeout;
 
-use crate::world::{slow, tell, wait_for};
+use crate::world::{LONGEST, slow, tell, wait_for};
 
 /// The reader of the client that behaves, and the rogue's.
 const READER: &str = "readers/simulated-reader-00";
@@ -116,7 +115,7 @@ fn half_open_connections_keep_no_newcomer_out() -> anyhow::Result<()> {
         let rogue = rogue(&broker, "half-open")?;
         for _ in 0..20 {
             let newcomer = async { broker.client().await?.readers().await.context("a newcomer is refused") };
-            timeout(Duration::from_secs(5), newcomer).await.context("a newcomer waits")??;
+            timeout(LONGEST, newcomer).await.context("a newcomer waits")??;
         }
         early.readers().await.context("one that was there is gone")?;
         assert!(rogue.end()? > 1_000);

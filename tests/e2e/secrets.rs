@@ -27,7 +27,7 @@ use tonic::{Request, metadata::MetadataValue};
 use crate::{
     conversation::{Conversation, opening},
     wire::{command, request, stub},
-    world::{INCREMENT, LONG, READER, SELECT, arrived, fault, slow, tell, unit, wait_for},
+    world::{INCREMENT, LONG, LONGEST, READER, SELECT, arrived, fault, slow, tell, unit, wait_for},
 };
 
 const TALKATIVE: &str =
@@ -293,7 +293,7 @@ pub(crate) async fn until_gone(memory: &Memory, pin: Marker, when: &str) -> anyh
         }
         let (count, some) = (found.len(), &found[..found.len().min(8)]);
         ensure!(
-            begun.elapsed() < LONG / 2,
+            begun.elapsed() < LONGEST,
             "the broker's memory holds the PIN {count} times {when}:\n{}",
             some.join("\n")
         );

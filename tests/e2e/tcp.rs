@@ -30,7 +30,7 @@ use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 use crate::{
     wire::{self, Stub, field, request, stub, told},
-    world::{COUNT, INCREMENT, LONG, PROTECTED, SELECT, VERIFY, answers, slow, tell, unit, wait_for},
+    world::{COUNT, INCREMENT, LONG, LONGEST, PROTECTED, SELECT, VERIFY, answers, slow, tell, unit, wait_for},
 };
 
 const READER: &str = "readers/simulated-reader-00";
@@ -200,7 +200,7 @@ fn http_1_is_not_spoken() -> anyhow::Result<()> {
             ),
         ] {
             let mut stream = TcpStream::connect(&address)?;
-            stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+            stream.set_read_timeout(Some(LONGEST))?;
             write!(stream, "{line}\r\nHost: {address}\r\nAuthorization: {authorization}\r\n{more}\r\n")?;
             let mut answer = Vec::new();
             // Closed, with or without a farewell in HTTP/2's frames.

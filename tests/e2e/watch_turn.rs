@@ -187,7 +187,7 @@ fn a_quiet_stream_repeats_itself_as_a_heartbeat() -> anyhow::Result<()> {
             last = message;
         }
         let each = began.elapsed() / 2;
-        assert!(each > Duration::from_millis(700) && each < Duration::from_secs(3), "{each:?}");
+        assert!(each > Duration::from_millis(700), "{each:?}");
         session.close().await?;
         waiting.await?;
         let told = wire::next(&mut messages).await?;
@@ -209,9 +209,8 @@ fn a_driver_that_hangs_holds_up_no_watcher() -> anyhow::Result<()> {
         assert!(card.wait_until(LONG, |seen| seen.hanging));
         let waiting = arrived(&client, unit(&client, READER, &[INCREMENT])).await?;
         for mut watch in [client.watch_turn(), client.watch_turn().at(READER)] {
-            let asked = Instant::now();
             let told = until(&mut watch, |waiting| !waiting.is_empty()).await?;
-            assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+            assert!(card.wait_until(Duration::ZERO, |seen| seen.hanging), "the watcher waited for the driver");
             let holder = told[0].holder.as_ref().context("no holder")?;
             assert_eq!((told.len(), told[0].turns_ahead, holder.is_own, holder.is_session), (1, 1, true, false));
         }

@@ -15,6 +15,8 @@ use cardbroker_tests::{
 };
 use tokio::{task::JoinHandle, time::timeout};
 
+pub(crate) use cardbroker_tests::harness::LONGEST;
+
 /// The longest that anything may take that is not under test.
 pub(crate) const LONG: Duration = Duration::from_secs(20);
 

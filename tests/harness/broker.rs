@@ -18,12 +18,11 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::{
+    LONGEST,
     pcscd::Pcscd,
     run::{self, Run, cardbroker},
 };
 
-const START_TIME: Duration = Duration::from_secs(20);
-const STOP_TIME: Duration = Duration::from_secs(30);
 /// A log that has not grown for so long has settled: the broker writes it a moment after it has said it.
 const QUIET_TIME: Duration = Duration::from_millis(100);
 
@@ -207,7 +206,7 @@ impl Broker {
     /// # Errors
     /// It does not listen there.
     pub fn tcp_endpoint(&self) -> anyhow::Result<String> {
-        let deadline = Instant::now() + START_TIME;
+        let deadline = Instant::now() + LONGEST;
         loop {
             let log = self.log();
             // In either form of a log line; the port is whole when something follows it.
@@ -279,7 +278,7 @@ impl Broker {
     /// # Errors
     /// It has not within 30 s.
     pub fn wait(&mut self) -> anyhow::Result<ExitStatus> {
-        run::wait(&mut self.process, STOP_TIME).with_context(|| self.log())
+        run::wait(&mut self.process, LONGEST).with_context(|| self.log())
     }
 
     /// Kills it (SIGKILL), as a crash would.
@@ -319,7 +318,7 @@ impl Broker {
     }
 
     fn wait_until_ready(&mut self) -> anyhow::Result<()> {
-        let deadline = Instant::now() + START_TIME;
+        let deadline = Instant::now() + LONGEST;
         while std::os::unix::net::UnixStream::connect(self.socket()).is_err() {
             let ended = self.process.try_wait()?;
             if ended.is_some() || Instant::now() > deadline {

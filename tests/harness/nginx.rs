@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context, bail};
 use cardbroker_client::{Client, Endpoint};
 
-const START_TIME: Duration = Duration::from_secs(20);
+use super::LONGEST;
 
 /// A running nginx. Dropping kills it.
 pub struct Nginx {
@@ -76,7 +76,7 @@ impl Nginx {
     }
 
     fn wait_until_ready(&mut self) -> anyhow::Result<()> {
-        let deadline = Instant::now() + START_TIME;
+        let deadline = Instant::now() + LONGEST;
         while UnixStream::connect(self.socket()).is_err() {
             let ended = self.process.try_wait()?;
             if ended.is_some() || Instant::now() > deadline {

@@ -15,13 +15,13 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 
+use super::LONGEST;
+
 /// pcscd has room for no more.
 const MOST_READERS: usize = 16;
 
 /// Below the range that the system takes its own ports from.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
-
-const START_TIME: Duration = Duration::from_secs(20);
 
 /// A running pcscd. Dropping kills it.
 pub struct Pcscd {
@@ -106,7 +106,7 @@ impl Pcscd {
     }
 
     fn wait_until_ready(&mut self) -> anyhow::Result<()> {
-        let deadline = Instant::now() + START_TIME;
+        let deadline = Instant::now() + LONGEST;
         while UnixStream::connect(self.socket()).is_err() {
             let ended = self.process.try_wait()?;
             if ended.is_some() || Instant::now() > deadline {

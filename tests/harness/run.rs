@@ -11,10 +11,7 @@ use anyhow::{Context, bail};
 use cardbroker_client::GROUP_VARIABLE;
 use cardbroker_proto::{ENDPOINT_VARIABLE, TOKEN_FILE_VARIABLE};
 
-use super::broker::program;
-
-/// The longest that a program may run.
-const RUN_TIME: Duration = Duration::from_secs(30);
+use super::{LONGEST, broker::program};
 
 /// How a program ended and what it had printed.
 #[derive(Debug)]
@@ -56,7 +53,7 @@ pub fn run_with_input(command: &mut Command, input: &str) -> anyhow::Result<Run>
     thread::spawn(move || stdin.write_all(input.as_bytes()));
     let out = text_of(process.stdout.take().context("no standard output")?);
     let err = text_of(process.stderr.take().context("no standard error")?);
-    let status = wait(&mut process, RUN_TIME)?;
+    let status = wait(&mut process, LONGEST)?;
     let text =
         |reader: JoinHandle<std::io::Result<String>>| reader.join().ok().context("no reader")?.context("no text");
     Ok(Run { code: status.code(), out: text(out)?, err: text(err)? })

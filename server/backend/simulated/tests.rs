@@ -9,7 +9,7 @@ use cardbroker_core::{
 
 use super::*;
 
-const LONG: Duration = Duration::from_secs(10);
+const LONG: Duration = Duration::from_secs(30);
 const SELECT: [u8; 11] = [0x00, 0xA4, 0x04, 0x00, 6, 0xF0, b'C', b'A', b'R', b'D', 1];
 
 fn fault(kind: u8, a: u16, b: u16) -> Vec<u8> {

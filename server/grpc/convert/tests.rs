@@ -111,6 +111,6 @@ fn moments_are_told_by_the_systems_clock() {
         let told = SystemTime::try_from(timestamp(moment)).unwrap();
         let expected = if offset < 0 { now - Duration::from_secs(5) } else { now + Duration::from_secs(5) };
         let error = told.duration_since(expected).or_else(|early| Ok::<_, ()>(early.duration())).unwrap();
-        assert!(error < Duration::from_secs(1), "{error:?}");
+        assert!(error < Duration::from_secs(4), "{error:?}");
     }
 }

@@ -26,7 +26,7 @@ use crate::{
 const HANDSHAKE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
 async fn soon<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(10), future).await.expect("takes too long")
+    tokio::time::timeout(Duration::from_secs(30), future).await.expect("takes too long")
 }
 
 fn start(config: &ListenConfig, shutdown: &CancellationToken) -> (Incoming, SocketGuard) {

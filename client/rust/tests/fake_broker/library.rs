@@ -88,10 +88,9 @@ async fn a_socket_without_permission_is_not_waited_for() {
         return; // Root may do all.
     }
     let endpoint = format!("unix:{}", socket.display()).parse().unwrap();
-    let began = std::time::Instant::now();
-    let error = Client::connect(endpoint).await.unwrap_err();
+    let patient = ConnectOptions { connect_timeout: Duration::from_secs(60), ..ConnectOptions::default() };
+    let error = soon(Client::connect_with(endpoint, patient)).await.unwrap_err();
     assert!(error.to_string().starts_with("no permission to open unix:"), "{error}");
-    assert!(began.elapsed() < Duration::from_secs(2));
 }
 
 #[tokio::test]
@@ -180,7 +179,8 @@ async fn what_is_asked_before_a_unit_falls_within_its_deadline() {
         let error = soon(unit.send()).await.unwrap_err();
         assert_eq!((error.failure().unwrap().code, error.delivery()), (Code::DeadlineExceeded, Delivery::NotSent));
     }
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    // Each question before a unit has a limit of its own, 10 s.
+    assert!(began.elapsed() < Duration::from_secs(9), "{:?}", began.elapsed());
     assert!(broker.record().transmits.is_empty());
 }
 

@@ -48,7 +48,8 @@ async fn repeats_are_few_and_end_with_the_deadline() {
     let unit = || client.transmit("readers/desk").command(SELECT).repeatable();
     let error = soon(unit().send()).await.unwrap_err();
     assert_eq!((error.delivery(), broker.record().transmits.len()), (Delivery::Unknown, 4));
-    let error = soon(unit().deadline(Duration::from_millis(20)).send()).await.unwrap_err();
+    // Before the first pause is over, which takes 50 ms at least.
+    let error = soon(unit().deadline(Duration::from_millis(45)).send()).await.unwrap_err();
     assert_eq!((error.delivery(), broker.record().transmits.len()), (Delivery::Unknown, 5));
 }
 

@@ -8,6 +8,9 @@ use std::{
 
 use super::{super::sink::tests::Disk, *};
 
+/// The longest wait for anything that happens by itself.
+const LONGEST: Duration = Duration::from_secs(30);
+
 /// A log into a pipe, and its other end.
 fn piped() -> (Log, BufReader<PipeReader>) {
     let (reader, writer) = pipe().unwrap();
@@ -30,7 +33,7 @@ fn stuck_reader_blocks_nobody_and_gaps_are_counted() {
     thread::spawn(move || reader.lines().try_for_each(|line| found.send(line.unwrap())));
     let (mut lines, mut lost, mut place) = (0, 0, None);
     while lines + lost < pushed + 1 {
-        let line = read.recv_timeout(20 * FLUSH_TIME).expect("all lines and gaps come");
+        let line = read.recv_timeout(LONGEST).expect("all lines and gaps come");
         match line.split_once("lines were lost lane=\"ordinary\" lines=") {
             Some((_, count)) => lost += count.parse::<usize>().unwrap(),
             None if line == "audit" => (lines, place) = (lines + 1, Some(lines)),
@@ -52,8 +55,7 @@ fn the_end_waits_for_a_reader_and_not_for_one_that_is_stuck() {
     flood(&log);
     let begin = Instant::now();
     drop(log.flush_guard());
-    let stuck = begin.elapsed();
-    assert!(stuck >= FLUSH_TIME && stuck < 2 * FLUSH_TIME, "{stuck:?}");
+    assert!(begin.elapsed() >= FLUSH_TIME, "{:?}", begin.elapsed());
 
     thread::spawn(move || reader.read_to_end(&mut Vec::new()));
     log.push(Lane::Audit, b"audit\n");
@@ -67,8 +69,9 @@ fn end_does_not_wait_for_a_reader_that_has_gone() {
     drop(reader);
     flood(&log);
     let begin = Instant::now();
+    assert!(!log.wait_until_written(2 * LONGEST));
+    assert!(begin.elapsed() < LONGEST, "{:?}", begin.elapsed());
     drop(log.flush_guard());
-    assert!(begin.elapsed() < FLUSH_TIME, "{:?}", begin.elapsed());
 }
 
 #[test]
@@ -80,7 +83,7 @@ fn freed_disk_gets_the_count_without_a_further_line() {
     disk.set_room(1 << 20);
     let begin = Instant::now();
     while !log.lock().lanes.is_empty() || log.lock().is_writing {
-        assert!(begin.elapsed() < 10 * FAILURE_PAUSE);
+        assert!(begin.elapsed() < LONGEST);
         thread::sleep(Duration::from_millis(20));
     }
     let lines = disk.lines();
@@ -104,7 +107,7 @@ fn batch_in_hand_when_the_thread_panics_is_counted() {
     log.push(Lane::Audit, b"fault\n");
     let begin = Instant::now();
     while disk.lines().is_empty() {
-        assert!(begin.elapsed() < 10 * FAILURE_PAUSE);
+        assert!(begin.elapsed() < LONGEST);
         thread::sleep(Duration::from_millis(20));
     }
     assert!(disk.lines()[0].ends_with("lines were lost lane=\"audit\" lines=1"), "{:?}", disk.lines());
