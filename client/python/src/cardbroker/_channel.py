@@ -14,8 +14,7 @@ import grpc
 
 from cardbroker import _process
 from cardbroker._endpoint import Endpoint, Settings
-from cardbroker._errors import NotRunningError
-from cardbroker._patience import SHORTEST_ATTEMPT, Look, Waiting, waiting
+from cardbroker._patience import SHORTEST_ATTEMPT, Look, NotRunningError, Waiting, waiting
 from cardbroker._relay import RelayChannel, is_ready
 from cardbroker.v1.service_pb2_grpc import CardBrokerServiceStub
 

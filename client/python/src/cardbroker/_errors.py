@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import errno
-import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
-
-if TYPE_CHECKING:
-    from cardbroker._endpoint import Endpoint
-    from cardbroker._response import Transmitted
+from typing import Literal
 
 Delivery = Literal["NOT_SENT", "UNKNOWN", "EXECUTED"]
 """Whether a command may have reached the card: never; perhaps; it ran, and its answer is missing."""
@@ -138,20 +132,6 @@ class EndpointError(InvalidError):
         super().__init__("endpoint", f'"{text}" is not an endpoint: use unix:/path or http://127.0.0.1:port')
 
 
-class NotRunningError(CardbrokerError):
-    """Nobody answers at the endpoint, or this user may not open it. Nothing was sent."""
-
-    def __init__(self, endpoint: Endpoint, why: str) -> None:
-        if os.strerror(errno.EACCES) in why or os.strerror(errno.EPERM) in why:
-            text, code = f"no permission to open {endpoint}", "PERMISSION_DENIED"
-        elif os.strerror(errno.ENOENT) in why or os.strerror(errno.ECONNREFUSED) in why:
-            text, code = f"no broker at {endpoint}", "UNAVAILABLE"
-        else:
-            text, code = f"no broker at {endpoint} ({why})", "UNAVAILABLE"
-        super().__init__(Failure(text, delivery="NOT_SENT", code=code))
-        self.endpoint = endpoint
-
-
 class FailedError(CardbrokerError):
     """The broker refused or failed, or its answer did not arrive. No answer of a card is known."""
 
@@ -165,17 +145,6 @@ class FailedError(CardbrokerError):
     def not_sent(self) -> FailedError:
         """The same failure, told to somebody whose commands did not leave this program."""
         return FailedError(self.failure.not_sent(), is_word=self._is_word, is_own=self._is_own)
-
-
-class StoppedError(CardbrokerError):
-    """The unit ended before its last command was answered."""
-
-    def __init__(self, index: int, failure: Failure, partial: Transmitted) -> None:
-        super().__init__(failure, f"stopped at command {index + 1}: {failure.message}")
-        self.index = index
-        """The first command, counted from 0, that has no complete answer; `delivery` concerns this one."""
-        self.partial = partial
-        """What was answered."""
 
 
 def of_query(error: CardbrokerError) -> CardbrokerError:

@@ -5,13 +5,15 @@ A call begins only on a connection. While there is none, nothing was sent, whate
 
 from __future__ import annotations
 
+import errno
 import math
+import os
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Callable, Optional, Union
 
 from cardbroker._endpoint import Endpoint
-from cardbroker._errors import NotRunningError
+from cardbroker._errors import CardbrokerError, Failure
 
 ASK_AGAIN = 0.1
 """How long to pause before a broker that does not answer yet is asked again, in seconds."""
@@ -21,6 +23,20 @@ SHORTEST_ATTEMPT = 1.0
 
 _FIRST_PAUSE = 0.001
 _LONGEST_PAUSE = 0.02
+
+
+class NotRunningError(CardbrokerError):
+    """Nobody answers at the endpoint, or this user may not open it. Nothing was sent."""
+
+    def __init__(self, endpoint: Endpoint, why: str) -> None:
+        if os.strerror(errno.EACCES) in why or os.strerror(errno.EPERM) in why:
+            text, code = f"no permission to open {endpoint}", "PERMISSION_DENIED"
+        elif os.strerror(errno.ENOENT) in why or os.strerror(errno.ECONNREFUSED) in why:
+            text, code = f"no broker at {endpoint}", "UNAVAILABLE"
+        else:
+            text, code = f"no broker at {endpoint} ({why})", "UNAVAILABLE"
+        super().__init__(Failure(text, delivery="NOT_SENT", code=code))
+        self.endpoint = endpoint
 
 
 @dataclass(frozen=True)

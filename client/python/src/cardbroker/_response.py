@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from cardbroker._errors import StoppedError
+from cardbroker._errors import CardbrokerError, Failure
 from cardbroker._meaning import meaning
 from cardbroker._status import of_failure
 from cardbroker._times import seconds
@@ -57,6 +57,17 @@ class Transmitted:
     """Whether the card was reset between the unit before and this one, or at the start of this one."""
     replayed: bool = False
     """Whether this is the kept outcome of an earlier unit with the same request id."""
+
+
+class StoppedError(CardbrokerError):
+    """The unit ended before its last command was answered."""
+
+    def __init__(self, index: int, failure: Failure, partial: Transmitted) -> None:
+        super().__init__(failure, f"stopped at command {index + 1}: {failure.message}")
+        self.index = index
+        """The first command, counted from 0, that has no complete answer; `delivery` concerns this one."""
+        self.partial = partial
+        """What was answered."""
 
 
 def transmitted(response: transmit_pb2.TransmitResponse) -> Transmitted:

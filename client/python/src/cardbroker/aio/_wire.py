@@ -11,8 +11,7 @@ import grpc
 
 from cardbroker import _channel, _process
 from cardbroker._endpoint import Endpoint, Settings
-from cardbroker._errors import NotRunningError
-from cardbroker._patience import Look, Waiting, waiting
+from cardbroker._patience import Look, NotRunningError, Waiting, waiting
 from cardbroker.v1.service_pb2_grpc import CardBrokerServiceStub
 
 if TYPE_CHECKING:
