@@ -7,8 +7,8 @@ import {
   Command as WireCommand,
 } from "../gen/cardbroker/v1/command.js";
 import { invalid } from "./error.js";
-import { toDuration } from "./times.js";
-import { type Word, fromWord } from "./words.js";
+import { fromWord, toDuration } from "./input.js";
+import type { Word } from "./words.js";
 
 const MIN_APDU_BYTES = 4;
 const MAX_APDU_BYTES = 65_544;

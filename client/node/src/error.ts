@@ -7,7 +7,6 @@ import type {
   RevocationCause as WireCause,
   ErrorReason as WireReason,
 } from "../gen/cardbroker/v1/error.js";
-import type { Transmitted } from "./response.js";
 import type { Word } from "./words.js";
 
 /**
@@ -177,23 +176,6 @@ export class InvalidError extends CardbrokerError {
 export class FailedError extends CardbrokerError {
   constructor(failure: Failure, options?: ErrorOptions) {
     super("failed", failure, failure.message, options);
-  }
-}
-
-/** The unit ended before its last command was answered. */
-export class StoppedError extends CardbrokerError {
-  constructor(
-    failure: Failure,
-    /** The command, counted from 0, that has no complete answer. `delivery` concerns this one. */
-    readonly index: number,
-    /** What was answered until then. */
-    readonly partial: Transmitted,
-  ) {
-    super("stopped", failure, `stopped at command ${index + 1}: ${failure.message}`);
-  }
-
-  override toJSON(): object {
-    return { ...super.toJSON(), index: this.index };
   }
 }
 

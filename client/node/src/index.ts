@@ -24,10 +24,9 @@ export {
   InvalidError,
   NotRunningError,
   type RevocationCause,
-  StoppedError,
 } from "./error.js";
 export type { CardProtocol, Reader, ReaderName, ReaderState } from "./reader.js";
-export type { CommandResult, StatusWordSource, Transmitted } from "./response.js";
+export { type CommandResult, type StatusWordSource, StoppedError, type Transmitted } from "./response.js";
 export type { Session, SessionMessageOptions, SessionOptions } from "./session.js";
 export { meaning } from "./status_word.js";
 export type { TransmitOptions } from "./transmit.js";

@@ -4,7 +4,7 @@ import { type InspectOptions, inspect } from "node:util";
 
 import { StatusWordSource as WireSource, type CommandResult as WireResult } from "../gen/cardbroker/v1/command.js";
 import type { TransmitResponse } from "../gen/cardbroker/v1/transmit.js";
-import { StoppedError } from "./error.js";
+import { CardbrokerError, type Failure } from "./error.js";
 import { inBand } from "./failure.js";
 import { milliseconds } from "./times.js";
 import { type Word, toWord } from "./words.js";
@@ -84,6 +84,23 @@ export class CommandResult {
   [inspect.custom](_depth: number, options: InspectOptions): string {
     const statusWord = this.statusWord.toString(16).toUpperCase().padStart(4, "0");
     return `CommandResult ${inspect({ ...this, data: `${this.data.length} bytes`, statusWord }, options)}`;
+  }
+}
+
+/** The unit ended before its last command was answered. */
+export class StoppedError extends CardbrokerError {
+  constructor(
+    failure: Failure,
+    /** The command, counted from 0, that has no complete answer. `delivery` concerns this one. */
+    readonly index: number,
+    /** What was answered until then. */
+    readonly partial: Transmitted,
+  ) {
+    super("stopped", failure, `stopped at command ${index + 1}: ${failure.message}`);
+  }
+
+  override toJSON(): object {
+    return { ...super.toJSON(), index: this.index };
   }
 }
 

@@ -13,11 +13,11 @@ import { type Command, checkMessage, toWire } from "./command.js";
 import type { Connection } from "./connection.js";
 import { Conversation, MAX_PIPELINED, type Message, type Reply } from "./conversation.js";
 import { FailedError, aborted, deadlinePassed, own } from "./error.js";
+import { fromWord, toDuration } from "./input.js";
 import type { Patience } from "./query.js";
 import { type Transmitted, transmittedOrStopped } from "./response.js";
-import { callLimit, milliseconds, toDuration } from "./times.js";
+import { callLimit, milliseconds } from "./times.js";
 import { type CardReset, type Disposition, type TurnOptions, dispositionToWire, turnToWire } from "./turn.js";
-import { fromWord } from "./words.js";
 
 /** How to open a session. */
 export interface SessionOptions extends TurnOptions {

@@ -1,7 +1,6 @@
 /** Times: milliseconds here, durations on the wire. */
 
 import type { Duration } from "../gen/google/protobuf/duration.js";
-import { invalid } from "./error.js";
 
 /** How long the broker lets a request wait that does not say, in ms. */
 const DEFAULT_WAIT = 30_000;
@@ -17,17 +16,6 @@ export const MAX_DEADLINE = 48 * 3600 * 1000;
 /** A duration of the wire in ms; 0 if it is absent. */
 export function milliseconds(duration: Duration | undefined): number {
   return duration ? duration.seconds * 1000 + duration.nanos / 1e6 : 0;
-}
-
-/** Milliseconds, of which nothing above 48 h counts, as a duration of the wire. Throws if `milliseconds` is no time. */
-export function toDuration(milliseconds: number, field: string): Duration {
-  if (!(milliseconds >= 0)) {
-    throw invalid(field, `${field}: ${milliseconds} ms is no length of time`);
-  }
-  const time = Math.min(milliseconds, MAX_DEADLINE);
-  const seconds = Math.floor(time / 1000);
-  const nanos = Math.round((time - seconds * 1000) * 1e6);
-  return nanos < 1e9 ? { seconds, nanos } : { seconds: seconds + 1, nanos: 0 };
 }
 
 /** When to give up on a call, in ms: at `timeout`, else after the wait for the turn and the card's time. */

@@ -8,10 +8,10 @@ import { TurnOptions as WireTurn } from "../gen/cardbroker/v1/turn.js";
 import { call } from "./call.js";
 import { type Command, checkMessage, toWire } from "./command.js";
 import type { Connection } from "./connection.js";
-import { CardbrokerError, FailedError, NotRunningError, StoppedError, aborted } from "./error.js";
+import { CardbrokerError, FailedError, NotRunningError, aborted } from "./error.js";
 import { type Patience, getBroker, getReader } from "./query.js";
 import { isLost, pauses } from "./repeat.js";
-import { type Transmitted, transmittedOrStopped } from "./response.js";
+import { StoppedError, type Transmitted, transmittedOrStopped } from "./response.js";
 import { callLimit } from "./times.js";
 import { type Disposition, type TurnOptions, dispositionToWire, turnToWire } from "./turn.js";
 

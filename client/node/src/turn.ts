@@ -7,8 +7,8 @@ import {
   TurnOptions as WireTurn,
   type WaitingTurn as WireWaiting,
 } from "../gen/cardbroker/v1/turn.js";
-import { toDuration } from "./times.js";
-import { type Word, fromWord } from "./words.js";
+import { fromWord, toDuration } from "./input.js";
+import type { Word } from "./words.js";
 
 /**
  * Whether a turn needs a usable card: fail at once without one, wait for one, or take the turn without (not implemented

@@ -8,7 +8,8 @@ import { type TestContext, test } from "node:test";
 
 import { type Client, FailedError, InvalidError } from "../src/index.js";
 import { pauses } from "../src/repeat.js";
-import { callLimit, toDuration } from "../src/times.js";
+import { toDuration } from "../src/input.js";
+import { callLimit } from "../src/times.js";
 import { Broker, INCREMENT, READER, SELECT, fault, slow, until } from "./broker.js";
 import { fails } from "./fails.js";
 
