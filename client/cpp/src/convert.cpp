@@ -86,6 +86,24 @@ void check_length(const google::protobuf::Message& message) {
     }
 }
 
+Failure from_wire(const v1::Failure& wire) {
+    Failure failure;
+    failure.reason = static_cast<ErrorReason>(wire.reason());
+    if (failure.reason != ErrorReason::Unspecified) failure.reason_name = to_string(failure.reason);
+    const bool is_known = wire.delivery() == v1::DELIVERY_NOT_SENT || wire.delivery() == v1::DELIVERY_EXECUTED;
+    failure.delivery = is_known ? static_cast<Delivery>(wire.delivery()) : Delivery::Unknown;
+    failure.message = wire.message();
+    failure.code = wire.code() == 0 ? StatusCode::Unknown : static_cast<StatusCode>(wire.code());
+    if (wire.has_retry_after()) failure.retry_after = from_wire(wire.retry_after());
+    failure.rule = wire.rule();
+    failure.cause = static_cast<RevocationCause>(wire.cause());
+    for (const v1::FieldViolation& violation : wire.field_violations()) {
+        failure.field_violations.push_back({violation.field(), violation.description()});
+    }
+    failure.reader = wire.reader();
+    return failure;
+}
+
 Nanoseconds from_wire(const google::protobuf::Duration& duration) {
     return nanoseconds(duration.seconds(), duration.nanos());
 }

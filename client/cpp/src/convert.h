@@ -3,6 +3,7 @@
 
 #include <cardbroker/broker.h>
 #include <cardbroker/command.h>
+#include <cardbroker/failure.h>
 #include <cardbroker/reader.h>
 #include <cardbroker/response.h>
 #include <cardbroker/turn.h>
@@ -14,6 +15,7 @@
 #include <vector>
 
 #include "cardbroker/v1/broker.pb.h"
+#include "cardbroker/v1/error.pb.h"
 #include "cardbroker/v1/reader.pb.h"
 #include "cardbroker/v1/transmit.pb.h"
 #include "cardbroker/v1/turn.pb.h"
@@ -25,6 +27,8 @@ using Nanoseconds = std::chrono::nanoseconds;
 Reader from_wire(const v1::Reader& reader);
 BrokerInfo from_wire(const v1::GetBrokerResponse& broker);
 WaitingTurn from_wire(const v1::WaitingTurn& turn);
+/// A delivery that this client does not know counts as Unknown, a missing code as StatusCode::Unknown.
+Failure from_wire(const v1::Failure& wire);
 
 /// The whole answer of a unit.
 ///

@@ -7,8 +7,6 @@
 #include <exception>
 #include <string>
 
-#include "cardbroker/v1/error.pb.h"
-
 namespace cardbroker {
 
 /// The failure of a call that carried commands: without the broker's word they may have run. A ConnectionLost where the
@@ -38,8 +36,5 @@ NotRunning not_running(const std::string& message, StatusCode code = StatusCode:
 
 /// A failure that this program made up.
 Failure own_failure(const std::string& message, Delivery delivery, StatusCode code);
-
-/// A failure as the broker told it in a message.
-Failure from_wire(const v1::Failure& wire);
 
 }  // namespace cardbroker

@@ -11,7 +11,6 @@
 
 #include "cardbroker/v1/error.pb.h"
 #include "convert.h"
-#include "errors.h"
 #include "names.h"
 
 namespace cardbroker {
@@ -76,8 +75,10 @@ Delivery delivery_named(std::string name) {
 }
 
 Failure named(const grpc::Status& status, const std::string& reason, const std::string& delivery) {
-    Failure failure =
-        own_failure(status.error_message(), delivery_named(delivery), static_cast<StatusCode>(status.error_code()));
+    Failure failure;
+    failure.message = status.error_message();
+    failure.delivery = delivery_named(delivery);
+    failure.code = static_cast<StatusCode>(status.error_code());
     v1::ErrorReason known = v1::ERROR_REASON_UNSPECIFIED;
     if (v1::ErrorReason_Parse("ERROR_REASON_" + reason, &known)) failure.reason = static_cast<ErrorReason>(known);
     failure.reason_name = reason;
