@@ -1,4 +1,4 @@
-"""Compiles the contract into the package while its wheel is built; nothing generated is kept beside the sources."""
+"""Compiles the contract into the package during the build of its wheel; keeps no generated file beside the sources."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ class ContractHook(BuildHookInterface[Any]):
     """Adds `cardbroker/v1`, generated from the repository's contract or from the copy in a source distribution."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Generates the modules into a temporary folder and has them included."""
+        """Generates the modules into a temporary folder and adds them to the wheel."""
         root = Path(self.root)
         protos = next(path for path in (root / "proto", root.parent.parent / "proto") if path.is_dir())
         self.folder = tempfile.TemporaryDirectory()
@@ -26,7 +26,7 @@ class ContractHook(BuildHookInterface[Any]):
 
 
 def generate(protos: Path, output: Path) -> None:
-    """Writes the modules of all files of the contract, with their types, below `output`."""
+    """Writes the modules for all files of the contract, with type stubs, below `output`."""
     files = sorted(str(path) for path in protos.glob("cardbroker/v1/*.proto"))
     outputs = [f"--{kind}_out={output}" for kind in ("python", "grpc_python", "mypy", "mypy_grpc")]
     subprocess.run([sys.executable, "-m", "grpc_tools.protoc", f"-I{protos}", *outputs, *files], check=True)

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Checks and tests the Python client against a real broker with simulated readers. Arguments go to pytest.
-# Exit code 77 (1 in CI): this machine lacks something; a line on stderr says what.
+# Exit code 77 (1 in CI): a tool is missing on this machine; a line on stderr names it.
 set -eu
 cd "$(dirname "$0")"
 
@@ -13,11 +13,12 @@ if [ -z "${CARDBROKERD:-}" ]; then
 fi
 export CARDBROKERD CARDBROKER_PROGRAMS="$output/bin"
 
-# Caches stay out of the sources.
+# Keeps caches out of the sources.
 export PYTHONDONTWRITEBYTECODE=1 RUFF_CACHE_DIR="$output/ruff" MYPYPATH="$output/package:tests"
 bin=$output/venv/bin
 "$bin/ruff" format --quiet --check .
 "$bin/ruff" check --quiet .
 "$bin/mypy" --cache-dir "$output/mypy" --no-error-summary -p cardbroker
-"$bin/mypy" --cache-dir "$output/mypy" --no-error-summary tests examples/first.py examples/pairs.py hatch_build.py
+"$bin/mypy" --cache-dir "$output/mypy" --no-error-summary tests hatch_build.py \
+    examples/first.py examples/session.py examples/follow.py examples/stock.py examples/pairs.py
 PYTHONPATH=$output/package exec "$bin/python" -m pytest -q -o cache_dir="$output/pytest" "$@" tests

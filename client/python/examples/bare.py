@@ -1,4 +1,4 @@
-"""Runs a command with nothing but the code that is generated from the contract."""
+"""Runs a command with the generated code of the contract alone."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from cardbroker.v1 import command_pb2, reader_pb2, service_pb2_grpc, transmit_pb
 
 channel = grpc.insecure_channel(
     os.environ["CARDBROKER_ENDPOINT"],
-    # Otherwise it is the socket's path, and every call fails.
+    # The default authority is the socket's path, with which every call fails.
     options=[("grpc.default_authority", "localhost")],
 )
 broker = service_pb2_grpc.CardBrokerServiceStub(channel)

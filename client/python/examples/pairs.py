@@ -1,7 +1,7 @@
-"""Runs pairs of SELECT and GET RESPONSE on a card and counts those that something broke.
+"""Runs pairs of SELECT and GET RESPONSE on a card and counts the broken pairs.
 
 The answer that SELECT offers (61 xx) is lost (6D 00) if any other command reaches the card before GET RESPONSE.
-The time begins with the first turn, so that programs that wait for the same card count the same while.
+The time begins with the first turn, so that several programs on one card measure the same period.
 """
 
 import argparse
@@ -17,16 +17,12 @@ READ_PROTECTED = bytes.fromhex("00B0810005")
 
 
 def main() -> None:
-    """Counts pairs, or holds the card until killed."""
+    """Counts pairs, or holds the card until the program is killed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("reader", help="readers/{id}")
     parser.add_argument("--seconds", type=float, default=1.0)
-    parser.add_argument(
-        "--session", action="store_true", help="open a session for each pair instead of asking for a unit"
-    )
-    parser.add_argument(
-        "--protected", action="store_true", help="read what a verified PIN opens instead of fetching the answer"
-    )
+    parser.add_argument("--session", action="store_true", help="open a session for each pair instead of a unit")
+    parser.add_argument("--protected", action="store_true", help="read the file behind the PIN as the second command")
     parser.add_argument("--hold", action="store_true", help="open a session, select, and keep the card")
     arguments = parser.parse_args()
     with cardbroker.connect() as client:
@@ -44,29 +40,29 @@ def main() -> None:
 
 
 def raw(apdu: bytes) -> cardbroker.Command:
-    """A command that goes exactly as it is: without it the broker would fetch the answer by itself."""
+    """A command that is sent exactly as given: otherwise the broker would send GET RESPONSE by itself."""
     return cardbroker.Command(apdu, raw=True)
 
 
 def as_unit(client: cardbroker.Client, reader: str, second: bytes) -> int:
-    """Both commands as one unit; the last status word."""
+    """Runs both commands as one unit; returns the last status word."""
     try:
         unit = client.transmit(reader, raw(SELECT), raw(second))
     except cardbroker.StoppedError as stopped:
         unit = stopped.partial
-    # A unit that stopped after SELECT has no pair.
+    # A unit that stopped after SELECT is a broken pair.
     return unit.results[-1].status_word if len(unit.results) == 2 else 0
 
 
 def in_session(client: cardbroker.Client, reader: str, second: bytes) -> int:
-    """Each command by itself in a session of their own; the last status word."""
+    """Runs the commands one by one in a session; returns the last status word."""
     with client.session(reader) as session:
         session.transmit(raw(SELECT))
         return session.transmit(raw(second)).results[-1].status_word
 
 
 def hold(client: cardbroker.Client, reader: str) -> None:
-    """Keeps the card until killed."""
+    """Keeps the lease until the program is killed."""
     with client.session(reader) as session:
         session.transmit(raw(SELECT))
         print(json.dumps({"holding": True}), flush=True)

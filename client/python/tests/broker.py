@@ -1,4 +1,4 @@
-"""A broker of one's own: the real `cardbrokerd` with simulated readers, in a folder of its own."""
+"""A private broker for tests: the real `cardbrokerd` with simulated readers, in a temporary folder."""
 
 from __future__ import annotations
 
@@ -29,30 +29,30 @@ PIN = b"12345678"
 
 
 def raw(apdu: bytes) -> cardbroker.Command:
-    """A command that goes exactly as it is."""
+    """A command that is sent exactly as given."""
     return cardbroker.Command(apdu, raw=True)
 
 
 def slow(milliseconds: int) -> bytes:
-    """A command that the card answers after so long."""
+    """A command that the card answers after this time."""
     return bytes.fromhex(f"8016000002{milliseconds:04X}")
 
 
 def fault(kind: int, a: int = 0, b: int = 0) -> bytes:
-    """A command that causes a fault of the simulated card."""
+    """A command that triggers a fault of the simulated card."""
     return bytes.fromhex(f"80F0{kind:02X}0004{a:04X}{b:04X}")
 
 
 def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
-    """Waits for a condition, with a bound."""
+    """Waits for a condition, at most `seconds`."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "not seen in time"
+        assert time.monotonic() < deadline, "the condition did not come true in time"
         time.sleep(0.002)
 
 
 class Broker:
-    """A running broker; `with` ends it."""
+    """A running broker; the end of its `with` block kills it."""
 
     def __init__(self, readers: int = 2) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="broker-")
@@ -63,25 +63,25 @@ class Broker:
 
     @property
     def endpoint(self) -> str:
-        """What clients need in `CARDBROKER_ENDPOINT`."""
+        """The value of `CARDBROKER_ENDPOINT` for its clients."""
         return f"unix:{self.socket}"
 
     def log(self) -> str:
-        """What it has logged so far."""
+        """The log of the broker so far."""
         return (self.folder / "log").read_text()
 
     def restart(self) -> None:
-        """Kills it, as a crash would, and starts it again."""
+        """Kills the broker without a drain and starts it again."""
         self.kill()
         self._start()
 
     def kill(self) -> None:
-        """Kills it, as a crash would."""
+        """Kills the broker without a drain."""
         self._process.kill()
         self._process.wait(STOP_TIME)
 
     def stop(self) -> int:
-        """Asks it to end; its exit code."""
+        """Terminates the broker with a drain; returns its exit code."""
         self._process.terminate()
         return self._process.wait(STOP_TIME)
 
@@ -90,7 +90,7 @@ class Broker:
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [os.environ["CARDBROKERD"], *arguments],
-                # No configuration of the user's.
+                # Ignores the user's configuration.
                 env={**os.environ, "XDG_CONFIG_HOME": str(self.folder)},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

@@ -1,4 +1,4 @@
-"""What tests are given: a broker, and a client of it. No test sees the user's own broker or group."""
+"""The fixtures: a broker and a client of it. No test uses the broker or the group of the user."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def broker() -> Iterator[Broker]:
 
 @pytest.fixture
 def client(broker: Broker) -> Iterator[cardbroker.Client]:
-    """A client of that broker."""
+    """A client of the test's broker."""
     with cardbroker.connect(broker.endpoint) as client:
         until(lambda: all(reader.state == "READY" for reader in client.readers()))
         yield client

@@ -1,6 +1,6 @@
-"""The driver for the conformance kit: does what each line of its input says, and prints what came of it, as JSON.
+"""The driver for the conformance kit: runs the operation in each line of its input and prints the outcome as JSON.
 
-With `--aio` through `cardbroker.aio`, else through `cardbroker`; by nothing but what these two offer to everyone.
+Uses only the public interface of `cardbroker.aio` with `--aio`, else of `cardbroker`.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ import cardbroker.aio
 
 Json = dict[str, Any]
 Answer = tuple[Any, Callable[[Any], Message]]
-"""What waits for the answer of a session's message, and what makes it a message of the contract."""
+"""The pending answer to a session's message, and its conversion to a message of the contract."""
 
 
 class Driver:
-    """Holds what one operation leaves to the next. Only what the client for asyncio returns is awaited."""
+    """Keeps the client, the watches and the session between operations. Awaits results of `cardbroker.aio` only."""
 
     def __init__(self, *, is_aio: bool) -> None:
         self._is_aio = is_aio
@@ -47,14 +47,14 @@ class Driver:
         self._printed: list[Json] | None = None
 
     async def answer(self, line: Json) -> Json:
-        """What came of one line."""
+        """Runs the operation of one line; returns its outcome."""
         try:
             operation = getattr(self, "on_" + line["op"])
             return {"ok": await operation(line)}
         except cardbroker.CardbrokerError as error:
             return {"error": error_of(error, is_in_session=line["op"].startswith("session"))}
         except Exception as error:
-            # No answer of the client: the kit compares the kind.
+            # An exception outside the client's own: the kit compares the kind.
             return {"error": {"kind": repr(error)}}
 
     async def on_connect(self, line: Json) -> Json:
@@ -83,7 +83,7 @@ class Driver:
         while True:
             event = await self._next(self._watch)
             readers = [printed(reader_message(reader)) for _, reader in sorted(self._watch.readers.items())]
-            # One message may be several events, and all readers are up to date with the first one.
+            # One message may bring several events; at the first, `readers` already contains all of them.
             if isinstance(event, cardbroker.Connected) or (self._watch.is_connected and readers != self._printed):
                 self._printed = readers
                 return {"readers": readers}
@@ -141,7 +141,7 @@ class Driver:
             return error
 
     def _begin(self, message: Json) -> Answer:
-        """Sends a message of the session, and gives what waits for its answer."""
+        """Sends a message of the session; returns its pending answer."""
         session, restart = self._session, message.get("restart")
         if "transmit" in message:
             commands = session_commands(parsed(message["transmit"], session_pb2.SessionTransmit()))
@@ -180,7 +180,7 @@ async def _told(answer: Answer | cardbroker.CardbrokerError) -> Json:
 
 
 def _run(coroutine: Coroutine[Any, Any, Json]) -> Json:
-    """Runs what never really waits: the client without asyncio blocks."""
+    """Runs a coroutine that never suspends, because the client without asyncio blocks."""
     try:
         coroutine.send(None)
     except StopIteration as done:
@@ -190,7 +190,7 @@ def _run(coroutine: Coroutine[Any, Any, Json]) -> Json:
 
 
 def main() -> None:
-    """Answers each line, until the input ends."""
+    """Answers each line until the end of the input."""
     is_aio = "--aio" in sys.argv[1:]
     driver = Driver(is_aio=is_aio)
     loop = asyncio.new_event_loop() if is_aio else None
@@ -201,7 +201,7 @@ def main() -> None:
             print(json.dumps(await driver.answer(json.loads(line))), flush=True)
 
     if loop:
-        # The loop goes on while no line comes: sessions must say that they are alive.
+        # The loop also runs between lines, so that sessions send heartbeats.
         loop.run_until_complete(lines())
         return
     for line in sys.stdin:

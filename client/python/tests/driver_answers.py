@@ -1,4 +1,4 @@
-"""What the client shows of the broker's answers, as the messages that the kit compares."""
+"""Converts the client's answers to the messages that the kit compares."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ import cardbroker
 
 
 def printed(message: Message) -> dict[str, Any]:
-    """A message as JSON."""
+    """Converts a message to JSON."""
     return json_format.MessageToDict(message, preserving_proto_field_name=True)
 
 
 def error_of(error: cardbroker.CardbrokerError, *, is_in_session: bool = False) -> dict[str, Any]:
-    """All that an error shows."""
+    """Converts all properties of an error."""
     kinds = (
         (cardbroker.NotRunningError, "not_running"),
         (cardbroker.InvalidError, "invalid"),
@@ -88,7 +88,7 @@ def turns_message(waiting: list[cardbroker.WaitingTurn]) -> turn_pb2.WatchTurnRe
 
 
 def transmit_message(outcome: cardbroker.Transmitted) -> transmit_pb2.TransmitResponse:
-    """The outcome of a unit."""
+    """Converts the outcome of a unit."""
     return transmit_pb2.TransmitResponse(
         results=map(_result_message, outcome.results),
         insertion_id=outcome.insertion_id,
@@ -101,14 +101,14 @@ def transmit_message(outcome: cardbroker.Transmitted) -> transmit_pb2.TransmitRe
 
 
 def session_message(outcome: cardbroker.Transmitted) -> session_pb2.SessionTransmitted:
-    """The outcome of a session's message."""
+    """Converts the outcome of a session's message."""
     return session_pb2.SessionTransmitted(
         results=map(_result_message, outcome.results), card_duration=_duration(outcome.card_duration)
     )
 
 
 def opened_message(session: cardbroker.Session) -> session_pb2.SessionOpened:
-    """A session that is open."""
+    """Converts the properties of an open session."""
     return session_pb2.SessionOpened(
         insertion_id=session.insertion_id,
         state_tag=session.state_tag,
@@ -177,7 +177,7 @@ def _number(enum: Any, prefix: str, word: str | None) -> Any:  # noqa: ANN401
         return 0
     if word.isdigit():
         return int(word)
-    # A name that this edition of the contract does not have cannot stand in its messages.
+    # Messages of the contract cannot contain names that it does not define.
     return enum.Value(prefix + word) if prefix + word in enum.keys() else 0  # noqa: SIM118
 
 

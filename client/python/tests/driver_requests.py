@@ -1,4 +1,4 @@
-"""What the kit asks for, as arguments of the client's calls. What was not set is not given."""
+"""Converts the kit's requests to arguments of the client's calls. Unset fields become no argument."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _ENUMS |= {"CardRequirement": "CARD_REQUIREMENT_", "CardReset": "CARD_RESET_", "
 
 
 def parsed(value: dict[str, Any], into: _M) -> _M:
-    """A message from its JSON."""
+    """Reads a message from its JSON."""
     return json_format.ParseDict(value, into)
 
 
 def word(message: Message, field: str) -> str | None:
-    """An enum's value as the client writes it; `None` if it was not set."""
+    """The client's word for an enum's value; `None` if it is unset."""
     enum: Any = message.DESCRIPTOR.fields_by_name[field].enum_type
     number = getattr(message, field)
     if number == 0:
@@ -35,7 +35,7 @@ def word(message: Message, field: str) -> str | None:
 
 
 def unit_arguments(request: transmit_pb2.TransmitRequest, line: dict[str, Any]) -> Arguments:
-    """The keywords of `Client.transmit`."""
+    """The keywords for `Client.transmit`."""
     return _given(
         {
             **_turn(request.turn),
@@ -49,18 +49,18 @@ def unit_arguments(request: transmit_pb2.TransmitRequest, line: dict[str, Any]) 
 
 
 def session_arguments(request: session_pb2.SessionOpen) -> Arguments:
-    """The keywords of `Client.session`."""
+    """The keywords for `Client.session`."""
     idle = _seconds(request.idle_timeout) if request.HasField("idle_timeout") else None
     return _given({**_turn(request.turn), "idle_timeout": idle, "disposition": word(request, "disposition")})
 
 
 def unit_commands(request: transmit_pb2.TransmitRequest) -> list[cardbroker.Command]:
-    """The commands of a unit."""
+    """Converts the commands of a unit."""
     return _commands(request.commands)
 
 
 def session_commands(request: session_pb2.SessionTransmit) -> list[cardbroker.Command]:
-    """The commands of a message."""
+    """Converts the commands of a message."""
     return _commands(request.commands)
 
 

@@ -1,6 +1,6 @@
 """A program that forks while it follows the readers and holds a card; `test_fork.py` runs it.
 
-Its argument is one of the scenes below. Prints what child and parent came to, a line each.
+Its argument names one of the scenes below. Prints one line each for the child and the parent.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ CHILD_TIME = 20
 
 
 def in_child(work: Callable[[], None], *, exits: bool = False) -> int:
-    """Does the work in a child; its exit status, or minus the signal that ended it."""
+    """Runs the work in a forked child; returns its exit status, or minus its signal."""
     sys.stdout.flush()
     child = os.fork()
     if child == 0:
@@ -37,7 +37,7 @@ def in_child(work: Callable[[], None], *, exits: bool = False) -> int:
             traceback.print_exc()
         sys.stdout.flush()
         if exits:
-            # As a program ends that knows nothing of forks.
+            # Ends like a program without knowledge of forks.
             sys.exit(status)
         os._exit(status)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -50,7 +50,7 @@ def transmits(client: cardbroker.Client) -> None:
 
 
 def refuses(call: Callable[[], object]) -> None:
-    """Checks that what is the parent's says so."""
+    """Checks that objects of the parent raise an error."""
     with pytest.raises(cardbroker.FailedError) as caught:
         call()
     assert caught.value.delivery == "NOT_SENT"
@@ -58,7 +58,7 @@ def refuses(call: Callable[[], object]) -> None:
 
 
 def threads() -> None:
-    """The client without asyncio."""
+    """Scene: the client without asyncio."""
     with cardbroker.connect() as client, client.watch() as watch, client.session(READER) as session:
         threading.Thread(target=list, args=(watch,), daemon=True).start()
         session.transmit(SELECT)
@@ -84,7 +84,7 @@ def threads() -> None:
 
 
 async def tasks() -> None:
-    """The client for asyncio."""
+    """Scene: the client for asyncio."""
     async with await cardbroker.aio.connect() as client, client.session(READER) as session:
         watch = client.watch()
         await watch.__anext__()
@@ -107,7 +107,7 @@ async def tasks() -> None:
 
 
 def pyscard() -> None:
-    """Programs written for pyscard."""
+    """Scene: a program written for pyscard."""
     import cardbroker.pyscard
 
     cardbroker.pyscard.register()
@@ -137,7 +137,7 @@ def pyscard() -> None:
 
 
 def dies() -> None:
-    """Leaves a child behind that holds nothing of its parent's."""
+    """Scene: leaves a child behind that must hold no socket of its parent."""
     session = cardbroker.connect().session(READER).open()
     if os.fork() == 0:
         signal.alarm(CHILD_TIME)
@@ -152,4 +152,4 @@ if __name__ == "__main__":
         asyncio.run(tasks())
     else:
         {"threads": threads, "pyscard": pyscard, "dies": dies}[scene]()
-    print("the parent went on")
+    print("the parent still works")

@@ -1,4 +1,4 @@
-"""A program as people write it for pyscard, with nothing of ours in it; `test_pyscard.py` runs it."""
+"""A program written for pyscard without any use of this package; `test_pyscard.py` runs it."""
 
 import sys
 import threading
@@ -15,7 +15,7 @@ from smartcard.util import toBytes, toHexString
 SELECT = [0x00, 0xA4, 0x04, 0x00, 0x06, 0xF0, 0x43, 0x41, 0x52, 0x44, 0x01, 0x00]
 GET_RESPONSE = [0x00, 0xC0, 0x00, 0x00]
 
-# A reader, and its card.
+# The first reader and its card.
 reader = readers()[0]
 print("reader", reader)
 connection = reader.createConnection()
@@ -34,7 +34,7 @@ try:
 except CardConnectionException as error:
     print("disconnected:", error)
 
-# Any card, or one of a kind.
+# Any card, or a card with this ATR.
 service = CardRequest(timeout=5, cardType=ATRCardType(toBytes("3B 08 80 66 43 42 00 01 00 00"))).waitforcard()
 print("found", service.connection.getReader())
 service.connection.addObserver(ConsoleCardConnectionObserver())
@@ -48,7 +48,7 @@ except CardRequestTimeoutException:
 
 
 class Observer(CardObserver):
-    """Tells of cards that come and go."""
+    """Prints insertions and removals."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,14 +56,14 @@ class Observer(CardObserver):
         self.events: list[str] = []
 
     def update(self, observable: object, handlers: tuple[list[object], list[object]]) -> None:
-        """Is called by pyscard."""
+        """Prints one change; pyscard calls it."""
         added, removed = handlers
         with self.seen:
             self.events += [f"- {card}" for card in removed] + [f"+ {card}" for card in added]
             self.seen.notify_all()
 
     def wait(self, count: int) -> None:
-        """Waits for so many events."""
+        """Waits for this number of events."""
         with self.seen:
             assert self.seen.wait_for(lambda: len(self.events) >= count, 20), self.events
 
@@ -73,7 +73,7 @@ observer = Observer()
 monitor.addObserver(observer)
 observer.wait(2)
 
-# The card is swapped, and then leaves for good.
+# The card is swapped, and then removed.
 connection.connect()
 connection.transmit([0x80, 0xF0, 0x03, 0x00, 0x04, 0, 0, 0, 0])
 connection.disconnect()
@@ -90,7 +90,7 @@ try:
 except NoCardException as error:
     print("no card:", f"{error.hresult & 0xFFFFFFFF:08X}")
 
-# Left open, as many programs do.
+# The connection stays open, as in many programs.
 readers()[1].createConnection().connect()
 kept = readers()[1].createConnection()
 kept.connect()

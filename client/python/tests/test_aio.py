@@ -1,4 +1,4 @@
-"""The client for asyncio: that its shell does what the threads' one does."""
+"""The client for asyncio: its shell behaves like the shell for threads."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Story = Callable[[aio.Client], Awaitable[None]]
 
 
 def tell(broker: Broker, story: Story) -> None:
-    """Runs a story with a client, within a minute."""
+    """Runs a scenario with a client, within a minute."""
 
     async def told() -> None:
         async with await aio.connect(broker.endpoint) as client:
@@ -28,7 +28,7 @@ def tell(broker: Broker, story: Story) -> None:
 
 
 async def refused(call: Awaitable[object]) -> tuple[str | None, str]:
-    """Why a call that must fail did."""
+    """The failure of a call that must fail."""
     with pytest.raises(cardbroker.CardbrokerError) as caught:
         await call
     return caught.value.reason, caught.value.delivery
@@ -47,7 +47,7 @@ def test_units_are_answered_stopped_and_refused(broker: Broker) -> None:
     tell(broker, story)
 
 
-def test_no_broker_is_told() -> None:
+def test_a_missing_broker_is_reported() -> None:
     with pytest.raises(cardbroker.NotRunningError, match="no broker at unix:/nowhere/a"):
         asyncio.run(aio.connect("unix:/nowhere/a", connect_timeout=0.2))
 
@@ -81,7 +81,7 @@ def test_every_operation_waits_for_a_broker_that_is_away(broker: Broker, operati
     tell(broker, story)
 
 
-def test_a_unit_that_is_cancelled_leaves_the_queue(broker: Broker) -> None:
+def test_a_cancelled_unit_leaves_the_queue(broker: Broker) -> None:
     async def story(client: aio.Client) -> None:
         async with client.session(READER) as session:
             waiting = asyncio.create_task(client.transmit(READER, SELECT))
@@ -110,7 +110,7 @@ def test_a_session_answers_pipelined_calls_in_order_and_closes(broker: Broker) -
     tell(broker, story)
 
 
-def test_a_failure_fails_what_was_sent_behind_it_and_the_next_call_goes_on(broker: Broker) -> None:
+def test_a_failure_fails_messages_behind_it_but_not_the_next(broker: Broker) -> None:
     async def story(client: aio.Client) -> None:
         async with client.session(READER) as session:
             bad = SELECT + b"\x00\x00\x00"
@@ -125,7 +125,7 @@ def test_a_failure_fails_what_was_sent_behind_it_and_the_next_call_goes_on(broke
     tell(broker, story)
 
 
-def test_a_call_that_is_cancelled_harms_no_session(broker: Broker) -> None:
+def test_a_cancelled_call_harms_no_session(broker: Broker) -> None:
     async def story(client: aio.Client) -> None:
         async with client.session(READER) as session:
             with pytest.raises(asyncio.TimeoutError):
@@ -151,7 +151,7 @@ def test_an_abrupt_end_resets_the_card(broker: Broker) -> None:
     tell(broker, story)
 
 
-def test_a_wait_that_is_cancelled_leaves_the_queue(broker: Broker) -> None:
+def test_a_cancelled_wait_for_a_session_leaves_the_queue(broker: Broker) -> None:
     async def story(client: aio.Client) -> None:
         async with client.session(READER) as session:
             with pytest.raises(asyncio.TimeoutError):

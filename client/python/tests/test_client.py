@@ -1,4 +1,4 @@
-"""Readers and units: what comes back, and what each refusal says."""
+"""Readers and units: their answers and their failures."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from broker import (
 import cardbroker
 
 
-def test_readers_are_listed_with_what_is_known_of_them(client: cardbroker.Client) -> None:
+def test_readers_are_listed_with_their_properties(client: cardbroker.Client) -> None:
     first, second = client.readers()
     assert (first.name, first.display_name, first.state) == (READER, "Simulated Reader 00", "READY")
     assert (first.active_protocol, second.active_protocol, first.insertion_count) == ("T1", "T0", 1)
@@ -44,7 +44,7 @@ def test_a_unit_answers_all_its_commands(client: cardbroker.Client) -> None:
     assert outcome.card_duration > 0
 
 
-def test_raw_commands_go_as_they_are(client: cardbroker.Client) -> None:
+def test_raw_commands_are_sent_unchanged(client: cardbroker.Client) -> None:
     select, rest = client.transmit(READER, raw(SELECT), raw(GET_RESPONSE)).results
     assert (select.status_word, select.data, rest.status_word, len(rest.data)) == (0x6113, b"", 0x9000, 19)
 
@@ -57,7 +57,7 @@ def test_a_unit_that_stops_early_raises_with_its_answers(client: cardbroker.Clie
     assert [result.status_word for result in error.partial.results] == [0x9000, 0x6982]
 
 
-def test_a_command_may_say_how_the_unit_goes_on(client: cardbroker.Client) -> None:
+def test_a_command_may_set_the_rule_to_continue(client: cardbroker.Client) -> None:
     forgiving = cardbroker.Command(PROTECTED, continue_on=[(0x6982, 0xFFFF)])
     assert [result.status_word for result in client.transmit(READER, forgiving, READ_RECORD).results] == [
         0x6982,
@@ -75,7 +75,7 @@ def test_malformed_units_are_refused_without_the_broker(client: cardbroker.Clien
     assert caught.value.is_permanent
 
 
-def test_a_bad_apdu_is_refused_by_the_broker_with_its_place(client: cardbroker.Client) -> None:
+def test_the_broker_refuses_a_bad_apdu_with_its_index(client: cardbroker.Client) -> None:
     with pytest.raises(cardbroker.FailedError) as caught:
         client.transmit(READER, SELECT, SELECT + b"\x00\x00\x00")
     error = caught.value
@@ -83,12 +83,12 @@ def test_a_bad_apdu_is_refused_by_the_broker_with_its_place(client: cardbroker.C
     assert error.field_violations[0].field.startswith("commands[1].apdu")
 
 
-def test_an_apdu_that_is_no_bytes_is_a_mistake_of_the_program(client: cardbroker.Client) -> None:
+def test_an_apdu_of_another_type_raises_a_type_error(client: cardbroker.Client) -> None:
     with pytest.raises(TypeError, match="an APDU is bytes, not str"):
         client.transmit(READER, "00A40400")  # type: ignore[arg-type]
 
 
-def test_an_unknown_reader_and_an_empty_one_are_told_apart(client: cardbroker.Client) -> None:
+def test_an_unknown_reader_and_an_empty_one_differ(client: cardbroker.Client) -> None:
     with pytest.raises(cardbroker.FailedError) as caught:
         client.transmit("readers/none", SELECT)
     assert (caught.value.reason, caught.value.delivery) == ("READER_NOT_FOUND", "NOT_SENT")
@@ -100,7 +100,7 @@ def test_an_unknown_reader_and_an_empty_one_are_told_apart(client: cardbroker.Cl
     assert (error.reason, error.delivery, error.reader) == ("NO_CARD", "NOT_SENT", READER)
 
 
-def test_a_card_that_leaves_in_mid_command_leaves_its_fate_unknown(client: cardbroker.Client) -> None:
+def test_a_removal_during_a_command_makes_its_delivery_unknown(client: cardbroker.Client) -> None:
     with pytest.raises(cardbroker.FailedError) as caught:
         client.transmit(READER, fault(1, 0, 0xFFFF))
     assert (caught.value.reason, caught.value.delivery) == ("CARD_REMOVED", "UNKNOWN")
@@ -112,7 +112,7 @@ def test_a_unit_may_wait_for_its_card(client: cardbroker.Client) -> None:
     assert client.transmit(READER, SELECT, card="AWAITED").results[0].status_word == 0x9000
 
 
-def test_a_turn_that_does_not_come_is_not_sent_also_below_a_deadline(client: cardbroker.Client) -> None:
+def test_a_turn_that_never_comes_is_not_sent(client: cardbroker.Client) -> None:
     with client.session(READER):
         for waits in ({"wait_timeout": 0.0}, {"deadline": 0.3}):
             with pytest.raises(cardbroker.FailedError) as caught:
@@ -120,7 +120,7 @@ def test_a_turn_that_does_not_come_is_not_sent_also_below_a_deadline(client: car
             assert (caught.value.reason, caught.value.delivery) == ("QUEUE_TIMEOUT", "NOT_SENT")
 
 
-def test_a_deadline_in_mid_command_leaves_its_fate_unknown(client: cardbroker.Client) -> None:
+def test_a_deadline_during_a_command_makes_its_delivery_unknown(client: cardbroker.Client) -> None:
     with pytest.raises(cardbroker.FailedError) as caught:
         client.transmit(READER, slow(2000), deadline=0.3)
     assert caught.value.reason in (None, "DEADLINE_NEAR")
@@ -146,7 +146,7 @@ def test_the_same_request_id_is_executed_once(client: cardbroker.Client) -> None
     assert (first.replayed, again.replayed) == (False, True)
 
 
-def test_the_broker_tells_of_itself_and_its_caller(client: cardbroker.Client) -> None:
+def test_the_broker_describes_itself_and_its_caller(client: cardbroker.Client) -> None:
     told = client.broker()
     assert told.version
     assert told.limits.max_commands == 64
@@ -154,7 +154,7 @@ def test_the_broker_tells_of_itself_and_its_caller(client: cardbroker.Client) ->
     assert client.reader("Simulated Reader 00") == client.readers()[0]
 
 
-def test_what_waits_is_followed(client: cardbroker.Client, broker: Broker) -> None:
+def test_waiting_requests_are_followed(client: cardbroker.Client, broker: Broker) -> None:
     with client.watch_turn() as turns, cardbroker.connect(broker.endpoint) as other, ThreadPoolExecutor(1) as threads:
         assert next(turns) == []
         with client.session(READER):
@@ -164,14 +164,14 @@ def test_what_waits_is_followed(client: cardbroker.Client, broker: Broker) -> No
         assert waiting.result(20).results[0].status_word == 0x9000
 
 
-def test_the_reader_is_named_as_its_user_likes(client: cardbroker.Client) -> None:
+def test_a_reader_may_be_named_in_four_ways(client: cardbroker.Client) -> None:
     for name in (client.readers()[0], READER, "simulated-reader-00", "Simulated Reader 00"):
         assert client.transmit(name, SELECT).results[0].meaning == "done"
     with pytest.raises(cardbroker.InvalidError, match='no reader is called "Desk 1"; there are: "Simulated Reader 00"'):
         client.transmit("Desk 1", SELECT)
 
 
-def test_actions_for_the_reader_have_their_place(client: cardbroker.Client) -> None:
+def test_actions_for_the_reader_are_not_implemented(client: cardbroker.Client) -> None:
     for command in (cardbroker.Command.control(1, b"x"), cardbroker.Command.pin_pad(VERIFY, "VERIFY")):
         with pytest.raises(cardbroker.FailedError) as caught:
             client.transmit(READER, command)
@@ -179,19 +179,19 @@ def test_actions_for_the_reader_have_their_place(client: cardbroker.Client) -> N
         assert caught.value.is_permanent
 
 
-def test_a_word_that_the_contract_does_not_have_is_refused(client: cardbroker.Client) -> None:
+def test_a_word_outside_the_contract_is_refused(client: cardbroker.Client) -> None:
     with pytest.raises(cardbroker.InvalidError, match='"SOON" is none of REQUIRED, AWAITED, NOT_NEEDED'):
         client.transmit(READER, SELECT, card="SOON")  # type: ignore[arg-type]
 
 
-def test_a_reset_at_the_start_takes_what_was_verified(client: cardbroker.Client) -> None:
+def test_a_reset_before_a_unit_clears_the_verified_pin(client: cardbroker.Client) -> None:
     client.transmit(READER, VERIFY)
     assert client.transmit(READER, PROTECTED).results[0].status_word == 0x9000
     outcome = client.transmit(READER, PROTECTED, reset_before="WARM")
     assert (outcome.results[0].status_word, outcome.was_reset) == (0x6982, True)
 
 
-def test_what_is_verified_stays_within_the_group(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_verified_pin_stays_within_the_isolation_group(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(cardbroker.GROUP_VARIABLE, "5f2c")
     with cardbroker.connect(broker.endpoint) as parent, cardbroker.connect(broker.endpoint) as child:
         parent.transmit(READER, VERIFY, card="AWAITED")
@@ -207,7 +207,7 @@ def test_no_error_holds_the_pin(client: cardbroker.Client) -> None:
     assert "1234" not in f"{caught.value!r} {caught.value} {caught.value.__cause__!r}"
 
 
-def test_a_broker_that_goes_is_told_and_found_again(broker: Broker, client: cardbroker.Client) -> None:
+def test_a_lost_broker_is_reported_and_found_again(broker: Broker, client: cardbroker.Client) -> None:
     broker.kill()
     start = time.monotonic()
     with pytest.raises(cardbroker.NotRunningError, match=r"^no broker at unix:") as caught:

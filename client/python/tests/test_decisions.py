@@ -1,4 +1,4 @@
-"""What is decided without any broker and has no vector in the conformance kit: times, repeats, and what is printed."""
+"""Decisions without a broker and without vectors in the conformance kit: times, repeats and printed texts."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from cardbroker._unit import unit
 
 
 @pytest.mark.parametrize("wait", [0, 30, 600, 24 * 3600])
-def test_without_a_deadline_the_card_gets_its_time_behind_a_wait(wait: float) -> None:
+def test_the_default_deadline_adds_the_card_time_to_the_wait(wait: float) -> None:
     assert deadline_of(wait, None) >= wait + CARD_TIME
     assert deadline_of(wait, 5) == 5
     assert deadline_of(None, 1e12) == MAX_DEADLINE
 
 
-def test_a_repeat_without_a_known_card_is_none() -> None:
+def test_a_unit_without_a_known_card_is_not_repeated() -> None:
     steps = unit("readers/desk", [SELECT], lambda: 0.0, repeatable=True)
     assert next(steps).method == "GetReader"
     empty = reader_pb2.GetReaderResponse(reader=reader_pb2.Reader(name="readers/desk"))
@@ -39,7 +39,7 @@ def test_a_repeat_without_a_known_card_is_none() -> None:
 
 
 def repeated(lifetime: float, lost_after: float) -> list[str]:
-    """The calls of a unit whose connection is lost each time, that long after it began."""
+    """The calls of a unit whose connection is lost each time, this long after its begin."""
     now = 0.0
     steps = unit("readers/desk", [SELECT], lambda: now, repeatable=True, any_card=True, deadline=1000)
     step, calls = next(steps), []
@@ -54,14 +54,14 @@ def repeated(lifetime: float, lost_after: float) -> list[str]:
     return calls
 
 
-def test_repeats_end_at_half_of_the_outcomes_lifetime() -> None:
+def test_repeats_end_at_half_the_lifetime_of_outcomes() -> None:
     assert repeated(600, 1) == ["GetBroker", *["Transmit"] * 4]
     assert repeated(600, 200) == ["GetBroker", *["Transmit"] * 2]
     assert repeated(600, 300) == ["GetBroker", "Transmit"]
     assert repeated(0, 0) == ["GetBroker", "Transmit"]
 
 
-def test_a_repeat_does_not_begin_behind_its_time() -> None:
+def test_a_repeat_does_not_begin_after_its_latest_begin() -> None:
     step = Step(transmit_pb2.TransmitRequest(), end=100, latest=50)
     assert step.timeout(50) == 50
     for now in (51, 100):
@@ -79,18 +79,18 @@ def test_look_ups_and_the_unit_share_one_deadline() -> None:
 
 
 @pytest.mark.parametrize("code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNKNOWN])
-def test_no_text_of_a_status_says_that_nothing_was_sent(code: grpc.StatusCode) -> None:
+def test_no_text_of_a_status_means_not_sent(code: grpc.StatusCode) -> None:
     error = of_status(code, "failed to connect to all addresses; Connection refused", ())
     assert (type(error), error.delivery) == (cardbroker.FailedError, "UNKNOWN")
     assert is_lost(error)
 
 
-def test_a_delivery_in_a_trailer_is_the_brokers_word() -> None:
+def test_a_delivery_in_a_trailer_comes_from_the_broker() -> None:
     error = of_status(grpc.StatusCode.UNAVAILABLE, "", [("cardbroker-delivery", "unknown")])
     assert not is_lost(error)
 
 
-def test_generic_details_fill_what_the_trailers_lack() -> None:
+def test_standard_details_fill_gaps_of_the_trailers() -> None:
     status = error_pb2.StatusDetails()
     status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=duration(2)))
     trailers: list[tuple[str, str | bytes]] = [
@@ -101,7 +101,7 @@ def test_generic_details_fill_what_the_trailers_lack() -> None:
     assert (error.reason, error.retry_after, error.delivery) == ("QUEUE_FULL", 2, "UNKNOWN")
 
 
-def test_a_failure_in_band_without_a_code_is_unknown() -> None:
+def test_a_failure_in_a_session_without_code_is_unknown() -> None:
     assert of_failure(error_pb2.Failure(reason=error_pb2.ERROR_REASON_NO_CARD)).code == "UNKNOWN"
 
 
@@ -113,7 +113,7 @@ def test_a_failure_in_band_without_a_code_is_unknown() -> None:
         (error_pb2.DELIVERY_EXECUTED, ["EXECUTED", "NOT_SENT", "NOT_SENT"]),
     ],
 )
-def test_a_sessions_end_tells_the_brokers_delivery(delivery: error_pb2.Delivery.ValueType, told: list[str]) -> None:
+def test_a_sessions_end_has_the_brokers_delivery(delivery: error_pb2.Delivery.ValueType, told: list[str]) -> None:
     conversation = Conversation(lambda _: None)
     waiters: list[Future[Reply]] = [Future() for _ in range(3)]
     for number, waiter in enumerate(waiters):
@@ -141,14 +141,14 @@ def test_an_enum_is_named_by_its_word_only() -> None:
         assert caught.value.field_violations[0].field == "turn.card"
 
 
-def test_what_the_broker_counts_as_a_failure_is_one() -> None:
+def test_an_unexplained_preceding_failed_counts_as_a_failure() -> None:
     pipeline: Pipeline[None] = Pipeline()
     pipeline.send(0, None)
     assert pipeline.answer(1, "PRECEDING_FAILED") == (None, 1)
     assert pipeline.send(1, None) == (2, True)
 
 
-def test_no_byte_of_a_command_or_an_answer_is_printed() -> None:
+def test_no_byte_of_commands_or_answers_is_printed() -> None:
     secret = b"12345678"
     command = cardbroker.Command(secret)
     result = cardbroker.CommandResult(secret, 0x9000)

@@ -1,4 +1,4 @@
-"""Where the broker is sought, and who the client is there."""
+"""The endpoint, the group and the token of a client."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def test_the_argument_wins_then_the_variable_then_the_default_socket() -> None:
     assert found == ["unix:/from/argument", "unix:/from/variable", "unix:/run/user/7/cardbroker/cardbroker.sock"]
 
 
-def test_the_runtime_folder_wins_then_root_then_a_folder_of_ones_own() -> None:
+def test_the_default_socket_depends_on_runtime_folder_and_user() -> None:
     assert default_socket({"XDG_RUNTIME_DIR": "/run/user/7"}, 7) == "/run/user/7/cardbroker/cardbroker.sock"
     assert default_socket({"XDG_RUNTIME_DIR": "relative"}, 0) == "/run/cardbroker/cardbroker.sock"
     assert default_socket({}, 7) == "/tmp/cardbroker-7/cardbroker.sock"
 
 
-def test_the_token_goes_to_tcp_endpoints_only_and_is_read_each_time(tmp_path: Path) -> None:
+def test_the_token_is_for_tcp_only_and_read_each_time(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("  first\n")
     file.chmod(0o600)
@@ -42,7 +42,7 @@ def test_the_token_goes_to_tcp_endpoints_only_and_is_read_each_time(tmp_path: Pa
 
 
 @pytest.mark.parametrize("content", [None, b"", b"a\nb", b"\xff"])
-def test_a_token_file_that_cannot_be_used_is_named(tmp_path: Path, content: bytes | None) -> None:
+def test_an_unusable_token_file_is_named_in_the_error(tmp_path: Path, content: bytes | None) -> None:
     file = tmp_path / "token"
     if content is not None:
         file.write_bytes(content)
@@ -63,7 +63,7 @@ def test_a_token_file_that_is_open_to_others_is_refused(tmp_path: Path, mode: in
     assert "secret" not in str(caught.value)
 
 
-def test_a_token_file_is_a_file_of_ones_own(tmp_path: Path) -> None:
+def test_a_token_file_must_be_a_regular_small_file(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe, 0o600)
     long = tmp_path / "long"
@@ -74,7 +74,7 @@ def test_a_token_file_is_a_file_of_ones_own(tmp_path: Path) -> None:
             cardbroker.connect("http://127.0.0.1:1", token_file=file)
 
 
-def test_a_group_that_cannot_be_sent_is_refused_and_none_is_ever_printed() -> None:
+def test_a_bad_group_is_refused_and_no_group_is_printed() -> None:
     for group in ("gr\u00fc\u00df", "two words", "x" * 129):
         with pytest.raises(cardbroker.InvalidError, match="visible ASCII"):
             cardbroker.connect("unix:/a", group=group)
@@ -82,7 +82,7 @@ def test_a_group_that_cannot_be_sent_is_refused_and_none_is_ever_printed() -> No
 
 
 @pytest.mark.parametrize("endpoint", ["unix:/nowhere/a.sock", "http://127.0.0.1:1"])
-def test_nobody_there_is_told_after_a_while(endpoint: str) -> None:
+def test_a_missing_broker_is_reported_after_the_timeout(endpoint: str) -> None:
     start = time.monotonic()
     with pytest.raises(cardbroker.NotRunningError, match=f"^no broker at {endpoint}$") as caught:
         cardbroker.connect(endpoint, connect_timeout=0.3)

@@ -1,4 +1,4 @@
-"""Programs that fork while they use the client; `fork_script.py` is what they do."""
+"""Programs that fork while they use the client; `fork_script.py` is the program."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from cardbroker._endpoint import Endpoint
 from cardbroker._relay import RelayChannel, RelayError
 
 SCRIPT = Path(__file__).parent / "fork_script.py"
-REFUSED = "belongs to the process that this one was forked from: open one here"
+REFUSED = "belongs to the parent of this forked process: open a new one here"
 
 
 def run(broker: Broker, scene: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, cardbroker.ENDPOINT_VARIABLE: broker.endpoint}
     command = [sys.executable, str(SCRIPT), scene]
-    # A child that is left behind holds the output, so that goes to a file.
+    # The output goes to a file, because an orphaned child would keep a pipe open.
     with (broker.folder / "out").open("w+") as out:
         process = subprocess.run(
             command, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, timeout=120
@@ -35,11 +35,11 @@ def run(broker: Broker, scene: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("scene", ["threads", "tasks", "pyscard"])
-def test_children_and_their_parent_go_on(broker: Broker, client: cardbroker.Client, scene: str) -> None:
+def test_children_and_their_parent_keep_working(broker: Broker, client: cardbroker.Client, scene: str) -> None:
     assert client.readers()
     ran = run(broker, scene)
     assert ran.returncode == 0, ran.stdout
-    assert ran.stdout.splitlines()[-1] == "the parent went on"
+    assert ran.stdout.splitlines()[-1] == "the parent still works"
     assert REFUSED in ran.stdout
     if scene == "tasks":
         assert "cardbroker.aio cannot be used in a process that was forked" in ran.stdout
@@ -52,7 +52,7 @@ def test_a_child_holds_nothing_of_a_dead_parent(broker: Broker, client: cardbrok
 
 
 def test_a_child_keeps_its_connections_to_other_hosts() -> None:
-    """Another address has the broker's port open, too."""
+    """A server at another address listens on the broker's port too."""
     with socket.create_server(("127.0.0.1", 0)) as broker:
         port = broker.getsockname()[1]
         with socket.create_server(("127.0.0.2", port)) as other, socket.create_connection(("127.0.0.2", port)) as kept:

@@ -13,14 +13,14 @@ ROOT = Path(cardbroker.__file__).parent.parent
 
 
 def modules() -> dict[str, Path]:
-    """The modules of the package by their names, without the generated ones."""
+    """The modules of the package by name, without the generated code."""
     files = (file.relative_to(ROOT) for file in ROOT.glob("cardbroker/**/*.py"))
     named = {".".join(file.with_suffix("").parts).removesuffix(".__init__"): ROOT / file for file in files}
     return {name: file for name, file in named.items() if not name.startswith("cardbroker.v1")}
 
 
 def imported_by(file: Path) -> Iterator[str]:
-    """Every name that could be an imported module, wherever in the file the import stands."""
+    """The names of all imported modules and objects, anywhere in the file."""
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)

@@ -1,4 +1,4 @@
-"""The example programs, as users run them, and the README that shows them."""
+"""The example programs, run as users run them, and their excerpts in the README."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from broker import READER, Broker, until
 import cardbroker
 
 CLIENT = Path(__file__).parent.parent
+READERS = (READER, "readers/simulated-reader-01")
 
 
 def program(broker: Broker, name: str, *arguments: str) -> subprocess.Popen[str]:
@@ -35,13 +36,34 @@ def test_the_first_program_selects_and_reads(broker: Broker) -> None:
     assert lines[0].startswith("9000 b'o")
 
 
-@pytest.mark.parametrize("name", ["first", "bare"])
-def test_the_readme_shows_the_program_as_it_is(name: str) -> None:
-    source = (CLIENT / "examples" / f"{name}.py").read_text().split('"""\n\n', 1)[1]
-    assert f"```python\n{source}```" in (CLIENT / "README.md").read_text()
+def test_the_session_program_reads_behind_the_pin(broker: Broker) -> None:
+    assert output(broker, "session") == "b'Only for those who know the PIN.'\n"
 
 
-def test_the_generated_code_alone_will_do(broker: Broker, client: cardbroker.Client) -> None:
+def test_the_pyscard_program_selects_through_the_broker(broker: Broker, client: cardbroker.Client) -> None:
+    until(lambda: client.readers()[0].state == "READY")
+    assert output(broker, "stock") == "6113\n"
+
+
+def test_the_following_program_prints_states(broker: Broker, client: cardbroker.Client) -> None:
+    assert client.readers()
+    with program(broker, "follow") as process:
+        assert process.stdout
+        assert {process.stdout.readline(), process.stdout.readline()} == {f"{name} READY\n" for name in READERS}
+        process.kill()
+
+
+def test_the_readme_shows_excerpts_of_the_examples() -> None:
+    examples = [file.read_text() for file in (CLIENT / "examples").glob("*.py")]
+    parts = (CLIENT / "README.md").read_text().split("```")
+    assert len(parts) % 2 == 1
+    for part in parts[1::2]:
+        language, block = part.split("\n", 1)
+        assert language in ("python", "sh", "text"), part
+        assert language != "python" or any(block in example for example in examples), block
+
+
+def test_the_generated_code_alone_can_use_the_broker(broker: Broker, client: cardbroker.Client) -> None:
     assert client.readers()
     assert json.loads(output(broker, "bare", READER)) == {"readers": 2, "status_word": 0x9000}
 
@@ -57,7 +79,7 @@ def test_pairs_of_two_programs_stay_whole(broker: Broker, client: cardbroker.Cli
         assert counted["broken"] == 0
 
 
-def test_a_program_that_is_killed_gives_its_card_back(broker: Broker, client: cardbroker.Client) -> None:
+def test_a_killed_program_loses_its_lease(broker: Broker, client: cardbroker.Client) -> None:
     assert client.readers()
     with program(broker, "pairs", READER, "--hold") as process:
         assert process.stdout

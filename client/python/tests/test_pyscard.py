@@ -1,4 +1,4 @@
-"""Programs written for pyscard, through the broker."""
+"""Programs written for pyscard that run through the broker."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ PROTECTED = [0x00, 0xB0, 0x81, 0x00, 0x20]
 
 @pytest.fixture
 def registered(client: cardbroker.Client) -> Iterator[cardbroker.Client]:
-    """A client that pyscard uses too, and that therefore shares its isolation group."""
+    """A client that pyscard uses too, so that both have one isolation group."""
     cardbroker.pyscard.register(client)
     yield client
     cardbroker.pyscard.register()
@@ -46,12 +46,12 @@ def connected() -> CardConnectionDecorator:
 
 
 def refusal(error: SmartcardException) -> tuple[int, str | None]:
-    """PC/SC's return code, and the broker's reason behind it."""
+    """The PC/SC return code, and the broker's reason behind it."""
     assert isinstance(error.__cause__, cardbroker.CardbrokerError)
     return error.hresult, error.__cause__.reason
 
 
-def test_a_stock_program_runs_with_one_line_more(broker: Broker, client: cardbroker.Client) -> None:
+def test_a_stock_program_runs_with_one_added_line(broker: Broker, client: cardbroker.Client) -> None:
     assert client.readers()
     register = "import cardbroker.pyscard; cardbroker.pyscard.register()\n"
     ran = subprocess.run(
@@ -84,12 +84,12 @@ def test_a_stock_program_runs_with_one_line_more(broker: Broker, client: cardbro
         "+ 3B 88 01 80 66 43 42 00 00 00 01 6F / Simulated Reader 00",
         "- 3B 88 01 80 66 43 42 00 00 00 01 6F / Simulated Reader 00",
         "no card: 8010000C",
-        # At its end, by the card service.
+        # Printed at the end, by the card service.
         "release from Simulated Reader 01",
     ]
 
 
-def test_a_connection_holds_the_card_and_its_end_resets_or_leaves_it(registered: cardbroker.Client) -> None:
+def test_the_end_of_a_connection_resets_or_leaves_the_card(registered: cardbroker.Client) -> None:
     for disposition, status_word in ((None, 0x6982), (scard.SCARD_LEAVE_CARD, 0x9000)):
         connection = readers()[0].createConnection()
         connection.connect(disposition=disposition)
@@ -112,9 +112,9 @@ def test_a_reconnect_resets_the_card_or_leaves_it(registered: cardbroker.Client)
     connection.disconnect()
 
 
-def test_a_connection_that_was_taken_away_says_so_and_comes_back(registered: cardbroker.Client) -> None:
+def test_a_revoked_connection_fails_and_can_reconnect(registered: cardbroker.Client) -> None:
     connection = connected()
-    # Instead of waiting until the broker takes it.
+    # Ends the session now, as the broker would after the idle timeout.
     connection.component._session.abort()
     until(lambda: not connection.component._session.is_open)
     with pytest.raises(CardConnectionException):
@@ -134,7 +134,7 @@ def test_a_connection_that_was_taken_away_says_so_and_comes_back(registered: car
         (scard.SCARD_LEAVE_CARD, None),
     ],
 )
-def test_a_reconnect_after_a_loss_keeps_the_end_and_says_which_reset(
+def test_a_reconnect_after_a_loss_keeps_the_disposition(
     registered: cardbroker.Client, monkeypatch: pytest.MonkeyPatch, disposition: int | None, reset: str | None
 ) -> None:
     connection = readers()[0].createConnection()
@@ -153,11 +153,11 @@ def test_a_reconnect_after_a_loss_keeps_the_end_and_says_which_reset(
     assert (asked[0]["disposition"], asked[0].get("reset_before")) == ("LEAVE", reset)
     connection.transmit(VERIFY)
     connection.disconnect()
-    # The card was left, as `connect` was told.
+    # The card was left, by the disposition of `connect`.
     assert registered.transmit(READER, bytes(PROTECTED)).results[0].status_word == 0x9000
 
 
-def test_errors_are_pyscards_own_with_ours_behind_them(registered: cardbroker.Client) -> None:
+def test_errors_are_pyscards_own_with_the_brokers_as_cause(registered: cardbroker.Client) -> None:
     connection = connected()
     with pytest.raises(CardConnectionException) as failed:
         connection.transmit([])
@@ -174,14 +174,14 @@ def test_errors_are_pyscards_own_with_ours_behind_them(registered: cardbroker.Cl
         connection.getATR()
 
 
-def test_bytes_that_are_no_apdu_reach_the_card_as_they_are(registered: cardbroker.Client) -> None:
+def test_bytes_without_apdu_structure_reach_the_card_unchanged(registered: cardbroker.Client) -> None:
     assert registered
     connection = connected()
     assert connection.transmit([0x00])[1] == 0x67
     connection.disconnect()
 
 
-def test_what_is_not_adapted_says_so(registered: cardbroker.Client) -> None:
+def test_unsupported_features_raise_their_names(registered: cardbroker.Client) -> None:
     assert registered
     connection = connected()
     for call in (
@@ -197,7 +197,7 @@ def test_what_is_not_adapted_says_so(registered: cardbroker.Client) -> None:
     connection.disconnect()
 
 
-def test_the_protocol_must_be_the_cards(registered: cardbroker.Client) -> None:
+def test_another_protocol_than_the_cards_is_refused(registered: cardbroker.Client) -> None:
     connection = readers()[0].createConnection()
     with pytest.raises(CardConnectionException) as caught:
         connection.connect(CardConnection.T0_protocol)
@@ -210,7 +210,7 @@ def test_the_protocol_must_be_the_cards(registered: cardbroker.Client) -> None:
         connection.connect(mode=scard.SCARD_SHARE_DIRECT)
 
 
-def test_readers_are_observed(registered: cardbroker.Client) -> None:
+def test_reader_observers_see_all_readers(registered: cardbroker.Client) -> None:
     assert registered
     added: list[str] = []
 

@@ -1,4 +1,4 @@
-"""Sessions: a card of one's own, how its failures are told, and how it ends."""
+"""Sessions: the exclusive lease, its failures and its end."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_a_session_holds_the_card_over_many_commands(client: cardbroker.Client) 
     assert caught.value.delivery == "NOT_SENT"
 
 
-def test_a_good_end_resets_the_card_or_leaves_it(client: cardbroker.Client) -> None:
+def test_an_orderly_end_resets_the_card_or_leaves_it(client: cardbroker.Client) -> None:
     for disposition, status_word in ((None, 0x6982), ("LEAVE", 0x9000)):
         with client.session(READER, disposition=disposition) as session:  # type: ignore[arg-type]
             session.transmit(VERIFY)
@@ -42,14 +42,14 @@ def test_an_exception_ends_the_session_abruptly(client: cardbroker.Client) -> No
     assert client.transmit(READER, PROTECTED).results[0].status_word == 0x6982
 
 
-def test_a_session_that_is_forgotten_ends_at_once(client: cardbroker.Client) -> None:
+def test_a_session_without_references_ends_at_once(client: cardbroker.Client) -> None:
     session = client.session(READER).open()
     session.transmit(VERIFY)
     del session
     assert client.transmit(READER, PROTECTED).results[0].status_word == 0x6982
 
 
-def test_calls_of_many_threads_are_answered_each_with_its_own(client: cardbroker.Client) -> None:
+def test_calls_of_many_threads_get_their_own_answers(client: cardbroker.Client) -> None:
     with client.session(READER) as session, ThreadPoolExecutor(40) as threads:
         echoes = [threads.submit(session.transmit, bytes((0x80, 0x14, 0, 0, 1, n, 1))) for n in range(80)]
         assert [echo.result(20).results[0].data for echo in echoes] == [bytes((n,)) for n in range(80)]
@@ -63,7 +63,7 @@ def test_a_stop_leaves_the_session_alive(client: cardbroker.Client) -> None:
         assert session.transmit(READ_RECORD).results[0].status_word == 0x9000
 
 
-def test_after_a_failure_in_band_the_next_call_goes_on(client: cardbroker.Client) -> None:
+def test_the_call_after_a_failure_in_a_session_runs(client: cardbroker.Client) -> None:
     with client.session(READER) as session:
         with pytest.raises(cardbroker.FailedError) as caught:
             session.transmit(SELECT + b"\x00\x00\x00")
@@ -96,7 +96,7 @@ def test_a_removal_ends_the_session_for_all_calls(client: cardbroker.Client) -> 
     assert caught.value.reason == "CARD_REMOVED"
 
 
-def test_a_broker_that_dies_leaves_an_unknown_fate_to_what_was_sent(broker: Broker, client: cardbroker.Client) -> None:
+def test_a_killed_broker_makes_sent_messages_unknown(broker: Broker, client: cardbroker.Client) -> None:
     session = client.session(READER).open()
     with ThreadPoolExecutor(1) as threads:
         sent = threads.submit(session.transmit, slow(20_000))
@@ -110,7 +110,7 @@ def test_a_broker_that_dies_leaves_an_unknown_fate_to_what_was_sent(broker: Brok
     assert caught.value.delivery == "NOT_SENT"
 
 
-def test_a_session_waits_its_turn_and_tells_how_many_wait(broker: Broker, client: cardbroker.Client) -> None:
+def test_a_session_reports_queue_position_and_waiters(broker: Broker, client: cardbroker.Client) -> None:
     ahead: list[int] = []
     queued = Event()
 
@@ -130,7 +130,7 @@ def test_a_session_waits_its_turn_and_tells_how_many_wait(broker: Broker, client
         second.close()
 
 
-def test_a_mistake_in_the_callback_leaves_nobody_waiting(client: cardbroker.Client) -> None:
+def test_an_exception_in_the_callback_fails_the_opening(client: cardbroker.Client) -> None:
     def tell(turns: int) -> None:
         raise ZeroDivisionError
 
@@ -139,13 +139,13 @@ def test_a_mistake_in_the_callback_leaves_nobody_waiting(client: cardbroker.Clie
     assert caught.value.delivery == "NOT_SENT"
 
 
-def test_a_turn_that_does_not_come_is_told(client: cardbroker.Client) -> None:
+def test_a_wait_timeout_fails_the_opening(client: cardbroker.Client) -> None:
     with client.session(READER), pytest.raises(cardbroker.FailedError) as caught:
         client.session(READER, wait_timeout=0).open()
     assert (caught.value.reason, caught.value.delivery) == ("QUEUE_TIMEOUT", "NOT_SENT")
 
 
-def test_a_session_that_idles_while_others_wait_is_taken_away(client: cardbroker.Client) -> None:
+def test_an_idle_session_is_revoked_while_others_wait(client: cardbroker.Client) -> None:
     session = client.session(READER, idle_timeout=0.1).open()
     client.transmit(READER, SELECT)
     until(lambda: not session.is_open)

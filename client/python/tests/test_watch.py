@@ -1,4 +1,4 @@
-"""Watches: what happens to the readers, through the death of the broker."""
+"""Watches: the events of readers, across restarts of the broker."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cardbroker import Connected, Disconnected, Removed, Updated
 SECOND = "readers/simulated-reader-01"
 
 
-def test_a_watch_tells_what_is_there_and_what_changes(client: cardbroker.Client) -> None:
+def test_a_watch_reports_readers_and_their_changes(client: cardbroker.Client) -> None:
     with client.watch() as watch:
         assert not watch.is_connected
         assert isinstance(next(watch), Connected)
@@ -26,7 +26,7 @@ def test_a_watch_tells_what_is_there_and_what_changes(client: cardbroker.Client)
     assert list(watch) == []
 
 
-def test_a_watch_finds_the_broker_again_and_tells_only_what_differs(broker: Broker, client: cardbroker.Client) -> None:
+def test_a_watch_reports_only_differences_after_a_restart(broker: Broker, client: cardbroker.Client) -> None:
     with client.watch() as watch:
         for _ in range(3):
             next(watch)
@@ -45,7 +45,7 @@ def test_a_watch_finds_the_broker_again_and_tells_only_what_differs(broker: Brok
             next(watch)
 
 
-def test_a_watch_ends_when_asked_while_it_waits(client: cardbroker.Client) -> None:
+def test_close_ends_a_waiting_watch(client: cardbroker.Client) -> None:
     watch = client.watch()
     seen: list[cardbroker.WatchEvent] = []
     known = threading.Event()
@@ -65,7 +65,7 @@ def test_a_watch_ends_when_asked_while_it_waits(client: cardbroker.Client) -> No
     assert len(seen) == 3
 
 
-def test_a_watch_ends_when_asked_while_there_is_no_broker(broker: Broker, client: cardbroker.Client) -> None:
+def test_close_ends_a_watch_without_a_broker(broker: Broker, client: cardbroker.Client) -> None:
     broker.kill()
     watch = client.watch()
     assert isinstance(next(watch), Disconnected)

@@ -1,4 +1,4 @@
-"""Answers that no broker should give, and long ones, from a server of our own."""
+"""Long answers, and answers against the contract, from a server of the test."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Answer = Callable[[int], list[session_pb2.OpenSessionResponse]]
 
 
 class Server(service_pb2_grpc.CardBrokerServiceServicer):
-    """Answers sessions as it is told to."""
+    """A server that answers the messages of sessions by a function of the test."""
 
     def __init__(self, answer: Answer) -> None:
         self.answer = answer
@@ -61,7 +61,7 @@ def transmitted(message_id: int) -> session_pb2.OpenSessionResponse:
     return session_pb2.OpenSessionResponse(transmitted=session_pb2.SessionTransmitted(id=message_id))
 
 
-def test_answers_that_cannot_be_believed_end_the_session(serve: Callable[[Answer], Server]) -> None:
+def test_answers_against_the_contract_end_the_session(serve: Callable[[Answer], Server]) -> None:
     reset_done = session_pb2.OpenSessionResponse(reset_done=session_pb2.SessionResetDone(id=1))
     for answer in (lambda number: [transmitted(number + 1)], lambda _: [reset_done]):
         server = serve(answer)
@@ -118,7 +118,7 @@ def test_one_thread_serves_all_alarms() -> None:
     assert rung == [0]
 
 
-def test_silence_is_broken_by_heartbeats_that_count_as_no_message() -> None:
+def test_heartbeats_break_the_silence_and_are_no_messages() -> None:
     queue: SimpleQueue[session_pb2.OpenSessionRequest | None] = SimpleQueue()
     written: list[session_pb2.OpenSessionRequest] = []
     messages = _until_none(queue, written.append, interval=0.05)

@@ -1,6 +1,6 @@
-"""The Python client of Cardbroker: find readers, run APDUs on their cards as units, follow what happens to them.
+"""The Python client of Cardbroker: lists readers, runs APDUs on their cards as units and follows readers and cards.
 
-`connect` gives a `Client`; `cardbroker.aio` has the same for asyncio, `cardbroker.pyscard` lets programs written for
+`connect` returns a `Client`; `cardbroker.aio` has the same for asyncio, `cardbroker.pyscard` lets programs written for
 pyscard use the broker. All times are seconds; the values of the contract's enums are words without their prefix
 (`"READY"`).
 """

@@ -1,4 +1,4 @@
-"""What the broker tells of itself and of its caller, and of the turns that the caller waits for."""
+"""The broker's description of itself, of its caller and of the caller's waiting requests."""
 
 from __future__ import annotations
 
@@ -11,70 +11,70 @@ from cardbroker.v1 import broker_pb2, turn_pb2
 
 @dataclass(frozen=True)
 class Limits:
-    """The limits that this program is under."""
+    """The limits that apply to this program."""
 
     max_message_bytes: int
-    """The most bytes of a request, and of a response."""
+    """The largest request, and the largest response, in bytes."""
     max_commands: int
-    """The most commands of a unit."""
+    """The largest number of commands in a unit."""
     max_session_messages: int
-    """The most messages of a session that may be unanswered."""
+    """The largest number of unanswered messages in a session."""
     max_waiting_per_caller: int
-    """The most requests of this program that may wait at one reader."""
+    """The largest number of this program's requests that may wait at one reader."""
     max_waiting_per_reader: int
-    """The most requests of all programs that may wait at one reader."""
+    """The largest number of requests of all callers that may wait at one reader."""
     max_outcomes_per_user: int
-    """The most outcomes that are kept for the user under a `request_id`."""
+    """The largest number of outcomes that the broker stores for the user."""
     outcome_lifetime: float
-    """How long an outcome is kept, in seconds."""
+    """The time for which the broker stores an outcome, in seconds."""
     max_contended_lease: float
-    """How long a session may hold the card while others wait, in seconds."""
+    """The longest lease of a session while others wait, in seconds."""
 
 
 @dataclass(frozen=True)
 class Caller:
-    """The program as the broker sees it: what its turns and its isolation depend on."""
+    """The identity of a program at the broker, on which its turns and its isolation depend."""
 
     principal: str
-    """Who is responsible: `user 1000`, `token build-7`. For people."""
+    """The user or the token: `user 1000`, `token build-7`. For people."""
     process_id: int | None
-    """The process; `None` if it is not known: then the connection is the caller."""
+    """The process id; `None` if it is unknown: then the connection is the caller."""
     connection: int
     """The number of the connection, counted from 1 in this run of the broker."""
     is_connection: bool
-    """Whether the connection is the caller: other connections, of this process too, are other callers."""
+    """Whether the connection is the caller: other connections, even of this process, are other callers."""
     group: int
-    """The number of the isolation group, counted from 1; 0 if each call is a group of its own."""
+    """The number of the isolation group, from 1; 0 if each call is a group of its own."""
 
 
 @dataclass(frozen=True)
 class Broker:
-    """The broker, and its caller as the broker sees it."""
+    """The broker and the identity of its caller."""
 
     version: str
-    """The broker's version: `0.1.0`."""
+    """The version of the broker: `0.1.0`."""
     epoch: str
-    """Names this run of the broker: a new one means that it was restarted and all kept outcomes are gone."""
+    """Identifies this run of the broker: a new value means a restart without the stored outcomes."""
     start_time: datetime | None
-    """When this run began, in UTC."""
+    """The start of this run, in UTC."""
     capabilities: tuple[str, ...]
-    """What it can do beyond the contract, as words that its documents list."""
+    """Features beyond the contract, as words that the broker's documents list."""
     limits: Limits
-    """The limits that this program is under."""
+    """The limits that apply to this program."""
     caller: Caller
     """This program."""
 
 
 @dataclass(frozen=True)
 class Holder:
-    """A turn that has begun."""
+    """The current turn of a card."""
 
     is_own: bool
-    """Whether it is this program's own."""
+    """Whether the turn belongs to this program."""
     is_session: bool
-    """Whether it is a session; otherwise it is a unit."""
+    """Whether the turn is a session; otherwise it is a unit."""
     begin_time: datetime | None
-    """When it began, in UTC."""
+    """The start of the turn, in UTC."""
 
 
 @dataclass(frozen=True)
@@ -84,19 +84,19 @@ class WaitingTurn:
     reader: str
     """`readers/{id}`."""
     is_session: bool
-    """Whether a session is to be opened, or a unit to be run."""
+    """Whether the request opens a session; otherwise it runs a unit."""
     turns_ahead_count: int
-    """About how many turns come before it."""
+    """The number of turns ahead, an estimate."""
     arrive_time: datetime | None
-    """When it arrived, in UTC."""
+    """The arrival of the request, in UTC."""
     deadline_time: datetime | None
-    """When it gives up, in UTC."""
+    """The end of the wait, in UTC."""
     holder: Holder | None
-    """The turn that the card is in; `None` if nobody holds it."""
+    """The current turn of the card; `None` without a holder."""
 
 
 def broker(message: broker_pb2.GetBrokerResponse) -> Broker:
-    """The broker as it tells of itself."""
+    """Converts the broker's description of itself."""
     limits, caller = message.limits, message.caller
     return Broker(
         version=message.version,
@@ -124,7 +124,7 @@ def broker(message: broker_pb2.GetBrokerResponse) -> Broker:
 
 
 def waiting_turns(message: turn_pb2.WatchTurnResponse) -> list[WaitingTurn] | None:
-    """The requests that wait; `None` if the message only shows that the stream is alive."""
+    """The waiting requests; `None` for a heartbeat."""
     return None if message.is_heartbeat else [_waiting_turn(turn) for turn in message.waiting]
 
 

@@ -1,4 +1,4 @@
-"""How gRPC is told to reach the broker, in each process anew, and the first look whether anybody is there."""
+"""gRPC's channel to the broker, one for each process, and the first check for a listener."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ _NOT_YET = (errno.ENOENT, errno.ECONNREFUSED, errno.ENOTDIR, errno.EAGAIN)
 
 
 def options(endpoint: Endpoint, connect_timeout: float) -> list[tuple[str, str | int]]:
-    """The channel's options."""
+    """The options of gRPC's channel; `connect_timeout` in seconds."""
     chosen: list[tuple[str, str | int]] = [
         # The connection is the broker's caller: clients do not share one.
         ("grpc.use_local_subchannel_pool", 1),
         ("grpc.enable_http_proxy", 0),
-        # Who may send commands again is decided here, never by gRPC.
+        # This client decides on repeats, never gRPC.
         ("grpc.enable_retries", 0),
         ("grpc.keepalive_time_ms", 20_000),
         ("grpc.keepalive_timeout_ms", 10_000),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.max_pings_without_data", 0),
-        # The limit of one attempt to connect, in spite of its name, and how soon the next one follows.
+        # The first is the time limit of one attempt to connect, in spite of its name; the others are pauses.
         ("grpc.min_reconnect_backoff_ms", int(max(connect_timeout, SHORTEST_ATTEMPT) * 1000)),
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", 200),
     ]
     if endpoint.is_unix:
-        # By default it is the socket's path, which HTTP/2 refuses.
+        # The default authority is the socket's path, which HTTP/2 refuses.
         chosen.append(("grpc.default_authority", "localhost"))
     return chosen
 
 
 class Wire:
-    """The connection of a client; a child that inherits the client gets one of its own."""
+    """The connection of a client; a forked child gets a connection of its own."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -53,12 +53,12 @@ class Wire:
         self._channel: grpc.Channel | RelayChannel | None = None
         self._stub: CardBrokerServiceStub | None = None
         self.is_closed = False
-        """Whether this program has closed it."""
+        """Whether this program has closed the connection."""
         _process.register(self)
 
     @property
     def stub(self) -> CardBrokerServiceStub:
-        """The calls, for this process."""
+        """The stub for the calls of this process."""
         with self._lock:
             if self._stub is None:
                 self._channel = self._open()
@@ -66,23 +66,23 @@ class Wire:
             return self._stub
 
     def is_connected(self) -> bool:
-        """Whether there is a connection; otherwise gRPC has now begun to make one. Raises once it is closed."""
+        """Whether there is a connection; otherwise gRPC has now begun to connect. Raises after `close`."""
         assert self.stub
         channel = self._channel
         return channel.is_connected() if isinstance(channel, RelayChannel) else is_ready(channel)
 
     def reach(self, patience: float, end: float = math.inf) -> None:
-        """Waits for a connection, before a call begins; raises `NotRunningError` if there is none in time."""
+        """Waits for a connection before a call; raises `NotRunningError` if the wait ends without one."""
         if not self.is_connected():
             endpoint = self._settings.endpoint
             wait(endpoint, waiting(endpoint, patience, time.monotonic, self.is_connected, end))
 
     def close(self) -> None:
-        """Closes the connection of this process."""
+        """Closes the connection; later calls fail."""
         with self._lock:
             self.is_closed = True
             if self._channel is None:
-                # So that a later call fails as it does on any closed channel.
+                # A later call then fails as on any closed channel.
                 self._channel = self._open()
                 self._stub = CardBrokerServiceStub(cast("grpc.Channel", self._channel))
             self._channel.close()
@@ -107,7 +107,7 @@ class Wire:
 
 
 def look(endpoint: Endpoint, timeout: float) -> NotRunningError | None:
-    """Connects once and lets go; what the system says against it, or `None`. Raises it where waiting does not help."""
+    """Connects once and disconnects; returns the error, or `None`. Raises an error that waiting cannot resolve."""
     try:
         _connect(endpoint, timeout).close()
         return None
@@ -119,7 +119,7 @@ def look(endpoint: Endpoint, timeout: float) -> NotRunningError | None:
 
 
 def wait(endpoint: Endpoint, waits: Waiting) -> None:
-    """Does what the loop asks for until it ends."""
+    """Runs the steps of `waiting` until it ends."""
     told: NotRunningError | None = None
     while True:
         try:

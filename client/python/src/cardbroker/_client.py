@@ -1,4 +1,4 @@
-"""The connection to the broker, and the calls that need no more than it."""
+"""The client: its connection to the broker, its queries and its units."""
 
 from __future__ import annotations
 
@@ -41,16 +41,16 @@ def connect(
     """Connects to the broker; waits for one that is still starting.
 
     Args:
-        endpoint: `unix:/path` or `http://127.0.0.1:port`; else as `CARDBROKER_ENDPOINT` says, else the default socket.
-        group: The key of the isolation group, 1-128 visible ASCII characters; else that in `CARDBROKER_GROUP`. Without
-            one (`""`) this process is a group of its own.
-        token_file: The file of the token for an `http://` endpoint; else the one that `CARDBROKER_TOKEN_FILE` names.
-        connect_timeout: How long to wait for a broker that is away, in seconds, here and at every later call. One
-            attempt to connect gets a second in any case.
+        endpoint: `unix:/path` or `http://127.0.0.1:port`; else `CARDBROKER_ENDPOINT`, else the default socket.
+        group: The key of the isolation group, 1-128 visible ASCII characters; else `CARDBROKER_GROUP`. With `""` this
+            process is a group of its own.
+        token_file: The token file for an `http://` endpoint; else `CARDBROKER_TOKEN_FILE`.
+        connect_timeout: The longest wait for a broker that is away, in seconds, here and at every later call. One
+            attempt to connect gets at least 1 s.
 
     Raises:
-        EndpointError: The endpoint is none.
-        NotRunningError: Nobody answers there in time, or this user may not open it.
+        EndpointError: The text is not an endpoint.
+        NotRunningError: No broker answers there in time, or this user may not open it.
         InvalidError: The group cannot be sent, or the token cannot be read.
     """
     settings = Settings.of(endpoint, group, token_file, connect_timeout, os.environ)
@@ -60,12 +60,12 @@ def connect(
 
 
 class Client:
-    """A connection to the broker, made by `connect`. May be shared by threads; a lost connection is made anew.
+    """A connection to the broker, made by `connect`. Threads may share it; it reconnects after a loss.
 
-    A forked child may use what it inherits: it gets a connection of its own, which a process of its own holds, for gRPC
-    does not survive a fork. For the broker that process is the caller.
+    A forked child may use an inherited client: the child gets a connection of its own, through a helper process,
+    because gRPC does not survive a fork. For the broker the helper process is the caller.
 
-    Wherever a reader is named, a `Reader`, `readers/{id}`, the id or the display name will do.
+    A reader may be given as a `Reader`, as `readers/{id}`, by its id or by its display name.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -74,11 +74,11 @@ class Client:
 
     @property
     def endpoint(self) -> Endpoint:
-        """Where the broker is."""
+        """The endpoint of the broker."""
         return self._settings.endpoint
 
     def broker(self) -> Broker:
-        """What the broker is, its limits, and how it sees this program. Joins the isolation group."""
+        """The broker's version and limits, and this program's caller identity. Joins the isolation group."""
         return self._run(get_broker())
 
     def readers(self) -> list[Reader]:
@@ -86,17 +86,17 @@ class Client:
         return self._run(list_readers())
 
     def reader(self, reader: ReaderLike) -> Reader:
-        """One reader as it is now; raises `FailedError` (READER_NOT_FOUND) if there is none."""
+        """The current state of one reader; raises `FailedError` (READER_NOT_FOUND) if it does not exist."""
         return self._run(get_reader(reader))
 
     def transmit(self, reader: ReaderLike, *commands: CommandLike, **options: Unpack[TransmitOptions]) -> Transmitted:
-        """Runs 1-64 commands on the reader's card as one unit: no other caller's command falls between them.
+        """Runs 1-64 commands on the reader's card as one unit: no other caller's command runs between them.
 
-        The keywords are those of `TransmitOptions`.
+        The keywords are the fields of `TransmitOptions`.
 
         Raises:
-            StoppedError: Some commands were answered but not all.
-            FailedError: None was, or no answer arrived.
+            StoppedError: The unit ended early; some commands may have answers.
+            FailedError: The unit did not run, or its answer did not arrive.
             InvalidError: The request breaks a rule of the contract; nothing was sent.
             NotRunningError: The broker is gone; nothing was sent.
         """
@@ -105,23 +105,23 @@ class Client:
     def session(self, reader: ReaderLike, **options: Unpack[SessionOptions]) -> OpenSession:
         """A session with the reader's card, opened by `with`.
 
-        The keywords are those of `SessionOptions`.
+        The keywords are the fields of `SessionOptions`.
         """
         opening = Opening.of(**options)
         return OpenSession(self._wire, self._settings, lambda end: self._run(resolve(reader, end)), opening)
 
     def watch(self) -> Watch:
-        """Follows all readers, through losses of the connection."""
+        """Follows all readers; reconnects after a loss."""
         return Watch(self._wire, self._settings)
 
     def watch_turn(self, reader: ReaderLike | None = None) -> TurnWatch:
-        """Follows the requests of this program that wait for their turn, at one reader or at all."""
+        """Follows this program's waiting requests, at one reader or at all."""
         name = "" if reader is None else self._run(resolve(reader))
         self._wire.reach(self._settings.connect_timeout)
         return TurnWatch(self._wire, self._settings, name)
 
     def close(self) -> None:
-        """Closes the connection. What is under way on it fails."""
+        """Closes the connection. Its running calls fail."""
         self._wire.close()
 
     def _run(self, steps: Steps[_T]) -> _T:

@@ -1,4 +1,4 @@
-"""Commands: what is sent to a card or its reader, and how a unit goes on after it."""
+"""Commands for a card or its reader, and the rule by which a unit continues after each."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ MAX_RAW_BYTES = 65_548
 MAX_MESSAGE_BYTES = 1 << 20
 
 StopRule = Literal["SIM", "ANY", "ONLY_9000"]
-"""Which status words let a unit go on instead of those of ISO 7816-4; see the contract's `StopRule`."""
+"""The status words that let a unit continue, instead of those of ISO 7816-4; see the contract's `StopRule`."""
 
 StatusWords = Iterable[Union[int, tuple[int, int]]]
-"""Status words, each by itself or as a value and the mask of the bits that count."""
+"""Status words, each as a number or as a value and the mask of its significant bits."""
 
 Bytes = Union[bytes, bytearray, memoryview]
 
 
 class Command:
-    """A command APDU and how the unit goes on after it. Where the defaults do, the APDU's `bytes` will do as well.
+    """A command APDU and its options. An APDU with the default options may be given as plain `bytes`.
 
-    The class methods make commands for the reader; today's brokers answer them with NOT_IMPLEMENTED.
+    The class methods make commands for the reader; current brokers answer them with NOT_IMPLEMENTED.
     """
 
     def __init__(
@@ -47,14 +47,14 @@ class Command:
 
         Args:
             apdu: 4-65,544 bytes, short or extended; with `raw` 1-65,548 bytes of any structure.
-            raw: Send the bytes exactly as given, hand back the answer as it comes: no GET RESPONSE, no correction of
-                Le, no fitting to T=0.
-            continue_class: The class of the GET RESPONSEs after 61xx, 0-255. Default: as the contract says.
+            raw: Send the bytes exactly as given and return the answer unchanged: no GET RESPONSE, no correction of Le,
+                no conversion for T=0.
+            continue_class: The class of the GET RESPONSEs after 61xx, 0-255. Default: as the contract defines.
             continue_instruction: The instruction that fetches the rest of an answer after 61xx, 1-255; 0 means 0xC0.
-            allow_last_try: Send a PIN although one try is left, on a reader where the broker guards the last one.
-            allow_known_wrong: Send a PIN although this card has refused it already. Not implemented by brokers yet.
-            continue_on: The unit goes on after these status words and no others; at most 16.
-            stop_rule: Which status words let the unit go on where `continue_on` is empty. Default: 9000, 9100, 91AF,
+            allow_last_try: Send a PIN although one try is left, on a reader where the broker guards the last try.
+            allow_known_wrong: Send a PIN although this card has refused it already. Not implemented yet.
+            continue_on: The unit continues after these status words only; at most 16.
+            stop_rule: The status words that let the unit continue if `continue_on` is empty. Default: 9000, 9100, 91AF,
                 9Fxx, 61xx, 62xx and 63xx, but not 6300 and 63Cx.
         """
         if not isinstance(apdu, (bytes, bytearray, memoryview)):
@@ -74,7 +74,7 @@ class Command:
     def control(
         cls, code: int, data: Bytes = b"", *, continue_on: StatusWords = (), stop_rule: StopRule | None = None
     ) -> Command:
-        """A control code for the reader or its driver, as the platform's PC/SC numbers it; at most 65,548 bytes."""
+        """A control code of the platform's PC/SC for the reader or its driver, with at most 65,548 bytes of data."""
         wire = _going_on(continue_on, stop_rule)
         with _refused("control.code"):
             wire.control.CopyFrom(command_pb2.ControlCommand(code=code, data=bytes(data)))
@@ -82,7 +82,7 @@ class Command:
 
     @classmethod
     def get_attribute(cls, tag: int, *, continue_on: StatusWords = (), stop_rule: StopRule | None = None) -> Command:
-        """Reads an attribute of the reader (PC/SC part 3)."""
+        """Reads the reader's attribute with this tag (PC/SC part 3)."""
         wire = _going_on(continue_on, stop_rule)
         with _refused("get_attribute.tag"):
             wire.get_attribute.CopyFrom(command_pb2.GetAttribute(tag=tag))
@@ -92,7 +92,7 @@ class Command:
     def set_attribute(
         cls, tag: int, value: Bytes, *, continue_on: StatusWords = (), stop_rule: StopRule | None = None
     ) -> Command:
-        """Sets an attribute of the reader (PC/SC part 3); at most 65,548 bytes."""
+        """Sets the reader's attribute with this tag (PC/SC part 3) to at most 65,548 bytes."""
         wire = _going_on(continue_on, stop_rule)
         with _refused("set_attribute.tag"):
             wire.set_attribute.CopyFrom(command_pb2.SetAttribute(tag=tag, value=bytes(value)))
@@ -113,9 +113,9 @@ class Command:
         continue_on: StatusWords = (),
         stop_rule: StopRule | None = None,
     ) -> Command:
-        """Has the reader ask for a PIN at its own keys and send it to the card in place of the template's filler.
+        """Reads a PIN at the reader's own keys and sends it to the card in place of the template's filler bytes.
 
-        Offset and length in bytes, the time between keys in seconds; 0 and `None` are the reader's own choice.
+        Offset and length are in bytes, the time between keys in seconds; 0 and `None` select the reader's default.
         """
         wire = _going_on(continue_on, stop_rule)
         with _refused("pin_pad"):
@@ -145,11 +145,11 @@ class Command:
 
 
 CommandLike = Union[Command, bytes]
-"""What can be sent: an APDU, or a `Command` that says more."""
+"""A command of a unit: the bytes of an APDU, or a `Command`."""
 
 
 def to_wire(commands: Iterable[CommandLike]) -> list[command_pb2.Command]:
-    """The commands of one unit as they go to the broker, refused if the broker would refuse their number or lengths."""
+    """Converts the commands of one unit; refuses a number or a length that the broker would refuse."""
     wire = [_to_wire(index, command) for index, command in enumerate(commands)]
     if not 1 <= len(wire) <= MAX_COMMANDS:
         raise InvalidError("commands", f"{len(wire)} commands: a unit has 1 to {MAX_COMMANDS}")
@@ -192,7 +192,7 @@ def _going_on(continue_on: StatusWords, stop_rule: str | None) -> command_pb2.Co
 
 
 class _refused:  # noqa: N801
-    """Numbers that do not even fit into the contract's fields are refused like others that are out of range."""
+    """Turns a number that does not fit into its field of the contract into an `InvalidError`."""
 
     def __init__(self, field: str) -> None:
         self._field = field

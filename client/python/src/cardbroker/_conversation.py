@@ -1,4 +1,4 @@
-"""What a session knows: its messages without an answer, its failures and its end. No I/O; the shells own the stream."""
+"""The state of a session: its unanswered messages, its failures and its end. No I/O; the shells own the stream."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from cardbroker._words import CARD_RESET
 from cardbroker.v1 import session_pb2
 
 MAX_PIPELINED = 32
-"""The most messages of a session that may be unanswered."""
+"""The largest number of unanswered messages in a session."""
 
 HEARTBEAT_INTERVAL = 30.0
-"""After how long a silence of its own a client says that it is alive, in seconds."""
+"""The pause after the last message before the client sends a heartbeat, in seconds."""
 
 _ENVELOPE_BYTES = 32
-"""What the id, `restart` and their framing add to a message at most."""
+"""The largest size of the id, `restart` and their framing in a message, in bytes."""
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What a message was answered with."""
+    """The answer to a message, or its failure."""
 
     outcome: session_pb2.OpenSessionResponse | CardbrokerError
     failure_count: int
-    """How many failures whoever gets this reply then knows of."""
+    """The failure count that the receiver of this reply knows of."""
 
 
 class Waiter(Protocol):
-    """Who waits for a reply: a future of either kind."""
+    """The waiter for a reply: a future with or without asyncio."""
 
     def done(self) -> bool: ...
 
@@ -43,29 +43,29 @@ class Waiter(Protocol):
 
 
 class Conversation:
-    """Everything that a session's stream has told. Not safe to share between threads by itself."""
+    """The state that a session's stream has reported. Needs a lock of its owner if threads share it."""
 
     def __init__(self, on_queue_position: Callable[[int], None]) -> None:
         self.opened: session_pb2.SessionOpened | None = None
         self.waiters = 0
         self.ended: CardbrokerError | None = None
-        """Why no further message can be sent."""
+        """The failure of every further message; `None` while the stream is open."""
         self.closing = False
         self._on_queue_position = on_queue_position
         self._pipeline: Pipeline[Waiter] = Pipeline()
         self._known_failure_count = 0
-        """How many failures callers have been told of."""
+        """The count of failures that callers have received."""
         self._written_id = 0
-        """The latest message that may have left this program."""
+        """The id of the latest message that may have left this program."""
 
     @property
     def known_failure_count(self) -> int:
-        """To be looked at when a call begins."""
+        """The count of failures that callers have received; read it when a call begins."""
         return self._known_failure_count
 
     @property
     def unanswered_count(self) -> int:
-        """How many messages have no answer yet."""
+        """The number of messages without an answer."""
         return len(self._pipeline)
 
     def send(
@@ -75,7 +75,7 @@ class Conversation:
         waiter: Waiter,
         restart: bool | None = None,
     ) -> None:
-        """Gives a message its id and its place; raises why, if no further message can be sent."""
+        """Gives a message its id and adds it to the pipeline; raises the session's failure after its end."""
         if self.ended:
             raise self.ended
         if self.closing:
@@ -84,11 +84,11 @@ class Conversation:
         (request.reset if request.HasField("reset") else request.transmit).id = message_id
 
     def on_write(self, request: session_pb2.OpenSessionRequest) -> None:
-        """A message leaves this program."""
+        """Records that a message leaves this program."""
         self._written_id = max(self._written_id, request.transmit.id, request.reset.id)
 
     def take(self, response: session_pb2.OpenSessionResponse) -> bool:
-        """Takes in a message of the broker; whether it answers one of ours. Raises if it cannot be believed."""
+        """Processes a message of the broker; returns whether it is an answer. Raises if it breaks the contract."""
         kind = response.WhichOneof("response")
         if kind == "transmitted":
             return self._answer(response.transmitted.id, None, response)
@@ -106,9 +106,9 @@ class Conversation:
         return False
 
     def end(self, error: CardbrokerError | None) -> CardbrokerError | None:
-        """The stream is over; all who wait are told. Returns what whoever opens or closes the session is told.
+        """Ends the conversation and fails all waiters. Returns the failure for the caller that opens or closes it.
 
-        The delivery of the broker's own last word holds for what was written. Without one, that may have run.
+        The delivery of the broker's final status applies to the written messages. Without one they may have run.
         """
         unanswered = self._pipeline.drain()
         if error is None and (unanswered or not self.closing):
@@ -116,13 +116,13 @@ class Conversation:
         last_word = error or lost("the session was closed")
         self.ended = last_word.not_sent() if isinstance(last_word, FailedError) else last_word
         for place, (message_id, waiter) in enumerate(unanswered):
-            # With EXECUTED the commands behind the one that ran did not reach the card.
+            # With EXECUTED only the first message ran; the messages behind it did not reach the card.
             has_run = message_id <= self._written_id and not (place and last_word.delivery == "EXECUTED")
             _settle(waiter, Reply(last_word if error and has_run else self.ended, 0))
         return error and of_query(error)
 
     def outcome(self, reply: Reply) -> session_pb2.OpenSessionResponse:
-        """What a caller's message was answered with; raises its failure."""
+        """The answer to a caller's message; raises its failure."""
         self._known_failure_count = max(self._known_failure_count, reply.failure_count)
         if isinstance(reply.outcome, CardbrokerError):
             raise reply.outcome
@@ -140,7 +140,7 @@ class Conversation:
 
 
 class SessionView:
-    """What a session tells of itself."""
+    """The properties of a session, common to both kinds of clients."""
 
     def __init__(self, conversation: Conversation, opened: session_pb2.SessionOpened) -> None:
         self._conversation = conversation
@@ -148,12 +148,12 @@ class SessionView:
 
     @property
     def insertion_id(self) -> str:
-        """The insertion that the session was opened on."""
+        """The insertion at the session's opening."""
         return self._opened.insertion_id
 
     @property
     def state_tag(self) -> str:
-        """The card's state at the start of the session."""
+        """The state tag at the start of the session."""
         return self._opened.state_tag
 
     @property
@@ -163,22 +163,22 @@ class SessionView:
 
     @property
     def queue_duration(self) -> float:
-        """How long the session waited for its turn, in seconds."""
+        """The time that the session waited for its turn, in seconds."""
         return seconds(self._opened.queue_duration)
 
     @property
     def was_reset(self) -> bool:
-        """Whether the card was reset between the turn before and this one, or at the start of this one."""
+        """Whether the card was reset between the previous turn and this one, or at the start of this one."""
         return self._opened.was_reset
 
     @property
     def waiters(self) -> int:
-        """How many callers wait for the card, as last told by the broker."""
+        """The number of callers that wait for the card, as last reported by the broker."""
         return self._conversation.waiters
 
     @property
     def is_open(self) -> bool:
-        """Whether calls can still succeed, as far as anyone can tell."""
+        """Whether calls can still succeed, as far as this program knows."""
         return self._conversation.ended is None and not self._conversation.closing
 
     def __repr__(self) -> str:
@@ -186,44 +186,44 @@ class SessionView:
 
 
 def heartbeat() -> session_pb2.OpenSessionRequest:
-    """A message that says that this program is alive."""
+    """Makes a heartbeat with the current time."""
     request = session_pb2.OpenSessionRequest(heartbeat=session_pb2.SessionHeartbeat())
     request.heartbeat.send_time.GetCurrentTime()
     return request
 
 
 def transmit_request(commands: Iterable[CommandLike]) -> session_pb2.OpenSessionRequest:
-    """A message with commands, without its id."""
+    """Makes a message with commands, without its id."""
     request = session_pb2.OpenSessionRequest(transmit=session_pb2.SessionTransmit(commands=to_wire(commands)))
     check_length(request.ByteSize() + _ENVELOPE_BYTES)
     return request
 
 
 def reset_request(reset: str) -> session_pb2.OpenSessionRequest:
-    """A message that asks for a reset, without its id."""
+    """Makes a message for a reset, without its id."""
     wanted = number(CARD_RESET, reset, "reset.reset")
     return session_pb2.OpenSessionRequest(reset=session_pb2.SessionReset(reset=wanted))  # type: ignore[arg-type]
 
 
 def transmitted_of(response: session_pb2.OpenSessionResponse, insertion_id: str) -> Transmitted:
-    """The answer to commands; raises `StoppedError` if they ended early."""
+    """Reads the answer to commands; raises `StoppedError` if they ended early."""
     if not response.HasField("transmitted"):
         raise _other_answer()
     return session_transmitted(response.transmitted, insertion_id)
 
 
 def atr_of(response: session_pb2.OpenSessionResponse) -> bytes:
-    """The answer to a reset."""
+    """Reads the answer to reset from a `reset_done`."""
     if not response.HasField("reset_done"):
         raise _other_answer()
     return response.reset_done.atr
 
 
 def _other_answer() -> FailedError:
-    return lost("the broker answered something else than was asked")
+    return lost("the broker sent another answer than the request needs")
 
 
 def _settle(waiter: Waiter, reply: Reply) -> None:
-    # Whoever no longer waits needs no answer.
+    # A cancelled waiter needs no answer.
     if not waiter.done():
         waiter.set_result(reply)

@@ -1,4 +1,4 @@
-"""Where the broker is: endpoints as people write them, and the key and the token that go with them."""
+"""The broker's endpoint, and the group key and the token for it."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ from urllib.parse import quote
 from cardbroker._errors import EndpointError, InvalidError
 
 ENDPOINT_VARIABLE = "CARDBROKER_ENDPOINT"
-"""The environment variable that says where the broker is: `unix:/path` or `http://127.0.0.1:port`."""
+"""The environment variable with the broker's endpoint: `unix:/path` or `http://127.0.0.1:port`."""
 
 GROUP_VARIABLE = "CARDBROKER_GROUP"
-"""The environment variable that holds the key of an isolation group, for a parent to hand to its children."""
+"""The environment variable with the key of the isolation group, which a parent may pass to its children."""
 
 TOKEN_FILE_VARIABLE = "CARDBROKER_TOKEN_FILE"
-"""The environment variable that names the file of the token for an `http://` endpoint."""
+"""The environment variable with the path of the token file for an `http://` endpoint."""
 
 GROUP_METADATA = "cardbroker-group"
-"""The metadata in which a client sends the key of its isolation group."""
+"""The metadata key under which a client sends the key of its isolation group."""
 
 MAX_GROUP_CHARACTERS = 128
-"""The longest key of an isolation group."""
+"""The longest key of an isolation group, in characters."""
 
 MAX_PRIVATE_BYTES = 1 << 20
-"""The longest file of a token."""
+"""The longest token file, in bytes."""
 
 _TCP = re.compile(r"http://(?P<host>localhost|[0-9.]+|\[[0-9a-fA-F:]+\]):(?P<port>0|[1-9][0-9]{0,4})/?")
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where a broker listens: a Unix socket by its absolute path, or a TCP port of this machine."""
+    """An address of a broker: a Unix socket by its absolute path, or a TCP port of this machine."""
 
     path: str = ""
-    """The socket; empty for TCP."""
+    """The absolute path of the socket; empty for TCP."""
     host: str = ""
-    """`localhost` or a loopback address (an IPv6 one in brackets); empty for a Unix socket."""
+    """`localhost` or a loopback address (IPv6 in brackets); empty for a Unix socket."""
     port: int = 0
-    """The TCP port."""
+    """The TCP port, 0-65535; 0 for a Unix socket."""
 
     @classmethod
     def parse(cls, text: str) -> Endpoint:
@@ -61,12 +61,12 @@ class Endpoint:
 
     @property
     def is_unix(self) -> bool:
-        """Whether this is a Unix socket."""
+        """Whether the endpoint is a Unix socket."""
         return bool(self.path)
 
     @property
     def target(self) -> str:
-        """The same as gRPC writes it."""
+        """The endpoint in gRPC's notation."""
         return f"unix:{quote(self.path)}" if self.path else f"dns:///{self.host}:{self.port}"
 
     def __str__(self) -> str:
@@ -75,14 +75,14 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Settings:
-    """How to reach the broker and who to be there. Not printable: whoever knows the group is in it."""
+    """The endpoint and the credentials of a client. Its `repr` hides the group, because the key admits to the group."""
 
     endpoint: Endpoint
     group: str
-    """Empty to be a group of one's own."""
+    """The key of the isolation group; empty for a group of its own."""
     token_file: Path | None
     connect_timeout: float
-    """Seconds."""
+    """The longest wait for a broker that is away, in seconds."""
 
     @classmethod
     def of(
@@ -93,7 +93,7 @@ class Settings:
         connect_timeout: float,
         environment: Mapping[str, str],
     ) -> Settings:
-        """What the arguments say, else the environment, else the defaults."""
+        """Takes each setting from the arguments, else the environment, else the defaults."""
         endpoint = endpoint or environment.get(ENDPOINT_VARIABLE)
         where = Endpoint.parse(endpoint) if endpoint else Endpoint(path=default_socket(environment, os.getuid()))
         group = environment.get(GROUP_VARIABLE, "") if group is None else group
@@ -101,12 +101,12 @@ class Settings:
             text = f"the isolation group is not 1 to {MAX_GROUP_CHARACTERS} visible ASCII characters"
             raise InvalidError(GROUP_METADATA, text)
         token_file = token_file or environment.get(TOKEN_FILE_VARIABLE) or None
-        # On the socket the operating system says who calls.
+        # On the socket the operating system identifies the caller.
         token_file = None if where.is_unix or token_file is None else Path(token_file)
         return cls(where, group, token_file, connect_timeout)
 
     def metadata(self) -> tuple[tuple[str, str], ...]:
-        """What goes with every call. Reads the token's file, which may have been renewed since the call before."""
+        """The metadata of one call. Reads the token file anew, because the token may have been replaced."""
         metadata = [(GROUP_METADATA, self.group)] if self.group else []
         if self.token_file:
             metadata.append(("authorization", f"Bearer {_token(self.token_file)}"))
@@ -117,7 +117,7 @@ class Settings:
 
 
 def default_socket(environment: Mapping[str, str], uid: int) -> str:
-    """The socket where broker and clients meet when nobody says otherwise."""
+    """The path of the default socket, the same for broker and clients."""
     runtime = environment.get("XDG_RUNTIME_DIR", "")
     if runtime.startswith("/"):
         folder = f"{runtime.rstrip('/')}/cardbroker"
@@ -142,7 +142,7 @@ def _token(file: Path) -> str:
 
 
 def _private_bytes(file: Path) -> bytes:
-    """A regular file of this user, or of root, that nobody else can read or change; `ValueError` says what it is."""
+    """Reads a regular file of this user or root without access for others; `ValueError` names the problem."""
     # A pipe without a writer would block.
     descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
@@ -151,7 +151,7 @@ def _private_bytes(file: Path) -> bytes:
         if not stat.S_ISREG(found.st_mode):
             raise ValueError("is not a regular file")
         if found.st_uid not in (0, os.geteuid()):
-            raise ValueError("belongs to another user: chown it to the one who uses it")
+            raise ValueError("belongs to another user: chown it to the user of the client")
         if mode & 0o077:
             raise ValueError(f"is open to others (its mode is {mode:04o}): chmod 600 it")
         if found.st_size > MAX_PRIVATE_BYTES:

@@ -1,4 +1,4 @@
-"""What can go wrong, as exceptions: each says whether a command may have reached the card. No text holds APDU bytes."""
+"""The exceptions of this client: each has a delivery and a reason. No text holds APDU bytes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Delivery = Literal["NOT_SENT", "UNKNOWN", "EXECUTED"]
-"""Whether a command may have reached the card: never; perhaps; it ran, and its answer is missing."""
+"""Whether a command may have reached the card: none did; one may have; it ran, and its answer is missing."""
 
 _PERMANENT = {"INVALID_ARGUMENT", "NOT_FOUND", "PERMISSION_DENIED", "UNAUTHENTICATED", "UNIMPLEMENTED"}
 
@@ -19,46 +19,46 @@ class FieldViolation:
     field: str
     """The field's path in the request: `commands[3].apdu.bytes`."""
     description: str
-    """The rule that it breaks, for people."""
+    """The broken rule, for people."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why something failed. The same whether a call, a unit or a message of a session did."""
+    """The details of a failure, the same for a call, a unit and a message of a session."""
 
     message: str
-    """What happened and what to do next, for people: one line."""
+    """The problem and the next step, for people, in one line."""
     reason: str | None = None
-    """An `ErrorReason` of the contract without its prefix (`"NO_CARD"`), its number as text if this client does not
-    know it; `None` where the broker has given none."""
+    """An `ErrorReason` of the contract without its prefix (`"NO_CARD"`), or its number as text if this client does not
+    know it; `None` without a reason from the broker."""
     delivery: Delivery = "UNKNOWN"
-    """`"NOT_SENT"`: repeating is safe. `"UNKNOWN"`: a command may have run whose answer did not come. `"EXECUTED"`: it
-    has run, and those behind it were not sent; a repeat under the same `request_id` is told the same."""
+    """`"NOT_SENT"`: a repeat is safe. `"UNKNOWN"`: a command without an answer may have run. `"EXECUTED"`: that command
+    ran and no later one was sent; a repeat under the same `request_id` gets the same failure."""
     code: str = "UNKNOWN"
     """The name of the gRPC status code: `"UNAVAILABLE"`; its number as text if there is none."""
     retry_after: float | None = None
-    """How long to wait before a retry, in seconds; `None` where waiting does not help or a retry is not safe."""
+    """The pause before a retry, in seconds; `None` where a pause does not help or a retry is not safe."""
     rule: str | None = None
-    """The policy's rule that forbids the request, if one does."""
+    """The name of the policy rule that denies the request; `None` if no rule does."""
     cause: str | None = None
-    """With LEASE_REVOKED: IDLE, TOO_LONG, RULES_CHANGED or RELEASED."""
+    """IDLE, TOO_LONG, RULES_CHANGED or RELEASED; only with LEASE_REVOKED."""
     field_violations: tuple[FieldViolation, ...] = ()
-    """With INVALID_REQUEST: the fields that are at fault."""
+    """The fields that break a rule of the contract; only with INVALID_REQUEST."""
     reader: str | None = None
     """The reader concerned: `readers/{id}`."""
 
     @property
     def is_permanent(self) -> bool:
-        """Whether the same request will fail again however often it is repeated."""
+        """Whether every repeat of the same request fails again."""
         return self.code in _PERMANENT
 
     def not_sent(self) -> Failure:
-        """The same failure, told to somebody whose commands did not leave this program."""
+        """A copy with the delivery NOT_SENT, for a caller whose commands did not leave this program."""
         return dataclasses.replace(self, delivery="NOT_SENT")
 
 
 class CardbrokerError(Exception):
-    """A request that did not do all that was asked. What `failure` holds can be read from the error itself, too."""
+    """A request that failed or ran in part. The fields of `failure` are also properties of the error."""
 
     def __init__(self, failure: Failure, text: str | None = None) -> None:
         super().__init__(failure.message if text is None else text)
@@ -66,57 +66,57 @@ class CardbrokerError(Exception):
 
     @property
     def message(self) -> str:
-        """See `Failure.message`."""
+        """The problem and the next step, for people. See `Failure.message`."""
         return self.failure.message
 
     @property
     def reason(self) -> str | None:
-        """See `Failure.reason`."""
+        """The reason by its short name: `"NO_CARD"`. See `Failure.reason`."""
         return self.failure.reason
 
     @property
     def delivery(self) -> Delivery:
-        """See `Failure.delivery`."""
+        """Whether a command may have reached the card. See `Failure.delivery`."""
         return self.failure.delivery
 
     @property
     def code(self) -> str:
-        """See `Failure.code`."""
+        """The name of the gRPC status code. See `Failure.code`."""
         return self.failure.code
 
     @property
     def retry_after(self) -> float | None:
-        """See `Failure.retry_after`; seconds."""
+        """The pause before a retry, in seconds. See `Failure.retry_after`."""
         return self.failure.retry_after
 
     @property
     def rule(self) -> str | None:
-        """See `Failure.rule`."""
+        """The policy rule that denies the request. See `Failure.rule`."""
         return self.failure.rule
 
     @property
     def cause(self) -> str | None:
-        """See `Failure.cause`."""
+        """The cause of a LEASE_REVOKED. See `Failure.cause`."""
         return self.failure.cause
 
     @property
     def field_violations(self) -> tuple[FieldViolation, ...]:
-        """See `Failure.field_violations`."""
+        """The fields that break the contract. See `Failure.field_violations`."""
         return self.failure.field_violations
 
     @property
     def reader(self) -> str | None:
-        """See `Failure.reader`."""
+        """The reader concerned: `readers/{id}`. See `Failure.reader`."""
         return self.failure.reader
 
     @property
     def is_permanent(self) -> bool:
-        """See `Failure.is_permanent`."""
+        """Whether every repeat fails again. See `Failure.is_permanent`."""
         return self.failure.is_permanent
 
 
 class InvalidError(CardbrokerError, ValueError):
-    """A request that breaks a rule, noticed in this program: nothing was sent."""
+    """A request that this client refused before it sent anything."""
 
     def __init__(self, field: str, message: str) -> None:
         violations = (FieldViolation(field, message),)
@@ -126,54 +126,54 @@ class InvalidError(CardbrokerError, ValueError):
 
 
 class EndpointError(InvalidError):
-    """The text that should say where the broker is does not."""
+    """A text that is not an endpoint."""
 
     def __init__(self, text: str) -> None:
         super().__init__("endpoint", f'"{text}" is not an endpoint: use unix:/path or http://127.0.0.1:port')
 
 
 class FailedError(CardbrokerError):
-    """The broker refused or failed, or its answer did not arrive. No answer of a card is known."""
+    """The broker refused or failed, or its answer did not arrive; no card answer is known."""
 
     def __init__(self, failure: Failure, *, is_word: bool = False, is_own: bool = False) -> None:
         super().__init__(failure)
         self._is_word = is_word
-        """Whether the broker itself has said it."""
+        """Whether the failure comes from the broker itself."""
         self._is_own = is_own
-        """Whether this program itself has ended the call."""
+        """Whether this program ended the call."""
 
     def not_sent(self) -> FailedError:
-        """The same failure, told to somebody whose commands did not leave this program."""
+        """A copy with the delivery NOT_SENT, for a caller whose commands did not leave this program."""
         return FailedError(self.failure.not_sent(), is_word=self._is_word, is_own=self._is_own)
 
 
 def of_query(error: CardbrokerError) -> CardbrokerError:
-    """The failure of a call that carries no commands: nothing was sent, unless the broker itself says otherwise."""
+    """The failure of a call without commands: NOT_SENT, unless the broker itself reported another delivery."""
     return error.not_sent() if isinstance(error, FailedError) and not error._is_word else error
 
 
 def lost(message: str) -> FailedError:
-    """The connection is gone, or the broker does not keep to the contract."""
+    """The failure for a lost connection, or for a broker that breaks the contract."""
     return FailedError(Failure(message, code="UNAVAILABLE"))
 
 
 def is_lost(error: CardbrokerError) -> bool:
-    """Whether the connection broke before the broker's word came, and not by this program's own will."""
+    """Whether the connection broke before a failure came from the broker, and this program did not end the call."""
     broken = ("UNAVAILABLE", "UNKNOWN", "INTERNAL", "CANCELLED")
     return isinstance(error, FailedError) and error.code in broken and not (error._is_word or error._is_own)
 
 
 def is_word(error: CardbrokerError) -> bool:
-    """Whether the broker itself has said it."""
+    """Whether the failure comes from the broker itself."""
     return isinstance(error, FailedError) and error._is_word
 
 
 def ended_here(error: CardbrokerError) -> CardbrokerError:
-    """The failure of a call that this program has ended, for instance by closing the client."""
+    """The failure of a call that this program ended, for example by closing the client."""
     return FailedError(error.failure, is_own=True) if isinstance(error, FailedError) and not error._is_word else error
 
 
 def too_late() -> FailedError:
-    """The time of the call, or of a repeat, was over before it began."""
+    """The failure for a call or repeat whose deadline passed before it began."""
     message = "the call's deadline passed before it began"
     return FailedError(Failure(message, delivery="NOT_SENT", code="DEADLINE_EXCEEDED"), is_own=True)

@@ -1,4 +1,4 @@
-"""Status words in plain words (ISO/IEC 7816-4 section 5.6, tables 5 and 6)."""
+"""The meanings of status words (ISO/IEC 7816-4 section 5.6, tables 5 and 6)."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ _TEXTS = {
 
 
 def meaning(status_word: int) -> str | None:
-    """What a status word means, or `None` if ISO 7816-4 gives it no meaning (applications define their own)."""
+    """The meaning of a status word, or `None` if ISO 7816-4 defines none (applications define their own)."""
     if text := _TEXTS.get(status_word):
         return text
     sw1, sw2 = status_word >> 8, status_word & 0xFF

@@ -1,6 +1,6 @@
-"""Waiting for a broker that is away at the moment: one loop for every operation, with and without asyncio. No I/O.
+"""Waiting for a broker that is away: one loop for every operation, with and without asyncio. No I/O.
 
-A call begins only on a connection. While there is none, nothing was sent, whatever the text of a status says.
+A call begins only on a connection. Without one nothing was sent, whatever the text of a status is.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from cardbroker._endpoint import Endpoint
 from cardbroker._errors import CardbrokerError, Failure
 
 ASK_AGAIN = 0.1
-"""How long to pause before a broker that does not answer yet is asked again, in seconds."""
+"""The pause between two attempts to reach a broker that does not answer yet, in seconds."""
 
 SHORTEST_ATTEMPT = 1.0
-"""What one attempt to connect may take, however short the patience is. Seconds."""
+"""The least time for one attempt to connect, in seconds; longer than a shorter connect timeout."""
 
 _FIRST_PAUSE = 0.001
 _LONGEST_PAUSE = 0.02
 
 
 class NotRunningError(CardbrokerError):
-    """Nobody answers at the endpoint, or this user may not open it. Nothing was sent."""
+    """No broker answers at the endpoint, or this user may not open it. Nothing was sent."""
 
     def __init__(self, endpoint: Endpoint, why: str) -> None:
         if os.strerror(errno.EACCES) in why or os.strerror(errno.EPERM) in why:
@@ -41,20 +41,20 @@ class NotRunningError(CardbrokerError):
 
 @dataclass(frozen=True)
 class Look:
-    """Connect once within so many seconds, let go, and say what the system has against it."""
+    """Connect once within `timeout` seconds, disconnect, and report the system's error."""
 
     timeout: float
 
 
 @dataclass(frozen=True)
 class Pause:
-    """Do nothing for so many seconds."""
+    """Sleep for `seconds`."""
 
     seconds: float
 
 
 Waiting = Generator[Union[Look, Pause], Optional[NotRunningError], None]
-"""Yields what to do, is sent the outcome of each look, and raises `NotRunningError` when the time is over."""
+"""Yields the next step, receives the outcome of each look, and raises `NotRunningError` when the time is over."""
 
 
 def waiting(
@@ -64,7 +64,7 @@ def waiting(
     is_connected: Callable[[], bool] | None = None,
     end: float = math.inf,
 ) -> Waiting:
-    """Waits for a connection, or without `is_connected` for somebody who takes one; `end` bounds even the first."""
+    """Waits for a connection, or without `is_connected` for a listener; `end` bounds even the first attempt."""
     begun = clock()
     look_at = begun + ASK_AGAIN if is_connected else begun
     pause = _FIRST_PAUSE
@@ -75,7 +75,7 @@ def waiting(
             if is_connected() if is_connected else told is None:
                 return
             now = clock()
-            # Whoever is there gets the time of an attempt to finish it.
+            # A listener that answers gets the full time of one attempt.
             if now >= min(end, begun + (patience if told else max(patience, SHORTEST_ATTEMPT))):
                 raise told or NotRunningError(endpoint, "no answer in time")
             look_at, pause = now + ASK_AGAIN, _FIRST_PAUSE

@@ -1,7 +1,7 @@
-"""Which messages of a session wait for their answer, and which one restarts it after a failure: no I/O.
+"""The unanswered messages of a session, and the decision which message restarts it after a failure. No I/O.
 
-A failure is noticed late: messages that were sent before are answered PRECEDING_FAILED by the broker. Only a message of
-somebody who knew of every failure may say `restart`, for only that one was decided on in their light.
+A failure arrives late: the broker answers the messages sent before its arrival with PRECEDING_FAILED. Only a message of
+a caller that knew of every failure may set `restart`, because only that caller took the failures into account.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ class _Message(Generic[Waiter]):
 
 
 class Pipeline(Generic[Waiter]):
-    """The messages without an answer, each with who waits for it."""
+    """The messages without an answer, each with its waiter."""
 
     def __init__(self) -> None:
         self._last_id = 0
         self._unanswered: deque[_Message[Waiter]] = deque()
         self._failure_count = 0
         self._restarted_count = 0
-        """How many failures had been restarted from with the latest message."""
+        """The failure count at the latest message with `restart`."""
 
     def __len__(self) -> int:
         return len(self._unanswered)
 
     def send(self, known_failure_count: int, waiter: Waiter, restart: bool | None = None) -> tuple[int, bool]:
-        """Adds a message of somebody who knew of so many failures; its id, and whether it says `restart`.
+        """Adds a message of a caller that knew of `known_failure_count` failures; returns its id and its `restart`.
 
-        Unless that is `None` it says so, or does not, because its sender wants it.
+        `restart` is the sender's own choice; with `None` the pipeline decides.
         """
         self._last_id += 1
         if restart is None:
@@ -47,9 +47,9 @@ class Pipeline(Generic[Waiter]):
         return self._last_id, restart
 
     def answer(self, message_id: int, reason: str | None) -> tuple[Waiter, int] | None:
-        """Takes out the message that an answer, or a failure for that reason, belongs to.
+        """Removes the oldest message, which an answer, or a failure for this reason, must belong to.
 
-        Returns who waits for it, and the count of failures that it makes known; `None` if it was not its turn.
+        Returns its waiter and the failure count so far; `None` if the answer belongs to another message.
         """
         if not self._unanswered or self._unanswered[0].id != message_id:
             return None
@@ -60,7 +60,7 @@ class Pipeline(Generic[Waiter]):
         return message.waiter, self._failure_count
 
     def drain(self) -> list[tuple[int, Waiter]]:
-        """Takes out all messages, because no answer will come any more: the id of each, and who waits for it."""
+        """Removes all messages after the end of the stream; returns the id and the waiter of each."""
         waiters = [(message.id, message.waiter) for message in self._unanswered]
         self._unanswered.clear()
         return waiters

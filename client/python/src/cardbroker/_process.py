@@ -1,11 +1,12 @@
-"""What becomes of this client in a forked child, and when the program ends.
+"""The behaviour of this client in a forked child and at the end of the program.
 
 gRPC does not survive a fork: its threads are gone, its locks may be held, and its poller is shared with the parent. A
-child never touches what the parent's gRPC has made. What belongs to the parent says so, a client makes a connection of
-its own when it is used (see `_relay`), and the parent's sockets are let go: the broker must see the parent's death.
+child never touches gRPC objects of the parent. Sessions of the parent raise an error in the child, a client makes a
+connection of its own (see `_relay`), and the child closes its copies of the parent's sockets, so that the broker
+notices the parent's end.
 
-When a program ends, gRPC's threads stop where they are, perhaps with a lock that the end of a stream waits for. Streams
-that are still open are cancelled before.
+At the end of a program gRPC's threads stop at any point, perhaps with a lock that the end of a stream needs. Open
+streams are cancelled before that.
 """
 
 from __future__ import annotations
@@ -28,20 +29,20 @@ from cardbroker._errors import FailedError, Failure
 
 
 class Inherited(Protocol):
-    """Something that a child inherits and must not use as it is."""
+    """An object that a forked child inherits and must not use unchanged."""
 
     def on_fork(self) -> None:
-        """Is called in the child, with no other thread there: forgets what is the parent's, and renews locks."""
+        """Drops the parent's objects and renews locks; runs in the child before any other thread exists."""
 
 
 class Stream(Protocol):
-    """A stream under way."""
+    """A running stream of grpcio."""
 
     def is_active(self) -> bool:
-        """Whether it has not ended."""
+        """Whether the stream has not ended."""
 
     def cancel(self) -> object:
-        """Ends it at once."""
+        """Ends the stream at once."""
 
 
 _FORK_VARIABLE = "GRPC_ENABLE_FORK_SUPPORT"
@@ -53,41 +54,41 @@ _is_child = False
 
 
 def is_child() -> bool:
-    """Whether this process was forked from one that had used gRPC through this client."""
+    """Whether this process was forked after its parent used gRPC through this client."""
     return _is_child
 
 
 def on_connect(endpoint: Endpoint) -> None:
-    """Is told of each endpoint that gRPC is asked to connect to in this process."""
+    """Records an endpoint to which gRPC connects in this process."""
     _endpoints.add(endpoint)
 
 
 def register(inherited: Inherited) -> None:
-    """Has something told, for as long as it lives, when it finds itself in a child."""
+    """Registers an object, as long as it lives, for `on_fork` in a forked child."""
     _inherited.add(inherited)
 
 
 def on_stream(stream: Stream) -> None:
-    """Is told of each stream of the client without asyncio."""
+    """Records a stream of the client without asyncio, to cancel it at exit."""
     _streams.add(stream)
 
 
 def keep(owned: object) -> None:
-    """Keeps an object of gRPC from being destroyed in this process, even when it ends."""
+    """Prevents the destruction of a gRPC object in this process, even at its end."""
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(owned))
 
 
 def belongs_to_parent(what: str) -> FailedError:
-    """The error for the use of something that only the parent can use."""
-    message = f"this {what} belongs to the process that this one was forked from: open one here"
+    """The error for the use of an object that belongs to the parent."""
+    message = f"this {what} belongs to the parent of this forked process: open a new one here"
     return FailedError(Failure(message, delivery="NOT_SENT", code="FAILED_PRECONDITION"))
 
 
 def no_asyncio() -> FailedError:
-    """The error for the use of asyncio's client in a child."""
+    """The error for the use of `cardbroker.aio` in a forked child."""
     message = (
-        "cardbroker.aio cannot be used in a process that was forked from one that had used it: use cardbroker.connect "
-        'here, or start the process anew (multiprocessing\'s "spawn")'
+        "cardbroker.aio cannot be used in a process that was forked after its parent used it: use cardbroker.connect "
+        'instead, or start the process with multiprocessing\'s "spawn"'
     )
     return FailedError(Failure(message, delivery="NOT_SENT", code="FAILED_PRECONDITION"))
 
@@ -97,7 +98,7 @@ def _in_child() -> None:
     if not _endpoints:
         return
     _is_child = True
-    # What of gRPC's waits to be collected must not be destroyed here.
+    # gRPC objects that wait for the garbage collector must not be destroyed here.
     gc.freeze()
     _streams.clear()
     for each in list(_inherited):
@@ -106,7 +107,7 @@ def _in_child() -> None:
 
 
 def _let_go(endpoints: set[Endpoint]) -> None:
-    """Puts nothing in the place of each socket that is connected to one of the endpoints."""
+    """Replaces each socket that is connected to one of the endpoints by /dev/null."""
     nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     for name in list(Path("/dev/fd").iterdir()):
         with contextlib.suppress(OSError):
@@ -121,7 +122,7 @@ def _let_go(endpoints: set[Endpoint]) -> None:
 
 
 def _is_at(endpoint: Endpoint, peer: object) -> bool:
-    """Whether a socket with this peer is connected to the endpoint: another host may have the broker's port open."""
+    """Whether a socket with this peer is connected to the endpoint; compares the address too, not only the port."""
     if endpoint.is_unix:
         return peer == endpoint.path
     if not isinstance(peer, tuple) or peer[1] != endpoint.port:
@@ -133,10 +134,10 @@ def _is_at(endpoint: Endpoint, peer: object) -> bool:
 
 
 def _begin_grpc() -> None:
-    """Has gRPC begin without its handlers for forks, unless the user wants them.
+    """Disables gRPC's fork handlers, unless the user has set their variable.
 
-    They start its threads anew in each child, which crashes many children of programs that use asyncio. gRPC looks into
-    the environment once, when it is imported.
+    The handlers restart gRPC's threads in each child, which crashes many children of programs with asyncio. gRPC reads
+    the environment once, at its import.
     """
     if _FORK_VARIABLE in os.environ:
         return
@@ -155,7 +156,7 @@ if hasattr(os, "register_at_fork"):
 @atexit.register
 def _at_exit() -> None:
     for stream in list(_streams):
-        # One that has ended is an error, too, and keeps alive what its traceback leads to.
+        # A stream that has ended is an exception too, and its traceback keeps other objects alive.
         if stream.is_active():
             keep(stream)
             stream.cancel()

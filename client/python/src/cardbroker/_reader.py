@@ -1,4 +1,4 @@
-"""Readers: what is known of them, and the ways to name one."""
+"""Readers: their states, and the ways to name one."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ class Reader:
     """A reader, and the card in it."""
 
     name: str
-    """`readers/{id}`, by which the broker knows it."""
+    """The resource name: `readers/{id}`."""
     display_name: str
-    """The name that PC/SC gives it, for people."""
+    """The reader's PC/SC name, for people."""
     state: str
-    """EMPTY, SETTLING, READY, MUTE, HELD_ELSEWHERE, UNRESPONSIVE or UNAVAILABLE. A number for a state that this client
-    does not know: the reader cannot be used now."""
+    """EMPTY, SETTLING, READY, MUTE, HELD_ELSEWHERE, UNRESPONSIVE or UNAVAILABLE. The number of a state that this
+    client does not know: the reader cannot be used now."""
     atr: bytes
-    """The card's answer to reset, 2-33 bytes; empty unless a card has answered one."""
+    """The card's answer to reset, 2-33 bytes; empty without a card or without its answer."""
     active_protocol: str | None
     """T0, T1 or RAW; `None` unless the state is READY."""
     insertion_id: str
-    """Names this insertion of this card; compare for equality only. Empty without a card."""
+    """Identifies this insertion of this card; compare for equality only. Empty without a card."""
     insertion_count: int
-    """How many insertions the broker has seen in this reader, for display."""
+    """The count of insertions in this reader since the broker started, for display."""
 
 
 ReaderLike = Union[Reader, str]
-"""A reader: a `Reader`, `readers/{id}`, the id alone, or the display name, which the broker is asked about."""
+"""A reader: a `Reader`, `readers/{id}`, the id alone, or the display name, which is looked up at the broker."""
 
 
 def reader(message: reader_pb2.Reader) -> Reader:
-    """A reader as the broker tells of it."""
+    """Converts a reader of the contract."""
     return Reader(
         name=message.name,
         display_name=message.display_name,
@@ -54,7 +54,7 @@ def reader(message: reader_pb2.Reader) -> Reader:
 
 
 def name_of(given: ReaderLike) -> str | None:
-    """The resource name that is meant, if that can be told without the broker."""
+    """The resource name; `None` for a display name, which only the broker can resolve."""
     if isinstance(given, Reader):
         return given.name
     if not isinstance(given, str):

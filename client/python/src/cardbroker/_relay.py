@@ -1,7 +1,7 @@
-"""A connection to the broker through a process of its own, for children that gRPC does not work in.
+"""A connection to the broker through a helper process, for forked children, in which gRPC does not work.
 
-The process is this interpreter, started anew; calls go to it as frames over a pair of sockets. It ends with the socket,
-and with it the connection. This is the child's side; `_relay_process` is the other one.
+The helper is a new process of this interpreter; calls go to it as frames over a pair of sockets. When the socket
+closes, the helper and its connection end. This is the child's side; `_relay_process` is the helper.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from typing import Any
 import grpc
 
 OPEN, START, MESSAGE, HALF_CLOSE, CANCEL, END, STATE = range(7)
-"""What a frame is: the channel's options, a call, a message of it, its two ends on this side, its end on the other; and
-the question whether there is a connection, answered by a message."""
+"""The kinds of frames: the channel's options, a new call, a message of a call, the half-close and the cancellation by
+this side, the end by the other side, and a query for the connection's state, which a MESSAGE answers."""
 
 CONNECTED = b"connected"
-"""The answer that there is one."""
+"""The answer to STATE while a connection exists."""
 
 _Encode = Callable[[Any], bytes]
 _Decode = Callable[[bytes], Any]
@@ -37,14 +37,14 @@ _STOP_TIME = 5.0
 
 
 def send_frame(connection: socket.socket, lock: threading.Lock, call: int, kind: int, payload: bytes = b"") -> None:
-    """Writes one frame."""
+    """Writes one frame; the lock keeps frames of several threads apart."""
     with lock:
         connection.sendall(_HEADER.pack(len(payload), call, kind) + payload)
 
 
 def frames(connection: socket.socket) -> Iterator[tuple[int, int, bytes]]:
-    """All frames, until the other side goes: the call's number, the kind, the payload."""
-    # A reset is an end like others.
+    """Reads frames (the call's number, the kind, the payload) until the other side closes the socket."""
+    # A reset of the connection counts as its end.
     with contextlib.suppress(OSError), connection.makefile("rb") as stream:
         while len(header := stream.read(_HEADER.size)) == _HEADER.size:
             length, call, kind = _HEADER.unpack(header)
@@ -55,16 +55,16 @@ def frames(connection: socket.socket) -> Iterator[tuple[int, int, bytes]]:
 
 
 def is_ready(channel: object) -> bool:
-    """Whether gRPC's channel has a connection; otherwise it begins to make one.
+    """Whether gRPC's channel has a connection; otherwise the channel begins to connect.
 
-    grpcio offers this to programs without asyncio only through a thread that polls, so it is asked below its surface.
+    Without asyncio grpcio offers this only through a polling thread, so this function uses a private attribute.
     """
     check = getattr(getattr(channel, "_channel", None), "check_connectivity_state", None)
     return check is None or check(True) == grpc.ChannelConnectivity.READY.value[0]
 
 
 class RelayError(grpc.RpcError):
-    """The end of a call that did not succeed, told as grpcio tells it."""
+    """The failed end of a call, with the interface of grpcio's own error."""
 
     def __init__(self, code: grpc.StatusCode, details: str, trailers: Iterable[tuple[str, str | bytes]] = ()) -> None:
         super().__init__(details)
@@ -73,20 +73,20 @@ class RelayError(grpc.RpcError):
         self._trailers = tuple(trailers)
 
     def code(self) -> grpc.StatusCode:
-        """The status."""
+        """The gRPC status code."""
         return self._code
 
     def details(self) -> str:
-        """Its message."""
+        """The message of the status."""
         return self._details
 
     def trailing_metadata(self) -> tuple[tuple[str, str | bytes], ...]:  # type: ignore[override]
-        """Its trailers."""
+        """The trailers of the call."""
         return self._trailers
 
 
 class RelayChannel:
-    """Takes the place of `grpc.Channel` for the generated stub. Starts its process with the first call."""
+    """Replaces `grpc.Channel` for the generated stub. Starts the helper process with the first call."""
 
     def __init__(self, target: str, options: list[tuple[str, str | int]]) -> None:
         self._open = json.dumps([target, options]).encode()
@@ -104,7 +104,7 @@ class RelayChannel:
             started.send(request_serializer(request))
             started.half_close()
             answer = next(started, None)
-            # Its status.
+            # The second `next` reads the status.
             if answer is None or next(started, None) is not None:
                 raise RelayError(grpc.StatusCode.INTERNAL, "not one answer")
             return answer
@@ -138,7 +138,7 @@ class RelayChannel:
         return call
 
     def close(self) -> None:
-        """Ends the process, and with it all calls."""
+        """Ends the helper process and all its calls."""
         with self._lock:
             self._is_closed = True
             relay, self._relay = self._relay, None
@@ -146,12 +146,12 @@ class RelayChannel:
             relay.close()
 
     def on_fork(self) -> None:
-        """Leaves the process to the parent."""
+        """Leaves the helper process to the parent."""
         if self._relay:
             self._relay.leave()
 
     def is_connected(self) -> bool:
-        """Whether the process has a connection; otherwise it has now begun to make one."""
+        """Whether the helper process has a connection; otherwise it has now begun to connect."""
         with self._lock:
             asked = self._running().ask()
         try:
@@ -172,7 +172,7 @@ class RelayChannel:
 
 
 class _Call:
-    """A call under way: an iterator of its answers that ends, or raises `RelayError`, with its status."""
+    """A running call: an iterator of its answers that ends with OK or raises `RelayError`."""
 
     def __init__(self, relay: _Relay, number: int, decode: _Decode) -> None:
         self._relay = relay
@@ -213,7 +213,7 @@ class _Call:
 
 
 class _Relay:
-    """The process, and the calls that go through it."""
+    """The helper process and its calls."""
 
     def __init__(self, opening: bytes) -> None:
         self._connection, theirs = socket.socketpair()
@@ -223,14 +223,14 @@ class _Relay:
         self._last = 0
         self.is_gone = False
         if not sys.executable:
-            raise RelayError(grpc.StatusCode.FAILED_PRECONDITION, "no Python to start for a forked process")
+            raise RelayError(grpc.StatusCode.FAILED_PRECONDITION, "sys.executable is empty: no helper can start")
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", _PROGRAM.format(sys.path, theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
-                # The terminal's signals are for the program, which ends the process when it goes.
+                # Signals of the terminal reach the program, which ends the helper when it exits.
                 start_new_session=True,
             )
         self.send(0, OPEN, opening)
@@ -254,14 +254,14 @@ class _Relay:
         try:
             send_frame(self._connection, self._write_lock, call, kind, payload)
         except OSError:
-            # All calls are told by the reading thread.
+            # The reading thread ends all calls.
             self.is_gone = True
             if started := self._calls.pop(call, None):
                 started.answers.put(_gone())
 
     def close(self) -> None:
         self.is_gone = True
-        # Its process may have ended before.
+        # The helper process may have ended before.
         with contextlib.suppress(OSError):
             self._connection.shutdown(socket.SHUT_RDWR)
         try:
@@ -273,7 +273,7 @@ class _Relay:
     def leave(self) -> None:
         self.is_gone = True
         self._connection.close()
-        # It is no child of this process.
+        # The helper process is not a child of this process.
         self._process.returncode = 0
 
     def _read(self) -> None:
@@ -293,7 +293,7 @@ class _Relay:
 
 
 def _gone() -> RelayError:
-    return RelayError(grpc.StatusCode.UNAVAILABLE, "the process that holds the connection has ended")
+    return RelayError(grpc.StatusCode.UNAVAILABLE, "the helper process with the connection has ended")
 
 
 def _status(payload: bytes) -> RelayError | None:

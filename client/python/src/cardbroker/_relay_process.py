@@ -1,4 +1,4 @@
-"""The process that holds a forked child's connection: it hands each call on to gRPC. Ends with its socket."""
+"""The helper process with a forked child's connection: forwards each call to gRPC. Ends with its socket."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from cardbroker._relay import CANCEL, CONNECTED, END, MESSAGE, OPEN, START, STAT
 
 
 def main(descriptor: int) -> None:
-    """Serves the socket until its other end goes."""
+    """Serves the socket until the child closes its end."""
     connection = socket.socket(fileno=descriptor)
     lock = threading.Lock()
     channel: grpc.Channel | None = None
-    # What each call is still to be sent, and the call.
+    # The outgoing messages of each call, and the call.
     calls: dict[int, tuple[SimpleQueue[bytes | None], Any]] = {}
     for number, kind, payload in frames(connection):
         if kind == OPEN:
@@ -39,20 +39,20 @@ def main(descriptor: int) -> None:
                 send_frame(connection, lock, number, END, json.dumps([0, "", []]).encode())
             except OSError:
                 break
-        # One lookup: the call may end, and be taken out by its thread, at any moment.
+        # One lookup, because the thread of the call may remove it at any moment.
         elif started := calls.get(number):
             outgoing, call = started
             if kind == CANCEL:
                 call.cancel()
             outgoing.put(payload if kind == MESSAGE else None)
-    # At once, whatever is under way: the child is gone.
+    # Exits at once and abandons running calls: the child is gone.
     os._exit(0)
 
 
 def _answer(
     connection: socket.socket, lock: threading.Lock, number: int, call: grpc.Call, calls: dict[int, Any]
 ) -> None:
-    """Hands back what a call brings, and its status."""
+    """Returns the answers of a call and its status."""
     try:
         try:
             answers: Any = call
@@ -65,7 +65,7 @@ def _answer(
             for key, value in call.trailing_metadata() or ()
         ]
         status = json.dumps([call.code().value[0], call.details() or "", trailers]).encode()
-        # Ends the thread that waits for more to send.
+        # Ends the thread that waits for outgoing messages.
         calls.pop(number)[0].put(None)
         send_frame(connection, lock, number, END, status)
     except OSError:

@@ -1,4 +1,4 @@
-"""What a unit brings: the answers to its commands, and how it ran."""
+"""The outcome of a unit: the answers to its commands, and the error of a unit that stopped early."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ class CommandResult:
     status_word: int
     """SW1 and SW2: 0x9000 is normal processing. 0 where `kind` has none."""
     status_word_source: str | None = None
-    """Which of the exchanges that the command took gave it: COMMAND, CORRECTED_COMMAND or GET_RESPONSE."""
+    """The exchange that the status word comes from: COMMAND, CORRECTED_COMMAND or GET_RESPONSE."""
     get_response_count: int = 0
-    """How many GET RESPONSEs were sent for the command, 0-256."""
+    """The count of GET RESPONSEs that the command took, 0-256."""
     card_duration: float = 0.0
-    """How long the card and its reader worked on it, in seconds."""
+    """The time that the card and its reader worked on the command, in seconds."""
     kind: str = "apdu"
-    """What was answered: `apdu`, `control`, `attribute` or `pin_pad`; empty for what this client does not know."""
+    """The kind of answer: `apdu`, `control`, `attribute` or `pin_pad`; empty for a kind newer than this client."""
 
     @property
     def meaning(self) -> str | None:
-        """What the status word means by ISO 7816-4, in words; `None` if it gives it no meaning."""
+        """The meaning of the status word by ISO 7816-4, in words; `None` if the standard defines none."""
         return meaning(self.status_word)
 
     def __repr__(self) -> str:
@@ -41,37 +41,37 @@ class CommandResult:
 
 @dataclass(frozen=True)
 class Transmitted:
-    """What a unit answered, and how it ran. Within a session only `results` and `card_duration` are of its own."""
+    """The answers and times of a unit. Within a session only `results`, `insertion_id` and `card_duration` are set."""
 
     results: tuple[CommandResult, ...]
     """The answers, in the order of the commands."""
     insertion_id: str
-    """The insertion that the unit ran on; within a session the one that it was opened on."""
+    """The insertion that the unit ran on; within a session the insertion at its opening."""
     state_tag: str = ""
-    """The card's state after the unit, for `if_state_tag`. Empty within a session, where nobody else can change it."""
+    """The state tag after the unit, for `if_state_tag`. Empty within a session, where no other caller can change it."""
     queue_duration: float = 0.0
-    """How long the unit waited for its turn, in seconds."""
+    """The time that the unit waited for its turn, in seconds."""
     card_duration: float = 0.0
-    """How long the card worked on it, in seconds."""
+    """The time that the card worked on the unit, in seconds."""
     was_reset: bool = False
-    """Whether the card was reset between the unit before and this one, or at the start of this one."""
+    """Whether the card was reset between the previous unit and this one, or at the start of this one."""
     replayed: bool = False
-    """Whether this is the kept outcome of an earlier unit with the same request id."""
+    """Whether this is the stored outcome of an earlier unit with the same request id."""
 
 
 class StoppedError(CardbrokerError):
-    """The unit ended before its last command was answered."""
+    """A unit that ended before its last command was answered."""
 
     def __init__(self, index: int, failure: Failure, partial: Transmitted) -> None:
         super().__init__(failure, f"stopped at command {index + 1}: {failure.message}")
         self.index = index
-        """The first command, counted from 0, that has no complete answer; `delivery` concerns this one."""
+        """The first command without a complete answer, counted from 0; `delivery` concerns this command."""
         self.partial = partial
-        """What was answered."""
+        """The answers before the stop."""
 
 
 def transmitted(response: transmit_pb2.TransmitResponse) -> Transmitted:
-    """The outcome of a unit; raises `StoppedError` if it ended early."""
+    """Converts the outcome of a unit; raises `StoppedError` if the unit ended early."""
     outcome = Transmitted(
         results=_results(response.results),
         insertion_id=response.insertion_id,
@@ -85,7 +85,7 @@ def transmitted(response: transmit_pb2.TransmitResponse) -> Transmitted:
 
 
 def session_transmitted(response: session_pb2.SessionTransmitted, insertion_id: str) -> Transmitted:
-    """The same within a session."""
+    """Converts the outcome of a unit within a session; raises `StoppedError` if the unit ended early."""
     outcome = Transmitted(_results(response.results), insertion_id, card_duration=seconds(response.card_duration))
     return _unless_stopped(outcome, response.stopped if response.HasField("stopped") else None)
 

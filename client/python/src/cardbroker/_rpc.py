@@ -1,4 +1,4 @@
-"""The errors of grpcio's synchronous calls, as ours."""
+"""Converts the errors of grpcio's synchronous calls."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cardbroker._status import of_status
 
 
 def of_rpc_error(error: grpc.RpcError) -> CardbrokerError:
-    """The failure of a call."""
+    """Converts the error of a failed call to a `CardbrokerError`."""
     if not isinstance(error, (grpc.Call, RelayError)):
         return lost(str(error))
     return of_status(error.code(), error.details(), error.trailing_metadata())

@@ -1,4 +1,4 @@
-"""Sessions: a card that belongs to this program for as long as the session's stream lives.
+"""Sessions: a lease on a card that lasts as long as the session's stream.
 
 A session's thread reads the stream. Callers send through a queue that grpcio drains on a thread of its own.
 """
@@ -46,7 +46,7 @@ _Outgoing = SimpleQueue[Optional[session_pb2.OpenSessionRequest]]
 
 
 class OpenSession:
-    """A session in the making, by `Client.session`; `with` opens and closes it."""
+    """A session that is not open yet, made by `Client.session`; `with` opens and closes it."""
 
     def __init__(self, wire: Wire, settings: Settings, resolve: Callable[[float], str], opening: Opening) -> None:
         self._wire = wire
@@ -56,7 +56,7 @@ class OpenSession:
         self._session: Session | None = None
 
     def open(self) -> Session:
-        """Waits for the turn and takes the card. Raises if that fails; no command was sent then."""
+        """Waits for the turn and takes the lease. Raises a `CardbrokerError` (NOT_SENT) if that fails."""
         end = time.monotonic() + self._opening.limit
         self._opening.request.open.reader = self._resolve(end)
         self._wire.reach(self._settings.connect_timeout, end)
@@ -65,7 +65,7 @@ class OpenSession:
             opened = stream.opened.result(max(end - time.monotonic(), 0))
         except FutureTimeout:
             stream.abort()
-            raise lost("the broker does not open the session").not_sent() from None
+            raise lost("the broker did not open the session in time").not_sent() from None
         except BaseException:
             stream.abort()
             raise
@@ -91,12 +91,12 @@ class OpenSession:
 
 
 class Session(SessionView):
-    """A card that belongs to this program: no other program's command reaches it.
+    """An exclusive lease on a card: no command of another caller reaches it.
 
-    Several threads may call at once: up to 32 messages are on their way, and the card gets them in the order in which
-    the calls began. A call that fails with `is_open` still true leaves the session alive. What was sent behind it
-    before its failure was told fails as well, not sent (PRECEDING_FAILED); the first call after that goes on.
-    `StoppedError` is no such failure: what was sent behind it runs.
+    Several threads may call at once: up to 32 messages may be unanswered, and the card receives them in the order in
+    which the calls began. After a failed call with `is_open` still true the session remains usable. Messages already
+    sent behind the failed one fail too (NOT_SENT, PRECEDING_FAILED); the first call that begins after the failure was
+    raised runs. `StoppedError` is not such a failure: the messages behind it run.
     """
 
     def __init__(self, stream: _Stream, opened: session_pb2.SessionOpened) -> None:
@@ -106,35 +106,35 @@ class Session(SessionView):
     def transmit(self, *commands: CommandLike, restart: bool | None = None) -> Transmitted:
         """Runs 1-64 commands, in order, up to the first stop. Raises as `Client.transmit` does.
 
-        With `restart` True the call goes on after a failure, with False it does not. By default the first call that
-        begins after the failure was told does.
+        With `restart` True the call runs after any failure before it, with False it fails too. By default the first
+        call that begins after the failure was raised runs.
         """
         return self.submit(*commands, restart=restart).result()
 
     def reset(self, kind: Literal["WARM", "COLD"] = "WARM", *, restart: bool | None = None) -> bytes:
-        """Resets the card, a COLD one by cutting its power. Returns its new answer to reset, which may differ."""
+        """Resets the card; COLD cuts its power. Returns the new answer to reset, which may differ from the last one."""
         return self.submit_reset(kind, restart=restart).result()
 
     def submit(self, *commands: CommandLike, restart: bool | None = None) -> Pending[Transmitted]:
-        """Sends what `transmit` sends and does not wait for the answer, unless 32 messages have none yet."""
+        """Sends as `transmit` does, without waiting for the answer; waits while 32 messages are unanswered."""
         insertion_id = self.insertion_id
         return self._stream.send(
             transmit_request(commands), restart, lambda response: transmitted_of(response, insertion_id)
         )
 
     def submit_reset(self, kind: Literal["WARM", "COLD"] = "WARM", *, restart: bool | None = None) -> Pending[bytes]:
-        """Sends what `reset` sends and does not wait for the answer, unless 32 messages have none yet."""
+        """Sends as `reset` does, without waiting for the answer; waits while 32 messages are unanswered."""
         return self._stream.send(reset_request(kind), restart, atr_of)
 
     def close(self) -> None:
-        """Ends the session in good order: what was sent is answered, then the card is reset or left, as was asked for.
+        """Ends the session in order: sent messages are answered, then the card is treated by `disposition`.
 
-        Returns when the broker says that this is done. Raises why, if the session had ended, or ends, otherwise.
+        Returns when the broker has confirmed it. Raises the session's failure if it ended in another way.
         """
         self._stream.close()
 
     def abort(self) -> None:
-        """Ends the session at once: what waits is not sent, the command in flight is answered, the card is reset."""
+        """Ends the session at once: waiting messages are not sent, the running command finishes, the card is reset."""
         self._stream.abort()
 
     def __del__(self) -> None:
@@ -143,7 +143,7 @@ class Session(SessionView):
 
 
 class Pending(Generic[_T]):
-    """A message of a session that was sent, and whose answer may not be there yet."""
+    """A sent message of a session, perhaps without an answer yet."""
 
     def __init__(
         self, stream: _Stream, answer: Future[Reply], read: Callable[[session_pb2.OpenSessionResponse], _T]
@@ -153,7 +153,7 @@ class Pending(Generic[_T]):
         self._read = read
 
     def done(self) -> bool:
-        """Whether the answer is there."""
+        """Whether the answer has arrived."""
         return self._answer.done()
 
     def result(self) -> _T:
@@ -162,7 +162,7 @@ class Pending(Generic[_T]):
 
 
 class _Stream:
-    """The stream and its thread. Ends with the session that holds it, which aborts it, or with the broker."""
+    """The stream and its thread. The session that owns it aborts it; the broker may end it too."""
 
     def __init__(self, wire: Wire, settings: Settings, opening: Opening) -> None:
         self.conversation = Conversation(opening.on_queue_position)
@@ -171,7 +171,7 @@ class _Stream:
         """Whether this is a child's copy of its parent's session."""
         self._ended: Future[None] = Future()
         self._lock = threading.Lock()
-        """Guards the conversation, and keeps the queue in its order."""
+        """Guards the conversation and the order of the queue."""
         self._slots = threading.Semaphore(MAX_PIPELINED)
         self._outgoing: _Outgoing = SimpleQueue()
         self._outgoing.put(opening.request)
@@ -229,7 +229,7 @@ class _Stream:
             except FutureTimeout:
                 if self.conversation.unanswered_count == 0:
                     self.abort()
-                    raise lost("the broker does not end the session").not_sent() from None
+                    raise lost("the broker did not end the session in time").not_sent() from None
 
     def abort(self) -> None:
         if not self.is_parents:
@@ -245,7 +245,7 @@ class _Stream:
         except grpc.RpcError as failure:
             error = lost("the broker fell silent") if self._alarm.has_rung else of_rpc_error(failure)
         except Exception as failure:
-            # Not to be believed, or a mistake in `on_queue_position`: whoever waits must hear of it.
+            # A message against the contract, or an exception of `on_queue_position`: all waiters must fail.
             error = failure if isinstance(failure, FailedError) else lost(f"the session failed: {failure!r}")
             self._call.cancel()
         finally:
@@ -276,7 +276,7 @@ class _Stream:
 def _until_none(
     queue: _Outgoing, on_write: Callable[[session_pb2.OpenSessionRequest], None], interval: float = HEARTBEAT_INTERVAL
 ) -> Iterator[session_pb2.OpenSessionRequest]:
-    """What grpcio sends, heartbeats in between; its end is the half-close."""
+    """The messages for grpcio, with heartbeats between them; the end of the iteration is the half-close."""
     while True:
         try:
             request = queue.get(timeout=interval)

@@ -1,4 +1,4 @@
-"""Streams that have fallen silent: one thread ends them all, so that no message costs a thread of its own."""
+"""Alarms for silent streams: one thread serves all alarms, so that no message costs a thread of its own."""
 
 from __future__ import annotations
 
@@ -10,46 +10,46 @@ from cardbroker import _process
 
 
 class Alarm:
-    """Calls `ring` once if it is set and not renewed for so long."""
+    """Calls `ring` once when it was set and not renewed for `limit` seconds."""
 
     def __init__(self, ring: Callable[[], object], limit: float) -> None:
         self._ring = ring
         self._limit = limit
         self._due = 0.0
         self.has_rung = False
-        """Whether it was that silent."""
+        """Whether the time has run out."""
 
     def set(self) -> None:
-        """Starts the time, or starts it again."""
+        """Starts the alarm, or starts it again."""
         self._due = time.monotonic() + self._limit
         _clock.add(self, self._due)
 
     def renew(self) -> None:
-        """Starts the time of an alarm that is set again."""
+        """Starts the time of a set alarm again."""
         self._due = time.monotonic() + self._limit
 
     def stop(self) -> None:
-        """Is set no longer."""
+        """Stops the alarm; `set` starts it again."""
         _clock.remove(self)
 
     def rest(self, now: float) -> float:
-        """Seconds until it rings."""
+        """The seconds until the alarm rings."""
         return self._due - now
 
     def ring(self) -> None:
-        """The time is over."""
+        """Marks the alarm as rung and calls `ring`."""
         self.has_rung = True
         self._ring()
 
 
 class _Clock:
-    """The alarms that are set, and the thread that waits for the earliest one; it ends when there is none for long."""
+    """The set alarms, and the thread that waits for the earliest one; it ends some time after the last alarm."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._alarms: set[Alarm] = set()
         self._wakes_at: float | None = None
-        """When the thread looks again; `None` if there is no thread."""
+        """The thread's next wake-up; `None` without a thread."""
 
     def add(self, alarm: Alarm, due: float) -> None:
         with self._changed:
@@ -65,7 +65,7 @@ class _Clock:
             self._alarms.discard(alarm)
 
     def on_fork(self) -> None:
-        """The thread and the streams are the parent's."""
+        """Drops the thread and the alarms, which belong to the parent."""
         self._changed = threading.Condition()
         self._alarms = set()
         self._wakes_at = None
@@ -77,7 +77,7 @@ class _Clock:
                 due = {alarm for alarm in self._alarms if alarm.rest(now) <= 0}
                 self._alarms -= due
                 if not due:
-                    # One look after the last alarm is gone, so that a watch does not start a thread for each message.
+                    # The thread stays until its next wake-up, so that a watch does not start a thread for each message.
                     if not self._alarms and self._wakes_at is not None and self._wakes_at <= now:
                         self._wakes_at = None
                         return

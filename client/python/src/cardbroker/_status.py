@@ -1,4 +1,4 @@
-"""What the end of a call, a `stopped` and a failure within a session say, as one `Failure`."""
+"""Reads a `Failure` from the end of a call, a `stopped` and a failure within a session."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Trailers = Optional[Iterable[tuple[str, Union[str, bytes]]]]
 
 
 def of_failure(failure: error_pb2.Failure, code: str = "UNKNOWN", message: str = "") -> Failure:
-    """A failure as the broker tells it; `code` and `message` are those of the status, if it stands in one."""
+    """Converts a failure of the contract; `code` and `message` come from the status around it, if there is one."""
     return Failure(
         message=failure.message or message,
         reason=REASON.of(failure.reason),
@@ -46,7 +46,7 @@ def of_failure(failure: error_pb2.Failure, code: str = "UNKNOWN", message: str =
 
 
 def of_status(code: grpc.StatusCode, details: str | None, trailers: Trailers) -> FailedError:
-    """The failure of a call that gRPC ended with this status."""
+    """The failure of a call that ended with this gRPC status."""
     told = dict(trailers or ())
     details = details or ""
     packed = told.get(_DETAILS_TRAILER)
@@ -60,12 +60,12 @@ def of_status(code: grpc.StatusCode, details: str | None, trailers: Trailers) ->
 def _parsed(packed: bytes) -> error_pb2.StatusDetails:
     try:
         return error_pb2.StatusDetails.FromString(packed)
-    except DecodeError:  # Not the broker's.
+    except DecodeError:  # The details come from a proxy or a library.
         return error_pb2.StatusDetails()
 
 
 def _own(status: error_pb2.StatusDetails, code: grpc.StatusCode, details: str) -> Failure | None:
-    """The contract's own detail."""
+    """Reads the contract's own detail, `Failure`."""
     failure = error_pb2.Failure()
     return of_failure(failure, code.name, details) if _unpack(status, failure) else None
 
@@ -73,7 +73,7 @@ def _own(status: error_pb2.StatusDetails, code: grpc.StatusCode, details: str) -
 def _general(
     status: error_pb2.StatusDetails, told: Mapping[str, str | bytes], code: grpc.StatusCode, details: str
 ) -> Failure | None:
-    """The details that clients of any API understand, and for what they lack the trailers, which survive them."""
+    """Reads the standard details (ErrorInfo and its like), and the plain trailers for values that those lack."""
     info, retry, bad = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo(), error_details_pb2.BadRequest()
     if not _unpack(status, info) or info.domain != ERROR_DOMAIN:
         info.Clear()
@@ -115,7 +115,7 @@ def _message_without_word(code: grpc.StatusCode, details: str) -> str:
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return "the call's deadline passed without an answer"
     if code is grpc.StatusCode.UNIMPLEMENTED:
-        return "what answers at the endpoint is no Cardbroker, or an older one"
+        return "the server at the endpoint is not Cardbroker, or an older version"
     if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNKNOWN):
         return f"the connection to the broker was lost ({details})"
     return f"{code.name} ({details})"

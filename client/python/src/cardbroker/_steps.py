@@ -1,4 +1,4 @@
-"""Calls that are one request and one answer, as steps that the shells with and without asyncio take. No I/O."""
+"""Unary calls as steps that the shells with and without asyncio run. No I/O."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cardbroker._reader import Reader, ReaderLike, name_among, name_of, reader
 from cardbroker.v1 import broker_pb2, reader_pb2, transmit_pb2
 
 QUERY_TIMEOUT = 10.0
-"""What is asked of the broker's memory is answered at once: longer means that it is stuck. Seconds."""
+"""The longest time for a query, in seconds: the broker answers queries from memory, so a slower one is stuck."""
 
 Request = Union[
     broker_pb2.GetBrokerRequest,
@@ -31,23 +31,23 @@ Response = Union[
 
 @dataclass(frozen=True)
 class Step:
-    """One call to make, after a pause."""
+    """One call, after an optional pause."""
 
     request: Request
     pause: float = 0.0
-    """Seconds before it."""
+    """The pause before the call, in seconds."""
     end: float = math.inf
-    """When it gives up, on the clock: waiting for the broker is within it."""
+    """The deadline on the clock, which also bounds the wait for the broker."""
     latest: float = math.inf
-    """When it must have begun."""
+    """The latest begin on the clock."""
 
     @property
     def is_query(self) -> bool:
-        """Whether it carries no commands, so that it may be asked again after a lost connection."""
+        """Whether the call has no commands, so that a repeat after a lost connection is safe."""
         return not isinstance(self.request, transmit_pb2.TransmitRequest)
 
     def timeout(self, now: float) -> float:
-        """The deadline of the call that begins now, in seconds; raises if it is too late for one."""
+        """The time limit of a call that begins now, in seconds; raises if the deadline has passed."""
         left = self.end - now
         if left <= 0 or now > self.latest:
             raise too_late()
@@ -55,37 +55,37 @@ class Step:
 
     @property
     def method(self) -> str:
-        """The name of the call, which is also that of the stub's attribute."""
+        """The name of the RPC, which is also the stub's attribute."""
         return type(self.request).__name__.removesuffix("Request")
 
 
 Outcome = Union[Response, CardbrokerError]
 _T = TypeVar("_T")
 Steps = Generator[Step, Outcome, _T]
-"""Yields the calls to make, is sent the outcome of each, and returns or raises what they come to."""
+"""Yields calls, receives the outcome of each, and returns or raises the result."""
 
 
 def get_broker(end: float = math.inf) -> Steps[Broker]:
-    """Asks for the broker."""
+    """The steps of `Client.broker`."""
     answer = yield Step(broker_pb2.GetBrokerRequest(), end=end)
     return broker(believed(answer, broker_pb2.GetBrokerResponse))
 
 
 def list_readers() -> Steps[list[Reader]]:
-    """Asks for all readers."""
+    """The steps of `Client.readers`."""
     answer = yield Step(reader_pb2.ListReadersRequest())
     return [reader(message) for message in believed(answer, reader_pb2.ListReadersResponse).readers]
 
 
 def get_reader(given: ReaderLike, end: float = math.inf) -> Steps[Reader]:
-    """Asks for one reader."""
+    """The steps of `Client.reader`."""
     name = yield from resolve(given, end)
     answer = yield Step(reader_pb2.GetReaderRequest(name=name), end=end)
     return reader(believed(answer, reader_pb2.GetReaderResponse).reader)
 
 
 def resolve(given: ReaderLike, end: float = math.inf) -> Steps[str]:
-    """Finds the resource name of a reader, by asking for all readers if it was given by its display name."""
+    """Finds the resource name of a reader; lists all readers to resolve a display name."""
     name = name_of(given)
     if name is not None:
         return name

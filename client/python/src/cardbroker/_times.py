@@ -1,4 +1,4 @@
-"""How long things may take: waits, deadlines and pauses, in seconds. No clock."""
+"""Waits, deadlines and pauses, in seconds. No clock."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 DEFAULT_WAIT = 30.0
-"""How long the broker lets a request wait that says nothing about it."""
+"""The wait that the broker grants a request without `wait_timeout`, in seconds."""
 
 CARD_TIME = 150.0
-"""What the card may take in all when the user names no deadline: above the broker's exchange timeout of 120 s."""
+"""The time for the card in a call without `deadline`, in seconds: above the broker's exchange timeout of 120 s."""
 
 MAX_WAIT = 24 * 3600.0
-"""The longest wait of the contract."""
+"""The longest wait that the contract allows, in seconds."""
 
 MAX_DEADLINE = 48 * 3600.0
-"""The longest deadline."""
+"""The longest deadline of a call, in seconds."""
 
 
 def deadline_of(wait: float | None, deadline: float | None) -> float:
-    """Which deadline a call gets that may wait so long; the broker lets the waiting end a little before it."""
+    """The deadline of a call, in seconds, for this wait; the broker ends the wait a little before it."""
     if deadline is None:
         wait = min(DEFAULT_WAIT if wait is None else wait, MAX_WAIT)
         # A wait of many minutes needs more than CARD_TIME behind it to keep its full length below the deadline.
@@ -31,29 +31,29 @@ def deadline_of(wait: float | None, deadline: float | None) -> float:
 
 
 def jittered(pause: float) -> float:
-    """Half fixed and half random, so that many clients do not come back at the same moment."""
+    """Half of the pause fixed and half random, so that many clients do not return at the same moment."""
     return pause * (0.5 + random.random() / 2)
 
 
 def duration(seconds: float) -> Duration:
-    """Seconds as they go to the broker."""
+    """Converts seconds to a duration of the contract."""
     message = Duration()
     message.FromNanoseconds(round(seconds * 1e9))
     return message
 
 
 def optional_duration(seconds: float | None) -> Duration | None:
-    """The same, absent where there is none."""
+    """Converts seconds to a duration of the contract; `None` stays `None`."""
     return None if seconds is None else duration(seconds)
 
 
 def seconds(message: Duration) -> float:
-    """Seconds as they come from the broker."""
+    """Converts a duration of the contract to seconds."""
     return message.seconds + message.nanos / 1e9
 
 
 def moment(message: Timestamp) -> datetime | None:
-    """A time as it comes from the broker, in UTC; `None` if it is beyond what Python can say."""
+    """Converts a time of the contract, in UTC; `None` if Python cannot represent it."""
     try:
         return message.ToDatetime(timezone.utc)
     except (ValueError, OverflowError):

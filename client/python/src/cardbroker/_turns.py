@@ -1,4 +1,4 @@
-"""Following the requests of this program that wait for their turn."""
+"""The watch of this program's waiting requests."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from cardbroker.v1 import turn_pb2
 
 
 class TurnWatch(Iterator["list[WaitingTurn]"]):
-    """All requests of this program that wait, now and whenever that changes; made by `Client.watch_turn`.
+    """All waiting requests of this program, at once and after each change; made by `Client.watch_turn`.
 
-    Raises why, when the stream is lost, for what waited is then lost too. Heartbeats are not told; silence of 90 s
-    counts as a loss. For one thread, but any may `close`.
+    Raises the failure when the stream is lost, because the waiting requests are then lost too. Heartbeats are no
+    events; 90 s of silence count as a loss. For one thread, but every thread may `close`.
     """
 
     def __init__(self, wire: Wire, settings: Settings, reader: str) -> None:

@@ -1,4 +1,4 @@
-"""Units: the request, how long it may take, and its repeats after a lost connection. No I/O, no clock of its own."""
+"""Units: the request, its deadline, and its repeats after a lost connection. No I/O; the clock is an argument."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _REQUEST_ID_BYTES = 16
 def unit(
     reader: ReaderLike, commands: Iterable[CommandLike], clock: Callable[[], float], **options: Unpack[TransmitOptions]
 ) -> Steps[Transmitted]:
-    """The steps of a unit; refuses at once what no broker takes."""
+    """The steps of a unit; refuses malformed requests at once."""
     check_names(options, TransmitOptions)
     wait = options.get("wait_timeout")
     limit = deadline_of(wait, options.get("deadline"))
@@ -57,13 +57,13 @@ def _steps(
         if there.insertion_id:
             request.turn.if_insertion_id = there.insertion_id
         else:
-            # On which card a repeat would run, nobody can say.
+            # Without a card the repeat could run on any card.
             repeatable = False
     lifetime = 0.0
     if repeatable:
         told = yield from get_broker(end)
         lifetime = told.limits.outcome_lifetime
-    # Later the broker may have forgotten the outcome, and would run the unit again.
+    # Later the broker may have dropped the outcome and would run the unit again.
     latest = clock() + lifetime / 2
     outcome = yield Step(request, end=end)
     if isinstance(outcome, transmit_pb2.TransmitResponse):
@@ -82,12 +82,12 @@ def _steps(
         if is_lost(outcome):
             continue
         if outcome.delivery == "NOT_SENT" or not is_word(outcome):
-            # True of this attempt, but the first one may have reached the card.
+            # True of this attempt, but the first attempt may have reached the card.
             break
         raise outcome
     raise first
 
 
 def pauses() -> Iterable[float]:
-    """How long to pause before each repeat: twice as long each time, half fixed and half random."""
+    """The pauses before the repeats, in seconds: each twice as long, half fixed and half random."""
     return [jittered(_FIRST_PAUSE * 2**repeat) for repeat in range(_REPEATS)]

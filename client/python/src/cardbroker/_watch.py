@@ -1,4 +1,4 @@
-"""Following the readers through losses of the connection."""
+"""The watch of all readers, which reconnects after a loss."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from cardbroker.v1 import reader_pb2
 
 
 class _Call(Protocol):
-    """The stream, as grpcio gives it."""
+    """The stream of grpcio; `None` between two attempts."""
 
     def __next__(self) -> reader_pb2.WatchReadersResponse: ...
 
@@ -31,11 +31,11 @@ class _Call(Protocol):
 
 
 class Watch(Iterator[WatchEvent]):
-    """Follows all readers; an iterator without end, made by `Client.watch`.
+    """Follows all readers; an endless iterator of events, made by `Client.watch`.
 
-    `Connected` comes first (or `Disconnected`), then every change. Heartbeats are not told; silence of 90 s counts as a
-    lost connection. Attempts to connect are 0.1 s apart at first and 5 s at most. For one thread, but any may `close`.
-    In a forked child it goes on, with a stream of the child's own.
+    `Connected` or `Disconnected` comes first, then every change. Heartbeats are no events; 90 s of silence count as a
+    lost connection. The pauses between attempts to connect grow from 0.1 s to 5 s. For one thread, but every thread may
+    `close`. In a forked child the watch continues with a stream of the child's own.
     """
 
     def __init__(self, wire: Wire, settings: Settings) -> None:
@@ -46,18 +46,18 @@ class Watch(Iterator[WatchEvent]):
         self._pause = 0.0
         self._closed = threading.Event()
         _process.register(self)
-        # What happens from now on is told, though nobody may ask for a while.
+        # Opens the stream now, so that no change before the first `next` is missed.
         with contextlib.suppress(CardbrokerError):
             self._open()
 
     @property
     def readers(self) -> Mapping[str, Reader]:
-        """The readers by name, as last told by the broker; empty before the first `Connected`."""
+        """The readers by name, as last reported by the broker; empty before the first `Connected`."""
         return MappingProxyType(self._watching.readers)
 
     @property
     def is_connected(self) -> bool:
-        """Whether `readers` is up to date as far as anyone can tell."""
+        """Whether the stream is open, so that `readers` is current."""
         return self._watching.connected is True
 
     def close(self) -> None:
@@ -88,7 +88,7 @@ class Watch(Iterator[WatchEvent]):
 
     def _message(self) -> reader_pb2.WatchReadersResponse:
         call = self._call or self._reopen()
-        # Ends the stream when the broker falls silent; a deadline would end it anyway.
+        # Ends the stream of a silent broker; a deadline would also end the stream of a live one.
         alarm = Alarm(call.cancel, SILENCE_LIMIT)
         alarm.set()
         try:

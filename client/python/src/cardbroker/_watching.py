@@ -1,4 +1,4 @@
-"""What a watch knows: the readers, what to tell of them, and when to try again. No I/O; the shells own the stream."""
+"""The state of a watch: the readers, its pending events and its pauses. No I/O; the shells own the stream."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cardbroker._times import jittered
 from cardbroker.v1 import reader_pb2
 
 SILENCE_LIMIT = 90.0
-"""Three heartbeat intervals of the broker's default, in seconds."""
+"""The longest silence of a live broker: three default heartbeat intervals, in seconds."""
 
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 5.0
@@ -22,15 +22,15 @@ _LONGEST_PAUSE = 5.0
 
 @dataclass(frozen=True)
 class Connected:
-    """The broker tells the state of its readers, for the first time or again; what differs from before follows."""
+    """The broker reports its readers, for the first time or again; events for the differences follow."""
 
 
 @dataclass(frozen=True)
 class Disconnected:
-    """The connection was lost, or could not be made at the first attempt. The watch keeps trying by itself."""
+    """The connection was lost, or the first attempt failed. The watch reconnects by itself."""
 
     error: CardbrokerError
-    """Why. If it `is_permanent` there is little hope."""
+    """The failure; if it `is_permanent`, further attempts are likely to fail too."""
 
 
 @dataclass(frozen=True)
@@ -38,43 +38,43 @@ class Updated:
     """A reader is new or has changed."""
 
     reader: Reader
-    """Its latest state."""
+    """The latest state of the reader."""
 
 
 @dataclass(frozen=True)
 class Removed:
-    """A reader is gone."""
+    """The broker no longer has a reader."""
 
     reader: Reader
-    """Its last state."""
+    """The last state of the reader."""
 
 
 WatchEvent = Union[Connected, Disconnected, Updated, Removed]
-"""One thing that happened."""
+"""One event of a watch."""
 
 
 class Watching:
-    """The state of a watch through losses of its connection."""
+    """The state of a watch across reconnects."""
 
     def __init__(self, patience: float, clock: Callable[[], float]) -> None:
-        """Takes how long the first loss may be kept from the user, in seconds: the broker may still be starting."""
+        """`patience`: seconds without a `Disconnected` at the start, while the broker may still be starting."""
         self._clock = clock
         self._patient_until = clock() + patience
         self.readers: dict[str, Reader] = {}
-        """By name, as last told by the broker."""
+        """The readers by name, as last reported by the broker."""
         self.connected: bool | None = None
         """`None` before the first attempt has ended."""
         self.pending: deque[WatchEvent] = deque()
-        """What one message brought and was not told yet: at most one entry for each reader, and one more."""
+        """Events that `next` has not returned yet: at most one for each reader, and one more."""
         self._resume_token = ""
         self._pause = _FIRST_PAUSE
 
     def request(self) -> reader_pb2.WatchReadersRequest:
-        """What to open the stream with."""
+        """The request that opens the stream."""
         return reader_pb2.WatchReadersRequest(resume_token=self._resume_token)
 
     def take(self, message: reader_pb2.WatchReadersResponse) -> None:
-        """Takes in a message of the broker."""
+        """Processes a message of the broker."""
         self._pause = _FIRST_PAUSE
         self._resume_token = message.resume_token
         if not self.connected:
@@ -87,7 +87,7 @@ class Watching:
             self._change(message.change.updated, message.change.removed_names)
 
     def lost(self, error: CardbrokerError) -> float:
-        """The stream is over. Returns how long to pause before the next attempt, in seconds."""
+        """Processes the end of the stream; returns the pause before the next attempt, in seconds."""
         may_come = self.connected is None and not error.is_permanent and not is_word(error)
         if may_come and self._clock() + ASK_AGAIN < self._patient_until:
             return ASK_AGAIN
@@ -99,7 +99,7 @@ class Watching:
         return pause
 
     def _change(self, updated: Iterable[reader_pb2.Reader], removed: Iterable[str]) -> None:
-        """Tells only what differs: after a loss of the connection a snapshot repeats what was known."""
+        """Adds events for the differences only: a snapshot after a reconnect repeats known readers."""
         gone = (self.readers.pop(name, None) for name in list(removed))
         self.pending.extend(Removed(last) for last in gone if last)
         for latest in map(reader, updated):

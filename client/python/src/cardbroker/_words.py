@@ -1,4 +1,4 @@
-"""The contract's enums as short words: `READER_STATE_READY` is `"READY"`. What is not known keeps its number."""
+"""The contract's enums as short words: `READER_STATE_READY` is `"READY"`. Unknown values keep their number."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ class Words:
     """The values of one enum."""
 
     def __init__(self, enum: Any, prefix: str) -> None:  # noqa: ANN401
-        """Takes the generated enum, and what all its names begin with."""
+        """Takes the generated enum and the common prefix of its names."""
         self._enum = enum
         self._prefix = prefix
 
     def of(self, number: int) -> str | None:
-        """The word for a number; `None` for 0, the number itself as text for one of a newer contract."""
+        """The word for a number; `None` for 0, the number as text for a value of a newer contract."""
         if number == 0:
             return None
         try:
@@ -25,7 +25,7 @@ class Words:
             return str(number)
 
     def number(self, word: str | None) -> int:
-        """The number for a word, 0 for `None`; raises `ValueError` that lists the words there are."""
+        """The number for a word, 0 for `None`; raises a `ValueError` that lists the known words."""
         if word is None:
             return 0
         try:

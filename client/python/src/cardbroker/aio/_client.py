@@ -1,4 +1,4 @@
-"""The connection to the broker for asyncio, and the calls that need no more than it."""
+"""The client for asyncio: its connection to the broker, its queries and its units."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def connect(
 ) -> Client:
     """Connects to the broker, with the arguments and errors of `cardbroker.connect`.
 
-    Cannot be used in a process that was forked from one that had used it: raises `FailedError` there, at once.
+    In a process that was forked after a use of `cardbroker.aio` it raises `FailedError` at once.
     """
     if _process.is_child():
         raise _process.no_asyncio()
@@ -53,9 +53,9 @@ async def connect(
 
 
 class Client:
-    """A connection to the broker, made by `connect`, for one event loop. A lost connection is made anew.
+    """A connection to the broker, made by `connect`, for one event loop. It reconnects after a loss.
 
-    Wherever a reader is named, a `Reader`, `readers/{id}`, the id or the display name will do.
+    A reader may be given as a `Reader`, as `readers/{id}`, by its id or by its display name.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -64,11 +64,11 @@ class Client:
 
     @property
     def endpoint(self) -> Endpoint:
-        """Where the broker is."""
+        """The endpoint of the broker."""
         return self._settings.endpoint
 
     async def broker(self) -> Broker:
-        """What the broker is, its limits, and how it sees this program. Joins the isolation group."""
+        """The broker's version and limits, and this program's caller identity. Joins the isolation group."""
         return await self._run(get_broker())
 
     async def readers(self) -> list[Reader]:
@@ -76,7 +76,7 @@ class Client:
         return await self._run(list_readers())
 
     async def reader(self, reader: ReaderLike) -> Reader:
-        """One reader as it is now; raises `FailedError` (READER_NOT_FOUND) if there is none."""
+        """The current state of one reader; raises `FailedError` (READER_NOT_FOUND) if it does not exist."""
         return await self._run(get_reader(reader))
 
     async def transmit(
@@ -84,7 +84,7 @@ class Client:
     ) -> Transmitted:
         """Runs commands as one unit; see `cardbroker.Client.transmit`.
 
-        A call that is cancelled leaves the queue if it still waits there; a unit that has begun runs to its end.
+        A cancelled call leaves the queue if it still waits; a unit that has begun runs to its end.
         """
         return await self._run(unit(reader, commands, time.monotonic, **options))
 
@@ -94,17 +94,17 @@ class Client:
         return OpenSession(self._wire, self._settings, lambda end: self._run(resolve(reader, end)), opening)
 
     def watch(self) -> Watch:
-        """Follows all readers, through losses of the connection."""
+        """Follows all readers; reconnects after a loss."""
         return Watch(self._wire, self._settings)
 
     async def watch_turn(self, reader: ReaderLike | None = None) -> TurnWatch:
-        """Follows the requests of this program that wait for their turn, at one reader or at all."""
+        """Follows this program's waiting requests, at one reader or at all."""
         name = "" if reader is None else await self._run(resolve(reader))
         await self._wire.reach(self._settings.connect_timeout)
         return TurnWatch(self._wire, self._settings, name)
 
     async def close(self) -> None:
-        """Closes the connection. What is under way on it fails."""
+        """Closes the connection. Its running calls fail."""
         await self._wire.close()
 
     async def _run(self, steps: Steps[_T]) -> _T:

@@ -1,4 +1,4 @@
-"""The errors of grpcio's asyncio calls, as ours."""
+"""Converts the errors of grpcio's asyncio calls."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from cardbroker._status import of_status
 
 
 def of_rpc_error(error: grpc.aio.AioRpcError) -> CardbrokerError:
-    """The failure of a call."""
+    """Converts the error of a failed call to a `CardbrokerError`."""
     return of_status(error.code(), error.details(), error.trailing_metadata())

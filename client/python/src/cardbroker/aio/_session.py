@@ -36,7 +36,7 @@ from cardbroker.v1 import session_pb2
 
 
 class OpenSession:
-    """A session in the making, by `Client.session`; `async with` opens and closes it."""
+    """A session that is not open yet, made by `Client.session`; `async with` opens and closes it."""
 
     def __init__(
         self, wire: Wire, settings: Settings, resolve: Callable[[float], Awaitable[str]], opening: Opening
@@ -48,7 +48,7 @@ class OpenSession:
         self._session: Session | None = None
 
     async def open(self) -> Session:
-        """Waits for the turn and takes the card. Raises if that fails; no command was sent then."""
+        """Waits for the turn and takes the lease. Raises a `CardbrokerError` (NOT_SENT) if that fails."""
         end = time.monotonic() + self._opening.limit
         self._opening.request.open.reader = await self._resolve(end)
         await self._wire.reach(self._settings.connect_timeout, end)
@@ -57,7 +57,7 @@ class OpenSession:
             opened = await asyncio.wait_for(stream.opened, max(end - time.monotonic(), 0))
         except asyncio.TimeoutError:
             stream.abort()
-            raise lost("the broker does not open the session").not_sent() from None
+            raise lost("the broker did not open the session in time").not_sent() from None
         except BaseException:
             stream.abort()
             raise
@@ -80,7 +80,7 @@ class OpenSession:
 
 
 class Session(SessionView):
-    """A card that belongs to this program; see `cardbroker.Session`, with tasks in place of threads."""
+    """An exclusive lease on a card; see `cardbroker.Session`, with tasks in place of threads."""
 
     def __init__(self, stream: _Stream, opened: session_pb2.SessionOpened) -> None:
         super().__init__(stream.conversation, opened)
@@ -89,23 +89,23 @@ class Session(SessionView):
     async def transmit(self, *commands: CommandLike, restart: bool | None = None) -> Transmitted:
         """Runs 1-64 commands, in order, up to the first stop; see `cardbroker.Session.transmit`.
 
-        Cancelling the call does not take back what has left this program.
+        Cancelling the call does not take back a message that has left this program.
         """
         return transmitted_of(await self._stream.call(transmit_request(commands), restart), self.insertion_id)
 
     async def reset(self, kind: Literal["WARM", "COLD"] = "WARM", *, restart: bool | None = None) -> bytes:
-        """Resets the card, a COLD one by cutting its power. Returns its new answer to reset, which may differ."""
+        """Resets the card; COLD cuts its power. Returns the new answer to reset, which may differ from the last one."""
         return atr_of(await self._stream.call(reset_request(kind), restart))
 
     async def close(self) -> None:
-        """Ends the session in good order: what was sent is answered, then the card is reset or left, as was asked for.
+        """Ends the session in order: sent messages are answered, then the card is treated by `disposition`.
 
-        Returns when the broker says that this is done. Raises why, if the session had ended, or ends, otherwise.
+        Returns when the broker has confirmed it. Raises the session's failure if it ended in another way.
         """
         await self._stream.close()
 
     def abort(self) -> None:
-        """Ends the session at once: what waits is not sent, the command in flight is answered, the card is reset."""
+        """Ends the session at once: waiting messages are not sent, the running command finishes, the card is reset."""
         self._stream.abort()
 
     def __del__(self) -> None:
@@ -114,14 +114,14 @@ class Session(SessionView):
 
 
 class _Stream:
-    """The stream and its task. Ends with the session that holds it, which aborts it, or with the broker."""
+    """The stream and its task. The session that owns it aborts it; the broker may end it too."""
 
     def __init__(self, wire: Wire, settings: Settings, opening: Opening) -> None:
         loop = asyncio.get_running_loop()
         self.conversation = Conversation(opening.on_queue_position)
         self.opened: asyncio.Future[session_pb2.SessionOpened] = loop.create_future()
         self._ended: asyncio.Future[None] = loop.create_future()
-        # Nobody may ask how it ended, or whether it was opened.
+        # The futures may never be awaited; this marks their exceptions as retrieved.
         for future in (self.opened, self._ended):
             future.add_done_callback(lambda done: done.cancelled() or done.exception())
         self._slots = asyncio.Semaphore(MAX_PIPELINED)
@@ -165,7 +165,7 @@ class _Stream:
             except asyncio.TimeoutError:
                 if self.conversation.unanswered_count == 0:
                     self.abort()
-                    raise lost("the broker does not end the session").not_sent() from None
+                    raise lost("the broker did not end the session in time").not_sent() from None
 
     def abort(self) -> None:
         if not self.is_parents:
@@ -185,11 +185,11 @@ class _Stream:
         except grpc.aio.AioRpcError as failure:
             error = of_rpc_error(failure)
         except Exception as failure:
-            # Not to be believed, or a mistake in `on_queue_position`: whoever waits must hear of it.
+            # A message against the contract, or an exception of `on_queue_position`: all waiters must fail.
             error = failure if isinstance(failure, FailedError) else lost(f"the session failed: {failure!r}")
             self._call.cancel()
         except asyncio.CancelledError:
-            # By `abort`, or with the event loop.
+            # Cancelled by `abort` or by the end of the event loop.
             error = lost("the broker fell silent" if self._is_silent else "the session was ended")
             self._call.cancel()
         finally:
@@ -197,7 +197,7 @@ class _Stream:
         self._end(error)
 
     def _on_alarm(self) -> None:
-        """Ends a stream on which nothing has come for too long."""
+        """Ends a stream whose broker has been silent for too long."""
         loop = asyncio.get_running_loop()
         rest = self._heard + SILENCE_LIMIT - loop.time()
         if rest > 0:
@@ -230,7 +230,7 @@ async def _until_none(
     on_write: Callable[[session_pb2.OpenSessionRequest], None],
     interval: float = HEARTBEAT_INTERVAL,
 ) -> AsyncIterator[session_pb2.OpenSessionRequest]:
-    """What grpcio sends, heartbeats in between; its end is the half-close."""
+    """The messages for grpcio, with heartbeats between them; the end of the iteration is the half-close."""
     while True:
         try:
             request = await asyncio.wait_for(queue.get(), interval)

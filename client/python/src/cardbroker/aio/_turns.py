@@ -1,4 +1,4 @@
-"""Following the requests of this program that wait for their turn, for asyncio."""
+"""The watch of this program's waiting requests, for asyncio."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from cardbroker.v1 import turn_pb2
 
 
 class TurnWatch(AsyncIterator["list[WaitingTurn]"]):
-    """All requests of this program that wait; see `cardbroker.TurnWatch`. `anext` may be cancelled. For one task."""
+    """All waiting requests of this program; see `cardbroker.TurnWatch`. `anext` may be cancelled. For one task."""
 
     def __init__(self, wire: Wire, settings: Settings, reader: str) -> None:
         request = turn_pb2.WatchTurnRequest(reader=reader)
         self._call: Any = wire.stub.WatchTurn(request, metadata=settings.metadata())
         self._next: asyncio.Task[turn_pb2.WatchTurnResponse] | None = None
-        """The message that is awaited; goes on when whoever awaits it is cancelled."""
+        """The read of the next message; survives the cancellation of its waiter."""
         self._is_closed = False
         self._is_parents = False
         _process.register(self)
@@ -55,7 +55,7 @@ class TurnWatch(AsyncIterator["list[WaitingTurn]"]):
             try:
                 waiting = waiting_turns(message.result())
             except asyncio.CancelledError:
-                # By `close`.
+                # Cancelled by `close`.
                 break
             if waiting is not None:
                 return waiting

@@ -1,4 +1,4 @@
-"""Following the readers through losses of the connection, for asyncio."""
+"""The watch of all readers for asyncio, which reconnects after a loss."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _Call = grpc.aio.UnaryStreamCall["reader_pb2.WatchReadersRequest", "reader_pb2.W
 
 
 class Watch(AsyncIterator[WatchEvent]):
-    """Follows all readers; an iterator without end, made by `Client.watch`. See `cardbroker.Watch`.
+    """Follows all readers; an endless iterator of events, made by `Client.watch`. See `cardbroker.Watch`.
 
-    `anext` may be cancelled: nothing is lost by that. For one task.
+    A cancelled `anext` loses no event. For one task.
     """
 
     def __init__(self, wire: Wire, settings: Settings) -> None:
@@ -36,21 +36,21 @@ class Watch(AsyncIterator[WatchEvent]):
         self._closed = False
         self._call: _Call | None = None
         self._next: asyncio.Task[reader_pb2.WatchReadersResponse] | None = None
-        """The message that is awaited; goes on when whoever awaits it is cancelled."""
+        """The read of the next message; survives the cancellation of its waiter."""
         self._is_parents = False
         _process.register(self)
-        # What happens from now on is told, though nobody may ask for a while.
+        # Opens the stream now, so that no change before the first `anext` is missed.
         with contextlib.suppress(CardbrokerError):
             self._open()
 
     @property
     def readers(self) -> Mapping[str, Reader]:
-        """The readers by name, as last told by the broker; empty before the first `Connected`."""
+        """The readers by name, as last reported by the broker; empty before the first `Connected`."""
         return MappingProxyType(self._watching.readers)
 
     @property
     def is_connected(self) -> bool:
-        """Whether `readers` is up to date as far as anyone can tell."""
+        """Whether the stream is open, so that `readers` is current."""
         return self._watching.connected is True
 
     def close(self) -> None:
@@ -82,7 +82,7 @@ class Watch(AsyncIterator[WatchEvent]):
                 self._call = None
                 self._pause = self._watching.lost(error)
             except asyncio.CancelledError:
-                # By `close`, or by the broken stream.
+                # Cancelled by `close` or by the broken stream.
                 self._call = None
         raise StopAsyncIteration
 

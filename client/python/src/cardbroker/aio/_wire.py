@@ -1,4 +1,4 @@
-"""The connection of a client for asyncio. A child that inherits it is told that it cannot use it."""
+"""The connection of a client for asyncio. Its use in a forked child raises an error."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Wire:
-    """The connection of a client, for the process that made it."""
+    """The connection of a client, only for the process that made it."""
 
     def __init__(self, settings: Settings) -> None:
         if _process.is_child():
@@ -31,30 +31,30 @@ class Wire:
         self._stub: Any = CardBrokerServiceStub(self._channel)
         self._endpoint = endpoint
         self.is_closed = False
-        """Whether this program has closed it."""
+        """Whether this program has closed the connection."""
         self._is_parents = False
         _process.register(self)
 
     @property
     def stub(self) -> CardBrokerServiceAsyncStub:
-        """The calls; raises in a child."""
+        """The stub for calls; raises in a forked child."""
         if self._is_parents:
             raise _process.no_asyncio()
         stub: CardBrokerServiceAsyncStub = self._stub
         return stub
 
     def is_connected(self) -> bool:
-        """Whether there is a connection; otherwise gRPC has now begun to make one. Raises once it is closed."""
+        """Whether there is a connection; otherwise gRPC has now begun to connect. Raises after `close`."""
         assert self.stub
         return self._channel.get_state(try_to_connect=True) is grpc.ChannelConnectivity.READY
 
     async def reach(self, patience: float, end: float = math.inf) -> None:
-        """Waits for a connection, before a call begins; raises `NotRunningError` if there is none in time."""
+        """Waits for a connection before a call; raises `NotRunningError` if the wait ends without one."""
         if not self.is_connected():
             await wait(self._endpoint, waiting(self._endpoint, patience, time.monotonic, self.is_connected, end))
 
     async def close(self) -> None:
-        """Closes the connection, unless it is the parent's."""
+        """Closes the connection, unless it belongs to the parent."""
         self.is_closed = True
         if not self._is_parents:
             await self._channel.close()
@@ -67,7 +67,7 @@ class Wire:
 
 
 async def wait(endpoint: Endpoint, waits: Waiting) -> None:
-    """Does what the loop asks for until it ends."""
+    """Runs the steps of `waiting` until it ends."""
     told: NotRunningError | None = None
     while True:
         try:

@@ -1,4 +1,4 @@
-"""The one client of the adapter, and the broker's errors as PC/SC's return codes."""
+"""The adapter's client, and the conversion of the broker's errors to PC/SC return codes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _client: Client | None = None
 
 
 class _Renewed:
-    """Renews the lock in a forked child."""
+    """Renews the lock in a forked child, where a lost thread may hold it."""
 
     def on_fork(self) -> None:
         global _lock
@@ -56,14 +56,14 @@ _CODES = {
 
 
 def use(client: Client | None) -> None:
-    """Sets the client; `None` for one that is made when it is needed."""
+    """Sets the adapter's client; `None`: the adapter makes a client at its first use."""
     global _client
     with _lock:
         _client = client
 
 
 def client() -> Client:
-    """The client; raises `CardbrokerError` if there is none and none can be made."""
+    """The adapter's client, made at the first use; raises `CardbrokerError` if that fails."""
     global _client
     with _lock:
         if _client is None:
@@ -72,5 +72,5 @@ def client() -> Client:
 
 
 def return_code(error: CardbrokerError) -> int:
-    """What PC/SC would have said."""
+    """The PC/SC return code for an error of the broker."""
     return int(_CODES.get(error.reason, scard.SCARD_F_COMM_ERROR))

@@ -1,4 +1,4 @@
-"""Waiting for cards, as pyscard's CardRequest and CardMonitor do it."""
+"""The wait for cards behind pyscard's CardRequest and CardMonitor."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _Cards = Mapping[str, Reader]
 
 
 class BrokerCardRequest(AbstractCardRequest):
-    """Takes the place of pyscard's `PCSCCardRequest`, with the same arguments."""
+    """Replaces pyscard's `PCSCCardRequest`, with the same arguments."""
 
     _insertions: dict[str, str] | None = None
-    """What `waitforcardevent` has told: the insertion in each reader with a card; `None` before the first time."""
+    """The insertions of the last `waitforcardevent` by reader; `None` before the first call."""
 
     def waitforcard(self) -> CardService:
-        """Waits for a card; a card service with a connection to it, not connected yet."""
+        """Waits for a card; returns a card service with a connection that is not connected yet."""
         AbstractCardRequest.waitforcard(self)
         known: dict[str, str] = {}
         if self.newcardonly:
@@ -47,9 +47,9 @@ class BrokerCardRequest(AbstractCardRequest):
         return service
 
     def waitforcardevent(self) -> list[Card]:
-        """Waits until cards have come or gone since the last call; all cards that are there.
+        """Waits for an insertion or a removal since the last call; returns all present cards.
 
-        The first call does not wait. A swap shows as two events: the card is gone, then the other one is there.
+        The first call does not wait. A swap is two events: the removal, then the insertion of the other card.
         """
         AbstractCardRequest.waitforcardevent(self)
 
@@ -65,7 +65,7 @@ class BrokerCardRequest(AbstractCardRequest):
         return [Card(name, list(card.atr)) for name, card in there.items()]
 
     def release(self) -> None:
-        """Nothing is held."""
+        """Does nothing: a request holds no resource."""
 
     def _wait(self, wanted: Callable[[_Cards], _T | None]) -> _T:
         found = self._presence().wait_for(wanted, self.timeout)

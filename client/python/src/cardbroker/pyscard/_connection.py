@@ -1,4 +1,4 @@
-"""A connection of pyscard that is a session of the broker."""
+"""A card connection of pyscard on top of a session of the broker."""
 
 from __future__ import annotations
 
@@ -34,23 +34,23 @@ _RESETS: dict[int | None, CardReset] = {
     scard.SCARD_UNPOWER_CARD: "COLD",
     scard.SCARD_EJECT_CARD: "COLD",
 }
-"""What `reconnect` does to the card; a warm reset unless it stands here."""
+"""The reset by `reconnect` for each disposition; a warm reset for all others."""
 
 
 class BrokerConnection(CardConnection):
-    """Holds the card from `connect` to `disconnect`."""
+    """Holds a lease on the card from `connect` to `disconnect`."""
 
     def __init__(self, reader: str, resource: str) -> None:
-        """Takes the reader's name for people, and `readers/{id}`."""
+        """Takes the reader's display name and its resource name, `readers/{id}`."""
         CardConnection.__init__(self, reader)
         self._resource = resource
         self._session: Session | None = None
         self._end: Disposition = "RESET"
-        """What happens to the card at the end, as `connect` was told."""
+        """The treatment of the card at the end, an argument of `connect`."""
         self._atr = b""
 
     def connect(self, protocol: int | None = None, mode: int | None = None, disposition: int | None = None) -> None:
-        """Waits for the turn and takes the card. The share mode does not matter, except that DIRECT is not there."""
+        """Waits for the turn and takes the lease. All share modes are the same, except DIRECT, which raises."""
         CardConnection.connect(self, protocol)
         self._close()
         if mode == scard.SCARD_SHARE_DIRECT:
@@ -64,9 +64,9 @@ class BrokerConnection(CardConnection):
             self._fail("Unable to connect", error)
 
     def reconnect(self, protocol: int | None = None, mode: int | None = None, disposition: int | None = None) -> None:
-        """Resets the card, unless it is to be left; takes it again if the broker has taken it away.
+        """Resets the card, unless `disposition` leaves it; takes a new lease if the broker revoked the last one.
 
-        What happens at the end stays as `connect` was told.
+        The treatment at the end remains the one of `connect`.
         """
         CardConnection.reconnect(self, protocol)
         session = self._connected()
@@ -85,13 +85,13 @@ class BrokerConnection(CardConnection):
             self._fail("Unable to reconnect", error)
 
     def disconnect(self) -> None:
-        """Gives the card back, if it is held."""
+        """Ends the lease, if there is one."""
         if self._session is not None:
             CardConnection.disconnect(self)
             self._close()
 
     def release(self) -> None:
-        """Gives the card back for good."""
+        """Ends the lease and notifies observers of the release."""
         CardConnection.release(self)
         self.disconnect()
 
@@ -100,8 +100,10 @@ class BrokerConnection(CardConnection):
         self._connected()
         return list(self._atr)
 
-    def doTransmit(self, command: Sequence[int], protocol: int | None = None) -> tuple[list[int], int, int]:  # noqa: N802
-        """Sends bytes of any structure exactly as given; the response data, SW1 and SW2."""
+    def doTransmit(  # noqa: N802
+        self, command: Sequence[int], protocol: int | None = None
+    ) -> tuple[list[int], int, int]:
+        """Sends bytes of any structure exactly as given; returns the response data, SW1 and SW2."""
         try:
             result = self._connected().transmit(Command(bytes(command), raw=True)).results[0]
         except CardbrokerError as error:
@@ -123,7 +125,7 @@ class BrokerConnection(CardConnection):
         return self._session
 
     def _agree(self, wanted: int) -> None:
-        """Takes on the protocol that the broker has agreed with the card."""
+        """Adopts the protocol that the broker has negotiated with the card."""
         active = client().reader(self._resource).active_protocol
         protocol = _PROTOCOLS.get(active or "", CardConnection.T1_protocol)
         if not protocol & wanted:
@@ -141,15 +143,15 @@ class BrokerConnection(CardConnection):
         if session is None:
             return
         if sys.is_finalizing():
-            # The thread that hears of a good end runs no more.
+            # The thread that waits for the end of the stream no longer runs.
             session.abort()
             return
-        # A session that has ended already needs no end.
+        # `close` raises for a session that has already ended.
         with contextlib.suppress(CardbrokerError):
             session.close()
 
 
 def unsupported(what: str) -> SmartcardException:
-    """The error for what the adapter does not have."""
+    """The error for a feature that the adapter lacks."""
     text = f"{what} does not go through the broker: cardbroker.pyscard does not adapt it"
     return SmartcardException(text, hresult=scard.SCARD_E_UNSUPPORTED_FEATURE)

@@ -1,4 +1,4 @@
-"""Which cards are there: followed by one thread, awaited by any number of others."""
+"""The present cards: one thread follows them, any number of threads may wait for a change."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _current: tuple[Client, Presence] | None = None
 
 
 class _Renewed:
-    """Forgets, in a forked child, the thread that only the parent has."""
+    """Drops the parent's thread in a forked child."""
 
     def on_fork(self) -> None:
         global _lock, _current
@@ -35,7 +35,7 @@ _process.register(_renewed)
 
 
 def presence() -> Presence:
-    """The one that goes with the client; its thread starts with the first call."""
+    """The presence for the adapter's client; its thread starts with the first call."""
     global _current
     mine = client()
     with _lock:
@@ -45,17 +45,17 @@ def presence() -> Presence:
 
 
 class Presence:
-    """The readers that have a card, by the name for people."""
+    """The readers with a card, by display name."""
 
     def __init__(self, client: Client) -> None:
         self._changed = threading.Condition()
         self._cards: dict[str, Reader] | None = None
-        """`None` before the broker has told."""
+        """`None` before the first report of the broker."""
         follow = threading.Thread(target=self._follow, args=(client,), name="cardbroker-presence", daemon=True)
         follow.start()
 
     def wait_for(self, wanted: Callable[[Mapping[str, Reader]], _T | None], timeout: float | None) -> _T | None:
-        """What `wanted` makes of the cards, as soon as that is not `None`; `None` when the time (seconds) is over."""
+        """Waits until `wanted` returns a value for the cards; `None` after `timeout` seconds."""
         found: _T | None = None
 
         def look() -> bool:
@@ -70,14 +70,14 @@ class Presence:
     def _follow(self, client: Client) -> None:
         watch = client.watch()
         for _ in watch:
-            # One message may bring several changes; what is known is up to date with all of them.
+            # One message may bring several events; `readers` already contains all of them.
             cards = {
                 reader.display_name: reader
                 for reader in watch.readers.values()
                 if reader.insertion_id and reader.state in _USABLE
             }
             with self._changed:
-                # Before the first message nobody knows.
+                # The cards are unknown before the first message.
                 if watch.is_connected or self._cards is not None:
                     self._cards = cards
                 self._changed.notify_all()

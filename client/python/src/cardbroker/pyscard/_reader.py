@@ -1,4 +1,4 @@
-"""The broker's readers, as pyscard knows readers: by the name that PC/SC gives them."""
+"""The broker's readers as readers of pyscard, named by their PC/SC names."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from cardbroker.pyscard._connection import BrokerConnection, unsupported
 
 
 class BrokerReader(Reader):
-    """A reader of the broker."""
+    """A reader of the broker in pyscard's interface."""
 
     def __init__(self, readername: str, resource: str) -> None:
-        """Takes the name for people, and `readers/{id}`."""
+        """Takes the display name and the resource name, `readers/{id}`."""
         Reader.__init__(self, readername)
         self.resource = resource
 
