@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes the Node client, its example programs and its driver for the conformance kit ready to run, below
-# target/clients/node. Does nothing if nothing has changed.
+# Builds the Node client, its example programs and its driver for the conformance kit below target/clients/node, unless
+# nothing has changed.
 set -eu
 cd "$(dirname "$0")/../.."
 target=${CARGO_TARGET_DIR:-target}/clients/node
@@ -24,16 +24,16 @@ node -e "$supported" || skip "the Node client needs Node.js 18.18 or newer: inst
 
 mkdir -p "$target"
 target=$(cd "$target" && pwd)
-# Another Node may need other binaries.
-# Without what `npm install` of the folder makes in it.
+# The sources, without the output of `npm install` in the folder.
 files() {
     find $sources proto \( -name node_modules -o -path $sources/dist -o -path $sources/gen \) -prune -o -type f -print
 }
+# Another version of Node may need other binaries.
 state=$({ node --version; files | sort | xargs cksum; } | cksum)
 [ "$(cat "$target/stamp" 2>/dev/null)" != "$state" ] || exit 0
 rm -f "$target/stamp"
 
-# The package as it would be published, and the contract beside it.
+# The package in its published form, and the contract beside it.
 (cd "$target" && rm -rf bin dist examples gen proto src test)
 files | tar -cf - -T - | tar -xf - -C "$target"
 cp -R "$target/$sources/." "$target"
@@ -41,18 +41,18 @@ rm -rf "${target:?}/client"
 cd "$target"
 packages=$({ node --version; cksum package.json package-lock.json; } | cksum)
 if [ "$(cat node_modules/stamp 2>/dev/null)" != "$packages" ]; then
-    # No package's own scripts: everything that is needed is in the packages.
+    # Runs no scripts of packages: none of them needs one.
     npm ci --silent --ignore-scripts --no-audit --no-fund || skip "npm cannot install the packages of the Node client"
     echo "$packages" >node_modules/stamp
 fi
 npm run --silent build
 
 mkdir -p bin
-program() { # name, and what it runs
+program() { # name, script
     printf '#!/bin/sh\nexec node "%s" "$@"\n' "$target/$2" >"bin/$1"
     chmod 755 "bin/$1"
 }
-for example in read pairs bare; do
+for example in read session follow pairs bare; do
     program $example examples/$example.mjs
 done
 # The driver for the conformance kit.

@@ -1,4 +1,4 @@
-// What eslint checks: its own and typescript-eslint's recommendations, with types.
+// The lints: the recommendations of eslint and typescript-eslint, with types.
 import js from "@eslint/js";
 import { defineConfig, globalIgnores } from "eslint/config";
 import typescript from "typescript-eslint";
@@ -14,7 +14,7 @@ export default defineConfig(
   {
     files: ["test/**"],
     rules: {
-      // The runner awaits its tests by itself.
+      // The test runner awaits its tests.
       "@typescript-eslint/no-floating-promises": [
         "error",
         { allowForKnownSafeCalls: [{ from: "package", name: "test", package: "node:test" }] },
@@ -22,7 +22,7 @@ export default defineConfig(
     },
   },
   {
-    // The kit's JSON is any; its runner checks what becomes of it.
+    // The kit's JSON has the type any; its runner checks the results.
     files: ["test/driver.ts", "test/mapping.ts"],
     rules: {
       "@typescript-eslint/no-explicit-any": "off",
@@ -33,6 +33,6 @@ export default defineConfig(
       "@typescript-eslint/no-unsafe-return": "off",
     },
   },
-  // Its few globals; what else they name is checked by tsc.
+  // tsc checks the names in these files.
   { files: ["examples/**", "prepare.mjs"], rules: { "no-undef": "off" } },
 );

@@ -21,7 +21,7 @@ class ContractHook(BuildHookInterface[Any]):
         build_data["force_include"][f"{self.folder.name}/cardbroker/v1"] = "cardbroker/v1"
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
-        """Removes the temporary folder."""
+        """Removes the temporary folder of the generated modules."""
         self.folder.cleanup()
 
 

@@ -1,11 +1,11 @@
-// Lists the readers and runs a command with nothing but gRPC and the contract.
+// Lists the readers and runs a command with gRPC and the contract alone.
 import { credentials, loadPackageDefinition } from "@grpc/grpc-js";
 import { loadSync } from "@grpc/proto-loader";
 import { fileURLToPath } from "node:url";
 
 const proto = fileURLToPath(new URL("../proto", import.meta.url));
 const { cardbroker } = loadPackageDefinition(loadSync("cardbroker/v1/service.proto", { includeDirs: [proto] }));
-// On a Unix socket the authority must be localhost, or every call may fail.
+// On a Unix socket every call may fail unless the authority is localhost.
 const options = { "grpc.default_authority": "localhost" };
 const { CardBrokerService } = cardbroker.v1;
 const client = new CardBrokerService(process.env.CARDBROKER_ENDPOINT, credentials.createInsecure(), options);

@@ -1,7 +1,7 @@
 /**
- * Runs pairs of SELECT and GET RESPONSE on a simulated card until its time is over, and counts those that something broke.
- * With --protected the second command reads what a verified PIN opens. The time begins with the first turn, so that programs
- * that wait for the same card count the same while.
+ * Runs pairs of SELECT and GET RESPONSE on a simulated card for some seconds, and counts the broken pairs. With
+ * --protected the second command reads the file behind the PIN. The time begins with the first turn, so that several
+ * programs on one card measure the same period.
  *
  * Usage: pairs READER --seconds S [--session] [--protected] | pairs READER --hold
  */
@@ -47,7 +47,7 @@ while (end === undefined || Date.now() < end) {
 console.log(JSON.stringify(count));
 client.close();
 
-/** The last status word of a pair that is one unit; none if it stopped before.
+/** Runs a pair as one unit; returns its last status word, `undefined` if the unit stopped.
  * @param {string} reader */
 async function inUnit(reader) {
   try {
@@ -61,7 +61,7 @@ async function inUnit(reader) {
   }
 }
 
-/** The last status word of a pair that has a session.
+/** Runs a pair in a session; returns its last status word.
  * @param {string} reader */
 function inSession(reader) {
   return client.withSession(reader, async (session) => {
@@ -77,7 +77,7 @@ function raw(apdu) {
   return { apdu, raw: true };
 }
 
-/** Keeps a session until the program is killed.
+/** Keeps a session open until the program is killed.
  * @param {string} reader */
 async function hold(reader) {
   const session = await client.openSession(reader);

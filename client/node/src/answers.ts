@@ -1,7 +1,7 @@
-/** Asks many times ahead and tells the answers in order: the flow of an iteration, whatever it carries. */
+/** A pipelined iteration: keeps several requests in progress and yields their outcomes in order. */
 
 /**
- * Begins `ask` for each item of `items`, with at most `most` of them unanswered, and tells how each ended, in their
+ * Begins `ask` for each item of `items`, with at most `most` of them unanswered, and yields each outcome in their
  * order. A failure does not end the iteration.
  */
 export async function* answers<Item, Answer>(
@@ -12,7 +12,7 @@ export async function* answers<Item, Answer>(
   const source = Symbol.asyncIterator in items ? items[Symbol.asyncIterator]() : items[Symbol.iterator]();
   const pull = () => {
     const next = Promise.resolve(source.next());
-    // Heard when there is room for it.
+    // A rejection is handled later, when there is room for the item.
     next.catch(() => {});
     return next;
   };
@@ -22,7 +22,7 @@ export async function* answers<Item, Answer>(
     for (;;) {
       const [oldest] = asked;
       if (next && asked.length < most) {
-        // Whatever comes first: another item, or the oldest answer.
+        // Waits for another item or for the oldest answer.
         const item = await (oldest ? Promise.race([next, oldest.then(() => undefined)]) : next);
         if (item?.done) {
           next = undefined;

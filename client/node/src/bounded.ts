@@ -1,18 +1,18 @@
-/** Waits with an end: for so long, and until somebody's signal. */
+/** Waits with a time limit and an abort signal. */
 
 import { type CardbrokerError, aborted, deadlinePassed, notSent } from "./error.js";
 
-/** What ends a wait early. */
+/** The limits of a wait. */
 export interface Bound {
   /** The longest wait, in ms; at most 2^31. */
   limit: number;
-  /** Ends it as well. */
+  /** Ends the wait when it is aborted. */
   signal?: AbortSignal | undefined;
 }
 
 /**
- * What `promise` gives, or a failure that is `NOT_SENT` when a bound comes first. For waits in which nothing is sent;
- * nobody hears what comes of the promise afterwards.
+ * The result of `promise`, or a `NOT_SENT` failure when a limit comes first. For waits in which nothing is sent; a
+ * later outcome of the promise is ignored.
  */
 export async function bounded<T>(promise: Promise<T>, { limit, signal }: Bound): Promise<T> {
   let end: (error: CardbrokerError) => void = () => {};

@@ -1,4 +1,4 @@
-/** The broker itself: which one it is, what it can do, and how it sees this program. */
+/** The broker's version, features and limits, and this program's caller identity. */
 
 import type {
   BrokerLimits as WireLimits,
@@ -7,57 +7,57 @@ import type {
 } from "../gen/cardbroker/v1/broker.js";
 import { milliseconds } from "./times.js";
 
-/** The broker, and this program as the broker sees it. */
+/** The broker's description of itself and of its caller. */
 export interface BrokerInfo {
-  /** The broker's version: `0.1.0`. */
+  /** The version of the broker: `0.1.0`. */
   readonly version: string;
-  /** Names this run of the broker. Opaque; a new one means that all kept outcomes are gone. */
+  /** Identifies this run of the broker. Opaque; a new value means a restart without the stored outcomes. */
   readonly epoch: string;
-  /** When this run began. */
+  /** The start time of this run. */
   readonly startTime?: Date;
-  /** What the broker can do beyond this edition of the contract. */
+  /** Features of the broker beyond this version of the contract. */
   readonly capabilities: readonly string[];
-  /** The limits that this program is under. */
+  /** The limits that apply to this program. */
   readonly limits: BrokerLimits;
-  /** This program. */
+  /** The caller identity of this program. */
   readonly caller: CallerInfo;
 }
 
-/** Limits, as configured. */
+/** The configured limits of the broker. */
 export interface BrokerLimits {
-  /** The most bytes of a request, and of a response. */
+  /** The largest request, and the largest response, in bytes. */
   readonly maxMessageBytes: number;
-  /** The most commands of a unit. */
+  /** The largest number of commands in a unit. */
   readonly maxCommands: number;
-  /** The most messages of a session that may be unanswered. */
+  /** The largest number of unanswered messages in a session. */
   readonly maxSessionMessages: number;
-  /** The most requests of the caller that may wait at one reader. */
+  /** The largest number of the caller's requests that may wait at one reader. */
   readonly maxWaitingPerCaller: number;
-  /** The most requests of all callers that may wait at one reader. */
+  /** The largest number of requests of all callers that may wait at one reader. */
   readonly maxWaitingPerReader: number;
-  /** The most outcomes that are kept for the user under a `requestId`. */
+  /** The largest number of outcomes that the broker stores for the user. */
   readonly maxOutcomesPerUser: number;
-  /** How long an outcome is kept, in ms. */
+  /** The time for which the broker stores an outcome, in ms. */
   readonly outcomeLifetime: number;
-  /** How long a session may hold the card while others wait, in ms. */
+  /** The longest lease of a session while others wait, in ms. */
   readonly maxContendedLease: number;
 }
 
-/** A caller as the broker sees it. */
+/** The identity of a caller at the broker. */
 export interface CallerInfo {
-  /** Who is responsible: `user 1000`, `token build-7`. For people. */
+  /** The user or the token: `user 1000`, `token build-7`. For people. */
   readonly principal: string;
-  /** The process, as the system has told it; absent if it is not known. */
+  /** The process id from the operating system; absent if it is unknown. */
   readonly processId?: number;
-  /** The number of the connection, counted from 1. */
+  /** The number of the connection, from 1. */
   readonly connection: number;
-  /** Whether the connection is the caller: calls of other connections, of the same process too, are other callers'. */
+  /** Whether the connection is the caller: other connections, even of the same process, are other callers. */
   readonly isConnection: boolean;
-  /** The number of the isolation group, counted from 1; 0 if each call is a group of its own. */
+  /** The number of the isolation group, from 1; 0 if each call is a group of its own. */
   readonly group: number;
 }
 
-/** The broker as it is shown. */
+/** Converts the broker's description of itself. */
 export function brokerInfo({ startTime, limits, caller, ...broker }: GetBrokerResponse): BrokerInfo {
   return {
     version: broker.version,

@@ -1,4 +1,4 @@
-/** One call with one answer, as a promise. */
+/** A unary call as a promise. */
 
 import type { CallOptions, ClientUnaryCall, Metadata, ServiceError } from "@grpc/grpc-js";
 
@@ -8,7 +8,7 @@ import type { Connection, Line } from "./connection.js";
 import { aborted } from "./error.js";
 import { isUntold, ofStatus } from "./failure.js";
 
-/** A unary method of the stub. */
+/** A unary method of the generated stub. */
 export type Unary<Request, Response> = (
   stub: CardBrokerServiceClient,
   request: Request,
@@ -18,14 +18,14 @@ export type Unary<Request, Response> = (
 ) => ClientUnaryCall;
 
 /**
- * Cancels a call, in the next turn of the event loop: one that it has not begun yet gRPC would forget to cancel, and
- * begin afterwards, with nobody to end it.
+ * Cancels a call in the next turn of the event loop: gRPC ignores the cancellation of a call that has not begun, and
+ * would begin it afterwards.
  */
 export function cancel(call: { cancel(): void }): void {
   setImmediate(() => call.cancel());
 }
 
-/** When a call ends at the latest; its `limit` covers connecting too. */
+/** The limits of a call; `limit` includes the time to connect. */
 export interface CallBound extends Bound {
   /** The longest wait for a connection, in ms. Default: `limit`. */
   connectLimit?: number;
@@ -33,7 +33,7 @@ export interface CallBound extends Bound {
   answerLimit?: number;
 }
 
-/** Makes the call within its bound. */
+/** Runs a unary call within its limits. */
 export async function call<Request, Response>(
   connection: Connection,
   method: Unary<Request, Response>,

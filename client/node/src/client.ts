@@ -1,4 +1,4 @@
-/** The client: a connection to the broker, and what can be asked over it. */
+/** The client: its connection to the broker, its queries, units, sessions and watches. */
 
 import { type InspectOptions, inspect } from "node:util";
 
@@ -16,44 +16,45 @@ import type { WaitingTurn } from "./turn.js";
 import { Watch } from "./watch.js";
 import { watchTurn } from "./watch_turn.js";
 
-/** How to connect. */
+/** The options of {@link Client.connect}. */
 export interface ConnectOptions {
   /**
-   * Where the broker is: `unix:/path` or `http://127.0.0.1:port`. Default: the variable `CARDBROKER_ENDPOINT`, else the
+   * The endpoint: `unix:/path` or `http://127.0.0.1:port`. Default: the variable `CARDBROKER_ENDPOINT`, else the
    * default socket.
    */
   endpoint?: string;
   /**
-   * The isolation group, 1–128 visible ASCII characters. Default: the variable `CARDBROKER_GROUP`; empty to be a group of one's own.
+   * The key of the isolation group, 1–128 visible ASCII characters. Default: the variable `CARDBROKER_GROUP`; empty: a
+   * group of its own.
    */
   group?: string;
   /**
-   * The file with the token for a TCP endpoint, read anew for each call; nobody else may have access to it. Default: the variable `CARDBROKER_TOKEN_FILE`;
-   * empty for none. Not used on a Unix socket.
+   * The token file for a TCP endpoint, read anew for each call and accessible to its owner only. Default: the variable
+   * `CARDBROKER_TOKEN_FILE`; empty: none. Not used on a Unix socket.
    */
   tokenFile?: string;
   /**
-   * How long to wait for a broker that does not answer yet, in ms: when connecting, and when a call finds the
-   * connection lost. One attempt gets 1 s at least. Default: 5 s.
+   * The longest wait for a broker that does not answer yet, in ms: in `connect`, and in a call after a lost connection.
+   * One attempt gets at least 1 s. Default: 5 s.
    */
   connectTimeout?: number;
 }
 
-/** What ends a question early. */
+/** The options of a query. */
 export interface QueryOptions {
-  /** Ends it, not sent. */
+  /** Ends the query with `NOT_SENT`. */
   signal?: AbortSignal;
 }
 
-/** Which waiting requests to follow, and what ends that. */
+/** The options of {@link Client.watchTurn}. */
 export interface WatchTurnOptions extends QueryOptions {
-  /** Only those at this reader. Default: at all readers. */
+  /** The reader to follow. Default: all readers. */
   reader?: ReaderName;
 }
 
 const CONNECT_TIMEOUT = 5_000;
 
-/** A connection to the broker, one for each client. A lost connection is made anew by the next call. */
+/** A connection to the broker, one for each client. After a loss the next call reconnects. */
 export class Client {
   readonly #connection: Connection;
 
@@ -62,8 +63,8 @@ export class Client {
   }
 
   /**
-   * Connects to the broker. Throws {@link NotRunningError} if nobody answers in time, {@link InvalidError} if what was
-   * given, or the environment, is of no use.
+   * Connects to the broker. Throws {@link NotRunningError} if no broker answers in time, {@link InvalidError} for
+   * invalid options or environment variables.
    */
   static async connect(options: ConnectOptions = {}): Promise<Client> {
     const { env } = process;
@@ -75,12 +76,12 @@ export class Client {
     return new Client(connection);
   }
 
-  /** Where the broker is: `unix:/path` or `http://HOST:PORT`. */
+  /** The endpoint of the broker: `unix:/path` or `http://HOST:PORT`. */
   get endpoint(): string {
     return this.#connection.endpoint.text;
   }
 
-  /** The broker's version, run and limits, and this program as the broker sees it. */
+  /** The broker's version, run and limits, and this program's caller identity. */
   getBroker({ signal }: QueryOptions = {}): Promise<BrokerInfo> {
     return getBroker(this.#connection, { signal });
   }
@@ -90,14 +91,14 @@ export class Client {
     return listReaders(this.#connection, { signal });
   }
 
-  /** One reader as it is now. Throws `READER_NOT_FOUND` if there is none of that name. */
+  /** The current state of one reader. Throws `READER_NOT_FOUND` if it does not exist. */
   async reader(reader: ReaderName, { signal }: QueryOptions = {}): Promise<Reader> {
     return getReader(this.#connection, await this.#name(reader, { signal }), { signal });
   }
 
   /**
-   * Runs commands, 1–64, on the card in a reader as one unit. Throws {@link StoppedError} if some commands were
-   * answered but not all, another {@link CardbrokerError} if none was.
+   * Runs commands, 1–64, on the card in a reader as one unit. Throws {@link StoppedError} if the unit
+   * ended early, another {@link CardbrokerError} if it did not run or its answer did not arrive.
    */
   transmit(reader: ReaderName, commands: Iterable<Command>, options: TransmitOptions = {}): Promise<Transmitted> {
     return transmit(this.#connection, (patience) => this.#name(reader, patience), commands, options);
@@ -108,7 +109,7 @@ export class Client {
     return openSession(this.#connection, (patience) => this.#name(reader, patience), options);
   }
 
-  /** Opens a session for `use` and ends it afterwards: in good order, or at once if `use` throws. */
+  /** Opens a session for `use` and ends it afterwards: in order, or at once if `use` throws. */
   async withSession<T>(
     reader: ReaderName,
     use: (session: Session) => Promise<T>,
@@ -126,20 +127,20 @@ export class Client {
     return result;
   }
 
-  /** Follows all readers, through losses of the connection; the signal ends it. */
+  /** Follows all readers and reconnects after a loss; the signal ends the watch. */
   watch({ signal }: { signal?: AbortSignal } = {}): Watch {
     return new Watch(this.#connection, signal);
   }
 
   /**
-   * Follows this program's own waiting requests, at one reader or at all: tells all of them at once and again whenever
-   * something has changed. The signal ends it; with the connection it fails.
+   * Follows this program's own waiting requests, at one reader or at all: yields all of them at once and after each
+   * change. The signal ends it; a lost connection makes it throw.
    */
   async *watchTurn({ reader, signal }: WatchTurnOptions = {}): AsyncGenerator<readonly WaitingTurn[], void, void> {
     yield* watchTurn(this.#connection, reader === undefined ? "" : await this.#name(reader, { signal }), signal);
   }
 
-  /** Gives the connection up. Calls, sessions and watches under way go on to their end; new ones fail. */
+  /** Closes the client. Running calls, sessions and watches continue to their end; new ones fail. */
   close(): void {
     this.#connection.close();
   }

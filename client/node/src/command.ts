@@ -1,4 +1,4 @@
-/** Commands: what is sent to a card or its reader, and how a unit goes on after it. */
+/** Commands for a card or its reader, and the rule by which a unit continues after each. */
 
 import {
   PinEncoding as WireEncoding,
@@ -17,26 +17,26 @@ const MAX_COMMANDS = 64;
 const MAX_MESSAGE_BYTES = 1 << 20;
 
 /**
- * A command: the bytes of its APDU, or one of the others. The package copies the bytes at once: the caller may wipe its
- * own.
+ * A command: the bytes of its APDU, or an object with an action. The package copies the bytes at once, so the caller
+ * may wipe them.
  */
 export type Command =
   Uint8Array | ApduCommand | ControlCommand | GetAttributeCommand | SetAttributeCommand | PinPadCommand;
 
 /**
- * After which status words a unit goes on by default. Without a rule: 9000, 9100, 91AF, 9Fxx, 61xx, 62xx and 63xx
- * except 6300 and 63Cx. `SIM`: after 91xx and 920x too. `ANY`: always. `ONLY_9000`: after nothing else.
+ * The status words after which a unit continues. Without a rule: 9000, 9100, 91AF, 9Fxx, 61xx, 62xx and 63xx except
+ * 6300 and 63Cx. `SIM`: also 91xx and 920x. `ANY`: all. `ONLY_9000`: 9000 only.
  */
 export type StopRule = Word<typeof WireStopRule>;
 
-/** How a unit goes on after a command. */
+/** The rule by which a unit continues after a command. */
 export interface Continuation {
   /**
-   * The unit goes on after these status words: an exact one, or all that agree with `value` in the bits of `mask`
-   * (0x0001–0xFFFF, default 0xFFFF). At most 16. Default: as `stopRule` says.
+   * The unit continues after these status words: exact ones, or all with the bits of `value` under `mask`
+   * (0x0001–0xFFFF, default 0xFFFF). At most 16. Default: `stopRule` decides.
    */
   continueOn?: readonly (number | { value: number; mask?: number })[];
-  /** After which status words the unit goes on where `continueOn` is empty. */
+  /** The rule for an empty `continueOn`. Default: the rule without a name, see {@link StopRule}. */
   stopRule?: StopRule;
 }
 
@@ -44,24 +44,24 @@ export interface Continuation {
 export interface ApduCommand extends Continuation {
   /** The command APDU, 4–65,544 bytes; with `raw` 1–65,548 bytes of any structure. */
   apdu: Uint8Array;
-  /** Send the bytes exactly as given and hand back the answer as it comes: no GET RESPONSE, no correction of Le. */
+  /** Sends the bytes exactly as given and returns the answer unchanged: no GET RESPONSE, no correction of Le. */
   raw?: boolean;
   /**
-   * The class of the GET RESPONSEs that fetch the rest of an answer, 0–255. Default: as the transmission protocol asks
-   * for.
+   * The class of the GET RESPONSEs for the rest of an answer, 0–255. Default: the class that the transmission protocol
+   * needs.
    */
   continueClass?: number;
-  /** The instruction that fetches the rest of an answer after 61xx, 1–255. Default: 0xC0, GET RESPONSE. */
+  /** The instruction for the rest of an answer after 61xx, 1–255. Default: 0xC0, GET RESPONSE. */
   continueInstruction?: number;
-  /** Present a PIN although one try is left, on a reader where the broker guards the last try. */
+  /** Sends a PIN although one try is left, on a reader where the broker guards the last try. */
   allowLastTry?: boolean;
-  /** Present a PIN although this card has refused it. Not implemented yet by the broker. */
+  /** Sends a PIN although this card has refused it already. Not implemented yet by the broker. */
   allowKnownWrong?: boolean;
 }
 
 /** Sends a control code to the reader or its driver (SCardControl). Not implemented yet by the broker. */
 export interface ControlCommand extends Continuation {
-  /** The code as the platform's PC/SC numbers it, and at most 65,548 bytes of data. */
+  /** The platform's PC/SC control code, and at most 65,548 bytes of data. */
   control: { code: number; data?: Uint8Array };
 }
 
@@ -78,34 +78,33 @@ export interface SetAttributeCommand extends Continuation {
 }
 
 /**
- * Has the reader ask for a PIN at its own keys and send it to the card (PC/SC part 10). Not implemented yet by the
- * broker.
+ * Reads a PIN at the reader's own keys and sends it to the card (PC/SC part 10). Not implemented yet by the broker.
  */
 export interface PinPadCommand extends Continuation {
-  /** How to ask, and what to send. */
+  /** The options of the PIN entry and the APDU to send. */
   pinPad: {
-    /** The command APDU, with filler bytes where the reader puts the PIN. */
+    /** The command APDU, with filler bytes in place of the PIN. */
     template: Uint8Array;
-    /** Whether the reader asks for the PIN, or for the old and the new one. */
+    /** `VERIFY` reads one PIN, `MODIFY` the old and the new PIN. */
     operation: Word<typeof WireOperation>;
-    /** How the PIN is written into the template. Default: ASCII. */
+    /** The encoding of the PIN in the template. Default: ASCII. */
     encoding?: Word<typeof WireEncoding>;
-    /** Where the PIN begins, in bytes from the template's data field. Default: 0. */
+    /** The offset of the PIN in the template's data field, in bytes. Default: 0. */
     pinOffset?: number;
-    /** The length of the PIN block in bytes. Default: as long as the PIN. */
+    /** The length of the PIN block in bytes. Default: the length of the PIN. */
     pinBlockLength?: number;
-    /** The fewest digits that the reader takes. Default: the reader's own. */
+    /** The smallest number of digits. Default: the reader's own. */
     minDigits?: number;
-    /** The most digits that the reader takes. Default: the reader's own. */
+    /** The largest number of digits. Default: the reader's own. */
     maxDigits?: number;
-    /** How long the reader waits for the next key, in ms. Default: the reader's own. */
+    /** The longest pause between two keys, in ms. Default: the reader's own. */
     keyTimeout?: number;
   };
 }
 
 /**
- * The commands of one unit as they go to the broker. Throws as the broker would refuse them: none, too many, or one of
- * a length that no APDU has.
+ * Converts the commands of one unit. Throws for no or too many commands and for an invalid length, which the broker
+ * would refuse too.
  */
 export function toWire(commands: Iterable<Command>): WireCommand[] {
   const wire = Array.from(commands, (command, index) => one(command, `commands[${index}]`));
@@ -115,13 +114,13 @@ export function toWire(commands: Iterable<Command>): WireCommand[] {
   return wire;
 }
 
-/** Refuses a message that cannot be written, or is too long for the broker with so many bytes around it. */
+/** Refuses a message that cannot be encoded, or is too long for the broker with `more` bytes around it. */
 export function checkMessage(encode: () => { finish(): Uint8Array }, envelope = 0): void {
   let length;
   try {
     length = encode().finish().length;
   } catch (error) {
-    // Its texts hold numbers only: a value that does not fit its type.
+    // The encoder's messages contain only numbers that do not fit their types.
     throw invalid("request", error instanceof Error ? error.message : "the request cannot be written");
   }
   if (length + envelope > MAX_MESSAGE_BYTES) {

@@ -1,4 +1,4 @@
-/** The connection to the broker: made when it is needed, and made anew when it was lost. */
+/** The connection to the broker: opened at the first need, and reopened after a loss. */
 
 import { AsyncLocalStorage } from "node:async_hooks";
 import { subscribe } from "node:diagnostics_channel";
@@ -19,7 +19,7 @@ import type { Endpoint } from "./endpoint.js";
 import { type FailedError, NotRunningError, own } from "./error.js";
 import type { CallMetadata } from "./metadata.js";
 
-/** The broker's stub on a connection that stands, and the metadata for one call. */
+/** The stub on an open connection, and the metadata for one call. */
 export interface Line {
   stub: CardBrokerServiceClient;
   metadata: Metadata;
@@ -27,13 +27,13 @@ export interface Line {
   disconnect: () => void;
 }
 
-/** A channel, and the sockets below it. */
+/** A gRPC channel with the sockets below it. */
 interface Wire {
   stub: CardBrokerServiceClient;
   sockets: Set<Socket>;
 }
 
-/** Where a socket that is made now belongs: @grpc/grpc-js gives none out. */
+/** The owner of a socket that is created now; @grpc/grpc-js does not expose its sockets. */
 const making = new AsyncLocalStorage<Wire["sockets"]>();
 subscribe("net.client.socket", (message) => {
   const { socket } = message as { socket: Socket };
@@ -50,23 +50,23 @@ const OPTIONS: ChannelOptions = {
   "grpc.keepalive_permit_without_calls": 1,
   // The broker is on this machine, whatever the environment says about proxies and the network about service names.
   "grpc.enable_http_proxy": 0,
-  // This client decides what is sent again.
+  // This client decides on repeats, never gRPC.
   "grpc.enable_retries": 0,
   "grpc.service_config_disable_resolution": 1,
-  // Channels of one process would share a connection otherwise: then closing a client would end nothing, and on TCP,
+  // Otherwise the channels of a process share a connection: then closing a client would not end it, and on TCP,
   // where a connection is a caller, two clients would be one.
   "grpc.use_local_subchannel_pool": 1,
 };
 
-/** How soon a broker that does not answer yet is asked again, in ms. */
+/** The pause between two attempts to reach a broker that does not answer yet, in ms. */
 const PAUSE = 100;
 
-/** The least time for one attempt, in ms. */
+/** The least time for one attempt to connect, in ms. */
 const MIN_ATTEMPT = 1_000;
 
 type Watched = Pick<Channel, "getConnectivityState" | "watchConnectivityState">;
 
-/** Owns the channel. */
+/** Owns the gRPC channel of a client. */
 export class Connection {
   readonly endpoint: Endpoint;
   readonly #metadata: CallMetadata;
@@ -75,7 +75,7 @@ export class Connection {
   #connecting: Promise<Wire> | undefined;
   #closed = false;
 
-  /** Connects to nothing yet; `timeout` is how long to wait for a broker that does not answer yet, in ms. */
+  /** Does not connect yet; `timeout` is the longest wait for a broker that does not answer yet, in ms. */
   constructor(endpoint: Endpoint, metadata: CallMetadata, timeout: number) {
     this.endpoint = endpoint;
     this.#metadata = metadata;
@@ -83,8 +83,8 @@ export class Connection {
   }
 
   /**
-   * The line for one call; a broker that is not there is waited for. Until the line is there nothing is sent, so every
-   * failure here is `NOT_SENT`.
+   * The line for one call; waits for a broker that is away. Nothing is sent before, so every failure here is
+   * `NOT_SENT`.
    */
   async line(): Promise<Line> {
     const metadata = await this.#metadata.make();
@@ -103,12 +103,12 @@ export class Connection {
     }
   }
 
-  /** Whether the connection stands, as far as anyone can tell. */
+  /** Whether the connection is open, as far as this program knows. */
   get isReady(): boolean {
     return this.#wire?.stub.getChannel().getConnectivityState(false) === connectivityState.READY;
   }
 
-  /** Gives the connection up; calls under way go on to their end. */
+  /** Closes the channel; running calls continue to their end. */
   close(): void {
     this.#closed = true;
     this.#wire?.stub.close();
@@ -128,7 +128,7 @@ export class Connection {
   }
 
   async #connect(end: number): Promise<Wire> {
-    // A new channel rather than the old one, which would pause before its next attempt.
+    // Opens a new channel, because the old one would pause before its next attempt.
     this.#wire?.stub.close();
     this.#wire = undefined;
     const options = this.endpoint.path === undefined ? OPTIONS : { ...OPTIONS, "grpc.default_authority": "localhost" };
@@ -148,7 +148,7 @@ export class Connection {
   }
 }
 
-/** Whether a broker that starts would end this failure; without permission it would not. */
+/** Whether the start of a broker would resolve this failure; a missing permission remains. */
 function mayStart(error: unknown): boolean {
   return error instanceof NotRunningError && error.systemError !== "EACCES" && error.systemError !== "EPERM";
 }
@@ -169,7 +169,7 @@ async function becomesReady(channel: Watched, deadline: number): Promise<boolean
   }
 }
 
-/** What the operating system says about the endpoint, for gRPC tells it in words only; `undefined` on TCP. */
+/** The operating system's error code for the endpoint, which gRPC gives in prose only; `undefined` on TCP. */
 function connectFailure({ path }: Endpoint): Promise<string | undefined> {
   return new Promise((resolve) => {
     if (path === undefined) {

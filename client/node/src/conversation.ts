@@ -1,4 +1,4 @@
-/** Owns a session's stream: sends what callers ask for and hands each one its answer. */
+/** Owns a session's stream: sends the messages of callers and gives each caller its answer. */
 
 import { type ClientDuplexStream, type StatusObject, status } from "@grpc/grpc-js";
 
@@ -16,24 +16,24 @@ import { inBand, isUntold, ofStatus } from "./failure.js";
 import { type Outcome, Pipeline } from "./pipeline.js";
 import { CARD_TIME } from "./times.js";
 
-/** The most messages of a session that may be unanswered. */
+/** The largest number of unanswered messages in a session. */
 export const MAX_PIPELINED = 32;
 
 /**
- * How long this client may be silent before it says that it is alive, in ms: a proxy may end a stream whose client is
- * silent.
+ * The pause after the last message before the client sends a heartbeat, in ms: a proxy may end a stream with a silent
+ * client.
  */
 const HEARTBEAT_INTERVAL = 30_000;
 
-/** How long the broker may be silent before the connection counts as lost, in ms: three of its heartbeats. */
+/** The silence of the broker after which the connection counts as lost, in ms: three of its heartbeats. */
 export const SILENCE_LIMIT = 90_000;
 
-/** A message for the broker; its id is given when it is sent. */
+/** A message for the broker; it gets its id when it is sent. */
 export type Message = { $case: "transmit"; value: SessionTransmit } | { $case: "reset"; value: SessionReset };
 
 type Response = NonNullable<OpenSessionResponse["response"]>;
 
-/** The answer to a message, and how many failures whoever gets it then knows of. */
+/** The answer to a message, and the failure count that its receiver knows of. */
 export interface Reply {
   response: Extract<Response, { $case: "transmitted" | "resetDone" }> | FailedError;
   failureCount: number;
@@ -44,11 +44,11 @@ interface Waiter {
   failed(error: FailedError): void;
 }
 
-/** A message and what its sender knows and wishes. */
+/** A message with its sender's knowledge of failures and choice of `restart`. */
 export interface Asked {
   message: Message;
   knownFailureCount: number;
-  /** Whether to go on after a failure; `undefined` if the pipeline decides. */
+  /** Whether the message runs after a failure; `undefined`: the pipeline decides. */
   restart?: boolean | undefined;
 }
 
@@ -56,22 +56,22 @@ interface Order extends Asked {
   waiter: Waiter;
 }
 
-/** From the first message of a stream to its end. */
+/** The conversation on one stream, from its first message to its end. */
 export class Conversation {
-  /** The broker's word that the session is open; rejected, not sent unless the broker says otherwise, if it is not. */
+  /** Fulfilled when the session is open; otherwise rejected, as `NOT_SENT` unless the broker reported a delivery. */
   readonly opened: Promise<SessionOpened>;
-  /** Fulfilled when the stream has ended as it was asked to, rejected when it ended otherwise. */
+  /** Fulfilled when the stream has ended after `close`, rejected when it ended in another way. */
   readonly ended: Promise<void>;
 
   readonly #stream: ClientDuplexStream<OpenSessionRequest, OpenSessionResponse>;
   readonly #onQueuePosition: (turnsAhead: number) => void;
-  /** Ends the connection, where the stream alone cannot be ended abruptly. */
+  /** Ends the connection if the stream alone cannot be ended abruptly. */
   readonly #disconnect: () => void;
   readonly #pipeline = new Pipeline<Waiter>();
-  /** What waits in this program for one of the {@link MAX_PIPELINED} places: as much as its callers await. */
+  /** Messages that wait in this program while {@link MAX_PIPELINED} are unanswered; without a limit. */
   readonly #orders: Order[] = [];
   #tellOpened!: (opened: SessionOpened) => void;
-  /** Rejects `opened`. */
+  /** Rejects {@link opened}; no effect after the opening. */
   #refuse!: (error: FailedError) => void;
   #tellEnded!: (error: FailedError | undefined) => void;
   #waiters = 0;
@@ -82,7 +82,7 @@ export class Conversation {
   readonly #silence: NodeJS.Timeout;
   #status: StatusObject | undefined;
   #drained = false;
-  /** What callers are told after the end. */
+  /** The failure of every call after the end. */
   #end: FailedError | undefined;
 
   constructor(
@@ -105,14 +105,14 @@ export class Conversation {
       this.ended.then(early, (error: FailedError) => reject(notSent(error)));
       this.#refuse = reject;
     });
-    // Whoever cares awaits them.
+    // Callers await these; a rejection without a caller is no error.
     this.ended.catch(() => {});
     this.opened.catch(() => {});
 
     stream.on("data", (message: OpenSessionResponse) => this.#take(message));
-    // Told again by the status.
+    // The status reports the same error.
     stream.on("error", () => {});
-    // In this order or the other: a message may still be on its way to us when the status is known.
+    // The two events come in any order: a message may arrive after the status.
     stream.on("status", (status: StatusObject) => {
       this.#status = status;
       this.#endIfOver();
@@ -122,14 +122,14 @@ export class Conversation {
       this.#endIfOver();
     });
     this.#heartbeat = setTimeout(() => this.#beat(), heartbeatInterval);
-    // Once the answers are all here nobody has to stay for it.
+    // The timers must not keep the program alive after all answers have arrived.
     this.#heartbeat.unref();
     this.#silence = setTimeout(() => this.fail(lost("the broker is silent")), silenceLimit);
     this.#silence.unref();
     this.#write({ request: { $case: "open", value: open }, restart: false });
   }
 
-  /** How many callers wait for the card, as last told by the broker. */
+  /** The number of callers that wait for the card, as last reported by the broker. */
   get waiters(): number {
     return this.#waiters;
   }
@@ -138,7 +138,7 @@ export class Conversation {
     return this.#end === undefined && !this.#closing;
   }
 
-  /** Sends a message as soon as there is a place for it. */
+  /** Sends a message as soon as fewer than {@link MAX_PIPELINED} are unanswered. */
   ask(asked: Asked): Promise<Reply> {
     if (!this.isOpen) {
       return Promise.reject(this.#end ?? closed());
@@ -149,14 +149,14 @@ export class Conversation {
     });
   }
 
-  /** Half-closes when all that was asked is sent; the broker then ends the stream. */
+  /** Half-closes when all messages are sent; the broker then ends the stream. */
   close(): Promise<void> {
     this.#closing = true;
     this.#proceed();
     return this.ended;
   }
 
-  /** Resets the stream. Callers get `error`. */
+  /** Resets the stream; all waiting callers fail with `error`. */
   fail(error: FailedError): void {
     this.#over(error);
     if (!this.#status) {
@@ -193,7 +193,7 @@ export class Conversation {
       this.#stream.end();
     }
     if (this.#pipeline.length === 0) {
-      this.#patience ??= setTimeout(() => this.fail(lost("the broker does not end the session")), CARD_TIME);
+      this.#patience ??= setTimeout(() => this.fail(lost("the broker did not end the session in time")), CARD_TIME);
     }
   }
 
@@ -241,7 +241,7 @@ export class Conversation {
     }
     const asked = this.#halfClosed && this.#pipeline.length === 0;
     if (this.#status.code !== status.OK) {
-      // The broker's word counts as it is, and concerns what it has not answered. Usually that is NOT_SENT.
+      // A failure from the broker keeps its delivery, usually NOT_SENT, for all unanswered messages.
       const error = ofStatus(this.#status);
       if (!isUntold(error)) {
         this.#refuse(error);

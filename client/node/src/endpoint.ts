@@ -1,20 +1,20 @@
-/** Where the broker is: endpoints as people write them. */
+/** Endpoints of a broker, and the default endpoint. */
 
 import { isIPv4, isIPv6 } from "node:net";
 import { isAbsolute, join } from "node:path";
 
 import { type InvalidError, invalid } from "./error.js";
 
-/** The environment variable that tells where the broker is. */
+/** The environment variable with the broker's endpoint. */
 export const ENDPOINT_VARIABLE = "CARDBROKER_ENDPOINT";
 
-/** Where a broker listens. */
+/** The address of a broker. */
 export interface Endpoint {
-  /** As people write it: `unix:/path` or `http://HOST:PORT`. */
+  /** The notation for people: `unix:/path` or `http://HOST:PORT`. */
   readonly text: string;
-  /** As gRPC wants it. */
+  /** The target in gRPC's notation. */
   readonly target: string;
-  /** The path of its Unix socket; absent on TCP. */
+  /** The path of the Unix socket; absent on TCP. */
   readonly path?: string;
 }
 
@@ -37,11 +37,11 @@ export function parseEndpoint(text: string): Endpoint {
   return { text: `http://${host}:${port}`, target: `${host}:${port}` };
 }
 
-/** The socket where broker and clients meet when nobody says otherwise. */
+/** The path of the default socket, the same for broker and clients. */
 export function defaultSocket(environment: NodeJS.ProcessEnv, uid: number | undefined): string {
   const runtime = environment.XDG_RUNTIME_DIR;
   if (uid === undefined) {
-    // Without Unix sockets there is no default: the endpoint must be said.
+    // Without Unix sockets there is no default endpoint.
     throw noEndpoint("");
   }
   if (runtime && isAbsolute(runtime)) {
@@ -54,7 +54,7 @@ function isLocal(host: string): boolean {
   return host === "localhost" || (host.startsWith("127.") && isIPv4(host)) || isLoopback6(host);
 }
 
-/** Whether it is `[::1]` in any of its forms. */
+/** Whether the address is `[::1]` in any notation. */
 function isLoopback6(host: string): boolean {
   const address = host.slice(1, -1);
   return isIPv6(address) && new URL(`http://[${address}]`).hostname === "[::1]";

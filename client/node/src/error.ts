@@ -1,4 +1,4 @@
-/** What can go wrong, as types: every error says whether a command may have reached the card. */
+/** The errors of this package: each has a delivery and most have a reason. */
 
 import { status } from "@grpc/grpc-js";
 
@@ -10,58 +10,56 @@ import type {
 import type { Word } from "./words.js";
 
 /**
- * Whether a command may have reached the card. After `NOT_SENT` repeat as you like. After `UNKNOWN` check the card's
- * state first. `EXECUTED`: the command ran and its answer is missing; a repeat with the same `requestId` is told the
- * same.
+ * Whether a command may have reached the card. `NOT_SENT`: a repeat is safe. `UNKNOWN`: check the card's state before a
+ * repeat. `EXECUTED`: the command ran and its answer is lost; a repeat with the same `requestId` gets the same failure.
  */
 export type Delivery = Word<typeof WireDelivery>;
 
-/** The broker's reasons, as `error.proto` explains them. */
+/** The reasons of `error.proto`, without their prefix. */
 export type ErrorReason = Word<typeof WireReason>;
 
-/** Why the broker has ended a session. */
+/** The causes for which the broker revokes a lease. */
 export type RevocationCause = Word<typeof WireCause>;
 
 /** A field of a request that breaks a rule of the contract. */
 export interface FieldViolation {
   /** The field's path in the request: `commands[3].apdu.bytes`. */
   readonly field: string;
-  /** The rule that it breaks, for people. */
+  /** The broken rule, for people. */
   readonly description: string;
 }
 
-/** All that is known of a failure. */
+/** The details of a failure. */
 export interface Failure {
   /**
-   * The broker's reason; `INVALID_REQUEST` also if this package refused. Absent otherwise without the broker's word. A reason that is newer than this client is its
-   * number, or another name.
+   * The broker's reason, or `INVALID_REQUEST` if this package refused the request; absent if the failure comes from
+   * elsewhere. A reason newer than this client is its number, or another name.
    */
   readonly reason?: ErrorReason | (string & {}) | number;
-  /** Whether a command may have reached the card: the one that the failure concerns, and those after it. */
+  /** Whether the failed command, or one after it, may have reached the card. */
   readonly delivery: Delivery;
   /** The gRPC status code (google.rpc.Code), 1–16; absent if the broker gave none. */
   readonly code?: number;
-  /** What happened and what to do next, for people: one line. */
+  /** The problem and the next step, for people, in one line. */
   readonly message: string;
-  /** How long to wait before a retry, in ms. Present only where nothing was sent and waiting helps. */
+  /** The pause before a retry, in ms. Present only if nothing was sent and a pause helps. */
   readonly retryAfter?: number;
-  /** The name of the policy's rule that forbids the request, or has ended the session. */
+  /** The name of the policy rule that denies the request or ended the session. */
   readonly rule?: string;
   /**
-   * Why the broker has ended the session, with `LEASE_REVOKED` only; a cause that is newer than this client is its
-   * number.
+   * The cause of the revocation, with `LEASE_REVOKED` only; a cause newer than this client is its number.
    */
   readonly cause?: RevocationCause | number;
   /** The fields of the request that break a rule of the contract; empty unless the reason is `INVALID_REQUEST`. */
   readonly fieldViolations: readonly FieldViolation[];
-  /** The reader that is concerned, `readers/{id}`. */
+  /** The reader concerned: `readers/{id}`. */
   readonly reader?: string;
 }
 
-/** What kind of failure an error is; each has its type. */
+/** The kinds of errors; each has its own class. */
 export type ErrorKind = "not_running" | "invalid" | "failed" | "stopped";
 
-/** Codes of requests that fail again however often they are repeated. */
+/** Status codes after which every repeat of the same request fails again. */
 const PERMANENT: readonly number[] = [
   status.INVALID_ARGUMENT,
   status.NOT_FOUND,
@@ -70,13 +68,13 @@ const PERMANENT: readonly number[] = [
   status.UNIMPLEMENTED,
 ];
 
-/** Any failure of this package. No text or JSON of it holds an APDU byte. */
+/** The base of all errors of this package. No text or JSON of it contains an APDU byte. */
 export abstract class CardbrokerError extends Error {
-  /** All that is known of the failure, as it was told. */
+  /** All details of the failure. */
   readonly failure: Failure;
 
   protected constructor(
-    /** What kind of failure it is. */
+    /** The kind of the error, one for each class. */
     readonly kind: ErrorKind,
     failure: Failure,
     message: string,
@@ -90,64 +88,64 @@ export abstract class CardbrokerError extends Error {
     return this.constructor.name;
   }
 
-  /** See {@link Failure.reason}. */
+  /** The broker's reason. See {@link Failure.reason}. */
   get reason(): Failure["reason"] {
     return this.failure.reason;
   }
 
-  /** See {@link Failure.delivery}. */
+  /** Whether a command may have reached the card. See {@link Failure.delivery}. */
   get delivery(): Delivery {
     return this.failure.delivery;
   }
 
-  /** See {@link Failure.code}. */
+  /** The gRPC status code. See {@link Failure.code}. */
   get code(): number | undefined {
     return this.failure.code;
   }
 
-  /** See {@link Failure.retryAfter}; in ms. */
+  /** The pause before a retry, in ms. See {@link Failure.retryAfter}. */
   get retryAfter(): number | undefined {
     return this.failure.retryAfter;
   }
 
-  /** See {@link Failure.rule}. */
+  /** The policy rule that denies the request. See {@link Failure.rule}. */
   get rule(): string | undefined {
     return this.failure.rule;
   }
 
-  /** See {@link Failure.cause}; `cause` is what JavaScript calls so. */
+  /** See {@link Failure.cause}; the property `cause` of an `Error` has another meaning. */
   get revocationCause(): Failure["cause"] {
     return this.failure.cause;
   }
 
-  /** See {@link Failure.fieldViolations}. */
+  /** The fields that break the contract. See {@link Failure.fieldViolations}. */
   get fieldViolations(): readonly FieldViolation[] {
     return this.failure.fieldViolations;
   }
 
-  /** See {@link Failure.reader}. */
+  /** The reader concerned: `readers/{id}`. See {@link Failure.reader}. */
   get reader(): string | undefined {
     return this.failure.reader;
   }
 
-  /** Whether the same request will fail again however often it is repeated. */
+  /** Whether every repeat of the same request fails again. */
   get isPermanent(): boolean {
     return this.code !== undefined && PERMANENT.includes(this.code);
   }
 
-  /** For logs: without the answers that came before a unit stopped. */
+  /** The details for logs, without the answers of a stopped unit. */
   toJSON(): object {
     const { name, message, kind, isPermanent } = this;
     return { name, kind, ...this.failure, message, isPermanent };
   }
 }
 
-/** Nobody answers at the endpoint, or this user may not open it. Nothing was sent. */
+/** No broker answers at the endpoint, or this user may not open it. Nothing was sent. */
 export class NotRunningError extends CardbrokerError {
   constructor(
-    /** Where the broker was sought. */
+    /** The endpoint without a broker. */
     readonly endpoint: string,
-    /** What the operating system says: `ENOENT`, `EACCES`; absent on TCP. */
+    /** The operating system's error code: `ENOENT`, `EACCES`; absent on TCP. */
     readonly systemError?: string,
   ) {
     const message = notRunning(endpoint, systemError);
@@ -155,7 +153,7 @@ export class NotRunningError extends CardbrokerError {
   }
 }
 
-/** What the caller gave is of no use: noticed before anything was sent. */
+/** A request that this package refused before it sent anything. */
 export class InvalidError extends CardbrokerError {
   constructor(
     /** The field's path in the request, or the option's name: `commands[3].apdu.bytes`. */
@@ -172,7 +170,7 @@ export class InvalidError extends CardbrokerError {
   }
 }
 
-/** The broker refused or failed, or its answer did not arrive. No answer of a card is known. */
+/** The broker refused or failed, or its answer did not arrive; no card answer is known. */
 export class FailedError extends CardbrokerError {
   constructor(failure: Failure, options?: ErrorOptions) {
     super("failed", failure, failure.message, options);
@@ -181,12 +179,12 @@ export class FailedError extends CardbrokerError {
 
 const NOT_SENT = { delivery: "NOT_SENT", fieldViolations: [] } as const;
 
-/** Makes the error for something that is of no use, noticed before anything was sent. */
+/** Makes the error for an invalid field or option. */
 export function invalid(field: string, message: string): InvalidError {
   return new InvalidError(field, message);
 }
 
-/** The same failure, told to somebody whose commands did not leave this program. */
+/** A copy with `NOT_SENT`, for a caller whose commands did not leave this program. */
 export function notSent<E>(error: E): E | FailedError {
   if (!(error instanceof FailedError) || error.delivery === "NOT_SENT") {
     return error;
@@ -195,22 +193,22 @@ export function notSent<E>(error: E): E | FailedError {
   return new FailedError({ ...failure, delivery: "NOT_SENT" }, cause === undefined ? undefined : { cause });
 }
 
-/** A failure that this client noticed by itself. */
+/** A failure that this client detected itself. */
 export function own(code: status, delivery: Delivery, message: string, options?: ErrorOptions): FailedError {
   return new FailedError({ code, delivery, message, fieldViolations: [] }, options);
 }
 
-/** The end of a connection that this client noticed. */
+/** The failure for a lost connection. */
 export function lost(details: string): FailedError {
   return own(status.UNAVAILABLE, "UNKNOWN", `the connection to the broker was lost (${details})`);
 }
 
-/** The call outlived its deadline. */
+/** The failure for a deadline that passed during the call. */
 export function deadlinePassed(): FailedError {
   return own(status.DEADLINE_EXCEEDED, "UNKNOWN", "the call's deadline passed without an answer");
 }
 
-/** The caller's signal ended the call. */
+/** The failure for a call that its caller's signal ended. */
 export function aborted(signal: AbortSignal, delivery: Delivery): FailedError {
   return own(status.CANCELLED, delivery, "the call was aborted", { cause: signal.reason });
 }

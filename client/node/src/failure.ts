@@ -1,4 +1,4 @@
-/** The broker's word on a failure, from wherever it stands: a status, a stop, a message of a session. */
+/** Reads the broker's failures from a status, a stop or a message of a session. */
 
 import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
 import { type Metadata, status } from "@grpc/grpc-js";
@@ -15,14 +15,14 @@ import { type Delivery, type Failure, FailedError } from "./error.js";
 import { milliseconds } from "./times.js";
 import { toWord } from "./words.js";
 
-/** How a call ended, as far as it matters here; `ServiceError` and `StatusObject` are such. */
+/** The end of a call: the common part of `ServiceError` and `StatusObject`. */
 interface Ended {
   code: status;
   details: string;
   metadata?: Metadata;
 }
 
-/** A failure of the wire. A delivery that is not known counts as `UNKNOWN`. */
+/** Converts a failure of the contract. A delivery newer than this client counts as `UNKNOWN`. */
 function fromWire(wire: WireFailure): Failure {
   const delivery = toWord(WireDelivery, wire.delivery);
   return {
@@ -38,20 +38,20 @@ function fromWire(wire: WireFailure): Failure {
   };
 }
 
-/** Failures made of statuses without the broker's word. */
+/** Failures from statuses without any detail of the broker. */
 const untold = new WeakSet<FailedError>();
 
-/** Whether an error is a call's end of which the broker said nothing: a library, a proxy or the transport made it. */
+/** Whether an error is the end of a call that a library, a proxy or the transport caused, not the broker. */
 export function isUntold(error: unknown): error is FailedError {
   return error instanceof FailedError && untold.has(error);
 }
 
-/** A failure within an answer, where no status gives it a code. */
+/** Converts a failure within an answer, without a status around it. */
 export function inBand(wire: WireFailure = WireFailure.create()): Failure {
   return { code: status.UNKNOWN, ...fromWire(wire) };
 }
 
-/** The failure of a call that carries commands: without the broker's word they may have run. */
+/** The failure of a call with commands: without details of the broker they may have run. */
 export function ofStatus(ended: Ended): FailedError {
   const told = toldBy(ended);
   if (told) {
@@ -64,8 +64,8 @@ export function ofStatus(ended: Ended): FailedError {
 }
 
 /**
- * What the broker says about the end of a call: its `Failure`, else what generic details or plain trailers tell.
- * `undefined` if the end is not the broker's word but a library's, a proxy's or the transport's.
+ * The broker's failure in the end of a call: its `Failure`, else the standard details, else the plain trailers.
+ * `undefined` if a library, a proxy or the transport ended the call.
  */
 export function toldBy({ details, metadata }: Ended): Failure | undefined {
   const [packed] = metadata?.get("grpc-status-details-bin") ?? [];
@@ -89,7 +89,7 @@ export function toldBy({ details, metadata }: Ended): Failure | undefined {
   return { ...named(reason), delivery: deliveryOf(delivery), message: details, fieldViolations: [] };
 }
 
-/** What google.rpc's ErrorInfo, RetryInfo and BadRequest tell; `undefined` without an ErrorInfo of the broker. */
+/** Reads ErrorInfo, RetryInfo and BadRequest of google.rpc; `undefined` without an ErrorInfo of the broker. */
 function fromGeneric(detail: (type: string) => Uint8Array | undefined): Failure | undefined {
   const info = fields(detail("google.rpc.ErrorInfo"));
   if (info.get(2)?.[0]?.toString() !== "cardbroker") {
@@ -127,7 +127,7 @@ function pair(bytes: Uint8Array): [string, string] {
   return [one ?? "", other ?? ""];
 }
 
-/** The texts, bytes and messages in a message by the numbers of their fields. Throws if it is none. */
+/** The length-delimited fields of a message by field number. Throws if the bytes are no message. */
 function fields(bytes: Uint8Array = Buffer.alloc(0)): Map<number, Buffer[]> {
   const found = new Map<number, Buffer[]>();
   const reader = new BinaryReader(bytes);
@@ -142,7 +142,7 @@ function fields(bytes: Uint8Array = Buffer.alloc(0)): Map<number, Buffer[]> {
   return found;
 }
 
-/** What `decode` gives, or nothing if the bytes cannot be read. */
+/** The result of `decode`, or `undefined` if it throws. */
 function attempt<T>(decode: () => T): T | undefined {
   try {
     return decode();
@@ -156,7 +156,7 @@ function messageWithoutWord({ code, details }: Ended): string {
     case status.DEADLINE_EXCEEDED:
       return "the call's deadline passed without an answer";
     case status.UNIMPLEMENTED:
-      return `what answers at the endpoint is no Cardbroker, or an older one (${details})`;
+      return `the server at the endpoint is not Cardbroker, or an older version (${details})`;
     case status.UNAVAILABLE:
     case status.UNKNOWN:
       return `the connection to the broker was lost (${details})`;

@@ -1,4 +1,4 @@
-/** Client of Cardbroker: find readers, run commands on their cards as units, follow what happens to them. */
+/** Client of Cardbroker: lists readers, runs commands on their cards as units, and follows readers and cards. */
 
 export type { BrokerInfo, BrokerLimits, CallerInfo } from "./broker.js";
 export { Client, type ConnectOptions, type QueryOptions, type WatchTurnOptions } from "./client.js";

@@ -5,7 +5,7 @@ import { invalid } from "./error.js";
 import { MAX_DEADLINE } from "./times.js";
 import type { Enumeration, Word } from "./words.js";
 
-/** The value for a word; 0, unspecified, for none. Throws if the enumeration has no such word. */
+/** The value for a word; 0 (unspecified) without a word. Throws if the enumeration has no such word. */
 export function fromWord<E extends Enumeration>(enumeration: E, word: Word<E> | undefined, field: string): E[keyof E] {
   const value = word === undefined ? 0 : Object.hasOwn(enumeration, word) ? enumeration[word] : undefined;
   if (value === undefined || value < 0) {
@@ -15,10 +15,10 @@ export function fromWord<E extends Enumeration>(enumeration: E, word: Word<E> | 
   return value as E[keyof E];
 }
 
-/** Milliseconds, of which nothing above 48 h counts, as a duration of the wire. Throws if `milliseconds` is no time. */
+/** Converts milliseconds, cut to 48 h, to a duration of the contract. Throws for negative values and NaN. */
 export function toDuration(milliseconds: number, field: string): Duration {
   if (!(milliseconds >= 0)) {
-    throw invalid(field, `${field}: ${milliseconds} ms is no length of time`);
+    throw invalid(field, `${field}: ${milliseconds} ms is not a duration`);
   }
   const time = Math.min(milliseconds, MAX_DEADLINE);
   const seconds = Math.floor(time / 1000);

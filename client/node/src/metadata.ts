@@ -1,4 +1,4 @@
-/** What goes with every call: the isolation group and the token. */
+/** The metadata of every call: the isolation group and the token. */
 
 import { constants } from "node:fs";
 import { open } from "node:fs/promises";
@@ -7,22 +7,22 @@ import { Metadata } from "@grpc/grpc-js";
 
 import { InvalidError, invalid } from "./error.js";
 
-/** The environment variable that holds the key of an isolation group, for a parent to hand to its children. */
+/** The environment variable with the key of the isolation group, which a parent may pass to its children. */
 export const GROUP_VARIABLE = "CARDBROKER_GROUP";
 
-/** The environment variable that names the file with the token for TCP endpoints. */
+/** The environment variable with the path of the token file for TCP endpoints. */
 export const TOKEN_FILE_VARIABLE = "CARDBROKER_TOKEN_FILE";
 
-/** The longest token file. */
+/** The longest token file, in bytes. */
 const MAX_FILE_BYTES = 1 << 20;
 
-/** Makes the metadata of each call. */
+/** Makes the metadata for each call from the group and the token file. */
 export class CallMetadata {
-  // Private to the runtime too, for whoever knows the group is in it.
+  // Private at run time too, because the key admits to the group.
   readonly #group: string;
   readonly #tokenFile: string;
 
-  /** An empty text stands for no group, or no token. */
+  /** Empty texts: no group, no token. */
   constructor(group: string, tokenFile: string) {
     if (!/^[\x21-\x7e]{0,128}$/.test(group)) {
       throw invalid("cardbroker-group", "the isolation group is not 1 to 128 visible ASCII characters");
@@ -31,7 +31,7 @@ export class CallMetadata {
     this.#tokenFile = tokenFile;
   }
 
-  /** Reads the token anew each time, for its file may be replaced. */
+  /** Reads the token anew each time, because its file may be replaced. */
   async make(): Promise<Metadata> {
     const metadata = new Metadata();
     if (this.#group) {
@@ -59,7 +59,7 @@ async function readToken(path: string): Promise<string> {
   return token;
 }
 
-/** The text of a regular file of ours, or of root's, that nobody else can read or change. */
+/** Reads a regular file of this user or root without access for others. */
 async function readPrivate(path: string, unfit: (problem: string) => InvalidError): Promise<string> {
   // A pipe without a writer would block.
   const file = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
@@ -70,7 +70,7 @@ async function readPrivate(path: string, unfit: (problem: string) => InvalidErro
     }
     const user = process.geteuid?.();
     if (user !== undefined && found.uid !== 0 && found.uid !== user) {
-      throw unfit("belongs to another user: chown it to the one who uses it");
+      throw unfit("belongs to another user: chown it to the user of the client");
     }
     if (user !== undefined && (found.mode & 0o077) !== 0) {
       const mode = (found.mode & 0o7777).toString(8).padStart(4, "0");

@@ -1,13 +1,12 @@
 /**
- * Which messages of a session wait for their answer, and which one restarts it after a failure: no I/O.
+ * The unanswered messages of a session, and the decision which message restarts it after a failure. No I/O.
  *
- * A failure is noticed late: messages that were sent before are answered PRECEDING_FAILED by the broker. Only a message
- * of somebody who knew of every failure may say `restart`, for only that one was decided on in their light.
+ * A failure arrives late: the broker answers the messages sent before its arrival with PRECEDING_FAILED. Only a message
+ * of a caller that knew of every failure may set `restart`, because only that caller took the failures into account.
  */
 
 /**
- * How an answer tells that its message failed; `preceding_failed`: not by itself, but because a message before it had
- * failed.
+ * The outcome of a message; `preceding_failed`: it failed because a message before it had failed.
  */
 export type Outcome = "done" | "failed" | "preceding_failed";
 
@@ -17,12 +16,12 @@ interface Message<Waiter> {
   waiter: Waiter;
 }
 
-/** The messages without an answer, each with who waits for it. */
+/** The messages without an answer, each with its waiter. */
 export class Pipeline<Waiter> {
   #lastId = 0;
   #unanswered: Message<Waiter>[] = [];
   #failureCount = 0;
-  /** How many failures had been restarted from with the latest message. */
+  /** The failure count at the latest message with `restart`. */
   #restartedCount = 0;
 
   get length(): number {
@@ -30,8 +29,8 @@ export class Pipeline<Waiter> {
   }
 
   /**
-   * Adds a message of somebody who knew of so many failures. Returns its id, and whether it says `restart`: as its
-   * sender wishes, or where it is needed.
+   * Adds a message of a caller that knew of `knownFailureCount` failures. Returns its id and its `restart`: the
+   * sender's own choice, else the pipeline's.
    */
   send(knownFailureCount: number, waiter: Waiter, wish?: boolean): { id: number; restart: boolean } {
     this.#lastId += 1;
@@ -45,8 +44,8 @@ export class Pipeline<Waiter> {
   }
 
   /**
-   * Takes out the message that an answer belongs to, with the count of failures that the answer makes known.
-   * `undefined` if it is not this message's turn to be answered.
+   * Removes the oldest message, which an answer must belong to. Returns its waiter and the failure count so far;
+   * `undefined` if the answer belongs to another message.
    */
   answer(id: number, outcome: Outcome): { waiter: Waiter; failureCount: number } | undefined {
     if (this.#unanswered[0]?.id !== id) {
@@ -60,7 +59,7 @@ export class Pipeline<Waiter> {
     return { waiter, failureCount: this.#failureCount };
   }
 
-  /** Takes out all messages, because no answer will come any more. */
+  /** Removes all messages after the end of the stream. */
   drain(): Waiter[] {
     return this.#unanswered.splice(0).map(({ waiter }) => waiter);
   }

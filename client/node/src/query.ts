@@ -1,4 +1,4 @@
-/** Questions to the broker that touch no card: what fails in them has sent nothing. */
+/** Queries to the broker without commands: their failures are `NOT_SENT`. */
 
 import type { GetBrokerRequest, GetBrokerResponse } from "../gen/cardbroker/v1/broker.js";
 import {
@@ -16,30 +16,30 @@ import { Reader } from "./reader.js";
 import { isLost } from "./repeat.js";
 import { MAX_DEADLINE } from "./times.js";
 
-/** These answers are made from memory: longer, in ms, means that the broker is stuck. */
+/** The longest time for a query, in ms: the broker answers queries from memory, so a slower one is stuck. */
 const QUERY_TIMEOUT = 10_000;
 
-/** What ends a question, besides the broker's silence. */
+/** The limits of a query. */
 export interface Patience {
-  /** When the call that it belongs to is over, by the machine's clock. */
+  /** The end of the call around the query, by `Date.now()`. */
   end?: number;
   signal?: AbortSignal | undefined;
 }
 
-/** Asks the broker about itself and this program. */
+/** Gets the broker's description of itself and of this program. */
 export async function getBroker(connection: Connection, patience: Patience = {}): Promise<BrokerInfo> {
   const get: Unary<GetBrokerRequest, GetBrokerResponse> = (stub, ...rest) => stub.getBroker(...rest);
   return brokerInfo(await query(connection, get, {}, patience));
 }
 
-/** Asks for all readers. */
+/** Lists all readers that this program may see. */
 export async function listReaders(connection: Connection, patience: Patience = {}): Promise<Reader[]> {
   const list: Unary<ListReadersRequest, ListReadersResponse> = (stub, ...rest) => stub.listReaders(...rest);
   const { readers } = await query(connection, list, {}, patience);
   return readers.map((reader) => new Reader(reader));
 }
 
-/** Asks for one reader by its name, `readers/{id}`. */
+/** Gets one reader by its name, `readers/{id}`. */
 export async function getReader(connection: Connection, name: string, patience: Patience = {}): Promise<Reader> {
   const get: Unary<GetReaderRequest, GetReaderResponse> = (stub, ...rest) => stub.getReader(...rest);
   const { reader } = await query(connection, get, { name }, patience);
@@ -58,7 +58,7 @@ async function query<Request, Response>(
   };
   try {
     return await ask().catch((error: unknown) => {
-      // The connection had been lost before, and nobody had noticed. A question may be asked twice.
+      // The connection had been lost unnoticed. A repeat of a query is safe.
       if (isLost(error) && !connection.isReady) {
         return ask();
       }

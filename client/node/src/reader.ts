@@ -1,4 +1,4 @@
-/** Readers: what they are, and the ways to name one. */
+/** Readers: their properties, and the ways to name one. */
 
 import {
   CardProtocol as WireProtocol,
@@ -8,30 +8,30 @@ import {
 import { invalid } from "./error.js";
 import { type Word, toWord } from "./words.js";
 
-/** The states of a reader, as `reader.proto` explains them; only with `READY` a card can be used now. */
+/** The states of a reader, see `reader.proto`; only with `READY` the card can be used now. */
 export type ReaderState = Word<typeof WireState>;
 
 /** The transmission protocols between reader and card. */
 export type CardProtocol = Word<typeof WireProtocol>;
 
-/** A smart-card reader and the card in it. As JSON its answer to reset is hex. */
+/** A smart-card reader and the card in it. In JSON the answer to reset is hexadecimal. */
 export class Reader {
   /** The reader's resource name, `readers/{id}`. */
   readonly name: string;
-  /** The name that PC/SC gives the reader, for people. */
+  /** The reader's PC/SC name, for people. */
   readonly displayName: string;
-  /** Its state. One that is newer than this client is its number: treat it as "cannot be used now". */
+  /** The state. A state newer than this client is its number: treat it as "cannot be used now". */
   readonly state: ReaderState | number;
-  /** The card's answer to reset, 2–33 bytes. Empty unless a card has answered one. */
+  /** The card's answer to reset, 2–33 bytes. Empty without a card or without its answer. */
   readonly atr: Buffer;
-  /** The transmission protocol that was agreed with the card; absent unless the state is `READY`. */
+  /** The protocol negotiated with the card; absent unless the state is `READY`. */
   readonly activeProtocol?: CardProtocol | number;
-  /** Names this insertion of this card. Opaque. Empty without a card. */
+  /** Identifies this insertion of this card. Opaque. Empty without a card. */
   readonly insertionId: string;
-  /** How many insertions the broker has seen in this reader since it started. */
+  /** The count of insertions in this reader since the broker started. */
   readonly insertionCount: number;
 
-  /** Made by this package only. */
+  /** For use by this package only. */
   constructor(wire: WireReader) {
     this.name = wire.name;
     this.displayName = wire.displayName;
@@ -49,17 +49,17 @@ export class Reader {
   }
 }
 
-/** A reader, its name `readers/{id}`, its id, or the name that PC/SC gives it. */
+/** A reader, its name `readers/{id}`, its id, or its display name. */
 export type ReaderName = string | Pick<Reader, "name">;
 
 /**
- * The name to send for a reader. `list` is asked only for a text that is neither a name nor an id: then it is the
- * display name of exactly one reader, or an {@link invalid} one.
+ * The resource name of a reader. Calls `list` only for a text that is neither a name nor an id; throws unless exactly
+ * one reader has it as its display name.
  */
 export async function resolve(reader: ReaderName, list: () => Promise<readonly Reader[]>): Promise<string> {
   const text: unknown = typeof reader === "string" ? reader : reader?.name;
   if (typeof text !== "string") {
-    throw invalid("reader", "a reader is named by a text or a Reader");
+    throw invalid("reader", "a reader is a string or a Reader");
   }
   if (typeof reader !== "string" || text.startsWith("readers/")) {
     return text;

@@ -1,16 +1,16 @@
-/** What a watch knows of the readers, and what a message changes in it: no I/O. */
+/** The readers of a watch, and the changes by its messages. No I/O. */
 
 import { isDeepStrictEqual } from "node:util";
 
 import type { ReadersChange, ReadersSnapshot } from "../gen/cardbroker/v1/reader.js";
 import { Reader } from "./reader.js";
 
-/** What happened to one reader. */
+/** A change of one reader. */
 export type ReaderEvent =
   { readonly type: "updated"; readonly reader: Reader } | { readonly type: "removed"; readonly reader: Reader };
 
 /**
- * Replaces all that was known and tells what differs: after a loss of the connection a snapshot repeats what was known.
+ * Replaces all readers and returns the differences: a snapshot after a reconnect repeats known readers.
  */
 export function applySnapshot(known: Map<string, Reader>, { readers }: ReadersSnapshot): ReaderEvent[] {
   const named = new Set(readers.map(({ name }) => name));
@@ -18,7 +18,7 @@ export function applySnapshot(known: Map<string, Reader>, { readers }: ReadersSn
   return applyChange(known, { updated: readers, removedNames });
 }
 
-/** Changes what was known and tells what differs. */
+/** Applies a change and returns the differences. */
 export function applyChange(known: Map<string, Reader>, { updated, removedNames }: ReadersChange): ReaderEvent[] {
   const events: ReaderEvent[] = [];
   for (const name of removedNames) {

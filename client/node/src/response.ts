@@ -1,4 +1,4 @@
-/** What comes back from a unit: the answers, and where it stopped if it did. */
+/** The outcome of a unit: its answers, and the error of a unit that stopped early. */
 
 import { type InspectOptions, inspect } from "node:util";
 
@@ -9,47 +9,48 @@ import { inBand } from "./failure.js";
 import { milliseconds } from "./times.js";
 import { type Word, toWord } from "./words.js";
 
-/** What a unit answered, and how it ran. */
+/** The answers and times of a unit. */
 export interface Transmitted {
   /** The answers, in the order of the commands. */
   readonly results: readonly CommandResult[];
-  /** The insertion that the unit ran on; within a session the one that it was opened on. */
+  /** The insertion that the unit ran on; within a session the insertion at its opening. */
   readonly insertionId: string;
-  /** The card's state after the unit, for `ifStateTag`. Empty within a session, where nobody else can change it. */
+  /** The state tag after the unit, for `ifStateTag`. Empty within a session, where no other caller can change it. */
   readonly stateTag: string;
-  /** How long the unit waited for its turn, in ms. Zero within a session. */
+  /** The time that the unit waited for its turn, in ms. Zero within a session. */
   readonly queueDuration: number;
-  /** How long the card worked on it, in ms. */
+  /** The time that the card worked on the unit, in ms. */
   readonly cardDuration: number;
-  /** Whether the card was reset since the unit before, or before the first command. Always false within a session. */
+  /** Whether the card was reset since the previous unit or before the first command. False within a session. */
   readonly wasReset: boolean;
-  /** Whether this is the kept outcome of an earlier unit with the same request id. */
+  /** Whether this is the stored outcome of an earlier unit with the same request id. */
   readonly replayed: boolean;
 }
 
 /**
- * Which exchange gave a status word: the command, the command with the Le that the card asked for, or a GET RESPONSE.
+ * The exchange that a status word comes from: the command, the command with the Le that the card wanted, or a GET
+ * RESPONSE.
  */
 export type StatusWordSource = Word<typeof WireSource>;
 
-/** The answer to one command. Printed or inspected it shows the length of its data only; as JSON its data are hex. */
+/** The answer to one command. Inspecting it shows only the length of its data; its JSON has the data in hexadecimal. */
 export class CommandResult {
-  /** What was answered; absent if it is newer than this client. */
+  /** The kind of answer; absent if it is newer than this client. */
   readonly kind?: "apdu" | "control" | "attribute" | "pinPad";
-  /** The response data without the status word, what the reader answered, or the value of an attribute. */
+  /** The response data without the status word, the reader's answer, or the value of an attribute. */
   readonly data: Buffer = Buffer.alloc(0);
   /** SW1 and SW2: 0x9000 is normal processing. 0 where the action has no status word. */
   readonly statusWord: number = 0;
   /**
-   * Which of the exchanges that an APDU took gave the status word; one that is newer than this client is its number.
+   * The exchange that the status word comes from; a value newer than this client is its number.
    */
   readonly statusWordSource?: StatusWordSource | number;
-  /** How many GET RESPONSEs were sent for an APDU, 0–256. */
+  /** The count of GET RESPONSEs that an APDU took, 0–256. */
   readonly getResponseCount: number = 0;
-  /** How long the card and its reader worked on the command, in ms. */
+  /** The time that the card and its reader worked on the command, in ms. */
   readonly cardDuration: number;
 
-  /** Made by this package only. */
+  /** For use by this package only. */
   constructor({ outcome, cardDuration }: WireResult) {
     this.cardDuration = milliseconds(cardDuration);
     if (!outcome) {
@@ -87,13 +88,13 @@ export class CommandResult {
   }
 }
 
-/** The unit ended before its last command was answered. */
+/** A unit that ended before its last command was answered. */
 export class StoppedError extends CardbrokerError {
   constructor(
     failure: Failure,
-    /** The command, counted from 0, that has no complete answer. `delivery` concerns this one. */
+    /** The first command without a complete answer, counted from 0; `delivery` concerns this command. */
     readonly index: number,
-    /** What was answered until then. */
+    /** The answers before the stop. */
     readonly partial: Transmitted,
   ) {
     super("stopped", failure, `stopped at command ${index + 1}: ${failure.message}`);
@@ -104,7 +105,7 @@ export class StoppedError extends CardbrokerError {
   }
 }
 
-/** What a unit answered; throws {@link StoppedError} if it stopped early. */
+/** Converts the outcome of a unit; throws {@link StoppedError} if it stopped early. */
 export function transmittedOrStopped(response: TransmitResponse): Transmitted {
   const { stopped, insertionId, stateTag, wasReset, replayed } = response;
   const transmitted: Transmitted = {

@@ -1,4 +1,4 @@
-/** Sessions: a card that belongs to this program for as long as the session's stream lives. */
+/** Sessions: a lease on a card that lasts as long as the session's stream. */
 
 import { type InspectOptions, inspect } from "node:util";
 
@@ -19,64 +19,64 @@ import { type Transmitted, transmittedOrStopped } from "./response.js";
 import { callLimit, milliseconds } from "./times.js";
 import { type CardReset, type Disposition, type TurnOptions, dispositionToWire, turnToWire } from "./turn.js";
 
-/** How to open a session. */
+/** The options of {@link Client.openSession}. */
 export interface SessionOptions extends TurnOptions {
   /**
-   * How long the session may idle while others wait before the broker takes it away, in ms, 100–60,000. Default: 10 s.
+   * The idle time, in ms, 100–60,000, after which the broker revokes the lease while others wait. Default: 10 s.
    */
   idleTimeout?: number;
   /**
-   * What happens to the card after `close`. Default: `RESET`; `LEAVE` needs the permission `leave`. After a session
-   * that ended otherwise the card is reset.
+   * The treatment of the card after `close`. Default: `RESET`; `LEAVE` needs the permission `leave`. Any other end of
+   * the session resets the card.
    */
   disposition?: Disposition;
-  /** Tells how many turns come before this one, now and whenever that changes, until the session is open. */
+  /** Receives the number of turns ahead, at once and after each change, until the session is open. */
   onQueuePosition?: (turnsAhead: number) => void;
-  /** Ends the session at once, open or not, as `abort` does. */
+  /** Ends the session at once, before or after its opening, as `abort` does. */
   signal?: AbortSignal;
 }
 
-/** How to send a message of a session. */
+/** The options of a message of a session. */
 export interface SessionMessageOptions {
   /**
-   * Whether to go on after a failed message before this one. Default: if this program has been told of that failure.
+   * Whether the message runs after a failed message before it. Default: only if that failure has reached the caller.
    */
   restart?: boolean;
 }
 
-/** The room that the id, `restart` and their framing need in a message at most. */
+/** The largest size of the id, `restart` and their framing in a message, in bytes. */
 const ENVELOPE_BYTES = 32;
 
 /**
- * A card that belongs to this program, made by `Client.openSession`: no other program's command reaches it.
+ * An exclusive lease on a card, made by `Client.openSession`: no command of another caller reaches the card.
  *
- * **Order.** Several calls may be under way at once. They reach the card in the order in which they were made. At most
- * 32 are on their way; further ones wait in this program.
+ * **Order.** Calls may overlap and reach the card in the order in which they were made. At most 32 are unanswered;
+ * further calls wait in this program.
  *
- * **Failures.** A call that fails while `isOpen` leaves the session alive. What was sent behind it before its failure
- * was told fails as well, not sent (`PRECEDING_FAILED`); the first call after that goes on. `StoppedError` is no such
- * failure: what was sent behind it runs.
+ * **Failures.** After a failed call with `isOpen` still true the session remains usable. Messages already sent behind
+ * the failed one fail too (`NOT_SENT`, `PRECEDING_FAILED`); the first call after the failure has reached the caller
+ * runs. `StoppedError` is not such a failure: the messages behind it run.
  *
- * **End.** `close` ends it in good order, and so does leaving the block of an `await using`. `abort` ends it at once.
+ * **End.** `close`, or the end of the block of an `await using`, ends it in order. `abort` ends it at once.
  */
 export class Session {
   readonly #conversation: Conversation;
   readonly #opened: SessionOpened;
-  /** How many failures callers have been told of. */
+  /** The count of failures that callers have received. */
   #knownFailureCount = 0;
 
-  /** Made by {@link openSession} only. */
+  /** For use by {@link openSession} only. */
   constructor(conversation: Conversation, opened: SessionOpened) {
     this.#conversation = conversation;
     this.#opened = opened;
   }
 
-  /** The insertion that the session was opened on. */
+  /** The insertion at the session's opening. */
   get insertionId(): string {
     return this.#opened.insertionId;
   }
 
-  /** The card's state at the start of the session. */
+  /** The state tag at the start of the session. */
   get stateTag(): string {
     return this.#opened.stateTag;
   }
@@ -86,27 +86,27 @@ export class Session {
     return this.#opened.atr;
   }
 
-  /** How long the session waited for its turn, in ms. */
+  /** The time that the session waited for its turn, in ms. */
   get queueDuration(): number {
     return milliseconds(this.#opened.queueDuration);
   }
 
-  /** Whether the card was reset since its user before, or at the start of the session. */
+  /** Whether the card was reset between the previous turn and this one, or at the start of this one. */
   get wasReset(): boolean {
     return this.#opened.wasReset;
   }
 
-  /** How many callers wait for the card, as last told by the broker. */
+  /** The number of callers that wait for the card, as last reported by the broker. */
   get waiters(): number {
     return this.#conversation.waiters;
   }
 
-  /** Whether calls can still succeed, as far as anyone can tell. */
+  /** Whether calls can still succeed, as far as this program knows. */
   get isOpen(): boolean {
     return this.#conversation.isOpen;
   }
 
-  /** Runs commands, 1–64, in order up to the first stop. No other call's command falls between them. */
+  /** Runs commands, 1–64, in order up to the first stop. No command of another call runs between them. */
   async transmit(commands: Iterable<Command>, options: SessionMessageOptions = {}): Promise<Transmitted> {
     const value = SessionTransmit.create();
     value.commands = toWire(commands);
@@ -121,8 +121,8 @@ export class Session {
   }
 
   /**
-   * Runs units one after the other, up to 32 of them on their way at once, and tells the outcome of each in their
-   * order. A failure does not end the iteration, so that no answer that came is lost.
+   * Runs units one after the other, up to 32 of them unanswered, and yields the outcome of each in their order. A
+   * failure does not end the iteration, so that no answer is lost.
    */
   answers(
     units: Iterable<Iterable<Command>> | AsyncIterable<Iterable<Command>>,
@@ -131,7 +131,7 @@ export class Session {
     return answers(units, (commands) => this.transmit(commands, options), MAX_PIPELINED);
   }
 
-  /** Resets the card. Gives its new answer to reset, 2–33 bytes, which may differ from the one before. */
+  /** Resets the card. Returns its new answer to reset, 2–33 bytes, which may differ from the last one. */
   async reset(reset: Exclude<CardReset, "NONE"> = "WARM", options: SessionMessageOptions = {}): Promise<Buffer> {
     const value = { id: 0, reset: fromWord(WireReset, reset, "reset") };
     const answer = await this.#ask({ $case: "reset", value }, options);
@@ -142,22 +142,21 @@ export class Session {
   }
 
   /**
-   * Ends the session in good order: what was sent is answered, then the card is treated as `disposition` says.
-   * Fulfilled when the broker says that this is done; rejected if the session had ended, or ends, otherwise.
+   * Ends the session in order: sent messages are answered, then the card is treated by `disposition`. Fulfilled when
+   * the broker has confirmed it; rejected if the session ended in another way.
    */
   close(): Promise<void> {
     return this.#conversation.close();
   }
 
   /**
-   * Ends the session at once: commands that wait are not sent, the one in flight runs to its end, and the card is
-   * reset.
+   * Ends the session at once: waiting commands are not sent, the running command finishes, and the card is reset.
    */
   abort(): void {
     this.#conversation.fail(own(status.CANCELLED, "UNKNOWN", "the session was aborted"));
   }
 
-  /** Closes it, unless it has ended already, which its calls have told. */
+  /** Closes the session, unless it has ended already; its calls have reported that end. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.isOpen) {
       await this.close();
@@ -172,7 +171,7 @@ export class Session {
   async #ask(message: Message, { restart }: SessionMessageOptions): Promise<Exclude<Reply["response"], FailedError>> {
     const knownFailureCount = this.#knownFailureCount;
     const { response, failureCount } = await this.#conversation.ask({ message, knownFailureCount, restart });
-    // Here and not where the answer comes in: now the caller is told.
+    // Here, not at the arrival of the answer: only now the caller receives the failure.
     this.#knownFailureCount = Math.max(this.#knownFailureCount, failureCount);
     if (response instanceof FailedError) {
       throw response;
@@ -181,14 +180,14 @@ export class Session {
   }
 }
 
-/** Waits for the turn and takes the card. No command is sent before. */
+/** Waits for the turn and takes the lease. Every failure is `NOT_SENT`. */
 export async function openSession(
   connection: Connection,
   name: (patience: Patience) => Promise<string>,
   options: SessionOptions,
 ): Promise<Session> {
   const { signal, waitTimeout, idleTimeout, onQueuePosition = () => {} } = options;
-  // The card gets its time for a reset. A broker that is silent for longer is stuck.
+  // Includes the time for a reset of the card. A broker without an answer for longer is stuck.
   const end = Date.now() + callLimit(waitTimeout);
   const rest = () => ({ limit: Math.max(0, end - Date.now()), signal });
   const open = SessionOpen.create();
@@ -213,5 +212,5 @@ export async function openSession(
 }
 
 function otherAnswer(): FailedError {
-  return own(status.INTERNAL, "UNKNOWN", "the broker answered something else than was asked");
+  return own(status.INTERNAL, "UNKNOWN", "the broker sent another answer than the request needs");
 }

@@ -1,4 +1,4 @@
-/** Status words in plain words (ISO/IEC 7816-4 §5.6, tables 5 and 6). */
+/** The meanings of status words (ISO/IEC 7816-4 §5.6, tables 5 and 6). */
 
 const TEXTS: Readonly<Record<number, string>> = {
   0x6100: "done, 256 or more bytes are waiting",
@@ -55,8 +55,7 @@ const TEXTS: Readonly<Record<number, string>> = {
 };
 
 /**
- * What a status word, 0x0000–0xFFFF, means; `undefined` if ISO 7816-4 gives it no meaning (applications define their
- * own).
+ * The meaning of a status word, 0x0000–0xFFFF; `undefined` if ISO 7816-4 defines none (applications define their own).
  */
 export function meaning(statusWord: number): string | undefined {
   const text = TEXTS[statusWord];

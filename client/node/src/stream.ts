@@ -1,4 +1,4 @@
-/** A stream of the broker's messages, with an end to each wait. */
+/** A stream of the broker's messages, with a limit for each wait. */
 
 import type { ClientReadableStream, ServiceError } from "@grpc/grpc-js";
 
@@ -10,23 +10,23 @@ import { SILENCE_LIMIT } from "./conversation.js";
 import { ofStatus } from "./failure.js";
 import { MAX_DEADLINE } from "./times.js";
 
-/** How long the broker may take for the first message, in ms. */
+/** The longest wait for the first message, in ms. */
 const OPEN_TIMEOUT = 10_000;
 
-/** How a stream is opened. */
+/** The options of a stream. */
 export interface Opening<Message> {
   open: (line: Line) => ClientReadableStream<Message>;
   signal: AbortSignal;
 }
 
-/** The messages of one stream. Throws at its end, however that comes; no command was sent then. */
+/** Yields the messages of one stream. Throws at its end, whatever the cause, with `NOT_SENT`. */
 export async function* messages<Message>(
   connection: Connection,
   { open, signal }: Opening<Message>,
 ): AsyncGenerator<Message, never, void> {
   const line = await bounded(connection.line(), { limit: MAX_DEADLINE, signal });
   const stream = open(line);
-  // Told by the iterator; this is for what comes after its end.
+  // The iterator reports errors; this handler is for errors after its end.
   stream.on("error", () => {});
   const incoming: AsyncIterator<Message, undefined> = stream[Symbol.asyncIterator]();
   let limit = OPEN_TIMEOUT;

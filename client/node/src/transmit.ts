@@ -1,4 +1,4 @@
-/** Units of commands: what goes to a card together, and how long it may take. */
+/** Units of commands: their options, their deadline and their repeats. */
 
 import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -15,44 +15,44 @@ import { StoppedError, type Transmitted, transmittedOrStopped } from "./response
 import { callLimit } from "./times.js";
 import { type Disposition, type TurnOptions, dispositionToWire, turnToWire } from "./turn.js";
 
-/** How to run a unit. */
+/** The options of {@link Client.transmit}. */
 export interface TransmitOptions extends TurnOptions {
   /**
-   * When to give up on the whole call, in ms from now, at most 48 h. Default: the wait and 150 s for the card. A unit
-   * that has begun then goes on without this program and its fate is unknown; for one that waits the broker tells a
-   * little earlier that it was not sent.
+   * The deadline of the whole call, in ms from now, at most 48 h. Default: the wait and 150 s for the card. A unit that
+   * has begun runs on after it and its delivery is `UNKNOWN`; the broker ends the wait a little earlier, with
+   * `NOT_SENT`.
    */
   timeout?: number;
   /**
-   * What happens to the card after the last command that runs. Default: `LEAVE`; others need the permission `reset`.
+   * The treatment of the card after the last command that runs. Default: `LEAVE`; others need the permission `reset`.
    */
   disposition?: Disposition;
-  /** Makes a repeat safe: a second unit with the same id (16–64 bytes, random) gets the outcome of the first. */
+  /** Makes a repeat safe: a second unit with the same id (16–64 random bytes) gets the outcome of the first. */
   requestId?: Uint8Array;
   /**
-   * Repeat the unit by itself if the connection is lost before the broker's word came: at most 3 times, within the
-   * timeout, and under one `requestId` (a fresh random one if none was given), so that the broker executes it once and
-   * tells the first outcome again. None is sent when half the time is over for which the broker keeps outcomes. A broker that was itself restarted in between has forgotten that outcome: so the
-   * unit runs on one insertion only, `ifInsertionId` or else the one that is in the reader when it is first sent. Where
-   * there is none, nothing is repeated.
+   * Repeats the unit if the connection is lost before its outcome is known: at most 3 times, within the timeout and
+   * within half the time that the broker keeps outcomes (`BrokerLimits.outcomeLifetime`). All attempts have one
+   * `requestId` (a fresh random one if none was given), so that the broker executes the unit once, and one insertion
+   * (`ifInsertionId`, else the current one), so that a restarted broker refuses the repeat. Without a card there is no
+   * repeat.
    */
   repeatable?: boolean;
   /**
-   * Lets a `repeatable` unit run on any card. If the broker is restarted in between, a repeat may then run once more.
+   * Lets a repeat run on any card; a restarted broker may then run the unit again.
    */
   anyCard?: boolean;
-  /** Ends the call. A unit that waits then leaves the queue; one that has begun runs to its end. */
+  /** Ends the call. A waiting unit leaves the queue; a unit that has begun runs to its end. */
   signal?: AbortSignal;
 }
 
-/** Runs commands as one unit. */
+/** Runs commands as one unit; the implementation of {@link Client.transmit}. */
 export async function transmit(
   connection: Connection,
   name: (patience: Patience) => Promise<string>,
   commands: Iterable<Command>,
   options: TransmitOptions,
 ): Promise<Transmitted> {
-  // Everything is read before the first wait: afterwards the caller may wipe or change what it gave.
+  // Reads all arguments before the first wait, because the caller may wipe or change them afterwards.
   const limit = callLimit(options.waitTimeout, options.timeout);
   const { repeatable, anyCard, signal, requestId } = options;
   const end = Date.now() + limit;
@@ -71,7 +71,7 @@ export async function transmit(
 
   const { outcomeLifetime } = (await getBroker(connection, patience)).limits;
   const mayRepeat = anyCard || (await fixInsertion(connection, request, patience));
-  // Not later than it was sent, so that no outcome is forgotten that is still asked for.
+  // Taken before the unit is sent, so that no repeat comes after the outcome was dropped.
   const lastRepeat = Date.now() + outcomeLifetime / 2;
   try {
     return await attempt(connection, request, patience);
@@ -95,16 +95,16 @@ async function fixInsertion(connection: Connection, request: TransmitRequest, pa
   return insertionId !== "";
 }
 
-/** When the unit's time is over, by the machine's clock, or what ends it before. */
+/** The limits of the unit: its deadline by `Date.now()`, and the signal. */
 interface Span {
   end: number;
   signal: AbortSignal | undefined;
 }
 
 interface Repeats extends Span {
-  /** After which time no repeat is sent. */
+  /** The time, by `Date.now()`, after which no repeat is sent. */
   lastRepeat: number;
-  /** How the first attempt failed. */
+  /** The failure of the first attempt. */
   first: FailedError;
 }
 
@@ -124,7 +124,7 @@ async function repeat(connection: Connection, request: TransmitRequest, repeats:
       if (isLost(error) || error instanceof NotRunningError) {
         continue;
       }
-      // True of this attempt, but the first one may have reached the card, if the broker was restarted in between.
+      // True of this attempt, but the first attempt may have reached the card before a restart of the broker.
       if (error instanceof CardbrokerError && !(error instanceof StoppedError) && error.delivery === "NOT_SENT") {
         throw new FailedError(first.failure, { cause: error });
       }

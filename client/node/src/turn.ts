@@ -1,4 +1,4 @@
-/** Turns: on which terms a program waits for the card, and how it follows its own waiting requests. */
+/** Turns: their terms, and the waiting requests of this program. */
 
 import {
   CardRequirement as WireRequirement,
@@ -11,30 +11,29 @@ import { fromWord, toDuration } from "./input.js";
 import type { Word } from "./words.js";
 
 /**
- * Whether a turn needs a usable card: fail at once without one, wait for one, or take the turn without (not implemented
- * yet).
+ * The need for a usable card: fail at once without one, wait for one, or run without (not implemented yet).
  */
 export type CardRequirement = Word<typeof WireRequirement>;
 
-/** A reset of the card: none, warm, or cold, which cuts its power. */
+/** A reset of the card: none, warm, or cold; a cold reset cuts its power. */
 export type CardReset = Word<typeof WireReset>;
 
-/** What happens to the card after a turn: it is left as it is, reset (warm), or its power is cut. */
+/** The treatment of the card after a turn: leave it as it is, reset it (warm), or cut its power. */
 export type Disposition = Word<typeof WireDisposition>;
 
-/** The terms of a turn. */
+/** The terms of a turn, common to units and sessions. */
 export interface TurnOptions {
-  /** How long to wait for the turn, in ms, at most 24 h. Default: 30 s; 0 means now or never. */
+  /** The longest wait for the turn, in ms, at most 24 h. 0: the turn begins at once or fails. Default: 30 s. */
   waitTimeout?: number;
   /**
-   * `AWAITED`: wait, as long as `waitTimeout`, for a usable card instead of failing without one. Default: `REQUIRED`.
+   * `AWAITED`: waits up to `waitTimeout` for a usable card. Default: `REQUIRED`, which fails at once without one.
    */
   card?: CardRequirement;
-  /** Fail, not sent, unless the card is still in this insertion (`Reader.insertionId`). */
+  /** Fails (`NOT_SENT`) unless the card is still in this insertion (`Reader.insertionId`). */
   ifInsertionId?: string;
-  /** Fail, not sent, if anybody used or reset the card since (`Transmitted.stateTag`). */
+  /** Fails (`NOT_SENT`) if the card was used or reset since this state tag (`Transmitted.stateTag`). */
   ifStateTag?: string;
-  /** What happens to the card before the first command. Default: `NONE`; others need the permission `reset`. */
+  /** The reset before the first command. Default: `NONE`; others need the permission `reset`. */
   resetBefore?: CardReset;
 }
 
@@ -42,29 +41,29 @@ export interface TurnOptions {
 export interface WaitingTurn {
   /** The reader's name: `readers/{id}`. */
   readonly reader: string;
-  /** Whether a session is to be opened, or a unit to be run. */
+  /** Whether the request opens a session; otherwise it runs a unit. */
   readonly isSession: boolean;
-  /** About how many turns come before it. */
+  /** The number of turns ahead, an estimate. */
   readonly turnsAhead: number;
-  /** When it arrived. */
+  /** The arrival time of the request. */
   readonly arriveTime?: Date;
-  /** When it gives up. */
+  /** The end of the wait. */
   readonly deadlineTime?: Date;
-  /** The turn that the card is in; absent if nobody holds it. */
+  /** The current turn of the card; absent without a holder. */
   readonly holder?: TurnHolder;
 }
 
-/** A turn that has begun. */
+/** The current turn of a card. */
 export interface TurnHolder {
-  /** Whether it is the caller's own. */
+  /** Whether the turn belongs to this program. */
   readonly isOwn: boolean;
-  /** Whether it is a session; otherwise it is a unit. */
+  /** Whether the turn is a session; otherwise it is a unit. */
   readonly isSession: boolean;
-  /** When it began. */
+  /** The start time of the turn. */
   readonly beginTime?: Date;
 }
 
-/** The terms as they go to the broker; `undefined` where all are the defaults. */
+/** Converts the terms of a turn; `undefined` if all are the defaults. */
 export function turnToWire(options: TurnOptions): WireTurn | undefined {
   const { waitTimeout, card, ifInsertionId = "", ifStateTag = "", resetBefore } = options;
   const wire = WireTurn.create({
@@ -78,12 +77,12 @@ export function turnToWire(options: TurnOptions): WireTurn | undefined {
   return set ? wire : undefined;
 }
 
-/** What happens to the card afterwards, as it goes to the broker. */
+/** Converts the word for the treatment of the card after the turn. */
 export function dispositionToWire(disposition: Disposition | undefined): WireDisposition {
   return fromWord(WireDisposition, disposition, "disposition");
 }
 
-/** A waiting request as it is shown. */
+/** Converts a waiting request of the contract. */
 export function waitingTurn({ arriveTime, deadlineTime, holder, ...turn }: WireWaiting): WaitingTurn {
   return {
     reader: turn.reader,

@@ -1,6 +1,5 @@
 /**
- * Following the readers through losses of the connection: a watch that opens its stream anew and tells what changed
- * meanwhile.
+ * The watch of all readers, which reconnects after a loss and reports the changes since then.
  */
 
 import { setTimeout as sleep } from "node:timers/promises";
@@ -16,26 +15,26 @@ import { messages } from "./stream.js";
 const FIRST_PAUSE = 100;
 const LONGEST_PAUSE = 5_000;
 
-/** One thing that happened. */
+/** One event of a watch. */
 export type WatchEvent =
-  /** The broker tells the state of its readers, for the first time or again; what differs from before follows. */
+  /** The broker reports its readers, for the first time or again; events for the differences follow. */
   | { readonly type: "connected" }
   /**
-   * The connection was lost, or could not be made within `connectTimeout`. The watch keeps trying by itself, though with
-   * an error that `isPermanent` there is little hope, and `Watch.readers` keeps what was known last.
+   * The connection was lost, or no broker answered within `connectTimeout`. The watch reconnects by itself, although
+   * attempts after an error that `isPermanent` are likely to fail too. `Watch.readers` keeps the last known readers.
    */
   | { readonly type: "disconnected"; readonly error: CardbrokerError }
-  /** A reader is new or has changed; this is its latest state. */
+  /** A reader is new or has changed; `reader` is its latest state. */
   | { readonly type: "updated"; readonly reader: Reader }
-  /** A reader is gone; this was its last state. */
+  /** The broker no longer has a reader; `reader` is its last state. */
   | { readonly type: "removed"; readonly reader: Reader };
 
 /**
- * Follows all readers; made by `Client.watch`. Iterating over it waits without end for the next event, until `close`,
- * the signal, or leaving the loop ends it.
+ * Follows all readers; made by `Client.watch`. The iteration is endless: `close`, the signal, or leaving the loop ends
+ * it.
  *
- * Heartbeats are not told. Silence of 90 s counts as a lost connection. Attempts to connect are 0.1 s apart at first
- * and 5 s at most.
+ * Heartbeats are no events. 90 s of silence count as a lost connection. The pauses between attempts to connect grow
+ * from 0.1 s to 5 s.
  */
 export class Watch implements AsyncIterableIterator<WatchEvent> {
   readonly #connection: Connection;
@@ -48,7 +47,7 @@ export class Watch implements AsyncIterableIterator<WatchEvent> {
   #connected: boolean | undefined;
   #pause = FIRST_PAUSE;
 
-  /** Nothing happens before the first `next`. */
+  /** Opens no stream before the first `next`. */
   constructor(connection: Connection, signal?: AbortSignal) {
     this.#connection = connection;
     this.#events = this.#follow();
@@ -62,17 +61,17 @@ export class Watch implements AsyncIterableIterator<WatchEvent> {
     }
   }
 
-  /** The readers by name, as last told by the broker; empty before the first `connected`. */
+  /** The readers by name, as last reported by the broker; empty before the first `connected`. */
   get readers(): ReadonlyMap<string, Reader> {
     return this.#readers;
   }
 
-  /** Whether `readers` is up to date as far as anyone can tell. */
+  /** Whether the stream is open, so that `readers` is current. */
   get isConnected(): boolean {
     return this.#connected === true;
   }
 
-  /** Ends the watch, and with it a loop that waits for its next event. */
+  /** Ends the watch and every loop that waits for its next event. */
   close(): void {
     this.#forget();
     this.#ending.abort();
@@ -86,7 +85,7 @@ export class Watch implements AsyncIterableIterator<WatchEvent> {
     return this.#events.next();
   }
 
-  /** Called when a loop is left. */
+  /** Ends the watch; called when a loop is left. */
   return(): Promise<IteratorResult<WatchEvent, undefined>> {
     this.close();
     return this.#events.return(undefined);
@@ -121,7 +120,7 @@ export class Watch implements AsyncIterableIterator<WatchEvent> {
     this.#resumeToken = resumeToken;
     const news = this.#connected !== true;
     this.#connected = true;
-    // Before the first yield: a loop that is left must not find half of it.
+    // Applies the whole message before the first yield, because the loop may be left there.
     const changes =
       event?.$case === "snapshot"
         ? applySnapshot(this.#readers, event.value)

@@ -1,12 +1,12 @@
-/** Following one's own waiting requests. */
+/** The watch of this program's waiting requests. */
 
 import type { Connection, Line } from "./connection.js";
 import { messages } from "./stream.js";
 import { type WaitingTurn, waitingTurn } from "./turn.js";
 
 /**
- * Tells the waiting requests at a reader, or with "" at all, at once and whenever something has changed; heartbeats are
- * not told.
+ * Yields the waiting requests at a reader, or at all readers with "", at once and after each change, without
+ * heartbeats.
  */
 export async function* watchTurn(
   connection: Connection,

@@ -1,4 +1,4 @@
-/** A broker of one's own for each test: the real `cardbrokerd` as a process, on a socket in a folder of its own. */
+/** A private broker for each test: the real `cardbrokerd` as a process, on a socket in a temporary folder. */
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -21,10 +21,10 @@ export const INCREMENT = hex("8012000004");
 export const VERIFY = hex("00200080083132333435363738");
 export const PROTECTED = hex("00B0810005");
 
-/** The longest that anything may take that is not under test, in ms. */
+/** The longest wait for steps that are not under test, in ms. */
 const LONG = 20_000;
 
-/** Bytes as they are written. */
+/** Bytes from hexadecimal text. */
 export function hex(text: string): Buffer {
   return Buffer.from(text, "hex");
 }
@@ -34,12 +34,12 @@ export function raw(apdu: Buffer): ApduCommand {
   return { apdu, raw: true };
 }
 
-/** A command that the card answers after so many milliseconds. */
+/** A command that the card answers after this time, in ms. */
 export function slow(milliseconds: number): Buffer {
   return hex(`8016000002${milliseconds.toString(16).padStart(4, "0")}`);
 }
 
-/** A command that causes a fault of the card; see the simulated card. */
+/** A command that triggers a fault of the simulated card. */
 export function fault(kind: number, a: number, b: number): Buffer {
   const command = hex("80F000000400000000");
   command.writeUInt8(kind, 2);
@@ -48,15 +48,15 @@ export function fault(kind: number, a: number, b: number): Buffer {
   return command;
 }
 
-/** A command that echoes its data, short. */
+/** A short APDU whose data the card echoes. */
 export function echo(data: Buffer): Buffer {
   return Buffer.concat([hex("80140000"), Buffer.of(data.length), data, Buffer.of(data.length)]);
 }
 
-// A run that is broken off exits, and with that ends its brokers.
+// An interrupted test run exits here, which ends its brokers.
 process.once("SIGTERM", () => process.exit(1));
 
-/** A running broker; killed when its test is over. */
+/** A running broker; killed at the end of its test. */
 export class Broker {
   readonly #folder = mkdtempSync(join(tmpdir(), "cardbroker-node-"));
   #process: ChildProcess | undefined;
@@ -83,12 +83,12 @@ export class Broker {
     return `unix:${this.socket}`;
   }
 
-  /** What it has logged so far. */
+  /** The log of the broker so far. */
   get log(): string {
     return readFileSync(join(this.#folder, "log"), "utf8");
   }
 
-  /** A client with a group of its own; closed when the test is over. */
+  /** A client with a group of its own; closed at the end of the test. */
   async client(test: TestContext, options: ConnectOptions = {}): Promise<Client> {
     const client = await Client.connect({ endpoint: this.endpoint, group: "", ...options });
     test.after(() => client.close());
@@ -98,7 +98,7 @@ export class Broker {
   async start(): Promise<void> {
     const program = process.env.CARDBROKERD;
     if (!program) {
-      throw new Error("CARDBROKERD does not say where the broker's program is: run test.sh");
+      throw new Error("CARDBROKERD is not set to the path of cardbrokerd: run test.sh");
     }
     const log = openSync(join(this.#folder, "log"), "a");
     this.#process = spawn(program, ["--simulate", "2", "--socket", this.socket, "--log", "debug"], {
@@ -114,7 +114,7 @@ export class Broker {
     client.close();
   }
 
-  /** Ends it by a signal, unless it has ended. */
+  /** Ends the broker by a signal, unless it has ended. */
   async stop(signal: NodeJS.Signals): Promise<void> {
     const process = this.#process;
     if (process && process.exitCode === null && process.signalCode === null) {
@@ -125,12 +125,12 @@ export class Broker {
   }
 }
 
-/** Waits for a condition. */
+/** Waits for a condition, at most {@link LIMIT} ms. */
 export async function until(what: string, condition: () => boolean | Promise<boolean>): Promise<void> {
   const end = Date.now() + LONG;
   while (!(await condition())) {
     if (Date.now() > end) {
-      throw new Error(`in vain: ${what}`);
+      throw new Error(`not in time: ${what}`);
     }
     await sleep(5);
   }

@@ -1,4 +1,4 @@
-/** Connections that break or are closed: units are repeated when that was asked for, and executed once. */
+/** Lost and closed connections: repeatable units are repeated and executed once. */
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
@@ -30,7 +30,7 @@ test("pauses double, half of them random", () => {
   }
 });
 
-test("a repeatable unit that finds no card is not repeated", async (test) => {
+test("a repeatable unit without a card is not repeated", async (test) => {
   const { client, line, runs } = await breakable(test);
   await client.transmit(READER, [fault(2, 0, 300)]);
   const options = { repeatable: true, card: "AWAITED" } as const;
@@ -40,7 +40,7 @@ test("a repeatable unit that finds no card is not repeated", async (test) => {
   assert.equal((await unit).delivery, "UNKNOWN");
 });
 
-test("a call ends at its timeout, else after its wait and the card's time", () => {
+test("the default limit is the wait plus the card time", () => {
   assert.equal(callLimit(30_000, 10_000), 10_000);
   assert.equal(callLimit(), 180_000);
   for (const wait of [0, 600_000, 24 * 3600_000]) {
@@ -48,7 +48,7 @@ test("a call ends at its timeout, else after its wait and the card's time", () =
   }
 });
 
-test("times that no wire can carry are cut or refused", () => {
+test("times outside the range of durations are cut or refused", () => {
   assert.deepEqual(toDuration(1.234, "a time"), { seconds: 0, nanos: 1_234_000 });
   assert.deepEqual(toDuration(999.9999999999, "a time"), { seconds: 1, nanos: 0 });
   assert.equal(toDuration(Infinity, "a time").seconds, 48 * 3600);
@@ -57,7 +57,7 @@ test("times that no wire can carry are cut or refused", () => {
   }
 });
 
-/** A connection as somebody between the two sees it. */
+/** A proxied connection between a client and its broker. */
 interface Line {
   cut(): void;
   readonly ends: number;
@@ -66,7 +66,7 @@ interface Line {
 interface Breakable {
   client: Client;
   line: Line;
-  /** Waits until somebody has the card. */
+  /** Waits until the card is held. */
   runs: () => Promise<void>;
 }
 
@@ -86,8 +86,7 @@ async function breakable(test: TestContext): Promise<Breakable> {
       socket.on("error", () => {});
       socket.on("close", () => {
         sockets.delete(socket);
-        // Both ways are over then, as without somebody in between. A pipe ends one of them only, and none after a
-        // reset.
+        // Closes both directions, as without a proxy. A pipe would close only one of them, and none after a reset.
         other.destroySoon();
       });
     }
@@ -117,5 +116,5 @@ async function breakable(test: TestContext): Promise<Breakable> {
       return sockets.size;
     },
   };
-  return { client, line, runs: () => until("somebody has the card", taken) };
+  return { client, line, runs: () => until("the card is held", taken) };
 }

@@ -1,6 +1,6 @@
 /**
- * The driver for the conformance kit, see proto/conformance: does what each line of JSON on the standard input says,
- * through the public API only, and prints an answer a line, in the order of the lines.
+ * The driver for the conformance kit, see proto/conformance: runs the operation in each line of JSON from the standard
+ * input through the public API, and prints one answer per line in the same order.
  */
 
 import { createInterface } from "node:readline";
@@ -34,10 +34,10 @@ import {
   word,
 } from "./mapping.js";
 
-/** What is there to work with; each is there once it has come about. */
+/** The client, session and watches of earlier operations. */
 let client: Promise<Client> = Promise.reject(new Error("not connected"));
 let session: Promise<Session> = Promise.reject(new Error("no session is open"));
-let turns: Promise<Ahead<readonly WaitingTurn[]>> = Promise.reject(new Error("no turn is watched"));
+let turns: Promise<Ahead<readonly WaitingTurn[]>> = Promise.reject(new Error("there is no watch of turns"));
 let watch: Promise<Watch> = Promise.reject(new Error("there is no watch"));
 let events: Promise<Ahead<WatchEvent>> = watch.then((watch) => ahead(watch));
 let shown: string | undefined;
@@ -72,7 +72,7 @@ const operations: Record<string, (order: Json) => unknown> = {
     });
     turns = begun.then(({ next }) => next);
     const { first } = await begun;
-    // A reader that there is not is told at once, what the broker says with the next order.
+    // An invalid reader fails at once, a failure of the broker with the next order.
     await first.catch((error: unknown) => {
       if (error instanceof InvalidError) {
         throw error;
@@ -141,10 +141,10 @@ async function runIn(session: Session, { transmit, reset, restart }: Json): Prom
   return within(transmittedToJson(await session.transmit(commandsFromJson(transmit.commands), options)));
 }
 
-/** The next item of an iterator; the first one has been asked for before. */
+/** An iterator with its next item, which is requested in advance. */
 type Ahead<T> = () => Promise<IteratorResult<T, unknown>>;
 
-/** Iterators begin when they are first asked; the kit wants to see that they have begun. */
+/** Requests the first item at once, because the kit expects the call and iterators begin with their first `next`. */
 function ahead<T>(iterator: AsyncIterator<T, unknown>, begun = iterator.next()): Ahead<T> {
   let first: Promise<IteratorResult<T, unknown>> | undefined = begun;
   begun.catch(() => {});
@@ -155,7 +155,7 @@ function ahead<T>(iterator: AsyncIterator<T, unknown>, begun = iterator.next()):
   };
 }
 
-/** The readers once they are no longer as they were shown last. */
+/** Waits until the readers differ from the last answer. */
 async function nextReaders(): Promise<Json> {
   for (;;) {
     const event = await (await events)();
@@ -186,7 +186,7 @@ function waitingToJson({ reader, isSession, turnsAhead, arriveTime, deadlineTime
   };
 }
 
-/** What an operation gives, or how it fails. */
+/** The result of an operation, or its failure. */
 async function answer(run: () => unknown, isInSession: boolean): Promise<Json> {
   try {
     return { ok: await run() };
@@ -204,7 +204,7 @@ async function answer(run: () => unknown, isInSession: boolean): Promise<Json> {
   }
 }
 
-/** Each answer waits for the one before, but is under way at once. */
+/** Answers are printed in order, but operations begin at once. */
 let printed: Promise<void> = Promise.resolve();
 const lines = createInterface({ input: process.stdin });
 lines.on("line", (line) => {
@@ -217,7 +217,7 @@ lines.on("line", (line) => {
   printed = printed.then(async () => {
     process.stdout.write(`${JSON.stringify(await answered)}\n`);
   });
-  // A failure of the driver itself ends it, with the stack on the standard error.
+  // A failure of the driver itself ends the process with a stack trace on the standard error.
   printed.catch((error: unknown) => {
     console.error(error);
     process.exit(1);

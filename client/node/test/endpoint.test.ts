@@ -1,4 +1,4 @@
-/** Where the broker is sought, and what a connection needs. */
+/** The endpoint of a client and the wait for its broker. */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -9,7 +9,7 @@ import { defaultSocket, findEndpoint } from "../src/endpoint.js";
 import { Broker } from "./broker.js";
 import { fails } from "./fails.js";
 
-test("what is given wins, then the environment, then the default socket", () => {
+test("the option wins, then the environment, then the default", () => {
   const environment = { CARDBROKER_ENDPOINT: "unix:/run/a.sock", XDG_RUNTIME_DIR: "/run/user/7" };
   assert.equal(findEndpoint("unix:/run/b.sock", environment).path, "/run/b.sock");
   assert.equal(findEndpoint(undefined, environment).path, "/run/a.sock");
@@ -19,7 +19,7 @@ test("what is given wins, then the environment, then the default socket", () => 
   assert.equal(defaultSocket({ XDG_RUNTIME_DIR: "relative" }, 7), "/tmp/cardbroker-7/cardbroker.sock");
 });
 
-test("endpoints are read as the other clients read them", () => {
+test("endpoints are parsed as in the other clients", () => {
   for (const text of ["http://127.0.0.1:080", "http://127.0.0.1:1//", "http://[::2]:1", "unix://x", "unix:///x/"]) {
     assert.throws(() => parseEndpoint(text), InvalidError, text);
   }
@@ -27,23 +27,23 @@ test("endpoints are read as the other clients read them", () => {
   assert.equal(parseEndpoint("unix:////x").path, "//x");
 });
 
-test("without time to connect a broker that runs is found all the same", async (test) => {
+test("without connect timeout a running broker is found", async (test) => {
   const broker = await Broker.start(test);
   const client = await broker.client(test, { connectTimeout: 0 });
   assert.equal((await client.readers()).length, 2);
 });
 
-test("a broker that is not there is named after a while", async () => {
+test("a missing broker is reported after the timeout", async () => {
   const start = Date.now();
   const nowhere = { endpoint: "unix:/nowhere/cardbroker.sock", connectTimeout: 300 };
   const error = await fails(NotRunningError, Client.connect(nowhere));
   assert.deepEqual([error.message, error.systemError], ["no broker at unix:/nowhere/cardbroker.sock", "ENOENT"]);
   assert(Date.now() - start >= 200 && Date.now() - start < 2_000);
-  // The port of the discard service, where nobody listens.
+  // The port of the discard service, without a listener.
   await fails(NotRunningError, Client.connect({ endpoint: "http://127.0.0.1:9", connectTimeout: 0 }));
 });
 
-test("a broker that starts while a client connects is found", async (test) => {
+test("a broker that starts during connect is found", async (test) => {
   const broker = await Broker.start(test);
   await broker.stop("SIGTERM");
   const connecting = Client.connect({ endpoint: broker.endpoint, group: "" });
@@ -54,7 +54,7 @@ test("a broker that starts while a client connects is found", async (test) => {
   assert.equal((await client.getBroker()).caller.processId, process.pid);
 });
 
-test("a connection that was lost is made anew by the next call", async (test) => {
+test("the call after a lost connection reconnects", async (test) => {
   const broker = await Broker.start(test);
   const client = await broker.client(test);
   await client.readers();
@@ -73,5 +73,5 @@ test("each client has a connection of its own", async (test) => {
   const clients = [await broker.client(test), await broker.client(test)];
   await Promise.all(clients.map((client) => client.readers()));
   const connected = () => broker.log.match(/: connected /g)?.length;
-  assert.equal(connected(), 4, "two of the harness and two of ours");
+  assert.equal(connected(), 4, "two of the harness and two of this test");
 });

@@ -1,9 +1,9 @@
-/** The example programs, run as their users run them, and the README that shows them. */
+/** The example programs, run as users run them, and their excerpts in the README. */
 
 import assert from "node:assert/strict";
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -15,10 +15,14 @@ import { Broker, READER, SELECT } from "./broker.js";
 
 const PACKAGE = join(__dirname, "../..");
 
-test("the README shows the examples as they are", () => {
-  const readme = text("README.md");
-  for (const example of ["examples/read.mjs", "examples/bare.mjs"]) {
-    assert(readme.includes(`\`\`\`js\n${text(example)}\`\`\`\n`), example);
+test("the README shows excerpts of the examples", () => {
+  const examples = readdirSync(join(PACKAGE, "examples")).map((name) => text(join("examples", name)));
+  const parts = text("README.md").split("```");
+  assert(parts.length > 1 && parts.length % 2 === 1);
+  for (const part of parts.filter((_, index) => index % 2 === 1)) {
+    const [language = "", ...lines] = part.split("\n");
+    assert(["js", "sh", "text"].includes(language), part);
+    assert(language !== "js" || examples.some((example) => example.includes(lines.join("\n"))), part);
   }
 });
 
@@ -34,7 +38,7 @@ test("npm installs the folder so that it can be imported", async (test) => {
   const isBuilt = (name: string) =>
     ["bin", "dist", "gen", "node_modules"].some((built) => name === join(PACKAGE, built));
   cpSync(PACKAGE, source, { recursive: true, filter: (name) => !isBuilt(name) });
-  // Fetched once is enough.
+  // Reuses the fetched packages.
   symlinkSync(join(PACKAGE, "node_modules"), join(source, "node_modules"));
   mkdirSync(project);
   writeFileSync(join(project, "package.json"), "{}");
@@ -50,12 +54,26 @@ test("the first example waits for a card, selects and reads", async (test) => {
   assert.equal(await run(broker, "read"), "000102030405060708090a0b0c0d0e0f 9000\n");
 });
 
+test("the session example reads the file behind the PIN", async (test) => {
+  const broker = await Broker.start(test);
+  assert.equal(await run(broker, "session"), "Only for those who know the PIN.\n");
+});
+
+test("the following example prints the states of readers", async (test) => {
+  const broker = await Broker.start(test);
+  const follower = start(broker, "follow");
+  test.after(() => follower.kill("SIGKILL"));
+  assert(follower.stdout);
+  const [line] = (await once(createInterface(follower.stdout), "line")) as [string];
+  assert.equal(line, `${READER} READY`);
+});
+
 test("stubs without this package can use the broker", async (test) => {
   const broker = await Broker.start(test);
   assert.deepEqual(JSON.parse(await run(broker, "bare", READER)), { readers: 2, status_word: 0x9000 });
 });
 
-test("no pair breaks, whether it is a unit or has a session, while another program uses the card", async (test) => {
+test("pairs of several programs on one card stay whole", async (test) => {
   const broker = await Broker.start(test);
   const pairs = (...more: string[]) => run(broker, "pairs", READER, "--seconds", "1", ...more);
   for (const output of await Promise.all([pairs(), pairs("--session"), pairs()])) {
@@ -64,7 +82,7 @@ test("no pair breaks, whether it is a unit or has a session, while another progr
   }
 });
 
-test("a killed holder of a session holds nothing", async (test) => {
+test("a killed program loses its lease", async (test) => {
   const broker = await Broker.start(test);
   const holder = start(broker, "pairs", READER, "--hold");
   test.after(() => holder.kill("SIGKILL"));

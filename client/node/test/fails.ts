@@ -1,8 +1,8 @@
-/** What a promise that must fail fails with. */
+/** The error of a promise that must fail. */
 
 import assert from "node:assert/strict";
 
-/** The failure of `promise`, which is of this type. */
+/** The error of `promise`, which must be of the type `kind`. */
 export async function fails<E extends Error>(
   type: abstract new (...parameters: never[]) => E,
   promise: Promise<unknown>,

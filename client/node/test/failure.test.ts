@@ -1,4 +1,4 @@
-/** The broker's word on a failure where the conformance kit does not look: details that cannot be read, and JSON. */
+/** Failures outside the conformance kit: malformed details, and JSON. */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -21,7 +21,7 @@ function ended(details?: Uint8Array, trailers: Record<string, string> = {}) {
   return { code: status.UNAVAILABLE, details: "words", metadata };
 }
 
-test("details that cannot be read leave the word to the plain trailers", () => {
+test("plain trailers replace malformed details", () => {
   const unreadable = (typeUrl: string) =>
     StatusDetails.encode({ code: 14, message: "", details: [{ typeUrl, value: Buffer.of(0x0a, 0xff) }] }).finish();
   const details = [
@@ -37,16 +37,16 @@ test("details that cannot be read leave the word to the plain trailers", () => {
   }
 });
 
-test("a delivery in a word of the future counts as unknown", () => {
+test("a delivery newer than this client counts as unknown", () => {
   assert.equal(ofStatus(ended(undefined, { "cardbroker-delivery": "halfway" })).delivery, "UNKNOWN");
 });
 
-test("a failure in band without a code has the code UNKNOWN", () => {
+test("a failure in a session without code is UNKNOWN", () => {
   assert.equal(inBand(Failure.create()).code, status.UNKNOWN);
   assert.equal(inBand(Failure.create({ code: 8 })).code, 8);
 });
 
-test("only what ends without the broker's word may be repeated", () => {
+test("only failures from elsewhere than the broker allow repeats", () => {
   for (const code of [status.UNAVAILABLE, status.UNKNOWN, status.INTERNAL, status.CANCELLED]) {
     assert(isLost(ofStatus({ ...ended(), code })));
     assert(!isLost(ofStatus({ ...ended(undefined, { "cardbroker-delivery": "unknown" }), code })));
@@ -56,7 +56,7 @@ test("only what ends without the broker's word may be repeated", () => {
   assert(!isLost(aborted(new AbortController().signal, "UNKNOWN")));
 });
 
-test("as JSON an error tells all that its failure does", () => {
+test("the JSON of an error contains its failure", () => {
   const error = ofStatus(ended(undefined, { "cardbroker-reason": "QUEUE_FULL", "cardbroker-delivery": "not_sent" }));
   assert.deepEqual(JSON.parse(JSON.stringify(error)), {
     name: "FailedError",

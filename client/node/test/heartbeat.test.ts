@@ -1,4 +1,4 @@
-/** Heartbeats of a session: who is silent says that he is alive. */
+/** Heartbeats of a session: each side sends them in its own silence. */
 
 import assert from "node:assert/strict";
 import { EventEmitter } from "node:events";
@@ -15,7 +15,7 @@ import { fails } from "./fails.js";
 
 type Stream = ClientDuplexStream<OpenSessionRequest, OpenSessionResponse>;
 
-/** A stream that keeps what is written. */
+/** A stream that records the written messages. */
 class FakeStream extends EventEmitter {
   readonly written: OpenSessionRequest[] = [];
 
@@ -32,7 +32,7 @@ class FakeStream extends EventEmitter {
   }
 }
 
-test("heartbeats are written in silence only, also while the session is being opened, and end with it", async () => {
+test("heartbeats are sent in silence, from opening to end", async () => {
   const stream = new FakeStream();
   const conversation = new Conversation(
     stream as unknown as Stream,
@@ -48,7 +48,7 @@ test("heartbeats are written in silence only, also while the session is being op
   stream.emit("data", OpenSessionResponse.fromPartial({ response: { $case: "heartbeat", value: {} } }));
   stream.emit("data", OpenSessionResponse.create());
   await conversation.opened;
-  // Each message starts the silence anew.
+  // Each message restarts the silence.
   for (let message = 0; message < 3; message++) {
     const value = SessionTransmit.create();
     conversation.ask({ message: { $case: "transmit", value }, knownFailureCount: 0 }).catch(() => {});
@@ -66,7 +66,7 @@ test("heartbeats are written in silence only, also while the session is being op
   assert(!conversation.isOpen);
 });
 
-test("a broker that is silent for too long counts as lost, and its messages put that off", async () => {
+test("a broker silent for too long counts as lost", async () => {
   const stream = new FakeStream();
   const conversation = new Conversation(
     stream as unknown as Stream,
@@ -96,12 +96,12 @@ test("a broker that is silent for too long counts as lost, and its messages put 
     9_999,
     50,
   );
-  // The timer alone keeps no program alive.
+  // The timer alone does not keep a program alive.
   await sleep(200);
   assert.equal((await fails(FailedError, opening.opened)).delivery, "NOT_SENT");
 });
 
-test("the broker's explicit delivery at the end of a session is told as it is", async () => {
+test("the broker's delivery at a session's end is kept", async () => {
   for (const delivery of ["unknown", "executed", "not_sent"]) {
     const stream = new FakeStream();
     const conversation = new Conversation(
@@ -121,7 +121,7 @@ test("the broker's explicit delivery at the end of a session is told as it is", 
   }
 });
 
-test("where a stream cannot be reset its connection is ended", async () => {
+test("the connection ends if its stream cannot be reset", async () => {
   let isCut = false;
   reset({ cancel() {} }, () => (isCut = true));
   await sleep(20);

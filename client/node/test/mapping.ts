@@ -1,6 +1,6 @@
 /**
- * The conformance kit's JSON (that of protobuf, with the names of the `.proto` files) and the public API's options and
- * results.
+ * Converts between the conformance kit's JSON (of protobuf, with the names of the `.proto` files) and the public API's
+ * options and results.
  */
 
 import type {
@@ -16,21 +16,21 @@ import type {
   TurnOptions,
 } from "cardbroker";
 
-/** Whatever the kit writes: it is the runner that checks it. */
+/** JSON of the kit, which the kit's runner checks. */
 export type Json = any;
 
-/** An enumeration's value as a word of the API; its type is for the caller to know. */
+/** The API's word for an enumeration's value; the caller chooses its type. */
 export function word<W extends string>(prefix: string, name: string | undefined): W | undefined {
   const short = name?.replace(`${prefix}_`, "");
   return short === "UNSPECIFIED" ? undefined : (short as W | undefined);
 }
 
-/** A word as a value of an enumeration; numbers are values that the client does not know. */
+/** The enumeration's value for a word; a number is a value that the client does not know. */
 function named(prefix: string, word: string | number | undefined): string | number | undefined {
   return typeof word === "string" ? `${prefix}_${word}` : word;
 }
 
-/** `"1.500s"` in ms. */
+/** Converts `"1.500s"` to ms. */
 export function milliseconds(duration: string | undefined): number | undefined {
   return duration === undefined ? undefined : Number(duration.replace("s", "")) * 1000;
 }
@@ -162,7 +162,7 @@ export function transmittedToJson(transmitted: Transmitted): Json {
   };
 }
 
-/** Of a unit within a session only this comes from the broker. */
+/** The part of a unit's outcome that the broker reports within a session. */
 export function within({ results, card_duration }: Json): Json {
   return { results, card_duration };
 }

@@ -1,4 +1,4 @@
-/** What goes with every call: groups and tokens. */
+/** The metadata of calls: groups and tokens. */
 
 import assert from "node:assert/strict";
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -15,7 +15,7 @@ import { Broker, PROTECTED, READER, VERIFY } from "./broker.js";
 import { fails } from "./fails.js";
 
 /** Two clients in one process are one caller: only the group tells them apart. */
-test("what one client verified is there for another of its group only", async (test) => {
+test("a verified PIN stays within the isolation group", async (test) => {
   const broker = await Broker.start(test);
   const protectedWord = async (client: Client) => (await client.transmit(READER, [PROTECTED])).results[0]?.statusWord;
   const [parent, child] = [
@@ -29,7 +29,7 @@ test("what one client verified is there for another of its group only", async (t
   assert.equal(await protectedWord(child), 0x6982, "the stranger's turn took it away");
 });
 
-test("the group comes from the environment, and sessions and watches carry it too", async (test) => {
+test("all calls carry the group from the environment", async (test) => {
   const { endpoint, calls } = await fakeBroker(test);
   process.env.CARDBROKER_GROUP = "from-the-environment";
   test.after(() => {
@@ -54,7 +54,7 @@ test("the group comes from the environment, and sessions and watches carry it to
   }
 });
 
-test("the token goes to a TCP endpoint, and a new one is noticed", async (test) => {
+test("the token is for TCP only and read each time", async (test) => {
   const { endpoint, calls } = await fakeBroker(test);
   const folder = mkdtempSync(join(tmpdir(), "cardbroker-node-"));
   test.after(() => {
@@ -89,7 +89,7 @@ test("the token goes to a TCP endpoint, and a new one is noticed", async (test) 
   assert(folderOnly.message.includes("not a regular file"));
 });
 
-test("what is wiped or changed after the call is sent as it was", async (test) => {
+test("changes of arguments after the call have no effect", async (test) => {
   const { endpoint, calls, requests } = await fakeBroker(test);
   const client = await Client.connect({ endpoint, tokenFile: "", group: "" });
   test.after(() => client.close());
@@ -119,7 +119,7 @@ interface FakeBroker {
   requests: unknown[];
 }
 
-/** A broker that keeps the metadata of its calls and answers none of them. */
+/** A broker that records the metadata of its calls and answers none of them. */
 async function fakeBroker(test: { after(end: () => void): void }): Promise<FakeBroker> {
   const server = new Server();
   const calls: Metadata[] = [];

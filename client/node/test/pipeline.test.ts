@@ -1,4 +1,4 @@
-/** Which message of a session restarts it after a failure. */
+/** The restart of a session's messages after a failure. */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -7,11 +7,11 @@ import { type Outcome, Pipeline } from "../src/pipeline.js";
 
 function answer(pipeline: Pipeline<undefined>, id: number, outcome: Outcome): number {
   const answered = pipeline.answer(id, outcome);
-  assert(answered, "it was this one's turn");
+  assert(answered, "the answer belongs to the oldest message");
   return answered.failureCount;
 }
 
-test("without failures nothing restarts and answers come in order", () => {
+test("without failures no message restarts", () => {
   const pipeline = new Pipeline<undefined>();
   assert.deepEqual(pipeline.send(0, undefined), { id: 1, restart: false });
   assert.deepEqual(pipeline.send(0, undefined), { id: 2, restart: false });
@@ -19,12 +19,12 @@ test("without failures nothing restarts and answers come in order", () => {
   assert.equal(pipeline.answer(3, "done"), undefined);
 });
 
-test("the first message sent in the light of the failure restarts and only that one", () => {
+test("only the first message after a known failure restarts", () => {
   const pipeline = new Pipeline<undefined>();
   pipeline.send(0, undefined);
   pipeline.send(0, undefined);
   const known = answer(pipeline, 1, "failed");
-  assert.deepEqual(pipeline.send(0, undefined), { id: 3, restart: false }, "decided on before the failure was known");
+  assert.deepEqual(pipeline.send(0, undefined), { id: 3, restart: false }, "sent before the failure was known");
   assert.deepEqual(pipeline.send(known, undefined), { id: 4, restart: true });
   assert.deepEqual(pipeline.send(known, undefined), { id: 5, restart: false });
   for (const id of [2, 3]) {
@@ -43,7 +43,7 @@ test("a failure after the restart needs another", () => {
   assert.deepEqual(pipeline.send(second, undefined), { id: 4, restart: true });
 });
 
-test("what the broker counts as a failure is one", () => {
+test("an unexplained PRECEDING_FAILED counts as a failure", () => {
   const pipeline = new Pipeline<undefined>();
   pipeline.send(0, undefined);
   pipeline.send(0, undefined);
@@ -52,7 +52,7 @@ test("what the broker counts as a failure is one", () => {
   assert.deepEqual(pipeline.send(known, undefined), { id: 3, restart: true });
 });
 
-test("a sender's own wish wins", () => {
+test("the sender's choice of restart wins", () => {
   const pipeline = new Pipeline<undefined>();
   assert.equal(pipeline.send(0, undefined, true).restart, true);
   const known = answer(pipeline, 1, "failed");

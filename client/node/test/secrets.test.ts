@@ -1,6 +1,5 @@
 /**
- * No byte of a command or an answer is printed, whatever of ours is printed and however; only the JSON of an answer
- * shows it.
+ * No printed object shows a byte of a command or an answer; only the JSON of an answer does.
  */
 
 import assert from "node:assert/strict";
@@ -11,10 +10,10 @@ import { FailedError, StoppedError } from "../src/index.js";
 import { Broker, READER, echo, fault, hex } from "./broker.js";
 import { fails } from "./fails.js";
 
-test("printed, all show lengths only; as JSON answers show their data and errors do not", async (test) => {
+test("only the JSON of an answer shows its bytes", async (test) => {
   const broker = await Broker.start(test);
   const client = await broker.client(test, { group: "a-group's-secret" });
-  const secret = Buffer.from("PIN 73519 of somebody");
+  const secret = Buffer.from("a PIN, such as 735190");
   const { results } = await client.transmit(READER, [echo(secret)]);
   assert.deepEqual(results[0]?.data, secret);
   const stopped = await fails(StoppedError, client.transmit(READER, [echo(secret), hex("00FF0000"), echo(secret)]));

@@ -1,4 +1,4 @@
-/** Sessions: what is asked, what is answered, and how they end. */
+/** Sessions: their messages, their failures and their ends. */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -47,7 +47,7 @@ test("a session keeps the card's state between its calls", async (test) => {
   assert.equal(late.delivery, "NOT_SENT");
 });
 
-test("leaving the block closes a session, and the next one gets the card", async (test) => {
+test("leaving the block closes the session", async (test) => {
   const client = await (await Broker.start(test)).client(test);
   const ended: Session[] = [];
   while (ended.length < 2) {
@@ -61,7 +61,7 @@ test("leaving the block closes a session, and the next one gets the card", async
   );
 });
 
-test("what fails within a session ends it at once: what waited is not sent, and the card is reset", async (test) => {
+test("an exception aborts the session and resets the card", async (test) => {
   const broker = await Broker.start(test);
   const [client, group] = [await broker.client(test), { group: "shared-by-the-two" }];
   const holder = await broker.client(test, group);
@@ -82,7 +82,7 @@ test("what fails within a session ends it at once: what waited is not sent, and 
   assert.equal(counter.results[0]?.data.readUInt32BE(), 1, "the command that waited has not run");
 });
 
-test("an aborted session never leaves the card as one that was closed", async (test) => {
+test("an aborted session always resets the card", async (test) => {
   const client = await (await Broker.start(test)).client(test, { group: "the-same-one" });
   for (let session = 0; session < 50; session++) {
     const aborted = await client.openSession(READER, { disposition: "LEAVE" });
@@ -93,7 +93,7 @@ test("an aborted session never leaves the card as one that was closed", async (t
   }
 });
 
-test("calls that overlap reach the card in their order, more than may be on their way at once", async (test) => {
+test("more than 32 overlapping calls run in their order", async (test) => {
   const client = await (await Broker.start(test)).client(test);
   const session = await client.openSession(READER);
   const calls = Array.from({ length: 100 }, () => session.transmit([INCREMENT]));
@@ -105,7 +105,7 @@ test("calls that overlap reach the card in their order, more than may be on thei
   await session.close();
 });
 
-test("close lets what was asked before run", async (test) => {
+test("close lets earlier calls finish", async (test) => {
   const client = await (await Broker.start(test)).client(test);
   const session = await client.openSession(READER);
   const calls = Array.from({ length: 40 }, () => session.transmit([INCREMENT]));
@@ -113,7 +113,7 @@ test("close lets what was asked before run", async (test) => {
   assert.equal((await Promise.all(calls)).length, 40);
 });
 
-test("answers are iterated over in order, failures among them", async (test) => {
+test("answers yields outcomes and failures in order", async (test) => {
   const client = await (await Broker.start(test)).client(test);
   await using session = await client.openSession(READER);
   async function* units() {
@@ -134,7 +134,7 @@ test("answers are iterated over in order, failures among them", async (test) => 
   );
 });
 
-test("a failure leaves the session alive: what was sent behind it is not run, the next call goes on", async (test) => {
+test("a failure fails messages behind it but not the next", async (test) => {
   const client = await (await Broker.start(test)).client(test);
   const session = await client.openSession(READER);
   const malformed = fails(FailedError, session.transmit([hex("00A4040006F0")]));
@@ -148,7 +148,7 @@ test("a failure leaves the session alive: what was sent behind it is not run, th
   await session.close();
 });
 
-test("a unit that stops within a session keeps its answers, and what is behind it runs", async (test) => {
+test("a stop keeps its answers and the messages behind run", async (test) => {
   const client = await (await Broker.start(test)).client(test);
   await using session = await client.openSession(READER);
   const stopping = fails(StoppedError, session.transmit([GET_RESPONSE, INCREMENT]));
@@ -157,7 +157,7 @@ test("a unit that stops within a session keeps its answers, and what is behind i
   assert.equal((await behind).results[0]?.data.readUInt32BE(), 1);
 });
 
-test("the session ends with the card: who had no answer is told that the fate is unknown", async (test) => {
+test("a removal ends the session with the delivery UNKNOWN", async (test) => {
   const client = await (await Broker.start(test)).client(test);
   const session = await client.openSession(READER);
   const gone = await fails(FailedError, session.transmit([fault(1, 0, 0xffff)]));
@@ -168,22 +168,22 @@ test("the session ends with the card: who had no answer is told that the fate is
   assert.equal((await fails(FailedError, session.close())).reason, "CARD_REMOVED");
 });
 
-test("the holder sees who waits, and who waits sees its place", async (test) => {
+test("holders see waiters and waiters their queue position", async (test) => {
   const broker = await Broker.start(test);
   const client = await broker.client(test);
   const holder = await client.openSession(READER);
   const places: number[] = [];
   const onQueuePosition = (turnsAhead: number) => places.push(turnsAhead);
   const waiting = client.openSession(READER, { onQueuePosition });
-  await until("somebody waits", () => holder.waiters > 0);
-  await until("the place is known", () => places.length > 0);
+  await until("a caller waits", () => holder.waiters > 0);
+  await until("the queue position is known", () => places.length > 0);
   await holder.close();
   const next = await waiting;
   assert(next.queueDuration > 0);
   await next.close();
 });
 
-test("a session that gets no turn was not sent, and a signal ends a session at any time", async (test) => {
+test("a wait timeout is NOT_SENT and a signal ends sessions", async (test) => {
   const client = await (await Broker.start(test)).client(test);
   const controller = new AbortController();
   const holder = await client.openSession(READER, { signal: controller.signal });
@@ -199,7 +199,7 @@ test("a session that gets no turn was not sent, and a signal ends a session at a
   await client.withSession(READER, (session) => session.transmit([SELECT]));
 });
 
-test("a session that is given up in the moment of its opening does not hold the card", async (test) => {
+test("a session aborted during its opening holds no card", async (test) => {
   const broker = await Broker.start(test);
   const connection = new Connection(parseEndpoint(broker.endpoint), new CallMetadata("", ""), 5_000);
   test.after(() => connection.close());
@@ -218,7 +218,7 @@ test("a session that is given up in the moment of its opening does not hold the 
     }
     conversation.fail(own(status.CANCELLED, "NOT_SENT", "given up"));
   }
-  // Below the idle timeout, which would end sessions that nobody holds.
+  // Below the idle timeout, which would end abandoned sessions.
   const client = await broker.client(test);
   await client.transmit(READER, [SELECT], { waitTimeout: 5_000 });
   assert.equal(disconnects, 0, "each stream was found");

@@ -1,4 +1,4 @@
-/** Units of commands, and how they fail. */
+/** Units of commands and their failures. */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -21,7 +21,7 @@ test("readers are listed with their cards", async (test) => {
   assert(readers[0]?.insertionId);
 });
 
-test("a unit's answers come in order, and what the card offers is fetched", async (test) => {
+test("answers come in order and complete after 61xx", async (test) => {
   const client = await (await Broker.start(test)).client(test);
   const { results, insertionId, stateTag } = await client.transmit(READER, [SELECT, hex("00B2010410")]);
   assert.deepEqual(
@@ -35,7 +35,7 @@ test("a unit's answers come in order, and what the card offers is fetched", asyn
   assert(insertionId && stateTag);
 });
 
-test("a raw unit is left as it is", async (test) => {
+test("raw commands are sent unchanged", async (test) => {
   const client = await (await Broker.start(test)).client(test);
   const { results } = await client.transmit(READER, [raw(SELECT_AND_FETCH), raw(GET_RESPONSE)]);
   assert.deepEqual(
@@ -44,7 +44,7 @@ test("a raw unit is left as it is", async (test) => {
   );
 });
 
-test("a unit that stops keeps the answers that came", async (test) => {
+test("a stopped unit keeps its answers", async (test) => {
   const client = await (await Broker.start(test)).client(test);
   const unknown = hex("00A4040006F04341524402");
   const stopped = await fails(StoppedError, client.transmit(READER, [INCREMENT, unknown, INCREMENT]));
@@ -57,7 +57,7 @@ test("a unit that stops keeps the answers that came", async (test) => {
   assert.equal((await client.transmit(READER, [goesOn, INCREMENT])).results.length, 2);
 });
 
-test("a unit may carry almost 1 MiB each way, and more is refused before it is sent", async (test) => {
+test("units up to 1 MiB are sent, larger ones refused", async (test) => {
   const client = await (await Broker.start(test)).client(test);
   const data = Buffer.alloc(60_000, 0x5a);
   const { results } = await client.transmit(READER, Array<Buffer>(17).fill(echoLong(data)));
@@ -76,7 +76,7 @@ test("conditions on insertion and state are honoured", async (test) => {
   assert.equal(other.reason, "INSERTION_CHANGED");
 });
 
-test("failures say why, and whether the card may have seen the command", async (test) => {
+test("failures have a reason and a delivery", async (test) => {
   const client = await (await Broker.start(test)).client(test);
   for (const apdus of [[], [hex("00A404")], Array<Buffer>(65).fill(SELECT)]) {
     const malformed = await fails(InvalidError, client.transmit(READER, apdus));
@@ -102,7 +102,7 @@ test("a unit can wait for a card", async (test) => {
   assert.notEqual(insertionId, before.insertionId);
 });
 
-test("a wait that ends in vain sent nothing, also when the call's own time ends it", async (test) => {
+test("a wait that times out is NOT_SENT", async (test) => {
   const broker = await Broker.start(test);
   const holder = await (await broker.client(test)).openSession(READER);
   const client = await broker.client(test);
@@ -113,12 +113,12 @@ test("a wait that ends in vain sent nothing, also when the call's own time ends 
   await holder.close();
 });
 
-test("a signal ends a call; without the broker's word the fate is unknown", async (test) => {
+test("a signal ends a call with the delivery UNKNOWN", async (test) => {
   const broker = await Broker.start(test);
   const client = await broker.client(test);
   const controller = new AbortController();
   const working = fails(FailedError, client.transmit(READER, [slow(500)], { signal: controller.signal }));
-  // By then it has left this program.
+  // The unit has left this program by then.
   await setImmediate();
   controller.abort(new Error("enough"));
   const ended = await working;
@@ -137,7 +137,7 @@ test("a request id gets the first outcome again", async (test) => {
   assert.deepEqual(again.results[0]?.data, first.results[0]?.data);
 });
 
-/** A command that echoes its data, extended. */
+/** An extended APDU whose data the card echoes. */
 function echoLong(data: Buffer): Buffer {
   const length = Buffer.of(0, data.length >> 8, data.length & 0xff);
   return Buffer.concat([hex("80140000"), length, data, hex("0000")]);

@@ -1,4 +1,4 @@
-/** Watches: what they tell, through restarts of the broker, and how they end. */
+/** Watches: their events across restarts of the broker, and their ends. */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -9,7 +9,7 @@ import { Reader } from "../src/reader.js";
 import { type ReaderEvent, applyChange, applySnapshot } from "../src/readers.js";
 import { Broker, READER, fault } from "./broker.js";
 
-test("a watch tells what is there and what changes", async (test) => {
+test("a watch reports readers and their changes", async (test) => {
   const client = await (await Broker.start(test)).client(test);
   const watch = client.watch();
   assert.equal((await next(watch)).type, "connected");
@@ -25,7 +25,7 @@ test("a watch tells what is there and what changes", async (test) => {
   assert.equal((await watch.next()).done, true);
 });
 
-test("a watch outlives the broker and goes on with the next one", async (test) => {
+test("a watch survives a restart of the broker", async (test) => {
   const broker = await Broker.start(test);
   const watch = (await broker.client(test)).watch();
   await reaches(watch, "readers/simulated-reader-01", "READY");
@@ -38,7 +38,7 @@ test("a watch outlives the broker and goes on with the next one", async (test) =
   }
   assert.equal(event.error.delivery, "NOT_SENT");
   assert(!watch.isConnected);
-  assert.equal(watch.readers.size, 2, "what was known last");
+  assert.equal(watch.readers.size, 2, "the last known readers");
 
   await broker.start();
   assert.equal((await next(watch)).type, "connected");
@@ -47,7 +47,7 @@ test("a watch outlives the broker and goes on with the next one", async (test) =
   watch.close();
 });
 
-test("a loop that waits is ended by a signal, and leaving a loop ends its watch", async (test) => {
+test("a signal or leaving the loop ends a watch", async (test) => {
   const broker = await Broker.start(test);
   const client = await broker.client(test);
   const controller = new AbortController();
@@ -71,7 +71,7 @@ test("a loop that waits is ended by a signal, and leaving a loop ends its watch"
   assert.equal((await watch.next()).done, true);
 });
 
-test("a second snapshot tells only what differs", () => {
+test("a second snapshot reports only differences", () => {
   const known = new Map<string, Reader>();
   const first = [reader("a", "1"), reader("b", "1"), reader("c", "1")];
   assert.deepEqual(told(applySnapshot(known, { readers: first })), ["+a 1", "+b 1", "+c 1"]);
@@ -102,7 +102,7 @@ async function next(watch: Watch): Promise<WatchEvent> {
   return value;
 }
 
-/** Goes on until the reader is in this state. */
+/** Iterates until the reader is in this state. */
 async function reaches(watch: Watch, name: string, state: ReaderState): Promise<void> {
   for (;;) {
     const event = await next(watch);

@@ -42,7 +42,7 @@ def error_of(error: cardbroker.CardbrokerError, *, is_in_session: bool = False) 
 
 
 def broker_message(broker: cardbroker.Broker) -> broker_pb2.GetBrokerResponse:
-    """The broker."""
+    """Converts the broker's description of itself."""
     limits, caller = broker.limits, broker.caller
     return broker_pb2.GetBrokerResponse(
         version=broker.version,
@@ -70,7 +70,7 @@ def broker_message(broker: cardbroker.Broker) -> broker_pb2.GetBrokerResponse:
 
 
 def reader_message(reader: cardbroker.Reader) -> reader_pb2.Reader:
-    """A reader."""
+    """Converts the properties of a reader."""
     return reader_pb2.Reader(
         name=reader.name,
         display_name=reader.display_name,
@@ -83,7 +83,7 @@ def reader_message(reader: cardbroker.Reader) -> reader_pb2.Reader:
 
 
 def turns_message(waiting: list[cardbroker.WaitingTurn]) -> turn_pb2.WatchTurnResponse:
-    """What waits."""
+    """Converts the waiting requests of a watch."""
     return turn_pb2.WatchTurnResponse(waiting=map(_waiting_message, waiting))
 
 

@@ -39,7 +39,7 @@ def test_a_unit_without_a_known_card_is_not_repeated() -> None:
 
 
 def repeated(lifetime: float, lost_after: float) -> list[str]:
-    """The calls of a unit whose connection is lost each time, this long after its begin."""
+    """The calls of a unit whose connection is lost each time, this long after its start."""
     now = 0.0
     steps = unit("readers/desk", [SELECT], lambda: now, repeatable=True, any_card=True, deadline=1000)
     step, calls = next(steps), []
@@ -61,7 +61,7 @@ def test_repeats_end_at_half_the_lifetime_of_outcomes() -> None:
     assert repeated(0, 0) == ["GetBroker", "Transmit"]
 
 
-def test_a_repeat_does_not_begin_after_its_latest_begin() -> None:
+def test_a_repeat_does_not_begin_after_its_latest_start() -> None:
     step = Step(transmit_pb2.TransmitRequest(), end=100, latest=50)
     assert step.timeout(50) == 50
     for now in (51, 100):

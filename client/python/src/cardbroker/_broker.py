@@ -62,7 +62,7 @@ class Broker:
     limits: Limits
     """The limits that apply to this program."""
     caller: Caller
-    """This program."""
+    """The identity of this program at the broker."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class WaitingTurn:
     """A request of this program that waits for its turn."""
 
     reader: str
-    """`readers/{id}`."""
+    """The resource name of the reader: `readers/{id}`."""
     is_session: bool
     """Whether the request opens a session; otherwise it runs a unit."""
     turns_ahead_count: int

@@ -40,7 +40,7 @@ class TurnOptions(TypedDict, total=False):
 
 
 class TransmitOptions(TurnOptions, total=False):
-    """The keywords of `Client.transmit`."""
+    """The keywords of `Client.transmit`, in addition to the terms of a turn."""
 
     deadline: float | None
     """The deadline of the whole call, in seconds from now, at most 48 h. Default: the wait and 150 s for the card.
@@ -60,7 +60,7 @@ class TransmitOptions(TurnOptions, total=False):
 
 
 class SessionOptions(TurnOptions, total=False):
-    """The keywords of `Client.session`."""
+    """The keywords of `Client.session`, in addition to the terms of a turn."""
 
     idle_timeout: float | None
     """The idle time, in seconds, 0.1-60, after which the broker revokes the lease while others wait. Default: 10."""

@@ -48,7 +48,7 @@ class Look:
 
 @dataclass(frozen=True)
 class Pause:
-    """Sleep for `seconds`."""
+    """Sleep for `seconds`, then continue the loop."""
 
     seconds: float
 

@@ -73,7 +73,7 @@ class RelayError(grpc.RpcError):
         self._trailers = tuple(trailers)
 
     def code(self) -> grpc.StatusCode:
-        """The gRPC status code."""
+        """The gRPC status code of the call."""
         return self._code
 
     def details(self) -> str:

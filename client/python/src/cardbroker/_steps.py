@@ -39,7 +39,7 @@ class Step:
     end: float = math.inf
     """The deadline on the clock, which also bounds the wait for the broker."""
     latest: float = math.inf
-    """The latest begin on the clock."""
+    """The latest start, on the clock."""
 
     @property
     def is_query(self) -> bool:

@@ -112,11 +112,11 @@ class BrokerConnection(CardConnection):
         return list(result.data), result.status_word >> 8, result.status_word & 0xFF
 
     def doControl(self, controlCode: int, command: Sequence[int]) -> NoReturn:  # noqa: N802, N803
-        """Not supported: raises `SmartcardException`."""
+        """Raises `SmartcardException`, because the adapter does not support it."""
         raise unsupported("control (SCardControl)")
 
     def doGetAttrib(self, attribId: int) -> NoReturn:  # noqa: N802, N803
-        """Not supported: raises `SmartcardException`."""
+        """Raises `SmartcardException`, because the adapter does not support it."""
         raise unsupported("getAttrib (SCardGetAttrib)")
 
     def _connected(self) -> Session:
