@@ -1,5 +1,5 @@
 #!/bin/sh
-# Checks the C++ client: format, tests under the address and undefined-behaviour sanitizers, and how other projects use it.
+# Checks the C++ client: format, tests under the address and undefined-behaviour sanitizers, use by other projects.
 set -eu
 cd "$(dirname "$0")"
 sources=$(pwd)
@@ -12,7 +12,7 @@ target=$(cd "$target" && pwd)
 out=$target/clients/cpp
 clang_format_version=18.1.8
 
-skip() { # what to install
+skip() { # package to install
     echo "skipped: the tests of the C++ client need $1" >&2
     [ -z "${CI:-}" ] || exit 1
     exit 77
@@ -26,8 +26,8 @@ export CARDBROKERD="${CARDBROKERD:-$target/debug/cardbrokerd}"
 step() {
     printf -- '-- %s\n' "$1"
 }
-# Says nothing unless it fails.
-quietly() { # the log's name, and the command
+# Runs a command and shows its output only if it fails.
+quietly() { # name of the log, command
     log=$out/$1.log
     shift
     "$@" >"$log" 2>&1 || {
@@ -49,10 +49,10 @@ step "tests, with sanitizers"
     quietly configure-sanitized cmake -S "$sources" -B "$out/sanitized" -G 'Unix Makefiles' -DCMAKE_BUILD_TYPE=Debug \
         -DCARDBROKER_STRICT=ON -DCARDBROKER_SANITIZE=ON -DCARDBROKER_TESTS=ON -DCARDBROKER_EXAMPLES=OFF
 quietly build-sanitized cmake --build "$out/sanitized" --parallel 2
-# As a user would: the programs without sanitizers.
+# Runs the example programs as users build them, without sanitizers.
 CARDBROKER_EXAMPLES=$out/bin "$out/sanitized/tests/cardbroker_tests"
 
-# Two ways to use it in a project of one's own: installed, and as a part of that project, there with gRPC by pkg-config.
+# Two ways to use the client in another project: installed, and as a part of that project, here with gRPC by pkg-config.
 step "find_package"
 quietly install cmake --install "$out/build" --prefix "$out/installed"
 [ -e "$out/by-package/Makefile" ] ||

@@ -1,5 +1,5 @@
-# What is made from the contract: protobuf's messages and gRPC's stubs, for the library alone, and <cardbroker/enums.h>
-# with the contract's enums and their names, for everybody.
+# Generates code from the contract: protobuf's messages and gRPC's stubs for the library itself, and for its users
+# <cardbroker/enums.h> with the contract's enums and their names.
 get_filename_component(proto ${CMAKE_CURRENT_SOURCE_DIR}/../../proto ABSOLUTE)
 set(CARDBROKER_GENERATED ${CMAKE_CURRENT_BINARY_DIR}/generated)
 file(MAKE_DIRECTORY ${CARDBROKER_GENERATED}/contract)
@@ -18,7 +18,7 @@ set(files broker command error reader session transmit turn service)
 set(sources)
 set(protos)
 foreach(file IN LISTS files)
-    # The enums are read at configure time, below.
+    # The code below reads the enums at configure time.
     set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${proto}/cardbroker/v1/${file}.proto)
     list(APPEND protos ${proto}/cardbroker/v1/${file}.proto)
     list(APPEND sources ${CARDBROKER_GENERATED}/contract/cardbroker/v1/${file}.pb.cc)
@@ -35,9 +35,9 @@ target_compile_features(cardbroker_contract PUBLIC cxx_std_17)
 target_include_directories(cardbroker_contract SYSTEM PUBLIC ${CARDBROKER_GENERATED}/contract)
 target_link_libraries(cardbroker_contract PUBLIC gRPC::grpc++ protobuf::libprotobuf)
 
-# `ERROR_REASON_NO_CARD = 5;` of `enum ErrorReason` becomes `NoCard = 5,` of `enum class ErrorReason`, with its comment; its
-# short name is NO_CARD.
-set(header "// The contract's enums, made from proto/cardbroker/v1. A value that is newer than this client keeps its number.
+# `ERROR_REASON_NO_CARD = 5;` of `enum ErrorReason` becomes `NoCard = 5,` of `enum class ErrorReason`, with its comment;
+# its short name is NO_CARD.
+set(header "// The contract's enums, from proto/cardbroker/v1. A value newer than this client keeps its number.
 #pragma once
 
 #include <iosfwd>
@@ -81,7 +81,7 @@ foreach(file IN LISTS protos)
             string(APPEND header "${comment}    ${name} = ${number},\n")
             string(APPEND definitions "        case ${enum}::${name}:\n            return \"${short}\";\n")
         elseif(enum AND line MATCHES "^}")
-            string(APPEND header "};\n/// The value's short name, as above but in capitals: \"NO_CARD\"; of one that is not known, the number.
+            string(APPEND header "};\n/// The short name in capitals: \"NO_CARD\"; the number of an unknown value.
 std::string to_string(${enum} value);
 std::ostream& operator<<(std::ostream& out, ${enum} value);\n")
             string(APPEND definitions "    }\n    return std::to_string(static_cast<int>(value));\n}\n
@@ -92,4 +92,5 @@ std::ostream& operator<<(std::ostream& out, ${enum} value) { return out << to_st
     endforeach()
 endforeach()
 file(GENERATE OUTPUT ${CARDBROKER_GENERATED}/enums.cpp CONTENT "${definitions}\n}  // namespace cardbroker\n")
-file(GENERATE OUTPUT ${CARDBROKER_GENERATED}/include/cardbroker/enums.h CONTENT "${header}\n}  // namespace cardbroker\n")
+file(GENERATE OUTPUT ${CARDBROKER_GENERATED}/include/cardbroker/enums.h
+    CONTENT "${header}\n}  // namespace cardbroker\n")

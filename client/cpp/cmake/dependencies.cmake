@@ -1,4 +1,4 @@
-# gRPC and protobuf, under the names of their CMake packages, also where only pkg-config knows them.
+# gRPC and protobuf under the targets of their CMake packages, also on systems where only pkg-config finds them.
 find_package(Threads REQUIRED)
 find_package(Protobuf REQUIRED)
 find_package(gRPC CONFIG QUIET)

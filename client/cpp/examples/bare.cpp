@@ -1,4 +1,4 @@
-// Lists the readers and selects an application with nothing but what protoc makes.
+// Lists the readers and selects an application with protoc's generated code alone.
 #include <grpcpp/grpcpp.h>
 
 #include <cstdlib>

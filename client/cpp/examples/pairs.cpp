@@ -1,6 +1,6 @@
-// Runs pairs of SELECT and GET RESPONSE and counts those that something broke: the answer that SELECT offers (61 xx) is
-// lost (6D 00) if any other command reaches the card before GET RESPONSE. The time begins with the first turn, so that
-// programs that wait for the same card count the same while.
+// Runs pairs of SELECT and GET RESPONSE and counts the broken pairs: the answer that SELECT offers (61 xx) is lost (6D
+// 00) if any other command reaches the card before GET RESPONSE. The time begins with the first turn, so that several
+// programs on one card measure the same period.
 #include <cardbroker/cardbroker.h>
 
 #include <chrono>
@@ -21,7 +21,7 @@ const ApduBytes get_response = ApduBytes::from_hex("00C0000013");
 const ApduBytes read_protected = ApduBytes::from_hex("00B0810005");
 
 constexpr char usage[] =
-    "usage: pairs READER --seconds S [--session] [--protected]  (read what a verified PIN opens as second command)\n"
+    "usage: pairs READER --seconds S [--session] [--protected]  (--protected: read the file behind the PIN)\n"
     "       pairs READER --hold\n";
 
 struct Arguments {
@@ -54,7 +54,7 @@ Arguments parse(int count, char** values) {
     return arguments;
 }
 
-/// Whether the pair is whole, as one unit.
+/// Runs a pair as one unit; returns whether it is whole.
 bool unit_is_whole(const Client& client, const std::string& reader, const ApduBytes& second) try {
     const auto unit = client.transmit(reader, {Command::raw(select_command), Command::raw(second)});
     return unit.results.back().status_word() == 0x9000;
@@ -62,7 +62,7 @@ bool unit_is_whole(const Client& client, const std::string& reader, const ApduBy
     return false;
 }
 
-/// Whether it is, as two transmits of a session.
+/// Runs a pair in a session; returns whether it is whole.
 bool session_is_whole(const Client& client, const std::string& reader, const ApduBytes& second) {
     auto session = client.open_session(reader);
     session.transmit({Command::raw(select_command)});

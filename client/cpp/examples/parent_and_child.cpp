@@ -1,7 +1,7 @@
-// A parent and a child process share one card: what the parent verifies, the child may use.
+// A parent and a child process share one card: the child uses the PIN that the parent has verified.
 //
-// Between strangers the broker resets the card, so that nobody signs with another one's PIN. Programs that belong
-// together say so by a random key that only they know: the parent makes it and hands it on in CARDBROKER_GROUP.
+// Between isolation groups the broker resets the card, so that no program uses the verified PIN of another. The members
+// of a group share a random key: the parent makes it and passes it on in CARDBROKER_GROUP.
 #include <cardbroker/cardbroker.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -29,10 +29,10 @@ std::string random_key() {
 }
 
 int child(const std::string& reader) {
-    const Client client;  // Takes the group from the environment, as every program does.
+    const Client client;  // Takes the group from the environment.
     const auto answer = client.transmit(reader, {select_application, read_protected}).results[1];
     if (answer.status_word() != 0x9000) {
-        std::cout << "child: refused: " << cardbroker::meaning(answer.status_word()).value_or("status word not known")
+        std::cout << "child: refused: " << cardbroker::meaning(answer.status_word()).value_or("unknown status word")
                   << '\n';
         return 1;
     }
@@ -46,14 +46,14 @@ int parent(char* program, const std::string& reader) {
     client.transmit(reader, {select_application, verify_pin});
     std::cout << "parent: the PIN is verified" << std::endl;
 
-    // A fork alone would share the connection: the child must be a program of its own.
+    // The child must start a program of its own, because a fork alone would share the connection.
     const pid_t id = fork();
     if (id < 0) return 1;
     if (id == 0) {
         execl("/proc/self/exe", program, reader.c_str(), "--child", nullptr);
         _exit(127);
     }
-    // The parent goes on with the same card meanwhile. Its units and the child's take turns.
+    // The parent keeps using the card meanwhile; its units and the child's take turns.
     for (int turn = 0; turn < 20; ++turn) client.transmit(reader, {select_application, read_protected});
     int status = 0;
     waitpid(id, &status, 0);

@@ -1,4 +1,4 @@
-// The one type that holds APDU bytes: wiped when destroyed, printed as a length.
+// The type for APDU bytes: wiped when destroyed, printed as a length.
 #include <cardbroker/apdu_bytes.h>
 #include <string.h>
 
@@ -11,14 +11,14 @@ namespace cardbroker {
 ApduBytes::ApduBytes(const void* bytes, std::size_t size)
     : bytes_(static_cast<const std::uint8_t*>(bytes), static_cast<const std::uint8_t*>(bytes) + size) {}
 
-// By copy or move and swap: what was here before is wiped with `other`.
+// By copy or move and swap: the old bytes are wiped with `other`.
 ApduBytes& ApduBytes::operator=(ApduBytes other) noexcept {
     bytes_.swap(other.bytes_);
     return *this;
 }
 
 ApduBytes::~ApduBytes() {
-    // The compiler may not leave it out, as it may with memset.
+    // Unlike memset, the compiler may not remove this call.
     if (!bytes_.empty()) explicit_bzero(bytes_.data(), bytes_.size());
 }
 
@@ -35,7 +35,7 @@ std::uint8_t digit(char character) {
 
 ApduBytes ApduBytes::from_hex(std::string_view text) {
     ApduBytes result;
-    // No growth: what a growing vector leaves behind is not wiped.
+    // Reserves the full size, because a growing vector leaves unwiped copies behind.
     result.bytes_.reserve(text.size() / 2);
     for (std::size_t at = 0; at < text.size();) {
         if (text[at] == ' ') {

@@ -1,4 +1,4 @@
-// The calls of a client that carry no commands.
+// The calls of a client without commands.
 #include <cardbroker/client.h>
 
 #include <utility>

@@ -1,4 +1,4 @@
-// Commands and their results, to the contract's messages and back.
+// Conversions between commands, their results and the contract's messages.
 #include <cardbroker/error.h>
 
 #include <algorithm>
@@ -12,7 +12,7 @@ namespace cardbroker {
 
 namespace {
 
-/// Fills in the action of a command.
+/// Writes the action of a command into its message.
 struct Action {
     v1::Command& wire;
 
@@ -47,7 +47,7 @@ struct Action {
     }
 };
 
-/// Refuses a length that no APDU, or nothing that a reader takes, has.
+/// Refuses an invalid length of an APDU or of data for a reader.
 void check(const Command& command, int index) {
     const auto* apdu = std::get_if<ApduCommand>(&command.action);
     if (!apdu) return;
@@ -76,7 +76,7 @@ CommandResult from_wire(const v1::CommandResult& wire) {
     result.card_duration = cardbroker::from_wire(wire.card_duration());
     const auto protect = [](const std::string& bytes) { return ApduBytes(bytes.data(), bytes.size()); };
     const auto status_word = [](std::int32_t word) {
-        if (word < 0 || word > 0xFFFF) throw broken_contract("the broker told a status word of more than 16 bits");
+        if (word < 0 || word > 0xFFFF) throw broken_contract("the broker sent a status word of more than 16 bits");
         return static_cast<std::uint16_t>(word);
     };
     switch (wire.outcome_case()) {

@@ -1,4 +1,4 @@
-// The one connection that a client and its copies share: made when it is needed, and made anew when it is lost.
+// The connection that a client and its copies share: opened at the first need, and reopened after a loss.
 #include "connection.h"
 
 #include <cardbroker/error.h>
@@ -23,10 +23,10 @@ namespace {
 
 constexpr int keep_alive_interval_ms = 20'000;
 constexpr int keep_alive_timeout_ms = 10'000;
-/// Between two attempts to find a broker.
+/// The pause between two attempts to reach a broker.
 constexpr std::chrono::milliseconds attempt_pause(100);
 constexpr std::size_t max_group_characters = 128;
-/// What one attempt may take at least, however short the connect timeout is.
+/// The least time for one attempt to connect, even with a shorter connect timeout.
 constexpr std::chrono::seconds shortest_attempt(1);
 
 std::string variable(const char* name) {
@@ -34,7 +34,7 @@ std::string variable(const char* name) {
     return value ? value : "";
 }
 
-/// Letters, digits and signs of ASCII. gRPC ends the program for metadata with others.
+/// Whether all characters are visible ASCII. gRPC ends the program for other metadata.
 bool is_visible(const std::string& text) {
     return std::all_of(text.begin(), text.end(), [](char character) { return character > ' ' && character <= '~'; });
 }
@@ -55,7 +55,7 @@ std::string read_token(const std::string& file) {
     return token;
 }
 
-/// The path as part of a URI, which gRPC takes it for.
+/// The path with URI escapes, because gRPC parses it as part of a URI.
 std::string escaped(const std::string& path) {
     static constexpr char digits[] = "0123456789ABCDEF";
     static constexpr std::string_view plain = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/";
@@ -71,7 +71,7 @@ std::string escaped(const std::string& path) {
     return result;
 }
 
-/// Waits for the outcome of a fresh channel's first attempt.
+/// Waits for the first attempt of a fresh channel to connect.
 bool connects(grpc::Channel& channel, Connection::Clock::duration timeout) {
     const auto deadline = std::chrono::system_clock::now() + timeout;
     for (;;) {
@@ -82,9 +82,9 @@ bool connects(grpc::Channel& channel, Connection::Clock::duration timeout) {
     }
 }
 
-/// Whether the channel is connected still, as far as the system has told.
+/// Whether the channel is still connected, as far as the operating system reports.
 bool is_ready(grpc::Channel& channel) {
-    // gRPC takes notice of the connection's end only while somebody waits: look once, with a queue of no other use.
+    // gRPC notices the end of the connection only during a wait, so this waits once on a queue of its own.
     grpc::CompletionQueue queue;
     void* tag = nullptr;
     bool ok = false;
@@ -134,8 +134,8 @@ std::shared_ptr<grpc::Channel> Connection::connected(Clock::time_point end) {
         const std::lock_guard lock(mutex_);
         if (channel_ && is_ready(*channel_)) return channel_;
     }
-    // Outside the lock: nobody waits for somebody else's attempt. A new channel instead of the old one, which would
-    // wait for a while before it tries again.
+    // Outside the lock, so that no call waits for the attempt of another. A new channel, because the old one would
+    // pause before its next attempt.
     const auto last_attempt = std::min(start + patience(), end);
     for (;;) {
         auto channel = fresh();
@@ -156,11 +156,11 @@ std::shared_ptr<grpc::Channel> Connection::connected(Clock::time_point end) {
 
 std::shared_ptr<grpc::Channel> Connection::fresh() const {
     grpc::ChannelArguments arguments;
-    // Otherwise channels of one process share connections.
+    // Otherwise the channels of a process share connections.
     arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-    // Nothing is sent twice but by `TransmitOptions::repeat`.
+    // Only `TransmitOptions::repeatable` repeats calls, never gRPC.
     arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
-    // The broker is on this machine.
+    // The broker is on this machine, never behind a proxy.
     arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
     arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, keep_alive_interval_ms);
     arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, keep_alive_timeout_ms);
@@ -169,7 +169,7 @@ std::shared_ptr<grpc::Channel> Connection::fresh() const {
     if (!endpoint_.is_unix()) {
         return grpc::CreateCustomChannel(endpoint_.address(), grpc::InsecureChannelCredentials(), arguments);
     }
-    // On a Unix socket the authority says nothing, but HTTP/2 wants a valid one, which the path is not.
+    // On a Unix socket the authority has no meaning, but HTTP/2 needs a valid one, and the path is not.
     arguments.SetString(GRPC_ARG_DEFAULT_AUTHORITY, "localhost");
     return grpc::CreateCustomChannel("unix:" + escaped(endpoint_.address()), grpc::InsecureChannelCredentials(),
                                      arguments);

@@ -1,4 +1,4 @@
-// The one connection that a client and its copies share: made when it is needed, and made anew when it is lost.
+// The connection that a client and its copies share: opened at the first need, and reopened after a loss.
 #pragma once
 
 #include <cardbroker/client.h>
@@ -23,19 +23,19 @@ public:
 
     using Clock = std::chrono::steady_clock;
 
-    /// The channel, connected; so whatever fails before this returns was not sent. Asks again while nobody is there, up
-    /// to the connect timeout or `end`, whichever comes first.
+    /// Returns the connected channel, so that every failure before is NotSent. Waits for a broker that is away, up to
+    /// the connect timeout or `end`, whichever comes first.
     ///
-    /// Throws NotRunning, or Error where `end` has passed before.
+    /// Throws NotRunning, or Error if `end` has passed.
     std::shared_ptr<grpc::Channel> connected(Clock::time_point end = Clock::time_point::max());
 
-    /// A channel of its own that has not connected yet.
+    /// Makes a channel of its own that has not connected yet.
     std::shared_ptr<grpc::Channel> fresh() const;
 
-    /// Whether the system keeps this user from opening the socket; waiting does not help then.
+    /// Whether this user has no permission to open the socket; waiting does not help then.
     bool is_forbidden() const;
 
-    /// How long a call waits for a broker that is not there; at most `max_deadline`.
+    /// The longest wait of a call for a broker that is away; at most `max_deadline`.
     std::chrono::nanoseconds patience() const noexcept;
 
     /// Adds the group and the token to a call.
@@ -47,7 +47,7 @@ private:
     const Endpoint endpoint_;
     const ConnectOptions options_;
     std::mutex mutex_;
-    /// The latest one, guarded by `mutex_`.
+    /// The latest channel, guarded by `mutex_`.
     std::shared_ptr<grpc::Channel> channel_;
 };
 

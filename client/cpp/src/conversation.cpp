@@ -1,4 +1,5 @@
-// A session's stream and its threads: sends what callers ask for, hands each one its answer, and never falls silent.
+// A session's stream and its threads: sends the messages of callers, gives each caller its answer, and sends
+// heartbeats.
 #include "conversation.h"
 
 #include <algorithm>
@@ -13,7 +14,7 @@ namespace cardbroker {
 
 namespace {
 
-/// The most messages of a session that may be unanswered.
+/// The largest number of unanswered messages in a session.
 constexpr std::size_t max_pipelined = 32;
 
 }  // namespace
@@ -27,7 +28,7 @@ Conversation::Conversation(Connection& connection, const v1::SessionOpen& open,
     stream_ = Stub(channel_).OpenSession(&context_);
     v1::OpenSessionRequest message;
     *message.mutable_open() = open;
-    // Of a stream that is over the thread tells.
+    // If the stream is already over, the reading thread reports it.
     stream_->Write(message);
     reader_ = std::thread(&Conversation::read, this);
     try {
@@ -59,11 +60,11 @@ void Conversation::await_opened(std::chrono::nanoseconds limit,
 
 std::future<Reply> Conversation::send(v1::OpenSessionRequest& message, Restart restart) {
     std::unique_lock lock(mutex_);
-    // Knowledge counts from when the call was begun, not from when there was room for it.
+    // The caller's knowledge at the start of the call counts, not its knowledge when there is room.
     const std::uint64_t known_failure_count = known_failure_count_;
     changed_.wait(lock, [&] { return ended_ || closing_ || (!writing_ && pipeline_.size() < max_pipelined); });
     if (ended_by_) std::rethrow_exception(ended_by_);
-    if (closing_) throw Error(own_failure("the session is closed", Delivery::NotSent, StatusCode::FailedPrecondition));
+    if (closing_) throw Error(own_failure("the session was closed", Delivery::NotSent, StatusCode::FailedPrecondition));
     const Pipeline::Sent sent = pipeline_.send(known_failure_count, restart);
     message.set_restart(sent.restart);
     if (message.has_transmit()) message.mutable_transmit()->set_id(sent.id);
@@ -150,7 +151,7 @@ void Conversation::read() {
         }
     }
     std::unique_lock lock(mutex_);
-    // A writer notices the end by itself.
+    // A writer notices the end of the stream by itself.
     changed_.wait(lock, [&] { return !writing_; });
     writing_ = true;
     lock.unlock();
@@ -168,7 +169,8 @@ void Conversation::read() {
 
 std::pair<std::exception_ptr, std::exception_ptr> Conversation::why_ended(const grpc::Status& status,
                                                                           const std::exception_ptr& broken) const {
-    // What was written may have run, unless the broker says otherwise; what comes later does not leave this program.
+    // Written messages may have run, unless the broker reports another delivery; later messages do not leave this
+    // program.
     const auto own = [](const std::exception_ptr& why) { return std::pair(why, not_sent(why)); };
     if (broken) return own(broken);
     if (silent_) return own(std::make_exception_ptr(connection_lost("the broker fell silent")));

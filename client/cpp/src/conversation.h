@@ -1,4 +1,5 @@
-// A session's stream and its threads: sends what callers ask for, hands each one its answer, and never falls silent.
+// A session's stream and its threads: sends the messages of callers, gives each caller its answer, and sends
+// heartbeats.
 //
 // ```text
 // opening ── opened ──▶ open ── half_close ──▶ closing ── status OK ──▶ ended
@@ -28,41 +29,41 @@ namespace cardbroker {
 
 class Connection;
 
-/// What a message was answered.
+/// The answer to a message, or its failure.
 struct Reply {
-    /// `transmitted` or `reset_done`, unless it failed.
+    /// `transmitted` or `reset_done`; unset after a failure.
     v1::OpenSessionResponse response;
     std::exception_ptr failure;
-    /// How many failures whoever gets this reply then knows of.
+    /// The failure count that the receiver of this reply knows of.
     std::uint64_t failure_count = 0;
 };
 
 class Conversation {
 public:
-    /// Starts the stream and the threads. After so much silence of its own it sends a heartbeat; after so much silence
-    /// of the broker the connection counts as lost, for it sends one every 30 s, too.
+    /// Starts the stream and the threads. The first duration is the pause before a heartbeat, the second the silence of
+    /// the broker after which the connection counts as lost; the broker sends a heartbeat every 30 s too.
     ///
     /// Throws NotRunning.
     Conversation(Connection& connection, const v1::SessionOpen& open,
                  std::chrono::nanoseconds heartbeat_interval = std::chrono::seconds(30),
                  std::chrono::nanoseconds silence_limit = std::chrono::seconds(90));
-    /// As `end`.
+    /// Breaks the stream and waits for the threads, as `end`.
     ~Conversation();
 
-    /// Waits until the session is open, and tells the places in the queue until then.
+    /// Waits until the session is open, and reports queue positions until then.
     ///
-    /// Throws Error, not sent, if it does not open within `limit`.
+    /// Throws Error with NotSent if the session does not open within `limit`.
     void await_opened(std::chrono::nanoseconds limit, const std::function<void(std::int32_t)>& on_queue_position);
 
-    /// Sends a message, whose id and `restart` are filled in, as soon as there is room for it.
+    /// Fills in the id and `restart` of a message and sends it as soon as fewer than 32 are unanswered.
     std::future<Reply> send(v1::OpenSessionRequest& message, Restart restart);
 
-    /// Half-closes and waits for the end of what was sent, and then of the stream.
+    /// Half-closes, waits for the answers to sent messages, and then for the end of the stream.
     ///
-    /// Throws Error if it ended otherwise than asked for.
+    /// Throws Error if the stream ended in another way.
     void close();
 
-    /// Breaks the stream, which ends the threads and all that waits.
+    /// Breaks the stream, which ends the threads and fails all waiters.
     void abort() noexcept {
         aborted_ = true;
         context_.TryCancel();
@@ -71,10 +72,10 @@ public:
     /// Breaks the stream and waits for the threads.
     void end() noexcept;
 
-    /// Says that the caller of a reply knows it now.
+    /// Records that a caller has received its reply.
     void learn(std::uint64_t failure_count);
 
-    /// Only after `await_opened`.
+    /// The broker's first answer; valid only after `await_opened`.
     const v1::SessionOpened& opened() const noexcept { return *opened_; }
     std::int32_t waiters() const;
     bool is_open() const;
@@ -82,29 +83,29 @@ public:
 private:
     using Stream = grpc::ClientReaderWriter<v1::OpenSessionRequest, v1::OpenSessionResponse>;
 
-    /// A thread: reads until the stream's end.
+    /// The reading thread: reads until the stream's end.
     void read();
-    /// A thread: sends a heartbeat after each interval without a message, and breaks the stream of a broker that has
-    /// fallen silent.
+    /// The heartbeat thread: sends a heartbeat after each interval without a message, and breaks the stream of a silent
+    /// broker.
     void keep_alive();
-    /// What ended the stream: for the calls on their way, and for those that come later.
+    /// The failure at the end of the stream: for unanswered calls, and for later calls.
     std::pair<std::exception_ptr, std::exception_ptr> why_ended(const grpc::Status& status,
                                                                 const std::exception_ptr& broken) const;
-    /// Takes one message. Throws Error for what the contract does not allow.
+    /// Processes one message. Throws Error if it breaks the contract.
     void take(v1::OpenSessionResponse& message);
     void answer(std::int64_t id, Outcome outcome, Reply reply);
-    /// Writes without the lock; the caller has seen that nobody else does.
+    /// Writes without the lock; the caller has made sure that no other thread writes.
     void write(std::unique_lock<std::mutex>& lock, const std::function<bool(Stream&)>& writing);
 
     const std::chrono::nanoseconds heartbeat_interval_;
     const std::chrono::nanoseconds silence_limit_;
-    /// Whether this program has broken the stream.
+    /// Whether this program broke the stream.
     std::atomic<bool> aborted_{false};
     grpc::ClientContext context_;
     std::shared_ptr<grpc::Channel> channel_;
     std::unique_ptr<Stream> stream_;
 
-    /// Guards all below, and is never held during I/O.
+    /// Guards all members below; never held during I/O.
     mutable std::mutex mutex_;
     std::condition_variable changed_;
     bool writing_ = false;
@@ -113,16 +114,16 @@ private:
     bool silent_ = false;
     bool closing_ = false;
     bool ended_ = false;
-    /// What calls are told that come after the end; nothing if it came as asked for.
+    /// The failure of calls after the end; empty after an orderly end.
     std::exception_ptr ended_by_;
     std::optional<std::int32_t> queue_position_;
-    /// Set once, before `await_opened` returns.
+    /// The broker's first answer, set once before `await_opened` returns.
     std::optional<v1::SessionOpened> opened_;
     std::int32_t waiters_ = 0;
     Pipeline pipeline_;
-    /// Those who wait for the pipeline's messages, in the same order.
+    /// The waiters for the pipeline's messages, in the same order.
     std::deque<std::promise<Reply>> callers_;
-    /// How many failures callers have been told of.
+    /// The count of failures that callers have received.
     std::uint64_t known_failure_count_ = 0;
 
     std::thread reader_;

@@ -1,4 +1,4 @@
-// Between the types of the public headers and the messages of the contract; commands have a file of their own.
+// Conversions between the types of the public headers and the messages of the contract, except commands (commands.cpp).
 #include "convert.h"
 
 #include <cardbroker/error.h>
@@ -14,7 +14,7 @@ namespace cardbroker {
 namespace {
 
 constexpr std::int64_t nanoseconds_per_second = 1'000'000'000;
-/// Longer than anything lasts, and short enough that nanoseconds can count it.
+/// The longest duration: 285 years, which fit into 64 bits of nanoseconds.
 constexpr std::int64_t max_seconds = 9'000'000'000;
 
 auto fields(const Reader& reader) {

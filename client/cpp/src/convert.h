@@ -1,4 +1,4 @@
-// Between the types of the public headers and the messages of the contract.
+// Conversions between the types of the public headers and the messages of the contract.
 #pragma once
 
 #include <cardbroker/broker.h>
@@ -30,16 +30,15 @@ WaitingTurn from_wire(const v1::WaitingTurn& turn);
 /// A delivery that this client does not know counts as Unknown, a missing code as StatusCode::Unknown.
 Failure from_wire(const v1::Failure& wire);
 
-/// The whole answer of a unit.
+/// Converts the outcome of a unit.
 ///
-/// Throws Stopped if it is not whole.
+/// Throws Stopped if the unit ended early.
 Transmitted from_wire(const v1::TransmitResponse& response);
 
-/// Throws InvalidRequest, as the broker would refuse them, for no or too many commands and for one of a length that no
-/// APDU has.
+/// Throws InvalidRequest for no or too many commands and for an invalid length, which the broker would refuse too.
 void to_wire(const std::vector<Command>& commands, google::protobuf::RepeatedPtrField<v1::Command>& wire);
 
-/// The terms but for `wait_timeout`; no message if all are the defaults.
+/// Converts the terms except `wait_timeout`; adds no message if all are the defaults.
 template <typename Request>
 void to_wire(const TurnOptions& turn, Request& request) {
     if (turn.card != CardRequirement::Unspecified) {

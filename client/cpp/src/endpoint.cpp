@@ -1,4 +1,4 @@
-// Where the broker is: endpoints as people write them.
+// Endpoints of a broker, and the default endpoint.
 #include <arpa/inet.h>
 #include <cardbroker/endpoint.h>
 #include <cardbroker/error.h>

@@ -1,4 +1,4 @@
-// From the status of a call to the error that its caller gets.
+// Converts the status of a call to the error for its caller, and makes the client's own errors.
 #include "errors.h"
 
 #include <ostream>
@@ -10,7 +10,7 @@ namespace cardbroker {
 
 namespace {
 
-/// The failure of a call that the broker said nothing about: a library, a proxy or the transport ended it.
+/// The failure of a call that a library, a proxy or the transport ended, not the broker.
 std::exception_ptr unexplained(const grpc::Status& status) {
     const std::string detail = " (" + status.error_message() + ')';
     const auto code = static_cast<StatusCode>(status.error_code());
@@ -20,7 +20,7 @@ std::exception_ptr unexplained(const grpc::Status& status) {
             return std::make_exception_ptr(deadline_passed());
         case StatusCode::Unimplemented:
             return std::make_exception_ptr(
-                Error(told("what answers at the endpoint is no Cardbroker, or an older one")));
+                Error(told("the server at the endpoint is not Cardbroker, or an older version")));
         case StatusCode::Unavailable:
         case StatusCode::Unknown:
         case StatusCode::Internal:

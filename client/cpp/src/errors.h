@@ -1,4 +1,4 @@
-// From the status of a call to the error that its caller gets.
+// Converts the status of a call to the error for its caller, and makes the client's own errors.
 #pragma once
 
 #include <cardbroker/error.h>
@@ -9,32 +9,32 @@
 
 namespace cardbroker {
 
-/// The failure of a call that carried commands: without the broker's word they may have run. A ConnectionLost where the
-/// connection broke before that word came.
+/// The failure of a call with commands: without details of the broker they may have run. A ConnectionLost if the
+/// connection broke before such details came.
 std::exception_ptr failure(const grpc::Status& status, const grpc::ClientContext& context);
 
-/// The same failure, told to a caller whose commands did not leave this program.
+/// A copy with Delivery::NotSent, for a caller whose commands did not leave this program.
 std::exception_ptr not_sent(const std::exception_ptr& failure);
 
-/// Without what only the derived types hold.
+/// Converts to the base class, without the members of derived classes.
 Error as_error(const std::exception_ptr& failure);
 
-/// The failure of a call that carried no commands: not sent, unless the broker says otherwise.
+/// The failure of a call without commands: NotSent, unless the broker reported another delivery.
 Error query_failure(const grpc::Status& status, const grpc::ClientContext& context);
 
-/// The call outlived its deadline.
+/// The failure for a deadline that passed during the call.
 Error deadline_passed();
 
-/// The broker said what the contract does not allow.
+/// The failure for a broker that breaks the contract.
 Error broken_contract(const std::string& message);
 
-/// The connection broke before the broker's word came.
+/// The failure for a lost connection.
 ConnectionLost connection_lost(const std::string& message);
 
-/// Nobody answers at the endpoint, for this code.
+/// The failure for an endpoint without a broker, or without permission.
 NotRunning not_running(const std::string& message, StatusCode code = StatusCode::Unavailable);
 
-/// A failure that this program made up.
+/// A failure that this client detected itself.
 Failure own_failure(const std::string& message, Delivery delivery, StatusCode code);
 
 }  // namespace cardbroker

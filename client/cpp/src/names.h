@@ -17,7 +17,7 @@ inline constexpr std::size_t max_message_bytes = 1 << 20;
 inline constexpr std::size_t max_commands = 64;
 inline constexpr std::size_t min_apdu_bytes = 4;
 inline constexpr std::size_t max_apdu_bytes = 65'544;
-/// What goes to a reader as it is given.
+/// The largest data for a reader without conversion, in bytes.
 inline constexpr std::size_t max_raw_bytes = 65'548;
 
 }  // namespace cardbroker::names

@@ -1,4 +1,4 @@
-// Which messages of a session wait for their answer, and which one restarts it after a failure: no I/O.
+// The unanswered messages of a session, and the decision which message restarts it after a failure. No I/O.
 #include "pipeline.h"
 
 namespace cardbroker {

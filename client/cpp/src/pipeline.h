@@ -1,7 +1,7 @@
-// Which messages of a session wait for their answer, and which one restarts it after a failure: no I/O.
+// The unanswered messages of a session, and the decision which message restarts it after a failure. No I/O.
 //
-// A failure is noticed late: messages that were sent before are answered PRECEDING_FAILED by the broker. Only a message
-// of somebody who knew of every failure may say `restart`, for only that one was decided on in their light.
+// A failure arrives late: the broker answers the messages sent before its arrival with PRECEDING_FAILED. Only a message
+// of a caller that knew of every failure may set `restart`, because only that caller took the failures into account.
 #pragma once
 
 #include <cardbroker/session.h>
@@ -13,8 +13,7 @@
 
 namespace cardbroker {
 
-/// How an answer tells that its message failed; PrecedingFailed: not by itself, but because a message before it had
-/// failed.
+/// The outcome of a message; PrecedingFailed: it failed because a message before it had failed.
 enum class Outcome { Done, Failed, PrecedingFailed };
 
 class Pipeline {
@@ -24,14 +23,14 @@ public:
         bool restart;
     };
 
-    /// How many messages are unanswered.
+    /// The number of unanswered messages.
     std::size_t size() const noexcept { return unanswered_.size(); }
 
-    /// Adds a message of somebody who knew of so many failures.
+    /// Adds a message of a caller that knew of `known_failure_count` failures.
     Sent send(std::uint64_t known_failure_count, Restart restart = Restart::Automatic);
 
-    /// Takes out the message that an answer belongs to. Returns the count of failures that the answer makes known;
-    /// nothing if it is not this message's turn to be answered.
+    /// Removes the oldest message, which an answer must belong to. Returns the failure count so far; empty if the
+    /// answer belongs to another message.
     std::optional<std::uint64_t> answer(std::int64_t id, Outcome outcome);
 
 private:
@@ -42,9 +41,9 @@ private:
 
     std::int64_t last_id_ = 0;
     std::deque<Message> unanswered_;
-    /// How many failures there were.
+    /// The count of failures so far.
     std::uint64_t failure_count_ = 0;
-    /// How many of them had been restarted from with the latest message.
+    /// The failure count at the latest message with `restart`.
     std::uint64_t restarted_count_ = 0;
 };
 

@@ -1,4 +1,4 @@
-// Files that hold a secret: used only if nobody else can read or change them.
+// Files with a secret: refused unless only their owner has access.
 #include "private_file.h"
 
 #include <fcntl.h>
@@ -17,10 +17,11 @@ constexpr std::size_t max_private_bytes = 1 << 20;
 
 std::string cannot_be_read() { return "cannot be read: " + std::generic_category().message(errno); }
 
-/// Empty if the file may be used.
+/// The problem of the file; empty if it may be used.
 std::string problem_of(const struct stat& file) {
     if (!S_ISREG(file.st_mode)) return "is not a regular file";
-    if (file.st_uid != 0 && file.st_uid != geteuid()) return "belongs to another user: chown it to the one who uses it";
+    if (file.st_uid != 0 && file.st_uid != geteuid())
+        return "belongs to another user: chown it to the user of the client";
     if ((file.st_mode & 077) != 0) {
         char mode[8];
         std::snprintf(mode, sizeof mode, "%04o", static_cast<unsigned>(file.st_mode & 07777));
@@ -30,7 +31,7 @@ std::string problem_of(const struct stat& file) {
     return {};
 }
 
-/// At most so many bytes of the file.
+/// Reads at most `size` bytes of the file.
 std::string read(int descriptor, std::size_t size, std::string& problem) {
     std::string text(size, '\0');
     std::size_t length = 0;

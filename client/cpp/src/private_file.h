@@ -1,12 +1,12 @@
-// Files that hold a secret: used only if nobody else can read or change them.
+// Files with a secret: refused unless only their owner has access.
 #pragma once
 
 #include <string>
 
 namespace cardbroker {
 
-/// The text of a regular file of this user's, or of root's, that nobody else can read or change. Otherwise returns
-/// nothing and says in `problem` what is wrong with the file.
+/// Reads a regular file of this user or root without access for others. Otherwise returns nothing and describes the
+/// problem in `problem`.
 std::string read_private_file(const std::string& path, std::string& problem);
 
 }  // namespace cardbroker

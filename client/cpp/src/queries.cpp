@@ -1,4 +1,4 @@
-// Calls that carry no commands: what the broker says about itself and its readers.
+// Calls without commands: the broker's description of itself and its readers.
 #include "queries.h"
 
 #include <cardbroker/error.h>
@@ -13,7 +13,7 @@ namespace cardbroker {
 
 namespace {
 
-/// The answers are made from memory: a broker that takes longer is stuck.
+/// The longest time for a query: the broker answers from memory, so a slower one is stuck.
 constexpr std::chrono::seconds query_timeout(10);
 
 template <typename Request, typename Response>

@@ -1,4 +1,4 @@
-// A stream of messages from the broker, over a completion queue of its owner's: no thread.
+// A stream of messages from the broker on a completion queue of its owner, without a thread.
 //
 // ```text
 // starting ── started ──▶ reading ─┐ messages
@@ -19,17 +19,17 @@
 
 namespace cardbroker {
 
-/// One stream, with one operation under way at any time, whose tag is the stream's address.
+/// One stream with one pending operation at any time; the operation's tag is the stream's address.
 template <typename Message>
 struct ServerStream {
     using Clock = std::chrono::system_clock;
     enum class Phase { Starting, Reading, Finishing };
-    /// What the end of an operation means.
+    /// The meaning of a completed operation.
     enum class Step { Nothing, Told, Ended };
 
-    /// How long the broker may take to answer with the first message.
+    /// The longest wait for the first message.
     static constexpr std::chrono::seconds open_timeout{10};
-    /// Three heartbeat intervals of the broker's default.
+    /// The longest silence of a live broker: three default heartbeat intervals.
     static constexpr std::chrono::seconds silence_limit{90};
 
     grpc::ClientContext context;
@@ -38,12 +38,12 @@ struct ServerStream {
     Phase phase = Phase::Starting;
     Message message;
     grpc::Status status;
-    /// When the broker must have said something, or else the owner gives up.
+    /// The time at which the owner ends the stream unless a message has arrived.
     Clock::time_point limit = Clock::now() + open_timeout;
     bool heard = false;
     bool silent = false;
 
-    /// The operation under way is done. After a message the owner reads on when it has taken it.
+    /// Processes the completion of the pending operation. After a message the owner requests the next one.
     Step advance(bool ok) {
         if (phase == Phase::Finishing) return Step::Ended;
         if (!ok) {
@@ -70,7 +70,7 @@ struct ServerStream {
         context.TryCancel();
     }
 
-    /// Only after Step::Ended.
+    /// The failure of the stream; valid only after Step::Ended.
     Error why_ended() const {
         if (silent) return connection_lost("the broker fell silent").not_sent();
         if (status.ok()) return connection_lost("the broker ended the watch").not_sent();
@@ -78,7 +78,7 @@ struct ServerStream {
     }
 };
 
-/// The time after so long, at most a year.
+/// The time after `timeout`, at most a year from now.
 inline std::chrono::system_clock::time_point after(std::chrono::nanoseconds timeout) {
     using Clock = std::chrono::system_clock;
     const auto longest = std::clamp<std::chrono::nanoseconds>(timeout, timeout.zero(), std::chrono::hours(24 * 365));

@@ -1,4 +1,4 @@
-// Sessions: the handle that a program holds, and its calls on the way.
+// Sessions: the handle of a program, and its unanswered calls.
 #include <cardbroker/client.h>
 #include <cardbroker/error.h>
 #include <cardbroker/session.h>
@@ -14,7 +14,7 @@
 
 namespace cardbroker {
 
-/// A reply on its way, and the conversation that it comes from.
+/// A pending reply and its conversation.
 struct Answer {
     std::shared_ptr<Conversation> conversation;
     std::future<Reply> reply;
@@ -37,7 +37,7 @@ Session Client::open_session(const ReaderName& reader, const SessionOptions& opt
     open.set_reader(resolve(*connection_, reader));
 
     auto conversation = std::make_shared<Conversation>(*connection_, open);
-    // A broker that is silent for longer is stuck.
+    // A broker without an answer for longer is stuck.
     conversation->await_opened(with_card_time(wait), options.on_queue_position);
     return Session(std::move(conversation));
 }
@@ -67,7 +67,7 @@ Transmitted Session::transmit(const std::vector<Command>& commands, Restart rest
 Pending Session::begin(const std::vector<Command>& commands, Restart restart) {
     v1::OpenSessionRequest message;
     to_wire(commands, *message.mutable_transmit()->mutable_commands());
-    // With the longest id, for the real one is not known yet.
+    // Checks the length with the longest id, because the real id is not known yet.
     message.mutable_transmit()->set_id(INT64_MAX);
     message.set_restart(true);
     check_length(message);
@@ -113,7 +113,7 @@ bool Pending::wait_for(Nanoseconds timeout) const {
 
 Transmitted Pending::get() {
     v1::OpenSessionResponse response = answer_->get();
-    if (!response.has_transmitted()) throw broken_contract("the broker answered something else than was asked");
+    if (!response.has_transmitted()) throw broken_contract("the broker sent another answer than the request needs");
     v1::SessionTransmitted& transmitted = *response.mutable_transmitted();
     v1::TransmitResponse unit;
     unit.mutable_results()->Swap(transmitted.mutable_results());
@@ -134,7 +134,7 @@ bool PendingReset::wait_for(Nanoseconds timeout) const {
 
 std::vector<std::uint8_t> PendingReset::get() {
     const v1::OpenSessionResponse response = answer_->get();
-    if (!response.has_reset_done()) throw broken_contract("the broker answered something else than was asked");
+    if (!response.has_reset_done()) throw broken_contract("the broker sent another answer than the request needs");
     return bytes(response.reset_done().atr());
 }
 

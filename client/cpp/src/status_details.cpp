@@ -1,4 +1,4 @@
-// What the trailers of a failed call tell in the broker's own words.
+// Reads the broker's failure from the trailers of a call.
 #include "status_details.h"
 
 #include <google/protobuf/io/coded_stream.h>
@@ -42,7 +42,7 @@ std::string first(const std::multimap<int, std::string>& fields, int number) {
     return found == fields.end() ? "" : found->second;
 }
 
-/// google.rpc.ErrorInfo, without the googleapis: reason, domain, and metadata, a map.
+/// google.rpc.ErrorInfo, parsed without the googleapis library: reason, domain, and the metadata map.
 struct ErrorInfo {
     std::string reason;
     std::string domain;
@@ -67,7 +67,7 @@ std::optional<std::string> trailer(const grpc::ClientContext& context, const cha
     return std::string(found->second.data(), found->second.size());
 }
 
-/// `not_sent` or `NOT_SENT`; what is not known is Unknown.
+/// `not_sent` or `NOT_SENT`; other texts are Unknown.
 Delivery delivery_named(std::string name) {
     std::transform(name.begin(), name.end(), name.begin(), [](unsigned char letter) { return std::toupper(letter); });
     if (name == "NOT_SENT") return Delivery::NotSent;
@@ -111,7 +111,7 @@ std::optional<ErrorInfo> error_info(const v1::StatusDetails& details) {
     return std::nullopt;
 }
 
-/// google.rpc.RetryInfo and google.rpc.BadRequest, without the googleapis.
+/// Reads google.rpc.RetryInfo and google.rpc.BadRequest without the googleapis library.
 void add_generic(const v1::StatusDetails& details, Failure& failure) {
     for (const google::protobuf::Any& detail : details.details()) {
         if (is_type(detail, "google.rpc.RetryInfo")) {
@@ -144,7 +144,7 @@ std::optional<Failure> told_failure(const grpc::Status& status, const grpc::Clie
     const auto delivery = trailer(context, names::delivery_trailer);
     if (!info && !reason && !delivery) return std::nullopt;
     if (!info) info.emplace("");
-    // What the one does not say the other may.
+    // The trailer fills a gap of ErrorInfo.
     const auto said = [](const std::string& text, const std::optional<std::string>& trailer) {
         return text.empty() ? trailer.value_or("") : text;
     };

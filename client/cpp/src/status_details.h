@@ -1,4 +1,4 @@
-// What the trailers of a failed call tell in the broker's own words.
+// Reads the broker's failure from the trailers of a call.
 #pragma once
 
 #include <cardbroker/failure.h>
@@ -8,8 +8,8 @@
 
 namespace cardbroker {
 
-/// The failure in the status's details; else what ErrorInfo, RetryInfo and BadRequest tell of it, and the plain
-/// trailers where ErrorInfo is silent. Nothing if the status does not come from the broker.
+/// The failure in the status's details; else in ErrorInfo, RetryInfo and BadRequest, and in the plain trailers for
+/// values that ErrorInfo lacks. Empty if the status does not come from the broker.
 std::optional<Failure> told_failure(const grpc::Status& status, const grpc::ClientContext& context);
 
 }  // namespace cardbroker

@@ -1,4 +1,4 @@
-// Status words in plain words (ISO/IEC 7816-4 §5.6, tables 5 and 6).
+// The meanings of status words (ISO/IEC 7816-4 §5.6, tables 5 and 6).
 #include <cardbroker/status_word.h>
 
 namespace cardbroker {
@@ -64,7 +64,7 @@ constexpr Meaning meanings[] = {
     {0x9000, "done"},
 };
 
-/// The meanings that count something in the second byte.
+/// The meanings with a number in the second byte.
 std::optional<std::string> counted(unsigned first, unsigned second) {
     const std::string count = std::to_string(second);
     const bool is_request = second >= 0x02 && second <= 0x80;

@@ -1,4 +1,4 @@
-// Units of commands: what goes to a card together, and the repeats of one whose connection was lost.
+// Units of commands: the request, its deadline, and its repeats after a lost connection.
 #include <cardbroker/client.h>
 #include <cardbroker/error.h>
 
@@ -22,17 +22,17 @@ using Clock = std::chrono::steady_clock;
 constexpr int repeats = 3;
 constexpr std::chrono::milliseconds first_pause(100);
 
-/// A unit on its way, and its limits.
+/// A unit and its limits.
 struct Unit {
     v1::TransmitRequest request;
     std::optional<Nanoseconds> wait;
     Clock::time_point end;
-    /// How long after the first time it may be sent again; none if it may not.
+    /// The time after the first attempt within which repeats may begin; absent: no repeats.
     std::optional<Clock::duration> repeat_window;
-    /// When it was first sent.
+    /// The start of the first attempt.
     std::optional<Clock::time_point> first_sent;
 
-    /// When it must have been sent.
+    /// The latest start of an attempt.
     Clock::time_point send_by() const {
         return first_sent && repeat_window ? std::min(end, *first_sent + *repeat_window) : end;
     }
@@ -47,7 +47,7 @@ Transmitted attempt(Connection& connection, Unit& unit) {
     const auto now = Clock::now();
     if (now >= unit.send_by()) throw deadline_passed().not_sent();
     if (!unit.first_sent) unit.first_sent = now;
-    // What connecting took must not use up the room in which "not sent" comes back.
+    // The time to connect must not use up the time in which NotSent arrives.
     const Times left = times(unit.wait, unit.end - now);
     set_wait(unit.request, left.wait);
     check_length(unit.request);
@@ -60,7 +60,7 @@ Transmitted attempt(Connection& connection, Unit& unit) {
     return from_wire(response);
 }
 
-/// An id that nobody has used before and nobody can guess: 128 random bits.
+/// A fresh id that cannot be guessed: 128 random bits.
 std::string fresh_id() try {
     std::random_device random;
     std::uint32_t id[4];
@@ -71,14 +71,15 @@ std::string fresh_id() try {
         own_failure(std::string("no random numbers: ") + error.what(), Delivery::NotSent, StatusCode::Internal));
 }
 
-/// Twice as long each time, half fixed and half random, so that many clients do not come back at the same moment.
+/// The pause before a repeat: each twice as long, half fixed and half random, so that many clients do not return at the
+/// same moment.
 std::chrono::duration<double> pause(int repeat) {
     std::minstd_rand random(std::random_device{}());
     return first_pause * (1 << repeat) * std::uniform_real_distribution(0.5, 1.0)(random);
 }
 
-/// Makes repeats safe, and allows them: one id, for no longer than the broker is sure to know it, and unless any card
-/// will do on the insertion that is there now.
+/// Allows repeats and makes them safe: one id, only while the broker is sure to know it, and, unless any card is
+/// allowed, the current insertion.
 void prepare_repeats(Connection& connection, Unit& unit, bool any_card) {
     v1::TransmitRequest& request = unit.request;
     if (request.request_id().empty()) request.set_request_id(fresh_id());
@@ -88,7 +89,8 @@ void prepare_repeats(Connection& connection, Unit& unit, bool any_card) {
         if (insertion.empty()) return;
         request.mutable_turn()->set_if_insertion_id(insertion);
     }
-    // Half of it: the repeat takes its time on the way, and the outcome may be older than the loss of the connection.
+    // Half of the lifetime: a repeat takes time to arrive, and the outcome may be older than the loss of the
+    // connection.
     unit.repeat_window = std::chrono::duration_cast<Clock::duration>(lifetime / 2);
 }
 
@@ -111,7 +113,7 @@ Transmitted with_repeats(Connection& connection, Unit& unit) {
             throw;
         } catch (const Error& error) {
             if (error.delivery() != Delivery::NotSent) throw;
-            // True of this attempt, but the first one may have reached the card. People must decide.
+            // True of this attempt, but the first attempt may have reached the card.
             break;
         }
     }
@@ -133,7 +135,7 @@ Transmitted Client::transmit(const ReaderName& reader, const std::vector<Command
     request.set_disposition(static_cast<v1::Disposition>(options.disposition));
     check_length(request);
     request.set_reader(resolve(*connection_, reader, unit.end));
-    if (options.repeat) prepare_repeats(*connection_, unit, options.any_card);
+    if (options.repeatable) prepare_repeats(*connection_, unit, options.any_card);
     return unit.repeat_window ? with_repeats(*connection_, unit) : attempt(*connection_, unit);
 }
 

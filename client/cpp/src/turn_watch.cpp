@@ -1,4 +1,4 @@
-// Following the waiting requests of this program.
+// The watch of this program's waiting requests.
 #include <cardbroker/client.h>
 #include <cardbroker/turn.h>
 #include <grpcpp/alarm.h>
@@ -80,7 +80,7 @@ private:
         return std::nullopt;
     }
 
-    /// A heartbeat tells nothing.
+    /// A heartbeat is no report.
     std::optional<std::vector<WaitingTurn>> take() {
         std::optional<std::vector<WaitingTurn>> told;
         if (!stream_.message.is_heartbeat()) {

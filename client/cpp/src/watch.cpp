@@ -1,5 +1,4 @@
-// Following the readers through losses of the connection: a watch that opens its stream anew and tells what changed
-// meanwhile.
+// The watch of all readers, which reconnects after a loss and reports the changes since then.
 #include <cardbroker/client.h>
 #include <cardbroker/watch.h>
 #include <grpcpp/alarm.h>
@@ -95,7 +94,7 @@ private:
         lost(error);
     }
 
-    /// The operation under way is done.
+    /// Processes the completion of the pending operation.
     void advance(bool ok) {
         switch (stream_->advance(ok)) {
             case Step::Told:
@@ -110,13 +109,13 @@ private:
         }
     }
 
-    /// Whether the stream has found nobody.
+    /// Whether the stream has found no broker.
     bool was_away() const {
         return !stream_->silent && !stream_->status.ok() && !stream_->heard &&
                stream_->channel->GetState(false) != GRPC_CHANNEL_READY;
     }
 
-    /// Whether the broker may start still, and waiting for it has not been told of.
+    /// Whether the broker may still be starting, before the first Disconnected.
     bool is_awaited() const { return !connected_ && Clock::now() < patience_end_ && !connection_->is_forbidden(); }
 
     void lost(Error error, bool was_away = false) {
@@ -125,7 +124,7 @@ private:
             pause_end_ = std::min(Clock::now() + first_pause, patience_end_);
             return;
         }
-        // Half fixed, half random, so that many watchers do not come back at the same moment.
+        // Half fixed, half random, so that many watches do not reconnect at the same moment.
         const auto pause = pause_ * std::uniform_real_distribution(0.5, 1.0)(random_);
         pause_end_ = Clock::now() + std::chrono::duration_cast<Clock::duration>(pause);
         pause_ = std::min(pause_ * 2, longest_pause);
@@ -160,7 +159,7 @@ private:
         readers_.erase(known);
     }
 
-    /// Tells only what differs: after a loss of the connection a snapshot repeats what was known.
+    /// Adds events for the differences only: a snapshot after a reconnect repeats known readers.
     void update(Reader reader) {
         Reader& known = readers_[reader.name];
         if (known == reader) return;
@@ -172,18 +171,18 @@ private:
     std::atomic<bool> stopped_{false};
     grpc::CompletionQueue queue_;
     grpc::Alarm wake_;
-    /// None while it pauses.
+    /// The running stream; absent during a pause.
     std::unique_ptr<Stream> stream_;
     Clock::time_point pause_end_ = Clock::now();
-    /// Until then a broker that has not answered yet is waited for.
+    /// The end of the first wait for a broker that does not answer yet.
     const Clock::time_point patience_end_;
     std::chrono::milliseconds pause_ = first_pause;
     std::minstd_rand random_{std::random_device{}()};
     std::string resume_token_;
-    /// None before the first attempt has ended.
+    /// Absent before the end of the first attempt.
     std::optional<bool> connected_;
     std::map<std::string, Reader> readers_;
-    /// What one message brought and `next` has not told yet.
+    /// Events that `next` has not returned yet.
     std::deque<WatchEvent> pending_;
 };
 

@@ -1,4 +1,4 @@
-// A broker of one's own for each test: how it is started, waited for and ended.
+// A private broker for each test: its start, its wait and its end.
 #include "broker.h"
 
 #include <doctest/doctest.h>
@@ -77,14 +77,15 @@ std::string refusal(const std::function<void()>& call) {
         const std::string& reason = error.failure().reason_name;
         return (reason.empty() ? "no reason" : reason) + ' ' + to_string(error.delivery());
     }
-    FAIL("it did not fail");
+    FAIL("the call did not fail");
     return {};
 }
 
 void until(const std::function<bool()>& is_so) {
     const auto deadline = std::chrono::steady_clock::now() + longest;
     while (!is_so()) {
-        if (std::chrono::steady_clock::now() > deadline) throw std::runtime_error("what was awaited does not happen");
+        if (std::chrono::steady_clock::now() > deadline)
+            throw std::runtime_error("the condition did not come true in time");
         std::this_thread::sleep_for(2ms);
     }
 }
@@ -102,7 +103,7 @@ Folder::~Folder() {
 
 Program::Program(const std::vector<std::string>& arguments, const std::map<std::string, std::string>& environment,
                  const std::filesystem::path& log) {
-    // All that must be made is made before the fork: the child of a program with threads may do little.
+    // Allocates before the fork, because the child of a program with threads must not allocate.
     std::vector<std::string> words = arguments;
     std::vector<std::string> variables;
     for (const auto& [name, value] : environment) variables.push_back(name + '=' + value);
@@ -112,7 +113,7 @@ Program::Program(const std::vector<std::string>& arguments, const std::map<std::
     id_ = fork();
     if (id_ < 0) throw std::runtime_error("cannot fork");
     if (id_ > 0) return;
-    // It must not outlive the tests, however they end.
+    // The program must not outlive the tests.
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent) _exit(127);
     const int out = open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
@@ -156,7 +157,7 @@ void Broker::kill() { program_.reset(); }
 
 void Broker::start(int readers) {
     const char* program = std::getenv("CARDBROKERD");
-    if (!program) throw std::runtime_error("CARDBROKERD must name the broker's program");
+    if (!program) throw std::runtime_error("CARDBROKERD must be the path of cardbrokerd");
     const std::string socket = folder_.path() / "a b.sock";
     program_ = std::make_unique<Program>(
         std::vector<std::string>{program, "--simulate", std::to_string(readers), "--socket", socket, "--log", "debug"},

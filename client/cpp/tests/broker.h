@@ -1,5 +1,5 @@
-// A broker of one's own for each test: the real `cardbrokerd` as a process, on simulated readers and a socket in a
-// folder of its own; and short words for what clients do.
+// A private broker for each test: the real `cardbrokerd` as a process, with simulated readers and a socket in a
+// temporary folder; and helpers for the calls of clients.
 #pragma once
 
 #include <cardbroker/cardbroker.h>
@@ -17,7 +17,7 @@ namespace cardbroker::tests {
 
 using namespace std::chrono_literals;
 
-/// The longest that anything may take that is not under test.
+/// The longest wait for steps that are not under test.
 inline constexpr auto longest = 20s;
 
 inline const std::string reader = "readers/simulated-reader-00";
@@ -28,23 +28,23 @@ inline const std::string read_record = "00B2010410";
 inline const std::string count_commands = "8010000004";
 inline const std::string verify = "00200080083132333435363738";
 inline const std::string read_protected = "00B0810005";
-/// Malformed: promises more data than there is.
+/// A malformed APDU: Lc is larger than the data.
 inline const std::string malformed = "00A40400050102";
 
-/// A command that the card answers after so many milliseconds, at most 65,535.
+/// A command that the card answers after this time in milliseconds, at most 65,535.
 std::string slow(int milliseconds);
-/// A command that causes a fault of the card; server/backend/simulated/card/mod.rs has the table.
+/// A command that triggers a fault of the simulated card.
 std::string fault(int kind, int a, int b);
 
-/// Commands from hexadecimal text.
+/// Makes commands from hexadecimal texts.
 std::vector<Command> commands(std::initializer_list<std::string> texts);
-/// The answer as hexadecimal text: data, a space, status word.
+/// Converts an answer to hexadecimal text: data, a space, status word.
 std::string told(const CommandResult& result);
 std::vector<std::string> told(const Transmitted& transmitted);
-/// What a call fails with: "REASON DELIVERY". Fails the test if it does not fail.
+/// The failure of a call: "REASON DELIVERY". Fails the test if the call succeeds.
 std::string refusal(const std::function<void()>& call);
 
-/// A folder that goes with it.
+/// A temporary folder; removed by the destructor.
 class Folder {
 public:
     Folder();
@@ -55,17 +55,17 @@ private:
     std::filesystem::path path_;
 };
 
-/// A running program with what it has printed. Destroying it kills it.
+/// A running program; killed by the destructor.
 class Program {
 public:
-    /// `log` gets its standard output and error output.
+    /// `log` receives the standard output and the standard error.
     Program(const std::vector<std::string>& arguments, const std::map<std::string, std::string>& environment,
             const std::filesystem::path& log);
     ~Program();
 
-    /// Its exit code, or 128 and the signal; waits for it.
+    /// Waits for the end; returns the exit code, or 128 plus the signal.
     int wait();
-    /// Whether it has ended.
+    /// Whether the program has ended.
     bool has_ended();
     void signal(int number) const;
 
@@ -76,16 +76,16 @@ private:
 
 class Broker {
 public:
-    /// Two readers, a T=1 card in the first and a T=0 card in the second.
+    /// Starts a broker with two readers, a T=1 card in the first and a T=0 card in the second.
     Broker();
     ~Broker();
 
     std::string endpoint() const { return "unix:" + (folder_.path() / "a b.sock").string(); }
-    /// A client with a connection of its own, that does not wait long for a broker.
+    /// Makes a client with a short connect timeout.
     Client client(const std::string& group = "") const;
-    /// Kills it, as a crash would.
+    /// Kills the broker without a drain.
     void kill();
-    /// Starts it with so many readers, and waits until it answers.
+    /// Starts the broker with this number of readers and waits until it answers.
     void start(int readers = 2);
 
 private:
@@ -93,7 +93,7 @@ private:
     std::unique_ptr<Program> program_;
 };
 
-/// Waits until something is so.
+/// Waits until the condition is true, with a limit.
 void until(const std::function<bool()>& is_so);
 
 }  // namespace cardbroker::tests

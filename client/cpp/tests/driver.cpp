@@ -1,5 +1,5 @@
-// The client's driver for the conformance kit, proto/conformance/README.md: takes one JSON object a line, does what it
-// says through the library's public headers, and prints one JSON object a line.
+// The client's driver for the conformance kit (proto/conformance/README.md): reads one JSON object per line, runs its
+// operation through the library's public headers, and prints one JSON object per line.
 #include <cardbroker/cardbroker.h>
 
 #include <functional>
@@ -19,13 +19,13 @@ namespace {
 using google::protobuf::Struct;
 using google::protobuf::Value;
 
-/// One line of the input.
+/// An order: one line of the input.
 class Order {
 public:
     explicit Order(Struct fields) : fields_(std::move(fields)) {}
 
     bool has(const std::string& key) const { return fields_.fields().count(key) > 0; }
-    /// Null where it is missing.
+    /// The value of a key; null if it is missing.
     const Value& at(const std::string& key) const {
         static const Value null;
         const auto found = fields_.fields().find(key);
@@ -53,7 +53,7 @@ std::chrono::nanoseconds seconds(double count) {
     return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::duration<double>(count));
 }
 
-/// The commands or the reset of a session's message, begun; what it returns waits for the answer.
+/// Begins the commands or the reset of a session's message; returns a function that waits for the answer.
 std::function<std::string()> begin(Session& session, const Value* transmit, const Value* reset, Restart when) {
     if (reset) {
         v1::SessionReset order;
@@ -87,7 +87,7 @@ private:
 
     static Operation operation(const std::string& op) {
         const auto found = operations.find(op);
-        if (found == operations.end()) throw InvalidRequest("op", "there is nothing to do for " + op);
+        if (found == operations.end()) throw InvalidRequest("op", "unknown operation " + op);
         return found->second;
     }
 
@@ -134,7 +134,7 @@ private:
         const auto request = order.message<v1::TransmitRequest>("request");
         TransmitOptions options = driver::options(request);
         if (order.has("deadline")) options.deadline = seconds(order.number("deadline"));
-        options.repeat = order.flag("repeat");
+        options.repeatable = order.flag("repeat");
         options.any_card = order.flag("any_card");
         return json(message(client().transmit(request.reader(), commands(request.commands()), options)));
     }

@@ -1,4 +1,4 @@
-// How the driver answers: what a piece of work brings, or the error that it throws, as one JSON object.
+// The driver's answers: the result of an operation, or its error, as one JSON object.
 #include "driver_answers.h"
 
 namespace cardbroker::driver {

@@ -1,4 +1,4 @@
-// How the driver answers: what a piece of work brings, or the error that it throws, as one JSON object.
+// The driver's answers: the result of an operation, or its error, as one JSON object.
 #pragma once
 
 #include <functional>
@@ -10,13 +10,13 @@ namespace cardbroker::driver {
 
 std::string ok(const std::string& json);
 
-/// An error of this kind; `more`: further keys, each after a comma.
+/// Formats an error of this kind; `more`: further keys, each after a comma.
 std::string failed(const char* kind, const Error& error, const std::string& more = "");
 
-/// What a session shows of a unit.
+/// The part of a unit's outcome that a session has.
 v1::SessionTransmitted in_session(const v1::TransmitResponse& unit);
 
-/// What the work brings, or what it throws, as an answer.
+/// Runs the operation; formats its result or its error.
 std::string answer(const std::function<std::string()>& work, bool is_session = false);
 
 }  // namespace cardbroker::driver

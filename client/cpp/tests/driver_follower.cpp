@@ -1,4 +1,4 @@
-// What the driver follows in threads of their own: the readers, and its waiting turns.
+// The driver's watches, each in a thread of its own: the readers, and its waiting requests.
 #include "driver_follower.h"
 
 #include "driver_answers.h"

@@ -1,4 +1,4 @@
-// What the driver follows in threads of their own: the readers, and its waiting turns.
+// The driver's watches, each in a thread of its own: the readers, and its waiting requests.
 #pragma once
 
 #include <cardbroker/cardbroker.h>
@@ -13,10 +13,10 @@
 
 namespace cardbroker::driver {
 
-/// A thread that follows something, and the answers that it has ready.
+/// A thread that follows a watch, and its pending answers.
 class Follower {
 public:
-    /// `work` takes answers to where they are handed out, until `stop` ends it.
+    /// `work` calls `tell` for each answer until `stop` ends it.
     Follower(std::function<void(Follower&)> work, std::function<void()> stop)
         : stop_(std::move(stop)), thread_([this, work = std::move(work)] { work(*this); }) {}
 
@@ -47,10 +47,10 @@ private:
     std::thread thread_;
 };
 
-/// Tells all readers after each change, until the watch is stopped.
+/// Adds all readers as an answer after each change, until the watch is stopped.
 void follow(Watch& watch, Follower& follower);
 
-/// Tells the waiting requests after each change, until the watch ends.
+/// Adds the waiting requests as an answer after each change, until the watch ends.
 void follow(TurnWatch& watch, Follower& follower);
 
 }  // namespace cardbroker::driver

@@ -1,4 +1,4 @@
-// Between the library's public types and the contract's messages, which protobuf reads from JSON and writes as JSON.
+// Conversions between the library's public types and the contract's messages, which protobuf reads and writes as JSON.
 #include "driver_messages.h"
 
 #include <google/protobuf/util/json_util.h>
@@ -80,7 +80,7 @@ void set_turn(TurnOptions& options, const v1::TurnOptions& turn) {
     options.reset_before = static_cast<CardReset>(turn.reset_before());
 }
 
-/// Shows the outcome of one command.
+/// Converts the outcome of one command.
 struct Outcome {
     v1::CommandResult& wire;
 

@@ -1,4 +1,4 @@
-// Between the library's public types and the contract's messages, which protobuf reads from JSON and writes as JSON.
+// Conversions between the library's public types and the contract's messages, which protobuf reads and writes as JSON.
 #pragma once
 
 #include <cardbroker/cardbroker.h>
@@ -12,12 +12,12 @@
 
 namespace cardbroker::driver {
 
-// Orders, as the library takes them.
+// Converts orders of the kit to arguments of the library.
 std::vector<Command> commands(const google::protobuf::RepeatedPtrField<v1::Command>& wire);
 TransmitOptions options(const v1::TransmitRequest& request);
 SessionOptions options(const v1::SessionOpen& open);
 
-// Answers, as the contract names them.
+// Converts answers of the library to messages of the contract.
 v1::Reader message(const Reader& reader);
 v1::GetBrokerResponse message(const BrokerInfo& broker);
 v1::WaitingTurn message(const WaitingTurn& turn);
@@ -27,7 +27,7 @@ v1::SessionOpened message(const Session& session);
 
 std::string json(const google::protobuf::Message& message);
 
-/// Throws std::invalid_argument for what is no such message.
+/// Throws std::invalid_argument for JSON that is no such message.
 void parse(const std::string& json, google::protobuf::Message& message);
 void parse(const google::protobuf::Value& value, google::protobuf::Message& message);
 

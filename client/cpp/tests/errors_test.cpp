@@ -1,4 +1,4 @@
-// Where an error's parts come from: the broker's own words, what is left of them, and what is made of none.
+// Errors from the broker's details, from the standard details alone, from trailers, and without any of them.
 #include <doctest/doctest.h>
 
 #include "broker.h"
@@ -16,18 +16,18 @@ Error failing(const std::function<grpc::Status(grpc::ServerContext&)>& status) {
     } catch (const Error& error) {
         return error;
     }
-    FAIL("it did not fail");
+    FAIL("the call did not fail");
     return Error(Failure());
 }
 
-/// A field of bytes, as protobuf writes it; short ones only.
+/// Encodes a short length-delimited field as protobuf does.
 std::string field(char number, const std::string& value) {
     return std::string(1, static_cast<char>(number << 3 | 2)) + static_cast<char>(value.size()) + value;
 }
 
 }  // namespace
 
-TEST_CASE("without a Failure the details for generic clients say why") {
+TEST_CASE("standard details replace a missing Failure") {
     const auto entry = [](const std::string& key, const std::string& value) {
         return field(3, field(1, key) + field(2, value));
     };
@@ -45,7 +45,7 @@ TEST_CASE("without a Failure the details for generic clients say why") {
     CHECK(std::string(error.what()) == "refused");
 }
 
-TEST_CASE("without a Failure the details for generic clients say when to repeat and what to fix") {
+TEST_CASE("standard details contain the retry pause and field violations") {
     // A Duration of 2.5 s: field 1 is 2, field 2 is 500,000,000.
     const std::string delay("\x08\x02\x10\x80\xCA\xB5\xEE\x01", 8);
     const auto violation = [](const std::string& name, const std::string& rule) {
@@ -74,13 +74,13 @@ TEST_CASE("without a Failure the details for generic clients say when to repeat 
     CHECK(trailed.delivery() == Delivery::NotSent);
     CHECK(trailed.retry_after() == 2500ms);
 
-    // Anybody may say these.
+    // These details may come from any server.
     const Error foreign = failing([&](grpc::ServerContext&) { return detailed(grpc::UNAVAILABLE, generic); });
     CHECK(foreign.delivery() == Delivery::Unknown);
     CHECK(!foreign.retry_after());
 }
 
-TEST_CASE("a status word that is none is a failure") {
+TEST_CASE("a status word above 16 bits is a failure") {
     for (const std::int32_t word : {0x19000, -1, INT32_MIN}) {
         for (const bool is_pin_pad : {false, true}) {
             FakeBroker broker;
@@ -92,7 +92,7 @@ TEST_CASE("a status word that is none is a failure") {
             };
             try {
                 broker.client().transmit(reader, commands({read_record}));
-                FAIL("it did not fail");
+                FAIL("the call did not fail");
             } catch (const Error& error) {
                 CHECK(error.code() == StatusCode::Internal);
                 CHECK(error.delivery() == Delivery::Unknown);
@@ -101,7 +101,7 @@ TEST_CASE("a status word that is none is a failure") {
     }
 }
 
-TEST_CASE("without details the trailers say why, and a reason that is not known keeps its name") {
+TEST_CASE("trailers replace missing details, with unknown reasons by name") {
     const Error error = failing([](grpc::ServerContext& context) {
         context.AddTrailingMetadata("cardbroker-reason", "CARD_ON_FIRE");
         context.AddTrailingMetadata("cardbroker-delivery", "executed");
@@ -112,7 +112,7 @@ TEST_CASE("without details the trailers say why, and a reason that is not known 
     CHECK(error.delivery() == Delivery::Executed);
 }
 
-TEST_CASE("details that are no details are no word of the broker's") {
+TEST_CASE("malformed details do not count as the broker's") {
     for (const std::string details : {"\x0A", "garbage", "\xFF\xFF\xFF"}) {
         const Error error =
             failing([&](grpc::ServerContext&) { return grpc::Status(grpc::ABORTED, "refused", details); });

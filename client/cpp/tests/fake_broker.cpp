@@ -1,4 +1,4 @@
-// A broker in the test's own process that answers what a test wants it to, on a TCP port.
+// A broker in the test's own process, on a TCP port, with answers that the test defines.
 #include "fake_broker.h"
 
 namespace cardbroker::tests {

@@ -1,4 +1,4 @@
-// A broker in the test's own process that answers what a test wants it to, on a TCP port.
+// A broker in the test's own process, on a TCP port, with answers that the test defines.
 #pragma once
 
 #include <cardbroker/cardbroker.h>
@@ -22,34 +22,34 @@ public:
 
     Client client(const std::string& token_file = "") const;
 
-    /// What it answers to the n-th Transmit, counted from 0.
+    /// The answer to the n-th Transmit, counted from 0.
     std::function<grpc::Status(std::size_t, v1::TransmitResponse&, grpc::ServerContext&)> answer;
 
-    /// What it does in a session.
+    /// The behaviour in a session.
     std::function<grpc::Status(grpc::ServerReaderWriter<v1::OpenSessionResponse, v1::OpenSessionRequest>&)> session;
 
-    /// How long it says that it keeps outcomes.
+    /// The reported lifetime of outcomes.
     std::chrono::seconds outcome_lifetime{600};
 
-    /// What it does before it answers a GetReader.
+    /// Runs before the answer to a GetReader.
     std::function<void(grpc::ServerContext&)> before_reader = [](grpc::ServerContext&) {};
 
-    /// The readers that there are.
+    /// The readers of the broker.
     std::vector<v1::Reader> readers;
 
-    /// What it says in a watch of turns before it ends it.
+    /// The messages in a watch of turns before its end.
     std::vector<v1::WatchTurnResponse> turns;
 
-    /// What it says in the n-th watch, counted from 0, before it ends it.
+    /// The messages in the n-th watch, counted from 0, before its end.
     std::function<v1::WatchReadersResponse(std::size_t)> snapshot;
 
-    /// The requests so far.
+    /// The Transmit requests so far.
     std::vector<v1::TransmitRequest> requests() const;
     /// The resume tokens of the watches so far.
     std::vector<std::string> resume_tokens() const;
     /// The values of a metadata key in the calls so far; "none" where it was not sent.
     std::vector<std::string> metadata(const std::string& key) const;
-    /// The TCP port.
+    /// The TCP port of the broker.
     int port() const { return port_; }
 
 private:
@@ -73,9 +73,9 @@ private:
     std::unique_ptr<grpc::Server> server_;
 };
 
-/// A status with the broker's word in its details.
+/// Makes a status with a Failure of the broker in its details.
 grpc::Status refused(v1::ErrorReason reason, v1::Delivery delivery, grpc::StatusCode code);
-/// A status with these details.
+/// Makes a status with these details.
 grpc::Status detailed(grpc::StatusCode code, const std::vector<std::pair<std::string, std::string>>& details);
 
 }  // namespace cardbroker::tests

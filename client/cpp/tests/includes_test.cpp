@@ -29,7 +29,7 @@ void add_includes(const std::string& folder, const std::string& prefix, Includes
     }
 }
 
-/// Checks all that `file` leads to; `path` holds the files that lead to it.
+/// Checks all includes of `file`; `path` has the files from the start to it.
 void visit(const std::string& file, const Includes& includes, std::vector<std::string>& path,
            std::set<std::string>& done) {
     const auto found = includes.find(file);

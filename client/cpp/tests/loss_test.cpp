@@ -1,5 +1,4 @@
-// What becomes of calls when the broker goes, comes late or falls silent, repeats among it, and what is sent with every
-// call.
+// Calls with a lost, late or silent broker, their repeats, and the metadata of every call.
 #include <doctest/doctest.h>
 #include <unistd.h>
 
@@ -13,7 +12,7 @@
 
 namespace cardbroker::tests {
 
-TEST_CASE("without a broker nothing is sent, and the next call finds one that came back") {
+TEST_CASE("without a broker calls are NotSent until it returns") {
     Broker broker;
     const Client client = broker.client();
     for (int round = 0; round < 5; ++round) {
@@ -23,20 +22,20 @@ TEST_CASE("without a broker nothing is sent, and the next call finds one that ca
         CHECK_THROWS_AS(client.open_session(reader), NotRunning);
         broker.start();
         CHECK(client.transmit(reader, commands({read_record})).results.size() == 1);
-        // Now with a restart that the client had no occasion to notice.
+        // Now with a restart that the client could not notice.
         broker.kill();
         broker.start();
         CHECK(client.transmit(reader, commands({read_record})).results.size() == 1);
     }
 }
 
-TEST_CASE("a connection that is lost in mid-command leaves the fate UNKNOWN") {
+TEST_CASE("a connection lost during a command makes it UNKNOWN") {
     Broker broker;
     const Client client = broker.client();
     std::thread crash([&] {
         TransmitOptions at_once;
         at_once.wait_timeout = 0s;
-        // Until the slow unit has the card.
+        // Waits until the slow unit has the card.
         const Client other = broker.client();
         until([&] {
             return refusal([&] {
@@ -50,7 +49,7 @@ TEST_CASE("a connection that is lost in mid-command leaves the fate UNKNOWN") {
     crash.join();
 }
 
-TEST_CASE("a broken session tells the calls on their way that their fate is UNKNOWN") {
+TEST_CASE("a broken session makes sent calls UNKNOWN") {
     Broker broker;
     Session session = broker.client().open_session(reader);
     Pending running = session.begin(commands({slow(60'000)}));
@@ -61,7 +60,7 @@ TEST_CASE("a broken session tells the calls on their way that their fate is UNKN
 
 namespace {
 
-/// A broker that has a card in its reader and loses the first connections.
+/// A broker with a card in its reader that drops the first connections.
 struct LosingBroker : FakeBroker {
     explicit LosingBroker(std::size_t losses, grpc::StatusCode code = grpc::UNAVAILABLE) {
         v1::Reader& added = readers.emplace_back();
@@ -77,13 +76,13 @@ struct LosingBroker : FakeBroker {
 
 TransmitOptions repeating() {
     TransmitOptions options;
-    options.repeat = true;
+    options.repeatable = true;
     return options;
 }
 
 }  // namespace
 
-TEST_CASE("a unit is repeated after every end without the broker's word") {
+TEST_CASE("a unit is repeated after every end without broker details") {
     for (const auto code : {grpc::UNAVAILABLE, grpc::UNKNOWN, grpc::INTERNAL, grpc::CANCELLED}) {
         CAPTURE(code);
         LosingBroker broker(1, code);
@@ -95,7 +94,7 @@ TEST_CASE("a unit is repeated after every end without the broker's word") {
     CHECK(late.requests().size() == 1);
 }
 
-TEST_CASE("no repeat is later than half of the time for which outcomes are kept") {
+TEST_CASE("repeats end at half the lifetime of outcomes") {
     LosingBroker broker(100);
     // The pauses before the repeats are 50 ms, 100 ms and 200 ms at least.
     broker.outcome_lifetime = 0s;
@@ -111,7 +110,7 @@ TEST_CASE("no repeat is later than half of the time for which outcomes are kept"
     CHECK(broker.requests().size() == 1 + 2);
 }
 
-TEST_CASE("the questions before a unit that may be repeated count against its deadline") {
+TEST_CASE("queries before a repeatable unit count against its deadline") {
     LosingBroker broker(0);
     broker.before_reader = [](grpc::ServerContext& context) { until([&] { return context.IsCancelled(); }); };
     TransmitOptions options = repeating();
@@ -122,7 +121,7 @@ TEST_CASE("the questions before a unit that may be repeated count against its de
     CHECK(broker.requests().empty());
 }
 
-TEST_CASE("without patience a client connects to a broker that runs") {
+TEST_CASE("without connect timeout a running broker is found") {
     Broker broker;
     ConnectOptions options;
     for (const auto timeout : {0ms, 1ms, -1ms, std::chrono::milliseconds::max()}) {
@@ -134,14 +133,14 @@ TEST_CASE("without patience a client connects to a broker that runs") {
     CHECK_THROWS_AS(Client(Endpoint(broker.endpoint()), options), NotRunning);
 }
 
-TEST_CASE("a unit that found no card to name is not repeated") {
+TEST_CASE("a unit without a known card is not repeated") {
     LosingBroker broker(1);
     broker.readers[0].clear_insertion_id();
     CHECK_THROWS_AS(broker.client().transmit(reader, commands({read_record}), repeating()), ConnectionLost);
     CHECK(broker.requests().size() == 1);
 }
 
-TEST_CASE("a repeat that is told the unit's stop hands on its answers") {
+TEST_CASE("a repeat that stops keeps its answers") {
     LosingBroker broker(1);
     broker.answer = [](std::size_t number, v1::TransmitResponse& response, grpc::ServerContext&) {
         if (number == 0) return grpc::Status(grpc::UNAVAILABLE, "lost");
@@ -154,21 +153,21 @@ TEST_CASE("a repeat that is told the unit's stop hands on its answers") {
     CHECK_THROWS_AS(broker.client().transmit(reader, commands({read_record, read_record}), repeating()), Stopped);
 }
 
-TEST_CASE("a call waits for a broker that starts, and for its connect timeout only") {
+TEST_CASE("a call waits for a broker until its connect timeout") {
     Broker broker;
     broker.kill();
     ConnectOptions options;
     options.connect_timeout = std::chrono::duration_cast<std::chrono::milliseconds>(longest);
     auto early = std::async(std::launch::async, [&] { return Client(Endpoint(broker.endpoint()), options).readers(); });
     std::this_thread::sleep_for(300ms);
-    // In this thread: the broker ends with the one that started it.
+    // In this thread, because the broker ends with the thread that started it.
     broker.start();
     CHECK(early.get().size() == 2);
     broker.kill();
     const auto start = std::chrono::steady_clock::now();
     try {
         broker.client();
-        FAIL("somebody answers");
+        FAIL("a broker answers");
     } catch (const NotRunning& error) {
         CHECK(std::string(error.what()).find(broker.endpoint()) != std::string::npos);
     }
@@ -192,7 +191,7 @@ TEST_CASE("a silent broker cannot hold a call beyond its deadline") {
 
 namespace {
 
-/// A file for its owner alone.
+/// Makes a file with access for its owner only.
 void write_private(const std::string& file, const std::string& text) {
     std::ofstream(file) << text;
     std::filesystem::permissions(file, std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
@@ -200,7 +199,7 @@ void write_private(const std::string& file, const std::string& text) {
 
 }  // namespace
 
-TEST_CASE("the token is sent over TCP with every call, and read anew for each") {
+TEST_CASE("the token is sent over TCP and read each time") {
     const Folder folder;
     const std::string file = folder.path() / "token";
     FakeBroker broker;
@@ -220,7 +219,7 @@ TEST_CASE("the token is sent over TCP with every call, and read anew for each") 
     std::filesystem::remove(file);
     try {
         client.readers();
-        FAIL("it did not fail");
+        FAIL("the call did not fail");
     } catch (const Error& error) {
         CHECK(std::string(error.what()).find(file) != std::string::npos);
         CHECK(error.failure().field_violations.at(0).field == "token_file");
@@ -228,7 +227,7 @@ TEST_CASE("the token is sent over TCP with every call, and read anew for each") 
     }
 }
 
-TEST_CASE("a token file that others may read or change is not used") {
+TEST_CASE("a token file with access for others is refused") {
     const Folder folder;
     const std::string file = folder.path() / "token";
     FakeBroker broker;
@@ -238,7 +237,7 @@ TEST_CASE("a token file that others may read or change is not used") {
         std::filesystem::permissions(file, std::filesystem::perms(mode));
         try {
             client.readers();
-            FAIL("it did not fail");
+            FAIL("the call did not fail");
         } catch (const InvalidRequest& error) {
             CHECK(std::string(error.what()).find("chmod 600") != std::string::npos);
             CHECK(std::string(error.what()).find("first") == std::string::npos);
@@ -260,7 +259,7 @@ TEST_CASE("a group has 1 to 128 visible ASCII characters") {
                                      std::string("\xC3\xBC"), std::string("a\n")}) {
         try {
             broker.client(group);
-            FAIL("it did not fail");
+            FAIL("the call did not fail");
         } catch (const InvalidRequest& error) {
             CHECK(error.failure().field_violations.at(0).field == "cardbroker-group");
             CHECK(error.code() == StatusCode::InvalidArgument);
@@ -269,7 +268,7 @@ TEST_CASE("a group has 1 to 128 visible ASCII characters") {
     }
 }
 
-TEST_CASE("the token file may come from the environment, and counts for nothing on a Unix socket") {
+TEST_CASE("the token file from the environment is for TCP only") {
     const Broker broker;
     setenv("CARDBROKER_TOKEN_FILE", "/nonexistent", 1);
     CHECK(ConnectOptions::from_environment().token_file == "/nonexistent");

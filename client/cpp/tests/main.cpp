@@ -1,4 +1,4 @@
-// The test program; what the user's environment says about brokers does not count.
+// The test program; it ignores the user's environment variables for brokers.
 #define DOCTEST_CONFIG_IMPLEMENT
 #include <doctest/doctest.h>
 

@@ -1,4 +1,4 @@
-// The example programs, each run as a user runs it, and the README that shows them.
+// The example programs, run as users run them, and their excerpts in the README.
 #include <doctest/doctest.h>
 #include <signal.h>
 
@@ -20,7 +20,10 @@ std::string text(const std::filesystem::path& file) {
     return text.str();
 }
 
-/// An example program on its way with a broker.
+/// The text without the spaces at the start of its lines.
+std::string unindented(const std::string& text) { return std::regex_replace(text, std::regex("(^|\n) +"), "$1"); }
+
+/// A running example program with a broker.
 class Example {
 public:
     Example(const Broker& broker, const std::string& name, std::vector<std::string> arguments,
@@ -50,7 +53,7 @@ std::string run(const Broker& broker, const std::string& name, const std::vector
 
 }  // namespace
 
-TEST_CASE("the program of the README waits for a card, selects and reads") {
+TEST_CASE("the first example waits for a card, selects and reads") {
     const Broker broker;
     const Client client = broker.client();
     client.transmit(reader, commands({fault(2, 0, 300)}));
@@ -58,27 +61,51 @@ TEST_CASE("the program of the README waits for a card, selects and reads") {
     CHECK(run(broker, "first", {}) == "Simulated record\n");
 }
 
-TEST_CASE("the README shows the example programs as they are") {
+TEST_CASE("the README shows excerpts of the examples") {
     const std::filesystem::path sources = CARDBROKER_SOURCES;
+    std::string programs;
+    for (const auto& entry : std::filesystem::directory_iterator(sources / "examples")) programs += text(entry.path());
+    const std::map<std::string, std::string> shown = {
+        {"cpp", unindented(programs)}, {"cmake", unindented(text(sources / "tests/consumer/CMakeLists.txt"))}};
     const std::string readme = text(sources / "README.md");
-    for (const char* name : {"first.cpp", "bare.cpp"}) {
-        const std::string example = text(sources / "examples" / name);
-        REQUIRE(!example.empty());
-        CHECK_MESSAGE(readme.find("```cpp\n" + example + "```") != std::string::npos, name);
+    const std::string fence = "```";
+    std::size_t at = readme.find(fence);
+    REQUIRE(at != std::string::npos);
+    for (; at != std::string::npos; at = readme.find(fence, at)) {
+        const std::size_t end = readme.find(fence, at + fence.size());
+        REQUIRE(end != std::string::npos);
+        const std::string block = readme.substr(at + fence.size(), end - at - fence.size());
+        const std::string language = block.substr(0, block.find('\n'));
+        CAPTURE(block);
+        const auto examples = shown.find(language);
+        const bool is_plain = language == "sh" || language == "text";
+        REQUIRE((is_plain || examples != shown.end()));
+        if (!is_plain) CHECK(examples->second.find(unindented(block.substr(language.size() + 1))) != std::string::npos);
+        at = end + fence.size();
     }
-    const std::string first = text(sources / "examples" / "first.cpp");
-    CHECK_MESSAGE(readme.find("```cpp") == readme.find("```cpp\n" + first), "the first snippet is another one");
 }
 
-TEST_CASE("stubs that protoc makes do without the library") {
+TEST_CASE("the session example reads the file behind the PIN") {
     const Broker broker;
-    // gRPC takes the path for a part of a URI.
+    CHECK(run(broker, "session", {}) == "Only for those who know the PIN.\n");
+}
+
+TEST_CASE("the following example prints the states of readers") {
+    const Broker broker;
+    const Example follower(broker, "follow", {});
+    until([&] { return follower.out().find("readers/simulated-reader-01 READY\n") != std::string::npos; });
+    CHECK(follower.out().find("readers/simulated-reader-00 READY\n") == 0);
+}
+
+TEST_CASE("generated stubs alone can use the broker") {
+    const Broker broker;
+    // gRPC parses the path as part of a URI.
     const std::string endpoint = std::regex_replace(broker.endpoint(), std::regex(" "), "%20");
     CHECK(run(broker, "bare", {reader}, {{"CARDBROKER_ENDPOINT", endpoint}}) ==
           "{\"readers\": 2, \"status_word\": 36864}\n");
 }
 
-TEST_CASE("parent and child share what the parent verified; a stranger does not") {
+TEST_CASE("parent and child share a verified PIN, other groups not") {
     const Broker broker;
     CHECK(run(broker, "parent_and_child", {reader}) ==
           "parent: the PIN is verified\nchild: Only for those who know the PIN.\n");
@@ -86,7 +113,7 @@ TEST_CASE("parent and child share what the parent verified; a stranger does not"
           "1: child: refused: security status not satisfied: a PIN or key must be verified first\n");
 }
 
-TEST_CASE("pairs of several programs stay whole, and one that is killed holds nothing") {
+TEST_CASE("pairs stay whole and a killed program loses its lease") {
     const Broker broker;
     Example holder(broker, "pairs", {reader, "--seconds", "60", "--hold"});
     until([&] { return holder.out() == "{\"holding\": true}\n"; });

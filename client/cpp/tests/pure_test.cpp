@@ -1,5 +1,5 @@
-// What needs no broker: the default endpoint, APDU bytes, the times of a call, and which message of a session restarts
-// it.
+// Parts without a broker: the default endpoint, APDU bytes, the times of a call, and the restart of a session's
+// messages.
 #include <doctest/doctest.h>
 #include <unistd.h>
 
@@ -13,7 +13,7 @@
 
 static std::size_t wiped_bytes = 0;
 
-// In the place of the C library's, so that a test sees what is wiped.
+// Replaces the C library's function, so that a test sees the wiped bytes.
 extern "C" void explicit_bzero(void* bytes, std::size_t size) noexcept {
     std::memset(bytes, 0, size);
     wiped_bytes += size;
@@ -21,7 +21,7 @@ extern "C" void explicit_bzero(void* bytes, std::size_t size) noexcept {
 
 namespace cardbroker::tests {
 
-TEST_CASE("the variable says where the broker is, then the runtime folder") {
+TEST_CASE("the variable wins, then the runtime folder, then the default") {
     setenv("XDG_RUNTIME_DIR", "/run/user/7", 1);
     CHECK(Endpoint::from_environment().to_string() == "unix:/run/user/7/cardbroker/cardbroker.sock");
     setenv("CARDBROKER_ENDPOINT", "", 1);
@@ -35,7 +35,7 @@ TEST_CASE("the variable says where the broker is, then the runtime folder") {
     CHECK(socket == expected + "/cardbroker.sock");
 }
 
-TEST_CASE("reasons, deliveries, states and codes are printed by their short names, newer ones as numbers") {
+TEST_CASE("enums print their short names, unknown values their numbers") {
     std::ostringstream out;
     out << ErrorReason::NoCard << ' ' << Delivery::NotSent << ' ' << ReaderState::HeldElsewhere << ' '
         << StatusCode::DataLoss << ' ' << CardProtocol::T1 << ' ' << static_cast<ErrorReason>(999) << ' '
@@ -49,7 +49,7 @@ TEST_CASE("APDU bytes are printed as a length") {
     CHECK(out.str() == "3 bytes");
 }
 
-TEST_CASE("APDU bytes are read from hexadecimal digits, and never repeated in an error") {
+TEST_CASE("APDU bytes are parsed without repeating them in errors") {
     CHECK(ApduBytes::from_hex("00 a4 04 00FF") == ApduBytes{0x00, 0xA4, 0x04, 0x00, 0xFF});
     CHECK(ApduBytes::from_hex("").empty());
     for (const char* text : {"0", "00 A", "0G", "0x00", "A 0", "31323334\n"}) {
@@ -58,7 +58,7 @@ TEST_CASE("APDU bytes are read from hexadecimal digits, and never repeated in an
     }
 }
 
-TEST_CASE("APDU bytes are wiped when they are destroyed or replaced, once") {
+TEST_CASE("destroyed and replaced APDU bytes are wiped once") {
     wiped_bytes = 0;
     {
         ApduBytes bytes(std::vector<std::uint8_t>(13));
@@ -71,7 +71,7 @@ TEST_CASE("APDU bytes are wiped when they are destroyed or replaced, once") {
     CHECK(wiped_bytes == 18);
 }
 
-TEST_CASE("the wait ends before the deadline by a tenth but at least 50 ms") {
+TEST_CASE("the wait ends a tenth before the deadline") {
     CHECK(times(30s, 10s).deadline == 10s);
     CHECK(times(30s, 10s).wait == 9s);
     CHECK(times(30s, 100ms).wait == 50ms);
@@ -80,7 +80,7 @@ TEST_CASE("the wait ends before the deadline by a tenth but at least 50 ms") {
     CHECK(times(-1s, -1s).deadline == 0s);
 }
 
-TEST_CASE("without a deadline a wait keeps its length and the card gets its time") {
+TEST_CASE("the default deadline adds card time to the wait") {
     CHECK(times(std::nullopt, std::nullopt).deadline == 180s);
     CHECK(times(std::nullopt, std::nullopt).wait == std::nullopt);
     for (const auto wait : {0s, 30s, 600s, 86'400s}) {
@@ -100,7 +100,7 @@ TEST_CASE("a failure after the restart needs another") {
     CHECK(pipeline.send(second).restart);
 }
 
-TEST_CASE("a message that never goes on leaves the restart to the next one") {
+TEST_CASE("a Never message leaves the restart to the next one") {
     Pipeline pipeline;
     pipeline.send(0);
     const auto known = pipeline.answer(1, Outcome::Failed).value();
@@ -110,7 +110,7 @@ TEST_CASE("a message that never goes on leaves the restart to the next one") {
     CHECK(pipeline.send(0, Restart::Now).restart);
 }
 
-TEST_CASE("what the broker counts as a failure is one, and an answer out of turn is noticed") {
+TEST_CASE("unexplained PrecedingFailed counts, answers out of order are noticed") {
     Pipeline pipeline;
     pipeline.send(0);
     pipeline.send(0);

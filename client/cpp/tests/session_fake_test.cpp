@@ -1,4 +1,4 @@
-// Sessions with a broker that ends them at the wrong moment, and what a session sends by itself.
+// Sessions with a broker that ends them early, and the heartbeats of sessions.
 #include <doctest/doctest.h>
 
 #include <atomic>
@@ -25,7 +25,7 @@ void open(Stream& stream) {
     stream.Write(response);
 }
 
-/// A broker that opens sessions, reads two messages, and ends them so.
+/// A broker that opens sessions, reads two messages, and ends the stream with this status.
 struct EndingBroker : FakeBroker {
     explicit EndingBroker(grpc::Status end) {
         session = [end](Stream& stream) {
@@ -44,7 +44,7 @@ struct EndingBroker : FakeBroker {
 
 }  // namespace
 
-TEST_CASE("a session's end with the broker's word means not sent, and one without it unknown, for what has no answer") {
+TEST_CASE("unanswered messages get the delivery of the session's end") {
     const auto revoked = refused(v1::ERROR_REASON_LEASE_REVOKED, v1::DELIVERY_NOT_SENT, grpc::ABORTED);
     const std::vector<std::pair<grpc::Status, std::string>> ends{{revoked, "LEASE_REVOKED"},
                                                                  {grpc::Status(grpc::UNAVAILABLE, "lost"), "no reason"},
@@ -63,7 +63,7 @@ TEST_CASE("a session's end with the broker's word means not sent, and one withou
     }
 }
 
-TEST_CASE("a failure in a session is told whole, and permanent as for a unit") {
+TEST_CASE("a failure in a session keeps all its details") {
     FakeBroker broker;
     broker.session = [](Stream& stream) {
         open(stream);
@@ -87,21 +87,21 @@ TEST_CASE("a failure in a session is told whole, and permanent as for a unit") {
     Session session = broker.client().open_session(reader);
     try {
         session.transmit(commands({read_record}));
-        FAIL("it did not fail");
+        FAIL("the call did not fail");
     } catch (const Error& error) {
         CHECK(error.failure().rule == "no strangers");
         CHECK(error.is_permanent());
     }
     try {
         session.transmit(commands({read_record}));
-        FAIL("it did not fail");
+        FAIL("the call did not fail");
     } catch (const Error& error) {
         CHECK(error.code() == StatusCode::Unknown);
     }
     CHECK(session.is_open());
 }
 
-TEST_CASE("a session that says nothing sends heartbeats, also while it waits for its turn") {
+TEST_CASE("a silent session sends heartbeats, also during the opening") {
     FakeBroker broker;
     std::atomic<int> heartbeats{0};
     broker.session = [&](Stream& stream) {
@@ -117,7 +117,7 @@ TEST_CASE("a session that says nothing sends heartbeats, also while it waits for
     conversation.end();
 }
 
-TEST_CASE("a broker that falls silent has lost the session, also one that is not open yet") {
+TEST_CASE("a silent broker loses sessions, also during the opening") {
     for (const bool opens : {true, false}) {
         FakeBroker broker;
         broker.session = [&](Stream& stream) {
@@ -147,7 +147,7 @@ TEST_CASE("a broker that falls silent has lost the session, also one that is not
     }
 }
 
-TEST_CASE("a broker that falls silent holds no session that is being closed") {
+TEST_CASE("a silent broker does not block the close") {
     FakeBroker broker;
     broker.session = [](Stream& stream) {
         open(stream);

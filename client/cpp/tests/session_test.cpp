@@ -1,4 +1,4 @@
-// Sessions, as programs meet them.
+// Sessions with the real broker.
 #include <doctest/doctest.h>
 
 #include <future>
@@ -11,7 +11,7 @@ namespace cardbroker::tests {
 
 using Texts = std::vector<std::string>;
 
-TEST_CASE("a session holds the card between its commands, and then gives it back, reset") {
+TEST_CASE("a session holds the card and resets it at close") {
     const Broker broker;
     const Client client = broker.client();
     Session session = client.open_session(reader);
@@ -30,7 +30,7 @@ TEST_CASE("a session holds the card between its commands, and then gives it back
     CHECK(told(client.transmit(reader, commands({read_protected}))) == Texts{"6982"});
 }
 
-TEST_CASE("a session leaves the card as it is, if asked to and closed") {
+TEST_CASE("a closed session with LEAVE leaves the card unchanged") {
     const Broker broker;
     const Client client = broker.client();
     SessionOptions options;
@@ -46,7 +46,7 @@ TEST_CASE("a session leaves the card as it is, if asked to and closed") {
     CHECK(told(client.transmit(reader, commands({read_protected}))) == Texts{"6982"});
 }
 
-TEST_CASE("calls overlap and reach the card in their order, more of them than fit at once") {
+TEST_CASE("more than 32 overlapping calls run in their order") {
     const Broker broker;
     Session session = broker.client().open_session(reader);
     std::vector<Pending> pending;
@@ -63,7 +63,7 @@ TEST_CASE("calls overlap and reach the card in their order, more of them than fi
     session.close();
 }
 
-TEST_CASE("what was begun before the close is answered") {
+TEST_CASE("calls begun before the close are answered") {
     const Broker broker;
     Session session = broker.client().open_session(reader);
     Pending slow_one = session.begin(commands({slow(200), read_record}));
@@ -71,12 +71,12 @@ TEST_CASE("what was begun before the close is answered") {
     CHECK(slow_one.get().results.size() == 2);
 }
 
-TEST_CASE("a stop within a session throws with its answers and leaves the session alive") {
+TEST_CASE("a stop keeps its answers and the session open") {
     const Broker broker;
     Session session = broker.client().open_session(reader);
     try {
         session.transmit(commands({read_protected, read_record}));
-        FAIL("it did not stop");
+        FAIL("the unit did not stop");
     } catch (const Stopped& stopped) {
         CHECK(stopped.index() == 1);
         CHECK(told(stopped.partial()) == Texts{"6982"});
@@ -84,10 +84,10 @@ TEST_CASE("a stop within a session throws with its answers and leaves the sessio
     CHECK(session.transmit(commands({read_record})).results.size() == 1);
 }
 
-TEST_CASE("after a failure in the session the calls behind it fail, and the next one goes on") {
+TEST_CASE("a failure fails messages behind it but not the next") {
     const Broker broker;
     Session session = broker.client().open_session(reader);
-    // Keeps the card busy, so that all three are on their way when the second one fails.
+    // Keeps the card busy, so that all three are sent before the second one fails.
     Pending before = session.begin(commands({slow(200)}));
     Pending failing = session.begin(commands({malformed}));
     Pending behind = session.begin(commands({read_record}));
@@ -100,7 +100,7 @@ TEST_CASE("after a failure in the session the calls behind it fail, and the next
     session.close();
 }
 
-TEST_CASE("a reset within the session takes what was verified") {
+TEST_CASE("a reset within the session clears the verified PIN") {
     const Broker broker;
     Session session = broker.client().open_session(reader);
     for (const CardReset kind : {CardReset::Warm, CardReset::Cold}) {
@@ -110,7 +110,7 @@ TEST_CASE("a reset within the session takes what was verified") {
     }
 }
 
-TEST_CASE("a session that is destroyed ends at once, and so does one that is replaced") {
+TEST_CASE("a destroyed or replaced session ends at once") {
     const Broker broker;
     const Client client = broker.client();
     const auto start = std::chrono::steady_clock::now();
@@ -125,7 +125,7 @@ TEST_CASE("a session that is destroyed ends at once, and so does one that is rep
     CHECK(client.transmit(reader, commands({read_record})).results.size() == 1);
 }
 
-TEST_CASE("an exception ends the session with it") {
+TEST_CASE("an exception ends the session at once") {
     const Broker broker;
     const Client client = broker.client();
     try {
@@ -137,7 +137,7 @@ TEST_CASE("an exception ends the session with it") {
     CHECK(told(client.transmit(reader, commands({read_protected}))) == Texts{"6982"});
 }
 
-TEST_CASE("another thread can abort what waits") {
+TEST_CASE("another thread can abort waiting calls") {
     const Broker broker;
     Session session = broker.client().open_session(reader);
     Pending running = session.begin(commands({slow(60'000)}));
@@ -149,7 +149,7 @@ TEST_CASE("another thread can abort what waits") {
     CHECK_THROWS_AS(session.close(), Error);
 }
 
-TEST_CASE("those who wait are seen, and told their place") {
+TEST_CASE("holders see waiters and waiters their queue position") {
     const Broker broker;
     Session holder = broker.client().open_session(reader);
     CHECK(holder.waiters() == 0);
@@ -167,7 +167,7 @@ TEST_CASE("those who wait are seen, and told their place") {
     session.close();
 }
 
-TEST_CASE("the wait for a session ends with its time, or with an exception of the program") {
+TEST_CASE("a timeout or a callback's exception ends the opening") {
     const Broker broker;
     const Client client = broker.client();
     Session holder = client.open_session(reader);
@@ -184,7 +184,7 @@ TEST_CASE("the wait for a session ends with its time, or with an exception of th
     CHECK(refusal([&] { client.open_session(reader, options); }) == "INSERTION_CHANGED NOT_SENT");
 }
 
-TEST_CASE("a card that is taken out ends the session: unknown for the command on it, not sent for the others") {
+TEST_CASE("a removal makes the running command UNKNOWN, others NOT_SENT") {
     const Broker broker;
     Session session = broker.client().open_session(reader);
     Pending fatal = session.begin(commands({fault(1, 100, 0xFFFF)}));

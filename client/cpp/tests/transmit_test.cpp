@@ -1,4 +1,4 @@
-// Readers and units, as programs meet them.
+// Readers and units with the real broker.
 #include <doctest/doctest.h>
 #include <unistd.h>
 
@@ -25,7 +25,7 @@ TEST_CASE("readers are listed with their state") {
     CHECK(!readers[0].insertion_id.empty());
 }
 
-TEST_CASE("a reader is named by itself, its name, its id or its display name") {
+TEST_CASE("a reader may be named in four ways") {
     const Broker broker;
     const Client client = broker.client();
     const Reader listed = client.readers().at(0);
@@ -38,7 +38,7 @@ TEST_CASE("a reader is named by itself, its name, its id or its display name") {
     CHECK_THROWS_AS(client.transmit("Simulated Reader", commands({read_record})), InvalidRequest);
 }
 
-TEST_CASE("the broker tells what it is, its limits, and how it sees this program") {
+TEST_CASE("the broker describes itself, its limits and its caller") {
     const Broker broker;
     const BrokerInfo info = broker.client("a-key").broker();
     CHECK(!info.version.empty());
@@ -48,7 +48,7 @@ TEST_CASE("the broker tells what it is, its limits, and how it sees this program
     CHECK(info.caller.group > 0);
 }
 
-TEST_CASE("a unit is completed by the broker, or left raw") {
+TEST_CASE("answers are completed after 61xx unless commands are raw") {
     const Broker broker;
     const Client client = broker.client();
     const Transmitted completed = client.transmit(reader, commands({select_application, "00B2010400"}));
@@ -67,12 +67,12 @@ TEST_CASE("a unit is completed by the broker, or left raw") {
     CHECK(told(client.transmit(reader, {raw, ApduBytes::from_hex(read_record)}))[0] == "6113");
 }
 
-TEST_CASE("a unit that stops early throws with the answers that came") {
+TEST_CASE("a stopped unit throws with its answers") {
     const Broker broker;
     const Client client = broker.client();
     try {
         client.transmit(reader, commands({read_record, read_protected, count_commands}));
-        FAIL("it did not stop");
+        FAIL("the unit did not stop");
     } catch (const Stopped& stopped) {
         CHECK(stopped.index() == 2);
         CHECK(stopped.reason() == ErrorReason::StatusWord);
@@ -86,7 +86,7 @@ TEST_CASE("a unit that stops early throws with the answers that came") {
     CHECK(client.transmit(reader, {lenient, ApduBytes::from_hex(count_commands)}).results.size() == 2);
 }
 
-TEST_CASE("another instruction fetches the rest where the card has its own") {
+TEST_CASE("another instruction can fetch the rest of an answer") {
     const Broker broker;
     ApduCommand command(ApduBytes::from_hex("8018000000"));
     command.continue_instruction = 0xA5;
@@ -122,7 +122,7 @@ TEST_CASE("failures have their reason and their delivery") {
     CHECK(fails(reader, commands({read_record}), brief) == "QUEUE_TIMEOUT NOT_SENT");
 }
 
-TEST_CASE("a unit waits for a card when it is told to") {
+TEST_CASE("a unit can wait for a card") {
     const Broker broker;
     const Client client = broker.client();
     client.transmit(reader, commands({fault(2, 0, 300)}));
@@ -132,7 +132,7 @@ TEST_CASE("a unit waits for a card when it is told to") {
     CHECK(told(client.transmit(reader, commands({read_record}), options))[0].find("9000") != std::string::npos);
 }
 
-TEST_CASE("a deadline that passes with the unit on the card leaves its fate UNKNOWN") {
+TEST_CASE("a deadline during a command makes its delivery UNKNOWN") {
     const Broker broker;
     const Client client = broker.client();
     TransmitOptions options;
@@ -140,7 +140,7 @@ TEST_CASE("a deadline that passes with the unit on the card leaves its fate UNKN
     CHECK(refusal([&] { client.transmit(reader, commands({slow(1000)}), options); }) == "DEADLINE_NEAR UNKNOWN");
 }
 
-TEST_CASE("a state tag holds while nobody else uses the card, and a reset first takes what was verified") {
+TEST_CASE("a state tag expires and a reset clears the PIN") {
     const Broker broker;
     const Client client = broker.client();
     TransmitOptions options;
@@ -165,7 +165,7 @@ TEST_CASE("a repeated request id gets the first outcome") {
     CHECK(told(again) == first);
 }
 
-TEST_CASE("what is verified stays within a group") {
+TEST_CASE("a verified PIN stays within the isolation group") {
     const Broker broker;
     const Client one = broker.client("a-key");
     one.transmit(reader, commands({verify}));

@@ -1,4 +1,4 @@
-// The watch, as programs meet it.
+// The watches with the real broker and a fake one.
 #include <doctest/doctest.h>
 
 #include <thread>
@@ -10,7 +10,7 @@ namespace cardbroker::tests {
 
 namespace {
 
-/// The next event in short; "nothing" if none comes in time.
+/// The next event as a short text; "nothing" if none comes in time.
 std::string next(Watch& watch, std::chrono::nanoseconds timeout = longest) {
     struct Teller {
         std::string operator()(const Connected&) const { return "connected"; }
@@ -30,7 +30,7 @@ void until_told(Watch& watch, const std::string& event) {
     for (int tries = 0; tries < 50; ++tries) {
         if (next(watch) == event) return;
     }
-    FAIL("not told: " << event);
+    FAIL("not reported: " << event);
 }
 
 bool all_ready(const Watch& watch) {
@@ -50,7 +50,7 @@ void until_ready(Watch& watch) {
 
 }  // namespace
 
-TEST_CASE("a watch tells what there is and what changes") {
+TEST_CASE("a watch reports readers and their changes") {
     const Broker broker;
     const Client client = broker.client();
     Watch watch = client.watch();
@@ -69,7 +69,7 @@ TEST_CASE("a watch tells what there is and what changes") {
     CHECK(next(watch, 50ms) == "nothing");
 }
 
-TEST_CASE("a second snapshot tells only what differs, and the watch goes on from where it was") {
+TEST_CASE("a second snapshot reports only differences") {
     FakeBroker broker;
     broker.snapshot = [](std::size_t number) {
         v1::WatchReadersResponse message;
@@ -92,7 +92,7 @@ TEST_CASE("a second snapshot tells only what differs, and the watch goes on from
     CHECK(broker.resume_tokens().at(1) == "token 0");
 }
 
-TEST_CASE("a watch waits for a broker that is away, and tells of it when its patience ends") {
+TEST_CASE("a missing broker is reported after the connect timeout") {
     Broker broker;
     ConnectOptions options;
     options.connect_timeout = std::chrono::duration_cast<std::chrono::milliseconds>(longest);
@@ -127,7 +127,7 @@ TEST_CASE("a watch finds the broker again") {
     CHECK(watch.readers().size() == 1);
 }
 
-TEST_CASE("a watch that is stopped by another thread returns nothing from then on") {
+TEST_CASE("a stopped watch returns nothing") {
     const Broker broker;
     Watch watch = broker.client().watch();
     until_ready(watch);
@@ -146,7 +146,7 @@ TEST_CASE("a watch that is stopped by another thread returns nothing from then o
     CHECK(next(watch) == "nothing");
 }
 
-TEST_CASE("a watch of turns tells the waiting requests, and the holder") {
+TEST_CASE("a watch of turns reports waiting requests and the holder") {
     const Broker broker;
     const Client client = broker.client();
     TurnWatch watch = client.watch_turn();
@@ -169,7 +169,7 @@ TEST_CASE("a watch of turns tells the waiting requests, and the holder") {
     CHECK(!watch.next(longest));
 }
 
-TEST_CASE("a watch of turns tells no heartbeat, and throws its end from then on") {
+TEST_CASE("a watch of turns skips heartbeats and throws its end") {
     FakeBroker broker;
     broker.turns.resize(3);
     broker.turns[1].set_is_heartbeat(true);

@@ -1,4 +1,4 @@
-// The one type that holds APDU bytes: wiped when destroyed, printed as a length.
+// The type for APDU bytes: wiped when destroyed, printed as a length.
 #pragma once
 
 #include <cstddef>
@@ -10,21 +10,21 @@
 
 namespace cardbroker {
 
-/// The bytes of a command or a response. They may be a PIN or a key, so `<<` writes their number only.
+/// The bytes of a command or a response. They may contain a PIN or a key, so `<<` writes only their number.
 ///
-/// What gRPC holds while a call runs is not wiped.
+/// gRPC's own copies during a call are not wiped.
 class ApduBytes {
 public:
     ApduBytes() = default;
-    /// Exactly these bytes.
+    /// Makes a copy of these bytes.
     ApduBytes(std::initializer_list<std::uint8_t> bytes) : bytes_(bytes) {}
-    /// Takes these bytes over.
+    /// Takes ownership of these bytes.
     ApduBytes(std::vector<std::uint8_t> bytes) : bytes_(std::move(bytes)) {}
-    /// A copy of `size` bytes.
+    /// Makes a copy of `size` bytes at `bytes`.
     ApduBytes(const void* bytes, std::size_t size);
-    /// From hexadecimal digits, two for each byte; spaces between bytes do not count.
+    /// Reads hexadecimal digits, two for each byte; ignores spaces between bytes.
     ///
-    /// Throws std::invalid_argument, which does not repeat the text.
+    /// Throws std::invalid_argument without the text itself.
     static ApduBytes from_hex(std::string_view text);
 
     ApduBytes(const ApduBytes&) = default;
@@ -32,7 +32,7 @@ public:
     ApduBytes& operator=(ApduBytes other) noexcept;
     ~ApduBytes();
 
-    // To read them, as of any container.
+    // The read access of a container.
     const std::uint8_t* data() const noexcept { return bytes_.data(); }
     std::size_t size() const noexcept { return bytes_.size(); }
     bool empty() const noexcept { return bytes_.empty(); }
@@ -49,7 +49,7 @@ private:
     std::vector<std::uint8_t> bytes_;
 };
 
-/// Writes how many bytes there are: "13 bytes".
+/// Writes the number of bytes: "13 bytes".
 std::ostream& operator<<(std::ostream& out, const ApduBytes& bytes);
 
 }  // namespace cardbroker

@@ -1,4 +1,4 @@
-// The C++ client of Cardbroker: find readers, run APDUs on their cards as units, follow what happens to them.
+// The C++ client of Cardbroker: lists readers, runs APDUs on their cards as units, and follows readers and cards.
 #pragma once
 
 #include <cardbroker/apdu_bytes.h>

@@ -1,4 +1,4 @@
-// Where the broker is: endpoints as people write them.
+// Endpoints of a broker, and the default endpoint.
 #pragma once
 
 #include <string>
@@ -6,22 +6,22 @@
 
 namespace cardbroker {
 
-/// Where a broker listens. Written `unix:/path`, `unix:///path` or `http://HOST:PORT`, where the host is `localhost` or
-/// a loopback address, for a broker serves its own machine only.
+/// The address of a broker: `unix:/path`, `unix:///path` or `http://HOST:PORT` with `localhost` or a loopback address,
+/// because a broker serves its own machine only.
 class Endpoint {
 public:
-    /// Throws InvalidRequest for a text that is no endpoint.
+    /// Throws InvalidRequest for any other text.
     explicit Endpoint(std::string_view text);
     /// The endpoint in the variable `CARDBROKER_ENDPOINT`, or the default socket if that is unset or empty:
     /// `$XDG_RUNTIME_DIR/cardbroker/cardbroker.sock`, else `/run/cardbroker/cardbroker.sock` for root, else
     /// `/tmp/cardbroker-UID/cardbroker.sock`.
     static Endpoint from_environment();
 
-    /// Whether it is a Unix socket.
+    /// Whether the endpoint is a Unix socket.
     bool is_unix() const noexcept { return is_unix_; }
     /// The socket's path, or `HOST:PORT`.
     const std::string& address() const noexcept { return address_; }
-    /// As it is written.
+    /// The notation for people: `unix:/path` or `http://HOST:PORT`.
     std::string to_string() const;
 
 private:

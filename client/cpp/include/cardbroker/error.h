@@ -1,4 +1,4 @@
-// What can go wrong, as types: every error says whether a command may have reached the card.
+// The exceptions of this client: each has a delivery and most have a reason.
 #pragma once
 
 #include <cardbroker/enums.h>
@@ -12,25 +12,25 @@
 
 namespace cardbroker {
 
-/// A request that did not do all that was asked. Holds no APDU byte in its text.
+/// A request that failed or ran in part. Its text contains no APDU byte.
 class Error : public std::runtime_error {
 public:
     explicit Error(Failure failure);
 
-    /// Everything that is known about it. The functions below are its parts.
+    /// All details of the failure. The functions below return its parts.
     const Failure& failure() const noexcept { return *failure_; }
-    /// The broker's reason; Unspecified if the failure is not the broker's word.
+    /// The broker's reason; Unspecified if the failure comes from elsewhere.
     ErrorReason reason() const noexcept { return failure_->reason; }
-    /// Whether a command may have run that has no answer. Of a Stopped it concerns the command at `index()`.
+    /// Whether a command without an answer may have run; for a Stopped the command at `index()`.
     Delivery delivery() const noexcept { return failure_->delivery; }
-    /// The gRPC code that the failure has, or would have.
+    /// The gRPC status code, also for failures outside a status.
     StatusCode code() const noexcept { return failure_->code; }
-    /// How long to wait before a retry; only where nothing was sent and waiting helps.
+    /// The pause before a retry; only if nothing was sent and a pause helps.
     std::optional<std::chrono::nanoseconds> retry_after() const noexcept { return failure_->retry_after; }
-    /// Whether the same request fails again however often it is repeated.
+    /// Whether every repeat of the same request fails again.
     bool is_permanent() const noexcept { return cardbroker::is_permanent(failure_->code); }
 
-    /// The same failure, told to a caller whose commands did not leave this program.
+    /// A copy with Delivery::NotSent, for a caller whose commands did not leave this program.
     Error not_sent() const;
 
 protected:
@@ -41,34 +41,34 @@ private:
     std::shared_ptr<const Failure> failure_;
 };
 
-/// Nobody answers at the endpoint, or this user may not open it. Nothing was sent.
+/// No broker answers at the endpoint, or this user may not open it. Nothing was sent.
 class NotRunning final : public Error {
 public:
     using Error::Error;
 };
 
-/// A request that this program refused before it sent anything: fix the request.
+/// A request that this client refused before it sent anything.
 class InvalidRequest final : public Error {
 public:
     using Error::Error;
-    /// Names the field that breaks a rule, as a path in the request.
+    /// `field`: the path of the field that breaks a rule of the contract.
     InvalidRequest(const std::string& field, const std::string& message);
 };
 
-/// The connection broke before the broker's word came.
+/// The connection broke before an answer or a failure came from the broker.
 class ConnectionLost final : public Error {
 public:
     using Error::Error;
 };
 
-/// The unit ended before its last command was answered.
+/// A unit that ended before its last command was answered.
 class Stopped final : public Error {
 public:
     Stopped(Failure failure, std::size_t index, Transmitted partial);
 
-    /// The first command, counted from 0, that has no complete answer.
+    /// The first command without a complete answer, counted from 0.
     std::size_t index() const noexcept { return index_; }
-    /// What was answered until then.
+    /// The answers before the stop.
     const Transmitted& partial() const noexcept { return *partial_; }
 
 private:

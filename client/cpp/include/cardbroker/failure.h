@@ -1,4 +1,4 @@
-// What a failure says: the same for a call, for a unit that ended early, and within a session.
+// The details of a failure, the same for a call, a stopped unit and a message of a session.
 #pragma once
 
 #include <cardbroker/enums.h>
@@ -33,7 +33,7 @@ enum class StatusCode : int {
     Unauthenticated = 16,
 };
 
-/// The code's name: "NOT_FOUND"; of a code that there is not, the number.
+/// The code's name: "NOT_FOUND"; the number of an unknown code.
 std::string to_string(StatusCode code);
 std::ostream& operator<<(std::ostream& out, StatusCode code);
 
@@ -41,39 +41,39 @@ std::ostream& operator<<(std::ostream& out, StatusCode code);
 struct FieldViolation {
     /// The field's path in the request: `commands[3].apdu.bytes`.
     std::string field;
-    /// The rule that it breaks, for people.
+    /// The broken rule, for people.
     std::string description;
 };
 
-/// Everything that is known about a failure. Holds no APDU byte.
+/// The details of a failure, without any APDU byte.
 struct Failure {
-    /// The broker's reason. Unspecified if the failure is not the broker's word. A reason that is newer than this
-    /// client keeps its number.
+    /// The broker's reason; Unspecified if the failure comes from elsewhere. A reason newer than this client keeps its
+    /// number.
     ErrorReason reason = ErrorReason::Unspecified;
-    /// The reason's short name, "NO_CARD"; also where the broker told only a name, and one that this client does not
-    /// know. Empty without a reason.
+    /// The reason's short name, "NO_CARD"; it is set even if this client does not know the reason. Empty without a
+    /// reason.
     std::string reason_name;
-    /// Whether a command may have reached the card. NotSent: send it again as you like. Unknown: check the card's state
-    /// first. Executed: the command ran, and its answer is lost. A delivery that is newer than this client is Unknown.
+    /// Whether a command may have reached the card. NotSent: a repeat is safe. Unknown: check the card's state before a
+    /// repeat. Executed: the command ran and its answer is lost. A delivery newer than this client counts as Unknown.
     Delivery delivery = Delivery::Unknown;
-    /// What happened and what to do next, for people, in one line.
+    /// The problem and the next step, for people, in one line.
     std::string message;
-    /// The gRPC code that the failure has, or would have as the status of a call.
+    /// The gRPC status code, also for failures outside a status.
     StatusCode code = StatusCode::Unknown;
-    /// How long to wait before a retry; only where nothing was sent and waiting helps.
+    /// The pause before a retry; only if nothing was sent and a pause helps.
     std::optional<std::chrono::nanoseconds> retry_after;
-    /// The rule of the broker's policy that forbids the request; empty if none does.
+    /// The name of the policy rule that denies the request; empty if no rule does.
     std::string rule;
-    /// Why the broker has ended the session; with ErrorReason::LeaseRevoked only.
+    /// The cause of the revocation; with ErrorReason::LeaseRevoked only.
     RevocationCause cause = RevocationCause::Unspecified;
     /// The fields of the request that break a rule of the contract.
     std::vector<FieldViolation> field_violations;
-    /// The reader that is concerned, `readers/{id}`; empty if none is.
+    /// The reader concerned, `readers/{id}`; empty if there is none.
     std::string reader;
 };
 
-/// Whether the same request fails again however often it is repeated: the code is InvalidArgument, NotFound,
-/// PermissionDenied, Unauthenticated or Unimplemented.
+/// Whether every repeat of the same request fails again: for InvalidArgument, NotFound, PermissionDenied,
+/// Unauthenticated and Unimplemented.
 bool is_permanent(StatusCode code) noexcept;
 
 }  // namespace cardbroker

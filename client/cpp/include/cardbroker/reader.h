@@ -1,4 +1,4 @@
-// Readers: what they are and which state they are in.
+// Readers: their properties, and the ways to name one.
 #pragma once
 
 #include <cardbroker/enums.h>
@@ -10,21 +10,21 @@
 
 namespace cardbroker {
 
-/// A smart-card reader and the card in it. The comments in proto/cardbroker/v1/reader.proto say more about each field.
+/// A smart-card reader and the card in it; proto/cardbroker/v1/reader.proto documents each field.
 struct Reader {
-    /// `readers/{id}`, stable while the broker runs.
+    /// The resource name, `readers/{id}`, stable while the broker runs.
     std::string name;
-    /// The name that PC/SC gives it.
+    /// The reader's PC/SC name, for people.
     std::string display_name;
-    /// The state that it is in.
+    /// The state of the reader and its card.
     ReaderState state = ReaderState::Unspecified;
-    /// The card's answer to reset, 2–33 bytes; empty unless a card has answered one.
+    /// The card's answer to reset, 2–33 bytes; empty without a card or without its answer.
     std::vector<std::uint8_t> atr;
-    /// The protocol agreed with the card; unspecified unless the reader is ready.
+    /// The protocol negotiated with the card; Unspecified unless the state is Ready.
     CardProtocol active_protocol = CardProtocol::Unspecified;
-    /// Names this insertion of this card; empty without a card. Compare for equality only.
+    /// Identifies this insertion of this card; empty without a card. Compare for equality only.
     std::string insertion_id;
-    /// How many insertions the broker has seen in this reader. For display only.
+    /// The count of insertions in this reader since the broker started. For display only.
     std::int64_t insertion_count = 0;
 };
 
@@ -32,15 +32,15 @@ struct Reader {
 bool operator==(const Reader& left, const Reader& right);
 inline bool operator!=(const Reader& left, const Reader& right) { return !(left == right); }
 
-/// Which reader is meant, in any of the ways to say it: a Reader, its name `readers/{id}`, its plain id (a–z, 0–9 and -
-/// only), or any other text: its display name, for which the broker is asked at each call.
+/// A reader, given as a Reader, as its name `readers/{id}`, as its id (a–z, 0–9 and - only), or as its display name
+/// (any other text), which every call looks up at the broker.
 class ReaderName {
 public:
     ReaderName(const Reader& reader) : text_(reader.name) {}
     ReaderName(std::string text) : text_(std::move(text)) {}
     ReaderName(const char* text) : text_(text) {}
 
-    /// As it was given.
+    /// The text of the constructor, or the name of its Reader.
     const std::string& text() const noexcept { return text_; }
 
 private:

@@ -1,4 +1,4 @@
-// Status words in plain words.
+// The meanings of status words.
 #pragma once
 
 #include <cstdint>
@@ -7,8 +7,8 @@
 
 namespace cardbroker {
 
-/// What a status word means: 0x6A82 is "file or application not found". Nothing if ISO 7816-4 §5.6 gives it no meaning,
-/// for applications define their own.
+/// The meaning of a status word: 0x6A82 is "file or application not found". Empty if ISO 7816-4 §5.6 defines none,
+/// because applications define their own.
 std::optional<std::string> meaning(std::uint16_t status_word);
 
 }  // namespace cardbroker

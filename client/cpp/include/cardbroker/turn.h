@@ -1,4 +1,4 @@
-// Turns: on which terms a program waits for the card, and how it follows its own waiting requests.
+// Turns: their terms, and the waiting requests of this program.
 #pragma once
 
 #include <cardbroker/enums.h>
@@ -12,29 +12,29 @@
 
 namespace cardbroker {
 
-/// The terms of a turn.
+/// The terms of a turn, common to units and sessions.
 struct TurnOptions {
-    /// How long to wait for the turn, at most 24 h; zero means now or never. Default: 30 s.
+    /// The longest wait for the turn, at most 24 h. Zero: the turn begins at once or fails. Default: 30 s.
     std::optional<std::chrono::nanoseconds> wait_timeout;
-    /// Whether a usable card must be there at once (Required, the default), or may be waited for within `wait_timeout`
-    /// (Awaited).
+    /// Whether the turn fails at once without a usable card (Required, the default) or waits for one up to
+    /// `wait_timeout` (Awaited).
     CardRequirement card = CardRequirement::Unspecified;
-    /// Fails, not sent, unless the card is still in this insertion (Reader::insertion_id) when the turn comes. Empty:
-    /// any.
+    /// Fails with NotSent unless the card is still in this insertion (Reader::insertion_id) when the turn begins.
+    /// Empty: any.
     std::string if_insertion_id;
-    /// Fails, not sent, if anybody used or reset the card since (Transmitted::state_tag). Empty: any.
+    /// Fails with NotSent if the card was used or reset since this state tag (Transmitted::state_tag). Empty: any.
     std::string if_state_tag;
-    /// Resets the card before the first command: Warm or Cold. Default: it does not.
+    /// The reset of the card before the first command: Warm or Cold. Default: none.
     CardReset reset_before = CardReset::Unspecified;
 };
 
-/// The turn that a card is in.
+/// The current turn of a card.
 struct TurnHolder {
-    /// Whether it is this program's own.
+    /// Whether the turn belongs to this program.
     bool is_own = false;
-    /// Whether it is a session; otherwise it is a unit.
+    /// Whether the turn is a session; otherwise it is a unit.
     bool is_session = false;
-    /// When it began.
+    /// The start time of the turn.
     std::chrono::system_clock::time_point begin_time;
 };
 
@@ -42,35 +42,35 @@ struct TurnHolder {
 struct WaitingTurn {
     /// The reader's name: `readers/{id}`.
     std::string reader;
-    /// Whether a session is to be opened, or a unit to be run.
+    /// Whether the request opens a session; otherwise it runs a unit.
     bool is_session = false;
-    /// About how many turns come before it; an estimate.
+    /// The number of turns ahead, an estimate.
     std::int32_t turns_ahead_count = 0;
-    /// When it arrived.
+    /// The arrival time of the request.
     std::chrono::system_clock::time_point arrive_time;
-    /// When it gives up.
+    /// The end of the wait.
     std::chrono::system_clock::time_point deadline_time;
-    /// The turn that the card is in; none if nobody holds it.
+    /// The current turn of the card; absent without a holder.
     std::optional<TurnHolder> holder;
 };
 
-/// Follows the waiting requests of this program; made by Client::watch_turn. Has no thread: it works while `next` is
-/// called. For one thread at a time, but for `stop`.
+/// Follows the waiting requests of this program; made by Client::watch_turn. It has no thread: it works during `next`.
+/// For one thread at a time, except `stop`.
 class TurnWatch {
 public:
     TurnWatch(TurnWatch&&) noexcept;
     TurnWatch& operator=(TurnWatch&&) noexcept;
     ~TurnWatch();
 
-    /// All waiting requests, at first and then whenever something has changed, at most four times a second; ordered by
-    /// reader and arrival. Nothing if that takes longer than `timeout` or the watch was stopped.
+    /// All waiting requests, at once and after each change, at most four times a second; ordered by reader and arrival.
+    /// Empty if no change comes within `timeout` or the watch was stopped.
     ///
-    /// Throws Error when the watch has ended, also after 90 s of silence; from then on every call throws it.
+    /// Throws Error when the watch has ended, also after 90 s of silence; every later call throws it too.
     std::optional<std::vector<WaitingTurn>> next(std::chrono::nanoseconds timeout);
 
-    /// Ends the watch: `next`, also one that waits, returns nothing from now on. From any thread.
+    /// Ends the watch: a waiting `next` and every later one returns nothing. Any thread may call it.
     void stop() noexcept;
-    /// Whether it was stopped.
+    /// Whether the watch was stopped.
     bool is_stopped() const noexcept;
 
 private:

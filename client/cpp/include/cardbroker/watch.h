@@ -1,4 +1,4 @@
-// Following the readers through losses of the connection.
+// The watch of all readers, which reconnects after a loss.
 #pragma once
 
 #include <cardbroker/error.h>
@@ -15,50 +15,50 @@ namespace cardbroker {
 
 class Connection;
 
-/// The broker tells the state of its readers, for the first time or again; what differs from before follows.
+/// The broker reports its readers, for the first time or again; events for the differences follow.
 struct Connected {};
 
-/// The connection was lost, or could not be made within the connect timeout. The watch keeps trying by itself, though
-/// with an error that is permanent there is little hope, and Watch::readers keeps what was known last.
+/// The connection was lost, or no broker answered within the connect timeout. The watch reconnects by itself, although
+/// attempts after a permanent error are likely to fail too. Watch::readers keeps the last known readers.
 struct Disconnected {
     Error error;
 };
 
-/// A reader is new or has changed; this is its latest state.
+/// A reader is new or has changed; `reader` is its latest state.
 struct Updated {
     Reader reader;
 };
 
-/// A reader is gone; this was its last state.
+/// The broker no longer has a reader; `reader` is its last state.
 struct Removed {
     Reader reader;
 };
 
-/// One thing that happened, as told by Watch::next.
+/// One event of a watch, returned by Watch::next.
 using WatchEvent = std::variant<Connected, Disconnected, Updated, Removed>;
 
-/// Follows all readers; made by Client::watch. Has no thread: it works while `next` is called, and what happens in
-/// between is told later, the latest state of each reader only. For one thread at a time, but for `stop`.
+/// Follows all readers; made by Client::watch. It has no thread: it works during `next`, which reports changes between
+/// two calls later and only the latest state of each reader. For one thread at a time, except `stop`.
 class Watch {
 public:
     Watch(Watch&&) noexcept;
     Watch& operator=(Watch&&) noexcept;
     ~Watch();
 
-    /// The next thing that happens, or nothing if that takes longer than `timeout` or the watch was stopped.
+    /// The next event; empty if none comes within `timeout` or the watch was stopped.
     ///
-    /// Heartbeats are not told. Silence of 90 s counts as a lost connection. Attempts to connect are 0.1 s apart at
-    /// first and 5 s at most.
+    /// Heartbeats are no events. 90 s of silence count as a lost connection. The pauses between attempts to connect
+    /// grow from 0.1 s to 5 s.
     std::optional<WatchEvent> next(std::chrono::nanoseconds timeout);
 
-    /// The readers by name, as last told by the broker; empty before the first Connected.
+    /// The readers by name, as last reported by the broker; empty before the first Connected.
     const std::map<std::string, Reader>& readers() const noexcept;
-    /// Whether `readers` is up to date as far as anyone can tell.
+    /// Whether the stream is open, so that `readers` is current.
     bool is_connected() const noexcept;
 
-    /// Ends the watch: `next`, also one that waits, returns nothing from now on. From any thread.
+    /// Ends the watch: a waiting `next` and every later one returns nothing. Any thread may call it.
     void stop() noexcept;
-    /// Whether it was stopped.
+    /// Whether the watch was stopped.
     bool is_stopped() const noexcept;
 
 private:

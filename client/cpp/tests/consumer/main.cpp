@@ -1,8 +1,8 @@
-// Uses the library without a broker: the headers must do without those of gRPC and protobuf.
+// Uses the library without a broker, and without the headers of gRPC and protobuf.
 #include <cardbroker/cardbroker.h>
 
 #if defined(GRPCPP_GRPCPP_H) || defined(GOOGLE_PROTOBUF_MESSAGE_H__) || defined(GRPC_GRPC_H)
-#error "the client's headers show what it is made of"
+#error "the client's headers include those of gRPC or protobuf"
 #endif
 
 int main() try {
