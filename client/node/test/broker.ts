@@ -125,7 +125,7 @@ export class Broker {
   }
 }
 
-/** Waits for a condition, at most {@link LIMIT} ms. */
+/** Waits for a condition, at most {@link LONG} ms. */
 export async function until(what: string, condition: () => boolean | Promise<boolean>): Promise<void> {
   const end = Date.now() + LONG;
   while (!(await condition())) {

@@ -5,7 +5,19 @@ import { test } from "node:test";
 import { setImmediate } from "node:timers/promises";
 
 import { FailedError, InvalidError, StoppedError } from "../src/index.js";
-import { Broker, GET_RESPONSE, INCREMENT, READER, SELECT, SELECT_AND_FETCH, fault, hex, raw, slow } from "./broker.js";
+import {
+  Broker,
+  GET_RESPONSE,
+  INCREMENT,
+  READER,
+  SELECT,
+  SELECT_AND_FETCH,
+  fault,
+  hex,
+  raw,
+  slow,
+  until,
+} from "./broker.js";
 import { fails } from "./fails.js";
 
 test("readers are listed with their cards", async (test) => {
@@ -96,7 +108,8 @@ test("failures have a reason and a delivery", async (test) => {
 
 test("a unit can wait for a card", async (test) => {
   const client = await (await Broker.start(test)).client(test);
-  const before = await client.transmit(READER, [fault(2, 0, 300)]);
+  const before = await client.transmit(READER, [fault(2, 0, 1000)]);
+  await until("the card is out", async () => (await client.reader(READER)).state === "EMPTY");
   const { results, insertionId } = await client.transmit(READER, [SELECT], { card: "AWAITED" });
   assert.equal(results[0]?.statusWord, 0x9000);
   assert.notEqual(insertionId, before.insertionId);
