@@ -17,29 +17,34 @@ impl Heartbeat {
         Self { interval, last_message: Instant::now(), timer: Box::pin(sleep(interval)) }
     }
 
-    /// Notes that the stream has sent a message.
-    pub(super) fn on_message(&mut self) {
+    /// Returns the stream's next message, or `None` after silence: then it is time for a heartbeat. `next` is dropped
+    /// in that case, and must not lose anything by it.
+    pub(super) async fn next_or_silence<T>(&mut self, next: impl Future<Output = T>) -> Option<T> {
+        let next = tokio::select! {
+            biased;
+            next = next => Some(next),
+            () = self.due() => None,
+        };
         self.last_message = Instant::now();
+        next
     }
 
-    /// Waits until the stream has been silent for long enough. Cancel-safe.
-    pub(super) async fn due(&mut self) {
+    async fn due(&mut self) {
         loop {
             self.timer.as_mut().await;
             let due = self.last_message + self.interval;
-            if due <= Instant::now() {
-                self.on_message();
-                self.timer.as_mut().reset(self.last_message + self.interval);
+            let is_due = due <= Instant::now();
+            self.timer.as_mut().reset(if is_due { Instant::now() + self.interval } else { due });
+            if is_due {
                 return;
             }
-            self.timer.as_mut().reset(due);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use tokio::time::{advance, timeout};
+    use std::future::{pending, ready};
 
     use super::*;
 
@@ -49,12 +54,15 @@ mod tests {
     async fn a_heartbeat_is_due_after_silence_alone() {
         let mut heartbeat = Heartbeat::new(30 * SECOND);
         for _ in 0..3 {
-            advance(20 * SECOND).await;
-            heartbeat.on_message();
+            assert_eq!(heartbeat.next_or_silence(sleep(20 * SECOND)).await, Some(()));
         }
-        assert!(timeout(29 * SECOND, heartbeat.due()).await.is_err());
-        assert!(timeout(2 * SECOND, heartbeat.due()).await.is_ok());
-        assert!(timeout(29 * SECOND, heartbeat.due()).await.is_err(), "it is a message itself");
-        assert!(timeout(2 * SECOND, heartbeat.due()).await.is_ok());
+        assert_eq!(heartbeat.next_or_silence(sleep(29 * SECOND)).await, Some(()), "silence begins anew");
+        for _ in 0..2 {
+            let silent_since = Instant::now();
+            assert_eq!(heartbeat.next_or_silence(pending::<()>()).await, None);
+            assert!((30 * SECOND..31 * SECOND).contains(&silent_since.elapsed()), "{:?}", silent_since.elapsed());
+        }
+        sleep(40 * SECOND).await;
+        assert_eq!(heartbeat.next_or_silence(ready(())).await, Some(()), "a message comes before a heartbeat");
     }
 }

@@ -117,17 +117,10 @@ struct Open {
 
 impl Conversation {
     /// As [`Conversation::next_until_deadline`], with a heartbeat where the broker has nothing to say for a while.
-    async fn next_or_heartbeat(&mut self, heartbeat: &mut Heartbeat) -> Result<Option<Response>, Failure> {
-        let next = tokio::select! {
-            biased;
-            next = self.next_until_deadline() => next,
-            () = heartbeat.due() => {
-                let send_time = Some(SystemTime::now().into());
-                Ok(Some(Response::Heartbeat(SessionHeartbeat { send_time })))
-            }
-        };
-        heartbeat.on_message();
-        next
+    async fn next_or_heartbeat(&mut self, silence: &mut Heartbeat) -> Result<Option<Response>, Failure> {
+        let heartbeat =
+            || Ok(Some(Response::Heartbeat(SessionHeartbeat { send_time: Some(SystemTime::now().into()) })));
+        silence.next_or_silence(self.next_until_deadline()).await.unwrap_or_else(heartbeat)
     }
 
     /// As [`Conversation::next`]. At the deadline every message that was read is answered with what is known, and then

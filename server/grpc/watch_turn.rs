@@ -14,6 +14,7 @@ use tonic::Status;
 
 use super::{
     convert::{number, timestamp},
+    heartbeat::Heartbeat,
     status::to_status,
     watch_readers::stopping,
 };
@@ -32,11 +33,13 @@ pub(super) fn stream(
     heartbeat_interval: Duration,
     draining: CancellationToken,
 ) -> impl Stream<Item = Result<WatchTurnResponse, Status>> + Send + use<> {
-    let watcher = Watcher { turns, known: None, next_look: Instant::now(), heartbeat_interval, draining };
-    futures_util::stream::unfold(Some((watcher, reader)), |state| async {
-        let (mut watcher, reader) = state?;
-        match watcher.next().await {
-            Ok(response) => Some((Ok(response), Some((watcher, reader)))),
+    let watcher = Watcher { turns, known: None, next_look: Instant::now(), draining };
+    let heartbeat = Heartbeat::new(heartbeat_interval);
+    futures_util::stream::unfold(Some((watcher, heartbeat, reader)), |state| async {
+        let (mut watcher, mut heartbeat, reader) = state?;
+        let next = heartbeat.next_or_silence(watcher.next()).await;
+        match next.unwrap_or_else(|| Ok(watcher.heartbeat())) {
+            Ok(response) => Some((Ok(response), Some((watcher, heartbeat, reader)))),
             Err(failure) => Some((Err(to_status(&failure, reader.as_deref())), None)),
         }
     })
@@ -48,13 +51,12 @@ struct Watcher {
     known: Option<Vec<WaitingTurn>>,
     /// No look is taken before.
     next_look: Instant,
-    heartbeat_interval: Duration,
     draining: CancellationToken,
 }
 
 impl Watcher {
+    /// What the watcher does not know. A call that is dropped is made up for by the next one, which looks first.
     async fn next(&mut self) -> Result<WatchTurnResponse, Failure> {
-        let heartbeat = Instant::now() + self.heartbeat_interval;
         loop {
             tokio::select! {
                 biased;
@@ -79,14 +81,14 @@ impl Watcher {
             tokio::select! {
                 biased;
                 () = self.draining.cancelled() => return Err(stopping()),
-                // Before the changes, which may be without end at other callers' busy readers.
-                () = sleep_until(heartbeat) => {
-                    let waiting = self.known.iter().flatten().map(waiting_turn).collect();
-                    return Ok(WatchTurnResponse { waiting, is_heartbeat: true });
-                }
                 changed = self.turns.changed() => changed.map_err(|_| stopping())?,
             }
         }
+    }
+
+    fn heartbeat(&self) -> WatchTurnResponse {
+        let waiting = self.known.iter().flatten().map(waiting_turn).collect();
+        WatchTurnResponse { waiting, is_heartbeat: true }
     }
 }
 
