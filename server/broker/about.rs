@@ -96,8 +96,8 @@ impl Facts {
         Self { epoch: epoch.into(), started: SystemTime::now(), limits }
     }
 
-    pub(super) fn epoch(&self) -> &str {
-        &self.epoch
+    pub(super) fn epoch(&self) -> Arc<str> {
+        Arc::clone(&self.epoch)
     }
 
     pub(super) fn about(&self, caller: &Caller, group: &GroupMark) -> About {

@@ -1,6 +1,8 @@
 //! The broker's inner interface, which knows nothing of gRPC: readers to see, units to run, sessions to open.
 
 mod about;
+mod reader_watch;
+mod resume_token;
 mod turns;
 mod visible_readers;
 
@@ -19,11 +21,12 @@ use cardbroker_core::{
 use tokio::{sync::watch, task::JoinHandle, time::sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use self::about::Facts;
+use self::{about::Facts, resume_token::ResumeTokens, visible_readers::VisibleReaders};
 pub use self::{
     about::{About, CallerKind, CallerLimits, SeenCaller},
+    reader_watch::{ReaderWatch, ReadersNews},
     turns::{VisibleTurns, WaitingTurn},
-    visible_readers::VisibleReaders,
+    visible_readers::ReaderList,
 };
 use crate::{
     backend::Backend,
@@ -40,7 +43,7 @@ use crate::{
         ReaderHandle, Submission, TurnsMoved,
         session::{Opening, SessionRequest},
     },
-    registry::{self, ReaderView, RegistrySettings, View},
+    registry::{self, ReaderView, Readers, RegistrySettings},
 };
 
 /// Response bytes of all outcomes that are kept together.
@@ -53,7 +56,8 @@ pub struct Broker {
     policy: watch::Sender<Arc<Policy>>,
     /// Where permits put their denials.
     trail: AuditTrail,
-    view: watch::Receiver<Arc<View>>,
+    readers: Readers,
+    resume_tokens: ResumeTokens,
     turns_moved: TurnsMoved,
     groups: Groups,
     executions: Executions,
@@ -114,14 +118,11 @@ impl Broker {
             reader: Box::new(move |name| config.reader(name)),
         };
         let executions = Executions::new(outcome_limits, shutdown.clone())?;
-        let (view, registry) = registry::start(backend, settings, shutdown.clone()).await?;
+        let (readers, registry) = registry::start(backend, settings, shutdown.clone()).await?;
         let tasks = BrokerTasks { shutdown, registry, executions: executions.clone() };
-        Ok((Self { facts, policy, trail, view, turns_moved, groups: Groups::default(), executions }, tasks))
-    }
-
-    /// Names this run of the broker.
-    pub fn epoch(&self) -> &str {
-        self.facts.epoch()
+        let (groups, resume_tokens) = (Groups::default(), ResumeTokens::new(facts.epoch()));
+        let broker = Self { facts, policy, trail, readers, resume_tokens, turns_moved, groups, executions };
+        Ok((broker, tasks))
     }
 
     /// What `caller`, whose group is `group`, may know of the broker and of itself.
@@ -130,7 +131,7 @@ impl Broker {
     }
 
     /// The readers as `caller` may see them now.
-    pub fn readers(&self, caller: &Caller) -> Arc<View> {
+    pub fn readers(&self, caller: &Caller) -> ReaderList {
         self.visible_readers(caller, &[Operation::See]).look()
     }
 
@@ -145,16 +146,17 @@ impl Broker {
     /// The requests of `caller` that wait, at the reader of that name or at all, now and at every change.
     pub fn turns(&self, caller: &Caller, reader: Option<&str>) -> VisibleTurns {
         let visible = self.visible_readers(caller, &[Operation::See]);
-        VisibleTurns::new(visible, self.turns_moved.follow(), caller.key, reader)
+        VisibleTurns::new(visible, self.readers.routes.clone(), self.turns_moved.follow(), caller.key, reader)
     }
 
-    /// The readers as `caller` may follow them, now and at every change.
-    pub fn watch(&self, caller: &Caller) -> VisibleReaders {
-        self.visible_readers(caller, &[Operation::See, Operation::Watch])
+    /// The readers as `caller` may follow them, from an earlier watch's `resume_token` on if it is not empty.
+    pub fn watch(&self, caller: &Caller, resume_token: &str) -> ReaderWatch {
+        let visible = self.visible_readers(caller, &[Operation::See, Operation::Watch]);
+        ReaderWatch::new(visible, self.resume_tokens.clone(), resume_token)
     }
 
     fn visible_readers(&self, caller: &Caller, needed: &'static [Operation]) -> VisibleReaders {
-        VisibleReaders::new(self.view.clone(), self.policy.subscribe(), caller.identity.clone(), needed)
+        VisibleReaders::new(self.readers.view.clone(), self.policy.subscribe(), caller.identity.clone(), needed)
     }
 
     /// Returns the policy that is in force, now and at every change.
@@ -164,7 +166,10 @@ impl Broker {
 
     /// Puts other rules in force, at once. Sessions that they forbid end.
     pub fn set_policy(&self, policy: Policy) {
-        self.policy.send_replace(Arc::new(policy));
+        self.policy.send_modify(|current| {
+            let revision = current.revision() + 1;
+            *current = Arc::new(policy.with_revision(revision));
+        });
     }
 
     /// The isolation groups that have members.
@@ -185,7 +190,7 @@ impl Broker {
         id: Vec<u8>,
     ) -> Result<(UnitOutcome, bool), Failure> {
         // An outcome outlives its reader, but not the right to ask for it.
-        if self.view.borrow().contains_key(context.reader) {
+        if self.readers.view.borrow().get(context.reader).is_some() {
             self.admit_unit(&context, &request)?;
         }
         let key = RequestKey { principal: context.caller.principal(), id };
@@ -256,14 +261,12 @@ impl Broker {
         let resets = turn.reset_before.map(|_| Operation::Reset);
         let shares = context.group.is_shared().then_some(Operation::SharedGroup);
         let also = [resets, shares, disposition].into_iter().flatten().collect();
-        let view = self.view.borrow().clone();
-        let access = |reader: &Arc<ReaderView>| {
-            let (policy, trail, names) = (self.policy.subscribe(), self.trail.clone(), Arc::clone(&reader.names));
-            Access::new(policy, trail, context.caller.clone(), names, operation, also)
-        };
-        let known = view.get(context.reader).map(|reader| (reader.handle.clone(), access(reader)));
-        let (handle, access) =
-            known.filter(|(_, access)| access.check(Operation::See).is_ok()).ok_or_else(not_found)?;
+        let names = self.readers.view.borrow().get(context.reader).map(|reader| Arc::clone(&reader.names));
+        let handle = self.readers.routes.borrow().get(context.reader).cloned();
+        let (names, handle) = names.zip(handle).ok_or_else(not_found)?;
+        let (policy, trail) = (self.policy.subscribe(), self.trail.clone());
+        let access = Access::new(policy, trail, context.caller.clone(), names, operation, also);
+        access.check(Operation::See).map_err(|_| not_found())?;
         access.holds()?;
         Ok((handle, access))
     }

@@ -1,7 +1,10 @@
 //! What a caller sees of its own requests that wait: at each reader that it may see, pulled from the reader's actor at
 //! each look.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use cardbroker_core::{
     caller::CallerKey,
@@ -14,6 +17,7 @@ use tokio::{
 };
 
 use super::{VisibleReaders, not_found};
+use crate::registry::Routes;
 
 /// How long all readers together may take to answer a look.
 const LOOK_TIME: Duration = Duration::from_millis(500);
@@ -38,6 +42,7 @@ pub struct WaitingTurn {
 /// The waiting requests of one caller, at one reader or at all that it may see.
 pub struct VisibleTurns {
     visible: VisibleReaders,
+    routes: watch::Receiver<Arc<Routes>>,
     moved: watch::Receiver<()>,
     caller: CallerKey,
     reader: Option<String>,
@@ -46,11 +51,12 @@ pub struct VisibleTurns {
 impl VisibleTurns {
     pub(super) fn new(
         visible: VisibleReaders,
+        routes: watch::Receiver<Arc<Routes>>,
         moved: watch::Receiver<()>,
         caller: CallerKey,
         reader: Option<&str>,
     ) -> Self {
-        Self { visible, moved, caller, reader: reader.map(str::to_owned) }
+        Self { visible, routes, moved, caller, reader: reader.map(str::to_owned) }
     }
 
     /// The requests as they wait now, by reader and then in the order of their turns. Readers are asked at the same
@@ -62,16 +68,20 @@ impl VisibleTurns {
     pub async fn look(&mut self) -> Result<Vec<WaitingTurn>, Failure> {
         let deadline = Moment::now() + LOOK_TIME;
         self.moved.mark_unchanged();
-        let view = self.visible.look();
-        if self.reader.as_ref().is_some_and(|name| !view.contains_key(name)) {
-            return Err(not_found());
-        }
-        let readers = view.iter().filter(|(name, _)| self.reader.as_ref().is_none_or(|wanted| wanted == *name));
-        let asked: Vec<_> = readers.map(|(name, reader)| (name, reader.handle.turns(self.caller))).collect();
+        let asked: Vec<_> = {
+            let (readers, routes) = (self.visible.look(), self.routes.borrow());
+            if self.reader.as_ref().is_some_and(|name| readers.get(name).is_none()) {
+                return Err(not_found());
+            }
+            let is_wanted = |name: &str| self.reader.as_ref().is_none_or(|wanted| wanted == name);
+            let names = readers.iter().map(|reader| &reader.name).filter(|name| is_wanted(name));
+            let asked = names.filter_map(|name| Some((Arc::clone(name), routes.get(name)?.turns(self.caller))));
+            asked.collect()
+        };
         let mut found = Vec::new();
         for (name, turns) in asked {
             let turns = timeout_at(deadline, turns).await.ok().flatten().ok_or_else(unanswered)?;
-            found.extend(at_reader(name, turns));
+            found.extend(at_reader(&name, turns));
         }
         Ok(found)
     }
@@ -104,8 +114,6 @@ fn at_reader(name: &str, turns: Turns) -> impl Iterator<Item = WaitingTurn> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::{
         backend::simulated::Simulated,
@@ -170,7 +178,7 @@ mod tests {
         let hidden = broker.turns(&other_user, Some(READER)).look().await.unwrap_err();
         assert_eq!(hidden.reason, Reason::ReaderNotFound);
         assert_eq!(broker.reader(&other_user, READER).err().unwrap().reason, Reason::ReaderNotFound);
-        assert_eq!(broker.reader(&waiter, READER).unwrap().name, READER);
+        assert_eq!(&*broker.reader(&waiter, READER).unwrap().name, READER);
         drop((session, second));
         tasks.stop().await;
     }

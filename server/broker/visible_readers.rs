@@ -6,20 +6,35 @@ use cardbroker_core::caller::Identity;
 use tokio::sync::watch;
 
 use crate::{
-    policy::{ReaderNames, access::PolicyInForce, rule::Operation},
-    registry::View,
+    policy::{Policy, ReaderNames, access::PolicyInForce, rule::Operation},
+    registry::{ReaderView, View},
 };
 
-/// The readers as one caller may see them. A value is replaced when something has changed, so that two can be compared
-/// by pointer, reader by reader.
-pub struct VisibleReaders {
+/// The readers as one caller may see them, at each look by what is in force then.
+pub(super) struct VisibleReaders {
     view: watch::Receiver<Arc<View>>,
     policy: PolicyInForce,
     identity: Identity,
     needed: &'static [Operation],
 }
 
+/// The readers that one caller may see, at one moment. To be dropped soon: while it is held, a change of a reader
+/// copies the view.
+pub struct ReaderList {
+    view: Arc<View>,
+    visibility: Visibility,
+}
+
+/// What one caller may see by one set of rules.
+#[derive(Clone)]
+pub(super) struct Visibility {
+    pub(super) policy: Arc<Policy>,
+    pub(super) identity: Identity,
+    needed: &'static [Operation],
+}
+
 impl VisibleReaders {
+    /// The readers of `view` at which `policy` allows `identity` all operations that are `needed`.
     pub(super) fn new(
         view: watch::Receiver<Arc<View>>,
         policy: PolicyInForce,
@@ -30,27 +45,51 @@ impl VisibleReaders {
     }
 
     /// The readers as they are now.
-    pub fn look(&mut self) -> Arc<View> {
-        let view = self.view.borrow_and_update().clone();
-        let policy = self.policy.borrow_and_update().clone();
-        if policy.allows_everything(&self.identity) {
-            return view;
-        }
-        let may = |names: &ReaderNames| {
-            self.needed.iter().all(|operation| policy.decide(&self.identity, names, *operation).allowed)
-        };
-        let visible = view.iter().filter(|(_, reader)| may(&reader.names));
-        Arc::new(visible.map(|(name, reader)| (name.clone(), Arc::clone(reader))).collect())
+    pub(super) fn look(&mut self) -> ReaderList {
+        let view = Arc::clone(&self.view.borrow_and_update());
+        let policy = Arc::clone(&self.policy.borrow_and_update());
+        let visibility = Visibility { policy, identity: self.identity.clone(), needed: self.needed };
+        ReaderList { view, visibility }
     }
 
-    /// Waits until there may be something new to see. Cancel-safe.
+    /// Waits until there may be something new to see since the last look. Cancel-safe.
     ///
     /// # Errors
     /// The broker has ended.
-    pub async fn changed(&mut self) -> Result<(), watch::error::RecvError> {
+    pub(super) async fn changed(&mut self) -> Result<(), watch::error::RecvError> {
         tokio::select! {
             changed = self.view.changed() => changed,
             changed = self.policy.changed() => changed,
         }
+    }
+}
+
+impl ReaderList {
+    /// The readers, ordered by name.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<ReaderView>> {
+        self.view.readers().filter(|reader| self.visibility.shows(&reader.names))
+    }
+
+    /// The reader of that name, `readers/{id}`, if the caller may see it.
+    pub fn get(&self, name: &str) -> Option<&Arc<ReaderView>> {
+        self.view.get(name).filter(|reader| self.visibility.shows(&reader.names))
+    }
+
+    /// All readers, those that the caller may not see among them.
+    pub(super) fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// What the caller may see of them.
+    pub(super) fn visibility(&self) -> &Visibility {
+        &self.visibility
+    }
+}
+
+impl Visibility {
+    /// Whether the caller may see the reader of these names.
+    pub(super) fn shows(&self, names: &ReaderNames) -> bool {
+        let may = |operation: &Operation| self.policy.decide(&self.identity, names, *operation).allowed;
+        self.policy.allows_everything(&self.identity) || self.needed.iter().all(may)
     }
 }

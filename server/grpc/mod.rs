@@ -138,7 +138,8 @@ impl CardBrokerService for Edge {
         let origin = origin(&request)?;
         self.group_of(&origin, &request)?;
         let (heartbeat, draining) = (self.heartbeat_interval, self.draining.clone());
-        Ok(Response::new(Box::pin(watch_readers::stream(&self.broker, &origin.caller, heartbeat, draining))))
+        let readers = self.broker.watch(&origin.caller, &request.get_ref().resume_token);
+        Ok(Response::new(Box::pin(watch_readers::stream(readers, heartbeat, draining))))
     }
 
     type WatchTurnStream = Responses<WatchTurnResponse>;

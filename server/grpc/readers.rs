@@ -4,11 +4,11 @@ use cardbroker_core::{slot::Protocol, status::State};
 use cardbroker_proto::v1::{CardProtocol, GetReaderResponse, ListReadersResponse, Reader, ReaderState};
 
 use super::convert::long_number;
-use crate::registry::{ReaderView, View};
+use crate::{broker::ReaderList, registry::ReaderView};
 
-/// Returns all readers of a view.
-pub(super) fn list(view: &View) -> ListReadersResponse {
-    ListReadersResponse { readers: readers(view) }
+/// Returns the readers that a caller may see.
+pub(super) fn list(list: &ReaderList) -> ListReadersResponse {
+    ListReadersResponse { readers: readers(list) }
 }
 
 /// Returns one reader.
@@ -16,16 +16,16 @@ pub(super) fn get(reader: &ReaderView) -> GetReaderResponse {
     GetReaderResponse { reader: Some(wire_reader(reader)) }
 }
 
-/// The readers of a view, ordered by name.
-pub(super) fn readers(view: &View) -> Vec<Reader> {
-    view.values().map(|reader| wire_reader(reader)).collect()
+/// The readers of a list, ordered by name.
+pub(super) fn readers(list: &ReaderList) -> Vec<Reader> {
+    list.iter().map(|reader| wire_reader(reader)).collect()
 }
 
 /// One reader.
 pub(super) fn wire_reader(reader: &ReaderView) -> Reader {
     let status = &reader.status;
     Reader {
-        name: reader.name.clone(),
+        name: reader.name.to_string(),
         display_name: reader.names.display_name.clone(),
         state: wire_state(status.state).into(),
         atr: status.atr.clone(),

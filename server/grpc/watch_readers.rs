@@ -1,32 +1,23 @@
-//! `WatchReaders`: a snapshot, then what has changed since the message before. The stream is pulled by the connection, so a slow watcher
-//! finds several changes in one message and slows nobody.
+//! `WatchReaders`: a snapshot, or a change since an earlier stream, then what has changed since the message before. The
+//! stream is pulled by the connection, so a slow watcher finds several changes in one message and slows nobody.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
-use cardbroker_core::{
-    caller::Caller,
-    error::{Failure, Reason},
-};
+use cardbroker_core::error::{Failure, Reason};
 use cardbroker_proto::v1::{
     ReadersChange, ReadersSnapshot, WatchHeartbeat, WatchReadersRequest, WatchReadersResponse,
     watch_readers_response::Event,
 };
 use futures_core::Stream;
-use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use super::{
+    heartbeat::Heartbeat,
     readers::{readers, wire_reader},
     status::to_status,
 };
-use crate::{
-    broker::{Broker, VisibleReaders},
-    registry::View,
-};
+use crate::broker::{ReaderWatch, ReadersNews};
 
 const MAX_TOKEN_CHARACTERS: usize = 128;
 
@@ -42,26 +33,20 @@ pub(super) fn check(request: &WatchReadersRequest) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The stream of one watcher. A resume token is not needed: it always begins with a snapshot.
+/// The stream of one watcher.
 pub(super) fn stream(
-    broker: &Broker,
-    caller: &Caller,
+    readers: ReaderWatch,
     heartbeat_interval: Duration,
     draining: CancellationToken,
 ) -> impl Stream<Item = Result<WatchReadersResponse, Status>> + Send + use<> {
-    let watcher = Watcher {
-        visible: broker.watch(caller),
-        known: None,
-        epoch: broker.epoch().to_owned(),
-        heartbeat_interval,
-        draining,
-    };
-    futures_util::stream::unfold(Some(watcher), |watcher| async {
-        let mut watcher = watcher?;
-        match watcher.next_event().await {
+    let (watcher, heartbeat) = (Watcher { readers, draining }, Heartbeat::new(heartbeat_interval));
+    futures_util::stream::unfold(Some((watcher, heartbeat)), |state| async {
+        let (mut watcher, mut heartbeat) = state?;
+        let silence = || Ok(Event::Heartbeat(WatchHeartbeat { send_time: Some(SystemTime::now().into()) }));
+        match heartbeat.next_or_silence(watcher.next_event()).await.unwrap_or_else(silence) {
             Ok(event) => {
-                let response = WatchReadersResponse { event: Some(event), resume_token: watcher.epoch.clone() };
-                Some((Ok(response), Some(watcher)))
+                let resume_token = watcher.readers.resume_token();
+                Some((Ok(WatchReadersResponse { event: Some(event), resume_token }), Some((watcher, heartbeat))))
             }
             Err(failure) => Some((Err(to_status(&failure, None)), None)),
         }
@@ -69,47 +54,34 @@ pub(super) fn stream(
 }
 
 struct Watcher {
-    visible: VisibleReaders,
-    /// What the watcher was told last.
-    known: Option<Arc<View>>,
-    epoch: String,
-    heartbeat_interval: Duration,
+    readers: ReaderWatch,
     draining: CancellationToken,
 }
 
 impl Watcher {
+    /// What the watcher does not know. Cancel-safe: news are taken and returned at once.
     async fn next_event(&mut self) -> Result<Event, Failure> {
-        let heartbeat = Instant::now() + self.heartbeat_interval;
         loop {
-            let latest = self.visible.look();
-            match self.known.replace(Arc::clone(&latest)) {
-                None => return Ok(Event::Snapshot(ReadersSnapshot { readers: readers(&latest) })),
-                Some(known) => {
-                    if let Some(change) = difference(&known, &latest) {
-                        return Ok(Event::Change(change));
-                    }
-                }
+            if let Some(news) = self.readers.news() {
+                return Ok(event(news));
             }
             tokio::select! {
                 biased;
                 () = self.draining.cancelled() => return Err(stopping()),
-                changed = self.visible.changed() => changed.map_err(|_| stopping())?,
-                () = sleep_until(heartbeat) => {
-                    let send_time = Some(SystemTime::now().into());
-                    return Ok(Event::Heartbeat(WatchHeartbeat { send_time }));
-                }
+                changed = self.readers.changed() => changed.map_err(|_| stopping())?,
             }
         }
     }
 }
 
-/// What a watcher who knows `known` must be told; `None` if nothing.
-fn difference(known: &View, latest: &View) -> Option<ReadersChange> {
-    let is_known = |name: &str, reader| known.get(name).is_some_and(|known| Arc::ptr_eq(known, reader));
-    let updated: Vec<_> =
-        latest.iter().filter(|(name, reader)| !is_known(name, reader)).map(|(_, reader)| wire_reader(reader)).collect();
-    let removed_names: Vec<_> = known.keys().filter(|name| !latest.contains_key(*name)).cloned().collect();
-    (!updated.is_empty() || !removed_names.is_empty()).then_some(ReadersChange { updated, removed_names })
+fn event(news: ReadersNews) -> Event {
+    match news {
+        ReadersNews::All(list) => Event::Snapshot(ReadersSnapshot { readers: readers(&list) }),
+        ReadersNews::Changed(difference) => Event::Change(ReadersChange {
+            updated: difference.updated.iter().map(|reader| wire_reader(reader)).collect(),
+            removed_names: difference.removed.iter().map(|name| name.to_string()).collect(),
+        }),
+    }
 }
 
 /// Why a stream ends that would never end by itself.

@@ -86,18 +86,30 @@ pub struct Policy {
     tokens: Option<Vec<TokenId>>,
     default_rule: Arc<str>,
     no_token: Arc<str>,
+    revision: u64,
 }
 
 impl Policy {
     /// The policy of `rules`, for a broker of the user `own_uid`.
     pub fn new(rules: Vec<Rule>, own_uid: u32) -> Self {
         let owner = Principal::User(own_uid);
-        Self { rules, owner, tokens: None, default_rule: DEFAULT_RULE.into(), no_token: NO_TOKEN.into() }
+        let (default_rule, no_token) = (DEFAULT_RULE.into(), NO_TOKEN.into());
+        Self { rules, owner, tokens: None, default_rule, no_token, revision: 0 }
     }
 
     /// The same, but for these tokens only: who came with another one, which has been taken away since, may do nothing.
     pub fn with_tokens(self, tokens: impl IntoIterator<Item = TokenId>) -> Self {
         Self { tokens: Some(tokens.into_iter().collect()), ..self }
+    }
+
+    /// The same rules, as the policy of that revision.
+    pub fn with_revision(self, revision: u64) -> Self {
+        Self { revision, ..self }
+    }
+
+    /// How many other policies were in force before it in this run of the broker, which counts them.
+    pub fn revision(&self) -> u64 {
+        self.revision
     }
 
     /// Whether the operation may be done. For transmit and session: whether any command may be sent by it.

@@ -4,7 +4,7 @@
 //! submit ─▶ actor ── grant ─▶ card thread ── APDU ─▶ card
 //!             │  ◀── report ───┘    │
 //!             │                     └── results, outcome ─▶ ticket ─▶ caller
-//!             └── status ─▶ watchers
+//!             └── status ─▶ registry
 //! ```
 //!
 //! What each part may rely on:
@@ -28,8 +28,10 @@ mod jobs;
 pub mod pipeline;
 pub mod session;
 mod session_task;
+mod statuses;
 pub mod ticket;
 
-pub use actor::{Event, Publish, ReaderSetup, spawn};
+pub use actor::{Event, ReaderSetup, spawn};
 pub use handle::{ReaderHandle, Requests, Submission, TurnsMoved};
 pub use jobs::MAX_PIPELINED;
+pub use statuses::{LatestStatuses, StatusPublisher, Statuses};

@@ -1,5 +1,9 @@
-//! The registry: which readers there are. A task that owns the readers' ids and actors, fed by the monitor thread; what clients may see
-//! of it is the view.
+//! The registry: which readers there are. A task that owns the readers' ids and actors, hears of readers from the
+//! monitor thread and of their states from the actors, and alone writes the view, which is what clients may see.
+
+mod ids;
+mod monitor;
+mod view;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -12,7 +16,6 @@ use std::{
 
 use cardbroker_core::{
     slot::{ServiceError, SlotStatus},
-    status::ReaderStatus,
     turns::queue::Limits,
 };
 use tokio::{
@@ -23,40 +26,37 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+pub use self::view::{Difference, ReaderView, View};
+use self::{
+    ids::free_id,
+    monitor::{SlotSnapshot, watch_slots},
+};
 use crate::{
-    backend::{Backend, Monitor},
+    backend::Backend,
     config::ReaderSettings,
     policy::{ReaderNames, access::PolicyInForce},
-    reader::{self, Event, ReaderHandle, ReaderSetup, TurnsMoved},
+    reader::{self, Event, LatestStatuses, ReaderHandle, ReaderSetup, Statuses, TurnsMoved},
 };
 
 /// The most readers that are served.
 pub const MAX_READERS: usize = 4096;
 
-/// The longest a monitor looks without a word.
-const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long the start waits for the first look: a card stack that hangs must not keep the broker from answering, nor from stopping.
 const FIRST_LOOK_TIMEOUT: Duration = Duration::from_secs(3);
-/// The wait between two tries to reach a card stack that is down.
-const DOWN_RETRY: Duration = Duration::from_millis(200);
 /// How long a reader may be missing after the card stack came back before it counts as unplugged: drivers take their time.
 const RETURN_TIME: Duration = Duration::from_secs(5);
 
-/// A reader as clients see it.
-#[derive(Clone)]
-pub struct ReaderView {
-    /// `readers/{id}`.
-    pub name: String,
-    /// The names that the policy knows it by.
-    pub names: Arc<ReaderNames>,
-    /// Its state.
-    pub status: ReaderStatus,
-    /// Asks it for turns.
-    pub handle: ReaderHandle,
-}
+/// The ways to the readers' actors, by the readers' names (`readers/{id}`). A reader keeps its own while it is unplugged.
+pub type Routes = BTreeMap<Arc<str>, ReaderHandle>;
 
-/// All readers by name. A value is replaced, never changed, so two views can be compared by pointer.
-pub type View = BTreeMap<String, Arc<ReaderView>>;
+/// What the registry tells of the readers, always the latest. Cheap to clone.
+#[derive(Clone)]
+pub struct Readers {
+    /// What clients may see.
+    pub view: watch::Receiver<Arc<View>>,
+    /// Where their requests go. Each reader of the view is there.
+    pub routes: watch::Receiver<Arc<Routes>>,
+}
 
 /// What the registry needs to know.
 pub struct RegistrySettings {
@@ -74,12 +74,13 @@ pub struct RegistrySettings {
     pub epoch: String,
 }
 
-type SlotSnapshot = Result<Vec<SlotStatus>, ServiceError>;
-
 struct Registry {
     backend: Arc<dyn Backend>,
     settings: RegistrySettings,
     view: watch::Sender<Arc<View>>,
+    routes: watch::Sender<Arc<Routes>>,
+    /// Where the actors publish, by the readers' display names.
+    statuses: Statuses,
     shutdown: CancellationToken,
     /// By display name; kept while the broker runs, so that a reader that comes back has its name again.
     readers: HashMap<String, Entry>,
@@ -90,11 +91,15 @@ struct Registry {
 }
 
 struct Entry {
-    id: String,
+    /// `readers/{id}`.
+    name: Arc<str>,
+    names: Arc<ReaderNames>,
     events: mpsc::Sender<Event>,
     /// What the actor knows; `None` after it was told that the stack is down or the reader gone.
     told: Option<SlotStatus>,
     unplugged: bool,
+    /// The actor has published a status since the start.
+    has_published: bool,
 }
 
 /// Starts monitor and registry, and waits a while for the first look at the readers (a stack that is down counts). The task ends after
@@ -106,16 +111,19 @@ pub async fn start(
     backend: Arc<dyn Backend>,
     settings: RegistrySettings,
     shutdown: CancellationToken,
-) -> io::Result<(watch::Receiver<Arc<View>>, tokio::task::JoinHandle<()>)> {
+) -> io::Result<(Readers, tokio::task::JoinHandle<()>)> {
     let (snapshots, next_picture) = mpsc::channel(1);
     let monitor = backend.monitor();
     thread::Builder::new().name("monitor".into()).spawn(move || watch_slots(monitor, &snapshots))?;
 
     let (view, views) = watch::channel(Arc::default());
+    let (routes, latest_routes) = watch::channel(Arc::default());
     let registry = Registry {
         backend,
         settings,
         view,
+        routes,
+        statuses: Statuses::default(),
         shutdown,
         readers: HashMap::new(),
         actors: JoinSet::new(),
@@ -128,49 +136,37 @@ pub async fn start(
     if timeout(FIRST_LOOK_TIMEOUT, first_look).await.is_err() {
         warn!("PC/SC takes our connection but does not answer: readers appear when it does");
     }
-    Ok((views, task))
-}
-
-/// The life of the monitor thread: it ends when nobody listens any more.
-fn watch_slots(mut monitor: Box<dyn Monitor>, snapshots: &mpsc::Sender<SlotSnapshot>) {
-    let mut last = None;
-    while !snapshots.is_closed() {
-        let snapshot = monitor.wait(LOOK_TIMEOUT);
-        let is_down = snapshot.is_err();
-        if last.as_ref() != Some(&snapshot) {
-            last = Some(snapshot.clone());
-            if snapshots.blocking_send(snapshot).is_err() {
-                return;
-            }
-        }
-        if is_down {
-            thread::sleep(DOWN_RETRY);
-        }
-    }
+    Ok((Readers { view: views, routes: latest_routes }, task))
 }
 
 impl Registry {
     async fn run(mut self, mut snapshots: mpsc::Receiver<SlotSnapshot>, looked: oneshot::Sender<()>) {
         let mut looked = Some(looked);
-        let shutdown = self.shutdown.clone();
+        let (mut has_looked, mut is_monitored) = (false, true);
+        let (shutdown, statuses) = (self.shutdown.clone(), self.statuses.clone());
         loop {
             let returned = self.back_since.map(|since| since + RETURN_TIME);
             tokio::select! {
                 () = shutdown.cancelled() => break,
-                snapshot = snapshots.recv() => match snapshot {
-                    Some(snapshot) => self.take_in(snapshot).await,
+                snapshot = snapshots.recv(), if is_monitored => match snapshot {
+                    Some(snapshot) => {
+                        self.take_in(snapshot).await;
+                        has_looked = true;
+                    }
                     None => {
                         error!("the monitor thread has ended: readers are no longer followed");
-                        shutdown.cancelled().await;
-                        break;
+                        is_monitored = false;
                     }
                 },
+                latest = statuses.take() => self.apply(latest),
                 () = sleep_until(returned.unwrap_or_else(Instant::now).into()), if returned.is_some() => {
                     self.back_since = None;
                     self.unplug(|entry| entry.told.is_none()).await;
                 }
             }
-            if let Some(looked) = looked.take() {
+            // The first look counts when the view shows what it has found.
+            let is_shown = |entry: &Entry| entry.told.is_none() || entry.has_published;
+            if let Some(looked) = looked.take_if(|_| has_looked && self.readers.values().all(is_shown)) {
                 // Nobody listens if the start was given up.
                 let _ = looked.send(());
             }
@@ -199,6 +195,22 @@ impl Registry {
                 self.down_because = Some(because);
             }
         }
+    }
+
+    /// Puts what the actors have published into the view, and wakes the watchers if something has changed.
+    fn apply(&mut self, latest: LatestStatuses) {
+        self.view.send_if_modified(|view| {
+            let before = view.generation();
+            // Copies nothing unless somebody is looking: watchers keep generations, not views.
+            let view = Arc::make_mut(view);
+            for (display_name, status) in latest {
+                if let Some(entry) = self.readers.get_mut(&*display_name) {
+                    entry.has_published = true;
+                    view.apply(&entry.name, &entry.names, status);
+                }
+            }
+            view.generation() > before
+        });
     }
 
     async fn see(&mut self, slots: Vec<SlotStatus>) {
@@ -240,8 +252,8 @@ impl Registry {
             return None;
         }
         let settings = (self.settings.reader)(display_name);
-        let id =
-            free_id(display_name, settings.alias.as_deref(), |id| self.readers.values().any(|entry| entry.id == id));
+        let is_taken = |id: &str| self.readers.values().any(|entry| entry.names.id == id);
+        let id = free_id(display_name, settings.alias.as_deref(), is_taken);
         let (handle, requests) = ReaderHandle::new(self.settings.limits);
         let setup = ReaderSetup {
             // Not a number in order, which would tell of readers that some may not see.
@@ -251,39 +263,24 @@ impl Registry {
             max_contended_lease: self.settings.max_contended_lease,
             policy: self.settings.policy.clone(),
             slot: self.backend.slot(display_name),
-            publish: self.publisher(&id, display_name, handle),
+            publisher: self.statuses.publisher(display_name),
             turns_moved: self.settings.turns_moved.clone(),
             requests,
             shutdown: self.shutdown.clone(),
             id: id.clone(),
         };
         info!(reader = %id, display_name, "reader found");
-        match reader::spawn(setup, &mut self.actors) {
-            Ok(events) => Some(Entry { id, events, told: None, unplugged: false }),
+        let events = match reader::spawn(setup, &mut self.actors) {
+            Ok(events) => events,
             Err(error) => {
                 error!(reader = %id, %error, "not served: no thread for it");
-                None
+                return None;
             }
-        }
-    }
-
-    fn publisher(&self, id: &str, display_name: &str, handle: ReaderHandle) -> reader::Publish {
-        let view = self.view.clone();
-        let name = format!("readers/{id}");
-        let names = Arc::new(ReaderNames { id: id.to_owned(), display_name: display_name.to_owned() });
-        Box::new(move |status| {
-            view.send_modify(|view| {
-                let view = Arc::make_mut(view);
-                match status {
-                    Some(status) => {
-                        let (names, handle) = (Arc::clone(&names), handle.clone());
-                        let reader = ReaderView { name: name.clone(), names, status, handle };
-                        view.insert(name.clone(), Arc::new(reader));
-                    }
-                    None => drop(view.remove(&name)),
-                }
-            });
-        })
+        };
+        let name = Arc::<str>::from(format!("readers/{id}"));
+        self.routes.send_modify(|routes| drop(Arc::make_mut(routes).insert(Arc::clone(&name), handle)));
+        let names = Arc::new(ReaderNames { id, display_name: display_name.to_owned() });
+        Some(Entry { name, names, events, told: None, unplugged: false, has_published: false })
     }
 }
 
@@ -300,21 +297,6 @@ impl Entry {
     async fn tell(&self, event: Event) {
         let _ = self.events.send(event).await;
     }
-}
-
-/// The id of a reader: the alias, or the display name in lower case with `-` for what is no letter or digit; then `-2`, `-3` … until it
-/// is free.
-fn free_id(display_name: &str, alias: Option<&str>, is_taken: impl Fn(&str) -> bool) -> String {
-    let wanted = alias.map_or_else(|| id_of(display_name), str::to_owned);
-    let numbered = (2..).map(|number| format!("{wanted}-{number}"));
-    std::iter::once(wanted.clone()).chain(numbered).find(|id| !is_taken(id)).unwrap_or(wanted)
-}
-
-fn id_of(display_name: &str) -> String {
-    let lower = display_name.to_ascii_lowercase();
-    let words: Vec<_> =
-        lower.split(|letter: char| !letter.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
-    if words.is_empty() { "reader".into() } else { words.join("-") }
 }
 
 #[cfg(test)]

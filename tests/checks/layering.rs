@@ -54,7 +54,7 @@ const SERVER: Layers = &[
 
 /// The parts of one reader.
 const READER: Layers = &[
-    &["isolation", "ticket"],
+    &["isolation", "statuses", "ticket"],
     &["jobs"],
     &["card", "inbox", "session_task"],
     &["session"],
@@ -93,6 +93,7 @@ const PURE: &[&str] = &[
     "server/reader/card/gate.rs",
     "server/reader/isolation.rs",
     "server/reader/ticket/mod.rs",
+    "server/registry/view.rs",
 ];
 
 /// What no pure file names, a run of segments anywhere in a name.

@@ -6,15 +6,15 @@ use anyhow::{Context, ensure};
 use cardbroker_client::{ReaderState, WatchEvent};
 use cardbroker_core::slot::Protocol;
 use cardbroker_proto::v1::{
-    Reader, ReadersChange, WatchReadersResponse, card_broker_service_client::CardBrokerServiceClient,
-    watch_readers_response::Event,
+    Reader, ReadersChange, WatchReadersRequest, WatchReadersResponse,
+    card_broker_service_client::CardBrokerServiceClient, watch_readers_response::Event,
 };
 use cardbroker_tests::harness::broker::Setup;
 use tokio::{task::JoinSet, time::timeout};
 use tonic::Streaming;
 
 use crate::{
-    wire::{next, stub, transport, watch},
+    wire::{Stub, next, stub, transport, watch},
     world::{LONG, Stage, fault, tell, wait_for, wait_until},
 };
 
@@ -35,6 +35,11 @@ async fn change(messages: &mut Messages) -> anyhow::Result<ReadersChange> {
         Some(Event::Change(change)) => Ok(change),
         other => anyhow::bail!("no change: {other:?}"),
     }
+}
+
+async fn resume(stub: &mut Stub, token: &str) -> anyhow::Result<Messages> {
+    let request = WatchReadersRequest { resume_token: token.to_owned() };
+    Ok(timeout(LONG, stub.watch_readers(request)).await??.into_inner())
 }
 
 /// Reads on until the reader is as wished; returns it, and how many messages that took.
@@ -69,6 +74,31 @@ fn a_stream_begins_with_all_readers_and_then_tells_what_changes() -> anyhow::Res
         assert_eq!((&*ready.name, ready.insertion_count), (READER, 2));
         assert!(!ready.atr.is_empty() && ready.atr != readers[0].atr, "{ready:?}");
         assert!(!ready.insertion_id.is_empty() && ready.insertion_id != readers[0].insertion_id, "{ready:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_token_takes_up_a_watch_where_it_was_left() -> anyhow::Result<()> {
+    tell(async {
+        let mut stage = stage().await?;
+        let mut asking = stub(&stage.broker).await?;
+        let left = next(&mut watch(&mut asking).await?).await?.resume_token;
+        let mut resumed = resume(&mut asking, &left).await?;
+        assert_eq!(change(&mut resumed).await?, ReadersChange::default(), "nothing has changed");
+
+        stage.run(&[&fault(2, 0, 0xFFFF)]).await?;
+        let (empty, _) = until(&mut resumed, |reader| reader.state() == ReaderState::Empty).await?;
+        let mut resumed = resume(&mut asking, &left).await?;
+        let missed = change(&mut resumed).await?;
+        assert_eq!(missed, ReadersChange { updated: vec![empty], removed_names: Vec::new() });
+        assert_eq!(snapshot(&mut resume(&mut asking, &format!("{left}0")).await?).await?.len(), 2, "not a token");
+
+        stage.broker.kill()?;
+        stage.broker.start_again()?;
+        wait_for(&stage.broker, OTHER, ReaderState::Ready).await?;
+        let mut asking = stub(&stage.broker).await?;
+        assert_eq!(snapshot(&mut resume(&mut asking, &left).await?).await?.len(), 2, "another run");
         Ok(())
     })
 }

@@ -47,6 +47,7 @@ use super::{
     inbox::{Look, Message, SessionOver, Waiting, shutting_down},
     isolation::Isolation,
     jobs::{CallWatchdog, Job, Report},
+    statuses::StatusPublisher,
     ticket::Ticket,
 };
 use crate::process::random::hash_key;
@@ -62,9 +63,6 @@ pub enum Event {
     /// The reader was unplugged. [`Event::Seen`] brings it back.
     Unplugged,
 }
-
-/// Tells the world about a reader; `None` while it is unplugged.
-pub type Publish = Box<dyn Fn(Option<ReaderStatus>) + Send>;
 
 /// All that a reader's actor is made of.
 pub struct ReaderSetup {
@@ -83,7 +81,7 @@ pub struct ReaderSetup {
     /// The hand on the card.
     pub slot: Box<dyn Slot>,
     /// Where its status goes.
-    pub publish: Publish,
+    pub publisher: StatusPublisher,
     /// Where those hear of changes who follow turns.
     pub turns_moved: TurnsMoved,
     /// Where requests arrive.
@@ -111,7 +109,7 @@ pub fn spawn(setup: ReaderSetup, tasks: &mut JoinSet<()>) -> io::Result<mpsc::Se
     let actor = Actor {
         exchange_timeout: setup.settings.exchange_timeout,
         id: setup.id,
-        publish: setup.publish,
+        publisher: setup.publisher,
         published: None,
         queue: Queue::new(setup.limits),
         isolation: Isolation::default(),
@@ -139,7 +137,7 @@ pub fn spawn(setup: ReaderSetup, tasks: &mut JoinSet<()>) -> io::Result<mpsc::Se
 struct Actor {
     id: String,
     exchange_timeout: Duration,
-    publish: Publish,
+    publisher: StatusPublisher,
     published: Option<ReaderStatus>,
     queue: Queue<CallerKey, Waiting>,
     isolation: Isolation,
@@ -275,7 +273,7 @@ impl Actor {
         if self.jobs.try_send(job).is_err() {
             warn!(reader = %self.id, "the reader's card thread has ended");
             self.end_all(&Failure::not_sent(Reason::Internal, "the reader's thread has ended: report this"));
-            (self.publish)(None);
+            self.publisher.publish(None);
             self.work = Work::None;
             (self.stopping, self.released) = (true, true);
         }
@@ -371,7 +369,7 @@ impl Actor {
             Some(now) => log_change(&self.id, now, self.lifecycle.unusable_because().as_deref()),
             None => info!(reader = %self.id, "reader unplugged"),
         }
-        (self.publish)(status.clone());
+        self.publisher.publish(status.clone());
         self.published = status;
     }
 }

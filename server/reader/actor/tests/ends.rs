@@ -94,7 +94,7 @@ impl World {
             max_contended_lease: LONG,
             policy: policy.subscribe(),
             slot: Box::new(HeldSlot { go: held, succeeds, calls: Arc::clone(&calls), resets: Arc::clone(&resets) }),
-            publish: Box::new(|_| {}),
+            publisher: crate::reader::statuses::Statuses::default().publisher("r"),
             turns_moved: TurnsMoved::default(),
             requests,
             shutdown: shutdown.clone(),

@@ -17,7 +17,7 @@ use super::{
     thread::Task,
     witness::{Promise, Witness},
 };
-use crate::reader::handle::ReaderHandle;
+use crate::reader::{handle::ReaderHandle, statuses::Statuses};
 
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(20);
 /// How far the world's clock is ahead of the real one, which a pulse and an inbox look at.
@@ -68,7 +68,7 @@ impl World {
         let actor = Actor {
             id: "r".into(),
             exchange_timeout: EXCHANGE_TIMEOUT,
-            publish: Box::new(drop),
+            publisher: Statuses::default().publisher("r"),
             published: None,
             queue: Queue::new(limits),
             isolation: Isolation::default(),

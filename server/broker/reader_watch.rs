@@ -1,0 +1,167 @@
+//! A caller's watch of the readers: all of them first, and then what has changed. It goes on where an earlier watch of
+//! the same caller has ended, if what happened since then is still known.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::{
+    resume_token::ResumeTokens,
+    visible_readers::{ReaderList, Visibility, VisibleReaders},
+};
+use crate::registry::Difference;
+
+/// What a watcher is told.
+pub enum ReadersNews {
+    /// All readers, in place of everything that the watcher knew.
+    All(ReaderList),
+    /// What has changed since the news before.
+    Changed(Difference),
+}
+
+/// The watch of one caller. It keeps no view, only how far the watcher has come.
+pub struct ReaderWatch {
+    visible: VisibleReaders,
+    tokens: ResumeTokens,
+    /// `None` before the first news of a watch that begins anew.
+    known: Option<Known>,
+    /// The watcher was told nothing in this watch.
+    is_first: bool,
+}
+
+/// What a watcher knows: the readers of that generation that the caller could see.
+struct Known {
+    generation: u64,
+    visibility: Visibility,
+}
+
+impl ReaderWatch {
+    /// A watch that goes on from `resume_token`, or begins anew if the token is empty, of another run, caller or
+    /// policy.
+    pub(super) fn new(mut visible: VisibleReaders, tokens: ResumeTokens, resume_token: &str) -> Self {
+        let now = visible.look();
+        let visibility = now.visibility().clone();
+        let generation = tokens.open(resume_token, &visibility.identity, &visibility.policy);
+        let is_past = |generation: &u64| *generation <= now.view().generation();
+        let known = generation.filter(is_past).map(|generation| Known { generation, visibility });
+        Self { visible, tokens, known, is_first: true }
+    }
+
+    /// What the watcher does not know. The first call returns something in any case, be it an empty difference; later
+    /// ones return `None` if there is nothing new.
+    pub fn news(&mut self) -> Option<ReadersNews> {
+        let now = self.visible.look();
+        let visibility = now.visibility();
+        let latest = Known { generation: now.view().generation(), visibility: visibility.clone() };
+        let known = self.known.replace(latest);
+        let is_first = std::mem::replace(&mut self.is_first, false);
+        let difference = known.and_then(|known| {
+            let saw = |names: &_| known.visibility.shows(names);
+            let has_new_rules = !Arc::ptr_eq(&known.visibility.policy, &visibility.policy);
+            let saw: Option<&dyn Fn(&_) -> bool> = if has_new_rules { Some(&saw) } else { None };
+            now.view().since(known.generation, saw, &|names| visibility.shows(names))
+        });
+        match difference {
+            None => Some(ReadersNews::All(now)),
+            Some(difference) => (is_first || !difference.is_empty()).then_some(ReadersNews::Changed(difference)),
+        }
+    }
+
+    /// Waits until there may be news. Cancel-safe.
+    ///
+    /// # Errors
+    /// The broker has ended.
+    pub async fn changed(&mut self) -> Result<(), watch::error::RecvError> {
+        self.visible.changed().await
+    }
+
+    /// A token for a watcher that knows all news so far; empty before the first ones.
+    pub fn resume_token(&self) -> String {
+        let seal = |known: &Known| {
+            let Known { generation, visibility } = known;
+            self.tokens.seal(*generation, &visibility.identity, &visibility.policy)
+        };
+        self.known.as_ref().map(seal).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cardbroker_core::{caller::Caller, status::State};
+
+    use super::*;
+    use crate::{
+        backend::simulated::Simulated,
+        broker::Broker,
+        config::Config,
+        policy::{Policy, audit::AuditTrail, rule::Rule},
+    };
+
+    const FIRST: &str = "readers/simulated-reader-00";
+    const SECOND: &str = "readers/simulated-reader-01";
+
+    /// Rules by which user 1001 sees that reader, and the broker's own user all.
+    fn rules(reader: &str) -> Vec<Rule> {
+        let guest = format!("principals = ['uid:1001'], readers = ['{reader}'], allow = ['see', 'watch']");
+        let text = format!("rule = [{{ name = 'guest', {guest} }}]");
+        Config::parse("c.toml".as_ref(), &text).unwrap().rules
+    }
+
+    /// `all`, or `+` and `-` with the names of the readers.
+    fn told(news: Option<ReadersNews>) -> String {
+        let names = |sign: &str, names: Vec<&str>| names.into_iter().map(|name| format!(" {sign}{name}")).collect();
+        match news {
+            None => "nothing".into(),
+            Some(ReadersNews::All(list)) => {
+                let listed: String = names("+", list.iter().map(|reader| &*reader.name).collect());
+                format!("all:{listed}")
+            }
+            Some(ReadersNews::Changed(difference)) => {
+                let updated: String = names("+", difference.updated.iter().map(|reader| &*reader.name).collect());
+                let removed: String = names("-", difference.removed.iter().map(|name| &**name).collect());
+                format!("change:{updated}{removed}")
+            }
+        }
+    }
+
+    /// Takes up news until there are none and all readers are ready; returns the token.
+    async fn settle(watch: &mut ReaderWatch, broker: &Broker, caller: &Caller) -> String {
+        loop {
+            watch.news();
+            if broker.readers(caller).iter().all(|reader| reader.status.state == State::Ready) {
+                return watch.resume_token();
+            }
+            watch.changed().await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_watch_goes_on_for_its_caller_and_its_rules_alone() {
+        let policy = Policy::new(rules("simulated-reader-00"), 1000);
+        let (backend, trail) = (Arc::new(Simulated::new(2)), AuditTrail::default());
+        let (broker, tasks) = Broker::start(backend, Config::default(), policy, trail, "e".into()).await.unwrap();
+        let [owner, guest] = [1000, 1001].map(|uid| Caller::local(1, uid, 0, None, None));
+
+        assert_eq!(broker.readers(&owner).iter().count(), 2, "the start waits for the first look at the readers");
+        let mut watch = broker.watch(&owner, "");
+        let token = settle(&mut watch, &broker, &owner).await;
+        let mut guests = broker.watch(&guest, "");
+        assert_eq!(told(guests.news()), format!("all: +{FIRST}"));
+        let guest_token = guests.resume_token();
+
+        assert_eq!(told(broker.watch(&owner, &token).news()), "change:", "nothing has changed");
+        assert_eq!(told(broker.watch(&owner, "e").news()), format!("all: +{FIRST} +{SECOND}"));
+        assert_eq!(told(broker.watch(&guest, &token).news()), format!("all: +{FIRST}"), "another caller's token");
+        assert_eq!(told(broker.watch(&owner, &guest_token).news()), format!("all: +{FIRST} +{SECOND}"));
+
+        broker.set_policy(Policy::new(rules("simulated-reader-01"), 1000));
+        guests.changed().await.unwrap();
+        assert_eq!(told(guests.news()), format!("change: +{SECOND} -{FIRST}"));
+        assert_eq!(told(guests.news()), "nothing");
+        assert_eq!(told(broker.watch(&guest, &guest_token).news()), format!("all: +{SECOND}"), "other rules");
+        assert_eq!(told(broker.watch(&guest, &guests.resume_token()).news()), "change:");
+        watch.changed().await.unwrap();
+        assert_eq!(told(watch.news()), "nothing", "the other rules are the same for the owner");
+        tasks.stop().await;
+    }
+}

@@ -1,0 +1,85 @@
+//! The tokens by which a watch goes on where an earlier one has ended. A token stands for a generation of the view, for
+//! one caller and one policy, in one run of the broker.
+//!
+//! The generation also counts what happens at readers that the caller may not see, so it is sealed: each token has a
+//! number of its own, by which a key of this run hides the generation. A token that was changed or belongs to another
+//! caller gives a generation that does not exist, or one that only makes the difference which its holder gets wrong.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::Arc,
+};
+
+use cardbroker_core::caller::Identity;
+
+use crate::policy::Policy;
+
+/// Makes and reads the tokens of one run.
+#[derive(Clone)]
+pub(super) struct ResumeTokens {
+    epoch: Arc<str>,
+    key: RandomState,
+}
+
+impl ResumeTokens {
+    /// The tokens of the run that `epoch` names.
+    pub(super) fn new(epoch: Arc<str>) -> Self {
+        Self { epoch, key: RandomState::new() }
+    }
+
+    /// Returns a token for a caller that knows the view of `generation`. Never the same one twice, so that tokens do
+    /// not tell whether something has happened at other readers.
+    pub(super) fn seal(&self, generation: u64, who: &Identity, policy: &Policy) -> String {
+        let nonce = RandomState::new().hash_one(());
+        let sealed = generation ^ self.pad(nonce, who, policy);
+        format!("{}-{nonce:016x}-{sealed:016x}", self.epoch)
+    }
+
+    /// Returns the generation in a token of this run; one that never was if the token belongs to another caller, or
+    /// other rules were in force.
+    pub(super) fn open(&self, token: &str, who: &Identity, policy: &Policy) -> Option<u64> {
+        let (nonce, sealed) = token.strip_prefix(&*self.epoch)?.strip_prefix('-')?.split_once('-')?;
+        let number = |digits| u64::from_str_radix(digits, 16).ok();
+        Some(number(sealed)? ^ self.pad(number(nonce)?, who, policy))
+    }
+
+    fn pad(&self, nonce: u64, who: &Identity, policy: &Policy) -> u64 {
+        let (user, token) = match who {
+            Identity::User { uid, gid } => (Some((uid, gid)), None),
+            Identity::Token(token) => (None, Some((&token.name, token.fingerprint))),
+        };
+        self.key.hash_one((nonce, policy.revision(), user, token))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_holds_for_its_caller_run_and_rules() {
+        let tokens = ResumeTokens::new("e".into());
+        let policy = Policy::new(Vec::new(), 1000);
+        let who = Identity::User { uid: 1000, gid: 100 };
+        let token = tokens.seal(7, &who, &policy);
+        assert_eq!(tokens.open(&token, &who, &policy), Some(7));
+        assert_ne!(tokens.seal(7, &who, &policy), token, "two tokens are never the same");
+        assert!(token.len() <= 128, "{token}");
+
+        // A number that is no generation, for any run is shorter than that.
+        let is_far = |generation: Option<u64>| generation.is_none_or(|generation| generation > 1 << 40);
+        for other in [
+            Identity::User { uid: 1001, gid: 100 },
+            Identity::User { uid: 1000, gid: 101 },
+            Identity::Token("laptop".into()),
+        ] {
+            assert!(is_far(tokens.open(&token, &other, &policy)), "{other:?}");
+        }
+        assert!(is_far(tokens.open(&token, &who, &policy.clone().with_revision(1))));
+        assert!(is_far(ResumeTokens::new("e".into()).open(&token, &who, &policy)));
+        assert_eq!(ResumeTokens::new("f".into()).open(&token, &who, &policy), None);
+        for broken in ["", "e", "e-", "e-1", "e-x-y", "e--", "e-1-10000000000000000", &token[1..], "é-1-1"] {
+            assert_eq!(tokens.open(broken, &who, &policy), None, "{broken}");
+        }
+    }
+}
