@@ -1,8 +1,9 @@
-//! Units that run at most once: each with a task of its own, so that an outcome is recorded whatever becomes of those who asked for it.
+//! Units that run at most once: each has a task of its own, so that its outcome is recorded even if every request that
+//! awaited it has gone.
 
 use std::{
     io,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -11,64 +12,54 @@ use cardbroker_core::{
     error::{Delivery, Failure, Reason},
     keyed_hash::HashKey,
     outcomes::{Begin, Fingerprint, Outcome, OutcomeLimits, Outcomes, RequestKey},
-    slot::ResetKind,
-    turns::turn::{Disposition, TurnRequest},
+    turns::turn::TurnRequest,
 };
-use tokio::{
-    sync::watch,
-    time::{sleep_until, timeout},
-};
-use tokio_util::{
-    sync::{CancellationToken, DropGuard},
-    task::TaskTracker,
-};
+use tokio::time::{sleep_until, timeout};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{
-    process::random::hash_key,
-    reader::{Submission, ticket::Ticket},
+use super::{
+    fingerprint::fingerprint,
+    under_way::{Awaited, Ending, SubmissionState, TaskEnds, UnderWay},
 };
+use crate::{process::random::hash_key, reader::Submission};
 
-/// How long a unit that is given up may take to say whether it has begun.
-const LAST_WORD: Duration = Duration::from_millis(10);
-/// How often a request starts over that met one which was just given up.
+/// How often a request starts over because it has joined a unit that was being given up.
 const MAX_STARTS: usize = 3;
 
 /// Runs units under the ids of their requests. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Executions {
+    /// Locked for single calls of the store only, never while policy or a reader is asked.
     outcomes: Arc<Mutex<Outcomes<UnderWay>>>,
-    /// For fingerprints.
+    /// The key of all fingerprints.
     key: HashKey,
+    /// How long an outcome is kept.
     lifetime: Duration,
+    /// The tasks of units, and the one that forgets outcomes.
     tasks: TaskTracker,
     shutdown: CancellationToken,
 }
 
-/// A unit that is under way, for those who join it.
-#[derive(Clone)]
-struct UnderWay {
-    outcome: watch::Receiver<Option<Arc<Outcome>>>,
-    /// Set before anyone can join.
-    ticket: Arc<OnceLock<Weak<Ticket>>>,
-    /// Held by all who await the outcome; when the last one has gone, a unit that still waits is given up.
-    awaiters: Weak<DropGuard>,
-}
-
-impl UnderWay {
-    /// Lets a repeat join that waits on these terms.
-    fn join(&self, terms: &TurnRequest) -> Result<(), Failure> {
-        // Without a ticket it has ended.
-        self.ticket.get().and_then(Weak::upgrade).map_or(Ok(()), |ticket| ticket.join(terms))
-    }
-}
-
-/// What came of a request, and whether it is the kept outcome of an earlier one.
+/// The outcome of a request's unit.
 pub(crate) struct JoinedOutcome {
     pub(crate) outcome: Outcome,
+    /// Whether another request has started the unit.
     pub(crate) replayed: bool,
 }
 
+/// How a request begins.
+enum Begun {
+    /// An earlier request has brought this outcome.
+    Replay(Arc<Outcome>),
+    /// Its unit is under way.
+    Await(Awaited),
+    /// It has met a unit that was just refused.
+    Refused,
+}
+
 impl Executions {
+    /// Keeps outcomes within `limits` until `shutdown`. Call it inside a runtime.
+    ///
     /// # Errors
     /// The system has no random numbers.
     pub(crate) fn new(limits: OutcomeLimits, shutdown: CancellationToken) -> io::Result<Self> {
@@ -79,21 +70,26 @@ impl Executions {
             tasks: TaskTracker::new(),
             shutdown,
         };
-        executions.tasks.spawn(executions.clone().forget_in_time());
+        executions.tasks.spawn(executions.clone().expire_outcomes());
         Ok(executions)
     }
 
-    /// Ends when the last unit has, after the shutdown.
+    /// Waits until the last unit has ended, after the shutdown.
     pub(crate) async fn ended(&self) {
         self.tasks.close();
         self.tasks.wait().await;
     }
 
-    /// Runs a unit, joins one like it, or hands out what one has brought. At `give_up` the answer is what can be said then.
-    /// The conditions of `terms` bind a unit that is joined while it waits.
+    /// The fingerprint of a unit for `reader`. Only fingerprints of the same broker can be compared.
+    pub(crate) fn fingerprint(&self, reader: &str, request: &UnitRequest) -> Fingerprint {
+        fingerprint(&self.key, reader, request)
+    }
+
+    /// Runs a unit, joins an equal one, or returns the outcome of one that has ended. At `give_up` it returns what is
+    /// known then. The conditions of `terms` bind a unit that is joined while it waits.
     ///
     /// # Errors
-    /// The id was used otherwise, there is no room, or what `submit` says.
+    /// The id was used with other commands, there is no room for another outcome, or `submit` has failed.
     pub(crate) async fn run(
         &self,
         key: RequestKey,
@@ -102,19 +98,27 @@ impl Executions {
         give_up: Option<Instant>,
         submit: impl Fn() -> Result<Submission, Failure>,
     ) -> Result<JoinedOutcome, Failure> {
-        for _ in 0..MAX_STARTS {
-            let (under_way, awaiter, replayed) = match self.begin(&key, fingerprint, terms, &submit)? {
-                Begun::Done(outcome) => return Ok(JoinedOutcome { outcome: Outcome::clone(&outcome), replayed: true }),
-                Begun::UnderWay(under_way, awaiter, replayed) => (under_way, awaiter, replayed),
+        let mut starts = 0;
+        while starts < MAX_STARTS {
+            let awaited = match self.begin(&key, fingerprint, terms, &submit)? {
+                Begun::Replay(outcome) => {
+                    return Ok(JoinedOutcome { outcome: Outcome::clone(&outcome), replayed: true });
+                }
+                Begun::Await(awaited) => awaited,
+                // Not counted: the request that was refused has its answer, so this comes once for each such request.
+                Begun::Refused => continue,
             };
-            let outcome = await_outcome(under_way, awaiter, give_up).await;
-            if !matches!(&outcome, Err(failure) if is_withdrawn(failure)) {
-                return Ok(JoinedOutcome { outcome, replayed });
+            let replayed = awaited.is_repeat;
+            match awaited.ending(give_up).await {
+                Ending::Ended(outcome) => return Ok(JoinedOutcome { outcome: Outcome::clone(&outcome), replayed }),
+                Ending::Withdrawn => starts += 1,
             }
         }
         Err(withdrawn())
     }
 
+    /// Asks the store. The first request of its id submits its unit after the store is unlocked. Repeats that come
+    /// meanwhile find the unit in the store, so there is no second one, and wait at its own lock.
     fn begin(
         &self,
         key: &RequestKey,
@@ -122,47 +126,41 @@ impl Executions {
         terms: &TurnRequest,
         submit: impl Fn() -> Result<Submission, Failure>,
     ) -> Result<Begun, Failure> {
-        let mut outcomes = self.lock();
-        let (outcome, outcome_seen) = watch::channel(None);
-        let nobody_waits = CancellationToken::new();
-        let awaiter = Arc::new(nobody_waits.clone().drop_guard());
-        let awaiters = Arc::downgrade(&awaiter);
-        let under_way = UnderWay { outcome: outcome_seen, ticket: Arc::default(), awaiters };
-        match outcomes.begin(key, fingerprint, Instant::now(), || under_way.clone())? {
-            Begin::Replay(outcome) => Ok(Begun::Done(outcome)),
-            Begin::Join(under_way) => {
-                under_way.join(terms)?;
-                let awaiter = under_way.awaiters.upgrade();
-                Ok(Begun::UnderWay(under_way, awaiter, true))
-            }
+        let (unit, awaited, task_ends) = UnderWay::new();
+        // Before the store has the unit, so that no repeat finds it unlocked.
+        let mut submission_state = unit.submission();
+        let begin = self.lock().begin(key, fingerprint, Instant::now(), || unit.clone())?;
+        match begin {
+            Begin::Replay(outcome) => Ok(Begun::Replay(outcome)),
+            Begin::Join(other) => Ok(other.join(terms)?.map_or(Begun::Refused, Begun::Await)),
             Begin::Run => match submit() {
                 Ok(submission) => {
-                    // The lock is still held.
-                    let _ = under_way.ticket.set(submission.ticket());
-                    self.tasks.spawn(self.clone().execute(key.clone(), submission, nobody_waits, outcome));
-                    Ok(Begun::UnderWay(under_way, Some(awaiter), false))
+                    *submission_state = SubmissionState::Submitted(submission.ticket());
+                    self.tasks.spawn(self.clone().execute(key.clone(), submission, task_ends));
+                    Ok(Begun::Await(awaited))
                 }
                 Err(failure) => {
-                    outcomes.finish(key, Arc::new(Err(failure.clone())), Instant::now());
+                    // The store first: a repeat that is refused must not find this unit again.
+                    self.lock().withdraw(key);
+                    *submission_state = SubmissionState::Refused;
                     Err(failure)
                 }
             },
         }
     }
 
-    /// The task of one unit.
-    async fn execute(
-        self,
-        key: RequestKey,
-        mut submission: Submission,
-        nobody_waits: CancellationToken,
-        told: watch::Sender<Option<Arc<Outcome>>>,
-    ) {
+    /// The task of one unit: waits for its outcome and records it. A unit that nobody awaits is withdrawn if it has
+    /// not begun.
+    async fn execute(self, key: RequestKey, mut submission: Submission, ends: TaskEnds) {
         let outcome = tokio::select! {
             biased;
             outcome = submission.outcome() => outcome,
-            () = nobody_waits.cancelled() => {
-                submission.withdraw(withdrawn());
+            () = ends.abandoned.cancelled() => {
+                if submission.withdraw(withdrawn()) {
+                    self.lock().withdraw(&key);
+                    ends.ending.send_replace(Some(Ending::Withdrawn));
+                    return;
+                }
                 submission.outcome().await
             }
         };
@@ -172,22 +170,26 @@ impl Executions {
         };
         let outcome = Arc::new(outcome);
         self.lock().finish(&key, Arc::clone(&outcome), Instant::now());
-        told.send_replace(Some(outcome));
+        ends.ending.send_replace(Some(Ending::Ended(outcome)));
         if is_unknown {
-            // A call that hangs may return yet, and then there is something to know.
-            tokio::select! {
-                late = timeout(self.lifetime, submission.late_outcome()) => {
-                    if let Ok(Some(known)) = late {
-                        self.lock().finish(&key, Arc::new(known), Instant::now());
-                    }
-                }
-                () = self.shutdown.cancelled() => {}
-            }
+            self.await_late_outcome(key, submission).await;
         }
     }
 
-    /// Wipes outcomes whose time is over even if nobody asks any more.
-    async fn forget_in_time(self) {
+    /// Replaces an unknown outcome if the driver's call returns within the outcome's lifetime.
+    async fn await_late_outcome(self, key: RequestKey, mut submission: Submission) {
+        tokio::select! {
+            late = timeout(self.lifetime, submission.late_outcome()) => {
+                if let Ok(Some(known)) = late {
+                    self.lock().finish(&key, Arc::new(known), Instant::now());
+                }
+            }
+            () = self.shutdown.cancelled() => {}
+        }
+    }
+
+    /// Wipes outcomes at the end of their lifetime, even if no request comes any more. Ends at the shutdown.
+    async fn expire_outcomes(self) {
         loop {
             let next = self.lock().next_expiry().unwrap_or_else(|| Instant::now() + self.lifetime);
             tokio::select! {
@@ -197,139 +199,16 @@ impl Executions {
         }
     }
 
-    /// What a unit for `reader` looks like from outside.
-    pub(crate) fn fingerprint(&self, reader: &str, request: &UnitRequest) -> Fingerprint {
-        let mut hasher = self.key.hasher();
-        hasher.part(reader.as_bytes());
-        let reset_before = request.turn.reset_before.map_or(0, |kind| match kind {
-            ResetKind::Warm => 1,
-            ResetKind::Cold => 2,
-        });
-        let disposition = match request.disposition {
-            Disposition::Leave => 0,
-            Disposition::Reset => 1,
-            Disposition::Unpower => 2,
-        };
-        hasher.part(&[reset_before, disposition]);
-        for command in &request.commands {
-            hasher.part(command.bytes());
-            let chosen = |byte: Option<u8>| [u8::from(byte.is_some()), byte.unwrap_or_default()];
-            let switches = [command.is_raw(), command.allow_last_try].map(u8::from);
-            let continues = [command.continue_class(), command.continue_instruction].map(chosen);
-            hasher.part(&[&switches[..], continues.as_flattened(), &[command.stop_rule as u8]].concat());
-            let patterns =
-                command.continue_on.iter().map(|pattern| [pattern.value, pattern.mask].map(u16::to_be_bytes));
-            hasher.part(patterns.collect::<Vec<_>>().as_flattened().as_flattened());
-        }
-        hasher.finish()
-    }
-
-    /// The store changes by single calls, so a panic elsewhere leaves it whole.
+    /// The store. It changes by single calls, so a panic in another holder leaves it whole.
     fn lock(&self) -> MutexGuard<'_, Outcomes<UnderWay>> {
         self.outcomes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-enum Begun {
-    Done(Arc<Outcome>),
-    UnderWay(UnderWay, Option<Arc<DropGuard>>, bool),
-}
-
-async fn await_outcome(mut under_way: UnderWay, awaiter: Option<Arc<DropGuard>>, give_up: Option<Instant>) -> Outcome {
-    let never = Instant::now() + Duration::from_secs(1 << 30);
-    tokio::select! {
-        biased;
-        outcome = wait_outcome(&mut under_way.outcome) => return outcome,
-        () = sleep_until(give_up.unwrap_or(never).into()) => {}
-    }
-    drop(awaiter);
-    match timeout(LAST_WORD, wait_outcome(&mut under_way.outcome)).await {
-        Ok(Err(failure)) if is_withdrawn(&failure) => {
-            let late = "the turn did not come before the call's deadline: retry with a later one";
-            Err(Failure::not_sent(Reason::QueueTimeout, late))
-        }
-        Ok(outcome) => outcome,
-        Err(_) => {
-            let late = "the call's deadline is near and the unit goes on: repeat with the same request_id";
-            Err(Failure::unknown(Reason::DeadlineNear, late))
-        }
-    }
-}
-
-async fn wait_outcome(outcome: &mut watch::Receiver<Option<Arc<Outcome>>>) -> Outcome {
-    let told = outcome.wait_for(Option::is_some).await.ok().and_then(|outcome| outcome.clone());
-    told.map_or_else(
-        || Err(Failure::unknown(Reason::Internal, "the unit's task has ended: report this")),
-        |outcome| Outcome::clone(&outcome),
-    )
-}
-
-const WITHDRAWN: &str = "everyone who asked for this unit has gone: ask again";
-
+/// What a request hears that has joined units which were being given up, [`MAX_STARTS`] times.
 fn withdrawn() -> Failure {
-    Failure::not_sent(Reason::LeaseEnded, WITHDRAWN)
-}
-
-fn is_withdrawn(failure: &Failure) -> bool {
-    *failure == withdrawn()
+    Failure::not_sent(Reason::LeaseEnded, "everyone who asked for this unit has gone: ask again")
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use cardbroker_core::{
-        apdu::{CommandApdu, StatusPattern, StopRule},
-        card::unit::UnitCommand,
-        turns::turn::{CardRequirement, TurnRequest},
-    };
-
-    #[tokio::test]
-    async fn whatever_changes_what_a_unit_does_changes_its_fingerprint() {
-        let limits = OutcomeLimits { per_user: 1, total: 1, bytes: 1, lifetime: Duration::from_secs(1) };
-        let executions = Executions::new(limits, CancellationToken::new()).unwrap();
-        let bytes = [0x00, 0xA4, 0x00, 0x00];
-        let plain = || UnitCommand::from(CommandApdu::parse(bytes).unwrap());
-        let with = |change: fn(&mut UnitCommand, StatusPattern)| {
-            let mut command = plain();
-            change(&mut command, StatusPattern { value: 0x00A4, mask: 0x0000 });
-            vec![command]
-        };
-        let units = [
-            vec![],
-            vec![plain()],
-            vec![plain(), plain()],
-            vec![UnitCommand::raw(bytes).unwrap()],
-            vec![plain().continue_in(0x00).unwrap()],
-            vec![plain().continue_in(0x04).unwrap()],
-            with(|command, _| command.continue_instruction = Some(0xC0)),
-            with(|command, _| command.allow_last_try = true),
-            with(|command, _| command.stop_rule = StopRule::Sim),
-            with(|command, _| command.stop_rule = StopRule::Any),
-            with(|command, _| command.stop_rule = StopRule::Only9000),
-            with(|command, pattern| command.continue_on = vec![pattern]),
-            with(|command, pattern| command.continue_on = vec![pattern; 2]),
-        ];
-        let turn = |reset_before| TurnRequest {
-            reset_before,
-            if_insertion_id: None,
-            if_state_tag: None,
-            wait_timeout: Duration::ZERO,
-            card: CardRequirement::Required,
-        };
-        let request = |commands| UnitRequest { commands, turn: turn(None), disposition: Disposition::Leave };
-        let requests: Vec<_> = units.into_iter().map(request).collect();
-        let mut fingerprints: Vec<_> = requests.iter().map(|unit| executions.fingerprint("a", unit)).collect();
-        fingerprints.push(executions.fingerprint("b", &requests[1]));
-        for kind in [ResetKind::Warm, ResetKind::Cold] {
-            fingerprints
-                .push(executions.fingerprint("a", &UnitRequest { turn: turn(Some(kind)), ..requests[1].clone() }));
-        }
-        for disposition in [Disposition::Reset, Disposition::Unpower] {
-            fingerprints.push(executions.fingerprint("a", &UnitRequest { disposition, ..requests[1].clone() }));
-        }
-        for (number, one) in fingerprints.iter().enumerate() {
-            assert_eq!(fingerprints.iter().filter(|other| *other == one).count(), 1, "{number}");
-        }
-        assert_eq!(executions.fingerprint("a", &requests[1].clone()), fingerprints[1]);
-    }
-}
+mod tests;

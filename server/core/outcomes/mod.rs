@@ -127,7 +127,12 @@ impl<E: Clone> Outcomes<E> {
         self.expiry.insert((until, key.clone()));
     }
 
-    /// Forgets what is too old.
+    /// Forgets a request whose unit was refused or given up before it began, so that a repeat runs.
+    pub fn withdraw(&mut self, key: &RequestKey) {
+        self.forget(key);
+    }
+
+    /// Forgets the outcomes whose lifetime is over.
     pub fn expire(&mut self, now: Instant) {
         while let Some((until, key)) = self.expiry.first().cloned()
             && until <= now

@@ -74,6 +74,15 @@ fn what_was_not_sent_is_forgotten_and_what_is_unknown_is_kept_until_it_is_known(
 }
 
 #[test]
+fn a_withdrawn_request_runs_when_it_is_repeated() {
+    let (mut outcomes, now) = outcomes();
+    for _ in 0..=LIMITS.per_user {
+        assert_eq!(outcomes.begin(&key(0, 1), &[1; 32].into(), now, || 7), Ok(Begin::Run));
+        outcomes.withdraw(&key(0, 1));
+    }
+}
+
+#[test]
 fn outcomes_are_forgotten_after_their_time_and_never_before() {
     let (mut outcomes, now) = outcomes();
     for id in 1..=2 {
