@@ -43,6 +43,12 @@ impl BodyFailure {
         }
     }
 
+    /// Whether the client has reset the stream, or the connection was lost. tonic's decoder does not tell a stream reset
+    /// with CANCEL from one that ended in good order.
+    pub(in crate::grpc) fn is_lost(&self) -> bool {
+        matches!(self.0.get(), Some(None))
+    }
+
     fn set(&self, end: Option<Failure>) {
         // The first one counts.
         let _ = self.0.set(end);
@@ -189,7 +195,14 @@ impl HttpBody for MeteredBody {
                 this.failure.set(None);
                 Poll::Ready(Some(Err(status)))
             }
-            other => other,
+            Poll::Ready(None) => {
+                // hyper does not tell a reset with NO_ERROR from an end in good order.
+                if this.streams && !this.body.is_end_stream() {
+                    this.failure.set(None);
+                }
+                Poll::Ready(None)
+            }
+            Poll::Pending => Poll::Pending,
         }
     }
 

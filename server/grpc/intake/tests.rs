@@ -19,7 +19,11 @@ use tokio::{
     sync::mpsc,
     time::{Instant, advance, timeout},
 };
-use tonic::{Code, Status, body::Body};
+use tonic::{
+    Code, Status, Streaming,
+    body::Body,
+    codec::{DecodeBuf, Decoder},
+};
 
 use super::{
     CLIENT_STREAMS,
@@ -39,6 +43,34 @@ impl HttpBody for Sent {
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         self.0.poll_recv(context).map(|chunk| chunk.map(|chunk| Ok(Frame::data(chunk.into()))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_closed() && self.0.is_empty()
+    }
+}
+
+/// A stream that its client has reset: hyper reports CANCEL as an error, and NO_ERROR as an end.
+struct Reset(Option<Status>);
+
+impl HttpBody for Reset {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        Poll::Ready(self.0.take().map(Err))
+    }
+}
+
+/// Decodes no message.
+struct NoMessages;
+
+impl Decoder for NoMessages {
+    type Item = ();
+    type Error = Status;
+
+    fn decode(&mut self, _: &mut DecodeBuf<'_>) -> Result<Option<()>, Status> {
+        Ok(None)
     }
 }
 
@@ -96,6 +128,23 @@ async fn a_request_that_ends_in_time_passes() {
     drop(client);
     assert!(poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await.is_none());
     assert_eq!(failure.get().unwrap().reason, Reason::InvalidRequest, "only the decoder can fail now");
+}
+
+#[tokio::test]
+async fn a_reset_stream_differs_from_one_that_ended_in_good_order() {
+    async fn is_lost(body: impl HttpBody<Data = Bytes, Error = Status> + Send + 'static) -> bool {
+        let failure = BodyFailure::default();
+        let budgets = Budgets::default();
+        let body = MeteredBody::new(Body::new(body), true, USER, Entitlement::Stranger, budgets, failure.clone());
+        let mut messages = Streaming::new_request(NoMessages, body, None, None);
+        assert_eq!(messages.message().await.unwrap(), None, "tonic tells no difference");
+        failure.is_lost()
+    }
+    let (client, sent) = mpsc::unbounded_channel();
+    drop(client);
+    assert!(!is_lost(Sent(sent)).await);
+    assert!(is_lost(Reset(Some(Status::cancelled("reset")))).await);
+    assert!(is_lost(Reset(None)).await);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,85 @@
+//! The messages of a session, read from the contract and written in it.
+
+use std::time::Duration;
+
+use cardbroker_core::{error::Failure, slot::ResetKind, turns::turn::Disposition};
+use cardbroker_proto::v1::{
+    CardReset, SessionFailed, SessionOpen, SessionOpened, SessionResetDone, SessionTransmitted, SessionWaiters,
+    open_session_response::Response,
+};
+
+use crate::{
+    grpc::{
+        convert::{disposition, number, results, turn_request, unit_stop},
+        status::wire_failure,
+    },
+    reader::{
+        pipeline::{Answer, Delivered},
+        session::{DEFAULT_IDLE, IDLE_RANGE, Session, SessionRequest},
+    },
+    timing::{Point, stamp},
+};
+
+/// Reads the first message.
+///
+/// # Errors
+/// A field breaks a rule of the contract.
+pub(super) fn session_request(open: SessionOpen) -> Result<SessionRequest, Failure> {
+    let idle_timeout = match open.idle_timeout {
+        None => DEFAULT_IDLE,
+        Some(given) => Duration::try_from(given)
+            .ok()
+            .filter(|idle| IDLE_RANGE.contains(idle))
+            .ok_or_else(|| Failure::invalid("open.idle_timeout", "out of range: 0.1 s – 60 s"))?,
+    };
+    let turn = turn_request("open.turn", open.turn)?;
+    let disposition = disposition("open.disposition", open.disposition, Disposition::Reset)?;
+    Ok(SessionRequest { turn, idle_timeout, disposition })
+}
+
+/// Reads the kind of a reset.
+///
+/// # Errors
+/// Neither WARM nor COLD is named.
+pub(super) fn reset_kind(reset: i32) -> Result<ResetKind, Failure> {
+    match CardReset::try_from(reset) {
+        Ok(CardReset::Warm) => Ok(ResetKind::Warm),
+        Ok(CardReset::Cold) => Ok(ResetKind::Cold),
+        _ => Err(Failure::invalid("reset.reset", "say WARM or COLD")),
+    }
+}
+
+/// Writes the answer to the first message.
+pub(super) fn opened(session: &Session) -> SessionOpened {
+    let turn = session.turn();
+    SessionOpened {
+        insertion_id: turn.insertion_id.clone(),
+        state_tag: turn.state_tag.clone(),
+        atr: session.atr().to_vec(),
+        queue_duration: session.queue_duration().try_into().ok(),
+        was_reset: turn.reset,
+    }
+}
+
+/// Writes what the session delivers to its client.
+pub(super) fn response(delivered: Delivered, reader: &str) -> Response {
+    let (id, answer) = match delivered {
+        Delivered::Answer(id, answer) => (id, answer),
+        Delivered::Waiters(callers) => {
+            return Response::Waiters(SessionWaiters { caller_count: number(callers) });
+        }
+    };
+    stamp(Point::Answered);
+    match answer {
+        Answer::Unit(outcome) => Response::Transmitted(SessionTransmitted {
+            id,
+            results: results(outcome.results),
+            stopped: outcome.stopped.map(|stop| unit_stop(&stop, reader)),
+            card_duration: outcome.card_duration.try_into().ok(),
+        }),
+        Answer::Reset(card) => Response::ResetDone(SessionResetDone { id, atr: card.atr }),
+        Answer::Failed(failure) => {
+            Response::Failed(SessionFailed { id, failure: Some(wire_failure(&failure, Some(reader))) })
+        }
+    }
+}
