@@ -2,29 +2,28 @@
 
 mod error;
 mod reader;
+mod sections;
 mod value;
 
 use std::{
     collections::HashMap,
     ffi::OsString,
     fmt, fs, io,
-    net::SocketAddr,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use cardbroker_core::lifecycle::Own;
-use cardbroker_local::socket::default_socket;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::value::{MAX_SIMULATED, parse_grace, parse_loopback};
 pub use self::{
     error::ConfigError,
     reader::ReaderSettings,
+    sections::{LimitsConfig, ListenConfig, LogConfig, LogFormat, ReadersConfig, ShutdownConfig, WatchConfig},
     value::{Instruction, LogFilter, SocketGroup},
 };
-use self::{error::Document, reader::ReaderRule, value as v};
-use crate::{caller::token_file::default_tokens, policy::rule::Rule};
+use self::{error::Document, reader::ReaderRule};
+use crate::policy::rule::Rule;
 
 /// The system's configuration, read when the user has none.
 const SYSTEM_FILE: &str = "/etc/cardbroker/cardbrokerd.toml";
@@ -38,179 +37,22 @@ pub struct Config {
     pub source: Option<PathBuf>,
     /// Where clients connect.
     pub listen: ListenConfig,
-    /// All readers together.
+    /// Settings of all readers together.
     pub readers: ReadersConfig,
-    /// How long the queues get.
+    /// Lengths and times of the queues.
     pub limits: LimitsConfig,
-    /// Streams: those that watch, and sessions.
+    /// Streaming calls: watches and sessions.
     pub watch: WatchConfig,
-    /// The end.
+    /// How the broker stops, after a signal.
     pub shutdown: ShutdownConfig,
-    /// What is logged, and how.
+    /// Content and form of the log.
     pub log: LogConfig,
+    /// Settings of single readers; the first entry that matches counts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     reader: Vec<ReaderRule>,
-    /// The policy, in order.
+    /// The rules of the policy, in order.
     #[serde(rename = "rule", skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<Rule>,
-}
-
-/// Where clients connect, and how long they may take.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ListenConfig {
-    /// The Unix socket, an absolute path. Default: [`default_socket`].
-    #[serde(deserialize_with = "v::absolute_path")]
-    pub socket: PathBuf,
-    /// Permissions of the socket; the owner's rw is always among them. Default: 0600.
-    #[serde(deserialize_with = "v::socket_mode", serialize_with = "v::write_octal")]
-    pub socket_mode: u32,
-    /// The group that socket and folder are given to.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub socket_group: Option<SocketGroup>,
-    /// The TCP address to serve on beside the socket, a loopback one; port 0 for any that is free. Default: none.
-    #[serde(deserialize_with = "v::loopback", skip_serializing_if = "Option::is_none")]
-    pub tcp: Option<SocketAddr>,
-    /// The file with the tokens that open the TCP port, an absolute path. Default: [`default_tokens`].
-    #[serde(deserialize_with = "v::absolute_path")]
-    pub tokens: PathBuf,
-    /// Connections that are served at a time, 1–65,536. Default: 512.
-    #[serde(deserialize_with = "v::count::<_, 1, 65_536>")]
-    pub max_connections: usize,
-    /// Of these, how many one user may have, 1–65,536. Default: half of them, see [`ListenConfig::max_connections_per_user`].
-    #[serde(deserialize_with = "v::some_count::<_, 1, 65_536>", skip_serializing_if = "Option::is_none")]
-    pub max_connections_per_user: Option<usize>,
-    /// How long a new connection may take to its first request, 1 s – 10 min. Default: 10 s.
-    #[serde(deserialize_with = "v::duration::<_, 1, 600>", serialize_with = "humantime_serde::serialize")]
-    pub first_request_timeout: Duration,
-    /// How often a connection is asked for a sign of life, 1 s – 1 h. Default: 20 s.
-    #[serde(deserialize_with = "v::duration::<_, 1, 3600>", serialize_with = "humantime_serde::serialize")]
-    pub keep_alive_interval: Duration,
-    /// How long the answer may take, 1 s – 10 min. Default: 10 s.
-    #[serde(deserialize_with = "v::duration::<_, 1, 600>", serialize_with = "humantime_serde::serialize")]
-    pub keep_alive_timeout: Duration,
-}
-
-impl Default for ListenConfig {
-    fn default() -> Self {
-        Self {
-            socket: default_socket(),
-            socket_mode: 0o600,
-            socket_group: None,
-            tcp: None,
-            tokens: default_tokens(),
-            max_connections: 512,
-            max_connections_per_user: None,
-            first_request_timeout: Duration::from_secs(10),
-            keep_alive_interval: Duration::from_secs(20),
-            keep_alive_timeout: Duration::from_secs(10),
-        }
-    }
-}
-
-impl ListenConfig {
-    /// How many connections one user may have, at least 1.
-    pub fn max_connections_per_user(&self) -> usize {
-        self.max_connections_per_user.unwrap_or(self.max_connections.div_ceil(2))
-    }
-}
-
-/// Settings of all readers together; single readers have rules, see [`Config::reader`].
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ReadersConfig {
-    /// How many simulated readers stand in for the real ones, 0–256; 0, the default, for the real ones.
-    #[serde(deserialize_with = "v::count::<_, 0, MAX_SIMULATED>")]
-    pub simulate: usize,
-}
-
-/// How many requests may wait. More are refused with `QUEUE_FULL`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct LimitsConfig {
-    /// Of one caller at one reader, 1–1,000: below the streams that a connection may open. Default: 64.
-    #[serde(deserialize_with = "v::count::<_, 1, 1_000>")]
-    pub max_waiting_per_caller: usize,
-    /// At one reader, of all callers, 1–65,536. Default: 1,024.
-    #[serde(deserialize_with = "v::count::<_, 1, 65_536>")]
-    pub max_waiting_per_reader: usize,
-    /// How long a session may go on while others wait, 1 s – 1 h. Default: 60 s.
-    #[serde(deserialize_with = "v::duration::<_, 1, 3600>", serialize_with = "humantime_serde::serialize")]
-    pub max_contended_lease: Duration,
-    /// Outcomes that are kept for the `request_id`s of one user, 1–100,000; ten times as many for all. Default: 1,000.
-    #[serde(deserialize_with = "v::count::<_, 1, 100_000>")]
-    pub max_outcomes_per_user: usize,
-    /// How long an outcome is kept, 1 s – 24 h. Default: 10 min.
-    #[serde(deserialize_with = "v::duration::<_, 1, 86_400>", serialize_with = "humantime_serde::serialize")]
-    pub outcome_lifetime: Duration,
-}
-
-impl Default for LimitsConfig {
-    fn default() -> Self {
-        Self {
-            max_waiting_per_caller: 64,
-            max_waiting_per_reader: 1_024,
-            max_contended_lease: Duration::from_secs(60),
-            max_outcomes_per_user: 1_000,
-            outcome_lifetime: Duration::from_secs(600),
-        }
-    }
-}
-
-/// Settings of streams.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct WatchConfig {
-    /// How long a stream stays silent before it carries a heartbeat, 1 s – 30 s, as the contract promises. Default: 30 s.
-    #[serde(deserialize_with = "v::duration::<_, 1, 30>", serialize_with = "humantime_serde::serialize")]
-    pub heartbeat_interval: Duration,
-}
-
-impl Default for WatchConfig {
-    fn default() -> Self {
-        Self { heartbeat_interval: Duration::from_secs(30) }
-    }
-}
-
-/// Settings of the end.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ShutdownConfig {
-    /// How long units that have begun may take to end, 0 s – 10 min. Default: 10 s.
-    #[serde(deserialize_with = "v::duration::<_, 0, { v::MAX_GRACE_SECONDS }>")]
-    #[serde(serialize_with = "humantime_serde::serialize")]
-    pub grace: Duration,
-}
-
-impl Default for ShutdownConfig {
-    fn default() -> Self {
-        Self { grace: Duration::from_secs(10) }
-    }
-}
-
-/// What is logged, and how. The log goes to standard error.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct LogConfig {
-    /// From which level on, for all or by target. Default: `info`.
-    pub level: LogFilter,
-    /// For people or for programs. Default: text.
-    pub format: LogFormat,
-    /// Whether commands and responses are shown, those that carry secrets masked. Default: false.
-    pub apdus: bool,
-    /// Instructions that carry secrets beside those that are known to. Default: none.
-    pub secret_instructions: Vec<Instruction>,
-}
-
-/// The form of a log line.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// For people.
-    #[default]
-    Text,
-    /// One JSON object a line.
-    Json,
 }
 
 impl Config {
@@ -219,11 +61,11 @@ impl Config {
         include_str!("../cardbrokerd.example.toml")
     }
 
-    /// Reads `path`, or else the first that exists of `$XDG_CONFIG_HOME/cardbroker/cardbrokerd.toml` (`~/.config/…` without that
-    /// variable) and `/etc/cardbroker/cardbrokerd.toml`, or else takes the defaults.
+    /// Reads `path`, or else the first that exists of `$XDG_CONFIG_HOME/cardbroker/cardbrokerd.toml` (`~/.config/…`
+    /// without that variable) and `/etc/cardbroker/cardbrokerd.toml`, or else takes the defaults.
     ///
     /// # Errors
-    /// A file that cannot be read (a `path` that is missing, too), or the first mistake in it.
+    /// The file cannot be read (a missing `path` included), or the first mistake in it.
     pub fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
         if let Some(path) = path {
             return Self::read(path);
@@ -242,7 +84,7 @@ impl Config {
         Self::parse(path, &text)
     }
 
-    /// The configuration that `text` says; `path` is where mistakes are told to stand.
+    /// Parses `text`; errors name `path` as its file.
     ///
     /// # Errors
     /// The first mistake in it.
@@ -254,7 +96,7 @@ impl Config {
         Ok(config)
     }
 
-    /// The rules that tie several keys together; a breach is told as the key at fault and why.
+    /// Checks constraints between several keys. An error is the key at fault and the reason.
     fn check(&self) -> Result<(), (String, String)> {
         if let (Some(group), mode) = (&self.listen.socket_group, self.listen.socket_mode)
             && mode & 0o060 != 0o060
@@ -290,8 +132,8 @@ impl Config {
         Ok(())
     }
 
-    /// The settings of the reader with PC/SC's name `display_name`: those of the first rule whose `match` fits, or else the
-    /// defaults.
+    /// The settings of the reader with PC/SC's name `display_name`: those of the first entry whose `match` fits, or else
+    /// the defaults.
     pub fn reader(&self, display_name: &str) -> ReaderSettings {
         self.reader.iter().find(|rule| rule.pattern.matches(display_name)).map(ReaderRule::settings).unwrap_or_default()
     }

@@ -1,5 +1,7 @@
 //! What a configuration file may say, and how a mistake in it is told.
 
+use std::time::Duration;
+
 use cardbroker_core::slot::ProtocolChoice;
 
 use super::*;

@@ -1,0 +1,168 @@
+//! The sections of the configuration, each a table of the TOML file, with the defaults.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use cardbroker_local::socket::default_socket;
+use serde::{Deserialize, Serialize};
+
+use super::value::{self as v, Instruction, LogFilter, MAX_SIMULATED, SocketGroup};
+use crate::caller::token_file::default_tokens;
+
+/// Where clients connect, and how long they may take.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ListenConfig {
+    /// The Unix socket, an absolute path. Default: [`default_socket`].
+    #[serde(deserialize_with = "v::absolute_path")]
+    pub socket: PathBuf,
+    /// Permissions of the socket; the owner may always read and write. Default: 0600.
+    #[serde(deserialize_with = "v::socket_mode", serialize_with = "v::write_octal")]
+    pub socket_mode: u32,
+    /// The group that owns the socket and its folder. Default: the broker's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub socket_group: Option<SocketGroup>,
+    /// The loopback address for TCP beside the socket; port 0 takes a free one. Default: none.
+    #[serde(deserialize_with = "v::loopback", skip_serializing_if = "Option::is_none")]
+    pub tcp: Option<SocketAddr>,
+    /// The file with the tokens of TCP clients, an absolute path. Default: [`default_tokens`].
+    #[serde(deserialize_with = "v::absolute_path")]
+    pub tokens: PathBuf,
+    /// Connections at a time, 1–65,536. Default: 512.
+    #[serde(deserialize_with = "v::count::<_, 1, 65_536>")]
+    pub max_connections: usize,
+    /// Connections of one user at a time, 1–65,536. Default: half of `max_connections`, see
+    /// [`ListenConfig::max_connections_per_user`].
+    #[serde(deserialize_with = "v::some_count::<_, 1, 65_536>", skip_serializing_if = "Option::is_none")]
+    pub max_connections_per_user: Option<usize>,
+    /// The time from the accept to the first request, 1 s – 10 min. Default: 10 s.
+    #[serde(deserialize_with = "v::duration::<_, 1, 600>", serialize_with = "humantime_serde::serialize")]
+    pub first_request_timeout: Duration,
+    /// The interval of HTTP/2 pings on a connection, 1 s – 1 h. Default: 20 s.
+    #[serde(deserialize_with = "v::duration::<_, 1, 3600>", serialize_with = "humantime_serde::serialize")]
+    pub keep_alive_interval: Duration,
+    /// The time for the answer to a ping, 1 s – 10 min. Default: 10 s.
+    #[serde(deserialize_with = "v::duration::<_, 1, 600>", serialize_with = "humantime_serde::serialize")]
+    pub keep_alive_timeout: Duration,
+}
+
+impl Default for ListenConfig {
+    fn default() -> Self {
+        Self {
+            socket: default_socket(),
+            socket_mode: 0o600,
+            socket_group: None,
+            tcp: None,
+            tokens: default_tokens(),
+            max_connections: 512,
+            max_connections_per_user: None,
+            first_request_timeout: Duration::from_secs(10),
+            keep_alive_interval: Duration::from_secs(20),
+            keep_alive_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+impl ListenConfig {
+    /// How many connections one user may have, at least 1.
+    pub fn max_connections_per_user(&self) -> usize {
+        self.max_connections_per_user.unwrap_or(self.max_connections.div_ceil(2))
+    }
+}
+
+/// Settings of all readers together. For single readers see [`Config::reader`](super::Config::reader).
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReadersConfig {
+    /// The number of simulated readers in place of the real ones, 0–256. Default: 0, which means the real ones.
+    #[serde(deserialize_with = "v::count::<_, 0, MAX_SIMULATED>")]
+    pub simulate: usize,
+}
+
+/// How many requests may wait. More are refused with `QUEUE_FULL`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitsConfig {
+    /// Waiting requests of one caller at one reader, 1–1,000: fewer than the streams of a connection. Default: 64.
+    #[serde(deserialize_with = "v::count::<_, 1, 1_000>")]
+    pub max_waiting_per_caller: usize,
+    /// Waiting requests of all callers at one reader, 1–65,536. Default: 1,024.
+    #[serde(deserialize_with = "v::count::<_, 1, 65_536>")]
+    pub max_waiting_per_reader: usize,
+    /// How long a session may go on while others wait, 1 s – 1 h. Default: 60 s.
+    #[serde(deserialize_with = "v::duration::<_, 1, 3600>", serialize_with = "humantime_serde::serialize")]
+    pub max_contended_lease: Duration,
+    /// Outcomes that are kept for the `request_id`s of one user, 1–100,000; ten times as many for all. Default: 1,000.
+    #[serde(deserialize_with = "v::count::<_, 1, 100_000>")]
+    pub max_outcomes_per_user: usize,
+    /// How long an outcome is kept, 1 s – 24 h. Default: 10 min.
+    #[serde(deserialize_with = "v::duration::<_, 1, 86_400>", serialize_with = "humantime_serde::serialize")]
+    pub outcome_lifetime: Duration,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self {
+            max_waiting_per_caller: 64,
+            max_waiting_per_reader: 1_024,
+            max_contended_lease: Duration::from_secs(60),
+            max_outcomes_per_user: 1_000,
+            outcome_lifetime: Duration::from_secs(600),
+        }
+    }
+}
+
+/// Settings of streaming calls: watches and sessions.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WatchConfig {
+    /// The silence after which a stream sends a heartbeat, 1 s – 30 s, as the contract promises. Default: 30 s.
+    #[serde(deserialize_with = "v::duration::<_, 1, 30>", serialize_with = "humantime_serde::serialize")]
+    pub heartbeat_interval: Duration,
+}
+
+impl Default for WatchConfig {
+    fn default() -> Self {
+        Self { heartbeat_interval: Duration::from_secs(30) }
+    }
+}
+
+/// How the broker stops, after a signal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ShutdownConfig {
+    /// The time for units that have begun, 0 s – 10 min. Default: 10 s.
+    #[serde(deserialize_with = "v::duration::<_, 0, { v::MAX_GRACE_SECONDS }>")]
+    #[serde(serialize_with = "humantime_serde::serialize")]
+    pub grace: Duration,
+}
+
+impl Default for ShutdownConfig {
+    fn default() -> Self {
+        Self { grace: Duration::from_secs(10) }
+    }
+}
+
+/// Content and form of the log, which goes to standard error.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogConfig {
+    /// The lowest level that is logged, for all or by target. Default: `info`.
+    pub level: LogFilter,
+    /// The form of its lines. Default: text.
+    pub format: LogFormat,
+    /// Whether the log shows commands and responses, with secrets masked. Default: false.
+    pub apdus: bool,
+    /// Instructions with secrets beside the built-in list. Default: none.
+    pub secret_instructions: Vec<Instruction>,
+}
+
+/// The form of a log line.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// A line of text for people.
+    #[default]
+    Text,
+    /// One JSON object per line.
+    Json,
+}
