@@ -66,7 +66,7 @@ const READER: Layers = &[
 const CRATES: &[(&str, &[&str])] = &[
     ("cardbroker_server", &["server/main.rs", "tests/"]),
     ("cardbroker_client", &["client/rust/", "client/cli/", "tests/"]),
-    ("pcsc", &["server/backend/pcsc.rs", "tests/"]),
+    ("pcsc", &["server/backend/pcsc/", "tests/"]),
     (
         "tonic",
         &[

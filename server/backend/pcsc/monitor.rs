@@ -1,0 +1,84 @@
+//! Which readers PC/SC has, and whether a card is in each.
+
+use std::time::{Duration, Instant};
+
+use cardbroker_core::slot::{ServiceError, SlotStatus};
+use pcsc::{Context, Error, PNP_NOTIFICATION, ReaderState, Scope};
+
+use super::error::service_error;
+use crate::backend::Monitor;
+
+/// Watches the service with a context of its own: calls on one context wait for each other.
+#[derive(Default)]
+pub(super) struct PcscMonitor {
+    /// `None` until the first look, and after an error.
+    context: Option<Context>,
+    /// The readers as PC/SC has described them last, and the pseudo-reader that announces new ones.
+    states: Vec<ReaderState>,
+    /// The last return value of [`Monitor::wait`].
+    last: Option<Vec<SlotStatus>>,
+}
+
+impl Monitor for PcscMonitor {
+    fn wait(&mut self, timeout: Duration) -> Result<Vec<SlotStatus>, ServiceError> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            match self.look(deadline) {
+                Ok(picture) if self.last.as_ref() != Some(&picture) || Instant::now() >= deadline => {
+                    self.last = Some(picture.clone());
+                    return Ok(picture);
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    *self = Self::default();
+                    return Err(service_error(error));
+                }
+            }
+        }
+    }
+}
+
+impl PcscMonitor {
+    /// Lists the readers, then waits for a change if nothing has changed since the last look.
+    fn look(&mut self, deadline: Instant) -> Result<Vec<SlotStatus>, Error> {
+        let context = match &self.context {
+            Some(context) => context.clone(),
+            None => self.context.insert(Context::establish(Scope::System)?).clone(),
+        };
+        let names = match context.list_readers_owned() {
+            Ok(names) => names,
+            Err(Error::NoReadersAvailable) => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        let known = |state: &ReaderState| {
+            state.name() == PNP_NOTIFICATION() || names.iter().any(|name| **name == *state.name())
+        };
+        self.states.retain(known);
+        let mut has_new = false;
+        for name in std::iter::once(PNP_NOTIFICATION().to_owned()).chain(names) {
+            if !self.states.iter().any(|state| state.name() == &*name) {
+                self.states.push(ReaderState::new(name, pcsc::State::UNAWARE));
+                has_new = true;
+            }
+        }
+        let timeout = if has_new { Duration::ZERO } else { deadline.saturating_duration_since(Instant::now()) };
+        match context.get_status_change(timeout, &mut self.states) {
+            Ok(()) => self.states.iter_mut().for_each(ReaderState::sync_current_state),
+            // A reader that was unplugged between the two calls; the next look does not list it.
+            Err(Error::Timeout | Error::UnknownReader | Error::ReaderUnavailable) => {}
+            Err(error) => return Err(error),
+        }
+        let readers = self.states.iter().filter(|state| state.name() != PNP_NOTIFICATION());
+        Ok(readers.filter(|state| !state.event_state().contains(pcsc::State::UNKNOWN)).map(slot_status).collect())
+    }
+}
+
+fn slot_status(state: &ReaderState) -> SlotStatus {
+    let card_present = state.event_state().contains(pcsc::State::PRESENT);
+    SlotStatus {
+        display_name: state.name().to_string_lossy().into_owned(),
+        card_present,
+        event_count: state.event_count(),
+        atr: if card_present { state.atr().to_vec() } else { Vec::new() },
+    }
+}
