@@ -1,6 +1,6 @@
 //! The server: where the whole object graph is built, and how it is taken down again.
 
-use std::{hash::BuildHasher, io, mem, sync::Arc, time::Duration};
+use std::{io, mem, sync::Arc, time::Duration};
 
 use cardbroker_core::apdu::SecretInstructions;
 use cardbroker_proto::{DESCRIPTORS, v1::card_broker_service_server::CardBrokerServiceServer};
@@ -27,33 +27,33 @@ use crate::{
         accounts::own_user,
         audit::{self, AuditCounts, AuditTrail},
     },
-    process::signals::Signal,
+    process::{random::fresh_id, signals::Signal},
 };
 
 /// How long connections may take to close once everything that they carried has ended.
 const CLOSE_TIME: Duration = Duration::from_millis(500);
 
-/// A broker that serves.
+/// A broker that accepts and answers requests.
 pub struct Server {
     /// Without the rules, which may change.
     config: Config,
-    /// What opens the TCP port, now: requests look at it as they come.
+    /// The tokens in force. Each request on TCP is checked against them.
     tokens: watch::Sender<Tokens>,
     broker: Broker,
     tasks: BrokerTasks,
     /// Emits coalesced audit records, the last of them when it is dropped.
     counts: AuditCounts,
     health: HealthReporter,
-    /// Ends accepting, and the streams that would never end by themselves.
+    /// Ends the accept loops, and the streams that would never end by themselves.
     draining: CancellationToken,
     serving: JoinHandle<Result<(), tonic::transport::Error>>,
     socket: SocketGuard,
 }
 
-/// How the drain went.
+/// Whether the drain has ended before its grace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Drain {
-    /// Every unit that had begun has ended, and every card was let go.
+    /// Every unit that had begun has ended, and every card was released.
     Complete,
     /// A unit was still running when the grace was over.
     GraceExpired,
@@ -76,17 +76,17 @@ pub enum ServerError {
     Task(#[from] tokio::task::JoinError),
 }
 
-/// What a server runs on: one thread for everything that does not block. Measured faster here than a pool, for each hop between threads
-/// costs more than what is done behind it; cards have threads of their own. It looks for news after few tasks, so that a client with very
-/// many requests delays the others less.
+/// Builds the runtime of a server: one thread for everything that does not block. It has measured faster than a pool,
+/// because a hop between threads costs more than the work behind it; cards have threads of their own. It polls for I/O
+/// after every few tasks, so that a client with very many requests delays the others less.
 ///
 /// # Errors
-/// The system's.
+/// The system has no descriptors to give.
 pub fn runtime() -> io::Result<Runtime> {
     Builder::new_current_thread().event_interval(8).enable_all().build()
 }
 
-/// The card stack that the configuration asks for, traced if it asks for that.
+/// The card stack of the configuration, traced if `log.apdus` is on.
 pub fn backend(config: &Config) -> Arc<dyn Backend> {
     let stack: Arc<dyn Backend> = match config.readers.simulate {
         0 => Arc::new(Pcsc),
@@ -114,7 +114,7 @@ pub enum LoadError {
     Panic(tokio::task::JoinError),
 }
 
-/// The policy of the configuration, whose rules are taken out of it, and of the tokens if there is a TCP port.
+/// The policy of the configuration, which loses its rules, and of the tokens if there is a TCP port.
 pub fn policy(config: &mut Config, tokens: &Tokens) -> Policy {
     let policy = Policy::new(mem::take(&mut config.rules), own_user());
     if config.listen.tcp.is_some() { policy.with_tokens(tokens.ids()) } else { policy }
@@ -132,7 +132,7 @@ pub fn load_tokens(config: &Config) -> Result<Tokens, TokensError> {
 }
 
 impl Server {
-    /// Builds everything on `backend` and serves on `bound`, over TCP for those who hold one of `tokens`.
+    /// Builds everything on `backend` and serves on `bound`, over TCP for holders of one of `tokens`.
     ///
     /// # Errors
     /// [`ServerError`] if the system has no threads or descriptors to give.
@@ -145,7 +145,7 @@ impl Server {
         let draining = CancellationToken::new();
         let (trail, counts) = AuditTrail::start();
         let policy = policy(&mut config, &tokens);
-        let (broker, tasks) = Broker::start(backend, config.clone(), policy, trail.clone(), fresh_epoch()).await?;
+        let (broker, tasks) = Broker::start(backend, config.clone(), policy, trail.clone(), fresh_id()?).await?;
         let tcp = bound.tcp_address().map(tracing::field::display);
         let (incoming, socket) = bound.incoming(&config.listen, draining.clone())?;
 
@@ -167,8 +167,8 @@ impl Server {
         Ok(Self { config, tokens, broker, tasks, counts, health, draining, serving, socket })
     }
 
-    /// Serves until a signal says stop, then drains: no new work, those who wait are refused, units end, streams end, cards are let go.
-    /// A second stop ends the grace at once. On reload, `load` says what the configuration has become.
+    /// Serves until a signal says stop, then drains: accepts no new work, refuses the waiters, lets units and streams end,
+    /// and releases the cards. A second stop ends the grace at once. On reload, `load` reads the new configuration.
     ///
     /// # Errors
     /// [`ServerError`] if serving ended by itself.
@@ -177,7 +177,7 @@ impl Server {
         mut signal: impl AsyncFnMut() -> Signal,
         load: impl Fn() -> Result<(Config, Tokens), LoadError> + Clone + Send + 'static,
     ) -> Result<Drain, ServerError> {
-        // Looking up users may take a while, so it is done beside.
+        // Looking up users may take a while, so another thread does it.
         let mut loading = JoinSet::new();
         let mut again = false;
         loop {
@@ -194,7 +194,9 @@ impl Server {
                     Signal::Stop => break,
                     Signal::Reload => again = true,
                 },
-                Some(loaded) = loading.join_next() => self.reload(loaded.unwrap_or_else(|panic| Err(LoadError::Panic(panic)))),
+                Some(loaded) = loading.join_next() => {
+                    self.reload(loaded.unwrap_or_else(|panic| Err(LoadError::Panic(panic))));
+                }
             }
         }
         self.drain(async || while signal().await == Signal::Reload {}).await
@@ -228,7 +230,7 @@ impl Server {
             () = sleep(grace) => Drain::GraceExpired,
             () = stop() => Drain::GraceExpired,
         };
-        // A stream that is not ours, such as a health watch, may stay open for as long as its client likes.
+        // A stream of another service, such as a health watch, may stay open for as long as its client likes.
         if timeout(CLOSE_TIME, &mut self.serving).await.is_err() {
             self.serving.abort();
         }
@@ -240,9 +242,4 @@ impl Server {
         drop(self.socket);
         Ok(drain)
     }
-}
-
-/// A name for this run that no other run has: 64 random bits.
-fn fresh_epoch() -> String {
-    format!("{:016x}", std::hash::RandomState::new().hash_one(std::process::id()))
 }

@@ -1,14 +1,16 @@
-//! Which commands carry secrets, and what an APDU trace shows of an exchange all the same: pure.
+//! Which commands carry secrets, and which bytes of an exchange an APDU trace shows: pure.
+
+use hex::encode_upper;
 
 use super::{Class, CommandApdu, StatusWord};
 
-/// Instructions whose data, or the data of whose answer, may be a PIN, a key, or what a key protects. They count in every class:
-/// applications of their own class keep the standards' numbers as a rule.
+/// Instructions whose command or response data may be a PIN, a key, or data that a key protects. They count in every
+/// class: applications with a class of their own mostly keep the standards' numbers.
 ///
-/// Not among them, because what they carry is public: GENERATE ASYMMETRIC KEY PAIR (46, 47: the answer is the public key), MANAGE
-/// SECURITY ENVIRONMENT (22: names of keys), GET CHALLENGE (84), and reading and writing files (B0–B3, D0–D7, DC, DD), whose secrets
-/// depend on the file: an operator who has such files adds the instruction. Those that present a PIN are in
-/// [`PRESENTS_PIN`].
+/// Some instructions are left out because their data is public: GENERATE ASYMMETRIC KEY PAIR (46, 47: the answer is the
+/// public key), MANAGE SECURITY ENVIRONMENT (22: names of keys) and GET CHALLENGE (84). Reading and writing files (B0–B3,
+/// D0–D7, DC, DD) is left out because it depends on the file: an operator with secret files adds the instruction. The
+/// instructions that present a PIN are in [`PRESENTS_PIN`].
 const SECRET_INSTRUCTIONS: &[u8] = &[
     // Basic security handling (ISO 7816-4:2013 §11.5).
     0x82, // EXTERNAL and MUTUAL AUTHENTICATE
@@ -23,7 +25,7 @@ const SECRET_INSTRUCTIONS: &[u8] = &[
     // GlobalPlatform Card Specification 2.3.1 §11.8 and §11.11; in ISO 7816-4 E2 is APPEND RECORD.
     0xD8, // PUT KEY
     0xE2, // STORE DATA
-    // What widespread tokens define beside the standards.
+    // Defined by widespread tokens beside the standards.
     0x01, // PUT of an OATH secret, and the slots of one-time passwords
     0x02, // DELETE of YubiHSM Auth: the management key
     0x03, // SET CODE of OATH: the access key; CALCULATE of YubiHSM Auth: session keys
@@ -33,8 +35,8 @@ const SECRET_INSTRUCTIONS: &[u8] = &[
     0xFF, // SET MANAGEMENT KEY
 ];
 
-/// Instructions that present a PIN, or the code that unblocks one; the odd one beside each too, which has its data in
-/// data objects (ISO 7816-4:2013 §11.5).
+/// Instructions that present a PIN, or the code that unblocks one. The next odd number of each does so, too, with its data
+/// in data objects (ISO 7816-4:2013 §11.5).
 const PRESENTS_PIN: [u8; 5] = [
     0x20, // VERIFY
     0x24, // CHANGE REFERENCE DATA
@@ -48,8 +50,9 @@ pub fn presents_pin(instruction: u8) -> bool {
     PRESENTS_PIN.contains(&(instruction & !1))
 }
 
-/// The one command to the reader itself that is shown (PC/SC part 3 §3.2.2.1, GET DATA: the card's number). The others load keys (82),
-/// authenticate (86, 88), write keys into memory cards (D6), or wrap commands to the reader's chip (00, C2).
+/// The only command to the reader itself whose data is shown (PC/SC part 3 §3.2.2.1, GET DATA: the card's number). Other
+/// commands load keys (82), authenticate (86, 88), write keys into memory cards (D6), or wrap commands to the reader's
+/// chip (00, C2).
 const READER_GET_DATA: u8 = 0xCA;
 
 /// The instructions that carry secrets, in one broker.
@@ -57,7 +60,7 @@ const READER_GET_DATA: u8 = 0xCA;
 pub struct SecretInstructions([bool; 256]);
 
 impl SecretInstructions {
-    /// Those of the standards, and `more`.
+    /// The instructions of the standards and of common tokens, and `more`.
     pub fn new(more: impl IntoIterator<Item = u8>) -> Self {
         let mut secret = [false; 256];
         let pins = (0..=u8::MAX).filter(|instruction| presents_pin(*instruction));
@@ -66,7 +69,7 @@ impl SecretInstructions {
         Self(secret)
     }
 
-    /// Whether a command, or its answer, may carry a secret. What cannot be read counts as one.
+    /// Whether a command or its answer may carry a secret. Bytes that are no APDU count as a secret.
     fn contained_in(&self, command: &[u8]) -> bool {
         match *command {
             _ if !CommandApdu::is_apdu(command) => true,
@@ -77,29 +80,28 @@ impl SecretInstructions {
     }
 }
 
-/// Writes down the exchanges of one slot, in their order, with their secrets masked. What continues a masked exchange
-/// is masked too: the links of a chain, and the command that fetches the rest of an answer, also where the card
-/// has refused it before and may keep the answer. Of a command that cannot be
-/// read nothing is shown, and the one after it may continue it.
+/// Writes the exchanges of one slot, in their order, with secrets masked. An exchange that continues a masked one is
+/// masked too: the links of a chain, and the command that fetches the rest of an answer, also after the card has refused
+/// it and may still keep the answer. Bytes that are no APDU are not shown, and the next command may continue them.
 #[derive(Debug)]
 pub struct ApduMask {
     instructions: SecretInstructions,
-    /// The exchange under way is masked.
+    /// Whether the exchange under way is masked.
     is_secret: bool,
-    /// It continues a masked one.
+    /// Whether it continues a masked one.
     is_continuation: bool,
-    /// The next one continues it.
+    /// Whether the next exchange continues it.
     continues: bool,
 }
 
 impl ApduMask {
-    /// Before the first exchange.
+    /// A mask for a slot that has had no exchange yet.
     pub fn new(instructions: SecretInstructions) -> Self {
         Self { instructions, is_secret: false, is_continuation: false, continues: false }
     }
 
-    /// A command that is about to be sent: header, the byte after it (a length) and, unless it is masked, the rest, in
-    /// hexadecimal. Of bytes that are no APDU their number.
+    /// Writes a command that is about to be sent, in hexadecimal: header, the byte after it (a length) and, unless it is
+    /// masked, the rest. For bytes that are no APDU it writes only their number.
     pub fn command(&mut self, command: &[u8]) -> String {
         self.is_continuation = self.continues;
         self.is_secret = self.continues || self.instructions.contained_in(command);
@@ -110,32 +112,28 @@ impl ApduMask {
         let class = command.first().map(|class| Class(*class));
         self.continues = self.is_secret && class.is_some_and(Class::is_chaining);
         match command.split_at_checked(5) {
-            Some((head, rest @ [_, ..])) if self.is_secret => format!("{} {}", hexadecimal(head), masked(rest)),
-            _ => hexadecimal(command),
+            Some((head, rest @ [_, ..])) if self.is_secret => format!("{} {}", encode_upper(head), masked(rest)),
+            _ => encode_upper(command),
         }
     }
 
-    /// Its answer: data, unless they are masked, and the status word, in hexadecimal.
+    /// Writes the answer, in hexadecimal: the data, unless it is masked, and the status word.
     pub fn response(&mut self, response: &[u8]) -> String {
         let Some((data, word)) = response.split_last_chunk() else { return masked(response) };
         let status = StatusWord(u16::from_be_bytes(*word));
-        // A card may keep its answer after a command that it has refused.
+        // A card may keep its answer after it has refused a command.
         let may_be_kept = self.is_continuation && status.is_error();
         self.continues |= self.is_secret && status.offers_data() || may_be_kept;
         match data {
-            [] => hexadecimal(word),
-            data if self.is_secret => format!("{} {}", masked(data), hexadecimal(word)),
-            data => format!("{} {}", hexadecimal(data), hexadecimal(word)),
+            [] => encode_upper(word),
+            data if self.is_secret => format!("{} {}", masked(data), encode_upper(word)),
+            data => format!("{} {}", encode_upper(data), encode_upper(word)),
         }
     }
 }
 
 fn masked(bytes: &[u8]) -> String {
     format!("[{} bytes]", bytes.len())
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02X}")).collect()
 }
 
 #[cfg(test)]
@@ -153,7 +151,7 @@ mod tests {
         [&[class, instruction, 0x00, 0x81, 4], &DATA[..], &[0]].concat()
     }
 
-    /// What is shown of a command with data, and of an answer with data.
+    /// The trace of a command with data, and of an answer with data.
     fn shown(mask: &mut ApduMask, command: &[u8], word: u16) -> (String, String) {
         (mask.command(command), mask.response(&[&DATA[..], &word.to_be_bytes()].concat()))
     }
@@ -175,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_carries_no_secret_is_shown_whole() {
+    fn exchanges_without_secrets_are_shown_whole() {
         let (command, response) = shown(&mut mask(), &command(0x00, 0xA4), 0x9000);
         assert_eq!((&*command, &*response), ("00A4008104DEADBEEF00", "DEADBEEF 9000"));
         assert_eq!(mask().response(&[0x6A, 0x82]), "6A82");
@@ -246,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_a_masked_link_of_a_chain_is_masked() {
+    fn the_next_link_of_a_masked_chain_is_masked() {
         let mut mask = mask();
         assert!(is_masked(&mut mask, 0x10, 0xDB, 0x9000));
         assert!(is_masked(&mut mask, 0x00, 0xCB, 0x9000));
@@ -254,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_shown_of_what_cannot_be_read_nor_of_what_may_continue_it() {
+    fn bytes_that_are_no_apdu_and_their_continuation_are_masked() {
         for unreadable in [&[0x00, 0xA4][..], b"\x00\xA4\x04\x00\x09\xDE\xAD\xBE\xEF", b"\x00\xB0\x00\x00\x00\x00"] {
             let mut mask = mask();
             let shown = (mask.command(unreadable), mask.response(&[0xDE, 0xAD, 0xBE, 0xEF, 0x90, 0x00]));
