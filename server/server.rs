@@ -167,8 +167,9 @@ impl Server {
         Ok(Self { config, tokens, broker, tasks, counts, health, draining, serving, socket })
     }
 
-    /// Serves until a signal says stop, then drains: accepts no new work, refuses the waiters, lets units and streams end,
-    /// and releases the cards. A second stop ends the grace at once. On reload, `load` reads the new configuration.
+    /// Serves until a signal says stop, then drains: accepts no new work, refuses the waiters, lets units and streams
+    /// end, and releases the cards. A second stop ends the grace at once. On reload, `load` reads the new
+    /// configuration.
     ///
     /// # Errors
     /// [`ServerError`] if serving ended by itself.

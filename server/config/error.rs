@@ -1,4 +1,4 @@
-//! Mistakes in a configuration, told with the place where they stand.
+//! Mistakes in a configuration, each with its line and column.
 
 use std::{
     io,
@@ -14,28 +14,33 @@ pub enum ConfigError {
     /// The file cannot be read.
     #[error("{}: cannot read the configuration: {source}", path.display())]
     Read {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// Why not.
+        /// The error of the system.
         source: io::Error,
     },
     /// The file holds a mistake.
-    #[error("{}:{line}:{column}: {}{message}", path.display(), key.as_ref().map(|key| format!("{key}: ")).unwrap_or_default())]
+    #[error("{}:{line}:{column}: {}{message}", path.display(), prefix(key.as_deref()))]
     Invalid {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// Counted from 1.
+        /// The line, counted from 1.
         line: usize,
         /// In characters, counted from 1.
         column: usize,
         /// The key at fault with its sections (`listen.socket`, `reader[0].match`); `None` where the file is not TOML.
         key: Option<String>,
-        /// What is wrong, and what is allowed.
+        /// The mistake, and the allowed values.
         message: String,
     },
 }
 
-/// A file while its mistakes are looked for.
+/// The beginning of a message: the key at fault, if there is one.
+fn prefix(key: Option<&str>) -> String {
+    key.map(|key| format!("{key}: ")).unwrap_or_default()
+}
+
+/// The text of a file, to locate mistakes in it.
 pub(super) struct Document<'a> {
     pub(super) path: &'a Path,
     pub(super) text: &'a str,
@@ -58,7 +63,7 @@ impl Document<'_> {
     }
 
     fn error(&self, at: usize, key: Option<String>, message: &str) -> ConfigError {
-        // It may repeat what the file says, but stays one line that no terminal obeys.
+        // The message may quote the file, so it must not carry control characters to a terminal.
         let printable = |text: &str| text.replace(char::is_control, " ");
         let before = self.text.get(..at).unwrap_or(self.text);
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
@@ -71,7 +76,7 @@ impl Document<'_> {
         }
     }
 
-    /// Every key of the file and where it stands with its value, outer ones first; none if the file is not TOML.
+    /// Every key of the file with the range of key and value, outer ones first; none if the file is not TOML.
     fn entries(&self) -> Vec<(String, Range<usize>)> {
         let mut entries = Vec::new();
         if let Ok(table) = DeTable::parse(self.text) {

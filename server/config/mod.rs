@@ -35,7 +35,7 @@ pub struct Config {
     /// The file it was read from; `None` for the built-in defaults.
     #[serde(skip)]
     pub source: Option<PathBuf>,
-    /// Where clients connect.
+    /// The addresses for clients, and limits of connections.
     pub listen: ListenConfig,
     /// Settings of all readers together.
     pub readers: ReadersConfig,
@@ -56,7 +56,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// The shipped example: every key with its default and what it does.
+    /// The shipped example: every key with its default and its effect.
     pub fn example() -> &'static str {
         include_str!("../cardbrokerd.example.toml")
     }
@@ -132,8 +132,8 @@ impl Config {
         Ok(())
     }
 
-    /// The settings of the reader with PC/SC's name `display_name`: those of the first entry whose `match` fits, or else
-    /// the defaults.
+    /// The settings of the reader with PC/SC's name `display_name`: those of the first entry whose `match` fits, or
+    /// else the defaults.
     pub fn reader(&self, display_name: &str) -> ReaderSettings {
         self.reader.iter().find(|rule| rule.pattern.matches(display_name)).map(ReaderRule::settings).unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! Rules for single readers.
+//! Settings of single readers: the `[[reader]]` entries of the file.
 
 use std::time::Duration;
 
@@ -14,24 +14,24 @@ use crate::policy::pattern::Pattern;
 const RELEASE_AFTER: Duration = Duration::from_secs(5);
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// What the configuration says about one reader.
+/// The settings of one reader.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReaderSettings {
-    /// The id it is to have, `[a-z0-9-]{1,64}`. Several readers may match one rule: the registry tells them apart (`-2`).
+    /// The id of the reader, `[a-z0-9-]{1,64}`. If several readers match one entry, the registry adds a number (`-2`).
     pub alias: Option<String>,
-    /// When the broker holds it.
+    /// When the broker holds the card.
     pub own: Own,
     /// How long [`Own::OnDemand`] keeps the card after the last request, 0 s – 1 h.
     pub release_after: Duration,
     /// How long one exchange with the card may take, 1 s – 1 h.
     pub exchange_timeout: Duration,
-    /// The protocols that may be agreed with the card.
+    /// The protocols that may be negotiated with the card.
     pub protocols: ProtocolChoice,
     /// How the card is reset between isolation groups. A contactless reader may answer a warm reset from its memory.
     pub isolation_reset: ResetKind,
-    /// Whether a PIN that the card has refused is kept from it.
+    /// Whether the broker withholds a PIN that the card has refused.
     pub pin_guard: bool,
-    /// Whether the last try of a PIN is kept for those who say so.
+    /// Whether only a command with `allow_last_try` may use the last try of a PIN.
     pub guard_last_try: bool,
 }
 
@@ -60,7 +60,7 @@ pub(super) struct ReaderRule {
     pub(super) alias: Option<String>,
     #[serde(default)]
     pub(super) own: Own,
-    /// Only with [`Own::OnDemand`].
+    /// `None` unless `own` is [`Own::OnDemand`].
     #[serde(default, deserialize_with = "v::some_duration::<_, 0, 3600>", skip_serializing_if = "Option::is_none")]
     #[serde(serialize_with = "humantime_serde::serialize")]
     pub(super) release_after: Option<Duration>,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::value::{self as v, Instruction, LogFilter, MAX_SIMULATED, SocketGroup};
 use crate::caller::token_file::default_tokens;
 
-/// Where clients connect, and how long they may take.
+/// The addresses for clients, and the limits of connections.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ListenConfig {

@@ -1,4 +1,4 @@
-//! What a configuration file may say, and how a mistake in it is told.
+//! Configuration files, valid and with mistakes.
 
 use std::time::Duration;
 
@@ -86,7 +86,7 @@ fn the_example_names_every_key() {
 }
 
 #[test]
-fn what_is_printed_reads_back_as_the_same_configuration() {
+fn a_printed_configuration_reads_back_as_the_same() {
     let config = parse(&example_uncommented()).unwrap();
     assert_eq!(parse(&config.to_string()).unwrap(), config);
 }
@@ -121,7 +121,7 @@ fn a_mistake_is_one_line_that_no_terminal_obeys() {
 }
 
 #[test]
-fn every_mistake_is_told_with_its_place_and_what_is_allowed() {
+fn every_mistake_names_its_place_and_the_allowed_values() {
     for (text, expected) in [
         ("[listen]\n  sokcet = \"/a\"", "c.toml:2:3: listen.sokcet: unknown field `sokcet`, expected one of `socket`"),
         ("[lisen]", "c.toml:1:2: lisen: unknown field `lisen`, expected one of `listen`"),

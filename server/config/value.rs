@@ -1,4 +1,4 @@
-//! The values of a configuration as people write them, each with its range. Errors say what is allowed.
+//! The values of a configuration as people write them, each with its range. Errors name the allowed values.
 
 use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
@@ -7,7 +7,7 @@ use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 use crate::policy::{accounts, pattern::must_be};
 
-/// The most simulated readers.
+/// The largest value of `readers.simulate`.
 pub(crate) const MAX_SIMULATED: usize = 256;
 
 /// The longest grace, in seconds.
@@ -17,9 +17,9 @@ pub(super) const MAX_GRACE_SECONDS: u64 = 600;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct SocketGroup {
-    /// Its name.
+    /// The name in the group database.
     pub name: String,
-    /// Its number.
+    /// The number that the name had at the start.
     pub gid: u32,
 }
 
@@ -41,18 +41,18 @@ impl From<SocketGroup> for String {
     }
 }
 
-/// What is logged: a level (`debug`), or levels by target (`info,cardbroker_server::listen=trace`).
+/// Which events are logged: a level (`debug`), or levels by target (`info,cardbroker_server::listen=trace`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct LogFilter(String);
 
 impl LogFilter {
-    /// As it was written: valid directives of a [`EnvFilter`].
+    /// The text of the configuration: valid directives of an [`EnvFilter`].
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The level of what no target is named for.
+    /// The level for targets that no directive names.
     pub fn base(&self) -> Option<LevelFilter> {
         self.0.split(',').rev().find_map(|directive| directive.trim().parse().ok())
     }
@@ -68,7 +68,7 @@ impl FromStr for LogFilter {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        // A bare word that is no level would pass as the name of a target, and silence everything else.
+        // A bare word that is no level would count as the name of a target, and silence all others.
         let bare = |directive: &&str| !directive.contains(['=', '[']) && directive.parse::<LevelFilter>().is_err();
         let mistake = match text.split(',').map(str::trim).find(bare) {
             Some(word) => Some(format!("`{word}` is no level")),
@@ -146,7 +146,7 @@ pub(super) fn some_duration<'de, D: Deserializer<'de>, const MIN: u64, const MAX
     duration::<_, MIN, MAX>(d).map(Some)
 }
 
-/// The grace of the shutdown, as the flag takes it.
+/// Reads the grace of the shutdown from the flag.
 pub(crate) fn parse_grace(text: &str) -> Result<Duration, String> {
     parse_duration(text, 0, MAX_GRACE_SECONDS)
 }
@@ -170,7 +170,7 @@ pub(super) fn loopback<'de, D: Deserializer<'de>>(d: D) -> Result<Option<SocketA
     parse_loopback(&text).map(Some).map_err(D::Error::custom)
 }
 
-/// An address of this machine itself, as the flag takes it.
+/// Reads a loopback address and a port from the flag.
 pub(crate) fn parse_loopback(text: &str) -> Result<SocketAddr, String> {
     let address: SocketAddr = text.parse().map_err(|_| {
         "must be a loopback address and a port in quotes, such as \"127.0.0.1:7777\" or \"[::1]:7777\"".to_owned()

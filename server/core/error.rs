@@ -1,20 +1,20 @@
-//! Why a request failed, in the broker's own words: a closed list of reasons, each with what became of the command.
+//! Why a request failed: a closed list of reasons, each with the delivery of the command.
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
 /// Whether a command may have reached the card.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivery {
-    /// It did not: sending it again is safe.
+    /// It has not reached the card: to send it again is safe.
     NotSent,
-    /// It may have run.
+    /// The card may have run it.
     Unknown,
-    /// It ran, and its answer is missing. The commands after it did not reach the card.
+    /// The card has run it, and its answer is missing. The commands after it did not reach the card.
     Executed,
 }
 
 impl Delivery {
-    /// The word that people and metadata get.
+    /// The word in messages and in metadata.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::NotSent => "not_sent",
@@ -74,7 +74,7 @@ pub enum Cause {
     Idle,
     /// It held the card for too long while others waited.
     TooLong,
-    /// New rules forbid it.
+    /// Rules that were reloaded forbid it.
     RulesChanged,
     /// An operator has released the reader.
     Released,
@@ -83,17 +83,17 @@ pub enum Cause {
 /// A failed request, or the early end of a unit. Holds no APDU byte, so it may be logged and sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// Why.
+    /// The reason, for programs. With the delivery it decides the status code.
     pub reason: Reason,
-    /// What became of the command that failed.
+    /// Whether the command that failed may have reached the card.
     pub delivery: Delivery,
-    /// The reason for people: what happened and what to do next, one line.
+    /// For people, one line: what happened and what to do next. Programs decide by the other fields alone.
     pub message: Cow<'static, str>,
     /// The field of the request that is at fault, for [`Reason::InvalidRequest`] (`commands[3].apdu`).
     pub field: Option<String>,
     /// The rule that forbids it, for [`Reason::Denied`].
     pub rule: Option<Arc<str>>,
-    /// What led to it, for [`Reason::LeaseRevoked`].
+    /// Why the session was ended, for [`Reason::LeaseRevoked`].
     pub cause: Option<Cause>,
 }
 
@@ -108,7 +108,7 @@ impl Failure {
         Self::new(reason, Delivery::Unknown, message)
     }
 
-    /// A failure of a command that ran and whose answer is missing.
+    /// A failure after the command has run, whose answer is missing.
     pub fn executed(reason: Reason, message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(reason, Delivery::Executed, message)
     }

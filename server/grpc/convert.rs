@@ -1,4 +1,5 @@
-//! Requests' parts read into the engine's types, and the engine's results written in the contract's: the same for units and sessions.
+//! Reads the parts of requests into the core's types, and writes the core's results in the contract's types: the same
+//! for units and sessions.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -24,7 +25,8 @@ use super::status::wire_failure;
 const MAX_PATTERNS: usize = 16;
 const MAX_IDENTIFIER_BYTES: usize = 128;
 
-/// Reads the commands of a unit, 1–64; `path` is where they stand in the request. The APDU bytes move into their protected type.
+/// Reads the commands of a unit, 1–64; `path` is their field in the request. The APDU bytes move into their protected
+/// type.
 ///
 /// # Errors
 /// [`Reason::InvalidRequest`] naming the field, [`Reason::NotImplemented`] for an action that the broker does not have.
@@ -105,7 +107,7 @@ fn not_implemented(field: &str) -> Failure {
     Failure::not_sent(Reason::NotImplemented, format!("{field}: this version of the broker does not have it"))
 }
 
-/// Reads the terms of a turn; `path` is where they stand in the request.
+/// Reads the terms of a turn; `path` is their field in the request.
 ///
 /// # Errors
 /// [`Reason::InvalidRequest`] naming the field, [`Reason::NotImplemented`] for a turn without a card.
@@ -147,7 +149,7 @@ fn condition(field: String, value: String) -> Result<Option<String>, Failure> {
     Ok(Some(value).filter(|value| !value.is_empty()))
 }
 
-/// Reads what becomes of the card after a turn.
+/// Reads the disposition of the card after a turn.
 ///
 /// # Errors
 /// [`Reason::InvalidRequest`] naming the field.
@@ -196,7 +198,7 @@ pub(super) fn long_number(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-/// Returns when a moment is or was by the system's clock.
+/// Returns a moment as the time of the system's clock.
 pub(super) fn timestamp(moment: Instant) -> Timestamp {
     let (now, time) = (Instant::now(), SystemTime::now());
     let time = match moment.checked_duration_since(now) {

@@ -1,14 +1,14 @@
-//! `GetBroker`: what the broker is, and how it sees the caller.
+//! `GetBroker`: the identity and limits of the broker, and the caller as the broker knows it.
 
 use cardbroker_proto::v1::{BrokerLimits, CallerInfo, GetBrokerResponse};
 
 use super::convert::{long_number, number};
 use crate::broker::{About, CallerKind};
 
-/// What this broker can do beyond this edition of the contract. None yet.
+/// Features beyond this edition of the contract. None yet.
 const CAPABILITIES: [&str; 0] = [];
 
-/// Returns what a caller is told.
+/// Returns the response to one caller.
 pub(super) fn response(about: About) -> GetBrokerResponse {
     let limits = BrokerLimits {
         max_message_bytes: number(about.limits.max_message_bytes),

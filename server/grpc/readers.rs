@@ -11,7 +11,7 @@ pub(super) fn list(list: &ReaderList) -> ListReadersResponse {
     ListReadersResponse { readers: readers(list) }
 }
 
-/// Returns one reader.
+/// Returns the response for one reader.
 pub(super) fn get(reader: &ReaderView) -> GetReaderResponse {
     GetReaderResponse { reader: Some(wire_reader(reader)) }
 }
@@ -21,7 +21,7 @@ pub(super) fn readers(list: &ReaderList) -> Vec<Reader> {
     list.iter().map(|reader| wire_reader(reader)).collect()
 }
 
-/// One reader.
+/// Writes one reader in the contract's type.
 pub(super) fn wire_reader(reader: &ReaderView) -> Reader {
     let status = &reader.status;
     Reader {

@@ -1,4 +1,4 @@
-//! The one place where a failure becomes the contract's `Failure`, and that a gRPC status with its details and trailers.
+//! Turns a failure into the contract's `Failure`, and that into a gRPC status with its details and trailers.
 
 use std::collections::HashMap;
 
@@ -58,7 +58,7 @@ pub(super) fn to_status(failure: &Failure, reader: Option<&str>) -> Status {
     Status::with_details_and_metadata(code, message, details.encode_to_vec().into(), trailers)
 }
 
-/// Returns the details of a status: ours, and the same for clients that know the googleapis only.
+/// Returns the details of a status: the contract's own, and the same for clients that know only the googleapis.
 fn details(failure: v1::Failure, reason: &str, delivery: &str) -> Vec<Any> {
     let mut metadata = HashMap::from([("delivery".to_owned(), delivery.to_owned())]);
     let named = [("reader", &failure.reader), ("rule", &failure.rule)];
@@ -84,7 +84,7 @@ fn any(name: &str, message: &impl Message) -> Any {
     Any { type_url: format!("type.googleapis.com/{name}"), value: message.encode_to_vec() }
 }
 
-/// Cuts a text that is too long, at the end of a character.
+/// Cuts a text to [`MAX_MESSAGE_BYTES`], at the end of a character.
 fn shortened(text: &str) -> String {
     if text.len() <= MAX_MESSAGE_BYTES {
         return text.to_owned();
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_have_run_is_data_loss_without_a_time_to_retry() {
+    fn commands_that_may_have_run_are_data_loss_without_a_time_to_retry() {
         for failure in
             [Failure::unknown(Reason::PcscUnavailable, "down"), Failure::executed(Reason::ResponseLost, "gone")]
         {

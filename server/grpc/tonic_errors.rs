@@ -1,4 +1,4 @@
-//! What tonic refuses by itself before the edge sees it, said in the contract's way: every error has a reason and a delivery.
+//! Errors that tonic itself produces before the edge sees the request, with the contract's reason and delivery.
 
 use cardbroker_core::error::{Failure, Reason};
 use cardbroker_proto::reason::REASON_TRAILER;
@@ -13,11 +13,12 @@ pub(super) const TOO_LONG: &str = "the request is longer than 1 MiB: send fewer 
 /// The message about a request that cannot be decoded.
 pub(super) const NO_MESSAGE: &str = "the request is no message of the contract";
 
-/// Adds the contract's reason and delivery to errors that tonic itself produced. All other responses pass through unchanged.
+/// Adds the contract's reason and delivery to errors that tonic itself produced. All other responses pass through
+/// unchanged.
 ///
-/// A message that was never decoded has reached no card, but a client that finds no reason must take its fate for unknown.
+/// A message that was not decoded has reached no card, but without a reason a client must assume an unknown delivery.
 pub(super) fn explain(response: Response<Body>) -> Response<Body> {
-    // An answer with messages has its status behind them.
+    // A response with messages has its status in the trailers.
     let status = Status::from_header_map(response.headers()).filter(|status| status.code() != Code::Ok);
     match status {
         Some(status) if !response.headers().contains_key(REASON_TRAILER) => {
@@ -28,7 +29,7 @@ pub(super) fn explain(response: Response<Body>) -> Response<Body> {
 }
 
 fn refusal(code: Code) -> Failure {
-    // tonic's own message may tell what it found where it expected something else: bytes of a command.
+    // tonic's own message may quote bytes of the request, which may be a command.
     let (reason, message) = match code {
         Code::OutOfRange => (Reason::InvalidRequest, TOO_LONG),
         Code::Unimplemented => (Reason::NotImplemented, "this version of the broker has no such method or encoding"),

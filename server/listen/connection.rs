@@ -1,4 +1,4 @@
-//! One client's connection: it closes itself if no request comes in time, and tells what is known of the other end.
+//! One client's connection: it closes itself if no request comes in time, and identifies its client to requests.
 
 use std::{
     io,
@@ -36,7 +36,7 @@ pub struct Connection {
     _place: ConnectionSlot,
 }
 
-/// What closes a connection that has sent no request yet.
+/// The time and the eviction that close a connection without a request.
 #[derive(Debug)]
 struct Probation {
     deadline: Pin<Box<Sleep>>,
@@ -63,7 +63,8 @@ impl Connection {
         }
     }
 
-    /// Asked before each read and write: a client that reads nothing may stop the reading here, too.
+    /// Fails when the probation is over. Called before reads and writes: a client that reads nothing also stops the
+    /// reads of the broker.
     fn poll_probation(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         let Some(probation) = &mut self.probation else { return Ok(()) };
         if !self.peer.status.is_on_probation() {
@@ -72,7 +73,8 @@ impl Connection {
             tracing::debug!(source = %self.peer.source, "closed: no request came in time");
             return Err(io::ErrorKind::TimedOut.into());
         } else if probation.evicted.as_mut().poll(context).is_ready() {
-            tracing::debug!(source = %self.peer.source, "closed: no request has come, and another client needs the place");
+            let source = &self.peer.source;
+            tracing::debug!(%source, "closed: no request has come, and another client needs the place");
             return Err(io::ErrorKind::ConnectionAborted.into());
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! The accept loop: takes clients in as long as there is room, and waits where tonic's own would spin.
+//! The accept loop: accepts clients as long as there is room. After an error it pauses, where tonic's own loop spins.
 
 use std::{
     convert::Infallible,
@@ -40,9 +40,9 @@ pub struct Incoming {
 impl Incoming {
     /// Starts to accept on all of `listeners`, until `shutdown`.
     ///
-    /// Beyond `max_connections` clients are not turned away: they wait, the first one accepted, the others in the system's
-    /// backlog, and get the next place that is free. A short rush then costs them time and not an error. Only beyond
-    /// `max_connections_per_user` they are, so that the clients of other users do not wait behind them.
+    /// Clients beyond `max_connections` wait for the next free place, the first one accepted, the others in the
+    /// system's backlog, so a short rush costs them time and not an error. Clients beyond `max_connections_per_user`
+    /// are refused, so that the clients of other users do not wait behind them.
     pub(super) fn start(
         listeners: impl IntoIterator<Item = Listener>,
         config: &ListenConfig,
@@ -86,7 +86,7 @@ impl Stream for Incoming {
     }
 }
 
-/// Where clients connect.
+/// A socket that accepts clients.
 #[derive(Debug)]
 pub(super) enum Listener {
     Local(os::Listener),
@@ -136,8 +136,8 @@ impl Acceptor {
         }
     }
 
-    /// A place for one connection; `None` if its user has too many. `crowded` says whether the last one found none, so that
-    /// a rush is told once.
+    /// Waits for a place for one connection; `None` if its user has too many. `crowded` says whether the connection
+    /// before found no place, so that a rush is logged once.
     async fn place(&self, source: &Source, crowded: &mut bool) -> Option<ConnectionSlot> {
         let occupancy = &self.count.0;
         let (number, user) = (source.connection(), source.principal());
@@ -151,7 +151,11 @@ impl Acceptor {
                 }
                 Ruling::Refuse => {
                     if !mem::replace(crowded, true) {
-                        tracing::warn!(%source, "its user has too many connections: further ones are closed (listen.max_connections_per_user)");
+                        tracing::warn!(
+                            %source,
+                            "its user has too many connections: further ones are closed \
+                             (listen.max_connections_per_user)"
+                        );
                     }
                     return None;
                 }

@@ -1,7 +1,8 @@
-//! The listeners: one broker per socket, who may reach it, how many connections at a time, and how long they may idle.
+//! The listeners: one broker per socket, access to it, and limits on the number and the idle time of connections.
 //!
 //! ```text
-//! config ── Bound::bind ──► bound ── incoming ──► Incoming (connections for tonic)  +  SocketGuard (until the drain is over)
+//! config ── Bound::bind ──► bound ── incoming ──► Incoming (connections for tonic)
+//!                                             └──► SocketGuard (until the drain is over)
 //! ```
 //!
 //! The Unix socket is always there; the TCP port only if the configuration names one.
@@ -33,19 +34,19 @@ pub use self::{
 use self::{incoming::Listener, tcp::BoundPort};
 use crate::config::ListenConfig;
 
-/// Streams that HTTP/2 lets a connection have open: more than the calls that are served, so that a call too many is refused in the
-/// contract's words and not by a bare reset.
+/// Open streams that HTTP/2 allows a connection: more than the calls that are served, so that a call beyond those gets
+/// a failure of the contract and not a bare reset.
 pub const MAX_CONCURRENT_STREAMS: u32 = 512;
 
-/// Bytes of request bodies that may be under way to the broker and not read yet: of one stream, and of one connection.
+/// Bytes of request bodies that may be unread: of one stream, and of one connection.
 const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 256 * 1024;
 
-/// The header bytes of one request that HTTP/2 lets pass, in its own count: more than a request may have, so that one with too many is
-/// refused in the contract's words. Beyond this the answer is a bare 431.
+/// The header bytes of one request that HTTP/2 allows, by its own count: more than a request may have, so that a
+/// request with too many gets a failure of the contract. Beyond this the answer is a bare 431.
 const MAX_HEADER_LIST_BYTES: u32 = 64 * 1024;
 
-/// A server with our HTTP/2 settings.
+/// A server with the HTTP/2 settings of the broker.
 pub fn http2_server(config: &ListenConfig) -> Server {
     Server::builder()
         .max_concurrent_streams(MAX_CONCURRENT_STREAMS)
@@ -56,7 +57,7 @@ pub fn http2_server(config: &ListenConfig) -> Server {
         .http2_keepalive_timeout(Some(config.keep_alive_timeout))
 }
 
-/// All that clients can connect to; nobody answers yet.
+/// The sockets that clients can connect to. No connection is accepted yet.
 #[derive(Debug)]
 pub struct Bound {
     socket: BoundSocket,
@@ -64,7 +65,7 @@ pub struct Bound {
 }
 
 impl Bound {
-    /// Takes the socket and the port of `config`, the socket first: who has that is the broker.
+    /// Takes the socket and the port of `config`, the socket first: its lock decides which process is the broker.
     ///
     /// # Errors
     /// [`BindError`], as [`BoundSocket::bind`].
@@ -77,11 +78,11 @@ impl Bound {
         self.port.as_ref().map(BoundPort::address)
     }
 
-    /// Starts to accept clients, until `shutdown`: then the listeners close at once. The guard is to be kept until the
-    /// readers are free, so that no other broker starts before. Call it inside a runtime.
+    /// Starts to accept clients, until `shutdown`: then the listeners close at once. Keep the guard until the readers
+    /// are free, so that no other broker starts before. Call it inside a runtime.
     ///
     /// # Errors
-    /// When the runtime cannot take a listener.
+    /// The runtime cannot take a listener.
     pub fn incoming(self, config: &ListenConfig, shutdown: CancellationToken) -> io::Result<(Incoming, SocketGuard)> {
         let (socket, guard) = self.socket.listen()?;
         let port = self.port.map(BoundPort::listen).transpose()?;
@@ -93,42 +94,42 @@ impl Bound {
 /// Why the broker cannot listen.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// Another broker does.
+    /// Another broker has the socket.
     #[error("a broker is already running on {}", socket.display())]
     AlreadyRunning {
-        /// Its socket.
+        /// The path of the socket.
         socket: PathBuf,
     },
-    /// The place of the socket is not safe or not fit.
+    /// The path of the socket or its folder is unsafe or unusable.
     #[error("cannot listen on {}: {problem}", socket.display())]
     Unfit {
-        /// The socket.
+        /// The path of the socket.
         socket: PathBuf,
-        /// What is wrong, and what to do.
+        /// The problem, and its remedy.
         problem: String,
     },
     /// The operating system refused something.
     #[error("cannot listen on {}: cannot {action}: {source}", socket.display())]
     Io {
-        /// The socket.
+        /// The path of the socket.
         socket: PathBuf,
-        /// What was tried.
+        /// The step that failed, after "cannot".
         action: &'static str,
-        /// The system's answer.
+        /// The error of the system.
         source: io::Error,
     },
     /// Another program listens on the TCP port.
     #[error("cannot listen on {address}: another program does: choose another port (listen.tcp)")]
     PortTaken {
-        /// The address asked for.
+        /// The address in the configuration.
         address: SocketAddr,
     },
     /// The operating system refused the TCP port.
     #[error("cannot listen on {address}: {source}")]
     Port {
-        /// The address asked for.
+        /// The address in the configuration.
         address: SocketAddr,
-        /// The system's answer.
+        /// The error of the system.
         source: io::Error,
     },
 }

@@ -11,7 +11,7 @@ use super::slots::{ConnectionSlots, ConnectionStatus};
 pub struct ConnectionCount(pub(super) Arc<Occupancy>);
 
 impl ConnectionCount {
-    /// Those being served, at most `max_connections`.
+    /// The open connections, at most `max_connections`.
     pub fn open(&self) -> usize {
         self.0.slots().open()
     }
@@ -20,7 +20,7 @@ impl ConnectionCount {
 #[derive(Debug)]
 pub(super) struct Occupancy {
     pub(super) slots: Mutex<ConnectionSlots>,
-    /// Somebody has left.
+    /// Notified when a connection has closed.
     pub(super) freed: Notify,
 }
 
@@ -30,7 +30,7 @@ impl Occupancy {
     }
 }
 
-/// The right to be served, given back when it is dropped.
+/// The place of one connection, freed when it is dropped.
 #[derive(Debug)]
 pub(super) struct ConnectionSlot {
     pub(super) occupancy: Arc<Occupancy>,
@@ -39,7 +39,7 @@ pub(super) struct ConnectionSlot {
 }
 
 impl ConnectionSlot {
-    /// What its connection must know and tell.
+    /// Shared with the connection that has the place.
     pub(super) fn status(&self) -> ConnectionStatus {
         self.status.clone()
     }

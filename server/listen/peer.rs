@@ -1,4 +1,4 @@
-//! The other end of a connection: where it comes from, and what is counted of it.
+//! The other end of a connection: its source, its groups and its open calls.
 
 use std::{
     fmt,
@@ -17,7 +17,7 @@ use crate::caller::group::Memberships;
 /// The other end of a connection. In the extensions of every request; clones belong to the same connection.
 #[derive(Debug, Clone)]
 pub struct Peer {
-    /// Where it comes from.
+    /// The listener and the client's address or process.
     pub source: Source,
     /// The isolation groups that the connection belongs to; they end when it does.
     pub memberships: Memberships,
@@ -33,7 +33,8 @@ impl Peer {
         (guard.0.fetch_add(1, Ordering::Relaxed) < limit).then_some(guard)
     }
 
-    /// Tells the connection that a request has come whose caller is known: from now on it may idle. Cheap enough for every request.
+    /// Notes that a request with a known caller has come: from now on the connection may idle. Cheap enough for every
+    /// request.
     pub fn request_seen(&self) {
         self.status.note_request();
     }
@@ -49,24 +50,24 @@ impl Drop for CallGuard {
     }
 }
 
-/// What a connection by itself says about who is there.
+/// The client, as far as the connection alone identifies it.
 #[derive(Debug, Clone)]
 pub enum Source {
     /// A process on the Unix socket.
     Local(Caller),
-    /// Somebody on the TCP port.
+    /// A client of the TCP port, not known yet.
     Tcp {
         /// Number of the connection, counted from 1 in this run of the broker.
         connection: u64,
-        /// The other end.
+        /// The address of the client.
         client: SocketAddr,
-        /// Our end.
+        /// The address of the listener.
         server: SocketAddr,
     },
 }
 
 impl Source {
-    /// Number of the connection.
+    /// Number of the connection, counted from 1 in this run of the broker.
     pub(super) fn connection(&self) -> u64 {
         match self {
             Self::Local(caller) => caller.connection,
@@ -74,7 +75,7 @@ impl Source {
         }
     }
 
-    /// Who is responsible; `None` where only requests tell.
+    /// The principal that the connection is counted for; `None` on TCP, where only requests name one.
     pub(super) fn principal(&self) -> Option<Principal> {
         match self {
             Self::Local(caller) => Some(caller.principal()),

@@ -1,17 +1,17 @@
 //! The process at the other end of a connection on the Unix socket, if the operating system identifies it for certain.
 //!
 //! The kernel remembers the number of the process that has connected. By the time the connection is accepted that
-//! process may have ended, and another one may have its number: `/proc` then speaks of the other one.
+//! process may have ended, and another one may have its number: `/proc` then describes the other one.
 
 use std::{io, path::Path, sync::Arc};
 
 use cardbroker_core::caller::Caller;
 use tokio::net::UnixStream;
 
-/// Returns the caller of a connection that was accepted just now: the process if that is certain, else the connection.
+/// Returns the caller of a connection that was accepted just now: its process if that is certain, else the connection.
 ///
 /// # Errors
-/// The system's, if it does not name the user.
+/// The operating system does not name the user.
 pub(super) fn caller(connection: u64, stream: &UnixStream) -> io::Result<Caller> {
     let peer = stream.peer_cred()?;
     let pid = peer.pid().and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid != 0);
@@ -23,9 +23,9 @@ pub(super) fn caller(connection: u64, stream: &UnixStream) -> io::Result<Caller>
 /// The process behind a connection.
 #[derive(Debug)]
 struct Process {
-    /// When it started, in clock ticks since the machine did.
+    /// When it started, in clock ticks since the machine started.
     start_time: u64,
-    /// Its program; `None` if we may not look into it.
+    /// Its program; `None` if the broker may not read it.
     executable: Option<Arc<Path>>,
 }
 

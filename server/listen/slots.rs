@@ -1,7 +1,7 @@
-//! Connection slots: how many there are for one user and for all, and who makes room for a newcomer. Pure.
+//! Connection slots: how many one user and all users have, and which connection makes room for a new one. Pure.
 //!
-//! Whoever has sent a request keeps the place. Whoever has not is on probation, and the oldest of those leaves when a newcomer finds
-//! no place: connections that only connect can keep nobody out.
+//! A connection that has sent a request keeps its place. One that has not is on probation, and the oldest of these
+//! leaves when a new connection finds no place. So connections without requests keep no client out.
 
 use std::{
     collections::BTreeMap,
@@ -14,7 +14,7 @@ use std::{
 use cardbroker_core::caller::Principal;
 use tokio_util::sync::CancellationToken;
 
-/// What a connection and its place tell each other. Clones belong to the same connection.
+/// The state that a connection and its place share. Clones belong to the same connection.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ConnectionStatus {
     request_seen: Arc<AtomicBool>,
@@ -23,7 +23,7 @@ pub(super) struct ConnectionStatus {
 }
 
 impl ConnectionStatus {
-    /// A request has come: the place is the connection's own from now on.
+    /// Notes that a request has come: from now on the connection keeps its place.
     pub(super) fn note_request(&self) {
         self.request_seen.store(true, Ordering::Relaxed);
     }
@@ -34,17 +34,17 @@ impl ConnectionStatus {
     }
 }
 
-/// What becomes of a newcomer.
+/// The decision about a new connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Ruling {
-    /// It has the place.
+    /// It has a place now.
     Enter,
-    /// It waits for a place: one that will be free soon if somebody makes room, else the next one.
+    /// It waits for the next place that becomes free.
     Wait {
-        /// Somebody makes room.
+        /// Whether another connection was told to make room.
         soon: bool,
     },
-    /// Its user has as many connections as one may have.
+    /// Its user has as many connections as allowed.
     Refuse,
 }
 
@@ -56,7 +56,8 @@ pub(super) struct ConnectionSlots {
     taken: BTreeMap<u64, Holder>,
 }
 
-/// Whose connections are counted together. All those on the TCP port are, for nobody is known there before the first request.
+/// The user whose connections are counted together. `None` for all connections on the TCP port, where no user is known
+/// before the first request.
 pub(super) type User = Option<Principal>;
 
 #[derive(Debug)]
@@ -66,19 +67,20 @@ struct Holder {
 }
 
 impl ConnectionSlots {
-    /// So many slots, of which one user may take so many.
+    /// Creates `max` free slots, of which one user may take `max_per_user`.
     pub(super) fn new(max: usize, max_per_user: usize) -> Self {
         Self { max, max_per_user, taken: BTreeMap::new() }
     }
 
-    /// How many are taken.
+    /// The number of slots that are taken.
     pub(super) fn open(&self) -> usize {
         self.taken.len()
     }
 
-    /// Whether the connection of that number, a newcomer of `user`, has a place. If not, and that can be helped, another one is evicted.
+    /// Decides whether the new connection `number` of `user` gets a place. If there is none, the oldest connection on
+    /// probation is evicted, if there is one.
     ///
-    /// Users make room among their own connections once they have all that one may have, so no user can oust all others.
+    /// A user at the limit makes room among its own connections, so no user can evict all others.
     pub(super) fn enter(&mut self, number: u64, user: &User, status: &ConnectionStatus) -> Ruling {
         let own = |holder: &Holder| holder.user == *user;
         if self.taken.values().filter(|holder| own(holder)).count() >= self.max_per_user {
@@ -91,12 +93,13 @@ impl ConnectionSlots {
         Ruling::Enter
     }
 
-    /// The connection has closed.
+    /// Frees the place of a connection that has closed.
     pub(super) fn leave(&mut self, number: u64) {
         self.taken.remove(&number);
     }
 
-    /// Ousts the oldest on probation among those. One at a time: until it has left, nobody else has to. Returns whether there is one.
+    /// Evicts the oldest connection on probation among the given ones, if there is one. One at a time: until it has
+    /// left, no other is evicted. Returns whether one leaves.
     fn evict(&self, among: impl Fn(&Holder) -> bool) -> bool {
         let on_probation = || self.taken.values().filter(|holder| among(holder) && holder.status.is_on_probation());
         if on_probation().any(|holder| holder.status.evicted.is_cancelled()) {
@@ -115,72 +118,72 @@ mod tests {
     const BOB: User = Some(Principal::User(1002));
     const TCP: User = None;
 
-    /// Slots, and what becomes of the connections that come one after the other.
-    struct Door {
+    /// Slots, and the status of each connection in the order of their arrival.
+    struct Scene {
         slots: ConnectionSlots,
-        standings: Vec<ConnectionStatus>,
+        statuses: Vec<ConnectionStatus>,
     }
 
-    impl Door {
+    impl Scene {
         fn new(max: usize, max_per_user: usize) -> Self {
-            Self { slots: ConnectionSlots::new(max, max_per_user), standings: Vec::new() }
+            Self { slots: ConnectionSlots::new(max, max_per_user), statuses: Vec::new() }
         }
 
-        fn comes(&mut self, user: &User) -> Ruling {
+        fn connect(&mut self, user: &User) -> Ruling {
             let status = ConnectionStatus::default();
-            let ruling = self.slots.enter(self.standings.len() as u64, user, &status);
-            self.standings.push(status);
+            let ruling = self.slots.enter(self.statuses.len() as u64, user, &status);
+            self.statuses.push(status);
             ruling
         }
 
-        fn asks(&self, number: usize) {
-            self.standings[number].note_request();
+        fn request(&self, number: usize) {
+            self.statuses[number].note_request();
         }
 
         fn evicted(&self) -> Vec<usize> {
-            let evicted = self.standings.iter().enumerate().filter(|(_, status)| status.evicted.is_cancelled());
+            let evicted = self.statuses.iter().enumerate().filter(|(_, status)| status.evicted.is_cancelled());
             evicted.map(|(number, _)| number).collect()
         }
     }
 
     #[test]
     fn the_oldest_without_a_request_makes_room() {
-        let mut door = Door::new(3, 3);
+        let mut scene = Scene::new(3, 3);
         for _ in 0..3 {
-            assert_eq!(door.comes(&ALICE), Ruling::Enter);
+            assert_eq!(scene.connect(&ALICE), Ruling::Enter);
         }
-        door.asks(0);
-        assert_eq!((door.comes(&BOB), door.evicted()), (Ruling::Wait { soon: true }, vec![1]));
-        assert_eq!((door.comes(&BOB), door.evicted()), (Ruling::Wait { soon: true }, vec![1]), "one at a time");
-        door.slots.leave(1);
-        assert_eq!((door.comes(&BOB), door.slots.open()), (Ruling::Enter, 3));
-        assert_eq!((door.comes(&BOB), door.evicted()), (Ruling::Wait { soon: true }, vec![1, 2]));
+        scene.request(0);
+        assert_eq!((scene.connect(&BOB), scene.evicted()), (Ruling::Wait { soon: true }, vec![1]));
+        assert_eq!((scene.connect(&BOB), scene.evicted()), (Ruling::Wait { soon: true }, vec![1]), "one at a time");
+        scene.slots.leave(1);
+        assert_eq!((scene.connect(&BOB), scene.slots.open()), (Ruling::Enter, 3));
+        assert_eq!((scene.connect(&BOB), scene.evicted()), (Ruling::Wait { soon: true }, vec![1, 2]));
     }
 
     #[test]
-    fn whoever_has_sent_a_request_stays() {
-        let mut door = Door::new(2, 2);
+    fn connections_with_a_request_stay() {
+        let mut scene = Scene::new(2, 2);
         for number in 0..2 {
-            assert_eq!(door.comes(&ALICE), Ruling::Enter);
-            door.asks(number);
+            assert_eq!(scene.connect(&ALICE), Ruling::Enter);
+            scene.request(number);
         }
-        assert_eq!((door.comes(&BOB), door.evicted()), (Ruling::Wait { soon: false }, vec![]));
-        assert_eq!((door.comes(&ALICE), door.evicted()), (Ruling::Refuse, vec![]));
+        assert_eq!((scene.connect(&BOB), scene.evicted()), (Ruling::Wait { soon: false }, vec![]));
+        assert_eq!((scene.connect(&ALICE), scene.evicted()), (Ruling::Refuse, vec![]));
     }
 
     #[test]
-    fn a_user_with_all_that_one_may_have_makes_room_for_itself() {
-        let mut door = Door::new(4, 2);
+    fn a_user_at_its_limit_makes_room_for_itself() {
+        let mut scene = Scene::new(4, 2);
         for user in [&BOB, &ALICE, &ALICE] {
-            assert_eq!(door.comes(user), Ruling::Enter);
+            assert_eq!(scene.connect(user), Ruling::Enter);
         }
         assert_eq!(
-            (door.comes(&ALICE), door.evicted()),
+            (scene.connect(&ALICE), scene.evicted()),
             (Ruling::Wait { soon: true }, vec![1]),
             "the older one is Bob's"
         );
-        assert_eq!(door.comes(&TCP), Ruling::Enter);
-        door.slots.leave(1);
-        assert_eq!(door.comes(&ALICE), Ruling::Enter);
+        assert_eq!(scene.connect(&TCP), Ruling::Enter);
+        scene.slots.leave(1);
+        assert_eq!(scene.connect(&ALICE), Ruling::Enter);
     }
 }

@@ -1,4 +1,4 @@
-//! The TCP port: on loopback only. Who connects is known by what each request shows, not by the connection.
+//! The TCP port, on loopback only. The caller is known by the token of each request, not by the connection.
 
 use std::{io, net, net::SocketAddr};
 
@@ -6,7 +6,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::BindError;
 
-/// A port that clients can connect to; nobody answers yet.
+/// A port that clients can connect to. No connection is accepted yet.
 #[derive(Debug)]
 pub(super) struct BoundPort {
     listener: net::TcpListener,
@@ -31,7 +31,7 @@ impl BoundPort {
         self.address
     }
 
-    /// Hands the port to the runtime, inside which it is to be called.
+    /// Hands the port to the runtime. Call it inside a runtime.
     pub(super) fn listen(self) -> io::Result<Listener> {
         Ok(Listener { listener: TcpListener::from_std(self.listener)?, address: self.address })
     }
@@ -53,7 +53,7 @@ impl Listener {
         Ok((stream, address))
     }
 
-    /// The port's own address.
+    /// The local address of the port.
     pub(super) fn address(&self) -> SocketAddr {
         self.address
     }

@@ -1,4 +1,4 @@
-//! The Unix socket: the folder it lies in, the lock that keeps a second broker off, and who connects.
+//! The Unix socket: its folder, the lock against a second broker, and the callers that connect.
 
 use std::{
     fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions},
@@ -31,32 +31,33 @@ const BACKLOG: i32 = 1_024;
 /// The byte stream of an accepted client.
 pub(super) type Stream = tokio::net::UnixStream;
 
-/// A socket that clients can connect to; nobody answers yet.
+/// A socket that clients can connect to. No connection is accepted yet.
 #[derive(Debug)]
 pub struct BoundSocket {
     listener: UnixListener,
     guard: SocketGuard,
 }
 
-/// Ours alone is the socket while this lives. Dropping it removes the socket, then lets the lock go; the lock's file stays,
-/// for removing it would let two brokers lock two files of the same name.
+/// The exclusive right to the socket. Dropping it removes the socket, then releases the lock. The lock's file stays:
+/// without it two brokers could lock two files of the same name.
 #[derive(Debug)]
 pub struct SocketGuard {
     socket: PathBuf,
-    /// Device and inode of the socket: what someone else has put in its place is left alone.
+    /// Device and inode of the socket: a file that has replaced it is not removed.
     identity: (u64, u64),
     _lock: File,
 }
 
 impl BoundSocket {
-    /// Takes the socket of `config`, with its mode and group in force before the first client can connect. A dead socket of
-    /// an earlier run is replaced.
+    /// Takes the socket of `config`, with its mode and group in force before the first client can connect. Replaces a
+    /// dead socket of an earlier run.
     ///
-    /// A missing folder is created (the last component only), 0700, or 0750 and given to `socket_group`; the default folder
-    /// is brought to that state if it exists. Any other folder is never changed: it must be ours and not writable by others.
+    /// Creates a missing folder (the last component only), with mode 0700, or with mode 0750 for `socket_group`. The
+    /// default folder gets the same mode and group if it exists. No other folder is changed: it must belong to the
+    /// broker's user, and no other user may write to it.
     ///
     /// # Errors
-    /// [`BindError`]; nothing was changed then, except that folder and lock file may have come into being.
+    /// [`BindError`]. Folder and lock file may have been created; nothing else was changed.
     pub fn bind(config: &ListenConfig) -> Result<Self, BindError> {
         let socket = &config.socket;
         let unfit = |problem: &str| BindError::Unfit { socket: socket.clone(), problem: problem.into() };
@@ -70,7 +71,7 @@ impl BoundSocket {
         Ok(Self { listener, guard })
     }
 
-    /// Hands the socket to the runtime, inside which it is to be called.
+    /// Hands the socket to the runtime. Call it inside a runtime.
     pub(super) fn listen(self) -> io::Result<(Listener, SocketGuard)> {
         Ok((Listener(tokio::net::UnixListener::from_std(self.listener)?), self.guard))
     }
@@ -93,7 +94,7 @@ fn prepare_folder(config: &ListenConfig, folder: &Path) -> Result<(), BindError>
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
         Err(error) => return Err(io_error(socket, "create its folder")(error)),
     };
-    // A symbolic link is not followed: who owns it could lead the clients elsewhere later.
+    // A symbolic link is not followed: its owner could point clients to another folder later.
     let found = fs::symlink_metadata(folder).map_err(io_error(socket, "look at its folder"))?;
     let gid = config.socket_group.as_ref().map(|group| group.gid);
     let managed = created || default_socket().parent() == Some(folder);
@@ -108,7 +109,7 @@ fn prepare_folder(config: &ListenConfig, folder: &Path) -> Result<(), BindError>
     Ok(())
 }
 
-/// What is wrong with a folder that is to hold our socket; `group` must be able to enter it.
+/// Why a folder cannot hold the socket; `None` if it can. `group` must be able to enter it.
 fn folder_problem(folder: &Metadata, group: Option<u32>) -> Option<&'static str> {
     let (mode, enters) = (folder.mode(), |gid| folder.gid() == gid && folder.mode() & 0o010 != 0);
     if !folder.is_dir() {
@@ -153,7 +154,7 @@ fn remove_dead(socket: &Path) -> Result<(), BindError> {
         }
         Ok(_) => {}
     }
-    // Whoever cleans up below /tmp may have removed the lock file of a broker that lives.
+    // A cleaner of /tmp may have removed the lock file of a broker that runs.
     if answers(socket).map_err(io_error(socket, "try the socket that is there"))? {
         return Err(BindError::AlreadyRunning { socket: socket.into() });
     }
@@ -176,7 +177,7 @@ fn listen(config: &ListenConfig) -> io::Result<(UnixListener, (u64, u64))> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
     socket.bind(&SockAddr::unix(&config.socket)?)?;
-    // Nobody can connect before `listen`, whatever the umask.
+    // No client can connect before `listen`, whatever the umask.
     let prepared = give(&config.socket, config.socket_group.as_ref().map(|group| group.gid), config.socket_mode)
         .and_then(|()| socket.listen(BACKLOG))
         .and_then(|()| fs::symlink_metadata(&config.socket));

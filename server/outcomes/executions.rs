@@ -47,13 +47,13 @@ pub(crate) struct JoinedOutcome {
     pub(crate) replayed: bool,
 }
 
-/// How a request begins.
+/// How a request goes on after the store has decided.
 enum Begun {
-    /// An earlier request has brought this outcome.
+    /// The unit of an equal request has ended with this outcome.
     Replay(Arc<Outcome>),
-    /// Its unit is under way.
+    /// Its unit is under way: its own, or that of an equal request.
     Await(Awaited),
-    /// It has met a unit that was just refused.
+    /// The unit of an equal request was refused just now, so this request starts over.
     Refused,
 }
 
@@ -205,7 +205,7 @@ impl Executions {
     }
 }
 
-/// What a request hears that has joined units which were being given up, [`MAX_STARTS`] times.
+/// The failure of a request that has joined a unit while it was given up, [`MAX_STARTS`] times.
 fn withdrawn() -> Failure {
     Failure::not_sent(Reason::LeaseEnded, "everyone who asked for this unit has gone: ask again")
 }

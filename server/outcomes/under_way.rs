@@ -39,8 +39,8 @@ pub(super) struct UnderWay {
     awaiters: Weak<DropGuard>,
 }
 
-/// What the first request has reached for the unit. It keeps this locked until its submission has succeeded or failed,
-/// so a repeat that comes meanwhile waits for that.
+/// Whether the first request has submitted the unit. That request keeps the lock until the submission has succeeded or
+/// failed, so a repeat that comes meanwhile waits.
 pub(super) enum SubmissionState {
     /// The unit is not submitted yet. A repeat sees this only if the first request has panicked.
     Pending,

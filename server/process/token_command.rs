@@ -1,5 +1,5 @@
-//! `cardbroker token`: makes, lists and removes the tokens that open the broker's TCP port. Works on the tokens file; no
-//! running broker is asked.
+//! `cardbroker token`: makes, lists and removes the tokens of TCP clients. It works on the tokens file and needs no
+//! running broker.
 
 use std::{
     fs::{self, OpenOptions},
@@ -19,7 +19,7 @@ use crate::caller::token_file::{TokenEntry, default_tokens, is_token_name, token
 /// The random bytes of a token.
 const TOKEN_BYTES: usize = 32;
 
-/// What to do with which token, and how to tell it.
+/// The arguments of `cardbroker token`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct TokenArguments {
     /// Write JSON instead of text; errors too.
@@ -33,7 +33,7 @@ pub struct TokenArguments {
 enum TokenCommand {
     /// Make a token and print it. The broker's tokens file gets its name and hash.
     New {
-        /// Who is to hold it: 1 to 64 lower-case letters, digits and hyphens.
+        /// The name of its holder: 1 to 64 lower-case letters, digits and hyphens.
         #[arg(value_parser = name)]
         name: String,
         /// Write the token into this new file, for its owner alone, instead of printing it.
@@ -47,9 +47,9 @@ enum TokenCommand {
         #[command(flatten)]
         file: TokensFile,
     },
-    /// Remove a token.
+    /// Remove a token from the tokens file.
     Remove {
-        /// Whose.
+        /// The name of the token to remove.
         #[arg(value_parser = name)]
         name: String,
         #[command(flatten)]
@@ -87,7 +87,7 @@ impl Failure {
         }
     }
 
-    /// Writes one line, or one JSON object, without anything that a terminal would obey.
+    /// Writes one line, or one JSON object, without control characters.
     fn report(&self, json: bool, err: &mut dyn Write) {
         if self.exit() == 0 {
             return;
@@ -125,11 +125,11 @@ impl TokenArguments {
     }
 }
 
-/// Where the output goes.
+/// The outputs of the command, and their form.
 struct Screen<'a> {
-    /// Results, and nothing else.
+    /// Standard output: results, and nothing else.
     out: &'a mut dyn Write,
-    /// Errors and hints.
+    /// Standard error: errors and hints.
     err: &'a mut dyn Write,
     /// Whether both are written as JSON.
     json: bool,
@@ -152,7 +152,7 @@ fn new(name: String, out: Option<&Path>, tokens: &Path, screen: &mut Screen<'_>)
     let entry = TokenEntry { name, hash: token_hash(token.as_bytes()) };
     let line_end = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
     if let Err(error) = append(tokens, &format!("{line_end}{entry}\n")) {
-        // A token that no broker knows is of no use.
+        // The broker does not know this token, so it is of no use.
         let _ = out.map(fs::remove_file);
         return Err(unwritable(tokens, &error));
     }
@@ -172,8 +172,8 @@ fn new(name: String, out: Option<&Path>, tokens: &Path, screen: &mut Screen<'_>)
     let place = out.map_or_else(|| "a file of theirs (mode 0600)".to_owned(), |out| out.display().to_string());
     writeln!(
         screen.err,
-        "added {name} to {}: say in a [[rule]] what token:{name} may do, restart the broker or send it SIGHUP; clients name \
-         {place} with --token-file or CARDBROKER_TOKEN_FILE",
+        "added {name} to {}: say in a [[rule]] what token:{name} may do, restart the broker or send it SIGHUP; clients \
+         name {place} with --token-file or CARDBROKER_TOKEN_FILE",
         tokens.display(),
         name = entry.name,
     )?;
@@ -223,7 +223,7 @@ fn random_token() -> Result<Zeroizing<String>, Failure> {
     Ok(Zeroizing::new(hex::encode_upper(bytes.as_slice())))
 }
 
-/// Adds to a file that may not be there yet, nor its folders; they are for their owner alone then.
+/// Appends to a file. Creates it and its folders if they are missing, for their owner alone.
 fn append(path: &Path, text: &str) -> io::Result<()> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         let mut builder = fs::DirBuilder::new();
@@ -254,7 +254,7 @@ mod tests {
 
     use super::*;
 
-    /// The exit code, and what is printed on both outputs.
+    /// The exit code, standard output and standard error.
     fn run(arguments: &[&str], tokens: Option<&Path>) -> (ExitCode, String, String) {
         let command = TokenArguments::augment_args(clap::Command::new("token").no_binary_name(true));
         let matches = command.try_get_matches_from(arguments).unwrap();

@@ -1,4 +1,5 @@
-//! Real readers through PC/SC: pcsc-lite on Linux and macOS, winscard on Windows. No other folder names the crate `pcsc`.
+//! Real readers through PC/SC: pcsc-lite on Linux and macOS, winscard on Windows. Only this folder names the crate
+//! `pcsc`.
 //!
 //! A card is held by an exclusive handle, never by a transaction (Windows resets a card whose transaction idles). On
 //! pcsc-lite the handle is kept when the card leaves, and `SCardReconnect` moves it to the next card, so no other
@@ -13,7 +14,7 @@ mod slot;
 use self::{monitor::PcscMonitor, slot::PcscSlot};
 use super::{Backend, Monitor, Slot};
 
-/// The system's PC/SC service.
+/// The PC/SC service of the operating system.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Pcsc;
 

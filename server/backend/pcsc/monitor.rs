@@ -8,7 +8,7 @@ use pcsc::{Context, Error, PNP_NOTIFICATION, ReaderState, Scope};
 use super::error::service_error;
 use crate::backend::Monitor;
 
-/// Watches the service with a context of its own: calls on one context wait for each other.
+/// Watches the service with a context of its own: calls on one context block each other.
 #[derive(Default)]
 pub(super) struct PcscMonitor {
     /// `None` until the first look, and after an error.

@@ -8,9 +8,9 @@ use super::{Class, CommandApdu, StatusWord};
 /// class: applications with a class of their own mostly keep the standards' numbers.
 ///
 /// Some instructions are left out because their data is public: GENERATE ASYMMETRIC KEY PAIR (46, 47: the answer is the
-/// public key), MANAGE SECURITY ENVIRONMENT (22: names of keys) and GET CHALLENGE (84). Reading and writing files (B0–B3,
-/// D0–D7, DC, DD) is left out because it depends on the file: an operator with secret files adds the instruction. The
-/// instructions that present a PIN are in [`PRESENTS_PIN`].
+/// public key), MANAGE SECURITY ENVIRONMENT (22: names of keys) and GET CHALLENGE (84). Reading and writing files
+/// (B0–B3, D0–D7, DC, DD) is left out because it depends on the file: an operator with secret files adds the
+/// instruction. The instructions that present a PIN are in [`PRESENTS_PIN`].
 const SECRET_INSTRUCTIONS: &[u8] = &[
     // Basic security handling (ISO 7816-4:2013 §11.5).
     0x82, // EXTERNAL and MUTUAL AUTHENTICATE
@@ -35,8 +35,8 @@ const SECRET_INSTRUCTIONS: &[u8] = &[
     0xFF, // SET MANAGEMENT KEY
 ];
 
-/// Instructions that present a PIN, or the code that unblocks one. The next odd number of each does so, too, with its data
-/// in data objects (ISO 7816-4:2013 §11.5).
+/// Instructions that present a PIN, or the code that unblocks one. The next odd number of each does so, too, with its
+/// data in data objects (ISO 7816-4:2013 §11.5).
 const PRESENTS_PIN: [u8; 5] = [
     0x20, // VERIFY
     0x24, // CHANGE REFERENCE DATA
@@ -50,9 +50,9 @@ pub fn presents_pin(instruction: u8) -> bool {
     PRESENTS_PIN.contains(&(instruction & !1))
 }
 
-/// The only command to the reader itself whose data is shown (PC/SC part 3 §3.2.2.1, GET DATA: the card's number). Other
-/// commands load keys (82), authenticate (86, 88), write keys into memory cards (D6), or wrap commands to the reader's
-/// chip (00, C2).
+/// The only command to the reader itself whose data is shown (PC/SC part 3 §3.2.2.1, GET DATA: the card's number).
+/// Other commands load keys (82), authenticate (86, 88), write keys into memory cards (D6), or wrap commands to the
+/// reader's chip (00, C2).
 const READER_GET_DATA: u8 = 0xCA;
 
 /// The instructions that carry secrets, in one broker.
@@ -81,8 +81,9 @@ impl SecretInstructions {
 }
 
 /// Writes the exchanges of one slot, in their order, with secrets masked. An exchange that continues a masked one is
-/// masked too: the links of a chain, and the command that fetches the rest of an answer, also after the card has refused
-/// it and may still keep the answer. Bytes that are no APDU are not shown, and the next command may continue them.
+/// masked too: the links of a chain, and the command that fetches the rest of an answer, also after the card has
+/// refused it and may still keep the answer. Bytes that are no APDU are not shown, and the next command may continue
+/// them.
 #[derive(Debug)]
 pub struct ApduMask {
     instructions: SecretInstructions,
@@ -100,8 +101,8 @@ impl ApduMask {
         Self { instructions, is_secret: false, is_continuation: false, continues: false }
     }
 
-    /// Writes a command that is about to be sent, in hexadecimal: header, the byte after it (a length) and, unless it is
-    /// masked, the rest. For bytes that are no APDU it writes only their number.
+    /// Writes a command that is about to be sent, in hexadecimal: header, the byte after it (a length) and, unless it
+    /// is masked, the rest. For bytes that are no APDU it writes only their number.
     pub fn command(&mut self, command: &[u8]) -> String {
         self.is_continuation = self.continues;
         self.is_secret = self.continues || self.instructions.contained_in(command);

@@ -1,5 +1,6 @@
-//! Outcomes of units with a `request_id`, pure: whether a request is the first of its id, joins one that is under way, or gets what one
-//! has brought. No clock and no I/O: `now` is an argument. Nothing is evicted early: when there is no room, new ids are refused.
+//! The outcomes of units with a `request_id`, pure: decides whether a request is the first of its id, joins one that is
+//! under way, or gets the outcome of one that has ended. No outcome is evicted early: without room, new ids are
+//! refused.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -14,25 +15,25 @@ use crate::{
     keyed_hash::KeyedHash,
 };
 
-/// What a unit has brought.
+/// The result of a unit: its answers, or why no command was answered.
 pub type Outcome = Result<UnitOutcome, Failure>;
 
-/// Stands for the commands of a request, which may hold PINs and are not kept.
+/// Represents the commands of a request, which may hold PINs and are not kept.
 pub type Fingerprint = KeyedHash;
 
-/// Names a request: the principal, and the id that it chose.
+/// Identifies a request. Two principals may choose the same id.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestKey {
-    /// The principal.
+    /// The principal of the caller.
     pub principal: Principal,
-    /// The id.
+    /// The `request_id` of the request, 16–64 bytes.
     pub id: Vec<u8>,
 }
 
-/// How much is kept, and for how long.
+/// How many outcomes are kept, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OutcomeLimits {
-    /// Ids of one user, those under way included.
+    /// Ids of one user, units under way included.
     pub per_user: usize,
     /// Ids of all users together.
     pub total: usize,
@@ -42,18 +43,18 @@ pub struct OutcomeLimits {
     pub lifetime: Duration,
 }
 
-/// What a request is to do.
+/// The decision about a request.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Begin<E> {
-    /// It is the first: run it, and say what came of it.
+    /// It is the first: it runs its unit and reports the outcome.
     Run,
-    /// One like it is under way.
+    /// The unit of an equal request is under way.
     Join(E),
-    /// One like it has brought this.
+    /// The unit of an equal request has ended with this outcome.
     Replay(Arc<Outcome>),
 }
 
-/// The outcomes; `E` is how a unit that is under way can be joined.
+/// The outcomes of all users. A repeat joins a unit under way through its `E`.
 pub struct Outcomes<E> {
     limits: OutcomeLimits,
     entries: HashMap<RequestKey, Entry<E>>,
@@ -73,15 +74,16 @@ enum Stage<E> {
 }
 
 impl<E: Clone> Outcomes<E> {
-    /// No outcomes.
+    /// A store that has no outcome yet.
     pub fn new(limits: OutcomeLimits) -> Self {
         Self { limits, entries: HashMap::new(), per_user: HashMap::new(), expiry: BTreeSet::new(), bytes: 0 }
     }
 
-    /// A request has come. If it is to run, `under_way` is how others can join it.
+    /// Decides about a request that has come. If it runs, `under_way` makes the value that lets repeats join it.
     ///
     /// # Errors
-    /// [`Reason::RequestIdReused`] if the id was used with other commands, [`Reason::OutcomesFull`] if there is no room.
+    /// [`Reason::RequestIdReused`] if the id was used with other commands, [`Reason::OutcomesFull`] if there is no
+    /// room.
     pub fn begin(
         &mut self,
         key: &RequestKey,
@@ -112,8 +114,8 @@ impl<E: Clone> Outcomes<E> {
         Ok(Begin::Run)
     }
 
-    /// What came of a request that was to run, or what is known now where it was unknown. What was not sent is forgotten, so that a
-    /// repeat runs.
+    /// Records the outcome of a request, or replaces an outcome that was unknown. A request whose unit was not sent is
+    /// forgotten, so that a repeat runs.
     pub fn finish(&mut self, key: &RequestKey, outcome: Arc<Outcome>, now: Instant) {
         if matches!(&*outcome, Err(failure) if failure.delivery == Delivery::NotSent) {
             self.forget(key);
@@ -142,7 +144,7 @@ impl<E: Clone> Outcomes<E> {
         }
     }
 
-    /// When the next outcome is to be forgotten.
+    /// When the lifetime of the oldest outcome ends.
     pub fn next_expiry(&self) -> Option<Instant> {
         self.expiry.first().map(|(until, _)| *until)
     }

@@ -26,7 +26,7 @@ use crate::grpc::{
     tonic_errors::{NO_MESSAGE, TOO_LONG},
 };
 
-/// How long the client may take to send a request, or a message of a stream: the time in which the broker waits for the rest of it.
+/// The time for a request, or for one message of a stream, in which the broker waits for the rest of it.
 const SEND_TIME: Duration = Duration::from_secs(10);
 
 /// Why the body of a call was read no further. In the extensions of every request; clones belong to the same call.
@@ -43,8 +43,8 @@ impl BodyFailure {
         }
     }
 
-    /// Whether the client has reset the stream, or the connection was lost. tonic's decoder does not tell a stream reset
-    /// with CANCEL from one that ended in good order.
+    /// Whether the client has reset the stream, or the connection was lost. tonic's decoder reports a stream that was
+    /// reset with CANCEL as one that ended in good order.
     pub(in crate::grpc) fn is_lost(&self) -> bool {
         matches!(self.0.get(), Some(None))
     }
@@ -66,9 +66,10 @@ pub(super) struct MeteredBody {
     budgets: Budgets,
     /// The room of the message under way. A body that is no stream keeps its room until it ends.
     reservation: Option<Reservation>,
-    /// How much longer the broker waits for the message under way, or for the body; `None` between the messages of a stream.
+    /// How much longer the broker waits for the message under way, or for the body; `None` between the messages of a
+    /// stream.
     time_left: Option<Duration>,
-    /// The wait under way.
+    /// The wait for more bytes; `None` while some are there.
     wait: Option<Wait>,
     failure: BodyFailure,
 }
@@ -81,7 +82,7 @@ struct Wait {
     arrival: Arc<Arrival>,
 }
 
-/// Notes when the client has sent something, for whoever reads the body may look at it much later.
+/// Notes when the client has sent something: the reader of the body may look at it much later.
 struct Arrival {
     time: OnceLock<Instant>,
     reader: Waker,
@@ -196,7 +197,7 @@ impl HttpBody for MeteredBody {
                 Poll::Ready(Some(Err(status)))
             }
             Poll::Ready(None) => {
-                // hyper does not tell a reset with NO_ERROR from an end in good order.
+                // hyper reports a reset with NO_ERROR as an end in good order.
                 if this.streams && !this.body.is_end_stream() {
                     this.failure.set(None);
                 }

@@ -18,8 +18,8 @@ pub(super) enum Entitlement {
 
 /// What one user may take.
 struct Limits {
-    /// Open calls of one connection. For members above the limit of waiting requests per caller, so that watch streams and health
-    /// checks find room beside a full queue.
+    /// Open calls of one connection. For members above the limit of waiting requests per caller, so that watch streams
+    /// and health checks find room beside a full queue.
     connection_calls: usize,
     /// Open calls of all connections.
     calls: usize,
@@ -45,7 +45,7 @@ impl Entitlement {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Budgets(Arc<Mutex<HashMap<Principal, Taken>>>);
 
-/// What one user takes.
+/// The open calls and unfinished bytes of one user.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Taken {
     calls: usize,

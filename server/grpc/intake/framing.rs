@@ -8,7 +8,7 @@ const HEADER_BYTES: usize = 5;
 pub(super) enum Progress {
     /// At the end of a message.
     Complete,
-    /// Within a message.
+    /// The bytes end within a message.
     Unfinished {
         /// How long its header says it is; 0 while the header has not come.
         announced: usize,

@@ -1,5 +1,5 @@
-//! Bounds on requests that are not decoded yet: open calls, and bytes and time of unfinished bodies, by user. A request beyond them is
-//! refused before memory is reserved for it.
+//! Bounds on requests that are not decoded yet: open calls, and bytes and time of unfinished bodies, by user. A request
+//! beyond them is refused before memory is reserved for it.
 //!
 //! ```text
 //! request ─▶ authentication ─▶ intake: calls ─▶ service ─▶ body: framing, budget, time ─▶ decoder

@@ -62,7 +62,7 @@ impl HttpBody for Reset {
     }
 }
 
-/// Decodes no message.
+/// A decoder that never finds a message.
 struct NoMessages;
 
 impl Decoder for NoMessages {

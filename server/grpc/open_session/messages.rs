@@ -61,7 +61,7 @@ pub(super) fn opened(session: &Session) -> SessionOpened {
     }
 }
 
-/// Writes what the session delivers to its client.
+/// Writes an answer or a number of waiters to the client.
 pub(super) fn response(delivered: Delivered, reader: &str) -> Response {
     let (id, answer) = match delivered {
         Delivered::Answer(id, answer) => (id, answer),

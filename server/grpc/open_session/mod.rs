@@ -1,5 +1,5 @@
-//! `OpenSession`: one conversation. The connection pulls its answers, as those of a watch. When the client goes away, the
-//! connection drops it at once, and with it the session, which then ends abruptly.
+//! `OpenSession`: one conversation. The connection pulls its answers, as those of a watch. When the client goes away,
+//! the connection drops it at once, and with it the session, which then ends abruptly.
 //!
 //! ```text
 //! Start ── open ──▶ Opening ── turn ──▶ Open ── half-close, all answered ──▶ closed, status OK
@@ -44,7 +44,7 @@ use crate::{
 /// The time for the first message, from the beginning of the call.
 const OPEN_TIME: Duration = Duration::from_secs(10);
 
-/// What a conversation depends on beside its messages.
+/// The inputs of a conversation beside its messages.
 pub(super) struct Settings {
     /// When the answer to the whole stream must leave; `None` if the client has set no deadline.
     pub(super) deadline: Option<Instant>,
@@ -110,8 +110,8 @@ impl Conversation {
         silence.next_or_silence(self.next_until_deadline()).await.unwrap_or_else(heartbeat)
     }
 
-    /// As [`Conversation::next`]. At the deadline it answers every message that was read with what is known, and then
-    /// the stream ends.
+    /// As [`Conversation::next`]. At the deadline it answers every message that was read as far as its outcome is
+    /// known, and then the stream ends.
     async fn next_until_deadline(&mut self) -> Result<Option<Response>, Failure> {
         let Some(deadline) = self.settings.deadline else { return self.next().await };
         tokio::select! {
@@ -182,7 +182,8 @@ impl Conversation {
     }
 }
 
-/// The client has reset the stream, or its connection is lost. Nobody hears this failure; it ends the session abruptly.
+/// The client has reset the stream, or its connection is lost. No client receives this failure; it ends the session
+/// abruptly.
 fn gone() -> Failure {
     Failure::unknown(Reason::LeaseEnded, "the client has gone")
 }

@@ -31,12 +31,12 @@ impl Open {
         Self { pipeline, last_id: 0, half_closed: false }
     }
 
-    /// As [`Pipeline::abandon`].
+    /// Ends the session now, as [`Pipeline::abandon`] does.
     pub(super) fn abandon(&mut self, failure: &Failure) {
         self.pipeline.abandon(failure, Instant::now());
     }
 
-    /// As [`Pipeline::close`].
+    /// Ends the session in good order, as [`Pipeline::close`] does.
     pub(super) fn close(self) -> impl Future<Output = ()> + Send + use<> {
         self.pipeline.close()
     }

@@ -103,7 +103,7 @@ fn a_folder_that_others_control_is_refused() {
     config.socket = folder.path().join("link/broker.sock");
     assert!(problem(&config).contains("symbolic link"));
 
-    // Only root can give a folder away; for all others /usr belongs to somebody else.
+    // Only root can give a folder away; for every other user /usr belongs to root.
     let foreign = if chown(&own, Some(54_321), None).is_ok() { own.as_path() } else { Path::new("/usr") };
     config.socket = foreign.join("broker.sock");
     assert!(problem(&config).contains("belongs to another user"));
@@ -111,7 +111,7 @@ fn a_folder_that_others_control_is_refused() {
 }
 
 #[test]
-fn what_is_no_socket_is_left_alone() {
+fn a_file_that_is_no_socket_is_left_alone() {
     let (_folder, config) = place();
     fs::create_dir(config.socket.parent().unwrap()).unwrap();
     fs::write(&config.socket, "precious").unwrap();

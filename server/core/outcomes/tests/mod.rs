@@ -1,4 +1,4 @@
-//! Stories of request ids, with made-up times.
+//! Stories of request ids, at invented times.
 
 mod properties;
 
@@ -39,7 +39,7 @@ fn outcomes() -> (Outcomes<u8>, Instant) {
 }
 
 #[test]
-fn the_first_runs_the_next_join_and_the_late_get_what_it_brought() {
+fn the_first_runs_the_next_join_and_the_late_get_its_outcome() {
     let (mut outcomes, now) = outcomes();
     assert_eq!(outcomes.begin(&key(0, 1), &[1; 32].into(), now, || 7), Ok(Begin::Run));
     assert_eq!(outcomes.begin(&key(0, 1), &[1; 32].into(), now, || 8), Ok(Begin::Join(7)));
@@ -61,7 +61,7 @@ fn other_commands_under_the_same_id_are_refused() {
 }
 
 #[test]
-fn what_was_not_sent_is_forgotten_and_what_is_unknown_is_kept_until_it_is_known() {
+fn unsent_units_are_forgotten_and_unknown_outcomes_replaced() {
     let (mut outcomes, now) = outcomes();
     outcomes.begin(&key(0, 1), &[1; 32].into(), now, || 7).unwrap();
     outcomes.finish(&key(0, 1), Arc::new(Err(Failure::not_sent(Reason::QueueTimeout, "late"))), now);

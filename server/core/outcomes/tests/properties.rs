@@ -1,4 +1,4 @@
-//! What holds for request ids in every history of requests, outcomes and time, and that each rule can be seen broken.
+//! Rules for request ids in random histories of requests, outcomes and time, each seen broken by a planted fault.
 
 use proptest::{collection::vec, prelude::*, test_runner::TestCaseResult};
 
@@ -11,9 +11,9 @@ const CASES: u32 = 500;
 enum Step {
     /// A request of that user with that id and those commands.
     Ask { uid: u32, id: u8, commands: u8 },
-    /// What came of a request: not sent, unknown, or so many bytes.
+    /// The outcome of a request: not sent, unknown, or a number of bytes.
     Finish { uid: u32, id: u8, end: End },
-    /// So many seconds pass.
+    /// The clock advances by this many seconds.
     Pass(u64),
 }
 
@@ -24,16 +24,16 @@ enum End {
     Answered(usize),
 }
 
-/// What goes wrong.
+/// A fault planted in the store, which the properties must find.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
     /// The oldest outcome makes room before its time.
     EarlyEviction,
     /// A request that is under way is forgotten.
     LostExecution,
-    /// Commands are not compared.
+    /// The fingerprints of the commands are not compared.
     Blind,
-    /// There is always room.
+    /// None of the limits is enforced.
     NoLimit,
 }
 
@@ -47,7 +47,7 @@ fn histories() -> impl Strategy<Value = Vec<Step>> {
     vec(step, 1..60)
 }
 
-/// What is known of an id that runs or has run: its commands, and until when its outcome is kept.
+/// An id whose unit runs or has run: its commands, and until when its outcome is kept.
 type Known = HashMap<RequestKey, (u8, Option<Instant>)>;
 
 fn outcome(end: End) -> Arc<Outcome> {
@@ -58,7 +58,7 @@ fn outcome(end: End) -> Arc<Outcome> {
     }
 }
 
-/// Plays a history beside a simple model of what must be known.
+/// Plays a history beside a simple model of the store.
 fn play(history: Vec<Step>, fault: Option<Fault>) -> TestCaseResult {
     let limits = if fault == Some(Fault::NoLimit) {
         OutcomeLimits { per_user: 100, total: 100, bytes: 10_000, ..LIMITS }
@@ -118,7 +118,7 @@ fn play(history: Vec<Step>, fault: Option<Fault>) -> TestCaseResult {
             }
         }
     }
-    // When everything has come to its end, nothing is left behind.
+    // When every unit has ended and every lifetime is over, the store is empty.
     for key in known.into_keys() {
         outcomes.finish(&key, outcome(End::Unknown), now);
     }
@@ -135,7 +135,7 @@ fn every_request_runs_once_within_the_limits_and_leaves_nothing_behind() {
 #[test]
 fn every_planted_fault_is_found() {
     for (fault, rule) in [
-        // What was forgotten early makes room for more than may be known.
+        // Outcomes that were forgotten early make room for more ids than allowed.
         (Fault::EarlyEviction, "limits"),
         (Fault::LostExecution, "runs once"),
         (Fault::Blind, "one request"),
