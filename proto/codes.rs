@@ -1,5 +1,5 @@
-//! Which gRPC code a failure has, and when a retry may help: the one table that server, clients and documents share. The same as JSON is in
-//! `proto/conformance/codes.json`.
+//! The gRPC code of each failure, and when a retry may help: one table for server, clients and documents.
+//! `proto/conformance/codes.json` has it as JSON.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use tonic::Code;
 
 use crate::v1::{Delivery, ErrorReason};
 
-/// When to try again after something that passes within a moment.
+/// The pause before a retry if the cause passes within a moment.
 const SOON: Duration = Duration::from_millis(200);
 
-/// When to try again after something that a person or another program has to change.
+/// The pause before a retry if a person or another program has to act.
 const LATER: Duration = Duration::from_secs(2);
 
-/// Returns the gRPC code of a failure. DATA_LOSS says that a command may have run, and is used for nothing else: no library or proxy
-/// repeats it.
+/// Returns the gRPC code of a failure. DATA_LOSS says that a command may have run, and is used for nothing else: no
+/// library or proxy repeats it.
 pub fn code(reason: ErrorReason, delivery: Delivery) -> Code {
     match delivery {
         Delivery::NotSent => code_if_not_sent(reason),
@@ -22,7 +22,7 @@ pub fn code(reason: ErrorReason, delivery: Delivery) -> Code {
     }
 }
 
-/// Returns how long to wait before a retry; `None` where a retry is no help or may run a command twice.
+/// Returns how long to wait before a retry; `None` if a retry does not help or may run a command twice.
 pub fn retry_after(reason: ErrorReason, delivery: Delivery) -> Option<Duration> {
     use ErrorReason::*;
     match reason {
@@ -44,10 +44,11 @@ fn code_if_not_sent(reason: ErrorReason) -> Code {
         HeldElsewhere | ReaderUnresponsive | PcscUnavailable | ResetFailed | ShuttingDown => Code::Unavailable,
         QueueFull | OutcomesFull | OverBudget => Code::ResourceExhausted,
         QueueTimeout | DeadlineNear => Code::DeadlineExceeded,
-        // A person or the caller must act. CARD_REMOVED as UNAVAILABLE would let a retry policy present a PIN to the next person's card.
+        // A person or the caller must act. CARD_REMOVED as UNAVAILABLE would let a retry policy present a PIN to the
+        // next person's card.
         NoCard | CardRemoved | ReaderGone | CardMute | ProtocolMismatch | ReaderNotOwned | PinKnownWrong
         | PinLastTry | StatusWord | ResponseTooLarge => Code::FailedPrecondition,
-        // The sequence must be started again.
+        // The caller must start the sequence again.
         InsertionChanged | StateChanged | CardReset | CardLost | LeaseEnded | LeaseRevoked | PrecedingFailed
         | UnitTooLong => Code::Aborted,
         // RESPONSE_LOST is never NOT_SENT.

@@ -1,5 +1,5 @@
-//! The contract of Cardbroker: messages and service stubs generated from `cardbroker/v1/*.proto`, and what both sides must
-//! agree on beside it (names of reasons, codes and limits, how APDU bytes are held).
+//! The contract of Cardbroker: messages and service stubs generated from `cardbroker/v1/*.proto`, and the definitions
+//! that both sides share besides it (names of reasons, codes and limits, the type for APDU bytes).
 
 /// The type that holds APDU bytes, from a crate without gRPC.
 pub use cardbroker_apdu_bytes as bytes;
@@ -8,7 +8,7 @@ pub mod codes;
 pub mod reason;
 mod redact;
 
-/// Version 1 of the contract.
+/// Version 1 of the contract: `cardbroker.v1`.
 pub mod v1 {
     // Generated code carries the contract's comments on every message; its helper functions have none.
     #![allow(missing_docs, unreachable_pub, clippy::all)]
@@ -18,20 +18,20 @@ pub mod v1 {
 /// The compiled contract, a serialized `google.protobuf.FileDescriptorSet`, as served by reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
-/// The environment variable that tells clients where the broker is: `unix:/path` or `http://127.0.0.1:port`.
+/// The environment variable with the broker's address for clients: `unix:/path` or `http://127.0.0.1:port`.
 pub const ENDPOINT_VARIABLE: &str = "CARDBROKER_ENDPOINT";
 
-/// The environment variable that names the file with a client's token, for `http://` endpoints.
+/// The environment variable with the path of a client's token file, for `http://` endpoints.
 pub const TOKEN_FILE_VARIABLE: &str = "CARDBROKER_TOKEN_FILE";
 
-/// The environment variable that holds the key of an isolation group, for a parent to hand to its children.
+/// The environment variable with the key of an isolation group, which a parent process sets for its children.
 pub const GROUP_VARIABLE: &str = "CARDBROKER_GROUP";
 
-/// The metadata in which a client sends the key of its isolation group.
+/// The metadata key for the key of the client's isolation group.
 pub const GROUP_METADATA: &str = "cardbroker-group";
 
-/// The largest request and the largest response, in bytes.
+/// The maximum size of a request, and of a response, in bytes.
 pub const MAX_MESSAGE_BYTES: usize = 1 << 20;
 
-/// The most commands that one unit holds.
+/// The maximum number of commands in a unit.
 pub const MAX_COMMANDS: usize = 64;

@@ -1,4 +1,4 @@
-//! How reasons and deliveries are written where protobuf has no say: in `google.rpc.ErrorInfo` and in plain trailers.
+//! The text forms of reasons and deliveries, in `google.rpc.ErrorInfo` and in plain trailers.
 
 use crate::v1::{Delivery, ErrorReason};
 
@@ -25,7 +25,8 @@ impl ErrorReason {
         name.strip_prefix(REASON_PREFIX).unwrap_or(name)
     }
 
-    /// The reason of a short name, as found in a trailer or in `ErrorInfo.reason`; `None` for one of a newer contract.
+    /// Returns the reason with a short name, as found in a trailer or in `ErrorInfo.reason`; `None` for a reason of a
+    /// newer contract.
     pub fn from_short_name(name: &str) -> Option<Self> {
         Self::from_str_name(&format!("{REASON_PREFIX}{name}"))
     }
@@ -42,7 +43,7 @@ impl Delivery {
         }
     }
 
-    /// The delivery of a short name; a name that is not known may have reached the card.
+    /// Returns the delivery with a short name; with an unknown name the command may have reached the card.
     pub fn from_short_name(name: &str) -> Self {
         match name {
             "not_sent" => Self::NotSent,

@@ -1,5 +1,5 @@
-//! `Debug` for the messages that hold bytes for or from a card, or the id of a request: neither the bytes nor their number, for they may be
-//! PINs or keys.
+//! `Debug` for the messages that hold card data or a request id: prints neither the bytes nor their number, because
+//! they may be PINs or keys.
 
 use std::fmt;
 

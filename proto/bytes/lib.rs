@@ -1,4 +1,4 @@
-//! The one type that holds APDU bytes, in the daemon and in the Rust client: wiped when dropped, never printed.
+//! The one type for APDU bytes in the daemon and in the Rust client: wiped when dropped, never printed.
 
 use std::{fmt, ops::Deref};
 
@@ -6,13 +6,13 @@ use zeroize::Zeroizing;
 
 /// The bytes of a command or a response. They may be a PIN or a key, so `Debug` shows neither them nor their number.
 ///
-/// What the transport holds while a call runs is not of this type. `cardbrokerd` and `cardbroker` wipe that too, by an allocator that
-/// wipes all memory given back; another program that uses the Rust client may do the same.
+/// The transport's buffers are not of this type. `cardbrokerd` and `cardbroker` wipe those too, by an allocator that
+/// wipes all freed memory; another program that uses the Rust client may do the same.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct ApduBytes(Zeroizing<Vec<u8>>);
 
 impl ApduBytes {
-    /// Gives the bytes away, no longer wiped on drop.
+    /// Returns the bytes, which are no longer wiped on drop.
     pub fn into_unprotected(mut self) -> Vec<u8> {
         std::mem::take(&mut *self.0)
     }

@@ -1,5 +1,5 @@
-//! What the daemon and its Rust client agree on about one machine, beside the contract: the default socket's path, and
-//! the access that protects private files. Knows nothing of gRPC.
+//! Conventions of the daemon and its Rust client on one machine, besides the contract: the default socket's path, and
+//! the access checks for private files. Does not depend on gRPC.
 
 pub mod private_file;
 pub mod socket;

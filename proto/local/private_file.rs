@@ -1,4 +1,4 @@
-//! Files that decide who may do what, or that hold a secret: used only if nobody else can read or change them.
+//! Files with permissions or secrets: used only if no other user can read or change them.
 
 use std::{
     fs::{File, Metadata, OpenOptions},
@@ -8,13 +8,13 @@ use std::{
 
 use zeroize::Zeroizing;
 
-/// The longest private file, in bytes.
+/// The maximum size of a private file, in bytes.
 pub const MAX_PRIVATE_BYTES: u64 = 1 << 20;
 
 /// Why a private file is not used.
 #[derive(Debug, thiserror::Error)]
 pub enum PrivateFileError {
-    /// The system does not give it out.
+    /// The operating system did not open or read it.
     #[error("cannot be read: {0}")]
     Io(#[from] io::Error),
     /// A folder, a pipe or the like.
@@ -23,21 +23,21 @@ pub enum PrivateFileError {
     /// Longer than [`MAX_PRIVATE_BYTES`].
     #[error("is longer than 1 MiB")]
     TooLong,
-    /// Neither ours nor root's.
+    /// Owned by neither this user nor root.
     #[error("belongs to another user: chown it to the one who uses it")]
     Foreign,
-    /// The permissions let others in.
+    /// The file's mode gives access to other users.
     #[error("is open to others (its mode is {mode:04o}): chmod 600 it")]
     Loose {
-        /// The permissions.
+        /// The permission bits of the mode.
         mode: u32,
     },
 }
 
-/// The text of a regular file of ours, or of root's, that nobody else can read or change. The text wipes itself.
+/// Reads a regular file of this user, or of root, that no other user can read or change. The text wipes itself.
 ///
 /// # Errors
-/// [`PrivateFileError`].
+/// [`PrivateFileError`] if the file cannot be used.
 pub fn read(path: &Path) -> Result<Zeroizing<String>, PrivateFileError> {
     let file = open(path)?;
     let found = file.metadata()?;
@@ -48,13 +48,13 @@ pub fn read(path: &Path) -> Result<Zeroizing<String>, PrivateFileError> {
     if found.len() > MAX_PRIVATE_BYTES {
         return Err(PrivateFileError::TooLong);
     }
-    // Room for all of it from the start: growing would leave copies behind that nobody wipes.
+    // Full capacity from the start: growing would leave copies behind that are not wiped.
     let mut text = Zeroizing::new(String::with_capacity(found.len() as usize + 1));
     file.take(found.len()).read_to_string(&mut text)?;
     Ok(text)
 }
 
-/// How to open a private file for writing: if that creates it, it is for its owner alone.
+/// Options to open a private file for writing; a new file gets access for its owner only.
 pub fn create_options() -> OpenOptions {
     let mut options = OpenOptions::new();
     #[cfg(unix)]
@@ -86,7 +86,7 @@ fn check_access(found: &Metadata) -> Result<(), PrivateFileError> {
     }
 }
 
-/// Elsewhere permissions are no numbers: the folder of the user has to protect its files.
+/// Other platforms have no mode: the user's folder must protect its files.
 #[cfg(not(unix))]
 fn check_access(_: &Metadata) -> Result<(), PrivateFileError> {
     Ok(())

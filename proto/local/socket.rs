@@ -1,8 +1,8 @@
-//! Where broker and clients meet when nobody says otherwise: the one rule for the default socket's path.
+//! The path of the default socket: one rule for the broker and its clients.
 
 use std::path::PathBuf;
 
-/// The default socket.
+/// Returns the path of the default socket:
 ///
 /// * `$XDG_RUNTIME_DIR/cardbroker/cardbroker.sock` if that variable holds an absolute path;
 /// * else `/run/cardbroker/cardbroker.sock` for root;
