@@ -1,4 +1,4 @@
-//! What the broker tells of itself and of the caller.
+//! The broker's description of itself and of the caller.
 
 use std::time::{Duration, SystemTime};
 
@@ -6,61 +6,62 @@ use cardbroker_proto::v1::{self, GetBrokerResponse};
 
 use crate::response::{count, duration, time};
 
-/// The broker, and the caller as the broker sees it; from [`Client::broker`](crate::Client::broker).
+/// The broker, and its view of the caller; from [`Client::broker`](crate::Client::broker).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Broker {
     /// The broker's version (Semantic Versioning): `0.1.0`.
     pub version: String,
-    /// Names this run of the broker. A new one means that the broker was restarted and all kept outcomes are gone.
+    /// Names this run of the broker. A new epoch means that the broker was restarted and all kept outcomes are gone.
     pub epoch: String,
-    /// When this run began.
+    /// The beginning of this run; `None` if it is missing or out of range.
     pub start_time: Option<SystemTime>,
-    /// What the broker can do beyond this edition of the contract, as words.
+    /// The optional features of the contract that the broker implements, such as `control`. May hold unknown values.
     pub capabilities: Vec<String>,
-    /// The limits that the caller is under.
+    /// The limits that apply to the caller.
     pub limits: BrokerLimits,
-    /// The caller.
+    /// The caller, as the broker sees it.
     pub caller: Caller,
 }
 
-/// Limits, as the broker is configured.
+/// The broker's limits; some of them are configured.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BrokerLimits {
-    /// The most bytes of a request, and of a response.
+    /// The maximum size of a request, and of a response, in bytes.
     pub max_message_bytes: u32,
-    /// The most commands of a unit.
+    /// The maximum number of commands in a unit.
     pub max_commands: u32,
-    /// The most messages of a session that may be unanswered.
+    /// The maximum number of unanswered messages in a session.
     pub max_session_messages: u32,
-    /// The most requests of the caller that may wait at one reader.
+    /// The maximum number of the caller's requests that may wait at one reader.
     pub max_waiting_per_caller: u32,
-    /// The most requests of all callers that may wait at one reader.
+    /// The maximum number of requests that may wait at one reader, of all callers together.
     pub max_waiting_per_reader: u32,
-    /// The most outcomes that are kept for the user under a request id.
+    /// The maximum number of outcomes that are kept for the user under a request id.
     pub max_outcomes_per_user: u32,
     /// How long an outcome is kept.
     pub outcome_lifetime: Duration,
-    /// How long a session may hold the card while others wait.
+    /// How long a session may hold the card while other requests wait.
     pub max_contended_lease: Duration,
 }
 
-/// A caller as the broker sees it: what its turns and its isolation depend on.
+/// A caller as the broker sees it. Turns and isolation depend on these fields.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Caller {
-    /// Who is responsible: `user 1000`, `token build-7`. For people.
+    /// The principal that is responsible for the caller's requests: `user 1000`, `token build-7`. For people.
     pub principal: String,
-    /// The process, as the system has told it. `None` if it is not known, or cannot be: then the connection is the
-    /// caller.
+    /// The caller's process id, as reported by the operating system. `None` if it is unknown or cannot be determined:
+    /// then the connection is the caller.
     pub process_id: Option<i32>,
     /// The number of the connection, counted from 1 in this run of the broker.
     pub connection: i64,
-    /// Whether the connection is the caller: calls of other connections, of the same process too, are other callers'.
+    /// Whether the connection is the caller: then calls on other connections, even of the same process, belong to other
+    /// callers.
     pub is_connection: bool,
-    /// The number of the isolation group that this call belongs to, counted from 1 in this run of the broker. 0: the
-    /// call is a group of its own.
+    /// The number of this call's isolation group, counted from 1 in this run of the broker. 0: the call is a group of
+    /// its own.
     pub group: i64,
 }
 

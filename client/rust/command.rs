@@ -1,4 +1,4 @@
-//! Commands: what is sent to a card or its reader, and how a unit goes on after it.
+//! Commands to a card or its reader, and the status words after which the unit goes on.
 
 use cardbroker_proto::{
     MAX_COMMANDS, MAX_MESSAGE_BYTES,
@@ -17,7 +17,7 @@ pub const MAX_APDU_BYTES: usize = 65_544;
 /// bytes.
 pub const MAX_RAW_BYTES: usize = 65_548;
 
-/// One command and how the unit goes on after it. Made from an APDU's bytes by `into()`.
+/// One command, with the status words after which the unit goes on. Made from an APDU's bytes by `into()`.
 #[derive(Debug, Clone)]
 pub struct Command {
     what: What,
@@ -67,7 +67,7 @@ impl Command {
         Self::of(What::SetAttribute { tag, value: value.into() })
     }
 
-    /// A PIN that the user types at the reader. Not implemented by the broker yet.
+    /// Has the reader ask for a PIN at its own keys. Not implemented by the broker yet.
     pub fn pin_pad(pin_pad: PinPad) -> Self {
         Self::of(What::PinPad(pin_pad))
     }
@@ -77,8 +77,8 @@ impl Command {
         Self { what, options: ApduOptions::default(), continue_on: Vec::new(), stop_rule }
     }
 
-    /// Lets the unit go on after status words that agree with `value` in all bits of `mask` (0x0001–0xFFFF). Such calls
-    /// add to each other, at most 16, and the stop rule has no effect then.
+    /// Lets the unit go on after status words that agree with `value` in all bits of `mask` (0x0001–0xFFFF). Calls add
+    /// patterns, at most 16; with any pattern the stop rule has no effect.
     pub fn continue_on(mut self, value: u16, mask: u16) -> Self {
         self.continue_on.push(StatusWordPattern { value: value.into(), mask: Some(mask.into()) });
         self
@@ -90,22 +90,21 @@ impl Command {
         self
     }
 
-    /// Which status words let the unit go on, where `continue_on` names none. Default: the ISO rule.
+    /// Sets the status words after which the unit goes on if `continue_on` names none. Default: the ISO rule.
     pub fn stop_rule(mut self, rule: StopRule) -> Self {
         self.stop_rule = rule;
         self
     }
 
-    /// Sends the bytes of an APDU exactly as given, 1–65,548 of any structure, and hands back the answer as it comes:
-    /// no GET RESPONSE, no correction of Le, no fitting to T=0. No effect on other actions.
+    /// Sends the bytes of an APDU exactly as given, 1–65,548 of any structure, and returns the answer as the card gave
+    /// it: no GET RESPONSE, no correction of Le, no conversion to T=0. No effect on other actions.
     pub fn raw(mut self) -> Self {
         self.options.raw = true;
         self
     }
 
-    /// The class of the GET RESPONSEs that fetch the rest of an APDU's answer after 61xx. It must name the logical
-    /// channel of the command. Default: the class that the transmission protocol asks for. No effect on other
-    /// actions.
+    /// Sets the class of the GET RESPONSEs that fetch the rest of an APDU's answer after 61xx. It must name the logical
+    /// channel of the command. Default: the class that the transmission protocol requires. No effect on other actions.
     pub fn continue_class(mut self, class: u8) -> Self {
         self.options.continue_class = Some(class);
         self
@@ -118,20 +117,20 @@ impl Command {
         self
     }
 
-    /// Sends an APDU with a PIN although the card has said that one try is left, on a reader where the broker guards
+    /// Sends an APDU with a PIN even if the card has reported that one try is left, on a reader where the broker guards
     /// the last try (`guard_last_try` in its configuration). No effect elsewhere.
     pub fn allow_last_try(mut self) -> Self {
         self.options.allow_last_try = true;
         self
     }
 
-    /// Sends an APDU with a PIN although this card has refused it already. Not implemented by the broker yet.
+    /// Sends an APDU with a PIN even if this card has already refused it. Not implemented by the broker yet.
     pub fn allow_known_wrong(mut self) -> Self {
         self.options.allow_known_wrong = true;
         self
     }
 
-    /// The mistake that the broker would refuse the command for, and the field that holds it.
+    /// The first violated rule of the contract, with its field; `None` for a command that the broker accepts.
     fn mistake(&self) -> Option<(&'static str, String)> {
         let (field, length) = match &self.what {
             What::Apdu(apdu) if self.options.raw => {
@@ -158,16 +157,16 @@ impl<T: Into<ApduBytes>> From<T> for Command {
     }
 }
 
-/// The commands of one unit as they go to the broker.
+/// Converts the commands of one unit to the contract's messages.
 ///
 /// # Errors
-/// As the broker would refuse them: none, too many, or one that is too short or too long.
+/// [`Error::Invalid`] if there are none or too many, or if one is too short or too long.
 pub(crate) fn to_wire(commands: Vec<Command>) -> Result<Vec<v1::Command>, Error> {
     check(&commands)?;
     Ok(commands.into_iter().map(v1::Command::from).collect())
 }
 
-/// Refuses a message that is too long for the broker.
+/// Fails for a message longer than the broker accepts.
 pub(crate) fn check_length(bytes: usize) -> Result<(), Error> {
     if bytes > MAX_MESSAGE_BYTES {
         let message = "the commands together are longer than 1 MiB: send fewer in one unit";

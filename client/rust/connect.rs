@@ -1,4 +1,4 @@
-//! The connection to the broker, and the calls that need no more than it.
+//! The connection to the broker, and the calls that need no state besides it.
 
 use std::{env, future::Future, io, path::PathBuf, time::Duration};
 
@@ -22,13 +22,13 @@ use crate::{
     token::{TOKEN_METADATA, Token},
 };
 
-/// The answer to a query is made from memory, and a watch is accepted at once: longer means that the broker is stuck.
+/// The broker answers queries from memory and accepts a watch at once: a longer time means that it is stuck.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The longest key of an isolation group.
+/// The maximum length of an isolation group's key, in bytes.
 const MAX_GROUP_BYTES: usize = 128;
 
-/// What one attempt to connect may take at least.
+/// The minimum time for one attempt to connect.
 const SHORTEST_ATTEMPT: Duration = Duration::from_secs(1);
 
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
@@ -36,29 +36,29 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(crate) type Stub = CardBrokerServiceClient<Channel>;
 
-/// A connection to the broker. Clones are cheap and share it; a lost connection is made anew by the next call.
+/// A connection to the broker. Clones are cheap and share it; after a loss the next call connects again.
 ///
-/// Wherever a reader is named, a [`Reader`], its name, its id or its display name will do; see [`ReaderName`].
+/// Methods that take a reader accept a [`Reader`], its name, its id or its display name; see [`ReaderName`].
 #[derive(Debug, Clone)]
 pub struct Client {
     endpoint: Endpoint,
     channel: Channel,
     group: Option<MetadataValue<Ascii>>,
-    /// Read anew for each call: the token in it may be replaced.
+    /// Read again for each call: the token in it may be replaced.
     token_file: Option<PathBuf>,
     connect_timeout: Duration,
 }
 
-/// How to connect. Not printable: whoever knows the group is in it.
+/// Settings of the connection. Not printable: the key of the isolation group is a secret.
 #[derive(Clone)]
 pub struct ConnectOptions {
-    /// The key of the isolation group, 1–128 visible ASCII characters; `None` to be a group of one's own.
+    /// The key of the isolation group, 1–128 visible ASCII characters; `None` for a group of this process alone.
     pub group: Option<String>,
-    /// The file with the token that the broker's TCP port asks for, readable by this user alone. Read anew for each
-    /// call, and not at all on a Unix socket.
+    /// The file with the token for the broker's TCP port, readable by this user only. Read again for each call, and not
+    /// at all on a Unix socket.
     pub token_file: Option<PathBuf>,
-    /// How long to wait for a broker that does not answer yet, here and at every later call. Default: 5 s; zero means
-    /// one attempt, which gets 1 s. A broker that this user may not reach is not waited for.
+    /// How long to wait for a broker that does not answer yet, when connecting and at every later call. Default: 5 s;
+    /// zero means one attempt, which gets 1 s. If this user may not open the socket, there is no wait.
     pub connect_timeout: Duration,
 }
 
@@ -82,10 +82,10 @@ impl ConnectOptions {
 }
 
 impl Client {
-    /// Connects to the broker where the environment says it is, or else at the default socket.
+    /// Connects to the broker at the endpoint of the environment, or else at the default socket.
     ///
     /// # Errors
-    /// As [`Client::connect`], and [`Error::Endpoint`].
+    /// The errors of [`Client::connect`], and [`Error::Endpoint`].
     pub async fn connect_default() -> Result<Self, Error> {
         Self::connect(Endpoint::from_environment()?).await
     }
@@ -93,75 +93,75 @@ impl Client {
     /// Connects to the broker at `endpoint`, with the options from the environment.
     ///
     /// # Errors
-    /// [`Error::NotRunning`] if nobody answers there within 5 s; [`Error::TokenFile`].
+    /// [`Error::NotRunning`] if no broker answers within 5 s; [`Error::TokenFile`].
     pub async fn connect(endpoint: Endpoint) -> Result<Self, Error> {
         Self::connect_with(endpoint, ConnectOptions::from_environment()).await
     }
 
-    /// Connects to the broker at `endpoint`.
+    /// Connects to the broker at `endpoint` with these options.
     ///
     /// # Errors
-    /// [`Error::NotRunning`] if nobody answers there in time; [`Error::Invalid`] if the group is not 1–128 visible ASCII
+    /// [`Error::NotRunning`] if no broker answers in time; [`Error::Invalid`] if the group is not 1–128 visible ASCII
     /// characters; [`Error::TokenFile`] if the token is needed and cannot be read, here or at any later call.
     pub async fn connect_with(endpoint: Endpoint, options: ConnectOptions) -> Result<Self, Error> {
         let group = options.group.as_deref().map(group_metadata).transpose()?;
         let token_file = options.token_file.filter(|_| matches!(endpoint, Endpoint::Tcp { .. }));
-        // What is wrong with it shows before there is a connection.
+        // Reports a bad token file before there is a connection.
         token_file.as_ref().map(Token::read).transpose()?;
         let channel = connect(&endpoint, options.connect_timeout).await?;
         Ok(Self { endpoint, channel, group, token_file, connect_timeout: options.connect_timeout })
     }
 
-    /// Where the broker is.
+    /// The endpoint that this client connects to.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
 
-    /// The broker, its limits, and how it sees this program. Joins the isolation group.
+    /// Returns the broker's version, limits, and view of this program. Joins the isolation group.
     ///
     /// # Errors
-    /// [`Error::NotRunning`] or [`Error::Failed`].
+    /// [`Error::NotRunning`] if no broker answers in time, otherwise [`Error::Failed`].
     pub async fn broker(&self) -> Result<Broker, Error> {
         let call = |mut stub: Stub, request| async move { stub.get_broker(request).await };
         Ok(self.query(GetBrokerRequest {}, call).await?.into())
     }
 
-    /// All readers that this program may see, ordered by name.
+    /// Lists all readers that this program may see, ordered by name.
     ///
     /// # Errors
-    /// [`Error::NotRunning`] or [`Error::Failed`].
+    /// [`Error::NotRunning`] if no broker answers in time, otherwise [`Error::Failed`].
     pub async fn readers(&self) -> Result<Vec<Reader>, Error> {
         let call = |mut stub: Stub, request| async move { stub.list_readers(request).await };
         Ok(self.query(ListReadersRequest {}, call).await?.readers)
     }
 
-    /// One reader as it is now.
+    /// Returns one reader in its current state.
     ///
     /// # Errors
-    /// As [`Client::readers`]; [`Error::Invalid`] if no reader or several have this display name.
+    /// The errors of [`Client::readers`]; [`Error::Invalid`] if no reader or several have this display name.
     pub async fn reader(&self, reader: impl Into<ReaderName>) -> Result<Reader, Error> {
-        // Boxed: `resolve` may ask for the readers, and its future would be part of its own otherwise.
+        // Boxed: otherwise the future of `resolve`, which may list the readers, would be part of this one.
         let name = Box::pin(reader.into().resolve(self)).await?;
         let call = |mut stub: Stub, request| async move { stub.get_reader(request).await };
         Ok(self.query(GetReaderRequest { name }, call).await?.reader.unwrap_or_default())
     }
 
-    /// A unit of commands for a reader; nothing happens before [`Transmit::send`].
+    /// Builds a unit of commands for a reader; it runs at [`Transmit::send`].
     pub fn transmit(&self, reader: impl Into<ReaderName>) -> Transmit {
         Transmit::new(self.clone(), reader.into())
     }
 
-    /// A session with the card in a reader; nothing happens before [`OpenSession::open`].
+    /// Builds a session with the card in a reader; it begins at [`OpenSession::open`].
     pub fn open_session(&self, reader: impl Into<ReaderName>) -> OpenSession {
         OpenSession::new(self.clone(), reader.into())
     }
 
-    /// Follows this program's own requests that wait for a turn.
+    /// Watches this program's own waiting requests.
     pub fn watch_turn(&self) -> WatchTurn {
         WatchTurn::new(self.clone())
     }
 
-    /// Follows all readers, through losses of the connection.
+    /// Watches all readers, and reconnects after a loss of the connection.
     pub fn watch(&self) -> Watch {
         Watch::new(self.clone())
     }
@@ -170,7 +170,7 @@ impl Client {
         self.connect_timeout
     }
 
-    /// Asks a question that changes nothing.
+    /// Makes a call without side effects on cards.
     async fn query<M: Clone, T, F>(&self, message: M, call: impl Fn(Stub, Request<M>) -> F) -> Result<T, Error>
     where
         F: Future<Output = Result<Response<T>, Status>>,
@@ -182,8 +182,8 @@ impl Client {
         self.ask(message, call).await
     }
 
-    /// Asks a question, or opens a watch: again and again while there is no broker, and once more where the connection
-    /// was lost meanwhile.
+    /// Makes a query or opens a watch: retries while there is no broker, and once more if the connection was lost
+    /// meanwhile.
     pub(crate) async fn ask<M: Clone, T, F>(&self, message: M, call: impl Fn(Stub, Request<M>) -> F) -> Result<T, Error>
     where
         F: Future<Output = Result<Response<T>, Status>>,
@@ -216,10 +216,10 @@ impl Client {
         self.channel.clone()
     }
 
-    /// A request with the metadata of every call.
+    /// Builds a request with the metadata of every call.
     ///
     /// # Errors
-    /// [`Error::TokenFile`].
+    /// [`Error::TokenFile`] if the token is needed and cannot be read.
     pub(crate) fn request<T>(&self, message: T) -> Result<Request<T>, Error> {
         let mut request = Request::new(message);
         if let Some(group) = &self.group {
@@ -242,7 +242,7 @@ fn group_metadata(key: &str) -> Result<MetadataValue<Ascii>, Error> {
     Ok(group)
 }
 
-/// Waits for a broker that does not answer yet.
+/// Connects, and waits for a broker that does not answer yet.
 async fn connect(endpoint: &Endpoint, limit: Duration) -> Result<Channel, Error> {
     let retry = ConnectRetry::of(limit);
     loop {
@@ -264,7 +264,7 @@ async fn open(endpoint: &Endpoint, timeout: Duration) -> Result<Channel, tonic::
         Endpoint::Unix(path) => {
             let path = path.clone();
             let connect = move |_| within(timeout, unix(path.clone()));
-            // On a Unix socket the authority says nothing, but HTTP/2 wants a valid one.
+            // On a Unix socket the authority has no meaning, but HTTP/2 requires a valid one.
             transport("http://localhost".to_owned())?.connect_with_connector(service_fn(connect)).await
         }
         Endpoint::Tcp { host, port } => {

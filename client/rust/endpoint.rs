@@ -1,12 +1,12 @@
-//! Where the broker is: endpoints as people write them.
+//! Endpoints: the address of a broker, and its text form.
 
 use std::{env, fmt, net::IpAddr, path::PathBuf, str::FromStr};
 
 use cardbroker_proto::ENDPOINT_VARIABLE;
 use tonic::transport::Uri;
 
-/// Where a broker listens. Written `unix:/path`, `unix:///path` or `http://HOST:PORT`, where the host is `localhost` or
-/// a loopback address, for a broker serves its own machine only.
+/// The address of a broker. Written `unix:/path`, `unix:///path` or `http://HOST:PORT`, where the host is `localhost`
+/// or a loopback address: a broker serves its own machine only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Endpoint {
     /// A Unix socket, by its absolute path.
@@ -15,21 +15,22 @@ pub enum Endpoint {
     Tcp {
         /// `localhost`, an IPv4 loopback address, or an IPv6 one in brackets.
         host: String,
-        /// The port.
+        /// The port number in the URL.
         port: u16,
     },
 }
 
-/// A text that is no endpoint.
+/// The error for a text that is not an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("\"{0}\" is not an endpoint: use unix:/path or http://127.0.0.1:port")]
 pub struct EndpointError(String);
 
 impl Endpoint {
-    /// The endpoint in the variable `CARDBROKER_ENDPOINT`, or the default socket if that is unset or empty.
+    /// Returns the endpoint in the variable `CARDBROKER_ENDPOINT`, or the default socket if the variable is unset or
+    /// empty.
     ///
     /// # Errors
-    /// [`EndpointError`] if the variable holds something else than an endpoint.
+    /// [`EndpointError`] if the variable does not hold an endpoint.
     pub fn from_environment() -> Result<Self, EndpointError> {
         match env::var_os(ENDPOINT_VARIABLE) {
             Some(text) if !text.is_empty() => text.to_string_lossy().parse(),
@@ -43,7 +44,7 @@ fn default_endpoint() -> Result<Endpoint, EndpointError> {
     Ok(Endpoint::Unix(cardbroker_local::socket::default_socket()))
 }
 
-/// No default without Unix sockets: the variable must be set.
+/// Platforms without Unix sockets have no default: the variable must be set.
 #[cfg(not(unix))]
 fn default_endpoint() -> Result<Endpoint, EndpointError> {
     Err(EndpointError(String::new()))
@@ -72,7 +73,7 @@ fn tcp(text: &str) -> Option<Endpoint> {
     let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
     let local = host == "localhost" || address.is_ok_and(|address| address.is_loopback());
     let endpoint = Endpoint::Tcp { host: host.to_owned(), port };
-    // Comparing with what is understood refuses user names, paths and queries, which would be ignored otherwise.
+    // Comparing with the parsed parts refuses user names, paths and queries, which would be ignored otherwise.
     (local && text.strip_suffix('/').unwrap_or(text) == endpoint.to_string()).then_some(endpoint)
 }
 

@@ -1,4 +1,4 @@
-//! What can go wrong, as types: every error says whether a command may have reached the card.
+//! The client's errors: each one says whether a command may have reached the card.
 
 use std::{error::Error as StdError, io, time::Duration};
 
@@ -8,25 +8,25 @@ use crate::{
     Delivery, Endpoint, EndpointError, ErrorReason, Failure, FieldViolation, Stop, TokenFileError, Transmitted,
 };
 
-/// A request that did not do all that was asked. Holds no APDU byte in its texts.
+/// A failed or incomplete request. Its texts contain no APDU byte.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The text that should say where the broker is does not.
+    /// The endpoint in the environment is malformed.
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
-    /// The token that the broker's TCP port asks for cannot be read.
+    /// The token for the broker's TCP port cannot be read.
     #[error(transparent)]
     TokenFile(#[from] TokenFileError),
-    /// Nobody answers at the endpoint, or this user may not open it. Nothing was sent.
+    /// No broker answers at the endpoint, or this user may not open it. Nothing was sent.
     #[error("{}", not_running(endpoint, *kind))]
     NotRunning {
-        /// Where the broker was sought.
+        /// The endpoint that the client tried.
         endpoint: Endpoint,
-        /// What the operating system says.
+        /// The operating system's error, by its kind.
         kind: io::ErrorKind,
     },
-    /// The request breaks a rule of the contract, or names no reader or several. Refused before anything was sent.
+    /// The request violates a rule of the contract, or names no reader or several. Refused before anything was sent.
     #[error("{}", .0.message)]
     Invalid(Box<Failure>),
     /// The broker refused or failed, or its answer did not arrive. No answer of a card is known.
@@ -35,15 +35,15 @@ pub enum Error {
     /// The unit ended before its last command was answered.
     #[error("stopped at command {}: {}", stop.index + 1, stop.failure.message)]
     Stopped {
-        /// Where and why.
+        /// The command without a complete answer, and the failure.
         stop: Box<Stop>,
-        /// What was answered until then.
+        /// The results of the commands before it.
         partial: Box<Transmitted>,
     },
 }
 
 impl Error {
-    /// The failure in full; `None` if the request did not get as far as a broker, except with [`Error::Invalid`].
+    /// The failure in full; `None` if the request did not reach a broker, except with [`Error::Invalid`].
     pub fn failure(&self) -> Option<&Failure> {
         match self {
             Self::Invalid(failure) | Self::Failed(failure) => Some(failure),
@@ -52,28 +52,28 @@ impl Error {
         }
     }
 
-    /// The reason; `None` if there is none, or one that this client does not know ([`Failure::unknown_reason`]).
+    /// The reason; `None` if there is none, or if this client does not know it ([`Failure::unknown_reason`]).
     pub fn reason(&self) -> Option<ErrorReason> {
         self.failure()?.reason
     }
 
-    /// Whether a command may have run that has no answer: the first one, or with [`Error::Stopped`] the one at
+    /// Whether a command without an answer may have run: the first one, or with [`Error::Stopped`] the one at
     /// `stop.index`.
     pub fn delivery(&self) -> Delivery {
         self.failure().map_or(Delivery::NotSent, |failure| failure.delivery)
     }
 
-    /// How long to wait before a retry, if that helps.
+    /// How long to wait before a retry; `None` if waiting does not help.
     pub fn retry_after(&self) -> Option<Duration> {
         self.failure()?.retry_after
     }
 
-    /// The fields of the request that break a rule of the contract.
+    /// The fields of the request that violate a rule of the contract.
     pub fn field_violations(&self) -> &[FieldViolation] {
         self.failure().map(|failure| failure.field_violations.as_slice()).unwrap_or_default()
     }
 
-    /// Whether the same request will fail again however often it is repeated.
+    /// Whether a repeat of the same request cannot succeed.
     pub fn is_permanent(&self) -> bool {
         match self {
             Self::Endpoint(_) | Self::TokenFile(_) => true,
@@ -83,17 +83,17 @@ impl Error {
         }
     }
 
-    /// The failure of a call that carries commands: without the broker's word they may have run.
+    /// The failure of a call with commands: without a delivery from the broker they may have run.
     pub(crate) fn of_commands(endpoint: &Endpoint, status: &Status) -> Self {
         Self::of_call(endpoint, status, Delivery::Unknown)
     }
 
-    /// The failure of a call that carries none.
+    /// The failure of a call without commands: nothing was sent to a card.
     pub(crate) fn of_query(endpoint: &Endpoint, status: &Status) -> Self {
         Self::of_call(endpoint, status, Delivery::NotSent)
     }
 
-    /// The same failure, told to somebody whose commands did not leave this program.
+    /// The same failure for commands that did not leave this program.
     pub(crate) fn not_sent(self) -> Self {
         match self {
             Self::Failed(failure) => Failure { delivery: Delivery::NotSent, ..*failure }.into(),
@@ -108,7 +108,7 @@ impl Error {
         }
     }
 
-    /// The failure of a connection that was there.
+    /// The failure of a call on an established connection.
     pub(crate) fn of_status(status: &Status) -> Self {
         Failure::of_status(status, Delivery::Unknown).into()
     }
@@ -118,7 +118,7 @@ impl Error {
         Self::of_status(&Status::deadline_exceeded(""))
     }
 
-    /// A request that breaks a rule of the contract, noticed before it was sent.
+    /// The failure of a request that violates a rule of the contract, noticed before it was sent.
     pub(crate) fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
         let (field, message) = (field.into(), message.into());
         let violation = FieldViolation { field, description: message.clone() };
@@ -136,7 +136,7 @@ impl From<Failure> for Error {
     }
 }
 
-/// What a status says that does not come from the broker's own code.
+/// The message for a status that does not come from the broker itself.
 pub(crate) fn message_without_word(status: &Status) -> String {
     match code_without_word(status) {
         Code::DeadlineExceeded => "the call's deadline passed without an answer".to_owned(),
@@ -162,7 +162,7 @@ fn not_running(endpoint: &Endpoint, kind: io::ErrorKind) -> String {
     }
 }
 
-/// What the operating system said when there was no connection to send anything on.
+/// The operating system's error if there was no connection to send anything on.
 pub(crate) fn connect_failure(error: &(dyn StdError + 'static)) -> Option<io::ErrorKind> {
     let connecting = chain(error).any(|error| error.is::<ConnectError>());
     let kind =

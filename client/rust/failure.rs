@@ -1,4 +1,4 @@
-//! One failure as the broker tells it, read from a status, from a unit that stopped, or from a message of a session.
+//! One failure as reported by the broker, read from a status, from a stopped unit, or from a message of a session.
 
 use std::time::Duration;
 
@@ -16,43 +16,43 @@ use crate::{
     response::positive,
 };
 
-/// The full name of the message that tells a failure.
+/// The full name of the contract's message `Failure`.
 const FAILURE: &str = "cardbroker.v1.Failure";
 
-/// Why something failed, and whether the card may have seen it. Holds no APDU byte in its texts.
+/// A failure: its reason, and whether a command may have reached the card. Its texts contain no APDU byte.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Failure {
-    /// The broker's reason; `None` if it gave none, or one that this client does not know.
+    /// The broker's reason; `None` if the broker gave none, or one that this client does not know.
     pub reason: Option<ErrorReason>,
-    /// The number or the name of a reason that this client does not know. Go by `code` and `delivery`.
+    /// The number or the name of a reason that this client does not know. Decide by `code` and `delivery`.
     pub unknown_reason: Option<String>,
     /// Whether a command may have reached the card: `NotSent`, `Unknown` or `Executed`, never `Unspecified`.
     pub delivery: Delivery,
     /// The gRPC code that the failure has, or would have as the status of a call.
     pub code: Code,
-    /// The number of `code`, also where the name is not known.
+    /// The number of `code`, even if its name is unknown.
     pub code_number: i32,
-    /// What happened and what to do next, for people: one line.
+    /// A message for people: what happened and what to do next, on one line.
     pub message: String,
     /// How long to wait before a retry. Present only where nothing was sent and waiting helps.
     pub retry_after: Option<Duration>,
-    /// The name of the policy's rule that forbids the request.
+    /// The name of the policy's rule that denies the request.
     pub rule: Option<String>,
-    /// Why the broker has ended the session, with LEASE_REVOKED.
+    /// Why the broker has revoked the session, with LEASE_REVOKED.
     pub cause: Option<RevocationCause>,
     /// The number of a cause that this client does not know.
     pub unknown_cause: Option<i32>,
-    /// The fields of the request that break a rule of the contract, with INVALID_REQUEST.
+    /// The fields of the request that violate a rule of the contract, with INVALID_REQUEST.
     pub field_violations: Vec<FieldViolation>,
-    /// The reader that is concerned: `readers/{id}`.
+    /// The reader concerned: `readers/{id}`.
     pub reader: Option<String>,
-    /// Whether a status tells it that holds nothing of the broker: no failure, no ErrorInfo, no trailer.
+    /// Whether the status carries nothing from the broker: no failure, no ErrorInfo, no trailer.
     pub(crate) is_without_word: bool,
 }
 
 impl Failure {
-    /// A failure that this program found out by itself.
+    /// A failure that this program detected itself.
     pub(crate) fn own(reason: Option<ErrorReason>, delivery: Delivery, code: Code, message: impl Into<String>) -> Self {
         Self {
             reason,
@@ -76,7 +76,7 @@ impl Failure {
         self.reason.map(ErrorReason::short_name).or(self.unknown_reason.as_deref())
     }
 
-    /// Whether the same request will fail again however often it is repeated.
+    /// Whether a repeat of the same request cannot succeed.
     pub fn is_permanent(&self) -> bool {
         matches!(
             self.code,
@@ -88,7 +88,7 @@ impl Failure {
         )
     }
 
-    /// The failure that a call has ended with. `without_word` is its delivery if the broker has told none.
+    /// The failure of a call that ended with `status`. `without_word` is the delivery if the broker has given none.
     pub(crate) fn of_status(status: &Status, without_word: Delivery) -> Self {
         match failure_detail(status) {
             Some(failure) => Self::of_wire(failure, Some(status)),
@@ -123,7 +123,7 @@ impl Failure {
         }
     }
 
-    /// By google.rpc.ErrorInfo and the plain trailers, in which an older or a newer broker may tell less or more.
+    /// Reads google.rpc.ErrorInfo and the plain trailers, whose content may differ in an older or a newer broker.
     fn of_plain_status(status: &Status, without_word: Delivery) -> Self {
         let details = status.get_error_details();
         let info = details.error_info().filter(|info| info.domain == ERROR_DOMAIN);
@@ -138,7 +138,7 @@ impl Failure {
             None => message_without_word(status),
         };
         let is_without_word = name.is_none() && delivery.is_none();
-        // A reason without a delivery is the broker's word, too: the fate is unknown.
+        // A reason without a delivery comes from the broker, too: the delivery is unknown.
         let delivery = match (delivery, name) {
             (Some(delivery), _) => Delivery::from_short_name(delivery),
             (None, Some(_)) => Delivery::Unknown,
@@ -174,7 +174,7 @@ fn failure_detail(status: &Status) -> Option<v1::Failure> {
     v1::Failure::decode(&failure.value[..]).ok()
 }
 
-/// A delivery that is not known may be any.
+/// An unknown delivery may be any of them.
 fn at_most_known(delivery: Delivery) -> Delivery {
     match delivery {
         Delivery::NotSent | Delivery::Executed => delivery,

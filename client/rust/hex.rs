@@ -1,10 +1,10 @@
-//! APDUs as people write them: hexadecimal, with spaces and colons between the digits if they like.
+//! APDUs in hexadecimal, as people write them: spaces and colons may stand between the digits.
 
 use zeroize::Zeroizing;
 
 use crate::ApduBytes;
 
-/// What is wrong with a hexadecimal text. Tells where, never what stands there: it may be part of a PIN.
+/// A malformed hexadecimal text. Reports the position but not the text, which may be part of a PIN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum HexError {
     /// A character that is neither a digit nor a separator, at this position (in characters, counted from 1).
@@ -20,7 +20,7 @@ pub enum HexError {
 /// # Errors
 /// [`HexError`] with the place of the first mistake.
 pub fn parse(text: &str) -> Result<ApduBytes, HexError> {
-    // Room for every digit from the start: growing would leave copies behind that nobody wipes.
+    // Full capacity from the start: growing would leave copies behind that are not wiped.
     let mut bytes = Zeroizing::new(Vec::with_capacity(text.len() / 2));
     let mut digits = 0;
     let mut high = 0;

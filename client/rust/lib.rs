@@ -1,4 +1,5 @@
-//! The Rust client of Cardbroker: find readers, run APDUs on their cards as units, follow what happens to them.
+//! The Rust client of Cardbroker: finds readers, runs APDUs on their cards as units, watches readers and waiting
+//! requests.
 //!
 #![doc = include_str!("README.md")]
 

@@ -21,8 +21,8 @@ pub struct PinPad {
 }
 
 impl PinPad {
-    /// Asks for what `operation` says and writes it into `template`: the command APDU with filler bytes where the PIN
-    /// goes.
+    /// Asks for the PINs of `operation` and writes them into `template`: the command APDU with filler bytes in place of
+    /// the PIN.
     pub fn new(template: impl Into<ApduBytes>, operation: PinPadOperation) -> Self {
         Self {
             template: template.into(),
@@ -36,37 +36,37 @@ impl PinPad {
         }
     }
 
-    /// How the PIN is written into the template. Default: ASCII.
+    /// Sets the encoding of the PIN in the template. Default: ASCII.
     pub fn encoding(mut self, encoding: PinEncoding) -> Self {
         self.encoding = encoding;
         self
     }
 
-    /// Where the PIN begins, in bytes from the template's data field. Default: 0.
+    /// Sets the offset of the PIN, in bytes from the beginning of the template's data field. Default: 0.
     pub fn pin_offset(mut self, bytes: u16) -> Self {
         self.pin_offset = bytes;
         self
     }
 
-    /// The length of the PIN block in bytes. Default (0): as long as the PIN.
+    /// Sets the length of the PIN block in bytes. Default (0): the length of the PIN.
     pub fn pin_block_length(mut self, bytes: u16) -> Self {
         self.pin_block_length = bytes;
         self
     }
 
-    /// The fewest digits that the reader takes. Default (0): the reader's own.
+    /// Sets the minimum number of digits that the reader accepts. Default (0): the reader's own.
     pub fn min_digits(mut self, digits: u16) -> Self {
         self.min_digits = digits;
         self
     }
 
-    /// The most digits that the reader takes. Default (0): the reader's own.
+    /// Sets the maximum number of digits that the reader accepts. Default (0): the reader's own.
     pub fn max_digits(mut self, digits: u16) -> Self {
         self.max_digits = digits;
         self
     }
 
-    /// How long the reader waits for the next key. Default: the reader's own.
+    /// Sets how long the reader waits for the next key. Default: the reader's own.
     pub fn key_timeout(mut self, timeout: Duration) -> Self {
         self.key_timeout = Some(timeout);
         self

@@ -6,23 +6,23 @@ const PREFIX: &str = "readers/";
 
 /// A reader, named by a [`Reader`], by its name `readers/{id}`, by its id, or by its display name.
 ///
-/// A text that begins with `readers/` is the name. Another one of the characters `a-z0-9-` only is the id. Any other
-/// is the display name: the broker is asked which reader has exactly this one.
+/// A text that begins with `readers/` is the name. Any other text of the characters `a-z0-9-` only is the id.
+/// Everything else is the display name: the client looks for the reader with exactly this one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReaderName(Naming);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Naming {
-    /// As it is sent: `readers/{id}`.
+    /// The resource name in requests: `readers/{id}`.
     Name(String),
     Display(String),
 }
 
 impl ReaderName {
-    /// The name as it is sent.
+    /// Returns the resource name; looks up a display name.
     ///
     /// # Errors
-    /// As [`Client::readers`]; [`Error::Invalid`] if no reader or several have this display name.
+    /// The errors of [`Client::readers`]; [`Error::Invalid`] if no reader or several have this display name.
     pub(crate) async fn resolve(self, client: &Client) -> Result<String, Error> {
         match self.0 {
             Naming::Name(name) => Ok(name),
@@ -38,7 +38,7 @@ fn find(readers: &[Reader], wanted: &str) -> Result<String, Error> {
         [] if readers.is_empty() => {
             format!("no reader is called \"{wanted}\": there is none, or none that you may see")
         }
-        [] => format!("no reader is called \"{wanted}\"; there is {}", listed(readers.iter())),
+        [] => format!("no reader is called \"{wanted}\"; there are: {}", listed(readers.iter())),
         _ => format!("several readers are called \"{wanted}\": {}", listed(having.into_iter())),
     };
     Err(Error::invalid("reader", message))
@@ -111,7 +111,7 @@ mod tests {
         let several = find(&readers, "Twin").unwrap_err().to_string();
         assert_eq!(several, "several readers are called \"Twin\": readers/a (Twin), readers/b (Twin)");
         let none = find(&readers[2..], "single").unwrap_err();
-        assert_eq!(none.to_string(), "no reader is called \"single\"; there is readers/c (Single)");
+        assert_eq!(none.to_string(), "no reader is called \"single\"; there are: readers/c (Single)");
         assert!(matches!(none, Error::Invalid(_)));
         assert!(find(&[], "x").is_err());
     }

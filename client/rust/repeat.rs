@@ -1,4 +1,4 @@
-//! Attempts after the first: while a broker starts, and after a connection was lost. When they are safe, and how soon.
+//! Retries while a broker starts, and repeats after a lost connection: when they are safe, and how soon.
 
 use std::{io, time::Duration};
 
@@ -11,22 +11,22 @@ const REPEATS: u32 = 3;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
-/// How long to wait before the next attempt to reach a broker that was not there.
+/// The pause before the next attempt to reach a broker that was not there.
 const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How long to ask again for a broker that does not answer yet.
+/// The retries while a broker does not answer yet, and the time for them.
 pub(crate) struct ConnectRetry {
     end: Option<Instant>,
 }
 
 impl ConnectRetry {
-    /// Starts now. A time that is too long to count has no end.
+    /// Starts now. A time too long to represent has no end.
     pub(crate) fn of(time: Duration) -> Self {
         Self { end: Instant::now().checked_add(time) }
     }
 
-    /// Pauses before another attempt; returns false if there is to be none, because the time is over or because waiting
-    /// does not help.
+    /// Pauses before another attempt; returns false if there is none, because the time is over or waiting does not
+    /// help.
     pub(crate) async fn pause(&self, error: &Error) -> bool {
         let may_start = matches!(error, Error::NotRunning { kind, .. } if is_passing(*kind));
         if !may_start || self.end.is_some_and(|end| Instant::now() + RETRY_INTERVAL > end) {
@@ -51,7 +51,7 @@ fn is_passing(kind: io::ErrorKind) -> bool {
     )
 }
 
-/// An id that nobody has used before and nobody can guess: 128 random bits.
+/// Makes an unpredictable id: 128 random bits.
 ///
 /// # Errors
 /// [`Error::Failed`], not sent, if the system has no random numbers.
@@ -66,7 +66,7 @@ pub(crate) fn fresh_id() -> Result<Vec<u8>, Error> {
     }
 }
 
-/// Whether the connection broke before the broker's word came.
+/// Whether the connection broke before anything from the broker arrived.
 pub(crate) fn is_lost(error: &Error) -> bool {
     match error {
         Error::Failed(failure) => {
@@ -77,8 +77,8 @@ pub(crate) fn is_lost(error: &Error) -> bool {
     }
 }
 
-/// How long to pause before each repeat: twice as long each time, half fixed and half random, so that many clients do
-/// not come back at the same moment.
+/// The pauses before the repeats: each twice as long as the one before, half fixed and half random, so that many
+/// clients do not come back at the same moment.
 pub(crate) fn pauses() -> impl Iterator<Item = Duration> {
     (0..REPEATS).map(|repeat| FIRST_PAUSE.mul_f64(f64::from(1 << repeat) * (0.5 + fastrand::f64() / 2.0)))
 }

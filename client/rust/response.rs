@@ -1,4 +1,4 @@
-//! What comes back from a unit: the answers, and where it stopped if it did.
+//! The results of a unit: the answers, and the stop if there was one.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,7 +7,7 @@ use tonic::Code;
 
 use crate::{ApduBytes, Delivery, Error, Failure, StatusWordSource};
 
-/// What a unit answered, and how it ran.
+/// The outcome of a unit: the answers, and how it ran.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Transmitted {
@@ -15,63 +15,63 @@ pub struct Transmitted {
     pub results: Vec<CommandResult>,
     /// The insertion that the unit ran on; within a session the one that it was opened on.
     pub insertion_id: String,
-    /// The card's state after the unit, for [`crate::Transmit::if_state_tag`]. Empty within a session, where nobody
-    /// else can change it.
+    /// The card's state after the unit, for [`crate::Transmit::if_state_tag`]. Empty within a session, where no other
+    /// caller can change it.
     pub state_tag: String,
     /// How long the unit waited for its turn. Zero within a session.
     pub queue_duration: Duration,
-    /// How long the card worked on it.
+    /// How long the card worked on the unit.
     pub card_duration: Duration,
-    /// Whether the card was reset between the unit before and this one, or at the start of this one. Always false
+    /// Whether the card was reset between the previous unit and this one, or at the start of this one. Always false
     /// within a session.
     pub was_reset: bool,
     /// Whether this is the kept outcome of an earlier unit with the same request id.
     pub replayed: bool,
 }
 
-/// The answer to one command.
+/// The result of one command.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct CommandResult {
-    /// Which of the actions was answered.
+    /// The kind of action that was answered.
     pub kind: ResultKind,
     /// The card's response data without the status word, the answer to a control code, or the value of an attribute.
     pub data: ApduBytes,
-    /// SW1 and SW2: 0x9000 is normal processing. 0 for control codes and attributes, which have none.
+    /// SW1 and SW2: 0x9000 is normal processing. 0 for control codes and attributes, which have no status word.
     pub status_word: u16,
-    /// Which of the exchanges that an APDU took gave the status word. Unspecified for other actions.
+    /// The exchange that gave the status word: an APDU may take several. Unspecified for other actions.
     pub status_word_source: StatusWordSource,
-    /// The number of `status_word_source`, also where the name is not known.
+    /// The number of `status_word_source`, even if its name is unknown.
     pub status_word_source_number: i32,
-    /// How many GET RESPONSEs were sent for an APDU, 0–256.
+    /// The number of GET RESPONSEs that were sent for an APDU, 0–256.
     pub get_response_count: u32,
     /// How long the card and its reader worked on the command.
     pub card_duration: Duration,
 }
 
-/// Which action a result answers.
+/// The kind of action that a result belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ResultKind {
-    /// An APDU.
+    /// The card's answer to an APDU.
     Apdu,
-    /// A control code.
+    /// The answer to a control code.
     Control,
-    /// An attribute that was read or set.
+    /// The answer to reading or setting an attribute.
     Attribute,
-    /// A PIN that was typed at the reader.
+    /// The card's answer to a PIN that was typed at the reader.
     PinPad,
     /// An action that this client does not know.
     Unknown,
 }
 
-/// Where and why a unit ended before its last command was answered.
+/// The premature end of a unit: the command without a complete answer, and the failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stop {
-    /// The first command, counted from 0, that has no complete answer.
+    /// The index of the first command without a complete answer, counted from 0.
     pub index: usize,
-    /// Why. Its delivery concerns the command at `index`.
+    /// The failure. Its delivery concerns the command at `index`.
     pub failure: Failure,
 }
 
@@ -131,7 +131,7 @@ impl TryFrom<v1::CommandResult> for CommandResult {
 }
 
 /// # Errors
-/// [`Error::Failed`], unknown, for a number of more than 16 bits: what the card said is not known.
+/// [`Error::Failed`], unknown, for a number of more than 16 bits: the card's answer is unknown.
 fn status_word(wire: i32) -> Result<u16, Error> {
     u16::try_from(wire).map_err(|_| {
         let message = format!("the broker answered with {wire}, which is no status word");
@@ -146,7 +146,7 @@ impl From<UnitStop> for Stop {
     }
 }
 
-/// A count that a broker has told, where a negative one makes no sense.
+/// A count from the broker; a negative one counts as 0.
 pub(crate) fn count(wire: i32) -> u32 {
     u32::try_from(wire).unwrap_or_default()
 }
@@ -163,7 +163,7 @@ pub(crate) fn time(wire: Option<prost_types::Timestamp>) -> Option<SystemTime> {
     wire.and_then(|time| time.try_into().ok())
 }
 
-/// A duration as it is sent; the contract's longest one is 24 h.
+/// Converts a duration; the contract's longest one is 24 h.
 pub(crate) fn to_wire(duration: Duration) -> prost_types::Duration {
     prost_types::Duration::try_from(duration).unwrap_or(prost_types::Duration { seconds: i64::MAX, nanos: 0 })
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-/// What a status word means, or `None` if ISO 7816-4 gives it no meaning (applications define their own).
+/// Returns the meaning of a status word, or `None` if ISO 7816-4 gives it none (applications define their own).
 pub fn meaning(status_word: u16) -> Option<Cow<'static, str>> {
     let [sw1, sw2] = status_word.to_be_bytes();
     let text = match (sw1, sw2) {
@@ -77,7 +77,7 @@ mod tests {
 
     const VECTORS: &str = include_str!("../../proto/conformance/status_words.json");
 
-    /// One line of the vectors.
+    /// One row of the conformance kit's table.
     #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
     struct Vector {
         status_word: u16,

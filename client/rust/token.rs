@@ -1,5 +1,4 @@
-//! The token that the broker's TCP port asks for, as a client holds it: read from a file, wiped when dropped, never
-//! printed.
+//! The client's side of a token for the broker's TCP port: read from a file, wiped when dropped, never printed.
 
 use std::{
     fmt, io,
@@ -11,28 +10,27 @@ use cardbroker_local::private_file::{self, PrivateFileError};
 use tonic::metadata::{Ascii, MetadataValue};
 use zeroize::Zeroizing;
 
-/// The metadata in which a token is sent.
+/// The metadata key of the token.
 pub(crate) const TOKEN_METADATA: &str = "authorization";
 
-/// A token for one call. Clones share its bytes, which are wiped with the last one; what the transport holds while a call
-/// runs is not.
+/// A token for one call. Clones share its bytes, which are wiped with the last one; the transport's own copies are not.
 #[derive(Clone)]
 pub(crate) struct Token(MetadataValue<Ascii>);
 
-/// Why a token file is not used. Holds nothing of the token.
+/// The error for a token file that cannot be used. Contains nothing of the token.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the token file {} {problem}", path.display())]
 pub struct TokenFileError {
-    /// The file.
+    /// The path of the token file.
     pub path: PathBuf,
-    /// What is wrong, and what to do.
+    /// The problem, and what to do about it.
     pub problem: String,
-    /// What the operating system says, if it did not give the file out.
+    /// The operating system's error, if it did not open the file.
     pub kind: Option<io::ErrorKind>,
 }
 
 impl Token {
-    /// Reads the token in the file at `path`, which nobody else may read or change.
+    /// Reads the token in the file at `path`, which no other user may read or change.
     pub(crate) fn read(path: impl AsRef<Path>) -> Result<Self, TokenFileError> {
         let path = path.as_ref();
         let text = match private_file::read(path) {
@@ -62,7 +60,7 @@ impl Token {
         Some(Self(metadata))
     }
 
-    /// As it is sent.
+    /// The value of the metadata, marked as sensitive.
     pub(crate) fn metadata(&self) -> MetadataValue<Ascii> {
         self.0.clone()
     }

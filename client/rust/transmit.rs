@@ -1,4 +1,4 @@
-//! Units of commands: what goes to a card together, and how long it may take.
+//! Units of commands: their terms, and how long a call may take.
 
 use std::{
     pin::Pin,
@@ -20,7 +20,7 @@ use crate::{
     turn::{CARD_TIME, DEFAULT_WAIT, MAX_DEADLINE, Terms, turn_options},
 };
 
-/// A unit in the making; see [`Client::transmit`].
+/// A unit before it is sent; see [`Client::transmit`].
 #[derive(Debug, Clone)]
 #[must_use = "nothing is sent before `send`"]
 pub struct Transmit {
@@ -50,13 +50,13 @@ impl Transmit {
         }
     }
 
-    /// Adds a command; 1–64 in all.
+    /// Adds a command; a unit has 1–64 in all.
     pub fn command(mut self, command: impl Into<Command>) -> Self {
         self.commands.push(command.into());
         self
     }
 
-    /// Adds commands, in order.
+    /// Adds several commands, in order.
     pub fn commands<C: Into<Command>>(mut self, commands: impl IntoIterator<Item = C>) -> Self {
         self.commands.extend(commands.into_iter().map(Into::into));
         self
@@ -64,18 +64,17 @@ impl Transmit {
 
     turn_options!();
 
-    /// When to give up on the whole call, from the beginning of `send`, at most 48 h. Within it fall a look-up of the
-    /// reader's name, the waiting for a broker, and repeats. Default: the wait and 150 s for the card. A unit that
-    /// has begun then goes on without this program and its fate is unknown. The waiting is cut to end a little
-    /// earlier, so that "not sent" can still be told.
+    /// Sets the deadline of the whole call, counted from the beginning of `send`, at most 48 h. It includes a look-up
+    /// of the reader's name, the wait for a broker, and repeats. Default: the wait and 150 s for the card. At the
+    /// deadline, a unit that has begun goes on without this program and its delivery is unknown. The wait for the turn
+    /// is shortened to end a little earlier, so that "not sent" can still be reported.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = Some(deadline);
         self
     }
 
-    /// What happens to the card after the last command that runs. Default: it is left as it is. Others need the
-    /// permission
-    /// `reset`.
+    /// Sets what happens to the card after the last command that runs. Default: it is left as it is. Others need the
+    /// permission `reset`.
     pub fn disposition(mut self, disposition: Disposition) -> Self {
         self.disposition = disposition;
         self
@@ -87,32 +86,31 @@ impl Transmit {
         self
     }
 
-    /// Repeats the unit by itself if the connection is lost before the outcome is known: at most 3 times, within the
-    /// deadline, and within half of the time for which the broker keeps outcomes
+    /// Repeats the unit automatically if the connection is lost before the outcome is known: at most 3 times, within
+    /// the deadline, and within half of the time for which the broker keeps outcomes
     /// ([`BrokerLimits::outcome_lifetime`](crate::BrokerLimits::outcome_lifetime)). All have one `request_id` (a fresh
-    /// random one if none was given), so that the broker executes the unit once and tells the first outcome again.
+    /// random one if none was given), so that the broker executes the unit once and returns its outcome to the repeats.
     ///
-    /// The unit then runs on one insertion only: the one that was given with
-    /// [`if_insertion_id`](Transmit::if_insertion_id), or else the one that the reader has when `send` begins. So a
-    /// broker that was itself restarted in between, and has forgotten the first outcome, refuses the repeat. A unit
-    /// that is sent to an empty reader is not repeated. [`on_any_card`](Transmit::on_any_card) lifts this.
+    /// The unit then runs on one insertion only: the one given with [`if_insertion_id`](Transmit::if_insertion_id), or
+    /// else the one that the reader has when `send` begins. A broker that was restarted in between, and has lost the
+    /// first outcome, therefore refuses the repeat. A unit that is sent to an empty reader is not repeated.
+    /// [`on_any_card`](Transmit::on_any_card) lifts this.
     pub fn repeatable(mut self) -> Self {
         self.repeatable = true;
         self
     }
 
-    /// Lets a unit that is [`repeatable`](Transmit::repeatable) run on whichever card is there. A broker that was
-    /// restarted in between may then execute it again.
+    /// Lets a unit that is [`repeatable`](Transmit::repeatable) run on any insertion. A broker that was restarted in
+    /// between may then execute it again.
     pub fn on_any_card(mut self) -> Self {
         self.any_card = true;
         self
     }
 
-    /// Runs the unit. While there is no broker, asks again for up to
+    /// Runs the unit. While there is no broker, retries for up to
     /// [`connect_timeout`](crate::ConnectOptions::connect_timeout).
     ///
-    /// Dropping the future takes the request out of the queue if it still waits there; a unit that has begun runs to
-    /// its end.
+    /// Dropping the future takes a waiting request out of the queue; a unit that has begun runs to its end.
     ///
     /// # Errors
     /// [`Error::Stopped`] if some commands were answered but not all; [`Error::Invalid`], [`Error::Failed`] and
@@ -132,7 +130,7 @@ impl Transmit {
             disposition: self.disposition.into(),
         };
         check_length(request.encoded_len())?;
-        // What had to be asked before has taken its time; less than a millisecond does not count.
+        // Queries before the unit have taken part of the time; less than a millisecond does not count.
         let left = deadline.saturating_sub(Duration::from_millis(began.elapsed().as_millis() as u64));
         if left.is_zero() {
             return Err(Error::deadline_passed().not_sent());
@@ -147,8 +145,8 @@ impl Transmit {
         }
     }
 
-    /// Asks the broker what must be known before the unit is sent. Returns the reader's name, and for how long after
-    /// the first attempt the unit may be repeated, if at all.
+    /// Makes the queries that the unit needs first. Returns the reader's name, and how long after the first attempt the
+    /// unit may be repeated, if at all.
     async fn prepare(&mut self) -> Result<(String, Option<Duration>), Error> {
         let reader = self.reader.clone().resolve(&self.client).await?;
         if !self.repeatable {
@@ -159,12 +157,12 @@ impl Transmit {
         }
         if !self.any_card && self.terms.if_insertion_id.is_empty() {
             self.terms.if_insertion_id = self.client.reader(reader.clone()).await?.insertion_id;
-            // Without a card there is no insertion to hold on to.
+            // Without a card there is no insertion to require.
             if self.terms.if_insertion_id.is_empty() {
                 return Ok((reader, None));
             }
         }
-        // A later repeat might meet a broker that has forgotten the outcome, and run twice.
+        // A later repeat might reach a broker that has dropped the outcome, and run twice.
         let window = self.client.broker().await?.limits.outcome_lifetime / 2;
         Ok((reader, Some(window.min(MAX_DEADLINE))))
     }
@@ -175,12 +173,12 @@ struct Unit {
     client: Client,
     request: TransmitRequest,
     terms: Terms,
-    /// When the whole call ends.
+    /// The end of the whole call.
     end: Instant,
 }
 
 impl Unit {
-    /// Sends the unit once, and not after `latest`; several times only where nobody answered at the endpoint.
+    /// Sends the unit once, and not after `latest`; retries only if there was no broker at the endpoint.
     async fn attempt(&self, mut left: Duration, latest: Option<Instant>) -> Result<Transmitted, Error> {
         let sendable = latest.map_or(left, |latest| left.min(latest.saturating_duration_since(Instant::now())));
         let retry = ConnectRetry::of(self.client.connect_timeout().min(sendable));
@@ -207,7 +205,7 @@ impl Unit {
         }
     }
 
-    /// Goes on until `latest` after a connection that was lost; `first` tells what became of the first attempt.
+    /// Repeats after a lost connection, until `latest`; `first` is the error of the first attempt.
     async fn repeat(&self, latest: Instant, first: Error) -> Result<Transmitted, Error> {
         for pause in pauses() {
             if Instant::now() + pause >= latest.min(self.end) {
@@ -216,7 +214,7 @@ impl Unit {
             sleep(pause).await;
             match self.attempt(self.left(), Some(latest)).await {
                 Err(error) if is_lost(&error) || matches!(error, Error::NotRunning { .. }) => {}
-                // An outcome, whatever became of the command at which the unit has stopped.
+                // An outcome, even if the unit stopped.
                 Err(error @ Error::Stopped { .. }) => return Err(error),
                 // True of this attempt, but the first one may have reached the card.
                 Err(error) if error.delivery() == Delivery::NotSent => break,
@@ -231,7 +229,7 @@ impl Unit {
     }
 }
 
-/// A request's body that fails if it is not under way in time, such as after a long wait for a connection.
+/// A request's body that fails if it is not sent in time, for example after a long wait for a connection.
 struct Punctual {
     body: Body,
     latest: Option<Instant>,
@@ -245,7 +243,7 @@ impl http_body::Body for Punctual {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Status>>> {
-        // Asked once: what has begun goes on.
+        // Checked once: a body that has begun goes on.
         if self.latest.take().is_some_and(|latest| Instant::now() > latest) {
             return Poll::Ready(Some(Err(Status::cancelled("too late for a repeat"))));
         }
@@ -261,14 +259,14 @@ impl http_body::Body for Punctual {
     }
 }
 
-/// A wait of many minutes needs more than [`CARD_TIME`] behind it to keep its full length below the deadline.
+/// A wait of many minutes needs more than [`CARD_TIME`] after it to keep its full length below the deadline.
 fn default_deadline(wait: Duration) -> Duration {
     wait + CARD_TIME.max(wait / 8)
 }
 
-/// How long the request may wait for its turn below the call's deadline; `None` for the broker's default.
+/// How long the request may wait for its turn within the call's deadline; `None` for the broker's default.
 fn wait_below(deadline: Duration, wait: Option<Duration>) -> Option<Duration> {
-    // Room for "not sent" to come back before the client's library ends the call by itself.
+    // Time for "not sent" to arrive before the client's library ends the call itself.
     let margin = Duration::from_millis(50).max(deadline / 10);
     let longest = deadline.saturating_sub(margin);
     match wait {

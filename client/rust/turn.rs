@@ -1,4 +1,4 @@
-//! The terms of a turn, as units and sessions ask for them.
+//! The terms of a turn, which units and sessions share.
 
 use std::time::Duration;
 
@@ -6,16 +6,16 @@ use cardbroker_proto::v1::{CardRequirement, CardReset, TurnOptions};
 
 use crate::response::to_wire;
 
-/// How long the broker lets a request wait that does not say.
+/// The broker's default for how long a request may wait.
 pub(crate) const DEFAULT_WAIT: Duration = Duration::from_secs(30);
 
-/// What the card may take in all when the user names no deadline: above the broker's exchange timeout of 120 s.
+/// The time for the card in all if the user sets no deadline: above the broker's exchange timeout of 120 s.
 pub(crate) const CARD_TIME: Duration = Duration::from_secs(150);
 
-/// The longest deadline; the contract allows waits of 24 h.
+/// The maximum deadline; the contract allows waits of 24 h.
 pub(crate) const MAX_DEADLINE: Duration = Duration::from_secs(48 * 3600);
 
-/// The terms as the user has set them.
+/// The terms as set by the user.
 #[derive(Debug, Clone)]
 pub(crate) struct Terms {
     pub(crate) wait: Option<Duration>,
@@ -38,12 +38,12 @@ impl Default for Terms {
 }
 
 impl Terms {
-    /// How long the request may wait, as the broker sees it.
+    /// How long the request may wait, with the broker's default filled in.
     pub(crate) fn wait(&self) -> Duration {
         self.wait.unwrap_or(DEFAULT_WAIT).min(MAX_DEADLINE)
     }
 
-    /// As they go to the broker; `None` if all are the broker's defaults.
+    /// Converts the terms; `None` if all are the broker's defaults.
     pub(crate) fn to_wire(&self) -> Option<TurnOptions> {
         let options = TurnOptions {
             wait_timeout: self.wait.map(|wait| to_wire(wait.min(MAX_DEADLINE))),
@@ -59,7 +59,7 @@ impl Terms {
 /// The options that units and sessions have in common.
 macro_rules! turn_options {
     () => {
-        /// How long to wait for the turn, at most 24 h. Default: 30 s; zero means now or never.
+        /// Sets how long to wait for the turn, at most 24 h. Default: 30 s; zero means now or never.
         pub fn wait_timeout(mut self, timeout: std::time::Duration) -> Self {
             self.terms.wait = Some(timeout);
             self
@@ -71,7 +71,7 @@ macro_rules! turn_options {
             self.card(crate::CardRequirement::Awaited)
         }
 
-        /// Whether a usable card must be there. Default: required.
+        /// Sets whether the turn needs a usable card. Default: required.
         pub fn card(mut self, requirement: crate::CardRequirement) -> Self {
             self.terms.card = requirement;
             self
@@ -84,14 +84,15 @@ macro_rules! turn_options {
             self
         }
 
-        /// Fails, not sent, if anybody used or reset the card since
+        /// Fails, not sent, if any caller has used or reset the card since
         /// ([`Transmitted::state_tag`](crate::Transmitted::state_tag)). At most 128 bytes.
         pub fn if_state_tag(mut self, tag: impl Into<String>) -> Self {
             self.terms.if_state_tag = tag.into();
             self
         }
 
-        /// What happens to the card before the first command. Default: nothing. A reset needs the permission `reset`.
+        /// Sets what happens to the card before the first command. Default: nothing. A reset needs the permission
+        /// `reset`.
         pub fn reset_before(mut self, reset: crate::CardReset) -> Self {
             self.terms.reset_before = reset;
             self

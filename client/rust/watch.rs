@@ -1,5 +1,4 @@
-//! Following the readers through losses of the connection: a watch that opens its stream anew and tells what changed
-//! meanwhile.
+//! Watching the readers: a stream that reconnects after a loss of the connection and reports the changes meanwhile.
 //!
 //! ```text
 //! Pausing ── pause over ──▶ Opening ── headers ──▶ Open ─┐ messages
@@ -25,21 +24,20 @@ use tonic::{Status, Streaming};
 
 use crate::{Client, Error, Reader, connect::Stub};
 
-/// Three heartbeat intervals of the broker's default.
+/// Three times the broker's default heartbeat interval.
 pub(crate) const SILENCE_LIMIT: Duration = Duration::from_secs(90);
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// One thing that happened, as told by [`Watch::next`].
+/// One event, as returned by [`Watch::next`].
 #[derive(Debug)]
 pub enum WatchEvent {
-    /// The broker tells the state of its readers, for the first time or again; what differs from before follows.
+    /// The broker has sent the state of its readers, for the first time or again; the differences follow.
     Connected,
-    /// The connection was lost, or there was no broker for
-    /// [`connect_timeout`](crate::ConnectOptions::connect_timeout). The watch keeps trying by itself, though
-    /// with an error that [is permanent](Error::is_permanent) there is little hope, and [`Watch::readers`] keeps what
-    /// was known last.
+    /// The connection was lost, or there was no broker for [`connect_timeout`](crate::ConnectOptions::connect_timeout).
+    /// The watch keeps trying, although an error that [is permanent](Error::is_permanent) will probably persist.
+    /// [`Watch::readers`] keeps the last known state.
     Disconnected(Error),
     /// A reader is new or has changed; this is its latest state.
     Updated(Reader),
@@ -47,7 +45,7 @@ pub enum WatchEvent {
     Removed(Reader),
 }
 
-/// Follows all readers; made by [`Client::watch`]. Also a [`Stream`] of its events without end.
+/// Watches all readers; made by [`Client::watch`]. Also a [`Stream`] of its events, which never ends.
 #[derive(Debug)]
 pub struct Watch {
     client: Client,
@@ -57,15 +55,15 @@ pub struct Watch {
     /// `None` before the first attempt has ended.
     connected: Option<bool>,
     readers: BTreeMap<String, Reader>,
-    /// What one message brought and `next` has not told yet: at most one entry for each reader, old or new, and one
-    /// more.
+    /// The events of one message that `next` has not returned yet: at most one entry for each reader, old or new, and
+    /// one more.
     pending: VecDeque<WatchEvent>,
 }
 
 type Opening = Pin<Box<dyn Future<Output = Result<Streaming<WatchReadersResponse>, Error>> + Send>>;
 
 enum Phase {
-    /// Boxed late: a timer is made within a runtime only.
+    /// Boxed late: a timer can be made within a runtime only.
     Pausing {
         pause: Duration,
         timer: Option<Pin<Box<Sleep>>>,
@@ -100,19 +98,19 @@ impl Watch {
         }
     }
 
-    /// The readers by name, as last told by the broker; empty before the first [`WatchEvent::Connected`].
+    /// The readers by name, as last reported by the broker; empty before the first [`WatchEvent::Connected`].
     pub fn readers(&self) -> &BTreeMap<String, Reader> {
         &self.readers
     }
 
-    /// Whether [`Watch::readers`] is up to date as far as anyone can tell.
+    /// Whether [`Watch::readers`] is up to date, as far as this program knows.
     pub fn is_connected(&self) -> bool {
         self.connected == Some(true)
     }
 
-    /// The next thing that happens. Waits without end; cancel-safe: a dropped call loses nothing.
+    /// Returns the next event. Waits without limit; cancel-safe: a dropped call loses nothing.
     ///
-    /// Heartbeats are not told. Silence of 90 s counts as a lost connection. Attempts to connect are 0.1 s apart during
+    /// Heartbeats are no events. 90 s of silence count as a lost connection. Attempts to connect are 0.1 s apart during
     /// [`connect_timeout`](crate::ConnectOptions::connect_timeout); pauses of up to 5 s follow.
     pub async fn next(&mut self) -> WatchEvent {
         poll_fn(|context| self.poll_event(context)).await
@@ -202,7 +200,7 @@ fn apply_snapshot(readers: &mut BTreeMap<String, Reader>, snapshot: ReadersSnaps
     apply_change(readers, ReadersChange { updated: snapshot.readers, removed_names })
 }
 
-/// Tells only what differs: after a loss of the connection a snapshot repeats what was known.
+/// Reports differences only: after a loss of the connection a snapshot repeats known states.
 fn apply_change(readers: &mut BTreeMap<String, Reader>, change: ReadersChange) -> Vec<WatchEvent> {
     let mut events = Vec::new();
     events.extend(change.removed_names.iter().filter_map(|name| readers.remove(name)).map(WatchEvent::Removed));

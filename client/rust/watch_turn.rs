@@ -1,4 +1,4 @@
-//! Following one's own waiting requests.
+//! Watching the caller's own waiting requests.
 
 use std::{
     fmt,
@@ -26,34 +26,34 @@ use crate::{
 pub struct WaitingTurn {
     /// The reader's name: `readers/{id}`.
     pub reader: String,
-    /// Whether a session is to be opened, or a unit to be run.
+    /// Whether the request opens a session; otherwise it runs a unit.
     pub is_session: bool,
-    /// About how many turns come before it: callers come and go.
+    /// The approximate number of turns before this one: callers come and go.
     pub turns_ahead: u32,
-    /// When it arrived.
+    /// When the request arrived; `None` if unknown.
     pub arrive_time: Option<SystemTime>,
-    /// When it gives up.
+    /// When the request gives up; `None` if unknown.
     pub deadline_time: Option<SystemTime>,
-    /// The turn that the card is in; `None` if nobody holds it.
+    /// The turn in progress at the reader; `None` if nobody has the turn.
     pub holder: Option<TurnHolder>,
 }
 
-/// A turn that has begun.
+/// A turn in progress, of any caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TurnHolder {
-    /// Whether it is the caller's own.
+    /// Whether it is one of the caller's own turns.
     pub is_own: bool,
     /// Whether it is a session; otherwise it is a unit.
     pub is_session: bool,
-    /// When it began.
+    /// When the turn began; `None` if unknown.
     pub begin_time: Option<SystemTime>,
 }
 
-/// Follows the caller's own waiting requests; made by [`Client::watch_turn`]. Also a [`Stream`] without end.
+/// Watches the caller's own waiting requests; made by [`Client::watch_turn`]. Also a [`Stream`], which never ends.
 ///
-/// Each item tells all requests that wait, ordered by reader and arrival. After an error the next call opens the stream
-/// anew: requests that waited on a connection that was lost are gone with it.
+/// Each item lists all waiting requests, ordered by reader and arrival. After an error the next call opens the stream
+/// again: requests that waited on a lost connection are gone.
 #[derive(Debug)]
 pub struct WatchTurn {
     client: Client,
@@ -84,18 +84,18 @@ impl WatchTurn {
         Self { client, reader: None, phase: Phase::Closed }
     }
 
-    /// Only the requests at this reader.
+    /// Limits the watch to requests at this reader.
     pub fn at(mut self, reader: impl Into<ReaderName>) -> Self {
         self.reader = Some(reader.into());
         self
     }
 
-    /// All requests that wait, at once and then whenever that changes, at most four times a second. Waits without end;
-    /// cancel-safe: a dropped call loses nothing.
+    /// Returns all waiting requests, at once and then after each change, at most four times a second. Waits without
+    /// limit; cancel-safe: a dropped call loses nothing.
     ///
     /// # Errors
-    /// [`Error::NotRunning`], [`Error::Failed`]; [`Error::Invalid`] if the reader's display name fits none or several.
-    /// Silence of 90 s counts as a lost connection.
+    /// [`Error::NotRunning`], [`Error::Failed`]; [`Error::Invalid`] if no reader or several have the display name. 90 s
+    /// of silence count as a lost connection.
     pub async fn next(&mut self) -> Result<Vec<WaitingTurn>, Error> {
         poll_fn(|context| self.poll_turns(context)).await
     }

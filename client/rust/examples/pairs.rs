@@ -1,15 +1,14 @@
-//! One program of the demo: runs pairs of SELECT and GET RESPONSE on a simulated card and counts those that something
-//! broke. The answer that SELECT offers (61 xx) is lost (6D 00) if any other command reaches the card before GET
-//! RESPONSE.
+//! One program of the demo: runs pairs of SELECT and GET RESPONSE on a simulated card and counts the broken ones. The
+//! answer that SELECT offers (61 xx) is lost (6D 00) if any other command reaches the card before GET RESPONSE.
 
 use std::io::{self, Write};
 
 use cardbroker_client::{Client, Command, Error, Transmit};
 use clap::Parser;
 
-/// SELECT the application F0 "CARD" 01.
+/// SELECT of the application F0 "CARD" 01.
 const SELECT: [u8; 12] = [0x00, 0xA4, 0x04, 0x00, 0x06, 0xF0, b'C', b'A', b'R', b'D', 0x01, 0x00];
-/// GET RESPONSE, 19 bytes.
+/// GET RESPONSE with an Le of 19 bytes.
 const GET_RESPONSE: [u8; 5] = [0x00, 0xC0, 0x00, 0x00, 0x13];
 
 /// Counts the broken pairs; prints how many of how many.
@@ -49,7 +48,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         } else if manner.completed {
             last_word(unit().command(SELECT)).await?
         } else {
-            // Raw, for otherwise the broker fetches the answer itself, within the same turn.
+            // Raw: otherwise the broker fetches the answer itself, within the same turn.
             last_word(unit().command(raw(&SELECT))).await?;
             last_word(unit().command(raw(&GET_RESPONSE))).await?
         };

@@ -1,4 +1,4 @@
-//! The task that owns a session's stream: sends what callers ask for and hands each one its answer.
+//! The task that owns a session's stream: sends the callers' messages and gives each caller its answer.
 
 use std::sync::{
     Arc, OnceLock,
@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{Error, ErrorReason, Failure, response::count, turn::CARD_TIME};
 
-/// What the session's handle asks of its task.
+/// An order from the session's handle to its task.
 pub(super) enum Order {
     Send(Call),
     /// Half-close, and go on until the broker has ended the stream.
@@ -33,19 +33,19 @@ pub(super) enum Order {
 pub(super) struct Call {
     pub(super) request: Request,
     pub(super) known_failure_count: u64,
-    /// What the caller has decided about `restart`, if anything.
+    /// The caller's decision about `restart`; `None` leaves it to the session.
     pub(super) restart: Option<bool>,
     pub(super) reply: oneshot::Sender<Reply>,
 }
 
 pub(super) struct Reply {
-    /// [`Response::Transmitted`] or [`Response::ResetDone`].
+    /// [`Response::Transmitted`] or [`Response::ResetDone`] on success.
     pub(super) outcome: Result<Response, Error>,
-    /// How many failures whoever gets this reply then knows of.
+    /// The number of failures that the receiver of this reply then knows of.
     pub(super) failure_count: u64,
 }
 
-/// What the task tells all callers. Made by the session, which reads it; the task writes.
+/// The session's state for all callers. Made by the session, which reads it; the task writes.
 #[derive(Debug, Default)]
 pub(super) struct Standing {
     pub(super) waiters: AtomicU32,
@@ -62,15 +62,15 @@ pub(super) struct Conversation {
 }
 
 impl Conversation {
-    /// Runs until the stream's end.
+    /// Runs until the end of the stream.
     ///
     /// # Errors
-    /// What every caller without an answer has been told, unless the stream ended as it was asked to.
+    /// The failure that every caller without an answer has got, unless the stream ended as requested.
     pub(super) async fn run(mut self) -> Result<(), Error> {
         let Err(status) = self.converse().await else { return Ok(()) };
         let error = Error::of_status(&status);
         let later = error.clone().not_sent();
-        // Before the orders go, so that whoever finds them gone finds the reason.
+        // Set before the orders are dropped, so that a caller that finds them closed finds the reason.
         let _ = self.standing.ended.set(later.clone());
         if self.pipeline.len() == 0 {
             return Err(later);
@@ -86,13 +86,13 @@ impl Conversation {
         loop {
             let closing = self.outgoing.is_half_closed();
             let nothing_left = closing && self.pipeline.len() == 0;
-            // Set once: heartbeats do not put it off.
+            // Set once: heartbeats do not postpone it.
             if nothing_left {
                 close_limit.get_or_insert_with(|| Instant::now() + CARD_TIME);
             }
             let end = close_limit.unwrap_or_else(Instant::now);
             tokio::select! {
-                // What the broker has said comes first: a command that is given after the end is not sent.
+                // The broker's messages come first: a command that arrives after the end is not sent.
                 biased;
                 message = self.incoming.message() => match message? {
                     Some(message) => self.take(message)?,
@@ -146,7 +146,7 @@ impl Conversation {
     fn answer(&mut self, id: i64, outcome: Outcome, reply: Result<Response, Error>) -> Result<(), Status> {
         let answered = self.pipeline.answer(id, outcome);
         let (waiter, failure_count) = answered.ok_or_else(|| Status::internal("the broker answered out of order"))?;
-        // Whoever no longer waits needs no answer.
+        // A caller that no longer waits needs no answer.
         let _ = waiter.send(Reply { outcome: reply, failure_count });
         Ok(())
     }

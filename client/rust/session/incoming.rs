@@ -9,7 +9,7 @@ use tonic::Status;
 
 use crate::watch::SILENCE_LIMIT;
 
-/// The messages of the broker, which sends a heartbeat every 30 s. A longer silence ends them.
+/// The messages of the broker, which sends a heartbeat every 30 s. A silence of 90 s ends them.
 pub(super) struct Incoming<S> {
     messages: S,
     silence: Pin<Box<Sleep>>,

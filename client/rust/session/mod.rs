@@ -1,4 +1,4 @@
-//! Sessions: a card that belongs to this program for as long as the session's stream lives.
+//! Sessions: a card that belongs to this program as long as the session's stream is open.
 //!
 //! ```text
 //! OpenSession ── open ──▶ Session ◀── borrow ── SessionTransmit
@@ -44,37 +44,37 @@ use crate::{
     response::duration,
 };
 
-/// The most messages of a session that may be unanswered.
+/// The maximum number of unanswered messages in a session.
 const MAX_PIPELINED: usize = 32;
 
-/// What the id, `restart` and their framing add to a message at most.
+/// The maximum size of a message's id, `restart` and their framing, in bytes.
 const ENVELOPE_BYTES: usize = 32;
 
 /// A card that belongs to this program, made by [`OpenSession::open`]: no other program's command reaches it.
 ///
-/// **Order.** Several calls may be under way at once, from several tasks too. They reach the card in the order in which
-/// their futures were first polled. At most 32 are on their way; further ones wait in this program.
+/// **Order.** Several calls may be in progress at once, even from several tasks. They reach the card in the order in
+/// which their futures were first polled. At most 32 are sent and unanswered; further ones wait in this program.
 ///
-/// **Failures.** A call that fails with [`Session::is_open`] still true leaves the session alive. What was sent
-/// behind it before its failure was told fails as well, not sent
-/// ([`ErrorReason::PrecedingFailed`](crate::ErrorReason)); the first call after that goes on. [`Error::Stopped`] is
-/// no such failure: what was sent behind it runs.
+/// **Failures.** A call that fails while [`Session::is_open`] stays true leaves the session alive. Calls that were sent
+/// behind it before its failure was reported fail as well, not sent
+/// ([`ErrorReason::PrecedingFailed`](crate::ErrorReason)); the first call after that goes on. [`Error::Stopped`] is not
+/// such a failure: calls that were sent behind it run.
 ///
-/// **Silence.** 90 s without any message of the broker, which sends heartbeats every 30 s, are a lost connection.
+/// **Silence.** 90 s without any message of the broker, which sends heartbeats every 30 s, count as a lost connection.
 ///
-/// **End.** [`Session::close`] ends it in good order. A session that is dropped ends at once: commands that wait are
-/// not sent, the one in flight runs to its end, and the card is reset.
+/// **End.** [`Session::close`] ends it gracefully. A dropped session ends at once: waiting commands are not sent, the
+/// one in flight runs to its end, and the card is reset.
 pub struct Session {
     opened: SessionOpened,
     orders: mpsc::Sender<Order>,
     standing: Arc<Standing>,
-    /// How many failures callers have been told of.
+    /// The number of failures that callers have received.
     known_failure_count: AtomicU64,
-    /// Owned: aborted with this handle, and with it goes the stream.
+    /// Owned: aborted with this handle, which also drops the stream.
     conversation: JoinHandle<Result<(), Error>>,
 }
 
-/// Commands for the card of a session in the making; see [`Session::transmit`].
+/// Unsent commands for the card of a session; see [`Session::transmit`].
 #[derive(Debug)]
 #[must_use = "nothing is sent before `send`"]
 pub struct SessionTransmit<'a> {
@@ -83,7 +83,7 @@ pub struct SessionTransmit<'a> {
     restart: Option<bool>,
 }
 
-/// A reset of a session's card in the making; see [`Session::reset`].
+/// An unsent reset of a session's card; see [`Session::reset`].
 #[derive(Debug)]
 #[must_use = "nothing is sent before `send`"]
 pub struct SessionReset<'a> {
@@ -95,7 +95,7 @@ pub struct SessionReset<'a> {
 impl Session {
     fn of(outgoing: Outgoing, incoming: Incoming<Streaming<OpenSessionResponse>>, opened: SessionOpened) -> Self {
         let standing = Arc::new(Standing::default());
-        // No more than one: what waits in this program still waits in its own call, and is dropped with it.
+        // Capacity for one: further orders wait in their own calls, and are dropped with them.
         let (orders, received) = mpsc::channel(1);
         let conversation = Conversation {
             outgoing,
@@ -128,39 +128,39 @@ impl Session {
         duration(self.opened.queue_duration)
     }
 
-    /// Whether the card was reset between the turn before and this one, or at the start of this one.
+    /// Whether the card was reset between the previous turn and this one, or at the start of this one.
     pub fn was_reset(&self) -> bool {
         self.opened.was_reset
     }
 
-    /// How many callers wait for the card, as last told by the broker.
+    /// The number of callers that wait for the card, as last reported by the broker.
     pub fn waiters(&self) -> u32 {
         self.standing.waiters.load(Ordering::Relaxed)
     }
 
-    /// Whether calls can still succeed, as far as anyone can tell.
+    /// Whether calls can still succeed, as far as this program knows.
     pub fn is_open(&self) -> bool {
         self.standing.ended.get().is_none()
     }
 
-    /// Commands for the card, 1–64, run in order up to the first stop; nothing happens before
+    /// Builds a message with commands for the card, 1–64, run in order up to the first stop; it is sent at
     /// [`SessionTransmit::send`].
     pub fn transmit<C: Into<Command>>(&self, commands: impl IntoIterator<Item = C>) -> SessionTransmit<'_> {
         SessionTransmit { session: self, commands: commands.into_iter().map(Into::into).collect(), restart: None }
     }
 
-    /// Resets the card, warm or cold; nothing happens before [`SessionReset::send`].
+    /// Builds a reset of the card, warm or cold; it is sent at [`SessionReset::send`].
     pub fn reset(&self, reset: CardReset) -> SessionReset<'_> {
         SessionReset { session: self, reset, restart: None }
     }
 
-    /// Ends the session in good order: what was sent is answered, then the card is treated as
-    /// [`OpenSession::disposition`] says. Returns when the broker says that this is done.
+    /// Ends the session gracefully: all sent messages are answered, then the card is treated as
+    /// [`OpenSession::disposition`] says. Returns when the broker has confirmed the end.
     ///
     /// # Errors
     /// [`Error::Failed`] if the session had ended, or ends, otherwise.
     pub async fn close(mut self) -> Result<(), Error> {
-        // A task that no longer listens tells by its end how it came.
+        // If the task no longer takes orders, its result says why.
         let _ = self.orders.send(Order::Close).await;
         (&mut self.conversation).await.unwrap_or_else(|_| Err(lost()))
     }
@@ -171,7 +171,7 @@ impl Session {
         let call = Call { request, known_failure_count, restart, reply };
         let ended = || self.standing.ended.get().cloned().unwrap_or_else(lost);
         self.orders.send(Order::Send(call)).await.map_err(|_| ended().not_sent())?;
-        // The task answers all that it sent before it ends: what it did not answer was not sent.
+        // The task answers everything that it sent before it ends: a message without an answer was not sent.
         let reply = answer.await.map_err(|_| ended())?;
         self.known_failure_count.fetch_max(reply.failure_count, Ordering::AcqRel);
         reply.outcome
@@ -191,21 +191,21 @@ impl fmt::Debug for Session {
 }
 
 impl SessionTransmit<'_> {
-    /// Says whether the commands go on after a failure of the session, instead of leaving that to the session: it
-    /// goes on with the first call that begins after the failure was told.
+    /// Decides whether the commands go on after a failure of the session. By default the session decides: it goes on
+    /// with the first call that begins after the failure was reported.
     pub fn restart(mut self, restart: bool) -> Self {
         self.restart = Some(restart);
         self
     }
 
-    /// Runs the commands. No other call's command falls between them.
+    /// Runs the commands. No other call's command runs between them.
     ///
-    /// Dropping the future does not take back what has left this program.
+    /// Dropping the future does not recall a message that has left this program.
     ///
     /// # Errors
     /// [`Error::Stopped`] if some commands were answered but not all; [`Error::Failed`] if none was. After a loss of
-    /// the connection the commands that were on their way have [`Delivery::Unknown`](crate::Delivery::Unknown); once
-    /// the session has ended, later ones have [`Delivery::NotSent`](crate::Delivery::NotSent).
+    /// the connection, commands that were sent have [`Delivery::Unknown`](crate::Delivery::Unknown); once the session
+    /// has ended, later ones have [`Delivery::NotSent`](crate::Delivery::NotSent).
     pub async fn send(self) -> Result<Transmitted, Error> {
         let commands = to_wire(self.commands)?;
         let transmit = v1::SessionTransmit { id: 0, commands };
@@ -224,7 +224,7 @@ impl SessionTransmit<'_> {
 }
 
 impl SessionReset<'_> {
-    /// As [`SessionTransmit::restart`].
+    /// Decides whether the reset goes on after a failure of the session; see [`SessionTransmit::restart`].
     pub fn restart(mut self, restart: bool) -> Self {
         self.restart = Some(restart);
         self
@@ -233,7 +233,7 @@ impl SessionReset<'_> {
     /// Resets the card. Returns its new answer to reset, which may differ from the one before.
     ///
     /// # Errors
-    /// [`Error::Failed`].
+    /// [`Error::Failed`] if the card was not reset.
     pub async fn send(self) -> Result<Vec<u8>, Error> {
         let reset = v1::SessionReset { id: 0, reset: self.reset.into() };
         match self.session.call(Request::Reset(reset), self.restart).await? {
@@ -244,11 +244,11 @@ impl SessionReset<'_> {
 }
 
 fn other_answer() -> Error {
-    let message = "the broker answered something else than was asked";
+    let message = "the broker sent an answer of the wrong kind";
     Failure::own(None, Delivery::Unknown, Code::Internal, message).into()
 }
 
-/// The task is gone without a word, as when its runtime shuts down.
+/// The task ended without a result, for example because its runtime shut down.
 fn lost() -> Error {
     Failure::own(None, Delivery::Unknown, Code::Unavailable, "the session's task was ended").into()
 }

@@ -1,4 +1,4 @@
-//! Opening a session: what it asks for, and the wait for its turn.
+//! Opening a session: its terms, and the wait for its turn.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::{
     watch::SILENCE_LIMIT,
 };
 
-/// A session in the making; see [`Client::open_session`].
+/// A session before it is opened; see [`Client::open_session`].
 #[must_use = "nothing is sent before `open`"]
 pub struct OpenSession {
     client: Client,
@@ -35,28 +35,28 @@ impl OpenSession {
 
     turn_options!();
 
-    /// How long the session may idle while others wait before the broker takes it away, 0.1 s–60 s. Default: 10 s.
+    /// Sets how long the session may idle while other requests wait, before the broker revokes it, 0.1 s–60 s. Default:
+    /// 10 s.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.idle_timeout = Some(timeout);
         self
     }
 
-    /// What happens to the card after [`Session::close`]. Default: it is reset, as it always is after a session that
-    /// was dropped. [`Disposition::Leave`] needs the permission `leave`.
+    /// Sets what happens to the card after [`Session::close`]. Default: it is reset, as it always is after a dropped
+    /// session. [`Disposition::Leave`] needs the permission `leave`.
     pub fn disposition(mut self, disposition: Disposition) -> Self {
         self.disposition = disposition;
         self
     }
 
-    /// Tells how many turns come before this one, now and whenever that changes, until the session is open.
+    /// Calls `tell` with the number of turns before this one, at once and after each change, until the session is open.
     pub fn on_queue_position(mut self, tell: impl FnMut(u32) + Send + 'static) -> Self {
         self.on_queue_position = Box::new(tell);
         self
     }
 
     /// Waits for the turn and takes the card. Must be called within a Tokio runtime, which then runs the session's
-    /// task. While there is no broker, asks again for up to
-    /// [`connect_timeout`](crate::ConnectOptions::connect_timeout).
+    /// task. While there is no broker, retries for up to [`connect_timeout`](crate::ConnectOptions::connect_timeout).
     ///
     /// Dropping the future takes the request out of the queue.
     ///
@@ -72,7 +72,7 @@ impl OpenSession {
             disposition: self.disposition.into(),
         };
         let retry = ConnectRetry::of(self.client.connect_timeout());
-        // The card gets its time for a reset. A broker that is silent for longer is stuck.
+        // Includes time for a reset of the card. A broker that is silent for longer is stuck.
         let limit = wait + CARD_TIME.max(wait / 8);
         loop {
             let error = match timeout(limit, self.attempt(open.clone())).await {

@@ -1,4 +1,4 @@
-//! The client's half of a session's stream. It ends in one of two ways: half-closed in good order, or reset.
+//! The client's half of a session's stream. It ends in one of two ways: half-closed (graceful), or reset.
 
 use std::{
     pin::Pin,
@@ -23,14 +23,14 @@ use tower::ServiceExt;
 use super::MAX_PIPELINED;
 use crate::{Client, Error};
 
-/// How long the client is silent before it says that it is alive.
+/// The client's silence after which it sends a heartbeat.
 const SILENCE: Duration = Duration::from_secs(30);
 
-/// What the client still has to say. Dropping it resets the stream, whatever was said before.
+/// The sending side of the stream. Dropping it resets the stream, even with queued messages.
 pub(super) struct Outgoing {
-    /// Goes before `messages`, whose end alone would be a half-close.
+    /// Dropped before `messages`, whose end alone would be a half-close.
     _unbroken: DropGuard,
-    /// `None` after the half-close. Has room for `open` and for as many messages as may be unanswered.
+    /// `None` after the half-close. Has capacity for `open` and for the maximum of unanswered messages.
     messages: Option<mpsc::Sender<OpenSessionRequest>>,
 }
 
@@ -55,7 +55,7 @@ impl Outgoing {
         Ok((outgoing, response.into_inner()))
     }
 
-    /// Never waits: the caller keeps count of what is unanswered. Of a stream that is over the other half tells.
+    /// Never waits: the caller limits the unanswered messages. If the stream is over, the other half reports it.
     pub(super) fn send(&self, message: OpenSessionRequest) {
         if let Some(messages) = &self.messages {
             let _ = messages.try_send(message);
@@ -71,7 +71,7 @@ impl Outgoing {
     }
 }
 
-/// The messages in the order in which they were queued, with a heartbeat wherever none has come for a while.
+/// The messages in the order in which they were queued, with a heartbeat after each silence of [`SILENCE`].
 struct Spoken {
     queue: mpsc::Receiver<OpenSessionRequest>,
     silence: Pin<Box<Sleep>>,
@@ -104,8 +104,8 @@ fn heartbeat() -> OpenSessionRequest {
     OpenSessionRequest { request: Some(Request::Heartbeat(heartbeat)), restart: false }
 }
 
-/// A request's body that fails as soon as it is broken. HTTP/2 then resets the stream, where dropping the call would
-/// only end the body, as a half-close does.
+/// A request's body that fails as soon as it is broken. HTTP/2 then resets the stream; dropping the call would only end
+/// the body, like a half-close.
 struct Breakable {
     body: Body,
     broken: Pin<Box<WaitForCancellationFutureOwned>>,

@@ -1,18 +1,18 @@
-//! Which messages of a session wait for their answer, and which one restarts it after a failure: no I/O.
+//! The unanswered messages of a session, and the one that restarts it after a failure: no I/O.
 //!
-//! A failure is noticed late: messages that were sent before are answered PRECEDING_FAILED by the broker. Only a
-//! message of somebody who knew of every failure may say `restart`, for only that one was decided on in their light.
+//! A failure is noticed late: the broker answers messages that were sent before with PRECEDING_FAILED. Only a message
+//! of a caller that knew of every failure may say `restart`: the others were decided on before.
 
 use std::collections::VecDeque;
 
-/// The messages without an answer, each with who waits for it.
+/// The messages without an answer, each with its waiter.
 #[derive(Debug)]
 pub(super) struct Pipeline<T> {
     last_id: i64,
     unanswered: VecDeque<Message<T>>,
-    /// How many failures there were.
+    /// The number of failures so far.
     failure_count: u64,
-    /// How many of them had been restarted from with the latest message.
+    /// The number of failures that the latest message has restarted from.
     restarted_count: u64,
 }
 
@@ -23,12 +23,12 @@ struct Message<T> {
     waiter: T,
 }
 
-/// How an answer tells that its message failed.
+/// The outcome of a message, as far as the pipeline is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
     Done,
     Failed,
-    /// Not by itself, but because a message before it had failed.
+    /// Failed only because a message before it had failed.
     PrecedingFailed,
 }
 
@@ -43,7 +43,7 @@ impl<T> Pipeline<T> {
         self.unanswered.len()
     }
 
-    /// Adds a message of somebody who knew of so many failures, and may have decided about `restart`. Returns its id,
+    /// Adds a message of a caller that knew of so many failures, and may have decided about `restart`. Returns its id,
     /// and whether it says `restart`.
     pub(super) fn send(&mut self, known_failure_count: u64, decided: Option<bool>, waiter: T) -> (i64, bool) {
         self.last_id += 1;
@@ -56,8 +56,8 @@ impl<T> Pipeline<T> {
         (self.last_id, restart)
     }
 
-    /// Takes out the message that an answer belongs to, with the count of failures that the answer makes known.
-    /// `None` if it is not this message's turn to be answered.
+    /// Takes out the message that an answer belongs to, with the count of failures that the answer makes known. `None`
+    /// if the answer is out of order.
     pub(super) fn answer(&mut self, id: i64, outcome: Outcome) -> Option<(T, u64)> {
         self.unanswered.front().filter(|message| message.id == id)?;
         let message = self.unanswered.pop_front()?;
@@ -68,7 +68,7 @@ impl<T> Pipeline<T> {
         Some((message.waiter, self.failure_count))
     }
 
-    /// Takes out all messages, because no answer will come any more.
+    /// Takes out all messages, because no more answers will come.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = T> {
         self.unanswered.drain(..).map(|message| message.waiter)
     }

@@ -1,4 +1,4 @@
-//! What the client has given back, in the JSON mapping of protobuf.
+//! The client's results, in the JSON mapping of protobuf.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -15,7 +15,7 @@ pub(crate) fn malformed(mistake: &str) -> Value {
     json!({ "error": { "kind": "invalid", "permanent": true, "failure": { "message": mistake } } })
 }
 
-/// An error; `response` shows what was answered before a stop.
+/// An error; `response` converts the results before a stop.
 pub(crate) fn error(error: &Error, response: fn(&Transmitted) -> Value) -> Value {
     let mut told = json!({
         "kind": match error {
@@ -199,7 +199,7 @@ fn duration(duration: Duration) -> Value {
     text.into()
 }
 
-/// RFC 3339; null for a time that is missing, or that it cannot write.
+/// RFC 3339; null for a time that is missing or cannot be written.
 fn time(time: Option<SystemTime>) -> Value {
     let year_10000 = Duration::from_secs(253_402_300_800);
     let Some(time) = time else { return Value::Null };

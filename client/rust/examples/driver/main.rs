@@ -1,5 +1,5 @@
-//! The driver of the Rust client for the conformance kit (`proto/conformance/README.md`): one JSON object a line in,
-//! one out, through the public API only.
+//! The driver of the Rust client for the conformance kit (`proto/conformance/README.md`): reads and writes one JSON
+//! object a line, and uses the public API only.
 
 mod answer;
 mod read;

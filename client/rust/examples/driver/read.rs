@@ -1,4 +1,4 @@
-//! Requests in the JSON mapping of protobuf, handed to the client's builders.
+//! Reads requests in the JSON mapping of protobuf and passes them to the client's builders.
 
 use std::{str::FromStr, time::Duration};
 
@@ -8,7 +8,7 @@ use cardbroker_client::{
 };
 use serde_json::Value;
 
-/// What is wrong with a line.
+/// Why a line cannot be used.
 pub(crate) type Mistake = String;
 
 type Read<T> = Result<T, Mistake>;
@@ -40,7 +40,7 @@ pub(crate) fn text(value: &Value) -> Read<&str> {
     value.as_str().ok_or_else(|| "a text is missing".to_owned())
 }
 
-/// A number, or a number in a text, as protobuf writes those of 64 bits.
+/// A number, or a number in a text, as protobuf writes 64-bit integers.
 pub(crate) fn number<T: FromStr>(value: &Value) -> Read<T> {
     let digits = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     digits.parse().map_err(|_| format!("{digits} is no number, or out of range"))
@@ -58,7 +58,7 @@ fn bytes_or_none(value: &Value) -> Read<Vec<u8>> {
     Ok(bytes(value)?.unwrap_or_default())
 }
 
-/// `"1.500s"`.
+/// Reads a duration such as `"1.500s"`.
 pub(crate) fn duration(value: &Value) -> Read<Option<Duration>> {
     let Some(text) = value.as_str() else { return Ok(None) };
     let digits = text.strip_suffix('s').unwrap_or(text);

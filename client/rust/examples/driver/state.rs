@@ -1,4 +1,4 @@
-//! What the driver holds between two lines, and what each line does.
+//! The driver's state between two lines, and the effect of each line.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::{
 pub(crate) struct State {
     client: Option<Client>,
     session: Option<Session>,
-    /// What a watch has told and no line has asked for yet: answers in full.
+    /// The reports of a watch that no line has fetched yet: answers in full.
     changes: Option<mpsc::UnboundedReceiver<Value>>,
     turns: Option<mpsc::UnboundedReceiver<Value>>,
 }
@@ -25,11 +25,11 @@ pub(crate) struct State {
 /// Why a line has no answer that is `ok`.
 enum Trouble {
     Client(Box<Error>),
-    /// As `Client`, in a session.
+    /// An error of a session's call.
     Session(Box<Error>),
-    /// The line itself is at fault, or the driver does not hold what it needs.
+    /// The line itself is malformed, or the driver lacks the state for it.
     Line(String),
-    /// A watch has told the trouble earlier.
+    /// An error that a watch has already reported.
     Told(Value),
 }
 
@@ -48,7 +48,7 @@ impl From<Mistake> for Trouble {
 type Outcome = Result<Value, Trouble>;
 
 impl State {
-    /// Does what one line says.
+    /// Executes one line and returns its answer.
     pub(crate) async fn obey(&mut self, order: &Value) -> Value {
         told(self.outcome(order).await)
     }
@@ -130,7 +130,7 @@ impl State {
         self.turns = Some(turns);
         if !order["reader"].is_null() {
             watch = watch.at(read::text(&order["reader"])?);
-            // A name that fits no reader shows with the first word.
+            // The first call of `next` reports a name that fits no reader.
             let _ = tell.send(told(Ok(answer::waiting(&watch.next().await?))));
         }
         tokio::spawn(async move {
@@ -226,8 +226,8 @@ fn unit(client: &Client, order: &Value) -> Result<Transmit, Mistake> {
     Ok(unit)
 }
 
-/// All readers after the next change: what one message of the broker has changed is told together. The client follows
-/// the broker through losses of the connection.
+/// All readers after the next change: one message's changes are reported together. The client follows the broker
+/// through losses of the connection.
 async fn change(watch: &mut Watch) -> Outcome {
     loop {
         let mut event = Some(watch.next().await);

@@ -16,7 +16,7 @@ pub(crate) async fn client(broker: &FakeBroker) -> Client {
     Client::connect_with(broker.endpoint(), ConnectOptions::default()).await.unwrap()
 }
 
-/// Options for a broker that is there, or does not come.
+/// Options that wait neither for a missing broker nor for long.
 fn at_once() -> ConnectOptions {
     ConnectOptions { connect_timeout: Duration::ZERO, ..ConnectOptions::default() }
 }
@@ -56,7 +56,7 @@ async fn a_broker_that_starts_is_waited_for_by_every_call() {
     let client = client(&broker).await;
     for call in 0..6 {
         broker.stop();
-        // Until the client has seen that its connection is gone.
+        // Waits until the client has noticed that its connection is gone.
         tokio::time::sleep(Duration::from_millis(50)).await;
         let (client, endpoint) = (client.clone(), broker.endpoint());
         let call = tokio::spawn(async move {

@@ -1,4 +1,4 @@
-//! The client library against a broker that answers as a test tells it to.
+//! The client library against a fake broker that each test scripts.
 
 #![cfg(unix)]
 

@@ -1,4 +1,4 @@
-//! Units that repeat themselves after a lost connection: what the conformance kit does not cover.
+//! Units that are repeated after a lost connection: the cases that the conformance kit does not cover.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -19,7 +19,7 @@ use crate::{
 
 const SELECT: [u8; 4] = [0x00, 0xA4, 0x04, 0x0C];
 
-/// Loses so many calls without a word, then answers by `answer`.
+/// Loses `count` calls without an answer, then answers by `answer`.
 fn losing(count: usize, answer: fn() -> Result<TransmitResponse, Status>) -> FakeBroker {
     let lost = AtomicUsize::new(0);
     FakeBroker::start(move |_| {

@@ -1,4 +1,4 @@
-//! Sessions in the library: order, failures, how they end, and what the broker sees of it.
+//! Sessions in the library: order, failures, ends, and the messages that the broker receives.
 
 use std::{
     sync::{Arc, Mutex},
@@ -23,7 +23,7 @@ use crate::{
 
 const SELECT: [u8; 4] = [0x00, 0xA4, 0x04, 0x0C];
 
-/// A session in which each message with commands is answered by `answer`, given its id.
+/// A session in which `answer` answers each message with commands, given its id.
 async fn session(answer: impl Fn(i64) -> Vec<Say> + Send + Sync + 'static) -> (FakeBroker, Session) {
     let broker = FakeBroker::with_sessions(move |request| match transmit_id(request) {
         Some(id) => answer(id),
@@ -73,7 +73,7 @@ async fn commands_are_answered_and_a_close_ends_in_good_order() {
 #[tokio::test]
 async fn a_dropped_session_is_reset_not_half_closed() {
     let (broker, session) = session(|_| Vec::new()).await;
-    // Wants an answer that will not come.
+    // Waits for an answer that will not come.
     assert!(tokio::time::timeout(Duration::from_millis(20), session.transmit([SELECT]).send()).await.is_err());
     drop(session);
     until(|| !broker.record().half_closed.is_empty()).await;
@@ -118,7 +118,7 @@ async fn pipelined_commands_are_answered_in_order_and_at_most_32_are_on_their_wa
     let (broker, session) = session(move |id| {
         let mut held = held.lock().unwrap();
         held.push(id);
-        // Holds all answers back until the window is full, and those of the rest until the last message.
+        // Holds all answers back until the window is full, and the rest until the last message.
         match held.len() {
             32 | 8 if id == 32 || id == 40 => held.drain(..).map(|id| transmitted(id, Vec::new())).collect(),
             _ => Vec::new(),

@@ -1,5 +1,5 @@
-//! A broker without readers: scripted answers on a Unix socket of its own, and a record of what it was asked. The tests
-//! of the library and those of the command line share it.
+//! A broker without readers: scripted answers on a Unix socket of its own, and a record of the requests. The tests of
+//! the library and those of the command line share it.
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
@@ -35,10 +35,10 @@ use tokio_stream::{
 };
 use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap, transport::Server};
 
-/// What the broker answers to a Transmit; `None`: nothing at all.
+/// The answer to a Transmit; `None`: no answer at all.
 type Answer = dyn Fn(&TransmitRequest) -> Option<Result<TransmitResponse, Status>> + Send + Sync;
 
-/// What the broker says in a session on each message that it gets.
+/// The broker's messages in a session after each message of the client.
 type SessionAnswer = dyn Fn(&OpenSessionRequest) -> Vec<Result<OpenSessionResponse, Status>> + Send + Sync;
 
 pub(crate) struct FakeBroker {
@@ -64,19 +64,19 @@ pub(crate) struct Record {
     pub(crate) transmits: Vec<TransmitRequest>,
     pub(crate) resume_tokens: Vec<String>,
     pub(crate) session_requests: Vec<OpenSessionRequest>,
-    /// How sessions ended, as the broker sees it: half-closed, or reset.
+    /// How sessions ended, in order: true for half-closed, false for reset.
     pub(crate) half_closed: Vec<bool>,
 }
 
 impl FakeBroker {
-    /// With two readers: `readers/desk` with a card, and the empty `readers/pcd-00-00`.
+    /// Starts with two readers: `readers/desk` with a card, and the empty `readers/pcd-00-00`.
     pub(crate) fn start(
         answer: impl Fn(&TransmitRequest) -> Option<Result<TransmitResponse, Status>> + Send + Sync + 'static,
     ) -> Self {
         Self::start_with(Arc::new(answer), Arc::new(agreeable))
     }
 
-    /// With sessions that go as the test tells; Transmit is never answered.
+    /// Starts with sessions that `answer` scripts; Transmit is never answered.
     pub(crate) fn with_sessions(
         answer: impl Fn(&OpenSessionRequest) -> Vec<Result<OpenSessionResponse, Status>> + Send + Sync + 'static,
     ) -> Self {
@@ -126,7 +126,7 @@ impl FakeBroker {
         *self.service.outcome_lifetime.lock().unwrap() = lifetime;
     }
 
-    /// Answers no question any more.
+    /// From now on, queries are never answered.
     pub(crate) fn get_stuck(&self) {
         self.service.is_stuck.store(true, Ordering::Relaxed);
     }
@@ -263,7 +263,7 @@ impl CardBrokerService for Service {
         reader.map(|reader| Response::new(GetReaderResponse { reader: Some(reader) })).ok_or_else(not_found)
     }
 
-    /// Tells one waiting request, then a heartbeat, then that none waits; then fails.
+    /// Reports one waiting request, then a heartbeat, then that none waits; then fails.
     async fn watch_turn(&self, request: Request<WatchTurnRequest>) -> Result<Response<Self::WatchTurnStream>, Status> {
         let turn = WaitingTurn { reader: request.into_inner().reader, turns_ahead_count: 2, ..WaitingTurn::default() };
         let (tell, stream) = mpsc::channel(4);
@@ -280,7 +280,7 @@ impl CardBrokerService for Service {
         Ok(Response::new(ListReadersResponse { readers: self.readers.borrow().clone() }))
     }
 
-    /// Tells every change as a snapshot with the token `after-` and the number of readers.
+    /// Reports every change as a snapshot with the token `after-` and the number of readers.
     async fn watch_readers(
         &self,
         request: Request<WatchReadersRequest>,

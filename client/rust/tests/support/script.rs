@@ -1,4 +1,4 @@
-//! What a broker says in a session: the pieces that tests put together.
+//! Parts of a scripted session: the broker's messages.
 
 use cardbroker_proto::{
     codes,
@@ -54,7 +54,7 @@ pub(crate) fn transmitted(id: i64, results: Vec<CommandResult>) -> Say {
     say(Response::Transmitted(SessionTransmitted { id, results, ..SessionTransmitted::default() }))
 }
 
-/// A failure as the broker tells it everywhere.
+/// A failure of the contract, complete with its code.
 pub(crate) fn failure(reason: ErrorReason, delivery: Delivery, message: &str) -> Failure {
     Failure {
         reason: reason.into(),
@@ -65,7 +65,7 @@ pub(crate) fn failure(reason: ErrorReason, delivery: Delivery, message: &str) ->
     }
 }
 
-/// The failure of a call.
+/// The failure as the status of a call.
 pub(crate) fn refusal(reason: ErrorReason, delivery: Delivery, message: &str) -> Status {
     let failure = failure(reason, delivery, message);
     let value = failure.encode_to_vec();
@@ -74,7 +74,7 @@ pub(crate) fn refusal(reason: ErrorReason, delivery: Delivery, message: &str) ->
     Status::with_details(codes::code(reason, delivery), message, details.encode_to_vec().into())
 }
 
-/// With one result, and stopped at the first command all the same: a GET RESPONSE failed.
+/// Stopped at the first command, but with one result: a GET RESPONSE failed.
 pub(crate) fn stopped(id: i64, delivery: Delivery) -> Say {
     let failure = failure(ErrorReason::CardLost, delivery, "the exchange failed");
     let stopped = Some(UnitStop { index: 0, failure: Some(failure) });
