@@ -16,17 +16,17 @@ use crate::{
 #[derive(Parser)]
 #[command(name = "cardbroker", version, after_long_help = HELP)]
 pub(crate) struct Arguments {
-    /// Where the broker is: unix:/path or http://127.0.0.1:port. Without it the variable CARDBROKER_ENDPOINT counts,
-    /// then the default socket.
+    /// The broker's address: unix:/path or http://127.0.0.1:port. [default: the variable CARDBROKER_ENDPOINT, then the
+    /// default socket]
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) endpoint: Option<Endpoint>,
-    /// File with the token that the broker's TCP port asks for. Without it the variable CARDBROKER_TOKEN_FILE counts.
+    /// File with the token for the broker's TCP port. [default: the variable CARDBROKER_TOKEN_FILE]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
     /// How long to wait for a broker that does not answer yet.
     #[arg(long, global = true, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "5s")]
     pub(crate) connect_timeout: Duration,
-    /// Write JSON instead of text; errors too.
+    /// Write JSON instead of text, also for errors.
     #[arg(long, global = true)]
     pub(crate) json: bool,
     #[command(subcommand)]
@@ -35,9 +35,9 @@ pub(crate) struct Arguments {
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Tell which broker answers, its limits, and how it sees you.
+    /// Show the broker's version, its limits, and your identity at the broker.
     Broker,
-    /// List the readers and what is in them.
+    /// List the readers and their cards.
     Readers,
     /// Print every change of readers and cards as one line, until Ctrl-C.
     Watch(WatchArguments),
@@ -62,16 +62,16 @@ Examples:
 
 Programs with the same random text in CARDBROKER_GROUP are one isolation group: they share verified PINs.
 
-A session's exit code is about the line that failed; the answers to those before it are printed.
+A session's exit code is that of the failed line; the answers to the lines before it are printed.
 
 Exit codes:
   0  done
-  1  the broker refused (a missing or wrong token, too) or failed, or Ctrl-C came first; nothing was sent to the card
+  1  the broker refused (also a missing or wrong token) or failed, or Ctrl-C came first; nothing was sent to the card
   2  the command line or the request is malformed, or the token file cannot be used
   3  no broker, or the connection was lost before anything was sent
   4  no such reader, or no card in it; nothing was sent
-  5  the unit stopped early: the answers that came are printed, the other commands were not sent
-  6  a command ran, or may have run, and its answer did not come (the answers before it are printed): check the card's
+  5  the unit stopped early: its answers so far are printed, the other commands were not sent
+  6  a command ran, or may have run, and its answer is missing (the answers before it are printed): check the card's
      state before you send it again
   7  the turn did not come in time; nothing was sent";
 

@@ -1,4 +1,4 @@
-//! `cardbroker broker`: which broker answers, its limits, and how it sees the caller.
+//! `cardbroker broker`: the broker's version and limits, and its view of the caller.
 
 use std::time::SystemTime;
 
@@ -43,7 +43,7 @@ fn since(broker: &Broker) -> Option<String> {
     Some(format_rfc3339_seconds(sane(broker.start_time?)?).to_string())
 }
 
-/// Times that RFC 3339 can write.
+/// Times that RFC 3339 can represent; `None` for others.
 fn sane(time: SystemTime) -> Option<SystemTime> {
     let year_10000 = std::time::Duration::from_secs(253_402_300_800);
     time.duration_since(SystemTime::UNIX_EPOCH).is_ok_and(|since| since < year_10000).then_some(time)
@@ -51,25 +51,25 @@ fn sane(time: SystemTime) -> Option<SystemTime> {
 
 fn connection(caller: &Caller) -> String {
     let process = caller.process_id.map(|id| format!("process {id}, ")).unwrap_or_default();
-    let turns = if caller.is_connection { ", which takes turns for itself" } else { "" };
+    let turns = if caller.is_connection { ", with turns of its own" } else { "" };
     format!("{process}connection {}{turns}", caller.connection)
 }
 
 fn group(caller: &Caller) -> String {
     match caller.group {
-        0 => "none: each call by itself".to_owned(),
+        0 => "none: each call is a group of its own".to_owned(),
         group => format!("number {group}"),
     }
 }
 
 fn session(limits: &BrokerLimits) -> String {
     let lease = format_duration(limits.max_contended_lease);
-    format!("at most {} messages without an answer; {lease} while others wait", limits.max_session_messages)
+    format!("at most {} unanswered messages; at most {lease} while others wait", limits.max_session_messages)
 }
 
 fn waiting(limits: &BrokerLimits) -> String {
     format!(
-        "at most {} of yours, {} of all callers, at one reader",
+        "at most {} of yours and {} of all callers at one reader",
         limits.max_waiting_per_caller, limits.max_waiting_per_reader
     )
 }

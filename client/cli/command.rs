@@ -1,31 +1,31 @@
-//! The options of APDUs, as units and sessions have them.
+//! The options of APDUs, shared by units and sessions.
 
 use cardbroker_client::{ApduBytes, Command};
 use clap::Args;
 
 #[derive(Clone, Args)]
 pub(crate) struct CommandArguments {
-    /// Send exactly the bytes given, even if they are no APDU, and print every answer as it comes: no GET RESPONSE, no
-    /// correction of Le.
+    /// Send the bytes exactly as given, even if they are not an APDU, and print every answer as the card gave it: no
+    /// GET RESPONSE, no correction of Le.
     #[arg(long)]
     pub(crate) raw: bool,
     /// The class of the GET RESPONSE that fetches the rest of an answer after 61xx, in hexadecimal. [default: the class
-    /// that the card's protocol asks for]
+    /// that the card's protocol requires]
     #[arg(long, value_name = "CLA", value_parser = byte)]
     continue_class: Option<u8>,
     /// The instruction that fetches the rest of an answer after 61xx instead of C0, in hexadecimal (A5 for some cards).
     #[arg(long, value_name = "INS", value_parser = byte, default_value = "00", hide_default_value = true)]
     continue_instruction: u8,
-    /// Send a PIN although the card has said that one try is left, where the broker guards the last try.
+    /// Send a PIN even if the card has reported that one try is left, where the broker guards the last try.
     #[arg(long)]
     allow_last_try: bool,
-    /// Send a PIN although this card has refused it already. The broker does not support this yet.
+    /// Send a PIN even if this card has already refused it. The broker does not support this yet.
     #[arg(long)]
     allow_known_wrong: bool,
 }
 
 impl CommandArguments {
-    /// An APDU as it is to be sent.
+    /// Makes a command with these options from an APDU.
     pub(crate) fn command(&self, apdu: ApduBytes) -> Command {
         let mut command = Command::new(apdu).continue_instruction(self.continue_instruction);
         if let Some(class) = self.continue_class {

@@ -1,5 +1,5 @@
-//! `cardbroker policy` and `cardbroker token`: handed over to the daemon's program, which knows its configuration and
-//! its files. No running broker is asked.
+//! `cardbroker policy` and `cardbroker token`: run the daemon's program, which reads its own configuration and files.
+//! They do not contact a running broker.
 
 use std::{
     env,
@@ -15,45 +15,45 @@ use super::Failure;
 
 const DAEMON: &str = "cardbrokerd";
 
-/// Explain who may do what, and by which rule (policy check --help), without a running broker.
+/// Explain what a caller may do, and by which rule, without a running broker (policy check --help).
 #[derive(Args)]
 #[command(disable_help_flag = true)]
 pub(crate) struct PolicyArguments {
-    /// What to ask, such as: check --as token:ci --reader yubikey.
+    /// The question, for example: check --as token:ci --reader yubikey.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "QUESTION")]
     question: Vec<String>,
 }
 
-/// Make, list and remove the tokens for the broker's TCP port (token --help).
+/// Make, list and remove tokens for the broker's TCP port (token --help).
 #[derive(Args)]
 #[command(disable_help_flag = true)]
 pub(crate) struct TokenArguments {
-    /// What to do, such as: new build-7 --out token.
+    /// The action, for example: new build-7 --out token.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ACTION")]
     action: Vec<OsString>,
 }
 
 impl PolicyArguments {
-    /// Asks, and ends as the answer did.
+    /// Runs the daemon's program; exits with its exit code.
     pub(crate) fn run(&self, json: bool) -> Result<ExitCode, Failure> {
         let mut daemon = Command::new(daemon());
         daemon.arg("policy").args(&self.question).args(json.then_some("--json"));
-        end(daemon, "knows the policy")
+        end(daemon, "evaluates the policy")
     }
 }
 
 impl TokenArguments {
-    /// Lets the daemon's program edit the tokens file, and ends as it did.
+    /// Lets the daemon's program edit the tokens file; exits with its exit code.
     pub(crate) fn run(&self, json: bool) -> Result<ExitCode, Failure> {
         let mut daemon = Command::new(daemon());
         daemon.arg("token").args(json.then_some("--json")).args(&self.action);
-        end(daemon, "keeps the tokens")
+        end(daemon, "manages the tokens")
     }
 }
 
-/// Runs the daemon's program to its end; `role` says what it is needed for.
+/// Runs the daemon's program to its end; `role` completes the error message if the program is missing.
 fn end(mut daemon: Command, role: &str) -> Result<ExitCode, Failure> {
-    // Its help names the program that was called.
+    // The daemon's help then names the program that the user called.
     #[cfg(unix)]
     std::os::unix::process::CommandExt::arg0(&mut daemon, env!("CARGO_BIN_NAME"));
     let status = daemon.status().map_err(|error| match error.kind() {
@@ -62,7 +62,7 @@ fn end(mut daemon: Command, role: &str) -> Result<ExitCode, Failure> {
         )),
         _ => Failure::Output(error),
     })?;
-    // A signal has no code.
+    // There is no exit code after a signal.
     let code = status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
     Ok(code.into())
 }

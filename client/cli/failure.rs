@@ -1,4 +1,4 @@
-//! How the command line ends: exit codes, and errors as one line that says what to do next.
+//! The ends of the command line: exit codes, and errors as one line that says what to do next.
 
 use std::{
     io::{self, Write},
@@ -13,9 +13,9 @@ use super::{json, printable};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Exit {
-    /// All was done.
+    /// The command did everything that it was to do.
     Done = 0,
-    /// The broker refused (a missing or wrong token, too) or failed, or Ctrl-C came first; no command was sent.
+    /// The broker refused (also for a missing or wrong token) or failed, or Ctrl-C came first; no command was sent.
     Refused = 1,
     /// The command line or the request is malformed, or the token file cannot be used. clap ends with the same code.
     Usage = 2,
@@ -25,7 +25,7 @@ pub(crate) enum Exit {
     NoCard = 4,
     /// The unit stopped early; the commands without an answer were not sent.
     Stopped = 5,
-    /// A command has run, or may have, whose answer did not come.
+    /// A command ran, or may have run, and its answer is missing.
     Unknown = 6,
     /// The turn did not come in time; no command was sent.
     QueueTimeout = 7,
@@ -37,10 +37,10 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Why the command line did not do what was asked.
+/// Why the command line failed; decides the exit code and the message.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// The client library's word.
+    /// An error of the client library.
     Broker(Error),
     /// Malformed input, or a file that cannot be used.
     Usage(String),
@@ -67,7 +67,7 @@ impl From<io::Error> for Failure {
 impl Failure {
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            // Whoever closed the pipe has seen enough.
+            // The reader of the pipe has closed it and needs no more output.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
             Self::Output(_) => Exit::Refused,
             Self::Usage(_) => Exit::Usage,
@@ -83,7 +83,7 @@ impl Failure {
         if matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe) {
             return;
         }
-        // Where stderr is closed nobody can be told; the exit code says it all the same.
+        // If stderr is closed, only the exit code is left to report the failure.
         let _ = match (json, self) {
             (true, Self::Broker(error)) => {
                 json::write_line(err, &json::error(Some(error), error.delivery(), &self.message()))
@@ -131,19 +131,19 @@ fn exit_of(error: &Error) -> Exit {
 const CHECK: &str = "; the command may have run: check the card's state before you send it again";
 const RAN: &str = "; the command ran, its answer is lost: check the card's state before you send it again";
 
-/// What the message itself cannot say about what to do next.
+/// The next step for the user, where the error's own message does not say it.
 fn advice(error: &Error) -> String {
     match error {
         Error::NotRunning { kind: io::ErrorKind::PermissionDenied, .. } => {
-            ": let the broker's listen.socket_group or listen.socket_mode admit this user".to_owned()
+            ": give this user access by the broker's listen.socket_group or listen.socket_mode".to_owned()
         }
-        Error::NotRunning { .. } => ": start it with \"cardbrokerd\", or say where it is with --endpoint".to_owned(),
+        Error::NotRunning { .. } => ": start it with \"cardbrokerd\", or give its address with --endpoint".to_owned(),
         Error::TokenFile(file) if file.kind == Some(io::ErrorKind::NotFound) => {
             ": make one with \"cardbroker token new NAME --out FILE\"".to_owned()
         }
         _ if error.reason() == Some(ErrorReason::Unauthenticated) => {
-            ": name the file with your token with --token-file or CARDBROKER_TOKEN_FILE; who runs the broker makes one with \
-             \"cardbroker token new\""
+            ": pass the file with your token in --token-file or CARDBROKER_TOKEN_FILE; the broker's operator makes one \
+             with \"cardbroker token new\""
                 .to_owned()
         }
         _ if error.delivery() == Delivery::Executed => RAN.to_owned(),
@@ -173,7 +173,7 @@ mod tests {
         let failure = Failure::from(Error::NotRunning { endpoint, kind: io::ErrorKind::NotFound });
         assert_eq!(failure.exit(), Exit::NoBroker);
         let expected =
-            "no broker at unix:/run/x.sock: start it with \"cardbrokerd\", or say where it is with --endpoint";
+            "no broker at unix:/run/x.sock: start it with \"cardbrokerd\", or give its address with --endpoint";
         assert_eq!(failure.message(), expected);
     }
 }

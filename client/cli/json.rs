@@ -12,7 +12,7 @@ use cardbroker_client::{
 use serde::Serialize;
 use serde_json::{Value, json};
 
-/// Writes one value as one line.
+/// Writes one value as JSON on one line.
 pub(crate) fn write_line(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
     serde_json::to_writer(&mut *out, value)?;
     writeln!(out)
@@ -96,7 +96,7 @@ fn result(result: &CommandResult) -> Value {
     })
 }
 
-/// An error with all that the broker has told; without `error` it is the command line's own.
+/// An error with all fields that the broker reported; without `error` it is the command line's own.
 pub(crate) fn error(error: Option<&Error>, delivery: Delivery, message: &str) -> Value {
     let mut told = match error.and_then(Error::failure) {
         Some(told) => failure(told, message),
@@ -126,7 +126,7 @@ fn cause(cause: RevocationCause) -> String {
     cause.as_str_name().trim_start_matches("REVOCATION_CAUSE_").to_owned()
 }
 
-/// The state's name in the contract without its prefix, or the number of one that is not known.
+/// The state's name in the contract without its prefix, or the number of an unknown one.
 pub(crate) fn state(reader: &Reader) -> String {
     match ReaderState::try_from(reader.state) {
         Ok(state) => state.as_str_name().trim_start_matches("READER_STATE_").to_owned(),
@@ -134,7 +134,7 @@ pub(crate) fn state(reader: &Reader) -> String {
     }
 }
 
-/// `T0`, `T1` or `RAW`, or the number of one that is not known.
+/// `T0`, `T1` or `RAW`, or the number of an unknown one.
 pub(crate) fn protocol(reader: &Reader) -> Option<String> {
     match CardProtocol::try_from(reader.active_protocol) {
         Ok(CardProtocol::Unspecified) => None,

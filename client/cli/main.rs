@@ -28,29 +28,29 @@ use clap::Parser;
 use failure::{Exit, Failure};
 use zeroizing_alloc::ZeroAlloc;
 
-/// Wipes all memory that is given back: PINs that were typed pass through the buffers of many libraries.
+/// Wipes all freed memory: typed PINs pass through the buffers of many libraries.
 #[global_allocator]
 static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    // Not locked for good: a prompt writes to them, too, on a thread of its own.
+    // Not locked for the whole run: the prompt's thread writes to them, too.
     let (mut stdout, mut stderr) = (io::stdout(), io::stderr());
     let terminal = stdout.is_terminal();
     run(arguments, &mut Screen { out: &mut stdout, err: &mut stderr, terminal })
 }
 
-/// Where the output goes.
+/// The outputs of the program, which tests replace.
 struct Screen<'a> {
-    /// Results, and nothing else.
+    /// Receives the results and nothing else.
     out: &'a mut dyn Write,
-    /// Errors and hints.
+    /// Receives errors, hints and prompts.
     err: &'a mut dyn Write,
-    /// Whether `out` is read by a person.
+    /// Whether `out` is a terminal.
     terminal: bool,
 }
 
-/// Does what the arguments say. Reports errors on the screen.
+/// Executes the command of the arguments. Reports errors on the screen.
 fn run(arguments: Arguments, screen: &mut Screen<'_>) -> ExitCode {
     let json = arguments.json;
     execute(arguments, screen).unwrap_or_else(|failure| {
@@ -72,7 +72,7 @@ fn execute(arguments: Arguments, screen: &mut Screen<'_>) -> Result<ExitCode, Fa
             runtime.block_on(async { watch::run(&connect.await?, arguments, json, screen).await })
         }
         Command::Transmit(arguments) => {
-            // What is malformed is told without a broker, too.
+            // Malformed input is reported even without a broker.
             let commands = arguments.commands()?;
             runtime.block_on(async { transmit::run(&connect.await?, *arguments, commands, json, screen).await })
         }
@@ -94,7 +94,7 @@ async fn connect(
     Client::connect_with(endpoint, options).await
 }
 
-/// A text from outside on one line, without anything that a terminal would obey.
+/// A text from outside on one line, without control characters.
 fn printable(text: &str) -> String {
     text.chars().map(|character| if character.is_control() { '\u{FFFD}' } else { character }).collect()
 }

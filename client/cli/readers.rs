@@ -1,4 +1,4 @@
-//! `cardbroker readers`: a table of the readers and what is in them.
+//! `cardbroker readers`: a table of the readers and their cards.
 
 use cardbroker_client::{Client, Reader, hex};
 
@@ -13,8 +13,8 @@ pub(crate) async fn run(client: &Client, json: bool, screen: &mut Screen<'_>) ->
     } else if readers.is_empty() {
         writeln!(
             screen.err,
-            "no readers: plug one in, or start the broker with simulated ones (cardbrokerd --simulate 2); or none that you may \
-             see (cardbroker policy check)"
+            "no readers: plug one in, or start the broker with simulated ones (cardbrokerd --simulate 2); or you may \
+             see none of them (cardbroker policy check)"
         )?;
     } else {
         write!(screen.out, "{}", table(&readers))?;

@@ -1,10 +1,11 @@
-//! Which reader a person means: its name, its display name, or a part of either that only one reader has.
+//! Finds a reader by its name, its display name, or a part of either that only one reader has.
 
 use cardbroker_client::Reader;
 
 use super::Failure;
 
-/// The one reader that `wanted` names. Upper and lower case are the same; a whole name wins over parts of others.
+/// Returns the one reader that `wanted` names. Case does not matter; a whole name takes precedence over parts of
+/// others.
 ///
 /// # Errors
 /// [`Failure::Reader`] with the readers to choose from.
@@ -19,11 +20,11 @@ pub(crate) fn select<'a>(readers: &'a [Reader], wanted: &str) -> Result<&'a Read
     let matches = if whole.is_empty() { readers.iter().filter(part).collect() } else { whole };
     match matches[..] {
         [reader] => Ok(reader),
-        [] if readers.is_empty() => {
-            Err(Failure::Reader(format!("no reader fits \"{wanted}\": there are no readers, or none that you may see")))
-        }
-        [] => Err(Failure::Reader(format!("no reader fits \"{wanted}\"; there is {}", listed(readers.iter())))),
-        _ => Err(Failure::Reader(format!("several readers fit \"{wanted}\": {}", listed(matches.into_iter())))),
+        [] if readers.is_empty() => Err(Failure::Reader(format!(
+            "no reader matches \"{wanted}\": there are no readers, or none that you may see"
+        ))),
+        [] => Err(Failure::Reader(format!("no reader matches \"{wanted}\"; there are: {}", listed(readers.iter())))),
+        _ => Err(Failure::Reader(format!("several readers match \"{wanted}\": {}", listed(matches.into_iter())))),
     }
 }
 
@@ -70,7 +71,7 @@ mod tests {
         let Err(Failure::Reader(message)) = select(&readers(), "00 00") else { panic!("chosen") };
         assert_eq!(
             message,
-            "several readers fit \"00 00\": readers/pcd-00-00 (PCD 00 00), \
+            "several readers match \"00 00\": readers/pcd-00-00 (PCD 00 00), \
              readers/desk (Yubico YubiKey OTP+FIDO+CCID 00 00)"
         );
     }
@@ -78,7 +79,7 @@ mod tests {
     #[test]
     fn an_unknown_name_lists_what_there_is() {
         let Err(Failure::Reader(message)) = select(&readers()[..1], "acs") else { panic!("chosen") };
-        assert_eq!(message, "no reader fits \"acs\"; there is readers/pcd (PCD)");
+        assert_eq!(message, "no reader matches \"acs\"; there are: readers/pcd (PCD)");
         assert!(select(&[], "acs").is_err());
     }
 }

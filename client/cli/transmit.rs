@@ -1,4 +1,4 @@
-//! `cardbroker transmit`: APDUs to a card as one unit.
+//! `cardbroker transmit`: sends APDUs to a card as one unit.
 
 use std::{io, str::FromStr, time::Duration};
 
@@ -8,34 +8,34 @@ use humantime::parse_duration;
 
 use super::{Failure, Screen, command::CommandArguments, json, select::select, turn::TurnArguments, units};
 
-/// Send APDUs to a card as one unit: no other program's command falls between them.
+/// Send APDUs to a card as one unit: no other program's command runs between them.
 ///
-/// Prints one line for each command: the response data, if any, and the status word, both in hexadecimal and with one
-/// space between; without data the line is the status word alone. On a terminal the meaning of the status word follows.
+/// Prints one line for each command: the response data, if any, and the status word, both in hexadecimal and separated
+/// by one space; without data the line is the status word alone. On a terminal the meaning of the status word follows.
 #[derive(Args)]
 pub(crate) struct TransmitArguments {
     /// The reader: its id, its name, its display name, or a part of these that only one reader has.
     reader: String,
     /// Command APDUs in hexadecimal; spaces and colons are allowed inside one argument. A single `-` reads them from
-    /// standard input, one on each line: use it for PINs, which other users can see in the list of processes otherwise.
+    /// standard input, one on each line: use it for PINs, which other users can otherwise see in the list of processes.
     #[arg(required = true, value_name = "APDU")]
     apdus: Vec<String>,
     #[command(flatten)]
     turn: TurnArguments,
-    /// When to give up on everything. A unit that has begun then runs on, and its fate is unknown. [default: the wait
-    /// and 150s]
+    /// Deadline for the whole call. A unit that has begun then goes on without this program, and it is unknown whether
+    /// it ran. [default: the wait and 150s]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     timeout: Option<Duration>,
     #[command(flatten)]
     options: CommandArguments,
-    /// Which status words let the unit go on to its next command.
+    /// Status words after which the unit goes on to its next command.
     #[arg(long, value_name = "RULE", default_value = "iso")]
     stop_rule: Rule,
     /// Let the unit go on after these status words instead of those of the stop rule; in hexadecimal, such as 6A82 or
-    /// 6900/FF00 (bits that count). May be repeated.
+    /// 6900/FF00 (the mask has the bits to compare). May be repeated.
     #[arg(long, value_name = "VALUE[/MASK]")]
     continue_on: Vec<Pattern>,
-    /// Makes a repeat safe: a second call with the same id (16-64 random bytes in hexadecimal) gets the outcome of the
+    /// Make a repeat safe: a second call with the same id (16-64 random bytes in hexadecimal) gets the outcome of the
     /// first.
     #[arg(long, value_name = "HEX", value_parser = request_id)]
     request_id: Option<ApduBytes>,
@@ -46,11 +46,11 @@ pub(crate) struct TransmitArguments {
 enum Rule {
     /// 9000, 9100, 91AF, 9Fxx, 61xx, 62xx, and 63xx without 6300 and 63Cx.
     Iso,
-    /// These, 91xx and 920x: the normal endings of SIM cards.
+    /// Like iso, and also 91xx and 920x: the normal endings of SIM cards.
     Sim,
-    /// Any status word.
+    /// Any status word at all.
     Any,
-    /// 9000 only.
+    /// Only the status word 9000.
     #[value(name = "only-9000")]
     Only9000,
 }
@@ -92,7 +92,7 @@ fn request_id(text: &str) -> Result<ApduBytes, String> {
 }
 
 impl TransmitArguments {
-    /// The commands, read and checked.
+    /// Reads and checks the commands.
     ///
     /// # Errors
     /// [`Failure::Usage`] if one is malformed, or there are too many.
@@ -129,7 +129,7 @@ pub(crate) async fn run(
         Err(Error::Stopped { stop, partial }) => (&**partial, Some(&**stop)),
         Err(_) => return Ok(outcome.map(drop)?),
     };
-    // A stop outranks a failure to print: it may be about a command that ran.
+    // A stop takes precedence over a failure to print: it may concern a command that ran.
     let written = if json {
         json::write_line(screen.out, &json::unit(reader, transmitted, stop))
     } else {
@@ -139,7 +139,7 @@ pub(crate) async fn run(
     Ok(written?)
 }
 
-/// Data and status word, and what that means if a person reads it.
+/// Data and status word, followed by its meaning on a terminal.
 pub(crate) fn line(result: &CommandResult, terminal: bool) -> String {
     let status_word = result.status_word;
     if !matches!(result.kind, ResultKind::Apdu | ResultKind::PinPad) {
@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pattern_is_a_status_word_and_perhaps_a_mask() {
+    fn a_pattern_is_a_status_word_with_an_optional_mask() {
         assert_eq!("6a82".parse(), Ok(Pattern { value: 0x6A82, mask: 0xFFFF }));
         assert_eq!("6900/FF00".parse(), Ok(Pattern { value: 0x6900, mask: 0xFF00 }));
         assert!("69".parse::<Pattern>().is_err() && "6900/".parse::<Pattern>().is_err());

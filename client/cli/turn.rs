@@ -1,4 +1,4 @@
-//! The options of everything that waits for a turn at a card.
+//! The options of all commands that wait for a turn.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub(crate) struct TurnArguments {
     /// Fail unless the card is still in this insertion (`insertion_id` of readers --json).
     #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
     if_insertion: String,
-    /// Fail if anybody used or reset the card since (`state_tag` of transmit --json).
+    /// Fail if any caller has used or reset the card since (`state_tag` of transmit --json).
     #[arg(long, value_name = "TAG", default_value = "", hide_default_value = true)]
     if_state: String,
     /// Reset the card before the first command.
@@ -30,19 +30,19 @@ pub(crate) struct TurnArguments {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Reset {
-    /// Keep the card's power.
+    /// Warm reset: the card keeps its power.
     Warm,
-    /// Cut the card's power.
+    /// Cold reset: cuts the card's power.
     Cold,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Afterwards {
-    /// Leave it as it is, unless the next caller belongs to another isolation group.
+    /// Leave the card as it is, unless the next caller belongs to another isolation group.
     Leave,
-    /// Reset it.
+    /// Reset the card (warm, unless the broker is configured otherwise).
     Reset,
-    /// Cut its power.
+    /// Cut the card's power and reset it.
     Unpower,
 }
 
@@ -87,12 +87,12 @@ macro_rules! on_terms {
 }
 
 impl TurnArguments {
-    /// The unit on these terms.
+    /// Puts a unit on these terms.
     pub(crate) fn of_unit(self, unit: Transmit) -> Transmit {
         on_terms!(self, unit)
     }
 
-    /// The session on these terms.
+    /// Puts a session on these terms.
     pub(crate) fn of_session(self, session: OpenSession) -> OpenSession {
         on_terms!(self, session)
     }

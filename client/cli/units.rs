@@ -1,4 +1,4 @@
-//! The APDUs of a unit as they are given: on the command line, or on standard input so that no process list shows them.
+//! The APDUs of a unit, from the command line or from standard input, where no process list shows them.
 
 use std::io::{self, Read};
 
@@ -7,14 +7,14 @@ use zeroize::Zeroizing;
 
 use super::Failure;
 
-/// More hexadecimal text than a request can hold (1 MiB of bytes), separators included.
+/// The maximum input: more hexadecimal text, separators included, than a request can hold (1 MiB of bytes).
 const MAX_INPUT_BYTES: usize = 4 * 1024 * 1024;
 
 /// Reads the APDUs, or commands of any structure if `raw`; a single `-` stands for standard input, one on each line
 /// that is not blank.
 ///
 /// # Errors
-/// [`Failure::Usage`] with the argument or line and the position in it; never with what stands there.
+/// [`Failure::Usage`] with the argument or line and the position in it, without the text.
 pub(crate) fn read(arguments: &[String], raw: bool, stdin: impl Read) -> Result<Vec<ApduBytes>, Failure> {
     if arguments != ["-"] {
         return parse("APDU", raw, arguments.iter().map(String::as_str).enumerate());
@@ -39,7 +39,7 @@ fn parse<'a>(place: &str, raw: bool, texts: impl Iterator<Item = (usize, &'a str
 /// Reads one APDU, or a command of any structure if `raw`.
 ///
 /// # Errors
-/// What is wrong and where, but not what stands there.
+/// The mistake and its position, without the text.
 pub(crate) fn parse_one(text: &str, raw: bool) -> Result<ApduBytes, String> {
     let apdu = hex::parse(text).map_err(|error| error.to_string())?;
     match apdu.len() {
@@ -51,11 +51,11 @@ pub(crate) fn parse_one(text: &str, raw: bool) -> Result<ApduBytes, String> {
 }
 
 fn read_text(stdin: impl Read) -> io::Result<Zeroizing<String>> {
-    // All room at once: growing would leave copies behind that nobody wipes.
+    // Full capacity from the start: growing would leave copies behind that are not wiped.
     let mut text = Zeroizing::new(String::with_capacity(MAX_INPUT_BYTES + 1));
     let count = stdin.take(MAX_INPUT_BYTES as u64 + 1).read_to_string(&mut text)?;
     if count > MAX_INPUT_BYTES {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "longer than a request can be"));
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "longer than the maximum request"));
     }
     Ok(text)
 }

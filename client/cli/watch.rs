@@ -36,14 +36,14 @@ pub(crate) async fn run(
     tokio::pin!(end);
     while left != Some(0) {
         let event = tokio::select! {
-            // The end first: Ctrl-C counts from before the first line, and however fast the changes come.
+            // The end comes first: Ctrl-C works before the first line, and however fast the changes come.
             biased;
             ended = &mut end => return Ok(ended?),
             event = watch.next() => event,
         };
         match event {
             WatchEvent::Connected if !was_lost => {}
-            WatchEvent::Connected => tell(json, screen, "connected", None, "the broker was found again")?,
+            WatchEvent::Connected => tell(json, screen, "connected", None, "connected to the broker again")?,
             WatchEvent::Disconnected(error) if error.is_permanent() => return Err(error.into()),
             WatchEvent::Disconnected(error) => {
                 was_lost = true;
@@ -62,7 +62,7 @@ pub(crate) async fn run(
     Ok(())
 }
 
-/// Ctrl-C, or the end of the time that was asked for.
+/// Completes at Ctrl-C, or at the end of the time limit.
 async fn end(limit: Option<Duration>) -> io::Result<()> {
     let limit = async {
         match limit {
@@ -77,7 +77,7 @@ async fn end(limit: Option<Duration>) -> io::Result<()> {
 }
 
 fn lost(error: &Error) -> String {
-    format!("the broker is lost, trying again: {error}")
+    format!("no connection to the broker, trying again: {error}")
 }
 
 fn tell(json: bool, screen: &mut Screen<'_>, event: &str, reader: Option<&Reader>, text: &str) -> io::Result<()> {

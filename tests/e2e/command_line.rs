@@ -1,4 +1,4 @@
-//! The program `cardbroker` against a real broker: what it prints, and how it ends.
+//! The program `cardbroker` against a real broker: its output and its exit codes.
 
 use std::{
     io::{BufRead, BufReader},
@@ -30,7 +30,7 @@ async fn broker() -> anyhow::Result<Broker> {
     Ok(Stage::simulated(Protocol::T1).await?.broker)
 }
 
-/// Code, standard output and standard error of one run, which must print text only.
+/// Exit code, standard output and standard error of one run, which must print text only.
 fn told(run: &Run) -> (Option<i32>, &str, &str) {
     (run.code, &run.out, &run.err)
 }
@@ -45,7 +45,7 @@ async fn in_background(mut command: Command) -> anyhow::Result<Run> {
     tokio::task::spawn_blocking(move || run(&mut command)).await?
 }
 
-/// What the card has counted: it must not move where nothing was sent.
+/// The card's count of commands: it must not change where nothing was sent.
 fn commands_seen(broker: &Broker) -> anyhow::Result<u64> {
     let run = broker.cardbroker(&["transmit", READER, COUNT])?;
     Ok(u64::from_str_radix(run.out.split(' ').next().unwrap(), 16)?)
@@ -91,7 +91,7 @@ fn a_unit_prints_one_line_for_each_command() -> anyhow::Result<()> {
         assert_eq!(told(&run), (Some(0), &*format!("{FCI}00000000 9000\n00000001 9000\n63C3\n"), ""));
         let run = broker.cardbroker(&["transmit", "--raw", READER, SELECT_AND_FETCH, "00C0000013"])?;
         assert_eq!(told(&run), (Some(0), &*format!("6113\n{FCI}00000000 9000\n"), ""));
-        // The card of the other reader is a strict T=0 one: raw is what it gets.
+        // The card of the other reader is a strict T=0 one: it gets raw commands unchanged.
         let run = broker.cardbroker(&["transmit", "--raw", "reader-01", SELECT_AND_FETCH])?;
         assert_eq!(told(&run), (Some(0), "6700\n", ""));
 
@@ -126,9 +126,12 @@ fn a_reader_goes_by_every_name_that_is_its_own_alone() -> anyhow::Result<()> {
         let both =
             "readers/simulated-reader-00 (Simulated Reader 00), readers/simulated-reader-01 (Simulated Reader 01)";
         let run = broker.cardbroker(&["transmit", "simulated", SELECT])?;
-        assert_eq!(told(&run), (Some(4), "", &*format!("cardbroker: several readers fit \"simulated\": {both}\n")));
+        assert_eq!(told(&run), (Some(4), "", &*format!("cardbroker: several readers match \"simulated\": {both}\n")));
         let run = broker.cardbroker(&["transmit", "yubikey", SELECT])?;
-        assert_eq!(told(&run), (Some(4), "", &*format!("cardbroker: no reader fits \"yubikey\"; there is {both}\n")));
+        assert_eq!(
+            told(&run),
+            (Some(4), "", &*format!("cardbroker: no reader matches \"yubikey\"; there are: {both}\n"))
+        );
         Ok(())
     })
 }
@@ -239,7 +242,7 @@ fn without_a_broker_and_when_it_dies_the_program_says_so() -> anyhow::Result<()>
 
         for socket in [endpoint, "unix:/nonexistent/cardbroker.sock".into()] {
             let run = run(&mut cardbroker(&socket, &["readers", "--connect-timeout", "0s"])?)?;
-            let line = "start it with \"cardbrokerd\", or say where it is with --endpoint";
+            let line = "start it with \"cardbrokerd\", or give its address with --endpoint";
             assert_eq!(told(&run), (Some(3), "", &*format!("cardbroker: no broker at {socket}: {line}\n")));
         }
         Ok(())
@@ -254,7 +257,7 @@ fn words_for_status_words_are_for_terminals_only() -> anyhow::Result<()> {
         assert_eq!(told(&piped), (Some(0), "6A82\n", ""));
         let line = format!("{} transmit {READER} 00A4040001FF", program("cardbroker")?.display());
         let mut terminal = Command::new("script");
-        // It ends as the program does, and takes its place as the session on a terminal of its own.
+        // Ends when the program does, with the program as the session of its own terminal.
         terminal.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
         let shown = run(terminal.env("SHELL", "/bin/sh").env(ENDPOINT_VARIABLE, broker.endpoint()))?;
         assert_eq!((shown.code, &*shown.out), (Some(0), "6A82  file or application not found\r\n"), "{shown:?}");
@@ -285,7 +288,7 @@ fn a_tcp_endpoint_does_as_well() -> anyhow::Result<()> {
     })
 }
 
-/// `cardbroker watch`, and its lines.
+/// Starts `cardbroker watch`; returns the process and its lines.
 fn watch(broker: &Broker, options: &[&str]) -> anyhow::Result<(Child, impl Iterator<Item = String> + use<>)> {
     let mut command = cardbroker(&broker.endpoint(), &[&["watch"], options].concat())?;
     let mut process = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
@@ -336,7 +339,7 @@ fn a_closed_pipe_ends_the_program_quietly() -> anyhow::Result<()> {
         assert_eq!(wait(&mut process, LONG)?.code(), Some(0));
         assert_eq!(std::io::read_to_string(process.stderr.take().unwrap())?, "");
         for arguments in [&["readers"][..], &["readers", "--json"], &["transmit", "reader-01", INCREMENT]] {
-            // A pipe whose reader has gone before there was anything to read.
+            // A pipe whose reader is gone before the first output.
             let (reader, writer) = std::io::pipe()?;
             drop(reader);
             let mut command = cardbroker(&broker.endpoint(), arguments)?;

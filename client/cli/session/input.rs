@@ -1,4 +1,4 @@
-//! What a session is told to do: lines from a prompt or from a script, and what they mean.
+//! The input of a session: lines from a prompt or from a script, and their parsing.
 
 use std::{
     io::{self, BufRead, Read},
@@ -17,21 +17,21 @@ const MAX_LINE_BYTES: usize = 4 * MAX_RAW_BYTES;
 
 const MAX_HISTORY_LINES: usize = 1000;
 
-/// What one line asks for.
+/// The meaning of one line.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Input {
     Apdu(ApduBytes),
     Reset(CardReset),
     Help,
     Quit,
-    /// An empty line or a comment.
+    /// An empty line, or a comment after `#`.
     Nothing,
 }
 
-/// Understands one line.
+/// Parses one line of a prompt or script.
 ///
 /// # Errors
-/// What is wrong and where, but not what stands there.
+/// The mistake and its position, without the text of the line.
 pub(super) fn parse(line: &str, raw: bool) -> Result<Input, String> {
     Ok(match line.trim() {
         "" => Input::Nothing,
@@ -46,7 +46,7 @@ pub(super) fn parse(line: &str, raw: bool) -> Result<Input, String> {
 
 type Line = io::Result<Zeroizing<String>>;
 
-/// Lines, read by a thread of their own because reading blocks. The thread reads only when it is asked to, and ends
+/// Lines, read by a thread of their own because reading blocks. The thread reads one line for each request, and ends
 /// with the input or with the process.
 pub(super) struct Lines {
     prompts: mpsc::Sender<String>,
@@ -54,7 +54,7 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// Lines that a person edits, with a history that is kept in memory only, for it may hold PINs.
+    /// Lines that a person edits, with a history in memory only: it may contain PINs.
     pub(super) fn prompted() -> io::Result<Self> {
         Self::start(|asked, lines| {
             let mut editor = editor()?;
@@ -93,7 +93,7 @@ impl Lines {
         let (told, lines) = mpsc::channel(1);
         thread::Builder::new().name("input".to_owned()).spawn(move || {
             if let Err(error) = read(&mut asked, &told) {
-                // Where nobody listens any more, nobody needs to know.
+                // If the receiver is gone, nobody needs the line.
                 let _ = told.blocking_send(Err(error));
             }
         })?;
@@ -102,7 +102,7 @@ impl Lines {
 
     /// The next line; `None` at the end of the input. A dropped call loses a line.
     pub(super) async fn next(&mut self, prompt: String) -> io::Result<Option<Zeroizing<String>>> {
-        // The thread that is gone has left its last word in the other channel.
+        // When the thread has ended, the other channel holds its error.
         let _ = self.prompts.send(prompt).await;
         self.lines.recv().await.transpose()
     }
@@ -116,12 +116,12 @@ fn editor() -> io::Result<Editor<(), MemHistory>> {
 }
 
 fn read_line(input: &mut impl BufRead) -> io::Result<Option<Zeroizing<String>>> {
-    // All room at once: growing would leave copies behind that nobody wipes.
+    // Full capacity from the start: growing would leave copies behind that are not wiped.
     let mut line = Zeroizing::new(String::with_capacity(MAX_LINE_BYTES + 1));
     match input.take(MAX_LINE_BYTES as u64 + 1).read_line(&mut line)? {
         0 => Ok(None),
         1..=MAX_LINE_BYTES => Ok(Some(line)),
-        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "a line is longer than an APDU can be")),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "a line is longer than the longest APDU")),
     }
 }
 

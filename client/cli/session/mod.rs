@@ -1,4 +1,4 @@
-//! `cardbroker session`: a card to oneself, APDU by APDU, at a prompt or from a script.
+//! `cardbroker session`: an exclusive card, APDU by APDU, at a prompt or from a script.
 
 mod input;
 
@@ -19,16 +19,15 @@ use super::{
     Failure, Screen, command::CommandArguments, json, printable, select::select, transmit::line, turn::TurnArguments,
 };
 
-/// Hold a card and send it APDUs one by one: no other program's command reaches it until the end.
+/// Hold a card and send it APDUs one by one; until the end no other program's command reaches it.
 ///
 /// On a terminal: a prompt, with a history that is forgotten at the end. Otherwise reads standard input, one line at a
-/// time, and ends at the first error. A line is an APDU in hexadecimal, or one of the words reset (the card, warm),
-/// cold (reset, cutting the power), help and quit; empty lines and lines that begin with # are skipped. Prints the
-/// answers as
-/// `transmit` does.
+/// time, and ends at the first error. A line is an APDU in hexadecimal, or one of the words reset (warm reset of the
+/// card), cold (reset with power cut), help and quit; empty lines and lines that begin with # are skipped. Prints the
+/// answers as `transmit` does.
 ///
-/// At the end of the input the card is reset (see --disposition). While others wait, a session that idles for too
-/// long is taken away.
+/// At the end of the input the card is reset (see --disposition). While other callers wait, a session that idles for
+/// too long is revoked.
 #[derive(Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct SessionArguments {
@@ -86,7 +85,7 @@ pub(crate) async fn run(
     let Dialogue { session, interrupted, .. } = dialogue;
     tokio::select! {
         biased;
-        // All that was sent has its answer: not to wait for the end is no failure.
+        // Every sent message has its answer: not waiting for the end is no failure.
         () = interrupted.cancelled() => Ok(()),
         closed = session.close() => Ok(closed?),
     }
@@ -108,7 +107,7 @@ async fn cancel_on_ctrl_c(token: CancellationToken) {
     }
 }
 
-/// Waits for the turn; tells a person how far away it is.
+/// Waits for the turn; shows the number of turns ahead on a terminal.
 async fn open(request: OpenSession, screen: &mut Screen<'_>) -> Result<Session, Failure> {
     let (told, mut turns) = watch::channel(0);
     let tell = move |ahead| {
@@ -120,7 +119,7 @@ async fn open(request: OpenSession, screen: &mut Screen<'_>) -> Result<Session, 
         tokio::select! {
             session = &mut opening => return Ok(session?),
             Ok(()) = turns.changed(), if watched => match *turns.borrow_and_update() {
-                0 => writeln!(screen.err, "the next turn is this one")?,
+                0 => writeln!(screen.err, "this session is next")?,
                 1 => writeln!(screen.err, "1 turn ahead")?,
                 ahead => writeln!(screen.err, "{ahead} turns ahead")?,
             },
@@ -128,7 +127,7 @@ async fn open(request: OpenSession, screen: &mut Screen<'_>) -> Result<Session, 
     }
 }
 
-/// A session, and the person or script that it belongs to.
+/// A session, and the person or script that controls it.
 struct Dialogue<'a, 'screen> {
     session: Session,
     interrupted: CancellationToken,
@@ -138,10 +137,10 @@ struct Dialogue<'a, 'screen> {
 }
 
 impl Dialogue<'_, '_> {
-    /// Until the person has enough, or the session is over. Other errors are told, and the prompt comes back.
+    /// Runs until the person quits or the session is over. Reports other errors and shows the prompt again.
     async fn prompt(&mut self, reader: &str) -> Result<(), Failure> {
         let atr = hex::format(self.session.atr());
-        writeln!(self.screen.err, "{}, ATR {atr}; \"help\" lists what can be said", printable(reader))?;
+        writeln!(self.screen.err, "{}, ATR {atr}; \"help\" lists the commands", printable(reader))?;
         let id = printable(reader.trim_start_matches("readers/"));
         let mut lines = Lines::prompted()?;
         loop {
@@ -167,7 +166,7 @@ impl Dialogue<'_, '_> {
         }
     }
 
-    /// Until the end of the input, or the first error.
+    /// Runs until the end of the input, or the first error.
     async fn run_script(&mut self) -> Result<(), Failure> {
         let mut lines = Lines::script()?;
         for number in 1_u64.. {
@@ -209,7 +208,7 @@ impl Dialogue<'_, '_> {
             Err(_) => return Ok(outcome.map(drop)?),
         };
         let Screen { out, terminal, .. } = &mut *self.screen;
-        // A stop outranks a failure to print: it may be about a command that ran.
+        // A stop takes precedence over a failure to print: it may concern a command that ran.
         let written = if self.json {
             json::write_line(*out, &json::session_transmitted(transmitted, stop))
         } else {

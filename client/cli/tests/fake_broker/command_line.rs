@@ -1,4 +1,4 @@
-//! The program `cardbroker`: what it prints, and how it ends.
+//! The program `cardbroker`: its output and its exit codes.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -82,8 +82,8 @@ You are           user 1000, process 42, connection 7
 Isolation group   number 3
 Message           at most 1048576 bytes
 Unit              at most 64 commands
-Session           at most 32 messages without an answer; 30s while others wait
-Waiting requests  at most 16 of yours, 256 of all callers, at one reader
+Session           at most 32 unanswered messages; at most 30s while others wait
+Waiting requests  at most 16 of yours and 256 of all callers at one reader
 Kept outcomes     at most 1000 of yours, for 10m
 ",
         broker.endpoint()
@@ -220,7 +220,7 @@ fn without_a_broker_one_line_says_how_to_start_one() {
     let mut broker = FakeBroker::answering(b"");
     broker.stop();
     let output = run(&broker, &["readers", "--connect-timeout", "0s"]);
-    let advice = "start it with \"cardbrokerd\", or say where it is with --endpoint";
+    let advice = "start it with \"cardbrokerd\", or give its address with --endpoint";
     assert_eq!(err(&output), format!("cardbroker: no broker at {}: {advice}\n", broker.endpoint()));
     assert_eq!(code(&output), 3);
 }
@@ -274,7 +274,7 @@ fn a_watch_tells_that_the_broker_was_lost_and_found() {
     broker.restart();
     assert_eq!(events.by_ref().take(2).collect::<Vec<_>>(), ["disconnected", "connected"]);
     drop(events);
-    // Again and again: a child that another test forks just now may hold the pipe open for a moment.
+    // Retries: a child that another test forks just now may hold the pipe open for a moment.
     for insertion in 2..2000 {
         broker.set_readers(vec![ready("desk", &insertion.to_string())]);
         if let Some(status) = child.try_wait().unwrap() {

@@ -1,4 +1,4 @@
-//! The program `cardbroker` against a broker that answers as a test tells it to.
+//! The program `cardbroker` against a fake broker that each test scripts.
 
 #![cfg(unix)]
 

@@ -1,4 +1,4 @@
-//! `cardbroker session` with a script on standard input, and how it ends.
+//! `cardbroker session` with a script on standard input: output, ends, exit codes.
 
 use std::{
     io::Write,

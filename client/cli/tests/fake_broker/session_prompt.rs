@@ -23,7 +23,7 @@ struct Person {
 
 impl Person {
     fn at(broker: &FakeBroker) -> Self {
-        // Some shells stay beside what they run, and then answer Ctrl-C with an exit code of their own.
+        // Some shells stay beside their child, and then answer Ctrl-C with an exit code of their own.
         let program = format!("exec {} session desk", env!("CARGO_BIN_EXE_cardbroker"));
         let mut child = Command::new("script")
             .args(["--quiet", "--return", "--command", &program, "/dev/null"])
@@ -48,7 +48,7 @@ impl Person {
         self
     }
 
-    /// At the prompt. What is typed is shown; it ends with the line.
+    /// Types a line at the prompt. The input is echoed; the echo ends with the line.
     fn enters(&mut self, line: &str) -> &mut Self {
         self.sees(b'>').types(line).types("\r").sees(b'\n')
     }
