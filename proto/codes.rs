@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whatever_may_have_run_is_data_loss_and_never_retried() {
+    fn commands_that_may_have_run_are_data_loss_without_retry() {
         for reason in ErrorReason::all() {
             for delivery in [Delivery::Unspecified, Delivery::Unknown, Delivery::Executed] {
                 assert_eq!(

@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_reason_has_a_short_name_that_leads_back_to_it() {
+    fn short_names_of_reasons_are_unique_and_reversible() {
         assert!(ErrorReason::all().count() > 30);
         for reason in ErrorReason::all() {
             assert_eq!(ErrorReason::from_short_name(reason.short_name()), Some(reason));
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn a_delivery_that_is_not_known_counts_as_unknown() {
+    fn an_undefined_delivery_counts_as_unknown() {
         assert_eq!(Delivery::from_short_name("not_sent"), Delivery::NotSent);
         assert_eq!(Delivery::from_short_name("sent_twice"), Delivery::Unknown);
     }

@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_is_found_by_id_name_display_name_and_unique_part() {
+    fn a_reader_is_found_by_any_unique_part() {
         assert_eq!(chosen("desk"), "readers/desk");
         assert_eq!(chosen("readers/desk"), "readers/desk");
         assert_eq!(chosen("PCD 00 00"), "readers/pcd-00-00");
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_name_lists_what_there_is() {
+    fn an_unknown_name_lists_all_readers() {
         let Err(Failure::Reader(message)) = select(&readers()[..1], "acs") else { panic!("chosen") };
         assert_eq!(message, "no reader matches \"acs\"; there are: readers/pcd (PCD)");
         assert!(select(&[], "acs").is_err());

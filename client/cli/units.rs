@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_is_told_with_argument_and_position_but_not_with_the_text() {
+    fn a_mistake_is_reported_by_position_without_the_text() {
         assert_eq!(message(&["00A4040C", "00200080 xy"], ""), "APDU 2: not a hexadecimal digit at position 10");
         assert_eq!(
             message(&["00A"], ""),

@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_in_the_details_gives_all_that_it_holds() {
+    fn a_failure_in_the_details_is_read_completely() {
         let told = v1::Failure {
             reason: ErrorReason::LeaseRevoked.into(),
             delivery: Delivery::NotSent.into(),
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_code_the_statuss_counts_and_in_band_unknown() {
+    fn without_a_code_the_status_code_or_unknown_counts() {
         let told = v1::Failure {
             reason: ErrorReason::HeldElsewhere.into(),
             delivery: Delivery::NotSent.into(),
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn error_info_does_where_the_failure_is_missing() {
+    fn error_info_replaces_a_missing_failure() {
         let mut details = ErrorDetails::with_retry_info(Some(Duration::from_secs(2)));
         let metadata = [("delivery", "not_sent"), ("reader", "readers/x"), ("rule", "night")];
         let metadata = metadata.map(|(key, value)| (key.to_owned(), value.to_owned()));
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn plain_trailers_do_where_details_are_missing() {
+    fn plain_trailers_replace_missing_details() {
         let mut status = Status::failed_precondition("the reader burns");
         status.metadata_mut().insert(REASON_TRAILER, "CARD_ON_FIRE".parse().unwrap());
         status.metadata_mut().insert(DELIVERY_TRAILER, "executed".parse().unwrap());
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn without_the_brokers_word_the_fate_is_unknown() {
+    fn without_details_from_the_broker_the_delivery_is_unknown() {
         for code in [Code::DeadlineExceeded, Code::Cancelled, Code::Unavailable, Code::Unknown, Code::Internal] {
             let status = Status::new(code, "");
             assert_eq!(Failure::of_status(&status, Delivery::Unknown).delivery, Delivery::Unknown);

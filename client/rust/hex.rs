@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_is_placed_but_not_repeated() {
+    fn a_mistake_is_reported_by_position_only() {
         assert_eq!(parse("00 x4").unwrap_err(), HexError::NotADigit(4));
         assert_eq!(parse("00 A").unwrap_err(), HexError::OddDigits(3));
         assert!(!parse("00 ~4").unwrap_err().to_string().contains('~'));

@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_a_name_an_id_or_a_display_name() {
+    fn a_text_is_a_name_id_or_display_name() {
         let name = |text: &str| ReaderName(Naming::Name(text.into()));
         assert_eq!(ReaderName::from("readers/Odd One"), name("readers/Odd One"));
         assert_eq!(ReaderName::from("pcd-00"), name("readers/pcd-00"));

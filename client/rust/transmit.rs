@@ -286,14 +286,14 @@ mod tests {
     }
 
     #[test]
-    fn the_wait_ends_before_the_deadline_by_a_tenth_but_at_least_50_ms() {
+    fn the_wait_ends_at_least_50_ms_before_the_deadline() {
         assert_eq!(wait_below(seconds(10), Some(seconds(30))), Some(seconds(9)));
         assert_eq!(wait_below(Duration::from_millis(100), None), Some(Duration::from_millis(50)));
         assert_eq!(wait_below(Duration::from_millis(20), None), Some(Duration::ZERO));
     }
 
     #[test]
-    fn without_a_deadline_a_wait_keeps_its_length_and_the_card_gets_its_time() {
+    fn without_a_deadline_wait_and_card_time_add_up() {
         assert_eq!(wait_below(default_deadline(DEFAULT_WAIT), None), None, "the broker's default");
         for wait in [0, 30, 600, 24 * 3600].map(seconds) {
             let deadline = default_deadline(wait);

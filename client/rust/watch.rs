@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_snapshot_tells_only_what_differs() {
+    fn a_second_snapshot_reports_only_differences() {
         let mut readers = BTreeMap::new();
         let first = ReadersSnapshot { readers: vec![reader("a", "1"), reader("b", "1"), reader("c", "1")] };
         assert_eq!(told(apply_snapshot(&mut readers, first)), ["+a 1", "+b 1", "+c 1"]);

@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_is_printed_of_the_bytes() {
+    fn debug_prints_no_bytes() {
         assert_eq!(format!("{:?}", ApduBytes::from(b"123")), "[redacted]");
     }
 }

@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_nobody_else_can_read_or_change_is_read() {
+    fn a_file_that_others_can_read_or_change_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("secret");
         create_options().write(true).create_new(true).open(&path).unwrap().write_all(b"x").unwrap();
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_file_or_too_long_is_refused() {
+    fn folders_pipes_and_too_long_files_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         assert!(matches!(read(folder.path()), Err(PrivateFileError::NotRegular)));
         let path = folder.path().join("long");

@@ -28,7 +28,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_runtime_folder_wins_then_root_then_a_folder_of_ones_own() {
+    fn the_default_socket_prefers_the_runtime_folder() {
         let runtime = || Some(PathBuf::from("/run/user/7"));
         assert_eq!(socket_below(runtime(), 7), PathBuf::from("/run/user/7/cardbroker/cardbroker.sock"));
         assert_eq!(socket_below(None, 0), PathBuf::from("/run/cardbroker/cardbroker.sock"));

@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_spread_is_told_by_its_median_and_its_ends() {
+    fn a_spread_is_shown_as_median_and_range() {
         let spread = Spread::of(&[3.0, 1.0, 2.0]);
         assert_eq!((spread.median, spread.min, spread.max), (2.0, 1.0, 3.0));
     }

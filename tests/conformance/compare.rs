@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_values_in_any_writing_differ_in_nothing() {
+    fn equal_values_in_different_forms_are_equal() {
         for (expected, actual) in [
             (json!({"a": [1, {"b": "x"}]}), json!({"a": [1, {"b": "x"}]})),
             (json!({"id": 7}), json!({"id": "7"})),
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn each_difference_is_told_with_its_place() {
+    fn each_difference_has_its_path() {
         let expected = json!({"a": [{"b": 1, "c": "*"}], "d": {}, "e": "0s"});
         let actual = json!({"a": [{"b": 2, "x": 3}]});
         let told = found(&expected, &actual, Rest::Default);

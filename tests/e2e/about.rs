@@ -70,7 +70,7 @@ fn a_connection_numbers_the_groups_that_it_joins() -> anyhow::Result<()> {
 }
 
 #[test]
-fn a_caller_is_seen_as_a_process_on_the_socket_and_as_a_connection_over_tcp() -> anyhow::Result<()> {
+fn a_caller_is_a_unix_process_or_a_tcp_connection() -> anyhow::Result<()> {
     tell(async {
         let rule = "rule = [{ name = 'tests', principals = ['token:tests'], allow = ['all'] }]";
         let broker = Setup::simulated(1)?.configuration(rule).log_level("info").tcp(&["tests"])?.start()?;
@@ -96,7 +96,7 @@ fn a_caller_is_seen_as_a_process_on_the_socket_and_as_a_connection_over_tcp() ->
 }
 
 #[test]
-fn a_malformed_key_is_told_as_such() -> anyhow::Result<()> {
+fn a_malformed_group_key_is_refused() -> anyhow::Result<()> {
     tell(async {
         let broker = Setup::simulated(1)?.start()?;
         for key in [String::new(), "x".repeat(129)] {
@@ -111,7 +111,7 @@ fn a_malformed_key_is_told_as_such() -> anyhow::Result<()> {
 }
 
 #[test]
-fn the_limits_are_those_of_the_configuration_and_the_epoch_is_that_of_the_run() -> anyhow::Result<()> {
+fn limits_follow_the_configuration_and_each_run_has_an_epoch() -> anyhow::Result<()> {
     tell(async {
         let before = SystemTime::now();
         let mut broker = Setup::simulated(1)?.configuration(LIMITS).start()?;
@@ -134,7 +134,7 @@ fn the_limits_are_those_of_the_configuration_and_the_epoch_is_that_of_the_run() 
     })
 }
 
-async fn a_reader_is_found_by_its_name_as_the_list_has_it(stage: Stage) -> anyhow::Result<()> {
+async fn get_reader_and_list_readers_agree(stage: Stage) -> anyhow::Result<()> {
     let mut stub = stub(&stage.broker).await?;
     let request = GetReaderRequest { name: stage.reader.into() };
     let found = timeout(LONG, stub.get_reader(request)).await??.into_inner().reader.context("no reader")?;
@@ -148,10 +148,10 @@ async fn a_reader_is_found_by_its_name_as_the_list_has_it(stage: Stage) -> anyho
     Ok(())
 }
 
-over_both_backends! { T1: a_reader_is_found_by_its_name_as_the_list_has_it }
+over_both_backends! { T1: get_reader_and_list_readers_agree }
 
 #[test]
-fn a_hidden_reader_is_as_missing_as_one_that_never_was() -> anyhow::Result<()> {
+fn get_reader_treats_a_hidden_reader_as_missing() -> anyhow::Result<()> {
     tell(async {
         let hide = "rule = [{ name = 'hide', principals = ['self'], readers = ['.*01'], deny = ['see'] }]";
         let broker = Setup::simulated(2)?.configuration(hide).start()?;
@@ -169,7 +169,7 @@ fn a_hidden_reader_is_as_missing_as_one_that_never_was() -> anyhow::Result<()> {
 }
 
 #[test]
-fn a_reader_is_told_as_it_is_now() -> anyhow::Result<()> {
+fn get_reader_returns_the_current_state() -> anyhow::Result<()> {
     tell(async {
         let world = PcscWorld::usual().await?;
         let client = world.broker.client().await?;

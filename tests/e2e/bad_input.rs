@@ -47,7 +47,7 @@ fn data(result: &cardbroker_proto::v1::CommandResult) -> &Vec<u8> {
 }
 
 #[test]
-fn every_broken_rule_is_told_with_its_field_and_reaches_no_card() -> anyhow::Result<()> {
+fn every_violation_names_its_field_and_reaches_no_card() -> anyhow::Result<()> {
     tell(async {
         let broker = broker().await?;
         let mut stub = stub(&broker).await?;
@@ -129,7 +129,7 @@ fn every_broken_rule_is_told_with_its_field_and_reaches_no_card() -> anyhow::Res
 }
 
 #[test]
-fn the_largest_allowed_is_still_allowed() -> anyhow::Result<()> {
+fn the_largest_allowed_values_are_accepted() -> anyhow::Result<()> {
     tell(async {
         let broker = broker().await?;
         let mut stub = stub(&broker).await?;
@@ -144,7 +144,7 @@ fn the_largest_allowed_is_still_allowed() -> anyhow::Result<()> {
 }
 
 #[test]
-fn what_is_not_there_is_told_as_such() -> anyhow::Result<()> {
+fn unknown_reader_names_are_not_found() -> anyhow::Result<()> {
     tell(async {
         let broker = broker().await?;
         let mut stub = stub(&broker).await?;
@@ -177,7 +177,7 @@ fn a_message_over_one_mebibyte_is_refused_and_not_sent() -> anyhow::Result<()> {
 }
 
 #[test]
-fn what_is_not_of_the_contract_is_told_in_its_way_all_the_same() -> anyhow::Result<()> {
+fn errors_outside_the_contract_carry_its_details_too() -> anyhow::Result<()> {
     tell(async {
         let broker = broker().await?;
         assert_eq!(told(&refused_call(&broker, "Transmit").await?), "InvalidArgument INVALID_REQUEST not_sent");
@@ -244,7 +244,7 @@ struct Rough {
 }
 
 #[test]
-fn a_message_that_is_none_ends_a_session_after_its_answers() -> anyhow::Result<()> {
+fn a_malformed_message_ends_a_session_after_its_answers() -> anyhow::Result<()> {
     tell(async {
         let broker = broker().await?;
         let open = SessionOpen { reader: READER.into(), ..SessionOpen::default() }.encode_to_vec();

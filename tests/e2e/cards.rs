@@ -72,7 +72,7 @@ fn a_card_pulled_in_mid_command_answers_nothing() -> anyhow::Result<()> {
 }
 
 #[test]
-fn a_hang_ends_when_it_is_told_to() -> anyhow::Result<()> {
+fn a_hang_ends_on_request() -> anyhow::Result<()> {
     let (pcscd, card) = world(CardOptions::default())?;
     card.hang_next(10 * LONG);
     let mut program = start(&pcscd, &[SELECT])?;
@@ -83,7 +83,7 @@ fn a_hang_ends_when_it_is_told_to() -> anyhow::Result<()> {
 }
 
 #[test]
-fn broken_exchanges_come_through_and_the_card_stays() -> anyhow::Result<()> {
+fn broken_exchanges_are_reported_and_the_card_stays() -> anyhow::Result<()> {
     let (pcscd, _card) = world(CardOptions::default())?;
     let answers = send(&pcscd, &["80F007000400000000", "80F006000400000000", "reset", COUNT])?;
     assert_eq!(answers, json!(["90", "", "reset", "000000039000"]));

@@ -11,11 +11,11 @@ use crate::world::{
 };
 
 over_both_backends! { T1:
-    a_session_keeps_what_it_verifies_and_leaves_nothing,
-    a_session_runs_what_is_pipelined_in_order,
+    verification_lasts_for_the_session_and_no_longer,
+    a_session_runs_pipelined_commands_in_order,
     a_session_survives_a_failed_message,
-    a_dropped_session_frees_the_card_for_those_who_wait,
-    a_session_that_idles_while_others_wait_is_told_why_it_ended,
+    a_dropped_session_frees_the_card_for_waiters,
+    a_session_revoked_for_idling_gets_the_cause,
     a_script_runs_in_one_session,
 }
 
@@ -24,7 +24,7 @@ async fn run(session: &Session, apdus: &[&str]) -> anyhow::Result<Vec<String>> {
     Ok(answers(&session.transmit(commands).send().await?))
 }
 
-async fn a_session_keeps_what_it_verifies_and_leaves_nothing(stage: Stage) -> anyhow::Result<()> {
+async fn verification_lasts_for_the_session_and_no_longer(stage: Stage) -> anyhow::Result<()> {
     let session = stage.client.open_session(stage.reader).open().await?;
     assert!(!session.insertion_id().is_empty() && session.atr().len() > 2);
     assert_eq!(run(&session, &[VERIFY]).await?, ["9000"]);
@@ -42,7 +42,7 @@ async fn a_session_keeps_what_it_verifies_and_leaves_nothing(stage: Stage) -> an
     Ok(())
 }
 
-async fn a_session_runs_what_is_pipelined_in_order(stage: Stage) -> anyhow::Result<()> {
+async fn a_session_runs_pipelined_commands_in_order(stage: Stage) -> anyhow::Result<()> {
     let session = stage.client.open_session(stage.reader).open().await?;
     let (first, second, third) = tokio::join!(
         run(&session, &[INCREMENT]),
@@ -64,7 +64,7 @@ async fn a_session_survives_a_failed_message(stage: Stage) -> anyhow::Result<()>
     Ok(())
 }
 
-async fn a_dropped_session_frees_the_card_for_those_who_wait(stage: Stage) -> anyhow::Result<()> {
+async fn a_dropped_session_frees_the_card_for_waiters(stage: Stage) -> anyhow::Result<()> {
     let session = stage.client.open_session(stage.reader).open().await?;
     run(&session, &[VERIFY]).await?;
     let other: Client = stage.broker.client().await?;
@@ -81,7 +81,7 @@ async fn a_dropped_session_frees_the_card_for_those_who_wait(stage: Stage) -> an
     Ok(())
 }
 
-async fn a_session_that_idles_while_others_wait_is_told_why_it_ended(stage: Stage) -> anyhow::Result<()> {
+async fn a_session_revoked_for_idling_gets_the_cause(stage: Stage) -> anyhow::Result<()> {
     let session = stage.client.open_session(stage.reader).idle_timeout(Duration::from_millis(200)).open().await?;
     let other = stage.broker.client().await?;
     let waited = unit(&other, stage.reader, &[INCREMENT]).send().await?;

@@ -23,15 +23,15 @@ use crate::{
 
 over_both_backends! { T1, "limits = { max_waiting_per_caller = 1, max_outcomes_per_user = 1 }
         rule = [{ name = 'no PIN', principals = ['self'], deny = ['transmit'], commands = [{ instruction = '21' }] }]":
-    what_was_not_sent_has_the_code_of_its_reason,
-    what_may_have_run_is_data_loss_and_nobody_is_told_to_retry,
-    a_stop_has_the_code_that_its_reason_would_have_as_a_status,
+    unsent_commands_have_the_code_of_their_reason,
+    commands_that_may_have_run_fail_without_retry_info,
+    a_stop_has_the_same_code_as_a_status,
 }
 
 mod strict_t0 {
     use super::*;
-    over_both_backends! { T0: a_command_that_t0_cannot_carry_is_a_mistake_of_the_caller }
-    async fn a_command_that_t0_cannot_carry_is_a_mistake_of_the_caller(stage: Stage) -> anyhow::Result<()> {
+    over_both_backends! { T0: a_command_too_long_for_t0_is_an_invalid_request }
+    async fn a_command_too_long_for_t0_is_an_invalid_request(stage: Stage) -> anyhow::Result<()> {
         let too_long = format!("80140000000100{}", "55".repeat(256));
         let status = refused(&stage, request(stage.reader, &[&too_long])).await?;
         assert_eq!(checked(&status)?, (ErrorReason::UnsupportedLength, Delivery::NotSent));
@@ -69,7 +69,7 @@ async fn run(stage: &Stage, request: TransmitRequest) -> anyhow::Result<Transmit
     Ok(transmit(&mut stub(&stage.broker).await?, request).await?)
 }
 
-async fn what_was_not_sent_has_the_code_of_its_reason(stage: Stage) -> anyhow::Result<()> {
+async fn unsent_commands_have_the_code_of_their_reason(stage: Stage) -> anyhow::Result<()> {
     let unit = || request(stage.reader, &[COUNT]);
     let on = |turn| TransmitRequest { turn: Some(turn), ..unit() };
     let under = |id: u8, request| TransmitRequest { request_id: vec![id; 16], ..request };
@@ -108,7 +108,7 @@ async fn what_was_not_sent_has_the_code_of_its_reason(stage: Stage) -> anyhow::R
     Ok(())
 }
 
-async fn what_may_have_run_is_data_loss_and_nobody_is_told_to_retry(stage: Stage) -> anyhow::Result<()> {
+async fn commands_that_may_have_run_fail_without_retry_info(stage: Stage) -> anyhow::Result<()> {
     let lost = refused(&stage, request(stage.reader, &[&fault(6, 0, 0)])).await?;
     assert_eq!(checked(&lost)?, (ErrorReason::CardLost, Delivery::Unknown));
     wait_for(&stage.broker, stage.reader, ReaderState::Ready).await?;
@@ -127,7 +127,7 @@ async fn what_may_have_run_is_data_loss_and_nobody_is_told_to_retry(stage: Stage
     Ok(())
 }
 
-async fn a_stop_has_the_code_that_its_reason_would_have_as_a_status(stage: Stage) -> anyhow::Result<()> {
+async fn a_stop_has_the_same_code_as_a_status(stage: Stage) -> anyhow::Result<()> {
     let long = format!("80140000007530{}0000", "55".repeat(30_000));
     let much = [&[&*long; 34][..], &[COUNT]].concat();
     for (apdus, expected) in [

@@ -114,7 +114,7 @@ fn a_unit_prints_one_line_for_each_command() -> anyhow::Result<()> {
 }
 
 #[test]
-fn a_reader_goes_by_every_name_that_is_its_own_alone() -> anyhow::Result<()> {
+fn every_unique_name_selects_its_reader() -> anyhow::Result<()> {
     tell(async {
         let broker = broker().await?;
         for name in
@@ -150,7 +150,7 @@ fn apdus_come_from_standard_input_where_nobody_sees_them() -> anyhow::Result<()>
 }
 
 #[test]
-fn malformed_input_is_told_with_its_place_and_reaches_no_card() -> anyhow::Result<()> {
+fn malformed_input_is_reported_by_position_and_reaches_no_card() -> anyhow::Result<()> {
     tell(async {
         let broker = broker().await?;
         let before = commands_seen(&broker)?;
@@ -192,7 +192,7 @@ fn malformed_input_is_told_with_its_place_and_reaches_no_card() -> anyhow::Resul
 }
 
 #[test]
-fn the_exit_code_tells_what_became_of_the_unit() -> anyhow::Result<()> {
+fn the_exit_code_follows_from_the_outcome() -> anyhow::Result<()> {
     tell(async {
         let stage = Stage::simulated(Protocol::T1).await?;
         let broker = &stage.broker;
@@ -229,7 +229,7 @@ fn the_exit_code_tells_what_became_of_the_unit() -> anyhow::Result<()> {
 }
 
 #[test]
-fn without_a_broker_and_when_it_dies_the_program_says_so() -> anyhow::Result<()> {
+fn a_missing_and_a_killed_broker_are_reported() -> anyhow::Result<()> {
     tell(async {
         let mut stage = Stage::simulated(Protocol::T1).await?;
         let endpoint = stage.broker.endpoint();
@@ -250,7 +250,7 @@ fn without_a_broker_and_when_it_dies_the_program_says_so() -> anyhow::Result<()>
 }
 
 #[test]
-fn words_for_status_words_are_for_terminals_only() -> anyhow::Result<()> {
+fn meanings_of_status_words_are_for_terminals_only() -> anyhow::Result<()> {
     tell(async {
         let broker = broker().await?;
         let piped = broker.cardbroker(&["transmit", READER, "00A4040001FF"])?;
@@ -266,7 +266,7 @@ fn words_for_status_words_are_for_terminals_only() -> anyhow::Result<()> {
 }
 
 #[test]
-fn a_tcp_endpoint_does_as_well() -> anyhow::Result<()> {
+fn a_tcp_endpoint_works_too() -> anyhow::Result<()> {
     tell(async {
         let broker = broker().await?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -297,7 +297,7 @@ fn watch(broker: &Broker, options: &[&str]) -> anyhow::Result<(Child, impl Itera
 }
 
 #[test]
-fn a_watch_tells_every_change_and_ends_as_asked() -> anyhow::Result<()> {
+fn a_watch_prints_every_change_and_ends_on_time() -> anyhow::Result<()> {
     tell(async {
         let broker = broker().await?;
         wait_for(&broker, "readers/simulated-reader-01", ReaderState::Ready).await?;

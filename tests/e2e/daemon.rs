@@ -35,7 +35,7 @@ fn cardbrokerd(arguments: &[&str]) -> anyhow::Result<Run> {
 }
 
 #[test]
-fn the_default_socket_is_for_its_owner_alone_and_clients_find_it() -> anyhow::Result<()> {
+fn the_default_socket_is_private_and_found_by_clients() -> anyhow::Result<()> {
     let broker = Setup::simulated(1)?.default_socket().start()?;
     let socket = broker.socket();
     assert_eq!((mode(&socket)?, mode(socket.parent().unwrap())?), (0o600, 0o700));
@@ -92,7 +92,7 @@ fn the_socket_of_a_killed_broker_is_taken_over() -> anyhow::Result<()> {
 }
 
 #[test]
-fn the_example_configuration_is_good_and_what_is_used_is_shown() -> anyhow::Result<()> {
+fn the_example_configuration_is_valid_and_effective_settings_are_shown() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("c.toml");
     let example = cardbrokerd(&["--print-example-config"])?;
@@ -111,7 +111,7 @@ fn the_example_configuration_is_good_and_what_is_used_is_shown() -> anyhow::Resu
 }
 
 #[test]
-fn every_mistake_of_the_configuration_is_one_line_with_its_place_and_nothing_starts() -> anyhow::Result<()> {
+fn a_configuration_mistake_is_one_line_and_nothing_starts() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let (path, socket) = (folder.path().join("c.toml"), folder.path().join("cardbroker.sock"));
     let (config, socket_flag) = (path.to_str().unwrap(), socket.to_str().unwrap());
@@ -192,7 +192,7 @@ fn cpu_ticks(broker: &Broker) -> anyhow::Result<u64> {
 }
 
 #[test]
-fn a_broker_out_of_file_descriptors_does_not_spin_and_recovers() -> anyhow::Result<()> {
+fn running_out_of_descriptors_does_not_spin_and_recovers() -> anyhow::Result<()> {
     tell(async {
         let broker = Setup::simulated(1)?.start()?;
         wait_for(&broker, READER, ReaderState::Ready).await?;
@@ -224,7 +224,7 @@ fn a_broker_out_of_file_descriptors_does_not_spin_and_recovers() -> anyhow::Resu
 }
 
 #[test]
-fn a_half_open_connection_is_closed_and_a_used_one_is_not() -> anyhow::Result<()> {
+fn only_connections_without_a_request_are_closed() -> anyhow::Result<()> {
     tell(async {
         let broker = Setup::simulated(1)?.configuration("listen.first_request_timeout = \"1s\"").start()?;
         wait_for(&broker, READER, ReaderState::Ready).await?;

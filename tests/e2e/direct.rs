@@ -45,7 +45,7 @@ fn two_programs_with_transactions_break_no_pair() -> anyhow::Result<()> {
 }
 
 #[test]
-fn a_rival_that_holds_the_empty_reader_wins_the_insertion_and_plays_the_probe() -> anyhow::Result<()> {
+fn a_rival_on_the_empty_reader_gets_the_card_first() -> anyhow::Result<()> {
     let pcscd = Pcscd::start(1)?;
     let mut rival = Program::start(INTERFERER, &pcscd, &["hold", &pcscd.reader_name(0)])?;
     assert_eq!(rival.line()?, "holding");

@@ -16,10 +16,10 @@ use crate::{
 const DISPOSED: [Disposition; 2] = [Disposition::Reset, Disposition::Unpower];
 
 over_both_backends! { T1:
-    what_a_unit_leaves_behind_is_gone_after_its_reset,
+    a_reset_disposition_clears_the_security_state,
     a_state_tag_does_not_outlive_a_reset,
-    a_reset_after_a_unit_that_fails_takes_the_reader_out,
-    a_cold_reset_before_a_unit_takes_away_the_pin,
+    a_failed_reset_after_a_unit_makes_the_reader_mute,
+    a_cold_reset_before_a_unit_clears_the_verification,
 }
 
 mod without_permission {
@@ -41,7 +41,7 @@ mod without_permission {
     }
 }
 
-async fn what_a_unit_leaves_behind_is_gone_after_its_reset(stage: Stage) -> anyhow::Result<()> {
+async fn a_reset_disposition_clears_the_security_state(stage: Stage) -> anyhow::Result<()> {
     for disposition in DISPOSED {
         let verified = stage.unit(&[VERIFY, PROTECTED]).disposition(disposition).send().await?;
         assert!(answers(&verified)[1].ends_with(" 9000"), "the reset comes after the last command");
@@ -73,7 +73,7 @@ async fn a_state_tag_does_not_outlive_a_reset(stage: Stage) -> anyhow::Result<()
     Ok(())
 }
 
-async fn a_reset_after_a_unit_that_fails_takes_the_reader_out(stage: Stage) -> anyhow::Result<()> {
+async fn a_failed_reset_after_a_unit_makes_the_reader_mute(stage: Stage) -> anyhow::Result<()> {
     // The card is silent for more resets than the broker tries. The unit itself has succeeded.
     let unit = stage.unit(&[VERIFY, &fault(4, 200, 0)]).disposition(Disposition::Reset).send().await?;
     assert_eq!(answers(&unit), ["9000", "9000"]);
@@ -84,7 +84,7 @@ async fn a_reset_after_a_unit_that_fails_takes_the_reader_out(stage: Stage) -> a
     Ok(())
 }
 
-async fn a_cold_reset_before_a_unit_takes_away_the_pin(stage: Stage) -> anyhow::Result<()> {
+async fn a_cold_reset_before_a_unit_clears_the_verification(stage: Stage) -> anyhow::Result<()> {
     stage.run(&[VERIFY]).await?;
     let after = stage.unit(&[PROTECTED]).reset_before(CardReset::Cold).send().await?;
     assert_eq!((&*answers(&after)[0], after.was_reset), ("6982", true));
@@ -103,7 +103,7 @@ fn power(card: &VirtualCard) -> (u64, u64) {
 }
 
 #[test]
-fn the_card_sees_one_reset_for_each_that_is_asked_for_warm_or_cold() -> anyhow::Result<()> {
+fn the_card_sees_one_reset_per_request_warm_or_cold() -> anyhow::Result<()> {
     tell(async {
         let world = PcscWorld::usual().await?;
         let client = world.broker.client().await?;
@@ -129,7 +129,7 @@ fn the_card_sees_one_reset_for_each_that_is_asked_for_warm_or_cold() -> anyhow::
 }
 
 #[test]
-fn a_session_can_have_the_power_cut_at_its_end_in_order_or_not() -> anyhow::Result<()> {
+fn a_session_ending_with_unpower_cuts_the_power() -> anyhow::Result<()> {
     tell(async {
         let world = PcscWorld::usual().await?;
         let stub = stub(&world.broker).await?;

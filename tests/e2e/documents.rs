@@ -279,7 +279,7 @@ fn the_commands_in_the_documents_work() -> anyhow::Result<()> {
 }
 
 #[test]
-fn what_covers_the_other_commands_exists() {
+fn files_that_cover_the_other_commands_exist() {
     for (command, reason, place) in ELSEWHERE {
         assert!(Path::new(ROOT).join(place).exists(), "{command} ({reason}): {place}");
     }

@@ -116,7 +116,7 @@ async fn busy_broker(grace: &str) -> anyhow::Result<(Broker, Unit)> {
 }
 
 #[test]
-fn a_command_that_outlasts_the_grace_is_left_behind() -> anyhow::Result<()> {
+fn a_command_beyond_the_grace_period_is_abandoned() -> anyhow::Result<()> {
     tell(async {
         let (mut broker, endless) = busy_broker("300ms").await?;
         let asked = Instant::now();
@@ -149,7 +149,7 @@ fn a_second_signal_ends_the_grace() -> anyhow::Result<()> {
 }
 
 #[test]
-fn a_health_watch_is_told_and_does_not_hold_the_drain() -> anyhow::Result<()> {
+fn a_health_watch_sees_and_does_not_delay_the_drain() -> anyhow::Result<()> {
     tell(async {
         // Longer than the end of the broker is waited for.
         let mut broker = Setup::simulated(1)?.flag("--grace=5m").start()?;

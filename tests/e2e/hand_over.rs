@@ -20,7 +20,7 @@ use crate::{
 const KILLS: usize = 100;
 
 #[test]
-fn a_killed_holder_leaves_the_next_one_a_freshly_reset_card() -> anyhow::Result<()> {
+fn after_a_killed_holder_the_card_is_reset_at_once() -> anyhow::Result<()> {
     tell(async {
         let world = PcscWorld::usual().await?;
         let stub = stub(&world.broker).await?;

@@ -16,7 +16,7 @@ const READER_OF_ANOTHER_DRIVER: &str = "readers/virtual-pcd-b-00-00";
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(1);
 
 #[test]
-fn a_hanging_driver_is_shown_its_callers_are_answered_and_others_do_not_notice() -> anyhow::Result<()> {
+fn a_hanging_driver_affects_its_own_reader_only() -> anyhow::Result<()> {
     tell(async {
         let pcscd = Pcscd::start(4)?;
         let card = VirtualCard::insert(pcscd.port(0), CardOptions::default())?;

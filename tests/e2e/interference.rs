@@ -29,7 +29,7 @@ fn in_lanes(lane: impl Fn() -> anyhow::Result<()> + Sync) -> anyhow::Result<()> 
 }
 
 #[test]
-fn a_rival_that_was_there_first_is_outwaited_and_no_client_notices() -> anyhow::Result<()> {
+fn the_broker_outwaits_a_rival_that_came_first() -> anyhow::Result<()> {
     in_lanes(|| {
         for _ in 0..INSERTIONS_PER_LANE {
             let pcscd = Pcscd::start(1)?;
@@ -72,7 +72,7 @@ async fn outwait(pcscd: &Pcscd) -> anyhow::Result<()> {
 }
 
 #[test]
-fn a_rival_gets_no_connection_where_the_broker_holds_the_reader() -> anyhow::Result<()> {
+fn a_rival_cannot_connect_to_an_owned_reader() -> anyhow::Result<()> {
     in_lanes(|| tell(hold_against_a_racer()))
 }
 
@@ -103,7 +103,7 @@ async fn hold_against_a_racer() -> anyhow::Result<()> {
 }
 
 #[test]
-fn a_rival_that_stays_is_shown_and_waited_for() -> anyhow::Result<()> {
+fn a_rival_that_stays_is_reported_and_waited_for() -> anyhow::Result<()> {
     tell(async {
         let pcscd = Pcscd::start(1)?;
         let mut rival = Program::start(INTERFERER, &pcscd, &["hold", &pcscd.reader_name(0), "--duration-ms", "4000"])?;

@@ -42,7 +42,7 @@ async fn reading_costs_no_reset(stage: Stage) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn a_group_shares_what_its_members_raise(stage: Stage) -> anyhow::Result<()> {
+async fn a_group_shares_security_state(stage: Stage) -> anyhow::Result<()> {
     let options = ConnectOptions { group: Some("family".into()), ..ConnectOptions::default() };
     let parent = cardbroker_client::Client::connect_with(Endpoint::Unix(stage.broker.socket()), options).await?;
     unit(&parent, stage.reader, &[VERIFY]).send().await?;
@@ -52,7 +52,7 @@ async fn a_group_shares_what_its_members_raise(stage: Stage) -> anyhow::Result<(
     Ok(())
 }
 
-async fn an_answer_that_was_not_fetched_is_not_for_others(stage: Stage) -> anyhow::Result<()> {
+async fn an_unfetched_answer_is_not_for_other_groups(stage: Stage) -> anyhow::Result<()> {
     stage.raw_unit(&["00A4040006F04341524401"]).send().await?;
     assert_eq!(another_process(&stage, None, &["00C0000013"])?.trim(), "6D00");
     Ok(())
@@ -79,7 +79,7 @@ async fn unreadable_bytes_cause_a_reset_between_groups(stage: Stage) -> anyhow::
     Ok(())
 }
 
-async fn an_answer_that_outlives_a_refused_fetch_is_not_for_the_next_group(stage: Stage) -> anyhow::Result<()> {
+async fn an_answer_kept_after_a_refusal_stays_in_its_group(stage: Stage) -> anyhow::Result<()> {
     let neighbour = neighbour(&stage).await?;
     // The card keeps what it offers in class 80 through a GET RESPONSE in another one.
     assert_eq!(answers(&stage.raw_unit(&["801A800100", "00C0000005"]).send().await?), ["6105", "6E00"]);
@@ -97,15 +97,15 @@ async fn an_answer_that_outlives_a_refused_fetch_is_not_for_the_next_group(stage
 
 over_both_backends! { T1:
     unreadable_bytes_cause_a_reset_between_groups,
-    an_answer_that_outlives_a_refused_fetch_is_not_for_the_next_group,
+    an_answer_kept_after_a_refusal_stays_in_its_group,
     another_group_finds_no_verified_pin,
     reading_costs_no_reset,
-    a_group_shares_what_its_members_raise,
-    an_answer_that_was_not_fetched_is_not_for_others,
+    a_group_shares_security_state,
+    an_unfetched_answer_is_not_for_other_groups,
 }
 
 #[test]
-fn when_a_group_leaves_the_card_is_reset_before_anyone_asks() -> anyhow::Result<()> {
+fn when_a_group_ends_the_card_is_reset_at_once() -> anyhow::Result<()> {
     tell(async {
         let world = PcscWorld::usual().await?;
         let client = world.broker.client().await?;

@@ -153,7 +153,7 @@ fn parent_and_children_have_even_turns_and_break_no_pair() -> anyhow::Result<()>
 }
 
 #[test]
-fn a_child_that_is_killed_in_mid_session_leaves_the_others_a_card_that_is_reset() -> anyhow::Result<()> {
+fn a_child_killed_during_its_session_leaves_a_reset_card() -> anyhow::Result<()> {
     tell_with_children(async |world| {
         for (language, program) in &world.programs {
             // All are in one group: isolation resets nothing. What the parent has verified goes with the session that is killed.
@@ -186,7 +186,7 @@ fn a_child_that_is_killed_in_mid_session_leaves_the_others_a_card_that_is_reset(
 }
 
 #[test]
-fn what_the_parent_verifies_its_children_may_use_and_strangers_may_not() -> anyhow::Result<()> {
+fn children_share_the_parents_verification_and_strangers_do_not() -> anyhow::Result<()> {
     tell_with_children(async |world| {
         let arguments = [READERS[0], "--seconds", "1", "--protected"];
         unit(&world.parent, READERS[0], &[VERIFY]).send().await?;

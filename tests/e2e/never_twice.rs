@@ -80,7 +80,7 @@ fn id(number: u32) -> Vec<u8> {
 }
 
 #[test]
-fn a_connection_cut_in_mid_call_and_a_repeat_move_the_counter_once() -> anyhow::Result<()> {
+fn a_repeat_after_a_cut_connection_runs_once() -> anyhow::Result<()> {
     tell(async {
         let world = PcscWorld::new("limits.max_outcomes_per_user = 2000", Default::default()).await?;
         let steady = world.broker.client().await?;
@@ -103,7 +103,7 @@ fn a_connection_cut_in_mid_call_and_a_repeat_move_the_counter_once() -> anyhow::
     })
 }
 
-async fn a_repeat_joins_the_first_while_it_waits_and_while_it_runs(stage: Stage) -> anyhow::Result<()> {
+async fn a_repeat_joins_a_waiting_or_running_request(stage: Stage) -> anyhow::Result<()> {
     let busy = stage.keep_busy(300).await?;
     let long = slow(300);
     let ask = || stage.unit(&[INCREMENT, &long]).request_id(id(1)).send();
@@ -122,7 +122,7 @@ async fn a_repeat_joins_the_first_while_it_waits_and_while_it_runs(stage: Stage)
     Ok(())
 }
 
-async fn a_repeat_that_names_an_insertion_binds_the_first_while_it_waits(stage: Stage) -> anyhow::Result<()> {
+async fn a_repeat_with_an_insertion_binds_the_waiting_request(stage: Stage) -> anyhow::Result<()> {
     let before = stage.unit(&[COUNT]).send().await?.insertion_id;
     let busy = stage.keep_busy(300).await?;
     let ask = || stage.unit(&[INCREMENT]).request_id(id(1));
@@ -144,7 +144,7 @@ async fn a_repeat_that_names_an_insertion_binds_the_first_while_it_waits(stage: 
     Ok(())
 }
 
-async fn what_was_not_sent_runs_when_it_is_repeated(stage: Stage) -> anyhow::Result<()> {
+async fn a_repeat_of_an_unsent_unit_runs(stage: Stage) -> anyhow::Result<()> {
     let busy = stage.keep_busy(300).await?;
     let impatient = stage.unit(&[INCREMENT]).request_id(id(1)).wait_timeout(Duration::ZERO);
     assert_eq!(refusal(impatient).await?, "QUEUE_TIMEOUT not_sent");
@@ -167,7 +167,7 @@ async fn an_id_stands_for_one_request(stage: Stage) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn an_id_stands_for_what_is_asked_of_each_command(stage: Stage) -> anyhow::Result<()> {
+async fn an_id_covers_every_field_of_the_commands(stage: Stage) -> anyhow::Result<()> {
     let increment = || Command::new(hex::parse(INCREMENT).unwrap());
     let ask = |command: Command| stage.client.transmit(stage.reader).command(command).request_id(id(1));
     ask(increment()).send().await?;
@@ -208,7 +208,7 @@ async fn executed_is_final_for_a_request_id(stage: Stage) -> anyhow::Result<()> 
     Ok(())
 }
 
-async fn the_deadline_of_one_does_not_lose_the_outcome(stage: Stage) -> anyhow::Result<()> {
+async fn an_outcome_survives_the_deadline_of_its_first_caller(stage: Stage) -> anyhow::Result<()> {
     let long = slow(600);
     let ask = || stage.unit(&[INCREMENT, &long]).request_id(id(1));
     let late = ask().deadline(Duration::from_millis(200)).send().await.unwrap_err();
@@ -220,17 +220,17 @@ async fn the_deadline_of_one_does_not_lose_the_outcome(stage: Stage) -> anyhow::
 }
 
 over_both_backends! { T1:
-    a_repeat_joins_the_first_while_it_waits_and_while_it_runs,
-    a_repeat_that_names_an_insertion_binds_the_first_while_it_waits,
-    what_was_not_sent_runs_when_it_is_repeated,
+    a_repeat_joins_a_waiting_or_running_request,
+    a_repeat_with_an_insertion_binds_the_waiting_request,
+    a_repeat_of_an_unsent_unit_runs,
     an_id_stands_for_one_request,
-    an_id_stands_for_what_is_asked_of_each_command,
+    an_id_covers_every_field_of_the_commands,
     executed_is_final_for_a_request_id,
-    the_deadline_of_one_does_not_lose_the_outcome,
+    an_outcome_survives_the_deadline_of_its_first_caller,
 }
 
 #[test]
-fn an_outcome_that_was_unknown_is_known_once_the_driver_returns() -> anyhow::Result<()> {
+fn an_unknown_outcome_is_replaced_once_the_driver_returns() -> anyhow::Result<()> {
     tell(async {
         let rule = "[[reader]]\nmatch = \".*\"\nexchange_timeout = \"1s\"\n";
         let world = PcscWorld::new(rule, Default::default()).await?;
@@ -248,7 +248,7 @@ fn an_outcome_that_was_unknown_is_known_once_the_driver_returns() -> anyhow::Res
 }
 
 #[test]
-fn there_is_room_for_so_many_outcomes_and_none_is_dropped_early() -> anyhow::Result<()> {
+fn the_number_of_outcomes_is_limited_without_early_drops() -> anyhow::Result<()> {
     tell(async {
         let world =
             PcscWorld::new("limits.max_outcomes_per_user = 2\nlimits.outcome_lifetime = \"2s\"", Default::default())

@@ -30,7 +30,7 @@ fn an_owned_reader_is_closed_to_other_programs() -> anyhow::Result<()> {
 }
 
 #[test]
-fn on_demand_the_card_is_taken_for_requests_and_let_go_after_them() -> anyhow::Result<()> {
+fn on_demand_the_card_is_held_for_requests_only() -> anyhow::Result<()> {
     tell(async {
         let rule = rule("own = \"on_demand\"\nrelease_after = \"1s\"");
         let world = PcscWorld::new(&rule, CardOptions::default()).await?;
@@ -51,7 +51,7 @@ fn on_demand_the_card_is_taken_for_requests_and_let_go_after_them() -> anyhow::R
 }
 
 #[test]
-fn on_demand_a_card_that_came_while_the_last_one_was_held_is_free() -> anyhow::Result<()> {
+fn on_demand_a_newly_inserted_card_is_not_held() -> anyhow::Result<()> {
     tell(async {
         let rule = rule("own = \"on_demand\"\nrelease_after = \"1h\"");
         let world = PcscWorld::new(&rule, CardOptions::default()).await?;
@@ -73,7 +73,7 @@ fn wait_until_released(world: &PcscWorld) -> anyhow::Result<()> {
 }
 
 #[test]
-fn a_reader_that_is_never_owned_can_be_watched_and_refuses_requests() -> anyhow::Result<()> {
+fn a_never_owned_reader_can_be_watched_but_not_used() -> anyhow::Result<()> {
     tell(async {
         let world = PcscWorld::new(&rule("own = \"never\""), CardOptions::default()).await?;
         let client = world.broker.client().await?;
@@ -85,7 +85,7 @@ fn a_reader_that_is_never_owned_can_be_watched_and_refuses_requests() -> anyhow:
 }
 
 #[test]
-fn an_alias_names_the_reader_and_a_second_one_gets_a_number() -> anyhow::Result<()> {
+fn a_second_reader_with_an_alias_gets_a_number() -> anyhow::Result<()> {
     tell(async {
         let pcscd = cardbroker_tests::harness::pcscd::Pcscd::start(2)?;
         let broker =
@@ -119,7 +119,7 @@ fn a_card_that_speaks_no_protocol_allowed_is_not_used() -> anyhow::Result<()> {
 }
 
 #[test]
-fn a_broker_that_stops_leaves_the_empty_reader_in_order() -> anyhow::Result<()> {
+fn a_stopping_broker_releases_the_empty_reader() -> anyhow::Result<()> {
     tell(async {
         let mut world = PcscWorld::usual().await?;
         world.card.pull();

@@ -101,7 +101,7 @@ fn row<'a>(name: &str, cells: impl Iterator<Item = &'a str>) -> String {
 }
 
 #[test]
-fn each_cell_is_allowed_or_denied_as_it_is_written() -> anyhow::Result<()> {
+fn permissions_equal_the_golden_table() -> anyhow::Result<()> {
     if !may_become_others()? {
         eprintln!("skipped: only root can be several users");
         return Ok(());
@@ -124,7 +124,7 @@ fn each_cell_is_allowed_or_denied_as_it_is_written() -> anyhow::Result<()> {
 }
 
 #[test]
-fn what_a_real_card_has_selected_is_known_from_its_answers() -> anyhow::Result<()> {
+fn the_selection_of_a_real_card_follows_its_answers() -> anyhow::Result<()> {
     tell(async {
         let rules = r#"
             [[rule]]

@@ -55,13 +55,13 @@ const INSIDE: &str = "IN_A_PID_NAMESPACE";
 const TRIES: usize = 100;
 
 #[test]
-fn a_dead_users_connection_is_not_the_next_users_with_its_pid() -> anyhow::Result<()> {
-    in_a_pid_namespace("a_dead_users_connection_is_not_the_next_users_with_its_pid", OTHER)
+fn another_user_with_a_reused_pid_is_another_caller() -> anyhow::Result<()> {
+    in_a_pid_namespace("another_user_with_a_reused_pid_is_another_caller", OTHER)
 }
 
 #[test]
-fn a_dead_process_connection_is_not_the_next_ones_of_its_user() -> anyhow::Result<()> {
-    in_a_pid_namespace("a_dead_process_connection_is_not_the_next_ones_of_its_user", VICTIM)
+fn a_process_with_a_reused_pid_is_another_caller() -> anyhow::Result<()> {
+    in_a_pid_namespace("a_process_with_a_reused_pid_is_another_caller", VICTIM)
 }
 
 /// Tells the story there. `attacker` is the user of the process that dies.

@@ -29,20 +29,20 @@ const TRIES: &str = "00200080";
 const KNOWN_WRONG: &str = "PIN_KNOWN_WRONG not_sent";
 
 over_both_backends! { T1:
-    a_program_that_loops_with_a_wrong_pin_does_not_block_the_card,
-    a_pin_that_one_program_got_wrong_is_kept_from_the_others,
+    a_loop_with_a_wrong_pin_blocks_no_card,
+    a_refused_pin_is_withheld_for_every_program,
     another_wrong_pin_is_sent,
-    a_pin_that_was_right_gives_all_tries_again,
+    the_right_pin_restores_all_tries,
     a_pin_is_wrong_for_one_application_only,
-    a_session_hears_of_it_and_goes_on,
-    a_refused_pin_in_unreadable_bytes_is_kept_back,
+    a_session_gets_the_refusal_and_goes_on,
+    a_refused_pin_in_unreadable_bytes_is_withheld,
 }
 
 mod strict_t0 {
     use super::*;
-    over_both_backends! { T0: a_program_that_loops_with_a_wrong_pin_does_not_block_the_card }
-    async fn a_program_that_loops_with_a_wrong_pin_does_not_block_the_card(stage: Stage) -> anyhow::Result<()> {
-        super::a_program_that_loops_with_a_wrong_pin_does_not_block_the_card(stage).await
+    over_both_backends! { T0: a_loop_with_a_wrong_pin_blocks_no_card }
+    async fn a_loop_with_a_wrong_pin_blocks_no_card(stage: Stage) -> anyhow::Result<()> {
+        super::a_loop_with_a_wrong_pin_blocks_no_card(stage).await
     }
 }
 
@@ -60,11 +60,11 @@ mod switched_off {
 mod last_try {
     use super::*;
     over_both_backends! { T1, "[[reader]]\nmatch = \".*\"\nguard_last_try = true\n":
-        the_last_try_is_kept_for_those_who_say_so,
-        a_counter_that_was_asked_for_counts,
-        unreadable_bytes_do_not_get_round_it,
+        the_last_try_needs_allow_last_try,
+        a_queried_retry_counter_is_used,
+        unreadable_bytes_do_not_bypass_the_guard,
     }
-    async fn unreadable_bytes_do_not_get_round_it(stage: Stage) -> anyhow::Result<()> {
+    async fn unreadable_bytes_do_not_bypass_the_guard(stage: Stage) -> anyhow::Result<()> {
         let two = (stage.run(&[WRONG]).await?, answers(&stage.raw_unit(&[UNREADABLE]).send().await?));
         assert_eq!(two, (vec!["63C2".into()], vec!["63C1".into()]), "what the card says to them counts, too");
         for presented in [VERIFY, UNREADABLE, "002000800831323334353637380000", "0021008002FF"] {
@@ -76,7 +76,7 @@ mod last_try {
         assert_eq!(stage.run(&[WRONG]).await?, ["63C2"], "there are more tries again");
         Ok(())
     }
-    async fn the_last_try_is_kept_for_those_who_say_so(stage: Stage) -> anyhow::Result<()> {
+    async fn the_last_try_needs_allow_last_try(stage: Stage) -> anyhow::Result<()> {
         assert_eq!(
             (stage.run(&[WRONG]).await?, stage.run(&[OTHER]).await?),
             (vec!["63C2".into()], vec!["63C1".into()])
@@ -93,7 +93,7 @@ mod last_try {
         assert_eq!(stage.run(&[VERIFY]).await?, ["9000"], "there are more tries again");
         Ok(())
     }
-    async fn a_counter_that_was_asked_for_counts(stage: Stage) -> anyhow::Result<()> {
+    async fn a_queried_retry_counter_is_used(stage: Stage) -> anyhow::Result<()> {
         assert_eq!(
             (stage.run(&[WRONG]).await?, stage.run(&[OTHER]).await?),
             (vec!["63C2".into()], vec!["63C1".into()])
@@ -110,7 +110,7 @@ mod last_try {
     }
 }
 
-async fn a_program_that_loops_with_a_wrong_pin_does_not_block_the_card(stage: Stage) -> anyhow::Result<()> {
+async fn a_loop_with_a_wrong_pin_blocks_no_card(stage: Stage) -> anyhow::Result<()> {
     assert_eq!(stage.run(&[WRONG]).await?, ["63C2"]);
     for _ in 0..20 {
         assert_eq!(refusal(stage.unit(&[WRONG])).await?, KNOWN_WRONG);
@@ -124,7 +124,7 @@ async fn a_program_that_loops_with_a_wrong_pin_does_not_block_the_card(stage: St
     Ok(())
 }
 
-async fn a_pin_that_one_program_got_wrong_is_kept_from_the_others(stage: Stage) -> anyhow::Result<()> {
+async fn a_refused_pin_is_withheld_for_every_program(stage: Stage) -> anyhow::Result<()> {
     assert_eq!(stage.run(&[WRONG]).await?, ["63C2"]);
     let other = run(&mut cardbroker(&stage.broker.endpoint(), &["transmit", stage.reader, WRONG])?)?;
     assert_eq!((other.code, &*other.out), (Some(1), ""), "{other:?}");
@@ -144,7 +144,7 @@ async fn another_wrong_pin_is_sent(stage: Stage) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn a_pin_that_was_right_gives_all_tries_again(stage: Stage) -> anyhow::Result<()> {
+async fn the_right_pin_restores_all_tries(stage: Stage) -> anyhow::Result<()> {
     for _ in 0..3 {
         assert_eq!(stage.run(&[WRONG]).await?, ["63C2"]);
         assert_eq!(refusal(stage.unit(&[WRONG])).await?, KNOWN_WRONG);
@@ -168,7 +168,7 @@ async fn a_pin_is_wrong_for_one_application_only(stage: Stage) -> anyhow::Result
     Ok(())
 }
 
-async fn a_session_hears_of_it_and_goes_on(stage: Stage) -> anyhow::Result<()> {
+async fn a_session_gets_the_refusal_and_goes_on(stage: Stage) -> anyhow::Result<()> {
     let mut session = Conversation::open(&stub(&stage.broker).await?, opening(stage.reader)).await?;
     assert_eq!(session.run(&[WRONG]).await, "1: 63C2");
     assert_eq!(session.run(&[WRONG]).await, format!("2: failed {KNOWN_WRONG}"));
@@ -182,7 +182,7 @@ async fn a_session_hears_of_it_and_goes_on(stage: Stage) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn a_refused_pin_in_unreadable_bytes_is_kept_back(stage: Stage) -> anyhow::Result<()> {
+async fn a_refused_pin_in_unreadable_bytes_is_withheld(stage: Stage) -> anyhow::Result<()> {
     assert_eq!(answers(&stage.raw_unit(&[UNREADABLE]).send().await?), ["63C2"]);
     for _ in 0..5 {
         assert_eq!(refusal(stage.raw_unit(&[UNREADABLE])).await?, KNOWN_WRONG);
@@ -201,7 +201,7 @@ async fn a_refused_pin_in_unreadable_bytes_is_kept_back(stage: Stage) -> anyhow:
 }
 
 #[test]
-fn another_card_is_asked_anew() -> anyhow::Result<()> {
+fn another_card_gets_the_pin_again() -> anyhow::Result<()> {
     tell(async {
         let world = PcscWorld::usual().await?;
         let client = world.broker.client().await?;
@@ -217,7 +217,7 @@ fn another_card_is_asked_anew() -> anyhow::Result<()> {
 }
 
 #[test]
-fn a_card_that_other_programs_have_had_is_asked_anew() -> anyhow::Result<()> {
+fn a_card_used_by_other_programs_gets_the_pin_again() -> anyhow::Result<()> {
     tell(async {
         let rule = "[[reader]]\nmatch = \".*\"\nown = \"on_demand\"\nrelease_after = \"1s\"\n";
         let world = PcscWorld::new(rule, CardOptions::default()).await?;
@@ -248,7 +248,7 @@ fn with_two(instruction: u8, old: &str, new: &str) -> String {
 }
 
 #[test]
-fn a_real_card_is_not_blocked_and_its_pin_can_become_what_was_wrong_before() -> anyhow::Result<()> {
+fn a_refused_pin_can_become_the_real_cards_new_pin() -> anyhow::Result<()> {
     tell(async {
         let pcscd = Pcscd::start(1)?;
         let _card = PivCard::insert(pcscd.port(0), Duration::ZERO)?;

@@ -59,7 +59,7 @@ fn the_pin_lets_the_key_sign() -> anyhow::Result<()> {
 }
 
 #[test]
-fn a_wrong_pin_costs_a_try_and_opens_nothing() -> anyhow::Result<()> {
+fn a_wrong_pin_costs_a_try_and_unlocks_nothing() -> anyhow::Result<()> {
     let (pcscd, _card) = world()?;
     let wrong = hex::format(&piv::verify("654321"));
     assert_eq!(send(&pcscd, &[select(), wrong, sign()])?[1..], ["63C2", REFUSED]);
@@ -67,7 +67,7 @@ fn a_wrong_pin_costs_a_try_and_opens_nothing() -> anyhow::Result<()> {
 }
 
 #[test]
-fn a_reset_closes_the_key() -> anyhow::Result<()> {
+fn a_reset_locks_the_key() -> anyhow::Result<()> {
     let (pcscd, card) = world()?;
     let verified = send(&pcscd, &[select(), verify(), sign()])?;
     assert!(signed(&verified[2]), "{verified:?}");
@@ -79,7 +79,7 @@ fn a_reset_closes_the_key() -> anyhow::Result<()> {
 }
 
 #[test]
-fn without_a_reset_the_next_program_signs_with_the_pin_of_the_one_before() -> anyhow::Result<()> {
+fn without_a_reset_the_next_program_inherits_the_pin() -> anyhow::Result<()> {
     let (pcscd, _card) = world()?;
     assert_eq!(send(&pcscd, &[select(), verify()])?[1], VERIFIED);
     let answers = send(&pcscd, &[select(), sign()])?;
@@ -88,7 +88,7 @@ fn without_a_reset_the_next_program_signs_with_the_pin_of_the_one_before() -> an
 }
 
 #[test]
-fn a_card_outlives_hundreds_of_opened_keys() -> anyhow::Result<()> {
+fn a_card_survives_hundreds_of_unlocked_keys() -> anyhow::Result<()> {
     let (pcscd, _card) = world()?;
     let commands: Vec<_> = (0..300).flat_map(|_| [select(), verify(), sign(), RESET.into()]).collect();
     let answers = send(&pcscd, &commands)?;

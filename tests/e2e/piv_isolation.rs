@@ -68,7 +68,7 @@ fn is_signature(answer: &str) -> bool {
 }
 
 #[test]
-fn another_process_cannot_use_the_key_that_a_session_has_opened() -> anyhow::Result<()> {
+fn another_process_cannot_use_a_sessions_unlocked_key() -> anyhow::Result<()> {
     tell(async {
         let world = World::new().await?;
         let verifier = world.verifier(None)?;
@@ -84,7 +84,7 @@ fn another_process_cannot_use_the_key_that_a_session_has_opened() -> anyhow::Res
 }
 
 #[test]
-fn processes_of_one_group_share_the_opened_key_and_others_do_not() -> anyhow::Result<()> {
+fn only_processes_of_one_group_share_the_unlocked_key() -> anyhow::Result<()> {
     tell(async {
         let world = World::new().await?;
         let _verifier = world.verifier(Some("family"))?;
@@ -102,7 +102,7 @@ fn processes_of_one_group_share_the_opened_key_and_others_do_not() -> anyhow::Re
 }
 
 #[test]
-fn a_session_that_resets_the_card_at_its_end_closes_the_key_even_for_its_own_group() -> anyhow::Result<()> {
+fn a_session_ending_with_reset_locks_the_groups_key() -> anyhow::Result<()> {
     tell(async {
         let world = World::new().await?;
         let mut session = Conversation::start(&stub(&world.broker).await?, &[(GROUP, "family")]).await?;

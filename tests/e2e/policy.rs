@@ -65,7 +65,7 @@ async fn session(broker: &Broker) -> anyhow::Result<Session> {
 }
 
 #[test]
-fn a_reader_that_one_may_not_see_is_the_same_as_one_that_is_not_there() -> anyhow::Result<()> {
+fn a_hidden_reader_behaves_as_if_it_did_not_exist() -> anyhow::Result<()> {
     tell(async {
         let mut broker = broker(HIDE).await?;
         let client = broker.client().await?;
@@ -96,7 +96,7 @@ fn a_reader_that_one_may_not_see_is_the_same_as_one_that_is_not_there() -> anyho
 }
 
 #[test]
-fn a_denial_names_its_rule_to_the_caller_and_in_the_audit_trail() -> anyhow::Result<()> {
+fn caller_and_audit_trail_get_the_denying_rule() -> anyhow::Result<()> {
     tell(async {
         let rules = "rule = [{ name = 'no PIN', principals = ['self'], deny = ['transmit', 'session'],
                                commands = [{ instruction = '20' }] }]";
@@ -170,7 +170,7 @@ fn repeated_denials_and_refused_credentials_are_counted() -> anyhow::Result<()> 
 }
 
 #[test]
-fn a_session_that_new_rules_forbid_ends_and_the_next_caller_goes_on() -> anyhow::Result<()> {
+fn new_rules_end_a_session_and_the_next_caller_runs() -> anyhow::Result<()> {
     tell(async {
         let mut broker = broker("").await?;
         let holder = session(&broker).await?;
@@ -196,7 +196,7 @@ fn a_session_that_new_rules_forbid_ends_and_the_next_caller_goes_on() -> anyhow:
 }
 
 #[test]
-fn those_who_wait_when_new_rules_come_do_not_get_their_turn() -> anyhow::Result<()> {
+fn new_rules_apply_to_waiting_requests() -> anyhow::Result<()> {
     tell(async {
         let broker = broker("").await?;
         let holder = session(&broker).await?;
@@ -218,7 +218,7 @@ fn those_who_wait_when_new_rules_come_do_not_get_their_turn() -> anyhow::Result<
 }
 
 #[test]
-fn each_thing_that_a_session_was_opened_for_must_stay_allowed() -> anyhow::Result<()> {
+fn a_session_needs_all_its_permissions_under_new_rules() -> anyhow::Result<()> {
     tell(async {
         for (denied, outlives) in
             [("see", false), ("shared_group", false), ("reset", false), ("leave", false), ("watch", true)]
@@ -238,7 +238,7 @@ fn each_thing_that_a_session_was_opened_for_must_stay_allowed() -> anyhow::Resul
 }
 
 #[test]
-fn an_outcome_is_kept_for_those_only_who_may_still_ask_for_it() -> anyhow::Result<()> {
+fn a_kept_outcome_needs_the_current_permission() -> anyhow::Result<()> {
     tell(async {
         let broker = broker("").await?;
         let client = broker.client().await?;
@@ -271,7 +271,7 @@ fn a_watcher_sees_readers_come_and_go_with_the_rules() -> anyhow::Result<()> {
 }
 
 #[test]
-fn a_token_that_is_taken_away_opens_nothing_any_more_and_its_session_ends() -> anyhow::Result<()> {
+fn a_removed_token_is_refused_and_its_session_ends() -> anyhow::Result<()> {
     tell(async {
         let rules = "rule = [{ name = 'tokens', principals = ['token:old', 'token:new'], allow = ['all'] }]";
         let setup = Setup::simulated(2)?.tcp(&["old", "new"])?.configuration(rules).log_level("info");
@@ -310,7 +310,7 @@ fn a_token_that_is_taken_away_opens_nothing_any_more_and_its_session_ends() -> a
 }
 
 #[test]
-fn a_pin_that_the_guard_refuses_is_in_the_audit_trail() -> anyhow::Result<()> {
+fn a_pin_withheld_by_the_guard_is_audited() -> anyhow::Result<()> {
     tell(async {
         let broker = broker("").await?;
         let client = broker.client().await?;
@@ -329,7 +329,7 @@ fn a_pin_that_the_guard_refuses_is_in_the_audit_trail() -> anyhow::Result<()> {
 }
 
 #[test]
-fn a_broken_new_file_is_refused_whole_and_the_old_rules_stay() -> anyhow::Result<()> {
+fn an_invalid_new_file_leaves_the_old_rules_in_force() -> anyhow::Result<()> {
     tell(async {
         let broker = broker(NO_SESSIONS).await?;
         for broken in ["rule = [", "rule = [{ name = 'x', principals = ['user:no such user'], allow = ['all'] }]"] {
@@ -351,7 +351,7 @@ fn a_broken_new_file_is_refused_whole_and_the_old_rules_stay() -> anyhow::Result
 }
 
 #[test]
-fn the_command_line_explains_what_someone_may_do_without_a_broker() -> anyhow::Result<()> {
+fn policy_check_explains_permissions_without_a_broker() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("c.toml");
     fs::write(

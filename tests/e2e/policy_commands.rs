@@ -46,7 +46,7 @@ fn refusing_rule(outcome: Result<Transmitted, Error>) -> String {
 }
 
 #[test]
-fn unreadable_bytes_fit_denials_of_commands_and_no_permission() -> anyhow::Result<()> {
+fn unreadable_bytes_match_denials_of_commands_and_no_permission() -> anyhow::Result<()> {
     tell(async {
         let denial = rule("no PIN", "deny", "'transmit'", "{ instruction = '20' }");
         let stage = stage(Protocol::T1, &[denial]).await?;
@@ -77,7 +77,7 @@ fn unreadable_bytes_fit_denials_of_commands_and_no_permission() -> anyhow::Resul
 }
 
 #[test]
-fn a_chosen_class_or_instruction_is_judged_like_a_command() -> anyhow::Result<()> {
+fn a_continue_class_or_instruction_is_judged_like_a_command() -> anyhow::Result<()> {
     tell(async {
         for (protocol, first, chosen) in [(Protocol::T1, 0x80, 0x00), (Protocol::T0, 0x00, 0x80)] {
             let fetching = "{ instruction = 'C0' }, { instruction = 'A5' }";
@@ -110,7 +110,7 @@ fn a_chosen_class_or_instruction_is_judged_like_a_command() -> anyhow::Result<()
 }
 
 #[test]
-fn a_denial_within_a_session_is_told_in_band_and_names_its_rule() -> anyhow::Result<()> {
+fn a_denial_within_a_session_names_its_rule() -> anyhow::Result<()> {
     tell(async {
         let denial = rule("no PIN", "deny", "'session'", "{ instruction = '20' }");
         let stage = stage(Protocol::T1, &[denial]).await?;

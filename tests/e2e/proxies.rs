@@ -50,7 +50,7 @@ const RETRIES: u32 = 5;
 const ROUNDS: usize = 2;
 
 #[test]
-fn units_whose_connections_are_killed_run_once_under_their_request_id() -> anyhow::Result<()> {
+fn units_on_killed_connections_run_once() -> anyhow::Result<()> {
     tell(async {
         // The same seed gives the same random numbers, though not to the same calls.
         let seed = env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
@@ -107,7 +107,7 @@ async fn outcomes(unit: Transmit, first: u64) -> anyhow::Result<(Vec<String>, u3
 }
 
 #[test]
-fn faults_below_the_broker_run_nothing_twice_behind_a_proxy_that_retries() -> anyhow::Result<()> {
+fn faults_run_nothing_twice_behind_a_retrying_proxy() -> anyhow::Result<()> {
     tell(async {
         let mut world = faulty_world().await?;
         let proxy = Proxy::start(world.broker.socket(), Manner::Retry(RETRIED, RETRIES))?;
@@ -125,7 +125,7 @@ fn faults_below_the_broker_run_nothing_twice_behind_a_proxy_that_retries() -> an
 }
 
 #[test]
-fn faults_below_the_broker_run_nothing_twice_behind_nginx() -> anyhow::Result<()> {
+fn faults_run_nothing_twice_behind_nginx() -> anyhow::Result<()> {
     tell(async {
         let mut world = faulty_world().await?;
         let nginx = Nginx::start(&world.broker.socket(), "")?;
@@ -257,7 +257,7 @@ async fn fail(world: &mut PcscWorld, what: usize) -> anyhow::Result<()> {
 }
 
 #[test]
-fn a_unit_that_nginx_gives_up_is_repeated_under_its_request_id_and_runs_once() -> anyhow::Result<()> {
+fn a_unit_abandoned_by_nginx_is_repeated_and_runs_once() -> anyhow::Result<()> {
     tell(async {
         let stage = Stage::simulated(Protocol::T1).await?;
         let nginx = Nginx::start(&stage.broker.socket(), "grpc_read_timeout 1s;")?;
@@ -274,7 +274,7 @@ fn a_unit_that_nginx_gives_up_is_repeated_under_its_request_id_and_runs_once() -
 }
 
 #[test]
-fn metadata_that_is_too_long_is_told_with_its_fate_unless_http_2_refuses_it() -> anyhow::Result<()> {
+fn too_long_metadata_has_a_delivery_unless_http2_refuses_it() -> anyhow::Result<()> {
     tell(async {
         let stage = Stage::simulated(Protocol::T1).await?;
         let mut stub = stub(&stage.broker).await?;

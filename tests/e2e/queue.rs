@@ -54,7 +54,7 @@ async fn until_told(stub: &Stub, expected: &str) -> anyhow::Result<Status> {
 const FULL: &str = "ResourceExhausted QUEUE_FULL not_sent";
 
 #[test]
-fn a_caller_with_too_many_waiting_requests_is_refused_at_once_and_nobody_else() -> anyhow::Result<()> {
+fn a_full_queue_of_one_caller_refuses_only_that_caller() -> anyhow::Result<()> {
     tell(async {
         let broker = broker("limits.max_waiting_per_caller = 2").await?;
         let stub = stub(&broker).await?;
@@ -94,7 +94,7 @@ fn a_reader_with_too_many_waiting_requests_refuses_every_caller() -> anyhow::Res
 }
 
 #[test]
-fn connections_of_one_process_share_its_place_and_processes_take_turns() -> anyhow::Result<()> {
+fn connections_of_one_process_share_its_turns() -> anyhow::Result<()> {
     tell(async {
         let broker = broker("limits.max_waiting_per_reader = 3").await?;
         let (first, second) = (stub(&broker).await?, stub(&broker).await?);

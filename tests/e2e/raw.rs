@@ -11,17 +11,17 @@ use crate::{
     },
 };
 
-over_both_backends! { T1: raw_and_fitted_commands_in_one_unit }
+over_both_backends! { T1: raw_and_adapted_commands_share_a_unit }
 
 mod strict_t0 {
     use super::{Stage, over_both_backends};
-    over_both_backends! { T0: raw_and_fitted_commands_in_one_unit }
-    async fn raw_and_fitted_commands_in_one_unit(stage: Stage) -> anyhow::Result<()> {
-        super::raw_and_fitted_commands_in_one_unit(stage).await
+    over_both_backends! { T0: raw_and_adapted_commands_share_a_unit }
+    async fn raw_and_adapted_commands_share_a_unit(stage: Stage) -> anyhow::Result<()> {
+        super::raw_and_adapted_commands_share_a_unit(stage).await
     }
 }
 
-async fn raw_and_fitted_commands_in_one_unit(stage: Stage) -> anyhow::Result<()> {
+async fn raw_and_adapted_commands_share_a_unit(stage: Stage) -> anyhow::Result<()> {
     let fitted = |apdu: &str| Command::new(hex::parse(apdu).unwrap());
     let raw = |apdu: &str| fitted(apdu).raw();
     let unit = stage.client.transmit(stage.reader).commands([

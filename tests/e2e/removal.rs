@@ -8,7 +8,7 @@ use cardbroker_core::simulated_card::CardOptions;
 use crate::world::{COUNT, INCREMENT, LONG, PcscWorld, READER, answers, tell, told, unit, wait_until};
 
 #[test]
-fn a_card_pulled_in_mid_command_is_told_to_everyone_as_it_concerns_them() -> anyhow::Result<()> {
+fn a_removal_during_a_command_reaches_every_request() -> anyhow::Result<()> {
     tell(async {
         let world = PcscWorld::usual().await?;
         let (client, other) = (world.broker.client().await?, world.broker.client().await?);
@@ -41,7 +41,7 @@ fn a_card_pulled_in_mid_command_is_told_to_everyone_as_it_concerns_them() -> any
 }
 
 #[test]
-fn the_answers_before_the_pull_are_handed_over() -> anyhow::Result<()> {
+fn the_answers_before_the_removal_are_returned() -> anyhow::Result<()> {
     tell(async {
         let world = PcscWorld::usual().await?;
         let client = world.broker.client().await?;
@@ -57,7 +57,7 @@ fn the_answers_before_the_pull_are_handed_over() -> anyhow::Result<()> {
 }
 
 #[test]
-fn a_card_swapped_faster_than_the_driver_looks_is_a_new_insertion() -> anyhow::Result<()> {
+fn a_swap_between_two_polls_is_a_new_insertion() -> anyhow::Result<()> {
     tell(async {
         let world = PcscWorld::usual().await?;
         let client = world.broker.client().await?;

@@ -54,7 +54,7 @@ async fn work(client: Client, stop: Arc<AtomicBool>) -> anyhow::Result<Tally> {
 }
 
 #[test]
-fn readers_go_and_come_back_streams_stay_open_and_nothing_runs_twice() -> anyhow::Result<()> {
+fn readers_return_streams_survive_and_nothing_runs_twice() -> anyhow::Result<()> {
     tell(async {
         let mut world = PcscWorld::usual().await?;
         let stop = Arc::new(AtomicBool::new(false));

@@ -82,7 +82,7 @@ fn median(mut turns: Vec<u64>) -> u64 {
 }
 
 #[test]
-fn a_rogue_takes_no_turns_from_a_client_that_behaves() -> anyhow::Result<()> {
+fn a_rogue_takes_no_turns_from_a_good_client() -> anyhow::Result<()> {
     tell(async {
         let broker = broker("").await?;
         for manner in MANNERS {
@@ -106,7 +106,7 @@ fn a_rogue_takes_no_turns_from_a_client_that_behaves() -> anyhow::Result<()> {
 }
 
 #[test]
-fn half_open_connections_keep_no_newcomer_out() -> anyhow::Result<()> {
+fn half_open_connections_do_not_block_new_ones() -> anyhow::Result<()> {
     tell(async {
         // They would go away by themselves much later.
         let broker = broker("listen = { max_connections = 100, first_request_timeout = \"10m\" }").await?;

@@ -13,20 +13,20 @@ const FCI_START: &str = "6F118406F04341524401";
 
 over_both_backends! { T1:
     select_and_fetch_are_one_answer,
-    raw_commands_are_left_alone,
+    raw_commands_are_sent_unchanged,
     a_wrong_le_is_corrected,
-    long_answers_come_whole,
+    long_answers_are_complete,
     extended_length_goes_through,
     a_continuing_instruction_of_the_cards_own_is_used,
-    a_reset_at_the_start_takes_away_the_verified_pin,
+    a_reset_before_the_unit_clears_the_verification,
     a_refused_pin_stops_the_unit,
     conditions_are_compared_when_the_turn_comes,
-    a_card_that_comes_later_is_waited_for,
-    a_card_that_leaves_in_mid_command_leaves_its_fate_unknown,
+    a_unit_waits_for_a_later_card,
+    a_card_removed_during_a_command_means_unknown_delivery,
     a_swapped_card_is_another_insertion,
-    a_failed_exchange_with_the_card_still_there_is_told_and_mended,
-    a_mute_card_shows_and_recovers_when_put_in_again,
-    what_began_runs_to_its_end_without_its_client,
+    a_failed_exchange_with_the_card_present_is_recovered,
+    a_mute_card_is_reported_and_recovers_when_reinserted,
+    a_unit_that_began_finishes_without_its_client,
     the_deadline_is_answered_in_time,
 }
 
@@ -50,7 +50,7 @@ async fn select_and_fetch_are_one_answer(stage: Stage) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn raw_commands_are_left_alone(stage: Stage) -> anyhow::Result<()> {
+async fn raw_commands_are_sent_unchanged(stage: Stage) -> anyhow::Result<()> {
     let transmitted = stage.raw_unit(&[SELECT, GET_RESPONSE, GET_RESPONSE, "00B2010405"]).send().await;
     let error = transmitted.unwrap_err();
     assert_eq!(
@@ -75,7 +75,7 @@ async fn a_wrong_le_is_corrected(stage: Stage) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn long_answers_come_whole(stage: Stage) -> anyhow::Result<()> {
+async fn long_answers_are_complete(stage: Stage) -> anyhow::Result<()> {
     let transmitted = stage.unit(&["00CA010000", "00B0000000", "00B0010000"]).send().await?;
     let lengths: Vec<_> = transmitted.results.iter().map(|result| result.data.len()).collect();
     assert_eq!(lengths, [700, 256, 256]);
@@ -100,7 +100,7 @@ async fn a_continuing_instruction_of_the_cards_own_is_used(stage: Stage) -> anyh
     Ok(())
 }
 
-async fn a_reset_at_the_start_takes_away_the_verified_pin(stage: Stage) -> anyhow::Result<()> {
+async fn a_reset_before_the_unit_clears_the_verification(stage: Stage) -> anyhow::Result<()> {
     assert!(stage.run(&[VERIFY, PROTECTED]).await?[1].ends_with("9000"));
     assert!(stage.run(&[PROTECTED]).await?[0].ends_with("9000"), "still verified for this caller");
     let after_reset = stage.unit(&[PROTECTED]).reset_before(CardReset::Warm).send().await?;
@@ -138,7 +138,7 @@ async fn conditions_are_compared_when_the_turn_comes(stage: Stage) -> anyhow::Re
     Ok(())
 }
 
-async fn a_card_that_comes_later_is_waited_for(stage: Stage) -> anyhow::Result<()> {
+async fn a_unit_waits_for_a_later_card(stage: Stage) -> anyhow::Result<()> {
     let mut watch = stage.client.watch();
     assert_eq!(stage.run(&[&fault(2, 0, 1500)]).await?, ["9000"]);
     wait_until(&mut watch, |watch| {
@@ -154,7 +154,7 @@ async fn a_card_that_comes_later_is_waited_for(stage: Stage) -> anyhow::Result<(
     Ok(())
 }
 
-async fn a_card_that_leaves_in_mid_command_leaves_its_fate_unknown(stage: Stage) -> anyhow::Result<()> {
+async fn a_card_removed_during_a_command_means_unknown_delivery(stage: Stage) -> anyhow::Result<()> {
     let gone = fault(1, 100, 2000);
     let leaving = stage.unit(&[INCREMENT, INCREMENT, &gone, INCREMENT]);
     let other = stage.broker.client().await?;
@@ -185,7 +185,7 @@ async fn a_swapped_card_is_another_insertion(stage: Stage) -> anyhow::Result<()>
     Ok(())
 }
 
-async fn a_failed_exchange_with_the_card_still_there_is_told_and_mended(stage: Stage) -> anyhow::Result<()> {
+async fn a_failed_exchange_with_the_card_present_is_recovered(stage: Stage) -> anyhow::Result<()> {
     let before = stage.unit(&[INCREMENT]).send().await?;
     for kind in [6, 7] {
         let failed = refusal(stage.unit(&[&fault(kind, 0, 0), INCREMENT])).await?;
@@ -197,7 +197,7 @@ async fn a_failed_exchange_with_the_card_still_there_is_told_and_mended(stage: S
     Ok(())
 }
 
-async fn a_mute_card_shows_and_recovers_when_put_in_again(stage: Stage) -> anyhow::Result<()> {
+async fn a_mute_card_is_reported_and_recovers_when_reinserted(stage: Stage) -> anyhow::Result<()> {
     // Silent for more resets than the broker tries, then gone for a moment.
     stage.run(&[&fault(4, 200, 0)]).await?;
     assert_eq!(refusal(stage.unit(&[COUNT]).reset_before(CardReset::Warm)).await?, "RESET_FAILED not_sent");
@@ -206,7 +206,7 @@ async fn a_mute_card_shows_and_recovers_when_put_in_again(stage: Stage) -> anyho
     Ok(())
 }
 
-async fn what_began_runs_to_its_end_without_its_client(stage: Stage) -> anyhow::Result<()> {
+async fn a_unit_that_began_finishes_without_its_client(stage: Stage) -> anyhow::Result<()> {
     let client = stage.broker.client().await?;
     let unit = crate::world::unit(&client, stage.reader, &[&slow(300), INCREMENT, INCREMENT]);
     let waiting = crate::world::unit(&client, stage.reader, &[INCREMENT]);

@@ -312,7 +312,7 @@ fn the_right_pin_leaves_no_trace_with_real_readers() -> anyhow::Result<()> {
 }
 
 #[test]
-fn a_crash_of_the_broker_leaves_no_core_file_and_its_files_are_its_own() -> anyhow::Result<()> {
+fn a_crash_leaves_no_core_file() -> anyhow::Result<()> {
     let broker = Setup::simulated(1)?.start()?;
     let told = |file: &str| {
         fs::read_to_string(format!("/proc/{}/{file}", broker.pid()?.as_raw_nonzero())).map_err(anyhow::Error::from)

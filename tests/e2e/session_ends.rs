@@ -11,12 +11,12 @@ use crate::{
 };
 
 over_both_backends! { T1:
-    a_half_close_lets_all_that_was_said_be_done,
-    a_session_that_ends_in_good_order_resets_the_card,
-    a_card_that_is_left_is_left_to_ones_own_group_alone,
-    a_reset_of_the_stream_drops_what_was_not_sent,
-    an_abrupt_end_resets_even_a_card_that_was_to_be_left,
-    a_conversation_against_the_rules_is_over_and_the_next_has_the_card,
+    a_half_close_completes_all_sent_messages,
+    a_graceful_end_resets_the_card,
+    a_card_left_as_it_is_serves_its_group_only,
+    a_stream_reset_drops_unsent_commands,
+    an_abrupt_end_resets_the_card_despite_leave,
+    a_violation_ends_the_session_and_frees_the_card,
     a_deadline_on_the_stream_ends_the_session,
 }
 
@@ -41,7 +41,7 @@ fn protected(stage: &Stage, group: Option<&str>) -> anyhow::Result<String> {
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
 
-async fn a_half_close_lets_all_that_was_said_be_done(stage: Stage) -> anyhow::Result<()> {
+async fn a_half_close_completes_all_sent_messages(stage: Stage) -> anyhow::Result<()> {
     let mut session = Conversation::open(&stub(&stage.broker).await?, opening(stage.reader)).await?;
     session.transmit(&[&slow(200)]);
     for _ in 0..30 {
@@ -59,7 +59,7 @@ async fn a_half_close_lets_all_that_was_said_be_done(stage: Stage) -> anyhow::Re
     Ok(())
 }
 
-async fn a_session_that_ends_in_good_order_resets_the_card(stage: Stage) -> anyhow::Result<()> {
+async fn a_graceful_end_resets_the_card(stage: Stage) -> anyhow::Result<()> {
     for end in [Disposition::Unspecified, Disposition::Reset] {
         let (_stub, mut session) = member(&stage, "family", end).await?;
         assert_eq!(session.run(&[VERIFY]).await, "1: 9000");
@@ -69,7 +69,7 @@ async fn a_session_that_ends_in_good_order_resets_the_card(stage: Stage) -> anyh
     Ok(())
 }
 
-async fn a_card_that_is_left_is_left_to_ones_own_group_alone(stage: Stage) -> anyhow::Result<()> {
+async fn a_card_left_as_it_is_serves_its_group_only(stage: Stage) -> anyhow::Result<()> {
     let (_stub, mut session) = member(&stage, "family", Disposition::Leave).await?;
     assert_eq!(session.run(&[VERIFY]).await, "1: 9000");
     assert_eq!(session.close().await, ["over: OK"]);
@@ -88,7 +88,7 @@ async fn a_card_that_is_left_is_left_to_ones_own_group_alone(stage: Stage) -> an
     Ok(())
 }
 
-async fn a_reset_of_the_stream_drops_what_was_not_sent(stage: Stage) -> anyhow::Result<()> {
+async fn a_stream_reset_drops_unsent_commands(stage: Stage) -> anyhow::Result<()> {
     let stub = stub(&stage.broker).await?;
     let mut session = Conversation::open(&stub, opening(stage.reader)).await?;
     session.transmit(&[COUNT]);
@@ -106,7 +106,7 @@ async fn a_reset_of_the_stream_drops_what_was_not_sent(stage: Stage) -> anyhow::
     Ok(())
 }
 
-async fn an_abrupt_end_resets_even_a_card_that_was_to_be_left(stage: Stage) -> anyhow::Result<()> {
+async fn an_abrupt_end_resets_the_card_despite_leave(stage: Stage) -> anyhow::Result<()> {
     let (_stub, mut session) = member(&stage, "family", Disposition::Leave).await?;
     assert_eq!(session.run(&[VERIFY]).await, "1: 9000");
     session.reset();
@@ -115,7 +115,7 @@ async fn an_abrupt_end_resets_even_a_card_that_was_to_be_left(stage: Stage) -> a
     Ok(())
 }
 
-async fn a_conversation_against_the_rules_is_over_and_the_next_has_the_card(stage: Stage) -> anyhow::Result<()> {
+async fn a_violation_ends_the_session_and_frees_the_card(stage: Stage) -> anyhow::Result<()> {
     let stub = stub(&stage.broker).await?;
     let unit = |id| {
         let commands = request("", &[INCREMENT]).commands;
@@ -175,7 +175,7 @@ async fn a_deadline_on_the_stream_ends_the_session(stage: Stage) -> anyhow::Resu
 }
 
 #[test]
-fn the_card_is_reset_at_once_when_a_session_ends_and_left_alone_when_it_is_to_be_left() -> anyhow::Result<()> {
+fn the_card_is_reset_at_once_unless_left() -> anyhow::Result<()> {
     tell(async {
         let world = PcscWorld::usual().await?;
         let stub = stub(&world.broker).await?;

@@ -17,11 +17,11 @@ use crate::{
 };
 
 over_both_backends! { T1:
-    a_card_pulled_in_mid_command_ends_the_session_after_its_answers,
-    an_idle_session_hears_that_its_card_has_left,
-    a_failed_exchange_ends_the_session_and_mends_the_card,
+    a_removal_during_a_command_ends_the_session_after_answers,
+    an_idle_session_gets_the_removal_of_its_card,
+    a_failed_exchange_ends_the_session_and_the_card_recovers,
     a_session_can_wait_for_a_card,
-    a_broker_that_stops_ends_the_session_after_the_command_in_flight,
+    a_stopping_broker_finishes_the_sessions_command_in_flight,
 }
 
 /// The terms of a turn that waits for a card.
@@ -34,7 +34,7 @@ fn not_sent(heard: &[String]) -> bool {
     heard.iter().all(|answer| answer.contains(": failed ") && answer.ends_with(" not_sent"))
 }
 
-async fn a_card_pulled_in_mid_command_ends_the_session_after_its_answers(stage: Stage) -> anyhow::Result<()> {
+async fn a_removal_during_a_command_ends_the_session_after_answers(stage: Stage) -> anyhow::Result<()> {
     let stub = stub(&stage.broker).await?;
     let mut session = Conversation::open(&stub, opening(stage.reader)).await?;
     session.transmit(&[INCREMENT, &fault(1, 50, 1500), INCREMENT]);
@@ -50,7 +50,7 @@ async fn a_card_pulled_in_mid_command_ends_the_session_after_its_answers(stage: 
     Ok(())
 }
 
-async fn an_idle_session_hears_that_its_card_has_left(stage: Stage) -> anyhow::Result<()> {
+async fn an_idle_session_gets_the_removal_of_its_card(stage: Stage) -> anyhow::Result<()> {
     let stub = stub(&stage.broker).await?;
     let mut session = Conversation::open(&stub, opening(stage.reader)).await?;
     assert_eq!(session.run(&[&fault(2, 100, 0xFFFF)]).await, "1: 9000");
@@ -60,7 +60,7 @@ async fn an_idle_session_hears_that_its_card_has_left(stage: Stage) -> anyhow::R
     Ok(())
 }
 
-async fn a_failed_exchange_ends_the_session_and_mends_the_card(stage: Stage) -> anyhow::Result<()> {
+async fn a_failed_exchange_ends_the_session_and_the_card_recovers(stage: Stage) -> anyhow::Result<()> {
     let stub = stub(&stage.broker).await?;
     let mut session = Conversation::open(&stub, opening(stage.reader)).await?;
     session.transmit(&[VERIFY]);
@@ -85,7 +85,7 @@ async fn a_session_can_wait_for_a_card(stage: Stage) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn a_broker_that_stops_ends_the_session_after_the_command_in_flight(mut stage: Stage) -> anyhow::Result<()> {
+async fn a_stopping_broker_finishes_the_sessions_command_in_flight(mut stage: Stage) -> anyhow::Result<()> {
     let stub = stub(&stage.broker).await?;
     let mut session = Conversation::open(&stub, opening(stage.reader)).await?;
     let mut waiting = Conversation::ask(&stub, opening(stage.reader)).await?;
@@ -107,7 +107,7 @@ async fn a_broker_that_stops_ends_the_session_after_the_command_in_flight(mut st
 }
 
 #[test]
-fn a_driver_that_hangs_ends_the_session_and_all_its_messages_are_answered_in_time() -> anyhow::Result<()> {
+fn a_hanging_driver_ends_the_session_with_answers_in_time() -> anyhow::Result<()> {
     tell(async {
         let rule = "[[reader]]\nmatch = \".*\"\nexchange_timeout = \"1s\"\n";
         let world = PcscWorld::new(rule, CardOptions::default()).await?;
@@ -140,7 +140,7 @@ fn a_driver_that_hangs_ends_the_session_and_all_its_messages_are_answered_in_tim
 }
 
 #[test]
-fn sessions_end_when_pcscd_is_killed_and_open_again_when_it_is_back() -> anyhow::Result<()> {
+fn sessions_end_with_pcscd_and_open_again_after_it() -> anyhow::Result<()> {
     tell(async {
         let mut world = PcscWorld::usual().await?;
         let stub = stub(&world.broker).await?;

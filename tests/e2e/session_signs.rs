@@ -22,8 +22,8 @@ const READER: &str = "readers/simulated-reader-00";
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
 over_both_backends! { T1, "watch.heartbeat_interval = \"1s\"":
-    a_session_hears_heartbeats_while_it_waits_and_while_it_is_open,
-    a_clients_heartbeat_is_not_answered_and_no_activity,
+    a_waiting_or_open_session_gets_heartbeats,
+    a_clients_heartbeat_is_unanswered_and_not_an_activity,
 }
 
 /// The status of a session that the broker ends.
@@ -62,7 +62,7 @@ async fn heartbeats(session: &mut Conversation, count: u32) -> anyhow::Result<Du
     Ok(began.elapsed() / count)
 }
 
-async fn a_session_hears_heartbeats_while_it_waits_and_while_it_is_open(stage: Stage) -> anyhow::Result<()> {
+async fn a_waiting_or_open_session_gets_heartbeats(stage: Stage) -> anyhow::Result<()> {
     let stub = stub(&stage.broker).await?;
     let holder = Conversation::open(&stub, opening(stage.reader)).await?;
     let mut session = Conversation::ask(&stub, opening(stage.reader)).await?;
@@ -79,7 +79,7 @@ async fn a_session_hears_heartbeats_while_it_waits_and_while_it_is_open(stage: S
     Ok(())
 }
 
-async fn a_clients_heartbeat_is_not_answered_and_no_activity(stage: Stage) -> anyhow::Result<()> {
+async fn a_clients_heartbeat_is_unanswered_and_not_an_activity(stage: Stage) -> anyhow::Result<()> {
     let open = SessionOpen { idle_timeout: milliseconds(500), ..opening(stage.reader) };
     let mut session = Conversation::open(&stub(&stage.broker).await?, open).await?;
     for _ in 0..3 {
@@ -128,7 +128,7 @@ async fn simulated(configuration: &str) -> anyhow::Result<Broker> {
 }
 
 #[test]
-fn a_session_that_is_revoked_hears_the_cause() -> anyhow::Result<()> {
+fn a_revoked_session_gets_the_cause() -> anyhow::Result<()> {
     tell(async {
         let broker = simulated("limits.max_contended_lease = \"1s\"").await?;
         let (stub, client) = (stub(&broker).await?, broker.client().await?);
@@ -150,7 +150,7 @@ fn a_session_that_is_revoked_hears_the_cause() -> anyhow::Result<()> {
 }
 
 #[test]
-fn a_session_that_new_rules_forbid_hears_the_cause_and_the_rule() -> anyhow::Result<()> {
+fn a_session_revoked_by_new_rules_gets_the_rule() -> anyhow::Result<()> {
     tell(async {
         let broker = policy::broker("").await?;
         let stub = stub(&broker).await?;

@@ -16,10 +16,10 @@ use crate::{
 const REVOKED: &str = "over: Aborted LEASE_REVOKED not_sent";
 
 over_both_backends! { T1:
-    a_session_hears_how_many_callers_wait,
-    a_session_that_idles_gives_way_to_those_who_wait,
-    a_session_that_idles_alone_is_left_alone,
-    a_session_that_does_not_read_its_answers_gives_way,
+    a_session_gets_the_number_of_waiters,
+    an_idle_session_is_revoked_for_waiters,
+    an_idle_session_without_waiters_stays,
+    a_session_with_unread_answers_is_revoked,
 }
 
 /// Another unit, from now on in the queue.
@@ -32,7 +32,7 @@ async fn idle_session(stage: &Stage) -> anyhow::Result<Conversation> {
     Conversation::open(&stub(&stage.broker).await?, open).await
 }
 
-async fn a_session_hears_how_many_callers_wait(stage: Stage) -> anyhow::Result<()> {
+async fn a_session_gets_the_number_of_waiters(stage: Stage) -> anyhow::Result<()> {
     let mut session = Conversation::open(&stub(&stage.broker).await?, opening(stage.reader)).await?;
     let mine = [(); 2].map(|()| waiting(&stage.client, stage.reader, &[INCREMENT]));
     assert_eq!(session.hear().await, "waiters 1", "two units of one caller");
@@ -48,7 +48,7 @@ async fn a_session_hears_how_many_callers_wait(stage: Stage) -> anyhow::Result<(
     Ok(())
 }
 
-async fn a_session_that_idles_gives_way_to_those_who_wait(stage: Stage) -> anyhow::Result<()> {
+async fn an_idle_session_is_revoked_for_waiters(stage: Stage) -> anyhow::Result<()> {
     let mut session = idle_session(&stage).await?;
     assert_eq!(session.run(&[VERIFY]).await, "1: 9000");
     let next = stage.unit(&[PROTECTED]).send().await?;
@@ -59,7 +59,7 @@ async fn a_session_that_idles_gives_way_to_those_who_wait(stage: Stage) -> anyho
     Ok(())
 }
 
-async fn a_session_that_idles_alone_is_left_alone(stage: Stage) -> anyhow::Result<()> {
+async fn an_idle_session_without_waiters_stays(stage: Stage) -> anyhow::Result<()> {
     let mut session = idle_session(&stage).await?;
     assert_eq!(session.run(&[VERIFY]).await, "1: 9000");
     assert!(timeout(Duration::from_secs(1), session.message()).await.is_err(), "it heard something");
@@ -76,7 +76,7 @@ async fn a_session_that_idles_alone_is_left_alone(stage: Stage) -> anyhow::Resul
     Ok(())
 }
 
-async fn a_session_that_does_not_read_its_answers_gives_way(stage: Stage) -> anyhow::Result<()> {
+async fn a_session_with_unread_answers_is_revoked(stage: Stage) -> anyhow::Result<()> {
     let mut session = idle_session(&stage).await?;
     assert_eq!(session.run(&[VERIFY]).await, "1: 9000");
     // More than the client's library takes in by itself: about 12 MB of answers.
@@ -94,7 +94,7 @@ async fn a_session_that_does_not_read_its_answers_gives_way(stage: Stage) -> any
 }
 
 #[test]
-fn a_busy_session_gives_way_between_two_commands_when_others_have_waited_long_enough() -> anyhow::Result<()> {
+fn a_busy_session_is_revoked_between_commands_after_the_limit() -> anyhow::Result<()> {
     tell(async {
         let broker = Setup::simulated(1)?.configuration("limits.max_contended_lease = \"1s\"").start()?;
         let reader = "readers/simulated-reader-00";

@@ -12,22 +12,22 @@ use crate::{
 
 over_both_backends! { T1:
     answers_come_in_the_order_of_the_messages,
-    the_headers_come_before_the_first_message_goes,
-    a_session_is_told_what_it_runs_on,
-    those_who_wait_hear_of_their_place,
-    a_malformed_message_holds_up_those_behind_it_until_one_restarts,
+    the_broker_sends_headers_before_the_first_message,
+    an_opened_session_gets_insertion_state_tag_and_atr,
+    waiting_sessions_get_their_queue_position,
+    a_malformed_message_fails_the_following_until_a_restart,
     status_words_are_no_failures,
-    a_reset_takes_away_the_pin_and_brings_the_atr,
-    a_unit_beside_ones_own_session_waits_like_anyones,
+    a_reset_clears_the_verification_and_returns_the_atr,
+    a_unit_waits_for_the_callers_own_session,
     conditions_are_compared_when_the_turn_comes,
-    an_open_that_waits_no_longer_says_so,
+    an_open_that_times_out_is_a_queue_timeout,
 }
 
 mod strict_t0 {
     use super::*;
-    over_both_backends! { T0: a_command_that_t0_cannot_carry_holds_up_those_behind_it }
-    async fn a_command_that_t0_cannot_carry_holds_up_those_behind_it(stage: Stage) -> anyhow::Result<()> {
-        super::a_command_that_t0_cannot_carry_holds_up_those_behind_it(stage).await
+    over_both_backends! { T0: a_command_too_long_for_t0_fails_the_following_messages }
+    async fn a_command_too_long_for_t0_fails_the_following_messages(stage: Stage) -> anyhow::Result<()> {
+        super::a_command_too_long_for_t0_fails_the_following_messages(stage).await
     }
 }
 
@@ -51,14 +51,14 @@ async fn answers_come_in_the_order_of_the_messages(stage: Stage) -> anyhow::Resu
     Ok(())
 }
 
-async fn the_headers_come_before_the_first_message_goes(stage: Stage) -> anyhow::Result<()> {
+async fn the_broker_sends_headers_before_the_first_message(stage: Stage) -> anyhow::Result<()> {
     let mut session = Conversation::start(&stub(&stage.broker).await?, &[]).await?;
     session.say(Request::Open(opening(stage.reader)), false);
     assert_eq!(session.answer().await, "opened");
     Ok(())
 }
 
-async fn a_session_is_told_what_it_runs_on(stage: Stage) -> anyhow::Result<()> {
+async fn an_opened_session_gets_insertion_state_tag_and_atr(stage: Stage) -> anyhow::Result<()> {
     let stub = stub(&stage.broker).await?;
     let reader = crate::world::wait_for(&stage.broker, stage.reader, cardbroker_client::ReaderState::Ready).await?;
     let mut tags = vec![stage.unit(&[COUNT]).send().await?.state_tag];
@@ -83,7 +83,7 @@ async fn a_session_is_told_what_it_runs_on(stage: Stage) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn those_who_wait_hear_of_their_place(stage: Stage) -> anyhow::Result<()> {
+async fn waiting_sessions_get_their_queue_position(stage: Stage) -> anyhow::Result<()> {
     let stub = stub(&stage.broker).await?;
     let busy = stage.keep_busy(1000).await?;
     let mut waiting = Conversation::ask(&stub, opening(stage.reader)).await?;
@@ -98,7 +98,7 @@ async fn those_who_wait_hear_of_their_place(stage: Stage) -> anyhow::Result<()> 
     Ok(())
 }
 
-async fn a_malformed_message_holds_up_those_behind_it_until_one_restarts(stage: Stage) -> anyhow::Result<()> {
+async fn a_malformed_message_fails_the_following_until_a_restart(stage: Stage) -> anyhow::Result<()> {
     let (_, mut session) = session(&stage).await?;
     assert_eq!(session.run(&[VERIFY]).await, "1: 9000");
     session.transmit(&[INCREMENT, "00A4040002F0"]);
@@ -122,7 +122,7 @@ async fn a_malformed_message_holds_up_those_behind_it_until_one_restarts(stage: 
     Ok(())
 }
 
-async fn a_command_that_t0_cannot_carry_holds_up_those_behind_it(stage: Stage) -> anyhow::Result<()> {
+async fn a_command_too_long_for_t0_fails_the_following_messages(stage: Stage) -> anyhow::Result<()> {
     let (_, mut session) = session(&stage).await?;
     let too_long = format!("80140000000100{}", "55".repeat(256));
     session.transmit(&[&too_long]);
@@ -155,7 +155,7 @@ async fn status_words_are_no_failures(stage: Stage) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn a_reset_takes_away_the_pin_and_brings_the_atr(stage: Stage) -> anyhow::Result<()> {
+async fn a_reset_clears_the_verification_and_returns_the_atr(stage: Stage) -> anyhow::Result<()> {
     let atr = crate::world::wait_for(&stage.broker, stage.reader, cardbroker_client::ReaderState::Ready).await?.atr;
     let atr = cardbroker_client::hex::format(&atr);
     let (_, mut session) = session(&stage).await?;
@@ -172,7 +172,7 @@ async fn a_reset_takes_away_the_pin_and_brings_the_atr(stage: Stage) -> anyhow::
     Ok(())
 }
 
-async fn a_unit_beside_ones_own_session_waits_like_anyones(stage: Stage) -> anyhow::Result<()> {
+async fn a_unit_waits_for_the_callers_own_session(stage: Stage) -> anyhow::Result<()> {
     let (mut stub, mut session) = session(&stage).await?;
     let beside = request(stage.reader, &[INCREMENT]);
     let waiting = {
@@ -215,7 +215,7 @@ async fn conditions_are_compared_when_the_turn_comes(stage: Stage) -> anyhow::Re
     Ok(())
 }
 
-async fn an_open_that_waits_no_longer_says_so(stage: Stage) -> anyhow::Result<()> {
+async fn an_open_that_times_out_is_a_queue_timeout(stage: Stage) -> anyhow::Result<()> {
     let stub = stub(&stage.broker).await?;
     let busy = stage.keep_busy(1000).await?;
     for wait in [0, 50] {

@@ -7,11 +7,11 @@ use cardbroker_client::{Command, StopRule, hex};
 use crate::world::{COUNT, INCREMENT, SELECT_AND_FETCH, Stage, answers, over_both_backends, refusal, slow};
 
 over_both_backends! { T1:
-    stop_rules_say_after_which_status_words_a_unit_goes_on,
+    stop_rules_decide_after_which_status_words_a_unit_continues,
     each_result_has_its_card_duration,
 }
 
-async fn stop_rules_say_after_which_status_words_a_unit_goes_on(stage: Stage) -> anyhow::Result<()> {
+async fn stop_rules_decide_after_which_status_words_a_unit_continues(stage: Stage) -> anyhow::Result<()> {
     let [usual, sim, any, only_9000] = [StopRule::Unspecified, StopRule::Sim, StopRule::Any, StopRule::Only9000];
     let mut increments = 0;
     for (word, going_on) in [

@@ -28,7 +28,7 @@ async fn reports(manner: &str) -> anyhow::Result<Vec<String>> {
 }
 
 #[test]
-fn eight_programs_break_no_pair_as_raw_units_of_two_commands() -> anyhow::Result<()> {
+fn eight_programs_break_no_pair_as_raw_units() -> anyhow::Result<()> {
     tell(async {
         assert_eq!(reports("--as-unit").await?, ["0 of 200 pairs broken\n"; PROGRAMS]);
         Ok(())

@@ -149,7 +149,7 @@ fn without_a_valid_token_nothing_is_served() -> anyhow::Result<()> {
 }
 
 #[test]
-fn what_a_page_in_a_browser_could_send_is_refused() -> anyhow::Result<()> {
+fn requests_possible_from_a_browser_page_are_refused() -> anyhow::Result<()> {
     tell(async {
         let broker = broker(&["tests"]).await?;
         let authorization = bearer(&token(&broker, "tests")?);
@@ -185,7 +185,7 @@ fn what_a_page_in_a_browser_could_send_is_refused() -> anyhow::Result<()> {
 }
 
 #[test]
-fn http_1_is_not_spoken() -> anyhow::Result<()> {
+fn http_1_is_refused() -> anyhow::Result<()> {
     tell(async {
         let broker = broker(&["tests"]).await?;
         let address = broker.tcp_endpoint()?.replace("http://", "");
@@ -214,7 +214,7 @@ fn http_1_is_not_spoken() -> anyhow::Result<()> {
 }
 
 #[test]
-fn a_start_that_would_let_others_in_is_refused() -> anyhow::Result<()> {
+fn a_start_with_insecure_tcp_settings_is_refused() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let path = |name: &str| folder.path().join(name).display().to_string();
     let (socket, config, tokens) = (path("cardbroker.sock"), path("c.toml"), path("tokens"));
@@ -258,7 +258,7 @@ fn a_start_that_would_let_others_in_is_refused() -> anyhow::Result<()> {
 }
 
 #[test]
-fn each_unit_and_session_is_alone_unless_it_brings_a_group() -> anyhow::Result<()> {
+fn each_call_is_isolated_unless_it_has_a_group() -> anyhow::Result<()> {
     tell(async {
         let broker = broker(&["tests"]).await?;
         let client = broker.tcp_client("tests").await?;
@@ -290,7 +290,7 @@ fn each_unit_and_session_is_alone_unless_it_brings_a_group() -> anyhow::Result<(
 }
 
 #[test]
-fn a_request_id_is_known_to_the_holders_of_one_token() -> anyhow::Result<()> {
+fn a_request_id_belongs_to_one_token() -> anyhow::Result<()> {
     tell(async {
         let broker = broker(&["one", "two"]).await?;
         let send = async |name: &str| {
@@ -334,7 +334,7 @@ fn the_drain_closes_the_port_and_lets_units_end() -> anyhow::Result<()> {
 }
 
 #[test]
-fn a_connection_that_shows_no_valid_token_is_closed_in_time() -> anyhow::Result<()> {
+fn a_connection_without_a_valid_token_is_closed_in_time() -> anyhow::Result<()> {
     tell(async {
         let setup = Setup::simulated(1)?.configuration("listen.first_request_timeout = \"1s\"").tcp(&["tests"])?;
         let broker = setup.start()?;
@@ -377,7 +377,7 @@ fn a_connection_that_shows_no_valid_token_is_closed_in_time() -> anyhow::Result<
 }
 
 #[test]
-fn no_token_reaches_the_most_talkative_log() -> anyhow::Result<()> {
+fn no_token_is_in_the_most_verbose_log() -> anyhow::Result<()> {
     tell(async {
         let level = "trace,h2=trace,hyper=trace,hyper_util=trace,tonic=trace,tower=trace";
         let broker = Setup::simulated(1)?.log_level(level).tcp(&["tests"])?.start()?;
@@ -442,7 +442,7 @@ fn tokens_are_made_listed_and_removed() -> anyhow::Result<()> {
 }
 
 #[test]
-fn a_token_file_that_cannot_be_used_is_told_before_anything_is_sent() -> anyhow::Result<()> {
+fn an_unusable_token_file_is_reported_before_anything_is_sent() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("token");
     let file = path.to_str().unwrap();

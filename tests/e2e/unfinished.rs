@@ -114,12 +114,12 @@ fn attack(user: u32, arguments: &[&str], most_taken: u64) -> anyhow::Result<()> 
 }
 
 #[test]
-fn unfinished_requests_of_a_stranger_take_next_to_no_memory() -> anyhow::Result<()> {
+fn a_strangers_unfinished_requests_take_almost_no_memory() -> anyhow::Result<()> {
     attack(STRANGER, &["2", "600", "1048576"], 256 << 10)
 }
 
 #[test]
-fn short_unfinished_requests_of_a_stranger_are_refused_in_time() -> anyhow::Result<()> {
+fn a_strangers_short_unfinished_requests_are_refused_in_time() -> anyhow::Result<()> {
     attack(STRANGER, &["4", "16", "16384"], 256 << 10)
 }
 
@@ -134,6 +134,6 @@ fn unfinished_requests_to_other_services_count_too() -> anyhow::Result<()> {
 }
 
 #[test]
-fn unfinished_requests_of_a_member_take_a_bounded_share_of_memory() -> anyhow::Result<()> {
+fn a_members_unfinished_requests_take_limited_memory() -> anyhow::Result<()> {
     attack(MEMBER, &["2", "300", "1048576"], 4 * MIB)
 }

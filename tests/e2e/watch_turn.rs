@@ -27,8 +27,8 @@ use crate::{
 };
 
 over_both_backends! { T1:
-    a_caller_sees_its_own_requests_and_who_has_the_card,
-    ones_own_session_is_told_as_ones_own,
+    a_caller_sees_its_own_requests_and_the_holder,
+    the_callers_own_session_is_marked_as_own,
 }
 
 /// Another process that holds the card.
@@ -52,7 +52,7 @@ async fn until(watch: &mut WatchTurn, wished: impl Fn(&[WaitingTurn]) -> bool) -
     timeout(LONG, told).await.context("it was never told")?
 }
 
-async fn a_caller_sees_its_own_requests_and_who_has_the_card(stage: Stage) -> anyhow::Result<()> {
+async fn a_caller_sees_its_own_requests_and_the_holder(stage: Stage) -> anyhow::Result<()> {
     let mut here = stage.client.watch_turn().at(stage.reader);
     let mut everywhere = stage.broker.client().await?.watch_turn();
     for watch in [&mut here, &mut everywhere] {
@@ -94,7 +94,7 @@ async fn a_caller_sees_its_own_requests_and_who_has_the_card(stage: Stage) -> an
     Ok(())
 }
 
-async fn ones_own_session_is_told_as_ones_own(stage: Stage) -> anyhow::Result<()> {
+async fn the_callers_own_session_is_marked_as_own(stage: Stage) -> anyhow::Result<()> {
     let session = stage.client.open_session(stage.reader).open().await?;
     let waiting = arrived(&stage.client, stage.unit(&[INCREMENT])).await?;
     let mut watch = stage.client.watch_turn();
@@ -134,7 +134,7 @@ async fn refused(stub: &mut Stub, reader: &str) -> anyhow::Result<Status> {
 }
 
 #[test]
-fn a_hidden_reader_is_the_same_as_none() -> anyhow::Result<()> {
+fn watching_a_hidden_reader_fails_like_a_missing_one() -> anyhow::Result<()> {
     tell(async {
         let hide = "rule = [{ name = 'hide', principals = ['self'], readers = ['.*01'], deny = ['see'] }]";
         let broker = broker(hide).await?;
@@ -169,7 +169,7 @@ fn a_reader_that_is_hidden_later_ends_the_stream() -> anyhow::Result<()> {
 }
 
 #[test]
-fn a_quiet_stream_repeats_itself_as_a_heartbeat() -> anyhow::Result<()> {
+fn a_quiet_stream_repeats_its_message_as_a_heartbeat() -> anyhow::Result<()> {
     tell(async {
         let broker = broker("watch.heartbeat_interval = \"1s\"").await?;
         let reader = "readers/simulated-reader-00";
@@ -197,7 +197,7 @@ fn a_quiet_stream_repeats_itself_as_a_heartbeat() -> anyhow::Result<()> {
 }
 
 #[test]
-fn a_driver_that_hangs_holds_up_no_watcher() -> anyhow::Result<()> {
+fn a_hanging_driver_delays_no_watcher() -> anyhow::Result<()> {
     tell(async {
         let pcscd = Pcscd::start(1)?;
         let card = VirtualCard::insert(pcscd.port(0), CardOptions::default())?;

@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_script_is_read_line_by_line_and_no_line_is_endless() {
+    fn a_script_is_read_by_lines_of_limited_length() {
         let mut input = "00A4040C\n\nreset".as_bytes();
         let mut next = || read_line(&mut input).unwrap().map(|line| line.to_string());
         assert_eq!(

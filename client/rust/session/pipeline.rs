@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_message_sent_in_the_light_of_the_failure_restarts_and_only_that_one() {
+    fn only_the_first_message_that_knows_of_the_failure_restarts() {
         let mut pipeline = Pipeline::default();
         pipeline.send(0, None, ());
         pipeline.send(0, None, ());
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_decides_about_the_restart_has_the_last_word() {
+    fn an_explicit_decision_about_the_restart_takes_precedence() {
         let mut pipeline = Pipeline::default();
         assert_eq!(pipeline.send(0, Some(true), ()), (1, true), "also where nothing has failed");
         let known = answer(&mut pipeline, 1, Outcome::Failed);
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_broker_counts_as_a_failure_is_one() {
+    fn every_failed_message_counts_as_a_failure() {
         let mut pipeline = Pipeline::default();
         pipeline.send(0, None, ());
         pipeline.send(0, None, ());

@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_asked_for_is_fetched_with_get_response_once() {
+    fn get_response_fetches_the_rest_of_an_answer_once() {
         let mut exchange = Exchange::default();
         assert_eq!(exchange.answer(b"\x00\x01\x00\x00\x05HELLO\x02", echo), b"HE\x61\x03");
         assert_eq!(exchange.answer(b"\x00\xC0\x00\x00\x03", echo), b"LLO\x90\x00");

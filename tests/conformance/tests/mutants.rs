@@ -35,14 +35,14 @@ fn assert_only_its_cases_fail(side: &str, field: &str) {
 }
 
 #[test]
-fn a_client_that_does_not_send_a_field_fails_its_cases() {
+fn a_client_that_omits_a_request_field_fails_its_cases() {
     for field in ["allow_last_try", "key_timeout", "idle_timeout", "if_state_tag"] {
         assert_only_its_cases_fail("orders", field);
     }
 }
 
 #[test]
-fn a_client_that_does_not_show_a_field_fails_its_cases() {
+fn a_client_that_hides_a_response_field_fails_its_cases() {
     for field in ["get_response_count", "rule", "insertion_count", "queue_duration"] {
         assert_only_its_cases_fail("answers", field);
     }

@@ -35,7 +35,7 @@ fn a_driver_that_knows_all_fields_passes_the_walk() {
 }
 
 #[test]
-fn a_driver_that_does_what_a_scenario_says_passes_it() {
+fn a_driver_that_follows_a_scenario_passes_it() {
     for only in PLAIN {
         let (count, lines) = run(FAKE_DRIVER, only);
         assert!(count.failed == 0 && count.passed > 0, "{count:?}\n{lines}");
@@ -72,14 +72,14 @@ fn a_field_that_is_left_out_fails_its_cases() {
 }
 
 #[test]
-fn a_driver_that_ends_fails_with_what_it_said_last() {
+fn a_driver_that_ends_fails_with_its_last_lines() {
     let (count, lines) = run("sh -c 'echo no such module >&2'", "calls/get_broker");
     assert_eq!(count, Count { passed: 0, failed: 1 });
     assert!(lines.contains("no such module"), "{lines}");
 }
 
 #[test]
-fn a_driver_that_ends_fails_each_time_it_is_asked() {
+fn a_driver_that_ends_fails_every_later_order() {
     // It takes both orders, and the runner waits for two answers.
     let (count, lines) = run("sh -c 'read one; read two; echo gone >&2'", "connecting/no broker");
     assert!(count.passed == 0 && count.failed == 2, "{count:?}\n{lines}");
@@ -108,13 +108,13 @@ fn a_field_that_is_invented_fails_the_cases_of_failures() {
 }
 
 #[test]
-fn every_reason_and_delivery_is_told_to_a_client() {
+fn every_reason_and_delivery_has_a_case() {
     let (count, lines) = run(FAKE_DRIVER, "codes/");
     assert_eq!(count, Count { passed: codes::table().as_array().unwrap().len(), failed: 0 }, "{lines}");
 }
 
 #[test]
-fn a_kit_without_one_of_its_tables_is_no_kit() {
+fn a_kit_without_one_of_its_tables_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("scenarios")).unwrap();
     for table in ["endpoints", "readers", "codes", "invalid"] {
@@ -126,7 +126,7 @@ fn a_kit_without_one_of_its_tables_is_no_kit() {
 }
 
 #[test]
-fn the_table_of_codes_is_the_one_that_programs_share() {
+fn codes_json_equals_the_table_in_the_sources() {
     let rows = codes::table();
     let rows: Vec<_> = rows.as_array().unwrap().iter().map(|row| format!("  {row}")).collect();
     let table = format!("[\n{}\n]\n", rows.join(",\n"));

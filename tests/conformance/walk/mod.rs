@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_field_of_the_contract_has_a_case_or_a_reason() {
+    fn every_field_has_a_case_or_a_reason() {
         let contract = Contract::load().unwrap();
         let mut maker = Maker { contract: &contract, seen: Default::default() };
         let steps = steps_of(&mut maker).unwrap();

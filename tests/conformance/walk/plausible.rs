@@ -161,7 +161,7 @@ mod tests {
     use crate::contract::Contract;
 
     #[test]
-    fn every_field_of_a_failure_but_the_message_must_not_be_invented() {
+    fn invented_fields_of_a_failure_are_found() {
         let failure = Contract::load().unwrap().message("Failure").unwrap();
         let mut fields: Vec<_> = failure.fields().map(|field| field.name().to_owned()).collect();
         fields.retain(|field| field != "message");

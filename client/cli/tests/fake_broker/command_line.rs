@@ -70,7 +70,7 @@ readers/pcd-00-00  EMPTY  -         -     PCD 00 00
 }
 
 #[test]
-fn the_broker_is_told_in_rows_or_as_one_json_object() {
+fn the_broker_is_shown_as_rows_or_one_json_object() {
     let broker = FakeBroker::answering(b"");
     let expected = format!(
         "\
@@ -104,7 +104,7 @@ fn without_readers_a_hint_goes_beside_the_output() {
 }
 
 #[test]
-fn a_unit_prints_one_line_for_each_command_and_nothing_else() {
+fn a_unit_prints_exactly_one_line_for_each_command() {
     let broker = FakeBroker::answering(&[0xAB, 0x01]);
     let output = run(&broker, &["transmit", "yubikey", SELECT, "00:b0:00:00:02"]);
     assert_eq!((out(&output), err(&output), code(&output)), ("AB01 9000\nAB01 9000\n", "", 0));
@@ -163,7 +163,7 @@ fn apdus_can_come_from_standard_input() {
 }
 
 #[test]
-fn a_unit_that_stopped_prints_what_came_and_says_whether_the_rest_was_sent() {
+fn a_stopped_unit_prints_its_results_and_the_delivery() {
     let output = run(&stopping(Delivery::NotSent), &["transmit", "desk", SELECT, SELECT]);
     assert_eq!((out(&output), code(&output)), ("6A82\n", 5));
     assert_eq!(err(&output), "cardbroker: stopped at command 2: why\n");
@@ -180,7 +180,7 @@ fn a_unit_that_stopped_prints_what_came_and_says_whether_the_rest_was_sent() {
 }
 
 #[test]
-fn the_exit_code_tells_what_became_of_the_command() {
+fn the_exit_code_follows_from_the_delivery() {
     for (reason, delivery, expected) in [
         (ErrorReason::Denied, Delivery::NotSent, 1),
         (ErrorReason::InvalidRequest, Delivery::NotSent, 2),
@@ -198,7 +198,7 @@ fn the_exit_code_tells_what_became_of_the_command() {
 }
 
 #[test]
-fn an_error_in_json_has_all_that_the_broker_told() {
+fn an_error_in_json_has_all_fields_of_the_failure() {
     let broker = refusing(ErrorReason::NoCard, Delivery::NotSent);
     let output = run(&broker, &["transmit", "desk", SELECT, "--json"]);
     let expected = json!({ "error": {
@@ -226,7 +226,7 @@ fn without_a_broker_one_line_says_how_to_start_one() {
 }
 
 #[test]
-fn malformed_input_is_told_before_any_broker_is_asked_and_not_repeated() {
+fn malformed_input_is_reported_without_broker_or_text() {
     let mut broker = FakeBroker::answering(b"");
     broker.stop();
     let output = run(&broker, &["transmit", "desk", SELECT, "00200080 0431323z"]);
@@ -238,14 +238,14 @@ fn malformed_input_is_told_before_any_broker_is_asked_and_not_repeated() {
 }
 
 #[test]
-fn an_unknown_reader_lists_what_there_is() {
+fn an_unknown_reader_lists_the_known_ones() {
     let output = run(&FakeBroker::answering(b""), &["transmit", "acs", SELECT]);
     assert!(err(&output).contains("readers/desk (Yubico YubiKey 00 00), readers/pcd-00-00 (PCD 00 00)"));
     assert_eq!(code(&output), 4);
 }
 
 #[test]
-fn a_watch_tells_changes_and_ends_after_the_count_asked_for() {
+fn a_watch_prints_changes_and_ends_after_the_given_count() {
     let output = run(&FakeBroker::answering(b""), &["watch", "--count", "2"]);
     let lines: Vec<_> = out(&output).lines().collect();
     assert!(lines[0].ends_with("Z  readers/desk  READY  first"), "{lines:?}");
@@ -255,7 +255,7 @@ fn a_watch_tells_changes_and_ends_after_the_count_asked_for() {
 }
 
 #[test]
-fn ctrl_c_ends_a_watch_well() {
+fn ctrl_c_ends_a_watch_successfully() {
     let broker = FakeBroker::answering(b"");
     let mut child = cardbroker(&broker, &["watch"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
@@ -265,7 +265,7 @@ fn ctrl_c_ends_a_watch_well() {
 }
 
 #[test]
-fn a_watch_tells_that_the_broker_was_lost_and_found() {
+fn a_watch_reports_the_loss_and_return_of_the_broker() {
     let mut broker = FakeBroker::answering(b"");
     let mut child = cardbroker(&broker, &["watch", "--json"]).stdout(Stdio::piped()).spawn().unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();

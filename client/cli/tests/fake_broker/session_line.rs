@@ -28,7 +28,7 @@ fn run_script(broker: &FakeBroker, options: &[&str], script: &str) -> Output {
 }
 
 #[test]
-fn a_script_prints_one_line_for_each_apdu_and_ends_in_good_order() {
+fn a_script_prints_one_line_per_apdu_and_half_closes() {
     let broker = FakeBroker::answering(b"");
     let output = run_script(&broker, &[], "# choose\n00 A4 04 0C\n\nreset\n00:b0:00:00:02\r\n");
     assert_eq!((out(&output), err(&output), code(&output)), ("00A4 9000\n00B0 9000\n", "", 0));
@@ -74,7 +74,7 @@ fn every_option_of_a_session_reaches_the_broker() {
 }
 
 #[test]
-fn a_script_ends_at_its_first_error_with_the_documented_code() {
+fn a_script_ends_at_its_first_error_with_its_code() {
     let at_the_second = |say: fn(i64) -> Vec<Say>| {
         let broker = FakeBroker::with_sessions(move |request| match transmit_id(request) {
             Some(2) => say(2),
@@ -109,7 +109,7 @@ fn a_script_ends_at_its_first_error_with_the_documented_code() {
 }
 
 #[test]
-fn a_malformed_line_is_told_with_its_place_and_never_with_its_text() {
+fn a_malformed_line_is_reported_by_position_without_its_text() {
     let broker = FakeBroker::answering(b"");
     let output = run_script(&broker, &[], "00A4040C\n\n0020008004 3132333z\n");
     assert_eq!(err(&output), "cardbroker: line 3: not a hexadecimal digit at position 19\n");

@@ -60,7 +60,7 @@ impl Person {
 }
 
 #[test]
-fn a_person_gets_plain_words_and_the_prompt_back_after_a_mistake() {
+fn the_prompt_returns_after_a_mistake_with_a_plain_message() {
     let broker = FakeBroker::with_sessions(|request| match transmit_id(request) {
         Some(1) => [vec![waiters(2)], agreeable(request)].concat(),
         Some(2) => vec![failed(2, ErrorReason::Denied)],
@@ -88,7 +88,7 @@ fn a_person_gets_plain_words_and_the_prompt_back_after_a_mistake() {
 }
 
 #[test]
-fn ctrl_d_and_ctrl_c_at_the_prompt_end_in_good_order() {
+fn ctrl_d_and_ctrl_c_at_the_prompt_half_close() {
     for key in ["\x04", "\x03"] {
         let broker = FakeBroker::answering(b"");
         let mut person = Person::at(&broker);
@@ -99,7 +99,7 @@ fn ctrl_d_and_ctrl_c_at_the_prompt_end_in_good_order() {
 }
 
 #[test]
-fn a_person_who_waits_sees_how_long_the_queue_is_and_may_give_up() {
+fn a_waiting_person_sees_the_queue_and_may_give_up() {
     let broker = FakeBroker::with_sessions(|_| vec![turns_ahead(3)]);
     let mut person = Person::at(&broker);
     person.sees(b'\n').types("\x03");

@@ -26,7 +26,7 @@ pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
 }
 
 #[tokio::test]
-async fn without_a_broker_the_error_says_so_and_nothing_was_sent() {
+async fn without_a_broker_calls_fail_as_not_running() {
     let mut broker = FakeBroker::answering(b"");
     let client = Client::connect_with(broker.endpoint(), at_once()).await.unwrap();
     broker.stop();
@@ -43,7 +43,7 @@ async fn without_a_broker_the_error_says_so_and_nothing_was_sent() {
 }
 
 #[tokio::test]
-async fn nobody_on_a_tcp_port_is_no_broker_either() {
+async fn a_closed_tcp_port_is_not_running_either() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let endpoint = format!("http://127.0.0.1:{port}").parse().unwrap();
     let error = Client::connect_with(endpoint, at_once()).await.unwrap_err();
@@ -51,7 +51,7 @@ async fn nobody_on_a_tcp_port_is_no_broker_either() {
 }
 
 #[tokio::test]
-async fn a_broker_that_starts_is_waited_for_by_every_call() {
+async fn every_call_waits_for_a_starting_broker() {
     let mut broker = FakeBroker::answering(b"");
     let client = client(&broker).await;
     for call in 0..6 {
@@ -94,7 +94,7 @@ async fn a_socket_without_permission_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn a_reader_is_named_by_object_id_name_or_display_name() {
+async fn a_reader_is_named_by_object_id_or_names() {
     let broker = FakeBroker::answering(b"");
     let client = client(&broker).await;
     let desk: Reader = client.reader("desk").await.unwrap();
@@ -112,7 +112,7 @@ async fn a_reader_is_named_by_object_id_name_or_display_name() {
 }
 
 #[tokio::test]
-async fn the_broker_tells_of_itself() {
+async fn the_broker_describes_itself() {
     let broker = FakeBroker::answering(b"");
     let told = client(&broker).await.broker().await.unwrap();
     assert_eq!((told.version.as_str(), told.limits.max_commands), ("0.1.0", 64));
@@ -120,7 +120,7 @@ async fn the_broker_tells_of_itself() {
 }
 
 #[tokio::test]
-async fn waiting_turns_are_told_without_heartbeats_and_an_error_is_no_end() {
+async fn waiting_turns_skip_heartbeats_and_survive_an_error() {
     let broker = FakeBroker::answering(b"");
     let mut watch = client(&broker).await.watch_turn().at("desk");
     for _ in 0..2 {
@@ -143,7 +143,7 @@ async fn a_turn_without_terms_is_left_to_the_broker() {
 }
 
 #[tokio::test]
-async fn the_wait_ends_before_the_deadline_that_the_broker_is_told() {
+async fn the_wait_ends_before_the_deadline_sent_to_the_broker() {
     let broker = FakeBroker::answering(b"");
     client(&broker)
         .await
@@ -160,7 +160,7 @@ async fn the_wait_ends_before_the_deadline_that_the_broker_is_told() {
 }
 
 #[tokio::test]
-async fn a_call_that_outlives_its_deadline_has_an_unknown_fate() {
+async fn a_call_past_its_deadline_has_an_unknown_delivery() {
     let broker = FakeBroker::start(|_| None);
     let unit = client(&broker).await.transmit("readers/desk").command(SELECT).deadline(Duration::from_millis(200));
     let error = soon(unit.send()).await.unwrap_err();
@@ -169,7 +169,7 @@ async fn a_call_that_outlives_its_deadline_has_an_unknown_fate() {
 }
 
 #[tokio::test]
-async fn what_is_asked_before_a_unit_falls_within_its_deadline() {
+async fn queries_before_a_unit_count_towards_its_deadline() {
     let broker = FakeBroker::answering(b"");
     let client = client(&broker).await;
     broker.get_stuck();
@@ -185,7 +185,7 @@ async fn what_is_asked_before_a_unit_falls_within_its_deadline() {
 }
 
 #[tokio::test]
-async fn a_connection_that_is_lost_in_mid_call_leaves_an_unknown_fate() {
+async fn a_connection_lost_during_a_call_means_unknown_delivery() {
     let mut broker = FakeBroker::start(|_| None);
     let client = client(&broker).await;
     let call = tokio::spawn(client.transmit("readers/desk").command(SELECT).send());
@@ -228,7 +228,7 @@ async fn the_isolation_group_goes_with_every_call() {
 }
 
 #[tokio::test]
-async fn the_watch_finds_the_broker_again_and_tells_what_changed_meanwhile() {
+async fn the_watch_reconnects_and_reports_changes_in_between() {
     let mut broker = FakeBroker::answering(b"");
     let mut watch = client(&broker).await.watch();
     assert_eq!(next(&mut watch).await, "connected");
@@ -250,7 +250,7 @@ async fn the_watch_finds_the_broker_again_and_tells_what_changed_meanwhile() {
 }
 
 #[tokio::test]
-async fn a_watch_whose_next_is_dropped_again_and_again_loses_nothing() {
+async fn dropping_next_repeatedly_loses_no_event_of_a_watch() {
     let mut broker = FakeBroker::answering(b"");
     let mut watch = client(&broker).await.watch();
     let mut told = Vec::new();

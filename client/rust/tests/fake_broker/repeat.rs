@@ -60,7 +60,7 @@ fn stopped() -> Result<TransmitResponse, Status> {
 }
 
 #[tokio::test]
-async fn the_answers_of_a_unit_that_stopped_come_with_a_repeat_too() {
+async fn a_repeat_returns_the_results_of_a_stopped_unit() {
     let broker = losing(1, stopped);
     let unit = client(&broker).await.transmit("readers/desk").commands([SELECT, SELECT]).repeatable();
     let Err(Error::Stopped { partial, .. }) = soon(unit.send()).await else { panic!("the outcome is lost") };
@@ -68,7 +68,7 @@ async fn the_answers_of_a_unit_that_stopped_come_with_a_repeat_too() {
 }
 
 #[tokio::test]
-async fn repeats_end_with_half_of_the_time_for_which_outcomes_are_kept() {
+async fn repeats_end_after_half_of_the_outcome_lifetime() {
     // The first repeat comes after 50 ms at the earliest, the last one after 350 ms.
     for (lifetime, most) in [(0, 1), (100, 1), (400, 3)] {
         let broker = losing(usize::MAX, done);
@@ -81,7 +81,7 @@ async fn repeats_end_with_half_of_the_time_for_which_outcomes_are_kept() {
 }
 
 #[tokio::test]
-async fn a_delivery_without_a_reason_is_the_brokers_word_too() {
+async fn a_delivery_without_a_reason_comes_from_the_broker() {
     let broker = FakeBroker::refusing(|| {
         let mut status = Status::unavailable("it may have run");
         status.metadata_mut().insert(DELIVERY_TRAILER, "unknown".parse().unwrap());

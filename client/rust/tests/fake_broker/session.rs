@@ -52,7 +52,7 @@ fn reason_and_delivery<T: std::fmt::Debug>(outcome: Result<T, Error>) -> (Option
 }
 
 #[tokio::test]
-async fn commands_are_answered_and_a_close_ends_in_good_order() {
+async fn commands_are_answered_and_close_ends_gracefully() {
     let broker = FakeBroker::answering(b"");
     let session = soon(client(&broker).await.open_session("readers/desk").open()).await.unwrap();
     assert_eq!((session.insertion_id(), session.state_tag(), session.atr()), ("first", "tag", &[0x3B, 0x80][..]));
@@ -90,7 +90,7 @@ async fn a_wait_that_is_dropped_is_reset_too() {
 }
 
 #[tokio::test]
-async fn the_place_in_the_queue_is_told_and_the_group_and_no_deadline_go_along() {
+async fn opening_reports_the_queue_and_sends_group_but_no_deadline() {
     let broker = FakeBroker::with_sessions(|_| vec![turns_ahead(2), heartbeat(), turns_ahead(1), opened()]);
     let options = ConnectOptions { group: Some("5f2c".into()), ..ConnectOptions::default() };
     let client = Client::connect_with(broker.endpoint(), options).await.unwrap();
@@ -106,14 +106,14 @@ async fn the_place_in_the_queue_is_told_and_the_group_and_no_deadline_go_along()
 }
 
 #[tokio::test]
-async fn a_refused_session_tells_why() {
+async fn a_refused_session_gives_the_reason() {
     let broker = FakeBroker::with_sessions(|_| vec![end(ErrorReason::QueueTimeout)]);
     let outcome = soon(client(&broker).await.open_session("readers/desk").open()).await;
     assert_eq!(reason_and_delivery(outcome), (Some(ErrorReason::QueueTimeout), Delivery::NotSent));
 }
 
 #[tokio::test]
-async fn pipelined_commands_are_answered_in_order_and_at_most_32_are_on_their_way() {
+async fn pipelined_commands_stay_in_order_with_32_unanswered_at_most() {
     let held = Mutex::new(Vec::new());
     let (broker, session) = session(move |id| {
         let mut held = held.lock().unwrap();
@@ -145,7 +145,7 @@ async fn pipelined_commands_are_answered_in_order_and_at_most_32_are_on_their_wa
 }
 
 #[tokio::test]
-async fn after_a_failure_was_told_the_next_call_goes_on() {
+async fn after_a_reported_failure_the_next_call_goes_on() {
     let (broker, session) = session(|id| match id {
         // The first answer waits until the second message is on its way as well.
         1 => Vec::new(),
@@ -166,7 +166,7 @@ async fn after_a_failure_was_told_the_next_call_goes_on() {
 }
 
 #[tokio::test]
-async fn the_broker_tells_how_many_wait() {
+async fn the_broker_reports_the_number_of_waiters() {
     let (_broker, session) = session(|id| vec![waiters(3), heartbeat(), waiters(2), transmitted(id, Vec::new())]).await;
     assert_eq!(session.waiters(), 0);
     soon(session.transmit([SELECT]).send()).await.unwrap();
@@ -174,7 +174,7 @@ async fn the_broker_tells_how_many_wait() {
 }
 
 #[tokio::test]
-async fn the_end_of_the_lease_concerns_what_the_broker_has_not_read() {
+async fn the_final_status_concerns_messages_the_broker_has_not_read() {
     let (_broker, session) =
         session(|id| vec![failed(id, ErrorReason::CardRemoved), end(ErrorReason::CardRemoved)]).await;
     for _ in 0..3 {
@@ -186,7 +186,7 @@ async fn the_end_of_the_lease_concerns_what_the_broker_has_not_read() {
 }
 
 #[tokio::test]
-async fn an_end_without_the_brokers_word_leaves_an_unknown_fate() {
+async fn an_end_without_details_means_unknown_delivery() {
     let (_broker, session) = session(|_| vec![Err(Status::unavailable("a proxy says so"))]).await;
     let outcome = soon(session.transmit([SELECT]).send()).await;
     assert_eq!(reason_and_delivery(outcome), (None, Delivery::Unknown));
@@ -195,7 +195,7 @@ async fn an_end_without_the_brokers_word_leaves_an_unknown_fate() {
 }
 
 #[tokio::test]
-async fn a_revocation_while_nothing_is_under_way_is_told_to_the_next_call() {
+async fn the_next_call_after_an_idle_revocation_reports_it() {
     let broker = FakeBroker::with_sessions(|_| vec![opened(), end(ErrorReason::LeaseRevoked)]);
     let session = soon(client(&broker).await.open_session("readers/desk").open()).await.unwrap();
     until(|| !session.is_open()).await;
@@ -204,7 +204,7 @@ async fn a_revocation_while_nothing_is_under_way_is_told_to_the_next_call() {
 }
 
 #[tokio::test]
-async fn a_lost_connection_leaves_an_unknown_fate_to_what_was_sent_only() {
+async fn after_a_lost_connection_only_sent_commands_are_unknown() {
     let (mut broker, session) = session(|_| Vec::new()).await;
     let session = Arc::new(session);
     let mut calls = tokio::task::JoinSet::new();
@@ -221,7 +221,7 @@ async fn a_lost_connection_leaves_an_unknown_fate_to_what_was_sent_only() {
 }
 
 #[tokio::test]
-async fn a_broker_that_answers_out_of_order_is_not_believed() {
+async fn answers_out_of_order_are_rejected() {
     let (_broker, session) = session(|id| vec![transmitted(id + 1, Vec::new())]).await;
     let outcome = soon(session.transmit([SELECT]).send()).await;
     assert_eq!(reason_and_delivery(outcome), (None, Delivery::Unknown));
@@ -231,7 +231,7 @@ async fn a_broker_that_answers_out_of_order_is_not_believed() {
 }
 
 #[tokio::test]
-async fn malformed_commands_are_refused_without_the_broker_and_harm_no_session() {
+async fn malformed_commands_are_refused_locally_and_the_session_survives() {
     let (broker, session) = session(|id| vec![transmitted(id, Vec::new())]).await;
     for commands in [Vec::new(), vec![vec![0; 3]], vec![vec![0; 65_544]; 16]] {
         let outcome = soon(session.transmit(commands).send()).await;
