@@ -1,4 +1,4 @@
-//! What the end-to-end tests stand on: virtual cards, a private PC/SC service, rival programs.
+//! The foundation of the end-to-end tests: virtual cards, a private PC/SC service, rival programs.
 
 pub mod cards;
 pub mod harness;

@@ -1,4 +1,4 @@
-//! One client alone: what a unit costs by the broker and without it.
+//! One client alone: the cost of a unit with the broker and without it.
 
 use crate::{
     Effort,
@@ -12,12 +12,11 @@ pub(crate) const READ_RECORD: &str = "00B2010410";
 pub(crate) const SELECT: &str = "00A4040006F04341524401";
 const GET_RESPONSE: &str = "00C0000013";
 
-/// What is run.
 struct Unit {
     name: &'static str,
-    /// As PC/SC wants it, and a broker that is not to complete answers.
+    /// For PC/SC, and for a broker that does not complete answers.
     raw: &'static [&'static str],
-    /// As the broker completes it.
+    /// For a broker that completes answers.
     completed: &'static str,
 }
 
@@ -26,7 +25,7 @@ const UNITS: [Unit; 2] = [
     Unit { name: "SELECT + GET RESPONSE", raw: &[SELECT, GET_RESPONSE], completed: SELECT },
 ];
 
-/// One way to run one unit, and what came of it.
+/// One way to run one unit, with its times.
 struct Series {
     unit: &'static str,
     way: String,
@@ -60,7 +59,7 @@ pub(crate) async fn measure(effort: Effort) -> anyhow::Result<Table> {
 
 type Measured = (&'static str, String, Option<f64>, Vec<i64>);
 
-/// All ways one after the other; first those without the broker, which would have the card for itself.
+/// All ways one after the other; first those without the broker, which would hold the card exclusively.
 async fn one_round(stage: &Stage, tcp: Option<&Tcp>, count: u32) -> anyhow::Result<Vec<Measured>> {
     let (mut measured, order) = (Vec::new(), format!("times {count}"));
     let warm_up = format!("times {}", count / 10);
@@ -110,8 +109,9 @@ fn table(series: &[Series], has_tcp: bool) -> Table {
     }
     Table {
         title: "Alone",
-        about: "One client process and a card that answers at once. The ratio is to PC/SC in a transaction, median to median. \
-                Without \"two raw commands\" the broker is given SELECT alone and fetches the rest itself."
+        about: "One client process and a card that answers at once. The ratio is to PC/SC in a transaction, median \
+                to median. Without \"two raw commands\" the client sends SELECT alone and the broker fetches the \
+                rest."
             .into(),
         columns: vec!["unit", "way", "p50", "p99", "max", "ratio"],
         rows,

@@ -1,4 +1,4 @@
-//! From an insertion, as an observer on PC/SC sees it, to the clients that watch the broker's readers.
+//! The delay of an insertion, from an observer on PC/SC to the clients that watch the broker's readers.
 
 use std::{
     sync::mpsc::{Receiver, SyncSender, sync_channel},
@@ -23,7 +23,7 @@ const LAST_LIMIT: f64 = 50e6;
 
 const STREAMS_PER_CONNECTION: usize = 100;
 
-/// The longest that a watcher may take to see something.
+/// How long a watcher may take to report an event.
 const SIGHT: Duration = Duration::from_secs(20);
 
 pub(crate) async fn measure(effort: Effort) -> anyhow::Result<Table> {
@@ -40,7 +40,8 @@ pub(crate) async fn measure(effort: Effort) -> anyhow::Result<Table> {
             watchers.seen(true)?;
             let mut observer = stage.direct(&["observer", &reader])?;
             for _ in 0..effort.choose(10, 3) {
-                // A card that leaves before it was used, or comes back before it was missed, makes pcscd miscount.
+                // A card that is removed before it was used, or inserted before its removal was noticed, makes pcscd
+                // miscount.
                 until_ready(&client, READER).await?;
                 stage.remove();
                 moment(&mut observer, "removed")?;
@@ -68,9 +69,9 @@ pub(crate) async fn measure(effort: Effort) -> anyhow::Result<Table> {
     }
     Ok(Table {
         title: "Events",
-        about: "From the moment at which an observer on PC/SC sees an insertion to the moment at which a client has it from the \
-                broker. Both are woken by pcscd at the same time, so a time below zero means that the broker's client was first. The \
-                many watch on connections of 100 streams each, in one process."
+        about: "From the insertion, as an observer on PC/SC sees it, to the report of the broker's client. pcscd \
+                wakes both at the same time, so a time below zero means that the broker's client was first. The many \
+                watch on connections of 100 streams each, in one process."
             .into(),
         columns: vec!["watcher", "insertions", "p50", "p99", "max"],
         rows,
@@ -84,7 +85,7 @@ struct Watchers {
     count: usize,
 }
 
-/// Whether a card is there, and when a watcher saw that it has changed.
+/// Whether a card is present, and when a watcher was informed of the change, in ns.
 type Sight = (bool, i64);
 
 impl Watchers {
@@ -92,13 +93,13 @@ impl Watchers {
         let (sender, sights) = sync_channel(2 * count);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         thread::Builder::new().name("watchers".into()).spawn(move || {
-            // Whoever waits for a sight finds out that there is none.
+            // Closing the channel ends the waits of its receivers.
             let _ = runtime.block_on(watch(&endpoint, count, &sender));
         })?;
         Ok(Self { sights, count })
     }
 
-    /// When each of them saw the card come, or go.
+    /// The times at which the watchers reported the insertion, or the removal.
     fn seen(&self, is_there: bool) -> anyhow::Result<Vec<i64>> {
         let mut times = Vec::with_capacity(self.count);
         while times.len() < self.count {
@@ -124,7 +125,7 @@ async fn watch(endpoint: &Endpoint, count: usize, sights: &SyncSender<Sight>) ->
     Ok(())
 }
 
-/// Tells of each coming and going until nobody listens or the broker is gone.
+/// Reports each change until the receiver or the broker is gone.
 async fn follow(client: Client, sights: SyncSender<Sight>) {
     let mut watch = client.watch();
     let mut was_there = false;

@@ -1,4 +1,4 @@
-//! The card passes from one process to the next: when its holder is done with it, and when its holder is killed.
+//! Hand-over of the card between processes: after the holder ends its turn, and after the holder is killed.
 
 use std::{thread, time::Duration};
 
@@ -12,11 +12,11 @@ use crate::{
     stage::{Access, READER, Stage, moment, times},
 };
 
-/// In ns.
+/// For the end of a session, in ns.
 const END_LIMIT: f64 = 2e6;
 const KILL_LIMIT: f64 = 5e6;
 
-/// Those who wait on PC/SC look every 100 ms: the holder leaves at any moment of that, and not before it began.
+/// Waiters on PC/SC poll every 100 ms: the holder leaves at a random moment of that interval, and not before it began.
 const POLLS_MS: std::ops::Range<u64> = 100..300;
 
 #[derive(Clone, Copy)]
@@ -79,7 +79,7 @@ pub(crate) async fn measure(effort: Effort) -> anyhow::Result<Table> {
     Ok(table(&series, &resets))
 }
 
-/// From the moment before the holder leaves, or is killed, to the moment after the one who waits has the card.
+/// From the moment before the holder leaves, or is killed, to the moment after the waiter has the card.
 fn hand_overs(way: Way, start: &dyn Fn() -> anyhow::Result<Program>, count: u32) -> anyhow::Result<Vec<i64>> {
     let mut times = Vec::new();
     let (mut holder, mut waiter) = (start()?, start()?);
@@ -97,7 +97,7 @@ fn hand_overs(way: Way, start: &dyn Fn() -> anyhow::Result<Program>, count: u32)
             if way.by_broker {
                 holder = start()?;
             } else {
-                // Nobody can even connect while someone is in a transaction.
+                // During a transaction not even a connection is possible.
                 waiter.say("leave")?;
                 moment(&mut waiter, "left")?;
                 holder = start()?;
@@ -113,7 +113,7 @@ fn hand_overs(way: Way, start: &dyn Fn() -> anyhow::Result<Program>, count: u32)
     Ok(times)
 }
 
-/// Nobody has the card.
+/// Takes a card that nobody holds.
 fn take(program: &mut Program) -> anyhow::Result<()> {
     program.say("take")?;
     let mut line = program.line()?;
@@ -137,9 +137,9 @@ fn table(series: &[Samples], resets: &Samples) -> Table {
     rows.push(Cell::row("PC/SC: the card is reset, and nothing else", resets));
     Table {
         title: "Hand-over",
-        about: "From the moment at which the holder of the card begins to let it go, or is killed, to the moment at which another \
-                process that has waited for it has it. All are in one isolation group. The last row is what a reset of this card \
-                takes by itself; a real card's takes 50–400 ms."
+        about: "From the moment at which the holder begins to release the card, or is killed, to the moment at which \
+                a waiting process holds it. All are in one isolation group. The last row is a reset of this card by \
+                itself; a real card's takes 50–400 ms."
             .into(),
         columns: vec!["what happens", "times", "p50", "p99", "max"],
         rows,

@@ -25,21 +25,21 @@ use clap::{Parser, ValueEnum};
 use report::{Table, progress};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Measures the broker beside direct PC/SC, over the same virtual card behind a real pcscd, and writes results.md and
+/// Measure the broker beside direct PC/SC, over the same virtual card behind a real pcscd, and write results.md and
 /// results.json. A complete run also writes docs/benchmarks.md.
 #[derive(Parser)]
 #[command(args_conflicts_with_subcommands = true)]
 struct Arguments {
-    /// A run of two minutes, to see that everything works. Its numbers mean little.
+    /// A run of two minutes, to check that everything works. Its numbers mean little.
     #[arg(long)]
     quick: bool,
     /// How often each measurement is repeated, the ways taking turns.
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
-    /// Only this case; may be repeated.
+    /// Run only this case; may be repeated.
     #[arg(long, value_enum)]
     only: Vec<Case>,
-    /// Where the results go.
+    /// The folder for the results.
     #[arg(long, default_value = "target/bench")]
     out: PathBuf,
     #[command(subcommand)]
@@ -48,31 +48,31 @@ struct Arguments {
 
 #[derive(clap::Subcommand)]
 enum Process {
-    /// One of this program's own processes.
+    /// Run one of the benchmark's own processes.
     #[command(subcommand, hide = true)]
     Worker(worker::Worker),
 }
 
-/// What can be measured.
+/// The cases that can be measured.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Case {
-    /// One client, and what it costs it that there is a broker.
+    /// One client: the cost of the broker.
     Alone,
     /// Where the time goes inside the broker.
     Inside,
-    /// Many clients that all want the card.
+    /// Many clients on one card at once.
     Together,
     /// From one holder of the card to the next.
     HandOver,
-    /// From an insertion to those who watch.
+    /// From an insertion to the watching clients.
     Events,
     /// Many readers, watchers, clients and sessions.
     Scale,
-    /// The queue by itself.
+    /// The queue without the rest of the broker.
     Queue,
 }
 
-/// How thoroughly to measure.
+/// How thoroughly to measure: the full run or the quick one.
 #[derive(Clone, Copy)]
 pub(crate) struct Effort {
     pub(crate) quick: bool,
@@ -80,7 +80,7 @@ pub(crate) struct Effort {
 }
 
 impl Effort {
-    /// One of two numbers.
+    /// Chooses the number for this run.
     pub(crate) fn choose<T>(self, usual: T, quick: T) -> T {
         if self.quick { quick } else { usual }
     }
@@ -98,12 +98,12 @@ fn main() -> anyhow::Result<()> {
     let mut tables = Vec::new();
     for case in cases {
         tables.extend(runtime.block_on(measure(*case, effort))?);
-        // After each case, so that a run that is interrupted has not been for nothing.
+        // Written after each case, so that an interrupted run has results.
         report::write(&out, &settings(effort)?, &tables)?;
     }
     let markdown = report::write(&out, &settings(effort)?, &tables)?;
     progress(&format!("written to {}", out.display()));
-    // A document with some of the cases, or with the numbers of a quick run, would mislead.
+    // A document with only some of the cases, or with the numbers of a quick run, would mislead.
     if !quick && only.is_empty() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         progress(&format!("written to {}", report::publish(&root, &settings(effort)?, &tables)?.display()));
@@ -123,7 +123,7 @@ async fn measure(case: Case, effort: Effort) -> anyhow::Result<Vec<Table>> {
     })
 }
 
-/// What a reader of the results must know of the run.
+/// The facts about the run that a reader of the results needs.
 fn settings(effort: Effort) -> anyhow::Result<String> {
     let processors = thread::available_parallelism()?;
     let build = if cfg!(debug_assertions) { "without optimisation" } else { "optimised" };
@@ -131,7 +131,7 @@ fn settings(effort: Effort) -> anyhow::Result<String> {
     Ok(format!("{processors} processors, {rounds} rounds, built {build}. Ratios are medians of the rounds (min–max)."))
 }
 
-/// For this process and those that it starts: each client needs a descriptor at both ends.
+/// Raises the limit of this process and its children: each client needs a descriptor at both ends.
 fn allow_many_files() -> io::Result<()> {
     let limit = getrlimit(Resource::Nofile);
     Ok(setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })?)

@@ -1,4 +1,4 @@
-//! Which processors a thread may use, and what it costs on this machine that work passes from one thread to another.
+//! The processors of a thread, and this machine's cost of passing work from one thread to another.
 
 use std::{io, sync::mpsc, thread, time::Instant};
 
@@ -9,7 +9,7 @@ use crate::samples::{Samples, nanoseconds};
 /// The processors that this thread may use.
 ///
 /// # Errors
-/// The system's.
+/// The operating system's error.
 pub(crate) fn usable() -> io::Result<Vec<usize>> {
     let set = sched_getaffinity(None)?;
     Ok((0..CpuSet::MAX_CPU).filter(|processor| set.is_set(*processor)).collect())
@@ -18,24 +18,24 @@ pub(crate) fn usable() -> io::Result<Vec<usize>> {
 /// Confines this thread, and those that it starts from now on, to one processor.
 ///
 /// # Errors
-/// The system's.
+/// The operating system's error.
 pub(crate) fn confine(processor: usize) -> io::Result<()> {
     let mut set = CpuSet::new();
     set.set(processor);
     Ok(sched_setaffinity(None, &set)?)
 }
 
-/// How long it takes, `count` times, until a thread that waits on the processor `to` has what another on `from` sends it.
+/// The times, `count` of them, until a thread that waits on the processor `to` receives a byte from a thread on `from`.
 ///
 /// # Errors
-/// The system's.
+/// The operating system's error.
 pub(crate) fn hand_overs(from: usize, to: usize, count: u32) -> io::Result<Samples> {
     let (sender, receiver) = mpsc::sync_channel::<Instant>(1);
     let (ready, wait) = mpsc::sync_channel(1);
     let waiter = thread::Builder::new().name("waiter".into()).spawn(move || -> io::Result<Samples> {
         confine(to)?;
         let mut times = Vec::new();
-        // The other one has ended with an error if it does not wait.
+        // If this thread does not wait, the other one has ended with an error.
         while ready.send(()).is_ok() {
             let Ok(sent) = receiver.recv() else { break };
             times.push(nanoseconds(sent.elapsed()));

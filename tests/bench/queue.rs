@@ -1,4 +1,4 @@
-//! The queue of a reader by itself: what one turn costs as the callers become more.
+//! The queue of a reader by itself: the cost of one turn with a growing number of callers.
 
 use std::{
     hint::black_box,
@@ -22,8 +22,8 @@ pub(crate) fn measure(effort: Effort) -> Table {
     };
     Table {
         title: "The queue by itself",
-        about: "What a turn costs in the queue of a reader (the next one is taken out, and its caller asks again) while so many \
-                callers wait. Both are O(log n)."
+        about: "The cost of a turn in the queue of a reader (the next request is taken out, and its caller sends \
+                another) while so many callers wait. Both are O(log n)."
             .into(),
         columns: vec!["callers", "a turn, p50 of the rounds", "a turn, worst round"],
         rows: [1, 10, 100, 1_000, 10_000].map(row).into(),

@@ -1,4 +1,4 @@
-//! What was measured, as tables for people (Markdown) and for programs (JSON).
+//! The results, as tables for people (Markdown) and for programs (JSON).
 
 use std::{
     fmt::Write as _,
@@ -17,9 +17,9 @@ const GENERATED: &str = "<!-- Written by make bench. Do not edit. -->";
 /// The widest line of a paragraph, in characters.
 const COLUMNS: usize = 100;
 
-/// Prints on standard error how far the run is.
+/// Prints the progress of the run on standard error.
 pub(crate) fn progress(text: &str) {
-    // Without standard error there is nobody to tell.
+    // Without standard error the progress is not shown.
     let _ = writeln!(io::stderr(), "bench: {text}");
 }
 
@@ -29,9 +29,9 @@ pub(crate) enum Cell {
     Count(u64),
     Time(i64),
     Ratio(Spread),
-    /// In KiB.
+    /// An amount of memory, in KiB.
     Memory(f64),
-    /// There is nothing to say here.
+    /// An empty cell, without a value.
     None,
 }
 
@@ -40,12 +40,12 @@ impl Cell {
         Self::Text(text.into())
     }
 
-    /// Half of the times, 99 % of them, and all are at most so long.
+    /// The median, the 99 % quantile and the maximum.
     pub(crate) fn quantiles(samples: &Samples) -> [Self; 3] {
         [0.5, 0.99, 1.0].map(|share| Self::Time(samples.quantile(share)))
     }
 
-    /// A row of samples: what they are of, how many there are, and their quantiles.
+    /// A row of samples: their name, their number, and their quantiles.
     pub(crate) fn row(name: &str, samples: &Samples) -> Vec<Self> {
         let [p50, p99, max] = Self::quantiles(samples);
         vec![Self::text(name), Self::Count(samples.len() as u64), p50, p99, max]
@@ -84,20 +84,20 @@ fn time_text(time: f64) -> String {
     }
 }
 
-/// What a target bounds.
+/// The limit that a target sets.
 #[derive(Clone, Copy)]
 pub(crate) enum Limit {
-    /// A ratio, from above.
+    /// A ratio, as an upper limit.
     AtMost(f64),
-    /// A ratio, from below.
+    /// A ratio, as a lower limit.
     AtLeast(f64),
-    /// A time in ns, from above.
+    /// A time in ns, as an upper limit.
     Within(f64),
-    /// Memory in KiB, from above.
+    /// Memory in KiB, as an upper limit.
     Below(f64),
 }
 
-/// What was to be reached.
+/// A target: a limit and the measured value.
 pub(crate) struct Target {
     what: String,
     limit: Limit,
@@ -109,7 +109,7 @@ impl Target {
         Self { what: what.into(), limit, measured }
     }
 
-    /// Whether it bounds `what`.
+    /// Whether the target is about `what`.
     pub(crate) fn is_about(&self, what: &str) -> bool {
         self.what == what
     }
@@ -125,7 +125,7 @@ impl Target {
         if self.is_met() { "met" } else { "**missed**" }
     }
 
-    /// The limit and what was measured, as people read them.
+    /// The limit and the measured value, as text for people.
     fn texts(&self) -> (String, String) {
         match self.limit {
             Limit::AtMost(limit) => (format!("≤ {limit}"), format!("{:.2}", self.measured)),
@@ -143,7 +143,7 @@ impl Target {
 
 /// One table and its targets.
 pub(crate) struct Table {
-    /// Its heading.
+    /// The heading of the table.
     pub(crate) title: &'static str,
     /// What was measured, and how to read it.
     pub(crate) about: String,
@@ -162,7 +162,7 @@ impl Table {
         text
     }
 
-    /// The table without its heading and its targets.
+    /// The table as Markdown, without its heading and its targets.
     fn body(&self) -> String {
         let cells = self.rows.iter().map(|row| row.iter().map(Cell::markdown).collect());
         format!("{}\n\n{}", wrapped(&self.about), grid(&self.columns, cells))
@@ -199,7 +199,7 @@ fn grid(columns: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
     text
 }
 
-/// Breaks a paragraph into lines of at most [`COLUMNS`], if its words are no longer.
+/// Breaks a paragraph into lines of at most [`COLUMNS`], unless a word is longer.
 fn wrapped(text: &str) -> String {
     let mut wrapped = String::new();
     let mut column = 0;
@@ -219,7 +219,7 @@ fn wrapped(text: &str) -> String {
 /// Writes `results.md` and `results.json` into `folder`; returns the Markdown.
 ///
 /// # Errors
-/// The system's, on writing.
+/// The operating system's error, on writing.
 pub(crate) fn write(folder: &Path, settings: &str, tables: &[Table]) -> io::Result<String> {
     let markdown: Vec<_> = tables.iter().map(Table::markdown).collect();
     let markdown = format!("# Cardbroker beside direct PC/SC\n\n{settings}\n\n{}", markdown.join("\n"));
@@ -238,7 +238,7 @@ pub(crate) fn write(folder: &Path, settings: &str, tables: &[Table]) -> io::Resu
 /// (none if that file is missing), the targets, and the tables, folded away.
 ///
 /// # Errors
-/// The system's, on reading and writing.
+/// The operating system's error, on reading and writing.
 pub(crate) fn publish(root: &Path, settings: &str, tables: &[Table]) -> io::Result<PathBuf> {
     let reading = match fs::read_to_string(root.join("tests/bench/reading.md")) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),

@@ -1,24 +1,23 @@
-//! Times measured, and what a table says of them.
+//! Measured times, and their statistics for a table.
 
 use std::time::Duration;
 
-/// Times in ns, in ascending order. One may be negative: of two that see the same event either may be first.
+/// Times in ns, in ascending order. One may be negative: two observers of one event may see it in either order.
 #[derive(Default)]
 pub(crate) struct Samples(Vec<i64>);
 
 impl Samples {
-    /// Adds times in ns.
+    /// Adds times in ns, in any order.
     pub(crate) fn add(&mut self, times: impl IntoIterator<Item = i64>) {
         self.0.extend(times);
         self.0.sort_unstable();
     }
 
-    /// All times in ns.
+    /// All times in ns, in ascending order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = i64> {
         self.0.iter().copied()
     }
 
-    /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
@@ -29,7 +28,7 @@ impl Samples {
         self.0.get(rank.max(1) - 1).copied().unwrap_or_default()
     }
 
-    /// The time that half of all do not exceed.
+    /// The median in ns: half of all times are at most this long.
     pub(crate) fn median(&self) -> i64 {
         self.quantile(0.5)
     }
@@ -48,7 +47,7 @@ impl FromIterator<i64> for Samples {
     }
 }
 
-/// What a quantity was over the rounds.
+/// The spread of a quantity over the rounds.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Spread {
     pub(crate) median: f64,
@@ -57,7 +56,7 @@ pub(crate) struct Spread {
 }
 
 impl Spread {
-    /// Of one value for each round; all zero if there are none.
+    /// The spread of one value for each round; all zero if there are none.
     pub(crate) fn of(values: &[f64]) -> Self {
         let mut values = values.to_vec();
         values.sort_unstable_by(f64::total_cmp);
@@ -66,7 +65,7 @@ impl Spread {
     }
 }
 
-/// A duration in ns, as samples are.
+/// Converts a duration to ns, the unit of samples.
 pub(crate) fn nanoseconds(time: Duration) -> i64 {
     i64::try_from(time.as_nanos()).unwrap_or(i64::MAX)
 }

@@ -1,4 +1,4 @@
-//! Many readers, watchers, clients and sessions: what an operation costs the broker then, and what memory they take.
+//! Many readers, watchers, clients and sessions: the broker's cost of an operation, and its memory.
 
 use std::{
     fs,
@@ -18,15 +18,15 @@ use crate::{
     stage::until_ready,
 };
 
-/// Answered at once, with another card in the reader then.
+/// Answered at once; then another card is in the reader.
 const SWAP: &str = "80F003000400000000";
 
-/// How much more an operation may cost the broker with the most of something than with one.
+/// The limit for the cost of an operation with the maximum of something, relative to the cost with one.
 const FLAT: f64 = 1.5;
-/// In KiB.
+/// The limit for the memory of one session, in KiB.
 const SESSION_LIMIT: f64 = 100.0;
 
-/// Readers of the case of many clients.
+/// The number of readers in the case of many clients.
 const SHARED_READERS: usize = 16;
 const STREAMS_PER_CONNECTION: usize = 100;
 const SWAPS: u32 = 10;
@@ -68,7 +68,7 @@ pub(crate) async fn measure(effort: Effort) -> anyhow::Result<Vec<Table>> {
     Ok(vec![operations.table(), sessions(effort.choose(256, 16)).await?])
 }
 
-/// A broker whose readers are all ready.
+/// Starts a broker and waits until all its readers are ready.
 async fn start(readers: usize) -> anyhow::Result<Broker> {
     let broker = Setup::simulated(readers)?.log_level("info").start()?;
     let client = broker.client().await?;
@@ -82,18 +82,18 @@ fn reader(index: usize) -> String {
     format!("readers/simulated-reader-{index:02}")
 }
 
-/// What the broker showed under some load.
+/// The measurements of a broker under some load.
 struct Reading {
-    /// What a client saw of an operation, p50 in ns.
+    /// The latency of an operation for a client, p50 in ns.
     latency: i64,
-    /// What an operation cost the broker, in ns of a processor.
+    /// The cost of an operation for the broker, in ns of processor time.
     cost: f64,
-    /// In KiB.
+    /// The broker's resident memory, in KiB.
     memory: f64,
 }
 
 impl Reading {
-    /// Each client runs units at its reader, one after the other.
+    /// Measures while each client runs units at its reader, one after the other.
     async fn take(broker: &Broker, clients: &[(Client, String)], time: Duration) -> anyhow::Result<Self> {
         let (before, end) = (processor_time(broker)?, Instant::now() + time);
         let mut running = JoinSet::new();
@@ -119,17 +119,17 @@ impl Reading {
     }
 }
 
-/// How the cost grows, along several quantities.
+/// The growth of the cost, along several quantities.
 #[derive(Default)]
 struct Growth {
     rows: Vec<Vec<Cell>>,
     targets: Vec<Target>,
-    /// What is growing, and its cost at the beginning.
+    /// The growing quantity, and its cost at the beginning.
     first: Option<(&'static str, f64)>,
 }
 
 impl Growth {
-    /// What grows is compared from `from` on: below, nothing is shared yet.
+    /// Costs are compared from `from` on: below it, nothing is shared yet.
     fn add(&mut self, what: &'static str, from: usize, count: usize, reading: Reading) {
         let Reading { latency, cost, memory } = reading;
         let cells = [Cell::Count(count as u64), Cell::Time(latency), Cell::Time(cost as i64), Cell::Memory(memory)];
@@ -147,10 +147,11 @@ impl Growth {
     fn table(self) -> Table {
         Table {
             title: "Scale",
-            about: "Simulated readers, all clients in one process. The cost is processor time of the broker: for a Transmit of one \
-                    command, or for telling one watcher of a swapped card (two changes: SETTLING, READY), where the time is that to \
-                    the last watcher. Each was measured once. The targets compare the most of something with one; of clients, with \
-                    as many as readers; of those who are told, with 100."
+            about: "Simulated readers, all clients in one process. The cost is processor time of the broker: for a \
+                    Transmit of one command, or for reporting a swapped card to one watcher (two changes: SETTLING, \
+                    READY), where the time is that to the last watcher. Each was measured once. The targets compare \
+                    the largest number of something with one; for clients, with as many as readers; for watchers, \
+                    with 100."
                 .into(),
             columns: vec!["what there are many of", "count", "p50", "cost of an operation", "memory of the broker"],
             rows: self.rows,
@@ -173,7 +174,7 @@ async fn watch(broker: &Broker, count: usize) -> anyhow::Result<Vec<Watch>> {
     Ok(watches)
 }
 
-/// Waits until a watcher sees a usable card in another insertion; returns that.
+/// Waits until a watcher reports a usable card in another insertion; returns that insertion.
 async fn until_other(watch: &mut Watch, insertion: &str) -> anyhow::Result<String> {
     let wait = async {
         loop {
@@ -187,7 +188,7 @@ async fn until_other(watch: &mut Watch, insertion: &str) -> anyhow::Result<Strin
     tokio::time::timeout(Duration::from_secs(20), wait).await.context("a watcher sees nothing")
 }
 
-/// Swaps the card some times, and waits each time until all have seen it.
+/// Swaps the card several times, and waits each time until all watchers have reported it.
 async fn swap(broker: &Broker, client: &Client, watches: &mut [Watch]) -> anyhow::Result<Reading> {
     let before = processor_time(broker)?;
     let mut samples = Samples::default();
@@ -208,7 +209,7 @@ async fn swap(broker: &Broker, client: &Client, watches: &mut [Watch]) -> anyhow
     Ok(Reading { latency: samples.median(), cost, memory: memory(broker)? })
 }
 
-/// The memory of sessions that do nothing.
+/// Measures the memory of idle sessions.
 async fn sessions(count: usize) -> anyhow::Result<Table> {
     let (mut rows, mut targets) = (Vec::new(), Vec::new());
     for own_connection in [false, true] {
@@ -235,7 +236,7 @@ async fn sessions(count: usize) -> anyhow::Result<Table> {
     })
 }
 
-/// The processor time that all threads of the broker have had, in ns.
+/// The processor time of all threads of the broker so far, in ns.
 fn processor_time(broker: &Broker) -> anyhow::Result<i64> {
     let mut sum = 0;
     for thread in fs::read_dir(format!("{}/task", folder(broker)?)).context("cannot read the broker's threads")? {

@@ -1,4 +1,4 @@
-//! What the cases stand on: a real pcscd with a card in its first reader, a broker for it, and processes that use them.
+//! The stage of the cases: a real pcscd with a card in its first reader, a broker for it, and processes that use them.
 
 use std::{
     path::Path,
@@ -22,12 +22,12 @@ use crate::tcp::Tcp;
 /// The broker's name of the reader.
 pub(crate) const READER: &str = "readers/virtual-pcd-a-00-00";
 
-/// The longest that anything may take that is not measured.
+/// The limit for everything that is not measured.
 const LONG: Duration = Duration::from_secs(20);
 
-/// A card in a reader. Dropping it takes the card out and ends pcscd.
+/// A card in a reader. Dropping it removes the card and ends pcscd.
 pub(crate) struct Stage {
-    // Before pcscd, for the card's end is its removal.
+    // Dropped before pcscd, so that the card is removed first.
     card: Option<Program>,
     pcscd: Arc<Pcscd>,
     command_ms: u64,
@@ -35,7 +35,7 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    /// With a card whose commands and resets take so many milliseconds.
+    /// Starts with a card whose commands and resets take so many milliseconds.
     pub(crate) fn new(command_ms: u64, reset_ms: u64) -> anyhow::Result<Self> {
         let pcscd = Arc::new(Pcscd::start(1)?);
         let mut stage = Self { card: None, pcscd, command_ms, reset_ms };
@@ -43,7 +43,7 @@ impl Stage {
         Ok(stage)
     }
 
-    /// Puts a card in. pcscd must have noticed that the last one is gone: it may not notice a swap at all.
+    /// Inserts a card. pcscd must have noticed the removal of the last one: it may not notice a swap at all.
     pub(crate) fn insert(&mut self) -> anyhow::Result<()> {
         let numbers = [self.pcscd.port(0).into(), self.command_ms, self.reset_ms].map(|number| number.to_string());
         let mut card = Program::spawn(worker(&["card"])?.args(numbers))?;
@@ -52,7 +52,7 @@ impl Stage {
         Ok(())
     }
 
-    /// Takes the card out.
+    /// Removes the card from the reader.
     pub(crate) fn remove(&mut self) {
         self.card = None;
     }
@@ -62,7 +62,7 @@ impl Stage {
         self.pcscd.reader_name(0)
     }
 
-    /// A broker for the reader, once it serves; on TCP too if `tcp` is given.
+    /// Starts a broker for the reader and waits until it serves; on TCP too if `tcp` is given.
     pub(crate) async fn broker(&self, tcp: Option<&Tcp>) -> anyhow::Result<Broker> {
         let configuration = tcp.map(Tcp::configuration).unwrap_or_default();
         let broker = Setup::on(&self.pcscd)?.configuration(&configuration).log_level("info").start()?;
@@ -70,40 +70,40 @@ impl Stage {
         Ok(broker)
     }
 
-    /// A process that uses PC/SC itself, ready.
+    /// Starts a process that uses PC/SC itself, and waits for its line `ready`.
     pub(crate) fn direct(&self, arguments: &[&str]) -> anyhow::Result<Program> {
         ready(worker(arguments)?.env("PCSCLITE_CSOCK_NAME", self.pcscd.socket()))
     }
 }
 
-/// How a process reaches the broker, and as what.
+/// A process's way to the broker: its variables of the environment.
 #[derive(Clone, Default)]
 pub(crate) struct Access(Vec<(&'static str, String)>);
 
 impl Access {
-    /// To a broker on its socket.
+    /// Access to a broker on its socket.
     pub(crate) fn unix(socket: &Path) -> Self {
         Self(vec![(ENDPOINT_VARIABLE, format!("unix:{}", socket.display()))])
     }
 
-    /// In this isolation group.
+    /// Access as a member of this isolation group.
     pub(crate) fn in_group(self, group: &str) -> Self {
         self.with(GROUP_VARIABLE, group)
     }
 
-    /// With one more variable of the environment.
+    /// Access with one more variable of the environment.
     pub(crate) fn with(mut self, variable: &'static str, value: &str) -> Self {
         self.0.push((variable, value.to_owned()));
         self
     }
 
-    /// A process that uses the broker, ready.
+    /// Starts a process that uses the broker, and waits for its line `ready`.
     pub(crate) fn client(&self, arguments: &[&str]) -> anyhow::Result<Program> {
         ready(worker(arguments)?.envs(self.0.iter().cloned()))
     }
 }
 
-/// This program, as one of its own processes.
+/// A command that runs this program as one of its own processes.
 fn worker(arguments: &[&str]) -> anyhow::Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
     command.env_remove(GROUP_VARIABLE).arg("worker").args(arguments);
@@ -117,7 +117,7 @@ fn ready(command: &mut Command) -> anyhow::Result<Program> {
     Ok(program)
 }
 
-/// Waits until the broker has the card of a reader in hand.
+/// Waits until the broker holds the card of a reader.
 pub(crate) async fn until_ready(client: &Client, reader: &str) -> anyhow::Result<()> {
     let mut watch = client.watch();
     let wait = async {
@@ -128,7 +128,7 @@ pub(crate) async fn until_ready(client: &Client, reader: &str) -> anyhow::Result
     timeout(LONG, wait).await.context("the card does not become ready")
 }
 
-/// Gives a process an order; the times that it answers.
+/// Gives a process an order; returns the times in its answer.
 pub(crate) fn times(program: &mut Program, order: &str) -> anyhow::Result<Vec<i64>> {
     program.say(order)?;
     Ok(serde_json::from_str(&program.line()?)?)
@@ -141,7 +141,7 @@ pub(crate) fn moment(program: &mut Program, word: &str) -> anyhow::Result<i64> {
     Ok(time.trim().parse()?)
 }
 
-/// Waits for something that is bound to happen.
+/// Waits for an event that must come.
 pub(crate) fn until(what: &str, mut done: impl FnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
     let deadline = Instant::now() + LONG;
     while !done()? {

@@ -11,14 +11,14 @@ use cardbroker_tests::harness::broker::program;
 
 use crate::stage::Access;
 
-/// A port and a token for it.
+/// A port, and a token for it.
 pub(crate) struct Tcp {
     folder: tempfile::TempDir,
     port: u16,
 }
 
 impl Tcp {
-    /// `None` if there is no such listener.
+    /// Makes a token; `None` if this daemon has no such listener.
     pub(crate) fn prepare() -> anyhow::Result<Option<Self>> {
         let help = Command::new(program("cardbrokerd")?).arg("--help").output()?;
         if !String::from_utf8_lossy(&help.stdout).contains("--tcp") {
@@ -33,13 +33,13 @@ impl Tcp {
         Ok(Some(tcp))
     }
 
-    /// What the broker's configuration needs for it.
+    /// The broker's configuration for the listener.
     pub(crate) fn configuration(&self) -> String {
         let rule = "rule = [{ name = 'bench', principals = ['token:bench'], allow = ['all'] }]";
         format!("{rule}\n[listen]\ntcp = \"127.0.0.1:{}\"\ntokens = \"{}\"\n", self.port, self.path("tokens"))
     }
 
-    /// The way to the broker.
+    /// A process's way to the broker by TCP.
     pub(crate) fn access(&self) -> Access {
         let endpoint = format!("http://127.0.0.1:{}", self.port);
         Access::default().with(ENDPOINT_VARIABLE, &endpoint).with("CARDBROKER_TOKEN_FILE", &self.path("token"))

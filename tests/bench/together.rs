@@ -1,4 +1,4 @@
-//! Many clients that all want the card at once: who gets how many turns, how long they wait, and what the sharing costs.
+//! Many clients on one card at once: the number of their turns, their waiting times, and the cost of sharing.
 
 use anyhow::Context as _;
 use cardbroker_tests::harness::programs::Program;
@@ -12,29 +12,29 @@ use crate::{
 };
 
 const UNIT: [&str; 4] = [READ_RECORD; 4];
-/// Something that raises security state, as far as the broker can tell.
+/// Commands that raise security state, as far as the broker knows.
 const RAISING: [&str; 4] = ["8012000004"; 4];
 
 const LEAST_SHARE: f64 = 0.9;
 const WORST_WAIT: f64 = 1.2;
 const LEAST_TOTAL: f64 = 0.95;
-/// From this time of a command on the card, not the processor, is what all wait for.
+/// From this duration of a command on, the card and not the processor is the bottleneck.
 const SLOW_CARD_MS: u64 = 5;
 
-/// Turns that each should get in a round: fewer would tell little of fairness.
+/// The target number of turns of each client in a round: fewer would say little about fairness.
 const TURNS: u64 = 15;
-/// How long a round lasts at least; direct ones last no longer than that, for what they show shows at once.
+/// The minimum duration of a round; also the maximum of direct ones, which show their effect at once.
 const SHORTEST_MS: u64 = 1_000;
 const DIRECT_MS: u64 = 5_000;
 
-/// Who shares the card.
+/// The clients that share the card.
 struct Crowd {
     name: String,
     clients: u64,
     unit: &'static [&'static str],
-    /// All in one isolation group.
+    /// Whether all are in one isolation group.
     one_group: bool,
-    /// What a unit takes the card, in ms.
+    /// The card's time for a unit, in ms.
     unit_ms: u64,
     slow_card: bool,
 }
@@ -58,7 +58,7 @@ pub(crate) async fn measure(effort: Effort) -> anyhow::Result<Vec<Table>> {
     Ok(vec![table(&series)])
 }
 
-/// What came of one crowd in all rounds.
+/// The results of one crowd in all rounds.
 struct Series {
     crowd: Crowd,
     broker: Sharing,
@@ -68,11 +68,11 @@ struct Series {
 /// How the card was shared, one value for each round.
 #[derive(Default)]
 struct Sharing {
-    /// The fewest turns of a client to the most.
+    /// The ratio of the fewest turns of a client to the most.
     shares: Vec<f64>,
     /// The longest wait of a round, as a multiple of clients × unit.
     worst_waits: Vec<f64>,
-    /// Turns of all, to those of one client alone in the same time.
+    /// The ratio of all turns to those of one client alone in the same time.
     totals: Vec<f64>,
     waits: Samples,
 }
@@ -97,14 +97,14 @@ async fn rounds(stage: &Stage, crowd: Crowd, effort: Effort) -> anyhow::Result<S
 }
 
 impl Sharing {
-    /// One client alone, then all at once.
+    /// Measures one client alone, then all at once.
     fn add(&mut self, crowd: &Crowd, start: &dyn Fn() -> anyhow::Result<Program>, ms: u64) -> anyhow::Result<()> {
         let alone = times(&mut start()?, &format!("for {SHORTEST_MS}"))?;
         let rate_alone = alone.len() as f64 / (alone.iter().sum::<i64>() as f64 / 1e6);
         let unit = if crowd.one_group {
             alone.iter().copied().collect::<Samples>().median() as f64
         } else {
-            // Alone there is no reset between two units.
+            // A client alone has no reset between two units.
             crowd.unit_ms as f64 * 1e6
         };
 
@@ -128,7 +128,7 @@ impl Sharing {
     }
 }
 
-/// How many of the units that were run one after the other ended in time.
+/// The number of consecutive units that ended within `ms`.
 fn within(times: &[i64], ms: u64) -> usize {
     let mut left = ms as i64 * 1_000_000;
     times
@@ -146,7 +146,7 @@ fn table(series: &[Series]) -> Table {
         for (way, sharing) in [("broker", broker), ("PC/SC", direct)] {
             let ratios = [&sharing.shares, &sharing.worst_waits, &sharing.totals].map(|values| Spread::of(values));
             let total = if crowd.one_group { Cell::Ratio(ratios[2]) } else { Cell::None };
-            // PC/SC resets nothing between two units, so its wait compares with nothing.
+            // PC/SC resets nothing between two units, so its waits cannot be compared.
             let is_isolated = crowd.one_group || way == "broker";
             let worst_wait = if is_isolated { Cell::Ratio(ratios[1]) } else { Cell::None };
             let waits = &sharing.waits;
@@ -172,11 +172,11 @@ fn table(series: &[Series]) -> Table {
     }
     Table {
         title: "Together",
-        about: "Client processes that run units of 4 commands as fast as they can, each in a transaction or as one Transmit, all in \
-                one isolation group except in the last case. Turns of the client that got fewest to those of the one that got most; \
-                the longest wait of a round to clients × unit; turns of all to those of one client alone. The times are those of \
-                turns that were had, so on PC/SC of the few who had them; its rounds end after 5 s, the broker's when each may have had \
-                15 turns."
+        about: "Client processes that run units of 4 commands as fast as they can, each in a transaction or as one \
+                Transmit, all in one isolation group except in the last case. The ratios: the fewest turns of a \
+                client to the most; the longest wait of a round to clients × unit; turns of all to those of one \
+                client alone. The times are those of completed turns, so on PC/SC of few clients; its rounds end \
+                after 5 s, the broker's when each client may have had 15 turns."
             .into(),
         columns: vec!["clients", "way", "fewest : most", "worst wait", "all : alone", "p50", "p99.9", "max"],
         rows,

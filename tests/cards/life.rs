@@ -1,4 +1,4 @@
-//! The life of a virtual card: connects, answers the driver, acts out what the card does, leaves, comes again.
+//! The life of a virtual card: connects, answers the driver, simulates faults, leaves, returns.
 
 use std::{
     io::{self, ErrorKind},
@@ -12,16 +12,16 @@ use super::{
     link::{Link, Request},
 };
 
-/// Between two tries to reach a driver that does not listen (yet).
+/// The pause between attempts to reach a driver that does not listen (yet).
 pub(super) const RETRY_TIME: Duration = Duration::from_millis(20);
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// One byte more than an answer to reset may have: the driver reports that as a card that does not answer a reset. (No bytes
-/// at all would mean a removal.)
+/// One byte longer than an answer to reset may be: the driver reports that as a card that does not answer a reset. (No
+/// bytes at all would mean a removal.)
 const MUTE: [u8; 34] = [0; 34];
 
-/// Runs until the place is closed.
+/// Runs until the slot is closed.
 pub(super) fn live(place: &Place, port: u16) {
     while let Some(insertion) = next_insertion(place) {
         let connected = Link::connect(port).and_then(|link| Ok((link.try_clone()?, link)));
@@ -35,7 +35,7 @@ pub(super) fn live(place: &Place, port: u16) {
             stays
         });
         if stays {
-            // However it ends, the driver is gone or the card is.
+            // In every case the driver or the card is gone.
             let _ = Life { place, link: &mut link, insertion }.serve();
         }
         link.close();
@@ -48,7 +48,7 @@ pub(super) fn live(place: &Place, port: u16) {
     }
 }
 
-/// Waits for a card; its insertion as the bay counts it, None when the place is closed.
+/// Waits for a card; returns the number of its insertion, `None` when the slot is closed.
 fn next_insertion(place: &Place) -> Option<u32> {
     let mut insertion = None;
     loop {
@@ -139,7 +139,7 @@ impl Life<'_> {
         Ok(())
     }
 
-    /// Works with the card if it is still the one of this insertion.
+    /// Calls `work` with the card if it is still the one of this insertion.
     fn with_card<T>(&self, work: impl FnOnce(&mut SimulatedCard, &mut Seen) -> T) -> io::Result<T> {
         self.place.change(|state| {
             let same = state.bay.event_count() == self.insertion;
@@ -148,7 +148,7 @@ impl Life<'_> {
         })
     }
 
-    /// Waits if the test has asked for it.
+    /// Waits if the test has requested a hang.
     fn hang(&self) -> io::Result<()> {
         let Some(time) = self.place.change(|state| {
             let time = state.hang.take();
@@ -162,7 +162,7 @@ impl Life<'_> {
         self.pass(Duration::ZERO)
     }
 
-    /// Lets `time` pass.
+    /// Sleeps for `time`, but ends early with the slot.
     fn pass(&self, time: Duration) -> io::Result<()> {
         if self.place.wait(time, |state| state.bay.event_count() != self.insertion) { Err(gone()) } else { Ok(()) }
     }

@@ -6,12 +6,12 @@ use std::{
     time::Duration,
 };
 
-/// What the driver wants.
+/// A request of the driver to the card.
 pub(super) enum Request {
     PowerOff,
     /// Power on, or a reset.
     Reset,
-    /// The answer to reset; the driver asks for it also to see whether the card is there.
+    /// Asks for the answer to reset; the driver also sends it to check whether the card is present.
     Atr,
     Command(Vec<u8>),
     /// A control byte without meaning for a card.
@@ -35,11 +35,11 @@ impl Link {
 
     /// Closes the connection for all clones of it.
     pub(super) fn close(&self) {
-        // It fails only on a connection that is gone already.
+        // Fails only if the connection has already ended.
         let _ = self.0.shutdown(Shutdown::Both);
     }
 
-    /// The driver's next request; None if none begins within `timeout`.
+    /// The driver's next request; `None` if none begins within `timeout`.
     pub(super) fn receive(&mut self, timeout: Option<Duration>) -> io::Result<Option<Request>> {
         if let Some(timeout) = timeout {
             // Zero would mean no timeout at all.
@@ -64,7 +64,7 @@ impl Link {
         }))
     }
 
-    /// Answers the driver; at most 65,535 bytes, which no answer to a command of that size exceeds.
+    /// Answers the driver with at most 65,535 bytes, enough for every answer to a command of that size.
     pub(super) fn send(&mut self, message: &[u8]) -> io::Result<()> {
         let length = u16::try_from(message.len()).map_err(|_| ErrorKind::InvalidInput)?;
         self.0.write_all(&[&length.to_be_bytes(), message].concat())
@@ -76,10 +76,10 @@ impl Link {
     }
 }
 
-/// The driver writes length and body apart: without this, its second segment waits 40 ms for our acknowledgement.
+/// The driver sends length and body separately: without this, its second segment waits 40 ms for the acknowledgement.
 #[cfg(target_os = "linux")]
 fn acknowledge_at_once(stream: &TcpStream) {
-    // A mere matter of speed.
+    // An error costs speed only.
     let _ = rustix::net::sockopt::set_tcp_quickack(stream, true);
 }
 

@@ -1,4 +1,4 @@
-//! The program `virtual-card`: a card for a virtual reader of pcscd, until Ctrl-C.
+//! The program `virtual-card`: inserts a card into a virtual reader of pcscd, until Ctrl-C.
 
 use std::{
     io::{self, Write},
@@ -10,13 +10,13 @@ use cardbroker_core::{simulated_card::CardOptions, slot::Protocol};
 use cardbroker_tests::cards::{VirtualCard, piv::PivCard};
 use clap::{Parser, ValueEnum};
 
-/// Puts a card into a virtual reader of pcscd (driver vpcd). Ctrl-C takes it out.
+/// Insert a card into a virtual reader of pcscd (driver vpcd). Ctrl-C removes it.
 #[derive(Parser)]
 struct Arguments {
     /// The TCP port of the reader's slot.
     #[arg(long, default_value_t = 35963)]
     port: u16,
-    /// What is on the card.
+    /// The application on the card.
     #[arg(long, value_enum, default_value_t = Application::Simulated)]
     application: Application,
     /// The protocol that the simulated card speaks; T=0 is strict about TPDUs.
@@ -74,7 +74,7 @@ fn simulated(arguments: &Arguments) -> CardOptions {
     }
 }
 
-/// Keeps the card inserted. The system closes its connection when the program ends, and that is the removal.
+/// Keeps the card inserted. The system closes its connection when the program ends, which removes it.
 fn stay<T>(port: u16, _card: T) -> anyhow::Result<()> {
     writeln!(io::stdout(), "card inserted on port {port}")?;
     loop {

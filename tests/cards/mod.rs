@@ -1,7 +1,8 @@
-//! Virtual cards: the simulated card, plugged into a real pcscd through the vsmartcard driver (vpcd).
+//! Virtual cards: the simulated card, inserted into a real pcscd through the vsmartcard driver (vpcd).
 //!
-//! The driver tells a card apart by its connection: connecting is insertion, closing is removal. It reports every broken
-//! exchange as a success with no bytes, so a transport fault is acted out by closing and connecting again with the same card.
+//! The driver identifies a card by its connection: connecting is insertion, closing is removal. It reports every broken
+//! exchange as a success with no bytes, so a transport fault is simulated by closing and connecting again with the same
+//! card.
 
 mod life;
 mod link;
@@ -18,31 +19,31 @@ use cardbroker_server::backend::simulated::Bay;
 
 use link::Link;
 
-/// How many command headers are kept; later ones are only counted.
+/// The maximum number of recorded command headers; later ones are only counted.
 const MOST_HEADERS: usize = 65_536;
 
-/// How long an insertion may take until the driver's port accepts it.
+/// How long the driver's port may take to accept an insertion.
 const INSERTION_TIME: Duration = Duration::from_secs(20);
 
-/// A slot of the driver with a card in it, or without. A thread of its own is the card; dropping takes it out. When pcscd is
-/// restarted, the card is in the reader again, as a real one would be.
+/// A slot of the driver, with or without a card. A thread of its own simulates the card; dropping removes it. When
+/// pcscd is restarted, the card is in the reader again, like a real one.
 pub struct VirtualCard {
     place: Arc<Place>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
-/// What the cards in one slot have seen so far.
+/// The record of all cards in one slot.
 #[derive(Debug, Clone)]
 pub struct Seen {
-    /// Commands that reached a card.
+    /// The number of commands that reached a card.
     pub commands: u64,
-    /// The same by instruction byte.
+    /// The number of commands by instruction byte.
     pub by_instruction: [u64; 256],
     /// The first four bytes of the commands in order, of the first 65,536.
     pub headers: Vec<[u8; 4]>,
-    /// Resets, power-on included.
+    /// The number of resets, power-on included.
     pub resets: u64,
-    /// How often the driver cut the card's power, as it does before a cold reset.
+    /// The number of times that the driver cut the card's power, as it does before a cold reset.
     pub power_offs: u64,
     /// Whether a command waits now because of [`VirtualCard::hang_next`].
     pub hanging: bool,
@@ -61,8 +62,8 @@ impl Seen {
 }
 
 impl VirtualCard {
-    /// Puts a card into the slot whose driver listens on `port`, and waits until the driver's port has taken it. The driver
-    /// itself notices by a poll, up to 400 ms later.
+    /// Inserts a card into the slot whose driver listens on `port`, and waits until the driver's port has accepted it.
+    /// The driver itself notices by a poll, up to 400 ms later.
     ///
     /// # Errors
     /// Nothing listens on `port` for 20 s, or the system grants no thread.
@@ -78,7 +79,7 @@ impl VirtualCard {
         Ok(virtual_card)
     }
 
-    /// Takes the card out. The connection is closed when this returns.
+    /// Removes the card. The connection is closed when this returns.
     pub fn pull(&self) {
         self.place.change(|state| {
             state.bay.remove();
@@ -86,7 +87,7 @@ impl VirtualCard {
         });
     }
 
-    /// Takes the card out, if there is one, and puts another one in at once.
+    /// Removes the card, if there is one, and inserts another one at once.
     pub fn swap(&self, card: CardOptions) {
         self.place.change(|state| {
             state.bay.insert(card);
@@ -94,7 +95,8 @@ impl VirtualCard {
         });
     }
 
-    /// Lets the next command wait for its answer until [`VirtualCard::resume`], at most `time`. It runs when it arrives.
+    /// Delays the answer to the next command until [`VirtualCard::resume`], at most `time`. The command runs when it
+    /// arrives.
     pub fn hang_next(&self, time: Duration) {
         self.place.change(|state| state.hang = Some(time));
     }
@@ -104,22 +106,22 @@ impl VirtualCard {
         self.place.change(|state| (state.hang, state.seen.hanging) = (None, false));
     }
 
-    /// What the cards in this slot have seen so far.
+    /// The record of the cards in this slot so far.
     pub fn seen(&self) -> Seen {
         self.place.lock().seen.clone()
     }
 
-    /// How many commands reached a card in this slot.
+    /// The number of commands that reached a card in this slot.
     pub fn commands_seen(&self) -> u64 {
         self.place.lock().seen.commands
     }
 
-    /// How often a card in this slot was reset or powered on.
+    /// The number of resets and power-ons of cards in this slot.
     pub fn resets_seen(&self) -> u64 {
         self.place.lock().seen.resets
     }
 
-    /// Waits until what the cards have seen is as wished, at most `timeout`; true if it is.
+    /// Waits until the record of the cards fits `wished`, at most `timeout`; true if it does.
     pub fn wait_until(&self, timeout: Duration, mut wished: impl FnMut(&Seen) -> bool) -> bool {
         self.place.wait(timeout, |state| wished(&state.seen))
     }
@@ -133,13 +135,13 @@ impl Drop for VirtualCard {
             state.unplug();
         });
         if let Some(thread) = self.thread.take() {
-            // A panic of the card's thread has been printed already.
+            // A panic of the card's thread has already been printed.
             let _ = thread.join();
         }
     }
 }
 
-/// The slot, shared by the card's thread and the test's hand.
+/// The slot, shared by the card's thread and the test.
 struct Place {
     state: Mutex<State>,
     changed: Condvar,
@@ -151,7 +153,7 @@ struct State {
     link: Option<Link>,
     hang: Option<Duration>,
     seen: Seen,
-    /// The test is over.
+    /// Set when the test is over.
     closed: bool,
 }
 

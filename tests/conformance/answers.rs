@@ -1,4 +1,4 @@
-//! What a driver prints, read as messages of the contract: the same value written in two ways is the same.
+//! Converts a driver's output to messages of the contract: two forms of the same value become equal.
 
 use anyhow::{Context, Result};
 use cardbroker_proto::v1::{Delivery, ErrorReason};
@@ -9,7 +9,7 @@ use crate::{
     contract::{self, Contract},
 };
 
-/// The message that `ok` holds after an order, or `response` beside an error.
+/// The type of the message in `ok` after an order, or in `response` of an error.
 fn kind(order: &Value) -> Option<&'static str> {
     Some(match order.get("op")?.as_str()? {
         "get_broker" => "GetBrokerResponse",
@@ -27,7 +27,7 @@ fn kind(order: &Value) -> Option<&'static str> {
 /// Returns an answer with its messages as [`contract::to_json`] writes them.
 ///
 /// # Errors
-/// If one of them is no such message.
+/// If one of them is not such a message.
 pub(crate) fn canonical(contract: &Contract, order: &Value, answer: &Value) -> Result<Value> {
     let fields = answer.as_object().with_context(|| format!("no answer: {answer}"))?;
     let mut told = Map::new();
@@ -53,7 +53,7 @@ fn ok(contract: &Contract, order: &Value, value: &Value) -> Result<Value> {
     Ok(json!({"answers": answers.collect::<Result<Vec<_>>>()?}))
 }
 
-/// The orders that a pipeline consists of.
+/// The orders in a pipeline.
 fn orders(order: &Value) -> Option<impl Iterator<Item = Value>> {
     let messages = order.get("messages")?.as_array()?;
     let is_reset = |message: &Value| message.get("reset").is_some();
@@ -72,7 +72,7 @@ fn error(contract: &Contract, order: &Value, value: &Value) -> Result<Value> {
         (kind(order), error.get_mut("response").filter(|response| !response.is_null()))
     {
         *response = contract::canonical(&contract.message(kind)?, response)?;
-        // It is told as the error's own `index` and `failure`.
+        // Drivers print it as the error's own `index` and `failure`.
         if let Some(response) = response.as_object_mut() {
             response.remove("stopped");
         }
@@ -83,7 +83,7 @@ fn error(contract: &Contract, order: &Value, value: &Value) -> Result<Value> {
 /// Reads a failure. An unknown reason stays as the client names it; an unknown delivery is UNKNOWN.
 fn told(contract: &Contract, failure: &Value) -> Result<Value> {
     let mut failure = failure.clone();
-    let fields = failure.as_object_mut().context("a failure that is no object")?;
+    let fields = failure.as_object_mut().context("the failure is not an object")?;
     let is_newer = |reason: &Value| reason.as_str().is_some_and(|name| ErrorReason::from_str_name(name).is_none());
     let newer = fields.get("reason").cloned().filter(is_newer);
     if newer.is_some() {
@@ -99,8 +99,8 @@ fn told(contract: &Contract, failure: &Value) -> Result<Value> {
     Ok(told)
 }
 
-/// Returns where an answer differs from the expected one. Beside what is expected of an error anything may be told,
-/// for a client has words of its own; a result is whole.
+/// Returns the differences between an answer and the expected one. An error may have more than expected, because a
+/// client has texts of its own; a result must be complete.
 pub(crate) fn differences(expected: &Value, answer: &Value, bindings: &mut Bindings) -> Vec<String> {
     let answers = |value: &Value| value.pointer("/ok/answers").and_then(Value::as_array).cloned();
     if let (Some(expected), Some(answers)) = (answers(expected), answers(answer))

@@ -1,4 +1,4 @@
-//! The broker that the kit plays: takes connections, hands on what clients send, and says what it is told to say.
+//! The kit's broker: accepts connections, passes on the clients' messages, and sends the messages of the case.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -21,10 +21,10 @@ use tokio::{
 
 use crate::{LIMIT, connection::serve, status::Ending};
 
-/// Before each message: whether it is compressed, and its length.
+/// The length of the prefix of each message: whether it is compressed, and its length.
 pub(crate) const PREFIX: usize = 5;
 
-/// A message that a client has sent.
+/// A message from a client.
 pub(crate) struct Received {
     /// The number of the call, counted from 0 in the order of arrival.
     pub(crate) call: usize,
@@ -38,26 +38,26 @@ pub(crate) struct Call {
     respond: SendResponse<Bytes>,
     /// Present once the headers of the response are sent.
     stream: Option<SendStream<Bytes>>,
-    /// How the client has ended its half.
+    /// How the client has ended its half of the call.
     pub(crate) end: Option<End>,
 }
 
-/// How a client ended its half of a call.
+/// The end of a client's half of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
-    /// In good order.
+    /// Half-closed, which is the graceful end.
     HalfClosed,
     /// By a reset, or with the connection.
     Broken,
 }
 
-/// What a client has done on a call.
+/// A client's action on a call.
 pub(crate) enum Event {
     Message(Received),
     Ended(usize, End),
 }
 
-/// What the connections and the broker share: all calls, and a way to tell of events.
+/// The state that connections and broker share: all calls, and a channel for events.
 #[derive(Clone)]
 pub(crate) struct Shared {
     calls: Arc<Mutex<Vec<Call>>>,
@@ -67,16 +67,16 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// Takes a new call, and returns its number.
+    /// Registers a new call, and returns its number.
     pub(crate) fn begin(&self, method: String, metadata: HeaderMap, respond: SendResponse<Bytes>) -> usize {
         let mut calls = self.calls();
         calls.push(Call { method, metadata, respond, stream: None, end: None });
         calls.len() - 1
     }
 
-    /// Tells the broker of an event.
+    /// Reports an event to the broker.
     pub(crate) fn tell(&self, event: Event) {
-        // A call that cannot be answered, for its client is gone, is nobody's either.
+        // If the receiver is gone, the case is over.
         if let Event::Message(received) = &event
             && self.is_served(received).unwrap_or(true)
         {
@@ -123,7 +123,7 @@ impl Shared {
         })?
     }
 
-    /// Ends a call.
+    /// Ends a call with `ending`, unless it has ended.
     fn finish(&self, call: usize, ending: Ending) -> Result<()> {
         self.call(call, |call| match (ending, &mut call.stream) {
             (Ending::Grpc(trailers), Some(stream)) => Ok(stream.send_trailers(trailers)?),
@@ -148,24 +148,24 @@ impl Shared {
     }
 }
 
-/// The played broker.
+/// The kit's side of all connections.
 pub(crate) struct Broker {
     socket: PathBuf,
     shared: Shared,
     events: mpsc::UnboundedReceiver<Event>,
-    /// Messages that came while something else was waited for.
+    /// Messages that arrived during a wait for another event.
     waiting: VecDeque<Received>,
-    /// Accepts connections, and owns them.
-    door: Option<JoinSet<()>>,
+    /// The tasks that accept connections, and own them.
+    listeners: Option<JoinSet<()>>,
     connections: Arc<tokio::sync::Mutex<JoinSet<()>>>,
 }
 
 impl Broker {
-    /// Makes a broker that will listen on the Unix socket at `socket`.
+    /// Makes a broker for the Unix socket at `socket`; it does not listen yet.
     pub(crate) fn new(socket: PathBuf) -> Self {
         let (sender, events) = mpsc::unbounded_channel();
         let shared = Shared { calls: Arc::default(), served: Arc::default(), events: sender };
-        Self { socket, shared, events, waiting: VecDeque::new(), door: None, connections: Arc::default() }
+        Self { socket, shared, events, waiting: VecDeque::new(), listeners: None, connections: Arc::default() }
     }
 
     /// Listens on the socket from now on.
@@ -173,7 +173,7 @@ impl Broker {
         remove(&self.socket)?;
         let listener = UnixListener::bind(&self.socket).with_context(|| self.socket.display().to_string())?;
         let (shared, connections) = (self.shared.clone(), self.connections.clone());
-        self.door.get_or_insert_default().spawn(async move {
+        self.listeners.get_or_insert_default().spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
                 connections.lock().await.spawn(serve(socket, shared.clone()));
             }
@@ -186,7 +186,7 @@ impl Broker {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let port = listener.local_addr()?.port();
         let (shared, connections) = (self.shared.clone(), self.connections.clone());
-        self.door.get_or_insert_default().spawn(async move {
+        self.listeners.get_or_insert_default().spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
                 connections.lock().await.spawn(serve(socket, shared.clone()));
             }
@@ -194,10 +194,10 @@ impl Broker {
         Ok(port)
     }
 
-    /// Takes no more connections. With `refuse` the socket's file stays, so that connections are refused.
-    pub(crate) async fn close_door(&mut self, refuse: bool) -> Result<()> {
-        if let Some(mut door) = self.door.take() {
-            door.shutdown().await;
+    /// Stops accepting connections. With `refuse` the socket's file stays, so that connections are refused.
+    pub(crate) async fn stop_listening(&mut self, refuse: bool) -> Result<()> {
+        if let Some(mut listeners) = self.listeners.take() {
+            listeners.shutdown().await;
         }
         if refuse {
             remove(&self.socket)?;
@@ -231,12 +231,12 @@ impl Broker {
         }
     }
 
-    /// Puts a message back, to be the next one.
+    /// Puts a message back, to be returned next.
     pub(crate) fn unread(&mut self, message: Received) {
         self.waiting.push_front(message);
     }
 
-    /// Waits for the client to end its half of a call, and returns how it did.
+    /// Waits for the client to end its half of a call, and returns how.
     pub(crate) async fn end(&mut self, call: usize) -> Result<End> {
         loop {
             if let Some(end) = self.call(call, |call| call.end)? {
@@ -258,7 +258,7 @@ impl Broker {
         }
     }
 
-    /// Looks at a call.
+    /// Calls `look` with a call.
     pub(crate) fn call<T>(&self, number: usize, look: impl FnOnce(&mut Call) -> T) -> Result<T> {
         self.shared.call(number, look)
     }
@@ -274,12 +274,12 @@ impl Broker {
         self.shared.send(call, message)
     }
 
-    /// Ends a call.
+    /// Ends a call with `ending`.
     pub(crate) fn finish(&self, call: usize, ending: Ending) -> Result<()> {
         self.shared.finish(call, ending)
     }
 
-    /// Answers each call of a method with this message from now on, as soon as it comes. Nobody else hears of it.
+    /// From now on, answers each call of a method with this message at once. No other step sees the call.
     pub(crate) fn serve(&self, method: &str, response: Vec<u8>) {
         let mut served = self.shared.served.lock().unwrap_or_else(PoisonError::into_inner);
         served.insert(method.to_owned(), response);

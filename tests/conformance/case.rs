@@ -1,4 +1,4 @@
-//! All cases of the kit, and running them: one line each.
+//! All cases of the kit, and the loop that runs them: one line each.
 
 use std::{io::Write, path::Path};
 
@@ -13,10 +13,10 @@ use crate::{
     walk::{self, Step},
 };
 
-/// After so many failures in a row the rest of the tables and of the walk is not tried: each may take its 10 s.
+/// After so many failures in a row the rest of the tables and of the walk is skipped: each may take its 10 s.
 const HOPELESS: usize = 30;
 
-/// One case.
+/// One case of the kit: a scenario, a row of a table, or a step of the walk.
 #[derive(Debug, Clone)]
 pub struct Case(What);
 
@@ -30,13 +30,13 @@ enum What {
 /// How many cases passed and failed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Count {
-    /// Cases in which the client did what the kit says.
+    /// Cases in which the client behaved as the kit requires.
     pub passed: usize,
-    /// Cases in which it did something else.
+    /// Cases in which the client behaved differently.
     pub failed: usize,
 }
 
-/// Which cases run.
+/// The selection of the cases to run.
 #[derive(Debug, Clone, Default)]
 pub struct Choice {
     /// Only those whose name contains this.
@@ -48,7 +48,7 @@ pub struct Choice {
 }
 
 impl Case {
-    /// The name that a case is chosen by.
+    /// The name that `--only` and `--skip` select by.
     pub fn name(&self) -> &str {
         match &self.0 {
             What::Scenario(scenario) => &scenario.name,

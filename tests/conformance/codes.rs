@@ -8,21 +8,21 @@ use cardbroker_proto::{
 };
 use serde_json::{Value, json};
 
-/// The codes (of google.rpc.Code) after which a repeat will fail again: INVALID_ARGUMENT, NOT_FOUND, PERMISSION_DENIED,
+/// The codes (of google.rpc.Code) after which a repeat cannot succeed: INVALID_ARGUMENT, NOT_FOUND, PERMISSION_DENIED,
 /// UNIMPLEMENTED, UNAUTHENTICATED.
 const PERMANENT: [i64; 5] = [3, 5, 7, 12, 16];
 
-/// Returns whether a code says that a repeat will fail again.
+/// Whether a code means that a repeat cannot succeed.
 pub fn is_permanent(code: &Value) -> bool {
     code.as_i64().is_some_and(|code| PERMANENT.contains(&code))
 }
 
-/// Returns the table: one row for each reason and delivery that may come together.
+/// Returns the table: one row for each possible pair of reason and delivery.
 pub fn table() -> Value {
     let mut rows = Vec::new();
     for reason in ErrorReason::all() {
         for delivery in [Delivery::NotSent, Delivery::Unknown, Delivery::Executed] {
-            // The command ran: never not sent.
+            // The command ran, so NOT_SENT is impossible.
             if reason == ErrorReason::ResponseLost && delivery == Delivery::NotSent {
                 continue;
             }
@@ -41,7 +41,7 @@ pub fn table() -> Value {
     rows.into()
 }
 
-/// The name of a code as the contract writes it: `NOT_FOUND`.
+/// The name of a code in the contract: `NOT_FOUND`.
 fn name(code: tonic::Code) -> String {
     let mut name = String::new();
     for letter in format!("{code:?}").chars() {

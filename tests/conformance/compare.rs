@@ -1,13 +1,13 @@
-//! Compares what came with what must come, and says where they differ.
+//! Compares received values with expected ones, and reports the differences.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-/// Values that a scenario has given names, `$name`: the first one that comes binds it, each later one must be equal.
+/// The values of names such as `$name` in a scenario: the first value binds the name, each later one must be equal.
 pub(crate) type Bindings = BTreeMap<String, Value>;
 
-/// Fields that mean the same when they are absent: a client may write them out.
+/// Fields whose absence has a meaning: a client may write it out.
 const DEFAULTS: [(&str, &str); 6] = [
     ("wait_timeout", "30s"),
     ("idle_timeout", "10s"),
@@ -18,16 +18,16 @@ const DEFAULTS: [(&str, &str); 6] = [
     ("mask", "65535"),
 ];
 
-/// What may stand beside what is expected.
+/// The permitted values besides the expected ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rest {
-    /// Nothing but default values.
+    /// Nothing but fields with default values.
     Default,
-    /// Anything.
+    /// Any further fields, as in errors.
     Any,
 }
 
-/// Returns each difference, as a path and what is wrong there; nothing if `actual` is as `expected` says.
+/// Returns each difference, as a path and a message; nothing if `actual` fits `expected`.
 pub(crate) fn differences(expected: &Value, actual: &Value, rest: Rest, bindings: &mut Bindings) -> Vec<String> {
     let mut found = Vec::new();
     compare(expected, actual, rest, bindings, "", &mut found);
@@ -72,7 +72,7 @@ fn compare(expected: &Value, actual: &Value, rest: Rest, bindings: &mut Bindings
     }
 }
 
-/// Numbers of 64 bits may be written as texts.
+/// Compares two values; 64-bit numbers may be written as texts.
 fn same(expected: &Value, actual: &Value) -> bool {
     expected == actual || (is_number(expected) && is_number(actual) && text(expected) == text(actual))
 }
@@ -85,7 +85,7 @@ fn text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// Whether a value is what a field holds that nobody has set. An empty message is not.
+/// Whether a value is the one of an unset field. An empty message is not.
 fn is_default(value: &Value) -> bool {
     match value {
         Value::Null => true,
@@ -97,12 +97,13 @@ fn is_default(value: &Value) -> bool {
     }
 }
 
-/// Whether a value is a default that no field of the contract tells from absence: its `optional` fields are numbers.
+/// Whether a value is a default that no field of the contract distinguishes from absence: its `optional` fields are
+/// numbers.
 fn is_never_present(value: &Value) -> bool {
     matches!(value, Value::Bool(false) | Value::Null) || [Value::from(""), Value::Array(Vec::new())].contains(value)
 }
 
-/// Whether a field says no more than if it were absent.
+/// Whether a field has the same meaning as its absence.
 fn is_as_absent(key: &str, value: &Value) -> bool {
     let is_written_out = DEFAULTS.iter().any(|(field, default)| *field == key && *default == text(value));
     let is_empty = |fields: &Map<String, Value>| fields.iter().all(|(key, value)| is_as_absent(key, value));

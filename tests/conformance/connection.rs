@@ -1,4 +1,4 @@
-//! One connection of a client to the played broker: reads what the client sends on its streams.
+//! One connection of a client to the kit's broker: reads the client's messages on its streams.
 
 use bytes::{Bytes, BytesMut};
 use h2::{RecvStream, server::SendResponse};

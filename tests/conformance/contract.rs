@@ -15,7 +15,7 @@ pub const PACKAGE: &str = "cardbroker.v1";
 
 const SERVICE: &str = "cardbroker.v1.CardBrokerService";
 
-/// The contract: its descriptors, and which fields it marks as required.
+/// The contract: its descriptors, and its required fields.
 #[derive(Debug, Clone)]
 pub struct Contract {
     pool: DescriptorPool,
@@ -26,7 +26,7 @@ impl Contract {
     /// Reads the descriptors that are compiled in.
     ///
     /// # Errors
-    /// If they are no descriptors, which is a defect of the build.
+    /// If they are not descriptors, which is a defect of the build.
     pub fn load() -> Result<Self> {
         let pool = DescriptorPool::decode(DESCRIPTORS).context("the compiled contract is broken")?;
         let mut required = HashSet::new();
@@ -44,18 +44,18 @@ impl Contract {
         Ok(Self { pool, required })
     }
 
-    /// Returns the message type of a name without the package.
+    /// Returns the message type with a name, given without the package.
     ///
     /// # Errors
-    /// If the contract has none of this name.
+    /// If the contract has no message type of this name.
     pub fn message(&self, name: &str) -> Result<MessageDescriptor> {
         self.pool.get_message_by_name(&format!("{PACKAGE}.{name}")).with_context(|| format!("no message {name}"))
     }
 
-    /// Returns the method of a name, such as `Transmit`.
+    /// Returns the method with a name, such as `Transmit`.
     ///
     /// # Errors
-    /// If the service has none of this name.
+    /// If the service has no method of this name.
     pub fn method(&self, name: &str) -> Result<MethodDescriptor> {
         let service = self.pool.get_service_by_name(SERVICE).with_context(|| format!("no service {SERVICE}"))?;
         service.methods().find(|method| method.name() == name).with_context(|| format!("no method {name}"))
@@ -98,7 +98,7 @@ pub fn from_json(kind: &MessageDescriptor, json: &Value) -> Result<DynamicMessag
 /// Reads a message from JSON and returns it as [`to_json`] writes it.
 ///
 /// # Errors
-/// As [`from_json`].
+/// The errors of [`from_json`].
 pub fn canonical(kind: &MessageDescriptor, json: &Value) -> Result<Value> {
     to_json(&from_json(kind, json)?)
 }
@@ -106,7 +106,7 @@ pub fn canonical(kind: &MessageDescriptor, json: &Value) -> Result<Value> {
 /// Reads a message from its bytes.
 ///
 /// # Errors
-/// If the bytes are no such message.
+/// If the bytes are not such a message.
 pub fn decode(kind: &MessageDescriptor, bytes: &[u8]) -> Result<DynamicMessage> {
     DynamicMessage::decode(kind.clone(), bytes).with_context(|| format!("not the bytes of a {}", kind.name()))
 }

@@ -1,4 +1,4 @@
-//! A client's driver: a process that is told what to do, one JSON object a line.
+//! A client's driver: a process that executes orders, one JSON object a line.
 
 use std::{
     collections::VecDeque,
@@ -15,20 +15,20 @@ use tokio::{
     time::{Duration, timeout},
 };
 
-/// How many of its last lines are shown when a driver has ended.
+/// The number of last lines that are shown when a driver has ended.
 const KEPT_LINES: usize = 20;
 
-/// What the environment may hold for clients; a driver is told all in words.
+/// The variables of the environment that clients read; a driver gets all settings in its orders.
 const VARIABLES: [&str; 3] =
     [cardbroker_proto::ENDPOINT_VARIABLE, cardbroker_proto::TOKEN_FILE_VARIABLE, cardbroker_proto::GROUP_VARIABLE];
 
-/// A driver's process; ends with it.
+/// The process of a driver, which is killed with it.
 pub(crate) struct Driver {
     process: Child,
     input: ChildStdin,
     output: Lines<BufReader<ChildStdout>>,
     complaints: Arc<Mutex<VecDeque<String>>>,
-    /// Reads the complaints until there are no more. `None` once that has been waited for.
+    /// Reads the driver's standard error to its end. `None` once that was waited for.
     reading: Option<JoinHandle<()>>,
 }
 
@@ -59,7 +59,7 @@ impl Driver {
         Ok(Self { process, input, output, complaints, reading: Some(reading) })
     }
 
-    /// Tells the driver what to do.
+    /// Sends an order to the driver.
     pub(crate) async fn tell(&mut self, order: &Value) -> Result<()> {
         let written = timeout(crate::LIMIT, self.input.write_all(format!("{order}\n").as_bytes())).await;
         match written {
@@ -74,9 +74,8 @@ impl Driver {
     /// Returns the driver's next answer.
     pub(crate) async fn answer(&mut self, limit: Duration) -> Result<Value> {
         match timeout(limit, self.output.next_line()).await {
-            Ok(Ok(Some(line))) => {
-                serde_json::from_str(&line).with_context(|| format!("the driver printed what is no JSON: {line}"))
-            }
+            Ok(Ok(Some(line))) => serde_json::from_str(&line)
+                .with_context(|| format!("the driver printed a line that is not JSON: {line}")),
             Ok(_) => {
                 self.ended().await;
                 bail!("the driver has ended{}", self.complaints())
@@ -85,7 +84,7 @@ impl Driver {
         }
     }
 
-    /// Waits, but not for long, until all that the driver complained of is read.
+    /// Waits, but not for long, until the driver's standard error is read.
     async fn ended(&mut self) {
         let _ = timeout(Duration::from_secs(1), self.process.wait()).await;
         if let Some(reading) = self.reading.take() {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-/// Takes a field out, wherever it stands.
+/// Removes a field, wherever it occurs.
 pub fn leave_out(value: &mut Value, field: &str) {
     match value {
         Value::Object(fields) => {

@@ -1,4 +1,4 @@
-//! Runs the conformance kit of proto/conformance: plays the broker, tells a driver what to do, and compares.
+//! Runs the conformance kit of proto/conformance: plays the broker, gives orders to a driver, and compares.
 
 mod answers;
 mod broker;
@@ -17,5 +17,5 @@ mod walk;
 
 use tokio::time::Duration;
 
-/// The longest wait for a client or a driver.
+/// The limit of every wait for a client or a driver.
 const LIMIT: Duration = Duration::from_secs(10);

@@ -13,13 +13,13 @@ use cardbroker_conformance::{
 };
 use clap::Parser;
 
-/// Runs the conformance kit against a client's driver, which is described in proto/conformance/README.md.
+/// Run the conformance kit against a client's driver, which is described in proto/conformance/README.md.
 ///
 /// Exit codes: 0 all cases passed, 1 some failed, 2 the kit could not be run.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
-    /// The driver's command line, for sh. It runs in this folder.
+    /// The driver's command line, for sh. It runs in the current folder.
     #[arg(long, required_unless_present = "list")]
     driver: Option<String>,
     /// Run only the cases whose name contains SUBSTRING.

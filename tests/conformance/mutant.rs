@@ -1,6 +1,5 @@
-//! `mutant`: runs a real driver as if its client did not know a field, to test the kit with. `mutant orders FIELD
-//! COMMAND…` takes the field out of all that the driver is told, `mutant answers FIELD COMMAND…` out of all that it
-//! prints.
+//! `mutant`: runs a real driver as if its client did not know a field, to test the kit. `mutant orders FIELD COMMAND…`
+//! removes the field from all orders to the driver, `mutant answers FIELD COMMAND…` from all its answers.
 
 use std::{
     io::{self, BufRead, BufReader, Write},
@@ -34,7 +33,7 @@ fn run() -> Result<()> {
     let mut driver = driver.args(rest).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("the driver")?;
     let (orders, answers) = (driver.stdin.take(), driver.stdout.take());
     let (orders, answers) = (orders.context("no standard input")?, answers.context("no standard output")?);
-    // Ends when the runner closes this program's input, and ends the driver by closing its.
+    // Ends when the runner closes this program's input, and ends the driver by closing its input.
     thread::spawn(move || copy(io::stdin().lock(), orders, of_orders.as_deref()));
     copy(BufReader::new(answers), io::stdout().lock(), of_answers.as_deref())?;
     driver.wait()?;

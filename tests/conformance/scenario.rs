@@ -1,4 +1,4 @@
-//! Scenarios: conversations that stand in files.
+//! Scenarios: conversations in files.
 
 use std::{fs, path::Path};
 
@@ -8,10 +8,9 @@ use tokio::time::Duration;
 
 use crate::{LIMIT, broker::End, contract::Contract, stage::Stage};
 
-/// One conversation.
 #[derive(Debug, Clone)]
 pub(crate) struct Scenario {
-    /// The file's name and its own: `sessions/in order`.
+    /// The file's name and the scenario's: `sessions/in order`.
     pub(crate) name: String,
     /// Whether it takes long, and runs beside the others.
     pub(crate) is_slow: bool,
@@ -40,7 +39,7 @@ const KEYS: [&str; 15] = [
 /// Reads all scenarios of a folder: a file holds one, or a list.
 ///
 /// # Errors
-/// If a file is none, or a step has a key that is not known.
+/// If a file is not a scenario, or a step has an unknown key.
 pub(crate) fn read(folder: &Path) -> Result<Vec<Scenario>> {
     let mut files: Vec<_> = fs::read_dir(folder)
         .with_context(|| folder.display().to_string())?
@@ -83,7 +82,7 @@ impl Scenario {
     /// Runs the conversation with a driver of its own.
     ///
     /// # Errors
-    /// What the client did otherwise.
+    /// The client's first deviation from the scenario.
     pub(crate) async fn run(&self, contract: &Contract, driver: &str) -> Result<()> {
         let mut stage = Stage::new(contract, driver)?;
         let starts_late = self.steps.first().is_some_and(|step| step.get("listen").is_some());
@@ -98,7 +97,7 @@ impl Scenario {
             run(&mut stage, step).await.with_context(|| format!("step {}", index + 1))?;
         }
         if stage.owed_answers() > 0 {
-            bail!("the scenario is over, and the driver owes answers");
+            bail!("the scenario has ended, but the driver has not answered every order");
         }
         Ok(())
     }
@@ -148,14 +147,14 @@ async fn run(stage: &mut Stage<'_>, step: &Value) -> Result<()> {
         let times = lose["times"].as_u64().and_then(|times| times.try_into().ok()).context("\"times\"")?;
         stage.lose(method, &lose["message"], times).await?;
     } else if let Some(serve) = step.get("serve") {
-        for (method, response) in serve.as_object().context("\"serve\" is no object")? {
+        for (method, response) in serve.as_object().context("\"serve\" is not an object")? {
             stage.serve(method, response)?;
         }
     } else if let Some(listen) = step.get("listen") {
         match listen {
             Value::Bool(true) => stage.broker.listen()?,
-            Value::Bool(false) => stage.broker.close_door(false).await?,
-            _ => stage.broker.close_door(true).await?,
+            Value::Bool(false) => stage.broker.stop_listening(false).await?,
+            _ => stage.broker.stop_listening(true).await?,
         }
     } else if let Some(time) = step.get("expect_no_call").and_then(Value::as_f64) {
         stage.broker.silence(Duration::from_secs_f64(time)).await?;

@@ -1,4 +1,4 @@
-//! One conversation: a played broker, a driver, and what each of them has said.
+//! One conversation: the kit's broker, a driver, and the messages of both.
 
 use std::{collections::VecDeque, fs, ops::Range, os::unix::fs::PermissionsExt};
 
@@ -20,20 +20,20 @@ use crate::{
 /// The token in the file `$token_file`.
 const TOKEN: &str = "conformance-token-0123456789abcdef0123456789abcdef";
 
-/// Within the longest wait.
+/// No condition besides the limit of every wait.
 pub(crate) const ANY_TIME: Range<Duration> = Duration::ZERO..LIMIT;
 
-/// A played broker and a driver.
+/// The kit's broker and a driver.
 pub(crate) struct Stage<'a> {
     pub(crate) contract: &'a Contract,
     pub(crate) broker: Broker,
     driver: Driver,
     pub(crate) bindings: Bindings,
-    /// The orders that the driver has not answered, and when each was given.
+    /// The orders without an answer, with their times.
     asked: VecDeque<(Value, Instant)>,
-    /// An answer that came while messages of the client were waited for.
+    /// An answer that arrived during a wait for messages of the client.
     early: Option<Value>,
-    /// The call whose message was received last.
+    /// The call of the message received last.
     heard: Option<usize>,
     /// The driver's last answer, as it was printed.
     pub(crate) last: Value,
@@ -69,7 +69,7 @@ impl<'a> Stage<'a> {
         })
     }
 
-    /// Tells the driver what to do, and does not wait.
+    /// Sends an order to the driver, and does not wait.
     pub(crate) async fn tell(&mut self, order: &Value) -> Result<()> {
         let order = self.filled(order)?;
         self.driver.tell(&order).await?;
@@ -77,7 +77,7 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    /// Tells the driver to connect to this broker, which listens.
+    /// Has the driver connect to this broker, which listens.
     pub(crate) async fn connect(&mut self) -> Result<()> {
         self.tell(&json!({"op": "connect", "endpoint": "$endpoint"})).await?;
         self.expect(&json!({"ok": {}}), ANY_TIME).await
@@ -96,7 +96,7 @@ impl<'a> Stage<'a> {
         }
         self.last = answer.clone();
         let told = answers::canonical(self.contract, &order, &answer)?;
-        // An error is compared as it stands, and so is what holds wildcards or names.
+        // Errors, and expectations with wildcards or names, are compared as they are.
         let expected = match expected.get("ok").and_then(|ok| ok.get("answers")).or(expected.get("error")) {
             Some(_) => expected.clone(),
             None => answers::canonical(self.contract, &order, expected).unwrap_or_else(|_| expected.clone()),
@@ -120,7 +120,7 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// Takes the next message of the client, which must be of this method, whatever it says.
+    /// Takes the next message of the client, which must be of this method, with any content.
     pub(crate) async fn take(&mut self, method: &str) -> Result<()> {
         let message = self.broker.message().await?;
         let called = self.broker.call(message.call, |call| call.method.clone())?;
@@ -160,8 +160,8 @@ impl<'a> Stage<'a> {
         bail!("{method}\n  {}\n  expected: {expected}\n  received: {received}", found.join("\n  "))
     }
 
-    /// Waits until the driver has answered, or the client has called: some clients call when they are asked for news only.
-    /// Returns whether the driver has answered.
+    /// Waits until the driver has answered, or the client has called: some clients call only at the order for the next
+    /// report. Returns whether the driver has answered.
     pub(crate) async fn begun(&mut self) -> Result<bool> {
         tokio::select! {
             answer = self.driver.answer(LIMIT) => self.early = Some(answer?),
@@ -200,7 +200,8 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// Sends a message on the call heard last, or on the latest one of a method. A call with one response ends with it.
+    /// Sends a message on the call received last, or on the latest one of a method. A call with one response ends with
+    /// it.
     pub(crate) fn send(&mut self, on: Option<&str>, message: &Value) -> Result<()> {
         let call = self.speaker(on)?;
         let method = self.contract.method(&self.broker.call(call, |call| call.method.clone())?)?;
@@ -212,7 +213,7 @@ impl<'a> Stage<'a> {
         if method.is_server_streaming() { Ok(()) } else { self.end(on) }
     }
 
-    /// Answers each call of a method with one response by this message from now on.
+    /// From now on, answers each call of a method with one response by this message.
     pub(crate) fn serve(&self, method: &str, response: &Value) -> Result<()> {
         let kind = self.contract.method(method)?;
         if kind.is_server_streaming() {
@@ -223,27 +224,27 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    /// Ends the call heard last with OK.
+    /// Ends the call received last with OK.
     pub(crate) fn end(&mut self, on: Option<&str>) -> Result<()> {
         self.broker.finish(self.speaker(on)?, status::Ending::ok())
     }
 
-    /// Ends the call heard last with a status.
+    /// Ends the call received last with a status.
     pub(crate) fn fail(&mut self, on: Option<&str>, fail: &Value) -> Result<()> {
         self.broker.finish(self.speaker(on)?, status::ending(self.contract, fail)?)
     }
 
-    /// Returns how many answers the driver owes.
+    /// The number of orders without an answer.
     pub(crate) fn owed_answers(&self) -> usize {
         self.asked.len()
     }
 
     fn speaker(&self, on: Option<&str>) -> Result<usize> {
         let call = if on.is_some() { self.broker.latest(on) } else { self.heard };
-        call.context("there is no call to speak on")
+        call.context("there is no open call")
     }
 
-    /// What the driver has said instead, to show beside a failure.
+    /// The driver's unexpected answer, to show with a failure.
     async fn last_words(&mut self) -> String {
         match self.driver.answer(Duration::from_millis(100)).await {
             Ok(answer) => format!("; the driver printed {answer}"),
@@ -251,7 +252,7 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// Replaces names by the values that they are bound to.
+    /// Replaces names by their bound values.
     fn filled(&self, value: &Value) -> Result<Value> {
         Ok(match value {
             Value::String(name) if name.starts_with('$') => {

@@ -1,4 +1,4 @@
-//! Statuses that end a call: as the broker writes them, and as a proxy does that knows nothing of the broker.
+//! Statuses that end a call: the broker's, and those of a proxy that does not know the broker.
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
@@ -15,16 +15,16 @@ use tonic_types::pb::{BadRequest, ErrorInfo, RetryInfo, bad_request};
 
 use crate::contract::{self, Contract};
 
-/// How a call ends.
+/// The end of a call.
 pub(crate) enum Ending {
-    /// With a gRPC status in these trailers.
+    /// A gRPC status in these trailers.
     Grpc(HeaderMap),
-    /// With an answer of HTTP that is none of gRPC.
+    /// An HTTP answer that is not gRPC, by its status.
     Http(u16),
 }
 
 impl Ending {
-    /// Without an error.
+    /// The end without an error.
     pub(crate) fn ok() -> Self {
         Self::Grpc([(HeaderName::from_static("grpc-status"), HeaderValue::from(0))].into_iter().collect())
     }
@@ -35,7 +35,7 @@ const OWN_KEYS: [&str; 4] = ["bare", "http", "status", "with"];
 
 /// Returns the ending that a step's `fail` describes.
 pub(crate) fn ending(contract: &Contract, fail: &Value) -> Result<Ending> {
-    let object = fail.as_object().context("\"fail\" is no object")?;
+    let object = fail.as_object().context("\"fail\" is not an object")?;
     if let Some(status) = object.get("http") {
         return Ok(Ending::Http(status.as_u64().and_then(|status| status.try_into().ok()).context("\"http\"")?));
     }
@@ -49,7 +49,7 @@ pub(crate) fn ending(contract: &Contract, fail: &Value) -> Result<Ending> {
     }
     let status = object.get("status").map(|code| code.as_i64().and_then(|code| code.try_into().ok()));
     let status = match status {
-        Some(status) => status.context("\"status\" is no code")?,
+        Some(status) => status.context("\"status\" is not a code")?,
         None => {
             if failure.code == 0 {
                 failure.code = code(failure.reason, failure.delivery)?;
@@ -106,7 +106,7 @@ fn told(code: i32, failure: &Failure, in_failure: bool, in_generic: bool, in_tra
     Ok(trailers)
 }
 
-/// What clients read that know gRPC and nothing of this contract.
+/// The details for clients that know gRPC and nothing of this contract.
 fn generic(failure: &Failure) -> Vec<Any> {
     let mut metadata = std::collections::HashMap::from([("delivery".to_owned(), delivery_name(failure.delivery))]);
     for (key, value) in [("reader", &failure.reader), ("rule", &failure.rule)] {
@@ -135,7 +135,7 @@ fn any(name: &str, message: &impl Message) -> Any {
     Any { type_url: format!("type.googleapis.com/{name}"), value: message.encode_to_vec() }
 }
 
-/// The short name of a reason; one that is not known gets a name that no client knows.
+/// The short name of a reason; an unknown reason gets an unknown name.
 fn reason_name(reason: i32) -> String {
     match ErrorReason::try_from(reason) {
         Ok(reason) => reason.short_name().to_owned(),

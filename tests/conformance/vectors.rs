@@ -1,4 +1,4 @@
-//! Cases that stand in tables: endpoints, names of readers, status words, codes, and requests that are invalid.
+//! Cases in tables: endpoints, names of readers, status words, codes, and invalid requests.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -11,10 +11,10 @@ use crate::{
     walk::plausible::{apdu, failed},
 };
 
-/// One row of a table, and what is done with it.
+/// One row of a table, and its check.
 #[derive(Debug, Clone)]
 pub(crate) struct Vector {
-    /// `endpoints/unix:/run/a.sock`
+    /// The name of the case: `endpoints/unix:/run/a.sock`
     pub(crate) name: String,
     kind: Kind,
     row: Value,
@@ -32,7 +32,7 @@ enum Kind {
     Turn,
 }
 
-/// Within this time a refused request would have come.
+/// The time after which a refused request would have arrived.
 const A_MOMENT: Duration = Duration::from_millis(50);
 
 const BY_NAME: [(Kind, &str); 4] =
@@ -75,7 +75,7 @@ fn rows(file: &Path) -> Result<Vec<Value>> {
     serde_json::from_str(&text).with_context(|| file.display().to_string())
 }
 
-/// What a client tells of a request that it refuses itself.
+/// A client's error for a request that it refuses itself.
 fn invalid(field: &str) -> Value {
     json!({"error": {"kind": "invalid", "permanent": true, "failure": {
         "reason": "ERROR_REASON_INVALID_REQUEST",
@@ -90,10 +90,10 @@ fn text(value: &Value) -> &str {
 }
 
 impl Vector {
-    /// Does what the row says with a driver that is connected.
+    /// Runs the row's check with a connected driver.
     ///
     /// # Errors
-    /// What the client did otherwise.
+    /// The client's deviation from the row.
     pub(crate) async fn run(&self, stage: &mut Stage<'_>) -> Result<()> {
         let row = &self.row;
         match self.kind {
@@ -115,7 +115,7 @@ impl Vector {
         }
     }
 
-    /// A status of one reason and delivery: the client tells all of it, and nothing else.
+    /// A status of one reason and delivery: the client reports all of it, and nothing else.
     async fn status(&self, stage: &mut Stage<'_>) -> Result<()> {
         let mut failure = json!({});
         for key in ["reason", "delivery", "code", "retry_after"] {
@@ -133,7 +133,7 @@ impl Vector {
         stage.expect(&expected, ANY_TIME).await
     }
 
-    /// A request that the client refuses, or, where the row says so, leaves to the broker to refuse.
+    /// A request that the client refuses, or, where the row allows it, leaves to the broker to refuse.
     async fn refused(&self, stage: &mut Stage<'_>) -> Result<()> {
         let row = &self.row;
         let in_session = text(&row["order"]["op"]).starts_with("session_");
@@ -207,7 +207,7 @@ impl Vector {
         };
         stage.tell(&order).await?;
         let is_turn = self.kind == Kind::Turn;
-        // A watch looks its reader up at once, or when it is asked for news.
+        // A watch looks its reader up at once, or at the order for the next report.
         if is_turn && (stage.begun().await? || sent.is_some()) {
             stage.tell(&json!({"op": "turn_next"})).await?;
         }

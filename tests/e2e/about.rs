@@ -1,4 +1,4 @@
-//! `GetBroker` and `GetReader`: what the broker says of itself, of its caller, and of one reader.
+//! `GetBroker` and `GetReader`: the broker's description of itself, of its caller, and of one reader.
 
 use std::time::{Duration, SystemTime};
 
@@ -33,12 +33,12 @@ async fn member(broker: &Broker, key: &str) -> anyhow::Result<Client> {
     Ok(Client::connect_with(broker.endpoint().parse()?, options).await?)
 }
 
-/// The number of the group that a client belongs to.
+/// The number of a client's isolation group.
 async fn group(client: &Client) -> anyhow::Result<i64> {
     Ok(client.broker().await?.caller.group)
 }
 
-/// The number of the group that a call with that key belongs to, or the words of its refusal.
+/// The number of the isolation group of a call with that key, or its error as text.
 async fn numbered(stub: &mut Stub, key: Option<&str>) -> Result<i64, String> {
     let mut request = Request::new(GetBrokerRequest {});
     if let Some(key) = key {

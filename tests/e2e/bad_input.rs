@@ -33,7 +33,7 @@ async fn broker() -> anyhow::Result<Broker> {
     Ok(broker)
 }
 
-/// What the reader's card answers to one command that has a number as its answer.
+/// Runs one command whose answer is a number, and returns that number.
 async fn number(stub: &mut Stub, apdu: &str) -> anyhow::Result<u32> {
     let answer = transmit(stub, request(READER, &[apdu])).await?;
     Ok(u32::from_be_bytes(data(&answer.results[0])[..].try_into()?))
@@ -52,7 +52,7 @@ fn every_violation_names_its_field_and_reaches_no_card() -> anyhow::Result<()> {
         let broker = broker().await?;
         let mut stub = stub(&broker).await?;
         let good = || request(READER, &[SELECT]);
-        // The unit's first command is good each time: not even that is sent.
+        // The unit's first command is valid each time: not even that one is sent.
         let second = |apdu: &str| request(READER, &[INCREMENT, apdu]);
         let altered = |alter: fn(&mut TransmitRequest)| {
             let mut request = good();
@@ -154,7 +154,7 @@ fn unknown_reader_names_are_not_found() -> anyhow::Result<()> {
             assert_eq!(told(&status), "NotFound READER_NOT_FOUND not_sent");
             assert_eq!(failure(&status).unwrap().reader, "", "{name} is no reader");
         }
-        // Repeated in an error it would not fit into the headers.
+        // Repeated in an error, it would not fit into the headers.
         let status = transmit(&mut stub, request(&"x".repeat(100_000), &[INCREMENT])).await.unwrap_err();
         assert_eq!(told(&status), "NotFound READER_NOT_FOUND not_sent");
         assert_eq!(number(&mut stub, COUNT).await?, before + 1, "the card saw a command");
@@ -197,7 +197,7 @@ fn garbage_on_the_socket_harms_nobody() -> anyhow::Result<()> {
             (0..65_536_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect(),
             b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec(),
             [&preface[..], &[0xFF; 4096]].concat(),
-            // A frame longer than was agreed, and a HEADERS frame that is no HPACK.
+            // A frame longer than agreed, and a HEADERS frame that is not HPACK.
             [&preface[..], &settings, &[0xFF, 0xFF, 0xFF, 0, 0, 0, 0, 0, 1]].concat(),
             [&preface[..], &settings, &[0, 0, 4, 1, 5, 0, 0, 0, 1, 0xFF, 0xFF, 0xFF, 0xFF]].concat(),
         ];
@@ -206,13 +206,13 @@ fn garbage_on_the_socket_harms_nobody() -> anyhow::Result<()> {
             for bytes in garbage.iter().cycle().take(50) {
                 let mut stream = UnixStream::connect(&socket)?;
                 stream.set_read_timeout(Some(LONGEST))?;
-                // The broker may hang up before it has read all of it.
+                // The broker may close the connection before it has read all of it.
                 let _ = stream.write_all(bytes);
                 let closed = match stream.read_to_end(&mut Vec::new()) {
                     Ok(_) => true,
                     Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
                 };
-                anyhow::ensure!(closed, "the broker keeps a connection that speaks garbage");
+                anyhow::ensure!(closed, "the broker keeps a connection that sends garbage");
             }
             Ok(())
         });
@@ -232,7 +232,7 @@ fn garbage_on_the_socket_harms_nobody() -> anyhow::Result<()> {
     })
 }
 
-/// A message of a session, of which a part can be none.
+/// Bytes in place of a session's message, which may be malformed.
 #[derive(Clone, PartialEq, prost::Message)]
 struct Rough {
     #[prost(bytes = "vec", optional, tag = "1")]
@@ -258,7 +258,7 @@ fn a_malformed_message_ends_a_session_after_its_answers() -> anyhow::Result<()> 
         let mut client = Grpc::new(channel(&broker).await?);
         client.ready().await?;
         let path = PathAndQuery::from_static("/cardbroker.v1.CardBrokerService/OpenSession");
-        // The stream stays open: a client that is there hears how it ends.
+        // The stream stays open, so that the client receives the final status.
         let messages = tokio_stream::iter(messages).chain(tokio_stream::pending());
         let answers = client.streaming(Request::new(messages), path, ProstCodec::default()).await?;
         let mut answers: Streaming<OpenSessionResponse> = answers.into_inner();
@@ -272,7 +272,7 @@ fn a_malformed_message_ends_a_session_after_its_answers() -> anyhow::Result<()> 
                 Err(status) => break status,
             }
         };
-        assert!(answered, "what was read before is answered");
+        assert!(answered, "messages that were read before are answered");
         assert_eq!(told(&over), "InvalidArgument INVALID_REQUEST not_sent");
         Ok(())
     })

@@ -1,4 +1,4 @@
-//! The virtual card and the private pcscd hold what they promise: real PC/SC sees the card, its faults and its swaps.
+//! The virtual card and the private pcscd work as documented: real PC/SC sees the card, its faults and its swaps.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ fn start(pcscd: &Pcscd, commands: &[&str]) -> anyhow::Result<Program> {
     Program::start(DIRECT, pcscd, &[&[pcscd.reader_name(0).as_str(), "--send"], commands].concat())
 }
 
-/// What came back for each of the commands, by a program of its own.
+/// Sends the commands with a program of its own, and returns the answers.
 fn send(pcscd: &Pcscd, commands: &[&str]) -> anyhow::Result<Value> {
     start(pcscd, commands)?.report()
 }

@@ -1,4 +1,4 @@
-//! Sessions as people use them: through the Rust client and through `cardbroker session`.
+//! Sessions through the Rust client and through `cardbroker session`.
 
 use std::time::Duration;
 

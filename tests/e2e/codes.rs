@@ -39,7 +39,7 @@ mod strict_t0 {
     }
 }
 
-/// The failure of a status, which must agree with the table in all the places where it says so.
+/// Reason and delivery of a status; all places that repeat them must agree with the table.
 fn checked(status: &Status) -> anyhow::Result<(ErrorReason, Delivery)> {
     told(status);
     let failure = failure(status).context("no failure")?;
@@ -50,7 +50,7 @@ fn checked(status: &Status) -> anyhow::Result<(ErrorReason, Delivery)> {
     Ok((reason, delivery))
 }
 
-/// The same of a failure by itself.
+/// Reason and delivery of a failure that must agree with the table.
 fn agreed(failure: &Failure) -> anyhow::Result<(ErrorReason, Delivery)> {
     let (reason, delivery) = (failure.reason(), failure.delivery());
     assert_eq!(Code::from_i32(failure.code), codes::code(reason, delivery), "{failure:?}");

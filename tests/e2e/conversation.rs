@@ -1,4 +1,4 @@
-//! A session over the raw contract: what a client says, right or wrong, and what it hears, as text.
+//! A session over the raw contract: the client's messages, valid or not, and the broker's, as text.
 
 use cardbroker_client::hex;
 use cardbroker_proto::v1::{
@@ -18,15 +18,15 @@ use crate::{
     world::LONG,
 };
 
-/// More than the broker reads ahead, so that a story never waits to speak.
+/// More than the broker reads ahead, so that sending never blocks a story.
 const ROOM: usize = 256;
 /// The client's library encodes no larger message; see [`Conversation::reset`].
 const LARGEST_MESSAGE: usize = 100_000;
 
-/// The metadata that names an isolation group.
+/// The metadata key of the isolation group.
 pub(crate) const GROUP: &str = cardbroker_proto::GROUP_METADATA;
 
-/// One stream of `OpenSession`. Numbers its messages from 1.
+/// One stream of `OpenSession`. Numbers its messages from 1 upwards.
 pub(crate) struct Conversation {
     requests: Option<mpsc::Sender<OpenSessionRequest>>,
     responses: Streaming<OpenSessionResponse>,
@@ -38,13 +38,13 @@ pub(crate) fn opening(reader: &str) -> SessionOpen {
     SessionOpen { reader: reader.into(), ..SessionOpen::default() }
 }
 
-/// A duration of the contract.
+/// Converts a duration to the contract's type.
 pub(crate) fn milliseconds(milliseconds: i32) -> Option<WireDuration> {
     Some(WireDuration { seconds: i64::from(milliseconds / 1000), nanos: milliseconds % 1000 * 1_000_000 })
 }
 
 impl Conversation {
-    /// Starts a stream and says nothing yet.
+    /// Starts a stream without a message.
     pub(crate) async fn start(stub: &Stub, metadata: &[(&'static str, &str)]) -> anyhow::Result<Self> {
         let (requests, queue) = mpsc::channel(ROOM);
         let mut request = Request::new(ReceiverStream::new(queue));
@@ -56,40 +56,40 @@ impl Conversation {
         Ok(Self { requests: Some(requests), responses, last_id: 0 })
     }
 
-    /// Asks for a session and does not wait for it.
+    /// Sends `open` and does not wait for the turn.
     pub(crate) async fn ask(stub: &Stub, open: SessionOpen) -> anyhow::Result<Self> {
         let mut conversation = Self::start(stub, &[]).await?;
         conversation.say(Asked::Open(open), false);
         Ok(conversation)
     }
 
-    /// Has the session.
+    /// Opens a session and waits for its turn.
     pub(crate) async fn open(stub: &Stub, open: SessionOpen) -> anyhow::Result<Self> {
         let mut conversation = Self::ask(stub, open).await?;
         assert_eq!(conversation.answer().await, "opened");
         Ok(conversation)
     }
 
-    /// Says anything. A stream that the broker has ended hears nothing.
+    /// Sends any message. A message on an ended stream is lost.
     pub(crate) fn say(&mut self, request: impl Into<Option<Asked>>, restart: bool) {
         let message = OpenSessionRequest { request: request.into(), restart };
         let said = self.requests.as_ref().expect("half-closed").try_send(message);
         assert!(!matches!(said, Err(TrySendError::Full(_))), "the broker reads nothing");
     }
 
-    /// Asks for commands to be run.
+    /// Sends a message with commands.
     pub(crate) fn transmit(&mut self, apdus: &[&str]) {
         let transmit = self.next_transmit(apdus);
         self.say(transmit, false);
     }
 
-    /// The same, after a failure.
+    /// Sends commands with `restart`, after a failure.
     pub(crate) fn restart(&mut self, apdus: &[&str]) {
         let transmit = self.next_transmit(apdus);
         self.say(transmit, true);
     }
 
-    /// Asks for a reset of the card.
+    /// Sends a reset of the card, warm or cold.
     pub(crate) fn reset_card(&mut self, cold: bool) {
         self.last_id += 1;
         let reset = if cold { CardReset::Cold } else { CardReset::Warm };
@@ -108,7 +108,7 @@ impl Conversation {
         self.answer().await
     }
 
-    /// The same, with one command that is sent exactly as it is.
+    /// Like `run`, with one raw command.
     pub(crate) async fn run_raw(&mut self, apdu: &str) -> String {
         let mut asked = self.next_transmit(&[apdu]);
         if let Asked::Transmit(transmit) = &mut asked
@@ -120,25 +120,25 @@ impl Conversation {
         self.answer().await
     }
 
-    /// Says nothing more.
+    /// Ends the client's half of the stream.
     pub(crate) fn half_close(&mut self) {
         self.requests = None;
     }
 
-    /// Resets the stream, and not the card: a message that cannot be encoded breaks the request's body, which HTTP/2 answers so.
-    /// (Merely dropping the call would end the body, as a half-close does.)
+    /// Resets the stream, not the card: a message that cannot be encoded breaks the request's body, which HTTP/2
+    /// answers with a reset. (Dropping the call would only end the body, like a half-close.)
     pub(crate) fn reset(mut self) {
         let too_long = SessionOpen { reader: "x".repeat(LARGEST_MESSAGE + 1), ..SessionOpen::default() };
         self.say(Asked::Open(too_long), false);
     }
 
-    /// The next message.
+    /// Waits for the broker's next message; `None` at the end.
     pub(crate) async fn message(&mut self) -> Result<Option<Heard>, Status> {
         let message = timeout(LONG, self.responses.message()).await.expect("the broker says nothing")?;
         Ok(message.map(|message| message.response.expect("an empty message")))
     }
 
-    /// The next message as text; at the end of the stream what its status tells.
+    /// The next message as text; at the end of the stream its status as text.
     pub(crate) async fn hear(&mut self) -> String {
         match self.message().await {
             Ok(Some(message)) => text(message),
@@ -148,7 +148,7 @@ impl Conversation {
         }
     }
 
-    /// The same, without what the broker tells unasked.
+    /// The next message as text, without queue positions, waiters and heartbeats.
     pub(crate) async fn answer(&mut self) -> String {
         loop {
             let heard = self.hear().await;
@@ -158,7 +158,7 @@ impl Conversation {
         }
     }
 
-    /// The failure that answers the next message.
+    /// The failure in the answer to the next message.
     pub(crate) async fn failure(&mut self) -> Failure {
         loop {
             match self.message().await {
@@ -169,7 +169,7 @@ impl Conversation {
         }
     }
 
-    /// So many answers.
+    /// The next `count` answers as text.
     pub(crate) async fn answers(&mut self, count: usize) -> Vec<String> {
         let mut answers = Vec::with_capacity(count);
         for _ in 0..count {
@@ -178,13 +178,13 @@ impl Conversation {
         answers
     }
 
-    /// Half-closes and hears the rest.
+    /// Half-closes and returns the remaining answers.
     pub(crate) async fn close(mut self) -> Vec<String> {
         self.half_close();
         self.rest().await
     }
 
-    /// All answers up to the end of the stream, which is the last one.
+    /// All answers up to the end of the stream; the last entry is its status.
     pub(crate) async fn rest(&mut self) -> Vec<String> {
         let mut answers = Vec::new();
         while answers.last().is_none_or(|last: &String| !last.starts_with("over")) {

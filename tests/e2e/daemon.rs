@@ -1,4 +1,4 @@
-//! The daemon as its host sees it: socket, configuration, services and limits.
+//! The daemon's view from its host: socket, configuration, services and limits.
 
 use std::{
     fs,
@@ -39,13 +39,13 @@ fn the_default_socket_is_private_and_found_by_clients() -> anyhow::Result<()> {
     let broker = Setup::simulated(1)?.default_socket().start()?;
     let socket = broker.socket();
     assert_eq!((mode(&socket)?, mode(socket.parent().unwrap())?), (0o600, 0o700));
-    // An empty endpoint is none.
+    // An empty endpoint counts as none.
     let run = run(cardbroker("", &["readers"])?.env("XDG_RUNTIME_DIR", broker.folder()))?;
     assert_eq!((run.code, run.out.lines().count()), (Some(0), 2), "{run:?}");
     Ok(())
 }
 
-/// A group that we may give files to, another one than our own if there is one: its name and number.
+/// A group that the test may give files to, if possible not its own: name and number.
 fn some_group() -> anyhow::Result<(String, u32)> {
     let ours = getgroups()?;
     let text = fs::read_to_string("/etc/group")?;
@@ -183,7 +183,7 @@ fn health_and_reflection_are_served() -> anyhow::Result<()> {
     })
 }
 
-/// CPU time that a process has used, in ticks of 10 ms.
+/// The CPU time of a process, in ticks of 10 ms.
 fn cpu_ticks(broker: &Broker) -> anyhow::Result<u64> {
     let stat = fs::read_to_string(format!("/proc/{}/stat", broker.pid()?.as_raw_nonzero()))?;
     let (_, fields) = stat.rsplit_once(") ").context("no name")?;
@@ -197,7 +197,7 @@ fn running_out_of_descriptors_does_not_spin_and_recovers() -> anyhow::Result<()>
         let broker = Setup::simulated(1)?.start()?;
         wait_for(&broker, READER, ReaderState::Ready).await?;
         let client = broker.client().await?;
-        // It has some twenty, and only root may count them.
+        // The daemon has about twenty open, and only root may count them.
         let limit = Rlimit { current: Some(64), ..getrlimit(Resource::Nofile) };
         prlimit(Some(broker.pid()?), Resource::Nofile, limit)?;
         let mut crowd = Vec::new();
@@ -213,7 +213,7 @@ fn running_out_of_descriptors_does_not_spin_and_recovers() -> anyhow::Result<()>
         let (before, window) = (cpu_ticks(&broker)?, Instant::now());
         while window.elapsed() < Duration::from_secs(1) {
             tokio::time::sleep(Duration::from_millis(100)).await;
-            unit(&client, READER, &[SELECT]).send().await.context("a client that is there is served all the same")?;
+            unit(&client, READER, &[SELECT]).send().await.context("a connected client is still served")?;
         }
         let used = cpu_ticks(&broker)? - before;
         assert!(used < 30, "{used} ticks of 10 ms in {:?}", window.elapsed());
@@ -239,7 +239,7 @@ fn only_connections_without_a_request_are_closed() -> anyhow::Result<()> {
             assert!(closed.is_ok(), "it is still open: {closed:?}");
             assert!(opened.elapsed() > Duration::from_millis(900), "{:?}", opened.elapsed());
         }
-        // Older than the others, and on its first connection still.
+        // Older than the others, but still on its first connection.
         unit(&client, READER, &[SELECT]).send().await?;
         Ok(())
     })

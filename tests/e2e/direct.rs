@@ -1,4 +1,4 @@
-//! Programs that use PC/SC directly, without a broker: what goes wrong, so that the fixtures are known to be able to fail.
+//! Programs that use PC/SC directly, without a broker, break each other's pairs: proof that the fixtures can fail.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ const DIRECT: &str = env!("CARGO_BIN_EXE_direct-pcsc");
 const INTERFERER: &str = env!("CARGO_BIN_EXE_interferer");
 const PAIRS: u64 = 1500;
 
-/// How many of the pairs are broken when two programs share a card.
+/// The number of broken pairs when two programs share a card.
 fn broken_pairs(options: &[&str]) -> anyhow::Result<u64> {
     let pcscd = Pcscd::start(2)?;
     let card = VirtualCard::insert(pcscd.port(0), CardOptions::default())?;

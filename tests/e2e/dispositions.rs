@@ -1,4 +1,4 @@
-//! What becomes of the card after a unit or a session, and before one: resets as the card sees them.
+//! Resets and dispositions of units and sessions, as the card sees them.
 
 use cardbroker_client::{CardReset, Disposition, ErrorReason, ReaderState};
 use cardbroker_proto::v1::{Disposition as WireDisposition, SessionOpen};
@@ -36,7 +36,7 @@ mod without_permission {
             assert_eq!(denied.failure().unwrap().rule.as_deref(), Some("no resets"));
         }
         let left = stage.unit(&[INCREMENT]).disposition(Disposition::Leave).reset_before(CardReset::None);
-        assert_eq!(answers(&left.send().await?), ["00000001 9000"], "what was denied has not run");
+        assert_eq!(answers(&left.send().await?), ["00000001 9000"], "a denied unit has not run");
         Ok(())
     }
 }
@@ -52,7 +52,7 @@ async fn a_reset_disposition_clears_the_security_state(stage: Stage) -> anyhow::
     let left = stage.unit(&[VERIFY]).disposition(Disposition::Leave).send().await?;
     let next = stage.unit(&[PROTECTED]).send().await?;
     assert!(answers(&next)[0].ends_with(" 9000") && !next.was_reset, "{next:?}");
-    // A unit that stops is disposed of, too.
+    // A stopped unit has its disposition, too.
     let stopped = stage.unit(&["00B2010505", VERIFY]).disposition(Disposition::Reset);
     assert_eq!(refusal(stopped).await?, "STATUS_WORD not_sent at 1 after 1 answers");
     let next = stage.unit(&[PROTECTED]).send().await?;
@@ -74,7 +74,7 @@ async fn a_state_tag_does_not_outlive_a_reset(stage: Stage) -> anyhow::Result<()
 }
 
 async fn a_failed_reset_after_a_unit_makes_the_reader_mute(stage: Stage) -> anyhow::Result<()> {
-    // The card is silent for more resets than the broker tries. The unit itself has succeeded.
+    // The card stays silent for more resets than the broker tries. The unit itself has succeeded.
     let unit = stage.unit(&[VERIFY, &fault(4, 200, 0)]).disposition(Disposition::Reset).send().await?;
     assert_eq!(answers(&unit), ["9000", "9000"]);
     let waits_for_it = refusal(stage.unit(&[PROTECTED])).await?;
@@ -91,7 +91,7 @@ async fn a_cold_reset_before_a_unit_clears_the_verification(stage: Stage) -> any
     Ok(())
 }
 
-/// What a card has seen of its power since `before`: resets, and how often the power was cut for one.
+/// The card's resets since `before`, and how many of them cut the power.
 fn seen_since(card: &VirtualCard, before: (u64, u64)) -> (u64, u64) {
     let (resets, power_offs) = power(card);
     (resets - before.0, power_offs - before.1)
@@ -120,7 +120,7 @@ fn the_card_sees_one_reset_per_request_warm_or_cold() -> anyhow::Result<()> {
             let before = power(&world.card);
             let shown = format!("{unit:?}");
             unit.send().await?;
-            // A reset that is due comes before the next unit, so this ends the story of this one.
+            // A due reset comes before the next unit, so this ends the check.
             asked().send().await?;
             assert_eq!(seen_since(&world.card, before), (resets, power_offs), "{shown}");
         }

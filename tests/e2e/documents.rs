@@ -29,7 +29,7 @@ const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 /// The programs that a reader has after `make install`.
 const PROGRAMS: [&str; 2] = ["cardbrokerd", "cardbroker"];
 
-/// How commands begin that are not run here, why, and the file with the story, check or rule that covers them.
+/// Commands that this test does not run: their beginnings, the reason, and the file that covers them.
 const ELSEWHERE: &[(&str, &str, &str)] = &[
     ("make bench", "takes half an hour", "Makefile"),
     ("make build", "compiles for minutes", "tests/checks/install.rs"),
@@ -45,23 +45,23 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
     ("cardbroker session yubikey", "needs hardware", "tests/e2e/client_sessions.rs"),
 ];
 
-/// Commands that need the repository, and what is run in their place; `{programs}` is the folder of the built programs.
+/// Commands that need the repository, with their replacements; `{programs}` is the folder of the built programs.
 const INSTEAD: &[(&str, &str)] = &[("make demo", "client/rust/examples/demo.sh {programs}")];
 
-/// Commands that go on until somebody ends them. They must print something.
+/// Commands that run until they are killed. They must print something.
 const ENDLESS: &[&str] = &["cardbroker watch"];
 
-/// Runs of the daemon that end by themselves.
+/// Options with which the daemon ends by itself.
 const ONE_SHOT: &[&str] = &["--check-config", "--print-example-config", "--help", "--version", "policy check"];
 
-/// A command, and its place.
+/// A command, with its place in the document.
 struct Line<'a> {
     path: &'a str,
     number: usize,
     command: String,
 }
 
-/// The commands of a block: its lines without comments, a line that ends with `\` together with the next one.
+/// The commands of a block: its lines without comments; a line that ends with `\` continues on the next one.
 fn commands<'a>(path: &'a str, block: &Block) -> Vec<Line<'a>> {
     let mut commands: Vec<Line<'a>> = Vec::new();
     let mut goes_on = false;
@@ -128,7 +128,7 @@ impl Person {
         command.env_clear().env("PATH", path).env("HOME", home).env("XDG_RUNTIME_DIR", home.join("run"));
     }
 
-    /// Runs one command, as it is or as the tables say. Returns its output, nothing for a command in a table.
+    /// Runs one command, or its replacement from the tables. Returns the output; empty for a skipped command.
     fn enter(&mut self, command: &str) -> anyhow::Result<String> {
         let work = self.home.path().join("work");
         if ELSEWHERE.iter().any(|(elsewhere, ..)| command.starts_with(elsewhere)) {
@@ -149,7 +149,7 @@ impl Person {
             self.start(command, &work)?;
             return Ok(String::new());
         }
-        // A policy is explained by the configuration alone, and a token is written to a file.
+        // These commands read the configuration only, or write a token to a file.
         let needs_broker = name == Some("cardbroker") && !["policy", "token"].iter().any(|word| command.contains(word));
         if needs_broker && self.broker.is_none() {
             self.start("cardbrokerd", &work)?;
@@ -160,7 +160,7 @@ impl Person {
         output(&mut self.shell(command, &work))
     }
 
-    /// Starts a broker instead of the one before, on a simulated reader unless the command says how many.
+    /// Starts a broker in place of the previous one, on one simulated reader unless the command sets the number.
     fn start(&mut self, command: &str, folder: &Path) -> anyhow::Result<()> {
         self.stop()?;
         let simulate = if command.contains("--simulate") { "" } else { " --simulate 1" };
@@ -189,14 +189,14 @@ impl Person {
 impl Drop for Person {
     fn drop(&mut self) {
         if let Some(broker) = &mut self.broker {
-            // It has ended already, or cannot be helped.
+            // An error means that it has already ended.
             let _ = broker.kill();
             let _ = broker.wait();
         }
     }
 }
 
-/// Runs a command to its end, which must be good.
+/// Runs a command to its end, which must be successful.
 fn output(shell: &mut Command) -> anyhow::Result<String> {
     let run = run(shell)?;
     ensure!(run.code == Some(0), "exit code {:?}: {}{}", run.code, run.out, run.err);
@@ -220,7 +220,7 @@ fn first_output(shell: &mut Command) -> anyhow::Result<String> {
 fn documents() -> anyhow::Result<Vec<(String, String)>> {
     let mut documents = Vec::new();
     for (folder, prefix) in [(ROOT.to_owned(), ""), (format!("{ROOT}/docs"), "docs/")] {
-        // Without the folder there are no documents in it.
+        // An excerpt of the repository may lack the folder.
         let Ok(entries) = fs::read_dir(folder) else { continue };
         for entry in entries {
             let (path, name) = (entry.as_ref().map(fs::DirEntry::path), entry.as_ref().map(fs::DirEntry::file_name));
@@ -234,8 +234,8 @@ fn documents() -> anyhow::Result<Vec<(String, String)>> {
     Ok(documents)
 }
 
-/// Runs all commands of a document, and compares a block of `text` that follows one of `sh` with its output. Returns the
-/// problems, each with its place.
+/// Runs all commands of a document, and compares each block of `text` after a block of `sh` with the output. Returns
+/// the problems with their places.
 fn follow(path: &str, text: &str) -> anyhow::Result<Vec<String>> {
     let mut person = Person::new()?;
     let mut problems = Vec::new();

@@ -1,4 +1,4 @@
-//! How the daemon stops: units end, everybody else is told, cards are let go, and nobody can hold it up.
+//! The daemon's shutdown: units end, all other requests fail, cards are released, and nothing can block it.
 
 use std::{
     os::unix::net::UnixStream,
@@ -56,7 +56,7 @@ async fn drain(mut stage: Stage, signal: Signal) -> anyhow::Result<()> {
         tokio::spawn(async move { stub.transmit(request).await.map(drop) })
     };
     let waiting = [waiting(CardRequirement::Required), waiting(CardRequirement::Awaited)];
-    // On the same connection, so it is behind them.
+    // On the same connection, so it arrives after them.
     stub.clone().list_readers(ListReadersRequest {}).await?;
 
     stage.broker.signal(signal)?;
@@ -79,10 +79,10 @@ async fn drain(mut stage: Stage, signal: Signal) -> anyhow::Result<()> {
         }
     };
     timeout(LONG, refused).await.context("new connections are still taken")?;
-    assert!(!under_way.is_finished(), "all that was to happen while a unit is under way");
+    assert!(!under_way.is_finished(), "all of this must happen while a unit runs");
 
     let answered = answers(&under_way.await??);
-    assert_eq!(answered, ["00000001 9000", "9000", "00000002 9000"], "and neither of those who waited in between");
+    assert_eq!(answered, ["00000001 9000", "9000", "00000002 9000"], "and no waiting request in between");
     assert_eq!(stage.broker.wait()?.code(), Some(0));
     assert!(!socket.exists(), "the socket is still there");
     Ok(())
@@ -103,7 +103,7 @@ fn after_the_drain_other_programs_have_the_card() -> anyhow::Result<()> {
     })
 }
 
-/// A broker with that grace, in the middle of a command that takes half a minute.
+/// A broker with that grace period, in the middle of a command of half a minute.
 async fn busy_broker(grace: &str) -> anyhow::Result<(Broker, Unit)> {
     let broker = Setup::simulated(1)?.flag(&format!("--grace={grace}")).start()?;
     let client = broker.client().await?;

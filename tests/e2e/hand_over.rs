@@ -25,7 +25,7 @@ fn after_a_killed_holder_the_card_is_reset_at_once() -> anyhow::Result<()> {
         let world = PcscWorld::usual().await?;
         let stub = stub(&world.broker).await?;
         let socket = world.broker.socket();
-        // In one group, so that isolation does not mend what the end of the session would miss.
+        // In one group, so that a reset for isolation cannot hide a missing reset at the session's end.
         let arguments = [socket.to_str().context("no text")?, READER, VERIFY, PROTECTED, "--group", "family"];
         for _ in 0..KILLS {
             let mut holder = Program::start(env!("CARGO_BIN_EXE_session-holder"), &world.pcscd, &arguments)?;
@@ -47,7 +47,7 @@ fn after_a_killed_holder_the_card_is_reset_at_once() -> anyhow::Result<()> {
 const PROGRAMS: usize = 8;
 const SECONDS: &str = "10";
 
-/// A program that is ready to saturate the card with `depth` units at a time.
+/// A program that saturates the card with `depth` units at a time, once started.
 fn saturator(world: &PcscWorld, depth: &str) -> anyhow::Result<Child> {
     let mut process = Command::new(env!("CARGO_BIN_EXE_saturator"))
         .args([READER, "00B2010410", SECONDS, depth])

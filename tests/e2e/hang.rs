@@ -1,4 +1,5 @@
-//! A driver that does not return from a call: it says so, its callers are answered in time, and other readers do not notice.
+//! A driver call that does not return: the reader's state shows it, callers are answered in time, and other readers are
+//! unaffected.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use cardbroker_tests::{
 
 use crate::world::{COUNT, INCREMENT, LONG, READER, answers, tell, told, unit, wait_for};
 
-/// A reader with a driver of its own: slots of one driver may block each other.
+/// A reader with a separate driver: slots of one driver may block each other.
 const READER_OF_ANOTHER_DRIVER: &str = "readers/virtual-pcd-b-00-00";
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(1);
 

@@ -1,4 +1,4 @@
-//! Streams that idle behind nginx with its default times, which cut a call whose broker is silent for 60 s.
+//! Streams that idle behind nginx with its default timeouts, which cut a call whose broker is silent for 60 s.
 
 use std::{env, time::Duration};
 
@@ -17,17 +17,17 @@ use crate::{
     world::{INCREMENT, LONG, answers, tell_within, told},
 };
 
-/// Set to idle for as long as the contract is tested for before a release.
+/// Set for a release: the streams idle for the whole time that the contract promises.
 const LONG_TESTS: &str = "CARDBROKER_LONG_TESTS";
 
 const READER: &str = "readers/simulated-reader-00";
 
-/// HTTP/2's own signs of life count as the broker's, too: without them heartbeats are left.
+/// HTTP/2's pings count as the broker's activity, too: without them only heartbeats are left.
 const NO_PINGS: &str = "listen.keep_alive_interval = \"1h\"\n";
-/// An nginx that is less patient than the heartbeats are frequent.
+/// An nginx timeout shorter than the heartbeat interval.
 const IMPATIENT: &str = "grpc_read_timeout 10s;";
 
-/// A broker behind nginx, with a session and a watch stream that idle.
+/// A broker behind nginx, with an idle session and an idle watch stream.
 struct Idle {
     session: Session,
     watch: Streaming<WatchReadersResponse>,
@@ -49,7 +49,7 @@ impl Idle {
         self.session.transmit([hex::parse(INCREMENT).unwrap()]).send().await
     }
 
-    /// How many heartbeats the watch stream has brought when it has brought no more for a second.
+    /// Returns the number of heartbeats once the watch stream has been silent for a second.
     async fn heartbeats(&mut self) -> anyhow::Result<u64> {
         let mut count = 0;
         while let Ok(message) = timeout(Duration::from_secs(1), self.watch.message()).await {
@@ -78,7 +78,7 @@ fn streams_that_idle_behind_nginx_are_kept_by_heartbeats() -> anyhow::Result<()>
         assert!(without_pings.heartbeats().await? >= idle.as_secs() / 30 - 1);
         without_pings.session.close().await?;
 
-        // That nginx does cut: the client's heartbeats alone do not keep a session.
+        // Control: nginx does cut, and the client's heartbeats alone do not keep a session.
         assert_eq!(told(&silent.command().await.unwrap_err()), "no reason not_sent");
         assert!(silent.heartbeats().await.is_err());
         Ok(())

@@ -1,4 +1,5 @@
-//! A rival that behaves like Windows' plug and play: it is outwaited where it was there first, and gets nowhere where the broker is.
+//! A rival that behaves like Windows' plug and play: the broker waits until a rival that came first is gone, and
+//! excludes one that comes later.
 
 use std::{thread, time::Duration};
 
@@ -15,9 +16,9 @@ use crate::world::{LONG, READER, SELECT_AND_FETCH, answers, tell, unit, wait_for
 
 const INTERFERER: &str = env!("CARGO_BIN_EXE_interferer");
 
-/// Tests of 30 insertions, which take 400 ms and more each, run in lanes side by side, each with a pcscd of its own. Where a broker is
-/// killed in between the pcscd is a new one too: 1.9.9 no longer sees the virtual driver's cards after it had to clean up an exclusive
-/// handle on an empty reader.
+/// Tests of 30 insertions, of 400 ms and more each, run in parallel lanes, each with a pcscd of its own. Where a broker
+/// is killed in between, the pcscd is a new one too: 1.9.9 no longer sees the virtual driver's cards after it had to
+/// clean up an exclusive handle on an empty reader.
 const LANES: usize = 3;
 const INSERTIONS_PER_LANE: usize = 10;
 
@@ -44,7 +45,7 @@ fn the_broker_outwaits_a_rival_that_came_first() -> anyhow::Result<()> {
     })
 }
 
-/// One start of the broker and one insertion.
+/// Starts the broker once, with one insertion.
 async fn outwait(pcscd: &Pcscd) -> anyhow::Result<()> {
     let broker = Setup::on(pcscd)?.start()?;
     wait_for(&broker, READER, ReaderState::Empty).await?;
@@ -64,7 +65,7 @@ async fn outwait(pcscd: &Pcscd) -> anyhow::Result<()> {
     let answered = answers(&impatient.await??);
     ensure!(answered[0].starts_with("6F118406F04341524401") && answered[0].ends_with(" 9000"), "{answered:?}");
 
-    // On the card: the rival's conversation, then ours, and not a command of the rival after it.
+    // The card sees the rival's conversation, then the broker's, and no later command of the rival.
     let headers = card.seen().headers;
     let ours = headers.iter().position(|header| *header == [0, 0xC0, 0, 0]).context("our GET RESPONSE")?;
     ensure!(ours + 1 == headers.len() && ours >= 5, "{headers:02X?}");
@@ -92,7 +93,7 @@ async fn hold_against_a_racer() -> anyhow::Result<()> {
         wait_until(&mut watch, state(ReaderState::Empty)).await?;
         world.card.swap(CardOptions::default());
         wait_until(&mut watch, state(ReaderState::Ready)).await?;
-        // The rival tries for a while before it says what it got.
+        // The rival tries for a while before it reports.
         let report: serde_json::Value = serde_json::from_str(&rival.line()?)?;
         ensure!(report["connections"] == 0 && report["insertions"] == insertion + 1, "{report}");
         ensure!(answers(&unit(&client, READER, &[SELECT_AND_FETCH]).send().await?)[0].ends_with(" 9000"));

@@ -11,7 +11,7 @@ use crate::world::{
     unit,
 };
 
-/// What another process gets, run by the command line.
+/// The command line's output for the same commands in another process.
 fn another_process(stage: &Stage, group: Option<&str>, apdus: &[&str]) -> anyhow::Result<String> {
     let mut command = Command::new(program("cardbroker")?);
     command.args(["transmit", stage.reader]).args(apdus).env("CARDBROKER_ENDPOINT", stage.broker.endpoint());
@@ -58,7 +58,7 @@ async fn an_unfetched_answer_is_not_for_other_groups(stage: Stage) -> anyhow::Re
     Ok(())
 }
 
-/// A member of another group than this process's own.
+/// A client of this process in another isolation group.
 async fn neighbour(stage: &Stage) -> anyhow::Result<Client> {
     let options = ConnectOptions { group: Some("neighbours".into()), ..ConnectOptions::default() };
     Ok(Client::connect_with(Endpoint::Unix(stage.broker.socket()), options).await?)
@@ -66,7 +66,7 @@ async fn neighbour(stage: &Stage) -> anyhow::Result<Client> {
 
 async fn unreadable_bytes_cause_a_reset_between_groups(stage: Stage) -> anyhow::Result<()> {
     let neighbour = neighbour(&stage).await?;
-    // More data announced than there are, and a header that is too short; whatever the card says to them.
+    // Fewer data than announced, and an incomplete header, whatever the card answers to them.
     for unreadable in ["00B0000005F0", "00B000"] {
         stage.raw_unit(&["00B0000005"]).send().await?;
         let read = unit(&neighbour, stage.reader, &["00B0000005"]).send().await?;
@@ -81,14 +81,14 @@ async fn unreadable_bytes_cause_a_reset_between_groups(stage: Stage) -> anyhow::
 
 async fn an_answer_kept_after_a_refusal_stays_in_its_group(stage: Stage) -> anyhow::Result<()> {
     let neighbour = neighbour(&stage).await?;
-    // The card keeps what it offers in class 80 through a GET RESPONSE in another one.
+    // The card keeps the answer offered in class 80 through a GET RESPONSE in another class.
     assert_eq!(answers(&stage.raw_unit(&["801A800100", "00C0000005"]).send().await?), ["6105", "6E00"]);
     let next = raw_unit(&neighbour, stage.reader, &["80C0000005"]).send().await?;
     assert_eq!((&*answers(&next)[0], next.was_reset), ("6D00", true));
-    // It would have been there for the group itself.
+    // The group itself could have fetched it.
     assert_eq!(answers(&stage.raw_unit(&["801A800100", "00C0000005"]).send().await?)[1], "6E00");
     assert_eq!(answers(&stage.raw_unit(&["80C0000005"]).send().await?), ["7069636B79 9000"]);
-    // Of commands that raise nothing by themselves, too.
+    // The answers of neutral commands, too.
     stage.unit(&["00B0000005"]).reset_before(CardReset::Warm).send().await?;
     assert_eq!(answers(&stage.raw_unit(&[SELECT, "00CC000000"]).send().await?), ["6113", "6D00"]);
     assert!(unit(&neighbour, stage.reader, &["00B0000005"]).send().await?.was_reset);

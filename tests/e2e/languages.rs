@@ -1,4 +1,5 @@
-//! A parent and its children in four languages share two cards on a real pcscd: with clients of their own, and with bare stubs.
+//! A parent and its children in four languages share two cards on a real pcscd: with client libraries, and with bare
+//! stubs.
 
 use std::{
     io::{self, Write},
@@ -34,12 +35,12 @@ use crate::{
 
 const READERS: [&str; 2] = [READER, "readers/virtual-pcd-a-00-01"];
 const KEY: &str = "the-family";
-/// So that all wait for the cards and not for what their languages take.
+/// So that all of them wait for the cards, and the speed of the languages does not matter.
 const COMMAND_TIME: Duration = Duration::from_millis(5);
 
-/// Two cards, a parent that is in the test, and programs for its children.
+/// Two cards, a parent (the test itself), and programs for its children.
 struct World {
-    /// The program that runs pairs, of each language.
+    /// The program of each language that runs pairs.
     programs: Vec<(&'static str, PathBuf)>,
     parent: Client,
     broker: Broker,
@@ -61,12 +62,12 @@ impl World {
         Ok(Self { programs, parent, broker, cards, _pcscd: pcscd })
     }
 
-    /// A process that knows the family's key.
+    /// Starts a process with the family's group key.
     fn child(&self, program: &Path, arguments: &[&str]) -> anyhow::Result<Program> {
         Program::spawn(self.stranger(program, arguments).env(GROUP_VARIABLE, KEY))
     }
 
-    /// One that does not, yet to be started.
+    /// A process without the key, not started yet.
     fn stranger(&self, program: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new(program);
         command.args(arguments).env(ENDPOINT_VARIABLE, self.broker.endpoint());
@@ -74,17 +75,17 @@ impl World {
         command
     }
 
-    /// Children in all languages that run pairs.
+    /// Starts one child in each language; they run pairs.
     fn children(&self, arguments: &[&str]) -> anyhow::Result<Vec<Program>> {
         self.programs.iter().map(|(_, program)| self.child(program, arguments)).collect()
     }
 
-    /// A session of the parent that may idle until all of its children wait.
+    /// Opens a session of the parent that may idle until all of its children wait.
     async fn hold(&self, reader: &str) -> anyhow::Result<Session> {
         Ok(self.parent.open_session(reader).idle_timeout(Duration::from_secs(60)).open().await?)
     }
 
-    /// The parent's pairs, for so long; none may be broken.
+    /// Runs the parent's pairs for `time`; none may be broken.
     async fn pairs(&self, reader: &str, time: Duration) -> anyhow::Result<Value> {
         let (mut pairs, end) = (0, Instant::now() + time);
         while Instant::now() < end {
@@ -96,7 +97,7 @@ impl World {
     }
 }
 
-/// Tells a story with children in Rust and in the languages whose clients could be built.
+/// Runs a story with children in Rust and in the languages whose clients could be built.
 fn tell_with_children(story: impl AsyncFnOnce(World) -> anyhow::Result<()>) -> anyhow::Result<()> {
     let rust = ("rust", PathBuf::from(env!("CARGO_BIN_EXE_rust-pairs")));
     let others = languages()?.iter().map(|language| (language.name, language.program("pairs")));
@@ -104,7 +105,7 @@ fn tell_with_children(story: impl AsyncFnOnce(World) -> anyhow::Result<()>) -> a
     tell(async { story(World::new(programs).await?).await })
 }
 
-/// Waits until so many callers wait for the session's end.
+/// Waits until `callers` callers wait for the end of the session.
 async fn until_wait(session: &Session, callers: usize) -> anyhow::Result<()> {
     let waiting = async {
         while session.waiters() as usize != callers {
@@ -122,7 +123,7 @@ fn count(report: &Value, key: &str) -> anyhow::Result<u64> {
 fn parent_and_children_have_even_turns_and_break_no_pair() -> anyhow::Result<()> {
     const TIME: &str = "5";
     tell_with_children(async |world| {
-        // Nobody gets a turn before everybody waits, so that all count the same while.
+        // All wait before the first turn, so that all count over the same time.
         let held = [world.hold(READERS[0]).await?, world.hold(READERS[1]).await?];
         let units = world.children(&[READERS[0], "--seconds", TIME])?;
         let sessions = world.children(&[READERS[1], "--seconds", TIME, "--session"])?;
@@ -145,7 +146,7 @@ fn parent_and_children_have_even_turns_and_break_no_pair() -> anyhow::Result<()>
                 turns.push(count(report, "pairs")?);
             }
             let (least, most) = (turns.iter().min().context("none")?, turns.iter().max().context("none")?);
-            // All but equal on an idle machine; one that is short of processors lets a child miss a turn now and then.
+            // All but equal on an idle machine; with few processors a child misses a turn now and then.
             assert!(20 * least >= 17 * most && *least > 10, "{told:?}");
         }
         Ok(())
@@ -156,7 +157,8 @@ fn parent_and_children_have_even_turns_and_break_no_pair() -> anyhow::Result<()>
 fn a_child_killed_during_its_session_leaves_a_reset_card() -> anyhow::Result<()> {
     tell_with_children(async |world| {
         for (language, program) in &world.programs {
-            // All are in one group: isolation resets nothing. What the parent has verified goes with the session that is killed.
+            // All are in one group, so isolation resets nothing: the reset at the end of the killed session removes the
+            // verification.
             unit(&world.parent, READERS[1], &[VERIFY]).send().await?;
             let mut holders = Vec::new();
             for reader in READERS {

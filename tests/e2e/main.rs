@@ -6,33 +6,33 @@ mod conversation;
 mod wire;
 mod world;
 
-/// What the broker says of itself and of its caller, and of one reader.
+/// The broker's description of itself, of its caller, and of one reader.
 mod about;
 /// Malformed requests, over the wire itself.
 mod bad_input;
-/// Virtual cards and private pcscd do what they promise.
+/// Virtual cards and private pcscd work as documented.
 mod cards;
 /// Sessions through the Rust client and `cardbroker session`.
 mod client_sessions;
 /// Each failure has the code of the contract's table.
 mod codes;
-/// The program `cardbroker`.
+/// The program `cardbroker` against a real broker.
 mod command_line;
-/// How the rest of an answer is fetched: in which class, and when it is lost.
+/// GET RESPONSE: its class, and the loss of the answer.
 mod continuing;
-/// The daemon as its host sees it: socket, configuration, services and limits.
+/// The daemon's view from its host: socket, configuration, services and limits.
 mod daemon;
 /// Programs without a broker break each other's pairs.
 mod direct;
-/// What becomes of the card after a unit or a session.
+/// Resets and dispositions of units and sessions.
 mod dispositions;
-/// The commands in the documents, run as a reader would run them.
+/// The commands in the documents.
 mod documents;
-/// How the daemon stops.
+/// The daemon's shutdown, in time and in order.
 mod drain;
-/// The card passes from one process to the next, fast and fairly.
+/// Hand-over of the card between processes, fast and fair.
 mod hand_over;
-/// A driver that does not return.
+/// A driver call that does not return.
 mod hang;
 /// Streams that idle behind nginx.
 mod idle_proxies;
@@ -42,63 +42,63 @@ mod interference;
 mod isolation;
 /// Parents and children in four languages share two cards.
 mod languages;
-/// What the log tells, and what it must never hold.
+/// The log: its records, and the secrets that it never contains.
 mod log;
-/// What of a PIN stays in the memory of the daemon as it is released.
+/// Remains of a PIN in the memory of the released daemon.
 mod memory;
 /// A repeated request_id is not executed again.
 mod never_twice;
-/// When the broker holds a reader, and when other programs may.
+/// Who holds a reader when: the broker, or other programs.
 mod ownership;
-/// Who may do what, as a table.
+/// Permissions of every principal, as a table.
 mod permissions;
-/// A process number that comes round.
+/// A process id that is used again.
 mod pid_reuse;
 /// A PIN that the card has refused is not sent to it again.
 mod pin_guard;
-/// What a verified PIN means to a real card application, without a broker.
+/// A verified PIN of a real card application, without a broker.
 mod piv;
-/// A PIN verified in a session, and processes that come after.
+/// A PIN verified in a session, and later processes.
 mod piv_isolation;
-/// What the policy denies, and how new rules come into force.
+/// The policy's denials, and the effect of new rules.
 mod policy;
-/// What rules say of commands that cannot be read, and of what a caller chooses.
+/// Rules on commands that cannot be parsed, and on values that the caller sets.
 mod policy_commands;
-/// Proxies between clients and the broker, which send calls again.
+/// Proxies between clients and the broker, which repeat calls.
 mod proxies;
-/// The limits of the queue, and who counts as one caller.
+/// The limits of the queue, and its unit of account, the caller.
 mod queue;
-/// Commands that are sent exactly as they are given, APDUs or not.
+/// Raw commands, APDUs or not.
 mod raw;
-/// Cards pulled at the wrong moment.
+/// Cards removed at the wrong moment.
 mod removal;
-/// pcscd killed and started again under load.
+/// pcscd killed and restarted under load.
 mod restart;
-/// A client that means harm.
+/// A malicious client beside a well-behaved one.
 mod rogue;
-/// What one client sees of one card, over both backends.
+/// One client and one card, over both backends.
 mod scenarios;
-/// A PIN is nowhere but where it must be: not in what is printed, not in memory.
+/// A PIN leaks neither into output nor into memory.
 mod secrets;
-/// How sessions end, and what becomes of the card.
+/// The ends of sessions, and the card afterwards.
 mod session_ends;
 /// Sessions whose card, driver, pcscd or broker goes away.
 mod session_faults;
-/// Heartbeats of a session, and why the broker has ended one.
+/// Heartbeats of a session, and the cause of its revocation.
 mod session_signs;
-/// Sessions and those who wait.
+/// Sessions while other requests wait.
 mod session_turns;
-/// Sessions: what is said and what is answered.
+/// Sessions: messages and their answers.
 mod sessions;
-/// After which status words a unit goes on.
+/// Status words after which a unit goes on.
 mod stop_rules;
-/// The seed's failure and its cure, with eight processes.
+/// Eight processes: broken pairs without the broker, none with it.
 mod story;
-/// The TCP port: who gets in, and what for.
+/// The TCP port: tokens and their permissions.
 mod tcp;
-/// Requests that never end.
+/// Requests whose bytes never all arrive.
 mod unfinished;
 /// Watch streams: slow ones, many of them, and a broker that dies.
 mod watch;
-/// How a caller follows its own waiting requests.
+/// A caller watches its own waiting requests.
 mod watch_turn;

@@ -1,5 +1,5 @@
-//! No PIN stays in the memory of the daemon as it is released. An optimised program keeps values on its stacks that a
-//! debug build does not.
+//! No PIN stays in the memory of the released daemon. An optimised program keeps values on its stacks that a debug
+//! build does not.
 
 use std::mem;
 
@@ -20,13 +20,13 @@ use crate::{
     world::{READER, SELECT, answers, arrived, tell, unit, wait_for},
 };
 
-/// Commands that follow those with the PIN: what they do not overwrite, nothing does.
+/// Commands after those with the PIN: any copy that they do not overwrite would stay.
 const COMMANDS: usize = 3_000;
 const COMMANDS_OF_A_UNIT: usize = 60;
 const READ_BINARY: &str = "00B0000005";
 const REQUEST_ID: [u8; 16] = *b"0123456789abcdef";
 
-/// A card on a real pcscd, and its two PINs, which are exchanged by every change.
+/// A card on a real pcscd, and its two PINs, which every change exchanges.
 struct Scene {
     broker: Broker,
     pin: Marker,
@@ -46,7 +46,7 @@ impl Scene {
         commands
     }
 
-    /// A PIN in a unit that waits for its turn is in the broker's memory: the search finds what is there.
+    /// A PIN in a waiting unit is in the broker's memory: proof that the search works.
     async fn waiting_pin_is_found(&self, memory: &Memory) -> anyhow::Result<()> {
         let client = self.client().await?;
         let session = Conversation::open(&stub(&self.broker).await?, opening(READER)).await?;
@@ -59,7 +59,7 @@ impl Scene {
         self.holds_no_pin(memory, "after it has waited in vain").await
     }
 
-    /// Neither PIN is in the broker's memory, or will not be in a moment.
+    /// Waits until neither PIN is in the broker's memory.
     async fn holds_no_pin(&self, memory: &Memory, when: &str) -> anyhow::Result<()> {
         until_gone(memory, self.pin, when).await?;
         until_gone(memory, self.new_pin, when).await

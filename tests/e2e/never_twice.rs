@@ -24,7 +24,7 @@ use crate::world::{
 
 const ROUNDS: u32 = 1000;
 
-/// Stands between a client and the broker, and swallows what the broker answers once it is told to.
+/// Forwards between a client and the broker; on request it swallows the broker's answers.
 struct Proxy {
     socket: PathBuf,
     swallow: Arc<AtomicBool>,
@@ -38,7 +38,7 @@ impl Proxy {
         let swallow = Arc::new(AtomicBool::new(false));
         let swallows = Arc::clone(&swallow);
         let task = tokio::spawn(async move {
-            // Its connections end with it.
+            // Its connections end with the proxy.
             let mut connections = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
                 let Ok(broker) = UnixStream::connect(&broker).await else { return };
@@ -52,7 +52,7 @@ impl Proxy {
         Ok(Client::connect(Endpoint::Unix(self.socket.clone())).await?)
     }
 
-    /// Cuts the connections.
+    /// Cuts all connections, then stops.
     fn cut(self) {
         self.task.abort();
     }
@@ -108,7 +108,7 @@ async fn a_repeat_joins_a_waiting_or_running_request(stage: Stage) -> anyhow::Re
     let long = slow(300);
     let ask = || stage.unit(&[INCREMENT, &long]).request_id(id(1)).send();
     let (first, second, third) = tokio::join!(ask(), ask(), async {
-        // While the first one runs.
+        // Sent while the first one runs.
         busy.await??;
         stage.until_busy().await?;
         anyhow::Ok(ask().await?)
@@ -116,7 +116,7 @@ async fn a_repeat_joins_a_waiting_or_running_request(stage: Stage) -> anyhow::Re
     let (first, second, third) = (first?, second?, third?);
     assert_eq!(answers(&first), ["00000001 9000", "9000"]);
     assert_eq!((answers(&second), answers(&third)), (answers(&first), answers(&first)));
-    // Which of two streams arrives first is not said.
+    // The order of arrival of two streams is undefined.
     assert!(first.replayed != second.replayed && third.replayed, "{first:?} {second:?} {third:?}");
     assert_eq!(stage.run(&[INCREMENT]).await?, ["00000002 9000"]);
     Ok(())
@@ -138,7 +138,7 @@ async fn a_repeat_with_an_insertion_binds_the_waiting_request(stage: Stage) -> a
         (answers(&first?), answers(&second?)),
         (vec!["00000001 9000".to_owned()], vec!["00000001 9000".to_owned()])
     );
-    // Once it has run, its outcome is the outcome.
+    // After the execution, its outcome is final.
     let repeated = ask().if_insertion_id("another").send().await?;
     assert!(repeated.replayed && repeated.insertion_id == before, "{repeated:?}");
     Ok(())
@@ -148,7 +148,7 @@ async fn a_repeat_of_an_unsent_unit_runs(stage: Stage) -> anyhow::Result<()> {
     let busy = stage.keep_busy(300).await?;
     let impatient = stage.unit(&[INCREMENT]).request_id(id(1)).wait_timeout(Duration::ZERO);
     assert_eq!(refusal(impatient).await?, "QUEUE_TIMEOUT not_sent");
-    // Given up by everyone who asked: it leaves the queue.
+    // All callers have given up: it leaves the queue.
     drop(arrived(&stage.client, stage.unit(&[INCREMENT]).request_id(id(2))).await?);
     busy.await??;
     for number in 1..=2 {
@@ -188,14 +188,14 @@ async fn an_id_covers_every_field_of_the_commands(stage: Stage) -> anyhow::Resul
         assert_eq!(other, "REQUEST_ID_REUSED not_sent", "{disposition:?}");
     }
     assert_eq!(refusal(ask(increment()).reset_before(CardReset::Cold)).await?, "REQUEST_ID_REUSED not_sent");
-    // On which terms the repeat waits is no other request.
+    // Different terms of waiting do not make it a different request.
     let again = ask(increment()).wait_timeout(Duration::ZERO).disposition(Disposition::Leave).send().await?;
     assert_eq!((&*answers(&again)[0], again.replayed), ("00000001 9000", true));
     Ok(())
 }
 
 async fn executed_is_final_for_a_request_id(stage: Stage) -> anyhow::Result<()> {
-    // Its answer is dropped when it is not fetched in class 00.
+    // The card drops the answer unless it is fetched in class 00.
     let ask = || stage.unit(&[INCREMENT, "801A000000", INCREMENT]).request_id(id(1)).send();
     for replayed in [false, true, true] {
         let error = ask().await.unwrap_err();

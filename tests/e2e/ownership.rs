@@ -1,4 +1,4 @@
-//! When the broker holds a reader: always, on demand beside other programs, or never.
+//! Ownership of a reader: always, on demand beside other programs, or never.
 
 use cardbroker_client::{CardProtocol, ReaderState};
 use cardbroker_core::simulated_card::CardOptions;
@@ -13,7 +13,7 @@ fn rule(settings: &str) -> String {
     format!("[[reader]]\nmatch = \".*\"\n{settings}\n")
 }
 
-/// What another program on the same machine gets from the card, by PC/SC.
+/// Runs the commands with another program on the same machine, by PC/SC.
 fn directly(world: &PcscWorld, commands: &[&str]) -> anyhow::Result<serde_json::Value> {
     let reader = world.pcscd.reader_name(0);
     let arguments = [&[&*reader, "--send"], commands].concat();
@@ -67,7 +67,7 @@ fn on_demand_a_newly_inserted_card_is_not_held() -> anyhow::Result<()> {
 fn wait_until_released(world: &PcscWorld) -> anyhow::Result<()> {
     let deadline = std::time::Instant::now() + crate::world::LONG;
     while directly(world, &[COUNT]).is_err() {
-        anyhow::ensure!(std::time::Instant::now() < deadline, "not let go in time");
+        anyhow::ensure!(std::time::Instant::now() < deadline, "not released in time");
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Who may do what: principals × operations × readers × commands as a table, over the socket and over TCP.
+//! Permissions: principals × operations × readers × commands as a table, over the socket and over TCP.
 
 use std::{
     fs,
@@ -16,7 +16,8 @@ use cardbroker_tests::harness::{
 
 use crate::world::{PcscWorld, READER, SELECT, answers, tell, wait_for};
 
-/// Read a file of the test card's application, select otherwise before, verify a PIN, and a command of the card's own.
+/// Reads a file of the test card's application; the same after another SELECT; verifies a PIN; runs a command of the
+/// card's own.
 const COMMANDS: [&str; 4] = [
     "read=00A4040006F04341524401,00B0000002",
     "read elsewhere=00A4040006F04341524401,00A40000023F00,00B0000002",
@@ -58,13 +59,13 @@ principals = ["self"]
 deny = ["shared_group", "leave"]
 "#;
 
-/// The table. An own user without a rule for it, users by uid:gid, and tokens by name.
+/// The table: the own user without a rule for it, users by uid:gid, and tokens by name.
 const TABLE: &str = include_str!("permissions.txt");
 const PRINCIPALS: [&str; 6] =
     ["user 0:0", "user 4001:100", "user 4002:4050", "user 4003:100", "token ci", "token guest"];
 const CELL: usize = 22;
 
-/// What a principal is told.
+/// The outcome of each operation and command for one principal.
 fn ask(broker: &Broker, readers: &[&str], who: &str) -> anyhow::Result<String> {
     let mut asker = process::Command::new(env!("CARGO_BIN_EXE_asker"));
     let (kind, name) = who.split_once(' ').context("a principal is a kind and a name")?;
@@ -83,7 +84,7 @@ fn ask(broker: &Broker, readers: &[&str], who: &str) -> anyhow::Result<String> {
     Ok(asked.out)
 }
 
-/// All that the principals are told, as a table.
+/// The outcomes of all principals, as a table.
 fn table(broker: &Broker, readers: &[&str]) -> anyhow::Result<String> {
     let told = PRINCIPALS.iter().map(|who| ask(broker, readers, who)).collect::<Result<Vec<_>, _>>()?;
     let rows = told[0].lines().map(|line| line.split('\t').next().unwrap_or_default());
@@ -145,7 +146,7 @@ fn the_selection_of_a_real_card_follows_its_answers() -> anyhow::Result<()> {
             client.transmit(READER).commands(commands).send()
         };
         assert_eq!(answers(&unit(&[SELECT, read]).await?)[1], "0001 9000");
-        // A selection outlives the unit, but not one of something else.
+        // A selection outlives the unit, but not a selection of something else.
         assert_eq!(answers(&unit(&[read]).await?), ["0001 9000"]);
         let Err(Error::Stopped { stop, partial }) = unit(&["00A40000023F00", read]).await else { bail!("not stopped") };
         assert_eq!(

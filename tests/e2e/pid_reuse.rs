@@ -1,8 +1,6 @@
-//! A process number that comes round: the connection of a process that has ended is no connection of the process that
-//! has its number now.
+//! Reuse of a process id: a connection of an ended process does not count as one of the process that has its id now.
 //!
-//! The stories run in a pid namespace of their own, where the next number can be set: each starts this test program
-//! once more.
+//! The stories run in a pid namespace of their own, where the next id can be set: each starts this test program again.
 
 use std::{
     env, fs,
@@ -48,10 +46,10 @@ principals = ["anyone"]
 allow = ["see", "transmit", "session", "leave"]
 "#;
 
-/// Set where a story runs in its namespace.
+/// Set where a story runs inside its namespace.
 const INSIDE: &str = "IN_A_PID_NAMESPACE";
 
-/// How often the number is asked for: a thread of the test or of the victim's predecessor may get it instead.
+/// The number of attempts to get the id: a thread of the test or of the victim's predecessor may get it instead.
 const TRIES: usize = 100;
 
 #[test]
@@ -64,7 +62,7 @@ fn a_process_with_a_reused_pid_is_another_caller() -> anyhow::Result<()> {
     in_a_pid_namespace("a_process_with_a_reused_pid_is_another_caller", VICTIM)
 }
 
-/// Tells the story there. `attacker` is the user of the process that dies.
+/// Runs the story in a pid namespace. `attacker` is the user of the process that dies.
 fn in_a_pid_namespace(test: &str, attacker: u32) -> anyhow::Result<()> {
     if env::var_os(INSIDE).is_some() {
         return tell(a_connection_outlives_its_process(attacker));
@@ -74,7 +72,7 @@ fn in_a_pid_namespace(test: &str, attacker: u32) -> anyhow::Result<()> {
         writeln!(io::stderr(), "skipped: {needed}")?;
         return Ok(());
     }
-    // Built out here, where nothing ends it.
+    // Built outside the namespace, where nothing kills the compiler.
     program("cardbrokerd")?;
     let test = format!("{}::{test}", module_path!().split_once("::").context("no module")?.1);
     let again = env::current_exe()?;
@@ -83,21 +81,21 @@ fn in_a_pid_namespace(test: &str, attacker: u32) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What runs a program as the first process of a new pid namespace, and ends that with it.
+/// A command that runs a program as the first process of a new pid namespace, and kills the namespace with it.
 fn namespace() -> Command {
     let mut command = Command::new("unshare");
     command.args(["--pid", "--fork", "--kill-child", "--mount-proc"]);
     command
 }
 
-/// Whether this root may have such namespaces; that of a container may not.
+/// Whether this root user may create such namespaces; in a container it may not.
 fn may_set_pids() -> anyhow::Result<bool> {
     let tried = run(namespace().args(["sh", "-c", "echo 100 > /proc/sys/kernel/ns_last_pid"]))?;
     ensure!(tried.code == Some(0) || env::var_os("CI").is_none(), "no pid namespace: {tried:?}");
     Ok(tried.code == Some(0))
 }
 
-/// Whether the kernel tells which process has connected in a way that outlives it.
+/// Whether the kernel identifies the peer of a connection beyond the end of its process.
 fn kernel_pins_peers() -> anyhow::Result<bool> {
     let (here, _there) = std::os::unix::net::UnixStream::pair()?;
     let pins = getsockopt(&here, PeerPidfd).is_ok();
@@ -109,7 +107,7 @@ async fn a_connection_outlives_its_process(attacker: u32) -> anyhow::Result<()> 
     let broker = Setup::simulated(1)?.configuration(RULES).open_folder()?.start()?;
     wait_for(&broker, READER, ReaderState::Ready).await?;
 
-    // While the broker stands still, a process connects and ends, and another one gets its number.
+    // While the broker is stopped, a process connects and ends, and another one gets its id.
     stop(&broker)?;
     let connection = socket(AddressFamily::UNIX, SocketType::STREAM, None)?;
     let pid = connect_and_end(&broker, connection.try_clone()?, attacker)?;
@@ -129,7 +127,7 @@ async fn a_connection_outlives_its_process(attacker: u32) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// Stops the broker: all its threads stand still afterwards.
+/// Stops the broker; afterwards none of its threads runs.
 fn stop(broker: &Broker) -> anyhow::Result<()> {
     broker.signal(Signal::STOP)?;
     let (_, status) = waitpid(Some(broker.pid()?), WaitOptions::UNTRACED)?.context("no broker")?;
@@ -137,7 +135,7 @@ fn stop(broker: &Broker) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Has a process of `uid` connect the socket to the broker. Returns the number that it had.
+/// Connects the socket to the broker in a process of `uid`. Returns the id of that process.
 fn connect_and_end(broker: &Broker, socket: OwnedFd, uid: u32) -> anyhow::Result<u32> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_connector"));
     let mut process = command.arg(broker.socket()).args(["--uid", &uid.to_string()]).stdin(socket).spawn()?;
@@ -146,7 +144,7 @@ fn connect_and_end(broker: &Broker, socket: OwnedFd, uid: u32) -> anyhow::Result
     Ok(process.id())
 }
 
-/// The victim, as the process of that number: it verifies the PIN, leaves the card as it is, and stays.
+/// Starts the victim as the process with that id: it verifies the PIN, leaves the card as it is, and stays.
 fn process_of_number(pid: u32, broker: &Broker) -> anyhow::Result<Program> {
     for _ in 0..TRIES {
         fs::write("/proc/sys/kernel/ns_last_pid", (pid - 1).to_string())?;
@@ -160,7 +158,7 @@ fn process_of_number(pid: u32, broker: &Broker) -> anyhow::Result<Program> {
     anyhow::bail!("the number {pid} has not come round")
 }
 
-/// A client on a socket that is connected.
+/// A client on a connected socket.
 async fn client_on(socket: OwnedFd) -> anyhow::Result<Stub> {
     let stream = std::os::unix::net::UnixStream::from(socket);
     stream.set_nonblocking(true)?;

@@ -1,4 +1,5 @@
-//! A PIN that the card has refused is not sent to it again, so that a program that loops cannot block the card.
+//! The PIN guard: a PIN that the card has refused is not sent to it again, so that a program in a loop cannot block the
+//! card.
 
 use std::time::Duration;
 
@@ -19,12 +20,12 @@ use crate::{
 };
 
 const WRONG: &str = "00200080083939393939393939";
-/// A wrong PIN with bytes behind it that make it no APDU; a T=1 card overlooks them.
+/// A wrong PIN followed by bytes that make the command malformed; a T=1 card ignores them.
 const UNREADABLE: &str = "002000800838383838383838380000";
 const OTHER: &str = "00200080083838383838383838";
-/// Commands of the card's own that give it nothing and are answered with data.
+/// Commands of the card's own that send no data and are answered with data.
 const OWN: [&str; 2] = ["8010000002", INCREMENT];
-/// A VERIFY without a PIN: how many tries are left.
+/// A VERIFY without a PIN: queries the number of tries left.
 const TRIES: &str = "00200080";
 const KNOWN_WRONG: &str = "PIN_KNOWN_WRONG not_sent";
 
@@ -66,7 +67,7 @@ mod last_try {
     }
     async fn unreadable_bytes_do_not_bypass_the_guard(stage: Stage) -> anyhow::Result<()> {
         let two = (stage.run(&[WRONG]).await?, answers(&stage.raw_unit(&[UNREADABLE]).send().await?));
-        assert_eq!(two, (vec!["63C2".into()], vec!["63C1".into()]), "what the card says to them counts, too");
+        assert_eq!(two, (vec!["63C2".into()], vec!["63C1".into()]), "the card's answer to them counts, too");
         for presented in [VERIFY, UNREADABLE, "002000800831323334353637380000", "0021008002FF"] {
             assert_eq!(refusal(stage.raw_unit(&[presented])).await?, "PIN_LAST_TRY not_sent", "{presented}");
         }
@@ -98,7 +99,7 @@ mod last_try {
             (stage.run(&[WRONG]).await?, stage.run(&[OTHER]).await?),
             (vec!["63C2".into()], vec!["63C1".into()])
         );
-        // In another application nothing is known until the card is asked.
+        // In another application nothing is known before the card is queried.
         let unasked = stage.unit(&[SELECT_AND_FETCH, TRIES]).send().await?;
         assert_eq!(answers(&unasked)[1], "63C1");
         let told = refusal(stage.unit(&[SELECT_AND_FETCH, VERIFY])).await?;
@@ -193,7 +194,7 @@ async fn a_refused_pin_in_unreadable_bytes_is_withheld(stage: Stage) -> anyhow::
     let mut session = Conversation::open(&stub(&stage.broker).await?, opening(stage.reader)).await?;
     assert_eq!(session.run_raw(UNREADABLE).await, format!("1: failed {KNOWN_WRONG}"));
     assert_eq!(session.close().await, ["over: OK"]);
-    // All behind the header is what was presented: anything else is another value.
+    // All bytes after the header were presented: any other bytes are another value.
     assert_eq!(answers(&stage.raw_unit(&["0020008008383838383838383800FF"]).send().await?), ["63C1"]);
     assert_eq!(stage.run(&[TRIES]).await?, ["63C1"]);
     assert_eq!(stage.run(&[VERIFY]).await?, ["9000"]);
@@ -231,11 +232,11 @@ fn a_card_used_by_other_programs_gets_the_pin_again() -> anyhow::Result<()> {
         let told: serde_json::Value = loop {
             match ask() {
                 Ok(told) => break told,
-                Err(_) => assert!(std::time::Instant::now() < deadline, "not let go in time"),
+                Err(_) => assert!(std::time::Instant::now() < deadline, "not released in time"),
             }
         };
         assert_eq!(told, serde_json::json!(["63C2"]));
-        // The other program may have changed the PIN: a try is spent to find out.
+        // The other program may have changed the PIN: finding out costs a try.
         assert_eq!(answers(&unit(&client, READER, &[WRONG]).send().await?), ["63C1"]);
         Ok(())
     })

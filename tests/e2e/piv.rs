@@ -1,4 +1,5 @@
-//! A PIV card without a broker: the PIN opens its key, a reset closes it, and between two programs without a reset it stays open.
+//! A PIV card without a broker: the PIN unlocks its key, a reset locks it, and between two programs without a reset it
+//! stays unlocked.
 
 use std::time::Duration;
 
@@ -31,7 +32,7 @@ fn sign() -> String {
     hex::format(&piv::sign(&[0x5A; 32]))
 }
 
-/// The answers to these commands by a program of its own, which leaves the card as it is.
+/// Runs the commands with a program of its own, which leaves the card as it is.
 fn send(pcscd: &Pcscd, commands: &[String]) -> anyhow::Result<Vec<String>> {
     let reader = pcscd.reader_name(0);
     let commands = commands.iter().map(String::as_str);
@@ -39,7 +40,7 @@ fn send(pcscd: &Pcscd, commands: &[String]) -> anyhow::Result<Vec<String>> {
     Ok(serde_json::from_value(Program::start(DIRECT, pcscd, &arguments)?.report()?)?)
 }
 
-/// Whether an answer is a signature: the template, in it the response, in it a sequence of two integers.
+/// Whether an answer is a signature: the template, the response in it, and in that a sequence of two integers.
 fn signed(answer: &str) -> bool {
     answer.starts_with("7C4")
         && answer.get(4..6) == Some("82")

@@ -1,4 +1,4 @@
-//! A verified PIN of a real card application, and processes that come after the one that verified it.
+//! A verified PIN of a real card application, and later processes.
 
 use std::time::Duration;
 
@@ -49,7 +49,7 @@ impl World {
         Ok(program)
     }
 
-    /// What the card answers another process that uses the key.
+    /// The card's answer to another process that uses the key.
     fn signature(&self, group: Option<&str>) -> anyhow::Result<String> {
         let (select, sign) = (hex::format(&piv::select()), hex::format(&piv::sign(&[0x5A; 32])));
         let mut command = cardbroker(&self.broker.endpoint(), &["transmit", READER, &select, &sign])?;
@@ -74,7 +74,7 @@ fn another_process_cannot_use_a_sessions_unlocked_key() -> anyhow::Result<()> {
         let verifier = world.verifier(None)?;
         assert_eq!(world.signature(None)?, REFUSED);
         drop(verifier);
-        // One that has left altogether has left nothing.
+        // A process that has ended has left no security state.
         let resets = world.card.resets_seen();
         drop(world.verifier(None)?);
         assert_eq!(world.signature(None)?, REFUSED);

@@ -1,4 +1,4 @@
-//! What the policy denies, how it is told, and how new rules come into force.
+//! The policy's denials, their form, and the effect of new rules.
 
 use std::{fs, os::unix::fs::PermissionsExt, process, time::Duration};
 
@@ -37,7 +37,7 @@ pub(crate) async fn broker(rules: &str) -> anyhow::Result<Broker> {
     Ok(broker)
 }
 
-/// Has the broker read these rules, and waits until it has said so.
+/// Replaces the rules and waits until the broker has logged `said`.
 pub(crate) async fn reload(broker: &Broker, rules: &str, said: &str) -> anyhow::Result<()> {
     let before = records(&broker.log(), said).len();
     fs::write(broker.folder().join("cardbrokerd.toml"), rules)?;
@@ -50,7 +50,7 @@ pub(crate) async fn reload(broker: &Broker, rules: &str, said: &str) -> anyhow::
     timeout(LONG, reloaded).await.with_context(|| format!("not {said}: {}", broker.log()))
 }
 
-/// The records of that event.
+/// The audit records of an event.
 fn audit(broker: &Broker, event: &str) -> Vec<Value> {
     records(&broker.settled_log(), event)
 }
@@ -75,9 +75,9 @@ fn a_hidden_reader_behaves_as_if_it_did_not_exist() -> anyhow::Result<()> {
         let mut refusals = Vec::new();
         for name in [HIDDEN, "readers/simulated-reader-77"] {
             let status = transmit(&mut stub, request(name, &[SELECT])).await.unwrap_err();
-            // In the details a map has no order.
+            // The order of a map's entries in the details is undefined.
             let info = status.get_details_error_info().context("no ErrorInfo")?;
-            assert_eq!(info.metadata.get("reader"), None, "what is no reader is not repeated as one");
+            assert_eq!(info.metadata.get("reader"), None, "an unknown name is not repeated as a reader");
             let mut headers = status.metadata().clone();
             headers.remove("date");
             refusals.push((status.code(), status.message().to_owned(), format!("{info:?} {headers:?}")));
@@ -89,7 +89,7 @@ fn a_hidden_reader_behaves_as_if_it_did_not_exist() -> anyhow::Result<()> {
         broker.stop()?;
         let denials = audit(&broker, "denied");
         assert_eq!(denials.len(), 2, "{denials:#?}");
-        assert_eq!(denials[1]["repeated"], 1, "what is not there is denied to nobody: {denials:#?}");
+        assert_eq!(denials[1]["repeated"], 1, "a missing reader is no denial: {denials:#?}");
         assert!(denials.iter().all(|record| record["operation"] == "see" && record["rule"] == "hide"), "{denials:#?}");
         Ok(())
     })
@@ -107,7 +107,7 @@ fn caller_and_audit_trail_get_the_denying_rule() -> anyhow::Result<()> {
         assert_eq!(status.get_details_error_info().unwrap().metadata["rule"], "no PIN");
         assert!(status.message().starts_with("commands[1]: denied by rule \"no PIN\""), "{}", status.message());
 
-        // An instruction that is to fetch the rest of an answer is the caller's choice, too.
+        // The instruction that fetches the rest of an answer is set by the caller, too.
         let client = broker.client().await?;
         let fetching = Command::new(hex::parse(SELECT)?).continue_instruction(0x20);
         let denied = client.transmit(OPEN).command(fetching).send().await.unwrap_err();
@@ -129,7 +129,7 @@ fn caller_and_audit_trail_get_the_denying_rule() -> anyhow::Result<()> {
             assert_eq!(record["pid"], std::process::id());
         }
         assert_eq!((&denials[0]["operation"], &denials[1]["operation"]), (&"transmit".into(), &"session".into()));
-        // The second denial of one kind is counted, and told at the end at the latest.
+        // The second denial of one kind is counted, and logged when the broker stops at the latest.
         broker.stop()?;
         let count = &audit(&broker, "denied")[2];
         assert_eq!((&count["operation"], &count["rule"]), (&"transmit".into(), &"no PIN".into()));
@@ -208,7 +208,7 @@ fn new_rules_apply_to_waiting_requests() -> anyhow::Result<()> {
             "policy_reloaded",
         )
         .await?;
-        // The session may go on.
+        // The session that is open may go on.
         assert_eq!(holder.transmit([hex::parse(COUNT)?]).send().await?.results[0].data[..], [0, 0, 0, 1]);
         holder.close().await?;
         let denied = unit.await.unwrap_err();
@@ -288,7 +288,7 @@ fn a_removed_token_is_refused_and_its_session_ends() -> anyhow::Result<()> {
         assert_eq!(old.readers().await.unwrap_err().reason(), Some(ErrorReason::Unauthenticated));
         assert_eq!(new.readers().await?.len(), 2);
         unit(&new, OPEN, &[COUNT]).send().await?;
-        // Another token of the same name is another one.
+        // A new token of the same name is a different token.
         let holder = new.open_session(OPEN).open().await?;
         let again = ["token", "new", "new", "--tokens", &tokens];
         for arguments in [&["token", "remove", "new", "--tokens", &tokens], &again[..]] {
@@ -341,7 +341,7 @@ fn an_invalid_new_file_leaves_the_old_rules_in_force() -> anyhow::Result<()> {
         assert!(
             problem.as_str().is_some_and(|text| text.contains("cardbrokerd.toml:1:") && text.contains("no such user"))
         );
-        // What else has changed waits for the next start.
+        // Other changed settings take effect at the next start.
         reload(&broker, "listen.max_connections = 1", "policy_reloaded").await?;
         assert!(broker.settled_log().contains("take effect at the next start"));
         let clients = (session(&broker).await?, broker.client().await?);
@@ -376,7 +376,7 @@ fn policy_check_explains_permissions_without_a_broker() -> anyhow::Result<()> {
     let broken = check(&[])?;
     assert!(broken.code == Some(3) && broken.err.contains("rule[0].principals: names nobody"), "{broken:?}");
 
-    // The daemon's program is what knows; without it there is no answer.
+    // The policy is explained by the daemon's program; without it there is no answer.
     let alone = folder.path().join("cardbroker");
     fs::copy(program("cardbroker")?, &alone)?;
     let asked = run(process::Command::new(alone).args(["policy", "check"]).env("PATH", ""))?;

@@ -1,5 +1,4 @@
-//! What rules that name commands say of bytes that cannot be read, and of a class or an instruction that a caller
-//! chooses.
+//! Rules with commands, applied to bytes that cannot be parsed, and to a class or an instruction that the caller sets.
 
 use cardbroker_client::{Command, Error, Transmit, Transmitted, hex};
 use cardbroker_core::slot::Protocol;
@@ -11,7 +10,7 @@ use crate::{
     world::{COUNT, INCREMENT, Stage, answers, tell, told},
 };
 
-/// More data announced than there are.
+/// A SELECT that announces more data than it has.
 const UNREADABLE: &str = "00A4040006F0";
 
 /// A rule for the broker's own user.
@@ -36,7 +35,7 @@ fn unit(stage: &Stage, command: Command) -> Transmit {
     stage.client.transmit(stage.reader).command(command)
 }
 
-/// The rule that refuses a unit, which must not have been sent.
+/// The rule that denied a unit, which must not have been sent.
 fn refusing_rule(outcome: Result<Transmitted, Error>) -> String {
     let error = outcome.expect_err("it was answered");
     assert_eq!(told(&error), "DENIED not_sent");
@@ -53,7 +52,7 @@ fn unreadable_bytes_match_denials_of_commands_and_no_permission() -> anyhow::Res
         assert_eq!(refusing_rule(unit(&stage, raw(UNREADABLE)).send().await), "no PIN");
         let behind_another = stage.client.transmit(stage.reader).commands([raw(INCREMENT), raw(UNREADABLE)]);
         assert_eq!(refusing_rule(behind_another.send().await), "no PIN");
-        // The denial speaks of units. In a session the same bytes pass.
+        // The denial concerns units only. In a session the same bytes pass.
         let session = stage.client.open_session(stage.reader).open().await?;
         assert_eq!(answers(&session.transmit([raw(UNREADABLE)]).send().await?), ["6700"]);
         session.close().await?;
@@ -69,7 +68,7 @@ fn unreadable_bytes_match_denials_of_commands_and_no_permission() -> anyhow::Res
         assert_eq!(refusing_rule(session.transmit([raw(UNREADABLE)]).send().await), "nothing else");
         assert_eq!(answers(&session.transmit([hex::parse(COUNT)?]).send().await?), ["00000002 9000"]);
 
-        // Without a rule that names commands they pass.
+        // Without a rule that has commands they pass.
         let stage = self::stage(Protocol::T1, &[rule("no resets", "deny", "'reset'", "")]).await?;
         assert_eq!(answers(&unit(&stage, raw(UNREADABLE)).send().await?), ["6700"]);
         Ok(())

@@ -1,4 +1,4 @@
-//! Proxies between clients and the broker: whatever they send again, no unit runs twice.
+//! Proxies between clients and the broker: whatever calls they repeat, no unit runs twice.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -46,7 +46,7 @@ const RETRIED: &[Code] = &[
 ];
 const RETRIES: u32 = 5;
 
-/// How often each fault below the broker is made.
+/// The number of times that each fault below the broker occurs.
 const ROUNDS: usize = 2;
 
 #[test]
@@ -83,8 +83,8 @@ fn units_on_killed_connections_run_once() -> anyhow::Result<()> {
     })
 }
 
-/// Runs units, numbered from `first`, until the outcome of each is known: the outcomes, and how often the client's own
-/// repeats were too few and the unit was sent once more.
+/// Runs units, numbered from `first`, until the outcome of each is known. Returns the outcomes, and how often the
+/// client's own repeats were too few and the unit was sent once more.
 async fn outcomes(unit: Transmit, first: u64) -> anyhow::Result<(Vec<String>, u32)> {
     let (mut known, mut repeats) = (Vec::new(), 0);
     for number in first..first + UNITS {
@@ -96,7 +96,7 @@ async fn outcomes(unit: Transmit, first: u64) -> anyhow::Result<(Vec<String>, u3
                     break;
                 }
                 Err(error) => {
-                    // NOT_SENT: a question before the unit was lost three times.
+                    // NOT_SENT: a query before the unit was lost three times.
                     ensure!(error.delivery() != Delivery::Executed && error.reason().is_none(), "{error:?}");
                     repeats += 1;
                 }
@@ -139,14 +139,14 @@ fn faults_run_nothing_twice_behind_nginx() -> anyhow::Result<()> {
     })
 }
 
-/// Where a command may take 1 s, and a queue is soon full.
+/// A world where a command may take 1 s, and a queue is soon full.
 async fn faulty_world() -> anyhow::Result<PcscWorld> {
     let configuration = "limits.max_waiting_per_caller = 4\n[[reader]]\nmatch = \".*\"\nexchange_timeout = \"1s\"\n";
     PcscWorld::new(configuration, CardOptions::default()).await
 }
 
-/// Has every client run units, each with a command of its own, while the card, its driver and pcscd fail; and compares
-/// the outcomes with the commands that the cards have seen.
+/// Has every client run units, each with a command of its own, while the card, its driver and pcscd fail; then compares
+/// the outcomes with the commands that the cards have received.
 async fn under_faults(world: &mut PcscWorld, clients: Vec<Client>) -> anyhow::Result<()> {
     let (stop, number) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU16::new(0)));
     let mut workers = JoinSet::new();
@@ -165,7 +165,7 @@ async fn under_faults(world: &mut PcscWorld, clients: Vec<Client>) -> anyhow::Re
     while let Some(worker) = workers.join_next().await {
         outcomes.extend(worker??);
     }
-    // Behind whatever is still under way.
+    // Queued behind the requests still in progress.
     unit(&world.broker.client().await?, READER, &[&slow(0)]).wait_for_card().send().await?;
 
     let mut runs: BTreeMap<u16, u32> = BTreeMap::new();
@@ -182,7 +182,7 @@ async fn under_faults(world: &mut PcscWorld, clients: Vec<Client>) -> anyhow::Re
             Some(Delivery::NotSent) => 0..=0,
             Some(_) => 0..=1,
         };
-        assert!(may_run.contains(&ran), "unit {number} ran {ran} times and was told: {words}");
+        assert!(may_run.contains(&ran), "unit {number} ran {ran} times, and its client got: {words}");
         *tally.entry(format!("{words}, ran {ran}")).or_default() += 1;
     }
     writeln!(io::stderr(), "{} units: {tally:#?}", outcomes.len())?;
@@ -193,15 +193,15 @@ async fn under_faults(world: &mut PcscWorld, clients: Vec<Client>) -> anyhow::Re
     Ok(())
 }
 
-/// What the client of one unit was told in the end: the delivery, none if it was answered, and all in words.
+/// The final outcome of one unit for its client: the delivery (none if it was answered), and the whole as text.
 type Told = (Option<Delivery>, String);
 
 async fn work(client: Client, number: Arc<AtomicU16>, stop: Arc<AtomicBool>) -> anyhow::Result<Vec<(u16, Told)>> {
     let mut outcomes = Vec::new();
     while !stop.load(Ordering::Relaxed) {
         let number = number.fetch_add(1, Ordering::Relaxed);
-        ensure!(number < u16::MAX - 100, "more units than commands can be told apart");
-        // INCREMENT does not look at P1 and P2.
+        ensure!(number < u16::MAX - 100, "more units than distinguishable commands");
+        // INCREMENT ignores P1 and P2.
         let unit = unit(&client, READER, &[&format!("8012{number:04X}04")]);
         let unit = match number % 8 {
             0 => unit.wait_timeout(Duration::from_millis(200)),
@@ -222,7 +222,7 @@ async fn work(client: Client, number: Arc<AtomicU16>, stop: Arc<AtomicBool>) -> 
     Ok(outcomes)
 }
 
-/// Makes one fault while a unit's command is on the card, and undoes it.
+/// Causes one fault while a unit's command is on the card, and repairs it.
 async fn fail(world: &mut PcscWorld, what: usize) -> anyhow::Result<()> {
     if what == 0 {
         // Fails at once, and is a unit of its own.
@@ -264,10 +264,10 @@ fn a_unit_abandoned_by_nginx_is_repeated_and_runs_once() -> anyhow::Result<()> {
         let unit = || async { anyhow::Ok(unit(&nginx.client().await?, stage.reader, &[INCREMENT, &slow(1500)])) };
         let outcome = unit().await?.repeatable().on_any_card().send().await?;
         assert_eq!((answers(&outcome), outcome.replayed), (vec!["00000001 9000".into(), "9000".into()], true));
-        // Without an id nobody does: nginx itself never sends a call again whose request it has passed on.
+        // Without an id nobody repeats it: nginx never repeats a call whose request it has forwarded.
         assert_eq!(told(&unit().await?.send().await.unwrap_err()), "no reason unknown");
         assert_eq!(stage.run(&[INCREMENT]).await?, ["00000003 9000"]);
-        // The client asks for the lifetime of outcomes, sends the unit and its repeat; then the unit without an id.
+        // The client queries the lifetime of outcomes, sends the unit and its repeat; then the unit without an id.
         assert_eq!(nginx.calls()?, (4, 0));
         Ok(())
     })

@@ -1,4 +1,4 @@
-//! The queue from outside: its limits, and who counts as one caller.
+//! The queue from outside: its limits, and its unit of account, the caller.
 
 use anyhow::Context;
 use cardbroker_client::ReaderState;
@@ -25,7 +25,7 @@ async fn broker(configuration: &str) -> anyhow::Result<Broker> {
     Ok(broker)
 }
 
-/// Has the card work for so many milliseconds, from now on; nobody waits.
+/// Keeps the card busy for `milliseconds`, from now on; does not wait.
 async fn keep_busy(stub: &Stub, milliseconds: u16) -> anyhow::Result<JoinHandle<Result<TransmitResponse, Status>>> {
     let busy = queue(stub, &slow(milliseconds));
     until_told(stub, "DeadlineExceeded QUEUE_TIMEOUT not_sent").await?;
@@ -37,7 +37,7 @@ fn queue(stub: &Stub, apdu: &str) -> JoinHandle<Result<TransmitResponse, Status>
     tokio::spawn(async move { transmit(&mut stub, request).await })
 }
 
-/// Asks for a turn now or never until that is answered as expected.
+/// Requests a turn now or never until the answer is as expected.
 async fn until_told(stub: &Stub, expected: &str) -> anyhow::Result<Status> {
     let at_once = TransmitRequest { turn: waiting_for(Some(WireDuration::default())), ..request(READER, &[SELECT]) };
     let asking = async {
@@ -48,7 +48,7 @@ async fn until_told(stub: &Stub, expected: &str) -> anyhow::Result<Status> {
             }
         }
     };
-    timeout(LONG, asking).await.with_context(|| format!("never told {expected}"))
+    timeout(LONG, asking).await.with_context(|| format!("never answered with {expected}"))
 }
 
 const FULL: &str = "ResourceExhausted QUEUE_FULL not_sent";
@@ -63,7 +63,7 @@ fn a_full_queue_of_one_caller_refuses_only_that_caller() -> anyhow::Result<()> {
         let status = until_told(&stub, FULL).await?;
         assert!(status.get_error_details().retry_info().is_some_and(|info| info.retry_delay.is_some()), "{status:?}");
         assert!(status.message().contains("this caller already has 2 requests waiting"), "{status:?}");
-        // Another process is another caller: it may still wait, and does so for nothing.
+        // Another process is another caller: its requests may still wait, although in vain.
         let other = broker.cardbroker(&["transmit", READER, INCREMENT, "--wait-timeout", "1ms"])?;
         assert_eq!(other.code, Some(7), "{other:?}");
         assert!(!busy.is_finished(), "the refusal came too late to show that it came at once");
@@ -102,7 +102,7 @@ fn connections_of_one_process_share_its_turns() -> anyhow::Result<()> {
         let mine = [queue(&first, INCREMENT), queue(&second, INCREMENT)];
         let mut other = cardbroker(&broker.endpoint(), &["transmit", READER, INCREMENT])?;
         let other = tokio::task::spawn_blocking(move || run::run(&mut other));
-        // All three wait as soon as there is no place left.
+        // All three wait as soon as the queue is full.
         until_told(&first, FULL).await?;
         assert!(!busy.is_finished(), "the other process came too late to wait");
         busy.await??;

@@ -1,4 +1,4 @@
-//! Commands that are sent exactly as they are given, APDUs or not, beside those that are fitted to the card.
+//! Raw commands, APDUs or not, beside commands that the broker adapts to the card.
 
 use cardbroker_client::{Command, MAX_RAW_BYTES, StatusWordSource, StopRule, hex};
 use cardbroker_core::slot::Protocol;
@@ -40,12 +40,12 @@ async fn raw_and_adapted_commands_share_a_unit(stage: Stage) -> anyhow::Result<(
     let command = StatusWordSource::Command;
     let [fetched, corrected] = [StatusWordSource::GetResponse, StatusWordSource::CorrectedCommand];
     assert_eq!(sources, [command, command, fetched, corrected, command, command]);
-    // Each raw one is one command to the card, each fitted one here is two; and the question is one.
+    // Each raw command is one exchange, each other one here is two; the query is one.
     assert_eq!(told[5], "00000008 9000");
     Ok(())
 }
 
-/// Has raw commands of these lengths sent and answered, and those that are too short or too long refused.
+/// Sends raw commands of these lengths, and checks that longer and shorter ones are refused.
 async fn raw_bytes_of_any_structure(stage: Stage, lengths: &[usize]) -> anyhow::Result<()> {
     for length in lengths {
         let bytes = Command::new(vec![0xB0; *length]).raw();
@@ -83,7 +83,7 @@ fn raw_bytes_of_any_structure_reach_a_card_over_pcsc() -> anyhow::Result<()> {
     tell(async {
         for protocol in [Protocol::T1, Protocol::T0] {
             let stage = Stage::pcsc(protocol).await?;
-            // The virtual driver has a length of two bytes, and takes a single byte for its own.
+            // The virtual driver has a length of two bytes, and interprets a single byte itself.
             raw_bytes_of_any_structure(stage, &[2, 3, 6, 1000, 65_535]).await?;
         }
         Ok(())

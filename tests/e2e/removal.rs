@@ -1,4 +1,4 @@
-//! Cards that are pulled at the wrong moment, from a real reader.
+//! Cards that are removed at the wrong moment, from a real reader.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ fn a_removal_during_a_command_reaches_every_request() -> anyhow::Result<()> {
         assert!(world.card.wait_until(LONG, |seen| seen.hanging));
         let waiting = tokio::spawn(unit(&other, READER, &[INCREMENT]).send());
         let patient = tokio::spawn(unit(&other, READER, &[COUNT]).wait_for_card().send());
-        // Behind the command that hangs, both wait: a third one with no patience at all says so.
+        // Both wait behind the hanging command: a third one that does not wait proves it.
         let busy = unit(&client, READER, &[COUNT]).wait_timeout(Duration::ZERO).send().await;
         assert_eq!(told(&busy.unwrap_err()), "QUEUE_TIMEOUT not_sent");
 
@@ -64,7 +64,7 @@ fn a_swap_between_two_polls_is_a_new_insertion() -> anyhow::Result<()> {
         let mut watch = client.watch();
         wait_until(&mut watch, |watch| !watch.readers().is_empty()).await?;
 
-        // Nobody uses the card: the swap shows all the same.
+        // Nobody uses the card, and the swap is still reported.
         let before = watch.readers()[READER].insertion_id.clone();
         world.card.swap(CardOptions { serial: 2, ..CardOptions::default() });
         let is_ready_anew = |watch: &cardbroker_client::Watch, before: &str| {
@@ -73,7 +73,7 @@ fn a_swap_between_two_polls_is_a_new_insertion() -> anyhow::Result<()> {
         };
         wait_until(&mut watch, |watch| is_ready_anew(watch, &before)).await?;
 
-        // Somebody is using the card: no command for the old card is answered by the new one unawares.
+        // While the card is in use, the new card never silently answers a command meant for the old one.
         let old = unit(&client, READER, &[INCREMENT]).send().await?;
         world.card.swap(CardOptions { serial: 3, ..CardOptions::default() });
         let next = unit(&client, READER, &[INCREMENT]).send().await.unwrap_err();

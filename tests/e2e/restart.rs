@@ -1,4 +1,4 @@
-//! pcscd is killed and started again under load, and the broker lives through it.
+//! pcscd is killed and restarted under load, and the broker survives.
 
 use std::{
     collections::BTreeSet,
@@ -17,7 +17,7 @@ use crate::world::{INCREMENT, LONG, PcscWorld, READER, tell, unit};
 const RESTARTS: usize = 3;
 const WORKERS: usize = 4;
 
-/// What one client has seen while it incremented the card's counter as fast as it could.
+/// One client's observations while it increments the card's counter as fast as possible.
 #[derive(Default)]
 struct Tally {
     values: Vec<String>,
@@ -41,7 +41,7 @@ async fn work(client: Client, stop: Arc<AtomicBool>) -> anyhow::Result<Tally> {
                     let is_timed = error.retry_after() > Some(Duration::ZERO);
                     anyhow::ensure!(is_timed == (error.delivery() == Delivery::NotSent), "RetryInfo: {error:?}");
                 } else {
-                    // The card goes with pcscd and comes back with it.
+                    // The card disappears with pcscd and returns with it.
                     let expected =
                         [ErrorReason::CardRemoved, ErrorReason::CardLost, ErrorReason::NoCard, ErrorReason::ReaderGone];
                     anyhow::ensure!(reason.is_some_and(|reason| expected.contains(&reason)), "{error:?}");
@@ -100,7 +100,7 @@ fn readers_return_streams_survive_and_nothing_runs_twice() -> anyhow::Result<()>
         let ran = world.card.seen().by_instruction[0x12];
         assert_eq!(values.len() as u64, answered, "no value was given twice");
         assert!(ran >= answered && ran <= answered + unknown, "{ran} ran, {answered} answered, {unknown} unknown");
-        assert!(unavailable > 0, "someone must have been told");
+        assert!(unavailable > 0, "some client must have got UNAVAILABLE");
         Ok(())
     })
 }

@@ -1,4 +1,4 @@
-//! A client that means harm, beside one that behaves.
+//! A malicious client beside a well-behaved one.
 
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
@@ -16,21 +16,21 @@ use tokio::time::timeout;
 
 use crate::world::{LONGEST, slow, tell, wait_for};
 
-/// The reader of the client that behaves, and the rogue's.
+/// The readers of the well-behaved client and of the rogue.
 const READER: &str = "readers/simulated-reader-00";
 const OTHER: &str = "readers/simulated-reader-01";
 
 const MANNERS: [&str; 7] = ["storm", "garbage", "half-open", "oversized", "sessions", "transmits", "watches"];
 const ROUNDS: usize = 3;
 const SECONDS: &str = "1";
-/// The card works so long for each turn, in ms.
+/// The card's time for each turn, in ms.
 const TURN: u16 = 20;
 
-/// A process that talks by lines. Dropping kills it.
+/// A process that is controlled by lines. Dropping kills it.
 struct Talker(Child);
 
 impl Talker {
-    /// Starts it, and waits until it says that it is ready.
+    /// Starts the process and waits for its line `ready`.
     fn start(command: &mut Command, ready: &str) -> anyhow::Result<Self> {
         let mut talker = Self(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?);
         let mut line = String::new();
@@ -39,7 +39,7 @@ impl Talker {
         Ok(talker)
     }
 
-    /// Closes its input and returns the number that it ends with.
+    /// Closes its input and returns the number in its last line.
     fn end(mut self) -> anyhow::Result<u64> {
         drop(self.0.stdin.take());
         let mut number = String::new();
@@ -51,7 +51,7 @@ impl Talker {
 
 impl Drop for Talker {
     fn drop(&mut self) {
-        // It has ended already, or cannot be helped.
+        // An error means that it has already ended.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -64,7 +64,7 @@ async fn broker(configuration: &str) -> anyhow::Result<Broker> {
     Ok(broker)
 }
 
-/// A client that behaves: once its input closes it takes turns for a while, and counts them.
+/// A well-behaved client: once its input closes it takes turns for a while, and counts them.
 fn client(broker: &Broker) -> anyhow::Result<Talker> {
     let mut client = Command::new(env!("CARGO_BIN_EXE_saturator"));
     client.args([READER, &slow(TURN), SECONDS, "1"]).env(ENDPOINT_VARIABLE, broker.endpoint());
@@ -108,7 +108,7 @@ fn a_rogue_takes_no_turns_from_a_good_client() -> anyhow::Result<()> {
 #[test]
 fn half_open_connections_do_not_block_new_ones() -> anyhow::Result<()> {
     tell(async {
-        // They would go away by themselves much later.
+        // By themselves they would be closed much later.
         let broker = broker("listen = { max_connections = 100, first_request_timeout = \"10m\" }").await?;
         let early = broker.client().await?;
         early.readers().await?;

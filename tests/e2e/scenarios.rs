@@ -1,4 +1,4 @@
-//! What one client sees of one card, told over both backends: the simulated readers, and a real pcscd with the same card plugged in.
+//! One client and one card, over both backends: the simulated readers, and a real pcscd with the same card inserted.
 
 use std::time::{Duration, Instant};
 
@@ -112,7 +112,7 @@ async fn a_refused_pin_stops_the_unit(stage: Stage) -> anyhow::Result<()> {
     let wrong = "00200080083939393939393939";
     assert_eq!(refusal(stage.unit(&[wrong, INCREMENT])).await?, "STATUS_WORD not_sent at 1 after 1 answers");
     assert_eq!(stage.run(&[INCREMENT]).await?, ["00000001 9000"], "the command behind it was not sent");
-    // The same one would be kept from the card.
+    // The PIN guard would keep the same PIN from the card.
     let another = Command::new(hex::parse("00200080083838383838383838")?).continue_on(0x63C0, 0xFFF0);
     let unit = stage.client.transmit(stage.reader).command(another).command(hex::parse(INCREMENT)?);
     assert_eq!(answers(&unit.send().await?), ["63C1", "00000002 9000"]);
@@ -128,7 +128,7 @@ async fn conditions_are_compared_when_the_turn_comes(stage: Stage) -> anyhow::Re
     let other_card = stage.unit(&[INCREMENT]).if_insertion_id("another");
     assert_eq!(refusal(other_card).await?, "INSERTION_CHANGED not_sent");
 
-    // A request behind a unit that runs is not refused before its turn.
+    // A request behind a running unit is not refused before its turn.
     let busy = stage.keep_busy(300).await?;
     let asked = Instant::now();
     assert_eq!(refusal(stage.unit(&[INCREMENT]).if_state_tag(&second.state_tag)).await?, "STATE_CHANGED not_sent");
@@ -173,7 +173,7 @@ async fn a_card_removed_during_a_command_means_unknown_delivery(stage: Stage) ->
 async fn a_swapped_card_is_another_insertion(stage: Stage) -> anyhow::Result<()> {
     let before = stage.unit(&[INCREMENT]).send().await?;
     assert_eq!(stage.run(&[&fault(3, 0, 0)]).await?, ["9000"]);
-    // Whatever the stack has noticed by now: no command meant for the old card is answered by the new one unawares.
+    // Whatever the stack has noticed by now: the new card never silently answers a command meant for the old one.
     let mut after = stage.unit(&[INCREMENT]).if_insertion_id(&before.insertion_id).wait_for_card().send().await;
     if after.as_ref().err().is_some_and(|error| error.reason() != Some(ErrorReason::InsertionChanged)) {
         after = stage.unit(&[INCREMENT]).if_insertion_id(&before.insertion_id).wait_for_card().send().await;
@@ -198,7 +198,7 @@ async fn a_failed_exchange_with_the_card_present_is_recovered(stage: Stage) -> a
 }
 
 async fn a_mute_card_is_reported_and_recovers_when_reinserted(stage: Stage) -> anyhow::Result<()> {
-    // Silent for more resets than the broker tries, then gone for a moment.
+    // Silent for more resets than the broker tries, then absent for a moment.
     stage.run(&[&fault(4, 200, 0)]).await?;
     assert_eq!(refusal(stage.unit(&[COUNT]).reset_before(CardReset::Warm)).await?, "RESET_FAILED not_sent");
     wait_for(&stage.broker, stage.reader, ReaderState::Mute).await?;

@@ -1,5 +1,5 @@
-//! A PIN is nowhere but where it must be: a story in which a random one is verified, changed, repeated, left waiting and lost on its way, at
-//! the most talkative log there is; then all that was printed, and all of the broker's memory, is searched for it.
+//! A PIN leaks nowhere: a random one is verified, changed, repeated, left waiting and lost, with the most verbose log;
+//! then all output, and all of the broker's memory, is searched for it.
 
 use std::{
     fs::{self, File},
@@ -33,7 +33,7 @@ use crate::{
 const TALKATIVE: &str =
     "trace,h2=trace,hyper=trace,hyper_util=trace,tonic=trace,tower=trace,tower_http=trace,tokio=trace,tokio_util=trace";
 
-/// Bytes that are secret in a story, and random, so that no half of them stands anywhere by chance.
+/// Secret random bytes of a story; random, so that neither half occurs by chance.
 #[derive(Clone, Copy)]
 pub(crate) struct Marker([u8; 16]);
 
@@ -53,7 +53,8 @@ impl Marker {
         self.0.chunks(8).flat_map(forms).collect()
     }
 
-    /// Both halves as they are, with the bytes of each 32-bit word turned round, as a hash function reads them, and as hexadecimal text.
+    /// Both halves as they are, with the bytes of each 32-bit word reversed, as a hash function reads them, and as
+    /// hexadecimal text.
     pub(crate) fn in_memory(&self) -> Vec<Vec<u8>> {
         let text = |half: &[u8]| hex::format(half).into_bytes();
         let words = |half: &[u8]| half.chunks(4).flat_map(|word| word.iter().rev().copied()).collect();
@@ -74,7 +75,7 @@ pub(crate) fn forms(bytes: &[u8]) -> Vec<Vec<u8>> {
         forms.extend([listed(separator, lower), listed(separator, upper)]);
     }
     forms.extend([", ", ",", " "].map(|separator| listed(separator, u8::to_string)));
-    // In base64 it depends on what stands before; what is shared with the neighbours is left out.
+    // In base64 the text depends on the bytes before; characters shared with neighbours are left out.
     for before in 0..3 {
         let text = BASE64_STANDARD_NO_PAD.encode([&vec![0; before], bytes].concat());
         let end = (before + bytes.len()) * 8 / 6;
@@ -83,7 +84,7 @@ pub(crate) fn forms(bytes: &[u8]) -> Vec<Vec<u8>> {
     forms
 }
 
-/// Fails if one of `markers` stands in what a program has printed.
+/// Fails if one of `markers` occurs in a program's output.
 fn assert_unprinted(markers: &[Marker], who: &str, printed: &str) {
     for form in markers.iter().flat_map(Marker::forms) {
         let found = memchr::memmem::find(printed.as_bytes(), &form);
@@ -93,7 +94,7 @@ fn assert_unprinted(markers: &[Marker], who: &str, printed: &str) {
     }
 }
 
-/// Where a story plays: a broker that tells everything, and a card.
+/// The scene of a story: a broker that logs everything, and a card.
 struct Scene {
     broker: Broker,
     reader: &'static str,
@@ -108,7 +109,7 @@ impl Scene {
         Ok(Self { broker, reader: "readers/simulated-reader-00", pin: Marker::new()?, real: None })
     }
 
-    /// The PIN is the right one.
+    /// The PIN is the card's own.
     fn pcsc() -> anyhow::Result<Self> {
         let pin = Marker::new()?;
         let pcscd = Pcscd::start(2)?;
@@ -125,7 +126,7 @@ impl Scene {
         format!("0020008010{}", self.pin.hex())
     }
 
-    /// Other commands with the PIN, which pass through the broker. The card knows the first of them.
+    /// Other commands with the PIN, which pass through the broker. The card implements the first of them.
     fn others(&self) -> [String; 5] {
         let pin = self.pin.hex();
         [
@@ -147,7 +148,7 @@ pub(crate) fn with_pin(pin: Marker) -> CardOptions {
     CardOptions { pin: Box::leak(Box::new(pin.0)), ..CardOptions::default() }
 }
 
-/// The PIN through the Rust client: alone, in a session, twice under one id, and where it is refused or fails.
+/// Sends the PIN through the Rust client: alone, in a session, twice under one id, and where it is refused or fails.
 async fn is_used(scene: &Scene) -> anyhow::Result<()> {
     let (client, verify) = (scene.broker.client().await?, scene.verify());
     let send = |apdus: &[&str]| unit(&client, scene.reader, apdus).send();
@@ -163,7 +164,7 @@ async fn is_used(scene: &Scene) -> anyhow::Result<()> {
 
     let mut session = Conversation::open(&stub(&scene.broker).await?, opening(scene.reader)).await?;
     let verified = session.run(&[&verify]).await;
-    // With the simulated card, whose PIN it is not, the tries have run out by now.
+    // The simulated card has another PIN, so the tries have run out by now.
     assert!(if scene.real.is_some() { verified == "1: 9000" } else { verified.starts_with("1: 6") }, "{verified}");
     assert_eq!(session.close().await, ["over: OK"]);
 
@@ -178,7 +179,7 @@ async fn is_used(scene: &Scene) -> anyhow::Result<()> {
     scene.ready().await
 }
 
-/// The PIN on a card that is taken out.
+/// Sends the PIN to a card that is removed.
 async fn is_lost_with_the_card(scene: &Scene) -> anyhow::Result<()> {
     let (client, verify) = (scene.broker.client().await?, scene.verify());
     match &scene.real {
@@ -195,7 +196,7 @@ async fn is_lost_with_the_card(scene: &Scene) -> anyhow::Result<()> {
     scene.ready().await
 }
 
-/// The PIN from people who use the command line: all that it prints.
+/// Types the PIN into the command line; returns all output.
 fn is_typed(scene: &Scene, group: Marker) -> anyhow::Result<Vec<String>> {
     let (verify, wrong) = (scene.verify(), format!("0020008010{}zz", scene.pin.hex()));
     let mut printed = Vec::new();
@@ -213,7 +214,8 @@ fn is_typed(scene: &Scene, group: Marker) -> anyhow::Result<Vec<String>> {
     Ok(printed)
 }
 
-/// The PIN in a unit that waits for its turn behind a session and leaves without it. Returns what of it the broker's memory held meanwhile.
+/// Puts the PIN in a unit that waits behind a session and leaves without a turn. Returns the copies that the broker's
+/// memory held meanwhile.
 async fn waits_in_vain(scene: &Scene, memory: Option<&Memory>) -> anyhow::Result<Vec<String>> {
     let (client, verify): (Client, _) = (scene.broker.client().await?, scene.verify());
     let session = Conversation::open(&stub(&scene.broker).await?, opening(scene.reader)).await?;
@@ -226,7 +228,7 @@ async fn waits_in_vain(scene: &Scene, memory: Option<&Memory>) -> anyhow::Result
     Ok(found.unwrap_or_default())
 }
 
-/// Secrets in the headers of a call: the key of a group, and a credential as the TCP listener takes it.
+/// Sends secrets in the headers of a call: the key of a group, and a credential as the TCP listener accepts it.
 async fn is_called_with(scene: &Scene, group: Marker, credential: Marker) -> anyhow::Result<()> {
     for _ in 0..2 {
         let mut call = Request::new(request(scene.reader, &[SELECT]));
@@ -237,7 +239,7 @@ async fn is_called_with(scene: &Scene, group: Marker, credential: Marker) -> any
     Ok(())
 }
 
-/// The broker's memory, if this user may look into it.
+/// The broker's memory, if this user may read it.
 pub(crate) fn memory(broker: &Broker) -> anyhow::Result<Option<Memory>> {
     let memory = Memory::of(broker.pid()?)?;
     if memory.is_none() {
@@ -263,7 +265,7 @@ fn a_pin_leaves_no_trace(scene: fn() -> anyhow::Result<Scene>) -> anyhow::Result
 
         let log = scene.broker.settled_log();
         for told in ["h2::", "cardbroker::apdu", SELECT, "0020008010 [16 bytes]", "log.apdus is on"] {
-            assert!(log.contains(told), "the log does not tell {told}");
+            assert!(log.contains(told), "the log does not contain {told}");
         }
         let markers = [scene.pin, group, credential];
         assert_unprinted(&markers, "the broker", &log);
@@ -281,7 +283,7 @@ fn a_pin_leaves_no_trace(scene: fn() -> anyhow::Result<Scene>) -> anyhow::Result
     })
 }
 
-/// Fails if the PIN stays in the broker's memory. The broker sees within moments that connections have closed.
+/// Fails if the PIN stays in the broker's memory. The broker notices closed connections within moments.
 pub(crate) async fn until_gone(memory: &Memory, pin: Marker, when: &str) -> anyhow::Result<()> {
     let needles = pin.in_memory();
     let needles: Vec<_> = needles.iter().map(Vec::as_slice).collect();

@@ -1,4 +1,4 @@
-//! How sessions end, and what becomes of the card: in good order, abruptly, by their own mistake, and by their deadline.
+//! The ends of sessions, and the card afterwards: graceful, abrupt, by the client's mistake, and by the deadline.
 
 use anyhow::ensure;
 use cardbroker_proto::v1::{Disposition, SessionOpen, SessionTransmit, TurnOptions, open_session_request::Request};
@@ -30,7 +30,7 @@ async fn member(stage: &Stage, group: &str, end: Disposition) -> anyhow::Result<
     Ok((stub, session))
 }
 
-/// What the protected file is to a member of `group`, or to a process without one.
+/// The answer to reading the protected file for a member of `group`, or for a process without one.
 fn protected(stage: &Stage, group: Option<&str>) -> anyhow::Result<String> {
     let mut command = cardbroker(&stage.broker.endpoint(), &["transmit", stage.reader, PROTECTED])?;
     if let Some(group) = group {
@@ -52,7 +52,7 @@ async fn a_half_close_completes_all_sent_messages(stage: Stage) -> anyhow::Resul
     let heard = session.close().await;
     assert_eq!((&*heard[0], &*heard[30], &*heard[32]), ("1: 9000", "31: 0000001E 9000", "33: 0000001F 9000"));
     assert_eq!(heard[33..], ["over: OK"]);
-    // All at once, before there is a turn.
+    // All sent at once, before the turn comes.
     let mut session = Conversation::ask(&stub(&stage.broker).await?, opening(stage.reader)).await?;
     session.transmit(&[INCREMENT]);
     assert_eq!(session.close().await, ["opened", "1: 00000020 9000", "over: OK"]);
@@ -96,7 +96,7 @@ async fn a_stream_reset_drops_unsent_commands(stage: Stage) -> anyhow::Result<()
     for _ in 0..20 {
         session.transmit(&[INCREMENT]);
     }
-    // The second message is the card's as soon as the first one is answered.
+    // The second message is sent to the card as soon as the first one is answered.
     assert_eq!(session.answer().await, "1: 00000001 9000");
     session.reset();
     let next = transmit(&mut stub.clone(), request(stage.reader, &[INCREMENT, COUNT])).await?;
@@ -132,7 +132,7 @@ async fn a_violation_ends_the_session_and_frees_the_card(stage: Stage) -> anyhow
         }
         let heard = session.rest().await;
         assert!(heard.len() == read + 1 && heard[..read].iter().all(|answer| answer.ends_with(" 9000")), "{heard:?}");
-        assert_eq!(heard[read], invalid, "after what was read before it was answered");
+        assert_eq!(heard[read], invalid, "after the answers to the messages read before");
         assert_eq!(protected(&stage, Some("family"))?, "6982");
     }
     for first in [None, unit(1)] {
@@ -140,7 +140,7 @@ async fn a_violation_ends_the_session_and_frees_the_card(stage: Stage) -> anyhow
         session.say(first, false);
         assert_eq!(session.answer().await, invalid);
     }
-    assert_eq!(Conversation::start(&stub, &[]).await?.close().await, [invalid], "nothing was said at all");
+    assert_eq!(Conversation::start(&stub, &[]).await?.close().await, [invalid], "no message was sent");
     for wrong in [
         SessionOpen { disposition: 9, ..opening(stage.reader) },
         SessionOpen { turn: Some(TurnOptions { reset_before: 9, ..TurnOptions::default() }), ..opening(stage.reader) },

@@ -1,4 +1,4 @@
-//! Sessions whose card, driver, pcscd or broker goes away: every message is answered, then the status says why it is over.
+//! Sessions whose card, driver, pcscd or broker goes away: every message is answered, then the status gives the reason.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ fn awaited() -> Option<TurnOptions> {
     Some(TurnOptions { card: CardRequirement::Awaited.into(), ..TurnOptions::default() })
 }
 
-/// Whether all but the last of `heard` say that a message was not sent.
+/// Whether all but the last of `heard` report that a message was not sent.
 fn not_sent(heard: &[String]) -> bool {
     heard.iter().all(|answer| answer.contains(": failed ") && answer.ends_with(" not_sent"))
 }
@@ -156,7 +156,7 @@ fn sessions_end_with_pcscd_and_open_again_after_it() -> anyhow::Result<()> {
         assert!(world.card.wait_until(LONG, |seen| seen.by_instruction[0x16] == 1));
         world.pcscd.kill()?;
         let heard = busy.rest().await;
-        // What pcscd's library makes of it is a failed exchange, unless the broker's other connection has seen the end first.
+        // pcscd's library reports a failed exchange, unless the broker's other connection has noticed the end first.
         assert!(
             heard[0].starts_with("1: 00000002 9000; stopped at 1: ") && heard[0].ends_with(" unknown"),
             "{heard:?}"

@@ -1,4 +1,4 @@
-//! What a session hears beside its answers: heartbeats, and why the broker has ended it.
+//! A session's messages besides answers: heartbeats, and the cause of its revocation.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -37,7 +37,7 @@ async fn end(session: &mut Conversation) -> anyhow::Result<Status> {
     }
 }
 
-/// The failure of a session that was revoked.
+/// The failure of a revoked session.
 async fn revocation(session: &mut Conversation) -> anyhow::Result<Failure> {
     let status = end(session).await?;
     assert_eq!(told(&status), "Aborted LEASE_REVOKED not_sent");
@@ -51,7 +51,7 @@ fn heartbeat() -> Request {
     Request::Heartbeat(SessionHeartbeat { send_time: Some(SystemTime::now().into()) })
 }
 
-/// The next so many heartbeats, and nothing else; how long each took.
+/// Waits for `count` heartbeats, and no other message; returns how long each took.
 async fn heartbeats(session: &mut Conversation, count: u32) -> anyhow::Result<Duration> {
     let (began, asked) = (Instant::now(), SystemTime::now());
     for _ in 0..count {
@@ -88,7 +88,7 @@ async fn a_clients_heartbeat_is_unanswered_and_not_an_activity(stage: Stage) -> 
     let idle = Instant::now();
     assert_eq!(session.run(&[INCREMENT]).await, "1: 00000001 9000", "they are not answered");
     let next = tokio::spawn(stage.unit(&[INCREMENT]).send());
-    // More often than the session may idle, up to the bound of the whole story.
+    // More often than the session may idle, up to the limit of the whole story.
     let alive = async {
         while idle.elapsed() < LONG {
             session.say(heartbeat(), false);

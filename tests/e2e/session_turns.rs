@@ -1,4 +1,4 @@
-//! Sessions and those who wait: what a session hears of them, and when it must give way.
+//! Sessions while other requests wait: their messages about waiters, and when they must yield.
 
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ over_both_backends! { T1:
     a_session_with_unread_answers_is_revoked,
 }
 
-/// Another unit, from now on in the queue.
+/// Another unit, in the queue from now on.
 fn waiting(client: &Client, reader: &str, apdus: &[&str]) -> JoinHandle<Result<Transmitted, Error>> {
     tokio::spawn(unit(client, reader, apdus).send())
 }
@@ -65,7 +65,7 @@ async fn an_idle_session_without_waiters_stays(stage: Stage) -> anyhow::Result<(
     assert!(timeout(Duration::from_secs(1), session.message()).await.is_err(), "it heard something");
     assert!(session.run(&[PROTECTED]).await.ends_with(" 9000"));
 
-    // With someone waiting, a session that keeps working is no idle one.
+    // A session that keeps working does not idle, even with waiters.
     let next = waiting(&stage.client, stage.reader, &[INCREMENT]);
     for id in 3..=8 {
         assert_eq!(session.run(&[&slow(100)]).await, format!("{id}: 9000"));
@@ -79,7 +79,7 @@ async fn an_idle_session_without_waiters_stays(stage: Stage) -> anyhow::Result<(
 async fn a_session_with_unread_answers_is_revoked(stage: Stage) -> anyhow::Result<()> {
     let mut session = idle_session(&stage).await?;
     assert_eq!(session.run(&[VERIFY]).await, "1: 9000");
-    // More than the client's library takes in by itself: about 12 MB of answers.
+    // More than the client's library buffers: about 12 MB of answers.
     let data = "55".repeat(30_000);
     let echo = format!("80140000007530{data}0000");
     for _ in 0..200 {
@@ -101,7 +101,7 @@ fn a_busy_session_is_revoked_between_commands_after_the_limit() -> anyhow::Resul
         wait_for(&broker, reader, cardbroker_client::ReaderState::Ready).await?;
         let client = broker.client().await?;
         let mut session = Conversation::open(&stub(&broker).await?, opening(reader)).await?;
-        // Alone, it may go on for longer.
+        // Without waiters it may go on for longer.
         assert_eq!(session.run(&[&slow(1500)]).await, "1: 9000");
         for _ in 0..8 {
             session.transmit(&[INCREMENT, &slow(400), INCREMENT]);

@@ -1,4 +1,4 @@
-//! Sessions in good order, told over both backends: what is said and what is answered, and in-band failures.
+//! Graceful sessions over both backends: messages and their answers, and in-band failures.
 
 use cardbroker_proto::v1::{
     CardReset, SessionOpen, TurnOptions, open_session_request::Request, open_session_response::Response,
@@ -31,7 +31,7 @@ mod strict_t0 {
     }
 }
 
-/// A session of the stage's reader.
+/// Opens a session at the stage's reader.
 async fn session(stage: &Stage) -> anyhow::Result<(Stub, Conversation)> {
     let stub = stub(&stage.broker).await?;
     let session = Conversation::open(&stub, opening(stage.reader)).await?;
@@ -40,7 +40,7 @@ async fn session(stage: &Stage) -> anyhow::Result<(Stub, Conversation)> {
 
 async fn answers_come_in_the_order_of_the_messages(stage: Stage) -> anyhow::Result<()> {
     let (_, mut session) = session(&stage).await?;
-    // More than may be under way: the broker reads on as it answers.
+    // More than may be unanswered: the broker goes on reading as it answers.
     for message in 1..=100 {
         session.transmit(&[INCREMENT, if message % 7 == 0 { "8016000002000A" } else { COUNT }]);
     }
@@ -190,7 +190,7 @@ async fn a_unit_waits_for_the_callers_own_session(stage: Stage) -> anyhow::Resul
     Ok(())
 }
 
-/// An `open` on these terms.
+/// An `open` with these terms of a turn.
 fn on_terms(reader: &str, turn: TurnOptions) -> SessionOpen {
     SessionOpen { turn: Some(turn), ..opening(reader) }
 }
@@ -204,7 +204,7 @@ async fn conditions_are_compared_when_the_turn_comes(stage: Stage) -> anyhow::Re
         TurnOptions { if_insertion_id: insertion.clone(), if_state_tag: tag, ..TurnOptions::default() },
     );
     let session = Conversation::open(&stub, fits.clone()).await?;
-    // The tag fits until this session, ahead in the queue, has ended.
+    // The tag is valid until this session, ahead in the queue, has ended.
     let mut stale = Conversation::ask(&stub, fits.clone()).await?;
     assert_eq!(session.close().await, ["over: OK"]);
     assert_eq!(stale.answer().await, "over: Aborted STATE_CHANGED not_sent");
@@ -224,7 +224,7 @@ async fn an_open_that_times_out_is_a_queue_timeout(stage: Stage) -> anyhow::Resu
         assert_eq!(told, "over: DeadlineExceeded QUEUE_TIMEOUT not_sent");
     }
     assert!(!busy.is_finished());
-    // One that goes away while it waits leaves its place to the next.
+    // A request that is withdrawn while it waits gives its place to the next.
     Conversation::ask(&stub, opening(stage.reader)).await?.reset();
     assert_eq!(Conversation::open(&stub, opening(stage.reader)).await?.close().await, ["over: OK"]);
     busy.await??;

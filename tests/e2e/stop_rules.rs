@@ -1,4 +1,4 @@
-//! After which status words a unit goes on, and how long the card worked on each of its commands; over both backends.
+//! Status words after which a unit goes on, and the card's time for each of its commands; over both backends.
 
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ async fn stop_rules_decide_after_which_status_words_a_unit_continues(stage: Stag
             }
         }
     }
-    // Named status words count in place of the rule.
+    // Listed status words replace the rule.
     let named = Command::new(hex::parse("801C900000")?).stop_rule(StopRule::Any).continue_on_exactly(0x6A82);
     let unit = stage.client.transmit(stage.reader).command(named).command(hex::parse(INCREMENT)?);
     assert_eq!(refusal(unit).await?, "STATUS_WORD not_sent at 1 after 1 answers");
@@ -56,7 +56,7 @@ async fn each_result_has_its_card_duration(stage: Stage) -> anyhow::Result<()> {
     let [first, fetched, last] = [0, 1, 2].map(|index: usize| transmitted.results[index].card_duration);
     assert!(first >= Duration::from_millis(120) && last >= Duration::from_millis(40), "{transmitted:?}");
     assert!(fetched > Duration::ZERO && first + fetched + last <= transmitted.card_duration, "{transmitted:?}");
-    // The same in a session, where nobody waits between two messages.
+    // The same in a session, where the queue has no influence.
     let session = stage.client.open_session(stage.reader).open().await?;
     let transmitted = session.transmit([hex::parse(&short)?, hex::parse(COUNT)?]).send().await?;
     let [slow, count] = [0, 1].map(|index: usize| transmitted.results[index].card_duration);

@@ -1,4 +1,4 @@
-//! The story that the broker was built for: programs that share a card break each other's pairs of commands, and through the broker none
+//! The broker's purpose: programs that share a card break each other's pairs of commands, and through the broker none
 //! does. (`direct` shows the first half.)
 
 use std::process::{Command, Stdio};
@@ -11,7 +11,7 @@ use crate::world::{PcscWorld, READER, tell};
 const PROGRAMS: usize = 8;
 const PAIRS: &str = "200";
 
-/// What each of eight processes reports that run pairs at the same time.
+/// Runs pairs in eight processes at the same time; returns their reports.
 async fn reports(manner: &str) -> anyhow::Result<Vec<String>> {
     let world = PcscWorld::usual().await?;
     let pairs = program("pairs")?;

@@ -1,4 +1,4 @@
-//! The TCP port: only programs of this machine that hold a token get in, and each of their units stays alone.
+//! The TCP port: only programs of this machine with a token have access, and each of their units is isolated.
 
 use std::{
     fs::{self, Permissions},
@@ -55,7 +55,7 @@ async fn channel(broker: &Broker) -> anyhow::Result<Channel> {
     Ok(Endpoint::from_shared(broker.tcp_endpoint()?)?.connect().await?)
 }
 
-/// A request with these headers.
+/// A request with the given headers.
 fn with<T>(message: T, headers: &[(&'static str, &str)]) -> Request<T> {
     let mut request = Request::new(message);
     for (name, value) in headers {
@@ -64,7 +64,7 @@ fn with<T>(message: T, headers: &[(&'static str, &str)]) -> Request<T> {
     request
 }
 
-/// What each method of every service is told.
+/// The outcome of each method of every service.
 async fn everything(channel: &Channel, headers: &[(&'static str, &str)]) -> anyhow::Result<Vec<Result<(), Status>>> {
     let mut stub = Stub::new(channel.clone());
     let list = timeout(LONG, stub.list_readers(with(ListReadersRequest {}, headers))).await?.map(drop);
@@ -86,7 +86,7 @@ fn cardbrokerd(arguments: &[&str]) -> anyhow::Result<Run> {
     run(Command::new(program("cardbrokerd")?).args(arguments))
 }
 
-/// How many commands the card has seen, with this one.
+/// The number of commands that the card has received, including this one.
 async fn count(broker: &Broker) -> anyhow::Result<u32> {
     let answer = unit(&broker.client().await?, READER, &[COUNT]).send().await?;
     Ok(u32::from_be_bytes(answer.results[0].data[..].try_into()?))
@@ -177,7 +177,7 @@ fn requests_possible_from_a_browser_page_are_refused() -> anyhow::Result<()> {
                 }
             }
         }
-        // On the Unix socket a browser cannot be.
+        // A browser cannot connect to a Unix socket.
         let mut local = stub(&broker).await?;
         local.list_readers(with(ListReadersRequest {}, &page[1..])).await?;
         Ok(())
@@ -203,7 +203,7 @@ fn http_1_is_refused() -> anyhow::Result<()> {
             stream.set_read_timeout(Some(LONGEST))?;
             write!(stream, "{line}\r\nHost: {address}\r\nAuthorization: {authorization}\r\n{more}\r\n")?;
             let mut answer = Vec::new();
-            // Closed, with or without a farewell in HTTP/2's frames.
+            // Closed, with or without a last HTTP/2 frame.
             if let Err(error) = stream.read_to_end(&mut answer) {
                 assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "{line}: it is kept open");
             }
@@ -296,7 +296,7 @@ fn a_request_id_belongs_to_one_token() -> anyhow::Result<()> {
         let send = async |name: &str| {
             let message = TransmitRequest { request_id: vec![7; 16], ..request(READER, &[INCREMENT]) };
             let request = with(message, &[("authorization", &bearer(&token(&broker, name)?))]);
-            // On a connection of its own each time.
+            // On a new connection each time.
             let answer = timeout(LONG, Stub::new(channel(&broker).await?).transmit(request)).await??.into_inner();
             anyhow::Ok((answer.replayed, wire::apdu(&answer.results[0]).data.last().copied()))
         };
@@ -326,7 +326,7 @@ fn the_drain_closes_the_port_and_lets_units_end() -> anyhow::Result<()> {
             }
         };
         timeout(LONG, refused).await.context("new connections are still taken")?;
-        assert!(!under_way.is_finished(), "all that was to happen while a unit is under way");
+        assert!(!under_way.is_finished(), "all of this must happen while a unit runs");
         assert_eq!(under_way.await??.results.len(), 2);
         assert_eq!(broker.wait()?.code(), Some(0));
         Ok(())
@@ -355,7 +355,7 @@ fn a_connection_without_a_valid_token_is_closed_in_time() -> anyhow::Result<()> 
             connections.push(Endpoint::from_shared(format!("http://{address}"))?.connect().await?);
         }
         let closed = async {
-            // Every connection refused goes on asking; each one's end shows in the log.
+            // Every refused connection keeps sending requests; the log shows the end of each.
             while broker.log().matches("closed: no request came in time").count() < 3 {
                 for channel in &connections {
                     let _ = ask(channel, &[]).await;
@@ -405,7 +405,7 @@ fn tokens_are_made_listed_and_removed() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let (file, out) = (folder.path().join("new/folder/tokens"), folder.path().join("token"));
     let (tokens, token) = (file.to_str().unwrap(), out.to_str().unwrap());
-    // No broker is asked, so its address does not matter.
+    // No broker is contacted, so its address does not matter.
     let run = |arguments: &[&str]| run(&mut cardbroker("nowhere", &[&["token"], arguments].concat())?);
     let mode = |path: &Path| anyhow::Ok(fs::metadata(path)?.permissions().mode() & 0o777);
 
@@ -459,7 +459,7 @@ fn an_unusable_token_file_is_reported_before_anything_is_sent() -> anyhow::Resul
     refused("is open to others (its mode is 0644): chmod 600 it")?;
     fs::set_permissions(&path, Permissions::from_mode(0o600))?;
     refused("holds no token")?;
-    // On a Unix socket no token is needed, so the file is not even looked at.
+    // A Unix socket needs no token, so the file is not even read.
     let local = run(&mut cardbroker("unix:/nonexistent.sock", &["readers", "--token-file", file])?)?;
     assert_eq!(local.code, Some(3), "{local:?}");
     Ok(())

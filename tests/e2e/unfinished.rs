@@ -1,4 +1,4 @@
-//! Requests that never end: what they take of the broker's memory, and whose requests they keep out.
+//! Requests that are never completed: their memory in the broker, and their effect on other users.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -18,7 +18,7 @@ use cardbroker_tests::harness::{
 use crate::world::{COUNT, tell, unit, wait_for};
 
 const READER: &str = "readers/simulated-reader-00";
-/// A user whom no rule allows anything, and one who may run commands.
+/// A user without any permission, and one who may run commands.
 const STRANGER: u32 = 4002;
 const MEMBER: u32 = 4003;
 const RULES: &str = r#"
@@ -31,7 +31,7 @@ allow = ["see", "transmit"]
 "#;
 
 const MIB: u64 = 1 << 20;
-/// What the daemon may grow by beside the attack.
+/// The daemon's allowed growth besides the attack, in bytes.
 const MOST_GROWTH: u64 = 16 * MIB;
 const REFUSED: &str = " not_sent";
 
@@ -53,7 +53,7 @@ impl Attacker {
         Ok(line.trim_end().to_owned())
     }
 
-    /// Returns how many bytes were taken in, and how many requests were refused at once.
+    /// Returns how many bytes were accepted, and how many requests were refused at once.
     fn begun(&mut self) -> anyhow::Result<(u64, usize)> {
         let line = self.line()?;
         let numbers: Vec<_> = line.split(' ').filter_map(|word| word.parse::<u64>().ok()).collect();
@@ -61,7 +61,7 @@ impl Attacker {
         Ok((sent, usize::try_from(refused)?))
     }
 
-    /// Returns how many requests are refused by now, and in which words.
+    /// Returns how many requests are refused by now, and the messages.
     fn end(mut self) -> anyhow::Result<String> {
         drop(self.0.stdin.take());
         self.line()
@@ -70,7 +70,7 @@ impl Attacker {
 
 impl Drop for Attacker {
     fn drop(&mut self) {
-        // It has ended already, or cannot be helped.
+        // An error means that it has already ended.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -97,7 +97,7 @@ fn attack(user: u32, arguments: &[&str], most_taken: u64) -> anyhow::Result<()> 
         let mut attacker = Attacker::start(&broker, user, arguments)?;
         let (sent, refused) = attacker.begun()?;
         ensure!(refused > 0, "nothing was refused");
-        // What was refused had sent no more than HTTP/2 lets a client send ahead of the answer.
+        // A refused request had sent no more than HTTP/2 lets a client send before the answer.
         ensure!(sent < most_taken + refused as u64 * 64 * 1024, "{sent} bytes were taken in, {refused} were refused");
         unit(&owner, READER, &[COUNT]).send().await.context("the owner is kept out")?;
 

@@ -1,4 +1,4 @@
-//! `WatchTurn`: a caller follows its own waiting requests, and nobody else's.
+//! `WatchTurn`: a caller watches its own waiting requests, and no other caller's.
 
 use std::{
     process::Command,
@@ -39,7 +39,7 @@ fn holder(stage: &Stage) -> anyhow::Result<Program> {
     Ok(holder)
 }
 
-/// What is told next that is as wished.
+/// The next report that fits `wished`.
 async fn until(watch: &mut WatchTurn, wished: impl Fn(&[WaitingTurn]) -> bool) -> anyhow::Result<Vec<WaitingTurn>> {
     let told = async {
         loop {
@@ -49,7 +49,7 @@ async fn until(watch: &mut WatchTurn, wished: impl Fn(&[WaitingTurn]) -> bool) -
             }
         }
     };
-    timeout(LONG, told).await.context("it was never told")?
+    timeout(LONG, told).await.context("it was never reported")?
 }
 
 async fn a_caller_sees_its_own_requests_and_the_holder(stage: Stage) -> anyhow::Result<()> {
@@ -60,7 +60,7 @@ async fn a_caller_sees_its_own_requests_and_the_holder(stage: Stage) -> anyhow::
     }
     let before = SystemTime::now();
     let holder = holder(&stage)?;
-    // Two of this caller, on two connections, and one of another caller that nobody here sees.
+    // Two of this caller, on two connections, and one of another caller, which is not reported here.
     let first = stage.unit(&[INCREMENT]).wait_timeout(Duration::from_secs(3600));
     let first = arrived(&stage.client, first).await?;
     let other_connection = stub(&stage.broker).await?;
@@ -70,7 +70,7 @@ async fn a_caller_sees_its_own_requests_and_the_holder(stage: Stage) -> anyhow::
     assert!(second.hear().await.starts_with("ahead"));
 
     for watch in [&mut here, &mut everywhere] {
-        // The other caller's turn comes before the second of this one, as soon as it has arrived.
+        // The other caller's turn comes before the second of this one, as soon as its request has arrived.
         let waiting = until(watch, |waiting| waiting.len() == 2 && waiting[1].turns_ahead == 3).await?;
         let told: Vec<_> = waiting.iter().map(|turn| (&*turn.reader, turn.is_session, turn.turns_ahead)).collect();
         assert_eq!(told, [(stage.reader, false, 1), (stage.reader, true, 3)]);
@@ -103,7 +103,7 @@ async fn the_callers_own_session_is_marked_as_own(stage: Stage) -> anyhow::Resul
     assert_eq!((told[0].turns_ahead, holder.is_own, holder.is_session), (1, true, true));
     session.close().await?;
     waiting.await?;
-    // One that gives up is told as well.
+    // A request that gives up is reported as well.
     let busy = stage.keep_busy(3000).await?;
     let waiting = arrived(&stage.client, stage.unit(&[INCREMENT])).await?;
     let told = until(&mut watch, |waiting| !waiting.is_empty()).await?;
@@ -127,10 +127,10 @@ async fn stream(stub: &mut Stub, reader: &str) -> anyhow::Result<Streaming<Watch
     Ok(timeout(LONG, stub.watch_turn(request)).await??.into_inner())
 }
 
-/// What a caller is told that must not follow the turns at this reader.
+/// The status for a caller that must not watch the turns at this reader.
 async fn refused(stub: &mut Stub, reader: &str) -> anyhow::Result<Status> {
     let mut stream = stream(stub, reader).await?;
-    timeout(LONG, stream.message()).await?.err().context("it was told something")
+    timeout(LONG, stream.message()).await?.err().context("there was a report")
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The contract without the client library: generated stubs, and what a status says in all the places where it says it.
+//! The contract without the client library: generated stubs, and all places where a status gives its reason.
 
 use std::path::Path;
 
@@ -27,22 +27,22 @@ use crate::world::LONG;
 
 pub(crate) type Stub = CardBrokerServiceClient<Channel>;
 
-/// Where the broker listens, for a connection of one's own.
+/// The broker's socket as an endpoint, for a separate connection.
 pub(crate) fn transport(broker: &Broker) -> anyhow::Result<Endpoint> {
     transport_to(&broker.socket())
 }
 
-/// The same for any socket.
+/// Any socket as an endpoint.
 pub(crate) fn transport_to(socket: &Path) -> anyhow::Result<Endpoint> {
     Ok(Endpoint::from_shared(format!("unix://{}", socket.display()))?)
 }
 
-/// A connection of its own.
+/// Opens a separate connection to the broker.
 pub(crate) async fn channel(broker: &Broker) -> anyhow::Result<Channel> {
     Ok(transport(broker)?.connect().await?)
 }
 
-/// A stub with a connection of its own, which can send more than the broker takes.
+/// A stub with a separate connection, which can send more than the broker accepts.
 pub(crate) async fn stub(broker: &Broker) -> anyhow::Result<Stub> {
     Ok(CardBrokerServiceClient::new(channel(broker).await?))
 }
@@ -72,12 +72,12 @@ pub(crate) fn waiting_for(wait_timeout: Option<prost_types::Duration>) -> Option
     Some(TurnOptions { wait_timeout, ..TurnOptions::default() })
 }
 
-/// Runs a unit, with time for it.
+/// Runs a unit, with a deadline long enough for it.
 pub(crate) async fn transmit(stub: &mut Stub, request: TransmitRequest) -> Result<TransmitResponse, Status> {
     timeout(LONG, stub.transmit(request)).await.expect("no answer").map(tonic::Response::into_inner)
 }
 
-/// A watch stream.
+/// Opens a watch stream of the readers.
 pub(crate) async fn watch(stub: &mut Stub) -> anyhow::Result<Streaming<WatchReadersResponse>> {
     Ok(timeout(LONG, stub.watch_readers(WatchReadersRequest::default())).await??.into_inner())
 }
@@ -87,7 +87,7 @@ pub(crate) async fn next<T>(stream: &mut Streaming<T>) -> anyhow::Result<T> {
     timeout(LONG, stream.message()).await??.context("the stream has ended")
 }
 
-/// A refusal as "CODE REASON delivery"; the failure, ErrorInfo and the plain trailers must agree on it.
+/// A failure as "CODE REASON delivery"; the failure, ErrorInfo and the plain trailers must agree on it.
 pub(crate) fn told(status: &Status) -> String {
     let details = status.get_error_details();
     let trailer = |name| status.metadata().get(name).and_then(|value| value.to_str().ok()).unwrap_or("none");
@@ -100,20 +100,20 @@ pub(crate) fn told(status: &Status) -> String {
     format!("{:?} {reason} {delivery}", status.code())
 }
 
-/// The failure among a status's details.
+/// The failure in the details of a status.
 pub(crate) fn failure(status: &Status) -> Option<Failure> {
     let details = StatusDetails::decode(status.details()).ok()?.details;
     let failure = details.into_iter().find(|any| any.type_url.ends_with("/cardbroker.v1.Failure"))?;
     Failure::decode(&failure.value[..]).ok()
 }
 
-/// The field that a refusal names, if any.
+/// The first field that a failure names, if any.
 pub(crate) fn field(status: &Status) -> Option<String> {
     let details = status.get_error_details();
     details.bad_request().map(|request| request.field_violations[0].field.clone())
 }
 
-/// What a call is told that sends, where a request of the contract is expected, a message of another type.
+/// The outcome of a call with a message of another type than the method's request.
 pub(crate) async fn refused_call(broker: &Broker, method: &'static str) -> anyhow::Result<Status> {
     let mut client = Grpc::new(channel(broker).await?);
     client.ready().await?;

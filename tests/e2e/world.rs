@@ -1,5 +1,5 @@
-//! The world that a story plays in: a broker on simulated readers, or on a private pcscd with a virtual card; and short words for what
-//! clients do in it.
+//! The world of a story: a broker on simulated readers, or on a private pcscd with a virtual card; and short names for
+//! common calls of clients.
 
 use std::{future::Future, pin::Pin, time::Duration};
 
@@ -28,7 +28,7 @@ pub(crate) const INCREMENT: &str = "8012000004";
 pub(crate) const VERIFY: &str = "00200080083132333435363738";
 pub(crate) const PROTECTED: &str = "00B0810005";
 
-/// A command that the card answers after so many milliseconds.
+/// A command that the card answers after `milliseconds`.
 pub(crate) fn slow(milliseconds: u16) -> String {
     format!("8016000002{milliseconds:04X}")
 }
@@ -38,14 +38,15 @@ pub(crate) fn fault(kind: u8, a: u16, b: u16) -> String {
     format!("80F0{kind:02X}0004{a:04X}{b:04X}")
 }
 
-/// Runs a story on a runtime of its own. Stories block at times, on processes and cards, so their clients have threads of their own.
+/// Runs a story on a runtime of its own. Stories block at times, on processes and cards, so their clients have threads
+/// of their own.
 pub(crate) fn tell(story: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     tell_within(6 * LONG, story)
 }
 
-/// The same for a story that takes its time.
+/// Like `tell`, with another limit.
 pub(crate) fn tell_within(limit: Duration, story: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
-    // The first one builds all programs, for which a story has no time.
+    // The first story builds all programs, which its limit does not cover.
     program("cardbrokerd")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async { timeout(limit, story).await.context("the story takes too long")? })
@@ -59,7 +60,7 @@ pub(crate) struct PcscWorld {
 }
 
 impl PcscWorld {
-    /// With two readers; a card is in the first one and is READY.
+    /// Starts with two readers; a card is in the first one and is READY.
     pub(crate) async fn new(configuration: &str, card: CardOptions) -> anyhow::Result<Self> {
         let pcscd = Pcscd::start(2)?;
         let card = VirtualCard::insert(pcscd.port(0), card)?;
@@ -68,7 +69,7 @@ impl PcscWorld {
         Ok(Self { broker, card, pcscd })
     }
 
-    /// The usual one.
+    /// Starts with the default configuration and card.
     pub(crate) async fn usual() -> anyhow::Result<Self> {
         Self::new("", CardOptions::default()).await
     }
@@ -115,18 +116,18 @@ impl Stage {
         unit(&self.client, self.reader, apdus)
     }
 
-    /// The same, with each command sent as it is.
+    /// Like `unit`, with raw commands.
     pub(crate) fn raw_unit(&self, apdus: &[&str]) -> Transmit {
         raw_unit(&self.client, self.reader, apdus)
     }
 
-    /// Waits until a unit runs: whoever asks then and will not wait is turned away.
+    /// Waits until a unit runs: a request that does not wait then fails.
     pub(crate) async fn until_busy(&self) -> anyhow::Result<()> {
         let busy = async { while self.unit(&[COUNT]).wait_timeout(Duration::ZERO).send().await.is_ok() {} };
         timeout(LONG, busy).await.context("the card is never busy")
     }
 
-    /// Has another client keep the card busy for so many milliseconds, from now on.
+    /// Keeps the card busy by another client for `milliseconds`, from now on.
     pub(crate) async fn keep_busy(&self, milliseconds: u16) -> anyhow::Result<JoinHandle<Result<Transmitted, Error>>> {
         let client = self.broker.client().await?;
         let busy = tokio::spawn(unit(&client, self.reader, &[&slow(milliseconds)]).send());
@@ -134,25 +135,25 @@ impl Stage {
         Ok(busy)
     }
 
-    /// Runs a unit to its end: `DATA SW` of each answer.
+    /// Runs a unit to its end; returns `DATA SW` of each answer.
     pub(crate) async fn run(&self, apdus: &[&str]) -> anyhow::Result<Vec<String>> {
         Ok(answers(&self.unit(apdus).send().await?))
     }
 }
 
-/// A unit of `client`.
+/// A unit of `client` on `reader`.
 pub(crate) fn unit(client: &Client, reader: &str, apdus: &[&str]) -> Transmit {
     let apdus: Vec<_> = apdus.iter().map(|apdu| hex::parse(apdu).unwrap()).collect();
     client.transmit(reader).commands(apdus)
 }
 
-/// A unit of `client`, with each command sent as it is.
+/// Like `unit`, with raw commands.
 pub(crate) fn raw_unit(client: &Client, reader: &str, apdus: &[&str]) -> Transmit {
     let raw = |apdu: &&str| Command::new(hex::parse(apdu).unwrap()).raw();
     client.transmit(reader).commands(apdus.iter().map(raw))
 }
 
-/// A unit that has arrived at the broker and is not answered yet. Dropping it takes its caller away.
+/// A unit that has arrived at the broker and is not answered yet. Dropping it disconnects its caller.
 pub(crate) async fn arrived(
     client: &Client,
     unit: Transmit,
@@ -161,7 +162,7 @@ pub(crate) async fn arrived(
     tokio::select! {
         biased;
         early = &mut unit => bail!("it was answered: {early:?}"),
-        // A connection's calls arrive in their order.
+        // A connection's calls arrive in order.
         readers = client.readers() => drop(readers?),
     }
     Ok(unit)
@@ -173,7 +174,7 @@ pub(crate) fn answers(transmitted: &Transmitted) -> Vec<String> {
     transmitted.results.iter().map(|result| line(&result.data, result.status_word)).collect()
 }
 
-/// A failure as "REASON delivery", and where a unit stopped as "REASON delivery after N answers".
+/// A failure as "REASON delivery"; the stop of a unit as "REASON delivery after N answers".
 pub(crate) fn told(error: &Error) -> String {
     let reason = error.reason().map_or("no reason", |reason| reason.short_name());
     let delivery = error.delivery().short_name();
@@ -185,7 +186,7 @@ pub(crate) fn told(error: &Error) -> String {
     }
 }
 
-/// What a call that must fail is told.
+/// The failure of a unit that must fail, as text.
 pub(crate) async fn refusal(unit: Transmit) -> anyhow::Result<String> {
     match unit.send().await {
         Ok(transmitted) => bail!("it was answered: {:?}", answers(&transmitted)),
@@ -193,7 +194,7 @@ pub(crate) async fn refusal(unit: Transmit) -> anyhow::Result<String> {
     }
 }
 
-/// A watch of its own on the reader's state, told until `wished`; returns the reader.
+/// Watches a reader until its state fits `wished`; returns the reader.
 pub(crate) async fn wait_until(watch: &mut Watch, mut wished: impl FnMut(&Watch) -> bool) -> anyhow::Result<()> {
     let wait = async {
         while !wished(watch) {
@@ -203,15 +204,15 @@ pub(crate) async fn wait_until(watch: &mut Watch, mut wished: impl FnMut(&Watch)
     timeout(LONG, wait).await.with_context(|| format!("not seen in time; last seen: {:?}", watch.readers()))
 }
 
-/// Waits until a reader is in a state.
+/// Waits until a reader is in `state`.
 pub(crate) async fn wait_for(broker: &Broker, reader: &str, state: ReaderState) -> anyhow::Result<Reader> {
     let mut watch = broker.client().await?.watch();
     wait_until(&mut watch, |watch| watch.readers().get(reader).is_some_and(|reader| reader.state() == state)).await?;
     watch.readers().get(reader).cloned().context("gone")
 }
 
-/// Tells each story over both backends: as `simulated::STORY` and `pcsc::STORY`, on a card that speaks the protocol, and with the
-/// broker's configuration if one is given.
+/// Runs each story over both backends: as `simulated::STORY` and `pcsc::STORY`, on a card with the protocol, and with
+/// the broker's configuration if one is given.
 macro_rules! over_both_backends {
     ($protocol:ident: $($story:ident),+ $(,)?) => {
         over_both_backends! { $protocol, "": $($story),+ }
@@ -219,14 +220,18 @@ macro_rules! over_both_backends {
     ($protocol:ident, $configuration:literal: $($story:ident),+ $(,)?) => {
         mod simulated {
             $(#[test] fn $story() -> anyhow::Result<()> {
+                use cardbroker_core::slot::Protocol;
+
                 use crate::world::{Stage, tell};
-                tell(async { super::$story(Stage::simulated_with(cardbroker_core::slot::Protocol::$protocol, $configuration).await?).await })
+                tell(async { super::$story(Stage::simulated_with(Protocol::$protocol, $configuration).await?).await })
             })+
         }
         mod pcsc {
             $(#[test] fn $story() -> anyhow::Result<()> {
+                use cardbroker_core::slot::Protocol;
+
                 use crate::world::{Stage, tell};
-                tell(async { super::$story(Stage::pcsc_with(cardbroker_core::slot::Protocol::$protocol, $configuration).await?).await })
+                tell(async { super::$story(Stage::pcsc_with(Protocol::$protocol, $configuration).await?).await })
             })+
         }
     };

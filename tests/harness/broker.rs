@@ -1,4 +1,4 @@
-//! A broker of one's own for each test: the real `cardbrokerd` as a process, on a socket in a folder of its own.
+//! A broker for each test: the real `cardbrokerd` as a process, on a socket in a folder of its own.
 
 use std::{
     fs::{self, File},
@@ -23,7 +23,7 @@ use super::{
     run::{self, Run, cardbroker},
 };
 
-/// A log that has not grown for so long has settled: the broker writes it a moment after it has said it.
+/// The log counts as settled if it has not grown for this time: the broker writes a record shortly after its event.
 const QUIET_TIME: Duration = Duration::from_millis(100);
 
 /// A running broker. Dropping kills it; if the test is failing, its log is printed.
@@ -32,7 +32,7 @@ pub struct Broker {
     process: Child,
 }
 
-/// How to start a broker.
+/// The settings of a broker before its start.
 pub struct Setup {
     folder: tempfile::TempDir,
     arguments: Vec<String>,
@@ -41,12 +41,12 @@ pub struct Setup {
     log_level: &'static str,
     log_pipe: Option<PipeWriter>,
     default_socket: bool,
-    /// Whether to run the daemon as it is released instead of as the tests are built.
+    /// Whether to run the release build of the daemon instead of the tests' build.
     released: bool,
 }
 
 impl Setup {
-    /// On `count` simulated readers.
+    /// A broker on `count` simulated readers.
     ///
     /// # Errors
     /// No temporary folder can be made.
@@ -54,7 +54,7 @@ impl Setup {
         Self::new(vec!["--simulate".into(), count.to_string()], None)
     }
 
-    /// On the readers of a private pcscd.
+    /// A broker on the readers of a private pcscd.
     ///
     /// # Errors
     /// No temporary folder can be made.
@@ -76,34 +76,34 @@ impl Setup {
         })
     }
 
-    /// With one more flag.
+    /// Adds a flag to the daemon's command line.
     pub fn flag(mut self, flag: &str) -> Self {
         self.arguments.push(flag.into());
         self
     }
 
-    /// With this text as configuration file.
+    /// Sets the text of the configuration file.
     pub fn configuration(mut self, toml: &str) -> Self {
         self.configuration = toml.into();
         self
     }
 
-    /// With this log level instead of `debug`.
+    /// Sets the log level; the default is `debug`.
     pub fn log_level(mut self, level: &'static str) -> Self {
         self.log_level = level;
         self
     }
 
-    /// With its log, of the first start, in this pipe instead of a file.
+    /// Sends the log of the first start to this pipe instead of a file.
     pub fn log_pipe(mut self, pipe: PipeWriter) -> Self {
         self.log_pipe = Some(pipe);
         self
     }
 
-    /// On a free TCP port, too, with a token for each of `names`, made by the command line.
+    /// Also listens on a free TCP port, with a token for each of `names`, made by the command line.
     ///
     /// # Errors
-    /// The command line cannot make them.
+    /// The command line cannot make the tokens.
     pub fn tcp(mut self, names: &[&str]) -> anyhow::Result<Self> {
         let tokens = self.folder.path().join("tokens").display().to_string();
         for name in names {
@@ -115,22 +115,22 @@ impl Setup {
         Ok(self)
     }
 
-    /// In a folder that other users may enter.
+    /// Lets other users enter the broker's folder.
     ///
     /// # Errors
-    /// The system's.
+    /// The operating system's error.
     pub fn open_folder(self) -> anyhow::Result<Self> {
         fs::set_permissions(self.folder.path(), fs::Permissions::from_mode(0o711))?;
         Ok(self)
     }
 
-    /// On the default socket, with its folder as the user's runtime folder.
+    /// Uses the default socket, with the broker's folder as the user's runtime folder.
     pub fn default_socket(mut self) -> Self {
         self.default_socket = true;
         self
     }
 
-    /// As the daemon that is released. What the compiler leaves on stacks differs from that of a debug build.
+    /// Uses the release build of the daemon. The compiler leaves other values on its stacks than in a debug build.
     pub fn released(mut self) -> Self {
         self.released = true;
         self
@@ -139,7 +139,7 @@ impl Setup {
     /// Starts the broker and waits until it answers.
     ///
     /// # Errors
-    /// It ends, or does not answer within 20 s; the error has its log.
+    /// The broker ends, or does not answer within 20 s; the error has its log.
     pub fn start(mut self) -> anyhow::Result<Broker> {
         fs::write(self.folder.path().join("cardbrokerd.toml"), &self.configuration)?;
         let process = spawn(&mut self)?;
@@ -186,30 +186,30 @@ fn spawn(setup: &mut Setup) -> anyhow::Result<Child> {
 }
 
 impl Broker {
-    /// Its socket.
+    /// The path of the broker's Unix socket.
     pub fn socket(&self) -> PathBuf {
         self.setup.socket()
     }
 
-    /// Its folder, with socket, configuration file and log.
+    /// The broker's folder, with socket, configuration file and log.
     pub fn folder(&self) -> &Path {
         self.setup.folder.path()
     }
 
-    /// What clients need in `CARDBROKER_ENDPOINT`.
+    /// The value of `CARDBROKER_ENDPOINT` for clients on the socket.
     pub fn endpoint(&self) -> String {
         format!("unix:{}", self.socket().display())
     }
 
-    /// What clients on TCP need in `CARDBROKER_ENDPOINT`; its log must show `info`.
+    /// The value of `CARDBROKER_ENDPOINT` for clients on TCP; the log level must include `info`.
     ///
     /// # Errors
-    /// It does not listen there.
+    /// The broker does not listen on TCP.
     pub fn tcp_endpoint(&self) -> anyhow::Result<String> {
         let deadline = Instant::now() + LONGEST;
         loop {
             let log = self.log();
-            // In either form of a log line; the port is whole when something follows it.
+            // In either form of a log line; the port is complete when another character follows it.
             let address = ["tcp=", "\"tcp\":\""].iter().find_map(|key| Some(log.rsplit_once(key)?.1));
             let address = address.and_then(|rest| rest.split_once(['\n', '"', ' ']));
             match address {
@@ -220,7 +220,7 @@ impl Broker {
         }
     }
 
-    /// The file with the token called `name`.
+    /// The path of the file with the token called `name`.
     pub fn token_file(&self, name: &str) -> PathBuf {
         token_file(self.folder(), name)
     }
@@ -242,17 +242,17 @@ impl Broker {
         Ok(Client::connect(Endpoint::Unix(self.socket())).await?)
     }
 
-    /// Its process.
+    /// The id of the broker's process.
     pub fn pid(&self) -> anyhow::Result<Pid> {
         Pid::from_raw(i32::try_from(self.process.id())?).context("no process")
     }
 
-    /// What it has logged so far.
+    /// The log so far, as text.
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder().join("log")).unwrap_or_default()
     }
 
-    /// What it has logged so far, once it has said no more for a moment; after 5 s in any case.
+    /// The log so far, once it has not grown for a moment; after 5 s in any case.
     pub fn settled_log(&self) -> String {
         let deadline = Instant::now() + Duration::from_secs(5);
         let mut log = self.log();
@@ -265,36 +265,36 @@ impl Broker {
         }
     }
 
-    /// Sends it a signal.
+    /// Sends a signal to the broker's process.
     ///
     /// # Errors
-    /// It has ended.
+    /// The broker has ended.
     pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
         Ok(kill_process(self.pid()?, signal)?)
     }
 
-    /// Waits until it has ended.
+    /// Waits until the broker has ended.
     ///
     /// # Errors
-    /// It has not within 30 s.
+    /// The broker has not ended within 30 s.
     pub fn wait(&mut self) -> anyhow::Result<ExitStatus> {
         run::wait(&mut self.process, LONGEST).with_context(|| self.log())
     }
 
-    /// Kills it (SIGKILL), as a crash would.
+    /// Kills the broker (SIGKILL), like a crash.
     ///
     /// # Errors
-    /// The system's, on waiting for the process.
+    /// The operating system's error, on waiting for the process.
     pub fn kill(&mut self) -> anyhow::Result<()> {
         self.process.kill()?;
         self.process.wait()?;
         Ok(())
     }
 
-    /// Starts it again after it has ended, as before, and waits until it answers.
+    /// Starts the broker again after it has ended, with the same settings, and waits until it answers.
     ///
     /// # Errors
-    /// As [`Setup::start`].
+    /// The errors of [`Setup::start`].
     pub fn start_again(&mut self) -> anyhow::Result<()> {
         self.process = spawn(&mut self.setup)?;
         self.wait_until_ready()
@@ -303,15 +303,15 @@ impl Broker {
     /// Runs the command line with this broker to its end.
     ///
     /// # Errors
-    /// As [`run::run`].
+    /// The errors of [`run::run`].
     pub fn cardbroker(&self, arguments: &[&str]) -> anyhow::Result<Run> {
         run::run(&mut cardbroker(&self.endpoint(), arguments)?)
     }
 
-    /// Asks it to stop and waits until it has.
+    /// Sends SIGTERM to the broker and waits until it has ended.
     ///
     /// # Errors
-    /// As [`Broker::wait`].
+    /// The errors of [`Broker::wait`].
     pub fn stop(&mut self) -> anyhow::Result<ExitStatus> {
         self.signal(Signal::TERM)?;
         self.wait()
@@ -332,7 +332,7 @@ impl Broker {
 
 impl Drop for Broker {
     fn drop(&mut self) {
-        // It has ended already, or cannot be helped.
+        // An error means that it has already ended.
         let _ = self.process.kill();
         let _ = self.process.wait();
         if thread::panicking() || std::env::var_os("BROKER_LOG").is_some() {
@@ -341,11 +341,11 @@ impl Drop for Broker {
     }
 }
 
-/// The path of one of our programs (`cardbrokerd`, `cardbroker`, or an example of the client), built from the sources as they are,
-/// optimised if this program is.
+/// The path of one of the project's programs (`cardbrokerd`, `cardbroker`, or an example of the client), built from the
+/// current sources, optimised if this program is.
 ///
 /// # Errors
-/// It cannot be built, or there is no such program.
+/// The program cannot be built, or does not exist.
 pub fn program(name: &str) -> anyhow::Result<PathBuf> {
     static PROGRAMS: Programs = Programs::new();
     let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
@@ -353,7 +353,7 @@ pub fn program(name: &str) -> anyhow::Result<PathBuf> {
     find(&PROGRAMS, profile, &[&["--bins", "--examples"], packages.as_flattened()].concat(), name)
 }
 
-/// The path of `cardbrokerd` as it is released. The first call takes minutes if it was not built before.
+/// The path of the release build of `cardbrokerd`. The first call takes minutes if it was not built before.
 ///
 /// # Errors
 /// It cannot be built.
@@ -362,7 +362,7 @@ pub fn released_daemon() -> anyhow::Result<PathBuf> {
     find(&PROGRAMS, "release", &["--bins", "--package", "cardbroker-server"], "cardbrokerd")
 }
 
-/// Programs by their names, or why they could not be built.
+/// Programs by their names, or the error of the build.
 type Programs = OnceLock<Result<Vec<(String, PathBuf)>, String>>;
 
 fn find(programs: &Programs, profile: &str, what: &[&str], name: &str) -> anyhow::Result<PathBuf> {
@@ -372,7 +372,7 @@ fn find(programs: &Programs, profile: &str, what: &[&str], name: &str) -> anyhow
     found.map(|(_, path)| path.clone()).with_context(|| format!("the workspace has no program {name}"))
 }
 
-/// Builds programs and asks cargo where they are.
+/// Builds programs and reads their paths from cargo's output.
 fn build(profile: &str, what: &[&str]) -> anyhow::Result<Vec<(String, PathBuf)>> {
     let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .args(["build", "--quiet", "--message-format=json", "--profile", profile])

@@ -1,4 +1,4 @@
-//! The clients in other languages: built by their own scripts, their example programs found.
+//! The clients in other languages: their builds, by their own scripts, and their example programs.
 
 use std::{
     env, fs,
@@ -13,16 +13,16 @@ use anyhow::{Context, ensure};
 
 use super::run;
 
-/// Packages are fetched and C++ is compiled.
+/// Enough to fetch packages and compile C++.
 const BUILD_TIME: Duration = Duration::from_secs(600);
 
-/// What `build.sh` says where a toolchain is missing; in CI it fails instead.
+/// The exit code of `build.sh` if a toolchain is missing; in CI it fails instead.
 const SKIPPED: i32 = 77;
 
-/// A language that has a client in a folder of its own.
+/// A language with a client in a folder of its own.
 #[derive(Debug, Clone)]
 pub struct Language {
-    /// The folder's name.
+    /// The name of the client's folder below `client/`.
     pub name: &'static str,
     programs: PathBuf,
 }
@@ -55,11 +55,11 @@ fn build(name: &'static str) -> anyhow::Result<Option<Language>> {
         Command::new(script).stdin(Stdio::null()).stdout(io::stderr()).spawn().context("cannot start build.sh")?;
     let status = run::wait(&mut process, BUILD_TIME)?;
     if status.code() == Some(SKIPPED) {
-        writeln!(io::stderr(), "the stories are told without the client in client/{name}")?;
+        writeln!(io::stderr(), "the stories run without the client in client/{name}")?;
         return Ok(None);
     }
     ensure!(status.success(), "client/{name}/build.sh: {status}");
-    // As the scripts have it.
+    // The same variable as in the scripts.
     let target = root.join(env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()));
     let programs = target.join("clients").join(name).join("bin");
     Ok(Some(Language { name, programs }))

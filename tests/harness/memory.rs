@@ -1,4 +1,4 @@
-//! The memory of another process, searched for bytes that must not be there. Linux only, as the tests are.
+//! Searches the memory of another process for bytes that must not be there. Linux only, like the tests.
 
 use std::{
     fs::{self, File},
@@ -11,14 +11,14 @@ use anyhow::Context;
 use memchr::memmem;
 use rustix::process::Pid;
 
-/// How much is read at a time, and by how much the readings overlap: needles may be that long.
+/// How much is read at a time, in bytes; the readings overlap, so that a find may cross their border.
 const CHUNK_BYTES: u64 = 1 << 20;
 const OVERLAP_BYTES: u64 = 256;
 
 /// How many bytes around a find are shown.
 const AROUND_BYTES: usize = 24;
 
-/// Returns how much memory a process has in use, in bytes.
+/// Returns the resident memory of a process, in bytes.
 ///
 /// # Errors
 /// The process has ended.
@@ -26,7 +26,7 @@ pub fn resident_bytes(pid: Pid) -> anyhow::Result<u64> {
     status_bytes(pid, "VmRSS:")
 }
 
-/// Returns the most memory that a process has had in use, in bytes.
+/// Returns the peak of a process's resident memory, in bytes.
 ///
 /// # Errors
 /// The process has ended.
@@ -40,14 +40,15 @@ fn status_bytes(pid: Pid, key: &str) -> anyhow::Result<u64> {
     Ok(1024 * line.split_whitespace().nth(1).context("no number")?.parse::<u64>()?)
 }
 
-/// The memory of a process that runs.
+/// The memory of a running process.
 pub struct Memory {
     pid: Pid,
     memory: File,
 }
 
 impl Memory {
-    /// Of the process `pid`; `None` if only root may read it, as with a process that is not dumpable, and this one is not root.
+    /// Opens the memory of the process `pid`; `None` if only root may read it, as with a process that is not dumpable,
+    /// and this process is not root's.
     ///
     /// # Errors
     /// There is no such process.
@@ -59,8 +60,8 @@ impl Memory {
         }
     }
 
-    /// Where one of `needles` stands in the private regions that can be read, heaps and stacks among them: what the region is called, how
-    /// far from its begin, and the bytes around it.
+    /// Searches the readable private regions, heaps and stacks among them, for `needles`. Each find has the region's
+    /// name, the offset from its begin, and the bytes around it.
     ///
     /// # Errors
     /// The process has ended.
@@ -72,7 +73,7 @@ impl Memory {
             let mut at = region.start;
             while at < region.end {
                 let wanted = CHUNK_BYTES.min(region.end - at) as usize;
-                // A region may go while we look, and the kernel's own cannot be read.
+                // A region may disappear during the search, and the kernel's own cannot be read.
                 let Ok(read) = self.memory.read_at(&mut chunk[..wanted], at) else { break };
                 let text = &chunk[..read];
                 for position in finders.iter().flat_map(|finder| finder.find_iter(text)) {
@@ -88,7 +89,7 @@ impl Memory {
     }
 }
 
-/// The addresses and the name of a line of `/proc/PID/maps`, if the region is private and can be read.
+/// The addresses and the name of a line of `/proc/PID/maps`, if the region is private and readable.
 fn private_region(line: &str) -> Option<(Range<u64>, &str)> {
     let mut fields = line.split_ascii_whitespace();
     let (start, end) = fields.next()?.split_once('-')?;

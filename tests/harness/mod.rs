@@ -1,4 +1,4 @@
-//! What end-to-end tests run their stories on.
+//! The harness of the end-to-end tests: brokers, pcscd, proxies, programs, users.
 
 use std::time::Duration;
 
@@ -13,6 +13,6 @@ pub mod proxy;
 pub mod run;
 pub mod users;
 
-/// The longest wait for anything that happens by itself: far more than it takes, even on a busy machine. Tests wait for a
-/// condition up to this limit; a shorter time is a figure, which the benchmark measures.
+/// The limit of every wait for an event: far more than it takes, even on a busy machine. Tests wait for a condition up
+/// to this limit; shorter times are measured by the benchmark.
 pub const LONGEST: Duration = Duration::from_secs(30);

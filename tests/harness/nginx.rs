@@ -22,8 +22,8 @@ pub struct Nginx {
 }
 
 impl Nginx {
-    /// Starts nginx before the broker that listens at `broker`, which it knows twice, so that it has another one to
-    /// send a call to. What `more` does not set has nginx's default.
+    /// Starts nginx before the broker that listens at `broker`. It is configured as two servers, so that a call can be
+    /// repeated at another one. Settings not in `more` have nginx's defaults.
     ///
     /// # Errors
     /// nginx is not installed, or does not listen within 20 s; the error has its log.
@@ -48,12 +48,12 @@ impl Nginx {
         Ok(nginx)
     }
 
-    /// Where it listens.
+    /// The path of nginx's Unix socket.
     pub fn socket(&self) -> PathBuf {
         socket(self.folder.path())
     }
 
-    /// A client with a connection of its own to it.
+    /// A client with a connection of its own to nginx.
     ///
     /// # Errors
     /// nginx has ended.
@@ -61,15 +61,15 @@ impl Nginx {
         Ok(Client::connect(Endpoint::Unix(self.socket())).await?)
     }
 
-    /// What it has logged so far.
+    /// The log of nginx so far, as text.
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
-    /// How many calls have ended, and how many of them it has sent more than once.
+    /// The number of calls that have ended, and how many of them nginx has sent more than once.
     ///
     /// # Errors
-    /// Its log cannot be read.
+    /// The log cannot be read.
     pub fn calls(&self) -> anyhow::Result<(usize, usize)> {
         let log = fs::read_to_string(self.folder.path().join("access"))?;
         Ok((log.lines().count(), log.lines().filter(|line| line.contains(", ")).count()))
@@ -90,7 +90,7 @@ impl Nginx {
 
 impl Drop for Nginx {
     fn drop(&mut self) {
-        // It has ended already, or cannot be helped.
+        // An error means that it has already ended.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
@@ -100,7 +100,7 @@ fn socket(folder: &Path) -> PathBuf {
     folder.join("nginx.sock")
 }
 
-/// `grpc_next_upstream` sends even what is not idempotent again, after every failure that nginx can tell.
+/// `grpc_next_upstream` repeats even calls that are not idempotent, after every failure that nginx can detect.
 fn configuration(folder: &Path, broker: &Path, more: &str) -> String {
     let (folder, listen, broker) = (folder.display(), socket(folder), broker.display());
     let listen = listen.display();

@@ -1,6 +1,6 @@
-//! A private pcscd with virtual readers, one per test: its own folder, socket and ports.
+//! A private pcscd with virtual readers for each test: its own folder, socket and ports.
 //!
-//! pcscd knows only `/run/pcscd`, so it runs in a mount namespace of its own in which that is the test's folder.
+//! pcscd always uses `/run/pcscd`, so it runs in a mount namespace of its own where that path is the test's folder.
 
 use std::{
     fs::{self, File},
@@ -17,10 +17,10 @@ use anyhow::{Context, bail, ensure};
 
 use super::LONGEST;
 
-/// pcscd has room for no more.
+/// The maximum number of readers in pcscd.
 const MOST_READERS: usize = 16;
 
-/// Below the range that the system takes its own ports from.
+/// Below the range of the system's ephemeral ports.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
 
 /// A running pcscd. Dropping kills it.
@@ -29,12 +29,13 @@ pub struct Pcscd {
     first_port: u16,
     readers: usize,
     process: Child,
-    /// Keeps other tests off these ports while pcscd is down.
+    /// Reserves these ports against other tests while pcscd is down.
     _reservation: UdpSocket,
 }
 
 impl Pcscd {
-    /// Starts pcscd with `readers` empty virtual readers, 1–16 (an odd number is rounded up), and waits until it accepts clients.
+    /// Starts pcscd with `readers` empty virtual readers, 1–16 (an odd number is rounded up), and waits until it
+    /// accepts clients.
     ///
     /// # Errors
     /// pcscd or its driver is not installed, the system allows no mount namespace, or pcscd does not start within 20 s.
@@ -47,7 +48,7 @@ impl Pcscd {
         fs::create_dir(folder.path().join("conf"))?;
         let driver = driver()?;
         for entry in 0..readers / 2 {
-            // The driver keeps its slots in static variables: an entry needs a library of its own.
+            // The driver keeps its slots in static variables: each entry needs a library of its own.
             fs::copy(&driver, library(folder.path(), entry))?;
         }
         fs::write(folder.path().join("conf/readers"), configuration(readers, first_port, folder.path()))?;
@@ -57,12 +58,12 @@ impl Pcscd {
         Ok(pcscd)
     }
 
-    /// The socket: what clients need in `PCSCLITE_CSOCK_NAME`.
+    /// The socket's path: the value of `PCSCLITE_CSOCK_NAME` for clients.
     pub fn socket(&self) -> PathBuf {
         self.folder.path().join("run/pcscd.comm")
     }
 
-    /// How many readers there are.
+    /// The number of virtual readers.
     pub fn readers(&self) -> usize {
         self.readers
     }
@@ -77,25 +78,25 @@ impl Pcscd {
         format!("{} 00 {:02}", friendly_name(reader / 2), reader % 2)
     }
 
-    /// What it has printed so far.
+    /// The output of pcscd so far, as text.
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
-    /// Kills pcscd (SIGKILL), as a crash would.
+    /// Kills pcscd (SIGKILL), like a crash.
     ///
     /// # Errors
-    /// The system's, on waiting for the process.
+    /// The operating system's error, on waiting for the process.
     pub fn kill(&mut self) -> anyhow::Result<()> {
         self.process.kill()?;
         self.process.wait()?;
         Ok(())
     }
 
-    /// Starts pcscd again, in the same place with the same readers, and waits until it accepts clients.
+    /// Starts pcscd again, in the same folder with the same readers, and waits until it accepts clients.
     ///
     /// # Errors
-    /// As [`Pcscd::start`].
+    /// The errors of [`Pcscd::start`].
     pub fn restart(&mut self) -> anyhow::Result<()> {
         self.kill()?;
         let run = self.folder.path().join("run");
@@ -133,7 +134,7 @@ fn library(folder: &Path, entry: usize) -> PathBuf {
     folder.join(format!("driver-{entry}.so"))
 }
 
-/// An entry gives two readers, on its port and the next one.
+/// An entry defines two readers, on its port and the next one.
 fn configuration(readers: usize, first_port: u16, folder: &Path) -> String {
     let entry = |entry: usize| {
         let (name, port) = (friendly_name(entry), usize::from(first_port) + 2 * entry);
@@ -160,7 +161,7 @@ fn driver() -> anyhow::Result<PathBuf> {
 
 fn spawn(folder: &Path) -> anyhow::Result<Child> {
     let root = rustix::process::geteuid().is_root();
-    // Another user may not create /run/pcscd, but owns what the namespace shows there.
+    // Another user may not create /run/pcscd, but owns the namespace's copy.
     let place = if root { "mkdir -p /run/pcscd" } else { "mount -t tmpfs none /run && mkdir /run/pcscd" };
     let script =
         format!("{place} && mount --bind \"$0/run\" /run/pcscd && exec pcscd --foreground --config \"$0/conf\"");
@@ -175,12 +176,13 @@ fn spawn(folder: &Path) -> anyhow::Result<Child> {
         .context("cannot run unshare (package util-linux)")
 }
 
-/// The first of 16 free TCP ports. The UDP port of that number is the lock against other tests, which its holder's end frees.
+/// The first of 16 free TCP ports. The UDP port of that number is the lock against other tests, released when its owner
+/// ends.
 fn free_ports() -> anyhow::Result<(UdpSocket, u16)> {
     const BLOCK: u16 = MOST_READERS as u16;
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let blocks = (PORTS.end - PORTS.start) / BLOCK;
-    // Tests that run at the same time start their search at different places.
+    // Tests that run at the same time begin their search at different places.
     let start = (std::process::id() % u32::from(blocks)) as u16;
     for _ in 0..blocks {
         let block = (start + NEXT.fetch_add(1, Ordering::Relaxed)) % blocks;

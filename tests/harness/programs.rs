@@ -1,4 +1,4 @@
-//! Programs beside the broker, run as processes of their own: they need the private pcscd in their environment.
+//! Programs beside the broker, run as processes of their own, with the private pcscd in their environment.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -13,28 +13,29 @@ use serde_json::Value;
 
 use super::pcscd::Pcscd;
 
-/// A program that talks by lines on its standard output, and ends when its standard input closes. Dropping kills it.
+/// A program that communicates by lines on its standard output, and ends when its standard input closes. Dropping kills
+/// it.
 pub struct Program {
     process: Child,
     lines: Receiver<String>,
 }
 
-/// The longest silence between two lines; more is a failure.
+/// The maximum silence between two lines; more is a failure.
 const SILENCE: Duration = Duration::from_secs(60);
 
 impl Program {
     /// Starts the program at `path`; its PC/SC is `pcscd`.
     ///
     /// # Errors
-    /// The system's, on starting it.
+    /// The operating system's error, on starting it.
     pub fn start(path: &str, pcscd: &Pcscd, arguments: &[&str]) -> anyhow::Result<Self> {
         Self::spawn(Command::new(path).args(arguments).env("PCSCLITE_CSOCK_NAME", pcscd.socket()))
     }
 
-    /// Starts a program as `command` says.
+    /// Starts a program by `command`.
     ///
     /// # Errors
-    /// The system's, on starting it.
+    /// The operating system's error, on starting it.
     pub fn spawn(command: &mut Command) -> anyhow::Result<Self> {
         let mut process = command
             .stdin(Stdio::piped())
@@ -44,47 +45,47 @@ impl Program {
         let output = process.stdout.take().context("no standard output")?;
         let (sender, lines) = sync_channel(16);
         thread::Builder::new().name("output".into()).spawn(move || {
-            // Ends with the program, or with the test that listens no more.
+            // Ends with the program, or when the test has dropped the receiver.
             BufReader::new(output).lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
         })?;
         Ok(Self { process, lines })
     }
 
-    /// The number of its process.
+    /// The id of the program's process.
     pub fn id(&self) -> u32 {
         self.process.id()
     }
 
-    /// Tells it something, as a line on its standard input.
+    /// Writes a line to the program's standard input.
     ///
     /// # Errors
-    /// It has ended.
+    /// The program has ended.
     pub fn say(&mut self, line: &str) -> anyhow::Result<()> {
         let input = self.process.stdin.as_mut().context("its standard input is closed")?;
         Ok(writeln!(input, "{line}")?)
     }
 
-    /// The next line that it prints.
+    /// The next line of the program's output.
     ///
     /// # Errors
-    /// It prints no more, or nothing for 60 s.
+    /// The program has ended, or was silent for 60 s.
     pub fn line(&mut self) -> anyhow::Result<String> {
         self.lines.recv_timeout(SILENCE).context("no line from the program")
     }
 
-    /// Lets it end: the last line it prints, which is JSON.
+    /// Closes the program's input; returns the last line of its output, which is JSON.
     ///
     /// # Errors
-    /// It fails, its last line is something else, or it is silent for 60 s.
+    /// The program fails, its last line is not JSON, or it is silent for 60 s.
     pub fn end(mut self) -> anyhow::Result<Value> {
         drop(self.process.stdin.take());
         self.report()
     }
 
-    /// Waits until it ends by itself: the last line it prints, which is JSON.
+    /// Waits until the program ends by itself; returns the last line of its output, which is JSON.
     ///
     /// # Errors
-    /// It fails, its last line is something else, or it is silent for 60 s.
+    /// The program fails, its last line is not JSON, or it is silent for 60 s.
     pub fn report(&mut self) -> anyhow::Result<Value> {
         let mut last = None;
         loop {
@@ -103,7 +104,7 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // It has ended already, or cannot be helped.
+        // An error means that it has already ended.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

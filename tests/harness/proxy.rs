@@ -1,5 +1,5 @@
-//! A proxy of our own between clients and a broker: it speaks HTTP/2, finds gRPC's status in an answer, and sends calls
-//! again as proxies do.
+//! The tests' own proxy between clients and a broker: it speaks HTTP/2, reads gRPC's status from an answer, and repeats
+//! calls like real proxies.
 
 use std::{
     collections::BTreeMap,
@@ -21,22 +21,23 @@ use tokio::{
 };
 use tonic::Code;
 
-/// How often a call is sent again at most where its connection died. One attempt in seven loses it by its own draw, and
-/// some more by that of another call.
+/// The maximum number of repeats of a call whose connection was lost. One attempt in seven loses it by its own draw,
+/// and some more by that of another call.
 const MOST_RESENDS: u32 = 20;
 
-/// Between two attempts, as Envoy has it.
+/// The pause between two attempts, like Envoy's.
 const PAUSE: Duration = Duration::from_millis(25);
 
-/// When a proxy sends a call again.
+/// The condition for repeating a call.
 #[derive(Debug, Clone, Copy)]
 pub enum Manner {
-    /// When its connection to the broker has died. Kills connections by itself, at moments that follow from `seed`.
+    /// Repeats if the connection to the broker was lost. The proxy kills connections at random moments, drawn from
+    /// `seed`.
     Resend {
-        /// Of the random numbers.
+        /// The seed of the random numbers.
         seed: u64,
     },
-    /// When it is answered with one of these codes, so often.
+    /// Repeats an answer with one of these codes, at most so many times.
     Retry(&'static [Code], u32),
 }
 
@@ -58,7 +59,7 @@ impl Proxy {
     /// Starts a proxy before the broker that listens at `broker`. Must be called within a Tokio runtime.
     ///
     /// # Errors
-    /// The system's.
+    /// The operating system's error.
     pub fn start(broker: PathBuf, manner: Manner) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("proxy-").tempdir()?;
         let listener = UnixListener::bind(socket(folder.path()))?;
@@ -77,12 +78,12 @@ impl Proxy {
         Ok(Client::connect(Endpoint::Unix(socket(self.folder.path()))).await?)
     }
 
-    /// How often the proxy has done what: "killed" with the moment, "sent again", "retried" with the code.
+    /// The counts of the proxy's actions: "killed" with the moment, "sent again", "retried" with the code.
     pub fn counts(&self) -> BTreeMap<String, u64> {
         self.shared.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// How often the proxy has done that whose description begins so.
+    /// The number of actions whose description has this beginning.
     pub fn count(&self, beginning: &str) -> u64 {
         self.counts().iter().filter(|(what, _)| what.starts_with(beginning)).map(|(_, count)| count).sum()
     }
@@ -105,7 +106,7 @@ async fn serve(listener: UnixListener, shared: Arc<Shared>) {
     }
 }
 
-/// The moment at which a connection is killed, seen from one attempt of one call.
+/// The moment at which a connection is killed, relative to one attempt of one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kill {
     BrokerBeforeRequest,
@@ -144,16 +145,16 @@ impl Shared {
         Some(kill)
     }
 
-    /// A time within which the broker has run a unit, or has not.
+    /// A time around the end of a unit on the broker.
     fn moment(&self) -> Duration {
         Duration::from_micros(self.random(|random| random.u64(..2000)))
     }
 }
 
-/// One client's connection, and the one to the broker that carries its calls.
+/// One client's connection, and the broker connection that carries its calls.
 struct Side {
     shared: Arc<Shared>,
-    /// Kills the client's connection.
+    /// Signals that the client's connection is to be killed.
     killed: Notify,
     link: tokio::sync::Mutex<Option<Link>>,
 }
@@ -248,7 +249,7 @@ impl Side {
         }
     }
 
-    /// The connection to the broker, a new one if it has died.
+    /// The connection to the broker; a new one after a loss.
     async fn link(&self) -> anyhow::Result<Link> {
         let mut kept = self.link.lock().await;
         if let Some(link) = kept.as_ref().filter(|link| !link.driver.is_finished()) {
@@ -274,7 +275,7 @@ impl Side {
     }
 }
 
-/// The code of an answer: among the trailers, or among the headers if there is nothing else.
+/// The code of an answer: from the trailers, or from the headers if there is nothing else.
 fn code(answer: &Answer) -> Code {
     let status = answer.trailers.as_ref().unwrap_or(&answer.head.headers).get("grpc-status");
     status.map_or(Code::Unknown, |status| Code::from_bytes(status.as_bytes()))

@@ -1,4 +1,4 @@
-//! Programs that run once: what they print, and how they end.
+//! Programs that run once: their output and exit codes.
 
 use std::{
     io::{Read, Write},
@@ -13,31 +13,31 @@ use cardbroker_proto::{ENDPOINT_VARIABLE, TOKEN_FILE_VARIABLE};
 
 use super::{LONGEST, broker::program};
 
-/// How a program ended and what it had printed.
+/// The end of a program, and its output.
 #[derive(Debug)]
 pub struct Run {
-    /// Its exit code; `None` if a signal ended it.
+    /// The exit code; `None` after a signal.
     pub code: Option<i32>,
-    /// Its standard output.
+    /// The whole standard output as text.
     pub out: String,
-    /// Its standard error.
+    /// The whole standard error as text.
     pub err: String,
 }
 
-/// The command line, `cardbroker`, for the broker at `endpoint`.
+/// Runs the command line, `cardbroker`, with the broker at `endpoint`.
 ///
 /// # Errors
-/// It cannot be built.
+/// The program cannot be built.
 pub fn cardbroker(endpoint: &str, arguments: &[&str]) -> anyhow::Result<Command> {
     let mut command = Command::new(program("cardbroker")?);
     command.env(ENDPOINT_VARIABLE, endpoint).env_remove(GROUP_VARIABLE).env_remove(TOKEN_FILE_VARIABLE).args(arguments);
     Ok(command)
 }
 
-/// Runs a program to its end, with nothing to read.
+/// Runs a program to its end, with empty standard input.
 ///
 /// # Errors
-/// It cannot be started, prints what is no text, or has not ended after 30 s.
+/// The program cannot be started, its output is not text, or it has not ended after 30 s.
 pub fn run(command: &mut Command) -> anyhow::Result<Run> {
     run_with_input(command, "")
 }
@@ -45,11 +45,11 @@ pub fn run(command: &mut Command) -> anyhow::Result<Run> {
 /// Runs a program to its end, with `input` on its standard input.
 ///
 /// # Errors
-/// As [`run`].
+/// The errors of [`run`].
 pub fn run_with_input(command: &mut Command, input: &str) -> anyhow::Result<Run> {
     let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let (mut stdin, input) = (process.stdin.take().context("no standard input")?, input.to_owned());
-    // A program that has read enough closes the pipe, and that is its business.
+    // A program that has read enough may close the pipe.
     thread::spawn(move || stdin.write_all(input.as_bytes()));
     let out = text_of(process.stdout.take().context("no standard output")?);
     let err = text_of(process.stderr.take().context("no standard error")?);
@@ -62,7 +62,7 @@ pub fn run_with_input(command: &mut Command, input: &str) -> anyhow::Result<Run>
 /// Waits until a process has ended; kills it if that takes longer than `limit`.
 ///
 /// # Errors
-/// It did.
+/// It took longer than `limit`.
 pub fn wait(process: &mut Child, limit: Duration) -> anyhow::Result<ExitStatus> {
     let deadline = Instant::now() + limit;
     loop {

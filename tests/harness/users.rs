@@ -1,4 +1,4 @@
-//! Other users than our own, which root alone can be.
+//! Other users, which only root can become.
 
 use std::fs;
 
@@ -6,19 +6,19 @@ use anyhow::ensure;
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 use rustix::process::geteuid;
 
-/// Makes this process one of that user, with that group and no other. It has to be root's.
+/// Switches this process to that user, with that group and no other. Must run as root.
 ///
 /// # Errors
-/// The system's.
+/// The operating system's error.
 pub fn become_user(uid: u32, gid: u32) -> anyhow::Result<()> {
     let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
     Ok(setgroups(&[]).and_then(|()| setresgid(gid, gid, gid)).and_then(|()| setresuid(uid, uid, uid))?)
 }
 
-/// Whether there are other users to become: root has them, but not the root of a user namespace.
+/// Whether this process can become other users: root can, except the root of a user namespace.
 ///
 /// # Errors
-/// There are none, and in CI tests must not step aside.
+/// It cannot, and in CI tests must not be skipped.
 pub fn may_become_others() -> anyhow::Result<bool> {
     let map = fs::read_to_string("/proc/self/uid_map")?;
     let may = geteuid().is_root() && map.split_whitespace().nth(2) == Some("4294967295");

@@ -1,4 +1,4 @@
-//! The program `asker`: a client of some user that tries all there is to do at some readers, and tells what came of it.
+//! The program `asker`: a client of some user that tries every operation at some readers, and reports the results.
 
 use std::{
     io::{self, Write},
@@ -14,21 +14,21 @@ use cardbroker_tests::harness::users::become_user;
 use clap::Parser;
 use tokio::time::timeout;
 
-/// Prints one line for each reader and operation: yes, unknown (there is no such reader), no (before anything was done) or stopped
-/// (in between), with the rule.
+/// Print one line for each reader and operation: yes, unknown (there is no such reader), no (before anything was done)
+/// or stopped (in between), with the rule.
 #[derive(Parser)]
 struct Arguments {
-    /// Where the broker is.
+    /// The broker's address: unix:/path or http://127.0.0.1:port.
     endpoint: Endpoint,
-    /// The readers: readers/{id}.
+    /// The readers, each as readers/{id}.
     readers: Vec<String>,
-    /// Become this user first.
+    /// Become this user first, by uid.
     #[arg(long)]
     uid: Option<u32>,
     /// With this primary group, and no other.
     #[arg(long, default_value_t = 0)]
     gid: u32,
-    /// The token to come with.
+    /// The file with the token.
     #[arg(long)]
     token_file: Option<PathBuf>,
     /// Also try these commands, by one unit and in one session: name=APDU,APDU…
@@ -100,7 +100,7 @@ async fn try_operations(client: &Client, sharing: &Client, reader: &str) -> anyh
 }
 
 async fn try_commands(client: &Client, reader: &str, name: &str, apdus: &str) -> anyhow::Result<()> {
-    // Whatever a command answers, the next one is tried.
+    // The next command is tried, whatever the answer.
     let apdus: Vec<_> = apdus.split(',').map(hex::parse).collect::<Result<_, _>>()?;
     let commands = || apdus.iter().map(|apdu| Command::new(apdu.clone()).stop_rule(StopRule::Any));
     tell(reader, name, &verdict(client.transmit(reader).commands(commands()).send().await)?)?;

@@ -1,5 +1,5 @@
-//! The program `connector`: connects the socket that is its standard input, as another user, and ends. A process that
-//! holds the same socket then has a connection of a process that is gone.
+//! The program `connector`: connects the socket on its standard input, as another user, and ends. A process with the
+//! same socket then has a connection whose process is gone.
 
 use std::{io, path::PathBuf};
 
@@ -10,7 +10,7 @@ use rustix::net::{SocketAddrUnix, connect};
 /// Connects the socket on standard input.
 #[derive(Parser)]
 struct Arguments {
-    /// Where to connect it to.
+    /// The path of the broker's socket.
     socket: PathBuf,
     /// Become this user and group first.
     #[arg(long)]

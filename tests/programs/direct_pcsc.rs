@@ -1,4 +1,4 @@
-//! The program `direct-pcsc`: uses a card by PC/SC alone, as programs did before there was a broker.
+//! The program `direct-pcsc`: uses a card by PC/SC alone, like programs without a broker.
 
 use std::{
     ffi::{CStr, CString},
@@ -12,18 +12,18 @@ use clap::Parser;
 use pcsc::{Card, Context, Disposition, Error, Protocols, ReaderState, Scope, ShareMode, State};
 use serde_json::{Value, json};
 
-/// Runs SELECT/GET RESPONSE pairs over a shared PC/SC connection and prints, as one line of JSON, how many were broken.
+/// Run SELECT/GET RESPONSE pairs over a shared PC/SC connection and print, as one line of JSON, how many were broken.
 #[derive(Parser)]
 struct Arguments {
     /// PC/SC's name of the reader.
     reader: String,
-    /// How many pairs.
+    /// How many pairs to run.
     #[arg(long, default_value_t = 200)]
     pairs: u32,
     /// Put each pair into a PC/SC transaction.
     #[arg(long)]
     transactions: bool,
-    /// Instead of pairs: send these commands (hex; "reset" for a reset) and print what came back, in order.
+    /// Instead of pairs: send these commands (hex; "reset" for a reset) and print the answers, in order.
     #[arg(long, num_args = 1..)]
     send: Vec<String>,
 }
@@ -31,7 +31,7 @@ struct Arguments {
 const SELECT: &[u8] = b"\x00\xA4\x04\x00\x06\xF0CARD\x01";
 const GET_RESPONSE: &[u8] = &[0x00, 0xC0, 0x00, 0x00, 0x13];
 
-/// More than the driver's poll takes.
+/// Longer than the driver's polling interval.
 const SWAP_TIME: Duration = Duration::from_secs(2);
 
 /// PC/SC's largest message on pcsc-lite.
@@ -49,7 +49,7 @@ fn main() -> anyhow::Result<()> {
         arguments.send.iter().map(|command| send(&mut card, command)).collect::<anyhow::Result<_>>()?
     };
     writeln!(io::stdout(), "{report}")?;
-    // Dropping the card would reset it under the others' feet; one that is gone cannot be let go.
+    // Dropping the card would reset it while others use it; a removed card cannot be released.
     let _ = card.disconnect(Disposition::LeaveCard);
     Ok(())
 }
@@ -63,7 +63,7 @@ fn wait_for_card(context: &Context, reader: &CStr) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What came back: the answer in hex, or PC/SC's error.
+/// The answer in hex, or PC/SC's error.
 fn send(card: &mut Card, command: &str) -> anyhow::Result<String> {
     let result = if command == "reset" {
         reset(card).map(|()| "reset".into())
@@ -78,7 +78,7 @@ fn send(card: &mut Card, command: &str) -> anyhow::Result<String> {
     Ok(result.unwrap_or_else(|error| format!("{error:?}")))
 }
 
-/// Resets the card; if it was swapped, as soon as the driver has noticed.
+/// Resets the card; a swapped one as soon as the driver has noticed.
 fn reset(card: &mut Card) -> Result<(), Error> {
     let start = Instant::now();
     loop {
@@ -113,7 +113,7 @@ fn in_transaction(card: &mut Card) -> Result<bool, Error> {
     whole
 }
 
-/// Whether both commands got the answers that they get alone.
+/// Whether both commands got the answers that they get without interference.
 fn pair(card: &Card) -> Result<bool, Error> {
     let mut buffer = [0; pcsc::MAX_BUFFER_SIZE];
     if card.transmit(SELECT, &mut buffer)? != [0x61, 0x13] {

@@ -15,28 +15,30 @@ use clap::{Parser, ValueEnum};
 use pcsc::{Card, Context, Disposition, Error, Protocols, ReaderState, Scope, ShareMode, State};
 use serde_json::{Value, json};
 
-/// Meddles with a card at its insertion; its last line says in JSON what it got. Ends when its standard input closes.
+/// Interfere with a card at its insertion; the last line reports in JSON how far the program got. Ends when its
+/// standard input closes.
 #[derive(Parser)]
 struct Arguments {
-    /// How to meddle.
+    /// The kind of interference with the card.
     #[arg(value_enum)]
     mode: Mode,
     /// PC/SC's name of the reader.
     reader: String,
-    /// How long to meddle after an insertion, in ms.
+    /// How long to interfere after an insertion, in ms.
     #[arg(long, default_value_t = 300)]
     duration_ms: u64,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Mode {
-    /// Hold the empty reader directly (prints "holding"), take the next card from there before anyone else, let it go and end.
+    /// Hold the empty reader directly (prints "holding"), take the next card from there before anyone else, release it
+    /// and end.
     Hold,
-    /// Try to connect at every insertion (prints "racing" at the start, and what it got so far after every insertion).
+    /// Try to connect at every insertion (prints "racing" at the start, and the results so far after every insertion).
     Race,
 }
 
-/// What Windows asks a new card: a plug-and-play application, an identifier, PIV, GIDS.
+/// The commands that Windows sends to a new card: a plug-and-play application, an identifier, PIV, GIDS.
 const PROBE: [&[u8]; 4] = [
     b"\x00\xA4\x04\x00\x0B\xA0\x00\x00\x03\x97CIDE\x5F\x01\x00",
     b"\x00\xCA\x7F\x68\x00",
@@ -44,7 +46,7 @@ const PROBE: [&[u8]; 4] = [
     b"\x00\xA4\x04\x00\x09\xA0\x00\x00\x03\x97BTFY",
 ];
 
-/// Between two tries: short enough to win against anyone who waits for an event.
+/// The pause between two attempts: short enough to win against a program that waits for an event.
 const PAUSE: Duration = Duration::from_micros(500);
 
 fn main() -> anyhow::Result<()> {
@@ -107,7 +109,10 @@ fn probe(card: &Card) -> Result<(), Error> {
 
 fn race(context: &Context, reader: &CStr, duration: Duration, over: &AtomicBool) -> anyhow::Result<Value> {
     let (mut insertions, mut attempts, mut connections) = (0, 0, 0);
-    let report = |insertions: i32, attempts: i32, connections: i32| json!({ "insertions": insertions, "attempts": attempts, "connections": connections });
+    let report = |insertions: i32, attempts: i32, connections: i32| {
+        let counts = [("insertions", insertions), ("attempts", attempts), ("connections", connections)];
+        counts.into_iter().collect::<Value>()
+    };
     let mut states = [ReaderState::new(reader, State::UNAWARE)];
     context.get_status_change(None, &mut states)?;
     states[0].sync_current_state();
@@ -119,7 +124,7 @@ fn race(context: &Context, reader: &CStr, duration: Duration, over: &AtomicBool)
             changed => changed?,
         }
         states[0].sync_current_state();
-        // The state also changes when a program connects or lets go; only the event count says that a card came.
+        // The state also changes when a program connects or disconnects; only the event count indicates an insertion.
         let came = states[0].event_count() != events && states[0].event_state().contains(State::PRESENT);
         events = states[0].event_count();
         if !came {
@@ -141,6 +146,6 @@ fn race(context: &Context, reader: &CStr, duration: Duration, over: &AtomicBool)
 }
 
 fn let_go(card: Card) {
-    // The card may have left already: then there is nothing to let go.
+    // The card may have left already: then there is nothing to release.
     let _ = card.disconnect(Disposition::LeaveCard);
 }

@@ -1,4 +1,4 @@
-//! The program `rogue`: a client that means harm, in one manner, with bytes of its own making.
+//! The program `rogue`: a malicious client that attacks in one manner, with self-made bytes.
 
 use std::{
     io::{self, Read, Write},
@@ -17,39 +17,40 @@ use clap::{Parser, ValueEnum};
 use prost::Message;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Prints "attacking" once it does, goes on until its standard input closes, and prints how many connections it has made.
+/// Prints "attacking" once it does, goes on until its standard input closes, and prints how many connections it has
+/// made.
 #[derive(Parser)]
 struct Arguments {
-    /// The broker's socket.
+    /// The path of the broker's socket.
     socket: PathBuf,
-    /// The manner.
+    /// The manner of the attack.
     manner: Manner,
-    /// The reader that it asks for: readers/{id}.
+    /// The reader for its requests: readers/{id}.
     reader: String,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Manner {
-    /// Connects and disconnects.
+    /// Connects and disconnects in a loop.
     Storm,
-    /// Sends bytes that are no HTTP/2, or broken frames.
+    /// Sends bytes that are not HTTP/2, or broken frames.
     Garbage,
-    /// Connects up to the file limit and says nothing, or no more than a greeting.
+    /// Connects up to the file limit and sends nothing, or only the HTTP/2 preface.
     HalfOpen,
     /// Sends messages and headers beyond every limit.
     Oversized,
-    /// Asks for sessions and for long answers in them, and reads nothing.
+    /// Opens sessions with commands of long answers, and reads nothing.
     Sessions,
-    /// Asks for long answers and reads nothing.
+    /// Sends units with long answers, and reads nothing.
     Transmits,
-    /// Follows the readers and reads nothing.
+    /// Watches the readers, and reads nothing.
     Watches,
 }
 
-/// It ends by itself after this, and after so many connections.
+/// Ends by itself after this time, or after this many connections.
 const LONGEST: Duration = Duration::from_secs(60);
 const MOST_CONNECTIONS: usize = 200_000;
-/// Half-open ones at a time, if the file limit allows it.
+/// Half-open connections at a time, if the file limit allows it.
 const MOST_HALF_OPEN: usize = 2_000;
 /// Connections that read nothing, at a time, and streams on each.
 const MOST_DEAF: usize = 16;
@@ -86,11 +87,11 @@ fn main() -> anyhow::Result<()> {
         }
         match attack(manner, &socket, &reader, made) {
             Ok(stream) => kept.push_back(stream),
-            // Its own file limit, mostly.
+            // Mostly the program's own file limit.
             Err(_) => drop(kept.pop_front()),
         }
         made += 1;
-        // What is to be full is so by now, and is kept full; and the processor is left to the others at times.
+        // The limits are reached by now, and are kept so; the pause leaves the processor to others.
         if made >= most {
             thread::sleep(haste);
         }
@@ -104,7 +105,7 @@ fn main() -> anyhow::Result<()> {
 
 fn attack(manner: Manner, socket: &PathBuf, reader: &str, number: usize) -> io::Result<UnixStream> {
     let mut stream = UnixStream::connect(socket)?;
-    // A broker that takes no more is left where it is.
+    // The program leaves a broker that accepts no more bytes.
     stream.set_write_timeout(Some(Duration::from_millis(20)))?;
     let bytes = match manner {
         Manner::Storm => Vec::new(),
@@ -114,7 +115,7 @@ fn attack(manner: Manner, socket: &PathBuf, reader: &str, number: usize) -> io::
         Manner::Oversized => oversized(reader, number),
         Manner::Sessions | Manner::Transmits | Manner::Watches => deaf(manner, reader),
     };
-    // The broker may have hung up, and that is its right.
+    // The broker may have closed the connection.
     let _ = stream.write_all(&bytes);
     Ok(stream)
 }
@@ -148,9 +149,9 @@ fn command(bytes: Vec<u8>) -> Command {
     Command { action: Some(Action::Apdu(apdu)), ..Command::default() }
 }
 
-/// Streams that are never read.
+/// Streams whose answers are never read.
 fn deaf(manner: Manner, reader: &str) -> Vec<u8> {
-    // The card's ECHO, with all the data that it takes.
+    // The card's ECHO, with its maximum of data.
     let echo = [&[0x80, 0x14, 0, 0, 0, 0x20, 0x00][..], &vec![0x5A; 0x2000], &[0, 0]].concat();
     let commands = vec![command(echo); 4];
     let say = |request| OpenSessionRequest { request: Some(request), restart: false }.encode_to_vec();
@@ -207,7 +208,7 @@ fn literal(name: &str, value: &str) -> Vec<u8> {
     [&[0][..], &text(name), &text(value)].concat()
 }
 
-/// A string without Huffman's code (RFC 7541 §5.2), its length with a prefix of 7 bits (§5.1).
+/// A string without Huffman coding (RFC 7541 §5.2), its length with a prefix of 7 bits (§5.1).
 fn text(text: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     match text.len() {

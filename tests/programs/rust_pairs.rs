@@ -1,4 +1,4 @@
-//! The program `rust-pairs`: what the clients in other languages have as their example `pairs`, with the Rust client.
+//! The program `rust-pairs`: the Rust counterpart of the example `pairs` of the clients in other languages.
 
 use std::{
     future::pending,
@@ -10,22 +10,22 @@ use cardbroker_client::{Client, Command, Error, Transmitted, hex};
 use clap::Parser;
 use serde_json::json;
 
-/// Runs pairs of SELECT and GET RESPONSE until its time is over, counts those that something broke, and prints both numbers. The time
-/// begins with the first turn, so that programs that wait for the same card count the same while.
+/// Run pairs of SELECT and GET RESPONSE until the time is over, count the broken ones, and print both numbers. The time
+/// begins with the first turn, so that programs that wait for the same card count over the same time.
 #[derive(Parser)]
 struct Arguments {
-    /// The reader: readers/{id}.
+    /// The name of the reader: readers/{id}.
     reader: String,
-    /// For how long, in s.
+    /// How long to run, in s.
     #[arg(long, default_value_t = 1)]
     seconds: u64,
-    /// Open a session for each pair instead of asking for a unit.
+    /// Open a session for each pair instead of sending a unit.
     #[arg(long)]
     session: bool,
-    /// Read what a verified PIN opens instead of fetching the answer.
+    /// Read the file that a verified PIN unlocks instead of fetching the answer.
     #[arg(long)]
     protected: bool,
-    /// Open a session, select, print that it holds the card, and keep it.
+    /// Open a session, select, print that the card is held, and keep it.
     #[arg(long)]
     hold: bool,
 }
@@ -58,7 +58,7 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Each command by itself, in a session of their own; the answer to the second.
+/// Each command by itself, in one session; returns the answer to the second.
 async fn in_session(client: &Client, reader: &str, [first, second]: [Command; 2]) -> Result<Transmitted, Error> {
     let session = client.open_session(reader).open().await?;
     session.transmit([first]).send().await?;

@@ -1,4 +1,4 @@
-//! The program `saturator`: a client that keeps so many units waiting for the card, and counts its turns.
+//! The program `saturator`: a client that keeps a number of units waiting for the card, and counts its turns.
 
 use std::{
     io::{self, Read, Write},
@@ -9,16 +9,16 @@ use cardbroker_client::{Client, Error, hex};
 use clap::Parser;
 use tokio::task::JoinSet;
 
-/// Prints "ready", waits until its standard input closes, saturates the card, and prints how many turns it has had.
+/// Print "ready", wait until standard input closes, saturate the card, and print the number of turns.
 #[derive(Parser)]
 struct Arguments {
-    /// The reader: readers/{id}.
+    /// The name of the reader: readers/{id}.
     reader: String,
     /// The command of a unit, in hex.
     apdu: String,
-    /// For how long, in s.
+    /// How long to run, in s.
     seconds: u64,
-    /// How many units are under way at a time.
+    /// How many units wait or run at a time.
     depth: u32,
 }
 

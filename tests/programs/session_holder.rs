@@ -11,19 +11,19 @@ use cardbroker_client::{Client, ConnectOptions, Disposition, Endpoint, hex};
 use cardbroker_tests::harness::users::become_user;
 use clap::Parser;
 
-/// Opens a session, runs commands in it that the card must answer with 9000, prints "holding", and stays.
+/// Open a session, run commands in it that the card must answer with 9000, print "holding", and stay.
 #[derive(Parser)]
 struct Arguments {
-    /// The broker's socket.
+    /// The path of the broker's socket.
     socket: PathBuf,
-    /// The reader: readers/{id}.
+    /// The name of the reader: readers/{id}.
     reader: String,
-    /// The commands, in hex.
+    /// The commands as APDUs in hex.
     apdus: Vec<String>,
-    /// The isolation group to be in.
+    /// The key of the isolation group.
     #[arg(long)]
     group: Option<String>,
-    /// End the session in good order, leave the card as it is, print "left", and stay connected.
+    /// End the session gracefully, leave the card as it is, print "left", and stay connected.
     #[arg(long)]
     leave: bool,
     /// Become this user and group first.

@@ -16,30 +16,30 @@ use h2::{RecvStream, SendStream, client::SendRequest};
 use http::{Request, Response};
 use tokio::{net::UnixStream, sync::oneshot, task::JoinSet, time::timeout};
 
-/// Prints, once every request is as far as it gets, how many bytes it has sent and how many requests were refused; and, once its standard
-/// input closes, how many were refused by then and in which words.
+/// Print, once every request is as far as it gets, the number of bytes sent and of refused requests; and, once standard
+/// input closes, the number of requests refused by then, and the messages.
 #[derive(Parser)]
 struct Arguments {
-    /// The broker's socket.
+    /// The path of the broker's socket.
     socket: PathBuf,
-    /// How many connections it makes.
+    /// How many connections to open.
     connections: usize,
-    /// How many requests it begins on each.
+    /// How many requests to begin on each connection.
     requests: usize,
-    /// How long each message says that it is, in bytes. All but the last of them are sent.
+    /// The announced length of each message, in bytes. All but the last byte are sent.
     announced: u32,
-    /// The user that it becomes, by number.
+    /// Become this user, by number.
     #[arg(long)]
     uid: u32,
     /// Send the last byte of the message, too: then only the request does not end.
     #[arg(long)]
     whole: bool,
-    /// What is asked for: /package.Service/Method.
+    /// The full name of the method: /package.Service/Method.
     #[arg(long, default_value = "/cardbroker.v1.CardBrokerService/Transmit")]
     method: String,
 }
 
-/// How long the broker may take to take in what is sent, or to refuse it.
+/// How long the broker may take to accept the sent bytes, or to refuse the request.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 fn main() -> anyhow::Result<()> {
@@ -84,7 +84,7 @@ async fn run(arguments: Arguments, input_closed: oneshot::Receiver<()>) -> anyho
     Ok(())
 }
 
-/// A request as far as it got.
+/// A request that was begun, with its result so far.
 struct Begun {
     sent: usize,
     refusal: Option<String>,
@@ -137,7 +137,7 @@ async fn begin(sender: SendRequest<Bytes>, method: String, mut rest: Bytes) -> a
     })
 }
 
-/// The words of a refusal.
+/// The message of a refusal, as text.
 fn told(answer: Result<Response<RecvStream>, h2::Error>) -> String {
     let words = answer.map_err(|error| anyhow!(error)).and_then(|response| {
         let header = |name: &str| {

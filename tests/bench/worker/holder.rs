@@ -1,4 +1,4 @@
-//! Someone who holds the card and lets it go when told to, and notes when.
+//! A process that takes and releases the card on request, and reports the times.
 
 use cardbroker_client::{Client, Session};
 use pcsc::{Disposition, Error, Protocols, ShareMode};
@@ -11,18 +11,18 @@ use crate::clock;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// By transaction or by session.
+    /// Hold by transaction or by session.
     #[arg(value_enum)]
     way: Way,
     /// The reader, in PC/SC's name or the broker's.
     reader: String,
-    /// The card is not to be reset at the end of a session.
+    /// Leave the card without a reset at the end of a session.
     #[arg(long)]
     leave: bool,
 }
 
-/// Prints "ready". Then, for "take": "waiting" if it must wait (by PC/SC nobody can tell: always), and "taken NS". For "leave":
-/// "left NS", the time before it did.
+/// Prints "ready". Then, for "take": "waiting" if it must wait (with PC/SC it cannot know: always), and "taken NS". For
+/// "leave": "left NS", the time before it did.
 pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     match arguments.way {
         Way::Exclusive | Way::Transaction | Way::Reset => by_transaction(&arguments.reader),
@@ -34,10 +34,10 @@ fn by_transaction(reader: &str) -> anyhow::Result<()> {
     let mut card = connect(reader, ShareMode::Shared)?;
     tell("ready")?;
     while order()?.is_some() {
-        // Nobody tells whether it will have to.
+        // PC/SC does not report whether it has to wait.
         tell("waiting")?;
         let mut taken = card.transaction2();
-        // A holder that was killed leaves a card that was reset.
+        // A killed holder leaves a card that was reset.
         while let Err((card, Error::ResetCard)) = taken {
             card.reconnect(ShareMode::Shared, Protocols::ANY, Disposition::LeaveCard)?;
             taken = card.transaction2();
@@ -73,7 +73,7 @@ async fn open(client: &Client, reader: &str, leave: bool) -> anyhow::Result<Sess
     let mut told = false;
     let opening = opening.on_queue_position(move |_| {
         if !std::mem::replace(&mut told, true) {
-            // Whoever reads it may have gone.
+            // The reader of the output may be gone.
             let _ = tell("waiting");
         }
     });

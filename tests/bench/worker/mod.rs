@@ -1,5 +1,6 @@
-//! The processes of a run: the card, those who use it, and those who look on. Each is this program again, told what to do by its
-//! arguments and by lines on its standard input; it answers by lines on its standard output and ends when its input does.
+//! The processes of a run: the card, its users, and its observers. Each is this program again, controlled by its
+//! arguments and by lines on its standard input; it answers by lines on its standard output and ends when its input
+//! does.
 
 mod card;
 mod holder;
@@ -11,18 +12,18 @@ use std::io::{self, BufRead, Write};
 
 use clap::Subcommand;
 
-/// What a process is.
+/// The kind of a process of the benchmark.
 #[derive(Subcommand)]
 pub(crate) enum Worker {
     /// The card, until this process is killed.
     Card(card::Arguments),
-    /// Someone who runs units of commands.
+    /// A process that runs units of commands.
     Units(units::Arguments),
-    /// Someone who holds the card and lets it go.
+    /// A process that takes and releases the card.
     Holder(holder::Arguments),
-    /// Someone who sees insertions on PC/SC itself.
+    /// An observer of insertions on PC/SC itself.
     Observer(observer::Arguments),
-    /// A broker whose time stamps are kept.
+    /// A broker with a record of its time stamps.
     Stamps(stamps::Arguments),
 }
 

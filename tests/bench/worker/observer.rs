@@ -1,4 +1,4 @@
-//! Someone who sees on PC/SC itself when a card comes and goes.
+//! Observes on PC/SC itself when a card is inserted or removed.
 
 use std::{ffi::CString, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Someone who runs units of commands one after the other, by PC/SC or by the broker, and tells how long each took.
+//! Runs units of commands one after the other, by PC/SC or by the broker, and reports the time of each.
 
 use std::{
     ffi::CString,
@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::samples::nanoseconds;
 
-/// How a unit is run.
+/// The way to run a unit.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Way {
     /// By PC/SC, over an exclusive connection.
@@ -22,9 +22,9 @@ pub(super) enum Way {
     Transaction,
     /// No unit: PC/SC resets the card, over an exclusive connection.
     Reset,
-    /// By the broker, each a Transmit.
+    /// By the broker, each as a Transmit.
     Transmit,
-    /// By the broker, in a session.
+    /// By the broker, all in a session.
     Session,
 }
 
@@ -36,7 +36,7 @@ pub(crate) struct Arguments {
     reader: String,
     /// The commands of a unit, in hex.
     apdus: Vec<String>,
-    /// The broker is not to complete answers.
+    /// Send raw commands: the broker does not complete answers.
     #[arg(long)]
     raw: bool,
 }
@@ -131,7 +131,7 @@ impl Hand {
     }
 }
 
-/// A connection to the card, as soon as it is there.
+/// Connects to the card, as soon as it is present.
 pub(super) fn connect(reader: &str, mode: ShareMode) -> anyhow::Result<Card> {
     let reader = CString::new(reader)?;
     let context = Context::establish(Scope::System)?;

@@ -1,24 +1,24 @@
-//! Commands as the reader sends them ⇄ commands as the application knows them: command chaining and GET RESPONSE.
+//! Converts between the reader's commands and the application's: command chaining and GET RESPONSE.
 
 use iso7816::{
     Command, Data, Instruction, Status,
     command::{CommandView, FromSliceError},
 };
 
-/// The longest command and the longest answer, in bytes: what SP 800-73 asks for.
+/// The maximum length of a command and of an answer, in bytes, as required by SP 800-73.
 const MOST_BYTES: usize = 7609;
 
-/// What one command leaves for the next.
+/// The state that one command leaves for the next.
 #[derive(Default)]
 pub(super) struct Exchange {
-    /// The links of a chain so far.
+    /// The received commands of a chain.
     chain: Option<Command<MOST_BYTES>>,
-    /// What is left of the last answer.
+    /// The unfetched rest of the last answer.
     rest: Vec<u8>,
 }
 
 impl Exchange {
-    /// The answer to a command, status word included; whole commands go to `application`.
+    /// The answer to a command, status word included; `application` gets whole commands.
     pub(super) fn answer(
         &mut self,
         command: &[u8],
@@ -37,7 +37,7 @@ impl Exchange {
         answer
     }
 
-    /// Runs a command unless it is a link of a chain; how many bytes of `rest` it wants.
+    /// Runs a command unless more of its chain follows; returns how many bytes of `rest` it requests.
     fn run(
         &mut self,
         command: &[u8],

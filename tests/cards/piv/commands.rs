@@ -12,27 +12,28 @@ pub const PIN: &str = "123456";
 /// The management key (9B) of a new card, for Triple DES.
 const MANAGEMENT_KEY: &[u8; 24] = &[1, 2, 3, 4, 5, 6, 7, 8, 1, 2, 3, 4, 5, 6, 7, 8, 1, 2, 3, 4, 5, 6, 7, 8];
 
-/// SELECT the PIV application.
+/// Builds a SELECT of the PIV application.
 pub fn select() -> Vec<u8> {
     b"\x00\xA4\x04\x00\x09\xA0\x00\x00\x03\x08\x00\x00\x10\x00\x00".to_vec()
 }
 
-/// VERIFY the PIN, of at most eight digits; what is longer is cut.
+/// Builds a VERIFY of the PIN, of at most eight digits; a longer PIN is cut.
 pub fn verify(pin: &str) -> Vec<u8> {
     let mut command = vec![0x00, 0x20, 0x00, 0x80, 8];
     command.extend(pin.bytes().chain([0xFF; 8]).take(8));
     command
 }
 
-/// GENERAL AUTHENTICATE: sign a SHA-256 hash with the authentication key (9A, on P-256), which needs the PIN: `6982` without.
+/// Builds a GENERAL AUTHENTICATE that signs a SHA-256 hash with the authentication key (9A, on P-256). It needs the
+/// PIN: `6982` without.
 pub fn sign(hash: &[u8; 32]) -> Vec<u8> {
     general_authenticate(0x11, 0x9A, &[&[0x82, 0, 0x81, 32][..], hash].concat())
 }
 
-/// Generates the authentication key, as the one who knows the management key.
+/// Generates the authentication key, authenticated by the management key.
 ///
 /// # Errors
-/// The card refuses something.
+/// The card refuses a command.
 pub(super) fn personalize(transmit: &mut dyn FnMut(&[u8]) -> Vec<u8>) -> anyhow::Result<()> {
     let mut transmit = |command: &[u8]| {
         let mut answer = transmit(command);

@@ -26,20 +26,20 @@ use token::Token;
 
 pub use commands::{PIN, select, sign, verify};
 
-/// T=1; chaining and extended length are supported; check byte.
+/// T=1, with command chaining, extended length and a check byte.
 const ATR: [u8; 9] = [0x3B, 0x85, 0x01, 0x80, 0x73, 0xC0, 0x21, 0xC0, 0x56];
 
-/// A PIV card in a slot of the driver. A thread of its own is the card; dropping takes it out. When pcscd is restarted, the
-/// card is in the reader again.
+/// A PIV card in a slot of the driver. A thread of its own simulates the card; dropping removes it. When pcscd is
+/// restarted, the card is in the reader again.
 ///
-/// Its PIN is [`PIN`], with three tries. There is one key that needs it: the authentication key (9A), on P-256, the same on all
-/// cards, since their random numbers are the same. It cannot do P-384 and RSA.
+/// The PIN is [`PIN`], with three tries. One key needs it: the authentication key (9A), on P-256, the same on all
+/// cards, because their random numbers are the same. P-384 and RSA are not supported.
 pub struct PivCard {
     place: Arc<Place>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
-/// The card, shared by its thread and the test's hand.
+/// The card, shared by its thread and the test.
 #[derive(Default)]
 struct Place {
     plug: Mutex<Plug>,
@@ -55,8 +55,8 @@ struct Plug {
 }
 
 impl PivCard {
-    /// Puts a new card, whose resets take `reset_time`, into the slot whose driver listens on `port`, and waits until the
-    /// driver's port has taken it. The driver itself notices by a poll, up to 400 ms later.
+    /// Inserts a new card, whose resets take `reset_time`, into the slot whose driver listens on `port`, and waits
+    /// until the driver's port has accepted it. The driver itself notices by a poll, up to 400 ms later.
     ///
     /// # Errors
     /// Nothing listens on `port` for 20 s, or the system grants no thread.
@@ -76,7 +76,7 @@ impl PivCard {
         Ok(card)
     }
 
-    /// Takes the card out for good. The connection is closed when this returns.
+    /// Removes the card for good. The connection is closed when this returns.
     pub fn pull(&self) {
         let mut plug = self.place.plug();
         plug.pulled = true;
@@ -85,12 +85,12 @@ impl PivCard {
         }
     }
 
-    /// How many commands reached the card.
+    /// The number of commands that reached the card.
     pub fn commands_seen(&self) -> u64 {
         self.place.commands.load(Relaxed)
     }
 
-    /// How often the card was reset or powered on.
+    /// The number of resets and power-ons of the card.
     pub fn resets_seen(&self) -> u64 {
         self.place.resets.load(Relaxed)
     }
@@ -100,7 +100,7 @@ impl Drop for PivCard {
     fn drop(&mut self) {
         self.pull();
         if let Some(thread) = self.thread.take() {
-            // A panic of the card's thread has been printed already.
+            // A panic of the card's thread has already been printed.
             let _ = thread.join();
         }
     }
@@ -111,7 +111,7 @@ impl Place {
         self.plug.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs until the card is pulled; `inserted` learns of the first connection, or why there is none.
+    /// Runs until the card is removed; `inserted` gets the result of the first connection.
     fn live(&self, mut token: Token<'_>, port: u16, reset_time: Duration, inserted: &SyncSender<anyhow::Result<()>>) {
         let personalized = token.powered(personalize);
         if personalized.is_err() {
@@ -126,9 +126,9 @@ impl Place {
             };
             self.plug().link = Some(handle);
             if !self.plug().pulled {
-                // Nobody listens any more at a later connection.
+                // At a later connection the receiver is gone.
                 let _ = inserted.try_send(Ok(()));
-                // However it ends, the driver is gone or the card is.
+                // In every case the driver or the card is gone.
                 let _ = self.serve(&mut token, &mut link, reset_time);
             }
             link.close();

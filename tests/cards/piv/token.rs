@@ -1,4 +1,5 @@
-//! The security token below the PIV application: Trussed with its storage in memory, and what a loss of power does to it.
+//! The security token below the PIV application: Trussed with its storage in memory, and its behaviour at a loss of
+//! power.
 
 use std::slice;
 
@@ -27,11 +28,11 @@ use trussed_wrap_key_to_file::WrapKeyToFileExtension;
 
 use super::apdu::Exchange;
 
-/// A token. What it has stored outlasts its resets.
+/// A token. Its stored data survive its resets.
 pub(super) struct Token<'a>(Service<Platform<'a>, Backends>);
 
 impl Token<'_> {
-    /// Works with a new token, all in this thread.
+    /// Calls `work` with a new token, all in this thread.
     pub(super) fn with_new<T>(work: impl FnOnce(Token<'_>) -> T) -> T {
         let backends = Backends {
             staging: StagingBackend::new(),
@@ -40,11 +41,11 @@ impl Token<'_> {
         with_platform(StoreConfig::ram(), |platform| work(Token(Service::with_dispatch(platform, backends))))
     }
 
-    /// Works with the application from power-on to power-off, giving `work` what answers commands. The application starts
-    /// with nothing verified and with empty volatile memory, as after a reset: its own `deselect` does neither.
+    /// Runs the application from power-on to power-off; `work` gets a function that answers commands. The application
+    /// starts with nothing verified and with empty volatile memory, as after a reset: its own `deselect` does neither.
     ///
     /// # Errors
-    /// As `work`.
+    /// The error of `work`.
     pub(super) fn powered<T>(
         &mut self,
         work: impl FnOnce(&mut dyn FnMut(&[u8]) -> Vec<u8>) -> anyhow::Result<T>,
@@ -55,7 +56,7 @@ impl Token<'_> {
         let endpoint = ServiceEndpoint::new(responder, CoreContext::new(folder), BACKENDS);
         let call = Call { service: &mut self.0, endpoint };
         let mut client: ClientImplementation<'_, _, Backends> = ClientImplementation::new(requester, call, None);
-        // The keys that a PIN has opened. It fails where there never was one.
+        // Deletes the keys that a PIN has unlocked. Fails if there was none.
         let _ = try_syscall!(client.delete_all(Location::Volatile));
         let mut exchange = Exchange::default();
         let mut application = Authenticator::new(client, Options::new());
@@ -63,7 +64,7 @@ impl Token<'_> {
     }
 }
 
-/// How the application calls the token: at once, in its own thread.
+/// The application's calls of the token: immediate, in its own thread.
 struct Call<'a, 'p> {
     service: &'a mut Service<Platform<'p>, Backends>,
     endpoint: ServiceEndpoint<'a, Backend, <Backends as ExtensionDispatch>::Context>,
@@ -75,7 +76,7 @@ impl Syscall for Call<'_, '_> {
     }
 }
 
-/// Who serves a call: the first that can.
+/// The backends in order: the first that implements a call serves it.
 const BACKENDS: &[BackendId<Backend>] =
     &[BackendId::Custom(Backend::Staging), BackendId::Custom(Backend::Auth), BackendId::Core];
 

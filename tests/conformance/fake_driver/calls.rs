@@ -1,4 +1,4 @@
-//! Calls with one response and watches, and what is made of a status.
+//! Calls with one response and watches, and the conversion of statuses.
 
 use std::path::PathBuf;
 
@@ -28,11 +28,11 @@ pub(crate) struct Connection {
     pub(crate) grpc: Grpc<Channel>,
     pub(crate) session: Option<Session>,
     watch: Option<Streaming<DynamicMessage>>,
-    /// The readers of the watch, as the last message has left them.
+    /// The readers of the watch, after its last message.
     readers: Vec<Value>,
 }
 
-/// Connects as an order says, to a Unix socket.
+/// Connects to the Unix socket of an order.
 pub(crate) async fn connect(contract: Contract, order: &Value) -> Result<Connection> {
     let path =
         order["endpoint"].as_str().and_then(|endpoint| endpoint.strip_prefix("unix:")).context("no Unix socket")?;
@@ -46,7 +46,7 @@ pub(crate) async fn connect(contract: Contract, order: &Value) -> Result<Connect
 }
 
 impl Connection {
-    /// Does what an order says. Both results are answers.
+    /// Executes an order. Both results are answers.
     pub(crate) async fn call(&mut self, op: &str, order: &Value) -> Result<Value, Value> {
         match op {
             "get_broker" => self.unary("GetBroker", &json!({})).await.map(|ok| json!({"ok": ok})),
@@ -124,7 +124,7 @@ impl Connection {
     }
 }
 
-/// The answer that a response is: a result, or where it stopped.
+/// The answer for a response: a result, or the stop.
 pub(crate) fn outcome(mut response: Value) -> Result<Value, Value> {
     let stopped = response.as_object_mut().and_then(|fields| fields.remove("stopped"));
     let Some(stopped) = stopped else { return Ok(json!({"ok": response})) };
@@ -135,7 +135,7 @@ pub(crate) fn outcome(mut response: Value) -> Result<Value, Value> {
     }}))
 }
 
-/// A failure in band: where it has no code, there is no status to take it from.
+/// A failure in band: without a code of its own, there is no status to take it from.
 pub(crate) fn in_band(failure: &Value) -> Value {
     let mut failure = failure.clone();
     if failure["code"].is_null() {
@@ -144,7 +144,7 @@ pub(crate) fn in_band(failure: &Value) -> Value {
     failure
 }
 
-/// The answer that a status is.
+/// The answer for a status.
 pub(crate) fn error(status: &Status) -> Value {
     let failure = failure(status).unwrap_or_else(
         || json!({"delivery": "DELIVERY_UNKNOWN", "code": status.code() as i32, "message": status.message()}),

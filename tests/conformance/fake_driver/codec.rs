@@ -7,7 +7,7 @@ use tonic::{
     codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
 };
 
-/// Encodes what it is given, and decodes messages of one type.
+/// Encodes any message, and decodes messages of one type.
 #[derive(Clone)]
 pub(crate) struct AnyMessage(pub(crate) MessageDescriptor);
 

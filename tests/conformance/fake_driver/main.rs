@@ -1,5 +1,5 @@
-//! A driver without a client behind it, to test the runner with: what it is told goes to the broker as it stands, and
-//! what comes is printed. With `--leave-out FIELD` it behaves like a client that does not know a field.
+//! A driver without a client, for tests of the runner: sends orders to the broker unchanged, and prints the responses.
+//! With `--leave-out FIELD` it behaves like a client that does not know a field.
 
 mod calls;
 mod codec;
@@ -46,7 +46,7 @@ fn run() -> Result<()> {
     Ok(())
 }
 
-/// Does what an order says. Both results are answers.
+/// Executes an order. Both results are answers.
 async fn answer(contract: &Contract, connection: &mut Option<Connection>, order: &Value) -> Result<Value, Value> {
     let op = order["op"].as_str().unwrap_or_default();
     if op == "connect" {
@@ -61,7 +61,7 @@ async fn answer(contract: &Contract, connection: &mut Option<Connection>, order:
     Ok(result)
 }
 
-/// What was refused before anything was sent.
+/// The error for a request that was refused before anything was sent.
 fn invalid(error: &anyhow::Error) -> Value {
     json!({"error": {"kind": "invalid", "failure": {"delivery": "DELIVERY_NOT_SENT", "message": format!("{error:#}")}}})
 }

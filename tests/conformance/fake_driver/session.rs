@@ -13,16 +13,15 @@ use crate::{
     invalid,
 };
 
-/// An open session.
+/// An open session of the driver.
 pub(crate) struct Session {
-    /// `None` after the half-close.
     messages: Option<mpsc::UnboundedSender<DynamicMessage>>,
     answers: Streaming<DynamicMessage>,
     last_id: i64,
 }
 
 impl Connection {
-    /// Does what an order says within a session. Both results are answers.
+    /// Executes an order within a session. Both results are answers.
     pub(crate) async fn in_session(&mut self, op: &str, order: &Value) -> Result<Value, Value> {
         match op {
             "open" => self.open(&order["request"]).await,

@@ -1,4 +1,4 @@
-//! The walk is red when a field is taken from a real client, and red in that field's cases only.
+//! The walk fails when a field is removed from a real client, and fails in that field's cases only.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -19,7 +19,7 @@ fn real_driver() -> String {
     driver.display().to_string()
 }
 
-/// The cases of the walk in whose path the field stands.
+/// The cases of the walk whose path contains the field.
 fn cases_of(field: &str) -> BTreeSet<String> {
     let cases = case::all(&Contract::load().unwrap(), &kit(), &case::Choice::default()).unwrap();
     let names = cases.iter().map(|case| case.name().to_owned()).filter(|name| name.starts_with("walk/"));

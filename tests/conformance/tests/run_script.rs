@@ -1,9 +1,9 @@
-//! `run`: names that are no client and runs without a client are failures, and who was skipped is said.
+//! The script `run`: unknown clients and runs without a client are failures, and the output names skipped clients.
 
 use std::{env, fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
-/// Runs the script in a tree of its own, where everything that it calls is made up: the client `here` passes the kit,
-/// and the toolchain of `gone` cannot be had. Returns whether it passed, and what it said.
+/// Runs the script in a tree of its own with fake commands: the client `here` passes the kit, and the toolchain of
+/// `gone` is missing. Returns whether it passed, and its output.
 fn run(names: &[&str]) -> (bool, String) {
     let tree = tempfile::tempdir().unwrap();
     let place = |path: &str, text: &str| {

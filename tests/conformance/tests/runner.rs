@@ -1,4 +1,4 @@
-//! The runner itself: it is green with a driver that does all, and red with one that leaves a field out, hangs or dies.
+//! The runner itself: it passes a complete driver, and fails one that leaves a field out, hangs or dies.
 
 use std::{env, fs, path::PathBuf};
 
@@ -10,14 +10,14 @@ use cardbroker_conformance::{
 
 const FAKE_DRIVER: &str = env!("CARGO_BIN_EXE_fake-driver");
 
-/// Scenarios for which a driver needs no client behind it.
+/// Scenarios that a driver without a client can pass.
 const PLAIN: [&str; 4] = ["calls/transmit", "stopped/", "failures/bare", "sessions/answers in order"];
 
 pub(crate) fn kit() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../proto/conformance")
 }
 
-/// Runs the cases whose name holds a text. Returns the count and the lines.
+/// Runs the cases whose name contains a text. Returns the count and the lines.
 pub(crate) fn run(driver: &str, only: &str) -> (Count, String) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let contract = Contract::load().unwrap();
@@ -64,7 +64,7 @@ fn a_field_that_is_left_out_fails_its_cases() {
         let driver = format!("{FAKE_DRIVER} --leave-out {field}");
         let (count, lines) = run(&driver, &format!("walk/{talk}/"));
         assert!(count.failed > 0 && count.passed > 0, "{talk} {field}: {count:?}\n{lines}");
-        // Each says what is missing, and nothing else fails.
+        // Each report names the missing field, and no other case fails.
         for failed in lines.split("FAILED  ").skip(1) {
             assert!(failed.contains(&format!(".{field}: ")), "{talk} {field}: {failed}");
         }
@@ -80,7 +80,7 @@ fn a_driver_that_ends_fails_with_its_last_lines() {
 
 #[test]
 fn a_driver_that_ends_fails_every_later_order() {
-    // It takes both orders, and the runner waits for two answers.
+    // It reads both orders, and the runner waits for two answers.
     let (count, lines) = run("sh -c 'read one; read two; echo gone >&2'", "connecting/no broker");
     assert!(count.passed == 0 && count.failed == 2, "{count:?}\n{lines}");
     assert!(lines.contains("driver: gone"), "{lines}");
@@ -95,7 +95,7 @@ fn a_driver_that_hangs_fails_in_time() {
 
 #[test]
 fn a_field_that_is_invented_fails_the_cases_of_failures() {
-    // A client that names a reader and a pause that nobody has named.
+    // A client that reports a reader and a retry time without any.
     let invent = r#"sed -u s/\"delivery\":/\"reader\":\"readers\\\/x\",\"retry_after\":\"1s\",\"delivery\":/"#;
     let driver = format!("sh -c '{FAKE_DRIVER} | {invent}'");
     for only in ["codes/NO_CARD", "walk/transmit/status/rule"] {

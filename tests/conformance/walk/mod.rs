@@ -20,13 +20,13 @@ use crate::{
 /// One case: a conversation in which one field is set.
 #[derive(Debug, Clone)]
 pub(crate) struct Step {
-    /// `walk/Transmit/request/commands.apdu.raw`
+    /// The name of the case: `walk/Transmit/request/commands.apdu.raw`
     pub(crate) name: String,
     talk: Talk,
     message: Value,
 }
 
-/// The messages that are walked: which one, whose it is, and in which conversations it is sent.
+/// The messages of the walk: the type, the sender, and the conversations in which it is sent.
 const WALKED: &[(&str, Side, &[Talk])] = &[
     ("GetBrokerResponse", Side::Response, &[Talk::Broker]),
     ("GetReaderRequest", Side::Request, &[Talk::ReaderRequest]),
@@ -47,7 +47,7 @@ const WALKED: &[(&str, Side, &[Talk])] = &[
 /// Returns all cases.
 ///
 /// # Errors
-/// If the contract holds what the walk does not know: a kind of field that it has no value for.
+/// If the contract has a kind of field for which the walk has no value.
 pub(crate) fn steps(contract: &Contract) -> Result<Vec<Step>> {
     steps_of(&mut Maker { contract, seen: Default::default() })
 }
@@ -61,7 +61,7 @@ fn steps_of(maker: &mut Maker<'_>) -> Result<Vec<Step>> {
             }
             let message = contract::to_json(&variant.message)?;
             for talk in *talks {
-                // No command can have run before a session is open: a client may know better than such a status.
+                // No command can have run before a session is open: a client may know more than such a status says.
                 if *talk == Talk::OpenStatus && variant.path.starts_with("delivery") {
                     continue;
                 }
@@ -74,10 +74,10 @@ fn steps_of(maker: &mut Maker<'_>) -> Result<Vec<Step>> {
 }
 
 impl Step {
-    /// Has the conversation with a driver that is connected.
+    /// Holds the conversation with a connected driver.
     ///
     /// # Errors
-    /// What the client left out or did otherwise.
+    /// The field that the client left out, or its deviation.
     pub(crate) async fn run(&self, stage: &mut Stage<'_>) -> Result<()> {
         self.talk.run(stage, self.message.clone()).await
     }

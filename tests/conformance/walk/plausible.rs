@@ -1,4 +1,4 @@
-//! Messages that are complete enough for a client to take, and what it must tell of them.
+//! Completes messages so that a client accepts them, and derives the client's expected output.
 
 use anyhow::{Context, Result};
 use cardbroker_proto::{
@@ -10,12 +10,12 @@ use serde_json::{Value, json};
 use super::talk::READER;
 use crate::{codes::is_permanent, status};
 
-/// A command.
+/// A minimal command with an APDU.
 pub(crate) fn apdu() -> Value {
     json!({"apdu": {"bytes": "AKQEAA=="}})
 }
 
-/// A reader has a name.
+/// Names a reader without a name.
 pub(super) fn named(mut reader: Value) -> Value {
     if reader.get("name").is_none() {
         reader["name"] = READER.into();
@@ -29,7 +29,7 @@ pub(super) fn with_id(message: &Value) -> Value {
     message
 }
 
-/// What may come of a command.
+/// A possible answer to a command.
 pub(super) fn answer(command: &Value) -> Value {
     for (action, outcome) in [("control", "control"), ("get_attribute", "attribute"), ("set_attribute", "attribute")] {
         if command.get(action).is_some() {
@@ -40,7 +40,7 @@ pub(super) fn answer(command: &Value) -> Value {
     json!({outcome: {"status_word": 0x9000}})
 }
 
-/// The commands that a response may be the answer to.
+/// Commands that fit the results of a response.
 pub(super) fn commands(response: &Value) -> Value {
     let command = |result: &Value| {
         for (outcome, command) in [
@@ -117,7 +117,7 @@ fn code(failure: &Value) -> Result<i32> {
     }
 }
 
-/// What a client tells of a failure that the broker has told. A delivery that it does not know is UNKNOWN.
+/// A client's output for a failure from the broker. An unknown delivery is UNKNOWN.
 pub(crate) fn failed(failure: &Value) -> Value {
     let permanent = is_permanent(&failure["code"]);
     json!({"error": {
@@ -125,7 +125,7 @@ pub(crate) fn failed(failure: &Value) -> Value {
     }})
 }
 
-/// The fields that a client must not invent: all but the message, for a client has words of its own.
+/// The fields that a client must not invent: all but the message, which may be its own text.
 const TOLD_ONLY: [&str; 8] =
     ["reason", "delivery", "code", "retry_after", "rule", "cause", "field_violations", "reader"];
 
@@ -142,7 +142,7 @@ fn shown(failure: &Value) -> Value {
     failure
 }
 
-/// What a client tells of a response: a result, or where it stopped.
+/// A client's output for a response: a result, or the stop.
 pub(super) fn outcome(response: &Value) -> Value {
     let Some(stopped) = response.get("stopped") else { return json!({"ok": response}) };
     let mut rest = response.clone();

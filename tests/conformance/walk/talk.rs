@@ -1,4 +1,4 @@
-//! The conversations of the walk: how a message with one field comes to be sent, and where it must show.
+//! The conversations of the walk: how a message with one field is sent, and where it must appear.
 
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -33,11 +33,11 @@ pub(super) enum Talk {
     SessionResetDone,
 }
 
-/// The reader of all conversations.
+/// The name of the reader in all conversations.
 pub(super) const READER: &str = "readers/walk";
 
 impl Talk {
-    /// Where the message is sent, as the first part of the name of its cases.
+    /// The name of the conversation, as the first part of the name of its cases.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Broker => "get_broker/response",
@@ -62,7 +62,7 @@ impl Talk {
         }
     }
 
-    /// Has the conversation.
+    /// Holds the conversation with a driver.
     pub(super) async fn run(self, stage: &mut Stage<'_>, message: Value) -> Result<()> {
         match self {
             Self::Broker => {

@@ -1,4 +1,4 @@
-//! Makes messages in which one field is set, and completes them to what a client or a broker may say.
+//! Makes messages in which one field is set, and completes them to valid messages of a client or a broker.
 
 use std::collections::HashSet;
 
@@ -8,12 +8,11 @@ use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Re
 use super::exceptions;
 use crate::contract::{Contract, PACKAGE};
 
-/// Which way messages go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Side {
-    /// From the client.
+    /// From the client to the broker.
     Request,
-    /// From the broker.
+    /// From the broker to the client.
     Response,
 }
 
@@ -25,10 +24,10 @@ pub(super) struct Variant {
     pub(super) message: DynamicMessage,
 }
 
-/// A value beyond all that an enumeration has today, as a newer broker may send it.
+/// A value above all of an enumeration, as a newer broker may send it.
 const NEWER: i32 = 99;
 
-/// Makes values, and remembers which fields have had one.
+/// Makes values, and records the fields that have had one.
 pub(super) struct Maker<'a> {
     pub(super) contract: &'a Contract,
     pub(super) seen: HashSet<String>,
@@ -61,7 +60,7 @@ impl Maker<'_> {
         Ok(variants)
     }
 
-    /// Returns values for a field, or for an element of a list, each with what follows the field's name in the path.
+    /// Returns values for a field, or for an element of a list, each with the end of its path after the field's name.
     fn values(&mut self, field: &FieldDescriptor, side: Side) -> Result<Vec<(String, Value)>> {
         if let Some([one, other]) = exceptions::values(short(field)) {
             let mut values = vec![(String::new(), one), (" (other)".to_owned(), other)];
@@ -107,7 +106,7 @@ impl Maker<'_> {
                 let optional = is_optional(field).then(|| (" = 0".to_owned(), Value::I32(0)));
                 Ok([(String::new(), Value::I32(number))].into_iter().chain(optional).collect())
             }
-            // More than 32 bits, and no more than a float of 64 bits holds.
+            // More than 32 bits, and exact in a 64-bit float.
             Kind::Int64 => one(Value::I64((1 << 33) + i64::from(number))),
             Kind::Bool => one(Value::Bool(true)),
             Kind::String => Ok(vec![
@@ -122,7 +121,7 @@ impl Maker<'_> {
         }
     }
 
-    /// Sets the fields that a request must have.
+    /// Sets the required fields of a request.
     ///
     /// # Errors
     /// If the contract is broken.

@@ -1,20 +1,16 @@
-//! Any bytes as a command: read as exactly one of the seven forms of ISO 7816-3 §12.1, or refused.
+//! Any bytes as a command: parsed as exactly one of the seven forms of ISO 7816-3 §12.1, or refused.
 
 #![no_main]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a panic is how a target says what is broken"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a target reports a fault by a panic")]
 
 use cardbroker_core::apdu::{ApduError, Class, CommandApdu, StatusPattern, StatusWord};
 use libfuzzer_sys::fuzz_target;
 
-/// What a form makes of a command: how many data bytes it has, how many it asks for, and whether its lengths are extended ones.
+/// A command's shape: the number of its data bytes, the number of requested bytes, and whether its lengths are
+/// extended.
 type Shape = (usize, Option<usize>, bool);
 
-/// Every form that the bytes could have been written in, by arithmetic on lengths alone.
+/// Every form that fits the bytes, by arithmetic on lengths alone.
 fn shapes(bytes: &[u8]) -> Vec<Shape> {
     let at = |index: usize| bytes.get(index).copied().map_or(0, usize::from);
     let pair = |index: usize| 256 * at(index) + at(index + 1);

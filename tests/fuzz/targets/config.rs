@@ -1,12 +1,8 @@
-//! Any text as a configuration: it is printed so that it reads back the same, or refused with a place in the file, in one line.
+//! Any text as a configuration: its printed form parses to the same, or it is refused with a place in the file, in one
+//! line.
 
 #![no_main]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a panic is how a target says what is broken"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a target reports a fault by a panic")]
 
 use std::path::Path;
 

@@ -1,13 +1,8 @@
-//! Any conversation of `OpenSession` with the real server on a simulated card, over a Unix socket. However it goes, answers come in order,
-//! and the next client gets the card freshly reset.
+//! Any conversation of `OpenSession` with the real server on a simulated card, over a Unix socket. In every case
+//! answers come in order, and the next client gets the card freshly reset.
 
 #![no_main]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a panic is how a target says what is broken"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a target reports a fault by a panic")]
 
 use std::{sync::LazyLock, time::Duration};
 
@@ -42,7 +37,7 @@ use tonic::{
 use tonic_prost::{ProstCodec, ProstDecoder};
 
 const READER: &str = "readers/simulated-reader-00";
-/// The longest that any answer may take.
+/// The limit for every answer.
 const LONG: Duration = Duration::from_secs(10);
 const MOST_MESSAGES: usize = 64;
 
@@ -73,7 +68,7 @@ enum Say {
     },
     Nothing,
     Bytes(Vec<u8>),
-    /// Waits for what is heard next.
+    /// Waits for the next message.
     Listen,
     Heartbeat,
 }
@@ -109,7 +104,8 @@ impl Apdu {
                 let [high, low] = length.to_be_bytes();
                 [&[0x80, 0x14, 0, 0, 0, high, low][..], &vec![0x5A; length.into()], &[0, 0]].concat()
             }
-            // The card's commands to work slowly, or to break, would only cost time; and no PIN but the right one, lest it be blocked.
+            // The card's commands for slow or broken exchanges would only cost time; and any PIN but the right one
+            // could block it.
             Self::Any(bytes) if matches!(bytes[..], [_, 0x16 | 0xF0 | 0x20, ..]) => Vec::new(),
             Self::Any(bytes) => bytes.clone(),
         }
@@ -118,7 +114,7 @@ impl Apdu {
 
 const PROTECTED: &[u8] = &[0, 0xB0, 0x81, 0, 5];
 
-/// The server, in this process, and a client that behaves.
+/// The server, in this process, and a well-behaved client.
 struct World {
     runtime: Runtime,
     endpoint: Endpoint,
@@ -142,7 +138,7 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     World { runtime, endpoint, next, _folder: folder, _server: server }
 });
 
-/// Requests as bytes, right or wrong.
+/// Requests as bytes, valid or not.
 #[derive(Default)]
 struct Verbatim;
 
@@ -171,11 +167,11 @@ impl Codec for Verbatim {
     }
 }
 
-/// What a conversation may still hear.
+/// The messages that a conversation may still receive.
 #[derive(Default)]
 struct Expected {
     opened: bool,
-    /// The messages that were asked in good order and not answered yet, each with whether it restarts.
+    /// The valid messages without an answer, each with whether it restarts.
     asked: std::collections::VecDeque<(i64, bool)>,
     failed: bool,
 }
@@ -205,7 +201,7 @@ fn command(bytes: Vec<u8>, raw: bool) -> Command {
     Command { action: Some(Action::Apdu(apdu)), ..Command::default() }
 }
 
-/// What a case says, as bytes, and what that must be answered with. A message that ends the conversation is the last one.
+/// The messages of a case as bytes, and the expected answers. A message that ends the conversation is the last one.
 fn speech(case: &Case, expected: &mut Expected) -> Vec<Option<Vec<u8>>> {
     let mut speech = Vec::new();
     let (mut last_id, mut opened) = (0_i64, false);
@@ -283,7 +279,7 @@ async fn hear(answers: &mut Streaming<OpenSessionResponse>, expected: &mut Expec
 async fn start(channel: &Channel) -> (mpsc::Sender<Vec<u8>>, Streaming<OpenSessionResponse>) {
     let (requests, queue) = mpsc::channel(MOST_MESSAGES);
     let mut request = Request::new(ReceiverStream::new(queue));
-    // Its own, so that nothing may pass to the next one.
+    // A group of its own, so that nothing may pass to the next one.
     request.metadata_mut().insert(GROUP_METADATA, "a-group-of-its-own".parse().unwrap());
     let mut client = Grpc::new(channel.clone());
     client.ready().await.unwrap();
@@ -302,10 +298,11 @@ async fn converse(case: &Case) {
         match message {
             Some(message) => {
                 said += 1;
-                // The broker may have hung up.
+                // The broker may have closed the connection.
                 let _ = requests.send(message).await;
             }
-            // At least that much is answered: the first message by `opened` or the end, each of the others by its answer.
+            // A minimum of answers is certain: the first message by `opened` or the end, each of the others by its
+            // answer.
             None if said > 0 && ended.is_none() => {
                 said -= 1;
                 ended = hear(&mut answers, &mut expected).await;
@@ -327,7 +324,7 @@ async fn converse(case: &Case) {
     }
 }
 
-/// The next client: the card is there in time, knows of no PIN, and the session ends well.
+/// The next client: the card is ready in time, has no verified PIN, and the session ends well.
 async fn next_client() {
     let mut client = CardBrokerServiceClient::new(WORLD.next.clone());
     let turn = TurnOptions { card: CardRequirement::Awaited.into(), ..TurnOptions::default() };

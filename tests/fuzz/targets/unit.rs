@@ -1,12 +1,7 @@
-//! A unit of any commands on a card that answers anything: what is sent is foretold by a second reading of the rules.
+//! A unit of any commands on a card that answers anything: a second implementation of the rules predicts the exchanges.
 
 #![no_main]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a panic is how a target says what is broken"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a target reports a fault by a panic")]
 
 use std::time::Duration;
 
@@ -25,7 +20,7 @@ use libfuzzer_sys::{
 struct Case {
     commands: Vec<Command>,
     protocol: u8,
-    /// What the card answers, over and over.
+    /// The card's answers, used in a cycle.
     answers: Vec<Answer>,
 }
 
@@ -71,7 +66,7 @@ impl Word {
     }
 }
 
-/// What was sent for one command, and what it has brought.
+/// The exchanges for one command, and its result.
 #[derive(Default)]
 struct Course {
     /// Each exchange's bytes, the length of its answer and the status word.
@@ -79,16 +74,16 @@ struct Course {
     data: Vec<u8>,
 }
 
-/// What is due for a command.
+/// The next step of a command.
 #[derive(Debug, PartialEq)]
 enum Due {
     Bytes(Vec<u8>),
     Nothing,
-    /// Its answer cannot be had.
+    /// The answer cannot be fetched.
     Lost,
 }
 
-/// The class in which an answer is fetched, and the one for a further try.
+/// The class in which an answer is fetched, and the class of a second attempt.
 fn classes(command: &UnitCommand, class: u8, protocol: Protocol) -> (u8, Option<u8>) {
     if let Some(chosen) = command.continue_class() {
         return (chosen, None);
@@ -109,7 +104,7 @@ impl Course {
         self.exchanges.len().saturating_sub(self.first_fetch()) as u32
     }
 
-    /// The place of the first GET RESPONSE: behind the first `61xx`.
+    /// The index of the first GET RESPONSE: after the first `61xx`.
     fn first_fetch(&self) -> usize {
         self.exchanges.iter().position(|(.., word)| word >> 8 == 0x61).map_or(usize::MAX, |place| place + 1)
     }
@@ -169,7 +164,7 @@ impl Course {
     }
 }
 
-/// The command itself, fitted to T=0 (ISO 7816-3 §12.2).
+/// The command itself, adapted to T=0 (ISO 7816-3 §12.2).
 fn first(command: &UnitCommand, protocol: Protocol) -> Vec<u8> {
     let Some(apdu) = command.apdu().filter(|_| protocol == Protocol::T0 && !command.is_raw()) else {
         return command.bytes().to_vec();
@@ -182,12 +177,12 @@ fn first(command: &UnitCommand, protocol: Protocol) -> Vec<u8> {
     [&apdu.header()[..], &[p3], apdu.data()].concat()
 }
 
-/// The most data bytes that an exchange asks for, of the command itself or of what completes it.
+/// The maximum of data bytes that an exchange requests, for the command itself or for its completion.
 fn asked(sent: &[u8], command: &UnitCommand, is_first: bool, protocol: Protocol) -> usize {
     let is_raw = command.is_raw();
     match (sent, command.apdu()) {
         (_, None) => 65_536,
-        // A T=0 header cannot say that nothing is wanted.
+        // A T=0 header cannot request zero bytes.
         (_, Some(apdu)) if is_first && apdu.expected_length().is_none() => 0,
         ([_, _, _, _, 0], _) => 256,
         ([_, _, _, _, p3], _) => usize::from(*p3),
@@ -268,8 +263,8 @@ fuzz_target!(|case: Case| {
         let is_first = course.exchanges.is_empty();
         assert_eq!(sent.completes, !is_first);
         let sent = sent.bytes.to_vec();
-        assert_eq!(Due::Bytes(sent.clone()), course.due(command, protocol), "not what is due");
-        // A card gives no more than it is asked for.
+        assert_eq!(Due::Bytes(sent.clone()), course.due(command, protocol), "not the expected exchange");
+        // A card returns at most the requested bytes.
         let most = asked(&sent, command, is_first, protocol);
         assert!(bytes + most <= RESPONSE_ROOM_BYTES, "no room is left for the answer");
         let Some(answer) = answers.next() else { return };
@@ -313,6 +308,6 @@ fuzz_target!(|case: Case| {
     assert_eq!(partial.is_some(), has_run, "an answer that says that nothing ran, or a part that is kept back");
     if let Some(partial) = partial {
         judge(&partial, &course);
-        assert_eq!(partial.status_word.0 >> 8, 0x61, "what a card says of GET RESPONSE");
+        assert_eq!(partial.status_word.0 >> 8, 0x61, "the card's answer to GET RESPONSE");
     }
 });
