@@ -1,8 +1,8 @@
-//! Compiles the contract in `proto/` into message types, service stubs and a descriptor set, without an installed `protoc`.
+//! Compiles the contract in `proto/` into message types, service stubs and a descriptor set. Needs no `protoc`.
 
 use std::{env, error::Error, fs, path::PathBuf};
 
-/// Messages that hold bytes for or from a card, or the id of a request: their `Debug` is in `proto/redact.rs`.
+/// Messages with card data or a request id; `proto/redact.rs` implements their `Debug`.
 const REDACTED: [&str; 8] = [
     "cardbroker.v1.ApduCommand",
     "cardbroker.v1.ApduResult",

@@ -1,5 +1,5 @@
 //! The gRPC code of each failure, and when a retry may help: one table for server, clients and documents.
-//! `proto/conformance/codes.json` has it as JSON.
+//! `proto/conformance/codes.json` is the same table as JSON.
 
 use std::time::Duration;
 

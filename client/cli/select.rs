@@ -21,7 +21,7 @@ pub(crate) fn select<'a>(readers: &'a [Reader], wanted: &str) -> Result<&'a Read
     match matches[..] {
         [reader] => Ok(reader),
         [] if readers.is_empty() => Err(Failure::Reader(format!(
-            "no reader matches \"{wanted}\": there are no readers, or none that you may see"
+            "no reader matches \"{wanted}\": there are no readers, or you may see none of them"
         ))),
         [] => Err(Failure::Reader(format!("no reader matches \"{wanted}\"; there are: {}", listed(readers.iter())))),
         _ => Err(Failure::Reader(format!("several readers match \"{wanted}\": {}", listed(matches.into_iter())))),

@@ -84,7 +84,7 @@ impl Command {
         self
     }
 
-    /// Lets the unit go on after exactly this status word; otherwise as [`Command::continue_on`].
+    /// Lets the unit go on after exactly this status word; otherwise like [`Command::continue_on`].
     pub fn continue_on_exactly(mut self, value: u16) -> Self {
         self.continue_on.push(StatusWordPattern { value: value.into(), mask: None });
         self

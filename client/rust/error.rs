@@ -140,7 +140,7 @@ impl From<Failure> for Error {
 pub(crate) fn message_without_word(status: &Status) -> String {
     match code_without_word(status) {
         Code::DeadlineExceeded => "the call's deadline passed without an answer".to_owned(),
-        Code::Unimplemented => "what answers at the endpoint is no Cardbroker, or an older one".to_owned(),
+        Code::Unimplemented => "the server at the endpoint is not cardbrokerd, or an older version".to_owned(),
         Code::Unavailable | Code::Unknown => format!("the connection to the broker was lost ({})", status.message()),
         code => format!("{code} ({})", status.message()),
     }

@@ -45,7 +45,7 @@ pub struct Failure {
     pub unknown_cause: Option<i32>,
     /// The fields of the request that violate a rule of the contract, with INVALID_REQUEST.
     pub field_violations: Vec<FieldViolation>,
-    /// The reader concerned: `readers/{id}`.
+    /// The name of the reader concerned: `readers/{id}`.
     pub reader: Option<String>,
     /// Whether the status carries nothing from the broker: no failure, no ErrorInfo, no trailer.
     pub(crate) is_without_word: bool,

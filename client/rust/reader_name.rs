@@ -36,7 +36,7 @@ fn find(readers: &[Reader], wanted: &str) -> Result<String, Error> {
     let message = match having[..] {
         [reader] => return Ok(reader.name.clone()),
         [] if readers.is_empty() => {
-            format!("no reader is called \"{wanted}\": there is none, or none that you may see")
+            format!("no reader is called \"{wanted}\": there are no readers, or you may see none of them")
         }
         [] => format!("no reader is called \"{wanted}\"; there are: {}", listed(readers.iter())),
         _ => format!("several readers are called \"{wanted}\": {}", listed(having.into_iter())),

@@ -134,7 +134,7 @@ impl TryFrom<v1::CommandResult> for CommandResult {
 /// [`Error::Failed`], unknown, for a number of more than 16 bits: the card's answer is unknown.
 fn status_word(wire: i32) -> Result<u16, Error> {
     u16::try_from(wire).map_err(|_| {
-        let message = format!("the broker answered with {wire}, which is no status word");
+        let message = format!("the broker sent the invalid status word {wire}");
         Failure::own(None, Delivery::Unknown, Code::Internal, message).into()
     })
 }

@@ -24,7 +24,7 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WaitingTurn {
-    /// The reader's name: `readers/{id}`.
+    /// The resource name of the reader: `readers/{id}`.
     pub reader: String,
     /// Whether the request opens a session; otherwise it runs a unit.
     pub is_session: bool,

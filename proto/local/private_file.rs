@@ -20,11 +20,11 @@ pub enum PrivateFileError {
     /// A folder, a pipe or the like.
     #[error("is not a regular file")]
     NotRegular,
-    /// Longer than [`MAX_PRIVATE_BYTES`].
+    /// Longer than [`MAX_PRIVATE_BYTES`] bytes in all.
     #[error("is longer than 1 MiB")]
     TooLong,
     /// Owned by neither this user nor root.
-    #[error("belongs to another user: chown it to the one who uses it")]
+    #[error("belongs to another user: change its owner with chown")]
     Foreign,
     /// The file's mode gives access to other users.
     #[error("is open to others (its mode is {mode:04o}): chmod 600 it")]

@@ -14,7 +14,7 @@ const GET_RESPONSE: [u8; 5] = [0x00, 0xC0, 0x00, 0x00, 0x13];
 /// Counts the broken pairs; prints how many of how many.
 #[derive(Parser)]
 struct Arguments {
-    /// The reader: readers/{id}.
+    /// The name of the reader: readers/{id}.
     reader: String,
     /// How many pairs to run.
     pairs: u32,

@@ -124,7 +124,7 @@ fn a_turn_that_does_not_come_is_code_7() {
 
 #[test]
 fn ctrl_c_ends_a_session_wherever_it_is() {
-    // While a command is on its way, and while the session waits for its turn.
+    // While a command is in progress, and while the session waits for its turn.
     for (opens, expected) in [(true, 6), (false, 1)] {
         let broker = FakeBroker::with_sessions(move |request| match transmit_id(request) {
             None if opens => vec![opened()],

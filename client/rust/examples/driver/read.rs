@@ -43,7 +43,7 @@ pub(crate) fn text(value: &Value) -> Read<&str> {
 /// A number, or a number in a text, as protobuf writes 64-bit integers.
 pub(crate) fn number<T: FromStr>(value: &Value) -> Read<T> {
     let digits = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    digits.parse().map_err(|_| format!("{digits} is no number, or out of range"))
+    digits.parse().map_err(|_| format!("{digits} is not a number, or out of range"))
 }
 
 fn number_or_default<T: FromStr + Default>(value: &Value) -> Read<T> {
@@ -66,7 +66,7 @@ pub(crate) fn duration(value: &Value) -> Read<Option<Duration>> {
     let nanoseconds = format!("{fraction:0<9}").parse();
     match (seconds.parse(), nanoseconds) {
         (Ok(seconds), Ok(nanoseconds)) if nanoseconds < 1_000_000_000 => Ok(Some(Duration::new(seconds, nanoseconds))),
-        _ => Err(format!("{text} is no duration")),
+        _ => Err(format!("{text} is not a duration")),
     }
 }
 
