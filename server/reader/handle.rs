@@ -1,4 +1,4 @@
-//! The handle of a reader: how the rest of the broker asks it for turns.
+//! The handle of a reader, by which the rest of the broker asks for turns.
 
 use std::{
     sync::{
@@ -29,32 +29,38 @@ const MAX_LOOKS: usize = 256;
 /// Asks one reader for turns. Cheap to clone; the reader outlives its handles.
 #[derive(Clone)]
 pub struct ReaderHandle {
+    /// To the actor. Closed when it has ended.
     inbox: mpsc::Sender<Message>,
+    /// To the actor, beside the inbox: looks take no place of a request.
     looks: mpsc::Sender<Look>,
-    /// How many requests wait. The actor writes it.
+    /// The number of requests that wait. The actor writes it.
     waiting: Arc<AtomicUsize>,
+    /// The number of the next request. All handles of the reader share it.
     last_number: Arc<AtomicU64>,
 }
 
 /// The receiving end of a [`ReaderHandle`], for the reader's actor.
 pub struct Requests {
+    /// Requests, and requests that are given up. Dropping it refuses all later ones.
     pub(super) messages: mpsc::Receiver<Message>,
+    /// Questions for the turns.
     pub(super) looks: mpsc::Receiver<Look>,
+    /// The number of requests that wait, for the actor to write.
     pub(super) waiting: Arc<AtomicUsize>,
 }
 
-/// Tells those who follow turns that something may have changed at some reader. Clones tell the same ones. Costs a load
-/// while nobody follows.
+/// Tells followers of turns that something may have changed at some reader. Clones tell the same followers. Costs a load
+/// while there are none.
 #[derive(Clone, Default)]
 pub struct TurnsMoved(watch::Sender<()>);
 
 impl TurnsMoved {
-    /// Hears of changes from now on.
+    /// Returns a receiver of all changes from now on.
     pub fn follow(&self) -> watch::Receiver<()> {
         self.0.subscribe()
     }
 
-    /// Something may have changed.
+    /// Wakes the followers: something may have changed.
     pub(super) fn tell(&self) {
         if self.0.receiver_count() > 0 {
             self.0.send_replace(());
@@ -63,9 +69,10 @@ impl TurnsMoved {
 }
 
 impl ReaderHandle {
-    /// A handle, and where its requests arrive.
+    /// Makes a handle and its receiving end.
     pub fn new(limits: Limits) -> (Self, Requests) {
-        // Two places for each request that may wait, one of them for giving it up, and some for those that are refused at once.
+        // Two places for each request that may wait, one of them for giving it up, and some for requests that are
+        // refused at once.
         let (inbox, messages) = mpsc::channel(2 * limits.per_reader + 64);
         let (looks, look_queue) = mpsc::channel(MAX_LOOKS);
         let waiting = Arc::<AtomicUsize>::default();
@@ -125,7 +132,8 @@ impl ReaderHandle {
         })
     }
 
-    /// Sends what `make` makes of the way to give it up again. The place for that is taken now, so that it can neither block nor fail.
+    /// Reserves two inbox slots, one for the request and one for its cancellation, so that cancelling can neither block
+    /// nor fail; then sends the request that `make` builds.
     fn send<T>(
         &self,
         caller: CallerKey,
@@ -150,17 +158,19 @@ fn refused(error: mpsc::error::TrySendError<mpsc::Sender<Message>>) -> Failure {
     }
 }
 
-/// A unit's ticket in its caller's hand.
+/// A unit on its caller's side. Dropping it gives the unit up, if it has not begun.
 pub struct Submission {
+    /// The unit, which the actor and the card thread hold too.
     ticket: Arc<Ticket>,
+    /// The receivers of the outcome.
     answers: Answers,
+    /// The way to give the place in the queue up. Forgotten once the outcome is there.
     give_back: CancelSlot,
 }
 
 impl Submission {
-    /// Waits for the outcome, which comes by itself within the request's `wait_timeout` and the exchange timeouts of its commands.
-    ///
-    /// Cancel-safe: what is not awaited to its end can be awaited again.
+    /// Waits for the outcome, which comes by itself within the request's `wait_timeout` and the exchange timeouts of its
+    /// commands. Cancel-safe.
     ///
     /// # Errors
     /// A [`Failure`] if no command was answered.
@@ -170,8 +180,8 @@ impl Submission {
         outcome.unwrap_or_else(|_| Err(Failure::unknown(Reason::Internal, "the reader's task has ended: report this")))
     }
 
-    /// Stops waiting because the caller can wait no longer: what has not begun is not sent, what has begun goes on without the
-    /// caller. [`Submission::outcome`] then has the answer at once.
+    /// Stops waiting because the caller can wait no longer: a unit that has not begun is not sent, one that has begun goes
+    /// on without the caller. [`Submission::outcome`] then has the answer at once.
     pub fn give_up(&mut self, now: Instant) {
         let late = "the turn did not come before the call's deadline: retry with a later one";
         if !self.withdraw(Failure::not_sent(Reason::QueueTimeout, late)) {
@@ -181,7 +191,8 @@ impl Submission {
         }
     }
 
-    /// Gives up a unit that has not begun, and its place in the queue: its outcome is `failure` then. False if it has begun or ended.
+    /// Gives up a unit that has not begun, and its place in the queue: its outcome is `failure` then. False if it has
+    /// begun or ended.
     pub fn withdraw(&mut self, failure: Failure) -> bool {
         let is_withdrawn = self.ticket.end_waiting(failure);
         if is_withdrawn {
@@ -195,7 +206,7 @@ impl Submission {
         Arc::downgrade(&self.ticket)
     }
 
-    /// Waits for what is known of a unit whose outcome was unknown; `None` if nothing will be.
+    /// Waits for the final outcome of a unit whose first one was unknown; `None` if there will be none.
     pub async fn late_outcome(&mut self) -> Option<Result<UnitOutcome, Failure>> {
         (&mut self.answers.late).await.ok()
     }

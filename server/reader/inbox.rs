@@ -1,4 +1,4 @@
-//! The actor's inbox: what callers tell it, what waits for a turn, and how a place or a lease is given back.
+//! The actor's inbox: the messages of callers, the requests that wait for a turn, and the way to give one up.
 
 use std::{
     sync::Arc,
@@ -22,40 +22,53 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::{jobs::Job, ticket::Ticket};
 use crate::{caller::group::GroupMark, policy::access::Access};
 
-/// What callers tell the actor.
+/// A message of a caller to the actor.
 pub(super) enum Message {
-    /// Someone wants a turn.
-    Submit { number: queue::RequestNumber, caller: CallerKey, waiting: Waiting },
-    /// Someone no longer waits, or gives a session's lease back.
-    CancelSlot { number: queue::RequestNumber, manner: Manner },
+    /// A caller asks for a turn.
+    Submit {
+        /// Names the request among all of this reader.
+        number: queue::RequestNumber,
+        /// The caller, in whose round the request waits.
+        caller: CallerKey,
+        /// The request itself.
+        waiting: Waiting,
+    },
+    /// A caller no longer waits, or gives a session's lease back.
+    CancelSlot {
+        /// The number of the request or session.
+        number: queue::RequestNumber,
+        /// How a session ends by it.
+        manner: Manner,
+    },
 }
 
-/// A caller wants to see the turns. Not a [`Message`]: looks must not take the places of those who want a turn.
+/// A question for the turns. Not a [`Message`]: looks must not take the places of requests.
 pub(super) struct Look {
-    /// Who.
+    /// The caller, whose own requests are shown.
     pub(super) caller: CallerKey,
-    /// Hears what there is to see.
+    /// Takes the answer. Dropped without one if the actor has ended.
     pub(super) reply: oneshot::Sender<Turns>,
 }
 
-/// What waits for its turn.
+/// A request that waits for its turn. Made by the reader's handle, owned by the actor's queue. To be ended with
+/// [`Waiting::end`]: only dropped, it leaves its caller with an internal failure.
 pub(super) struct Waiting {
-    /// On whose behalf.
+    /// The isolation group that its commands belong to.
     pub(super) group: GroupMark,
-    /// For what.
+    /// The use of the turn.
     pub(super) purpose: Purpose,
 }
 
-/// What a turn is wanted for.
+/// The use of a turn.
 pub(super) enum Purpose {
-    /// One unit.
+    /// One unit, whose caller holds the ticket too.
     Unit(Arc<Ticket>),
-    /// A session.
+    /// A session, whose caller holds the other end.
     Session(SessionTicket),
 }
 
 impl Waiting {
-    /// On what terms it waits.
+    /// The terms on which it waits.
     pub(super) fn turn(&self) -> &TurnRequest {
         match &self.purpose {
             Purpose::Unit(ticket) => &ticket.request.turn,
@@ -71,7 +84,7 @@ impl Waiting {
         }
     }
 
-    /// Who waits, and what he may do.
+    /// The caller, and what it may do.
     pub(super) fn access(&self) -> &Access {
         match &self.purpose {
             Purpose::Unit(ticket) => &ticket.access,
@@ -79,7 +92,7 @@ impl Waiting {
         }
     }
 
-    /// Until when it may wait.
+    /// The end of its `wait_timeout`.
     pub(super) fn deadline(&self) -> Instant {
         match &self.purpose {
             Purpose::Unit(ticket) => ticket.wait_deadline(),
@@ -87,7 +100,7 @@ impl Waiting {
         }
     }
 
-    /// What it wants a turn for.
+    /// The kind of turn, for looks.
     pub(super) fn kind(&self) -> TurnKind {
         match &self.purpose {
             Purpose::Unit(_) => TurnKind::Unit,
@@ -95,7 +108,7 @@ impl Waiting {
         }
     }
 
-    /// When it came.
+    /// When the reader's handle took it.
     pub(super) fn arrived(&self) -> Instant {
         match &self.purpose {
             Purpose::Unit(ticket) => ticket.arrived,
@@ -103,7 +116,7 @@ impl Waiting {
         }
     }
 
-    /// Ends it without its turn.
+    /// Ends it without its turn; its caller gets `failure`.
     pub(super) fn end(self, failure: Failure) {
         match self.purpose {
             Purpose::Unit(ticket) => {
@@ -115,23 +128,25 @@ impl Waiting {
     }
 }
 
-/// What someone asks who wants a session.
+/// The request for a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionRequest {
-    /// On what terms it waits.
+    /// The terms on which it waits.
     pub turn: TurnRequest,
     /// How long it may idle while others wait.
     pub idle_timeout: Duration,
-    /// What becomes of the card at its end. A session that does not end in good order leaves no card as it is.
+    /// How it leaves the card. A session that does not end in good order leaves no card as it is.
     pub disposition: Disposition,
 }
 
 /// How a session's lease is given back.
 pub(super) enum Manner {
-    /// In good order. `done` hears when the card is as the session's disposition says, or will be before anyone else's
-    /// turn.
-    InOrder { done: oneshot::Sender<()> },
-    /// Without a word.
+    /// In good order: its holder has said that it wants nothing more.
+    InOrder {
+        /// Told when the card is as the session's disposition says, or will be before anyone else's turn.
+        done: oneshot::Sender<()>,
+    },
+    /// Its holder has gone.
     Abruptly,
 }
 
@@ -141,33 +156,47 @@ pub struct SessionOver {
     /// The reason. Its delivery is [`Delivery::NotSent`](cardbroker_core::error::Delivery::NotSent): it concerns messages that
     /// were not read.
     pub failure: Failure,
-    /// The task under way will not be answered within reach: its driver hangs.
+    /// The driver hangs in the task under way, which gets no answer in time.
     pub hangs: bool,
 }
 
-/// A session that waits, on the actor's side.
+/// A session that waits, on the actor's side. The caller's side is [`Opening`](super::session::Opening).
 pub(super) struct SessionTicket {
+    /// The request as the caller made it.
     pub(super) request: SessionRequest,
+    /// The caller, and what it may do. The actor asks again when the turn has come.
     pub(super) access: Access,
+    /// When the reader's handle took the request.
     pub(super) arrived: Instant,
+    /// To the caller: the turn, or why there is none. Dropped without a word, it is an internal failure there.
     pub(super) grant: oneshot::Sender<Result<Grant, Failure>>,
+    /// To the caller: the number of turns before its own. The actor writes it while the request waits.
     pub(super) turns_ahead: watch::Sender<usize>,
 }
 
-/// What the actor hands over when the turn has come.
+/// A session's turn: made by the actor, owned by the session until its end.
 pub(super) struct Grant {
+    /// The turn, for responses.
     pub(super) turn: Turn,
+    /// The card at the beginning of the turn.
     pub(super) card: CardInfo,
+    /// The right to send. The actor ends it; a clone goes with each task.
     pub(super) lease: Lease,
+    /// Whether a task is under way. The session and the card thread write it, the actor reads it.
     pub(super) activity: Arc<Activity>,
+    /// The way to the card thread, past the actor. The thread cannot end while the session keeps it.
     pub(super) jobs: SyncSender<Job>,
+    /// The number of callers that wait. The actor writes it.
     pub(super) waiters: watch::Receiver<usize>,
+    /// Why the broker has ended the session. The actor writes it, a second time if the driver hangs after that.
     pub(super) over: watch::Receiver<Option<SessionOver>>,
 }
 
-/// The way to tell the actor that a place in the queue, or a lease, is given up.
+/// The way to tell the actor that a place in the queue, or a lease, is given up. Dropping it gives up.
 pub(super) struct CancelSlot {
+    /// A place in the inbox, reserved with the request. `None` once it was used, or nothing is left to give up.
     reserved: Option<mpsc::OwnedPermit<Message>>,
+    /// The number of the request or session.
     number: queue::RequestNumber,
 }
 
@@ -176,12 +205,12 @@ impl CancelSlot {
         Self { reserved: Some(reserved), number }
     }
 
-    /// There is nothing to give up any more.
+    /// The request has ended by itself: nothing is left to give up.
     pub(super) fn forget(&mut self) {
         self.reserved = None;
     }
 
-    /// Says so.
+    /// Gives up, once. No effect after that.
     pub(super) fn send(&mut self, manner: Manner) {
         if let Some(reserved) = self.reserved.take() {
             reserved.send(Message::CancelSlot { number: self.number, manner });

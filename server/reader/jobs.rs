@@ -1,4 +1,4 @@
-//! What actor, sessions and card thread say to each other, and the pulse by which a hanging call is seen.
+//! The messages between the actor, sessions and the card thread, and the watchdog that shows a hanging call.
 
 use std::{
     sync::{
@@ -24,7 +24,7 @@ use super::ticket::Ticket;
 /// The most tasks of one session that may be under way.
 pub const MAX_PIPELINED: usize = 32;
 
-/// What the actor asks for. The thread ends when the actor drops its end.
+/// A job for the card thread. The thread ends when the actor and all sessions have dropped their ends.
 pub(super) enum Job {
     /// Take the card.
     Take,
@@ -36,7 +36,7 @@ pub(super) enum Job {
     Reset(ResetKind),
     /// Do one task of a session.
     Session(SessionJob),
-    /// A session is over: what it has sent before is done by now. Reset the card, or leave it, and say so.
+    /// A session is over, and all its tasks came before this job. Reset the card, or leave it, and report.
     EndOfSession(Option<ResetKind>),
     /// Let the card go.
     Release,
@@ -44,50 +44,50 @@ pub(super) enum Job {
 
 /// A unit whose turn has come.
 pub(super) struct UnitJob {
-    /// The unit.
+    /// The unit. The thread puts results into it and ends it.
     pub(super) ticket: Arc<Ticket>,
-    /// The right to send it.
+    /// The right to send it, asked before each exchange.
     pub(super) lease: Lease,
-    /// Reset the card first.
+    /// The reset at the beginning of the turn, if there is one.
     pub(super) reset: Option<ResetKind>,
 }
 
 /// A task of a session, straight from its holder.
 pub(super) struct SessionJob {
-    /// The right to do it.
+    /// The session's right to the card.
     pub(super) lease: Lease,
-    /// Hears when it is done.
+    /// The thread writes into it when the task is done.
     pub(super) activity: Arc<Activity>,
-    /// Whether a task before it has failed and none since has restarted.
+    /// Whether a task before it has failed and none since has restarted. Only the card thread writes it.
     pub(super) failed: Arc<AtomicBool>,
-    /// Forget an earlier failure.
+    /// Whether it forgets an earlier failure.
     pub(super) restart: bool,
-    /// What to do.
+    /// The task itself.
     pub(super) task: SessionTask,
 }
 
-/// What a session can ask for.
+/// A task of a session.
 pub(super) enum SessionTask {
-    /// Run commands.
+    /// Run the commands of a unit.
     Unit {
-        /// The commands, and where their outcome goes.
+        /// The commands. The thread puts results into it and ends it.
         ticket: Arc<Ticket>,
-        /// The session's turn.
+        /// The session's turn, begun anew for this unit.
         turn: Turn,
     },
     /// Reset the card.
     Reset {
-        /// How.
+        /// Warm or cold, as the session asks.
         kind: ResetKind,
         /// Taken by the thread when it begins.
         claim: Claim,
-        /// Hears what the card has become.
+        /// Takes the card as it is after the reset.
         reply: oneshot::Sender<Result<CardInfo, Failure>>,
     },
 }
 
-/// Who comes first may take it: the thread that begins a task, or the holder that waits for it no longer. Clones are
-/// the same claim.
+/// Taken once, by the first: the thread that begins a task, or the holder that waits for it no longer. Clones are the
+/// same claim.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Claim(Arc<AtomicBool>);
 
@@ -98,7 +98,7 @@ impl Claim {
     }
 }
 
-/// What the thread has done.
+/// A report of the card thread to the actor.
 #[derive(Debug)]
 pub(super) enum Report {
     /// After [`Job::Take`] and [`Job::ColdReset`].
@@ -118,7 +118,7 @@ pub(super) enum Report {
     SessionFault {
         /// How it left the card.
         end: UnitEnd,
-        /// Why.
+        /// The reason for the session's holder.
         failure: Failure,
     },
     /// After [`Job::EndOfSession`].
@@ -151,7 +151,7 @@ impl CallWatchdog {
         Some(self.origin + Duration::from_millis(called))
     }
 
-    /// Shows the pulse during `call`.
+    /// Shows that the thread is in `call` while it lasts.
     pub(super) fn during<T>(&self, call: impl FnOnce() -> T) -> T {
         let since_origin = u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX - 1);
         self.called.store(since_origin + 1, Ordering::Release);

@@ -18,8 +18,9 @@ use super::{
 
 /// An open session with its messages under way.
 pub struct Pipeline {
+    /// The session itself. Dropping it ends the session abruptly.
     session: Session,
-    /// What was read and not answered yet, in order.
+    /// The messages that were read and not answered yet, in order.
     pending: VecDeque<Pending>,
     /// A message has failed here, before it could be handed on, and none since has restarted.
     failed: bool,
@@ -28,7 +29,9 @@ pub struct Pipeline {
 }
 
 struct Pending {
+    /// The client's number of the message.
     id: i64,
+    /// Its task, or its failure.
     task: Task,
 }
 
@@ -38,12 +41,12 @@ enum Task {
     Failed(Failure),
 }
 
-/// What a session has to tell.
+/// News from a session for its client.
 #[derive(Debug)]
 pub enum Delivered {
     /// The answer to the message of that id.
     Answer(i64, Answer),
-    /// So many callers wait.
+    /// The number of callers that wait.
     Waiters(usize),
 }
 

@@ -1,5 +1,6 @@
-//! A session: a lease in its holder's hand. Its commands go straight to the card thread; the actor is asked only at its beginning and
-//! its end. Dropping it returns the lease at once and cannot block or be lost: the place for that message was taken before.
+//! A session: a lease on its holder's side. Its commands go straight to the card thread; the actor is asked only at its
+//! beginning and its end. Dropping it returns the lease at once and cannot block or be lost: the place for that message
+//! was reserved before.
 
 use std::{
     ops::RangeInclusive,
@@ -28,15 +29,20 @@ use crate::policy::{access::Access, rule::Operation};
 
 /// How long a session may idle while others wait, if its request does not say.
 pub const DEFAULT_IDLE: Duration = Duration::from_secs(10);
-/// What a session's request may say instead.
+/// The idle timeouts that a session's request may set.
 pub const IDLE_RANGE: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(60);
 
-/// A session that waits, in its caller's hand. Dropping it gives up.
+/// A session that waits, on its caller's side. Dropping it gives up.
 pub struct Opening {
+    /// When the reader's handle took the request.
     arrived: Instant,
+    /// The caller, and what it may do, for the session.
     access: Access,
+    /// From the actor: the turn, or why there is none.
     grant: oneshot::Receiver<Result<Grant, Failure>>,
+    /// From the actor: the number of turns before this one.
     turns_ahead: watch::Receiver<usize>,
+    /// The way to give up. The session takes it over; `None` after that, or after a refusal.
     give_back: Option<CancelSlot>,
 }
 
@@ -76,11 +82,11 @@ impl Opening {
     }
 }
 
-/// What comes to those who wait for a session.
+/// News for a caller that waits for a session.
 pub enum OpeningEvent {
-    /// So many turns come first.
+    /// The number of turns before its own.
     TurnsAhead(usize),
-    /// The turn has come.
+    /// The turn has come, and the session begins.
     Begun(Box<Session>),
 }
 
@@ -98,23 +104,27 @@ async fn over(news: &mut watch::Receiver<Option<SessionOver>>) -> SessionOver {
     }
 }
 
-/// What a session hears without asking.
+/// News for a session that come without a question.
 pub enum SessionEvent {
     /// It has been ended. Comes a second time, with [`SessionOver::hangs`], if the driver hangs in what the session had
     /// asked for before its end. The first one says why the session is over, the second one what became of the tasks
     /// under way.
     Over(SessionOver),
-    /// So many callers wait.
+    /// The number of callers that wait.
     Waiters(usize),
 }
 
-/// An open session. Dropping it ends it abruptly: what was not sent yet is not sent, and the card is reset.
+/// An open session. Dropping it ends it abruptly: commands that were not sent yet are not sent, and the card is reset.
 pub struct Session {
+    /// The turn, with the ways to the card thread and from the actor.
     grant: Grant,
+    /// The caller, and what it may do. Asked before each task.
     access: Access,
+    /// From the arrival of the request to the turn.
     queue_duration: Duration,
+    /// The way to give the lease back; dropping it is an abrupt end.
     give_back: CancelSlot,
-    /// A task has failed, and none since has restarted.
+    /// Whether a task has failed and none since has restarted. The card thread writes it.
     failed: Arc<AtomicBool>,
 }
 
@@ -129,12 +139,13 @@ impl Session {
         &self.grant.card.atr
     }
 
-    /// How long the session has waited.
+    /// How long the session waited for its turn.
     pub fn queue_duration(&self) -> Duration {
         self.queue_duration
     }
 
-    /// Asks for commands to be run. `restart` forgets an earlier failure. Not to be called with [`super::MAX_PIPELINED`] tasks under way.
+    /// Asks for commands to be run. `restart` forgets an earlier failure. Not to be called with
+    /// [`super::MAX_PIPELINED`] tasks under way.
     ///
     /// # Errors
     /// The session is over, or policy denies a command whatever is selected.

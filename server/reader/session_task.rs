@@ -1,5 +1,5 @@
-//! What a session has asked for, in its holder's hand: each task is answered once, by the card thread or, where the
-//! driver hangs, by whoever can wait no longer.
+//! A session's tasks on its holder's side. Each is answered once: by the card thread or, if the driver hangs, by the
+//! holder that can wait no longer.
 
 use std::{sync::Arc, time::Instant};
 
@@ -16,8 +16,9 @@ use super::{
 
 /// A unit under way in a session.
 pub struct SessionUnit {
+    /// The unit, which the card thread holds too.
     ticket: Arc<Ticket>,
-    /// Where its outcome is heard.
+    /// The receiver of its outcome.
     pub answer: Answer,
 }
 
@@ -37,8 +38,11 @@ impl SessionUnit {
 
 /// A reset under way in a session.
 pub struct SessionReset {
+    /// Taken by the card thread when it begins, or here when the holder gives up.
     claim: Claim,
+    /// From the card thread: the card after the reset.
     answer: oneshot::Receiver<Result<CardInfo, Failure>>,
+    /// The outcome once the holder has given up. It comes first.
     abandoned: Option<Failure>,
 }
 

@@ -90,6 +90,7 @@ const PURE: &[&str] = &[
     "server/policy/mod.rs",
     "server/policy/rule.rs",
     "server/process/telemetry/lanes.rs",
+    "server/reader/actor/machine.rs",
     "server/reader/card/gate.rs",
     "server/reader/isolation.rs",
     "server/reader/ticket/mod.rs",

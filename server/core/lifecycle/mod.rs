@@ -1,5 +1,9 @@
-//! The life of one reader and its card as a pure machine: it takes what the monitor sees and what the card thread has done, and says
-//! what to do next, what watchers see, and what those who wait are told. No clock and no I/O: `now` is an argument.
+//! The lifecycle of one reader and its card as a pure machine. Events come from the monitor and from the card thread; the
+//! machine says what to do next, what watchers see, and which waiters are refused. No clock and no I/O: `now` is an
+//! argument.
+//!
+//! Each event returns the refusal for waiters that require a card at once ([`CardRequirement::Required`]), if there is
+//! one now. Waiters for a card go on waiting.
 //!
 //! ```text
 //!                    card seen                    taken
@@ -12,6 +16,8 @@
 //!     └──── Mute ◀── 3 cold resets ────┘   (silent, or no protocol in common)
 //!   Unavailable: from and to any, as PC/SC goes and comes
 //! ```
+//!
+//! [`CardRequirement::Required`]: crate::turns::turn::CardRequirement::Required
 
 use std::{
     borrow::Cow,
@@ -57,22 +63,22 @@ pub enum Action {
     Take,
     /// Reset a silent card by cutting its power.
     ColdReset,
-    /// Run the next unit.
+    /// Give the next request its turn.
     Serve,
-    /// Let the card go.
+    /// Let the card go, for other programs.
     Release,
 }
 
-/// How the card was left by a unit.
+/// How a unit has left the card.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UnitEnd {
     /// In order; ATR and protocol as after the last reset.
     InOrder(CardInfo),
-    /// It is gone.
+    /// The card was taken out.
     Removed,
     /// It may or may not be the same: it must be taken again, as a new insertion.
     Lost,
-    /// PC/SC has failed.
+    /// PC/SC has failed; the text says how.
     Unavailable(String),
 }
 
@@ -82,7 +88,7 @@ pub struct CardLifecycle {
     release_after: Duration,
     /// Which protocols the card may speak.
     protocols: ProtocolChoice,
-    /// What names of insertions and states begin with: unique to this broker's run and this reader.
+    /// The beginning of insertion ids and state tags: unique to this broker's run and this reader.
     identity: String,
     phase: Phase,
     seen: Option<SlotStatus>,
@@ -127,7 +133,7 @@ enum Phase {
 }
 
 impl CardLifecycle {
-    /// A reader of which nothing is known yet. `identity` must be unique among all readers of all runs.
+    /// A reader that was not looked at yet. `identity` must be unique among all readers of all runs.
     pub fn new(own: Own, release_after: Duration, protocols: ProtocolChoice, identity: String, now: Instant) -> Self {
         Self {
             own,
@@ -146,7 +152,8 @@ impl CardLifecycle {
         }
     }
 
-    /// What to do now; `demand` says whether anyone waits for a turn. `None`: wait for an event or for [`CardLifecycle::deadline`].
+    /// Moves to the next state that is due, and returns what to do now; `demand` says whether anyone waits for a turn.
+    /// `None`: wait for an event or for [`CardLifecycle::deadline`].
     pub fn take_action(&mut self, now: Instant, demand: bool) -> Option<Action> {
         let action = self.due_action(now, demand);
         if matches!(action, Some(Action::Take | Action::ColdReset)) {
@@ -216,7 +223,7 @@ impl CardLifecycle {
         }
     }
 
-    /// What watchers see.
+    /// The reader's status as watchers see it.
     pub fn status(&self) -> ReaderStatus {
         let (state, atr, protocol) = match &self.phase {
             Phase::Unavailable { .. } => (State::Unavailable, Vec::new(), None),
@@ -237,17 +244,17 @@ impl CardLifecycle {
         }
     }
 
-    /// Names the insertion.
+    /// Names the insertion, uniquely among all runs.
     pub fn insertion_id(&self) -> String {
         format!("{}-i{}", self.identity, self.insertion_count)
     }
 
-    /// Names the card's state as far as the broker's own doings go.
+    /// Names the card's state as far as the broker's own commands and resets change it.
     pub fn state_tag(&self) -> String {
         self.state_tag_after(0)
     }
 
-    /// The state tag that a unit brings that begins now.
+    /// The state tag of a unit that begins now.
     pub fn next_state_tag(&self) -> String {
         self.state_tag_after(1)
     }
@@ -267,7 +274,7 @@ impl CardLifecycle {
         self.state_count += 1;
     }
 
-    /// What a request is told that does not wait for a card, if the reader is in no state to serve it.
+    /// The refusal for a request that requires a card now, if the reader is in no state to serve it.
     pub fn refusal(&self) -> Option<Failure> {
         if self.own == Own::Never {
             return Some(not_owned());
@@ -278,7 +285,7 @@ impl CardLifecycle {
         self.status().state.refusal(&self.unavailable_because)
     }
 
-    /// The monitor has looked. Returns what those are told who wait, but not for a card.
+    /// The monitor has looked at the slot. Returns a refusal for waiters.
     pub fn on_status(&mut self, status: SlotStatus, now: Instant) -> Option<Failure> {
         let before = self.seen.replace(status);
         let status = self.seen.as_ref()?;
@@ -301,20 +308,20 @@ impl CardLifecycle {
         (is_another && had_card).then(card_removed)
     }
 
-    /// PC/SC no longer serves the reader. Returns what those are told who wait, but not for a card.
+    /// PC/SC no longer serves the reader. Returns a refusal for waiters.
     pub fn on_unavailable(&mut self, because: String, now: Instant) -> Option<Failure> {
         self.seen = None;
         self.fail(because, now);
         self.refusal()
     }
 
-    /// A call has not returned in time. Returns what those are told who wait, but not for a card.
+    /// A call has not returned in time. Returns a refusal for waiters.
     pub fn on_hang(&mut self) -> Option<Failure> {
         self.unresponsive = true;
         self.refusal()
     }
 
-    /// The card thread has tried [`Action::Take`] or [`Action::ColdReset`]. Returns what those are told who wait, but not for a card.
+    /// The card thread has tried [`Action::Take`] or [`Action::ColdReset`]. Returns a refusal for waiters.
     pub fn on_taken(&mut self, taken: Result<CardInfo, SlotError>, now: Instant) -> Option<Failure> {
         self.unresponsive = false;
         self.holds |= !matches!(taken, Err(SlotError::Held | SlotError::NoCard | SlotError::CardRemoved));
@@ -341,7 +348,7 @@ impl CardLifecycle {
         self.refusal()
     }
 
-    /// A unit has ended. Returns what those are told who wait, but not for a card.
+    /// A unit has ended. Returns a refusal for waiters.
     pub fn on_unit_ended(&mut self, end: UnitEnd, now: Instant) -> Option<Failure> {
         let was_unresponsive = std::mem::take(&mut self.unresponsive);
         // What the monitor has said in the meantime is newer.
@@ -363,7 +370,7 @@ impl CardLifecycle {
         self.refusal()
     }
 
-    /// The card was reset although nobody asked for it. Returns what those are told who wait, but not for a card.
+    /// The card thread has reset the card: between groups, after a turn, or for a session. Returns a refusal for waiters.
     pub fn on_reset(&mut self, reset: Result<CardInfo, SlotError>, now: Instant) -> Option<Failure> {
         match reset {
             Ok(card) => {
@@ -379,14 +386,13 @@ impl CardLifecycle {
         }
     }
 
-    /// Someone else has reset the card, and it was reset again: it may be another one. Returns what those are told who wait, but not for
-    /// a card.
+    /// Another program has reset the card, and it was reset again: it may be another one. Returns a refusal for waiters.
     pub fn on_foreign_reset(&mut self, card: CardInfo, now: Instant) -> Option<Failure> {
         self.insertion_count += 1;
         self.on_reset(Ok(card), now)
     }
 
-    /// A session has left the card as it was. Returns what those are told who wait, but not for a card.
+    /// A session has left the card as it was. Returns a refusal for waiters.
     pub fn on_left_as_is(&mut self, now: Instant) -> Option<Failure> {
         match self.card().cloned() {
             Some(card) => self.on_unit_ended(UnitEnd::InOrder(card), now),
@@ -397,7 +403,7 @@ impl CardLifecycle {
         }
     }
 
-    /// The card was let go.
+    /// The card thread has let the card go.
     pub fn on_released(&mut self) {
         self.unresponsive = false;
         self.holds = false;

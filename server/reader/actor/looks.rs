@@ -5,8 +5,8 @@ use cardbroker_core::{
     turns::waiting::{Holder, TurnKind, Turns, Waiter},
 };
 
-use super::super::inbox::Look;
 use super::{Actor, Work};
+use crate::reader::inbox::Look;
 
 impl Actor {
     /// Answers a look.
@@ -30,12 +30,12 @@ impl Actor {
 
     /// What comes before whoever is first in the queue.
     pub(super) fn turns_under_way(&self) -> usize {
-        usize::from(!matches!(self.work, Work::None))
+        usize::from(!self.worker.is_idle())
     }
 
     fn holder(&self, caller: CallerKey) -> Option<Holder> {
-        let (kind, since, holder) = match &self.work {
-            Work::None | Work::Handling => return None,
+        let (kind, since, holder) = match self.worker.work()? {
+            Work::Handling => return None,
             Work::Unit { ticket, since, .. } => (TurnKind::Unit, *since, ticket.access.caller().key),
             Work::Opening { waiting, since, .. } => (waiting.kind(), *since, waiting.access().caller().key),
             Work::Session(holding) => (TurnKind::Session, holding.began(), holding.caller()),

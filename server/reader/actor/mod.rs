@@ -1,17 +1,30 @@
-//! The actor of one reader: a task that owns the reader's queue, life and leases, tells the card thread what to do, and
-//! publishes what watchers see. It carries out what `queue`, `life`, `isolation` and `lease` decide. Its parts: `turns`
-//! (who gets the next one), `sessions` (how one begins and ends), `clock` (what is due when, and calls that hang),
-//! `looks` (what those who wait may see).
+//! The actor of one reader: a task that owns the reader's queue, lifecycle and leases, gives the card thread its jobs, and
+//! publishes the reader's status. It carries out what the pure parts decide: the queue, the card's lifecycle, isolation,
+//! the lease, and the two machines in `machine`.
+//!
+//! | part | concern |
+//! | --- | --- |
+//! | `setup` | what an actor is built from, and its start |
+//! | `machine` | the reader's phase and the card thread's work, drawn |
+//! | `reports` | reports of the card thread, events of the monitor, the stop |
+//! | `turns` | requests, and which one gets the next turn |
+//! | `sessions` | how a session begins, when it must give way, how it ends |
+//! | `clock` | when something is due, and calls that do not return |
+//! | `looks` | what a waiter may see of the turns |
+//! | `publish` | the reader's status for watchers |
 
 mod clock;
 mod looks;
+mod machine;
+mod publish;
+mod reports;
 mod sessions;
+mod setup;
 #[cfg(test)]
 mod tests;
 mod turns;
 
 use std::{
-    io,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -22,171 +35,119 @@ use std::{
 
 use cardbroker_core::{
     caller::CallerKey,
-    card::pin_guard::{Guarded, PinGuard},
     error::{Failure, Reason},
     lifecycle::{Action, CardLifecycle},
-    slot::{ResetKind, SlotStatus},
-    status::{ReaderStatus, State},
+    slot::ResetKind,
+    status::ReaderStatus,
     turns::{
         lease::Leases,
-        queue::{self, Limits, Queue},
+        queue::{self, Queue},
     },
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
-    task::JoinSet,
     time::sleep_until,
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::warn;
 
-use self::{sessions::Holding, turns::Positions};
-use super::{
-    card::{gate::Gate, thread as card_thread},
-    handle::{Requests, TurnsMoved},
-    inbox::{Look, Message, SessionOver, Waiting, shutting_down},
-    isolation::Isolation,
-    jobs::{CallWatchdog, Job, Report},
-    statuses::StatusPublisher,
-    ticket::Ticket,
+use self::{
+    machine::{ReaderPhase, WorkerState},
+    sessions::Holding,
+    turns::Positions,
 };
-use crate::process::random::hash_key;
-use crate::{backend::Slot, caller::group::GroupMark, config::ReaderSettings, policy::access::PolicyInForce};
+pub use self::{
+    reports::Event,
+    setup::{ReaderSetup, spawn},
+};
+use crate::{
+    caller::group::GroupMark,
+    policy::access::PolicyInForce,
+    reader::{
+        handle::TurnsMoved,
+        inbox::{Look, Message, SessionOver, Waiting},
+        isolation::Isolation,
+        jobs::{CallWatchdog, Job, Report},
+        statuses::StatusPublisher,
+        ticket::Ticket,
+    },
+};
 
-/// What the registry tells an actor about its reader.
-#[derive(Debug)]
-pub enum Event {
-    /// The monitor has looked.
-    Seen(SlotStatus),
-    /// PC/SC is down, and why.
-    Unavailable(String),
-    /// The reader was unplugged. [`Event::Seen`] brings it back.
-    Unplugged,
-}
-
-/// All that a reader's actor is made of.
-pub struct ReaderSetup {
-    /// The reader's id, for logs and the thread's name.
-    pub id: String,
-    /// What names of insertions and states begin with.
-    pub identity: String,
-    /// What the configuration says about the reader.
-    pub settings: ReaderSettings,
-    /// How many requests may wait.
-    pub limits: Limits,
-    /// How long a session may go on while others wait.
-    pub max_contended_lease: Duration,
-    /// What callers may do.
-    pub policy: PolicyInForce,
-    /// The hand on the card.
-    pub slot: Box<dyn Slot>,
-    /// Where its status goes.
-    pub publisher: StatusPublisher,
-    /// Where those hear of changes who follow turns.
-    pub turns_moved: TurnsMoved,
-    /// Where requests arrive.
-    pub requests: Requests,
-    /// Ends the actor.
-    pub shutdown: CancellationToken,
-}
-
-/// Starts a reader as one of `tasks`. It ends after `shutdown`, when the unit under way has ended and the card was let go. Returns
-/// where to tell it about its reader.
-///
-/// # Errors
-/// If the system has no thread to give.
-pub fn spawn(setup: ReaderSetup, tasks: &mut JoinSet<()>) -> io::Result<mpsc::Sender<Event>> {
-    let (report, reports) = mpsc::channel(2);
-    // Fails only when the actor has gone, and then nobody needs the report.
-    let send_report = move |done| drop(report.blocking_send(done));
-    let guarded = Guarded { known_wrong: setup.settings.pin_guard, last_try: setup.settings.guard_last_try };
-    let gate = Gate::new(PinGuard::new(guarded, hash_key()?));
-    let (jobs, watchdog) = card_thread::spawn(&setup.id, setup.slot, setup.settings.protocols, gate, send_report)?;
-
-    let (events, event_queue) = mpsc::channel(8);
-    let ReaderSettings { own, release_after, protocols, .. } = setup.settings;
-    let lifecycle = CardLifecycle::new(own, release_after, protocols, setup.identity, Instant::now());
-    let actor = Actor {
-        exchange_timeout: setup.settings.exchange_timeout,
-        id: setup.id,
-        publisher: setup.publisher,
-        published: None,
-        queue: Queue::new(setup.limits),
-        isolation: Isolation::default(),
-        isolation_reset: setup.settings.isolation_reset,
-        max_contended_lease: setup.max_contended_lease,
-        policy: setup.policy,
-        positions: Positions::default(),
-        waiting: setup.requests.waiting,
-        turns_moved: setup.turns_moved,
-        lifecycle,
-        leases: Leases::default(),
-        jobs,
-        watchdog,
-        work: Work::None,
-        hangs: false,
-        plugged: false,
-        stopping: false,
-        released: false,
-    };
-    let Requests { messages, looks, .. } = setup.requests;
-    tasks.spawn(actor.run(messages, looks, event_queue, reports, setup.shutdown));
-    Ok(events)
-}
-
+/// The state of one reader's actor. Only the actor's task reads and writes it; the rest of the broker has a handle.
 struct Actor {
+    /// The reader's id, for logs. Never changes.
     id: String,
+    /// The longest that one call of the card stack may last in a unit or a session. Never changes.
     exchange_timeout: Duration,
+    /// Where the status goes. The registry gives it; called at each change, and for the last time at the stop.
     publisher: StatusPublisher,
+    /// The status that watchers have. `None` while the reader is unplugged.
     published: Option<ReaderStatus>,
+    /// The requests that wait. A request leaves it to get its turn, or with its failure.
     queue: Queue<CallerKey, Waiting>,
+    /// Which group has left something in the card.
     isolation: Isolation,
+    /// How the card is reset between groups. Never changes.
     isolation_reset: ResetKind,
+    /// The longest that a session may hold the card while others wait. Never changes.
     max_contended_lease: Duration,
+    /// The policy, from the broker. A change wakes the actor, which ends a session that the new rules forbid.
     policy: PolicyInForce,
+    /// When waiters for a session hear their position next.
     positions: Positions,
-    /// How many requests wait, for handles.
+    /// The length of the queue. Written here after each step, read by handles.
     waiting: Arc<AtomicUsize>,
+    /// Tells followers of turns, at all readers, that something may have changed.
     turns_moved: TurnsMoved,
+    /// The state of the reader's card, and what to do next with it.
     lifecycle: CardLifecycle,
+    /// The right to send to the card. Granted with each turn; a lease that is out ends here, at the latest with the next.
     leases: Leases,
+    /// To the card thread. Sessions hold clones; the thread lets the card go and ends when the last one is dropped.
     jobs: thread_mpsc::SyncSender<Job>,
+    /// Set by the card thread around each call of the card stack, read by `clock`.
     watchdog: CallWatchdog,
-    work: Work,
-    /// The call under way has not returned in time.
-    hangs: bool,
-    plugged: bool,
-    stopping: bool,
-    /// The card was let go for good.
-    released: bool,
+    /// What the card thread works at, and whether it is stuck.
+    worker: WorkerState<Work>,
+    /// Whether the reader is there, and how far its end has come.
+    phase: ReaderPhase,
 }
 
-/// What the card thread is at.
+/// What the card thread works at.
 enum Work {
-    None,
-    /// Taking, resetting or releasing the card.
+    /// It takes, resets or releases the card for nobody in particular.
     Handling,
+    /// It runs a unit that has the turn.
     Unit {
+        /// The unit. The thread has another handle, and ends it.
         ticket: Arc<Ticket>,
+        /// The caller's group, which may leave something in the card.
         group: GroupMark,
+        /// When the turn began.
         since: Instant,
     },
-    /// Resetting the card for a session that has the turn.
+    /// It resets the card for a session that has the turn.
     Opening {
+        /// The number by which its caller may give it up.
         number: queue::RequestNumber,
+        /// The request, whose purpose is a session. Granted or refused once the card is reset.
         waiting: Waiting,
+        /// When the turn began.
         since: Instant,
     },
-    /// What a session asks for.
+    /// It serves a session, which gives it tasks past the actor. Between them it is in no call.
     Session(Box<Holding>),
-    /// The last of what a session has asked for; then the card is reset or left.
+    /// It does the last tasks of a session; then it resets the card or leaves it.
     EndOfSession {
+        /// The caller's group, which may have left something in the card.
         group: GroupMark,
+        /// Whose session it was.
         caller: CallerKey,
+        /// When the session began.
         since: Instant,
-        /// Hears if the driver hangs in it.
+        /// To the holder, who must hear if the driver hangs in a last task. Dropped when the card is done.
         over: watch::Sender<Option<SessionOver>>,
-        /// Hears when it is done.
+        /// To a holder that waits for the end. `None` if there is none, or it has heard.
         done: Option<oneshot::Sender<()>>,
     },
 }
@@ -208,9 +169,8 @@ impl Actor {
                 self.turns_moved.tell();
             }
             may_have_moved = true;
-            // A call that hangs is left behind.
-            if self.stopping && (self.released || self.hangs) {
-                // Who asks from now on finds the inbox closed; who has asked is answered.
+            if self.is_over() {
+                // Later requests find the inbox closed; those in it are answered.
                 messages.close();
                 while let Ok(message) = messages.try_recv() {
                     self.on_message(message);
@@ -222,12 +182,12 @@ impl Actor {
                 biased;
                 Some(report) = reports.recv() => self.on_report(report, Instant::now()),
                 Some(event) = events.recv() => self.on_event(event, Instant::now()),
-                () = shutdown.cancelled(), if !self.stopping => self.stop(),
+                () = shutdown.cancelled(), if !self.phase.is_ending() => self.stop(),
                 () = self.isolation.reset_becomes_due() => {}
-                // Before the messages: who leaves now leaves by the new rules.
+                // Before the messages: a session that closes now closes by the new rules.
                 Ok(()) = self.policy.changed() => self.end_forbidden_session(),
                 Some(message) = messages.recv() => self.on_message(message),
-                // Behind the messages: whoever only looks delays nobody who wants a turn.
+                // Behind the messages: a look delays no request for a turn.
                 Some(look) = looks.recv() => {
                     may_have_moved = false;
                     self.look(look);
@@ -241,7 +201,7 @@ impl Actor {
     fn advance(&mut self, now: Instant) {
         self.check_for_hang(now);
         self.judge_session(now);
-        while !self.stopping && matches!(self.work, Work::None) {
+        while !self.phase.is_ending() && self.worker.is_idle() {
             if self.isolation.is_reset_due() && self.lifecycle.card().is_some() {
                 // Off the next caller's path: nobody is left who may use what is in the card.
                 self.start(Job::Reset(self.isolation_reset), Work::Handling);
@@ -266,125 +226,30 @@ impl Actor {
         self.tell_positions(now);
     }
 
+    /// Gives the idle card thread a job.
     fn start(&mut self, job: Job, work: Work) {
-        self.work = work;
-        self.hangs = false;
-        // There is room: one job of ours at a time, and a session's are limited. The thread ends only after this actor.
+        self.worker.begin(work);
+        self.send(job);
+    }
+
+    /// Hands a job over. There is room: the actor has one job at a time under way, and a session's tasks are limited.
+    /// The thread ends only after this actor, unless it has panicked.
+    fn send(&mut self, job: Job) {
         if self.jobs.try_send(job).is_err() {
             warn!(reader = %self.id, "the reader's card thread has ended");
             self.end_all(&Failure::not_sent(Reason::Internal, "the reader's thread has ended: report this"));
             self.publisher.publish(None);
-            self.work = Work::None;
-            (self.stopping, self.released) = (true, true);
+            self.worker.take();
+            self.phase.on_thread_ended();
         }
     }
 
-    fn on_report(&mut self, report: Report, now: Instant) {
-        debug!(reader = %self.id, ?report, "card thread");
-        // Whatever hung has returned.
-        self.hangs = false;
-        let refusal = match report {
-            Report::Took(taken) => {
-                if let Err(error) = &taken {
-                    debug!(reader = %self.id, %error, "the card could not be taken");
-                }
-                self.work = Work::None;
-                self.isolation.reset();
-                self.lifecycle.on_taken(taken, now)
-            }
-            Report::UnitEnded { end, raised } => {
-                self.leases.end();
-                let refusal = self.lifecycle.on_unit_ended(end, now);
-                if let Work::Unit { ticket, group, .. } = std::mem::replace(&mut self.work, Work::None) {
-                    self.isolation.used(&group, raised);
-                    self.dispose(ticket.request.disposition);
-                }
-                refusal
-            }
-            Report::Reset(reset) => self.on_reset(reset, now),
-            Report::ForeignReset(card) => {
-                self.isolation.reset();
-                self.lifecycle.on_foreign_reset(card, now)
-            }
-            Report::SessionFault { end, failure } => {
-                let refusal = self.lifecycle.on_unit_ended(end, now);
-                self.end_session(failure);
-                refusal
-            }
-            Report::SessionEnded { reset, raised } => self.on_session_end(reset, raised, now),
-            Report::Released => {
-                self.work = Work::None;
-                self.released = self.stopping;
-                self.isolation.reset();
-                self.lifecycle.on_released();
-                None
-            }
-        };
-        self.refuse_waiters(refusal);
-        self.release_at_the_end();
-    }
-
-    fn on_event(&mut self, event: Event, now: Instant) {
-        let refusal = match event {
-            Event::Seen(status) => {
-                self.plugged = true;
-                self.lifecycle.on_status(status, now)
-            }
-            Event::Unavailable(because) => self.lifecycle.on_unavailable(because, now),
-            Event::Unplugged => {
-                self.plugged = false;
-                let gone = unplugged();
-                self.end_all(&gone);
-                self.lifecycle.on_unavailable(gone.message.to_string(), now);
-                Some(gone)
-            }
-        };
-        if let Some(failure) = refusal.as_ref().filter(|_| self.lifecycle.card().is_none()) {
-            self.end_session(failure.clone());
+    /// Whether the actor's task may end: the card was let go, or the thread is stuck in a call that is left behind.
+    fn is_over(&self) -> bool {
+        match self.phase {
+            ReaderPhase::Unplugged | ReaderPhase::Plugged => false,
+            ReaderPhase::Draining => self.worker.hangs(),
+            ReaderPhase::Released => true,
         }
-        self.refuse_waiters(refusal);
-    }
-
-    fn stop(&mut self) {
-        self.stopping = true;
-        self.end_all(&shutting_down());
-        self.end_session(shutting_down());
-        self.refuse_opening(shutting_down());
-        self.release_at_the_end();
-    }
-
-    /// Lets the card, or the place of one, go before the process ends, so that PC/SC has nothing to clean up.
-    fn release_at_the_end(&mut self) {
-        if self.stopping && !self.released && matches!(self.work, Work::None) {
-            self.start(Job::Release, Work::Handling);
-        }
-    }
-
-    fn publish(&mut self) {
-        let status = self.plugged.then(|| self.lifecycle.status());
-        if status == self.published || self.stopping {
-            return;
-        }
-        match &status {
-            Some(now) => log_change(&self.id, now, self.lifecycle.unusable_because().as_deref()),
-            None => info!(reader = %self.id, "reader unplugged"),
-        }
-        self.publisher.publish(status.clone());
-        self.published = status;
-    }
-}
-
-fn unplugged() -> Failure {
-    Failure::not_sent(Reason::ReaderGone, "the reader was unplugged: wait for it with WatchReaders")
-}
-
-fn log_change(id: &str, status: &ReaderStatus, because: Option<&str>) {
-    let state = status.state;
-    let insertion = status.insertion_id.as_str();
-    match state {
-        State::Mute | State::HeldElsewhere | State::Unresponsive | State::Unavailable => {
-            warn!(reader = %id, ?state, insertion, because, "reader state changed");
-        }
-        State::Empty | State::Settling | State::Ready => info!(reader = %id, ?state, insertion, "reader state changed"),
     }
 }

@@ -15,25 +15,35 @@ use cardbroker_core::{
 };
 use tokio::sync::{oneshot, watch};
 
-use super::super::inbox::{Grant, Manner, Purpose, SessionOver, SessionTicket, Waiting};
-use super::super::jobs::Job;
 use super::{Actor, Work};
 use crate::{
     caller::group::GroupMark,
     policy::{access::Access, audit},
+    reader::{
+        inbox::{Grant, Manner, Purpose, SessionOver, SessionTicket, Waiting},
+        jobs::Job,
+    },
 };
 
 /// The session that has the card.
 pub(super) struct Holding {
+    /// The number by which the holder gives the lease back.
     number: queue::RequestNumber,
+    /// The caller's group, which may leave something in the card.
     group: GroupMark,
+    /// The caller, and what it may do. Asked again when the policy changes.
     access: Access,
+    /// How the session wants to leave the card if it ends in good order.
     disposition: Disposition,
+    /// When the session must give way to waiters.
     terms: Terms,
+    /// Whether a task is under way. Written by the holder and the card thread, read here.
     activity: Arc<Activity>,
-    /// Since when others wait.
+    /// Since when others wait. Set by [`Actor::judge_session`]; `None` while nobody does.
     contended: Option<Instant>,
+    /// To the holder: how many callers wait.
     waiters: watch::Sender<usize>,
+    /// To the holder: why the broker has ended the session. Without a reason, dropping it says nothing.
     over: watch::Sender<Option<SessionOver>>,
 }
 
@@ -93,15 +103,15 @@ impl Actor {
         self.lifecycle.on_turn();
         let access = session.access;
         access.audit(audit::SessionRecord::Began);
-        self.hangs = false;
         let disposition = session.request.disposition;
         let holding = Holding { number, group, access, disposition, terms, activity, contended: None, waiters, over };
-        self.work = Work::Session(Box::new(holding));
+        // The session gives the thread its tasks itself.
+        self.worker.begin(Work::Session(Box::new(holding)));
     }
 
     /// Looks whether the session that has the card must give way, and tells it who waits.
     pub(super) fn judge_session(&mut self, now: Instant) {
-        let Work::Session(holding) = &mut self.work else { return };
+        let Some(Work::Session(holding)) = self.worker.work_mut() else { return };
         let callers = self.queue.callers();
         holding.contended = (callers > 0).then(|| holding.contended.unwrap_or(now));
         holding.waiters.send_if_modified(|told| std::mem::replace(told, callers) != callers);
@@ -118,7 +128,7 @@ impl Actor {
 
     /// When the session that has the card is to be looked at again.
     pub(super) fn session_deadline(&self, now: Instant) -> Option<Instant> {
-        let Work::Session(holding) = &self.work else { return None };
+        let Some(Work::Session(holding)) = self.worker.work() else { return None };
         match holding.terms.judge(now, holding.contended, holding.activity.idle_since()) {
             Verdict::GoOn(look) => look,
             Verdict::Idles | Verdict::TooLong => Some(now),
@@ -127,7 +137,7 @@ impl Actor {
 
     /// The holder of the session of that number, if it is the one that has the card, ends it.
     pub(super) fn close_session(&mut self, number: queue::RequestNumber, manner: Manner) {
-        let Work::Session(holding) = &self.work else { return };
+        let Some(Work::Session(holding)) = self.worker.work() else { return };
         if holding.number != number {
             return;
         }
@@ -142,17 +152,17 @@ impl Actor {
     /// Ends the session that has the card, if there is one, and tells its holder why. What becomes of the messages that
     /// were read is told to each of them; what ends the session concerns the others, which were not sent.
     pub(super) fn end_session(&mut self, failure: Failure) {
-        let Work::Session(holding) = &self.work else { return };
+        let Some(Work::Session(holding)) = self.worker.work() else { return };
         let failure = Failure { delivery: Delivery::NotSent, ..failure };
         holding.access.audit(audit::SessionRecord::EndedByBroker(&failure));
-        holding.over.send_replace(Some(SessionOver { failure, hangs: self.hangs }));
+        holding.over.send_replace(Some(SessionOver { failure, hangs: self.worker.hangs() }));
         let disposition = holding.disposition.abruptly();
         self.end_session_turn(disposition, None);
     }
 
     /// Ends the session that has the card if new rules forbid it.
     pub(super) fn end_forbidden_session(&mut self) {
-        if let Work::Session(holding) = &self.work
+        if let Some(Work::Session(holding)) = self.worker.work()
             && let Err(denied) = holding.access.holds()
         {
             let rule = denied.rule.as_deref().unwrap_or_default();
@@ -163,22 +173,31 @@ impl Actor {
 
     /// Ends the wait of the session that has the turn but not its reset card yet, if there is one. The reset goes on.
     pub(super) fn refuse_opening(&mut self, failure: Failure) {
-        if matches!(self.work, Work::Opening { .. })
-            && let Work::Opening { waiting, .. } = std::mem::replace(&mut self.work, Work::Handling)
-        {
-            waiting.end(failure);
-        }
+        self.worker.change(|work| match work {
+            Work::Opening { waiting, .. } => {
+                waiting.end(failure);
+                Work::Handling
+            }
+            other => other,
+        });
     }
 
-    /// The lease is over. What was sent under it comes before the turnover in the card thread's queue.
+    /// Ends the lease. The card thread does what was sent under it first, and then [`Job::EndOfSession`]; if it is stuck
+    /// in a call, that goes on.
     fn end_session_turn(&mut self, disposition: Disposition, done: Option<oneshot::Sender<()>>) {
-        let Work::Session(holding) = std::mem::replace(&mut self.work, Work::None) else { return };
+        if !matches!(self.worker.work(), Some(Work::Session(_))) {
+            return;
+        }
         self.leases.end();
-        let reset = disposition.reset(self.isolation_reset);
-        let (caller, since, hangs) = (holding.caller(), holding.began(), self.hangs);
-        let Holding { group, over, .. } = *holding;
-        self.start(Job::EndOfSession(reset), Work::EndOfSession { group, caller, since, over, done });
-        self.hangs = hangs;
+        self.worker.change(|work| match work {
+            Work::Session(holding) => {
+                let (caller, since) = (holding.caller(), holding.began());
+                let Holding { group, over, .. } = *holding;
+                Work::EndOfSession { group, caller, since, over, done }
+            }
+            other => other,
+        });
+        self.send(Job::EndOfSession(disposition.reset(self.isolation_reset)));
     }
 
     /// The session's last task is done, and the card is reset or left.
@@ -188,20 +207,20 @@ impl Actor {
         raised: bool,
         now: Instant,
     ) -> Option<Failure> {
-        let work = std::mem::replace(&mut self.work, Work::None);
+        let work = self.worker.take();
         let refusal = match reset {
             Some(reset) => {
                 self.isolation.reset();
                 self.lifecycle.on_reset(reset, now)
             }
             None => {
-                if let Work::EndOfSession { group, .. } = &work {
+                if let Some(Work::EndOfSession { group, .. }) = &work {
                     self.isolation.used(group, raised);
                 }
                 self.lifecycle.on_left_as_is(now)
             }
         };
-        if let Work::EndOfSession { done: Some(done), .. } = work {
+        if let Some(Work::EndOfSession { done: Some(done), .. }) = work {
             // An error means that the holder has gone.
             let _ = done.send(());
         }
@@ -213,18 +232,20 @@ impl Actor {
         self.isolation.reset();
         let is_reset = reset.is_ok();
         let refusal = self.lifecycle.on_reset(reset, now);
-        match std::mem::replace(&mut self.work, Work::None) {
-            Work::Opening { number, waiting: Waiting { group, purpose: Purpose::Session(session) }, .. } => {
-                if is_reset {
-                    self.grant(number, group, session, true, now);
-                } else {
-                    let failed =
-                        || Failure::not_sent(Reason::ResetFailed, "the reset before the session failed: retry");
-                    let _ = session.grant.send(Err(self.lifecycle.refusal().unwrap_or_else(failed)));
-                }
+        // A session goes on, or to its end, on the card that it has had reset.
+        if matches!(self.worker.work(), Some(Work::Session(_) | Work::EndOfSession { .. })) {
+            return refusal;
+        }
+        if let Some(Work::Opening { number, waiting, .. }) = self.worker.take()
+            && let Waiting { group, purpose: Purpose::Session(session) } = waiting
+        {
+            if is_reset {
+                self.grant(number, group, session, true, now);
+            } else {
+                let failed = || Failure::not_sent(Reason::ResetFailed, "the reset before the session failed: retry");
+                // An error means that nobody waits any more.
+                let _ = session.grant.send(Err(self.lifecycle.refusal().unwrap_or_else(failed)));
             }
-            work @ (Work::Session(_) | Work::EndOfSession { .. }) => self.work = work,
-            _ => {}
         }
         refusal
     }

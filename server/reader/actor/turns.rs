@@ -13,9 +13,11 @@ use cardbroker_core::{
     },
 };
 
-use super::super::inbox::{Manner, Message, Purpose, Waiting, shutting_down};
-use super::super::jobs::{Job, UnitJob};
-use super::{Actor, Work, unplugged};
+use super::{Actor, Work, machine::ReaderPhase, reports::unplugged};
+use crate::reader::{
+    inbox::{Manner, Message, Purpose, Waiting, shutting_down},
+    jobs::{Job, UnitJob},
+};
 
 /// How often those who wait for a session hear of their place.
 const POSITION_INTERVAL: Duration = Duration::from_millis(50);
@@ -43,8 +45,8 @@ impl Actor {
     pub(super) fn on_message(&mut self, message: Message) {
         let now = Instant::now();
         match message {
-            Message::Submit { waiting, .. } if self.stopping => waiting.end(shutting_down()),
-            Message::Submit { waiting, .. } if !self.plugged => waiting.end(unplugged()),
+            Message::Submit { waiting, .. } if self.phase.is_ending() => waiting.end(shutting_down()),
+            Message::Submit { waiting, .. } if self.phase == ReaderPhase::Unplugged => waiting.end(unplugged()),
             Message::Submit { number, caller, waiting } => {
                 let refusal = self.lifecycle.refusal().filter(|refusal| waiting.turn().is_told(refusal));
                 let is_session = matches!(waiting.purpose, Purpose::Session(_));
@@ -104,7 +106,7 @@ impl Actor {
     pub(super) fn dispose(&mut self, disposition: Disposition) {
         if let Some(kind) = disposition.reset(self.isolation_reset)
             && self.lifecycle.card().is_some()
-            && !self.stopping
+            && !self.phase.is_ending()
         {
             self.start(Job::Reset(kind), Work::Handling);
         }

@@ -120,7 +120,7 @@ impl World {
         self.turn();
         let is_full = self.last_full == Some(number);
         let story = || format!("{number} finds the queue full: {is_full}");
-        self.witness.expect(Promise::Limits, is_full == must_be_full || self.actor.stopping, story);
+        self.witness.expect(Promise::Limits, is_full == must_be_full || self.actor.phase.is_ending(), story);
     }
 
     fn ask(&mut self, number: usize, raises: bool, count: usize, restart: bool) {

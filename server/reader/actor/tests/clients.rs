@@ -2,6 +2,8 @@
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Instant};
 
+use cardbroker_core::turns::queue::Limits;
+
 use super::{
     super::*,
     history::{CALLERS, GROUPS, Wish},

@@ -7,13 +7,19 @@ use cardbroker_core::{
     caller::Caller,
     card::unit::{UnitCommand, UnitRequest},
     error::Delivery,
-    slot::{CardInfo, Protocol, ProtocolChoice, SlotError},
-    turns::turn::{CardRequirement, Disposition, TurnRequest},
+    slot::{CardInfo, Protocol, ProtocolChoice, SlotError, SlotStatus},
+    turns::{
+        queue::Limits,
+        turn::{CardRequirement, Disposition, TurnRequest},
+    },
 };
+use tokio::task::JoinSet;
 
 use super::super::*;
 use crate::{
+    backend::Slot,
     caller::group::{GroupKey, Groups},
+    config::ReaderSettings,
     policy::{Policy, ReaderNames, access::Access, audit::AuditTrail, rule::Operation},
     reader::{
         ReaderHandle, Submission,

@@ -109,10 +109,10 @@ impl World {
     /// Faults of the actor.
     pub(super) fn tamper(&mut self, step: &Step) {
         match (self.fault, step) {
-            (Some(Fault::EarlyGrant), Step::Pass(_)) if matches!(self.actor.work, Work::Unit { .. }) => {
-                self.actor.work = Work::None;
+            (Some(Fault::EarlyGrant), Step::Pass(_)) if matches!(self.actor.worker.work(), Some(Work::Unit { .. })) => {
+                self.actor.worker.take();
             }
-            (Some(Fault::Impatient), Step::Look) if matches!(self.actor.work, Work::None) => {
+            (Some(Fault::Impatient), Step::Look) if self.actor.worker.is_idle() => {
                 self.actor.serve_next(self.now);
             }
             (Some(Fault::Disowned), Step::Look) => {

@@ -26,8 +26,8 @@ impl World {
                 self.last_unit = Some(number);
                 (unit.reset.is_some(), item.wish.reset_before.is_some() || demands(item.group), Some(number))
             }
-            Job::Reset(_) => match &self.actor.work {
-                Work::Opening { number, .. } => {
+            Job::Reset(_) => match self.actor.worker.work() {
+                Some(Work::Opening { number, .. }) => {
                     let number = self.number(*number);
                     let item = &self.clients.items[number];
                     (true, item.wish.reset_before.is_some() || demands(item.group), Some(number))

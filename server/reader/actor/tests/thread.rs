@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use cardbroker_core::{
     apdu::ApduBytes,
+    card::pin_guard::{Guarded, PinGuard},
     slot::{CardInfo, Protocol, ProtocolChoice, SlotError},
     turns::{lease::Lease, turn::Disposition},
 };
@@ -16,7 +17,13 @@ use super::{
     witness::Promise,
     world::{AGE, World},
 };
-use crate::reader::jobs::SessionTask;
+use crate::{
+    backend::Slot,
+    reader::{
+        card::{gate::Gate, thread as card_thread},
+        jobs::SessionTask,
+    },
+};
 
 /// A job of the card thread.
 pub(super) struct Task {

@@ -7,7 +7,11 @@ use std::{
     vec,
 };
 
-use cardbroker_core::{lifecycle::Own, turns::lease::Lease};
+use cardbroker_core::{
+    lifecycle::Own,
+    slot::SlotStatus,
+    turns::{lease::Lease, queue::Limits},
+};
 
 use super::{
     super::*,
@@ -17,7 +21,10 @@ use super::{
     thread::Task,
     witness::{Promise, Witness},
 };
-use crate::reader::{handle::ReaderHandle, statuses::Statuses};
+use crate::reader::{
+    handle::{ReaderHandle, Requests},
+    statuses::Statuses,
+};
 
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(20);
 /// How far the world's clock is ahead of the real one, which a pulse and an inbox look at.
@@ -88,11 +95,8 @@ impl World {
             leases: Leases::default(),
             jobs: to_thread,
             watchdog: CallWatchdog::new(),
-            work: Work::None,
-            hangs: false,
-            plugged: false,
-            stopping: false,
-            released: false,
+            worker: WorkerState::Idle,
+            phase: ReaderPhase::default(),
         };
         let mut world = Self {
             actor,
@@ -200,7 +204,7 @@ impl World {
             self.given(&job);
             self.tasks.push_back(job);
         }
-        self.ended = self.actor.stopping && matches!(self.actor.work, Work::None);
+        self.ended = self.actor.phase.is_ending() && self.actor.worker.is_idle();
     }
 
     /// What must be true between any two events.
@@ -214,11 +218,11 @@ impl World {
         let tag = tag(&actor.lifecycle.state_tag());
         witness.expect(Promise::TagMoves, self.last_tag <= tag, || format!("back to {tag}"));
         self.last_tag = tag;
-        let is_idle = matches!(actor.work, Work::None) && !self.ended;
+        let is_idle = actor.worker.is_idle() && !self.ended;
         let wakeup = actor.wakeup(now);
         witness.expect(Promise::NeverSpins, self.ended || wakeup > now, || format!("{:?}", actor.lifecycle.status()));
         let is_stale = witness.raised().is_some_and(|raised| self.clients.has_ended(raised));
-        let is_free = is_idle && actor.lifecycle.card().is_some() && !actor.stopping;
+        let is_free = is_idle && actor.lifecycle.card().is_some() && !actor.phase.is_ending();
         witness.expect(Promise::WipedAtOnce, !(is_stale && is_free), || "a free card keeps what nobody may use".into());
     }
 

@@ -1,0 +1,116 @@
+//! What the actor hears: reports of its card thread, events of the monitor, and the stop.
+
+use std::time::Instant;
+
+use cardbroker_core::{
+    error::{Failure, Reason},
+    slot::SlotStatus,
+};
+use tracing::debug;
+
+use super::{Actor, Work, machine::ReaderPhase};
+use crate::reader::{
+    inbox::shutting_down,
+    jobs::{Job, Report},
+};
+
+/// What the registry tells an actor about its reader.
+#[derive(Debug)]
+pub enum Event {
+    /// The monitor has looked at the slot.
+    Seen(SlotStatus),
+    /// PC/SC is down; the text says why.
+    Unavailable(String),
+    /// The reader was unplugged. [`Event::Seen`] brings it back.
+    Unplugged,
+}
+
+impl Actor {
+    /// The card thread has done a job, or has found something in a session's task.
+    pub(super) fn on_report(&mut self, report: Report, now: Instant) {
+        debug!(reader = %self.id, ?report, "card thread");
+        self.worker.on_returned();
+        let refusal = match report {
+            Report::Took(taken) => {
+                if let Err(error) = &taken {
+                    debug!(reader = %self.id, %error, "the card could not be taken");
+                }
+                self.worker.take();
+                self.isolation.reset();
+                self.lifecycle.on_taken(taken, now)
+            }
+            Report::UnitEnded { end, raised } => {
+                self.leases.end();
+                let refusal = self.lifecycle.on_unit_ended(end, now);
+                if let Some(Work::Unit { ticket, group, .. }) = self.worker.take() {
+                    self.isolation.used(&group, raised);
+                    self.dispose(ticket.request.disposition);
+                }
+                refusal
+            }
+            Report::Reset(reset) => self.on_reset(reset, now),
+            Report::ForeignReset(card) => {
+                self.isolation.reset();
+                self.lifecycle.on_foreign_reset(card, now)
+            }
+            Report::SessionFault { end, failure } => {
+                let refusal = self.lifecycle.on_unit_ended(end, now);
+                self.end_session(failure);
+                refusal
+            }
+            Report::SessionEnded { reset, raised } => self.on_session_end(reset, raised, now),
+            Report::Released => {
+                self.worker.take();
+                self.phase.on_released();
+                self.isolation.reset();
+                self.lifecycle.on_released();
+                None
+            }
+        };
+        self.refuse_waiters(refusal);
+        self.release_at_the_end();
+    }
+
+    /// The registry has news of the reader.
+    pub(super) fn on_event(&mut self, event: Event, now: Instant) {
+        let refusal = match event {
+            Event::Seen(status) => {
+                self.phase.on_seen();
+                self.lifecycle.on_status(status, now)
+            }
+            Event::Unavailable(because) => self.lifecycle.on_unavailable(because, now),
+            Event::Unplugged => {
+                self.phase.on_unplugged();
+                let gone = unplugged();
+                self.end_all(&gone);
+                self.lifecycle.on_unavailable(gone.message.to_string(), now);
+                Some(gone)
+            }
+        };
+        if let Some(failure) = refusal.as_ref().filter(|_| self.lifecycle.card().is_none()) {
+            self.end_session(failure.clone());
+        }
+        self.refuse_waiters(refusal);
+    }
+
+    /// The broker stops: refuses the waiters, ends the session, and lets the card go once it is free.
+    pub(super) fn stop(&mut self) {
+        self.phase.on_stop();
+        self.end_all(&shutting_down());
+        self.end_session(shutting_down());
+        self.refuse_opening(shutting_down());
+        self.release_at_the_end();
+    }
+
+    /// Lets the card, or the place of one, go before the process ends, so that PC/SC has nothing to clean up.
+    fn release_at_the_end(&mut self) {
+        if self.phase == ReaderPhase::Draining && self.worker.is_idle() {
+            self.start(Job::Release, Work::Handling);
+        }
+    }
+}
+
+/// The failure of requests at a reader that is not there.
+pub(super) fn unplugged() -> Failure {
+    Failure::not_sent(Reason::ReaderGone, "the reader was unplugged: wait for it with WatchReaders")
+}

@@ -1,0 +1,102 @@
+//! What an actor is built from, and its start.
+
+use std::{
+    io,
+    time::{Duration, Instant},
+};
+
+use cardbroker_core::{
+    card::pin_guard::{Guarded, PinGuard},
+    lifecycle::CardLifecycle,
+    turns::{
+        lease::Leases,
+        queue::{Limits, Queue},
+    },
+};
+use tokio::{sync::mpsc, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Actor, Event,
+    machine::{ReaderPhase, WorkerState},
+    turns::Positions,
+};
+use crate::{
+    backend::Slot,
+    config::ReaderSettings,
+    policy::access::PolicyInForce,
+    process::random::hash_key,
+    reader::{
+        card::{gate::Gate, thread as card_thread},
+        handle::{Requests, TurnsMoved},
+        isolation::Isolation,
+        statuses::StatusPublisher,
+    },
+};
+
+/// What a reader's actor is built from. The registry fills it in, once for each reader.
+pub struct ReaderSetup {
+    /// The reader's id, for logs and the thread's name.
+    pub id: String,
+    /// The beginning of insertion ids and state tags, unique to this run and reader.
+    pub identity: String,
+    /// What the configuration says about the reader.
+    pub settings: ReaderSettings,
+    /// How many requests may wait, of one caller and together.
+    pub limits: Limits,
+    /// How long a session may go on while others wait.
+    pub max_contended_lease: Duration,
+    /// The policy, now and at every change.
+    pub policy: PolicyInForce,
+    /// The only access to the reader's slot. Moves into the card thread.
+    pub slot: Box<dyn Slot>,
+    /// Takes each change of the reader's status.
+    pub publisher: StatusPublisher,
+    /// Tells followers of turns that something may have changed.
+    pub turns_moved: TurnsMoved,
+    /// The receiving end of the reader's handle.
+    pub requests: Requests,
+    /// Cancelled when the broker stops, which ends the actor.
+    pub shutdown: CancellationToken,
+}
+
+/// Starts a reader's card thread, and its actor as one of `tasks`. The actor ends after `shutdown`, when the unit under
+/// way has ended and the card was let go. Returns the way to tell it about its reader.
+///
+/// # Errors
+/// If the system has no thread or no random numbers to give.
+pub fn spawn(setup: ReaderSetup, tasks: &mut JoinSet<()>) -> io::Result<mpsc::Sender<Event>> {
+    let (report, reports) = mpsc::channel(2);
+    // Fails only when the actor has gone, and then nobody needs the report.
+    let send_report = move |done| drop(report.blocking_send(done));
+    let guarded = Guarded { known_wrong: setup.settings.pin_guard, last_try: setup.settings.guard_last_try };
+    let gate = Gate::new(PinGuard::new(guarded, hash_key()?));
+    let (jobs, watchdog) = card_thread::spawn(&setup.id, setup.slot, setup.settings.protocols, gate, send_report)?;
+
+    let (events, event_queue) = mpsc::channel(8);
+    let ReaderSettings { own, release_after, protocols, .. } = setup.settings;
+    let lifecycle = CardLifecycle::new(own, release_after, protocols, setup.identity, Instant::now());
+    let actor = Actor {
+        exchange_timeout: setup.settings.exchange_timeout,
+        id: setup.id,
+        publisher: setup.publisher,
+        published: None,
+        queue: Queue::new(setup.limits),
+        isolation: Isolation::default(),
+        isolation_reset: setup.settings.isolation_reset,
+        max_contended_lease: setup.max_contended_lease,
+        policy: setup.policy,
+        positions: Positions::default(),
+        waiting: setup.requests.waiting,
+        turns_moved: setup.turns_moved,
+        lifecycle,
+        leases: Leases::default(),
+        jobs,
+        watchdog,
+        worker: WorkerState::Idle,
+        phase: ReaderPhase::default(),
+    };
+    let Requests { messages, looks, .. } = setup.requests;
+    tasks.spawn(actor.run(messages, looks, event_queue, reports, setup.shutdown));
+    Ok(events)
+}
