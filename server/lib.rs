@@ -12,4 +12,3 @@ pub mod process;
 pub mod reader;
 pub mod registry;
 pub mod server;
-pub mod timing;

@@ -39,6 +39,7 @@ use tonic::{
     service::{LayerExt, Layered},
 };
 use tower::util::{MapResponse, MapResponseLayer};
+use tracing::{Instrument, Span};
 
 pub use self::{
     authentication::{Authentication, AuthenticationLayer},
@@ -49,7 +50,7 @@ use crate::{
     broker::{Broker, RequestContext},
     caller::group::{GroupKey, GroupMark, MAX_KEY_CHARACTERS, Memberships},
     listen::Peer,
-    timing::{Point, stamp},
+    reader::spans,
 };
 
 /// The service of the contract on top of a broker.
@@ -154,10 +155,10 @@ impl CardBrokerService for Edge {
     }
 
     async fn transmit(&self, request: Request<TransmitRequest>) -> Result<Response<TransmitResponse>, Status> {
-        stamp(Point::Decoded);
         let give_up = deadline::give_up(request.metadata());
         let origin = origin(&request)?;
         let key = request.metadata().get(GROUP_METADATA).cloned();
+        let span = spans::unit(&origin.connection);
         let request = request.into_inner();
         let reader = request.reader.clone();
         let outcome = async {
@@ -169,12 +170,10 @@ impl CardBrokerService for Edge {
                 Some(id) => self.broker.transmit_once(context, unit, give_up, id).await,
             }
         };
-        let response = match outcome.await {
+        match outcome.instrument(span).await {
             Ok((outcome, replayed)) => Ok(Response::new(transmit::response(outcome, replayed, &reader))),
             Err(failure) => Err(to_status(&failure, known_reader(&self.broker, &origin.caller, &reader))),
-        };
-        stamp(Point::Answered);
-        response
+        }
     }
 
     type OpenSessionStream = Responses<OpenSessionResponse>;
@@ -190,7 +189,8 @@ impl CardBrokerService for Edge {
         let body_failure = request.extensions().get::<BodyFailure>().cloned().unwrap_or_default();
         let settings = open_session::Settings { deadline, heartbeat_interval: self.heartbeat_interval, body_failure };
         let (broker, inbound) = (self.broker.clone(), request.into_inner());
-        let stream = open_session::stream(broker, origin.caller, group, inbound, settings);
+        let span = spans::session(&origin.connection);
+        let stream = open_session::stream(broker, origin.caller, group, inbound, settings, span);
         Ok(Response::new(Box::pin(stream)))
     }
 }
@@ -200,17 +200,22 @@ fn known_reader<'a>(broker: &Broker, caller: &Caller, name: &'a str) -> Option<&
     broker.reader(caller, name).is_ok().then_some(name)
 }
 
-/// Who asks, and the groups of the connection it came on.
+/// The caller of a request, and the connection that it came on.
 struct Origin {
     caller: Caller,
+    /// The groups that the connection keeps alive.
     memberships: Memberships,
+    /// The connection's span.
+    connection: Span,
 }
 
-/// Who asks. The listener and the authentication put it into every request.
+/// Returns what the listener and the authentication have put into a request.
 fn origin<T>(request: &Request<T>) -> Result<Origin, Status> {
     let extensions = request.extensions();
     match (extensions.get::<Caller>(), extensions.get::<Peer>()) {
-        (Some(caller), Some(peer)) => Ok(Origin { caller: caller.clone(), memberships: peer.memberships.clone() }),
+        (Some(caller), Some(peer)) => {
+            Ok(Origin { caller: caller.clone(), memberships: peer.memberships.clone(), connection: peer.span.clone() })
+        }
         _ => {
             let failure = Failure::not_sent(Reason::Internal, "the request has no caller: report this");
             Err(to_status(&failure, None))

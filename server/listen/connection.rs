@@ -55,9 +55,10 @@ impl Connection {
             deadline: Box::pin(tokio::time::sleep(first_request_timeout)),
             evicted: Box::pin(status.evicted.clone().cancelled_owned()),
         };
+        let span = source.span();
         Self {
             stream,
-            peer: Peer { source, memberships: Memberships::default(), status, calls: Arc::default() },
+            peer: Peer { source, memberships: Memberships::default(), span, status, calls: Arc::default() },
             probation: Some(probation),
             _place: place,
         }

@@ -10,6 +10,7 @@ use std::{
 };
 
 use cardbroker_core::caller::{Caller, Principal};
+use tracing::{Span, debug_span};
 
 use super::slots::ConnectionStatus;
 use crate::caller::group::Memberships;
@@ -21,6 +22,8 @@ pub struct Peer {
     pub source: Source,
     /// The isolation groups that the connection belongs to; they end when it does.
     pub memberships: Memberships,
+    /// The connection's span, for the spans of its requests. It closes with the connection and its last request.
+    pub span: Span,
     pub(super) status: ConnectionStatus,
     /// How many calls are open.
     pub(super) calls: Arc<AtomicUsize>,
@@ -73,6 +76,12 @@ impl Source {
             Self::Local(caller) => caller.connection,
             Self::Tcp { connection, .. } => *connection,
         }
+    }
+
+    /// Opens the connection's span. On TCP only requests tell the caller.
+    pub(super) fn span(&self) -> Span {
+        let (transport, connection) = (if matches!(self, Self::Local(_)) { "unix" } else { "tcp" }, self.connection());
+        debug_span!("connection", peer = %self, transport, connection)
     }
 
     /// The principal that the connection is counted for; `None` on TCP, where only requests name one.

@@ -102,6 +102,11 @@ impl Access {
         self.0.policy.borrow().decide_command(&self.0.caller.identity, &self.0.reader, self.0.operation, command)
     }
 
+    /// The id of the reader.
+    pub fn reader_id(&self) -> &str {
+        &self.0.reader.id
+    }
+
     /// The record of a session's begin and end.
     pub fn audit(&self, event: audit::SessionRecord<'_>) {
         audit::session(&self.0.caller, &self.0.reader.id, event);

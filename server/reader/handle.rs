@@ -111,7 +111,9 @@ impl ReaderHandle {
         let (ticket, answers) = Ticket::new(request, access, now);
         let ticket = Arc::new(ticket);
         let purpose = Purpose::Unit(Arc::clone(&ticket));
-        let give_back = self.send(caller, group, |give_back| (purpose, give_back))?;
+        let give_back = self.send(caller, group, |give_back| (purpose, give_back)).inspect_err(|failure| {
+            ticket.end_waiting(failure.clone());
+        })?;
         Ok(Submission { ticket, answers, give_back })
     }
 

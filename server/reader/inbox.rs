@@ -19,7 +19,11 @@ use cardbroker_core::{
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{jobs::Job, ticket::Ticket};
+use super::{
+    jobs::Job,
+    spans::{End, SessionRecord},
+    ticket::Ticket,
+};
 use crate::{caller::group::GroupMark, policy::access::Access};
 
 /// A message of a caller to the actor.
@@ -122,8 +126,7 @@ impl Waiting {
             Purpose::Unit(ticket) => {
                 ticket.end_waiting(failure);
             }
-            // An error means that nobody waits any more.
-            Purpose::Session(session) => drop(session.grant.send(Err(failure))),
+            Purpose::Session(session) => session.refuse(failure),
         }
     }
 }
@@ -172,6 +175,18 @@ pub(super) struct SessionTicket {
     pub(super) grant: oneshot::Sender<Result<Grant, Failure>>,
     /// To the caller: the number of turns before its own. The actor writes it while the request waits.
     pub(super) turns_ahead: watch::Sender<usize>,
+    /// The session's place in the log. Dropped with the request, it says that the caller has gone.
+    pub(super) record: SessionRecord,
+}
+
+impl SessionTicket {
+    /// Ends the request without a turn; its caller gets `failure`.
+    pub(super) fn refuse(self, failure: Failure) {
+        let Self { grant, mut record, .. } = self;
+        record.end(End::Failed(failure.reason));
+        // An error means that nobody waits any more.
+        let _ = grant.send(Err(failure));
+    }
 }
 
 /// A session's turn: made by the actor, owned by the session until its end.

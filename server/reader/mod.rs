@@ -28,6 +28,7 @@ mod jobs;
 pub mod pipeline;
 pub mod session;
 mod session_task;
+pub mod spans;
 mod statuses;
 pub mod ticket;
 

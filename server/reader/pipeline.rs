@@ -5,7 +5,7 @@ use std::{collections::VecDeque, time::Instant};
 
 use cardbroker_core::{
     card::unit::{UnitCommand, UnitOutcome},
-    error::{Delivery, Failure, Reason},
+    error::{Delivery, Failure},
     slot::{CardInfo, ResetKind},
     status::preceding_failed,
 };
@@ -151,13 +151,9 @@ async fn front_answer(pending: &mut VecDeque<Pending>) -> (i64, Answer) {
     let id = front.id;
     let answer = match &mut front.task {
         Task::Failed(failure) => Err(failure.clone()),
-        Task::Unit(unit) => (&mut unit.answer).await.unwrap_or_else(|_| Err(lost())).map(Answer::Unit),
+        Task::Unit(unit) => unit.outcome().await.map(Answer::Unit),
         Task::Reset(reset) => reset.outcome().await.map(Answer::Reset),
     };
     pending.pop_front();
     (id, answer.unwrap_or_else(Answer::Failed))
-}
-
-fn lost() -> Failure {
-    Failure::unknown(Reason::Internal, "the reader's thread has ended: report this")
 }

@@ -4,7 +4,11 @@
 
 use std::{
     ops::RangeInclusive,
-    sync::{Arc, atomic::AtomicBool, mpsc::TrySendError},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+        mpsc::TrySendError,
+    },
     time::{Duration, Instant},
 };
 
@@ -19,6 +23,7 @@ use tokio::sync::{oneshot, watch};
 use super::{
     inbox::{CancelSlot, Grant, Manner, SessionTicket},
     jobs::{Claim, Job, SessionJob, SessionTask},
+    spans::SessionRecord,
     ticket::Ticket,
 };
 pub use super::{
@@ -44,6 +49,8 @@ pub struct Opening {
     turns_ahead: watch::Receiver<usize>,
     /// The way to give up. The session takes it over; `None` after that, or after a refusal.
     give_back: Option<CancelSlot>,
+    /// The number of units, for the session's line in the log.
+    units: Arc<AtomicU32>,
 }
 
 impl Opening {
@@ -55,8 +62,11 @@ impl Opening {
     ) -> (Self, SessionTicket) {
         let (grant, granted) = oneshot::channel();
         let (position, turns_ahead) = watch::channel(0);
-        let ticket = SessionTicket { request, access: access.clone(), arrived: now, grant, turns_ahead: position };
-        (Self { arrived: now, access, grant: granted, turns_ahead, give_back: Some(give_back) }, ticket)
+        let units = Arc::default();
+        let record = SessionRecord::new(access.clone(), now, Arc::clone(&units));
+        let ticket =
+            SessionTicket { request, access: access.clone(), arrived: now, grant, turns_ahead: position, record };
+        (Self { arrived: now, access, grant: granted, turns_ahead, give_back: Some(give_back), units }, ticket)
     }
 
     /// Waits for the turn, or for news of it. Cancel-safe; not to be called again once the turn has come.
@@ -78,7 +88,8 @@ impl Opening {
         let give_back = self.give_back.take().ok_or_else(reader_ended)?;
         let queue_duration = grant.turn.began.saturating_duration_since(self.arrived);
         let (access, failed) = (self.access.clone(), Arc::default());
-        Ok(OpeningEvent::Begun(Box::new(Session { grant, access, queue_duration, give_back, failed })))
+        let units = Arc::clone(&self.units);
+        Ok(OpeningEvent::Begun(Box::new(Session { grant, access, queue_duration, give_back, failed, units })))
     }
 }
 
@@ -126,6 +137,8 @@ pub struct Session {
     give_back: CancelSlot,
     /// Whether a task has failed and none since has restarted. The card thread writes it.
     failed: Arc<AtomicBool>,
+    /// The number of units asked for. The actor reads it at the end.
+    units: Arc<AtomicU32>,
 }
 
 impl Session {
@@ -162,7 +175,11 @@ impl Session {
         let (ticket, answers) = Ticket::new(request, self.access.clone(), now);
         let ticket = Arc::new(ticket);
         let turn = Turn { began: now, reset: false, ..self.grant.turn.clone() };
-        self.ask(SessionTask::Unit { ticket: Arc::clone(&ticket), turn }, restart)?;
+        let task = SessionTask::Unit { ticket: Arc::clone(&ticket), turn };
+        self.ask(task, restart).inspect_err(|failure| {
+            ticket.end_waiting(failure.clone());
+        })?;
+        self.units.fetch_add(1, Ordering::Relaxed);
         Ok(SessionUnit::new(ticket, answers.first))
     }
 

@@ -4,10 +4,12 @@
 use std::{sync::Arc, time::Instant};
 
 use cardbroker_core::{
+    card::unit::UnitOutcome,
     error::{Failure, Reason},
     slot::CardInfo,
 };
 use tokio::sync::oneshot;
+use tracing::Instrument;
 
 use super::{
     jobs::Claim,
@@ -25,6 +27,15 @@ pub struct SessionUnit {
 impl SessionUnit {
     pub(super) fn new(ticket: Arc<Ticket>, answer: Answer) -> Self {
         Self { ticket, answer }
+    }
+
+    /// Waits for the outcome, in the unit's span. Cancel-safe; not to be called again once it has returned.
+    ///
+    /// # Errors
+    /// A [`Failure`] if no command was answered.
+    pub async fn outcome(&mut self) -> Result<UnitOutcome, Failure> {
+        let answer = (&mut self.answer).instrument(self.ticket.record().span().clone()).await;
+        answer.unwrap_or_else(|_| Err(Failure::unknown(Reason::Internal, "the reader's thread has ended: report this")))
     }
 
     /// Ends the unit from outside because nobody else can: what runs is unknown, what waits was not sent. An outcome

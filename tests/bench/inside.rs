@@ -1,4 +1,4 @@
-//! The broker's own share of a request, by time stamps inside it.
+//! The broker's own share of a request, by the spans inside it.
 
 use std::fs;
 
@@ -77,11 +77,13 @@ fn table(all_series: &[Series], hand_overs: &[(&str, Samples)]) -> Table {
     }
     Table {
         title: "Inside the broker",
-        about: "Medians, by time stamps in the process: from the decoded request to the first command that goes to the card, from \
-                an answer of the card to the broker's own GET RESPONSE, and from the last answer to the response that is ready to be \
-                encoded. The process is cardbrokerd's server without its allocator, which wipes memory. A card has a thread of its \
-                own, so a request is handed over twice. What that costs depends on where the kernel lets the two threads run; the \
-                rows with one processor and the last ones show it, and have no target."
+        about: "Medians, by the spans of units and exchanges, which a layer times in the process: from the decoded request \
+                to the first command that goes to the card, from an answer of the card to the broker's own GET RESPONSE, \
+                and from the last answer to the response that is ready to be encoded. The times include those of the \
+                spans, which are off at the usual log level. The process is cardbrokerd's server without its allocator, \
+                which wipes memory. A card has a thread of its own, so a request is handed over twice. What that costs \
+                depends on where the kernel lets the two threads run; the rows with one processor and the last ones show \
+                it, and have no target."
             .into(),
         columns: vec!["request", "decoded → card", "card → card", "card → response", "first and last together"],
         rows,
@@ -96,7 +98,7 @@ fn median(samples: &Samples) -> Cell {
     }
 }
 
-/// What the broker tells of its time stamps at its end.
+/// The times that the broker reports at its end.
 async fn one_round(stage: &Stage, series: &Series, count: u32) -> anyhow::Result<Value> {
     let folder = tempfile::Builder::new().prefix("bench-").tempdir()?;
     let (socket, config) = (folder.path().join("socket"), folder.path().join("config"));

@@ -39,7 +39,6 @@ const TURNS: Layers = &[&["lease", "queue", "turn", "waiting"]];
 
 /// The server's modules, from low to high.
 const SERVER: Layers = &[
-    &["timing"],
     &["backend", "caller"],
     &["policy"],
     &["config"],
@@ -54,7 +53,8 @@ const SERVER: Layers = &[
 
 /// The parts of one reader.
 const READER: Layers = &[
-    &["isolation", "statuses", "ticket"],
+    &["isolation", "spans", "statuses"],
+    &["ticket"],
     &["jobs"],
     &["card", "inbox", "session_task"],
     &["session"],
@@ -246,10 +246,10 @@ fn every_place_in_the_tables_exists() {
 fn planted_names_are_found() {
     for (path, source) in [
         ("server/core/apdu/mod.rs", "use crate::slot::SlotError;"),
-        ("server/backend/mod.rs", "use crate::{config::Config, timing::Point};"),
+        ("server/backend/mod.rs", "use crate::config::Config;"),
         ("server/config/reader.rs", "fn f() { super::super::broker::g() }"),
         ("server/broker/mod.rs", "use crate::grpc::Edge;"),
-        ("server/new.rs", "use crate::timing::Point;"),
+        ("server/new.rs", "use crate::backend::Slot;"),
         ("server/grpc/mod.rs", "use crate::new::Thing;"),
         ("server/core/card/unit/mod.rs", "use crate::outcomes::Outcome;"),
         ("server/reader/ticket/mod.rs", "fn f() { crate::reader::jobs::g() }"),
@@ -274,8 +274,8 @@ fn planted_names_are_found() {
 fn names_that_point_down_pass() {
     for (path, source) in [
         ("server/config/reader.rs", "use super::value; use crate::policy::rule::Rule;"),
-        ("server/reader/mod.rs", "pub use self::actor::spawn; use crate::timing::Point;"),
-        ("server/reader/ticket/mod.rs", "use tokio::sync::oneshot::{self, Sender}; use crate::timing::Point;"),
+        ("server/reader/mod.rs", "pub use self::actor::spawn; use crate::backend::Slot;"),
+        ("server/reader/ticket/mod.rs", "use tokio::sync::oneshot::{self, Sender}; use crate::policy::access::Access;"),
         (
             "server/core/turns/queue/mod.rs",
             "use std::time::Instant; #[cfg(test)] mod tests { use std::time::Instant; fn f() { Instant::now() } }",

@@ -16,9 +16,10 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use crate::{
+    conversation::{Conversation, opening},
     secrets::forms,
     wire::{command, request, stub},
-    world::{COUNT, LONG, SELECT_AND_FETCH, VERIFY, answers, fault, tell, unit, wait_for, wait_until},
+    world::{COUNT, LONG, SELECT_AND_FETCH, VERIFY, answers, arrived, fault, tell, unit, wait_for, wait_until},
 };
 
 const READER: &str = "readers/simulated-reader-00";
@@ -55,6 +56,87 @@ fn a_log_for_programs_tells_what_happens_to_readers_and_cards() -> anyhow::Resul
     })
 }
 
+/// The lines of units and sessions in a log for programs, each without its time and caller.
+fn ends(log: &str) -> anyhow::Result<Vec<String>> {
+    let lines: Vec<Value> = log.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+    let ends =
+        lines.iter().filter(|line| ["unit done", "session done"].contains(&line["message"].as_str().unwrap_or("")));
+    ends.map(|line| {
+        assert_eq!((&line["level"], &line["reader"]), (&"DEBUG".into(), &"simulated-reader-00".into()), "{line}");
+        assert!(line["caller"].as_str().is_some_and(|caller| caller.starts_with("process ")), "{line}");
+        assert!(line["waited_ms"].is_u64(), "{line}");
+        let has_card = line["card_ms"].is_u64() || line["held_ms"].is_u64();
+        let (message, outcome) = (line["message"].as_str().context("no text")?, line["outcome"].as_str());
+        let count = line["commands"].as_u64().or(line["units"].as_u64()).context("no number")?;
+        Ok(format!("{message}: {count}, {}, {}", if has_card { "card" } else { "no card" }, outcome.context("no end")?))
+    })
+    .collect()
+}
+
+#[test]
+fn every_unit_and_every_session_leaves_one_line() -> anyhow::Result<()> {
+    tell(async {
+        let setup = Setup::simulated(1)?.log_level("debug").flag("--log-format=json");
+        let mut broker = setup.start()?;
+        wait_for(&broker, READER, ReaderState::Ready).await?;
+        let client = broker.client().await?;
+        unit(&client, READER, &[COUNT, COUNT]).send().await?;
+        // A repeat joins a unit or gets its outcome: it is no second one.
+        for _ in 0..2 {
+            unit(&client, READER, &[COUNT]).request_id([7; 16]).send().await?;
+        }
+
+        let mut session = Conversation::open(&stub(&broker).await?, opening(READER)).await?;
+        session.run(&[COUNT]).await;
+        let impatient = unit(&client, READER, &[COUNT, COUNT, COUNT]).wait_timeout(Duration::from_millis(50));
+        assert_eq!(impatient.send().await.unwrap_err().reason(), Some(ErrorReason::QueueTimeout));
+        drop(arrived(&client, unit(&client, READER, &[COUNT])).await?);
+        session.run(&[COUNT, COUNT]).await;
+        assert_eq!(session.close().await, ["over: OK"]);
+        Conversation::open(&stub(&broker).await?, opening(READER)).await?.reset();
+
+        assert!(unit(&client, READER, &[COUNT, &fault(1, 0, 100), COUNT]).send().await.is_err());
+        broker.stop()?;
+        assert_eq!(
+            ends(&broker.log())?,
+            [
+                "unit done: 2, card, ok",
+                "unit done: 1, card, ok",
+                "unit done: 1, card, ok",
+                "unit done: 3, no card, QUEUE_TIMEOUT",
+                "unit done: 1, no card, abandoned",
+                "unit done: 2, card, ok",
+                "session done: 2, card, ok",
+                "session done: 0, card, abandoned",
+                "unit done: 3, card, CARD_REMOVED",
+            ]
+        );
+        Ok(())
+    })
+}
+
+#[test]
+fn the_line_of_a_unit_is_one_sentence_for_people() -> anyhow::Result<()> {
+    tell(async {
+        let mut broker = Setup::simulated(1)?.log_level("info,cardbroker::unit=debug").start()?;
+        wait_for(&broker, READER, ReaderState::Ready).await?;
+        let client = broker.client().await?;
+        unit(&client, READER, &[COUNT, COUNT]).send().await?;
+        Conversation::open(&stub(&broker).await?, opening(READER)).await?.close().await;
+        broker.stop()?;
+        let log = broker.log();
+        let lines: Vec<_> = log.lines().filter(|line| line.contains(" done ")).collect();
+        let [line] = lines[..] else { panic!("{lines:#?}") };
+        let (_, sentence) = line.split_once("unit done ").context(line.to_owned())?;
+        let caller = format!("caller=process {} of user ", process::id());
+        let fields = sentence.strip_prefix("reader=simulated-reader-00 ").and_then(|rest| rest.strip_prefix(&*caller));
+        let (_, fields) = fields.and_then(|rest| rest.split_once(' ')).context(line.to_owned())?;
+        let shown: String = fields.chars().filter(|letter| !letter.is_ascii_digit()).collect();
+        assert_eq!(shown, "commands= waited_ms= card_ms= outcome=ok", "{line}");
+        Ok(())
+    })
+}
+
 #[test]
 fn not_even_the_most_talkative_log_has_a_byte_of_an_apdu() -> anyhow::Result<()> {
     tell(async {
@@ -76,6 +158,10 @@ fn not_even_the_most_talkative_log_has_a_byte_of_an_apdu() -> anyhow::Result<()>
         }
         let lost = [&*echo, &fault(6, 0, 0)];
         assert!(unit(&client, READER, &lost).send().await.is_err());
+        wait_for(&broker, READER, ReaderState::Ready).await?;
+        let mut session = Conversation::open(&stub(&broker).await?, opening(READER)).await?;
+        assert_eq!(session.run(&[&echo]).await, format!("1: {text} 9000"));
+        assert_eq!(session.close().await, ["over: OK"]);
         let long = vec![&*echo; 64];
         let mut too_long = request(READER, &long);
         too_long.commands[0] = command(marker.repeat(70_000));
@@ -84,7 +170,9 @@ fn not_even_the_most_talkative_log_has_a_byte_of_an_apdu() -> anyhow::Result<()>
         broker.stop()?;
         let log = fs::read(broker.folder().join("log"))?;
         let shown = String::from_utf8_lossy(&log).to_lowercase();
-        ensure!(shown.contains("trace") || shown.contains("debug"), "the log says nothing: {shown}");
+        for told in ["unit done", "session done"] {
+            ensure!(shown.contains(told), "the log says nothing of {told}: {shown}");
+        }
         for form in forms(&marker[..8]) {
             assert!(memchr::memmem::find(&log, &form).is_none(), "{} in {shown}", form.escape_ascii());
         }

@@ -17,7 +17,6 @@ use crate::{
         pipeline::{Answer, Delivered},
         session::{DEFAULT_IDLE, IDLE_RANGE, Session, SessionRequest},
     },
-    timing::{Point, stamp},
 };
 
 /// Reads the first message.
@@ -69,7 +68,6 @@ pub(super) fn response(delivered: Delivered, reader: &str) -> Response {
             return Response::Waiters(SessionWaiters { caller_count: number(callers) });
         }
     };
-    stamp(Point::Answered);
     match answer {
         Answer::Unit(outcome) => Response::Transmitted(SessionTransmitted {
             id,

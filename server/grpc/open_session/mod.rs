@@ -26,6 +26,7 @@ use cardbroker_proto::v1::{
 use futures_core::Stream;
 use tokio::time::{sleep_until, timeout_at};
 use tonic::{Status, Streaming};
+use tracing::{Instrument, Span};
 
 use self::{
     messages::{opened, session_request},
@@ -54,23 +55,24 @@ pub(super) struct Settings {
     pub(super) body_failure: BodyFailure,
 }
 
-/// Returns the answers of one conversation.
+/// Returns the answers of one conversation, to which `span` belongs.
 pub(super) fn stream(
     broker: Broker,
     caller: Caller,
     group: GroupMark,
     inbound: Streaming<OpenSessionRequest>,
     settings: Settings,
+    span: Span,
 ) -> impl Stream<Item = Result<OpenSessionResponse, Status>> + Send + use<> {
     let heartbeat = Heartbeat::new(settings.heartbeat_interval);
     let (opens_by, reader) = (Instant::now() + OPEN_TIME, String::new());
     let conversation = Conversation { broker, caller, group, inbound, settings, opens_by, reader, stage: Stage::Start };
-    futures_util::stream::unfold(Some((conversation, heartbeat)), |state| async {
-        let (mut conversation, mut heartbeat) = state?;
-        match conversation.next_or_heartbeat(&mut heartbeat).await {
+    futures_util::stream::unfold(Some((conversation, heartbeat, span)), |state| async {
+        let (mut conversation, mut heartbeat, span) = state?;
+        match conversation.next_or_heartbeat(&mut heartbeat).instrument(span.clone()).await {
             Ok(Some(response)) => {
                 let response = OpenSessionResponse { response: Some(response) };
-                Some((Ok(response), Some((conversation, heartbeat))))
+                Some((Ok(response), Some((conversation, heartbeat, span))))
             }
             Ok(None) => None,
             Err(failure) => {

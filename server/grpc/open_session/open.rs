@@ -5,6 +5,7 @@ use std::time::Instant;
 use cardbroker_core::error::Failure;
 use cardbroker_proto::v1::{OpenSessionRequest, open_session_request::Request, open_session_response::Response};
 use tonic::Streaming;
+use tracing::Span;
 
 use super::{
     Settings, gone,
@@ -12,8 +13,7 @@ use super::{
 };
 use crate::{
     grpc::convert::unit_commands,
-    reader::pipeline::Pipeline,
-    timing::{Point, stamp},
+    reader::{pipeline::Pipeline, spans},
 };
 
 /// An open session and the state of its client's messages.
@@ -82,13 +82,13 @@ impl Open {
     /// # Errors
     /// A mistake in the conversation itself, which ends the session.
     fn take_in(&mut self, message: OpenSessionRequest) -> Result<(), Failure> {
-        stamp(Point::Decoded);
         let restart = message.restart;
         match message.request {
             Some(Request::Transmit(transmit)) => {
+                let unit = spans::unit(&Span::current());
                 self.check_id("transmit.id", transmit.id)?;
                 let commands = unit_commands("transmit.commands", transmit.commands);
-                self.pipeline.transmit(transmit.id, commands, restart, Instant::now());
+                unit.in_scope(|| self.pipeline.transmit(transmit.id, commands, restart, Instant::now()));
             }
             Some(Request::Reset(reset)) => {
                 self.check_id("reset.id", reset.id)?;

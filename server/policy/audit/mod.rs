@@ -66,7 +66,7 @@ pub fn reload_refused(problem: &dyn std::error::Error) {
 }
 
 /// A reason or a cause as the contract and the clients spell it: PIN_KNOWN_WRONG.
-fn word(reason: impl Debug) -> String {
+pub fn word(reason: impl Debug) -> String {
     let name = format!("{reason:?}");
     let spelled = name.char_indices().flat_map(|(index, letter)| {
         let gap = (index > 0 && letter.is_ascii_uppercase()).then_some('_');

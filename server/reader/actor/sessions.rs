@@ -22,6 +22,7 @@ use crate::{
     reader::{
         inbox::{Grant, Manner, Purpose, SessionOver, SessionTicket, Waiting},
         jobs::Job,
+        spans::{End, SessionRecord},
     },
 };
 
@@ -45,6 +46,8 @@ pub(super) struct Holding {
     waiters: watch::Sender<usize>,
     /// To the holder: why the broker has ended the session. Without a reason, dropping it says nothing.
     over: watch::Sender<Option<SessionOver>>,
+    /// The session's place in the log, which ends with the lease.
+    record: SessionRecord,
 }
 
 impl Holding {
@@ -73,8 +76,7 @@ impl Actor {
         let card = match card.and_then(|card| session.access.holds().map(|()| card)) {
             Ok(card) => card,
             Err(refusal) => {
-                // An error means that nobody waits any more.
-                let _ = session.grant.send(Err(refusal));
+                session.refuse(refusal);
                 return;
             }
         };
@@ -101,10 +103,12 @@ impl Actor {
             return;
         }
         self.lifecycle.on_turn();
-        let access = session.access;
+        let (access, mut record) = (session.access, session.record);
+        record.begin(now);
         access.audit(audit::SessionRecord::Began);
         let disposition = session.request.disposition;
-        let holding = Holding { number, group, access, disposition, terms, activity, contended: None, waiters, over };
+        let contended = None;
+        let holding = Holding { number, group, access, disposition, terms, activity, contended, waiters, over, record };
         // The session gives the thread its tasks itself.
         self.worker.begin(Work::Session(Box::new(holding)));
     }
@@ -141,12 +145,12 @@ impl Actor {
         if holding.number != number {
             return;
         }
-        let (disposition, done) = match manner {
-            Manner::InOrder { done } => (holding.disposition, Some(done)),
-            Manner::Abruptly => (holding.disposition.abruptly(), None),
+        let (disposition, done, outcome) = match manner {
+            Manner::InOrder { done } => (holding.disposition, Some(done), End::Ok),
+            Manner::Abruptly => (holding.disposition.abruptly(), None, End::Abandoned),
         };
         holding.access.audit(audit::SessionRecord::Ended { left: disposition == Disposition::Leave });
-        self.end_session_turn(disposition, done);
+        self.end_session_turn(disposition, done, outcome);
     }
 
     /// Ends the session that has the card, if there is one, and tells its holder why. What becomes of the messages that
@@ -154,10 +158,11 @@ impl Actor {
     pub(super) fn end_session(&mut self, failure: Failure) {
         let Some(Work::Session(holding)) = self.worker.work() else { return };
         let failure = Failure { delivery: Delivery::NotSent, ..failure };
+        let outcome = End::Failed(failure.reason);
         holding.access.audit(audit::SessionRecord::EndedByBroker(&failure));
         holding.over.send_replace(Some(SessionOver { failure, hangs: self.worker.hangs() }));
         let disposition = holding.disposition.abruptly();
-        self.end_session_turn(disposition, None);
+        self.end_session_turn(disposition, None, outcome);
     }
 
     /// Ends the session that has the card if new rules forbid it.
@@ -184,7 +189,7 @@ impl Actor {
 
     /// Ends the lease. The card thread does what was sent under it first, and then [`Job::EndOfSession`]; if it is stuck
     /// in a call, that goes on.
-    fn end_session_turn(&mut self, disposition: Disposition, done: Option<oneshot::Sender<()>>) {
+    fn end_session_turn(&mut self, disposition: Disposition, done: Option<oneshot::Sender<()>>, outcome: End) {
         if !matches!(self.worker.work(), Some(Work::Session(_))) {
             return;
         }
@@ -192,7 +197,8 @@ impl Actor {
         self.worker.change(|work| match work {
             Work::Session(holding) => {
                 let (caller, since) = (holding.caller(), holding.began());
-                let Holding { group, over, .. } = *holding;
+                let Holding { group, over, mut record, .. } = *holding;
+                record.end(outcome);
                 Work::EndOfSession { group, caller, since, over, done }
             }
             other => other,
@@ -243,8 +249,7 @@ impl Actor {
                 self.grant(number, group, session, true, now);
             } else {
                 let failed = || Failure::not_sent(Reason::ResetFailed, "the reset before the session failed: retry");
-                // An error means that nobody waits any more.
-                let _ = session.grant.send(Err(self.lifecycle.refusal().unwrap_or_else(failed)));
+                session.refuse(self.lifecycle.refusal().unwrap_or_else(failed));
             }
         }
         refusal

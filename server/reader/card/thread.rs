@@ -25,7 +25,6 @@ use crate::{
         jobs::{CallWatchdog, Job, MAX_PIPELINED, Report, SessionJob, SessionTask},
         ticket::Ticket,
     },
-    timing::{Point, stamp},
 };
 
 /// How long a failed exchange waits to see whether the card is gone: longer than the slowest driver's look (400 ms).
@@ -215,11 +214,10 @@ impl CardWorker {
                 return (UnitEnd::InOrder(card), Some(failure), run.take_partial());
             }
             self.gate.sends(&exchange);
-            stamp(Point::ToCard);
             let began = Instant::now();
-            let exchanged = self.watchdog.during(|| self.slot.exchange(&exchange.bytes));
+            let call = || self.watchdog.during(|| self.slot.exchange(&exchange.bytes));
+            let exchanged = ticket.record().exchange().in_scope(call);
             let took = began.elapsed();
-            stamp(Point::FromCard);
             match exchanged {
                 Ok(response) => {
                     self.gate.answered(&response);

@@ -3,7 +3,7 @@
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use cardbroker_core::{
@@ -13,7 +13,10 @@ use cardbroker_core::{
 };
 use tokio::sync::oneshot;
 
-use crate::policy::access::Access;
+use crate::{
+    policy::access::Access,
+    reader::spans::{End, UnitRecord},
+};
 
 /// A unit between its caller, the actor and the card thread.
 pub struct Ticket {
@@ -26,6 +29,8 @@ pub struct Ticket {
     /// The request's terms, with the conditions of the repeats that joined it. `None` once its turn has come.
     terms: Mutex<Option<TurnRequest>>,
     stage: Mutex<Stage>,
+    /// The unit's place in the log. Every way to end the ticket ends it too.
+    record: UnitRecord,
 }
 
 enum Stage {
@@ -64,7 +69,13 @@ impl Ticket {
         let (late_reply, late) = oneshot::channel();
         let stage = Mutex::new(Stage::Waiting { reply, late: late_reply });
         let terms = Mutex::new(Some(request.turn.clone()));
-        (Self { request, access, arrived, terms, stage }, Answers { first, late })
+        let record = UnitRecord::new(&access, request.commands.len());
+        (Self { request, access, arrived, terms, stage, record }, Answers { first, late })
+    }
+
+    /// The unit's place in the log.
+    pub(super) fn record(&self) -> &UnitRecord {
+        &self.record
     }
 
     /// Until when the ticket may wait.
@@ -95,7 +106,12 @@ impl Ticket {
                 *stage = Stage::Running { reply: Some(reply), late, turn, results: Vec::new(), partial: false };
                 true
             }
-            _ => false,
+            Stage::Waiting { .. } => {
+                self.end_record(None, End::Abandoned);
+                false
+            }
+            // No unit begins twice.
+            Stage::Running { .. } | Stage::Ended => false,
         }
     }
 
@@ -119,8 +135,10 @@ impl Ticket {
         let mut stage = self.stage();
         match std::mem::replace(&mut *stage, Stage::Ended) {
             Stage::Waiting { reply, .. } => {
+                let outcome = End::Failed(failure.reason);
                 // The caller may have gone; then nobody needs the answer.
                 let _ = reply.send(Err(failure));
+                self.end_record(None, outcome);
                 true
             }
             other => {
@@ -146,16 +164,30 @@ impl Ticket {
     /// answers so far. Returns whether it is an error. Has no effect once the ticket has ended.
     pub fn end(&self, stop: Option<Failure>, now: Instant) -> bool {
         let stage = std::mem::replace(&mut *self.stage(), Stage::Ended);
-        let (reply, outcome) = match stage {
+        let (reply, outcome, answer, times) = match stage {
             Stage::Ended => return true,
-            Stage::Waiting { reply, .. } => (reply, Err(stop.unwrap_or_else(never_began))),
+            Stage::Waiting { reply, .. } => {
+                let failure = stop.unwrap_or_else(never_began);
+                (reply, End::Failed(failure.reason), Err(failure), None)
+            }
             Stage::Running { reply, late, turn, results, partial } => {
-                (reply.unwrap_or(late), self.outcome(turn, results, partial, stop, now))
+                let waited = turn.began.saturating_duration_since(self.arrived);
+                let times = (waited, now.saturating_duration_since(turn.began));
+                let outcome = End::of(stop.as_ref());
+                let answer = self.outcome(turn, results, partial, stop, now);
+                (reply.unwrap_or(late), outcome, answer, Some(times))
             }
         };
-        let is_error = outcome.is_err();
-        let _ = reply.send(outcome);
+        let is_error = answer.is_err();
+        // The caller may have gone; then nobody needs the answer.
+        let _ = reply.send(answer);
+        self.end_record(times, outcome);
         is_error
+    }
+
+    /// Writes the unit's line into the log. `times` are those of waiting and on the card, if it had its turn.
+    fn end_record(&self, times: Option<(Duration, Duration)>, outcome: End) {
+        self.record.end(&self.access, self.request.commands.len(), self.arrived, times, outcome);
     }
 
     fn outcome(
@@ -192,6 +224,15 @@ impl Ticket {
     /// A panic in another holder does not make the stage unusable: every change to it is a single assignment.
     fn stage(&self) -> MutexGuard<'_, Stage> {
         self.stage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Ticket {
+    /// A caller that goes while its unit waits takes the ticket out of the queue without ending it.
+    fn drop(&mut self) {
+        if !matches!(*self.stage(), Stage::Ended) {
+            self.end_record(None, End::Abandoned);
+        }
     }
 }
 

@@ -1,24 +1,28 @@
-//! A broker whose time stamps are kept: the real server in this process, with a listener to its timing events.
+//! A broker whose spans are timed: the real server in this process, with a layer that looks at the clock where a unit's
+//! span and those of its exchanges begin and end.
 
 use std::{
     path::PathBuf,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
 
 use cardbroker_server::{
     listen::Bound,
     process::{flags::Flags, signals::Signal},
+    reader::spans::UNIT,
     server::{self, Server},
-    timing::{Point, TARGET},
 };
 use serde_json::json;
 use tokio::task::spawn_blocking;
 use tracing::{
-    Event, Metadata, Subscriber,
-    field::{Field, Visit},
-    level_filters::LevelFilter,
-    span,
+    Subscriber,
+    span::{Attributes, Id},
+};
+use tracing_subscriber::{
+    filter::filter_fn,
+    layer::{Context, Layer, SubscriberExt},
+    registry::{LookupSpan, Registry},
 };
 
 use crate::{processors, samples::nanoseconds};
@@ -42,7 +46,8 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<()> {
 }
 
 async fn serve(Arguments { socket, config, .. }: Arguments) -> anyhow::Result<()> {
-    tracing::subscriber::set_global_default(Listener)?;
+    let of_units = filter_fn(|metadata| metadata.is_span() && metadata.target() == UNIT);
+    tracing::subscriber::set_global_default(Registry::default().with(of_units).with(Stamps))?;
     let config = Flags { socket: Some(socket), config: Some(config), ..Flags::default() }.settings()?;
     let tokens = server::load_tokens(&config)?;
     let bound = Bound::bind(&config.listen)?;
@@ -58,68 +63,80 @@ async fn serve(Arguments { socket, config, .. }: Arguments) -> anyhow::Result<()
         Signal::Stop
     };
     server.run(signal, move || Ok((config.clone(), tokens.clone()))).await?;
-    super::tell(&shares(&STAMPS.lock().unwrap_or_else(PoisonError::into_inner)))?;
+    super::tell(&shares(&units()))?;
     Ok(())
 }
 
-static STAMPS: Mutex<Vec<(u64, Instant)>> = Mutex::new(Vec::new());
+static UNITS: Mutex<Vec<Unit>> = Mutex::new(Vec::new());
 
-/// What each request spent before its first command went to the card, between commands, and after the last answer of the card.
-fn shares(stamps: &[(u64, Instant)]) -> String {
-    const FIRST: u64 = Point::Decoded as u64;
-    const TO_CARD: u64 = Point::ToCard as u64;
-    const FROM_CARD: u64 = Point::FromCard as u64;
-    const LAST: u64 = Point::Answered as u64;
+fn units() -> MutexGuard<'static, Vec<Unit>> {
+    UNITS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// When a unit was where.
+struct Unit {
+    /// Its span began: the request is decoded.
+    decoded: Instant,
+    /// From a command on its way to the card until its answer, each.
+    exchanges: Vec<[Instant; 2]>,
+    /// Its span was left for the last time: the response is ready to be encoded.
+    answered: Option<Instant>,
+}
+
+/// What each request spent before its first command went to the card, between commands, and after the last answer of
+/// the card.
+fn shares(units: &[Unit]) -> String {
     let (mut before, mut between, mut after) = (Vec::new(), Vec::new(), Vec::new());
-    for pair in stamps.windows(2) {
-        let [(from, began), (to, ended)] = pair else { continue };
-        let time = nanoseconds(ended.duration_since(*began));
-        match (*from, *to) {
-            (FIRST, TO_CARD) => before.push(time),
-            (FROM_CARD, TO_CARD) => between.push(time),
-            (FROM_CARD, LAST) => after.push(time),
-            _ => {}
-        }
+    for Unit { decoded, exchanges, answered } in units {
+        let ([[to_card, _], ..], [.., [_, from_card]], Some(answered)) = (&exchanges[..], &exchanges[..], answered)
+        else {
+            continue;
+        };
+        before.push(nanoseconds(to_card.duration_since(*decoded)));
+        between.extend(exchanges.windows(2).map(|pair| nanoseconds(pair[1][0].duration_since(pair[0][1]))));
+        after.push(nanoseconds(answered.duration_since(*from_card)));
     }
     json!({ "before": before, "between": between, "after": after }).to_string()
 }
 
-/// Keeps the timing events, and nothing else.
-struct Listener;
+/// Keeps the times of all units, and nothing else.
+struct Stamps;
 
-impl Subscriber for Listener {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target() == TARGET
-    }
+/// When the exchange under way went to the card, in its span.
+struct ToCard(Instant);
 
-    fn max_level_hint(&self) -> Option<LevelFilter> {
-        Some(LevelFilter::TRACE)
-    }
-
-    fn event(&self, event: &Event<'_>) {
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Stamps {
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         let now = Instant::now();
-        event.record(&mut Keep(now));
+        if attributes.metadata().name() == "unit"
+            && let Some(span) = context.span(id)
+        {
+            span.extensions_mut().insert(Unit { decoded: now, exchanges: Vec::new(), answered: None });
+        }
     }
 
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
+    fn on_enter(&self, id: &Id, context: Context<'_, S>) {
+        let Some(span) = context.span(id).filter(|span| span.name() == "exchange") else { return };
+        span.extensions_mut().insert(ToCard(Instant::now()));
     }
 
-    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-
-    fn enter(&self, _: &span::Id) {}
-
-    fn exit(&self, _: &span::Id) {}
-}
-
-struct Keep(Instant);
-
-impl Visit for Keep {
-    fn record_u64(&mut self, _: &Field, point: u64) {
-        STAMPS.lock().unwrap_or_else(PoisonError::into_inner).push((point, self.0));
+    fn on_exit(&self, id: &Id, context: Context<'_, S>) {
+        let now = Instant::now();
+        let Some(span) = context.span(id) else { return };
+        if let Some(ToCard(began)) = span.extensions_mut().remove() {
+            if let Some(unit) = span.parent()
+                && let Some(unit) = unit.extensions_mut().get_mut::<Unit>()
+            {
+                unit.exchanges.push([began, now]);
+            }
+        } else if let Some(unit) = span.extensions_mut().get_mut::<Unit>() {
+            unit.answered = Some(now);
+        }
     }
 
-    fn record_debug(&mut self, _: &Field, _: &dyn std::fmt::Debug) {}
+    fn on_close(&self, id: Id, context: Context<'_, S>) {
+        if let Some(unit) = context.span(&id).and_then(|span| span.extensions_mut().remove()) {
+            units().push(unit);
+        }
+    }
 }

@@ -1,0 +1,229 @@
+//! The spans of units and sessions, and the one line that each leaves in the log at its end.
+//!
+//! ```text
+//! connection ─┬─ unit ── exchange, exchange …
+//!             └─ session ─┬─ unit ── exchange …
+//!                         └─ unit …
+//! ```
+//!
+//! A front door opens the span when it has decoded the request, so that everything that happens for it belongs to the
+//! span. Who owns the unit or session tells how it ended. Units and sessions are spans at `debug`, exchanges at `trace`;
+//! at `info` nothing is recorded or formatted. No field holds a byte of an APDU or of a key, or a name that a client
+//! has chosen.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use cardbroker_core::error::{Failure, Reason};
+use tracing::{
+    Level, Span, debug, debug_span, enabled,
+    field::{Empty, display},
+    trace_span,
+};
+
+use crate::policy::{access::Access, audit};
+
+/// The target of units: their spans, exchanges and lines.
+pub const UNIT: &str = "cardbroker::unit";
+
+/// The target of sessions: their spans and lines.
+pub const SESSION: &str = "cardbroker::session";
+
+/// Opens the span of a unit that was just decoded, inside `parent`. The unit fills in the fields once it is admitted.
+pub fn unit(parent: &Span) -> Span {
+    debug_span!(
+        target: UNIT, parent: parent, "unit",
+        reader = Empty, caller = Empty, commands = Empty, waited_ms = Empty, card_ms = Empty, outcome = Empty,
+    )
+}
+
+/// Opens the span of a session whose stream has begun, inside `parent`. As [`unit`].
+pub fn session(parent: &Span) -> Span {
+    debug_span!(
+        target: SESSION, parent: parent, "session",
+        reader = Empty, caller = Empty, waited_ms = Empty, held_ms = Empty, units = Empty, outcome = Empty,
+    )
+}
+
+/// How a unit or a session has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// All commands were answered, or the holder has closed the session.
+    Ok,
+    /// Its caller has gone, or its session has.
+    Abandoned,
+    /// It failed or was stopped for this reason.
+    Failed(Reason),
+}
+
+impl End {
+    /// The end by `stop`, if there is one.
+    pub(super) fn of(stop: Option<&Failure>) -> Self {
+        stop.map_or(Self::Ok, |failure| Self::Failed(failure.reason))
+    }
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ok => formatter.write_str("ok"),
+            Self::Abandoned => formatter.write_str("abandoned"),
+            Self::Failed(reason) => formatter.write_str(&audit::word(reason)),
+        }
+    }
+}
+
+/// The record of one unit. Its ticket owns it and ends it.
+pub(super) struct UnitRecord {
+    /// The span of the request; none at `info`.
+    span: Span,
+}
+
+impl UnitRecord {
+    /// Of a unit that is admitted now, in the current span.
+    pub(super) fn new(access: &Access, commands: usize) -> Self {
+        let span = Span::current();
+        span.record("reader", access.reader_id());
+        span.record("caller", display(access.caller()));
+        span.record("commands", commands);
+        Self { span }
+    }
+
+    /// The span that the unit belongs to.
+    pub(super) fn span(&self) -> &Span {
+        &self.span
+    }
+
+    /// Opens the span of one exchange with the card.
+    pub(super) fn exchange(&self) -> Span {
+        trace_span!(target: UNIT, parent: &self.span, "exchange")
+    }
+
+    /// Writes the unit's line. `times` are those of waiting and on the card; without them it never had its turn, and
+    /// has waited since `arrived`.
+    pub(super) fn end(
+        &self,
+        access: &Access,
+        commands: usize,
+        arrived: Instant,
+        times: Option<(Duration, Duration)>,
+        outcome: End,
+    ) {
+        if self.span.is_disabled() && !enabled!(target: UNIT, Level::DEBUG) {
+            return;
+        }
+        let waited_ms = milliseconds(times.map_or_else(|| arrived.elapsed(), |(waited, _)| waited));
+        let card_ms = times.map(|(_, card)| milliseconds(card));
+        self.span.record("waited_ms", waited_ms);
+        self.span.record("card_ms", card_ms);
+        self.span.record("outcome", display(outcome));
+        let (reader, caller) = (access.reader_id(), access.caller());
+        debug!(
+            target: UNIT, parent: None,
+            %reader, %caller, commands, waited_ms, card_ms, %outcome,
+            "unit done"
+        );
+    }
+}
+
+/// The record of one session: with its request, and then with its turn. Dropping it before [`SessionRecord::end`] says
+/// that the caller has gone.
+pub(super) struct SessionRecord {
+    /// The span of the conversation; none at `info`.
+    span: Span,
+    /// The caller and the reader.
+    access: Access,
+    /// When the reader's handle took the request.
+    arrived: Instant,
+    /// When the turn began, if it has.
+    began: Option<Instant>,
+    /// The number of units that the session has asked for. The holder counts.
+    units: Arc<AtomicU32>,
+    /// Whether the line is written.
+    ended: bool,
+}
+
+impl SessionRecord {
+    /// Of a session that is admitted now, in the current span. The holder counts its units in `units`.
+    pub(super) fn new(access: Access, arrived: Instant, units: Arc<AtomicU32>) -> Self {
+        let span = Span::current();
+        span.record("reader", access.reader_id());
+        span.record("caller", display(access.caller()));
+        Self { span, access, arrived, began: None, units, ended: false }
+    }
+
+    /// The session's turn has come.
+    pub(super) fn begin(&mut self, now: Instant) {
+        self.began = Some(now);
+    }
+
+    /// Writes the session's line. No effect the second time.
+    pub(super) fn end(&mut self, outcome: End) {
+        let was_ended = std::mem::replace(&mut self.ended, true);
+        if was_ended || (self.span.is_disabled() && !enabled!(target: SESSION, Level::DEBUG)) {
+            return;
+        }
+        let waited =
+            self.began.map_or_else(|| self.arrived.elapsed(), |began| began.saturating_duration_since(self.arrived));
+        let waited_ms = milliseconds(waited);
+        let held_ms = self.began.map(|began| milliseconds(began.elapsed()));
+        let units = self.units.load(Ordering::Relaxed);
+        self.span.record("waited_ms", waited_ms);
+        self.span.record("held_ms", held_ms);
+        self.span.record("units", units);
+        self.span.record("outcome", display(outcome));
+        let (reader, caller) = (self.access.reader_id(), self.access.caller());
+        debug!(
+            target: SESSION, parent: None,
+            %reader, %caller, waited_ms, held_ms, units, %outcome,
+            "session done"
+        );
+    }
+}
+
+impl Drop for SessionRecord {
+    fn drop(&mut self) {
+        self.end(End::Abandoned);
+    }
+}
+
+/// Milliseconds, rounded down.
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing_subscriber::{filter::LevelFilter, layer::SubscriberExt, registry};
+
+    use super::*;
+
+    /// Whether units, sessions and exchanges are recorded.
+    fn recorded(level: LevelFilter) -> [bool; 3] {
+        tracing::subscriber::with_default(registry().with(level), || {
+            let access = crate::policy::access::unlimited(cardbroker_core::caller::CallerKey::Connection(1));
+            let spans = [unit(&Span::none()), session(&Span::none()), UnitRecord::new(&access, 1).exchange()];
+            spans.map(|span| !span.is_disabled())
+        })
+    }
+
+    #[test]
+    fn nothing_is_recorded_at_info() {
+        assert_eq!(recorded(LevelFilter::INFO), [false, false, false]);
+        assert_eq!(recorded(LevelFilter::DEBUG), [true, true, false]);
+        assert_eq!(recorded(LevelFilter::TRACE), [true, true, true]);
+    }
+
+    #[test]
+    fn an_end_is_spelled_as_the_contract_spells_it() {
+        let stop = Failure::not_sent(Reason::CardRemoved, "gone");
+        let ends = [End::of(None), End::Abandoned, End::of(Some(&stop))];
+        assert_eq!(ends.map(|end| end.to_string()), ["ok", "abandoned", "CARD_REMOVED"]);
+    }
+}
