@@ -17,7 +17,7 @@ use cardbroker_core::{
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    inbox::{CancelSlot, Look, Manner, Message, Purpose, SessionRequest, Waiting, shutting_down},
+    inbox::{CancelSlot, Look, Manner, Message, Purpose, SessionRequest, UnitTicket, Waiting, shutting_down},
     session::Opening,
     ticket::{Answers, Ticket},
 };
@@ -108,9 +108,10 @@ impl ReaderHandle {
         now: Instant,
     ) -> Result<Submission, Failure> {
         let caller = access.caller().key;
-        let (ticket, answers) = Ticket::new(request, access, now);
+        let UnitRequest { commands, turn, disposition } = request;
+        let (ticket, answers) = Ticket::new(commands, Some(turn.clone()), access, now);
         let ticket = Arc::new(ticket);
-        let purpose = Purpose::Unit(Arc::clone(&ticket));
+        let purpose = Purpose::Unit(UnitTicket { ticket: Arc::clone(&ticket), turn, disposition });
         let give_back = self.send(caller, group, |give_back| (purpose, give_back)).inspect_err(|failure| {
             ticket.end_waiting(failure.clone());
         })?;
@@ -130,7 +131,7 @@ impl ReaderHandle {
     ) -> Result<Opening, Failure> {
         self.send(access.caller().key, group, |give_back| {
             let (opening, ticket) = Opening::new(request, access, now, give_back);
-            (Purpose::Session(ticket), opening)
+            (Purpose::Session(Box::new(ticket)), opening)
         })
     }
 

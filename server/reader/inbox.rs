@@ -65,17 +65,17 @@ pub(super) struct Waiting {
 
 /// The use of a turn.
 pub(super) enum Purpose {
-    /// One unit, whose caller holds the ticket too.
-    Unit(Arc<Ticket>),
+    /// One unit, whose caller holds its ticket too.
+    Unit(UnitTicket),
     /// A session, whose caller holds the other end.
-    Session(SessionTicket),
+    Session(Box<SessionTicket>),
 }
 
 impl Waiting {
     /// The terms on which it waits.
     pub(super) fn turn(&self) -> &TurnRequest {
         match &self.purpose {
-            Purpose::Unit(ticket) => &ticket.request.turn,
+            Purpose::Unit(unit) => &unit.turn,
             Purpose::Session(session) => &session.request.turn,
         }
     }
@@ -83,7 +83,7 @@ impl Waiting {
     /// Its turn has come: what forbids it on a card in this insertion and state.
     pub(super) fn broken_condition(&self, insertion_id: &str, state_tag: &str) -> Option<Failure> {
         match &self.purpose {
-            Purpose::Unit(ticket) => ticket.broken_condition(insertion_id, state_tag),
+            Purpose::Unit(unit) => unit.ticket.broken_condition(insertion_id, state_tag),
             Purpose::Session(session) => session.request.turn.broken_condition(insertion_id, state_tag),
         }
     }
@@ -91,17 +91,14 @@ impl Waiting {
     /// The caller, and what it may do.
     pub(super) fn access(&self) -> &Access {
         match &self.purpose {
-            Purpose::Unit(ticket) => &ticket.access,
+            Purpose::Unit(unit) => &unit.ticket.access,
             Purpose::Session(session) => &session.access,
         }
     }
 
     /// The end of its `wait_timeout`.
     pub(super) fn deadline(&self) -> Instant {
-        match &self.purpose {
-            Purpose::Unit(ticket) => ticket.wait_deadline(),
-            Purpose::Session(session) => session.arrived + session.request.turn.wait_timeout,
-        }
+        self.arrived() + self.turn().wait_timeout
     }
 
     /// The kind of turn, for looks.
@@ -115,7 +112,7 @@ impl Waiting {
     /// When the reader's handle took it.
     pub(super) fn arrived(&self) -> Instant {
         match &self.purpose {
-            Purpose::Unit(ticket) => ticket.arrived,
+            Purpose::Unit(unit) => unit.ticket.arrived,
             Purpose::Session(session) => session.arrived,
         }
     }
@@ -123,8 +120,8 @@ impl Waiting {
     /// Ends it without its turn; its caller gets `failure`.
     pub(super) fn end(self, failure: Failure) {
         match self.purpose {
-            Purpose::Unit(ticket) => {
-                ticket.end_waiting(failure);
+            Purpose::Unit(unit) => {
+                unit.ticket.end_waiting(failure);
             }
             Purpose::Session(session) => session.refuse(failure),
         }
@@ -161,6 +158,16 @@ pub struct SessionOver {
     pub failure: Failure,
     /// The driver hangs in the task under way, which gets no answer in time.
     pub hangs: bool,
+}
+
+/// A unit that waits, on the actor's side. The caller's side is [`Submission`](super::Submission).
+pub(super) struct UnitTicket {
+    /// The unit, which its caller holds too, and the card thread once the turn has come.
+    pub(super) ticket: Arc<Ticket>,
+    /// The terms on which it waits. The ticket has a copy, which repeats of the request add to.
+    pub(super) turn: TurnRequest,
+    /// How it leaves the card.
+    pub(super) disposition: Disposition,
 }
 
 /// A session that waits, on the actor's side. The caller's side is [`Opening`](super::session::Opening).

@@ -13,10 +13,10 @@ use std::{
 };
 
 use cardbroker_core::{
-    card::unit::{UnitCommand, UnitRequest, headers},
+    card::unit::{UnitCommand, headers},
     error::{Failure, Reason},
     slot::ResetKind,
-    turns::turn::{CardRequirement, Disposition, Turn, TurnRequest},
+    turns::turn::Turn,
 };
 use tokio::sync::{oneshot, watch};
 
@@ -163,16 +163,8 @@ impl Session {
     /// # Errors
     /// The session is over, or policy denies a command whatever is selected.
     pub fn transmit(&self, commands: Vec<UnitCommand>, restart: bool, now: Instant) -> Result<SessionUnit, Failure> {
-        let turn = TurnRequest {
-            reset_before: None,
-            if_insertion_id: None,
-            if_state_tag: None,
-            wait_timeout: Duration::ZERO,
-            card: CardRequirement::Required,
-        };
         self.access.check_headers(headers(&commands))?;
-        let request = UnitRequest { commands, turn, disposition: Disposition::Leave };
-        let (ticket, answers) = Ticket::new(request, self.access.clone(), now);
+        let (ticket, answers) = Ticket::new(commands, None, self.access.clone(), now);
         let ticket = Arc::new(ticket);
         let turn = Turn { began: now, reset: false, ..self.grant.turn.clone() };
         let task = SessionTask::Unit { ticket: Arc::clone(&ticket), turn };

@@ -42,6 +42,7 @@ use cardbroker_core::{
     turns::{
         lease::Leases,
         queue::{self, Queue},
+        turn::Disposition,
     },
 };
 use tokio::{
@@ -121,6 +122,8 @@ enum Work {
     Unit {
         /// The unit. The thread has another handle, and ends it.
         ticket: Arc<Ticket>,
+        /// How it wants to leave the card.
+        disposition: Disposition,
         /// The caller's group, which may leave something in the card.
         group: GroupMark,
         /// When the turn began.

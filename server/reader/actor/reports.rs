@@ -42,9 +42,9 @@ impl Actor {
             Report::UnitEnded { end, raised } => {
                 self.leases.end();
                 let refusal = self.lifecycle.on_unit_ended(end, now);
-                if let Some(Work::Unit { ticket, group, .. }) = self.worker.take() {
+                if let Some(Work::Unit { group, disposition, .. }) = self.worker.take() {
                     self.isolation.used(&group, raised);
-                    self.dispose(ticket.request.disposition);
+                    self.dispose(disposition);
                 }
                 refusal
             }

@@ -67,7 +67,7 @@ impl Actor {
         &mut self,
         number: queue::RequestNumber,
         group: GroupMark,
-        session: SessionTicket,
+        session: Box<SessionTicket>,
         reset: bool,
         now: Instant,
     ) {

@@ -15,7 +15,7 @@ use cardbroker_core::{
 
 use super::{Actor, Work, machine::ReaderPhase, reports::unplugged};
 use crate::reader::{
-    inbox::{Manner, Message, Purpose, Waiting, shutting_down},
+    inbox::{Manner, Message, Purpose, UnitTicket, Waiting, shutting_down},
     jobs::{Job, UnitJob},
 };
 
@@ -86,11 +86,11 @@ impl Actor {
         let reset = waiting.turn().first_reset(isolation);
         let Waiting { group, purpose } = waiting;
         match (purpose, reset) {
-            (Purpose::Unit(ticket), reset) => {
+            (Purpose::Unit(UnitTicket { ticket, disposition, .. }), reset) => {
                 if ticket.begin(self.begun_turn(now, reset.is_some())) {
                     self.lifecycle.on_turn();
                     let job = UnitJob { ticket: Arc::clone(&ticket), lease: self.leases.grant(), reset };
-                    self.start(Job::Unit(job), Work::Unit { ticket, group, since: now });
+                    self.start(Job::Unit(job), Work::Unit { ticket, disposition, group, since: now });
                 }
             }
             (Purpose::Session(session), Some(kind)) => {

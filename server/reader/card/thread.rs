@@ -198,7 +198,7 @@ impl CardWorker {
         let Some(card) = self.card.clone() else {
             return (UnitEnd::Removed, Some(Failure::not_sent(Reason::CardRemoved, REMOVED)), None);
         };
-        let mut run = match UnitRun::new(&ticket.request.commands, card.protocol) {
+        let mut run = match UnitRun::new(&ticket.commands, card.protocol) {
             Ok(run) => run,
             Err(failure) => return (UnitEnd::InOrder(card), Some(failure), None),
         };

@@ -7,7 +7,7 @@ use std::{
 };
 
 use cardbroker_core::{
-    card::unit::{CommandResult, Stop, UnitOutcome, UnitRequest},
+    card::unit::{CommandResult, Stop, UnitCommand, UnitOutcome},
     error::Failure,
     turns::turn::{Turn, TurnRequest},
 };
@@ -20,13 +20,14 @@ use crate::{
 
 /// A unit between its caller, the actor and the card thread.
 pub struct Ticket {
-    /// What was asked.
-    pub request: UnitRequest,
-    /// By whom, and what he may do.
+    /// The commands of the unit. Never changes.
+    pub commands: Vec<UnitCommand>,
+    /// The caller, and what it may do.
     pub access: Access,
-    /// When it came.
+    /// When the request came.
     pub arrived: Instant,
-    /// The request's terms, with the conditions of the repeats that joined it. `None` once its turn has come.
+    /// The request's terms for waiting, with the conditions of the repeats that joined it. `None` once its turn has
+    /// come, and for a unit of a session, which waits for no turn.
     terms: Mutex<Option<TurnRequest>>,
     stage: Mutex<Stage>,
     /// The unit's place in the log. Every way to end the ticket ends it too.
@@ -63,24 +64,24 @@ pub struct Answers {
 }
 
 impl Ticket {
-    /// A ticket that waits, and where its outcome will be heard.
-    pub fn new(request: UnitRequest, access: Access, arrived: Instant) -> (Self, Answers) {
+    /// Makes a ticket that waits on `terms`, and the receivers of its outcome. A unit of a session has no terms.
+    pub fn new(
+        commands: Vec<UnitCommand>,
+        terms: Option<TurnRequest>,
+        access: Access,
+        arrived: Instant,
+    ) -> (Self, Answers) {
         let (reply, first) = oneshot::channel();
         let (late_reply, late) = oneshot::channel();
         let stage = Mutex::new(Stage::Waiting { reply, late: late_reply });
-        let terms = Mutex::new(Some(request.turn.clone()));
-        let record = UnitRecord::new(&access, request.commands.len());
-        (Self { request, access, arrived, terms, stage, record }, Answers { first, late })
+        let terms = Mutex::new(terms);
+        let record = UnitRecord::new(&access, commands.len());
+        (Self { commands, access, arrived, terms, stage, record }, Answers { first, late })
     }
 
     /// The unit's place in the log.
     pub(super) fn record(&self) -> &UnitRecord {
         &self.record
-    }
-
-    /// Until when the ticket may wait.
-    pub fn wait_deadline(&self) -> Instant {
-        self.arrived + self.request.turn.wait_timeout
     }
 
     /// A repeat of the request joins it on its own `terms`: while the ticket waits, their conditions bind it too. One
@@ -187,7 +188,7 @@ impl Ticket {
 
     /// Writes the unit's line into the log. `times` are those of waiting and on the card, if it had its turn.
     fn end_record(&self, times: Option<(Duration, Duration)>, outcome: End) {
-        self.record.end(&self.access, self.request.commands.len(), self.arrived, times, outcome);
+        self.record.end(&self.access, self.commands.len(), self.arrived, times, outcome);
     }
 
     fn outcome(

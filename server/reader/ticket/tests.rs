@@ -6,25 +6,24 @@ use cardbroker_core::{
     apdu::StatusWord,
     card::unit::StatusWordSource,
     error::{Delivery, Reason},
-    turns::turn::{CardRequirement, Disposition},
+    turns::turn::CardRequirement,
 };
 
 use super::*;
 
-fn ticket() -> (Ticket, Answers) {
-    let turn = TurnRequest {
+fn terms() -> TurnRequest {
+    TurnRequest {
         reset_before: None,
         if_insertion_id: None,
         if_state_tag: None,
         wait_timeout: Duration::from_secs(1),
         card: CardRequirement::Required,
-    };
-    let request = UnitRequest { commands: Vec::new(), turn, disposition: Disposition::Leave };
-    Ticket::new(
-        request,
-        crate::policy::access::unlimited(cardbroker_core::caller::CallerKey::Connection(1)),
-        Instant::now(),
-    )
+    }
+}
+
+fn ticket() -> (Ticket, Answers) {
+    let access = crate::policy::access::unlimited(cardbroker_core::caller::CallerKey::Connection(1));
+    Ticket::new(Vec::new(), Some(terms()), access, Instant::now())
 }
 
 fn turn() -> Turn {
@@ -135,7 +134,7 @@ fn a_repeat_adds_its_conditions_until_the_turn_comes() {
     let terms = |insertion: &str, tag: &str| TurnRequest {
         if_insertion_id: Some(insertion.to_owned()).filter(|id| !id.is_empty()),
         if_state_tag: Some(tag.to_owned()).filter(|tag| !tag.is_empty()),
-        ..ticket().0.request.turn.clone()
+        ..terms()
     };
     let joined = |repeats: &[(&str, &str)]| {
         let (ticket, _answers) = ticket();

@@ -100,7 +100,7 @@ impl Clients {
 
     /// Whose a unit is: the second parameter byte of its commands says so.
     pub(super) fn item_of(&self, ticket: &Ticket) -> Option<usize> {
-        Some(usize::from(ticket.request.commands.first()?.apdu()?.header()[3]))
+        Some(usize::from(ticket.commands.first()?.apdu()?.header()[3]))
     }
 
     pub(super) fn holder(&self, item: usize) -> (Generation, String) {
