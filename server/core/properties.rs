@@ -7,9 +7,8 @@ use proptest::{
 
 /// Tries `property` on so many values. If one of them breaks it, panics with the smallest such value that can be found soon.
 pub fn holds<S: Strategy>(cases: u32, values: S, property: impl Fn(S::Value) -> TestCaseResult) {
-    if let Err(error) = run(cases, 2000, &values, property) {
-        panic!("{error}");
-    }
+    let outcome = run(cases, 2000, &values, property).map_err(|error| error.to_string());
+    assert_eq!(outcome, Ok(()));
 }
 
 /// Tries `property`, which a planted `fault` must break, on so many values. Panics unless one of them breaks the `rule`.
@@ -20,10 +19,9 @@ pub fn is_broken<S: Strategy>(
     fault: impl std::fmt::Debug,
     rule: &str,
 ) {
-    match run(cases, 0, &values, property) {
-        Err(TestError::Fail(reason, _)) => assert!(reason.message().contains(rule), "{fault:?}: {reason}"),
-        other => panic!("{fault:?} breaks nothing: {other:?}"),
-    }
+    let outcome = run(cases, 0, &values, property);
+    let is_found = matches!(&outcome, Err(TestError::Fail(reason, _)) if reason.message().contains(rule));
+    assert!(is_found, "{fault:?} does not break `{rule}`: {outcome:?}");
 }
 
 fn run<S: Strategy>(

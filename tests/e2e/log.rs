@@ -4,6 +4,7 @@ use std::{
     fs,
     io::{BufRead, BufReader, Lines, PipeReader, Read, Write, pipe},
     process::{self, Stdio},
+    time::Duration,
 };
 
 use anyhow::{Context, ensure};
