@@ -15,7 +15,7 @@ use super::{json, printable};
 pub(crate) enum Exit {
     /// The command did everything that it was to do.
     Done = 0,
-    /// The broker refused (also for a missing or wrong token) or failed, or Ctrl-C came first; no command was sent.
+    /// The broker refused or failed (also: missing or wrong token), or Ctrl-C came first; no command was sent.
     Refused = 1,
     /// The command line or the request is malformed, or the token file cannot be used. clap ends with the same code.
     Usage = 2,
