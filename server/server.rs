@@ -2,7 +2,7 @@
 
 use std::{io, mem, sync::Arc, time::Duration};
 
-use cardbroker_core::apdu::SecretInstructions;
+use cardbroker_core::{apdu::SecretInstructions, policy::Policy};
 use cardbroker_proto::{DESCRIPTORS, v1::card_broker_service_server::CardBrokerServiceServer};
 use tokio::{
     runtime::{Builder, Runtime},
@@ -23,7 +23,6 @@ use crate::{
     grpc::{AuthenticationLayer, Edge, IntakeLayer},
     listen::{Bound, SocketGuard, http2_server},
     policy::{
-        Policy,
         accounts::own_user,
         audit::{self, AuditCounts, AuditTrail},
     },

@@ -13,6 +13,7 @@ use cardbroker_core::{
     card::unit::{UnitOutcome, UnitRequest, headers},
     error::{Failure, Reason},
     outcomes::{OutcomeLimits, RequestKey},
+    policy::{Policy, rule::Operation},
     turns::{
         queue::Limits,
         turn::{Disposition, TurnRequest},
@@ -34,10 +35,8 @@ use crate::{
     config::Config,
     outcomes::executions::Executions,
     policy::{
-        Policy,
         access::{Access, PolicyInForce},
         audit::AuditTrail,
-        rule::Operation,
     },
     reader::{
         ReaderHandle, Submission, TurnsMoved,

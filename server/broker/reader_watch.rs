@@ -90,12 +90,8 @@ mod tests {
     use cardbroker_core::{caller::Caller, status::State};
 
     use super::*;
-    use crate::{
-        backend::simulated::Simulated,
-        broker::Broker,
-        config::Config,
-        policy::{Policy, audit::AuditTrail, rule::Rule},
-    };
+    use crate::{backend::simulated::Simulated, broker::Broker, config::Config, policy::audit::AuditTrail};
+    use cardbroker_core::policy::{Policy, rule::Rule};
 
     const FIRST: &str = "readers/simulated-reader-00";
     const SECOND: &str = "readers/simulated-reader-01";

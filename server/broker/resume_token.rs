@@ -10,9 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use cardbroker_core::caller::Identity;
-
-use crate::policy::Policy;
+use cardbroker_core::{caller::Identity, policy::Policy};
 
 /// Makes and reads the tokens of one run.
 #[derive(Clone)]

@@ -120,11 +120,12 @@ mod tests {
         broker::{Broker, RequestContext},
         caller::group::GroupMark,
         config::Config,
-        policy::{Policy, audit::AuditTrail},
+        policy::audit::AuditTrail,
         reader::session::{DEFAULT_IDLE, Opening, OpeningEvent, SessionRequest},
     };
     use cardbroker_core::{
         caller::Caller,
+        policy::Policy,
         turns::turn::{CardRequirement, DEFAULT_WAIT, Disposition, TurnRequest},
     };
 

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use cardbroker_core::caller::Identity;
+use cardbroker_core::{
+    caller::Identity,
+    policy::{Policy, ReaderNames, rule::Operation},
+};
 use tokio::sync::watch;
 
 use crate::{
-    policy::{Policy, ReaderNames, access::PolicyInForce, rule::Operation},
+    policy::access::PolicyInForce,
     registry::{ReaderView, View},
 };
 

@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use cardbroker_core::lifecycle::Own;
+use cardbroker_core::{lifecycle::Own, policy::rule::Rule};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::value::{MAX_SIMULATED, parse_grace, parse_loopback};
@@ -22,8 +22,7 @@ pub use self::{
     sections::{LimitsConfig, ListenConfig, LogConfig, LogFormat, ReadersConfig, ShutdownConfig, WatchConfig},
     value::{Instruction, LogFilter, SocketGroup},
 };
-use self::{error::Document, reader::ReaderRule};
-use crate::policy::rule::Rule;
+use self::{error::Document, reader::ReaderRule, value as v};
 
 /// The system's configuration, read when the user has none.
 const SYSTEM_FILE: &str = "/etc/cardbroker/cardbrokerd.toml";
@@ -51,7 +50,7 @@ pub struct Config {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     reader: Vec<ReaderRule>,
     /// The rules of the policy, in order.
-    #[serde(rename = "rule", skip_serializing_if = "Vec::is_empty")]
+    #[serde(rename = "rule", deserialize_with = "v::rules", skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<Rule>,
 }
 

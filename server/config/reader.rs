@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use cardbroker_core::{
     lifecycle::Own,
+    policy::pattern::Pattern,
     slot::{ProtocolChoice, ResetKind},
 };
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::value as v;
-use crate::policy::pattern::Pattern;
 
 const RELEASE_AFTER: Duration = Duration::from_secs(5);
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(120);

@@ -1,11 +1,12 @@
 //! The values of a configuration as people write them, each with its range. Errors name the allowed values.
 
-use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
+use std::{fmt::Display, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
+use cardbroker_core::policy::rule::{PrincipalPattern, Rule};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
-use crate::policy::{accounts, pattern::must_be};
+use crate::policy::accounts::{self, SystemAccounts};
 
 /// The largest value of `readers.simulate`.
 pub(crate) const MAX_SIMULATED: usize = 256;
@@ -196,4 +197,26 @@ pub(super) fn alias<'de, D: Deserializer<'de>>(d: D) -> Result<Option<String>, D
     let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
     let alias = String::deserialize(d).ok().filter(|id| (1..=64).contains(&id.len()) && id.bytes().all(allowed));
     alias.map(Some).ok_or_else(|| must_be("1 to 64 lower-case letters, digits and hyphens in quotes"))
+}
+
+/// A principal of a rule, whose name was looked up when the file was read.
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+struct Principal(PrincipalPattern);
+
+impl TryFrom<String> for Principal {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        PrincipalPattern::parse(text, &SystemAccounts).map(Self)
+    }
+}
+
+pub(super) fn rules<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<Rule>, D::Error> {
+    let rules = Vec::<Rule<Principal>>::deserialize(d)?;
+    Ok(rules.into_iter().map(|rule| rule.with_principals(|Principal(pattern)| pattern)).collect())
+}
+
+fn must_be<E: Error>(allowed: impl Display) -> E {
+    E::custom(format_args!("must be {allowed}"))
 }

@@ -7,6 +7,7 @@ pub mod error;
 pub mod keyed_hash;
 pub mod lifecycle;
 pub mod outcomes;
+pub mod policy;
 #[cfg(any(test, feature = "properties"))]
 pub mod properties;
 pub mod simulated_card;

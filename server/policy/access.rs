@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use cardbroker_core::{apdu::Header, caller::Caller, error::Failure};
+use cardbroker_core::{
+    apdu::Header,
+    caller::Caller,
+    error::Failure,
+    policy::{Application, Command, Decision, Policy, ReaderNames, rule::Operation},
+};
 use tokio::sync::watch;
 
-use crate::policy::{
-    Application, Command, Decision, Policy, ReaderNames,
-    audit::{self, AuditTrail},
-    rule::Operation,
-};
+use super::audit::{self, AuditTrail};
 
 /// What a command is in the words of a denial.
 const COMMAND: &str = "send this command";

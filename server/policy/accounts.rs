@@ -1,22 +1,29 @@
 //! Users and groups of the system, by the names that a configuration gives them.
 
-use cardbroker_core::caller::Identity;
+use cardbroker_core::{caller::Identity, policy::rule::Accounts};
 
-/// The number of the user of that name.
-pub(crate) fn user_id(name: &str) -> Result<u32, String> {
-    match look_up::user_id(name) {
-        Ok(Some(uid)) => Ok(uid),
-        Ok(None) => Err(format!("there is no user `{name}`: name another, or give a number (uid:1000)")),
-        Err(error) => Err(format!("cannot look up user `{name}`: {error}")),
+/// The accounts of this machine, by the system's own look-up, which may ask a directory.
+pub(crate) struct SystemAccounts;
+
+impl Accounts for SystemAccounts {
+    fn own_user(&self) -> u32 {
+        own_user()
     }
-}
 
-/// The number of the group of that name, and of the users who are listed as its members.
-pub(crate) fn group(name: &str) -> Result<(u32, Vec<u32>), String> {
-    match look_up::group(name) {
-        Ok(Some(group)) => Ok(group),
-        Ok(None) => Err(format!("there is no group `{name}`: name another, or give a number (gid:1000)")),
-        Err(error) => Err(format!("cannot look up group `{name}`: {error}")),
+    fn user_id(&self, name: &str) -> Result<u32, String> {
+        match look_up::user_id(name) {
+            Ok(Some(uid)) => Ok(uid),
+            Ok(None) => Err(format!("there is no user `{name}`: name another, or give a number (uid:1000)")),
+            Err(error) => Err(format!("cannot look up user `{name}`: {error}")),
+        }
+    }
+
+    fn group(&self, name: &str) -> Result<(u32, Vec<u32>), String> {
+        match look_up::group(name) {
+            Ok(Some(group)) => Ok(group),
+            Ok(None) => Err(format!("there is no group `{name}`: name another, or give a number (gid:1000)")),
+            Err(error) => Err(format!("cannot look up group `{name}`: {error}")),
+        }
     }
 }
 
@@ -33,7 +40,7 @@ pub fn identity(text: &str) -> Result<Identity, String> {
     };
     match text.split_once(':') {
         None if text == "self" => user(own_user()),
-        Some(("user", name)) => user(user_id(name)?),
+        Some(("user", name)) => user(SystemAccounts.user_id(name)?),
         Some(("uid", uid)) => user(uid.parse().map_err(|_| format!("`{uid}` is no number of a user"))?),
         Some(("token", name)) if !name.is_empty() => Ok(Identity::Token(name.into())),
         _ => Err(format!("`{text}` is nobody: say self, user:NAME, uid:NUMBER or token:NAME")),
@@ -91,5 +98,17 @@ pub(crate) mod look_up {
 
     pub(crate) fn group(_: &str) -> io::Result<Option<(u32, Vec<u32>)>> {
         Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_group_of_this_process_is_found_by_its_name() {
+        let group = nix::unistd::Group::from_gid(nix::unistd::getgid()).unwrap().unwrap();
+        assert_eq!(SystemAccounts.group(&group.name).unwrap().0, group.gid.as_raw());
+        assert!(SystemAccounts.group("no such group").unwrap_err().starts_with("there is no group `no such group`"));
     }
 }

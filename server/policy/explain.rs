@@ -2,10 +2,14 @@
 
 use std::fmt::{self, Write};
 
-use cardbroker_core::{apdu::Header, caller::Identity};
+use cardbroker_core::{
+    apdu::Header,
+    caller::Identity,
+    policy::{Application, Command, Decision, Policy, ReaderNames, rule::Operation},
+};
 use serde_json::{Value, json};
 
-use crate::policy::{Application, Command, Decision, Policy, ReaderNames, accounts::identity, rule::Operation};
+use super::accounts::identity;
 
 /// What is asked.
 #[derive(Debug, Clone, clap::Args)]

@@ -15,6 +15,7 @@ use std::{
 use cardbroker_core::{
     card::unit::{UnitCommand, headers},
     error::{Failure, Reason},
+    policy::rule::Operation,
     slot::ResetKind,
     turns::turn::Turn,
 };
@@ -30,7 +31,7 @@ pub use super::{
     inbox::{SessionOver, SessionRequest},
     session_task::{SessionReset, SessionUnit},
 };
-use crate::policy::{access::Access, rule::Operation};
+use crate::policy::access::Access;
 
 /// How long a session may idle while others wait, if its request does not say.
 pub const DEFAULT_IDLE: Duration = Duration::from_secs(10);

@@ -15,6 +15,7 @@ use std::{
 };
 
 use cardbroker_core::{
+    policy::ReaderNames,
     slot::{ServiceError, SlotStatus},
     turns::queue::Limits,
 };
@@ -34,7 +35,7 @@ use self::{
 use crate::{
     backend::Backend,
     config::ReaderSettings,
-    policy::{ReaderNames, access::PolicyInForce},
+    policy::access::PolicyInForce,
     reader::{self, Event, LatestStatuses, ReaderHandle, ReaderSetup, Statuses, TurnsMoved},
 };
 

@@ -6,9 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use cardbroker_core::status::ReaderStatus;
-
-use crate::policy::ReaderNames;
+use cardbroker_core::{policy::ReaderNames, status::ReaderStatus};
 
 /// How many removals a view remembers. A watcher that has missed more than these gets all readers instead of a change.
 const MAX_REMOVALS: usize = 1024;

@@ -18,7 +18,7 @@ struct Crate {
 /// All crates with an order.
 const ORDERED: &[Crate] = &[
     Crate { root: "server/", layers: SERVER, inner: &[("reader", READER)] },
-    Crate { root: "server/core/", layers: CORE, inner: &[("card", CARD), ("turns", TURNS)] },
+    Crate { root: "server/core/", layers: CORE, inner: &[("card", CARD), ("policy", POLICY), ("turns", TURNS)] },
 ];
 
 /// The decisions, from low to high.
@@ -26,13 +26,16 @@ const CORE: Layers = &[
     &["apdu", "caller", "error", "keyed_hash", "properties"],
     &["slot"],
     &["simulated_card", "status"],
-    &["turns"],
+    &["policy", "turns"],
     &["card", "lifecycle"],
     &["outcomes"],
 ];
 
 /// Everything pure that sees the bytes of an APDU.
 const CARD: Layers = &[&["selection", "unit"], &["view"], &["pin_guard"]];
+
+/// Which caller may do what.
+const POLICY: Layers = &[&["pattern"], &["rule"]];
 
 /// Whose turn it is.
 const TURNS: Layers = &[&["lease", "queue", "turn", "waiting"]];
@@ -87,8 +90,6 @@ const PURE: &[&str] = &[
     "server/core/",
     "server/grpc/intake/framing.rs",
     "server/policy/audit/coalesce.rs",
-    "server/policy/mod.rs",
-    "server/policy/rule.rs",
     "server/process/telemetry/lanes.rs",
     "server/reader/actor/machine.rs",
     "server/reader/card/gate.rs",

@@ -6,6 +6,7 @@ use std::{future::Future, pin::Pin, time::Duration};
 use anyhow::{Context, bail};
 use cardbroker_client::{Client, Command, Error, Reader, ReaderState, Transmit, Transmitted, Watch, hex};
 use cardbroker_core::{simulated_card::CardOptions, slot::Protocol};
+pub(crate) use cardbroker_tests::harness::LONGEST;
 use cardbroker_tests::{
     cards::VirtualCard,
     harness::{
@@ -14,8 +15,6 @@ use cardbroker_tests::{
     },
 };
 use tokio::{task::JoinHandle, time::timeout};
-
-pub(crate) use cardbroker_tests::harness::LONGEST;
 
 /// The longest that anything may take that is not under test.
 pub(crate) const LONG: Duration = Duration::from_secs(20);

@@ -10,6 +10,7 @@ use std::{
 use cardbroker_core::{
     caller::{Caller, Principal},
     error::Failure,
+    policy::rule::Operation,
 };
 use tokio::{
     sync::Notify,
@@ -23,7 +24,6 @@ use super::{
     coalesce::{Coalescer, Count, Verdict},
     who,
 };
-use crate::policy::rule::Operation;
 
 /// The trail of one server. Clones share their counts, which [`AuditCounts`] emits.
 #[derive(Debug, Clone, Default)]

@@ -10,10 +10,11 @@ use cardbroker_core::{
     apdu::{Class, Header},
     card::{pin_guard::PinGuard, unit::Exchange, view::CardView},
     error::{Failure, Reason},
+    policy::{Application, Command},
     turns::lease::Lease,
 };
 
-use crate::policy::{Application, Command, access::Access};
+use crate::policy::access::Access;
 
 /// The gate of one reader, with what is known of the card in it. Owned by the card thread.
 pub(in crate::reader) struct Gate {

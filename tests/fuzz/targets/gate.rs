@@ -19,10 +19,11 @@ use cardbroker_core::{
     caller::Caller,
     card::unit::{Exchange, UnitCommand},
     error::{Delivery, Reason},
+    policy::{Policy, ReaderNames, rule::Operation},
 };
 use cardbroker_server::{
     config::Config,
-    policy::{Policy, ReaderNames, access::Access, audit::AuditTrail, rule::Operation},
+    policy::{access::Access, audit::AuditTrail},
     reader::card::fuzz::FuzzGate,
 };
 use libfuzzer_sys::{

@@ -10,11 +10,12 @@
 
 use std::fmt::Write;
 
-use cardbroker_core::{apdu::Header, caller::Identity};
-use cardbroker_server::{
-    config::Config,
+use cardbroker_core::{
+    apdu::Header,
+    caller::Identity,
     policy::{Application, Command, Policy, ReaderNames, rule::Operation},
 };
+use cardbroker_server::config::Config;
 use libfuzzer_sys::{
     arbitrary::{self, Arbitrary},
     fuzz_target,

@@ -3,6 +3,7 @@
 use std::{future::Future, pin::Pin, sync::Arc, time::Instant};
 
 use cardbroker_core::turns::queue::Limits;
+use futures_util::FutureExt;
 
 use super::{
     super::*,
@@ -17,7 +18,6 @@ use crate::{
         session::{Opening, Session, SessionReset, SessionUnit},
     },
 };
-use futures_util::FutureExt;
 
 pub(super) const LIMITS: Limits = Limits { per_caller: 4, per_reader: 8 };
 

@@ -7,6 +7,7 @@ use cardbroker_core::{
     caller::Caller,
     card::unit::{UnitCommand, UnitRequest},
     error::Delivery,
+    policy::{Policy, ReaderNames, rule::Operation},
     slot::{CardInfo, Protocol, ProtocolChoice, SlotError, SlotStatus},
     turns::{
         queue::Limits,
@@ -20,7 +21,7 @@ use crate::{
     backend::Slot,
     caller::group::{GroupKey, Groups},
     config::ReaderSettings,
-    policy::{Policy, ReaderNames, access::Access, audit::AuditTrail, rule::Operation},
+    policy::{access::Access, audit::AuditTrail},
     reader::{
         ReaderHandle, Submission,
         session::{Opening, OpeningEvent, Session, SessionEvent, SessionRequest},

@@ -3,6 +3,7 @@
 
 use cardbroker_core::{
     error::{Cause, Delivery},
+    policy::Policy,
     turns::{
         turn::Disposition,
         waiting::{Holder, TurnKind, Turns},
@@ -13,12 +14,9 @@ use super::{
     super::*,
     ends::{LONG, World, commands},
 };
-use crate::{
-    policy::Policy,
-    reader::{
-        pipeline::{Answer, Delivered, Pipeline},
-        session::SessionEvent,
-    },
+use crate::reader::{
+    pipeline::{Answer, Delivered, Pipeline},
+    session::SessionEvent,
 };
 
 type Heard = (i64, Reason, Delivery);

@@ -1,7 +1,9 @@
 //! What rules decide, told as stories and tables.
 
-use super::*;
-use crate::config::Config;
+use super::{
+    rule::{Accounts, PrincipalPattern},
+    *,
+};
 
 const OWNER: Identity = Identity::User { uid: 1000, gid: 1000 };
 const ALICE: Identity = Identity::User { uid: 1001, gid: 50 };
@@ -11,8 +13,32 @@ fn ci() -> Identity {
     Identity::Token("ci".into())
 }
 
+/// A system with the user and the group that the tests name.
+struct Known;
+
+impl Accounts for Known {
+    fn own_user(&self) -> u32 {
+        1000
+    }
+
+    fn user_id(&self, name: &str) -> Result<u32, String> {
+        (name == "alice").then_some(1001).ok_or_else(|| format!("no user {name}"))
+    }
+
+    fn group(&self, name: &str) -> Result<(u32, Vec<u32>), String> {
+        (name == "readers").then(|| (50, vec![1002])).ok_or_else(|| format!("no group {name}"))
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct Rules {
+    rule: Vec<Rule<String>>,
+}
+
 fn policy(rules: &str) -> Policy {
-    Policy::new(Config::parse("c.toml".as_ref(), rules).unwrap().rules, 1000)
+    let Rules { rule } = toml::from_str(rules).unwrap();
+    let resolved = |rule: Rule<String>| rule.with_principals(|text| PrincipalPattern::parse(text, &Known).unwrap());
+    Policy::new(rule.into_iter().map(resolved).collect(), 1000)
 }
 
 fn reader(id: &str) -> ReaderNames {
@@ -38,7 +64,7 @@ fn judged(policy: &Policy, header: Header, application: Application<'_>) -> Stri
 
 #[test]
 fn without_rules_the_brokers_own_user_may_do_everything_and_nobody_else_anything() {
-    let policy = policy("");
+    let policy = Policy::new(Vec::new(), 1000);
     assert!(policy.allows_everything(&OWNER) && !policy.allows_everything(&ALICE));
     for operation in Operation::ALL {
         assert_eq!(decided(&policy, &OWNER, "desk", operation), "+default");
@@ -99,11 +125,35 @@ fn a_user_who_may_see_no_reader_is_granted_nothing() {
 }
 
 #[test]
-fn members_of_a_group_are_those_that_are_listed_too() {
-    let group = nix::unistd::Group::from_gid(nix::unistd::getgid()).unwrap().unwrap().name;
-    let policy = policy(&format!("rule = [{{ name = 'g', principals = ['group:{group}'], allow = ['see'] }}]"));
-    let primary = Identity::User { uid: 4_000_000, gid: nix::unistd::getgid().as_raw() };
-    assert_eq!(decided(&policy, &primary, "desk", Operation::See), "+g");
+fn a_rule_for_a_group_concerns_its_listed_members_too() {
+    let policy = policy("rule = [{ name = 'g', principals = ['group:readers'], allow = ['see'] }]");
+    let others = Identity::User { uid: 1003, gid: 60 };
+    let decisions = [ALICE, BOB, others].map(|who| decided(&policy, &who, "desk", Operation::See));
+    assert_eq!(decisions, ["+g", "+g", "-default"]);
+}
+
+#[test]
+fn a_principal_is_looked_up_by_its_name_once() {
+    let parse = |text: &str| PrincipalPattern::parse(text.to_owned(), &Known);
+    for (text, who, matches) in [
+        ("self", OWNER, true),
+        ("self", ALICE, false),
+        ("user:alice", ALICE, true),
+        ("user:alice", OWNER, false),
+        ("anyone", ci(), true),
+        ("token:ci", ci(), true),
+        ("token:ci", OWNER, false),
+    ] {
+        let rule = format!("rule = [{{ name = 'r', principals = ['{text}'], deny = ['see'] }}]");
+        let decision = decided(&policy(&rule), &who, "desk", Operation::See);
+        assert_eq!(decision == "-r", matches, "{text} {who:?}");
+        assert_eq!(String::from(parse(text).unwrap()), text, "it is printed as it was written");
+    }
+    assert_eq!(parse("user:bob"), Err("no user bob".into()));
+    assert_eq!(parse("group:writers"), Err("no group writers".into()));
+    for nobody in ["", "alice", "token:", "uid:alice", "role:admin"] {
+        assert!(parse(nobody).is_err(), "{nobody}");
+    }
 }
 
 const PIV: &[u8] = &[0xA0, 0x00, 0x00, 0x03, 0x08, 0x00, 0x00, 0x10, 0x00];

@@ -1,14 +1,11 @@
-//! Rules of the policy: who may do what at which reader.
+//! Rules of the policy: which callers may do what at which readers.
 
 use std::sync::Arc;
 
-use cardbroker_core::caller::Identity;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
-use super::{
-    accounts::{group, own_user, user_id},
-    pattern::{Pattern, must_be},
-};
+use super::pattern::Pattern;
+use crate::caller::Identity;
 
 /// What may be allowed or denied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -48,22 +45,23 @@ impl Operation {
     }
 }
 
-/// One `[[rule]]` of the file. Either `allow` or `deny` names something.
+/// One `[[rule]]` of the file. Either `allow` or `deny` names something. `P` is how it names principals: in a file as
+/// text, whose names the reader of the file looks up ([`Rule::with_principals`]).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Rule {
+pub struct Rule<P = PrincipalPattern> {
     /// What log lines and errors call it.
     #[serde(deserialize_with = "name")]
     pub name: Arc<str>,
     /// Whom it concerns: any of these.
-    pub principals: Vec<PrincipalPattern>,
+    pub principals: Vec<P>,
     /// At which readers: any of these; all if there is none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     readers: Vec<Pattern>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) allow: Vec<Operations>,
+    allow: Vec<Operations>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) deny: Vec<Operations>,
+    deny: Vec<Operations>,
     /// Of transmit and session, these commands only; all if there is none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub commands: Vec<CommandPattern>,
@@ -76,6 +74,14 @@ pub enum Effect {
     Allow,
     /// They may not.
     Deny,
+}
+
+impl<P> Rule<P> {
+    /// The same rule, with each principal as `convert` returns it.
+    pub fn with_principals<Q>(self, convert: impl Fn(P) -> Q) -> Rule<Q> {
+        let Self { name, principals, readers, allow, deny, commands } = self;
+        Rule { name, principals: principals.into_iter().map(convert).collect(), readers, allow, deny, commands }
+    }
 }
 
 impl Rule {
@@ -106,7 +112,7 @@ impl Rule {
     }
 
     /// What keeps the rule from being used: the key at fault and why.
-    pub(crate) fn mistake(&self) -> Option<(&'static str, &'static str)> {
+    pub fn mistake(&self) -> Option<(&'static str, &'static str)> {
         let runs_commands = self.effect(Operation::Transmit).or(self.effect(Operation::Session)).is_some();
         if self.principals.is_empty() {
             Some(("principals", "names nobody: name someone, such as \"user:alice\" or \"anyone\""))
@@ -123,7 +129,7 @@ impl Rule {
 /// One operation, or all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub(crate) struct Operations(Option<Operation>);
+struct Operations(Option<Operation>);
 
 impl Operations {
     const ALL: &str = "all";
@@ -154,9 +160,27 @@ impl From<Operations> for String {
     }
 }
 
-/// Whom a rule concerns. Names are looked up when the configuration is read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+/// The users and groups of the system, by the names that a configuration gives them. Errors say why there is no number.
+pub trait Accounts {
+    /// The user that the broker runs as.
+    fn own_user(&self) -> u32;
+
+    /// The number of the user of that name.
+    ///
+    /// # Errors
+    /// There is no such user, or the look-up failed.
+    fn user_id(&self, name: &str) -> Result<u32, String>;
+
+    /// The number of the group of that name, and of the users who are listed as its members.
+    ///
+    /// # Errors
+    /// There is no such group, or the look-up failed.
+    fn group(&self, name: &str) -> Result<(u32, Vec<u32>), String>;
+}
+
+/// Whom a rule concerns. Names are looked up once, when the pattern is parsed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(into = "String")]
 pub struct PrincipalPattern {
     text: String,
     who: Who,
@@ -175,29 +199,19 @@ enum Who {
 }
 
 impl PrincipalPattern {
-    fn matches(&self, identity: &Identity) -> bool {
-        match (&self.who, identity) {
-            (Who::Anyone, _) => true,
-            (Who::User(named), Identity::User { uid, .. }) => named == uid,
-            (Who::Group { gid: named, members }, Identity::User { uid, gid }) => named == gid || members.contains(uid),
-            (Who::Token(named), Identity::Token(token)) => **named == *token.name,
-            (Who::User(_) | Who::Group { .. }, Identity::Token(_)) | (Who::Token(_), Identity::User { .. }) => false,
-        }
-    }
-}
-
-impl TryFrom<String> for PrincipalPattern {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
+    /// Reads `self`, `anyone`, `user:NAME`, `uid:NUMBER`, `group:NAME`, `gid:NUMBER` or `token:NAME`.
+    ///
+    /// # Errors
+    /// The text is none of these, or `accounts` does not know the name.
+    pub fn parse(text: String, accounts: &impl Accounts) -> Result<Self, String> {
         let number = |number: &str| number.parse().map_err(|_| format!("`{number}` is no number of a user or group"));
         let who = match text.split_once(':') {
             None if text == "anyone" => Who::Anyone,
-            None if text == "self" => Who::User(own_user()),
-            Some(("user", name)) => Who::User(user_id(name)?),
+            None if text == "self" => Who::User(accounts.own_user()),
+            Some(("user", name)) => Who::User(accounts.user_id(name)?),
             Some(("uid", uid)) => Who::User(number(uid)?),
             Some(("group", name)) => {
-                let (gid, members) = group(name)?;
+                let (gid, members) = accounts.group(name)?;
                 Who::Group { gid, members }
             }
             Some(("gid", gid)) => Who::Group { gid: number(gid)?, members: Vec::new() },
@@ -209,6 +223,16 @@ impl TryFrom<String> for PrincipalPattern {
             }
         };
         Ok(Self { text, who })
+    }
+
+    fn matches(&self, identity: &Identity) -> bool {
+        match (&self.who, identity) {
+            (Who::Anyone, _) => true,
+            (Who::User(named), Identity::User { uid, .. }) => named == uid,
+            (Who::Group { gid: named, members }, Identity::User { uid, gid }) => named == gid || members.contains(uid),
+            (Who::Token(named), Identity::Token(token)) => **named == *token.name,
+            (Who::User(_) | Who::Group { .. }, Identity::Token(_)) | (Who::Token(_), Identity::User { .. }) => false,
+        }
     }
 }
 
@@ -327,5 +351,5 @@ impl From<ApplicationPattern> for String {
 fn name<'de, D: Deserializer<'de>>(d: D) -> Result<Arc<str>, D::Error> {
     let allowed = |letter: char| letter.is_ascii_graphic() || letter == ' ';
     let name = String::deserialize(d).ok().filter(|name| (1..=64).contains(&name.len()) && name.chars().all(allowed));
-    name.map(Into::into).ok_or_else(|| must_be("1 to 64 printable ASCII characters in quotes"))
+    name.map(Into::into).ok_or_else(|| D::Error::custom("must be 1 to 64 printable ASCII characters in quotes"))
 }

@@ -1,20 +1,19 @@
 //! A regular expression for names, as a configuration has them.
 
-use std::fmt::Display;
-
 use regex::Regex;
-use serde::{Deserialize, Serialize, de::Error};
+use serde::{Deserialize, Serialize};
 
 /// A regular expression that fits a whole name.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub(crate) struct Pattern {
+pub struct Pattern {
     text: String,
     whole: Regex,
 }
 
 impl Pattern {
-    pub(crate) fn matches(&self, name: &str) -> bool {
+    /// Whether the expression matches all of `name`.
+    pub fn matches(&self, name: &str) -> bool {
         self.whole.is_match(name)
     }
 }
@@ -47,8 +46,4 @@ impl From<Pattern> for String {
     fn from(pattern: Pattern) -> Self {
         pattern.text
     }
-}
-
-pub(crate) fn must_be<E: Error>(allowed: impl Display) -> E {
-    E::custom(format_args!("must be {allowed}"))
 }
