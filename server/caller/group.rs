@@ -2,10 +2,16 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
-use cardbroker_core::caller::{Caller, CallerKey, Identity, Principal};
+use cardbroker_core::{
+    caller::{Caller, CallerKey, Identity, Principal},
+    turns::isolation::{self, GroupId},
+};
 use tokio_util::sync::CancellationToken;
 
 /// The most characters of a group's key.
@@ -74,7 +80,9 @@ impl Memberships {
                 joined.len() - 1
             }
         };
-        Ok(GroupMark { number: Some(place as u64 + 1), ..joined[place].mark() })
+        let mut mark = joined[place].mark();
+        mark.group.number = Some(place as u64 + 1);
+        Ok(mark)
     }
 }
 
@@ -85,6 +93,7 @@ pub struct Groups(Arc<Mutex<HashMap<GroupKey, Weak<Group>>>>);
 /// A group. Every connection of its members holds it; when the last one lets go, the group has ended.
 #[derive(Debug)]
 pub struct Group {
+    id: GroupId,
     key: GroupKey,
     ended: CancellationToken,
     groups: Groups,
@@ -97,7 +106,8 @@ impl Groups {
         if let Some(group) = groups.get(&key).and_then(Weak::upgrade) {
             return group;
         }
-        let group = Arc::new(Group { key: key.clone(), ended: CancellationToken::new(), groups: self.clone() });
+        let (ended, groups_of_all) = (CancellationToken::new(), self.clone());
+        let group = Arc::new(Group { id: next_id(), key: key.clone(), ended, groups: groups_of_all });
         groups.insert(key, Arc::downgrade(&group));
         group
     }
@@ -111,12 +121,9 @@ impl Groups {
 impl Group {
     /// A mark of the group that does not keep it alive.
     pub fn mark(self: &Arc<Self>) -> GroupMark {
-        GroupMark {
-            group: Arc::downgrade(self),
-            number: None,
-            shared: matches!(self.key, GroupKey::Shared { .. }),
-            ended: self.ended.clone(),
-        }
+        let is_shared = matches!(self.key, GroupKey::Shared { .. });
+        let group = isolation::Group { id: self.id, number: None, is_shared };
+        GroupMark { group, ended: self.ended.clone() }
     }
 }
 
@@ -131,13 +138,17 @@ impl Drop for Group {
     }
 }
 
-/// Remembers a group without being a member.
+/// The id of a group that did not exist before in this run.
+fn next_id() -> GroupId {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    GroupId(NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Remembers a group without being a member. It knows the group by its id, not by its key: while the last member leaves,
+/// there may already be another group of the same key.
 #[derive(Debug, Clone)]
 pub struct GroupMark {
-    /// Not its key: while the last member leaves, there may already be another group of the same key.
-    group: Weak<Group>,
-    number: Option<u64>,
-    shared: bool,
+    group: isolation::Group,
     ended: CancellationToken,
 }
 
@@ -147,23 +158,22 @@ impl GroupMark {
     pub fn alone() -> Self {
         let ended = CancellationToken::new();
         ended.cancel();
-        Self { group: Weak::new(), number: None, shared: false, ended }
+        Self { group: isolation::Group { id: next_id(), number: None, is_shared: false }, ended }
     }
 
-    /// The group's number among those of the connection, counted from 1 in the order in which it joined them; `None` for a unit or
-    /// session that is alone. A number of all groups would tell of others.
+    /// The group's id, by which isolation tells it from others.
+    pub fn id(&self) -> GroupId {
+        self.group.id
+    }
+
+    /// See [`isolation::Group::number`]; `None` for a unit or session that is alone.
     pub fn number(&self) -> Option<u64> {
-        self.number
+        self.group.number
     }
 
-    /// Whether others may belong to the group too.
+    /// Whether other callers may belong to the group too.
     pub fn is_shared(&self) -> bool {
-        self.shared
-    }
-
-    /// Whether it is the mark of this group, and the group has not ended since: one that is opened anew inherits nothing.
-    pub fn is_of(&self, group: &GroupMark) -> bool {
-        Weak::ptr_eq(&self.group, &group.group) && !self.ended.is_cancelled()
+        self.group.is_shared
     }
 
     /// Whether the group has ended.
@@ -202,7 +212,9 @@ mod tests {
         let groups = Groups::default();
         let key = GroupKey::new(&caller(1, 0), None).unwrap();
         let mark = groups.join(key.clone()).mark();
-        assert!(!mark.is_of(&groups.join(key).mark()));
+        let anew = groups.join(key.clone());
+        assert_ne!(mark.id(), anew.mark().id());
+        assert_eq!(anew.mark().id(), groups.join(key).mark().id(), "a member of the same group");
     }
 
     #[test]
@@ -233,7 +245,7 @@ mod tests {
         assert_eq!(GroupKey::new(&holder("a"), Some("k")), GroupKey::new(&holder("a"), Some("k")));
         assert_ne!(GroupKey::new(&holder("a"), Some("k")), GroupKey::new(&holder("b"), Some("k")));
         let (one, other) = (GroupMark::alone(), GroupMark::alone());
-        assert!(one.has_ended() && !one.is_of(&other) && !one.is_of(&one.clone()));
+        assert!(one.has_ended() && one.id() != other.id());
         assert_eq!(one.number(), None);
     }
 }

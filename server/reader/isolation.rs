@@ -1,32 +1,38 @@
-//! What keeps the card's security state from passing between isolation groups, pure: who has raised it, and when a reset is due.
+//! The reader's isolation with the end of the group that has left something in the card: the actor waits for it.
+
+use cardbroker_core::turns::isolation;
 
 use crate::caller::group::GroupMark;
 
-/// The reader's memory of who has left something in the card. Owned by the actor.
+/// What keeps the card's security state from passing between isolation groups. Owned by the actor.
 #[derive(Debug, Default)]
 pub(super) struct Isolation {
+    decisions: isolation::Isolation,
+    /// The group that has left something in the card; its end makes a reset due.
     raised_by: Option<GroupMark>,
 }
 
 impl Isolation {
     /// Whether the card must be reset before `group` may use it.
     pub(super) fn demands_reset(&self, group: &GroupMark) -> bool {
-        self.raised_by.as_ref().is_some_and(|raised_by| !raised_by.is_of(group))
+        self.decisions.demands_reset(group.id(), |_| self.has_ended())
     }
 
     /// `group` has used the card; `raised` says whether something may be left in it since the last reset.
     pub(super) fn used(&mut self, group: &GroupMark, raised: bool) {
+        self.decisions.used(group.id(), raised);
         self.raised_by = raised.then(|| group.clone());
     }
 
     /// The card was reset, or is another one.
     pub(super) fn reset(&mut self) {
+        self.decisions.reset();
         self.raised_by = None;
     }
 
-    /// Whether what was left in the card has outlived those who may use it.
+    /// Whether nobody is left who may use what is in the card.
     pub(super) fn is_reset_due(&self) -> bool {
-        self.raised_by.as_ref().is_some_and(GroupMark::has_ended)
+        self.decisions.is_reset_due(|_| self.has_ended())
     }
 
     /// Waits until a reset may have become due; for ever if nothing was raised.
@@ -36,13 +42,18 @@ impl Isolation {
             _ => std::future::pending().await,
         }
     }
+
+    fn has_ended(&self) -> bool {
+        self.raised_by.as_ref().is_some_and(GroupMark::has_ended)
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use cardbroker_core::caller::{Caller, CallerKey};
+
     use super::*;
     use crate::caller::group::{GroupKey, Groups};
-    use cardbroker_core::caller::{Caller, CallerKey};
 
     fn key(pid: u32) -> GroupKey {
         let Caller { key: caller @ CallerKey::Process { .. }, .. } = Caller::local(1, 0, 0, Some(pid), Some(1)) else {
@@ -52,26 +63,37 @@ mod tests {
     }
 
     #[test]
-    fn a_reset_stands_between_groups_once_something_was_raised() {
+    fn a_group_that_has_ended_leaves_nothing_even_to_its_namesake() {
         let groups = Groups::default();
-        let (a, b) = (groups.join(key(1)), groups.join(key(2)));
+        let (first, other) = (groups.join(key(1)), groups.join(key(2)));
         let mut isolation = Isolation::default();
-        isolation.used(&a.mark(), false);
-        assert!(!isolation.demands_reset(&b.mark()));
-        isolation.used(&a.mark(), true);
-        assert!(isolation.demands_reset(&b.mark()) && !isolation.demands_reset(&a.mark()));
-        isolation.reset();
-        assert!(!isolation.demands_reset(&b.mark()));
+        isolation.used(&first.mark(), true);
+        assert!(!isolation.is_reset_due() && !isolation.demands_reset(&first.mark()));
+        assert!(isolation.demands_reset(&other.mark()));
+        drop(first);
+        assert!(isolation.is_reset_due() && isolation.demands_reset(&groups.join(key(1)).mark()));
     }
 
     #[test]
-    fn a_group_that_has_ended_leaves_nothing_even_to_its_namesake() {
-        let groups = Groups::default();
-        let first = groups.join(key(1));
+    fn a_unit_that_is_alone_leaves_nothing_to_anybody() {
+        let alone = GroupMark::alone();
         let mut isolation = Isolation::default();
-        isolation.used(&first.mark(), true);
-        assert!(!isolation.is_reset_due());
-        drop(first);
-        assert!(isolation.is_reset_due() && isolation.demands_reset(&groups.join(key(1)).mark()));
+        isolation.used(&alone, true);
+        assert!(isolation.is_reset_due() && isolation.demands_reset(&alone));
+        isolation.reset();
+        assert!(!isolation.is_reset_due() && !isolation.demands_reset(&alone));
+    }
+
+    #[tokio::test]
+    async fn the_actor_wakes_when_the_group_ends() {
+        let groups = Groups::default();
+        let group = groups.join(key(1));
+        let mut isolation = Isolation::default();
+        isolation.used(&group.mark(), true);
+        let mut waits = std::pin::pin!(isolation.reset_becomes_due());
+        assert!(futures_util::poll!(&mut waits).is_pending());
+        drop(group);
+        assert!(futures_util::poll!(&mut waits).is_ready());
+        assert!(isolation.is_reset_due());
     }
 }

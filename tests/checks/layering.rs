@@ -38,7 +38,7 @@ const CARD: Layers = &[&["selection", "unit"], &["view"], &["pin_guard"]];
 const POLICY: Layers = &[&["pattern"], &["rule"]];
 
 /// Whose turn it is.
-const TURNS: Layers = &[&["lease", "queue", "turn", "waiting"]];
+const TURNS: Layers = &[&["isolation", "lease", "queue", "turn", "waiting"]];
 
 /// The server's modules, from low to high.
 const SERVER: Layers = &[
@@ -93,7 +93,6 @@ const PURE: &[&str] = &[
     "server/process/telemetry/lanes.rs",
     "server/reader/actor/machine.rs",
     "server/reader/card/gate.rs",
-    "server/reader/isolation.rs",
     "server/reader/ticket/mod.rs",
     "server/registry/view.rs",
 ];
