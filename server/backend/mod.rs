@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use cardbroker_core::{
     apdu::ApduBytes,
-    slot::{CardInfo, ProtocolChoice, ResetKind, ServiceError, SlotError, SlotStatus},
+    slot::{CardCommand, CardInfo, ProtocolChoice, ResetKind, ServiceError, SlotError, SlotStatus},
 };
 
 /// The largest response that a reader is offered room for, in bytes: an extended-length answer with its status word and slack
@@ -50,11 +50,11 @@ pub trait Slot: Send {
     /// As [`Slot::take`]; the card must then be taken again.
     fn reset(&mut self, kind: ResetKind, protocols: ProtocolChoice) -> Result<CardInfo, SlotError>;
 
-    /// Sends one command APDU (T=0: TPDU) to the card that was taken and returns the answer, status word included.
+    /// Sends one command APDU (T=0: TPDU), which the gate has admitted, to the card that was taken and returns the answer, status word included.
     ///
     /// # Errors
     /// Any; [`SlotError::delivery`] says whether the command may have run. The card must then be taken again.
-    fn exchange(&mut self, command: &[u8]) -> Result<ApduBytes, SlotError>;
+    fn exchange(&mut self, command: CardCommand<'_>) -> Result<ApduBytes, SlotError>;
 
     /// Waits until the card is gone, at most `timeout`; true if it is.
     fn wait_removal(&mut self, timeout: Duration) -> bool;

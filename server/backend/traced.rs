@@ -7,7 +7,7 @@ use std::{
 
 use cardbroker_core::{
     apdu::{ApduBytes, ApduMask, SecretInstructions},
-    slot::{CardInfo, ProtocolChoice, ResetKind, SlotError},
+    slot::{CardCommand, CardInfo, ProtocolChoice, ResetKind, SlotError},
 };
 use tracing::trace;
 
@@ -59,8 +59,8 @@ impl Slot for TracedSlot {
         reset
     }
 
-    fn exchange(&mut self, command: &[u8]) -> Result<ApduBytes, SlotError> {
-        let shown = self.mask.command(command);
+    fn exchange(&mut self, command: CardCommand<'_>) -> Result<ApduBytes, SlotError> {
+        let shown = self.mask.command(command.bytes());
         let (answer, microseconds) = timed(|| self.slot.exchange(command));
         let response = match &answer {
             Ok(response) => self.mask.response(response),

@@ -30,7 +30,7 @@ pub struct HashKey(Arc<Mutex<Keyed>>);
 /// The states of a hash under a key. It moves as a pointer: a value that moves leaves a copy behind on the stack.
 type Keyed = Box<HmacReset<Sha256>>;
 
-/// A hash under a [`HashKey`], as secret as the bytes behind it. It lives on the heap, as [`Keyed`] does.
+/// A hash under a [`HashKey`], as secret as the bytes behind it. It lives on the heap, as the states under a key do.
 #[derive(Clone, PartialEq, Eq)]
 pub struct KeyedHash(Box<Zeroizing<[u8; 32]>>);
 

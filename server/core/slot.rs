@@ -84,6 +84,27 @@ impl ProtocolChoice {
     }
 }
 
+/// What a slot sends to its card: a command that the gate has admitted, see [`crate::card::gate::Admitted`]. Has no
+/// `Debug`: it may be a PIN.
+pub struct CardCommand<'a>(&'a [u8]);
+
+impl<'a> CardCommand<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    /// A command that no gate has seen, for tests of slots.
+    #[cfg(any(test, feature = "properties"))]
+    pub fn unadmitted(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    /// The command APDU (T=0: TPDU).
+    pub fn bytes(&self) -> &'a [u8] {
+        self.0
+    }
+}
+
 /// Why a slot could not do what it was asked. Texts name the stack's own code, never a byte of an APDU.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SlotError {

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use cardbroker_core::{
     apdu::Header,
     caller::Caller,
+    card::gate::Refusal,
     error::Failure,
-    policy::{Application, Command, Decision, Policy, ReaderNames, rule::Operation},
+    policy::{Application, Command, CommandRules, Decision, Policy, ReaderNames, rule::Operation},
 };
 use tokio::sync::watch;
 
@@ -70,12 +71,27 @@ impl Access {
         self.enforce(decision, operation, operation.as_str())
     }
 
-    /// Whether a command may be sent.
-    ///
-    /// # Errors
-    /// Denied.
-    pub fn check_command(&self, command: Command<'_>) -> Result<(), Failure> {
-        self.enforce(self.decide_command(command), self.0.operation, COMMAND)
+    /// The policy at this moment, for [`Access::command_rules`].
+    pub fn policy(&self) -> Arc<Policy> {
+        self.0.policy.borrow().clone()
+    }
+
+    /// What `policy` says of the request's commands, for the gate.
+    pub fn command_rules<'a>(&'a self, policy: &'a Policy) -> CommandRules<'a> {
+        let Request { caller, reader, operation, .. } = &*self.0;
+        CommandRules { policy, caller: &caller.identity, reader, operation: *operation }
+    }
+
+    /// Records that the gate has kept a command of the request from the card, and returns what its caller gets.
+    pub fn record_refusal(&self, refusal: Refusal) -> Failure {
+        match refusal {
+            Refusal::LeaseEnded(failure) => failure,
+            Refusal::Denied(decision) => self.record_denial(decision, self.0.operation, COMMAND),
+            Refusal::PinKept(failure) => {
+                audit::pin_kept_from_card(&self.0.caller, &self.0.reader.id, &failure);
+                failure
+            }
+        }
     }
 
     /// Whether these commands may be sent once the turn has come, whatever is selected then. Each has its place in the
@@ -85,11 +101,13 @@ impl Access {
     /// # Errors
     /// Denied, with the place of the first one that may not.
     pub fn check_headers(&self, headers: impl IntoIterator<Item = (usize, [Header; 2])>) -> Result<(), Failure> {
-        if self.0.policy.borrow().allows_everything(&self.0.caller.identity) {
+        let policy = self.policy();
+        if policy.allows_everything(&self.0.caller.identity) {
             return Ok(());
         }
+        let rules = self.command_rules(&policy);
         headers.into_iter().try_for_each(|(index, [header, or])| {
-            let decide = |header| self.decide_command(Command { header, application: Application::Later });
+            let decide = |header| rules.decide(Command { header, application: Application::Later });
             let decision = Some(decide(header)).filter(|decision| decision.allowed || or == header);
             let decision = decision.unwrap_or_else(|| decide(or));
             self.enforce(decision, self.0.operation, COMMAND).map_err(|failure| Failure {
@@ -97,10 +115,6 @@ impl Access {
                 ..failure
             })
         })
-    }
-
-    fn decide_command(&self, command: Command<'_>) -> Decision {
-        self.0.policy.borrow().decide_command(&self.0.caller.identity, &self.0.reader, self.0.operation, command)
     }
 
     /// The id of the reader.
@@ -113,21 +127,17 @@ impl Access {
         audit::session(&self.0.caller, &self.0.reader.id, event);
     }
 
-    /// Records that a command was kept from the card to save tries of a PIN.
-    pub fn audit_pin_kept(&self, failure: &Failure) {
-        audit::pin_kept_from_card(&self.0.caller, &self.0.reader.id, failure);
+    fn enforce(&self, decision: Decision, operation: Operation, what: &str) -> Result<(), Failure> {
+        if decision.allowed { Ok(()) } else { Err(self.record_denial(decision, operation, what)) }
     }
 
-    fn enforce(&self, decision: Decision, operation: Operation, what: &str) -> Result<(), Failure> {
-        if decision.allowed {
-            return Ok(());
-        }
+    fn record_denial(&self, decision: Decision, operation: Operation, what: &str) -> Failure {
         self.0.trail.denied(&self.0.caller, &self.0.reader.id, operation, &decision.rule);
         let message = format!(
             "denied by rule \"{}\" ({what}): ask those who run the broker; cardbroker policy check explains",
             decision.rule
         );
-        Err(Failure::denied(decision.rule, message))
+        Failure::denied(decision.rule, message)
     }
 }
 

@@ -20,7 +20,7 @@
 //!   handle in its way.
 
 mod actor;
-pub mod card;
+mod card;
 mod handle;
 mod inbox;
 mod isolation;

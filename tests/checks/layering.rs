@@ -32,7 +32,7 @@ const CORE: Layers = &[
 ];
 
 /// Everything pure that sees the bytes of an APDU.
-const CARD: Layers = &[&["selection", "unit"], &["view"], &["pin_guard"]];
+const CARD: Layers = &[&["selection", "unit"], &["view"], &["pin_guard"], &["gate"]];
 
 /// Which caller may do what.
 const POLICY: Layers = &[&["pattern"], &["rule"]];
@@ -92,7 +92,6 @@ const PURE: &[&str] = &[
     "server/policy/audit/coalesce.rs",
     "server/process/telemetry/lanes.rs",
     "server/reader/actor/machine.rs",
-    "server/reader/card/gate.rs",
     "server/reader/ticket/mod.rs",
     "server/registry/view.rs",
 ];

@@ -7,7 +7,7 @@ use std::{
 
 use cardbroker_core::{
     apdu::ApduBytes,
-    slot::{CardInfo, Protocol, ProtocolChoice, ResetKind, SlotError},
+    slot::{CardCommand, CardInfo, Protocol, ProtocolChoice, ResetKind, SlotError},
 };
 use pcsc::{Card, Context, Disposition, Error, Protocols, ReaderState, Scope, ShareMode};
 use zeroize::Zeroize;
@@ -74,9 +74,9 @@ impl Slot for PcscSlot {
         }
     }
 
-    fn exchange(&mut self, command: &[u8]) -> Result<ApduBytes, SlotError> {
+    fn exchange(&mut self, command: CardCommand<'_>) -> Result<ApduBytes, SlotError> {
         let Some(handle) = &self.handle else { return Err(SlotError::StaleHandle) };
-        let (answer, used) = match handle.card.transmit(command, &mut self.response) {
+        let (answer, used) = match handle.card.transmit(command.bytes(), &mut self.response) {
             // When the card is pulled during a command, some drivers report success with no bytes.
             Ok(response) if response.len() < 2 => {
                 (Err(SlotError::Lost(format!("an answer of {} bytes", response.len()))), response.len())

@@ -8,7 +8,7 @@ use std::{
 use cardbroker_core::{
     apdu::ApduBytes,
     simulated_card::{Reaction, SimulatedCard},
-    slot::{CardInfo, Protocol, ProtocolChoice, ResetKind, SlotError},
+    slot::{CardCommand, CardInfo, Protocol, ProtocolChoice, ResetKind, SlotError},
 };
 
 use super::{Bay, Rack};
@@ -96,9 +96,9 @@ impl Slot for BaySlot {
         }
     }
 
-    fn exchange(&mut self, command: &[u8]) -> Result<ApduBytes, SlotError> {
+    fn exchange(&mut self, command: CardCommand<'_>) -> Result<ApduBytes, SlotError> {
         let mut bays = self.rack.lock();
-        match self.card(&mut bays)?.transmit(command) {
+        match self.card(&mut bays)?.transmit(command.bytes()) {
             Reaction::Answer { answer, work, then } => {
                 let (mut bays, still_there) = self.pass(bays, work);
                 if !still_there {

@@ -3,8 +3,9 @@
 use std::thread;
 
 use cardbroker_core::{
+    apdu::ApduBytes,
     error::Delivery,
-    slot::{CardInfo, ProtocolChoice, ResetKind, SlotError},
+    slot::{CardCommand, CardInfo, ProtocolChoice, ResetKind, SlotError},
 };
 
 use super::*;
@@ -14,6 +15,10 @@ const SELECT: [u8; 11] = [0x00, 0xA4, 0x04, 0x00, 6, 0xF0, b'C', b'A', b'R', b'D
 
 fn fault(kind: u8, a: u16, b: u16) -> Vec<u8> {
     [&[0x80, 0xF0, kind, 0x00, 4][..], &a.to_be_bytes(), &b.to_be_bytes()].concat()
+}
+
+fn exchange(slot: &mut Box<dyn Slot>, command: &[u8]) -> Result<ApduBytes, SlotError> {
+    slot.exchange(CardCommand::unadmitted(command))
 }
 
 fn taken(simulated: &Simulated, index: usize) -> Box<dyn Slot> {
@@ -61,11 +66,11 @@ fn an_old_handle_stays_dead_after_a_swap_until_the_new_card_is_taken() {
     let simulated = Simulated::new(1);
     let mut slot = taken(&simulated, 0);
     simulated.insert(0, CardOptions::default());
-    assert_eq!(slot.exchange(&SELECT), Err(SlotError::CardRemoved));
+    assert_eq!(exchange(&mut slot, &SELECT), Err(SlotError::CardRemoved));
     assert_eq!(slot.reset(ResetKind::Warm, ProtocolChoice::Any), Err(SlotError::CardRemoved));
     assert!(slot.wait_removal(LONG));
     slot.take(ProtocolChoice::Any).unwrap();
-    assert_eq!(slot.exchange(&SELECT).unwrap()[..], [0x61, 0x13]);
+    assert_eq!(exchange(&mut slot, &SELECT).unwrap()[..], [0x61, 0x13]);
     simulated.remove(0);
     assert_eq!(slot.take(ProtocolChoice::Any), Err(SlotError::NoCard));
 }
@@ -76,7 +81,7 @@ fn a_card_removed_in_mid_command_leaves_its_fate_unknown() {
     let mut monitor = simulated.monitor();
     monitor.wait(LONG).unwrap();
     let mut slot = taken(&simulated, 0);
-    assert_eq!(slot.exchange(&fault(1, 20, 30)).unwrap_err().delivery(), Delivery::Unknown);
+    assert_eq!(exchange(&mut slot, &fault(1, 20, 30)).unwrap_err().delivery(), Delivery::Unknown);
     assert!(slot.wait_removal(Duration::ZERO));
     assert!(!monitor.wait(LONG).unwrap()[0].card_present);
     assert!(monitor.wait(LONG).unwrap()[0].card_present);
@@ -87,10 +92,10 @@ fn a_card_removed_in_mid_command_leaves_its_fate_unknown() {
 fn a_card_that_leaves_while_it_works_ends_the_exchange() {
     let simulated = Simulated::new(1);
     let mut slot = taken(&simulated, 0);
-    slot.exchange(&fault(2, 20, 0xFFFF)).unwrap();
+    exchange(&mut slot, &fault(2, 20, 0xFFFF)).unwrap();
     let start = Instant::now();
     let minute = [0x80, 0x16, 0, 0, 2, 0xEA, 0x60];
-    assert!(matches!(slot.exchange(&minute), Err(SlotError::Lost(_))));
+    assert!(matches!(exchange(&mut slot, &minute), Err(SlotError::Lost(_))));
     assert!(start.elapsed() < LONG);
     assert_eq!(slot.take(ProtocolChoice::Any), Err(SlotError::NoCard));
 }
@@ -101,19 +106,19 @@ fn a_card_swapped_after_its_answer_is_another_card() {
     let mut monitor = simulated.monitor();
     let before = monitor.wait(LONG).unwrap();
     let mut slot = taken(&simulated, 0);
-    assert_eq!(slot.exchange(&fault(3, 0, 0)).unwrap()[..], [0x90, 0x00]);
+    assert_eq!(exchange(&mut slot, &fault(3, 0, 0)).unwrap()[..], [0x90, 0x00]);
     let after = monitor.wait(LONG).unwrap();
     assert!(after[0].card_present);
     assert_eq!(after[0].event_count, before[0].event_count + 2);
     assert_ne!(after[0].atr, before[0].atr);
-    assert_eq!(slot.exchange(&SELECT), Err(SlotError::CardRemoved));
+    assert_eq!(exchange(&mut slot, &SELECT), Err(SlotError::CardRemoved));
 }
 
 #[test]
 fn a_mute_card_comes_back_after_the_resets_asked_for() {
     let simulated = Simulated::new(1);
     let mut slot = taken(&simulated, 0);
-    slot.exchange(&fault(4, 2, 0)).unwrap();
+    exchange(&mut slot, &fault(4, 2, 0)).unwrap();
     let mut reset = || slot.reset(ResetKind::Cold, ProtocolChoice::Any);
     assert!(matches!((reset(), reset()), (Err(SlotError::Mute(_)), Err(SlotError::Mute(_)))));
     assert!(reset().is_ok());
@@ -124,7 +129,7 @@ fn broken_exchanges_are_lost_and_the_card_stays() {
     let simulated = Simulated::new(1);
     for (kind, time) in [(5, 10), (6, 0), (7, 0)] {
         let mut slot = taken(&simulated, 0);
-        assert!(matches!(slot.exchange(&fault(kind, time, 0)), Err(SlotError::Lost(_))));
+        assert!(matches!(exchange(&mut slot, &fault(kind, time, 0)), Err(SlotError::Lost(_))));
         assert!(!slot.wait_removal(Duration::ZERO));
     }
 }
@@ -133,8 +138,8 @@ fn broken_exchanges_are_lost_and_the_card_stays() {
 fn a_released_card_keeps_no_pin() {
     let simulated = Simulated::new(1);
     let mut slot = taken(&simulated, 0);
-    slot.exchange(b"\x00\x20\x00\x80\x0812345678").unwrap();
+    exchange(&mut slot, b"\x00\x20\x00\x80\x0812345678").unwrap();
     slot.release();
-    assert_eq!(slot.exchange(&SELECT), Err(SlotError::StaleHandle));
+    assert_eq!(exchange(&mut slot, &SELECT), Err(SlotError::StaleHandle));
     assert!(!simulated.0.lock()[0].card().unwrap().powered());
 }

@@ -52,6 +52,42 @@ pub enum ApduError {
     RawLength(usize),
 }
 
+/// The bytes of a command, whose structure was looked for once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ParsedCommand {
+    /// The lengths agree.
+    Apdu(CommandApdu),
+    /// The lengths do not agree: it may be any command.
+    Unreadable(ApduBytes),
+}
+
+impl ParsedCommand {
+    /// Looks for the structure of `bytes`.
+    pub fn parse(bytes: impl Into<ApduBytes>) -> Self {
+        let bytes = bytes.into();
+        match structure(&bytes) {
+            Ok(structure) => Self::Apdu(CommandApdu { bytes, structure }),
+            Err(_) => Self::Unreadable(bytes),
+        }
+    }
+
+    /// The command as it was given.
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Apdu(apdu) => apdu.bytes(),
+            Self::Unreadable(bytes) => bytes,
+        }
+    }
+
+    /// The APDU, if the bytes are one.
+    pub fn apdu(&self) -> Option<&CommandApdu> {
+        match self {
+            Self::Apdu(apdu) => Some(apdu),
+            Self::Unreadable(_) => None,
+        }
+    }
+}
+
 impl CommandApdu {
     /// Reads the structure of `bytes`.
     ///

@@ -9,7 +9,7 @@ mod tlv;
 
 pub use cardbroker_apdu_bytes::ApduBytes;
 pub use class::Class;
-pub use command::{ApduError, CommandApdu, MAX_COMMAND_BYTES, MAX_RAW_BYTES};
+pub use command::{ApduError, CommandApdu, MAX_COMMAND_BYTES, MAX_RAW_BYTES, ParsedCommand};
 pub use header::Header;
 pub use secrets::{ApduMask, SecretInstructions, presents_pin};
 pub use status::{StatusPattern, StatusWord, StopRule};

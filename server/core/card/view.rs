@@ -1,7 +1,7 @@
 //! What the card thread knows of the card, from the commands it has sent and their answers: security state and what is selected. Pure.
 
 use super::selection::{SelectedFile, Selection};
-use crate::apdu::{Class, CommandApdu, StatusWord, presents_pin};
+use crate::apdu::{Class, CommandApdu, ParsedCommand, StatusWord, presents_pin};
 
 /// Instructions that raise no security state (ISO 7816-4 §11), even ones in an interindustry class. Neutral does not mean unchanged: the
 /// application that they select, or the challenge that they ask for, stays behind.
@@ -79,15 +79,18 @@ impl CardView {
     }
 
     /// A command is about to be sent: what it may raise counts from now on, whatever becomes of it.
-    pub fn sends(&mut self, command: &[u8]) {
-        let Ok(apdu) = CommandApdu::parse(command) else {
-            self.raised = true;
-            self.selection.sends_unreadable(command.get(1).copied().is_some_and(presents_pin));
-            self.chain = Chain::Unreadable;
-            return;
+    pub fn sends(&mut self, command: &ParsedCommand) {
+        let apdu = match command {
+            ParsedCommand::Apdu(apdu) => apdu,
+            ParsedCommand::Unreadable(bytes) => {
+                self.raised = true;
+                self.selection.sends_unreadable(bytes.get(1).copied().is_some_and(presents_pin));
+                self.chain = Chain::Unreadable;
+                return;
+            }
         };
-        self.raised |= !is_neutral(command);
-        self.selection.sends(&apdu, self.is_plain(&apdu));
+        self.raised |= !is_neutral(apdu.header());
+        self.selection.sends(apdu, self.is_plain(apdu));
         let [class, instruction, ..] = apdu.header();
         self.chain = if apdu.class().is_chaining() { Chain::Of([class & !CHAINING, instruction]) } else { Chain::None };
     }
@@ -110,12 +113,9 @@ impl CardView {
 }
 
 /// Whether a command raises no security state. Logical channels other than the basic one count as raised: they stay open.
-fn is_neutral(command: &[u8]) -> bool {
-    match *command {
-        [class, instruction, ..] if [class, instruction] == READER_GET_DATA => true,
-        [class, instruction, ..] => Class(class) == Class(0x00) && NEUTRAL_INSTRUCTIONS.contains(&instruction),
-        _ => false,
-    }
+fn is_neutral([class, instruction, ..]: [u8; 4]) -> bool {
+    [class, instruction] == READER_GET_DATA
+        || Class(class) == Class(0x00) && NEUTRAL_INSTRUCTIONS.contains(&instruction)
 }
 
 #[cfg(test)]
@@ -124,7 +124,7 @@ mod tests {
 
     fn raised_by(command: &[u8], word: u16) -> bool {
         let mut view = CardView::default();
-        view.sends(command);
+        view.sends(&ParsedCommand::parse(command));
         view.answered(&word.to_be_bytes());
         view.is_raised()
     }
@@ -185,10 +185,10 @@ mod tests {
             (b"\x00\xB0\x00\x80\x03\x39", 0x63C2, false, false),
         ] {
             let mut view = CardView::default();
-            view.sends(select);
+            view.sends(&ParsedCommand::parse(select));
             view.answered(&[0x90, 0x00]);
             assert!(!view.is_raised() && view.place(Class(0)).is_some());
-            view.sends(unreadable);
+            view.sends(&ParsedCommand::parse(unreadable));
             assert!(view.is_raised() && view.place(Class(0)).is_none(), "{unreadable:02X?} while it runs");
             view.answered(&word.to_be_bytes());
             let plain = CommandApdu::parse(b"\x00\x20\x00\x80\x01\x31").unwrap();
@@ -201,8 +201,8 @@ mod tests {
     #[test]
     fn a_reset_leaves_nothing_behind() {
         let mut view = CardView::default();
-        view.sends(&[0x00, 0x20, 0x00, 0x80]);
-        view.sends(&[0x00, 0xB0, 0x00, 0x00]);
+        view.sends(&ParsedCommand::parse([0x00, 0x20, 0x00, 0x80]));
+        view.sends(&ParsedCommand::parse([0x00, 0xB0, 0x00, 0x00]));
         assert!(view.is_raised());
         view.reset();
         assert!(!view.is_raised());

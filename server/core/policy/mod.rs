@@ -52,6 +52,26 @@ pub struct Command<'a> {
     pub application: Application<'a>,
 }
 
+/// The rules for the commands of one request, as they are at one moment.
+#[derive(Debug, Clone, Copy)]
+pub struct CommandRules<'a> {
+    /// The policy at that moment.
+    pub policy: &'a Policy,
+    /// The caller that the request came from.
+    pub caller: &'a Identity,
+    /// The reader that the request is about.
+    pub reader: &'a ReaderNames,
+    /// [`Operation::Transmit`] or [`Operation::Session`].
+    pub operation: Operation,
+}
+
+impl CommandRules<'_> {
+    /// Whether the command may be sent.
+    pub fn decide(&self, command: Command<'_>) -> Decision {
+        self.policy.decide_command(self.caller, self.reader, self.operation, command)
+    }
+}
+
 /// What the policy says, and by which rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {

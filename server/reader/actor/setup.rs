@@ -6,7 +6,10 @@ use std::{
 };
 
 use cardbroker_core::{
-    card::pin_guard::{Guarded, PinGuard},
+    card::{
+        gate::Gate,
+        pin_guard::{Guarded, PinGuard},
+    },
     lifecycle::CardLifecycle,
     turns::{
         lease::Leases,
@@ -27,7 +30,7 @@ use crate::{
     policy::access::PolicyInForce,
     process::random::hash_key,
     reader::{
-        card::{gate::Gate, thread as card_thread},
+        card::thread as card_thread,
         handle::{Requests, TurnsMoved},
         isolation::Isolation,
         statuses::StatusPublisher,

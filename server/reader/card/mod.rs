@@ -1,7 +1,3 @@
-//! The card thread's side of a reader: all that handles the bytes of an APDU.
+//! The card thread's side of a reader.
 
-#[cfg(feature = "fuzzing")]
-#[doc(hidden)]
-pub mod fuzz;
-pub(super) mod gate;
 pub(super) mod thread;

@@ -9,7 +9,10 @@ use std::{
 };
 
 use cardbroker_core::{
-    card::unit::{CommandResult, Next, UnitRun},
+    card::{
+        gate::{self, Gate},
+        unit::{CommandResult, Next, UnitRun},
+    },
     error::{Delivery, Failure, Reason},
     lifecycle::UnitEnd,
     slot::{CardInfo, ProtocolChoice, ResetKind, SlotError},
@@ -18,7 +21,6 @@ use cardbroker_core::{
 };
 use tokio::sync::oneshot;
 
-use super::gate::{self, Gate};
 use crate::{
     backend::Slot,
     reader::{
@@ -207,20 +209,24 @@ impl CardWorker {
                 Next::Finished(stop) => return (UnitEnd::InOrder(card), stop, run.take_partial()),
                 Next::Exchange(exchange) => exchange,
             };
-            if let Err(failure) = self.gate.admit(lease, &ticket.access, &exchange) {
-                if matches!(failure.reason, Reason::PinKnownWrong | Reason::PinLastTry) {
-                    ticket.access.audit_pin_kept(&failure);
+            // Anew for each exchange: the rules may have changed.
+            let policy = ticket.access.policy();
+            let admitted = match self.gate.admit(lease, &ticket.access.command_rules(&policy), exchange) {
+                Ok(admitted) => admitted,
+                Err(refusal) => {
+                    let failure = ticket.access.record_refusal(refusal);
+                    return (UnitEnd::InOrder(card), Some(failure), run.take_partial());
                 }
-                return (UnitEnd::InOrder(card), Some(failure), run.take_partial());
-            }
-            self.gate.sends(&exchange);
-            let began = Instant::now();
-            let call = || self.watchdog.during(|| self.slot.exchange(&exchange.bytes));
-            let exchanged = ticket.record().exchange().in_scope(call);
-            let took = began.elapsed();
+            };
+            let (exchange, mut took) = (ticket.record().exchange(), Duration::ZERO);
+            let exchanged = admitted.exchange(|command| {
+                let began = Instant::now();
+                let answer = exchange.in_scope(|| self.watchdog.during(|| self.slot.exchange(command)));
+                took = began.elapsed();
+                answer
+            });
             match exchanged {
                 Ok(response) => {
-                    self.gate.answered(&response);
                     if let Some(result) = run.answered(&response, took) {
                         ticket.push(result);
                     }

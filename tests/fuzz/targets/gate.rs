@@ -11,26 +11,29 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::Arc,
+    convert::Infallible,
+    slice,
 };
 
 use cardbroker_core::{
     apdu::CommandApdu,
-    caller::Caller,
-    card::unit::{Exchange, UnitCommand},
+    caller::Identity,
+    card::{
+        gate::{Gate, Refusal},
+        pin_guard::{Guarded, PinGuard},
+        unit::{Next, UnitCommand, UnitRun},
+    },
     error::{Delivery, Reason},
-    policy::{Policy, ReaderNames, rule::Operation},
+    keyed_hash::HashKey,
+    policy::{CommandRules, Policy, ReaderNames, rule::Operation},
+    slot::Protocol,
+    turns::lease::Leases,
 };
-use cardbroker_server::{
-    config::Config,
-    policy::{access::Access, audit::AuditTrail},
-    reader::card::fuzz::FuzzGate,
-};
+use cardbroker_server::config::Config;
 use libfuzzer_sys::{
     arbitrary::{self, Arbitrary},
     fuzz_target,
 };
-use tokio::sync::watch;
 
 #[derive(Debug, Arbitrary)]
 struct Case {
@@ -97,7 +100,7 @@ enum Rules {
 }
 
 impl Rules {
-    fn access(self) -> Access {
+    fn policy(self) -> Policy {
         let rules = match self {
             Self::Everything => "",
             Self::AllowSome => {
@@ -114,10 +117,7 @@ impl Rules {
             }
         };
         let config = Config::parse("c.toml".as_ref(), rules).unwrap();
-        let (_, policy) = watch::channel(Arc::new(Policy::new(config.rules, UID)));
-        let reader = ReaderNames { id: "reader".into(), display_name: "Reader 00 00".into() };
-        let (trail, caller) = (AuditTrail::default(), Caller::local(1, UID, UID, None, None));
-        Access::new(policy, trail, caller, Arc::new(reader), Operation::Transmit, Vec::new())
+        Policy::new(config.rules, UID)
     }
 
     /// Whether a command may be sent while that application is selected.
@@ -279,8 +279,14 @@ impl Event {
 }
 
 fuzz_target!(|case: Case| {
-    let mut gate =
-        FuzzGate::new(case.policy.access(), case.guards_known_wrong, case.guards_last_try).expect("no random numbers");
+    let guarded = Guarded { known_wrong: case.guards_known_wrong, last_try: case.guards_last_try };
+    let mut gate = Gate::new(PinGuard::new(guarded, HashKey::new(&[1; 64])));
+    let mut leases = Leases::default();
+    let lease = leases.grant();
+    let policy = case.policy.policy();
+    let reader = ReaderNames { id: "reader".into(), display_name: "Reader 00 00".into() };
+    let caller = Identity::User { uid: UID, gid: UID };
+    let rules = CommandRules { policy: &policy, caller: &caller, reader: &reader, operation: Operation::Transmit };
     let mut card = Card::new([0, 0]);
     // What has happened since the card was last in unknown hands: values refused, and tries that the card has told.
     let mut refused: HashSet<(Name, Vec<u8>)> = HashSet::new();
@@ -301,7 +307,7 @@ fuzz_target!(|case: Case| {
                 continue;
             }
             Event::EndLease => {
-                gate.end_lease();
+                leases.end();
                 lease_ended = true;
                 continue;
             }
@@ -311,33 +317,46 @@ fuzz_target!(|case: Case| {
         let bytes = command.bytes().to_vec();
         let allow_last_try = event.allows_last_try();
         command.allow_last_try = allow_last_try;
-        let exchange = Exchange { bytes: bytes.clone().into(), command: &command, completes: false };
+        let run = UnitRun::new(slice::from_ref(&command), Protocol::T1).expect("a raw command has any length");
+        let Next::Exchange(exchange) = run.next() else { panic!("a unit of one command is finished before it") };
         let tried = event.tries().map(|(reference, value)| ((card.application, reference), value));
-        if let Err(failure) = gate.passes(&exchange) {
-            assert_eq!(failure.delivery, Delivery::NotSent);
-            match (failure.reason, tried) {
-                (Reason::LeaseEnded, _) => assert!(lease_ended),
-                // Where the selection is not known, a rule is read against whoever asks.
-                (Reason::Denied, _) => {
-                    let allowed = case.policy.allow(&bytes, card.application);
-                    assert!(!allowed || !is_certain || card.application == 0, "denied without a rule");
+        let admitted = match gate.admit(&lease, &rules, exchange) {
+            Ok(admitted) => admitted,
+            Err(refusal) => {
+                let failure = match refusal {
+                    // Where the selection is not known, a rule is read against the caller.
+                    Refusal::Denied(_) => {
+                        let allowed = case.policy.allow(&bytes, card.application);
+                        assert!(!allowed || !is_certain || card.application == 0, "denied without a rule");
+                        continue;
+                    }
+                    Refusal::LeaseEnded(failure) | Refusal::PinKept(failure) => failure,
+                };
+                assert_eq!(failure.delivery, Delivery::NotSent);
+                match (failure.reason, tried) {
+                    (Reason::LeaseEnded, _) => assert!(lease_ended),
+                    (Reason::PinKnownWrong, Some((name, value))) => {
+                        assert!(case.guards_known_wrong && card.pins[&name].0 != value, "the right PIN is kept back");
+                    }
+                    (Reason::PinKnownWrong, None) => match event {
+                        Event::Unblock { code, .. } => {
+                            assert_ne!(code % 4, UNBLOCKING_CODE, "the right code is kept back")
+                        }
+                        Event::Other(_) => {}
+                        _ => panic!("no PIN is tried"),
+                    },
+                    (Reason::PinLastTry, None) => assert!(matches!(event, Event::Other(_)), "no PIN is tried"),
+                    (Reason::PinLastTry, Some((name, _))) => {
+                        assert!(
+                            case.guards_last_try && !allow_last_try && told.get(&name) == Some(&1),
+                            "not the last try"
+                        );
+                    }
+                    other => panic!("{other:?}"),
                 }
-                (Reason::PinKnownWrong, Some((name, value))) => {
-                    assert!(case.guards_known_wrong && card.pins[&name].0 != value, "the right PIN is kept back");
-                }
-                (Reason::PinKnownWrong, None) => match event {
-                    Event::Unblock { code, .. } => assert_ne!(code % 4, UNBLOCKING_CODE, "the right code is kept back"),
-                    Event::Other(_) => {}
-                    _ => panic!("no PIN is tried"),
-                },
-                (Reason::PinLastTry, None) => assert!(matches!(event, Event::Other(_)), "no PIN is tried"),
-                (Reason::PinLastTry, Some((name, _))) => {
-                    assert!(case.guards_last_try && !allow_last_try && told.get(&name) == Some(&1), "not the last try");
-                }
-                other => panic!("{other:?}"),
+                continue;
             }
-            continue;
-        }
+        };
         assert!(!lease_ended, "a command passes although the turn is over");
         assert!(case.policy.allow(&bytes, card.application), "a command passes that the policy denies");
         if let (Some((name, _)), true) = (tried, is_certain) {
@@ -348,7 +367,10 @@ fuzz_target!(|case: Case| {
         }
 
         let word = card.runs(event).err().unwrap_or(0x9000);
-        gate.answered(&word.to_be_bytes());
+        let Ok(_) = admitted.exchange(|command| -> Result<_, Infallible> {
+            assert_eq!(command.bytes(), bytes);
+            Ok(word.to_be_bytes().into())
+        });
         raised |= !Event::is_neutral(&bytes);
         assert_eq!(gate.is_raised(), raised, "after {bytes:02X?}");
 

@@ -262,7 +262,7 @@ fuzz_target!(|case: Case| {
         let command = commands.get(done).expect("something is sent after the last command");
         let is_first = course.exchanges.is_empty();
         assert_eq!(sent.completes, !is_first);
-        let sent = sent.bytes.to_vec();
+        let sent = sent.bytes().to_vec();
         assert_eq!(Due::Bytes(sent.clone()), course.due(command, protocol), "not the expected exchange");
         // A card returns at most the requested bytes.
         let most = asked(&sent, command, is_first, protocol);

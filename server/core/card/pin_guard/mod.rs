@@ -30,7 +30,7 @@ use reading::{Kind, Secret, Sent, Success};
 
 use super::view::CardView;
 use crate::{
-    apdu::StatusWord,
+    apdu::{ParsedCommand, StatusWord},
     error::{Failure, Reason},
     keyed_hash::{HashKey, KeyedHash},
 };
@@ -60,6 +60,10 @@ pub struct PinGuard {
     sent: Sent,
 }
 
+/// A command that the guard lets pass, read and its value hashed once. Has no `Debug`, for the hash is as secret as the
+/// value.
+pub struct Passed(Sent);
+
 impl PinGuard {
     /// Creates a guard that has seen no card yet. `key` is for this run: values are compared by their keyed hashes.
     pub fn new(guarded: Guarded, key: HashKey) -> Self {
@@ -70,30 +74,34 @@ impl PinGuard {
     ///
     /// # Errors
     /// [`Reason::PinKnownWrong`] or [`Reason::PinLastTry`], not sent.
-    pub fn admit(&self, command: &[u8], allow_last_try: bool, view: &CardView) -> Result<(), Failure> {
-        let Sent::Presents { secret: Some(secret), value: Some(value), .. } = reading::read(&self.key, command, view)
-        else {
-            return Ok(());
-        };
+    pub fn admit(&self, command: &ParsedCommand, allow_last_try: bool, view: &CardView) -> Result<Passed, Failure> {
+        let sent = reading::read(&self.key, command, view);
+        if let Sent::Presents { secret: Some(secret), value: Some(value), .. } = &sent {
+            self.check(secret, value, allow_last_try)?;
+        }
+        Ok(Passed(sent))
+    }
+
+    fn check(&self, secret: &Secret, value: &KeyedHash, allow_last_try: bool) -> Result<(), Failure> {
         // First, so that who may not try learns nothing of what others have tried.
         if self.guarded.last_try
             && !allow_last_try
             && secret.kind == Kind::Pin
-            && self.tries_left.contains(&(secret.clone(), 1))
+            && self.tries_left.iter().any(|(known, left)| known == secret && *left == 1)
         {
             let message = "one try of this PIN is left: allow it in the request (allow_last_try)";
             return Err(Failure::not_sent(Reason::PinLastTry, message));
         }
-        if self.guarded.known_wrong && self.refused.contains(&(secret, value)) {
+        if self.guarded.known_wrong && self.refused.iter().any(|(known, hash)| known == secret && hash == value) {
             let message = "this card has refused this PIN already: to send it again would use up a try, ask the user";
             return Err(Failure::not_sent(Reason::PinKnownWrong, message));
         }
         Ok(())
     }
 
-    /// A command is about to be sent, of which `view` is what it finds.
-    pub fn sends(&mut self, command: &[u8], view: &CardView) {
-        self.sent = reading::read(&self.key, command, view);
+    /// Records that a command that has passed is about to be sent.
+    pub fn sends(&mut self, Passed(sent): Passed) {
+        self.sent = sent;
     }
 
     /// A response has come.

@@ -2,7 +2,7 @@
 
 use super::super::selection::SelectedFile;
 use crate::{
-    apdu::{Class, CommandApdu, presents_pin},
+    apdu::{Class, ParsedCommand, presents_pin},
     card::view::CardView,
     keyed_hash::{HashKey, KeyedHash},
 };
@@ -81,8 +81,11 @@ pub(super) enum Success {
 }
 
 /// Reads a command, of which `view` is what it finds. Values are hashed with `key`.
-pub(super) fn read(key: &HashKey, command: &[u8], view: &CardView) -> Sent {
-    let Ok(apdu) = CommandApdu::parse(command) else { return read_unreadable(key, command, view) };
+pub(super) fn read(key: &HashKey, command: &ParsedCommand, view: &CardView) -> Sent {
+    let apdu = match command {
+        ParsedCommand::Apdu(apdu) => apdu,
+        ParsedCommand::Unreadable(bytes) => return read_unreadable(key, bytes, view),
+    };
     let [_, instruction, p1, reference] = apdu.header();
     let even = instruction & !IN_DATA_OBJECTS;
     let is_proprietary = apdu.class().logical_channel().is_none();
@@ -91,13 +94,13 @@ pub(super) fn read(key: &HashKey, command: &[u8], view: &CardView) -> Sent {
         GET_STATUS if is_proprietary => return Sent::Harmless,
         // A proprietary class may mean something else.
         _ if !presents_pin(instruction) || is_proprietary => {
-            return Sent::Unknown { gives_nothing: apdu.data().is_empty() && view.is_plain(&apdu) };
+            return Sent::Unknown { gives_nothing: apdu.data().is_empty() && view.is_plain(apdu) };
         }
         // The links of a chain but the last are not the command yet.
         _ if apdu.class().is_chaining() => return Sent::Harmless,
         _ => {}
     }
-    let value = (!apdu.data().is_empty() && view.is_plain(&apdu)).then(|| {
+    let value = (!apdu.data().is_empty() && view.is_plain(apdu)).then(|| {
         let mut hasher = key.hasher();
         hasher.part(&[instruction, p1]);
         hasher.part(apdu.data());

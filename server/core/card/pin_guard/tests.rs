@@ -27,7 +27,7 @@ impl Reader {
     }
 
     fn asks(&self, command: &str, allow_last_try: bool) -> Option<Reason> {
-        let refused = self.guard.admit(&bytes(command), allow_last_try, &self.view).err()?;
+        let refused = self.guard.admit(&ParsedCommand::parse(bytes(command)), allow_last_try, &self.view).err()?;
         assert_eq!(refused.delivery, Delivery::NotSent);
         Some(refused.reason)
     }
@@ -38,9 +38,10 @@ impl Reader {
 
     /// Sends a command, which must pass, and has the card answer.
     fn sends(&mut self, command: &str, answer: &str) -> &mut Self {
-        assert_eq!(self.asks(command, true), None, "{command}");
-        self.guard.sends(&bytes(command), &self.view);
-        self.view.sends(&bytes(command));
+        let parsed = ParsedCommand::parse(bytes(command));
+        let Ok(passed) = self.guard.admit(&parsed, true, &self.view) else { panic!("{command} is refused") };
+        self.guard.sends(passed);
+        self.view.sends(&parsed);
         self.view.answered(&bytes(answer));
         self.guard.answered(&bytes(answer));
         self

@@ -2,13 +2,13 @@
 
 use super::{GET_RESPONSE, fetch};
 use crate::apdu::{
-    ApduBytes, ApduError, Class, CommandApdu, Header, MAX_RAW_BYTES, StatusPattern, StatusWord, StopRule,
+    ApduBytes, ApduError, Class, CommandApdu, Header, MAX_RAW_BYTES, ParsedCommand, StatusPattern, StatusWord, StopRule,
 };
 
 /// One command of a unit, as the caller asked for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnitCommand {
-    content: Content,
+    content: ParsedCommand,
     raw: bool,
     /// The class of the command that fetches the rest after `61xx`; `None` for the class of the command itself.
     pub continue_class: Option<Class>,
@@ -22,13 +22,6 @@ pub struct UnitCommand {
     pub continue_on: Vec<StatusPattern>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Content {
-    Apdu(CommandApdu),
-    /// No APDU, of a raw command.
-    Unreadable(ApduBytes),
-}
-
 /// A class that GET RESPONSE may not have for this command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("class {0:02X} goes to another logical channel than the command: give one of the same channel, FF for FF only")]
@@ -37,12 +30,12 @@ pub struct OtherChannel(u8);
 impl From<CommandApdu> for UnitCommand {
     /// A command that is fitted to the card's protocol and whose answer is fetched.
     fn from(apdu: CommandApdu) -> Self {
-        Self::new(Content::Apdu(apdu), false)
+        Self::new(ParsedCommand::Apdu(apdu), false)
     }
 }
 
 impl UnitCommand {
-    fn new(content: Content, raw: bool) -> Self {
+    fn new(content: ParsedCommand, raw: bool) -> Self {
         Self {
             content,
             raw,
@@ -63,9 +56,7 @@ impl UnitCommand {
         if !(1..=MAX_RAW_BYTES).contains(&bytes.len()) {
             return Err(ApduError::RawLength(bytes.len()));
         }
-        let is_apdu = CommandApdu::is_apdu(&bytes);
-        let content = if is_apdu { Content::Apdu(CommandApdu::parse(bytes)?) } else { Content::Unreadable(bytes) };
-        Ok(Self::new(content, true))
+        Ok(Self::new(ParsedCommand::parse(bytes), true))
     }
 
     /// Has the rest of an answer after `61xx` fetched in this class. Without effect on a raw command.
@@ -92,18 +83,17 @@ impl UnitCommand {
 
     /// The bytes as they were given.
     pub fn bytes(&self) -> &[u8] {
-        match &self.content {
-            Content::Apdu(apdu) => apdu.bytes(),
-            Content::Unreadable(bytes) => bytes,
-        }
+        self.content.bytes()
+    }
+
+    /// The command, parsed when it was made. Only a raw one may be unreadable.
+    pub fn parsed(&self) -> &ParsedCommand {
+        &self.content
     }
 
     /// The APDU, if the bytes are one.
     pub fn apdu(&self) -> Option<&CommandApdu> {
-        match &self.content {
-            Content::Apdu(apdu) => Some(apdu),
-            Content::Unreadable(_) => None,
-        }
+        self.content.apdu()
     }
 
     /// What the policy reads of it.

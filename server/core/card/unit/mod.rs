@@ -28,7 +28,7 @@ pub use outcome::{Stop, UnitOutcome, UnitRequest};
 pub use result::{CommandResult, StatusWordSource};
 
 use crate::{
-    apdu::{ApduBytes, CommandApdu, Header, StatusWord},
+    apdu::{ApduBytes, CommandApdu, Header, ParsedCommand, StatusWord},
     error::{Failure, Reason},
     slot::Protocol,
 };
@@ -56,8 +56,8 @@ pub enum Next<'a> {
 /// One APDU (T=0: TPDU) on its way to the card.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Exchange<'a> {
-    /// What the card gets.
-    pub bytes: ApduBytes,
+    /// What the card gets, parsed once.
+    pub(super) sent: ParsedCommand,
     /// The command that it belongs to.
     pub command: &'a UnitCommand,
     /// It completes an answer to the command, which was sent before: a GET RESPONSE, or the command with another Le.
@@ -65,13 +65,18 @@ pub struct Exchange<'a> {
 }
 
 impl Exchange<'_> {
+    /// What the card gets, if the exchange is admitted.
+    pub fn bytes(&self) -> &[u8] {
+        self.sent.bytes()
+    }
+
     /// What the policy reads of it, if it is the caller's choice: a GET RESPONSE that completes a command is the
     /// broker's, unless the caller has chosen its class.
     pub fn header_of_choice(&self) -> Option<Header> {
         if !self.completes {
             return Some(self.command.header());
         }
-        let header: [u8; 4] = *self.bytes.first_chunk()?;
+        let header: [u8; 4] = *self.bytes().first_chunk()?;
         let [_, instruction, ..] = header;
         (instruction != GET_RESPONSE || self.command.chooses_fetching()).then_some(Header::Read(header))
     }
@@ -134,16 +139,19 @@ impl<'a> UnitRun<'a> {
         let Some(command) = self.commands.get(self.index).filter(|_| self.stop.is_none()) else {
             return Next::Finished(self.stop.clone());
         };
-        let (bytes, expected) = match (self.step, command.apdu()) {
-            (Step::Fetch(fetch), _) => (fetch.bytes().into(), fetch.expected()),
+        let (sent, expected) = match (self.step, command.apdu()) {
+            (Step::Fetch(fetch), _) => (ParsedCommand::parse(fetch.bytes()), fetch.expected()),
             (Step::CorrectedCommand { le }, Some(apdu)) => {
                 let [class, instruction, p1, p2] = apdu.header();
-                ([class, instruction, p1, p2, le].into(), length(le))
+                (ParsedCommand::parse([class, instruction, p1, p2, le]), length(le))
             }
-            (Step::Command, Some(apdu)) if self.protocol == Protocol::T0 && !command.is_raw() => fitted_to_t0(apdu),
+            (Step::Command, Some(apdu)) if self.protocol == Protocol::T0 && !command.is_raw() => {
+                let (bytes, expected) = fitted_to_t0(apdu);
+                (ParsedCommand::parse(bytes), expected)
+            }
             (Step::Command | Step::CorrectedCommand { .. }, apdu) => {
                 let expected = apdu.map_or(MAX_DATA_BYTES, |apdu| apdu.expected_length().unwrap_or(0));
-                (command.bytes().into(), expected)
+                (command.parsed().clone(), expected)
             }
         };
         if self.used_bytes + expected > RESPONSE_ROOM_BYTES {
@@ -151,7 +159,7 @@ impl<'a> UnitRun<'a> {
             return Next::Finished(Some(self.too_large(message)));
         }
         let completes = !matches!(self.step, Step::Command);
-        Next::Exchange(Exchange { bytes, command, completes })
+        Next::Exchange(Exchange { sent, command, completes })
     }
 
     /// Takes the card's answer to the exchange that [`UnitRun::next`] named; `response` ends with a status word, and

@@ -59,9 +59,9 @@ fn play(commands: &[UnitCommand], protocol: Protocol, script: &[(&str, &str)]) -
                 assert_eq!(script.next(), None, "the card was sent less than expected");
                 return told;
             }
-            Next::Exchange(Exchange { bytes: sent, .. }) => {
+            Next::Exchange(exchange) => {
                 let (expected, answer) = script.next().expect("the card was sent more than expected");
-                assert_eq!(*sent, bytes(expected)[..]);
+                assert_eq!(exchange.bytes(), bytes(expected));
                 if let Some(result) = run.answered(&bytes(answer), TOOK) {
                     told.sources.push(result.source);
                     told.durations.push(result.card_duration);
@@ -247,6 +247,6 @@ fn an_answer_without_a_status_word_changes_nothing() {
     let commands = [command("00A40000")];
     let mut run = UnitRun::new(&commands, Protocol::T1).unwrap();
     assert_eq!(run.answered(&[0x90], TOOK), None);
-    let again = Exchange { bytes: bytes("00A40000").into(), command: &commands[0], completes: false };
+    let again = Exchange { sent: ParsedCommand::parse(bytes("00A40000")), command: &commands[0], completes: false };
     assert_eq!(run.next(), Next::Exchange(again));
 }

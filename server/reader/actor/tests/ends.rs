@@ -8,7 +8,7 @@ use cardbroker_core::{
     card::unit::{UnitCommand, UnitRequest},
     error::Delivery,
     policy::{Policy, ReaderNames, rule::Operation},
-    slot::{CardInfo, Protocol, ProtocolChoice, SlotError, SlotStatus},
+    slot::{CardCommand, CardInfo, Protocol, ProtocolChoice, SlotError, SlotStatus},
     turns::{
         queue::Limits,
         turn::{CardRequirement, Disposition, TurnRequest},
@@ -55,7 +55,7 @@ impl Slot for HeldSlot {
         Ok(card())
     }
 
-    fn exchange(&mut self, _: &[u8]) -> Result<ApduBytes, SlotError> {
+    fn exchange(&mut self, _: CardCommand<'_>) -> Result<ApduBytes, SlotError> {
         *self.calls.lock().unwrap() += 1;
         let _ = self.go.recv();
         if self.succeeds { Ok(vec![0x90, 0x00].into()) } else { Err(SlotError::Lost("as scripted".into())) }

@@ -4,8 +4,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use cardbroker_core::{
     apdu::ApduBytes,
-    card::pin_guard::{Guarded, PinGuard},
-    slot::{CardInfo, Protocol, ProtocolChoice, SlotError},
+    card::{
+        gate::Gate,
+        pin_guard::{Guarded, PinGuard},
+    },
+    slot::{CardCommand, CardInfo, Protocol, ProtocolChoice, SlotError},
     turns::{lease::Lease, turn::Disposition},
 };
 use proptest::test_runner::{TestCaseError, TestCaseResult};
@@ -19,10 +22,7 @@ use super::{
 };
 use crate::{
     backend::Slot,
-    reader::{
-        card::{gate::Gate, thread as card_thread},
-        jobs::SessionTask,
-    },
+    reader::{card::thread as card_thread, jobs::SessionTask},
 };
 
 /// A job of the card thread.
@@ -157,7 +157,7 @@ impl Slot for Hand {
         world.witness.reset_taken(fate, kind, forgets).map(|()| card())
     }
 
-    fn exchange(&mut self, command: &[u8]) -> Result<ApduBytes, SlotError> {
+    fn exchange(&mut self, command: CardCommand<'_>) -> Result<ApduBytes, SlotError> {
         let mut world = locked(&self.0);
         let Some((item, lease)) = world.task.as_ref().and_then(|task| Some((task.item?, task.lease.clone()?))) else {
             return Err(SlotError::StaleHandle);
@@ -166,7 +166,7 @@ impl Slot for Hand {
         let is_alone = world.leases.iter().all(|(other, lease)| *other == item || !lease.is_valid());
         world.witness.expect(Promise::LeaseHonoured, is_alone, || format!("{item} is not the only holder"));
         world.witness.expect(Promise::LeaseHonoured, lease.is_valid(), || format!("{item} sends without a lease"));
-        let reached = world.witness.sends(item, group, &insertion, command);
+        let reached = world.witness.sends(item, group, &insertion, command.bytes());
         let owed = match world.clients.items[item].wish.disposition {
             Disposition::Leave => None,
             Disposition::Reset => Some(ResetKind::Warm),
@@ -174,7 +174,7 @@ impl Slot for Hand {
         };
         world.witness.owes(item, owed);
         let fate = world.call();
-        world.witness.answers(item, group, command, reached, fate).map(Into::into)
+        world.witness.answers(item, group, command.bytes(), reached, fate).map(Into::into)
     }
 
     fn wait_removal(&mut self, _: Duration) -> bool {

@@ -197,11 +197,15 @@ fn play(events: &[Event], fault: Option<Fault>) -> TestCaseResult {
             _ => {}
         }
         let apdu = command(event);
-        if let Err(refused) = guard.admit(&apdu, false, &view) {
-            prop_assert_eq!(refused.reason, Reason::PinKnownWrong);
-            prop_assert!(!card.is_right(event), "what is right is kept from the card");
-            continue;
-        }
+        let parsed = ParsedCommand::parse(apdu.clone());
+        let passed = match guard.admit(&parsed, false, &view) {
+            Ok(passed) => passed,
+            Err(refused) => {
+                prop_assert_eq!(refused.reason, Reason::PinKnownWrong);
+                prop_assert!(!card.is_right(event), "what is right is kept from the card");
+                continue;
+            }
+        };
         let word = card.transmit(event);
         if word & 0xFFF0 == 0x63C0 && word != 0x63C0 && apdu.len() > 4 && is_certain {
             prop_assert!(tried.insert((selected, apdu.clone())), "what is wrong is tried twice");
@@ -214,14 +218,14 @@ fn play(events: &[Event], fault: Option<Fault>) -> TestCaseResult {
         let is_unreadable = matches!(event, Event::VerifyUnreadably { .. });
         let is_unseen = is_unseen || is_unreadable && fault == Some(Fault::UnreadableIsNotSeen);
         if !is_unseen {
-            guard.sends(&apdu, &view);
+            guard.sends(passed);
             let has_data = matches!(event, Event::Inquire) && fault != Some(Fault::DataIsNotSeen);
             let data: &[u8] = if has_data { &[0x01] } else { &[] };
             guard.answered(&[data, &word.to_be_bytes()].concat());
         }
         let may_select = is_unreadable || matches!(event, Event::Select(_));
         if fault != Some(Fault::WithoutApplication) || !may_select {
-            view.sends(&apdu);
+            view.sends(&parsed);
             view.answered(&word.to_be_bytes());
         }
         is_certain = match event {
@@ -273,8 +277,10 @@ fn any_bytes_are_taken_without_a_panic_and_no_more_is_kept_than_there_is_room_fo
     holds(CASES, vec((vec(any::<u8>(), 0..12), vec(any::<u8>(), 0..4)), 0..20), |conversation| {
         let mut reader = Reader::new(true, true);
         for (command, answer) in conversation {
-            let _ = reader.guard.admit(&command, false, &reader.view);
-            reader.guard.sends(&command, &reader.view);
+            let command = ParsedCommand::parse(command);
+            // What is refused is not sent.
+            let Ok(passed) = reader.guard.admit(&command, false, &reader.view) else { continue };
+            reader.guard.sends(passed);
             reader.view.sends(&command);
             reader.view.answered(&answer);
             reader.guard.answered(&answer);

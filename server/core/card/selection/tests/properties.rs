@@ -3,7 +3,7 @@
 use proptest::{collection::vec, prelude::*, test_runner::TestCaseResult};
 
 use crate::{
-    apdu::{Class, CommandApdu},
+    apdu::{Class, CommandApdu, ParsedCommand},
     card::view::CardView,
     properties::{holds, is_broken},
 };
@@ -177,7 +177,7 @@ fn play(events: &[Event], fault: Option<Fault>) -> TestCaseResult {
                     Some(Fault::ChainIsNotSeen) if seen[0] == 0x10 => seen[0] = 0x00,
                     _ => {}
                 }
-                view.sends(&seen);
+                view.sends(&ParsedCommand::parse(&seen[..]));
                 let mut answer = card.transmit(apdu, whim);
                 if fault == Some(Fault::AnyAnswerIsRefusal) && answer[0] == 0x6A {
                     answer = vec![0x6A, 0x82];
@@ -227,7 +227,7 @@ fn any_bytes_are_taken_without_a_panic_and_a_reset_forgets_them() {
     holds(CASES, vec((vec(any::<u8>(), 0..12), vec(any::<u8>(), 0..12)), 0..8), |conversation| {
         let mut view = CardView::default();
         for (command, answer) in conversation {
-            view.sends(&command);
+            view.sends(&ParsedCommand::parse(&command[..]));
             view.answered(&answer);
         }
         view.reset();

@@ -44,7 +44,7 @@ impl Card {
             match run.next() {
                 Next::Finished(stop) => return (run.take_partial().expect("it has run"), stop),
                 Next::Exchange(exchange) => {
-                    let answer = self.transmit(&exchange.bytes);
+                    let answer = self.transmit(exchange.bytes());
                     if let Some(result) = run.answered(&answer, TOOK) {
                         return (result, None);
                     }
@@ -254,7 +254,7 @@ fn the_simulated_card_gets_its_answer_fetched_in_the_class_that_it_takes() {
         while result.is_none() && stop.is_none() {
             match run.next() {
                 Next::Finished(why) => stop = why.map(|failure| failure.reason),
-                Next::Exchange(exchange) => match card.transmit(&exchange.bytes) {
+                Next::Exchange(exchange) => match card.transmit(exchange.bytes()) {
                     Reaction::Answer { answer, .. } => result = run.answered(&answer, TOOK),
                     other => panic!("{other:?}"),
                 },

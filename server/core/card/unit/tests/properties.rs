@@ -129,7 +129,7 @@ fn run(case: &Case, fault: Option<Fault>) -> TestCaseResult {
         prop_assert!(seen.len() <= ENDLESS, "endless");
         let sent = match run.next() {
             Next::Finished(stop) => break stop,
-            Next::Exchange(exchange) => exchange.bytes.to_vec(),
+            Next::Exchange(exchange) => exchange.bytes().to_vec(),
         };
         let is_first = matches!(run.step, Step::Command);
         let sent = match fault {

@@ -1,0 +1,110 @@
+//! What passes the gate, what it refuses and in which order, and what it knows after an exchange.
+
+use super::*;
+use crate::{
+    caller::Identity,
+    card::{
+        pin_guard::Guarded,
+        unit::{Next, UnitRun},
+    },
+    error::Delivery,
+    keyed_hash::HashKey,
+    policy::{Policy, ReaderNames, rule::Operation},
+    slot::{Protocol, SlotError},
+    turns::lease::Leases,
+};
+
+const OWNER: Identity = Identity::User { uid: 1000, gid: 1000 };
+const STRANGER: Identity = Identity::User { uid: 1001, gid: 1001 };
+const READ: &[u8] = b"\x00\xB0\x00\x00\x00";
+const VERIFY: &[u8] = b"\x00\x20\x00\x80\x043939";
+
+struct World {
+    gate: Gate,
+    leases: Leases,
+    lease: Lease,
+    policy: Policy,
+    reader: ReaderNames,
+}
+
+impl World {
+    fn new() -> Self {
+        let guarded = Guarded { known_wrong: true, last_try: false };
+        let mut leases = Leases::default();
+        Self {
+            gate: Gate::new(PinGuard::new(guarded, HashKey::new(&[1; 64]))),
+            lease: leases.grant(),
+            leases,
+            policy: Policy::new(Vec::new(), 1000),
+            reader: ReaderNames { id: "reader".into(), display_name: "Reader 00 00".into() },
+        }
+    }
+
+    /// Sends `bytes` for `caller`, and has the card answer.
+    fn send(
+        &mut self,
+        caller: &Identity,
+        bytes: &[u8],
+        answer: Result<&[u8], SlotError>,
+    ) -> Result<Result<ApduBytes, SlotError>, Refusal> {
+        let commands = [UnitCommand::raw(bytes).unwrap()];
+        let run = UnitRun::new(&commands, Protocol::T1).unwrap();
+        let Next::Exchange(exchange) = run.next() else { panic!("nothing is sent") };
+        let (policy, reader, operation) = (&self.policy, &self.reader, Operation::Transmit);
+        let rules = CommandRules { policy, caller, reader, operation };
+        let admitted = self.gate.admit(&self.lease, &rules, exchange)?;
+        Ok(admitted.exchange(|command| {
+            assert_eq!(command.bytes(), bytes);
+            answer.map(ApduBytes::from)
+        }))
+    }
+}
+
+#[test]
+fn nothing_passes_once_the_lease_has_ended() {
+    let mut world = World::new();
+    assert!(world.send(&OWNER, READ, Ok(&[0x90, 0x00])).is_ok());
+    world.leases.end();
+    // Whatever else forbids it: the holder's turn is over first.
+    for caller in [OWNER, STRANGER] {
+        let Err(Refusal::LeaseEnded(failure)) = world.send(&caller, READ, Ok(&[0x90, 0x00])) else {
+            panic!("it passes")
+        };
+        assert_eq!((failure.reason, failure.delivery), (Reason::LeaseEnded, Delivery::NotSent));
+    }
+}
+
+#[test]
+fn a_denial_names_its_rule_and_comes_before_the_guard() {
+    let mut world = World::new();
+    world.send(&OWNER, VERIFY, Ok(&[0x63, 0xC2])).unwrap().unwrap();
+    let refused = world.send(&STRANGER, VERIFY, Ok(&[0x90, 0x00])).unwrap_err();
+    let Refusal::Denied(decision) = refused else { panic!("{refused:?}") };
+    assert_eq!(&*decision.rule, "default");
+}
+
+#[test]
+fn a_refused_pin_is_kept_from_the_same_card_alone() {
+    let mut world = World::new();
+    world.send(&OWNER, VERIFY, Ok(&[0x63, 0xC2])).unwrap().unwrap();
+    for _ in 0..2 {
+        let refused = world.send(&OWNER, VERIFY, Ok(&[0x90, 0x00])).unwrap_err();
+        assert!(
+            matches!(&refused, Refusal::PinKept(failure) if failure.reason == Reason::PinKnownWrong),
+            "{refused:?}"
+        );
+        world.gate.reset();
+    }
+    world.gate.forget();
+    assert!(world.send(&OWNER, VERIFY, Ok(&[0x90, 0x00])).is_ok());
+}
+
+#[test]
+fn a_command_counts_as_sent_although_its_answer_is_missing() {
+    let mut world = World::new();
+    world.send(&OWNER, READ, Ok(&[0x90, 0x00])).unwrap().unwrap();
+    assert!(!world.gate.is_raised());
+    let lost = SlotError::Lost("as scripted".into());
+    assert_eq!(world.send(&OWNER, VERIFY, Err(lost.clone())), Ok(Err(lost)));
+    assert!(world.gate.is_raised());
+}
