@@ -43,7 +43,7 @@ pub fn unit(parent: &Span) -> Span {
     )
 }
 
-/// Opens the span of a session whose stream has begun, inside `parent`. As [`unit`].
+/// Opens the span of a session whose stream has begun, inside `parent`. As [`unit()`].
 pub fn session(parent: &Span) -> Span {
     debug_span!(
         target: SESSION, parent: parent, "session",

@@ -1,7 +1,7 @@
 //! Simulated readers with simulated cards, inside the process: for a first run without hardware, for examples and for tests.
 //!
 //! The readers are named "Simulated Reader 00", "Simulated Reader 01", … and each starts with a card in it. The cards speak
-//! T=1; if there are two readers or more, the last one's is a strict T=0 card. [`card`] says what they can do.
+//! T=1; if there are two readers or more, the last one's is a strict T=0 card. `docs/simulated-card.md` lists their commands.
 
 mod bay;
 mod slot;
