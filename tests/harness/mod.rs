@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 pub mod broker;
+pub mod builds;
 pub mod languages;
 pub mod markdown;
 pub mod memory;
@@ -11,6 +12,7 @@ pub mod pcscd;
 pub mod programs;
 pub mod proxy;
 pub mod run;
+pub mod setup;
 pub mod users;
 
 /// The limit of every wait for an event: far more than it takes, even on a busy machine. Tests wait for a condition up

@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use cardbroker_client::GROUP_VARIABLE;
 use cardbroker_proto::{ENDPOINT_VARIABLE, TOKEN_FILE_VARIABLE};
 
-use super::{LONGEST, broker::program};
+use super::{LONGEST, builds::program};
 
 /// The end of a program, and its output.
 #[derive(Debug)]
