@@ -60,10 +60,12 @@ mod pin_guard;
 mod piv;
 /// A PIN verified in a session, and later processes.
 mod piv_isolation;
-/// The policy's denials, and the effect of new rules.
+/// The policy's denials, and their audit trail.
 mod policy;
 /// Rules on commands that cannot be parsed, and on values that the caller sets.
 mod policy_commands;
+/// New rules and tokens: their effect on work in progress.
+mod policy_reload;
 /// Proxies between clients and the broker, which repeat calls.
 mod proxies;
 /// The limits of the queue, and its unit of account, the caller.
@@ -94,8 +96,10 @@ mod sessions;
 mod stop_rules;
 /// Eight processes: broken pairs without the broker, none with it.
 mod story;
-/// The TCP port: tokens and their permissions.
+/// The TCP port: access and isolation.
 mod tcp;
+/// Tokens for the TCP port.
+mod tokens;
 /// Requests whose bytes never all arrive.
 mod unfinished;
 /// Watch streams: slow ones, many of them, and a broker that dies.

@@ -5,7 +5,6 @@ use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
     os::unix::fs::PermissionsExt,
-    path::Path,
     process::Command,
     time::{Duration, Instant},
 };
@@ -33,7 +32,7 @@ use crate::{
     world::{COUNT, INCREMENT, LONG, LONGEST, PROTECTED, SELECT, VERIFY, answers, slow, tell, unit, wait_for},
 };
 
-const READER: &str = "readers/simulated-reader-00";
+pub(crate) const READER: &str = "readers/simulated-reader-00";
 const REFUSED: &str = "Unauthenticated UNAUTHENTICATED not_sent";
 
 async fn broker(names: &[&str]) -> anyhow::Result<Broker> {
@@ -43,15 +42,15 @@ async fn broker(names: &[&str]) -> anyhow::Result<Broker> {
     Ok(broker)
 }
 
-fn token(broker: &Broker, name: &str) -> anyhow::Result<String> {
+pub(crate) fn token(broker: &Broker, name: &str) -> anyhow::Result<String> {
     Ok(fs::read_to_string(broker.token_file(name))?.trim().to_owned())
 }
 
-fn bearer(token: &str) -> String {
+pub(crate) fn bearer(token: &str) -> String {
     format!("Bearer {token}")
 }
 
-async fn channel(broker: &Broker) -> anyhow::Result<Channel> {
+pub(crate) async fn channel(broker: &Broker) -> anyhow::Result<Channel> {
     Ok(Endpoint::from_shared(broker.tcp_endpoint()?)?.connect().await?)
 }
 
@@ -65,7 +64,10 @@ fn with<T>(message: T, headers: &[(&'static str, &str)]) -> Request<T> {
 }
 
 /// The outcome of each method of every service.
-async fn everything(channel: &Channel, headers: &[(&'static str, &str)]) -> anyhow::Result<Vec<Result<(), Status>>> {
+pub(crate) async fn everything(
+    channel: &Channel,
+    headers: &[(&'static str, &str)],
+) -> anyhow::Result<Vec<Result<(), Status>>> {
     let mut stub = Stub::new(channel.clone());
     let list = timeout(LONG, stub.list_readers(with(ListReadersRequest {}, headers))).await?.map(drop);
     let transmit = timeout(LONG, stub.transmit(with(request(READER, &[INCREMENT]), headers))).await?.map(drop);
@@ -374,93 +376,4 @@ fn a_connection_without_a_valid_token_is_closed_in_time() -> anyhow::Result<()> 
         assert!(!first, "{}", broker.log());
         Ok(())
     })
-}
-
-#[test]
-fn no_token_is_in_the_most_verbose_log() -> anyhow::Result<()> {
-    tell(async {
-        let level = "trace,h2=trace,hyper=trace,hyper_util=trace,tonic=trace,tower=trace";
-        let broker = Setup::simulated(1)?.log_level(level).tcp(&["tests"])?.start()?;
-        wait_for(&broker, READER, ReaderState::Ready).await?;
-        let right = token(&broker, "tests")?;
-        let wrong = right.replace(|_: char| true, "A");
-        let channel = channel(&broker).await?;
-        for (name, shown) in
-            [("authorization", bearer(&right)), ("authorization", bearer(&wrong)), ("authorization", wrong.clone())]
-        {
-            everything(&channel, &[(name, &shown)]).await?;
-        }
-        assert!(!format!("{:?}", broker.tcp_client("tests").await?).contains(&right));
-        let log = broker.settled_log();
-        assert!(log.contains("TRACE h2::"), "the log says nothing");
-        for secret in [&right, &wrong, &right.to_lowercase()] {
-            assert!(!log.contains(&secret[..8]), "a token is in the log");
-        }
-        Ok(())
-    })
-}
-
-#[test]
-fn tokens_are_made_listed_and_removed() -> anyhow::Result<()> {
-    let folder = tempfile::tempdir()?;
-    let (file, out) = (folder.path().join("new/folder/tokens"), folder.path().join("token"));
-    let (tokens, token) = (file.to_str().unwrap(), out.to_str().unwrap());
-    // No broker is contacted, so its address does not matter.
-    let run = |arguments: &[&str]| run(&mut cardbroker("nowhere", &[&["token"], arguments].concat())?);
-    let mode = |path: &Path| anyhow::Ok(fs::metadata(path)?.permissions().mode() & 0o777);
-
-    let printed = run(&["new", "a", "--tokens", tokens])?;
-    assert_eq!((printed.code, printed.out.trim().len(), printed.out.lines().count()), (Some(0), 64, 1), "{printed:?}");
-    assert!(printed.err.contains("SIGHUP") && printed.err.contains("--token-file"), "{printed:?}");
-    assert_eq!((mode(&file)?, mode(&folder.path().join("new"))?), (0o600, 0o700));
-    assert!(!fs::read_to_string(&file)?.contains(printed.out.trim()), "the token itself is kept");
-
-    let written = run(&["new", "b", "--tokens", tokens, "--out", token, "--json"])?;
-    let told: serde_json::Value = serde_json::from_str(&written.out)?;
-    assert_eq!((written.code, &told["name"], &told["token"]), (Some(0), &"b".into(), &serde_json::Value::Null));
-    assert_eq!((told["token_file"].as_str(), mode(&out)?), (Some(token), 0o600));
-
-    for (arguments, expected) in [
-        (&["new", "a", "--tokens", tokens][..], "has a token a already"),
-        (&["new", "c", "--tokens", tokens, "--out", token], "File exists"),
-        (&["new", "No Name", "--tokens", tokens], "1 to 64 lower-case letters"),
-        (&["remove", "c", "--tokens", tokens], "has no token c"),
-        (&["list", "--tokens", "/nonexistent"], "No such file"),
-    ] {
-        let refused = run(arguments)?;
-        assert!(refused.code == Some(2) && refused.err.contains(expected), "{refused:?}");
-    }
-    assert_eq!(run(&["list", "--tokens", tokens])?.out, "a\nb\n");
-    assert_eq!(run(&["remove", "a", "--tokens", tokens])?.code, Some(0));
-    assert_eq!(run(&["list", "--tokens", tokens, "--json"])?.out, "[\"b\"]\n");
-    assert_eq!(mode(&file)?, 0o600);
-
-    fs::set_permissions(&file, Permissions::from_mode(0o644))?;
-    let loose = run(&["new", "d", "--tokens", tokens])?;
-    assert!(loose.code == Some(2) && loose.err.contains("chmod 600"), "{loose:?}");
-    Ok(())
-}
-
-#[test]
-fn an_unusable_token_file_is_reported_before_anything_is_sent() -> anyhow::Result<()> {
-    let folder = tempfile::tempdir()?;
-    let path = folder.path().join("token");
-    let file = path.to_str().unwrap();
-    let readers = || run(&mut cardbroker("http://127.0.0.1:1", &["readers", "--token-file", file])?);
-    let refused = |expected: &str| {
-        let run = readers()?;
-        assert_eq!((run.code, run.err.lines().count()), (Some(2), 1), "{run:?}");
-        assert!(run.err.contains(file) && run.err.contains(expected), "{run:?}");
-        anyhow::Ok(())
-    };
-    refused("cannot be read: No such file or directory (os error 2): make one with \"cardbroker token new")?;
-    fs::write(&path, "two words")?;
-    fs::set_permissions(&path, Permissions::from_mode(0o644))?;
-    refused("is open to others (its mode is 0644): chmod 600 it")?;
-    fs::set_permissions(&path, Permissions::from_mode(0o600))?;
-    refused("holds no token")?;
-    // A Unix socket needs no token, so the file is not even read.
-    let local = run(&mut cardbroker("unix:/nonexistent.sock", &["readers", "--token-file", file])?)?;
-    assert_eq!(local.code, Some(3), "{local:?}");
-    Ok(())
 }
