@@ -137,3 +137,60 @@ fn the_exit_codes_in_the_documents_are_those_of_the_help() {
     }
     assert_eq!(found, 2, "one table for each program");
 }
+
+/// Names in backticks: paths of files and folders, and `Type::function`.
+fn names(text: &str) -> Vec<String> {
+    let mut in_block = false;
+    let lines = text.lines().filter(|line| {
+        in_block ^= line.trim_start().starts_with("```");
+        !in_block
+    });
+    let joined = lines.collect::<Vec<_>>().join("\n");
+    joined.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+/// Whether a name in a document is a path in the repository that does not exist.
+fn is_dead_path(name: &str, files: &[(String, String)]) -> bool {
+    const ROOMS: [&str; 6] = ["client/", "docs/", "proto/", "server/", "tests/", ".ci/"];
+    let is_path = ROOMS.iter().any(|room| name.starts_with(room))
+        && !name.contains([' ', '{', '*', '<', '='])
+        && (name.ends_with('/') || name.rsplit('/').next().is_some_and(|file| file.contains('.')));
+    is_path && !files.iter().any(|(path, _)| path == name || name.ends_with('/') && path.starts_with(name))
+}
+
+/// Whether a name in a document is a `Type::function` that no source has.
+fn is_dead_function(name: &str, files: &[(String, String)]) -> bool {
+    let Some((home, function)) = name.split_once("::") else { return false };
+    let is_word = |text: &str| !text.is_empty() && text.chars().all(|letter| letter.is_alphanumeric() || letter == '_');
+    if !is_word(home) || !is_word(function) || !home.starts_with(char::is_uppercase) {
+        return false;
+    }
+    let rust = files.iter().filter(|(path, _)| path.ends_with(".rs"));
+    let declares = |text: &str| {
+        ["struct", "enum", "trait", "type"].iter().any(|kind| text.contains(&format!("{kind} {home}")))
+            && [format!("fn {function}"), format!("const {function}"), format!("    {function}")]
+                .iter()
+                .any(|item| text.contains(item))
+    };
+    let is_split = |text: &str| text.contains(&format!("impl {home}")) && text.contains(&format!("fn {function}"));
+    !rust.into_iter().any(|(_, text)| declares(text) || is_split(text))
+}
+
+#[test]
+fn every_path_and_function_in_the_documents_exists() {
+    let files = sources::all();
+    let mut dead = Vec::new();
+    for (path, text) in documents().iter().filter(|(path, _)| path != "CHANGELOG.md") {
+        let names = names(text).into_iter();
+        let missing = names.filter(|name| is_dead_path(name, &files) || is_dead_function(name, &files));
+        dead.extend(missing.map(|name| format!("{path}: `{name}`")));
+    }
+    assert!(dead.is_empty(), "\n{}\n", dead.join("\n"));
+}
+
+#[test]
+fn planted_dead_names_are_found() {
+    let files = [("server/core/turns/lease.rs".to_owned(), "struct Leases; impl Leases { fn end() {} }".to_owned())];
+    assert!(is_dead_path("server/core/turns/queue.rs", &files) && is_dead_function("Leases::finish", &files));
+    assert!(!is_dead_path("server/core/turns/", &files) && !is_dead_function("Leases::end", &files));
+}
