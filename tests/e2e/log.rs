@@ -10,11 +10,12 @@ use std::{
 use anyhow::{Context, ensure};
 use cardbroker_client::{Command, ErrorReason, ReaderState, StopRule, hex};
 use cardbroker_tests::harness::{
+    LONGEST,
     broker::{Broker, Setup, program},
     run::{cardbroker, run, wait},
 };
 use serde_json::Value;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::{
     conversation::{Conversation, opening},
@@ -74,6 +75,16 @@ fn ends(log: &str) -> anyhow::Result<Vec<String>> {
     .collect()
 }
 
+/// Waits until the log has so many lines with `text`: a client that goes away is noticed a moment later.
+async fn lines(broker: &Broker, text: &str, count: usize) -> anyhow::Result<()> {
+    let has_them = async {
+        while broker.log().matches(text).count() < count {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(LONGEST, has_them).await.with_context(|| format!("the log has no {count} lines with {text}"))
+}
+
 #[test]
 fn every_unit_and_every_session_leaves_one_line() -> anyhow::Result<()> {
     tell(async {
@@ -92,9 +103,11 @@ fn every_unit_and_every_session_leaves_one_line() -> anyhow::Result<()> {
         let impatient = unit(&client, READER, &[COUNT, COUNT, COUNT]).wait_timeout(Duration::from_millis(50));
         assert_eq!(impatient.send().await.unwrap_err().reason(), Some(ErrorReason::QueueTimeout));
         drop(arrived(&client, unit(&client, READER, &[COUNT])).await?);
+        lines(&broker, "unit done", 5).await?;
         session.run(&[COUNT, COUNT]).await;
         assert_eq!(session.close().await, ["over: OK"]);
         Conversation::open(&stub(&broker).await?, opening(READER)).await?.reset();
+        lines(&broker, "session done", 2).await?;
 
         assert!(unit(&client, READER, &[COUNT, &fault(1, 0, 100), COUNT]).send().await.is_err());
         broker.stop()?;

@@ -14,14 +14,14 @@ use anyhow::{Context, bail, ensure};
 use cardbroker_client::{Client, ConnectOptions, Endpoint};
 use rustix::process::{Pid, Signal, kill_process};
 
-pub use super::{
-    builds::{program, released_daemon},
-    setup::Setup,
-};
 use super::{
     LONGEST,
     run::{self, Run, cardbroker},
     setup::token_file,
+};
+pub use super::{
+    builds::{program, released_daemon},
+    setup::Setup,
 };
 
 /// The log counts as settled if it has not grown for this time: the broker writes a record shortly after its event.
