@@ -1,9 +1,9 @@
-//! The gate before the card: may this exchange be sent now? Asked between exchanges, after the answers so far and before
-//! the next one leaves, so that nothing slips through that has ended, or become forbidden, in the meantime.
+//! The gate before the card: decides whether an exchange may be sent now. It decides between the answer to one exchange
+//! and the next exchange, so that a lease that has ended or a rule that has changed takes effect at once.
 //!
 //! ```text
 //!           Gate::admit()              Admitted::exchange()
-//! Exchange ─▶ lease, policy, guard ─▶ Admitted ─▶ CardCommand ─▶ card ─▶ what the next exchange finds
+//! Exchange ─▶ lease, policy, guard ─▶ Admitted ─▶ CardCommand ─▶ card ─▶ view and guard are updated
 //! ```
 
 use super::{
@@ -19,24 +19,24 @@ use crate::{
     turns::lease::Lease,
 };
 
-/// The gate of one reader, with what is known of the card in it. Owned by the card thread.
+/// The gate of one reader, with the view of its card and the PIN guard. Owned by the card thread.
 pub struct Gate {
     view: CardView,
     guard: PinGuard,
 }
 
-/// Why an exchange is kept from the card. Nothing was sent.
+/// The reason why an exchange is not admitted. The card has received nothing of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
-    /// The holder's turn was taken away: [`Reason::LeaseEnded`].
+    /// The turn of the lease's holder has ended: [`Reason::LeaseEnded`].
     LeaseEnded(Failure),
     /// A rule forbids the command, or no rule allows it.
     Denied(Decision),
-    /// The guard of PINs saves a try: [`Reason::PinKnownWrong`] or [`Reason::PinLastTry`].
+    /// The PIN guard saves a try: [`Reason::PinKnownWrong`] or [`Reason::PinLastTry`].
     PinKept(Failure),
 }
 
-/// An exchange that may be sent now, read once. It is the only way to a [`CardCommand`], which is all that a slot sends:
+/// An admitted exchange, with its command parsed once. Only it can make a [`CardCommand`], and a slot sends nothing else:
 ///
 /// ```
 /// # use cardbroker_core::{apdu::ApduBytes, card::{gate::Gate, unit::Exchange}, policy::CommandRules};
@@ -96,8 +96,8 @@ pub enum Refusal {
 /// }
 /// ```
 ///
-/// Has no `Debug`: the command may be a PIN, and the guard has its hash.
-#[must_use = "an exchange that was admitted is sent at once, or dropped"]
+/// Has no `Debug`: the command may contain a PIN, and the guard holds its hash.
+#[must_use = "an admitted exchange is sent at once, or dropped"]
 pub struct Admitted<'a> {
     gate: &'a mut Gate,
     command: ParsedCommand,
@@ -105,15 +105,15 @@ pub struct Admitted<'a> {
 }
 
 impl Gate {
-    /// Creates the gate of a reader whose card is not known yet.
+    /// Creates the gate of a reader before its first card.
     pub fn new(guard: PinGuard) -> Self {
         Self { view: CardView::default(), guard }
     }
 
-    /// Lets one exchange pass, while its holder has the turn and `rules` allow its command.
+    /// Admits an exchange if the lease is valid, `rules` allow its command and the PIN guard lets it pass.
     ///
     /// # Errors
-    /// The first of lease, policy and PIN guard that forbids it, in this order.
+    /// The first refusal in the order lease, policy, PIN guard.
     pub fn admit(
         &mut self,
         lease: &Lease,
@@ -137,7 +137,7 @@ impl Gate {
         Ok(Admitted { gate: self, command, passed })
     }
 
-    /// Whether something may be left in the card that the next caller must not find.
+    /// Whether the card may hold security state or an unfetched answer, which the next caller must not find.
     pub fn is_raised(&self) -> bool {
         self.view.is_raised()
     }
@@ -147,7 +147,7 @@ impl Gate {
         self.view.reset();
     }
 
-    /// Records that the card is another one, or may have been in other hands.
+    /// Records that the card was replaced, or may have been used outside the broker.
     pub fn forget(&mut self) {
         self.view.reset();
         self.guard.forget();
@@ -155,10 +155,10 @@ impl Gate {
 }
 
 impl Admitted<'_> {
-    /// Sends the command by `slot`, and records what it may have done and what the card has answered.
+    /// Sends the command through `slot`, and records its possible effects and the card's answer.
     ///
     /// # Errors
-    /// Those of `slot`. The command counts as sent.
+    /// The error of `slot`. The command counts as sent.
     pub fn exchange<E>(self, slot: impl FnOnce(CardCommand<'_>) -> Result<ApduBytes, E>) -> Result<ApduBytes, E> {
         let Self { gate, command, passed } = self;
         gate.guard.sends(passed);
@@ -170,17 +170,17 @@ impl Admitted<'_> {
     }
 }
 
-/// Whether the holder still has its turn.
+/// Checks that the lease is valid, that is, that its holder still has the turn.
 ///
 /// # Errors
-/// [`Reason::LeaseEnded`], not sent, if it was taken away.
+/// [`Reason::LeaseEnded`], not sent, otherwise.
 pub fn check(lease: &Lease) -> Result<(), Failure> {
     if lease.is_valid() {
         return Ok(());
     }
     Err(Failure::not_sent(
         Reason::LeaseEnded,
-        "the turn was taken away before the command was sent: send the rest again",
+        "the turn ended before the command was sent: send it and the following commands again",
     ))
 }
 

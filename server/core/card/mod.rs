@@ -1,4 +1,5 @@
-//! Everything pure that sees the bytes of an APDU.
+//! The pure part of the card's side: units, the gate, the view of the card, the selection and the PIN guard. Only
+//! these modules see the bytes of APDUs.
 
 pub mod gate;
 pub mod pin_guard;

@@ -1,10 +1,10 @@
-//! What the card thread knows of the card, from the commands it has sent and their answers: security state and what is selected. Pure.
+//! The view of the card, derived from commands and answers: security state, selection and open command chains. Pure.
 
 use super::selection::{SelectedFile, Selection};
 use crate::apdu::{Class, CommandApdu, ParsedCommand, StatusWord, presents_pin};
 
-/// Instructions that raise no security state (ISO 7816-4 §11), even ones in an interindustry class. Neutral does not mean unchanged: the
-/// application that they select, or the challenge that they ask for, stays behind.
+/// Instructions that raise no security state in class 00 (ISO 7816-4 §11). The card may still change: a selected
+/// application or a challenge stays.
 const NEUTRAL_INSTRUCTIONS: [u8; 9] = [
     0x84, // GET CHALLENGE
     0xA0, // SEARCH BINARY
@@ -17,52 +17,52 @@ const NEUTRAL_INSTRUCTIONS: [u8; 9] = [
     0xCC, // GET NEXT DATA
 ];
 
-/// The command to a contactless reader that asks for the card's number (PC/SC part 3, GET DATA), neutral too.
+/// Class and instruction of GET DATA to a contactless reader, for the card's UID (PC/SC part 3). Neutral too.
 const READER_GET_DATA: [u8; 2] = [0xFF, 0xCA];
 
-/// The bit of a class that announces further links of a chain (ISO 7816-4 §5.3.3).
+/// The bit of a class that marks every link of a chain but the last (ISO 7816-4 §5.3.3).
 const CHAINING: u8 = 0x10;
 
-/// The card as far as it can be told from outside.
+/// The state of the card as far as its commands and answers show it.
 #[derive(Debug, Default)]
 pub struct CardView {
     raised: bool,
-    /// The last answer offers more data, which the next command could fetch.
+    /// Whether the card may still hold an offered answer that the next command could fetch.
     unfetched: bool,
     selection: Selection,
     chain: Chain,
 }
 
-/// A chain that has begun and not ended.
+/// The open command chain, which has begun and not ended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Chain {
-    /// There is none.
+    /// No chain is open.
     #[default]
     None,
-    /// Of commands of this class, without the chaining bit, and this instruction.
+    /// A chain of commands with this class, without the chaining bit, and this instruction.
     Of([u8; 2]),
-    /// A command that cannot be read may have begun one.
+    /// A command that cannot be parsed may have begun a chain.
     Unreadable,
 }
 
 impl CardView {
-    /// Whether something may be left in the card that the next caller must not find.
+    /// Whether the card may hold security state or an unfetched answer, which the next caller must not find.
     pub fn is_raised(&self) -> bool {
         self.raised || self.unfetched
     }
 
-    /// What is certain of the name (DF name, AID) of the application that commands of `class` reach: its beginning, or all of it.
-    /// `None` if nothing is, or if no application is selected by name.
+    /// The known beginning, or all, of the name (DF name, AID) of the application that is selected for commands of
+    /// `class`. `None` if it is unknown, or if no application is selected by name.
     pub fn application(&self, class: Class) -> Option<&[u8]> {
         self.selection.place(class)?.application()
     }
 
-    /// What is selected for commands of `class`, if that is known.
+    /// The file that is selected for commands of `class`; `None` if it is unknown.
     pub fn place(&self, class: Class) -> Option<&SelectedFile> {
         self.selection.place(class)
     }
 
-    /// Whether a command that is sent now is whole and readable: no link of a chain, the last one included, and not protected.
+    /// Whether `apdu`, if it is sent now, is a complete command in plain text: not part of a chain, no secure messaging.
     pub fn is_plain(&self, apdu: &CommandApdu) -> bool {
         let class = apdu.class();
         let may_continue = match self.chain {
@@ -73,12 +73,12 @@ impl CardView {
         !class.has_secure_messaging() && !class.is_chaining() && !may_continue
     }
 
-    /// Whether a chain has begun and not ended, as far as can be told.
+    /// Whether a command chain may have begun and not ended.
     pub fn has_open_chain(&self) -> bool {
         self.chain != Chain::None
     }
 
-    /// A command is about to be sent: what it may raise counts from now on, whatever becomes of it.
+    /// Records that a command is about to be sent. Its possible effects count from now on, even without an answer.
     pub fn sends(&mut self, command: &ParsedCommand) {
         let apdu = match command {
             ParsedCommand::Apdu(apdu) => apdu,
@@ -95,10 +95,10 @@ impl CardView {
         self.chain = if apdu.class().is_chaining() { Chain::Of([class & !CHAINING, instruction]) } else { Chain::None };
     }
 
-    /// A response has come.
+    /// Records a response of the card.
     pub fn answered(&mut self, response: &[u8]) {
         let word = response.last_chunk().map(|word| StatusWord(u16::from_be_bytes(*word)));
-        // A card may keep its answer after a command that it has refused.
+        // A card may keep an offered answer after it refuses the next command.
         self.unfetched = word.is_some_and(|word| word.offers_data() || self.unfetched && word.is_error());
         if word != Some(StatusWord(0x9000)) {
             self.chain = Chain::None;
@@ -106,13 +106,14 @@ impl CardView {
         self.selection.answered(response);
     }
 
-    /// The card was reset.
+    /// Records that the card was reset.
     pub fn reset(&mut self) {
         *self = Self::default();
     }
 }
 
-/// Whether a command raises no security state. Logical channels other than the basic one count as raised: they stay open.
+/// Whether a command raises no security state. A command on another channel than the basic one may: its channel stays
+/// open.
 fn is_neutral([class, instruction, ..]: [u8; 4]) -> bool {
     [class, instruction] == READER_GET_DATA
         || Class(class) == Class(0x00) && NEUTRAL_INSTRUCTIONS.contains(&instruction)
@@ -130,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn reading_leaves_nothing_behind_and_everything_else_may() {
+    fn only_neutral_instructions_leave_the_card_unraised() {
         for instruction in NEUTRAL_INSTRUCTIONS {
             assert!(!raised_by(&[0x00, instruction, 0, 0], 0x9000), "{instruction:02X}");
             for class in [0x01, 0x04, 0x0C, 0x10, 0x40, 0x80, 0x90, 0xFF] {
@@ -143,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_waits_to_be_fetched_is_not_for_the_next_caller() {
+    fn an_offered_answer_raises_the_card_until_it_is_fetched() {
         assert!(raised_by(&[0x00, 0xA4, 4, 0], 0x6113));
         assert!(raised_by(&[0x00, 0xA4, 4, 0], 0x9F13));
         let mut view = CardView::default();
@@ -153,8 +154,8 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_could_not_be_fetched_may_still_wait() {
-        for (word, waits) in [
+    fn an_offered_answer_survives_a_failed_fetch() {
+        for (word, is_kept) in [
             (0x6D00, true),
             (0x6E00, true),
             (0x6C03, true),
@@ -168,12 +169,12 @@ mod tests {
             let mut view = CardView::default();
             view.answered(&[0x61, 0x13]);
             view.answered(&u16::to_be_bytes(word));
-            assert_eq!(view.is_raised(), waits, "{word:04X}");
+            assert_eq!(view.is_raised(), is_kept, "{word:04X}");
         }
     }
 
     #[test]
-    fn what_cannot_be_read_may_have_done_anything() {
+    fn an_unreadable_command_raises_the_card_and_hides_the_selection() {
         let select = b"\x00\xA4\x04\x00\x02\xA0\x01";
         for (unreadable, word, is_known, is_open) in [
             (&b"\x00"[..], 0x9000_u16, false, true),
@@ -199,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reset_leaves_nothing_behind() {
+    fn a_reset_clears_the_raised_state() {
         let mut view = CardView::default();
         view.sends(&ParsedCommand::parse([0x00, 0x20, 0x00, 0x80]));
         view.sends(&ParsedCommand::parse([0x00, 0xB0, 0x00, 0x00]));

@@ -1,4 +1,4 @@
-//! What passes the gate, what it refuses and in which order, and what it knows after an exchange.
+//! The refusals of the gate, their order, and the state of view and guard after an exchange.
 
 use super::*;
 use crate::{
@@ -40,7 +40,7 @@ impl World {
         }
     }
 
-    /// Sends `bytes` for `caller`, and has the card answer.
+    /// Sends `bytes` for `caller`; the card answers `answer`.
     fn send(
         &mut self,
         caller: &Identity,
@@ -49,7 +49,7 @@ impl World {
     ) -> Result<Result<ApduBytes, SlotError>, Refusal> {
         let commands = [UnitCommand::raw(bytes).unwrap()];
         let run = UnitRun::new(&commands, Protocol::T1).unwrap();
-        let Next::Exchange(exchange) = run.next() else { panic!("nothing is sent") };
+        let Next::Exchange(exchange) = run.next() else { panic!("no exchange is due") };
         let (policy, reader, operation) = (&self.policy, &self.reader, Operation::Transmit);
         let rules = CommandRules { policy, caller, reader, operation };
         let admitted = self.gate.admit(&self.lease, &rules, exchange)?;
@@ -65,10 +65,10 @@ fn nothing_passes_once_the_lease_has_ended() {
     let mut world = World::new();
     assert!(world.send(&OWNER, READ, Ok(&[0x90, 0x00])).is_ok());
     world.leases.end();
-    // Whatever else forbids it: the holder's turn is over first.
+    // The lease is checked before the policy.
     for caller in [OWNER, STRANGER] {
         let Err(Refusal::LeaseEnded(failure)) = world.send(&caller, READ, Ok(&[0x90, 0x00])) else {
-            panic!("it passes")
+            panic!("the command was admitted")
         };
         assert_eq!((failure.reason, failure.delivery), (Reason::LeaseEnded, Delivery::NotSent));
     }
@@ -84,7 +84,7 @@ fn a_denial_names_its_rule_and_comes_before_the_guard() {
 }
 
 #[test]
-fn a_refused_pin_is_kept_from_the_same_card_alone() {
+fn a_refused_pin_is_refused_for_the_same_card_only() {
     let mut world = World::new();
     world.send(&OWNER, VERIFY, Ok(&[0x63, 0xC2])).unwrap().unwrap();
     for _ in 0..2 {
@@ -100,7 +100,7 @@ fn a_refused_pin_is_kept_from_the_same_card_alone() {
 }
 
 #[test]
-fn a_command_counts_as_sent_although_its_answer_is_missing() {
+fn a_command_without_an_answer_counts_as_sent() {
     let mut world = World::new();
     world.send(&OWNER, READ, Ok(&[0x90, 0x00])).unwrap().unwrap();
     assert!(!world.gate.is_raised());

@@ -1,26 +1,30 @@
-//! The guard of PINs: what the card has refused once is not sent to it again, so that a program that loops cannot block it. Pure.
+//! The PIN guard: refuses to send a value that the card has already rejected, so that a program in a loop cannot block a
+//! PIN. Pure.
 //!
-//! Remembered are values that the card has answered with `63Cx` or `6300`, as keyed hashes, each for the instruction, the place that is
-//! selected, P1 and P2 (ISO 7816-4 §11.5: VERIFY, CHANGE REFERENCE DATA, ENABLE and DISABLE VERIFICATION REQUIREMENT, RESET RETRY
-//! COUNTER); and the number of tries that were left then.
+//! The guard stores keyed hashes of the values that the card has rejected with `63Cx` or `6300`, each under its
+//! instruction, the selected file, P1 and P2 (ISO 7816-4 §11.5: VERIFY, CHANGE REFERENCE DATA, ENABLE and DISABLE
+//! VERIFICATION REQUIREMENT, RESET RETRY COUNTER); and the last number of remaining tries of each PIN.
 //!
-//! | Event | What is forgotten |
+//! | Event | Forgotten |
 //! | --- | --- |
-//! | a VERIFY succeeds | what is known of its PIN: the card gives all tries again |
-//! | a PIN was changed or unblocked | everything: one PIN may go by several names |
-//! | the card says that a PIN is blocked (`63C0`, `6983`) | what is known of it: there is nothing left to lose |
-//! | another command succeeds that may change a PIN: all but those that read, write files, select and compute, and questions | all values |
-//! | the card was out of the broker's hand: removed, lost, let go (`own = "on_demand"`) | everything |
-//! | more than 64 values of a card | the oldest |
+//! | a VERIFY succeeds | all about its PIN: the card has reset the retry counter |
+//! | a PIN was changed or unblocked | everything: one PIN may have several references |
+//! | the card reports a blocked PIN (`63C0`, `6983`) | all about that PIN: no try is left to save |
+//! | another command succeeds that may change a PIN | all values |
+//! | the card was removed, lost or released (`own = "on_demand"`) | everything |
+//! | a card has more than 64 values | the oldest value |
 //!
-//! Bytes that are no APDU count as one of these commands if the second byte is its instruction, whatever the class; all
-//! that follows the first four is the value.
+//! Commands that cannot change a PIN are those that read, write files, select or compute, and queries: commands that
+//! send no data and receive data, whatever their instruction.
 //!
-//! To refuse a PIN that is right is worse than to spend a try, so when in doubt a command passes. Not compared are commands without
-//! data (they ask for the state), links of a chain, secure messaging, proprietary classes, and any while it is not certain what is
-//! selected. A reset forgets nothing: the PIN is the same. Two kinds of commands are held harmless all the same, for else a program that
-//! sends them between its tries would spend them all: a question, which gives the card nothing and gets data, whatever its number; and
-//! the writing of files, although there are cards that keep PINs in files (`pin_guard = false`).
+//! Bytes that are not an APDU count as one of the PIN commands if the second byte is its instruction, in every class;
+//! the value is everything after the first four bytes.
+//!
+//! A correct PIN that is refused does more harm than a lost try, so in doubt a command passes. The guard does not compare
+//! commands without data (they query the counter), parts of a chain, secure messaging, proprietary classes, and any
+//! command while the selected file is uncertain. A reset forgets nothing: the PIN stays the same. Two kinds of commands
+//! always count as harmless, because a program that sends them between its tries would otherwise use up all tries:
+//! queries, and writes to files. A few cards keep PINs in files; `pin_guard = false` is for them.
 
 mod reading;
 
@@ -35,42 +39,41 @@ use crate::{
     keyed_hash::{HashKey, KeyedHash},
 };
 
-/// Values, and PINs with their tries, that are remembered of one card. Each value has cost a try, so a card is blocked long before
-/// there are more; and if not, the value that a program tries now matters more than one of long ago.
+/// The most rejected values, and the most PINs with a retry counter, that are stored for one card. Each value has cost a
+/// try, so most cards block earlier; otherwise recent values matter more than old ones.
 const MAX_REMEMBERED: usize = 64;
 
-/// What of a reader is guarded.
+/// The checks that the configuration enables for one reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Guarded {
-    /// Values that were refused.
+    /// Refuse a value that the card has already rejected.
     pub known_wrong: bool,
-    /// The last try.
+    /// Refuse the last try of a PIN without `allow_last_try`.
     pub last_try: bool,
 }
 
-/// What is remembered of the card in one reader.
+/// The rejected values and retry counters of the card in one reader.
 pub struct PinGuard {
     guarded: Guarded,
     key: HashKey,
-    /// Oldest first.
+    /// Rejected values, oldest first.
     refused: VecDeque<(Secret, KeyedHash)>,
-    /// Oldest first.
+    /// Remaining tries by PIN, oldest first.
     tries_left: VecDeque<(Secret, u8)>,
-    /// The command that was not answered yet.
+    /// The command that was sent and is not answered yet.
     sent: Sent,
 }
 
-/// A command that the guard lets pass, read and its value hashed once. Has no `Debug`, for the hash is as secret as the
-/// value.
+/// The reading of an admitted command, with its value hashed once. Has no `Debug`: the hash is as secret as the value.
 pub struct Passed(Sent);
 
 impl PinGuard {
-    /// Creates a guard that has seen no card yet. `key` is for this run: values are compared by their keyed hashes.
+    /// Creates a guard without stored values. `key` hashes them; it is random in each run.
     pub fn new(guarded: Guarded, key: HashKey) -> Self {
         Self { guarded, key, refused: VecDeque::new(), tries_left: VecDeque::new(), sent: Sent::Harmless }
     }
 
-    /// Lets a command pass, of which `view` is what it finds.
+    /// Admits a command to the card in the state `view`.
     ///
     /// # Errors
     /// [`Reason::PinKnownWrong`] or [`Reason::PinLastTry`], not sent.
@@ -83,7 +86,7 @@ impl PinGuard {
     }
 
     fn check(&self, secret: &Secret, value: &KeyedHash, allow_last_try: bool) -> Result<(), Failure> {
-        // First, so that who may not try learns nothing of what others have tried.
+        // First, so that a caller without permission for the last try learns nothing about the values of others.
         if self.guarded.last_try
             && !allow_last_try
             && secret.kind == Kind::Pin
@@ -93,18 +96,18 @@ impl PinGuard {
             return Err(Failure::not_sent(Reason::PinLastTry, message));
         }
         if self.guarded.known_wrong && self.refused.iter().any(|(known, hash)| known == secret && hash == value) {
-            let message = "this card has refused this PIN already: to send it again would use up a try, ask the user";
+            let message = "the card has already rejected this PIN and a repeat costs a try: ask the user for the PIN";
             return Err(Failure::not_sent(Reason::PinKnownWrong, message));
         }
         Ok(())
     }
 
-    /// Records that a command that has passed is about to be sent.
+    /// Records that an admitted command is about to be sent.
     pub fn sends(&mut self, Passed(sent): Passed) {
         self.sent = sent;
     }
 
-    /// A response has come.
+    /// Records a response of the card.
     pub fn answered(&mut self, response: &[u8]) {
         let Some((data, word)) = response.split_last_chunk().map(|(data, word)| (data, u16::from_be_bytes(*word)))
         else {
@@ -159,7 +162,7 @@ impl PinGuard {
         self.tries_left.retain(|(known, _)| known != secret);
     }
 
-    /// The card is another one, or may have been in other hands.
+    /// Forgets everything: the card was replaced, or may have been used outside the broker.
     pub fn forget(&mut self) {
         self.refused.clear();
         self.tries_left.clear();
@@ -175,7 +178,7 @@ fn remember<T: PartialEq>(remembered: &mut VecDeque<T>, new: T) {
     remembered.push_back(new);
 }
 
-/// Whether a command that was answered so may have done something (ISO 7816-4 §5.6).
+/// Whether a command with this status word may have had an effect (ISO 7816-4 §5.6).
 fn may_have_run(word: u16) -> bool {
     !matches!(word >> 8, 0x64 | 0x66..=0x6F)
 }

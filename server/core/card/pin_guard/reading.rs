@@ -1,4 +1,4 @@
-//! What a command means to the guard of PINs.
+//! Classifies a command for the PIN guard: harmless, unknown, or with a PIN.
 
 use super::super::selection::SelectedFile;
 use crate::{
@@ -9,10 +9,10 @@ use crate::{
 
 const VERIFY: u8 = 0x20;
 const RESET_RETRY_COUNTER: u8 = 0x2C;
-/// An odd instruction is the even one with its data in data objects.
+/// The bit of an instruction that marks data in BER-TLV data objects.
 const IN_DATA_OBJECTS: u8 = 0x01;
 
-/// Instructions that leave every PIN as it is, in whatever class; the odd one beside each too.
+/// Instructions that change no PIN, in every class. The odd instruction after each one is harmless too.
 pub(super) const HARMLESS: [u8; 20] = [
     0x22, // MANAGE SECURITY ENVIRONMENT
     0x2A, // PERFORM SECURITY OPERATION
@@ -37,10 +37,10 @@ pub(super) const HARMLESS: [u8; 20] = [
 ];
 
 /// GET STATUS of GlobalPlatform, STATUS of SIM cards: harmless in a proprietary class. `00F2` is SET PIN RETRIES of
-/// Yubico's OpenPGP, which may bring back the first PINs.
+/// Yubico's OpenPGP, which may restore the default PINs.
 const GET_STATUS: u8 = 0xF2;
 
-/// A PIN, or the code that unblocks it.
+/// A PIN, or the code that unblocks it (PUK), by its reference in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Secret {
     pub kind: Kind,
@@ -54,33 +54,37 @@ pub(super) enum Kind {
     UnblockingCode,
 }
 
-/// What a command means to the guard.
+/// The effect of a command on the PINs of the card.
 pub(super) enum Sent {
-    /// It leaves every PIN as it is.
+    /// It changes no PIN.
     Harmless,
-    /// It may change any PIN. If it gives the card nothing, it asks if it is answered with data.
-    Unknown { gives_nothing: bool },
+    /// It may change any PIN.
+    Unknown {
+        /// Whether it sends no data to the card. If the answer has data, the command was a query and changed nothing.
+        gives_nothing: bool,
+    },
+    /// It presents a PIN or an unblocking code.
     Presents {
-        /// `None` if it is not certain which one.
+        /// `None` if the selected file is uncertain.
         secret: Option<Secret>,
-        /// `None` if there is none, or it cannot be read.
+        /// `None` if the command has no value, or the guard cannot read it.
         value: Option<KeyedHash>,
         on_success: Success,
     },
 }
 
-/// What the success of a command that presents a secret means.
+/// The meaning of success for a command that presents a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Success {
-    /// Nothing: no secret was given.
+    /// None: the command had no value.
     Nothing,
-    /// It was the right one.
+    /// The value was correct.
     IsRight,
-    /// There is another one now.
+    /// The secret has a new value.
     IsChanged,
 }
 
-/// Reads a command, of which `view` is what it finds. Values are hashed with `key`.
+/// Classifies a command to a card in the state `view`. Values are hashed with `key`.
 pub(super) fn read(key: &HashKey, command: &ParsedCommand, view: &CardView) -> Sent {
     let apdu = match command {
         ParsedCommand::Apdu(apdu) => apdu,
@@ -96,7 +100,7 @@ pub(super) fn read(key: &HashKey, command: &ParsedCommand, view: &CardView) -> S
         _ if !presents_pin(instruction) || is_proprietary => {
             return Sent::Unknown { gives_nothing: apdu.data().is_empty() && view.is_plain(apdu) };
         }
-        // The links of a chain but the last are not the command yet.
+        // The card acts on the last command of a chain only.
         _ if apdu.class().is_chaining() => return Sent::Harmless,
         _ => {}
     }
@@ -114,11 +118,11 @@ pub(super) fn read(key: &HashKey, command: &ParsedCommand, view: &CardView) -> S
     Sent::Presents { secret: secret(view, apdu.class(), even, reference), value, on_success }
 }
 
-/// Reads bytes that are no APDU. If they succeed, who knows what they have done.
+/// Classifies bytes that are not an APDU. If the card accepts them, they may have had any effect.
 fn read_unreadable(key: &HashKey, command: &[u8], view: &CardView) -> Sent {
     match command.split_first_chunk() {
         Some((&[class, instruction, p1, reference], presented)) if presents_pin(instruction) => {
-            // In a chain the value begins in the links before.
+            // In a chain the value begins in the earlier commands.
             let value = (!view.has_open_chain()).then(|| {
                 let mut hasher = key.hasher();
                 hasher.part(&[class, instruction, p1]);

@@ -1,4 +1,4 @@
-//! What is refused and what is forgotten, command by command, and against a card with PINs that knows which is right.
+//! The refusals of the PIN guard and the events that make it forget, command by command and with random histories.
 
 mod properties;
 mod unreadable;
@@ -36,7 +36,7 @@ impl Reader {
         self.asks(command, false) == Some(Reason::PinKnownWrong)
     }
 
-    /// Sends a command, which must pass, and has the card answer.
+    /// Sends a command, which must pass; the card answers `answer`.
     fn sends(&mut self, command: &str, answer: &str) -> &mut Self {
         let parsed = ParsedCommand::parse(bytes(command));
         let Ok(passed) = self.guard.admit(&parsed, true, &self.view) else { panic!("{command} is refused") };
@@ -53,7 +53,7 @@ const OTHER: &str = "00200080 02 3838";
 const SELECT: &str = "00A40400 03 A00001";
 
 #[test]
-fn what_was_refused_is_not_sent_again() {
+fn a_rejected_value_is_refused_the_second_time() {
     for command in [
         WRONG,
         "00210080 04 7C023939",
@@ -93,7 +93,7 @@ fn only_the_same_value_of_the_same_pin_is_refused() {
 }
 
 #[test]
-fn a_pin_belongs_to_the_place_that_is_selected_on_whatever_channel() {
+fn a_pin_belongs_to_the_selected_file_on_every_channel() {
     let mut reader = Reader::usual();
     reader.sends(WRONG, "63C2").sends(SELECT, "9000");
     assert!(!reader.refuses(WRONG));
@@ -102,13 +102,13 @@ fn a_pin_belongs_to_the_place_that_is_selected_on_whatever_channel() {
     reader.sends("00A40100 02 5015", "9000");
     assert!(!reader.refuses(WRONG) && reader.refuses("01200080 02 3939"));
     reader.view.reset();
-    assert!(reader.refuses(WRONG), "what was selected at first");
+    assert!(reader.refuses(WRONG), "the default file is selected again");
     reader.sends("00A40400 02 B000", "6F00");
-    assert!(!reader.refuses(WRONG), "who knows what is selected");
+    assert!(!reader.refuses(WRONG), "the selection is uncertain");
 }
 
 #[test]
-fn what_cannot_be_compared_passes() {
+fn values_that_cannot_be_compared_pass() {
     let mut reader = Reader::usual();
     for command in ["0C200080 02 3939", "80200080 02 3939", "FF200080 02 3939", "A0200080 02 3939"] {
         reader.sends(command, "63C2").sends(command, "63C1");
@@ -116,11 +116,11 @@ fn what_cannot_be_compared_passes() {
     for _ in 0..2 {
         reader.sends("10200080 01 39", "9000").sends("00200080 01 39", "63C2");
     }
-    assert!(!reader.refuses("00200080 01 39"), "that is another value");
+    assert!(!reader.refuses("00200080 01 39"), "the value is incomplete");
 }
 
 #[test]
-fn a_right_pin_forgets_what_is_known_of_it_alone() {
+fn a_correct_pin_forgets_its_own_values_only() {
     let mut reader = Reader::usual();
     reader.sends(WRONG, "63C2").sends("00200081 02 3939", "63C2").sends("002C0080 02 3939", "63C9");
     reader.sends(OTHER, "9000");
@@ -130,7 +130,7 @@ fn a_right_pin_forgets_what_is_known_of_it_alone() {
 }
 
 #[test]
-fn what_may_have_changed_a_pin_forgets_all_values() {
+fn a_command_that_may_change_a_pin_forgets_all_values() {
     for change in [
         "00240080 04 38383939",
         "0C2C0080 04 38383939",
@@ -157,7 +157,7 @@ fn what_may_have_changed_a_pin_forgets_all_values() {
 }
 
 #[test]
-fn a_loop_that_does_harmless_things_between_its_tries_is_refused_all_the_same() {
+fn harmless_commands_between_tries_forget_nothing() {
     let mut reader = Reader::usual();
     reader.sends(WRONG, "63C2");
     for harmless in HARMLESS.iter().filter(|instruction| **instruction != 0xA4) {
@@ -182,7 +182,7 @@ fn a_loop_that_does_harmless_things_between_its_tries_is_refused_all_the_same() 
 }
 
 #[test]
-fn what_gives_something_or_gets_nothing_is_no_question() {
+fn commands_with_data_or_without_answer_are_no_queries() {
     for (command, answer) in [
         ("00FB0000", "9000"),
         ("00FA0303", "9000"),
@@ -202,11 +202,11 @@ fn what_gives_something_or_gets_nothing_is_no_question() {
     reader.sends("0CF1000000", "050402 9000").sends(WRONG, "63C2");
     assert!(reader.refuses(WRONG));
     reader.sends("0CF1000000", "050402 9000");
-    assert!(!reader.refuses(WRONG), "what is protected may be anything");
+    assert!(!reader.refuses(WRONG), "a protected command may be any command");
 }
 
 #[test]
-fn the_last_try_is_for_those_who_say_so() {
+fn the_last_try_needs_permission_in_the_request() {
     let mut reader = Reader::new(false, true);
     reader.sends(WRONG, "63C2");
     assert_eq!(reader.asks(WRONG, false), None);
@@ -215,12 +215,12 @@ fn the_last_try_is_for_those_who_say_so() {
         assert_eq!(reader.asks(presenting, false), Some(Reason::PinLastTry), "{presenting}");
         assert_eq!(reader.asks(presenting, true), None, "{presenting}");
     }
-    for unconcerned in ["00200080", "002C0080 02 3939", "00200081 02 3939"] {
-        assert_eq!(reader.asks(unconcerned, false), None, "{unconcerned}");
+    for unrelated in ["00200080", "002C0080 02 3939", "00200081 02 3939"] {
+        assert_eq!(reader.asks(unrelated, false), None, "{unrelated}");
     }
     reader.sends("80100000", "9000");
-    assert_eq!(reader.asks(OTHER, false), Some(Reason::PinLastTry), "the counter is as it was");
-    for over in [
+    assert_eq!(reader.asks(OTHER, false), Some(Reason::PinLastTry), "the counter is unchanged");
+    for end in [
         ("00200080 02 3838", "9000"),
         ("002C0080 04 38383939", "9000"),
         ("00200080", "63C3"),
@@ -229,14 +229,14 @@ fn the_last_try_is_for_those_who_say_so() {
     ] {
         let mut reader = Reader::new(false, true);
         reader.sends("00200080", "63C1");
-        assert_eq!(reader.asks(OTHER, false), Some(Reason::PinLastTry), "a counter that was asked for counts");
-        reader.sends(over.0, over.1);
-        assert_eq!(reader.asks(OTHER, false), None, "{over:?}");
+        assert_eq!(reader.asks(OTHER, false), Some(Reason::PinLastTry), "a queried counter counts too");
+        reader.sends(end.0, end.1);
+        assert_eq!(reader.asks(OTHER, false), None, "{end:?}");
     }
 }
 
 #[test]
-fn who_may_not_use_the_last_try_does_not_learn_which_values_others_have_tried() {
+fn without_permission_the_last_try_reveals_no_rejected_values() {
     let mut reader = Reader::new(true, true);
     reader.sends(WRONG, "63C1");
     assert_eq!(
@@ -247,7 +247,7 @@ fn who_may_not_use_the_last_try_does_not_learn_which_values_others_have_tried() 
 }
 
 #[test]
-fn the_oldest_of_many_values_is_forgotten() {
+fn the_oldest_value_is_forgotten_beyond_the_limit() {
     let mut reader = Reader::usual();
     let value = |number: usize| format!("00200080 02 {number:04X}");
     for number in 0..=MAX_REMEMBERED {
@@ -261,7 +261,7 @@ fn the_oldest_of_many_values_is_forgotten() {
 }
 
 #[test]
-fn another_card_is_asked_anew() {
+fn a_new_card_starts_without_rejected_values() {
     let mut reader = Reader::new(true, true);
     reader.sends(WRONG, "63C1");
     reader.guard.forget();

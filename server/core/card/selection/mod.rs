@@ -1,22 +1,23 @@
-//! What is selected on each logical channel of the card, as far as the card's own answers tell (ISO 7816-4 §11.1): pure.
+//! The selected file on each logical channel, derived from the card's own answers (ISO 7816-4 §11.1). Pure.
 //!
-//! | Command | Answer | What is selected then |
+//! | Command | Answer | Selected afterwards |
 //! | --- | --- | --- |
-//! | reset | | the default application on the basic channel; the other channels are not known |
-//! | SELECT by DF name (P1 04) | `9000`, `61xx`, `62xx` | an application whose name begins with the one asked for; the FCI may say more, or less |
-//! | the same | the same, and an FCI with another name | not known |
+//! | reset | | the default application on the basic channel; unknown on all others |
+//! | SELECT by DF name (P1 04) | `9000`, `61xx`, `62xx` | an application whose name begins with the one requested |
+//! | the same, with a DF name in the FCI | the same | the application of that name |
+//! | the same | the same, with another name in the FCI | unknown |
 //! | SELECT below the current DF (P1 01, 09) | the same | a file of the same application |
-//! | SELECT an EF below the current DF (P1 02) | the same | as before: the current DF is the same |
-//! | SELECT by identifier, parent or path (P1 00, 03, 08) | the same | some file, of no known application |
-//! | any SELECT | `6A82` | as before |
-//! | any SELECT | another, or none | not known |
-//! | SELECT otherwise, in a chain, by secure messaging, or in a class without a channel | | not known |
+//! | SELECT an EF below the current DF (P1 02) | the same | unchanged: the current DF is the same |
+//! | SELECT by identifier, parent or path (P1 00, 03, 08) | the same | a file of an unknown application |
+//! | any SELECT | `6A82` | unchanged |
+//! | any SELECT | another one, or none | unknown |
+//! | SELECT in another form, in a chain, with secure messaging, or in a class without a channel | | unknown |
 //! | CREATE FILE, DELETE FILE (ISO 7816-9) | | another file of the same application |
-//! | MANAGE CHANNEL | | not known on all channels but the basic one |
-//! | ENVELOPE | | not known: any command may be inside |
-//! | CLA FF, except GET DATA | | not known: some readers pass on what they get |
-//! | bytes that are no APDU | | not known |
-//! | the same, whose instruction presents a PIN | `6300`, `63Cx`, `6983` | as before: a PIN was compared, no more |
+//! | MANAGE CHANNEL | | unknown on all channels but the basic one |
+//! | ENVELOPE | | unknown: it may contain any command |
+//! | CLA FF, except GET DATA | | unknown: some readers forward the data to the card |
+//! | bytes that are not an APDU | | unknown |
+//! | the same, with an instruction that presents a PIN | `6300`, `63Cx`, `6983` | unchanged: a PIN was compared |
 
 mod selected_file;
 
@@ -25,23 +26,23 @@ use selected_file::{Known, Start, Step};
 
 use crate::apdu::{Class, CommandApdu, StatusWord, data_objects};
 
+/// Logical channels 0–19 (ISO 7816-4 §5.4.1).
 const CHANNELS: usize = 20;
-/// The longest DF name.
 const MAX_NAME_BYTES: usize = 16;
-/// A longer FCI is not read.
+/// The longest FCI that is read. Longer ones are ignored.
 const MAX_FCI_BYTES: usize = 1024;
 
 const SELECT: u8 = 0xA4;
 const GET_RESPONSE: u8 = 0xC0;
 const ENVELOPE: u8 = 0xC2;
-/// With its data in data objects.
+/// ENVELOPE with its data in BER-TLV data objects.
 const ENVELOPE_OF_OBJECTS: u8 = 0xC3;
 const GET_DATA: u8 = 0xCA;
 const MANAGE_CHANNEL: u8 = 0x70;
 const CREATE_FILE: u8 = 0xE0;
 const DELETE_FILE: u8 = 0xE4;
 
-/// P1 of MANAGE CHANNEL.
+/// The values of P1 in MANAGE CHANNEL.
 const OPEN: u8 = 0x00;
 const CLOSE: u8 = 0x80;
 
@@ -52,17 +53,17 @@ const MASTER_FILE: [u8; 2] = [0x3F, 0x00];
 const FCI_TEMPLATE: u32 = 0x6F;
 const DF_NAME: u32 = 0x84;
 
-/// What is selected on each channel. Fed with every command and every response.
+/// The selected file of each channel. It must receive every command and every response.
 #[derive(Debug)]
 pub struct Selection {
     channels: [Option<SelectedFile>; CHANNELS],
-    /// Commands went to other channels than the basic one.
+    /// Whether commands went to other channels than the basic one.
     uses_channels: bool,
-    /// A SELECT that was not answered yet.
+    /// The SELECT that was sent and is not answered yet.
     sent: Option<Sent>,
-    /// The answer to a SELECT by name that was not fetched yet.
+    /// The answer to a SELECT by name, as far as it was fetched.
     fetching: Option<Fetching>,
-    /// What was known before a command that cannot be read, if that may only have presented a PIN.
+    /// The selection before an unreadable command that may only have presented a PIN.
     before: Option<Box<Selection>>,
 }
 
@@ -81,7 +82,7 @@ struct Fetching {
 }
 
 impl Default for Selection {
-    /// After a reset.
+    /// The selection after a reset of the card.
     fn default() -> Self {
         let mut channels = [const { None }; CHANNELS];
         channels[0] = Some(SelectedFile::at(Start::Default));
@@ -90,12 +91,12 @@ impl Default for Selection {
 }
 
 impl Selection {
-    /// What is selected for commands of this class, if that is known.
+    /// The file that is selected for commands of `class`; `None` if it is unknown.
     pub fn place(&self, class: Class) -> Option<&SelectedFile> {
         self.channels[self.channel(class)?].as_ref()
     }
 
-    /// A command is about to be sent; `is_plain` if it is neither a link of a chain nor protected.
+    /// Records that a command is about to be sent. `is_plain`: it is not part of a chain and has no secure messaging.
     pub fn sends(&mut self, apdu: &CommandApdu, is_plain: bool) {
         let [_, instruction, p1, _] = apdu.header();
         let class = apdu.class();
@@ -118,7 +119,7 @@ impl Selection {
             (_, GET_RESPONSE) => self.fetching = fetching.filter(|fetching| Some(fetching.channel) == channel),
             (_, CREATE_FILE | DELETE_FILE) => {
                 for place in &mut self.channels {
-                    *place = place.take().map(SelectedFile::in_unknown_way);
+                    *place = place.take().map(SelectedFile::at_unknown_path);
                 }
             }
             (_, MANAGE_CHANNEL) if matches!(p1, OPEN | CLOSE) => self.channels[1..].fill(None),
@@ -127,7 +128,7 @@ impl Selection {
         }
     }
 
-    /// A command that is no APDU is about to be sent, whose instruction presents a PIN or not.
+    /// Records that bytes that are not an APDU are about to be sent; `presents_pin` if their instruction does.
     pub fn sends_unreadable(&mut self, presents_pin: bool) {
         let channels = std::mem::replace(&mut self.channels, [const { None }; CHANNELS]);
         let before = Self { channels, uses_channels: self.uses_channels, sent: None, fetching: None, before: None };
@@ -136,7 +137,7 @@ impl Selection {
         self.before = presents_pin.then(|| Box::new(before));
     }
 
-    /// A response has come.
+    /// Records a response of the card.
     pub fn answered(&mut self, response: &[u8]) {
         let Some((data, word)) = response.split_last_chunk().map(|(data, word)| (data, u16::from_be_bytes(*word)))
         else {
@@ -163,25 +164,25 @@ impl Selection {
         }
     }
 
-    /// The card has said more about what it has selected.
+    /// Takes the name of the selected application from its FCI.
     fn learn(&mut self, answer: &Fetching) {
         let channel = &mut self.channels[answer.channel];
         if let Some(SelectedFile { start: Start::Application { name, known }, path: Some(path), .. }) = channel
             && path.is_empty()
-            && let Some(told) = df_name(&answer.fci)
+            && let Some(named) = df_name(&answer.fci)
         {
-            if told.starts_with(name) && told.len() <= MAX_NAME_BYTES {
-                (*name, *known) = (told.to_vec(), Known::Whole);
-            } else if name.starts_with(told) {
-                (*name, *known) = (told.to_vec(), Known::Prefix);
+            if named.starts_with(name) && named.len() <= MAX_NAME_BYTES {
+                (*name, *known) = (named.to_vec(), Known::Whole);
+            } else if name.starts_with(named) {
+                (*name, *known) = (named.to_vec(), Known::Prefix);
             } else {
-                // The card contradicts: it has selected what nobody asked for.
+                // The card has selected another application than the requested one.
                 *channel = None;
             }
         }
     }
 
-    /// Anything may be selected on any channel.
+    /// Forgets the selection of all channels.
     pub fn forget(&mut self) {
         self.channels.fill(None);
         (self.sent, self.fetching, self.before) = (None, None, None);
@@ -190,13 +191,13 @@ impl Selection {
     fn channel(&self, class: Class) -> Option<usize> {
         match class.logical_channel() {
             Some(channel) => Some(usize::from(channel)),
-            // It may say so in its own way, or not at all.
+            // A proprietary class may have a channel in its own form, or none.
             None => (class.0 & CHANNEL_BITS == 0 && !self.uses_channels).then_some(0),
         }
     }
 }
 
-/// What is selected once a SELECT has succeeded.
+/// Returns the selected file after a successful SELECT.
 fn selected(before: Option<SelectedFile>, apdu: &CommandApdu, is_plain: bool) -> Option<SelectedFile> {
     let [_, _, p1, p2] = apdu.header();
     let data = apdu.data();
@@ -205,7 +206,7 @@ fn selected(before: Option<SelectedFile>, apdu: &CommandApdu, is_plain: bool) ->
     apdu.class().logical_channel()?;
     match p1 {
         0x02 if !apdu.class().is_chaining() => before,
-        0x01 | 0x09 if !is_plain || !is_first => before.map(SelectedFile::in_unknown_way),
+        0x01 | 0x09 if !is_plain || !is_first => before.map(SelectedFile::at_unknown_path),
         _ if !is_plain => None,
         0x04 if data.len() <= MAX_NAME_BYTES => {
             let known = if is_first { Known::FirstWithPrefix } else { Known::Prefix };

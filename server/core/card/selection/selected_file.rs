@@ -1,24 +1,24 @@
-//! A place that can be selected: where the way to it begins, and the steps from there.
+//! A selected file, described by the start of its path and the SELECT commands from there.
 
-/// A longer way to a file is not remembered.
+/// The longest path that is stored, in bytes. A file with a longer path is uncertain.
 const MAX_PATH_BYTES: usize = 64;
 
-/// What was selected on a channel, and how. Two equal places are the same one, if they are
-/// [certain](SelectedFile::is_certain).
+/// The file that is selected on a channel, described by its path. Two equal values that are
+/// [certain](SelectedFile::is_certain) mean the same file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SelectedFile {
-    /// Where the way begins.
+    /// The start of the path.
     pub start: Start,
-    /// The way from there; `None` if it is not known.
+    /// The steps from the start; `None` if they are unknown.
     pub path: Option<Vec<Step>>,
-    /// The way does not leave the application.
+    /// Whether the path stays inside the application.
     is_inside: bool,
 }
 
-/// Where a way begins.
+/// The start of a path to a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Start {
-    /// Nothing was selected since the reset.
+    /// No SELECT has succeeded since the reset.
     Default,
     Application {
         name: Vec<u8>,
@@ -27,18 +27,18 @@ pub enum Start {
     MasterFile,
 }
 
-/// What is known of an application's name.
+/// The known part of an application's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Known {
-    /// All of it: the card has said so.
+    /// The whole name, as the FCI has it.
     Whole,
-    /// Its beginning; it is the first such application.
+    /// Its beginning; the first application with it is selected.
     FirstWithPrefix,
-    /// Its beginning.
+    /// Its beginning; any application with it may be selected.
     Prefix,
 }
 
-/// A SELECT that starts from what was selected before: P1 and data.
+/// A SELECT relative to the file selected before it: P1 and data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
     pub p1: u8,
@@ -46,12 +46,12 @@ pub struct Step {
 }
 
 impl SelectedFile {
-    /// Creates the place at the beginning of a way.
+    /// The file at the start of a path.
     pub fn at(start: Start) -> Self {
         Self { is_inside: matches!(start, Start::Application { .. }), start, path: Some(Vec::new()) }
     }
 
-    /// What is certain of the name of the application that is selected.
+    /// The known beginning, or all, of the name of the selected application.
     pub fn application(&self) -> Option<&[u8]> {
         match &self.start {
             Start::Application { name, .. } if self.is_inside && !name.is_empty() => Some(name),
@@ -59,17 +59,17 @@ impl SelectedFile {
         }
     }
 
-    /// Whether an equal place is the same one.
+    /// Whether an equal value means the same file.
     pub fn is_certain(&self) -> bool {
         self.path.is_some() && !matches!(self.start, Start::Application { known: Known::Prefix, .. })
     }
 
-    /// The place to which a step leads.
+    /// Returns the file after one more step.
     pub fn then(mut self, step: Step) -> Self {
-        // A DF, its parent and its siblings have different identifiers: to select one of them again leads nowhere else.
-        let leads_on = |path: &Vec<Step>| !matches!(step.p1, 0x00 | 0x01) || path.last() != Some(&step);
+        // A DF, its parent and its siblings have different identifiers, so a repeated SELECT selects the same DF.
+        let is_new = |path: &Vec<Step>| !matches!(step.p1, 0x00 | 0x01) || path.last() != Some(&step);
         self.is_inside &= matches!(step.p1, 0x01 | 0x09);
-        if let Some(path) = self.path.as_mut().filter(|path| leads_on(path)) {
+        if let Some(path) = self.path.as_mut().filter(|path| is_new(path)) {
             path.push(step);
             let bytes: usize = path.iter().map(|step| 1 + step.data.len()).sum();
             self.path = self.path.filter(|_| bytes <= MAX_PATH_BYTES);
@@ -77,8 +77,8 @@ impl SelectedFile {
         self
     }
 
-    /// Returns a place below the same start of which nothing else is known.
-    pub fn in_unknown_way(self) -> Self {
+    /// Returns a file with the same start and an unknown path.
+    pub fn at_unknown_path(self) -> Self {
         Self { path: None, ..self }
     }
 }

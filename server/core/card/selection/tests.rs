@@ -1,4 +1,4 @@
-//! What is known to be selected, command by command, and against a card that knows better.
+//! The selection, command by command, and in random histories against a model of a card.
 
 mod properties;
 
@@ -9,7 +9,7 @@ fn bytes(hex: &str) -> Vec<u8> {
     (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap()).collect()
 }
 
-/// What is selected after these commands and their answers.
+/// The selection after these commands and their answers.
 fn after(conversation: &[(&str, &str)]) -> Selection {
     let mut selection = Selection::default();
     for (command, answer) in conversation {
@@ -33,30 +33,30 @@ const SELECT_A: (&str, &str) = ("00A40400 03 A00001", "9000");
 const A: &[u8] = &[0xA0, 0x00, 0x01];
 
 #[test]
-fn an_application_is_known_by_the_name_that_was_asked_for() {
+fn an_application_is_known_by_its_requested_name() {
     for answer in ["9000", "6283", "6110", "6F00 9000", "6F02 A500 9000", "6F09 8402A000 9000"] {
         assert_eq!(application_after(&[("00A40400 03 A00001", answer)]).as_deref(), Some(A), "{answer}");
     }
     assert_eq!(application_after(&[]), None, "the default application has no name");
-    assert_eq!(application_after(&[("00A40400 00", "9000")]), None, "no name was asked for");
+    assert_eq!(application_after(&[("00A40400 00", "9000")]), None, "no name was requested");
 }
 
 #[test]
-fn a_card_that_says_otherwise_is_believed() {
-    let told = |fci: &str| after(&[("00A40400 03 A00001", &format!("{fci} 9000"))]);
+fn the_name_in_the_fci_replaces_the_requested_name() {
+    let with_fci = |fci: &str| after(&[("00A40400 03 A00001", &format!("{fci} 9000"))]);
     for other in ["6F06 840499000102", "6F05 8403A00002", "6F13 8411A000010000000000000000000000000000"] {
-        assert!(told(other).place(Class(0)).is_none(), "{other}");
+        assert!(with_fci(other).place(Class(0)).is_none(), "{other}");
     }
     let other = after(&[("00A40400 03 A00001", "6106"), ("00C0000006", "6F04 840299009000")]);
     assert!(other.place(Class(0)).is_none(), "fetched afterwards");
-    let less = told("6F04 8402A000");
+    let less = with_fci("6F04 8402A000");
     assert_eq!(application(&less, 0x00), Some(vec![0xA0, 0x00]));
-    assert!(!less.place(Class(0)).unwrap().is_certain(), "another application may begin so too");
-    assert_eq!(application(&told("6F02 8400"), 0x00), None, "no name at all");
+    assert!(!less.place(Class(0)).unwrap().is_certain(), "several applications may have this beginning");
+    assert_eq!(application(&with_fci("6F02 8400"), 0x00), None, "no name at all");
 }
 
 #[test]
-fn the_fci_completes_the_name_even_if_it_is_fetched_piece_by_piece() {
+fn an_fci_fetched_in_pieces_completes_the_name() {
     let whole = Some(vec![0xA0, 0x00, 0x01, 0x02, 0x03]);
     assert_eq!(application_after(&[("00A40400 03 A00001", "6F07 8405A000010203 9000")]), whole);
     assert_eq!(application_after(&[("00A40400 03 A00001", "6F0A A501FF 8405A000010203 6283")]), whole);
@@ -78,7 +78,7 @@ fn the_fci_completes_the_name_even_if_it_is_fetched_piece_by_piece() {
 }
 
 #[test]
-fn a_refusal_changes_nothing_and_anything_else_makes_it_unknown() {
+fn a_select_answered_6a82_changes_nothing_other_errors_forget() {
     for select in ["00A40400 02 B000", "00A40000 02 5015", "00A40800 02 5015", "00A40100 02 5015"] {
         assert_eq!(application_after(&[SELECT_A, (select, "6A82")]).as_deref(), Some(A), "{select}");
         for answer in ["6A86", "6D00", "6C10", "6400", "6300", ""] {
@@ -89,7 +89,7 @@ fn a_refusal_changes_nothing_and_anything_else_makes_it_unknown() {
 }
 
 #[test]
-fn files_below_belong_to_the_application_and_others_to_none() {
+fn only_files_below_the_application_belong_to_it() {
     for below in
         ["00A40100 02 5015", "00A40200 02 0001", "00A4090C 04 50150001", "0CA40200 02 0001", "00A40201 02 0001"]
     {
@@ -108,7 +108,7 @@ fn files_below_belong_to_the_application_and_others_to_none() {
 }
 
 #[test]
-fn what_cannot_be_read_or_may_mean_something_else_makes_it_unknown() {
+fn protected_chained_and_proprietary_commands_make_the_selection_unknown() {
     for unknown in [
         "0CA40400 03 A00002",
         "10A40400 01 A0",
@@ -143,7 +143,7 @@ fn each_channel_has_its_own_selection() {
     assert_eq!(application_after(&[SELECT_A, ("00704000", "9000")]), None);
 }
 
-/// Whether two conversations certainly lead to the same place.
+/// Whether two conversations lead to the same file, with certainty.
 fn same(one: &[(&str, &str)], other: &[(&str, &str)]) -> bool {
     let (one, other) = (after(one), after(other));
     let place = |selection: &Selection| selection.place(Class(0)).filter(|place| place.is_certain()).cloned();
@@ -151,7 +151,7 @@ fn same(one: &[(&str, &str)], other: &[(&str, &str)]) -> bool {
 }
 
 #[test]
-fn equal_ways_lead_to_the_same_place_if_they_are_certain() {
+fn equal_paths_that_are_certain_mean_the_same_file() {
     let (file, other) = (("00A40000 02 5015", "9000"), ("00A40000 02 5016", "9000"));
     let mf = ("00A40000 02 3F00", "9000");
     assert!(same(&[], &[]) && same(&[SELECT_A], &[other, SELECT_A]) && same(&[mf], &[file, ("00A4000C", "9000")]));
@@ -168,14 +168,14 @@ fn equal_ways_lead_to_the_same_place_if_they_are_certain() {
         assert!(!same(&[SELECT_A, uncertain], &[SELECT_A, uncertain]), "{uncertain:?}");
     }
     let next = ("00A40402 03 A00001", "6F06 8404A0000102 9000");
-    assert!(same(&[next], &[SELECT_A, next]), "the card has said which one");
+    assert!(same(&[next], &[SELECT_A, next]), "the FCI has the whole name");
 }
 
 #[test]
-fn a_long_way_is_not_remembered() {
-    let ways: Vec<_> = (0..40).map(|number| format!("00A40000 02 50{number:02X}")).collect();
-    let way: Vec<_> = ways.iter().map(|select| (select.as_str(), "9000")).collect();
-    assert!(same(&way[..20], &way[..20]) && !same(&way, &way));
-    let start = [&way[..], &[("00A40000 02 3F00", "9000")]].concat();
+fn a_file_with_a_long_path_is_uncertain() {
+    let selects: Vec<_> = (0..40).map(|number| format!("00A40000 02 50{number:02X}")).collect();
+    let path: Vec<_> = selects.iter().map(|select| (select.as_str(), "9000")).collect();
+    assert!(same(&path[..20], &path[..20]) && !same(&path, &path));
+    let start = [&path[..], &[("00A40000 02 3F00", "9000")]].concat();
     assert!(same(&start, &[("00A40000 02 3F00", "9000")]));
 }

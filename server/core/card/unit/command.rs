@@ -1,11 +1,11 @@
-//! A command of a unit, as its caller asked for it, and what may be sent for it.
+//! A command of a unit with the caller's settings, and the headers that it may send to the card.
 
 use super::{GET_RESPONSE, fetch};
 use crate::apdu::{
     ApduBytes, ApduError, Class, CommandApdu, Header, MAX_RAW_BYTES, ParsedCommand, StatusPattern, StatusWord, StopRule,
 };
 
-/// One command of a unit, as the caller asked for it.
+/// One command of a unit with the caller's settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnitCommand {
     content: ParsedCommand,
@@ -14,21 +14,21 @@ pub struct UnitCommand {
     pub continue_class: Option<Class>,
     /// The instruction that fetches the rest after `61xx`; `None` for GET RESPONSE. Without effect on a raw command.
     pub continue_instruction: Option<u8>,
-    /// Send it although it may use up the last try of a PIN.
+    /// Whether it may use up the last try of a PIN.
     pub allow_last_try: bool,
-    /// Which status words let the unit go on, where `continue_on` is empty.
+    /// The rule that decides after which status words the unit continues. Without effect if `continue_on` has patterns.
     pub stop_rule: StopRule,
-    /// Which status words let the unit go on; empty for what `stop_rule` says.
+    /// The status words after which the unit continues; if empty, `stop_rule` decides.
     pub continue_on: Vec<StatusPattern>,
 }
 
-/// A class that GET RESPONSE may not have for this command.
+/// A class for GET RESPONSE that belongs to another channel than the command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("class {0:02X} goes to another logical channel than the command: give one of the same channel, FF for FF only")]
+#[error("class {0:02X} goes to another logical channel than the command: use a class of its channel (FF for FF only)")]
 pub struct OtherChannel(u8);
 
 impl From<CommandApdu> for UnitCommand {
-    /// A command that is fitted to the card's protocol and whose answer is fetched.
+    /// A command that is converted for the card's protocol and whose answer is fetched.
     fn from(apdu: CommandApdu) -> Self {
         Self::new(ParsedCommand::Apdu(apdu), false)
     }
@@ -47,10 +47,10 @@ impl UnitCommand {
         }
     }
 
-    /// A command that is sent exactly as given, 1–65,548 bytes, and whose answer is handed back as it comes.
+    /// A command of 1–65,548 bytes that is sent unchanged and whose answer is returned unchanged.
     ///
     /// # Errors
-    /// [`ApduError::RawLength`].
+    /// [`ApduError::RawLength`] for another length.
     pub fn raw(bytes: impl Into<ApduBytes>) -> Result<Self, ApduError> {
         let bytes = bytes.into();
         if !(1..=MAX_RAW_BYTES).contains(&bytes.len()) {
@@ -59,10 +59,10 @@ impl UnitCommand {
         Ok(Self::new(ParsedCommand::parse(bytes), true))
     }
 
-    /// Has the rest of an answer after `61xx` fetched in this class. Without effect on a raw command.
+    /// Sets the class that fetches the rest of an answer after `61xx`. Without effect on a raw command.
     ///
     /// # Errors
-    /// [`OtherChannel`] if commands of this class go elsewhere than this command.
+    /// [`OtherChannel`] if `class` belongs to another logical channel than the command.
     pub fn continue_in(self, class: u8) -> Result<Self, OtherChannel> {
         let is_elsewhere = self.apdu().is_some_and(|apdu| !apdu.class().shares_channel_with(Class(class)));
         if is_elsewhere && !self.raw {
@@ -71,47 +71,47 @@ impl UnitCommand {
         Ok(Self { continue_class: Some(Class(class)), ..self })
     }
 
-    /// The class that the caller has chosen for what fetches the rest of an answer.
+    /// The caller's class for fetching the rest of an answer; `None` if the broker chooses it.
     pub fn continue_class(&self) -> Option<u8> {
         self.continue_class.map(|class| class.0)
     }
 
-    /// Whether it is sent exactly as given.
+    /// Whether it is sent to the card unchanged.
     pub fn is_raw(&self) -> bool {
         self.raw
     }
 
-    /// The bytes as they were given.
+    /// The bytes of the command in the request.
     pub fn bytes(&self) -> &[u8] {
         self.content.bytes()
     }
 
-    /// The command, parsed when it was made. Only a raw one may be unreadable.
+    /// The parsed command. Only a raw one may be unreadable.
     pub fn parsed(&self) -> &ParsedCommand {
         &self.content
     }
 
-    /// The APDU, if the bytes are one.
+    /// The APDU; `None` if the bytes are not one.
     pub fn apdu(&self) -> Option<&CommandApdu> {
         self.content.apdu()
     }
 
-    /// What the policy reads of it.
+    /// The header of the command, for the policy.
     pub fn header(&self) -> Header {
         self.apdu().map_or(Header::Unreadable, |apdu| Header::Read(apdu.header()))
     }
 
-    /// The instruction that fetches the rest of an answer.
+    /// The instruction that fetches the rest of an answer, by default GET RESPONSE.
     pub fn fetching_instruction(&self) -> u8 {
         self.continue_instruction.unwrap_or(GET_RESPONSE)
     }
 
-    /// Whether what fetches the rest of an answer is the caller's choice, and not the broker's GET RESPONSE.
+    /// Whether the caller has set the class or the instruction that fetches the rest of an answer.
     pub fn chooses_fetching(&self) -> bool {
         self.continue_class.is_some() || self.fetching_instruction() != GET_RESPONSE
     }
 
-    /// Whether the next command of the unit may be sent after this one was answered with `word`.
+    /// Whether the unit continues after this command is answered with `word`.
     pub fn lets_unit_go_on(&self, word: StatusWord) -> bool {
         match &*self.continue_on {
             [] => self.stop_rule.lets_unit_go_on(word),
@@ -120,10 +120,9 @@ impl UnitCommand {
     }
 }
 
-/// What the policy reads of all that the commands may send, each with its command's index. A GET RESPONSE of the
-/// broker's belongs to the command that it completes and is not among them, unlike a class or an instruction of the
-/// caller's choice. Of two headers the card's protocol decides which is sent; where it does not matter they are the
-/// same.
+/// The headers of everything that the commands may send, for the policy, each with the command's index. GET RESPONSE is
+/// included only if the caller has set its class or instruction. Each item has two headers, of which the card's protocol
+/// selects one; they are equal if the protocol makes no difference.
 pub fn headers(commands: &[UnitCommand]) -> impl Iterator<Item = (usize, [Header; 2])> {
     commands.iter().enumerate().flat_map(|(index, command)| {
         let readable = command.apdu().filter(|_| command.chooses_fetching() && !command.raw);

@@ -1,14 +1,14 @@
-//! How the rest of an answer is fetched after `61xx`: in which class, how often, and when it is lost.
+//! Fetching the rest of an answer after `61xx`: the class, the number of tries, and the loss of the answer.
 //!
 //! | | T=0 | T=1, contactless |
 //! | --- | --- | --- |
 //! | `61xx` is | part of the transport | an answer of the application |
 //! | class | [`Class::fetching_from_transport`] | [`Class::fetching_from_application`] |
 //!
-//! A card that refuses the first GET RESPONSE with `6E00` or `6D00` gets one more, in the class of the other column, if
-//! that is another one and the caller has chosen none. It may have dropped its answer by then: then the answer is lost.
-//! What the card says of the broker's own command is never handed out as what it says of the caller's, unless something
-//! was fetched before.
+//! If a card refuses the first GET RESPONSE with `6E00` or `6D00`, the broker sends one more in the class of the other
+//! column, provided that the two classes differ and the caller has set none. The card may have dropped its answer by then;
+//! in that case the answer is lost. The status word of a refused GET RESPONSE never becomes the status word of the
+//! caller's command, unless an earlier one has returned data.
 
 use super::UnitCommand;
 use crate::{
@@ -16,38 +16,38 @@ use crate::{
     slot::Protocol,
 };
 
-/// One GET RESPONSE that is due.
+/// The GET RESPONSE that is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Fetch {
     class: Class,
-    /// The instruction.
+    /// GET RESPONSE, or the caller's instruction.
     instruction: u8,
-    /// The length that the card has named; 0 for 256.
+    /// The length from the card's status word; 0 for 256.
     le: u8,
-    /// The class for one further try, as long as there may be one.
+    /// The class for one further try; `None` if no further try is allowed.
     further: Option<Class>,
-    /// It is the further try.
+    /// Whether this is the further try.
     is_further: bool,
-    /// The length was corrected.
+    /// Whether the length was corrected.
     is_corrected: bool,
-    /// A GET RESPONSE before has brought data.
-    has_brought: bool,
+    /// Whether an earlier GET RESPONSE has returned data.
+    has_data: bool,
 }
 
-/// What follows from the answer to a GET RESPONSE.
+/// The consequence of the answer to a GET RESPONSE.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Fetched {
-    /// It belongs to the command's answer, of which more is to be fetched.
+    /// It is a part of the command's answer; the card offers more.
     More(Fetch),
     /// It completes the command's answer.
     Done,
-    /// It has brought nothing: the same is due with the right length, or in another class.
+    /// It has no data: the same command is due with the right length, or in another class.
     Again(Fetch),
-    /// The card has refused it, and the command's answer cannot be fetched.
+    /// The card has refused it; the command's answer cannot be fetched.
     Lost,
 }
 
-/// The classes in which the rest of the answer to a command of `class` is fetched: on T=0, and otherwise.
+/// The classes that fetch the rest of the answer to a command of `class`: on T=0, and on every other protocol.
 pub(super) fn classes(class: Class, chosen: Option<Class>) -> [Class; 2] {
     match chosen {
         Some(chosen) => [chosen; 2],
@@ -56,7 +56,7 @@ pub(super) fn classes(class: Class, chosen: Option<Class>) -> [Class; 2] {
 }
 
 impl Fetch {
-    /// The first one, for a command of `class`, after `61 <le>`.
+    /// The first GET RESPONSE for a command of `class` that was answered with `61 <le>`.
     pub(super) fn first(command: &UnitCommand, class: Class, protocol: Protocol, le: u8) -> Self {
         let [transport, application] = classes(class, command.continue_class);
         let (class, other) = match protocol {
@@ -70,24 +70,24 @@ impl Fetch {
             further: Some(other).filter(|other| *other != class),
             is_further: false,
             is_corrected: false,
-            has_brought: false,
+            has_data: false,
         }
     }
 
-    /// What the card gets.
+    /// The APDU for the card.
     pub(super) fn bytes(self) -> [u8; 5] {
         [self.class.0, self.instruction, 0, 0, self.le]
     }
 
-    /// The most data bytes that it asks for.
+    /// The most data bytes of its answer.
     pub(super) fn expected(self) -> usize {
         super::length(self.le)
     }
 
-    /// What follows from the card's answer: data, if there `are_data`, and a status word.
+    /// Decides what follows the card's answer with the status word `word`. `are_data`: the answer has data.
     pub(super) fn answered(self, are_data: bool, word: StatusWord) -> Fetched {
-        let has_brought = self.has_brought || are_data;
-        let again = Self { le: super::low_byte(word), further: None, is_further: false, has_brought, ..self };
+        let has_data = self.has_data || are_data;
+        let again = Self { le: super::low_byte(word), further: None, is_further: false, has_data, ..self };
         if word.more_data().is_some() {
             return Fetched::More(Self { is_corrected: false, ..again });
         }
@@ -95,7 +95,7 @@ impl Fetch {
             return Fetched::Again(Self { is_corrected: true, ..again });
         }
         match self.further {
-            _ if has_brought => Fetched::Done,
+            _ if has_data => Fetched::Done,
             Some(class) if word.refuses_header() => {
                 Fetched::Again(Self { class, further: None, is_further: true, ..self })
             }

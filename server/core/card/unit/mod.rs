@@ -1,5 +1,6 @@
-//! A unit as a pure machine: which bytes go to the card next, given the answers so far. It completes `61xx` and `6Cxx`,
-//! fits commands to T=0 and applies the stop rules. Raw commands and their answers pass as they are.
+//! A unit as a pure state machine: it returns the next bytes for the card, given the answers so far. It completes answers
+//! after `61xx` and `6Cxx`, converts commands for T=0 and applies the stop rules. Raw commands and their answers pass
+//! unchanged.
 //!
 //! ```text
 //!            next()                     answered()
@@ -12,8 +13,8 @@
 //!                             └──────▶ lost: stop
 //! ```
 //!
-//! A unit that stops while it is fetching keeps what has come of the command's answer ([`UnitRun::take_partial`]): the
-//! command has run.
+//! A unit that stops in state `Fetching` keeps the part of the answer that it has received ([`UnitRun::take_partial`]):
+//! the command has run.
 
 mod command;
 mod fetch;
@@ -33,45 +34,46 @@ use crate::{
     slot::Protocol,
 };
 
-/// Room for the answers of one unit, in bytes: the contract's 1 MiB less what the rest of a response takes.
+/// The space for the answers of one unit, in bytes: the contract's 1 MiB less 16 KiB for the rest of the response.
 pub const RESPONSE_ROOM_BYTES: usize = (1 << 20) - (16 << 10);
 
-/// The most GET RESPONSEs for one command.
+/// The most GET RESPONSE commands that one command may cause.
 pub const MAX_GET_RESPONSES: u32 = 256;
 
 const GET_RESPONSE: u8 = 0xC0;
 const MAX_SHORT_DATA_BYTES: usize = 255;
-/// The most data bytes of an answer.
+/// The most data bytes of one answer (extended length).
 const MAX_DATA_BYTES: usize = 65_536;
 
-/// What to do next.
+/// The next step of a unit.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Next<'a> {
-    /// Send this to the card.
+    /// Send this exchange to the card.
     Exchange(Exchange<'a>),
-    /// All commands were answered, or the unit must stop here.
+    /// All commands are answered, or the unit stops with this failure.
     Finished(Option<Failure>),
 }
 
 /// One APDU (T=0: TPDU) on its way to the card.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Exchange<'a> {
-    /// What the card gets, parsed once.
+    /// The bytes for the card, parsed once.
     pub(super) sent: ParsedCommand,
-    /// The command that it belongs to.
+    /// The command of the unit that the exchange belongs to.
     pub command: &'a UnitCommand,
-    /// It completes an answer to the command, which was sent before: a GET RESPONSE, or the command with another Le.
+    /// Whether the command was sent before and this exchange completes its answer: GET RESPONSE, or the command with a
+    /// corrected Le.
     pub completes: bool,
 }
 
 impl Exchange<'_> {
-    /// What the card gets, if the exchange is admitted.
+    /// The bytes that the card receives if the exchange is admitted.
     pub fn bytes(&self) -> &[u8] {
         self.sent.bytes()
     }
 
-    /// What the policy reads of it, if it is the caller's choice: a GET RESPONSE that completes a command is the
-    /// broker's, unless the caller has chosen its class.
+    /// The header for the policy; `None` if the broker chose the exchange. A GET RESPONSE is the broker's choice unless
+    /// the caller has set its class.
     pub fn header_of_choice(&self) -> Option<Header> {
         if !self.completes {
             return Some(self.command.header());
@@ -82,7 +84,7 @@ impl Exchange<'_> {
     }
 }
 
-/// A unit on its way.
+/// The progress of a unit.
 pub struct UnitRun<'a> {
     commands: &'a [UnitCommand],
     protocol: Protocol,
@@ -101,23 +103,23 @@ enum Step {
     Fetch(Fetch),
 }
 
-/// What an answer is followed by.
+/// The consequence of an answer.
 enum FollowUp {
     /// The command's answer is complete.
     Complete,
-    /// Another exchange adds to the answer.
+    /// Another exchange continues the answer.
     Next(Step),
-    /// The answer does not count: another exchange in its place.
+    /// The answer does not count; another exchange replaces it.
     Again(Step),
-    /// The answer does not count, and the command's cannot be had.
+    /// The answer does not count, and the command's answer cannot be fetched.
     Lost,
 }
 
 impl<'a> UnitRun<'a> {
-    /// A run of `commands` on a card that speaks `protocol`.
+    /// Creates a run of `commands` on a card with `protocol`.
     ///
     /// # Errors
-    /// [`Reason::UnsupportedLength`] if one of the commands cannot be sent to a T=0 card, before the first one is sent.
+    /// [`Reason::UnsupportedLength`] if a T=0 card cannot receive one of the commands. None is sent.
     pub fn new(commands: &'a [UnitCommand], protocol: Protocol) -> Result<Self, Failure> {
         let fitted = |command: &'a UnitCommand| command.apdu().filter(|_| !command.is_raw());
         for (index, apdu) in commands.iter().enumerate().filter_map(|(index, command)| Some((index, fitted(command)?)))
@@ -125,8 +127,8 @@ impl<'a> UnitRun<'a> {
             let data_bytes = apdu.data().len();
             if protocol == Protocol::T0 && data_bytes > MAX_SHORT_DATA_BYTES {
                 let message = format!(
-                    "commands[{index}] has {data_bytes} data bytes, a T=0 card takes at most 255 at once: use command \
-                     chaining"
+                    "commands[{index}] has {data_bytes} data bytes, a T=0 card takes at most 255 in one command: use \
+                     command chaining"
                 );
                 return Err(Failure::not_sent(Reason::UnsupportedLength, message));
             }
@@ -134,7 +136,7 @@ impl<'a> UnitRun<'a> {
         Ok(Self { commands, protocol, index: 0, step: Step::Command, answer: None, used_bytes: 0, stop: None })
     }
 
-    /// The exchange that is due now.
+    /// Returns the exchange that is due now, or the end of the unit.
     pub fn next(&self) -> Next<'a> {
         let Some(command) = self.commands.get(self.index).filter(|_| self.stop.is_none()) else {
             return Next::Finished(self.stop.clone());
@@ -155,15 +157,15 @@ impl<'a> UnitRun<'a> {
             }
         };
         if self.used_bytes + expected > RESPONSE_ROOM_BYTES {
-            let message = "the answers so far leave no room for the next one: ask for less in one unit";
+            let message = "the answers so far leave no space for the next one: divide the commands among several units";
             return Next::Finished(Some(self.too_large(message)));
         }
         let completes = !matches!(self.step, Step::Command);
         Next::Exchange(Exchange { sent, command, completes })
     }
 
-    /// Takes the card's answer to the exchange that [`UnitRun::next`] named; `response` ends with a status word, and
-    /// card and reader took `card_duration` for it. Returns the command's result once it is complete.
+    /// Records the card's answer to the exchange from [`UnitRun::next`]. `response` ends with a status word;
+    /// `card_duration` is the time that card and reader took. Returns the command's result once it is complete.
     pub fn answered(&mut self, response: &[u8], card_duration: Duration) -> Option<CommandResult> {
         let command = self.commands.get(self.index)?;
         let (data, &[high, low]) = response.split_last_chunk()?;
@@ -181,7 +183,7 @@ impl<'a> UnitRun<'a> {
             let last = (before.status_word, before.source);
             answer = before.then(answer);
             if matches!(follow_up, FollowUp::Again(_) | FollowUp::Lost) {
-                // What the card says of GET RESPONSE is not its answer to the command.
+                // The status word of a refused GET RESPONSE is not the status word of the command.
                 (answer.status_word, answer.source) = last;
             }
         }
@@ -193,7 +195,7 @@ impl<'a> UnitRun<'a> {
             FollowUp::Next(step) | FollowUp::Again(step) => {
                 self.step = step;
                 if matches!(step, Step::Fetch(_)) && answer.get_response_count >= MAX_GET_RESPONSES {
-                    let message = "the card offers more after 256 GET RESPONSEs for one command";
+                    let message = "the card offers more data after 256 GET RESPONSE commands for one command";
                     self.stop = Some(Failure::executed(Reason::ResponseTooLarge, message));
                 }
             }
@@ -203,7 +205,7 @@ impl<'a> UnitRun<'a> {
         None
     }
 
-    /// The command is answered: the next one is due, unless the unit stops here.
+    /// Moves on to the next command, unless the stop rule ends the unit after `word`.
     fn complete(&mut self, command: &UnitCommand, word: StatusWord) {
         self.index += 1;
         self.step = Step::Command;
@@ -211,20 +213,20 @@ impl<'a> UnitRun<'a> {
             self.stop = Some(Failure::not_sent(
                 Reason::StatusWord,
                 format!(
-                    "the command before was answered {word:?}, which does not let the unit go on: if it should, set \
-                     continue_on or stop_rule for that command"
+                    "the previous command was answered {word:?}, which stops the unit: to continue after it, set \
+                     continue_on or stop_rule of that command"
                 ),
             ));
         }
     }
 
-    /// What the command under way has answered so far, if it was stopped between its exchanges; the data that have
-    /// come, and the status word that offers more. `6Cxx` to the command is no answer: nothing ran.
+    /// Takes the incomplete answer of a command that was stopped between its exchanges: the data so far, and the status
+    /// word that offers more. `None` after `6Cxx` to the command itself: the command did not run.
     pub fn take_partial(&mut self) -> Option<CommandResult> {
         self.answer.take().filter(|_| matches!(self.step, Step::Fetch(_)))
     }
 
-    /// What an answer to the exchange that was due is followed by; `are_data` if it has data.
+    /// Decides what follows the answer to the exchange that was due. `are_data`: the answer has data.
     fn follow_up(&self, command: &UnitCommand, are_data: bool, word: StatusWord) -> FollowUp {
         let Some(apdu) = command.apdu().filter(|_| !command.is_raw()) else { return FollowUp::Complete };
         match self.step {
@@ -244,7 +246,7 @@ impl<'a> UnitRun<'a> {
         }
     }
 
-    /// There is no room for the answer to the exchange that is due. `6Cxx` says that the command did not run.
+    /// The failure if the next answer may exceed the space. In a fetch the command has run; after `6Cxx` it has not.
     fn too_large(&self, message: &'static str) -> Failure {
         match self.step {
             Step::Fetch(_) => Failure::executed(Reason::ResponseTooLarge, message),
@@ -253,22 +255,23 @@ impl<'a> UnitRun<'a> {
     }
 }
 
-/// A command as a T=0 card gets it, and how many data bytes it asks for. T=0 cannot carry a command without P3, a case
-/// 4 or an extended length (ISO 7816-3 §12.2): what is left out comes back through `61xx`.
+/// Converts a command for T=0, and returns the most data bytes of its answer. T=0 has no command without P3, no case 4
+/// and no extended length (ISO 7816-3 §12.2); the card offers the rest of the answer with `61xx`.
 fn fitted_to_t0(apdu: &CommandApdu) -> (ApduBytes, usize) {
     let ([class, instruction, p1, p2], data) = (apdu.header(), apdu.data());
     if data.is_empty() {
         let expected = apdu.expected_length().unwrap_or(0);
-        // A length of 256 and more is written 00; so is "no data" of case 1.
+        // P3 is 00 for lengths from 256, and for case 1.
         let le = if expected < 256 { expected as u8 } else { 0 };
         ([class, instruction, p1, p2, le].into(), expected.min(256))
     } else {
-        // At most 255 data bytes, as checked at the start.
+        // At most 255 data bytes: `new` has checked it.
         ([&[class, instruction, p1, p2, data.len() as u8], data].concat().into(), 0)
     }
 }
 
-/// `6Cxx` may be followed by the same command only where nothing but Le differs: no data, not protected, no link of a chain.
+/// Whether the command may be sent again after `6Cxx`: it has no data, no secure messaging and is not part of a chain, so
+/// nothing but Le differs.
 fn is_plain_case_2(apdu: &CommandApdu) -> bool {
     let class = apdu.class();
     apdu.data().is_empty() && apdu.expected_length().is_some() && !class.has_secure_messaging() && !class.is_chaining()
@@ -287,7 +290,7 @@ fn lost(word: StatusWord) -> Failure {
         Reason::ResponseLost,
         format!(
             "the command ran and the card answers GET RESPONSE with {word:?}, so the rest of its answer is lost: \
-             look at the card, then set continue_class or continue_instruction"
+             check the card's state before you repeat it with continue_class or continue_instruction"
         ),
     )
 }

@@ -1,4 +1,4 @@
-//! A unit as it is asked for, and what came of it.
+//! The request for a unit, and its outcome.
 
 use std::time::Duration;
 
@@ -8,43 +8,43 @@ use crate::{
     turns::turn::{Disposition, TurnRequest},
 };
 
-/// What a caller asks of a reader: one unit and its conditions.
+/// A request to run one unit at a reader.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnitRequest {
-    /// The commands, at least one.
+    /// The commands in their order, at least one.
     pub commands: Vec<UnitCommand>,
-    /// On what terms it waits.
+    /// The conditions for its wait and its turn.
     pub turn: TurnRequest,
-    /// What becomes of the card after the unit, however it ends, before anyone else's turn. The outcome does not wait
-    /// for it.
+    /// The disposition of the card after the unit and before the next turn, even if the unit fails. The outcome does not
+    /// wait for it.
     pub disposition: Disposition,
 }
 
-/// The outcome of a unit of which at least one command was answered.
+/// The outcome of a unit with at least one answered command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnitOutcome {
-    /// The answers, in order. If the unit stopped after `61xx` and before all of the answer was fetched, the last one
-    /// is of the command at which it stopped: the data that had come, and the status word that offers more.
+    /// The answers, in order. If the unit stopped while it fetched an answer after `61xx`, the last result is incomplete:
+    /// it has the data so far and the status word that offers more.
     pub results: Vec<CommandResult>,
-    /// Why the unit ended early, if it did.
+    /// The early end of the unit; `None` if all commands were answered.
     pub stopped: Option<Stop>,
-    /// The insertion that the unit ran on.
+    /// The card insertion that the unit ran on.
     pub insertion_id: String,
-    /// The card's state after the unit.
+    /// The state tag of the card after the unit.
     pub state_tag: String,
-    /// From arrival to turn.
+    /// The time from arrival to the turn.
     pub queue_duration: Duration,
-    /// From turn to the last answer.
+    /// The time from the turn to the last answer.
     pub card_duration: Duration,
-    /// Whether the card was reset at the start.
+    /// Whether the card was reset before the first command.
     pub reset_before_unit: bool,
 }
 
 /// The early end of a unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stop {
-    /// The command that has no complete answer. Its delivery is "executed" if it has a result all the same.
+    /// The index of the command without a complete answer. Its delivery is "executed" if it has a partial result.
     pub index: usize,
-    /// Why.
+    /// The reason for the stop, and the delivery of that command.
     pub failure: Failure,
 }

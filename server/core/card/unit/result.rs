@@ -1,43 +1,43 @@
-//! What a command of a unit has answered, built up exchange by exchange.
+//! The result of one command of a unit, combined from its exchanges.
 
 use std::time::Duration;
 
 use crate::apdu::{ApduBytes, StatusWord};
 
-/// What a command answered.
+/// The complete or partial answer to a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommandResult {
     /// Response data without the status word.
     pub data: ApduBytes,
-    /// The last status word.
+    /// The status word of the answer, SW1 and SW2.
     pub status_word: StatusWord,
-    /// Which exchange gave it.
+    /// The exchange that returned the status word.
     pub source: StatusWordSource,
-    /// How many GET RESPONSEs were answered.
+    /// The number of GET RESPONSE commands that the card answered.
     pub get_response_count: u32,
-    /// How long card and reader worked on it: on the command and on what completed its answer.
+    /// The time that card and reader took, for all exchanges of the command together.
     pub card_duration: Duration,
 }
 
-/// Which of a command's exchanges gave the status word.
+/// The exchange of a command that returned the status word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StatusWordSource {
-    /// The command itself.
+    /// The command in its original form.
     Command,
-    /// The command with the Le that `6Cxx` asked for.
+    /// The command with the Le from `6Cxx`.
     CorrectedCommand,
-    /// A GET RESPONSE.
+    /// GET RESPONSE, or the caller's instruction for it.
     GetResponse,
 }
 
 impl CommandResult {
-    /// The answer to one exchange.
+    /// The result of one exchange.
     pub fn of(data: &[u8], status_word: StatusWord, source: StatusWordSource, card_duration: Duration) -> Self {
         let get_response_count = u32::from(source == StatusWordSource::GetResponse);
         Self { data: data.into(), status_word, source, get_response_count, card_duration }
     }
 
-    /// The same with the answer to the next exchange.
+    /// Returns this result continued by the next exchange.
     pub fn then(self, next: Self) -> Self {
         Self {
             data: [&*self.data, &*next.data].concat().into(),

@@ -1,4 +1,4 @@
-//! No right PIN is kept from a card, and no wrong one is tried twice; and that each rule can be seen broken.
+//! Random histories: the guard refuses no correct PIN and sends no wrong one twice; and it finds each planted fault.
 
 use std::collections::HashSet;
 
@@ -14,7 +14,7 @@ const CASES: u32 = 2000;
 const TRIES: u8 = 15;
 const NAMES: [&[u8]; 2] = [&[0xA0, 0x01], &[0xB0, 0x02]];
 
-/// What happens in one reader. Applications, PINs and their values are numbers.
+/// An event in one reader. Applications, PINs and values are numbers.
 #[derive(Debug, Clone, Copy)]
 enum Event {
     Select(usize),
@@ -22,7 +22,7 @@ enum Event {
         pin: usize,
         value: u8,
     },
-    /// By bytes that are no APDU.
+    /// A VERIFY in bytes that are not an APDU.
     VerifyUnreadably {
         pin: usize,
         value: u8,
@@ -37,7 +37,7 @@ enum Event {
         code: u8,
         new: u8,
     },
-    /// By a command of the card's own.
+    /// A change of a PIN by a proprietary command.
     Set {
         pin: usize,
         new: u8,
@@ -46,7 +46,7 @@ enum Event {
         pin: usize,
     },
     Read,
-    /// By a command of the card's own, which is answered with data.
+    /// A proprietary command that only returns data.
     Inquire,
     Reset,
     AnotherCard {
@@ -84,7 +84,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     vec(event, 0..30)
 }
 
-/// A card with two applications, of which the first is the default one, each with two PINs and one code that unblocks them.
+/// A card with two applications, each with two PINs and one unblocking code. The first application is the default.
 struct Card {
     pins: [[(u8, u8); 2]; 2],
     codes: [(u8, u8); 2],
@@ -110,7 +110,7 @@ impl Card {
         }
     }
 
-    /// What a command is to the card, and whether it presents what is right.
+    /// Performs a command and returns its status word.
     fn transmit(&mut self, event: Event) -> u16 {
         let app = self.selected;
         match event {
@@ -170,9 +170,9 @@ fn play(events: &[Event], fault: Option<Fault>) -> TestCaseResult {
     let guarded = Guarded { known_wrong: fault != Some(Fault::Off), last_try: false };
     let mut guard = PinGuard::new(guarded, HashKey::new(&[1; 64]));
     let (mut view, mut card) = (CardView::default(), Card::new(0));
-    // How the application was reached, and what it was sent in vain since it could have become right.
+    // The selected application, and the wrong values that it has received since they could last become correct.
     let (mut selected, mut tried) = (None, HashSet::new());
-    // Whether it is certain what is selected, and whether the next command may continue one that could not be read.
+    // Whether the selection is certain, and whether the next command may continue an unreadable one.
     let (mut is_certain, mut may_continue) = (true, false);
     for event in events.iter().copied() {
         match event {
@@ -202,13 +202,13 @@ fn play(events: &[Event], fault: Option<Fault>) -> TestCaseResult {
             Ok(passed) => passed,
             Err(refused) => {
                 prop_assert_eq!(refused.reason, Reason::PinKnownWrong);
-                prop_assert!(!card.is_right(event), "what is right is kept from the card");
+                prop_assert!(!card.is_right(event), "a correct value was refused");
                 continue;
             }
         };
         let word = card.transmit(event);
         if word & 0xFFF0 == 0x63C0 && word != 0x63C0 && apdu.len() > 4 && is_certain {
-            prop_assert!(tried.insert((selected, apdu.clone())), "what is wrong is tried twice");
+            prop_assert!(tried.insert((selected, apdu.clone())), "a wrong value was sent twice");
         }
         let is_unseen = word == 0x9000
             && matches!(
@@ -251,34 +251,34 @@ fn play(events: &[Event], fault: Option<Fault>) -> TestCaseResult {
 }
 
 #[test]
-fn what_is_wrong_is_tried_once_and_what_is_right_always_passes() {
+fn wrong_values_are_sent_once_and_correct_values_always_pass() {
     holds(CASES, events(), |events| play(&events, None));
 }
 
 #[test]
-fn every_broken_rule_is_found() {
-    let (kept, twice) = ("what is right is kept from the card", "what is wrong is tried twice");
+fn every_planted_fault_is_found() {
+    let (refused, twice) = ("a correct value was refused", "a wrong value was sent twice");
     for (fault, rule) in [
         (Fault::Off, twice),
         (Fault::ResetForgets, twice),
         (Fault::DataIsNotSeen, twice),
         (Fault::UnreadableIsNotSeen, twice),
-        (Fault::ChangeIsNotSeen, kept),
-        (Fault::SetIsNotSeen, kept),
-        (Fault::WithoutApplication, kept),
-        (Fault::AnotherCardIsNotSeen, kept),
+        (Fault::ChangeIsNotSeen, refused),
+        (Fault::SetIsNotSeen, refused),
+        (Fault::WithoutApplication, refused),
+        (Fault::AnotherCardIsNotSeen, refused),
     ] {
         is_broken(CASES, events(), |events| play(&events, Some(fault)), fault, rule);
     }
 }
 
 #[test]
-fn any_bytes_are_taken_without_a_panic_and_no_more_is_kept_than_there_is_room_for() {
+fn arbitrary_bytes_neither_panic_nor_exceed_the_limit() {
     holds(CASES, vec((vec(any::<u8>(), 0..12), vec(any::<u8>(), 0..4)), 0..20), |conversation| {
         let mut reader = Reader::new(true, true);
         for (command, answer) in conversation {
             let command = ParsedCommand::parse(command);
-            // What is refused is not sent.
+            // A refused command is not sent.
             let Ok(passed) = reader.guard.admit(&command, false, &reader.view) else { continue };
             reader.guard.sends(passed);
             reader.view.sends(&command);

@@ -1,9 +1,9 @@
-//! What is refused of bytes that are no APDU, and what is forgotten after them.
+//! Bytes that are not an APDU: their refusal by the PIN guard, and their effect on its stored values.
 
 use super::*;
 
 #[test]
-fn bytes_that_are_no_apdu_present_all_that_follows_their_header() {
+fn unreadable_bytes_present_everything_after_their_header() {
     for instruction in ["20", "21", "24", "25", "26", "27", "28", "29", "2C", "2D"] {
         for class in ["00", "0C", "10", "80", "A0"] {
             let unreadable = format!("{class}{instruction}0080 04 3939");
@@ -22,24 +22,24 @@ fn bytes_that_are_no_apdu_present_all_that_follows_their_header() {
         }
     }
     let mut reader = Reader::usual();
-    for unconcerned in ["00200080 FF", "002000", "00B00080 04 3939", "FF200080 04 3939"] {
-        reader.sends(unconcerned, "63C2").sends(unconcerned, "63C1");
+    for unrelated in ["00200080 FF", "002000", "00B00080 04 3939", "FF200080 04 3939"] {
+        reader.sends(unrelated, "63C2").sends(unrelated, "63C1");
     }
 }
 
 #[test]
-fn the_last_try_is_not_for_bytes_that_are_no_apdu_either() {
+fn unreadable_bytes_need_permission_for_the_last_try() {
     let mut reader = Reader::new(false, true);
     reader.sends(WRONG, "63C1");
     assert_eq!(reader.asks("00200080 04 3939", false), Some(Reason::PinLastTry));
     assert_eq!(reader.asks("00200080 04 3939", true), None);
     assert_eq!(reader.asks("002C0080 04 3939", false), None, "it gives tries back");
     reader.sends("00200080 04 3838", "63C1");
-    assert_eq!(reader.asks(OTHER, false), Some(Reason::PinLastTry), "what is selected is known still");
+    assert_eq!(reader.asks(OTHER, false), Some(Reason::PinLastTry), "the selection is still certain");
 }
 
 #[test]
-fn bytes_that_are_no_apdu_and_succeed_may_have_done_anything() {
+fn unreadable_bytes_that_succeed_forget_all_values() {
     for (unreadable, answer) in [("00200080 04 3939", "9000"), ("00DA0080 04 3939", "9000"), ("00", "6105")] {
         let mut reader = Reader::usual();
         reader.sends(WRONG, "63C2").sends(unreadable, answer);
@@ -49,7 +49,7 @@ fn bytes_that_are_no_apdu_and_succeed_may_have_done_anything() {
     }
     let mut reader = Reader::usual();
     reader.sends(WRONG, "63C2").sends("00DA0080 04 3939", "6700");
-    assert!(!reader.refuses(WRONG), "who knows what is selected");
+    assert!(!reader.refuses(WRONG), "the selection is uncertain");
     reader.view.reset();
     assert!(reader.refuses(WRONG), "it did not run");
 }

@@ -1,4 +1,5 @@
-//! What is said to be selected is what a card has selected that does as it likes; and that each rule can be seen broken.
+//! Random histories: the selection never names an application that an arbitrary card has not selected; and the test
+//! finds each planted fault.
 
 use proptest::{collection::vec, prelude::*, test_runner::TestCaseResult};
 
@@ -11,29 +12,29 @@ use crate::{
 const CASES: u32 = 3000;
 const NAMES: [&[u8]; 4] = [&[0xA0, 0x01], &[0xA0, 0x01, 0x02], &[0xA0, 0x01, 0x03], &[0xB0, 0x05]];
 
-/// What happens to a card.
+/// An event at the card.
 #[derive(Debug, Clone)]
 enum Event {
     Command { apdu: Vec<u8>, whim: Whim },
     Reset,
 }
 
-/// What the card does with a command, beside what the standard says.
+/// The behavior of the card where the standard leaves a choice or the card breaks it.
 #[derive(Debug, Clone)]
 struct Whim {
     refuses: Option<u16>,
-    /// If it refuses, does what the standard does not say, or is mistaken: another application is selected.
+    /// The application that is selected after a refusal, a proprietary command or a mistake.
     moves_to: Option<usize>,
     picks: usize,
-    tells_fci: bool,
-    /// It selects another application than was asked for, and says which in the FCI.
+    sends_fci: bool,
+    /// Whether it selects another application than the requested one and names it in the FCI.
     is_mistaken: bool,
     is_silent: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
-    /// An answer is taken for another.
+    /// Every error of class 6A counts as `6A82`.
     AnyAnswerIsRefusal,
     ResetIsNotSeen,
     ChannelIsNotSeen,
@@ -54,11 +55,11 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
         prop::bool::weighted(0.1),
         prop::bool::weighted(0.05),
     )
-        .prop_map(|(refuses, moves_to, picks, tells_fci, is_mistaken, is_silent)| Whim {
+        .prop_map(|(refuses, moves_to, picks, sends_fci, is_mistaken, is_silent)| Whim {
             refuses,
             moves_to,
             picks,
-            tells_fci,
+            sends_fci,
             is_mistaken,
             is_silent,
         });
@@ -67,7 +68,15 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
 }
 
 fn apdus() -> impl Strategy<Value = Vec<u8>> {
-    let class = prop_oneof![8 => Just(0x00), 2 => Just(0x01), 1 => Just(0x45), 1 => Just(0x0C), 1 => Just(0x10), 1 => Just(0x80), 1 => Just(0xFF)];
+    let class = prop_oneof![
+        8 => Just(0x00),
+        2 => Just(0x01),
+        1 => Just(0x45),
+        1 => Just(0x0C),
+        1 => Just(0x10),
+        1 => Just(0x80),
+        1 => Just(0xFF),
+    ];
     let name =
         (0..NAMES.len(), 0..4_usize).prop_map(|(name, length)| NAMES[name][..length.min(NAMES[name].len())].to_vec());
     let identifier = prop_oneof![Just(vec![0x3F, 0x00]), Just(vec![0x50, 0x15])];
@@ -83,7 +92,8 @@ fn apdus() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// A card that follows the standard where there is one. Of each channel: the application that is selected, if one is by name.
+/// A card that follows the standard where it applies. `selected` has the application of each channel, if it was selected
+/// by name.
 #[derive(Default)]
 struct Card {
     selected: [Option<usize>; 20],
@@ -142,12 +152,12 @@ impl Card {
             0x01 | 0x02 | 0x09 => {}
             0x04 => {
                 let asked = fitting[whim.picks % fitting.len()];
-                let mistake = whim.moves_to.filter(|_| whim.is_mistaken && whim.tells_fci);
+                let mistake = whim.moves_to.filter(|_| whim.is_mistaken && whim.sends_fci);
                 let selected = mistake.unwrap_or(asked);
                 self.selected[channel] = Some(selected);
                 let name = NAMES[selected];
                 let fci = [&[0x6F, name.len() as u8 + 2, 0x84, name.len() as u8], name].concat();
-                if whim.tells_fci {
+                if whim.sends_fci {
                     return [fci, vec![0x90, 0x00]].concat();
                 }
                 let more = fci.len() as u8;
@@ -192,12 +202,12 @@ fn play(events: &[Event], fault: Option<Fault>) -> TestCaseResult {
         }
         for class in [0x00, 0x01, 0x02, 0x45, 0x80, 0x81] {
             let Some(said) = view.application(Class(class)) else { continue };
-            // In proprietary classes as GlobalPlatform counts.
+            // Proprietary classes have the channel in the bits of GlobalPlatform.
             let channel = Class(class).logical_channel().map_or(usize::from(class & 0x03), usize::from);
             let real = card.selected[channel].map(|name| NAMES[name]);
             prop_assert!(
                 real.is_some_and(|real| real.starts_with(said)),
-                "{said:02X?} is not selected, but {real:02X?}"
+                "{said:02X?} is not selected, {real:02X?} is"
             );
         }
     }
@@ -205,12 +215,12 @@ fn play(events: &[Event], fault: Option<Fault>) -> TestCaseResult {
 }
 
 #[test]
-fn no_application_is_named_that_the_card_has_not_selected() {
+fn the_selection_names_only_applications_that_the_card_has_selected() {
     holds(CASES, events(), |events| play(&events, None));
 }
 
 #[test]
-fn every_broken_rule_is_found() {
+fn every_planted_fault_is_found() {
     for fault in [
         Fault::AnyAnswerIsRefusal,
         Fault::ResetIsNotSeen,
@@ -223,7 +233,7 @@ fn every_broken_rule_is_found() {
 }
 
 #[test]
-fn any_bytes_are_taken_without_a_panic_and_a_reset_forgets_them() {
+fn arbitrary_bytes_do_not_panic_and_a_reset_forgets_them() {
     holds(CASES, vec((vec(any::<u8>(), 0..12), vec(any::<u8>(), 0..12)), 0..8), |conversation| {
         let mut view = CardView::default();
         for (command, answer) in conversation {

@@ -1,18 +1,17 @@
-//! In which class an answer is fetched, on cards that take one class only and keep or drop their answer when they
-//! refuse another.
+//! The class of GET RESPONSE, on cards that accept one class and, after they refuse another, keep or drop their answer.
 
 use super::*;
 use crate::simulated_card::{CardOptions, Reaction, SimulatedCard};
 
-/// A card that answers every command with `6103` and hands the data out in one class.
+/// A card that answers every command with `6103` and returns the data in one class.
 struct Card {
     class: u8,
-    /// What it says to GET RESPONSE in another class, and when nothing is offered.
+    /// The answer to GET RESPONSE in another class, and without an offered answer.
     refusal: u16,
-    /// Whether a refused GET RESPONSE leaves the answer to be fetched.
+    /// Whether the answer can still be fetched after a refused GET RESPONSE.
     keeps: bool,
     offered: bool,
-    /// The GET RESPONSEs that it has got.
+    /// Class and instruction of each GET RESPONSE so far.
     seen: Vec<[u8; 2]>,
 }
 
@@ -36,13 +35,13 @@ impl Card {
         self.refusal.to_be_bytes().to_vec()
     }
 
-    /// Runs one command and returns its result, or what has come of it, and the stop.
+    /// Runs one command and returns its complete or partial result, and the stop.
     fn run(&mut self, command: UnitCommand, protocol: Protocol) -> (CommandResult, Option<Failure>) {
         let commands = [command, super::command("00B00000")];
         let mut run = UnitRun::new(&commands, protocol).unwrap();
         loop {
             match run.next() {
-                Next::Finished(stop) => return (run.take_partial().expect("it has run"), stop),
+                Next::Finished(stop) => return (run.take_partial().expect("no command has run"), stop),
                 Next::Exchange(exchange) => {
                     let answer = self.transmit(exchange.bytes());
                     if let Some(result) = run.answered(&answer, TOOK) {
@@ -68,7 +67,7 @@ fn is_lost(result: &CommandResult, stop: Option<&Failure>) -> bool {
 
 const COMMAND: StatusWordSource = StatusWordSource::Command;
 
-/// Protocol, the command's class, and the classes in which its answer is looked for.
+/// Protocol, class of the command, and the classes that fetch its answer, in order.
 const CLASSES: &[(Protocol, u8, &[u8])] = &[
     (Protocol::T0, 0x00, &[0x00]),
     (Protocol::T0, 0x0C, &[0x00]),
@@ -101,28 +100,28 @@ const CLASSES: &[(Protocol, u8, &[u8])] = &[
 
 #[test]
 fn the_class_follows_protocol_and_command_with_one_further_try() {
-    for &(protocol, class, looked_for) in CLASSES {
+    for &(protocol, class, tried) in CLASSES {
         for refusal in [0x6E00, 0x6D00] {
             for (taken, keeps) in (0..=u8::MAX).flat_map(|taken| [(taken, true), (taken, false)]) {
-                let story = format!("{protocol:?} {class:02X}, the card takes {taken:02X}, {refusal:04X}, {keeps}");
+                let case = format!("{protocol:?} {class:02X}, the card takes {taken:02X}, {refusal:04X}, {keeps}");
                 let mut card = Card::new(taken, refusal, keeps);
                 let (result, stop) = card.run(command(&format!("{class:02X}F20000")), protocol);
-                let found = looked_for.iter().position(|looked| *looked == taken);
-                let tries = found.map_or(looked_for.len(), |found| found + 1);
-                let expected: Vec<_> = looked_for[..tries].iter().map(|class| [*class, GET_RESPONSE]).collect();
-                assert_eq!(card.seen, expected, "{story}");
+                let found = tried.iter().position(|class| *class == taken);
+                let tries = found.map_or(tried.len(), |found| found + 1);
+                let expected: Vec<_> = tried[..tries].iter().map(|class| [*class, GET_RESPONSE]).collect();
+                assert_eq!(card.seen, expected, "{case}");
                 let is_there = found == Some(0) || found == Some(1) && keeps;
-                assert_eq!(is_whole(&result, stop.as_ref()), is_there, "{story}");
-                assert_eq!(is_lost(&result, stop.as_ref()), !is_there, "{story}");
-                assert_eq!(result.get_response_count as usize, tries, "{story}");
-                assert_eq!(result.card_duration, TOOK * (1 + tries as u32), "{story}");
+                assert_eq!(is_whole(&result, stop.as_ref()), is_there, "{case}");
+                assert_eq!(is_lost(&result, stop.as_ref()), !is_there, "{case}");
+                assert_eq!(result.get_response_count as usize, tries, "{case}");
+                assert_eq!(result.card_duration, TOOK * (1 + tries as u32), "{case}");
             }
         }
     }
 }
 
 #[test]
-fn a_class_of_the_callers_is_the_only_one_that_is_tried() {
+fn the_callers_class_is_the_only_one_tried() {
     for protocol in [Protocol::T0, Protocol::T1] {
         for (command_class, chosen) in [("80", 0x80), ("80", 0x00), ("84", 0x84), ("00", 0x80), ("C1", 0x41)] {
             let asking = || command(&format!("{command_class}F20000")).continue_in(chosen).unwrap();
@@ -138,7 +137,7 @@ fn a_class_of_the_callers_is_the_only_one_that_is_tried() {
 }
 
 #[test]
-fn an_instruction_of_the_callers_is_tried_in_both_classes() {
+fn the_callers_instruction_is_tried_in_both_classes() {
     for (protocol, seen) in [(Protocol::T0, [0x00, 0x80]), (Protocol::T1, [0x80, 0x00])] {
         let mut oath = command("80A1000000");
         oath.continue_instruction = Some(0xA5);
@@ -150,7 +149,7 @@ fn an_instruction_of_the_callers_is_tried_in_both_classes() {
 }
 
 #[test]
-fn only_a_class_of_the_same_channel_can_be_chosen() {
+fn the_callers_class_must_have_the_commands_channel() {
     for (class, chosen, is_same) in [
         ("00", 0x00, true),
         ("00", 0x0C, true),
@@ -170,29 +169,29 @@ fn only_a_class_of_the_same_channel_can_be_chosen() {
         let chosen = command(&format!("{class}A40000")).continue_in(chosen);
         assert_eq!(chosen.is_ok(), is_same, "{class} {chosen:?}");
     }
-    assert!(raw("00").continue_in(0xFF).is_ok(), "without effect");
+    assert!(raw("00").continue_in(0xFF).is_ok(), "raw commands ignore the class");
 }
 
 #[test]
-fn what_came_with_the_command_is_not_lost_with_the_rest() {
-    let told = play(&[command("00CA010000")], Protocol::T1, &[("00CA010000", "AA 6105"), ("00C0000005", "6D00")]);
-    assert_eq!((told.stop, told.delivery), (Some(Reason::ResponseLost), Some(Delivery::Executed)));
-    assert_eq!((told.results.len(), told.partial.as_deref()), (0, Some("AA 6105")));
+fn data_before_a_lost_rest_is_kept() {
+    let played = play(&[command("00CA010000")], Protocol::T1, &[("00CA010000", "AA 6105"), ("00C0000005", "6D00")]);
+    assert_eq!((played.stop, played.delivery), (Some(Reason::ResponseLost), Some(Delivery::Executed)));
+    assert_eq!((played.results.len(), played.partial.as_deref()), (0, Some("AA 6105")));
 }
 
 #[test]
-fn the_further_try_is_lost_whatever_error_it_meets_and_only_the_first_fetch_has_one() {
+fn only_the_first_get_response_has_a_further_try() {
     let select = "80F20000";
     let lost = |script: &[(&str, &str)]| {
-        let told = play(&[command(select)], Protocol::T1, script);
-        assert_eq!(told.partial.is_some(), told.stop.is_some());
-        told.stop == Some(Reason::ResponseLost)
+        let played = play(&[command(select)], Protocol::T1, script);
+        assert_eq!(played.partial.is_some(), played.stop.is_some());
+        played.stop == Some(Reason::ResponseLost)
     };
     for word in ["6985", "6D00", "6E00", "6F00", "6700"] {
         assert!(lost(&[(select, "6103"), ("80C0000003", "6E00"), ("00C0000003", word)]), "{word}");
     }
-    assert!(!lost(&[(select, "6103"), ("80C0000003", "6E00"), ("00C0000003", "AA 6985")]), "some of it came");
-    assert!(!lost(&[(select, "6103"), ("80C0000003", "6985")]), "it is the card's word on its answer");
+    assert!(!lost(&[(select, "6103"), ("80C0000003", "6E00"), ("00C0000003", "AA 6985")]), "a part was returned");
+    assert!(!lost(&[(select, "6103"), ("80C0000003", "6985")]), "the card reports on its answer");
     assert!(lost(&[(select, "6103"), ("80C0000003", "6C02"), ("80C0000002", "6E00")]), "the class was right");
     assert!(!lost(&[(select, "6103"), ("80C0000003", "AA 6102"), ("80C0000002", "6E00")]), "in mid-chain");
     assert!(!lost(&[
@@ -205,7 +204,7 @@ fn the_further_try_is_lost_whatever_error_it_meets_and_only_the_first_fetch_has_
 }
 
 #[test]
-fn what_the_caller_has_chosen_is_judged_and_what_the_broker_has_is_not() {
+fn the_policy_sees_only_headers_of_the_callers_choice() {
     let read = |class| Header::Read([class, GET_RESPONSE, 0, 0]);
     let own = Header::Read([0x80, 0xF2, 0, 0]);
     let mut oath = command("80F20000");
@@ -227,7 +226,7 @@ fn what_the_caller_has_chosen_is_judged_and_what_the_broker_has_is_not() {
         let mut run = UnitRun::new(&commands, Protocol::T1).unwrap();
         let header = |run: &UnitRun<'_>| match run.next() {
             Next::Exchange(exchange) => exchange.header_of_choice(),
-            Next::Finished(_) => panic!("it has ended"),
+            Next::Finished(_) => panic!("the unit has ended"),
         };
         assert_eq!(header(&run), Some(own));
         run.answered(&[0x61, 0x03], TOOK);
@@ -236,7 +235,7 @@ fn what_the_caller_has_chosen_is_judged_and_what_the_broker_has_is_not() {
 }
 
 #[test]
-fn the_simulated_card_gets_its_answer_fetched_in_the_class_that_it_takes() {
+fn the_simulated_card_returns_its_answer_in_its_class_only() {
     for (protocol, taken, keeps, is_there) in [
         (Protocol::T0, "00", "00", true),
         (Protocol::T0, "80", "00", false),

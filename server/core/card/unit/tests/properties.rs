@@ -1,4 +1,4 @@
-//! What holds for every unit on every card, however it answers; and that each rule can be seen broken.
+//! Random units on cards with arbitrary answers: every exchange follows the rules, and the test finds each planted fault.
 
 mod judge;
 
@@ -9,14 +9,14 @@ use super::*;
 use crate::properties::{holds, is_broken};
 
 const CASES: u32 = 400;
-/// More exchanges than any unit of these takes.
+/// More exchanges than any of these units needs.
 const ENDLESS: usize = 4 * (MAX_GET_RESPONSES as usize + 2);
 
 #[derive(Debug, Clone)]
 struct Case {
     commands: Vec<UnitCommand>,
     protocol: Protocol,
-    /// What the card answers, over and over.
+    /// The card's answers, in a cycle.
     answers: Vec<Vec<u8>>,
 }
 
@@ -58,7 +58,7 @@ fn command() -> impl Strategy<Value = UnitCommand> {
     )
 }
 
-/// A command in the shortest form that its lengths allow; Le is 0 for the most of its form.
+/// Encodes a command in the shortest form for its lengths; Le is 0 for the maximum of that form.
 fn encode(header: [u8; 4], data: &[u8], le: Option<usize>) -> Vec<u8> {
     let is_extended = data.len() > 255 || le.is_some_and(|le| le > 256);
     let (short, long) = (|length: usize| vec![length as u8], |length: usize| (length as u16).to_be_bytes().to_vec());
@@ -91,26 +91,26 @@ fn word_and_much() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// What goes wrong between the unit and the card.
+/// A fault between the unit and the card.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
-    /// A command is sent again, whatever it is.
+    /// Every command is sent again.
     Resend,
-    /// A wrong Le is corrected whatever the command is.
+    /// A wrong Le is corrected for every command.
     AlwaysCorrect,
-    /// A GET RESPONSE that nobody has offered.
+    /// GET RESPONSE is sent without an offered answer.
     FetchOnce,
-    /// A result is kept back, and comes after the next one.
+    /// Two results change places.
     Swapped,
-    /// A stop is not looked at.
+    /// A stop is ignored.
     Unstoppable,
-    /// T=0 gets the command as it is.
+    /// T=0 receives the command unconverted.
     Unfitted,
-    /// A GET RESPONSE that was refused goes into another class again and again.
+    /// A refused GET RESPONSE is sent more than twice.
     TriesOn,
-    /// What a card says of GET RESPONSE is taken for its word on the command.
+    /// The refusal of GET RESPONSE becomes the command's status word.
     HandsOutRefusal,
-    /// What was lost is said not to have run.
+    /// A lost answer is reported as not sent.
     SaysNotSent,
 }
 
@@ -137,8 +137,8 @@ fn run(case: &Case, fault: Option<Fault>) -> TestCaseResult {
             _ => sent,
         };
         let mut answer = answers.next().unwrap().clone();
-        // A card gives no more than it is asked for.
-        let room = asked(&sent);
+        // A card returns no more than the requested length.
+        let room = expected(&sent);
         if answer.len() > room + 2 {
             answer.drain(..answer.len() - room - 2);
         }
@@ -182,7 +182,7 @@ fn run(case: &Case, fault: Option<Fault>) -> TestCaseResult {
             results.reverse();
         }
     };
-    prop_assert!(bytes <= RESPONSE_ROOM_BYTES, "more than there is room for");
+    prop_assert!(bytes <= RESPONSE_ROOM_BYTES, "more data than the space allows");
     if let (Some(Fault::SaysNotSent), Some(stop)) = (fault, &mut stop) {
         stop.delivery = Delivery::NotSent;
     }
@@ -190,27 +190,27 @@ fn run(case: &Case, fault: Option<Fault>) -> TestCaseResult {
     judge_stop(&mut run, stop, &seen, &results)
 }
 
-/// How many data bytes a command of the machine asks for at most.
-fn asked(sent: &[u8]) -> usize {
+/// The most data bytes of the answer to a command of the unit.
+fn expected(sent: &[u8]) -> usize {
     CommandApdu::parse(sent).map_or(0, |apdu| apdu.expected_length().unwrap_or(0))
 }
 
 #[test]
-fn every_unit_keeps_the_rules_on_every_card() {
+fn every_unit_follows_the_rules_on_every_card() {
     holds(CASES, cases(), |case| run(&case, None));
 }
 
 #[test]
-fn every_broken_rule_is_found() {
+fn every_planted_fault_is_found() {
     for (fault, rule) in [
         (Fault::Resend, "sent again"),
         (Fault::AlwaysCorrect, "sent again"),
         (Fault::FetchOnce, "sent again"),
         (Fault::Swapped, "the result of another command"),
-        (Fault::Unstoppable, "a stop was not looked at"),
+        (Fault::Unstoppable, "a stop was ignored"),
         (Fault::Unfitted, "P3"),
         (Fault::TriesOn, "sent again"),
-        (Fault::HandsOutRefusal, "handed out"),
+        (Fault::HandsOutRefusal, "the refusal of GET RESPONSE"),
         (Fault::SaysNotSent, "wrong about the command"),
     ] {
         is_broken(CASES, cases(), |case| run(&case, Some(fault)), fault, rule);

@@ -1,4 +1,4 @@
-//! What the card has seen of a unit, and what came of it, judged by the rules.
+//! The rules for the exchanges and the results of a unit.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use proptest::{prelude::*, test_runner::TestCaseResult};
 use super::{super::*, Case};
 use crate::apdu::Class;
 
-/// One exchange as the card sees it: which command it belongs to, what was sent, what came back.
+/// One exchange as the card sees it: the index of its command, the bytes sent, the answer.
 pub(super) struct Seen {
     pub index: usize,
     pub sent: Vec<u8>,
@@ -20,7 +20,7 @@ pub(super) fn fitted(command: &UnitCommand) -> Option<&CommandApdu> {
     command.apdu().filter(|_| !command.is_raw())
 }
 
-/// A stop tells the truth about the command at which it is.
+/// Checks that delivery and partial result of a stop are right.
 pub(super) fn judge_stop(
     run: &mut UnitRun<'_>,
     stop: Option<Failure>,
@@ -29,16 +29,16 @@ pub(super) fn judge_stop(
 ) -> TestCaseResult {
     let partial = run.take_partial();
     let Some(stop) = stop else {
-        prop_assert!(partial.is_none(), "a part of an answer after the end");
+        prop_assert!(partial.is_none(), "a partial result of a complete unit");
         return Ok(());
     };
-    // Wrong lengths aside: then nothing ran.
+    // After a wrong length the command has not run.
     let words = seen.iter().filter(|exchange| exchange.index == results.len()).map(|exchange| exchange.word);
     let has_run = words.clone().any(|word| word >> 8 == 0x61);
     prop_assert_eq!(stop.delivery == Delivery::Executed, has_run, "a stop that is wrong about the command");
-    prop_assert_eq!(partial.is_some(), has_run, "a part of an answer is kept back, or made up");
+    prop_assert_eq!(partial.is_some(), has_run, "a partial result is missing or invented");
     if let Some(partial) = partial {
-        prop_assert_eq!(partial.status_word.0 >> 8, 0x61, "what a card says of GET RESPONSE is handed out");
+        prop_assert_eq!(partial.status_word.0 >> 8, 0x61, "the refusal of GET RESPONSE became the result");
         prop_assert_eq!(partial.card_duration, TOOK * words.count() as u32);
     }
     Ok(())
@@ -59,9 +59,9 @@ pub(super) fn judge(case: &Case, seen: &[Seen], results: &[CommandResult], is_st
             let nothing_came = exchanges.iter().skip(1).all(|exchange| !exchange.has_data);
             let is_fetched = result.source == StatusWordSource::GetResponse;
             let is_refused = is_fetched && nothing_came && result.status_word.refuses_header();
-            prop_assert!(!is_refused, "what a card says of GET RESPONSE is handed out");
+            prop_assert!(!is_refused, "the refusal of GET RESPONSE became the result");
             if index + 1 < results.len() {
-                prop_assert!(command.lets_unit_go_on(result.status_word), "a stop was not looked at");
+                prop_assert!(command.lets_unit_go_on(result.status_word), "a stop was ignored");
             }
         }
     }
@@ -80,7 +80,7 @@ fn judge_command(case: &Case, command: &UnitCommand, exchanges: &[&Seen]) -> Tes
             let [_, _, _, _, p3, data @ ..] = &exchange.sent[..] else {
                 return Err(TestCaseError::fail("a TPDU without P3"));
             };
-            prop_assert!(data.is_empty() || data.len() == usize::from(*p3), "P3 is not the length of what follows");
+            prop_assert!(data.is_empty() || data.len() == usize::from(*p3), "P3 is not the length of the data");
         }
         if !apdu.data().is_empty() {
             prop_assert_eq!(&exchanges[0].sent[5..], apdu.data(), "not the command's data");
@@ -97,7 +97,7 @@ fn judge_command(case: &Case, command: &UnitCommand, exchanges: &[&Seen]) -> Tes
     let [on_t0, otherwise] = fetch::classes(apdu.class(), command.continue_class);
     let [usual, other] = if case.protocol == Protocol::T0 { [on_t0, otherwise] } else { [otherwise, on_t0] };
     let fetching = |class: Class| [class.0, command.fetching_instruction(), 0, 0];
-    // The class in which is fetched, and whether there may be a further try in the other one.
+    // The class of GET RESPONSE, and whether a further try in the other class is allowed.
     let (mut class, mut may_try) = (usual, other != usual);
     let (mut corrections, mut fetches, mut has_fetched) = (0, 0, false);
     for pair in exchanges.windows(2) {
@@ -113,18 +113,22 @@ fn judge_command(case: &Case, command: &UnitCommand, exchanges: &[&Seen]) -> Tes
             }
             0x6C00..=0x6CFF => {
                 may_try &= fetches == 0;
-                prop_assert_eq!(&now.sent[..], &[&before.sent[..4], &[le]].concat(), "a correction of something else");
+                prop_assert_eq!(
+                    &now.sent[..],
+                    &[&before.sent[..4], &[le]].concat(),
+                    "not the command with the corrected Le"
+                );
                 corrections += u32::from(fetches == 0);
                 prop_assert!(corrections <= 1, "corrected twice");
-                prop_assert!(fetches > 0 || is_plain_case_2, "sent again where it may have run");
+                prop_assert!(fetches > 0 || is_plain_case_2, "sent again although it may have run");
             }
             0x6D00 | 0x6E00 => {
-                prop_assert!(fetches == 1 && may_try && !has_fetched, "sent again where there was nothing to try");
+                prop_assert!(fetches == 1 && may_try && !has_fetched, "sent again although no further try was allowed");
                 (class, may_try) = (other, false);
                 let expected = [&fetching(class)[..], &before.sent[4..]].concat();
                 prop_assert_eq!(&now.sent[..], &expected, "not the other class");
             }
-            _ => return Err(TestCaseError::fail("sent again without being asked")),
+            _ => return Err(TestCaseError::fail("sent again without a reason")),
         }
     }
     prop_assert!(fetches <= MAX_GET_RESPONSES, "more than 256 GET RESPONSEs");
