@@ -18,9 +18,10 @@ std::exception_ptr unexplained(const grpc::Status& status) {
     switch (code) {
         case StatusCode::DeadlineExceeded:
             return std::make_exception_ptr(deadline_passed());
-        case StatusCode::Unimplemented:
-            return std::make_exception_ptr(
-                Error(told("the server at the endpoint is not Cardbroker, or an older version")));
+        case StatusCode::Unimplemented: {
+            const char* text = "the server at the endpoint is not cardbrokerd, or an older version";
+            return std::make_exception_ptr(Error(own_failure(text, Delivery::Unknown, code)));
+        }
         case StatusCode::Unavailable:
         case StatusCode::Unknown:
         case StatusCode::Internal:

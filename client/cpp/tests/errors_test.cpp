@@ -45,6 +45,11 @@ TEST_CASE("standard details replace a missing Failure") {
     CHECK(std::string(error.what()) == "refused");
 }
 
+TEST_CASE("an unimplemented method points to another server or version") {
+    const Error error = failing([](grpc::ServerContext&) { return grpc::Status(grpc::UNIMPLEMENTED, "no"); });
+    CHECK(std::string(error.what()) == "the server at the endpoint is not cardbrokerd, or an older version");
+}
+
 TEST_CASE("standard details contain the retry pause and field violations") {
     // A Duration of 2.5 s: field 1 is 2, field 2 is 500,000,000.
     const std::string delay("\x08\x02\x10\x80\xCA\xB5\xEE\x01", 8);

@@ -156,7 +156,7 @@ function messageWithoutWord({ code, details }: Ended): string {
     case status.DEADLINE_EXCEEDED:
       return "the call's deadline passed without an answer";
     case status.UNIMPLEMENTED:
-      return `the server at the endpoint is not Cardbroker, or an older version (${details})`;
+      return "the server at the endpoint is not cardbrokerd, or an older version";
     case status.UNAVAILABLE:
     case status.UNKNOWN:
       return `the connection to the broker was lost (${details})`;

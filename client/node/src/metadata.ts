@@ -70,7 +70,7 @@ async function readPrivate(path: string, unfit: (problem: string) => InvalidErro
     }
     const user = process.geteuid?.();
     if (user !== undefined && found.uid !== 0 && found.uid !== user) {
-      throw unfit("belongs to another user: chown it to the user of the client");
+      throw unfit("belongs to another user: change its owner with chown");
     }
     if (user !== undefined && (found.mode & 0o077) !== 0) {
       const mode = (found.mode & 0o7777).toString(8).padStart(4, "0");

@@ -41,6 +41,11 @@ test("a delivery newer than this client counts as unknown", () => {
   assert.equal(ofStatus(ended(undefined, { "cardbroker-delivery": "halfway" })).delivery, "UNKNOWN");
 });
 
+test("an unimplemented method points to another server or version", () => {
+  const { message } = ofStatus({ ...ended(), code: status.UNIMPLEMENTED });
+  assert.equal(message, "the server at the endpoint is not cardbrokerd, or an older version");
+});
+
 test("a failure in a session without code is UNKNOWN", () => {
   assert.equal(inBand(Failure.create()).code, status.UNKNOWN);
   assert.equal(inBand(Failure.create({ code: 8 })).code, 8);

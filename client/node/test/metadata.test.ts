@@ -1,7 +1,7 @@
 /** The metadata of calls: groups and tokens. */
 
 import assert from "node:assert/strict";
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, chownSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -85,6 +85,12 @@ test("the token is for TCP only and read each time", async (test) => {
   chmodSync(tokenFile, 0o640);
   const { message } = await fails(InvalidError, client.readers());
   assert(message.includes("(its mode is 0640)") && !message.includes("third"), message);
+  if (process.geteuid?.() === 0) {
+    chmodSync(tokenFile, 0o600);
+    chownSync(tokenFile, 54_321, 0);
+    const foreign = await fails(InvalidError, client.readers());
+    assert(foreign.message.includes("belongs to another user: change its owner with chown"), foreign.message);
+  }
   const folderOnly = await fails(InvalidError, Client.connect({ endpoint, tokenFile: folder }));
   assert(folderOnly.message.includes("not a regular file"));
 });

@@ -78,6 +78,11 @@ def test_look_ups_and_the_unit_share_one_deadline() -> None:
     assert steps.send(found).timeout(11) == 1
 
 
+def test_an_unimplemented_method_points_to_another_server_or_version() -> None:
+    error = of_status(grpc.StatusCode.UNIMPLEMENTED, "no", ())
+    assert str(error) == "the server at the endpoint is not cardbrokerd, or an older version"
+
+
 @pytest.mark.parametrize("code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNKNOWN])
 def test_no_text_of_a_status_means_not_sent(code: grpc.StatusCode) -> None:
     error = of_status(code, "failed to connect to all addresses; Connection refused", ())

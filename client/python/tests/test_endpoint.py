@@ -63,6 +63,17 @@ def test_a_token_file_that_is_open_to_others_is_refused(tmp_path: Path, mode: in
     assert "secret" not in str(caught.value)
 
 
+def test_a_token_file_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "token"
+    file.touch(0o600)
+    if os.geteuid() == 0:
+        os.chown(file, 54_321, -1)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: 54_321)
+    with pytest.raises(cardbroker.InvalidError, match="belongs to another user: change its owner with chown"):
+        cardbroker.connect("http://127.0.0.1:1", token_file=file)
+
+
 def test_a_token_file_must_be_a_regular_small_file(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe, 0o600)

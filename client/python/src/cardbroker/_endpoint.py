@@ -151,7 +151,7 @@ def _private_bytes(file: Path) -> bytes:
         if not stat.S_ISREG(found.st_mode):
             raise ValueError("is not a regular file")
         if found.st_uid not in (0, os.geteuid()):
-            raise ValueError("belongs to another user: chown it to the user of the client")
+            raise ValueError("belongs to another user: change its owner with chown")
         if mode & 0o077:
             raise ValueError(f"is open to others (its mode is {mode:04o}): chmod 600 it")
         if found.st_size > MAX_PRIVATE_BYTES:

@@ -115,7 +115,7 @@ def _message_without_word(code: grpc.StatusCode, details: str) -> str:
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return "the call's deadline passed without an answer"
     if code is grpc.StatusCode.UNIMPLEMENTED:
-        return "the server at the endpoint is not Cardbroker, or an older version"
+        return "the server at the endpoint is not cardbrokerd, or an older version"
     if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNKNOWN):
         return f"the connection to the broker was lost ({details})"
     return f"{code.name} ({details})"
