@@ -36,7 +36,8 @@ pub enum Refusal {
     PinKept(Failure),
 }
 
-/// An admitted exchange, with its command parsed once. Only it can make a [`CardCommand`], and a slot sends nothing else:
+/// An admitted exchange, with its command parsed once. Only it can make a [`CardCommand`], and a slot sends nothing
+/// else:
 ///
 /// ```
 /// # use cardbroker_core::{apdu::ApduBytes, card::{gate::Gate, unit::Exchange}, policy::CommandRules};

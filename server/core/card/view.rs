@@ -36,7 +36,7 @@ pub struct CardView {
 /// The open command chain, which has begun and not ended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Chain {
-    /// No chain is open.
+    /// No command chain is open.
     #[default]
     None,
     /// A chain of commands with this class, without the chaining bit, and this instruction.
@@ -62,7 +62,8 @@ impl CardView {
         self.selection.place(class)
     }
 
-    /// Whether `apdu`, if it is sent now, is a complete command in plain text: not part of a chain, no secure messaging.
+    /// Whether `apdu`, if it is sent now, is a complete command in plain text: not part of a chain, no secure
+    /// messaging.
     pub fn is_plain(&self, apdu: &CommandApdu) -> bool {
         let class = apdu.class();
         let may_continue = match self.chain {

@@ -1,5 +1,5 @@
-//! The PIN guard: refuses to send a value that the card has already rejected, so that a program in a loop cannot block a
-//! PIN. Pure.
+//! The PIN guard: refuses to send a value that the card has already rejected, so that a program in a loop cannot block
+//! a PIN. Pure.
 //!
 //! The guard stores keyed hashes of the values that the card has rejected with `63Cx` or `6300`, each under its
 //! instruction, the selected file, P1 and P2 (ISO 7816-4 §11.5: VERIFY, CHANGE REFERENCE DATA, ENABLE and DISABLE
@@ -14,17 +14,17 @@
 //! | the card was removed, lost or released (`own = "on_demand"`) | everything |
 //! | a card has more than 64 values | the oldest value |
 //!
-//! Commands that cannot change a PIN are those that read, write files, select or compute, and queries: commands that
-//! send no data and receive data, whatever their instruction.
+//! Commands to read, to write files, to select and to compute cannot change a PIN. Nor can queries: commands without
+//! data whose answer has data, with any instruction.
 //!
 //! Bytes that are not an APDU count as one of the PIN commands if the second byte is its instruction, in every class;
 //! the value is everything after the first four bytes.
 //!
-//! A correct PIN that is refused does more harm than a lost try, so in doubt a command passes. The guard does not compare
-//! commands without data (they query the counter), parts of a chain, secure messaging, proprietary classes, and any
-//! command while the selected file is uncertain. A reset forgets nothing: the PIN stays the same. Two kinds of commands
-//! always count as harmless, because a program that sends them between its tries would otherwise use up all tries:
-//! queries, and writes to files. A few cards keep PINs in files; `pin_guard = false` is for them.
+//! A correct PIN that is refused does more harm than a lost try, so in doubt a command passes. The guard does not
+//! compare commands without data (they query the counter), parts of a chain, secure messaging, proprietary classes, and
+//! any command while the selected file is uncertain. A reset forgets nothing: the PIN stays the same. Two kinds of
+//! commands always count as harmless, because a program that sends them between its tries would otherwise use up all
+//! tries: queries, and writes to files. A few cards keep PINs in files; `pin_guard = false` is for them.
 
 mod reading;
 
@@ -39,8 +39,8 @@ use crate::{
     keyed_hash::{HashKey, KeyedHash},
 };
 
-/// The most rejected values, and the most PINs with a retry counter, that are stored for one card. Each value has cost a
-/// try, so most cards block earlier; otherwise recent values matter more than old ones.
+/// The most rejected values, and the most PINs with a retry counter, that are stored for one card. Each value has cost
+/// a try, so most cards block earlier; otherwise recent values matter more than old ones.
 const MAX_REMEMBERED: usize = 64;
 
 /// The checks that the configuration enables for one reader.
@@ -56,7 +56,7 @@ pub struct Guarded {
 pub struct PinGuard {
     guarded: Guarded,
     key: HashKey,
-    /// Rejected values, oldest first.
+    /// Rejected values with their secret, oldest first.
     refused: VecDeque<(Secret, KeyedHash)>,
     /// Remaining tries by PIN, oldest first.
     tries_left: VecDeque<(Secret, u8)>,

@@ -56,7 +56,7 @@ pub(super) enum Kind {
 
 /// The effect of a command on the PINs of the card.
 pub(super) enum Sent {
-    /// It changes no PIN.
+    /// It changes no PIN of the card.
     Harmless,
     /// It may change any PIN.
     Unknown {
@@ -78,7 +78,7 @@ pub(super) enum Sent {
 pub(super) enum Success {
     /// None: the command had no value.
     Nothing,
-    /// The value was correct.
+    /// The value was correct; it stays the same.
     IsRight,
     /// The secret has a new value.
     IsChanged,
@@ -96,7 +96,7 @@ pub(super) fn read(key: &HashKey, command: &ParsedCommand, view: &CardView) -> S
     match even {
         _ if HARMLESS.contains(&even) => return Sent::Harmless,
         GET_STATUS if is_proprietary => return Sent::Harmless,
-        // A proprietary class may mean something else.
+        // In a proprietary class the instruction may have another meaning.
         _ if !presents_pin(instruction) || is_proprietary => {
             return Sent::Unknown { gives_nothing: apdu.data().is_empty() && view.is_plain(apdu) };
         }

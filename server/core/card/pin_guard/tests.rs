@@ -26,14 +26,14 @@ impl Reader {
         Self::new(true, false)
     }
 
-    fn asks(&self, command: &str, allow_last_try: bool) -> Option<Reason> {
+    fn refusal(&self, command: &str, allow_last_try: bool) -> Option<Reason> {
         let refused = self.guard.admit(&ParsedCommand::parse(bytes(command)), allow_last_try, &self.view).err()?;
         assert_eq!(refused.delivery, Delivery::NotSent);
         Some(refused.reason)
     }
 
     fn refuses(&self, command: &str) -> bool {
-        self.asks(command, false) == Some(Reason::PinKnownWrong)
+        self.refusal(command, false) == Some(Reason::PinKnownWrong)
     }
 
     /// Sends a command, which must pass; the card answers `answer`.
@@ -209,17 +209,17 @@ fn commands_with_data_or_without_answer_are_no_queries() {
 fn the_last_try_needs_permission_in_the_request() {
     let mut reader = Reader::new(false, true);
     reader.sends(WRONG, "63C2");
-    assert_eq!(reader.asks(WRONG, false), None);
+    assert_eq!(reader.refusal(WRONG, false), None);
     reader.sends(WRONG, "63C1");
     for presenting in [OTHER, "00240080 04 38383939", "00260080 02 3939"] {
-        assert_eq!(reader.asks(presenting, false), Some(Reason::PinLastTry), "{presenting}");
-        assert_eq!(reader.asks(presenting, true), None, "{presenting}");
+        assert_eq!(reader.refusal(presenting, false), Some(Reason::PinLastTry), "{presenting}");
+        assert_eq!(reader.refusal(presenting, true), None, "{presenting}");
     }
     for unrelated in ["00200080", "002C0080 02 3939", "00200081 02 3939"] {
-        assert_eq!(reader.asks(unrelated, false), None, "{unrelated}");
+        assert_eq!(reader.refusal(unrelated, false), None, "{unrelated}");
     }
     reader.sends("80100000", "9000");
-    assert_eq!(reader.asks(OTHER, false), Some(Reason::PinLastTry), "the counter is unchanged");
+    assert_eq!(reader.refusal(OTHER, false), Some(Reason::PinLastTry), "the counter is unchanged");
     for end in [
         ("00200080 02 3838", "9000"),
         ("002C0080 04 38383939", "9000"),
@@ -229,9 +229,9 @@ fn the_last_try_needs_permission_in_the_request() {
     ] {
         let mut reader = Reader::new(false, true);
         reader.sends("00200080", "63C1");
-        assert_eq!(reader.asks(OTHER, false), Some(Reason::PinLastTry), "a queried counter counts too");
+        assert_eq!(reader.refusal(OTHER, false), Some(Reason::PinLastTry), "a queried counter counts too");
         reader.sends(end.0, end.1);
-        assert_eq!(reader.asks(OTHER, false), None, "{end:?}");
+        assert_eq!(reader.refusal(OTHER, false), None, "{end:?}");
     }
 }
 
@@ -240,10 +240,10 @@ fn without_permission_the_last_try_reveals_no_rejected_values() {
     let mut reader = Reader::new(true, true);
     reader.sends(WRONG, "63C1");
     assert_eq!(
-        (reader.asks(WRONG, false), reader.asks(OTHER, false)),
+        (reader.refusal(WRONG, false), reader.refusal(OTHER, false)),
         (Some(Reason::PinLastTry), Some(Reason::PinLastTry))
     );
-    assert_eq!((reader.asks(WRONG, true), reader.asks(OTHER, true)), (Some(Reason::PinKnownWrong), None));
+    assert_eq!((reader.refusal(WRONG, true), reader.refusal(OTHER, true)), (Some(Reason::PinKnownWrong), None));
 }
 
 #[test]
@@ -265,5 +265,5 @@ fn a_new_card_starts_without_rejected_values() {
     let mut reader = Reader::new(true, true);
     reader.sends(WRONG, "63C1");
     reader.guard.forget();
-    assert_eq!((reader.asks(WRONG, false), reader.asks(OTHER, false)), (None, None));
+    assert_eq!((reader.refusal(WRONG, false), reader.refusal(OTHER, false)), (None, None));
 }

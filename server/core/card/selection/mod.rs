@@ -202,7 +202,7 @@ fn selected(before: Option<SelectedFile>, apdu: &CommandApdu, is_plain: bool) ->
     let [_, _, p1, p2] = apdu.header();
     let data = apdu.data();
     let is_first = p2 & 0x03 == 0;
-    // A SELECT in another class may mean something else.
+    // In a proprietary class the instruction may have another meaning.
     apdu.class().logical_channel()?;
     match p1 {
         0x02 if !apdu.class().is_chaining() => before,

@@ -30,7 +30,7 @@ pub enum Start {
 /// The known part of an application's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Known {
-    /// The whole name, as the FCI has it.
+    /// The whole name, taken from the FCI.
     Whole,
     /// Its beginning; the first application with it is selected.
     FirstWithPrefix,

@@ -121,8 +121,8 @@ impl UnitCommand {
 }
 
 /// The headers of everything that the commands may send, for the policy, each with the command's index. GET RESPONSE is
-/// included only if the caller has set its class or instruction. Each item has two headers, of which the card's protocol
-/// selects one; they are equal if the protocol makes no difference.
+/// included only if the caller has set its class or instruction. Each item has two headers, of which the card's
+/// protocol selects one; they are equal if the protocol makes no difference.
 pub fn headers(commands: &[UnitCommand]) -> impl Iterator<Item = (usize, [Header; 2])> {
     commands.iter().enumerate().flat_map(|(index, command)| {
         let readable = command.apdu().filter(|_| command.chooses_fetching() && !command.raw);

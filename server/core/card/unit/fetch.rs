@@ -6,9 +6,9 @@
 //! | class | [`Class::fetching_from_transport`] | [`Class::fetching_from_application`] |
 //!
 //! If a card refuses the first GET RESPONSE with `6E00` or `6D00`, the broker sends one more in the class of the other
-//! column, provided that the two classes differ and the caller has set none. The card may have dropped its answer by then;
-//! in that case the answer is lost. The status word of a refused GET RESPONSE never becomes the status word of the
-//! caller's command, unless an earlier one has returned data.
+//! column, provided that the two classes differ and the caller has set none. The card may have dropped its answer by
+//! then; in that case the answer is lost. The status word of a refused GET RESPONSE never becomes the status word of
+//! the caller's command, unless an earlier one has returned data.
 
 use super::UnitCommand;
 use crate::{

@@ -1,6 +1,6 @@
-//! A unit as a pure state machine: it returns the next bytes for the card, given the answers so far. It completes answers
-//! after `61xx` and `6Cxx`, converts commands for T=0 and applies the stop rules. Raw commands and their answers pass
-//! unchanged.
+//! A unit as a pure state machine: it returns the next bytes for the card, given the answers so far. It completes
+//! answers after `61xx` and `6Cxx`, converts commands for T=0 and applies the stop rules. Raw commands and their
+//! answers pass unchanged.
 //!
 //! ```text
 //!            next()                     answered()
@@ -54,7 +54,7 @@ pub enum Next<'a> {
     Finished(Option<Failure>),
 }
 
-/// One APDU (T=0: TPDU) on its way to the card.
+/// One APDU (T=0: TPDU) to be sent to the card.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Exchange<'a> {
     /// The bytes for the card, parsed once.
@@ -270,8 +270,8 @@ fn fitted_to_t0(apdu: &CommandApdu) -> (ApduBytes, usize) {
     }
 }
 
-/// Whether the command may be sent again after `6Cxx`: it has no data, no secure messaging and is not part of a chain, so
-/// nothing but Le differs.
+/// Whether the command may be sent again after `6Cxx`: it has no data, no secure messaging and is not part of a chain,
+/// so nothing but Le differs.
 fn is_plain_case_2(apdu: &CommandApdu) -> bool {
     let class = apdu.class();
     apdu.data().is_empty() && apdu.expected_length().is_some() && !class.has_secure_messaging() && !class.is_chaining()

@@ -15,16 +15,16 @@ pub struct UnitRequest {
     pub commands: Vec<UnitCommand>,
     /// The conditions for its wait and its turn.
     pub turn: TurnRequest,
-    /// The disposition of the card after the unit and before the next turn, even if the unit fails. The outcome does not
-    /// wait for it.
+    /// The disposition of the card after the unit and before the next turn, even if the unit fails. The outcome does
+    /// not wait for it.
     pub disposition: Disposition,
 }
 
 /// The outcome of a unit with at least one answered command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnitOutcome {
-    /// The answers, in order. If the unit stopped while it fetched an answer after `61xx`, the last result is incomplete:
-    /// it has the data so far and the status word that offers more.
+    /// The answers, in order. If the unit stopped while it fetched an answer after `61xx`, the last result is
+    /// incomplete: it has the data so far and the status word that offers more.
     pub results: Vec<CommandResult>,
     /// The early end of the unit; `None` if all commands were answered.
     pub stopped: Option<Stop>,

@@ -31,11 +31,11 @@ fn unreadable_bytes_present_everything_after_their_header() {
 fn unreadable_bytes_need_permission_for_the_last_try() {
     let mut reader = Reader::new(false, true);
     reader.sends(WRONG, "63C1");
-    assert_eq!(reader.asks("00200080 04 3939", false), Some(Reason::PinLastTry));
-    assert_eq!(reader.asks("00200080 04 3939", true), None);
-    assert_eq!(reader.asks("002C0080 04 3939", false), None, "it gives tries back");
+    assert_eq!(reader.refusal("00200080 04 3939", false), Some(Reason::PinLastTry));
+    assert_eq!(reader.refusal("00200080 04 3939", true), None);
+    assert_eq!(reader.refusal("002C0080 04 3939", false), None, "an unblocking code restores tries");
     reader.sends("00200080 04 3838", "63C1");
-    assert_eq!(reader.asks(OTHER, false), Some(Reason::PinLastTry), "the selection is still certain");
+    assert_eq!(reader.refusal(OTHER, false), Some(Reason::PinLastTry), "the selection is still certain");
 }
 
 #[test]

@@ -92,8 +92,8 @@ fn apdus() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// A card that follows the standard where it applies. `selected` has the application of each channel, if it was selected
-/// by name.
+/// A card that follows the standard where it applies. `selected` has the application of each channel, if it was
+/// selected by name.
 #[derive(Default)]
 struct Card {
     selected: [Option<usize>; 20],

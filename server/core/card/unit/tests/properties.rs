@@ -1,4 +1,5 @@
-//! Random units on cards with arbitrary answers: every exchange follows the rules, and the test finds each planted fault.
+//! Random units on cards with arbitrary answers: every exchange follows the rules, and the test finds each planted
+//! fault.
 
 mod judge;
 
@@ -100,9 +101,9 @@ enum Fault {
     AlwaysCorrect,
     /// GET RESPONSE is sent without an offered answer.
     FetchOnce,
-    /// Two results change places.
+    /// The first two results are swapped.
     Swapped,
-    /// A stop is ignored.
+    /// The stop of a unit is ignored.
     Unstoppable,
     /// T=0 receives the command unconverted.
     Unfitted,
