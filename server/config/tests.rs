@@ -117,7 +117,7 @@ fn the_first_rule_that_fits_the_whole_name_applies_alone() {
 #[test]
 fn a_mistake_is_one_line_that_no_terminal_obeys() {
     let told = mistake("rule = [{ name = 'r', principals = [\"t\\u001b[2J\\tken\"], deny = ['all'] }]");
-    assert!(told.contains("`t [2J ken` is nobody") && !told.contains(char::is_control), "{told:?}");
+    assert!(told.contains("`t [2J ken` is not a principal") && !told.contains(char::is_control), "{told:?}");
 }
 
 #[test]

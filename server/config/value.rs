@@ -2,7 +2,7 @@
 
 use std::{fmt::Display, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
-use cardbroker_core::policy::rule::{PrincipalPattern, Rule};
+use cardbroker_core::policy::{principal::PrincipalPattern, rule::Rule};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 

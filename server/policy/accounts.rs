@@ -1,8 +1,8 @@
-//! Users and groups of the system, by the names that a configuration gives them.
+//! Looks up users and groups of the system by the names in a configuration.
 
-use cardbroker_core::{caller::Identity, policy::rule::Accounts};
+use cardbroker_core::{caller::Identity, policy::principal::Accounts};
 
-/// The accounts of this machine, by the system's own look-up, which may ask a directory.
+/// The accounts of this machine, by the system's own look-up, which may query a directory server.
 pub(crate) struct SystemAccounts;
 
 impl Accounts for SystemAccounts {
@@ -13,7 +13,7 @@ impl Accounts for SystemAccounts {
     fn user_id(&self, name: &str) -> Result<u32, String> {
         match look_up::user_id(name) {
             Ok(Some(uid)) => Ok(uid),
-            Ok(None) => Err(format!("there is no user `{name}`: name another, or give a number (uid:1000)")),
+            Ok(None) => Err(format!("there is no user `{name}`: use another name, or a number (uid:1000)")),
             Err(error) => Err(format!("cannot look up user `{name}`: {error}")),
         }
     }
@@ -21,7 +21,7 @@ impl Accounts for SystemAccounts {
     fn group(&self, name: &str) -> Result<(u32, Vec<u32>), String> {
         match look_up::group(name) {
             Ok(Some(group)) => Ok(group),
-            Ok(None) => Err(format!("there is no group `{name}`: name another, or give a number (gid:1000)")),
+            Ok(None) => Err(format!("there is no group `{name}`: use another name, or a number (gid:1000)")),
             Err(error) => Err(format!("cannot look up group `{name}`: {error}")),
         }
     }
@@ -29,10 +29,10 @@ impl Accounts for SystemAccounts {
 
 pub(crate) use look_up::own_user;
 
-/// Somebody, as rules name them: `self`, `user:NAME`, `uid:NUMBER` or `token:NAME`; a user has the primary group of the account.
+/// Parses a caller: `self`, `user:NAME`, `uid:NUMBER` or `token:NAME`. A user gets the primary group of the account.
 ///
 /// # Errors
-/// What is wrong with the name.
+/// The text has another form, or the user does not exist.
 pub fn identity(text: &str) -> Result<Identity, String> {
     let user = |uid| match look_up::primary_group(uid) {
         Ok(gid) => Ok(Identity::User { uid, gid: gid.unwrap_or(uid) }),
@@ -41,13 +41,13 @@ pub fn identity(text: &str) -> Result<Identity, String> {
     match text.split_once(':') {
         None if text == "self" => user(own_user()),
         Some(("user", name)) => user(SystemAccounts.user_id(name)?),
-        Some(("uid", uid)) => user(uid.parse().map_err(|_| format!("`{uid}` is no number of a user"))?),
+        Some(("uid", uid)) => user(uid.parse().map_err(|_| format!("`{uid}` is not the number of a user"))?),
         Some(("token", name)) if !name.is_empty() => Ok(Identity::Token(name.into())),
-        _ => Err(format!("`{text}` is nobody: say self, user:NAME, uid:NUMBER or token:NAME")),
+        _ => Err(format!("`{text}` is not a principal: use self, user:NAME, uid:NUMBER or token:NAME")),
     }
 }
 
-/// Users and groups of the system.
+/// The look-up in the system's user database.
 #[cfg(unix)]
 pub(crate) mod look_up {
     use std::io;
@@ -71,19 +71,19 @@ pub(crate) mod look_up {
         let Some(group) = Group::from_name(name)? else { return Ok(None) };
         let mut members = Vec::with_capacity(group.mem.len());
         for member in &group.mem {
-            // A member may have been deleted since.
+            // A listed member may not exist any more.
             members.extend(user_id(member)?);
         }
         Ok(Some((group.gid.as_raw(), members)))
     }
 }
 
-/// Users and groups of the system.
+/// The replacement for systems without user numbers.
 #[cfg(not(unix))]
 pub(crate) mod look_up {
     use std::io;
 
-    /// Users have no numbers here: callers come with tokens.
+    /// Always 0: these systems have no user numbers, and callers use tokens.
     pub(crate) fn own_user() -> u32 {
         0
     }

@@ -35,7 +35,7 @@ const CORE: Layers = &[
 const CARD: Layers = &[&["selection", "unit"], &["view"], &["pin_guard"], &["gate"]];
 
 /// Which caller may do what.
-const POLICY: Layers = &[&["pattern"], &["rule"]];
+const POLICY: Layers = &[&["pattern", "principal"], &["rule"]];
 
 /// Whose turn it is.
 const TURNS: Layers = &[&["isolation", "lease", "queue", "turn", "waiting"]];

@@ -209,7 +209,7 @@ fn policy_check_explains_permissions_without_a_broker() -> anyhow::Result<()> {
     assert!(wrong.code == Some(2) && wrong.err.contains("say self, user:NAME, uid:NUMBER or token:NAME"), "{wrong:?}");
     fs::write(&file, "rule = [{ name = 'x', principals = [], allow = ['see'] }]")?;
     let broken = check(&[])?;
-    assert!(broken.code == Some(3) && broken.err.contains("rule[0].principals: names nobody"), "{broken:?}");
+    assert!(broken.code == Some(3) && broken.err.contains("rule[0].principals: is empty"), "{broken:?}");
 
     // The policy is explained by the daemon's program; without it there is no answer.
     let alone = folder.path().join("cardbroker");

@@ -1,11 +1,12 @@
-//! The policy: which caller may do what at which reader, decided by the first rule that matches. The default comes after
-//! the last rule: the broker's own user may do everything, nobody else anything.
+//! The policy: decides which operations a caller may perform at a reader. The first rule that matches decides. After
+//! the last rule comes the default: the broker's own user may do everything, every other caller nothing.
 //!
-//! What a card has selected is known only from its own answers. Where that matters and is not known, a rule that allows
-//! does not fit, and one that denies does. The same holds for a command whose bytes cannot be read, wherever a rule
-//! names commands.
+//! The selected application is known only from the card's own answers. A rule that depends on an unknown application
+//! does not match if it allows, and matches if it denies. The same holds for every rule with commands if the bytes of a
+//! command cannot be parsed.
 
 pub mod pattern;
+pub mod principal;
 pub mod rule;
 #[cfg(test)]
 mod tests;
@@ -18,86 +19,86 @@ use crate::{
     caller::{Identity, Principal, TokenId},
 };
 
-/// The name of the rule behind the last one.
+/// The name of the default rule, which comes after the last one.
 const DEFAULT_RULE: &str = "default";
-/// What denies everything to those whose token has been taken away.
+/// The name of the rule that denies everything to holders of a removed token.
 const NO_TOKEN: &str = "no such token";
 
-/// A reader, by the names that rules know it by.
+/// The names of a reader in rules.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReaderNames {
-    /// Without `readers/`.
+    /// The id, without the prefix `readers/`.
     pub id: String,
-    /// PC/SC's name.
+    /// The name that PC/SC gives the reader.
     pub display_name: String,
 }
 
-/// What may be known of the application that is selected.
+/// The selected application, as far as it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Application<'a> {
-    /// The turn has not come: it may be any.
+    /// The turn has not begun: the selection may still change.
     Later,
-    /// The card has not told.
+    /// The selection on the card is unknown.
     Unknown,
-    /// Its name begins so.
+    /// The name of the application, or its beginning.
     Known(&'a [u8]),
 }
 
-/// A command, as far as rules look at it.
+/// The parts of a command that rules match.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Command<'a> {
-    /// Which command it is.
+    /// The first four bytes, or unreadable.
     pub header: Header,
-    /// What is selected on its logical channel.
+    /// The application that is selected on its logical channel.
     pub application: Application<'a>,
 }
 
-/// The rules for the commands of one request, as they are at one moment.
+/// The rules for the commands of one request, under the policy in force at one moment.
 #[derive(Debug, Clone, Copy)]
 pub struct CommandRules<'a> {
     /// The policy at that moment.
     pub policy: &'a Policy,
-    /// The caller that the request came from.
+    /// The caller that sent the request.
     pub caller: &'a Identity,
-    /// The reader that the request is about.
+    /// The reader that the request names.
     pub reader: &'a ReaderNames,
-    /// [`Operation::Transmit`] or [`Operation::Session`].
+    /// The operation: [`Operation::Transmit`] or [`Operation::Session`].
     pub operation: Operation,
 }
 
 impl CommandRules<'_> {
-    /// Whether the command may be sent.
+    /// Decides whether the command may be sent.
     pub fn decide(&self, command: Command<'_>) -> Decision {
         self.policy.decide_command(self.caller, self.reader, self.operation, command)
     }
 }
 
-/// What the policy says, and by which rule.
+/// The policy's decision, with the rule that made it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
-    /// Whether it may be done.
+    /// Whether the operation is allowed.
     pub allowed: bool,
-    /// Whether it depends on the command: some may be sent.
+    /// Whether it is allowed for some commands only.
     pub some_commands: bool,
-    /// The name of the rule.
+    /// The name of the rule that decided.
     pub rule: Arc<str>,
 }
 
-/// Whether a rule speaks of what is asked.
+/// Whether a rule matches a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fit {
     Yes,
     No,
-    /// It depends on what comes later.
+    /// Not decided yet: it depends on the command or on the selected application.
     Perhaps,
 }
 
-/// The rules in force.
+/// The rules in force, with the owner and the valid tokens.
 #[derive(Debug, Clone)]
 pub struct Policy {
     rules: Vec<Rule>,
     owner: Principal,
-    /// The tokens that there are, if that is known.
+    /// The valid tokens; `None` if every token counts as valid.
     tokens: Option<Vec<TokenId>>,
     default_rule: Arc<str>,
     no_token: Arc<str>,
@@ -105,19 +106,20 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// The policy of `rules`, for a broker of the user `own_uid`.
+    /// Creates the policy of `rules` for a broker that runs as the user `own_uid`.
     pub fn new(rules: Vec<Rule>, own_uid: u32) -> Self {
         let owner = Principal::User(own_uid);
         let (default_rule, no_token) = (DEFAULT_RULE.into(), NO_TOKEN.into());
         Self { rules, owner, tokens: None, default_rule, no_token, revision: 0 }
     }
 
-    /// The same, but for these tokens only: who came with another one, which has been taken away since, may do nothing.
+    /// Returns the policy with a list of valid tokens. The holder of any other token, such as a removed one, is denied
+    /// everything.
     pub fn with_tokens(self, tokens: impl IntoIterator<Item = TokenId>) -> Self {
         Self { tokens: Some(tokens.into_iter().collect()), ..self }
     }
 
-    /// The same rules, as the policy of that revision.
+    /// Returns the same policy with another revision number.
     pub fn with_revision(self, revision: u64) -> Self {
         Self { revision, ..self }
     }
@@ -127,7 +129,7 @@ impl Policy {
         self.revision
     }
 
-    /// Whether the operation may be done. For transmit and session: whether any command may be sent by it.
+    /// Decides about an operation. Transmit and session are allowed if at least one command may be sent.
     pub fn decide(&self, who: &Identity, reader: &ReaderNames, operation: Operation) -> Decision {
         self.first(who, reader, operation, |rule| match operation {
             Operation::Transmit | Operation::Session if !rule.commands.is_empty() => Fit::Perhaps,
@@ -135,7 +137,7 @@ impl Policy {
         })
     }
 
-    /// Whether the command may be sent, by transmit or in a session.
+    /// Decides about a command in `operation`, which is transmit or session.
     pub fn decide_command(
         &self,
         who: &Identity,
@@ -146,18 +148,18 @@ impl Policy {
         self.first(who, reader, operation, |rule| fit(rule, operation, command))
     }
 
-    /// Whether there is nothing that this principal could be denied anywhere.
+    /// Whether the caller is allowed everything at every reader.
     pub fn allows_everything(&self, who: &Identity) -> bool {
         self.rules.is_empty() && who.principal() == self.owner
     }
 
-    /// Whether there may be a reader that this principal may see. Without that, no other operation has any effect.
+    /// Whether the caller may see a reader at all. If not, no other operation has any effect.
     pub fn grants_anything(&self, who: &Identity) -> bool {
         let may_see = self.rules.iter().find_map(|rule| rule.effect_on_sight(who));
         !self.is_revoked(who) && may_see.map_or_else(|| who.principal() == self.owner, |effect| effect == Effect::Allow)
     }
 
-    /// Whether it is the holder of a token that has been taken away.
+    /// Whether the caller holds a removed token.
     fn is_revoked(&self, who: &Identity) -> bool {
         let (Identity::Token(token), Some(tokens)) = (who, &self.tokens) else { return false };
         !tokens

@@ -1,9 +1,9 @@
-//! A regular expression for names, as a configuration has them.
+//! A regular expression for names in the configuration.
 
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 
-/// A regular expression that fits a whole name.
+/// A regular expression that must match a whole name.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Pattern {
@@ -28,14 +28,14 @@ impl TryFrom<String> for Pattern {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        // The pattern is checked by itself first, so that `a)(b` cannot lean on the parentheses around it.
+        // The pattern must also compile alone, so that `a)(b` is not made valid by the group around it.
         let compiled = Regex::new(&text).and_then(|_| Regex::new(&format!(r"\A(?:{text})\z")));
         match compiled {
             Ok(whole) => Ok(Self { text, whole }),
             Err(error) => {
-                // The crate draws a picture of several lines and gives the cause last.
-                let picture = error.to_string();
-                let cause = picture.lines().last().unwrap_or_default().trim_start_matches("error: ");
+                // The crate prints several lines, with the cause in the last one.
+                let lines = error.to_string();
+                let cause = lines.lines().last().unwrap_or_default().trim_start_matches("error: ");
                 Err(format!("not a regular expression: {cause}"))
             }
         }

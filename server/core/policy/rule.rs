@@ -1,20 +1,20 @@
-//! Rules of the policy: which callers may do what at which readers.
+//! Rules of the policy: operations, effects, and the patterns of readers and commands.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
-use super::pattern::Pattern;
+use super::{pattern::Pattern, principal::PrincipalPattern};
 use crate::caller::Identity;
 
-/// What may be allowed or denied.
+/// An operation that rules allow or deny.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Operation {
-    /// To know that the reader is there. Without it, all the others are in vain.
+    /// To see the reader. Without it, no other operation has any effect.
     See,
-    /// To follow its changes.
+    /// To watch the reader's state and card.
     Watch,
-    /// To run units.
+    /// To run units with Transmit.
     Transmit,
     /// To open sessions and run commands in them.
     Session,
@@ -22,16 +22,16 @@ pub enum Operation {
     Reset,
     /// To leave the card as it is at the end of a session.
     Leave,
-    /// To share the card's security state with others who know the same key.
+    /// To share the card's security state with callers that send the same group key.
     SharedGroup,
 }
 
 impl Operation {
-    /// All of them.
+    /// All operations, in the order of the documentation.
     pub const ALL: [Self; 7] =
         [Self::See, Self::Watch, Self::Transmit, Self::Session, Self::Reset, Self::Leave, Self::SharedGroup];
 
-    /// The word for it in the configuration.
+    /// The name of the operation in the configuration.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::See => "see",
@@ -45,39 +45,40 @@ impl Operation {
     }
 }
 
-/// One `[[rule]]` of the file. Either `allow` or `deny` names something. `P` is how it names principals: in a file as
-/// text, whose names the reader of the file looks up ([`Rule::with_principals`]).
+/// One `[[rule]]` of the configuration. Exactly one of `allow` and `deny` has operations. `P` is the type of
+/// principals: text in a file, and [`PrincipalPattern`] after the configuration has looked up the names
+/// ([`Rule::with_principals`]).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rule<P = PrincipalPattern> {
-    /// What log lines and errors call it.
+    /// The name in log lines and errors, 1–64 printable ASCII characters.
     #[serde(deserialize_with = "name")]
     pub name: Arc<str>,
-    /// Whom it concerns: any of these.
+    /// The principals that it applies to, at least one.
     pub principals: Vec<P>,
-    /// At which readers: any of these; all if there is none.
+    /// The readers that it applies to; empty for all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     readers: Vec<Pattern>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     allow: Vec<Operations>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     deny: Vec<Operations>,
-    /// Of transmit and session, these commands only; all if there is none.
+    /// The commands of transmit and session that it applies to; empty for all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub commands: Vec<CommandPattern>,
 }
 
-/// What a rule does to the operations that it names.
+/// The effect of a rule on its operations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
-    /// They may be done.
+    /// The rule allows its operations.
     Allow,
-    /// They may not.
+    /// The rule denies its operations.
     Deny,
 }
 
 impl<P> Rule<P> {
-    /// The same rule, with each principal as `convert` returns it.
+    /// Returns the rule with each principal converted.
     pub fn with_principals<Q>(self, convert: impl Fn(P) -> Q) -> Rule<Q> {
         let Self { name, principals, readers, allow, deny, commands } = self;
         Rule { name, principals: principals.into_iter().map(convert).collect(), readers, allow, deny, commands }
@@ -85,21 +86,21 @@ impl<P> Rule<P> {
 }
 
 impl Rule {
-    /// Whether it speaks of this principal and this reader, which has an id and PC/SC's name.
+    /// Whether it applies to the caller and to the reader with this id and this PC/SC name.
     pub fn concerns(&self, who: &Identity, id: &str, display_name: &str) -> bool {
         let is_named = |reader: &Pattern| reader.matches(id) || reader.matches(display_name);
         self.principals.iter().any(|pattern| pattern.matches(who))
             && (self.readers.is_empty() || self.readers.iter().any(is_named))
     }
 
-    /// Returns what it does to this principal's sight of some reader, or, if it denies that, of all readers.
+    /// The effect on `see`: an allow for at least one reader, or a deny for all readers; `None` for every other rule.
     pub fn effect_on_sight(&self, who: &Identity) -> Option<Effect> {
         let concerns = self.principals.iter().any(|pattern| pattern.matches(who));
         let effect = self.effect(Operation::See).filter(|_| concerns);
         effect.filter(|effect| *effect == Effect::Allow || self.readers.is_empty())
     }
 
-    /// What it does to the operation, if it names it.
+    /// The effect on the operation; `None` if the rule does not name it.
     pub fn effect(&self, operation: Operation) -> Option<Effect> {
         let names = |operations: &[Operations]| operations.iter().any(|named| named.include(operation));
         if names(&self.allow) {
@@ -111,22 +112,22 @@ impl Rule {
         }
     }
 
-    /// What keeps the rule from being used: the key at fault and why.
+    /// The mistake that makes the rule invalid: the key and the message.
     pub fn mistake(&self) -> Option<(&'static str, &'static str)> {
         let runs_commands = self.effect(Operation::Transmit).or(self.effect(Operation::Session)).is_some();
         if self.principals.is_empty() {
-            Some(("principals", "names nobody: name someone, such as \"user:alice\" or \"anyone\""))
+            Some(("principals", "is empty: name at least one principal, such as \"user:alice\" or \"anyone\""))
         } else if self.allow.is_empty() == self.deny.is_empty() {
             Some(("name", "a rule has either `allow` or `deny`, with at least one operation"))
         } else if !self.commands.is_empty() && !runs_commands {
-            Some(("commands", "goes only with transmit or session"))
+            Some(("commands", "is only for rules with transmit or session"))
         } else {
             None
         }
     }
 }
 
-/// One operation, or all.
+/// One operation, or `all` as `None`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 struct Operations(Option<Operation>);
@@ -149,7 +150,7 @@ impl TryFrom<String> for Operations {
         let one = Operation::ALL.into_iter().find(|operation| operation.as_str() == text);
         one.map(|operation| Self(Some(operation))).ok_or_else(|| {
             let allowed = Operation::ALL.map(Operation::as_str).join(", ");
-            format!("`{text}` is no operation: allowed are all, {allowed}")
+            format!("`{text}` is not an operation: use all, {allowed}")
         })
     }
 }
@@ -160,111 +161,29 @@ impl From<Operations> for String {
     }
 }
 
-/// The users and groups of the system, by the names that a configuration gives them. Errors say why there is no number.
-pub trait Accounts {
-    /// The user that the broker runs as.
-    fn own_user(&self) -> u32;
-
-    /// The number of the user of that name.
-    ///
-    /// # Errors
-    /// There is no such user, or the look-up failed.
-    fn user_id(&self, name: &str) -> Result<u32, String>;
-
-    /// The number of the group of that name, and of the users who are listed as its members.
-    ///
-    /// # Errors
-    /// There is no such group, or the look-up failed.
-    fn group(&self, name: &str) -> Result<(u32, Vec<u32>), String>;
-}
-
-/// Whom a rule concerns. Names are looked up once, when the pattern is parsed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(into = "String")]
-pub struct PrincipalPattern {
-    text: String,
-    who: Who,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Who {
-    Anyone,
-    User(u32),
-    /// Whose primary group it is, and the users that are listed as its members.
-    Group {
-        gid: u32,
-        members: Vec<u32>,
-    },
-    Token(String),
-}
-
-impl PrincipalPattern {
-    /// Reads `self`, `anyone`, `user:NAME`, `uid:NUMBER`, `group:NAME`, `gid:NUMBER` or `token:NAME`.
-    ///
-    /// # Errors
-    /// The text is none of these, or `accounts` does not know the name.
-    pub fn parse(text: String, accounts: &impl Accounts) -> Result<Self, String> {
-        let number = |number: &str| number.parse().map_err(|_| format!("`{number}` is no number of a user or group"));
-        let who = match text.split_once(':') {
-            None if text == "anyone" => Who::Anyone,
-            None if text == "self" => Who::User(accounts.own_user()),
-            Some(("user", name)) => Who::User(accounts.user_id(name)?),
-            Some(("uid", uid)) => Who::User(number(uid)?),
-            Some(("group", name)) => {
-                let (gid, members) = accounts.group(name)?;
-                Who::Group { gid, members }
-            }
-            Some(("gid", gid)) => Who::Group { gid: number(gid)?, members: Vec::new() },
-            Some(("token", name)) if !name.is_empty() => Who::Token(name.to_owned()),
-            _ => {
-                return Err(format!(
-                    "`{text}` is nobody: say self, anyone, user:NAME, uid:NUMBER, group:NAME, gid:NUMBER or token:NAME"
-                ));
-            }
-        };
-        Ok(Self { text, who })
-    }
-
-    fn matches(&self, identity: &Identity) -> bool {
-        match (&self.who, identity) {
-            (Who::Anyone, _) => true,
-            (Who::User(named), Identity::User { uid, .. }) => named == uid,
-            (Who::Group { gid: named, members }, Identity::User { uid, gid }) => named == gid || members.contains(uid),
-            (Who::Token(named), Identity::Token(token)) => **named == *token.name,
-            (Who::User(_) | Who::Group { .. }, Identity::Token(_)) | (Who::Token(_), Identity::User { .. }) => false,
-        }
-    }
-}
-
-impl From<PrincipalPattern> for String {
-    fn from(pattern: PrincipalPattern) -> Self {
-        pattern.text
-    }
-}
-
-/// Which commands a rule concerns: those that agree with all that is given.
+/// A pattern of commands. A command matches if it agrees with every field that has a value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CommandPattern {
-    /// CLA.
+    /// The class byte (CLA), by default any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     class: Option<BytePattern>,
-    /// INS.
+    /// The instruction byte (INS), by default any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     instruction: Option<BytePattern>,
-    /// P1.
+    /// The first parameter (P1), by default any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     p1: Option<BytePattern>,
-    /// P2.
+    /// The second parameter (P2), by default any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     p2: Option<BytePattern>,
-    /// What the name of the selected application begins with.
+    /// The beginning of the selected application's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub application: Option<ApplicationPattern>,
 }
 
 impl CommandPattern {
-    /// Whether the command's first four bytes agree.
+    /// Whether the command's first four bytes match.
     pub fn matches_header(&self, header: [u8; 4]) -> bool {
         let patterns = [self.class, self.instruction, self.p1, self.p2];
         patterns.iter().zip(header).all(|(pattern, byte)| pattern.is_none_or(|pattern| pattern.matches(byte)))
@@ -298,7 +217,9 @@ impl TryFrom<String> for BytePattern {
             Some(&[(high, high_mask), (low, low_mask)]) => {
                 Ok(Self { value: high << 4 | low, mask: high_mask << 4 | low_mask })
             }
-            _ => Err(format!("`{text}` is no byte: two hexadecimal digits, x for any, such as \"A4\" or \"0x\"")),
+            _ => {
+                Err(format!("`{text}` is not a byte: use two hexadecimal digits, x for any, such as \"A4\" or \"0x\""))
+            }
         }
     }
 }
@@ -319,7 +240,7 @@ impl From<BytePattern> for String {
 pub struct ApplicationPattern(Vec<u8>);
 
 impl ApplicationPattern {
-    /// Whether an application whose name begins with `known` has a name that begins with this; `None` if too little is known.
+    /// Whether an application matches, given the `known` beginning of its name; `None` if `known` is too short.
     pub fn matches(&self, known: &[u8]) -> Option<bool> {
         if known.starts_with(&self.0) {
             Some(true)
@@ -337,7 +258,7 @@ impl TryFrom<String> for ApplicationPattern {
     fn try_from(text: String) -> Result<Self, String> {
         let bytes = hex::decode(&text).ok().filter(|bytes| (1..=16).contains(&bytes.len()));
         bytes.map(Self).ok_or_else(|| {
-            format!("`{text}` is no application: the first 1 to 16 bytes of its identifier in hexadecimal")
+            format!("`{text}` is not an application: use the first 1 to 16 bytes of its identifier in hexadecimal")
         })
     }
 }

@@ -1,7 +1,7 @@
-//! What rules decide, told as stories and tables.
+//! Decisions of the policy, in tables.
 
 use super::{
-    rule::{Accounts, PrincipalPattern},
+    principal::{Accounts, PrincipalPattern},
     *,
 };
 
@@ -45,13 +45,13 @@ fn reader(id: &str) -> ReaderNames {
     ReaderNames { id: id.into(), display_name: format!("Vendor {id} 00 00") }
 }
 
-/// `+rule` where it is allowed and `-rule` where it is not.
-fn said(decision: Decision) -> String {
+/// Formats a decision: `+rule` if it allows, `-rule` if it denies.
+fn text(decision: Decision) -> String {
     format!("{}{}", if decision.allowed { '+' } else { '-' }, decision.rule)
 }
 
 fn decided(policy: &Policy, who: &Identity, id: &str, operation: Operation) -> String {
-    said(policy.decide(who, &reader(id), operation))
+    text(policy.decide(who, &reader(id), operation))
 }
 
 fn command(policy: &Policy, header: [u8; 4], application: Application<'_>) -> String {
@@ -59,11 +59,11 @@ fn command(policy: &Policy, header: [u8; 4], application: Application<'_>) -> St
 }
 
 fn judged(policy: &Policy, header: Header, application: Application<'_>) -> String {
-    said(policy.decide_command(&ALICE, &reader("desk"), Operation::Transmit, Command { header, application }))
+    text(policy.decide_command(&ALICE, &reader("desk"), Operation::Transmit, Command { header, application }))
 }
 
 #[test]
-fn without_rules_the_brokers_own_user_may_do_everything_and_nobody_else_anything() {
+fn without_rules_only_the_brokers_own_user_is_allowed() {
     let policy = Policy::new(Vec::new(), 1000);
     assert!(policy.allows_everything(&OWNER) && !policy.allows_everything(&ALICE));
     for operation in Operation::ALL {
@@ -75,7 +75,7 @@ fn without_rules_the_brokers_own_user_may_do_everything_and_nobody_else_anything
 }
 
 #[test]
-fn the_first_rule_that_speaks_of_it_decides() {
+fn the_first_rule_that_matches_decides() {
     let policy = policy(
         "rule = [
             { name = 'no reset', principals = ['anyone'], deny = ['reset'] },
@@ -108,7 +108,7 @@ fn the_first_rule_that_speaks_of_it_decides() {
 }
 
 #[test]
-fn a_user_who_may_see_no_reader_is_granted_nothing() {
+fn a_caller_without_see_is_granted_nothing() {
     let policy = policy(
         "rule = [
             { name = 'not bob', principals = ['uid:1002'], deny = ['all'] },
@@ -119,13 +119,13 @@ fn a_user_who_may_see_no_reader_is_granted_nothing() {
     );
     let granted = [OWNER, ALICE, BOB, ci()].map(|who| policy.grants_anything(&who));
     assert_eq!(granted, [true, false, false, true]);
-    assert!(!policy.clone().with_tokens([]).grants_anything(&ci()), "the token was taken away");
+    assert!(!policy.clone().with_tokens([]).grants_anything(&ci()), "the token was removed");
     let no_rules = Policy::new(Vec::new(), 1000);
     assert!(no_rules.grants_anything(&OWNER) && !no_rules.grants_anything(&ALICE));
 }
 
 #[test]
-fn a_rule_for_a_group_concerns_its_listed_members_too() {
+fn a_rule_for_a_group_applies_to_its_listed_members() {
     let policy = policy("rule = [{ name = 'g', principals = ['group:readers'], allow = ['see'] }]");
     let others = Identity::User { uid: 1003, gid: 60 };
     let decisions = [ALICE, BOB, others].map(|who| decided(&policy, &who, "desk", Operation::See));
@@ -133,7 +133,7 @@ fn a_rule_for_a_group_concerns_its_listed_members_too() {
 }
 
 #[test]
-fn a_principal_is_looked_up_by_its_name_once() {
+fn principals_are_parsed_matched_and_printed() {
     let parse = |text: &str| PrincipalPattern::parse(text.to_owned(), &Known);
     for (text, who, matches) in [
         ("self", OWNER, true),
@@ -147,19 +147,19 @@ fn a_principal_is_looked_up_by_its_name_once() {
         let rule = format!("rule = [{{ name = 'r', principals = ['{text}'], deny = ['see'] }}]");
         let decision = decided(&policy(&rule), &who, "desk", Operation::See);
         assert_eq!(decision == "-r", matches, "{text} {who:?}");
-        assert_eq!(String::from(parse(text).unwrap()), text, "it is printed as it was written");
+        assert_eq!(String::from(parse(text).unwrap()), text, "the text is unchanged");
     }
     assert_eq!(parse("user:bob"), Err("no user bob".into()));
     assert_eq!(parse("group:writers"), Err("no group writers".into()));
-    for nobody in ["", "alice", "token:", "uid:alice", "role:admin"] {
-        assert!(parse(nobody).is_err(), "{nobody}");
+    for unknown in ["", "alice", "token:", "uid:alice", "role:admin"] {
+        assert!(parse(unknown).is_err(), "{unknown}");
     }
 }
 
 const PIV: &[u8] = &[0xA0, 0x00, 0x00, 0x03, 0x08, 0x00, 0x00, 0x10, 0x00];
 
 #[test]
-fn rules_for_commands_look_at_the_header() {
+fn rules_for_commands_match_the_header() {
     let policy = policy(
         "rule = [
             { name = 'no verify', principals = ['anyone'], deny = ['transmit'], commands = [{ instruction = '2x' }] },
@@ -180,20 +180,24 @@ fn rules_for_commands_look_at_the_header() {
             assert_eq!(command(&policy, header, application), expected, "{header:02X?}");
         }
     }
-    // Some commands may be sent, so units may be asked for.
+    // Some commands are allowed, so transmit is.
     assert_eq!(decided(&policy, &ALICE, "desk", Operation::Transmit), "+read");
     assert_eq!(decided(&policy, &ALICE, "desk", Operation::Session), "-default");
 }
 
 #[test]
-fn an_application_that_is_not_known_does_not_open_a_door_and_does_not_leave_one_open() {
+fn an_unknown_application_matches_denials_only() {
     let sign = [0x00, 0x87, 0x11, 0x9A];
     let allowing = policy(
-        "rule = [{ name = 'piv', principals = ['anyone'], allow = ['transmit'], commands = [{ application = 'A000000308' }] }]",
+        "rule = [
+            { name = 'piv', principals = ['anyone'], allow = ['transmit'],
+              commands = [{ application = 'A000000308' }] },
+        ]",
     );
     let denying = policy(
         "rule = [
-            { name = 'no piv', principals = ['anyone'], deny = ['transmit'], commands = [{ application = 'a000000308' }] },
+            { name = 'no piv', principals = ['anyone'], deny = ['transmit'],
+              commands = [{ application = 'a000000308' }] },
             { name = 'rest', principals = ['anyone'], allow = ['transmit'] },
         ]",
     );
@@ -201,7 +205,7 @@ fn an_application_that_is_not_known_does_not_open_a_door_and_does_not_leave_one_
         (Application::Later, "+piv", "+rest"),
         (Application::Unknown, "-default", "-no piv"),
         (Application::Known(PIV), "+piv", "-no piv"),
-        // The beginning of a name that may go on otherwise.
+        // The beginning of a name, too short to decide.
         (Application::Known(&PIV[..4]), "-default", "-no piv"),
         (Application::Known(&[0xD2, 0x76]), "-default", "+rest"),
     ] {
@@ -211,7 +215,7 @@ fn an_application_that_is_not_known_does_not_open_a_door_and_does_not_leave_one_
 }
 
 #[test]
-fn what_cannot_be_read_fits_every_denial_of_commands_and_no_permission() {
+fn unreadable_commands_match_denials_only() {
     let rule = |name: &str, effect: &str, commands: &str| {
         format!("{{ name = '{name}', principals = ['anyone'], {effect} = ['transmit']{commands} }}")
     };
