@@ -67,6 +67,51 @@ pub enum Reason {
     ProtocolMismatch,
 }
 
+impl Reason {
+    /// The name in the contract, in log lines and in metadata.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => "INVALID_REQUEST",
+            Self::ReaderNotFound => "READER_NOT_FOUND",
+            Self::ReaderGone => "READER_GONE",
+            Self::ReaderNotOwned => "READER_NOT_OWNED",
+            Self::NoCard => "NO_CARD",
+            Self::CardMute => "CARD_MUTE",
+            Self::HeldElsewhere => "HELD_ELSEWHERE",
+            Self::ReaderUnresponsive => "READER_UNRESPONSIVE",
+            Self::PcscUnavailable => "PCSC_UNAVAILABLE",
+            Self::QueueTimeout => "QUEUE_TIMEOUT",
+            Self::DeadlineNear => "DEADLINE_NEAR",
+            Self::QueueFull => "QUEUE_FULL",
+            Self::InsertionChanged => "INSERTION_CHANGED",
+            Self::StateChanged => "STATE_CHANGED",
+            Self::CardRemoved => "CARD_REMOVED",
+            Self::CardLost => "CARD_LOST",
+            Self::CardReset => "CARD_RESET",
+            Self::ResetFailed => "RESET_FAILED",
+            Self::UnsupportedLength => "UNSUPPORTED_LENGTH",
+            Self::ResponseTooLarge => "RESPONSE_TOO_LARGE",
+            Self::StatusWord => "STATUS_WORD",
+            Self::LeaseEnded => "LEASE_ENDED",
+            Self::LeaseRevoked => "LEASE_REVOKED",
+            Self::PrecedingFailed => "PRECEDING_FAILED",
+            Self::Denied => "DENIED",
+            Self::PinKnownWrong => "PIN_KNOWN_WRONG",
+            Self::PinLastTry => "PIN_LAST_TRY",
+            Self::Unauthenticated => "UNAUTHENTICATED",
+            Self::ShuttingDown => "SHUTTING_DOWN",
+            Self::OutcomesFull => "OUTCOMES_FULL",
+            Self::RequestIdReused => "REQUEST_ID_REUSED",
+            Self::NotImplemented => "NOT_IMPLEMENTED",
+            Self::Internal => "INTERNAL",
+            Self::OverBudget => "OVER_BUDGET",
+            Self::UnitTooLong => "UNIT_TOO_LONG",
+            Self::ResponseLost => "RESPONSE_LOST",
+            Self::ProtocolMismatch => "PROTOCOL_MISMATCH",
+        }
+    }
+}
+
 /// Why the broker ended a session, with [`Reason::LeaseRevoked`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Cause {
@@ -78,6 +123,18 @@ pub enum Cause {
     RulesChanged,
     /// An operator has released the reader.
     Released,
+}
+
+impl Cause {
+    /// The name in the contract and in log lines.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Idle => "IDLE",
+            Self::TooLong => "TOO_LONG",
+            Self::RulesChanged => "RULES_CHANGED",
+            Self::Released => "RELEASED",
+        }
+    }
 }
 
 /// A failed request, or the early end of a unit. Holds no APDU byte, so it may be logged and sent.

@@ -49,7 +49,7 @@ pub(super) fn wire_failure(failure: &Failure, reader: Option<&str>) -> v1::Failu
 /// Returns the status of a failure; `reader` is the one that the request names.
 pub(super) fn to_status(failure: &Failure, reader: Option<&str>) -> Status {
     let wire = wire_failure(failure, reader);
-    let (reason, delivery) = (wire_reason(failure.reason).short_name(), failure.delivery.as_str());
+    let (reason, delivery) = (failure.reason.as_str(), failure.delivery.as_str());
     let mut trailers = MetadataMap::new();
     trailers.insert(REASON_TRAILER, MetadataValue::from_static(reason));
     trailers.insert(DELIVERY_TRAILER, MetadataValue::from_static(delivery));
@@ -158,6 +158,8 @@ fn wire_delivery(delivery: Delivery) -> v1::Delivery {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use tonic::Code;
     use tonic_types::StatusExt;
 
@@ -230,6 +232,60 @@ mod tests {
         let status = to_status(&failure, Some(&"x".repeat(MAX_READER_NAME_BYTES)));
         assert!(status.details().len() <= 4_096, "{}", status.details().len());
         assert!(status.message().len() <= MAX_MESSAGE_BYTES && status.message().ends_with('…'));
+    }
+
+    /// Every reason of the core, in no order.
+    const REASONS: &[Reason] = &[
+        Reason::InvalidRequest,
+        Reason::ReaderNotFound,
+        Reason::ReaderGone,
+        Reason::ReaderNotOwned,
+        Reason::NoCard,
+        Reason::CardMute,
+        Reason::HeldElsewhere,
+        Reason::ReaderUnresponsive,
+        Reason::PcscUnavailable,
+        Reason::QueueTimeout,
+        Reason::DeadlineNear,
+        Reason::QueueFull,
+        Reason::InsertionChanged,
+        Reason::StateChanged,
+        Reason::CardRemoved,
+        Reason::CardLost,
+        Reason::CardReset,
+        Reason::ResetFailed,
+        Reason::UnsupportedLength,
+        Reason::ResponseTooLarge,
+        Reason::StatusWord,
+        Reason::LeaseEnded,
+        Reason::LeaseRevoked,
+        Reason::PrecedingFailed,
+        Reason::Denied,
+        Reason::PinKnownWrong,
+        Reason::PinLastTry,
+        Reason::Unauthenticated,
+        Reason::ShuttingDown,
+        Reason::OutcomesFull,
+        Reason::RequestIdReused,
+        Reason::NotImplemented,
+        Reason::Internal,
+        Reason::OverBudget,
+        Reason::UnitTooLong,
+        Reason::ResponseLost,
+        Reason::ProtocolMismatch,
+    ];
+
+    #[test]
+    fn reasons_and_causes_have_the_names_of_the_contract() {
+        for reason in REASONS {
+            assert_eq!(wire_reason(*reason).short_name(), reason.as_str());
+        }
+        let named: HashSet<_> = REASONS.iter().map(|reason| wire_reason(*reason)).collect();
+        let in_contract = (1..1_000).filter_map(|number| v1::ErrorReason::try_from(number).ok());
+        assert_eq!(named, in_contract.collect(), "the list has every reason of the contract");
+        for cause in [Cause::Idle, Cause::TooLong, Cause::RulesChanged, Cause::Released] {
+            assert_eq!(wire_cause(cause).as_str_name(), format!("REVOCATION_CAUSE_{}", cause.as_str()));
+        }
     }
 
     #[test]

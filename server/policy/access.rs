@@ -1,4 +1,5 @@
-//! What one caller may do at one reader, by the policy that is in force at the moment of the question. Denials go into the audit trail.
+//! The access of one caller to one reader, decided by the policy in force at the moment of each check. Denials go into
+//! the audit trail.
 
 use std::sync::Arc;
 
@@ -13,31 +14,31 @@ use tokio::sync::watch;
 
 use super::audit::{self, AuditTrail};
 
-/// What a command is in the words of a denial.
+/// The name of the operation in a denial of a command.
 const COMMAND: &str = "send this command";
 
-/// The policy, now and at every change.
+/// The policy in force. Receives every new policy.
 pub type PolicyInForce = watch::Receiver<Arc<Policy>>;
 
-/// Asks the policy on behalf of one request. Clones belong to the same request.
+/// Checks one request against the policy. Clones belong to the same request.
 #[derive(Clone)]
 pub struct Access(Arc<Request>);
 
 struct Request {
     policy: PolicyInForce,
-    /// Where denials go.
+    /// The trail that denials go into.
     trail: AuditTrail,
     caller: Caller,
     reader: Arc<ReaderNames>,
-    /// [`Operation::Transmit`] or [`Operation::Session`].
+    /// The main operation: [`Operation::Transmit`] or [`Operation::Session`].
     operation: Operation,
-    /// What else it was made for.
+    /// Further operations that the request needs, such as a reset.
     also: Vec<Operation>,
 }
 
 impl Access {
-    /// The access of `caller` to do `operation`, and `also` these, at `reader`. Nothing is asked yet. Denials go into
-    /// `trail`.
+    /// Creates the access of `caller` to `reader` for `operation` and the operations in `also`. Checks nothing yet.
+    /// Denials go into `trail`.
     pub fn new(
         policy: PolicyInForce,
         trail: AuditTrail,
@@ -49,40 +50,40 @@ impl Access {
         Self(Arc::new(Request { policy, trail, caller, reader, operation, also }))
     }
 
-    /// Whose it is.
+    /// The caller that sent the request.
     pub fn caller(&self) -> &Caller {
         &self.0.caller
     }
 
-    /// Whether the request may do all that it was made for; to be asked again whenever the policy may have changed.
+    /// Checks all operations of the request. Call it again whenever the policy may have changed.
     ///
     /// # Errors
-    /// Denied.
+    /// The first denial, in the order see, main operation, further operations.
     pub fn holds(&self) -> Result<(), Failure> {
         [Operation::See, self.0.operation].iter().chain(&self.0.also).try_for_each(|operation| self.check(*operation))
     }
 
-    /// Whether the request may do `operation`.
+    /// Checks one operation of the request.
     ///
     /// # Errors
-    /// Denied.
+    /// The denial, with the name of the rule.
     pub fn check(&self, operation: Operation) -> Result<(), Failure> {
         let decision = self.0.policy.borrow().decide(&self.0.caller.identity, &self.0.reader, operation);
         self.enforce(decision, operation, operation.as_str())
     }
 
-    /// The policy at this moment, for [`Access::command_rules`].
+    /// The policy that is in force now, for [`Access::command_rules`].
     pub fn policy(&self) -> Arc<Policy> {
         self.0.policy.borrow().clone()
     }
 
-    /// What `policy` says of the request's commands, for the gate.
+    /// The rules of `policy` for the request's commands, for the gate.
     pub fn command_rules<'a>(&'a self, policy: &'a Policy) -> CommandRules<'a> {
         let Request { caller, reader, operation, .. } = &*self.0;
         CommandRules { policy, caller: &caller.identity, reader, operation: *operation }
     }
 
-    /// Records that the gate has kept a command of the request from the card, and returns what its caller gets.
+    /// Records that the gate has refused a command of the request, and returns the failure for its caller.
     pub fn record_refusal(&self, refusal: Refusal) -> Failure {
         match refusal {
             Refusal::LeaseEnded(failure) => failure,
@@ -94,12 +95,12 @@ impl Access {
         }
     }
 
-    /// Whether these commands may be sent once the turn has come, whatever is selected then. Each has its place in the
-    /// unit, and two headers where it depends on the card which of them is sent: one that may be is enough here, and
-    /// the gate looks again.
+    /// Checks the headers of a unit's commands before the turn, with an open selection. Each item has the index of its
+    /// command and two headers, of which the card's protocol selects one. It is enough here that one of them is
+    /// allowed: the gate checks again.
     ///
     /// # Errors
-    /// Denied, with the place of the first one that may not.
+    /// The first denial, with the index of its command.
     pub fn check_headers(&self, headers: impl IntoIterator<Item = (usize, [Header; 2])>) -> Result<(), Failure> {
         let policy = self.policy();
         if policy.allows_everything(&self.0.caller.identity) {
@@ -122,7 +123,7 @@ impl Access {
         &self.0.reader.id
     }
 
-    /// The record of a session's begin and end.
+    /// Records an event of the session.
     pub fn audit(&self, event: audit::SessionRecord<'_>) {
         audit::session(&self.0.caller, &self.0.reader.id, event);
     }
@@ -134,14 +135,14 @@ impl Access {
     fn record_denial(&self, decision: Decision, operation: Operation, what: &str) -> Failure {
         self.0.trail.denied(&self.0.caller, &self.0.reader.id, operation, &decision.rule);
         let message = format!(
-            "denied by rule \"{}\" ({what}): ask those who run the broker; cardbroker policy check explains",
+            "denied by rule \"{}\" ({what}): ask the administrator of the broker; cardbroker policy check explains it",
             decision.rule
         );
         Failure::denied(decision.rule, message)
     }
 }
 
-/// Access for everything, for tests that are about something else.
+/// Access to everything, for tests of other things.
 #[cfg(test)]
 pub(crate) fn unlimited(key: cardbroker_core::caller::CallerKey) -> Access {
     let identity = cardbroker_core::caller::Identity::User { uid: 0, gid: 0 };
@@ -150,7 +151,7 @@ pub(crate) fn unlimited(key: cardbroker_core::caller::CallerKey) -> Access {
     Access::new(unlimited_policy(), AuditTrail::default(), caller, names.into(), Operation::Transmit, Vec::new())
 }
 
-/// A policy that allows everything to the one whom [`unlimited`] permits are for.
+/// A policy that allows everything to the caller of [`unlimited`].
 #[cfg(test)]
 pub(crate) fn unlimited_policy() -> PolicyInForce {
     watch::Sender::new(Arc::new(Policy::new(Vec::new(), 0))).subscribe()

@@ -1,4 +1,4 @@
-//! `policy check`: what someone may do at a reader, and by which rule, in words or as JSON.
+//! `policy check`: prints the operations that a caller may perform at a reader, each with the rule that decides it.
 
 use std::fmt::{self, Write};
 
@@ -11,25 +11,25 @@ use serde_json::{Value, json};
 
 use super::accounts::identity;
 
-/// What is asked.
+/// The arguments of `policy check`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Question {
-    /// Who: self, user:NAME, uid:NUMBER or token:NAME.
+    /// The caller: self, user:NAME, uid:NUMBER or token:NAME.
     #[arg(long = "as", value_name = "WHO", default_value = "self", value_parser = identity)]
     who: Identity,
-    /// The reader's id, or PC/SC's name for it. Without it: a reader that only rules for all readers concern.
+    /// The reader's id or PC/SC name. Without it, only rules for all readers apply.
     #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
     reader: String,
-    /// PC/SC's name for it, where some rules know the reader by the one name and some by the other.
+    /// The PC/SC name, if rules use both the id and the PC/SC name of the reader.
     #[arg(long, value_name = "NAME", requires = "reader")]
     display_name: Option<String>,
-    /// Ask about this command too: an APDU in hexadecimal, of which the first four bytes count.
+    /// Check this command too: an APDU in hexadecimal, of which only the first four bytes matter.
     #[arg(long, value_name = "APDU", value_parser = header)]
     apdu: Option<FirstBytes>,
-    /// The name (AID) of the application that is selected then, in hexadecimal. Without it: what the card has selected is not known.
+    /// The AID of the selected application, in hexadecimal. Without it, the selection counts as unknown.
     #[arg(long, value_name = "AID", value_parser = application, requires = "apdu")]
     application: Option<Aid>,
-    /// Write JSON.
+    /// Print JSON instead of text.
     #[arg(long)]
     json: bool,
 }
@@ -42,7 +42,8 @@ struct Aid(Vec<u8>);
 fn header(text: &str) -> Result<FirstBytes, String> {
     let digits: String = text.chars().filter(|letter| !letter.is_whitespace() && *letter != ':').take(8).collect();
     let mut header = [0; 4];
-    hex::decode_to_slice(digits, &mut header).map_err(|_| "give at least four bytes in hexadecimal".to_owned())?;
+    hex::decode_to_slice(digits, &mut header)
+        .map_err(|_| "an APDU has at least four bytes in hexadecimal".to_owned())?;
     Ok(header)
 }
 
@@ -52,7 +53,7 @@ fn application(text: &str) -> Result<Aid, String> {
 }
 
 impl Question {
-    /// The answer by `policy`, whole lines.
+    /// Returns the answer of `policy` as text or JSON. It ends with a newline.
     pub fn answer(&self, policy: &Policy) -> String {
         let display_name = self.display_name.as_ref().unwrap_or(&self.reader).clone();
         let names = ReaderNames { id: self.reader.clone(), display_name };
@@ -88,13 +89,13 @@ impl Question {
         let reader = if self.reader.is_empty() { "a reader that no rule names" } else { &self.reader };
         writeln!(text, "{} at {reader}:", self.who.principal())?;
         for (operation, decision) in operations {
-            writeln!(text, "  {:<13} {}", operation.as_str(), words(decision))?;
+            writeln!(text, "  {:<13} {}", operation.as_str(), description(decision))?;
         }
         for (operation, decision) in commands.into_iter().flatten() {
-            writeln!(text, "  the command, by {}: {}", operation.as_str(), words(decision))?;
+            writeln!(text, "  the command, by {}: {}", operation.as_str(), description(decision))?;
         }
         if operations.iter().any(|(operation, decision)| *operation == Operation::See && !decision.allowed) {
-            writeln!(text, "What may not be seen is the same as what is not there: nothing else helps.")?;
+            writeln!(text, "This caller cannot see the reader, so no other permission has any effect.")?;
         }
         Ok(())
     }
@@ -102,7 +103,7 @@ impl Question {
 
 type Answer = (Operation, Decision);
 
-fn words(decision: &Decision) -> String {
+fn description(decision: &Decision) -> String {
     let Decision { allowed, some_commands, rule } = decision;
     let verdict = if *allowed { "allowed" } else { "denied" };
     let which = if *some_commands { ", for some commands" } else { "" };
@@ -136,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_names_the_rule_of_each_operation() {
+    fn the_answer_names_the_rule_of_each_operation() {
         let expected = "\
 token ci at desk:
   see           allowed  rule \"desk\"
@@ -151,21 +152,22 @@ token ci at desk:
     }
 
     #[test]
-    fn what_is_not_seen_is_said_to_be_in_vain() {
+    fn the_answer_says_that_an_unseen_reader_allows_nothing() {
         assert!(answer(&["--as", "token:ci"]).contains("at a reader that no rule names:"));
-        assert!(answer(&["--as", "token:other", "--reader", "desk"]).ends_with("nothing else helps.\n"));
+        let unseen = answer(&["--as", "token:other", "--reader", "desk"]);
+        assert!(unseen.ends_with("no other permission has any effect.\n"), "{unseen}");
         assert!(answer(&["--as", "self"]).contains("  transmit      allowed  rule \"default\"\n"));
     }
 
     #[test]
-    fn a_command_depends_on_what_is_selected() {
-        let ask = |more: &[&str]| {
+    fn a_command_is_decided_by_the_selected_application() {
+        let check = |more: &[&str]| {
             answer(&[&["--as", "token:ci", "--reader", "desk", "--json", "--apdu", "00 CB 3F FF 03"], more].concat())
         };
         let allowed =
             |answer: &str| serde_json::from_str::<Value>(answer).unwrap()["command"][0]["allowed"].as_bool().unwrap();
-        assert!(allowed(&ask(&["--application", "A00000030800001000"])));
-        assert!(!allowed(&ask(&["--application", "D27600012401"])));
-        assert!(!allowed(&ask(&[])));
+        assert!(allowed(&check(&["--application", "A00000030800001000"])));
+        assert!(!allowed(&check(&["--application", "D27600012401"])));
+        assert!(!allowed(&check(&[])));
     }
 }

@@ -1,4 +1,4 @@
-//! The policy's contact with the world: who asks it, the accounts of the system, the audit trail, `policy check`.
+//! The server's side of the policy: access checks, accounts of the system, the audit trail, `policy check`.
 
 pub mod access;
 pub mod accounts;

@@ -27,7 +27,7 @@ use tracing::{
     trace_span,
 };
 
-use crate::policy::{access::Access, audit};
+use crate::policy::access::Access;
 
 /// The target of units: their spans, exchanges and lines.
 pub const UNIT: &str = "cardbroker::unit";
@@ -74,7 +74,7 @@ impl fmt::Display for End {
         match self {
             Self::Ok => formatter.write_str("ok"),
             Self::Abandoned => formatter.write_str("abandoned"),
-            Self::Failed(reason) => formatter.write_str(&audit::word(reason)),
+            Self::Failed(reason) => formatter.write_str(reason.as_str()),
         }
     }
 }

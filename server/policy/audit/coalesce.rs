@@ -1,14 +1,14 @@
-//! Records of one kind, coalesced: the first is emitted at once, the following ones of a window as one count at its
-//! end. Decides only; `now` is an argument.
+//! Coalesces records of one kind: the first record is emitted at once, later ones are counted and the count is emitted
+//! at the end of the window. Pure; `now` is an argument.
 //!
 //! ```text
-//! first ──► emitted, a window opens ──► further ones are counted ──► the window ends
+//! first ──► emitted, a window opens ──► later records are counted ──► the window ends
 //!                                           ▲                          │ some: the count is emitted, a window opens
 //!                                           └──────────────────────────┤
 //!                                                                      └ none: the kind is forgotten
 //! ```
 //!
-//! At the end all windows close, and later records are emitted singly.
+//! `close` ends all windows; later records are emitted singly.
 
 use std::{
     collections::{HashMap, VecDeque, hash_map::Entry},
@@ -17,40 +17,40 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long records of one kind are counted before the count is emitted.
+/// The length of a window, after which its count is emitted.
 pub(super) const WINDOW: Duration = Duration::from_secs(10);
 
-/// The most kinds that are distinguished at a time.
+/// The most kinds that have a window of their own at a time.
 pub(super) const MAX_KINDS: usize = 1_024;
 
 /// The decision about one record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// Emit it now.
+    /// Emit the record at once.
     Emit,
-    /// It is part of a count that will be emitted.
+    /// Do not emit it: it is part of a count that is emitted later.
     Counted,
 }
 
-/// Records that were counted within one window.
+/// The count of the records of one window.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Count<K> {
-    /// Their kind; `None` for all kinds beyond [`MAX_KINDS`] together.
+    /// The kind of the records; `None` for all kinds beyond [`MAX_KINDS`] together.
     pub(super) kind: Option<K>,
-    /// Their number, without the record that was emitted at once.
+    /// The number of records, without the one that was emitted at once.
     pub(super) repeated: u64,
     /// The length of the window.
     pub(super) time: Duration,
 }
 
-/// The windows that are open.
+/// The open windows, at most one for each kind.
 #[derive(Debug)]
 pub(super) struct Coalescer<K> {
-    /// The count of each kind, and under `None` that of all kinds beyond [`MAX_KINDS`].
+    /// The count of each kind. The key `None` stands for all kinds beyond [`MAX_KINDS`].
     counts: HashMap<Option<K>, u64>,
-    /// When each window opened. All are equally long, so the first one ends first.
+    /// The start of each window. All windows have the same length, so the first to open is the first to end.
     opened: VecDeque<(Instant, Option<K>)>,
-    /// Whether the end has come: nobody would emit a further count.
+    /// Whether [`Self::close`] was called. Counts would not be emitted any more.
     is_closed: bool,
 }
 
@@ -61,7 +61,7 @@ impl<K> Default for Coalescer<K> {
 }
 
 impl<K: Clone + Eq + Hash> Coalescer<K> {
-    /// Decides about a record of that kind.
+    /// Decides about a record of `kind`.
     pub(super) fn on_record(&mut self, kind: K, now: Instant) -> Verdict {
         if self.is_closed {
             return Verdict::Emit;
@@ -83,12 +83,12 @@ impl<K: Clone + Eq + Hash> Coalescer<K> {
         Verdict::Counted
     }
 
-    /// When the next window ends; `None` if none is open.
+    /// The end of the next window; `None` if no window is open.
     pub(super) fn next_end(&self) -> Option<Instant> {
         self.opened.front().map(|(opened, _)| *opened + WINDOW)
     }
 
-    /// Ends the windows whose time is over, and returns their counts.
+    /// Ends the windows that are due, and returns their counts.
     pub(super) fn end_windows(&mut self, now: Instant) -> Vec<Count<K>> {
         let mut ended = Vec::new();
         while self.next_end().is_some_and(|end| end <= now)
@@ -127,7 +127,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn a_flood_of_one_kind_is_one_record_and_a_count_for_each_window() {
+    fn a_flood_becomes_one_record_and_one_count_per_window() {
         let (mut records, start) = (Coalescer::default(), Instant::now());
         assert_eq!(records.next_end(), None);
         assert_eq!(records.on_record("a", start), Verdict::Emit);
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn kinds_beyond_the_most_are_counted_together() {
+    fn kinds_beyond_the_limit_are_counted_together() {
         let (mut records, start) = (Coalescer::default(), Instant::now());
         for kind in 0..MAX_KINDS {
             assert_eq!(records.on_record(kind, start), Verdict::Emit);
@@ -160,11 +160,11 @@ mod tests {
         let further = Count { kind: None, repeated: 9 * MAX_KINDS as u64, time: WINDOW };
         assert_eq!(ended.last(), Some(&further));
         records.end_windows(start + 3 * WINDOW);
-        assert_eq!(records.on_record(9 * MAX_KINDS, start + 3 * WINDOW), Verdict::Emit, "there is room again");
+        assert_eq!(records.on_record(9 * MAX_KINDS, start + 3 * WINDOW), Verdict::Emit, "a window is free again");
     }
 
     #[test]
-    fn close_returns_all_counts_and_later_records_stand_alone() {
+    fn close_returns_all_counts_and_later_records_are_emitted() {
         let (mut records, start) = (Coalescer::default(), Instant::now());
         for kind in ["a", "b", "b", "b"] {
             records.on_record(kind, start);
@@ -174,7 +174,7 @@ mod tests {
         assert_eq!((records.close(start + SECOND), records.next_end()), (vec![], None));
     }
 
-    /// Checks that each record is emitted or part of a count, none long after it came; `forgets` plants a fault.
+    /// Checks that each record is emitted at once or counted within its window; `forgets` plants a fault.
     fn play(steps: Vec<(u16, u64)>, forgets: bool) -> TestCaseResult {
         let (mut records, mut now) = (Coalescer::default(), Instant::now());
         let (mut came, mut emitted) = (0, 0);

@@ -1,4 +1,4 @@
-//! Denials and refused credentials on their way into the audit trail: coalesced, so that no caller can flood it.
+//! Writes denials and refused credentials into the audit trail, coalesced, so that no caller can flood it.
 
 use std::{
     fmt::Display,
@@ -25,59 +25,60 @@ use super::{
     who,
 };
 
-/// The trail of one server. Clones share their counts, which [`AuditCounts`] emits.
+/// The audit trail of one server. Clones share their counts, which [`AuditCounts`] emits.
 #[derive(Debug, Clone, Default)]
 pub struct AuditTrail(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
-    /// Held for moments only, never while a record is written.
+    /// Locked for short moments only, never while a record is written.
     windows: Mutex<Windows>,
-    /// Notified when a window opens and none was open.
+    /// Notified when the first window opens.
     opened: Notify,
 }
 
-/// Each event has windows of its own, so that callers without a credential cannot use up the room of denials.
+/// Each event has its own windows, so that callers without a credential cannot use up the windows of denials.
 #[derive(Debug, Default)]
 struct Windows {
     denials: Coalescer<Denial>,
     credentials: Coalescer<Credential>,
 }
 
-/// The counts of windows that have ended.
+/// The counts of the windows that have ended.
 struct Counts {
     denials: Vec<Count<Denial>>,
     credentials: Vec<Count<Credential>>,
 }
 
-/// Denials of one kind.
+/// The kind of a denial: denials with equal fields are counted together.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Denial {
     principal: Principal,
-    /// The reader's id.
+    /// The id of the reader.
     reader: String,
     operation: Operation,
-    /// The name of the rule.
+    /// The name of the rule that denied it.
     rule: Arc<str>,
 }
 
-/// Refused credentials of one kind. The client's address does not distinguish them: TCP is served on loopback only,
-/// where a client chooses among 16 million addresses and so could fill the room of all kinds.
+/// The kind of a refused credential. It does not contain the client's address: on loopback a client can choose among 16
+/// million addresses and could use up all windows.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Credential {
     problem: String,
 }
 
-/// A kind of records that are counted.
+/// A kind of records that the trail counts.
 trait Kind {
+    /// The value of the field `event`.
     const EVENT: &'static str;
 
-    /// Emits the record of a count.
+    /// Writes the record of a count of `repeated` records in `seconds`.
     fn emit(&self, repeated: u64, seconds: u64);
 }
 
-/// The task that emits the counts. Owned by the server; dropping it ends the task and emits all counts that are open.
-/// Later records are emitted singly.
+/// The task that emits the counts. Owned by the server. Dropping it ends the task and emits all open counts; later
+/// records are emitted singly.
 #[derive(Debug)]
 pub struct AuditCounts {
     trail: AuditTrail,
@@ -85,14 +86,14 @@ pub struct AuditCounts {
 }
 
 impl AuditTrail {
-    /// Returns a trail and the owner of its counts. Call it inside a runtime.
+    /// Starts a trail and the task that emits its counts. Requires a tokio runtime.
     pub fn start() -> (Self, AuditCounts) {
         let trail = Self::default();
         let task = tokio::spawn(trail.clone().emit_counts());
         (trail.clone(), AuditCounts { trail, task })
     }
 
-    /// Records that policy has denied an operation.
+    /// Records that the policy has denied an operation.
     pub fn denied(&self, caller: &Caller, reader: &str, operation: Operation, rule: &Arc<str>) {
         let (principal, pid, executable) = who(caller);
         let kind = Denial { principal: principal.clone(), reader: reader.into(), operation, rule: Arc::clone(rule) };
@@ -102,7 +103,7 @@ impl AuditTrail {
         }
     }
 
-    /// Records that a request on TCP has shown no valid credential; `source` is its connection.
+    /// Records a TCP request without a valid credential; `source` is its connection.
     pub fn unauthenticated(&self, source: &dyn Display, failure: &Failure) {
         let kind = Credential { problem: failure.to_string() };
         if self.judge(|windows, now| windows.credentials.on_record(kind, now)) == Verdict::Emit {
@@ -121,7 +122,7 @@ impl AuditTrail {
         verdict
     }
 
-    /// Emits counts as their windows end; sleeps while none is open.
+    /// Emits the counts at the end of their windows; sleeps while no window is open.
     async fn emit_counts(self) {
         loop {
             let next = self.lock().next_end();
@@ -134,7 +135,7 @@ impl AuditTrail {
         }
     }
 
-    /// Every change is a single call, so a panic elsewhere leaves the windows whole.
+    /// Ignores poisoning: every change is a single call, so a panic elsewhere leaves the windows consistent.
     fn lock(&self) -> MutexGuard<'_, Windows> {
         self.0.windows.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -145,7 +146,7 @@ impl Windows {
         [self.denials.next_end(), self.credentials.next_end()].into_iter().flatten().min()
     }
 
-    /// Ends the windows whose time is over.
+    /// Ends the windows that are due.
     fn end_windows(&mut self, now: std::time::Instant) -> Counts {
         Counts { denials: self.denials.end_windows(now), credentials: self.credentials.end_windows(now) }
     }
@@ -167,7 +168,9 @@ fn emit<K: Kind>(count: &Count<K>) {
     let (repeated, seconds) = (count.repeated, seconds(count.time));
     match &count.kind {
         Some(kind) => kind.emit(repeated, seconds),
-        None => warn!(target: TARGET, event = K::EVENT, repeated, seconds, "further kinds, counted together"),
+        None => {
+            warn!(target: TARGET, event = K::EVENT, repeated, seconds, "records of further kinds, counted together")
+        }
     }
 }
 
@@ -189,7 +192,7 @@ impl Kind for Credential {
     }
 }
 
-/// Whole seconds, at least one.
+/// Rounds to whole seconds, at least one.
 fn seconds(time: Duration) -> u64 {
     (time + Duration::from_millis(500)).as_secs().max(1)
 }
@@ -227,14 +230,14 @@ mod tests {
     }
 
     impl Text {
-        /// Takes the records of this thread from now on.
+        /// Collects the records of this thread from now on.
         fn collect(&self) -> DefaultGuard {
             let text = self.clone();
             let builder = tracing_subscriber::fmt().with_writer(move || text.clone()).with_ansi(false).without_time();
             tracing::subscriber::set_default(builder.finish())
         }
 
-        /// The records since the last time, from their event on.
+        /// Returns the records since the last call, each from its field `event` on.
         fn take(&self) -> Vec<String> {
             let text = String::from_utf8(std::mem::take(&mut self.0.lock().unwrap())).unwrap();
             text.lines().map(|line| line.split_once("event=").unwrap().1.to_owned()).collect()
@@ -247,7 +250,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn counts_are_emitted_when_their_window_ends_and_at_the_end() {
+    async fn counts_are_emitted_after_each_window_and_on_drop() {
         let text = Text::default();
         let _collecting = text.collect();
         let (trail, counts) = AuditTrail::start();
@@ -270,6 +273,6 @@ mod tests {
         assert_eq!(text.take(), [&*denials, "\"unauthenticated\" problem=no token repeated=2 seconds=4"]);
 
         deny(&trail, 2);
-        assert_eq!(text.take(), [first; 2], "nobody would emit a count any more");
+        assert_eq!(text.take(), [first; 2], "records are written singly after the drop");
     }
 }
