@@ -1,4 +1,5 @@
-//! Isolation groups: who may inherit the card's security state from whom. A group lives as long as one of its connections does.
+//! Isolation groups: the callers that may share a card's security state. A group exists while one of its connections is
+//! open.
 
 use std::{
     collections::HashMap,
@@ -14,24 +15,24 @@ use cardbroker_core::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// The most characters of a group's key.
+/// The longest key of a shared group, in characters.
 pub const MAX_KEY_CHARACTERS: usize = 128;
 
-/// What tells one group from another.
+/// The identity of a group: requests with equal keys belong to one group.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum GroupKey {
-    /// One caller by itself, the default.
+    /// The group of one caller, the default.
     Caller(CallerKey),
-    /// Those of one principal who know the same key.
+    /// The callers of one principal that have sent the same key.
     Shared {
-        /// The principal, so that nobody joins the group of another by guessing.
+        /// The principal. It keeps other principals out, even if they guess the key.
         principal: Principal,
-        /// The key. A secret of the group's members: it is never printed.
+        /// The key from the request, a secret of the group's members. It is never printed.
         key: SharedKey,
     },
 }
 
-/// The key of a shared group.
+/// The key of a shared group. `Debug` prints its length only.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct SharedKey(String);
 
@@ -42,8 +43,9 @@ impl std::fmt::Debug for SharedKey {
 }
 
 impl GroupKey {
-    /// The group of `caller`, which is its own unless it has brought a `key`. `None` for the holder of a token without a key:
-    /// many may stand behind one connection, so each of its units and sessions stays alone.
+    /// The group of `caller`: its own, or a shared one if the request has a `key`. `None` for the holder of a token
+    /// without a key: several programs may share one connection, so each of its units and sessions is a group by
+    /// itself.
     pub fn new(caller: &Caller, key: Option<&str>) -> Option<Self> {
         match (key, &caller.identity) {
             (Some(key), _) => Some(Self::Shared { principal: caller.principal(), key: SharedKey(key.to_owned()) }),
@@ -53,23 +55,23 @@ impl GroupKey {
     }
 }
 
-/// The groups of one connection, which it keeps alive. Clones belong to the same connection.
+/// The groups that one connection has joined and keeps in existence. Clones belong to the same connection.
 #[derive(Debug, Clone, Default)]
 pub struct Memberships(Arc<Mutex<Vec<Arc<Group>>>>);
 
-/// A connection has joined as many groups as it may.
+/// The error of a connection that has joined [`MAX_MEMBERSHIPS`] groups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a connection joins at most {MAX_MEMBERSHIPS} groups: use another connection")]
 pub struct TooManyGroups;
 
-/// The most groups of one connection.
+/// The most groups that one connection may join.
 const MAX_MEMBERSHIPS: usize = 16;
 
 impl Memberships {
-    /// Makes the connection a member of the group of that key.
+    /// Joins the connection to the group of `key`, and numbers the group.
     ///
     /// # Errors
-    /// [`TooManyGroups`].
+    /// [`TooManyGroups`] if the connection has joined 16 other groups.
     pub fn join(&self, groups: &Groups, key: GroupKey) -> Result<GroupMark, TooManyGroups> {
         let mut joined = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let place = match joined.iter().position(|group| group.key == key) {
@@ -86,11 +88,11 @@ impl Memberships {
     }
 }
 
-/// The groups that have members. Cheap to clone.
+/// All groups with members. Clones share the table.
 #[derive(Debug, Clone, Default)]
 pub struct Groups(Arc<Mutex<HashMap<GroupKey, Weak<Group>>>>);
 
-/// A group. Every connection of its members holds it; when the last one lets go, the group has ended.
+/// A group. Every connection that has joined it holds a reference; the group ends when the last one is dropped.
 #[derive(Debug)]
 pub struct Group {
     id: GroupId,
@@ -100,7 +102,7 @@ pub struct Group {
 }
 
 impl Groups {
-    /// The group of that key, a new one if it has no members yet.
+    /// Returns the group of `key`; creates it if it has no members.
     pub fn join(&self, key: GroupKey) -> Arc<Group> {
         let mut groups = self.lock();
         if let Some(group) = groups.get(&key).and_then(Weak::upgrade) {
@@ -119,7 +121,7 @@ impl Groups {
 }
 
 impl Group {
-    /// A mark of the group that does not keep it alive.
+    /// Returns a reference to the group that does not keep it in existence.
     pub fn mark(self: &Arc<Self>) -> GroupMark {
         let is_shared = matches!(self.key, GroupKey::Shared { .. });
         let group = isolation::Group { id: self.id, number: None, is_shared };
@@ -131,21 +133,21 @@ impl Drop for Group {
     fn drop(&mut self) {
         self.ended.cancel();
         let mut groups = self.groups.lock();
-        // Another connection may have opened the group anew since.
+        // Another connection may have created a new group with this key by now.
         if groups.get(&self.key).is_some_and(|group| group.strong_count() == 0) {
             groups.remove(&self.key);
         }
     }
 }
 
-/// The id of a group that did not exist before in this run.
+/// Returns the id of a new group, unique in this run of the broker.
 fn next_id() -> GroupId {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     GroupId(NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// Remembers a group without being a member. It knows the group by its id, not by its key: while the last member leaves,
-/// there may already be another group of the same key.
+/// A reference to a group that does not keep it in existence. It identifies the group by its id: while the last member
+/// leaves, a new group with the same key may exist already.
 #[derive(Debug, Clone)]
 pub struct GroupMark {
     group: isolation::Group,
@@ -153,20 +155,20 @@ pub struct GroupMark {
 }
 
 impl GroupMark {
-    /// The mark of a unit or session that is a group by itself. Nobody can join it, so it counts as ended from the start: what is
-    /// left in the card is reset at once.
+    /// The mark of a unit or session that is a group by itself. No connection can join it, so it counts as ended from
+    /// the start, and the card is reset right after it.
     pub fn alone() -> Self {
         let ended = CancellationToken::new();
         ended.cancel();
         Self { group: isolation::Group { id: next_id(), number: None, is_shared: false }, ended }
     }
 
-    /// The group's id, by which isolation tells it from others.
+    /// The id of the group, unique in this run of the broker.
     pub fn id(&self) -> GroupId {
         self.group.id
     }
 
-    /// See [`isolation::Group::number`]; `None` for a unit or session that is alone.
+    /// See [`isolation::Group::number`]; `None` for a unit or session that is a group by itself.
     pub fn number(&self) -> Option<u64> {
         self.group.number
     }
@@ -176,12 +178,12 @@ impl GroupMark {
         self.group.is_shared
     }
 
-    /// Whether the group has ended.
+    /// Whether the last member of the group has left.
     pub fn has_ended(&self) -> bool {
         self.ended.is_cancelled()
     }
 
-    /// Waits until the group has ended.
+    /// Waits until the last member has left.
     pub async fn ended(&self) {
         self.ended.cancelled().await;
     }
@@ -208,13 +210,13 @@ mod tests {
     }
 
     #[test]
-    fn a_group_that_is_opened_anew_is_another_one() {
+    fn a_group_created_again_has_a_new_id() {
         let groups = Groups::default();
         let key = GroupKey::new(&caller(1, 0), None).unwrap();
         let mark = groups.join(key.clone()).mark();
-        let anew = groups.join(key.clone());
-        assert_ne!(mark.id(), anew.mark().id());
-        assert_eq!(anew.mark().id(), groups.join(key).mark().id(), "a member of the same group");
+        let again = groups.join(key.clone());
+        assert_ne!(mark.id(), again.mark().id());
+        assert_eq!(again.mark().id(), groups.join(key).mark().id(), "a member of the same group");
     }
 
     #[test]
@@ -229,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_joins_the_processes_of_one_user_and_nobody_else() {
+    fn a_key_joins_only_the_processes_of_one_user() {
         let key = |pid, uid, key| GroupKey::new(&caller(pid, uid), key);
         assert_eq!(key(1, 7, Some("k")), key(2, 7, Some("k")));
         assert_ne!(key(1, 7, Some("k")), key(2, 8, Some("k")));
@@ -239,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_alone_makes_no_group() {
+    fn a_token_without_a_key_has_no_group() {
         let holder = |name: &str| Caller::remote(1, name.into());
         assert_eq!(GroupKey::new(&holder("a"), None), None);
         assert_eq!(GroupKey::new(&holder("a"), Some("k")), GroupKey::new(&holder("a"), Some("k")));

@@ -1,14 +1,14 @@
-//! The reader's isolation with the end of the group that has left something in the card: the actor waits for it.
+//! The isolation of one reader, and the wait for the end of the group that has raised the card's security state.
 
 use cardbroker_core::turns::isolation;
 
 use crate::caller::group::GroupMark;
 
-/// What keeps the card's security state from passing between isolation groups. Owned by the actor.
+/// Keeps the card's security state from passing between isolation groups. Owned by the actor.
 #[derive(Debug, Default)]
 pub(super) struct Isolation {
     decisions: isolation::Isolation,
-    /// The group that has left something in the card; its end makes a reset due.
+    /// The group that has raised the card's security state; its end makes a reset due.
     raised_by: Option<GroupMark>,
 }
 
@@ -18,24 +18,24 @@ impl Isolation {
         self.decisions.demands_reset(group.id(), |_| self.has_ended())
     }
 
-    /// `group` has used the card; `raised` says whether something may be left in it since the last reset.
+    /// Records that `group` has used the card. `raised`: the card may hold security state since its last reset.
     pub(super) fn used(&mut self, group: &GroupMark, raised: bool) {
         self.decisions.used(group.id(), raised);
         self.raised_by = raised.then(|| group.clone());
     }
 
-    /// The card was reset, or is another one.
+    /// Records that the card was reset or replaced.
     pub(super) fn reset(&mut self) {
         self.decisions.reset();
         self.raised_by = None;
     }
 
-    /// Whether nobody is left who may use what is in the card.
+    /// Whether the group that has raised the state has ended, so that no caller may use the state.
     pub(super) fn is_reset_due(&self) -> bool {
         self.decisions.is_reset_due(|_| self.has_ended())
     }
 
-    /// Waits until a reset may have become due; for ever if nothing was raised.
+    /// Waits until a reset may be due. Never completes if the card holds no state.
     pub(super) async fn reset_becomes_due(&self) {
         match &self.raised_by {
             Some(group) if !group.has_ended() => group.ended().await,
@@ -57,13 +57,13 @@ mod tests {
 
     fn key(pid: u32) -> GroupKey {
         let Caller { key: caller @ CallerKey::Process { .. }, .. } = Caller::local(1, 0, 0, Some(pid), Some(1)) else {
-            panic!("a process");
+            panic!("not a process");
         };
         GroupKey::Caller(caller)
     }
 
     #[test]
-    fn a_group_that_has_ended_leaves_nothing_even_to_its_namesake() {
+    fn an_ended_group_leaves_no_state_to_its_successor() {
         let groups = Groups::default();
         let (first, other) = (groups.join(key(1)), groups.join(key(2)));
         let mut isolation = Isolation::default();
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_unit_that_is_alone_leaves_nothing_to_anybody() {
+    fn the_state_of_a_unit_without_a_group_is_reset() {
         let alone = GroupMark::alone();
         let mut isolation = Isolation::default();
         isolation.used(&alone, true);
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_actor_wakes_when_the_group_ends() {
+    async fn the_wait_completes_when_the_group_ends() {
         let groups = Groups::default();
         let group = groups.join(key(1));
         let mut isolation = Isolation::default();

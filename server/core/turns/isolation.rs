@@ -1,46 +1,47 @@
-//! What keeps the card's security state from passing between isolation groups: who has raised it, and when a reset is due.
+//! Isolation: keeps the card's security state from passing between groups. It stores the group that has raised the
+//! state and decides when a reset is due.
 
-/// The number of an isolation group, unique in one run of the broker. A group that is opened anew under the same key has
-/// a new number, so it inherits nothing.
+/// The number of an isolation group, unique in one run of the broker. A group that is created again with the same key
+/// has a new number, so it inherits no security state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct GroupId(pub u64);
 
-/// An isolation group, as one of its connections knows it.
+/// An isolation group, from the point of view of one of its connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Group {
-    /// The group itself, whichever connection speaks of it.
+    /// The group's number for the broker, the same for all its connections.
     pub id: GroupId,
-    /// The group's number among those of the connection, counted from 1 in the order in which it joined them; `None` for
-    /// a unit or session that is alone. A number of all groups would tell of others.
+    /// The group's number among the groups of the connection, from 1 in the order of joining; `None` for a unit or
+    /// session that is a group by itself. A number that counted all groups would reveal other callers.
     pub number: Option<u64>,
     /// Whether other callers may belong to the group too.
     pub is_shared: bool,
 }
 
-/// The reader's memory of the group that has left something in the card. Whether a group has ended is known outside:
-/// `has_ended` says it.
+/// The isolation of one reader: the group that has raised the card's security state, if any. The argument `has_ended`
+/// says whether a group has ended.
 #[derive(Debug, Default)]
 pub struct Isolation {
     raised_by: Option<GroupId>,
 }
 
 impl Isolation {
-    /// Whether the card must be reset before `group` may use it. A group that has ended leaves nothing to anybody.
+    /// Whether the card must be reset before `group` may use it. The state of an ended group is for no other group.
     pub fn demands_reset(&self, group: GroupId, has_ended: impl FnOnce(GroupId) -> bool) -> bool {
         self.raised_by.is_some_and(|raised_by| raised_by != group || has_ended(raised_by))
     }
 
-    /// Records that `group` has used the card; `raised` says whether something may be left in it since the last reset.
+    /// Records that `group` has used the card. `raised`: the card may hold security state since its last reset.
     pub fn used(&mut self, group: GroupId, raised: bool) {
         self.raised_by = raised.then_some(group);
     }
 
-    /// Records that the card was reset, or is another one.
+    /// Records that the card was reset or replaced.
     pub fn reset(&mut self) {
         self.raised_by = None;
     }
 
-    /// Whether the group that has left something in the card has ended, so that nobody may use it.
+    /// Whether the group that has raised the state has ended, so that no caller may use the state.
     pub fn is_reset_due(&self, has_ended: impl FnOnce(GroupId) -> bool) -> bool {
         self.raised_by.is_some_and(has_ended)
     }
@@ -58,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reset_stands_between_groups_once_something_was_raised() {
+    fn raised_state_demands_a_reset_between_groups() {
         let mut isolation = Isolation::default();
         isolation.used(A, false);
         assert!(!isolation.demands_reset(B, lives));
@@ -69,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_that_has_ended_leaves_nothing_even_to_itself() {
+    fn an_ended_group_makes_a_reset_due() {
         let mut isolation = Isolation::default();
         let mut asked = None;
         isolation.used(A, true);
@@ -78,6 +79,6 @@ mod tests {
         assert_eq!(asked, Some(A));
         assert!(isolation.demands_reset(A, |group| group == A) && isolation.demands_reset(B, |group| group == A));
         isolation.used(B, false);
-        assert!(!isolation.is_reset_due(|_| true), "nothing is left in the card");
+        assert!(!isolation.is_reset_due(|_| true), "the card holds no state");
     }
 }

@@ -1,3 +1,3 @@
-//! The card thread's side of a reader.
+//! The part of a reader that runs on the card thread.
 
 pub(super) mod thread;

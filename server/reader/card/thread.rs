@@ -1,5 +1,5 @@
-//! The card thread of one reader: the only hand on its slot. It does one job at a time, as the actor tells it, and steps a unit's
-//! machine and the gate between APDUs. It decides nothing about the reader's state.
+//! The card thread of one reader, the only user of its slot. It performs one job of the actor or a session at a time,
+//! and drives a unit's state machine and the gate between exchanges. It does not decide about the reader's state.
 
 use std::{
     io,
@@ -29,13 +29,14 @@ use crate::{
     },
 };
 
-/// How long a failed exchange waits to see whether the card is gone: longer than the slowest driver's look (400 ms).
+/// The longest wait after a failed exchange for the removal of the card. The slowest driver polls every 400 ms.
 const REMOVAL_WAIT: Duration = Duration::from_millis(900);
 
-/// Starts the thread of the reader `id`. It takes jobs until the sender is dropped, and tells `report` about each.
+/// Starts the thread of the reader `id`. It performs jobs until all senders are dropped, and passes reports to
+/// `report`.
 ///
 /// # Errors
-/// If the system has no thread to give.
+/// The system cannot create a thread.
 pub(in crate::reader) fn spawn(
     id: &str,
     slot: Box<dyn Slot>,
@@ -43,7 +44,7 @@ pub(in crate::reader) fn spawn(
     gate: Gate,
     report: impl Fn(Report) + Send + 'static,
 ) -> io::Result<(mpsc::SyncSender<Job>, CallWatchdog)> {
-    // The actor's jobs come one at a time, the next when the report about the last has come; a session's are limited.
+    // The actor sends its next job after the report about the last one; a session has at most MAX_PIPELINED tasks.
     let (jobs, next_job) = mpsc::sync_channel(MAX_PIPELINED + 2);
     let watchdog = CallWatchdog::new();
     let mut worker = CardWorker { slot, protocols, watchdog: watchdog.clone(), gate, card: None };
@@ -63,7 +64,7 @@ struct CardWorker {
     protocols: ProtocolChoice,
     watchdog: CallWatchdog,
     gate: Gate,
-    /// The card, while it can be used: nothing is sent to one that may have been swapped.
+    /// The card in use; `None` after a loss, so that nothing is sent to a card that may have been swapped.
     card: Option<CardInfo>,
 }
 
@@ -95,7 +96,7 @@ impl CardWorker {
         })
     }
 
-    /// Does a session's task. Only what changes the reader's state is reported.
+    /// Performs a session's task. Returns a report only if the reader's state changes.
     fn serve(&mut self, job: SessionJob) -> Option<Report> {
         if job.restart {
             job.failed.store(false, Ordering::Relaxed);
@@ -103,7 +104,7 @@ impl CardWorker {
         let refusal = gate::check(&job.lease)
             .err()
             .or_else(|| job.failed.load(Ordering::Relaxed).then(preceding_failed))
-            // The session ends as soon as the actor hears of it; a reset now could bring it another card.
+            // The session ends when the actor receives the report; a reset before that could reach another card.
             .or_else(|| self.card.is_none().then(|| Failure::not_sent(Reason::LeaseEnded, LOST)));
         let (report, failed) = match (job.task, refusal) {
             (task, Some(refusal)) => {
@@ -111,7 +112,7 @@ impl CardWorker {
                 (None, true)
             }
             (SessionTask::Unit { ticket, turn }, None) => self.serve_unit(&ticket, turn, &job.lease),
-            // Nobody waits for it any more.
+            // The holder does not wait for the reset any more.
             (SessionTask::Reset { claim, .. }, None) if !claim.take() => (None, true),
             (SessionTask::Reset { kind, reply, .. }, None) => self.serve_reset(kind, reply),
         };
@@ -127,7 +128,7 @@ impl CardWorker {
         let (end, failure, unanswered) = self.run(ticket, lease, None);
         match (end, failure) {
             (UnitEnd::InOrder(_), _) => (None, unanswered),
-            // The session may go on: it was told, and nothing of it is left in the card.
+            // The session may continue: its holder knows of the reset, and the card holds no state of it.
             (UnitEnd::Lost, Some(failure)) if failure.reason == Reason::CardReset => {
                 let report = match self.reset(ResetKind::Warm) {
                     Ok(card) => Report::ForeignReset(card),
@@ -136,7 +137,7 @@ impl CardWorker {
                 (Some(report), true)
             }
             (end, failure) => {
-                let failure = failure.unwrap_or_else(|| Failure::unknown(Reason::Internal, "no reason: report this"));
+                let failure = failure.unwrap_or_else(|| Failure::unknown(Reason::Internal, NO_REASON));
                 (Some(Report::SessionFault { end, failure }), true)
             }
         }
@@ -157,7 +158,7 @@ impl CardWorker {
             }
         };
         let failed = answer.is_err();
-        // An error means that the holder has gone.
+        // An error means that the holder has disconnected.
         let _ = reply.send(answer);
         (Some(report), failed)
     }
@@ -171,8 +172,8 @@ impl CardWorker {
         reset
     }
 
-    /// Runs a unit to its end or first stop, whatever becomes of its caller. Returns how it left the card, why it stopped, and
-    /// whether not one command was answered for that.
+    /// Runs a unit to its end or first stop, even if its caller disconnects. Returns the end, the failure if it
+    /// stopped, and whether it failed without any answered command.
     fn run(&mut self, ticket: &Ticket, lease: &Lease, reset: Option<ResetKind>) -> (UnitEnd, Option<Failure>, bool) {
         let (end, failure, partial) = self.try_run(ticket, lease, reset);
         if let Some(partial) = partial {
@@ -194,7 +195,7 @@ impl CardWorker {
     ) -> (UnitEnd, Option<Failure>, Option<CommandResult>) {
         if let Some(Err(error)) = reset.map(|kind| self.reset(kind)) {
             let (failure, end) = self.explain(error);
-            // The commands were not sent, whatever became of the reset.
+            // The commands were not sent, with or without a reset.
             return (end, Some(Failure { delivery: Delivery::NotSent, ..reset_failed(failure) }), None);
         }
         let Some(card) = self.card.clone() else {
@@ -209,7 +210,7 @@ impl CardWorker {
                 Next::Finished(stop) => return (UnitEnd::InOrder(card), stop, run.take_partial()),
                 Next::Exchange(exchange) => exchange,
             };
-            // Anew for each exchange: the rules may have changed.
+            // The rules may change between exchanges.
             let policy = ticket.access.policy();
             let admitted = match self.gate.admit(lease, &ticket.access.command_rules(&policy), exchange) {
                 Ok(admitted) => admitted,
@@ -243,7 +244,7 @@ impl CardWorker {
         self.watchdog.during(|| self.slot.wait_removal(REMOVAL_WAIT))
     }
 
-    /// What a failed call means for its caller, and for the card.
+    /// Returns the caller's failure for a failed call, and the end of the unit.
     fn explain(&mut self, error: SlotError) -> (Failure, UnitEnd) {
         let delivery = error.delivery();
         let (reason, message, end) = match error {
@@ -252,7 +253,8 @@ impl CardWorker {
                 (Reason::CardRemoved, REMOVED.into(), UnitEnd::Removed)
             }
             SlotError::Lost(_) | SlotError::Mute(_) => {
-                (Reason::CardLost, format!("{error}: the card is reset, look at it before you go on"), UnitEnd::Lost)
+                let message = format!("{error}: the card is reset; check the card's state before you continue");
+                (Reason::CardLost, message, UnitEnd::Lost)
             }
             SlotError::CardReset | SlotError::Held => {
                 (Reason::CardReset, format!("{error}: start again"), UnitEnd::Lost)
@@ -270,11 +272,13 @@ impl CardWorker {
     }
 }
 
-const REMOVED: &str = "the card was taken out: insert one, and look at it before you go on";
+const NO_REASON: &str = "the unit failed without a reason: report this";
 
-const LOST: &str = "the session has lost its card: look at the one that is there, and open a new session";
+const REMOVED: &str = "the card was taken out: insert one, and check the card's state before you continue";
 
-/// A reset before the unit that failed, unless the card or the reader is gone, which says more.
+const LOST: &str = "the session has lost its card: check the card's state before you open a new session";
+
+/// Converts the failure of a reset before a unit. A removed card or a missing reader keeps its more precise reason.
 fn reset_failed(failure: Failure) -> Failure {
     match failure.reason {
         Reason::CardLost | Reason::CardReset => Failure {
@@ -286,7 +290,7 @@ fn reset_failed(failure: Failure) -> Failure {
     }
 }
 
-/// What the thread does with a job, without the thread, for tests that step it.
+/// Returns the thread's function for one job, for tests that call it step by step.
 #[cfg(test)]
 pub(in crate::reader) fn without_thread(slot: Box<dyn Slot>, gate: Gate) -> impl FnMut(Job) -> Option<Report> {
     let (protocols, watchdog) = (ProtocolChoice::Any, CallWatchdog::new());
