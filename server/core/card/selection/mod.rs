@@ -3,12 +3,12 @@
 //! | Command | Answer | Selected afterwards |
 //! | --- | --- | --- |
 //! | reset | | the default application on the basic channel; unknown on all others |
-//! | SELECT by DF name (P1 04) | `9000`, `61xx`, `62xx` | an application whose name begins with the one requested |
-//! | the same, with a DF name in the FCI | the same | the application of that name |
-//! | the same | the same, with another name in the FCI | unknown |
-//! | SELECT below the current DF (P1 01, 09) | the same | a file of the same application |
-//! | SELECT an EF below the current DF (P1 02) | the same | unchanged: the current DF is the same |
-//! | SELECT by identifier, parent or path (P1 00, 03, 08) | the same | a file of an unknown application |
+//! | SELECT by DF name (P1 04) | success: `9000`, `61xx`, `62xx` | an application whose name begins as requested |
+//! | the same | success, and an FCI with a longer or shorter name | the application with that name |
+//! | the same | success, and an FCI with another name | unknown |
+//! | SELECT below the current DF (P1 01, 09) | success | a file of the same application |
+//! | SELECT an EF below the current DF (P1 02) | success | unchanged: the current DF is the same |
+//! | SELECT by identifier, parent or path (P1 00, 03, 08) | success | a file of an unknown application |
 //! | any SELECT | `6A82` | unchanged |
 //! | any SELECT | another one, or none | unknown |
 //! | SELECT in another form, in a chain, with secure messaging, or in a class without a channel | | unknown |
