@@ -20,8 +20,7 @@ std::string cannot_be_read() { return "cannot be read: " + std::generic_category
 /// The problem of the file; empty if it may be used.
 std::string problem_of(const struct stat& file) {
     if (!S_ISREG(file.st_mode)) return "is not a regular file";
-    if (file.st_uid != 0 && file.st_uid != geteuid())
-        return "belongs to another user: change its owner with chown";
+    if (file.st_uid != 0 && file.st_uid != geteuid()) return "belongs to another user: change its owner with chown";
     if ((file.st_mode & 077) != 0) {
         char mode[8];
         std::snprintf(mode, sizeof mode, "%04o", static_cast<unsigned>(file.st_mode & 07777));
