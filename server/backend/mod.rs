@@ -1,5 +1,5 @@
-//! What the broker needs of a card stack. `pcsc` drives real readers, `simulated` readers and cards inside the process; both
-//! are equal citizens behind [`Backend`], and nothing above this folder can tell them apart.
+//! The card stack that the broker needs. `pcsc` drives real readers, `simulated` drives readers and cards inside the
+//! process; both implement [`Backend`], and no module above this folder can distinguish them.
 
 pub mod pcsc;
 pub mod simulated;
@@ -12,53 +12,54 @@ use cardbroker_core::{
     slot::{CardCommand, CardInfo, ProtocolChoice, ResetKind, ServiceError, SlotError, SlotStatus},
 };
 
-/// The largest response that a reader is offered room for, in bytes: an extended-length answer with its status word and slack
-/// (PC/SC's largest message on pcsc-lite).
+/// Bytes of the response buffer: an extended-length response with its status word and slack (the largest PC/SC message
+/// of pcsc-lite).
 pub const MAX_RESPONSE_BYTES: usize = 65_548;
 
-/// A card stack. Its parts are driven by threads of their own, so every call may block.
+/// A card stack. Each of its parts has a thread of its own, so every call may block.
 pub trait Backend: Send + Sync + 'static {
-    /// A new monitor of all slots, for the monitor thread.
+    /// Creates a monitor of all slots, for the monitor thread.
     fn monitor(&self) -> Box<dyn Monitor>;
 
-    /// The slot of a reader that a monitor has named, for that reader's card thread. At most one per reader.
+    /// Creates the slot of a reader that a monitor has reported, for that reader's card thread. At most one per reader.
     fn slot(&self, display_name: &str) -> Box<dyn Slot>;
 }
 
-/// Watches which readers there are and what is in them.
+/// Monitors the readers and their cards.
 pub trait Monitor: Send {
-    /// The whole picture: at once on the first call, then when it differs from the one returned last or when `timeout` is over.
+    /// Returns the status of all slots: at once on the first call, later when it differs from the last returned one or
+    /// after `timeout`.
     ///
     /// # Errors
     /// [`ServiceError`] when the stack is down. The next call starts afresh; the caller paces the calls.
     fn wait(&mut self, timeout: Duration) -> Result<Vec<SlotStatus>, ServiceError>;
 }
 
-/// One slot of a reader, driven by its card thread alone: the only hand on the card.
+/// One slot of a reader. Only its card thread calls it.
 pub trait Slot: Send {
-    /// Takes the card exclusively and resets it (warm). Works from any state: the first time, with the hold on a card before, after a
-    /// failed exchange, after a restart of the stack. Call it once the monitor has seen a card: pcscd powers a card that it has not
-    /// noticed yet a second time when it does, and forgets what was agreed with it.
+    /// Takes the card exclusively and resets it (warm). Works from any state: the first time, with the handle of the
+    /// previous card, after a failed exchange, after a restart of the stack. Call it only after the monitor has seen a
+    /// card: pcscd powers a card again when it notices it later, and forgets the negotiated protocol.
     ///
     /// # Errors
     /// [`SlotError::NoCard`] when the slot is empty, [`SlotError::Held`] when another program has the card.
     fn take(&mut self, protocols: ProtocolChoice) -> Result<CardInfo, SlotError>;
 
-    /// Resets the card that was taken and reads ATR and protocol again, for both may have changed.
+    /// Resets the taken card and reads ATR and protocol again, because both may have changed.
     ///
     /// # Errors
-    /// As [`Slot::take`]; the card must then be taken again.
+    /// The same as of [`Slot::take`]; the card must then be taken again.
     fn reset(&mut self, kind: ResetKind, protocols: ProtocolChoice) -> Result<CardInfo, SlotError>;
 
-    /// Sends one command APDU (T=0: TPDU), which the gate has admitted, to the card that was taken and returns the answer, status word included.
+    /// Sends one admitted command APDU (on T=0 a TPDU) to the taken card and returns the response, status word included.
     ///
     /// # Errors
-    /// Any; [`SlotError::delivery`] says whether the command may have run. The card must then be taken again.
+    /// Any; [`SlotError::delivery`] tells whether the command may have run. The card must then be taken again.
     fn exchange(&mut self, command: CardCommand<'_>) -> Result<ApduBytes, SlotError>;
 
-    /// Waits until the card is gone, at most `timeout`; true if it is.
+    /// Waits until the card is removed, at most `timeout`. Returns whether it is.
     fn wait_removal(&mut self, timeout: Duration) -> bool;
 
-    /// Lets the card go (reset, so that no security state is left) for other programs.
+    /// Releases the card for other programs, with a reset, so that no security state is left.
     fn release(&mut self);
 }

@@ -1,4 +1,4 @@
-//! A card stack with the APDU trace switched on: another one, and a line in the log for each exchange and each reset.
+//! A card stack with the APDU trace switched on: wraps another stack and logs each exchange and each reset.
 
 use std::{
     sync::Arc,
@@ -13,17 +13,17 @@ use tracing::trace;
 
 use super::{Backend, Monitor, Slot};
 
-/// The target of the trace's lines, all of them at level `trace`.
+/// The log target of the trace, with all lines at level `trace`.
 pub const TARGET: &str = "cardbroker::apdu";
 
-/// Another card stack, traced.
+/// Another card stack, with a trace.
 pub struct Traced {
     stack: Arc<dyn Backend>,
     secrets: SecretInstructions,
 }
 
 impl Traced {
-    /// `stack`, with a line for each exchange; of `secrets` it shows header, lengths and status word.
+    /// Wraps `stack` and logs each exchange; of commands in `secrets` it shows header, lengths and status word.
     pub fn new(stack: Arc<dyn Backend>, secrets: SecretInstructions) -> Self {
         Self { stack, secrets }
     }
@@ -49,13 +49,13 @@ struct TracedSlot {
 impl Slot for TracedSlot {
     fn take(&mut self, protocols: ProtocolChoice) -> Result<CardInfo, SlotError> {
         let (taken, microseconds) = timed(|| self.slot.take(protocols));
-        self.tell_reset("taken and reset", &taken, microseconds);
+        self.log_reset("taken and reset", &taken, microseconds);
         taken
     }
 
     fn reset(&mut self, kind: ResetKind, protocols: ProtocolChoice) -> Result<CardInfo, SlotError> {
         let (reset, microseconds) = timed(|| self.slot.reset(kind, protocols));
-        self.tell_reset("reset", &reset, microseconds);
+        self.log_reset("reset", &reset, microseconds);
         reset
     }
 
@@ -80,7 +80,7 @@ impl Slot for TracedSlot {
 }
 
 impl TracedSlot {
-    fn tell_reset(&self, what: &str, card: &Result<CardInfo, SlotError>, microseconds: u64) {
+    fn log_reset(&self, what: &str, card: &Result<CardInfo, SlotError>, microseconds: u64) {
         let response = match card {
             Ok(card) => format!("ATR of {} bytes, {:?}", card.atr.len(), card.protocol),
             Err(error) => error.to_string(),
@@ -89,7 +89,7 @@ impl TracedSlot {
     }
 }
 
-/// What a call returns, and how many microseconds it took.
+/// Returns the result of a call, and its duration in microseconds.
 fn timed<T>(call: impl FnOnce() -> T) -> (T, u64) {
     let began = Instant::now();
     let result = call();

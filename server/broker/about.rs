@@ -1,5 +1,4 @@
-//! What a caller may know of the broker: which run of which version it is, what its limits are, and whom it sees in the
-//! caller.
+//! A caller's view of the broker: its run, version and limits, and the caller's own identity as the broker sees it.
 
 use std::{
     sync::Arc,
@@ -11,68 +10,68 @@ use cardbroker_proto::{MAX_COMMANDS, MAX_MESSAGE_BYTES};
 
 use crate::{caller::group::GroupMark, config::LimitsConfig, reader::MAX_PIPELINED};
 
-/// The broker, as one caller may know it.
+/// The facts about the broker that a caller may know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct About {
-    /// The daemon's version, `0.1.0`.
+    /// The daemon's version, for example `0.1.0`.
     pub version: &'static str,
-    /// Names this run of the broker.
+    /// The unique name of this run of the broker.
     pub epoch: Arc<str>,
-    /// When this run began, by the system's clock.
+    /// The start of this run, by the system's clock.
     pub started: SystemTime,
-    /// What a caller may ask for.
+    /// The limits on this caller's requests.
     pub limits: CallerLimits,
-    /// Whom the broker sees in the caller.
+    /// The caller as the broker sees it.
     pub caller: SeenCaller,
 }
 
-/// What a caller may ask for.
+/// The limits on one caller's requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallerLimits {
-    /// Requests of one caller that may wait at one reader.
+    /// Maximum waiting requests of one caller at one reader.
     pub max_waiting_per_caller: usize,
-    /// Requests of all callers together that may wait at one reader.
+    /// Maximum waiting requests of all callers together at one reader.
     pub max_waiting_per_reader: usize,
-    /// Outcomes that are kept for the `request_id`s of one user.
+    /// Maximum stored outcomes for the `request_id`s of one user.
     pub max_outcomes_per_user: usize,
     /// How long an outcome is kept.
     pub outcome_lifetime: Duration,
-    /// The largest request and the largest response, in bytes.
+    /// Maximum bytes of a request, and of a response.
     pub max_message_bytes: usize,
-    /// The most commands of one unit.
+    /// Maximum commands of one unit.
     pub max_commands: usize,
-    /// The most messages of one session that are under way; the broker reads no more until some are answered.
+    /// Maximum unanswered messages of one session; the broker reads no more until some are answered.
     pub max_pipelined: usize,
-    /// How long a session may go on while others wait.
+    /// How long a session may continue while others wait.
     pub max_contended_lease: Duration,
 }
 
-/// Whom the broker sees in a caller.
+/// A caller as the broker sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SeenCaller {
-    /// Who is responsible.
+    /// The user or token that is responsible for the caller.
     pub principal: Principal,
-    /// Its process, if it could be seen. For display.
+    /// Its process number; `None` if it is unknown. For display only.
     pub pid: Option<u32>,
-    /// What turns and quotas are counted by.
+    /// The kind of the caller, by which turns and quotas are counted.
     pub kind: CallerKind,
-    /// Number of the connection, counted from 1 in this run.
+    /// The number of the connection, counted from 1 in this run.
     pub connection: u64,
-    /// Number of the isolation group among those of the connection, counted from 1; `None` if each of the caller's units and sessions is
-    /// alone.
+    /// The number of the isolation group among those of the connection, counted from 1; `None` if each of the caller's
+    /// units and sessions is isolated.
     pub group: Option<u64>,
 }
 
-/// What turns and quotas are counted by.
+/// The kind of a caller. Turns and quotas are counted per caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CallerKind {
-    /// A process, however many connections it opens.
+    /// A process, with all its connections.
     Process,
-    /// A connection.
+    /// A single connection, whose process is not certain.
     Connection,
 }
 
-/// What is the same for all callers of this run.
+/// The facts that are the same for all callers of this run.
 #[derive(Debug)]
 pub(super) struct Facts {
     epoch: Arc<str>,
@@ -81,7 +80,7 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    /// Of a run that begins now.
+    /// Creates the facts of a run that begins now.
     pub(super) fn new(epoch: String, limits: &LimitsConfig) -> Self {
         let limits = CallerLimits {
             max_waiting_per_caller: limits.max_waiting_per_caller,
@@ -127,7 +126,7 @@ mod tests {
     use crate::caller::group::{GroupKey, Groups, Memberships};
 
     #[test]
-    fn a_caller_is_told_whom_the_broker_sees_in_it() {
+    fn a_caller_sees_its_own_identity() {
         let facts = Facts::new("e".into(), &LimitsConfig::default());
         let groups = Groups::default();
         let process = Caller::local(7, 1000, 100, Some(42), Some(9));

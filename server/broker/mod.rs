@@ -1,4 +1,4 @@
-//! The broker's inner interface, which knows nothing of gRPC: readers to see, units to run, sessions to open.
+//! The broker's interface for requests, independent of gRPC: visible readers, units and sessions.
 
 mod about;
 mod reader_watch;
@@ -45,15 +45,15 @@ use crate::{
     registry::{self, ReaderView, Readers, RegistrySettings},
 };
 
-/// Response bytes of all outcomes that are kept together.
+/// Maximum response bytes of all stored outcomes together.
 const MAX_OUTCOME_BYTES: usize = 64 << 20;
 
-/// What front doors ask. Cheap to clone.
+/// The entry point for requests. Cheap to clone.
 #[derive(Clone)]
 pub struct Broker {
     facts: Arc<Facts>,
     policy: watch::Sender<Arc<Policy>>,
-    /// Where permits put their denials.
+    /// The audit trail for denied requests.
     trail: AuditTrail,
     readers: Readers,
     resume_tokens: ResumeTokens,
@@ -62,18 +62,18 @@ pub struct Broker {
     executions: Executions,
 }
 
-/// Who asks, on whose behalf, for which reader.
+/// The caller, group and reader of a request.
 #[derive(Clone)]
 pub struct RequestContext<'a> {
-    /// The caller.
+    /// The identified caller of the request.
     pub caller: &'a Caller,
-    /// The isolation group that it belongs to.
+    /// The isolation group of the request.
     pub group: GroupMark,
-    /// The reader's name: `readers/{id}`.
+    /// The name of the reader: `readers/{id}`.
     pub reader: &'a str,
 }
 
-/// The broker's tasks. Dropping it leaves them alone; [`BrokerTasks::stop`] ends them.
+/// The broker's tasks. Dropping it leaves them running; [`BrokerTasks::stop`] ends them.
 pub struct BrokerTasks {
     shutdown: CancellationToken,
     registry: JoinHandle<()>,
@@ -81,11 +81,11 @@ pub struct BrokerTasks {
 }
 
 impl Broker {
-    /// Starts the broker on `backend` and waits for the first look at its readers. `epoch` must be unique to
-    /// this run. Denials go into `trail`.
+    /// Starts the broker on `backend` and waits for the first poll of its readers. `epoch` must be unique to this run.
+    /// Denials are recorded in `trail`.
     ///
     /// # Errors
-    /// If the system has no thread to give.
+    /// The system cannot start a thread or provide random bytes.
     pub async fn start(
         backend: Arc<dyn Backend>,
         config: Config,
@@ -124,31 +124,32 @@ impl Broker {
         Ok((broker, tasks))
     }
 
-    /// What `caller`, whose group is `group`, may know of the broker and of itself.
+    /// Returns the facts about the broker and about `caller`, whose group is `group`.
     pub fn about(&self, caller: &Caller, group: &GroupMark) -> About {
         self.facts.about(caller, group)
     }
 
-    /// The readers as `caller` may see them now.
+    /// Returns the readers that `caller` may see now.
     pub fn readers(&self, caller: &Caller) -> ReaderList {
-        self.visible_readers(caller, &[Operation::See]).look()
+        self.visible_readers(caller, &[Operation::See]).list()
     }
 
-    /// The reader of that name, if `caller` may see it.
+    /// Returns the reader of this name, if `caller` may see it.
     ///
     /// # Errors
-    /// [`Reason::ReaderNotFound`].
+    /// [`Reason::ReaderNotFound`], also if the caller may not see the reader.
     pub fn reader(&self, caller: &Caller, name: &str) -> Result<Arc<ReaderView>, Failure> {
         self.readers(caller).get(name).cloned().ok_or_else(not_found)
     }
 
-    /// The requests of `caller` that wait, at the reader of that name or at all, now and at every change.
+    /// Follows the waiting requests of `caller`, at the named reader or at all visible ones.
     pub fn turns(&self, caller: &Caller, reader: Option<&str>) -> VisibleTurns {
         let visible = self.visible_readers(caller, &[Operation::See]);
         VisibleTurns::new(visible, self.readers.routes.clone(), self.turns_moved.follow(), caller.key, reader)
     }
 
-    /// The readers as `caller` may follow them, from an earlier watch's `resume_token` on if it is not empty.
+    /// Watches the readers that `caller` may see. Continues an earlier watch if its `resume_token` is given and still
+    /// valid.
     pub fn watch(&self, caller: &Caller, resume_token: &str) -> ReaderWatch {
         let visible = self.visible_readers(caller, &[Operation::See, Operation::Watch]);
         ReaderWatch::new(visible, self.resume_tokens.clone(), resume_token)
@@ -158,12 +159,12 @@ impl Broker {
         VisibleReaders::new(self.readers.view.clone(), self.policy.subscribe(), caller.identity.clone(), needed)
     }
 
-    /// Returns the policy that is in force, now and at every change.
+    /// Returns the policy in force, now and after every change.
     pub fn policy(&self) -> PolicyInForce {
         self.policy.subscribe()
     }
 
-    /// Puts other rules in force, at once. Sessions that they forbid end.
+    /// Replaces the policy in force, at once. Sessions that the new rules forbid end.
     pub fn set_policy(&self, policy: Policy) {
         self.policy.send_modify(|current| {
             let revision = current.revision() + 1;
@@ -171,16 +172,17 @@ impl Broker {
         });
     }
 
-    /// The isolation groups that have members.
+    /// Returns the isolation groups that have members.
     pub fn groups(&self) -> &Groups {
         &self.groups
     }
 
-    /// Runs a unit at most once under the id `key`: a repeat joins it or gets its outcome, see [`cardbroker_core::outcomes`]. Otherwise as
-    /// [`Broker::transmit`]. Returns the outcome, and whether it is that of an earlier request.
+    /// Runs a unit at most once under the id `key`: a repeat joins it or gets its outcome, see
+    /// [`cardbroker_core::outcomes`]. Otherwise like [`Broker::transmit`]. Returns the outcome, and whether it is that
+    /// of an earlier request.
     ///
     /// # Errors
-    /// A [`Failure`] if no command was answered, now or then.
+    /// A [`Failure`] if no command was answered, by this request or the earlier one.
     pub async fn transmit_once(
         &self,
         context: RequestContext<'_>,
@@ -188,7 +190,7 @@ impl Broker {
         give_up: Option<Instant>,
         id: Vec<u8>,
     ) -> Result<(UnitOutcome, bool), Failure> {
-        // An outcome outlives its reader, but not the right to ask for it.
+        // An outcome survives its reader, but not the caller's permission.
         if self.readers.view.borrow().get(context.reader).is_some() {
             self.admit_unit(&context, &request)?;
         }
@@ -199,8 +201,8 @@ impl Broker {
         brought.outcome.map(|outcome| (outcome, brought.replayed))
     }
 
-    /// Runs a unit when its turn comes. At `give_up` the answer is what there is then. Dropping the future gives up a unit that has
-    /// not begun.
+    /// Runs a unit when its turn comes. At `give_up` it returns what is known by then. Dropping the future cancels a
+    /// unit that has not begun.
     ///
     /// # Errors
     /// A [`Failure`] if no command was answered.
@@ -221,12 +223,12 @@ impl Broker {
         submission.outcome().await
     }
 
-    /// Asks for a session. Dropping it gives it up.
+    /// Requests a session. Dropping the result cancels the request.
     ///
     /// # Errors
-    /// A [`Failure`] if there is no such reader, policy denies it, or there is no room to wait.
+    /// A [`Failure`] if there is no such reader, policy denies it, or the queue is full.
     pub fn open_session(&self, context: RequestContext<'_>, request: SessionRequest) -> Result<Opening, Failure> {
-        // Both ways to reset the card are what becomes of it anyway.
+        // Both other dispositions reset the card, which needs no permission.
         let leaves = (request.disposition == Disposition::Leave).then_some(Operation::Leave);
         let (handle, access) = self.admit(&context, Operation::Session, &request.turn, leaves)?;
         handle.open_session(access, context.group, request, Instant::now())
@@ -248,8 +250,8 @@ impl Broker {
         Ok((handle, access))
     }
 
-    /// The reader, if the asker may see it and do there what the request needs. A reader that the caller may not
-    /// see behaves as if it did not exist.
+    /// Returns the reader, if the caller may see it and policy allows what the request needs. A reader that the caller
+    /// may not see behaves as if it did not exist.
     fn admit(
         &self,
         context: &RequestContext<'_>,
@@ -272,17 +274,17 @@ impl Broker {
 }
 
 fn not_found() -> Failure {
-    let message = "there is no reader of this name: list the readers to see which there are";
+    let message = "there is no reader of this name: list the readers to see their names";
     Failure::not_sent(Reason::ReaderNotFound, message)
 }
 
 impl BrokerTasks {
-    /// Refuses those who wait, lets units that have begun run to their end, lets all cards go, and returns when that is done. The caller
+    /// Refuses waiting requests, finishes running units, releases all cards, and returns when that is done. The caller
     /// bounds the wait.
     pub async fn stop(self) {
         self.shutdown.cancel();
         self.executions.ended().await;
-        // It fails only if the task has panicked, and then it is over too.
+        // It fails only if the task has panicked, and then it has ended too.
         let _ = self.registry.await;
     }
 }

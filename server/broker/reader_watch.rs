@@ -1,5 +1,5 @@
-//! A caller's watch of the readers: all of them first, and then what has changed. It goes on where an earlier watch of
-//! the same caller has ended, if what happened since then is still known.
+//! A caller's watch of the readers: all of them first, and then the changes. It continues an earlier watch of the same
+//! caller if the changes since then are still known.
 
 use std::sync::Arc;
 
@@ -11,35 +11,35 @@ use super::{
 };
 use crate::registry::Difference;
 
-/// What a watcher is told.
+/// News for a watcher of readers.
 pub enum ReadersNews {
-    /// All readers, in place of everything that the watcher knew.
+    /// All readers, replacing everything that the watcher knew.
     All(ReaderList),
-    /// What has changed since the news before.
+    /// The changes since the previous news.
     Changed(Difference),
 }
 
-/// The watch of one caller. It keeps no view, only how far the watcher has come.
+/// The watch of one caller. It keeps no view, only the watcher's position.
 pub struct ReaderWatch {
     visible: VisibleReaders,
     tokens: ResumeTokens,
-    /// `None` before the first news of a watch that begins anew.
+    /// `None` before the first news of a new watch.
     known: Option<Known>,
-    /// The watcher was told nothing in this watch.
+    /// Whether the watcher has had no news in this watch.
     is_first: bool,
 }
 
-/// What a watcher knows: the readers of that generation that the caller could see.
+/// A watcher's position: the readers of this generation that the caller could see.
 struct Known {
     generation: u64,
     visibility: Visibility,
 }
 
 impl ReaderWatch {
-    /// A watch that goes on from `resume_token`, or begins anew if the token is empty, of another run, caller or
+    /// Continues from `resume_token`, or starts anew if the token is empty, or belongs to another run, caller or
     /// policy.
     pub(super) fn new(mut visible: VisibleReaders, tokens: ResumeTokens, resume_token: &str) -> Self {
-        let now = visible.look();
+        let now = visible.list();
         let visibility = now.visibility().clone();
         let generation = tokens.open(resume_token, &visibility.identity, &visibility.policy);
         let is_past = |generation: &u64| *generation <= now.view().generation();
@@ -47,10 +47,10 @@ impl ReaderWatch {
         Self { visible, tokens, known, is_first: true }
     }
 
-    /// What the watcher does not know. The first call returns something in any case, be it an empty difference; later
-    /// ones return `None` if there is nothing new.
+    /// Returns the news for the watcher. The first call always returns something, possibly an empty difference; later
+    /// ones return `None` without news.
     pub fn news(&mut self) -> Option<ReadersNews> {
-        let now = self.visible.look();
+        let now = self.visible.list();
         let visibility = now.visibility();
         let latest = Known { generation: now.view().generation(), visibility: visibility.clone() };
         let known = self.known.replace(latest);
@@ -70,12 +70,12 @@ impl ReaderWatch {
     /// Waits until there may be news. Cancel-safe.
     ///
     /// # Errors
-    /// The broker has ended.
+    /// The broker has stopped.
     pub async fn changed(&mut self) -> Result<(), watch::error::RecvError> {
         self.visible.changed().await
     }
 
-    /// A token for a watcher that knows all news so far; empty before the first ones.
+    /// Returns a token for a watcher that has all news so far; empty before the first ones.
     pub fn resume_token(&self) -> String {
         let seal = |known: &Known| {
             let Known { generation, visibility } = known;
@@ -96,15 +96,15 @@ mod tests {
     const FIRST: &str = "readers/simulated-reader-00";
     const SECOND: &str = "readers/simulated-reader-01";
 
-    /// Rules by which user 1001 sees that reader, and the broker's own user all.
+    /// Rules by which user 1001 sees this reader, and the broker's own user all readers.
     fn rules(reader: &str) -> Vec<Rule> {
         let guest = format!("principals = ['uid:1001'], readers = ['{reader}'], allow = ['see', 'watch']");
         let text = format!("rule = [{{ name = 'guest', {guest} }}]");
         Config::parse("c.toml".as_ref(), &text).unwrap().rules
     }
 
-    /// `all`, or `+` and `-` with the names of the readers.
-    fn told(news: Option<ReadersNews>) -> String {
+    /// Formats news as `all` or `change`, with `+`, `-` and the names of the readers.
+    fn shown(news: Option<ReadersNews>) -> String {
         let names = |sign: &str, names: Vec<&str>| names.into_iter().map(|name| format!(" {sign}{name}")).collect();
         match news {
             None => "nothing".into(),
@@ -120,7 +120,7 @@ mod tests {
         }
     }
 
-    /// Takes up news until there are none and all readers are ready; returns the token.
+    /// Consumes news until there are none and all readers are ready; returns the token.
     async fn settle(watch: &mut ReaderWatch, broker: &Broker, caller: &Caller) -> String {
         loop {
             watch.news();
@@ -132,32 +132,32 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_watch_goes_on_for_its_caller_and_its_rules_alone() {
+    async fn a_watch_continues_only_for_its_caller_and_rules() {
         let policy = Policy::new(rules("simulated-reader-00"), 1000);
         let (backend, trail) = (Arc::new(Simulated::new(2)), AuditTrail::default());
         let (broker, tasks) = Broker::start(backend, Config::default(), policy, trail, "e".into()).await.unwrap();
         let [owner, guest] = [1000, 1001].map(|uid| Caller::local(1, uid, 0, None, None));
 
-        assert_eq!(broker.readers(&owner).iter().count(), 2, "the start waits for the first look at the readers");
+        assert_eq!(broker.readers(&owner).iter().count(), 2, "the start waits for the first poll of the readers");
         let mut watch = broker.watch(&owner, "");
         let token = settle(&mut watch, &broker, &owner).await;
         let mut guests = broker.watch(&guest, "");
-        assert_eq!(told(guests.news()), format!("all: +{FIRST}"));
+        assert_eq!(shown(guests.news()), format!("all: +{FIRST}"));
         let guest_token = guests.resume_token();
 
-        assert_eq!(told(broker.watch(&owner, &token).news()), "change:", "nothing has changed");
-        assert_eq!(told(broker.watch(&owner, "e").news()), format!("all: +{FIRST} +{SECOND}"));
-        assert_eq!(told(broker.watch(&guest, &token).news()), format!("all: +{FIRST}"), "another caller's token");
-        assert_eq!(told(broker.watch(&owner, &guest_token).news()), format!("all: +{FIRST} +{SECOND}"));
+        assert_eq!(shown(broker.watch(&owner, &token).news()), "change:", "nothing has changed");
+        assert_eq!(shown(broker.watch(&owner, "e").news()), format!("all: +{FIRST} +{SECOND}"));
+        assert_eq!(shown(broker.watch(&guest, &token).news()), format!("all: +{FIRST}"), "another caller's token");
+        assert_eq!(shown(broker.watch(&owner, &guest_token).news()), format!("all: +{FIRST} +{SECOND}"));
 
         broker.set_policy(Policy::new(rules("simulated-reader-01"), 1000));
         guests.changed().await.unwrap();
-        assert_eq!(told(guests.news()), format!("change: +{SECOND} -{FIRST}"));
-        assert_eq!(told(guests.news()), "nothing");
-        assert_eq!(told(broker.watch(&guest, &guest_token).news()), format!("all: +{SECOND}"), "other rules");
-        assert_eq!(told(broker.watch(&guest, &guests.resume_token()).news()), "change:");
+        assert_eq!(shown(guests.news()), format!("change: +{SECOND} -{FIRST}"));
+        assert_eq!(shown(guests.news()), "nothing");
+        assert_eq!(shown(broker.watch(&guest, &guest_token).news()), format!("all: +{SECOND}"), "other rules");
+        assert_eq!(shown(broker.watch(&guest, &guests.resume_token()).news()), "change:");
         watch.changed().await.unwrap();
-        assert_eq!(told(watch.news()), "nothing", "the other rules are the same for the owner");
+        assert_eq!(shown(watch.news()), "nothing", "the other rules are the same for the owner");
         tasks.stop().await;
     }
 }

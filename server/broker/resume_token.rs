@@ -1,9 +1,9 @@
-//! The tokens by which a watch goes on where an earlier one has ended. A token stands for a generation of the view, for
-//! one caller and one policy, in one run of the broker.
+//! The tokens that let a watch continue an earlier one. A token stands for a generation of the view, for one caller and
+//! one policy, in one run of the broker.
 //!
-//! The generation also counts what happens at readers that the caller may not see, so it is sealed: each token has a
-//! number of its own, by which a key of this run hides the generation. A token that was changed or belongs to another
-//! caller gives a generation that does not exist, or one that only makes the difference which its holder gets wrong.
+//! The generation also counts changes of readers that the caller may not see, so it is sealed: each token has its own
+//! number, with which a key of this run hides the generation. A token that was changed or belongs to another caller
+//! yields a generation that does not exist, or one with a wrong difference for its holder alone.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -12,7 +12,7 @@ use std::{
 
 use cardbroker_core::{caller::Identity, policy::Policy};
 
-/// Makes and reads the tokens of one run.
+/// Creates and opens the tokens of one run.
 #[derive(Clone)]
 pub(super) struct ResumeTokens {
     epoch: Arc<str>,
@@ -20,21 +20,21 @@ pub(super) struct ResumeTokens {
 }
 
 impl ResumeTokens {
-    /// The tokens of the run that `epoch` names.
+    /// Creates the sealer for the run with this `epoch`.
     pub(super) fn new(epoch: Arc<str>) -> Self {
         Self { epoch, key: RandomState::new() }
     }
 
     /// Returns a token for a caller that knows the view of `generation`. Never the same one twice, so that tokens do
-    /// not tell whether something has happened at other readers.
+    /// not reveal changes of other readers.
     pub(super) fn seal(&self, generation: u64, who: &Identity, policy: &Policy) -> String {
         let nonce = RandomState::new().hash_one(());
         let sealed = generation ^ self.pad(nonce, who, policy);
         format!("{}-{nonce:016x}-{sealed:016x}", self.epoch)
     }
 
-    /// Returns the generation in a token of this run; one that never was if the token belongs to another caller, or
-    /// other rules were in force.
+    /// Returns the generation in a token of this run. It never existed if the token belongs to another caller or
+    /// another policy.
     pub(super) fn open(&self, token: &str, who: &Identity, policy: &Policy) -> Option<u64> {
         let (nonce, sealed) = token.strip_prefix(&*self.epoch)?.strip_prefix('-')?.split_once('-')?;
         let number = |digits| u64::from_str_radix(digits, 16).ok();
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_holds_for_its_caller_run_and_rules() {
+    fn a_token_is_valid_for_its_caller_run_and_rules() {
         let tokens = ResumeTokens::new("e".into());
         let policy = Policy::new(Vec::new(), 1000);
         let who = Identity::User { uid: 1000, gid: 100 };
@@ -64,7 +64,7 @@ mod tests {
         assert_ne!(tokens.seal(7, &who, &policy), token, "two tokens are never the same");
         assert!(token.len() <= 128, "{token}");
 
-        // A number that is no generation, for any run is shorter than that.
+        // A number beyond any generation that a run reaches.
         let is_far = |generation: Option<u64>| generation.is_none_or(|generation| generation > 1 << 40);
         for other in [
             Identity::User { uid: 1001, gid: 100 },

@@ -1,5 +1,4 @@
-//! What a caller sees of its own requests that wait: at each reader that it may see, pulled from the reader's actor at
-//! each look.
+//! A caller's view of its own waiting requests, at each reader that it may see, queried from the readers' actors.
 
 use std::{
     sync::Arc,
@@ -19,27 +18,27 @@ use tokio::{
 use super::{VisibleReaders, not_found};
 use crate::registry::Routes;
 
-/// How long all readers together may take to answer a look.
-const LOOK_TIME: Duration = Duration::from_millis(500);
+/// The maximum time for the answers of all readers to one query.
+const QUERY_TIME: Duration = Duration::from_millis(500);
 
-/// A request of the caller's own that waits for its turn.
+/// A waiting request of the caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WaitingTurn {
-    /// The reader's name: `readers/{id}`.
+    /// The name of the reader: `readers/{id}`.
     pub reader: String,
-    /// What it wants a turn for.
+    /// The kind of work for its turn.
     pub kind: TurnKind,
-    /// How many turns come before its own, the one under way included: an estimate, for others come and go.
+    /// The number of turns before its own, the current one included: an estimate, because requests come and go.
     pub turns_ahead: usize,
-    /// When it came.
+    /// When the reader received the request.
     pub since: Instant,
-    /// When it is refused with `QUEUE_TIMEOUT`.
+    /// The end of its wait: it is then refused with `QUEUE_TIMEOUT`.
     pub deadline: Instant,
-    /// Who has the turn at the reader, if anyone has.
+    /// The holder of the turn at the reader, if there is one.
     pub holder: Option<Holder>,
 }
 
-/// The waiting requests of one caller, at one reader or at all that it may see.
+/// The waiting requests of one caller, at one reader or at all visible ones.
 pub struct VisibleTurns {
     visible: VisibleReaders,
     routes: watch::Receiver<Arc<Routes>>,
@@ -59,39 +58,38 @@ impl VisibleTurns {
         Self { visible, routes, moved, caller, reader: reader.map(str::to_owned) }
     }
 
-    /// The requests as they wait now, by reader and then in the order of their turns. Readers are asked at the same
-    /// time and for half a second at most.
+    /// Returns the requests that wait now, by reader and then in the order of their turns. Queries all readers at the
+    /// same time, and waits for half a second at most.
     ///
     /// # Errors
-    /// [`Reason::ReaderNotFound`] if the reader that was named may not be seen, [`Reason::ReaderUnresponsive`] if one
-    /// has not answered.
-    pub async fn look(&mut self) -> Result<Vec<WaitingTurn>, Failure> {
-        let deadline = Moment::now() + LOOK_TIME;
+    /// [`Reason::ReaderNotFound`] if the caller may not see the named reader, [`Reason::ReaderUnresponsive`] if a
+    /// reader has not answered.
+    pub async fn query(&mut self) -> Result<Vec<WaitingTurn>, Failure> {
+        let deadline = Moment::now() + QUERY_TIME;
         self.moved.mark_unchanged();
-        let asked: Vec<_> = {
-            let (readers, routes) = (self.visible.look(), self.routes.borrow());
+        let queries: Vec<_> = {
+            let (readers, routes) = (self.visible.list(), self.routes.borrow());
             if self.reader.as_ref().is_some_and(|name| readers.get(name).is_none()) {
                 return Err(not_found());
             }
             let is_wanted = |name: &str| self.reader.as_ref().is_none_or(|wanted| wanted == name);
             let names = readers.iter().map(|reader| &reader.name).filter(|name| is_wanted(name));
-            let asked = names.filter_map(|name| Some((Arc::clone(name), routes.get(name)?.turns(self.caller))));
-            asked.collect()
+            let queries = names.filter_map(|name| Some((Arc::clone(name), routes.get(name)?.turns(self.caller))));
+            queries.collect()
         };
         let mut found = Vec::new();
-        for (name, turns) in asked {
+        for (name, turns) in queries {
             let turns = timeout_at(deadline, turns).await.ok().flatten().ok_or_else(unanswered)?;
             found.extend(at_reader(&name, turns));
         }
         Ok(found)
     }
 
-    /// Waits until there may be something new to see since the last look. It returns at every change of a busy reader:
-    /// whoever follows sleeps for a while between two looks, compares what is seen, and says nothing if it is the same.
-    /// Cancel-safe.
+    /// Waits until the list may have changed since the last query. Returns at every change of a busy reader, so a
+    /// watcher sleeps between two queries and reports only differences. Cancel-safe.
     ///
     /// # Errors
-    /// The broker has ended.
+    /// The broker has stopped.
     pub async fn changed(&mut self) -> Result<(), watch::error::RecvError> {
         tokio::select! {
             changed = self.moved.changed() => changed,
@@ -101,7 +99,7 @@ impl VisibleTurns {
 }
 
 fn unanswered() -> Failure {
-    Failure::not_sent(Reason::ReaderUnresponsive, "a reader's task has not answered: look again")
+    Failure::not_sent(Reason::ReaderUnresponsive, "a reader's task has not answered: retry")
 }
 
 fn at_reader(name: &str, turns: Turns) -> impl Iterator<Item = WaitingTurn> {
@@ -144,7 +142,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_caller_follows_its_own_requests_and_sees_no_other_readers() {
+    async fn a_caller_sees_its_own_requests_and_readers_only() {
         let policy = Policy::new(Vec::new(), 1000);
         let (backend, trail) = (Arc::new(Simulated::new(2)), AuditTrail::default());
         let (broker, tasks) = Broker::start(backend, Config::default(), policy, trail, "e".into()).await.unwrap();
@@ -158,13 +156,13 @@ mod tests {
 
         let mut sights = [Some(READER), None].map(|reader| broker.turns(&waiter, reader));
         for visible in &mut sights {
-            assert_eq!(visible.look().await, Ok(Vec::new()));
+            assert_eq!(visible.query().await, Ok(Vec::new()));
         }
         let second = open(&broker, &waiter);
         for visible in &mut sights {
             let found = loop {
                 visible.changed().await.unwrap();
-                let found = visible.look().await.unwrap();
+                let found = visible.query().await.unwrap();
                 if !found.is_empty() {
                     break found;
                 }
@@ -173,10 +171,10 @@ mod tests {
             assert_eq!((&*turn.reader, turn.kind, turn.turns_ahead), (READER, TurnKind::Session, 1));
             assert_eq!(turn.holder.map(|holder| (holder.kind, holder.is_caller)), Some((TurnKind::Session, false)));
         }
-        assert_eq!(broker.turns(&stranger, None).look().await, Ok(Vec::new()));
+        assert_eq!(broker.turns(&stranger, None).query().await, Ok(Vec::new()));
 
         let other_user = Caller::local(4, 1001, 0, None, None);
-        let hidden = broker.turns(&other_user, Some(READER)).look().await.unwrap_err();
+        let hidden = broker.turns(&other_user, Some(READER)).query().await.unwrap_err();
         assert_eq!(hidden.reason, Reason::ReaderNotFound);
         assert_eq!(broker.reader(&other_user, READER).err().unwrap().reason, Reason::ReaderNotFound);
         assert_eq!(&*broker.reader(&waiter, READER).unwrap().name, READER);

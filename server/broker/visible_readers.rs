@@ -1,4 +1,4 @@
-//! What one caller may see of the readers, by the rules that are in force at the moment of the look.
+//! One caller's view of the readers, by the rules that are in force at the moment.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::{
     registry::{ReaderView, View},
 };
 
-/// The readers as one caller may see them, at each look by what is in force then.
+/// The readers that one caller may see; each query uses the current policy.
 pub(super) struct VisibleReaders {
     view: watch::Receiver<Arc<View>>,
     policy: PolicyInForce,
@@ -21,14 +21,14 @@ pub(super) struct VisibleReaders {
     needed: &'static [Operation],
 }
 
-/// The readers that one caller may see, at one moment. To be dropped soon: while it is held, a change of a reader
-/// copies the view.
+/// The readers that one caller may see, at one moment. Drop it soon: while it is held, a change of a reader copies the
+/// view.
 pub struct ReaderList {
     view: Arc<View>,
     visibility: Visibility,
 }
 
-/// What one caller may see by one set of rules.
+/// The visibility of readers for one caller under one policy.
 #[derive(Clone)]
 pub(super) struct Visibility {
     pub(super) policy: Arc<Policy>,
@@ -37,7 +37,7 @@ pub(super) struct Visibility {
 }
 
 impl VisibleReaders {
-    /// The readers of `view` at which `policy` allows `identity` all operations that are `needed`.
+    /// Selects the readers of `view` at which `policy` allows `identity` all `needed` operations.
     pub(super) fn new(
         view: watch::Receiver<Arc<View>>,
         policy: PolicyInForce,
@@ -47,18 +47,18 @@ impl VisibleReaders {
         Self { view, policy, identity, needed }
     }
 
-    /// The readers as they are now.
-    pub(super) fn look(&mut self) -> ReaderList {
+    /// Returns the readers as of now.
+    pub(super) fn list(&mut self) -> ReaderList {
         let view = Arc::clone(&self.view.borrow_and_update());
         let policy = Arc::clone(&self.policy.borrow_and_update());
         let visibility = Visibility { policy, identity: self.identity.clone(), needed: self.needed };
         ReaderList { view, visibility }
     }
 
-    /// Waits until there may be something new to see since the last look. Cancel-safe.
+    /// Waits until the readers may have changed since the last call. Cancel-safe.
     ///
     /// # Errors
-    /// The broker has ended.
+    /// The broker has stopped.
     pub(super) async fn changed(&mut self) -> Result<(), watch::error::RecvError> {
         tokio::select! {
             changed = self.view.changed() => changed,
@@ -68,29 +68,28 @@ impl VisibleReaders {
 }
 
 impl ReaderList {
-    /// The readers, ordered by name.
+    /// Iterates over the readers, ordered by name.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<ReaderView>> {
         self.view.readers().filter(|reader| self.visibility.shows(&reader.names))
     }
 
-    /// The reader of that name, `readers/{id}`, if the caller may see it.
+    /// Returns the reader of this name, `readers/{id}`, if the caller may see it.
     pub fn get(&self, name: &str) -> Option<&Arc<ReaderView>> {
         self.view.get(name).filter(|reader| self.visibility.shows(&reader.names))
     }
 
-    /// All readers, those that the caller may not see among them.
+    /// All readers, including those that the caller may not see.
     pub(super) fn view(&self) -> &View {
         &self.view
     }
 
-    /// What the caller may see of them.
     pub(super) fn visibility(&self) -> &Visibility {
         &self.visibility
     }
 }
 
 impl Visibility {
-    /// Whether the caller may see the reader of these names.
+    /// Whether the caller may see the reader with these names.
     pub(super) fn shows(&self, names: &ReaderNames) -> bool {
         let may = |operation: &Operation| self.policy.decide(&self.identity, names, *operation).allowed;
         self.policy.allows_everything(&self.identity) || self.needed.iter().all(may)

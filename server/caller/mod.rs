@@ -1,4 +1,4 @@
-//! Who asks: isolation groups, and the tokens of callers over TCP with the file that keeps them.
+//! Callers: isolation groups, and the tokens of callers over TCP with their file.
 
 pub mod group;
 pub mod token_file;

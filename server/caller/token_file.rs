@@ -1,39 +1,40 @@
-//! The tokens file, by which the broker admits callers on its TCP port. It holds hashes only, so a reader of the file cannot use them.
+//! The tokens file, which lists the tokens for the TCP port. It contains only hashes, so a reader of the file cannot
+//! authenticate.
 //!
-//! Each line is `NAME HASH`: who holds the token, and the SHA-256 of the token in hexadecimal. Empty lines and those that begin
-//! with `#` mean nothing.
+//! Each line is `NAME HASH`: the holder's name, and the SHA-256 of the token in hexadecimal. Empty lines and lines that
+//! begin with `#` are ignored.
 
 use std::{collections::HashSet, fmt, path::PathBuf};
 
 use sha2::{Digest, Sha256};
 
-/// The most lines of a tokens file.
+/// Maximum lines of a tokens file.
 pub const MAX_TOKEN_LINES: usize = 1_000;
 
-/// The most characters of a token's name.
+/// Maximum characters of a token's name.
 pub const MAX_TOKEN_NAME_CHARACTERS: usize = 64;
 
-/// One token, as the broker knows it.
+/// One entry of the tokens file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenEntry {
-    /// Who holds it.
+    /// The name of the token, which policy rules match.
     pub name: String,
     /// The SHA-256 of the token.
     pub hash: [u8; 32],
 }
 
-/// What is wrong with a tokens file. Never holds a part of it: somebody may have put the token itself there.
+/// A mistake in a tokens file. Never contains a part of the file: the line may be a token itself.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TokenFileError {
-    /// A line that is no entry.
+    /// A line that is no valid entry.
     #[error("line {line}: {problem}")]
     Line {
-        /// Counted from 1.
+        /// The number of the line, counted from 1.
         line: usize,
-        /// What is wrong, and what is allowed.
+        /// The mistake, and the allowed form.
         problem: &'static str,
     },
-    /// More lines than allowed.
+    /// The file has more than [`MAX_TOKEN_LINES`] lines.
     #[error("more than {MAX_TOKEN_LINES} lines")]
     TooLong,
 }
@@ -44,16 +45,16 @@ pub fn is_token_name(name: &str) -> bool {
     (1..=MAX_TOKEN_NAME_CHARACTERS).contains(&name.len()) && name.bytes().all(allowed)
 }
 
-/// The hash of a token, for the tokens file. It is no secret and may move by value, unlike a hash of a PIN: a token is
-/// 256 random bits, which nobody finds by trying, and the file holds the hash anyway.
+/// The hash of a token, for the tokens file. It is not secret and may move by value, unlike a hash of a PIN: a token
+/// has 256 random bits, which nobody can guess, and the file contains the hash anyway.
 pub fn token_hash(token: &[u8]) -> [u8; 32] {
     Sha256::digest(token).into()
 }
 
-/// The entries of a tokens file.
+/// Parses the entries of a tokens file.
 ///
 /// # Errors
-/// [`TokenFileError`], also if a name stands twice.
+/// [`TokenFileError`] for an invalid line, a repeated name, or too many lines.
 pub fn token_entries(text: &str) -> Result<Vec<TokenEntry>, TokenFileError> {
     if text.lines().count() > MAX_TOKEN_LINES {
         return Err(TokenFileError::TooLong);
@@ -72,10 +73,10 @@ pub fn token_entries(text: &str) -> Result<Vec<TokenEntry>, TokenFileError> {
     Ok(entries)
 }
 
-/// The entry in a line of a tokens file, if there is one.
+/// Parses a line of a tokens file. Returns `None` for an empty line or a comment.
 ///
 /// # Errors
-/// What is wrong with the line.
+/// The mistake in the line, and the allowed form.
 pub fn token_entry(line: &str) -> Result<Option<TokenEntry>, &'static str> {
     if line.trim().is_empty() || line.starts_with('#') {
         return Ok(None);
@@ -95,7 +96,7 @@ fn sha256(text: &str) -> Option<[u8; 32]> {
     (digits.len() == 64).then(|| bytes.try_into().ok())?
 }
 
-/// The line of the entry, without its end.
+/// Writes the line of the entry, without a line break.
 impl fmt::Display for TokenEntry {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{} ", self.name)?;
@@ -103,7 +104,7 @@ impl fmt::Display for TokenEntry {
     }
 }
 
-/// The tokens file when nobody says otherwise.
+/// The default path of the tokens file:
 ///
 /// * `/etc/cardbroker/tokens` for root;
 /// * else `$XDG_CONFIG_HOME/cardbroker/tokens` if that variable holds an absolute path;
@@ -135,7 +136,7 @@ mod tests {
     const HASH: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
 
     #[test]
-    fn an_entry_reads_back_as_it_was_written() {
+    fn a_written_entry_is_parsed_back() {
         let entry = TokenEntry { name: "build-7".into(), hash: token_hash(b"test") };
         assert_eq!(entry.to_string(), format!("build-7 {HASH}"));
         let text = format!("# tokens\n\n{entry}\nother {}\r\n", HASH.to_uppercase());
@@ -145,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_entry_is_told_with_its_line_and_not_repeated() {
+    fn errors_name_the_line_without_its_text() {
         let short = &HASH[1..];
         for (line, expected) in [
             ("secret".to_owned(), "line 2: must be a name, a space"),
@@ -166,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn root_has_the_systems_file_and_everyone_else_his_own() {
+    fn root_uses_the_system_file_and_other_users_their_own() {
         let path = |text: &str| Some(PathBuf::from(text));
         assert_eq!(tokens_below(path("/x"), path("/h"), false), PathBuf::from("/x/cardbroker/tokens"));
         assert_eq!(tokens_below(None, path("/h"), false), PathBuf::from("/h/.config/cardbroker/tokens"));

@@ -1,4 +1,4 @@
-//! The tokens that open the TCP port, by their hashes: whose is the one that a request shows?
+//! The tokens that authenticate callers on the TCP port, by their hashes.
 
 use std::path::{Path, PathBuf};
 
@@ -8,27 +8,27 @@ use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
 use super::token_file::{TokenEntry, TokenFileError, token_entries, token_hash};
 
-/// All tokens of a tokens file. Without any nobody gets in.
+/// All tokens of a tokens file. An empty list refuses every caller.
 #[derive(Debug, Clone, Default)]
 pub struct Tokens(Vec<(TokenId, [u8; 32])>);
 
-/// Why there are no tokens.
+/// Why the tokens could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum TokensError {
-    /// The file is not used.
+    /// The file is missing, unreadable or unsafe.
     #[error("listen.tokens: {} {source}{}", path.display(), advice(source))]
     File {
-        /// The file.
+        /// The path of the tokens file.
         path: PathBuf,
-        /// Why not, and what to do.
+        /// The problem of the file, and its remedy.
         source: PrivateFileError,
     },
-    /// The file holds a mistake.
+    /// The file contains an invalid entry.
     #[error("listen.tokens: {}: {source}", path.display())]
     Invalid {
-        /// The file.
+        /// The path of the tokens file.
         path: PathBuf,
-        /// The mistake.
+        /// The invalid entry, by its line.
         source: TokenFileError,
     },
 }
@@ -43,22 +43,22 @@ fn advice(source: &PrivateFileError) -> &'static str {
 }
 
 impl Tokens {
-    /// Reads the tokens file at `path`, which nobody else may read or change.
+    /// Reads the tokens file at `path`, which no other user may read or change.
     ///
     /// # Errors
-    /// [`TokensError`].
+    /// [`TokensError`] if the file is unreadable, unsafe or invalid.
     pub fn read(path: &Path) -> Result<Self, TokensError> {
         let text = private_file::read(path).map_err(|source| TokensError::File { path: path.into(), source })?;
         let entries = token_entries(&text).map_err(|source| TokensError::Invalid { path: path.into(), source })?;
         Ok(entries.into_iter().collect())
     }
 
-    /// What tells them apart.
+    /// The names and fingerprints of all tokens.
     pub fn ids(&self) -> impl Iterator<Item = TokenId> {
         self.0.iter().map(|(id, _)| id.clone())
     }
 
-    /// The token that is `offered`, if there is one like it. Takes as long for a wrong one as for a right one.
+    /// Returns the token with the hash of `offered`, if there is one. Takes the same time with and without a match.
     pub fn find(&self, offered: &[u8]) -> Option<TokenId> {
         let offered = token_hash(offered);
         let (mut found, mut place) = (Choice::from(0), 0_u64);
@@ -87,18 +87,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_its_holders_and_nobody_elses() {
+    fn only_a_token_itself_is_accepted() {
         let entry = |name: &str, token: &[u8]| TokenEntry { name: name.into(), hash: token_hash(token) };
         let tokens: Tokens = [entry("a", b"one"), entry("b", b"two"), entry("c", b"three")].into_iter().collect();
         for (token, name) in [(&b"one"[..], Some("a")), (b"two", Some("b")), (b"three", Some("c")), (b"", None)] {
             assert_eq!(tokens.find(token).map(|id| id.name).as_deref(), name);
         }
-        assert_eq!(tokens.find(&token_hash(b"one")), None, "who reads the file has no token");
+        assert_eq!(tokens.find(&token_hash(b"one")), None, "a hash from the file is not a token");
         assert_eq!(Tokens::default().find(b"one"), None);
     }
 
     #[test]
-    fn a_missing_file_says_how_to_make_one() {
+    fn a_missing_file_is_an_error_with_a_remedy() {
         let error = Tokens::read(Path::new("/nonexistent/tokens")).unwrap_err().to_string();
         assert!(error.starts_with("listen.tokens: /nonexistent/tokens cannot be read: No such file"), "{error}");
         assert!(error.ends_with(": make the first token with \"cardbroker token new NAME\""), "{error}");

@@ -8,34 +8,35 @@ use std::{
 
 use toml::de::{DeTable, DeValue};
 
-/// Why there is no configuration.
+/// Why the configuration could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// The file cannot be read.
+    /// The file is missing or unreadable.
     #[error("{}: cannot read the configuration: {source}", path.display())]
     Read {
-        /// The path of the file.
+        /// The path of the configuration file.
         path: PathBuf,
-        /// The error of the system.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// The file holds a mistake.
+    /// The file contains a mistake, the first of which is reported.
     #[error("{}:{line}:{column}: {}{message}", path.display(), prefix(key.as_deref()))]
     Invalid {
-        /// The path of the file.
+        /// The path of the configuration file.
         path: PathBuf,
         /// The line, counted from 1.
         line: usize,
-        /// In characters, counted from 1.
+        /// The column in characters, counted from 1.
         column: usize,
-        /// The key at fault with its sections (`listen.socket`, `reader[0].match`); `None` where the file is not TOML.
+        /// The key of the mistake with its sections (`listen.socket`, `reader[0].match`); `None` where the file is not
+        /// TOML.
         key: Option<String>,
         /// The mistake, and the allowed values.
         message: String,
     },
 }
 
-/// The beginning of a message: the key at fault, if there is one.
+/// The beginning of a message: the key of the mistake, if known.
 fn prefix(key: Option<&str>) -> String {
     key.map(|key| format!("{key}: ")).unwrap_or_default()
 }
@@ -51,7 +52,7 @@ impl Document<'_> {
     pub(super) fn syntax_error(&self, error: &toml::de::Error) -> ConfigError {
         let at = error.span().unwrap_or_default().start;
         let mut entries = self.entries();
-        // The innermost entry stands last.
+        // The innermost entry is the last match.
         let key = entries.iter().rposition(|(_, span)| span.contains(&at)).map(|index| entries.swap_remove(index).0);
         self.error(at, key, error.message())
     }
@@ -63,7 +64,7 @@ impl Document<'_> {
     }
 
     fn error(&self, at: usize, key: Option<String>, message: &str) -> ConfigError {
-        // The message may quote the file, so it must not carry control characters to a terminal.
+        // The message may quote the file, so control characters must not reach a terminal.
         let printable = |text: &str| text.replace(char::is_control, " ");
         let before = self.text.get(..at).unwrap_or(self.text);
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);

@@ -38,11 +38,11 @@ pub struct Config {
     pub listen: ListenConfig,
     /// Settings of all readers together.
     pub readers: ReadersConfig,
-    /// Lengths and times of the queues.
+    /// Maximum lengths and times of queues.
     pub limits: LimitsConfig,
-    /// Streaming calls: watches and sessions.
+    /// Settings of streaming calls: watches and sessions.
     pub watch: WatchConfig,
-    /// How the broker stops, after a signal.
+    /// The shutdown after a stop signal.
     pub shutdown: ShutdownConfig,
     /// Content and form of the log.
     pub log: LogConfig,
@@ -55,7 +55,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// The shipped example: every key with its default and its effect.
+    /// Returns the shipped example: every key with its default and its effect.
     pub fn example() -> &'static str {
         include_str!("../cardbrokerd.example.toml")
     }
@@ -86,7 +86,7 @@ impl Config {
     /// Parses `text`; errors name `path` as its file.
     ///
     /// # Errors
-    /// The first mistake in it.
+    /// The first mistake in `text`, with its line and column.
     pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
         let document = Document { path, text };
         let mut config: Self = toml::from_str(text).map_err(|error| document.syntax_error(&error))?;
@@ -95,7 +95,7 @@ impl Config {
         Ok(config)
     }
 
-    /// Checks constraints between several keys. An error is the key at fault and the reason.
+    /// Checks constraints between several keys. An error is the invalid key and the reason.
     fn check(&self) -> Result<(), (String, String)> {
         if let (Some(group), mode) = (&self.listen.socket_group, self.listen.socket_mode)
             && mode & 0o060 != 0o060
@@ -109,7 +109,7 @@ impl Config {
         let mut aliases = HashMap::new();
         for (index, rule) in self.reader.iter().enumerate() {
             if rule.release_after.is_some() && rule.own != Own::OnDemand {
-                let message = "goes only with own = \"on_demand\"".into();
+                let message = "only allowed with own = \"on_demand\"".into();
                 return Err((format!("reader[{index}].release_after"), message));
             }
             let Some(alias) = &rule.alias else { continue };
@@ -131,8 +131,8 @@ impl Config {
         Ok(())
     }
 
-    /// The settings of the reader with PC/SC's name `display_name`: those of the first entry whose `match` fits, or
-    /// else the defaults.
+    /// Returns the settings of the reader with PC/SC's name `display_name`: those of the first entry whose `match`
+    /// fits, or else the defaults.
     pub fn reader(&self, display_name: &str) -> ReaderSettings {
         self.reader.iter().find(|rule| rule.pattern.matches(display_name)).map(ReaderRule::settings).unwrap_or_default()
     }

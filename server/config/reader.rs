@@ -23,7 +23,7 @@ pub struct ReaderSettings {
     pub own: Own,
     /// How long [`Own::OnDemand`] keeps the card after the last request, 0 s – 1 h.
     pub release_after: Duration,
-    /// How long one exchange with the card may take, 1 s – 1 h.
+    /// The maximum time of one exchange with the card, 1 s – 1 h.
     pub exchange_timeout: Duration,
     /// The protocols that may be negotiated with the card.
     pub protocols: ProtocolChoice,
@@ -50,7 +50,7 @@ impl Default for ReaderSettings {
     }
 }
 
-/// One `[[reader]]` of the file.
+/// One `[[reader]]` entry of the file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ReaderRule {

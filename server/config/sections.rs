@@ -27,10 +27,10 @@ pub struct ListenConfig {
     /// The file with the tokens of TCP clients, an absolute path. Default: [`default_tokens`].
     #[serde(deserialize_with = "v::absolute_path")]
     pub tokens: PathBuf,
-    /// Connections at a time, 1–65,536. Default: 512.
+    /// Maximum connections at the same time, 1–65,536. Default: 512.
     #[serde(deserialize_with = "v::count::<_, 1, 65_536>")]
     pub max_connections: usize,
-    /// Connections of one user at a time, 1–65,536. Default: half of `max_connections`, see
+    /// Maximum connections of one user at the same time, 1–65,536. Default: half of `max_connections`, see
     /// [`ListenConfig::max_connections_per_user`].
     #[serde(deserialize_with = "v::some_count::<_, 1, 65_536>", skip_serializing_if = "Option::is_none")]
     pub max_connections_per_user: Option<usize>,
@@ -63,7 +63,7 @@ impl Default for ListenConfig {
 }
 
 impl ListenConfig {
-    /// How many connections one user may have, at least 1.
+    /// The maximum number of connections of one user, at least 1.
     pub fn max_connections_per_user(&self) -> usize {
         self.max_connections_per_user.unwrap_or(self.max_connections.div_ceil(2))
     }
@@ -78,20 +78,21 @@ pub struct ReadersConfig {
     pub simulate: usize,
 }
 
-/// How many requests may wait. More are refused with `QUEUE_FULL`.
+/// Limits on waiting requests, sessions and outcomes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LimitsConfig {
-    /// Waiting requests of one caller at one reader, 1–1,000: fewer than the streams of a connection. Default: 64.
+    /// Maximum waiting requests of one caller at one reader, 1–1,000: fewer than the streams of a connection. Default:
+    /// 64.
     #[serde(deserialize_with = "v::count::<_, 1, 1_000>")]
     pub max_waiting_per_caller: usize,
-    /// Waiting requests of all callers at one reader, 1–65,536. Default: 1,024.
+    /// Maximum waiting requests of all callers at one reader, 1–65,536. Default: 1,024.
     #[serde(deserialize_with = "v::count::<_, 1, 65_536>")]
     pub max_waiting_per_reader: usize,
-    /// How long a session may go on while others wait, 1 s – 1 h. Default: 60 s.
+    /// The maximum time of a session while others wait, 1 s – 1 h. Default: 60 s.
     #[serde(deserialize_with = "v::duration::<_, 1, 3600>", serialize_with = "humantime_serde::serialize")]
     pub max_contended_lease: Duration,
-    /// Outcomes that are kept for the `request_id`s of one user, 1–100,000; ten times as many for all. Default: 1,000.
+    /// Maximum stored outcomes for the `request_id`s of one user, 1–100,000; ten times as many for all. Default: 1,000.
     #[serde(deserialize_with = "v::count::<_, 1, 100_000>")]
     pub max_outcomes_per_user: usize,
     /// How long an outcome is kept, 1 s – 24 h. Default: 10 min.
@@ -115,7 +116,7 @@ impl Default for LimitsConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WatchConfig {
-    /// The silence after which a stream sends a heartbeat, 1 s – 30 s, as the contract promises. Default: 30 s.
+    /// The silence after which a stream sends a heartbeat, 1 s – 30 s, as the contract requires. Default: 30 s.
     #[serde(deserialize_with = "v::duration::<_, 1, 30>", serialize_with = "humantime_serde::serialize")]
     pub heartbeat_interval: Duration,
 }
@@ -126,11 +127,11 @@ impl Default for WatchConfig {
     }
 }
 
-/// How the broker stops, after a signal.
+/// The shutdown after a stop signal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ShutdownConfig {
-    /// The time for units that have begun, 0 s – 10 min. Default: 10 s.
+    /// The maximum time for running units to end, 0 s – 10 min. Default: 10 s.
     #[serde(deserialize_with = "v::duration::<_, 0, { v::MAX_GRACE_SECONDS }>")]
     #[serde(serialize_with = "humantime_serde::serialize")]
     pub grace: Duration,
@@ -146,13 +147,13 @@ impl Default for ShutdownConfig {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LogConfig {
-    /// The lowest level that is logged, for all or by target. Default: `info`.
+    /// The minimum level of logged events, for all or by target. Default: `info`.
     pub level: LogFilter,
-    /// The form of its lines. Default: text.
+    /// The form of the log lines. Default: text.
     pub format: LogFormat,
     /// Whether the log shows commands and responses, with secrets masked. Default: false.
     pub apdus: bool,
-    /// Instructions with secrets beside the built-in list. Default: none.
+    /// Instructions with secrets in addition to the built-in list. Default: none.
     pub secret_instructions: Vec<Instruction>,
 }
 

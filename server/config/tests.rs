@@ -1,4 +1,4 @@
-//! Configuration files, valid and with mistakes.
+//! Tests of valid configuration files and of files with mistakes.
 
 use std::time::Duration;
 
@@ -92,7 +92,7 @@ fn a_printed_configuration_reads_back_as_the_same() {
 }
 
 #[test]
-fn the_first_rule_that_fits_the_whole_name_applies_alone() {
+fn only_the_first_entry_matching_the_whole_name_applies() {
     let config = parse(
         r#"
         [[reader]]
@@ -115,13 +115,13 @@ fn the_first_rule_that_fits_the_whole_name_applies_alone() {
 }
 
 #[test]
-fn a_mistake_is_one_line_that_no_terminal_obeys() {
-    let told = mistake("rule = [{ name = 'r', principals = [\"t\\u001b[2J\\tken\"], deny = ['all'] }]");
-    assert!(told.contains("`t [2J ken` is not a principal") && !told.contains(char::is_control), "{told:?}");
+fn a_mistake_is_one_line_without_control_characters() {
+    let message = mistake("rule = [{ name = 'r', principals = [\"t\\u001b[2J\\tken\"], deny = ['all'] }]");
+    assert!(message.contains("`t [2J ken` is not a principal") && !message.contains(char::is_control), "{message:?}");
 }
 
 #[test]
-fn every_mistake_names_its_place_and_the_allowed_values() {
+fn every_mistake_names_its_position_and_the_allowed_values() {
     for (text, expected) in [
         ("[listen]\n  sokcet = \"/a\"", "c.toml:2:3: listen.sokcet: unknown field `sokcet`, expected one of `socket`"),
         ("[lisen]", "c.toml:1:2: lisen: unknown field `lisen`, expected one of `listen`"),
@@ -154,7 +154,7 @@ fn every_mistake_names_its_place_and_the_allowed_values() {
             "[[reader]]\nmatch = \"a\"\nown = \"maybe\"",
             "reader[0].own: unknown variant `maybe`, expected one of `always`",
         ),
-        ("[[reader]]\nmatch = \"a\"\nrelease_after = \"1s\"", "c.toml:3:1: reader[0].release_after: goes only with"),
+        ("[[reader]]\nmatch = \"a\"\nrelease_after = \"1s\"", "c.toml:3:1: reader[0].release_after: only allowed with"),
         (
             "reader = [{match=\"a\", alias=\"x\"}, {match=\"b\", alias=\"x\"}]",
             "c.toml:1:47: reader[1].alias: `x` is the",
@@ -169,20 +169,20 @@ fn every_mistake_names_its_place_and_the_allowed_values() {
 }
 
 #[test]
-fn a_group_that_could_not_connect_is_a_mistake() {
+fn a_group_without_access_is_a_mistake() {
     let text = example_uncommented().replace("0660", "0640");
     let message = mistake(&text);
     assert!(message.contains("listen.socket_group: group") && message.contains("set it to \"0660\""), "{message}");
 }
 
 #[test]
-fn a_file_that_was_named_and_is_missing_is_an_error() {
+fn a_missing_file_from_the_flag_is_an_error() {
     let error = Config::load(Some(Path::new("/nonexistent/c.toml"))).unwrap_err();
     assert!(error.to_string().starts_with("/nonexistent/c.toml: cannot read the configuration: No such file"));
 }
 
 #[test]
-fn the_users_file_comes_before_the_systems() {
+fn the_users_file_precedes_the_systems() {
     let candidates = |xdg: Option<&str>, home: Option<&str>| -> Vec<_> {
         let paths = candidates(xdg.map(Into::into), home.map(Into::into));
         paths.map(|path| path.display().to_string()).collect()

@@ -1,4 +1,4 @@
-//! The values of a configuration as people write them, each with its range. Errors name the allowed values.
+//! The value types of the configuration, each with its range. Errors name the allowed values.
 
 use std::{fmt::Display, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
@@ -8,19 +8,19 @@ use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 use crate::policy::accounts::{self, SystemAccounts};
 
-/// The largest value of `readers.simulate`.
+/// The maximum value of `readers.simulate`.
 pub(crate) const MAX_SIMULATED: usize = 256;
 
-/// The longest grace, in seconds.
+/// The maximum grace of a shutdown, in seconds.
 pub(super) const MAX_GRACE_SECONDS: u64 = 600;
 
-/// A group of the system.
+/// A group of the operating system.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct SocketGroup {
     /// The name in the group database.
     pub name: String,
-    /// The number that the name had at the start.
+    /// The group's number, looked up once, when the configuration was read.
     pub gid: u32,
 }
 
@@ -48,12 +48,12 @@ impl From<SocketGroup> for String {
 pub struct LogFilter(String);
 
 impl LogFilter {
-    /// The text of the configuration: valid directives of an [`EnvFilter`].
+    /// The text from the configuration: valid directives of an [`EnvFilter`].
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The level for targets that no directive names.
+    /// The level for targets without a directive.
     pub fn base(&self) -> Option<LevelFilter> {
         self.0.split(',').rev().find_map(|directive| directive.trim().parse().ok())
     }
@@ -69,7 +69,7 @@ impl FromStr for LogFilter {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        // A bare word that is no level would count as the name of a target, and silence all others.
+        // A bare word that is no level would count as a target's name, and silence all others.
         let bare = |directive: &&str| !directive.contains(['=', '[']) && directive.parse::<LevelFilter>().is_err();
         let mistake = match text.split(',').map(str::trim).find(bare) {
             Some(word) => Some(format!("`{word}` is no level")),
@@ -119,7 +119,7 @@ impl From<Instruction> for String {
     }
 }
 
-/// A number from `MIN` to `MAX`.
+/// Parses a number from `MIN` to `MAX`.
 pub(super) fn count<'de, D: Deserializer<'de>, const MIN: usize, const MAX: usize>(d: D) -> Result<usize, D::Error> {
     let number = i64::deserialize(d).ok().and_then(|number| usize::try_from(number).ok());
     number
@@ -127,27 +127,27 @@ pub(super) fn count<'de, D: Deserializer<'de>, const MIN: usize, const MAX: usiz
         .ok_or_else(|| must_be(format_args!("a whole number from {MIN} to {MAX}")))
 }
 
-/// As [`count`], for a key without a default.
+/// Like [`count`], for a key without a default.
 pub(super) fn some_count<'de, D: Deserializer<'de>, const MIN: usize, const MAX: usize>(
     d: D,
 ) -> Result<Option<usize>, D::Error> {
     count::<_, MIN, MAX>(d).map(Some)
 }
 
-/// A time from `MIN` to `MAX` seconds.
+/// Parses a duration from `MIN` to `MAX` seconds.
 pub(super) fn duration<'de, D: Deserializer<'de>, const MIN: u64, const MAX: u64>(d: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(d).unwrap_or_default();
     parse_duration(&text, MIN, MAX).map_err(D::Error::custom)
 }
 
-/// As [`duration`], for a key without a default.
+/// Like [`duration`], for a key without a default.
 pub(super) fn some_duration<'de, D: Deserializer<'de>, const MIN: u64, const MAX: u64>(
     d: D,
 ) -> Result<Option<Duration>, D::Error> {
     duration::<_, MIN, MAX>(d).map(Some)
 }
 
-/// Reads the grace of the shutdown from the flag.
+/// Parses the grace of the shutdown from the flag.
 pub(crate) fn parse_grace(text: &str) -> Result<Duration, String> {
     parse_duration(text, 0, MAX_GRACE_SECONDS)
 }
@@ -171,7 +171,7 @@ pub(super) fn loopback<'de, D: Deserializer<'de>>(d: D) -> Result<Option<SocketA
     parse_loopback(&text).map(Some).map_err(D::Error::custom)
 }
 
-/// Reads a loopback address and a port from the flag.
+/// Parses a loopback address and a port from the flag.
 pub(crate) fn parse_loopback(text: &str) -> Result<SocketAddr, String> {
     let address: SocketAddr = text.parse().map_err(|_| {
         "must be a loopback address and a port in quotes, such as \"127.0.0.1:7777\" or \"[::1]:7777\"".to_owned()
@@ -180,7 +180,7 @@ pub(crate) fn parse_loopback(text: &str) -> Result<SocketAddr, String> {
         return Ok(address);
     }
     let ip = address.ip();
-    Err(format!("{ip} is no loopback address: others could listen in and take a token; mutual TLS comes later"))
+    Err(format!("{ip} is no loopback address: others could intercept a token: use 127.0.0.1 or [::1]"))
 }
 
 pub(super) fn socket_mode<'de, D: Deserializer<'de>>(d: D) -> Result<u32, D::Error> {

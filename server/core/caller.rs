@@ -1,30 +1,31 @@
-//! Who asks: the facts about the process at the other end of a connection, in the operating system's word.
+//! The identity of callers: facts about the process at the other end of a connection, as the operating system reports
+//! them.
 
 use std::{fmt, path::Path, sync::Arc};
 
-/// What tells one caller from another: turns and quotas are counted by it.
+/// The key that distinguishes callers. Turns and quotas are counted per key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum CallerKey {
-    /// A process of a user on the local socket, however many connections it opens. The start time tells it from a later
-    /// process that was given the same number.
+    /// A process of a user on the local socket, for all its connections. The start time distinguishes it from a later
+    /// process with the same number.
     Process {
-        /// Its user, as when it connected.
+        /// Its user, as of the connection.
         uid: u32,
-        /// Process number.
+        /// The number of the process, in the broker's pid namespace.
         pid: u32,
-        /// When it started, in clock ticks since the machine did.
+        /// When the process started, in clock ticks since boot.
         start_time: u64,
     },
-    /// The connection of that number, where the process behind it cannot be told for certain.
+    /// One connection, by its number, if the process behind it is not certain.
     Connection(u64),
 }
 
-/// Who is responsible for what a caller does: the scope of a `request_id` and of a shared group's key.
+/// The user or token that is responsible for a caller: the scope of a `request_id` and of a shared group's key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Principal {
-    /// The user of that number.
+    /// A user of this machine, by number.
     User(u32),
-    /// Whoever holds the token of that name.
+    /// Any holder of the token with this name.
     Token(Arc<str>),
 }
 
@@ -37,45 +38,45 @@ impl fmt::Display for Principal {
     }
 }
 
-/// A token. One that takes the place of another under the same name is not the same.
+/// A token. A new token with the name of an old one is a different token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenId {
-    /// Its name, which rules know.
+    /// The name, which policy rules match.
     pub name: Arc<str>,
-    /// The beginning of its hash, which tells nothing about it.
+    /// The beginning of the token's hash, which does not reveal the token.
     pub fingerprint: u64,
 }
 
 impl TokenId {
-    /// Whether no more than the name is known.
+    /// Whether only the name is known.
     pub fn is_name_only(&self) -> bool {
         self.fingerprint == 0
     }
 }
 
 impl From<&str> for TokenId {
-    /// A token of which no more than the name is known.
+    /// Creates the id of a token of which only the name is known.
     fn from(name: &str) -> Self {
         Self { name: name.into(), fingerprint: 0 }
     }
 }
 
-/// What policy judges a caller by.
+/// The properties of a caller that policy rules match.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Identity {
-    /// A process of this machine, in the kernel's word when it connected.
+    /// A process of this machine, as the kernel reported it at the connection.
     User {
-        /// Its user.
+        /// The effective user of the process.
         uid: u32,
-        /// Its primary group.
+        /// The primary group of the process.
         gid: u32,
     },
-    /// The holder of that token.
+    /// The holder of a token, on a TCP connection.
     Token(TokenId),
 }
 
 impl Identity {
-    /// Who is responsible.
+    /// The user or token that is responsible for the caller.
     pub fn principal(&self) -> Principal {
         match self {
             Self::User { uid, .. } => Principal::User(*uid),
@@ -87,22 +88,23 @@ impl Identity {
 /// The caller behind a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
-    /// What tells it from other callers.
+    /// Distinguishes this caller from others.
     pub key: CallerKey,
-    /// Number of the connection, counted from 1 in this run of the broker.
+    /// The number of the connection, counted from 1 since the broker's start.
     pub connection: u64,
-    /// What policy judges it by.
+    /// The identity that policy rules match.
     pub identity: Identity,
-    /// Process number; `None` if the process lives where this one cannot see it (another pid namespace). For display: it may
-    /// belong to another process by now.
+    /// Process number; `None` if the process is in another pid namespace. For display only: the number may have been
+    /// reused.
     pub pid: Option<u32>,
-    /// The program that the process ran when its connection was accepted; `None` if that could not be seen, or the
-    /// process had ended already. For display: a process may change it.
+    /// The program that the process ran when its connection was accepted; `None` if it was not readable, or if the
+    /// process had ended already. For display only: a process may change it.
     pub executable: Option<Arc<Path>>,
 }
 
 impl Caller {
-    /// Returns the caller of a connection on the local socket. `start_time` is that of `pid`, if both are certain.
+    /// Returns the caller of a connection on the local socket. `start_time` belongs to `pid`; `None` unless both are
+    /// certain.
     pub fn local(connection: u64, uid: u32, gid: u32, pid: Option<u32>, start_time: Option<u64>) -> Self {
         let key = match (pid, start_time) {
             (Some(pid), Some(start_time)) => CallerKey::Process { uid, pid, start_time },
@@ -111,13 +113,13 @@ impl Caller {
         Self { key, connection, identity: Identity::User { uid, gid }, pid, executable: None }
     }
 
-    /// Whoever has shown that token in a request on a connection over TCP. A proxy may stand there for many.
+    /// Returns the caller of a connection over TCP that presented this token. A proxy may use one connection for many.
     pub fn remote(connection: u64, token: TokenId) -> Self {
         let key = CallerKey::Connection(connection);
         Self { key, connection, identity: Identity::Token(token), pid: None, executable: None }
     }
 
-    /// Who is responsible for it.
+    /// The user or token that is responsible for the caller.
     pub fn principal(&self) -> Principal {
         self.identity.principal()
     }
@@ -132,9 +134,10 @@ impl fmt::Display for Caller {
     }
 }
 
-/// The start time in the text of a `/proc/PID/stat`, its field 22.
+/// The start time in the text of `/proc/PID/stat`, field 22, in clock ticks since boot. `None` if the text has no such
+/// field.
 pub fn start_time(stat: &str) -> Option<u64> {
-    // Field 2 is the program's name in parentheses, which may itself hold spaces and parentheses.
+    // Field 2 is the program's name in parentheses, which may itself contain spaces and parentheses.
     let (_, from_third) = stat.rsplit_once(") ")?;
     from_third.split(' ').nth(22 - 3)?.parse().ok()
 }

@@ -1,20 +1,20 @@
-//! Why a request failed: a closed list of reasons, each with the delivery of the command.
+//! The failures of requests: a closed list of reasons, each with the delivery of the command.
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
 /// Whether a command may have reached the card.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivery {
-    /// It has not reached the card: to send it again is safe.
+    /// The command has not reached the card, so a retry is safe.
     NotSent,
     /// The card may have run it.
     Unknown,
-    /// The card has run it, and its answer is missing. The commands after it did not reach the card.
+    /// The card has run it, and its response is missing. The commands after it did not reach the card.
     Executed,
 }
 
 impl Delivery {
-    /// The word in messages and in metadata.
+    /// The name in messages and in metadata.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::NotSent => "not_sent",
@@ -24,7 +24,7 @@ impl Delivery {
     }
 }
 
-/// The reasons for a failure; the contract (`error.proto`) says what a client does about each.
+/// The reasons for a failure; the contract (`error.proto`) states the client's next step for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[allow(missing_docs, reason = "every variant is documented, with code and remedy, under the same name in error.proto")]
 pub enum Reason {
@@ -115,11 +115,11 @@ impl Reason {
 /// Why the broker ended a session, with [`Reason::LeaseRevoked`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Cause {
-    /// It idled while others waited.
+    /// The session was idle while other callers waited.
     Idle,
-    /// It held the card for too long while others waited.
+    /// The session held the card for too long while other callers waited.
     TooLong,
-    /// Rules that were reloaded forbid it.
+    /// Reloaded policy rules forbid the session.
     RulesChanged,
     /// An operator has released the reader.
     Released,
@@ -137,40 +137,40 @@ impl Cause {
     }
 }
 
-/// A failed request, or the early end of a unit. Holds no APDU byte, so it may be logged and sent.
+/// A failed request, or the early end of a unit. It contains no APDU byte, so it may be logged and sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// The reason, for programs. With the delivery it decides the status code.
+    /// The reason, for programs. Together with the delivery it determines the status code.
     pub reason: Reason,
     /// Whether the command that failed may have reached the card.
     pub delivery: Delivery,
     /// For people, one line: what happened and what to do next. Programs decide by the other fields alone.
     pub message: Cow<'static, str>,
-    /// The field of the request that is at fault, for [`Reason::InvalidRequest`] (`commands[3].apdu`).
+    /// The invalid field of the request, for [`Reason::InvalidRequest`] (`commands[3].apdu`).
     pub field: Option<String>,
-    /// The rule that forbids it, for [`Reason::Denied`].
+    /// The name of the rule that denied it, for [`Reason::Denied`].
     pub rule: Option<Arc<str>>,
     /// Why the session was ended, for [`Reason::LeaseRevoked`].
     pub cause: Option<Cause>,
 }
 
 impl Failure {
-    /// A failure before the card saw anything.
+    /// Returns a failure from before the card received anything.
     pub fn not_sent(reason: Reason, message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(reason, Delivery::NotSent, message)
     }
 
-    /// A failure after which the command may have run.
+    /// Returns a failure after which the command may have run.
     pub fn unknown(reason: Reason, message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(reason, Delivery::Unknown, message)
     }
 
-    /// A failure after the command has run, whose answer is missing.
+    /// Returns a failure after the command has run, without its response.
     pub fn executed(reason: Reason, message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(reason, Delivery::Executed, message)
     }
 
-    /// The broker has ended the session.
+    /// Returns the failure of a session that the broker has ended.
     pub fn revoked(cause: Cause, message: impl Into<Cow<'static, str>>) -> Self {
         Self { cause: Some(cause), ..Self::not_sent(Reason::LeaseRevoked, message) }
     }
@@ -179,17 +179,17 @@ impl Failure {
         Self { reason, delivery, message: message.into(), field: None, rule: None, cause: None }
     }
 
-    /// The same failure where the command ran and its answer is missing.
+    /// Returns the same failure with the delivery changed: the command ran, and its response is missing.
     pub fn into_executed(self) -> Self {
         Self { delivery: Delivery::Executed, ..self }
     }
 
-    /// Policy forbids it, by the rule of that name.
+    /// Returns the failure of a request that the named rule denied.
     pub fn denied(rule: Arc<str>, message: impl Into<Cow<'static, str>>) -> Self {
         Self { rule: Some(rule), ..Self::not_sent(Reason::Denied, message) }
     }
 
-    /// A request that breaks a rule of the contract in `field`.
+    /// Returns the failure of a request that breaks a rule of the contract in `field`.
     pub fn invalid(field: impl Into<String>, message: impl Into<Cow<'static, str>>) -> Self {
         Self { field: Some(field.into()), ..Self::not_sent(Reason::InvalidRequest, message) }
     }

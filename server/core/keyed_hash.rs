@@ -1,8 +1,8 @@
 //! Keyed hashes of values that the broker must recognise but not keep: PINs, and the commands of a request.
 //!
-//! The hash of a PIN is only as safe as the key: with both, a PIN of four digits is found in 10,000 tries. So the key
-//! is hashed once, into states on the heap that are used by reference, and the stack below a hash is wiped: `hmac` leaves
-//! its inner hash there, `sha2` the hash itself.
+//! The hash of a PIN is only as safe as the key: with both, an attacker finds a four-digit PIN in 10,000 tries. So the
+//! key is hashed once, into states on the heap that are used by reference, and the stack below a hash is wiped: `hmac`
+//! leaves its inner hash there, `sha2` the hash itself.
 //!
 //! Not wiped: the states and the remembered hashes, which stay on the heap as long as they are needed, and copies that
 //! the compiler keeps in a register or in the frame of a caller.
@@ -19,18 +19,18 @@ use hmac::{
 use sha2::Sha256;
 use zeroize::{Zeroize, Zeroizing};
 
-/// Deeper than the stack of a hash: 8 KiB.
+/// Words of stack to wipe: 8 KiB, deeper than the stack of a hash.
 const STACK_WORDS: usize = 1024;
 
-/// The key of one run of the broker. Cheap to clone. It never leaves the process, so nobody can try values against a
-/// hash.
+/// The key of one run of the broker. Cheap to clone. It never leaves the process, so nobody outside can test guesses
+/// against a hash.
 #[derive(Clone)]
 pub struct HashKey(Arc<Mutex<Keyed>>);
 
-/// The states of a hash under a key. It moves as a pointer: a value that moves leaves a copy behind on the stack.
+/// The state of a hash under a key. It moves as a pointer, because a moved value leaves a copy on the stack.
 type Keyed = Box<HmacReset<Sha256>>;
 
-/// A hash under a [`HashKey`], as secret as the bytes behind it. It lives on the heap, as the states under a key do.
+/// A hash under a [`HashKey`], as secret as its input. It lives on the heap, like the state of a hash.
 #[derive(Clone, PartialEq, Eq)]
 pub struct KeyedHash(Box<Zeroizing<[u8; 32]>>);
 
@@ -40,31 +40,31 @@ impl fmt::Debug for KeyedHash {
     }
 }
 
-/// A hash in the making; others under the same key wait. Its state holds the last block of its parts.
+/// An unfinished hash. Other hashes under the same key wait for it. Its state contains the last block of its parts.
 pub struct Hasher<'a>(MutexGuard<'a, Keyed>);
 
 impl HashKey {
-    /// Makes the key of these random bytes, which the caller wipes.
+    /// Creates a key from random bytes. The caller wipes `key`.
     pub fn new(key: &[u8; 64]) -> Self {
         let keyed = keyed(key);
         wipe_stack();
         Self(Arc::new(Mutex::new(keyed)))
     }
 
-    /// Begins a hash.
+    /// Begins a hash. Blocks while another hash under the same key is unfinished.
     pub fn hasher(&self) -> Hasher<'_> {
         Hasher(self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 impl Hasher<'_> {
-    /// Adds a part, with its length, so that no two lists of parts look alike.
+    /// Adds a part, with its length, so that different lists of parts never have the same input.
     pub fn part(&mut self, bytes: &[u8]) {
         Mac::update(&mut **self.0, &(bytes.len() as u64).to_be_bytes());
         Mac::update(&mut **self.0, bytes);
     }
 
-    /// Returns the hash of all parts.
+    /// Returns the hash of all parts, in their order.
     pub fn finish(mut self) -> KeyedHash {
         let mut hash = KeyedHash(Box::default());
         finalize(&mut self.0, &mut hash.0);
@@ -73,26 +73,26 @@ impl Hasher<'_> {
     }
 }
 
-/// Without parts again, also if the hash was not finished.
+/// Removes all parts from the state, also from a hash that was not finished.
 impl Drop for Hasher<'_> {
     fn drop(&mut self) {
         Reset::reset(&mut **self.0);
     }
 }
 
-/// Not inlined, so that its stack is where [`wipe_stack`] has its own.
+/// Not inlined, so that its stack frame is in the area that [`wipe_stack`] overwrites.
 #[inline(never)]
 fn keyed(key: &[u8; 64]) -> Keyed {
     Box::new(HmacReset::new(key.into()))
 }
 
-/// As [`keyed`].
+/// Not inlined, for the reason given at [`keyed`].
 #[inline(never)]
 fn finalize(keyed: &mut HmacReset<Sha256>, hash: &mut [u8; 32]) {
     keyed.finalize_into_reset(hash.into());
 }
 
-/// Overwrites what functions that the caller called before have left on the stack.
+/// Overwrites the stack area of functions that the caller called before.
 #[inline(never)]
 fn wipe_stack() {
     [u64::MAX; STACK_WORDS].zeroize();
@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_hash_depends_on_the_key_and_on_where_parts_end() {
+    fn a_hash_depends_on_the_key_and_part_boundaries() {
         let (key, other) = (HashKey::new(&[1; 64]), HashKey::new(&[2; 64]));
         let hash = |key: &HashKey, parts: &[&str]| {
             let mut hasher = key.hasher();
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_that_was_not_finished_leaves_nothing_to_the_next() {
+    fn an_unfinished_hash_does_not_affect_the_next() {
         let key = HashKey::new(&[1; 64]);
         let hash = |part: &[u8]| {
             let mut hasher = key.hasher();
@@ -135,7 +135,7 @@ mod tests {
         assert_eq!(hash(b"a"), first);
     }
 
-    /// The stack of the thread that calls, from some bytes above this frame to far below it.
+    /// The stack of the calling thread, from some bytes above this frame to far below it.
     #[cfg(target_os = "linux")]
     fn stack() -> Vec<u8> {
         use std::os::unix::fs::FileExt;

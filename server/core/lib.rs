@@ -1,4 +1,49 @@
-//! The broker's decisions, pure: no clock, no thread, no input and output.
+//! The decisions of the broker, as pure code: no clock, no thread, no socket, no file and no log.
+//!
+//! The crate `cardbroker_server` acts on these decisions. Times are arguments (`now`), events are method calls, and
+//! each machine returns its next action. So every rule can be tested with invented times and in random histories, and
+//! the properties are shown to fail with planted faults (module `properties`). `docs/architecture.md` describes how
+//! both crates work together.
+//!
+//! ```text
+//!   request ──▶ outcomes   run, join or replay?        (only with a request_id)
+//!                  │
+//!                  ▼
+//!               turns      whose turn is next?         queue, lease, terms of waiting
+//!                  │
+//!                  ▼
+//!               card       what may be sent now?       unit ─▶ gate ─▶ the next exchange
+//!                  │                                    view, selection, pin_guard: the state of the card
+//!                  ▼
+//!               lifecycle  is the card usable?          events of the monitor and the card thread ─▶ next action
+//! ```
+//!
+//! | module | decides |
+//! | --- | --- |
+//! | [`apdu`] | the structure of commands, classes and status words; which bytes are secret |
+//! | [`caller`] | nothing: the identities by which callers are counted and rules match |
+//! | [`error`] | nothing: the closed list of failures, each with the delivery of the command |
+//! | [`keyed_hash`] | whether two secret values are equal, without keeping them |
+//! | [`slot`] | the delivery of a command after each error of the card stack |
+//! | [`status`] | the refusal of a request in each state of a reader |
+//! | [`turns`] | the order of turns, the validity of leases, when a session must give way, when a reset is due |
+//! | [`card`] | the next exchange of a unit, whether it may be sent, and what remains in the card |
+//! | [`lifecycle`] | the state of a reader and its card, and the next action on it |
+//! | [`policy`] | whether a rule allows an operation or a command of a caller |
+//! | [`outcomes`] | whether a request is the first of its id, and how long its outcome is kept |
+//! | [`simulated_card`] | the responses of the simulated card, for the simulated readers and for tests |
+//!
+//! # The life of one unit
+//!
+//! 1. [`outcomes::Outcomes::begin`] decides whether the request runs.
+//! 2. [`turns::queue::Queue::push`] queues it behind its caller's other requests, and
+//!    [`turns::queue::Queue::pop`] returns it when its turn comes.
+//! 3. [`lifecycle::CardLifecycle::take_action`] decides when the card can serve, [`turns::isolation`] whether it must
+//!    be reset first, and [`turns::lease::Leases::grant`] gives the unit the right to send.
+//! 4. [`card::unit`] yields one exchange after the other, and [`card::gate`] admits each before it is sent. The unit
+//!    ends at a status word after which its stop rule does not let it continue.
+//! 5. [`lifecycle::CardLifecycle::on_unit_ended`] records how the unit has left the card, and
+//!    [`outcomes::Outcomes::finish`] stores its outcome for repeats.
 
 pub mod apdu;
 pub mod caller;

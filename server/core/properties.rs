@@ -1,17 +1,18 @@
-//! How properties are checked: on many random values, the same ones in every run, and seen to fail where a fault was planted.
+//! Helpers for property tests: the same random values in every run, and proofs that planted faults are detected.
 
 use proptest::{
     strategy::Strategy,
     test_runner::{Config, RngAlgorithm, TestCaseResult, TestError, TestRng, TestRunner},
 };
 
-/// Tries `property` on so many values. If one of them breaks it, panics with the smallest such value that can be found soon.
+/// Tests `property` on `cases` random values. Panics with a value that breaks it, shrunk as far as proptest can.
 pub fn holds<S: Strategy>(cases: u32, values: S, property: impl Fn(S::Value) -> TestCaseResult) {
     let outcome = run(cases, 2000, &values, property).map_err(|error| error.to_string());
     assert_eq!(outcome, Ok(()));
 }
 
-/// Tries `property`, which a planted `fault` must break, on so many values. Panics unless one of them breaks the `rule`.
+/// Tests `property`, which a planted `fault` must break, on `cases` random values. Panics unless one of them breaks
+/// `rule`.
 pub fn is_broken<S: Strategy>(
     cases: u32,
     values: S,

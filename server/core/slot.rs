@@ -1,27 +1,27 @@
-//! What a card stack says of one slot and its card, and why a call to it can fail.
+//! The card stack's view of one slot and its card, and the errors of calls to it.
 
 use crate::error::Delivery;
 
-/// What a monitor sees of one slot.
+/// A monitor's view of one slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SlotStatus {
-    /// PC/SC's name of the reader.
+    /// The reader's name in PC/SC.
     pub display_name: String,
-    /// Whether a card is in it.
+    /// Whether a card is in the slot.
     pub card_present: bool,
-    /// Moves at every insertion and removal, so that a swap between two looks is noticed.
+    /// Changes at every insertion and removal, so that a swap between two polls is noticed.
     pub event_count: u32,
-    /// The card's answer to reset as far as the stack knows it, possibly an old one; empty without a card.
+    /// The card's answer to reset as known to the stack, possibly an old one; empty without a card.
     pub atr: Vec<u8>,
 }
 
-/// The card stack as a whole cannot be reached.
+/// The whole card stack is unreachable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ServiceError {
-    /// The service does not run.
+    /// The service is not running; the text is the stack's code.
     #[error("the PC/SC service does not answer ({0}): is pcscd running?")]
     Down(String),
-    /// The system's policy denies this process the service.
+    /// The system's policy denies this process access to the service; the text is the stack's code.
     #[error(
         "PC/SC denies access ({0}): allow this user the actions org.debian.pcsc-lite.access_pcsc and \
          org.debian.pcsc-lite.access_card in a rule below /etc/polkit-1/rules.d"
@@ -29,52 +29,52 @@ pub enum ServiceError {
     Denied(String),
 }
 
-/// How to reset a card.
+/// The kind of a card reset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ResetKind {
-    /// Reset line only.
+    /// Resets through the reset line; the power stays on.
     #[default]
     Warm,
-    /// Power off and on.
+    /// Cuts the power and restores it.
     Cold,
 }
 
-/// A card that was taken or reset.
+/// The facts about a card that was taken or reset.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CardInfo {
     /// Answer to reset (ISO 7816-3 §8), 2–33 bytes.
     pub atr: Vec<u8>,
-    /// The protocol in force.
+    /// The protocol in use with the card.
     pub protocol: Protocol,
 }
 
-/// A transmission protocol.
+/// A transmission protocol between reader and card.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
     /// Byte oriented (ISO 7816-3 §10).
     T0,
     /// Block oriented (ISO 7816-3 §11).
     T1,
-    /// Passed through by the reader.
+    /// The reader passes bytes through unchanged.
     Raw,
 }
 
-/// Which protocols may be agreed with a card.
+/// The protocols that may be negotiated with a card.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ProtocolChoice {
-    /// Whatever card and reader prefer.
+    /// Any protocol that card and reader prefer.
     #[default]
     Any,
-    /// T=0 only.
+    /// Only T=0; other cards are mute.
     T0,
-    /// T=1 only.
+    /// Only T=1; other cards are mute.
     T1,
 }
 
 impl ProtocolChoice {
-    /// The protocols, as people write them.
+    /// The allowed protocols, as text for people.
     pub fn names(self) -> &'static str {
         match self {
             Self::Any => "T=0 or T=1",
@@ -84,8 +84,8 @@ impl ProtocolChoice {
     }
 }
 
-/// What a slot sends to its card: a command that the gate has admitted, see [`crate::card::gate::Admitted`]. Has no
-/// `Debug`: it may be a PIN.
+/// A command that the gate has admitted for the card, see [`crate::card::gate::Admitted`]. Has no `Debug`: it may contain
+/// a PIN.
 pub struct CardCommand<'a>(&'a [u8]);
 
 impl<'a> CardCommand<'a> {
@@ -93,56 +93,56 @@ impl<'a> CardCommand<'a> {
         Self(bytes)
     }
 
-    /// A command that no gate has seen, for tests of slots.
+    /// Creates a command without a gate, for tests of slots.
     #[cfg(any(test, feature = "properties"))]
     pub fn unadmitted(bytes: &'a [u8]) -> Self {
         Self(bytes)
     }
 
-    /// The command APDU (T=0: TPDU).
+    /// The bytes of the command APDU (on T=0 a TPDU).
     pub fn bytes(&self) -> &'a [u8] {
         self.0
     }
 }
 
-/// Why a slot could not do what it was asked. Texts name the stack's own code, never a byte of an APDU.
+/// Why a call to a slot failed. The texts contain the stack's own code, never a byte of an APDU.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SlotError {
-    /// No card in the slot.
+    /// There is no card in the slot.
     #[error("no card in the reader")]
     NoCard,
-    /// The card was taken out since.
+    /// The card was removed since it was taken.
     #[error("the card was removed")]
     CardRemoved,
-    /// Someone else reset the card since.
+    /// Another program has reset the card since it was taken.
     #[error("the card was reset by another program")]
     CardReset,
-    /// Another program has the card.
+    /// Another program holds the card.
     #[error("another program holds the card")]
     Held,
-    /// The card does not answer a reset.
+    /// The card does not answer a reset; the text is the stack's code.
     #[error("the card does not answer a reset ({0})")]
     Mute(String),
-    /// Card and reader agree on none of the protocols allowed.
+    /// Card and reader have no allowed protocol in common.
     #[error("the card speaks none of the protocols allowed")]
     ProtocolMismatch,
-    /// The stack does not know our handle (any more): it was restarted.
+    /// The stack does not know the handle any more: it was restarted.
     #[error("the PC/SC service was restarted")]
     StaleHandle,
-    /// The reader was unplugged.
+    /// The reader was unplugged or disabled.
     #[error("the reader is gone")]
     ReaderGone,
-    /// The stack as a whole failed.
+    /// The whole card stack has failed.
     #[error(transparent)]
     Service(#[from] ServiceError),
-    /// The exchange failed on its way, or the answer was no answer.
+    /// The exchange failed in transport, or the response was malformed.
     #[error("the exchange with the card failed ({0})")]
     Lost(String),
 }
 
 impl SlotError {
-    /// What became of a command whose exchange failed like this (PC/SC part 5; pcsc-lite checks these states before it hands
-    /// anything to the driver).
+    /// The delivery of a command whose exchange failed with this error (PC/SC part 5; pcsc-lite checks these states
+    /// before it calls the driver).
     pub fn delivery(&self) -> Delivery {
         match self {
             Self::NoCard

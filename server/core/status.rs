@@ -1,32 +1,32 @@
-//! What watchers see of a reader, and what a request is told that meets it in a state in which it cannot be served.
+//! The status of a reader, and the refusals of requests that its state causes.
 
 use crate::{
     error::{Failure, Reason},
     slot::{Protocol, ProtocolChoice},
 };
 
-/// The state that watchers see.
+/// The state of a reader, as watchers see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
-    /// No card.
+    /// No card is in the reader.
     Empty,
-    /// A card is being taken.
+    /// The broker is taking a card.
     Settling,
-    /// A card can be used.
+    /// The card can be used.
     Ready,
-    /// A card does not answer, or speaks no protocol that is allowed.
+    /// The card does not answer, or supports no allowed protocol.
     Mute,
-    /// Another program has the card.
+    /// Another program holds the card.
     HeldElsewhere,
-    /// The driver hangs.
+    /// A call into the driver does not return.
     Unresponsive,
     /// PC/SC does not serve the reader.
     Unavailable,
 }
 
 impl State {
-    /// What a request is told that does not wait for a card; `None` if it may wait for its turn. `unavailable_because` says why
-    /// PC/SC does not serve the reader.
+    /// The refusal of a request that does not wait for a card; `None` if the request may wait for its turn.
+    /// `unavailable_because` is the cause when PC/SC does not serve the reader.
     pub fn refusal(self, unavailable_because: &str) -> Option<Failure> {
         let (reason, message) = match self {
             Self::Settling | Self::Ready => return None,
@@ -47,28 +47,28 @@ impl State {
     }
 }
 
-/// What watchers see of a reader.
+/// The status of a reader, as watchers see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReaderStatus {
-    /// The state.
+    /// The state of reader and card.
     pub state: State,
-    /// The card's answer to reset; empty unless one has answered.
+    /// The card's answer to reset; empty without an answer.
     pub atr: Vec<u8>,
-    /// The protocol in force, once the card was taken.
+    /// The protocol in use; `None` before the card was taken.
     pub protocol: Option<Protocol>,
-    /// Names the insertion; empty without a card.
+    /// The id of the insertion; empty without a card.
     pub insertion_id: String,
-    /// Insertions seen so far.
+    /// The number of insertions in this run of the broker.
     pub insertion_count: u64,
 }
 
-/// What those are told who waited for their turn, but not for a card, when the card is taken out.
+/// The refusal of requests that waited for their turn, but not for a card, when the card was removed.
 pub fn card_removed() -> Failure {
     let message = "the card was taken out before the turn came: insert one, or ask to wait for one";
     Failure::not_sent(Reason::CardRemoved, message)
 }
 
-/// What a request is told about a card that speaks none of the protocols `allowed`.
+/// The refusal of requests for a card without any of the `allowed` protocols.
 pub fn protocol_mismatch(allowed: ProtocolChoice) -> Failure {
     let message = format!(
         "the card does not speak {}, and preferred_protocols allows no other protocol for this reader: \
@@ -78,13 +78,13 @@ pub fn protocol_mismatch(allowed: ProtocolChoice) -> Failure {
     Failure::not_sent(Reason::ProtocolMismatch, message)
 }
 
-/// What everyone is told about a reader that may only be watched.
+/// The refusal of all requests for a reader that may only be watched.
 pub fn not_owned() -> Failure {
     let message = "the configuration says own = \"never\" for this reader: it can be watched only";
     Failure::not_sent(Reason::ReaderNotOwned, message)
 }
 
-/// What the messages of a session are told behind one that has failed, until one of them restarts.
+/// The refusal of a session's messages after a failed one, until a message restarts.
 pub fn preceding_failed() -> Failure {
     let message = "a message before this one failed: decide, and go on with a message that says restart";
     Failure::not_sent(Reason::PrecedingFailed, message)

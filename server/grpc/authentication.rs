@@ -1,10 +1,13 @@
-//! Who asks: on the Unix socket the kernel has said it, on TCP each request must show a token. Puts the [`Caller`] into every request.
+//! Authentication: the kernel identifies callers on the Unix socket; each request on TCP needs a token. Puts the
+//! [`Caller`] into every request.
 //!
-//! A page in a browser can reach a loopback port, too, and by DNS rebinding under a name of its own. It cannot speak HTTP/2 without
-//! TLS and holds no token; foreign names and whatever has an `Origin` are refused all the same, before the token is looked at.
+//! A page in a browser can also reach a loopback port, and by DNS rebinding under its own host name. It cannot speak
+//! HTTP/2 without TLS and has no token; foreign names and requests with an `Origin` are refused all the same, before
+//! the token is checked.
 //!
-//! A connection whose requests show no valid token is closed when `first_request_timeout` is over. Refusals are not slowed
-//! down: 256 random bits cannot be guessed, and all clients share one address, so slowing would punish those who do hold a token.
+//! A connection whose requests present no valid token is closed after `first_request_timeout`. Refusals are not slowed
+//! down: 256 random bits cannot be guessed, and all clients share one address, so a delay would punish holders of a
+//! token.
 
 use std::{
     net::SocketAddr,
@@ -32,11 +35,11 @@ use crate::{
     policy::audit::AuditTrail,
 };
 
-/// Lets only those requests through whose caller is known. To be outside of every service.
+/// Passes only requests of known callers. Must be outside of every service.
 #[derive(Debug, Clone)]
 pub struct AuthenticationLayer {
     tokens: watch::Receiver<Tokens>,
-    /// Records refused credentials.
+    /// The audit trail for refused credentials.
     trail: AuditTrail,
 }
 
@@ -82,14 +85,16 @@ impl<S: Service<Request<Body>, Response = Response<Body>>> Service<Request<Body>
 
 fn admit(request: &mut Request<Body>, tokens: &Tokens, trail: &AuditTrail) -> Result<(), Failure> {
     let peer = request.extensions().get::<Peer>().cloned();
-    let peer = peer.ok_or_else(|| Failure::not_sent(Reason::Internal, "the connection has no source: report this"))?;
+    let peer = peer.ok_or_else(|| {
+        Failure::not_sent(Reason::Internal, "the connection has no source, a fault of the broker: report it")
+    })?;
     let caller = match &peer.source {
         Source::Local(caller) => caller.clone(),
         Source::Tcp { connection, server, .. } => {
             let holder = check_origin(request.uri(), request.headers(), *server)
                 .and_then(|()| token(request.headers()))
                 .and_then(|token| tokens.find(token).ok_or_else(|| unauthenticated("the token is not valid here")));
-            // Nobody behind needs the token, so nobody can give it away.
+            // No service needs the token, so none can leak it.
             request.headers_mut().remove(AUTHORIZATION);
             let token = holder.inspect_err(|failure| trail.unauthenticated(&peer.source, failure))?;
             Caller::remote(*connection, token)
@@ -100,15 +105,15 @@ fn admit(request: &mut Request<Body>, tokens: &Tokens, trail: &AuditTrail) -> Re
     Ok(())
 }
 
-/// Whether the request was meant for this port at `server`, by a program.
+/// Refuses requests of browsers, and requests for another host name than this port at `server`.
 fn check_origin(uri: &Uri, headers: &HeaderMap, server: SocketAddr) -> Result<(), Failure> {
     if headers.contains_key(ORIGIN) {
-        return Err(Failure::invalid("origin", "browsers are not served: ask from a program of this machine"));
+        return Err(Failure::invalid("origin", "browsers are not served: use a program on this machine"));
     }
     let host = |value: &http::HeaderValue| Authority::try_from(value.as_bytes()).ok();
     let mut names = headers.get_all(HOST).iter().map(host).chain(uri.authority().map(|name| Some(name.clone())));
     let named = |name: Option<Authority>| name.is_some_and(|name| is_ours(name.host(), server));
-    // HTTP/2 has the one or the other; where there are both, none may be foreign.
+    // HTTP/2 sends the host name in either field; where both are set, none may be foreign.
     let any = headers.contains_key(HOST) || uri.authority().is_some();
     if any && names.all(named) {
         return Ok(());
@@ -124,7 +129,7 @@ fn is_ours(host: &str, server: SocketAddr) -> bool {
     host.eq_ignore_ascii_case("localhost") || ["127.0.0.1", "[::1]", &address].contains(&host)
 }
 
-/// The token that a request shows.
+/// Returns the token that a request presents.
 fn token(headers: &HeaderMap) -> Result<&[u8], Failure> {
     let mut shown = headers.get_all(AUTHORIZATION).iter();
     let (Some(value), None) = (shown.next(), shown.next()) else {
@@ -166,14 +171,14 @@ mod tests {
     }
 
     #[test]
-    fn a_page_in_a_browser_is_refused_whatever_it_calls_itself() {
+    fn a_page_in_a_browser_is_refused_under_any_origin() {
         for page in ["http://localhost:7777", "null"] {
             assert_eq!(origin("http://localhost/x", &[("origin", page)], "127.0.0.1:1"), Err("origin".to_owned()));
         }
     }
 
     #[test]
-    fn a_token_is_a_bearers_and_the_only_one() {
+    fn exactly_one_bearer_token_is_accepted() {
         let shown = |values: &[&'static str]| {
             let headers = values.iter().map(|value| (AUTHORIZATION, value.parse().unwrap())).collect();
             token(&headers).map(<[u8]>::to_vec).ok()

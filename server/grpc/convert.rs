@@ -1,5 +1,4 @@
-//! Reads the parts of requests into the core's types, and writes the core's results in the contract's types: the same
-//! for units and sessions.
+//! Conversion between the contract's types and the core's types, shared by units and sessions.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -25,11 +24,11 @@ use super::status::wire_failure;
 const MAX_PATTERNS: usize = 16;
 const MAX_IDENTIFIER_BYTES: usize = 128;
 
-/// Reads the commands of a unit, 1–64; `path` is their field in the request. The APDU bytes move into their protected
-/// type.
+/// Converts the commands of a unit, 1–64; `path` is their field in the request. The APDU bytes move into their
+/// protected type.
 ///
 /// # Errors
-/// [`Reason::InvalidRequest`] naming the field, [`Reason::NotImplemented`] for an action that the broker does not have.
+/// [`Reason::InvalidRequest`] naming the field, [`Reason::NotImplemented`] for an action without an implementation.
 pub(super) fn unit_commands(path: &str, commands: Vec<Command>) -> Result<Vec<UnitCommand>, Failure> {
     match commands.len() {
         0 => return Err(Failure::invalid(path, "empty: give at least one command")),
@@ -61,8 +60,12 @@ fn unit_command(at: impl Fn(&str) -> String, command: Command) -> Result<UnitCom
     }
     let pattern = |(place, pattern)| status_pattern(pattern, |field| at(&format!("continue_on[{place}].{field}")));
     unit_command.continue_on = command.continue_on.into_iter().enumerate().map(pattern).collect::<Result<_, _>>()?;
-    unit_command.stop_rule = stop_rule(command.stop_rule)
-        .ok_or_else(|| Failure::invalid(at("stop_rule"), format!("{} is no StopRule", command.stop_rule)))?;
+    unit_command.stop_rule = stop_rule(command.stop_rule).ok_or_else(|| {
+        Failure::invalid(
+            at("stop_rule"),
+            format!("{} is not a StopRule: use one of the contract's values", command.stop_rule),
+        )
+    })?;
     Ok(unit_command)
 }
 
@@ -104,10 +107,13 @@ fn stop_rule(rule: i32) -> Option<StopRule> {
 }
 
 fn not_implemented(field: &str) -> Failure {
-    Failure::not_sent(Reason::NotImplemented, format!("{field}: this version of the broker does not have it"))
+    Failure::not_sent(
+        Reason::NotImplemented,
+        format!("{field}: not supported by this version of the broker: leave it out"),
+    )
 }
 
-/// Reads the terms of a turn; `path` is their field in the request.
+/// Converts the terms of a turn; `path` is their field in the request.
 ///
 /// # Errors
 /// [`Reason::InvalidRequest`] naming the field, [`Reason::NotImplemented`] for a turn without a card.
@@ -118,13 +124,23 @@ pub(super) fn turn_request(path: &str, turn: Option<TurnOptions>) -> Result<Turn
         Ok(WireRequirement::Unspecified | WireRequirement::Required) => CardRequirement::Required,
         Ok(WireRequirement::Awaited) => CardRequirement::Awaited,
         Ok(WireRequirement::NotNeeded) => return Err(not_implemented(&at("card"))),
-        Err(_) => return Err(Failure::invalid(at("card"), format!("{} is no CardRequirement", turn.card))),
+        Err(_) => {
+            return Err(Failure::invalid(
+                at("card"),
+                format!("{} is not a CardRequirement: use one of the contract's values", turn.card),
+            ));
+        }
     };
     let reset_before = match CardReset::try_from(turn.reset_before) {
         Ok(CardReset::Unspecified | CardReset::None) => None,
         Ok(CardReset::Warm) => Some(ResetKind::Warm),
         Ok(CardReset::Cold) => Some(ResetKind::Cold),
-        Err(_) => return Err(Failure::invalid(at("reset_before"), format!("{} is no CardReset", turn.reset_before))),
+        Err(_) => {
+            return Err(Failure::invalid(
+                at("reset_before"),
+                format!("{} is not a CardReset: use one of the contract's values", turn.reset_before),
+            ));
+        }
     };
     let wait_timeout = match turn.wait_timeout {
         None => DEFAULT_WAIT,
@@ -144,12 +160,15 @@ pub(super) fn turn_request(path: &str, turn: Option<TurnOptions>) -> Result<Turn
 
 fn condition(field: String, value: String) -> Result<Option<String>, Failure> {
     if value.len() > MAX_IDENTIFIER_BYTES {
-        return Err(Failure::invalid(field, "longer than 128 bytes: hand back the one that you were given"));
+        return Err(Failure::invalid(
+            field,
+            "longer than 128 bytes: send the value that the broker returned, unchanged",
+        ));
     }
     Ok(Some(value).filter(|value| !value.is_empty()))
 }
 
-/// Reads the disposition of the card after a turn.
+/// Converts the disposition of the card after a turn.
 ///
 /// # Errors
 /// [`Reason::InvalidRequest`] naming the field.
@@ -159,16 +178,18 @@ pub(super) fn disposition(field: &str, given: i32, default: Disposition) -> Resu
         Ok(WireDisposition::Leave) => Ok(Disposition::Leave),
         Ok(WireDisposition::Reset) => Ok(Disposition::Reset),
         Ok(WireDisposition::Unpower) => Ok(Disposition::Unpower),
-        Err(_) => Err(Failure::invalid(field, format!("{given} is no Disposition"))),
+        Err(_) => {
+            Err(Failure::invalid(field, format!("{given} is not a Disposition: use one of the contract's values")))
+        }
     }
 }
 
-/// Returns where a unit stopped, as written in the contract; `reader` is the one that the request names.
+/// Returns the stop of a unit in the contract's type; `reader` is the request's reader.
 pub(super) fn unit_stop(stop: &Stop, reader: &str) -> UnitStop {
     UnitStop { index: number(stop.index), failure: Some(wire_failure(&stop.failure, Some(reader))) }
 }
 
-/// Returns the answers of a unit, as written in the contract.
+/// Returns the responses of a unit in the contract's type.
 pub(super) fn results(results: Vec<CommandResult>) -> Vec<v1::CommandResult> {
     results.into_iter().map(result).collect()
 }
@@ -188,17 +209,17 @@ fn result(result: CommandResult) -> v1::CommandResult {
     v1::CommandResult { outcome: Some(Outcome::Apdu(apdu)), card_duration: result.card_duration.try_into().ok() }
 }
 
-/// Returns a count as the contract writes it.
+/// Returns a count as a 32-bit number, capped at its maximum.
 pub(super) fn number(count: usize) -> i32 {
     i32::try_from(count).unwrap_or(i32::MAX)
 }
 
-/// Returns a count as the contract writes it.
+/// Returns a count as a 64-bit number, capped at its maximum.
 pub(super) fn long_number(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-/// Returns a moment as the time of the system's clock.
+/// Returns a moment as a time of the system's clock.
 pub(super) fn timestamp(moment: Instant) -> Timestamp {
     let (now, time) = (Instant::now(), SystemTime::now());
     let time = match moment.checked_duration_since(now) {

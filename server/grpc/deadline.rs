@@ -1,4 +1,4 @@
-//! When to answer a call that has a gRPC deadline: before the client's own library ends the call without an answer.
+//! The time to answer a call with a gRPC deadline: before the client's own library ends the call without an answer.
 
 use std::time::{Duration, Instant};
 
@@ -7,15 +7,14 @@ use tonic::metadata::MetadataMap;
 const SMALLEST_MARGIN: Duration = Duration::from_millis(20);
 const MARGIN_DIVISOR: u32 = 20;
 
-/// The moment at which the answer must leave: 20 ms or 5 % before the deadline, whichever is more. `None` without a
-/// deadline.
+/// Returns when the answer must leave: 20 ms or 5 % before the deadline, whichever is more. `None` without a deadline.
 pub(super) fn give_up(metadata: &MetadataMap) -> Option<Instant> {
     let timeout = parse(metadata.get("grpc-timeout")?.to_str().ok()?)?;
     let margin = SMALLEST_MARGIN.max(timeout / MARGIN_DIVISOR);
     Instant::now().checked_add(timeout.saturating_sub(margin))
 }
 
-/// Reads a `grpc-timeout`: at most eight digits and a unit (gRPC over HTTP/2, "Requests").
+/// Parses a `grpc-timeout`: at most eight digits and a unit (gRPC over HTTP/2, "Requests").
 fn parse(value: &str) -> Option<Duration> {
     let (digits, unit) = value.split_at_checked(value.len().checked_sub(1)?)?;
     if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
@@ -38,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn timeouts_are_read_in_all_units_and_nonsense_is_no_timeout() {
+    fn timeouts_are_parsed_in_all_units_and_invalid_ones_ignored() {
         assert_eq!(parse("1H"), Some(Duration::from_secs(3600)));
         assert_eq!(parse("2M"), Some(Duration::from_secs(120)));
         assert_eq!(parse("99999999m"), Some(Duration::from_millis(99_999_999)));

@@ -1,10 +1,11 @@
-//! When a stream that has nothing to say sends a heartbeat.
+//! The times of a stream's heartbeats during silence.
 
 use std::{pin::Pin, time::Duration};
 
 use tokio::time::{Instant, Sleep, sleep};
 
-/// The silence of one stream. Its timer is begun anew when it fires and not at each message, which would cost more than the message.
+/// The silence of one stream. Its timer restarts when it fires and not at each message, which would cost more than the
+/// message.
 pub(super) struct Heartbeat {
     interval: Duration,
     last_message: Instant,
@@ -12,13 +13,13 @@ pub(super) struct Heartbeat {
 }
 
 impl Heartbeat {
-    /// A stream that begins now and may be silent for `interval`.
+    /// Creates the heartbeat of a stream that begins now and may be silent for `interval`.
     pub(super) fn new(interval: Duration) -> Self {
         Self { interval, last_message: Instant::now(), timer: Box::pin(sleep(interval)) }
     }
 
-    /// Returns the stream's next message, or `None` after silence: then it is time for a heartbeat. `next` is dropped
-    /// in that case, and must not lose anything by it.
+    /// Returns the stream's next message, or `None` after silence: a heartbeat is due. `next` is dropped then, so it
+    /// must be cancel-safe.
     pub(super) async fn next_or_silence<T>(&mut self, next: impl Future<Output = T>) -> Option<T> {
         let next = tokio::select! {
             biased;
@@ -51,7 +52,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[tokio::test(start_paused = true)]
-    async fn a_heartbeat_is_due_after_silence_alone() {
+    async fn a_heartbeat_is_due_only_after_silence() {
         let mut heartbeat = Heartbeat::new(30 * SECOND);
         for _ in 0..3 {
             assert_eq!(heartbeat.next_or_silence(sleep(20 * SECOND)).await, Some(()));

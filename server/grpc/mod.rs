@@ -1,5 +1,5 @@
-//! The gRPC edge: turns requests into calls of the broker and outcomes into responses. It decides nothing, and it alone knows the
-//! contract's types.
+//! The gRPC edge: converts requests into calls of the broker and outcomes into responses. It decides nothing, and only
+//! this module knows the contract's types.
 
 mod authentication;
 mod convert;
@@ -53,7 +53,7 @@ use crate::{
     reader::spans,
 };
 
-/// The service of the contract on top of a broker.
+/// The contract's service, backed by a broker.
 pub struct Edge {
     broker: Broker,
     heartbeat_interval: Duration,
@@ -61,13 +61,13 @@ pub struct Edge {
 }
 
 impl Edge {
-    /// The edge. Streams carry a heartbeat after `heartbeat_interval` of silence; those that watch end when `draining`
+    /// Creates the edge. Streams carry a heartbeat after `heartbeat_interval` of silence; watches end when `draining`
     /// is cancelled.
     pub fn new(broker: Broker, heartbeat_interval: Duration, draining: CancellationToken) -> Self {
         Self { broker, heartbeat_interval, draining }
     }
 
-    /// The tonic service, with the contract's message limits.
+    /// Returns the tonic service, with the contract's message limits.
     pub fn into_service(self) -> EdgeService {
         let service = CardBrokerServiceServer::new(self)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
@@ -81,7 +81,7 @@ impl Edge {
         group.map_err(|failure| to_status(&failure, None))
     }
 
-    /// The isolation group that a call belongs to; its connection keeps the group alive.
+    /// Returns the isolation group of a call; its connection keeps the group alive.
     fn group(&self, origin: &Origin, key: Option<&MetadataValue<Ascii>>) -> Result<GroupMark, Failure> {
         let key = key.map(|key| {
             let is_visible = |text: &&str| text.bytes().all(|byte| byte.is_ascii_graphic());
@@ -195,7 +195,7 @@ impl CardBrokerService for Edge {
     }
 }
 
-/// Returns the name that a request gives, if it is that of a reader that the caller may see.
+/// Returns `name` if the caller may see a reader of this name.
 fn known_reader<'a>(broker: &Broker, caller: &Caller, name: &'a str) -> Option<&'a str> {
     broker.reader(caller, name).is_ok().then_some(name)
 }
@@ -203,13 +203,12 @@ fn known_reader<'a>(broker: &Broker, caller: &Caller, name: &'a str) -> Option<&
 /// The caller of a request, and the connection that it came on.
 struct Origin {
     caller: Caller,
-    /// The groups that the connection keeps alive.
+    /// The isolation groups that the connection keeps alive.
     memberships: Memberships,
-    /// The connection's span.
     connection: Span,
 }
 
-/// Returns what the listener and the authentication have put into a request.
+/// Returns the caller and connection that the listener and the authentication have put into a request.
 fn origin<T>(request: &Request<T>) -> Result<Origin, Status> {
     let extensions = request.extensions();
     match (extensions.get::<Caller>(), extensions.get::<Peer>()) {
@@ -217,7 +216,8 @@ fn origin<T>(request: &Request<T>) -> Result<Origin, Status> {
             Ok(Origin { caller: caller.clone(), memberships: peer.memberships.clone(), connection: peer.span.clone() })
         }
         _ => {
-            let failure = Failure::not_sent(Reason::Internal, "the request has no caller: report this");
+            let failure =
+                Failure::not_sent(Reason::Internal, "the request has no caller, a fault of the broker: report it");
             Err(to_status(&failure, None))
         }
     }

@@ -1,4 +1,4 @@
-//! `ListReaders` and `GetReader`, and how a reader is written in the contract.
+//! `ListReaders` and `GetReader`, and the conversion of a reader to the contract's type.
 
 use cardbroker_core::{slot::Protocol, status::State};
 use cardbroker_proto::v1::{CardProtocol, GetReaderResponse, ListReadersResponse, Reader, ReaderState};
@@ -6,22 +6,22 @@ use cardbroker_proto::v1::{CardProtocol, GetReaderResponse, ListReadersResponse,
 use super::convert::long_number;
 use crate::{broker::ReaderList, registry::ReaderView};
 
-/// Returns the readers that a caller may see.
+/// Returns the response with all readers that a caller may see.
 pub(super) fn list(list: &ReaderList) -> ListReadersResponse {
     ListReadersResponse { readers: readers(list) }
 }
 
-/// Returns the response for one reader.
+/// Returns the response with one reader.
 pub(super) fn get(reader: &ReaderView) -> GetReaderResponse {
     GetReaderResponse { reader: Some(wire_reader(reader)) }
 }
 
-/// The readers of a list, ordered by name.
+/// Converts the readers of a list, ordered by name.
 pub(super) fn readers(list: &ReaderList) -> Vec<Reader> {
     list.iter().map(|reader| wire_reader(reader)).collect()
 }
 
-/// Writes one reader in the contract's type.
+/// Converts one reader to the contract's type.
 pub(super) fn wire_reader(reader: &ReaderView) -> Reader {
     let status = &reader.status;
     Reader {

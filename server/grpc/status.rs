@@ -1,4 +1,4 @@
-//! Turns a failure into the contract's `Failure`, and that into a gRPC status with its details and trailers.
+//! Converts a failure to the contract's `Failure`, and that to a gRPC status with details and trailers.
 
 use std::collections::HashMap;
 
@@ -16,13 +16,13 @@ use tonic::{
 };
 use tonic_types::pb;
 
-/// The longest message of a failure, in bytes. Details go with the headers, which clients limit.
+/// Maximum bytes of a failure's message. Details are sent as headers, which clients limit.
 const MAX_MESSAGE_BYTES: usize = 512;
 
-/// The longest reader's name that is repeated, in bytes.
+/// Maximum bytes of a reader's name in a failure.
 const MAX_READER_NAME_BYTES: usize = 256;
 
-/// Returns a failure as written in the contract; `reader` is the one that the request names.
+/// Returns a failure in the contract's type; `reader` is the request's reader.
 pub(super) fn wire_failure(failure: &Failure, reader: Option<&str>) -> v1::Failure {
     let (reason, delivery) = (wire_reason(failure.reason), wire_delivery(failure.delivery));
     let names_none = matches!(failure.reason, Reason::InvalidRequest | Reason::ReaderNotFound);
@@ -46,7 +46,7 @@ pub(super) fn wire_failure(failure: &Failure, reader: Option<&str>) -> v1::Failu
     }
 }
 
-/// Returns the status of a failure; `reader` is the one that the request names.
+/// Returns the status of a failure; `reader` is the request's reader.
 pub(super) fn to_status(failure: &Failure, reader: Option<&str>) -> Status {
     let wire = wire_failure(failure, reader);
     let (reason, delivery) = (failure.reason.as_str(), failure.delivery.as_str());
@@ -58,7 +58,7 @@ pub(super) fn to_status(failure: &Failure, reader: Option<&str>) -> Status {
     Status::with_details_and_metadata(code, message, details.encode_to_vec().into(), trailers)
 }
 
-/// Returns the details of a status: the contract's own, and the same for clients that know only the googleapis.
+/// Returns the details of a status: the contract's own, and the same for clients that know only the googleapis types.
 fn details(failure: v1::Failure, reason: &str, delivery: &str) -> Vec<Any> {
     let mut metadata = HashMap::from([("delivery".to_owned(), delivery.to_owned())]);
     let named = [("reader", &failure.reader), ("rule", &failure.rule)];
@@ -103,7 +103,7 @@ fn wire_cause(cause: Cause) -> v1::RevocationCause {
     }
 }
 
-/// The contract's name of a reason.
+/// Returns the contract's value for a reason.
 pub(super) fn wire_reason(reason: Reason) -> v1::ErrorReason {
     use v1::ErrorReason as Wire;
     match reason {
@@ -147,7 +147,7 @@ pub(super) fn wire_reason(reason: Reason) -> v1::ErrorReason {
     }
 }
 
-/// The contract's name of a delivery.
+/// Returns the contract's value for a delivery.
 fn wire_delivery(delivery: Delivery) -> v1::Delivery {
     match delivery {
         Delivery::NotSent => v1::Delivery::NotSent,
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_says_everything_for_clients_that_decode_no_details_too() {
+    fn a_status_is_complete_for_clients_without_details() {
         let failure = Failure::not_sent(Reason::PcscUnavailable, "down");
         let status = to_status(&failure, Some("readers/x"));
         assert_eq!((status.code(), status.message()), (Code::Unavailable, "down"));
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn commands_that_may_have_run_are_data_loss_without_a_time_to_retry() {
+    fn commands_that_may_have_run_are_data_loss_without_retry() {
         for failure in
             [Failure::unknown(Reason::PcscUnavailable, "down"), Failure::executed(Reason::ResponseLost, "gone")]
         {

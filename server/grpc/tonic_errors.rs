@@ -7,16 +7,17 @@ use tonic::{Code, Status, body::Body};
 
 use super::status::to_status;
 
-/// The message about a request that is longer than `MAX_MESSAGE_BYTES`.
+/// The message of the failure for a request longer than `MAX_MESSAGE_BYTES`.
 pub(super) const TOO_LONG: &str = "the request is longer than 1 MiB: send fewer commands in one unit";
 
-/// The message about a request that cannot be decoded.
-pub(super) const NO_MESSAGE: &str = "the request is no message of the contract";
+/// The message of the failure for a request that cannot be decoded.
+pub(super) const NO_MESSAGE: &str = "the request cannot be decoded: check it against the contract";
 
 /// Adds the contract's reason and delivery to errors that tonic itself produced. All other responses pass through
 /// unchanged.
 ///
-/// A message that was not decoded has reached no card, but without a reason a client must assume an unknown delivery.
+/// A message that was not decoded has not reached a card, but without a reason a client must assume an unknown
+/// delivery.
 pub(super) fn explain(response: Response<Body>) -> Response<Body> {
     // A response with messages has its status in the trailers.
     let status = Status::from_header_map(response.headers()).filter(|status| status.code() != Code::Ok);

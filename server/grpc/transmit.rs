@@ -1,4 +1,4 @@
-//! `Transmit`: the request checked and turned into a unit, the outcome turned into the response.
+//! `Transmit`: validates the request, converts it to a unit, and converts the outcome to the response.
 
 use std::ops::RangeInclusive;
 
@@ -13,7 +13,7 @@ use super::convert::{disposition, results, turn_request, unit_commands, unit_sto
 
 const REQUEST_ID_BYTES: RangeInclusive<usize> = 16..=64;
 
-/// Reads the unit that a request asks for, and its `request_id` if it has one.
+/// Converts a request to its unit, and its `request_id` if set.
 ///
 /// # Errors
 /// [`Reason::InvalidRequest`](cardbroker_core::error::Reason::InvalidRequest) naming the field.
@@ -30,7 +30,7 @@ pub(super) fn unit_request(request: TransmitRequest) -> Result<(UnitRequest, Opt
     Ok((unit, id))
 }
 
-/// Returns the response to a unit at `reader` of which at least one command was answered.
+/// Returns the response for a unit at `reader` with at least one answered command.
 pub(super) fn response(outcome: UnitOutcome, replayed: bool, reader: &str) -> TransmitResponse {
     TransmitResponse {
         results: results(outcome.results),

@@ -1,5 +1,5 @@
-//! `WatchReaders`: a snapshot, or a change since an earlier stream, then what has changed since the message before. The
-//! stream is pulled by the connection, so a slow watcher finds several changes in one message and slows nobody.
+//! `WatchReaders`: a snapshot, or the changes since an earlier stream, then the changes since the previous message. The
+//! connection pulls the stream, so a slow watcher gets several changes in one message and delays nobody.
 
 use std::time::{Duration, SystemTime};
 
@@ -21,19 +21,21 @@ use crate::broker::{ReaderWatch, ReadersNews};
 
 const MAX_TOKEN_CHARACTERS: usize = 128;
 
+/// Checks the resume token of a request.
+///
 /// # Errors
-/// [`Reason::InvalidRequest`] for a resume token that cannot be ours.
+/// [`Reason::InvalidRequest`] for a token that this broker cannot have created.
 pub(super) fn check(request: &WatchReadersRequest) -> Result<(), Failure> {
     if request.resume_token.chars().count() > MAX_TOKEN_CHARACTERS {
         return Err(Failure::invalid(
             "resume_token",
-            "longer than 128 characters: hand back the one that you were given",
+            "longer than 128 characters: send the token that the broker returned, unchanged",
         ));
     }
     Ok(())
 }
 
-/// The stream of one watcher.
+/// Returns the stream of one watcher.
 pub(super) fn stream(
     readers: ReaderWatch,
     heartbeat_interval: Duration,
@@ -59,7 +61,7 @@ struct Watcher {
 }
 
 impl Watcher {
-    /// What the watcher does not know. Cancel-safe: news are taken and returned at once.
+    /// Returns the news for the watcher. Cancel-safe: news are taken and returned without an await between.
     async fn next_event(&mut self) -> Result<Event, Failure> {
         loop {
             if let Some(news) = self.readers.news() {
@@ -84,7 +86,7 @@ fn event(news: ReadersNews) -> Event {
     }
 }
 
-/// Why a stream ends that would never end by itself.
+/// The failure that ends an endless stream at the shutdown.
 pub(super) fn stopping() -> Failure {
     Failure::not_sent(Reason::ShuttingDown, "the broker is stopping: watch again when it is back")
 }

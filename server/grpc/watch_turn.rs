@@ -1,4 +1,4 @@
-//! `WatchTurn`: the caller's own waiting requests, again when something has changed, at most four times a second.
+//! `WatchTurn`: the caller's own waiting requests, sent again after changes, at most four times a second.
 
 use std::time::Duration;
 
@@ -20,20 +20,20 @@ use super::{
 };
 use crate::broker::{VisibleTurns, WaitingTurn};
 
-/// The pause between two looks at busy readers.
-const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+/// The pause between two queries of busy readers.
+const QUERY_INTERVAL: Duration = Duration::from_millis(250);
 
-/// The most waiting requests of one message.
+/// Maximum waiting requests in one message.
 const MAX_WAITING: usize = 4_096;
 
-/// Returns the stream of one watcher, who sees `turns`; `reader` is the one that the request names.
+/// Returns the stream of one watcher, which sees `turns`; `reader` is the request's reader.
 pub(super) fn stream(
     turns: VisibleTurns,
     reader: Option<String>,
     heartbeat_interval: Duration,
     draining: CancellationToken,
 ) -> impl Stream<Item = Result<WatchTurnResponse, Status>> + Send + use<> {
-    let watcher = Watcher { turns, known: None, next_look: Instant::now(), draining };
+    let watcher = Watcher { turns, known: None, next_query: Instant::now(), draining };
     let heartbeat = Heartbeat::new(heartbeat_interval);
     futures_util::stream::unfold(Some((watcher, heartbeat, reader)), |state| async {
         let (mut watcher, mut heartbeat, reader) = state?;
@@ -47,25 +47,25 @@ pub(super) fn stream(
 
 struct Watcher {
     turns: VisibleTurns,
-    /// What the watcher was told last.
+    /// The content of the last message.
     known: Option<Vec<WaitingTurn>>,
-    /// No look is taken before.
-    next_look: Instant,
+    /// The earliest time of the next query.
+    next_query: Instant,
     draining: CancellationToken,
 }
 
 impl Watcher {
-    /// What the watcher does not know. A call that is dropped is made up for by the next one, which looks first.
+    /// Returns the next changed list. Cancel-safe: the next call queries first.
     async fn next(&mut self) -> Result<WatchTurnResponse, Failure> {
         loop {
             tokio::select! {
                 biased;
                 () = self.draining.cancelled() => return Err(stopping()),
-                () = sleep_until(self.next_look) => {}
+                () = sleep_until(self.next_query) => {}
             }
-            let looked = self.turns.look().await;
-            self.next_look = Instant::now() + LOOK_INTERVAL;
-            match looked {
+            let queried = self.turns.query().await;
+            self.next_query = Instant::now() + QUERY_INTERVAL;
+            match queried {
                 Ok(mut latest) => {
                     latest.truncate(MAX_WAITING);
                     if self.known.as_ref() != Some(&latest) {
@@ -74,7 +74,7 @@ impl Watcher {
                         return Ok(WatchTurnResponse { waiting, is_heartbeat: false });
                     }
                 }
-                // Too many look at once. What was known stays until the next look.
+                // Too many queries at the same time. The last list stays valid until the next query.
                 Err(failure) if failure.reason == Reason::ReaderUnresponsive => continue,
                 Err(failure) => return Err(failure),
             }

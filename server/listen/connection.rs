@@ -26,17 +26,17 @@ use crate::caller::group::Memberships;
 /// The bytes of a client on either listener.
 pub(super) type ByteStream = Either<os::Stream, TcpStream>;
 
-/// The byte stream of one client. Occupies a place among the connections until it is dropped.
+/// The byte stream of one client. Occupies a connection slot until it is dropped.
 #[derive(Debug)]
 pub struct Connection {
     stream: ByteStream,
     peer: Peer,
-    /// `None` once a request was seen.
+    /// `None` once a request was received.
     probation: Option<Probation>,
     _place: ConnectionSlot,
 }
 
-/// The time and the eviction that close a connection without a request.
+/// The deadline and the eviction that close a connection without a request.
 #[derive(Debug)]
 struct Probation {
     deadline: Pin<Box<Sleep>>,
@@ -64,18 +64,18 @@ impl Connection {
         }
     }
 
-    /// Fails when the probation is over. Called before reads and writes: a client that reads nothing also stops the
-    /// reads of the broker.
+    /// Fails when the probation is over. Called before reads and writes, because a client that reads nothing also stops
+    /// the broker's reads.
     fn poll_probation(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         let Some(probation) = &mut self.probation else { return Ok(()) };
         if !self.peer.status.is_on_probation() {
             self.probation = None;
         } else if probation.deadline.as_mut().poll(context).is_ready() {
-            tracing::debug!(source = %self.peer.source, "closed: no request came in time");
+            tracing::debug!(source = %self.peer.source, "connection closed: no request arrived in time");
             return Err(io::ErrorKind::TimedOut.into());
         } else if probation.evicted.as_mut().poll(context).is_ready() {
             let source = &self.peer.source;
-            tracing::debug!(%source, "closed: no request has come, and another client needs the place");
+            tracing::debug!(%source, "connection closed: no request arrived, and another client needs the slot");
             return Err(io::ErrorKind::ConnectionAborted.into());
         }
         Ok(())

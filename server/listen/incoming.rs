@@ -1,4 +1,5 @@
-//! The accept loop: accepts clients as long as there is room. After an error it pauses, where tonic's own loop spins.
+//! The accept loop: accepts clients while connection slots are free. After an error it pauses, where tonic's own loop
+//! spins.
 
 use std::{
     convert::Infallible,
@@ -26,11 +27,12 @@ use super::{
 };
 use crate::config::ListenConfig;
 
-/// The pause after a failed accept (out of file descriptors, mostly), doubled up to the longest while it goes on.
+/// The first pause after a failed accept (usually out of file descriptors), doubled up to the longest while errors
+/// continue.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// The connections of the clients, as they come. Ends at the shutdown; dropping it ends the listening, too.
+/// The stream of accepted connections. Ends at the shutdown; dropping it also ends the listening.
 #[derive(Debug)]
 pub struct Incoming {
     accepted: mpsc::Receiver<Connection>,
@@ -40,9 +42,9 @@ pub struct Incoming {
 impl Incoming {
     /// Starts to accept on all of `listeners`, until `shutdown`.
     ///
-    /// Clients beyond `max_connections` wait for the next free place, the first one accepted, the others in the
-    /// system's backlog, so a short rush costs them time and not an error. Clients beyond `max_connections_per_user`
-    /// are refused, so that the clients of other users do not wait behind them.
+    /// Clients beyond `max_connections` wait for the next free slot, the first one accepted, the others in the system's
+    /// backlog, so a short rush causes a delay and not an error. Clients beyond `max_connections_per_user` are refused,
+    /// so that the clients of other users do not wait behind them.
     pub(super) fn start(
         listeners: impl IntoIterator<Item = Listener>,
         config: &ListenConfig,
@@ -94,7 +96,7 @@ pub(super) enum Listener {
 }
 
 impl Listener {
-    /// The next client, whose connection gets the next of `numbers`.
+    /// Accepts the next client. Its connection gets the next of `numbers`.
     async fn accept(&self, numbers: &AtomicU64) -> io::Result<(ByteStream, Source)> {
         let next = || numbers.fetch_add(1, Ordering::Relaxed);
         match self {
@@ -116,7 +118,7 @@ impl Listener {
 
 struct Acceptor {
     listener: Listener,
-    /// Of the connections of all listeners.
+    /// The next connection number, shared by all listeners.
     numbers: Arc<AtomicU64>,
     count: ConnectionCount,
     first_request_timeout: Duration,
@@ -136,8 +138,8 @@ impl Acceptor {
         }
     }
 
-    /// Waits for a place for one connection; `None` if its user has too many. `crowded` says whether the connection
-    /// before found no place, so that a rush is logged once.
+    /// Waits for a slot for one connection; `None` if its user has too many. `crowded` is whether the previous
+    /// connection found no slot, so that a rush is logged once.
     async fn place(&self, source: &Source, crowded: &mut bool) -> Option<ConnectionSlot> {
         let occupancy = &self.count.0;
         let (number, user) = (source.connection(), source.principal());
@@ -171,7 +173,7 @@ impl Acceptor {
     }
 }
 
-/// Tries until it works, with pauses between, and warns once per burst of errors.
+/// Retries until `accept` succeeds, with pauses between, and warns once per burst of errors.
 async fn persist<T, F: Future<Output = io::Result<T>>>(mut accept: impl FnMut() -> F) -> T {
     let mut pause = SHORTEST_PAUSE;
     loop {
@@ -196,7 +198,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn accepting_pauses_longer_and_longer_while_files_have_run_out() {
+    async fn the_pause_grows_while_accepting_fails() {
         let begin = Instant::now();
         let mut tries = Vec::new();
         persist(|| {

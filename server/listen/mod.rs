@@ -5,7 +5,7 @@
 //!                                             └──► SocketGuard (until the drain is over)
 //! ```
 //!
-//! The Unix socket is always there; the TCP port only if the configuration names one.
+//! The Unix socket always exists; the TCP port only if the configuration sets one.
 
 mod connection;
 mod incoming;
@@ -34,19 +34,19 @@ pub use self::{
 use self::{incoming::Listener, tcp::BoundPort};
 use crate::config::ListenConfig;
 
-/// Open streams that HTTP/2 allows a connection: more than the calls that are served, so that a call beyond those gets
-/// a failure of the contract and not a bare reset.
+/// Maximum open streams of a connection in HTTP/2: more than the served calls, so that a call beyond those gets a
+/// failure of the contract and not a bare reset.
 pub const MAX_CONCURRENT_STREAMS: u32 = 512;
 
-/// Bytes of request bodies that may be unread: of one stream, and of one connection.
+/// Maximum unread bytes of request bodies, both of one stream and of one connection.
 const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 256 * 1024;
 
-/// The header bytes of one request that HTTP/2 allows, by its own count: more than a request may have, so that a
-/// request with too many gets a failure of the contract. Beyond this the answer is a bare 431.
+/// Maximum header bytes of one request in HTTP/2, by its own count: more than the contract allows, so that a request
+/// with too many gets a failure of the contract. Beyond this the answer is a bare 431.
 const MAX_HEADER_LIST_BYTES: u32 = 64 * 1024;
 
-/// A server with the HTTP/2 settings of the broker.
+/// Returns a server with the HTTP/2 settings of the broker.
 pub fn http2_server(config: &ListenConfig) -> Server {
     Server::builder()
         .max_concurrent_streams(MAX_CONCURRENT_STREAMS)
@@ -68,12 +68,12 @@ impl Bound {
     /// Takes the socket and the port of `config`, the socket first: its lock decides which process is the broker.
     ///
     /// # Errors
-    /// [`BindError`], as [`BoundSocket::bind`].
+    /// [`BindError`], for the reasons of [`BoundSocket::bind`], or if the TCP port is not available.
     pub fn bind(config: &ListenConfig) -> Result<Self, BindError> {
         Ok(Self { socket: BoundSocket::bind(config)?, port: config.tcp.map(BoundPort::bind).transpose()? })
     }
 
-    /// The address of the TCP port, with the number that was given for port 0.
+    /// The address of the TCP port, with the number that the system chose for port 0.
     pub fn tcp_address(&self) -> Option<SocketAddr> {
         self.port.as_ref().map(BoundPort::address)
     }
@@ -94,7 +94,7 @@ impl Bound {
 /// Why the broker cannot listen.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// Another broker has the socket.
+    /// Another broker owns the socket.
     #[error("a broker is already running on {}", socket.display())]
     AlreadyRunning {
         /// The path of the socket.
@@ -115,21 +115,21 @@ pub enum BindError {
         socket: PathBuf,
         /// The step that failed, after "cannot".
         action: &'static str,
-        /// The error of the system.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// Another program listens on the TCP port.
     #[error("cannot listen on {address}: another program does: choose another port (listen.tcp)")]
     PortTaken {
-        /// The address in the configuration.
+        /// The TCP address in the configuration.
         address: SocketAddr,
     },
     /// The operating system refused the TCP port.
     #[error("cannot listen on {address}: {source}")]
     Port {
-        /// The address in the configuration.
+        /// The TCP address in the configuration.
         address: SocketAddr,
-        /// The error of the system.
+        /// The error of the operating system.
         source: io::Error,
     },
 }

@@ -1,4 +1,4 @@
-//! The places of open connections, shared by the accept loop and the connections.
+//! The slots of open connections, shared by the accept loop and the connections.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -6,7 +6,7 @@ use tokio::sync::Notify;
 
 use super::slots::{ConnectionSlots, ConnectionStatus};
 
-/// How many connections are open. Clones look at the same listener.
+/// The number of open connections. Clones count the same listener's connections.
 #[derive(Debug, Clone)]
 pub struct ConnectionCount(pub(super) Arc<Occupancy>);
 
@@ -30,7 +30,7 @@ impl Occupancy {
     }
 }
 
-/// The place of one connection, freed when it is dropped.
+/// The slot of one connection, freed on drop.
 #[derive(Debug)]
 pub(super) struct ConnectionSlot {
     pub(super) occupancy: Arc<Occupancy>,
@@ -39,7 +39,7 @@ pub(super) struct ConnectionSlot {
 }
 
 impl ConnectionSlot {
-    /// Shared with the connection that has the place.
+    /// The status that the slot shares with its connection.
     pub(super) fn status(&self) -> ConnectionStatus {
         self.status.clone()
     }

@@ -25,25 +25,24 @@ pub struct Peer {
     /// The connection's span, for the spans of its requests. It closes with the connection and its last request.
     pub span: Span,
     pub(super) status: ConnectionStatus,
-    /// How many calls are open.
+    /// The number of open calls.
     pub(super) calls: Arc<AtomicUsize>,
 }
 
 impl Peer {
-    /// Counts a call that begins; `None` if `limit` are open already.
+    /// Counts a new call; `None` if `limit` calls are open already.
     pub fn begin_call(&self, limit: usize) -> Option<CallGuard> {
         let guard = CallGuard(Arc::clone(&self.calls));
         (guard.0.fetch_add(1, Ordering::Relaxed) < limit).then_some(guard)
     }
 
-    /// Notes that a request with a known caller has come: from now on the connection may idle. Cheap enough for every
-    /// request.
+    /// Records a request with a known caller: from now on the connection may idle. Cheap enough for every request.
     pub fn request_seen(&self) {
         self.status.note_request();
     }
 }
 
-/// An open call of a connection, counted until this is dropped.
+/// An open call of a connection, counted until it is dropped.
 #[derive(Debug)]
 pub struct CallGuard(Arc<AtomicUsize>);
 
@@ -56,15 +55,15 @@ impl Drop for CallGuard {
 /// The client, as far as the connection alone identifies it.
 #[derive(Debug, Clone)]
 pub enum Source {
-    /// A process on the Unix socket.
+    /// A process on the Unix socket, identified by the kernel.
     Local(Caller),
-    /// A client of the TCP port, not known yet.
+    /// A client of the TCP port, identified only by its requests.
     Tcp {
         /// Number of the connection, counted from 1 in this run of the broker.
         connection: u64,
-        /// The address of the client.
+        /// The client's own address and port.
         client: SocketAddr,
-        /// The address of the listener.
+        /// The listener's address and port.
         server: SocketAddr,
     },
 }
@@ -78,7 +77,7 @@ impl Source {
         }
     }
 
-    /// Opens the connection's span. On TCP only requests tell the caller.
+    /// Opens the connection's span. On TCP only requests identify the caller.
     pub(super) fn span(&self) -> Span {
         let (transport, connection) = (if matches!(self, Self::Local(_)) { "unix" } else { "tcp" }, self.connection());
         debug_span!("connection", peer = %self, transport, connection)

@@ -1,7 +1,7 @@
 //! The process at the other end of a connection on the Unix socket, if the operating system identifies it for certain.
 //!
-//! The kernel remembers the number of the process that has connected. By the time the connection is accepted that
-//! process may have ended, and another one may have its number: `/proc` then describes the other one.
+//! The kernel remembers the number of the process that connected. That process may have ended before the accept, and
+//! another process may have its number: `/proc` then describes the other one.
 
 use std::{io, path::Path, sync::Arc};
 
@@ -11,7 +11,7 @@ use tokio::net::UnixStream;
 /// Returns the caller of a connection that was accepted just now: its process if that is certain, else the connection.
 ///
 /// # Errors
-/// The operating system does not name the user.
+/// The operating system does not report the user.
 pub(super) fn caller(connection: u64, stream: &UnixStream) -> io::Result<Caller> {
     let peer = stream.peer_cred()?;
     let pid = peer.pid().and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid != 0);
@@ -23,7 +23,7 @@ pub(super) fn caller(connection: u64, stream: &UnixStream) -> io::Result<Caller>
 /// The process behind a connection.
 #[derive(Debug)]
 struct Process {
-    /// When it started, in clock ticks since the machine started.
+    /// The start time, in clock ticks since boot.
     start_time: u64,
     /// Its program; `None` if the broker may not read it.
     executable: Option<Arc<Path>>,
@@ -48,15 +48,15 @@ mod os {
     use super::Process;
     use cardbroker_core::caller::start_time;
 
-    /// Returns the process that has connected as `uid` and had the number `pid`; `None` if it has ended, if it cannot
-    /// be distinguished from a later one of that number, or if `/proc` does not show it.
+    /// Returns the process that connected as `uid` with the number `pid`; `None` if it has ended, if it cannot be
+    /// distinguished from a later one of that number, or if `/proc` does not show it.
     pub(super) fn process(stream: &UnixStream, pid: u32, uid: u32) -> Option<Process> {
         let accepted = ticks_since_boot();
         let pidfd = getsockopt(stream, PeerPidfd);
         let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
         let status = fs::read(format!("/proc/{pid}/status")).ok()?;
         let executable = fs::read_link(format!("/proc/{pid}/exe")).ok().map(Into::into);
-        // Last: if the process lives now, it had the number all the time.
+        // Last: if the process lives now, it had the number the whole time.
         let ended = pidfd.map(|pidfd| has_ended(&pidfd));
         let start_time = start_time(&String::from_utf8_lossy(&stat))?;
         let found = Found { start_time, user: effective_user(&String::from_utf8_lossy(&status))? };
@@ -66,23 +66,23 @@ mod os {
     /// The process that has the peer's number now.
     #[derive(Debug, Clone, Copy)]
     struct Found {
-        /// In clock ticks since the machine started.
+        /// The start time, in clock ticks since boot.
         start_time: u64,
-        /// Its effective user, as which it connects.
+        /// The effective user, as which it connects.
         user: u32,
     }
 
     /// Returns whether `found` is the peer, a process that connected as `uid`, whose connection was `accepted` at that
-    /// tick. `ended` says whether the peer had ended after everything else was read, or why there is no pidfd of it.
+    /// tick. `ended` is whether the peer had ended after everything else was read, or why there is no pidfd of it.
     ///
     /// A kernel without such pidfds (Linux before 6.5) leaves two signs that `found` is not the peer: it started after
-    /// the accept, or it is another user's. A process of the same user that started while the connection waited to be
-    /// accepted is taken for the peer there.
+    /// the accept, or it belongs to another user. A process of the same user that started while the connection waited
+    /// for the accept is taken for the peer there.
     fn is_peer(found: &Found, uid: u32, accepted: u64, ended: Result<bool, Errno>) -> bool {
         match ended {
             Ok(ended) => !ended,
             Err(Errno::ENOPROTOOPT) => found.user == uid && found.start_time <= accepted,
-            // The peer was reaped before, or the kernel has no pidfd to give (too many open files): nothing is certain.
+            // The peer was reaped before, or the kernel has no pidfd (too many open files): nothing is certain.
             Err(_) => false,
         }
     }
@@ -94,13 +94,13 @@ mod os {
         users.split_whitespace().nth(1)?.parse().ok()
     }
 
-    /// Returns whether the process has ended. In doubt it has.
+    /// Returns whether the process has ended; `true` if that is uncertain.
     fn has_ended(pidfd: &OwnedFd) -> bool {
         let mut exit = [PollFd::new(pidfd, PollFlags::IN)];
         poll(&mut exit, Some(&Timespec::default())) != Ok(0)
     }
 
-    /// Returns the time in the unit and from the beginning that `/proc` counts start times by.
+    /// Returns the time since boot in clock ticks, as `/proc` counts start times.
     fn ticks_since_boot() -> u64 {
         let now = clock_gettime(ClockId::Boottime);
         let (seconds, nanoseconds) = (now.tv_sec.unsigned_abs(), now.tv_nsec.unsigned_abs());
@@ -117,13 +117,13 @@ mod os {
         const FOUND: Found = Found { start_time: 700, user: 7 };
 
         #[test]
-        fn a_process_that_lives_is_the_peer_whatever_its_user_became() {
+        fn a_living_process_is_the_peer_after_a_user_change() {
             assert!(is_peer(&FOUND, 7, 700, Ok(false)));
             assert!(is_peer(&FOUND, 8, 700, Ok(false)), "it has taken another user since");
         }
 
         #[test]
-        fn a_process_that_has_ended_is_not_the_one_with_its_number() {
+        fn an_ended_process_is_not_its_successor() {
             assert!(!is_peer(&FOUND, 7, 700, Ok(true)));
             for errno in [Errno::ESRCH, Errno::EINVAL, Errno::ENODATA] {
                 assert!(!is_peer(&FOUND, 7, 700, Err(errno)), "{errno}");
@@ -131,12 +131,12 @@ mod os {
         }
 
         #[test]
-        fn without_a_pidfd_for_want_of_files_nothing_is_certain() {
+        fn nothing_is_certain_if_files_run_out() {
             assert!(!is_peer(&FOUND, 7, 700, Err(Errno::EMFILE)));
         }
 
         #[test]
-        fn on_a_kernel_without_pidfds_user_and_start_time_must_fit() {
+        fn without_pidfds_user_and_start_time_must_match() {
             let is_peer = |uid, accepted| is_peer(&FOUND, uid, accepted, Err(Errno::ENOPROTOOPT));
             assert!(is_peer(7, 700) && is_peer(7, 701));
             assert!(!is_peer(7, 699), "it started after the accept");
@@ -164,7 +164,7 @@ mod os {
         }
 
         #[tokio::test]
-        async fn this_process_is_known_and_one_that_never_was_is_not() {
+        async fn this_process_is_found_and_an_unused_number_is_not() {
             let (here, _there) = UnixStream::pair().unwrap();
             let uid = rustix::process::getuid().as_raw();
             let found = process(&here, process::id(), uid).unwrap();
@@ -180,7 +180,7 @@ mod os {
 
     use super::Process;
 
-    /// Returns nothing yet: every connection is a caller of its own here.
+    /// Returns `None` on this system: every connection is a caller of its own.
     pub(super) fn process(_stream: &UnixStream, _pid: u32, _uid: u32) -> Option<Process> {
         None
     }

@@ -1,7 +1,7 @@
-//! Connection slots: how many one user and all users have, and which connection makes room for a new one. Pure.
+//! Connection slots: the maximum per user and in total, and the eviction of a connection for a new one.
 //!
-//! A connection that has sent a request keeps its place. One that has not is on probation, and the oldest of these
-//! leaves when a new connection finds no place. So connections without requests keep no client out.
+//! A connection that has sent a request keeps its slot. A connection without a request is on probation, and the oldest
+//! of these is evicted when a new connection finds no slot. So connections without requests exclude no client.
 
 use std::{
     collections::BTreeMap,
@@ -14,16 +14,16 @@ use std::{
 use cardbroker_core::caller::Principal;
 use tokio_util::sync::CancellationToken;
 
-/// The state that a connection and its place share. Clones belong to the same connection.
+/// The state that a connection and its slot share. Clones belong to the same connection.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ConnectionStatus {
     request_seen: Arc<AtomicBool>,
-    /// Cancelled when the connection must make room.
+    /// Cancelled when the connection is evicted.
     pub(super) evicted: CancellationToken,
 }
 
 impl ConnectionStatus {
-    /// Notes that a request has come: from now on the connection keeps its place.
+    /// Records that a request has come: from now on the connection keeps its slot.
     pub(super) fn note_request(&self) {
         self.request_seen.store(true, Ordering::Relaxed);
     }
@@ -37,18 +37,18 @@ impl ConnectionStatus {
 /// The decision about a new connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Ruling {
-    /// It has a place now.
+    /// The connection has a slot now.
     Enter,
-    /// It waits for the next place that becomes free.
+    /// The connection waits for the next free slot.
     Wait {
-        /// Whether another connection was told to make room.
+        /// Whether another connection was evicted for it.
         soon: bool,
     },
-    /// Its user has as many connections as allowed.
+    /// Its user has the maximum number of connections.
     Refuse,
 }
 
-/// The places that are taken, by the numbers of their connections: the oldest comes first.
+/// The slots in use, by the numbers of their connections: the oldest comes first.
 #[derive(Debug)]
 pub(super) struct ConnectionSlots {
     max: usize,
@@ -72,15 +72,15 @@ impl ConnectionSlots {
         Self { max, max_per_user, taken: BTreeMap::new() }
     }
 
-    /// The number of slots that are taken.
+    /// The number of slots in use.
     pub(super) fn open(&self) -> usize {
         self.taken.len()
     }
 
-    /// Decides whether the new connection `number` of `user` gets a place. If there is none, the oldest connection on
+    /// Decides whether the new connection `number` of `user` gets a slot. If none is free, the oldest connection on
     /// probation is evicted, if there is one.
     ///
-    /// A user at the limit makes room among its own connections, so no user can evict all others.
+    /// For a user at the limit, only its own connections are evicted, so no user can evict all others.
     pub(super) fn enter(&mut self, number: u64, user: &User, status: &ConnectionStatus) -> Ruling {
         let own = |holder: &Holder| holder.user == *user;
         if self.taken.values().filter(|holder| own(holder)).count() >= self.max_per_user {
@@ -93,13 +93,13 @@ impl ConnectionSlots {
         Ruling::Enter
     }
 
-    /// Frees the place of a connection that has closed.
+    /// Frees the slot of a closed connection.
     pub(super) fn leave(&mut self, number: u64) {
         self.taken.remove(&number);
     }
 
-    /// Evicts the oldest connection on probation among the given ones, if there is one. One at a time: until it has
-    /// left, no other is evicted. Returns whether one leaves.
+    /// Evicts the oldest connection on probation that matches `among`, if there is one. At most one eviction is
+    /// pending. Returns whether one is.
     fn evict(&self, among: impl Fn(&Holder) -> bool) -> bool {
         let on_probation = || self.taken.values().filter(|holder| among(holder) && holder.status.is_on_probation());
         if on_probation().any(|holder| holder.status.evicted.is_cancelled()) {
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_without_a_request_makes_room() {
+    fn the_oldest_connection_without_a_request_is_evicted() {
         let mut scene = Scene::new(3, 3);
         for _ in 0..3 {
             assert_eq!(scene.connect(&ALICE), Ruling::Enter);
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_at_its_limit_makes_room_for_itself() {
+    fn a_user_at_the_limit_evicts_its_own_connection() {
         let mut scene = Scene::new(4, 2);
         for user in [&BOB, &ALICE, &ALICE] {
             assert_eq!(scene.connect(user), Ruling::Enter);

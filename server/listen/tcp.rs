@@ -1,4 +1,4 @@
-//! The TCP port, on loopback only. The caller is known by the token of each request, not by the connection.
+//! The TCP port, on loopback only. The token of each request identifies the caller, not the connection.
 
 use std::{io, net, net::SocketAddr};
 
@@ -26,18 +26,18 @@ impl BoundPort {
         })
     }
 
-    /// The port's own address, with the number that was given for port 0.
+    /// The port's own address, with the number that the system chose for port 0.
     pub(super) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Hands the port to the runtime. Call it inside a runtime.
+    /// Registers the port with the runtime. Must be called inside a runtime.
     pub(super) fn listen(self) -> io::Result<Listener> {
         Ok(Listener { listener: TcpListener::from_std(self.listener)?, address: self.address })
     }
 }
 
-/// The port while clients are accepted.
+/// The port, while clients are accepted.
 #[derive(Debug)]
 pub(super) struct Listener {
     listener: TcpListener,
@@ -45,15 +45,14 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    /// The next client and its address.
+    /// Accepts the next client and returns its address.
     pub(super) async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         let (stream, address) = self.listener.accept().await?;
-        // Without it each small message waits for the acknowledgement of the one before.
+        // With Nagle's algorithm each small message would wait for the acknowledgement of the one before.
         stream.set_nodelay(true)?;
         Ok((stream, address))
     }
 
-    /// The local address of the port.
     pub(super) fn address(&self) -> SocketAddr {
         self.address
     }

@@ -25,10 +25,9 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use super::{BindError, peer_process};
 use crate::config::ListenConfig;
 
-/// Clients that may wait to be accepted; the kernel has a limit of its own.
+/// Maximum clients that wait for the accept; the kernel has a limit of its own.
 const BACKLOG: i32 = 1_024;
 
-/// The byte stream of an accepted client.
 pub(super) type Stream = tokio::net::UnixStream;
 
 /// A socket that clients can connect to. No connection is accepted yet.
@@ -38,12 +37,12 @@ pub struct BoundSocket {
     guard: SocketGuard,
 }
 
-/// The exclusive right to the socket. Dropping it removes the socket, then releases the lock. The lock's file stays:
+/// The exclusive right to the socket. Dropping it removes the socket, then releases the lock. The lock file stays:
 /// without it two brokers could lock two files of the same name.
 #[derive(Debug)]
 pub struct SocketGuard {
     socket: PathBuf,
-    /// Device and inode of the socket: a file that has replaced it is not removed.
+    /// Device and inode of the socket: another file at its path is not removed.
     identity: (u64, u64),
     _lock: File,
 }
@@ -57,7 +56,8 @@ impl BoundSocket {
     /// broker's user, and no other user may write to it.
     ///
     /// # Errors
-    /// [`BindError`]. Folder and lock file may have been created; nothing else was changed.
+    /// [`BindError`], if another broker runs, or the path or its folder is unsafe or unusable. Folder and lock file may
+    /// have been created; nothing else was changed.
     pub fn bind(config: &ListenConfig) -> Result<Self, BindError> {
         let socket = &config.socket;
         let unfit = |problem: &str| BindError::Unfit { socket: socket.clone(), problem: problem.into() };
@@ -71,7 +71,7 @@ impl BoundSocket {
         Ok(Self { listener, guard })
     }
 
-    /// Hands the socket to the runtime. Call it inside a runtime.
+    /// Registers the socket with the runtime. Must be called inside a runtime.
     pub(super) fn listen(self) -> io::Result<(Listener, SocketGuard)> {
         Ok((Listener(tokio::net::UnixListener::from_std(self.listener)?), self.guard))
     }
@@ -95,7 +95,7 @@ fn prepare_folder(config: &ListenConfig, folder: &Path) -> Result<(), BindError>
         Err(error) => return Err(io_error(socket, "create its folder")(error)),
     };
     // A symbolic link is not followed: its owner could point clients to another folder later.
-    let found = fs::symlink_metadata(folder).map_err(io_error(socket, "look at its folder"))?;
+    let found = fs::symlink_metadata(folder).map_err(io_error(socket, "check its folder"))?;
     let gid = config.socket_group.as_ref().map(|group| group.gid);
     let managed = created || default_socket().parent() == Some(folder);
     if let Some(problem) = folder_problem(&found, gid.filter(|_| !managed)) {
@@ -109,7 +109,7 @@ fn prepare_folder(config: &ListenConfig, folder: &Path) -> Result<(), BindError>
     Ok(())
 }
 
-/// Why a folder cannot hold the socket; `None` if it can. `group` must be able to enter it.
+/// The problem of a folder as the socket's parent; `None` if it has none. `group` must be able to enter the folder.
 fn folder_problem(folder: &Metadata, group: Option<u32>) -> Option<&'static str> {
     let (mode, enters) = (folder.mode(), |gid| folder.gid() == gid && folder.mode() & 0o010 != 0);
     if !folder.is_dir() {
@@ -143,22 +143,22 @@ fn lock(socket: &Path) -> Result<File, BindError> {
     }
 }
 
-/// Removes the socket of a broker that is gone. The caller holds the lock.
+/// Removes the socket of an ended broker. The caller holds the lock.
 fn remove_dead(socket: &Path) -> Result<(), BindError> {
     match fs::symlink_metadata(socket) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(io_error(socket, "look at the path")(error)),
+        Err(error) => return Err(io_error(socket, "check the path")(error)),
         Ok(found) if !found.file_type().is_socket() => {
             let problem = "something else than a socket is there: move it away or use another path".into();
             return Err(BindError::Unfit { socket: socket.into(), problem });
         }
         Ok(_) => {}
     }
-    // A cleaner of /tmp may have removed the lock file of a broker that runs.
-    if answers(socket).map_err(io_error(socket, "try the socket that is there"))? {
+    // A cleaner of /tmp may have removed the lock file of a running broker.
+    if answers(socket).map_err(io_error(socket, "test the existing socket"))? {
         return Err(BindError::AlreadyRunning { socket: socket.into() });
     }
-    fs::remove_file(socket).map_err(io_error(socket, "remove the dead socket that is there"))
+    fs::remove_file(socket).map_err(io_error(socket, "remove the dead socket"))
 }
 
 fn answers(path: &Path) -> io::Result<bool> {
@@ -166,7 +166,7 @@ fn answers(path: &Path) -> io::Result<bool> {
     socket.set_nonblocking(true)?;
     match socket.connect(&SockAddr::unix(path)?) {
         Ok(()) => Ok(true),
-        // Its backlog is full.
+        // Another broker answers: its backlog is full.
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(false),
         Err(error) => Err(error),
@@ -202,12 +202,12 @@ fn io_error(socket: &Path, action: &'static str) -> impl FnOnce(io::Error) -> Bi
     move |source| BindError::Io { socket: socket.into(), action, source }
 }
 
-/// The socket while clients are accepted.
+/// The socket, while clients are accepted.
 #[derive(Debug)]
 pub(super) struct Listener(tokio::net::UnixListener);
 
 impl Listener {
-    /// Waits for the next client, whose connection gets the `next` number.
+    /// Accepts the next client. Its connection gets the `next` number.
     pub(super) async fn accept(&self, next: impl FnOnce() -> u64) -> io::Result<(Stream, Caller)> {
         let (stream, _) = self.0.accept().await?;
         let caller = peer_process::caller(next(), &stream)?;

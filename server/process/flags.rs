@@ -1,4 +1,4 @@
-//! The flags of `cardbrokerd`, which win over its configuration file, and the exit codes.
+//! The flags of `cardbrokerd`, which override its configuration file, and the exit codes.
 
 use std::{io, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
@@ -10,21 +10,21 @@ use crate::{
 
 const EXAMPLES: &str = "\
 Examples:
-  cardbrokerd                                 own the machine's readers
-  cardbrokerd --simulate 2                    play with two readers that need no hardware
-  cardbrokerd --log debug --log-format json   tell everything, for programs
+  cardbrokerd                                 serve the machine's readers
+  cardbrokerd --simulate 2                    serve two simulated readers, without hardware
+  cardbrokerd --log debug --log-format json   write a detailed log for programs
   cardbrokerd --print-example-config > ~/.config/cardbroker/cardbrokerd.toml
-  cardbrokerd --check-config                  what would be used, without starting
-  cardbrokerd policy check --as token:ci      what the holder of that token may do
+  cardbrokerd --check-config                  print the effective configuration
+  cardbrokerd policy check --as token:ci      explain the permissions of that token's holder
 
 Exit codes:
-  0  ended as asked (SIGTERM, SIGINT)
+  0  stopped by SIGTERM or SIGINT
   1  failed while running
-  2  wrong flags
-  3  mistake in the configuration, or a tokens file that cannot be used
-  4  a broker runs on this socket already
+  2  invalid flags
+  3  mistake in the configuration, or unusable tokens file
+  4  a broker already runs on this socket
   5  cannot listen on the socket or the TCP port
-  6  commands were still running when the grace of the shutdown was over, or a second signal came";
+  6  commands were still running when the shutdown's grace ended, or a second signal came";
 
 const POLICY_EXAMPLES: &str = "\
 Examples:
@@ -33,8 +33,8 @@ Examples:
   cardbroker policy check --as uid:1001 --reader desk --apdu 00CB3FFF --application A000000308
 
 Exit codes:
-  0  explained, whatever the answer
-  2  wrong flags
+  0  explained, whether allowed or denied
+  2  invalid flags
   3  mistake in the configuration";
 
 /// Owns the smart-card readers of this machine and shares them between programs, over gRPC.
@@ -47,62 +47,62 @@ pub struct Flags {
     /// Unix socket to listen on [default: $XDG_RUNTIME_DIR/cardbroker/cardbroker.sock].
     #[arg(long, value_name = "PATH", value_parser = absolute)]
     pub socket: Option<PathBuf>,
-    /// Serve on this loopback address and port, too, those who hold a token (127.0.0.1:7777).
+    /// Also listen on this loopback TCP address, for example 127.0.0.1:7777. Requests there need a token.
     #[arg(long, value_name = "ADDRESS", value_parser = parse_loopback)]
     pub tcp: Option<SocketAddr>,
-    /// File with the tokens that --tcp admits [default: ~/.config/cardbroker/tokens, for root /etc/cardbroker/tokens].
+    /// File with the tokens for --tcp [default: ~/.config/cardbroker/tokens, for root /etc/cardbroker/tokens].
     #[arg(long, value_name = "FILE", value_parser = absolute)]
     pub tokens: Option<PathBuf>,
     /// Serve N simulated readers instead of the real ones; 0 serves the real ones.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=MAX_SIMULATED as i64))]
     pub simulate: Option<u16>,
-    /// What to log: off, error, warn, info, debug, trace, or by target (info,cardbroker_server::listen=debug).
+    /// Log filter: off, error, warn, info, debug, trace, or by target (info,cardbroker_server::listen=debug).
     #[arg(long, value_name = "LEVEL")]
     pub log: Option<LogFilter>,
     /// Form of the log lines.
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
-    /// How long running commands may take to end at a shutdown, up to 10m.
+    /// Maximum time for running commands to end at a shutdown, up to 10m.
     #[arg(long, value_name = "DURATION", value_parser = parse_grace)]
     pub grace: Option<Duration>,
-    /// Print the configuration that would be used and exit: 0 if it is good, else 3.
+    /// Print the effective configuration and exit: 0 if it is valid, else 3.
     #[arg(long)]
     pub check_config: bool,
     /// Print the commented example of a configuration file and exit.
     #[arg(long, conflicts_with = "check_config")]
     pub print_example_config: bool,
-    /// What to do instead of serving.
+    /// The subcommand to run instead of the daemon.
     #[command(subcommand)]
     pub command: Option<Command>,
 }
 
-/// What the daemon's program does beside serving.
+/// The subcommands of the daemon's program.
 #[derive(Debug, Clone, clap::Subcommand)]
 pub enum Command {
-    /// Explain who may do what.
+    /// Explain the permissions of callers.
     #[command(subcommand)]
     Policy(PolicyCommand),
-    /// Make, list and remove the tokens for the broker's TCP port.
+    /// Create, list and remove tokens for the broker's TCP port.
     ///
-    /// Works on the tokens file alone; the configuration is not read.
+    /// Changes only the tokens file; the configuration is not read.
     Token(TokenArguments),
 }
 
-/// Questions about the policy.
+/// The questions about the policy.
 #[derive(Debug, Clone, clap::Subcommand)]
 pub enum PolicyCommand {
-    /// Explain what someone may do at a reader, and by which rule, without a running broker.
+    /// Explain the permissions of a caller at a reader, and the rule behind each, without a running broker.
     ///
-    /// Looks at the configuration file as it is now. A broker that runs reads it on SIGHUP.
+    /// Reads the current configuration file. A running broker reads it on SIGHUP.
     #[command(after_help = POLICY_EXAMPLES)]
     Check(Question),
 }
 
 impl Flags {
-    /// The configuration with the flags on top.
+    /// Returns the configuration, with the flags as overrides.
     ///
     /// # Errors
-    /// As [`Config::load`].
+    /// The same as of [`Config::load`].
     pub fn settings(&self) -> Result<Config, ConfigError> {
         let mut config = Config::load(self.config.as_deref())?;
         override_with(&mut config.listen.socket, &self.socket);
@@ -126,23 +126,23 @@ fn absolute(text: &str) -> io::Result<PathBuf> {
     std::path::absolute(text)
 }
 
-/// What the daemon's exit code says.
+/// The exit codes of the daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// It ended as asked.
+    /// The daemon ended after a stop signal, or a command succeeded.
     Ok = 0,
-    /// It failed while running.
+    /// The daemon failed while it was running.
     Failure = 1,
-    /// The flags were wrong; given by the flag parser itself.
+    /// The flags were invalid; the flag parser itself exits with it.
     Usage = 2,
-    /// The configuration holds a mistake, or its tokens file cannot be used.
+    /// The configuration is invalid, or its tokens file cannot be used.
     Config = 3,
-    /// A broker runs on the socket already.
+    /// Another broker runs on the socket already.
     AlreadyRunning = 4,
-    /// It cannot listen on the socket or the TCP port.
+    /// The daemon cannot listen on the socket or the TCP port.
     CannotListen = 5,
-    /// Commands were still running when the grace of the shutdown was over.
+    /// Commands were still running when the shutdown's grace had ended.
     GraceExpired = 6,
 }
 
@@ -163,14 +163,14 @@ mod tests {
     }
 
     #[test]
-    fn the_flags_are_consistent_and_the_help_teaches() {
+    fn the_flags_are_consistent_and_the_help_has_examples() {
         Flags::command().debug_assert();
         let help = Flags::command().render_long_help().to_string();
         assert!(help.contains("Examples:") && help.contains("Exit codes:"), "{help}");
     }
 
     #[test]
-    fn flags_win_over_the_file() {
+    fn flags_override_the_file() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let text = "listen.socket = '/file'\nreaders.simulate = 3\nlog.level = 'warn'\nshutdown.grace = '1s'";
         std::fs::write(file.path(), text).unwrap();
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_flag_is_refused_with_what_is_allowed() {
+    fn a_wrong_flag_is_refused_with_the_allowed_values() {
         for (arguments, expected) in [
             (["--simulate", "257"], "256"),
             (["--grace", "11m"], "from 0s to 10m"),
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_relative_socket_is_taken_from_the_working_directory() {
+    fn a_relative_socket_is_relative_to_the_working_directory() {
         let socket = flags(&["--socket", "a.sock"]).unwrap().socket.unwrap();
         assert_eq!(socket, std::env::current_dir().unwrap().join("a.sock"));
     }

@@ -1,9 +1,10 @@
-//! What the process gives up at its start, so that nothing of what passes through it is left on disk.
+//! Restrictions of the process at its start, so that no command or response is left on disk.
 
 use std::io;
 
-/// Lets nobody else into the files that the process makes (umask 077), and lets a crash leave no core file. On Linux the process
-/// also counts as not dumpable: a core pattern that is a pipe ignores the limit, and only root can attach a debugger from now on.
+/// Denies other users access to the files that the process creates (umask 077), and disables core files. On Linux the
+/// process also becomes non-dumpable: a core pattern that is a pipe ignores the limit, and only root can attach a
+/// debugger from now on.
 ///
 /// # Errors
 /// The system's; a sandbox may deny these calls.
@@ -21,7 +22,7 @@ pub fn harden() -> io::Result<()> {
     Ok(())
 }
 
-/// Nothing yet.
+/// Does nothing on this system.
 ///
 /// # Errors
 /// None.
@@ -35,7 +36,7 @@ mod tests {
     use rustix::process::{DumpableBehavior, Resource, dumpable_behavior, getrlimit};
 
     #[test]
-    fn a_crash_leaves_nothing_behind() {
+    fn a_crash_leaves_no_core_file() {
         super::harden().unwrap();
         assert_eq!(dumpable_behavior().unwrap(), DumpableBehavior::NotDumpable);
         let limit = getrlimit(Resource::Core);

@@ -1,4 +1,4 @@
-//! The program and its operating system: flags, signals, hardening and the log.
+//! The process and its operating system: flags, signals, hardening, random numbers and the log.
 
 pub mod flags;
 pub mod hardening;

@@ -1,20 +1,20 @@
-//! What the operating system tells a daemon by signals.
+//! The signals that stop the daemon or reload its policy.
 
 use std::io;
 
 #[cfg(unix)]
 use tokio::signal::unix::{Signal as Source, SignalKind, signal};
 
-/// What a signal asks for.
+/// The request behind a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
-    /// SIGTERM or SIGINT (Ctrl-C): to end.
+    /// SIGTERM or SIGINT (Ctrl-C): stop the daemon.
     Stop,
-    /// SIGHUP: to read the policy again.
+    /// SIGHUP: read configuration and tokens again.
     Reload,
 }
 
-/// SIGTERM, SIGINT and SIGHUP, from now on.
+/// The receiver of SIGTERM, SIGINT and SIGHUP.
 #[cfg(unix)]
 pub struct Signals {
     terminate: Source,
@@ -24,10 +24,10 @@ pub struct Signals {
 
 #[cfg(unix)]
 impl Signals {
-    /// Listens to them.
+    /// Installs the signal handlers.
     ///
     /// # Errors
-    /// If the system does not deliver signals to this process.
+    /// The system does not deliver signals to this process.
     pub fn listen() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
@@ -36,7 +36,7 @@ impl Signals {
         })
     }
 
-    /// Waits for the next one. Cancel-safe.
+    /// Waits for the next signal. Cancel-safe.
     pub async fn next(&mut self) -> Signal {
         tokio::select! {
             _ = self.terminate.recv() => Signal::Stop,

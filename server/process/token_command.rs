@@ -1,5 +1,5 @@
-//! `cardbroker token`: makes, lists and removes the tokens of TCP clients. It works on the tokens file and needs no
-//! running broker.
+//! `cardbroker token`: creates, lists and removes the tokens of TCP clients. It changes only the tokens file and needs
+//! no running broker.
 
 use std::{
     fs::{self, OpenOptions},
@@ -16,13 +16,13 @@ use zeroize::Zeroizing;
 
 use crate::caller::token_file::{TokenEntry, default_tokens, is_token_name, token_entries, token_entry, token_hash};
 
-/// The random bytes of a token.
+/// Random bytes of a new token.
 const TOKEN_BYTES: usize = 32;
 
 /// The arguments of `cardbroker token`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct TokenArguments {
-    /// Write JSON instead of text; errors too.
+    /// Write JSON instead of text, errors included.
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
@@ -31,12 +31,12 @@ pub struct TokenArguments {
 
 #[derive(Debug, Clone, clap::Subcommand)]
 enum TokenCommand {
-    /// Make a token and print it. The broker's tokens file gets its name and hash.
+    /// Create a token and print it. The broker's tokens file gets its name and hash.
     New {
-        /// The name of its holder: 1 to 64 lower-case letters, digits and hyphens.
+        /// The holder's name: 1 to 64 lower-case letters, digits and hyphens.
         #[arg(value_parser = name)]
         name: String,
-        /// Write the token into this new file, for its owner alone, instead of printing it.
+        /// Write the token into this new file, readable by its owner only, instead of printing it.
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
         #[command(flatten)]
@@ -65,22 +65,21 @@ struct TokensFile {
     tokens: Option<PathBuf>,
 }
 
-/// Why the command did not do its work.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
-    /// A malformed request, or a file that cannot be used.
+    /// The arguments are invalid, or a file cannot be used.
     #[error("{0}")]
     Usage(String),
-    /// The output could not be written.
+    /// Writing the output failed, for example because the disk is full.
     #[error("the output cannot be written: {0}")]
     Output(#[from] io::Error),
 }
 
 impl Failure {
-    /// The exit codes of `cardbroker`.
+    /// The exit code of the failure, as in `cardbroker`.
     fn exit(&self) -> u8 {
         match self {
-            // The reader of the pipe has seen enough.
+            // The reader of the pipe has closed it.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
             Self::Output(_) => 1,
             Self::Usage(_) => 2,
@@ -94,7 +93,7 @@ impl Failure {
         }
         let message = self.to_string().replace(char::is_control, "\u{FFFD}");
         let delivery = Delivery::NotSent.short_name();
-        // Without standard error the exit code remains.
+        // If standard error is closed, the exit code remains.
         let _ = match json {
             true => write_line(err, &json!({ "error": { "reason": null, "message": message, "delivery": delivery } })),
             false => writeln!(err, "cardbroker: {message}"),
@@ -103,8 +102,8 @@ impl Failure {
 }
 
 impl TokenArguments {
-    /// Does the work on the tokens file, and writes the result or the mistake. `tokens` is the daemon's own flag, which
-    /// counts where the command names no file.
+    /// Runs the command on the tokens file, and writes the result or the failure. `tokens` is the daemon's own flag,
+    /// which counts if the command sets no file. Returns the exit code.
     pub fn run(&self, tokens: Option<&Path>, out: &mut dyn Write, err: &mut dyn Write) -> ExitCode {
         let screen = &mut Screen { out, err, json: self.json };
         let path = |file: &TokensFile| {
@@ -127,7 +126,7 @@ impl TokenArguments {
 
 /// The outputs of the command, and their form.
 struct Screen<'a> {
-    /// Standard output: results, and nothing else.
+    /// Standard output, for results only.
     out: &'a mut dyn Write,
     /// Standard error: errors and hints.
     err: &'a mut dyn Write,
@@ -152,7 +151,7 @@ fn new(name: String, out: Option<&Path>, tokens: &Path, screen: &mut Screen<'_>)
     let entry = TokenEntry { name, hash: token_hash(token.as_bytes()) };
     let line_end = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
     if let Err(error) = append(tokens, &format!("{line_end}{entry}\n")) {
-        // The broker does not know this token, so it is of no use.
+        // The broker does not know this token, so it is useless.
         let _ = out.map(fs::remove_file);
         return Err(unwritable(tokens, &error));
     }
@@ -172,7 +171,7 @@ fn new(name: String, out: Option<&Path>, tokens: &Path, screen: &mut Screen<'_>)
     let place = out.map_or_else(|| "a file of theirs (mode 0600)".to_owned(), |out| out.display().to_string());
     writeln!(
         screen.err,
-        "added {name} to {}: say in a [[rule]] what token:{name} may do, restart the broker or send it SIGHUP; clients \
+        "added {name} to {}: allow token:{name} in a [[rule]], restart the broker or send it SIGHUP; clients \
          name {place} with --token-file or CARDBROKER_TOKEN_FILE",
         tokens.display(),
         name = entry.name,
@@ -223,7 +222,7 @@ fn random_token() -> Result<Zeroizing<String>, Failure> {
     Ok(Zeroizing::new(hex::encode_upper(bytes.as_slice())))
 }
 
-/// Appends to a file. Creates it and its folders if they are missing, for their owner alone.
+/// Appends to a file. Creates it and its missing folders, accessible by their owner only.
 fn append(path: &Path, text: &str) -> io::Result<()> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         let mut builder = fs::DirBuilder::new();
@@ -264,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn the_commands_file_wins_over_the_daemons_flag() {
+    fn the_commands_file_overrides_the_daemons_flag() {
         let folder = tempfile::tempdir().unwrap();
         let (flag, own) = (folder.path().join("flag"), folder.path().join("own"));
         assert_eq!(run(&["new", "a"], Some(&flag)).0, ExitCode::SUCCESS);
@@ -274,16 +273,16 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_is_a_line_or_a_json_object_and_exit_code_2() {
+    fn failures_are_lines_or_json_with_exit_code_2() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("to\nkens");
-        let told = format!("{}/to\u{FFFD}kens cannot be read: No such file", folder.path().display());
+        let message = format!("{}/to\u{FFFD}kens cannot be read: No such file", folder.path().display());
         let (exit, out, err) = run(&["list"], Some(&path));
         assert_eq!((exit, &*out), (ExitCode::from(2), ""));
-        assert!(err.starts_with(&format!("cardbroker: {told}")) && err.lines().count() == 1, "{err}");
+        assert!(err.starts_with(&format!("cardbroker: {message}")) && err.lines().count() == 1, "{err}");
         let (exit, _, err) = run(&["--json", "remove", "a"], Some(&path));
         let error: serde_json::Value = serde_json::from_str(&err).unwrap();
         assert_eq!((exit, &error["error"]["delivery"]), (ExitCode::from(2), &"not_sent".into()));
-        assert!(error["error"]["message"].as_str().unwrap().starts_with(&told), "{error}");
+        assert!(error["error"]["message"].as_str().unwrap().starts_with(&message), "{error}");
     }
 }

@@ -1,4 +1,4 @@
-//! The handle of a reader, by which the rest of the broker asks for turns.
+//! The handle of a reader, through which the rest of the broker requests turns.
 
 use std::{
     sync::{
@@ -17,23 +17,23 @@ use cardbroker_core::{
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    inbox::{CancelSlot, Look, Manner, Message, Purpose, SessionRequest, UnitTicket, Waiting, shutting_down},
+    inbox::{CancelSlot, Manner, Message, Purpose, SessionRequest, TurnsQuery, UnitTicket, Waiting, shutting_down},
     session::Opening,
     ticket::{Answers, Ticket},
 };
 use crate::{caller::group::GroupMark, policy::access::Access};
 
-/// How many looks at the turns may be under way at one reader.
-const MAX_LOOKS: usize = 256;
+/// Maximum queries of the turns in progress at one reader.
+const MAX_QUERIES: usize = 256;
 
-/// Asks one reader for turns. Cheap to clone; the reader outlives its handles.
+/// Requests turns at one reader. Cheap to clone; the reader outlives its handles.
 #[derive(Clone)]
 pub struct ReaderHandle {
     /// To the actor. Closed when it has ended.
     inbox: mpsc::Sender<Message>,
-    /// To the actor, beside the inbox: looks take no place of a request.
-    looks: mpsc::Sender<Look>,
-    /// The number of requests that wait. The actor writes it.
+    /// To the actor, beside the inbox, so that queries take no slot of a request.
+    queries: mpsc::Sender<TurnsQuery>,
+    /// The number of waiting requests. The actor writes it.
     waiting: Arc<AtomicUsize>,
     /// The number of the next request. All handles of the reader share it.
     last_number: Arc<AtomicU64>,
@@ -41,16 +41,16 @@ pub struct ReaderHandle {
 
 /// The receiving end of a [`ReaderHandle`], for the reader's actor.
 pub struct Requests {
-    /// Requests, and requests that are given up. Dropping it refuses all later ones.
+    /// Requests and cancellations. Dropping it refuses all later ones.
     pub(super) messages: mpsc::Receiver<Message>,
-    /// Questions for the turns.
-    pub(super) looks: mpsc::Receiver<Look>,
-    /// The number of requests that wait, for the actor to write.
+    /// Queries of the turns, beside the messages.
+    pub(super) queries: mpsc::Receiver<TurnsQuery>,
+    /// The number of waiting requests, for the actor to write.
     pub(super) waiting: Arc<AtomicUsize>,
 }
 
-/// Tells followers of turns that something may have changed at some reader. Clones tell the same followers. Costs a load
-/// while there are none.
+/// Wakes the watchers of turns when something may have changed at some reader. Clones wake the same watchers. Costs an
+/// atomic load while there are none.
 #[derive(Clone, Default)]
 pub struct TurnsMoved(watch::Sender<()>);
 
@@ -60,8 +60,8 @@ impl TurnsMoved {
         self.0.subscribe()
     }
 
-    /// Wakes the followers: something may have changed.
-    pub(super) fn tell(&self) {
+    /// Wakes the watchers: something may have changed.
+    pub(super) fn notify(&self) {
         if self.0.receiver_count() > 0 {
             self.0.send_replace(());
         }
@@ -69,24 +69,25 @@ impl TurnsMoved {
 }
 
 impl ReaderHandle {
-    /// Makes a handle and its receiving end.
+    /// Creates a handle and its receiving end.
     pub fn new(limits: Limits) -> (Self, Requests) {
-        // Two places for each request that may wait, one of them for giving it up, and some for requests that are
+        // Two slots for each request that may wait, one of them for its cancellation, and some for requests that are
         // refused at once.
         let (inbox, messages) = mpsc::channel(2 * limits.per_reader + 64);
-        let (looks, look_queue) = mpsc::channel(MAX_LOOKS);
+        let (queries, query_queue) = mpsc::channel(MAX_QUERIES);
         let waiting = Arc::<AtomicUsize>::default();
-        let requests = Requests { messages, looks: look_queue, waiting: Arc::clone(&waiting) };
-        (Self { inbox, looks, waiting, last_number: Arc::default() }, requests)
+        let requests = Requests { messages, queries: query_queue, waiting: Arc::clone(&waiting) };
+        (Self { inbox, queries, waiting, last_number: Arc::default() }, requests)
     }
 
-    /// What `caller` may see of the turns; `None` if the reader's actor has ended, or more looks are under way than it
-    /// can answer. Asks at once, and not only when the future is polled. A reader where nobody waits is not asked.
+    /// Returns the turns as `caller` may see them; `None` if the reader's actor has ended, or has too many queries in
+    /// progress. The query is sent at once, not when the future is first polled. A reader without waiters is not
+    /// queried.
     pub fn turns(&self, caller: CallerKey) -> impl Future<Output = Option<Turns>> + Send + use<> {
         let nobody = (self.waiting.load(Ordering::Relaxed) == 0).then(Turns::default);
         let answer = nobody.is_none().then(|| {
             let (reply, answer) = oneshot::channel();
-            self.looks.try_send(Look { caller, reply }).ok().map(|()| answer)
+            self.queries.try_send(TurnsQuery { caller, reply }).ok().map(|()| answer)
         });
         async move {
             match answer.flatten() {
@@ -96,7 +97,7 @@ impl ReaderHandle {
         }
     }
 
-    /// Asks for a turn for a unit. Dropping the submission gives it up, if the unit has not begun.
+    /// Requests a turn for a unit. Dropping the submission cancels it, if the unit has not begun.
     ///
     /// # Errors
     /// [`Reason::QueueFull`] if the reader has no room for another request, [`Reason::ShuttingDown`] if it is stopping.
@@ -118,10 +119,10 @@ impl ReaderHandle {
         Ok(Submission { ticket, answers, give_back })
     }
 
-    /// Asks for a turn for a session. Dropping it gives it up.
+    /// Requests a turn for a session. Dropping the result cancels the request.
     ///
     /// # Errors
-    /// As [`ReaderHandle::submit`].
+    /// The same as of [`ReaderHandle::submit`].
     pub fn open_session(
         &self,
         access: Access,
@@ -161,41 +162,42 @@ fn refused(error: mpsc::error::TrySendError<mpsc::Sender<Message>>) -> Failure {
     }
 }
 
-/// A unit on its caller's side. Dropping it gives the unit up, if it has not begun.
+/// A unit on its caller's side. Dropping it cancels the unit, if it has not begun.
 pub struct Submission {
-    /// The unit, which the actor and the card thread hold too.
+    /// The unit, shared with the actor and the card thread.
     ticket: Arc<Ticket>,
     /// The receivers of the outcome.
     answers: Answers,
-    /// The way to give the place in the queue up. Forgotten once the outcome is there.
+    /// The cancellation of the request. Disarmed once the outcome is known.
     give_back: CancelSlot,
 }
 
 impl Submission {
-    /// Waits for the outcome, which comes by itself within the request's `wait_timeout` and the exchange timeouts of its
-    /// commands. Cancel-safe.
+    /// Waits for the outcome, which comes by itself within the request's `wait_timeout` and the exchange timeouts of
+    /// its commands. Cancel-safe.
     ///
     /// # Errors
     /// A [`Failure`] if no command was answered.
     pub async fn outcome(&mut self) -> Result<UnitOutcome, Failure> {
         let outcome = (&mut self.answers.first).await;
         self.give_back.forget();
-        outcome.unwrap_or_else(|_| Err(Failure::unknown(Reason::Internal, "the reader's task has ended: report this")))
+        outcome.unwrap_or_else(|_| {
+            Err(Failure::unknown(Reason::Internal, "the reader's task has ended: a fault of the broker: report it"))
+        })
     }
 
-    /// Stops waiting because the caller can wait no longer: a unit that has not begun is not sent, one that has begun goes
-    /// on without the caller. [`Submission::outcome`] then has the answer at once.
+    /// Ends the wait at the caller's deadline: a unit that has not begun is not sent, a running one continues without
+    /// the caller. [`Submission::outcome`] then returns at once.
     pub fn give_up(&mut self, now: Instant) {
         let late = "the turn did not come before the call's deadline: retry with a later one";
         if !self.withdraw(Failure::not_sent(Reason::QueueTimeout, late)) {
-            let late =
-                "the call's deadline is near and the unit has begun: it goes on without the caller, look at the card";
+            let late = "the call's deadline is near and the unit has begun: check the card before you continue";
             self.ticket.end_early(Failure::unknown(Reason::DeadlineNear, late), now);
         }
     }
 
-    /// Gives up a unit that has not begun, and its place in the queue: its outcome is `failure` then. False if it has
-    /// begun or ended.
+    /// Cancels a unit that has not begun, and its request: `failure` is its outcome. Returns `false` if it has begun or
+    /// ended.
     pub fn withdraw(&mut self, failure: Failure) -> bool {
         let is_withdrawn = self.ticket.end_waiting(failure);
         if is_withdrawn {

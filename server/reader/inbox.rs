@@ -1,4 +1,4 @@
-//! The actor's inbox: the messages of callers, the requests that wait for a turn, and the way to give one up.
+//! The actor's inbox: messages of callers, waiting requests, and cancellations.
 
 use std::{
     sync::Arc,
@@ -28,36 +28,36 @@ use crate::{caller::group::GroupMark, policy::access::Access};
 
 /// A message of a caller to the actor.
 pub(super) enum Message {
-    /// A caller asks for a turn.
+    /// A caller requests a turn.
     Submit {
-        /// Names the request among all of this reader.
+        /// The number of the request, unique at this reader.
         number: queue::RequestNumber,
         /// The caller, in whose round the request waits.
         caller: CallerKey,
-        /// The request itself.
+        /// The request with its terms.
         waiting: Waiting,
     },
-    /// A caller no longer waits, or gives a session's lease back.
+    /// A caller no longer waits, or returns a session's lease.
     CancelSlot {
         /// The number of the request or session.
         number: queue::RequestNumber,
-        /// How a session ends by it.
+        /// How the session ends, if it is one.
         manner: Manner,
     },
 }
 
-/// A question for the turns. Not a [`Message`]: looks must not take the places of requests.
-pub(super) struct Look {
+/// A query of the turns. Not a [`Message`]: queries must not take the slots of requests.
+pub(super) struct TurnsQuery {
     /// The caller, whose own requests are shown.
     pub(super) caller: CallerKey,
-    /// Takes the answer. Dropped without one if the actor has ended.
+    /// The receiver of the answer. Dropped without one if the actor has ended.
     pub(super) reply: oneshot::Sender<Turns>,
 }
 
-/// A request that waits for its turn. Made by the reader's handle, owned by the actor's queue. To be ended with
-/// [`Waiting::end`]: only dropped, it leaves its caller with an internal failure.
+/// A request that waits for its turn. Created by the reader's handle, owned by the actor's queue. Must be ended with
+/// [`Waiting::end`]: if it is only dropped, its caller gets an internal failure.
 pub(super) struct Waiting {
-    /// The isolation group that its commands belong to.
+    /// The isolation group of its commands.
     pub(super) group: GroupMark,
     /// The use of the turn.
     pub(super) purpose: Purpose,
@@ -67,12 +67,12 @@ pub(super) struct Waiting {
 pub(super) enum Purpose {
     /// One unit, whose caller holds its ticket too.
     Unit(UnitTicket),
-    /// A session, whose caller holds the other end.
+    /// A session, whose caller has the other end.
     Session(Box<SessionTicket>),
 }
 
 impl Waiting {
-    /// The terms on which it waits.
+    /// The terms of its wait.
     pub(super) fn turn(&self) -> &TurnRequest {
         match &self.purpose {
             Purpose::Unit(unit) => &unit.turn,
@@ -80,7 +80,7 @@ impl Waiting {
         }
     }
 
-    /// Its turn has come: what forbids it on a card in this insertion and state.
+    /// Its turn has come: returns the failure if a condition does not match the current insertion and state.
     pub(super) fn broken_condition(&self, insertion_id: &str, state_tag: &str) -> Option<Failure> {
         match &self.purpose {
             Purpose::Unit(unit) => unit.ticket.broken_condition(insertion_id, state_tag),
@@ -88,7 +88,7 @@ impl Waiting {
         }
     }
 
-    /// The caller, and what it may do.
+    /// The caller and its permissions.
     pub(super) fn access(&self) -> &Access {
         match &self.purpose {
             Purpose::Unit(unit) => &unit.ticket.access,
@@ -101,7 +101,7 @@ impl Waiting {
         self.arrived() + self.turn().wait_timeout
     }
 
-    /// The kind of turn, for looks.
+    /// The kind of turn, for queries.
     pub(super) fn kind(&self) -> TurnKind {
         match &self.purpose {
             Purpose::Unit(_) => TurnKind::Unit,
@@ -109,7 +109,7 @@ impl Waiting {
         }
     }
 
-    /// When the reader's handle took it.
+    /// When the reader's handle received it.
     pub(super) fn arrived(&self) -> Instant {
         match &self.purpose {
             Purpose::Unit(unit) => unit.ticket.arrived,
@@ -117,7 +117,7 @@ impl Waiting {
         }
     }
 
-    /// Ends it without its turn; its caller gets `failure`.
+    /// Ends it without a turn; its caller gets `failure`.
     pub(super) fn end(self, failure: Failure) {
         match self.purpose {
             Purpose::Unit(unit) => {
@@ -131,42 +131,42 @@ impl Waiting {
 /// The request for a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionRequest {
-    /// The terms on which it waits.
+    /// The terms of its wait.
     pub turn: TurnRequest,
-    /// How long it may idle while others wait.
+    /// The maximum idle time while others wait.
     pub idle_timeout: Duration,
-    /// How it leaves the card. A session that does not end in good order leaves no card as it is.
+    /// The disposition of the card. A session that ends abnormally never leaves the card as it is.
     pub disposition: Disposition,
 }
 
-/// How a session's lease is given back.
+/// How a session's lease is returned.
 pub(super) enum Manner {
-    /// In good order: its holder has said that it wants nothing more.
+    /// Normally: its holder has ended the session.
     InOrder {
-        /// Told when the card is as the session's disposition says, or will be before anyone else's turn.
+        /// Notified when the disposition is carried out, or will be before another caller's turn.
         done: oneshot::Sender<()>,
     },
-    /// Its holder has gone.
+    /// Abnormally: its holder has disconnected.
     Abruptly,
 }
 
-/// Why the broker has ended a session.
+/// The failure that ended a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionOver {
-    /// The reason. Its delivery is [`Delivery::NotSent`](cardbroker_core::error::Delivery::NotSent): it concerns messages that
-    /// were not read.
+    /// The reason. Its delivery is [`Delivery::NotSent`](cardbroker_core::error::Delivery::NotSent): it concerns
+    /// messages that were not read.
     pub failure: Failure,
-    /// The driver hangs in the task under way, which gets no answer in time.
+    /// Whether the driver hangs in the current task, which gets no answer in time.
     pub hangs: bool,
 }
 
 /// A unit that waits, on the actor's side. The caller's side is [`Submission`](super::Submission).
 pub(super) struct UnitTicket {
-    /// The unit, which its caller holds too, and the card thread once the turn has come.
+    /// The unit, shared with its caller, and with the card thread once the turn has come.
     pub(super) ticket: Arc<Ticket>,
-    /// The terms on which it waits. The ticket has a copy, which repeats of the request add to.
+    /// The terms of its wait. The ticket has a copy, to which repeats of the request add conditions.
     pub(super) turn: TurnRequest,
-    /// How it leaves the card.
+    /// The disposition of the card after the unit.
     pub(super) disposition: Disposition,
 }
 
@@ -174,15 +174,15 @@ pub(super) struct UnitTicket {
 pub(super) struct SessionTicket {
     /// The request as the caller made it.
     pub(super) request: SessionRequest,
-    /// The caller, and what it may do. The actor asks again when the turn has come.
+    /// The caller and its permissions. Checked again when the turn has come.
     pub(super) access: Access,
-    /// When the reader's handle took the request.
+    /// When the reader's handle received the request.
     pub(super) arrived: Instant,
-    /// To the caller: the turn, or why there is none. Dropped without a word, it is an internal failure there.
+    /// To the caller: the turn, or the failure. Dropped without either, it is an internal failure there.
     pub(super) grant: oneshot::Sender<Result<Grant, Failure>>,
     /// To the caller: the number of turns before its own. The actor writes it while the request waits.
     pub(super) turns_ahead: watch::Sender<usize>,
-    /// The session's place in the log. Dropped with the request, it says that the caller has gone.
+    /// The session's line in the log. Dropped with the request, it records that the caller has disconnected.
     pub(super) record: SessionRecord,
 }
 
@@ -196,27 +196,27 @@ impl SessionTicket {
     }
 }
 
-/// A session's turn: made by the actor, owned by the session until its end.
+/// A session's turn: created by the actor, owned by the session until its end.
 pub(super) struct Grant {
-    /// The turn, for responses.
+    /// The turn's facts, for responses to the client.
     pub(super) turn: Turn,
     /// The card at the beginning of the turn.
     pub(super) card: CardInfo,
     /// The right to send. The actor ends it; a clone goes with each task.
     pub(super) lease: Lease,
-    /// Whether a task is under way. The session and the card thread write it, the actor reads it.
+    /// Whether a task is in progress. The session and the card thread write it, the actor reads it.
     pub(super) activity: Arc<Activity>,
-    /// The way to the card thread, past the actor. The thread cannot end while the session keeps it.
+    /// The sender to the card thread, which bypasses the actor. The thread cannot end while the session holds it.
     pub(super) jobs: SyncSender<Job>,
-    /// The number of callers that wait. The actor writes it.
+    /// The number of waiting callers. The actor writes it.
     pub(super) waiters: watch::Receiver<usize>,
     /// Why the broker has ended the session. The actor writes it, a second time if the driver hangs after that.
     pub(super) over: watch::Receiver<Option<SessionOver>>,
 }
 
-/// The way to tell the actor that a place in the queue, or a lease, is given up. Dropping it gives up.
+/// The cancellation of a request, or the return of a lease. Dropping it sends the message.
 pub(super) struct CancelSlot {
-    /// A place in the inbox, reserved with the request. `None` once it was used, or nothing is left to give up.
+    /// An inbox slot, reserved with the request. `None` once it was used or disarmed.
     reserved: Option<mpsc::OwnedPermit<Message>>,
     /// The number of the request or session.
     number: queue::RequestNumber,
@@ -227,12 +227,12 @@ impl CancelSlot {
         Self { reserved: Some(reserved), number }
     }
 
-    /// The request has ended by itself: nothing is left to give up.
+    /// The request has ended by itself: disarms the cancellation.
     pub(super) fn forget(&mut self) {
         self.reserved = None;
     }
 
-    /// Gives up, once. No effect after that.
+    /// Sends the cancellation, once. No effect after that.
     pub(super) fn send(&mut self, manner: Manner) {
         if let Some(reserved) = self.reserved.take() {
             reserved.send(Message::CancelSlot { number: self.number, manner });

@@ -21,32 +21,32 @@ use tokio::sync::oneshot;
 
 use super::ticket::Ticket;
 
-/// The most tasks of one session that may be under way.
+/// Maximum tasks of one session in progress.
 pub const MAX_PIPELINED: usize = 32;
 
-/// A job for the card thread. The thread ends when the actor and all sessions have dropped their ends.
+/// A job for the card thread. The thread ends when the actor and all sessions have dropped their senders.
 pub(super) enum Job {
-    /// Take the card.
+    /// Take the card exclusively and reset it.
     Take,
     /// Cut the card's power and reset it.
     ColdReset,
-    /// Run a unit on the card that was taken.
+    /// Run a unit on the taken card.
     Unit(UnitJob),
-    /// Reset the card that was taken.
+    /// Reset the taken card, warm or cold.
     Reset(ResetKind),
     /// Do one task of a session.
     Session(SessionJob),
     /// A session is over, and all its tasks came before this job. Reset the card, or leave it, and report.
     EndOfSession(Option<ResetKind>),
-    /// Let the card go.
+    /// Release the card, for other programs.
     Release,
 }
 
 /// A unit whose turn has come.
 pub(super) struct UnitJob {
-    /// The unit. The thread puts results into it and ends it.
+    /// The unit. The thread stores results in it and ends it.
     pub(super) ticket: Arc<Ticket>,
-    /// The right to send it, asked before each exchange.
+    /// The right to send it, checked before each exchange.
     pub(super) lease: Lease,
     /// The reset at the beginning of the turn, if there is one.
     pub(super) reset: Option<ResetKind>,
@@ -56,13 +56,12 @@ pub(super) struct UnitJob {
 pub(super) struct SessionJob {
     /// The session's right to the card.
     pub(super) lease: Lease,
-    /// The thread writes into it when the task is done.
+    /// The session's activity, which the thread updates when the task is done.
     pub(super) activity: Arc<Activity>,
-    /// Whether a task before it has failed and none since has restarted. Only the card thread writes it.
+    /// Whether an earlier task has failed and none since has restarted. Only the card thread writes it.
     pub(super) failed: Arc<AtomicBool>,
-    /// Whether it forgets an earlier failure.
+    /// Whether the task clears an earlier failure.
     pub(super) restart: bool,
-    /// The task itself.
     pub(super) task: SessionTask,
 }
 
@@ -70,29 +69,29 @@ pub(super) struct SessionJob {
 pub(super) enum SessionTask {
     /// Run the commands of a unit.
     Unit {
-        /// The commands. The thread puts results into it and ends it.
+        /// The commands. The thread stores results in the ticket and ends it.
         ticket: Arc<Ticket>,
         /// The session's turn, begun anew for this unit.
         turn: Turn,
     },
-    /// Reset the card.
+    /// Reset the card, and report its new state.
     Reset {
-        /// Warm or cold, as the session asks.
+        /// The kind of the requested reset.
         kind: ResetKind,
-        /// Taken by the thread when it begins.
+        /// Taken by the thread when the task begins.
         claim: Claim,
-        /// Takes the card as it is after the reset.
+        /// The receiver of the card's facts after the reset.
         reply: oneshot::Sender<Result<CardInfo, Failure>>,
     },
 }
 
-/// Taken once, by the first: the thread that begins a task, or the holder that waits for it no longer. Clones are the
-/// same claim.
+/// A claim that succeeds once, for the first of two: the thread that begins a task, or the holder that no longer waits
+/// for it. Clones are the same claim.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Claim(Arc<AtomicBool>);
 
 impl Claim {
-    /// Takes it. False if it has been taken before.
+    /// Takes the claim. Returns `false` if it was taken before.
     pub(super) fn take(&self) -> bool {
         !self.0.swap(true, Ordering::AcqRel)
     }
@@ -101,38 +100,38 @@ impl Claim {
 /// A report of the card thread to the actor.
 #[derive(Debug)]
 pub(super) enum Report {
-    /// After [`Job::Take`] and [`Job::ColdReset`].
+    /// The result of [`Job::Take`] and of [`Job::ColdReset`].
     Took(Result<CardInfo, SlotError>),
     /// After [`Job::Unit`]. Its outcome is in the ticket.
     UnitEnded {
-        /// How it left the card.
+        /// How the unit left the card.
         end: UnitEnd,
-        /// Whether something may be left in the card since its last reset.
+        /// Whether security state may be in the card since its last reset.
         raised: bool,
     },
-    /// After [`Job::Reset`], and after a reset that a session has asked for or needed.
+    /// After [`Job::Reset`], and after a reset that a session has requested or needed.
     Reset(Result<CardInfo, SlotError>),
-    /// A session's task has found the card reset by someone else, and it was reset again.
+    /// A session's task has found the card reset by another program, and the thread reset it again.
     ForeignReset(CardInfo),
     /// A session's task has found the card unusable, which ends the session.
     SessionFault {
-        /// How it left the card.
+        /// How the task left the card.
         end: UnitEnd,
         /// The reason for the session's holder.
         failure: Failure,
     },
-    /// After [`Job::EndOfSession`].
+    /// The card after [`Job::EndOfSession`], reset or left.
     SessionEnded {
-        /// The card's reset, if one was due and the card was still there.
+        /// The card's reset, if one was due and the card was still present.
         reset: Option<Result<CardInfo, SlotError>>,
-        /// Whether something may be left in the card since its last reset.
+        /// Whether security state may be in the card since its last reset.
         raised: bool,
     },
-    /// After [`Job::Release`].
+    /// [`Job::Release`] is done, with or without a card.
     Released,
 }
 
-/// Shows from outside whether the thread is in a call of the card stack, and since when.
+/// Shows whether the thread is in a call of the card stack, and since when.
 #[derive(Debug, Clone)]
 pub(super) struct CallWatchdog {
     origin: Instant,
@@ -145,13 +144,13 @@ impl CallWatchdog {
         Self { origin: Instant::now(), called: Arc::default() }
     }
 
-    /// When the call under way began, to the millisecond.
+    /// When the current call began, to the millisecond.
     pub(super) fn call_began(&self) -> Option<Instant> {
         let called = self.called.load(Ordering::Acquire).checked_sub(1)?;
         Some(self.origin + Duration::from_millis(called))
     }
 
-    /// Shows that the thread is in `call` while it lasts.
+    /// Marks the thread as in `call` while it lasts.
     pub(super) fn during<T>(&self, call: impl FnOnce() -> T) -> T {
         let since_origin = u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX - 1);
         self.called.store(since_origin + 1, Ordering::Release);
@@ -162,13 +161,13 @@ impl CallWatchdog {
 }
 
 impl SessionTask {
-    /// Answers the task without doing it.
+    /// Answers the task with `refusal` without doing it.
     pub(super) fn refuse(self, refusal: Failure) {
         match self {
             Self::Unit { ticket, .. } => {
                 ticket.end_waiting(refusal);
             }
-            // An error means that the holder has gone.
+            // An error means that the holder has disconnected.
             Self::Reset { reply, .. } => drop(reply.send(Err(refusal))),
         }
     }

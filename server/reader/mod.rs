@@ -1,23 +1,30 @@
-//! One reader: an actor (`actor`) that owns its queue, its state and what watchers see of it, and a thread (`card_thread`) that owns its slot.
+//! One reader: an actor (`actor`) that owns its queue, its state and its published status, and a thread (`card`) that
+//! owns its slot.
 //!
 //! ```text
-//! submit ─▶ actor ── grant ─▶ card thread ── APDU ─▶ card
-//!             │  ◀── report ───┘    │
-//!             │                     └── results, outcome ─▶ ticket ─▶ caller
-//!             └── status ─▶ registry
+//! handle ── request ─▶ actor ── job ──▶ card thread ── APDU ─▶ card
+//!                       │  ◀── report ──┘  ▲   │
+//!                       │                  │   └── results, outcome ─▶ ticket ─▶ caller
+//!                       │     session ─ task
+//!                       └── status ─▶ statuses ─▶ registry
 //! ```
 //!
-//! What each part may rely on:
+//! Invariants of the parts:
 //!
-//! * One unit is with the card thread at a time, and it may send only while its lease is valid (`lease`, `gate`).
-//! * A ticket ends exactly once (`ticket`). It ends without having been sent unless its turn has come.
-//! * The card is reset before another isolation group uses it, if something may have been left in it (`card_view`, `isolation`).
-//! * After a turn that asks for it, the card is reset before anyone else's command (`actor`).
-//! * What was read of a session is answered, whatever ends it, and the end concerns only the rest (`pipeline`).
-//! * What a card has refused as a PIN is not sent to it again (`pin_guard`), as far as it is certain what is selected (`selection`).
-//! * Decisions are pure: the order of turns in `queue`, the reader's state in `life`, the next APDU in `unit`.
-//! * A reader has one card thread for as long as the broker runs, also while it is unplugged: a second one would find the first one's
-//!   handle in its way.
+//! * The card thread runs one unit at a time, and sends only while the unit's lease is valid
+//!   (`cardbroker_core::turns::lease`, `cardbroker_core::card::gate`).
+//! * A ticket ends exactly once (`ticket`). Nothing of it is sent before its turn.
+//! * The card is reset before another isolation group uses it, if it may hold security state
+//!   (`cardbroker_core::card::view`, `isolation`).
+//! * After a turn with a reset as its disposition, the card is reset before another caller's command (`actor`).
+//! * Every message that was read in a session is answered; the end of the session concerns only later messages
+//!   (`pipeline`).
+//! * A PIN that the card has refused is not sent to it again (`cardbroker_core::card::pin_guard`), as far as the
+//!   selected application is certain (`cardbroker_core::card::selection`).
+//! * Decisions are pure and in `cardbroker_core`: the order of turns in `turns::queue`, the reader's state in
+//!   `lifecycle`, the next APDU in `card::unit`.
+//! * A reader has one card thread for as long as the broker runs, also while it is unplugged: the handle of the first
+//!   thread would block a second one.
 
 mod actor;
 mod card;

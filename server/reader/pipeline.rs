@@ -1,5 +1,5 @@
-//! The messages of a session that its front door has read: each is answered once and in order, whatever ends the
-//! session. The end itself is told after the last answer and concerns only messages that were not read.
+//! The messages of a session that were read from its stream: each is answered once and in order, however the session
+//! ends. The end itself is reported after the last answer and concerns only messages that were not read.
 
 use std::{collections::VecDeque, time::Instant};
 
@@ -16,22 +16,22 @@ use super::{
     session_task::{SessionReset, SessionUnit},
 };
 
-/// An open session with its messages under way.
+/// An open session with its unanswered messages.
 pub struct Pipeline {
-    /// The session itself. Dropping it ends the session abruptly.
+    /// The session itself. Dropping it ends the session abnormally.
     session: Session,
-    /// The messages that were read and not answered yet, in order.
+    /// The unanswered messages, in order.
     pending: VecDeque<Pending>,
-    /// A message has failed here, before it could be handed on, and none since has restarted.
+    /// Whether a message has failed before it reached the card thread, and none since has restarted.
     failed: bool,
-    /// Why the session is over, if it is.
+    /// The failure that ended the session, if it is over.
     over: Option<Failure>,
 }
 
 struct Pending {
     /// The client's number of the message.
     id: i64,
-    /// Its task, or its failure.
+    /// The task, or the failure of the message.
     task: Task,
 }
 
@@ -41,28 +41,28 @@ enum Task {
     Failed(Failure),
 }
 
-/// News from a session for its client.
+/// An item for the client of a session.
 #[derive(Debug)]
 pub enum Delivered {
-    /// The answer to the message of that id.
+    /// The answer to the message with this id.
     Answer(i64, Answer),
-    /// The number of callers that wait.
+    /// The number of waiting callers.
     Waiters(usize),
 }
 
-/// The answer to a message.
+/// The answer to one message.
 #[derive(Debug)]
 pub enum Answer {
-    /// The outcome of its commands.
+    /// The outcome of the message's commands.
     Unit(UnitOutcome),
-    /// The card after the reset.
+    /// The facts of the card after the reset.
     Reset(CardInfo),
-    /// It failed, with the delivery of its first command. The session may go on.
+    /// The message failed, with the delivery of its first command. The session may continue.
     Failed(Failure),
 }
 
 impl Pipeline {
-    /// Of a session that has just begun.
+    /// Creates the pipeline of a session that has just begun.
     pub fn new(session: Session) -> Self {
         Self { session, pending: VecDeque::with_capacity(MAX_PIPELINED), failed: false, over: None }
     }
@@ -72,18 +72,18 @@ impl Pipeline {
         self.over.is_none() && self.pending.len() < MAX_PIPELINED
     }
 
-    /// Whether every message is answered and nothing has ended the session.
+    /// Whether every message is answered and the session is not over.
     pub fn is_idle(&self) -> bool {
         self.over.is_none() && self.pending.is_empty()
     }
 
-    /// Takes in a message that asks for commands, or what is wrong with them: that is answered in the message's turn.
-    /// `restart` forgets an earlier failure. Not to be called without room.
+    /// Accepts a message with commands, or its failure, which is answered in the message's turn. `restart` clears an
+    /// earlier failure. Must not be called without room.
     pub fn transmit(&mut self, id: i64, unit: Result<Vec<UnitCommand>, Failure>, restart: bool, now: Instant) {
         self.take_in(id, restart, |session| session.transmit(unit?, restart, now).map(Task::Unit));
     }
 
-    /// Takes in a message that asks for a reset. As [`Pipeline::transmit`].
+    /// Accepts a message with a reset. Otherwise like [`Pipeline::transmit`].
     pub fn reset(&mut self, id: i64, kind: Result<ResetKind, Failure>, restart: bool) {
         self.take_in(id, restart, |session| session.reset(kind?, restart).map(Task::Reset));
     }
@@ -95,14 +95,14 @@ impl Pipeline {
         self.pending.push_back(Pending { id, task: task.unwrap_or_else(Task::Failed) });
     }
 
-    /// Ends the session for a reason of its front door's: nothing more is read, and what was read is done and answered
-    /// first. The first reason counts.
+    /// Ends the session because of its stream: nothing more is read, and the read messages are done and answered first.
+    /// The first reason counts.
     pub fn end(&mut self, failure: Failure) {
         self.over.get_or_insert(Failure { delivery: Delivery::NotSent, ..failure });
     }
 
-    /// Ends the session now: what was read is answered at once with what is known. The command in flight is unknown and
-    /// goes on; nothing behind it begins.
+    /// Ends the session now: the read messages are answered at once as far as their outcomes are known. The outcome of
+    /// the command in flight is unknown, and it continues; nothing after it begins.
     pub fn abandon(&mut self, failure: &Failure, now: Instant) {
         for pending in &mut self.pending {
             match &mut pending.task {
@@ -114,11 +114,11 @@ impl Pipeline {
         self.end(failure.clone());
     }
 
-    /// Waits for what there is to tell. Cancel-safe. Pending as long as nothing is: a front door reads messages and
-    /// sends heartbeats meanwhile.
+    /// Waits for the next item. Cancel-safe. Pending without items; the stream reads messages and sends heartbeats
+    /// meanwhile.
     ///
     /// # Errors
-    /// Why the session is over, once every message is answered; its delivery is [`Delivery::NotSent`].
+    /// The failure that ended the session, once every message is answered; its delivery is [`Delivery::NotSent`].
     pub async fn next(&mut self) -> Result<Delivered, Failure> {
         loop {
             if self.pending.is_empty()
@@ -139,13 +139,13 @@ impl Pipeline {
         }
     }
 
-    /// As [`Session::close`]. To be called when it is idle and its holder has said that it wants nothing more.
+    /// Ends the session like [`Session::close`]. Must be called when it is idle and its client has ended it.
     pub fn close(self) -> impl Future<Output = ()> + Send + use<> {
         self.session.close()
     }
 }
 
-/// The answer to the oldest message, once it is there. Cancel-safe.
+/// Returns the answer to the oldest message, once known. Cancel-safe.
 async fn front_answer(pending: &mut VecDeque<Pending>) -> (i64, Answer) {
     let Some(front) = pending.front_mut() else { return std::future::pending().await };
     let id = front.id;

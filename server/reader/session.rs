@@ -1,5 +1,5 @@
-//! A session: a lease on its holder's side. Its commands go straight to the card thread; the actor is asked only at its
-//! beginning and its end. Dropping it returns the lease at once and cannot block or be lost: the place for that message
+//! A session: a lease on its holder's side. Its commands go straight to the card thread; only its beginning and its end
+//! involve the actor. Dropping it returns the lease at once and cannot block or fail: the inbox slot for that message
 //! was reserved before.
 
 use std::{
@@ -33,22 +33,22 @@ pub use super::{
 };
 use crate::policy::access::Access;
 
-/// How long a session may idle while others wait, if its request does not say.
+/// The maximum idle time while others wait, for requests without one.
 pub const DEFAULT_IDLE: Duration = Duration::from_secs(10);
-/// The idle timeouts that a session's request may set.
+/// The allowed idle timeouts of a session's request.
 pub const IDLE_RANGE: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(60);
 
-/// A session that waits, on its caller's side. Dropping it gives up.
+/// A waiting session on its caller's side. Dropping it cancels the request.
 pub struct Opening {
     /// When the reader's handle took the request.
     arrived: Instant,
-    /// The caller, and what it may do, for the session.
+    /// The caller and its permissions, for the session.
     access: Access,
-    /// From the actor: the turn, or why there is none.
+    /// From the actor: the turn, or the failure.
     grant: oneshot::Receiver<Result<Grant, Failure>>,
     /// From the actor: the number of turns before this one.
     turns_ahead: watch::Receiver<usize>,
-    /// The way to give up. The session takes it over; `None` after that, or after a refusal.
+    /// The cancellation. The session takes it over; `None` after that, or after a refusal.
     give_back: Option<CancelSlot>,
     /// The number of units, for the session's line in the log.
     units: Arc<AtomicU32>,
@@ -70,10 +70,11 @@ impl Opening {
         (Self { arrived: now, access, grant: granted, turns_ahead, give_back: Some(give_back), units }, ticket)
     }
 
-    /// Waits for the turn, or for news of it. Cancel-safe; not to be called again once the turn has come.
+    /// Waits for the turn, or for a change of its position. Cancel-safe; must not be called again once the turn has
+    /// come.
     ///
     /// # Errors
-    /// Why there is no turn.
+    /// The failure, if there will be no turn.
     pub async fn next(&mut self) -> Result<OpeningEvent, Failure> {
         tokio::select! {
             biased;
@@ -94,7 +95,7 @@ impl Opening {
     }
 }
 
-/// News for a caller that waits for a session.
+/// An event for a caller that waits for a session.
 pub enum OpeningEvent {
     /// The number of turns before its own.
     TurnsAhead(usize),
@@ -103,7 +104,7 @@ pub enum OpeningEvent {
 }
 
 fn reader_ended() -> Failure {
-    Failure::not_sent(Reason::Internal, "the reader's task has ended: report this")
+    Failure::not_sent(Reason::Internal, "the reader's task has ended: a fault of the broker: report it")
 }
 
 async fn over(news: &mut watch::Receiver<Option<SessionOver>>) -> SessionOver {
@@ -111,39 +112,39 @@ async fn over(news: &mut watch::Receiver<Option<SessionOver>>) -> SessionOver {
     let over = news.borrow_and_update().clone();
     match over.filter(|_| is_over) {
         Some(over) => over,
-        // The last has been said.
+        // There are no more changes of the position.
         None => std::future::pending().await,
     }
 }
 
-/// News for a session that come without a question.
+/// An event of a session that its holder has not requested.
 pub enum SessionEvent {
-    /// It has been ended. Comes a second time, with [`SessionOver::hangs`], if the driver hangs in what the session had
-    /// asked for before its end. The first one says why the session is over, the second one what became of the tasks
-    /// under way.
+    /// The session was ended. Comes a second time, with [`SessionOver::hangs`], if the driver hangs in a task that was
+    /// requested before the end. The first event has the cause of the end, the second one the failure of the tasks in
+    /// progress.
     Over(SessionOver),
-    /// The number of callers that wait.
+    /// The number of waiting callers.
     Waiters(usize),
 }
 
-/// An open session. Dropping it ends it abruptly: commands that were not sent yet are not sent, and the card is reset.
+/// An open session. Dropping it ends it abnormally: unsent commands are not sent, and the card is reset.
 pub struct Session {
-    /// The turn, with the ways to the card thread and from the actor.
+    /// The turn, with the channels to the card thread and from the actor.
     grant: Grant,
-    /// The caller, and what it may do. Asked before each task.
+    /// The caller and its permissions. Checked before each task.
     access: Access,
     /// From the arrival of the request to the turn.
     queue_duration: Duration,
-    /// The way to give the lease back; dropping it is an abrupt end.
+    /// The return of the lease; dropping it is an abnormal end.
     give_back: CancelSlot,
     /// Whether a task has failed and none since has restarted. The card thread writes it.
     failed: Arc<AtomicBool>,
-    /// The number of units asked for. The actor reads it at the end.
+    /// The number of requested units. The actor reads it at the end.
     units: Arc<AtomicU32>,
 }
 
 impl Session {
-    /// The turn that the session is.
+    /// The turn of this session.
     pub fn turn(&self) -> &Turn {
         &self.grant.turn
     }
@@ -158,11 +159,11 @@ impl Session {
         self.queue_duration
     }
 
-    /// Asks for commands to be run. `restart` forgets an earlier failure. Not to be called with
-    /// [`super::MAX_PIPELINED`] tasks under way.
+    /// Requests a unit. `restart` clears an earlier failure. Must not be called with [`super::MAX_PIPELINED`] tasks in
+    /// progress.
     ///
     /// # Errors
-    /// The session is over, or policy denies a command whatever is selected.
+    /// The session is over, or policy denies a command for every selection.
     pub fn transmit(&self, commands: Vec<UnitCommand>, restart: bool, now: Instant) -> Result<SessionUnit, Failure> {
         self.access.check_headers(headers(&commands))?;
         let (ticket, answers) = Ticket::new(commands, None, self.access.clone(), now);
@@ -176,10 +177,10 @@ impl Session {
         Ok(SessionUnit::new(ticket, answers.first))
     }
 
-    /// Asks for a reset; the answer is the card as it is then. As [`Session::transmit`].
+    /// Requests a reset; the answer is the card's facts after it. Otherwise like [`Session::transmit`].
     ///
     /// # Errors
-    /// The session is over, or policy denies it.
+    /// The session is over, or policy denies the reset.
     pub fn reset(&self, kind: ResetKind, restart: bool) -> Result<SessionReset, Failure> {
         self.access.check(Operation::Reset)?;
         let (reply, answer) = oneshot::channel();
@@ -189,7 +190,7 @@ impl Session {
     }
 
     fn ask(&self, task: SessionTask, restart: bool) -> Result<(), Failure> {
-        self.grant.activity.asked();
+        self.grant.activity.on_task();
         let job = SessionJob {
             lease: self.grant.lease.clone(),
             activity: Arc::clone(&self.grant.activity),
@@ -201,14 +202,14 @@ impl Session {
             self.grant.activity.done(Instant::now());
             match error {
                 TrySendError::Full(_) => {
-                    Failure::not_sent(Reason::QueueFull, "too many messages under way: wait for answers")
+                    Failure::not_sent(Reason::QueueFull, "too many unanswered messages: wait for answers")
                 }
                 TrySendError::Disconnected(_) => reader_ended(),
             }
         })
     }
 
-    /// Waits for news. Cancel-safe; pending for ever once there can be no more.
+    /// Waits for an event. Cancel-safe; pending forever once there can be no more.
     pub async fn news(&mut self) -> SessionEvent {
         tokio::select! {
             biased;
@@ -217,9 +218,9 @@ impl Session {
         }
     }
 
-    /// Ends the session in good order, after its last answer. Returns when the card is as the session's disposition
-    /// says. If the driver hangs in that, or the reset fails, it returns then: the card is reset before anyone else's
-    /// turn. Says so at once, and not only when the future is polled; dropping the future only stops waiting.
+    /// Ends the session normally, after its last answer. Returns when the card's disposition is carried out. If the
+    /// driver hangs in that, or the reset fails, it returns then: the card is reset before another caller's turn. The
+    /// message is sent at once, not when the future is first polled; dropping the future only stops waiting.
     pub fn close(mut self) -> impl Future<Output = ()> + Send + use<> {
         let (done, is_done) = oneshot::channel();
         self.give_back.send(Manner::InOrder { done });

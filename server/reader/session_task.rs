@@ -16,9 +16,9 @@ use super::{
     ticket::{Answer, Ticket},
 };
 
-/// A unit under way in a session.
+/// A unit in progress in a session.
 pub struct SessionUnit {
-    /// The unit, which the card thread holds too.
+    /// The unit, shared with the card thread.
     ticket: Arc<Ticket>,
     /// The receiver of its outcome.
     pub answer: Answer,
@@ -29,17 +29,19 @@ impl SessionUnit {
         Self { ticket, answer }
     }
 
-    /// Waits for the outcome, in the unit's span. Cancel-safe; not to be called again once it has returned.
+    /// Waits for the outcome, in the unit's span. Cancel-safe; must not be called again once it has returned.
     ///
     /// # Errors
     /// A [`Failure`] if no command was answered.
     pub async fn outcome(&mut self) -> Result<UnitOutcome, Failure> {
         let answer = (&mut self.answer).instrument(self.ticket.record().span().clone()).await;
-        answer.unwrap_or_else(|_| Err(Failure::unknown(Reason::Internal, "the reader's thread has ended: report this")))
+        answer.unwrap_or_else(|_| {
+            Err(Failure::unknown(Reason::Internal, "the reader's thread has ended: a fault of the broker: report it"))
+        })
     }
 
-    /// Ends the unit from outside because nobody else can: what runs is unknown, what waits was not sent. An outcome
-    /// that is there stays.
+    /// Ends the unit from outside because the thread cannot: the outcome of a running command is unknown, and waiting
+    /// commands are not sent. An existing outcome stays.
     pub fn abandon(&self, failure: &Failure, now: Instant) {
         if !self.ticket.end_waiting(Failure::not_sent(failure.reason, failure.message.clone())) {
             self.ticket.end(Some(Failure::unknown(failure.reason, failure.message.clone())), now);
@@ -47,13 +49,13 @@ impl SessionUnit {
     }
 }
 
-/// A reset under way in a session.
+/// A reset in progress in a session.
 pub struct SessionReset {
     /// Taken by the card thread when it begins, or here when the holder gives up.
     claim: Claim,
-    /// From the card thread: the card after the reset.
+    /// From the card thread: the card's facts after the reset.
     answer: oneshot::Receiver<Result<CardInfo, Failure>>,
-    /// The outcome once the holder has given up. It comes first.
+    /// The outcome once the holder has given up. It takes precedence.
     abandoned: Option<Failure>,
 }
 
@@ -62,24 +64,26 @@ impl SessionReset {
         Self { claim, answer, abandoned: None }
     }
 
-    /// Waits for the card as it is then. Cancel-safe; not to be called again once it has returned.
+    /// Waits for the reset and returns the card's facts. Cancel-safe; must not be called again once it has returned.
     ///
     /// # Errors
-    /// Why it was not reset, or is not known to be.
+    /// The failure, if the card was not reset or the result is unknown.
     pub async fn outcome(&mut self) -> Result<CardInfo, Failure> {
         if let Some(failure) = self.abandoned.take() {
             return Err(failure);
         }
         let answer = (&mut self.answer).await;
-        answer.unwrap_or_else(|_| Err(Failure::unknown(Reason::Internal, "the reader's thread has ended: report this")))
+        answer.unwrap_or_else(|_| {
+            Err(Failure::unknown(Reason::Internal, "the reader's thread has ended: a fault of the broker: report it"))
+        })
     }
 
-    /// Whether the card thread has answered.
+    /// Whether the answer has come.
     pub fn is_answered(&self) -> bool {
         !self.answer.is_empty()
     }
 
-    /// As [`SessionUnit::abandon`].
+    /// Ends the reset from outside, like [`SessionUnit::abandon`].
     pub fn abandon(&mut self, failure: &Failure) {
         if self.is_answered() {
             return;
@@ -108,7 +112,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_reset_that_waits_behind_a_call_that_hangs_was_not_done() {
+    async fn a_reset_behind_a_hanging_call_was_not_done() {
         let (claim, _reply, mut reset) = reset();
         reset.abandon(&hangs());
         assert!(!claim.take(), "it must not begin any more");

@@ -1,4 +1,4 @@
-//! The spans of units and sessions, and the one line that each leaves in the log at its end.
+//! The spans of units and sessions, and the one log line of each at its end.
 //!
 //! ```text
 //! connection ─┬─ unit ── exchange, exchange …
@@ -6,10 +6,10 @@
 //!                         └─ unit …
 //! ```
 //!
-//! A front door opens the span when it has decoded the request, so that everything that happens for it belongs to the
-//! span. Who owns the unit or session tells how it ended. Units and sessions are spans at `debug`, exchanges at `trace`;
-//! at `info` nothing is recorded or formatted. No field holds a byte of an APDU or of a key, or a name that a client
-//! has chosen.
+//! The gRPC edge opens the span when it has decoded the request, so that everything done for the request belongs to the
+//! span. The owner of the unit or session records its end. Units and sessions are spans at `debug`, exchanges at
+//! `trace`; at `info` nothing is recorded or formatted. No field contains a byte of an APDU or of a key, or a name that
+//! a client has chosen.
 
 use std::{
     fmt,
@@ -29,10 +29,10 @@ use tracing::{
 
 use crate::policy::access::Access;
 
-/// The target of units: their spans, exchanges and lines.
+/// The log target of units: their spans, exchanges and lines.
 pub const UNIT: &str = "cardbroker::unit";
 
-/// The target of sessions: their spans and lines.
+/// The log target of sessions: their spans and lines.
 pub const SESSION: &str = "cardbroker::session";
 
 /// Opens the span of a unit that was just decoded, inside `parent`. The unit fills in the fields once it is admitted.
@@ -43,7 +43,7 @@ pub fn unit(parent: &Span) -> Span {
     )
 }
 
-/// Opens the span of a session whose stream has begun, inside `parent`. As [`unit()`].
+/// Opens the span of a session whose stream has begun, inside `parent`, as [`unit()`] does.
 pub fn session(parent: &Span) -> Span {
     debug_span!(
         target: SESSION, parent: parent, "session",
@@ -51,19 +51,19 @@ pub fn session(parent: &Span) -> Span {
     )
 }
 
-/// How a unit or a session has ended.
+/// The end of a unit or a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
     /// All commands were answered, or the holder has closed the session.
     Ok,
-    /// Its caller has gone, or its session has.
+    /// Its caller has disconnected, or its session has ended.
     Abandoned,
-    /// It failed or was stopped for this reason.
+    /// The unit or session failed or was stopped, for this reason.
     Failed(Reason),
 }
 
 impl End {
-    /// The end by `stop`, if there is one.
+    /// Returns the end of a unit with this `stop`.
     pub(super) fn of(stop: Option<&Failure>) -> Self {
         stop.map_or(Self::Ok, |failure| Self::Failed(failure.reason))
     }
@@ -81,12 +81,12 @@ impl fmt::Display for End {
 
 /// The record of one unit. Its ticket owns it and ends it.
 pub(super) struct UnitRecord {
-    /// The span of the request; none at `info`.
+    /// The span of the request; disabled at `info`.
     span: Span,
 }
 
 impl UnitRecord {
-    /// Of a unit that is admitted now, in the current span.
+    /// Creates the record of a unit that is admitted now, in the current span.
     pub(super) fn new(access: &Access, commands: usize) -> Self {
         let span = Span::current();
         span.record("reader", access.reader_id());
@@ -105,8 +105,8 @@ impl UnitRecord {
         trace_span!(target: UNIT, parent: &self.span, "exchange")
     }
 
-    /// Writes the unit's line. `times` are those of waiting and on the card; without them it never had its turn, and
-    /// has waited since `arrived`.
+    /// Writes the unit's line. `times` are the waiting time and the time on the card; without them the unit had no
+    /// turn, and has waited since `arrived`.
     pub(super) fn end(
         &self,
         access: &Access,
@@ -132,25 +132,25 @@ impl UnitRecord {
     }
 }
 
-/// The record of one session: with its request, and then with its turn. Dropping it before [`SessionRecord::end`] says
-/// that the caller has gone.
+/// The record of one session: owned by its request, and then by its turn. Dropping it before [`SessionRecord::end`]
+/// records that the caller has disconnected.
 pub(super) struct SessionRecord {
-    /// The span of the conversation; none at `info`.
+    /// The span of the conversation; disabled at `info`.
     span: Span,
     /// The caller and the reader.
     access: Access,
-    /// When the reader's handle took the request.
+    /// When the reader's handle received the request.
     arrived: Instant,
-    /// When the turn began, if it has.
+    /// The beginning of the turn; `None` without one.
     began: Option<Instant>,
-    /// The number of units that the session has asked for. The holder counts.
+    /// The number of units that the session has requested. The holder counts.
     units: Arc<AtomicU32>,
-    /// Whether the line is written.
     ended: bool,
 }
 
 impl SessionRecord {
-    /// Of a session that is admitted now, in the current span. The holder counts its units in `units`.
+    /// Creates the record of a session that is admitted now, in the current span. The holder counts its units in
+    /// `units`.
     pub(super) fn new(access: Access, arrived: Instant, units: Arc<AtomicU32>) -> Self {
         let span = Span::current();
         span.record("reader", access.reader_id());
@@ -193,7 +193,6 @@ impl Drop for SessionRecord {
     }
 }
 
-/// Milliseconds, rounded down.
 fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
@@ -221,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_is_spelled_as_the_contract_spells_it() {
+    fn an_end_is_spelled_like_in_the_contract() {
         let stop = Failure::not_sent(Reason::CardRemoved, "gone");
         let ends = [End::of(None), End::Abandoned, End::of(Some(&stop))];
         assert_eq!(ends.map(|end| end.to_string()), ["ok", "abandoned", "CARD_REMOVED"]);

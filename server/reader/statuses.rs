@@ -1,5 +1,5 @@
-//! How the status of each reader gets from its actor to the registry: one place for each reader, where a new status
-//! replaces one that was not taken. So neither side waits for the other, and nothing piles up.
+//! The transfer of each reader's status from its actor to the registry: one slot for each reader, in which a new status
+//! replaces one that was not taken. So neither side waits for the other, and nothing accumulates.
 
 use std::{
     collections::BTreeMap,
@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 /// By the readers' keys; `None` for a reader that is not plugged in.
 pub type LatestStatuses = BTreeMap<Arc<str>, Option<ReaderStatus>>;
 
-/// The statuses that the registry has not taken. It holds one for each reader at most. Clones share it.
+/// The statuses that the registry has not taken, at most one for each reader. Clones share them.
 #[derive(Clone, Default)]
 pub struct Statuses(Arc<Shared>);
 
@@ -23,14 +23,14 @@ struct Shared {
     arrived: Notify,
 }
 
-/// Where one reader's actor publishes the reader's status.
+/// The sender of one reader's status. Its actor publishes through it.
 pub struct StatusPublisher {
     key: Arc<str>,
     statuses: Statuses,
 }
 
 impl Statuses {
-    /// The publisher of the reader that the registry knows by `key`.
+    /// Returns the publisher of the reader with this `key` in the registry.
     pub fn publisher(&self, key: &str) -> StatusPublisher {
         StatusPublisher { key: key.into(), statuses: self.clone() }
     }

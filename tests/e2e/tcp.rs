@@ -358,7 +358,7 @@ fn a_connection_without_a_valid_token_is_closed_in_time() -> anyhow::Result<()> 
         }
         let closed = async {
             // Every refused connection keeps sending requests; the log shows the end of each.
-            while broker.log().matches("closed: no request came in time").count() < 3 {
+            while broker.log().matches("connection closed: no request arrived in time").count() < 3 {
                 for channel in &connections {
                     let _ = ask(channel, &[]).await;
                 }

@@ -1,9 +1,9 @@
-//! PC/SC's error codes in the broker's terms.
+//! Conversion of PC/SC's error codes to the broker's errors.
 
 use cardbroker_core::slot::{ServiceError, SlotError};
 use pcsc::Error;
 
-/// Translates an error of a call on a slot. Every code without a case is `Lost`: the command may have run.
+/// Converts an error of a call on a slot. Every code without a case is `Lost`: the command may have run.
 pub(super) fn slot_error(error: Error) -> SlotError {
     match error {
         Error::NoSmartcard => SlotError::NoCard,
@@ -21,7 +21,7 @@ pub(super) fn slot_error(error: Error) -> SlotError {
     }
 }
 
-/// Translates an error of the service itself.
+/// Converts an error of the service itself.
 pub(super) fn service_error(error: Error) -> ServiceError {
     match error {
         Error::SecurityViolation | Error::NoAccess => ServiceError::Denied(error.to_string()),
@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn errors_before_the_card_differ_from_those_that_may_come_after_it() {
+    fn errors_before_and_after_delivery_are_distinguished() {
         let not_sent = [
             Error::ResetCard,
             Error::RemovedCard,
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn a_denial_by_policy_says_which_rule_to_add() {
+    fn a_polkit_denial_names_the_missing_actions() {
         let denial = slot_error(Error::SecurityViolation).to_string();
         assert!(denial.contains("org.debian.pcsc-lite.access_card") && denial.contains("polkit"), "{denial}");
     }

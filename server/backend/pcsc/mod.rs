@@ -1,10 +1,10 @@
-//! Real readers through PC/SC: pcsc-lite on Linux and macOS, winscard on Windows. Only this folder names the crate
+//! Real readers through PC/SC: pcsc-lite on Linux and macOS, winscard on Windows. Only this folder uses the crate
 //! `pcsc`.
 //!
 //! A card is held by an exclusive handle, never by a transaction (Windows resets a card whose transaction idles). On
 //! pcsc-lite the handle is kept when the card leaves, and `SCardReconnect` moves it to the next card, so no other
 //! program can take that card at its insertion. Only an exclusive handle is kept: a DIRECT one on an empty reader
-//! excludes no other program, and to make it exclusive waits inside pcsc-lite's library, without bound, while another
+//! excludes no other program, and making it exclusive waits inside pcsc-lite's library, without limit, while another
 //! program uses the reader.
 
 mod error;

@@ -1,4 +1,4 @@
-//! Which readers PC/SC has, and whether a card is in each.
+//! The monitor of PC/SC's readers and of the cards in them.
 
 use std::time::{Duration, Instant};
 
@@ -8,12 +8,12 @@ use pcsc::{Context, Error, PNP_NOTIFICATION, ReaderState, Scope};
 use super::error::service_error;
 use crate::backend::Monitor;
 
-/// Watches the service with a context of its own: calls on one context block each other.
+/// Monitors the service with its own context, because calls on one context block each other.
 #[derive(Default)]
 pub(super) struct PcscMonitor {
-    /// `None` until the first look, and after an error.
+    /// `None` before the first poll, and after an error.
     context: Option<Context>,
-    /// The readers as PC/SC has described them last, and the pseudo-reader that announces new ones.
+    /// The readers as PC/SC reported them last, and the pseudo-reader that announces new ones.
     states: Vec<ReaderState>,
     /// The last return value of [`Monitor::wait`].
     last: Option<Vec<SlotStatus>>,
@@ -23,7 +23,7 @@ impl Monitor for PcscMonitor {
     fn wait(&mut self, timeout: Duration) -> Result<Vec<SlotStatus>, ServiceError> {
         let deadline = Instant::now() + timeout;
         loop {
-            match self.look(deadline) {
+            match self.poll(deadline) {
                 Ok(picture) if self.last.as_ref() != Some(&picture) || Instant::now() >= deadline => {
                     self.last = Some(picture.clone());
                     return Ok(picture);
@@ -39,8 +39,8 @@ impl Monitor for PcscMonitor {
 }
 
 impl PcscMonitor {
-    /// Lists the readers, then waits for a change if nothing has changed since the last look.
-    fn look(&mut self, deadline: Instant) -> Result<Vec<SlotStatus>, Error> {
+    /// Lists the readers, then waits for a change if nothing has changed since the last poll.
+    fn poll(&mut self, deadline: Instant) -> Result<Vec<SlotStatus>, Error> {
         let context = match &self.context {
             Some(context) => context.clone(),
             None => self.context.insert(Context::establish(Scope::System)?).clone(),
@@ -64,7 +64,7 @@ impl PcscMonitor {
         let timeout = if has_new { Duration::ZERO } else { deadline.saturating_duration_since(Instant::now()) };
         match context.get_status_change(timeout, &mut self.states) {
             Ok(()) => self.states.iter_mut().for_each(ReaderState::sync_current_state),
-            // A reader that was unplugged between the two calls; the next look does not list it.
+            // A reader was unplugged between the two calls; the next poll does not list it.
             Err(Error::Timeout | Error::UnknownReader | Error::ReaderUnavailable) => {}
             Err(error) => return Err(error),
         }

@@ -15,17 +15,16 @@ use zeroize::Zeroize;
 use super::error::slot_error;
 use crate::backend::{MAX_RESPONSE_BYTES, Slot};
 
-/// How many times the status after a reset is read until it has a protocol.
+/// How often the status after a reset is read until it has a protocol.
 const STATUS_TRIES: usize = 5;
 
-/// One reader, and the exclusive handle on it.
 pub(super) struct PcscSlot {
-    /// PC/SC's name of the reader.
+    /// The reader's name in PC/SC.
     reader: CString,
-    /// Kept while the reader is empty, too. `None` before the first card, after a release, and when the service has
-    /// lost it.
+    /// Also kept while the reader is empty. `None` before the first card, after a release, and when the service has
+    /// lost the handle.
     handle: Option<Handle>,
-    /// Where PC/SC writes an answer, wiped after each exchange.
+    /// PC/SC's buffer for responses, wiped after each exchange.
     response: Vec<u8>,
 }
 
@@ -35,9 +34,9 @@ struct Handle {
 }
 
 impl PcscSlot {
-    /// A slot without a handle.
+    /// Creates a slot without a handle.
     pub(super) fn new(display_name: &str) -> Self {
-        // PC/SC's names come from C strings and hold no NUL.
+        // PC/SC's names come from C strings and contain no NUL.
         let reader = CString::new(display_name).unwrap_or_default();
         Self { reader, handle: None, response: vec![0; MAX_RESPONSE_BYTES] }
     }
@@ -46,11 +45,11 @@ impl PcscSlot {
 impl Slot for PcscSlot {
     fn take(&mut self, protocols: ProtocolChoice) -> Result<CardInfo, SlotError> {
         match self.reconnect(Disposition::ResetCard, protocols) {
-            // This says nothing about the card: the handle has outlived the service or the reader.
+            // The card is not the cause: the handle has outlived the service or the reader.
             Err(SlotError::StaleHandle | SlotError::Service(_) | SlotError::ReaderGone) => {
                 self.handle = None;
                 self.connect(protocols)?;
-                // A new handle does not mean a fresh card: another program may have used it.
+                // A new handle does not mean an unused card: another program may have used it.
                 self.reconnect(Disposition::ResetCard, protocols)
             }
             taken => taken,
@@ -79,10 +78,10 @@ impl Slot for PcscSlot {
         let (answer, used) = match handle.card.transmit(command.bytes(), &mut self.response) {
             // When the card is pulled during a command, some drivers report success with no bytes.
             Ok(response) if response.len() < 2 => {
-                (Err(SlotError::Lost(format!("an answer of {} bytes", response.len()))), response.len())
+                (Err(SlotError::Lost(format!("a response of {} bytes", response.len()))), response.len())
             }
             Ok(response) => (Ok(ApduBytes::from(response)), response.len()),
-            // The buffer may hold part of an answer.
+            // The buffer may contain a part of a response.
             Err(error) => (Err(slot_error(error)), self.response.len()),
         };
         self.response[..used].zeroize();
@@ -107,7 +106,7 @@ impl Slot for PcscSlot {
 
     fn release(&mut self) {
         if let Some(handle) = self.handle.take() {
-            // It fails only if the service is gone, and then the handle is void.
+            // It fails only if the service has stopped, and then the handle is void.
             let _ = handle.card.disconnect(Disposition::ResetCard);
         }
     }
@@ -121,7 +120,7 @@ impl PcscSlot {
         card_info(|| handle.card.status2_owned().map(|status| (status.protocol2(), status.atr().to_vec())))
     }
 
-    /// Fails if the card that was taken has left: reconnecting would take a later card without any error.
+    /// Fails if the taken card has left: reconnecting would take a later card without any error.
     fn check_not_swapped(&self) -> Result<(), SlotError> {
         match self.handle.as_ref().map(|handle| handle.card.status2_owned()) {
             Some(Err(Error::RemovedCard)) => Err(SlotError::CardRemoved),
@@ -130,7 +129,7 @@ impl PcscSlot {
         }
     }
 
-    /// Replaces the handle by a new, exclusive one.
+    /// Replaces the handle with a new, exclusive one.
     fn connect(&mut self, protocols: ProtocolChoice) -> Result<(), SlotError> {
         let context = Context::establish(Scope::System).map_err(slot_error)?;
         let card =
@@ -139,8 +138,8 @@ impl PcscSlot {
         Ok(())
     }
 
-    /// Powers a mute card off and on. PC/SC grants no exclusive handle on a mute card, so this uses a shared one. A
-    /// program with an exclusive handle would have been noticed when the card was to be taken.
+    /// Powers a mute card off and on. PC/SC grants no exclusive handle on a mute card, so this uses a shared one. An
+    /// exclusive handle of another program would have failed the attempt to take the card before.
     fn cut_power(&self) {
         let direct = Context::establish(Scope::System)
             .and_then(|context| context.connect(&self.reader, ShareMode::Direct, Protocols::UNDEFINED));
@@ -173,7 +172,7 @@ fn card_info(
         };
         return Ok(CardInfo { atr, protocol });
     }
-    Err(SlotError::Mute("PC/SC tells no protocol after the reset".into()))
+    Err(SlotError::Mute("PC/SC reports no protocol after the reset".into()))
 }
 
 fn pcsc_protocols(choice: ProtocolChoice) -> Protocols {
@@ -189,19 +188,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_status_without_a_protocol_is_read_again_a_few_times() {
+    fn a_status_without_a_protocol_is_read_again() {
         let t0 = || Ok((Some(pcsc::Protocol::T0), vec![0x3B]));
         let mixed_up = || Ok((None, vec![0x3B]));
         let mut answers = [mixed_up(), Err(Error::InsufficientBuffer), t0()].into_iter();
         let card = card_info(|| answers.next().unwrap()).unwrap();
         assert_eq!((card.protocol, card.atr), (Protocol::T0, vec![0x3B]));
-        let mut asked = 0;
+        let mut reads = 0;
         let never = card_info(|| {
-            asked += 1;
+            reads += 1;
             mixed_up()
         });
         assert!(matches!(never, Err(SlotError::Mute(_))));
-        assert_eq!(asked, STATUS_TRIES);
+        assert_eq!(reads, STATUS_TRIES);
         assert_eq!(card_info(|| Err(Error::RemovedCard)), Err(SlotError::CardRemoved));
     }
 }

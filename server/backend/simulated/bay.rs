@@ -1,48 +1,48 @@
-//! Where a simulated card sits: insertions and removals, also those that are still to come. Pure: `now` is an argument.
+//! The bay of a simulated card: insertions and removals, including future ones. `now` is an argument.
 
 use std::time::Instant;
 
 use cardbroker_core::simulated_card::{Absence, CardOptions, SimulatedCard};
 
-/// A place for one card.
+/// A bay for one card.
 pub struct Bay {
     card: Option<SimulatedCard>,
     event_count: u32,
-    /// When the card leaves.
+    /// When the card leaves; `None` if it stays.
     leaving: Option<Instant>,
-    /// When the next card comes, and which.
+    /// The time of the next insertion, and the options of its card.
     coming: Option<(Instant, CardOptions)>,
 }
 
 impl Bay {
-    /// A place with a card in it.
+    /// Creates a bay with a card in it.
     pub fn new(card: CardOptions) -> Self {
         Self { card: Some(SimulatedCard::new(card)), event_count: 1, leaving: None, coming: None }
     }
 
-    /// The card, if there is one.
+    /// Returns the card, if there is one.
     pub fn card(&self) -> Option<&SimulatedCard> {
         self.card.as_ref()
     }
 
-    /// The card, if there is one, to work with.
+    /// Returns the card, if there is one, for a command or a reset.
     pub fn card_mut(&mut self) -> Option<&mut SimulatedCard> {
         self.card.as_mut()
     }
 
-    /// Moves at every insertion and at every removal.
+    /// The event count, which changes at every insertion and removal.
     pub fn event_count(&self) -> u32 {
         self.event_count
     }
 
-    /// Puts a new card in, taking out the one that is there, and cancels what was still to come.
+    /// Inserts a new card in place of the current one, and cancels future events.
     pub fn insert(&mut self, card: CardOptions) {
         self.remove();
         self.card = Some(SimulatedCard::new(card));
         self.event_count = self.event_count.wrapping_add(1);
     }
 
-    /// Takes the card out, and cancels what was still to come.
+    /// Removes the card, and cancels future events.
     pub fn remove(&mut self) {
         (self.leaving, self.coming) = (None, None);
         if self.card.take().is_some() {
@@ -50,7 +50,7 @@ impl Bay {
         }
     }
 
-    /// Lets the card leave later; the one that comes for it is like it, but has the next serial number.
+    /// Schedules a removal; the next card has the same options with the next serial number.
     pub fn leave(&mut self, absence: Absence, now: Instant) {
         let Some(card) = &self.card else { return };
         let leaving = now + absence.after;
@@ -59,7 +59,7 @@ impl Bay {
         self.leaving = Some(leaving);
     }
 
-    /// Does what is due; true if that was anything.
+    /// Applies all due events. Returns whether there was one.
     pub fn advance(&mut self, now: Instant) -> bool {
         let before = self.event_count;
         if self.leaving.is_some_and(|due| due <= now) {
@@ -73,7 +73,7 @@ impl Bay {
         self.event_count != before
     }
 
-    /// When [`Bay::advance`] has something to do next.
+    /// When [`Bay::advance`] has the next event to apply.
     pub fn next_event(&self) -> Option<Instant> {
         self.leaving.or(self.coming.map(|(due, _)| due))
     }
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quick_swap_shows_in_the_event_count() {
+    fn a_quick_swap_changes_the_event_count() {
         let start = Instant::now();
         let mut bay = Bay::new(CardOptions::default());
         bay.leave(Absence { after: Duration::ZERO, back: Some(Duration::ZERO) }, start);
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_card_pulled_by_hand_cancels_what_was_to_come() {
+    fn a_removal_cancels_future_events() {
         let start = Instant::now();
         let mut bay = Bay::new(CardOptions::default());
         bay.leave(Absence { after: SECOND, back: Some(SECOND) }, start);

@@ -1,7 +1,8 @@
-//! Simulated readers with simulated cards, inside the process: for a first run without hardware, for examples and for tests.
+//! Simulated readers with simulated cards, inside the process: for a first run without hardware, for examples and for
+//! tests.
 //!
-//! The readers are named "Simulated Reader 00", "Simulated Reader 01", … and each starts with a card in it. The cards speak
-//! T=1; if there are two readers or more, the last one's is a strict T=0 card. `docs/simulated-card.md` lists their commands.
+//! The readers are named "Simulated Reader 00", "Simulated Reader 01", … and each starts with a card in it. The cards
+//! use T=1; of two readers or more, the last one's card is a strict T=0 card. `docs/simulated-card.md` lists their commands.
 
 mod bay;
 mod slot;
@@ -21,7 +22,7 @@ use cardbroker_core::{
 use crate::backend::{Backend, Monitor, Slot};
 pub use bay::Bay;
 
-/// The longest single wait; keeps sums of time within bounds.
+/// The longest single wait; keeps sums of times within bounds.
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// The simulated card stack. Clones share the readers.
@@ -29,23 +30,23 @@ const DAY: Duration = Duration::from_secs(86_400);
 pub struct Simulated(Arc<Rack>);
 
 impl Simulated {
-    /// `count` readers, 1–256, with a card in each.
+    /// Creates `count` readers, 1–256, each with a card.
     pub fn new(count: usize) -> Self {
         let bay = |index: usize| {
             let strict = index > 0 && index + 1 == count;
             let protocol = if strict { Protocol::T0 } else { Protocol::T1 };
-            // Room for 65,536 swaps before two readers' cards look alike.
+            // Allows 65,536 swaps before two readers' cards have the same serial number.
             Bay::new(CardOptions { protocol, serial: (index as u32) << 16, ..CardOptions::default() })
         };
         Self(Arc::new(Rack { bays: Mutex::new((0..count).map(bay).collect()), changed: Condvar::new() }))
     }
 
-    /// Puts a card into the reader with this index, taking out the one that is there. No effect if there is no such reader.
+    /// Inserts a card into the reader with this index, in place of the current one. No effect without such a reader.
     pub fn insert(&self, index: usize, card: CardOptions) {
         self.0.change(index, |bay| bay.insert(card));
     }
 
-    /// Takes the card out of the reader with this index. No effect if there is none.
+    /// Removes the card from the reader with this index. No effect without such a reader.
     pub fn remove(&self, index: usize) {
         self.0.change(index, Bay::remove);
     }
@@ -67,10 +68,10 @@ fn reader_name(index: usize) -> String {
     format!("Simulated Reader {index:02}")
 }
 
-/// All readers, and the one condition that everybody waits on.
+/// All readers, and the condition variable for all waits.
 struct Rack {
     bays: Mutex<Vec<Bay>>,
-    /// A card came or went, or is going to.
+    /// A card has come or left, or its future events have changed.
     changed: Condvar,
 }
 
@@ -84,7 +85,7 @@ impl Rack {
         self.changed.notify_all();
     }
 
-    /// Waits until `done` or until `timeout` is over; true if `done`. Moves all cards that are due meanwhile.
+    /// Waits until `done` or for `timeout`; returns whether `done`. Applies all due events meanwhile.
     fn wait<'a>(
         &'a self,
         mut bays: MutexGuard<'a, Vec<Bay>>,

@@ -1,4 +1,4 @@
-//! The slot of a simulated reader: acts out what its card does.
+//! The slot of a simulated reader: carries out its card's reactions.
 
 use std::{
     sync::{Arc, MutexGuard},
@@ -16,13 +16,13 @@ use crate::backend::Slot;
 
 pub(super) struct BaySlot {
     rack: Arc<Rack>,
-    /// None if there is no such reader.
+    /// `None` if there is no such reader.
     index: Option<usize>,
-    /// The event count of the card that was taken: any other means that it is gone.
+    /// The event count of the taken card: any other count means that it has left.
     taken: Option<u32>,
 }
 
-/// How the simulated readers name a failed exchange.
+/// The simulated readers' error of a failed exchange.
 fn lost(what: &str) -> SlotError {
     SlotError::Lost(what.into())
 }
@@ -36,7 +36,7 @@ impl BaySlot {
         self.index.ok_or(SlotError::ReaderGone)
     }
 
-    /// The card that was taken, if it is still there.
+    /// Returns the taken card, if it is still present.
     fn card<'a>(&self, bays: &'a mut MutexGuard<'_, Vec<Bay>>) -> Result<&'a mut SimulatedCard, SlotError> {
         let taken = self.taken.ok_or(SlotError::StaleHandle)?;
         let bay = bays.get_mut(self.index()?).ok_or(SlotError::ReaderGone)?;
@@ -47,7 +47,7 @@ impl BaySlot {
         bay.card_mut().ok_or(SlotError::CardRemoved)
     }
 
-    /// Lets `time` pass; false if the card that was taken has left meanwhile.
+    /// Waits for `time`; returns `false` if the taken card has left meanwhile.
     fn pass<'a>(&'a self, bays: MutexGuard<'a, Vec<Bay>>, time: Duration) -> (MutexGuard<'a, Vec<Bay>>, bool) {
         if time.is_zero() {
             return (bays, true);
@@ -102,22 +102,22 @@ impl Slot for BaySlot {
             Reaction::Answer { answer, work, then } => {
                 let (mut bays, still_there) = self.pass(bays, work);
                 if !still_there {
-                    return Err(lost("the card left in mid-command"));
+                    return Err(lost("the card left during the command"));
                 }
                 if let (Some(absence), Some(bay)) = (then, bays.get_mut(self.index()?)) {
                     bay.leave(absence, Instant::now());
                     self.rack.changed.notify_all();
                 }
-                if answer.len() < 2 { Err(lost("an answer without status word")) } else { Ok(answer) }
+                if answer.len() < 2 { Err(lost("a response without status word")) } else { Ok(answer) }
             }
             Reaction::Leave(absence) => {
                 if let Some(bay) = bays.get_mut(self.index()?) {
                     bay.leave(absence, Instant::now());
                 }
                 self.rack.changed.notify_all();
-                // One millisecond more than it takes, so that the card has left when this call returns.
+                // One millisecond more, so that the card has left when this call returns.
                 let _gone = self.pass(bays, absence.after + Duration::from_millis(1));
-                Err(lost("the card left in mid-command"))
+                Err(lost("the card left during the command"))
             }
             Reaction::Fail { after } => {
                 let _over = self.pass(bays, after);

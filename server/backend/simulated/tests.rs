@@ -1,4 +1,4 @@
-//! What the simulated readers promise of the backend's contract.
+//! Tests of the backend's contract on the simulated readers.
 
 use std::thread;
 
@@ -62,7 +62,7 @@ fn the_monitor_wakes_at_once_on_insertion_and_removal() {
 }
 
 #[test]
-fn an_old_handle_stays_dead_after_a_swap_until_the_new_card_is_taken() {
+fn a_handle_is_dead_after_a_swap_until_taken_again() {
     let simulated = Simulated::new(1);
     let mut slot = taken(&simulated, 0);
     simulated.insert(0, CardOptions::default());
@@ -76,7 +76,7 @@ fn an_old_handle_stays_dead_after_a_swap_until_the_new_card_is_taken() {
 }
 
 #[test]
-fn a_card_removed_in_mid_command_leaves_its_fate_unknown() {
+fn a_removal_during_a_command_is_an_unknown_delivery() {
     let simulated = Simulated::new(1);
     let mut monitor = simulated.monitor();
     monitor.wait(LONG).unwrap();
@@ -89,7 +89,7 @@ fn a_card_removed_in_mid_command_leaves_its_fate_unknown() {
 }
 
 #[test]
-fn a_card_that_leaves_while_it_works_ends_the_exchange() {
+fn a_card_that_leaves_during_its_work_ends_the_exchange() {
     let simulated = Simulated::new(1);
     let mut slot = taken(&simulated, 0);
     exchange(&mut slot, &fault(2, 20, 0xFFFF)).unwrap();
@@ -101,7 +101,7 @@ fn a_card_that_leaves_while_it_works_ends_the_exchange() {
 }
 
 #[test]
-fn a_card_swapped_after_its_answer_is_another_card() {
+fn a_card_swapped_after_its_response_is_another_card() {
     let simulated = Simulated::new(1);
     let mut monitor = simulated.monitor();
     let before = monitor.wait(LONG).unwrap();
@@ -115,7 +115,7 @@ fn a_card_swapped_after_its_answer_is_another_card() {
 }
 
 #[test]
-fn a_mute_card_comes_back_after_the_resets_asked_for() {
+fn a_mute_card_answers_after_the_requested_resets() {
     let simulated = Simulated::new(1);
     let mut slot = taken(&simulated, 0);
     exchange(&mut slot, &fault(4, 2, 0)).unwrap();

@@ -1,6 +1,7 @@
 //! The class byte of a command (ISO 7816-4 §5.4.1).
 
-/// CLA: which industry defines the command, and its logical channel, chaining and secure messaging where that can be read.
+/// A class byte: CLA tells the industry that defines the command. In interindustry classes it also tells the logical
+/// channel, chaining and secure messaging.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Class(pub u8);
 
@@ -15,7 +16,7 @@ impl Class {
         self.0 & 0xC0 == 0x40
     }
 
-    /// Whether the command is protected by secure messaging. Only interindustry classes say so in a common way.
+    /// Whether the command is protected by secure messaging. Known for interindustry classes only; `false` for others.
     pub fn has_secure_messaging(self) -> bool {
         if self.is_first_interindustry() {
             self.0 & 0x0C != 0
@@ -24,20 +25,21 @@ impl Class {
         }
     }
 
-    /// As [`Class::has_secure_messaging`], and in proprietary classes wherever the bits that GlobalPlatform (Card Specification 2.3.1 §11.1.4)
-    /// gives that meaning are set, for who would rather say yes once too often.
+    /// Like [`Class::has_secure_messaging`], but also true for proprietary classes with the bits that GlobalPlatform
+    /// (Card Specification 2.3.1 §11.1.4) uses for it. Conservative: may report secure messaging where there is none.
     pub fn may_have_secure_messaging(self) -> bool {
         let indication = if self.0 & 0x40 == 0 { 0x0C } else { 0x20 };
         self.0 != 0xFF && self.0 & indication != 0
     }
 
-    /// Whether the command is a link of a chain that is not the last one. Proprietary classes of card operating systems
-    /// (`9x`, GlobalPlatform `8x`) use the same bit, so it counts there too, where the answer only makes the broker more careful.
+    /// Whether the command is a link of a chain, but not the last one. Proprietary classes of card operating systems
+    /// (`9x`, GlobalPlatform `8x`) use the same bit, so it counts there too; a false positive only makes the broker
+    /// more careful.
     pub fn is_chaining(self) -> bool {
         self.0 != 0xFF && self.0 & 0x10 != 0
     }
 
-    /// The logical channel that the command goes to, 0–19. Only interindustry classes say so in a common way.
+    /// The logical channel of the command, 0–19. `None` for classes that are not interindustry.
     pub fn logical_channel(self) -> Option<u8> {
         if self.is_first_interindustry() {
             Some(self.0 & 0x03)
@@ -48,9 +50,9 @@ impl Class {
         }
     }
 
-    /// The class of a GET RESPONSE where `61xx` is an answer of the application, as on T=1 and contactless: the same
-    /// logical channel, without secure messaging and chaining. GlobalPlatform's classes `80`–`8F` and `E0`–`EF` lose
-    /// secure messaging, all others stay.
+    /// The class of a GET RESPONSE where the application answered `61xx`, as on T=1 and contactless: the same logical
+    /// channel, without secure messaging and chaining. GlobalPlatform's classes `80`–`8F` and `E0`–`EF` lose secure
+    /// messaging; all others stay the same.
     pub fn fetching_from_application(self) -> Self {
         match self.0 {
             0x00..=0x1F => Self(self.0 & 0x03),
@@ -61,9 +63,8 @@ impl Class {
         }
     }
 
-    /// The class of a GET RESPONSE where `61xx` is part of the transport, as on T=0: GlobalPlatform's classes too are
-    /// fetched in the interindustry class of their logical channel. The rest is as [`Class::fetching_from_application`]
-    /// says.
+    /// The class of a GET RESPONSE where `61xx` is part of the transport, as on T=0. GlobalPlatform's classes become
+    /// the interindustry class of their logical channel; all others behave as in [`Class::fetching_from_application`].
     pub fn fetching_from_transport(self) -> Self {
         match self.0 {
             0x80..=0x8F => Self(self.0 & 0x03),
@@ -72,9 +73,9 @@ impl Class {
         }
     }
 
-    /// Whether commands of both classes go to the same place: to the reader (`FF`), or to the same logical channel of
-    /// the card. A proprietary class counts as GlobalPlatform reads it: the channel is in the low two bits, or in the
-    /// low four where bit 7 is set.
+    /// Whether commands of both classes have the same destination: the reader (`FF`), or the same logical channel of
+    /// the card. Proprietary classes are read as GlobalPlatform defines them: the channel is in the low two bits, or in
+    /// the low four where bit 7 is set.
     pub fn shares_channel_with(self, other: Self) -> bool {
         self.presumed_channel() == other.presumed_channel()
     }

@@ -1,12 +1,12 @@
-//! The length structure of a command APDU (ISO 7816-4 §5.1): header, data, expected length. Nothing else is judged, so CLA FF
-//! (PC/SC part 3) and any instruction pass.
+//! The length structure of a command APDU (ISO 7816-4 §5.1): header, data, expected length. Nothing else is checked, so
+//! CLA FF (PC/SC part 3) and any instruction pass.
 
 use super::{ApduBytes, Class};
 
-/// The longest command: an extended-length one with 65,535 data bytes and Le.
+/// Bytes of the longest command: extended length, with 65,535 data bytes and Le.
 pub const MAX_COMMAND_BYTES: usize = 65_544;
 
-/// The longest command that is sent as it is given: PC/SC's largest message on pcsc-lite.
+/// Bytes of the longest raw command: the largest PC/SC message of pcsc-lite.
 pub const MAX_RAW_BYTES: usize = 65_548;
 
 const HEADER_BYTES: usize = 4;
@@ -25,29 +25,29 @@ struct Structure {
     extended: bool,
 }
 
-/// Why bytes are no command APDU. Texts give lengths only.
+/// Reasons why bytes are no command APDU. The texts give lengths only.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ApduError {
-    /// Fewer than four bytes.
+    /// The length, which is below the four bytes of a header.
     #[error("an APDU has at least 4 bytes (CLA INS P1 P2), this one has {0}")]
     TooShort(usize),
-    /// More than [`MAX_COMMAND_BYTES`].
+    /// The length, which is above [`MAX_COMMAND_BYTES`].
     #[error("an APDU has at most 65,544 bytes, this one has {0}")]
     TooLong(usize),
-    /// Lc does not agree with the bytes that follow.
+    /// Lc disagrees with the number of bytes after it.
     #[error(
         "Lc says {announced} data bytes, but {following} bytes follow it: expected {announced}, or {announced} and Le"
     )]
     WrongLc {
-        /// What Lc says.
+        /// The number of data bytes that Lc announces.
         announced: usize,
-        /// How many bytes follow Lc.
+        /// The number of bytes after Lc.
         following: usize,
     },
-    /// Lc is zero although data would have to follow.
+    /// Lc is zero in a command that has data.
     #[error("Lc is 0: leave it out when there is no data")]
     ZeroLc,
-    /// Not 1 to [`MAX_RAW_BYTES`] bytes, although they are to be sent as they are.
+    /// The length of a raw command, which is outside 1 to [`MAX_RAW_BYTES`] bytes.
     #[error("a raw command has 1 to 65,548 bytes, this one has {0}")]
     RawLength(usize),
 }
@@ -89,34 +89,34 @@ impl ParsedCommand {
 }
 
 impl CommandApdu {
-    /// Reads the structure of `bytes`.
+    /// Parses the structure of `bytes`.
     ///
     /// # Errors
-    /// [`ApduError`] if the lengths do not agree.
+    /// [`ApduError`] if the lengths disagree.
     pub fn parse(bytes: impl Into<ApduBytes>) -> Result<Self, ApduError> {
         let bytes = bytes.into();
         let structure = structure(&bytes)?;
         Ok(Self { bytes, structure })
     }
 
-    /// Whether `bytes` are a command APDU.
+    /// Whether `bytes` form a command APDU.
     pub fn is_apdu(bytes: &[u8]) -> bool {
         structure(bytes).is_ok()
     }
 
-    /// The command as it was given.
+    /// The unchanged bytes of the command.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// CLA INS P1 P2.
+    /// The header: CLA, INS, P1 and P2.
     pub fn header(&self) -> [u8; HEADER_BYTES] {
         let mut header = [0; HEADER_BYTES];
         header.copy_from_slice(&self.bytes[..HEADER_BYTES]);
         header
     }
 
-    /// CLA.
+    /// The class byte, CLA, of the header.
     pub fn class(&self) -> Class {
         Class(self.bytes[0])
     }
@@ -126,12 +126,12 @@ impl CommandApdu {
         &self.bytes[self.structure.data.0..self.structure.data.1]
     }
 
-    /// Ne, the most response data bytes that the command asks for (1–65,536); `None` without Le.
+    /// Ne, the maximum number of response data bytes (1–65,536); `None` without Le.
     pub fn expected_length(&self) -> Option<usize> {
         self.structure.expected
     }
 
-    /// Whether the length fields are extended ones.
+    /// Whether the length fields have the extended form.
     pub fn is_extended(&self) -> bool {
         self.structure.extended
     }
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn the_seven_cases_are_told_apart() {
+    fn the_seven_cases_are_distinguished() {
         assert_eq!(shape(&[0, 0xA4, 0, 0]), Ok((0, None, false)));
         assert_eq!(shape(&[0, 0xC0, 0, 0, 0x13]), Ok((0, Some(19), false)));
         assert_eq!(shape(&[0, 0xC0, 0, 0, 0]), Ok((0, Some(256), false)));
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_that_do_not_agree_are_refused() {
+    fn inconsistent_lengths_are_refused() {
         assert_eq!(shape(&[]), Err(ApduError::TooShort(0)));
         assert_eq!(shape(&[0, 0xA4, 4]), Err(ApduError::TooShort(3)));
         assert_eq!(

@@ -1,10 +1,10 @@
-//! The header of a command, as rules see it.
+//! The header of a command, as policy rules see it.
 
-/// What rules read of a command.
+/// The part of a command that policy rules match.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Header {
-    /// CLA, INS, P1 and P2.
+    /// The bytes CLA, INS, P1 and P2.
     Read([u8; 4]),
-    /// The bytes are no APDU: it may be any command.
+    /// The bytes are no APDU, so they may be any command.
     Unreadable,
 }

@@ -1,15 +1,15 @@
-//! Which commands carry secrets, and which bytes of an exchange an APDU trace shows: pure.
+//! Decides which commands carry secrets, and which bytes of an exchange an APDU trace shows.
 
 use hex::encode_upper;
 
 use super::{Class, CommandApdu, StatusWord};
 
 /// Instructions whose command or response data may be a PIN, a key, or data that a key protects. They count in every
-/// class: applications with a class of their own mostly keep the standards' numbers.
+/// class, because applications with their own class mostly keep the standard instruction numbers.
 ///
-/// Some instructions are left out because their data is public: GENERATE ASYMMETRIC KEY PAIR (46, 47: the answer is the
-/// public key), MANAGE SECURITY ENVIRONMENT (22: names of keys) and GET CHALLENGE (84). Reading and writing files
-/// (B0–B3, D0–D7, DC, DD) is left out because it depends on the file: an operator with secret files adds the
+/// Some instructions are left out because their data is public: GENERATE ASYMMETRIC KEY PAIR (46, 47: the response is
+/// the public key), MANAGE SECURITY ENVIRONMENT (22: names of keys) and GET CHALLENGE (84). Reading and writing files
+/// (B0–B3, D0–D7, DC, DD) is left out because secrecy depends on the file: an operator with secret files adds the
 /// instruction. The instructions that present a PIN are in [`PRESENTS_PIN`].
 const SECRET_INSTRUCTIONS: &[u8] = &[
     // Basic security handling (ISO 7816-4:2013 §11.5).
@@ -25,7 +25,7 @@ const SECRET_INSTRUCTIONS: &[u8] = &[
     // GlobalPlatform Card Specification 2.3.1 §11.8 and §11.11; in ISO 7816-4 E2 is APPEND RECORD.
     0xD8, // PUT KEY
     0xE2, // STORE DATA
-    // Defined by widespread tokens beside the standards.
+    // Defined by common tokens outside the standards.
     0x01, // PUT of an OATH secret, and the slots of one-time passwords
     0x02, // DELETE of YubiHSM Auth: the management key
     0x03, // SET CODE of OATH: the access key; CALCULATE of YubiHSM Auth: session keys
@@ -35,8 +35,8 @@ const SECRET_INSTRUCTIONS: &[u8] = &[
     0xFF, // SET MANAGEMENT KEY
 ];
 
-/// Instructions that present a PIN, or the code that unblocks one. The next odd number of each does so, too, with its
-/// data in data objects (ISO 7816-4:2013 §11.5).
+/// Instructions that present a PIN, or the code that unblocks one. The next odd instruction number does the same, with
+/// its data in data objects (ISO 7816-4:2013 §11.5).
 const PRESENTS_PIN: [u8; 5] = [
     0x20, // VERIFY
     0x24, // CHANGE REFERENCE DATA
@@ -55,12 +55,12 @@ pub fn presents_pin(instruction: u8) -> bool {
 /// reader's chip (00, C2).
 const READER_GET_DATA: u8 = 0xCA;
 
-/// The instructions that carry secrets, in one broker.
+/// The instructions that carry secrets, the same for all readers of a broker.
 #[derive(Debug, Clone)]
 pub struct SecretInstructions([bool; 256]);
 
 impl SecretInstructions {
-    /// The instructions of the standards and of common tokens, and `more`.
+    /// Combines the instructions of the standards and of common tokens with `more` from the configuration.
     pub fn new(more: impl IntoIterator<Item = u8>) -> Self {
         let mut secret = [false; 256];
         let pins = (0..=u8::MAX).filter(|instruction| presents_pin(*instruction));
@@ -69,7 +69,7 @@ impl SecretInstructions {
         Self(secret)
     }
 
-    /// Whether a command or its answer may carry a secret. Bytes that are no APDU count as a secret.
+    /// Whether a command or its response may carry a secret. Bytes that are no APDU count as a secret.
     fn contained_in(&self, command: &[u8]) -> bool {
         match *command {
             _ if !CommandApdu::is_apdu(command) => true,
@@ -80,29 +80,29 @@ impl SecretInstructions {
     }
 }
 
-/// Writes the exchanges of one slot, in their order, with secrets masked. An exchange that continues a masked one is
-/// masked too: the links of a chain, and the command that fetches the rest of an answer, also after the card has
-/// refused it and may still keep the answer. Bytes that are no APDU are not shown, and the next command may continue
+/// Formats the exchanges of one slot, in their order, with secrets masked. An exchange that continues a masked one is
+/// masked too: the links of a chain, and the command that fetches the rest of a response, also after the card has
+/// refused it and may still keep the response. Bytes that are no APDU are not shown, and the next command may continue
 /// them.
 #[derive(Debug)]
 pub struct ApduMask {
     instructions: SecretInstructions,
-    /// Whether the exchange under way is masked.
+    /// Whether the current exchange is masked.
     is_secret: bool,
-    /// Whether it continues a masked one.
+    /// Whether the current exchange continues a masked one.
     is_continuation: bool,
-    /// Whether the next exchange continues it.
+    /// Whether the next exchange would continue the current one.
     continues: bool,
 }
 
 impl ApduMask {
-    /// A mask for a slot that has had no exchange yet.
+    /// Creates the mask of a slot that has had no exchange yet.
     pub fn new(instructions: SecretInstructions) -> Self {
         Self { instructions, is_secret: false, is_continuation: false, continues: false }
     }
 
-    /// Writes a command that is about to be sent, in hexadecimal: header, the byte after it (a length) and, unless it
-    /// is masked, the rest. For bytes that are no APDU it writes only their number.
+    /// Formats a command before it is sent, in hexadecimal: the header, the byte after it (a length) and, unless
+    /// masked, the rest. For bytes that are no APDU it shows only their number.
     pub fn command(&mut self, command: &[u8]) -> String {
         self.is_continuation = self.continues;
         self.is_secret = self.continues || self.instructions.contained_in(command);
@@ -118,11 +118,11 @@ impl ApduMask {
         }
     }
 
-    /// Writes the answer, in hexadecimal: the data, unless it is masked, and the status word.
+    /// Formats a response in hexadecimal: the data, unless masked, and the status word.
     pub fn response(&mut self, response: &[u8]) -> String {
         let Some((data, word)) = response.split_last_chunk() else { return masked(response) };
         let status = StatusWord(u16::from_be_bytes(*word));
-        // A card may keep its answer after it has refused a command.
+        // A card may keep its response after it has refused a command.
         let may_be_kept = self.is_continuation && status.is_error();
         self.continues |= self.is_secret && status.offers_data() || may_be_kept;
         match data {
@@ -152,7 +152,7 @@ mod tests {
         [&[class, instruction, 0x00, 0x81, 4], &DATA[..], &[0]].concat()
     }
 
-    /// The trace of a command with data, and of an answer with data.
+    /// The trace of a command with data and of a response with data.
     fn shown(mask: &mut ApduMask, command: &[u8], word: u16) -> (String, String) {
         (mask.command(command), mask.response(&[&DATA[..], &word.to_be_bytes()].concat()))
     }
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn header_lengths_and_status_word_are_shown_and_secrets_are_not() {
+    fn header_lengths_and_status_word_are_shown_without_secrets() {
         let (command, response) = shown(&mut mask(), &command(0x00, 0x20), 0x63C2);
         assert_eq!((&*command, &*response), ("0020008104 [5 bytes]", "[4 bytes] 63C2"));
         let long = [&[0x00, 0x2A, 0x9E, 0x9A, 0, 1, 0][..], &[0x55; 256]].concat();
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn secure_messaging_is_masked_whatever_it_protects() {
+    fn secure_messaging_is_masked_for_every_instruction() {
         for class in [0x04, 0x08, 0x0C, 0x1C, 0x60, 0x6F, 0x84, 0x8C, 0x94, 0xE0] {
             assert!(is_masked(&mut mask(), class, 0xCA, 0x9000), "{class:02X}");
         }
@@ -204,14 +204,14 @@ mod tests {
     }
 
     #[test]
-    fn of_commands_to_the_reader_only_the_cards_number_is_shown() {
+    fn reader_commands_are_masked_except_get_data() {
         for instruction in 0..=u8::MAX {
             assert_eq!(is_masked(&mut mask(), 0xFF, instruction, 0x9000), instruction != 0xCA, "{instruction:02X}");
         }
     }
 
     #[test]
-    fn the_rest_of_a_masked_answer_is_masked_until_it_is_fetched() {
+    fn the_rest_of_a_masked_response_is_masked() {
         for fetch in [0xC0, 0xA5] {
             let mut mask = mask();
             assert!(is_masked(&mut mask, 0x00, 0x2A, 0x6104));
@@ -221,12 +221,12 @@ mod tests {
         }
         let mut mask = mask();
         assert!(!is_masked(&mut mask, 0x00, 0xA4, 0x6104));
-        assert!(!is_masked(&mut mask, 0x00, 0xC0, 0x9000), "what it continues was shown");
+        assert!(!is_masked(&mut mask, 0x00, 0xC0, 0x9000), "the exchange before it was shown");
     }
 
     #[test]
-    fn the_rest_of_a_masked_answer_is_masked_after_a_fetch_that_was_refused() {
-        // On T=0, class 80: the broker fetches in class 00, and after a refusal of that class once more in class 80.
+    fn the_rest_stays_masked_after_a_refused_fetch() {
+        // On T=0 with class 80, the broker fetches in class 00 and, if the card refuses that class, again in class 80.
         for (word, class) in
             [(0x6C04, 0x00), (0x6E00, 0x80), (0x6D00, 0x80), (0x6700, 0x00), (0x6985, 0x00), (0x6A86, 0x00)]
         {
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn the_next_link_of_a_masked_chain_is_masked() {
+    fn every_link_of_a_masked_chain_is_masked() {
         let mut mask = mask();
         assert!(is_masked(&mut mask, 0x10, 0xDB, 0x9000));
         assert!(is_masked(&mut mask, 0x00, 0xCB, 0x9000));

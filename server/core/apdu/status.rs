@@ -1,23 +1,23 @@
-//! Status words: what the broker itself has to read in them (ISO 7816-4 §5.1.3).
+//! Status words, as far as the broker interprets them (ISO 7816-4 §5.1.3).
 
 use std::fmt;
 
-/// SW1 and SW2.
+/// A status word: SW1 in the high byte, SW2 in the low byte.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct StatusWord(pub u16);
 
 impl StatusWord {
-    /// `61xx`: how many more response bytes can be fetched, 1–256 (`6100` offers 256 or more).
+    /// `61xx`: the number of response bytes left to fetch, 1–256 (`6100` offers 256 or more).
     pub fn more_data(self) -> Option<usize> {
         (self.0 & 0xFF00 == 0x6100).then(|| self.low_length())
     }
 
-    /// `61xx` and, on SIM cards, `9Fxx`: the next command could fetch an answer.
+    /// `61xx` and, on SIM cards, `9Fxx`: the next command may fetch a response.
     pub fn offers_data(self) -> bool {
         matches!(self.0 >> 8, 0x61 | 0x9F)
     }
 
-    /// `6Cxx`: the card ran nothing and says which Le is right, 1–256.
+    /// `6Cxx`: the card ran nothing and reports the right Le, 1–256.
     pub fn right_length(self) -> Option<usize> {
         (self.0 & 0xFF00 == 0x6C00).then(|| self.low_length())
     }
@@ -32,7 +32,7 @@ impl StatusWord {
         matches!(self.0, 0x6D00 | 0x6E00)
     }
 
-    /// `6300`, `63Cx` and `6983`: the PIN that was presented is wrong, or blocked.
+    /// `6300`, `63Cx` and `6983`: the presented PIN is wrong or blocked.
     pub fn refuses_pin(self) -> bool {
         matches!(self.0, 0x6300 | 0x63C0..=0x63CF | 0x6983)
     }
@@ -51,24 +51,24 @@ impl fmt::Debug for StatusWord {
     }
 }
 
-/// Which status words let a unit go on to its next command.
+/// Which status words let a unit continue with its next command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum StopRule {
     /// `9000`, `9100` and `91AF` (DESFire), `9Fxx`, `61xx`, and the warnings `62xx` and `63xx` except `6300` and
-    /// `63Cx`: a PIN that was refused must not be followed by the commands that rely on it. `91xx` are not all here:
+    /// `63Cx`: after a refused PIN, the commands that rely on it must not run. Other `91xx` are not included, because
     /// DESFire's `91AE` is a refusal.
     #[default]
     Default,
-    /// The default, and `91xx` and `920x`: the normal endings of SIM and UICC cards (ETSI TS 102 221 §10.2.1).
+    /// Like the default, and `91xx` and `920x`: the normal endings of SIM and UICC cards (ETSI TS 102 221 §10.2.1).
     Sim,
-    /// Any.
+    /// Every status word lets the unit continue.
     Any,
-    /// `9000` alone.
+    /// No status word except `9000` lets the unit continue.
     Only9000,
 }
 
 impl StopRule {
-    /// Whether a unit goes on after this status word.
+    /// Whether a unit continues after this status word.
     pub fn lets_unit_go_on(self, StatusWord(word): StatusWord) -> bool {
         let is_refused_pin = word == 0x6300 || word & 0xFFF0 == 0x63C0;
         let is_usual = match word >> 8 {
@@ -86,12 +86,12 @@ impl StopRule {
     }
 }
 
-/// A set of status words: those that agree with `value` in all bits of `mask`.
+/// A set of status words: those equal to `value` in all bits of `mask`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StatusPattern {
-    /// The word to compare with.
+    /// The bits of the status words; bits outside `mask` have no effect.
     pub value: u16,
-    /// The bits that count.
+    /// The bits to compare: a set bit counts.
     pub mask: u16,
 }
 
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_unit_goes_on_after_normal_endings_and_warnings_but_not_after_a_refused_pin() {
+    fn warnings_let_a_unit_continue_and_refused_pins_do_not() {
         use StopRule::{Any, Default, Only9000, Sim};
         let table: [(&[u16], &[StopRule]); 4] = [
             (&[0x9000], &[Default, Sim, Any, Only9000]),

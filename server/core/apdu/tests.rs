@@ -1,4 +1,4 @@
-//! What holds for all bytes that are, or are not, a command.
+//! Properties of the command parser, for valid commands and for arbitrary bytes.
 
 use proptest::{collection::vec, prelude::*};
 
@@ -7,7 +7,7 @@ use crate::properties::holds;
 
 const CASES: u32 = 500;
 
-/// The seven cases of ISO 7816-3 §12.1.
+/// The seven command cases of ISO 7816-3 §12.1.
 #[derive(Debug, Clone, Copy)]
 enum Form {
     Header,
@@ -21,7 +21,7 @@ enum Form {
 
 use Form::*;
 
-/// A command written down in a form: its bytes, how many data bytes it has and how many it asks for.
+/// Builds a command in a form. Returns its bytes, the number of data bytes and Ne.
 fn written(form: Form, header: [u8; 4], data: &[u8], ne: usize) -> (Vec<u8>, usize, Option<usize>) {
     let is_extended = matches!(form, ExtendedLe | ExtendedLc | ExtendedBoth);
     let has_le = matches!(form, ShortLe | ShortBoth | ExtendedLe | ExtendedBoth);
@@ -43,7 +43,7 @@ fn written(form: Form, header: [u8; 4], data: &[u8], ne: usize) -> (Vec<u8>, usi
 }
 
 #[test]
-fn what_is_written_in_any_form_is_read_back() {
+fn a_command_in_any_form_is_parsed_back() {
     let form = prop_oneof![
         Just(Header),
         Just(ShortLe),
@@ -69,7 +69,7 @@ fn what_is_written_in_any_form_is_read_back() {
 }
 
 #[test]
-fn any_bytes_are_a_command_that_accounts_for_each_of_them_or_are_refused() {
+fn arbitrary_bytes_are_refused_or_parsed_completely() {
     let tail = prop_oneof![3 => vec(any::<u8>(), 0..12), 1 => vec(any::<u8>(), 0..600), 1 => vec(Just(0), 0..12)];
     holds(CASES, (any::<[u8; 4]>(), tail, 0..5_usize), |(header, tail, cut)| {
         let bytes = [&header[cut.min(4)..], &tail].concat();

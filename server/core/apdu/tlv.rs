@@ -1,10 +1,10 @@
-//! BER-TLV data objects in the data field of an answer (ISO 7816-4 §6.3).
+//! BER-TLV data objects in the data field of a response (ISO 7816-4 §6.3).
 
-/// A tag has at most so many bytes after its first.
+/// The maximum number of tag bytes after the first.
 const MAX_LATER_TAG_BYTES: usize = 2;
 
-/// The data objects that follow each other in `bytes`, each as its tag (one to three bytes, big-endian) and its value, up to the
-/// first one that is not well formed or not whole.
+/// Iterates over consecutive data objects in `bytes`: the tag (one to three bytes, big-endian) and the value. Stops at
+/// the first object that is malformed or truncated.
 pub fn data_objects(bytes: &[u8]) -> impl Iterator<Item = (u32, &[u8])> {
     let mut rest = bytes;
     std::iter::from_fn(move || {
@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_and_lengths_of_every_form_are_read() {
+    fn tags_and_lengths_of_every_form_are_parsed() {
         assert_eq!(read(&[0x84, 1, 7, 0x50, 0]), [(0x84, vec![7]), (0x50, vec![])]);
         assert_eq!(
             read(&[0xBF, 0x0C, 0x81, 1, 9, 0x5F, 0x81, 0x02, 0x82, 0, 1, 5]),
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_whole_is_left_out() {
+    fn truncated_objects_are_left_out() {
         for broken in [
             &[0x84][..],
             &[0x84, 2, 1],
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn any_bytes_are_read_without_a_panic() {
+    fn arbitrary_bytes_are_parsed_without_a_panic() {
         holds(2000, vec(any::<u8>(), 0..40), |bytes| {
             let values: usize = data_objects(&bytes).map(|(_, value)| value.len() + 2).sum();
             prop_assert!(values <= bytes.len());

@@ -1,6 +1,6 @@
-//! The lifecycle of one reader and its card as a pure machine. Events come from the monitor and from the card thread; the
-//! machine says what to do next, what watchers see, and which waiters are refused. No clock and no I/O: `now` is an
-//! argument.
+//! The lifecycle of one reader and its card, as a state machine. Events come from the monitor and from the card thread;
+//! the machine decides the next action, the status for watchers, and the refusals of waiters. No clock and no I/O:
+//! `now` is an argument.
 //!
 //! Each event returns the refusal for waiters that require a card at once ([`CardRequirement::Required`]), if there is
 //! one now. Waiters for a card go on waiting.
@@ -9,9 +9,9 @@
 //!                    card seen                    taken
 //!   Empty ────────────────────────▶ Settling ───────────────▶ Ready
 //!     ▲  (own: on_demand, never)      │  ▲                      │
-//!     │◀──────────── Loose ◀──────────┼──┼─ let go ─────────────┤
+//!     │◀──────────── Loose ◀──────────┼──┼─ released ───────────┤
 //!     │                └── demand ────┼─▶│ exchange lost, reset │
-//!     │ card gone, from any            │  │ by someone else ◀────┘
+//!     │ removed, from any              │  │ by others ◀──────────┘
 //!     │                  held for 2 s ─┼─▶ Held (tries on)
 //!     └──── Mute ◀── 3 cold resets ────┘   (silent, or no protocol in common)
 //!   Unavailable: from and to any, as PC/SC goes and comes
@@ -32,7 +32,7 @@ use crate::{
     slot::{CardInfo, ProtocolChoice, SlotError, SlotStatus},
 };
 
-/// How long a rival may hold a new card before the reader shows it.
+/// How long another program may hold a new card before the reader's status shows it.
 const HELD_AFTER: Duration = Duration::from_secs(2);
 /// The wait before the second try to take a card; it doubles from try to try.
 const FIRST_RETRY: Duration = Duration::from_millis(10);
@@ -40,23 +40,24 @@ const FIRST_RETRY: Duration = Duration::from_millis(10);
 const LAST_RETRY: Duration = Duration::from_millis(200);
 /// The wait between tries when there is no hurry left: held elsewhere, or card stack and monitor disagree.
 const SLOW_RETRY: Duration = Duration::from_millis(500);
-/// How many cold resets a silent card gets.
+/// The maximum number of cold resets of a silent card.
 const MAX_COLD_RESETS: u32 = 3;
 
-/// When the broker holds a reader.
+/// When the broker holds a reader's card.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Own {
-    /// From its first moment: no other program gets in.
+    /// Always, from the broker's start: no other program gets access.
     #[default]
     Always,
-    /// While there are requests, and for the reader's `release_after` after them: beside gpg and browsers.
+    /// While there are requests, and for the reader's `release_after` after them, so that gpg and browsers can use the
+    /// card too.
     OnDemand,
-    /// Not at all: the reader is listed, and its requests are refused.
+    /// Never: the reader is listed, and its requests are refused.
     Never,
 }
 
-/// What the actor has the card thread do next.
+/// The next task of the card thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// Take the card exclusively and reset it.
@@ -72,21 +73,21 @@ pub enum Action {
 /// How a unit has left the card.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UnitEnd {
-    /// In order; ATR and protocol as after the last reset.
+    /// The card works; ATR and protocol as of the last reset.
     InOrder(CardInfo),
     /// The card was taken out.
     Removed,
-    /// It may or may not be the same: it must be taken again, as a new insertion.
+    /// It may be another card: it must be taken again, as a new insertion.
     Lost,
-    /// PC/SC has failed; the text says how.
+    /// PC/SC has failed; the text gives the cause.
     Unavailable(String),
 }
 
-/// The machine. Owned by the reader's actor.
+/// The state machine of one reader. Owned by the reader's actor.
 pub struct CardLifecycle {
     own: Own,
     release_after: Duration,
-    /// Which protocols the card may speak.
+    /// The protocols that the card may use.
     protocols: ProtocolChoice,
     /// The beginning of insertion ids and state tags: unique to this broker's run and this reader.
     identity: String,
@@ -96,11 +97,11 @@ pub struct CardLifecycle {
     state_count: u64,
     unresponsive: bool,
     unavailable_because: String,
-    /// The slot may hold the card, or the place of one.
+    /// The slot may hold an exclusive handle, with or without a card.
     holds: bool,
     /// The card was reset since the last turn began.
     reset_since_turn: bool,
-    /// The monitor's count when the card was taken last.
+    /// The monitor's event count when the card was last taken.
     taken_at: Option<u32>,
 }
 
@@ -123,7 +124,7 @@ enum Phase {
         card: CardInfo,
         last_used: Instant,
     },
-    /// `speaks_another`: it answers, with none of the protocols allowed.
+    /// `speaks_another`: the card answers, but with none of the allowed protocols.
     Mute {
         speaks_another: bool,
     },
@@ -133,7 +134,8 @@ enum Phase {
 }
 
 impl CardLifecycle {
-    /// A reader that was not looked at yet. `identity` must be unique among all readers of all runs.
+    /// Creates the lifecycle of a reader without a known status. `identity` must be unique among all readers of all
+    /// runs.
     pub fn new(own: Own, release_after: Duration, protocols: ProtocolChoice, identity: String, now: Instant) -> Self {
         Self {
             own,
@@ -152,8 +154,8 @@ impl CardLifecycle {
         }
     }
 
-    /// Moves to the next state that is due, and returns what to do now; `demand` says whether anyone waits for a turn.
-    /// `None`: wait for an event or for [`CardLifecycle::deadline`].
+    /// Moves to the next state that is due, and returns the action for now; `demand` is whether requests wait for a
+    /// turn. `None`: wait for an event or for [`CardLifecycle::deadline`].
     pub fn take_action(&mut self, now: Instant, demand: bool) -> Option<Action> {
         let action = self.due_action(now, demand);
         if matches!(action, Some(Action::Take | Action::ColdReset)) {
@@ -195,7 +197,7 @@ impl CardLifecycle {
         }
     }
 
-    /// When [`CardLifecycle::take_action`] is worth asking again without an event.
+    /// The time to call [`CardLifecycle::take_action`] again without an event.
     pub fn deadline(&self) -> Option<Instant> {
         match &self.phase {
             Phase::Unavailable { retry } => self.seen.as_ref().map(|_| *retry),
@@ -206,7 +208,7 @@ impl CardLifecycle {
         }
     }
 
-    /// The card that may be used, once it was taken.
+    /// The usable card; `None` before it was taken.
     pub fn card(&self) -> Option<&CardInfo> {
         match &self.phase {
             Phase::Ready { card, .. } => Some(card),
@@ -214,7 +216,7 @@ impl CardLifecycle {
         }
     }
 
-    /// Why the reader cannot be used, where its state alone does not say.
+    /// Why the reader is unusable, where its state alone does not tell.
     pub fn unusable_because(&self) -> Option<Cow<'_, str>> {
         match self.phase {
             Phase::Unavailable { .. } => Some(Cow::Borrowed(&self.unavailable_because)),
@@ -223,7 +225,7 @@ impl CardLifecycle {
         }
     }
 
-    /// The reader's status as watchers see it.
+    /// The reader's status for watchers.
     pub fn status(&self) -> ReaderStatus {
         let (state, atr, protocol) = match &self.phase {
             Phase::Unavailable { .. } => (State::Unavailable, Vec::new(), None),
@@ -244,17 +246,17 @@ impl CardLifecycle {
         }
     }
 
-    /// Names the insertion, uniquely among all runs.
+    /// The id of the insertion, unique among all runs.
     pub fn insertion_id(&self) -> String {
         format!("{}-i{}", self.identity, self.insertion_count)
     }
 
-    /// Names the card's state as far as the broker's own commands and resets change it.
+    /// The tag of the card's state, as far as the broker's own commands and resets change it.
     pub fn state_tag(&self) -> String {
         self.state_tag_after(0)
     }
 
-    /// The state tag of a unit that begins now.
+    /// The state tag of a unit that would begin now.
     pub fn next_state_tag(&self) -> String {
         self.state_tag_after(1)
     }
@@ -268,13 +270,13 @@ impl CardLifecycle {
         self.reset_since_turn
     }
 
-    /// A turn begins: the state moves.
+    /// A turn begins: the state tag changes.
     pub fn on_turn(&mut self) {
         self.reset_since_turn = false;
         self.state_count += 1;
     }
 
-    /// The refusal for a request that requires a card now, if the reader is in no state to serve it.
+    /// The refusal of a request that requires a card now, if the reader's state prevents its turn.
     pub fn refusal(&self) -> Option<Failure> {
         if self.own == Own::Never {
             return Some(not_owned());
@@ -327,9 +329,9 @@ impl CardLifecycle {
         self.holds |= !matches!(taken, Err(SlotError::Held | SlotError::NoCard | SlotError::CardRemoved));
         let seen_card = self.sees_card();
         match taken {
-            // It has left in the meantime. Trust the monitor: it is what will tell of the next one.
+            // The card has left in the meantime. The monitor is right: it also reports the next card.
             Ok(_) if !seen_card => {}
-            // Another one may have come while this one was taken.
+            // Another card may have come while this one was taken.
             Ok(_) if self.seen.as_ref().map(|seen| seen.event_count) != self.taken_at => self.settle(now, false),
             Ok(card) => {
                 if matches!(self.phase, Phase::Unavailable { .. }) {
@@ -351,17 +353,18 @@ impl CardLifecycle {
     /// A unit has ended. Returns a refusal for waiters.
     pub fn on_unit_ended(&mut self, end: UnitEnd, now: Instant) -> Option<Failure> {
         let was_unresponsive = std::mem::take(&mut self.unresponsive);
-        // What the monitor has said in the meantime is newer.
+        // The monitor's report in the meantime is newer.
         if !matches!(self.phase, Phase::Ready { .. }) {
             return self.refusal();
         }
         match end {
-            // The card may have been swapped while nobody could look.
+            // The card may have been swapped during the hang, without a poll.
             UnitEnd::InOrder(_) if was_unresponsive => self.settle(now, true),
             UnitEnd::InOrder(card) => self.phase = Phase::Ready { card, last_used: now },
             UnitEnd::Lost => self.settle(now, true),
             UnitEnd::Removed => {
-                // The monitor may not have noticed yet, or never will if the card was swapped between two of its looks.
+                // The monitor may not have noticed yet, and never will if the card was swapped between two of its
+                // polls.
                 self.phase = Phase::Empty { recheck: Some(now + SLOW_RETRY) };
                 return Some(card_removed());
             }
@@ -370,7 +373,8 @@ impl CardLifecycle {
         self.refusal()
     }
 
-    /// The card thread has reset the card: between groups, after a turn, or for a session. Returns a refusal for waiters.
+    /// The card thread has reset the card: between groups, after a turn, or for a session. Returns a refusal for
+    /// waiters.
     pub fn on_reset(&mut self, reset: Result<CardInfo, SlotError>, now: Instant) -> Option<Failure> {
         match reset {
             Ok(card) => {
@@ -386,13 +390,14 @@ impl CardLifecycle {
         }
     }
 
-    /// Another program has reset the card, and it was reset again: it may be another one. Returns a refusal for waiters.
+    /// Another program has reset the card, and the card thread reset it again: it may be another card. Returns a
+    /// refusal for waiters.
     pub fn on_foreign_reset(&mut self, card: CardInfo, now: Instant) -> Option<Failure> {
         self.insertion_count += 1;
         self.on_reset(Ok(card), now)
     }
 
-    /// A session has left the card as it was. Returns a refusal for waiters.
+    /// A session has left the card without a reset. Returns a refusal for waiters.
     pub fn on_left_as_is(&mut self, now: Instant) -> Option<Failure> {
         match self.card().cloned() {
             Some(card) => self.on_unit_ended(UnitEnd::InOrder(card), now),
@@ -438,7 +443,7 @@ impl CardLifecycle {
         self.phase = Phase::Unavailable { retry: now + SLOW_RETRY };
     }
 
-    /// The card is there but could not be taken: try again, up to the limit for this kind of trouble.
+    /// The card is present but could not be taken: tries again, up to the limit for this kind of error.
     fn retry(&mut self, error: &SlotError, now: Instant) {
         self.phase = match self.phase {
             Phase::Unavailable { .. } => return self.settle(now, true),

@@ -1,4 +1,4 @@
-//! Stories of a reader's lifecycle, told to the machine with made-up times.
+//! Scenarios of a reader's lifecycle, with invented times.
 
 mod properties;
 
@@ -40,7 +40,7 @@ fn take(lifecycle: &mut CardLifecycle, taken: Result<CardInfo, SlotError>, now: 
     lifecycle.on_taken(taken, now)
 }
 
-/// A reader with a card that was taken.
+/// A reader with a taken card, and the time.
 fn ready() -> (CardLifecycle, Instant) {
     let (mut lifecycle, now) = lifecycle(Own::Always);
     lifecycle.on_status(seen(true, 1), now);
@@ -51,7 +51,7 @@ fn ready() -> (CardLifecycle, Instant) {
 }
 
 #[test]
-fn an_empty_reader_takes_the_card_that_comes() {
+fn an_empty_reader_takes_an_inserted_card() {
     let (mut lifecycle, now) = lifecycle(Own::Always);
     assert_eq!((state(&lifecycle), lifecycle.take_action(now, false)), (State::Unavailable, None));
     lifecycle.on_status(seen(false, 0), now);
@@ -68,7 +68,7 @@ fn an_empty_reader_takes_the_card_that_comes() {
 }
 
 #[test]
-fn a_rival_is_outwaited_with_growing_pauses_and_shown_after_two_seconds() {
+fn a_held_card_is_retried_and_shown_after_two_seconds() {
     let (mut lifecycle, start) = lifecycle(Own::Always);
     lifecycle.on_status(seen(true, 1), start);
     let mut now = start;
@@ -120,26 +120,26 @@ fn a_silent_card_gets_three_cold_resets() {
 }
 
 #[test]
-fn a_card_without_an_allowed_protocol_is_refused_by_that_name() {
+fn a_card_without_an_allowed_protocol_is_refused() {
     let (mut lifecycle, mut now) = lifecycle(Own::Always);
     lifecycle.on_status(seen(true, 1), now);
-    let mut told = None;
+    let mut refusal = None;
     while state(&lifecycle) == State::Settling {
         lifecycle.take_action(now, false).unwrap();
-        told = lifecycle.on_taken(Err(SlotError::ProtocolMismatch), now);
+        refusal = lifecycle.on_taken(Err(SlotError::ProtocolMismatch), now);
         now = lifecycle.deadline().unwrap_or(now);
     }
-    assert_eq!((state(&lifecycle), told.clone()), (State::Mute, lifecycle.refusal()));
-    let told = told.unwrap();
-    assert_eq!((told.reason, told.delivery), (Reason::ProtocolMismatch, Delivery::NotSent));
-    assert!(told.message.contains("T=1") && told.message.contains("preferred_protocols"), "{told}");
-    assert_eq!(lifecycle.unusable_because().as_deref(), Some(&*told.message));
+    assert_eq!((state(&lifecycle), refusal.clone()), (State::Mute, lifecycle.refusal()));
+    let refusal = refusal.unwrap();
+    assert_eq!((refusal.reason, refusal.delivery), (Reason::ProtocolMismatch, Delivery::NotSent));
+    assert!(refusal.message.contains("T=1") && refusal.message.contains("preferred_protocols"), "{refusal}");
+    assert_eq!(lifecycle.unusable_because().as_deref(), Some(&*refusal.message));
     lifecycle.on_hang();
     assert_eq!(lifecycle.refusal().unwrap().reason, Reason::ReaderUnresponsive);
 }
 
 #[test]
-fn a_removal_empties_the_reader_and_is_told_to_those_who_wait() {
+fn a_removal_empties_the_reader_and_refuses_waiters() {
     let (mut lifecycle, now) = ready();
     let before = lifecycle.status();
     assert_eq!(lifecycle.on_status(seen(false, 2), now).unwrap().reason, Reason::CardRemoved);
@@ -150,7 +150,7 @@ fn a_removal_empties_the_reader_and_is_told_to_those_who_wait() {
 }
 
 #[test]
-fn a_swap_between_two_looks_is_a_new_insertion() {
+fn a_swap_between_two_polls_is_a_new_insertion() {
     let (mut lifecycle, now) = ready();
     let before = lifecycle.status();
     assert_eq!(lifecycle.on_status(seen(true, 3), now).unwrap().reason, Reason::CardRemoved);
@@ -159,7 +159,7 @@ fn a_swap_between_two_looks_is_a_new_insertion() {
 }
 
 #[test]
-fn a_lost_exchange_is_a_new_insertion_and_those_who_wait_go_on_waiting() {
+fn a_lost_exchange_is_a_new_insertion_and_waiters_stay() {
     let (mut lifecycle, now) = ready();
     let (insertion, tag) = (lifecycle.insertion_id(), lifecycle.state_tag());
     assert_eq!(lifecycle.on_unit_ended(UnitEnd::Lost, now), None);
@@ -169,7 +169,7 @@ fn a_lost_exchange_is_a_new_insertion_and_those_who_wait_go_on_waiting() {
 }
 
 #[test]
-fn a_card_that_a_unit_found_gone_is_looked_for_again() {
+fn a_card_missed_by_a_unit_is_checked_again() {
     let (mut lifecycle, now) = ready();
     assert_eq!(lifecycle.on_unit_ended(UnitEnd::Removed, now).unwrap().reason, Reason::CardRemoved);
     assert_eq!((state(&lifecycle), lifecycle.take_action(now, true)), (State::Empty, None));
@@ -177,11 +177,11 @@ fn a_card_that_a_unit_found_gone_is_looked_for_again() {
     assert_eq!(lifecycle.take_action(later, true), Some(Action::Take));
     lifecycle.on_taken(Err(SlotError::NoCard), later);
     assert_eq!(state(&lifecycle), State::Empty);
-    assert!(lifecycle.deadline().unwrap() > later, "and not in a spin");
+    assert!(lifecycle.deadline().unwrap() > later, "the recheck is not due at once");
 }
 
 #[test]
-fn what_the_monitor_says_during_a_unit_is_newer_than_how_the_unit_ends() {
+fn monitor_reports_during_a_unit_override_its_end() {
     let (mut lifecycle, now) = ready();
     lifecycle.on_status(seen(false, 2), now);
     lifecycle.on_status(seen(true, 3), now);
@@ -190,7 +190,7 @@ fn what_the_monitor_says_during_a_unit_is_newer_than_how_the_unit_ends() {
 }
 
 #[test]
-fn a_card_that_left_while_it_was_taken_is_not_trusted() {
+fn a_card_removed_while_it_was_taken_is_not_used() {
     let (mut lifecycle, now) = lifecycle(Own::Always);
     lifecycle.on_status(seen(true, 1), now);
     assert_eq!(lifecycle.take_action(now, true), Some(Action::Take));
@@ -200,7 +200,7 @@ fn a_card_that_left_while_it_was_taken_is_not_trusted() {
 }
 
 #[test]
-fn a_card_is_an_insertion_even_if_the_stack_forgot_to_count_it() {
+fn a_card_is_an_insertion_without_a_new_event_count() {
     let (mut lifecycle, now) = lifecycle(Own::Always);
     lifecycle.on_status(seen(false, 0), now);
     lifecycle.on_status(seen(true, 0), now);
@@ -223,7 +223,7 @@ fn a_restart_of_the_service_makes_a_new_insertion() {
 }
 
 #[test]
-fn a_service_that_fails_without_the_monitor_noticing_is_tried_again() {
+fn a_service_failure_unnoticed_by_the_monitor_is_retried() {
     let (mut lifecycle, now) = ready();
     let down = SlotError::Service(ServiceError::Down("gone".into()));
     assert!(lifecycle.on_unit_ended(UnitEnd::Unavailable(down.to_string()), now).is_some());
@@ -235,7 +235,7 @@ fn a_service_that_fails_without_the_monitor_noticing_is_tried_again() {
 }
 
 #[test]
-fn a_hang_shows_until_the_call_returns_and_is_followed_by_a_reset() {
+fn a_hang_shows_until_the_call_returns_then_a_reset() {
     let (mut lifecycle, now) = ready();
     assert_eq!(lifecycle.on_hang().unwrap().reason, Reason::ReaderUnresponsive);
     assert_eq!(state(&lifecycle), State::Unresponsive);
@@ -244,7 +244,7 @@ fn a_hang_shows_until_the_call_returns_and_is_followed_by_a_reset() {
 }
 
 #[test]
-fn on_demand_takes_the_card_for_those_who_wait_and_lets_it_go_after_a_while() {
+fn on_demand_takes_cards_for_waiters_and_releases_them() {
     let (mut lifecycle, now) = lifecycle(Own::OnDemand);
     lifecycle.on_status(seen(true, 1), now);
     assert_eq!((state(&lifecycle), lifecycle.take_action(now, false)), (State::Ready, None));
@@ -262,7 +262,7 @@ fn on_demand_takes_the_card_for_those_who_wait_and_lets_it_go_after_a_while() {
 }
 
 #[test]
-fn on_demand_gives_up_on_a_rival_when_nobody_waits_any_more() {
+fn on_demand_stops_trying_a_held_card_without_waiters() {
     let (mut lifecycle, now) = lifecycle(Own::OnDemand);
     lifecycle.on_status(seen(true, 1), now);
     assert_eq!(lifecycle.take_action(now, true), Some(Action::Take));
@@ -296,7 +296,7 @@ fn the_state_tag_moves_with_every_unit_and_every_reset() {
 }
 
 #[test]
-fn on_demand_lets_go_of_what_it_holds_also_when_the_card_changed_meanwhile() {
+fn on_demand_releases_its_handle_after_a_card_change() {
     let (mut lifecycle, now) = lifecycle(Own::OnDemand);
     lifecycle.on_status(seen(true, 1), now);
     take(&mut lifecycle, Ok(card()), now);
@@ -311,7 +311,7 @@ fn on_demand_lets_go_of_what_it_holds_also_when_the_card_changed_meanwhile() {
 }
 
 #[test]
-fn a_card_that_was_swapped_while_it_was_taken_is_taken_again() {
+fn a_card_swapped_while_it_was_taken_is_taken_again() {
     let (mut lifecycle, now) = lifecycle(Own::Always);
     lifecycle.on_status(seen(true, 1), now);
     assert_eq!(lifecycle.take_action(now, false), Some(Action::Take));
@@ -323,7 +323,7 @@ fn a_card_that_was_swapped_while_it_was_taken_is_taken_again() {
 }
 
 #[test]
-fn a_reader_that_is_denied_is_tried_again_without_flapping() {
+fn a_denied_reader_is_retried_without_status_changes() {
     let (mut lifecycle, start) = lifecycle(Own::Always);
     lifecycle.on_status(seen(true, 1), start);
     let denied = || Err(SlotError::Service(ServiceError::Denied("no rule".into())));
@@ -341,7 +341,7 @@ fn a_reader_that_is_denied_is_tried_again_without_flapping() {
 }
 
 #[test]
-fn a_turn_knows_whether_the_card_was_reset_since_the_one_before() {
+fn a_turn_records_whether_the_card_was_reset_before_it() {
     let (mut lifecycle, now) = ready();
     assert!(lifecycle.was_reset_since_turn());
     lifecycle.on_turn();
@@ -352,7 +352,7 @@ fn a_turn_knows_whether_the_card_was_reset_since_the_one_before() {
 }
 
 #[test]
-fn a_reset_by_someone_else_is_a_new_insertion() {
+fn a_reset_by_another_program_is_a_new_insertion() {
     let (mut lifecycle, now) = ready();
     let (insertion, tag) = (lifecycle.insertion_id(), lifecycle.state_tag());
     assert_eq!(lifecycle.on_foreign_reset(card(), now), None);

@@ -1,6 +1,5 @@
-//! The outcomes of units with a `request_id`, pure: decides whether a request is the first of its id, joins one that is
-//! under way, or gets the outcome of one that has ended. No outcome is evicted early: without room, new ids are
-//! refused.
+//! The outcomes of units with a `request_id`: decides whether a request is the first with its id, joins a running unit,
+//! or gets a stored outcome. No outcome is evicted early: without room, new ids are refused.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -15,10 +14,10 @@ use crate::{
     keyed_hash::KeyedHash,
 };
 
-/// The result of a unit: its answers, or why no command was answered.
+/// The result of a unit: its responses, or the failure if no command was answered.
 pub type Outcome = Result<UnitOutcome, Failure>;
 
-/// Represents the commands of a request, which may hold PINs and are not kept.
+/// A keyed hash of a request's commands. The commands may contain PINs and are not kept.
 pub type Fingerprint = KeyedHash;
 
 /// Identifies a request. Two principals may choose the same id.
@@ -30,14 +29,14 @@ pub struct RequestKey {
     pub id: Vec<u8>,
 }
 
-/// How many outcomes are kept, and for how long.
+/// Limits on the number, size and age of stored outcomes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OutcomeLimits {
-    /// Ids of one user, units under way included.
+    /// Maximum ids of one user, running units included.
     pub per_user: usize,
-    /// Ids of all users together.
+    /// Maximum ids of all users together.
     pub total: usize,
-    /// Response bytes of all outcomes together; the last one may exceed it.
+    /// Maximum response bytes of all outcomes together; the last outcome may exceed it.
     pub bytes: usize,
     /// How long an outcome is kept.
     pub lifetime: Duration,
@@ -46,15 +45,15 @@ pub struct OutcomeLimits {
 /// The decision about a request.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Begin<E> {
-    /// It is the first: it runs its unit and reports the outcome.
+    /// The request is the first: it runs its unit and reports the outcome.
     Run,
-    /// The unit of an equal request is under way.
+    /// A unit of an equal request is running.
     Join(E),
     /// The unit of an equal request has ended with this outcome.
     Replay(Arc<Outcome>),
 }
 
-/// The outcomes of all users. A repeat joins a unit under way through its `E`.
+/// The outcomes of all users. A repeated request joins a running unit through its `E`.
 pub struct Outcomes<E> {
     limits: OutcomeLimits,
     entries: HashMap<RequestKey, Entry<E>>,
@@ -74,12 +73,12 @@ enum Stage<E> {
 }
 
 impl<E: Clone> Outcomes<E> {
-    /// A store that has no outcome yet.
+    /// Creates a store without any outcome.
     pub fn new(limits: OutcomeLimits) -> Self {
         Self { limits, entries: HashMap::new(), per_user: HashMap::new(), expiry: BTreeSet::new(), bytes: 0 }
     }
 
-    /// Decides about a request that has come. If it runs, `under_way` makes the value that lets repeats join it.
+    /// Decides about a new request. If the request runs, `under_way` creates the value that lets repeats join it.
     ///
     /// # Errors
     /// [`Reason::RequestIdReused`] if the id was used with other commands, [`Reason::OutcomesFull`] if there is no
@@ -114,7 +113,7 @@ impl<E: Clone> Outcomes<E> {
         Ok(Begin::Run)
     }
 
-    /// Records the outcome of a request, or replaces an outcome that was unknown. A request whose unit was not sent is
+    /// Records the outcome of a request, or replaces an unknown outcome. A request whose unit was not sent is
     /// forgotten, so that a repeat runs.
     pub fn finish(&mut self, key: &RequestKey, outcome: Arc<Outcome>, now: Instant) {
         if matches!(&*outcome, Err(failure) if failure.delivery == Delivery::NotSent) {
@@ -129,12 +128,12 @@ impl<E: Clone> Outcomes<E> {
         self.expiry.insert((until, key.clone()));
     }
 
-    /// Forgets a request whose unit was refused or given up before it began, so that a repeat runs.
+    /// Forgets a request whose unit was refused or cancelled before it began, so that a repeat runs.
     pub fn withdraw(&mut self, key: &RequestKey) {
         self.forget(key);
     }
 
-    /// Forgets the outcomes whose lifetime is over.
+    /// Forgets the outcomes whose lifetime has ended.
     pub fn expire(&mut self, now: Instant) {
         while let Some((until, key)) = self.expiry.first().cloned()
             && until <= now
@@ -144,7 +143,7 @@ impl<E: Clone> Outcomes<E> {
         }
     }
 
-    /// When the lifetime of the oldest outcome ends.
+    /// When the lifetime of the oldest outcome ends; `None` without outcomes.
     pub fn next_expiry(&self) -> Option<Instant> {
         self.expiry.first().map(|(until, _)| *until)
     }

@@ -1,4 +1,4 @@
-//! Who the simulated card says it is: its answer to reset and its file control information.
+//! The identification of the simulated card: its answer to reset and its file control information.
 
 use crate::slot::Protocol;
 
@@ -16,7 +16,8 @@ pub(super) fn atr(protocol: Protocol, serial: u32) -> Vec<u8> {
     [&[0x3B][..], &checked, &[check]].concat()
 }
 
-/// The file control information, 19 bytes: the application's name and, as discretionary data, "CB", 1 and the serial number.
+/// The file control information, 19 bytes: the application's name and, as discretionary data, "CB", 1 and the serial
+/// number.
 pub(super) fn fci(aid: &[u8; 6], serial: u32) -> Vec<u8> {
     let mut fci = vec![0x6F, 17, 0x84, 6];
     fci.extend(aid);
@@ -30,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_t1_atr_has_its_check_byte_and_the_t0_atr_has_none() {
+    fn only_the_t1_atr_has_a_check_byte() {
         let t1 = atr(Protocol::T1, 0x0102_0304);
         assert_eq!(t1[..3], [0x3B, 0x88, 0x01]);
         assert_eq!(t1[1..].iter().fold(0, |sum, byte| sum ^ byte), 0);
@@ -39,7 +40,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fci_has_19_bytes_and_tells_cards_apart() {
+    fn the_fci_has_19_bytes_and_the_serial_number() {
         assert_eq!(fci(&[1; 6], 7).len(), 19);
         assert_ne!(fci(&[1; 6], 7), fci(&[1; 6], 8));
     }

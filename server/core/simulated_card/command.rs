@@ -1,23 +1,23 @@
-//! How the simulated card takes a command apart: the ISO 7816-4 cases on T=1, TPDUs alone on T=0.
+//! The simulated card's command parser: the ISO 7816-4 cases on T=1, only TPDUs on T=0.
 
 use crate::slot::Protocol;
 
-/// The one instruction whose length the card does not check well.
+/// The only instruction whose length the card does not check fully.
 const VERIFY: u8 = 0x20;
 
-/// A command as the card sees it. Has no `Debug`: the data may be a PIN.
+/// A parsed command. Has no `Debug`: the data may be a PIN.
 pub(super) struct Command<'a> {
     pub(super) class: u8,
     pub(super) instruction: u8,
     pub(super) p1: u8,
     pub(super) p2: u8,
     pub(super) data: &'a [u8],
-    /// How many bytes the answer may have, 1–65,536. A bare T=0 header has it even if the command wants none.
+    /// The maximum length of the response, 1–65,536. A T=0 header always has one, also in a command without a response.
     pub(super) le: Option<usize>,
 }
 
 impl<'a> Command<'a> {
-    /// None if the lengths do not fit together.
+    /// Returns `None` if the lengths disagree.
     pub(super) fn parse(protocol: Protocol, bytes: &'a [u8]) -> Option<Self> {
         let (&[class, instruction, p1, p2], body) = bytes.split_first_chunk::<4>()?;
         let (data, le) = match protocol {
@@ -64,7 +64,7 @@ fn apdu_body(body: &[u8]) -> Option<(&[u8], Option<usize>)> {
     }
 }
 
-/// As cards read it that overlook what follows the data.
+/// Parses a body like real cards that ignore bytes after the data.
 fn careless_body(body: &[u8]) -> Option<(&[u8], Option<usize>)> {
     let (lc, rest) = body.split_first().filter(|(lc, _)| **lc != 0)?;
     rest.get(..(*lc).into()).map(|data| (data, None))
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_that_do_not_fit_are_refused() {
+    fn inconsistent_lengths_are_refused() {
         for body in [&[2, 7][..], &[2, 7, 7, 5, 5], &[0, 0, 0, 0], &[0, 0, 2, 7], &[0, 0, 2, 7, 7, 0], &[0, 0]] {
             assert_eq!(lengths(Protocol::T1, body), None, "{body:?}");
         }
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_t1_card_overlooks_what_follows_the_pin() {
+    fn a_t1_card_ignores_bytes_after_the_pin() {
         let pin = |protocol, body: &[u8]| {
             Command::parse(protocol, &[&[0, VERIFY, 0, 0x80], body].concat()).map(|command| command.data.to_vec())
         };
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn t0_takes_a_header_of_five_bytes_and_p3_bytes_of_data_only() {
+    fn t0_accepts_five_header_bytes_and_p3_data_bytes_only() {
         let t0 = |body: &[u8]| lengths(Protocol::T0, body);
         assert_eq!(t0(&[0]), Some((0, Some(256))));
         assert_eq!(t0(&[2, 7, 7]), Some((2, None)));

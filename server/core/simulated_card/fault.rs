@@ -1,36 +1,36 @@
-//! What a card does about a command, and the faults that a command can ask it for.
+//! The card's reactions to commands, and the faults that a command can request.
 
 use std::time::Duration;
 
 use crate::apdu::ApduBytes;
 
-/// What a card does about a command; its shell acts it out.
+/// The card's reaction to a command; its owner (a slot or a reader) carries it out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reaction {
-    /// It works, answers, and then leaves if `then` says so.
+    /// The card works, answers, and then leaves if `then` is set.
     Answer {
-        /// The answer, status word included; a broken card's is too short to be one.
+        /// The response, status word included; a faulty card's is shorter than a status word.
         answer: ApduBytes,
-        /// How long it takes.
+        /// The time until the response.
         work: Duration,
-        /// Whether it leaves afterwards.
+        /// The absence after the response, if any.
         then: Option<Absence>,
     },
-    /// It leaves without an answer.
+    /// The card leaves without a response.
     Leave(Absence),
-    /// The exchange fails on its way; the card stays.
+    /// The exchange fails in transport; the card stays.
     Fail {
-        /// How long it takes to fail.
+        /// The time until the failure.
         after: Duration,
     },
 }
 
-/// A card leaves its reader, and another one may take its place.
+/// A card leaves its reader, and another one may replace it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Absence {
-    /// When it leaves, from now.
+    /// The time from now until the card leaves.
     pub after: Duration,
-    /// How long the reader stays empty; None: for ever.
+    /// How long the reader stays empty; `None` means forever.
     pub back: Option<Duration>,
 }
 
@@ -40,7 +40,7 @@ impl Reaction {
     }
 }
 
-/// A fault on demand.
+/// A fault that a command requests.
 pub(super) enum Fault {
     Leave { answered: bool, absence: Absence },
     Mute { resets: u16 },
@@ -50,7 +50,7 @@ pub(super) enum Fault {
 }
 
 impl Fault {
-    /// Decodes the command's P1 and data (see the table of the card); None if there is no such fault.
+    /// Decodes the command's P1 and data (see the card's table); `None` if there is no such fault.
     pub(super) fn decode(kind: u8, data: &[u8]) -> Option<Self> {
         let &[a0, a1, b0, b1] = data else { return None };
         let a = [a0, a1];
@@ -68,7 +68,7 @@ impl Fault {
         })
     }
 
-    /// What the shell is to do, for a card whose commands take `work`.
+    /// The reaction of a card whose commands take `work`.
     pub(super) fn reaction(self, work: Duration) -> Reaction {
         let success = || [0x90, 0x00][..].into();
         match self {

@@ -1,19 +1,19 @@
-//! The simulated card: a pure state machine without clock or I/O. The simulated readers run it inside the process, the tests
-//! plug the same card into a real pcscd.
+//! The simulated card: a pure state machine without clock or I/O. The simulated readers run it inside the process, the
+//! tests plug the same card into a real pcscd.
 //!
-//! All numbers are hexadecimal. `Le` is the number of bytes wanted; times are in ms, two bytes, big-endian. No command needs the
-//! application to be selected.
+//! All numbers are hexadecimal. `Le` is the number of bytes wanted; times are in ms, two bytes, big-endian. No command
+//! needs the application to be selected.
 //!
-//! | Command | What | Answer |
+//! | Command | Effect | Response |
 //! | --- | --- | --- |
 //! | `00 A4 04 00 06 F0 43 41 52 44 01 [Le]` | SELECT the application F0 "CARD" 01 | `61 13`; another AID `6A 82` |
 //! | `00 C0 00 00 Le` | GET RESPONSE, directly after a `61 xx` only | the next bytes; else `6D 00` |
 //! | `00 B2 01 04 10` | READ RECORD 1 | 16 bytes; with another Le `6C 10` |
 //! | `00 B0 <offset, 2> Le` | READ BINARY of the file of 1,000 bytes (byte n = n mod 251) | up to Le bytes |
-//! | `00 B0 81 <offset, 1> Le` | READ BINARY of the protected file of 32 bytes | up to Le bytes; `69 82` unless verified |
+//! | `00 B0 81 <offset, 1> Le` | READ BINARY, protected file of 32 bytes | up to Le bytes; `69 82` unless verified |
 //! | `00 CA 01 00 00` | GET DATA, an object of 700 bytes | `61 00`, then `61 00` and `61 BC` with the data |
 //! | `00 20 00 80 08 <PIN>` | VERIFY, the PIN is "12345678" | `90 00`, `63 Cx` (x tries left), `69 83` when blocked |
-//! | `00 20 00 80` | VERIFY without PIN asks | `90 00` if verified, else as above |
+//! | `00 20 00 80` | VERIFY without PIN: the state | `90 00` if verified, else as above |
 //! | `00 20 00 80 08 <PIN> <2 bytes or more>` | VERIFY with bytes too many, which a T=1 card overlooks | as above |
 //! | `00 24 00 80 10 <PIN> <new PIN>` | CHANGE REFERENCE DATA | as VERIFY; with `90 00` the new PIN holds |
 //! | `80 10 00 00 04` | COUNT: the commands received, this one too | 4 bytes, big-endian; with another Le `6C 04` |
@@ -21,12 +21,12 @@
 //! | `80 14 00 00 Lc <data> Le` | ECHO, short or extended | the data, by `61 xx` what Le does not cover |
 //! | `80 16 00 00 02 <time>` | SLOW: works that long | `90 00` |
 //! | `80 18 00 00 [00]` | CONTINUE: offers 5 bytes that only INS A5 fetches | `61 05` |
-//! | `80 A5 00 00 Le` | fetches them (class 00 will do) | the bytes |
+//! | `80 A5 00 00 Le` | fetches them (also in class 00) | the bytes |
 //! | `80 1A <class> <keep> 00` | OFFER: 5 bytes that GET RESPONSE fetches in that class alone, see below | `61 05` |
-//! | `80 1C <SW1> <SW2>` | STATUS WORD: nothing | this status word |
+//! | `80 1C <SW1> <SW2>` | STATUS WORD, without an effect | this status word |
 //! | `80 F0 <kind> 00 04 <a> <b>` | a fault, see below | |
 //!
-//! What OFFER offers is lost to a GET RESPONSE in another class, which is answered `6E 00`, unless `keep` is another
+//! The data of OFFER is lost after a GET RESPONSE in another class, which is answered `6E 00`, unless `keep` is another
 //! number than 00.
 //!
 //! | Kind | Fault |
@@ -37,12 +37,12 @@
 //! | 04 | `90 00`, then the next `a` resets stay without answer |
 //! | 05 | hangs for `a`, then the exchange fails |
 //! | 06 | the exchange fails at once |
-//! | 07 | an answer of one byte |
+//! | 07 | a response of one byte |
 //! | 08 | hangs for `a`, then `90 00` |
 //!
-//! A reset takes away the verified PIN and a pending answer, nothing else. On T=0 the card takes TPDUs only: five bytes and
-//! exactly P3 bytes of data, anything else is `67 00`; an Le that is too large is `6C xx`; an answer to a command with data
-//! comes by `61 xx`. Unknown instructions are `6D 00`, unknown classes `6E 00`.
+//! A reset takes away the verified PIN and a pending answer, nothing else. On T=0 the card takes TPDUs only: five bytes
+//! and exactly P3 bytes of data, anything else is `67 00`; an Le that is too large is `6C xx`; an answer to a command
+//! with data comes by `61 xx`. Unknown instructions are `6D 00`, unknown classes `6E 00`.
 
 mod atr;
 mod command;
@@ -84,18 +84,18 @@ const WRONG_OFFSET: u16 = 0x6B00;
 const UNKNOWN_INSTRUCTION: u16 = 0x6D00;
 const UNKNOWN_CLASS: u16 = 0x6E00;
 
-/// What sort of card to make.
+/// The properties of a new simulated card.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CardOptions {
-    /// T=0 is strict about TPDUs; any other protocol makes a T=1 card.
+    /// T=0 accepts only TPDUs; any other protocol makes a T=1 card.
     pub protocol: Protocol,
-    /// Tells cards apart: in the ATR's historical bytes and at the end of the FCI.
+    /// Distinguishes cards: in the ATR's historical bytes and at the end of the FCI.
     pub serial: u32,
-    /// How long a reset takes.
+    /// The duration of a reset.
     pub reset_time: Duration,
-    /// How long every command takes, beside what it takes by itself.
+    /// The minimum duration of every command, added to the command's own duration.
     pub command_time: Duration,
-    /// The PIN of a new card.
+    /// The PIN of a new card, 8 bytes.
     pub pin: &'static [u8],
 }
 
@@ -105,11 +105,11 @@ impl Default for CardOptions {
     }
 }
 
-/// A card, unpowered at first. Its shell tells it of power, resets and commands, and acts out its reactions.
+/// A card, unpowered at first. Its owner passes it power changes, resets and commands, and carries out its reactions.
 pub struct SimulatedCard {
     options: CardOptions,
     powered: bool,
-    /// Resets that stay without answer.
+    /// The number of next resets without an answer.
     mute_resets: u16,
     pin: Pin,
     received: u32,
@@ -118,7 +118,7 @@ pub struct SimulatedCard {
 }
 
 impl SimulatedCard {
-    /// A new card.
+    /// Creates an unpowered card with a fresh PIN and counters at zero.
     pub fn new(options: CardOptions) -> Self {
         Self {
             pin: Pin::new(options.pin),
@@ -131,7 +131,7 @@ impl SimulatedCard {
         }
     }
 
-    /// What the card was made from.
+    /// The options of this card's creation.
     pub fn options(&self) -> &CardOptions {
         &self.options
     }
@@ -141,7 +141,7 @@ impl SimulatedCard {
         atr::atr(self.options.protocol, self.options.serial)
     }
 
-    /// Power on, or a reset. None: the card is mute.
+    /// Powers the card on or resets it. Returns the ATR; `None` if the card is mute.
     pub fn reset(&mut self) -> Option<Vec<u8>> {
         self.power_off();
         if let Some(left) = self.mute_resets.checked_sub(1) {
@@ -152,7 +152,7 @@ impl SimulatedCard {
         Some(self.atr())
     }
 
-    /// Power off.
+    /// Powers the card off; the verified PIN and a pending response are lost.
     pub fn power_off(&mut self) {
         (self.powered, self.offered) = (false, None);
         self.pin.on_reset();
@@ -163,7 +163,7 @@ impl SimulatedCard {
         self.powered
     }
 
-    /// What the card does about a command APDU (T=0: TPDU).
+    /// Runs a command APDU (on T=0 a TPDU) and returns the card's reaction.
     pub fn transmit(&mut self, bytes: &[u8]) -> Reaction {
         if !self.powered {
             return Reaction::Fail { after: Duration::ZERO };
@@ -202,7 +202,7 @@ impl SimulatedCard {
         }
     }
 
-    /// The whole answer to a command, or the status word that stands alone.
+    /// The whole response to a command, or a status word alone.
     fn execute(&mut self, command: &Command<'_>, offered: Option<Offered>) -> Result<Vec<u8>, u16> {
         match (command.class, command.instruction) {
             (_, GET_RESPONSE | CONTINUE) => self.fetch(command, offered),
@@ -258,7 +258,7 @@ impl SimulatedCard {
     }
 }
 
-/// `data` if the command asks for just so many bytes; nothing has run otherwise.
+/// Returns `data` if the command's Le is its length; otherwise nothing has run.
 fn exactly(data: &[u8], command: &Command<'_>) -> Result<Vec<u8>, u16> {
     match command.le {
         Some(le) if le == data.len() => Ok(data.to_vec()),

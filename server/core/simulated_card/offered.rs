@@ -1,21 +1,20 @@
-//! The rest of an answer, which the simulated card keeps until it is fetched: by the very next command, as a rule.
+//! The rest of a response, which the simulated card keeps until it is fetched, normally by the very next command.
 
 use super::{CONTINUE, GET_RESPONSE, OK, SimulatedCard, UNKNOWN_CLASS, UNKNOWN_INSTRUCTION, command::Command};
 use crate::slot::Protocol;
 
-/// The rest of an answer.
 pub(super) struct Offered {
     data: Vec<u8>,
-    /// The instruction that fetches it.
+    /// The instruction that fetches the rest.
     instruction: u8,
-    /// The class in which it is fetched; `None` for 00 and 80.
+    /// The only class that fetches it; `None` for 00 and 80.
     class: Option<u8>,
-    /// Whether it survives to be fetched in another class.
+    /// Whether a GET RESPONSE in another class leaves it available.
     is_kept: bool,
 }
 
 impl Offered {
-    /// What GET RESPONSE fetches in one class alone.
+    /// A rest that GET RESPONSE fetches in one class alone.
     pub(super) fn picky(class: u8, is_kept: bool) -> Self {
         Self { data: b"picky".to_vec(), instruction: GET_RESPONSE, class: Some(class), is_kept }
     }
@@ -27,12 +26,12 @@ impl Offered {
 }
 
 impl SimulatedCard {
-    /// Keeps `data` for `instruction` and returns the status word that says so.
+    /// Keeps `data` for `instruction` and returns the status word that announces it.
     pub(super) fn offer(&mut self, data: Vec<u8>, instruction: u8) -> u16 {
         self.offered.insert(Offered { data, instruction, class: None, is_kept: false }).status()
     }
 
-    /// What was offered, if this command fetches it.
+    /// The offered bytes, if this command fetches them.
     pub(super) fn fetch(&mut self, command: &Command<'_>, offered: Option<Offered>) -> Result<Vec<u8>, u16> {
         let usual = matches!(command.class, 0x00 | 0x80);
         match offered {
@@ -48,14 +47,14 @@ impl SimulatedCard {
         }
     }
 
-    /// Fits the answer to what was asked for: offers what Le does not cover; on T=0 refuses an Le that is too large.
+    /// Fits the response to Le: offers the bytes beyond Le; on T=0 refuses an Le that is too large.
     pub(super) fn fit(&mut self, mut data: Vec<u8>, command: &Command<'_>) -> (Vec<u8>, u16) {
         let le = command.le.unwrap_or(0);
         let continued = if command.instruction == CONTINUE { CONTINUE } else { GET_RESPONSE };
         if self.options.protocol == Protocol::T0 && !data.is_empty() && le > data.len() {
             let status = 0x6C00 | data.len() as u16;
             if command.instruction == continued {
-                // What was offered must survive for the repetition that 6Cxx asks for.
+                // The rest must survive until the command is repeated after 6Cxx.
                 self.offer(data, continued);
             }
             return (Vec::new(), status);

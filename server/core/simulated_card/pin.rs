@@ -1,4 +1,4 @@
-//! The simulated card's PIN: its value, its tries, and whether it is verified.
+//! The simulated card's PIN: its value, its remaining tries, and whether it is verified.
 
 use zeroize::Zeroizing;
 
@@ -71,7 +71,7 @@ impl Pin {
         self.tries()
     }
 
-    /// The status word that says how many tries are left.
+    /// The status word with the number of remaining tries.
     fn tries(&self) -> u16 {
         0x63C0 | u16::from(self.tries_left)
     }

@@ -1,4 +1,4 @@
-//! What the simulated card promises, command by command.
+//! Tests of the simulated card, command by command.
 
 use super::{pin::BLOCKED, *};
 
@@ -16,7 +16,7 @@ fn card(protocol: Protocol) -> SimulatedCard {
     card
 }
 
-/// The data and the status word that `card` answers.
+/// The data and the status word of `card`'s response.
 fn send_bytes(card: &mut SimulatedCard, command: &[u8]) -> (Vec<u8>, u16) {
     let Reaction::Answer { answer, .. } = card.transmit(command) else { panic!("no answer") };
     let (data, status) = answer.split_last_chunk::<2>().unwrap();
@@ -34,7 +34,7 @@ fn status(card: &mut SimulatedCard, command: &str) -> u16 {
 }
 
 #[test]
-fn select_offers_the_fci_to_a_get_response_directly_after() {
+fn select_offers_the_fci_to_the_next_get_response() {
     for protocol in [Protocol::T0, Protocol::T1] {
         let mut card = card(protocol);
         assert_eq!(status(&mut card, SELECT), 0x6113);
@@ -56,7 +56,7 @@ fn a_command_between_select_and_get_response_breaks_the_pair() {
 }
 
 #[test]
-fn unknown_instructions_and_classes_are_named() {
+fn unknown_instructions_and_classes_are_refused() {
     let mut card = card(Protocol::T1);
     assert_eq!(status(&mut card, "00FE0000"), UNKNOWN_INSTRUCTION);
     assert_eq!(status(&mut card, "80A40400"), UNKNOWN_INSTRUCTION);
@@ -64,7 +64,7 @@ fn unknown_instructions_and_classes_are_named() {
 }
 
 #[test]
-fn a_record_read_with_another_le_says_the_right_one() {
+fn a_wrong_le_for_a_record_returns_the_right_le() {
     for protocol in [Protocol::T0, Protocol::T1] {
         let mut card = card(protocol);
         assert_eq!(status(&mut card, "00B2010400"), 0x6C10);
@@ -73,7 +73,7 @@ fn a_record_read_with_another_le_says_the_right_one() {
 }
 
 #[test]
-fn a_long_file_is_read_in_parts_or_at_once_by_extended_le() {
+fn a_long_file_is_read_in_parts_or_at_once() {
     let mut t1 = card(Protocol::T1);
     let (all, ok) = send(&mut t1, "00B00000 0003E8");
     assert_eq!((all.len(), ok), (1000, OK));
@@ -98,7 +98,7 @@ fn a_large_object_comes_as_a_chain() {
 }
 
 #[test]
-fn three_wrong_pins_block_and_the_right_one_restores_the_tries() {
+fn wrong_pins_block_and_the_right_one_restores_tries() {
     let mut card = card(Protocol::T1);
     let (right, wrong) = ("00200080083132333435363738", "00200080083132333435363737");
     assert_eq!(status(&mut card, "00200080"), 0x63C3);
@@ -131,7 +131,7 @@ fn changed_pin_holds_until_it_is_changed_again() {
 }
 
 #[test]
-fn the_protected_file_opens_for_the_pin_until_a_reset_but_not_until_a_select() {
+fn a_verified_pin_survives_a_select_but_not_a_reset() {
     let mut card = card(Protocol::T1);
     assert_eq!(status(&mut card, "00B0810020"), NOT_VERIFIED);
     assert_eq!(status(&mut card, "00200080083132333435363738"), OK);
@@ -142,7 +142,7 @@ fn the_protected_file_opens_for_the_pin_until_a_reset_but_not_until_a_select() {
 }
 
 #[test]
-fn the_counters_survive_a_reset_and_a_wrong_le_does_not_count_a_debit() {
+fn counters_survive_resets_and_a_wrong_le_counts_no_debit() {
     for protocol in [Protocol::T0, Protocol::T1] {
         let mut card = card(protocol);
         assert_eq!(send(&mut card, "8010000004"), (vec![0, 0, 0, 1], OK));
@@ -164,7 +164,7 @@ fn echo_answers_65535_bytes() {
 }
 
 #[test]
-fn t0_answers_a_case_4_command_by_get_response_and_refuses_its_le() {
+fn t0_answers_a_case_4_command_by_get_response() {
     let mut card = card(Protocol::T0);
     assert_eq!(status(&mut card, "80140000 03 010203 00"), WRONG_LENGTH);
     assert_eq!(status(&mut card, "80140000 03 010203"), 0x6103);
@@ -175,7 +175,7 @@ fn t0_answers_a_case_4_command_by_get_response_and_refuses_its_le() {
 }
 
 #[test]
-fn only_its_own_instruction_continues_a_continued_answer() {
+fn only_one_instruction_continues_a_continued_response() {
     let mut card = card(Protocol::T1);
     assert_eq!(status(&mut card, "8018000000"), 0x6105);
     assert_eq!(status(&mut card, "00C0000005"), 0x6D00);
@@ -185,7 +185,7 @@ fn only_its_own_instruction_continues_a_continued_answer() {
 }
 
 #[test]
-fn a_slow_command_and_a_hang_take_the_time_asked_for() {
+fn a_slow_command_and_a_hang_take_the_requested_time() {
     let mut card = card(Protocol::T1);
     for command in ["8016000002 01F4", "80F0080004 01F40000"] {
         let Reaction::Answer { work, then: None, .. } = card.transmit(&hex(command)) else { panic!("no answer") };
@@ -194,7 +194,7 @@ fn a_slow_command_and_a_hang_take_the_time_asked_for() {
 }
 
 #[test]
-fn a_mute_card_leaves_as_many_resets_without_answer_as_asked() {
+fn a_mute_card_ignores_the_requested_number_of_resets() {
     let mut card = card(Protocol::T1);
     assert_eq!(status(&mut card, "80F0040004 00020000"), OK);
     assert_eq!((card.reset(), card.reset()), (None, None));
@@ -203,7 +203,7 @@ fn a_mute_card_leaves_as_many_resets_without_answer_as_asked() {
 }
 
 #[test]
-fn faults_are_handed_to_the_shell() {
+fn faults_are_reported_as_reactions() {
     let mut card = card(Protocol::T1);
     let mut fault = |command: &str| card.transmit(&hex(command));
     let seconds = Duration::from_secs;
@@ -221,7 +221,7 @@ fn faults_are_handed_to_the_shell() {
 }
 
 #[test]
-fn what_is_offered_to_one_class_is_kept_from_another() {
+fn data_offered_to_one_class_is_refused_to_another() {
     for protocol in [Protocol::T0, Protocol::T1] {
         let mut card = card(protocol);
         for class in ["00", "80", "84"] {

@@ -1,5 +1,5 @@
-//! Leases: the right to send to one reader's card, for one unit or one session. The actor grants it, and ends it by moving on; the card
-//! thread asks before **each** APDU. That one comparison is what keeps two holders apart.
+//! Leases: the right to send to one reader's card, for one unit or one session. The actor grants and ends leases; the
+//! card thread checks the lease before **each** APDU. This one comparison keeps two holders apart.
 
 use std::{
     sync::{
@@ -9,20 +9,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The giver's side: one per reader, owned by its actor.
+/// The granting side: one per reader, owned by its actor.
 #[derive(Debug, Default)]
 pub struct Leases {
     valid_epoch: Arc<AtomicU64>,
 }
 
 impl Leases {
-    /// Grants the next lease. The one before is over from this moment.
+    /// Grants the next lease. The previous one ends at this moment.
     pub fn grant(&mut self) -> Lease {
         let epoch = self.valid_epoch.fetch_add(1, Ordering::AcqRel) + 1;
         Lease { epoch, valid_epoch: Arc::clone(&self.valid_epoch) }
     }
 
-    /// Ends the lease that is out, if any: its holder sends nothing more.
+    /// Ends the current lease, if any: its holder sends nothing more.
     pub fn end(&mut self) {
         self.valid_epoch.fetch_add(1, Ordering::AcqRel);
     }
@@ -42,64 +42,64 @@ impl Lease {
     }
 }
 
-/// Whether a session is doing something: its holder says when it asks, the card thread when it is done.
+/// Whether a session has running tasks: its holder reports new tasks, the card thread reports finished ones.
 #[derive(Debug)]
 pub struct Activity {
     began: Instant,
     pending: AtomicU32,
-    /// Milliseconds from `began` to when the last task was done.
+    /// Milliseconds from `began` to the end of the last task.
     idle_since: AtomicU64,
 }
 
 impl Activity {
-    /// Of a session that begins now, idle.
+    /// Creates the activity of a session that begins now, idle.
     pub fn new(now: Instant) -> Self {
         Self { began: now, pending: AtomicU32::new(0), idle_since: AtomicU64::new(0) }
     }
 
-    /// A task was handed over.
-    pub fn asked(&self) {
+    /// A task was handed to the card thread.
+    pub fn on_task(&self) {
         self.pending.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// A task is done.
+    /// A task has ended at `now`.
     pub fn done(&self, now: Instant) {
         let since = now.saturating_duration_since(self.began).as_millis();
         self.idle_since.store(u64::try_from(since).unwrap_or(u64::MAX), Ordering::Release);
         self.pending.fetch_sub(1, Ordering::AcqRel);
     }
 
-    /// Since when nothing is being done; `None` while something is.
+    /// Since when no task runs; `None` while one does.
     pub fn idle_since(&self) -> Option<Instant> {
         let is_idle = self.pending.load(Ordering::Acquire) == 0;
         is_idle.then(|| self.began + Duration::from_millis(self.idle_since.load(Ordering::Acquire)))
     }
 }
 
-/// When a session must give way to those who wait. Nothing bites while nobody waits.
+/// When a session must give way to waiters. The limits have no effect while nobody waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Terms {
-    /// When the session began.
+    /// The beginning of the session.
     pub began: Instant,
-    /// How long it may idle.
+    /// The maximum idle time while others wait.
     pub idle_timeout: Duration,
-    /// How long it may go on while others wait.
+    /// The maximum time with waiters, from the session's first waiter on.
     pub max_contended_lease: Duration,
 }
 
-/// What the terms say at a moment.
+/// The decision of the terms at a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// Go on; ask again then at the latest, if there is a time.
+    /// The session continues. Check again at this time at the latest, if there is one.
     GoOn(Option<Instant>),
-    /// It idles.
+    /// The session idles for too long.
     Idles,
-    /// It has had its time.
+    /// The session has used up its time with waiters.
     TooLong,
 }
 
 impl Terms {
-    /// Whether the session may go on, given since when others wait and since when it idles.
+    /// Whether the session may continue, given since when others wait and since when it idles.
     pub fn judge(&self, now: Instant, contended: Option<Instant>, idle: Option<Instant>) -> Verdict {
         let Some(contended) = contended else { return Verdict::GoOn(None) };
         let too_long = contended.max(self.began) + self.max_contended_lease;
@@ -110,7 +110,7 @@ impl Terms {
         match idle_end {
             Some(end) if end <= now => Verdict::Idles,
             Some(end) => Verdict::GoOn(Some(end.min(too_long))),
-            // It may begin to idle at any moment: nobody tells when.
+            // The session may begin to idle at any moment, without notice.
             None => Verdict::GoOn(Some(too_long.min(now + self.idle_timeout))),
         }
     }
@@ -123,7 +123,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn only_the_latest_lease_is_valid_and_only_until_it_is_ended() {
+    fn only_the_latest_lease_is_valid_until_it_ends() {
         let mut leases = Leases::default();
         let first = leases.grant();
         assert!(first.is_valid());
@@ -134,12 +134,12 @@ mod tests {
     }
 
     #[test]
-    fn a_session_idles_while_none_of_its_tasks_is_under_way() {
+    fn a_session_idles_while_none_of_its_tasks_runs() {
         let now = Instant::now();
         let activity = Activity::new(now);
         assert_eq!(activity.idle_since(), Some(now));
-        activity.asked();
-        activity.asked();
+        activity.on_task();
+        activity.on_task();
         activity.done(now + SECOND);
         assert_eq!(activity.idle_since(), None);
         activity.done(now + 2 * SECOND);
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_gives_way_only_to_those_who_wait() {
+    fn a_session_gives_way_only_to_waiters() {
         let began = Instant::now();
         let terms = Terms { began, idle_timeout: 10 * SECOND, max_contended_lease: 60 * SECOND };
         let at = |seconds| began + seconds * SECOND;

@@ -1,5 +1,4 @@
-//! Whose turn it is: the queue, the lease of its holder, the terms on which callers wait, and when a reset stands between
-//! two turns.
+//! Turns at a reader: the queue, the lease of its holder, the terms of waiting requests, and the reset between two turns.
 
 pub mod isolation;
 pub mod lease;

@@ -1,5 +1,4 @@
-//! A turn: on what terms a request waits for one, what it is once it has come, and what becomes of the card after it.
-//! Pure.
+//! A turn: the terms of a waiting request, the facts once its turn has come, and the disposition of the card after it.
 
 use std::time::{Duration, Instant};
 
@@ -8,34 +7,34 @@ use crate::{
     slot::ResetKind,
 };
 
-/// How long a request waits that does not say.
+/// The wait of a request without a timeout of its own.
 pub const DEFAULT_WAIT: Duration = Duration::from_secs(30);
-/// The longest that a request may wait.
+/// The maximum wait of a request.
 pub const MAX_WAIT: Duration = Duration::from_secs(24 * 3600);
 
-/// What a request needs of the card.
+/// A request's requirement for the card.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum CardRequirement {
-    /// A usable card, now: without one the request fails at once.
+    /// A usable card now: without one the request fails at once.
     #[default]
     Required,
-    /// A usable card, for which the request waits too.
+    /// A usable card, for which the request waits.
     Awaited,
 }
 
-/// What becomes of the card at the end of a turn.
+/// What happens to the card at the end of a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Disposition {
-    /// It is left as it is.
+    /// The card stays as it is.
     Leave,
-    /// It is reset, in the way that the reader's `isolation_reset` says.
+    /// The card is reset, by the reader's `isolation_reset`.
     Reset,
-    /// Its power is cut, and it is reset.
+    /// The card's power is cut, and the card is reset.
     Unpower,
 }
 
 impl Disposition {
-    /// The reset that it asks for, if any; `usual` is the reader's `isolation_reset`.
+    /// The reset that this disposition requires, if any; `usual` is the reader's `isolation_reset`.
     pub fn reset(self, usual: ResetKind) -> Option<ResetKind> {
         match self {
             Self::Leave => None,
@@ -44,7 +43,7 @@ impl Disposition {
         }
     }
 
-    /// What becomes of the card when a session does not end in good order: it is reset even if it was to be left.
+    /// The disposition when a session ends abnormally: a card to be left is reset too.
     pub fn abruptly(self) -> Self {
         match self {
             Self::Leave => Self::Reset,
@@ -53,24 +52,23 @@ impl Disposition {
     }
 }
 
-/// On what terms someone waits for a turn.
+/// The terms on which a request waits for a turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TurnRequest {
-    /// How the card is reset before the turn begins, if it is.
+    /// The reset of the card before the turn, if the request has one.
     pub reset_before: Option<ResetKind>,
-    /// Only in this insertion.
+    /// The only insertion in which the turn may begin, if set.
     pub if_insertion_id: Option<String>,
-    /// Only in this state.
+    /// The only card state in which the turn may begin, if set.
     pub if_state_tag: Option<String>,
-    /// How long to wait for the turn.
+    /// The maximum wait for the turn.
     pub wait_timeout: Duration,
-    /// What it needs of the card.
+    /// The requirement for the card when the turn comes.
     pub card: CardRequirement,
 }
 
 impl TurnRequest {
-    /// The reset at the beginning of the turn, if there is one: the request's own, or `isolation`'s, and the colder of
-    /// both.
+    /// The reset at the beginning of the turn, if any: the colder of the request's own and `isolation`'s.
     pub fn first_reset(&self, isolation: Option<ResetKind>) -> Option<ResetKind> {
         match (self.reset_before, isolation) {
             (Some(ResetKind::Cold), _) | (_, Some(ResetKind::Cold)) => Some(ResetKind::Cold),
@@ -78,7 +76,8 @@ impl TurnRequest {
         }
     }
 
-    /// What forbids the turn on a card in this insertion and state, compared when the turn comes.
+    /// The failure of the turn if a condition does not match the current insertion and state; compared when the turn
+    /// comes.
     pub fn broken_condition(&self, insertion_id: &str, state_tag: &str) -> Option<Failure> {
         let differs = |wanted: &Option<String>, is| wanted.as_ref().is_some_and(|wanted| wanted != is);
         if differs(&self.if_insertion_id, insertion_id) {
@@ -95,7 +94,7 @@ impl TurnRequest {
     /// Adds the conditions of a repeat of the same request.
     ///
     /// # Errors
-    /// [`Reason::RequestIdReused`], and nothing is added, if one of them contradicts one that is there.
+    /// [`Reason::RequestIdReused`] if one of them contradicts an existing one. Then nothing is added.
     pub fn add_conditions(&mut self, repeat: &Self) -> Result<(), Failure> {
         let contradict =
             |one: &Option<String>, other: &Option<String>| one.is_some() && other.is_some() && one != other;
@@ -115,21 +114,21 @@ impl TurnRequest {
         Ok(())
     }
 
-    /// Whether `failure`, which tells of the reader's state, is told now: always if waiting cannot help, otherwise unless a card is
-    /// waited for.
-    pub fn is_told(&self, failure: &Failure) -> bool {
+    /// Whether `failure`, caused by the reader's state, refuses the request now: always if waiting cannot help,
+    /// otherwise unless the request waits for a card.
+    pub fn is_refused_by(&self, failure: &Failure) -> bool {
         self.card == CardRequirement::Required || failure.reason == Reason::ReaderNotOwned
     }
 }
 
-/// A turn that has come.
+/// The facts of a turn that has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Turn {
-    /// The insertion in the reader.
+    /// The id of the insertion in the reader.
     pub insertion_id: String,
-    /// The card's state once the turn has begun.
+    /// The card's state tag from the beginning of the turn.
     pub state_tag: String,
-    /// When it came.
+    /// The beginning of the turn.
     pub began: Instant,
     /// Whether the card is reset first.
     pub reset: bool,
@@ -157,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_session_in_good_order_leaves_the_card() {
+    fn only_a_session_that_ends_normally_leaves_the_card() {
         for (disposition, usual, abruptly) in [
             (Disposition::Leave, None, Disposition::Reset),
             (Disposition::Reset, Some(ResetKind::Warm), Disposition::Reset),

@@ -1,46 +1,46 @@
-//! What a caller may see of the turns at a reader: its own waiting requests, and since when the turn is held. Pure.
+//! A caller's view of the turns at a reader: its own waiting requests, and since when the turn is held.
 
 use std::time::Instant;
 
-/// What a turn is wanted for.
+/// The kind of work in a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TurnKind {
-    /// One unit.
+    /// One unit of a `Transmit` call.
     Unit,
-    /// A session.
+    /// A session of any number of messages.
     Session,
 }
 
-/// Who has the turn.
+/// The holder of the turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Holder {
-    /// What for.
+    /// The kind of the holder's work.
     pub kind: TurnKind,
-    /// When the turn came.
+    /// The beginning of its turn.
     pub since: Instant,
-    /// Whether it is the caller that asks.
+    /// Whether the holder is the requesting caller.
     pub is_caller: bool,
 }
 
-/// A request that waits.
+/// A waiting request of the caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Waiter {
-    /// What for.
+    /// The kind of work for its turn.
     pub kind: TurnKind,
-    /// How many turns come before its own, the one under way included, if nobody gives up and nobody new comes.
+    /// The number of turns before its own, the current one included, if no request is cancelled and no new one comes.
     pub turns_ahead: usize,
-    /// When it came.
+    /// When the reader received the request.
     pub since: Instant,
-    /// When it is refused with `QUEUE_TIMEOUT`.
+    /// The end of its wait: it is then refused with `QUEUE_TIMEOUT`.
     pub deadline: Instant,
 }
 
-/// What one caller may see of the turns at one reader.
+/// One caller's view of the turns at one reader.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Turns {
-    /// Who has the turn, if anyone has: the broker itself has none while it takes, resets or releases the card for
-    /// nobody.
+    /// The holder of the turn, if there is one. The broker itself is no holder while it takes, resets or releases the
+    /// card without a request.
     pub holder: Option<Holder>,
-    /// The caller's own requests that wait, in the order of their turns.
+    /// The caller's own waiting requests, in the order of their turns.
     pub waiting: Vec<Waiter>,
 }

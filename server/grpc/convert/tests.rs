@@ -1,4 +1,4 @@
-//! What of a request is refused, and which field is named then.
+//! Tests of refused request fields, and of the field that each refusal names.
 
 use super::*;
 
@@ -55,7 +55,7 @@ fn every_broken_rule_of_a_command_names_its_field() {
 }
 
 #[test]
-fn what_the_broker_does_not_have_is_not_implemented() {
+fn unsupported_fields_are_not_implemented() {
     let actions = [
         Action::Control(v1::ControlCommand::default()),
         Action::GetAttribute(v1::GetAttribute::default()),
@@ -103,14 +103,14 @@ fn a_disposition_has_the_default_of_its_turn() {
 }
 
 #[test]
-fn moments_are_told_by_the_systems_clock() {
+fn moments_are_converted_to_the_systems_clock() {
     let now = SystemTime::now();
     for offset in [-5, 5] {
         let moment =
             if offset < 0 { Instant::now() - Duration::from_secs(5) } else { Instant::now() + Duration::from_secs(5) };
-        let told = SystemTime::try_from(timestamp(moment)).unwrap();
+        let converted = SystemTime::try_from(timestamp(moment)).unwrap();
         let expected = if offset < 0 { now - Duration::from_secs(5) } else { now + Duration::from_secs(5) };
-        let error = told.duration_since(expected).or_else(|early| Ok::<_, ()>(early.duration())).unwrap();
+        let error = converted.duration_since(expected).or_else(|early| Ok::<_, ()>(early.duration())).unwrap();
         assert!(error < Duration::from_secs(4), "{error:?}");
     }
 }

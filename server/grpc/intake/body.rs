@@ -1,4 +1,4 @@
-//! A request's body that is read only as far as its user's budget and its time reach.
+//! A request's body that is read only within its user's budget and its time.
 
 use std::{
     pin::Pin,
@@ -29,7 +29,7 @@ use crate::grpc::{
 /// The time for a request, or for one message of a stream, in which the broker waits for the rest of it.
 const SEND_TIME: Duration = Duration::from_secs(10);
 
-/// Why the body of a call was read no further. In the extensions of every request; clones belong to the same call.
+/// Why the body of a call was not read to its end. In the extensions of every request; clones belong to the same call.
 #[derive(Debug, Clone, Default)]
 pub(in crate::grpc) struct BodyFailure(Arc<OnceLock<Option<Failure>>>);
 
@@ -38,43 +38,42 @@ impl BodyFailure {
     pub(in crate::grpc) fn get(&self) -> Option<Failure> {
         match self.0.get() {
             Some(end) => end.clone(),
-            // The body is sound, so it was the decoder that failed.
+            // The body is valid, so the decoder has failed.
             None => Some(Failure::not_sent(Reason::InvalidRequest, NO_MESSAGE)),
         }
     }
 
     /// Whether the client has reset the stream, or the connection was lost. tonic's decoder reports a stream that was
-    /// reset with CANCEL as one that ended in good order.
+    /// reset with CANCEL as a normal end.
     pub(in crate::grpc) fn is_lost(&self) -> bool {
         matches!(self.0.get(), Some(None))
     }
 
     fn set(&self, end: Option<Failure>) {
-        // The first one counts.
+        // The first failure counts.
         let _ = self.0.set(end);
     }
 }
 
-/// The body of one request.
+/// The body of one request, metered.
 pub(super) struct MeteredBody {
     body: Body,
     framing: Framing,
-    /// Whether the client may send messages for as long as it likes. Otherwise the whole body must come in time.
+    /// Whether the client may send messages at any time. Otherwise the whole body must come in time.
     streams: bool,
     user: Principal,
     entitlement: Entitlement,
     budgets: Budgets,
-    /// The room of the message under way. A body that is no stream keeps its room until it ends.
+    /// The reserved bytes of the current message. A body that is no stream keeps its reservation until it ends.
     reservation: Option<Reservation>,
-    /// How much longer the broker waits for the message under way, or for the body; `None` between the messages of a
-    /// stream.
+    /// The remaining time for the current message, or for the body; `None` between the messages of a stream.
     time_left: Option<Duration>,
-    /// The wait for more bytes; `None` while some are there.
+    /// The wait for more bytes; `None` while bytes are available.
     wait: Option<Wait>,
     failure: BodyFailure,
 }
 
-/// A wait for the client.
+/// A wait for bytes of the client.
 struct Wait {
     since: Instant,
     /// Wakes the reader when the time is over.
@@ -82,7 +81,7 @@ struct Wait {
     arrival: Arc<Arrival>,
 }
 
-/// Notes when the client has sent something: the reader of the body may look at it much later.
+/// Records when the client has sent something: the reader of the body may poll much later.
 struct Arrival {
     time: OnceLock<Instant>,
     reader: Waker,
@@ -118,7 +117,7 @@ impl MeteredBody {
         }
     }
 
-    /// Takes account of the next bytes, before anything is reserved for the message that they announce.
+    /// Accounts for the next bytes, before memory is reserved for the message that they announce.
     fn account(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         match self.framing.take(bytes) {
             Progress::Complete if self.streams => (self.reservation, self.time_left) = (None, None),
@@ -147,7 +146,7 @@ impl MeteredBody {
         Ok(())
     }
 
-    /// Reads on, and measures how long the client makes the broker wait.
+    /// Reads more bytes, and measures how long the client keeps the broker waiting.
     fn poll_inner(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<bytes::Bytes>, Status>>> {
         let polled = Pin::new(&mut self.body).poll_frame(context);
         if let Some(wait) = self.wait.take() {
@@ -163,7 +162,7 @@ impl MeteredBody {
         }
         let mut timer = Box::pin(sleep(left));
         if left.is_zero() || timer.as_mut().poll(context).is_ready() {
-            let late = queue_full("the request has not come within 10 s: send it again");
+            let late = queue_full("the request did not arrive within 10 s: send it again");
             return Poll::Ready(Some(Err(self.fail(late))));
         }
         self.wait = Some(Wait { since: Instant::now(), _timer: timer, arrival });
@@ -192,12 +191,12 @@ impl HttpBody for MeteredBody {
                 Poll::Ready(Some(accounted.map(|()| frame).map_err(|failure| this.fail(failure))))
             }
             Poll::Ready(Some(Err(status))) => {
-                // A failure of our own was set before.
+                // The broker's own failure was set before.
                 this.failure.set(None);
                 Poll::Ready(Some(Err(status)))
             }
             Poll::Ready(None) => {
-                // hyper reports a reset with NO_ERROR as an end in good order.
+                // hyper reports a reset with NO_ERROR as a normal end.
                 if this.streams && !this.body.is_end_stream() {
                     this.failure.set(None);
                 }

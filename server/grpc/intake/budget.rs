@@ -1,4 +1,4 @@
-//! How much a user's open calls and unfinished requests may take: the limits, and what is taken now.
+//! Limits on a user's open calls and unfinished requests, and the amounts in use.
 
 use std::{
     collections::HashMap,
@@ -7,7 +7,7 @@ use std::{
 
 use cardbroker_core::caller::Principal;
 
-/// What the limits of a user depend on.
+/// The class of a user, which determines the limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Entitlement {
     /// The policy grants the user something at some reader.
@@ -16,14 +16,14 @@ pub(super) enum Entitlement {
     Stranger,
 }
 
-/// What one user may take.
+/// The limits of one user.
 struct Limits {
-    /// Open calls of one connection. For members above the limit of waiting requests per caller, so that watch streams
-    /// and health checks find room beside a full queue.
+    /// Maximum open calls of one connection. For members above the limit of waiting requests per caller, so that watch
+    /// streams and health checks are served beside a full queue.
     connection_calls: usize,
-    /// Open calls of all connections.
+    /// Maximum open calls of all connections.
     calls: usize,
-    /// Bytes of unfinished requests. For members four of the longest ones.
+    /// Maximum bytes of unfinished requests. For members four of the longest requests.
     bytes: usize,
 }
 
@@ -35,13 +35,13 @@ impl Entitlement {
         }
     }
 
-    /// Returns how many calls one connection may have open.
+    /// Returns the maximum number of open calls of one connection.
     pub(super) fn connection_calls(self) -> usize {
         self.limits().connection_calls
     }
 }
 
-/// What every user takes now. Clones share the account.
+/// The amounts in use by every user. Clones share the account.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Budgets(Arc<Mutex<HashMap<Principal, Taken>>>);
 
@@ -53,12 +53,12 @@ struct Taken {
 }
 
 impl Budgets {
-    /// Takes room for an open call of `user`; `None` if there is none.
+    /// Reserves an open call of `user`; `None` if the limit is reached.
     pub(super) fn call(&self, user: &Principal, entitlement: Entitlement) -> Option<Reservation> {
         self.take(user, entitlement, Taken { calls: 1, bytes: 0 })
     }
 
-    /// Takes room for an unfinished request of `user` of that length; `None` if there is none.
+    /// Reserves the bytes of an unfinished request of `user`; `None` if the limit is reached.
     pub(super) fn request(&self, user: &Principal, entitlement: Entitlement, bytes: usize) -> Option<Reservation> {
         self.take(user, entitlement, Taken { calls: 0, bytes })
     }
@@ -84,13 +84,13 @@ impl Budgets {
         }
     }
 
-    /// Every change leaves the map whole, so a panic elsewhere does no harm.
+    /// Every change leaves the map consistent, so a panic elsewhere does no harm.
     fn lock(&self) -> MutexGuard<'_, HashMap<Principal, Taken>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Room in a user's budget, given back when this is dropped.
+/// A part of a user's budget, given back on drop.
 #[derive(Debug)]
 pub(super) struct Reservation {
     budgets: Budgets,
@@ -99,7 +99,7 @@ pub(super) struct Reservation {
 }
 
 impl Reservation {
-    /// Returns how many bytes are taken.
+    /// Returns the number of reserved bytes.
     pub(super) fn bytes(&self) -> usize {
         self.taken.bytes
     }
@@ -119,7 +119,7 @@ mod tests {
     const BOB: Principal = Principal::User(1002);
 
     #[test]
-    fn a_user_takes_no_more_than_the_budget_and_gets_it_back() {
+    fn a_users_bytes_are_limited_and_given_back() {
         let budgets = Budgets::default();
         for entitlement in [Entitlement::Member, Entitlement::Stranger] {
             let limit = entitlement.limits().bytes;
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_has_no_more_calls_open_than_the_budget() {
+    fn a_users_open_calls_are_limited() {
         let budgets = Budgets::default();
         let calls: Vec<_> = std::iter::from_fn(|| budgets.call(&ALICE, Entitlement::Stranger)).take(100).collect();
         assert_eq!(calls.len(), Entitlement::Stranger.limits().calls);

@@ -1,34 +1,34 @@
-//! Where messages begin and end in a request's body (gRPC over HTTP/2, "Length-Prefixed-Message"). Pure.
+//! The boundaries of messages in a request's body (gRPC over HTTP/2, "Length-Prefixed-Message").
 
-/// A flag byte, and the length in four bytes, the highest first.
+/// A flag byte, and the length in four bytes, big-endian.
 const HEADER_BYTES: usize = 5;
 
-/// Where a chunk leaves the body.
+/// The position in the body after a chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Progress {
-    /// At the end of a message.
+    /// The chunk ends at the end of a message.
     Complete,
-    /// The bytes end within a message.
+    /// The chunk ends within a message.
     Unfinished {
-        /// How long its header says it is; 0 while the header has not come.
+        /// The length from the message's header; 0 while the header is incomplete.
         announced: usize,
         /// Whether the message began in this chunk.
         is_new: bool,
     },
 }
 
-/// Follows one body, chunk by chunk.
+/// Follows the messages of one body, chunk by chunk.
 #[derive(Debug, Default)]
 pub(super) struct Framing {
     header: [u8; HEADER_BYTES],
-    /// How much of the header has come.
+    /// The number of header bytes received so far.
     header_bytes: usize,
-    /// How much of the message has not.
+    /// The number of message bytes still to come.
     missing: usize,
 }
 
 impl Framing {
-    /// Takes the next bytes of the body. Returns where they leave it.
+    /// Takes the next bytes of the body and returns the position after them.
     pub(super) fn take(&mut self, mut chunk: &[u8]) -> Progress {
         let mut is_new = self.header_bytes == 0;
         while !chunk.is_empty() {
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_unfinished_until_its_last_byte_has_come() {
+    fn a_message_is_unfinished_until_its_last_byte() {
         let unfinished = |announced, is_new| Progress::Unfinished { announced, is_new };
         let mut framing = Framing::default();
         assert_eq!(framing.take(&[0, 0, 0]), unfinished(0, true));

@@ -1,12 +1,12 @@
-//! How long the headers of a request may be. Pure.
+//! The limit on the length of a request's headers.
 
 use cardbroker_core::error::{Failure, Reason};
 use http::{HeaderMap, Uri};
 
-/// The most header bytes of one request, in HTTP/2's count.
+/// Maximum header bytes of one request, as HTTP/2 counts them.
 const MAX_HEADER_BYTES: usize = 16 * 1024;
 
-/// What HTTP/2 counts for a field beside its name and value (RFC 9113 §6.5.2).
+/// The overhead of a field, which HTTP/2 adds to its name and value (RFC 9113 §6.5.2).
 const FIELD_OVERHEAD_BYTES: usize = 32;
 
 /// The pseudo-header fields: `:method POST`, `:scheme http`, and the names of `:authority` and `:path`.

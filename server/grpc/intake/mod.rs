@@ -1,5 +1,5 @@
-//! Bounds on requests that are not decoded yet: open calls, and bytes and time of unfinished bodies, by user. A request
-//! beyond them is refused before memory is reserved for it.
+//! Bounds on requests before decoding: open calls, and bytes and time of unfinished bodies, by user. A request beyond
+//! them is refused before memory is reserved for it.
 //!
 //! ```text
 //! request ─▶ authentication ─▶ intake: calls ─▶ service ─▶ body: framing, budget, time ─▶ decoder
@@ -36,14 +36,14 @@ use crate::{
     policy::access::PolicyInForce,
 };
 
-/// Methods whose requests are streams, which may stay open without a message for as long as the client likes.
+/// Methods with a stream of requests, which may stay open without a message for any time.
 const CLIENT_STREAMS: [&str; 3] = [
     "/cardbroker.v1.CardBrokerService/OpenSession",
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
 ];
 
-/// Bounds what requests take. To be outside of every service and inside of the authentication.
+/// Bounds the requests of each user. Must be outside of every service and inside of the authentication.
 #[derive(Clone)]
 pub struct IntakeLayer {
     policy: PolicyInForce,
@@ -51,7 +51,7 @@ pub struct IntakeLayer {
 }
 
 impl IntakeLayer {
-    /// Bounds by what `policy` grants a user.
+    /// Creates a layer with the limits that `policy` entitles a user to.
     pub fn new(policy: PolicyInForce) -> Self {
         Self { policy, budgets: Budgets::default() }
     }
@@ -109,7 +109,10 @@ impl<S> Intake<S> {
     fn admit(&self, request: &mut Request<Body>) -> Result<OpenCall, Failure> {
         let extensions = request.extensions();
         let (Some(caller), Some(peer)) = (extensions.get::<Caller>(), extensions.get::<Peer>()) else {
-            return Err(Failure::not_sent(Reason::Internal, "the request has no caller: report this"));
+            return Err(Failure::not_sent(
+                Reason::Internal,
+                "the request has no caller, a fault of the broker: report it",
+            ));
         };
         headers::check(request.uri(), request.headers())?;
         let grants_anything = self.policy.borrow().grants_anything(&caller.identity);
@@ -129,18 +132,18 @@ impl<S> Intake<S> {
     }
 }
 
-/// A failure of a request that takes more than its connection or user may.
+/// The failure of a request that exceeds a limit of its connection or user.
 fn queue_full(message: &'static str) -> Failure {
     Failure::not_sent(Reason::QueueFull, message)
 }
 
-/// An open call, counted until this is dropped.
+/// An open call, counted until it is dropped.
 struct OpenCall {
     _connection: CallGuard,
     _account: Reservation,
 }
 
-/// A response's body, during which the call counts as open.
+/// A response's body. The call counts as open until it ends.
 struct CountedBody {
     body: Body,
     _call: OpenCall,

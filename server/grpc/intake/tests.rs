@@ -1,4 +1,4 @@
-//! Bodies of requests, chunk by chunk, with a clock that stands still.
+//! Tests of request bodies, chunk by chunk, with a paused clock.
 
 use std::{
     future::poll_fn,
@@ -34,7 +34,7 @@ use super::{
 const USER: Principal = Principal::User(1001);
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What a client sends; dropping the sender ends the body.
+/// The chunks of a client; dropping the sender ends the body.
 struct Sent(mpsc::UnboundedReceiver<Vec<u8>>);
 
 impl HttpBody for Sent {
@@ -74,7 +74,7 @@ impl Decoder for NoMessages {
     }
 }
 
-/// A body, its client, and why it was read no further.
+/// A body, its client, and the reason why it was not read to its end.
 struct Scene {
     body: MeteredBody,
     client: mpsc::UnboundedSender<Vec<u8>>,
@@ -131,7 +131,7 @@ async fn a_request_that_ends_in_time_passes() {
 }
 
 #[tokio::test]
-async fn a_reset_stream_differs_from_one_that_ended_in_good_order() {
+async fn a_reset_stream_differs_from_one_that_ended_normally() {
     async fn is_lost(body: impl HttpBody<Data = Bytes, Error = Status> + Send + 'static) -> bool {
         let failure = BodyFailure::default();
         let budgets = Budgets::default();
@@ -148,7 +148,7 @@ async fn a_reset_stream_differs_from_one_that_ended_in_good_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_beyond_the_budget_is_refused_before_it_is_handed_on() {
+async fn a_message_beyond_the_budget_is_refused_before_decoding() {
     let budgets = Budgets::default();
     let (mut first, mut second) = (Scene::new(&budgets, false), Scene::new(&budgets, false));
     first.passes(&header(200 << 10)).await;
@@ -181,7 +181,7 @@ async fn a_request_that_does_not_end_is_refused_after_ten_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_sends_byte_by_byte_has_ten_seconds_in_all() {
+async fn a_client_that_sends_single_bytes_has_ten_seconds_in_total() {
     let (begun, mut scene) = (Instant::now(), Scene::new(&Budgets::default(), true));
     scene.passes(&header(100)).await;
     for _ in 0..9 {
@@ -216,7 +216,7 @@ async fn every_message_of_a_stream_has_ten_seconds_of_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn time_in_which_nobody_reads_is_not_the_clients() {
+async fn time_without_a_reader_does_not_count_for_the_client() {
     let mut scene = Scene::new(&Budgets::default(), true);
     scene.passes(&header(3)).await;
     assert!(timeout(SECOND, scene.next()).await.is_err());

@@ -1,4 +1,4 @@
-//! The messages of a session, read from the contract and written in it.
+//! Conversion of a session's messages from and to the contract's types.
 
 use std::time::Duration;
 
@@ -19,10 +19,10 @@ use crate::{
     },
 };
 
-/// Reads the first message.
+/// Converts the first message.
 ///
 /// # Errors
-/// A field breaks a rule of the contract.
+/// [`Reason::InvalidRequest`](cardbroker_core::error::Reason::InvalidRequest) naming the field.
 pub(super) fn session_request(open: SessionOpen) -> Result<SessionRequest, Failure> {
     let idle_timeout = match open.idle_timeout {
         None => DEFAULT_IDLE,
@@ -36,19 +36,19 @@ pub(super) fn session_request(open: SessionOpen) -> Result<SessionRequest, Failu
     Ok(SessionRequest { turn, idle_timeout, disposition })
 }
 
-/// Reads the kind of a reset.
+/// Converts the kind of a reset.
 ///
 /// # Errors
-/// Neither WARM nor COLD is named.
+/// The field is neither WARM nor COLD.
 pub(super) fn reset_kind(reset: i32) -> Result<ResetKind, Failure> {
     match CardReset::try_from(reset) {
         Ok(CardReset::Warm) => Ok(ResetKind::Warm),
         Ok(CardReset::Cold) => Ok(ResetKind::Cold),
-        _ => Err(Failure::invalid("reset.reset", "say WARM or COLD")),
+        _ => Err(Failure::invalid("reset.reset", "must be WARM or COLD")),
     }
 }
 
-/// Writes the answer to the first message.
+/// Returns the answer to the first message.
 pub(super) fn opened(session: &Session) -> SessionOpened {
     let turn = session.turn();
     SessionOpened {
@@ -60,7 +60,7 @@ pub(super) fn opened(session: &Session) -> SessionOpened {
     }
 }
 
-/// Writes an answer or a number of waiters to the client.
+/// Returns an answer, or a number of waiters, as a message to the client.
 pub(super) fn response(delivered: Delivered, reader: &str) -> Response {
     let (id, answer) = match delivered {
         Delivered::Answer(id, answer) => (id, answer),

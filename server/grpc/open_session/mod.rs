@@ -1,5 +1,5 @@
-//! `OpenSession`: one conversation. The connection pulls its answers, as those of a watch. When the client goes away,
-//! the connection drops it at once, and with it the session, which then ends abruptly.
+//! `OpenSession`: one conversation with a client. The connection pulls its answers, like those of a watch. When the
+//! client goes away, the connection drops the conversation and with it the session, which then ends abnormally.
 //!
 //! ```text
 //! Start ── open ──▶ Opening ── turn ──▶ Open ── half-close, all answered ──▶ closed, status OK
@@ -45,9 +45,9 @@ use crate::{
 /// The time for the first message, from the beginning of the call.
 const OPEN_TIME: Duration = Duration::from_secs(10);
 
-/// The inputs of a conversation beside its messages.
+/// The inputs of a conversation other than its messages.
 pub(super) struct Settings {
-    /// When the answer to the whole stream must leave; `None` if the client has set no deadline.
+    /// When the answer to the whole stream must leave; `None` without a deadline of the client.
     pub(super) deadline: Option<Instant>,
     /// The silence after which the broker sends a heartbeat.
     pub(super) heartbeat_interval: Duration,
@@ -55,7 +55,7 @@ pub(super) struct Settings {
     pub(super) body_failure: BodyFailure,
 }
 
-/// Returns the answers of one conversation, to which `span` belongs.
+/// Returns the answers of one conversation, which belongs to `span`.
 pub(super) fn stream(
     broker: Broker,
     caller: Caller,
@@ -91,7 +91,7 @@ struct Conversation {
     settings: Settings,
     /// When the first message is due.
     opens_by: Instant,
-    /// The reader that the first message names; empty before it.
+    /// The reader of the first message; empty before it.
     reader: String,
     stage: Stage,
 }
@@ -105,15 +105,15 @@ enum Stage {
 }
 
 impl Conversation {
-    /// As [`Conversation::next_until_deadline`], with a heartbeat where the broker has nothing to say for a while.
+    /// Like [`Conversation::next_until_deadline`], with heartbeats during silence.
     async fn next_or_heartbeat(&mut self, silence: &mut Heartbeat) -> Result<Option<Response>, Failure> {
         let heartbeat =
             || Ok(Some(Response::Heartbeat(SessionHeartbeat { send_time: Some(SystemTime::now().into()) })));
         silence.next_or_silence(self.next_until_deadline()).await.unwrap_or_else(heartbeat)
     }
 
-    /// As [`Conversation::next`]. At the deadline it answers every message that was read as far as its outcome is
-    /// known, and then the stream ends.
+    /// Like [`Conversation::next`]. At the deadline it answers every read message with its outcome as far as known, and
+    /// then the stream ends.
     async fn next_until_deadline(&mut self) -> Result<Option<Response>, Failure> {
         let Some(deadline) = self.settings.deadline else { return self.next().await };
         tokio::select! {
@@ -133,7 +133,7 @@ impl Conversation {
         }
     }
 
-    /// The next answer; `None` when the session has ended in good order. Cancel-safe.
+    /// Returns the next answer; `None` when the session has ended normally. Cancel-safe.
     async fn next(&mut self) -> Result<Option<Response>, Failure> {
         loop {
             match &mut self.stage {
@@ -167,11 +167,11 @@ impl Conversation {
         }
     }
 
-    /// Reads the first message and asks for the turn.
+    /// Reads the first message and requests the turn.
     async fn open(&mut self) -> Result<Opening, Failure> {
         let first = timeout_at(self.opens_by.into(), self.inbound.message())
             .await
-            .map_err(|_| Failure::invalid("open", "no message came within 10 s: begin with open"))?;
+            .map_err(|_| Failure::invalid("open", "no message arrived within 10 s: begin with open"))?;
         let first = first.map_err(|_| self.settings.body_failure.get().unwrap_or_else(gone))?;
         let request = first.and_then(|first| first.request);
         let Some(Request::Open(open)) = request else {
@@ -185,7 +185,7 @@ impl Conversation {
 }
 
 /// The client has reset the stream, or its connection is lost. No client receives this failure; it ends the session
-/// abruptly.
+/// abnormally.
 fn gone() -> Failure {
-    Failure::unknown(Reason::LeaseEnded, "the client has gone")
+    Failure::unknown(Reason::LeaseEnded, "the client has disconnected")
 }

@@ -1,4 +1,4 @@
-//! An open session: reads the client's messages as far as the pipeline has room, and writes the answers.
+//! An open session: reads the client's messages as far as the pipeline has room, and returns the answers.
 
 use std::time::Instant;
 
@@ -21,12 +21,12 @@ pub(super) struct Open {
     pipeline: Pipeline,
     /// The id of the latest message; 0 before the first.
     last_id: i64,
-    /// Whether the client has ended its messages in good order.
+    /// Whether the client has ended its messages normally.
     half_closed: bool,
 }
 
 impl Open {
-    /// A session whose client has sent no message yet.
+    /// Creates the state of a session without messages so far.
     pub(super) fn new(pipeline: Pipeline) -> Self {
         Self { pipeline, last_id: 0, half_closed: false }
     }
@@ -36,15 +36,15 @@ impl Open {
         self.pipeline.abandon(failure, Instant::now());
     }
 
-    /// Ends the session in good order, as [`Pipeline::close`] does.
+    /// Ends the session normally, as [`Pipeline::close`] does.
     pub(super) fn close(self) -> impl Future<Output = ()> + Send + use<> {
         self.pipeline.close()
     }
 
-    /// The next answer; `None` when the client has half-closed and every message is answered. Cancel-safe.
+    /// Returns the next answer; `None` when the client has half-closed and every message is answered. Cancel-safe.
     ///
     /// # Errors
-    /// Why the session is over, once every message is answered; or the client has gone.
+    /// The failure that ended the session, once every message is answered; or the client has disconnected.
     pub(super) async fn next(
         &mut self,
         inbound: &mut Streaming<OpenSessionRequest>,
@@ -58,7 +58,7 @@ impl Open {
             let may_read = !self.half_closed && self.pipeline.has_room();
             tokio::select! {
                 biased;
-                told = self.pipeline.next() => return told.map(|told| Some(response(told, reader))),
+                item = self.pipeline.next() => return item.map(|item| Some(response(item, reader))),
                 message = inbound.message(), if may_read => match message {
                     Ok(Some(message)) => {
                         if let Err(mistake) = self.take_in(message) {
@@ -77,7 +77,7 @@ impl Open {
         }
     }
 
-    /// Takes a message in. A mistake in its commands is answered in the message's turn.
+    /// Accepts a message. A mistake in its commands is answered in the message's turn.
     ///
     /// # Errors
     /// A mistake in the conversation itself, which ends the session.
@@ -96,8 +96,10 @@ impl Open {
             }
             // A heartbeat does not count as activity of the session.
             Some(Request::Heartbeat(_)) => {}
-            Some(Request::Open(_)) => return Err(Failure::invalid("open", "the session is open: open comes once")),
-            None => return Err(Failure::invalid("request", "a message must ask for something")),
+            Some(Request::Open(_)) => {
+                return Err(Failure::invalid("open", "the session is open already: send open only once"));
+            }
+            None => return Err(Failure::invalid("request", "the message has no request: set one")),
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! The listener with real sockets in folders of its own.
+//! Tests of the listener with real sockets in folders of their own.
 
 mod serving;
 mod taking;

@@ -1,4 +1,4 @@
-//! How clients are accepted, counted and watched.
+//! Tests of accepting, counting and closing connections.
 
 use std::{
     future::Future,
@@ -45,7 +45,7 @@ fn local(connection: &Connection) -> Caller {
 }
 
 #[tokio::test]
-async fn both_listeners_share_the_places_and_the_numbers() {
+async fn both_listeners_share_slots_and_numbers() {
     let (_folder, mut config) = place();
     config.max_connections = 2;
     config.max_connections_per_user = Some(2);
@@ -89,7 +89,7 @@ async fn connections_of_this_process_are_one_caller() {
 }
 
 #[tokio::test]
-async fn a_client_beyond_the_cap_waits_for_a_free_place() {
+async fn a_client_beyond_the_limit_waits_for_a_free_slot() {
     let (_folder, mut config) = place();
     config.max_connections = 2;
     config.max_connections_per_user = Some(2);
@@ -139,7 +139,7 @@ async fn check(config: &ListenConfig) -> Result<HealthClient<tonic::transport::C
 }
 
 #[tokio::test]
-async fn clients_that_only_connect_keep_nobody_out() {
+async fn clients_without_requests_exclude_no_client() {
     let (_folder, mut config) = place();
     config.max_connections = 4;
     let (incoming, _guard) = start(&config, &CancellationToken::new());
@@ -156,12 +156,12 @@ async fn clients_that_only_connect_keep_nobody_out() {
     }
     check(&config).await.unwrap();
     soon(early.check(HealthCheckRequest::default())).await.unwrap();
-    assert!(count.open() <= 2, "half of the places are for other users");
+    assert!(count.open() <= 2, "half of the slots are for other users");
     server.abort();
 }
 
 #[tokio::test]
-async fn a_user_with_too_many_connections_in_use_is_turned_away() {
+async fn a_user_with_too_many_used_connections_is_refused() {
     let (_folder, mut config) = place();
     config.max_connections = 4;
     let (incoming, _guard) = start(&config, &CancellationToken::new());
@@ -176,7 +176,7 @@ async fn a_user_with_too_many_connections_in_use_is_turned_away() {
 }
 
 #[tokio::test]
-async fn a_client_that_never_reads_is_closed_after_the_deadline_all_the_same() {
+async fn a_client_that_never_reads_is_closed_after_the_deadline() {
     let (_folder, mut config) = place();
     config.first_request_timeout = Duration::from_millis(300);
     let (incoming, _guard) = start(&config, &CancellationToken::new());
@@ -197,7 +197,7 @@ async fn a_client_that_never_reads_is_closed_after_the_deadline_all_the_same() {
 }
 
 #[tokio::test]
-async fn only_a_connection_without_a_request_is_closed_after_the_deadline() {
+async fn the_deadline_closes_only_connections_without_a_request() {
     let (_folder, mut config) = place();
     config.first_request_timeout = Duration::from_millis(300);
     let (incoming, _guard) = start(&config, &CancellationToken::new());

@@ -1,4 +1,4 @@
-//! How the socket is taken, and when it is not.
+//! Tests of taking the socket, and of its refusals.
 
 use std::{
     fs::{self, Permissions},
@@ -48,7 +48,7 @@ fn a_dead_socket_is_taken_over() {
 }
 
 #[test]
-fn a_broker_whose_lock_file_was_cleaned_away_is_still_found() {
+fn a_broker_with_a_removed_lock_file_is_still_detected() {
     let (_folder, config) = place();
     let _first = BoundSocket::bind(&config).unwrap();
     fs::remove_file(config.socket.with_extension("sock.lock")).unwrap();
@@ -65,7 +65,7 @@ fn socket_and_folder_are_for_the_owner_alone() {
 }
 
 #[test]
-fn a_group_gets_in_if_the_configuration_names_it() {
+fn the_configured_group_has_access() {
     let (_folder, mut config) = place();
     let groups = rustix::process::getgroups().unwrap();
     let gid = groups.last().map_or_else(|| rustix::process::getgid().as_raw(), |gid| gid.as_raw());
@@ -78,7 +78,7 @@ fn a_group_gets_in_if_the_configuration_names_it() {
 }
 
 #[test]
-fn a_folder_that_was_there_is_used_as_it_is() {
+fn an_existing_folder_is_used_unchanged() {
     let (folder, mut config) = place();
     fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
     config.socket = folder.path().join("broker.sock");
@@ -111,7 +111,7 @@ fn a_folder_that_others_control_is_refused() {
 }
 
 #[test]
-fn a_file_that_is_no_socket_is_left_alone() {
+fn a_file_that_is_no_socket_is_not_replaced() {
     let (_folder, config) = place();
     fs::create_dir(config.socket.parent().unwrap()).unwrap();
     fs::write(&config.socket, "precious").unwrap();
@@ -128,7 +128,7 @@ fn a_path_too_long_is_refused_before_anything_is_created() {
 }
 
 #[test]
-fn the_end_removes_the_socket_and_nothing_else() {
+fn the_shutdown_removes_only_the_socket() {
     let (_folder, config) = place();
     drop(BoundSocket::bind(&config).unwrap());
     assert!(!config.socket.exists());

@@ -1,58 +1,58 @@
-//! The lines that wait to be written: two lanes in one bounded room, the audit trail's first. Decides only.
+//! The waiting log lines: two lanes with a shared limit in bytes, the audit trail's first.
 
 use std::collections::VecDeque;
 
-/// Bytes that all waiting lines may take together. Ordinary lines take at most half of them.
+/// Maximum bytes of all waiting lines together. Ordinary lines use at most half of them.
 pub(super) const CAPACITY: usize = 2 << 20;
 
-/// The most bytes that are written at once, except for a single longer line: a new audit record waits for no more.
-/// A pipe takes a write of this size whole or not at all, so the end of the process cuts no line.
+/// Maximum bytes of one write, except for a single longer line: a new audit record waits for no more. A pipe takes a
+/// write of this size as a whole or not at all, so the end of the process cuts no line.
 const BATCH_BYTES: usize = 4096;
 
-/// What a line takes beside its bytes: its own entry, and that of a gap behind it.
+/// The overhead of a line: its own entry, and that of a gap after it.
 const ENTRY_BYTES: usize = 64;
 
-/// More than the record of a gap takes when it is written.
+/// An upper limit of the bytes of a gap's record.
 const GAP_BYTES: usize = 256;
 
-/// Where a line waits.
+/// The lane of a waiting line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Lane {
-    /// The audit trail, and panics. It is written first and drops last: no ordinary line keeps a place that it needs.
+    /// The audit trail, and panics. Written first and dropped last: ordinary lines are dropped for its lines.
     Audit,
-    /// All other lines.
+    /// All lines outside of the audit trail.
     Ordinary,
 }
 
 /// A line or a gap on its way to the sink.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Entry {
-    /// A line, with its end.
+    /// A line, with its line break.
     Line(Box<[u8]>),
-    /// The number of lines that were lost at this place.
+    /// The number of lines that were lost at this position.
     Gap(u64),
 }
 
-/// The waiting lines. None is lost without a count: every line pushed is taken, or is part of a gap that is taken.
+/// The waiting lines. None is lost without a count: every pushed line is taken, or is part of a gap that is taken.
 #[derive(Debug)]
 pub(super) struct Lanes {
-    /// Bytes that all lines may take together.
+    /// Maximum bytes of all lines together.
     capacity: usize,
     audit: Queue,
     ordinary: Queue,
 }
 
-/// One lane, oldest first.
+/// One lane, with its oldest line first.
 #[derive(Debug, Default)]
 struct Queue {
-    /// At most one gap stands between two lines, before the first, or behind the last.
+    /// There is at most one gap between two lines, before the first, or after the last.
     entries: VecDeque<Entry>,
-    /// What the lines take.
+    /// The bytes of the lines, with their overhead.
     bytes: usize,
 }
 
 impl Entry {
-    /// The number of lines it stands for.
+    /// The number of lines of the entry.
     pub(super) fn lines(&self) -> u64 {
         match self {
             Self::Line(_) => 1,
@@ -60,7 +60,7 @@ impl Entry {
         }
     }
 
-    /// The most bytes that are written for it.
+    /// The maximum bytes to write for the entry.
     fn written_bytes(&self) -> usize {
         match self {
             Self::Line(line) => line.len(),
@@ -70,7 +70,7 @@ impl Entry {
 }
 
 impl Lanes {
-    /// Empty lanes with room for `capacity` bytes.
+    /// Creates empty lanes for `capacity` bytes.
     pub(super) fn new(capacity: usize) -> Self {
         Self { capacity, audit: Queue::default(), ordinary: Queue::default() }
     }
@@ -80,8 +80,7 @@ impl Lanes {
         self.audit.entries.is_empty() && self.ordinary.entries.is_empty()
     }
 
-    /// Adds a line, or counts it as lost if there is no room. An audit line takes the room of the oldest ordinary
-    /// lines.
+    /// Adds a line, or counts it as lost if there is no room. For an audit line the oldest ordinary lines are dropped.
     pub(super) fn push(&mut self, lane: Lane, line: &[u8]) {
         let bytes = line.len() + ENTRY_BYTES;
         let (fits, queue) = match lane {
@@ -121,7 +120,7 @@ impl Lanes {
         batch
     }
 
-    /// Counts entries that were taken and not written as lost, before all that waits.
+    /// Counts entries that were taken and not written as lost, before all waiting lines.
     pub(super) fn on_write_failed(&mut self, unwritten: &[(Lane, Entry)]) {
         for lane in [Lane::Audit, Lane::Ordinary] {
             let lost = unwritten.iter().filter(|(of, _)| *of == lane).map(|(_, entry)| entry.lines()).sum();
@@ -129,7 +128,7 @@ impl Lanes {
         }
     }
 
-    /// Drops all lines that wait; the gaps in their place remain.
+    /// Drops all waiting lines; the gaps in their positions remain.
     pub(super) fn drop_lines(&mut self) {
         self.audit.shrink(0);
         self.ordinary.shrink(0);
@@ -152,7 +151,7 @@ impl Queue {
         }
     }
 
-    /// Drops the oldest lines until the others take at most `room`. One gap stands in their place.
+    /// Drops the oldest lines until the others use at most `room`. One gap replaces them.
     fn shrink(&mut self, room: usize) {
         let mut lost = 0;
         while self.bytes > room

@@ -34,34 +34,35 @@ use crate::{
     config::{LogConfig, LogFormat},
 };
 
-/// Libraries that log every frame of every connection: they stay at `warn` unless they are named.
+/// Libraries that log every frame of every connection: they stay at `warn` unless the filter names them.
 const CHATTY: [&str; 5] = ["h2", "hyper", "hyper_util", "tonic", "tower"];
 
-/// Why there is no log.
+/// Why the log could not be installed.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
-    /// The filter cannot be used.
+    /// The log filter has a mistake.
     #[error("the log filter cannot be used: {0}")]
     Filter(#[from] ParseError),
-    /// There is no thread to write it.
+    /// The system cannot start the log's thread.
     #[error("the log cannot be written: {0}")]
     Thread(#[from] io::Error),
-    /// The process has a log already.
+    /// The process has installed a log already.
     #[error("the log cannot be installed: {0}")]
     Install(#[from] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Installs the log of this process, once. Panics become records of it. Drop the guard at the end of the process.
+/// Installs the log of this process, once. Panics become records of it. Returns a guard; drop it at the end of the
+/// process.
 ///
 /// # Errors
-/// When the process has one already, or the system has no thread to give.
+/// The filter has a mistake, the process has a log already, or the system cannot start a thread.
 pub fn init(config: &LogConfig) -> Result<FlushGuard, TelemetryError> {
     let filter = filter(config)?;
     let log = Log::start(io::stderr(), config.format)?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(log.clone())
-        // Complaints about the log must not go to standard error past it.
+        // Errors of the log itself must not bypass it on standard error.
         .log_internal_errors(false);
     match config.format {
         LogFormat::Text => builder.compact().with_ansi(io::stderr().is_terminal()).try_init()?,
@@ -72,12 +73,13 @@ pub fn init(config: &LogConfig) -> Result<FlushGuard, TelemetryError> {
     Ok(guard)
 }
 
-/// Reports on standard error why the process ends. Waits for its reader no longer than the log does.
+/// Reports the cause of the process's end on standard error. Waits for the reader of standard error no longer than the
+/// log does.
 pub fn report_end(problem: &dyn std::error::Error) {
     let line = format!("cardbrokerd: {problem}\n");
     let (done, ended) = mpsc::channel();
     let writer = thread::Builder::new().name("end".into()).spawn(move || {
-        // Without standard error the exit code remains.
+        // If standard error is closed, the exit code remains.
         let _ = io::stderr().write_all(line.as_bytes());
         drop(done);
     });
@@ -87,16 +89,16 @@ pub fn report_end(problem: &dyn std::error::Error) {
     }
 }
 
-/// Writes panics into the log at every filter, instead of to standard error, where they would hold up the thread.
-/// They use the lane that drops last: a panic is rare, and the defect may not show a second time.
+/// Writes panics into the log with every filter, instead of to standard error, which could block the thread. They use
+/// the audit lane, which is dropped last: a panic is rare, and the fault may not occur a second time.
 fn log_panics(log: Log, format: LogFormat) {
     panic::set_hook(Box::new(move |panic| {
         let thread = thread::current();
         let location = panic.location().map(ToString::to_string).unwrap_or_default();
         let text = panic.payload().downcast_ref::<&str>().copied();
         let text = text.or_else(|| panic.payload().downcast_ref().map(String::as_str));
-        let problem = text.unwrap_or("the panic carries no text");
-        // RUST_BACKTRACE decides whether there is one.
+        let problem = text.unwrap_or("the panic has no text");
+        // RUST_BACKTRACE decides whether it is captured.
         let backtrace = Backtrace::capture();
         let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
         let name = thread.name().unwrap_or_default();
@@ -106,7 +108,7 @@ fn log_panics(log: Log, format: LogFormat) {
 }
 
 fn filter(config: &LogConfig) -> Result<EnvFilter, ParseError> {
-    // Of two directives for one target the later counts, so the operator's own wins.
+    // Of two directives for one target the later one counts, so the operator's own wins.
     let mut directives = Vec::new();
     if let Some(base) = config.level.base() {
         let cap = base.min(LevelFilter::WARN);
@@ -131,7 +133,7 @@ mod tests {
         tracing::subscriber::with_default(subscriber, look)
     }
 
-    /// Whether (our debug, h2's debug, h2's warnings) are logged.
+    /// Whether debug lines of the broker, debug lines of h2 and warnings of h2 are logged.
     fn logged(level: &str) -> (bool, bool, bool) {
         with(&LogConfig { level: level.parse().unwrap(), ..LogConfig::default() }, || {
             (

@@ -1,4 +1,4 @@
-//! Records that the log itself writes, at every filter, in the same form as all others.
+//! The log's own records, written with every filter, in the same form as all others.
 
 use serde_json::Value;
 use tracing_subscriber::fmt::{
@@ -9,7 +9,7 @@ use tracing_subscriber::fmt::{
 use super::lanes::Lane;
 use crate::{config::LogFormat, policy::audit};
 
-/// The target of records about the log and about panics.
+/// The log target of records about the log and about panics.
 const TARGET: &str = "cardbroker::log";
 
 struct Record<'a> {
@@ -19,7 +19,7 @@ struct Record<'a> {
     fields: &'a [(&'a str, Value)],
 }
 
-/// The record of a gap.
+/// Formats the record of a gap.
 pub(super) fn gap(format: LogFormat, lane: Lane, lines: u64) -> String {
     let (target, lane) = match lane {
         Lane::Audit => (audit::TARGET, "audit"),
@@ -29,17 +29,17 @@ pub(super) fn gap(format: LogFormat, lane: Lane, lines: u64) -> String {
     line(format, &Record { level: "WARN", target, message: "log lines were lost", fields })
 }
 
-/// The record of a panic.
+/// Formats the record of a panic.
 pub(super) fn panic(format: LogFormat, thread: &str, location: &str, problem: &str, backtrace: Option<&str>) -> String {
     let mut fields = vec![("thread", thread.into()), ("location", location.into()), ("problem", problem.into())];
     fields.extend(backtrace.map(|backtrace| ("backtrace", backtrace.into())));
     let fields = &fields;
-    line(format, &Record { level: "ERROR", target: TARGET, message: "a thread has panicked: report this", fields })
+    line(format, &Record { level: "ERROR", target: TARGET, message: "a thread has panicked: report the fault", fields })
 }
 
 fn line(format: LogFormat, record: &Record<'_>) -> String {
     let mut timestamp = String::new();
-    // The clock can be read, and a string takes everything.
+    // Reading the clock does not fail, and a string accepts all text.
     let _ = SystemTime.format_time(&mut Writer::new(&mut timestamp));
     let Record { level, target, message, fields } = record;
     match format {
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_record_has_the_form_of_the_others() {
+    fn a_record_has_the_same_form_as_the_others() {
         let text = gap(LogFormat::Text, Lane::Ordinary, 3);
         let (time, rest) = text.split_once(' ').unwrap();
         assert!(humantime::parse_rfc3339(time).is_ok(), "{time}");

@@ -1,4 +1,4 @@
-//! How batches become bytes, and what a failed write leaves behind.
+//! Writes batches to the log's sink, and recovers from failed writes.
 
 use std::{
     io::{ErrorKind, Write},
@@ -12,14 +12,13 @@ use super::{
 };
 use crate::config::LogFormat;
 
-/// When a write is tried again where another program has made standard error non-blocking.
+/// The interval of retries while another program has made standard error non-blocking.
 const RETRY_TIME: Duration = Duration::from_millis(20);
 
-/// Writes batches to `sink`.
 pub(super) struct Sink<W> {
     sink: W,
     format: LogFormat,
-    /// Whether a failed write has left a line without its end.
+    /// Whether a failed write has left a line without its line break.
     is_torn: bool,
 }
 
@@ -28,10 +27,10 @@ impl<W: Write> Sink<W> {
         Self { sink, format, is_torn: false }
     }
 
-    /// Writes a batch, however long that takes. Returns how many of its entries were written as a whole.
+    /// Writes a batch, without a time limit. Returns the number of completely written entries.
     pub(super) fn write(&mut self, batch: &[(Lane, Entry)]) -> usize {
         let mut bytes = Vec::new();
-        // Ends a torn line, so that the next one stands alone.
+        // Ends a torn line, so that the next one starts on a new line.
         bytes.extend(self.is_torn.then_some(b'\n'));
         let begin = bytes.len();
         let mut ends = Vec::with_capacity(batch.len());
@@ -50,7 +49,7 @@ impl<W: Write> Sink<W> {
     }
 }
 
-/// Writes all bytes, however long that takes. Returns how many were written: fewer if that fails.
+/// Writes all bytes, without a time limit. Returns the number of written bytes: fewer if it fails.
 fn write(sink: &mut impl Write, bytes: &[u8]) -> usize {
     let mut written = 0;
     while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
@@ -74,7 +73,7 @@ pub(super) mod tests {
 
     use super::*;
 
-    /// A disk: takes bytes while it has room, and can be freed.
+    /// A disk: accepts bytes while it has room, and can be freed.
     #[derive(Clone, Default)]
     pub(crate) struct Disk(Arc<Mutex<(Vec<u8>, usize)>>);
 

@@ -1,4 +1,4 @@
-//! The thread that writes the log, and the queue in front of it: logging never waits for the reader of the log.
+//! The thread that writes the log, and the queue before it: logging never waits for the reader of the log.
 
 use std::{
     io::{self, Write},
@@ -18,30 +18,30 @@ use super::{
 };
 use crate::{config::LogFormat, policy::audit};
 
-/// How long the end of the process waits until the waiting lines are written.
+/// The maximum wait for the waiting lines at the end of the process.
 pub(super) const FLUSH_TIME: Duration = Duration::from_secs(1);
 
-/// How long it waits, after that, until the count of the others is written.
+/// The maximum wait, after that, for the count of the lost lines.
 const LAST_COUNT_TIME: Duration = Duration::from_millis(100);
 
-/// How long the thread pauses after a failed write: the disk is full, or the reader has gone.
+/// The pause after a failed write: the disk is full, or the reader has closed the pipe.
 const FAILURE_PAUSE: Duration = Duration::from_secs(1);
 
-/// How often, and how long after each other, a panicking thread tries to add its record.
+/// The number of attempts of a panicking thread to add its record, and the pause between them.
 const PANIC_TRIES: u32 = 10;
 const PANIC_RETRY_TIME: Duration = Duration::from_millis(1);
 
-/// The way into the log. Clones lead into the same one.
+/// A handle to the log. Clones write to the same log.
 #[derive(Clone)]
 pub(super) struct Log(Arc<Shared>);
 
 /// Shared by the log's clones and its thread.
 struct Shared {
-    /// Held for moments only, never while something is written.
+    /// Locked briefly, never during a write.
     state: Mutex<State>,
-    /// Notified when something waits after nothing did, and to end a pause.
+    /// Notified when the first line arrives in empty lanes, and to end a pause.
     filled: Condvar,
-    /// Notified when all is written, and when a write has failed.
+    /// Notified when all lines are written, and when a write has failed.
     written: Condvar,
 }
 
@@ -59,45 +59,45 @@ pub(super) struct LaneWriter<'a> {
     lane: Lane,
 }
 
-/// Keeps the process until its log is written, for a short time at most. Lives as long as the process logs.
+/// Delays the end of the process, for a short time, until its log is written. Must live as long as the process logs.
 #[must_use = "lines that wait are lost at the end of the process"]
 pub struct FlushGuard(Log);
 
-/// A batch that is being written. Dropping it counts the rest as lost, also when the thread panics.
+/// A batch during its write. Dropping it counts the rest as lost, also when the thread panics.
 struct Batch<'a> {
     log: &'a Log,
     unwritten: Vec<(Lane, Entry)>,
 }
 
 impl Log {
-    /// Starts the thread that writes to `sink`. It ends with the process.
+    /// Starts the thread that writes to `sink`. The thread ends with the process.
     ///
     /// # Errors
-    /// If the system has no thread to give.
+    /// The system cannot start a thread.
     pub(super) fn start(sink: impl Write + Send + 'static, format: LogFormat) -> io::Result<Self> {
         let state = State { lanes: Lanes::new(CAPACITY), is_writing: false, is_failing: false };
         let log = Self(Arc::new(Shared { state: state.into(), filled: Condvar::new(), written: Condvar::new() }));
         let (writer, mut sink) = (log.clone(), Sink::new(sink, format));
         thread::Builder::new().name("log".into()).spawn(move || {
             loop {
-                // A panic loses one batch, which is counted, and not the log. The hook has logged it.
+                // A panic loses one batch, which is counted, and not the log. The panic hook has logged it.
                 let _ = catch_unwind(AssertUnwindSafe(|| writer.write_to(&mut sink)));
             }
         })?;
         Ok(log)
     }
 
-    /// The guard that writes the rest at the end.
+    /// Returns the guard that writes the rest at the end.
     pub(super) fn flush_guard(&self) -> FlushGuard {
         FlushGuard(self.clone())
     }
 
-    /// Adds a line, with its end.
+    /// Adds a line, with its line break.
     pub(super) fn push(&self, lane: Lane, line: &[u8]) {
         self.push_locked(self.lock(), lane, line);
     }
 
-    /// Adds a line from the panic hook, whose own thread may hold the lock: then the line is given up after a moment.
+    /// Adds a line from the panic hook, whose own thread may hold the lock: then the line is lost after a moment.
     pub(super) fn push_from_panic(&self, lane: Lane, line: &[u8]) {
         for _ in 0..PANIC_TRIES {
             let state = match self.0.state.try_lock() {
@@ -129,7 +129,7 @@ impl Log {
         }
     }
 
-    /// Waits for the next batch, and after a failed write for the end of the pause.
+    /// Waits for the next batch; after a failed write, first for the end of the pause.
     fn next_batch(&self) -> Batch<'_> {
         let mut state = self.lock();
         if state.lanes.is_empty() || state.is_failing {
@@ -143,8 +143,8 @@ impl Log {
         Batch { log: self, unwritten: state.lanes.take() }
     }
 
-    /// Waits until all is written, at most for `limit` and only as long as writing works. Ends a pause. Returns whether
-    /// all is written.
+    /// Waits until all lines are written, at most for `limit` and only while writes succeed. Ends a pause. Returns
+    /// whether all lines are written.
     fn wait_until_written(&self, limit: Duration) -> bool {
         let mut state = self.lock();
         state.is_failing = false;
@@ -155,7 +155,7 @@ impl Log {
         !state.is_writing && state.lanes.is_empty()
     }
 
-    /// Every change is a single call, so a panic elsewhere leaves the state whole.
+    /// Every change is a single call, so a panic elsewhere leaves the state consistent.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -184,7 +184,7 @@ impl<'a> MakeWriter<'a> for Log {
 }
 
 impl Write for LaneWriter<'_> {
-    /// Takes one whole record: the formatter writes each by a single call.
+    /// Accepts one whole record: the formatter writes each by a single call.
     fn write(&mut self, record: &[u8]) -> io::Result<usize> {
         self.log.push(self.lane, record);
         Ok(record.len())
@@ -198,7 +198,7 @@ impl Write for LaneWriter<'_> {
 impl Drop for FlushGuard {
     fn drop(&mut self) {
         if !self.0.wait_until_written(FLUSH_TIME) {
-            // A slow reader gets the count at least.
+            // A slow reader gets at least the count.
             self.0.lock().lanes.drop_lines();
             self.0.wait_until_written(LAST_COUNT_TIME);
         }

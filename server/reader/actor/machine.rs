@@ -1,4 +1,4 @@
-//! What the actor knows of its reader and of its card thread: two small machines. Pure: no clock and no channel.
+//! The actor's state of its reader and of its card thread: two small state machines without clock and channel.
 //!
 //! ```text
 //! ReaderPhase
@@ -20,24 +20,24 @@
 //! ```
 //!
 //! A thread that has no work is in no call, so it cannot hang; a reader that drains is neither plugged nor unplugged,
-//! because neither matters any more.
+//! because neither makes a difference any more.
 
-/// Whether the reader is there, and how far its end has come.
+/// Whether the reader is plugged in, and the progress of its end.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum ReaderPhase {
-    /// The monitor has not seen the reader, or no longer sees it. Requests are refused.
+    /// The monitor has not seen the reader yet, or no longer sees it. Requests are refused.
     #[default]
     Unplugged,
-    /// The reader is there. Requests wait for their turns.
+    /// The reader is plugged in. Requests wait for their turns.
     Plugged,
-    /// The broker stops: requests are refused, and the card is let go when the work under way is done.
+    /// The broker stops: requests are refused, and the card is released after the current work.
     Draining,
-    /// The card was let go, or the card thread has ended. Nothing happens any more.
+    /// The card was released, or the card thread has ended. This phase is final.
     Released,
 }
 
 impl ReaderPhase {
-    /// The monitor sees the reader.
+    /// The monitor has seen the reader.
     pub(super) fn on_seen(&mut self) {
         if *self == Self::Unplugged {
             *self = Self::Plugged;
@@ -51,56 +51,56 @@ impl ReaderPhase {
         }
     }
 
-    /// The broker stops.
+    /// The broker stops: no further turn begins.
     pub(super) fn on_stop(&mut self) {
         if !self.is_ending() {
             *self = Self::Draining;
         }
     }
 
-    /// The card thread has let the card go. Without a stop before, that is an ordinary release: it may be taken again.
+    /// The card thread has released the card. Without a stop before, that is an ordinary release: the card may be taken
+    /// again.
     pub(super) fn on_released(&mut self) {
         if *self == Self::Draining {
             *self = Self::Released;
         }
     }
 
-    /// The card thread has ended, and the slot with it.
+    /// The card thread has ended, and its slot with it.
     pub(super) fn on_thread_ended(&mut self) {
         *self = Self::Released;
     }
 
-    /// Whether no turn is given any more.
+    /// Whether no further turn begins.
     pub(super) fn is_ending(self) -> bool {
         matches!(self, Self::Draining | Self::Released)
     }
 }
 
-/// Whether the call of the card stack under way may still return in time.
+/// Whether the current call of the card stack may still return in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Call {
-    /// It has returned, or its time is not over.
+    /// The call has returned, or its time is not over.
     OnTime,
-    /// It has not returned in time. Its callers were told; the thread is stuck in it until it returns.
+    /// The call has not returned in time. Its callers were answered; the thread is stuck in the call until it returns.
     Hanging,
 }
 
-/// The card thread as its actor sees it; `W` says what the thread works at.
+/// The card thread as its actor sees it; `W` is the current work.
 #[derive(Debug)]
 pub(super) enum WorkerState<W> {
     /// It waits for a job.
     Idle,
-    /// It has a job, or serves a session.
+    /// The thread has a job, or serves a session.
     Busy {
-        /// What it works at.
         work: W,
-        /// The call of the card stack that it may be in.
+        /// The call of the card stack in which the thread may be.
         call: Call,
     },
 }
 
 impl<W> WorkerState<W> {
-    /// The work under way, if there is any.
+    /// The current work, if there is any.
     pub(super) fn work(&self) -> Option<&W> {
         match self {
             Self::Idle => None,
@@ -108,7 +108,6 @@ impl<W> WorkerState<W> {
         }
     }
 
-    /// As [`WorkerState::work`], to be changed in place.
     pub(super) fn work_mut(&mut self) -> Option<&mut W> {
         match self {
             Self::Idle => None,
@@ -126,19 +125,19 @@ impl<W> WorkerState<W> {
         matches!(self, Self::Busy { call: Call::Hanging, .. })
     }
 
-    /// New work for a thread that has done all that it was given; its first call is yet to come.
+    /// Begins new work of an idle thread; its first call is still to come.
     pub(super) fn begin(&mut self, work: W) {
         *self = Self::Busy { work, call: Call::OnTime };
     }
 
-    /// Other work under the same call: what hangs goes on hanging. No effect on an idle thread.
+    /// Replaces the work under the same call: a hanging call stays hanging. No effect on an idle thread.
     pub(super) fn change(&mut self, change: impl FnOnce(W) -> W) {
         if let Self::Busy { work, call } = std::mem::replace(self, Self::Idle) {
             *self = Self::Busy { work: change(work), call };
         }
     }
 
-    /// The work is done. Returns it.
+    /// The work is done: removes and returns it.
     pub(super) fn take(&mut self) -> Option<W> {
         match std::mem::replace(self, Self::Idle) {
             Self::Idle => None,
@@ -146,7 +145,7 @@ impl<W> WorkerState<W> {
         }
     }
 
-    /// The call under way has not returned in time. Returns the work if that is news.
+    /// The current call has not returned in time. Returns the work if that was not known before.
     pub(super) fn on_late(&mut self) -> Option<&mut W> {
         match self {
             Self::Busy { work, call: call @ Call::OnTime } => {
@@ -157,7 +156,7 @@ impl<W> WorkerState<W> {
         }
     }
 
-    /// The thread has reported: a call that hung has returned.
+    /// The thread has reported: a hanging call has returned.
     pub(super) fn on_returned(&mut self) {
         if let Self::Busy { call, .. } = self {
             *call = Call::OnTime;
@@ -178,7 +177,7 @@ mod tests {
     const THREAD_ENDED: Event = ReaderPhase::on_thread_ended;
 
     #[test]
-    fn a_reader_moves_along_the_drawing_and_nowhere_else() {
+    fn a_reader_makes_only_the_drawn_transitions() {
         let events = [SEEN, UNPLUGGED, STOP, RELEASED, THREAD_ENDED];
         for (phase, expected) in [
             (Unplugged, [Plugged, Unplugged, Draining, Unplugged, Released]),
@@ -201,21 +200,21 @@ mod tests {
     }
 
     #[test]
-    fn a_call_hangs_once_and_until_it_returns() {
+    fn a_call_hangs_once_until_it_returns() {
         let mut worker = WorkerState::Idle;
-        assert_eq!(worker.on_late(), None, "no work, no call");
+        assert_eq!(worker.on_late(), None, "no work means no call");
         worker.begin(1);
         assert!(!worker.hangs());
         assert_eq!(worker.on_late(), Some(&mut 1));
         assert!(worker.hangs());
-        assert_eq!(worker.on_late(), None, "no news");
+        assert_eq!(worker.on_late(), None, "it hangs already");
         worker.on_returned();
         assert!(!worker.hangs());
         assert_eq!(worker.work(), Some(&1), "the work goes on");
     }
 
     #[test]
-    fn other_work_under_a_call_that_hangs_hangs_too() {
+    fn replaced_work_under_a_hanging_call_hangs() {
         let mut worker = WorkerState::Idle;
         worker.begin(1);
         worker.on_late();

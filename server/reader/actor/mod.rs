@@ -1,22 +1,22 @@
-//! The actor of one reader: a task that owns the reader's queue, lifecycle and leases, gives the card thread its jobs, and
-//! publishes the reader's status. It carries out what the pure parts decide: the queue, the card's lifecycle, isolation,
-//! the lease, and the two machines in `machine`.
+//! The actor of one reader: a task that owns the reader's queue, lifecycle and leases, gives the card thread its jobs,
+//! and publishes the reader's status. It carries out the decisions of the pure parts: the queue, the card's lifecycle,
+//! isolation, the lease, and the two machines in `machine`.
 //!
 //! | part | concern |
 //! | --- | --- |
-//! | `setup` | what an actor is built from, and its start |
+//! | `setup` | the inputs of an actor, and its start |
 //! | `machine` | the reader's phase and the card thread's work, drawn |
 //! | `reports` | reports of the card thread, events of the monitor, the stop |
-//! | `turns` | requests, and which one gets the next turn |
+//! | `turns` | requests, and the choice of the next turn |
 //! | `sessions` | how a session begins, when it must give way, how it ends |
 //! | `clock` | when something is due, and calls that do not return |
-//! | `looks` | what a waiter may see of the turns |
+//! | `queries` | queries of the turns |
 //! | `publish` | the reader's status for watchers |
 
 mod clock;
-mod looks;
 mod machine;
 mod publish;
+mod queries;
 mod reports;
 mod sessions;
 mod setup;
@@ -66,7 +66,7 @@ use crate::{
     policy::access::PolicyInForce,
     reader::{
         handle::TurnsMoved,
-        inbox::{Look, Message, SessionOver, Waiting},
+        inbox::{Message, SessionOver, TurnsQuery, Waiting},
         isolation::Isolation,
         jobs::{CallWatchdog, Job, Report},
         statuses::StatusPublisher,
@@ -78,79 +78,79 @@ use crate::{
 struct Actor {
     /// The reader's id, for logs. Never changes.
     id: String,
-    /// The longest that one call of the card stack may last in a unit or a session. Never changes.
+    /// The maximum time of one call of the card stack in a unit or a session. Never changes.
     exchange_timeout: Duration,
-    /// Where the status goes. The registry gives it; called at each change, and for the last time at the stop.
+    /// The receiver of status changes. The registry sets it; called at each change, and for the last time at the stop.
     publisher: StatusPublisher,
     /// The status that watchers have. `None` while the reader is unplugged.
     published: Option<ReaderStatus>,
-    /// The requests that wait. A request leaves it to get its turn, or with its failure.
+    /// The waiting requests. A request leaves it for its turn, or with its failure.
     queue: Queue<CallerKey, Waiting>,
-    /// Which group has left something in the card.
+    /// The isolation group that may have left state in the card.
     isolation: Isolation,
-    /// How the card is reset between groups. Never changes.
+    /// The reset of the card between groups. Never changes.
     isolation_reset: ResetKind,
-    /// The longest that a session may hold the card while others wait. Never changes.
+    /// The maximum time of a session while others wait. Never changes.
     max_contended_lease: Duration,
     /// The policy, from the broker. A change wakes the actor, which ends a session that the new rules forbid.
     policy: PolicyInForce,
-    /// When waiters for a session hear their position next.
+    /// When waiters for a session get their position next.
     positions: Positions,
     /// The length of the queue. Written here after each step, read by handles.
     waiting: Arc<AtomicUsize>,
-    /// Tells followers of turns, at all readers, that something may have changed.
+    /// Wakes the watchers of turns, at all readers, when something may have changed.
     turns_moved: TurnsMoved,
-    /// The state of the reader's card, and what to do next with it.
+    /// The state of the reader's card, and the next action.
     lifecycle: CardLifecycle,
-    /// The right to send to the card. Granted with each turn; a lease that is out ends here, at the latest with the next.
+    /// The right to send to the card. Granted with each turn; the current lease ends here, at the latest with the next.
     leases: Leases,
-    /// To the card thread. Sessions hold clones; the thread lets the card go and ends when the last one is dropped.
+    /// To the card thread. Sessions hold clones; the thread releases the card and ends when the last one is dropped.
     jobs: thread_mpsc::SyncSender<Job>,
     /// Set by the card thread around each call of the card stack, read by `clock`.
     watchdog: CallWatchdog,
-    /// What the card thread works at, and whether it is stuck.
+    /// The current work of the card thread, and whether it is stuck.
     worker: WorkerState<Work>,
-    /// Whether the reader is there, and how far its end has come.
+    /// Whether the reader is plugged in, and the progress of its end.
     phase: ReaderPhase,
 }
 
-/// What the card thread works at.
+/// The current work of the card thread.
 enum Work {
-    /// It takes, resets or releases the card for nobody in particular.
+    /// The thread takes, resets or releases the card without a request.
     Handling,
-    /// It runs a unit that has the turn.
+    /// The thread runs the unit that has the turn.
     Unit {
         /// The unit. The thread has another handle, and ends it.
         ticket: Arc<Ticket>,
-        /// How it wants to leave the card.
+        /// The disposition of the card after the unit.
         disposition: Disposition,
-        /// The caller's group, which may leave something in the card.
+        /// The caller's group, which may leave state in the card.
         group: GroupMark,
-        /// When the turn began.
+        /// The beginning of the turn.
         since: Instant,
     },
-    /// It resets the card for a session that has the turn.
+    /// The thread resets the card for the session that has the turn.
     Opening {
-        /// The number by which its caller may give it up.
+        /// The number by which the caller may cancel it.
         number: queue::RequestNumber,
         /// The request, whose purpose is a session. Granted or refused once the card is reset.
         waiting: Waiting,
-        /// When the turn began.
+        /// The beginning of the turn.
         since: Instant,
     },
-    /// It serves a session, which gives it tasks past the actor. Between them it is in no call.
+    /// The thread serves a session, whose tasks bypass the actor. Between them the thread is in no call.
     Session(Box<Holding>),
-    /// It does the last tasks of a session; then it resets the card or leaves it.
+    /// The thread does the last tasks of a session; then it resets the card or leaves it.
     EndOfSession {
-        /// The caller's group, which may have left something in the card.
+        /// The caller's group, which may have left state in the card.
         group: GroupMark,
-        /// Whose session it was.
+        /// The session's caller, which had the turn.
         caller: CallerKey,
-        /// When the session began.
+        /// The beginning of the session.
         since: Instant,
-        /// To the holder, who must hear if the driver hangs in a last task. Dropped when the card is done.
+        /// To the holder, which must know if the driver hangs in a last task. Dropped when the card is done.
         over: watch::Sender<Option<SessionOver>>,
-        /// To a holder that waits for the end. `None` if there is none, or it has heard.
+        /// To a holder that waits for the end. `None` without one, or after the answer.
         done: Option<oneshot::Sender<()>>,
     },
 }
@@ -159,7 +159,7 @@ impl Actor {
     async fn run(
         mut self,
         mut messages: mpsc::Receiver<Message>,
-        mut looks: mpsc::Receiver<Look>,
+        mut queries: mpsc::Receiver<TurnsQuery>,
         mut events: mpsc::Receiver<Event>,
         mut reports: mpsc::Receiver<Report>,
         shutdown: CancellationToken,
@@ -169,11 +169,11 @@ impl Actor {
             self.advance(Instant::now());
             self.publish();
             if may_have_moved {
-                self.turns_moved.tell();
+                self.turns_moved.notify();
             }
             may_have_moved = true;
             if self.is_over() {
-                // Later requests find the inbox closed; those in it are answered.
+                // Later requests find the inbox closed; the ones in it are answered.
                 messages.close();
                 while let Ok(message) = messages.try_recv() {
                     self.on_message(message);
@@ -190,23 +190,23 @@ impl Actor {
                 // Before the messages: a session that closes now closes by the new rules.
                 Ok(()) = self.policy.changed() => self.end_forbidden_session(),
                 Some(message) = messages.recv() => self.on_message(message),
-                // Behind the messages: a look delays no request for a turn.
-                Some(look) = looks.recv() => {
+                // After the messages: a query delays no request for a turn.
+                Some(query) = queries.recv() => {
                     may_have_moved = false;
-                    self.look(look);
+                    self.on_query(query);
                 }
                 () = wakeup => {}
             }
         }
     }
 
-    /// Does what is due.
+    /// Gives due turns, expires requests and publishes changes.
     fn advance(&mut self, now: Instant) {
         self.check_for_hang(now);
         self.judge_session(now);
         while !self.phase.is_ending() && self.worker.is_idle() {
             if self.isolation.is_reset_due() && self.lifecycle.card().is_some() {
-                // Off the next caller's path: nobody is left who may use what is in the card.
+                // Outside of the next caller's turn: no member of the group is left that may use the state in the card.
                 self.start(Job::Reset(self.isolation_reset), Work::Handling);
                 break;
             }
@@ -218,7 +218,7 @@ impl Actor {
                 Some(Action::Serve) => self.serve_next(now),
             }
         }
-        // After the turns, so that a request which waits for no time at all gets a card that is free.
+        // After the turns, so that a request with a zero timeout gets a free card.
         while let Some(waiting) = self.queue.pop_expired(now) {
             waiting.end(Failure::not_sent(
                 Reason::QueueTimeout,
@@ -226,7 +226,7 @@ impl Actor {
             ));
         }
         self.waiting.store(self.queue.len(), Ordering::Relaxed);
-        self.tell_positions(now);
+        self.send_positions(now);
     }
 
     /// Gives the idle card thread a job.
@@ -235,19 +235,22 @@ impl Actor {
         self.send(job);
     }
 
-    /// Hands a job over. There is room: the actor has one job at a time under way, and a session's tasks are limited.
-    /// The thread ends only after this actor, unless it has panicked.
+    /// Sends a job. There is room: the actor has one job at a time in progress, and a session's tasks are limited. The
+    /// thread ends only after this actor, unless it has panicked.
     fn send(&mut self, job: Job) {
         if self.jobs.try_send(job).is_err() {
             warn!(reader = %self.id, "the reader's card thread has ended");
-            self.end_all(&Failure::not_sent(Reason::Internal, "the reader's thread has ended: report this"));
+            self.end_all(&Failure::not_sent(
+                Reason::Internal,
+                "the reader's thread has ended: a fault of the broker: report it",
+            ));
             self.publisher.publish(None);
             self.worker.take();
             self.phase.on_thread_ended();
         }
     }
 
-    /// Whether the actor's task may end: the card was let go, or the thread is stuck in a call that is left behind.
+    /// Whether the actor's task may end: the card was released, or the thread is stuck in a call that is abandoned.
     fn is_over(&self) -> bool {
         match self.phase {
             ReaderPhase::Unplugged | ReaderPhase::Plugged => false,

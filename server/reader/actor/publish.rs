@@ -1,4 +1,4 @@
-//! The reader's status for watchers, and in the log.
+//! The part of the actor that publishes the reader's status, for watchers and in the log.
 
 use cardbroker_core::status::{ReaderStatus, State};
 use tracing::{info, warn};
@@ -6,7 +6,7 @@ use tracing::{info, warn};
 use super::{Actor, machine::ReaderPhase};
 
 impl Actor {
-    /// Publishes the status if it has changed. Once the broker stops, watchers hear nothing more.
+    /// Publishes the status if it has changed. Once the broker stops, nothing more is published.
     pub(super) fn publish(&mut self) {
         let status = (self.phase == ReaderPhase::Plugged).then(|| self.lifecycle.status());
         if status == self.published || self.phase.is_ending() {

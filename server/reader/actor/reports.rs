@@ -1,4 +1,4 @@
-//! What the actor hears: reports of its card thread, events of the monitor, and the stop.
+//! The part of the actor for reports of its card thread, events of the monitor, and the stop.
 
 use std::time::Instant;
 
@@ -14,21 +14,21 @@ use crate::reader::{
     jobs::{Job, Report},
 };
 
-/// What the registry tells an actor about its reader.
+/// An event of the registry for the reader's actor.
 #[derive(Debug)]
 pub enum Event {
-    /// The monitor has looked at the slot.
+    /// The monitor has polled the slot.
     Seen(SlotStatus),
-    /// PC/SC is down; the text says why.
+    /// PC/SC is down; the text gives the cause.
     Unavailable(String),
-    /// The reader was unplugged. [`Event::Seen`] brings it back.
+    /// The reader was unplugged. [`Event::Seen`] follows when it is back.
     Unplugged,
 }
 
 impl Actor {
-    /// The card thread has done a job, or has found something in a session's task.
+    /// The card thread has done a job, or has detected something in a session's task.
     pub(super) fn on_report(&mut self, report: Report, now: Instant) {
-        debug!(reader = %self.id, ?report, "card thread");
+        debug!(reader = %self.id, ?report, "the card thread has reported");
         self.worker.on_returned();
         let refusal = match report {
             Report::Took(taken) => {
@@ -71,7 +71,7 @@ impl Actor {
         self.release_at_the_end();
     }
 
-    /// The registry has news of the reader.
+    /// The registry has an event of the reader.
     pub(super) fn on_event(&mut self, event: Event, now: Instant) {
         let refusal = match event {
             Event::Seen(status) => {
@@ -93,7 +93,7 @@ impl Actor {
         self.refuse_waiters(refusal);
     }
 
-    /// The broker stops: refuses the waiters, ends the session, and lets the card go once it is free.
+    /// The broker stops: refuses the waiters, ends the session, and releases the card once it is free.
     pub(super) fn stop(&mut self) {
         self.phase.on_stop();
         self.end_all(&shutting_down());
@@ -102,7 +102,7 @@ impl Actor {
         self.release_at_the_end();
     }
 
-    /// Lets the card, or the place of one, go before the process ends, so that PC/SC has nothing to clean up.
+    /// Releases the slot's handle before the process ends, so that PC/SC has nothing to clean up.
     fn release_at_the_end(&mut self) {
         if self.phase == ReaderPhase::Draining && self.worker.is_idle() {
             self.start(Job::Release, Work::Handling);
@@ -110,7 +110,7 @@ impl Actor {
     }
 }
 
-/// The failure of requests at a reader that is not there.
+/// The failure of requests at an unplugged reader.
 pub(super) fn unplugged() -> Failure {
     Failure::not_sent(Reason::ReaderGone, "the reader was unplugged: wait for it with WatchReaders")
 }

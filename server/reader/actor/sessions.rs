@@ -1,4 +1,4 @@
-//! The actor's part that concerns sessions: how one begins, when it must give way, and how it ends.
+//! The part of the actor for sessions: how one begins, when it must give way, and how it ends.
 
 use std::{sync::Arc, time::Instant};
 
@@ -26,37 +26,35 @@ use crate::{
     },
 };
 
-/// The session that has the card.
 pub(super) struct Holding {
-    /// The number by which the holder gives the lease back.
+    /// The number by which the holder returns the lease.
     number: queue::RequestNumber,
-    /// The caller's group, which may leave something in the card.
+    /// The caller's group, which may leave state in the card.
     group: GroupMark,
-    /// The caller, and what it may do. Asked again when the policy changes.
+    /// The caller and its permissions. Checked again when the policy changes.
     access: Access,
-    /// How the session wants to leave the card if it ends in good order.
+    /// The disposition of the card if the session ends normally.
     disposition: Disposition,
     /// When the session must give way to waiters.
     terms: Terms,
-    /// Whether a task is under way. Written by the holder and the card thread, read here.
+    /// Whether a task is in progress. Written by the holder and the card thread, read here.
     activity: Arc<Activity>,
     /// Since when others wait. Set by [`Actor::judge_session`]; `None` while nobody does.
     contended: Option<Instant>,
-    /// To the holder: how many callers wait.
+    /// To the holder: the number of waiting callers.
     waiters: watch::Sender<usize>,
-    /// To the holder: why the broker has ended the session. Without a reason, dropping it says nothing.
+    /// To the holder: why the broker has ended the session. Dropped without a reason after a normal end.
     over: watch::Sender<Option<SessionOver>>,
-    /// The session's place in the log, which ends with the lease.
+    /// The session's line in the log, written when the lease ends.
     record: SessionRecord,
 }
 
 impl Holding {
-    /// When the session began.
+    /// When the session's turn began.
     pub(super) fn began(&self) -> Instant {
         self.terms.began
     }
 
-    /// Whose it is.
     pub(super) fn caller(&self) -> CallerKey {
         self.access.caller().key
     }
@@ -98,7 +96,7 @@ impl Actor {
             max_contended_lease: self.max_contended_lease,
         };
         if session.grant.send(Ok(grant)).is_err() {
-            // Its caller has gone meanwhile.
+            // Its caller has disconnected meanwhile.
             self.leases.end();
             return;
         }
@@ -113,12 +111,12 @@ impl Actor {
         self.worker.begin(Work::Session(Box::new(holding)));
     }
 
-    /// Looks whether the session that has the card must give way, and tells it who waits.
+    /// Checks whether the session that has the card must give way, and reports the number of waiters to it.
     pub(super) fn judge_session(&mut self, now: Instant) {
         let Some(Work::Session(holding)) = self.worker.work_mut() else { return };
         let callers = self.queue.callers();
         holding.contended = (callers > 0).then(|| holding.contended.unwrap_or(now));
-        holding.waiters.send_if_modified(|told| std::mem::replace(told, callers) != callers);
+        holding.waiters.send_if_modified(|current| std::mem::replace(current, callers) != callers);
         let (cause, message) = match holding.terms.judge(now, holding.contended, holding.activity.idle_since()) {
             Verdict::GoOn(_) => return,
             Verdict::Idles => (Cause::Idle, "the session idled while others waited: open a new one"),
@@ -130,16 +128,16 @@ impl Actor {
         self.end_session(Failure::revoked(cause, message));
     }
 
-    /// When the session that has the card is to be looked at again.
+    /// When the session that has the card must be checked again.
     pub(super) fn session_deadline(&self, now: Instant) -> Option<Instant> {
         let Some(Work::Session(holding)) = self.worker.work() else { return None };
         match holding.terms.judge(now, holding.contended, holding.activity.idle_since()) {
-            Verdict::GoOn(look) => look,
+            Verdict::GoOn(check) => check,
             Verdict::Idles | Verdict::TooLong => Some(now),
         }
     }
 
-    /// The holder of the session of that number, if it is the one that has the card, ends it.
+    /// The holder of the session with this number ends it, if it still has the card.
     pub(super) fn close_session(&mut self, number: queue::RequestNumber, manner: Manner) {
         let Some(Work::Session(holding)) = self.worker.work() else { return };
         if holding.number != number {
@@ -153,8 +151,8 @@ impl Actor {
         self.end_session_turn(disposition, done, outcome);
     }
 
-    /// Ends the session that has the card, if there is one, and tells its holder why. What becomes of the messages that
-    /// were read is told to each of them; what ends the session concerns the others, which were not sent.
+    /// Ends the session that has the card, if there is one, and reports the cause to its holder. The messages that were
+    /// read get outcomes of their own; the cause concerns the others, which were not sent.
     pub(super) fn end_session(&mut self, failure: Failure) {
         let Some(Work::Session(holding)) = self.worker.work() else { return };
         let failure = Failure { delivery: Delivery::NotSent, ..failure };
@@ -171,12 +169,12 @@ impl Actor {
             && let Err(denied) = holding.access.holds()
         {
             let rule = denied.rule.as_deref().unwrap_or_default();
-            let message = format!("new rules forbid the session (rule \"{rule}\"): ask those who run the broker");
+            let message = format!("new rules forbid the session (rule \"{rule}\"): ask the broker's operator");
             self.end_session(Failure { rule: denied.rule.clone(), ..Failure::revoked(Cause::RulesChanged, message) });
         }
     }
 
-    /// Ends the wait of the session that has the turn but not its reset card yet, if there is one. The reset goes on.
+    /// Ends the wait of the session that has the turn but no reset card yet, if there is one. The reset continues.
     pub(super) fn refuse_opening(&mut self, failure: Failure) {
         self.worker.change(|work| match work {
             Work::Opening { waiting, .. } => {
@@ -187,8 +185,8 @@ impl Actor {
         });
     }
 
-    /// Ends the lease. The card thread does what was sent under it first, and then [`Job::EndOfSession`]; if it is stuck
-    /// in a call, that goes on.
+    /// Ends the lease. The card thread first finishes the tasks sent under it, and then [`Job::EndOfSession`]; a call
+    /// that hangs continues.
     fn end_session_turn(&mut self, disposition: Disposition, done: Option<oneshot::Sender<()>>, outcome: End) {
         if !matches!(self.worker.work(), Some(Work::Session(_))) {
             return;
@@ -206,7 +204,7 @@ impl Actor {
         self.send(Job::EndOfSession(disposition.reset(self.isolation_reset)));
     }
 
-    /// The session's last task is done, and the card is reset or left.
+    /// The session's last task is done, and the card was reset or left.
     pub(super) fn on_session_end(
         &mut self,
         reset: Option<Result<CardInfo, SlotError>>,
@@ -227,7 +225,7 @@ impl Actor {
             }
         };
         if let Some(Work::EndOfSession { done: Some(done), .. }) = work {
-            // An error means that the holder has gone.
+            // An error means that the holder has disconnected.
             let _ = done.send(());
         }
         refusal
@@ -238,7 +236,7 @@ impl Actor {
         self.isolation.reset();
         let is_reset = reset.is_ok();
         let refusal = self.lifecycle.on_reset(reset, now);
-        // A session goes on, or to its end, on the card that it has had reset.
+        // A session continues, or ends, on the card that it had reset.
         if matches!(self.worker.work(), Some(Work::Session(_) | Work::EndOfSession { .. })) {
             return refusal;
         }

@@ -1,4 +1,4 @@
-//! What an actor is built from, and its start.
+//! The inputs of an actor, and its start.
 
 use std::{
     io,
@@ -37,25 +37,25 @@ use crate::{
     },
 };
 
-/// What a reader's actor is built from. The registry fills it in, once for each reader.
+/// The inputs of a reader's actor. The registry fills it in, once for each reader.
 pub struct ReaderSetup {
     /// The reader's id, for logs and the thread's name.
     pub id: String,
-    /// The beginning of insertion ids and state tags, unique to this run and reader.
+    /// The prefix of insertion ids and state tags, unique to this run and reader.
     pub identity: String,
-    /// What the configuration says about the reader.
+    /// The reader's settings from the configuration.
     pub settings: ReaderSettings,
-    /// How many requests may wait, of one caller and together.
+    /// Maximum waiting requests, of one caller and of all together.
     pub limits: Limits,
-    /// How long a session may go on while others wait.
+    /// The maximum time of a session while others wait.
     pub max_contended_lease: Duration,
-    /// The policy, now and at every change.
+    /// The policy, now and after every change.
     pub policy: PolicyInForce,
     /// The only access to the reader's slot. Moves into the card thread.
     pub slot: Box<dyn Slot>,
-    /// Takes each change of the reader's status.
+    /// The receiver of each change of the reader's status.
     pub publisher: StatusPublisher,
-    /// Tells followers of turns that something may have changed.
+    /// Wakes the watchers of turns when something may have changed.
     pub turns_moved: TurnsMoved,
     /// The receiving end of the reader's handle.
     pub requests: Requests,
@@ -63,14 +63,14 @@ pub struct ReaderSetup {
     pub shutdown: CancellationToken,
 }
 
-/// Starts a reader's card thread, and its actor as one of `tasks`. The actor ends after `shutdown`, when the unit under
-/// way has ended and the card was let go. Returns the way to tell it about its reader.
+/// Starts a reader's card thread, and its actor as one of `tasks`. The actor ends after `shutdown`, when the current
+/// unit has ended and the card was released. Returns the sender of events for the reader.
 ///
 /// # Errors
-/// If the system has no thread or no random numbers to give.
+/// The system cannot start a thread or provide random bytes.
 pub fn spawn(setup: ReaderSetup, tasks: &mut JoinSet<()>) -> io::Result<mpsc::Sender<Event>> {
     let (report, reports) = mpsc::channel(2);
-    // Fails only when the actor has gone, and then nobody needs the report.
+    // Fails only when the actor has ended, and then nobody needs the report.
     let send_report = move |done| drop(report.blocking_send(done));
     let guarded = Guarded { known_wrong: setup.settings.pin_guard, last_try: setup.settings.guard_last_try };
     let gate = Gate::new(PinGuard::new(guarded, hash_key()?));
@@ -99,7 +99,7 @@ pub fn spawn(setup: ReaderSetup, tasks: &mut JoinSet<()>) -> io::Result<mpsc::Se
         worker: WorkerState::Idle,
         phase: ReaderPhase::default(),
     };
-    let Requests { messages, looks, .. } = setup.requests;
-    tasks.spawn(actor.run(messages, looks, event_queue, reports, setup.shutdown));
+    let Requests { messages, queries, .. } = setup.requests;
+    tasks.spawn(actor.run(messages, queries, event_queue, reports, setup.shutdown));
     Ok(events)
 }

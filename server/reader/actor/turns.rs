@@ -1,4 +1,4 @@
-//! The actor's part that concerns those who ask: who gets the next turn, and how a unit begins and ends.
+//! The part of the actor for requests: the choice of the next turn, and how a unit begins and ends.
 
 use std::{
     sync::Arc,
@@ -19,10 +19,10 @@ use crate::reader::{
     jobs::{Job, UnitJob},
 };
 
-/// How often those who wait for a session hear of their place.
+/// The interval at which waiters for a session get their positions.
 const POSITION_INTERVAL: Duration = Duration::from_millis(50);
 
-/// When those who wait for a session hear of their place next.
+/// The schedule of positions for waiters for a session.
 #[derive(Default)]
 pub(super) struct Positions {
     sessions: usize,
@@ -48,7 +48,7 @@ impl Actor {
             Message::Submit { waiting, .. } if self.phase.is_ending() => waiting.end(shutting_down()),
             Message::Submit { waiting, .. } if self.phase == ReaderPhase::Unplugged => waiting.end(unplugged()),
             Message::Submit { number, caller, waiting } => {
-                let refusal = self.lifecycle.refusal().filter(|refusal| waiting.turn().is_told(refusal));
+                let refusal = self.lifecycle.refusal().filter(|refusal| waiting.turn().is_refused_by(refusal));
                 let is_session = matches!(waiting.purpose, Purpose::Session(_));
                 let deadline = waiting.deadline();
                 if let Some(failure) = refusal {
@@ -65,19 +65,19 @@ impl Actor {
         self.positions.moved(now);
     }
 
-    /// Someone no longer waits, or a session is over because its holder says so.
+    /// A caller no longer waits, or the holder of a session ends it.
     fn cancel(&mut self, number: queue::RequestNumber, manner: Manner) {
         if self.queue.remove(number).is_none() {
             self.close_session(number, manner);
         }
     }
 
-    /// Gives the next one its turn, if it still wants it and its conditions hold.
+    /// Gives the next request its turn, if its caller still waits and its conditions hold.
     pub(super) fn serve_next(&mut self, now: Instant) {
         let Some((number, waiting)) = self.queue.pop() else { return };
         self.positions.moved(now);
         let broken = waiting.broken_condition(&self.lifecycle.insertion_id(), &self.lifecycle.state_tag());
-        // The policy may have changed while it waited.
+        // The policy may have changed during the wait.
         if let Some(failure) = broken.or_else(|| waiting.access().holds().err()) {
             waiting.end(failure);
             return;
@@ -101,8 +101,8 @@ impl Actor {
         }
     }
 
-    /// A unit has ended: does what it wants to become of the card, unless there is no card to use any more (it is reset
-    /// when it is taken) or the broker stops (it is reset when it is let go).
+    /// A unit has ended: applies its disposition to the card, unless there is no usable card any more (it is reset when
+    /// it is taken) or the broker stops (it is reset when it is released).
     pub(super) fn dispose(&mut self, disposition: Disposition) {
         if let Some(kind) = disposition.reset(self.isolation_reset)
             && self.lifecycle.card().is_some()
@@ -121,10 +121,10 @@ impl Actor {
         }
     }
 
-    /// Answers those who wait for their turn, but not for what `refusal` says is missing.
+    /// Refuses waiting requests that cannot wait for the cause of `refusal` to end.
     pub(super) fn refuse_waiters(&mut self, refusal: Option<Failure>) {
         let Some(failure) = refusal else { return };
-        for waiting in self.queue.remove_if(|waiting| waiting.turn().is_told(&failure)) {
+        for waiting in self.queue.remove_if(|waiting| waiting.turn().is_refused_by(&failure)) {
             waiting.end(failure.clone());
         }
     }
@@ -135,8 +135,8 @@ impl Actor {
         }
     }
 
-    /// Tells those who wait for a session how many turns come before theirs.
-    pub(super) fn tell_positions(&mut self, now: Instant) {
+    /// Sends the waiters for a session their numbers of turns ahead.
+    pub(super) fn send_positions(&mut self, now: Instant) {
         if self.positions.due.is_none_or(|due| due > now) {
             return;
         }
@@ -147,7 +147,7 @@ impl Actor {
             if let Purpose::Session(session) = &waiting.purpose {
                 sessions += 1;
                 let ahead = busy + before;
-                session.turns_ahead.send_if_modified(|told| std::mem::replace(told, ahead) != ahead);
+                session.turns_ahead.send_if_modified(|current| std::mem::replace(current, ahead) != ahead);
             }
         }
         self.positions.sessions = sessions;

@@ -1,5 +1,6 @@
-//! A ticket: one caller's unit on its way from waiting to its outcome. Caller, actor and card thread share it, and whoever ends
-//! it first decides the outcome; the results so far are kept here, so that none is lost when a call hangs or a deadline comes.
+//! A ticket: one caller's unit from its request to its outcome. Caller, actor and card thread share it, and the first
+//! to end it decides the outcome; the results so far are kept here, so that none is lost when a call hangs or a
+//! deadline comes.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -18,19 +19,19 @@ use crate::{
     reader::spans::{End, UnitRecord},
 };
 
-/// A unit between its caller, the actor and the card thread.
+/// A unit, shared by its caller, the actor and the card thread.
 pub struct Ticket {
     /// The commands of the unit. Never changes.
     pub commands: Vec<UnitCommand>,
-    /// The caller, and what it may do.
+    /// The caller and its permissions.
     pub access: Access,
-    /// When the request came.
+    /// The arrival of the request.
     pub arrived: Instant,
-    /// The request's terms for waiting, with the conditions of the repeats that joined it. `None` once its turn has
+    /// The request's terms of waiting, with the conditions of the repeats that joined it. `None` once its turn has
     /// come, and for a unit of a session, which waits for no turn.
     terms: Mutex<Option<TurnRequest>>,
     stage: Mutex<Stage>,
-    /// The unit's place in the log. Every way to end the ticket ends it too.
+    /// The unit's line in the log, written when the ticket ends.
     record: UnitRecord,
 }
 
@@ -39,7 +40,7 @@ enum Stage {
         reply: Reply,
         late: Reply,
     },
-    /// `reply` is the caller's as long as it has heard nothing, and `late` is for what comes after that.
+    /// `reply` is for the first outcome, and `late` for an outcome after an unknown one. Both are the caller's.
     Running {
         reply: Option<Reply>,
         late: Reply,
@@ -52,19 +53,19 @@ enum Stage {
 
 type Reply = oneshot::Sender<Result<UnitOutcome, Failure>>;
 
-/// Where the caller hears the outcome.
+/// The receiver of a unit's outcome.
 pub type Answer = oneshot::Receiver<Result<UnitOutcome, Failure>>;
 
-/// Where a caller hears the outcome first, and where what is known later, if the first word was that it is unknown.
+/// The receivers of the first outcome, and of a later one if the first was unknown.
 pub struct Answers {
-    /// The outcome.
+    /// The first outcome, which may be unknown.
     pub first: Answer,
-    /// What is known later.
+    /// The outcome that became known later.
     pub late: Answer,
 }
 
 impl Ticket {
-    /// Makes a ticket that waits on `terms`, and the receivers of its outcome. A unit of a session has no terms.
+    /// Creates a ticket that waits on `terms`, and the receivers of its outcome. A unit of a session has no terms.
     pub fn new(
         commands: Vec<UnitCommand>,
         terms: Option<TurnRequest>,
@@ -79,27 +80,28 @@ impl Ticket {
         (Self { commands, access, arrived, terms, stage, record }, Answers { first, late })
     }
 
-    /// The unit's place in the log.
+    /// The unit's record for the log.
     pub(super) fn record(&self) -> &UnitRecord {
         &self.record
     }
 
-    /// A repeat of the request joins it on its own `terms`: while the ticket waits, their conditions bind it too. One
-    /// whose turn has come is bound no more.
+    /// A repeat of the request joins this one on its own `terms`: while the ticket waits, their conditions bind it too.
+    /// Once its turn has come, no condition is added.
     ///
     /// # Errors
     /// [`Reason::RequestIdReused`](cardbroker_core::error::Reason::RequestIdReused) if the conditions contradict
-    /// those that bind it already.
+    /// existing ones.
     pub fn join(&self, terms: &TurnRequest) -> Result<(), Failure> {
         self.terms().as_mut().map_or(Ok(()), |own| own.add_conditions(terms))
     }
 
-    /// Its turn has come: what forbids it on a card in this insertion and state. From now on no condition is added.
+    /// Its turn has come: returns the failure if a condition does not match the current insertion and state. From now
+    /// on no condition is added.
     pub fn broken_condition(&self, insertion_id: &str, state_tag: &str) -> Option<Failure> {
         self.terms().take()?.broken_condition(insertion_id, state_tag)
     }
 
-    /// Its turn has come. False if it has ended: then the turn goes to the next.
+    /// Its turn has come. Returns `false` if it has ended: then the turn goes to the next request.
     pub fn begin(&self, turn: Turn) -> bool {
         let mut stage = self.stage();
         match std::mem::replace(&mut *stage, Stage::Ended) {
@@ -116,14 +118,14 @@ impl Ticket {
         }
     }
 
-    /// Keeps a command's answer.
+    /// Stores the response of the next command.
     pub fn push(&self, result: CommandResult) {
         if let Stage::Running { results, .. } = &mut *self.stage() {
             results.push(result);
         }
     }
 
-    /// Keeps what the command at which the unit ends has answered so far.
+    /// Stores the partial response of the command at which the unit ends.
     pub fn push_partial(&self, result: CommandResult) {
         if let Stage::Running { results, partial, .. } = &mut *self.stage() {
             results.push(result);
@@ -131,13 +133,14 @@ impl Ticket {
         }
     }
 
-    /// Ends the ticket while it waits: the caller has gone, or `failure` keeps it from its turn. False if it no longer waits.
+    /// Ends the ticket while it waits: the caller has disconnected, or `failure` prevents its turn. Returns `false` if
+    /// it no longer waits.
     pub fn end_waiting(&self, failure: Failure) -> bool {
         let mut stage = self.stage();
         match std::mem::replace(&mut *stage, Stage::Ended) {
             Stage::Waiting { reply, .. } => {
                 let outcome = End::Failed(failure.reason);
-                // The caller may have gone; then nobody needs the answer.
+                // The caller may have disconnected; then nobody needs the answer.
                 let _ = reply.send(Err(failure));
                 self.end_record(None, outcome);
                 true
@@ -149,20 +152,21 @@ impl Ticket {
         }
     }
 
-    /// Tells the caller of a unit that runs that it hears no more: `stop` says why. The unit goes on, and its answers are kept.
+    /// Answers the caller of a running unit for the last time, with the cause `stop`. The unit continues, and its
+    /// responses are kept.
     pub fn end_early(&self, stop: Failure, now: Instant) {
         let mut stage = self.stage();
         if let Stage::Running { reply, turn, results, partial, .. } = &mut *stage
             && let Some(reply) = reply.take()
         {
             let outcome = self.outcome(turn.clone(), results.clone(), *partial, Some(stop), now);
-            // The caller may have gone; then nobody needs the answer.
+            // The caller may have disconnected; then nobody needs the answer.
             let _ = reply.send(outcome);
         }
     }
 
-    /// Ends the unit: all answered (`None`) or stopped. An error if not one command was answered, otherwise an outcome with the
-    /// answers so far. Returns whether it is an error. Has no effect once the ticket has ended.
+    /// Ends the unit: all answered (`None`) or stopped. The outcome is an error if no command was answered, otherwise
+    /// the responses so far. Returns whether it is an error. Has no effect once the ticket has ended.
     pub fn end(&self, stop: Option<Failure>, now: Instant) -> bool {
         let stage = std::mem::replace(&mut *self.stage(), Stage::Ended);
         let (reply, outcome, answer, times) = match stage {
@@ -180,13 +184,13 @@ impl Ticket {
             }
         };
         let is_error = answer.is_err();
-        // The caller may have gone; then nobody needs the answer.
+        // The caller may have disconnected; then nobody needs the answer.
         let _ = reply.send(answer);
         self.end_record(times, outcome);
         is_error
     }
 
-    /// Writes the unit's line into the log. `times` are those of waiting and on the card, if it had its turn.
+    /// Writes the unit's line into the log. `times` are the waiting time and the time on the card, if it had its turn.
     fn end_record(&self, times: Option<(Duration, Duration)>, outcome: End) {
         self.record.end(&self.access, self.commands.len(), self.arrived, times, outcome);
     }
@@ -203,7 +207,7 @@ impl Ticket {
             Some(failure) if results.is_empty() => Err(failure),
             stop => Ok(UnitOutcome {
                 stopped: stop.map(|failure| match results.len() {
-                    // The command has run, whatever kept the rest of its answer from being fetched.
+                    // The command has run, although the rest of its response was not fetched.
                     count if partial => Stop { index: count - 1, failure: failure.into_executed() },
                     count => Stop { index: count, failure },
                 }),
@@ -217,7 +221,7 @@ impl Ticket {
         }
     }
 
-    /// As [`Ticket::stage`].
+    /// Recovers from a poisoned lock, like [`Ticket::stage`].
     fn terms(&self) -> MutexGuard<'_, Option<TurnRequest>> {
         self.terms.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -229,7 +233,7 @@ impl Ticket {
 }
 
 impl Drop for Ticket {
-    /// A caller that goes while its unit waits takes the ticket out of the queue without ending it.
+    /// A caller that disconnects while its unit waits takes the ticket out of the queue without ending it.
     fn drop(&mut self) {
         if !matches!(*self.stage(), Stage::Ended) {
             self.end_record(None, End::Abandoned);
@@ -238,7 +242,10 @@ impl Drop for Ticket {
 }
 
 fn never_began() -> Failure {
-    Failure::not_sent(cardbroker_core::error::Reason::Internal, "the unit ended before it began: report this")
+    Failure::not_sent(
+        cardbroker_core::error::Reason::Internal,
+        "the unit ended before it began: a fault of the broker: report it",
+    )
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What becomes of tickets, whoever ends them first.
+//! Tests of the ends of tickets, by any of their owners.
 
 use std::time::Duration;
 
@@ -53,7 +53,7 @@ fn a_failure_before_the_first_answer_is_an_error() {
 }
 
 #[test]
-fn answers_survive_a_failure_behind_them() {
+fn responses_survive_a_later_failure() {
     let (ticket, mut answers) = ticket();
     ticket.begin(turn());
     ticket.push(result());
@@ -65,7 +65,7 @@ fn answers_survive_a_failure_behind_them() {
 }
 
 #[test]
-fn a_partial_answer_belongs_to_the_command_that_stopped() {
+fn a_partial_response_belongs_to_the_command_that_stopped() {
     let (ticket, mut answers) = ticket();
     ticket.begin(turn());
     ticket.push(result());
@@ -76,7 +76,7 @@ fn a_partial_answer_belongs_to_the_command_that_stopped() {
 }
 
 #[test]
-fn a_command_that_was_answered_in_part_has_run_whatever_kept_the_rest_from_being_sent() {
+fn a_partially_answered_command_has_run() {
     let (ticket, mut answers) = ticket();
     ticket.begin(turn());
     ticket.push_partial(result());
@@ -96,7 +96,7 @@ fn the_first_end_counts() {
 }
 
 #[test]
-fn what_a_caller_no_longer_hears_is_known_later() {
+fn an_outcome_after_an_early_end_is_known_later() {
     let (ticket, mut answers) = ticket();
     ticket.begin(turn());
     ticket.end_early(lost(), Instant::now());
@@ -107,7 +107,7 @@ fn what_a_caller_no_longer_hears_is_known_later() {
 }
 
 #[test]
-fn a_ticket_that_ended_or_whose_caller_left_gets_no_turn() {
+fn an_ended_or_abandoned_ticket_gets_no_turn() {
     let (ended, _answers) = ticket();
     assert!(ended.end_waiting(Failure::not_sent(Reason::QueueTimeout, "late")));
     assert!(!ended.begin(turn()));
@@ -118,7 +118,7 @@ fn a_ticket_that_ended_or_whose_caller_left_gets_no_turn() {
 }
 
 #[test]
-fn a_ticket_that_runs_no_longer_waits() {
+fn a_running_ticket_no_longer_waits() {
     let (ticket, mut answers) = ticket();
     ticket.begin(turn());
     assert!(!ticket.end_waiting(Failure::not_sent(Reason::QueueTimeout, "late")));
@@ -154,6 +154,6 @@ fn a_repeat_adds_its_conditions_until_the_turn_comes() {
         let refused = ticket.join(&terms(contradiction.0, contradiction.1)).unwrap_err();
         assert_eq!((refused.reason, refused.delivery), (Reason::RequestIdReused, Delivery::NotSent));
     }
-    assert_eq!(ticket.broken_condition("i2", "s2"), None, "what was refused adds nothing");
+    assert_eq!(ticket.broken_condition("i2", "s2"), None, "a refused repeat adds nothing");
     assert_eq!(ticket.join(&terms("i1", "s1")), Ok(()), "its turn has come");
 }

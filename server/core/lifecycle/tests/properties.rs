@@ -1,4 +1,5 @@
-//! What holds in every life of a reader, whatever its monitor says and its card does; and that each rule can be seen broken.
+//! Properties of every lifecycle, for any reports of the monitor and any behavior of the card; each is seen broken by a
+//! planted fault.
 
 use proptest::{collection::vec, prelude::*, test_runner::TestCaseResult};
 
@@ -14,12 +15,12 @@ enum Event {
     Swap,
     Look,
     Down,
-    /// Someone has a turn, if the reader serves, with a call that hangs or not, and this end.
+    /// If the reader serves, a turn that may hang and ends in this way.
     Turn {
         hangs: bool,
         end: UnitEnd,
     },
-    /// What becomes of the next attempts to take the card.
+    /// The result of the next attempts to take the card.
     Luck(Option<SlotError>),
     Pass(u64),
 }
@@ -60,21 +61,21 @@ fn owns() -> impl Strategy<Value = Own> {
 enum Fault {
     /// The monitor does not count a swap.
     HiddenSwap,
-    /// A lost exchange passes for a good one.
+    /// A lost exchange is reported as a good one.
     GoodEnd,
-    /// Every look counts as an insertion.
+    /// Every poll counts as an insertion.
     Nervous,
-    /// The machine begins anew when the service fails.
+    /// The machine starts anew when the service fails.
     Amnesia,
-    /// What has failed is due again at once.
+    /// A failed action is due again at once.
     StoppedClock,
 }
 
-/// What the reader may have told of a card when it serves again.
+/// What is known of the card when the reader serves again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Card {
     Same,
-    /// The reader let it go, or its driver hung: it may be another.
+    /// The reader released the card, or its driver hung: it may be another card.
     Unsure,
     Another,
 }
@@ -86,9 +87,9 @@ struct World {
     fault: Option<Fault>,
     card_present: bool,
     event_count: u32,
-    told: Option<(bool, u32)>,
+    reported: Option<(bool, u32)>,
     luck: Option<SlotError>,
-    /// The insertion that was last served, and what has become of its card.
+    /// The insertion that was last served, and the state of its card.
     served: Option<(String, Card)>,
     last_tag: u64,
 }
@@ -102,7 +103,7 @@ fn play(own: Own, events: Vec<Event>, fault: Option<Fault>) -> TestCaseResult {
         fault,
         card_present: false,
         event_count: 0,
-        told: None,
+        reported: None,
         luck: None,
         served: None,
         last_tag: 0,
@@ -126,7 +127,7 @@ impl World {
             Event::Look => self.look(),
             Event::Down => {
                 self.lifecycle.on_unavailable("down".into(), self.now);
-                self.told = None;
+                self.reported = None;
                 self.becomes(Card::Another);
                 if self.fault == Some(Fault::Amnesia) {
                     self.lifecycle =
@@ -142,10 +143,10 @@ impl World {
 
     fn look(&mut self) {
         let now = (self.card_present, self.event_count);
-        if self.told != Some(now) && self.told.is_none_or(|told| self.card_present || told.0) {
+        if self.reported != Some(now) && self.reported.is_none_or(|reported| self.card_present || reported.0) {
             self.becomes(Card::Another);
         }
-        self.told = Some(now);
+        self.reported = Some(now);
         let reported = match self.fault {
             Some(Fault::HiddenSwap) => 0,
             Some(Fault::Nervous) => self.lifecycle.state_count as u32,
@@ -160,12 +161,12 @@ impl World {
         }
     }
 
-    /// Does what the machine asks for, and a turn if there is one.
+    /// Runs the machine's actions, and a turn if there is one.
     fn act(&mut self, mut turn: Option<(bool, UnitEnd)>) -> TestCaseResult {
-        self.look_around(false)?;
+        self.check_invariants(false)?;
         for _ in 0..4 {
             match self.lifecycle.take_action(self.now, turn.is_some()) {
-                None => return self.look_around(true),
+                None => return self.check_invariants(true),
                 Some(Action::Take | Action::ColdReset) => {
                     let late = if self.fault == Some(Fault::StoppedClock) { 10_000 } else { 0 };
                     let taken = self.luck.clone().map_or_else(|| Ok(card()), Err);
@@ -178,14 +179,16 @@ impl World {
                 Some(Action::Serve) => {
                     prop_assert!(
                         self.lifecycle.card().is_some() && state(&self.lifecycle) == State::Ready,
-                        "served unready"
+                        "served a turn in an unready state"
                     );
-                    let Some((hangs, end)) = turn.take() else { return Err(TestCaseError::fail("served nobody")) };
+                    let Some((hangs, end)) = turn.take() else {
+                        return Err(TestCaseError::fail("served without a waiter"));
+                    };
                     self.serve(hangs, end)?;
                 }
             }
-            prop_assert!(self.own != Own::Never, "touched although not owned");
-            self.look_around(false)?;
+            prop_assert!(self.own != Own::Never, "used a card of a reader that is not owned");
+            self.check_invariants(false)?;
         }
         Err(TestCaseError::fail("the machine spins"))
     }
@@ -193,10 +196,10 @@ impl World {
     fn serve(&mut self, hangs: bool, end: UnitEnd) -> TestCaseResult {
         let (announced, insertion) = (self.lifecycle.next_state_tag(), self.lifecycle.insertion_id());
         self.lifecycle.on_turn();
-        prop_assert!(announced == self.lifecycle.state_tag(), "the tag moved otherwise than announced");
+        prop_assert!(announced == self.lifecycle.state_tag(), "the state tag is not the announced one");
         if let Some((before, card)) = self.served.replace((insertion.clone(), Card::Same)) {
-            prop_assert!(card != Card::Another || before != insertion, "another card under the same name");
-            prop_assert!(card != Card::Same || before == insertion, "the same card under another name");
+            prop_assert!(card != Card::Another || before != insertion, "another card has the same insertion id");
+            prop_assert!(card != Card::Same || before == insertion, "the same card has another insertion id");
         }
         if hangs {
             self.lifecycle.on_hang();
@@ -209,7 +212,7 @@ impl World {
         Ok(())
     }
 
-    fn look_around(&mut self, is_done: bool) -> TestCaseResult {
+    fn check_invariants(&mut self, is_done: bool) -> TestCaseResult {
         let tag = self.lifecycle.state_count;
         prop_assert!(tag >= self.last_tag, "the state tag goes back");
         self.last_tag = tag;
@@ -220,16 +223,16 @@ impl World {
 }
 
 #[test]
-fn every_life_keeps_the_rules() {
+fn every_lifecycle_keeps_the_rules() {
     holds(CASES, (owns(), events()), |(own, events)| play(own, events, None));
 }
 
 #[test]
 fn every_broken_rule_is_found() {
     for (fault, rule) in [
-        (Fault::HiddenSwap, "another card under the same name"),
-        (Fault::GoodEnd, "another card under the same name"),
-        (Fault::Nervous, "the same card under another name"),
+        (Fault::HiddenSwap, "another card has the same insertion id"),
+        (Fault::GoodEnd, "another card has the same insertion id"),
+        (Fault::Nervous, "the same card has another insertion id"),
         (Fault::Amnesia, "the state tag goes back"),
         (Fault::StoppedClock, "the machine spins"),
     ] {

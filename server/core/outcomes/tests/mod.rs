@@ -1,4 +1,4 @@
-//! Stories of request ids, at invented times.
+//! Scenarios of request ids, at invented times.
 
 mod properties;
 
@@ -39,7 +39,7 @@ fn outcomes() -> (Outcomes<u8>, Instant) {
 }
 
 #[test]
-fn the_first_runs_the_next_join_and_the_late_get_its_outcome() {
+fn the_first_request_runs_and_repeats_join_or_replay() {
     let (mut outcomes, now) = outcomes();
     assert_eq!(outcomes.begin(&key(0, 1), &[1; 32].into(), now, || 7), Ok(Begin::Run));
     assert_eq!(outcomes.begin(&key(0, 1), &[1; 32].into(), now, || 8), Ok(Begin::Join(7)));
@@ -83,7 +83,7 @@ fn a_withdrawn_request_runs_when_it_is_repeated() {
 }
 
 #[test]
-fn outcomes_are_forgotten_after_their_time_and_never_before() {
+fn outcomes_expire_at_their_lifetime_and_not_before() {
     let (mut outcomes, now) = outcomes();
     for id in 1..=2 {
         outcomes.begin(&key(0, id), &[1; 32].into(), now, || 7).unwrap();
@@ -98,7 +98,7 @@ fn outcomes_are_forgotten_after_their_time_and_never_before() {
 }
 
 #[test]
-fn room_is_limited_for_a_user_for_all_and_in_bytes() {
+fn outcomes_are_limited_per_user_in_total_and_in_bytes() {
     let (mut outcomes, now) = outcomes();
     for (uid, id) in [(0, 1), (0, 2), (1, 1)] {
         assert_eq!(outcomes.begin(&key(uid, id), &[1; 32].into(), now, || 7), Ok(Begin::Run));

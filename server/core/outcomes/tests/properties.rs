@@ -1,4 +1,4 @@
-//! Rules for request ids in random histories of requests, outcomes and time, each seen broken by a planted fault.
+//! Properties of request ids in random histories of requests, outcomes and time, each seen broken by a planted fault.
 
 use proptest::{collection::vec, prelude::*, test_runner::TestCaseResult};
 
@@ -9,7 +9,7 @@ const CASES: u32 = 500;
 
 #[derive(Debug, Clone)]
 enum Step {
-    /// A request of that user with that id and those commands.
+    /// A request of this user with this id and these commands.
     Ask { uid: u32, id: u8, commands: u8 },
     /// The outcome of a request: not sent, unknown, or a number of bytes.
     Finish { uid: u32, id: u8, end: End },
@@ -24,12 +24,12 @@ enum End {
     Answered(usize),
 }
 
-/// A fault planted in the store, which the properties must find.
+/// A fault planted in the store. The properties must detect it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
-    /// The oldest outcome makes room before its time.
+    /// The oldest outcome is evicted before its lifetime ends.
     EarlyEviction,
-    /// A request that is under way is forgotten.
+    /// A running request is forgotten.
     LostExecution,
     /// The fingerprints of the commands are not compared.
     Blind,
@@ -47,7 +47,7 @@ fn histories() -> impl Strategy<Value = Vec<Step>> {
     vec(step, 1..60)
 }
 
-/// An id whose unit runs or has run: its commands, and until when its outcome is kept.
+/// An id whose unit runs or has run: its commands, and the end of its outcome's lifetime.
 type Known = HashMap<RequestKey, (u8, Option<Instant>)>;
 
 fn outcome(end: End) -> Arc<Outcome> {
@@ -58,7 +58,7 @@ fn outcome(end: End) -> Arc<Outcome> {
     }
 }
 
-/// Plays a history beside a simple model of the store.
+/// Runs a history on the store and on a simple model of it.
 fn play(history: Vec<Step>, fault: Option<Fault>) -> TestCaseResult {
     let limits = if fault == Some(Fault::NoLimit) {
         OutcomeLimits { per_user: 100, total: 100, bytes: 10_000, ..LIMITS }
@@ -128,14 +128,14 @@ fn play(history: Vec<Step>, fault: Option<Fault>) -> TestCaseResult {
 }
 
 #[test]
-fn every_request_runs_once_within_the_limits_and_leaves_nothing_behind() {
+fn every_request_runs_once_and_within_the_limits() {
     holds(CASES, histories(), |history| play(history, None));
 }
 
 #[test]
 fn every_planted_fault_is_found() {
     for (fault, rule) in [
-        // Outcomes that were forgotten early make room for more ids than allowed.
+        // Outcomes that were forgotten early make room for more ids than the limit.
         (Fault::EarlyEviction, "limits"),
         (Fault::LostExecution, "runs once"),
         (Fault::Blind, "one request"),

@@ -1,5 +1,5 @@
-//! The queue of one reader, pure: turns go round the callers, first come first served within a caller. No clock and no I/O:
-//! times are arguments. To push, pop or remove an item costs O(log n); what looks at many items says its own cost.
+//! The queue of one reader: turns go round the callers, first come first served within a caller. Times are arguments.
+//! To push, pop or remove an item costs O(log n); functions over many items state their cost.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -7,27 +7,27 @@ use std::{
     time::Instant,
 };
 
-/// Names one waiting item. Chosen by whoever pushes it, growing from item to item.
+/// The number of a waiting item. The pusher chooses it, larger from item to item.
 pub type RequestNumber = u64;
 
-/// How many items may wait.
+/// The maximum numbers of waiting items.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Of one caller.
+    /// Maximum items of one caller.
     pub per_caller: usize,
-    /// Of all callers together.
+    /// Maximum items of all callers together.
     pub per_reader: usize,
 }
 
-/// Which limit an item would break.
+/// The limit that an item would exceed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Full {
-    /// [`Limits::per_caller`].
+    /// The caller's limit, the value of [`Limits::per_caller`].
     #[error(
         "this caller already has {0} requests waiting for the reader, the most allowed: retry when some are answered"
     )]
     Caller(usize),
-    /// [`Limits::per_reader`].
+    /// The reader's limit, the value of [`Limits::per_reader`].
     #[error("{0} requests already wait for the reader, the most allowed: retry later")]
     Reader(usize),
 }
@@ -36,28 +36,28 @@ pub enum Full {
 pub struct Queue<C, T> {
     limits: Limits,
     entries: HashMap<RequestNumber, Entry<C, T>>,
-    /// The callers with something waiting, each under the number of its place in the round.
+    /// The callers with waiting items, each under its number in the round.
     round: BTreeMap<u64, C>,
-    /// For the same callers and for `served`, the place and the tickets. No set is empty.
+    /// For the same callers and for `served`, the number in the round and the items. No set is empty.
     callers: HashMap<C, (u64, BTreeSet<RequestNumber>)>,
-    /// Who had the last turn. It is not in the round before the next one.
+    /// The caller of the last turn. It is not in the round before the next turn.
     served: Option<C>,
     deadlines: BTreeSet<(Instant, RequestNumber)>,
     last_place: u64,
 }
 
-/// One of a caller's items, seen from outside.
+/// The position of one waiting item of a caller.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Place<'a, T> {
-    /// How many turns come before its own, as the queue is now.
+    /// The number of turns before its own, as of now.
     pub turns_ahead: usize,
-    /// When it expires.
+    /// The end of the item's wait.
     pub deadline: Instant,
-    /// The item.
+    /// The waiting item of the caller.
     pub item: &'a T,
 }
 
-/// The place of the caller that was served last: behind all others.
+/// The number in the round of the caller that was served last: behind all others.
 const BEHIND_ALL: u64 = u64::MAX;
 
 struct Entry<C, T> {
@@ -67,7 +67,7 @@ struct Entry<C, T> {
 }
 
 impl<C: Copy + Eq + Hash, T> Queue<C, T> {
-    /// An empty queue.
+    /// Creates an empty queue with these limits.
     pub fn new(limits: Limits) -> Self {
         Self {
             limits,
@@ -80,20 +80,20 @@ impl<C: Copy + Eq + Hash, T> Queue<C, T> {
         }
     }
 
-    /// How many items wait.
+    /// The number of waiting items.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether nothing waits.
+    /// Whether no item of any caller waits.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Lets `item` wait for its turn until `deadline`.
+    /// Adds `item`, which waits for its turn until `deadline`.
     ///
     /// # Errors
-    /// The item and the limit that it would break.
+    /// The item and the limit that it would exceed.
     pub fn push(&mut self, ticket: RequestNumber, caller: C, deadline: Instant, item: T) -> Result<(), (T, Full)> {
         if self.entries.len() >= self.limits.per_reader {
             return Err((item, Full::Reader(self.limits.per_reader)));
@@ -115,8 +115,9 @@ impl<C: Copy + Eq + Hash, T> Queue<C, T> {
         Ok(())
     }
 
-    /// Takes the item whose turn it is; the turn before is over. The caller of that one goes to the end of the round now and not
-    /// earlier: those who had their turn before it have asked again in the meantime, and whoever pipelines must not overtake them.
+    /// Removes and returns the next item; the previous turn is over. The caller of that turn goes to the end of the
+    /// round now and not earlier: callers served before it have queued again in the meantime, and a caller that
+    /// pipelines must not overtake them.
     pub fn pop(&mut self) -> Option<(RequestNumber, T)> {
         if let Some(served) = self.served.take()
             && let Some((_, tickets)) = self.callers.remove(&served)
@@ -136,7 +137,7 @@ impl<C: Copy + Eq + Hash, T> Queue<C, T> {
         Some((ticket, entry.item))
     }
 
-    /// Takes one item out, wherever it waits.
+    /// Removes and returns one item, at any position.
     pub fn remove(&mut self, ticket: RequestNumber) -> Option<T> {
         let entry = self.entries.remove(&ticket)?;
         self.deadlines.remove(&(entry.deadline, ticket));
@@ -150,7 +151,7 @@ impl<C: Copy + Eq + Hash, T> Queue<C, T> {
         Some(entry.item)
     }
 
-    /// Takes out all items that satisfy `condition`, in order of arrival. O(n + taken · log n).
+    /// Removes and returns all items that satisfy `condition`, in order of arrival. O(n + removed · log n).
     pub fn remove_if(&mut self, condition: impl Fn(&T) -> bool) -> Vec<T> {
         let mut tickets: Vec<_> =
             self.entries.iter().filter(|(_, entry)| condition(&entry.item)).map(|(&ticket, _)| ticket).collect();
@@ -158,15 +159,15 @@ impl<C: Copy + Eq + Hash, T> Queue<C, T> {
         tickets.into_iter().filter_map(|ticket| self.remove(ticket)).collect()
     }
 
-    /// How many callers wait.
+    /// The number of waiting callers.
     pub fn callers(&self) -> usize {
         self.callers.len()
     }
 
-    /// What waits of one caller, in the order of its turns. O(callers + items of the caller).
+    /// The waiting items of one caller, in the order of their turns. O(callers + items of the caller).
     pub fn of_caller(&self, caller: &C) -> Vec<Place<'_, T>> {
         let Some((place, own)) = self.callers.get(caller) else { return Vec::new() };
-        // By another caller's last item that comes before one of these: how many callers there are of that kind. The
+        // `reaching[k]`: the number of other callers whose last item that precedes one of these precedes item k. The
         // caller's item number k comes after k of its own, and after the first k of another caller, or the first k + 1
         // of one that is earlier in the round.
         let mut reaching = vec![0; own.len() + 1];
@@ -188,7 +189,7 @@ impl<C: Copy + Eq + Hash, T> Queue<C, T> {
         places
     }
 
-    /// All that waits, in the order of the turns. O(n log n).
+    /// All waiting items, in the order of their turns. O(n log n).
     pub fn in_order(&self) -> impl Iterator<Item = (RequestNumber, &T)> {
         // Each round serves one item of every caller that has one left.
         let of_caller = |(place, tickets): &(u64, BTreeSet<RequestNumber>)| {
@@ -200,7 +201,7 @@ impl<C: Copy + Eq + Hash, T> Queue<C, T> {
         turns.into_iter().filter_map(|(_, _, ticket)| Some((ticket, &self.entries.get(&ticket)?.item)))
     }
 
-    /// Takes out one item whose deadline has come.
+    /// Removes and returns one item whose deadline has passed.
     pub fn pop_expired(&mut self, now: Instant) -> Option<T> {
         let &(deadline, ticket) = self.deadlines.first()?;
         if deadline > now {
@@ -209,7 +210,7 @@ impl<C: Copy + Eq + Hash, T> Queue<C, T> {
         self.remove(ticket)
     }
 
-    /// When the next item expires.
+    /// When the next item expires; `None` if nothing waits.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.deadlines.first().map(|&(deadline, _)| deadline)
     }

@@ -1,4 +1,4 @@
-//! Who has the next turn, and how many come before.
+//! Tests of the order of turns, and of the number of turns ahead.
 
 use std::time::Duration;
 
@@ -19,20 +19,20 @@ fn drain(queue: &mut Queue<char, RequestNumber>) -> Vec<RequestNumber> {
     std::iter::from_fn(|| queue.pop()).map(|(_, item)| item).collect()
 }
 
-/// How many turns come before an item's, counted one by one.
+/// The number of turns before an item's, counted one by one.
 fn turns_ahead(queue: &Queue<char, RequestNumber>, ticket: RequestNumber) -> Option<usize> {
     queue.in_order().position(|(other, _)| other == ticket)
 }
 
 #[test]
-fn turns_go_round_the_callers_and_keep_the_order_of_each() {
+fn turns_go_round_and_keep_each_callers_order() {
     let (mut queue, _) = queue(&[(1, 'a'), (2, 'a'), (3, 'a'), (4, 'b'), (5, 'c'), (6, 'b')]);
     assert_eq!(drain(&mut queue), [1, 4, 5, 2, 6, 3]);
     assert!(queue.is_empty() && queue.next_deadline().is_none());
 }
 
 #[test]
-fn a_caller_that_asks_again_after_its_turn_comes_after_those_who_wait() {
+fn a_served_caller_queues_behind_all_waiters() {
     let (mut queue, now) = queue(&[(1, 'a'), (2, 'b'), (3, 'c')]);
     assert_eq!(queue.pop(), Some((1, 1)));
     queue.push(4, 'a', now, 4).unwrap();
@@ -40,7 +40,7 @@ fn a_caller_that_asks_again_after_its_turn_comes_after_those_who_wait() {
 }
 
 #[test]
-fn a_caller_that_pipelines_does_not_overtake_one_that_asks_again_after_its_turn() {
+fn a_pipelining_caller_does_not_overtake_one_that_queues_again() {
     let (mut queue, now) = queue(&[(1, 'a'), (2, 'a'), (3, 'a'), (4, 'b')]);
     let first: Vec<_> = (0..3).filter_map(|_| queue.pop()).map(|(_, item)| item).collect();
     assert_eq!(first, [1, 4, 2]);
@@ -50,7 +50,7 @@ fn a_caller_that_pipelines_does_not_overtake_one_that_asks_again_after_its_turn(
 }
 
 #[test]
-fn a_thousand_requests_of_one_do_not_delay_the_others() {
+fn a_thousand_requests_of_one_caller_delay_no_others() {
     let items: Vec<_> = (0..1000).map(|ticket| (ticket, 'a')).chain((1000..1007).zip('b'..='h')).collect();
     let (mut queue, _) = queue(&items);
     let first: Vec<_> = (0..8).filter_map(|_| queue.pop()).map(|(_, item)| item).collect();
@@ -58,7 +58,7 @@ fn a_thousand_requests_of_one_do_not_delay_the_others() {
 }
 
 #[test]
-fn what_was_taken_out_is_neither_served_nor_counted() {
+fn a_removed_item_is_neither_served_nor_counted() {
     let (mut queue, _) = queue(&[(1, 'a'), (2, 'b'), (3, 'a')]);
     assert_eq!(queue.remove(1), Some(1));
     assert_eq!(queue.remove(1), None);
@@ -76,7 +76,7 @@ fn expired_items_leave_in_the_order_of_their_deadlines() {
 }
 
 #[test]
-fn both_limits_hold_and_hand_the_item_back() {
+fn both_limits_hold_and_return_the_item() {
     let now = Instant::now();
     let mut queue = Queue::new(Limits { per_caller: 2, per_reader: 3 });
     for (ticket, caller) in [(1, 'a'), (2, 'a')] {
@@ -90,7 +90,7 @@ fn both_limits_hold_and_hand_the_item_back() {
 }
 
 #[test]
-fn the_turns_ahead_are_those_that_come_before() {
+fn turns_ahead_counts_the_turns_before_an_item() {
     let (mut queue, _) = queue(&[(1, 'a'), (2, 'a'), (3, 'a'), (4, 'b'), (5, 'c'), (6, 'b')]);
     let ahead: Vec<_> = (1..=6).map(|ticket| (turns_ahead(&queue, ticket).unwrap(), ticket)).collect();
     let mut by_turn = ahead.clone();
@@ -101,14 +101,14 @@ fn the_turns_ahead_are_those_that_come_before() {
 }
 
 #[test]
-fn items_can_be_taken_out_by_what_they_are() {
+fn items_can_be_removed_by_a_condition() {
     let (mut queue, _) = queue(&[(1, 'a'), (2, 'b'), (3, 'a'), (4, 'c')]);
     assert_eq!(queue.remove_if(|item| item % 2 == 0), [2, 4]);
     assert_eq!(drain(&mut queue), [1, 3]);
 }
 
 #[test]
-fn each_place_of_a_caller_has_the_turns_ahead_that_the_queue_counts() {
+fn positions_of_a_caller_match_the_counted_turns_ahead() {
     let items: Vec<(RequestNumber, char)> = (1..).zip("aabacabbdddddaec".chars()).collect();
     let (mut queue, now) = queue(&items);
     loop {

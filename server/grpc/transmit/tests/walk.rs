@@ -1,5 +1,5 @@
-//! Every field of a request, set in turn through the descriptor: under a `request_id` it is told apart, or refused, or
-//! there is a reason why it is not.
+//! Every field of a request, changed one by one through the descriptor: under a `request_id` the change is detected, or
+//! refused, or listed here with the reason.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::outcomes::executions::Executions;
 
-/// What makes no other request of one, and why.
+/// Fields that do not make a request different, with the reasons.
 const NOT_COMPARED: &[(&str, &str)] = &[
     ("request_id", "names the request"),
     ("turn.wait_timeout", "says how long to wait, not what runs"),
@@ -25,7 +25,7 @@ const NOT_COMPARED: &[(&str, &str)] = &[
     ("disposition = DISPOSITION_LEAVE", "the default"),
 ];
 
-/// A request that the broker accepts, with one of everything that can be there several times.
+/// A valid request with one element in every repeated field.
 fn base() -> TransmitRequest {
     let apdu = ApduCommand { bytes: vec![0x00, 0xA4, 0x00, 0x00], ..ApduCommand::default() };
     let continue_on = vec![StatusWordPattern { value: 0x6A82, mask: None }];
@@ -38,7 +38,7 @@ fn base() -> TransmitRequest {
     }
 }
 
-/// A message with one thing in it changed, and the path of that.
+/// A message with one changed field, and the field's path.
 struct Variant {
     path: String,
     message: DynamicMessage,
@@ -80,7 +80,7 @@ fn of_field(message: &DynamicMessage, field: &FieldDescriptor) -> Vec<Variant> {
     added.into_iter().chain(changed).collect()
 }
 
-/// Values that a field does not have in [`base`], with what to add to its path.
+/// Values of a field other than in [`base`], with their additions to its path.
 fn samples(field: &FieldDescriptor) -> Vec<(String, Value)> {
     let plain = |value| vec![(String::new(), value)];
     match field.kind() {
@@ -106,7 +106,7 @@ fn filled(kind: MessageDescriptor) -> DynamicMessage {
 }
 
 #[tokio::test]
-async fn every_field_of_a_request_is_told_apart_under_a_request_id() {
+async fn every_changed_field_is_detected_under_a_request_id() {
     let limits = OutcomeLimits { per_user: 1, total: 1, bytes: 1, lifetime: std::time::Duration::from_secs(1) };
     let executions = Executions::new(limits, CancellationToken::new()).unwrap();
     let fingerprint = |request: TransmitRequest| {
@@ -132,7 +132,7 @@ async fn every_field_of_a_request_is_told_apart_under_a_request_id() {
     }
     let listed: BTreeSet<_> = NOT_COMPARED.iter().map(|(path, _)| (*path).to_owned()).collect();
     assert_eq!(same, listed, "into Executions::fingerprint, or into NOT_COMPARED with the reason");
-    // What is refused whatever its value cannot be told apart: all of it is what the broker does not have yet.
+    // A field that is refused with every value cannot be compared: these are exactly the unsupported ones.
     let never_accepted = refused.iter().filter(|(path, _)| !told_apart.contains(path));
     let invalid: Vec<_> = never_accepted.filter(|(_, not_implemented)| !not_implemented).collect();
     assert!(invalid.is_empty(), "no sample of {invalid:?} is valid");

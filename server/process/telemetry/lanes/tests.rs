@@ -1,4 +1,4 @@
-//! Lanes under any history of lines, batches and failures: what must hold, and faults that break it.
+//! Properties of the lanes under any history of lines, batches and failures, and faults that break them.
 
 use cardbroker_core::properties::{holds, is_broken};
 use proptest::{
@@ -11,35 +11,35 @@ use proptest::{
 use super::*;
 
 const CASES: u32 = 500;
-/// Small, so that lines are lost soon.
+/// The capacity in bytes, small, so that lines are lost soon.
 const ROOM: usize = 16 << 10;
 
 #[derive(Debug, Clone, Copy)]
 enum Step {
-    /// A line of so many bytes comes.
+    /// A line with this number of bytes arrives.
     Push(Lane, usize),
-    /// The writer takes a batch and writes at most so many entries of it.
+    /// The writer takes a batch and writes at most this number of its entries.
     Take { written: usize },
-    /// The writer gives up all lines that wait.
+    /// The writer drops all waiting lines.
     DropLines,
 }
 
-/// A fault at the edge of the lanes.
+/// A fault in the use of the lanes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Fault {
-    /// Gaps are not written.
+    /// Gaps are not written to the sink.
     SilentGap,
     /// A failed write is not counted.
     SilentFailure,
-    /// A failed write counts entries that were written, too.
+    /// A failed write also counts the entries that were written.
     CountsTooMuch,
     /// The newest lines are written first.
     NewestFirst,
     /// Ordinary lines overtake the audit trail.
     OrdinaryFirst,
-    /// There is more room than there should be.
+    /// The lanes have more room than allowed.
     NoBound,
-    /// There is less room than there should be.
+    /// The lanes have less room than allowed.
     LittleRoom,
 }
 
@@ -54,7 +54,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     vec(step, 1..120)
 }
 
-/// The number that a line was given.
+/// The number of a line, from its text.
 fn number(line: &[u8]) -> u64 {
     u64::from_be_bytes(line[..8].try_into().unwrap())
 }
@@ -81,7 +81,7 @@ fn play(steps: Vec<Step>, fault: Option<Fault>) -> TestCaseResult {
         Some(Fault::LittleRoom) => ROOM / 2,
         _ => ROOM,
     });
-    // For each lane: lines pushed, and the number that the next line or gap begins with.
+    // For each lane: the pushed lines, and the number at which the next line or gap begins.
     let (mut pushed, mut seen) = ([0_u64; 2], [0_u64; 2]);
     for step in steps.into_iter().chain(std::iter::repeat_n(Step::Take { written: usize::MAX }, 1000)) {
         match step {
@@ -133,7 +133,7 @@ fn play(steps: Vec<Step>, fault: Option<Fault>) -> TestCaseResult {
 }
 
 #[test]
-fn no_line_is_lost_without_a_count_and_the_room_is_bounded() {
+fn lost_lines_are_counted_and_the_room_is_bounded() {
     holds(CASES, steps(), |steps| play(steps, None));
 }
 
@@ -153,7 +153,7 @@ fn planted_faults_are_found() {
 }
 
 #[test]
-fn audit_lines_take_the_room_of_the_oldest_ordinary_ones() {
+fn audit_lines_replace_the_oldest_ordinary_ones() {
     let mut lanes = Lanes::new(ROOM);
     let line = |number: u64| [&number.to_be_bytes()[..], &[0; 1016 - ENTRY_BYTES]].concat();
     for number in 0..100 {
@@ -177,7 +177,7 @@ fn audit_lines_take_the_room_of_the_oldest_ordinary_ones() {
 }
 
 #[test]
-fn lines_that_make_room_leave_a_gap_in_their_place() {
+fn dropped_lines_leave_a_gap_in_their_position() {
     let mut lanes = Lanes::new(ROOM);
     for _ in 0..4 {
         lanes.push(Lane::Ordinary, &[b'o'; 1900]);

@@ -1,4 +1,4 @@
-//! The log under a stuck, a slow, a full and a faulty sink.
+//! Tests of the log with a stuck, a slow, a full and a faulty sink.
 
 use std::{
     io::{BufRead, BufReader, PipeReader, Read, pipe},
@@ -8,10 +8,10 @@ use std::{
 
 use super::{super::sink::tests::Disk, *};
 
-/// The longest wait for anything that happens by itself.
+/// The maximum wait for an event.
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// A log into a pipe, and its other end.
+/// Creates a log that writes into a pipe. Returns it with the pipe's other end.
 fn piped() -> (Log, BufReader<PipeReader>) {
     let (reader, writer) = pipe().unwrap();
     (Log::start(writer, LogFormat::Text).unwrap(), BufReader::new(reader))
@@ -25,7 +25,7 @@ fn flood(log: &Log) -> usize {
 }
 
 #[test]
-fn stuck_reader_blocks_nobody_and_gaps_are_counted() {
+fn a_stuck_reader_blocks_no_thread_and_gaps_are_counted() {
     let (log, reader) = piped();
     let pushed = flood(&log);
     log.push(Lane::Audit, b"audit\n");
@@ -43,14 +43,14 @@ fn stuck_reader_blocks_nobody_and_gaps_are_counted() {
             }
         }
     }
-    // Only what the pipe and one batch held was before it.
+    // Only the lines in the pipe and in one batch were written before it.
     assert!(place.is_some_and(|place| place < (80 << 10) / 100), "{place:?}");
     assert!(lost > pushed / 2, "{lost} of {pushed}");
     assert!(log.wait_until_written(FLUSH_TIME));
 }
 
 #[test]
-fn the_end_waits_for_a_reader_and_not_for_one_that_is_stuck() {
+fn the_end_waits_only_for_a_reader_that_reads() {
     let (log, mut reader) = piped();
     flood(&log);
     let begin = Instant::now();
@@ -64,7 +64,7 @@ fn the_end_waits_for_a_reader_and_not_for_one_that_is_stuck() {
 }
 
 #[test]
-fn end_does_not_wait_for_a_reader_that_has_gone() {
+fn the_end_does_not_wait_after_the_reader_has_closed() {
     let (log, reader) = piped();
     drop(reader);
     flood(&log);
@@ -75,7 +75,7 @@ fn end_does_not_wait_for_a_reader_that_has_gone() {
 }
 
 #[test]
-fn freed_disk_gets_the_count_without_a_further_line() {
+fn a_freed_disk_gets_the_count_without_another_line() {
     let disk = Disk::with_room(0);
     let log = Log::start(disk.clone(), LogFormat::Json).unwrap();
     log.push(Lane::Ordinary, b"{}\n");
@@ -91,7 +91,7 @@ fn freed_disk_gets_the_count_without_a_further_line() {
 }
 
 #[test]
-fn batch_in_hand_when_the_thread_panics_is_counted() {
+fn the_current_batch_of_a_panicking_thread_is_counted() {
     struct Faulty(Disk);
     impl Write for Faulty {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -115,7 +115,7 @@ fn batch_in_hand_when_the_thread_panics_is_counted() {
 }
 
 #[test]
-fn panic_while_the_log_is_locked_does_not_hang() {
+fn a_panic_while_the_log_is_locked_does_not_hang() {
     let (log, mut reader) = piped();
     let state = log.lock();
     log.push_from_panic(Lane::Audit, b"given up\n");

@@ -1,4 +1,4 @@
-//! What callers do: they ask, give up, close and die.
+//! The callers' steps of a history: they submit, cancel, close and disconnect.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,7 +10,7 @@ use cardbroker_core::{
 
 use super::{
     super::*,
-    clients::{Asked, Hand, Item, LIMITS, Stage, group_key},
+    clients::{Hand, Item, LIMITS, SessionUnitItem, Stage, group_key},
     faults::{Fault, forgetful, overstay},
     history::{CALLERS, Step, Wish},
     witness::Promise,
@@ -34,7 +34,7 @@ impl World {
             }
             Step::Die(caller) => clients.drop_all(|item| item.wish.caller == caller),
             Step::GroupEnds(group) => {
-                // With its connections go their requests.
+                // The group's connections end, and with them their requests.
                 clients.drop_all(|item| item.group.0 == group);
                 let (generation, member) = clients.members.remove(group);
                 if self.fault == Some(Fault::ImmortalGroup) {
@@ -83,7 +83,7 @@ impl World {
         let disposition = forgetful(self.fault, wish.disposition);
         let of_caller = clients.waiting().filter(|item| item.wish.caller == wish.caller).count();
         let is_full = of_caller >= LIMITS.per_caller || clients.waiting().count() >= LIMITS.per_reader;
-        let is_turned_away = self.actor.lifecycle.refusal().is_some_and(|refusal| turn.is_told(&refusal));
+        let is_turned_away = self.actor.lifecycle.refusal().is_some_and(|refusal| turn.is_refused_by(&refusal));
         let caller = CallerKey::Connection(wish.caller as u64);
         let hand = if wish.session {
             let request = SessionRequest { turn, idle_timeout: Duration::from_secs(1), disposition };
@@ -114,7 +114,7 @@ impl World {
         self.turn_of(number, is_full && !is_turned_away);
     }
 
-    /// Whether the request that has just come was refused because too many wait.
+    /// Checks whether the new request was rightly refused because the queue is full.
     fn turn_of(&mut self, number: usize, must_be_full: bool) {
         self.last_full = None;
         self.turn();
@@ -129,12 +129,12 @@ impl World {
         let first = item.commands;
         if let Ok(unit) = session.transmit(commands(number, first, count, raises), restart, self.now) {
             item.commands += count as u8;
-            self.clients.asked.push(Asked { item: number, first, count, unit });
+            self.clients.requested.push(SessionUnitItem { item: number, first, count, unit });
         }
     }
 }
 
-/// `count` commands of `item`: VERIFY, which raises, or SELECT. Their parameters name them.
+/// `count` commands of `item`: VERIFY, which raises security state, or SELECT. Their parameters identify them.
 fn commands(item: usize, first: u8, count: usize, raises: bool) -> Vec<UnitCommand> {
     let instruction = if raises { 0x20 } else { 0xA4 };
     let command = |number| {

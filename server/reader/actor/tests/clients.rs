@@ -1,4 +1,4 @@
-//! The reader's callers: what they have asked for, what they were told, and what that says about the queue.
+//! The reader's callers: their requests, the answers so far, and the expected state of the queue.
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Instant};
 
@@ -26,13 +26,13 @@ pub(super) struct Clients {
     pub(super) groups: Groups,
     pub(super) members: Vec<(u64, Arc<Group>)>,
     pub(super) items: Vec<Item>,
-    pub(super) asked: Vec<Asked>,
+    pub(super) requested: Vec<SessionUnitItem>,
     pub(super) resets: Vec<(usize, SessionReset)>,
     pub(super) closing: Vec<Pin<Box<dyn Future<Output = ()> + Send>>>,
     pub(super) last_turn: u64,
 }
 
-/// A request for a unit or a session. Its place in the list is its name, and the number of its place in the queue.
+/// A request for a unit or a session. Its index in the list identifies it, and is its number in the queue.
 pub(super) struct Item {
     pub(super) wish: Wish,
     pub(super) deadline: Instant,
@@ -40,9 +40,9 @@ pub(super) struct Item {
     pub(super) hand: Hand,
     pub(super) group: Generation,
     pub(super) insertion: String,
-    /// How many of the same caller's wait before it.
+    /// The number of the same caller's requests that wait before it.
     pub(super) ahead: usize,
-    /// How many turns each caller has had since.
+    /// The number of turns of each caller since it arrived.
     pub(super) turns: [usize; CALLERS],
     pub(super) commands: u8,
 }
@@ -54,7 +54,7 @@ pub(super) enum Stage {
     Over,
 }
 
-/// What the caller has of it.
+/// The caller's side of the request.
 pub(super) enum Hand {
     Unit(Submission),
     Opening(Opening),
@@ -75,7 +75,7 @@ impl Hand {
 }
 
 /// A unit of a session.
-pub(super) struct Asked {
+pub(super) struct SessionUnitItem {
     pub(super) item: usize,
     pub(super) first: u8,
     pub(super) count: usize,
@@ -86,8 +86,8 @@ impl Clients {
     pub(super) fn new(handle: ReaderHandle) -> Self {
         let groups = Groups::default();
         let members = (0..GROUPS).map(|group| (0, groups.join(group_key(group)))).collect();
-        let (items, asked, resets, closing) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { handle, groups, members, items, asked, resets, closing, last_turn: 0 }
+        let (items, requested, resets, closing) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { handle, groups, members, items, requested, resets, closing, last_turn: 0 }
     }
 
     pub(super) fn waiting(&self) -> impl Iterator<Item = &Item> {
@@ -98,7 +98,7 @@ impl Clients {
         self.members[group].0 != generation
     }
 
-    /// Whose a unit is: the second parameter byte of its commands says so.
+    /// Returns the item of a unit, from the second parameter byte of its commands.
     pub(super) fn item_of(&self, ticket: &Ticket) -> Option<usize> {
         Some(usize::from(ticket.commands.first()?.apdu()?.header()[3]))
     }
@@ -109,12 +109,11 @@ impl Clients {
 
     pub(super) fn all_done(&self) -> bool {
         self.items.iter().all(|item| item.stage == Stage::Over)
-            && self.asked.is_empty()
+            && self.requested.is_empty()
             && self.resets.is_empty()
             && self.closing.is_empty()
     }
 
-    /// All sessions end in good order.
     pub(super) fn close_all(&mut self) {
         for item in 0..self.items.len() {
             self.close(item);
@@ -131,11 +130,11 @@ impl Clients {
         }
     }
 
-    /// Someone goes without a word, if there is someone of that number.
+    /// The caller of this item disconnects, if there is such an item.
     pub(super) fn drop_item(&mut self, item: usize) {
         self.items[item].hand = Hand::Empty;
         self.items[item].stage = Stage::Over;
-        self.asked.retain(|asked| asked.item != item);
+        self.requested.retain(|requested| requested.item != item);
         self.resets.retain(|(of, _)| *of != item);
     }
 
@@ -147,7 +146,7 @@ impl Clients {
             .for_each(|item| self.drop_item(item));
     }
 
-    /// The number of one of those who hold the card or wait for it.
+    /// Picks the number of a request that has the turn or waits for it.
     pub(super) fn pick(&self, which: usize, is_right: impl Fn(&Hand) -> bool) -> Option<usize> {
         let numbers: Vec<_> = (0..self.items.len()).filter(|&item| is_right(&self.items[item].hand)).collect();
         numbers.get(which % numbers.len().max(1)).copied()

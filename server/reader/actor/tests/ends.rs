@@ -1,4 +1,4 @@
-//! The actor with its card thread on a scripted slot: sessions and units whose end meets something else.
+//! The actor with its card thread on a scripted slot: ends of sessions and units at the same time as other events.
 
 use std::sync::{Arc, Mutex, mpsc::Receiver};
 
@@ -30,13 +30,14 @@ use crate::{
 
 pub(super) const LONG: Duration = Duration::from_secs(20);
 
-/// Each reset, and each exchange, which fails unless it is told to succeed, waits for a word. Taking the card does not.
+/// A slot on which each reset and each exchange waits for a permit; exchanges fail unless `succeeds`. Taking the card
+/// does not wait.
 struct HeldSlot {
     go: Receiver<()>,
     succeeds: bool,
-    /// How many exchanges have begun.
+    /// The number of exchanges that have begun.
     calls: Arc<Mutex<usize>>,
-    /// How many resets have begun.
+    /// The number of resets that have begun.
     resets: Arc<Mutex<usize>>,
 }
 
@@ -85,7 +86,7 @@ impl World {
         Self::with_card(exchange_timeout, false).await
     }
 
-    /// A world whose exchanges fail, or succeed.
+    /// A world whose exchanges fail or succeed.
     pub(super) async fn with_card(exchange_timeout: Duration, succeeds: bool) -> Self {
         let (go, held) = thread_mpsc::channel();
         let [resets, calls] = [(); 2].map(|()| Arc::new(Mutex::new(0)));
@@ -110,7 +111,7 @@ impl World {
         let events = spawn(setup, &mut tasks).unwrap();
         let seen = SlotStatus { display_name: "scripted".into(), card_present: true, event_count: 1, atr: card().atr };
         events.send(Event::Seen(seen)).await.unwrap();
-        // Behind what the actor has heard before, for its select is biased.
+        // After the earlier events of the actor, because its select is biased.
         while events.capacity() < events.max_capacity() {
             tokio::task::yield_now().await;
         }
@@ -128,7 +129,7 @@ impl World {
         begun(&mut opening).await.unwrap()
     }
 
-    /// A unit of the caller on that connection.
+    /// Submits a unit of the caller with this connection.
     pub(super) fn submit(&self, connection: u64, disposition: Disposition) -> Submission {
         let request = UnitRequest { commands: commands(), turn: turn(false), disposition };
         let access = self.access(connection, Operation::Transmit);
@@ -142,12 +143,12 @@ impl World {
         Access::new(self.policy.subscribe(), AuditTrail::default(), caller, names.into(), operation, Vec::new())
     }
 
-    /// How many resets have begun.
+    /// The number of resets that have begun.
     pub(super) fn resets(&self) -> usize {
         *self.resets.lock().unwrap()
     }
 
-    /// Waits until so many resets have begun.
+    /// Waits until `count` resets have begun.
     pub(super) async fn until_reset(&self, count: usize) {
         until(|| self.resets() >= count).await;
     }
@@ -206,7 +207,7 @@ async fn refusal(opening: &mut Opening) -> (Reason, Delivery) {
 }
 
 #[tokio::test]
-async fn a_session_whose_first_reset_hangs_is_refused_in_time() {
+async fn a_session_is_refused_while_its_first_reset_hangs() {
     let world = World::start(Duration::from_millis(50)).await;
     let mut opening = world.open(true);
     assert_eq!(refusal(&mut opening).await, (Reason::ReaderUnresponsive, Delivery::NotSent));
@@ -214,7 +215,7 @@ async fn a_session_whose_first_reset_hangs_is_refused_in_time() {
 }
 
 #[tokio::test]
-async fn a_session_whose_first_reset_meets_the_shutdown_is_refused_and_does_not_hold_it_up() {
+async fn a_shutdown_refuses_a_session_during_its_first_reset() {
     let world = World::start(LONG).await;
     let mut opening = world.open(true);
     world.until_reset(1).await;
@@ -224,7 +225,7 @@ async fn a_session_whose_first_reset_meets_the_shutdown_is_refused_and_does_not_
 }
 
 #[tokio::test]
-async fn a_unit_that_is_given_up_at_its_deadline_waits_no_longer() {
+async fn a_unit_cancelled_at_its_deadline_waits_no_longer() {
     let world = World::start(LONG).await;
     let mut session = world.session().await;
     let mut unit = world.submit(2, Disposition::Leave);
@@ -238,14 +239,14 @@ async fn a_unit_that_is_given_up_at_its_deadline_waits_no_longer() {
 }
 
 #[tokio::test]
-async fn a_session_that_has_lost_its_card_gets_no_other_by_a_reset_behind_it() {
+async fn a_session_with_a_lost_card_gets_no_other() {
     let world = World::start(LONG).await;
     let session = world.session().await;
     let mut unit = session.transmit(commands(), false, Instant::now()).unwrap();
     let mut reset = session.reset(ResetKind::Warm, true).unwrap();
     world.go.send(()).unwrap();
     world.go.send(()).unwrap();
-    // The actor does not run meanwhile, so nobody ends the lease.
+    // The actor does not run meanwhile, so nothing ends the lease.
     let until = Instant::now() + LONG;
     while !reset.is_answered() && Instant::now() < until {
         std::thread::sleep(Duration::from_millis(1));

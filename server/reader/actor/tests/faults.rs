@@ -1,4 +1,4 @@
-//! Planted faults: each makes the reader break one promise, so that the property is seen to fail.
+//! Planted faults: each makes the reader break one promise, which proves that the property detects it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,44 +7,44 @@ use cardbroker_core::turns::{lease::Leases, turn::Disposition};
 use super::{super::*, history::Step, witness::Promise, world::World};
 use crate::reader::jobs::UnitJob;
 
-/// What goes wrong.
+/// A fault planted in the reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
     /// The last of a caller's requests is served first.
     LastFirst,
-    /// The queue takes all callers for one.
+    /// The queue treats all callers as one.
     OneRound,
-    /// A request is dropped on its way to the queue.
+    /// A request is dropped before it reaches the queue.
     LostWaiter,
-    /// A request may wait for longer than it has said.
+    /// A request may wait past its timeout.
     Overstay,
-    /// The limits are not looked at.
+    /// The limits are not checked.
     TooMany,
-    /// The actor goes on before the card thread is done.
+    /// The actor continues before the card thread has reported.
     EarlyGrant,
-    /// The actor serves without looking at the reader's state.
+    /// The actor serves without checking the reader's state.
     Impatient,
-    /// The card thread does not look at the lease.
+    /// The card thread does not check the lease.
     DeafGate,
-    /// A unit runs twice.
+    /// The card thread runs a unit twice.
     RunTwice,
     /// A unit runs again after another's turn.
     Replay,
-    /// A unit that runs is told that it was not sent.
+    /// A running unit is answered as not sent.
     Disowned,
     /// A reset does not happen.
     ForgottenReset,
-    /// A reset that nobody needs.
+    /// A reset happens without a reason.
     NeedlessReset,
-    /// What is to become of the card after a turn is forgotten on the way.
+    /// The disposition of the card after a turn is lost.
     ForgottenDisposition,
-    /// A group's end is not noticed.
+    /// A group's end is not detected.
     ImmortalGroup,
     /// Insertions are counted anew after a swap.
     Recount,
     /// The reader's state is forgotten when the service fails.
     Amnesia,
-    /// Time does not pass for what has to be tried again.
+    /// The delay of retries does not elapse.
     StoppedClock,
 }
 
@@ -70,7 +70,7 @@ impl Fault {
         Self::StoppedClock,
     ];
 
-    /// The promise that it breaks.
+    /// The promise that the fault breaks.
     pub(super) fn breaks(self) -> Promise {
         match self {
             Self::LastFirst => Promise::InOrder,
@@ -95,32 +95,32 @@ impl Fault {
     }
 }
 
-/// For how much longer a request may wait than it has said.
+/// The additional time for which a request may wait.
 pub(super) fn overstay(fault: Option<Fault>) -> Duration {
     if fault == Some(Fault::Overstay) { Duration::from_secs(10) } else { Duration::ZERO }
 }
 
-/// What the reader is told is to become of the card.
+/// The disposition of the card that reaches the reader.
 pub(super) fn forgetful(fault: Option<Fault>, disposition: Disposition) -> Disposition {
     if fault == Some(Fault::ForgottenDisposition) { Disposition::Leave } else { disposition }
 }
 
 impl World {
-    /// Faults of the actor.
+    /// Applies faults of the actor.
     pub(super) fn tamper(&mut self, step: &Step) {
         match (self.fault, step) {
             (Some(Fault::EarlyGrant), Step::Pass(_)) if matches!(self.actor.worker.work(), Some(Work::Unit { .. })) => {
                 self.actor.worker.take();
             }
-            (Some(Fault::Impatient), Step::Look) if self.actor.worker.is_idle() => {
+            (Some(Fault::Impatient), Step::Poll) if self.actor.worker.is_idle() => {
                 self.actor.serve_next(self.now);
             }
-            (Some(Fault::Disowned), Step::Look) => {
+            (Some(Fault::Disowned), Step::Poll) => {
                 if let Some(ticket) = self.task.as_ref().and_then(|task| task.ticket.as_ref()) {
                     ticket.end(Some(Failure::not_sent(Reason::QueueTimeout, "late")), self.now);
                 }
             }
-            (Some(Fault::NeedlessReset), Step::Look) => {
+            (Some(Fault::NeedlessReset), Step::Poll) => {
                 let group = crate::caller::group::Groups::default()
                     .join(crate::caller::group::GroupKey::Caller(CallerKey::Connection(99)))
                     .mark();
@@ -140,7 +140,7 @@ impl World {
         }
     }
 
-    /// Faults on the way to the actor.
+    /// Applies faults to messages for the actor.
     pub(super) fn tampered(&mut self, message: Message) -> Option<Message> {
         let flip = |number| if self.fault == Some(Fault::LastFirst) { u64::MAX - number } else { number };
         match message {
@@ -157,13 +157,13 @@ impl World {
         }
     }
 
-    /// The item of a number in the queue.
+    /// Returns the item of a number in the queue.
     pub(super) fn number(&self, number: queue::RequestNumber) -> usize {
         let number = if self.fault == Some(Fault::LastFirst) { u64::MAX - number } else { number };
         usize::try_from(number).unwrap()
     }
 
-    /// Faults of the card thread. True if the job is one that nobody has asked for.
+    /// Applies faults of the card thread. Returns whether the job is one without a request.
     pub(super) fn tampers_with(&mut self, unit: &mut UnitJob) -> bool {
         let is_replay = self.started.iter().any(|ticket| Arc::ptr_eq(ticket, &unit.ticket));
         let again = match self.fault {

@@ -1,4 +1,4 @@
-//! Who gets the card when, and what callers are told.
+//! Checks of the order of turns, and of the answers to callers.
 
 use cardbroker_core::{card::unit::UnitOutcome, turns::turn::Disposition};
 use futures_util::FutureExt;
@@ -51,7 +51,7 @@ impl World {
         }
     }
 
-    /// The turn of an item has come.
+    /// The turn of an item has begun.
     fn begins(&mut self, number: usize) {
         let clients = &mut self.clients;
         let (caller, is_first) = (clients.items[number].wish.caller, clients.items[number].stage == Stage::Waiting);
@@ -78,13 +78,13 @@ impl World {
         self.witness.expect(Promise::TagMoves, last < tag, || format!("turns {last} and {tag}"));
     }
 
-    /// The callers hear what they were told.
-    pub(super) fn hear(&mut self) {
+    /// The callers receive their answers.
+    pub(super) fn receive_answers(&mut self) {
         let mut begun = None;
         for number in 0..self.clients.items.len() {
             match std::mem::replace(&mut self.clients.items[number].hand, Hand::Empty) {
                 Hand::Unit(mut unit) => match unit.outcome().now_or_never() {
-                    Some(outcome) => self.told(number, outcome),
+                    Some(outcome) => self.on_outcome(number, outcome),
                     None => self.clients.items[number].hand = Hand::Unit(unit),
                 },
                 Hand::Opening(opening) => begun = self.hear_opening(number, opening).or(begun),
@@ -115,10 +115,13 @@ impl World {
         self.hear_answers();
     }
 
-    /// Nobody else answers what the session has asked for.
+    /// The session answers its own tasks, because nothing else does.
     fn abandon(&mut self, number: usize, failure: &Failure) {
-        let Clients { asked, resets, .. } = &mut self.clients;
-        asked.iter().filter(|asked| asked.item == number).for_each(|asked| asked.unit.abandon(failure, self.now));
+        let Clients { requested, resets, .. } = &mut self.clients;
+        requested
+            .iter()
+            .filter(|requested| requested.item == number)
+            .for_each(|requested| requested.unit.abandon(failure, self.now));
         resets.iter_mut().filter(|(of, _)| *of == number).for_each(|(_, reset)| reset.abandon(failure));
     }
 
@@ -131,13 +134,13 @@ impl World {
                 item.hand = Hand::Session(session);
                 return Some((number, tag));
             }
-            Some(Err(failure)) => self.told(number, Err(failure)),
+            Some(Err(failure)) => self.on_outcome(number, Err(failure)),
             None => item.hand = Hand::Opening(opening),
         }
         None
     }
 
-    fn told(&mut self, number: usize, answer: Result<UnitOutcome, Failure>) {
+    fn on_outcome(&mut self, number: usize, answer: Result<UnitOutcome, Failure>) {
         let item = &mut self.clients.items[number];
         item.stage = Stage::Over;
         let reason = answer.as_ref().err().map(|failure| failure.reason);
@@ -150,14 +153,14 @@ impl World {
 
     fn hear_answers(&mut self) {
         let Self { clients, witness, .. } = self;
-        clients.asked.retain_mut(|asked| match asked.unit.answer.try_recv() {
+        clients.requested.retain_mut(|requested| match requested.unit.answer.try_recv() {
             Ok(answer) => {
-                witness.judge(asked.item, asked.first, asked.count, &answer);
+                witness.judge(requested.item, requested.first, requested.count, &answer);
                 false
             }
             Err(TryRecvError::Empty) => true,
             Err(TryRecvError::Closed) => {
-                witness.expect(Promise::Answered, false, || format!("a unit of {} was forgotten", asked.item));
+                witness.expect(Promise::Answered, false, || format!("a unit of {} was forgotten", requested.item));
                 false
             }
         });

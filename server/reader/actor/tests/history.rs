@@ -1,4 +1,4 @@
-//! Random histories: what can happen to a reader, in any order.
+//! Random histories: events of a reader, in any order.
 
 use std::time::Duration;
 
@@ -8,27 +8,27 @@ use proptest::{collection::vec, prelude::*};
 pub(super) const CALLERS: usize = 4;
 pub(super) const GROUPS: usize = 3;
 
-/// A history, and the conditions that it plays under.
+/// A history, and the conditions of its run.
 #[derive(Debug, Clone)]
 pub(super) struct History {
-    /// The reader is let go when nobody waits.
+    /// The reader's card is released when no request waits.
     pub(super) on_demand: bool,
-    /// At the end the broker stops, instead of everyone being served.
+    /// At the end the broker stops, instead of serving every request.
     pub(super) stops: bool,
     pub(super) steps: Vec<Step>,
 }
 
-/// Something happens.
+/// One event of a history.
 #[derive(Debug, Clone)]
 pub(super) enum Step {
     Submit(Wish),
-    /// One of those who wait or hold the card gives up, without a word.
+    /// A caller of a waiting request, or of the turn, disconnects.
     Drop(usize),
-    /// All that a caller has is dropped.
+    /// All requests of a caller are dropped.
     Die(usize),
     /// The last connection of a group closes.
     GroupEnds(usize),
-    /// A session asks for a unit of its own.
+    /// A session requests a unit of its own.
     Ask {
         which: usize,
         raises: bool,
@@ -37,22 +37,22 @@ pub(super) enum Step {
     },
     AskReset(usize),
     Close(usize),
-    /// The card thread's next step: a call begins or ends, a report arrives.
+    /// The card thread's next step: a call begins or ends, or a report arrives.
     Card(Fate),
-    /// The call of the card stack under way lasts for too long.
+    /// The current call of the card stack exceeds its time.
     Hang,
     Insert,
     Remove,
-    /// Another card, between two of the monitor's looks.
+    /// The card is swapped between two polls of the monitor.
     Swap,
-    /// The monitor tells what it sees.
-    Look,
+    /// The monitor polls and reports the status.
+    Poll,
     Down,
     Unplug,
     Pass(Duration),
 }
 
-/// What a caller wants.
+/// The options of a caller's request.
 #[derive(Debug, Clone)]
 pub(super) struct Wish {
     pub(super) caller: usize,
@@ -63,16 +63,17 @@ pub(super) struct Wish {
     pub(super) wait_timeout: Duration,
     pub(super) wait_for_card: bool,
     pub(super) reset_before: Option<ResetKind>,
-    /// Only in the state of now.
+    /// Requires the current state tag.
     pub(super) if_unchanged: bool,
     pub(super) disposition: Disposition,
 }
 
-/// How a call of the card stack ends, if the card is in the reader. What makes no sense for a call means that it goes well.
+/// The result of a call of the card stack, if the card is in the reader. A result that a call cannot have counts as
+/// success.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fate {
     Fine,
-    /// The answer has to be fetched.
+    /// The rest of the response must be fetched.
     More,
     Refused,
     Lost,
@@ -106,7 +107,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Insert),
         1 => Just(Step::Remove),
         1 => Just(Step::Swap),
-        4 => Just(Step::Look),
+        4 => Just(Step::Poll),
         1 => prop_oneof![3 => Just(Step::Down), 1 => Just(Step::Unplug)],
         3 => select(&[1, 30, 300, 3_000, 30_000]).prop_map(|ms| Step::Pass(Duration::from_millis(ms))),
     ]

@@ -1,5 +1,5 @@
-//! What holds in every history of a reader, seen on the real actor, queue, lifecycle, leases, isolation, tickets, sessions and card thread's
-//! work; and that each promise can be seen broken.
+//! Properties of every history of a reader, checked on the real actor, queue, lifecycle, leases, isolation, tickets,
+//! sessions and card thread's work; each is seen broken by a planted fault.
 
 mod asking;
 mod clients;

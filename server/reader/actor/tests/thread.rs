@@ -1,4 +1,5 @@
-//! The card thread of a world: its real work without the thread. While a call of the card stack lasts, the history goes on.
+//! The card thread of a world: its real work without the thread. While a call of the card stack lasts, the history
+//! continues.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -27,18 +28,18 @@ use crate::{
 
 /// A job of the card thread.
 pub(super) struct Task {
-    /// Whose it is.
+    /// The item of the job.
     pub(super) item: Option<usize>,
     pub(super) ticket: Option<Arc<Ticket>>,
-    /// As it was granted.
+    /// The lease from its turn.
     lease: Option<Lease>,
     /// The actor waits for its report.
     is_actors: bool,
-    /// Nobody has asked for it.
+    /// A planted fault has repeated it.
     is_replay: bool,
 }
 
-/// Plays a history to its end, and says which promise it broke.
+/// Runs a history to its end, and fails with the first broken promise.
 pub(super) fn play(history: History, fault: Option<Fault>) -> TestCaseResult {
     let world = Arc::new(Mutex::new(World::new(history, fault)));
     let next_job = || locked(&world).next_job();
@@ -60,7 +61,7 @@ fn locked(world: &Mutex<World>) -> MutexGuard<'_, World> {
 }
 
 impl World {
-    /// Lets the history go on until the card thread has something to do.
+    /// Continues the history until the card thread has a job.
     fn next_job(&mut self) -> Option<Job> {
         while self.witness.broken.is_none() {
             if !self.tasks.is_empty() {
@@ -115,7 +116,7 @@ impl World {
         }
     }
 
-    /// The history up to the card thread's next step.
+    /// Continues the history up to the card thread's next step.
     fn card_step(&mut self) -> Fate {
         while self.witness.broken.is_none() {
             match self.steps.next() {
@@ -127,7 +128,7 @@ impl World {
         Fate::Fine
     }
 
-    /// The history until the call that begins now returns.
+    /// Continues the history until the current call returns.
     fn call(&mut self) -> Fate {
         self.calling = true;
         let fate = self.card_step();
@@ -143,9 +144,9 @@ impl Slot for Hand {
     fn take(&mut self, _: ProtocolChoice) -> Result<CardInfo, SlotError> {
         let mut world = locked(&self.0);
         let fate = world.call();
-        if world.looked_at != world.witness.card {
-            // The reader relies on it: who takes a card that nobody held meanwhile hears of a swap no later than that it was taken.
-            world.look();
+        if world.polled_card != world.witness.card {
+            // The reader relies on this: a swap of a card without a handle is reported before the next card is taken.
+            world.poll();
         }
         world.witness.take(fate).map(|()| card())
     }

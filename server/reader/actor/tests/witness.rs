@@ -1,4 +1,4 @@
-//! The witness: what really happened to the card, and which promise was broken first.
+//! The witness: the real history of the card, and the first broken promise.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,51 +10,51 @@ use cardbroker_core::{
 
 use super::history::Fate;
 
-/// What holds in every history.
+/// The promises that hold in every history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Promise {
     /// The card thread has one turn at a time.
     OneAtATime,
-    /// Nothing is sent under a lease that has ended, and one lease is valid at most.
+    /// Nothing is sent under an ended lease, and at most one lease is valid.
     LeaseHonoured,
     /// A turn is over once another has begun, and GET RESPONSE follows its command.
     Uninterrupted,
-    /// No caller has more turns than one, and one for each of the caller's own before, while another waits.
+    /// No caller has more turns than one, and one for each of the caller's own earlier requests, while another waits.
     Fair,
     /// A caller's requests are served in order.
     InOrder,
-    /// Everyone gets an answer.
+    /// Every request is answered exactly once.
     Answered,
-    /// Who has given up, expired or been answered does not wait, everyone else does.
+    /// Only cancelled, expired or answered requests have left the queue.
     Leaves,
-    /// So many may wait, no more and no fewer.
+    /// The queue is full at its limits, and not before.
     Limits,
     /// Security state does not pass between groups.
     Isolated,
-    /// The card is reset only where that or the caller demands it.
+    /// The card is reset only for isolation or on a caller's request.
     ResetForAReason,
-    /// What nobody may use any more is wiped when the card is free.
+    /// The state of an ended group is wiped when the card is free.
     WipedAtOnce,
-    /// After a turn that asks for it the card is reset before anyone else's command.
+    /// After a turn with a reset as its disposition, the card is reset before another caller's command.
     ResetAfter,
-    /// A command runs once.
+    /// Every command runs at most once.
     Once,
-    /// What was told not to have been sent did not run, and every answer is true.
+    /// A command reported as not sent did not run, and every answer is true.
     TrueAnswer,
-    /// An insertion id means one card.
+    /// An insertion id belongs to one card.
     OneCardPerInsertion,
-    /// The state tag moves with every turn and never goes back.
+    /// The state tag changes with every turn and never decreases.
     TagMoves,
-    /// Turns begin only on a card that was taken.
+    /// Turns begin only on a taken card.
     OnlyReady,
-    /// There is nothing to do at once after all was done.
+    /// No action is due at once after all actions were done.
     NeverSpins,
 }
 
-/// A group, and how often it had ended before.
+/// A group, and the number of its earlier ends.
 pub(super) type Generation = (usize, u64);
 
-/// Who has left something in the card, and how.
+/// The group that has left state in the card, and the kind of state.
 #[derive(Default)]
 struct Left {
     raised: Option<Generation>,
@@ -69,32 +69,32 @@ impl Left {
 
 #[derive(Default)]
 pub(super) struct Witness {
-    /// The only promise that counts, if not all do.
+    /// The only checked promise; `None` for all.
     only: Option<Promise>,
     pub(super) broken: Option<(Promise, String)>,
     /// The number of the card in the reader.
     pub(super) card: Option<u32>,
-    /// The one that was taken.
+    /// The number of the taken card.
     taken: Option<u32>,
     last_card: u32,
     pub(super) events: u32,
-    /// What is left in the card.
+    /// The state in the card.
     left: Left,
-    /// The same as far as the reader can know, who does not see a card pulled.
+    /// The state in the card as far as the reader can know, which does not see a removal during a call.
     known: Left,
-    /// Whose turn has used the card since its last reset, if a reset must follow, and how.
+    /// The item whose turn has used the card since its last reset, if a reset must follow, and the kind of it.
     owed: Option<(usize, ResetKind)>,
     turn: Option<usize>,
     over: HashSet<usize>,
     fetching: bool,
     ran: HashMap<(usize, u8), bool>,
     cards: HashMap<String, u32>,
-    /// How often the actor has tried something on its own since something has happened.
+    /// The number of the actor's own actions since the last event.
     tries: u32,
 }
 
 impl Witness {
-    /// A witness of one promise, or of all.
+    /// Creates a witness of one promise, or of all.
     pub(super) fn new(only: Option<Promise>) -> Self {
         Self { only, ..Self::default() }
     }
@@ -103,7 +103,7 @@ impl Witness {
         self.tries = 0;
     }
 
-    /// The actor has the card thread do something, on its own or for someone.
+    /// The actor gives the card thread a job, of its own or for a request.
     pub(super) fn acts(&mut self, on_its_own: bool) {
         self.tries = if on_its_own { self.tries + 1 } else { 0 };
         self.expect(Promise::NeverSpins, self.tries <= 1, || "the card is handled again at once".into());
@@ -130,12 +130,12 @@ impl Witness {
         }
     }
 
-    /// Who has left something in the card.
+    /// The group that has left state in the card.
     pub(super) fn raised(&self) -> Option<Generation> {
         self.left.by()
     }
 
-    /// Who must be thought to have left something in the card.
+    /// The group that must be assumed to have left state in the card.
     pub(super) fn suspect(&self) -> Option<Generation> {
         self.known.by()
     }
@@ -154,13 +154,13 @@ impl Witness {
         }
     }
 
-    /// The card is let go, and reset.
+    /// The card is released, and reset.
     pub(super) fn release(&mut self) {
         (self.taken, self.known) = (None, Left::default());
         self.reset();
     }
 
-    /// What becomes of an attempt to take the card.
+    /// Returns the result of an attempt to take the card.
     pub(super) fn take(&mut self, fate: Fate) -> Result<(), SlotError> {
         let taken = self.card.ok_or(SlotError::NoCard).and_then(|card| survives(fate).map(|()| card));
         self.known = Left::default();
@@ -168,7 +168,7 @@ impl Witness {
         taken.map(|_| self.reset())
     }
 
-    /// What becomes of an attempt to reset the card that was taken; `forgets` to do it.
+    /// Returns the result of an attempt to reset the taken card; with `forgets` it is not reset.
     pub(super) fn reset_taken(&mut self, fate: Fate, kind: ResetKind, forgets: bool) -> Result<(), SlotError> {
         let is_there = self.card.is_some() && self.card == self.taken;
         let reset = is_there.then_some(()).ok_or(SlotError::CardRemoved).and_then(|()| survives(fate));
@@ -181,7 +181,7 @@ impl Witness {
         reset
     }
 
-    /// A command of `item` is on its way. Whether it reaches the card that was taken.
+    /// Records that `item` sends a command. Returns whether it reaches the taken card.
     pub(super) fn sends(&mut self, item: usize, group: Generation, insertion: &str, command: &[u8]) -> bool {
         if self.turn != Some(item) {
             self.over.extend(self.turn.replace(item));
@@ -209,7 +209,7 @@ impl Witness {
         true
     }
 
-    /// What becomes of the command; `reached` the card or not.
+    /// Returns the result of the command; `reached` is whether it reached the card.
     pub(super) fn answers(
         &mut self,
         item: usize,
@@ -241,7 +241,7 @@ impl Witness {
                 .unwrap_or_else(|| SlotError::Lost("pulled".into())));
         }
         self.fetching = fate == Fate::More;
-        // A card may keep its answer after a command that it refuses.
+        // A card may keep its response after a command that it refuses.
         let kept = self.left.unfetched.filter(|_| fate == Fate::Refused);
         self.left.unfetched = self.fetching.then_some(group).or(kept);
         self.known.unfetched = self.left.unfetched;
@@ -257,7 +257,8 @@ impl Witness {
         self.ran.keys().filter(|(of, _)| *of == item).map(|&(_, command)| command).max()
     }
 
-    /// The answer to `count` commands of `item`, of which the first has the number `first`, must agree with what the card saw.
+    /// Compares the answer to `count` commands of `item`, the first of which has the number `first`, with the commands
+    /// that the card received.
     pub(super) fn judge(&mut self, item: usize, first: u8, count: usize, answer: &Result<UnitOutcome, Failure>) {
         let ran = |index: usize| self.ran.get(&(item, first + index as u8)).copied();
         let (answered, stopped) = match answer {
@@ -267,7 +268,7 @@ impl Witness {
                 (stop.map_or(outcome.results.len(), |(index, _)| index), stop)
             }
         };
-        let all_told = (0..answered).all(|index| ran(index) == Some(true));
+        let all_reported = (0..answered).all(|index| ran(index) == Some(true));
         let none_hidden = match stopped {
             None => answered == count,
             Some((index, Delivery::NotSent)) => (index..count).all(|index| ran(index).is_none()),
@@ -277,7 +278,9 @@ impl Witness {
             Some((_, Delivery::Unknown)) => true,
         };
         let seen: Vec<_> = (0..count).map(ran).collect();
-        self.expect(Promise::TrueAnswer, all_told && none_hidden, || format!("{item}: {seen:?} is told as {answer:?}"));
+        self.expect(Promise::TrueAnswer, all_reported && none_hidden, || {
+            format!("{item}: {seen:?} is answered as {answer:?}")
+        });
     }
 }
 

@@ -1,4 +1,5 @@
-//! A world for one reader: its real actor, without runtime and clock, between a history, its callers and its card thread.
+//! A world for one reader: its real actor, without runtime and clock, driven by a history, its callers and its card
+//! thread.
 
 use std::{
     collections::VecDeque,
@@ -27,9 +28,9 @@ use crate::reader::{
 };
 
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(20);
-/// How far the world's clock is ahead of the real one, which a pulse and an inbox look at.
+/// The lead of the world's clock over the real one, which a call watchdog and an inbox read.
 pub(super) const AGE: Duration = Duration::from_secs(1000);
-/// More than anyone may wait, in steps from one deadline to the next.
+/// Steps from one deadline to the next: more than the waiting requests can have.
 const LAST_WAKEUP: usize = 500;
 
 pub(super) struct World {
@@ -44,24 +45,24 @@ pub(super) struct World {
     stops: bool,
     wakeups: usize,
     ended: bool,
-    /// What the card thread was asked to do.
+    /// The jobs of the card thread.
     pub(super) tasks: VecDeque<Job>,
-    /// The actor's job that has not been reported.
+    /// The actor's job is not reported yet.
     pub(super) at_work: bool,
-    /// What the card thread is at.
+    /// The current task of the card thread.
     pub(super) task: Option<Task>,
     /// The card thread is in a call of the card stack.
     pub(super) calling: bool,
     last_tag: u64,
-    /// The card that the monitor saw last.
-    pub(super) looked_at: Option<u32>,
-    /// The unit that had the turn before, if the card thread has done nothing since.
+    /// The card at the monitor's last poll.
+    pub(super) polled_card: Option<u32>,
+    /// The unit that had the previous turn, if the card thread has done nothing since.
     pub(super) last_unit: Option<usize>,
-    /// Who was last told that too many wait.
+    /// The item that was last refused by a full queue.
     pub(super) last_full: Option<usize>,
-    /// The units that were begun.
+    /// All units that have begun.
     pub(super) started: Vec<Arc<Ticket>>,
-    /// Under which leases the card thread was asked, and by whom.
+    /// The leases of the card thread's jobs, with their items.
     pub(super) leases: Vec<(usize, Lease)>,
 }
 
@@ -115,18 +116,18 @@ impl World {
             task: None,
             calling: false,
             last_tag: 0,
-            looked_at: None,
+            polled_card: None,
             last_unit: None,
             last_full: None,
             started: Vec::new(),
             leases: Vec::new(),
         };
         world.witness.insert();
-        world.look();
+        world.poll();
         world
     }
 
-    /// Something happens.
+    /// Applies one event of the history.
     pub(super) fn step(&mut self, step: Step) {
         self.witness.something_happens();
         self.tamper(&step);
@@ -143,7 +144,7 @@ impl World {
                 self.witness.remove();
                 self.witness.insert();
             }
-            Step::Look => self.look(),
+            Step::Poll => self.poll(),
             Step::Down => self.event(|actor, now| actor.on_event(Event::Unavailable("down".into()), now)),
             Step::Unplug => self.event(|actor, now| actor.on_event(Event::Unplugged, now)),
             Step::Pass(time) => {
@@ -157,17 +158,17 @@ impl World {
         }
     }
 
-    /// The monitor looks.
-    pub(super) fn look(&mut self) {
+    /// The monitor polls the slot.
+    pub(super) fn poll(&mut self) {
         let card_present = self.witness.card.is_some();
         let atr = if card_present { vec![0x3B] } else { Vec::new() };
         let status = SlotStatus { display_name: "R".into(), card_present, event_count: self.witness.events, atr };
         self.witness.something_happens();
-        self.looked_at = self.witness.card;
+        self.polled_card = self.witness.card;
         self.event(|actor, now| actor.on_event(Event::Seen(status), now));
     }
 
-    /// The actor hears of something, and does what is due, as its task does.
+    /// The actor processes an event, and does the due steps, like its task.
     pub(super) fn event(&mut self, happens: impl FnOnce(&mut Actor, Instant)) {
         if !self.ended {
             happens(&mut self.actor, self.now);
@@ -183,18 +184,18 @@ impl World {
             }
             self.advance();
         }
-        self.look_around();
+        self.check_invariants();
     }
 
     fn advance(&mut self) {
         if self.ended {
-            self.hear();
+            self.receive_answers();
             return;
         }
         self.actor.advance(self.now);
         self.actor.publish();
-        // First who was answered, then who has the turn.
-        self.hear();
+        // First the answers, then the next turn.
+        self.receive_answers();
         while let Ok(job) = self.jobs.try_recv() {
             if !matches!(job, Job::Session(_)) {
                 let is_free = !std::mem::replace(&mut self.at_work, true);
@@ -207,12 +208,12 @@ impl World {
         self.ended = self.actor.phase.is_ending() && self.actor.worker.is_idle();
     }
 
-    /// What must be true between any two events.
-    fn look_around(&mut self) {
+    /// Checks the invariants between any two events.
+    fn check_invariants(&mut self) {
         let (actor, witness, now) = (&self.actor, &mut self.witness, self.now);
         let waiting = self.clients.waiting().count();
-        let told = || format!("{waiting} wait, {} in the queue", actor.queue.len());
-        witness.expect(Promise::Leaves, waiting == actor.queue.len(), told);
+        let counts = || format!("{waiting} wait, {} in the queue", actor.queue.len());
+        witness.expect(Promise::Leaves, waiting == actor.queue.len(), counts);
         let late = self.clients.waiting().find(|item| item.deadline <= now);
         witness.expect(Promise::Leaves, late.is_none(), || "someone waits for too long".into());
         let tag = tag(&actor.lifecycle.state_tag());
@@ -226,7 +227,7 @@ impl World {
         witness.expect(Promise::WipedAtOnce, !(is_stale && is_free), || "a free card keeps what nobody may use".into());
     }
 
-    /// After the history: everyone is served, or the broker stops. False once that is done.
+    /// After the history: all requests are served, or the broker stops. Returns false once that is done.
     pub(super) fn wind_down(&mut self) -> bool {
         self.wakeups += 1;
         self.witness.something_happens();
@@ -234,7 +235,7 @@ impl World {
             self.event(|actor, _| actor.stop());
         } else if self.wakeups == 1 {
             self.witness.insert();
-            self.look();
+            self.poll();
         }
         self.clients.close_all();
         self.turn();

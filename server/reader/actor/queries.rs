@@ -1,4 +1,4 @@
-//! The actor's part that concerns those who want to see the turns.
+//! The part of the actor for queries of the turns.
 
 use cardbroker_core::{
     caller::CallerKey,
@@ -6,16 +6,16 @@ use cardbroker_core::{
 };
 
 use super::{Actor, Work};
-use crate::reader::inbox::Look;
+use crate::reader::inbox::TurnsQuery;
 
 impl Actor {
-    /// Answers a look.
-    pub(super) fn look(&self, look: Look) {
+    /// Answers a query of the turns.
+    pub(super) fn on_query(&self, query: TurnsQuery) {
         // An error means that nobody waits for the answer any more.
-        let _ = look.reply.send(self.turns(look.caller));
+        let _ = query.reply.send(self.turns(query.caller));
     }
 
-    /// What `caller` may see of the turns.
+    /// Returns the turns as `caller` may see them.
     pub(super) fn turns(&self, caller: CallerKey) -> Turns {
         let busy = self.turns_under_way();
         let places = self.queue.of_caller(&caller).into_iter();
@@ -28,7 +28,7 @@ impl Actor {
         Turns { holder: self.holder(caller), waiting: waiting.collect() }
     }
 
-    /// What comes before whoever is first in the queue.
+    /// The number of turns before the first request in the queue.
     pub(super) fn turns_under_way(&self) -> usize {
         usize::from(!self.worker.is_idle())
     }
