@@ -1,5 +1,5 @@
 //! Units that run at most once: each has a task of its own, so that its outcome is recorded even if every request that
-//! awaited it has gone.
+//! awaited it has been dropped.
 
 use std::{
     io,
@@ -23,19 +23,19 @@ use super::{
 };
 use crate::{process::random::hash_key, reader::Submission};
 
-/// How often a request starts over because it has joined a unit that was being given up.
+/// Maximum starts of a request that has joined a unit during its withdrawal.
 const MAX_STARTS: usize = 3;
 
 /// Runs units under the ids of their requests. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Executions {
-    /// Locked for single calls of the store only, never while policy or a reader is asked.
+    /// Locked for single calls of the store only, never during a call of policy or a reader.
     outcomes: Arc<Mutex<Outcomes<UnderWay>>>,
     /// The key of all fingerprints.
     key: HashKey,
     /// How long an outcome is kept.
     lifetime: Duration,
-    /// The tasks of units, and the one that forgets outcomes.
+    /// The tasks of units, and the one that expires outcomes.
     tasks: TaskTracker,
     shutdown: CancellationToken,
 }
@@ -47,21 +47,21 @@ pub(crate) struct JoinedOutcome {
     pub(crate) replayed: bool,
 }
 
-/// How a request goes on after the store has decided.
+/// The continuation of a request after the store's decision.
 enum Begun {
     /// The unit of an equal request has ended with this outcome.
     Replay(Arc<Outcome>),
-    /// Its unit is under way: its own, or that of an equal request.
+    /// The request's unit is running: its own, or that of an equal request.
     Await(Awaited),
     /// The unit of an equal request was refused just now, so this request starts over.
     Refused,
 }
 
 impl Executions {
-    /// Keeps outcomes within `limits` until `shutdown`. Call it inside a runtime.
+    /// Keeps outcomes within `limits` until `shutdown`. Must be called inside a runtime.
     ///
     /// # Errors
-    /// The system has no random numbers.
+    /// The system cannot provide random bytes.
     pub(crate) fn new(limits: OutcomeLimits, shutdown: CancellationToken) -> io::Result<Self> {
         let executions = Self {
             outcomes: Arc::new(Mutex::new(Outcomes::new(limits))),
@@ -85,8 +85,8 @@ impl Executions {
         fingerprint(&self.key, reader, request)
     }
 
-    /// Runs a unit, joins an equal one, or returns the outcome of one that has ended. At `give_up` it returns what is
-    /// known then. The conditions of `terms` bind a unit that is joined while it waits.
+    /// Runs the unit, joins an identical one in progress, or returns its stored outcome. At `give_up` it returns what
+    /// is known by then. The conditions of `terms` also bind a joined unit while it waits.
     ///
     /// # Errors
     /// The id was used with other commands, there is no room for another outcome, or `submit` has failed.
@@ -105,7 +105,7 @@ impl Executions {
                     return Ok(JoinedOutcome { outcome: Outcome::clone(&outcome), replayed: true });
                 }
                 Begun::Await(awaited) => awaited,
-                // Not counted: the request that was refused has its answer, so this comes once for each such request.
+                // Not counted: the refused request has its answer, so this happens once for each such request.
                 Begun::Refused => continue,
             };
             let replayed = awaited.is_repeat;
@@ -117,8 +117,8 @@ impl Executions {
         Err(withdrawn())
     }
 
-    /// Asks the store. The first request of its id submits its unit after the store is unlocked. Repeats that come
-    /// meanwhile find the unit in the store, so there is no second one, and wait at its own lock.
+    /// Queries the store. The first request of its id submits its unit after the store is unlocked. Repeats in the
+    /// meantime find the unit in the store, so there is no second one, and wait at its own lock.
     fn begin(
         &self,
         key: &RequestKey,
@@ -149,7 +149,7 @@ impl Executions {
         }
     }
 
-    /// The task of one unit: waits for its outcome and records it. A unit that nobody awaits is withdrawn if it has
+    /// The task of one unit: waits for its outcome and records it. A unit that no request awaits is withdrawn if it has
     /// not begun.
     async fn execute(self, key: RequestKey, mut submission: Submission, ends: TaskEnds) {
         let outcome = tokio::select! {
@@ -188,7 +188,7 @@ impl Executions {
         }
     }
 
-    /// Wipes outcomes at the end of their lifetime, even if no request comes any more. Ends at the shutdown.
+    /// Wipes outcomes at the end of their lifetime, also without further requests. Ends at the shutdown.
     async fn expire_outcomes(self) {
         loop {
             let next = self.lock().next_expiry().unwrap_or_else(|| Instant::now() + self.lifetime);
@@ -199,15 +199,15 @@ impl Executions {
         }
     }
 
-    /// The store. It changes by single calls, so a panic in another holder leaves it whole.
+    /// Locks the store. It changes by single calls, so a panic in another holder leaves it consistent.
     fn lock(&self) -> MutexGuard<'_, Outcomes<UnderWay>> {
         self.outcomes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The failure of a request that has joined a unit while it was given up, [`MAX_STARTS`] times.
+/// The failure of a request that has joined a unit during its withdrawal, [`MAX_STARTS`] times.
 fn withdrawn() -> Failure {
-    Failure::not_sent(Reason::LeaseEnded, "everyone who asked for this unit has gone: ask again")
+    Failure::not_sent(Reason::LeaseEnded, "all other requests for this unit were cancelled: retry")
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The fingerprint of a unit: equal for two requests that do the same to the same reader.
+//! The fingerprint of a unit: equal for two requests with the same effect on the same reader.
 
 use cardbroker_core::{
     card::unit::{UnitCommand, UnitRequest},
@@ -8,8 +8,8 @@ use cardbroker_core::{
     turns::turn::Disposition,
 };
 
-/// Hashes the reader and everything in the request that changes what the unit does to the card. The conditions of its
-/// turn are not among it: a repeat may add some.
+/// Hashes the reader and every part of the request that changes the unit's effect on the card. The conditions of its
+/// turn are not included: a repeat may add some.
 pub(super) fn fingerprint(key: &HashKey, reader: &str, request: &UnitRequest) -> Fingerprint {
     let mut hasher = key.hasher();
     hasher.part(reader.as_bytes());

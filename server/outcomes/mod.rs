@@ -1,4 +1,4 @@
-//! Units that run at most once: which unit a `request_id` has started, and its outcome.
+//! Units that run at most once: the unit of each `request_id`, and its outcome.
 
 pub(crate) mod executions;
 mod fingerprint;

@@ -1,4 +1,4 @@
-//! A unit under way, as the requests that await it see it: how a repeat joins it, and how it ends.
+//! A running unit, as the requests that await it see it: how a repeat joins it, and how it ends.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
@@ -18,19 +18,19 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::reader::ticket::Ticket;
 
-/// How long a unit that is given up may take to say whether it has begun.
+/// The maximum time of a cancelled unit until it is known whether it has begun.
 const LAST_WORD: Duration = Duration::from_millis(10);
 
-/// How the task of a unit ended.
+/// The end of a unit's task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Ending {
     /// With the unit's outcome, which may be a failure.
     Ended(Arc<Outcome>),
-    /// All requests that awaited the unit had gone before it began, so no command was sent.
+    /// All requests that awaited the unit were dropped before it began, so no command was sent.
     Withdrawn,
 }
 
-/// A unit that is under way. Clones are the same unit.
+/// A running unit. Clones are the same unit.
 #[derive(Clone)]
 pub(super) struct UnderWay {
     /// Set once, by the unit's task.
@@ -39,12 +39,12 @@ pub(super) struct UnderWay {
     awaiters: Weak<DropGuard>,
 }
 
-/// Whether the first request has submitted the unit. That request keeps the lock until the submission has succeeded or
-/// failed, so a repeat that comes meanwhile waits.
+/// Whether the first request has submitted the unit. That request holds the lock until the submission has succeeded or
+/// failed, so a repeat in the meantime waits.
 pub(super) enum SubmissionState {
     /// The unit is not submitted yet. A repeat sees this only if the first request has panicked.
     Pending,
-    /// The unit is in the reader's queue, or further. The ticket is gone when the unit has ended.
+    /// The unit is in the reader's queue, or running. The ticket is dropped when the unit has ended.
     Submitted(Weak<Ticket>),
     /// The reader or policy has refused it, and the store has forgotten it.
     Refused,
@@ -53,7 +53,7 @@ pub(super) enum SubmissionState {
 /// One request's wait for a unit.
 pub(super) struct Awaited {
     unit: UnderWay,
-    /// Shared by all requests that await the unit; `None` if it is being given up already.
+    /// Shared by all requests that await the unit; `None` if it is being withdrawn already.
     awaiter: Option<Arc<DropGuard>>,
     /// Whether another request has started the unit.
     pub(super) is_repeat: bool,
@@ -61,14 +61,14 @@ pub(super) struct Awaited {
 
 /// The ends of a new unit that its task holds.
 pub(super) struct TaskEnds {
-    /// Tells the requests how the unit ended.
+    /// Reports the end of the unit to the requests.
     pub(super) ending: watch::Sender<Option<Ending>>,
-    /// Cancelled when the last request that awaited the unit has gone.
+    /// Cancelled when the last request that awaited the unit was dropped.
     pub(super) abandoned: CancellationToken,
 }
 
 impl UnderWay {
-    /// A unit that nobody has submitted yet, the wait of its first request, and the ends for its task.
+    /// Creates a unit before its submission, the wait of its first request, and the ends for its task.
     pub(super) fn new() -> (Self, Awaited, TaskEnds) {
         let (ending, ending_seen) = watch::channel(None);
         let abandoned = CancellationToken::new();
@@ -101,8 +101,8 @@ impl UnderWay {
 }
 
 impl Awaited {
-    /// Waits for the end of the unit. At `give_up` it returns what is known then, which is a failure if the unit goes
-    /// on or has not begun.
+    /// Waits for the end of the unit. At `give_up` it returns what is known by then: a failure if the unit continues or
+    /// has not begun.
     pub(super) async fn ending(mut self, give_up: Option<Instant>) -> Ending {
         let Some(give_up) = give_up else { return next_ending(&mut self.unit.ending).await };
         tokio::select! {
@@ -118,7 +118,7 @@ impl Awaited {
                 Failure::not_sent(Reason::QueueTimeout, late)
             }
             Err(_) => {
-                let late = "the call's deadline is near and the unit goes on: repeat with the same request_id";
+                let late = "the call's deadline is near and the unit continues: repeat with the same request_id";
                 Failure::unknown(Reason::DeadlineNear, late)
             }
         };
@@ -129,7 +129,7 @@ impl Awaited {
 async fn next_ending(ending: &mut watch::Receiver<Option<Ending>>) -> Ending {
     let known = ending.wait_for(Option::is_some).await.ok().and_then(|ending| ending.clone());
     known.unwrap_or_else(|| {
-        let failure = Failure::unknown(Reason::Internal, "the unit's task has ended: report this");
+        let failure = Failure::unknown(Reason::Internal, "the unit's task has ended: a fault of the broker: report it");
         Ending::Ended(Arc::new(Err(failure)))
     })
 }

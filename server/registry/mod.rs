@@ -1,5 +1,5 @@
-//! The registry: which readers there are. A task that owns the readers' ids and actors, hears of readers from the
-//! monitor thread and of their states from the actors, and alone writes the view, which is what clients may see.
+//! The registry of readers: a task that owns the readers' ids and actors, receives readers from the monitor thread and
+//! statuses from the actors, and alone writes the view that clients see.
 
 mod ids;
 mod monitor;
@@ -7,7 +7,6 @@ mod view;
 
 use std::{
     collections::{BTreeMap, HashMap},
-    hash::{BuildHasher, RandomState},
     io,
     sync::Arc,
     thread,
@@ -36,42 +35,46 @@ use crate::{
     backend::Backend,
     config::ReaderSettings,
     policy::access::PolicyInForce,
+    process::random::fresh_id,
     reader::{self, Event, LatestStatuses, ReaderHandle, ReaderSetup, Statuses, TurnsMoved},
 };
 
-/// The most readers that are served.
+/// Maximum number of readers that are served.
 pub const MAX_READERS: usize = 4096;
 
-/// How long the start waits for the first look: a card stack that hangs must not keep the broker from answering, nor from stopping.
-const FIRST_LOOK_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long a reader may be missing after the card stack came back before it counts as unplugged: drivers take their time.
+/// The maximum wait of the start for the first poll: a card stack that hangs must neither keep the broker from
+/// answering nor from stopping.
+const FIRST_POLL_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a reader may be missing after the card stack came back before it counts as unplugged: drivers need time to
+/// start.
 const RETURN_TIME: Duration = Duration::from_secs(5);
 
-/// The ways to the readers' actors, by the readers' names (`readers/{id}`). A reader keeps its own while it is unplugged.
+/// The handles of the readers' actors, by the readers' names (`readers/{id}`). A reader keeps its handle while it is
+/// unplugged.
 pub type Routes = BTreeMap<Arc<str>, ReaderHandle>;
 
-/// What the registry tells of the readers, always the latest. Cheap to clone.
+/// The current readers, published by the registry. Cheap to clone.
 #[derive(Clone)]
 pub struct Readers {
-    /// What clients may see.
+    /// The readers as clients may see them.
     pub view: watch::Receiver<Arc<View>>,
-    /// Where their requests go. Each reader of the view is there.
+    /// The handles for requests. Each reader of the view is included.
     pub routes: watch::Receiver<Arc<Routes>>,
 }
 
-/// What the registry needs to know.
+/// The inputs of the registry.
 pub struct RegistrySettings {
-    /// What the configuration says about the reader of that display name.
+    /// Returns the settings of the reader with a display name.
     pub reader: Box<dyn Fn(&str) -> ReaderSettings + Send>,
-    /// What callers may do.
+    /// The policy, now and after every change.
     pub policy: PolicyInForce,
-    /// How many requests may wait at one reader.
+    /// Maximum waiting requests at one reader.
     pub limits: Limits,
-    /// How long a session may go on while others wait.
+    /// The maximum time of a session while others wait.
     pub max_contended_lease: Duration,
-    /// Where those hear of changes who follow turns.
+    /// Wakes the watchers of turns when something may have changed.
     pub turns_moved: TurnsMoved,
-    /// Unique to this run of the broker.
+    /// The id of this run of the broker.
     pub epoch: String,
 }
 
@@ -80,34 +83,34 @@ struct Registry {
     settings: RegistrySettings,
     view: watch::Sender<Arc<View>>,
     routes: watch::Sender<Arc<Routes>>,
-    /// Where the actors publish, by the readers' display names.
+    /// Receives the actors' statuses, by the readers' display names.
     statuses: Statuses,
     shutdown: CancellationToken,
-    /// By display name; kept while the broker runs, so that a reader that comes back has its name again.
+    /// By display name; kept while the broker runs, so that a reader that comes back has the same id.
     readers: HashMap<String, Entry>,
     actors: JoinSet<()>,
-    /// Since when the stack is back; readers may be missing for a while after that.
+    /// When the stack came back; readers may be missing for a while after that.
     back_since: Option<Instant>,
     down_because: Option<ServiceError>,
 }
 
 struct Entry {
-    /// `readers/{id}`.
+    /// The name of the reader: `readers/{id}`.
     name: Arc<str>,
     names: Arc<ReaderNames>,
     events: mpsc::Sender<Event>,
-    /// What the actor knows; `None` after it was told that the stack is down or the reader gone.
-    told: Option<SlotStatus>,
+    /// The last slot status sent to the actor; `None` after an event that the stack is down or the reader unplugged.
+    reported: Option<SlotStatus>,
     unplugged: bool,
-    /// The actor has published a status since the start.
+    /// Whether the actor has published a status since the start.
     has_published: bool,
 }
 
-/// Starts monitor and registry, and waits a while for the first look at the readers (a stack that is down counts). The task ends after
-/// `shutdown` with all readers' actors.
+/// Starts monitor and registry, and waits a limited time for the first poll of the readers (a stack that is down counts
+/// as polled). The task ends after `shutdown` with all readers' actors.
 ///
 /// # Errors
-/// If the system has no thread to give.
+/// The system cannot start a thread.
 pub async fn start(
     backend: Arc<dyn Backend>,
     settings: RegistrySettings,
@@ -131,19 +134,19 @@ pub async fn start(
         back_since: None,
         down_because: None,
     };
-    let (looked, first_look) = oneshot::channel();
-    let task = tokio::spawn(registry.run(next_picture, looked));
+    let (polled, first_poll) = oneshot::channel();
+    let task = tokio::spawn(registry.run(next_picture, polled));
     // An error means that the shutdown came first.
-    if timeout(FIRST_LOOK_TIMEOUT, first_look).await.is_err() {
-        warn!("PC/SC takes our connection but does not answer: readers appear when it does");
+    if timeout(FIRST_POLL_TIMEOUT, first_poll).await.is_err() {
+        warn!("PC/SC accepts connections but does not answer: readers appear when it does");
     }
     Ok((Readers { view: views, routes: latest_routes }, task))
 }
 
 impl Registry {
-    async fn run(mut self, mut snapshots: mpsc::Receiver<SlotSnapshot>, looked: oneshot::Sender<()>) {
-        let mut looked = Some(looked);
-        let (mut has_looked, mut is_monitored) = (false, true);
+    async fn run(mut self, mut snapshots: mpsc::Receiver<SlotSnapshot>, polled: oneshot::Sender<()>) {
+        let mut polled = Some(polled);
+        let (mut has_polled, mut is_monitored) = (false, true);
         let (shutdown, statuses) = (self.shutdown.clone(), self.statuses.clone());
         loop {
             let returned = self.back_since.map(|since| since + RETURN_TIME);
@@ -152,24 +155,24 @@ impl Registry {
                 snapshot = snapshots.recv(), if is_monitored => match snapshot {
                     Some(snapshot) => {
                         self.take_in(snapshot).await;
-                        has_looked = true;
+                        has_polled = true;
                     }
                     None => {
-                        error!("the monitor thread has ended: readers are no longer followed");
+                        error!("the monitor thread has ended: restart the broker and report the fault");
                         is_monitored = false;
                     }
                 },
                 latest = statuses.take() => self.apply(latest),
                 () = sleep_until(returned.unwrap_or_else(Instant::now).into()), if returned.is_some() => {
                     self.back_since = None;
-                    self.unplug(|entry| entry.told.is_none()).await;
+                    self.unplug(|entry| entry.reported.is_none()).await;
                 }
             }
-            // The first look counts when the view shows what it has found.
-            let is_shown = |entry: &Entry| entry.told.is_none() || entry.has_published;
-            if let Some(looked) = looked.take_if(|_| has_looked && self.readers.values().all(is_shown)) {
-                // Nobody listens if the start was given up.
-                let _ = looked.send(());
+            // The first poll counts when the view shows its result.
+            let is_shown = |entry: &Entry| entry.reported.is_none() || entry.has_published;
+            if let Some(polled) = polled.take_if(|_| has_polled && self.readers.values().all(is_shown)) {
+                // Nobody waits if the start was cancelled.
+                let _ = polled.send(());
             }
         }
         while self.actors.join_next().await.is_some() {}
@@ -189,8 +192,8 @@ impl Registry {
                     warn!("{because}");
                 }
                 for entry in self.readers.values_mut().filter(|entry| !entry.unplugged) {
-                    entry.told = None;
-                    entry.tell(Event::Unavailable(because.to_string())).await;
+                    entry.reported = None;
+                    entry.send(Event::Unavailable(because.to_string())).await;
                 }
                 self.back_since = None;
                 self.down_because = Some(because);
@@ -198,11 +201,11 @@ impl Registry {
         }
     }
 
-    /// Puts what the actors have published into the view, and wakes the watchers if something has changed.
+    /// Writes the actors' published statuses into the view, and wakes the watchers if something has changed.
     fn apply(&mut self, latest: LatestStatuses) {
         self.view.send_if_modified(|view| {
             let before = view.generation();
-            // Copies nothing unless somebody is looking: watchers keep generations, not views.
+            // Copies nothing unless a reader list is held: watchers keep generations, not views.
             let view = Arc::make_mut(view);
             for (display_name, status) in latest {
                 if let Some(entry) = self.readers.get_mut(&*display_name) {
@@ -218,15 +221,15 @@ impl Registry {
         let listed: Vec<_> = slots.iter().map(|slot| slot.display_name.clone()).collect();
         for slot in slots {
             let Some(entry) = self.entry(&slot.display_name) else { continue };
-            if entry.told.as_ref() != Some(&slot) {
-                entry.told = Some(slot.clone());
+            if entry.reported.as_ref() != Some(&slot) {
+                entry.reported = Some(slot.clone());
                 entry.unplugged = false;
-                entry.tell(Event::Seen(slot)).await;
+                entry.send(Event::Seen(slot)).await;
             }
         }
         let is_returning = self.back_since.is_some();
         for (display_name, entry) in &mut self.readers {
-            if !listed.contains(display_name) && (entry.told.is_some() || !is_returning) {
+            if !listed.contains(display_name) && (entry.reported.is_some() || !is_returning) {
                 entry.unplug().await;
             }
         }
@@ -238,7 +241,7 @@ impl Registry {
         }
     }
 
-    /// The reader's entry; a new one, with its actor, for a reader that was never seen.
+    /// Returns the reader's entry; creates it, with its actor, for a new reader.
     fn entry(&mut self, display_name: &str) -> Option<&mut Entry> {
         if !self.readers.contains_key(display_name) {
             let entry = self.new_entry(display_name)?;
@@ -249,16 +252,23 @@ impl Registry {
 
     fn new_entry(&mut self, display_name: &str) -> Option<Entry> {
         if self.readers.len() >= MAX_READERS {
-            warn!(reader = display_name, "not served: there are {MAX_READERS} readers already");
+            warn!(reader = display_name, "reader not served: there are {MAX_READERS} readers already");
             return None;
         }
         let settings = (self.settings.reader)(display_name);
         let is_taken = |id: &str| self.readers.values().any(|entry| entry.names.id == id);
         let id = free_id(display_name, settings.alias.as_deref(), is_taken);
+        // Random and not a sequence number, which would reveal readers that a caller may not see.
+        let unique = match fresh_id() {
+            Ok(unique) => unique,
+            Err(error) => {
+                error!(reader = %id, %error, "reader not served: the system cannot provide random bytes");
+                return None;
+            }
+        };
         let (handle, requests) = ReaderHandle::new(self.settings.limits);
         let setup = ReaderSetup {
-            // Not a number in order, which would tell of readers that some may not see.
-            identity: format!("{}-{:016x}", self.settings.epoch, RandomState::new().hash_one(&id)),
+            identity: format!("{}-{unique}", self.settings.epoch),
             settings,
             limits: self.settings.limits,
             max_contended_lease: self.settings.max_contended_lease,
@@ -274,14 +284,14 @@ impl Registry {
         let events = match reader::spawn(setup, &mut self.actors) {
             Ok(events) => events,
             Err(error) => {
-                error!(reader = %id, %error, "not served: no thread for it");
+                error!(reader = %id, %error, "reader not served: its card thread could not start");
                 return None;
             }
         };
         let name = Arc::<str>::from(format!("readers/{id}"));
         self.routes.send_modify(|routes| drop(Arc::make_mut(routes).insert(Arc::clone(&name), handle)));
         let names = Arc::new(ReaderNames { id, display_name: display_name.to_owned() });
-        Some(Entry { name, names, events, told: None, unplugged: false, has_published: false })
+        Some(Entry { name, names, events, reported: None, unplugged: false, has_published: false })
     }
 }
 
@@ -289,13 +299,13 @@ impl Entry {
     async fn unplug(&mut self) {
         if !self.unplugged {
             self.unplugged = true;
-            self.told = None;
-            self.tell(Event::Unplugged).await;
+            self.reported = None;
+            self.send(Event::Unplugged).await;
         }
     }
 
-    /// An actor hears until the shutdown, and then no longer needs to.
-    async fn tell(&self, event: Event) {
+    /// The actor receives events until the shutdown; later ones are not needed.
+    async fn send(&self, event: Event) {
         let _ = self.events.send(event).await;
     }
 }

@@ -1,4 +1,4 @@
-//! The monitor thread: waits in the card stack's own call and tells the registry what is in the readers.
+//! The monitor thread: waits in the card stack's own call and reports the state of all slots to the registry.
 
 use std::{thread, time::Duration};
 
@@ -7,19 +7,19 @@ use tokio::sync::mpsc;
 
 use crate::backend::Monitor;
 
-/// The longest that a monitor looks without returning.
-const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
-/// The wait between two tries to reach a card stack that is down.
+/// The maximum wait of a monitor without returning.
+const POLL_TIMEOUT: Duration = Duration::from_secs(1);
+/// The pause between two attempts to reach a card stack that is down.
 const DOWN_RETRY: Duration = Duration::from_millis(200);
 
-/// All slots as one look found them, or why the card stack could not be asked.
+/// All slots as of one poll, or the error of the card stack.
 pub(super) type SlotSnapshot = Result<Vec<SlotStatus>, ServiceError>;
 
-/// The life of the monitor thread: it ends when nobody listens any more.
+/// The main loop of the monitor thread. Returns when the registry has ended.
 pub(super) fn watch_slots(mut monitor: Box<dyn Monitor>, snapshots: &mpsc::Sender<SlotSnapshot>) {
     let mut last = None;
     while !snapshots.is_closed() {
-        let snapshot = monitor.wait(LOOK_TIMEOUT);
+        let snapshot = monitor.wait(POLL_TIMEOUT);
         let is_down = snapshot.is_err();
         if last.as_ref() != Some(&snapshot) {
             last = Some(snapshot.clone());

@@ -1,4 +1,4 @@
-//! The start: with many readers, and with a card stack that hangs.
+//! Tests of the start, with many readers and with a card stack that hangs.
 
 use super::*;
 use crate::backend::{Monitor, Slot, simulated::Simulated};
@@ -37,7 +37,7 @@ fn settings() -> RegistrySettings {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_card_stack_that_hangs_keeps_the_broker_neither_from_starting_nor_from_stopping() {
+async fn a_hanging_card_stack_blocks_neither_start_nor_stop() {
     let shutdown = CancellationToken::new();
     let long = Duration::from_secs(60);
     let started = timeout(long, start(Arc::new(Hanging), settings(), shutdown.clone())).await;
@@ -48,8 +48,8 @@ async fn a_card_stack_that_hangs_keeps_the_broker_neither_from_starting_nor_from
 }
 
 #[tokio::test]
-async fn the_start_waits_until_the_view_shows_the_first_look() {
-    // More than the runtime runs between two looks at the test's own task.
+async fn the_start_waits_until_the_view_shows_the_first_poll() {
+    // More tasks than the runtime runs between two polls of the test's own task.
     const READERS: usize = 70;
     let shutdown = CancellationToken::new();
     let (readers, task) = start(Arc::new(Simulated::new(READERS)), settings(), shutdown.clone()).await.unwrap();

@@ -1,5 +1,5 @@
-//! The readers at one moment, and what has changed since an earlier one. Pure: the registry says what happens, and the
-//! rules say who may see it.
+//! The readers at one moment, and the changes since an earlier one. The registry applies events, and the rules decide
+//! which readers are visible.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -8,17 +8,18 @@ use std::{
 
 use cardbroker_core::{policy::ReaderNames, status::ReaderStatus};
 
-/// How many removals a view remembers. A watcher that has missed more than these gets all readers instead of a change.
+/// Maximum removals that a view remembers. A watcher that has missed more than these gets all readers instead of a
+/// change.
 const MAX_REMOVALS: usize = 1024;
 
 /// A reader as clients see it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ReaderView {
-    /// `readers/{id}`.
+    /// The name of the reader: `readers/{id}`.
     pub name: Arc<str>,
-    /// The names that the policy knows it by.
+    /// The names by which policy rules match it.
     pub names: Arc<ReaderNames>,
-    /// What its actor has published last.
+    /// The status that its actor has published last.
     pub status: ReaderStatus,
     /// The view's generation when the reader was found, or came back.
     appeared: u64,
@@ -29,12 +30,12 @@ pub struct ReaderView {
 /// All readers, and the last removals.
 #[derive(Debug, Clone, Default)]
 pub struct View {
-    /// Changes so far.
+    /// The number of changes so far.
     generation: u64,
     readers: BTreeMap<Arc<str>, Arc<ReaderView>>,
-    /// From old to new, [`MAX_REMOVALS`] at most.
+    /// From old to new, at most [`MAX_REMOVALS`].
     removals: VecDeque<Removal>,
-    /// The generation of the latest removal that is no longer among `removals`; 0 while there is none.
+    /// The generation of the latest forgotten removal; 0 while there is none.
     forgotten: u64,
 }
 
@@ -46,39 +47,39 @@ struct Removal {
     removed: u64,
 }
 
-/// What has changed for one watcher. Each reader is named once at most.
+/// The changes for one watcher. Each reader appears at most once.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Difference {
     /// Readers that are new to the watcher or have changed, ordered by name.
     pub updated: Vec<Arc<ReaderView>>,
-    /// Names of readers that are gone or may no longer be seen, ordered.
+    /// Names of readers that were removed or are no longer visible, ordered.
     pub removed: Vec<Arc<str>>,
 }
 
 impl Difference {
-    /// Whether the watcher knows everything already.
+    /// Whether nothing has changed for the watcher.
     pub fn is_empty(&self) -> bool {
         self.updated.is_empty() && self.removed.is_empty()
     }
 }
 
 impl View {
-    /// Grows by one with each change of a reader.
+    /// The generation, which grows by one with each change of a reader.
     pub fn generation(&self) -> u64 {
         self.generation
     }
 
-    /// The readers, ordered by name.
+    /// Iterates over the readers, ordered by name.
     pub fn readers(&self) -> impl Iterator<Item = &Arc<ReaderView>> {
         self.readers.values()
     }
 
-    /// The reader of that name, `readers/{id}`.
+    /// Returns the reader of this name, `readers/{id}`.
     pub fn get(&self, name: &str) -> Option<&Arc<ReaderView>> {
         self.readers.get(name)
     }
 
-    /// Replaces a reader's status, or removes the reader. A status that is the same as before is no change.
+    /// Replaces a reader's status, or removes the reader. An equal status is no change.
     pub(super) fn apply(&mut self, name: &Arc<str>, names: &Arc<ReaderNames>, status: Option<ReaderStatus>) {
         let before = self.readers.get(name);
         if before.map(|reader| &reader.status) == status.as_ref() {
@@ -99,8 +100,8 @@ impl View {
         }
     }
 
-    /// What a watcher must learn that knows the view of `generation`; `None` if too many readers were removed since
-    /// then. The watcher could see there what `saw` says (`None`: by the same rules as now) and `sees` what it says now.
+    /// Returns the changes since the view of `generation`; `None` if too many readers were removed since then. `saw`
+    /// tells which readers the watcher could see at that generation (`None`: the same as now), `sees` which ones now.
     pub fn since(
         &self,
         generation: u64,
@@ -127,7 +128,7 @@ impl View {
             }
         }
         for removal in self.removals.iter().rev().take_while(|removal| removal.removed > generation) {
-            // A reader that is back stands among the updated ones.
+            // A reader that is back is among the updated ones.
             let is_back = self.readers.contains_key(&removal.name) && sees(&removal.names);
             if knew(removal.appeared, &removal.names) && !is_back {
                 difference.removed.push(Arc::clone(&removal.name));

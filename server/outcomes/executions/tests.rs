@@ -1,4 +1,4 @@
-//! Stories of requests with one id, at a reader whose actor does not run: the tests end the tickets.
+//! Scenarios of requests with one id, at a reader whose actor does not run: the tests end the tickets.
 
 use std::{
     sync::{
@@ -87,7 +87,7 @@ impl World {
 }
 
 #[tokio::test]
-async fn a_failure_in_the_words_of_the_withdrawal_is_the_units_own() {
+async fn a_unit_may_fail_like_a_withdrawal() {
     let world = World::new();
     let submit = || {
         let submission = world.submit()?;
@@ -100,7 +100,7 @@ async fn a_failure_in_the_words_of_the_withdrawal_is_the_units_own() {
 }
 
 #[tokio::test]
-async fn a_unit_given_up_before_its_turn_is_forgotten() {
+async fn a_unit_cancelled_before_its_turn_is_forgotten() {
     let world = World::new();
     for _ in 0..2 {
         let joined = world.run(Some(Instant::now()), || world.submit()).await.unwrap();
@@ -122,7 +122,7 @@ async fn the_store_is_not_locked_while_a_unit_is_submitted() {
 }
 
 #[tokio::test]
-async fn of_equal_requests_at_once_one_submits_and_the_conditions_of_all_bind() {
+async fn one_of_equal_requests_submits_and_all_conditions_bind() {
     for _ in 0..ROUNDS {
         let (world, start) = (World::new(), Barrier::new(REPEATS));
         let runtime = tokio::runtime::Handle::current();
@@ -152,7 +152,7 @@ async fn of_equal_requests_at_once_one_submits_and_the_conditions_of_all_bind() 
 }
 
 #[tokio::test]
-async fn of_equal_requests_that_are_refused_each_hears_its_own_refusal() {
+async fn each_refused_equal_request_gets_its_own_refusal() {
     for _ in 0..ROUNDS {
         let (world, start) = (World::new(), Barrier::new(REPEATS));
         let runtime = tokio::runtime::Handle::current();

@@ -1,5 +1,5 @@
-//! A watcher that takes up differences knows what a look at all readers would show, whatever happened and whenever it
-//! looked.
+//! Property of differences: a watcher that applies them knows the same as a list of all readers, after any events and
+//! at any time.
 
 use std::collections::BTreeSet;
 
@@ -8,17 +8,17 @@ use proptest::{collection::vec, prelude::*, prop_oneof, test_runner::TestCaseRes
 
 use super::*;
 
-/// Readers of the histories, few so that they often come back.
+/// The number of readers in the histories, few so that they often come back.
 const READERS: u8 = 4;
 
 #[derive(Debug, Clone, Copy)]
 enum Step {
-    /// A reader publishes its status: the number of insertions seen; `None` without the reader.
+    /// A reader publishes its status: the number of insertions; `None` without the reader.
     Publish(u8, Option<u8>),
     /// The rules change: the caller may see the readers whose bits are set.
     Rules(u8),
-    /// The watcher takes up what has changed.
-    Look,
+    /// The watcher applies the changes.
+    Update,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -26,20 +26,20 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (0..READERS, status).prop_map(|(reader, status)| Step::Publish(reader, status)),
         1 => (0..1_u8 << READERS).prop_map(Step::Rules),
-        3 => Just(Step::Look),
+        3 => Just(Step::Update),
     ]
 }
 
-/// A fault in how a difference is made, which the property must find.
+/// A fault in the computation of a difference. The property must detect it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Fault {
-    /// Removals are not told.
+    /// Removals are missing from the difference.
     NoRemovals,
     /// The generation before the watcher's own counts as what it knows.
     OneTooEarly,
     /// The generation after the watcher's own counts as what it knows.
     OneTooLate,
-    /// Rules that were in force before are forgotten.
+    /// The rules before a change are forgotten.
     NewRulesOnly,
 }
 
@@ -68,15 +68,15 @@ fn visible(view: &View, rules: u8) -> BTreeMap<Arc<str>, Arc<ReaderView>> {
     readers.map(|reader| (Arc::clone(&reader.name), Arc::clone(reader))).collect()
 }
 
-/// Goes through a history with one watcher, and compares at each of its looks.
+/// Runs a history with one watcher, and compares at each of its updates.
 fn follows(steps: &[Step], fault: Option<Fault>) -> TestCaseResult {
     let (mut view, mut rules) = (View::default(), 0b1111);
     let (mut known, mut known_generation, mut known_rules) = (BTreeMap::new(), 0_u64, rules);
-    for step in steps.iter().copied().chain([Step::Look]) {
+    for step in steps.iter().copied().chain([Step::Update]) {
         match step {
             Step::Publish(reader, status) => publish(&mut view, reader, status),
             Step::Rules(new) => rules = new,
-            Step::Look => {
+            Step::Update => {
                 let generation = match fault {
                     Some(Fault::OneTooEarly) => known_generation.saturating_sub(1),
                     Some(Fault::OneTooLate) => known_generation + 1,
@@ -95,7 +95,7 @@ fn follows(steps: &[Step], fault: Option<Fault>) -> TestCaseResult {
 
                 let mut named = BTreeSet::new();
                 for reader in difference.updated {
-                    prop_assert!(allows(rules, &reader.names), "tells of a hidden reader");
+                    prop_assert!(allows(rules, &reader.names), "names a hidden reader");
                     prop_assert!(named.insert(Arc::clone(&reader.name)), "names a reader twice");
                     let before = known.insert(Arc::clone(&reader.name), Arc::clone(&reader));
                     prop_assert!(before.as_ref() != Some(&reader), "repeats a reader that is the same");
@@ -113,7 +113,7 @@ fn follows(steps: &[Step], fault: Option<Fault>) -> TestCaseResult {
 }
 
 #[test]
-fn differences_lead_to_what_a_look_shows() {
+fn applied_differences_equal_the_visible_readers() {
     properties::holds(2000, vec(step(), 0..40), |steps| follows(&steps, None));
 }
 
@@ -141,8 +141,8 @@ fn a_view_forgets_the_oldest_removals() {
         publish(&mut view, 0, Some(0));
         publish(&mut view, 0, None);
     }
-    let told = Difference { updated: Vec::new(), removed: vec!["readers/0".into()] };
-    assert_eq!(since(&view, before), Some(told), "all are remembered");
+    let expected = Difference { updated: Vec::new(), removed: vec!["readers/0".into()] };
+    assert_eq!(since(&view, before), Some(expected), "all are remembered");
     publish(&mut view, 0, Some(0));
     publish(&mut view, 0, None);
     assert_eq!(since(&view, before), None);
