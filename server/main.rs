@@ -21,7 +21,7 @@ use cardbroker_server::{
 use clap::Parser;
 use zeroizing_alloc::ZeroAlloc;
 
-/// Wipes all memory that is given back, for the transport and the codec keep copies of commands in buffers of their own.
+/// Wipes all freed memory, because the transport and the codec keep copies of commands in buffers of their own.
 #[global_allocator]
 static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
@@ -67,7 +67,7 @@ fn run(flags: &Flags) -> Result<Exit, Problem> {
         let server = Server::start(config, tokens, bound, backend).await.map_err(failure)?;
         server.run(async || signals.next().await, move || load(&reload)).await.map_err(failure)
     });
-    // Card threads that hang in a driver are left behind.
+    // Card threads that hang in a driver are abandoned.
     runtime.shutdown_background();
     Ok(match drain? {
         Drain::Complete => Exit::Ok,
@@ -75,7 +75,7 @@ fn run(flags: &Flags) -> Result<Exit, Problem> {
     })
 }
 
-/// All that is read before the start, and again on SIGHUP.
+/// Loads the configuration and the tokens, before the start and again on SIGHUP.
 fn load(flags: &Flags) -> Result<(Config, Tokens), LoadError> {
     let config = flags.settings()?;
     let tokens = server::load_tokens(&config)?;

@@ -1,4 +1,4 @@
-//! The server: where the whole object graph is built, and how it is taken down again.
+//! The server: builds the whole object graph, serves, and shuts everything down again.
 
 use std::{io, mem, sync::Arc, time::Duration};
 
@@ -29,21 +29,21 @@ use crate::{
     process::{random::fresh_id, signals::Signal},
 };
 
-/// How long connections may take to close once everything that they carried has ended.
+/// How long connections may take to close after their last call has ended.
 const CLOSE_TIME: Duration = Duration::from_millis(500);
 
 /// A broker that accepts and answers requests.
 pub struct Server {
-    /// Without the rules, which may change.
+    /// The configuration without its rules, which may change.
     config: Config,
-    /// The tokens in force. Each request on TCP is checked against them.
+    /// The current tokens. Each request on TCP is checked against them.
     tokens: watch::Sender<Tokens>,
     broker: Broker,
     tasks: BrokerTasks,
     /// Emits coalesced audit records, the last of them when it is dropped.
     counts: AuditCounts,
     health: HealthReporter,
-    /// Ends the accept loops, and the streams that would never end by themselves.
+    /// Ends the accept loops, and the streams without an end of their own.
     draining: CancellationToken,
     serving: JoinHandle<Result<(), tonic::transport::Error>>,
     socket: SocketGuard,
@@ -52,7 +52,7 @@ pub struct Server {
 /// Whether the drain has ended before its grace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Drain {
-    /// Every unit that had begun has ended, and every card was released.
+    /// Every running unit has ended, and every card was released.
     Complete,
     /// A unit was still running when the grace was over.
     GraceExpired,
@@ -61,31 +61,31 @@ pub enum Drain {
 /// Why the server ended or could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
-    /// The system refused something at the start.
+    /// The operating system refused a step of the start.
     #[error("cannot start: {0}")]
     Start(#[from] io::Error),
-    /// The contract's own description is broken.
+    /// The descriptor of the contract is invalid: a fault of the build.
     #[error("cannot start: reflection: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
     /// The transport failed while serving.
     #[error("serving failed: {0}")]
     Transport(#[from] tonic::transport::Error),
-    /// The task that serves has panicked.
+    /// The serving task has panicked, which is a fault of the broker.
     #[error("serving failed: {0}")]
     Task(#[from] tokio::task::JoinError),
 }
 
-/// Builds the runtime of a server: one thread for everything that does not block. It has measured faster than a pool,
-/// because a hop between threads costs more than the work behind it; cards have threads of their own. It polls for I/O
-/// after every few tasks, so that a client with very many requests delays the others less.
+/// Builds the runtime of a server: one thread for all non-blocking work. It has measured faster than a pool, because a
+/// hop between threads costs more than the work behind it; cards have threads of their own. It polls for I/O after
+/// every few tasks, so that a client with very many requests delays the others less.
 ///
 /// # Errors
-/// The system has no descriptors to give.
+/// The system has no file descriptors left.
 pub fn runtime() -> io::Result<Runtime> {
     Builder::new_current_thread().event_interval(8).enable_all().build()
 }
 
-/// The card stack of the configuration, traced if `log.apdus` is on.
+/// Returns the card stack of the configuration, traced if `log.apdus` is on.
 pub fn backend(config: &Config) -> Arc<dyn Backend> {
     let stack: Arc<dyn Backend> = match config.readers.simulate {
         0 => Arc::new(Pcsc),
@@ -94,35 +94,36 @@ pub fn backend(config: &Config) -> Arc<dyn Backend> {
     if !config.log.apdus {
         return stack;
     }
-    warn!("log.apdus is on: the log shows what is said to cards, but for the commands that are known to carry secrets");
+    warn!("log.apdus is on: the log shows commands and responses, with known secrets masked");
     let more = config.log.secret_instructions.iter().map(|instruction| instruction.0);
     Arc::new(Traced::new(stack, SecretInstructions::new(more)))
 }
 
-/// Why there is no configuration, or no tokens.
+/// Why configuration or tokens could not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// The configuration cannot be used.
+    /// The configuration file is unreadable or invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The tokens file cannot be used.
+    /// The tokens file is unreadable, unsafe or invalid.
     #[error(transparent)]
     Tokens(#[from] TokensError),
-    /// Reading has panicked: a defect of the broker.
-    #[error("reading it failed, report this: {0}")]
+    /// The loading task has panicked, which is a fault of the broker.
+    #[error("reading the configuration failed, a fault of the broker: report it ({0})")]
     Panic(tokio::task::JoinError),
 }
 
-/// The policy of the configuration, which loses its rules, and of the tokens if there is a TCP port.
+/// Builds the policy from the rules, which it takes out of the configuration, and from the tokens if there is a TCP
+/// port.
 pub fn policy(config: &mut Config, tokens: &Tokens) -> Policy {
     let policy = Policy::new(mem::take(&mut config.rules), own_user());
     if config.listen.tcp.is_some() { policy.with_tokens(tokens.ids()) } else { policy }
 }
 
-/// The tokens that the configuration names; none without a TCP port.
+/// Reads the tokens file of the configuration; returns no tokens without a TCP port.
 ///
 /// # Errors
-/// As [`Tokens::read`].
+/// The same as of [`Tokens::read`].
 pub fn load_tokens(config: &Config) -> Result<Tokens, TokensError> {
     match config.listen.tcp {
         Some(_) => Tokens::read(&config.listen.tokens),
@@ -134,7 +135,7 @@ impl Server {
     /// Builds everything on `backend` and serves on `bound`, over TCP for holders of one of `tokens`.
     ///
     /// # Errors
-    /// [`ServerError`] if the system has no threads or descriptors to give.
+    /// [`ServerError`] if the system cannot provide threads, file descriptors or random bytes.
     pub async fn start(
         mut config: Config,
         tokens: Tokens,
@@ -166,9 +167,9 @@ impl Server {
         Ok(Self { config, tokens, broker, tasks, counts, health, draining, serving, socket })
     }
 
-    /// Serves until a signal says stop, then drains: accepts no new work, refuses the waiters, lets units and streams
-    /// end, and releases the cards. A second stop ends the grace at once. On reload, `load` reads the new
-    /// configuration.
+    /// Serves until a stop signal, then drains: accepts no new work, refuses the waiters, lets units and streams end,
+    /// and releases the cards. A second stop ends the grace at once. On reload, `load` reads the new configuration.
+    /// Returns how the drain ended.
     ///
     /// # Errors
     /// [`ServerError`] if serving ended by itself.
@@ -177,7 +178,7 @@ impl Server {
         mut signal: impl AsyncFnMut() -> Signal,
         load: impl Fn() -> Result<(Config, Tokens), LoadError> + Clone + Send + 'static,
     ) -> Result<Drain, ServerError> {
-        // Looking up users may take a while, so another thread does it.
+        // Looking up users may take time, so another thread does it.
         let mut loading = JoinSet::new();
         let mut again = false;
         loop {
@@ -202,14 +203,14 @@ impl Server {
         self.drain(async || while signal().await == Signal::Reload {}).await
     }
 
-    /// Puts new rules and tokens in force. A mistake in either changes nothing.
+    /// Puts new rules and tokens in force. A mistake in either leaves both unchanged.
     fn reload(&self, loaded: Result<(Config, Tokens), LoadError>) {
         match loaded {
             Ok((mut config, tokens)) => {
                 let rules = config.rules.len();
                 let policy = policy(&mut config, &tokens);
                 if config != self.config {
-                    warn!("the configuration has changes beside its rules: they take effect at the next start");
+                    warn!("some changed settings take effect at the next start; the new rules are in force");
                 }
                 self.tokens.send_replace(tokens);
                 self.broker.set_policy(policy);
