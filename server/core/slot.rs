@@ -124,7 +124,7 @@ pub enum SlotError {
     #[error("the card does not answer a reset ({0})")]
     Mute(String),
     /// Card and reader have no allowed protocol in common.
-    #[error("the card speaks none of the protocols allowed")]
+    #[error("the card supports none of the allowed protocols")]
     ProtocolMismatch,
     /// The stack does not know the handle any more: it was restarted.
     #[error("the PC/SC service was restarted")]

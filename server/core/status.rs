@@ -30,14 +30,14 @@ impl State {
     pub fn refusal(self, unavailable_because: &str) -> Option<Failure> {
         let (reason, message) = match self {
             Self::Settling | Self::Ready => return None,
-            Self::Empty => (Reason::NoCard, "the reader is empty: insert a card, or ask to wait for one"),
-            Self::Mute => (Reason::CardMute, "the card does not answer a reset: take it out and put it in again"),
+            Self::Empty => (Reason::NoCard, "the reader is empty: insert a card, or send a request that waits for one"),
+            Self::Mute => (Reason::CardMute, "the card does not answer a reset: remove it and insert it again"),
             Self::HeldElsewhere => {
                 (Reason::HeldElsewhere, "another program holds the card: retry, or end that program")
             }
             Self::Unresponsive => (
                 Reason::ReaderUnresponsive,
-                "the reader's driver does not return from a call: retry, or plug the reader in again",
+                "a call into the reader's driver does not return: retry, or unplug the reader and plug it in again",
             ),
             Self::Unavailable => {
                 return Some(Failure::not_sent(Reason::PcscUnavailable, unavailable_because.to_owned()));
@@ -64,7 +64,7 @@ pub struct ReaderStatus {
 
 /// The refusal of requests that waited for their turn, but not for a card, when the card was removed.
 pub fn card_removed() -> Failure {
-    let message = "the card was taken out before the turn came: insert one, or ask to wait for one";
+    let message = "the card was removed before the turn came: insert one, or send a request that waits for one";
     Failure::not_sent(Reason::CardRemoved, message)
 }
 
@@ -80,12 +80,12 @@ pub fn protocol_mismatch(allowed: ProtocolChoice) -> Failure {
 
 /// The refusal of all requests for a reader that may only be watched.
 pub fn not_owned() -> Failure {
-    let message = "the configuration says own = \"never\" for this reader: it can be watched only";
+    let message = "the configuration has own = \"never\" for this reader: change it, or only watch the reader";
     Failure::not_sent(Reason::ReaderNotOwned, message)
 }
 
 /// The refusal of a session's messages after a failed one, until a message restarts.
 pub fn preceding_failed() -> Failure {
-    let message = "a message before this one failed: decide, and go on with a message that says restart";
+    let message = "an earlier message failed: check its failure, then send a message with restart to continue";
     Failure::not_sent(Reason::PrecedingFailed, message)
 }

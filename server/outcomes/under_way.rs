@@ -129,7 +129,8 @@ impl Awaited {
 async fn next_ending(ending: &mut watch::Receiver<Option<Ending>>) -> Ending {
     let known = ending.wait_for(Option::is_some).await.ok().and_then(|ending| ending.clone());
     known.unwrap_or_else(|| {
-        let failure = Failure::unknown(Reason::Internal, "the unit's task has ended: a fault of the broker: report it");
+        let failure =
+            Failure::unknown(Reason::Internal, "the unit's task has ended: restart the broker and report the fault");
         Ending::Ended(Arc::new(Err(failure)))
     })
 }

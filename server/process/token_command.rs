@@ -141,7 +141,7 @@ fn new(name: String, out: Option<&Path>, tokens: &Path, screen: &mut Screen<'_>)
     };
     if entries(tokens, &text)?.iter().any(|entry| entry.name == name) {
         let tokens = tokens.display();
-        return Err(Failure::Usage(format!("{tokens} has a token {name} already: remove it or take another name")));
+        return Err(Failure::Usage(format!("{tokens} has a token {name} already: remove it or use another name")));
     }
     let token = random_token()?;
     if let Some(out) = out {

@@ -182,7 +182,10 @@ impl Submission {
         let outcome = (&mut self.answers.first).await;
         self.give_back.forget();
         outcome.unwrap_or_else(|_| {
-            Err(Failure::unknown(Reason::Internal, "the reader's task has ended: a fault of the broker: report it"))
+            Err(Failure::unknown(
+                Reason::Internal,
+                "the reader's task has ended: restart the broker and report the fault",
+            ))
         })
     }
 

@@ -104,7 +104,7 @@ pub enum OpeningEvent {
 }
 
 fn reader_ended() -> Failure {
-    Failure::not_sent(Reason::Internal, "the reader's task has ended: a fault of the broker: report it")
+    Failure::not_sent(Reason::Internal, "the reader's task has ended: restart the broker and report the fault")
 }
 
 async fn over(news: &mut watch::Receiver<Option<SessionOver>>) -> SessionOver {

@@ -36,7 +36,10 @@ impl SessionUnit {
     pub async fn outcome(&mut self) -> Result<UnitOutcome, Failure> {
         let answer = (&mut self.answer).instrument(self.ticket.record().span().clone()).await;
         answer.unwrap_or_else(|_| {
-            Err(Failure::unknown(Reason::Internal, "the reader's thread has ended: a fault of the broker: report it"))
+            Err(Failure::unknown(
+                Reason::Internal,
+                "the reader's thread has ended: restart the broker and report the fault",
+            ))
         })
     }
 
@@ -74,7 +77,10 @@ impl SessionReset {
         }
         let answer = (&mut self.answer).await;
         answer.unwrap_or_else(|_| {
-            Err(Failure::unknown(Reason::Internal, "the reader's thread has ended: a fault of the broker: report it"))
+            Err(Failure::unknown(
+                Reason::Internal,
+                "the reader's thread has ended: restart the broker and report the fault",
+            ))
         })
     }
 

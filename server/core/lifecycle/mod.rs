@@ -150,7 +150,7 @@ impl CardLifecycle {
             holds: false,
             reset_since_turn: false,
             taken_at: None,
-            unavailable_because: "the reader has not been looked at yet".into(),
+            unavailable_because: "the state of the reader is not known yet: retry".into(),
         }
     }
 

@@ -93,7 +93,7 @@ impl<E: Clone> Outcomes<E> {
         self.expire(now);
         if let Some(entry) = self.entries.get(key) {
             if entry.fingerprint != *fingerprint {
-                let message = "this request_id was used with other commands: take a new one for each request";
+                let message = "this request_id was used with other commands: use a new one for each request";
                 return Err(Failure::not_sent(Reason::RequestIdReused, message));
             }
             return Ok(match &entry.stage {

@@ -81,11 +81,12 @@ impl TurnRequest {
     pub fn broken_condition(&self, insertion_id: &str, state_tag: &str) -> Option<Failure> {
         let differs = |wanted: &Option<String>, is| wanted.as_ref().is_some_and(|wanted| wanted != is);
         if differs(&self.if_insertion_id, insertion_id) {
-            let message = "another card was inserted, or the same one again, since if_insertion_id: start again";
+            let message = "a card was inserted since if_insertion_id: start again with that card";
             return Some(Failure::not_sent(Reason::InsertionChanged, message));
         }
         if differs(&self.if_state_tag, state_tag) {
-            let message = "someone used or reset the card since if_state_tag: start again, or use one unit";
+            let message =
+                "the card was used or reset since if_state_tag: start again, or send all commands in one unit";
             return Some(Failure::not_sent(Reason::StateChanged, message));
         }
         None
@@ -101,7 +102,7 @@ impl TurnRequest {
         if contradict(&self.if_insertion_id, &repeat.if_insertion_id)
             || contradict(&self.if_state_tag, &repeat.if_state_tag)
         {
-            let message = "this request_id waits with another if_insertion_id or if_state_tag: take a new request_id";
+            let message = "this request_id waits with another if_insertion_id or if_state_tag: use a new request_id";
             return Err(Failure::not_sent(Reason::RequestIdReused, message));
         }
         let add = |condition: &mut Option<String>, added: &Option<String>| {

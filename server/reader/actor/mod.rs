@@ -242,7 +242,7 @@ impl Actor {
             warn!(reader = %self.id, "the reader's card thread has ended");
             self.end_all(&Failure::not_sent(
                 Reason::Internal,
-                "the reader's thread has ended: a fault of the broker: report it",
+                "the reader's thread has ended: restart the broker and report the fault",
             ));
             self.publisher.publish(None);
             self.worker.take();

@@ -121,7 +121,7 @@ impl Actor {
             Verdict::GoOn(_) => return,
             Verdict::Idles => (Cause::Idle, "the session idled while others waited: open a new one"),
             Verdict::TooLong => {
-                let message = "the session held the card for as long as it may while others wait: open a new one";
+                let message = "the session held the card for the maximum time while others waited: open a new one";
                 (Cause::TooLong, message)
             }
         };

@@ -244,7 +244,7 @@ impl Drop for Ticket {
 fn never_began() -> Failure {
     Failure::not_sent(
         cardbroker_core::error::Reason::Internal,
-        "the unit ended before it began: a fault of the broker: report it",
+        "the unit ended before it began: restart the broker and report the fault",
     )
 }
 
