@@ -51,7 +51,8 @@ pub trait Slot: Send {
     /// The same as of [`Slot::take`]; the card must then be taken again.
     fn reset(&mut self, kind: ResetKind, protocols: ProtocolChoice) -> Result<CardInfo, SlotError>;
 
-    /// Sends one admitted command APDU (on T=0 a TPDU) to the taken card and returns the response, status word included.
+    /// Sends one admitted command APDU (on T=0 a TPDU) to the taken card and returns the response, status word
+    /// included.
     ///
     /// # Errors
     /// Any; [`SlotError::delivery`] tells whether the command may have run. The card must then be taken again.

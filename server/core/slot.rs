@@ -84,8 +84,8 @@ impl ProtocolChoice {
     }
 }
 
-/// A command that the gate has admitted for the card, see [`crate::card::gate::Admitted`]. Has no `Debug`: it may contain
-/// a PIN.
+/// A command that the gate has admitted for the card, see [`crate::card::gate::Admitted`]. Has no `Debug`: it may
+/// contain a PIN.
 pub struct CardCommand<'a>(&'a [u8]);
 
 impl<'a> CardCommand<'a> {

@@ -170,7 +170,7 @@ impl Session {
         let ticket = Arc::new(ticket);
         let turn = Turn { began: now, reset: false, ..self.grant.turn.clone() };
         let task = SessionTask::Unit { ticket: Arc::clone(&ticket), turn };
-        self.ask(task, restart).inspect_err(|failure| {
+        self.send_task(task, restart).inspect_err(|failure| {
             ticket.end_waiting(failure.clone());
         })?;
         self.units.fetch_add(1, Ordering::Relaxed);
@@ -185,11 +185,11 @@ impl Session {
         self.access.check(Operation::Reset)?;
         let (reply, answer) = oneshot::channel();
         let claim = Claim::default();
-        self.ask(SessionTask::Reset { kind, claim: claim.clone(), reply }, restart)?;
+        self.send_task(SessionTask::Reset { kind, claim: claim.clone(), reply }, restart)?;
         Ok(SessionReset::new(claim, answer))
     }
 
-    fn ask(&self, task: SessionTask, restart: bool) -> Result<(), Failure> {
+    fn send_task(&self, task: SessionTask, restart: bool) -> Result<(), Failure> {
         self.grant.activity.on_task();
         let job = SessionJob {
             lease: self.grant.lease.clone(),

@@ -2,7 +2,8 @@
 //! tests.
 //!
 //! The readers are named "Simulated Reader 00", "Simulated Reader 01", … and each starts with a card in it. The cards
-//! use T=1; of two readers or more, the last one's card is a strict T=0 card. `docs/simulated-card.md` lists their commands.
+//! use T=1; of two readers or more, the last one's card is a strict T=0 card. `docs/simulated-card.md` lists their
+//! commands.
 
 mod bay;
 mod slot;

@@ -1,4 +1,4 @@
-//! Turns at a reader: the queue, the lease of its holder, the terms of waiting requests, and the reset between two turns.
+//! Turns at a reader: the queue, the lease of its holder, the terms of waiting, and the reset between two turns.
 
 pub mod isolation;
 pub mod lease;

@@ -137,7 +137,7 @@ async fn a_reset_stream_differs_from_one_that_ended_normally() {
         let budgets = Budgets::default();
         let body = MeteredBody::new(Body::new(body), true, USER, Entitlement::Stranger, budgets, failure.clone());
         let mut messages = Streaming::new_request(NoMessages, body, None, None);
-        assert_eq!(messages.message().await.unwrap(), None, "tonic tells no difference");
+        assert_eq!(messages.message().await.unwrap(), None, "tonic reports no difference");
         failure.is_lost()
     }
     let (client, sent) = mpsc::unbounded_channel();

@@ -23,7 +23,7 @@ impl Actor {
         if !is_late || self.worker.hangs() || self.worker.is_idle() {
             return;
         }
-        warn!(reader = %self.id, timeout_seconds = timeout.as_secs(), "a call into the reader's driver does not return");
+        warn!(reader = %self.id, timeout_seconds = timeout.as_secs(), "a call into the driver does not return");
         self.leases.end();
         let message =
             "the reader did not answer within the exchange timeout: check the card's state before you continue";

@@ -210,7 +210,7 @@ mod tests {
         assert_eq!(worker.on_late(), None, "it hangs already");
         worker.on_returned();
         assert!(!worker.hangs());
-        assert_eq!(worker.work(), Some(&1), "the work goes on");
+        assert_eq!(worker.work(), Some(&1), "the work continues");
     }
 
     #[test]

@@ -119,8 +119,8 @@ impl World {
         self.last_full = None;
         self.turn();
         let is_full = self.last_full == Some(number);
-        let story = || format!("{number} finds the queue full: {is_full}");
-        self.witness.expect(Promise::Limits, is_full == must_be_full || self.actor.phase.is_ending(), story);
+        let detail = || format!("{number} finds the queue full: {is_full}");
+        self.witness.expect(Promise::Limits, is_full == must_be_full || self.actor.phase.is_ending(), detail);
     }
 
     fn ask(&mut self, number: usize, raises: bool, count: usize, restart: bool) {

@@ -41,8 +41,8 @@ impl World {
             },
             _ => return,
         };
-        let story = || format!("{begins:?} is reset: {is_reset}");
-        self.witness.expect(Promise::ResetForAReason, is_reset == is_needed, story);
+        let detail = || format!("{begins:?} is reset: {is_reset}");
+        self.witness.expect(Promise::ResetForAReason, is_reset == is_needed, detail);
         if let Some(number) = begins {
             self.begins(number);
             if let Job::Unit(_) = job {

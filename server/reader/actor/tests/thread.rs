@@ -51,7 +51,7 @@ pub(super) fn play(history: History, fault: Option<Fault>) -> TestCaseResult {
         locked(&world).done(report);
     }
     match locked(&world).witness.broken.take() {
-        Some((promise, story)) => Err(TestCaseError::fail(format!("{promise:?}: {story}"))),
+        Some((promise, detail)) => Err(TestCaseError::fail(format!("{promise:?}: {detail}"))),
         None => Ok(()),
     }
 }

@@ -215,7 +215,7 @@ impl World {
         let counts = || format!("{waiting} wait, {} in the queue", actor.queue.len());
         witness.expect(Promise::Leaves, waiting == actor.queue.len(), counts);
         let late = self.clients.waiting().find(|item| item.deadline <= now);
-        witness.expect(Promise::Leaves, late.is_none(), || "someone waits for too long".into());
+        witness.expect(Promise::Leaves, late.is_none(), || "a request waits past its deadline".into());
         let tag = tag(&actor.lifecycle.state_tag());
         witness.expect(Promise::TagMoves, self.last_tag <= tag, || format!("back to {tag}"));
         self.last_tag = tag;
@@ -224,7 +224,9 @@ impl World {
         witness.expect(Promise::NeverSpins, self.ended || wakeup > now, || format!("{:?}", actor.lifecycle.status()));
         let is_stale = witness.raised().is_some_and(|raised| self.clients.has_ended(raised));
         let is_free = is_idle && actor.lifecycle.card().is_some() && !actor.phase.is_ending();
-        witness.expect(Promise::WipedAtOnce, !(is_stale && is_free), || "a free card keeps what nobody may use".into());
+        witness.expect(Promise::WipedAtOnce, !(is_stale && is_free), || {
+            "a free card keeps state of an ended group".into()
+        });
     }
 
     /// After the history: all requests are served, or the broker stops. Returns false once that is done.
@@ -240,7 +242,7 @@ impl World {
         self.clients.close_all();
         self.turn();
         let is_over = self.clients.all_done() && (self.ended || !self.stops) && self.tasks.is_empty();
-        let unanswered = || "someone has no answer".into();
+        let unanswered = || "a request has no answer".into();
         self.witness.expect(Promise::Answered, is_over || self.wakeups < LAST_WAKEUP, unanswered);
         if self.tasks.is_empty() && !is_over {
             self.now = self.actor.wakeup(self.now).max(self.now + Duration::from_millis(1));
