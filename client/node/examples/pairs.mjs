@@ -37,12 +37,12 @@ const pair = values.session ? inSession : inUnit;
 const second = values.protected ? READ_PROTECTED : GET_RESPONSE;
 const count = { pairs: 0, broken: 0 };
 let end;
-while (end === undefined || Date.now() < end) {
+while (end === undefined || performance.now() < end) {
   count.pairs += 1;
   if ((await pair(reader)) !== 0x9000) {
     count.broken += 1;
   }
-  end ??= Date.now() + Number(values.seconds) * 1000;
+  end ??= performance.now() + Number(values.seconds) * 1000;
 }
 console.log(JSON.stringify(count));
 client.close();

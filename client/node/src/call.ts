@@ -4,6 +4,7 @@ import type { CallOptions, ClientUnaryCall, Metadata, ServiceError } from "@grpc
 
 import type { CardBrokerServiceClient } from "../gen/cardbroker/v1/service.js";
 import { type Bound, bounded } from "./bounded.js";
+import { grpcDeadline, now } from "./clock.js";
 import type { Connection, Line } from "./connection.js";
 import { aborted } from "./error.js";
 import { isUntold, ofStatus } from "./failure.js";
@@ -40,20 +41,20 @@ export async function call<Request, Response>(
   request: Request,
   { limit, signal, connectLimit = limit, answerLimit = limit }: CallBound,
 ): Promise<Response> {
-  const end = Date.now() + limit;
+  const end = now() + limit;
   const line = await bounded(connection.line(), { limit: Math.min(limit, connectLimit), signal });
-  return answer(line, method, request, Math.min(end, Date.now() + answerLimit), signal);
+  return answer(line, method, request, Math.min(end, now() + answerLimit), signal);
 }
 
 function answer<Request, Response>(
   { stub, metadata }: Line,
   method: Unary<Request, Response>,
   request: Request,
-  deadline: number,
+  end: number,
   signal: AbortSignal | undefined,
 ): Promise<Response> {
   return new Promise((resolve, reject) => {
-    const call = method(stub, request, metadata, { deadline }, (error, response) => {
+    const call = method(stub, request, metadata, { deadline: grpcDeadline(end) }, (error, response) => {
       signal?.removeEventListener("abort", abort);
       if (error) {
         const failure = ofStatus(error);

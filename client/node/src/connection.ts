@@ -15,6 +15,7 @@ import {
 } from "@grpc/grpc-js";
 
 import { CardBrokerServiceClient } from "../gen/cardbroker/v1/service.js";
+import { grpcDeadline, now } from "./clock.js";
 import type { Endpoint } from "./endpoint.js";
 import { type FailedError, NotRunningError, own } from "./error.js";
 import type { CallMetadata } from "./metadata.js";
@@ -88,14 +89,14 @@ export class Connection {
    */
   async line(): Promise<Line> {
     const metadata = await this.#metadata.make();
-    const end = Date.now() + this.#timeout;
+    const end = now() + this.#timeout;
     for (;;) {
       try {
         const { stub, sockets } = await this.#ready(end);
         const disconnect = () => sockets.forEach((socket) => socket.destroy());
         return { stub, metadata, disconnect };
       } catch (error) {
-        if (!mayStart(error) || Date.now() + PAUSE > end) {
+        if (!mayStart(error) || now() + PAUSE > end) {
           throw error;
         }
       }
@@ -134,8 +135,8 @@ export class Connection {
     const options = this.endpoint.path === undefined ? OPTIONS : { ...OPTIONS, "grpc.default_authority": "localhost" };
     const stub = new CardBrokerServiceClient(this.endpoint.target, credentials.createInsecure(), options);
     const sockets: Wire["sockets"] = new Set();
-    const deadline = Math.max(end, Date.now() + MIN_ATTEMPT);
-    if (!(await making.run(sockets, () => becomesReady(stub.getChannel(), deadline)))) {
+    const attemptEnd = Math.max(end, now() + MIN_ATTEMPT);
+    if (!(await making.run(sockets, () => becomesReady(stub.getChannel(), attemptEnd)))) {
       stub.close();
       throw new NotRunningError(this.endpoint.text, await connectFailure(this.endpoint));
     }
@@ -153,7 +154,7 @@ function mayStart(error: unknown): boolean {
   return error instanceof NotRunningError && error.systemError !== "EACCES" && error.systemError !== "EPERM";
 }
 
-async function becomesReady(channel: Watched, deadline: number): Promise<boolean> {
+async function becomesReady(channel: Watched, end: number): Promise<boolean> {
   for (;;) {
     const state = channel.getConnectivityState(true);
     if (state === connectivityState.READY) {
@@ -162,7 +163,7 @@ async function becomesReady(channel: Watched, deadline: number): Promise<boolean
     if (state === connectivityState.TRANSIENT_FAILURE || state === connectivityState.SHUTDOWN) {
       return false;
     }
-    const error = await new Promise((resolve) => channel.watchConnectivityState(state, deadline, resolve));
+    const error = await new Promise((resolve) => channel.watchConnectivityState(state, grpcDeadline(end), resolve));
     if (error) {
       return false;
     }

@@ -10,6 +10,7 @@ import {
 } from "../gen/cardbroker/v1/reader.js";
 import { type BrokerInfo, brokerInfo } from "./broker.js";
 import { type Unary, call } from "./call.js";
+import { now } from "./clock.js";
 import type { Connection } from "./connection.js";
 import { notSent } from "./error.js";
 import { Reader } from "./reader.js";
@@ -21,7 +22,7 @@ const QUERY_TIMEOUT = 10_000;
 
 /** The limits of a query. */
 export interface Patience {
-  /** The end of the call around the query, by `Date.now()`. */
+  /** The end of the call around the query, by {@link now}. */
   end?: number;
   signal?: AbortSignal | undefined;
 }
@@ -50,10 +51,10 @@ async function query<Request, Response>(
   connection: Connection,
   method: Unary<Request, Response>,
   request: Request,
-  { signal, end = Date.now() + MAX_DEADLINE }: Patience,
+  { signal, end = now() + MAX_DEADLINE }: Patience,
 ): Promise<Response> {
   const ask = () => {
-    const limit = Math.max(0, end - Date.now());
+    const limit = Math.max(0, end - now());
     return call(connection, method, request, { limit, answerLimit: QUERY_TIMEOUT, signal });
   };
   try {

@@ -9,6 +9,7 @@ import { TransmitResponse } from "../gen/cardbroker/v1/transmit.js";
 import { CardReset as WireReset } from "../gen/cardbroker/v1/turn.js";
 import { answers } from "./answers.js";
 import { bounded } from "./bounded.js";
+import { now } from "./clock.js";
 import { type Command, checkMessage, toWire } from "./command.js";
 import type { Connection } from "./connection.js";
 import { Conversation, MAX_PIPELINED, type Message, type Reply } from "./conversation.js";
@@ -188,8 +189,8 @@ export async function openSession(
 ): Promise<Session> {
   const { signal, waitTimeout, idleTimeout, onQueuePosition = () => {} } = options;
   // Includes the time for a reset of the card. A broker without an answer for longer is stuck.
-  const end = Date.now() + callLimit(waitTimeout);
-  const rest = () => ({ limit: Math.max(0, end - Date.now()), signal });
+  const end = now() + callLimit(waitTimeout);
+  const rest = () => ({ limit: Math.max(0, end - now()), signal });
   const open = SessionOpen.create();
   open.turn = turnToWire(options);
   open.idleTimeout = idleTimeout === undefined ? undefined : toDuration(idleTimeout, "idle_timeout");

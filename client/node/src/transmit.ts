@@ -6,6 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { TransmitRequest } from "../gen/cardbroker/v1/transmit.js";
 import { TurnOptions as WireTurn } from "../gen/cardbroker/v1/turn.js";
 import { call } from "./call.js";
+import { now } from "./clock.js";
 import { type Command, checkMessage, toWire } from "./command.js";
 import type { Connection } from "./connection.js";
 import { CardbrokerError, FailedError, NotRunningError, aborted } from "./error.js";
@@ -55,7 +56,7 @@ export async function transmit(
   // Reads all arguments before the first wait, because the caller may wipe or change them afterwards.
   const limit = callLimit(options.waitTimeout, options.timeout);
   const { repeatable, anyCard, signal, requestId } = options;
-  const end = Date.now() + limit;
+  const end = now() + limit;
   const request = TransmitRequest.create();
   request.turn = turnToWire(options);
   request.commands = toWire(commands);
@@ -72,7 +73,7 @@ export async function transmit(
   const { outcomeLifetime } = (await getBroker(connection, patience)).limits;
   const mayRepeat = anyCard || (await fixInsertion(connection, request, patience));
   // Taken before the unit is sent, so that no repeat comes after the outcome was dropped.
-  const lastRepeat = Date.now() + outcomeLifetime / 2;
+  const lastRepeat = now() + outcomeLifetime / 2;
   try {
     return await attempt(connection, request, patience);
   } catch (first) {
@@ -95,14 +96,14 @@ async function fixInsertion(connection: Connection, request: TransmitRequest, pa
   return insertionId !== "";
 }
 
-/** The limits of the unit: its deadline by `Date.now()`, and the signal. */
+/** The limits of the unit: its end by {@link now}, and the signal. */
 interface Span {
   end: number;
   signal: AbortSignal | undefined;
 }
 
 interface Repeats extends Span {
-  /** The time, by `Date.now()`, after which no repeat is sent. */
+  /** The time, by {@link now}, after which no repeat is sent. */
   lastRepeat: number;
   /** The failure of the first attempt. */
   first: FailedError;
@@ -114,7 +115,7 @@ async function repeat(connection: Connection, request: TransmitRequest, repeats:
     await sleep(pause, undefined, { signal }).catch(() => {
       throw signal ? aborted(signal, "UNKNOWN") : first;
     });
-    const connectLimit = Math.min(end, lastRepeat) - Date.now();
+    const connectLimit = Math.min(end, lastRepeat) - now();
     if (connectLimit <= 0) {
       break;
     }
@@ -140,7 +141,7 @@ async function attempt(
   { end, signal }: Span,
   connectLimit?: number,
 ): Promise<Transmitted> {
-  const limit = Math.max(0, end - Date.now());
+  const limit = Math.max(0, end - now());
   const bound = { limit, signal, ...(connectLimit !== undefined && { connectLimit }) };
   return transmittedOrStopped(await call(connection, (stub, ...rest) => stub.transmit(...rest), request, bound));
 }

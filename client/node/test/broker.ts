@@ -127,9 +127,9 @@ export class Broker {
 
 /** Waits for a condition, at most {@link LONG} ms. */
 export async function until(what: string, condition: () => boolean | Promise<boolean>): Promise<void> {
-  const end = Date.now() + LONG;
+  const end = performance.now() + LONG;
   while (!(await condition())) {
-    if (Date.now() > end) {
+    if (performance.now() > end) {
       throw new Error(`not in time: ${what}`);
     }
     await sleep(5);

@@ -34,11 +34,11 @@ test("without connect timeout a running broker is found", async (test) => {
 });
 
 test("a missing broker is reported after the timeout", async () => {
-  const start = Date.now();
+  const start = performance.now();
   const nowhere = { endpoint: "unix:/nowhere/cardbroker.sock", connectTimeout: 300 };
   const error = await fails(NotRunningError, Client.connect(nowhere));
   assert.deepEqual([error.message, error.systemError], ["no broker at unix:/nowhere/cardbroker.sock", "ENOENT"]);
-  assert(Date.now() - start >= 200 && Date.now() - start < 2_000);
+  assert(performance.now() - start >= 200 && performance.now() - start < 2_000);
   // The port of the discard service, without a listener.
   await fails(NotRunningError, Client.connect({ endpoint: "http://127.0.0.1:9", connectTimeout: 0 }));
 });
