@@ -27,26 +27,19 @@ struct Unit {
     v1::TransmitRequest request;
     std::optional<Nanoseconds> wait;
     Clock::time_point end;
-    /// The time after the first attempt within which repeats may begin; absent: no repeats.
+    /// The time after the start of the first attempt within which repeats may begin; absent: no repeats.
     std::optional<Clock::duration> repeat_window;
-    /// The start of the first attempt.
-    std::optional<Clock::time_point> first_sent;
-
-    /// The latest start of an attempt.
-    Clock::time_point send_by() const {
-        return first_sent && repeat_window ? std::min(end, *first_sent + *repeat_window) : end;
-    }
 };
 
 void set_wait(v1::TransmitRequest& request, std::optional<Nanoseconds> wait) {
     if (wait) *request.mutable_turn()->mutable_wait_timeout() = to_wire(*wait);
 }
 
-Transmitted attempt(Connection& connection, Unit& unit) {
-    const auto channel = connection.connected(unit.send_by());
+/// Sends the unit once, before `latest`.
+Transmitted attempt(Connection& connection, Unit& unit, Clock::time_point latest) {
+    const auto channel = connection.connected(latest);
     const auto now = Clock::now();
-    if (now >= unit.send_by()) throw deadline_passed().not_sent();
-    if (!unit.first_sent) unit.first_sent = now;
+    if (now >= latest) throw deadline_passed().not_sent();
     // The time to connect must not use up the time in which NotSent arrives.
     const Times left = times(unit.wait, unit.end - now);
     set_wait(unit.request, left.wait);
@@ -95,18 +88,20 @@ void prepare_repeats(Connection& connection, Unit& unit, bool any_card) {
 }
 
 Transmitted with_repeats(Connection& connection, Unit& unit) {
+    // Counts from before the first attempt connects, so that no repeat comes after the outcome was dropped.
+    const auto latest = std::min(unit.end, Clock::now() + *unit.repeat_window);
     std::exception_ptr first;
     try {
-        return attempt(connection, unit);
+        return attempt(connection, unit, unit.end);
     } catch (const ConnectionLost&) {
         first = std::current_exception();
     }
     for (int repeat = 0; repeat < repeats; ++repeat) {
         const auto next = Clock::now() + std::chrono::duration_cast<Clock::duration>(pause(repeat));
-        if (next >= unit.send_by()) break;
+        if (next >= latest) break;
         std::this_thread::sleep_until(next);
         try {
-            return attempt(connection, unit);
+            return attempt(connection, unit, latest);
         } catch (const ConnectionLost&) {
         } catch (const NotRunning&) {
         } catch (const Stopped&) {
@@ -136,7 +131,7 @@ Transmitted Client::transmit(const ReaderName& reader, const std::vector<Command
     check_length(request);
     request.set_reader(resolve(*connection_, reader, unit.end));
     if (options.repeatable) prepare_repeats(*connection_, unit, options.any_card);
-    return unit.repeat_window ? with_repeats(*connection_, unit) : attempt(*connection_, unit);
+    return unit.repeat_window ? with_repeats(*connection_, unit) : attempt(*connection_, unit, unit.end);
 }
 
 }  // namespace cardbroker

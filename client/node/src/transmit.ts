@@ -72,7 +72,7 @@ export async function transmit(
 
   const { outcomeLifetime } = (await getBroker(connection, patience)).limits;
   const mayRepeat = anyCard || (await fixInsertion(connection, request, patience));
-  // Taken before the unit is sent, so that no repeat comes after the outcome was dropped.
+  // Taken before the first attempt connects, so that no repeat comes after the outcome was dropped.
   const lastRepeat = now() + outcomeLifetime / 2;
   try {
     return await attempt(connection, request, patience);

@@ -86,3 +86,9 @@ test("a step forward of the system's time ends no repeat", async (test) => {
   // The pauses before the second and third unit are 300 ms at most.
   assert(broker.units >= 3, `${broker.units} units`);
 });
+
+test("the time for repeats starts before the first attempt connects", async () => {
+  const broker = new LosingBroker((unit) => (unit === 0 ? sleep(OUTCOME_LIFETIME / 2) : nothing()), nothing);
+  await broker.fail();
+  assert.equal(broker.units, 1);
+});

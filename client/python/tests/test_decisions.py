@@ -61,6 +61,19 @@ def test_repeats_end_at_half_the_lifetime_of_outcomes() -> None:
     assert repeated(0, 0) == ["GetBroker", "Transmit"]
 
 
+def test_the_time_for_repeats_starts_before_the_first_attempt_connects() -> None:
+    now = 100.0
+    steps = unit("readers/desk", [SELECT], lambda: now, repeatable=True, any_card=True, deadline=1000)
+    assert next(steps).method == "GetBroker"
+    answer = broker_pb2.GetBrokerResponse()
+    answer.limits.outcome_lifetime.FromSeconds(600)
+    now = 110.0
+    assert steps.send(answer).method == "Transmit"
+    # The shell connects, sends the unit and loses the connection meanwhile.
+    now = 250.0
+    assert steps.send(lost("gone")).latest == 110 + 300
+
+
 def test_a_repeat_does_not_begin_after_its_latest_start() -> None:
     step = Step(transmit_pb2.TransmitRequest(), end=100, latest=50)
     assert step.timeout(50) == 50

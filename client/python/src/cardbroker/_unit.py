@@ -63,7 +63,8 @@ def _steps(
     if repeatable:
         told = yield from get_broker(end)
         lifetime = told.limits.outcome_lifetime
-    # Later the broker may have dropped the outcome and would run the unit again.
+    # Later the broker may have dropped the outcome and would run the unit again. Counts from before the first attempt
+    # connects.
     latest = clock() + lifetime / 2
     outcome = yield Step(request, end=end)
     if isinstance(outcome, transmit_pb2.TransmitResponse):
