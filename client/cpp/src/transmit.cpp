@@ -11,6 +11,7 @@
 #include "convert.h"
 #include "errors.h"
 #include "queries.h"
+#include "random.h"
 #include "times.h"
 
 namespace cardbroker {
@@ -21,6 +22,7 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int repeats = 3;
 constexpr std::chrono::milliseconds first_pause(100);
+constexpr std::size_t request_id_bytes = 16;
 
 /// A unit and its limits.
 struct Unit {
@@ -55,13 +57,9 @@ Transmitted attempt(Connection& connection, Unit& unit, Clock::time_point latest
 
 /// A fresh id that cannot be guessed: 128 random bits.
 std::string fresh_id() try {
-    std::random_device random;
-    std::uint32_t id[4];
-    for (std::uint32_t& part : id) part = random();
-    return std::string(reinterpret_cast<const char*>(id), sizeof id);
+    return random_bytes(request_id_bytes);
 } catch (const std::runtime_error& error) {
-    throw Error(
-        own_failure(std::string("no random numbers: ") + error.what(), Delivery::NotSent, StatusCode::Internal));
+    throw Error(own_failure(error.what(), Delivery::NotSent, StatusCode::Internal));
 }
 
 /// The pause before a repeat: each twice as long, half fixed and half random, so that many clients do not return at the

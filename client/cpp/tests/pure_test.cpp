@@ -9,6 +9,7 @@
 
 #include "broker.h"
 #include "pipeline.h"
+#include "random.h"
 #include "times.h"
 
 static std::size_t wiped_bytes = 0;
@@ -69,6 +70,19 @@ TEST_CASE("destroyed and replaced APDU bytes are wiped once") {
     ApduBytes replaced(std::vector<std::uint8_t>(5));
     replaced = ApduBytes();
     CHECK(wiped_bytes == 18);
+}
+
+TEST_CASE("random bytes are complete and differ") {
+    const std::string first = random_bytes(256);
+    CHECK(first.size() == 256);
+    CHECK(first != random_bytes(256));
+    // A byte that stays zero in all rounds is not filled: by chance this happens once in 2^128 runs or less.
+    std::string filled(16, '\0');
+    for (int round = 0; round < 17; ++round) {
+        const std::string id = random_bytes(filled.size());
+        for (std::size_t at = 0; at < filled.size(); ++at) filled[at] = static_cast<char>(filled[at] | id[at]);
+    }
+    CHECK(filled.find('\0') == filled.npos);
 }
 
 TEST_CASE("the wait ends a tenth before the deadline") {
