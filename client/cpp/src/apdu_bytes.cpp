@@ -1,10 +1,11 @@
 // The type for APDU bytes: wiped when destroyed, printed as a length.
 #include <cardbroker/apdu_bytes.h>
-#include <string.h>
 
 #include <ostream>
 #include <stdexcept>
 #include <utility>
+
+#include "wipe.h"
 
 namespace cardbroker {
 
@@ -18,8 +19,7 @@ ApduBytes& ApduBytes::operator=(ApduBytes other) noexcept {
 }
 
 ApduBytes::~ApduBytes() {
-    // Unlike memset, the compiler may not remove this call.
-    if (!bytes_.empty()) explicit_bzero(bytes_.data(), bytes_.size());
+    if (!bytes_.empty()) wipe(bytes_.data(), bytes_.size());
 }
 
 namespace {

@@ -11,6 +11,7 @@
 #include "errors.h"
 #include "queries.h"
 #include "times.h"
+#include "wipe.h"
 
 namespace cardbroker {
 
@@ -66,6 +67,7 @@ Transmitted Session::transmit(const std::vector<Command>& commands, Restart rest
 
 Pending Session::begin(const std::vector<Command>& commands, Restart restart) {
     v1::OpenSessionRequest message;
+    const WipedAtEnd wiping(message);
     to_wire(commands, *message.mutable_transmit()->mutable_commands());
     // Checks the length with the longest id, because the real id is not known yet.
     message.mutable_transmit()->set_id(INT64_MAX);
@@ -116,6 +118,7 @@ Transmitted Pending::get() {
     if (!response.has_transmitted()) throw broken_contract("the broker sent another answer than the request needs");
     v1::SessionTransmitted& transmitted = *response.mutable_transmitted();
     v1::TransmitResponse unit;
+    const WipedAtEnd wiping(unit);
     unit.mutable_results()->Swap(transmitted.mutable_results());
     if (transmitted.has_stopped()) unit.mutable_stopped()->Swap(transmitted.mutable_stopped());
     unit.mutable_card_duration()->Swap(transmitted.mutable_card_duration());

@@ -13,6 +13,7 @@
 #include "queries.h"
 #include "random.h"
 #include "times.h"
+#include "wipe.h"
 
 namespace cardbroker {
 
@@ -50,15 +51,14 @@ Transmitted attempt(Connection& connection, Unit& unit, Clock::time_point latest
     context.set_deadline(std::chrono::system_clock::now() + left.deadline);
     connection.sign(context);
     v1::TransmitResponse response;
+    const WipedAtEnd wiping(response);
     const grpc::Status status = Stub(channel).Transmit(&context, unit.request, &response);
     if (!status.ok()) std::rethrow_exception(failure(status, context));
     return from_wire(response);
 }
 
 /// A fresh id that cannot be guessed: 128 random bits.
-std::string fresh_id() try {
-    return random_bytes(request_id_bytes);
-} catch (const std::runtime_error& error) {
+std::string fresh_id() try { return random_bytes(request_id_bytes); } catch (const std::runtime_error& error) {
     throw Error(own_failure(error.what(), Delivery::NotSent, StatusCode::Internal));
 }
 
@@ -119,6 +119,7 @@ Transmitted Client::transmit(const ReaderName& reader, const std::vector<Command
                              const TransmitOptions& options) const {
     const Times limits = times(options.wait_timeout, options.deadline);
     Unit unit;
+    const WipedAtEnd wiping(unit.request);
     unit.wait = options.wait_timeout;
     unit.end = Clock::now() + std::chrono::duration_cast<Clock::duration>(limits.deadline);
     v1::TransmitRequest& request = unit.request;

@@ -4,21 +4,12 @@
 #include <unistd.h>
 
 #include <cstdlib>
-#include <cstring>
 #include <sstream>
 
 #include "broker.h"
 #include "pipeline.h"
 #include "random.h"
 #include "times.h"
-
-static std::size_t wiped_bytes = 0;
-
-// Replaces the C library's function, so that a test sees the wiped bytes.
-extern "C" void explicit_bzero(void* bytes, std::size_t size) noexcept {
-    std::memset(bytes, 0, size);
-    wiped_bytes += size;
-}
 
 namespace cardbroker::tests {
 
@@ -57,19 +48,6 @@ TEST_CASE("APDU bytes are parsed without repeating them in errors") {
         CAPTURE(text);
         CHECK_THROWS_AS(ApduBytes::from_hex(text), std::invalid_argument);
     }
-}
-
-TEST_CASE("destroyed and replaced APDU bytes are wiped once") {
-    wiped_bytes = 0;
-    {
-        ApduBytes bytes(std::vector<std::uint8_t>(13));
-        const ApduBytes moved = std::move(bytes);
-        CHECK(wiped_bytes == 0);
-    }
-    CHECK(wiped_bytes == 13);
-    ApduBytes replaced(std::vector<std::uint8_t>(5));
-    replaced = ApduBytes();
-    CHECK(wiped_bytes == 18);
 }
 
 TEST_CASE("random bytes are complete and differ") {

@@ -12,7 +12,7 @@ namespace cardbroker {
 
 /// The bytes of a command or a response. They may contain a PIN or a key, so `<<` writes only their number.
 ///
-/// gRPC's own copies during a call are not wiped.
+/// The buffers of gRPC and protobuf during a call are not wiped.
 class ApduBytes {
 public:
     ApduBytes() = default;
