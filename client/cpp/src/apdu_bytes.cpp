@@ -1,4 +1,4 @@
-// The type for APDU bytes: wiped when destroyed, printed as a length.
+// The type for APDU bytes: wiped when destroyed, never printed.
 #include <cardbroker/apdu_bytes.h>
 
 #include <ostream>
@@ -49,6 +49,6 @@ ApduBytes ApduBytes::from_hex(std::string_view text) {
     return result;
 }
 
-std::ostream& operator<<(std::ostream& out, const ApduBytes& bytes) { return out << bytes.size() << " bytes"; }
+std::ostream& operator<<(std::ostream& out, const ApduBytes&) { return out << "[redacted]"; }
 
 }  // namespace cardbroker

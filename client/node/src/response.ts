@@ -33,7 +33,7 @@ export interface Transmitted {
  */
 export type StatusWordSource = Word<typeof WireSource>;
 
-/** The answer to one command. Inspecting it shows only the length of its data; its JSON has the data in hexadecimal. */
+/** The answer to one command. Inspecting it shows neither its data nor their length; its JSON has the data. */
 export class CommandResult {
   /** The kind of answer; absent if it is newer than this client. */
   readonly kind?: "apdu" | "control" | "attribute" | "pinPad";
@@ -84,7 +84,7 @@ export class CommandResult {
 
   [inspect.custom](_depth: number, options: InspectOptions): string {
     const statusWord = this.statusWord.toString(16).toUpperCase().padStart(4, "0");
-    return `CommandResult ${inspect({ ...this, data: `${this.data.length} bytes`, statusWord }, options)}`;
+    return `CommandResult ${inspect({ ...this, data: "[redacted]", statusWord }, options)}`;
   }
 }
 

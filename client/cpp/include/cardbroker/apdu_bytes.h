@@ -1,4 +1,4 @@
-// The type for APDU bytes: wiped when destroyed, printed as a length.
+// The type for APDU bytes: wiped when destroyed, never printed.
 #pragma once
 
 #include <cstddef>
@@ -10,7 +10,7 @@
 
 namespace cardbroker {
 
-/// The bytes of a command or a response. They may contain a PIN or a key, so `<<` writes only their number.
+/// The bytes of a command or a response. They may contain a PIN or a key, so `<<` shows neither them nor their number.
 ///
 /// The buffers of gRPC and protobuf during a call are not wiped.
 class ApduBytes {
@@ -49,7 +49,7 @@ private:
     std::vector<std::uint8_t> bytes_;
 };
 
-/// Writes the number of bytes: "13 bytes".
+/// Writes "[redacted]": the number of bytes may tell the length of a PIN.
 std::ostream& operator<<(std::ostream& out, const ApduBytes& bytes);
 
 }  // namespace cardbroker

@@ -140,8 +140,8 @@ class Command:
         return command
 
     def __repr__(self) -> str:
-        kind = self._wire.WhichOneof("action")
-        return f"Command({len(self._wire.apdu.bytes)} bytes)" if kind == "apdu" else f"Command({kind})"
+        # Not even the number of bytes, which may tell the length of a PIN.
+        return f"Command({self._wire.WhichOneof('action')})"
 
 
 CommandLike = Union[Command, bytes]

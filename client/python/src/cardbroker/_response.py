@@ -36,7 +36,8 @@ class CommandResult:
         return meaning(self.status_word)
 
     def __repr__(self) -> str:
-        return f"CommandResult({len(self.data)} bytes, {self.status_word:04X})"
+        # Not even the number of bytes, which may tell the length of a PIN.
+        return f"CommandResult({self.kind}, {self.status_word:04X})"
 
 
 @dataclass(frozen=True)
