@@ -109,7 +109,7 @@ Connection::Connection(Endpoint endpoint, ConnectOptions options)
     if (!endpoint_.is_unix() && !options_.token_file.empty()) read_token(options_.token_file);
 }
 
-std::chrono::nanoseconds Connection::patience() const noexcept {
+std::chrono::nanoseconds Connection::connect_timeout() const noexcept {
     constexpr auto most = std::chrono::duration_cast<std::chrono::milliseconds>(max_deadline);
     return std::clamp(options_.connect_timeout, std::chrono::milliseconds(0), most);
 }
@@ -136,7 +136,7 @@ std::shared_ptr<grpc::Channel> Connection::connected(Clock::time_point end) {
     }
     // Outside the lock, so that no call waits for the attempt of another. A new channel, because the old one would
     // pause before its next attempt.
-    const auto last_attempt = std::min(start + patience(), end);
+    const auto last_attempt = std::min(start + connect_timeout(), end);
     for (;;) {
         auto channel = fresh();
         const auto now = Clock::now();

@@ -36,7 +36,7 @@ public:
     bool is_forbidden() const;
 
     /// The longest wait of a call for a broker that is away; at most `max_deadline`.
-    std::chrono::nanoseconds patience() const noexcept;
+    std::chrono::nanoseconds connect_timeout() const noexcept;
 
     /// Adds the group and the token to a call.
     ///

@@ -179,8 +179,8 @@ std::pair<std::exception_ptr, std::exception_ptr> Conversation::why_ended(const 
         return own(std::make_exception_ptr(Error(aborted)));
     }
     if (!status.ok()) {
-        const auto told = std::make_exception_ptr(query_failure(status, context_));
-        return {failure(status, context_), opened_ ? not_sent(told) : told};
+        const auto reported = std::make_exception_ptr(query_failure(status, context_));
+        return {failure(status, context_), opened_ ? not_sent(reported) : reported};
     }
     if (closing_ && callers_.empty()) return {};
     return own(std::make_exception_ptr(connection_lost("the broker ended the session")));
@@ -207,10 +207,10 @@ void Conversation::take(v1::OpenSessionResponse& message) {
             succeed(message.reset_done().id());
             break;
         case v1::OpenSessionResponse::kFailed: {
-            const v1::Failure& told = message.failed().failure();
-            const bool preceding = told.reason() == v1::ERROR_REASON_PRECEDING_FAILED;
+            const v1::Failure& reported = message.failed().failure();
+            const bool preceding = reported.reason() == v1::ERROR_REASON_PRECEDING_FAILED;
             answer(message.failed().id(), preceding ? Outcome::PrecedingFailed : Outcome::Failed,
-                   {{}, std::make_exception_ptr(Error(from_wire(told))), 0});
+                   {{}, std::make_exception_ptr(Error(from_wire(reported))), 0});
             break;
         }
         case v1::OpenSessionResponse::kHeartbeat:

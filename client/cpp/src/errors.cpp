@@ -66,8 +66,8 @@ Stopped::Stopped(Failure failure, std::size_t index, Transmitted partial)
       partial_(std::make_shared<const Transmitted>(std::move(partial))) {}
 
 std::exception_ptr failure(const grpc::Status& status, const grpc::ClientContext& context) {
-    auto told = told_failure(status, context);
-    return told ? std::make_exception_ptr(Error(std::move(*told))) : unexplained(status);
+    auto reported = reported_failure(status, context);
+    return reported ? std::make_exception_ptr(Error(std::move(*reported))) : unexplained(status);
 }
 
 std::exception_ptr not_sent(const std::exception_ptr& failure) {
@@ -83,8 +83,8 @@ Error as_error(const std::exception_ptr& failure) {
 }
 
 Error query_failure(const grpc::Status& status, const grpc::ClientContext& context) {
-    auto told = told_failure(status, context);
-    return told ? Error(std::move(*told)) : as_error(unexplained(status)).not_sent();
+    auto reported = reported_failure(status, context);
+    return reported ? Error(std::move(*reported)) : as_error(unexplained(status)).not_sent();
 }
 
 Error deadline_passed() {

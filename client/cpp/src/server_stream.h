@@ -25,7 +25,7 @@ struct ServerStream {
     using Clock = std::chrono::system_clock;
     enum class Phase { Starting, Reading, Finishing };
     /// The meaning of a completed operation.
-    enum class Step { Nothing, Told, Ended };
+    enum class Step { Nothing, Received, Ended };
 
     /// The longest wait for the first message.
     static constexpr std::chrono::seconds open_timeout{10};
@@ -54,7 +54,7 @@ struct ServerStream {
         if (phase == Phase::Reading) {
             heard = true;
             limit = Clock::now() + silence_limit;
-            return Step::Told;
+            return Step::Received;
         }
         phase = Phase::Reading;
         read_on();

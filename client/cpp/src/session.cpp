@@ -21,10 +21,10 @@ struct Answer {
     std::future<Reply> reply;
 
     v1::OpenSessionResponse get() {
-        Reply told = reply.get();
-        conversation->learn(told.failure_count);
-        if (told.failure) std::rethrow_exception(told.failure);
-        return std::move(told.response);
+        Reply received = reply.get();
+        conversation->learn(received.failure_count);
+        if (received.failure) std::rethrow_exception(received.failure);
+        return std::move(received.response);
     }
 };
 

@@ -132,7 +132,7 @@ void add_generic(const v1::StatusDetails& details, Failure& failure) {
 
 }  // namespace
 
-std::optional<Failure> told_failure(const grpc::Status& status, const grpc::ClientContext& context) {
+std::optional<Failure> reported_failure(const grpc::Status& status, const grpc::ClientContext& context) {
     v1::StatusDetails details;
     if (details.ParseFromString(status.error_details())) {
         if (auto failure = of_failure(details, status)) return failure;

@@ -10,6 +10,6 @@ namespace cardbroker {
 
 /// The failure in the status's details; else in ErrorInfo, RetryInfo and BadRequest, and in the plain trailers for
 /// values that ErrorInfo lacks. Empty if the status does not come from the broker.
-std::optional<Failure> told_failure(const grpc::Status& status, const grpc::ClientContext& context);
+std::optional<Failure> reported_failure(const grpc::Status& status, const grpc::ClientContext& context);
 
 }  // namespace cardbroker

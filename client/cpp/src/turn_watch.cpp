@@ -69,7 +69,7 @@ public:
 private:
     std::optional<std::vector<WaitingTurn>> advance(bool ok) {
         switch (stream_.advance(ok)) {
-            case Step::Told:
+            case Step::Received:
                 return take();
             case Step::Ended:
                 ended_by_ = stream_.why_ended();
@@ -82,13 +82,13 @@ private:
 
     /// A heartbeat is no report.
     std::optional<std::vector<WaitingTurn>> take() {
-        std::optional<std::vector<WaitingTurn>> told;
+        std::optional<std::vector<WaitingTurn>> reported;
         if (!stream_.message.is_heartbeat()) {
-            told.emplace();
-            for (const v1::WaitingTurn& turn : stream_.message.waiting()) told->push_back(from_wire(turn));
+            reported.emplace();
+            for (const v1::WaitingTurn& turn : stream_.message.waiting()) reported->push_back(from_wire(turn));
         }
         stream_.read_on();
-        return told;
+        return reported;
     }
 
     std::atomic<bool> stopped_{false};

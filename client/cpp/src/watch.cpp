@@ -31,7 +31,7 @@ class Watch::State {
 public:
     explicit State(std::shared_ptr<Connection> connection)
         : connection_(std::move(connection)),
-          patience_end_(Clock::now() + std::chrono::duration_cast<Clock::duration>(connection_->patience())) {}
+          first_wait_end_(Clock::now() + std::chrono::duration_cast<Clock::duration>(connection_->connect_timeout())) {}
 
     ~State() {
         if (stream_) stream_->context.TryCancel();
@@ -97,7 +97,7 @@ private:
     /// Processes the completion of the pending operation.
     void advance(bool ok) {
         switch (stream_->advance(ok)) {
-            case Step::Told:
+            case Step::Received:
                 take();
                 return stream_->read_on();
             case Step::Ended:
@@ -116,12 +116,12 @@ private:
     }
 
     /// Whether the broker may still be starting, before the first Disconnected.
-    bool is_awaited() const { return !connected_ && Clock::now() < patience_end_ && !connection_->is_forbidden(); }
+    bool is_awaited() const { return !connected_ && Clock::now() < first_wait_end_ && !connection_->is_forbidden(); }
 
     void lost(Error error, bool was_away = false) {
         stream_.reset();
         if (was_away && is_awaited()) {
-            pause_end_ = std::min(Clock::now() + first_pause, patience_end_);
+            pause_end_ = std::min(Clock::now() + first_pause, first_wait_end_);
             return;
         }
         // Half fixed, half random, so that many watches do not reconnect at the same moment.
@@ -175,7 +175,7 @@ private:
     std::unique_ptr<Stream> stream_;
     Clock::time_point pause_end_ = Clock::now();
     /// The end of the first wait for a broker that does not answer yet.
-    const Clock::time_point patience_end_;
+    const Clock::time_point first_wait_end_;
     std::chrono::milliseconds pause_ = first_pause;
     std::minstd_rand random_{std::random_device{}()};
     std::string resume_token_;

@@ -58,16 +58,16 @@ std::vector<Command> commands(std::initializer_list<std::string> texts) {
     return result;
 }
 
-std::string told(const CommandResult& result) {
+std::string texts(const CommandResult& result) {
     std::string text;
     for (const std::uint8_t byte : result.data()) text += format("%02X", byte);
     return text + (text.empty() ? "" : " ") + format("%04X", result.status_word());
 }
 
-std::vector<std::string> told(const Transmitted& transmitted) {
-    std::vector<std::string> texts;
-    for (const CommandResult& result : transmitted.results) texts.push_back(told(result));
-    return texts;
+std::vector<std::string> texts(const Transmitted& transmitted) {
+    std::vector<std::string> answers;
+    for (const CommandResult& result : transmitted.results) answers.push_back(texts(result));
+    return answers;
 }
 
 std::string refusal(const std::function<void()>& call) {

@@ -39,8 +39,8 @@ std::string fault(int kind, int a, int b);
 /// Makes commands from hexadecimal texts.
 std::vector<Command> commands(std::initializer_list<std::string> texts);
 /// Converts an answer to hexadecimal text: data, a space, status word.
-std::string told(const CommandResult& result);
-std::vector<std::string> told(const Transmitted& transmitted);
+std::string texts(const CommandResult& result);
+std::vector<std::string> texts(const Transmitted& transmitted);
 /// The failure of a call: "REASON DELIVERY". Fails the test if the call succeeds.
 std::string refusal(const std::function<void()>& call);
 

@@ -182,16 +182,16 @@ private:
     }
 
     std::string parse_endpoint(const Order& order) {
-        Struct told;
-        (*told.mutable_fields())["endpoint"].set_string_value(Endpoint(order.text("text")).to_string());
-        return json(told);
+        Struct result;
+        (*result.mutable_fields())["endpoint"].set_string_value(Endpoint(order.text("text")).to_string());
+        return json(result);
     }
 
     std::string meaning(const Order& order) {
-        Struct told;
+        Struct result;
         const auto text = cardbroker::meaning(static_cast<std::uint16_t>(order.number("status_word")));
-        if (text) (*told.mutable_fields())["text"].set_string_value(*text);
-        return json(told);
+        if (text) (*result.mutable_fields())["text"].set_string_value(*text);
+        return json(result);
     }
 
     const Client& client() const {

@@ -34,7 +34,7 @@ void follow(Watch& watch, Follower& follower) {
 
 void follow(TurnWatch& watch, Follower& follower) {
     for (bool is_over = false; !is_over;) {
-        std::string told = answer([&] {
+        std::string line = answer([&] {
             v1::WatchTurnResponse turns;
             const auto waiting = watch.next(long_time);
             is_over = !waiting;
@@ -43,8 +43,8 @@ void follow(TurnWatch& watch, Follower& follower) {
             }
             return json(turns);
         });
-        is_over = is_over || told.rfind("{\"ok\"", 0) != 0;
-        follower.tell(std::move(told));
+        is_over = is_over || line.rfind("{\"ok\"", 0) != 0;
+        follower.tell(std::move(line));
     }
 }
 

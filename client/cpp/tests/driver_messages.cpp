@@ -24,7 +24,7 @@ google::protobuf::Timestamp timestamp(std::chrono::system_clock::time_point time
     return TimeUtil::NanosecondsToTimestamp(std::chrono::duration_cast<nanoseconds>(time.time_since_epoch()).count());
 }
 
-bool is_told(std::chrono::system_clock::time_point time) { return time != std::chrono::system_clock::time_point(); }
+bool is_set(std::chrono::system_clock::time_point time) { return time != std::chrono::system_clock::time_point(); }
 
 google::protobuf::Duration wire(nanoseconds duration) { return TimeUtil::NanosecondsToDuration(duration.count()); }
 
@@ -141,12 +141,12 @@ v1::Reader message(const Reader& reader) {
 }
 
 v1::GetBrokerResponse message(const BrokerInfo& broker) {
-    v1::GetBrokerResponse told;
-    told.set_version(broker.version);
-    told.set_epoch(broker.epoch);
-    if (is_told(broker.start_time)) *told.mutable_start_time() = timestamp(broker.start_time);
-    for (const std::string& capability : broker.capabilities) told.add_capabilities(capability);
-    v1::BrokerLimits& limits = *told.mutable_limits();
+    v1::GetBrokerResponse message;
+    message.set_version(broker.version);
+    message.set_epoch(broker.epoch);
+    if (is_set(broker.start_time)) *message.mutable_start_time() = timestamp(broker.start_time);
+    for (const std::string& capability : broker.capabilities) message.add_capabilities(capability);
+    v1::BrokerLimits& limits = *message.mutable_limits();
     limits.set_max_message_bytes(broker.limits.max_message_bytes);
     limits.set_max_commands(broker.limits.max_commands);
     limits.set_max_session_messages(broker.limits.max_session_messages);
@@ -155,13 +155,13 @@ v1::GetBrokerResponse message(const BrokerInfo& broker) {
     limits.set_max_outcomes_per_user(broker.limits.max_outcomes_per_user);
     *limits.mutable_outcome_lifetime() = wire(broker.limits.outcome_lifetime);
     *limits.mutable_max_contended_lease() = wire(broker.limits.max_contended_lease);
-    v1::CallerInfo& caller = *told.mutable_caller();
+    v1::CallerInfo& caller = *message.mutable_caller();
     caller.set_principal(broker.caller.principal);
     if (broker.caller.process_id) caller.set_process_id(*broker.caller.process_id);
     caller.set_connection(broker.caller.connection);
     caller.set_is_connection(broker.caller.is_connection);
     caller.set_group(broker.caller.group);
-    return told;
+    return message;
 }
 
 v1::WaitingTurn message(const WaitingTurn& turn) {
@@ -169,49 +169,49 @@ v1::WaitingTurn message(const WaitingTurn& turn) {
     wire.set_reader(turn.reader);
     wire.set_is_session(turn.is_session);
     wire.set_turns_ahead_count(turn.turns_ahead_count);
-    if (is_told(turn.arrive_time)) *wire.mutable_arrive_time() = timestamp(turn.arrive_time);
-    if (is_told(turn.deadline_time)) *wire.mutable_deadline_time() = timestamp(turn.deadline_time);
+    if (is_set(turn.arrive_time)) *wire.mutable_arrive_time() = timestamp(turn.arrive_time);
+    if (is_set(turn.deadline_time)) *wire.mutable_deadline_time() = timestamp(turn.deadline_time);
     if (turn.holder) {
         wire.mutable_holder()->set_is_own(turn.holder->is_own);
         wire.mutable_holder()->set_is_session(turn.holder->is_session);
         const auto begin = turn.holder->begin_time;
-        if (is_told(begin)) *wire.mutable_holder()->mutable_begin_time() = timestamp(begin);
+        if (is_set(begin)) *wire.mutable_holder()->mutable_begin_time() = timestamp(begin);
     }
     return wire;
 }
 
 v1::TransmitResponse message(const Transmitted& transmitted) {
-    v1::TransmitResponse told;
+    v1::TransmitResponse message;
     for (const CommandResult& result : transmitted.results) {
-        v1::CommandResult& added = *told.add_results();
+        v1::CommandResult& added = *message.add_results();
         std::visit(Outcome{added}, result.outcome);
         *added.mutable_card_duration() = wire(result.card_duration);
     }
-    told.set_insertion_id(transmitted.insertion_id);
-    told.set_state_tag(transmitted.state_tag);
-    *told.mutable_queue_duration() = wire(transmitted.queue_duration);
-    *told.mutable_card_duration() = wire(transmitted.card_duration);
-    told.set_was_reset(transmitted.was_reset);
-    told.set_replayed(transmitted.replayed);
-    return told;
+    message.set_insertion_id(transmitted.insertion_id);
+    message.set_state_tag(transmitted.state_tag);
+    *message.mutable_queue_duration() = wire(transmitted.queue_duration);
+    *message.mutable_card_duration() = wire(transmitted.card_duration);
+    message.set_was_reset(transmitted.was_reset);
+    message.set_replayed(transmitted.replayed);
+    return message;
 }
 
 v1::Failure message(const Failure& failure) {
-    v1::Failure told;
-    told.set_reason(static_cast<v1::ErrorReason>(failure.reason));
-    told.set_delivery(static_cast<v1::Delivery>(failure.delivery));
-    told.set_message(failure.message);
-    told.set_code(static_cast<int>(failure.code));
-    if (failure.retry_after) *told.mutable_retry_after() = wire(*failure.retry_after);
-    told.set_rule(failure.rule);
-    told.set_cause(static_cast<v1::RevocationCause>(failure.cause));
+    v1::Failure message;
+    message.set_reason(static_cast<v1::ErrorReason>(failure.reason));
+    message.set_delivery(static_cast<v1::Delivery>(failure.delivery));
+    message.set_message(failure.message);
+    message.set_code(static_cast<int>(failure.code));
+    if (failure.retry_after) *message.mutable_retry_after() = wire(*failure.retry_after);
+    message.set_rule(failure.rule);
+    message.set_cause(static_cast<v1::RevocationCause>(failure.cause));
     for (const FieldViolation& violation : failure.field_violations) {
-        v1::FieldViolation& added = *told.add_field_violations();
+        v1::FieldViolation& added = *message.add_field_violations();
         added.set_field(violation.field);
         added.set_description(violation.description);
     }
-    told.set_reader(failure.reader);
-    return told;
+    message.set_reader(failure.reader);
+    return message;
 }
 
 v1::SessionOpened message(const Session& session) {

@@ -54,7 +54,7 @@ TEST_CASE("unanswered messages get the delivery of the session's end") {
         Session session = broker.client().open_session(reader);
         Pending answered = session.begin(commands({read_record}));
         Pending unanswered = session.begin(commands({read_record}));
-        CHECK(told(answered.get()) == std::vector<std::string>{"9000"});
+        CHECK(texts(answered.get()) == std::vector<std::string>{"9000"});
         const std::string fate = reason == "no reason" ? " UNKNOWN" : " NOT_SENT";
         CHECK(refusal([&] { unanswered.get(); }) == reason + fate);
         until([&] { return !session.is_open(); });

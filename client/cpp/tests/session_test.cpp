@@ -19,7 +19,7 @@ TEST_CASE("a session holds the card and resets it at close") {
     CHECK(session.atr().size() == 12);
     CHECK(session.insertion_id() == client.readers().at(0).insertion_id);
     CHECK(!session.state_tag().empty());
-    CHECK(told(session.transmit({Command::raw(ApduBytes::from_hex(select_application))})) == Texts{"6113"});
+    CHECK(texts(session.transmit({Command::raw(ApduBytes::from_hex(select_application))})) == Texts{"6113"});
     const Transmitted fetched = session.transmit({Command::raw(ApduBytes::from_hex(get_response))});
     CHECK(fetched.results[0].status_word() == 0x9000);
     CHECK(fetched.insertion_id == session.insertion_id());
@@ -27,7 +27,7 @@ TEST_CASE("a session holds the card and resets it at close") {
     session.close();
     CHECK(!session.is_open());
     CHECK(refusal([&] { session.transmit(commands({read_record})); }) == "no reason NOT_SENT");
-    CHECK(told(client.transmit(reader, commands({read_protected}))) == Texts{"6982"});
+    CHECK(texts(client.transmit(reader, commands({read_protected}))) == Texts{"6982"});
 }
 
 TEST_CASE("a closed session with LEAVE leaves the card unchanged") {
@@ -41,9 +41,9 @@ TEST_CASE("a closed session with LEAVE leaves the card unchanged") {
         if (close) session.close();
     };
     verified_after(true);
-    CHECK(told(client.transmit(reader, commands({read_protected})))[0].find("9000") != std::string::npos);
+    CHECK(texts(client.transmit(reader, commands({read_protected})))[0].find("9000") != std::string::npos);
     verified_after(false);
-    CHECK(told(client.transmit(reader, commands({read_protected}))) == Texts{"6982"});
+    CHECK(texts(client.transmit(reader, commands({read_protected}))) == Texts{"6982"});
 }
 
 TEST_CASE("more than 32 overlapping calls run in their order") {
@@ -79,7 +79,7 @@ TEST_CASE("a stop keeps its answers and the session open") {
         FAIL("the unit did not stop");
     } catch (const Stopped& stopped) {
         CHECK(stopped.index() == 1);
-        CHECK(told(stopped.partial()) == Texts{"6982"});
+        CHECK(texts(stopped.partial()) == Texts{"6982"});
     }
     CHECK(session.transmit(commands({read_record})).results.size() == 1);
 }
@@ -91,7 +91,7 @@ TEST_CASE("a failure fails messages behind it but not the next") {
     Pending before = session.begin(commands({slow(200)}));
     Pending failing = session.begin(commands({malformed}));
     Pending behind = session.begin(commands({read_record}));
-    CHECK(told(before.get()) == Texts{"9000"});
+    CHECK(texts(before.get()) == Texts{"9000"});
     CHECK(refusal([&] { failing.get(); }) == "INVALID_REQUEST NOT_SENT");
     CHECK(refusal([&] { behind.get(); }) == "PRECEDING_FAILED NOT_SENT");
     CHECK(session.is_open());
@@ -106,7 +106,7 @@ TEST_CASE("a reset within the session clears the verified PIN") {
     for (const CardReset kind : {CardReset::Warm, CardReset::Cold}) {
         session.transmit(commands({verify}));
         CHECK(session.reset(kind) == session.atr());
-        CHECK(told(session.transmit(commands({read_protected}))) == Texts{"6982"});
+        CHECK(texts(session.transmit(commands({read_protected}))) == Texts{"6982"});
     }
 }
 
@@ -134,7 +134,7 @@ TEST_CASE("an exception ends the session at once") {
         throw std::runtime_error("the program's own");
     } catch (const std::runtime_error&) {
     }
-    CHECK(told(client.transmit(reader, commands({read_protected}))) == Texts{"6982"});
+    CHECK(texts(client.transmit(reader, commands({read_protected}))) == Texts{"6982"});
 }
 
 TEST_CASE("another thread can abort waiting calls") {

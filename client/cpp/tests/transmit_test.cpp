@@ -64,7 +64,7 @@ TEST_CASE("answers are completed after 61xx unless commands are raw") {
     CHECK(completed.card_duration.count() > 0);
 
     const Command raw = Command::raw(ApduBytes::from_hex(select_application));
-    CHECK(told(client.transmit(reader, {raw, ApduBytes::from_hex(read_record)}))[0] == "6113");
+    CHECK(texts(client.transmit(reader, {raw, ApduBytes::from_hex(read_record)}))[0] == "6113");
 }
 
 TEST_CASE("a stopped unit throws with its answers") {
@@ -78,7 +78,7 @@ TEST_CASE("a stopped unit throws with its answers") {
         CHECK(stopped.reason() == ErrorReason::StatusWord);
         CHECK(stopped.delivery() == Delivery::NotSent);
         REQUIRE(stopped.partial().results.size() == 2);
-        CHECK(told(stopped.partial().results[1]) == "6982");
+        CHECK(texts(stopped.partial().results[1]) == "6982");
         CHECK(std::string(stopped.what()).find("command 3") != std::string::npos);
     }
     Command lenient = ApduBytes::from_hex(read_protected);
@@ -90,7 +90,7 @@ TEST_CASE("another instruction can fetch the rest of an answer") {
     const Broker broker;
     ApduCommand command(ApduBytes::from_hex("8018000000"));
     command.continue_instruction = 0xA5;
-    CHECK(told(broker.client().transmit(reader, {command})) == Texts{"636861696E 9000"});
+    CHECK(texts(broker.client().transmit(reader, {command})) == Texts{"636861696E 9000"});
 }
 
 TEST_CASE("failures have their reason and their delivery") {
@@ -129,7 +129,7 @@ TEST_CASE("a unit can wait for a card") {
     until([&] { return client.readers().at(0).state == ReaderState::Empty; });
     TransmitOptions options;
     options.card = CardRequirement::Awaited;
-    CHECK(told(client.transmit(reader, commands({read_record}), options))[0].find("9000") != std::string::npos);
+    CHECK(texts(client.transmit(reader, commands({read_record}), options))[0].find("9000") != std::string::npos);
 }
 
 TEST_CASE("a deadline during a command makes its delivery UNKNOWN") {
@@ -145,12 +145,12 @@ TEST_CASE("a state tag expires and a reset clears the PIN") {
     const Client client = broker.client();
     TransmitOptions options;
     options.if_state_tag = client.transmit(reader, commands({verify})).state_tag;
-    CHECK(told(client.transmit(reader, commands({read_protected}), options))[0].find("9000") != std::string::npos);
+    CHECK(texts(client.transmit(reader, commands({read_protected}), options))[0].find("9000") != std::string::npos);
     CHECK(refusal([&] { client.transmit(reader, commands({read_protected}), options); }) == "STATE_CHANGED NOT_SENT");
     options = {};
     options.reset_before = CardReset::Warm;
     const Transmitted reset = client.transmit(reader, commands({read_protected}), options);
-    CHECK(told(reset) == Texts{"6982"});
+    CHECK(texts(reset) == Texts{"6982"});
     CHECK(reset.was_reset);
 }
 
@@ -159,20 +159,20 @@ TEST_CASE("a repeated request id gets the first outcome") {
     const Client client = broker.client();
     TransmitOptions options;
     options.request_id.assign(16, 7);
-    const auto first = told(client.transmit(reader, commands({count_commands}), options));
+    const auto first = texts(client.transmit(reader, commands({count_commands}), options));
     const Transmitted again = client.transmit(reader, commands({count_commands}), options);
     CHECK(again.replayed);
-    CHECK(told(again) == first);
+    CHECK(texts(again) == first);
 }
 
 TEST_CASE("a verified PIN stays within the isolation group") {
     const Broker broker;
     const Client one = broker.client("a-key");
     one.transmit(reader, commands({verify}));
-    CHECK(told(broker.client("a-key").transmit(reader, commands({read_protected})))[0].find("9000") !=
+    CHECK(texts(broker.client("a-key").transmit(reader, commands({read_protected})))[0].find("9000") !=
           std::string::npos);
-    CHECK(told(broker.client("another").transmit(reader, commands({read_protected}))) == Texts{"6982"});
-    CHECK(told(one.transmit(reader, commands({read_protected}))) == Texts{"6982"});
+    CHECK(texts(broker.client("another").transmit(reader, commands({read_protected}))) == Texts{"6982"});
+    CHECK(texts(one.transmit(reader, commands({read_protected}))) == Texts{"6982"});
     CHECK(refusal([&] { broker.client("gr\xC3\xBC\xC3\x9F"); }) == "INVALID_REQUEST NOT_SENT");
 }
 
@@ -185,7 +185,7 @@ TEST_CASE("the group comes from the environment") {
     const Client client;
     unsetenv("CARDBROKER_GROUP");
     unsetenv("CARDBROKER_ENDPOINT");
-    CHECK(told(client.transmit(reader, commands({read_protected})))[0].find("9000") != std::string::npos);
+    CHECK(texts(client.transmit(reader, commands({read_protected})))[0].find("9000") != std::string::npos);
 }
 
 TEST_CASE("one client serves several threads") {

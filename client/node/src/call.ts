@@ -7,7 +7,7 @@ import { type Bound, bounded } from "./bounded.js";
 import { grpcDeadline, now } from "./clock.js";
 import type { Connection, Line } from "./connection.js";
 import { aborted } from "./error.js";
-import { isUntold, ofStatus } from "./failure.js";
+import { isUnreported, ofStatus } from "./failure.js";
 
 /** A unary method of the generated stub. */
 export type Unary<Request, Response> = (
@@ -58,7 +58,7 @@ function answer<Request, Response>(
       signal?.removeEventListener("abort", abort);
       if (error) {
         const failure = ofStatus(error);
-        reject(signal?.aborted && isUntold(failure) ? aborted(signal, "UNKNOWN") : failure);
+        reject(signal?.aborted && isUnreported(failure) ? aborted(signal, "UNKNOWN") : failure);
       } else {
         resolve(response);
       }

@@ -7,7 +7,7 @@ import type { Command } from "./command.js";
 import { Connection } from "./connection.js";
 import { findEndpoint } from "./endpoint.js";
 import { CallMetadata, GROUP_VARIABLE, TOKEN_FILE_VARIABLE } from "./metadata.js";
-import { type Patience, getBroker, getReader, listReaders } from "./query.js";
+import { type TimeLimits, getBroker, getReader, listReaders } from "./query.js";
 import { type Reader, type ReaderName, resolve } from "./reader.js";
 import type { Transmitted } from "./response.js";
 import { type Session, type SessionOptions, openSession } from "./session.js";
@@ -63,8 +63,10 @@ export class Client {
   }
 
   /**
-   * Connects to the broker. Throws {@link NotRunningError} if no broker answers in time, {@link InvalidError} for
-   * invalid options or environment variables.
+   * Connects to the broker.
+   *
+   * @throws {@link NotRunningError} if no broker answers in time; {@link InvalidError} for invalid options or
+   * environment variables.
    */
   static async connect(options: ConnectOptions = {}): Promise<Client> {
     const { env } = process;
@@ -81,35 +83,59 @@ export class Client {
     return this.#connection.endpoint.text;
   }
 
-  /** The broker's version, run and limits, and this program's caller identity. */
+  /**
+   * The broker's version, run and limits, and this program's caller identity.
+   *
+   * @throws {@link NotRunningError} or {@link FailedError}.
+   */
   getBroker({ signal }: QueryOptions = {}): Promise<BrokerInfo> {
     return getBroker(this.#connection, { signal });
   }
 
-  /** All readers that this program may see, ordered by name. */
+  /**
+   * All readers that this program may see, ordered by name.
+   *
+   * @throws {@link NotRunningError} or {@link FailedError}.
+   */
   readers({ signal }: QueryOptions = {}): Promise<Reader[]> {
     return listReaders(this.#connection, { signal });
   }
 
-  /** The current state of one reader. Throws `READER_NOT_FOUND` if it does not exist. */
+  /**
+   * The current state of one reader.
+   *
+   * @throws {@link FailedError} with the reason `READER_NOT_FOUND` if it does not exist; {@link InvalidError} if a
+   * display name is not that of exactly one reader; {@link NotRunningError}.
+   */
   async reader(reader: ReaderName, { signal }: QueryOptions = {}): Promise<Reader> {
     return getReader(this.#connection, await this.#name(reader, { signal }), { signal });
   }
 
   /**
-   * Runs commands, 1–64, on the card in a reader as one unit. Throws {@link StoppedError} if the unit
-   * ended early, another {@link CardbrokerError} if it did not run or its answer did not arrive.
+   * Runs commands, 1–64, on the card in a reader as one unit.
+   *
+   * @throws {@link StoppedError} if the unit ended early; {@link FailedError} if it did not run or its answer did not
+   * arrive; {@link InvalidError} if this package refuses the request; {@link NotRunningError}.
    */
   transmit(reader: ReaderName, commands: Iterable<Command>, options: TransmitOptions = {}): Promise<Transmitted> {
-    return transmit(this.#connection, (patience) => this.#name(reader, patience), commands, options);
+    return transmit(this.#connection, (limits) => this.#name(reader, limits), commands, options);
   }
 
-  /** Waits for the turn and opens a session with the card in a reader. */
+  /**
+   * Waits for the turn and opens a session with the card in a reader.
+   *
+   * @throws {@link FailedError} if the session does not open; {@link InvalidError} if this package refuses the request;
+   * {@link NotRunningError}.
+   */
   openSession(reader: ReaderName, options: SessionOptions = {}): Promise<Session> {
-    return openSession(this.#connection, (patience) => this.#name(reader, patience), options);
+    return openSession(this.#connection, (limits) => this.#name(reader, limits), options);
   }
 
-  /** Opens a session for `use` and ends it afterwards: in order, or at once if `use` throws. */
+  /**
+   * Opens a session for `use` and ends it afterwards: in order, or at once if `use` throws.
+   *
+   * @throws The errors of `openSession`, of `use` and of {@link Session.close}.
+   */
   async withSession<T>(
     reader: ReaderName,
     use: (session: Session) => Promise<T>,
@@ -134,7 +160,9 @@ export class Client {
 
   /**
    * Follows this program's own waiting requests, at one reader or at all: yields all of them at once and after each
-   * change. The signal ends it; a lost connection makes it throw.
+   * change. The signal ends it.
+   *
+   * @throws {@link FailedError} after a lost connection; {@link NotRunningError}.
    */
   async *watchTurn({ reader, signal }: WatchTurnOptions = {}): AsyncGenerator<readonly WaitingTurn[], void, void> {
     yield* watchTurn(this.#connection, reader === undefined ? "" : await this.#name(reader, { signal }), signal);
@@ -149,7 +177,7 @@ export class Client {
     return `Client ${inspect({ endpoint: this.endpoint }, options)}`;
   }
 
-  #name(reader: ReaderName, patience: Patience): Promise<string> {
-    return resolve(reader, () => listReaders(this.#connection, patience));
+  #name(reader: ReaderName, limits: TimeLimits): Promise<string> {
+    return resolve(reader, () => listReaders(this.#connection, limits));
   }
 }

@@ -103,8 +103,10 @@ export interface PinPadCommand extends Continuation {
 }
 
 /**
- * Converts the commands of one unit. Throws for no or too many commands and for an invalid length, which the broker
- * would refuse too.
+ * Converts the commands of one unit.
+ *
+ * @throws {@link InvalidError} for no or too many commands and for an invalid length, which the broker would refuse
+ * too.
  */
 export function toWire(commands: Iterable<Command>): WireCommand[] {
   const wire = Array.from(commands, (command, index) => one(command, `commands[${index}]`));
@@ -114,7 +116,11 @@ export function toWire(commands: Iterable<Command>): WireCommand[] {
   return wire;
 }
 
-/** Refuses a message that cannot be encoded, or is too long for the broker with `more` bytes around it. */
+/**
+ * Refuses a message that cannot be encoded, or is too long for the broker with `envelope` bytes around it.
+ *
+ * @throws {@link InvalidError} in both cases.
+ */
 export function checkMessage(encode: () => { finish(): Uint8Array }, envelope = 0): void {
   let length;
   try {

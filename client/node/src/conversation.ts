@@ -12,7 +12,7 @@ import type {
 } from "../gen/cardbroker/v1/session.js";
 import { reset } from "./abrupt.js";
 import { FailedError, lost, notSent, own } from "./error.js";
-import { inBand, isUntold, ofStatus } from "./failure.js";
+import { inBand, isUnreported, ofStatus } from "./failure.js";
 import { type Outcome, Pipeline } from "./pipeline.js";
 import { CARD_TIME } from "./times.js";
 
@@ -70,14 +70,14 @@ export class Conversation {
   readonly #pipeline = new Pipeline<Waiter>();
   /** Messages that wait in this program while {@link MAX_PIPELINED} are unanswered; without a limit. */
   readonly #orders: Order[] = [];
-  #tellOpened!: (opened: SessionOpened) => void;
+  #resolveOpened!: (opened: SessionOpened) => void;
   /** Rejects {@link opened}; no effect after the opening. */
   #refuse!: (error: FailedError) => void;
-  #tellEnded!: (error: FailedError | undefined) => void;
+  #settleEnded!: (error: FailedError | undefined) => void;
   #waiters = 0;
   #closing = false;
   #halfClosed = false;
-  #patience: NodeJS.Timeout | undefined;
+  #closeTimer: NodeJS.Timeout | undefined;
   readonly #heartbeat: NodeJS.Timeout;
   readonly #silence: NodeJS.Timeout;
   #status: StatusObject | undefined;
@@ -97,10 +97,10 @@ export class Conversation {
     this.#onQueuePosition = onQueuePosition;
     this.#disconnect = disconnect;
     this.ended = new Promise((resolve, reject) => {
-      this.#tellEnded = (error) => (error === undefined ? resolve() : reject(error));
+      this.#settleEnded = (error) => (error === undefined ? resolve() : reject(error));
     });
     this.opened = new Promise((resolve, reject) => {
-      this.#tellOpened = resolve;
+      this.#resolveOpened = resolve;
       const early = () => reject(notSent(lost("the broker ended the session before it was open")));
       this.ended.then(early, (error: FailedError) => reject(notSent(error)));
       this.#refuse = reject;
@@ -193,7 +193,7 @@ export class Conversation {
       this.#stream.end();
     }
     if (this.#pipeline.length === 0) {
-      this.#patience ??= setTimeout(() => this.fail(lost("the broker did not end the session in time")), CARD_TIME);
+      this.#closeTimer ??= setTimeout(() => this.fail(lost("the broker did not end the session in time")), CARD_TIME);
     }
   }
 
@@ -204,7 +204,7 @@ export class Conversation {
         this.#onQueuePosition(response.value.turnsAheadCount);
         break;
       case "opened":
-        this.#tellOpened(response.value);
+        this.#resolveOpened(response.value);
         break;
       case "waiters":
         this.#waiters = response.value.callerCount;
@@ -243,7 +243,7 @@ export class Conversation {
     if (this.#status.code !== status.OK) {
       // A failure from the broker keeps its delivery, usually NOT_SENT, for all unanswered messages.
       const error = ofStatus(this.#status);
-      if (!isUntold(error)) {
+      if (!isUnreported(error)) {
         this.#refuse(error);
       }
       this.#over(error);
@@ -256,7 +256,7 @@ export class Conversation {
     if (this.#end !== undefined) {
       return;
     }
-    clearTimeout(this.#patience);
+    clearTimeout(this.#closeTimer);
     clearTimeout(this.#heartbeat);
     clearTimeout(this.#silence);
     const later = error ? notSent(error) : closed();
@@ -268,7 +268,7 @@ export class Conversation {
     for (const { waiter } of this.#orders.splice(0)) {
       waiter.failed(later);
     }
-    this.#tellEnded(error && (unanswered.length > 0 ? error : later));
+    this.#settleEnded(error && (unanswered.length > 0 ? error : later));
   }
 }
 

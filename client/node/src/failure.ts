@@ -39,11 +39,11 @@ function fromWire(wire: WireFailure): Failure {
 }
 
 /** Failures from statuses without any detail of the broker. */
-const untold = new WeakSet<FailedError>();
+const unreported = new WeakSet<FailedError>();
 
 /** Whether an error is the end of a call that a library, a proxy or the transport caused, not the broker. */
-export function isUntold(error: unknown): error is FailedError {
-  return error instanceof FailedError && untold.has(error);
+export function isUnreported(error: unknown): error is FailedError {
+  return error instanceof FailedError && unreported.has(error);
 }
 
 /** Converts a failure within an answer, without a status around it. */
@@ -53,13 +53,17 @@ export function inBand(wire: WireFailure = WireFailure.create()): Failure {
 
 /** The failure of a call with commands: without details of the broker they may have run. */
 export function ofStatus(ended: Ended): FailedError {
-  const told = toldBy(ended);
-  if (told) {
-    return new FailedError({ ...told, code: told.code ?? ended.code, message: told.message || ended.details });
+  const reported = reportedFailure(ended);
+  if (reported) {
+    return new FailedError({
+      ...reported,
+      code: reported.code ?? ended.code,
+      message: reported.message || ended.details,
+    });
   }
-  const message = messageWithoutWord(ended);
+  const message = transportMessage(ended);
   const error = new FailedError({ code: ended.code, delivery: "UNKNOWN", message, fieldViolations: [] });
-  untold.add(error);
+  unreported.add(error);
   return error;
 }
 
@@ -67,7 +71,7 @@ export function ofStatus(ended: Ended): FailedError {
  * The broker's failure in the end of a call: its `Failure`, else the standard details, else the plain trailers.
  * `undefined` if a library, a proxy or the transport ended the call.
  */
-export function toldBy({ details, metadata }: Ended): Failure | undefined {
+export function reportedFailure({ details, metadata }: Ended): Failure | undefined {
   const [packed] = metadata?.get("grpc-status-details-bin") ?? [];
   const anys = packed instanceof Uint8Array ? attempt(() => StatusDetails.decode(packed).details) : undefined;
   const detail = (type: string) => anys?.find(({ typeUrl }) => typeUrl.endsWith(`/${type}`))?.value;
@@ -151,7 +155,7 @@ function attempt<T>(decode: () => T): T | undefined {
   }
 }
 
-function messageWithoutWord({ code, details }: Ended): string {
+function transportMessage({ code, details }: Ended): string {
   switch (code) {
     case status.DEADLINE_EXCEEDED:
       return "the call's deadline passed without an answer";

@@ -5,7 +5,11 @@ import { invalid } from "./error.js";
 import { MAX_DEADLINE } from "./times.js";
 import type { Enumeration, Word } from "./words.js";
 
-/** The value for a word; 0 (unspecified) without a word. Throws if the enumeration has no such word. */
+/**
+ * The value for a word; 0 (unspecified) without a word.
+ *
+ * @throws {@link InvalidError} if the enumeration has no such word.
+ */
 export function fromWord<E extends Enumeration>(enumeration: E, word: Word<E> | undefined, field: string): E[keyof E] {
   const value = word === undefined ? 0 : Object.hasOwn(enumeration, word) ? enumeration[word] : undefined;
   if (value === undefined || value < 0) {
@@ -15,7 +19,11 @@ export function fromWord<E extends Enumeration>(enumeration: E, word: Word<E> | 
   return value as E[keyof E];
 }
 
-/** Converts milliseconds, cut to 48 h, to a duration of the contract. Throws for negative values and NaN. */
+/**
+ * Converts milliseconds, cut to 48 h, to a duration of the contract.
+ *
+ * @throws {@link InvalidError} for negative values and NaN.
+ */
 export function toDuration(milliseconds: number, field: string): Duration {
   if (!(milliseconds >= 0)) {
     throw invalid(field, `${field}: ${milliseconds} ms is not a duration`);

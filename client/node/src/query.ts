@@ -21,29 +21,29 @@ import { MAX_DEADLINE } from "./times.js";
 const QUERY_TIMEOUT = 10_000;
 
 /** The limits of a query. */
-export interface Patience {
+export interface TimeLimits {
   /** The end of the call around the query, by {@link now}. */
   end?: number;
   signal?: AbortSignal | undefined;
 }
 
 /** Gets the broker's description of itself and of this program. */
-export async function getBroker(connection: Connection, patience: Patience = {}): Promise<BrokerInfo> {
+export async function getBroker(connection: Connection, limits: TimeLimits = {}): Promise<BrokerInfo> {
   const get: Unary<GetBrokerRequest, GetBrokerResponse> = (stub, ...rest) => stub.getBroker(...rest);
-  return brokerInfo(await query(connection, get, {}, patience));
+  return brokerInfo(await query(connection, get, {}, limits));
 }
 
 /** Lists all readers that this program may see. */
-export async function listReaders(connection: Connection, patience: Patience = {}): Promise<Reader[]> {
+export async function listReaders(connection: Connection, limits: TimeLimits = {}): Promise<Reader[]> {
   const list: Unary<ListReadersRequest, ListReadersResponse> = (stub, ...rest) => stub.listReaders(...rest);
-  const { readers } = await query(connection, list, {}, patience);
+  const { readers } = await query(connection, list, {}, limits);
   return readers.map((reader) => new Reader(reader));
 }
 
 /** Gets one reader by its name, `readers/{id}`. */
-export async function getReader(connection: Connection, name: string, patience: Patience = {}): Promise<Reader> {
+export async function getReader(connection: Connection, name: string, limits: TimeLimits = {}): Promise<Reader> {
   const get: Unary<GetReaderRequest, GetReaderResponse> = (stub, ...rest) => stub.getReader(...rest);
-  const { reader } = await query(connection, get, { name }, patience);
+  const { reader } = await query(connection, get, { name }, limits);
   return new Reader(reader ?? WireReader.create());
 }
 
@@ -51,7 +51,7 @@ async function query<Request, Response>(
   connection: Connection,
   method: Unary<Request, Response>,
   request: Request,
-  { signal, end = now() + MAX_DEADLINE }: Patience,
+  { signal, end = now() + MAX_DEADLINE }: TimeLimits,
 ): Promise<Response> {
   const ask = () => {
     const limit = Math.max(0, end - now());

@@ -3,7 +3,7 @@
 import { status } from "@grpc/grpc-js";
 
 import type { FailedError } from "./error.js";
-import { isUntold } from "./failure.js";
+import { isUnreported } from "./failure.js";
 
 const REPEATS = 3;
 const FIRST_PAUSE = 100;
@@ -13,7 +13,7 @@ const LOST: readonly unknown[] = [status.UNAVAILABLE, status.UNKNOWN, status.INT
 
 /** Whether the connection broke before a failure came from the broker, and the caller did not end the call. */
 export function isLost(error: unknown): error is FailedError {
-  return isUntold(error) && LOST.includes(error.code);
+  return isUnreported(error) && LOST.includes(error.code);
 }
 
 /**

@@ -105,7 +105,11 @@ export class StoppedError extends CardbrokerError {
   }
 }
 
-/** Converts the outcome of a unit; throws {@link StoppedError} if it stopped early. */
+/**
+ * Converts the outcome of a unit.
+ *
+ * @throws {@link StoppedError} if it stopped early.
+ */
 export function transmittedOrStopped(response: TransmitResponse): Transmitted {
   const { stopped, insertionId, stateTag, wasReset, replayed } = response;
   const transmitted: Transmitted = {

@@ -15,7 +15,7 @@ import type { Connection } from "./connection.js";
 import { Conversation, MAX_PIPELINED, type Message, type Reply } from "./conversation.js";
 import { FailedError, aborted, deadlinePassed, own } from "./error.js";
 import { fromWord, toDuration } from "./input.js";
-import type { Patience } from "./query.js";
+import type { TimeLimits } from "./query.js";
 import { type Transmitted, transmittedOrStopped } from "./response.js";
 import { callLimit, milliseconds } from "./times.js";
 import { type CardReset, type Disposition, type TurnOptions, dispositionToWire, turnToWire } from "./turn.js";
@@ -107,7 +107,12 @@ export class Session {
     return this.#conversation.isOpen;
   }
 
-  /** Runs commands, 1–64, in order up to the first stop. No command of another call runs between them. */
+  /**
+   * Runs commands, 1–64, in order up to the first stop. No command of another call runs between them.
+   *
+   * @throws {@link StoppedError} if the commands ended early; {@link FailedError} if none ran or the answer did not
+   * arrive; {@link InvalidError} if this package refuses the request.
+   */
   async transmit(commands: Iterable<Command>, options: SessionMessageOptions = {}): Promise<Transmitted> {
     const value = SessionTransmit.create();
     value.commands = toWire(commands);
@@ -132,7 +137,11 @@ export class Session {
     return answers(units, (commands) => this.transmit(commands, options), MAX_PIPELINED);
   }
 
-  /** Resets the card. Returns its new answer to reset, 2–33 bytes, which may differ from the last one. */
+  /**
+   * Resets the card. Returns its new answer to reset, 2–33 bytes, which may differ from the last one.
+   *
+   * @throws {@link FailedError} if the card was not reset or the answer did not arrive.
+   */
   async reset(reset: Exclude<CardReset, "NONE"> = "WARM", options: SessionMessageOptions = {}): Promise<Buffer> {
     const value = { id: 0, reset: fromWord(WireReset, reset, "reset") };
     const answer = await this.#ask({ $case: "reset", value }, options);
@@ -144,7 +153,9 @@ export class Session {
 
   /**
    * Ends the session in order: sent messages are answered, then the card is treated by `disposition`. Fulfilled when
-   * the broker has confirmed it; rejected if the session ended in another way.
+   * the broker has confirmed it.
+   *
+   * @throws {@link FailedError} if the session ended in another way.
    */
   close(): Promise<void> {
     return this.#conversation.close();
@@ -184,7 +195,7 @@ export class Session {
 /** Waits for the turn and takes the lease. Every failure is `NOT_SENT`. */
 export async function openSession(
   connection: Connection,
-  name: (patience: Patience) => Promise<string>,
+  name: (limits: TimeLimits) => Promise<string>,
   options: SessionOptions,
 ): Promise<Session> {
   const { signal, waitTimeout, idleTimeout, onQueuePosition = () => {} } = options;

@@ -19,7 +19,11 @@ export interface Opening<Message> {
   signal: AbortSignal;
 }
 
-/** Yields the messages of one stream. Throws at its end, whatever the cause, with `NOT_SENT`. */
+/**
+ * Yields the messages of one stream.
+ *
+ * @throws At its end, whatever the cause, with `NOT_SENT`.
+ */
 export async function* messages<Message>(
   connection: Connection,
   { open, signal }: Opening<Message>,

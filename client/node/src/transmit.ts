@@ -10,7 +10,7 @@ import { now } from "./clock.js";
 import { type Command, checkMessage, toWire } from "./command.js";
 import type { Connection } from "./connection.js";
 import { CardbrokerError, FailedError, NotRunningError, aborted } from "./error.js";
-import { type Patience, getBroker, getReader } from "./query.js";
+import { type TimeLimits, getBroker, getReader } from "./query.js";
 import { isLost, pauses } from "./repeat.js";
 import { StoppedError, type Transmitted, transmittedOrStopped } from "./response.js";
 import { callLimit } from "./times.js";
@@ -49,7 +49,7 @@ export interface TransmitOptions extends TurnOptions {
 /** Runs commands as one unit; the implementation of {@link Client.transmit}. */
 export async function transmit(
   connection: Connection,
-  name: (patience: Patience) => Promise<string>,
+  name: (limits: TimeLimits) => Promise<string>,
   commands: Iterable<Command>,
   options: TransmitOptions,
 ): Promise<Transmitted> {
@@ -63,33 +63,33 @@ export async function transmit(
   request.requestId = requestId ? Buffer.from(requestId) : repeatable ? randomBytes(16) : request.requestId;
   request.disposition = dispositionToWire(options.disposition);
   checkMessage(() => TransmitRequest.encode(request));
-  const patience = { end, signal };
-  request.reader = await name(patience);
+  const limits = { end, signal };
+  request.reader = await name(limits);
   checkMessage(() => TransmitRequest.encode(request));
   if (!repeatable) {
-    return attempt(connection, request, patience);
+    return attempt(connection, request, limits);
   }
 
-  const { outcomeLifetime } = (await getBroker(connection, patience)).limits;
-  const mayRepeat = anyCard || (await fixInsertion(connection, request, patience));
+  const { outcomeLifetime } = (await getBroker(connection, limits)).limits;
+  const mayRepeat = anyCard || (await fixInsertion(connection, request, limits));
   // Taken before the first attempt connects, so that no repeat comes after the outcome was dropped.
   const lastRepeat = now() + outcomeLifetime / 2;
   try {
-    return await attempt(connection, request, patience);
+    return await attempt(connection, request, limits);
   } catch (first) {
     if (!mayRepeat || !isLost(first)) {
       throw first;
     }
-    return repeat(connection, request, { ...patience, lastRepeat, first });
+    return repeat(connection, request, { ...limits, lastRepeat, first });
   }
 }
 
 /** Binds the unit to an insertion; false if there is no card yet. */
-async function fixInsertion(connection: Connection, request: TransmitRequest, patience: Patience): Promise<boolean> {
+async function fixInsertion(connection: Connection, request: TransmitRequest, limits: TimeLimits): Promise<boolean> {
   if (request.turn?.ifInsertionId) {
     return true;
   }
-  const { insertionId } = await getReader(connection, request.reader, patience);
+  const { insertionId } = await getReader(connection, request.reader, limits);
   if (insertionId) {
     request.turn = { ...(request.turn ?? WireTurn.create()), ifInsertionId: insertionId };
   }

@@ -103,9 +103,9 @@ export class Watch implements AsyncIterableIterator<WatchEvent> {
         if (signal.aborted) {
           break;
         }
-        const told = this.#connected === false;
+        const wasReported = this.#connected === false;
         this.#connected = false;
-        if (!told) {
+        if (!wasReported) {
           yield { type: "disconnected", error: error as CardbrokerError };
         }
         await sleep(jittered(this.#pause), undefined, { signal }).catch(() => {});

@@ -195,12 +195,12 @@ async function answer(run: () => unknown, isInSession: boolean): Promise<Json> {
       throw error;
     }
     const { kind, failure, isPermanent: permanent } = error;
-    const told = { kind, failure: failureToJson(failure), permanent };
+    const details = { kind, failure: failureToJson(failure), permanent };
     if (!(error instanceof StoppedError)) {
-      return { error: told };
+      return { error: details };
     }
     const response = transmittedToJson(error.partial);
-    return { error: { ...told, index: error.index, response: isInSession ? within(response) : response } };
+    return { error: { ...details, index: error.index, response: isInSession ? within(response) : response } };
   }
 }
 

@@ -7,7 +7,7 @@ import { Metadata, status } from "@grpc/grpc-js";
 
 import { Failure, StatusDetails } from "../gen/cardbroker/v1/error.js";
 import { aborted } from "../src/error.js";
-import { inBand, isUntold, ofStatus, toldBy } from "../src/failure.js";
+import { inBand, isUnreported, ofStatus, reportedFailure } from "../src/failure.js";
 import { isLost } from "../src/repeat.js";
 
 function ended(details?: Uint8Array, trailers: Record<string, string> = {}) {
@@ -31,7 +31,7 @@ test("plain trailers replace malformed details", () => {
     unreadable("no address"),
   ];
   for (const bytes of details) {
-    assert.equal(toldBy(ended(bytes)), undefined);
+    assert.equal(reportedFailure(ended(bytes)), undefined);
     const error = ofStatus(ended(bytes, { "cardbroker-reason": "NEWER_ONE", "cardbroker-delivery": "not_sent" }));
     assert.deepEqual([error.reason, error.delivery, error.code], ["NEWER_ONE", "NOT_SENT", 14]);
   }
@@ -57,7 +57,7 @@ test("only failures from elsewhere than the broker allow repeats", () => {
     assert(!isLost(ofStatus({ ...ended(undefined, { "cardbroker-delivery": "unknown" }), code })));
   }
   const late = ofStatus({ ...ended(), code: status.DEADLINE_EXCEEDED });
-  assert(isUntold(late) && !isLost(late));
+  assert(isUnreported(late) && !isLost(late));
   assert(!isLost(aborted(new AbortController().signal, "UNKNOWN")));
 });
 

@@ -74,23 +74,23 @@ test("a signal or leaving the loop ends a watch", async (test) => {
 test("a second snapshot reports only differences", () => {
   const known = new Map<string, Reader>();
   const first = [reader("a", "1"), reader("b", "1"), reader("c", "1")];
-  assert.deepEqual(told(applySnapshot(known, { readers: first })), ["+a 1", "+b 1", "+c 1"]);
+  assert.deepEqual(texts(applySnapshot(known, { readers: first })), ["+a 1", "+b 1", "+c 1"]);
   const second = [reader("a", "1"), reader("c", "2"), reader("d", "1")];
-  assert.deepEqual(told(applySnapshot(known, { readers: second })), ["-b", "+c 2", "+d 1"]);
+  assert.deepEqual(texts(applySnapshot(known, { readers: second })), ["-b", "+c 2", "+d 1"]);
   assert.deepEqual([...known.keys()], ["a", "c", "d"]);
 });
 
 test("a change touches only the readers it names", () => {
   const known = new Map([reader("a", "1"), reader("b", "1")].map((reader) => [reader.name, new Reader(reader)]));
   const change = { updated: [reader("b", "2")], removedNames: ["a", "x"] };
-  assert.deepEqual(told(applyChange(known, change)), ["-a", "+b 2"]);
+  assert.deepEqual(texts(applyChange(known, change)), ["-a", "+b 2"]);
 });
 
 function reader(name: string, insertionId: string): WireReader {
   return WireReader.create({ name, insertionId });
 }
 
-function told(events: ReaderEvent[]): string[] {
+function texts(events: ReaderEvent[]): string[] {
   return events.map(({ type, reader }) =>
     type === "removed" ? `-${reader.name}` : `+${reader.name} ${reader.insertionId}`,
   );

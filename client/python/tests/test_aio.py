@@ -19,12 +19,12 @@ Story = Callable[[aio.Client], Awaitable[None]]
 def tell(broker: Broker, story: Story) -> None:
     """Runs a scenario with a client, within a minute."""
 
-    async def told() -> None:
+    async def run() -> None:
         async with await aio.connect(broker.endpoint) as client:
             await client.transmit(READER, SELECT, card="AWAITED")
             await story(client)
 
-    asyncio.run(asyncio.wait_for(told(), 60))
+    asyncio.run(asyncio.wait_for(run(), 60))
 
 
 async def refused(call: Awaitable[object]) -> tuple[str | None, str]:

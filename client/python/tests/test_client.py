@@ -147,10 +147,10 @@ def test_the_same_request_id_is_executed_once(client: cardbroker.Client) -> None
 
 
 def test_the_broker_describes_itself_and_its_caller(client: cardbroker.Client) -> None:
-    told = client.broker()
-    assert told.version
-    assert told.limits.max_commands == 64
-    assert told.caller.process_id == os.getpid()
+    info = client.broker()
+    assert info.version
+    assert info.limits.max_commands == 64
+    assert info.caller.process_id == os.getpid()
     assert client.reader("Simulated Reader 00") == client.readers()[0]
 
 
@@ -241,7 +241,7 @@ def test_every_operation_waits_for_a_broker_that_is_away(
     back.join()
 
 
-def test_without_patience_a_running_broker_is_reached(broker: Broker) -> None:
+def test_without_connect_timeout_a_running_broker_is_reached(broker: Broker) -> None:
     for timeout in (0, 0.001):
         with cardbroker.connect(broker.endpoint, connect_timeout=timeout) as client:
             assert client.readers()

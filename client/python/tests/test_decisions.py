@@ -124,14 +124,14 @@ def test_a_failure_in_a_session_without_code_is_unknown() -> None:
 
 
 @pytest.mark.parametrize(
-    ("delivery", "told"),
+    ("delivery", "expected"),
     [
         (error_pb2.DELIVERY_NOT_SENT, ["NOT_SENT", "NOT_SENT", "NOT_SENT"]),
         (error_pb2.DELIVERY_UNKNOWN, ["UNKNOWN", "UNKNOWN", "NOT_SENT"]),
         (error_pb2.DELIVERY_EXECUTED, ["EXECUTED", "NOT_SENT", "NOT_SENT"]),
     ],
 )
-def test_a_sessions_end_has_the_brokers_delivery(delivery: error_pb2.Delivery.ValueType, told: list[str]) -> None:
+def test_a_sessions_end_has_the_brokers_delivery(delivery: error_pb2.Delivery.ValueType, expected: list[str]) -> None:
     conversation = Conversation(lambda _: None)
     waiters: list[Future[Reply]] = [Future() for _ in range(3)]
     for number, waiter in enumerate(waiters):
@@ -140,9 +140,9 @@ def test_a_sessions_end_has_the_brokers_delivery(delivery: error_pb2.Delivery.Va
         if number < 2:
             conversation.on_write(request)
     failure = error_pb2.Failure(reason=error_pb2.ERROR_REASON_CARD_REMOVED, delivery=delivery)
-    conversation.end(FailedError(of_failure(failure), is_word=True))
+    conversation.end(FailedError(of_failure(failure), is_reported=True))
     outcomes = [waiter.result(0).outcome for waiter in waiters]
-    assert [getattr(outcome, "delivery", None) for outcome in outcomes] == told
+    assert [getattr(outcome, "delivery", None) for outcome in outcomes] == expected
     assert conversation.ended
     assert conversation.ended.delivery == "NOT_SENT"
 

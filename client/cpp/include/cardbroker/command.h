@@ -68,6 +68,7 @@ struct SetAttribute {
 struct PinPadCommand {
     /// The command APDU, with filler bytes in place of the PIN.
     ApduBytes apdu_template;
+    /// Verify reads one PIN; Modify reads the old and the new PIN.
     PinPadOperation operation = PinPadOperation::Verify;
     /// The encoding of the PIN; Unspecified: ASCII.
     PinEncoding encoding = PinEncoding::Unspecified;
@@ -87,7 +88,7 @@ struct Command {
     /// Makes a command for an APDU with the default options.
     Command(ApduBytes apdu) : action(ApduCommand(std::move(apdu))) {}
     Command(std::initializer_list<std::uint8_t> apdu) : action(ApduCommand(ApduBytes(apdu))) {}
-    // Makes a command for any other action.
+    /// Makes a command for any other action.
     Command(ApduCommand command) : action(std::move(command)) {}
     Command(ControlCommand command) : action(std::move(command)) {}
     Command(GetAttribute command) : action(command) {}

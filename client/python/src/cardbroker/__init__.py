@@ -27,11 +27,11 @@ from cardbroker._errors import (
 )
 from cardbroker._meaning import meaning
 from cardbroker._options import CardRequirement, CardReset, Disposition, SessionOptions, TransmitOptions, TurnOptions
-from cardbroker._patience import NotRunningError
 from cardbroker._reader import Reader, ReaderLike
 from cardbroker._response import CommandResult, StoppedError, Transmitted
 from cardbroker._session import OpenSession, Pending, Session
 from cardbroker._turns import TurnWatch
+from cardbroker._waiting import NotRunningError
 from cardbroker._watch import Watch
 from cardbroker._watching import Connected, Disconnected, Removed, Updated, WatchEvent
 

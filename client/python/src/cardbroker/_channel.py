@@ -14,8 +14,8 @@ import grpc
 
 from cardbroker import _process
 from cardbroker._endpoint import Endpoint, Settings
-from cardbroker._patience import SHORTEST_ATTEMPT, Look, NotRunningError, Waiting, waiting
 from cardbroker._relay import RelayChannel, is_ready
+from cardbroker._waiting import SHORTEST_ATTEMPT, Look, NotRunningError, Waiting, waiting
 from cardbroker.v1.service_pb2_grpc import CardBrokerServiceStub
 
 _NOT_YET = (errno.ENOENT, errno.ECONNREFUSED, errno.ENOTDIR, errno.EAGAIN)
@@ -71,11 +71,11 @@ class Wire:
         channel = self._channel
         return channel.is_connected() if isinstance(channel, RelayChannel) else is_ready(channel)
 
-    def reach(self, patience: float, end: float = math.inf) -> None:
+    def reach(self, timeout: float, end: float = math.inf) -> None:
         """Waits for a connection before a call; raises `NotRunningError` if the wait ends without one."""
         if not self.is_connected():
             endpoint = self._settings.endpoint
-            wait(endpoint, waiting(endpoint, patience, time.monotonic, self.is_connected, end))
+            wait(endpoint, waiting(endpoint, timeout, time.monotonic, self.is_connected, end))
 
     def close(self) -> None:
         """Closes the connection; later calls fail."""
@@ -112,23 +112,23 @@ def look(endpoint: Endpoint, timeout: float) -> NotRunningError | None:
         _connect(endpoint, timeout).close()
         return None
     except OSError as error:
-        told = NotRunningError(endpoint, os.strerror(error.errno) if error.errno else "no answer in time")
+        failure = NotRunningError(endpoint, os.strerror(error.errno) if error.errno else "no answer in time")
         if error.errno is None or error.errno in _NOT_YET:
-            return told
-    raise told
+            return failure
+    raise failure
 
 
 def wait(endpoint: Endpoint, waits: Waiting) -> None:
     """Runs the steps of `waiting` until it ends."""
-    told: NotRunningError | None = None
+    failure: NotRunningError | None = None
     while True:
         try:
-            wanted = waits.send(told)
+            wanted = waits.send(failure)
         except StopIteration:
             return
-        told = None
+        failure = None
         if isinstance(wanted, Look):
-            told = look(endpoint, wanted.timeout)
+            failure = look(endpoint, wanted.timeout)
         else:
             time.sleep(wanted.seconds)
 

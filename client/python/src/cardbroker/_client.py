@@ -15,7 +15,6 @@ from cardbroker._command import CommandLike
 from cardbroker._endpoint import Endpoint, Settings
 from cardbroker._errors import CardbrokerError, ended_here, is_lost
 from cardbroker._options import Opening, SessionOptions, TransmitOptions
-from cardbroker._patience import waiting
 from cardbroker._reader import Reader, ReaderLike
 from cardbroker._response import Transmitted
 from cardbroker._rpc import of_rpc_error
@@ -23,6 +22,7 @@ from cardbroker._session import OpenSession
 from cardbroker._steps import Outcome, Step, Steps, get_broker, get_reader, list_readers, resolve
 from cardbroker._turns import TurnWatch
 from cardbroker._unit import unit
+from cardbroker._waiting import waiting
 from cardbroker._watch import Watch
 
 if TYPE_CHECKING:
@@ -141,8 +141,8 @@ class Client:
 
     def _try(self, step: Step) -> Outcome:
         try:
-            patience = min(self._settings.connect_timeout, step.latest - time.monotonic())
-            self._wire.reach(patience, min(step.end, step.latest))
+            timeout = min(self._settings.connect_timeout, step.latest - time.monotonic())
+            self._wire.reach(timeout, min(step.end, step.latest))
             call = getattr(self._wire.stub, step.method)
             metadata = self._settings.metadata()
             answer: Outcome = call(step.request, timeout=step.timeout(time.monotonic()), metadata=metadata)

@@ -135,21 +135,21 @@ class EndpointError(InvalidError):
 class FailedError(CardbrokerError):
     """The broker refused or failed, or its answer did not arrive; no card answer is known."""
 
-    def __init__(self, failure: Failure, *, is_word: bool = False, is_own: bool = False) -> None:
+    def __init__(self, failure: Failure, *, is_reported: bool = False, is_own: bool = False) -> None:
         super().__init__(failure)
-        self._is_word = is_word
-        """Whether the failure comes from the broker itself."""
+        self._is_reported = is_reported
+        """Whether the broker reported the failure."""
         self._is_own = is_own
         """Whether this program ended the call."""
 
     def not_sent(self) -> FailedError:
         """A copy with the delivery NOT_SENT, for a caller whose commands did not leave this program."""
-        return FailedError(self.failure.not_sent(), is_word=self._is_word, is_own=self._is_own)
+        return FailedError(self.failure.not_sent(), is_reported=self._is_reported, is_own=self._is_own)
 
 
 def of_query(error: CardbrokerError) -> CardbrokerError:
     """The failure of a call without commands: NOT_SENT, unless the broker itself reported another delivery."""
-    return error.not_sent() if isinstance(error, FailedError) and not error._is_word else error
+    return error.not_sent() if isinstance(error, FailedError) and not error._is_reported else error
 
 
 def lost(message: str) -> FailedError:
@@ -160,17 +160,19 @@ def lost(message: str) -> FailedError:
 def is_lost(error: CardbrokerError) -> bool:
     """Whether the connection broke before a failure came from the broker, and this program did not end the call."""
     broken = ("UNAVAILABLE", "UNKNOWN", "INTERNAL", "CANCELLED")
-    return isinstance(error, FailedError) and error.code in broken and not (error._is_word or error._is_own)
+    return isinstance(error, FailedError) and error.code in broken and not (error._is_reported or error._is_own)
 
 
-def is_word(error: CardbrokerError) -> bool:
-    """Whether the failure comes from the broker itself."""
-    return isinstance(error, FailedError) and error._is_word
+def is_reported(error: CardbrokerError) -> bool:
+    """Whether the broker reported the failure."""
+    return isinstance(error, FailedError) and error._is_reported
 
 
 def ended_here(error: CardbrokerError) -> CardbrokerError:
     """The failure of a call that this program ended, for example by closing the client."""
-    return FailedError(error.failure, is_own=True) if isinstance(error, FailedError) and not error._is_word else error
+    if isinstance(error, FailedError) and not error._is_reported:
+        return FailedError(error.failure, is_own=True)
+    return error
 
 
 def too_late() -> FailedError:

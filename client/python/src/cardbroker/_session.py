@@ -262,15 +262,15 @@ class _Stream:
 
     def _end(self, error: CardbrokerError | None) -> None:
         with self._lock:
-            told = self.conversation.end(error)
+            failure = self.conversation.end(error)
         self._outgoing.put(None)
         self._slots.release(MAX_PIPELINED)
         if not self.opened.done():
-            self.opened.set_exception(of_query(told or lost("the session was closed")))
-        if told is None:
+            self.opened.set_exception(of_query(failure or lost("the session was closed")))
+        if failure is None:
             self._ended.set_result(None)
         else:
-            self._ended.set_exception(told)
+            self._ended.set_exception(failure)
 
 
 def _until_none(

@@ -47,14 +47,14 @@ def of_failure(failure: error_pb2.Failure, code: str = "UNKNOWN", message: str =
 
 def of_status(code: grpc.StatusCode, details: str | None, trailers: Trailers) -> FailedError:
     """The failure of a call that ended with this gRPC status."""
-    told = dict(trailers or ())
+    values = dict(trailers or ())
     details = details or ""
-    packed = told.get(_DETAILS_TRAILER)
+    packed = values.get(_DETAILS_TRAILER)
     status = _parsed(packed if isinstance(packed, bytes) else b"")
-    failure = _own(status, code, details) or _general(status, told, code, details)
+    failure = _own(status, code, details) or _general(status, values, code, details)
     if failure:
-        return FailedError(failure, is_word=True)
-    return FailedError(Failure(_message_without_word(code, details), delivery="UNKNOWN", code=code.name))
+        return FailedError(failure, is_reported=True)
+    return FailedError(Failure(_transport_message(code, details), delivery="UNKNOWN", code=code.name))
 
 
 def _parsed(packed: bytes) -> error_pb2.StatusDetails:
@@ -71,14 +71,14 @@ def _own(status: error_pb2.StatusDetails, code: grpc.StatusCode, details: str) -
 
 
 def _general(
-    status: error_pb2.StatusDetails, told: Mapping[str, str | bytes], code: grpc.StatusCode, details: str
+    status: error_pb2.StatusDetails, values: Mapping[str, str | bytes], code: grpc.StatusCode, details: str
 ) -> Failure | None:
     """Reads the standard details (ErrorInfo and its like), and the plain trailers for values that those lack."""
     info, retry, bad = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo(), error_details_pb2.BadRequest()
     if not _unpack(status, info) or info.domain != ERROR_DOMAIN:
         info.Clear()
-    reason = info.reason or _text(told, REASON_TRAILER)
-    delivery = info.metadata.get("delivery", "") or _text(told, DELIVERY_TRAILER)
+    reason = info.reason or _text(values, REASON_TRAILER)
+    delivery = info.metadata.get("delivery", "") or _text(values, DELIVERY_TRAILER)
     if not reason and not delivery:
         return None
     has_retry = _unpack(status, retry)
@@ -95,8 +95,8 @@ def _general(
     )
 
 
-def _text(told: Mapping[str, str | bytes], trailer: str) -> str:
-    value = told.get(trailer)
+def _text(values: Mapping[str, str | bytes], trailer: str) -> str:
+    value = values.get(trailer)
     return value if isinstance(value, str) else ""
 
 
@@ -111,7 +111,7 @@ def _unpack(
         return False
 
 
-def _message_without_word(code: grpc.StatusCode, details: str) -> str:
+def _transport_message(code: grpc.StatusCode, details: str) -> str:
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return "the call's deadline passed without an answer"
     if code is grpc.StatusCode.UNIMPLEMENTED:

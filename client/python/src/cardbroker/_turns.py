@@ -58,8 +58,8 @@ class TurnWatch(Iterator["list[WaitingTurn]"]):
             except grpc.RpcError as error:
                 if self._is_closed:
                     break
-                told = lost("the broker fell silent") if alarm.has_rung else of_rpc_error(error)
-                raise of_query(told) from error
+                failure = lost("the broker fell silent") if alarm.has_rung else of_rpc_error(error)
+                raise of_query(failure) from error
             finally:
                 alarm.stop()
             if waiting is not None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from cardbroker._command import CommandLike, check_length, to_wire
-from cardbroker._errors import CardbrokerError, is_lost, is_word
+from cardbroker._errors import CardbrokerError, is_lost, is_reported
 from cardbroker._options import TransmitOptions, check_names, disposition, turn_options
 from cardbroker._reader import ReaderLike
 from cardbroker._response import Transmitted, transmitted
@@ -61,8 +61,7 @@ def _steps(
             repeatable = False
     lifetime = 0.0
     if repeatable:
-        told = yield from get_broker(end)
-        lifetime = told.limits.outcome_lifetime
+        lifetime = (yield from get_broker(end)).limits.outcome_lifetime
     # Later the broker may have dropped the outcome and would run the unit again. Counts from before the first attempt
     # connects.
     latest = clock() + lifetime / 2
@@ -82,7 +81,7 @@ def _steps(
         assert isinstance(outcome, CardbrokerError)
         if is_lost(outcome):
             continue
-        if outcome.delivery == "NOT_SENT" or not is_word(outcome):
+        if outcome.delivery == "NOT_SENT" or not is_reported(outcome):
             # True of this attempt, but the first attempt may have reached the card.
             break
         raise outcome

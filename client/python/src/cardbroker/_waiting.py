@@ -59,7 +59,7 @@ Waiting = Generator[Union[Look, Pause], Optional[NotRunningError], None]
 
 def waiting(
     endpoint: Endpoint,
-    patience: float,
+    timeout: float,
     clock: Callable[[], float],
     is_connected: Callable[[], bool] | None = None,
     end: float = math.inf,
@@ -71,13 +71,13 @@ def waiting(
     while not (is_connected and is_connected()):
         now = clock()
         if now >= min(look_at, end):
-            told = yield Look(max(min(SHORTEST_ATTEMPT, end - now), _FIRST_PAUSE))
-            if is_connected() if is_connected else told is None:
+            failure = yield Look(max(min(SHORTEST_ATTEMPT, end - now), _FIRST_PAUSE))
+            if is_connected() if is_connected else failure is None:
                 return
             now = clock()
             # A listener that answers gets the full time of one attempt.
-            if now >= min(end, begun + (patience if told else max(patience, SHORTEST_ATTEMPT))):
-                raise told or NotRunningError(endpoint, "no answer in time")
+            if now >= min(end, begun + (timeout if failure else max(timeout, SHORTEST_ATTEMPT))):
+                raise failure or NotRunningError(endpoint, "no answer in time")
             look_at, pause = now + ASK_AGAIN, _FIRST_PAUSE
         yield Pause(pause if is_connected else look_at - now)
         pause = min(pause * 2, _LONGEST_PAUSE)

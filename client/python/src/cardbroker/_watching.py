@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Union
 
-from cardbroker._errors import CardbrokerError, is_word, of_query
-from cardbroker._patience import ASK_AGAIN
+from cardbroker._errors import CardbrokerError, is_reported, of_query
 from cardbroker._reader import Reader, reader
 from cardbroker._times import jittered
+from cardbroker._waiting import ASK_AGAIN
 from cardbroker.v1 import reader_pb2
 
 SILENCE_LIMIT = 90.0
@@ -56,10 +56,10 @@ WatchEvent = Union[Connected, Disconnected, Updated, Removed]
 class Watching:
     """The state of a watch across reconnects."""
 
-    def __init__(self, patience: float, clock: Callable[[], float]) -> None:
-        """`patience`: seconds without a `Disconnected` at the start, while the broker may still be starting."""
+    def __init__(self, connect_timeout: float, clock: Callable[[], float]) -> None:
+        """`connect_timeout`: seconds without a `Disconnected` at the start, while the broker may still be starting."""
         self._clock = clock
-        self._patient_until = clock() + patience
+        self._first_wait_end = clock() + connect_timeout
         self.readers: dict[str, Reader] = {}
         """The readers by name, as last reported by the broker."""
         self.connected: bool | None = None
@@ -88,8 +88,8 @@ class Watching:
 
     def lost(self, error: CardbrokerError) -> float:
         """Processes the end of the stream; returns the pause before the next attempt, in seconds."""
-        may_come = self.connected is None and not error.is_permanent and not is_word(error)
-        if may_come and self._clock() + ASK_AGAIN < self._patient_until:
+        may_come = self.connected is None and not error.is_permanent and not is_reported(error)
+        if may_come and self._clock() + ASK_AGAIN < self._first_wait_end:
             return ASK_AGAIN
         if self.connected is not False:
             self.connected = False

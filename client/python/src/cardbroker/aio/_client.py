@@ -16,11 +16,11 @@ from cardbroker._command import CommandLike
 from cardbroker._endpoint import Endpoint, Settings
 from cardbroker._errors import CardbrokerError, ended_here, is_lost
 from cardbroker._options import Opening, SessionOptions, TransmitOptions
-from cardbroker._patience import waiting
 from cardbroker._reader import Reader, ReaderLike
 from cardbroker._response import Transmitted
 from cardbroker._steps import Outcome, Step, Steps, get_broker, get_reader, list_readers, resolve
 from cardbroker._unit import unit
+from cardbroker._waiting import waiting
 from cardbroker.aio._rpc import of_rpc_error
 from cardbroker.aio._session import OpenSession
 from cardbroker.aio._turns import TurnWatch
@@ -126,8 +126,8 @@ class Client:
 
     async def _try(self, step: Step) -> Outcome:
         try:
-            patience = min(self._settings.connect_timeout, step.latest - time.monotonic())
-            await self._wire.reach(patience, min(step.end, step.latest))
+            timeout = min(self._settings.connect_timeout, step.latest - time.monotonic())
+            await self._wire.reach(timeout, min(step.end, step.latest))
             call = getattr(self._wire.stub, step.method)
             metadata = self._settings.metadata()
             answer: Outcome = await call(step.request, timeout=step.timeout(time.monotonic()), metadata=metadata)

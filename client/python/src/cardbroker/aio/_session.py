@@ -213,16 +213,16 @@ class _Stream:
             self.opened.set_result(self.conversation.opened)
 
     def _end(self, error: CardbrokerError | None) -> None:
-        told = self.conversation.end(error)
+        failure = self.conversation.end(error)
         self._outgoing.put_nowait(None)
         for _ in range(MAX_PIPELINED):
             self._slots.release()
         if not self.opened.done():
-            self.opened.set_exception(of_query(told or lost("the session was closed")))
-        if told is None:
+            self.opened.set_exception(of_query(failure or lost("the session was closed")))
+        if failure is None:
             self._ended.set_result(None)
         else:
-            self._ended.set_exception(told)
+            self._ended.set_exception(failure)
 
 
 async def _until_none(

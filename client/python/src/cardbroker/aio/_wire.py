@@ -11,7 +11,7 @@ import grpc
 
 from cardbroker import _channel, _process
 from cardbroker._endpoint import Endpoint, Settings
-from cardbroker._patience import Look, NotRunningError, Waiting, waiting
+from cardbroker._waiting import Look, NotRunningError, Waiting, waiting
 from cardbroker.v1.service_pb2_grpc import CardBrokerServiceStub
 
 if TYPE_CHECKING:
@@ -48,10 +48,10 @@ class Wire:
         assert self.stub
         return self._channel.get_state(try_to_connect=True) is grpc.ChannelConnectivity.READY
 
-    async def reach(self, patience: float, end: float = math.inf) -> None:
+    async def reach(self, timeout: float, end: float = math.inf) -> None:
         """Waits for a connection before a call; raises `NotRunningError` if the wait ends without one."""
         if not self.is_connected():
-            await wait(self._endpoint, waiting(self._endpoint, patience, time.monotonic, self.is_connected, end))
+            await wait(self._endpoint, waiting(self._endpoint, timeout, time.monotonic, self.is_connected, end))
 
     async def close(self) -> None:
         """Closes the connection, unless it belongs to the parent."""
@@ -68,14 +68,14 @@ class Wire:
 
 async def wait(endpoint: Endpoint, waits: Waiting) -> None:
     """Runs the steps of `waiting` until it ends."""
-    told: NotRunningError | None = None
+    failure: NotRunningError | None = None
     while True:
         try:
-            wanted = waits.send(told)
+            wanted = waits.send(failure)
         except StopIteration:
             return
-        told = None
+        failure = None
         if isinstance(wanted, Look):
-            told = await asyncio.to_thread(_channel.look, endpoint, wanted.timeout)
+            failure = await asyncio.to_thread(_channel.look, endpoint, wanted.timeout)
         else:
             await asyncio.sleep(wanted.seconds)

@@ -58,8 +58,8 @@ class BrokerCardRequest(AbstractCardRequest):
             return None if now == self._insertions else dict(self._asked(cards))
 
         cards = self._wait(changed)
-        told = self._insertions or {}
-        swapped = [name for name, card in cards.items() if told.get(name, card.insertion_id) != card.insertion_id]
+        reported = self._insertions or {}
+        swapped = [name for name, card in cards.items() if reported.get(name, card.insertion_id) != card.insertion_id]
         there = {name: card for name, card in cards.items() if name not in swapped}
         self._insertions = self._insertions_of(there)
         return [Card(name, list(card.atr)) for name, card in there.items()]
