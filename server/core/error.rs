@@ -179,6 +179,11 @@ impl Failure {
         Self { reason, delivery, message: message.into(), field: None, rule: None, cause: None }
     }
 
+    /// Returns the same failure with the delivery changed: the command did not reach the card.
+    pub fn into_not_sent(self) -> Self {
+        Self { delivery: Delivery::NotSent, ..self }
+    }
+
     /// Returns the same failure with the delivery changed: the command ran, and its response is missing.
     pub fn into_executed(self) -> Self {
         Self { delivery: Delivery::Executed, ..self }

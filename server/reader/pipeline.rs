@@ -5,7 +5,7 @@ use std::{collections::VecDeque, time::Instant};
 
 use cardbroker_core::{
     card::unit::{UnitCommand, UnitOutcome},
-    error::{Delivery, Failure},
+    error::Failure,
     slot::{CardInfo, ResetKind},
     status::preceding_failed,
 };
@@ -98,7 +98,7 @@ impl Pipeline {
     /// Ends the session because of its stream: nothing more is read, and the read messages are done and answered first.
     /// The first reason counts.
     pub fn end(&mut self, failure: Failure) {
-        self.over.get_or_insert(Failure { delivery: Delivery::NotSent, ..failure });
+        self.over.get_or_insert(failure.into_not_sent());
     }
 
     /// Ends the session now: the read messages are answered at once as far as their outcomes are known. The outcome of
@@ -118,7 +118,8 @@ impl Pipeline {
     /// meanwhile.
     ///
     /// # Errors
-    /// The failure that ended the session, once every message is answered; its delivery is [`Delivery::NotSent`].
+    /// The failure that ended the session, once every message is answered; its
+    /// delivery is [`NotSent`](cardbroker_core::error::Delivery::NotSent).
     pub async fn next(&mut self) -> Result<Delivered, Failure> {
         loop {
             if self.pending.is_empty()

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use cardbroker_core::error::{Delivery, Failure, Reason};
+use cardbroker_core::error::{Failure, Reason};
 use tracing::warn;
 
 use super::{Actor, Work};
@@ -32,10 +32,10 @@ impl Actor {
         match self.worker.on_late() {
             Some(Work::Unit { ticket, .. }) => ticket.end_early(failure, now),
             Some(Work::Session(_)) => self.end_session(failure),
-            Some(Work::Opening { .. }) => self.refuse_opening(Failure { delivery: Delivery::NotSent, ..failure }),
+            Some(Work::Opening { .. }) => self.refuse_opening(failure.into_not_sent()),
             Some(Work::EndOfSession { over, done, .. }) => {
                 // Tasks that the session requested before its end still need an answer.
-                let failure = Failure { delivery: Delivery::NotSent, ..failure };
+                let failure = failure.into_not_sent();
                 over.send_replace(Some(SessionOver { failure, hangs: true }));
                 // An error means that the holder has disconnected.
                 done.take().map(|done| done.send(()));

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use cardbroker_core::{
     caller::CallerKey,
-    error::{Cause, Delivery, Failure, Reason},
+    error::{Cause, Failure, Reason},
     slot::{CardInfo, SlotError},
     status::card_removed,
     turns::{
@@ -155,7 +155,7 @@ impl Actor {
     /// read get outcomes of their own; the cause concerns the others, which were not sent.
     pub(super) fn end_session(&mut self, failure: Failure) {
         let Some(Work::Session(holding)) = self.worker.work() else { return };
-        let failure = Failure { delivery: Delivery::NotSent, ..failure };
+        let failure = failure.into_not_sent();
         let outcome = End::Failed(failure.reason);
         holding.access.audit(audit::SessionRecord::EndedByBroker(&failure));
         holding.over.send_replace(Some(SessionOver { failure, hangs: self.worker.hangs() }));

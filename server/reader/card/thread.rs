@@ -13,7 +13,7 @@ use cardbroker_core::{
         gate::{self, Gate},
         unit::{CommandResult, Next, UnitRun},
     },
-    error::{Delivery, Failure, Reason},
+    error::{Failure, Reason},
     lifecycle::UnitEnd,
     slot::{CardInfo, ProtocolChoice, ResetKind, SlotError},
     status::{preceding_failed, protocol_mismatch},
@@ -153,7 +153,7 @@ impl CardWorker {
             Ok(card) => (Report::Reset(Ok(card.clone())), Ok(card)),
             Err(error) => {
                 let (failure, end) = self.explain(error);
-                let failure = Failure { delivery: Delivery::NotSent, ..failure };
+                let failure = failure.into_not_sent();
                 (Report::SessionFault { end, failure: failure.clone() }, Err(failure))
             }
         };
@@ -196,7 +196,7 @@ impl CardWorker {
         if let Some(Err(error)) = reset.map(|kind| self.reset(kind)) {
             let (failure, end) = self.explain(error);
             // The commands were not sent, with or without a reset.
-            return (end, Some(Failure { delivery: Delivery::NotSent, ..reset_failed(failure) }), None);
+            return (end, Some(reset_failed(failure).into_not_sent()), None);
         }
         let Some(card) = self.card.clone() else {
             return (UnitEnd::Removed, Some(Failure::not_sent(Reason::CardRemoved, REMOVED)), None);
