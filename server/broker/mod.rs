@@ -6,7 +6,7 @@ mod resume_token;
 mod turns;
 mod visible_readers;
 
-use std::{io, sync::Arc, time::Instant};
+use std::{future::pending, io, sync::Arc, time::Instant};
 
 use cardbroker_core::{
     caller::Caller,
@@ -20,7 +20,7 @@ use cardbroker_core::{
     },
 };
 use tokio::{sync::watch, task::JoinHandle, time::sleep_until};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{about::Facts, resume_token::ResumeTokens, visible_readers::VisibleReaders};
 pub use self::{
@@ -42,7 +42,7 @@ use crate::{
         ReaderHandle, Submission, TurnsMoved,
         session::{Opening, SessionRequest},
     },
-    registry::{self, ReaderView, Readers, RegistrySettings},
+    registry::{self, ReaderView, Readers, RegistryEnd, RegistrySettings},
 };
 
 /// Maximum response bytes of all stored outcomes together.
@@ -76,7 +76,10 @@ pub struct RequestContext<'a> {
 /// The broker's tasks. Dropping it leaves them running; [`BrokerTasks::stop`] ends them.
 pub struct BrokerTasks {
     shutdown: CancellationToken,
-    registry: JoinHandle<()>,
+    /// `None` once it has failed.
+    registry: Option<JoinHandle<RegistryEnd>>,
+    /// The readers' actors. They end after `shutdown`.
+    actors: TaskTracker,
     executions: Executions,
 }
 
@@ -117,8 +120,9 @@ impl Broker {
             reader: Box::new(move |name| config.reader(name)),
         };
         let executions = Executions::new(outcome_limits, shutdown.clone())?;
-        let (readers, registry) = registry::start(backend, settings, shutdown.clone()).await?;
-        let tasks = BrokerTasks { shutdown, registry, executions: executions.clone() };
+        let actors = TaskTracker::new();
+        let (readers, registry) = registry::start(backend, settings, shutdown.clone(), actors.clone()).await?;
+        let tasks = BrokerTasks { shutdown, registry: Some(registry), actors, executions: executions.clone() };
         let (groups, resume_tokens) = (Groups::default(), ResumeTokens::new(facts.epoch()));
         let broker = Self { facts, policy, trail, readers, resume_tokens, turns_moved, groups, executions };
         Ok((broker, tasks))
@@ -279,12 +283,34 @@ fn not_found() -> Failure {
 }
 
 impl BrokerTasks {
+    /// Waits until a task ends without which the broker cannot go on, and returns its name. Cancel-safe; pending for
+    /// ever after that.
+    pub async fn failed(&mut self) -> &'static str {
+        let Some(registry) = &mut self.registry else { return pending().await };
+        let end = registry.await;
+        self.registry = None;
+        match end {
+            Ok(RegistryEnd::MonitorFailed) => "the monitor thread",
+            Ok(RegistryEnd::Shutdown) | Err(_) => "the registry's task",
+        }
+    }
+
+    /// The readers' actors.
+    #[cfg(test)]
+    pub(crate) fn actors(&self) -> TaskTracker {
+        self.actors.clone()
+    }
+
     /// Refuses waiting requests, finishes running units, releases all cards, and returns when that is done. The caller
     /// bounds the wait.
     pub async fn stop(self) {
         self.shutdown.cancel();
         self.executions.ended().await;
-        // It fails only if the task has panicked, and then it has ended too.
-        let _ = self.registry.await;
+        if let Some(registry) = self.registry {
+            // An error means that the task has panicked during the stop.
+            let _ = registry.await;
+        }
+        self.actors.close();
+        self.actors.wait().await;
     }
 }

@@ -14,10 +14,17 @@ use cardbroker_core::{
     error::{Failure, Reason},
     turns::{queue::Limits, waiting::Turns},
 };
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{
+    mpsc::{self, error::TrySendError},
+    oneshot, watch,
+};
+use tokio_util::sync::CancellationToken;
 
 use super::{
-    inbox::{CancelSlot, Manner, Message, Purpose, SessionRequest, TurnsQuery, UnitTicket, Waiting, shutting_down},
+    inbox::{
+        CancelSlot, Manner, Message, Purpose, SessionRequest, TurnsQuery, UnitTicket, Waiting, reader_ended,
+        shutting_down,
+    },
     session::Opening,
     ticket::{Answers, Ticket},
 };
@@ -37,6 +44,8 @@ pub struct ReaderHandle {
     waiting: Arc<AtomicUsize>,
     /// The number of the next request. All handles of the reader share it.
     last_number: Arc<AtomicU64>,
+    /// Cancelled when the broker stops: without it, an actor that has ended has failed.
+    shutdown: CancellationToken,
 }
 
 /// The receiving end of a [`ReaderHandle`], for the reader's actor.
@@ -69,15 +78,15 @@ impl TurnsMoved {
 }
 
 impl ReaderHandle {
-    /// Creates a handle and its receiving end.
-    pub fn new(limits: Limits) -> (Self, Requests) {
+    /// Creates a handle and its receiving end. `shutdown` is cancelled when the broker stops.
+    pub fn new(limits: Limits, shutdown: CancellationToken) -> (Self, Requests) {
         // Two slots for each request that may wait, one of them for its cancellation, and some for requests that are
         // refused at once.
         let (inbox, messages) = mpsc::channel(2 * limits.per_reader + 64);
         let (queries, query_queue) = mpsc::channel(MAX_QUERIES);
         let waiting = Arc::<AtomicUsize>::default();
         let requests = Requests { messages, queries: query_queue, waiting: Arc::clone(&waiting) };
-        (Self { inbox, queries, waiting, last_number: Arc::default() }, requests)
+        (Self { inbox, queries, waiting, last_number: Arc::default(), shutdown }, requests)
     }
 
     /// Returns the turns as `caller` may see them; `None` if the reader's actor has ended, or has too many queries in
@@ -100,7 +109,8 @@ impl ReaderHandle {
     /// Requests a turn for a unit. Dropping the submission cancels it, if the unit has not begun.
     ///
     /// # Errors
-    /// [`Reason::QueueFull`] if the reader has no room for another request, [`Reason::ShuttingDown`] if it is stopping.
+    /// [`Reason::QueueFull`] if the reader has no room for another request, [`Reason::ShuttingDown`] if the
+    /// broker is stopping, [`Reason::Internal`] if the reader's actor has ended by itself.
     pub fn submit(
         &self,
         access: Access,
@@ -144,21 +154,22 @@ impl ReaderHandle {
         group: GroupMark,
         make: impl FnOnce(CancelSlot) -> (Purpose, T),
     ) -> Result<T, Failure> {
-        let submit = self.inbox.clone().try_reserve_owned().map_err(refused)?;
-        let give_back = self.inbox.clone().try_reserve_owned().map_err(refused)?;
+        let submit = self.inbox.clone().try_reserve_owned().map_err(|error| self.refused(&error))?;
+        let give_back = self.inbox.clone().try_reserve_owned().map_err(|error| self.refused(&error))?;
         let number = self.last_number.fetch_add(1, Ordering::Relaxed);
         let (purpose, kept) = make(CancelSlot::new(give_back, number));
         submit.send(Message::Submit { number, caller, waiting: Waiting { group, purpose } });
         Ok(kept)
     }
-}
 
-fn refused(error: mpsc::error::TrySendError<mpsc::Sender<Message>>) -> Failure {
-    match error {
-        mpsc::error::TrySendError::Full(_) => {
-            Failure::not_sent(Reason::QueueFull, "too many requests wait for this reader: retry later")
+    fn refused(&self, error: &TrySendError<mpsc::Sender<Message>>) -> Failure {
+        match error {
+            TrySendError::Full(_) => {
+                Failure::not_sent(Reason::QueueFull, "too many requests wait for this reader: retry later")
+            }
+            TrySendError::Closed(_) if self.shutdown.is_cancelled() => shutting_down(),
+            TrySendError::Closed(_) => reader_ended(),
         }
-        mpsc::error::TrySendError::Closed(_) => shutting_down(),
     }
 }
 

@@ -156,7 +156,7 @@ pub struct SessionOver {
     /// The reason. Its delivery is [`Delivery::NotSent`](cardbroker_core::error::Delivery::NotSent): it concerns
     /// messages that were not read.
     pub failure: Failure,
-    /// Whether the driver hangs in the current task, which gets no answer in time.
+    /// Whether the current task gets no answer in time: the driver hangs in it, or the card thread has ended.
     pub hangs: bool,
 }
 
@@ -244,6 +244,11 @@ impl Drop for CancelSlot {
     fn drop(&mut self) {
         self.send(Manner::Abruptly);
     }
+}
+
+/// The failure of requests at a reader whose actor or card thread has ended although the broker runs.
+pub(super) fn reader_ended() -> Failure {
+    Failure::not_sent(Reason::Internal, "the reader's task has ended: restart the broker, and report this")
 }
 
 pub(super) fn shutting_down() -> Failure {

@@ -154,9 +154,40 @@ impl CallWatchdog {
     pub(super) fn during<T>(&self, call: impl FnOnce() -> T) -> T {
         let since_origin = u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX - 1);
         self.called.store(since_origin + 1, Ordering::Release);
-        let result = call();
-        self.called.store(0, Ordering::Release);
-        result
+        let _ended = CallEnd(&self.called);
+        call()
+    }
+}
+
+/// Marks the end of a call of the card stack when it is dropped, after a panic too.
+struct CallEnd<'a>(&'a AtomicU64);
+
+impl Drop for CallEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(0, Ordering::Release);
+    }
+}
+
+impl Job {
+    /// Answers a job of the actor that the card thread did not get. Returns a report for the
+    /// actor, by which the card is taken again before its next turn: its state is not known.
+    pub(super) fn refuse(self, refusal: Failure, now: Instant) -> Option<Report> {
+        let lost = || SlotError::Lost("the card thread did not get the job".into());
+        Some(match self {
+            Self::Take | Self::ColdReset => Report::Took(Err(lost())),
+            Self::Unit(unit) => {
+                unit.ticket.end(Some(refusal), now);
+                Report::UnitEnded { end: UnitEnd::Lost, raised: true }
+            }
+            Self::Reset(_) => Report::Reset(Err(lost())),
+            Self::Session(job) => {
+                job.task.refuse(refusal);
+                job.activity.done(now);
+                return None;
+            }
+            Self::EndOfSession(_) => Report::SessionEnded { reset: Some(Err(lost())), raised: true },
+            Self::Release => Report::Released,
+        })
     }
 }
 

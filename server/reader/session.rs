@@ -22,7 +22,7 @@ use cardbroker_core::{
 use tokio::sync::{oneshot, watch};
 
 use super::{
-    inbox::{CancelSlot, Grant, Manner, SessionTicket},
+    inbox::{CancelSlot, Grant, Manner, SessionTicket, reader_ended},
     jobs::{Claim, Job, SessionJob, SessionTask},
     spans::SessionRecord,
     ticket::Ticket,
@@ -101,10 +101,6 @@ pub enum OpeningEvent {
     TurnsAhead(usize),
     /// The turn has come, and the session begins.
     Begun(Box<Session>),
-}
-
-fn reader_ended() -> Failure {
-    Failure::not_sent(Reason::Internal, "the reader's task has ended: restart the broker and report the fault")
 }
 
 async fn over(news: &mut watch::Receiver<Option<SessionOver>>) -> SessionOver {

@@ -20,10 +20,10 @@ use cardbroker_core::{
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
-    task::JoinSet,
+    task::JoinHandle,
     time::{sleep_until, timeout},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
 
 pub use self::view::{Difference, ReaderView, View};
@@ -36,7 +36,7 @@ use crate::{
     config::ReaderSettings,
     policy::access::PolicyInForce,
     process::random::fresh_id,
-    reader::{self, Event, LatestStatuses, ReaderHandle, ReaderSetup, Statuses, TurnsMoved},
+    reader::{self, Event, LatestStatuses, ReaderHandle, ReaderSetup, StatusPublisher, Statuses, TurnsMoved},
 };
 
 /// Maximum number of readers that are served.
@@ -88,7 +88,8 @@ struct Registry {
     shutdown: CancellationToken,
     /// By display name; kept while the broker runs, so that a reader that comes back has the same id.
     readers: HashMap<String, Entry>,
-    actors: JoinSet<()>,
+    /// The readers' actors. The broker waits for them, also when the registry's task has failed.
+    actors: TaskTracker,
     /// When the stack came back; readers may be missing for a while after that.
     back_since: Option<Instant>,
     down_because: Option<ServiceError>,
@@ -99,6 +100,8 @@ struct Entry {
     name: Arc<str>,
     names: Arc<ReaderNames>,
     events: mpsc::Sender<Event>,
+    /// Publishes in place of an actor that has ended before the broker.
+    publisher: StatusPublisher,
     /// The last slot status sent to the actor; `None` after an event that the stack is down or the reader unplugged.
     reported: Option<SlotStatus>,
     unplugged: bool,
@@ -106,8 +109,18 @@ struct Entry {
     has_published: bool,
 }
 
+/// Why the registry's task has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RegistryEnd {
+    /// The broker stops, and all readers' actors have ended.
+    Shutdown,
+    /// The monitor thread has failed: readers can no longer be followed.
+    MonitorFailed,
+}
+
 /// Starts monitor and registry, and waits a limited time for the first poll of the readers (a stack that is down counts
-/// as polled). The task ends after `shutdown` with all readers' actors.
+/// as polled). The task ends after `shutdown` with all readers' actors, which are tasks of `actors`, or earlier by a
+/// failure.
 ///
 /// # Errors
 /// The system cannot start a thread.
@@ -115,7 +128,8 @@ pub async fn start(
     backend: Arc<dyn Backend>,
     settings: RegistrySettings,
     shutdown: CancellationToken,
-) -> io::Result<(Readers, tokio::task::JoinHandle<()>)> {
+    actors: TaskTracker,
+) -> io::Result<(Readers, JoinHandle<RegistryEnd>)> {
     let (snapshots, next_picture) = mpsc::channel(1);
     let monitor = backend.monitor();
     thread::Builder::new().name("monitor".into()).spawn(move || watch_slots(monitor, &snapshots))?;
@@ -130,7 +144,7 @@ pub async fn start(
         statuses: Statuses::default(),
         shutdown,
         readers: HashMap::new(),
-        actors: JoinSet::new(),
+        actors,
         back_since: None,
         down_because: None,
     };
@@ -144,22 +158,22 @@ pub async fn start(
 }
 
 impl Registry {
-    async fn run(mut self, mut snapshots: mpsc::Receiver<SlotSnapshot>, polled: oneshot::Sender<()>) {
+    async fn run(mut self, mut snapshots: mpsc::Receiver<SlotSnapshot>, polled: oneshot::Sender<()>) -> RegistryEnd {
         let mut polled = Some(polled);
-        let (mut has_polled, mut is_monitored) = (false, true);
+        let mut has_polled = false;
         let (shutdown, statuses) = (self.shutdown.clone(), self.statuses.clone());
         loop {
             let returned = self.back_since.map(|since| since + RETURN_TIME);
             tokio::select! {
                 () = shutdown.cancelled() => break,
-                snapshot = snapshots.recv(), if is_monitored => match snapshot {
+                snapshot = snapshots.recv() => match snapshot {
                     Some(snapshot) => {
                         self.take_in(snapshot).await;
                         has_polled = true;
                     }
                     None => {
                         error!("the monitor thread has ended: restart the broker and report the fault");
-                        is_monitored = false;
+                        return RegistryEnd::MonitorFailed;
                     }
                 },
                 latest = statuses.take() => self.apply(latest),
@@ -175,7 +189,9 @@ impl Registry {
                 let _ = polled.send(());
             }
         }
-        while self.actors.join_next().await.is_some() {}
+        self.actors.close();
+        self.actors.wait().await;
+        RegistryEnd::Shutdown
     }
 
     async fn take_in(&mut self, snapshot: SlotSnapshot) {
@@ -266,7 +282,7 @@ impl Registry {
                 return None;
             }
         };
-        let (handle, requests) = ReaderHandle::new(self.settings.limits);
+        let (handle, requests) = ReaderHandle::new(self.settings.limits, self.shutdown.clone());
         let setup = ReaderSetup {
             identity: format!("{}-{unique}", self.settings.epoch),
             settings,
@@ -281,7 +297,7 @@ impl Registry {
             id: id.clone(),
         };
         info!(reader = %id, display_name, "reader found");
-        let events = match reader::spawn(setup, &mut self.actors) {
+        let events = match reader::spawn(setup, &self.actors) {
             Ok(events) => events,
             Err(error) => {
                 error!(reader = %id, %error, "reader not served: its card thread could not start");
@@ -291,7 +307,8 @@ impl Registry {
         let name = Arc::<str>::from(format!("readers/{id}"));
         self.routes.send_modify(|routes| drop(Arc::make_mut(routes).insert(Arc::clone(&name), handle)));
         let names = Arc::new(ReaderNames { id, display_name: display_name.to_owned() });
-        Some(Entry { name, names, events, reported: None, unplugged: false, has_published: false })
+        let publisher = self.statuses.publisher(display_name);
+        Some(Entry { name, names, events, publisher, reported: None, unplugged: false, has_published: false })
     }
 }
 
@@ -300,11 +317,13 @@ impl Entry {
         if !self.unplugged {
             self.unplugged = true;
             self.reported = None;
-            self.send(Event::Unplugged).await;
+            if self.events.send(Event::Unplugged).await.is_err() {
+                self.publisher.publish(None);
+            }
         }
     }
 
-    /// The actor receives events until the shutdown; later ones are not needed.
+    /// The actor receives events until it ends; later ones are not needed.
     async fn send(&self, event: Event) {
         let _ = self.events.send(event).await;
     }

@@ -40,11 +40,11 @@ fn settings() -> RegistrySettings {
 async fn a_hanging_card_stack_blocks_neither_start_nor_stop() {
     let shutdown = CancellationToken::new();
     let long = Duration::from_secs(60);
-    let started = timeout(long, start(Arc::new(Hanging), settings(), shutdown.clone())).await;
+    let started = timeout(long, start(Arc::new(Hanging), settings(), shutdown.clone(), TaskTracker::new())).await;
     let (readers, task) = started.unwrap().unwrap();
     assert_eq!(readers.view.borrow().readers().count(), 0);
     shutdown.cancel();
-    timeout(long, task).await.unwrap().unwrap();
+    assert_eq!(timeout(long, task).await.unwrap().unwrap(), RegistryEnd::Shutdown);
 }
 
 #[tokio::test]
@@ -52,9 +52,10 @@ async fn the_start_waits_until_the_view_shows_the_first_poll() {
     // More tasks than the runtime runs between two polls of the test's own task.
     const READERS: usize = 70;
     let shutdown = CancellationToken::new();
-    let (readers, task) = start(Arc::new(Simulated::new(READERS)), settings(), shutdown.clone()).await.unwrap();
+    let (readers, task) =
+        start(Arc::new(Simulated::new(READERS)), settings(), shutdown.clone(), TaskTracker::new()).await.unwrap();
     assert_eq!(readers.view.borrow().readers().count(), READERS);
     assert_eq!(readers.routes.borrow().len(), READERS);
     shutdown.cancel();
-    task.await.unwrap();
+    assert_eq!(task.await.unwrap(), RegistryEnd::Shutdown);
 }

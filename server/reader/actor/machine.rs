@@ -6,8 +6,11 @@
 //!                seen                 stop                 released
 //!   Unplugged ─────────▶ Plugged ───────────▶ Draining ─────────────▶ Released
 //!      │  ▲  unplugged  │                         ▲                      ▲
-//!      │  └─────────────┘                         │   the card thread    │
-//!      └──────────────── stop ────────────────────┘   has ended: from any
+//!      │  └─────────────┘                         │                      │
+//!      └──────────────── stop ────────────────────┘                      │
+//!                                                                        │
+//!   the card thread has ended: Draining ─────────────────────────────────┘
+//!                              Unplugged, Plugged ──▶ Failed
 //!
 //! WorkerState
 //!
@@ -34,6 +37,8 @@ pub(super) enum ReaderPhase {
     Draining,
     /// The card was released, or the card thread has ended. This phase is final.
     Released,
+    /// The card thread has ended although the broker runs. Requests are refused, and nothing happens any more.
+    Failed,
 }
 
 impl ReaderPhase {
@@ -68,12 +73,20 @@ impl ReaderPhase {
 
     /// The card thread has ended, and its slot with it.
     pub(super) fn on_thread_ended(&mut self) {
-        *self = Self::Released;
+        *self = match self {
+            Self::Unplugged | Self::Plugged | Self::Failed => Self::Failed,
+            Self::Draining | Self::Released => Self::Released,
+        };
     }
 
     /// Whether no further turn begins.
     pub(super) fn is_ending(self) -> bool {
-        matches!(self, Self::Draining | Self::Released)
+        matches!(self, Self::Draining | Self::Released | Self::Failed)
+    }
+
+    /// Whether nothing happens any more.
+    pub(super) fn is_over(self) -> bool {
+        matches!(self, Self::Released | Self::Failed)
     }
 }
 
@@ -180,10 +193,11 @@ mod tests {
     fn a_reader_makes_only_the_drawn_transitions() {
         let events = [SEEN, UNPLUGGED, STOP, RELEASED, THREAD_ENDED];
         for (phase, expected) in [
-            (Unplugged, [Plugged, Unplugged, Draining, Unplugged, Released]),
-            (Plugged, [Plugged, Unplugged, Draining, Plugged, Released]),
+            (Unplugged, [Plugged, Unplugged, Draining, Unplugged, Failed]),
+            (Plugged, [Plugged, Unplugged, Draining, Plugged, Failed]),
             (Draining, [Draining, Draining, Draining, Released, Released]),
             (Released, [Released; 5]),
+            (Failed, [Failed; 5]),
         ] {
             let after = events.map(|event| {
                 let mut next = phase;
@@ -196,7 +210,8 @@ mod tests {
 
     #[test]
     fn turns_end_with_the_stop() {
-        assert_eq!([Unplugged, Plugged, Draining, Released].map(ReaderPhase::is_ending), [false, false, true, true]);
+        let phases = [Unplugged, Plugged, Draining, Released, Failed];
+        assert_eq!(phases.map(ReaderPhase::is_ending), [false, false, true, true, true]);
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! | `turns` | requests, and the choice of the next turn |
 //! | `sessions` | how a session begins, when it must give way, how it ends |
 //! | `clock` | when something is due, and calls that do not return |
+//! | `thread_end` | jobs that the card thread does not get, and its unexpected end |
 //! | `queries` | queries of the turns |
 //! | `publish` | the reader's status for watchers |
 
@@ -22,6 +23,7 @@ mod sessions;
 mod setup;
 #[cfg(test)]
 mod tests;
+mod thread_end;
 mod turns;
 
 use std::{
@@ -50,7 +52,6 @@ use tokio::{
     time::sleep_until,
 };
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
 
 use self::{
     machine::{ReaderPhase, WorkerState},
@@ -183,7 +184,10 @@ impl Actor {
             let wakeup = sleep_until(self.wakeup(Instant::now()).into());
             tokio::select! {
                 biased;
-                Some(report) = reports.recv() => self.on_report(report, Instant::now()),
+                report = reports.recv() => match report {
+                    Some(report) => self.on_report(report, Instant::now()),
+                    None => self.on_thread_ended(Instant::now()),
+                },
                 Some(event) = events.recv() => self.on_event(event, Instant::now()),
                 () = shutdown.cancelled(), if !self.phase.is_ending() => self.stop(),
                 () = self.isolation.reset_becomes_due() => {}
@@ -235,27 +239,12 @@ impl Actor {
         self.send(job);
     }
 
-    /// Sends a job. There is room: the actor has one job at a time in progress, and a session's tasks are limited. The
-    /// thread ends only after this actor, unless it has panicked.
-    fn send(&mut self, job: Job) {
-        if self.jobs.try_send(job).is_err() {
-            warn!(reader = %self.id, "the reader's card thread has ended");
-            self.end_all(&Failure::not_sent(
-                Reason::Internal,
-                "the reader's thread has ended: restart the broker and report the fault",
-            ));
-            self.publisher.publish(None);
-            self.worker.take();
-            self.phase.on_thread_ended();
-        }
-    }
-
     /// Whether the actor's task may end: the card was released, or the thread is stuck in a call that is abandoned.
     fn is_over(&self) -> bool {
         match self.phase {
             ReaderPhase::Unplugged | ReaderPhase::Plugged => false,
             ReaderPhase::Draining => self.worker.hangs(),
-            ReaderPhase::Released => true,
+            ReaderPhase::Released | ReaderPhase::Failed => true,
         }
     }
 }

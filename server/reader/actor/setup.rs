@@ -16,8 +16,8 @@ use cardbroker_core::{
         queue::{Limits, Queue},
     },
 };
-use tokio::{sync::mpsc, task::JoinSet};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::mpsc;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     Actor, Event,
@@ -68,7 +68,7 @@ pub struct ReaderSetup {
 ///
 /// # Errors
 /// The system cannot start a thread or provide random bytes.
-pub fn spawn(setup: ReaderSetup, tasks: &mut JoinSet<()>) -> io::Result<mpsc::Sender<Event>> {
+pub fn spawn(setup: ReaderSetup, tasks: &TaskTracker) -> io::Result<mpsc::Sender<Event>> {
     let (report, reports) = mpsc::channel(2);
     // Fails only when the actor has ended, and then nobody needs the report.
     let send_report = move |done| drop(report.blocking_send(done));

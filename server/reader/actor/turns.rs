@@ -15,7 +15,7 @@ use cardbroker_core::{
 
 use super::{Actor, Work, machine::ReaderPhase, reports::unplugged};
 use crate::reader::{
-    inbox::{Manner, Message, Purpose, UnitTicket, Waiting, shutting_down},
+    inbox::{Manner, Message, Purpose, UnitTicket, Waiting},
     jobs::{Job, UnitJob},
 };
 
@@ -45,7 +45,7 @@ impl Actor {
     pub(super) fn on_message(&mut self, message: Message) {
         let now = Instant::now();
         match message {
-            Message::Submit { waiting, .. } if self.phase.is_ending() => waiting.end(shutting_down()),
+            Message::Submit { waiting, .. } if self.phase.is_ending() => waiting.end(self.ended()),
             Message::Submit { waiting, .. } if self.phase == ReaderPhase::Unplugged => waiting.end(unplugged()),
             Message::Submit { number, caller, waiting } => {
                 let refusal = self.lifecycle.refusal().filter(|refusal| waiting.turn().is_refused_by(refusal));

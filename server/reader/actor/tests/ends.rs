@@ -14,7 +14,7 @@ use cardbroker_core::{
         turn::{CardRequirement, Disposition, TurnRequest},
     },
 };
-use tokio::task::JoinSet;
+use tokio_util::task::TaskTracker;
 
 use super::super::*;
 use crate::{
@@ -23,18 +23,18 @@ use crate::{
     config::ReaderSettings,
     policy::{access::Access, audit::AuditTrail},
     reader::{
-        ReaderHandle, Submission,
+        ReaderHandle, Statuses, Submission,
         session::{Opening, OpeningEvent, Session, SessionEvent, SessionRequest},
     },
 };
 
 pub(super) const LONG: Duration = Duration::from_secs(20);
 
-/// A slot on which each reset and each exchange waits for a permit; exchanges fail unless `succeeds`. Taking the card
-/// does not wait.
+/// A slot on which each reset and each exchange waits for a permit; `answer` answers exchanges. Taking the card does not
+/// wait.
 struct HeldSlot {
     go: Receiver<()>,
-    succeeds: bool,
+    answer: fn() -> Result<ApduBytes, SlotError>,
     /// The number of exchanges that have begun.
     calls: Arc<Mutex<usize>>,
     /// The number of resets that have begun.
@@ -59,7 +59,7 @@ impl Slot for HeldSlot {
     fn exchange(&mut self, _: CardCommand<'_>) -> Result<ApduBytes, SlotError> {
         *self.calls.lock().unwrap() += 1;
         let _ = self.go.recv();
-        if self.succeeds { Ok(vec![0x90, 0x00].into()) } else { Err(SlotError::Lost("as scripted".into())) }
+        (self.answer)()
     }
 
     fn wait_removal(&mut self, _: Duration) -> bool {
@@ -76,8 +76,9 @@ pub(super) struct World {
     resets: Arc<Mutex<usize>>,
     calls: Arc<Mutex<usize>>,
     pub(super) policy: watch::Sender<Arc<Policy>>,
-    shutdown: CancellationToken,
-    tasks: JoinSet<()>,
+    pub(super) shutdown: CancellationToken,
+    tasks: TaskTracker,
+    pub(super) statuses: Statuses,
     _events: mpsc::Sender<Event>,
 }
 
@@ -88,12 +89,19 @@ impl World {
 
     /// A world whose exchanges fail or succeed.
     pub(super) async fn with_card(exchange_timeout: Duration, succeeds: bool) -> Self {
+        let fails = || Err(SlotError::Lost("as scripted".into()));
+        Self::with_answer(exchange_timeout, if succeeds { || Ok(vec![0x90, 0x00].into()) } else { fails }).await
+    }
+
+    /// A world whose exchanges get their answers from `answer`.
+    pub(super) async fn with_answer(exchange_timeout: Duration, answer: fn() -> Result<ApduBytes, SlotError>) -> Self {
         let (go, held) = thread_mpsc::channel();
         let [resets, calls] = [(); 2].map(|()| Arc::new(Mutex::new(0)));
         let limits = Limits { per_caller: 8, per_reader: 8 };
-        let (handle, requests) = ReaderHandle::new(limits);
         let shutdown = CancellationToken::new();
+        let (handle, requests) = ReaderHandle::new(limits, shutdown.clone());
         let policy = watch::Sender::new(Arc::new(Policy::new(Vec::new(), 0)));
+        let statuses = Statuses::default();
         let setup = ReaderSetup {
             id: "scripted".into(),
             identity: "t".into(),
@@ -101,21 +109,32 @@ impl World {
             limits,
             max_contended_lease: LONG,
             policy: policy.subscribe(),
-            slot: Box::new(HeldSlot { go: held, succeeds, calls: Arc::clone(&calls), resets: Arc::clone(&resets) }),
-            publisher: crate::reader::statuses::Statuses::default().publisher("r"),
+            slot: Box::new(HeldSlot { go: held, answer, calls: Arc::clone(&calls), resets: Arc::clone(&resets) }),
+            publisher: statuses.publisher("r"),
             turns_moved: TurnsMoved::default(),
             requests,
             shutdown: shutdown.clone(),
         };
-        let mut tasks = JoinSet::new();
-        let events = spawn(setup, &mut tasks).unwrap();
+        let tasks = TaskTracker::new();
+        let events = spawn(setup, &tasks).unwrap();
         let seen = SlotStatus { display_name: "scripted".into(), card_present: true, event_count: 1, atr: card().atr };
         events.send(Event::Seen(seen)).await.unwrap();
         // After the earlier events of the actor, because its select is biased.
         while events.capacity() < events.max_capacity() {
             tokio::task::yield_now().await;
         }
-        Self { handle, groups: Groups::default(), go, resets, calls, policy, shutdown, tasks, _events: events }
+        Self {
+            handle,
+            groups: Groups::default(),
+            go,
+            resets,
+            calls,
+            policy,
+            shutdown,
+            tasks,
+            statuses,
+            _events: events,
+        }
     }
 
     fn open(&self, reset_first: bool) -> Opening {
@@ -131,10 +150,15 @@ impl World {
 
     /// Submits a unit of the caller with this connection.
     pub(super) fn submit(&self, connection: u64, disposition: Disposition) -> Submission {
+        self.try_submit(connection, disposition).unwrap()
+    }
+
+    /// As [`World::submit`], at a reader that may refuse it.
+    pub(super) fn try_submit(&self, connection: u64, disposition: Disposition) -> Result<Submission, Failure> {
         let request = UnitRequest { commands: commands(), turn: turn(false), disposition };
         let access = self.access(connection, Operation::Transmit);
         let mark = self.groups.join(GroupKey::Caller(access.caller().key)).mark();
-        self.handle.submit(access, mark, request, Instant::now()).unwrap()
+        self.handle.submit(access, mark, request, Instant::now())
     }
 
     fn access(&self, connection: u64, operation: Operation) -> Access {
@@ -158,10 +182,21 @@ impl World {
         until(|| *self.calls.lock().unwrap() > 0).await;
     }
 
-    pub(super) async fn ends(mut self) {
-        drop(self.go);
+    pub(super) async fn ends(self) {
         self.shutdown.cancel();
-        tokio::time::timeout(LONG, self.tasks.join_next()).await.expect("the actor ends").unwrap().unwrap();
+        self.ends_by_itself().await;
+    }
+
+    pub(super) async fn ends_by_itself(mut self) {
+        // The slot waits for no word any more.
+        self.go = thread_mpsc::channel().0;
+        tokio::time::timeout(LONG, self.stopped()).await.expect("the actor ends");
+    }
+
+    /// Waits until the actor has ended.
+    pub(super) async fn stopped(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
     }
 }
 

@@ -9,6 +9,7 @@ mod hearing;
 mod history;
 mod pipelines;
 mod thread;
+mod thread_end;
 mod witness;
 mod world;
 

@@ -69,7 +69,7 @@ pub(super) struct World {
 impl World {
     pub(super) fn new(history: History, fault: Option<Fault>) -> Self {
         let (to_thread, jobs) = thread_mpsc::sync_channel(64);
-        let (handle, requests) = ReaderHandle::new(LIMITS);
+        let (handle, requests) = ReaderHandle::new(LIMITS, CancellationToken::new());
         let now = Instant::now() + AGE;
         let own = if history.on_demand { Own::OnDemand } else { Own::Always };
         let limits = if fault == Some(Fault::TooMany) { Limits { per_caller: 100, per_reader: 100 } } else { LIMITS };
