@@ -13,7 +13,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tonic_health::{ServingStatus, server::HealthReporter};
 use tonic_reflection::server::Builder as Reflection;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::{
     backend::{Backend, pcsc::Pcsc, simulated::Simulated, traced::Traced},
@@ -70,9 +70,9 @@ pub enum ServerError {
     /// The transport failed while serving.
     #[error("serving failed: {0}")]
     Transport(#[from] tonic::transport::Error),
-    /// The serving task has panicked, which is a fault of the broker.
-    #[error("serving failed: {0}")]
-    Task(#[from] tokio::task::JoinError),
+    /// A task or thread that the broker needs has ended, which is a fault of the broker.
+    #[error("{0} has ended by itself: restart the broker and report the fault")]
+    TaskEnded(&'static str),
 }
 
 /// Builds the runtime of a server: one thread for all non-blocking work. It has measured faster than a pool, because a
@@ -167,12 +167,13 @@ impl Server {
         Ok(Self { config, tokens, broker, tasks, counts, health, draining, serving, socket })
     }
 
-    /// Serves until a stop signal, then drains: accepts no new work, refuses the waiters, lets units and streams end,
-    /// and releases the cards. A second stop ends the grace at once. On reload, `load` reads the new configuration.
+    /// Serves until a stop signal or the end of a vital task, then drains: accepts no new work, refuses the waiters,
+    /// lets units and streams end, and releases the cards. A second stop ends the grace at once. On reload,
+    /// `load` reads the new configuration.
     /// Returns how the drain ended.
     ///
     /// # Errors
-    /// [`ServerError`] if serving ended by itself.
+    /// [`ServerError`] if a vital task has ended by itself, after the drain.
     pub async fn run(
         mut self,
         mut signal: impl AsyncFnMut() -> Signal,
@@ -181,26 +182,31 @@ impl Server {
         // Looking up users may take time, so another thread does it.
         let mut loading = JoinSet::new();
         let mut again = false;
-        loop {
+        let failure = loop {
             if again && loading.is_empty() {
                 again = false;
                 loading.spawn_blocking(load.clone());
             }
             tokio::select! {
-                ended = &mut self.serving => {
-                    ended??;
-                    return Ok(Drain::Complete);
-                }
+                ended = &mut self.serving => break Some(match ended {
+                    Ok(Err(error)) => error.into(),
+                    Ok(Ok(())) | Err(_) => ServerError::TaskEnded("the task that serves"),
+                }),
+                task = self.tasks.failed() => break Some(ServerError::TaskEnded(task)),
                 signal = signal() => match signal {
-                    Signal::Stop => break,
+                    Signal::Stop => break None,
                     Signal::Reload => again = true,
                 },
                 Some(loaded) = loading.join_next() => {
                     self.reload(loaded.unwrap_or_else(|panic| Err(LoadError::Panic(panic))));
                 }
             }
+        };
+        if let Some(failure) = &failure {
+            error!("{failure}");
         }
-        self.drain(async || while signal().await == Signal::Reload {}).await
+        let drain = self.drain(async || while signal().await == Signal::Reload {}).await;
+        failure.map_or(Ok(drain), Err)
     }
 
     /// Puts new rules and tokens in force. A mistake in either leaves both unchanged.
@@ -220,7 +226,7 @@ impl Server {
         }
     }
 
-    async fn drain(mut self, mut stop: impl AsyncFnMut()) -> Result<Drain, ServerError> {
+    async fn drain(mut self, mut stop: impl AsyncFnMut()) -> Drain {
         let grace = self.config.shutdown.grace;
         info!(grace_seconds = grace.as_secs_f64(), "stopping");
         self.health.set_not_serving::<CardBrokerServiceServer<Edge>>().await;
@@ -232,7 +238,7 @@ impl Server {
             () = stop() => Drain::GraceExpired,
         };
         // A stream of another service, such as a health watch, may stay open for as long as its client likes.
-        if timeout(CLOSE_TIME, &mut self.serving).await.is_err() {
+        if !self.serving.is_finished() && timeout(CLOSE_TIME, &mut self.serving).await.is_err() {
             self.serving.abort();
         }
         drop(self.counts);
@@ -241,6 +247,9 @@ impl Server {
             Drain::GraceExpired => warn!("stopped while a command was still running"),
         }
         drop(self.socket);
-        Ok(drain)
+        drain
     }
 }
+
+#[cfg(test)]
+mod tests;
