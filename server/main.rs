@@ -26,6 +26,11 @@ use zeroizing_alloc::ZeroAlloc;
 static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
 fn main() -> ExitCode {
+    // First, because tokens are read next.
+    if let Err(problem) = hardening::harden() {
+        telemetry::report_end(&problem);
+        return Exit::Failure.into();
+    }
     let flags = Flags::parse();
     if let Some(Command::Token(arguments)) = &flags.command {
         return arguments.run(flags.tokens.as_deref(), &mut io::stdout(), &mut io::stderr());
@@ -52,8 +57,8 @@ fn run(flags: &Flags) -> Result<Exit, Problem> {
     if let Some(Command::Policy(PolicyCommand::Check(question))) = &flags.command {
         return print(&question.answer(&server::policy(&mut config, &tokens)));
     }
-    hardening::harden().map_err(failure)?;
     let _flush_at_end = telemetry::init(&config.log).map_err(|problem| (Exit::Config, problem.into()))?;
+    let epoch = server::announce(&config).map_err(failure)?;
     let bound = Bound::bind(&config.listen).map_err(|problem| match problem {
         BindError::AlreadyRunning { .. } => (Exit::AlreadyRunning, problem.into()),
         _ => (Exit::CannotListen, problem.into()),
@@ -64,7 +69,7 @@ fn run(flags: &Flags) -> Result<Exit, Problem> {
     let drain = runtime.block_on(async {
         let mut signals = Signals::listen().map_err(failure)?;
         let backend = server::backend(&config);
-        let server = Server::start(config, tokens, bound, backend).await.map_err(failure)?;
+        let server = Server::start(config, tokens, bound, backend, epoch).await.map_err(failure)?;
         server.run(async || signals.next().await, move || load(&reload)).await.map_err(failure)
     });
     // Card threads that hang in a driver are abandoned.

@@ -1,6 +1,6 @@
 //! The server: builds the whole object graph, serves, and shuts everything down again.
 
-use std::{io, mem, sync::Arc, time::Duration};
+use std::{io, mem, process, sync::Arc, time::Duration};
 
 use cardbroker_core::{apdu::SecretInstructions, policy::Policy};
 use cardbroker_proto::{DESCRIPTORS, v1::card_broker_service_server::CardBrokerServiceServer};
@@ -85,6 +85,24 @@ pub fn runtime() -> io::Result<Runtime> {
     Builder::new_current_thread().event_interval(8).enable_all().build()
 }
 
+/// Writes the first line of the log: version, process and settings. Returns the epoch, which is unique to
+/// this run.
+///
+/// # Errors
+/// The system has no random bytes.
+pub fn announce(config: &Config) -> io::Result<String> {
+    let epoch = fresh_id()?;
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        epoch,
+        pid = process::id(),
+        config = config.source.as_deref().map(|file| tracing::field::display(file.display())),
+        backend = if config.readers.simulate == 0 { "pcsc" } else { "simulated" },
+        "starting"
+    );
+    Ok(epoch)
+}
+
 /// Returns the card stack of the configuration, traced if `log.apdus` is on.
 pub fn backend(config: &Config) -> Arc<dyn Backend> {
     let stack: Arc<dyn Backend> = match config.readers.simulate {
@@ -132,7 +150,8 @@ pub fn load_tokens(config: &Config) -> Result<Tokens, TokensError> {
 }
 
 impl Server {
-    /// Builds everything on `backend` and serves on `bound`, over TCP for holders of one of `tokens`.
+    /// Builds everything on `backend` and serves on `bound`, over TCP for holders of one of `tokens`. `epoch` comes
+    /// from [`announce`].
     ///
     /// # Errors
     /// [`ServerError`] if the system cannot provide threads, file descriptors or random bytes.
@@ -141,11 +160,12 @@ impl Server {
         tokens: Tokens,
         bound: Bound,
         backend: Arc<dyn Backend>,
+        epoch: String,
     ) -> Result<Self, ServerError> {
         let draining = CancellationToken::new();
         let (trail, counts) = AuditTrail::start();
         let policy = policy(&mut config, &tokens);
-        let (broker, tasks) = Broker::start(backend, config.clone(), policy, trail.clone(), fresh_id()?).await?;
+        let (broker, tasks) = Broker::start(backend, config.clone(), policy, trail.clone(), epoch).await?;
         let tcp = bound.tcp_address().map(tracing::field::display);
         let (incoming, socket) = bound.incoming(&config.listen, draining.clone())?;
 

@@ -50,7 +50,7 @@ async fn start(backend: Arc<dyn Backend>) -> (Server, tempfile::TempDir) {
     let mut config = Config::default();
     config.listen.socket = folder.path().join("cardbroker.sock");
     let bound = Bound::bind(&config.listen).unwrap();
-    (Server::start(config, Tokens::default(), bound, backend).await.unwrap(), folder)
+    (Server::start(config, Tokens::default(), bound, backend, "test".into()).await.unwrap(), folder)
 }
 
 /// How the server ends without a signal.
@@ -67,7 +67,10 @@ async fn the_end_of_the_monitor_thread_stops_the_server() {
     let actors = server.tasks.actors();
     assert_eq!(actors.len(), 1);
     fail.send(()).unwrap();
-    assert_eq!(end(server).await.unwrap_err().to_string(), "the monitor thread has ended by itself: report this");
+    assert_eq!(
+        end(server).await.unwrap_err().to_string(),
+        "the monitor thread has ended by itself: restart the broker and report the fault"
+    );
     assert!(actors.is_empty(), "the readers were released");
 }
 
@@ -75,5 +78,8 @@ async fn the_end_of_the_monitor_thread_stops_the_server() {
 async fn serving_that_ends_by_itself_is_a_failure() {
     let (server, _folder) = start(Arc::new(Simulated::new(1))).await;
     server.draining.cancel();
-    assert_eq!(end(server).await.unwrap_err().to_string(), "the task that serves has ended by itself: report this");
+    assert_eq!(
+        end(server).await.unwrap_err().to_string(),
+        "the task that serves has ended by itself: restart the broker and report the fault"
+    );
 }

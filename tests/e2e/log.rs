@@ -44,6 +44,10 @@ fn a_log_for_programs_tells_what_happens_to_readers_and_cards() -> anyhow::Resul
         let insertion = watch.readers()[READER].insertion_id.clone();
         broker.stop()?;
         let lines: Vec<Value> = broker.log().lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+        let first = lines.first().context("the log is empty")?;
+        assert_eq!((&first["message"], &first["backend"]), (&"starting".into(), &"simulated".into()), "{first}");
+        assert_eq!(first["version"], env!("CARGO_PKG_VERSION"), "{first}");
+        assert!(first["pid"].is_u64() && first["epoch"].as_str().is_some_and(|epoch| epoch.len() == 16), "{first}");
         let about = |key: &str, value: &str| {
             let found: Vec<_> = lines.iter().filter(|line| line[key] == value).collect();
             assert!(!found.is_empty(), "nothing about {key} = {value} in {lines:#?}");

@@ -52,7 +52,7 @@ async fn serve(Arguments { socket, config, .. }: Arguments) -> anyhow::Result<()
     let tokens = server::load_tokens(&config)?;
     let bound = Bound::bind(&config.listen)?;
     let backend = server::backend(&config);
-    let server = Server::start(config.clone(), tokens.clone(), bound, backend).await?;
+    let server = Server::start(config.clone(), tokens.clone(), bound, backend, server::announce(&config)?).await?;
     super::tell("ready")?;
     let mut input_ends = Some(spawn_blocking(super::order));
     let signal = async || {

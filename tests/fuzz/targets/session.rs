@@ -133,7 +133,10 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     let (server, next) = runtime.block_on(async {
         let bound = Bound::bind(&config.listen).unwrap();
         let backend = backend(&config);
-        (Server::start(config, Tokens::default(), bound, backend).await.unwrap(), endpoint.connect().await.unwrap())
+        (
+            Server::start(config, Tokens::default(), bound, backend, "fuzz".into()).await.unwrap(),
+            endpoint.connect().await.unwrap(),
+        )
     });
     World { runtime, endpoint, next, _folder: folder, _server: server }
 });
