@@ -120,7 +120,7 @@ pub(crate) async fn run(
         unit = unit.deadline(timeout);
     }
     if let Some(id) = arguments.request_id {
-        unit = unit.request_id(id.into_unprotected());
+        unit = unit.request_id(id.expose_for_wire());
     }
 
     let outcome = unit.send().await;

@@ -193,17 +193,17 @@ impl From<Command> for v1::Command {
     fn from(Command { what, options, continue_on, stop_rule }: Command) -> Self {
         let action = match what {
             What::Apdu(apdu) => Action::Apdu(ApduCommand {
-                bytes: apdu.into_unprotected(),
+                bytes: apdu.expose_for_wire(),
                 raw: options.raw,
                 continue_class: options.continue_class.map(Into::into),
                 continue_instruction: options.continue_instruction.into(),
                 allow_last_try: options.allow_last_try,
                 allow_known_wrong: options.allow_known_wrong,
             }),
-            What::Control { code, data } => Action::Control(ControlCommand { code, data: data.into_unprotected() }),
+            What::Control { code, data } => Action::Control(ControlCommand { code, data: data.expose_for_wire() }),
             What::GetAttribute(tag) => Action::GetAttribute(GetAttribute { tag }),
             What::SetAttribute { tag, value } => {
-                Action::SetAttribute(SetAttribute { tag, value: value.into_unprotected() })
+                Action::SetAttribute(SetAttribute { tag, value: value.expose_for_wire() })
             }
             What::PinPad(pin_pad) => Action::PinPad(pin_pad.into()),
         };

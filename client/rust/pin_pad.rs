@@ -76,7 +76,7 @@ impl PinPad {
 impl From<PinPad> for PinPadCommand {
     fn from(pin_pad: PinPad) -> Self {
         Self {
-            template: pin_pad.template.into_unprotected(),
+            template: pin_pad.template.expose_for_wire(),
             operation: pin_pad.operation.into(),
             encoding: pin_pad.encoding.into(),
             pin_offset: pin_pad.pin_offset.into(),

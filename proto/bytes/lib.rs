@@ -12,8 +12,16 @@ use zeroize::Zeroizing;
 pub struct ApduBytes(Zeroizing<Vec<u8>>);
 
 impl ApduBytes {
-    /// Returns the bytes, which are no longer wiped on drop.
-    pub fn into_unprotected(mut self) -> Vec<u8> {
+    /// Joins `parts` in one allocation of the exact size, so that no outgrown buffer keeps a copy.
+    pub fn concat<const N: usize>(parts: [&[u8]; N]) -> Self {
+        let mut bytes = Vec::with_capacity(parts.iter().map(|part| part.len()).sum());
+        parts.iter().for_each(|part| bytes.extend_from_slice(part));
+        bytes.into()
+    }
+
+    /// Returns the bytes for a message that leaves the process. They are no longer wiped on drop.
+    #[must_use = "the bytes are no longer protected"]
+    pub fn expose_for_wire(mut self) -> Vec<u8> {
         std::mem::take(&mut *self.0)
     }
 }
@@ -63,5 +71,11 @@ mod tests {
     #[test]
     fn debug_prints_no_bytes() {
         assert_eq!(format!("{:?}", ApduBytes::from(b"123")), "[redacted]");
+    }
+
+    #[test]
+    fn parts_are_joined_without_spare_room() {
+        let joined = ApduBytes::concat([b"12", b"", b"345"]);
+        assert_eq!((&*joined, joined.0.capacity()), (&b"12345"[..], 5));
     }
 }

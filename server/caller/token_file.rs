@@ -20,7 +20,24 @@ pub struct TokenEntry {
     /// The name of the token, which policy rules match.
     pub name: String,
     /// The SHA-256 of the token.
-    pub hash: [u8; 32],
+    pub hash: TokenHash,
+}
+
+/// The SHA-256 of a token. `Debug` does not show it: a log is not the place for lines of a tokens file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct TokenHash([u8; 32]);
+
+impl TokenHash {
+    /// The hash, for comparison in constant time.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for TokenHash {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("[redacted]")
+    }
 }
 
 /// A mistake in a tokens file. Never contains a part of the file: the line may be a token itself.
@@ -47,8 +64,8 @@ pub fn is_token_name(name: &str) -> bool {
 
 /// The hash of a token, for the tokens file. It is not secret and may move by value, unlike a hash of a PIN: a token
 /// has 256 random bits, which nobody can guess, and the file contains the hash anyway.
-pub fn token_hash(token: &[u8]) -> [u8; 32] {
-    Sha256::digest(token).into()
+pub fn token_hash(token: &[u8]) -> TokenHash {
+    TokenHash(Sha256::digest(token).into())
 }
 
 /// Parses the entries of a tokens file.
@@ -89,18 +106,18 @@ pub fn token_entry(line: &str) -> Result<Option<TokenEntry>, &'static str> {
     Ok(Some(TokenEntry { name: name.to_owned(), hash }))
 }
 
-fn sha256(text: &str) -> Option<[u8; 32]> {
+fn sha256(text: &str) -> Option<TokenHash> {
     let digits: Vec<u32> = text.chars().map(|digit| digit.to_digit(16)).collect::<Option<_>>()?;
     let bytes: Vec<u8> =
         digits.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | *digit as u8)).collect();
-    (digits.len() == 64).then(|| bytes.try_into().ok())?
+    (digits.len() == 64).then(|| bytes.try_into().map(TokenHash).ok())?
 }
 
 /// Writes the line of the entry, without a line break.
 impl fmt::Display for TokenEntry {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{} ", self.name)?;
-        self.hash.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
+        self.hash.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
     }
 }
 
@@ -139,6 +156,7 @@ mod tests {
     fn a_written_entry_is_parsed_back() {
         let entry = TokenEntry { name: "build-7".into(), hash: token_hash(b"test") };
         assert_eq!(entry.to_string(), format!("build-7 {HASH}"));
+        assert_eq!(format!("{entry:?}"), "TokenEntry { name: \"build-7\", hash: [redacted] }");
         let text = format!("# tokens\n\n{entry}\nother {}\r\n", HASH.to_uppercase());
         let read = token_entries(&text).unwrap();
         assert_eq!((&read[0], &*read[1].name, read[1].hash), (&entry, "other", entry.hash));

@@ -6,11 +6,11 @@ use cardbroker_core::caller::TokenId;
 use cardbroker_local::private_file::{self, PrivateFileError};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
-use super::token_file::{TokenEntry, TokenFileError, token_entries, token_hash};
+use super::token_file::{TokenEntry, TokenFileError, TokenHash, token_entries, token_hash};
 
 /// All tokens of a tokens file. An empty list refuses every caller.
 #[derive(Debug, Clone, Default)]
-pub struct Tokens(Vec<(TokenId, [u8; 32])>);
+pub struct Tokens(Vec<(TokenId, TokenHash)>);
 
 /// Why the tokens could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -63,7 +63,7 @@ impl Tokens {
         let offered = token_hash(offered);
         let (mut found, mut place) = (Choice::from(0), 0_u64);
         for (index, (_, hash)) in (0_u64..).zip(&self.0) {
-            let equal = hash.ct_eq(&offered);
+            let equal = hash.as_bytes().ct_eq(offered.as_bytes());
             place.conditional_assign(&index, equal);
             found |= equal;
         }
@@ -75,7 +75,7 @@ impl Tokens {
 impl FromIterator<TokenEntry> for Tokens {
     fn from_iter<T: IntoIterator<Item = TokenEntry>>(entries: T) -> Self {
         let entries = entries.into_iter().map(|TokenEntry { name, hash }| {
-            let fingerprint = hash.first_chunk().map_or(0, |beginning| u64::from_be_bytes(*beginning));
+            let fingerprint = hash.as_bytes().first_chunk().map_or(0, |beginning| u64::from_be_bytes(*beginning));
             (TokenId { name: name.into(), fingerprint }, hash)
         });
         Self(entries.collect())
@@ -93,7 +93,7 @@ mod tests {
         for (token, name) in [(&b"one"[..], Some("a")), (b"two", Some("b")), (b"three", Some("c")), (b"", None)] {
             assert_eq!(tokens.find(token).map(|id| id.name).as_deref(), name);
         }
-        assert_eq!(tokens.find(&token_hash(b"one")), None, "a hash from the file is not a token");
+        assert_eq!(tokens.find(token_hash(b"one").as_bytes()), None, "a hash from the file is not a token");
         assert_eq!(Tokens::default().find(b"one"), None);
     }
 

@@ -201,7 +201,7 @@ fn result(result: CommandResult) -> v1::CommandResult {
         StatusWordSource::GetResponse => v1::StatusWordSource::GetResponse,
     };
     let apdu = ApduResult {
-        data: result.data.into_unprotected(),
+        data: result.data.expose_for_wire(),
         status_word: result.status_word.0.into(),
         status_word_source: source.into(),
         get_response_count: i32::try_from(result.get_response_count).unwrap_or(i32::MAX),

@@ -85,6 +85,12 @@ const CRATES: &[(&str, &[&str])] = &[
     ),
 ];
 
+/// Methods that only these files may call.
+const METHODS: &[(&str, &[&str])] = &[
+    // It takes the protection from the bytes of an APDU.
+    ("expose_for_wire", &["proto/bytes/", "server/grpc/convert.rs", "client/rust/", "client/cli/", "tests/"]),
+];
+
 /// Files that decide and do nothing else: no runtime, no clock, no input and output.
 const PURE: &[&str] = &[
     "server/core/",
@@ -117,6 +123,13 @@ const PURE_ENOUGH: &str = "tokio::sync::oneshot";
 fn violations(crates: &[Crate], path: &str, source: &str) -> Vec<String> {
     let is_test = path.ends_with("/tests.rs") || path.contains("/tests/");
     let mut found = Vec::new();
+    for (index, line) in source.lines().enumerate() {
+        for (method, places) in METHODS {
+            if line.contains(method) && !places.iter().any(|place| path.starts_with(place)) {
+                found.push(format!("{path}:{}: only {} may call {method}", index + 1, places.join(", ")));
+            }
+        }
+    }
     for name in names::of(source) {
         let written = name.segments.join("::");
         let mut complain = |why: &str| found.push(format!("{path}:{}: {written}: {why}", name.line));
@@ -224,7 +237,7 @@ fn neither_side_depends_on_the_other() {
 #[test]
 fn every_place_in_the_tables_exists() {
     let files = sources::rust();
-    for place in CRATES.iter().flat_map(|(_, places)| *places).chain(PURE) {
+    for place in CRATES.iter().chain(METHODS).flat_map(|(_, places)| *places).chain(PURE) {
         assert!(files.iter().any(|(path, _)| path.starts_with(place)), "{place}");
     }
     let inner = |home: &Crate| {
@@ -264,6 +277,7 @@ fn planted_names_are_found() {
         ("server/core/lifecycle/mod.rs", "fn f() { select! { _ = tokio::time::sleep(x) => {} } }"),
         ("server/reader/ticket/mod.rs", "use tokio::sync::mpsc;"),
         ("server/core/apdu/class.rs", "use std::{fmt, fs::File};"),
+        ("server/core/outcomes/mod.rs", "fn f(data: ApduBytes) -> Vec<u8> { data.expose_for_wire() }"),
     ] {
         assert_eq!(violations(ORDERED, path, source).len(), 1, "{path}: {source}");
     }
@@ -281,6 +295,7 @@ fn names_that_point_down_pass() {
         ),
         ("server/server.rs", "use crate::backend::{Backend, pcsc::Pcsc}; use tonic_health::ServingStatus;"),
         ("server/main.rs", "use cardbroker_server::server::Server;"),
+        ("server/grpc/convert.rs", "fn f(data: ApduBytes) -> Vec<u8> { data.expose_for_wire() }"),
         ("tests/e2e/main.rs", "use pcsc::Context; use cardbroker_client::Client;"),
     ] {
         assert_eq!(violations(ORDERED, path, source), [""; 0], "{path}: {source}");

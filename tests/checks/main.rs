@@ -15,6 +15,8 @@ mod names;
 #[cfg(test)]
 mod purity;
 #[cfg(test)]
+mod secrets;
+#[cfg(test)]
 mod sources;
 #[cfg(test)]
 mod words;

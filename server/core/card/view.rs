@@ -201,6 +201,27 @@ mod tests {
     }
 
     #[test]
+    fn debug_shows_no_bytes_of_commands_and_responses() {
+        let mut view = CardView::default();
+        let commands: [&[u8]; 3] =
+            [b"\x00\xA4\x04\x00\x02\xE1\xE2", b"\x00\xA4\x01\x00\x02\xE3\xE4", b"\x00\xA4\x04\x0C\x02\xE5\xE6"];
+        for (command, answer) in commands.into_iter().zip([&[0x90, 0x00][..], &[0x90, 0x00], &[0xE7, 0xE8, 0x61, 0x10]])
+        {
+            view.sends(&ParsedCommand::parse(command));
+            assert_no_bytes(&view);
+            view.answered(answer);
+            assert_no_bytes(&view);
+        }
+    }
+
+    fn assert_no_bytes(view: &CardView) {
+        let selected = view.application(Class(0)).map(crate::policy::Application::Known);
+        let shown = format!("{view:?} {selected:?}");
+        let secret = (0xE1..=0xE8_u8).find(|byte| shown.contains(&byte.to_string()));
+        assert_eq!(secret, None, "{shown}");
+    }
+
+    #[test]
     fn a_reset_clears_the_raised_state() {
         let mut view = CardView::default();
         view.sends(&ParsedCommand::parse([0x00, 0x20, 0x00, 0x80]));

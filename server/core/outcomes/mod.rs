@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
+    fmt,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -25,8 +26,24 @@ pub type Fingerprint = KeyedHash;
 pub struct RequestKey {
     /// The principal of the caller.
     pub principal: Principal,
-    /// The `request_id` of the request, 16–64 bytes.
-    pub id: Vec<u8>,
+    /// Its id, which the caller has chosen.
+    pub id: RequestId,
+}
+
+/// The `request_id` of a request, 16–64 bytes. Its holder gets the outcome of the request, so `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(Vec<u8>);
+
+impl From<Vec<u8>> for RequestId {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+}
+
+impl fmt::Debug for RequestId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("[redacted]")
+    }
 }
 
 /// Limits on the number, size and age of stored outcomes.

@@ -11,7 +11,7 @@ pub mod rule;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use self::rule::{ApplicationPattern, Effect, Operation, Rule};
 use crate::{
@@ -34,7 +34,7 @@ pub struct ReaderNames {
 }
 
 /// The selected application, as far as it is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Application<'a> {
     /// The turn has not begun: the selection may still change.
     Later,
@@ -42,6 +42,17 @@ pub enum Application<'a> {
     Unknown,
     /// The name of the application, or its beginning.
     Known(&'a [u8]),
+}
+
+/// Without the name, which comes from the bytes of a command or a response.
+impl fmt::Debug for Application<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Later => "Later",
+            Self::Unknown => "Unknown",
+            Self::Known(_) => "Known([redacted])",
+        })
+    }
 }
 
 /// The parts of a command that rules match.

@@ -37,7 +37,7 @@ struct World {
 }
 
 fn key() -> RequestKey {
-    RequestKey { principal: Principal::User(0), id: vec![1] }
+    RequestKey { principal: Principal::User(0), id: vec![1].into() }
 }
 
 fn terms() -> TurnRequest {

@@ -24,7 +24,7 @@ mod selected_file;
 pub use selected_file::SelectedFile;
 use selected_file::{Known, Start, Step};
 
-use crate::apdu::{Class, CommandApdu, StatusWord, data_objects};
+use crate::apdu::{ApduBytes, Class, CommandApdu, StatusWord, data_objects};
 
 /// Logical channels 0–19 (ISO 7816-4 §5.4.1).
 const CHANNELS: usize = 20;
@@ -78,7 +78,7 @@ struct Sent {
 #[derive(Debug)]
 struct Fetching {
     channel: usize,
-    fci: Vec<u8>,
+    fci: ApduBytes,
 }
 
 impl Default for Selection {
@@ -152,10 +152,11 @@ impl Selection {
                 0x6A82 => before,
                 _ => None,
             };
-            self.fetching = is_by_name.then(|| Fetching { channel, fci: Vec::new() });
+            self.fetching = is_by_name.then(|| Fetching { channel, fci: ApduBytes::default() });
         }
         if let Some(mut fetching) = self.fetching.take() {
-            fetching.fci.extend_from_slice(data.get(..MAX_FCI_BYTES).unwrap_or(data));
+            let data = data.get(..MAX_FCI_BYTES).unwrap_or(data);
+            fetching.fci = ApduBytes::concat([&fetching.fci, data]);
             match word >> 8 {
                 0x90 | 0x62 => self.learn(&fetching),
                 0x61 | 0x6C if fetching.fci.len() <= MAX_FCI_BYTES => self.fetching = Some(fetching),
@@ -171,10 +172,10 @@ impl Selection {
             && path.is_empty()
             && let Some(named) = df_name(&answer.fci)
         {
-            if named.starts_with(name) && named.len() <= MAX_NAME_BYTES {
-                (*name, *known) = (named.to_vec(), Known::Whole);
+            if named.starts_with(&**name) && named.len() <= MAX_NAME_BYTES {
+                (*name, *known) = (named.into(), Known::Whole);
             } else if name.starts_with(named) {
-                (*name, *known) = (named.to_vec(), Known::Prefix);
+                (*name, *known) = (named.into(), Known::Prefix);
             } else {
                 // The card has selected another application than the requested one.
                 *channel = None;
@@ -210,12 +211,12 @@ fn selected(before: Option<SelectedFile>, apdu: &CommandApdu, is_plain: bool) ->
         _ if !is_plain => None,
         0x04 if data.len() <= MAX_NAME_BYTES => {
             let known = if is_first { Known::FirstWithPrefix } else { Known::Prefix };
-            Some(SelectedFile::at(Start::Application { name: data.to_vec(), known }))
+            Some(SelectedFile::at(Start::Application { name: data.into(), known }))
         }
         _ if !is_first => None,
         0x00 if data.is_empty() || data == MASTER_FILE => Some(SelectedFile::at(Start::MasterFile)),
-        0x08 => Some(SelectedFile::at(Start::MasterFile).then(Step { p1, data: data.to_vec() })),
-        0x00 | 0x01 | 0x03 | 0x09 => before.map(|before| before.then(Step { p1, data: data.to_vec() })),
+        0x08 => Some(SelectedFile::at(Start::MasterFile).then(Step { p1, data: data.into() })),
+        0x00 | 0x01 | 0x03 | 0x09 => before.map(|before| before.then(Step { p1, data: data.into() })),
         _ => None,
     }
 }

@@ -1,5 +1,7 @@
 //! A selected file, described by the start of its path and the SELECT commands from there.
 
+use crate::apdu::ApduBytes;
+
 /// The longest path that is stored, in bytes. A file with a longer path is uncertain.
 const MAX_PATH_BYTES: usize = 64;
 
@@ -21,7 +23,7 @@ pub enum Start {
     /// No SELECT has succeeded since the reset.
     Default,
     Application {
-        name: Vec<u8>,
+        name: ApduBytes,
         known: Known,
     },
     MasterFile,
@@ -42,7 +44,7 @@ pub enum Known {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
     pub p1: u8,
-    pub data: Vec<u8>,
+    pub data: ApduBytes,
 }
 
 impl SelectedFile {

@@ -265,8 +265,8 @@ fn fitted_to_t0(apdu: &CommandApdu) -> (ApduBytes, usize) {
         let le = if expected < 256 { expected as u8 } else { 0 };
         ([class, instruction, p1, p2, le].into(), expected.min(256))
     } else {
-        // At most 255 data bytes: `new` has checked it.
-        ([&[class, instruction, p1, p2, data.len() as u8], data].concat().into(), 0)
+        // At most 255 data bytes, as checked at the start.
+        (ApduBytes::concat([&[class, instruction, p1, p2, data.len() as u8], data]), 0)
     }
 }
 

@@ -40,7 +40,7 @@ impl CommandResult {
     /// Returns this result continued by the next exchange.
     pub fn then(self, next: Self) -> Self {
         Self {
-            data: [&*self.data, &*next.data].concat().into(),
+            data: ApduBytes::concat([&self.data, &next.data]),
             get_response_count: self.get_response_count + next.get_response_count,
             card_duration: self.card_duration + next.card_duration,
             ..next

@@ -11,8 +11,13 @@ use crate::{
 
 const LIMITS: OutcomeLimits = OutcomeLimits { per_user: 2, total: 3, bytes: 100, lifetime: Duration::from_secs(600) };
 
+#[test]
+fn debug_of_a_key_does_not_show_its_id() {
+    assert_eq!(format!("{:?}", key(7, 0x5A)), "RequestKey { principal: User(7), id: [redacted] }");
+}
+
 fn key(uid: u32, id: u8) -> RequestKey {
-    RequestKey { principal: Principal::User(uid), id: vec![id; 16] }
+    RequestKey { principal: Principal::User(uid), id: vec![id; 16].into() }
 }
 
 fn brought(bytes: usize) -> Arc<Outcome> {
