@@ -146,12 +146,22 @@ pub struct Failure {
     pub delivery: Delivery,
     /// For people, one line: what happened and what to do next. Programs decide by the other fields alone.
     pub message: Cow<'static, str>,
-    /// The invalid field of the request, for [`Reason::InvalidRequest`] (`commands[3].apdu`).
-    pub field: Option<String>,
-    /// The name of the rule that denied it, for [`Reason::Denied`].
-    pub rule: Option<Arc<str>>,
+    /// Private, so that only the constructors pair it with a reason.
+    detail: Detail,
+}
+
+/// The one detail that a reason has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Detail {
+    None,
+    /// The field of the request that is at fault (`commands[3].apdu`), for [`Reason::InvalidRequest`].
+    Field(String),
+    /// The rule that forbids the request, for [`Reason::Denied`].
+    Rule(Arc<str>),
     /// Why the session was ended, for [`Reason::LeaseRevoked`].
-    pub cause: Option<Cause>,
+    Cause(Cause),
+    /// The rule that forbids the session now: [`Cause::RulesChanged`], for [`Reason::LeaseRevoked`].
+    NewRule(Arc<str>),
 }
 
 impl Failure {
@@ -172,11 +182,17 @@ impl Failure {
 
     /// Returns the failure of a session that the broker has ended.
     pub fn revoked(cause: Cause, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { cause: Some(cause), ..Self::not_sent(Reason::LeaseRevoked, message) }
+        Self { detail: Detail::Cause(cause), ..Self::not_sent(Reason::LeaseRevoked, message) }
     }
 
-    fn new(reason: Reason, delivery: Delivery, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { reason, delivery, message: message.into(), field: None, rule: None, cause: None }
+    /// The broker has ended the session because the rule of that name forbids it now: [`Cause::RulesChanged`].
+    pub fn revoked_by_rule(rule: Arc<str>, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { detail: Detail::NewRule(rule), ..Self::not_sent(Reason::LeaseRevoked, message) }
+    }
+
+    /// A failure without details.
+    pub fn new(reason: Reason, delivery: Delivery, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { reason, delivery, message: message.into(), detail: Detail::None }
     }
 
     /// Returns the same failure with the delivery changed: the command did not reach the card.
@@ -191,12 +207,42 @@ impl Failure {
 
     /// Returns the failure of a request that the named rule denied.
     pub fn denied(rule: Arc<str>, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { rule: Some(rule), ..Self::not_sent(Reason::Denied, message) }
+        Self { detail: Detail::Rule(rule), ..Self::not_sent(Reason::Denied, message) }
     }
 
     /// Returns the failure of a request that breaks a rule of the contract in `field`.
     pub fn invalid(field: impl Into<String>, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { field: Some(field.into()), ..Self::not_sent(Reason::InvalidRequest, message) }
+        Self { detail: Detail::Field(field.into()), ..Self::not_sent(Reason::InvalidRequest, message) }
+    }
+
+    /// The same failure with another message.
+    pub fn with_message(self, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { message: message.into(), ..self }
+    }
+
+    /// The field of the request that is at fault.
+    pub fn field(&self) -> Option<&str> {
+        match &self.detail {
+            Detail::Field(field) => Some(field),
+            _ => None,
+        }
+    }
+
+    /// The rule that forbids the request, or the session from now on.
+    pub fn rule(&self) -> Option<&str> {
+        match &self.detail {
+            Detail::Rule(rule) | Detail::NewRule(rule) => Some(rule),
+            _ => None,
+        }
+    }
+
+    /// Why the broker has ended the session.
+    pub fn cause(&self) -> Option<Cause> {
+        match self.detail {
+            Detail::Cause(cause) => Some(cause),
+            Detail::NewRule(_) => Some(Cause::RulesChanged),
+            _ => None,
+        }
     }
 }
 
@@ -207,3 +253,30 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_constructor_pairs_its_detail_with_its_reason() {
+        for (failure, reason, field, rule, cause) in [
+            (Failure::invalid("id", "m"), Reason::InvalidRequest, Some("id"), None, None),
+            (Failure::denied("night".into(), "m"), Reason::Denied, None, Some("night"), None),
+            (Failure::revoked(Cause::Idle, "m"), Reason::LeaseRevoked, None, None, Some(Cause::Idle)),
+            (
+                Failure::revoked_by_rule("night".into(), "m"),
+                Reason::LeaseRevoked,
+                None,
+                Some("night"),
+                Some(Cause::RulesChanged),
+            ),
+            (Failure::unknown(Reason::CardLost, "m"), Reason::CardLost, None, None, None),
+        ] {
+            for failure in [failure.clone().into_executed().with_message("n"), failure.into_not_sent()] {
+                let details = (failure.reason, failure.field(), failure.rule(), failure.cause());
+                assert_eq!(details, (reason, field, rule, cause));
+            }
+        }
+    }
+}

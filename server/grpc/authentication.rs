@@ -150,7 +150,8 @@ mod tests {
 
     fn origin(uri: &str, headers: &[(&'static str, &str)], server: &str) -> Result<(), String> {
         let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
-        check_origin(&uri.parse().unwrap(), &headers, server.parse().unwrap()).map_err(|failure| failure.field.unwrap())
+        check_origin(&uri.parse().unwrap(), &headers, server.parse().unwrap())
+            .map_err(|failure| failure.field().unwrap().to_owned())
     }
 
     #[test]

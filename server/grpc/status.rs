@@ -28,20 +28,20 @@ pub(super) fn wire_failure(failure: &Failure, reader: Option<&str>) -> v1::Failu
     let names_none = matches!(failure.reason, Reason::InvalidRequest | Reason::ReaderNotFound);
     let is_named = |reader: &&str| !names_none && reader.len() <= MAX_READER_NAME_BYTES;
     let description = shortened(&failure.message);
-    let message = match &failure.field {
+    let message = match failure.field() {
         Some(field) => shortened(&format!("{field}: {description}")),
         None => description.clone(),
     };
-    let violation = |field: &String| v1::FieldViolation { field: field.clone(), description };
+    let violation = |field: &str| v1::FieldViolation { field: field.to_owned(), description };
     v1::Failure {
         reason: reason.into(),
         delivery: delivery.into(),
         message,
         code: code(reason, delivery).into(),
         retry_after: retry_after(reason, delivery).and_then(|pause| pause.try_into().ok()),
-        rule: failure.rule.as_deref().unwrap_or_default().to_owned(),
-        cause: failure.cause.map_or(v1::RevocationCause::Unspecified, wire_cause).into(),
-        field_violations: failure.field.as_ref().map(violation).into_iter().collect(),
+        rule: failure.rule().unwrap_or_default().to_owned(),
+        cause: failure.cause().map_or(v1::RevocationCause::Unspecified, wire_cause).into(),
+        field_violations: failure.field().map(violation).into_iter().collect(),
         reader: reader.filter(is_named).unwrap_or_default().to_owned(),
     }
 }
@@ -226,12 +226,15 @@ mod tests {
     }
 
     #[test]
-    fn all_details_together_fit_into_four_kibibytes() {
+    fn the_longest_details_fit_into_four_kibibytes() {
         let long = "€".repeat(4_000);
-        let failure = Failure { rule: Some("r".repeat(64).into()), ..Failure::invalid("f".repeat(100), long) };
-        let status = to_status(&failure, Some(&"x".repeat(MAX_READER_NAME_BYTES)));
-        assert!(status.details().len() <= 4_096, "{}", status.details().len());
-        assert!(status.message().len() <= MAX_MESSAGE_BYTES && status.message().ends_with('…'));
+        for failure in
+            [Failure::invalid("f".repeat(100), long.clone()), Failure::revoked_by_rule("r".repeat(64).into(), long)]
+        {
+            let status = to_status(&failure, Some(&"x".repeat(MAX_READER_NAME_BYTES)));
+            assert!(status.details().len() <= 4_096, "{}", status.details().len());
+            assert!(status.message().len() <= MAX_MESSAGE_BYTES && status.message().ends_with('…'));
+        }
     }
 
     /// Every reason of the core, in no order.

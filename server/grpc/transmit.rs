@@ -61,7 +61,7 @@ mod tests {
             unit_request(TransmitRequest { request_id, commands, ..TransmitRequest::default() })
         };
         for bytes in [15, 65] {
-            assert_eq!(read(bytes).unwrap_err().field.as_deref(), Some("request_id"));
+            assert_eq!(read(bytes).unwrap_err().field(), Some("request_id"));
         }
         assert_eq!(read(16).unwrap().1, Some(vec![7; 16]));
         assert_eq!(read(0).unwrap().1, None);

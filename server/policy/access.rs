@@ -111,9 +111,9 @@ impl Access {
             let decide = |header| rules.decide(Command { header, application: Application::Later });
             let decision = Some(decide(header)).filter(|decision| decision.allowed || or == header);
             let decision = decision.unwrap_or_else(|| decide(or));
-            self.enforce(decision, self.0.operation, COMMAND).map_err(|failure| Failure {
-                message: format!("commands[{index}]: {}", failure.message).into(),
-                ..failure
+            self.enforce(decision, self.0.operation, COMMAND).map_err(|failure| {
+                let message = format!("commands[{index}]: {}", failure.message);
+                failure.with_message(message)
             })
         })
     }

@@ -15,7 +15,7 @@ fn command(apdu: ApduCommand) -> Command {
 fn at_fault<T: std::fmt::Debug>(read: Result<T, Failure>) -> String {
     let failure = read.unwrap_err();
     assert_eq!(failure.reason, Reason::InvalidRequest);
-    failure.field.unwrap()
+    failure.field().unwrap().to_owned()
 }
 
 fn pattern(value: i32, mask: Option<i32>) -> StatusWordPattern {

@@ -47,7 +47,7 @@ pub fn session(caller: &Caller, reader: &str, event: SessionRecord<'_>) {
             info!(target: TARGET, event = "session_ended", %principal, pid, executable, reader, card);
         }
         SessionRecord::EndedByBroker(failure) => {
-            let (reason, cause) = (failure.reason.as_str(), failure.cause.map(Cause::as_str));
+            let (reason, cause) = (failure.reason.as_str(), failure.cause().map(Cause::as_str));
             let event = "session_ended_by_broker";
             warn!(target: TARGET, event, %principal, pid, executable, reader, reason, cause);
         }

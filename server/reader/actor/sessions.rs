@@ -168,9 +168,10 @@ impl Actor {
         if let Some(Work::Session(holding)) = self.worker.work()
             && let Err(denied) = holding.access.holds()
         {
-            let rule = denied.rule.as_deref().unwrap_or_default();
-            let message = format!("new rules forbid the session (rule \"{rule}\"): ask the broker's operator");
-            self.end_session(Failure { rule: denied.rule.clone(), ..Failure::revoked(Cause::RulesChanged, message) });
+            let rule = denied.rule().unwrap_or_default();
+            let message =
+                format!("new rules forbid the session (rule \"{rule}\"): ask the administrator of the broker");
+            self.end_session(Failure::revoked_by_rule(rule.into(), message));
         }
     }
 

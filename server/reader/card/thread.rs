@@ -268,7 +268,7 @@ impl CardWorker {
             }
             SlotError::ReaderGone => (Reason::ReaderGone, error.to_string(), UnitEnd::Unavailable(error.to_string())),
         };
-        (Failure { delivery, ..Failure::unknown(reason, message) }, end)
+        (Failure::new(reason, delivery, message), end)
     }
 }
 
@@ -281,11 +281,9 @@ const LOST: &str = "the session has lost its card: check the card's state before
 /// Converts the failure of a reset before a unit. A removed card or a missing reader keeps its more precise reason.
 fn reset_failed(failure: Failure) -> Failure {
     match failure.reason {
-        Reason::CardLost | Reason::CardReset => Failure {
-            reason: Reason::ResetFailed,
-            message: "the reset before the commands failed: retry".into(),
-            ..failure
-        },
+        Reason::CardLost | Reason::CardReset => {
+            Failure::new(Reason::ResetFailed, failure.delivery, "the reset before the commands failed: retry")
+        }
         _ => failure,
     }
 }

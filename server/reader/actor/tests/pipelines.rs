@@ -76,7 +76,7 @@ async fn new_rules_end_a_session_with_a_hanging_driver() {
     let (answers, over) = rest(&mut pipeline).await;
     assert!(only_the_first_is_unknown(&answers, Reason::ReaderUnresponsive), "{answers:?}");
     assert_eq!((over.reason, over.delivery), (Reason::LeaseRevoked, Delivery::NotSent), "the first reason counts");
-    assert_eq!((over.cause, over.rule.as_deref()), (Some(Cause::RulesChanged), Some("default")));
+    assert_eq!((over.cause(), over.rule()), (Some(Cause::RulesChanged), Some("default")));
     drop(pipeline);
     world.ends().await;
 }
@@ -117,7 +117,7 @@ async fn a_clients_mistake_ends_the_session_after_its_answers() {
     let (answers, over) = rest(&mut pipeline).await;
     let invalid = (2, Reason::InvalidRequest, Delivery::NotSent);
     assert_eq!(answers, [(1, Reason::CardLost, Delivery::Unknown), invalid]);
-    assert_eq!((over.reason, over.field.as_deref()), (Reason::InvalidRequest, Some("id")));
+    assert_eq!((over.reason, over.field()), (Reason::InvalidRequest, Some("id")));
     drop(pipeline);
     world.ends().await;
 }
