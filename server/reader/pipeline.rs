@@ -118,8 +118,7 @@ impl Pipeline {
     /// meanwhile.
     ///
     /// # Errors
-    /// The failure that ended the session, once every message is answered; its
-    /// delivery is [`NotSent`](cardbroker_core::error::Delivery::NotSent).
+    /// The failure that ended the session, once every message is answered; its delivery is "not sent".
     pub async fn next(&mut self) -> Result<Delivered, Failure> {
         loop {
             if self.pending.is_empty()

@@ -19,6 +19,8 @@
 //!
 //! [`CardRequirement::Required`]: crate::turns::turn::CardRequirement::Required
 
+pub mod fault;
+
 use std::{
     borrow::Cow,
     time::{Duration, Instant},

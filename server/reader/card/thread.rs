@@ -9,14 +9,18 @@ use std::{
 };
 
 use cardbroker_core::{
+    apdu::ApduBytes,
     card::{
         gate::{self, Gate},
-        unit::{CommandResult, Next, UnitRun},
+        unit::{CommandResult, Exchange, Next, UnitRun},
     },
     error::{Failure, Reason},
-    lifecycle::UnitEnd,
+    lifecycle::{
+        UnitEnd,
+        fault::{self, Fault},
+    },
     slot::{CardInfo, ProtocolChoice, ResetKind, SlotError},
-    status::{preceding_failed, protocol_mismatch},
+    status::preceding_failed,
     turns::{lease::Lease, turn::Turn},
 };
 use tokio::sync::oneshot;
@@ -80,7 +84,7 @@ impl CardWorker {
             Job::ColdReset => Report::Took(self.reset(ResetKind::Cold)),
             Job::Reset(kind) => Report::Reset(self.reset(kind)),
             Job::Unit(unit) => {
-                let (end, ..) = self.run(&unit.ticket, &unit.lease, unit.reset);
+                let Ran { end, .. } = self.run(&unit.ticket, &unit.lease, unit.reset);
                 Report::UnitEnded { end, raised: self.gate.is_raised() }
             }
             Job::Session(job) => return self.serve(job),
@@ -125,7 +129,7 @@ impl CardWorker {
         if !ticket.begin(turn) {
             return (None, true);
         }
-        let (end, failure, unanswered) = self.run(ticket, lease, None);
+        let Ran { end, failure, unanswered } = self.run(ticket, lease, None);
         match (end, failure) {
             (UnitEnd::InOrder(_), _) => (None, unanswered),
             // The session may continue: its holder knows of the reset, and the card holds no state of it.
@@ -152,7 +156,7 @@ impl CardWorker {
         let (report, answer) = match reset {
             Ok(card) => (Report::Reset(Ok(card.clone())), Ok(card)),
             Err(error) => {
-                let (failure, end) = self.explain(error);
+                let Fault { failure, end } = self.fault(&error);
                 let failure = failure.into_not_sent();
                 (Report::SessionFault { end, failure: failure.clone() }, Err(failure))
             }
@@ -172,10 +176,9 @@ impl CardWorker {
         reset
     }
 
-    /// Runs a unit to its end or first stop, even if its caller disconnects. Returns the end, the failure if it
-    /// stopped, and whether it failed without any answered command.
-    fn run(&mut self, ticket: &Ticket, lease: &Lease, reset: Option<ResetKind>) -> (UnitEnd, Option<Failure>, bool) {
-        let (end, failure, partial) = self.try_run(ticket, lease, reset);
+    /// Runs a unit to its end or first stop, even if its caller disconnects.
+    fn run(&mut self, ticket: &Ticket, lease: &Lease, reset: Option<ResetKind>) -> Ran {
+        let Tried { end, failure, partial } = self.try_run(ticket, lease, reset);
         if let Some(partial) = partial {
             ticket.push_partial(partial);
         }
@@ -184,109 +187,106 @@ impl CardWorker {
             self.card = None;
             self.gate.forget();
         }
-        (end, failure, unanswered)
+        Ran { end, failure, unanswered }
     }
 
-    fn try_run(
-        &mut self,
-        ticket: &Ticket,
-        lease: &Lease,
-        reset: Option<ResetKind>,
-    ) -> (UnitEnd, Option<Failure>, Option<CommandResult>) {
+    fn try_run(&mut self, ticket: &Ticket, lease: &Lease, reset: Option<ResetKind>) -> Tried {
         if let Some(Err(error)) = reset.map(|kind| self.reset(kind)) {
-            let (failure, end) = self.explain(error);
             // The commands were not sent, with or without a reset.
-            return (end, Some(reset_failed(failure).into_not_sent()), None);
+            return self.fault(&error).of_reset_before_unit().into();
         }
-        let Some(card) = self.card.clone() else {
-            return (UnitEnd::Removed, Some(Failure::not_sent(Reason::CardRemoved, REMOVED)), None);
-        };
+        let Some(card) = self.card.clone() else { return Fault::removed().into() };
         let mut run = match UnitRun::new(&ticket.commands, card.protocol) {
             Ok(run) => run,
-            Err(failure) => return (UnitEnd::InOrder(card), Some(failure), None),
+            Err(failure) => return Tried { end: UnitEnd::InOrder(card), failure: Some(failure), partial: None },
         };
-        loop {
+        let (end, failure) = loop {
             let exchange = match run.next() {
-                Next::Finished(stop) => return (UnitEnd::InOrder(card), stop, run.take_partial()),
+                Next::Finished(stop) => break (UnitEnd::InOrder(card), stop),
                 Next::Exchange(exchange) => exchange,
             };
-            // The rules may change between exchanges.
-            let policy = ticket.access.policy();
-            let admitted = match self.gate.admit(lease, &ticket.access.command_rules(&policy), exchange) {
-                Ok(admitted) => admitted,
-                Err(refusal) => {
-                    let failure = ticket.access.record_refusal(refusal);
-                    return (UnitEnd::InOrder(card), Some(failure), run.take_partial());
-                }
-            };
-            let (exchange, mut took) = (ticket.record().exchange(), Duration::ZERO);
-            let exchanged = admitted.exchange(|command| {
-                let began = Instant::now();
-                let answer = exchange.in_scope(|| self.watchdog.during(|| self.slot.exchange(command)));
-                took = began.elapsed();
-                answer
-            });
-            match exchanged {
-                Ok(response) => {
+            match self.exchange(ticket, lease, exchange) {
+                Ok((response, took)) => {
                     if let Some(result) = run.answered(&response, took) {
                         ticket.push(result);
                     }
                 }
-                Err(error) => {
-                    let (failure, end) = self.explain(error);
-                    return (end, Some(failure), run.take_partial());
+                Err(NoResponse::Refused(failure)) => break (UnitEnd::InOrder(card), Some(failure)),
+                Err(NoResponse::Failed(error)) => {
+                    let Fault { end, failure } = self.fault(&error);
+                    break (end, Some(failure));
                 }
             }
-        }
-    }
-
-    fn is_removed(&mut self) -> bool {
-        self.watchdog.during(|| self.slot.wait_removal(REMOVAL_WAIT))
-    }
-
-    /// Returns the caller's failure for a failed call, and the end of the unit.
-    fn explain(&mut self, error: SlotError) -> (Failure, UnitEnd) {
-        let delivery = error.delivery();
-        let (reason, message, end) = match error {
-            SlotError::NoCard | SlotError::CardRemoved => (Reason::CardRemoved, REMOVED.into(), UnitEnd::Removed),
-            SlotError::Lost(_) | SlotError::Mute(_) if self.is_removed() => {
-                (Reason::CardRemoved, REMOVED.into(), UnitEnd::Removed)
-            }
-            SlotError::Lost(_) | SlotError::Mute(_) => {
-                let message = format!("{error}: the card is reset; check the card's state before you continue");
-                (Reason::CardLost, message, UnitEnd::Lost)
-            }
-            SlotError::CardReset | SlotError::Held => {
-                (Reason::CardReset, format!("{error}: start again"), UnitEnd::Lost)
-            }
-            SlotError::ProtocolMismatch => {
-                let Failure { reason, message, .. } = protocol_mismatch(self.protocols);
-                (reason, message.into_owned(), UnitEnd::Lost)
-            }
-            SlotError::StaleHandle | SlotError::Service(_) => {
-                (Reason::PcscUnavailable, error.to_string(), UnitEnd::Unavailable(error.to_string()))
-            }
-            SlotError::ReaderGone => (Reason::ReaderGone, error.to_string(), UnitEnd::Unavailable(error.to_string())),
         };
-        (Failure::new(reason, delivery, message), end)
+        Tried { end, failure, partial: run.take_partial() }
+    }
+
+    /// Sends one APDU if the gate admits it. Returns the response, and how long card and reader took for it.
+    fn exchange(
+        &mut self,
+        ticket: &Ticket,
+        lease: &Lease,
+        exchange: Exchange<'_>,
+    ) -> Result<(ApduBytes, Duration), NoResponse> {
+        // Anew for each exchange: the rules may have changed.
+        let policy = ticket.access.policy();
+        let admitted = self
+            .gate
+            .admit(lease, &ticket.access.command_rules(&policy), exchange)
+            .map_err(|refusal| NoResponse::Refused(ticket.access.record_refusal(refusal)))?;
+        let (span, mut took) = (ticket.record().exchange(), Duration::ZERO);
+        let exchanged = admitted.exchange(|command| {
+            let began = Instant::now();
+            let answer = span.in_scope(|| self.watchdog.during(|| self.slot.exchange(command)));
+            took = began.elapsed();
+            answer
+        });
+        exchanged.map(|response| (response, took)).map_err(NoResponse::Failed)
+    }
+
+    /// The meaning of a failed call. Waits for a removal where that makes a difference.
+    fn fault(&mut self, error: &SlotError) -> Fault {
+        let is_removed =
+            fault::leaves_removal_open(error) && self.watchdog.during(|| self.slot.wait_removal(REMOVAL_WAIT));
+        fault::meaning(error, is_removed, self.protocols)
     }
 }
 
 const NO_REASON: &str = "the unit failed without a reason: report this";
 
-const REMOVED: &str = "the card was taken out: insert one, and check the card's state before you continue";
+/// The end of a unit, and what its ticket still lacks.
+struct Tried {
+    end: UnitEnd,
+    /// The failure that stopped it; `None` if it finished.
+    failure: Option<Failure>,
+    /// The answer so far of the command at which it stopped.
+    partial: Option<CommandResult>,
+}
 
-const LOST: &str = "the session has lost its card: check the card's state before you open a new session";
-
-/// Converts the failure of a reset before a unit. A removed card or a missing reader keeps its more precise reason.
-fn reset_failed(failure: Failure) -> Failure {
-    match failure.reason {
-        Reason::CardLost | Reason::CardReset => {
-            Failure::new(Reason::ResetFailed, failure.delivery, "the reset before the commands failed: retry")
-        }
-        _ => failure,
+impl From<Fault> for Tried {
+    fn from(Fault { failure, end }: Fault) -> Self {
+        Self { end, failure: Some(failure), partial: None }
     }
 }
+
+/// The end of a unit whose ticket has ended.
+struct Ran {
+    end: UnitEnd,
+    /// The failure that stopped it; `None` if it finished.
+    failure: Option<Failure>,
+    /// Whether it stopped before any command was answered.
+    unanswered: bool,
+}
+
+/// The reason for an exchange without a response.
+enum NoResponse {
+    /// The gate did not admit it.
+    Refused(Failure),
+    /// The call of the slot failed.
+    Failed(SlotError),
+}
+
+const LOST: &str = "the session has lost its card: check the card's state before you open a new session";
 
 /// Returns the thread's function for one job, for tests that call it step by step.
 #[cfg(test)]
