@@ -6,7 +6,6 @@ use std::{
 };
 
 use cardbroker_core::caller::{Caller, CallerKey, Principal};
-use cardbroker_proto::{MAX_COMMANDS, MAX_MESSAGE_BYTES};
 
 use crate::{caller::group::GroupMark, config::LimitsConfig, reader::MAX_PIPELINED};
 
@@ -25,7 +24,7 @@ pub struct About {
     pub caller: SeenCaller,
 }
 
-/// The limits on one caller's requests.
+/// The limits on one caller's requests, beside those of the contract itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallerLimits {
     /// Maximum waiting requests of one caller at one reader.
@@ -36,10 +35,6 @@ pub struct CallerLimits {
     pub max_outcomes_per_user: usize,
     /// How long an outcome is kept.
     pub outcome_lifetime: Duration,
-    /// Maximum bytes of a request, and of a response.
-    pub max_message_bytes: usize,
-    /// Maximum commands of one unit.
-    pub max_commands: usize,
     /// Maximum unanswered messages of one session; the broker reads no more until some are answered.
     pub max_pipelined: usize,
     /// How long a session may continue while others wait.
@@ -87,8 +82,6 @@ impl Facts {
             max_waiting_per_reader: limits.max_waiting_per_reader,
             max_outcomes_per_user: limits.max_outcomes_per_user,
             outcome_lifetime: limits.outcome_lifetime,
-            max_message_bytes: MAX_MESSAGE_BYTES,
-            max_commands: MAX_COMMANDS,
             max_pipelined: MAX_PIPELINED,
             max_contended_lease: limits.max_contended_lease,
         };
@@ -140,7 +133,7 @@ mod tests {
             group: Some(1),
         };
         assert_eq!((about.caller, &*about.epoch, about.version), (seen, "e", env!("CARGO_PKG_VERSION")));
-        assert_eq!((about.limits.max_waiting_per_caller, about.limits.max_commands), (64, 64));
+        assert_eq!(about.limits.max_waiting_per_caller, 64);
 
         let remote = Caller::remote(8, "laptop".into());
         let seen = facts.about(&remote, &GroupMark::alone()).caller;

@@ -1,6 +1,9 @@
 //! `GetBroker`: the identity and limits of the broker, and the caller as the broker knows it.
 
-use cardbroker_proto::v1::{BrokerLimits, CallerInfo, GetBrokerResponse};
+use cardbroker_proto::{
+    MAX_COMMANDS, MAX_MESSAGE_BYTES,
+    v1::{BrokerLimits, CallerInfo, GetBrokerResponse},
+};
 
 use super::convert::{long_number, number};
 use crate::broker::{About, CallerKind};
@@ -11,8 +14,8 @@ const CAPABILITIES: [&str; 0] = [];
 /// Returns the response to one caller.
 pub(super) fn response(about: About) -> GetBrokerResponse {
     let limits = BrokerLimits {
-        max_message_bytes: number(about.limits.max_message_bytes),
-        max_commands: number(about.limits.max_commands),
+        max_message_bytes: number(MAX_MESSAGE_BYTES),
+        max_commands: number(MAX_COMMANDS),
         max_session_messages: number(about.limits.max_pipelined),
         max_waiting_per_caller: number(about.limits.max_waiting_per_caller),
         max_waiting_per_reader: number(about.limits.max_waiting_per_reader),

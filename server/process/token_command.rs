@@ -8,8 +8,8 @@ use std::{
     process::ExitCode,
 };
 
+use cardbroker_core::error::Delivery;
 use cardbroker_local::private_file::{self, PrivateFileError};
-use cardbroker_proto::v1::Delivery;
 use serde::Serialize;
 use serde_json::json;
 use zeroize::Zeroizing;
@@ -92,7 +92,7 @@ impl Failure {
             return;
         }
         let message = self.to_string().replace(char::is_control, "\u{FFFD}");
-        let delivery = Delivery::NotSent.short_name();
+        let delivery = Delivery::NotSent.as_str();
         // If standard error is closed, the exit code remains.
         let _ = match json {
             true => write_line(err, &json!({ "error": { "reason": null, "message": message, "delivery": delivery } })),

@@ -69,6 +69,7 @@ const READER: Layers = &[
 const CRATES: &[(&str, &[&str])] = &[
     ("cardbroker_server", &["server/main.rs", "tests/"]),
     ("cardbroker_client", &["client/rust/", "client/cli/", "tests/"]),
+    ("cardbroker_proto", &["proto/", "client/rust/", "client/cli/", "server/grpc/", "server/server.rs", "tests/"]),
     ("pcsc", &["server/backend/pcsc/", "tests/"]),
     (
         "tonic",
@@ -268,6 +269,7 @@ fn planted_names_are_found() {
         ("server/core/turns/queue/mod.rs", "use crate::card::unit::UnitRequest;"),
         ("server/registry/mod.rs", "fn f(card: pcsc::Card) {}"),
         ("server/broker/mod.rs", "use tonic::Status;"),
+        ("server/broker/about.rs", "use cardbroker_proto::MAX_COMMANDS;"),
         ("server/registry/mod.rs", "use tonic_types::StatusExt;"),
         ("client/rust/watch.rs", "use cardbroker_server::broker::Broker;"),
         ("client/cli/watch.rs", "use tonic::Status;"),

@@ -172,7 +172,7 @@ impl Selection {
             && path.is_empty()
             && let Some(named) = df_name(&answer.fci)
         {
-            if named.starts_with(&**name) && named.len() <= MAX_NAME_BYTES {
+            if named.starts_with(name) && named.len() <= MAX_NAME_BYTES {
                 (*name, *known) = (named.into(), Known::Whole);
             } else if name.starts_with(named) {
                 (*name, *known) = (named.into(), Known::Prefix);
