@@ -10,8 +10,13 @@ mod redact;
 
 /// Version 1 of the contract: `cardbroker.v1`.
 pub mod v1 {
-    // Generated code carries the contract's comments on every message; its helper functions have none.
-    #![allow(missing_docs, unreachable_pub, clippy::all)]
+    #![allow(
+        missing_docs,
+        unreachable_pub,
+        clippy::all,
+        clippy::allow_attributes_without_reason,
+        reason = "generated: the contract's comments are on every message, helper functions have none"
+    )]
     tonic::include_proto!("cardbroker.v1");
 }
 
