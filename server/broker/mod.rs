@@ -295,7 +295,7 @@ impl BrokerTasks {
         }
     }
 
-    /// The readers' actors.
+    /// Returns the tracker of the readers' actors, so that a test can end one.
     #[cfg(test)]
     pub(crate) fn actors(&self) -> TaskTracker {
         self.actors.clone()

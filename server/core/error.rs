@@ -190,7 +190,7 @@ impl Failure {
         Self { detail: Detail::NewRule(rule), ..Self::not_sent(Reason::LeaseRevoked, message) }
     }
 
-    /// A failure without details.
+    /// Returns a failure that has no field, rule or cause.
     pub fn new(reason: Reason, delivery: Delivery, message: impl Into<Cow<'static, str>>) -> Self {
         Self { reason, delivery, message: message.into(), detail: Detail::None }
     }

@@ -25,7 +25,7 @@ struct Series {
     name: String,
     way: &'static str,
     apdu: &'static str,
-    /// The broker's only processor.
+    /// The only processor that the broker may use.
     processor: Option<usize>,
     shares: [Samples; 3],
 }
@@ -77,13 +77,13 @@ fn table(all_series: &[Series], hand_overs: &[(&str, Samples)]) -> Table {
     }
     Table {
         title: "Inside the broker",
-        about: "Medians, by the spans of units and exchanges, which a layer times in the process: from the decoded request \
-                to the first command that goes to the card, from an answer of the card to the broker's own GET RESPONSE, \
-                and from the last answer to the response that is ready to be encoded. The times include those of the \
-                spans, which are off at the usual log level. The process is cardbrokerd's server without its allocator, \
-                which wipes memory. A card has a thread of its own, so a request is handed over twice. What that costs \
-                depends on where the kernel lets the two threads run; the rows with one processor and the last ones show \
-                it, and have no target."
+        about: "Medians, by the spans of units and exchanges, which a layer times in the process: from the decoded \
+                request to the first command that goes to the card, from an answer of the card to the broker's own \
+                GET RESPONSE, and from the last answer to the response that is ready to be encoded. The times include \
+                those of the spans, which are off at the usual log level. The process is cardbrokerd's server without \
+                its allocator, which wipes memory. A card has a thread of its own, so a request is handed over twice. \
+                What that costs depends on where the kernel lets the two threads run; the rows with one processor and \
+                the last ones show it, and have no target."
             .into(),
         columns: vec!["request", "decoded → card", "card → card", "card → response", "first and last together"],
         rows,

@@ -37,7 +37,7 @@ const CARD: Layers = &[&["selection", "unit"], &["view"], &["pin_guard"], &["gat
 /// Which caller may do what.
 const POLICY: Layers = &[&["pattern", "principal"], &["rule"]];
 
-/// Whose turn it is.
+/// The rule of turns, from low to high.
 const TURNS: Layers = &[&["isolation", "lease", "queue", "turn", "waiting"]];
 
 /// The server's modules, from low to high.

@@ -57,7 +57,8 @@ fn no_type_with_secret_bytes_derives_debug() {
         }
     }
     let mut expected: Vec<_> = PRINTED.iter().map(|(path, name)| ((*path).to_owned(), (*name).to_owned())).collect();
-    (found.sort(), expected.sort());
+    found.sort();
+    expected.sort();
     assert_eq!(found, expected, "take ApduBytes, or write Debug by hand; remove names that are gone from PRINTED");
 }
 

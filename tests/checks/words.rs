@@ -8,12 +8,6 @@ const COLUMNS: usize = 120;
 /// A doc comment with fewer words says no more than the name below it.
 const WORDS: usize = 5;
 
-/// How many findings each check allows for now. They only fall, to 0; then the constants leave.
-const WIDE_LINES: usize = 640;
-const SHORT_COMMENTS: usize = 390;
-const PRONOUNS: usize = 8;
-const PHRASES: usize = 275;
-
 /// Files with wide lines: the beginnings of their names, and the reasons.
 const MAY_BE_WIDE: &[(&str, &str)] = &[
     ("LICENSE-", "the licences' own texts"),
@@ -47,6 +41,9 @@ const DIALECT: &[&str] = &[
     "whoever",
 ];
 
+/// The content of a simulated card's protected file.
+const DATA: &str = "Only for those who know the PIN.";
+
 /// This file names what it forbids.
 const SELF: &str = "tests/checks/words.rs";
 
@@ -58,9 +55,19 @@ fn prose() -> impl Iterator<Item = (String, String)> {
     sources::all().into_iter().filter(move |(path, _)| !is_data(path))
 }
 
-/// Fails if a check has found more than it allows.
-fn at_most(allowed: usize, found: &[String]) {
-    assert!(found.len() <= allowed, "{} of at most {allowed}:\n{}\n", found.len(), found.join("\n"));
+/// Fails if a check has found anything.
+fn none(found: &[String]) {
+    assert!(
+        found.is_empty(),
+        "{} findings:
+{}
+",
+        found.len(),
+        found.join(
+            "
+"
+        )
+    );
 }
 
 /// Whether a line is wide for another reason than an address in it, which cannot be broken.
@@ -117,7 +124,7 @@ fn no_line_is_wider_than_a_screen() {
         let wide = wide.filter(|(_, line)| path != TABLES || !line.starts_with('|'));
         found.extend(wide.map(|(index, _)| format!("{path}:{}", index + 1)));
     }
-    at_most(WIDE_LINES, &found);
+    none(&found);
 }
 
 #[test]
@@ -125,22 +132,25 @@ fn doc_comments_say_more_than_a_name() {
     let short = |(path, text): (String, String)| -> Vec<_> {
         short_comments(&text).into_iter().map(|line| format!("{path}:{line}")).collect()
     };
-    at_most(SHORT_COMMENTS, &sources::rust().into_iter().flat_map(short).collect::<Vec<_>>());
+    none(&sources::rust().into_iter().flat_map(short).collect::<Vec<_>>());
 }
 
 #[test]
 fn nobody_is_he_or_she() {
-    at_most(PRONOUNS, &all_phrases(GENDERED));
+    none(&all_phrases(GENDERED));
 }
 
 #[test]
 fn prose_is_plain() {
-    at_most(PHRASES, &all_phrases(DIALECT));
+    none(&all_phrases(DIALECT));
 }
 
 fn all_phrases(list: &[&str]) -> Vec<String> {
     let found = |(path, text): (String, String)| -> Vec<_> {
-        phrases(&text, list).into_iter().map(|(line, phrase)| format!("{path}:{line}: {phrase}")).collect()
+        phrases(&text.replace(DATA, ""), list)
+            .into_iter()
+            .map(|(line, phrase)| format!("{path}:{line}: {phrase}"))
+            .collect()
     };
     prose().flat_map(found).collect()
 }

@@ -1,4 +1,4 @@
-//! Following the readers: what a stream carries, how slow and how many its watchers may be, and what survives the broker.
+//! Watching the readers: the content of a stream, slow and many watchers, and restarts of the broker.
 
 use std::time::{Duration, Instant, SystemTime};
 

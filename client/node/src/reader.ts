@@ -53,8 +53,8 @@ export class Reader {
 export type ReaderName = string | Pick<Reader, "name">;
 
 /**
- * The resource name of a reader. Calls `list` only for a text that is neither a name nor an id; throws unless exactly
- * one reader has it as its display name.
+ * The resource name of a reader. Calls `list` only for a text that is neither a name nor an id; throws unless it
+ * is the display name of exactly one reader.
  */
 export async function resolve(reader: ReaderName, list: () => Promise<readonly Reader[]>): Promise<string> {
   const text: unknown = typeof reader === "string" ? reader : reader?.name;

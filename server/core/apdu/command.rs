@@ -55,7 +55,7 @@ pub enum ApduError {
 /// The bytes of a command, whose structure was looked for once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ParsedCommand {
-    /// The lengths agree.
+    /// The lengths agree with the number of bytes.
     Apdu(CommandApdu),
     /// The lengths do not agree: it may be any command.
     Unreadable(ApduBytes),

@@ -31,14 +31,15 @@ use crate::{processors, samples::nanoseconds};
 pub(crate) struct Arguments {
     /// The socket to listen on.
     socket: PathBuf,
-    /// The configuration.
+    /// The configuration file of the broker.
     config: PathBuf,
     /// The only processor that it may use.
     #[arg(long)]
     processor: Option<usize>,
 }
 
-/// Prints "ready", serves until its input ends, and then prints what a request spent in the broker, as JSON: lists of times in ns.
+/// Prints "ready", serves until its input ends, and then prints the times of requests in the broker as JSON: lists of
+/// times in ns.
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<()> {
     // Before it starts a thread.
     arguments.processor.map_or(Ok(()), processors::confine)?;

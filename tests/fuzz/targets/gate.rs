@@ -1,5 +1,5 @@
-//! Any commands, through the gate, to a card that knows the truth about its PINs: no value that it has refused comes again, no right one
-//! is kept back, what the policy denies does not pass, and what may be left in the card is known.
+//! Fuzzes the gate in front of a card that knows its own PINs: a refused value is never sent again, a right one is
+//! always sent, a denied command is not sent, and the gate knows when security state may be left in the card.
 
 #![no_main]
 #![allow(
@@ -265,7 +265,7 @@ impl Event {
         }
     }
 
-    /// Whether the card is no other one after it, for whoever comes next (ISO 7816-4 §11).
+    /// Whether the card is no other one after it, for the next caller (ISO 7816-4 §11).
     fn is_neutral(command: &[u8]) -> bool {
         match command {
             _ if !CommandApdu::is_apdu(command) => false,

@@ -1,4 +1,5 @@
-//! Any rules and any question: the decision is that of a naive reading, which tries every application that may be selected.
+//! Fuzzes the policy with any rules and questions: each decision equals that of a naive reading, which tries every
+//! application that may be selected.
 
 #![no_main]
 #![allow(
@@ -225,7 +226,7 @@ fn decision(rules: &[Rule], question: &Question, who: &Identity, operation: Oper
                 let known = if let Selected::Known(known) = selected { &known[..] } else { &[] };
                 let worlds = possible(known);
                 let fits = |name: &Vec<u8>| commands.iter().any(|one| one.fits(*header, name));
-                // What is not known yet is decided later, in favour of whoever asks; what is not known now, against.
+                // What is not known yet is decided later, in favour of the caller; what is not known now, against.
                 match (rule.allow, selected) {
                     (true, Selected::Later) | (false, Selected::Unknown | Selected::Known(_)) => {
                         worlds.iter().any(fits)

@@ -30,8 +30,8 @@ use crate::{
 
 pub(super) const LONG: Duration = Duration::from_secs(20);
 
-/// A slot on which each reset and each exchange waits for a permit; `answer` answers exchanges. Taking the card does not
-/// wait.
+/// A slot on which each reset and each exchange waits for a permit; `answer` answers exchanges. Taking the card does
+/// not wait.
 struct HeldSlot {
     go: Receiver<()>,
     answer: fn() -> Result<ApduBytes, SlotError>,

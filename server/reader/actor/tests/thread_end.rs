@@ -50,12 +50,12 @@ async fn a_panic_of_the_card_thread_ends_its_unit_and_refuses_the_waiters() {
 }
 
 #[tokio::test]
-async fn a_panic_of_the_card_thread_is_told_to_its_session() {
+async fn a_panic_of_the_card_thread_ends_its_session() {
     let world = world().await;
     let mut session = world.session().await;
     let running = session.transmit(commands(), false, Instant::now()).unwrap();
     world.go.send(()).unwrap();
-    let SessionEvent::Over(over) = tokio::time::timeout(LONG, session.news()).await.expect("it is told") else {
+    let SessionEvent::Over(over) = tokio::time::timeout(LONG, session.news()).await.expect("the session ends") else {
         panic!("nobody waits");
     };
     assert_eq!((over.failure.reason, over.failure.delivery), (Reason::Internal, Delivery::NotSent));
