@@ -186,7 +186,7 @@ pub(super) fn disposition(field: &str, given: i32, default: Disposition) -> Resu
 
 /// Returns the stop of a unit in the contract's type; `reader` is the request's reader.
 pub(super) fn unit_stop(stop: &Stop, reader: &str) -> UnitStop {
-    UnitStop { index: number(stop.index), failure: Some(wire_failure(&stop.failure, Some(reader))) }
+    UnitStop { index: to_i32(stop.index), failure: Some(wire_failure(&stop.failure, Some(reader))) }
 }
 
 /// Returns the responses of a unit in the contract's type.
@@ -210,12 +210,12 @@ fn result(result: CommandResult) -> v1::CommandResult {
 }
 
 /// Returns a count as a 32-bit number, capped at its maximum.
-pub(super) fn number(count: usize) -> i32 {
+pub(super) fn to_i32(count: usize) -> i32 {
     i32::try_from(count).unwrap_or(i32::MAX)
 }
 
 /// Returns a count as a 64-bit number, capped at its maximum.
-pub(super) fn long_number(count: u64) -> i64 {
+pub(super) fn to_i64(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 

@@ -5,7 +5,7 @@ use cardbroker_proto::{
     v1::{BrokerLimits, CallerInfo, GetBrokerResponse},
 };
 
-use super::convert::{long_number, number};
+use super::convert::{to_i32, to_i64};
 use crate::broker::{About, CallerKind};
 
 /// Features beyond this edition of the contract. None yet.
@@ -14,21 +14,21 @@ const CAPABILITIES: [&str; 0] = [];
 /// Returns the response to one caller.
 pub(super) fn response(about: About) -> GetBrokerResponse {
     let limits = BrokerLimits {
-        max_message_bytes: number(MAX_MESSAGE_BYTES),
-        max_commands: number(MAX_COMMANDS),
-        max_session_messages: number(about.limits.max_pipelined),
-        max_waiting_per_caller: number(about.limits.max_waiting_per_caller),
-        max_waiting_per_reader: number(about.limits.max_waiting_per_reader),
-        max_outcomes_per_user: number(about.limits.max_outcomes_per_user),
+        max_message_bytes: to_i32(MAX_MESSAGE_BYTES),
+        max_commands: to_i32(MAX_COMMANDS),
+        max_session_messages: to_i32(about.limits.max_pipelined),
+        max_waiting_per_caller: to_i32(about.limits.max_waiting_per_caller),
+        max_waiting_per_reader: to_i32(about.limits.max_waiting_per_reader),
+        max_outcomes_per_user: to_i32(about.limits.max_outcomes_per_user),
         outcome_lifetime: about.limits.outcome_lifetime.try_into().ok(),
         max_contended_lease: about.limits.max_contended_lease.try_into().ok(),
     };
     let caller = CallerInfo {
         principal: about.caller.principal.to_string(),
         process_id: about.caller.pid.and_then(|pid| i32::try_from(pid).ok()),
-        connection: long_number(about.caller.connection),
+        connection: to_i64(about.caller.connection),
         is_connection: about.caller.kind == CallerKind::Connection,
-        group: about.caller.group.map_or(0, long_number),
+        group: about.caller.group.map_or(0, to_i64),
     };
     GetBrokerResponse {
         version: about.version.to_owned(),

@@ -3,7 +3,7 @@
 use cardbroker_core::{slot::Protocol, status::State};
 use cardbroker_proto::v1::{CardProtocol, GetReaderResponse, ListReadersResponse, Reader, ReaderState};
 
-use super::convert::long_number;
+use super::convert::to_i64;
 use crate::{broker::ReaderList, registry::ReaderView};
 
 /// Returns the response with all readers that a caller may see.
@@ -31,7 +31,7 @@ pub(super) fn wire_reader(reader: &ReaderView) -> Reader {
         atr: status.atr.clone(),
         active_protocol: status.protocol.map_or(CardProtocol::Unspecified, wire_protocol).into(),
         insertion_id: status.insertion_id.clone(),
-        insertion_count: long_number(status.insertion_count),
+        insertion_count: to_i64(status.insertion_count),
     }
 }
 

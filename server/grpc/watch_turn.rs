@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use super::{
-    convert::{number, timestamp},
+    convert::{timestamp, to_i32},
     heartbeat::Heartbeat,
     status::to_status,
     watch_readers::stopping,
@@ -96,7 +96,7 @@ fn waiting_turn(turn: &WaitingTurn) -> v1::WaitingTurn {
     v1::WaitingTurn {
         reader: turn.reader.clone(),
         is_session: turn.kind == TurnKind::Session,
-        turns_ahead_count: number(turn.turns_ahead),
+        turns_ahead_count: to_i32(turn.turns_ahead),
         arrive_time: Some(timestamp(turn.since)),
         deadline_time: Some(timestamp(turn.deadline)),
         holder: turn.holder.map(holder),

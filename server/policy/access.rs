@@ -88,7 +88,7 @@ impl Access {
         match refusal {
             Refusal::LeaseEnded(failure) => failure,
             Refusal::Denied(decision) => self.record_denial(decision, self.0.operation, COMMAND),
-            Refusal::PinKept(failure) => {
+            Refusal::PinGuarded(failure) => {
                 audit::pin_kept_from_card(&self.0.caller, &self.0.reader.id, &failure);
                 failure
             }
@@ -124,7 +124,7 @@ impl Access {
     }
 
     /// Records an event of the session.
-    pub fn audit(&self, event: audit::SessionRecord<'_>) {
+    pub fn audit(&self, event: audit::SessionEvent<'_>) {
         audit::session(&self.0.caller, &self.0.reader.id, event);
     }
 

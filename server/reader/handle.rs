@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     inbox::{
-        CancelSlot, Manner, Message, Purpose, SessionRequest, TurnsQuery, UnitTicket, Waiting, reader_ended,
+        CancelOnDrop, Manner, Message, Purpose, SessionRequest, TurnsQuery, UnitTicket, Waiting, reader_ended,
         shutting_down,
     },
     session::Opening,
@@ -152,12 +152,12 @@ impl ReaderHandle {
         &self,
         caller: CallerKey,
         group: GroupMark,
-        make: impl FnOnce(CancelSlot) -> (Purpose, T),
+        make: impl FnOnce(CancelOnDrop) -> (Purpose, T),
     ) -> Result<T, Failure> {
         let submit = self.inbox.clone().try_reserve_owned().map_err(|error| self.refused(&error))?;
         let give_back = self.inbox.clone().try_reserve_owned().map_err(|error| self.refused(&error))?;
         let number = self.last_number.fetch_add(1, Ordering::Relaxed);
-        let (purpose, kept) = make(CancelSlot::new(give_back, number));
+        let (purpose, kept) = make(CancelOnDrop::new(give_back, number));
         submit.send(Message::Submit { number, caller, waiting: Waiting { group, purpose } });
         Ok(kept)
     }
@@ -180,7 +180,7 @@ pub struct Submission {
     /// The receivers of the outcome.
     answers: Answers,
     /// The cancellation of the request. Disarmed once the outcome is known.
-    give_back: CancelSlot,
+    give_back: CancelOnDrop,
 }
 
 impl Submission {

@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     jobs::Job,
-    spans::{End, SessionRecord},
+    spans::{End, SessionSpan},
     ticket::Ticket,
 };
 use crate::{caller::group::GroupMark, policy::access::Access};
@@ -38,7 +38,7 @@ pub(super) enum Message {
         waiting: Waiting,
     },
     /// A caller no longer waits, or returns a session's lease.
-    CancelSlot {
+    CancelOnDrop {
         /// The number of the request or session.
         number: queue::RequestNumber,
         /// How the session ends, if it is one.
@@ -183,7 +183,7 @@ pub(super) struct SessionTicket {
     /// To the caller: the number of turns before its own. The actor writes it while the request waits.
     pub(super) turns_ahead: watch::Sender<usize>,
     /// The session's line in the log. Dropped with the request, it records that the caller has disconnected.
-    pub(super) record: SessionRecord,
+    pub(super) record: SessionSpan,
 }
 
 impl SessionTicket {
@@ -215,14 +215,14 @@ pub(super) struct Grant {
 }
 
 /// The cancellation of a request, or the return of a lease. Dropping it sends the message.
-pub(super) struct CancelSlot {
+pub(super) struct CancelOnDrop {
     /// An inbox slot, reserved with the request. `None` once it was used or disarmed.
     reserved: Option<mpsc::OwnedPermit<Message>>,
     /// The number of the request or session.
     number: queue::RequestNumber,
 }
 
-impl CancelSlot {
+impl CancelOnDrop {
     pub(super) fn new(reserved: mpsc::OwnedPermit<Message>, number: queue::RequestNumber) -> Self {
         Self { reserved: Some(reserved), number }
     }
@@ -235,12 +235,12 @@ impl CancelSlot {
     /// Sends the cancellation, once. No effect after that.
     pub(super) fn send(&mut self, manner: Manner) {
         if let Some(reserved) = self.reserved.take() {
-            reserved.send(Message::CancelSlot { number: self.number, manner });
+            reserved.send(Message::CancelOnDrop { number: self.number, manner });
         }
     }
 }
 
-impl Drop for CancelSlot {
+impl Drop for CancelOnDrop {
     fn drop(&mut self) {
         self.send(Manner::Abruptly);
     }

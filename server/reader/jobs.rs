@@ -101,7 +101,7 @@ impl Claim {
 #[derive(Debug)]
 pub(super) enum Report {
     /// The result of [`Job::Take`] and of [`Job::ColdReset`].
-    Took(Result<CardInfo, SlotError>),
+    Taken(Result<CardInfo, SlotError>),
     /// After [`Job::Unit`]. Its outcome is in the ticket.
     UnitEnded {
         /// How the unit left the card.
@@ -174,7 +174,7 @@ impl Job {
     pub(super) fn refuse(self, refusal: Failure, now: Instant) -> Option<Report> {
         let lost = || SlotError::Lost("the card thread did not get the job".into());
         Some(match self {
-            Self::Take | Self::ColdReset => Report::Took(Err(lost())),
+            Self::Take | Self::ColdReset => Report::Taken(Err(lost())),
             Self::Unit(unit) => {
                 unit.ticket.end(Some(refusal), now);
                 Report::UnitEnded { end: UnitEnd::Lost, raised: true }

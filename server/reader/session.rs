@@ -22,9 +22,9 @@ use cardbroker_core::{
 use tokio::sync::{oneshot, watch};
 
 use super::{
-    inbox::{CancelSlot, Grant, Manner, SessionTicket, reader_ended},
+    inbox::{CancelOnDrop, Grant, Manner, SessionTicket, reader_ended},
     jobs::{Claim, Job, SessionJob, SessionTask},
-    spans::SessionRecord,
+    spans::SessionSpan,
     ticket::Ticket,
 };
 pub use super::{
@@ -49,7 +49,7 @@ pub struct Opening {
     /// From the actor: the number of turns before this one.
     turns_ahead: watch::Receiver<usize>,
     /// The cancellation. The session takes it over; `None` after that, or after a refusal.
-    give_back: Option<CancelSlot>,
+    give_back: Option<CancelOnDrop>,
     /// The number of units, for the session's line in the log.
     units: Arc<AtomicU32>,
 }
@@ -59,12 +59,12 @@ impl Opening {
         request: SessionRequest,
         access: Access,
         now: Instant,
-        give_back: CancelSlot,
+        give_back: CancelOnDrop,
     ) -> (Self, SessionTicket) {
         let (grant, granted) = oneshot::channel();
         let (position, turns_ahead) = watch::channel(0);
         let units = Arc::default();
-        let record = SessionRecord::new(access.clone(), now, Arc::clone(&units));
+        let record = SessionSpan::new(access.clone(), now, Arc::clone(&units));
         let ticket =
             SessionTicket { request, access: access.clone(), arrived: now, grant, turns_ahead: position, record };
         (Self { arrived: now, access, grant: granted, turns_ahead, give_back: Some(give_back), units }, ticket)
@@ -132,7 +132,7 @@ pub struct Session {
     /// From the arrival of the request to the turn.
     queue_duration: Duration,
     /// The return of the lease; dropping it is an abnormal end.
-    give_back: CancelSlot,
+    give_back: CancelOnDrop,
     /// Whether a task has failed and none since has restarted. The card thread writes it.
     failed: Arc<AtomicBool>,
     /// The number of requested units. The actor reads it at the end.

@@ -80,12 +80,12 @@ impl fmt::Display for End {
 }
 
 /// The record of one unit. Its ticket owns it and ends it.
-pub(super) struct UnitRecord {
+pub(super) struct UnitSpan {
     /// The span of the request; disabled at `info`.
     span: Span,
 }
 
-impl UnitRecord {
+impl UnitSpan {
     /// Creates the record of a unit that is admitted now, in the current span.
     pub(super) fn new(access: &Access, commands: usize) -> Self {
         let span = Span::current();
@@ -132,9 +132,9 @@ impl UnitRecord {
     }
 }
 
-/// The record of one session: owned by its request, and then by its turn. Dropping it before [`SessionRecord::end`]
+/// The record of one session: owned by its request, and then by its turn. Dropping it before [`SessionSpan::end`]
 /// records that the caller has disconnected.
-pub(super) struct SessionRecord {
+pub(super) struct SessionSpan {
     /// The span of the conversation; disabled at `info`.
     span: Span,
     /// The caller and the reader.
@@ -148,7 +148,7 @@ pub(super) struct SessionRecord {
     ended: bool,
 }
 
-impl SessionRecord {
+impl SessionSpan {
     /// Creates the record of a session that is admitted now, in the current span. The holder counts its units in
     /// `units`.
     pub(super) fn new(access: Access, arrived: Instant, units: Arc<AtomicU32>) -> Self {
@@ -187,7 +187,7 @@ impl SessionRecord {
     }
 }
 
-impl Drop for SessionRecord {
+impl Drop for SessionSpan {
     fn drop(&mut self) {
         self.end(End::Abandoned);
     }
@@ -207,7 +207,7 @@ mod tests {
     fn recorded(level: LevelFilter) -> [bool; 3] {
         tracing::subscriber::with_default(registry().with(level), || {
             let access = crate::policy::access::unlimited(cardbroker_core::caller::CallerKey::Connection(1));
-            let spans = [unit(&Span::none()), session(&Span::none()), UnitRecord::new(&access, 1).exchange()];
+            let spans = [unit(&Span::none()), session(&Span::none()), UnitSpan::new(&access, 1).exchange()];
             spans.map(|span| !span.is_disabled())
         })
     }

@@ -33,7 +33,7 @@ pub enum Refusal {
     /// A rule forbids the command, or no rule allows it.
     Denied(Decision),
     /// The PIN guard saves a try: [`Reason::PinKnownWrong`] or [`Reason::PinLastTry`].
-    PinKept(Failure),
+    PinGuarded(Failure),
 }
 
 /// An admitted exchange, with its command parsed once. Only it can make a [`CardCommand`], and a slot sends nothing
@@ -134,7 +134,7 @@ impl Gate {
             }
         }
         let Exchange { sent: command, command: UnitCommand { allow_last_try, .. }, .. } = exchange;
-        let passed = self.guard.admit(&command, *allow_last_try, &self.view).map_err(Refusal::PinKept)?;
+        let passed = self.guard.admit(&command, *allow_last_try, &self.view).map_err(Refusal::PinGuarded)?;
         Ok(Admitted { gate: self, command, passed })
     }
 

@@ -115,7 +115,7 @@ enum Phase {
     Empty {
         recheck: Option<Instant>,
     },
-    Loose,
+    Released,
     Settling {
         since: Instant,
         retry: Instant,
@@ -175,10 +175,10 @@ impl CardLifecycle {
                 self.settle(now, true);
             }
             Phase::Empty { recheck: Some(at) } if *at <= now => self.settle(now, true),
-            Phase::Loose if self.own == Own::OnDemand && demand => {
+            Phase::Released if self.own == Own::OnDemand && demand => {
                 self.phase = Phase::Settling { since: now, retry: now, tries: 0, cold_resets: 0 };
             }
-            Phase::Held { .. } if self.own == Own::OnDemand && !demand => self.phase = Phase::Loose,
+            Phase::Held { .. } if self.own == Own::OnDemand && !demand => self.phase = Phase::Released,
             _ => {}
         }
         match &self.phase {
@@ -190,7 +190,7 @@ impl CardLifecycle {
             Phase::Ready { last_used, .. } if self.own == Own::OnDemand && *last_used + self.release_after <= now => {
                 Some(Action::Release)
             }
-            Phase::Loose | Phase::Mute { .. } | Phase::Empty { recheck: None }
+            Phase::Released | Phase::Mute { .. } | Phase::Empty { recheck: None }
                 if self.own == Own::OnDemand && self.holds && !demand =>
             {
                 Some(Action::Release)
@@ -206,7 +206,7 @@ impl CardLifecycle {
             Phase::Empty { recheck } => *recheck,
             Phase::Settling { retry, .. } | Phase::Held { retry } => Some(*retry),
             Phase::Ready { last_used, .. } if self.own == Own::OnDemand => Some(*last_used + self.release_after),
-            Phase::Ready { .. } | Phase::Loose | Phase::Mute { .. } => None,
+            Phase::Ready { .. } | Phase::Released | Phase::Mute { .. } => None,
         }
     }
 
@@ -232,7 +232,9 @@ impl CardLifecycle {
         let (state, atr, protocol) = match &self.phase {
             Phase::Unavailable { .. } => (State::Unavailable, Vec::new(), None),
             Phase::Empty { .. } => (State::Empty, Vec::new(), None),
-            Phase::Loose => (State::Ready, self.seen.as_ref().map(|seen| seen.atr.clone()).unwrap_or_default(), None),
+            Phase::Released => {
+                (State::Ready, self.seen.as_ref().map(|seen| seen.atr.clone()).unwrap_or_default(), None)
+            }
             Phase::Settling { .. } => (State::Settling, Vec::new(), None),
             Phase::Ready { card, .. } => (State::Ready, card.atr.clone(), Some(card.protocol)),
             Phase::Mute { .. } => (State::Mute, Vec::new(), None),
@@ -295,7 +297,7 @@ impl CardLifecycle {
         let status = self.seen.as_ref()?;
         let had_card = matches!(
             self.phase,
-            Phase::Settling { .. } | Phase::Ready { .. } | Phase::Loose | Phase::Mute { .. } | Phase::Held { .. }
+            Phase::Settling { .. } | Phase::Ready { .. } | Phase::Released | Phase::Mute { .. } | Phase::Held { .. }
         );
         if !status.card_present {
             if had_card || matches!(self.phase, Phase::Unavailable { .. }) {
@@ -417,7 +419,7 @@ impl CardLifecycle {
         if matches!(self.phase, Phase::Ready { .. }) {
             self.reset_since_turn = true;
             self.state_count += 1;
-            self.phase = Phase::Loose;
+            self.phase = Phase::Released;
         }
     }
 
@@ -436,7 +438,7 @@ impl CardLifecycle {
         }
         self.phase = match self.own {
             Own::Always => Phase::Settling { since: now, retry: now, tries: 0, cold_resets: 0 },
-            Own::OnDemand | Own::Never => Phase::Loose,
+            Own::OnDemand | Own::Never => Phase::Released,
         };
     }
 

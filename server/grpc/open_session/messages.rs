@@ -10,7 +10,7 @@ use cardbroker_proto::v1::{
 
 use crate::{
     grpc::{
-        convert::{disposition, number, results, turn_request, unit_stop},
+        convert::{disposition, results, to_i32, turn_request, unit_stop},
         status::wire_failure,
     },
     reader::{
@@ -65,7 +65,7 @@ pub(super) fn response(delivered: Delivered, reader: &str) -> Response {
     let (id, answer) = match delivered {
         Delivered::Answer(id, answer) => (id, answer),
         Delivered::Waiters(callers) => {
-            return Response::Waiters(SessionWaiters { caller_count: number(callers) });
+            return Response::Waiters(SessionWaiters { caller_count: to_i32(callers) });
         }
     };
     match answer {

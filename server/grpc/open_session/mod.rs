@@ -32,7 +32,7 @@ use self::{
     messages::{opened, session_request},
     open::Open,
 };
-use super::{convert::number, heartbeat::Heartbeat, intake::BodyFailure, known_reader, status::to_status};
+use super::{convert::to_i32, heartbeat::Heartbeat, intake::BodyFailure, known_reader, status::to_status};
 use crate::{
     broker::{Broker, RequestContext},
     caller::group::GroupMark,
@@ -142,7 +142,7 @@ impl Conversation {
                     let session = match opening.next().await? {
                         OpeningEvent::Begun(session) => session,
                         OpeningEvent::TurnsAhead(turns) => {
-                            let turns_ahead_count = number(turns);
+                            let turns_ahead_count = to_i32(turns);
                             return Ok(Some(Response::QueuePosition(SessionQueuePosition { turns_ahead_count })));
                         }
                     };

@@ -31,7 +31,7 @@ impl Actor {
         debug!(reader = %self.id, ?report, "the card thread has reported");
         self.worker.on_returned();
         let refusal = match report {
-            Report::Took(taken) => {
+            Report::Taken(taken) => {
                 if let Err(error) = &taken {
                     debug!(reader = %self.id, %error, "the card could not be taken");
                 }

@@ -22,7 +22,7 @@ use crate::{
     reader::{
         inbox::{Grant, Manner, Purpose, SessionOver, SessionTicket, Waiting},
         jobs::Job,
-        spans::{End, SessionRecord},
+        spans::{End, SessionSpan},
     },
 };
 
@@ -46,7 +46,7 @@ pub(super) struct Holding {
     /// To the holder: why the broker has ended the session. Dropped without a reason after a normal end.
     over: watch::Sender<Option<SessionOver>>,
     /// The session's line in the log, written when the lease ends.
-    record: SessionRecord,
+    record: SessionSpan,
 }
 
 impl Holding {
@@ -82,7 +82,7 @@ impl Actor {
         let (over, over_seen) = watch::channel(None);
         let activity = Arc::new(Activity::new(now));
         let grant = Grant {
-            turn: self.begun_turn(now, reset),
+            turn: self.turn_at(now, reset),
             card,
             lease: self.leases.grant(),
             activity: Arc::clone(&activity),
@@ -103,7 +103,7 @@ impl Actor {
         self.lifecycle.on_turn();
         let (access, mut record) = (session.access, session.record);
         record.begin(now);
-        access.audit(audit::SessionRecord::Began);
+        access.audit(audit::SessionEvent::Began);
         let disposition = session.request.disposition;
         let contended = None;
         let holding = Holding { number, group, access, disposition, terms, activity, contended, waiters, over, record };
@@ -147,7 +147,7 @@ impl Actor {
             Manner::InOrder { done } => (holding.disposition, Some(done), End::Ok),
             Manner::Abruptly => (holding.disposition.abruptly(), None, End::Abandoned),
         };
-        holding.access.audit(audit::SessionRecord::Ended { left: disposition == Disposition::Leave });
+        holding.access.audit(audit::SessionEvent::Ended { left: disposition == Disposition::Leave });
         self.end_session_turn(disposition, done, outcome);
     }
 
@@ -157,7 +157,7 @@ impl Actor {
         let Some(Work::Session(holding)) = self.worker.work() else { return };
         let failure = failure.into_not_sent();
         let outcome = End::Failed(failure.reason);
-        holding.access.audit(audit::SessionRecord::EndedByBroker(&failure));
+        holding.access.audit(audit::SessionEvent::EndedByBroker(&failure));
         holding.over.send_replace(Some(SessionOver { failure, hangs: self.worker.hangs() }));
         let disposition = holding.disposition.abruptly();
         self.end_session_turn(disposition, None, outcome);

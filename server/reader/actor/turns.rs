@@ -60,7 +60,7 @@ impl Actor {
                     self.positions.due = Some(now);
                 }
             }
-            Message::CancelSlot { number, manner } => self.cancel(number, manner),
+            Message::CancelOnDrop { number, manner } => self.cancel(number, manner),
         }
         self.positions.moved(now);
     }
@@ -87,7 +87,7 @@ impl Actor {
         let Waiting { group, purpose } = waiting;
         match (purpose, reset) {
             (Purpose::Unit(UnitTicket { ticket, disposition, .. }), reset) => {
-                if ticket.begin(self.begun_turn(now, reset.is_some())) {
+                if ticket.begin(self.turn_at(now, reset.is_some())) {
                     self.lifecycle.on_turn();
                     let job = UnitJob { ticket: Arc::clone(&ticket), lease: self.leases.grant(), reset };
                     self.start(Job::Unit(job), Work::Unit { ticket, disposition, group, since: now });
@@ -112,7 +112,7 @@ impl Actor {
         }
     }
 
-    pub(super) fn begun_turn(&self, now: Instant, reset: bool) -> Turn {
+    pub(super) fn turn_at(&self, now: Instant, reset: bool) -> Turn {
         Turn {
             insertion_id: self.lifecycle.insertion_id(),
             state_tag: self.lifecycle.next_state_tag(),

@@ -79,9 +79,9 @@ impl CardWorker {
                 let taken = self.watchdog.during(|| self.slot.take(self.protocols));
                 self.gate.forget();
                 self.card = taken.clone().ok();
-                Report::Took(taken)
+                Report::Taken(taken)
             }
-            Job::ColdReset => Report::Took(self.reset(ResetKind::Cold)),
+            Job::ColdReset => Report::Taken(self.reset(ResetKind::Cold)),
             Job::Reset(kind) => Report::Reset(self.reset(kind)),
             Job::Unit(unit) => {
                 let Ran { end, .. } = self.run(&unit.ticket, &unit.lease, unit.reset);

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     policy::access::Access,
-    reader::spans::{End, UnitRecord},
+    reader::spans::{End, UnitSpan},
 };
 
 /// A unit, shared by its caller, the actor and the card thread.
@@ -32,7 +32,7 @@ pub struct Ticket {
     terms: Mutex<Option<TurnRequest>>,
     stage: Mutex<Stage>,
     /// The unit's line in the log, written when the ticket ends.
-    record: UnitRecord,
+    record: UnitSpan,
 }
 
 enum Stage {
@@ -76,12 +76,12 @@ impl Ticket {
         let (late_reply, late) = oneshot::channel();
         let stage = Mutex::new(Stage::Waiting { reply, late: late_reply });
         let terms = Mutex::new(terms);
-        let record = UnitRecord::new(&access, commands.len());
+        let record = UnitSpan::new(&access, commands.len());
         (Self { commands, access, arrived, terms, stage, record }, Answers { first, late })
     }
 
     /// The unit's record for the log.
-    pub(super) fn record(&self) -> &UnitRecord {
+    pub(super) fn record(&self) -> &UnitSpan {
         &self.record
     }
 

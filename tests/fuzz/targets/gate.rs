@@ -330,7 +330,7 @@ fuzz_target!(|case: Case| {
                         assert!(!allowed || !is_certain || card.application == 0, "denied without a rule");
                         continue;
                     }
-                    Refusal::LeaseEnded(failure) | Refusal::PinKept(failure) => failure,
+                    Refusal::LeaseEnded(failure) | Refusal::PinGuarded(failure) => failure,
                 };
                 assert_eq!(failure.delivery, Delivery::NotSent);
                 match (failure.reason, tried) {

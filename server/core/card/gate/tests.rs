@@ -90,7 +90,7 @@ fn a_refused_pin_is_refused_for_the_same_card_only() {
     for _ in 0..2 {
         let refused = world.send(&OWNER, VERIFY, Ok(&[0x90, 0x00])).unwrap_err();
         assert!(
-            matches!(&refused, Refusal::PinKept(failure) if failure.reason == Reason::PinKnownWrong),
+            matches!(&refused, Refusal::PinGuarded(failure) if failure.reason == Reason::PinKnownWrong),
             "{refused:?}"
         );
         world.gate.reset();

@@ -94,24 +94,24 @@ impl<C: Copy + Eq + Hash, T> Queue<C, T> {
     ///
     /// # Errors
     /// The item and the limit that it would exceed.
-    pub fn push(&mut self, ticket: RequestNumber, caller: C, deadline: Instant, item: T) -> Result<(), (T, Full)> {
+    pub fn push(&mut self, number: RequestNumber, caller: C, deadline: Instant, item: T) -> Result<(), (T, Full)> {
         if self.entries.len() >= self.limits.per_reader {
             return Err((item, Full::Reader(self.limits.per_reader)));
         }
         match self.callers.get_mut(&caller) {
-            Some((_, tickets)) if tickets.len() >= self.limits.per_caller => {
+            Some((_, numbers)) if numbers.len() >= self.limits.per_caller => {
                 return Err((item, Full::Caller(self.limits.per_caller)));
             }
-            Some((_, tickets)) => {
-                tickets.insert(ticket);
+            Some((_, numbers)) => {
+                numbers.insert(number);
             }
             None if self.served == Some(caller) => {
-                self.callers.insert(caller, (BEHIND_ALL, BTreeSet::from([ticket])));
+                self.callers.insert(caller, (BEHIND_ALL, BTreeSet::from([number])));
             }
-            None => self.join_round(caller, BTreeSet::from([ticket])),
+            None => self.join_round(caller, BTreeSet::from([number])),
         }
-        self.deadlines.insert((deadline, ticket));
-        self.entries.insert(ticket, Entry { caller, deadline, item });
+        self.deadlines.insert((deadline, number));
+        self.entries.insert(number, Entry { caller, deadline, item });
         Ok(())
     }
 
@@ -120,30 +120,30 @@ impl<C: Copy + Eq + Hash, T> Queue<C, T> {
     /// pipelines must not overtake them.
     pub fn pop(&mut self) -> Option<(RequestNumber, T)> {
         if let Some(served) = self.served.take()
-            && let Some((_, tickets)) = self.callers.remove(&served)
+            && let Some((_, numbers)) = self.callers.remove(&served)
         {
-            self.join_round(served, tickets);
+            self.join_round(served, numbers);
         }
         let (_, caller) = self.round.pop_first()?;
-        let (place, tickets) = self.callers.get_mut(&caller)?;
+        let (place, numbers) = self.callers.get_mut(&caller)?;
         *place = BEHIND_ALL;
-        let ticket = tickets.pop_first()?;
-        if tickets.is_empty() {
+        let number = numbers.pop_first()?;
+        if numbers.is_empty() {
             self.callers.remove(&caller);
         }
         self.served = Some(caller);
-        let entry = self.entries.remove(&ticket)?;
-        self.deadlines.remove(&(entry.deadline, ticket));
-        Some((ticket, entry.item))
+        let entry = self.entries.remove(&number)?;
+        self.deadlines.remove(&(entry.deadline, number));
+        Some((number, entry.item))
     }
 
     /// Removes and returns one item, at any position.
-    pub fn remove(&mut self, ticket: RequestNumber) -> Option<T> {
-        let entry = self.entries.remove(&ticket)?;
-        self.deadlines.remove(&(entry.deadline, ticket));
-        if let Some((place, tickets)) = self.callers.get_mut(&entry.caller) {
-            tickets.remove(&ticket);
-            if tickets.is_empty() {
+    pub fn remove(&mut self, number: RequestNumber) -> Option<T> {
+        let entry = self.entries.remove(&number)?;
+        self.deadlines.remove(&(entry.deadline, number));
+        if let Some((place, numbers)) = self.callers.get_mut(&entry.caller) {
+            numbers.remove(&number);
+            if numbers.is_empty() {
                 self.round.remove(place);
                 self.callers.remove(&entry.caller);
             }
@@ -153,10 +153,10 @@ impl<C: Copy + Eq + Hash, T> Queue<C, T> {
 
     /// Removes and returns all items that satisfy `condition`, in order of arrival. O(n + removed · log n).
     pub fn remove_if(&mut self, condition: impl Fn(&T) -> bool) -> Vec<T> {
-        let mut tickets: Vec<_> =
-            self.entries.iter().filter(|(_, entry)| condition(&entry.item)).map(|(&ticket, _)| ticket).collect();
-        tickets.sort_unstable();
-        tickets.into_iter().filter_map(|ticket| self.remove(ticket)).collect()
+        let mut numbers: Vec<_> =
+            self.entries.iter().filter(|(_, entry)| condition(&entry.item)).map(|(&number, _)| number).collect();
+        numbers.sort_unstable();
+        numbers.into_iter().filter_map(|number| self.remove(number)).collect()
     }
 
     /// The number of waiting callers.
@@ -172,15 +172,15 @@ impl<C: Copy + Eq + Hash, T> Queue<C, T> {
         // of one that is earlier in the round.
         let mut reaching = vec![0; own.len() + 1];
         let mut ahead = 0;
-        for (_, (other, tickets)) in self.callers.iter().filter(|(other, _)| *other != caller) {
+        for (_, (other, numbers)) in self.callers.iter().filter(|(other, _)| *other != caller) {
             let is_earlier = usize::from(other < place);
             ahead += is_earlier;
-            reaching[(tickets.len() - is_earlier).min(own.len())] += 1;
+            reaching[(numbers.len() - is_earlier).min(own.len())] += 1;
         }
         let mut reached = self.callers.len() - 1 - reaching[0];
         let mut places = Vec::with_capacity(own.len());
-        for (index, ticket) in own.iter().enumerate() {
-            if let Some(entry) = self.entries.get(ticket) {
+        for (index, number) in own.iter().enumerate() {
+            if let Some(entry) = self.entries.get(number) {
                 places.push(Place { turns_ahead: ahead, deadline: entry.deadline, item: &entry.item });
             }
             ahead += 1 + reached;
@@ -192,22 +192,22 @@ impl<C: Copy + Eq + Hash, T> Queue<C, T> {
     /// All waiting items, in the order of their turns. O(n log n).
     pub fn in_order(&self) -> impl Iterator<Item = (RequestNumber, &T)> {
         // Each round serves one item of every caller that has one left.
-        let of_caller = |(place, tickets): &(u64, BTreeSet<RequestNumber>)| {
+        let of_caller = |(place, numbers): &(u64, BTreeSet<RequestNumber>)| {
             let place = *place;
-            tickets.iter().enumerate().map(move |(round, ticket)| (round, place, *ticket)).collect::<Vec<_>>()
+            numbers.iter().enumerate().map(move |(round, number)| (round, place, *number)).collect::<Vec<_>>()
         };
         let mut turns: Vec<_> = self.callers.values().flat_map(of_caller).collect();
         turns.sort_unstable();
-        turns.into_iter().filter_map(|(_, _, ticket)| Some((ticket, &self.entries.get(&ticket)?.item)))
+        turns.into_iter().filter_map(|(_, _, number)| Some((number, &self.entries.get(&number)?.item)))
     }
 
     /// Removes and returns one item whose deadline has passed.
     pub fn pop_expired(&mut self, now: Instant) -> Option<T> {
-        let &(deadline, ticket) = self.deadlines.first()?;
+        let &(deadline, number) = self.deadlines.first()?;
         if deadline > now {
             return None;
         }
-        self.remove(ticket)
+        self.remove(number)
     }
 
     /// When the next item expires; `None` if nothing waits.
@@ -215,10 +215,10 @@ impl<C: Copy + Eq + Hash, T> Queue<C, T> {
         self.deadlines.first().map(|&(deadline, _)| deadline)
     }
 
-    fn join_round(&mut self, caller: C, tickets: BTreeSet<RequestNumber>) {
+    fn join_round(&mut self, caller: C, numbers: BTreeSet<RequestNumber>) {
         self.last_place += 1;
         self.round.insert(self.last_place, caller);
-        self.callers.insert(caller, (self.last_place, tickets));
+        self.callers.insert(caller, (self.last_place, numbers));
     }
 }
 

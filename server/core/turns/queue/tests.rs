@@ -9,8 +9,8 @@ const LIMITS: Limits = Limits { per_caller: 1000, per_reader: 2000 };
 fn queue(items: &[(RequestNumber, char)]) -> (Queue<char, RequestNumber>, Instant) {
     let now = Instant::now();
     let mut queue = Queue::new(LIMITS);
-    for &(ticket, caller) in items {
-        queue.push(ticket, caller, now + Duration::from_secs(ticket), ticket).unwrap();
+    for &(number, caller) in items {
+        queue.push(number, caller, now + Duration::from_secs(number), number).unwrap();
     }
     (queue, now)
 }
@@ -20,8 +20,8 @@ fn drain(queue: &mut Queue<char, RequestNumber>) -> Vec<RequestNumber> {
 }
 
 /// The number of turns before an item's, counted one by one.
-fn turns_ahead(queue: &Queue<char, RequestNumber>, ticket: RequestNumber) -> Option<usize> {
-    queue.in_order().position(|(other, _)| other == ticket)
+fn turns_ahead(queue: &Queue<char, RequestNumber>, number: RequestNumber) -> Option<usize> {
+    queue.in_order().position(|(other, _)| other == number)
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn a_pipelining_caller_does_not_overtake_one_that_queues_again() {
 
 #[test]
 fn a_thousand_requests_of_one_caller_delay_no_others() {
-    let items: Vec<_> = (0..1000).map(|ticket| (ticket, 'a')).chain((1000..1007).zip('b'..='h')).collect();
+    let items: Vec<_> = (0..1000).map(|number| (number, 'a')).chain((1000..1007).zip('b'..='h')).collect();
     let (mut queue, _) = queue(&items);
     let first: Vec<_> = (0..8).filter_map(|_| queue.pop()).map(|(_, item)| item).collect();
     assert_eq!(first, [0, 1000, 1001, 1002, 1003, 1004, 1005, 1006]);
@@ -79,8 +79,8 @@ fn expired_items_leave_in_the_order_of_their_deadlines() {
 fn both_limits_hold_and_return_the_item() {
     let now = Instant::now();
     let mut queue = Queue::new(Limits { per_caller: 2, per_reader: 3 });
-    for (ticket, caller) in [(1, 'a'), (2, 'a')] {
-        queue.push(ticket, caller, now, ticket).unwrap();
+    for (number, caller) in [(1, 'a'), (2, 'a')] {
+        queue.push(number, caller, now, number).unwrap();
     }
     assert_eq!(queue.push(3, 'a', now, 3), Err((3, Full::Caller(2))));
     queue.push(4, 'b', now, 4).unwrap();
@@ -92,11 +92,11 @@ fn both_limits_hold_and_return_the_item() {
 #[test]
 fn turns_ahead_counts_the_turns_before_an_item() {
     let (mut queue, _) = queue(&[(1, 'a'), (2, 'a'), (3, 'a'), (4, 'b'), (5, 'c'), (6, 'b')]);
-    let ahead: Vec<_> = (1..=6).map(|ticket| (turns_ahead(&queue, ticket).unwrap(), ticket)).collect();
+    let ahead: Vec<_> = (1..=6).map(|number| (turns_ahead(&queue, number).unwrap(), number)).collect();
     let mut by_turn = ahead.clone();
     by_turn.sort_unstable();
     assert_eq!(by_turn.iter().map(|(turns, _)| *turns).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
-    assert_eq!(by_turn.iter().map(|(_, ticket)| *ticket).collect::<Vec<_>>(), drain(&mut queue));
+    assert_eq!(by_turn.iter().map(|(_, number)| *number).collect::<Vec<_>>(), drain(&mut queue));
     assert_eq!((turns_ahead(&queue, 1), queue.callers()), (None, 0));
 }
 
@@ -113,15 +113,15 @@ fn positions_of_a_caller_match_the_counted_turns_ahead() {
     let (mut queue, now) = queue(&items);
     loop {
         for caller in 'a'..='f' {
-            let own = items.iter().filter(|(ticket, of)| *of == caller && turns_ahead(&queue, *ticket).is_some());
-            let counted: Vec<_> = own.map(|(ticket, _)| (turns_ahead(&queue, *ticket).unwrap(), *ticket)).collect();
+            let own = items.iter().filter(|(number, of)| *of == caller && turns_ahead(&queue, *number).is_some());
+            let counted: Vec<_> = own.map(|(number, _)| (turns_ahead(&queue, *number).unwrap(), *number)).collect();
             let places = queue.of_caller(&caller);
             assert!(places.iter().all(|place| place.deadline == now + Duration::from_secs(*place.item)));
             let seen: Vec<_> = places.iter().map(|place| (place.turns_ahead, *place.item)).collect();
             assert_eq!(seen, counted, "{caller}");
         }
-        let next = queue.in_order().next().map(|(ticket, _)| ticket);
-        assert_eq!(queue.pop().map(|(ticket, _)| ticket), next);
+        let next = queue.in_order().next().map(|(number, _)| number);
+        assert_eq!(queue.pop().map(|(number, _)| number), next);
         if next.is_none() {
             break;
         }
