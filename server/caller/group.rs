@@ -59,7 +59,7 @@ impl GroupKey {
 #[derive(Debug, Clone, Default)]
 pub struct Memberships(Arc<Mutex<Vec<Arc<Group>>>>);
 
-/// The error of a connection that has joined [`MAX_MEMBERSHIPS`] groups.
+/// The error of a connection that has joined the maximum number of groups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a connection joins at most {MAX_MEMBERSHIPS} groups: use another connection")]
 pub struct TooManyGroups;
