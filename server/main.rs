@@ -14,7 +14,7 @@ use cardbroker_server::{
         flags::{Command, Exit, Flags, PolicyCommand},
         hardening,
         signals::Signals,
-        telemetry,
+        telemetry::{self, TelemetryError},
     },
     server::{self, Drain, LoadError, Server},
 };
@@ -57,7 +57,10 @@ fn run(flags: &Flags) -> Result<Exit, Problem> {
     if let Some(Command::Policy(PolicyCommand::Check(question))) = &flags.command {
         return print(&question.answer(&server::policy(&mut config, &tokens)));
     }
-    let _flush_at_end = telemetry::init(&config.log).map_err(|problem| (Exit::Config, problem.into()))?;
+    let _flush_at_end = telemetry::init(&config.log).map_err(|problem| match problem {
+        TelemetryError::Filter(_) => (Exit::Config, problem.into()),
+        _ => failure(problem),
+    })?;
     let epoch = server::announce(&config).map_err(failure)?;
     let bound = Bound::bind(&config.listen).map_err(|problem| match problem {
         BindError::AlreadyRunning { .. } => (Exit::AlreadyRunning, problem.into()),
