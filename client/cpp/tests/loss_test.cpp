@@ -117,7 +117,7 @@ TEST_CASE("queries before a repeatable unit count against its deadline") {
     options.deadline = 300ms;
     const auto start = std::chrono::steady_clock::now();
     CHECK(refusal([&] { broker.client().transmit(reader, commands({read_record}), options); }) == "no reason NOT_SENT");
-    CHECK(std::chrono::steady_clock::now() - start < 5s);
+    CHECK(std::chrono::steady_clock::now() - start < 30s);
     CHECK(broker.requests().empty());
 }
 
