@@ -53,6 +53,8 @@ check: ## format, clippy, unit tests; installs nothing, less than a minute after
 	$(call step,cargo fmt --all --check)
 	$(call step,cargo clippy --locked $(CHECKED) --all-targets -- -D warnings)
 	$(call step,cargo test --locked --quiet $(CHECKED) --lib --bins)
+# What must not compile, such as a command that the gate has not admitted.
+	$(call step,cargo test --locked --quiet --doc -p cardbroker-core)
 
 test: setup lint ## everything that CI runs: lint, unit and end-to-end tests, all clients, short fuzzing
 # Builds the clients before the end-to-end tests, some of which measure times and must not compete with a compiler.

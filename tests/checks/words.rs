@@ -57,17 +57,7 @@ fn prose() -> impl Iterator<Item = (String, String)> {
 
 /// Fails if a check has found anything.
 fn none(found: &[String]) {
-    assert!(
-        found.is_empty(),
-        "{} findings:
-{}
-",
-        found.len(),
-        found.join(
-            "
-"
-        )
-    );
+    assert!(found.is_empty(), "{} findings:\n{}\n", found.len(), found.join("\n"));
 }
 
 /// Whether a line is wide for another reason than an address in it, which cannot be broken.
