@@ -127,7 +127,7 @@ pub enum LoadError {
     #[error(transparent)]
     Tokens(#[from] TokensError),
     /// The loading task has panicked, which is a fault of the broker.
-    #[error("reading the configuration failed, a fault of the broker: report it ({0})")]
+    #[error("reading the configuration failed ({0}): restart the broker and report the fault")]
     Panic(tokio::task::JoinError),
 }
 

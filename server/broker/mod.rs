@@ -201,8 +201,8 @@ impl Broker {
         let key = RequestKey { principal: context.caller.principal(), id: id.into() };
         let fingerprint = self.executions.fingerprint(context.reader, &request);
         let submit = || self.submit(context.clone(), request.clone());
-        let brought = self.executions.run(key, &fingerprint, &request.turn, give_up, submit).await?;
-        brought.outcome.map(|outcome| (outcome, brought.replayed))
+        let joined = self.executions.run(key, &fingerprint, &request.turn, give_up, submit).await?;
+        joined.outcome.map(|outcome| (outcome, joined.replayed))
     }
 
     /// Runs a unit when its turn comes. At `give_up` it returns what is known by then. Dropping the future cancels a

@@ -38,7 +38,7 @@ pub struct SharedKey(String);
 
 impl std::fmt::Debug for SharedKey {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "{} characters", self.0.chars().count())
+        formatter.write_str("[redacted]")
     }
 }
 
@@ -237,7 +237,7 @@ mod tests {
         assert_ne!(key(1, 7, Some("k")), key(2, 8, Some("k")));
         assert_ne!(key(1, 7, Some("k")), key(2, 7, Some("l")));
         assert_ne!(key(1, 7, None), key(2, 7, None));
-        assert_eq!(format!("{:?}", SharedKey("secret".into())), "6 characters");
+        assert_eq!(format!("{:?}", SharedKey("secret".into())), "[redacted]");
     }
 
     #[test]

@@ -86,7 +86,7 @@ impl<S: Service<Request<Body>, Response = Response<Body>>> Service<Request<Body>
 fn admit(request: &mut Request<Body>, tokens: &Tokens, trail: &AuditTrail) -> Result<(), Failure> {
     let peer = request.extensions().get::<Peer>().cloned();
     let peer = peer.ok_or_else(|| {
-        Failure::not_sent(Reason::Internal, "the connection has no source, a fault of the broker: report it")
+        Failure::not_sent(Reason::Internal, "the connection has no source: restart the broker and report the fault")
     })?;
     let caller = match &peer.source {
         Source::Local(caller) => caller.clone(),

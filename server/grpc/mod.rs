@@ -216,8 +216,10 @@ fn origin<T>(request: &Request<T>) -> Result<Origin, Status> {
             Ok(Origin { caller: caller.clone(), memberships: peer.memberships.clone(), connection: peer.span.clone() })
         }
         _ => {
-            let failure =
-                Failure::not_sent(Reason::Internal, "the request has no caller, a fault of the broker: report it");
+            let failure = Failure::not_sent(
+                Reason::Internal,
+                "the request has no caller: restart the broker and report the fault",
+            );
             Err(to_status(&failure, None))
         }
     }

@@ -17,7 +17,7 @@ use tonic::{
 use tonic_types::pb;
 
 /// Maximum bytes of a failure's message. Details are sent as headers, which clients limit.
-const MAX_MESSAGE_BYTES: usize = 512;
+const MAX_TEXT_BYTES: usize = 512;
 
 /// Maximum bytes of a reader's name in a failure.
 const MAX_READER_NAME_BYTES: usize = 256;
@@ -84,13 +84,13 @@ fn any(name: &str, message: &impl Message) -> Any {
     Any { type_url: format!("type.googleapis.com/{name}"), value: message.encode_to_vec() }
 }
 
-/// Cuts a text to [`MAX_MESSAGE_BYTES`], at the end of a character.
+/// Cuts a text to [`MAX_TEXT_BYTES`], at the end of a character.
 fn shortened(text: &str) -> String {
-    if text.len() <= MAX_MESSAGE_BYTES {
+    if text.len() <= MAX_TEXT_BYTES {
         return text.to_owned();
     }
     const ELLIPSIS: &str = "…";
-    let end = (0..=MAX_MESSAGE_BYTES - ELLIPSIS.len()).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    let end = (0..=MAX_TEXT_BYTES - ELLIPSIS.len()).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
     text[..end].to_owned() + ELLIPSIS
 }
 
@@ -233,7 +233,7 @@ mod tests {
         {
             let status = to_status(&failure, Some(&"x".repeat(MAX_READER_NAME_BYTES)));
             assert!(status.details().len() <= 4_096, "{}", status.details().len());
-            assert!(status.message().len() <= MAX_MESSAGE_BYTES && status.message().ends_with('…'));
+            assert!(status.message().len() <= MAX_TEXT_BYTES && status.message().ends_with('…'));
         }
     }
 

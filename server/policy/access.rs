@@ -124,7 +124,7 @@ impl Access {
     }
 
     /// Records an event of the session.
-    pub fn audit(&self, event: audit::SessionEvent<'_>) {
+    pub fn audit(&self, event: audit::SessionRecord<'_>) {
         audit::session(&self.0.caller, &self.0.reader.id, event);
     }
 

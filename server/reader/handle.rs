@@ -123,10 +123,10 @@ impl ReaderHandle {
         let (ticket, answers) = Ticket::new(commands, Some(turn.clone()), access, now);
         let ticket = Arc::new(ticket);
         let purpose = Purpose::Unit(UnitTicket { ticket: Arc::clone(&ticket), turn, disposition });
-        let give_back = self.send(caller, group, |give_back| (purpose, give_back)).inspect_err(|failure| {
+        let cancel = self.send(caller, group, |cancel| (purpose, cancel)).inspect_err(|failure| {
             ticket.end_waiting(failure.clone());
         })?;
-        Ok(Submission { ticket, answers, give_back })
+        Ok(Submission { ticket, answers, cancel })
     }
 
     /// Requests a turn for a session. Dropping the result cancels the request.
@@ -140,8 +140,8 @@ impl ReaderHandle {
         request: SessionRequest,
         now: Instant,
     ) -> Result<Opening, Failure> {
-        self.send(access.caller().key, group, |give_back| {
-            let (opening, ticket) = Opening::new(request, access, now, give_back);
+        self.send(access.caller().key, group, |cancel| {
+            let (opening, ticket) = Opening::new(request, access, now, cancel);
             (Purpose::Session(Box::new(ticket)), opening)
         })
     }
@@ -155,9 +155,9 @@ impl ReaderHandle {
         make: impl FnOnce(CancelOnDrop) -> (Purpose, T),
     ) -> Result<T, Failure> {
         let submit = self.inbox.clone().try_reserve_owned().map_err(|error| self.refused(&error))?;
-        let give_back = self.inbox.clone().try_reserve_owned().map_err(|error| self.refused(&error))?;
+        let cancel = self.inbox.clone().try_reserve_owned().map_err(|error| self.refused(&error))?;
         let number = self.last_number.fetch_add(1, Ordering::Relaxed);
-        let (purpose, kept) = make(CancelOnDrop::new(give_back, number));
+        let (purpose, kept) = make(CancelOnDrop::new(cancel, number));
         submit.send(Message::Submit { number, caller, waiting: Waiting { group, purpose } });
         Ok(kept)
     }
@@ -180,7 +180,7 @@ pub struct Submission {
     /// The receivers of the outcome.
     answers: Answers,
     /// The cancellation of the request. Disarmed once the outcome is known.
-    give_back: CancelOnDrop,
+    cancel: CancelOnDrop,
 }
 
 impl Submission {
@@ -191,7 +191,7 @@ impl Submission {
     /// A [`Failure`] if no command was answered.
     pub async fn outcome(&mut self) -> Result<UnitOutcome, Failure> {
         let outcome = (&mut self.answers.first).await;
-        self.give_back.forget();
+        self.cancel.forget();
         outcome.unwrap_or_else(|_| {
             Err(Failure::unknown(
                 Reason::Internal,
@@ -215,7 +215,7 @@ impl Submission {
     pub fn withdraw(&mut self, failure: Failure) -> bool {
         let is_withdrawn = self.ticket.end_waiting(failure);
         if is_withdrawn {
-            self.give_back.send(Manner::Abruptly);
+            self.cancel.send(Manner::Abruptly);
         }
         is_withdrawn
     }

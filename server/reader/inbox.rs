@@ -38,7 +38,7 @@ pub(super) enum Message {
         waiting: Waiting,
     },
     /// A caller no longer waits, or returns a session's lease.
-    CancelOnDrop {
+    Cancel {
         /// The number of the request or session.
         number: queue::RequestNumber,
         /// How the session ends, if it is one.
@@ -235,7 +235,7 @@ impl CancelOnDrop {
     /// Sends the cancellation, once. No effect after that.
     pub(super) fn send(&mut self, manner: Manner) {
         if let Some(reserved) = self.reserved.take() {
-            reserved.send(Message::CancelOnDrop { number: self.number, manner });
+            reserved.send(Message::Cancel { number: self.number, manner });
         }
     }
 }
@@ -248,7 +248,7 @@ impl Drop for CancelOnDrop {
 
 /// The failure of requests at a reader whose actor or card thread has ended although the broker runs.
 pub(super) fn reader_ended() -> Failure {
-    Failure::not_sent(Reason::Internal, "the reader's task has ended: restart the broker, and report this")
+    Failure::not_sent(Reason::Internal, "the reader's task has ended: restart the broker and report the fault")
 }
 
 pub(super) fn shutting_down() -> Failure {

@@ -49,7 +49,7 @@ pub struct Opening {
     /// From the actor: the number of turns before this one.
     turns_ahead: watch::Receiver<usize>,
     /// The cancellation. The session takes it over; `None` after that, or after a refusal.
-    give_back: Option<CancelOnDrop>,
+    cancel: Option<CancelOnDrop>,
     /// The number of units, for the session's line in the log.
     units: Arc<AtomicU32>,
 }
@@ -59,7 +59,7 @@ impl Opening {
         request: SessionRequest,
         access: Access,
         now: Instant,
-        give_back: CancelOnDrop,
+        cancel: CancelOnDrop,
     ) -> (Self, SessionTicket) {
         let (grant, granted) = oneshot::channel();
         let (position, turns_ahead) = watch::channel(0);
@@ -67,7 +67,7 @@ impl Opening {
         let record = SessionSpan::new(access.clone(), now, Arc::clone(&units));
         let ticket =
             SessionTicket { request, access: access.clone(), arrived: now, grant, turns_ahead: position, record };
-        (Self { arrived: now, access, grant: granted, turns_ahead, give_back: Some(give_back), units }, ticket)
+        (Self { arrived: now, access, grant: granted, turns_ahead, cancel: Some(cancel), units }, ticket)
     }
 
     /// Waits for the turn, or for a change of its position. Cancel-safe; must not be called again once the turn has
@@ -80,18 +80,18 @@ impl Opening {
             biased;
             granted = &mut self.grant => {
                 let granted = granted.unwrap_or_else(|_| Err(reader_ended()));
-                granted.and_then(|grant| self.begin(grant)).inspect_err(|_| self.give_back = None)
+                granted.and_then(|grant| self.begin(grant)).inspect_err(|_| self.cancel = None)
             }
             Ok(()) = self.turns_ahead.changed() => Ok(OpeningEvent::TurnsAhead(*self.turns_ahead.borrow_and_update())),
         }
     }
 
     fn begin(&mut self, grant: Grant) -> Result<OpeningEvent, Failure> {
-        let give_back = self.give_back.take().ok_or_else(reader_ended)?;
+        let cancel = self.cancel.take().ok_or_else(reader_ended)?;
         let queue_duration = grant.turn.began.saturating_duration_since(self.arrived);
         let (access, failed) = (self.access.clone(), Arc::default());
         let units = Arc::clone(&self.units);
-        Ok(OpeningEvent::Begun(Box::new(Session { grant, access, queue_duration, give_back, failed, units })))
+        Ok(OpeningEvent::Begun(Box::new(Session { grant, access, queue_duration, cancel, failed, units })))
     }
 }
 
@@ -132,7 +132,7 @@ pub struct Session {
     /// From the arrival of the request to the turn.
     queue_duration: Duration,
     /// The return of the lease; dropping it is an abnormal end.
-    give_back: CancelOnDrop,
+    cancel: CancelOnDrop,
     /// Whether a task has failed and none since has restarted. The card thread writes it.
     failed: Arc<AtomicBool>,
     /// The number of requested units. The actor reads it at the end.
@@ -219,7 +219,7 @@ impl Session {
     /// message is sent at once, not when the future is first polled; dropping the future only stops waiting.
     pub fn close(mut self) -> impl Future<Output = ()> + Send + use<> {
         let (done, is_done) = oneshot::channel();
-        self.give_back.send(Manner::InOrder { done });
+        self.cancel.send(Manner::InOrder { done });
         async move {
             // An error means that the session was over already.
             let _ = is_done.await;

@@ -130,7 +130,7 @@ pub async fn start(
     shutdown: CancellationToken,
     actors: TaskTracker,
 ) -> io::Result<(Readers, JoinHandle<RegistryEnd>)> {
-    let (snapshots, next_picture) = mpsc::channel(1);
+    let (snapshots, next_snapshot) = mpsc::channel(1);
     let monitor = backend.monitor();
     thread::Builder::new().name("monitor".into()).spawn(move || watch_slots(monitor, &snapshots))?;
 
@@ -149,7 +149,7 @@ pub async fn start(
         down_because: None,
     };
     let (polled, first_poll) = oneshot::channel();
-    let task = tokio::spawn(registry.run(next_picture, polled));
+    let task = tokio::spawn(registry.run(next_snapshot, polled));
     // An error means that the shutdown came first.
     if timeout(FIRST_POLL_TIMEOUT, first_poll).await.is_err() {
         warn!("PC/SC accepts connections but does not answer: readers appear when it does");

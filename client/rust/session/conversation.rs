@@ -47,7 +47,7 @@ pub(super) struct Reply {
 
 /// The session's state for all callers. Made by the session, which reads it; the task writes.
 #[derive(Debug, Default)]
-pub(super) struct Standing {
+pub(super) struct SessionStatus {
     pub(super) waiters: AtomicU32,
     /// Set before the task ends, after which no order is taken.
     pub(super) ended: OnceLock<Error>,
@@ -57,7 +57,7 @@ pub(super) struct Conversation {
     pub(super) outgoing: Outgoing,
     pub(super) incoming: Incoming<Streaming<OpenSessionResponse>>,
     pub(super) orders: mpsc::Receiver<Order>,
-    pub(super) standing: Arc<Standing>,
+    pub(super) status: Arc<SessionStatus>,
     pub(super) pipeline: Pipeline<oneshot::Sender<Reply>>,
 }
 
@@ -71,7 +71,7 @@ impl Conversation {
         let error = Error::of_status(&status);
         let later = error.clone().not_sent();
         // Set before the orders are dropped, so that a caller that finds them closed finds the reason.
-        let _ = self.standing.ended.set(later.clone());
+        let _ = self.status.ended.set(later.clone());
         if self.pipeline.len() == 0 {
             return Err(later);
         }
@@ -122,7 +122,7 @@ impl Conversation {
     fn take(&mut self, message: OpenSessionResponse) -> Result<(), Status> {
         match message.response {
             Some(Response::Waiters(waiters)) => {
-                self.standing.waiters.store(count(waiters.caller_count), Ordering::Relaxed);
+                self.status.waiters.store(count(waiters.caller_count), Ordering::Relaxed);
             }
             Some(Response::Failed(failed)) => {
                 let failure = Failure::from(failed.failure.unwrap_or_default());

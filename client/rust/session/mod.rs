@@ -26,7 +26,7 @@ use cardbroker_proto::v1::{
     self, OpenSessionResponse, SessionOpened, TransmitResponse, open_session_request::Request,
     open_session_response::Response,
 };
-use conversation::{Call, Conversation, Order, Standing};
+use conversation::{Call, Conversation, Order, SessionStatus};
 use incoming::Incoming;
 pub use open::OpenSession;
 use outgoing::Outgoing;
@@ -67,7 +67,7 @@ const ENVELOPE_BYTES: usize = 32;
 pub struct Session {
     opened: SessionOpened,
     orders: mpsc::Sender<Order>,
-    standing: Arc<Standing>,
+    status: Arc<SessionStatus>,
     /// The number of failures that callers have received.
     known_failure_count: AtomicU64,
     /// Owned: aborted with this handle, which also drops the stream.
@@ -94,18 +94,18 @@ pub struct SessionReset<'a> {
 
 impl Session {
     fn of(outgoing: Outgoing, incoming: Incoming<Streaming<OpenSessionResponse>>, opened: SessionOpened) -> Self {
-        let standing = Arc::new(Standing::default());
+        let status = Arc::new(SessionStatus::default());
         // Capacity for one: further orders wait in their own calls, and are dropped with them.
         let (orders, received) = mpsc::channel(1);
         let conversation = Conversation {
             outgoing,
             incoming,
             orders: received,
-            standing: standing.clone(),
+            status: status.clone(),
             pipeline: Pipeline::default(),
         };
         let conversation = tokio::spawn(conversation.run());
-        Self { opened, orders, standing, known_failure_count: AtomicU64::new(0), conversation }
+        Self { opened, orders, status, known_failure_count: AtomicU64::new(0), conversation }
     }
 
     /// The insertion that the session was opened on.
@@ -135,12 +135,12 @@ impl Session {
 
     /// The number of callers that wait for the card, as last reported by the broker.
     pub fn waiters(&self) -> u32 {
-        self.standing.waiters.load(Ordering::Relaxed)
+        self.status.waiters.load(Ordering::Relaxed)
     }
 
     /// Whether calls can still succeed, as far as this program knows.
     pub fn is_open(&self) -> bool {
-        self.standing.ended.get().is_none()
+        self.status.ended.get().is_none()
     }
 
     /// Builds a message with commands for the card, 1–64, run in order up to the first stop; it is sent at
@@ -169,7 +169,7 @@ impl Session {
         let known_failure_count = self.known_failure_count.load(Ordering::Acquire);
         let (reply, answer) = oneshot::channel();
         let call = Call { request, known_failure_count, restart, reply };
-        let ended = || self.standing.ended.get().cloned().unwrap_or_else(lost);
+        let ended = || self.status.ended.get().cloned().unwrap_or_else(lost);
         self.orders.send(Order::Send(call)).await.map_err(|_| ended().not_sent())?;
         // The task answers everything that it sent before it ends: a message without an answer was not sent.
         let reply = answer.await.map_err(|_| ended())?;
@@ -186,7 +186,7 @@ impl Drop for Session {
 
 impl fmt::Debug for Session {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Session").field("opened", &self.opened).field("standing", &self.standing).finish()
+        formatter.debug_struct("Session").field("opened", &self.opened).field("status", &self.status).finish()
     }
 }
 

@@ -1,5 +1,4 @@
-//! Real readers through PC/SC: pcsc-lite on Linux and macOS, winscard on Windows. Only this folder uses the crate
-//! `pcsc`.
+//! Real readers through PC/SC. Only this folder uses the crate `pcsc`.
 //!
 //! A card is held by an exclusive handle, never by a transaction (Windows resets a card whose transaction idles). On
 //! pcsc-lite the handle is kept when the card leaves, and `SCardReconnect` moves it to the next card, so no other

@@ -24,9 +24,9 @@ impl Monitor for PcscMonitor {
         let deadline = Instant::now() + timeout;
         loop {
             match self.poll(deadline) {
-                Ok(picture) if self.last.as_ref() != Some(&picture) || Instant::now() >= deadline => {
-                    self.last = Some(picture.clone());
-                    return Ok(picture);
+                Ok(snapshot) if self.last.as_ref() != Some(&snapshot) || Instant::now() >= deadline => {
+                    self.last = Some(snapshot.clone());
+                    return Ok(snapshot);
                 }
                 Ok(_) => {}
                 Err(error) => {

@@ -127,9 +127,9 @@ impl Monitor for RackMonitor {
             let event_counts = self.last.iter().flatten().map(|status| status.event_count);
             !event_counts.eq(bays.iter().map(Bay::event_count))
         });
-        let picture: Vec<_> = bays.iter().enumerate().map(status).collect();
-        self.last = Some(picture.clone());
-        Ok(picture)
+        let snapshot: Vec<_> = bays.iter().enumerate().map(status).collect();
+        self.last = Some(snapshot.clone());
+        Ok(snapshot)
     }
 }
 

@@ -70,7 +70,7 @@ impl SecretInstructions {
     }
 
     /// Whether a command or its response may carry a secret. Bytes that are no APDU count as a secret.
-    fn contained_in(&self, command: &[u8]) -> bool {
+    fn contains_secret(&self, command: &[u8]) -> bool {
         match *command {
             _ if !CommandApdu::is_apdu(command) => true,
             [0xFF, instruction, ..] => instruction != READER_GET_DATA,
@@ -105,7 +105,7 @@ impl ApduMask {
     /// masked, the rest. For bytes that are no APDU it shows only their number.
     pub fn command(&mut self, command: &[u8]) -> String {
         self.is_continuation = self.continues;
-        self.is_secret = self.continues || self.instructions.contained_in(command);
+        self.is_secret = self.continues || self.instructions.contains_secret(command);
         if !CommandApdu::is_apdu(command) {
             self.continues = true;
             return masked(command);

@@ -111,7 +111,7 @@ impl<S> Intake<S> {
         let (Some(caller), Some(peer)) = (extensions.get::<Caller>(), extensions.get::<Peer>()) else {
             return Err(Failure::not_sent(
                 Reason::Internal,
-                "the request has no caller, a fault of the broker: report it",
+                "the request has no caller: restart the broker and report the fault",
             ));
         };
         headers::check(request.uri(), request.headers())?;

@@ -19,7 +19,7 @@ pub const TARGET: &str = "cardbroker::audit";
 
 /// An event in the life of a session.
 #[derive(Debug, Clone, Copy)]
-pub enum SessionEvent<'a> {
+pub enum SessionRecord<'a> {
     /// The session has received its turn.
     Began,
     /// Its holder has ended it or has disconnected.
@@ -38,15 +38,15 @@ pub fn pin_kept_from_card(caller: &Caller, reader: &str, failure: &Failure) {
 }
 
 /// Records that a session began or ended.
-pub fn session(caller: &Caller, reader: &str, event: SessionEvent<'_>) {
+pub fn session(caller: &Caller, reader: &str, event: SessionRecord<'_>) {
     let (principal, pid, executable) = who(caller);
     match event {
-        SessionEvent::Began => info!(target: TARGET, event = "session_began", %principal, pid, executable, reader),
-        SessionEvent::Ended { left } => {
+        SessionRecord::Began => info!(target: TARGET, event = "session_began", %principal, pid, executable, reader),
+        SessionRecord::Ended { left } => {
             let card = if left { "left" } else { "reset" };
             info!(target: TARGET, event = "session_ended", %principal, pid, executable, reader, card);
         }
-        SessionEvent::EndedByBroker(failure) => {
+        SessionRecord::EndedByBroker(failure) => {
             let (reason, cause) = (failure.reason.as_str(), failure.cause().map(Cause::as_str));
             let event = "session_ended_by_broker";
             warn!(target: TARGET, event, %principal, pid, executable, reader, reason, cause);

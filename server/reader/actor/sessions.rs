@@ -103,7 +103,7 @@ impl Actor {
         self.lifecycle.on_turn();
         let (access, mut record) = (session.access, session.record);
         record.begin(now);
-        access.audit(audit::SessionEvent::Began);
+        access.audit(audit::SessionRecord::Began);
         let disposition = session.request.disposition;
         let contended = None;
         let holding = Holding { number, group, access, disposition, terms, activity, contended, waiters, over, record };
@@ -147,7 +147,7 @@ impl Actor {
             Manner::InOrder { done } => (holding.disposition, Some(done), End::Ok),
             Manner::Abruptly => (holding.disposition.abruptly(), None, End::Abandoned),
         };
-        holding.access.audit(audit::SessionEvent::Ended { left: disposition == Disposition::Leave });
+        holding.access.audit(audit::SessionRecord::Ended { left: disposition == Disposition::Leave });
         self.end_session_turn(disposition, done, outcome);
     }
 
@@ -157,7 +157,7 @@ impl Actor {
         let Some(Work::Session(holding)) = self.worker.work() else { return };
         let failure = failure.into_not_sent();
         let outcome = End::Failed(failure.reason);
-        holding.access.audit(audit::SessionEvent::EndedByBroker(&failure));
+        holding.access.audit(audit::SessionRecord::EndedByBroker(&failure));
         holding.over.send_replace(Some(SessionOver { failure, hangs: self.worker.hangs() }));
         let disposition = holding.disposition.abruptly();
         self.end_session_turn(disposition, None, outcome);

@@ -30,7 +30,10 @@ impl Actor {
     /// The card thread has no room for a job, by a defect: the work fails, and the reader goes on.
     fn on_undelivered(&mut self, job: Job, now: Instant) {
         error!(reader = %self.id, "the reader's card thread has no room for a job");
-        let failure = Failure::not_sent(Reason::Internal, "the reader's thread has no room for it: report this");
+        let failure = Failure::not_sent(
+            Reason::Internal,
+            "the reader's thread has no room for the work: restart the broker and report the fault",
+        );
         self.refuse_opening(failure.clone());
         if let Some(report) = job.refuse(failure, now) {
             self.on_report(report, now);

@@ -60,7 +60,7 @@ impl Actor {
                     self.positions.due = Some(now);
                 }
             }
-            Message::CancelOnDrop { number, manner } => self.cancel(number, manner),
+            Message::Cancel { number, manner } => self.cancel(number, manner),
         }
         self.positions.moved(now);
     }

@@ -252,7 +252,7 @@ impl CardWorker {
     }
 }
 
-const NO_REASON: &str = "the unit failed without a reason: report this";
+const NO_REASON: &str = "the unit failed without a reason: restart the broker and report the fault";
 
 /// The end of a unit, and what its ticket still lacks.
 struct Tried {

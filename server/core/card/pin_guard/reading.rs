@@ -1,9 +1,8 @@
 //! Classifies a command for the PIN guard: harmless, unknown, or with a PIN.
 
-use super::super::selection::SelectedFile;
 use crate::{
     apdu::{Class, ParsedCommand, presents_pin},
-    card::view::CardView,
+    card::{selection::SelectedFile, view::CardView},
     keyed_hash::{HashKey, KeyedHash},
 };
 

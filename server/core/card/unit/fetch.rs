@@ -84,9 +84,9 @@ impl Fetch {
         super::length(self.le)
     }
 
-    /// Decides what follows the card's answer with the status word `word`. `are_data`: the answer has data.
-    pub(super) fn answered(self, are_data: bool, word: StatusWord) -> Fetched {
-        let has_data = self.has_data || are_data;
+    /// Decides what follows the card's answer with the status word `word`. `has_data`: the answer has data.
+    pub(super) fn answered(self, has_data: bool, word: StatusWord) -> Fetched {
+        let has_data = self.has_data || has_data;
         let again = Self { le: super::low_byte(word), further: None, is_further: false, has_data, ..self };
         if word.more_data().is_some() {
             return Fetched::More(Self { is_corrected: false, ..again });

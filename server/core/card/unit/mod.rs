@@ -226,11 +226,11 @@ impl<'a> UnitRun<'a> {
         self.answer.take().filter(|_| matches!(self.step, Step::Fetch(_)))
     }
 
-    /// Decides what follows the answer to the exchange that was due. `are_data`: the answer has data.
-    fn follow_up(&self, command: &UnitCommand, are_data: bool, word: StatusWord) -> FollowUp {
+    /// Decides what follows the answer to the exchange that was due. `has_data`: the answer has data.
+    fn follow_up(&self, command: &UnitCommand, has_data: bool, word: StatusWord) -> FollowUp {
         let Some(apdu) = command.apdu().filter(|_| !command.is_raw()) else { return FollowUp::Complete };
         match self.step {
-            Step::Fetch(fetch) => match fetch.answered(are_data, word) {
+            Step::Fetch(fetch) => match fetch.answered(has_data, word) {
                 Fetched::More(fetch) => FollowUp::Next(Step::Fetch(fetch)),
                 Fetched::Again(fetch) => FollowUp::Again(Step::Fetch(fetch)),
                 Fetched::Done => FollowUp::Complete,

@@ -153,7 +153,7 @@ impl World {
                 let caller = if is_one { CallerKey::Connection(0) } else { caller };
                 Some(Message::Submit { number: flip(number), caller, waiting })
             }
-            Message::CancelOnDrop { number, manner } => Some(Message::CancelOnDrop { number: flip(number), manner }),
+            Message::Cancel { number, manner } => Some(Message::Cancel { number: flip(number), manner }),
         }
     }
 
