@@ -100,9 +100,10 @@ impl UnitSpan {
         &self.span
     }
 
-    /// Opens the span of one exchange with the card.
-    pub(super) fn exchange(&self) -> Span {
-        trace_span!(target: UNIT, parent: &self.span, "exchange")
+    /// Opens the span of one exchange with the card. `completes` says whether it completes the answer of a command that
+    /// was sent before. The time of the exchange and its outcome are recorded by [`exchanged`].
+    pub(super) fn exchange(&self, completes: bool) -> Span {
+        trace_span!(target: UNIT, parent: &self.span, "exchange", completes, took_us = Empty, answered = Empty)
     }
 
     /// Writes the unit's line. `times` are the waiting time and the time on the card; without them the unit had no
@@ -130,6 +131,12 @@ impl UnitSpan {
             "unit done"
         );
     }
+}
+
+/// Records in the span of an exchange how long the card took, and whether it answered.
+pub(super) fn exchanged(exchange: &Span, took: Duration, answered: bool) {
+    exchange.record("took_us", u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+    exchange.record("answered", answered);
 }
 
 /// The record of one session: owned by its request, and then by its turn. Dropping it before [`SessionSpan::end`]
@@ -207,7 +214,7 @@ mod tests {
     fn recorded(level: LevelFilter) -> [bool; 3] {
         tracing::subscriber::with_default(registry().with(level), || {
             let access = crate::policy::access::unlimited(cardbroker_core::caller::CallerKey::Connection(1));
-            let spans = [unit(&Span::none()), session(&Span::none()), UnitSpan::new(&access, 1).exchange()];
+            let spans = [unit(&Span::none()), session(&Span::none()), UnitSpan::new(&access, 1).exchange(false)];
             spans.map(|span| !span.is_disabled())
         })
     }

@@ -268,7 +268,7 @@ impl Registry {
 
     fn new_entry(&mut self, display_name: &str) -> Option<Entry> {
         if self.readers.len() >= MAX_READERS {
-            warn!(reader = display_name, "reader not served: there are {MAX_READERS} readers already");
+            warn!(display_name, "reader not served: there are {MAX_READERS} readers already");
             return None;
         }
         let settings = (self.settings.reader)(display_name);

@@ -29,6 +29,7 @@ use crate::{
     backend::Slot,
     reader::{
         jobs::{CallWatchdog, Job, MAX_PIPELINED, Report, SessionJob, SessionTask},
+        spans,
         ticket::Ticket,
     },
 };
@@ -228,19 +229,21 @@ impl CardWorker {
         lease: &Lease,
         exchange: Exchange<'_>,
     ) -> Result<(ApduBytes, Duration), NoResponse> {
+        let completes = exchange.completes;
         // Anew for each exchange: the rules may have changed.
         let policy = ticket.access.policy();
         let admitted = self
             .gate
             .admit(lease, &ticket.access.command_rules(&policy), exchange)
             .map_err(|refusal| NoResponse::Refused(ticket.access.record_refusal(refusal)))?;
-        let (span, mut took) = (ticket.record().exchange(), Duration::ZERO);
+        let (span, mut took) = (ticket.record().exchange(completes), Duration::ZERO);
         let exchanged = admitted.exchange(|command| {
             let began = Instant::now();
             let answer = span.in_scope(|| self.watchdog.during(|| self.slot.exchange(command)));
             took = began.elapsed();
             answer
         });
+        spans::exchanged(&span, took, exchanged.is_ok());
         exchanged.map(|response| (response, took)).map_err(NoResponse::Failed)
     }
 
