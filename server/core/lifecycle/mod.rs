@@ -9,11 +9,11 @@
 //!                    card seen                    taken
 //!   Empty ────────────────────────▶ Settling ───────────────▶ Ready
 //!     ▲  (own: on_demand, never)      │  ▲                      │
-//!     │◀──────────── Loose ◀──────────┼──┼─ released ───────────┤
+//!     │◀─────────── Released ◀────────┼──┼─ released ───────────┤
 //!     │                └── demand ────┼─▶│ exchange lost, reset │
-//!     │ removed, from any              │  │ by others ◀──────────┘
-//!     │                  held for 2 s ─┼─▶ Held (tries on)
-//!     └──── Mute ◀── 3 cold resets ────┘   (silent, or no protocol in common)
+//!     │ removed, from any             │  │ by others ◀──────────┘
+//!     │                 held for 2 s ─┼─▶ Held (tries on)
+//!     └──── Mute ◀── 3 cold resets ───┘   (silent, or no protocol in common)
 //!   Unavailable: from and to any, as PC/SC goes and comes
 //! ```
 //!
