@@ -204,7 +204,8 @@ impl Actor {
         }
     }
 
-    /// Gives due turns, expires requests and publishes changes.
+    /// Does all that is due at `now`: detects a call that hangs, ends a session that must give way, gives the card
+    /// thread jobs and requests their turns, expires requests, and sends waiters their positions.
     fn advance(&mut self, now: Instant) {
         self.check_for_hang(now);
         self.judge_session(now);

@@ -26,6 +26,7 @@ use crate::{
     },
 };
 
+/// A session that has the card, on the actor's side. [`Actor::grant`] creates it, [`Actor::end_session_turn`] ends it.
 pub(super) struct Holding {
     /// The number by which the holder returns the lease.
     number: queue::RequestNumber,
@@ -55,12 +56,16 @@ impl Holding {
         self.terms.began
     }
 
+    /// The session's caller, by which turns and quotas are counted.
     pub(super) fn caller(&self) -> CallerKey {
         self.access.caller().key
     }
 }
 
 impl Actor {
+    /// Begins a session's turn: sends the caller its [`Grant`], and makes the session the card thread's work. Refuses
+    /// the request instead if no card is usable or the policy forbids the session by now. `reset` is whether the card
+    /// was reset for this session.
     pub(super) fn grant(
         &mut self,
         number: queue::RequestNumber,
@@ -137,7 +142,8 @@ impl Actor {
         }
     }
 
-    /// The holder of the session with this number ends it, if it still has the card.
+    /// Ends the session for its holder, which has closed it or has disconnected (`manner`); no effect unless the
+    /// session with this number still has the card.
     pub(super) fn close_session(&mut self, number: queue::RequestNumber, manner: Manner) {
         let Some(Work::Session(holding)) = self.worker.work() else { return };
         if holding.number != number {
@@ -151,8 +157,8 @@ impl Actor {
         self.end_session_turn(disposition, done, outcome);
     }
 
-    /// Ends the session that has the card, if there is one, and reports the cause to its holder. The messages that were
-    /// read get outcomes of their own; the cause concerns the others, which were not sent.
+    /// Ends the session for the broker, abnormally and with a failure for its holder; no effect without a session. The
+    /// messages that were read get outcomes of their own; the failure concerns the others, which were not sent.
     pub(super) fn end_session(&mut self, failure: Failure) {
         let Some(Work::Session(holding)) = self.worker.work() else { return };
         let failure = failure.into_not_sent();
@@ -163,7 +169,7 @@ impl Actor {
         self.end_session_turn(disposition, None, outcome);
     }
 
-    /// Ends the session that has the card if new rules forbid it.
+    /// Ends the session for the broker, as [`Actor::end_session`] does, if the rules in force now forbid it.
     pub(super) fn end_forbidden_session(&mut self) {
         if let Some(Work::Session(holding)) = self.worker.work()
             && let Err(denied) = holding.access.holds()
@@ -186,8 +192,8 @@ impl Actor {
         });
     }
 
-    /// Ends the lease. The card thread first finishes the tasks sent under it, and then [`Job::EndOfSession`]; a call
-    /// that hangs continues.
+    /// Ends the lease and sends [`Job::EndOfSession`], the step that all ends of a session share. The card thread first
+    /// finishes the tasks sent under the lease; a call that hangs continues.
     fn end_session_turn(&mut self, disposition: Disposition, done: Option<oneshot::Sender<()>>, outcome: End) {
         if !matches!(self.worker.work(), Some(Work::Session(_))) {
             return;
@@ -205,7 +211,8 @@ impl Actor {
         self.send(Job::EndOfSession(disposition.reset(self.isolation_reset)));
     }
 
-    /// The session's last task is done, and the card was reset or left.
+    /// Handles the report of [`Job::EndOfSession`]: the last task is done, the card was reset or left, and the next
+    /// turn may begin. Returns a refusal for waiters.
     pub(super) fn on_session_end(
         &mut self,
         reset: Option<Result<CardInfo, SlotError>>,

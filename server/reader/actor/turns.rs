@@ -112,6 +112,8 @@ impl Actor {
         }
     }
 
+    /// Returns the facts of a turn that begins at `now`. `reset` is whether the card is reset for this turn; a reset
+    /// since the last turn counts as well.
     pub(super) fn turn_at(&self, now: Instant, reset: bool) -> Turn {
         Turn {
             insertion_id: self.lifecycle.insertion_id(),
@@ -129,6 +131,7 @@ impl Actor {
         }
     }
 
+    /// Ends all waiting requests with `failure`. The request that has the turn is not affected.
     pub(super) fn end_all(&mut self, failure: &Failure) {
         for waiting in self.queue.remove_if(|_| true) {
             waiting.end(failure.clone());
