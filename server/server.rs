@@ -34,18 +34,23 @@ const CLOSE_TIME: Duration = Duration::from_millis(500);
 
 /// A broker that accepts and answers requests.
 pub struct Server {
-    /// The configuration without its rules, which may change.
+    /// The configuration at the start, without its rules. A reload is compared with it and does not replace it.
     config: Config,
-    /// The current tokens. Each request on TCP is checked against them.
+    /// The tokens in force. Each request on TCP is checked against them; a reload replaces them.
     tokens: watch::Sender<Tokens>,
+    /// The broker, to which a reload gives the new policy. The gRPC edge has a clone.
     broker: Broker,
+    /// The broker's tasks. [`Server::run`] ends when one fails; the drain stops them.
     tasks: BrokerTasks,
     /// Emits coalesced audit records, the last of them when it is dropped.
     counts: AuditCounts,
+    /// The status that the gRPC health service shows: serving, and not serving from the beginning of the drain.
     health: HealthReporter,
-    /// Ends the accept loops, and the streams without an end of their own.
+    /// Cancelled by the drain. Ends the accept loops, and the streams without an end of their own.
     draining: CancellationToken,
+    /// The task that serves gRPC. It ends after `draining`, or earlier by a failure of the transport.
     serving: JoinHandle<Result<(), tonic::transport::Error>>,
+    /// The exclusive right to the socket. Dropped last, which removes the socket.
     socket: SocketGuard,
 }
 

@@ -51,14 +51,21 @@ const MAX_OUTCOME_BYTES: usize = 64 << 20;
 /// The entry point for requests. Cheap to clone.
 #[derive(Clone)]
 pub struct Broker {
+    /// The facts about this run, for [`Broker::about`]. Never change.
     facts: Arc<Facts>,
+    /// The policy in force. Only [`Broker::set_policy`] writes it; each admission, watch and actor has a receiver.
     policy: watch::Sender<Arc<Policy>>,
-    /// The audit trail for denied requests.
+    /// The audit trail for denied requests. The server's other parts have clones.
     trail: AuditTrail,
+    /// The readers as the registry last published them, and the handles of their actors.
     readers: Readers,
+    /// Seals and opens the tokens that continue an earlier watch. The key is new in each run.
     resume_tokens: ResumeTokens,
+    /// Wakes the followers of turns. The actors notify it; [`Broker::turns`] hands out receivers.
     turns_moved: TurnsMoved,
+    /// The isolation groups that have members. The gRPC edge enters the members.
     groups: Groups,
+    /// Runs the units with a `request_id` and keeps their outcomes. [`BrokerTasks`] waits for their end.
     executions: Executions,
 }
 

@@ -78,32 +78,43 @@ pub struct RegistrySettings {
     pub epoch: String,
 }
 
+/// The state of the registry's task, which alone reads and writes it.
 struct Registry {
+    /// The card stack, which provides the slot of each new reader.
     backend: Arc<dyn Backend>,
+    /// The inputs from the broker, passed on to each new actor. Never change.
     settings: RegistrySettings,
+    /// The readers as clients may see them. Written here only, from the actors' statuses.
     view: watch::Sender<Arc<View>>,
+    /// The handles for requests. Written here only, when a reader is new; entries are never removed.
     routes: watch::Sender<Arc<Routes>>,
     /// Receives the actors' statuses, by the readers' display names.
     statuses: Statuses,
+    /// Cancelled when the broker stops, which ends the task. Each actor has a clone.
     shutdown: CancellationToken,
     /// By display name; kept while the broker runs, so that a reader that comes back has the same id.
     readers: HashMap<String, Entry>,
     /// The readers' actors. The broker waits for them, also when the registry's task has failed.
     actors: TaskTracker,
-    /// When the stack came back; readers may be missing for a while after that.
+    /// When the stack came back, for [`RETURN_TIME`], in which readers may be missing. `None` at all other times.
     back_since: Option<Instant>,
+    /// Why the stack was down at the last poll; `None` if it was up.
     down_because: Option<ServiceError>,
 }
 
+/// A reader that was seen in this run, plugged in or not.
 struct Entry {
     /// The name of the reader: `readers/{id}`.
     name: Arc<str>,
+    /// The id and the display name, by which policy rules match the reader. Never change.
     names: Arc<ReaderNames>,
+    /// To the actor: the monitor's statuses, outages and unplugging. Closed when the actor has ended.
     events: mpsc::Sender<Event>,
     /// Publishes in place of an actor that has ended before the broker.
     publisher: StatusPublisher,
     /// The last slot status sent to the actor; `None` after an event that the stack is down or the reader unplugged.
     reported: Option<SlotStatus>,
+    /// Whether the reader was unplugged. Set with the event for the actor, cleared when a poll shows the reader again.
     unplugged: bool,
     /// Whether the actor has published a status since the start.
     has_published: bool,

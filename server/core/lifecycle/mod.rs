@@ -87,50 +87,82 @@ pub enum UnitEnd {
 
 /// The state machine of one reader. Owned by the reader's actor.
 pub struct CardLifecycle {
+    /// When the broker holds the card, from the reader's settings. Never changes.
     own: Own,
+    /// The time from the last use of the card to its release, with [`Own::OnDemand`]. Never changes.
     release_after: Duration,
-    /// The protocols that the card may use.
+    /// The protocols that the card may use, from the reader's settings. Never changes.
     protocols: ProtocolChoice,
     /// The beginning of insertion ids and state tags: unique to this broker's run and this reader.
     identity: String,
+    /// The current state. Changed by events, and by [`CardLifecycle::take_action`] when something is due.
     phase: Phase,
+    /// The monitor's latest status of the slot. `None` before the first one, and from an outage of PC/SC or the
+    /// unplugging of the reader to the next one.
     seen: Option<SlotStatus>,
+    /// The number of insertions so far, for insertion ids. An insertion also counts when the broker cannot know that
+    /// the card is still the same.
     insertion_count: u64,
+    /// The number of turns, resets, releases and insertions so far, for state tags.
     state_count: u64,
+    /// Whether a call has not returned in time. Set by [`CardLifecycle::on_hang`], cleared when the card thread reports
+    /// the end of its job.
     unresponsive: bool,
+    /// The cause of the latest [`Phase::Unavailable`], for people. Shown in that phase only.
     unavailable_because: String,
-    /// The slot may hold an exclusive handle, with or without a card.
+    /// Whether the slot may hold an exclusive handle, with or without a card. Set by [`CardLifecycle::on_taken`],
+    /// cleared by [`CardLifecycle::on_released`].
     holds: bool,
-    /// The card was reset since the last turn began.
+    /// Whether the card was reset since the last turn began. Cleared by [`CardLifecycle::on_turn`].
     reset_since_turn: bool,
-    /// The monitor's event count when the card was last taken.
+    /// The monitor's event count at the latest [`Action::Take`] or [`Action::ColdReset`], which shows whether another
+    /// card has come meanwhile. `None` before the first, or if the monitor had no status then.
     taken_at: Option<u32>,
 }
 
+/// The state of the reader and its card.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Phase {
+    /// PC/SC does not serve the reader, or the monitor has not reported it yet.
     Unavailable {
+        /// The earliest time of the next try. No try is due while the monitor has no status.
         retry: Instant,
     },
+    /// No card is in the reader, as far as the broker knows.
     Empty {
+        /// When the broker checks again, because the monitor may have missed a removal or a swap. `None` if the
+        /// monitor reports no card, too.
         recheck: Option<Instant>,
     },
+    /// A card is present, and the broker does not hold it: on demand without requests, or never.
     Released,
+    /// A card is present, and the broker tries to take it.
     Settling {
+        /// When the tries began. A card that others hold [`HELD_AFTER`] later is [`Phase::Held`].
         since: Instant,
+        /// The time of the next try; the past if it is due.
         retry: Instant,
+        /// The number of failed tries since `since`, which determines the next wait.
         tries: u32,
+        /// The number of these tries in which the card was silent, or spoke no allowed protocol. From the first on,
+        /// each further try is a cold reset.
         cold_resets: u32,
     },
+    /// The broker holds the card, which is usable.
     Ready {
+        /// The ATR and protocol as of the last reset.
         card: CardInfo,
+        /// When the card was taken, or its last turn or reset ended. `release_after` counts from here.
         last_used: Instant,
     },
-    /// `speaks_another`: the card answers, but with none of the allowed protocols.
+    /// The card is unusable until it is removed, after [`MAX_COLD_RESETS`] cold resets.
     Mute {
+        /// Whether the card answers, but with none of the allowed protocols. Otherwise it is silent.
         speaks_another: bool,
     },
+    /// Another program holds the card. The broker goes on trying while it wants the card.
     Held {
+        /// The time of the next try, [`SLOW_RETRY`] after the last.
         retry: Instant,
     },
 }

@@ -72,21 +72,37 @@ pub enum Begin<E> {
 
 /// The outcomes of all users. A repeated request joins a running unit through its `E`.
 pub struct Outcomes<E> {
+    /// The limits from the configuration. [`Outcomes::begin`] checks all of them. Never change.
     limits: OutcomeLimits,
+    /// The requests whose unit is running or whose outcome is kept.
     entries: HashMap<RequestKey, Entry<E>>,
+    /// The number of entries of each principal. No number is 0.
     per_user: HashMap<Principal, usize>,
+    /// The kept outcomes by the ends of their lifetimes, the earliest first. Running units are not included.
     expiry: BTreeSet<(Instant, RequestKey)>,
+    /// The response data bytes of all kept outcomes together, without status words.
     bytes: usize,
 }
 
+/// The store's record of one request.
 struct Entry<E> {
+    /// The hash of the first request's commands, to which a repeat must be equal.
     fingerprint: Fingerprint,
+    /// The progress of the request's unit.
     stage: Stage<E>,
 }
 
+/// The progress of a request's unit.
 enum Stage<E> {
+    /// The unit waits or runs. A repeat gets a clone of the value, through which it joins the unit.
     UnderWay(E),
-    Done { outcome: Arc<Outcome>, until: Instant },
+    /// The unit has ended, and its outcome is kept.
+    Done {
+        /// The result of the unit, shared with its replays.
+        outcome: Arc<Outcome>,
+        /// The end of the outcome's lifetime.
+        until: Instant,
+    },
 }
 
 impl<E: Clone> Outcomes<E> {

@@ -55,35 +55,46 @@ impl BodyFailure {
     }
 }
 
-/// The body of one request, metered.
+/// The body of one request, metered. Created by the intake, owned by the request.
 pub(super) struct MeteredBody {
+    /// The client's bytes, not yet metered.
     body: Body,
+    /// The boundaries of the messages in the bytes so far.
     framing: Framing,
     /// Whether the client may send messages at any time. Otherwise the whole body must come in time.
     streams: bool,
+    /// The principal whose budget the bytes take.
     user: Principal,
+    /// The user's class when the call began, which determines the budget.
     entitlement: Entitlement,
+    /// The amounts in use by all users, shared by all calls.
     budgets: Budgets,
-    /// The reserved bytes of the current message. A body that is no stream keeps its reservation until it ends.
+    /// The reserved bytes of the current message; `None` between messages. A body that is no stream keeps its
+    /// reservation until it is dropped.
     reservation: Option<Reservation>,
     /// The remaining time for the current message, or for the body; `None` between the messages of a stream.
     time_left: Option<Duration>,
     /// The wait for more bytes; `None` while bytes are available.
     wait: Option<Wait>,
+    /// Why the body was not read to its end. Written here; the call's handler has a clone and reads it.
     failure: BodyFailure,
 }
 
 /// A wait for bytes of the client.
 struct Wait {
+    /// When the wait began. Its length is taken from `time_left` at the next poll.
     since: Instant,
     /// Wakes the reader when the time is over.
     _timer: Pin<Box<Sleep>>,
+    /// The end of the wait, recorded by the waker that the inner body got.
     arrival: Arc<Arrival>,
 }
 
 /// Records when the client has sent something: the reader of the body may poll much later.
 struct Arrival {
+    /// When the wait ended by bytes, or by the end of the body; empty before.
     time: OnceLock<Instant>,
+    /// The waker of the task that reads the body.
     reader: Waker,
 }
 

@@ -83,24 +83,37 @@ pub(super) fn stream(
     })
 }
 
+/// One call of `OpenSession`. Owned by its response stream; dropping it ends the session abnormally.
 struct Conversation {
+    /// The broker, for the request of the session. It also tells whether a failure may name the reader.
     broker: Broker,
+    /// The identified caller of the call.
     caller: Caller,
+    /// The isolation group of the call.
     group: GroupMark,
+    /// The client's messages. Read only as far as the pipeline has room.
     inbound: Streaming<OpenSessionRequest>,
+    /// The inputs from the call. The deadline is taken out when it has come.
     settings: Settings,
-    /// When the first message is due.
+    /// The latest time for the first message: [`OPEN_TIME`] after the beginning of the call.
     opens_by: Instant,
-    /// The reader of the first message; empty before it.
+    /// The reader of the first message, `readers/{id}`; empty before it.
     reader: String,
+    /// The progress of the conversation, drawn above.
     stage: Stage,
 }
 
+/// The progress of a conversation.
 enum Stage {
+    /// The first message is awaited, which must be `open`.
     Start,
+    /// The request for the session waits for its turn.
     Opening(Opening),
+    /// The session has its turn, and serves the client's messages.
     Open(Box<Open>),
+    /// The client has half-closed and has all answers; the session's disposition is awaited.
     Closing(Pin<Box<dyn Future<Output = ()> + Send>>),
+    /// The session has ended normally, and no answer follows.
     Ended,
 }
 

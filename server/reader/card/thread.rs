@@ -64,12 +64,18 @@ pub(in crate::reader) fn spawn(
     Ok((jobs, watchdog))
 }
 
+/// The state of the card thread, which alone reads and writes it.
 struct CardWorker {
+    /// The reader's slot in the card stack. Released when the thread ends.
     slot: Box<dyn Slot>,
+    /// The protocols that the card may use, from the reader's settings. Never change.
     protocols: ProtocolChoice,
+    /// Marks the beginning and end of each call of the slot. The actor has a clone and detects hangs by it.
     watchdog: CallWatchdog,
+    /// Admits each exchange, and follows the effects of commands. Forgets them when the card is taken or lost.
     gate: Gate,
-    /// The card in use; `None` after a loss, so that nothing is sent to a card that may have been swapped.
+    /// The card in use. `None` before it is taken, after its release, and after a loss, so that nothing is sent to a
+    /// card that may have been swapped.
     card: Option<CardInfo>,
 }
 

@@ -84,22 +84,36 @@ impl Exchange<'_> {
     }
 }
 
-/// The progress of a unit.
+/// The progress of a unit. Owned by the card thread, which sends the exchanges.
 pub struct UnitRun<'a> {
+    /// The commands of the unit, from its request. Never change.
     commands: &'a [UnitCommand],
+    /// The card's protocol at the beginning of the unit. Never changes.
     protocol: Protocol,
+    /// The index of the current command; the number of commands once all are answered.
     index: usize,
+    /// The exchange that is due for the current command.
     step: Step,
+    /// The current command's answer so far, combined from its exchanges. `None` before the first of them.
     answer: Option<CommandResult>,
+    /// The data bytes of all answers so far, of at most [`RESPONSE_ROOM_BYTES`]. Status words do not count.
     used_bytes: usize,
+    /// Why the unit stops before its end. Set by [`UnitRun::answered`]; `None` while the unit goes on, and after its
+    /// last command.
     stop: Option<Failure>,
 }
 
 /// The exchange that is due for the command at `index`.
 #[derive(Debug, Clone, Copy)]
 enum Step {
+    /// The command from the request, on T=0 fitted to its transport.
     Command,
-    CorrectedCommand { le: u8 },
+    /// The command again, after the card has answered `6Cxx`.
+    CorrectedCommand {
+        /// The length from the card's status word; 0 for 256.
+        le: u8,
+    },
+    /// The GET RESPONSE that gets the next part of the answer.
     Fetch(Fetch),
 }
 

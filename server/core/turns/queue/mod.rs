@@ -34,15 +34,20 @@ pub enum Full {
 
 /// Items of type `T` that wait for their turn, each with its caller `C`.
 pub struct Queue<C, T> {
+    /// The limits that [`Queue::push`] checks. Never change.
     limits: Limits,
+    /// The waiting items by their numbers.
     entries: HashMap<RequestNumber, Entry<C, T>>,
-    /// The callers with waiting items, each under its number in the round.
+    /// The callers with waiting items, except `served`, each under its number in the round. The lowest is next.
     round: BTreeMap<u64, C>,
     /// For the same callers and for `served`, the number in the round and the items. No set is empty.
     callers: HashMap<C, (u64, BTreeSet<RequestNumber>)>,
-    /// The caller of the last turn. It is not in the round before the next turn.
+    /// The caller of the last turn. It is not in the round before the next turn. `None` before the first turn, and
+    /// after a [`Queue::pop`] of an empty queue.
     served: Option<C>,
+    /// The ends of the waits of all items, the earliest first.
     deadlines: BTreeSet<(Instant, RequestNumber)>,
+    /// The latest number in the round that a caller got. It only grows.
     last_place: u64,
 }
 
@@ -60,9 +65,13 @@ pub struct Place<'a, T> {
 /// The number in the round of the caller that was served last: behind all others.
 const BEHIND_ALL: u64 = u64::MAX;
 
+/// One waiting item with its terms.
 struct Entry<C, T> {
+    /// The caller in whose place of the round the item waits.
     caller: C,
+    /// The end of the item's wait. [`Queue::pop_expired`] returns the item after it.
     deadline: Instant,
+    /// The value that was pushed, returned when it leaves the queue.
     item: T,
 }
 
