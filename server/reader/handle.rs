@@ -38,7 +38,7 @@ const MAX_QUERIES: usize = 256;
 pub struct ReaderHandle {
     /// To the actor. Closed when it has ended.
     inbox: mpsc::Sender<Message>,
-    /// To the actor, beside the inbox, so that queries take no slot of a request.
+    /// To the actor, beside the inbox, so that queries take no reserved message of a request.
     queries: mpsc::Sender<TurnsQuery>,
     /// The number of waiting requests. The actor writes it.
     waiting: Arc<AtomicUsize>,
@@ -80,8 +80,8 @@ impl TurnsMoved {
 impl ReaderHandle {
     /// Creates a handle and its receiving end. `shutdown` is cancelled when the broker stops.
     pub fn new(limits: Limits, shutdown: CancellationToken) -> (Self, Requests) {
-        // Two slots for each request that may wait, one of them for its cancellation, and some for requests that are
-        // refused at once.
+        // Two reserved messages for each request that may wait, one of them for its cancellation, and some for requests
+        // that are refused at once.
         let (inbox, messages) = mpsc::channel(2 * limits.per_reader + 64);
         let (queries, query_queue) = mpsc::channel(MAX_QUERIES);
         let waiting = Arc::<AtomicUsize>::default();
@@ -146,8 +146,8 @@ impl ReaderHandle {
         })
     }
 
-    /// Reserves two inbox slots, one for the request and one for its cancellation, so that cancelling can neither block
-    /// nor fail; then sends the request that `make` builds.
+    /// Reserves two messages in the inbox, one for the request and one for its cancellation, so that cancelling can
+    /// neither block nor fail; then sends the request that `make` builds.
     fn send<T>(
         &self,
         caller: CallerKey,

@@ -46,7 +46,7 @@ pub(super) enum Message {
     },
 }
 
-/// A query of the turns. Not a [`Message`]: queries must not take the slots of requests.
+/// A query of the turns. Not a [`Message`]: queries must not take the reserved messages of requests.
 pub(super) struct TurnsQuery {
     /// The caller, whose own requests are shown.
     pub(super) caller: CallerKey,
@@ -216,7 +216,7 @@ pub(super) struct Grant {
 
 /// The cancellation of a request, or the return of a lease. Dropping it sends the message.
 pub(super) struct CancelOnDrop {
-    /// An inbox slot, reserved with the request. `None` once it was used or disarmed.
+    /// The message to the inbox, reserved with the request. `None` once it was sent or disarmed.
     reserved: Option<mpsc::OwnedPermit<Message>>,
     /// The number of the request or session.
     number: queue::RequestNumber,
