@@ -40,7 +40,7 @@
 //! | [`broker`] | admission, and each caller's view of readers and turns |
 //! | `outcomes` | the units with a `request_id`, each in a task of its own |
 //! | [`registry`] | the ids and actors of all readers, and the view that clients see |
-//! | [`reader`] | one reader: its queue, leases and card lifecycle, its sessions and its card thread |
+//! | [`reader`] | one reader: its queue, leases and card's life cycle, its sessions and its card thread |
 //! | [`backend`] | the card stack: PC/SC, simulated readers, and the APDU trace around either |
 //! | [`server`] | the construction of all these, the reload, and the shutdown |
 //!

@@ -1,6 +1,6 @@
-//! The lifecycle of one reader and its card, as a state machine. Events come from the monitor and from the card thread;
-//! the machine decides the next action, the status for watchers, and the refusals of waiters. No clock and no I/O:
-//! `now` is an argument.
+//! The life cycle of one reader and its card, as a state machine. Events come from the monitor and from the card
+//! thread; the machine decides the next action, the status for watchers, and the refusals of waiters. No clock and no
+//! I/O: `now` is an argument.
 //!
 //! Each event returns the refusal for waiters that require a card at once ([`CardRequirement::Required`]), if there is
 //! one now. Waiters for a card go on waiting.
@@ -168,7 +168,7 @@ enum Phase {
 }
 
 impl CardLifecycle {
-    /// Creates the lifecycle of a reader without a known status. `identity` must be unique among all readers of all
+    /// Creates the life cycle of a reader without a known status. `identity` must be unique among all readers of all
     /// runs.
     pub fn new(own: Own, release_after: Duration, protocols: ProtocolChoice, identity: String, now: Instant) -> Self {
         Self {

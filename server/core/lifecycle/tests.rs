@@ -1,4 +1,4 @@
-//! Scenarios of a reader's lifecycle, with invented times.
+//! Scenarios of a reader's life cycle, with invented times.
 
 mod properties;
 

@@ -1,5 +1,5 @@
-//! The actor of one reader: a task that owns the reader's queue, lifecycle and leases, gives the card thread its jobs,
-//! and publishes the reader's status. It carries out the decisions of the pure parts: the queue, the card's lifecycle,
+//! The actor of one reader: a task that owns the reader's queue, life cycle and leases, gives the card thread its jobs,
+//! and publishes the reader's status. It carries out the decisions of the pure parts: the queue, the card's life cycle,
 //! isolation, the lease, and the two machines in `machine`.
 //!
 //! | part | concern |

@@ -1,5 +1,5 @@
-//! Properties of every lifecycle, for any reports of the monitor and any behavior of the card; each is seen broken by a
-//! planted fault.
+//! Properties of every life cycle, for any reports of the monitor and any behavior of the card; each is seen broken by
+//! a planted fault.
 
 use proptest::{collection::vec, prelude::*, test_runner::TestCaseResult};
 

@@ -1,4 +1,4 @@
-//! Properties of every history of a reader, checked on the real actor, queue, lifecycle, leases, isolation, tickets,
+//! Properties of every history of a reader, checked on the real actor, queue, life cycle, leases, isolation, tickets,
 //! sessions and card thread's work; each is seen broken by a planted fault.
 
 mod asking;
