@@ -61,11 +61,11 @@ fn run(flags: &Flags) -> Result<Exit, Problem> {
         TelemetryError::Filter(_) => (Exit::Config, problem.into()),
         _ => failure(problem),
     })?;
-    let epoch = server::announce(&config).map_err(failure)?;
     let bound = Bound::bind(&config.listen).map_err(|problem| match problem {
         BindError::AlreadyRunning { .. } => (Exit::AlreadyRunning, problem.into()),
         _ => (Exit::CannotListen, problem.into()),
     })?;
+    let epoch = server::announce(&config).map_err(failure)?;
 
     let runtime = server::runtime().map_err(failure)?;
     let reload = flags.clone();
