@@ -129,7 +129,7 @@ async fn a_refused_pin_is_withheld_for_every_program(stage: Stage) -> anyhow::Re
     assert_eq!(stage.run(&[WRONG]).await?, ["63C2"]);
     let other = run(&mut cardbroker(&stage.broker.endpoint(), &["transmit", stage.reader, WRONG])?)?;
     assert_eq!((other.code, &*other.out), (Some(1), ""), "{other:?}");
-    assert!(other.err.contains("refused this PIN already") && !other.err.contains("3939"), "{other:?}");
+    assert!(other.err.contains("already rejected this PIN") && !other.err.contains("3939"), "{other:?}");
     let right = run(&mut cardbroker(&stage.broker.endpoint(), &["transmit", stage.reader, TRIES, "--json"])?)?;
     assert!(right.out.contains("63C2"), "{right:?}");
     Ok(())

@@ -206,7 +206,7 @@ fn policy_check_explains_permissions_without_a_broker() -> anyhow::Result<()> {
     let answer: Value = serde_json::from_str(&asked.out)?;
     assert_eq!((&answer["principal"], &answer["command"][0]["rule"]), (&"user 4000000".into(), &"default".into()));
     let wrong = check(&["--as", "alice"])?;
-    assert!(wrong.code == Some(2) && wrong.err.contains("say self, user:NAME, uid:NUMBER or token:NAME"), "{wrong:?}");
+    assert!(wrong.code == Some(2) && wrong.err.contains("use self, user:NAME, uid:NUMBER or token:NAME"), "{wrong:?}");
     fs::write(&file, "rule = [{ name = 'x', principals = [], allow = ['see'] }]")?;
     let broken = check(&[])?;
     assert!(broken.code == Some(3) && broken.err.contains("rule[0].principals: is empty"), "{broken:?}");

@@ -229,7 +229,7 @@ fn a_start_with_insecure_tcp_settings_is_refused() -> anyhow::Result<()> {
     let wide = start(&[])?;
     let expected = format!("cardbrokerd: {config}:2:7: listen.tcp: 0.0.0.0 is no loopback address: ");
     assert!(wide.code == Some(3) && wide.err.starts_with(&expected), "{wide:?}");
-    assert!(wide.err.contains("mutual TLS comes later"), "{wide:?}");
+    assert!(wide.err.contains("use 127.0.0.1 or [::1]"), "{wide:?}");
     fs::write(&config, "")?;
     for address in ["192.168.0.1:7777", "[::]:7777"] {
         let wide = start(&["--tcp", address])?;
