@@ -204,8 +204,9 @@ fn command(bytes: Vec<u8>, raw: bool) -> Command {
     Command { action: Some(Action::Apdu(apdu)), ..Command::default() }
 }
 
-/// The messages of a case as bytes, and the expected answers. A message that ends the conversation is the last one.
-fn speech(case: &Case, expected: &mut Expected) -> Vec<Option<Vec<u8>>> {
+/// The messages of a case as bytes, each with whether it has an answer, and the expected answers. A message that ends
+/// the conversation is the last one.
+fn speech(case: &Case, expected: &mut Expected) -> Vec<Option<(Vec<u8>, bool)>> {
     let mut speech = Vec::new();
     let (mut last_id, mut opened) = (0_i64, false);
     for say in case.says.iter().take(MOST_MESSAGES) {
@@ -239,7 +240,7 @@ fn speech(case: &Case, expected: &mut Expected) -> Vec<Option<Vec<u8>>> {
             Say::Heartbeat => (Some(Asked::Heartbeat(SessionHeartbeat::default())), false),
             Say::Nothing => (None, false),
             Say::Bytes(bytes) => {
-                speech.push(Some(bytes.clone()));
+                speech.push(Some((bytes.clone(), true)));
                 return speech;
             }
             Say::Listen => {
@@ -257,7 +258,8 @@ fn speech(case: &Case, expected: &mut Expected) -> Vec<Option<Vec<u8>>> {
             expected.asked.push_back((next_id, restart));
             last_id = next_id;
         }
-        speech.push(Some(OpenSessionRequest { request, restart }.encode_to_vec()));
+        let is_answered = !in_order || !matches!(request, Some(Asked::Heartbeat(_)));
+        speech.push(Some((OpenSessionRequest { request, restart }.encode_to_vec(), is_answered)));
         if !in_order {
             break;
         }
@@ -299,13 +301,13 @@ async fn converse(case: &Case) {
     let (mut ended, mut said) = (None, 0);
     for message in speech {
         match message {
-            Some(message) => {
-                said += 1;
+            Some((message, is_answered)) => {
+                said += usize::from(is_answered);
                 // The broker may have closed the connection.
                 let _ = requests.send(message).await;
             }
-            // A minimum of answers is certain: the first message by `opened` or the end, each of the others by its
-            // answer.
+            // A minimum of answers is certain: the first message by `opened` or the end, each of the others but
+            // heartbeats by its answer.
             None if said > 0 && ended.is_none() => {
                 said -= 1;
                 ended = hear(&mut answers, &mut expected).await;
