@@ -6,45 +6,35 @@ use crate::caller::group::GroupMark;
 
 /// Keeps the card's security state from passing between isolation groups. Owned by the actor.
 #[derive(Debug, Default)]
-pub(super) struct Isolation {
-    decisions: isolation::Isolation,
-    /// The group that has raised the card's security state; its end makes a reset due.
-    raised_by: Option<GroupMark>,
-}
+pub(super) struct Isolation(isolation::Isolation<GroupMark>);
 
 impl Isolation {
     /// Whether the card must be reset before `group` may use it.
     pub(super) fn demands_reset(&self, group: &GroupMark) -> bool {
-        self.decisions.demands_reset(group.id(), |_| self.has_ended())
+        self.0.demands_reset(group, GroupMark::has_ended)
     }
 
     /// Records that `group` has used the card. `raised`: the card may hold security state since its last reset.
     pub(super) fn used(&mut self, group: &GroupMark, raised: bool) {
-        self.decisions.used(group.id(), raised);
-        self.raised_by = raised.then(|| group.clone());
+        self.0.used(group.clone(), raised);
     }
 
     /// Records that the card was reset or replaced.
     pub(super) fn reset(&mut self) {
-        self.decisions.reset();
-        self.raised_by = None;
+        self.0.reset();
     }
 
     /// Whether the group that has raised the state has ended, so that no caller may use the state.
     pub(super) fn is_reset_due(&self) -> bool {
-        self.decisions.is_reset_due(|_| self.has_ended())
+        self.0.is_reset_due(GroupMark::has_ended)
     }
 
     /// Waits until a reset may be due. Never completes if the card holds no state.
     pub(super) async fn reset_becomes_due(&self) {
-        match &self.raised_by {
+        match self.0.raised_by() {
             Some(group) if !group.has_ended() => group.ended().await,
             _ => std::future::pending().await,
         }
-    }
-
-    fn has_ended(&self) -> bool {
-        self.raised_by.as_ref().is_some_and(GroupMark::has_ended)
     }
 }
 

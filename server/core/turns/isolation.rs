@@ -18,22 +18,33 @@ pub struct Group {
     pub is_shared: bool,
 }
 
-/// The isolation of one reader: the group that has raised the card's security state, if any. The argument `has_ended`
-/// says whether a group has ended.
-#[derive(Debug, Default)]
-pub struct Isolation {
-    raised_by: Option<GroupId>,
+/// The isolation of one reader: the group that has raised the card's security state, if any. `G` identifies a group;
+/// the argument `has_ended` says whether a group has ended.
+#[derive(Debug)]
+pub struct Isolation<G> {
+    raised_by: Option<G>,
 }
 
-impl Isolation {
+impl<G> Default for Isolation<G> {
+    fn default() -> Self {
+        Self { raised_by: None }
+    }
+}
+
+impl<G: PartialEq> Isolation<G> {
     /// Whether the card must be reset before `group` may use it. The state of an ended group is for no other group.
-    pub fn demands_reset(&self, group: GroupId, has_ended: impl FnOnce(GroupId) -> bool) -> bool {
-        self.raised_by.is_some_and(|raised_by| raised_by != group || has_ended(raised_by))
+    pub fn demands_reset(&self, group: &G, has_ended: impl FnOnce(&G) -> bool) -> bool {
+        self.raised_by.as_ref().is_some_and(|raised_by| raised_by != group || has_ended(raised_by))
     }
 
     /// Records that `group` has used the card. `raised`: the card may hold security state since its last reset.
-    pub fn used(&mut self, group: GroupId, raised: bool) {
+    pub fn used(&mut self, group: G, raised: bool) {
         self.raised_by = raised.then_some(group);
+    }
+
+    /// The group that has raised the card's security state; `None` if the card holds none.
+    pub fn raised_by(&self) -> Option<&G> {
+        self.raised_by.as_ref()
     }
 
     /// Records that the card was reset or replaced.
@@ -42,8 +53,8 @@ impl Isolation {
     }
 
     /// Whether the group that has raised the state has ended, so that no caller may use the state.
-    pub fn is_reset_due(&self, has_ended: impl FnOnce(GroupId) -> bool) -> bool {
-        self.raised_by.is_some_and(has_ended)
+    pub fn is_reset_due(&self, has_ended: impl FnOnce(&G) -> bool) -> bool {
+        self.raised_by.as_ref().is_some_and(has_ended)
     }
 }
 
@@ -54,7 +65,7 @@ mod tests {
     const A: GroupId = GroupId(1);
     const B: GroupId = GroupId(2);
 
-    fn lives(_: GroupId) -> bool {
+    fn lives(_: &GroupId) -> bool {
         false
     }
 
@@ -62,11 +73,11 @@ mod tests {
     fn raised_state_demands_a_reset_between_groups() {
         let mut isolation = Isolation::default();
         isolation.used(A, false);
-        assert!(!isolation.demands_reset(B, lives));
+        assert!(!isolation.demands_reset(&B, lives));
         isolation.used(A, true);
-        assert!(isolation.demands_reset(B, lives) && !isolation.demands_reset(A, lives));
+        assert!(isolation.demands_reset(&B, lives) && !isolation.demands_reset(&A, lives));
         isolation.reset();
-        assert!(!isolation.demands_reset(B, lives));
+        assert!(!isolation.demands_reset(&B, lives));
     }
 
     #[test]
@@ -75,9 +86,9 @@ mod tests {
         let mut asked = None;
         isolation.used(A, true);
         assert!(!isolation.is_reset_due(lives));
-        assert!(isolation.is_reset_due(|group| asked.replace(group).is_none()));
+        assert!(isolation.is_reset_due(|group| asked.replace(*group).is_none()));
         assert_eq!(asked, Some(A));
-        assert!(isolation.demands_reset(A, |group| group == A) && isolation.demands_reset(B, |group| group == A));
+        assert!(isolation.demands_reset(&A, |group| *group == A) && isolation.demands_reset(&B, |group| *group == A));
         isolation.used(B, false);
         assert!(!isolation.is_reset_due(|_| true), "the card holds no state");
     }
