@@ -6,6 +6,8 @@
 //! Exchange ─▶ lease, policy, guard ─▶ Admitted ─▶ CardCommand ─▶ card ─▶ view and guard are updated
 //! ```
 
+use std::borrow::Cow;
+
 use super::{
     pin_guard::{Passed, PinGuard},
     unit::{Exchange, UnitCommand},
@@ -101,7 +103,7 @@ pub enum Refusal {
 #[must_use = "an admitted exchange is sent at once, or dropped"]
 pub struct Admitted<'a> {
     gate: &'a mut Gate,
-    command: ParsedCommand,
+    command: Cow<'a, ParsedCommand>,
     passed: Passed,
 }
 
@@ -115,12 +117,12 @@ impl Gate {
     ///
     /// # Errors
     /// The first refusal in the order lease, policy, PIN guard.
-    pub fn admit(
-        &mut self,
+    pub fn admit<'a>(
+        &'a mut self,
         lease: &Lease,
         rules: &CommandRules<'_>,
-        exchange: Exchange<'_>,
-    ) -> Result<Admitted<'_>, Refusal> {
+        exchange: Exchange<'a>,
+    ) -> Result<Admitted<'a>, Refusal> {
         check(lease).map_err(Refusal::LeaseEnded)?;
         if let Some(header) = exchange.header_of_choice() {
             let selected = match header {

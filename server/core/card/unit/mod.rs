@@ -21,7 +21,7 @@ mod fetch;
 mod outcome;
 mod result;
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 pub use command::{OtherChannel, UnitCommand, headers};
 use fetch::{Fetch, Fetched};
@@ -57,8 +57,8 @@ pub enum Next<'a> {
 /// One APDU (T=0: TPDU) to be sent to the card.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Exchange<'a> {
-    /// The bytes for the card, parsed once.
-    pub(super) sent: ParsedCommand,
+    /// The bytes for the card, parsed once: the caller's command itself, or one that the broker has made of it.
+    pub(super) sent: Cow<'a, ParsedCommand>,
     /// The command of the unit that the exchange belongs to.
     pub command: &'a UnitCommand,
     /// Whether the command was sent before and this exchange completes its answer: GET RESPONSE, or the command with a
@@ -156,18 +156,18 @@ impl<'a> UnitRun<'a> {
             return Next::Finished(self.stop.clone());
         };
         let (sent, expected) = match (self.step, command.apdu()) {
-            (Step::Fetch(fetch), _) => (ParsedCommand::parse(fetch.bytes()), fetch.expected()),
+            (Step::Fetch(fetch), _) => (made(fetch.bytes()), fetch.expected()),
             (Step::CorrectedCommand { le }, Some(apdu)) => {
                 let [class, instruction, p1, p2] = apdu.header();
-                (ParsedCommand::parse([class, instruction, p1, p2, le]), length(le))
+                (made([class, instruction, p1, p2, le]), length(le))
             }
             (Step::Command, Some(apdu)) if self.protocol == Protocol::T0 && !command.is_raw() => {
                 let (bytes, expected) = fitted_to_t0(apdu);
-                (ParsedCommand::parse(bytes), expected)
+                (made(bytes), expected)
             }
             (Step::Command | Step::CorrectedCommand { .. }, apdu) => {
                 let expected = apdu.map_or(MAX_DATA_BYTES, |apdu| apdu.expected_length().unwrap_or(0));
-                (command.parsed().clone(), expected)
+                (Cow::Borrowed(command.parsed()), expected)
             }
         };
         if self.used_bytes + expected > RESPONSE_ROOM_BYTES {
@@ -267,6 +267,11 @@ impl<'a> UnitRun<'a> {
             Step::Command | Step::CorrectedCommand { .. } => Failure::not_sent(Reason::ResponseTooLarge, message),
         }
     }
+}
+
+/// A command that the broker has made.
+fn made(bytes: impl Into<ApduBytes>) -> Cow<'static, ParsedCommand> {
+    Cow::Owned(ParsedCommand::parse(bytes))
 }
 
 /// Converts a command for T=0, and returns the most data bytes of its answer. T=0 has no command without P3, no case 4
