@@ -279,7 +279,7 @@ impl Broker {
         let (policy, trail) = (self.policy.subscribe(), self.trail.clone());
         let access = Access::new(policy, trail, context.caller.clone(), names, operation, also);
         access.check(Operation::See).map_err(|_| not_found())?;
-        access.holds()?;
+        access.check_operations()?;
         Ok((handle, access))
     }
 }

@@ -60,7 +60,16 @@ impl Access {
     /// # Errors
     /// The first denial, in the order see, main operation, further operations.
     pub fn holds(&self) -> Result<(), Failure> {
-        [Operation::See, self.0.operation].iter().chain(&self.0.also).try_for_each(|operation| self.check(*operation))
+        self.check(Operation::See)?;
+        self.check_operations()
+    }
+
+    /// Checks the main operation of the request and the further ones, for a reader that the caller may see.
+    ///
+    /// # Errors
+    /// The first denial.
+    pub fn check_operations(&self) -> Result<(), Failure> {
+        [self.0.operation].iter().chain(&self.0.also).try_for_each(|operation| self.check(*operation))
     }
 
     /// Checks one operation of the request.
