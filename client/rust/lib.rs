@@ -3,6 +3,7 @@
 //!
 #![doc = include_str!("README.md")]
 
+mod body;
 mod broker;
 mod command;
 mod connect;

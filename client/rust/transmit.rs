@@ -1,13 +1,8 @@
 //! Units of commands: their terms, and how long a call may take.
 
-use std::{
-    pin::Pin,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{task::Context, time::Duration};
 
 use cardbroker_proto::v1::{TransmitRequest, card_broker_service_client::CardBrokerServiceClient};
-use http_body::{Frame, SizeHint};
 use prost::Message;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tonic::{Status, body::Body};
@@ -15,6 +10,7 @@ use tower::ServiceExt;
 
 use crate::{
     Client, Command, Delivery, Disposition, Error, ReaderName, Transmitted,
+    body::Guarded,
     command::{check_length, to_wire},
     repeat::{ConnectRetry, fresh_id, is_lost, pauses},
     turn::{CARD_TIME, DEFAULT_WAIT, MAX_DEADLINE, Terms, turn_options},
@@ -195,8 +191,8 @@ impl Unit {
         request.turn = Terms { wait: wait_below(deadline, self.terms.wait), ..self.terms.clone() }.to_wire();
         let mut call = self.client.request(request)?;
         call.set_timeout(deadline);
-        let punctual = move |request: http::Request<Body>| request.map(|body| Body::new(Punctual { body, latest }));
-        let mut stub = CardBrokerServiceClient::new(self.client.channel().map_request(punctual));
+        let in_time = move |request: http::Request<Body>| Guarded::request(request, punctual(latest));
+        let mut stub = CardBrokerServiceClient::new(self.client.channel().map_request(in_time));
         // tonic's own timer stops at the response's headers.
         match timeout(deadline, stub.transmit(call)).await {
             Ok(Ok(response)) => Transmitted::or_stopped(response.into_inner()),
@@ -229,33 +225,13 @@ impl Unit {
     }
 }
 
-/// A request's body that fails if it is not sent in time, for example after a long wait for a connection.
-struct Punctual {
-    body: Body,
-    latest: Option<Instant>,
-}
-
-impl http_body::Body for Punctual {
-    type Data = <Body as http_body::Body>::Data;
-    type Error = Status;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Self::Data>, Status>>> {
-        // Checked once: a body that has begun goes on.
-        if self.latest.take().is_some_and(|latest| Instant::now() > latest) {
-            return Poll::Ready(Some(Err(Status::cancelled("too late for a repeat"))));
-        }
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+/// The guard of a request's body that fails if it is not sent until `latest`, for example after a long wait for a
+/// connection.
+fn punctual(mut latest: Option<Instant>) -> impl FnMut(&mut Context<'_>) -> Option<Status> + Send + Unpin {
+    // Checked once: a body that has begun goes on.
+    move |_| {
+        let is_late = latest.take().is_some_and(|latest| Instant::now() > latest);
+        is_late.then(|| Status::cancelled("too late for a repeat"))
     }
 }
 
@@ -277,7 +253,7 @@ fn wait_below(deadline: Duration, wait: Option<Duration>) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use std::future::poll_fn;
+    use std::{future::poll_fn, pin::Pin};
 
     use super::*;
 
@@ -306,7 +282,7 @@ mod tests {
     async fn a_repeat_that_would_leave_too_late_is_not_sent() {
         let now = Instant::now();
         for (latest, is_sent) in [(None, true), (Some(now + seconds(60)), true), (Some(now - seconds(1)), false)] {
-            let mut body = Punctual { body: Body::empty(), latest };
+            let mut body = Guarded::new(Body::empty(), punctual(latest));
             let frame = poll_fn(|context| http_body::Body::poll_frame(Pin::new(&mut body), context)).await;
             assert_eq!(frame.is_none_or(|frame| frame.is_ok()), is_sent);
         }

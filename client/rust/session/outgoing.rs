@@ -10,18 +10,17 @@ use cardbroker_proto::v1::{
     OpenSessionRequest, OpenSessionResponse, SessionHeartbeat, SessionOpen,
     card_broker_service_client::CardBrokerServiceClient, open_session_request::Request,
 };
-use http_body::Frame;
 use tokio::{
     sync::mpsc,
     time::{Sleep, sleep},
 };
 use tokio_stream::Stream;
-use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOwned};
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{Status, Streaming, body::Body};
 use tower::ServiceExt;
 
 use super::MAX_PIPELINED;
-use crate::{Client, Error};
+use crate::{Client, Error, body::Guarded};
 
 /// The client's silence after which it sends a heartbeat.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -45,9 +44,11 @@ impl Outgoing {
         let outgoing = Self { _unbroken: broken.clone().drop_guard(), messages: Some(messages) };
         outgoing.send(OpenSessionRequest { request: Some(Request::Open(open)), restart: false });
 
+        // Dropping the call would only end the body, like a half-close.
         let breakable = move |request: http::Request<Body>| {
-            let broken = Box::pin(broken.clone().cancelled_owned());
-            request.map(|body| Body::new(Breakable { body, broken }))
+            let mut broken = Box::pin(broken.clone().cancelled_owned());
+            let dropped = || Status::cancelled("the session was dropped");
+            Guarded::request(request, move |context| broken.as_mut().poll(context).is_ready().then(dropped))
         };
         let mut stub = CardBrokerServiceClient::new(client.channel().map_request(breakable));
         let response = stub.open_session(client.request(Spoken::of(queue))?).await;
@@ -102,28 +103,6 @@ impl Stream for Spoken {
 fn heartbeat() -> OpenSessionRequest {
     let heartbeat = SessionHeartbeat { send_time: Some(SystemTime::now().into()) };
     OpenSessionRequest { request: Some(Request::Heartbeat(heartbeat)), restart: false }
-}
-
-/// A request's body that fails as soon as it is broken. HTTP/2 then resets the stream; dropping the call would only end
-/// the body, like a half-close.
-struct Breakable {
-    body: Body,
-    broken: Pin<Box<WaitForCancellationFutureOwned>>,
-}
-
-impl http_body::Body for Breakable {
-    type Data = <Body as http_body::Body>::Data;
-    type Error = Status;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Self::Data>, Status>>> {
-        if self.broken.as_mut().poll(context).is_ready() {
-            return Poll::Ready(Some(Err(Status::cancelled("the session was dropped"))));
-        }
-        Pin::new(&mut self.body).poll_frame(context)
-    }
 }
 
 #[cfg(test)]
