@@ -3,10 +3,11 @@
 mod about;
 mod reader_watch;
 mod resume_token;
+mod tasks;
 mod turns;
 mod visible_readers;
 
-use std::{future::pending, io, sync::Arc, time::Instant};
+use std::{io, sync::Arc, time::Instant};
 
 use cardbroker_core::{
     caller::Caller,
@@ -19,13 +20,14 @@ use cardbroker_core::{
         turn::{Disposition, TurnRequest},
     },
 };
-use tokio::{sync::watch, task::JoinHandle, time::sleep_until};
+use tokio::{sync::watch, time::sleep_until};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{about::Facts, resume_token::ResumeTokens, visible_readers::VisibleReaders};
 pub use self::{
     about::{About, CallerKind, CallerLimits, SeenCaller},
     reader_watch::{ReaderWatch, ReadersNews},
+    tasks::BrokerTasks,
     turns::{VisibleTurns, WaitingTurn},
     visible_readers::ReaderList,
 };
@@ -42,7 +44,7 @@ use crate::{
         ReaderHandle, Submission, TurnsMoved,
         session::{Opening, SessionRequest},
     },
-    registry::{self, ReaderView, Readers, RegistryEnd, RegistrySettings},
+    registry::{self, ReaderView, Readers, RegistrySettings},
 };
 
 /// Maximum response bytes of all stored outcomes together.
@@ -78,16 +80,6 @@ pub struct RequestContext<'a> {
     pub group: GroupMark,
     /// The name of the reader: `readers/{id}`.
     pub reader: &'a str,
-}
-
-/// The broker's tasks. Dropping it leaves them running; [`BrokerTasks::stop`] ends them.
-pub struct BrokerTasks {
-    shutdown: CancellationToken,
-    /// `None` once it has failed.
-    registry: Option<JoinHandle<RegistryEnd>>,
-    /// The readers' actors. They end after `shutdown`.
-    actors: TaskTracker,
-    executions: Executions,
 }
 
 impl Broker {
@@ -287,37 +279,4 @@ impl Broker {
 fn not_found() -> Failure {
     let message = "there is no reader of this name: list the readers to see their names";
     Failure::not_sent(Reason::ReaderNotFound, message)
-}
-
-impl BrokerTasks {
-    /// Waits until a task ends without which the broker cannot go on, and returns its name. Cancel-safe; pending for
-    /// ever after that.
-    pub async fn failed(&mut self) -> &'static str {
-        let Some(registry) = &mut self.registry else { return pending().await };
-        let end = registry.await;
-        self.registry = None;
-        match end {
-            Ok(RegistryEnd::MonitorFailed) => "the monitor thread",
-            Ok(RegistryEnd::Shutdown) | Err(_) => "the registry's task",
-        }
-    }
-
-    /// Returns the tracker of the readers' actors, so that a test can end one.
-    #[cfg(test)]
-    pub(crate) fn actors(&self) -> TaskTracker {
-        self.actors.clone()
-    }
-
-    /// Refuses waiting requests, finishes running units, releases all cards, and returns when that is done. The caller
-    /// bounds the wait.
-    pub async fn stop(self) {
-        self.shutdown.cancel();
-        self.executions.ended().await;
-        if let Some(registry) = self.registry {
-            // An error means that the task has panicked during the stop.
-            let _ = registry.await;
-        }
-        self.actors.close();
-        self.actors.wait().await;
-    }
 }

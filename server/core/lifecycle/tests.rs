@@ -5,7 +5,7 @@ mod properties;
 use super::*;
 use crate::{
     error::{Delivery, Reason},
-    slot::{Protocol, ServiceError},
+    slot::{Protocol, ServiceError, SlotError},
 };
 
 fn at(start: Instant, milliseconds: u64) -> Instant {

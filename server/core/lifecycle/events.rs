@@ -1,0 +1,177 @@
+//! The events of the life cycle: what the monitor and the card thread have found, and the next phase.
+
+use std::time::{Duration, Instant};
+
+use super::{CardLifecycle, HELD_AFTER, MAX_COLD_RESETS, Phase, SLOW_RETRY, UnitEnd};
+use crate::{
+    error::Failure,
+    slot::{CardInfo, SlotError, SlotStatus},
+    status::card_removed,
+};
+
+/// The wait before the second try to take a card; it doubles from try to try.
+const FIRST_RETRY: Duration = Duration::from_millis(10);
+/// The longest wait between two tries while settling.
+const LAST_RETRY: Duration = Duration::from_millis(200);
+
+impl CardLifecycle {
+    /// The monitor has looked at the slot. Returns a refusal for waiters.
+    pub fn on_status(&mut self, status: SlotStatus, now: Instant) -> Option<Failure> {
+        let before = self.seen.replace(status);
+        let status = self.seen.as_ref()?;
+        let had_card = matches!(
+            self.phase,
+            Phase::Settling { .. } | Phase::Ready { .. } | Phase::Released | Phase::Mute { .. } | Phase::Held { .. }
+        );
+        if !status.card_present {
+            if had_card || matches!(self.phase, Phase::Unavailable { .. }) {
+                self.phase = Phase::Empty { recheck: None };
+            }
+            return had_card.then(card_removed);
+        }
+        let is_another = before.is_none_or(|before| !before.card_present || before.event_count != status.event_count);
+        if is_another {
+            self.settle(now, true);
+        } else if let Phase::Settling { retry, .. } = &mut self.phase {
+            *retry = now;
+        }
+        (is_another && had_card).then(card_removed)
+    }
+
+    /// PC/SC no longer serves the reader. Returns a refusal for waiters.
+    pub fn on_unavailable(&mut self, because: String, now: Instant) -> Option<Failure> {
+        self.seen = None;
+        self.fail(because, now);
+        self.refusal()
+    }
+
+    /// A call has not returned in time. Returns a refusal for waiters.
+    pub fn on_hang(&mut self) -> Option<Failure> {
+        self.unresponsive = true;
+        self.refusal()
+    }
+
+    /// The card thread has tried [`Take`](super::Action::Take) or [`ColdReset`](super::Action::ColdReset). Returns a
+    /// refusal for waiters.
+    pub fn on_taken(&mut self, taken: Result<CardInfo, SlotError>, now: Instant) -> Option<Failure> {
+        self.unresponsive = false;
+        self.holds |= !matches!(taken, Err(SlotError::Held | SlotError::NoCard | SlotError::CardRemoved));
+        let seen_card = self.sees_card();
+        match taken {
+            // The card has left in the meantime. The monitor is right: it also reports the next card.
+            Ok(_) if !seen_card => {}
+            // Another card may have come while this one was taken.
+            Ok(_) if self.seen.as_ref().map(|seen| seen.event_count) != self.taken_at => self.settle(now, false),
+            Ok(card) => {
+                if matches!(self.phase, Phase::Unavailable { .. }) {
+                    self.insertion_count += 1;
+                }
+                self.reset_since_turn = true;
+                self.state_count += 1;
+                self.phase = Phase::Ready { card, last_used: now };
+            }
+            Err(SlotError::NoCard | SlotError::CardRemoved) => {
+                self.phase = Phase::Empty { recheck: seen_card.then_some(now + SLOW_RETRY) };
+            }
+            Err(error @ (SlotError::Service(_) | SlotError::ReaderGone)) => self.fail(error.to_string(), now),
+            Err(error) => self.retry(&error, now),
+        }
+        self.refusal()
+    }
+
+    /// A unit has ended. Returns a refusal for waiters.
+    pub fn on_unit_ended(&mut self, end: UnitEnd, now: Instant) -> Option<Failure> {
+        let was_unresponsive = std::mem::take(&mut self.unresponsive);
+        // The monitor's report in the meantime is newer.
+        if !matches!(self.phase, Phase::Ready { .. }) {
+            return self.refusal();
+        }
+        match end {
+            // The card may have been swapped during the hang, without a poll.
+            UnitEnd::InOrder(_) if was_unresponsive => self.settle(now, true),
+            UnitEnd::InOrder(card) => self.phase = Phase::Ready { card, last_used: now },
+            UnitEnd::Lost => self.settle(now, true),
+            UnitEnd::Removed => {
+                // The monitor may not have noticed yet, and never will if the card was swapped between two of its
+                // polls.
+                self.phase = Phase::Empty { recheck: Some(now + SLOW_RETRY) };
+                return Some(card_removed());
+            }
+            UnitEnd::Unavailable(because) => self.fail(because, now),
+        }
+        self.refusal()
+    }
+
+    /// The card thread has reset the card: between groups, after a turn, or for a session. Returns a refusal for
+    /// waiters.
+    pub fn on_reset(&mut self, reset: Result<CardInfo, SlotError>, now: Instant) -> Option<Failure> {
+        match reset {
+            Ok(card) => {
+                self.reset_since_turn = true;
+                self.state_count += 1;
+                self.on_unit_ended(UnitEnd::InOrder(card), now)
+            }
+            Err(SlotError::NoCard | SlotError::CardRemoved) => self.on_unit_ended(UnitEnd::Removed, now),
+            Err(error @ (SlotError::Service(_) | SlotError::StaleHandle | SlotError::ReaderGone)) => {
+                self.on_unit_ended(UnitEnd::Unavailable(error.to_string()), now)
+            }
+            Err(_) => self.on_unit_ended(UnitEnd::Lost, now),
+        }
+    }
+
+    /// Another program has reset the card, and the card thread reset it again: it may be another card. Returns a
+    /// refusal for waiters.
+    pub fn on_foreign_reset(&mut self, card: CardInfo, now: Instant) -> Option<Failure> {
+        self.insertion_count += 1;
+        self.on_reset(Ok(card), now)
+    }
+
+    /// A session has left the card without a reset. Returns a refusal for waiters.
+    pub fn on_left_as_is(&mut self, now: Instant) -> Option<Failure> {
+        match self.card().cloned() {
+            Some(card) => self.on_unit_ended(UnitEnd::InOrder(card), now),
+            None => {
+                self.unresponsive = false;
+                self.refusal()
+            }
+        }
+    }
+
+    /// The card thread has let the card go.
+    pub fn on_released(&mut self) {
+        self.unresponsive = false;
+        self.holds = false;
+        if matches!(self.phase, Phase::Ready { .. }) {
+            self.reset_since_turn = true;
+            self.state_count += 1;
+            self.phase = Phase::Released;
+        }
+    }
+
+    fn fail(&mut self, because: String, now: Instant) {
+        self.unavailable_because = because;
+        self.phase = Phase::Unavailable { retry: now + SLOW_RETRY };
+    }
+
+    /// The card is present but could not be taken: tries again, up to the limit for this kind of error.
+    fn retry(&mut self, error: &SlotError, now: Instant) {
+        self.phase = match self.phase {
+            Phase::Unavailable { .. } => return self.settle(now, true),
+            Phase::Settling { since, tries, cold_resets, .. } => {
+                let speaks_another = *error == SlotError::ProtocolMismatch;
+                let is_silent = speaks_another || matches!(error, SlotError::Mute(_) | SlotError::Lost(_));
+                let cold_resets = cold_resets + u32::from(is_silent);
+                let backoff = FIRST_RETRY.saturating_mul(1 << tries.min(16)).min(LAST_RETRY);
+                if cold_resets > MAX_COLD_RESETS {
+                    Phase::Mute { speaks_another }
+                } else if !is_silent && now.saturating_duration_since(since) >= HELD_AFTER {
+                    Phase::Held { retry: now + SLOW_RETRY }
+                } else {
+                    Phase::Settling { since, retry: now + backoff, tries: tries.saturating_add(1), cold_resets }
+                }
+            }
+            Phase::Held { .. } => Phase::Held { retry: now + SLOW_RETRY },
+            ref other => other.clone(),
+        };
+    }
+}
