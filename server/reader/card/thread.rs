@@ -55,9 +55,7 @@ pub(in crate::reader) fn spawn(
     let mut worker = CardWorker { slot, protocols, watchdog: watchdog.clone(), gate, card: None };
     thread::Builder::new().name(format!("card {id}")).spawn(move || {
         for job in next_job {
-            if let Some(done) = worker.act(job) {
-                report(done);
-            }
+            worker.act(job, &report);
         }
         worker.slot.release();
     })?;
@@ -80,8 +78,9 @@ struct CardWorker {
 }
 
 impl CardWorker {
-    fn act(&mut self, job: Job) -> Option<Report> {
-        Some(match job {
+    /// Does a job, and reports it to the actor if the actor waits for that or the reader's state changes.
+    fn act(&mut self, job: Job, report: &impl Fn(Report)) {
+        let done = match job {
             Job::Take => {
                 let taken = self.watchdog.during(|| self.slot.take(self.protocols));
                 self.gate.forget();
@@ -91,10 +90,17 @@ impl CardWorker {
             Job::ColdReset => Report::Taken(self.reset(ResetKind::Cold)),
             Job::Reset(kind) => Report::Reset(self.reset(kind)),
             Job::Unit(unit) => {
-                let Ran { end, .. } = self.run(&unit.ticket, &unit.lease, unit.reset);
-                Report::UnitEnded { end, raised: self.gate.is_raised() }
+                let (end, failure) = self.run(&unit.ticket, &unit.lease, unit.reset);
+                let ended = Instant::now();
+                // Before the answer: a caller that has it and asks again at once finds the card free.
+                report(Report::UnitEnded { end, raised: self.gate.is_raised() });
+                unit.ticket.end(failure, ended);
+                return;
             }
-            Job::Session(job) => return self.serve(job),
+            Job::Session(job) => match self.serve(job) {
+                Some(done) => done,
+                None => return,
+            },
             Job::EndOfSession(reset) => {
                 let reset = reset.filter(|_| self.card.is_some()).map(|kind| self.reset(kind));
                 Report::SessionEnded { reset, raised: self.gate.is_raised() }
@@ -104,7 +110,8 @@ impl CardWorker {
                 self.card = None;
                 Report::Released
             }
-        })
+        };
+        report(done);
     }
 
     /// Performs a session's task. Returns a report only if the reader's state changes.
@@ -136,7 +143,8 @@ impl CardWorker {
         if !ticket.begin(turn) {
             return (None, true);
         }
-        let Ran { end, failure, unanswered } = self.run(ticket, lease, None);
+        let (end, failure) = self.run(ticket, lease, None);
+        let unanswered = ticket.end(failure.clone(), Instant::now());
         match (end, failure) {
             (UnitEnd::InOrder(_), _) => (None, unanswered),
             // The session may continue: its holder knows of the reset, and the card holds no state of it.
@@ -183,18 +191,18 @@ impl CardWorker {
         reset
     }
 
-    /// Runs a unit to its end or first stop, even if its caller disconnects.
-    fn run(&mut self, ticket: &Ticket, lease: &Lease, reset: Option<ResetKind>) -> Ran {
+    /// Runs a unit to its end or first stop, even if its caller disconnects. Returns how it left the card, and the
+    /// failure that stopped it. Its ticket still waits for its end.
+    fn run(&mut self, ticket: &Ticket, lease: &Lease, reset: Option<ResetKind>) -> (UnitEnd, Option<Failure>) {
         let Tried { end, failure, partial } = self.try_run(ticket, lease, reset);
         if let Some(partial) = partial {
             ticket.push_partial(partial);
         }
-        let unanswered = ticket.end(failure.clone(), Instant::now());
         if !matches!(end, UnitEnd::InOrder(_)) {
             self.card = None;
             self.gate.forget();
         }
-        Ran { end, failure, unanswered }
+        (end, failure)
     }
 
     fn try_run(&mut self, ticket: &Ticket, lease: &Lease, reset: Option<ResetKind>) -> Tried {
@@ -278,15 +286,6 @@ impl From<Fault> for Tried {
     }
 }
 
-/// The end of a unit whose ticket has ended.
-struct Ran {
-    end: UnitEnd,
-    /// The failure that stopped it; `None` if it finished.
-    failure: Option<Failure>,
-    /// Whether it stopped before any command was answered.
-    unanswered: bool,
-}
-
 /// The reason for an exchange without a response.
 enum NoResponse {
     /// The gate did not admit it.
@@ -302,5 +301,9 @@ const LOST: &str = "the session has lost its card: check the card's state before
 pub(in crate::reader) fn without_thread(slot: Box<dyn Slot>, gate: Gate) -> impl FnMut(Job) -> Option<Report> {
     let (protocols, watchdog) = (ProtocolChoice::Any, CallWatchdog::new());
     let mut worker = CardWorker { slot, protocols, watchdog, gate, card: None };
-    move |job| worker.act(job)
+    move |job| {
+        let done = std::cell::Cell::new(None);
+        worker.act(job, &|report| done.set(Some(report)));
+        done.take()
+    }
 }

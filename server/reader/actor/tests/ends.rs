@@ -155,7 +155,18 @@ impl World {
 
     /// As [`World::submit`], at a reader that may refuse it.
     pub(super) fn try_submit(&self, connection: u64, disposition: Disposition) -> Result<Submission, Failure> {
-        let request = UnitRequest { commands: commands(), turn: turn(false), disposition };
+        self.submit_within(LONG, connection, disposition)
+    }
+
+    /// As [`World::try_submit`], for a unit that waits at most `wait_timeout` for its turn.
+    fn submit_within(
+        &self,
+        wait_timeout: Duration,
+        connection: u64,
+        disposition: Disposition,
+    ) -> Result<Submission, Failure> {
+        let turn = TurnRequest { wait_timeout, ..turn(false) };
+        let request = UnitRequest { commands: commands(), turn, disposition };
         let access = self.access(connection, Operation::Transmit);
         let mark = self.groups.join(GroupKey::Caller(access.caller().key)).mark();
         self.handle.submit(access, mark, request, Instant::now())
@@ -291,5 +302,17 @@ async fn a_session_with_a_lost_card_gets_no_other() {
     assert_eq!((refused.reason, refused.delivery), (Reason::LeaseEnded, Delivery::NotSent));
     assert_eq!(world.resets(), 0);
     drop(session);
+    world.ends().await;
+}
+
+#[tokio::test]
+async fn a_unit_that_may_not_wait_follows_the_callers_answered_one() {
+    let world = World::with_card(LONG, true).await;
+    for _ in 0..5_000 {
+        world.go.send(()).unwrap();
+        let mut unit = world.submit_within(Duration::ZERO, 1, Disposition::Leave).unwrap();
+        let outcome = tokio::time::timeout(LONG, unit.outcome()).await.expect("it is answered");
+        assert_eq!(outcome.map(|unit| unit.results.len()), Ok(1));
+    }
     world.ends().await;
 }
