@@ -16,7 +16,7 @@ use cardbroker_core::{
     outcomes::{OutcomeLimits, RequestKey},
     policy::{Policy, rule::Operation},
     turns::{
-        queue::Limits,
+        limits::Limits,
         turn::{Disposition, TurnRequest},
     },
 };
@@ -106,14 +106,14 @@ impl Broker {
             bytes: MAX_OUTCOME_BYTES,
             lifetime: config.limits.outcome_lifetime,
         };
-        let max_contended_lease = config.limits.max_contended_lease;
+        let turns = config.limits.turns();
         let facts = Arc::new(Facts::new(epoch.clone(), &config.limits));
         let policy = watch::Sender::new(Arc::new(policy));
         let turns_moved = TurnsMoved::default();
         let settings = RegistrySettings {
             policy: policy.subscribe(),
             limits,
-            max_contended_lease,
+            turns,
             turns_moved: turns_moved.clone(),
             epoch,
             reader: Box::new(move |name| config.reader(name)),

@@ -2,6 +2,11 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use cardbroker_core::turns::{
+    bounds::{Bounds, SHARED},
+    quantum::Quantum,
+    schedule::Settings,
+};
 use cardbroker_local::socket::default_socket;
 use serde::{Deserialize, Serialize};
 
@@ -78,7 +83,8 @@ pub struct ReadersConfig {
     pub simulate: usize,
 }
 
-/// Limits on waiting requests, sessions and outcomes.
+/// Limits on waiting requests, on turns while others wait, and on outcomes. More requests are refused with
+/// `QUEUE_FULL`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LimitsConfig {
@@ -89,7 +95,16 @@ pub struct LimitsConfig {
     /// Maximum waiting requests of all callers at one reader, 1–65,536. Default: 1,024.
     #[serde(deserialize_with = "v::count::<_, 1, 65_536>")]
     pub max_waiting_per_reader: usize,
-    /// The maximum time of a session while others wait, 1 s – 1 h. Default: 60 s.
+    /// The time of a visit of one group where that saves a reset: `auto` or 0–10 s. Default: `auto`, one and a half
+    /// times the duration of the reader's resets, at most 500 ms.
+    #[serde(deserialize_with = "v::quantum", serialize_with = "v::write_quantum")]
+    pub turn_quantum: Quantum,
+    /// The maximum time of a unit while callers of other groups wait, 1 s – 1 h. Default: 10 s. Shorter, down to 2 s,
+    /// while several users wait.
+    #[serde(deserialize_with = "v::duration::<_, 1, 3600>", serialize_with = "humantime_serde::serialize")]
+    pub max_contended_unit: Duration,
+    /// The maximum time of a session while callers of other groups wait, 1 s – 1 h, divided by the number of waiting
+    /// users, at least 2 s. Default: 20 s.
     #[serde(deserialize_with = "v::duration::<_, 1, 3600>", serialize_with = "humantime_serde::serialize")]
     pub max_contended_lease: Duration,
     /// Maximum stored outcomes for the `request_id`s of one user, 1–100,000; ten times as many for all. Default: 1,000.
@@ -105,10 +120,20 @@ impl Default for LimitsConfig {
         Self {
             max_waiting_per_caller: 64,
             max_waiting_per_reader: 1_024,
-            max_contended_lease: Duration::from_secs(60),
+            turn_quantum: Quantum::Auto,
+            max_contended_unit: Duration::from_secs(10),
+            max_contended_lease: SHARED,
             max_outcomes_per_user: 1_000,
             outcome_lifetime: Duration::from_secs(600),
         }
+    }
+}
+
+impl LimitsConfig {
+    /// What the rule of turns takes from the configuration.
+    pub fn turns(&self) -> Settings {
+        let Self { turn_quantum: quantum, max_contended_unit, max_contended_lease, .. } = *self;
+        Settings { quantum, bounds: Bounds { max_contended_unit, max_contended_lease }, ..Settings::default() }
     }
 }
 

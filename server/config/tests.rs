@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cardbroker_core::slot::ProtocolChoice;
+use cardbroker_core::{slot::ProtocolChoice, turns::quantum::Quantum};
 
 use super::*;
 
@@ -89,6 +89,24 @@ fn the_example_names_every_key() {
 fn a_printed_configuration_reads_back_as_the_same() {
     let config = parse(&example_uncommented()).unwrap();
     assert_eq!(parse(&config.to_string()).unwrap(), config);
+}
+
+#[test]
+fn a_quantum_is_auto_or_at_most_ten_seconds() {
+    let quantum =
+        |value: &str| parse(&format!("limits.turn_quantum = {value}")).map(|config| config.limits.turn_quantum);
+    let fixed = |ms| Some(Quantum::Fixed(Duration::from_millis(ms)));
+    for (value, expected) in
+        [("\"auto\"", Some(Quantum::Auto)), ("\"0s\"", fixed(0)), ("\"250ms\"", fixed(250)), ("\"10s\"", fixed(10_000))]
+    {
+        assert_eq!(quantum(value).ok(), expected, "{value}");
+    }
+    for wrong in ["\"11s\"", "\"\"", "\"Auto\"", "1"] {
+        let told = quantum(wrong).unwrap_err().to_string();
+        assert!(told.contains("must be \"auto\", or a duration from 0s to 10s"), "{told}");
+    }
+    let shown = parse("limits.turn_quantum = \"250ms\"").unwrap().to_string();
+    assert!(shown.contains("turn_quantum = \"250ms\""), "{shown}");
 }
 
 #[test]

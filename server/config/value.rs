@@ -2,7 +2,10 @@
 
 use std::{fmt::Display, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
-use cardbroker_core::policy::{principal::PrincipalPattern, rule::Rule};
+use cardbroker_core::{
+    policy::{principal::PrincipalPattern, rule::Rule},
+    turns::quantum::Quantum,
+};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
@@ -145,6 +148,23 @@ pub(super) fn some_duration<'de, D: Deserializer<'de>, const MIN: u64, const MAX
     d: D,
 ) -> Result<Option<Duration>, D::Error> {
     duration::<_, MIN, MAX>(d).map(Some)
+}
+
+/// A quantum: `auto`, or a time from 0 to 10 seconds.
+pub(super) fn quantum<'de, D: Deserializer<'de>>(d: D) -> Result<Quantum, D::Error> {
+    let text = String::deserialize(d).unwrap_or_default();
+    if text == "auto" {
+        return Ok(Quantum::Auto);
+    }
+    let fixed = parse_duration(&text, 0, 10).map(Quantum::Fixed);
+    fixed.map_err(|_| must_be("\"auto\", or a duration from 0s to 10s in quotes, such as \"250ms\""))
+}
+
+pub(super) fn write_quantum<S: Serializer>(quantum: &Quantum, serializer: S) -> Result<S::Ok, S::Error> {
+    match quantum {
+        Quantum::Auto => serializer.serialize_str("auto"),
+        Quantum::Fixed(length) => humantime_serde::serialize(length, serializer),
+    }
 }
 
 /// Parses the grace of the shutdown from the flag.

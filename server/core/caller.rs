@@ -1,7 +1,7 @@
 //! The identity of callers: facts about the process at the other end of a connection, as the operating system reports
 //! them.
 
-use std::{fmt, path::Path, sync::Arc};
+use std::{collections::HashMap, fmt, path::Path, sync::Arc};
 
 /// The key that distinguishes callers. Turns and quotas are counted per key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -34,6 +34,32 @@ impl fmt::Display for Principal {
         match self {
             Self::User(uid) => write!(formatter, "user {uid}"),
             Self::Token(name) => write!(formatter, "token {name}"),
+        }
+    }
+}
+
+/// A principal by number. Turns go round the users, and tables of turns are keyed by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum UserId {
+    /// The user of that number in the system.
+    User(u32),
+    /// The holders of the token whose name was the first, second, … that [`UserIds`] has seen, counted from 0.
+    Token(usize),
+}
+
+/// Gives principals their numbers. Stores the name of each token that it has seen.
+#[derive(Debug, Default)]
+pub struct UserIds(HashMap<Arc<str>, usize>);
+
+impl UserIds {
+    /// The number of `principal`, the same at each call.
+    pub fn id(&mut self, principal: &Principal) -> UserId {
+        match principal {
+            Principal::User(uid) => UserId::User(*uid),
+            Principal::Token(name) => {
+                let next = self.0.len();
+                UserId::Token(*self.0.entry(Arc::clone(name)).or_insert(next))
+            }
         }
     }
 }
@@ -154,6 +180,14 @@ mod tests {
         }
         assert_eq!(start_time("42 (x) S 1"), None);
         assert_eq!(start_time(""), None);
+    }
+
+    #[test]
+    fn a_principal_keeps_its_number() {
+        let mut ids = UserIds::default();
+        let token = |name: &str| Principal::Token(name.into());
+        let seen = [token("a"), token("b"), token("a"), Principal::User(1)].map(|principal| ids.id(&principal));
+        assert_eq!(seen, [UserId::Token(0), UserId::Token(1), UserId::Token(0), UserId::User(1)]);
     }
 
     #[test]

@@ -154,7 +154,13 @@ impl Access {
 /// Access to everything, for tests of other things.
 #[cfg(test)]
 pub(crate) fn unlimited(key: cardbroker_core::caller::CallerKey) -> Access {
-    let identity = cardbroker_core::caller::Identity::User { uid: 0, gid: 0 };
+    unlimited_for(key, 0)
+}
+
+/// As [`unlimited`], for a caller of the user `uid`.
+#[cfg(test)]
+pub(crate) fn unlimited_for(key: cardbroker_core::caller::CallerKey, uid: u32) -> Access {
+    let identity = cardbroker_core::caller::Identity::User { uid, gid: 0 };
     let caller = Caller { key, connection: 1, identity, pid: None, executable: None };
     let names = ReaderNames { id: "reader".into(), display_name: "Reader".into() };
     Access::new(unlimited_policy(), AuditTrail::default(), caller, names.into(), Operation::Transmit, Vec::new())

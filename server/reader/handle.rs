@@ -12,7 +12,7 @@ use cardbroker_core::{
     caller::CallerKey,
     card::unit::{UnitOutcome, UnitRequest},
     error::{Failure, Reason},
-    turns::{queue::Limits, waiting::Turns},
+    turns::{limits::Limits, waiting::Turns},
 };
 use tokio::sync::{
     mpsc::{self, error::TrySendError},

@@ -12,7 +12,7 @@ use cardbroker_core::{
     slot::CardInfo,
     turns::{
         lease::{Activity, Lease},
-        queue,
+        request::RequestNumber,
         turn::{Disposition, Turn, TurnRequest},
         waiting::{TurnKind, Turns},
     },
@@ -31,7 +31,7 @@ pub(super) enum Message {
     /// A caller requests a turn.
     Submit {
         /// The number of the request, unique at this reader.
-        number: queue::RequestNumber,
+        number: RequestNumber,
         /// The caller, in whose round the request waits.
         caller: CallerKey,
         /// The request with its terms.
@@ -40,7 +40,7 @@ pub(super) enum Message {
     /// A caller no longer waits, or returns a session's lease.
     Cancel {
         /// The number of the request or session.
-        number: queue::RequestNumber,
+        number: RequestNumber,
         /// How the session ends, if it is one.
         manner: Manner,
     },
@@ -219,11 +219,11 @@ pub(super) struct CancelOnDrop {
     /// The message to the inbox, reserved with the request. `None` once it was sent or disarmed.
     reserved: Option<mpsc::OwnedPermit<Message>>,
     /// The number of the request or session.
-    number: queue::RequestNumber,
+    number: RequestNumber,
 }
 
 impl CancelOnDrop {
-    pub(super) fn new(reserved: mpsc::OwnedPermit<Message>, number: queue::RequestNumber) -> Self {
+    pub(super) fn new(reserved: mpsc::OwnedPermit<Message>, number: RequestNumber) -> Self {
         Self { reserved: Some(reserved), number }
     }
 

@@ -14,7 +14,7 @@ use cardbroker_core::{
     slot::{CardInfo, ResetKind, SlotError},
     turns::{
         lease::{Activity, Lease},
-        turn::Turn,
+        turn::{Left, Turn},
     },
 };
 use tokio::sync::oneshot;
@@ -106,11 +106,20 @@ pub(super) enum Report {
     UnitEnded {
         /// How the unit left the card.
         end: UnitEnd,
-        /// Whether security state may be in the card since its last reset.
-        raised: bool,
+        /// The kind of the reset at the beginning, if the card was reset, and how long it took.
+        reset_took: Option<(ResetKind, Duration)>,
+        /// The state in which the unit leaves the card.
+        left: Left,
     },
     /// After [`Job::Reset`], and after a reset that a session has requested or needed.
-    Reset(Result<CardInfo, SlotError>),
+    Reset {
+        /// Warm or cold.
+        kind: ResetKind,
+        /// The time of the reset.
+        took: Duration,
+        /// The card after it.
+        reset: Result<CardInfo, SlotError>,
+    },
     /// A session's task has found the card reset by another program, and the thread reset it again.
     ForeignReset(CardInfo),
     /// A session's task has found the card unusable, which ends the session.
@@ -122,9 +131,9 @@ pub(super) enum Report {
     },
     /// The card after [`Job::EndOfSession`], reset or left.
     SessionEnded {
-        /// The card's reset, if one was due and the card was still present.
-        reset: Option<Result<CardInfo, SlotError>>,
-        /// Whether security state may be in the card since its last reset.
+        /// The card's reset, if one was due and the card was still present: its kind, its time, and the card after it.
+        reset: Option<(ResetKind, Duration, Result<CardInfo, SlotError>)>,
+        /// Whether security state may have been in the card when the session ended, before that reset.
         raised: bool,
     },
     /// [`Job::Release`] is done, with or without a card.
@@ -177,15 +186,21 @@ impl Job {
             Self::Take | Self::ColdReset => Report::Taken(Err(lost())),
             Self::Unit(unit) => {
                 unit.ticket.end(Some(refusal), now);
-                Report::UnitEnded { end: UnitEnd::Lost, raised: true }
+                Report::UnitEnded {
+                    end: UnitEnd::Lost,
+                    reset_took: None,
+                    left: Left { raised: true, ..Left::default() },
+                }
             }
-            Self::Reset(_) => Report::Reset(Err(lost())),
+            Self::Reset(kind) => Report::Reset { kind, took: Duration::ZERO, reset: Err(lost()) },
             Self::Session(job) => {
                 job.task.refuse(refusal);
                 job.activity.done(now);
                 return None;
             }
-            Self::EndOfSession(_) => Report::SessionEnded { reset: Some(Err(lost())), raised: true },
+            Self::EndOfSession(_) => {
+                Report::SessionEnded { reset: Some((ResetKind::Warm, Duration::ZERO, Err(lost()))), raised: true }
+            }
             Self::Release => Report::Released,
         })
     }

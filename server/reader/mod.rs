@@ -1,5 +1,5 @@
-//! One reader: an actor (`actor`) that owns its queue, its state and its published status, and a thread (`card`) that
-//! owns its slot.
+//! One reader: an actor (`actor`) that owns its schedule, its state and its published status, and a thread (`card`)
+//! that owns its slot.
 //!
 //! ```text
 //! handle ── request ─▶ actor ── job ──▶ card thread ── APDU ─▶ card
@@ -15,13 +15,13 @@
 //!   (`cardbroker_core::turns::lease`, `cardbroker_core::card::gate`).
 //! * A ticket ends exactly once (`ticket`). Nothing of it is sent before its turn.
 //! * The card is reset before another isolation group uses it, if it may hold security state
-//!   (`cardbroker_core::card::view`, `isolation`).
+//!   (`cardbroker_core::card::view`, `schedule`).
 //! * After a turn with a reset as its disposition, the card is reset before another caller's command (`actor`).
 //! * Every message that was read in a session is answered; the end of the session concerns only later messages
 //!   (`pipeline`).
 //! * A PIN that the card has refused is not sent to it again (`cardbroker_core::card::pin_guard`), as far as the
 //!   selected application is certain (`cardbroker_core::card::selection`).
-//! * Decisions are pure and in `cardbroker_core`: the order of turns in `turns::queue`, the reader's state in
+//! * Decisions are pure and in `cardbroker_core`: whose turn it is in `turns::schedule`, the reader's state in
 //!   `lifecycle`, the next APDU in `card::unit`.
 //! * A reader has one card thread for as long as the broker runs, also while it is unplugged: the handle of the first
 //!   thread would block a second one.
@@ -30,9 +30,9 @@ mod actor;
 mod card;
 mod handle;
 mod inbox;
-mod isolation;
 mod jobs;
 pub mod pipeline;
+mod schedule;
 pub mod session;
 mod session_task;
 pub mod spans;

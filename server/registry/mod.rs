@@ -16,7 +16,7 @@ use std::{
 use cardbroker_core::{
     policy::ReaderNames,
     slot::{ServiceError, SlotStatus},
-    turns::queue::Limits,
+    turns::{limits::Limits, schedule::Settings},
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -70,8 +70,8 @@ pub struct RegistrySettings {
     pub policy: PolicyInForce,
     /// Maximum waiting requests at one reader.
     pub limits: Limits,
-    /// The maximum time of a session while others wait.
-    pub max_contended_lease: Duration,
+    /// The maximum times of visits and contended turns.
+    pub turns: Settings,
     /// Wakes the watchers of turns when something may have changed.
     pub turns_moved: TurnsMoved,
     /// The id of this run of the broker.
@@ -298,7 +298,7 @@ impl Registry {
             identity: format!("{}-{unique}", self.settings.epoch),
             settings,
             limits: self.settings.limits,
-            max_contended_lease: self.settings.max_contended_lease,
+            turns: self.settings.turns,
             policy: self.settings.policy.clone(),
             slot: self.backend.slot(display_name),
             publisher: self.statuses.publisher(display_name),

@@ -30,7 +30,7 @@ fn settings() -> RegistrySettings {
         turns_moved: reader::TurnsMoved::default(),
         reader: Box::new(move |name| config.reader(name)),
         limits: Limits { per_caller: 1, per_reader: 1 },
-        max_contended_lease: Duration::from_secs(60),
+        turns: Settings::default(),
         policy: crate::policy::access::unlimited_policy(),
         epoch: "test".into(),
     }

@@ -3,6 +3,7 @@
 mod alone;
 mod clock;
 mod events;
+mod groups;
 mod hand_over;
 mod inside;
 mod processors;
@@ -62,6 +63,8 @@ enum Case {
     Inside,
     /// Many clients on one card at once.
     Together,
+    /// Isolation groups on a card with slow resets.
+    Groups,
     /// From one holder of the card to the next.
     HandOver,
     /// From an insertion to the watching clients.
@@ -116,6 +119,7 @@ async fn measure(case: Case, effort: Effort) -> anyhow::Result<Vec<Table>> {
         Case::Alone => vec![alone::measure(effort).await?],
         Case::Inside => vec![inside::measure(effort).await?],
         Case::Together => together::measure(effort).await?,
+        Case::Groups => vec![groups::measure(effort).await?],
         Case::HandOver => vec![hand_over::measure(effort).await?],
         Case::Events => vec![events::measure(effort).await?],
         Case::Scale => scale::measure(effort).await?,

@@ -1,11 +1,15 @@
-//! The queue of a reader by itself: the cost of one turn with a growing number of callers.
+//! The rule of turns of a reader by itself: the cost of one turn with a growing number of callers.
 
 use std::{
     hint::black_box,
     time::{Duration, Instant},
 };
 
-use cardbroker_core::turns::queue::{Limits, Queue};
+use cardbroker_core::turns::{
+    request::{Kind, Request},
+    schedule::{Decision, Schedule, Settings},
+    turn::Left,
+};
 
 use crate::{
     Effort,
@@ -21,9 +25,9 @@ pub(crate) fn measure(effort: Effort) -> Table {
         vec![Cell::Count(callers), Cell::Time(samples.median()), Cell::Time(samples.max())]
     };
     Table {
-        title: "The queue by itself",
-        about: "The cost of a turn in the queue of a reader (the next request is taken out, and its caller sends \
-                another) while so many callers wait. Both are O(log n)."
+        title: "The rule of turns by itself",
+        about: "The cost of a turn in the schedule of a reader (the next request begins and ends its turn, and its \
+                caller sends another) while so many callers wait, each of its own user. All steps are O(log n)."
             .into(),
         columns: vec!["callers", "a turn, p50 of the rounds", "a turn, worst round"],
         rows: [1, 10, 100, 1_000, 10_000].map(row).into(),
@@ -33,17 +37,27 @@ pub(crate) fn measure(effort: Effort) -> Table {
 
 /// The time of one turn, in ns, on average over `turns` of them.
 fn turn(callers: u64, turns: u64) -> i64 {
-    let limits = Limits { per_caller: 2, per_reader: callers as usize + 1 };
-    let mut queue = Queue::new(limits);
-    let deadline = Instant::now() + Duration::from_secs(3600);
-    let push = |queue: &mut Queue<u64, u64>, ticket, caller| {
-        assert!(queue.push(ticket, caller, deadline, caller).is_ok(), "there is room for all");
+    let now = Instant::now();
+    let mut schedule = Schedule::new(Settings::default());
+    let request = |number, caller| Request {
+        number,
+        user: caller,
+        caller,
+        group: caller,
+        kind: Kind::Unit,
+        demands_reset: false,
+        share: 1,
+        deadline: now + Duration::from_secs(3600),
     };
-    (0..callers).for_each(|caller| push(&mut queue, caller, caller));
+    (0..callers).for_each(|caller| schedule.push(request(caller, caller), now));
     let began = Instant::now();
-    for ticket in callers..callers + turns {
-        if let Some((_, caller)) = black_box(queue.pop()) {
-            push(&mut queue, ticket, caller);
+    for next in callers..callers + turns {
+        if let Decision::Start { number, .. } = black_box(schedule.next(now))
+            && let Some(caller) = schedule.rounds().get(number).map(|request| request.caller)
+        {
+            schedule.on_turn_began(number, now);
+            schedule.on_turn_ended(Left::default(), now);
+            schedule.push(request(next, caller), now);
         }
     }
     nanoseconds(began.elapsed()) / turns as i64

@@ -64,8 +64,12 @@ impl Stage {
 
     /// Starts a broker for the reader and waits until it serves; on TCP too if `tcp` is given.
     pub(crate) async fn broker(&self, tcp: Option<&Tcp>) -> anyhow::Result<Broker> {
-        let configuration = tcp.map(Tcp::configuration).unwrap_or_default();
-        let broker = Setup::on(&self.pcscd)?.configuration(&configuration).log_level("info").start()?;
+        self.broker_with(&tcp.map(Tcp::configuration).unwrap_or_default()).await
+    }
+
+    /// Starts a broker with more configuration for the reader, and waits until it serves.
+    pub(crate) async fn broker_with(&self, configuration: &str) -> anyhow::Result<Broker> {
+        let broker = Setup::on(&self.pcscd)?.configuration(configuration).log_level("info").start()?;
         until_ready(&broker.client().await?, READER).await?;
         Ok(broker)
     }

@@ -12,8 +12,6 @@ use crate::{
 };
 
 const UNIT: [&str; 4] = [READ_RECORD; 4];
-/// Commands that raise security state, as far as the broker knows.
-const RAISING: [&str; 4] = ["8012000004"; 4];
 
 const LEAST_SHARE: f64 = 0.9;
 const WORST_WAIT: f64 = 1.2;
@@ -31,9 +29,6 @@ const DIRECT_MS: u64 = 5_000;
 struct Crowd {
     name: String,
     clients: u64,
-    unit: &'static [&'static str],
-    /// Whether all are in one isolation group.
-    one_group: bool,
     /// The card's time for a unit, in ms.
     unit_ms: u64,
     slow_card: bool,
@@ -46,14 +41,9 @@ pub(crate) async fn measure(effort: Effort) -> anyhow::Result<Vec<Table>> {
         for clients in effort.choose(&[2, 4, 8, 32][..], &[2, 8]) {
             let name = format!("{clients} × card of {command_ms} ms");
             let (unit_ms, slow_card) = (4 * command_ms, *command_ms >= SLOW_CARD_MS);
-            let crowd = Crowd { name, clients: *clients, unit: &UNIT, one_group: true, unit_ms, slow_card };
+            let crowd = Crowd { name, clients: *clients, unit_ms, slow_card };
             series.push(rounds(&stage, crowd, effort).await?);
         }
-    }
-    if !effort.quick {
-        let name = "4 groups × card of 5 ms with a reset of 150 ms".into();
-        let crowd = Crowd { name, clients: 4, unit: &RAISING, one_group: false, unit_ms: 170, slow_card: true };
-        series.push(rounds(&Stage::new(5, 150)?, crowd, effort).await?);
     }
     Ok(vec![table(&series)])
 }
@@ -82,15 +72,14 @@ async fn rounds(stage: &Stage, crowd: Crowd, effort: Effort) -> anyhow::Result<S
     let crowd = &series.crowd;
     let long = (TURNS * crowd.clients * crowd.unit_ms).max(SHORTEST_MS);
     let reader = stage.reader_name();
-    let direct = || stage.direct(&[&["units", "transaction", &reader], crowd.unit].concat());
+    let direct = || stage.direct(&[&["units", "transaction", &reader], &UNIT[..]].concat());
     for round in 1..=effort.rounds {
         progress(&format!("together: {}, round {round} of {}", crowd.name, effort.rounds));
         series.direct.add(crowd, &direct, long.min(DIRECT_MS))?;
 
         let mut broker = stage.broker(None).await?;
-        let access = Access::unix(&broker.socket());
-        let access = if crowd.one_group { access.in_group("bench") } else { access };
-        series.broker.add(crowd, &|| access.client(&[&["units", "transmit", READER], crowd.unit].concat()), long)?;
+        let access = Access::unix(&broker.socket()).in_group("bench");
+        series.broker.add(crowd, &|| access.client(&[&["units", "transmit", READER], &UNIT[..]].concat()), long)?;
         broker.stop()?;
     }
     Ok(series)
@@ -101,12 +90,7 @@ impl Sharing {
     fn add(&mut self, crowd: &Crowd, start: &dyn Fn() -> anyhow::Result<Program>, ms: u64) -> anyhow::Result<()> {
         let alone = times(&mut start()?, &format!("for {SHORTEST_MS}"))?;
         let rate_alone = alone.len() as f64 / (alone.iter().sum::<i64>() as f64 / 1e6);
-        let unit = if crowd.one_group {
-            alone.iter().copied().collect::<Samples>().median() as f64
-        } else {
-            // A client alone has no reset between two units.
-            crowd.unit_ms as f64 * 1e6
-        };
+        let unit = alone.iter().copied().collect::<Samples>().median() as f64;
 
         let mut programs = (0..crowd.clients).map(|_| start()).collect::<anyhow::Result<Vec<_>>>()?;
         for program in &mut programs {
@@ -129,7 +113,7 @@ impl Sharing {
 }
 
 /// The number of consecutive units that ended within `ms`.
-fn within(times: &[i64], ms: u64) -> usize {
+pub(crate) fn within(times: &[i64], ms: u64) -> usize {
     let mut left = ms as i64 * 1_000_000;
     times
         .iter()
@@ -145,17 +129,13 @@ fn table(series: &[Series]) -> Table {
     for Series { crowd, broker, direct } in series {
         for (way, sharing) in [("broker", broker), ("PC/SC", direct)] {
             let ratios = [&sharing.shares, &sharing.worst_waits, &sharing.totals].map(|values| Spread::of(values));
-            let total = if crowd.one_group { Cell::Ratio(ratios[2]) } else { Cell::None };
-            // PC/SC resets nothing between two units, so its waits cannot be compared.
-            let is_isolated = crowd.one_group || way == "broker";
-            let worst_wait = if is_isolated { Cell::Ratio(ratios[1]) } else { Cell::None };
             let waits = &sharing.waits;
             rows.push(vec![
                 Cell::text(&crowd.name),
                 Cell::text(way),
                 Cell::Ratio(ratios[0]),
-                worst_wait,
-                total,
+                Cell::Ratio(ratios[1]),
+                Cell::Ratio(ratios[2]),
                 Cell::Time(waits.median()),
                 Cell::Time(waits.quantile(0.999)),
                 Cell::Time(waits.max()),
@@ -164,16 +144,14 @@ fn table(series: &[Series]) -> Table {
                 let name = |what: &str| format!("{}: {what}", crowd.name);
                 targets.push(Target::new(name("fewest : most turns"), Limit::AtLeast(LEAST_SHARE), ratios[0].median));
                 targets.push(Target::new(name("worst wait"), Limit::AtMost(WORST_WAIT), ratios[1].median));
-                if crowd.one_group {
-                    targets.push(Target::new(name("all : alone"), Limit::AtLeast(LEAST_TOTAL), ratios[2].median));
-                }
+                targets.push(Target::new(name("all : alone"), Limit::AtLeast(LEAST_TOTAL), ratios[2].median));
             }
         }
     }
     Table {
         title: "Together",
         about: "Client processes that run units of 4 commands as fast as they can, each in a transaction or as one \
-                Transmit, all in one isolation group except in the last case. The ratios: the fewest turns of a \
+                Transmit, all in one isolation group. The ratios: the fewest turns of a \
                 client to the most; the longest wait of a round to clients × unit; turns of all to those of one \
                 client alone. The times are those of completed turns, so on PC/SC of few clients; its rounds end \
                 after 5 s, the broker's when each client may have had 15 turns."

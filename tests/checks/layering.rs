@@ -38,7 +38,13 @@ const CARD: Layers = &[&["selection", "unit"], &["view"], &["pin_guard"], &["gat
 const POLICY: Layers = &[&["pattern", "principal"], &["rule"]];
 
 /// The rule of turns, from low to high.
-const TURNS: Layers = &[&["isolation", "lease", "queue", "turn", "waiting"]];
+const TURNS: Layers = &[
+    &["hash", "isolation", "lease", "limits", "quantum", "turn", "waiting"],
+    &["request"],
+    &["bounds", "comebacks", "debts", "places", "rounds"],
+    &["visit"],
+    &["schedule"],
+];
 
 /// The server's modules, from low to high.
 const SERVER: Layers = &[
@@ -56,11 +62,11 @@ const SERVER: Layers = &[
 
 /// The parts of one reader.
 const READER: Layers = &[
-    &["isolation", "spans", "statuses"],
+    &["spans", "statuses"],
     &["ticket"],
     &["jobs"],
     &["card", "inbox", "session_task"],
-    &["session"],
+    &["schedule", "session"],
     &["handle", "pipeline"],
     &["actor"],
 ];
@@ -263,7 +269,7 @@ fn planted_names_are_found() {
         ("server/grpc/mod.rs", "use crate::new::Thing;"),
         ("server/core/card/unit/mod.rs", "use crate::outcomes::Outcome;"),
         ("server/reader/ticket/mod.rs", "fn f() { crate::reader::jobs::g() }"),
-        ("server/core/turns/queue/mod.rs", "use crate::card::unit::UnitRequest;"),
+        ("server/core/turns/rounds/mod.rs", "use crate::card::unit::UnitRequest;"),
         ("server/registry/mod.rs", "fn f(card: pcsc::Card) {}"),
         ("server/broker/mod.rs", "use tonic::Status;"),
         ("server/broker/about.rs", "use cardbroker_proto::MAX_COMMANDS;"),
@@ -272,7 +278,7 @@ fn planted_names_are_found() {
         ("client/cli/watch.rs", "use tonic::Status;"),
         ("client/rust/tests/fake.rs", "use cardbroker_server::broker::Broker;"),
         ("server/listen/tests/serving.rs", "use cardbroker_client::Client;"),
-        ("server/core/turns/queue/mod.rs", "fn f() -> Instant { std::time::Instant::now() }"),
+        ("server/core/turns/rounds/mod.rs", "fn f() -> Instant { std::time::Instant::now() }"),
         ("server/core/lifecycle/mod.rs", "fn f() { select! { _ = tokio::time::sleep(x) => {} } }"),
         ("server/registry/view.rs", "use tokio::sync::mpsc;"),
         ("server/core/lifecycle/mod.rs", "use tracing::debug;"),
@@ -290,7 +296,7 @@ fn names_that_point_down_pass() {
         ("server/reader/mod.rs", "pub use self::actor::spawn; use crate::backend::Slot;"),
         ("server/reader/ticket/mod.rs", "use tokio::sync::oneshot::{self, Sender}; use crate::policy::access::Access;"),
         (
-            "server/core/turns/queue/mod.rs",
+            "server/core/turns/rounds/mod.rs",
             "use std::time::Instant; #[cfg(test)] mod tests { use std::time::Instant; fn f() { Instant::now() } }",
         ),
         ("server/server.rs", "use crate::backend::{Backend, pcsc::Pcsc}; use tonic_health::ServingStatus;"),

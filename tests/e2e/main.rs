@@ -100,6 +100,8 @@ mod story;
 mod tcp;
 /// Tokens for the TCP port.
 mod tokens;
+/// Visits, users and bounds: whose turn it is, and for how long.
+mod turns;
 /// Requests whose bytes never all arrive.
 mod unfinished;
 /// Watch streams: slow ones, many of them, and a broker that dies.

@@ -108,8 +108,8 @@ fn connections_of_one_process_share_its_turns() -> anyhow::Result<()> {
         busy.await??;
         assert_eq!(
             other.await??.out,
-            "00000001 9000\n",
-            "we have had our turn: the other process comes before both of ours"
+            "00000002 9000\n",
+            "one of ours comes first, because our group holds the card: the other process comes before the second"
         );
         for mine in mine {
             mine.await??;

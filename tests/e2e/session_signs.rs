@@ -8,7 +8,10 @@ use cardbroker_proto::v1::{
     Delivery, ErrorReason, Failure, RevocationCause, SessionHeartbeat, SessionOpen, open_session_request::Request,
     open_session_response::Response,
 };
-use cardbroker_tests::harness::broker::{Broker, Setup};
+use cardbroker_tests::harness::{
+    broker::{Broker, Setup},
+    run::{cardbroker, run},
+};
 use tonic::{Code, Status};
 
 use crate::{
@@ -142,8 +145,11 @@ fn a_revoked_session_gets_the_cause() -> anyhow::Result<()> {
         for _ in 0..8 {
             busy.transmit(&[&slow(400)]);
         }
-        unit(&client, READER, &[COUNT]).send().await?;
+        // Callers of the session's own group would wait for as long as it lasts.
+        let mut other = cardbroker(&broker.endpoint(), &["transmit", READER, COUNT])?;
+        let other = tokio::task::spawn_blocking(move || run(&mut other));
         let told = revocation(&mut busy).await?;
+        assert_eq!(other.await??.code, Some(0));
         assert_eq!((told.cause(), &*told.rule), (RevocationCause::TooLong, ""));
         Ok(())
     })

@@ -6,6 +6,7 @@ use std::{
 };
 
 use cardbroker_client::{Client, Error, hex};
+use cardbroker_tests::harness::users::become_user;
 use clap::Parser;
 use tokio::task::JoinSet;
 
@@ -20,11 +21,21 @@ struct Arguments {
     seconds: u64,
     /// How many units wait or run at a time.
     depth: u32,
+    /// Become this user first, by uid.
+    #[arg(long)]
+    uid: Option<u32>,
 }
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> anyhow::Result<()> {
-    let Arguments { reader, apdu, seconds, depth } = Arguments::parse();
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    if let Some(uid) = arguments.uid {
+        become_user(uid, uid)?;
+    }
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(saturate(arguments))
+}
+
+async fn saturate(arguments: Arguments) -> anyhow::Result<()> {
+    let Arguments { reader, apdu, seconds, depth, .. } = arguments;
     let client = Client::connect_default().await?;
     client.readers().await?;
     writeln!(io::stdout(), "ready")?;

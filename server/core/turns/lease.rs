@@ -3,7 +3,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -13,13 +13,22 @@ use std::{
 #[derive(Debug, Default)]
 pub struct Leases {
     valid_epoch: Arc<AtomicU64>,
+    /// When the holder of the latest lease was told to stop.
+    told: Arc<OnceLock<Instant>>,
 }
 
 impl Leases {
     /// Grants the next lease. The previous one ends at this moment.
     pub fn grant(&mut self) -> Lease {
         let epoch = self.valid_epoch.fetch_add(1, Ordering::AcqRel) + 1;
-        Lease { epoch, valid_epoch: Arc::clone(&self.valid_epoch) }
+        self.told = Arc::default();
+        Lease { epoch, valid_epoch: Arc::clone(&self.valid_epoch), told: Arc::clone(&self.told) }
+    }
+
+    /// Tells the holder of the lease that is out to stop at the next place where it may: see
+    /// [`super::bounds::stops`]. Only the first time counts.
+    pub fn tell_to_stop(&mut self, now: Instant) {
+        self.told.get_or_init(|| now);
     }
 
     /// Ends the current lease, if any: its holder sends nothing more.
@@ -33,9 +42,15 @@ impl Leases {
 pub struct Lease {
     epoch: u64,
     valid_epoch: Arc<AtomicU64>,
+    told: Arc<OnceLock<Instant>>,
 }
 
 impl Lease {
+    /// When the holder was told to stop, if it was.
+    pub fn told_to_stop(&self) -> Option<Instant> {
+        self.told.get().copied()
+    }
+
     /// Whether the holder may still send.
     pub fn is_valid(&self) -> bool {
         self.valid_epoch.load(Ordering::Acquire) == self.epoch
@@ -76,15 +91,11 @@ impl Activity {
     }
 }
 
-/// When a session must give way to waiters. The limits have no effect while nobody waits.
+/// When an idle session must give way to waiters. The time of a busy one is bounded by [`super::bounds`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Terms {
-    /// The beginning of the session.
-    pub began: Instant,
     /// The maximum idle time while others wait.
     pub idle_timeout: Duration,
-    /// The maximum time with waiters, from the session's first waiter on.
-    pub max_contended_lease: Duration,
 }
 
 /// The decision of the terms at a moment.
@@ -94,24 +105,17 @@ pub enum Verdict {
     GoOn(Option<Instant>),
     /// The session idles for too long.
     Idles,
-    /// The session has used up its time with waiters.
-    TooLong,
 }
 
 impl Terms {
     /// Whether the session may continue, given since when others wait and since when it idles.
     pub fn judge(&self, now: Instant, contended: Option<Instant>, idle: Option<Instant>) -> Verdict {
         let Some(contended) = contended else { return Verdict::GoOn(None) };
-        let too_long = contended.max(self.began) + self.max_contended_lease;
-        let idle_end = idle.map(|idle| idle.max(contended) + self.idle_timeout);
-        if too_long <= now {
-            return Verdict::TooLong;
-        }
-        match idle_end {
+        match idle.map(|idle| idle.max(contended) + self.idle_timeout) {
             Some(end) if end <= now => Verdict::Idles,
-            Some(end) => Verdict::GoOn(Some(end.min(too_long))),
+            Some(end) => Verdict::GoOn(Some(end)),
             // The session may begin to idle at any moment, without notice.
-            None => Verdict::GoOn(Some(too_long.min(now + self.idle_timeout))),
+            None => Verdict::GoOn(Some(now + self.idle_timeout)),
         }
     }
 }
@@ -147,15 +151,25 @@ mod tests {
     }
 
     #[test]
-    fn a_session_gives_way_only_to_waiters() {
+    fn a_holder_is_told_to_stop_once_and_the_next_one_is_not() {
+        let (mut leases, now) = (Leases::default(), Instant::now());
+        let first = leases.grant();
+        assert_eq!(first.told_to_stop(), None);
+        leases.tell_to_stop(now);
+        leases.tell_to_stop(now + SECOND);
+        let second = leases.grant();
+        assert_eq!((first.told_to_stop(), second.told_to_stop()), (Some(now), None));
+    }
+
+    #[test]
+    fn an_idle_session_gives_way_only_while_others_wait() {
         let began = Instant::now();
-        let terms = Terms { began, idle_timeout: 10 * SECOND, max_contended_lease: 60 * SECOND };
+        let terms = Terms { idle_timeout: 10 * SECOND };
         let at = |seconds| began + seconds * SECOND;
         assert_eq!(terms.judge(at(9999), None, Some(began)), Verdict::GoOn(None));
         assert_eq!(terms.judge(at(5), Some(at(1)), Some(at(2))), Verdict::GoOn(Some(at(12))));
         assert_eq!(terms.judge(at(12), Some(at(1)), Some(at(2))), Verdict::Idles);
         assert_eq!(terms.judge(at(500), Some(at(500)), Some(at(2))), Verdict::GoOn(Some(at(510))), "it idled alone");
-        assert_eq!(terms.judge(at(60), Some(at(1)), None), Verdict::GoOn(Some(at(61))));
-        assert_eq!(terms.judge(at(61), Some(at(1)), None), Verdict::TooLong);
+        assert_eq!(terms.judge(at(60), Some(at(1)), None), Verdict::GoOn(Some(at(70))), "it is busy");
     }
 }

@@ -135,6 +135,17 @@ pub struct Turn {
     pub reset: bool,
 }
 
+/// What a turn leaves in the card.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Left {
+    /// Whether security state may be left since the last reset.
+    pub raised: bool,
+    /// Whether the turn is a PC/SC handle's, stays open, and depends on the card's selection.
+    pub rests: bool,
+    /// Whether the last answer offers more (61xx, 9Fxx), or the last command was a link of a chain.
+    pub is_pair_open: bool,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -27,7 +27,8 @@ pub struct Holder {
 pub struct Waiter {
     /// The kind of work for its turn.
     pub kind: TurnKind,
-    /// The number of turns before its own, the current one included, if no request is cancelled and no new one comes.
+    /// The number of turns before its own, the current one included: an estimate. It is exact if every visit is one
+    /// turn and nobody comes or leaves; otherwise at most 2 (n + 1) times the turns of a visit come first.
     pub turns_ahead: usize,
     /// When the reader received the request.
     pub since: Instant,

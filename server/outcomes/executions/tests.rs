@@ -11,7 +11,7 @@ use std::{
 use cardbroker_core::{
     caller::{CallerKey, Principal},
     turns::{
-        queue::Limits,
+        limits::Limits,
         turn::{CardRequirement, Disposition},
     },
 };

@@ -32,7 +32,7 @@ impl Actor {
         match self.worker.on_late() {
             Some(Work::Unit { ticket, .. }) => ticket.end_early(failure, now),
             Some(Work::Session(_)) => self.end_session(failure),
-            Some(Work::Opening { .. }) => self.refuse_opening(failure.into_not_sent()),
+            Some(Work::Opening { .. }) => self.refuse_opening(failure.into_not_sent(), now),
             Some(Work::EndOfSession { over, done, .. }) => {
                 // Tasks that the session requested before its end still need an answer.
                 let failure = failure.into_not_sent();
@@ -42,7 +42,7 @@ impl Actor {
             }
             Some(Work::Handling) | None => {}
         }
-        self.refuse_waiters(refusal);
+        self.refuse_waiters(refusal, now);
     }
 
     fn call_timeout(&self) -> Duration {
@@ -64,7 +64,7 @@ impl Actor {
             }
             Some(_) => Some(self.watchdog.call_began().unwrap_or(now) + self.call_timeout()),
         };
-        [action, self.session_deadline(now), self.positions.deadline(), self.queue.next_deadline()]
+        [action, self.session_deadline(now), self.next_look, self.positions.deadline(), self.schedule.next_deadline()]
             .into_iter()
             .flatten()
             .min()

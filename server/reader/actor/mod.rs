@@ -1,6 +1,6 @@
-//! The actor of one reader: a task that owns the reader's queue, life cycle and leases, gives the card thread its jobs,
-//! and publishes the reader's status. It carries out the decisions of the pure parts: the queue, the card's life cycle,
-//! isolation, the lease, and the two machines in `machine`.
+//! The actor of one reader: a task that owns the reader's schedule, life cycle and leases, gives the card thread its
+//! jobs, and publishes the reader's status. It carries out the decisions of the pure parts: the rule of turns, the
+//! card's life cycle, the lease, and the two machines in `machine`.
 //!
 //! | part | concern |
 //! | --- | --- |
@@ -41,11 +41,7 @@ use cardbroker_core::{
     lifecycle::{Action, CardLifecycle},
     slot::ResetKind,
     status::ReaderStatus,
-    turns::{
-        lease::Leases,
-        queue::{self, Queue},
-        turn::Disposition,
-    },
+    turns::{lease::Leases, request::RequestNumber, turn::Disposition},
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -63,13 +59,12 @@ pub use self::{
     setup::{ReaderSetup, spawn},
 };
 use crate::{
-    caller::group::GroupMark,
     policy::access::PolicyInForce,
     reader::{
         handle::TurnsMoved,
         inbox::{Message, SessionOver, TurnsQuery, Waiting},
-        isolation::Isolation,
         jobs::{CallWatchdog, Job, Report},
+        schedule::ReaderSchedule,
         statuses::StatusPublisher,
         ticket::Ticket,
     },
@@ -85,14 +80,12 @@ struct Actor {
     publisher: StatusPublisher,
     /// The status that watchers have. `None` while the reader is unplugged.
     published: Option<ReaderStatus>,
-    /// The waiting requests. A request leaves it for its turn, or with its failure.
-    queue: Queue<CallerKey, Waiting>,
-    /// The isolation group that may have left state in the card.
-    isolation: Isolation,
+    /// The rule of turns and the waiting requests. A request leaves it for its turn, or with its failure.
+    schedule: ReaderSchedule,
+    /// When the rule is asked again without an event. Set by each step.
+    next_look: Option<Instant>,
     /// The reset of the card between groups. Never changes.
     isolation_reset: ResetKind,
-    /// The maximum time of a session while others wait. Never changes.
-    max_contended_lease: Duration,
     /// The policy, from the broker. A change wakes the actor, which ends a session that the new rules forbid.
     policy: PolicyInForce,
     /// When waiters for a session get their position next.
@@ -125,15 +118,13 @@ enum Work {
         ticket: Arc<Ticket>,
         /// The disposition of the card after the unit.
         disposition: Disposition,
-        /// The caller's group, which may leave state in the card.
-        group: GroupMark,
         /// The beginning of the turn.
         since: Instant,
     },
     /// The thread resets the card for the session that has the turn.
     Opening {
         /// The number by which the caller may cancel it.
-        number: queue::RequestNumber,
+        number: RequestNumber,
         /// The request, whose purpose is a session. Granted or refused once the card is reset.
         waiting: Waiting,
         /// The beginning of the turn.
@@ -143,8 +134,6 @@ enum Work {
     Session(Box<Holding>),
     /// The thread does the last tasks of a session; then it resets the card or leaves it.
     EndOfSession {
-        /// The caller's group, which may have left state in the card.
-        group: GroupMark,
         /// The session's caller, which had the turn.
         caller: CallerKey,
         /// The beginning of the session.
@@ -189,8 +178,8 @@ impl Actor {
                     None => self.on_thread_ended(Instant::now()),
                 },
                 Some(event) = events.recv() => self.on_event(event, Instant::now()),
-                () = shutdown.cancelled(), if !self.phase.is_ending() => self.stop(),
-                () = self.isolation.reset_becomes_due() => {}
+                () = shutdown.cancelled(), if !self.phase.is_ending() => self.stop(Instant::now()),
+                () = self.schedule.group_ends() => {}
                 // Before the messages: a session that closes now closes by the new rules.
                 Ok(()) = self.policy.changed() => self.end_forbidden_session(),
                 Some(message) = messages.recv() => self.on_message(message),
@@ -207,30 +196,34 @@ impl Actor {
     /// Does all that is due at `now`: detects a call that hangs, ends a session that must give way, gives the card
     /// thread jobs and requests their turns, expires requests, and sends waiters their positions.
     fn advance(&mut self, now: Instant) {
+        self.next_look = None;
         self.check_for_hang(now);
+        self.schedule.look_at_group();
         self.judge_session(now);
         while !self.phase.is_ending() && self.worker.is_idle() {
-            if self.isolation.is_reset_due() && self.lifecycle.card().is_some() {
+            if self.schedule.is_reset_due() && self.lifecycle.card().is_some() {
                 // Outside of the next caller's turn: no member of the group is left that may use the state in the card.
                 self.start(Job::Reset(self.isolation_reset), Work::Handling);
                 break;
             }
-            match self.lifecycle.take_action(now, !self.queue.is_empty()) {
+            match self.lifecycle.take_action(now, !self.schedule.is_empty()) {
                 None => break,
                 Some(Action::Take) => self.start(Job::Take, Work::Handling),
                 Some(Action::ColdReset) => self.start(Job::ColdReset, Work::Handling),
                 Some(Action::Release) => self.start(Job::Release, Work::Handling),
-                Some(Action::Serve) => self.serve_next(now),
+                Some(Action::Serve) if self.serve_next(now) => {}
+                Some(Action::Serve) => break,
             }
         }
+        self.bound_turn(now);
         // After the turns, so that a request with a zero timeout gets a free card.
-        while let Some(waiting) = self.queue.pop_expired(now) {
+        while let Some(waiting) = self.schedule.pop_expired(now) {
             waiting.end(Failure::not_sent(
                 Reason::QueueTimeout,
                 "the turn did not come within wait_timeout: retry, or wait longer",
             ));
         }
-        self.waiting.store(self.queue.len(), Ordering::Relaxed);
+        self.waiting.store(self.schedule.len(), Ordering::Relaxed);
         self.send_positions(now);
     }
 

@@ -18,12 +18,11 @@ impl Actor {
     /// Returns the turns as `caller` may see them.
     pub(super) fn turns(&self, caller: CallerKey) -> Turns {
         let busy = self.turns_under_way();
-        let places = self.queue.of_caller(&caller).into_iter();
-        let waiting = places.map(|place| Waiter {
-            kind: place.item.kind(),
-            turns_ahead: busy + place.turns_ahead,
-            since: place.item.arrived(),
-            deadline: place.deadline,
+        let waiting = self.schedule.of_caller(caller).map(|(turns_ahead, waiting)| Waiter {
+            kind: waiting.kind(),
+            turns_ahead: busy + turns_ahead,
+            since: waiting.arrived(),
+            deadline: waiting.deadline(),
         });
         Turns { holder: self.holder(caller), waiting: waiting.collect() }
     }

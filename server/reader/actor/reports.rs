@@ -36,21 +36,24 @@ impl Actor {
                     debug!(reader = %self.id, %error, "the card could not be taken");
                 }
                 self.worker.take();
-                self.isolation.reset();
+                self.schedule.on_card_changed();
                 self.lifecycle.on_taken(taken, now)
             }
-            Report::UnitEnded { end, raised } => {
+            Report::UnitEnded { end, reset_took, left } => {
                 self.leases.end();
                 let refusal = self.lifecycle.on_unit_ended(end, now);
-                if let Some(Work::Unit { group, disposition, .. }) = self.worker.take() {
-                    self.isolation.used(&group, raised);
+                if let Some(Work::Unit { disposition, since, .. }) = self.worker.take() {
+                    if let Some((kind, took)) = reset_took {
+                        self.on_card_reset(kind, took, since + took);
+                    }
+                    self.schedule.on_turn_ended(Some(left), now);
                     self.dispose(disposition);
                 }
                 refusal
             }
-            Report::Reset(reset) => self.on_reset(reset, now),
+            Report::Reset { kind, took, reset } => self.on_reset(kind, took, reset, now),
             Report::ForeignReset(card) => {
-                self.isolation.reset();
+                self.schedule.on_reset(None, now);
                 self.lifecycle.on_foreign_reset(card, now)
             }
             Report::SessionFault { end, failure } => {
@@ -62,12 +65,12 @@ impl Actor {
             Report::Released => {
                 self.worker.take();
                 self.phase.on_released();
-                self.isolation.reset();
+                self.schedule.on_card_changed();
                 self.lifecycle.on_released();
                 None
             }
         };
-        self.refuse_waiters(refusal);
+        self.refuse_waiters(refusal, now);
         self.release_at_the_end();
     }
 
@@ -82,7 +85,7 @@ impl Actor {
             Event::Unplugged => {
                 self.phase.on_unplugged();
                 let gone = unplugged();
-                self.end_all(&gone);
+                self.end_all(&gone, now);
                 self.lifecycle.on_unavailable(gone.message.to_string(), now);
                 Some(gone)
             }
@@ -90,15 +93,16 @@ impl Actor {
         if let Some(failure) = refusal.as_ref().filter(|_| self.lifecycle.card().is_none()) {
             self.end_session(failure.clone());
         }
-        self.refuse_waiters(refusal);
+        self.refuse_waiters(refusal, now);
     }
 
     /// The broker stops: refuses the waiters, ends the session, and releases the card once it is free.
-    pub(super) fn stop(&mut self) {
+    pub(super) fn stop(&mut self, now: Instant) {
         self.phase.on_stop();
-        self.end_all(&shutting_down());
+        self.schedule.on_stopping();
+        self.end_all(&shutting_down(), now);
         self.end_session(shutting_down());
-        self.refuse_opening(shutting_down());
+        self.refuse_opening(shutting_down(), now);
         self.release_at_the_end();
     }
 

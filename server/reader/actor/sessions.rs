@@ -1,23 +1,25 @@
 //! The part of the actor for sessions: how one begins, when it must give way, and how it ends.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use cardbroker_core::{
     caller::CallerKey,
     error::{Cause, Failure, Reason},
-    slot::{CardInfo, SlotError},
+    slot::{CardInfo, ResetKind, SlotError},
     status::card_removed,
     turns::{
         lease::{Activity, Terms, Verdict},
-        queue,
-        turn::Disposition,
+        request::RequestNumber,
+        turn::{Disposition, Left},
     },
 };
 use tokio::sync::{oneshot, watch};
 
 use super::{Actor, Work};
 use crate::{
-    caller::group::GroupMark,
     policy::{access::Access, audit},
     reader::{
         inbox::{Grant, Manner, Purpose, SessionOver, SessionTicket, Waiting},
@@ -29,19 +31,19 @@ use crate::{
 /// A session that has the card, on the actor's side. [`Actor::grant`] creates it, [`Actor::end_session_turn`] ends it.
 pub(super) struct Holding {
     /// The number by which the holder returns the lease.
-    number: queue::RequestNumber,
-    /// The caller's group, which may leave state in the card.
-    group: GroupMark,
+    number: RequestNumber,
     /// The caller and its permissions. Checked again when the policy changes.
     access: Access,
     /// The disposition of the card if the session ends normally.
     disposition: Disposition,
-    /// When the session must give way to waiters.
+    /// When the session began.
+    began: Instant,
+    /// When the session must give way to waiters because it idles.
     terms: Terms,
+    /// Since when others wait, of any group. Set by [`Actor::judge_session`]; `None` while nobody does.
+    contended: Option<Instant>,
     /// Whether a task is in progress. Written by the holder and the card thread, read here.
     activity: Arc<Activity>,
-    /// Since when others wait. Set by [`Actor::judge_session`]; `None` while nobody does.
-    contended: Option<Instant>,
     /// To the holder: the number of waiting callers.
     waiters: watch::Sender<usize>,
     /// To the holder: why the broker has ended the session. Dropped without a reason after a normal end.
@@ -53,7 +55,7 @@ pub(super) struct Holding {
 impl Holding {
     /// When the session's turn began.
     pub(super) fn began(&self) -> Instant {
-        self.terms.began
+        self.began
     }
 
     /// The session's caller, by which turns and quotas are counted.
@@ -66,19 +68,13 @@ impl Actor {
     /// Begins a session's turn: sends the caller its [`Grant`], and makes the session the card thread's work. Refuses
     /// the request instead if no card is usable or the policy forbids the session by now. `reset` is whether the card
     /// was reset for this session.
-    pub(super) fn grant(
-        &mut self,
-        number: queue::RequestNumber,
-        group: GroupMark,
-        session: Box<SessionTicket>,
-        reset: bool,
-        now: Instant,
-    ) {
+    pub(super) fn grant(&mut self, number: RequestNumber, session: Box<SessionTicket>, reset: bool, now: Instant) {
         let card = self.lifecycle.card().cloned().ok_or_else(|| self.lifecycle.refusal().unwrap_or_else(card_removed));
         // The policy may have changed during a reset.
         let card = match card.and_then(|card| session.access.holds().map(|()| card)) {
             Ok(card) => card,
             Err(refusal) => {
+                self.schedule.on_turn_ended(None, now);
                 session.refuse(refusal);
                 return;
             }
@@ -95,14 +91,11 @@ impl Actor {
             waiters: waiters_seen,
             over: over_seen,
         };
-        let terms = Terms {
-            began: now,
-            idle_timeout: session.request.idle_timeout,
-            max_contended_lease: self.max_contended_lease,
-        };
+        let terms = Terms { idle_timeout: session.request.idle_timeout };
         if session.grant.send(Ok(grant)).is_err() {
             // Its caller has disconnected meanwhile.
             self.leases.end();
+            self.schedule.on_turn_ended(None, now);
             return;
         }
         self.lifecycle.on_turn();
@@ -110,41 +103,46 @@ impl Actor {
         record.begin(now);
         access.audit(audit::SessionRecord::Began);
         let disposition = session.request.disposition;
-        let contended = None;
-        let holding = Holding { number, group, access, disposition, terms, activity, contended, waiters, over, record };
+        let holding = Holding {
+            number,
+            access,
+            disposition,
+            began: now,
+            terms,
+            contended: None,
+            activity,
+            waiters,
+            over,
+            record,
+        };
         // The session gives the thread its tasks itself.
         self.worker.begin(Work::Session(Box::new(holding)));
     }
 
-    /// Checks whether the session that has the card must give way, and reports the number of waiters to it.
+    /// Checks whether the session that has the card idles for too long, and reports the number of waiters to it.
     pub(super) fn judge_session(&mut self, now: Instant) {
         let Some(Work::Session(holding)) = self.worker.work_mut() else { return };
-        let callers = self.queue.callers();
+        let callers = self.schedule.waiting_callers();
         holding.contended = (callers > 0).then(|| holding.contended.unwrap_or(now));
         holding.waiters.send_if_modified(|current| std::mem::replace(current, callers) != callers);
-        let (cause, message) = match holding.terms.judge(now, holding.contended, holding.activity.idle_since()) {
-            Verdict::GoOn(_) => return,
-            Verdict::Idles => (Cause::Idle, "the session idled while others waited: open a new one"),
-            Verdict::TooLong => {
-                let message = "the session held the card for the maximum time while others waited: open a new one";
-                (Cause::TooLong, message)
-            }
-        };
-        self.end_session(Failure::revoked(cause, message));
+        if holding.terms.judge(now, holding.contended, holding.activity.idle_since()) == Verdict::Idles {
+            let message = "the session idled while others waited: open a new one";
+            self.end_session(Failure::revoked(Cause::Idle, message));
+        }
     }
 
-    /// When the session that has the card must be checked again.
+    /// When the session that has the card must be checked again because it may idle.
     pub(super) fn session_deadline(&self, now: Instant) -> Option<Instant> {
         let Some(Work::Session(holding)) = self.worker.work() else { return None };
         match holding.terms.judge(now, holding.contended, holding.activity.idle_since()) {
             Verdict::GoOn(check) => check,
-            Verdict::Idles | Verdict::TooLong => Some(now),
+            Verdict::Idles => Some(now),
         }
     }
 
     /// Ends the session for its holder, which has closed it or has disconnected (`manner`); no effect unless the
     /// session with this number still has the card.
-    pub(super) fn close_session(&mut self, number: queue::RequestNumber, manner: Manner) {
+    pub(super) fn close_session(&mut self, number: RequestNumber, manner: Manner) {
         let Some(Work::Session(holding)) = self.worker.work() else { return };
         if holding.number != number {
             return;
@@ -182,9 +180,10 @@ impl Actor {
     }
 
     /// Ends the wait of the session that has the turn but no reset card yet, if there is one. The reset continues.
-    pub(super) fn refuse_opening(&mut self, failure: Failure) {
+    pub(super) fn refuse_opening(&mut self, failure: Failure, now: Instant) {
         self.worker.change(|work| match work {
             Work::Opening { waiting, .. } => {
+                self.schedule.on_turn_ended(None, now);
                 waiting.end(failure);
                 Work::Handling
             }
@@ -202,9 +201,9 @@ impl Actor {
         self.worker.change(|work| match work {
             Work::Session(holding) => {
                 let (caller, since) = (holding.caller(), holding.began());
-                let Holding { group, over, mut record, .. } = *holding;
+                let Holding { over, mut record, .. } = *holding;
                 record.end(outcome);
-                Work::EndOfSession { group, caller, since, over, done }
+                Work::EndOfSession { caller, since, over, done }
             }
             other => other,
         });
@@ -215,22 +214,18 @@ impl Actor {
     /// turn may begin. Returns a refusal for waiters.
     pub(super) fn on_session_end(
         &mut self,
-        reset: Option<Result<CardInfo, SlotError>>,
+        reset: Option<(ResetKind, Duration, Result<CardInfo, SlotError>)>,
         raised: bool,
         now: Instant,
     ) -> Option<Failure> {
         let work = self.worker.take();
+        self.schedule.on_turn_ended(Some(Left { raised, ..Left::default() }), now);
         let refusal = match reset {
-            Some(reset) => {
-                self.isolation.reset();
+            Some((kind, took, reset)) => {
+                self.on_card_reset(kind, took, now);
                 self.lifecycle.on_reset(reset, now)
             }
-            None => {
-                if let Some(Work::EndOfSession { group, .. }) = &work {
-                    self.isolation.used(group, raised);
-                }
-                self.lifecycle.on_left_as_is(now)
-            }
+            None => self.lifecycle.on_left_as_is(now),
         };
         if let Some(Work::EndOfSession { done: Some(done), .. }) = work {
             // An error means that the holder has disconnected.
@@ -240,24 +235,38 @@ impl Actor {
     }
 
     /// The card was reset: between groups, after a unit, for a session that begins, or by a session.
-    pub(super) fn on_reset(&mut self, reset: Result<CardInfo, SlotError>, now: Instant) -> Option<Failure> {
-        self.isolation.reset();
+    pub(super) fn on_reset(
+        &mut self,
+        kind: ResetKind,
+        took: Duration,
+        reset: Result<CardInfo, SlotError>,
+        now: Instant,
+    ) -> Option<Failure> {
         let is_reset = reset.is_ok();
-        let refusal = self.lifecycle.on_reset(reset, now);
         // A session continues, or ends, on the card that it had reset.
         if matches!(self.worker.work(), Some(Work::Session(_) | Work::EndOfSession { .. })) {
-            return refusal;
+            self.schedule.on_reset(None, now);
+            return self.lifecycle.on_reset(reset, now);
         }
+        self.on_card_reset(kind, took, now);
+        let refusal = self.lifecycle.on_reset(reset, now);
         if let Some(Work::Opening { number, waiting, .. }) = self.worker.take()
-            && let Waiting { group, purpose: Purpose::Session(session) } = waiting
+            && let Waiting { purpose: Purpose::Session(session), .. } = waiting
         {
             if is_reset {
-                self.grant(number, group, session, true, now);
+                self.grant(number, session, true, now);
             } else {
+                self.schedule.on_turn_ended(None, now);
                 let failed = || Failure::not_sent(Reason::ResetFailed, "the reset before the session failed: retry");
                 session.refuse(self.lifecycle.refusal().unwrap_or_else(failed));
             }
         }
         refusal
+    }
+
+    /// Tells the rule of turns of a reset by the broker. What resets between groups cost is learned from those of the
+    /// same kind.
+    pub(super) fn on_card_reset(&mut self, kind: ResetKind, took: Duration, now: Instant) {
+        self.schedule.on_reset((kind == self.isolation_reset).then_some(took), now);
     }
 }

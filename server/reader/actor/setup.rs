@@ -1,9 +1,6 @@
 //! The inputs of an actor, and its start.
 
-use std::{
-    io,
-    time::{Duration, Instant},
-};
+use std::{io, time::Instant};
 
 use cardbroker_core::{
     card::{
@@ -11,10 +8,7 @@ use cardbroker_core::{
         pin_guard::{Guarded, PinGuard},
     },
     lifecycle::CardLifecycle,
-    turns::{
-        lease::Leases,
-        queue::{Limits, Queue},
-    },
+    turns::{lease::Leases, limits::Limits, schedule::Settings},
 };
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -32,7 +26,7 @@ use crate::{
     reader::{
         card::thread as card_thread,
         handle::{Requests, TurnsMoved},
-        isolation::Isolation,
+        schedule::ReaderSchedule,
         statuses::StatusPublisher,
     },
 };
@@ -47,8 +41,8 @@ pub struct ReaderSetup {
     pub settings: ReaderSettings,
     /// Maximum waiting requests, of one caller and of all together.
     pub limits: Limits,
-    /// The maximum time of a session while others wait.
-    pub max_contended_lease: Duration,
+    /// The maximum times of visits and contended turns.
+    pub turns: Settings,
     /// The policy, now and after every change.
     pub policy: PolicyInForce,
     /// The only access to the reader's slot. Moves into the card thread.
@@ -84,10 +78,9 @@ pub fn spawn(setup: ReaderSetup, tasks: &TaskTracker) -> io::Result<mpsc::Sender
         id: setup.id,
         publisher: setup.publisher,
         published: None,
-        queue: Queue::new(setup.limits),
-        isolation: Isolation::default(),
+        schedule: ReaderSchedule::new(setup.limits, setup.turns),
+        next_look: None,
         isolation_reset: setup.settings.isolation_reset,
-        max_contended_lease: setup.max_contended_lease,
         policy: setup.policy,
         positions: Positions::default(),
         waiting: setup.requests.waiting,

@@ -34,7 +34,7 @@ impl Actor {
             Reason::Internal,
             "the reader's thread has no room for the work: restart the broker and report the fault",
         );
-        self.refuse_opening(failure.clone());
+        self.refuse_opening(failure.clone(), now);
         if let Some(report) = job.refuse(failure, now) {
             self.on_report(report, now);
         }
@@ -57,7 +57,7 @@ impl Actor {
             // Without effect on a unit that the thread has ended before.
             Some(Work::Unit { ticket, .. }) => drop(ticket.end(Some(failure), now)),
             Some(Work::Session(_)) => self.end_session(failure),
-            Some(Work::Opening { .. }) => self.refuse_opening(failure.into_not_sent()),
+            Some(Work::Opening { .. }) => self.refuse_opening(failure.into_not_sent(), now),
             Some(Work::EndOfSession { over, done, .. }) => {
                 over.send_replace(Some(SessionOver { failure: failure.into_not_sent(), hangs: true }));
                 // An error means that the holder has gone.
@@ -66,7 +66,7 @@ impl Actor {
             Some(Work::Handling) | None => {}
         }
         self.worker.take();
-        self.end_all(&self.ended());
+        self.end_all(&self.ended(), now);
         if is_plugged {
             self.lifecycle.on_unavailable(reader_ended().message.into_owned(), now);
             self.publisher.publish(Some(self.lifecycle.status()));

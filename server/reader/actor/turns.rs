@@ -6,9 +6,11 @@ use std::{
 };
 
 use cardbroker_core::{
-    error::{Failure, Reason},
+    error::{Cause, Failure, Reason},
+    slot::ResetKind,
     turns::{
-        queue,
+        request::RequestNumber,
+        schedule::Decision,
         turn::{Disposition, Turn},
     },
 };
@@ -50,54 +52,94 @@ impl Actor {
             Message::Submit { number, caller, waiting } => {
                 let refusal = self.lifecycle.refusal().filter(|refusal| waiting.turn().is_refused_by(refusal));
                 let is_session = matches!(waiting.purpose, Purpose::Session(_));
-                let deadline = waiting.deadline();
                 if let Some(failure) = refusal {
                     waiting.end(failure);
-                } else if let Err((waiting, full)) = self.queue.push(number, caller, deadline, waiting) {
+                } else if let Err(refused) = self.schedule.push(number, caller, waiting, now) {
+                    let (waiting, full) = *refused;
                     waiting.end(Failure::not_sent(Reason::QueueFull, full.to_string()));
                 } else if is_session {
                     self.positions.sessions += 1;
                     self.positions.due = Some(now);
                 }
             }
-            Message::Cancel { number, manner } => self.cancel(number, manner),
+            Message::Cancel { number, manner } => self.cancel(number, manner, now),
         }
         self.positions.moved(now);
     }
 
     /// A caller no longer waits, or the holder of a session ends it.
-    fn cancel(&mut self, number: queue::RequestNumber, manner: Manner) {
-        if self.queue.remove(number).is_none() {
+    fn cancel(&mut self, number: RequestNumber, manner: Manner, now: Instant) {
+        if self.schedule.remove(number, now).is_none() {
             self.close_session(number, manner);
         }
     }
 
-    /// Gives the next request its turn, if its caller still waits and its conditions hold.
-    pub(super) fn serve_next(&mut self, now: Instant) {
-        let Some((number, waiting)) = self.queue.pop() else { return };
+    /// Carries out the rule's next decision on the free card. Returns `false` if nothing is due now.
+    pub(super) fn serve_next(&mut self, now: Instant) -> bool {
+        match self.schedule.next(now) {
+            Decision::Start { number, reset, .. } => {
+                self.begin_turn(number, reset.then_some(self.isolation_reset), now);
+                true
+            }
+            Decision::Linger(end) => {
+                self.next_look = Some(end);
+                false
+            }
+            Decision::Reset | Decision::Idle | Decision::Busy(_) | Decision::Stop => false,
+        }
+    }
+
+    /// Gives a request its turn, if its caller still waits and its conditions hold. The conditions are checked before
+    /// the `isolation` reset, which no other request needs.
+    fn begin_turn(&mut self, number: RequestNumber, isolation: Option<ResetKind>, now: Instant) {
         self.positions.moved(now);
+        let Some(waiting) = self.schedule.get(number) else { return };
         let broken = waiting.broken_condition(&self.lifecycle.insertion_id(), &self.lifecycle.state_tag());
         // The policy may have changed during the wait.
         if let Some(failure) = broken.or_else(|| waiting.access().holds().err()) {
-            waiting.end(failure);
+            if let Some(waiting) = self.schedule.remove(number, now) {
+                waiting.end(failure);
+            }
             return;
         }
-        let isolation = self.isolation.demands_reset(&waiting.group).then_some(self.isolation_reset);
         let reset = waiting.turn().first_reset(isolation);
-        let Waiting { group, purpose } = waiting;
+        if let Purpose::Unit(unit) = &waiting.purpose
+            && !unit.ticket.begin(self.turn_at(now, reset.is_some()))
+        {
+            // Its caller has disconnected.
+            self.schedule.remove(number, now);
+            return;
+        }
+        let Some(Waiting { group, purpose }) = self.schedule.on_turn_began(number, now) else { return };
         match (purpose, reset) {
             (Purpose::Unit(UnitTicket { ticket, disposition, .. }), reset) => {
-                if ticket.begin(self.turn_at(now, reset.is_some())) {
-                    self.lifecycle.on_turn();
-                    let job = UnitJob { ticket: Arc::clone(&ticket), lease: self.leases.grant(), reset };
-                    self.start(Job::Unit(job), Work::Unit { ticket, disposition, group, since: now });
-                }
+                self.lifecycle.on_turn();
+                let job = UnitJob { ticket: Arc::clone(&ticket), lease: self.leases.grant(), reset };
+                self.start(Job::Unit(job), Work::Unit { ticket, disposition, since: now });
             }
             (Purpose::Session(session), Some(kind)) => {
                 let waiting = Waiting { group, purpose: Purpose::Session(session) };
                 self.start(Job::Reset(kind), Work::Opening { number, waiting, since: now });
             }
-            (Purpose::Session(session), None) => self.grant(number, group, session, false, now),
+            (Purpose::Session(session), None) => self.grant(number, session, false, now),
+        }
+    }
+
+    /// Ends the turn under way if it has gone on for as long as it may while callers of other groups wait.
+    pub(super) fn bound_turn(&mut self, now: Instant) {
+        let is_turn = matches!(self.worker.work(), Some(Work::Unit { .. } | Work::Session(_)));
+        if !is_turn || self.worker.hangs() {
+            return;
+        }
+        match self.schedule.next(now) {
+            Decision::Busy(look) => self.next_look = look,
+            Decision::Stop if matches!(self.worker.work(), Some(Work::Session(_))) => {
+                let message = "the session held the card for the maximum time while others waited: open a new one";
+                self.end_session(Failure::revoked(Cause::TooLong, message));
+            }
+            // The card thread looks before each exchange.
+            Decision::Stop => self.leases.tell_to_stop(now),
+            Decision::Start { .. } | Decision::Reset | Decision::Linger(_) | Decision::Idle => {}
         }
     }
 
@@ -124,16 +166,16 @@ impl Actor {
     }
 
     /// Refuses waiting requests that cannot wait for the cause of `refusal` to end.
-    pub(super) fn refuse_waiters(&mut self, refusal: Option<Failure>) {
+    pub(super) fn refuse_waiters(&mut self, refusal: Option<Failure>, now: Instant) {
         let Some(failure) = refusal else { return };
-        for waiting in self.queue.remove_if(|waiting| waiting.turn().is_refused_by(&failure)) {
+        for waiting in self.schedule.remove_if(now, |waiting| waiting.turn().is_refused_by(&failure)) {
             waiting.end(failure.clone());
         }
     }
 
     /// Ends all waiting requests with `failure`. The request that has the turn is not affected.
-    pub(super) fn end_all(&mut self, failure: &Failure) {
-        for waiting in self.queue.remove_if(|_| true) {
+    pub(super) fn end_all(&mut self, failure: &Failure, now: Instant) {
+        for waiting in self.schedule.remove_if(now, |_| true) {
             waiting.end(failure.clone());
         }
     }
@@ -146,7 +188,7 @@ impl Actor {
         self.positions.due = None;
         let busy = self.turns_under_way();
         let mut sessions = 0;
-        for (before, (_, waiting)) in self.queue.in_order().enumerate() {
+        for (before, waiting) in self.schedule.in_order().enumerate() {
             if let Purpose::Session(session) = &waiting.purpose {
                 sessions += 1;
                 let ahead = busy + before;

@@ -12,7 +12,7 @@ use cardbroker_core::{
     apdu::ApduBytes,
     card::{
         gate::{self, Gate},
-        unit::{CommandResult, Exchange, Next, UnitRun},
+        unit::{Exchange, Next, UnitRun},
     },
     error::{Failure, Reason},
     lifecycle::{
@@ -21,7 +21,11 @@ use cardbroker_core::{
     },
     slot::{CardInfo, ProtocolChoice, ResetKind, SlotError},
     status::preceding_failed,
-    turns::{lease::Lease, turn::Turn},
+    turns::{
+        bounds,
+        lease::Lease,
+        turn::{Left, Turn},
+    },
 };
 use tokio::sync::oneshot;
 
@@ -87,13 +91,17 @@ impl CardWorker {
                 self.card = taken.clone().ok();
                 Report::Taken(taken)
             }
-            Job::ColdReset => Report::Taken(self.reset(ResetKind::Cold)),
-            Job::Reset(kind) => Report::Reset(self.reset(kind)),
+            Job::ColdReset => Report::Taken(self.reset(ResetKind::Cold).0),
+            Job::Reset(kind) => {
+                let (reset, took) = self.reset(kind);
+                Report::Reset { kind, took, reset }
+            }
             Job::Unit(unit) => {
-                let (end, failure) = self.run(&unit.ticket, &unit.lease, unit.reset);
+                let Ran { end, failure, reset_took, is_pair_open } = self.run(&unit.ticket, &unit.lease, unit.reset);
                 let ended = Instant::now();
+                let left = Left { raised: self.gate.is_raised(), rests: false, is_pair_open };
                 // Before the answer: a caller that has it and asks again at once finds the card free.
-                report(Report::UnitEnded { end, raised: self.gate.is_raised() });
+                report(Report::UnitEnded { end, reset_took, left });
                 unit.ticket.end(failure, ended);
                 return;
             }
@@ -102,8 +110,12 @@ impl CardWorker {
                 None => return,
             },
             Job::EndOfSession(reset) => {
-                let reset = reset.filter(|_| self.card.is_some()).map(|kind| self.reset(kind));
-                Report::SessionEnded { reset, raised: self.gate.is_raised() }
+                let raised = self.gate.is_raised();
+                let reset = reset.filter(|_| self.card.is_some()).map(|kind| {
+                    let (reset, took) = self.reset(kind);
+                    (kind, took, reset)
+                });
+                Report::SessionEnded { reset, raised }
             }
             Job::Release => {
                 self.watchdog.during(|| self.slot.release());
@@ -143,13 +155,13 @@ impl CardWorker {
         if !ticket.begin(turn) {
             return (None, true);
         }
-        let (end, failure) = self.run(ticket, lease, None);
+        let Ran { end, failure, .. } = self.run(ticket, lease, None);
         let unanswered = ticket.end(failure.clone(), Instant::now());
         match (end, failure) {
             (UnitEnd::InOrder(_), _) => (None, unanswered),
             // The session may continue: its holder knows of the reset, and the card holds no state of it.
             (UnitEnd::Lost, Some(failure)) if failure.reason == Reason::CardReset => {
-                let report = match self.reset(ResetKind::Warm) {
+                let report = match self.reset(ResetKind::Warm).0 {
                     Ok(card) => Report::ForeignReset(card),
                     Err(_) => Report::SessionFault { end: UnitEnd::Lost, failure },
                 };
@@ -167,9 +179,9 @@ impl CardWorker {
         kind: ResetKind,
         reply: oneshot::Sender<Result<CardInfo, Failure>>,
     ) -> (Option<Report>, bool) {
-        let reset = self.reset(kind);
+        let (reset, took) = self.reset(kind);
         let (report, answer) = match reset {
-            Ok(card) => (Report::Reset(Ok(card.clone())), Ok(card)),
+            Ok(card) => (Report::Reset { kind, took, reset: Ok(card.clone()) }, Ok(card)),
             Err(error) => {
                 let Fault { failure, end } = self.fault(&error);
                 let failure = failure.into_not_sent();
@@ -182,58 +194,85 @@ impl CardWorker {
         (Some(report), failed)
     }
 
-    fn reset(&mut self, kind: ResetKind) -> Result<CardInfo, SlotError> {
+    /// Resets the card. Returns the card after it, and how long the reset took.
+    fn reset(&mut self, kind: ResetKind) -> (Result<CardInfo, SlotError>, Duration) {
+        let began = Instant::now();
         let reset = self.watchdog.during(|| self.slot.reset(kind, self.protocols));
         if reset.is_ok() {
             self.gate.reset();
         }
         self.card = reset.clone().ok();
-        reset
+        (reset, began.elapsed())
     }
 
-    /// Runs a unit to its end or first stop, even if its caller disconnects. Returns how it left the card, and the
-    /// failure that stopped it. Its ticket still waits for its end.
-    fn run(&mut self, ticket: &Ticket, lease: &Lease, reset: Option<ResetKind>) -> (UnitEnd, Option<Failure>) {
-        let Tried { end, failure, partial } = self.try_run(ticket, lease, reset);
-        if let Some(partial) = partial {
-            ticket.push_partial(partial);
-        }
-        if !matches!(end, UnitEnd::InOrder(_)) {
+    /// Runs a unit to its end or first stop, even if its caller disconnects. Its ticket still waits for its end.
+    fn run(&mut self, ticket: &Ticket, lease: &Lease, reset: Option<ResetKind>) -> Ran {
+        let ran = self.try_run(ticket, lease, reset);
+        if !matches!(ran.end, UnitEnd::InOrder(_)) {
             self.card = None;
             self.gate.forget();
         }
-        (end, failure)
+        ran
     }
 
-    fn try_run(&mut self, ticket: &Ticket, lease: &Lease, reset: Option<ResetKind>) -> Tried {
-        if let Some(Err(error)) = reset.map(|kind| self.reset(kind)) {
-            // The commands were not sent, with or without a reset.
-            return self.fault(&error).of_reset_before_unit().into();
+    fn try_run(&mut self, ticket: &Ticket, lease: &Lease, reset: Option<ResetKind>) -> Ran {
+        let mut reset_took = None;
+        if let Some(kind) = reset {
+            let (reset, took) = self.reset(kind);
+            if let Err(error) = reset {
+                // The commands were not sent, with or without a reset.
+                return self.fault(&error).of_reset_before_unit().into();
+            }
+            reset_took = Some((kind, took));
         }
         let Some(card) = self.card.clone() else { return Fault::removed().into() };
         let mut run = match UnitRun::new(&ticket.commands, card.protocol) {
             Ok(run) => run,
-            Err(failure) => return Tried { end: UnitEnd::InOrder(card), failure: Some(failure), partial: None },
+            Err(failure) => {
+                return Ran { end: UnitEnd::InOrder(card), failure: Some(failure), reset_took, is_pair_open: false };
+            }
         };
-        let (end, failure) = loop {
+        let (end, failure) = self.steps(&mut run, card, ticket, lease);
+        if let Some(partial) = run.take_partial() {
+            ticket.push_partial(partial);
+        }
+        let is_pair_open = failure.is_none() && run.is_pair_open();
+        Ran { end, failure, reset_took, is_pair_open }
+    }
+
+    /// Sends the exchanges of a unit until it ends or stops. Returns how it left the card, and the failure that stopped
+    /// it.
+    fn steps(
+        &mut self,
+        run: &mut UnitRun<'_>,
+        card: CardInfo,
+        ticket: &Ticket,
+        lease: &Lease,
+    ) -> (UnitEnd, Option<Failure>) {
+        let mut has_sent = false;
+        loop {
             let exchange = match run.next() {
-                Next::Finished(stop) => break (UnitEnd::InOrder(card), stop),
+                Next::Finished(stop) => return (UnitEnd::InOrder(card), stop),
                 Next::Exchange(exchange) => exchange,
             };
+            let stops = |told| has_sent && bounds::stops(told, Instant::now(), run.is_pair_open());
+            if lease.told_to_stop().is_some_and(stops) {
+                return (UnitEnd::InOrder(card), Some(Failure::not_sent(Reason::UnitTooLong, TOO_LONG)));
+            }
             match self.exchange(ticket, lease, exchange) {
                 Ok((response, took)) => {
+                    has_sent = true;
                     if let Some(result) = run.answered(&response, took) {
                         ticket.push(result);
                     }
                 }
-                Err(NoResponse::Refused(failure)) => break (UnitEnd::InOrder(card), Some(failure)),
+                Err(NoResponse::Refused(failure)) => return (UnitEnd::InOrder(card), Some(failure)),
                 Err(NoResponse::Failed(error)) => {
                     let Fault { end, failure } = self.fault(&error);
-                    break (end, Some(failure));
+                    return (end, Some(failure));
                 }
             }
-        };
-        Tried { end, failure, partial: run.take_partial() }
+        }
     }
 
     /// Sends one APDU if the gate admits it. Returns the response, and how long card and reader took for it.
@@ -271,18 +310,24 @@ impl CardWorker {
 
 const NO_REASON: &str = "the unit failed without a reason: restart the broker and report the fault";
 
-/// The end of a unit, and what its ticket still lacks.
-struct Tried {
+const TOO_LONG: &str = "the unit used the card for the maximum time while callers of other groups waited: send the \
+                        rest in another unit, or in a session";
+
+/// The end of a unit whose ticket still waits for its end.
+struct Ran {
+    /// How the unit left the card.
     end: UnitEnd,
     /// The failure that stopped it; `None` if it finished.
     failure: Option<Failure>,
-    /// The answer so far of the command at which it stopped.
-    partial: Option<CommandResult>,
+    /// The kind of the reset at the beginning, if the card was reset, and how long it took.
+    reset_took: Option<(ResetKind, Duration)>,
+    /// Whether the last command is a link of a chain, or its answer offers more.
+    is_pair_open: bool,
 }
 
-impl From<Fault> for Tried {
+impl From<Fault> for Ran {
     fn from(Fault { failure, end }: Fault) -> Self {
-        Self { end, failure: Some(failure), partial: None }
+        Self { end, failure: Some(failure), reset_took: None, is_pair_open: false }
     }
 }
 

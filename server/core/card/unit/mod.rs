@@ -98,6 +98,8 @@ pub struct UnitRun<'a> {
     answer: Option<CommandResult>,
     /// The data bytes of all answers so far, of at most [`RESPONSE_ROOM_BYTES`]. Status words do not count.
     used_bytes: usize,
+    /// Whether the last answered command is a link of a chain, or its answer offers more.
+    is_followed: bool,
     /// Why the unit stops before its end. Set by [`UnitRun::answered`]; `None` while the unit goes on, and after its
     /// last command.
     stop: Option<Failure>,
@@ -147,7 +149,16 @@ impl<'a> UnitRun<'a> {
                 return Err(Failure::not_sent(Reason::UnsupportedLength, message));
             }
         }
-        Ok(Self { commands, protocol, index: 0, step: Step::Command, answer: None, used_bytes: 0, stop: None })
+        Ok(Self {
+            commands,
+            protocol,
+            index: 0,
+            step: Step::Command,
+            answer: None,
+            used_bytes: 0,
+            is_followed: false,
+            stop: None,
+        })
     }
 
     /// Returns the exchange that is due now, or the end of the unit.
@@ -223,6 +234,7 @@ impl<'a> UnitRun<'a> {
     fn complete(&mut self, command: &UnitCommand, word: StatusWord) {
         self.index += 1;
         self.step = Step::Command;
+        self.is_followed = word.offers_data() || command.apdu().is_some_and(|apdu| apdu.class().is_chaining());
         if self.index < self.commands.len() && !command.lets_unit_go_on(word) {
             self.stop = Some(Failure::not_sent(
                 Reason::StatusWord,
@@ -232,6 +244,12 @@ impl<'a> UnitRun<'a> {
                 ),
             ));
         }
+    }
+
+    /// Whether the exchange that is due, or the unit's next command, completes something: an answer to be fetched or a
+    /// chain of commands.
+    pub fn is_pair_open(&self) -> bool {
+        self.is_followed || !matches!(self.step, Step::Command)
     }
 
     /// Takes the incomplete answer of a command that was stopped between its exchanges: the data so far, and the status

@@ -12,7 +12,7 @@ use super::{
     super::*,
     clients::{Hand, Item, LIMITS, SessionUnitItem, Stage, group_key},
     faults::{Fault, forgetful, overstay},
-    history::{CALLERS, Step, Wish},
+    history::{CALLERS, Step, Wish, user_of},
     witness::Promise,
     world::World,
 };
@@ -85,19 +85,15 @@ impl World {
         let is_full = of_caller >= LIMITS.per_caller || clients.waiting().count() >= LIMITS.per_reader;
         let is_turned_away = self.actor.lifecycle.refusal().is_some_and(|refusal| turn.is_refused_by(&refusal));
         let caller = CallerKey::Connection(wish.caller as u64);
+        let uid = if self.fault == Some(Fault::OneUser) { 0 } else { user_of(wish.caller) as u32 };
+        let access = crate::policy::access::unlimited_for(caller, uid);
         let hand = if wish.session {
             let request = SessionRequest { turn, idle_timeout: Duration::from_secs(1), disposition };
-            clients
-                .handle
-                .open_session(crate::policy::access::unlimited(caller), member.mark(), request, self.now)
-                .map(Hand::Opening)
+            clients.handle.open_session(access, member.mark(), request, self.now).map(Hand::Opening)
         } else {
             let commands = commands(number, 0, wish.commands, wish.raises);
             let request = UnitRequest { commands, turn, disposition };
-            clients
-                .handle
-                .submit(crate::policy::access::unlimited(caller), member.mark(), request, self.now)
-                .map(Hand::Unit)
+            clients.handle.submit(access, member.mark(), request, self.now).map(Hand::Unit)
         };
         let Ok(hand) = hand else { return };
         clients.items.push(Item {
@@ -108,6 +104,7 @@ impl World {
             insertion: String::new(),
             ahead: of_caller,
             turns: [0; CALLERS],
+            overtaken: [false; CALLERS],
             commands: 0,
             wish,
         });

@@ -2,12 +2,12 @@
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Instant};
 
-use cardbroker_core::turns::queue::Limits;
+use cardbroker_core::turns::limits::Limits;
 use futures_util::FutureExt;
 
 use super::{
     super::*,
-    history::{CALLERS, GROUPS, Wish},
+    history::{CALLERS, GROUPS, USERS, Wish},
     witness::Generation,
 };
 use crate::{
@@ -30,6 +30,10 @@ pub(super) struct Clients {
     pub(super) resets: Vec<(usize, SessionReset)>,
     pub(super) closing: Vec<Pin<Box<dyn Future<Output = ()> + Send>>>,
     pub(super) last_turn: u64,
+    /// The user and the group of the last turn, and since when they have the card.
+    pub(super) visit: Option<(usize, Generation, Instant)>,
+    /// How many visits each user has had while another one waits for its next turn.
+    pub(super) visits: [[usize; USERS]; USERS],
 }
 
 /// A request for a unit or a session. Its index in the list identifies it, and is its number in the queue.
@@ -42,8 +46,10 @@ pub(super) struct Item {
     pub(super) insertion: String,
     /// The number of the same caller's requests that wait before it.
     pub(super) ahead: usize,
-    /// The number of turns of each caller since it arrived.
+    /// The number of visits of each caller of the same user since it arrived.
     pub(super) turns: [usize; CALLERS],
+    /// Whether one of those began while its group held the card.
+    pub(super) overtaken: [bool; CALLERS],
     pub(super) commands: u8,
 }
 
@@ -87,7 +93,8 @@ impl Clients {
         let groups = Groups::default();
         let members = (0..GROUPS).map(|group| (0, groups.join(group_key(group)))).collect();
         let (items, requested, resets, closing) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { handle, groups, members, items, requested, resets, closing, last_turn: 0 }
+        let visits = [[0; USERS]; USERS];
+        Self { handle, groups, members, items, requested, resets, closing, last_turn: 0, visit: None, visits }
     }
 
     pub(super) fn waiting(&self) -> impl Iterator<Item = &Item> {

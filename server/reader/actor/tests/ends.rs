@@ -10,7 +10,8 @@ use cardbroker_core::{
     policy::{Policy, ReaderNames, rule::Operation},
     slot::{CardCommand, CardInfo, Protocol, ProtocolChoice, SlotError, SlotStatus},
     turns::{
-        queue::Limits,
+        limits::Limits,
+        schedule::Settings,
         turn::{CardRequirement, Disposition, TurnRequest},
     },
 };
@@ -71,7 +72,7 @@ impl Slot for HeldSlot {
 
 pub(super) struct World {
     pub(super) handle: ReaderHandle,
-    groups: Groups,
+    pub(super) groups: Groups,
     pub(super) go: thread_mpsc::Sender<()>,
     resets: Arc<Mutex<usize>>,
     calls: Arc<Mutex<usize>>,
@@ -90,11 +91,20 @@ impl World {
     /// A world whose exchanges fail or succeed.
     pub(super) async fn with_card(exchange_timeout: Duration, succeeds: bool) -> Self {
         let fails = || Err(SlotError::Lost("as scripted".into()));
-        Self::with_answer(exchange_timeout, if succeeds { || Ok(vec![0x90, 0x00].into()) } else { fails }).await
+        let answer: fn() -> _ = if succeeds { || Ok(vec![0x90, 0x00].into()) } else { fails };
+        Self::with_settings(exchange_timeout, answer, Settings::default()).await
     }
 
     /// A world whose exchanges get their answers from `answer`.
     pub(super) async fn with_answer(exchange_timeout: Duration, answer: fn() -> Result<ApduBytes, SlotError>) -> Self {
+        Self::with_settings(exchange_timeout, answer, Settings::default()).await
+    }
+
+    pub(super) async fn with_settings(
+        exchange_timeout: Duration,
+        answer: fn() -> Result<ApduBytes, SlotError>,
+        settings: Settings,
+    ) -> Self {
         let (go, held) = thread_mpsc::channel();
         let [resets, calls] = [(); 2].map(|()| Arc::new(Mutex::new(0)));
         let limits = Limits { per_caller: 8, per_reader: 8 };
@@ -107,7 +117,7 @@ impl World {
             identity: "t".into(),
             settings: ReaderSettings { exchange_timeout, ..ReaderSettings::default() },
             limits,
-            max_contended_lease: LONG,
+            turns: settings,
             policy: policy.subscribe(),
             slot: Box::new(HeldSlot { go: held, answer, calls: Arc::clone(&calls), resets: Arc::clone(&resets) }),
             publisher: statuses.publisher("r"),
@@ -172,7 +182,7 @@ impl World {
         self.handle.submit(access, mark, request, Instant::now())
     }
 
-    fn access(&self, connection: u64, operation: Operation) -> Access {
+    pub(super) fn access(&self, connection: u64, operation: Operation) -> Access {
         let caller = Caller::local(connection, 0, 0, None, None);
         let names = ReaderNames { id: "scripted".into(), display_name: "scripted".into() };
         Access::new(self.policy.subscribe(), AuditTrail::default(), caller, names.into(), operation, Vec::new())
@@ -190,7 +200,17 @@ impl World {
 
     /// Waits until an exchange has begun.
     pub(super) async fn until_calling(&self) {
-        until(|| *self.calls.lock().unwrap() > 0).await;
+        self.until_calls(1).await;
+    }
+
+    /// How many exchanges have begun.
+    pub(super) fn calls(&self) -> usize {
+        *self.calls.lock().unwrap()
+    }
+
+    /// Waits until so many exchanges have begun.
+    pub(super) async fn until_calls(&self, count: usize) {
+        until(|| self.calls() >= count).await;
     }
 
     pub(super) async fn ends(self) {
@@ -220,7 +240,7 @@ async fn until(condition: impl Fn() -> bool) {
     tokio::time::timeout(LONG, holds).await.expect("it happens");
 }
 
-fn turn(reset_first: bool) -> TurnRequest {
+pub(super) fn turn(reset_first: bool) -> TurnRequest {
     TurnRequest {
         reset_before: reset_first.then_some(ResetKind::Warm),
         if_insertion_id: None,
@@ -308,9 +328,11 @@ async fn a_session_with_a_lost_card_gets_no_other() {
 #[tokio::test]
 async fn a_unit_that_may_not_wait_follows_the_callers_answered_one() {
     let world = World::with_card(LONG, true).await;
-    for _ in 0..5_000 {
+    for turn in 0..5_000 {
         world.go.send(()).unwrap();
-        let mut unit = world.submit_within(Duration::ZERO, 1, Disposition::Leave).unwrap();
+        // The first one waits until the card is taken.
+        let wait_timeout = if turn == 0 { LONG } else { Duration::ZERO };
+        let mut unit = world.submit_within(wait_timeout, 1, Disposition::Leave).unwrap();
         let outcome = tokio::time::timeout(LONG, unit.outcome()).await.expect("it is answered");
         assert_eq!(outcome.map(|unit| unit.results.len()), Ok(1));
     }

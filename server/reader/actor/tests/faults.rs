@@ -12,8 +12,10 @@ use crate::reader::jobs::UnitJob;
 pub(super) enum Fault {
     /// The last of a caller's requests is served first.
     LastFirst,
-    /// The queue treats all callers as one.
+    /// The schedule treats all callers of a user as one.
     OneRound,
+    /// The schedule treats all users as one.
+    OneUser,
     /// A request is dropped before it reaches the queue.
     LostWaiter,
     /// A request may wait past its timeout.
@@ -49,9 +51,10 @@ pub(super) enum Fault {
 }
 
 impl Fault {
-    pub(super) const ALL: [Self; 18] = [
+    pub(super) const ALL: [Self; 19] = [
         Self::LastFirst,
         Self::OneRound,
+        Self::OneUser,
         Self::LostWaiter,
         Self::Overstay,
         Self::TooMany,
@@ -74,7 +77,8 @@ impl Fault {
     pub(super) fn breaks(self) -> Promise {
         match self {
             Self::LastFirst => Promise::InOrder,
-            Self::OneRound => Promise::Fair,
+            Self::OneRound => Promise::FairToCallers,
+            Self::OneUser => Promise::FairToUsers,
             Self::LostWaiter => Promise::Answered,
             Self::Overstay => Promise::Leaves,
             Self::TooMany => Promise::Limits,
@@ -111,6 +115,7 @@ impl World {
         match (self.fault, step) {
             (Some(Fault::EarlyGrant), Step::Pass(_)) if matches!(self.actor.worker.work(), Some(Work::Unit { .. })) => {
                 self.actor.worker.take();
+                self.actor.schedule.on_turn_ended(None, self.now);
             }
             (Some(Fault::Impatient), Step::Poll) if self.actor.worker.is_idle() => {
                 self.actor.serve_next(self.now);
@@ -121,10 +126,7 @@ impl World {
                 }
             }
             (Some(Fault::NeedlessReset), Step::Poll) => {
-                let group = crate::caller::group::Groups::default()
-                    .join(crate::caller::group::GroupKey::Caller(CallerKey::Connection(99)))
-                    .mark();
-                self.actor.isolation.used(&group, true);
+                self.actor.schedule.end_group_too_early();
             }
             (Some(Fault::Amnesia), Step::Down) | (Some(Fault::Recount), Step::Swap) => {
                 let protocols = cardbroker_core::slot::ProtocolChoice::Any;
@@ -150,6 +152,7 @@ impl World {
             }
             Message::Submit { number, caller, waiting } => {
                 let is_one = self.fault == Some(Fault::OneRound);
+                let is_one = is_one && caller != CallerKey::Connection(3);
                 let caller = if is_one { CallerKey::Connection(0) } else { caller };
                 Some(Message::Submit { number: flip(number), caller, waiting })
             }
@@ -158,7 +161,7 @@ impl World {
     }
 
     /// Returns the item of a number in the queue.
-    pub(super) fn number(&self, number: queue::RequestNumber) -> usize {
+    pub(super) fn number(&self, number: RequestNumber) -> usize {
         let number = if self.fault == Some(Fault::LastFirst) { u64::MAX - number } else { number };
         usize::try_from(number).unwrap()
     }

@@ -7,6 +7,7 @@ use tokio::sync::oneshot::error::TryRecvError;
 use super::{
     super::*,
     clients::{Clients, Hand, Stage},
+    history::{USERS, user_of},
     witness::{Generation, Promise},
     world::{World, tag},
 };
@@ -62,13 +63,35 @@ impl World {
         self.witness.expect(Promise::OnlyReady, is_ready, || format!("{number} begins without a card"));
         clients.items[number].stage = Stage::Begun;
         clients.items[number].insertion = self.actor.lifecycle.insertion_id();
+        let (user, group) = (user_of(caller), clients.items[number].group);
+        let within = |(of, last, began)| (of, last) == (user, group) && self.now < began + self.quantum;
+        let holds_card = clients.visit.is_some_and(|(of, last, _)| (of, last) == (user, group));
+        let is_visit = !clients.visit.is_some_and(within);
+        if is_visit {
+            clients.visit = Some((user, group, self.now));
+        }
         for (other, item) in clients.items.iter_mut().enumerate().filter(|(_, item)| item.stage == Stage::Waiting) {
             if item.wish.caller == caller {
                 self.witness.expect(Promise::InOrder, other > number, || format!("{number} before {other}"));
-            } else {
+            } else if is_visit && user_of(item.wish.caller) == user {
                 item.turns[caller] += 1;
-                let (had, due) = (item.turns[caller], item.ahead + 1);
-                self.witness.expect(Promise::Fair, had <= due, || format!("{had} turns of {caller} before {other}"));
+                item.overtaken[caller] |= holds_card;
+                // One more if its group held the card.
+                let (had, due) = (item.turns[caller], item.ahead + 1 + usize::from(item.overtaken[caller]));
+                let story = || format!("{had} turns of {caller} before {other}");
+                self.witness.expect(Promise::FairToCallers, had <= due, story);
+            }
+        }
+        // One more while a user is in debt.
+        let due = 1 + usize::from(!self.quantum.is_zero());
+        for waiting in 0..USERS {
+            if waiting == user {
+                clients.visits[waiting] = [0; USERS];
+            } else if is_visit && clients.waiting().any(|item| user_of(item.wish.caller) == waiting) {
+                clients.visits[waiting][user] += 1;
+                let had = clients.visits[waiting][user];
+                let story = || format!("{had} visits of user {user} while user {waiting} waits");
+                self.witness.expect(Promise::FairToUsers, had <= due, story);
             }
         }
     }

@@ -6,7 +6,9 @@ use cardbroker_core::{slot::ResetKind, turns::turn::Disposition};
 use proptest::{collection::vec, prelude::*};
 
 pub(super) const CALLERS: usize = 4;
-pub(super) const GROUPS: usize = 3;
+pub(super) const USERS: usize = 2;
+/// Three groups of the first user, one of the second.
+pub(super) const GROUPS: usize = 4;
 
 /// A history, and the conditions of its run.
 #[derive(Debug, Clone)]
@@ -15,6 +17,8 @@ pub(super) struct History {
     pub(super) on_demand: bool,
     /// At the end the broker stops, instead of serving every request.
     pub(super) stops: bool,
+    /// For how long visits go on.
+    pub(super) quantum: Duration,
     pub(super) steps: Vec<Step>,
 }
 
@@ -84,11 +88,14 @@ pub(super) enum Fate {
 }
 
 pub(super) fn histories() -> impl Strategy<Value = History> {
-    (any::<bool>(), any::<bool>(), vec(step(), 1..150)).prop_map(|(on_demand, stops, steps)| History {
-        on_demand,
-        stops,
-        steps,
-    })
+    let quantum = select(&[0, 300]).prop_map(Duration::from_millis);
+    (any::<bool>(), any::<bool>(), quantum, vec(step(), 1..150))
+        .prop_map(|(on_demand, stops, quantum, steps)| History { on_demand, stops, quantum, steps })
+}
+
+/// The first three callers are of one user.
+pub(super) fn user_of(caller: usize) -> usize {
+    caller / 3
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -118,11 +125,12 @@ fn wish() -> impl Strategy<Value = Wish> {
     let disposition =
         prop_oneof![2 => Just(Disposition::Leave), 1 => Just(Disposition::Reset), 1 => Just(Disposition::Unpower)];
     let conditions = (select(&[0, 20, 1_000, 60_000]), any::<bool>(), reset, one_in(8), disposition);
-    (0..CALLERS, 0..GROUPS, one_in(3), any::<bool>(), 1..4_usize, conditions).prop_map(
+    (0..CALLERS, 0..GROUPS - 1, one_in(3), any::<bool>(), 1..4_usize, conditions).prop_map(
         |(caller, group, session, raises, commands, (wait, wait_for_card, reset_before, if_unchanged, disposition))| {
             Wish {
                 caller,
-                group,
+                // Of the caller's user.
+                group: if user_of(caller) == 0 { group } else { GROUPS - 1 },
                 session,
                 raises,
                 commands,

@@ -1,5 +1,5 @@
-//! Properties of every history of a reader, checked on the real actor, queue, life cycle, leases, isolation, tickets,
-//! sessions and card thread's work; each is seen broken by a planted fault.
+//! Properties of every history of a reader, checked on the real actor, schedule, life cycle, leases, tickets, sessions
+//! and card thread's work; each is seen broken by a planted fault.
 
 mod asking;
 mod clients;
@@ -10,6 +10,7 @@ mod history;
 mod pipelines;
 mod thread;
 mod thread_end;
+mod visits;
 mod witness;
 mod world;
 
@@ -28,6 +29,6 @@ fn every_promise_holds_in_every_history() {
 fn every_planted_fault_is_found() {
     for fault in Fault::ALL {
         let rule = format!("{:?}: ", fault.breaks());
-        is_broken(CASES, histories(), |history| play(history, Some(fault)), fault, &rule);
+        is_broken(4 * CASES, histories(), |history| play(history, Some(fault)), fault, &rule);
     }
 }

@@ -75,7 +75,7 @@ async fn a_reader_that_has_stopped_says_that_the_broker_stops() {
 
 #[test]
 fn a_job_without_room_fails_alone() {
-    let history = History { on_demand: false, steps: Vec::new(), stops: false };
+    let history = History { on_demand: false, steps: Vec::new(), stops: false, quantum: Duration::ZERO };
     let mut world = super::world::World::new(history, None);
     world.actor.worker.take();
     let (full, _jobs) = thread_mpsc::sync_channel(0);

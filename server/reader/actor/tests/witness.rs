@@ -19,8 +19,11 @@ pub(super) enum Promise {
     LeaseHonoured,
     /// A turn is over once another has begun, and GET RESPONSE follows its command.
     Uninterrupted,
-    /// No caller has more turns than one, and one for each of the caller's own earlier requests, while another waits.
-    Fair,
+    /// No caller has more visits than one, and one for each of the caller's own earlier requests, while another of the
+    /// same user waits; one more if its group holds the card.
+    FairToCallers,
+    /// No user has more visits than one while another waits, two while that one is in debt.
+    FairToUsers,
     /// A caller's requests are served in order.
     InOrder,
     /// Every request is answered exactly once.

@@ -11,14 +11,14 @@ use std::{
 use cardbroker_core::{
     lifecycle::Own,
     slot::SlotStatus,
-    turns::{lease::Lease, queue::Limits},
+    turns::{lease::Lease, limits::Limits, quantum::Quantum, schedule::Settings},
 };
 
 use super::{
     super::*,
     clients::{Clients, LIMITS},
     faults::Fault,
-    history::{History, Step},
+    history::{History, Step, USERS, user_of},
     thread::Task,
     witness::{Promise, Witness},
 };
@@ -39,6 +39,7 @@ pub(super) struct World {
     pub(super) witness: Witness,
     pub(super) fault: Option<Fault>,
     pub(super) now: Instant,
+    pub(super) quantum: Duration,
     requests: Requests,
     jobs: Receiver<Job>,
     pub(super) steps: vec::IntoIter<Step>,
@@ -72,16 +73,17 @@ impl World {
         let (handle, requests) = ReaderHandle::new(LIMITS, CancellationToken::new());
         let now = Instant::now() + AGE;
         let own = if history.on_demand { Own::OnDemand } else { Own::Always };
-        let limits = if fault == Some(Fault::TooMany) { Limits { per_caller: 100, per_reader: 100 } } else { LIMITS };
+        let is_boundless = matches!(fault, Some(Fault::TooMany | Fault::OneRound));
+        let limits = if is_boundless { Limits { per_caller: 100, per_reader: 100 } } else { LIMITS };
+        let quantum = Quantum::Fixed(history.quantum);
         let actor = Actor {
             id: "r".into(),
             exchange_timeout: EXCHANGE_TIMEOUT,
             publisher: Statuses::default().publisher("r"),
             published: None,
-            queue: Queue::new(limits),
-            isolation: Isolation::default(),
+            schedule: ReaderSchedule::new(limits, Settings { quantum, ..Settings::default() }),
+            next_look: None,
             isolation_reset: ResetKind::Warm,
-            max_contended_lease: Duration::from_secs(10),
             policy: crate::policy::access::unlimited_policy(),
             positions: Positions::default(),
             waiting: Arc::clone(&requests.waiting),
@@ -105,6 +107,7 @@ impl World {
             witness: Witness::new(fault.map(Fault::breaks)),
             fault,
             now,
+            quantum: history.quantum,
             requests,
             jobs,
             steps: history.steps.into_iter(),
@@ -212,8 +215,13 @@ impl World {
     fn check_invariants(&mut self) {
         let (actor, witness, now) = (&self.actor, &mut self.witness, self.now);
         let waiting = self.clients.waiting().count();
-        let counts = || format!("{waiting} wait, {} in the queue", actor.queue.len());
-        witness.expect(Promise::Leaves, waiting == actor.queue.len(), counts);
+        let counts = || format!("{waiting} wait, {} in the schedule", actor.schedule.len());
+        witness.expect(Promise::Leaves, waiting == actor.schedule.len(), counts);
+        for user in 0..USERS {
+            if !self.clients.waiting().any(|item| user_of(item.wish.caller) == user) {
+                self.clients.visits[user] = [0; USERS];
+            }
+        }
         let late = self.clients.waiting().find(|item| item.deadline <= now);
         witness.expect(Promise::Leaves, late.is_none(), || "a request waits past its deadline".into());
         let tag = tag(&actor.lifecycle.state_tag());
@@ -234,7 +242,7 @@ impl World {
         self.wakeups += 1;
         self.witness.something_happens();
         if self.wakeups == 1 && self.stops {
-            self.event(|actor, _| actor.stop());
+            self.event(Actor::stop);
         } else if self.wakeups == 1 {
             self.witness.insert();
             self.poll();

@@ -263,3 +263,23 @@ fn the_simulated_card_returns_its_answer_in_its_class_only() {
         assert_eq!(stop, (!is_there).then_some(Reason::ResponseLost), "{protocol:?} {taken} {keeps}");
     }
 }
+
+#[test]
+fn a_pair_is_open_until_its_chain_or_its_answer_is_complete() {
+    let commands =
+        [command("1020008001 31"), command("00A40400"), raw("00A4040000"), raw("00C0000002"), command("00B0000001")];
+    let mut run = UnitRun::new(&commands, Protocol::T1).unwrap();
+    let answers: [(&[u8], bool); 6] = [
+        (&[0x90, 0x00], true),
+        (&[0x61, 0x01], true),
+        (&[0xAA, 0x90, 0x00], false),
+        (&[0x9F, 0x02], true),
+        (&[0xAA, 0xBB, 0x90, 0x00], false),
+        (&[0x90, 0x00], false),
+    ];
+    assert!(!run.is_pair_open());
+    for (answer, is_open) in answers {
+        run.answered(answer, Duration::ZERO);
+        assert_eq!(run.is_pair_open(), is_open, "{answer:02X?}");
+    }
+}

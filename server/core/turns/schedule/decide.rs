@@ -1,0 +1,108 @@
+//! What is to be done now: who has the next turn, whether the visit goes on, and how long the card waits for its
+//! caller.
+
+use std::time::{Duration, Instant};
+
+use super::{Decision, Manner, Schedule};
+use crate::turns::{
+    quantum::linger,
+    request::{Id, Kind, Request},
+    visit::Visit,
+};
+
+impl<U: Id, C: Id, G: Id> Schedule<U, C, G> {
+    /// What is to be done now. Asking twice changes nothing, but that [`Decision::Stop`] is said once and that a user
+    /// in debt sits out one visit.
+    pub fn next(&mut self, now: Instant) -> Decision {
+        if let Some(turn) = &mut self.turn {
+            let Some(contention) = turn.contention.filter(|_| !turn.was_stopped) else { return Decision::Busy(None) };
+            let end = contention.end(turn.began, turn.request.kind, &self.settings.bounds);
+            turn.was_stopped = end <= now;
+            return if end <= now { Decision::Stop } else { Decision::Busy(Some(end)) };
+        }
+        if self.is_reset_due {
+            return Decision::Reset;
+        }
+        let other = self.rounds.peek(self.holds_card());
+        let Some(other) = other.and_then(|number| self.rounds.get(number)).filter(|_| !self.is_stopping) else {
+            return Decision::Idle;
+        };
+        let Some(visit) = &self.visit else { return self.start_visit(*other) };
+        let is_last_share = self.rounds.visits_left() == 0;
+        if is_last_share && visit.is_followed_by(other) && !other.demands_reset {
+            return self.start(*other, Manner::InTurn);
+        }
+        if !visit.has_quantum(self.raised) {
+            return self.start_visit(*other);
+        }
+        let own = visit.next_request(&self.rounds);
+        match own {
+            Some(own) if self.goes_on(visit, own, now) => self.start(*own, Manner::GoesOn),
+            Some(_) => self.start_visit(*other),
+            None => match self.linger_end(visit, now) {
+                Some(end) => Decision::Linger(end),
+                None => self.start_visit(*other),
+            },
+        }
+    }
+
+    /// Whether the visit goes on with `own`, its next request.
+    fn goes_on(&self, visit: &Visit<U, C, G>, own: &Request<U, C, G>, now: Instant) -> bool {
+        let is_short = own.kind != Kind::Session || !self.rounds.is_another_user_waiting(visit.user);
+        let completes_pair = visit.is_pair_open && own.caller == visit.caller;
+        let in_time = now < visit.last_begin(self.quantum()) || completes_pair && now < self.pair_end(visit);
+        is_short && in_time && !own.demands_reset
+    }
+
+    /// Until when the card waits for the visit's caller, if it does.
+    fn linger_end(&self, visit: &Visit<U, C, G>, now: Instant) -> Option<Instant> {
+        let quantum = self.quantum();
+        let likely = self.comebacks.is_likely(visit.caller);
+        let patience = visit.last_begin(quantum).min(visit.last_answer + linger(quantum));
+        let pair = visit.is_pair_open.then(|| self.pair_end(visit).min(visit.last_answer + self.settings.pair));
+        let end = likely.then_some(patience).max(pair)?;
+        // Never past a request that would expire or that waits for no time.
+        (now < end && self.rounds.next_deadline().is_none_or(|deadline| end < deadline)).then_some(end)
+    }
+
+    /// Until when an open pair may extend the visit: it is bounded as one unit.
+    fn pair_end(&self, visit: &Visit<U, C, G>) -> Instant {
+        let (_, users) = self.rounds.others(visit.user, visit.group);
+        visit.began + self.settings.bounds.unit(users)
+    }
+
+    /// The quantum of the visit under way.
+    pub(super) fn quantum(&self) -> Duration {
+        let quantum = self.settings.quantum.length(self.reset_cost.median());
+        if self.visit.as_ref().is_some_and(|visit| visit.rests) { quantum.max(self.settings.burst) } else { quantum }
+    }
+
+    /// The group that holds the card: a visit of another one would cost something.
+    pub(super) fn holds_card(&self) -> Option<G> {
+        self.visit.as_ref().filter(|visit| visit.has_quantum(self.raised)).map(|visit| visit.group)
+    }
+
+    /// Begins a visit with `next`, unless its user is in debt by a whole quantum and another user waits.
+    fn start_visit(&mut self, mut next: Request<U, C, G>) -> Decision {
+        self.collect();
+        while self.rounds.is_another_user_waiting(next.user) && self.debts.pays_a_visit(next.user) {
+            self.rounds.sit_out(next.user);
+            let other = self.rounds.peek(self.holds_card()).and_then(|number| self.rounds.get(number));
+            let Some(other) = other else { break };
+            next = *other;
+        }
+        self.start(next, Manner::NewVisit)
+    }
+
+    fn start(&mut self, request: Request<U, C, G>, manner: Manner) -> Decision {
+        self.next = Some((request.number, manner));
+        let same_handle = self.visit.as_ref().is_some_and(|visit| visit.rests && visit.caller == request.caller);
+        let continues = same_handle && manner != Manner::NewVisit && request.kind == Kind::Command;
+        Decision::Start { number: request.number, reset: self.demands_reset(&request), continues }
+    }
+
+    /// Whether the card must be reset before `request`.
+    pub(super) fn demands_reset(&self, request: &Request<U, C, G>) -> bool {
+        self.raised.is_some_and(|group| group != request.group)
+    }
+}

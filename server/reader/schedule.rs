@@ -1,0 +1,296 @@
+//! The rule of turns of one reader, with the requests themselves, the numbers of users, and the mark of the group whose
+//! end the actor waits for.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use cardbroker_core::{
+    caller::{CallerKey, UserId, UserIds},
+    turns::{
+        isolation::GroupId,
+        limits::{Full, Limits},
+        request::{Kind, Request, RequestNumber},
+        schedule::{Decision, Schedule, Settings},
+        turn::Left,
+    },
+};
+
+use super::inbox::{Purpose, Waiting};
+use crate::caller::group::GroupMark;
+
+/// The turns at one reader. Owned by its actor.
+pub(super) struct ReaderSchedule {
+    limits: Limits,
+    rule: Schedule<UserId, CallerKey, GroupId>,
+    /// The requests that wait, as the rule does.
+    waiting: HashMap<RequestNumber, Waiting>,
+    users: UserIds,
+    /// The group of the last turn, which alone may have left something in the card.
+    group: Option<GroupMark>,
+}
+
+impl ReaderSchedule {
+    /// Nobody waits yet.
+    pub(super) fn new(limits: Limits, settings: Settings) -> Self {
+        let (waiting, users) = (HashMap::new(), UserIds::default());
+        Self { limits, rule: Schedule::new(settings), waiting, users, group: None }
+    }
+
+    /// How many requests wait.
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether no request waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// How many callers wait.
+    pub(super) fn waiting_callers(&self) -> usize {
+        self.rule.rounds().waiting_callers()
+    }
+
+    /// When the next request expires.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.rule.rounds().next_deadline()
+    }
+
+    /// The request of that number, if it waits.
+    pub(super) fn get(&self, number: RequestNumber) -> Option<&Waiting> {
+        self.waiting.get(&number)
+    }
+
+    /// The requests of `caller` in the order of their turns, each with an estimate of the turns before it. The turn
+    /// under way is not counted.
+    pub(super) fn of_caller(&self, caller: CallerKey) -> impl Iterator<Item = (usize, &Waiting)> {
+        let turns = self.rule.rounds().turns_ahead_of(caller).into_iter();
+        turns.filter_map(|(number, ahead)| Some((ahead, self.waiting.get(&number)?)))
+    }
+
+    /// All requests in the order of their turns, as far as it can be told. O(n log n).
+    pub(super) fn in_order(&self) -> impl Iterator<Item = &Waiting> {
+        self.rule.rounds().in_order().into_iter().filter_map(|number| self.waiting.get(&number))
+    }
+
+    /// Lets a request wait for its turn.
+    ///
+    /// # Errors
+    /// The request and the limit that it would break.
+    pub(super) fn push(
+        &mut self,
+        number: RequestNumber,
+        caller: CallerKey,
+        waiting: Waiting,
+        now: Instant,
+    ) -> Result<(), Box<(Waiting, Full)>> {
+        if let Err(full) = self.limits.admit(self.rule.rounds().len_of(caller), self.len()) {
+            return Err(Box::new((waiting, full)));
+        }
+        let request = Request {
+            number,
+            user: self.users.id(&waiting.access().caller().principal()),
+            caller,
+            group: waiting.group.id(),
+            kind: match waiting.purpose {
+                Purpose::Unit(_) => Kind::Unit,
+                Purpose::Session(_) => Kind::Session,
+            },
+            demands_reset: waiting.turn().reset_before.is_some(),
+            share: 1,
+            deadline: waiting.deadline(),
+        };
+        self.rule.push(request, now);
+        self.waiting.insert(number, waiting);
+        Ok(())
+    }
+
+    /// Takes out one request, wherever it waits.
+    pub(super) fn remove(&mut self, number: RequestNumber, now: Instant) -> Option<Waiting> {
+        self.rule.remove(number, now);
+        self.waiting.remove(&number)
+    }
+
+    /// Takes out all requests that satisfy `condition`, in order of arrival.
+    pub(super) fn remove_if(&mut self, now: Instant, condition: impl Fn(&Waiting) -> bool) -> Vec<Waiting> {
+        let satisfy = self.waiting.iter().filter(|(_, waiting)| condition(waiting));
+        let mut numbers: Vec<_> = satisfy.map(|(number, _)| *number).collect();
+        numbers.sort_unstable();
+        numbers.into_iter().filter_map(|number| self.remove(number, now)).collect()
+    }
+
+    /// Takes out one request whose deadline has come.
+    pub(super) fn pop_expired(&mut self, now: Instant) -> Option<Waiting> {
+        let expired = self.rule.pop_expired(now)?;
+        self.waiting.remove(&expired.number)
+    }
+
+    /// What is to be done now, if no reset or other handling of the card is under way.
+    pub(super) fn next(&mut self, now: Instant) -> Decision {
+        self.rule.next(now)
+    }
+
+    /// The request of that number has its turn.
+    pub(super) fn on_turn_began(&mut self, number: RequestNumber, now: Instant) -> Option<Waiting> {
+        let waiting = self.waiting.remove(&number)?;
+        self.rule.on_turn_began(number, now);
+        self.group = Some(waiting.group.clone());
+        self.look_at_group();
+        Some(waiting)
+    }
+
+    /// The turn has ended. `left` says what it leaves in the card; `None` if nothing was sent in it.
+    pub(super) fn on_turn_ended(&mut self, left: Option<Left>, now: Instant) {
+        match left {
+            Some(left) => self.rule.on_turn_ended(left, now),
+            None => self.rule.on_turn_unused(now),
+        }
+    }
+
+    /// The card was reset; `isolation_took` so long, if it was as between groups.
+    pub(super) fn on_reset(&mut self, isolation_took: Option<Duration>, now: Instant) {
+        self.rule.on_reset(isolation_took, now);
+    }
+
+    /// The card was taken, lost or let go.
+    pub(super) fn on_card_changed(&mut self) {
+        self.rule.on_card_changed();
+    }
+
+    /// The broker stops: no further turn begins.
+    pub(super) fn on_stopping(&mut self) {
+        self.rule.on_stopping();
+    }
+
+    /// Whether the card is to be reset now, whoever waits: the group that left something in it has ended.
+    pub(super) fn is_reset_due(&self) -> bool {
+        self.rule.is_reset_due()
+    }
+
+    /// Tells the rule if the group of the last turn has ended.
+    pub(super) fn look_at_group(&mut self) {
+        if let Some(group) = self.group.as_ref().filter(|group| group.has_ended()) {
+            self.rule.on_group_ended(group.id());
+        }
+    }
+
+    /// Waits until the group of the last turn ends; for ever if it has ended, or before the first turn.
+    pub(super) async fn group_ends(&self) {
+        match &self.group {
+            Some(group) if !group.has_ended() => group.ended().await,
+            _ => std::future::pending().await,
+        }
+    }
+
+    /// A planted fault: the rule believes that the group of the last turn has ended.
+    #[cfg(test)]
+    pub(super) fn end_group_too_early(&mut self) {
+        if let Some(group) = &self.group {
+            self.rule.on_group_ended(group.id());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cardbroker_core::{
+        card::unit::UnitRequest,
+        turns::turn::{CardRequirement, Disposition, TurnRequest},
+    };
+
+    use super::*;
+    use crate::{
+        caller::group::{Group, GroupKey, Groups},
+        reader::{handle::ReaderHandle, inbox::Message},
+    };
+
+    const LIMITS: Limits = Limits { per_caller: 8, per_reader: 8 };
+
+    fn key(connection: u64) -> GroupKey {
+        GroupKey::Caller(CallerKey::Connection(connection))
+    }
+
+    /// A schedule in which a caller of `group` has had its turn and has left something in the card.
+    fn used(group: GroupMark) -> ReaderSchedule {
+        let (mut schedule, now) = (ReaderSchedule::new(LIMITS, Settings::default()), Instant::now());
+        assert_eq!(ask(&mut schedule, 1, group), Some(false));
+        schedule.on_turn_ended(Some(Left { raised: true, ..Left::default() }), now);
+        schedule.look_at_group();
+        schedule
+    }
+
+    /// Whether a request of `group` that has its turn is preceded by a reset; `None` if it has no turn.
+    fn ask(schedule: &mut ReaderSchedule, connection: u64, group: GroupMark) -> Option<bool> {
+        let (handle, mut requests) = ReaderHandle::new(LIMITS, tokio_util::sync::CancellationToken::new());
+        let turn = TurnRequest {
+            reset_before: None,
+            if_insertion_id: None,
+            if_state_tag: None,
+            wait_timeout: Duration::from_secs(3600),
+            card: CardRequirement::Awaited,
+        };
+        let request = UnitRequest { commands: Vec::new(), turn, disposition: Disposition::Leave };
+        let access = crate::policy::access::unlimited(CallerKey::Connection(connection));
+        let submission = handle.submit(access, group, request, Instant::now()).unwrap();
+        let Ok(Message::Submit { caller, waiting, .. }) = requests.messages.try_recv() else { panic!("no request") };
+        assert!(schedule.push(connection, caller, waiting, Instant::now()).is_ok());
+        drop(submission);
+        // Later than anyone is waited for.
+        let now = Instant::now() + Duration::from_secs(60);
+        match schedule.next(now) {
+            Decision::Start { number, reset, .. } => schedule.on_turn_began(number, now).map(|_| reset),
+            _ => None,
+        }
+    }
+
+    fn member(groups: &Groups, connection: u64) -> std::sync::Arc<Group> {
+        groups.join(key(connection))
+    }
+
+    #[test]
+    fn a_reset_stands_between_groups_once_something_was_raised() {
+        let groups = Groups::default();
+        let (first, other) = (member(&groups, 1), member(&groups, 2));
+        assert_eq!(ask(&mut used(first.mark()), 2, other.mark()), Some(true));
+        assert_eq!(ask(&mut used(first.mark()), 1, first.mark()), Some(false));
+        let mut schedule = used(first.mark());
+        schedule.on_reset(None, Instant::now());
+        assert_eq!(ask(&mut schedule, 2, other.mark()), Some(false));
+    }
+
+    #[test]
+    fn a_group_that_has_ended_leaves_nothing_even_to_its_namesake() {
+        let groups = Groups::default();
+        let first = member(&groups, 1);
+        let mut schedule = used(first.mark());
+        assert!(!schedule.is_reset_due());
+        drop(first);
+        schedule.look_at_group();
+        assert!(schedule.is_reset_due());
+        assert_eq!(ask(&mut schedule, 1, member(&groups, 1).mark()), None, "before the reset");
+        schedule.on_reset(None, Instant::now());
+        assert!(!schedule.is_reset_due());
+    }
+
+    #[test]
+    fn a_unit_that_is_alone_leaves_nothing_to_anybody() {
+        let mut schedule = used(GroupMark::alone());
+        assert!(schedule.is_reset_due());
+        schedule.on_reset(None, Instant::now());
+        schedule.look_at_group();
+        assert!(!schedule.is_reset_due());
+    }
+
+    #[tokio::test]
+    async fn the_actor_wakes_when_the_group_ends() {
+        let groups = Groups::default();
+        let group = member(&groups, 1);
+        let schedule = used(group.mark());
+        let mut waits = std::pin::pin!(schedule.group_ends());
+        assert!(futures_util::poll!(&mut waits).is_pending());
+        drop(group);
+        assert!(futures_util::poll!(&mut waits).is_ready());
+    }
+}
