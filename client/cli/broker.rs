@@ -30,8 +30,9 @@ fn text(broker: &Broker, endpoint: &str) -> String {
         ("You are", format!("{}, {}", caller.principal, connection(caller))),
         ("Isolation group", group(caller)),
         ("Message", format!("at most {} bytes", limits.max_message_bytes)),
-        ("Unit", format!("at most {} commands", limits.max_commands)),
+        ("Unit", unit(limits)),
         ("Session", session(limits)),
+        ("Visit", visit(limits)),
         ("Waiting requests", waiting(limits)),
         ("Kept outcomes", outcomes(limits)),
     ];
@@ -62,9 +63,19 @@ fn group(caller: &Caller) -> String {
     }
 }
 
+fn unit(limits: &BrokerLimits) -> String {
+    let contended = format_duration(limits.max_contended_unit);
+    format!("at most {} commands; at most {contended} while other groups wait", limits.max_commands)
+}
+
+fn visit(limits: &BrokerLimits) -> String {
+    let quantum = limits.turn_quantum.map(format_duration);
+    quantum.map_or("as long as 1.5 resets take".to_owned(), |quantum| format!("at most {quantum}"))
+}
+
 fn session(limits: &BrokerLimits) -> String {
     let lease = format_duration(limits.max_contended_lease);
-    format!("at most {} unanswered messages; at most {lease} while others wait", limits.max_session_messages)
+    format!("at most {} unanswered messages; at most {lease} while other groups wait", limits.max_session_messages)
 }
 
 fn waiting(limits: &BrokerLimits) -> String {
@@ -94,6 +105,8 @@ fn object(broker: &Broker) -> Value {
             "max_outcomes_per_user": limits.max_outcomes_per_user,
             "outcome_lifetime_ms": json::milliseconds(limits.outcome_lifetime),
             "max_contended_lease_ms": json::milliseconds(limits.max_contended_lease),
+            "turn_quantum_ms": limits.turn_quantum.map(json::milliseconds),
+            "max_contended_unit_ms": json::milliseconds(limits.max_contended_unit),
         },
         "caller": {
             "principal": caller.principal,

@@ -42,8 +42,13 @@ pub struct BrokerLimits {
     pub max_outcomes_per_user: u32,
     /// How long an outcome is kept.
     pub outcome_lifetime: Duration,
-    /// How long a session may hold the card while other requests wait.
+    /// How long a session may hold the card while callers of other groups wait.
     pub max_contended_lease: Duration,
+    /// The maximum time of a visit: consecutive turns of one group where that saves a reset. `None`: one and a half
+    /// times the duration of the reader's resets, at most 0.5 s.
+    pub turn_quantum: Option<Duration>,
+    /// How long a unit may use the card while callers of other groups wait; less while several users wait.
+    pub max_contended_unit: Duration,
 }
 
 /// A caller as the broker sees it. Turns and isolation depend on these fields.
@@ -89,6 +94,8 @@ impl From<v1::BrokerLimits> for BrokerLimits {
             max_outcomes_per_user: count(wire.max_outcomes_per_user),
             outcome_lifetime: duration(wire.outcome_lifetime),
             max_contended_lease: duration(wire.max_contended_lease),
+            turn_quantum: wire.turn_quantum.map(|quantum| duration(Some(quantum))),
+            max_contended_unit: duration(wire.max_contended_unit),
         }
     }
 }

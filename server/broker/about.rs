@@ -5,7 +5,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use cardbroker_core::caller::{Caller, CallerKey, Principal};
+use cardbroker_core::{
+    caller::{Caller, CallerKey, Principal},
+    turns::quantum::Quantum,
+};
 
 use crate::{caller::group::GroupMark, config::LimitsConfig, reader::MAX_PIPELINED};
 
@@ -37,8 +40,12 @@ pub struct CallerLimits {
     pub outcome_lifetime: Duration,
     /// Maximum unanswered messages of one session; the broker reads no more until some are answered.
     pub max_pipelined: usize,
-    /// How long a session may continue while others wait.
+    /// How long a session may continue while callers of other groups wait.
     pub max_contended_lease: Duration,
+    /// The maximum time of a visit of one group where that saves a reset.
+    pub turn_quantum: Quantum,
+    /// How long a unit may continue while callers of other groups wait.
+    pub max_contended_unit: Duration,
 }
 
 /// A caller as the broker sees it.
@@ -84,6 +91,8 @@ impl Facts {
             outcome_lifetime: limits.outcome_lifetime,
             max_pipelined: MAX_PIPELINED,
             max_contended_lease: limits.max_contended_lease,
+            turn_quantum: limits.turn_quantum,
+            max_contended_unit: limits.max_contended_unit,
         };
         Self { epoch: epoch.into(), started: SystemTime::now(), limits }
     }

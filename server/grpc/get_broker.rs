@@ -1,5 +1,6 @@
 //! `GetBroker`: the identity and limits of the broker, and the caller as the broker knows it.
 
+use cardbroker_core::turns::quantum::Quantum;
 use cardbroker_proto::{
     MAX_COMMANDS, MAX_MESSAGE_BYTES,
     v1::{BrokerLimits, CallerInfo, GetBrokerResponse},
@@ -22,6 +23,11 @@ pub(super) fn response(about: About) -> GetBrokerResponse {
         max_outcomes_per_user: to_i32(about.limits.max_outcomes_per_user),
         outcome_lifetime: about.limits.outcome_lifetime.try_into().ok(),
         max_contended_lease: about.limits.max_contended_lease.try_into().ok(),
+        turn_quantum: match about.limits.turn_quantum {
+            Quantum::Auto => None,
+            Quantum::Fixed(quantum) => quantum.try_into().ok(),
+        },
+        max_contended_unit: about.limits.max_contended_unit.try_into().ok(),
     };
     let caller = CallerInfo {
         principal: about.caller.principal.to_string(),

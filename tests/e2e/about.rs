@@ -25,6 +25,8 @@ max_waiting_per_reader = 70
 max_outcomes_per_user = 700
 outcome_lifetime = "90s"
 max_contended_lease = "45s"
+turn_quantum = "250ms"
+max_contended_unit = "5s"
 "#;
 
 /// A client in an isolation group by a key, with a connection of its own.
@@ -122,6 +124,8 @@ fn limits_follow_the_configuration_and_each_run_has_an_epoch() -> anyhow::Result
         assert_eq!((limits.max_waiting_per_caller, limits.max_waiting_per_reader), (7, 70));
         assert_eq!((limits.max_outcomes_per_user, limits.outcome_lifetime), (700, Duration::from_secs(90)));
         assert_eq!(limits.max_contended_lease, Duration::from_secs(45));
+        assert_eq!(limits.turn_quantum, Some(Duration::from_millis(250)));
+        assert_eq!(limits.max_contended_unit, Duration::from_secs(5));
         let [message, commands] = [MAX_MESSAGE_BYTES, MAX_COMMANDS].map(|limit| u32::try_from(limit).unwrap());
         assert_eq!((limits.max_message_bytes, limits.max_commands), (message, commands));
         assert_eq!(limits.max_session_messages, 32);

@@ -57,6 +57,8 @@ BrokerInfo from_wire(const v1::GetBrokerResponse& wire) {
     broker.limits.max_outcomes_per_user = limits.max_outcomes_per_user();
     broker.limits.outcome_lifetime = from_wire(limits.outcome_lifetime());
     broker.limits.max_contended_lease = from_wire(limits.max_contended_lease());
+    if (limits.has_turn_quantum()) broker.limits.turn_quantum = from_wire(limits.turn_quantum());
+    broker.limits.max_contended_unit = from_wire(limits.max_contended_unit());
     const v1::CallerInfo& caller = wire.caller();
     broker.caller.principal = caller.principal();
     if (caller.has_process_id()) broker.caller.process_id = caller.process_id();

@@ -155,6 +155,8 @@ v1::GetBrokerResponse message(const BrokerInfo& broker) {
     limits.set_max_outcomes_per_user(broker.limits.max_outcomes_per_user);
     *limits.mutable_outcome_lifetime() = wire(broker.limits.outcome_lifetime);
     *limits.mutable_max_contended_lease() = wire(broker.limits.max_contended_lease);
+    if (broker.limits.turn_quantum) *limits.mutable_turn_quantum() = wire(*broker.limits.turn_quantum);
+    *limits.mutable_max_contended_unit() = wire(broker.limits.max_contended_unit);
     v1::CallerInfo& caller = *message.mutable_caller();
     caller.set_principal(broker.caller.principal);
     if (broker.caller.process_id) caller.set_process_id(*broker.caller.process_id);

@@ -39,8 +39,15 @@ export interface BrokerLimits {
   readonly maxOutcomesPerUser: number;
   /** The time for which the broker stores an outcome, in ms. */
   readonly outcomeLifetime: number;
-  /** The longest lease of a session while others wait, in ms. */
+  /** The longest lease of a session while callers of other groups wait, in ms. */
   readonly maxContendedLease: number;
+  /**
+   * The longest visit, in ms: consecutive turns of one group where that saves a reset. Undefined: one and a half times
+   * the duration of the reader's resets, at most 500 ms.
+   */
+  readonly turnQuantum: number | undefined;
+  /** The longest time of a unit on the card while callers of other groups wait, in ms; less while several users wait. */
+  readonly maxContendedUnit: number;
 }
 
 /** The identity of a caller at the broker. */
@@ -79,6 +86,8 @@ function brokerLimits(wire: WireLimits | undefined): BrokerLimits {
     maxOutcomesPerUser: wire?.maxOutcomesPerUser ?? 0,
     outcomeLifetime: milliseconds(wire?.outcomeLifetime),
     maxContendedLease: milliseconds(wire?.maxContendedLease),
+    turnQuantum: wire?.turnQuantum && milliseconds(wire.turnQuantum),
+    maxContendedUnit: milliseconds(wire?.maxContendedUnit),
   };
 }
 

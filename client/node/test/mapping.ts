@@ -117,6 +117,8 @@ export function brokerToJson({ version, epoch, startTime, capabilities, limits, 
       max_outcomes_per_user: limits.maxOutcomesPerUser,
       outcome_lifetime: duration(limits.outcomeLifetime),
       max_contended_lease: duration(limits.maxContendedLease),
+      turn_quantum: limits.turnQuantum === undefined ? undefined : duration(limits.turnQuantum),
+      max_contended_unit: duration(limits.maxContendedUnit),
     },
     caller: {
       principal: caller.principal,

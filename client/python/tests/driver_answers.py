@@ -58,6 +58,8 @@ def broker_message(broker: cardbroker.Broker) -> broker_pb2.GetBrokerResponse:
             max_outcomes_per_user=limits.max_outcomes_per_user,
             outcome_lifetime=_duration(limits.outcome_lifetime),
             max_contended_lease=_duration(limits.max_contended_lease),
+            turn_quantum=None if limits.turn_quantum is None else _duration(limits.turn_quantum),
+            max_contended_unit=_duration(limits.max_contended_unit),
         ),
         caller=broker_pb2.CallerInfo(
             principal=caller.principal,

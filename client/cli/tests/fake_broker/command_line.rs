@@ -81,8 +81,9 @@ Capabilities      none
 You are           user 1000, process 42, connection 7
 Isolation group   number 3
 Message           at most 1048576 bytes
-Unit              at most 64 commands
-Session           at most 32 unanswered messages; at most 30s while others wait
+Unit              at most 64 commands; at most 10s while other groups wait
+Session           at most 32 unanswered messages; at most 30s while other groups wait
+Visit             as long as 1.5 resets take
 Waiting requests  at most 16 of yours and 256 of all callers at one reader
 Kept outcomes     at most 1000 of yours, for 10m
 ",

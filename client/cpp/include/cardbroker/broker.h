@@ -25,8 +25,13 @@ struct BrokerLimits {
     std::int32_t max_outcomes_per_user = 0;
     /// The time for which the broker stores an outcome.
     std::chrono::nanoseconds outcome_lifetime{0};
-    /// The longest lease of a session while others wait.
+    /// The longest lease of a session while callers of other groups wait.
     std::chrono::nanoseconds max_contended_lease{0};
+    /// The longest visit: consecutive turns of one group where that saves a reset. Without a value: one and a half
+    /// times the duration of the reader's resets, at most 0.5 s.
+    std::optional<std::chrono::nanoseconds> turn_quantum;
+    /// The longest time of a unit on the card while callers of other groups wait; less while several users wait.
+    std::chrono::nanoseconds max_contended_unit{0};
 };
 
 /// The identity of this program at the broker, on which its turns and its isolation depend.

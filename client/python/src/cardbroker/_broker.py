@@ -28,7 +28,13 @@ class Limits:
     outcome_lifetime: float
     """The time for which the broker stores an outcome, in seconds."""
     max_contended_lease: float
-    """The longest lease of a session while others wait, in seconds."""
+    """The longest lease of a session while callers of other groups wait, in seconds."""
+    turn_quantum: float | None
+    """The longest visit, in seconds: consecutive turns of one group where that saves a reset. None: one and a half
+    times the duration of the reader's resets, at most 0.5 s."""
+    max_contended_unit: float
+    """The longest time of a unit on the card while callers of other groups wait, in seconds; less while several users
+    wait."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +118,8 @@ def broker(message: broker_pb2.GetBrokerResponse) -> Broker:
             max_outcomes_per_user=limits.max_outcomes_per_user,
             outcome_lifetime=seconds(limits.outcome_lifetime),
             max_contended_lease=seconds(limits.max_contended_lease),
+            turn_quantum=seconds(limits.turn_quantum) if limits.HasField("turn_quantum") else None,
+            max_contended_unit=seconds(limits.max_contended_unit),
         ),
         caller=Caller(
             principal=caller.principal,

@@ -84,6 +84,7 @@ pub(crate) fn broker(broker: &Broker) -> Value {
             "max_outcomes_per_user": limits.max_outcomes_per_user,
             "outcome_lifetime": duration(limits.outcome_lifetime),
             "max_contended_lease": duration(limits.max_contended_lease),
+            "max_contended_unit": duration(limits.max_contended_unit),
         },
         "caller": {
             "principal": caller.principal,
@@ -92,6 +93,9 @@ pub(crate) fn broker(broker: &Broker) -> Value {
             "group": caller.group.to_string(),
         },
     });
+    if let Some(quantum) = limits.turn_quantum {
+        told["limits"]["turn_quantum"] = duration(quantum);
+    }
     if let Some(process_id) = caller.process_id {
         told["caller"]["process_id"] = process_id.into();
     }

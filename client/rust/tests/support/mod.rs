@@ -245,6 +245,8 @@ impl CardBrokerService for Service {
             max_outcomes_per_user: 1000,
             outcome_lifetime: Some((*self.outcome_lifetime.lock().unwrap()).try_into().unwrap()),
             max_contended_lease: seconds(30),
+            turn_quantum: None,
+            max_contended_unit: seconds(10),
         };
         Ok(Response::new(GetBrokerResponse {
             version: "0.1.0".into(),
