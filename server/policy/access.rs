@@ -81,6 +81,12 @@ impl Access {
         self.enforce(decision, operation, operation.as_str())
     }
 
+    /// The visits of the caller's user in each round of the users, by the rule that allows the main operation.
+    pub fn share(&self) -> u8 {
+        let Request { policy, caller, reader, operation, .. } = &*self.0;
+        policy.borrow().decide(&caller.identity, reader, *operation).share
+    }
+
     /// The policy that is in force now, for [`Access::command_rules`].
     pub fn policy(&self) -> Arc<Policy> {
         self.0.policy.borrow().clone()

@@ -89,10 +89,10 @@ impl Question {
         let reader = if self.reader.is_empty() { "a reader that no rule names" } else { &self.reader };
         writeln!(text, "{} at {reader}:", self.who.principal())?;
         for (operation, decision) in operations {
-            writeln!(text, "  {:<13} {}", operation.as_str(), description(decision))?;
+            writeln!(text, "  {:<13} {}", operation.as_str(), description(*operation, decision))?;
         }
         for (operation, decision) in commands.into_iter().flatten() {
-            writeln!(text, "  the command, by {}: {}", operation.as_str(), description(decision))?;
+            writeln!(text, "  the command, by {}: {}", operation.as_str(), description(*operation, decision))?;
         }
         if operations.iter().any(|(operation, decision)| *operation == Operation::See && !decision.allowed) {
             writeln!(text, "This caller cannot see the reader, so no other permission has any effect.")?;
@@ -103,11 +103,13 @@ impl Question {
 
 type Answer = (Operation, Decision);
 
-fn description(decision: &Decision) -> String {
-    let Decision { allowed, some_commands, rule } = decision;
+fn description(operation: Operation, decision: &Decision) -> String {
+    let Decision { allowed, some_commands, rule, share } = decision;
     let verdict = if *allowed { "allowed" } else { "denied" };
     let which = if *some_commands { ", for some commands" } else { "" };
-    format!("{verdict:<7}  rule \"{rule}\"{which}")
+    let has_share = *share > 1 && matches!(operation, Operation::Transmit | Operation::Session);
+    let share = if has_share { format!(", share {share}") } else { String::new() };
+    format!("{verdict:<7}  rule \"{rule}\"{which}{share}")
 }
 
 fn answer_json((operation, decision): &Answer) -> Value {
@@ -116,6 +118,7 @@ fn answer_json((operation, decision): &Answer) -> Value {
         "allowed": decision.allowed,
         "some_commands": decision.some_commands,
         "rule": &*decision.rule,
+        "share": decision.share,
     })
 }
 
@@ -129,7 +132,7 @@ mod tests {
     fn answer(arguments: &[&str]) -> String {
         let rules = "rule = [
             { name = 'desk', principals = ['token:ci'], readers = ['desk'], allow = ['see', 'transmit'],
-              commands = [{ instruction = 'CB', application = 'A000000308' }] },
+              commands = [{ instruction = 'CB', application = 'A000000308' }], share = 3 },
         ]";
         let command = Question::augment_args(clap::Command::new("check").no_binary_name(true));
         let question = Question::from_arg_matches(&command.try_get_matches_from(arguments).unwrap()).unwrap();
@@ -142,7 +145,7 @@ mod tests {
 token ci at desk:
   see           allowed  rule \"desk\"
   watch         denied   rule \"default\"
-  transmit      allowed  rule \"desk\", for some commands
+  transmit      allowed  rule \"desk\", for some commands, share 3
   session       denied   rule \"default\"
   reset         denied   rule \"default\"
   leave         denied   rule \"default\"

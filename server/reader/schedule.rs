@@ -10,7 +10,7 @@ use cardbroker_core::{
     caller::{CallerKey, UserId, UserIds},
     turns::{
         isolation::GroupId,
-        limits::{Full, Limits},
+        limits::{Full, Limits, QueuePlaces},
         request::{Kind, Request, RequestNumber},
         schedule::{Decision, Schedule, Settings},
         turn::Left,
@@ -22,10 +22,13 @@ use crate::caller::group::GroupMark;
 
 /// The turns at one reader. Owned by its actor.
 pub(super) struct ReaderSchedule {
-    limits: Limits,
+    /// The places of the waiting requests. One is taken with each request, and given back when it no longer waits.
+    places: QueuePlaces<UserId>,
+    /// The rule of turns, which knows the waiting requests by number.
     rule: Schedule<UserId, CallerKey, GroupId>,
-    /// The requests that wait, as the rule does.
-    waiting: HashMap<RequestNumber, Waiting>,
+    /// The waiting requests themselves, with their users. Has the same numbers as the rule.
+    waiting: HashMap<RequestNumber, (UserId, Waiting)>,
+    /// The numbers of users.
     users: UserIds,
     /// The group of the last turn, which alone may have left something in the card.
     group: Option<GroupMark>,
@@ -35,7 +38,7 @@ impl ReaderSchedule {
     /// Nobody waits yet.
     pub(super) fn new(limits: Limits, settings: Settings) -> Self {
         let (waiting, users) = (HashMap::new(), UserIds::default());
-        Self { limits, rule: Schedule::new(settings), waiting, users, group: None }
+        Self { places: QueuePlaces::new(limits), rule: Schedule::new(settings), waiting, users, group: None }
     }
 
     /// How many requests wait.
@@ -60,19 +63,19 @@ impl ReaderSchedule {
 
     /// The request of that number, if it waits.
     pub(super) fn get(&self, number: RequestNumber) -> Option<&Waiting> {
-        self.waiting.get(&number)
+        self.waiting.get(&number).map(|(_, waiting)| waiting)
     }
 
     /// The requests of `caller` in the order of their turns, each with an estimate of the turns before it. The turn
     /// under way is not counted.
     pub(super) fn of_caller(&self, caller: CallerKey) -> impl Iterator<Item = (usize, &Waiting)> {
         let turns = self.rule.rounds().turns_ahead_of(caller).into_iter();
-        turns.filter_map(|(number, ahead)| Some((ahead, self.waiting.get(&number)?)))
+        turns.filter_map(|(number, ahead)| Some((ahead, self.get(number)?)))
     }
 
     /// All requests in the order of their turns, as far as it can be told. O(n log n).
     pub(super) fn in_order(&self) -> impl Iterator<Item = &Waiting> {
-        self.rule.rounds().in_order().into_iter().filter_map(|number| self.waiting.get(&number))
+        self.rule.rounds().in_order().into_iter().filter_map(|number| self.get(number))
     }
 
     /// Lets a request wait for its turn.
@@ -86,12 +89,13 @@ impl ReaderSchedule {
         waiting: Waiting,
         now: Instant,
     ) -> Result<(), Box<(Waiting, Full)>> {
-        if let Err(full) = self.limits.admit(self.rule.rounds().len_of(caller), self.len()) {
+        let user = self.users.id(&waiting.access().caller().principal());
+        if let Err(full) = self.places.take(user, self.rule.rounds().len_of(caller)) {
             return Err(Box::new((waiting, full)));
         }
         let request = Request {
             number,
-            user: self.users.id(&waiting.access().caller().principal()),
+            user,
             caller,
             group: waiting.group.id(),
             kind: match waiting.purpose {
@@ -99,23 +103,23 @@ impl ReaderSchedule {
                 Purpose::Session(_) => Kind::Session,
             },
             demands_reset: waiting.turn().reset_before.is_some(),
-            share: 1,
+            share: waiting.access().share().into(),
             deadline: waiting.deadline(),
         };
         self.rule.push(request, now);
-        self.waiting.insert(number, waiting);
+        self.waiting.insert(number, (user, waiting));
         Ok(())
     }
 
     /// Takes out one request, wherever it waits.
     pub(super) fn remove(&mut self, number: RequestNumber, now: Instant) -> Option<Waiting> {
         self.rule.remove(number, now);
-        self.waiting.remove(&number)
+        self.leave(number)
     }
 
     /// Takes out all requests that satisfy `condition`, in order of arrival.
     pub(super) fn remove_if(&mut self, now: Instant, condition: impl Fn(&Waiting) -> bool) -> Vec<Waiting> {
-        let satisfy = self.waiting.iter().filter(|(_, waiting)| condition(waiting));
+        let satisfy = self.waiting.iter().filter(|(_, (_, waiting))| condition(waiting));
         let mut numbers: Vec<_> = satisfy.map(|(number, _)| *number).collect();
         numbers.sort_unstable();
         numbers.into_iter().filter_map(|number| self.remove(number, now)).collect()
@@ -124,7 +128,14 @@ impl ReaderSchedule {
     /// Takes out one request whose deadline has come.
     pub(super) fn pop_expired(&mut self, now: Instant) -> Option<Waiting> {
         let expired = self.rule.pop_expired(now)?;
-        self.waiting.remove(&expired.number)
+        self.leave(expired.number)
+    }
+
+    /// The request no longer waits: its place is free.
+    fn leave(&mut self, number: RequestNumber) -> Option<Waiting> {
+        let (user, waiting) = self.waiting.remove(&number)?;
+        self.places.give_back(user);
+        Some(waiting)
     }
 
     /// What is to be done now, if no reset or other handling of the card is under way.
@@ -134,7 +145,7 @@ impl ReaderSchedule {
 
     /// The request of that number has its turn.
     pub(super) fn on_turn_began(&mut self, number: RequestNumber, now: Instant) -> Option<Waiting> {
-        let waiting = self.waiting.remove(&number)?;
+        let waiting = self.leave(number)?;
         self.rule.on_turn_began(number, now);
         self.group = Some(waiting.group.clone());
         self.look_at_group();
@@ -206,7 +217,7 @@ mod tests {
         reader::{handle::ReaderHandle, inbox::Message},
     };
 
-    const LIMITS: Limits = Limits { per_caller: 8, per_reader: 8 };
+    const LIMITS: Limits = Limits { per_caller: 8, per_reader: 32 };
 
     fn key(connection: u64) -> GroupKey {
         GroupKey::Caller(CallerKey::Connection(connection))

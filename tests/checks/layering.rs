@@ -39,9 +39,10 @@ const POLICY: Layers = &[&["pattern", "principal"], &["rule"]];
 
 /// The rule of turns, from low to high.
 const TURNS: Layers = &[
-    &["hash", "isolation", "lease", "limits", "quantum", "turn", "waiting"],
+    &["hash", "isolation", "lease", "quantum", "turn", "waiting"],
     &["request"],
     &["bounds", "comebacks", "debts", "places", "rounds"],
+    &["limits"],
     &["visit"],
     &["schedule"],
 ];

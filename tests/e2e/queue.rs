@@ -76,13 +76,14 @@ fn a_full_queue_of_one_caller_refuses_only_that_caller() -> anyhow::Result<()> {
 }
 
 #[test]
-fn a_reader_with_too_many_waiting_requests_refuses_every_caller() -> anyhow::Result<()> {
+fn a_user_has_at_most_a_quarter_of_the_places_of_a_reader() -> anyhow::Result<()> {
     tell(async {
-        let broker = broker("limits.max_waiting_per_reader = 2").await?;
+        let broker = broker("limits.max_waiting_per_reader = 8").await?;
         let stub = stub(&broker).await?;
         let busy = keep_busy(&stub, 2000).await?;
         let waiting = [(); 2].map(|()| queue(&stub, INCREMENT));
-        until_told(&stub, FULL).await?;
+        let status = until_told(&stub, FULL).await?;
+        assert!(status.message().contains("this user already has 2 requests waiting"), "{status:?}");
         let other = broker.cardbroker(&["transmit", READER, INCREMENT])?;
         assert_eq!((other.code, other.err.contains("(try again in ")), (Some(1), true), "{other:?}");
         assert!(!busy.is_finished(), "the refusal came too late to show that it came at once");
@@ -96,7 +97,7 @@ fn a_reader_with_too_many_waiting_requests_refuses_every_caller() -> anyhow::Res
 #[test]
 fn connections_of_one_process_share_its_turns() -> anyhow::Result<()> {
     tell(async {
-        let broker = broker("limits.max_waiting_per_reader = 3").await?;
+        let broker = broker("limits.max_waiting_per_reader = 12").await?;
         let (first, second) = (stub(&broker).await?, stub(&broker).await?);
         let busy = keep_busy(&first, 3000).await?;
         let mine = [queue(&first, INCREMENT), queue(&second, INCREMENT)];

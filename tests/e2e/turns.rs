@@ -3,7 +3,6 @@
 use std::{
     io::{BufRead, BufReader, Read, Write},
     process::{Child, Command, Stdio},
-    thread,
     time::{Duration, Instant},
 };
 
@@ -28,8 +27,19 @@ const READ: &str = "00B2010410";
 
 /// A program that keeps `depth` units of one command at a time at the broker for some seconds, once started.
 fn saturator(broker: &Broker, apdu: &str, seconds: u64, uid: Option<u32>) -> anyhow::Result<Child> {
+    saturator_with(broker, apdu, seconds, uid, &["1"])
+}
+
+/// As [`saturator`], with the depth and further options.
+fn saturator_with(
+    broker: &Broker,
+    apdu: &str,
+    seconds: u64,
+    uid: Option<u32>,
+    options: &[&str],
+) -> anyhow::Result<Child> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_saturator"));
-    command.args([READER, apdu, &seconds.to_string(), "1"]).env(ENDPOINT_VARIABLE, broker.endpoint());
+    command.args([READER, apdu, &seconds.to_string()]).args(options).env(ENDPOINT_VARIABLE, broker.endpoint());
     if let Some(uid) = uid {
         command.args(["--uid", &uid.to_string()]);
     }
@@ -89,6 +99,56 @@ fn users_with_few_and_many_processes_get_equal_turns() -> anyhow::Result<()> {
         writeln!(std::io::stderr(), "turns by user: {of_users:?}, by process: {turns:?}")?;
         let (least, most) = (of_users.iter().min().context("none")?, of_users.iter().max().context("none")?);
         assert!(10 * least >= 9 * most && *least > 30, "{of_users:?}");
+        Ok(())
+    })
+}
+
+const DESK: &str = "listen.socket_mode = \"0666\"\nlimits.max_waiting_per_reader = 32\n";
+
+/// A rule that allows everything to one user, with more keys.
+fn rule_for(uid: u32, more: &str) -> String {
+    format!("[[rule]]\nname = \"of {uid}\"\nprincipals = [\"uid:{uid}\"]\nallow = [\"all\"]\n{more}\n")
+}
+
+#[test]
+fn seventeen_processes_of_one_user_leave_room_for_another() -> anyhow::Result<()> {
+    if !may_become_others()? {
+        return Ok(());
+    }
+    tell(async {
+        let rules = [DESK, &rule_for(4001, ""), &rule_for(4002, "")].concat();
+        let card = CardOptions { command_time: Duration::from_millis(10), ..CardOptions::default() };
+        let world = PcscWorld::new(&rules, card).await?;
+        let patient: &[&str] = &["2", "--patient"];
+        let crowd = (0..17).map(|_| saturator_with(&world.broker, READ, 3, Some(4001), patient));
+        // Fails if its one request is refused.
+        let programs = crowd.chain([saturator(&world.broker, READ, 3, Some(4002))]).collect::<Result<_, _>>()?;
+        let turns = turns(programs)?;
+        let (one, crowd) = turns.split_last().context("none")?;
+        let crowd = crowd.iter().sum::<u64>();
+        writeln!(std::io::stderr(), "turns of the one: {one}, of the crowd: {crowd}")?;
+        assert!(10 * one >= 8 * crowd && *one > 20, "{turns:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_user_with_a_share_of_three_gets_three_visits_in_each_round() -> anyhow::Result<()> {
+    if !may_become_others()? {
+        return Ok(());
+    }
+    tell(async {
+        let rules = [DESK, &rule_for(4001, "share = 3"), &rule_for(4002, "")].concat();
+        let card = CardOptions { command_time: Duration::from_millis(10), ..CardOptions::default() };
+        let world = PcscWorld::new(&rules, card).await?;
+        // A gateway has more than one request waiting: a visit that nobody asks for goes to the next user.
+        let gateway = saturator_with(&world.broker, READ, 3, Some(4001), &["4"]);
+        let programs =
+            [gateway, saturator(&world.broker, READ, 3, Some(4002))].into_iter().collect::<Result<_, _>>()?;
+        let turns = turns(programs)?;
+        writeln!(std::io::stderr(), "turns of the gateway and the other: {turns:?}")?;
+        let ratio = turns[0] as f64 / turns[1] as f64;
+        assert!((2.7..=3.3).contains(&ratio) && turns[1] > 20, "{turns:?}");
         Ok(())
     })
 }
@@ -170,13 +230,7 @@ fn a_request_that_waits_for_no_time_gets_a_card_that_would_be_kept_for_its_last_
         let neighbour = in_group(&stage.broker, "neighbours").await?;
         for _ in 0..20 {
             assert_eq!(stage.run(&[VERIFY]).await?, ["9000"]);
-            let outcome = loop {
-                match unit(&neighbour, stage.reader, &[PROTECTED]).wait_timeout(Duration::ZERO).send().await {
-                    // The broker has answered, and hears of the unit's end a moment later.
-                    Err(error) if told(&error).starts_with("QUEUE_TIMEOUT") => thread::yield_now(),
-                    outcome => break outcome?,
-                }
-            };
+            let outcome = unit(&neighbour, stage.reader, &[PROTECTED]).wait_timeout(Duration::ZERO).send().await?;
             assert_eq!((answers(&outcome), outcome.was_reset), (vec!["6982".to_owned()], true));
         }
         Ok(())

@@ -93,6 +93,8 @@ pub struct Decision {
     pub some_commands: bool,
     /// The name of the rule that decided.
     pub rule: Arc<str>,
+    /// The visits of the caller's user in each round of the users, 1–100; see [`Rule::share`].
+    pub share: u8,
 }
 
 /// Whether a rule matches a request.
@@ -186,7 +188,7 @@ impl Policy {
         fit: impl Fn(&Rule) -> Fit,
     ) -> Decision {
         if self.is_revoked(who) {
-            return Decision { allowed: false, some_commands: false, rule: Arc::clone(&self.no_token) };
+            return Decision { allowed: false, some_commands: false, rule: Arc::clone(&self.no_token), share: 1 };
         }
         let concerned = self.rules.iter().filter(|rule| rule.concerns(who, &reader.id, &reader.display_name));
         for rule in concerned {
@@ -195,10 +197,10 @@ impl Policy {
                 (Some(Effect::Deny), Fit::Yes) => (false, false),
                 (Some(Effect::Allow), fit) => (true, fit == Fit::Perhaps),
             };
-            return Decision { allowed, some_commands, rule: Arc::clone(&rule.name) };
+            return Decision { allowed, some_commands, rule: Arc::clone(&rule.name), share: rule.share };
         }
         let allowed = who.principal() == self.owner;
-        Decision { allowed, some_commands: false, rule: Arc::clone(&self.default_rule) }
+        Decision { allowed, some_commands: false, rule: Arc::clone(&self.default_rule), share: 1 }
     }
 }
 

@@ -66,6 +66,27 @@ pub struct Rule<P = PrincipalPattern> {
     /// The commands of transmit and session that it applies to; empty for all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub commands: Vec<CommandPattern>,
+    /// The visits of the user in each round of the users, 1–100, for requests that the rule allows. Default: 1.
+    #[serde(default = "one", deserialize_with = "share", skip_serializing_if = "is_one")]
+    pub share: u8,
+}
+
+/// The largest [`Rule::share`].
+const MAX_SHARE: u8 = 100;
+
+fn one() -> u8 {
+    1
+}
+
+fn is_one(share: &u8) -> bool {
+    *share == 1
+}
+
+fn share<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error> {
+    let share = i64::deserialize(deserializer).ok().and_then(|share| u8::try_from(share).ok());
+    share
+        .filter(|share| (1..=MAX_SHARE).contains(share))
+        .ok_or_else(|| D::Error::custom(format!("must be a number from 1 to {MAX_SHARE}")))
 }
 
 /// The effect of a rule on its operations.
@@ -80,8 +101,9 @@ pub enum Effect {
 impl<P> Rule<P> {
     /// Returns the rule with each principal converted.
     pub fn with_principals<Q>(self, convert: impl Fn(P) -> Q) -> Rule<Q> {
-        let Self { name, principals, readers, allow, deny, commands } = self;
-        Rule { name, principals: principals.into_iter().map(convert).collect(), readers, allow, deny, commands }
+        let Self { name, principals, readers, allow, deny, commands, share } = self;
+        let principals = principals.into_iter().map(convert).collect();
+        Rule { name, principals, readers, allow, deny, commands, share }
     }
 }
 
@@ -121,6 +143,8 @@ impl Rule {
             Some(("name", "a rule has either `allow` or `deny`, with at least one operation"))
         } else if !self.commands.is_empty() && !runs_commands {
             Some(("commands", "is only for rules with transmit or session"))
+        } else if self.share > 1 && (self.allow.is_empty() || !runs_commands) {
+            Some(("share", "is only for rules that allow transmit or session"))
         } else {
             None
         }

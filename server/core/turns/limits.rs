@@ -1,5 +1,10 @@
 //! How many requests may wait at one reader.
 
+use crate::turns::{
+    places::{Places, Refused},
+    request::Id,
+};
+
 /// The limits of a reader's waiting requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -9,7 +14,7 @@ pub struct Limits {
     pub per_reader: usize,
 }
 
-/// Which limit a further request would break.
+/// Which limit of a reader's queue a further request would break.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Full {
     /// [`Limits::per_caller`].
@@ -17,24 +22,51 @@ pub enum Full {
         "this caller already has {0} requests waiting for the reader, the most allowed: retry when some are answered"
     )]
     Caller(usize),
+    /// A quarter of [`Limits::per_reader`].
+    #[error(
+        "this user already has {0} requests waiting for the reader, a quarter of all places: retry when some are \
+         answered"
+    )]
+    User(u64),
+    /// Seven eighths of [`Limits::per_reader`].
+    #[error("the last places of the reader's queue are for users with at most {0} waiting requests: retry later")]
+    Reserved(u64),
     /// [`Limits::per_reader`].
     #[error("{0} requests already wait for the reader, the most allowed: retry later")]
     Reader(usize),
 }
 
-impl Limits {
-    /// Whether one more request may wait while the caller has `of_caller` and all callers together have `all`.
+/// The places of one reader's queue.
+#[derive(Debug)]
+pub struct QueuePlaces<U> {
+    limits: Limits,
+    places: Places<U>,
+}
+
+impl<U: Id> QueuePlaces<U> {
+    /// Creates a queue without requests.
+    pub fn new(limits: Limits) -> Self {
+        Self { limits, places: Places::new(limits.per_reader as u64) }
+    }
+
+    /// Takes a place for one more request of `user`, one of whose callers asks and has `of_caller` waiting.
     ///
     /// # Errors
-    /// The limit that it would break, the reader's first.
-    pub fn admit(&self, of_caller: usize, all: usize) -> Result<(), Full> {
-        if all >= self.per_reader {
-            return Err(Full::Reader(self.per_reader));
+    /// The limit that the request would break, the caller's first.
+    pub fn take(&mut self, user: U, of_caller: usize) -> Result<(), Full> {
+        if of_caller >= self.limits.per_caller {
+            return Err(Full::Caller(self.limits.per_caller));
         }
-        if of_caller >= self.per_caller {
-            return Err(Full::Caller(self.per_caller));
-        }
-        Ok(())
+        self.places.take(user, 1).map_err(|refused| match refused {
+            Refused::Quarter => Full::User(self.places.per_user()),
+            Refused::Reserved => Full::Reserved(self.places.next_to_nothing()),
+            Refused::Full => Full::Reader(self.limits.per_reader),
+        })
+    }
+
+    /// Gives back the place of a request of `user` that no longer waits.
+    pub fn give_back(&mut self, user: U) {
+        self.places.give_back(user, 1);
     }
 }
 
@@ -43,10 +75,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_limits_hold_and_the_readers_is_named_first() {
-        let limits = Limits { per_caller: 2, per_reader: 3 };
-        assert_eq!([limits.admit(0, 0), limits.admit(1, 2)], [Ok(()); 2]);
-        assert_eq!(limits.admit(2, 2), Err(Full::Caller(2)));
-        assert_eq!([limits.admit(0, 3), limits.admit(2, 3)], [Err(Full::Reader(3)); 2]);
+    fn each_limit_is_named_the_callers_first() {
+        let mut queue = QueuePlaces::new(Limits { per_caller: 2, per_reader: 16 });
+        assert_eq!([0; 5].map(|of_caller| queue.take('a', of_caller)).last(), Some(&Err(Full::User(4))));
+        assert_eq!(queue.take('a', 2), Err(Full::Caller(2)));
+        for user in ['b', 'b', 'b', 'b', 'c', 'c', 'c', 'c', 'd', 'd'] {
+            queue.take(user, 0).unwrap();
+        }
+        assert_eq!(queue.take('d', 0), Err(Full::Reserved(1)));
+        assert_eq!(['e', 'f', 'g'].map(|user| queue.take(user, 0)), [Ok(()), Ok(()), Err(Full::Reader(16))]);
+        queue.give_back('a');
+        assert_eq!(queue.take('g', 0), Ok(()));
     }
 }

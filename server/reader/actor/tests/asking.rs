@@ -82,7 +82,8 @@ impl World {
         };
         let disposition = forgetful(self.fault, wish.disposition);
         let of_caller = clients.waiting().filter(|item| item.wish.caller == wish.caller).count();
-        let is_full = of_caller >= LIMITS.per_caller || clients.waiting().count() >= LIMITS.per_reader;
+        let of_user = clients.waiting().filter(|item| user_of(item.wish.caller) == user_of(wish.caller)).count();
+        let is_full = of_caller >= LIMITS.per_caller || of_user >= LIMITS.per_reader / 4;
         let is_turned_away = self.actor.lifecycle.refusal().is_some_and(|refusal| turn.is_refused_by(&refusal));
         let caller = CallerKey::Connection(wish.caller as u64);
         let uid = if self.fault == Some(Fault::OneUser) { 0 } else { user_of(wish.caller) as u32 };

@@ -19,7 +19,8 @@ use crate::{
     },
 };
 
-pub(super) const LIMITS: Limits = Limits { per_caller: 4, per_reader: 8 };
+/// Five requests of one user.
+pub(super) const LIMITS: Limits = Limits { per_caller: 4, per_reader: 20 };
 
 pub(super) struct Clients {
     pub(super) handle: ReaderHandle,

@@ -107,7 +107,7 @@ impl World {
     ) -> Self {
         let (go, held) = thread_mpsc::channel();
         let [resets, calls] = [(); 2].map(|()| Arc::new(Mutex::new(0)));
-        let limits = Limits { per_caller: 8, per_reader: 8 };
+        let limits = Limits { per_caller: 8, per_reader: 32 };
         let shutdown = CancellationToken::new();
         let (handle, requests) = ReaderHandle::new(limits, shutdown.clone());
         let policy = watch::Sender::new(Arc::new(Policy::new(Vec::new(), 0)));
