@@ -21,7 +21,7 @@ use tokio::sync::oneshot;
 
 use super::ticket::Ticket;
 
-/// Maximum tasks of one session in progress.
+/// The maximum number of tasks of one session in progress.
 pub const MAX_PIPELINED: usize = 32;
 
 /// A job for the card thread. The thread ends when the actor and all sessions have dropped their senders.
@@ -36,7 +36,7 @@ pub(super) enum Job {
     Reset(ResetKind),
     /// Do one task of a session.
     Session(SessionJob),
-    /// A session is over, and all its tasks came before this job. Reset the card, or leave it, and report.
+    /// End a session, after all its tasks: reset the card or leave it, and report.
     EndOfSession(Option<ResetKind>),
     /// Release the card, for other programs.
     Release,
@@ -52,13 +52,13 @@ pub(super) struct UnitJob {
     pub(super) reset: Option<ResetKind>,
 }
 
-/// A task of a session, straight from its holder.
+/// A task of a session, sent by its holder.
 pub(super) struct SessionJob {
     /// The session's right to the card.
     pub(super) lease: Lease,
     /// The session's activity, which the thread updates when the task is done.
     pub(super) activity: Arc<Activity>,
-    /// Whether an earlier task has failed and none since has restarted. Only the card thread writes it.
+    /// Whether an earlier task has failed and no later one has set `restart`. Only the card thread writes it.
     pub(super) failed: Arc<AtomicBool>,
     /// Whether the task clears an earlier failure.
     pub(super) restart: bool,
@@ -85,8 +85,8 @@ pub(super) enum SessionTask {
     },
 }
 
-/// A claim that succeeds once, for the first of two: the thread that begins a task, or the holder that no longer waits
-/// for it. Clones are the same claim.
+/// A claim that succeeds once: for the thread that begins a task, or for the holder that no longer waits for it. Clones
+/// are the same claim.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Claim(Arc<AtomicBool>);
 
@@ -102,22 +102,22 @@ impl Claim {
 pub(super) enum Report {
     /// The result of [`Job::Take`] and of [`Job::ColdReset`].
     Taken(Result<CardInfo, SlotError>),
-    /// After [`Job::Unit`]. Its outcome is in the ticket.
+    /// The end of [`Job::Unit`]. The unit's outcome is in the ticket.
     UnitEnded {
         /// How the unit left the card.
         end: UnitEnd,
-        /// The kind of the reset at the beginning, if the card was reset, and how long it took.
+        /// The kind and duration of the reset at the beginning, if there was one.
         reset_took: Option<(ResetKind, Duration)>,
         /// The state in which the unit leaves the card.
         left: Left,
     },
-    /// After [`Job::Reset`], and after a reset that a session has requested or needed.
+    /// The result of [`Job::Reset`], and of a reset that a session has requested or needed.
     Reset {
-        /// Warm or cold.
+        /// The kind of the reset, warm or cold.
         kind: ResetKind,
-        /// The time of the reset.
+        /// The duration of the reset.
         took: Duration,
-        /// The card after it.
+        /// The card after the reset, or the error.
         reset: Result<CardInfo, SlotError>,
     },
     /// A session's task has found the card reset by another program, and the thread reset it again.
@@ -131,7 +131,7 @@ pub(super) enum Report {
     },
     /// The card after [`Job::EndOfSession`], reset or left.
     SessionEnded {
-        /// The card's reset, if one was due and the card was still present: its kind, its time, and the card after it.
+        /// The reset, if one was due and the card was still present: its kind, its duration, and the card after it.
         reset: Option<(ResetKind, Duration, Result<CardInfo, SlotError>)>,
         /// Whether security state may have been in the card when the session ended, before that reset.
         raised: bool,
@@ -178,8 +178,8 @@ impl Drop for CallEnd<'_> {
 }
 
 impl Job {
-    /// Answers a job of the actor that the card thread did not get. Returns a report for the
-    /// actor, by which the card is taken again before its next turn: its state is not known.
+    /// Answers a job of the actor that the card thread did not receive. Returns a report to the actor. The state of the
+    /// card is then unknown, so the actor takes the card again before the next turn.
     pub(super) fn refuse(self, refusal: Failure, now: Instant) -> Option<Report> {
         let lost = || SlotError::Lost("the card thread did not get the job".into());
         Some(match self {

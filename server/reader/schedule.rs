@@ -1,5 +1,5 @@
-//! The rule of turns of one reader, with the requests themselves, the numbers of users, and the mark of the group whose
-//! end the actor waits for.
+//! The turns at one reader: the rule, the waiting requests themselves, the ids of users, and the group of the last
+//! turn, for whose end the actor waits.
 
 use std::{
     collections::HashMap,
@@ -22,66 +22,66 @@ use crate::caller::group::GroupMark;
 
 /// The turns at one reader. Owned by its actor.
 pub(super) struct ReaderSchedule {
-    /// The places of the waiting requests. One is taken with each request, and given back when it no longer waits.
+    /// The places of the waiting requests. Each request takes one, and gives it back when it no longer waits.
     places: QueuePlaces<UserId>,
     /// The rule of turns, which knows the waiting requests by number.
     rule: Schedule<UserId, CallerKey, GroupId>,
-    /// The waiting requests themselves, with their users. Has the same numbers as the rule.
+    /// The waiting requests themselves, with their users. The numbers are the same as in the rule.
     waiting: HashMap<RequestNumber, (UserId, Waiting)>,
-    /// The numbers of users.
+    /// The ids of users in the rule and the places.
     users: UserIds,
-    /// The group of the last turn, which alone may have left something in the card.
+    /// The group of the last turn. Only this group may have left security state in the card.
     group: Option<GroupMark>,
 }
 
 impl ReaderSchedule {
-    /// Nobody waits yet.
+    /// Creates a schedule without requests.
     pub(super) fn new(limits: Limits, settings: Settings) -> Self {
         let (waiting, users) = (HashMap::new(), UserIds::default());
         Self { places: QueuePlaces::new(limits), rule: Schedule::new(settings), waiting, users, group: None }
     }
 
-    /// How many requests wait.
+    /// The number of waiting requests.
     pub(super) fn len(&self) -> usize {
         self.waiting.len()
     }
 
-    /// Whether no request waits.
+    /// Whether there is no waiting request.
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
 
-    /// How many callers wait.
+    /// The number of callers with a waiting request.
     pub(super) fn waiting_callers(&self) -> usize {
         self.rule.rounds().waiting_callers()
     }
 
-    /// When the next request expires.
+    /// The earliest deadline of a waiting request.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         self.rule.rounds().next_deadline()
     }
 
-    /// The request of that number, if it waits.
+    /// The waiting request with this number, if any.
     pub(super) fn get(&self, number: RequestNumber) -> Option<&Waiting> {
         self.waiting.get(&number).map(|(_, waiting)| waiting)
     }
 
-    /// The requests of `caller` in the order of their turns, each with an estimate of the turns before it. The turn
-    /// under way is not counted.
+    /// The requests of `caller` in the order of their turns, each with an estimate of the turns before it. The current
+    /// turn is not counted.
     pub(super) fn of_caller(&self, caller: CallerKey) -> impl Iterator<Item = (usize, &Waiting)> {
         let turns = self.rule.rounds().turns_ahead_of(caller).into_iter();
         turns.filter_map(|(number, ahead)| Some((ahead, self.get(number)?)))
     }
 
-    /// All requests in the order of their turns, as far as it can be told. O(n log n).
+    /// All requests in the estimated order of their turns. O(n log n).
     pub(super) fn in_order(&self) -> impl Iterator<Item = &Waiting> {
         self.rule.rounds().in_order().into_iter().filter_map(|number| self.get(number))
     }
 
-    /// Lets a request wait for its turn.
+    /// Adds a request, which waits for its turn.
     ///
     /// # Errors
-    /// The request and the limit that it would break.
+    /// The request, and the limit that it would exceed.
     pub(super) fn push(
         &mut self,
         number: RequestNumber,
@@ -111,13 +111,13 @@ impl ReaderSchedule {
         Ok(())
     }
 
-    /// Takes out one request, wherever it waits.
+    /// Removes the waiting request with this number.
     pub(super) fn remove(&mut self, number: RequestNumber, now: Instant) -> Option<Waiting> {
         self.rule.remove(number, now);
         self.leave(number)
     }
 
-    /// Takes out all requests that satisfy `condition`, in order of arrival.
+    /// Removes all requests that satisfy `condition`, in order of arrival.
     pub(super) fn remove_if(&mut self, now: Instant, condition: impl Fn(&Waiting) -> bool) -> Vec<Waiting> {
         let satisfy = self.waiting.iter().filter(|(_, (_, waiting))| condition(waiting));
         let mut numbers: Vec<_> = satisfy.map(|(number, _)| *number).collect();
@@ -125,25 +125,25 @@ impl ReaderSchedule {
         numbers.into_iter().filter_map(|number| self.remove(number, now)).collect()
     }
 
-    /// Takes out one request whose deadline has come.
+    /// Removes one request whose deadline has passed.
     pub(super) fn pop_expired(&mut self, now: Instant) -> Option<Waiting> {
         let expired = self.rule.pop_expired(now)?;
         self.leave(expired.number)
     }
 
-    /// The request no longer waits: its place is free.
+    /// Removes the request itself, and gives its place back.
     fn leave(&mut self, number: RequestNumber) -> Option<Waiting> {
         let (user, waiting) = self.waiting.remove(&number)?;
         self.places.give_back(user);
         Some(waiting)
     }
 
-    /// What is to be done now, if no reset or other handling of the card is under way.
+    /// The rule's decision on what happens now. Only called while the card is not being reset, taken or released.
     pub(super) fn next(&mut self, now: Instant) -> Decision {
         self.rule.next(now)
     }
 
-    /// The request of that number has its turn.
+    /// Records that the turn of a request began, and removes the request.
     pub(super) fn on_turn_began(&mut self, number: RequestNumber, now: Instant) -> Option<Waiting> {
         let waiting = self.leave(number)?;
         self.rule.on_turn_began(number, now);
@@ -152,7 +152,7 @@ impl ReaderSchedule {
         Some(waiting)
     }
 
-    /// The turn has ended. `left` says what it leaves in the card; `None` if nothing was sent in it.
+    /// Records that the turn ended. `left` is the state in which it leaves the card; `None` if it sent nothing.
     pub(super) fn on_turn_ended(&mut self, left: Option<Left>, now: Instant) {
         match left {
             Some(left) => self.rule.on_turn_ended(left, now),
@@ -160,34 +160,35 @@ impl ReaderSchedule {
         }
     }
 
-    /// The card was reset; `isolation_took` so long, if it was as between groups.
+    /// Records that the card was reset. `isolation_took` is the time of a reset of the kind used between groups.
     pub(super) fn on_reset(&mut self, isolation_took: Option<Duration>, now: Instant) {
         self.rule.on_reset(isolation_took, now);
     }
 
-    /// The card was taken, lost or let go.
+    /// Records that the card was taken, lost or released.
     pub(super) fn on_card_changed(&mut self) {
         self.rule.on_card_changed();
     }
 
-    /// The broker stops: no further turn begins.
+    /// Records that the broker stops. No further turn begins.
     pub(super) fn on_stopping(&mut self) {
         self.rule.on_stopping();
     }
 
-    /// Whether the card is to be reset now, whoever waits: the group that left something in it has ended.
+    /// Whether a reset is due now, before any waiting request: the group that left security state in the card has
+    /// ended.
     pub(super) fn is_reset_due(&self) -> bool {
         self.rule.is_reset_due()
     }
 
-    /// Tells the rule if the group of the last turn has ended.
+    /// Reports to the rule if the group of the last turn has ended.
     pub(super) fn look_at_group(&mut self) {
         if let Some(group) = self.group.as_ref().filter(|group| group.has_ended()) {
             self.rule.on_group_ended(group.id());
         }
     }
 
-    /// Waits until the group of the last turn ends; for ever if it has ended, or before the first turn.
+    /// Waits until the group of the last turn ends. Never completes if it has already ended, or before the first turn.
     pub(super) async fn group_ends(&self) {
         match &self.group {
             Some(group) if !group.has_ended() => group.ended().await,
@@ -195,7 +196,7 @@ impl ReaderSchedule {
         }
     }
 
-    /// A planted fault: the rule believes that the group of the last turn has ended.
+    /// A planted fault: reports to the rule that the group of the last turn has ended.
     #[cfg(test)]
     pub(super) fn end_group_too_early(&mut self) {
         if let Some(group) = &self.group {
@@ -223,7 +224,7 @@ mod tests {
         GroupKey::Caller(CallerKey::Connection(connection))
     }
 
-    /// A schedule in which a caller of `group` has had its turn and has left something in the card.
+    /// A schedule in which a caller of `group` has had a turn and left security state in the card.
     fn used(group: GroupMark) -> ReaderSchedule {
         let (mut schedule, now) = (ReaderSchedule::new(LIMITS, Settings::default()), Instant::now());
         assert_eq!(ask(&mut schedule, 1, group), Some(false));
@@ -232,7 +233,7 @@ mod tests {
         schedule
     }
 
-    /// Whether a request of `group` that has its turn is preceded by a reset; `None` if it has no turn.
+    /// Submits a request of `group`. Returns whether a reset precedes its turn; `None` if its turn does not begin.
     fn ask(schedule: &mut ReaderSchedule, connection: u64, group: GroupMark) -> Option<bool> {
         let (handle, mut requests) = ReaderHandle::new(LIMITS, tokio_util::sync::CancellationToken::new());
         let turn = TurnRequest {
@@ -248,7 +249,7 @@ mod tests {
         let Ok(Message::Submit { caller, waiting, .. }) = requests.messages.try_recv() else { panic!("no request") };
         assert!(schedule.push(connection, caller, waiting, Instant::now()).is_ok());
         drop(submission);
-        // Later than anyone is waited for.
+        // Later than the end of any linger.
         let now = Instant::now() + Duration::from_secs(60);
         match schedule.next(now) {
             Decision::Start { number, reset, .. } => schedule.on_turn_began(number, now).map(|_| reset),

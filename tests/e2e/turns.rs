@@ -87,8 +87,8 @@ fn users_with_few_and_many_processes_get_equal_turns() -> anyhow::Result<()> {
         return Ok(());
     }
     tell(async {
-        let rules = "listen.socket_mode = \"0666\"\n[[rule]]\nname = \"desk\"\nprincipals = [\"uid:4001\", \"uid:4002\", \
-                     \"uid:4003\"]\nreaders = [\".*\"]\nallow = [\"all\"]\n";
+        let rules = "listen.socket_mode = \"0666\"\n[[rule]]\nname = \"desk\"\n\
+                     principals = [\"uid:4001\", \"uid:4002\", \"uid:4003\"]\nreaders = [\".*\"]\nallow = [\"all\"]\n";
         let card = CardOptions { command_time: Duration::from_millis(10), ..CardOptions::default() };
         let world = PcscWorld::new(rules, card).await?;
         let users = [(4001, 1), (4002, 3), (4003, 9)];

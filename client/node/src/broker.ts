@@ -46,7 +46,10 @@ export interface BrokerLimits {
    * the duration of the reader's resets, at most 500 ms.
    */
   readonly turnQuantum: number | undefined;
-  /** The longest time of a unit on the card while callers of other groups wait, in ms; less while several users wait. */
+  /**
+   * The longest time of a unit on the card while callers of other groups wait, in ms. It is less while several users
+   * wait.
+   */
   readonly maxContendedUnit: number;
 }
 

@@ -71,7 +71,7 @@ pub struct Rule<P = PrincipalPattern> {
     pub share: u8,
 }
 
-/// The largest [`Rule::share`].
+/// The maximum value of [`Rule::share`].
 const MAX_SHARE: u8 = 100;
 
 fn one() -> u8 {

@@ -1,22 +1,22 @@
-//! How long a turn may go on while callers of other groups wait for it. Nothing bites while only its own group waits.
+//! The maximum time of a turn while callers of other groups wait. A turn is unbounded while only its own group waits.
 
 use std::time::{Duration, Instant};
 
 use crate::turns::request::Kind;
 
-/// The shortest bound, however many users wait, unless the configuration's is shorter still.
+/// The minimum of a bound, for any number of waiting users. A shorter configured bound takes precedence.
 pub const MIN_BOUND: Duration = Duration::from_secs(2);
-/// What the waiting users share: with `n` of them a turn goes on for a part of `1 / n`.
+/// The time that is divided by the number of waiting users: always for units, by default for leases.
 pub const SHARED: Duration = Duration::from_secs(20);
-/// How much longer a unit may go on inside a chain, or between 61xx and its GET RESPONSE.
+/// The maximum delay of a unit's stop inside a command chain, or between 61xx and its GET RESPONSE.
 pub const MAX_OPEN_PAIR: Duration = Duration::from_secs(10);
 
-/// The configured bounds.
+/// The bounds from the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
-    /// `limits.max_contended_unit`, 1 s – 1 h.
+    /// The maximum time of a unit: `limits.max_contended_unit`, 1 s – 1 h.
     pub max_contended_unit: Duration,
-    /// `limits.max_contended_lease`, 1 s – 1 h.
+    /// The maximum time of a lease: `limits.max_contended_lease`, 1 s – 1 h.
     pub max_contended_lease: Duration,
 }
 
@@ -27,17 +27,17 @@ impl Default for Bounds {
 }
 
 impl Bounds {
-    /// How long a unit may go on while `users` users wait: 20 s / `users`, from 2 s to `max_contended_unit`.
+    /// The maximum time of a unit while `users` users wait: 20 s / `users`, from 2 s to `max_contended_unit`.
     pub fn unit(&self, users: usize) -> Duration {
         part(SHARED, users).max(MIN_BOUND).min(self.max_contended_unit)
     }
 
-    /// How long a lease may go on while `users` users wait: `max_contended_lease` / `users`, at least 2 s.
+    /// The maximum time of a lease while `users` users wait: `max_contended_lease` / `users`, at least 2 s.
     pub fn lease(&self, users: usize) -> Duration {
         part(self.max_contended_lease, users).max(MIN_BOUND).min(self.max_contended_lease)
     }
 
-    /// The bound of a turn of that kind.
+    /// The maximum time of a turn of `kind` while `users` users wait.
     pub fn turn(&self, kind: Kind, users: usize) -> Duration {
         match kind {
             Kind::Unit | Kind::Command => self.unit(users),
@@ -50,23 +50,24 @@ fn part(of: Duration, users: usize) -> Duration {
     of / u32::try_from(users.max(1)).unwrap_or(u32::MAX)
 }
 
-/// Whether a unit that was told to stop at `told` stops before its next command: at once, but inside an open pair only
-/// after [`MAX_OPEN_PAIR`]. An open pair is a chain under way, or 61xx or 9Fxx whose GET RESPONSE is due.
+/// Returns whether a unit stops before its next command, given that the actor requested the stop at `told`. The unit
+/// stops at once, but inside an open pair only after [`MAX_OPEN_PAIR`]. An open pair is an unfinished command chain, or
+/// an answer 61xx or 9Fxx before its GET RESPONSE.
 pub fn stops(told: Instant, now: Instant, is_pair_open: bool) -> bool {
     !is_pair_open || now.saturating_duration_since(told) >= MAX_OPEN_PAIR
 }
 
-/// The callers of other groups that wait while a turn is under way.
+/// The callers of other groups that wait during a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Contention {
-    /// Since when at least one of them waits.
+    /// The time from which at least one of them has waited.
     pub since: Instant,
-    /// How many users they belong to. The holder's user counts if it has a caller of another group waiting.
+    /// The number of users with such callers. Includes the holder's user if one of its own callers is among them.
     pub users: usize,
 }
 
 impl Contention {
-    /// When a turn that began at `began` has had its time.
+    /// The time at which a turn that began at `began` reaches its bound.
     pub fn end(&self, began: Instant, kind: Kind, bounds: &Bounds) -> Instant {
         self.since.max(began) + bounds.turn(kind, self.users)
     }

@@ -1,5 +1,6 @@
-//! Whether a caller comes back within the linger time: the memory of each caller's last eight chances. It decides
-//! whether the card waits for a caller (anticipatory scheduling, Iyer and Druschel, SOSP 2001).
+//! The prediction of whether a caller returns within the linger time, from its last eight chances. A chance begins when
+//! a caller has its last answer and no other waiting request. The schedule lets the card wait for a caller that is
+//! likely to return (anticipatory scheduling, Iyer and Druschel, SOSP 2001).
 
 use std::{
     collections::BTreeMap,
@@ -8,14 +9,14 @@ use std::{
 
 use crate::turns::{hash::IdMap, request::Id};
 
-/// How many callers are remembered. The one that was remembered longest ago without a new chance is forgotten first,
-/// and counts as new when it returns.
+/// The maximum number of remembered callers. Above it, the caller with the oldest latest chance is forgotten, and
+/// counts as new when it returns.
 pub const MAX_REMEMBERED: usize = 1024;
 
-/// A caller is likely to come back while it did so in this many of its last eight chances. A new caller has eight.
+/// The number of returns in the last eight chances from which a caller is likely to return. A new caller has eight.
 const LIKELY_RETURNS: u32 = 4;
 
-/// The memory, for at most [`MAX_REMEMBERED`] callers.
+/// The last chances of at most [`MAX_REMEMBERED`] callers.
 #[derive(Debug)]
 pub struct Comebacks<C> {
     callers: IdMap<C, Memory>,
@@ -26,9 +27,9 @@ pub struct Comebacks<C> {
 #[derive(Debug)]
 struct Memory {
     age: u64,
-    /// One bit per chance, the latest in the lowest place.
+    /// One bit for each chance, the latest in the lowest bit. A set bit is a return in time.
     returns: u8,
-    /// A chance that is still open: until when a return counts.
+    /// The end of the open chance, if there is one. A return until then counts.
     open_until: Option<Instant>,
 }
 
@@ -39,7 +40,8 @@ impl<C: Id> Default for Comebacks<C> {
 }
 
 impl<C: Id> Comebacks<C> {
-    /// The caller got its last answer and has nothing else waiting: a return counts within `linger`, if there is one.
+    /// Begins a chance: the caller has its last answer and no other waiting request. A return within `linger` counts.
+    /// A `linger` of zero begins no chance.
     pub fn on_chance(&mut self, caller: C, now: Instant, linger: Duration) {
         if linger.is_zero() {
             return;
@@ -60,7 +62,7 @@ impl<C: Id> Comebacks<C> {
         }
     }
 
-    /// The caller asks.
+    /// Records a request of the caller, which ends its open chance.
     pub fn on_request(&mut self, caller: C, now: Instant) {
         if let Some(memory) = self.callers.get_mut(&caller)
             && let Some(until) = memory.open_until.take()
@@ -69,7 +71,7 @@ impl<C: Id> Comebacks<C> {
         }
     }
 
-    /// Whether it is worth waiting for the caller.
+    /// Whether the caller is likely to return within the linger time.
     pub fn is_likely(&self, caller: C) -> bool {
         self.callers.get(&caller).is_none_or(|memory| memory.returns.count_ones() >= LIKELY_RETURNS)
     }

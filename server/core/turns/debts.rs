@@ -1,13 +1,14 @@
-//! What users owe because their last unit outran the quantum.
+//! The debts of users whose last turn outran the quantum.
 
 use std::time::{Duration, Instant};
 
 use crate::turns::{hash::IdMap, request::Id};
 
-/// From how many debts on those that absence has paid are dropped.
+/// The number of stored debts from which an overrun first removes those that absence has paid.
 const SWEEP: usize = 64;
 
-/// The users in debt. A debt stays below two quanta: a whole one costs the user one visit, the rest shortens the next.
+/// The users in debt. A debt is at most two quanta. A whole quantum costs the user one visit; the rest shortens the
+/// next visit.
 #[derive(Debug)]
 pub struct Debts<U>(IdMap<U, Debt>);
 
@@ -15,7 +16,7 @@ pub struct Debts<U>(IdMap<U, Debt>);
 struct Debt {
     owed: Duration,
     quantum: Duration,
-    /// Since when absence pays.
+    /// The time from which the user's absence pays the debt.
     since: Instant,
 }
 
@@ -26,13 +27,13 @@ impl<U: Id> Default for Debts<U> {
 }
 
 impl<U: Id> Debts<U> {
-    /// How many users are in debt, or were and have paid by absence since.
+    /// The number of stored debts, including those that absence has paid since.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// A visit of `user` ended at `now` and went so far past its `quantum`.
+    /// Records that a visit of `user` ended at `now`, `overrun` after the end of its `quantum`.
     pub fn on_overrun(&mut self, user: U, overrun: Duration, quantum: Duration, now: Instant) {
         if self.0.len() >= SWEEP {
             self.0.retain(|_, debt| debt.since + debt.owed > now);
@@ -45,7 +46,7 @@ impl<U: Id> Debts<U> {
         }
     }
 
-    /// `user`, of whom nothing waited, asks: the time without it is paid.
+    /// Records a request of `user`, which had no waiting request. Reduces the debt by the time of the user's absence.
     pub fn on_return(&mut self, user: U, now: Instant) {
         let Some(debt) = self.0.get_mut(&user) else { return };
         debt.owed = debt.owed.saturating_sub(now.saturating_duration_since(debt.since));
@@ -55,14 +56,14 @@ impl<U: Id> Debts<U> {
         }
     }
 
-    /// Whether `user` owes a whole quantum, which one visit left out pays. Then it is paid.
+    /// Takes a whole quantum off the debt of `user`, for one skipped visit. Returns `false` if the user owes less.
     pub fn pays_a_visit(&mut self, user: U) -> bool {
         let Some(debt) = self.0.get_mut(&user).filter(|debt| debt.owed >= debt.quantum) else { return false };
         debt.owed -= debt.quantum;
         true
     }
 
-    /// A visit of `user` begins: what it still owes shortens the visit. Then it is paid.
+    /// Clears the debt of `user` at the beginning of a visit. Returns the debt, by which the visit is shorter.
     pub fn settle(&mut self, user: U) -> Duration {
         self.0.remove(&user).map(|debt| debt.owed).unwrap_or_default()
     }

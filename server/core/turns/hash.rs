@@ -1,5 +1,5 @@
-//! A fast hash for ids. The broker or the system chooses them and few are in a map at once, so collisions cannot be
-//! forced; a turn hashes a dozen.
+//! A fast hash for ids. The broker or the operating system chooses the ids, and a map holds few of them, so a client
+//! cannot force collisions. One turn hashes about a dozen ids.
 
 use std::{
     collections::HashMap,
@@ -9,11 +9,11 @@ use std::{
 /// A map whose keys are ids.
 pub(crate) type IdMap<K, V> = HashMap<K, V, BuildHasherDefault<IdHasher>>;
 
-/// Multiplies and rotates, one word at a time.
+/// A hasher that multiplies and rotates, one word at a time.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct IdHasher(u64);
 
-/// Odd, with as many ones as zeros; from the golden ratio.
+/// An odd factor from the golden ratio, with as many ones as zeros.
 const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
 
 impl IdHasher {
@@ -24,7 +24,7 @@ impl IdHasher {
 
 impl Hasher for IdHasher {
     fn finish(&self) -> u64 {
-        // The map takes its buckets from the low bits, which the product mixes least.
+        // The map selects a bucket by the low bits, which the product mixes least.
         self.0.rotate_left(26)
     }
 

@@ -1,5 +1,5 @@
-//! Isolation groups, by number: callers that may inherit the card's security state from each other. When a reset is
-//! due between them is decided in [`super::schedule`].
+//! Isolation groups, by number: callers that may inherit the card's security state from each other.
+//! [`super::schedule`] decides when a reset is due between groups.
 
 /// The number of an isolation group, unique in one run of the broker. A group that is created again with the same key
 /// has a new number, so it inherits no security state.

@@ -13,7 +13,7 @@ use std::{
 #[derive(Debug, Default)]
 pub struct Leases {
     valid_epoch: Arc<AtomicU64>,
-    /// When the holder of the latest lease was told to stop.
+    /// The time of the stop request to the holder of the latest lease, if there was one.
     told: Arc<OnceLock<Instant>>,
 }
 
@@ -25,8 +25,8 @@ impl Leases {
         Lease { epoch, valid_epoch: Arc::clone(&self.valid_epoch), told: Arc::clone(&self.told) }
     }
 
-    /// Tells the holder of the lease that is out to stop at the next place where it may: see
-    /// [`super::bounds::stops`]. Only the first time counts.
+    /// Asks the holder of the current lease to stop before its next command, as [`super::bounds::stops`] permits. Only
+    /// the first request counts.
     pub fn tell_to_stop(&mut self, now: Instant) {
         self.told.get_or_init(|| now);
     }
@@ -37,7 +37,7 @@ impl Leases {
     }
 }
 
-/// The holder's side. Travels with each job to the card thread; clones are the same lease.
+/// The holder's side. Each job for the card thread carries it; clones are the same lease.
 #[derive(Debug, Clone)]
 pub struct Lease {
     epoch: u64,
@@ -46,7 +46,7 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// When the holder was told to stop, if it was.
+    /// The time of the stop request to the holder, if there was one.
     pub fn told_to_stop(&self) -> Option<Instant> {
         self.told.get().copied()
     }
@@ -72,26 +72,26 @@ impl Activity {
         Self { began: now, pending: AtomicU32::new(0), idle_since: AtomicU64::new(0) }
     }
 
-    /// A task was handed to the card thread.
+    /// Records that the card thread was sent a task.
     pub fn on_task(&self) {
         self.pending.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// A task has ended at `now`.
+    /// Records that a task ended at `now`.
     pub fn done(&self, now: Instant) {
         let since = now.saturating_duration_since(self.began).as_millis();
         self.idle_since.store(u64::try_from(since).unwrap_or(u64::MAX), Ordering::Release);
         self.pending.fetch_sub(1, Ordering::AcqRel);
     }
 
-    /// Since when no task runs; `None` while one does.
+    /// The time from which no task has run; `None` while a task runs.
     pub fn idle_since(&self) -> Option<Instant> {
         let is_idle = self.pending.load(Ordering::Acquire) == 0;
         is_idle.then(|| self.began + Duration::from_millis(self.idle_since.load(Ordering::Acquire)))
     }
 }
 
-/// When an idle session must give way to waiters. The time of a busy one is bounded by [`super::bounds`].
+/// The terms on which an idle session must give way to waiters. [`super::bounds`] bounds a busy session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Terms {
     /// The maximum idle time while others wait.
@@ -103,12 +103,12 @@ pub struct Terms {
 pub enum Verdict {
     /// The session continues. Check again at this time at the latest, if there is one.
     GoOn(Option<Instant>),
-    /// The session idles for too long.
+    /// The session has idled for too long.
     Idles,
 }
 
 impl Terms {
-    /// Whether the session may continue, given since when others wait and since when it idles.
+    /// Decides whether the session may continue, given the times from which others have waited and it has idled.
     pub fn judge(&self, now: Instant, contended: Option<Instant>, idle: Option<Instant>) -> Verdict {
         let Some(contended) = contended else { return Verdict::GoOn(None) };
         match idle.map(|idle| idle.max(contended) + self.idle_timeout) {
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_holder_is_told_to_stop_once_and_the_next_one_is_not() {
+    fn a_stop_counts_once_and_not_for_the_next_holder() {
         let (mut leases, now) = (Leases::default(), Instant::now());
         let first = leases.grant();
         assert_eq!(first.told_to_stop(), None);

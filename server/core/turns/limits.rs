@@ -1,4 +1,4 @@
-//! How many requests may wait at one reader.
+//! The limits of the waiting requests at one reader.
 
 use crate::turns::{
     places::{Places, Refused},
@@ -8,30 +8,30 @@ use crate::turns::{
 /// The limits of a reader's waiting requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Of one caller.
+    /// The maximum number for one caller.
     pub per_caller: usize,
-    /// Of all callers together.
+    /// The maximum number for all callers together.
     pub per_reader: usize,
 }
 
-/// Which limit of a reader's queue a further request would break.
+/// The limit of a reader's queue that a further request would exceed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Full {
-    /// [`Limits::per_caller`].
+    /// The caller has [`Limits::per_caller`] waiting requests.
     #[error(
         "this caller already has {0} requests waiting for the reader, the most allowed: retry when some are answered"
     )]
     Caller(usize),
-    /// A quarter of [`Limits::per_reader`].
+    /// The user has a quarter of [`Limits::per_reader`].
     #[error(
         "this user already has {0} requests waiting for the reader, a quarter of all places: retry when some are \
          answered"
     )]
     User(u64),
-    /// Seven eighths of [`Limits::per_reader`].
+    /// Seven eighths of [`Limits::per_reader`] are taken. The rest is reserved for users with few waiting requests.
     #[error("the last places of the reader's queue are for users with at most {0} waiting requests: retry later")]
     Reserved(u64),
-    /// [`Limits::per_reader`].
+    /// All [`Limits::per_reader`] places are taken.
     #[error("{0} requests already wait for the reader, the most allowed: retry later")]
     Reader(usize),
 }
@@ -49,10 +49,10 @@ impl<U: Id> QueuePlaces<U> {
         Self { limits, places: Places::new(limits.per_reader as u64) }
     }
 
-    /// Takes a place for one more request of `user`, one of whose callers asks and has `of_caller` waiting.
+    /// Takes a place for one more request of `user`. `of_caller` is the number of waiting requests of its caller.
     ///
     /// # Errors
-    /// The limit that the request would break, the caller's first.
+    /// The limit that the request would exceed. The caller's limit is checked first.
     pub fn take(&mut self, user: U, of_caller: usize) -> Result<(), Full> {
         if of_caller >= self.limits.per_caller {
             return Err(Full::Caller(self.limits.per_caller));

@@ -1,10 +1,9 @@
-//! Turns at a reader: rounds by user, visits with a quantum, bounds, places, the lease of the holder, and the terms of
-//! waiting.
+//! Turns at a reader: the order of requests, the time of turns, the holder's lease, and the terms of waiting.
 //!
-//! [`schedule`] decides; the reader's actor reports events and carries out the decisions. Its parts: [`rounds`] (the
-//! next request), `visit` (when the next request of the same group comes first), [`quantum`], [`comebacks`] and
-//! [`debts`] (for how long), [`bounds`] (the maximum time of one turn while others wait). [`places`] limits the waiting
-//! requests of one user.
+//! [`schedule`] decides; the reader's actor reports events and carries out the decisions. The schedule has these parts:
+//! [`rounds`] selects the next request; `visit` decides whether a request of the same group goes first; [`quantum`],
+//! [`comebacks`] and [`debts`] set the time of a visit; [`bounds`] sets the maximum time of a turn while other groups
+//! wait. [`places`] limits the waiting requests of one user.
 
 pub mod bounds;
 pub mod comebacks;

@@ -1,18 +1,18 @@
-//! Places that users share: of a reader's queue, of the connections, of the bytes of kept outcomes. One user holds at
-//! most a quarter, and the last eighth is for users that hold next to nothing. Pure.
+//! Places that users share: in a reader's queue, connections, or bytes of kept outcomes. One user holds at most a
+//! quarter. The last eighth is reserved for users that hold at most a sixty-fourth. Pure.
 
 use std::collections::HashMap;
 
 use crate::turns::request::Id;
 
-/// Why a user gets no further place.
+/// The reason why a user gets no further place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refused {
     /// The user would hold more than a quarter.
     Quarter,
-    /// Only the last eighth is free, and the user holds more than next to nothing.
+    /// Only the last eighth is free, and the user would hold more than a sixty-fourth.
     Reserved,
-    /// All places are taken.
+    /// Too few places are free.
     Full,
 }
 
@@ -21,32 +21,32 @@ pub enum Refused {
 pub struct Places<U> {
     all: u64,
     taken: u64,
-    /// No entry is zero.
+    /// The number of places of each user that holds any.
     held: HashMap<U, u64>,
 }
 
 impl<U: Id> Places<U> {
-    /// `all` free places.
+    /// Creates `all` places, none of them taken.
     pub fn new(all: u64) -> Self {
         Self { all, taken: 0, held: HashMap::new() }
     }
 
-    /// The most that one user holds: a quarter, at least one place.
+    /// The maximum for one user: a quarter, at least one place.
     pub fn per_user(&self) -> u64 {
         (self.all / 4).max(1)
     }
 
-    /// What counts as next to nothing: a sixty-fourth, at least one place.
+    /// The maximum for a user that takes places of the last eighth: a sixty-fourth, at least one place.
     pub fn next_to_nothing(&self) -> u64 {
         (self.all / 64).max(1)
     }
 
-    /// How many places `user` holds.
+    /// The number of places that `user` holds.
     pub fn held_by(&self, user: U) -> u64 {
         self.held.get(&user).copied().unwrap_or(0)
     }
 
-    /// How many places are taken.
+    /// The number of taken places, of all users.
     pub fn taken(&self) -> u64 {
         self.taken
     }
@@ -54,7 +54,8 @@ impl<U: Id> Places<U> {
     /// Takes `count` places for `user`, all or none.
     ///
     /// # Errors
-    /// Which limit they would break: the user's own first, since waiting for others does not help against it.
+    /// The limit that the places would exceed. The user's own limit is checked first, because places that other users
+    /// give back do not lift it.
     pub fn take(&mut self, user: U, count: u64) -> Result<(), Refused> {
         let held = self.held_by(user).saturating_add(count);
         let taken = self.taken.saturating_add(count);
@@ -74,7 +75,7 @@ impl<U: Id> Places<U> {
         Ok(())
     }
 
-    /// Gives back `count` places of `user`, at most those that it holds.
+    /// Gives back `count` places of `user`, or all of its places if it holds fewer.
     pub fn give_back(&mut self, user: U, count: u64) {
         let Some(held) = self.held.get_mut(&user) else { return };
         let count = count.min(*held);

@@ -1,24 +1,24 @@
-//! How long a visit may last: the quantum, from the configuration or from what isolation resets of this reader cost.
+//! The maximum time of a visit (the quantum), from the configuration or from the cost of the reader's isolation resets.
 
 use std::{collections::VecDeque, time::Duration};
 
-/// The longest that a reset counts: one that took longer was no usual one.
+/// The maximum cost of one reset. A longer reset is an outlier and counts as this.
 pub const MAX_RESET_COST: Duration = Duration::from_secs(1);
-/// The longest automatic quantum.
+/// The maximum of [`Quantum::Auto`], for slow resets.
 pub const MAX_AUTO_QUANTUM: Duration = Duration::from_millis(500);
-/// The longest that the card waits for a caller that is likely to come back.
+/// The maximum wait of the free card for a caller that is likely to return.
 pub const MAX_LINGER: Duration = Duration::from_millis(3);
 
-/// How many resets are remembered.
+/// The number of resets in the median.
 const REMEMBERED_RESETS: usize = 8;
 
-/// `limits.turn_quantum`.
+/// The quantum as configured in `limits.turn_quantum`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Quantum {
-    /// One and a half times the cost of a reset, at most [`MAX_AUTO_QUANTUM`]: nothing where resets cost nothing.
+    /// One and a half times the cost of a reset, at most [`MAX_AUTO_QUANTUM`]. Zero if resets cost nothing.
     #[default]
     Auto,
-    /// So long, 0–10 s.
+    /// A fixed time, from 0 to 10 s.
     Fixed(Duration),
 }
 
@@ -32,12 +32,12 @@ impl Quantum {
     }
 }
 
-/// How long the card waits for a caller, given the visit's quantum.
+/// The maximum wait of the free card for a caller, given the visit's quantum.
 pub fn linger(quantum: Duration) -> Duration {
     MAX_LINGER.min(quantum / 8)
 }
 
-/// The cost of an isolation reset: the running median of the last eight of this reader, 0 before the first.
+/// The cost of an isolation reset: the median time of the reader's last eight, zero before the first.
 #[derive(Debug, Default)]
 pub struct ResetCost {
     last: VecDeque<Duration>,
@@ -45,7 +45,7 @@ pub struct ResetCost {
 }
 
 impl ResetCost {
-    /// An isolation reset took so long.
+    /// Adds an isolation reset that took `took`.
     pub fn on_reset(&mut self, took: Duration) {
         if self.last.len() == REMEMBERED_RESETS {
             self.last.pop_front();
@@ -56,7 +56,7 @@ impl ResetCost {
         self.median = sorted.get((sorted.len() - 1) / 2).copied().unwrap_or_default();
     }
 
-    /// The lower median.
+    /// The lower median of the last resets.
     pub fn median(&self) -> Duration {
         self.median
     }

@@ -15,21 +15,21 @@ pub const MAX_WAIT: Duration = Duration::from_secs(24 * 3600);
 /// A request's requirement for the card.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum CardRequirement {
-    /// A usable card now: without one the request fails at once.
+    /// A usable card now. Without one the request fails at once.
     #[default]
     Required,
     /// A usable card, for which the request waits.
     Awaited,
 }
 
-/// What happens to the card at the end of a turn.
+/// The treatment of the card at the end of a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Disposition {
     /// The card stays as it is.
     Leave,
     /// The card is reset, by the reader's `isolation_reset`.
     Reset,
-    /// The card's power is cut, and the card is reset.
+    /// The card is powered off and reset.
     Unpower,
 }
 
@@ -43,7 +43,7 @@ impl Disposition {
         }
     }
 
-    /// The disposition when a session ends abnormally: a card to be left is reset too.
+    /// The disposition when a session ends abnormally: the card is reset instead of left.
     pub fn abruptly(self) -> Self {
         match self {
             Self::Leave => Self::Reset,
@@ -122,7 +122,7 @@ impl TurnRequest {
     }
 }
 
-/// The facts of a turn that has come.
+/// The facts of a turn that has begun.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Turn {
     /// The id of the insertion in the reader.
@@ -135,14 +135,14 @@ pub struct Turn {
     pub reset: bool,
 }
 
-/// What a turn leaves in the card.
+/// The state in which a turn leaves the card.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Left {
-    /// Whether security state may be left since the last reset.
+    /// Whether the card may hold security state since its last reset.
     pub raised: bool,
-    /// Whether the turn is a PC/SC handle's, stays open, and depends on the card's selection.
+    /// Whether the turn belongs to a PC/SC handle, stays open, and depends on the card's selection.
     pub rests: bool,
-    /// Whether the last answer offers more (61xx, 9Fxx), or the last command was a link of a chain.
+    /// Whether the last answer announces more data (61xx, 9Fxx), or the last command was a link of a chain.
     pub is_pair_open: bool,
 }
 

@@ -1,4 +1,4 @@
-//! One visit: consecutive turns of one isolation group of one user, as far as they are saved a reset or a selection.
+//! One visit: consecutive turns of one isolation group of one user, where that saves a reset or a selection.
 
 use std::time::{Duration, Instant};
 
@@ -8,32 +8,32 @@ use crate::turns::{
     turn::Left,
 };
 
-/// The visit under way, or the last one while nobody else has had a turn.
+/// The current visit, or the last one until the next turn of another visit.
 #[derive(Debug)]
 pub(crate) struct Visit<U, C, G> {
     pub(crate) user: U,
     pub(crate) group: G,
-    /// The caller of its last turn.
+    /// The caller of the visit's last turn.
     pub(crate) caller: C,
-    /// The visit, or the one of the same group right before it, began with an isolation reset.
+    /// Whether this visit, or the one of the same group directly before it, began with an isolation reset.
     entering_costs: bool,
-    /// When its first command began, after the reset; until then, when its turn came.
+    /// The beginning of the first command, after the reset. Until then, the beginning of the first turn.
     pub(crate) began: Instant,
     is_reset_under_way: bool,
-    /// What the user owed at the beginning.
+    /// The user's debt at the beginning of the visit.
     debt: Duration,
     turn_began: Instant,
     pub(crate) last_answer: Instant,
-    /// The last turn is a PC/SC handle's and stays open.
+    /// Whether the last turn belongs to a PC/SC handle and stays open.
     pub(crate) rests: bool,
     pub(crate) is_pair_open: bool,
-    /// Whether its last turn left security state in the card.
+    /// Whether the last turn left security state in the card.
     raises: bool,
     is_collected: bool,
 }
 
 impl<U: Id, C: Id, G: Id> Visit<U, C, G> {
-    /// A visit that begins with `request`, at `began` if no reset comes first.
+    /// Creates a visit that begins with `request`, at `began` if no reset comes first.
     pub(crate) fn new(
         request: &Request<U, C, G>,
         entering_costs: bool,
@@ -74,43 +74,43 @@ impl<U: Id, C: Id, G: Id> Visit<U, C, G> {
         self.is_collected = false;
     }
 
-    /// When the visit has had its time, given the `quantum`.
+    /// The end of the visit's time, given the `quantum`.
     fn end(&self, quantum: Duration) -> Instant {
         self.began + quantum.saturating_sub(self.debt)
     }
 
-    /// Until when further turns begin: not while less than half of the last turn's time is left, so that short turns
-    /// rather end before the quantum than after it. At most a sixteenth of the quantum is given away.
+    /// The time until which further turns begin: half of the last turn's time before the end, so that short turns tend
+    /// to end before the quantum does. At most a sixteenth of the quantum stays unused.
     pub(crate) fn last_begin(&self, quantum: Duration) -> Instant {
         let half = self.last_answer.saturating_duration_since(self.turn_began) / 2;
         let end = self.end(quantum);
         end.checked_sub(half.min(quantum / 16)).unwrap_or(end)
     }
 
-    /// Whether entering cost or leaving costs something: then the visit goes on for a quantum.
+    /// Whether the visit goes on for a quantum, because its beginning or its end costs a reset or a selection.
     pub(crate) fn has_quantum(&self, raised: Option<G>) -> bool {
         self.entering_costs || self.rests || raised == Some(self.group)
     }
 
-    /// Whether `other` loses nothing by coming next, whatever time it is.
+    /// Whether `other` continues the visit without a cost, at any time.
     pub(crate) fn is_followed_by(&self, other: &Request<U, C, G>) -> bool {
         other.user == self.user && other.group == self.group && (!self.rests || other.caller == self.caller)
     }
 
-    /// Whether a visit that begins with `next` inherits the reset at the beginning of this one.
+    /// Whether the reset at the beginning of this visit also counts for a visit that begins with `next`.
     pub(crate) fn lends_entering_cost_to(&self, next: &Request<U, C, G>) -> bool {
         self.entering_costs && next.user == self.user && next.group == self.group
     }
 
-    /// The request with which the visit would go on. A resting handle goes on alone: another one may move the
-    /// selection.
+    /// The request with which the visit would go on. For a resting handle only its own requests count, because another
+    /// caller may change the selection.
     pub(crate) fn next_request<'a>(&self, rounds: &'a Rounds<U, C, G>) -> Option<&'a Request<U, C, G>> {
         let number = if self.rests { rounds.oldest_of(self.caller) } else { rounds.peek_group(self.user, self.group) };
         rounds.get(number?).filter(|request| request.group == self.group)
     }
 
-    /// How far the last turn outran the `quantum`, if there is one; said once. A turn that began after its end began
-    /// while nobody else waited.
+    /// The time by which the last turn outran the `quantum`, if the visit has one. Returned once. A turn that began
+    /// after the end of the quantum has no overrun, because no other request waited then.
     pub(crate) fn take_overrun(&mut self, quantum: Duration) -> Option<Duration> {
         let end = self.end(quantum);
         let has_quantum = !quantum.is_zero() && (self.entering_costs || self.rests || self.raises);

@@ -1,4 +1,4 @@
-//! A caller's view of the turns at a reader: its own waiting requests, and since when the turn is held.
+//! A caller's view of the turns at a reader: its own waiting requests, and the holder of the turn.
 
 use std::time::Instant;
 
@@ -27,12 +27,13 @@ pub struct Holder {
 pub struct Waiter {
     /// The kind of work for its turn.
     pub kind: TurnKind,
-    /// The number of turns before its own, the current one included: an estimate. It is exact if every visit is one
-    /// turn and nobody comes or leaves; otherwise at most 2 (n + 1) times the turns of a visit come first.
+    /// The estimated number `n` of turns before its own, including the current one. The estimate is exact if every
+    /// visit is one turn and no request arrives or leaves. Otherwise at most 2 (n + 1) times the turns of a visit come
+    /// first.
     pub turns_ahead: usize,
     /// When the reader received the request.
     pub since: Instant,
-    /// The end of its wait: it is then refused with `QUEUE_TIMEOUT`.
+    /// The end of its wait. The request is then refused with `QUEUE_TIMEOUT`.
     pub deadline: Instant,
 }
 

@@ -1,4 +1,4 @@
-//! The part of the actor for sessions: how one begins, when it must give way, and how it ends.
+//! The part of the actor for sessions: how a session begins, gives way to waiters, and ends.
 
 use std::{
     sync::Arc,
@@ -36,24 +36,25 @@ pub(super) struct Holding {
     access: Access,
     /// The disposition of the card if the session ends normally.
     disposition: Disposition,
-    /// When the session began.
+    /// The beginning of the session's turn.
     began: Instant,
-    /// When the session must give way to waiters because it idles.
+    /// The terms on which the session must give way to waiters because it idles.
     terms: Terms,
-    /// Since when others wait, of any group. Set by [`Actor::judge_session`]; `None` while nobody does.
+    /// The time from which other callers have waited, of any group. Set by [`Actor::judge_session`]; `None` while none
+    /// waits.
     contended: Option<Instant>,
     /// Whether a task is in progress. Written by the holder and the card thread, read here.
     activity: Arc<Activity>,
-    /// To the holder: the number of waiting callers.
+    /// Sends the holder the number of waiting callers.
     waiters: watch::Sender<usize>,
-    /// To the holder: why the broker has ended the session. Dropped without a reason after a normal end.
+    /// Sends the holder the reason if the broker ends the session. Dropped without a reason after a normal end.
     over: watch::Sender<Option<SessionOver>>,
     /// The session's line in the log, written when the lease ends.
     record: SessionSpan,
 }
 
 impl Holding {
-    /// When the session's turn began.
+    /// The beginning of the session's turn.
     pub(super) fn began(&self) -> Instant {
         self.began
     }
@@ -93,7 +94,7 @@ impl Actor {
         };
         let terms = Terms { idle_timeout: session.request.idle_timeout };
         if session.grant.send(Ok(grant)).is_err() {
-            // Its caller has disconnected meanwhile.
+            // The caller has disconnected in the meantime.
             self.leases.end();
             self.schedule.on_turn_ended(None, now);
             return;
@@ -115,7 +116,7 @@ impl Actor {
             over,
             record,
         };
-        // The session gives the thread its tasks itself.
+        // The session itself sends the thread its tasks.
         self.worker.begin(Work::Session(Box::new(holding)));
     }
 
@@ -131,7 +132,7 @@ impl Actor {
         }
     }
 
-    /// When the session that has the card must be checked again because it may idle.
+    /// The time of the next check whether the session that has the card idles for too long.
     pub(super) fn session_deadline(&self, now: Instant) -> Option<Instant> {
         let Some(Work::Session(holding)) = self.worker.work() else { return None };
         match holding.terms.judge(now, holding.contended, holding.activity.idle_since()) {
@@ -140,8 +141,8 @@ impl Actor {
         }
     }
 
-    /// Ends the session for its holder, which has closed it or has disconnected (`manner`); no effect unless the
-    /// session with this number still has the card.
+    /// Ends the session because its holder has closed it or has disconnected (`manner`). No effect unless the session
+    /// with this number still has the card.
     pub(super) fn close_session(&mut self, number: RequestNumber, manner: Manner) {
         let Some(Work::Session(holding)) = self.worker.work() else { return };
         if holding.number != number {
@@ -155,8 +156,9 @@ impl Actor {
         self.end_session_turn(disposition, done, outcome);
     }
 
-    /// Ends the session for the broker, abnormally and with a failure for its holder; no effect without a session. The
-    /// messages that were read get outcomes of their own; the failure concerns the others, which were not sent.
+    /// Ends the session on the broker's side, abnormally and with a failure for its holder. No effect without a
+    /// session. Messages that were read get outcomes of their own; the failure concerns the others, which were not
+    /// sent.
     pub(super) fn end_session(&mut self, failure: Failure) {
         let Some(Work::Session(holding)) = self.worker.work() else { return };
         let failure = failure.into_not_sent();
@@ -167,7 +169,7 @@ impl Actor {
         self.end_session_turn(disposition, None, outcome);
     }
 
-    /// Ends the session for the broker, as [`Actor::end_session`] does, if the rules in force now forbid it.
+    /// Ends the session as [`Actor::end_session`] does, if the rules in force now forbid it.
     pub(super) fn end_forbidden_session(&mut self) {
         if let Some(Work::Session(holding)) = self.worker.work()
             && let Err(denied) = holding.access.holds()
@@ -179,7 +181,7 @@ impl Actor {
         }
     }
 
-    /// Ends the wait of the session that has the turn but no reset card yet, if there is one. The reset continues.
+    /// Refuses the session whose turn has begun with a reset that is not done, if there is one. The reset continues.
     pub(super) fn refuse_opening(&mut self, failure: Failure, now: Instant) {
         self.worker.change(|work| match work {
             Work::Opening { waiting, .. } => {
@@ -234,7 +236,7 @@ impl Actor {
         refusal
     }
 
-    /// The card was reset: between groups, after a unit, for a session that begins, or by a session.
+    /// Handles a reset of the card: between groups, after a unit, for a session that begins, or by a session.
     pub(super) fn on_reset(
         &mut self,
         kind: ResetKind,
@@ -264,8 +266,8 @@ impl Actor {
         refusal
     }
 
-    /// Tells the rule of turns of a reset by the broker. What resets between groups cost is learned from those of the
-    /// same kind.
+    /// Reports a reset by the broker to the rule of turns. The time counts as the cost of a reset between groups if the
+    /// kind is the same.
     pub(super) fn on_card_reset(&mut self, kind: ResetKind, took: Duration, now: Instant) {
         self.schedule.on_reset((kind == self.isolation_reset).then_some(took), now);
     }

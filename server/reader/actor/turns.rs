@@ -67,7 +67,7 @@ impl Actor {
         self.positions.moved(now);
     }
 
-    /// A caller no longer waits, or the holder of a session ends it.
+    /// Removes the waiting request with this number, or closes the session with this number.
     fn cancel(&mut self, number: RequestNumber, manner: Manner, now: Instant) {
         if self.schedule.remove(number, now).is_none() {
             self.close_session(number, manner);
@@ -89,8 +89,8 @@ impl Actor {
         }
     }
 
-    /// Gives a request its turn, if its caller still waits and its conditions hold. The conditions are checked before
-    /// the `isolation` reset, which no other request needs.
+    /// Begins the turn of a request if its caller still waits and its conditions hold. Checks the conditions before the
+    /// `isolation` reset, because no other request needs that reset.
     fn begin_turn(&mut self, number: RequestNumber, isolation: Option<ResetKind>, now: Instant) {
         self.positions.moved(now);
         let Some(waiting) = self.schedule.get(number) else { return };
@@ -125,7 +125,7 @@ impl Actor {
         }
     }
 
-    /// Ends the turn under way if it has gone on for as long as it may while callers of other groups wait.
+    /// Ends the current turn if it has reached its maximum time while callers of other groups wait.
     pub(super) fn bound_turn(&mut self, now: Instant) {
         let is_turn = matches!(self.worker.work(), Some(Work::Unit { .. } | Work::Session(_)));
         if !is_turn || self.worker.hangs() {
@@ -137,14 +137,14 @@ impl Actor {
                 let message = "the session held the card for the maximum time while others waited: open a new one";
                 self.end_session(Failure::revoked(Cause::TooLong, message));
             }
-            // The card thread looks before each exchange.
+            // The card thread checks for the request to stop before each exchange.
             Decision::Stop => self.leases.tell_to_stop(now),
             Decision::Start { .. } | Decision::Reset | Decision::Linger(_) | Decision::Idle => {}
         }
     }
 
-    /// A unit has ended: applies its disposition to the card, unless there is no usable card any more (it is reset when
-    /// it is taken) or the broker stops (it is reset when it is released).
+    /// Applies the disposition of a unit that has ended. No effect if there is no usable card any more (a card is reset
+    /// when it is taken) or if the broker stops (the card is reset when it is released).
     pub(super) fn dispose(&mut self, disposition: Disposition) {
         if let Some(kind) = disposition.reset(self.isolation_reset)
             && self.lifecycle.card().is_some()
@@ -180,7 +180,7 @@ impl Actor {
         }
     }
 
-    /// Sends the waiters for a session their numbers of turns ahead.
+    /// Sends each waiter for a session its number of turns ahead.
     pub(super) fn send_positions(&mut self, now: Instant) {
         if self.positions.due.is_none_or(|due| due > now) {
             return;

@@ -82,7 +82,7 @@ struct CardWorker {
 }
 
 impl CardWorker {
-    /// Does a job, and reports it to the actor if the actor waits for that or the reader's state changes.
+    /// Does a job. Reports it to the actor if the actor waits for the report or the reader's state changes.
     fn act(&mut self, job: Job, report: &impl Fn(Report)) {
         let done = match job {
             Job::Take => {
@@ -100,7 +100,7 @@ impl CardWorker {
                 let Ran { end, failure, reset_took, is_pair_open } = self.run(&unit.ticket, &unit.lease, unit.reset);
                 let ended = Instant::now();
                 let left = Left { raised: self.gate.is_raised(), rests: false, is_pair_open };
-                // Before the answer: a caller that has it and asks again at once finds the card free.
+                // The report precedes the answer, so that a caller's next request after the answer finds the card free.
                 report(Report::UnitEnded { end, reset_took, left });
                 unit.ticket.end(failure, ended);
                 return;
@@ -142,7 +142,7 @@ impl CardWorker {
                 (None, true)
             }
             (SessionTask::Unit { ticket, turn }, None) => self.serve_unit(&ticket, turn, &job.lease),
-            // The holder does not wait for the reset any more.
+            // The holder no longer waits for the reset.
             (SessionTask::Reset { claim, .. }, None) if !claim.take() => (None, true),
             (SessionTask::Reset { kind, reply, .. }, None) => self.serve_reset(kind, reply),
         };
@@ -194,7 +194,7 @@ impl CardWorker {
         (Some(report), failed)
     }
 
-    /// Resets the card. Returns the card after it, and how long the reset took.
+    /// Resets the card. Returns the card after the reset, and the reset's duration.
     fn reset(&mut self, kind: ResetKind) -> (Result<CardInfo, SlotError>, Duration) {
         let began = Instant::now();
         let reset = self.watchdog.during(|| self.slot.reset(kind, self.protocols));
@@ -205,7 +205,7 @@ impl CardWorker {
         (reset, began.elapsed())
     }
 
-    /// Runs a unit to its end or first stop, even if its caller disconnects. Its ticket still waits for its end.
+    /// Runs a unit to its end or first stop, even if its caller disconnects. Does not end the ticket.
     fn run(&mut self, ticket: &Ticket, lease: &Lease, reset: Option<ResetKind>) -> Ran {
         let ran = self.try_run(ticket, lease, reset);
         if !matches!(ran.end, UnitEnd::InOrder(_)) {
@@ -240,8 +240,8 @@ impl CardWorker {
         Ran { end, failure, reset_took, is_pair_open }
     }
 
-    /// Sends the exchanges of a unit until it ends or stops. Returns how it left the card, and the failure that stopped
-    /// it.
+    /// Sends the exchanges of a unit until it ends or stops. Returns the state in which it left the card, and the
+    /// failure that stopped it.
     fn steps(
         &mut self,
         run: &mut UnitRun<'_>,
@@ -275,7 +275,7 @@ impl CardWorker {
         }
     }
 
-    /// Sends one APDU if the gate admits it. Returns the response, and how long card and reader took for it.
+    /// Sends one APDU if the gate admits it. Returns the response, and the time that the reader and the card took.
     fn exchange(
         &mut self,
         ticket: &Ticket,
@@ -283,7 +283,7 @@ impl CardWorker {
         exchange: Exchange<'_>,
     ) -> Result<(ApduBytes, Duration), NoResponse> {
         let completes = exchange.completes;
-        // Anew for each exchange: the rules may have changed.
+        // Read again for each exchange, because the rules may have changed.
         let policy = ticket.access.policy();
         let admitted = self
             .gate
@@ -300,7 +300,7 @@ impl CardWorker {
         exchanged.map(|response| (response, took)).map_err(NoResponse::Failed)
     }
 
-    /// The meaning of a failed call. Waits for a removal where that makes a difference.
+    /// The meaning of a failed call. Waits for a removal of the card if that changes the meaning.
     fn fault(&mut self, error: &SlotError) -> Fault {
         let is_removed =
             fault::leaves_removal_open(error) && self.watchdog.during(|| self.slot.wait_removal(REMOVAL_WAIT));
@@ -313,15 +313,15 @@ const NO_REASON: &str = "the unit failed without a reason: restart the broker an
 const TOO_LONG: &str = "the unit used the card for the maximum time while callers of other groups waited: send the \
                         rest in another unit, or in a session";
 
-/// The end of a unit whose ticket still waits for its end.
+/// The result of a unit's run, before its ticket ends.
 struct Ran {
-    /// How the unit left the card.
+    /// The state in which the unit left the card.
     end: UnitEnd,
     /// The failure that stopped it; `None` if it finished.
     failure: Option<Failure>,
-    /// The kind of the reset at the beginning, if the card was reset, and how long it took.
+    /// The kind and duration of the reset at the beginning, if there was one.
     reset_took: Option<(ResetKind, Duration)>,
-    /// Whether the last command is a link of a chain, or its answer offers more.
+    /// Whether the last command is a link of a chain, or its answer announces more data (61xx, 9Fxx).
     is_pair_open: bool,
 }
 

@@ -1,10 +1,10 @@
-//! How callers enter and leave their user's cycle, and users the ring.
+//! The changes of the rounds: callers join and leave their user's cycle, users the ring.
 
 use super::{Place, Rounds, User};
 use crate::turns::request::Id;
 
 impl<U: Id, C: Id, G: Id> Rounds<U, C, G> {
-    /// Puts a waiting caller into the cycle after the running one.
+    /// Adds a waiting caller to the cycle after the running one.
     pub(super) fn join(&mut self, caller: C) {
         self.last_joined += 1;
         let joined = self.last_joined;
@@ -44,8 +44,9 @@ impl<U: Id, C: Id, G: Id> Rounds<U, C, G> {
         }
     }
 
-    /// A visit of `user` begins. The user visited before goes to the end of the ring now and not earlier: the users
-    /// before it have asked again in the meantime, and a user that pipelines must not overtake them.
+    /// Begins a visit of `user`. The previously visited user joins the end of the ring only now: users that send their
+    /// next request after an answer have had the time to join before it, so a user that pipelines does not overtake
+    /// them.
     pub(super) fn visit(&mut self, user: U) {
         let share = self.users.get(&user).map_or(1, |user| user.share);
         match self.visited {

@@ -1,19 +1,19 @@
-//! How many turns come before a waiting request: an estimate, from the plain rounds.
+//! An estimate of the number of turns before a waiting request.
 //!
-//! The estimate supposes that nobody comes or leaves and that every visit is one turn. Then it is exact, but for
-//! callers of one user that overtake because their group holds the card. Where visits go on, each visit before the
-//! request may have as many turns as fit into its quantum, and the request itself may come earlier, inside a visit of
-//! its group.
+//! The estimate assumes that no request arrives or leaves and that every visit is one turn. It is then exact, except
+//! for callers of the same user that go first because their group holds the card. If visits have more turns, each visit
+//! before the request may have as many turns as fit into its quantum, and the request itself may come earlier, inside a
+//! visit of its group.
 
 use super::{Rounds, User};
 use crate::turns::request::Id;
 
-/// When a user's turn number `turn` comes, compared within all turns: the round, the user's place in it.
+/// The position of a turn among all turns: the round, the user's place in it, and the number of the user's turn.
 type Round = (u64, u64, u64);
 
 impl<U: Id, C: Id, G: Id> Rounds<U, C, G> {
-    /// The waiting requests of `caller` in the order of their turns, each with the number of turns before it; the turn
-    /// under way is not counted. O((users + callers of the user) · requests of the caller).
+    /// The waiting requests of `caller` in the order of their turns, each with the number of turns before it. The
+    /// current turn is not counted. O((users + callers of the user) · requests of the caller).
     pub fn turns_ahead_of(&self, caller: C) -> Vec<(u64, usize)> {
         let Some(of_caller) = self.callers.get(&caller) else { return Vec::new() };
         let Some(user) = self.users.get(&of_caller.user) else { return Vec::new() };
@@ -24,7 +24,7 @@ impl<U: Id, C: Id, G: Id> Rounds<U, C, G> {
         let turns_before = |index: usize| -> usize {
             let pass = pass_of(is_due, index);
             let of = |(position, &(is_due, _, requests)): (usize, &(bool, C, usize))| {
-                // A caller has one turn in each pass from its first one on.
+                // A caller has one turn in each pass, from its first pass on.
                 let first = pass_of(is_due, 0);
                 requests.min(pass.saturating_sub(first) + usize::from(position < own && pass >= first))
             };
@@ -64,8 +64,8 @@ impl<U: Id, C: Id, G: Id> Rounds<U, C, G> {
         turns.into_iter().map(|(_, number)| number).collect()
     }
 
-    /// The user's callers in the order of a pass, each with whether it is due in the running cycle and how many
-    /// requests it has. Callers that are due come back behind the others.
+    /// The user's callers in the order of a pass, each with whether it is due in the running cycle and its number of
+    /// requests. In later passes, callers that are due now come after the others.
     fn order(&self, user: &User<C>) -> Vec<(bool, C, usize)> {
         let running = user.callers.first_key_value().map(|((cycle, _), _)| *cycle);
         let of = |is_due: bool, caller: C| (is_due, caller, self.len_of(caller));
@@ -80,12 +80,12 @@ impl<U: Id, C: Id, G: Id> Rounds<U, C, G> {
         later.chain(served.map(|caller| of(false, caller))).chain(due).collect()
     }
 
-    /// The user's place in the ring; the visited user is behind all others.
+    /// The user's place in the ring. The visited user is behind all others.
     fn place(&self, user: &User<C>) -> u64 {
         user.place.unwrap_or(u64::MAX)
     }
 
-    /// How many visits the user has before the ring goes on.
+    /// The number of visits that the user has before the ring advances.
     fn left(&self, user: &User<C>) -> u32 {
         match self.visited {
             Some((_, left)) if user.place.is_none() => left,
@@ -100,8 +100,8 @@ impl<U: Id, C: Id, G: Id> Rounds<U, C, G> {
     }
 }
 
-/// In which pass through the user's callers a caller has its turn number `index`: callers that are due have theirs
-/// first.
+/// The pass through the user's callers in which a caller has its turn number `index`. Callers that are due begin one
+/// pass earlier.
 fn pass_of(is_due: bool, index: usize) -> usize {
     index + usize::from(!is_due)
 }

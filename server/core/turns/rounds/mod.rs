@@ -1,14 +1,13 @@
-//! The ring of the users that wait at one reader, each with a cycle of callers still to be visited. Pure: no clock, no
-//! I/O.
+//! The ring of the users that wait at one reader, each with its callers in cycles. Pure: no clock, no I/O.
 //!
 //! ```text
-//! ring:  user 1 ─▶ user 2 ─▶ user 3 ─▶ the user of the visit under way, behind all others
+//! ring:  user 1 ─▶ user 2 ─▶ user 3 ─▶ the visited user, behind all others
 //!          │ cycle 7 (due): caller a, caller b          each caller with its requests, oldest first
-//!          └ cycle 8: caller c (new), caller d (came back)
+//!          └ cycle 8: caller c (new), caller d (returned)
 //! ```
 //!
-//! A caller has one place, `(cycle, joined)`. A caller that comes or comes back joins the cycle after the running one.
-//! To push, peek, take or remove costs O(log n).
+//! A caller has one place, `(cycle, joined)`. A caller that arrives or returns joins the cycle after the running one.
+//! Push, peek, take and remove are O(log n).
 
 mod cycle;
 mod estimate;
@@ -23,45 +22,46 @@ use crate::turns::{
     request::{Id, Request},
 };
 
-/// The requests that wait, in rounds of users and cycles of callers.
+/// The waiting requests, in rounds of users and cycles of callers.
 #[derive(Debug, Clone)]
 pub struct Rounds<U, C, G> {
     pub(crate) requests: IdMap<u64, Request<U, C, G>>,
-    /// The waiting users but the visited one, each under its place in the ring.
+    /// The waiting users except the visited one, each under its place in the ring.
     pub(crate) ring: BTreeMap<u64, U>,
-    /// Users with a caller in a cycle or with a turn, and the visited one.
+    /// The users with a caller in a cycle or with the turn, and the visited user.
     pub(crate) users: IdMap<U, User<C>>,
-    /// Callers with something waiting or with the turn.
+    /// The callers with a waiting request or with the turn.
     pub(crate) callers: IdMap<C, Caller<U, G>>,
     /// The callers in a cycle by the group of their oldest request. No map is empty.
     groups: IdMap<(U, G), BTreeMap<Place, C>>,
     deadlines: BTreeSet<(Instant, u64)>,
-    /// The user whose visit is under way, and how many further visits its share gives it before the ring goes on.
+    /// The user of the current visit, and the number of further visits by its share before the ring advances.
     pub(crate) visited: Option<(U, u32)>,
-    /// The caller with the turn. It is in no cycle before the turn has ended.
+    /// The caller with the turn. It is in no cycle until the turn has ended.
     pub(crate) served: Option<C>,
     last_joined: u64,
 }
 
-/// Where a caller stands: the number of the cycle, and its place in it.
+/// The place of a caller: the number of the cycle, and the place in the cycle.
 pub(crate) type Place = (u64, u64);
 
 #[derive(Debug, Clone)]
 pub(crate) struct User<C> {
-    /// In the ring; `None` for the visited user and for one without callers in a cycle.
+    /// The place in the ring; `None` for the visited user and for a user without callers in a cycle.
     pub(crate) place: Option<u64>,
-    /// The running cycle: callers join the next one.
+    /// The number of the running cycle. Callers join the next one.
     pub(crate) cycle: u64,
     pub(crate) callers: BTreeMap<Place, C>,
     pub(crate) share: u32,
-    /// Requests that wait, those of the caller with the turn included.
+    /// The number of waiting requests, including those of the caller with the turn.
     pub(crate) requests: usize,
 }
 
 #[derive(Debug, Clone)]
 pub(crate) struct Caller<U, G> {
     pub(crate) user: U,
-    /// `None` while the caller has the turn; otherwise with the group of the oldest request, under which it is found.
+    /// The place in a cycle, and the group of the oldest request, by which `groups` has the caller. `None` while the
+    /// caller has the turn.
     pub(crate) place: Option<(Place, G)>,
     pub(crate) requests: BTreeSet<u64>,
 }
@@ -83,48 +83,48 @@ impl<U: Id, C: Id, G: Id> Default for Rounds<U, C, G> {
 }
 
 impl<U: Id, C: Id, G: Id> Rounds<U, C, G> {
-    /// How many requests wait.
+    /// The number of waiting requests.
     pub fn len(&self) -> usize {
         self.requests.len()
     }
 
-    /// Whether no request waits.
+    /// Whether there is no waiting request.
     pub fn is_empty(&self) -> bool {
         self.requests.is_empty()
     }
 
-    /// The request of that number, if it waits.
+    /// The waiting request with this number, if any.
     pub fn get(&self, number: u64) -> Option<&Request<U, C, G>> {
         self.requests.get(&number)
     }
 
-    /// How many requests of `caller` wait.
+    /// The number of waiting requests of `caller`.
     pub fn len_of(&self, caller: C) -> usize {
         self.callers.get(&caller).map_or(0, |caller| caller.requests.len())
     }
 
-    /// How many requests of `user` wait.
+    /// The number of waiting requests of `user`.
     pub fn requests_of(&self, user: U) -> usize {
         self.users.get(&user).map_or(0, |user| user.requests)
     }
 
-    /// How many visits the visited user still has before the ring goes on.
+    /// The number of further visits of the visited user before the ring advances.
     pub fn visits_left(&self) -> u32 {
         self.visited.map_or(0, |(_, left)| left)
     }
 
-    /// How many callers wait.
+    /// The number of callers with a waiting request.
     pub fn waiting_callers(&self) -> usize {
         let served = self.served.is_some_and(|caller| self.len_of(caller) == 0);
         self.callers.len() - usize::from(served)
     }
 
-    /// When the next request expires.
+    /// The earliest deadline of a waiting request.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.deadlines.first().map(|&(deadline, _)| deadline)
     }
 
-    /// Lets `request` wait. A number that waits already is ignored.
+    /// Adds a waiting request. A number that already waits is ignored.
     pub fn push(&mut self, request: Request<U, C, G>) {
         let Request { number, user, caller, share, deadline, .. } = request;
         if self.requests.insert(number, request).is_some() {
@@ -148,8 +148,9 @@ impl<U: Id, C: Id, G: Id> Rounds<U, C, G> {
         }
     }
 
-    /// The request that begins the next visit: of the next user, of the caller whose group holds the card, else of the
-    /// oldest one left in the user's cycle, the oldest request.
+    /// The request that begins the next visit. The next user is selected first. Of its callers in the running cycle,
+    /// one whose group holds the card is preferred; otherwise it is the one that joined first. The result is that
+    /// caller's oldest request.
     pub fn peek(&self, holds_card: Option<G>) -> Option<u64> {
         let user = self.next_user()?;
         let (&first, &oldest) = self.users.get(&user)?.callers.first_key_value()?;
@@ -167,19 +168,19 @@ impl<U: Id, C: Id, G: Id> Rounds<U, C, G> {
         }
     }
 
-    /// The oldest request of the first caller of `group`: one that is due in this cycle, else one of the next.
+    /// The oldest request of the first caller of `group`, in the running cycle if possible, otherwise in the next.
     pub fn peek_group(&self, user: U, group: G) -> Option<u64> {
         let (_, &caller) = self.groups.get(&(user, group))?.first_key_value()?;
         self.oldest_of(caller)
     }
 
-    /// The oldest request of `caller`.
+    /// The oldest waiting request of `caller`.
     pub fn oldest_of(&self, caller: C) -> Option<u64> {
         self.callers.get(&caller)?.requests.first().copied()
     }
 
-    /// Takes out a request whose turn begins; `starts_visit` says whether a visit begins with it. The turn before has
-    /// ended ([`Self::end_turn`]).
+    /// Removes a request whose turn begins. `starts_visit` is whether a visit begins with it. Ends the turn before, as
+    /// [`Self::end_turn`] does.
     pub fn take(&mut self, number: u64, starts_visit: bool) -> Option<Request<U, C, G>> {
         self.end_turn();
         let request = *self.requests.get(&number)?;
@@ -195,8 +196,7 @@ impl<U: Id, C: Id, G: Id> Rounds<U, C, G> {
         self.remove(number)
     }
 
-    /// The turn has ended: its caller joins the user's next cycle, behind callers that have asked again since their
-    /// turns.
+    /// Ends the turn. Its caller joins the user's next cycle, after callers that returned before this moment.
     pub fn end_turn(&mut self) {
         let Some(caller) = self.served.take() else { return };
         if self.oldest_of(caller).is_some() {
@@ -206,12 +206,12 @@ impl<U: Id, C: Id, G: Id> Rounds<U, C, G> {
         }
     }
 
-    /// Sends `user` to the end of the ring without a visit. It counts as visited.
+    /// Skips a visit of `user`: moves the user to the end of the ring as if it had been visited.
     pub fn sit_out(&mut self, user: U) {
         self.visit(user);
     }
 
-    /// Takes out one request, wherever it waits.
+    /// Removes the waiting request with this number.
     pub fn remove(&mut self, number: u64) -> Option<Request<U, C, G>> {
         let request = self.requests.remove(&number)?;
         self.deadlines.remove(&(request.deadline, number));
@@ -227,7 +227,7 @@ impl<U: Id, C: Id, G: Id> Rounds<U, C, G> {
                 self.callers.remove(&request.caller);
                 self.forget_idle(request.user);
             }
-            // The oldest request is of another group now.
+            // The oldest request now belongs to another group.
             (Some((place, before)), Some(group)) if before != group => {
                 caller.place = Some((place, group));
                 self.leave_group((request.user, before), place);
@@ -238,7 +238,7 @@ impl<U: Id, C: Id, G: Id> Rounds<U, C, G> {
         Some(request)
     }
 
-    /// Takes out one request whose deadline has come.
+    /// Removes one request whose deadline has passed.
     pub fn pop_expired(&mut self, now: Instant) -> Option<Request<U, C, G>> {
         let &(deadline, number) = self.deadlines.first()?;
         if deadline > now {
@@ -247,7 +247,7 @@ impl<U: Id, C: Id, G: Id> Rounds<U, C, G> {
         self.remove(number)
     }
 
-    /// How many callers of other groups than `group` of `user` wait, and how many users they belong to.
+    /// The number of waiting callers outside the group `group` of `user`, and the number of their users.
     pub fn others(&self, user: U, group: G) -> (usize, usize) {
         let of_group = self.groups.get(&(user, group)).map_or(0, BTreeMap::len);
         let served = usize::from(self.served.is_some());
@@ -258,7 +258,7 @@ impl<U: Id, C: Id, G: Id> Rounds<U, C, G> {
         (self.callers.len() - served - of_group, users)
     }
 
-    /// Whether another user than `user` waits.
+    /// Whether a user other than `user` waits.
     pub fn is_another_user_waiting(&self, user: U) -> bool {
         let visited = self.visited.filter(|(visited, _)| *visited != user);
         self.ring.values().take(2).any(|other| *other != user)

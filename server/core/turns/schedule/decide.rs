@@ -1,5 +1,5 @@
-//! What is to be done now: who has the next turn, whether the visit goes on, and how long the card waits for its
-//! caller.
+//! The next decision: which request has the next turn, whether the visit goes on, and how long the free card waits for
+//! the visit's caller.
 
 use std::time::{Duration, Instant};
 
@@ -11,8 +11,8 @@ use crate::turns::{
 };
 
 impl<U: Id, C: Id, G: Id> Schedule<U, C, G> {
-    /// What is to be done now. Asking twice changes nothing, but that [`Decision::Stop`] is said once and that a user
-    /// in debt sits out one visit.
+    /// Decides what happens now. A repeated call changes nothing, with two exceptions: [`Decision::Stop`] is returned
+    /// once for each turn, and a user in debt skips one visit.
     pub fn next(&mut self, now: Instant) -> Decision {
         if let Some(turn) = &mut self.turn {
             let Some(contention) = turn.contention.filter(|_| !turn.was_stopped) else { return Decision::Busy(None) };
@@ -54,30 +54,30 @@ impl<U: Id, C: Id, G: Id> Schedule<U, C, G> {
         is_short && in_time && !own.demands_reset
     }
 
-    /// Until when the card waits for the visit's caller, if it does.
+    /// The time until which the free card waits for the visit's caller, if it waits.
     fn linger_end(&self, visit: &Visit<U, C, G>, now: Instant) -> Option<Instant> {
         let quantum = self.quantum();
         let likely = self.comebacks.is_likely(visit.caller);
         let patience = visit.last_begin(quantum).min(visit.last_answer + linger(quantum));
         let pair = visit.is_pair_open.then(|| self.pair_end(visit).min(visit.last_answer + self.settings.pair));
         let end = likely.then_some(patience).max(pair)?;
-        // Never past a request that would expire or that waits for no time.
+        // The card does not wait if a request would expire meanwhile; a request with a wait of zero expires at once.
         (now < end && self.rounds.next_deadline().is_none_or(|deadline| end < deadline)).then_some(end)
     }
 
-    /// Until when an open pair may extend the visit: it is bounded as one unit.
+    /// The time until which an open pair may extend the visit: the visit is bounded like one unit.
     fn pair_end(&self, visit: &Visit<U, C, G>) -> Instant {
         let (_, users) = self.rounds.others(visit.user, visit.group);
         visit.began + self.settings.bounds.unit(users)
     }
 
-    /// The quantum of the visit under way.
+    /// The quantum of the current visit.
     pub(super) fn quantum(&self) -> Duration {
         let quantum = self.settings.quantum.length(self.reset_cost.median());
         if self.visit.as_ref().is_some_and(|visit| visit.rests) { quantum.max(self.settings.burst) } else { quantum }
     }
 
-    /// The group that holds the card: a visit of another one would cost something.
+    /// The group that holds the card: a visit of another group would cost a reset or a selection.
     pub(super) fn holds_card(&self) -> Option<G> {
         self.visit.as_ref().filter(|visit| visit.has_quantum(self.raised)).map(|visit| visit.group)
     }

@@ -1,19 +1,19 @@
-//! What the schedule is told by the configuration, and what it answers.
+//! The settings of the schedule, and its decisions.
 
 use std::time::{Duration, Instant};
 
 use crate::turns::{bounds::Bounds, quantum::Quantum};
 
-/// What the configuration says about turns.
+/// The settings of turns from the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
-    /// How long a visit may last.
+    /// The maximum time of a visit.
     pub quantum: Quantum,
-    /// The least quantum of a resting PC/SC handle whose selection the next turn may move.
+    /// The minimum quantum of a resting PC/SC handle whose selection the next turn may change.
     pub burst: Duration,
-    /// How long the card waits for the other half of an open pair.
+    /// The maximum wait of the free card for the rest of an open pair.
     pub pair: Duration,
-    /// How long a turn may go on while others wait.
+    /// The maximum time of a turn while others wait.
     pub bounds: Bounds,
 }
 
@@ -28,27 +28,27 @@ impl Default for Settings {
     }
 }
 
-/// What is to be done now.
+/// The schedule's decision on what happens now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
-    /// Give the request its turn: check its conditions, then report [`Schedule::on_turn_began`] or remove it.
+    /// Begin the turn of a request: check its conditions, then report [`Schedule::on_turn_began`] or remove it.
     Start {
-        /// The request.
+        /// The number of the request.
         number: u64,
         /// Whether an isolation reset comes first.
         reset: bool,
-        /// Whether the open turn of a resting PC/SC handle goes on. Otherwise a turn that rests is over.
+        /// Whether the open turn of a resting PC/SC handle goes on. Otherwise the open turn ends.
         continues: bool,
     },
-    /// Reset the card: what is left in it belongs to nobody. Report [`Schedule::on_reset`].
+    /// Reset the card, which holds security state of a group that has ended. Report [`Schedule::on_reset`].
     Reset,
-    /// Leave the card to its last user until then, and ask again.
+    /// Keep the card free for the visit's caller until this time, then ask again.
     Linger(Instant),
-    /// Nobody waits. A turn that rests stays open.
+    /// No request waits. The open turn of a resting handle stays open.
     Idle,
-    /// The turn under way goes on. Ask again then, if there is a time.
+    /// The current turn goes on. Ask again at this time, if there is one.
     Busy(Option<Instant>),
-    /// The turn under way has had its time: a unit stops before its next command ([`crate::turns::bounds::stops`]), a lease
-    /// ends. Said once for each turn.
+    /// The current turn has reached its bound: a unit stops before its next command
+    /// ([`crate::turns::bounds::stops`]), a lease ends. Returned once for each turn.
     Stop,
 }

@@ -1,25 +1,31 @@
-//! The rule of turns at one reader: who has the next turn, and how long the card waits for its last user. Pure: times
-//! are arguments, and the actor carries out what [`Schedule::next`] decides.
+//! The rule of turns at one reader: which request has the next turn, and how long the free card waits for its last
+//! caller. Pure: times are arguments, and the actor carries out the decisions of [`Schedule::next`].
 //!
-//! A *visit* is consecutive turns of one isolation group of one user. It is one turn, unless the card had to be reset
-//! for it (entering costs) or must be reset after it (leaving costs); then it goes on for a quantum.
+//! A *visit* is consecutive turns of one isolation group of one user. It is one turn, unless it began with a reset of
+//! the card (entering costs) or requires one after it (leaving costs); then it goes on for a quantum.
 //!
 //! ```text
 //!                  Start, then on_turn_began
-//!   no turn ─────────────────────────────────▶ turn under way ── Stop ──▶ the unit stops, or the lease ends
+//!   no turn ─────────────────────────────────▶ current turn ── Stop ──▶ the unit stops, or the lease ends
 //!    │  ▲ ▲                                        │
 //!    │  │ └──────────── on_turn_ended ─────────────┘
 //!    │  └ on_reset ─┐
-//!    ├──── Reset ───┘   what is left in the card belongs to a group that has ended
-//!    ├──── Linger ───▶  the visit's caller is waited for; ask again at that time, or when something is reported
-//!    └──── Idle ─────▶  nobody waits; a turn that rests stays open
+//!    ├──── Reset ───┘   the card holds security state of a group that has ended
+//!    ├──── Linger ───▶  the card waits for the visit's caller; ask again at that time, or after a report
+//!    └──── Idle ─────▶  no request waits; the open turn of a resting handle stays open
 //! ```
 //!
-//! The actor reports: each request ([`Schedule::push`]) and each one that leaves without its turn
-//! ([`Schedule::remove`], [`Schedule::pop_expired`]); the begin of a turn; the end of each reset and, for an isolation
-//! reset, how long it took; the end of a turn with what is left in the card; a card that was taken, lost or removed; a
-//! group's end; and that the broker stops. A session's commands are not reported, nor is a failed condition: the
-//! request is removed, which neither ends nor extends the visit.
+//! The actor reports these events:
+//!
+//! * each request ([`Schedule::push`]), and each one that leaves without a turn ([`Schedule::remove`],
+//!   [`Schedule::pop_expired`]);
+//! * the beginning of a turn, and its end with the state in which it leaves the card;
+//! * the end of each reset, with its time for an isolation reset;
+//! * a card that was taken, lost or removed;
+//! * the end of a group, and the stop of the broker.
+//!
+//! It does not report a session's commands. A request with a failed condition is removed, which neither ends nor
+//! extends the visit.
 
 mod decide;
 mod decision;
@@ -46,13 +52,13 @@ pub struct Schedule<U, C, G> {
     pub(crate) reset_cost: ResetCost,
     pub(crate) comebacks: Comebacks<C>,
     pub(crate) debts: Debts<U>,
-    /// The group that has left security state in the card.
+    /// The group that has left security state in the card, if any.
     pub(crate) raised: Option<G>,
-    /// That group has ended.
+    /// Whether the group in `raised` has ended.
     pub(crate) is_reset_due: bool,
     pub(crate) visit: Option<Visit<U, C, G>>,
     pub(crate) turn: Option<UnderWay<U, C, G>>,
-    /// How the request that was decided last begins.
+    /// The request of the last [`Decision::Start`], and how its turn begins.
     pub(crate) next: Option<(u64, Manner)>,
     is_stopping: bool,
 }
@@ -68,16 +74,16 @@ pub(crate) struct UnderWay<U, C, G> {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Manner {
-    /// With a new visit.
+    /// The turn begins a new visit.
     NewVisit,
-    /// In the same visit, as the next one in the rounds: nothing is to be saved.
+    /// The turn continues the visit, and is also the next one in the rounds.
     InTurn,
-    /// In the same visit, before others whose turn it would be.
+    /// The turn continues the visit, before others that are next in the rounds.
     GoesOn,
 }
 
 impl<U: Id, C: Id, G: Id> Schedule<U, C, G> {
-    /// Nobody waits yet.
+    /// Creates a schedule without requests.
     pub fn new(settings: Settings) -> Self {
         Self {
             settings,
@@ -94,12 +100,12 @@ impl<U: Id, C: Id, G: Id> Schedule<U, C, G> {
         }
     }
 
-    /// The requests that wait.
+    /// The waiting requests in their rounds.
     pub fn rounds(&self) -> &Rounds<U, C, G> {
         &self.rounds
     }
 
-    /// A request came.
+    /// Adds a request that has arrived.
     pub fn push(&mut self, request: Request<U, C, G>, now: Instant) {
         if self.rounds.requests_of(request.user) == 0 {
             self.debts.on_return(request.user, now);
@@ -109,22 +115,23 @@ impl<U: Id, C: Id, G: Id> Schedule<U, C, G> {
         self.contend(now);
     }
 
-    /// A request no longer waits.
+    /// Removes a request that no longer waits.
     pub fn remove(&mut self, number: u64, now: Instant) -> Option<Request<U, C, G>> {
         let removed = self.rounds.remove(number);
         self.contend(now);
         removed
     }
 
-    /// Takes out one request whose deadline has come. After [`Self::next`], so that a request which waits for no time
-    /// gets a card that is free.
+    /// Removes one request whose deadline has passed. Called after [`Self::next`], so that a request with a wait of
+    /// zero gets a free card.
     pub fn pop_expired(&mut self, now: Instant) -> Option<Request<U, C, G>> {
         let expired = self.rounds.pop_expired(now);
         self.contend(now);
         expired
     }
 
-    /// The request that [`Self::next`] named has its turn. The time of an isolation reset before it is not the visit's.
+    /// Records that the turn of a request began, after [`Decision::Start`]. The time of an isolation reset before it
+    /// does not count as time of the visit.
     pub fn on_turn_began(&mut self, number: u64, now: Instant) {
         let (_, manner) = self.next.take().filter(|(next, _)| *next == number).unwrap_or((number, Manner::NewVisit));
         let Some(request) = self.rounds.take(number, manner != Manner::GoesOn) else { return };
@@ -144,7 +151,8 @@ impl<U: Id, C: Id, G: Id> Schedule<U, C, G> {
         self.contend(now);
     }
 
-    /// The card was reset, and for an isolation reset, so long it took. Ends a visit between turns.
+    /// Records that the card was reset, with the time that it took if it was an isolation reset. Ends a visit between
+    /// turns.
     pub fn on_reset(&mut self, isolation_took: Option<Duration>, now: Instant) {
         if let Some(took) = isolation_took {
             self.reset_cost.on_reset(took);
@@ -157,7 +165,7 @@ impl<U: Id, C: Id, G: Id> Schedule<U, C, G> {
         }
     }
 
-    /// The turn under way has ended, at the moment of its last answer.
+    /// Records that the current turn ended with its last answer at `now`, and how it leaves the card.
     pub fn on_turn_ended(&mut self, left: Left, now: Instant) {
         let Some(turn) = self.turn.take() else { return };
         self.rounds.end_turn();
@@ -173,7 +181,7 @@ impl<U: Id, C: Id, G: Id> Schedule<U, C, G> {
         }
     }
 
-    /// The turn under way has ended and nothing was sent in it: what is in the card was left by the turn before.
+    /// Records that the current turn ended and sent nothing. The card is as the turn before left it.
     pub fn on_turn_unused(&mut self, now: Instant) {
         let Some(turn) = &self.turn else { return };
         let (group, raised) = (turn.request.group, self.raised);
@@ -181,14 +189,14 @@ impl<U: Id, C: Id, G: Id> Schedule<U, C, G> {
         self.raised = raised;
     }
 
-    /// The card was taken, lost, removed or let go.
+    /// Records that the card was taken, lost, removed or released.
     pub fn on_card_changed(&mut self) {
         (self.raised, self.is_reset_due) = (None, false);
         self.end_visit();
     }
 
-    /// A group has ended: its visit is over, at the end of the turn under way at the latest, and what it has left in
-    /// the card is to be reset.
+    /// Records that a group has ended. Its visit ends, at the latest with the current turn. If the group has left
+    /// security state in the card, a reset is due.
     pub fn on_group_ended(&mut self, group: G) {
         if let Some(turn) = &mut self.turn {
             turn.has_group_ended |= turn.request.group == group;
@@ -200,28 +208,28 @@ impl<U: Id, C: Id, G: Id> Schedule<U, C, G> {
         }
     }
 
-    /// The broker stops: no further turn begins.
+    /// Records that the broker stops. No further turn begins.
     pub fn on_stopping(&mut self) {
         self.is_stopping = true;
     }
 
-    /// Whether the card is to be reset now, whoever waits: what is left in it belongs to a group that has ended.
+    /// Whether a reset is due now, before any waiting request: a group that has ended left security state in the card.
     pub fn is_reset_due(&self) -> bool {
         self.is_reset_due && self.turn.is_none()
     }
 
-    /// The contention for the turn under way: callers of other groups only.
+    /// The contention for the current turn, by callers of other groups only.
     pub fn contention(&self) -> Option<Contention> {
         self.turn.as_ref()?.contention
     }
 
-    /// The visit is over, if there is one.
+    /// Ends the visit, if there is one.
     fn end_visit(&mut self) -> Option<Visit<U, C, G>> {
         self.collect();
         self.visit.take()
     }
 
-    /// What the last turn of the visit overran becomes the user's debt, once.
+    /// Adds the overrun of the visit's last turn to the user's debt, once.
     fn collect(&mut self) {
         let quantum = self.quantum();
         let Some(visit) = &mut self.visit else { return };
@@ -230,7 +238,7 @@ impl<U: Id, C: Id, G: Id> Schedule<U, C, G> {
         }
     }
 
-    /// Counts anew who waits for the turn under way.
+    /// Counts the callers that wait during the current turn again.
     fn contend(&mut self, now: Instant) {
         let Some(turn) = &mut self.turn else { return };
         let (callers, users) = self.rounds.others(turn.request.user, turn.request.group);

@@ -1,4 +1,4 @@
-//! Single decisions, one scenario each.
+//! Single decisions of the schedule, one scenario in each test.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ const RAISED: Left = Left { raised: true, rests: false, is_pair_open: false };
 const CLEAN: Left = Left { raised: false, rests: false, is_pair_open: false };
 const RESTS: Left = Left { raised: false, rests: true, is_pair_open: false };
 
-/// A reader whose resets cost 150 ms. A caller's first letter is its user; its group is itself.
+/// A reader whose resets take 150 ms. A caller's first letter is its user. Each caller is a group of its own.
 struct Reader {
     schedule: Schedule<char, &'static str, &'static str>,
     now: Instant,
@@ -58,7 +58,7 @@ impl Reader {
         self.schedule.next(self.now)
     }
 
-    /// The next turn begins, with its reset, takes so long and leaves that.
+    /// Runs the next turn, with its reset. The turn takes `length` and leaves the card in the state `left`.
     fn turn(&mut self, length: Duration, left: Left) -> (u64, bool) {
         let Decision::Start { number, reset, .. } = self.decide() else { panic!("no turn") };
         self.schedule.on_turn_began(number, self.now);

@@ -12,7 +12,7 @@ struct Figures {
     turns: usize,
     median_wait: Duration,
     worst_wait: Duration,
-    /// The least and the most turns' time of a user, the one divided by the other.
+    /// The least time of turns of a user, divided by the greatest.
     evenness: f64,
     of_users: BTreeMap<u8, usize>,
 }
@@ -39,7 +39,7 @@ fn figures(callers: Vec<Caller>, quantum: Quantum) -> Figures {
     }
 }
 
-/// One turn per visit, as without a quantum.
+/// No quantum: each visit is one turn.
 const BEFORE: Quantum = Quantum::Fixed(Duration::ZERO);
 
 #[test]

@@ -1,4 +1,4 @@
-//! What holds in every history of turns, and that each rule can be seen broken.
+//! Properties of all histories of turns. A planted fault breaks each property once.
 
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ fn of_one_group(mut callers: Vec<Caller>) -> Vec<Caller> {
 }
 
 fn play(mut callers: Vec<Caller>, reset: Duration, fault: Option<Fault>) -> TestCaseResult {
-    // A user has one share.
+    // All callers of a user have the same share.
     for index in 1..callers.len() {
         let same = callers.iter().find(|other| other.user == callers[index].user);
         callers[index].share = same.map_or(1, |other| other.share);
@@ -51,15 +51,15 @@ fn play(mut callers: Vec<Caller>, reset: Duration, fault: Option<Fault>) -> Test
     World::new(callers, reset, Settings::default(), fault).run(HISTORY)
 }
 
-/// Users who all raise and ask at once, with short turns: what they wait for is the rule.
+/// Users whose callers all raise and ask again at once, with short turns, so that only the rule decides their waits.
 fn crowds() -> impl Strategy<Value = (Vec<Caller>, Duration)> {
     let one =
         (0..4u8, 1..3usize, 1..30u64).prop_map(|(user, depth, length)| Caller { depth, ..caller(user, ms(length)) });
     (vec(one, 2..5), 10..200u64).prop_map(|(callers, reset)| (callers, ms(reset)))
 }
 
-/// Two users who both always wait. A user with one group has units of at most two quanta. One with more groups has them
-/// of at most one: while the other sits out a visit, it would pay a reset for going on.
+/// Two users that both always wait. The units take at most two quanta, or at most one if a user has several groups:
+/// such a user would need a reset to go on while the other user skips a visit.
 fn rivals() -> impl Strategy<Value = (Vec<Caller>, Duration)> {
     let user = |user: u8| {
         (1..3u8, 1..4usize, 1..300u64).prop_map(move |(callers, depth, percent)| {

@@ -1,4 +1,4 @@
-//! What holds in every history of turns, that each rule can be seen broken, and the figures of the rule on a slow card.
+//! Tests of the rule of turns: single decisions, properties of all histories, and figures on a slow card.
 
 mod cases;
 mod figures;

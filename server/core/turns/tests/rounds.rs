@@ -1,4 +1,4 @@
-//! Who comes next in the rounds, and how many turns come before.
+//! Tests of the order of requests in the rounds, and of the estimate of turns before a request.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use crate::{
 
 type Queue = Rounds<char, &'static str, &'static str>;
 
-/// A request of `caller`, whose first letter is its user; its group is itself.
+/// A request of `caller`, whose first letter is its user. Each caller is a group of its own.
 fn request(number: u64, caller: &'static str, start: Instant) -> Request<char, &'static str, &'static str> {
     let user = caller.chars().next().unwrap();
     let deadline = start + Duration::from_secs(number);
@@ -139,7 +139,7 @@ fn a_caller_counts_for_the_group_of_its_oldest_request() {
     assert_eq!((queue.peek_group('a', "y"), queue.peek_group('a', "z")), (None, Some(3)));
 }
 
-/// What happens to a queue: a request of a caller of a user, with a share; a turn; or one leaves.
+/// An event of a queue: a request of a user's caller with a share, a turn, or the removal of a request.
 #[derive(Debug, Clone)]
 enum Step {
     Ask(u8, u8, u32),
@@ -193,7 +193,7 @@ fn the_estimate_is_exact_where_every_visit_is_one_turn() {
     is_broken(300, steps(), |steps| estimates(steps, 1), "off by one", "the estimate is wrong");
 }
 
-/// Of a queue that only empties, in visits with a quantum of `quantum`: each request has at most
+/// Checks the estimate for a queue without new requests, in visits with a quantum of `reset`: each request has at most
 /// `2 (ahead + 1) · turns of a visit` turns before it.
 fn error_of_estimate(asking: Vec<(u8, u8, u64)>, reset: u64) -> TestCaseResult {
     let of = |(user, depth, length): (u8, u8, u64)| {
@@ -215,7 +215,7 @@ fn error_of_estimate(asking: Vec<(u8, u8, u64)>, reset: u64) -> TestCaseResult {
     for (index, ahead) in told {
         let came = turns.iter().position(|caller| *caller == index).unwrap_or(usize::MAX);
         prop_assert!(came <= 2 * (ahead + 1) * per_visit, "{came} turns came first, {ahead} were told");
-        // The next of this caller is looked for behind it.
+        // The search for the caller's next turn begins after this one.
         if let Some(turn) = turns.get_mut(came) {
             *turn = usize::MAX;
         }

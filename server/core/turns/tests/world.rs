@@ -1,5 +1,5 @@
-//! A model world: callers that ask, think and end, and a card that takes time. It does what the actor would do with
-//! each decision, and checks each of them.
+//! A model of callers that send requests, pause and end, and of a card that takes time. The model carries out each
+//! decision as the actor does, and checks it.
 
 mod acting;
 mod callers;
@@ -19,16 +19,16 @@ use crate::turns::{
     turn::Left,
 };
 
-/// The length of one command: a unit stops only after one.
+/// The time of one command. A unit stops only after a command.
 const COMMAND: Duration = ms(5);
 
-/// One turn that was had.
+/// One turn that has ended.
 #[derive(Debug, Clone)]
 pub(super) struct Turn {
     pub(super) caller: usize,
     pub(super) arrived: Duration,
     pub(super) began: Duration,
-    /// When its first command began.
+    /// The beginning of the first command.
     pub(super) sent: Duration,
     pub(super) ended: Duration,
 }
@@ -50,25 +50,25 @@ pub(super) struct World {
     pub(super) now: Duration,
     events: BTreeSet<(Duration, u64, Event)>,
     serial: u64,
-    /// Deadlines that are among the events.
+    /// The deadlines that are among the events.
     looks: BTreeSet<Duration>,
-    /// Arrival, true deadline and bound of the wait of each waiting request.
+    /// The caller, arrival, true deadline and maximum wait of each waiting request.
     waiting: BTreeMap<u64, (usize, Duration, Duration, Duration)>,
     asked: Vec<usize>,
     answered: Vec<usize>,
     under_way: Option<(Turn, Duration)>,
-    /// Since when callers of other groups wait for the turn under way.
+    /// The time from which callers of other groups have waited during the current turn.
     contended: Option<Duration>,
     is_stopped: bool,
     is_resetting: bool,
-    /// Per pair of callers of a user, how often the first was picked while the second waited.
+    /// For each pair of callers of a user, the number of times that the first was picked while the second waited.
     picked: HashMap<(usize, usize), usize>,
     ended: BTreeSet<(u8, u8)>,
     pub(super) turns: Vec<Turn>,
     pub(super) expired: usize,
     pub(super) stopped: usize,
     pub(super) resets: usize,
-    /// By user: time of resets and of turns.
+    /// The time of resets and turns of each user.
     pub(super) charged: BTreeMap<u8, Duration>,
     pub(super) lingered: Duration,
 }
@@ -118,7 +118,7 @@ impl World {
         self.base + self.now
     }
 
-    /// Lets the world go on until `end`, or until nothing more happens.
+    /// Runs the model until `end`, or until no event is left.
     pub(super) fn run(&mut self, end: Duration) -> TestCaseResult {
         while self.events.first().is_some_and(|(time, ..)| *time <= end) {
             let Some((time, _, event)) = self.events.pop_first() else { break };
@@ -129,7 +129,7 @@ impl World {
                 Event::CommandDone => self.command_done(),
                 Event::Look => {}
             }
-            // All that happens at one moment is known before a decision.
+            // All events of one moment precede the decision.
             if self.events.first().is_none_or(|(next, ..)| *next > self.now) {
                 self.advance()?;
             }
@@ -167,7 +167,7 @@ impl World {
         self.look_for_contention();
     }
 
-    /// Looks whether callers of other groups wait for the turn under way.
+    /// Updates whether callers of other groups wait during the current turn.
     fn look_for_contention(&mut self) {
         let Some((turn, _)) = &self.under_way else {
             self.contended = None;
@@ -178,7 +178,8 @@ impl World {
         self.contended = is_contended.then(|| self.contended.unwrap_or(self.now));
     }
 
-    /// The longest wait of a request with so many older ones of its caller: `2 (m + 2) k (V + 1) H + E`.
+    /// The maximum wait of a request with `older` older ones of its caller: `2 (m + 2) k (V + 1) H + E`, where m is
+    /// `older`.
     fn bound(&self, index: usize, older: usize) -> Duration {
         let user = self.callers[index].user;
         let k = self.callers.iter().filter(|caller| caller.user == user).count();
@@ -245,12 +246,12 @@ impl World {
         self.turns.push(turn);
     }
 
-    /// A request of the caller is over.
+    /// Ends a request of the caller, and schedules the next one.
     fn answer(&mut self, index: usize) {
         let caller = self.callers[index].clone();
         self.answered[index] += 1;
         if self.asked[index] + caller.depth - 1 < caller.count {
-            // Time passes: a request that waits for no time would come back for ever.
+            // A pause is required: a request with a wait of zero would otherwise return without an end.
             self.at(
                 self.now + caller.think.max(if caller.wait < ms(5) { ms(20) } else { Duration::from_micros(200) }),
                 Event::Arrive(index),

@@ -1,4 +1,4 @@
-//! What the world does with a decision, and the checks of it.
+//! The actions of the model for each decision, and the checks of decisions.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -12,7 +12,7 @@ use crate::turns::{
 };
 
 impl World {
-    /// Does what is due, as the actor does.
+    /// Carries out the next decision and removes expired requests, as the actor does.
     pub(super) fn advance(&mut self) -> TestCaseResult {
         if self.fault == Some(Fault::ForgottenDebt) {
             self.schedule.debts = Debts::default();
@@ -113,7 +113,7 @@ impl World {
             for other in waiting.into_iter().filter(|&other| other != caller && self.callers[other].user == user) {
                 let picked = self.picked.entry((caller, other)).or_default();
                 *picked += 1;
-                // Once in the running cycle, once in the next with the card in its group's hand.
+                // Once in the running cycle, and once in the next if its group holds the card.
                 prop_assert!(*picked <= 2, "twice in one cycle");
             }
         }
@@ -132,7 +132,7 @@ impl World {
         } else {
             self.next_command();
         }
-        // For the bound of the turn.
+        // The next decision includes the bound of the turn.
         self.at(self.now, Event::Look);
         Ok(())
     }

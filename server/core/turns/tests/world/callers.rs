@@ -1,4 +1,4 @@
-//! Who asks in the model world, and the faults that are planted in it.
+//! The callers of the model, and the faults that tests plant in it.
 
 use std::time::Duration;
 
@@ -8,32 +8,32 @@ pub(in crate::turns::tests) const fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }
 
-/// A caller: how it asks, and what its turns do.
+/// A caller, with the pattern of its requests and the effects of its turns.
 #[derive(Debug, Clone)]
 pub(in crate::turns::tests) struct Caller {
     pub(in crate::turns::tests) user: u8,
-    /// Within the user.
+    /// The group's number within the user.
     pub(in crate::turns::tests) group: u8,
     pub(in crate::turns::tests) kind: Kind,
-    /// Requests that it keeps waiting or under way.
+    /// The number of requests that wait or have the turn at the same time.
     pub(in crate::turns::tests) depth: usize,
-    /// From an answer to the next request.
+    /// The time from an answer to the next request.
     pub(in crate::turns::tests) think: Duration,
-    /// How long a turn uses the card.
+    /// The time for which a turn uses the card.
     pub(in crate::turns::tests) length: Duration,
     pub(in crate::turns::tests) raises: bool,
     pub(in crate::turns::tests) rests: bool,
     pub(in crate::turns::tests) opens_pairs: bool,
-    /// How long a request waits for its turn.
+    /// The maximum wait of a request for its turn.
     pub(in crate::turns::tests) wait: Duration,
-    /// When it first asks.
+    /// The time of the first request.
     pub(in crate::turns::tests) start: Duration,
-    /// How often it asks; then it ends, and its group with its last caller.
+    /// The number of requests, after which the caller ends. Its group ends with the last caller.
     pub(in crate::turns::tests) count: usize,
     pub(in crate::turns::tests) share: u32,
 }
 
-/// A caller that raises, asks again at once, for ever.
+/// A caller whose turns raise, and which always sends the next request almost at once.
 pub(in crate::turns::tests) fn caller(user: u8, length: Duration) -> Caller {
     Caller {
         user,
@@ -52,23 +52,23 @@ pub(in crate::turns::tests) fn caller(user: u8, length: Duration) -> Caller {
     }
 }
 
-/// A fault that is planted; the comments say what is done.
+/// A planted fault. The comments describe its effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::turns::tests) enum Fault {
-    /// t0 is moved to the end of each turn.
+    /// The beginning of the visit moves to the end of each turn.
     RestartedQuantum,
     /// All debts are dropped before each decision.
     ForgottenDebt,
-    /// The card lingers although nobody waits.
+    /// The card lingers although no request waits.
     LingerForNobody,
-    /// The schedule is not told of a group's end.
+    /// The end of a group is not reported to the schedule.
     ForgottenEnd,
-    /// The schedule believes that requests wait for an hour.
+    /// The schedule sees a deadline of an hour for each request.
     HiddenDeadline,
     /// Waiters of the holder's own group count as contention.
     OwnContention,
     /// The running cycle is forgotten.
     ForgottenCycle,
-    /// What would come next in the visit waits for the quantum's end.
+    /// The next request of the visit waits although the card is free.
     Idleness,
 }
