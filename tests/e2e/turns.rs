@@ -117,12 +117,12 @@ fn seventeen_processes_of_one_user_leave_room_for_another() -> anyhow::Result<()
     }
     tell(async {
         let rules = [DESK, &rule_for(4001, ""), &rule_for(4002, "")].concat();
-        let card = CardOptions { command_time: Duration::from_millis(10), ..CardOptions::default() };
+        let card = CardOptions { command_time: Duration::from_millis(20), ..CardOptions::default() };
         let world = PcscWorld::new(&rules, card).await?;
         let patient: &[&str] = &["2", "--patient"];
         let crowd = (0..17).map(|_| saturator_with(&world.broker, READ, 3, Some(4001), patient));
-        // Fails if its one request is refused.
-        let programs = crowd.chain([saturator(&world.broker, READ, 3, Some(4002))]).collect::<Result<_, _>>()?;
+        // Fails if one of its two requests is refused.
+        let programs = crowd.chain([saturator_with(&world.broker, READ, 3, Some(4002), &["2"])]).collect::<Result<_, _>>()?;
         let turns = turns(programs)?;
         let (one, crowd) = turns.split_last().context("none")?;
         let crowd = crowd.iter().sum::<u64>();

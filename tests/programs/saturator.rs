@@ -53,7 +53,7 @@ async fn saturate(arguments: Arguments) -> anyhow::Result<()> {
             loop {
                 let is_turn = match unit.clone().send().await {
                     Err(error) if patient && error.reason() == Some(ErrorReason::QueueFull) => {
-                        tokio::time::sleep(Duration::from_millis(5)).await;
+                        tokio::time::sleep(Duration::from_millis(100)).await;
                         false
                     }
                     outcome => outcome.map(|_| true)?,
