@@ -28,7 +28,8 @@ pub struct WaitingTurn {
     pub reader: String,
     /// Whether the request opens a session; otherwise it runs a unit.
     pub is_session: bool,
-    /// The approximate number of turns before this one: callers come and go.
+    /// The number of turns before this one, an estimate: callers come and go, and a group that has the card may keep it
+    /// for several turns where that saves a reset.
     pub turns_ahead: u32,
     /// When the request arrived; `None` if unknown.
     pub arrive_time: Option<SystemTime>,

@@ -122,7 +122,8 @@ fn seventeen_processes_of_one_user_leave_room_for_another() -> anyhow::Result<()
         let patient: &[&str] = &["2", "--patient"];
         let crowd = (0..17).map(|_| saturator_with(&world.broker, READ, 3, Some(4001), patient));
         // Fails if one of its two requests is refused.
-        let programs = crowd.chain([saturator_with(&world.broker, READ, 3, Some(4002), &["2"])]).collect::<Result<_, _>>()?;
+        let other = saturator_with(&world.broker, READ, 3, Some(4002), &["2"]);
+        let programs = crowd.chain([other]).collect::<Result<_, _>>()?;
         let turns = turns(programs)?;
         let (one, crowd) = turns.split_last().context("none")?;
         let crowd = crowd.iter().sum::<u64>();

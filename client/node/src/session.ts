@@ -31,7 +31,7 @@ export interface SessionOptions extends TurnOptions {
    * the session resets the card.
    */
   disposition?: Disposition;
-  /** Receives the number of turns ahead, at once and after each change, until the session is open. */
+  /** Receives the estimated number of turns ahead, at once and after each change, until the session is open. */
   onQueuePosition?: (turnsAhead: number) => void;
   /** Ends the session at once, before or after its opening, as `abort` does. */
   signal?: AbortSignal;

@@ -43,7 +43,10 @@ export interface WaitingTurn {
   readonly reader: string;
   /** Whether the request opens a session; otherwise it runs a unit. */
   readonly isSession: boolean;
-  /** The number of turns ahead, an estimate. */
+  /**
+   * The number of turns ahead, an estimate: a group that has the card may keep it for several turns where that saves a
+   * reset.
+   */
   readonly turnsAhead: number;
   /** The arrival time of the request. */
   readonly arriveTime?: Date;

@@ -49,7 +49,8 @@ impl OpenSession {
         self
     }
 
-    /// Calls `tell` with the number of turns before this one, at once and after each change, until the session is open.
+    /// Calls `tell` with the number of turns before this one, an estimate, at once and after each change, until the
+    /// session is open.
     pub fn on_queue_position(mut self, tell: impl FnMut(u32) + Send + 'static) -> Self {
         self.on_queue_position = Box::new(tell);
         self

@@ -26,8 +26,8 @@ struct SessionOptions : TurnOptions {
     /// The treatment of the card after Session::close. Default: it is reset. Any other end of the session resets the
     /// card.
     Disposition disposition = Disposition::Unspecified;
-    /// Receives the number of turns ahead, at once and after each change, in the thread that opens the session. Its
-    /// exceptions end the wait.
+    /// Receives the estimated number of turns ahead, at once and after each change, in the thread that opens the
+    /// session. Its exceptions end the wait.
     std::function<void(std::int32_t)> on_queue_position;
 };
 

@@ -44,7 +44,8 @@ struct WaitingTurn {
     std::string reader;
     /// Whether the request opens a session; otherwise it runs a unit.
     bool is_session = false;
-    /// The number of turns ahead, an estimate.
+    /// The number of turns ahead, an estimate: a group that has the card may keep it for several turns where that
+    /// saves a reset.
     std::int32_t turns_ahead_count = 0;
     /// The arrival time of the request.
     std::chrono::system_clock::time_point arrive_time;

@@ -92,7 +92,8 @@ class WaitingTurn:
     is_session: bool
     """Whether the request opens a session; otherwise it runs a unit."""
     turns_ahead_count: int
-    """The number of turns ahead, an estimate."""
+    """The number of turns ahead, an estimate: a group that has the card may keep it for several turns where that saves
+    a reset."""
     arrive_time: datetime | None
     """The arrival of the request, in UTC."""
     deadline_time: datetime | None

@@ -67,8 +67,8 @@ class SessionOptions(TurnOptions, total=False):
     disposition: Disposition | None
     """The treatment of the card after an orderly end. Default: it is reset, as it always is after an abrupt end."""
     on_queue_position: Callable[[int], None]
-    """Receives the number of turns ahead, at once and after each change, until the session is open. Runs in the
-    session's own thread or task, so it must not block."""
+    """Receives the estimated number of turns ahead, at once and after each change, until the session is open. Runs in
+    the session's own thread or task, so it must not block."""
 
 
 @dataclass(frozen=True)
