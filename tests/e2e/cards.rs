@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use anyhow::ensure;
+use cardbroker_client::ReaderState;
 use cardbroker_core::{simulated_card::CardOptions, slot::Protocol};
 use cardbroker_tests::{
     cards::VirtualCard,
-    harness::{pcscd::Pcscd, programs::Program},
+    harness::{broker::Setup, pcscd::Pcscd, programs::Program},
 };
 use serde_json::{Value, json};
+
+use crate::world::{tell, wait_for};
 
 const DIRECT: &str = env!("CARGO_BIN_EXE_direct-pcsc");
 const COUNT: &str = "8010000004";
@@ -128,4 +131,17 @@ fn sixteen_readers_have_names_ports_and_cards_of_their_own() -> anyhow::Result<(
         assert_eq!(card.commands_seen(), 2);
     }
     Ok(())
+}
+
+#[test]
+fn the_broker_serves_sixteen_readers() -> anyhow::Result<()> {
+    tell(async {
+        let pcscd = Pcscd::start(16)?;
+        let broker = Setup::on(&pcscd)?.start()?;
+        wait_for(&broker, "readers/virtual-pcd-h-00-01", ReaderState::Empty).await?;
+        let _card = VirtualCard::insert(pcscd.port(15), CardOptions::default())?;
+        wait_for(&broker, "readers/virtual-pcd-h-00-01", ReaderState::Ready).await?;
+        assert_eq!(broker.client().await?.readers().await?.len(), 16);
+        Ok(())
+    })
 }

@@ -8,6 +8,10 @@ use pcsc::{Context, Error, PNP_NOTIFICATION, ReaderState, Scope};
 use super::error::service_error;
 use crate::backend::Monitor;
 
+/// The number of readers at which pcsc-lite accepts no further one. It is also the maximum in one wait, so with all of
+/// them there is no place for the pseudo-reader, and no use.
+const MOST_READERS: usize = 16;
+
 /// Monitors the service with its own context, because calls on one context block each other.
 #[derive(Default)]
 pub(super) struct PcscMonitor {
@@ -50,12 +54,11 @@ impl PcscMonitor {
             Err(Error::NoReadersAvailable) => Vec::new(),
             Err(error) => return Err(error),
         };
-        let known = |state: &ReaderState| {
-            state.name() == PNP_NOTIFICATION() || names.iter().any(|name| **name == *state.name())
-        };
-        self.states.retain(known);
+        let announcer = (names.len() < MOST_READERS).then(|| PNP_NOTIFICATION().to_owned());
+        let watched: Vec<_> = announcer.into_iter().chain(names).collect();
+        self.states.retain(|state| watched.iter().any(|name| **name == *state.name()));
         let mut has_new = false;
-        for name in std::iter::once(PNP_NOTIFICATION().to_owned()).chain(names) {
+        for name in watched {
             if !self.states.iter().any(|state| state.name() == &*name) {
                 self.states.push(ReaderState::new(name, pcsc::State::UNAWARE));
                 has_new = true;
