@@ -111,7 +111,7 @@ pub fn announce(config: &Config) -> io::Result<String> {
 /// Returns the card stack of the configuration, traced if `log.apdus` is on.
 pub fn backend(config: &Config) -> Arc<dyn Backend> {
     let stack: Arc<dyn Backend> = match config.readers.simulate {
-        0 => Arc::new(Pcsc),
+        0 => Arc::new(Pcsc::default()),
         count => Arc::new(Simulated::new(count)),
     };
     if !config.log.apdus {

@@ -21,14 +21,17 @@ pub trait Backend: Send + Sync + 'static {
     /// Creates a monitor of all slots, for the monitor thread.
     fn monitor(&self) -> Box<dyn Monitor>;
 
+    /// Ends the monitor's current wait early, or its next one. May miss a wait that is just beginning.
+    fn wake_monitor(&self);
+
     /// Creates the slot of a reader that a monitor has reported, for that reader's card thread. At most one per reader.
     fn slot(&self, display_name: &str) -> Box<dyn Slot>;
 }
 
 /// Monitors the readers and their cards.
 pub trait Monitor: Send {
-    /// Returns the status of all slots: at once on the first call, later when it differs from the last returned one or
-    /// after `timeout`.
+    /// Returns the status of all slots: at once on the first call, later when it differs from the last returned one,
+    /// after `timeout`, or after [`Backend::wake_monitor`].
     ///
     /// # Errors
     /// [`ServiceError`] when the stack is down. The next call starts afresh; the caller paces the calls.

@@ -34,6 +34,10 @@ impl Backend for Traced {
         self.stack.monitor()
     }
 
+    fn wake_monitor(&self) {
+        self.stack.wake_monitor();
+    }
+
     fn slot(&self, display_name: &str) -> Box<dyn Slot> {
         let (slot, mask) = (self.stack.slot(display_name), ApduMask::new(self.secrets.clone()));
         Box::new(TracedSlot { slot, mask, display_name: display_name.into() })

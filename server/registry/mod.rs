@@ -200,6 +200,9 @@ impl Registry {
                 let _ = polled.send(());
             }
         }
+        // Nobody reads the snapshots any more, which ends the monitor thread.
+        drop(snapshots);
+        self.backend.wake_monitor();
         self.actors.close();
         self.actors.wait().await;
         RegistryEnd::Shutdown

@@ -7,8 +7,9 @@ use tokio::sync::mpsc;
 
 use crate::backend::Monitor;
 
-/// The maximum wait of a monitor without returning.
-const POLL_TIMEOUT: Duration = Duration::from_secs(1);
+/// The maximum wait of a monitor without returning. Changes and the end of the registry wake it earlier; long, because
+/// each return wakes the processor of an idle machine.
+const POLL_TIMEOUT: Duration = Duration::from_secs(300);
 /// The pause between two attempts to reach a card stack that is down.
 const DOWN_RETRY: Duration = Duration::from_millis(200);
 

@@ -1,5 +1,7 @@
 //! Tests of the start, with many readers and with a card stack that hangs.
 
+use std::sync::{Mutex, mpsc::RecvTimeoutError};
+
 use super::*;
 use crate::backend::{Monitor, Slot, simulated::Simulated};
 
@@ -11,6 +13,8 @@ impl Backend for Hanging {
         Box::new(Self)
     }
 
+    fn wake_monitor(&self) {}
+
     fn slot(&self, _: &str) -> Box<dyn Slot> {
         unreachable!("it names no reader")
     }
@@ -21,6 +25,31 @@ impl Monitor for Hanging {
         loop {
             thread::park();
         }
+    }
+}
+
+/// A simulated card stack with one monitor, which closes a channel when it is dropped.
+struct Closing(Simulated, Mutex<Option<std::sync::mpsc::Sender<()>>>);
+
+struct ClosingMonitor(Box<dyn Monitor>, #[expect(dead_code, reason = "dropped")] Option<std::sync::mpsc::Sender<()>>);
+
+impl Backend for Closing {
+    fn monitor(&self) -> Box<dyn Monitor> {
+        Box::new(ClosingMonitor(self.0.monitor(), self.1.lock().unwrap().take()))
+    }
+
+    fn wake_monitor(&self) {
+        self.0.wake_monitor();
+    }
+
+    fn slot(&self, display_name: &str) -> Box<dyn Slot> {
+        self.0.slot(display_name)
+    }
+}
+
+impl Monitor for ClosingMonitor {
+    fn wait(&mut self, timeout: Duration) -> SlotSnapshot {
+        self.0.wait(timeout)
     }
 }
 
@@ -58,4 +87,15 @@ async fn the_start_waits_until_the_view_shows_the_first_poll() {
     assert_eq!(readers.routes.borrow().len(), READERS);
     shutdown.cancel();
     assert_eq!(task.await.unwrap(), RegistryEnd::Shutdown);
+}
+
+#[tokio::test]
+async fn the_monitor_thread_ends_with_the_registry() {
+    let shutdown = CancellationToken::new();
+    let (monitor, ended) = std::sync::mpsc::channel();
+    let stack = Closing(Simulated::new(1), Mutex::new(Some(monitor)));
+    let (_, task) = start(Arc::new(stack), settings(), shutdown.clone(), TaskTracker::new()).await.unwrap();
+    shutdown.cancel();
+    assert_eq!(task.await.unwrap(), RegistryEnd::Shutdown);
+    assert_eq!(ended.recv_timeout(Duration::from_secs(30)), Err(RecvTimeoutError::Disconnected));
 }

@@ -30,6 +30,10 @@ impl Backend for Unmonitored {
         Box::new(FailingMonitor { monitor: self.readers.monitor(), has_looked: false, word })
     }
 
+    fn wake_monitor(&self) {
+        self.readers.wake_monitor();
+    }
+
     fn slot(&self, display_name: &str) -> Box<dyn Slot> {
         self.readers.slot(display_name)
     }

@@ -34,6 +34,8 @@ mod drain;
 mod hand_over;
 /// A driver call that does not return.
 mod hang;
+/// An idle daemon wakes up rarely.
+mod idle;
 /// Streams that idle behind nginx.
 mod idle_proxies;
 /// A rival like Windows' plug and play.

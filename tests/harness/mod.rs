@@ -14,6 +14,7 @@ pub mod proxy;
 pub mod run;
 pub mod setup;
 pub mod users;
+pub mod wakeups;
 
 /// The limit of every wait for an event: far more than it takes, even on a busy machine. Tests wait for a condition up
 /// to this limit; shorter times are measured by the benchmark.

@@ -8,21 +8,28 @@
 
 mod error;
 mod monitor;
+mod monitor_wait;
 mod slot;
 
-use self::{monitor::PcscMonitor, slot::PcscSlot};
+use std::sync::Arc;
+
+use self::{monitor::PcscMonitor, monitor_wait::MonitorWait, slot::PcscSlot};
 use super::{Backend, Monitor, Slot};
 
 /// The PC/SC service of the operating system.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Pcsc;
+#[derive(Default)]
+pub struct Pcsc(Arc<MonitorWait>);
 
 impl Backend for Pcsc {
     fn monitor(&self) -> Box<dyn Monitor> {
-        Box::<PcscMonitor>::default()
+        Box::new(PcscMonitor::new(Arc::clone(&self.0)))
+    }
+
+    fn wake_monitor(&self) {
+        self.0.wake();
     }
 
     fn slot(&self, display_name: &str) -> Box<dyn Slot> {
-        Box::new(PcscSlot::new(display_name))
+        Box::new(PcscSlot::new(display_name, Arc::clone(&self.0)))
     }
 }

@@ -1,19 +1,25 @@
 //! The monitor of PC/SC's readers and of the cards in them.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use cardbroker_core::slot::{ServiceError, SlotStatus};
 use pcsc::{Context, Error, PNP_NOTIFICATION, ReaderState, Scope};
 
-use super::error::service_error;
+use super::{error::service_error, monitor_wait::MonitorWait};
 use crate::backend::Monitor;
+
+/// The time without a change after which long waits begin. Readers that come between the list of the readers and
+/// the wait raise no event; most come together with other changes, and the next list shows them.
+const SETTLING_TIME: Duration = Duration::from_secs(1);
 
 /// The number of readers at which pcsc-lite accepts no further one. It is also the maximum in one wait, so with all of
 /// them there is no place for the pseudo-reader, and no use.
 const MOST_READERS: usize = 16;
 
 /// Monitors the service with its own context, because calls on one context block each other.
-#[derive(Default)]
 pub(super) struct PcscMonitor {
     /// `None` before the first poll, and after an error.
     context: Option<Context>,
@@ -21,6 +27,10 @@ pub(super) struct PcscMonitor {
     states: Vec<ReaderState>,
     /// The last return value of [`Monitor::wait`].
     last: Option<Vec<SlotStatus>>,
+    /// Whether the last poll has waited to its end without a change.
+    is_settled: bool,
+    /// Ends this monitor's long waits.
+    wait: Arc<MonitorWait>,
 }
 
 impl Monitor for PcscMonitor {
@@ -28,13 +38,14 @@ impl Monitor for PcscMonitor {
         let deadline = Instant::now() + timeout;
         loop {
             match self.poll(deadline) {
-                Ok(snapshot) if self.last.as_ref() != Some(&snapshot) || Instant::now() >= deadline => {
+                Ok(snapshot) if self.last.as_ref() != Some(&snapshot) => {
                     self.last = Some(snapshot.clone());
                     return Ok(snapshot);
                 }
+                Ok(snapshot) if self.wait.take_wake() || Instant::now() >= deadline => return Ok(snapshot),
                 Ok(_) => {}
                 Err(error) => {
-                    *self = Self::default();
+                    *self = Self::new(Arc::clone(&self.wait));
                     return Err(service_error(error));
                 }
             }
@@ -43,6 +54,11 @@ impl Monitor for PcscMonitor {
 }
 
 impl PcscMonitor {
+    /// Creates a monitor that has not polled yet.
+    pub(super) fn new(wait: Arc<MonitorWait>) -> Self {
+        Self { context: None, states: Vec::new(), last: None, is_settled: false, wait }
+    }
+
     /// Lists the readers, then waits for a change if nothing has changed since the last poll.
     fn poll(&mut self, deadline: Instant) -> Result<Vec<SlotStatus>, Error> {
         let context = match &self.context {
@@ -64,11 +80,19 @@ impl PcscMonitor {
                 has_new = true;
             }
         }
-        let timeout = if has_new { Duration::ZERO } else { deadline.saturating_duration_since(Instant::now()) };
-        match context.get_status_change(timeout, &mut self.states) {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let timeout = match has_new {
+            true => Duration::ZERO,
+            false if self.is_settled && self.wait.begin_long(&context) => left,
+            false => left.min(SETTLING_TIME),
+        };
+        let waited = context.get_status_change(timeout, &mut self.states);
+        self.wait.end();
+        self.is_settled = !has_new && waited == Err(Error::Timeout);
+        match waited {
             Ok(()) => self.states.iter_mut().for_each(ReaderState::sync_current_state),
             // A reader was unplugged between the two calls; the next poll does not list it.
-            Err(Error::Timeout | Error::UnknownReader | Error::ReaderUnavailable) => {}
+            Err(Error::Timeout | Error::Cancelled | Error::UnknownReader | Error::ReaderUnavailable) => {}
             Err(error) => return Err(error),
         }
         let readers = self.states.iter().filter(|state| state.name() != PNP_NOTIFICATION());

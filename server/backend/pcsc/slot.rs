@@ -2,6 +2,7 @@
 
 use std::{
     ffi::CString,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -12,7 +13,7 @@ use cardbroker_core::{
 use pcsc::{Card, Context, Disposition, Error, Protocols, ReaderState, Scope, ShareMode};
 use zeroize::Zeroize;
 
-use super::error::slot_error;
+use super::{error::slot_error, monitor_wait::MonitorWait};
 use crate::backend::{MAX_RESPONSE_BYTES, Slot};
 
 /// How often the status after a reset is read until it has a protocol.
@@ -26,6 +27,8 @@ pub(super) struct PcscSlot {
     handle: Option<Handle>,
     /// PC/SC's buffer for responses, wiped after each exchange.
     response: Vec<u8>,
+    /// Learns of each status that is read here.
+    monitor: Arc<MonitorWait>,
 }
 
 struct Handle {
@@ -35,10 +38,10 @@ struct Handle {
 
 impl PcscSlot {
     /// Creates a slot without a handle.
-    pub(super) fn new(display_name: &str) -> Self {
+    pub(super) fn new(display_name: &str, monitor: Arc<MonitorWait>) -> Self {
         // PC/SC's names come from C strings and contain no NUL.
         let reader = CString::new(display_name).unwrap_or_default();
-        Self { reader, handle: None, response: vec![0; MAX_RESPONSE_BYTES] }
+        Self { reader, handle: None, response: vec![0; MAX_RESPONSE_BYTES], monitor }
     }
 }
 
@@ -90,6 +93,7 @@ impl Slot for PcscSlot {
 
     fn wait_removal(&mut self, timeout: Duration) -> bool {
         let Some(handle) = &self.handle else { return false };
+        self.monitor.before_status_read();
         let deadline = Instant::now() + timeout;
         let mut state = [ReaderState::new(self.reader.clone(), pcsc::State::UNAWARE)];
         loop {
@@ -117,11 +121,13 @@ impl PcscSlot {
     fn reconnect(&mut self, disposition: Disposition, protocols: ProtocolChoice) -> Result<CardInfo, SlotError> {
         let handle = self.handle.as_mut().ok_or(SlotError::StaleHandle)?;
         handle.card.reconnect(ShareMode::Exclusive, pcsc_protocols(protocols), disposition).map_err(slot_error)?;
+        self.monitor.before_status_read();
         card_info(|| handle.card.status2_owned().map(|status| (status.protocol2(), status.atr().to_vec())))
     }
 
     /// Fails if the taken card has left: reconnecting would take a later card without any error.
     fn check_not_swapped(&self) -> Result<(), SlotError> {
+        self.monitor.before_status_read();
         match self.handle.as_ref().map(|handle| handle.card.status2_owned()) {
             Some(Err(Error::RemovedCard)) => Err(SlotError::CardRemoved),
             // The reset reports every other error.

@@ -11,7 +11,10 @@ mod slot;
 mod tests;
 
 use std::{
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -39,7 +42,11 @@ impl Simulated {
             // Allows 65,536 swaps before two readers' cards have the same serial number.
             Bay::new(CardOptions { protocol, serial: (index as u32) << 16, ..CardOptions::default() })
         };
-        Self(Arc::new(Rack { bays: Mutex::new((0..count).map(bay).collect()), changed: Condvar::new() }))
+        Self(Arc::new(Rack {
+            bays: Mutex::new((0..count).map(bay).collect()),
+            changed: Condvar::new(),
+            is_woken: AtomicBool::new(false),
+        }))
     }
 
     /// Inserts a card into the reader with this index, in place of the current one. No effect without such a reader.
@@ -58,6 +65,13 @@ impl Backend for Simulated {
         Box::new(RackMonitor { rack: Arc::clone(&self.0), last: None })
     }
 
+    fn wake_monitor(&self) {
+        // Under the lock, so that the monitor is not between its check and its wait.
+        let _bays = self.0.lock();
+        self.0.is_woken.store(true, Ordering::Relaxed);
+        self.0.changed.notify_all();
+    }
+
     fn slot(&self, display_name: &str) -> Box<dyn Slot> {
         let count = self.0.lock().len();
         let index = (0..count).find(|index| reader_name(*index) == display_name);
@@ -74,6 +88,8 @@ struct Rack {
     bays: Mutex<Vec<Bay>>,
     /// A card has come or left, or its future events have changed.
     changed: Condvar,
+    /// Whether the monitor must return. Changed with `bays` locked.
+    is_woken: AtomicBool,
 }
 
 impl Rack {
@@ -125,7 +141,7 @@ impl Monitor for RackMonitor {
         let timeout = if self.last.is_some() { timeout } else { Duration::ZERO };
         let (bays, _) = self.rack.wait(self.rack.lock(), timeout, |bays| {
             let event_counts = self.last.iter().flatten().map(|status| status.event_count);
-            !event_counts.eq(bays.iter().map(Bay::event_count))
+            !event_counts.eq(bays.iter().map(Bay::event_count)) || self.rack.is_woken.swap(false, Ordering::Relaxed)
         });
         let snapshot: Vec<_> = bays.iter().enumerate().map(status).collect();
         self.last = Some(snapshot.clone());

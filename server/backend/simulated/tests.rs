@@ -44,6 +44,17 @@ fn the_last_of_several_readers_has_a_t0_card() {
 }
 
 #[test]
+fn a_woken_monitor_returns_without_a_change() {
+    let simulated = Simulated::new(1);
+    let mut monitor = simulated.monitor();
+    let first = monitor.wait(LONG).unwrap();
+    let start = Instant::now();
+    simulated.wake_monitor();
+    assert_eq!(monitor.wait(LONG).unwrap(), first);
+    assert!(start.elapsed() < LONG);
+}
+
+#[test]
 fn the_monitor_wakes_at_once_on_insertion_and_removal() {
     let simulated = Simulated::new(1);
     let mut monitor = simulated.monitor();
