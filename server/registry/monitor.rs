@@ -9,7 +9,7 @@ use crate::backend::Monitor;
 
 /// The maximum wait of a monitor without returning. Changes and the end of the registry wake it earlier; long, because
 /// each return wakes the processor of an idle machine.
-const POLL_TIMEOUT: Duration = Duration::from_secs(300);
+const POLL_TIMEOUT: Duration = Duration::from_secs(120);
 /// The pause between two attempts to reach a card stack that is down.
 const DOWN_RETRY: Duration = Duration::from_millis(200);
 

@@ -2,6 +2,7 @@
 
 mod alone;
 mod clock;
+mod daemon;
 mod events;
 mod groups;
 mod hand_over;
@@ -31,7 +32,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 #[derive(Parser)]
 #[command(args_conflicts_with_subcommands = true)]
 struct Arguments {
-    /// A run of two minutes, to check that everything works. Its numbers mean little.
+    /// A run of three minutes, to check that everything works. Its numbers mean little.
     #[arg(long)]
     quick: bool,
     /// How often each measurement is repeated, the ways taking turns.
@@ -73,6 +74,8 @@ enum Case {
     Scale,
     /// The queue without the rest of the broker.
     Queue,
+    /// The daemon by itself: start, command line, idle wake-ups and memory.
+    Daemon,
 }
 
 /// How thoroughly to measure: the full run or the quick one.
@@ -124,6 +127,7 @@ async fn measure(case: Case, effort: Effort) -> anyhow::Result<Vec<Table>> {
         Case::Events => vec![events::measure(effort).await?],
         Case::Scale => scale::measure(effort).await?,
         Case::Queue => vec![queue::measure(effort)],
+        Case::Daemon => daemon::measure(effort).await?,
     })
 }
 

@@ -1,7 +1,7 @@
 //! The stage of the cases: a real pcscd with a card in its first reader, a broker for it, and processes that use them.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
     sync::Arc,
     time::{Duration, Instant},
@@ -62,6 +62,16 @@ impl Stage {
         self.pcscd.reader_name(0)
     }
 
+    /// The settings of a broker for the readers.
+    pub(crate) fn setup(&self) -> anyhow::Result<Setup> {
+        Setup::on(&self.pcscd)
+    }
+
+    /// The path of pcscd's socket.
+    pub(crate) fn pcsc_socket(&self) -> PathBuf {
+        self.pcscd.socket()
+    }
+
     /// Starts a broker for the reader and waits until it serves; on TCP too if `tcp` is given.
     pub(crate) async fn broker(&self, tcp: Option<&Tcp>) -> anyhow::Result<Broker> {
         self.broker_with(&tcp.map(Tcp::configuration).unwrap_or_default()).await
@@ -69,7 +79,7 @@ impl Stage {
 
     /// Starts a broker with more configuration for the reader, and waits until it serves.
     pub(crate) async fn broker_with(&self, configuration: &str) -> anyhow::Result<Broker> {
-        let broker = Setup::on(&self.pcscd)?.configuration(configuration).log_level("info").start()?;
+        let broker = self.setup()?.configuration(configuration).log_level("info").start()?;
         until_ready(&broker.client().await?, READER).await?;
         Ok(broker)
     }

@@ -34,8 +34,25 @@ pub fn most_resident_bytes(pid: Pid) -> anyhow::Result<u64> {
     status_bytes(pid, "VmHWM:")
 }
 
+/// Returns the proportional part (PSS) of a process's resident memory, in bytes; `None` if only root may read it, and
+/// this process is not root's.
+///
+/// # Errors
+/// The process has ended.
+pub fn proportional_bytes(pid: Pid) -> anyhow::Result<Option<u64>> {
+    match fs::read_to_string(format!("/proc/{}/smaps_rollup", pid.as_raw_nonzero())) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(None),
+        rollup => kibibytes(&rollup?, "Pss:").map(Some),
+    }
+}
+
 fn status_bytes(pid: Pid, key: &str) -> anyhow::Result<u64> {
     let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero()))?;
+    kibibytes(&status, key)
+}
+
+/// Returns the amount in the line of `key`, which is in KiB, in bytes.
+fn kibibytes(status: &str, key: &str) -> anyhow::Result<u64> {
     let line = status.lines().find(|line| line.starts_with(key)).with_context(|| format!("no {key}"))?;
     Ok(1024 * line.split_whitespace().nth(1).context("no number")?.parse::<u64>()?)
 }
