@@ -1,18 +1,16 @@
-//! Places that users share: in a reader's queue, connections, or bytes of kept outcomes. One user holds at most a
-//! quarter. The last eighth is reserved for users that hold at most a sixty-fourth. Pure.
+//! Places that users share: of a reader's queue, of the connections, of the bytes of kept outcomes. One user holds at
+//! most a quarter, and the last eighth is for users that hold next to nothing. Pure.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, hash::Hash};
 
-use crate::turns::request::Id;
-
-/// The reason why a user gets no further place.
+/// Why a user gets no further place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refused {
-    /// The user would hold more than a quarter.
+    /// The user would hold more than its share: a quarter, or what the places were created with.
     Quarter,
-    /// Only the last eighth is free, and the user would hold more than a sixty-fourth.
+    /// Only the last eighth is free, and the user holds more than next to nothing.
     Reserved,
-    /// Too few places are free.
+    /// All places are taken, and users with next to nothing must wait, too.
     Full,
 }
 
@@ -20,33 +18,39 @@ pub enum Refused {
 #[derive(Debug)]
 pub struct Places<U> {
     all: u64,
+    per_user: u64,
     taken: u64,
-    /// The number of places of each user that holds any.
+    /// The places of each user. No number is 0.
     held: HashMap<U, u64>,
 }
 
-impl<U: Id> Places<U> {
-    /// Creates `all` places, none of them taken.
+impl<U: Eq + Hash> Places<U> {
+    /// Creates `all` free places, of which one user holds at most a quarter.
     pub fn new(all: u64) -> Self {
-        Self { all, taken: 0, held: HashMap::new() }
+        Self::with_per_user(all, (all / 4).max(1))
     }
 
-    /// The maximum for one user: a quarter, at least one place.
+    /// Creates `all` free places, of which one user holds at most `per_user`.
+    pub fn with_per_user(all: u64, per_user: u64) -> Self {
+        Self { all, per_user, taken: 0, held: HashMap::new() }
+    }
+
+    /// The most that one user holds: a quarter, at least one place, unless the places were created with another number.
     pub fn per_user(&self) -> u64 {
-        (self.all / 4).max(1)
+        self.per_user
     }
 
-    /// The maximum for a user that takes places of the last eighth: a sixty-fourth, at least one place.
+    /// What counts as next to nothing: a sixty-fourth, at least one place.
     pub fn next_to_nothing(&self) -> u64 {
         (self.all / 64).max(1)
     }
 
-    /// The number of places that `user` holds.
+    /// How many places `user` holds.
     pub fn held_by(&self, user: U) -> u64 {
         self.held.get(&user).copied().unwrap_or(0)
     }
 
-    /// The number of taken places, of all users.
+    /// How many places are taken.
     pub fn taken(&self) -> u64 {
         self.taken
     }
@@ -54,10 +58,9 @@ impl<U: Id> Places<U> {
     /// Takes `count` places for `user`, all or none.
     ///
     /// # Errors
-    /// The limit that the places would exceed. The user's own limit is checked first, because places that other users
-    /// give back do not lift it.
+    /// Which limit they would break: the user's own first, since waiting for others does not help against it.
     pub fn take(&mut self, user: U, count: u64) -> Result<(), Refused> {
-        let held = self.held_by(user).saturating_add(count);
+        let held = self.held.get(&user).copied().unwrap_or(0).saturating_add(count);
         let taken = self.taken.saturating_add(count);
         if held > self.per_user() {
             return Err(Refused::Quarter);
@@ -75,7 +78,7 @@ impl<U: Id> Places<U> {
         Ok(())
     }
 
-    /// Gives back `count` places of `user`, or all of its places if it holds fewer.
+    /// Gives back `count` places of `user`, at most those that it holds.
     pub fn give_back(&mut self, user: U, count: u64) {
         let Some(held) = self.held.get_mut(&user) else { return };
         let count = count.min(*held);
@@ -108,6 +111,14 @@ mod tests {
         assert_eq!((places.take('m', 1), places.taken()), (Err(Refused::Full), 64));
         places.give_back('a', 99);
         assert_eq!((places.held_by('a'), places.taken(), places.take('m', 1)), (0, 48, Ok(())));
+    }
+
+    #[test]
+    fn another_share_than_a_quarter_leaves_the_last_eighth() {
+        let mut places = Places::with_per_user(64, 64);
+        assert_eq!((places.take('a', 56), places.take('a', 1)), (Ok(()), Err(Refused::Reserved)));
+        assert_eq!([places.take('b', 1), places.take('b', 1)], [Ok(()), Err(Refused::Reserved)]);
+        assert_eq!(Places::with_per_user(64, 1).take('a', 2), Err(Refused::Quarter));
     }
 
     #[test]
