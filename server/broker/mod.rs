@@ -47,7 +47,7 @@ use crate::{
     registry::{self, ReaderView, Readers, RegistrySettings},
 };
 
-/// Maximum response bytes of all stored outcomes together.
+/// Maximum bytes of all stored outcomes together; one user has at most a quarter.
 const MAX_OUTCOME_BYTES: usize = 64 << 20;
 
 /// The entry point for requests. Cheap to clone.

@@ -1,5 +1,8 @@
 //! The outcomes of units with a `request_id`: decides whether a request is the first with its id, joins a running unit,
-//! or gets a stored outcome. No outcome is evicted early: without room, new ids are refused.
+//! or gets a stored outcome. No id is forgotten early: without room, new ids are refused, and a new outcome drops the
+//! answers of the same user's oldest ones, whose repeats then get a failure.
+
+mod room;
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -8,11 +11,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use self::room::Room;
 use crate::{
     caller::Principal,
     card::unit::UnitOutcome,
     error::{Delivery, Failure, Reason},
     keyed_hash::KeyedHash,
+    turns::places::Refused,
 };
 
 /// The result of a unit: its responses, or the failure if no command was answered.
@@ -46,14 +51,15 @@ impl fmt::Debug for RequestId {
     }
 }
 
-/// Limits on the number, size and age of stored outcomes.
+/// Limits on the number, size and age of stored outcomes. The last eighth of the number and of the bytes is for users
+/// with next to no outcomes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OutcomeLimits {
     /// Maximum ids of one user, running units included.
     pub per_user: usize,
     /// Maximum ids of all users together.
     pub total: usize,
-    /// Maximum response bytes of all outcomes together; the last outcome may exceed it.
+    /// Maximum bytes of all outcomes together; one user has at most a quarter.
     pub bytes: usize,
     /// How long an outcome is kept.
     pub lifetime: Duration,
@@ -72,16 +78,16 @@ pub enum Begin<E> {
 
 /// The outcomes of all users. A repeated request joins a running unit through its `E`.
 pub struct Outcomes<E> {
-    /// The limits from the configuration. [`Outcomes::begin`] checks all of them. Never change.
-    limits: OutcomeLimits,
+    /// How long an outcome is kept. Never changes.
+    lifetime: Duration,
     /// The requests whose unit is running or whose outcome is kept.
     entries: HashMap<RequestKey, Entry<E>>,
-    /// The number of entries of each principal. No number is 0.
-    per_user: HashMap<Principal, usize>,
+    /// The places that the entries occupy.
+    room: Room,
     /// The kept outcomes by the ends of their lifetimes, the earliest first. Running units are not included.
     expiry: BTreeSet<(Instant, RequestKey)>,
-    /// The response data bytes of all kept outcomes together, without status words.
-    bytes: usize,
+    /// Of each user the kept outcomes with answers, in the same order. No set is empty.
+    with_answers: HashMap<Principal, BTreeSet<(Instant, RequestId)>>,
 }
 
 /// The store's record of one request.
@@ -108,14 +114,20 @@ enum Stage<E> {
 impl<E: Clone> Outcomes<E> {
     /// Creates a store without any outcome.
     pub fn new(limits: OutcomeLimits) -> Self {
-        Self { limits, entries: HashMap::new(), per_user: HashMap::new(), expiry: BTreeSet::new(), bytes: 0 }
+        Self {
+            lifetime: limits.lifetime,
+            entries: HashMap::new(),
+            room: Room::new(limits),
+            expiry: BTreeSet::new(),
+            with_answers: HashMap::new(),
+        }
     }
 
     /// Decides about a new request. If the request runs, `under_way` creates the value that lets repeats join it.
     ///
     /// # Errors
     /// [`Reason::RequestIdReused`] if the id was used with other commands, [`Reason::OutcomesFull`] if there is no
-    /// room.
+    /// room for an outcome without answers.
     pub fn begin(
         &mut self,
         key: &RequestKey,
@@ -134,13 +146,15 @@ impl<E: Clone> Outcomes<E> {
                 Stage::Done { outcome, .. } => Begin::Replay(Arc::clone(outcome)),
             });
         }
-        let of_user = self.per_user.get(&key.principal).copied().unwrap_or_default();
-        if of_user >= self.limits.per_user || self.entries.len() >= self.limits.total || self.bytes >= self.limits.bytes
-        {
-            let message = "no more outcomes can be kept: retry later, or leave request_id empty";
-            return Err(Failure::not_sent(Reason::OutcomesFull, message));
-        }
-        *self.per_user.entry(key.principal.clone()).or_default() += 1;
+        self.room.enter(&key.principal).map_err(|refused| {
+            let message = match refused {
+                Refused::Quarter => "no more outcomes of this user can be kept: retry later, or leave request_id empty",
+                Refused::Reserved | Refused::Full => {
+                    "no more outcomes can be kept: retry later, or leave request_id empty"
+                }
+            };
+            Failure::not_sent(Reason::OutcomesFull, message)
+        })?;
         self.entries
             .insert(key.clone(), Entry { fingerprint: fingerprint.clone(), stage: Stage::UnderWay(under_way()) });
         Ok(Begin::Run)
@@ -148,17 +162,20 @@ impl<E: Clone> Outcomes<E> {
 
     /// Records the outcome of a request, or replaces an unknown outcome. A request whose unit was not sent is
     /// forgotten, so that a repeat runs.
+    ///
+    /// Without room for the answers, the oldest answers of the same user are dropped, and in the end the new ones.
     pub fn finish(&mut self, key: &RequestKey, outcome: Arc<Outcome>, now: Instant) {
         if matches!(&*outcome, Err(failure) if failure.delivery == Delivery::NotSent) {
             self.forget(key);
             return;
         }
-        let Some(entry) = self.entries.get_mut(key) else { return };
-        let until = now + self.limits.lifetime;
-        self.bytes += size(&outcome);
-        let before = std::mem::replace(&mut entry.stage, Stage::Done { outcome, until });
-        self.drop_done(key, before);
-        self.expiry.insert((until, key.clone()));
+        self.unlist(key);
+        if !self.entries.contains_key(key) {
+            return;
+        }
+        let fits = self.make_room(&key.principal, room::bytes(&outcome));
+        let outcome = if fits { outcome } else { Arc::new(Err(answers_dropped())) };
+        self.keep(key, outcome, now + self.lifetime);
     }
 
     /// Forgets a request whose unit was refused or cancelled before it began, so that a repeat runs.
@@ -182,26 +199,55 @@ impl<E: Clone> Outcomes<E> {
     }
 
     fn forget(&mut self, key: &RequestKey) {
-        let Some(entry) = self.entries.remove(key) else { return };
-        self.drop_done(key, entry.stage);
-        if let Some(count) = self.per_user.get_mut(&key.principal) {
-            *count -= 1;
-            if *count == 0 {
-                self.per_user.remove(&key.principal);
-            }
+        self.unlist(key);
+        if self.entries.remove(key).is_some() {
+            self.room.leave(&key.principal);
         }
     }
 
-    fn drop_done(&mut self, key: &RequestKey, stage: Stage<E>) {
-        if let Stage::Done { outcome, until } = stage {
-            self.bytes -= size(&outcome);
-            self.expiry.remove(&(until, key.clone()));
+    /// Takes places for the bytes of a new outcome. The user's oldest answers are dropped as long as that is needed.
+    /// Returns whether there are enough now.
+    fn make_room(&mut self, user: &Principal, bytes: u64) -> bool {
+        while !self.room.grow(user, bytes) {
+            let oldest = self.with_answers.get(user).and_then(BTreeSet::first).cloned();
+            let Some((until, id)) = oldest else { return false };
+            let key = RequestKey { principal: user.clone(), id };
+            self.unlist(&key);
+            self.keep(&key, Arc::new(Err(answers_dropped())), until);
+        }
+        true
+    }
+
+    /// Puts an outcome, whose bytes have their places, into the entry of its request.
+    fn keep(&mut self, key: &RequestKey, outcome: Arc<Outcome>, until: Instant) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        if room::bytes(&outcome) > 0 {
+            self.with_answers.entry(key.principal.clone()).or_default().insert((until, key.id.clone()));
+        }
+        entry.stage = Stage::Done { outcome, until };
+        self.expiry.insert((until, key.clone()));
+    }
+
+    /// Removes the outcome of an entry, if it has one, from the indices, and gives back the places of its bytes. The
+    /// entry stays until it is removed or gets another outcome.
+    fn unlist(&mut self, key: &RequestKey) {
+        let Some(Entry { stage: Stage::Done { outcome, until }, .. }) = self.entries.get(key) else { return };
+        self.room.shrink(&key.principal, room::bytes(outcome));
+        self.expiry.remove(&(*until, key.clone()));
+        if let Some(of_user) = self.with_answers.get_mut(&key.principal) {
+            of_user.remove(&(*until, key.id.clone()));
+            if of_user.is_empty() {
+                self.with_answers.remove(&key.principal);
+            }
         }
     }
 }
 
-fn size(outcome: &Outcome) -> usize {
-    outcome.as_ref().map_or(0, |outcome| outcome.results.iter().map(|result| result.data.len()).sum())
+/// The outcome in place of one whose answers were dropped. How far the unit came is no longer known.
+fn answers_dropped() -> Failure {
+    let message = "the unit has run, and there was no room to keep its answers: check the card's state before you \
+                   send its commands again";
+    Failure::unknown(Reason::OutcomesFull, message)
 }
 
 #[cfg(test)]

@@ -23,7 +23,8 @@ use crate::{
     reader::{ReaderHandle, Requests},
 };
 
-const LIMITS: OutcomeLimits = OutcomeLimits { per_user: 9, total: 9, bytes: 9, lifetime: Duration::from_secs(600) };
+const LIMITS: OutcomeLimits =
+    OutcomeLimits { per_user: 9, total: 9, bytes: 9 << 10, lifetime: Duration::from_secs(600) };
 const QUEUE: Limits = Limits { per_caller: 99, per_reader: 99 };
 const ROUNDS: usize = 200;
 const REPEATS: usize = 4;

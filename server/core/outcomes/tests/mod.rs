@@ -9,7 +9,9 @@ use crate::{
     card::unit::{CommandResult, StatusWordSource},
 };
 
-const LIMITS: OutcomeLimits = OutcomeLimits { per_user: 2, total: 3, bytes: 100, lifetime: Duration::from_secs(600) };
+const LIMITS: OutcomeLimits = OutcomeLimits { per_user: 2, total: 3, bytes: 4096, lifetime: Duration::from_secs(600) };
+/// The bytes of the answers that one user's two outcomes have room for, beside their results.
+const ROOM: usize = LIMITS.bytes / 4 - 2 * (room::EMPTY as usize + size_of::<CommandResult>());
 
 #[test]
 fn debug_of_a_key_does_not_show_its_id() {
@@ -99,21 +101,78 @@ fn outcomes_expire_at_their_lifetime_and_not_before() {
     assert_eq!(outcomes.next_expiry(), Some(now + LIMITS.lifetime));
     let later = now + LIMITS.lifetime;
     assert_eq!(outcomes.begin(&key(0, 1), &[1; 32].into(), later, || 7), Ok(Begin::Run));
-    assert_eq!((outcomes.next_expiry(), outcomes.bytes), (None, 0));
+    assert_eq!((outcomes.next_expiry(), outcomes.room.taken()), (None, (1, room::EMPTY)));
 }
 
 #[test]
-fn outcomes_are_limited_per_user_in_total_and_in_bytes() {
+fn outcomes_are_limited_per_user_and_in_total() {
     let (mut outcomes, now) = outcomes();
-    for (uid, id) in [(0, 1), (0, 2), (1, 1)] {
-        assert_eq!(outcomes.begin(&key(uid, id), &[1; 32].into(), now, || 7), Ok(Begin::Run));
+    let mut ask = |uid, id| outcomes.begin(&key(uid, id), &[1; 32].into(), now, || 7).map_err(|full| full.message);
+    let per_user = "no more outcomes of this user can be kept: retry later, or leave request_id empty";
+    let in_total = "no more outcomes can be kept: retry later, or leave request_id empty";
+    assert_eq!([ask(0, 1), ask(0, 2), ask(0, 3)], [Ok(Begin::Run), Ok(Begin::Run), Err(per_user.into())]);
+    assert_eq!([ask(1, 1), ask(2, 1)], [Ok(Begin::Run), Err(in_total.into())]);
+}
+
+/// What a repeat of a finished request gets: the number of data bytes, or the failure.
+fn repeated(outcomes: &mut Outcomes<u8>, uid: u32, id: u8, now: Instant) -> Result<usize, Failure> {
+    let begun = outcomes.begin(&key(uid, id), &[1; 32].into(), now, || 7).unwrap();
+    let Begin::Replay(outcome) = begun else { panic!("{begun:?}") };
+    outcome.as_ref().as_ref().map(|outcome| outcome.results[0].data.len()).map_err(Failure::clone)
+}
+
+#[test]
+fn a_new_outcome_drops_the_oldest_answers_of_its_user() {
+    let (mut outcomes, now) = outcomes();
+    let second = now + Duration::from_secs(1);
+    for (uid, id) in [(1, 1), (0, 1), (0, 2)] {
+        outcomes.begin(&key(uid, id), &[1; 32].into(), now, || 7).unwrap();
     }
-    assert_eq!(outcomes.begin(&key(2, 1), &[1; 32].into(), now, || 7).unwrap_err().reason, Reason::OutcomesFull);
-    let unsent = || Arc::new(Err(Failure::not_sent(Reason::QueueTimeout, "late")));
-    outcomes.finish(&key(1, 1), unsent(), now);
-    outcomes.finish(&key(0, 2), unsent(), now);
-    outcomes.finish(&key(0, 1), brought(100), now);
-    assert_eq!(outcomes.begin(&key(2, 1), &[1; 32].into(), now, || 7).unwrap_err().reason, Reason::OutcomesFull);
-    outcomes.finish(&key(0, 1), brought(99), now);
-    assert_eq!(outcomes.begin(&key(2, 1), &[1; 32].into(), now, || 7), Ok(Begin::Run));
+    outcomes.finish(&key(1, 1), brought(ROOM), now);
+    outcomes.finish(&key(0, 1), brought(1), now);
+    outcomes.finish(&key(0, 2), brought(ROOM - 1), second);
+    assert_eq!((repeated(&mut outcomes, 0, 1, now), repeated(&mut outcomes, 0, 2, now)), (Ok(1), Ok(ROOM - 1)));
+    outcomes.finish(&key(0, 2), brought(ROOM), second);
+    assert_eq!(repeated(&mut outcomes, 0, 2, now), Ok(ROOM));
+    let dropped = repeated(&mut outcomes, 0, 1, now).unwrap_err();
+    assert_eq!((dropped.reason, dropped.delivery), (Reason::OutcomesFull, Delivery::Unknown), "it does not run again");
+    assert_eq!(repeated(&mut outcomes, 1, 1, now), Ok(ROOM), "another user's, and older");
+    outcomes.expire(now + LIMITS.lifetime);
+    assert_eq!(outcomes.room.held_by(&Principal::User(0)).0, 1, "the lifetime of the dropped one is the same");
+}
+
+#[test]
+fn the_oldest_answers_are_dropped_first_and_only_as_needed() {
+    let mut outcomes = Outcomes::new(OutcomeLimits { per_user: 9, total: 9, ..LIMITS });
+    let now = Instant::now();
+    for id in 1..=3 {
+        outcomes.begin(&key(0, id), &[1; 32].into(), now, || 7).unwrap();
+        outcomes.finish(&key(0, id), brought(200), now + Duration::from_secs(id.into()));
+    }
+    assert_eq!([1, 2, 3].map(|id| repeated(&mut outcomes, 0, id, now).is_ok()), [false, true, true]);
+}
+
+#[test]
+fn answers_without_any_room_are_not_kept() {
+    let (mut outcomes, now) = outcomes();
+    outcomes.begin(&key(0, 1), &[1; 32].into(), now, || 7).unwrap();
+    outcomes.finish(&key(0, 1), brought(LIMITS.bytes / 4), now);
+    assert_eq!(repeated(&mut outcomes, 0, 1, now).unwrap_err().reason, Reason::OutcomesFull);
+    assert_eq!(outcomes.room.taken(), (1, room::EMPTY));
+}
+
+#[test]
+fn the_last_eighth_keeps_outcomes_of_users_with_few() {
+    let limits = OutcomeLimits { per_user: 99, total: 999, bytes: 64 << 10, ..LIMITS };
+    let (mut outcomes, now) = (Outcomes::new(limits), Instant::now());
+    let mut keep = |uid, bytes| {
+        outcomes.begin(&key(uid, 1), &[1; 32].into(), now, || 7).unwrap();
+        outcomes.finish(&key(uid, 1), brought(bytes - room::EMPTY as usize - size_of::<CommandResult>()), now);
+        repeated(&mut outcomes, uid, 1, now).is_ok()
+    };
+    let (quarter, few) = (limits.bytes / 4, limits.bytes / 64);
+    assert!(
+        [(0, quarter), (1, quarter), (2, quarter), (3, quarter / 2)].into_iter().all(|(uid, bytes)| keep(uid, bytes))
+    );
+    assert!(!keep(4, few + 1) && keep(5, few));
 }

@@ -6,6 +6,10 @@ use super::*;
 use crate::properties::{holds, is_broken};
 
 const CASES: u32 = 500;
+/// As many ids as the histories use, and so few bytes that they often are too few.
+const LIMITS: OutcomeLimits = OutcomeLimits { per_user: 3, total: 8, bytes: 16 << 10, ..super::LIMITS };
+/// The most data of one answer: more than a user's share.
+const MOST: usize = 5_000;
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -29,6 +33,10 @@ enum End {
 enum Fault {
     /// The oldest outcome is evicted before its lifetime ends.
     EarlyEviction,
+    /// An outcome takes the room of another user's answers.
+    OthersEviction,
+    /// Dropped answers take their id with them.
+    LostId,
     /// A running request is forgotten.
     LostExecution,
     /// The fingerprints of the commands are not compared.
@@ -38,10 +46,10 @@ enum Fault {
 }
 
 fn histories() -> impl Strategy<Value = Vec<Step>> {
-    let end = prop_oneof![Just(End::NotSent), Just(End::Unknown), (0usize..60).prop_map(End::Answered)];
+    let end = prop_oneof![Just(End::NotSent), Just(End::Unknown), (0..MOST).prop_map(End::Answered)];
     let step = prop_oneof![
-        5 => (0u32..3, 0u8..4, 0u8..2).prop_map(|(uid, id, commands)| Step::Ask { uid, id, commands }),
-        4 => (0u32..3, 0u8..4, end).prop_map(|(uid, id, end)| Step::Finish { uid, id, end }),
+        5 => (0u32..4, 0u8..4, 0u8..2).prop_map(|(uid, id, commands)| Step::Ask { uid, id, commands }),
+        4 => (0u32..4, 0u8..4, end).prop_map(|(uid, id, end)| Step::Finish { uid, id, end }),
         1 => (1u64..400).prop_map(Step::Pass),
     ];
     vec(step, 1..60)
@@ -58,10 +66,19 @@ fn outcome(end: End) -> Arc<Outcome> {
     }
 }
 
+/// The kept outcomes with answers of all users but one.
+fn answers_of_others(outcomes: &Outcomes<u8>, uid: u32) -> Vec<RequestKey> {
+    let is_answered = |entry: &Entry<u8>| matches!(&entry.stage, Stage::Done { outcome, .. } if outcome.is_ok());
+    let others = outcomes.entries.iter().filter(|(key, _)| key.principal != Principal::User(uid));
+    let mut keys: Vec<_> = others.filter(|(_, entry)| is_answered(entry)).map(|(key, _)| key.clone()).collect();
+    keys.sort();
+    keys
+}
+
 /// Runs a history on the store and on a simple model of it.
 fn play(history: Vec<Step>, fault: Option<Fault>) -> TestCaseResult {
     let limits = if fault == Some(Fault::NoLimit) {
-        OutcomeLimits { per_user: 100, total: 100, bytes: 10_000, ..LIMITS }
+        OutcomeLimits { per_user: 100, total: 100, bytes: 1 << 20, ..LIMITS }
     } else {
         LIMITS
     };
@@ -78,7 +95,17 @@ fn play(history: Vec<Step>, fault: Option<Fault>) -> TestCaseResult {
             Step::Finish { uid, id, end } => {
                 let key = key(uid, id);
                 if known.contains_key(&key) {
+                    let others = answers_of_others(&outcomes, uid);
                     outcomes.finish(&key, outcome(end), now);
+                    match (fault, others.first()) {
+                        (Some(Fault::OthersEviction), Some(other)) => {
+                            outcomes.finish(other, Arc::new(Err(answers_dropped())), now);
+                        }
+                        (Some(Fault::LostId), Some(other)) => outcomes.forget(other),
+                        _ => {}
+                    }
+                    let kept = answers_of_others(&outcomes, uid);
+                    prop_assert!(kept == others || fault == Some(Fault::LostId), "others: {kept:?} of {others:?}");
                     match end {
                         End::NotSent => drop(known.remove(&key)),
                         _ => drop(known.entry(key).and_modify(|(_, until)| *until = Some(now + LIMITS.lifetime))),
@@ -115,6 +142,8 @@ fn play(history: Vec<Step>, fault: Option<Fault>) -> TestCaseResult {
                     "limits: {of_user}, {}",
                     known.len()
                 );
+                let bytes = outcomes.room.held_by(&Principal::User(uid)).1;
+                prop_assert!(bytes <= LIMITS.bytes as u64 / 4, "limits: {bytes} bytes");
             }
         }
     }
@@ -123,7 +152,8 @@ fn play(history: Vec<Step>, fault: Option<Fault>) -> TestCaseResult {
         outcomes.finish(&key, outcome(End::Unknown), now);
     }
     outcomes.expire(now + LIMITS.lifetime);
-    prop_assert!(outcomes.entries.is_empty() && outcomes.per_user.is_empty() && outcomes.bytes == 0, "leaves nothing");
+    let is_empty = outcomes.entries.is_empty() && outcomes.expiry.is_empty() && outcomes.with_answers.is_empty();
+    prop_assert!(is_empty && outcomes.room.taken() == (0, 0), "leaves nothing");
     Ok(())
 }
 
@@ -135,8 +165,9 @@ fn every_request_runs_once_and_within_the_limits() {
 #[test]
 fn every_planted_fault_is_found() {
     for (fault, rule) in [
-        // Outcomes that were forgotten early make room for more ids than the limit.
-        (Fault::EarlyEviction, "limits"),
+        (Fault::EarlyEviction, "runs once"),
+        (Fault::OthersEviction, "others"),
+        (Fault::LostId, "runs once"),
         (Fault::LostExecution, "runs once"),
         (Fault::Blind, "one request"),
         (Fault::NoLimit, "limits"),
