@@ -35,7 +35,7 @@ pub struct ListenConfig {
     /// Maximum connections at the same time, 1–65,536. Default: 512.
     #[serde(deserialize_with = "v::count::<_, 1, 65_536>")]
     pub max_connections: usize,
-    /// Maximum connections of one user at the same time, 1–65,536. Default: half of `max_connections`, see
+    /// Maximum connections of one user at the same time, 1–65,536. Default: a quarter of `max_connections`, see
     /// [`ListenConfig::max_connections_per_user`].
     #[serde(deserialize_with = "v::some_count::<_, 1, 65_536>", skip_serializing_if = "Option::is_none")]
     pub max_connections_per_user: Option<usize>,
@@ -70,7 +70,7 @@ impl Default for ListenConfig {
 impl ListenConfig {
     /// The maximum number of connections of one user, at least 1.
     pub fn max_connections_per_user(&self) -> usize {
-        self.max_connections_per_user.unwrap_or(self.max_connections.div_ceil(2))
+        self.max_connections_per_user.unwrap_or((self.max_connections / 4).max(1))
     }
 }
 

@@ -43,8 +43,9 @@ impl Incoming {
     /// Starts to accept on all of `listeners`, until `shutdown`.
     ///
     /// Clients beyond `max_connections` wait for the next free slot, the first one accepted, the others in the system's
-    /// backlog, so a short rush causes a delay and not an error. Clients beyond `max_connections_per_user` are refused,
-    /// so that the clients of other users do not wait behind them.
+    /// backlog, so a short rush causes a delay and not an error. Clients beyond `max_connections_per_user`, or in the
+    /// last eighth with more than next to no connections, are refused, so that no client of another user waits behind
+    /// them.
     pub(super) fn start(
         listeners: impl IntoIterator<Item = Listener>,
         config: &ListenConfig,
@@ -138,7 +139,7 @@ impl Acceptor {
         }
     }
 
-    /// Waits for a slot for one connection; `None` if its user has too many. `crowded` is whether the previous
+    /// Waits for a slot for one connection; `None` if it is refused. `crowded` is whether the previous
     /// connection found no slot, so that a rush is logged once.
     async fn place(&self, source: &Source, crowded: &mut bool) -> Option<ConnectionSlot> {
         let occupancy = &self.count.0;
@@ -151,13 +152,9 @@ impl Acceptor {
                     *crowded = false;
                     return Some(ConnectionSlot { occupancy: Arc::clone(occupancy), number, status });
                 }
-                Ruling::Refuse => {
+                Ruling::Refuse(too_many) => {
                     if !mem::replace(crowded, true) {
-                        tracing::warn!(
-                            %source,
-                            "its user has too many connections: further ones are closed \
-                             (listen.max_connections_per_user)"
-                        );
+                        tracing::warn!(%source, "further connections of its user are closed: {too_many}");
                     }
                     return None;
                 }

@@ -1,17 +1,24 @@
-//! Connection slots: the maximum per user and in total, and the eviction of a connection for a new one.
+//! Connection slots: the shares of users, and the eviction of a connection for a new one.
 //!
 //! A connection that has sent a request keeps its slot. A connection without a request is on probation, and the oldest
 //! of these is evicted when a new connection finds no slot. So connections without requests exclude no client.
+//!
+//! A user has at most its share of the slots, and the last eighth is for users with next to no connections. So a few
+//! users with many connections exclude no other user.
 
 use std::{
     collections::BTreeMap,
+    fmt,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
 };
 
-use cardbroker_core::caller::Principal;
+use cardbroker_core::{
+    caller::Principal,
+    turns::places::{Places, Refused},
+};
 use tokio_util::sync::CancellationToken;
 
 /// The state that a connection and its slot share. Clones belong to the same connection.
@@ -44,15 +51,32 @@ pub(super) enum Ruling {
         /// Whether another connection was evicted for it.
         soon: bool,
     },
-    /// Its user has the maximum number of connections.
-    Refuse,
+    /// Its user has the maximum number of connections, or too many of them for the slots that are left.
+    Refuse(TooMany),
+}
+
+/// Which limit a user's further connection would break.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TooMany {
+    /// The maximum of one user.
+    OfUser,
+    /// The few slots that are left are for users with next to no connections.
+    ForTheLast,
+}
+
+impl fmt::Display for TooMany {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::OfUser => "its user has the most that one may have (listen.max_connections_per_user)",
+            Self::ForTheLast => "the last eighth is for users with next to none (listen.max_connections)",
+        })
+    }
 }
 
 /// The slots in use, by the numbers of their connections: the oldest comes first.
 #[derive(Debug)]
 pub(super) struct ConnectionSlots {
-    max: usize,
-    max_per_user: usize,
+    places: Places<User>,
     taken: BTreeMap<u64, Holder>,
 }
 
@@ -69,7 +93,7 @@ struct Holder {
 impl ConnectionSlots {
     /// Creates `max` free slots, of which one user may take `max_per_user`.
     pub(super) fn new(max: usize, max_per_user: usize) -> Self {
-        Self { max, max_per_user, taken: BTreeMap::new() }
+        Self { places: Places::with_per_user(max as u64, max_per_user as u64), taken: BTreeMap::new() }
     }
 
     /// The number of slots in use.
@@ -80,22 +104,27 @@ impl ConnectionSlots {
     /// Decides whether the new connection `number` of `user` gets a slot. If none is free, the oldest connection on
     /// probation is evicted, if there is one.
     ///
-    /// For a user at the limit, only its own connections are evicted, so no user can evict all others.
+    /// For a user with more than next to no connections, only its own ones are evicted, so no user can evict all
+    /// others; and its new connection never waits, so no client of another user waits behind it.
     pub(super) fn enter(&mut self, number: u64, user: &User, status: &ConnectionStatus) -> Ruling {
-        let own = |holder: &Holder| holder.user == *user;
-        if self.taken.values().filter(|holder| own(holder)).count() >= self.max_per_user {
-            return if self.evict(own) { Ruling::Wait { soon: true } } else { Ruling::Refuse };
+        let has_few = self.places.held_by(user.clone()) < self.places.next_to_nothing();
+        match self.places.take(user.clone(), 1) {
+            Ok(()) => {
+                self.taken.insert(number, Holder { user: user.clone(), status: status.clone() });
+                Ruling::Enter
+            }
+            Err(Refused::Full) if has_few => Ruling::Wait { soon: self.evict(|_| true) },
+            Err(_) if self.evict(|holder| holder.user == *user) => Ruling::Wait { soon: true },
+            Err(Refused::Quarter) => Ruling::Refuse(TooMany::OfUser),
+            Err(Refused::Reserved | Refused::Full) => Ruling::Refuse(TooMany::ForTheLast),
         }
-        if self.taken.len() >= self.max {
-            return Ruling::Wait { soon: self.evict(|_| true) };
-        }
-        self.taken.insert(number, Holder { user: user.clone(), status: status.clone() });
-        Ruling::Enter
     }
 
     /// Frees the slot of a closed connection.
     pub(super) fn leave(&mut self, number: u64) {
-        self.taken.remove(&number);
+        if let Some(holder) = self.taken.remove(&number) {
+            self.places.give_back(holder.user, 1);
+        }
     }
 
     /// Evicts the oldest connection on probation that matches `among`, if there is one. At most one eviction is
@@ -116,6 +145,7 @@ mod tests {
 
     const ALICE: User = Some(Principal::User(1001));
     const BOB: User = Some(Principal::User(1002));
+    const CAROL: User = Some(Principal::User(1003));
     const TCP: User = None;
 
     /// Slots, and the status of each connection in the order of their arrival.
@@ -157,7 +187,7 @@ mod tests {
         assert_eq!((scene.connect(&BOB), scene.evicted()), (Ruling::Wait { soon: true }, vec![1]), "one at a time");
         scene.slots.leave(1);
         assert_eq!((scene.connect(&BOB), scene.slots.open()), (Ruling::Enter, 3));
-        assert_eq!((scene.connect(&BOB), scene.evicted()), (Ruling::Wait { soon: true }, vec![1, 2]));
+        assert_eq!((scene.connect(&CAROL), scene.evicted()), (Ruling::Wait { soon: true }, vec![1, 2]));
     }
 
     #[test]
@@ -168,7 +198,7 @@ mod tests {
             scene.request(number);
         }
         assert_eq!((scene.connect(&BOB), scene.evicted()), (Ruling::Wait { soon: false }, vec![]));
-        assert_eq!((scene.connect(&ALICE), scene.evicted()), (Ruling::Refuse, vec![]));
+        assert_eq!((scene.connect(&ALICE), scene.evicted()), (Ruling::Refuse(TooMany::OfUser), vec![]));
     }
 
     #[test]
@@ -185,5 +215,25 @@ mod tests {
         assert_eq!(scene.connect(&TCP), Ruling::Enter);
         scene.slots.leave(1);
         assert_eq!(scene.connect(&ALICE), Ruling::Enter);
+    }
+
+    #[test]
+    fn the_last_eighth_is_for_users_with_next_to_no_connections() {
+        let mut scene = Scene::new(16, 16);
+        for number in 0..14 {
+            assert_eq!(scene.connect(&ALICE), Ruling::Enter);
+            scene.request(number);
+        }
+        assert_eq!(scene.connect(&ALICE), Ruling::Refuse(TooMany::ForTheLast));
+        assert_eq!(scene.connect(&BOB), Ruling::Enter);
+        let refused = Ruling::Refuse(TooMany::ForTheLast);
+        assert_eq!((scene.connect(&ALICE), scene.evicted()), (refused, vec![]), "the one on probation is Bob's");
+        assert_eq!((scene.connect(&BOB), scene.evicted()), (Ruling::Wait { soon: true }, vec![15]));
+        assert_eq!(scene.connect(&CAROL), Ruling::Enter);
+        let refused = Ruling::Refuse(TooMany::ForTheLast);
+        assert_eq!(scene.connect(&ALICE), refused, "it would wait in front of clients of other users");
+        assert_eq!(scene.connect(&TCP), Ruling::Wait { soon: true });
+        scene.slots.leave(0);
+        assert_eq!((scene.connect(&ALICE), scene.connect(&TCP)), (refused, Ruling::Enter));
     }
 }
