@@ -62,6 +62,8 @@ mod pin_guard;
 mod piv;
 /// A PIN verified in a session, and later processes.
 mod piv_isolation;
+/// Connections and kept outcomes, which users share.
+mod places;
 /// The policy's denials, and their audit trail.
 mod policy;
 /// Rules on commands that cannot be parsed, and on values that the caller sets.

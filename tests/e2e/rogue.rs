@@ -27,11 +27,11 @@ const SECONDS: &str = "1";
 const TURN: u16 = 20;
 
 /// A process that is controlled by lines. Dropping kills it.
-struct Talker(Child);
+pub(crate) struct Talker(Child);
 
 impl Talker {
     /// Starts the process and waits for its line `ready`.
-    fn start(command: &mut Command, ready: &str) -> anyhow::Result<Self> {
+    pub(crate) fn start(command: &mut Command, ready: &str) -> anyhow::Result<Self> {
         let mut talker = Self(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?);
         let mut line = String::new();
         BufReader::with_capacity(16, talker.0.stdout.as_mut().context("no output")?).read_line(&mut line)?;
@@ -40,7 +40,7 @@ impl Talker {
     }
 
     /// Closes its input and returns the number in its last line.
-    fn end(mut self) -> anyhow::Result<u64> {
+    pub(crate) fn end(mut self) -> anyhow::Result<u64> {
         drop(self.0.stdin.take());
         let mut number = String::new();
         self.0.stdout.as_mut().context("no output")?.read_to_string(&mut number)?;
