@@ -70,7 +70,8 @@ pub(crate) async fn measure(effort: Effort) -> anyhow::Result<Vec<Table>> {
 
 /// Starts a broker and waits until all its readers are ready.
 async fn start(readers: usize) -> anyhow::Result<Broker> {
-    let broker = Setup::simulated(readers)?.log_level("info").start()?;
+    let broker =
+        Setup::simulated(readers)?.configuration("listen.max_connections_per_user = 448").log_level("info").start()?;
     let client = broker.client().await?;
     for index in 0..readers {
         until_ready(&client, &reader(index)).await?;
