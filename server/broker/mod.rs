@@ -148,7 +148,7 @@ impl Broker {
     /// Follows the waiting requests of `caller`, at the named reader or at all visible ones.
     pub fn turns(&self, caller: &Caller, reader: Option<&str>) -> VisibleTurns {
         let visible = self.visible_readers(caller, &[Operation::See]);
-        VisibleTurns::new(visible, self.readers.routes.clone(), self.turns_moved.follow(), caller.key, reader)
+        VisibleTurns::new(visible, self.readers.routes.clone(), self.turns_moved.follow(), caller.clone(), reader)
     }
 
     /// Watches the readers that `caller` may see. Continues an earlier watch if its `resume_token` is given and still

@@ -6,7 +6,7 @@ use std::{
 };
 
 use cardbroker_core::{
-    caller::CallerKey,
+    caller::Caller,
     error::{Failure, Reason},
     turns::waiting::{Holder, TurnKind, Turns, Waiter},
 };
@@ -43,7 +43,7 @@ pub struct VisibleTurns {
     visible: VisibleReaders,
     routes: watch::Receiver<Arc<Routes>>,
     moved: watch::Receiver<()>,
-    caller: CallerKey,
+    caller: Caller,
     reader: Option<String>,
 }
 
@@ -52,7 +52,7 @@ impl VisibleTurns {
         visible: VisibleReaders,
         routes: watch::Receiver<Arc<Routes>>,
         moved: watch::Receiver<()>,
-        caller: CallerKey,
+        caller: Caller,
         reader: Option<&str>,
     ) -> Self {
         Self { visible, routes, moved, caller, reader: reader.map(str::to_owned) }
@@ -74,7 +74,7 @@ impl VisibleTurns {
             }
             let is_wanted = |name: &str| self.reader.as_ref().is_none_or(|wanted| wanted == name);
             let names = readers.iter().map(|reader| &reader.name).filter(|name| is_wanted(name));
-            let queries = names.filter_map(|name| Some((Arc::clone(name), routes.get(name)?.turns(self.caller))));
+            let queries = names.filter_map(|name| Some((Arc::clone(name), routes.get(name)?.turns(&self.caller))));
             queries.collect()
         };
         let mut found = Vec::new();

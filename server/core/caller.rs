@@ -52,6 +52,14 @@ pub enum UserId {
 pub struct UserIds(HashMap<Arc<str>, usize>);
 
 impl UserIds {
+    /// The number of `principal` if it has one.
+    pub fn known(&self, principal: &Principal) -> Option<UserId> {
+        match principal {
+            Principal::User(uid) => Some(UserId::User(*uid)),
+            Principal::Token(name) => self.0.get(name).copied().map(UserId::Token),
+        }
+    }
+
     /// The number of `principal`, the same at each call.
     pub fn id(&mut self, principal: &Principal) -> UserId {
         match principal {

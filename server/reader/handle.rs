@@ -9,7 +9,7 @@ use std::{
 };
 
 use cardbroker_core::{
-    caller::CallerKey,
+    caller::{Caller, CallerKey},
     card::unit::{UnitOutcome, UnitRequest},
     error::{Failure, Reason},
     turns::{limits::Limits, waiting::Turns},
@@ -92,11 +92,11 @@ impl ReaderHandle {
     /// Returns the turns as `caller` may see them; `None` if the reader's actor has ended, or has too many queries in
     /// progress. The query is sent at once, not when the future is first polled. A reader without waiters is not
     /// queried.
-    pub fn turns(&self, caller: CallerKey) -> impl Future<Output = Option<Turns>> + Send + use<> {
+    pub fn turns(&self, caller: &Caller) -> impl Future<Output = Option<Turns>> + Send + use<> {
         let nobody = (self.waiting.load(Ordering::Relaxed) == 0).then(Turns::default);
         let answer = nobody.is_none().then(|| {
             let (reply, answer) = oneshot::channel();
-            self.queries.try_send(TurnsQuery { caller, reply }).ok().map(|()| answer)
+            self.queries.try_send(TurnsQuery { caller: caller.clone(), reply }).ok().map(|()| answer)
         });
         async move {
             match answer.flatten() {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use cardbroker_core::{
-    caller::CallerKey,
+    caller::{Caller, CallerKey},
     error::{Failure, Reason},
     slot::CardInfo,
     turns::{
@@ -49,7 +49,7 @@ pub(super) enum Message {
 /// A query of the turns. Not a [`Message`]: queries must not take the reserved messages of requests.
 pub(super) struct TurnsQuery {
     /// The caller, whose own requests are shown.
-    pub(super) caller: CallerKey,
+    pub(super) caller: Caller,
     /// The receiver of the answer. Dropped without one if the actor has ended.
     pub(super) reply: oneshot::Sender<Turns>,
 }

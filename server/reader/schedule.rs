@@ -7,7 +7,7 @@ use std::{
 };
 
 use cardbroker_core::{
-    caller::{CallerKey, UserId, UserIds},
+    caller::{Caller, CallerKey, UserId, UserIds},
     turns::{
         isolation::GroupId,
         limits::{Full, Limits, QueuePlaces},
@@ -20,12 +20,15 @@ use cardbroker_core::{
 use super::inbox::{Purpose, Waiting};
 use crate::caller::group::GroupMark;
 
+/// A caller as the rule counts it: a connection may carry requests of several tokens, each of which is a user.
+type TurnCaller = (UserId, CallerKey);
+
 /// The turns at one reader. Owned by its actor.
 pub(super) struct ReaderSchedule {
     /// The places of the waiting requests. Each request takes one, and gives it back when it no longer waits.
     places: QueuePlaces<UserId>,
     /// The rule of turns, which knows the waiting requests by number.
-    rule: Schedule<UserId, CallerKey, GroupId>,
+    rule: Schedule<UserId, TurnCaller, GroupId>,
     /// The waiting requests themselves, with their users. The numbers are the same as in the rule.
     waiting: HashMap<RequestNumber, (UserId, Waiting)>,
     /// The ids of users in the rule and the places.
@@ -68,9 +71,10 @@ impl ReaderSchedule {
 
     /// The requests of `caller` in the order of their turns, each with an estimate of the turns before it. The current
     /// turn is not counted.
-    pub(super) fn of_caller(&self, caller: CallerKey) -> impl Iterator<Item = (usize, &Waiting)> {
-        let turns = self.rule.rounds().turns_ahead_of(caller).into_iter();
-        turns.filter_map(|(number, ahead)| Some((ahead, self.get(number)?)))
+    pub(super) fn of_caller(&self, caller: &Caller) -> impl Iterator<Item = (usize, &Waiting)> {
+        let user = self.users.known(&caller.principal());
+        let turns = user.map(|user| self.rule.rounds().turns_ahead_of((user, caller.key))).unwrap_or_default();
+        turns.into_iter().filter_map(|(number, ahead)| Some((ahead, self.get(number)?)))
     }
 
     /// All requests in the estimated order of their turns. O(n log n).
@@ -90,6 +94,7 @@ impl ReaderSchedule {
         now: Instant,
     ) -> Result<(), Box<(Waiting, Full)>> {
         let user = self.users.id(&waiting.access().caller().principal());
+        let caller = (user, caller);
         if let Err(full) = self.places.take(user, self.rule.rounds().len_of(caller)) {
             return Err(Box::new((waiting, full)));
         }
@@ -148,7 +153,7 @@ impl ReaderSchedule {
         let waiting = self.leave(number)?;
         self.rule.on_turn_began(number, now);
         self.group = Some(waiting.group.clone());
-        self.look_at_group();
+        self.check_group();
         Some(waiting)
     }
 
@@ -182,7 +187,7 @@ impl ReaderSchedule {
     }
 
     /// Reports to the rule if the group of the last turn has ended.
-    pub(super) fn look_at_group(&mut self) {
+    pub(super) fn check_group(&mut self) {
         if let Some(group) = self.group.as_ref().filter(|group| group.has_ended()) {
             self.rule.on_group_ended(group.id());
         }
@@ -229,7 +234,7 @@ mod tests {
         let (mut schedule, now) = (ReaderSchedule::new(LIMITS, Settings::default()), Instant::now());
         assert_eq!(ask(&mut schedule, 1, group), Some(false));
         schedule.on_turn_ended(Some(Left { raised: true, ..Left::default() }), now);
-        schedule.look_at_group();
+        schedule.check_group();
         schedule
     }
 
@@ -279,7 +284,7 @@ mod tests {
         let mut schedule = used(first.mark());
         assert!(!schedule.is_reset_due());
         drop(first);
-        schedule.look_at_group();
+        schedule.check_group();
         assert!(schedule.is_reset_due());
         assert_eq!(ask(&mut schedule, 1, member(&groups, 1).mark()), None, "before the reset");
         schedule.on_reset(None, Instant::now());
@@ -291,7 +296,7 @@ mod tests {
         let mut schedule = used(GroupMark::alone());
         assert!(schedule.is_reset_due());
         schedule.on_reset(None, Instant::now());
-        schedule.look_at_group();
+        schedule.check_group();
         assert!(!schedule.is_reset_due());
     }
 

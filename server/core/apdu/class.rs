@@ -39,6 +39,11 @@ impl Class {
         self.0 != 0xFF && self.0 & 0x10 != 0
     }
 
+    /// Whether the class is interindustry, so that ISO 7816-4 defines the meaning of its bits.
+    pub fn is_interindustry(self) -> bool {
+        self.is_first_interindustry() || self.is_further_interindustry()
+    }
+
     /// The logical channel of the command, 0–19. `None` for classes that are not interindustry.
     pub fn logical_channel(self) -> Option<u8> {
         if self.is_first_interindustry() {

@@ -181,10 +181,15 @@ pub fn check(lease: &Lease) -> Result<(), Failure> {
     if lease.is_valid() {
         return Ok(());
     }
-    Err(Failure::not_sent(
+    Err(lease_ended())
+}
+
+/// The failure of a command that comes after the end of its turn.
+pub fn lease_ended() -> Failure {
+    Failure::not_sent(
         Reason::LeaseEnded,
         "the turn ended before the command was sent: send it and the following commands again",
-    ))
+    )
 }
 
 #[cfg(test)]

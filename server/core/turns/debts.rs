@@ -57,14 +57,14 @@ impl<U: Id> Debts<U> {
     }
 
     /// Takes a whole quantum off the debt of `user`, for one skipped visit. Returns `false` if the user owes less.
-    pub fn pays_a_visit(&mut self, user: U) -> bool {
+    pub fn charge_visit(&mut self, user: U) -> bool {
         let Some(debt) = self.0.get_mut(&user).filter(|debt| debt.owed >= debt.quantum) else { return false };
         debt.owed -= debt.quantum;
         true
     }
 
     /// Clears the debt of `user` at the beginning of a visit. Returns the debt, by which the visit is shorter.
-    pub fn settle(&mut self, user: U) -> Duration {
+    pub fn take(&mut self, user: U) -> Duration {
         self.0.remove(&user).map(|debt| debt.owed).unwrap_or_default()
     }
 }

@@ -3,8 +3,8 @@
 
 use std::{
     sync::{
-        Arc, OnceLock,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -13,22 +13,36 @@ use std::{
 #[derive(Debug, Default)]
 pub struct Leases {
     valid_epoch: Arc<AtomicU64>,
-    /// The time of the stop request to the holder of the latest lease, if there was one.
-    told: Arc<OnceLock<Instant>>,
+    /// The time from which the holder of the latest lease is requested to stop, if it is. The holder has a clone.
+    stop: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Leases {
     /// Grants the next lease. The previous one ends at this moment.
     pub fn grant(&mut self) -> Lease {
         let epoch = self.valid_epoch.fetch_add(1, Ordering::AcqRel) + 1;
-        self.told = Arc::default();
-        Lease { epoch, valid_epoch: Arc::clone(&self.valid_epoch), told: Arc::clone(&self.told) }
+        self.stop = Arc::default();
+        Lease { epoch, valid_epoch: Arc::clone(&self.valid_epoch), stop: Arc::clone(&self.stop) }
     }
 
-    /// Asks the holder of the current lease to stop before its next command, as [`super::bounds::stops`] permits. Only
-    /// the first request counts.
-    pub fn tell_to_stop(&mut self, now: Instant) {
-        self.told.get_or_init(|| now);
+    /// Requests that the holder of the current lease stops before its next command, as [`super::bounds::stops`]
+    /// permits. Returns the time of the first request.
+    pub fn request_stop(&mut self, now: Instant) -> Instant {
+        *self.stop().get_or_insert(now)
+    }
+
+    /// Withdraws the request to stop. A holder that has stopped already is not affected.
+    pub fn withdraw_stop(&mut self) {
+        *self.stop() = None;
+    }
+
+    /// Whether the holder of the current lease was requested to stop.
+    pub fn is_stop_requested(&self) -> bool {
+        self.stop().is_some()
+    }
+
+    fn stop(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.stop.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends the current lease, if any: its holder sends nothing more.
@@ -42,13 +56,13 @@ impl Leases {
 pub struct Lease {
     epoch: u64,
     valid_epoch: Arc<AtomicU64>,
-    told: Arc<OnceLock<Instant>>,
+    stop: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Lease {
-    /// The time of the stop request to the holder, if there was one.
-    pub fn told_to_stop(&self) -> Option<Instant> {
-        self.told.get().copied()
+    /// The time from which the holder is requested to stop, if it is.
+    pub fn stop_requested(&self) -> Option<Instant> {
+        *self.stop.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the holder may still send.
@@ -64,12 +78,19 @@ pub struct Activity {
     pending: AtomicU32,
     /// Milliseconds from `began` to the end of the last task.
     idle_since: AtomicU64,
+    /// Whether the last command is a link of a chain, or its answer offers more.
+    is_pair_open: AtomicBool,
 }
 
 impl Activity {
     /// Creates the activity of a session that begins now, idle.
     pub fn new(now: Instant) -> Self {
-        Self { began: now, pending: AtomicU32::new(0), idle_since: AtomicU64::new(0) }
+        Self {
+            began: now,
+            pending: AtomicU32::new(0),
+            idle_since: AtomicU64::new(0),
+            is_pair_open: AtomicBool::new(false),
+        }
     }
 
     /// Records that the card thread was sent a task.
@@ -82,6 +103,16 @@ impl Activity {
         let since = now.saturating_duration_since(self.began).as_millis();
         self.idle_since.store(u64::try_from(since).unwrap_or(u64::MAX), Ordering::Release);
         self.pending.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Records whether the last command is a link of a chain, or its answer offers more.
+    pub fn set_pair_open(&self, is_open: bool) {
+        self.is_pair_open.store(is_open, Ordering::Release);
+    }
+
+    /// Whether the session's next command completes a chain or an answer.
+    pub fn is_pair_open(&self) -> bool {
+        self.is_pair_open.load(Ordering::Acquire)
     }
 
     /// The time from which no task has run; `None` while a task runs.
@@ -154,11 +185,13 @@ mod tests {
     fn a_stop_counts_once_and_not_for_the_next_holder() {
         let (mut leases, now) = (Leases::default(), Instant::now());
         let first = leases.grant();
-        assert_eq!(first.told_to_stop(), None);
-        leases.tell_to_stop(now);
-        leases.tell_to_stop(now + SECOND);
+        assert_eq!(first.stop_requested(), None);
+        assert_eq!([leases.request_stop(now), leases.request_stop(now + SECOND)], [now; 2]);
+        leases.withdraw_stop();
+        assert_eq!((first.stop_requested(), leases.is_stop_requested()), (None, false));
+        leases.request_stop(now);
         let second = leases.grant();
-        assert_eq!((first.told_to_stop(), second.told_to_stop()), (Some(now), None));
+        assert_eq!((first.stop_requested(), second.stop_requested()), (Some(now), None));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::turns::{
-    request::{Id, Request},
+    request::{Id, Kind, Request},
     rounds::Rounds,
     turn::Left,
 };
@@ -24,6 +24,8 @@ pub(crate) struct Visit<U, C, G> {
     debt: Duration,
     turn_began: Instant,
     pub(crate) last_answer: Instant,
+    /// The kind of the last turn.
+    pub(crate) kind: Kind,
     /// Whether the last turn belongs to a PC/SC handle and stays open.
     pub(crate) rests: bool,
     pub(crate) is_pair_open: bool,
@@ -51,6 +53,7 @@ impl<U: Id, C: Id, G: Id> Visit<U, C, G> {
             debt,
             turn_began: now,
             last_answer: now,
+            kind: request.kind,
             rests: false,
             is_pair_open: false,
             raises: false,
@@ -58,8 +61,8 @@ impl<U: Id, C: Id, G: Id> Visit<U, C, G> {
         }
     }
 
-    pub(crate) fn turn_begins(&mut self, caller: C, now: Instant) {
-        (self.caller, self.turn_began) = (caller, now);
+    pub(crate) fn turn_begins(&mut self, request: &Request<U, C, G>, now: Instant) {
+        (self.caller, self.kind, self.turn_began) = (request.caller, request.kind, now);
     }
 
     pub(crate) fn reset_done(&mut self, now: Instant) {
@@ -98,7 +101,7 @@ impl<U: Id, C: Id, G: Id> Visit<U, C, G> {
     }
 
     /// Whether the reset at the beginning of this visit also counts for a visit that begins with `next`.
-    pub(crate) fn lends_entering_cost_to(&self, next: &Request<U, C, G>) -> bool {
+    pub(crate) fn shares_entering_cost_with(&self, next: &Request<U, C, G>) -> bool {
         self.entering_costs && next.user == self.user && next.group == self.group
     }
 

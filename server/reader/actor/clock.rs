@@ -64,7 +64,7 @@ impl Actor {
             }
             Some(_) => Some(self.watchdog.call_began().unwrap_or(now) + self.call_timeout()),
         };
-        [action, self.session_deadline(now), self.next_look, self.positions.deadline(), self.schedule.next_deadline()]
+        [action, self.session_deadline(now), self.next_check, self.positions.deadline(), self.schedule.next_deadline()]
             .into_iter()
             .flatten()
             .min()

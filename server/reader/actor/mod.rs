@@ -36,7 +36,7 @@ use std::{
 };
 
 use cardbroker_core::{
-    caller::CallerKey,
+    caller::Caller,
     error::{Failure, Reason},
     lifecycle::{Action, CardLifecycle},
     slot::ResetKind,
@@ -83,7 +83,7 @@ struct Actor {
     /// The rule of turns and the waiting requests. A request leaves it for its turn, or with its failure.
     schedule: ReaderSchedule,
     /// When the rule is asked again without an event. Set by each step.
-    next_look: Option<Instant>,
+    next_check: Option<Instant>,
     /// The reset of the card between groups. Never changes.
     isolation_reset: ResetKind,
     /// The policy, from the broker. A change wakes the actor, which ends a session that the new rules forbid.
@@ -135,7 +135,7 @@ enum Work {
     /// The thread does the last tasks of a session; then it resets the card or leaves it.
     EndOfSession {
         /// The session's caller, which had the turn.
-        caller: CallerKey,
+        caller: Caller,
         /// The beginning of the session.
         since: Instant,
         /// To the holder, which must know if the driver hangs in a last task. Dropped when the card is done.
@@ -196,9 +196,9 @@ impl Actor {
     /// Does all that is due at `now`: detects a call that hangs, ends a session that must give way, gives the card
     /// thread jobs and requests their turns, expires requests, and sends waiters their positions.
     fn advance(&mut self, now: Instant) {
-        self.next_look = None;
+        self.next_check = None;
         self.check_for_hang(now);
-        self.schedule.look_at_group();
+        self.schedule.check_group();
         self.judge_session(now);
         while !self.phase.is_ending() && self.worker.is_idle() {
             if self.schedule.is_reset_due() && self.lifecycle.card().is_some() {

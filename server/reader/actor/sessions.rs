@@ -6,11 +6,12 @@ use std::{
 };
 
 use cardbroker_core::{
-    caller::CallerKey,
+    caller::Caller,
     error::{Cause, Failure, Reason},
     slot::{CardInfo, ResetKind, SlotError},
     status::card_removed,
     turns::{
+        bounds,
         lease::{Activity, Terms, Verdict},
         request::RequestNumber,
         turn::{Disposition, Left},
@@ -27,6 +28,9 @@ use crate::{
         spans::{End, SessionSpan},
     },
 };
+
+/// The interval of checks whether a session that must stop has an open command, chain or answer.
+const STOP_CHECK: Duration = Duration::from_millis(20);
 
 /// A session that has the card, on the actor's side. [`Actor::grant`] creates it, [`Actor::end_session_turn`] ends it.
 pub(super) struct Holding {
@@ -59,9 +63,9 @@ impl Holding {
         self.began
     }
 
-    /// The session's caller, by which turns and quotas are counted.
-    pub(super) fn caller(&self) -> CallerKey {
-        self.access.caller().key
+    /// The session's caller.
+    pub(super) fn caller(&self) -> &Caller {
+        self.access.caller()
     }
 }
 
@@ -129,6 +133,20 @@ impl Actor {
         if holding.terms.judge(now, holding.contended, holding.activity.idle_since()) == Verdict::Idles {
             let message = "the session idled while others waited: open a new one";
             self.end_session(Failure::revoked(Cause::Idle, message));
+        }
+    }
+
+    /// Ends the session that has the card, because it has used up its time while callers of other groups waited. Waits
+    /// for the end of its current command, and for the rest of a chain or an answer, but not for longer than
+    /// [`bounds::MAX_OPEN_PAIR`].
+    pub(super) fn stop_session(&mut self, now: Instant) {
+        let Some(Work::Session(holding)) = self.worker.work() else { return };
+        let is_open = holding.activity.idle_since().is_none() || holding.activity.is_pair_open();
+        if bounds::stops(self.leases.request_stop(now), now, is_open) {
+            let message = "the session held the card for the maximum time while others waited: open a new one";
+            self.end_session(Failure::revoked(Cause::TooLong, message));
+        } else {
+            self.next_check = Some(now + STOP_CHECK);
         }
     }
 
@@ -202,7 +220,7 @@ impl Actor {
         self.leases.end();
         self.worker.change(|work| match work {
             Work::Session(holding) => {
-                let (caller, since) = (holding.caller(), holding.began());
+                let (caller, since) = (holding.caller().clone(), holding.began());
                 let Holding { over, mut record, .. } = *holding;
                 record.end(outcome);
                 Work::EndOfSession { caller, since, over, done }
@@ -224,7 +242,9 @@ impl Actor {
         self.schedule.on_turn_ended(Some(Left { raised, ..Left::default() }), now);
         let refusal = match reset {
             Some((kind, took, reset)) => {
-                self.on_card_reset(kind, took, now);
+                if reset.is_ok() {
+                    self.on_card_reset(kind, took, now);
+                }
                 self.lifecycle.on_reset(reset, now)
             }
             None => self.lifecycle.on_left_as_is(now),
@@ -247,10 +267,14 @@ impl Actor {
         let is_reset = reset.is_ok();
         // A session continues, or ends, on the card that it had reset.
         if matches!(self.worker.work(), Some(Work::Session(_) | Work::EndOfSession { .. })) {
-            self.schedule.on_reset(None, now);
+            if is_reset {
+                self.schedule.on_reset(None, now);
+            }
             return self.lifecycle.on_reset(reset, now);
         }
-        self.on_card_reset(kind, took, now);
+        if is_reset {
+            self.on_card_reset(kind, took, now);
+        }
         let refusal = self.lifecycle.on_reset(reset, now);
         if let Some(Work::Opening { number, waiting, .. }) = self.worker.take()
             && let Waiting { purpose: Purpose::Session(session), .. } = waiting

@@ -79,7 +79,7 @@ pub fn spawn(setup: ReaderSetup, tasks: &TaskTracker) -> io::Result<mpsc::Sender
         publisher: setup.publisher,
         published: None,
         schedule: ReaderSchedule::new(setup.limits, setup.turns),
-        next_look: None,
+        next_check: None,
         isolation_reset: setup.settings.isolation_reset,
         policy: setup.policy,
         positions: Positions::default(),

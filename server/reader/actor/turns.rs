@@ -6,7 +6,7 @@ use std::{
 };
 
 use cardbroker_core::{
-    error::{Cause, Failure, Reason},
+    error::{Failure, Reason},
     slot::ResetKind,
     turns::{
         request::RequestNumber,
@@ -82,7 +82,7 @@ impl Actor {
                 true
             }
             Decision::Linger(end) => {
-                self.next_look = Some(end);
+                self.next_check = Some(end);
                 false
             }
             Decision::Reset | Decision::Idle | Decision::Busy(_) | Decision::Stop => false,
@@ -93,7 +93,11 @@ impl Actor {
     /// `isolation` reset, because no other request needs that reset.
     fn begin_turn(&mut self, number: RequestNumber, isolation: Option<ResetKind>, now: Instant) {
         self.positions.moved(now);
-        let Some(waiting) = self.schedule.get(number) else { return };
+        let Some(waiting) = self.schedule.get(number) else {
+            // A defect: the rule knows a request that does not wait. Without its removal it would come next for ever.
+            self.schedule.remove(number, now);
+            return;
+        };
         let broken = waiting.broken_condition(&self.lifecycle.insertion_id(), &self.lifecycle.state_tag());
         // The policy may have changed during the wait.
         if let Some(failure) = broken.or_else(|| waiting.access().holds().err()) {
@@ -131,14 +135,19 @@ impl Actor {
         if !is_turn || self.worker.hangs() {
             return;
         }
+        let is_session = matches!(self.worker.work(), Some(Work::Session(_)));
+        if is_session && self.leases.is_stop_requested() {
+            return self.stop_session(now);
+        }
         match self.schedule.next(now) {
-            Decision::Busy(look) => self.next_look = look,
-            Decision::Stop if matches!(self.worker.work(), Some(Work::Session(_))) => {
-                let message = "the session held the card for the maximum time while others waited: open a new one";
-                self.end_session(Failure::revoked(Cause::TooLong, message));
+            Decision::Busy(check) => {
+                // The waiters have left.
+                self.leases.withdraw_stop();
+                self.next_check = check;
             }
+            Decision::Stop if is_session => self.stop_session(now),
             // The card thread checks for the request to stop before each exchange.
-            Decision::Stop => self.leases.tell_to_stop(now),
+            Decision::Stop => drop(self.leases.request_stop(now)),
             Decision::Start { .. } | Decision::Reset | Decision::Linger(_) | Decision::Idle => {}
         }
     }

@@ -23,7 +23,7 @@ use cardbroker_core::{
     status::preceding_failed,
     turns::{
         bounds,
-        lease::Lease,
+        lease::{Activity, Lease},
         turn::{Left, Turn},
     },
 };
@@ -97,9 +97,9 @@ impl CardWorker {
                 Report::Reset { kind, took, reset }
             }
             Job::Unit(unit) => {
-                let Ran { end, failure, reset_took, is_pair_open } = self.run(&unit.ticket, &unit.lease, unit.reset);
+                let Ran { end, failure, reset_took } = self.run(&unit.ticket, &unit.lease, unit.reset, None);
                 let ended = Instant::now();
-                let left = Left { raised: self.gate.is_raised(), rests: false, is_pair_open };
+                let left = Left { raised: self.gate.is_raised(), ..Left::default() };
                 // The report precedes the answer, so that a caller's next request after the answer finds the card free.
                 report(Report::UnitEnded { end, reset_took, left });
                 unit.ticket.end(failure, ended);
@@ -131,8 +131,10 @@ impl CardWorker {
         if job.restart {
             job.failed.store(false, Ordering::Relaxed);
         }
+        let must_stop = job.lease.stop_requested().is_some() && !job.activity.is_pair_open();
         let refusal = gate::check(&job.lease)
             .err()
+            .or_else(|| must_stop.then(gate::lease_ended))
             .or_else(|| job.failed.load(Ordering::Relaxed).then(preceding_failed))
             // The session ends when the actor receives the report; a reset before that could reach another card.
             .or_else(|| self.card.is_none().then(|| Failure::not_sent(Reason::LeaseEnded, LOST)));
@@ -141,21 +143,24 @@ impl CardWorker {
                 task.refuse(refusal);
                 (None, true)
             }
-            (SessionTask::Unit { ticket, turn }, None) => self.serve_unit(&ticket, turn, &job.lease),
+            (SessionTask::Unit { ticket, turn }, None) => self.serve_unit(&ticket, turn, &job.lease, &job.activity),
             // The holder no longer waits for the reset.
             (SessionTask::Reset { claim, .. }, None) if !claim.take() => (None, true),
-            (SessionTask::Reset { kind, reply, .. }, None) => self.serve_reset(kind, reply),
+            (SessionTask::Reset { kind, reply, .. }, None) => {
+                job.activity.set_pair_open(false);
+                self.serve_reset(kind, reply)
+            }
         };
         job.failed.fetch_or(failed, Ordering::Relaxed);
         job.activity.done(Instant::now());
         report
     }
 
-    fn serve_unit(&mut self, ticket: &Ticket, turn: Turn, lease: &Lease) -> (Option<Report>, bool) {
+    fn serve_unit(&mut self, ticket: &Ticket, turn: Turn, lease: &Lease, session: &Activity) -> (Option<Report>, bool) {
         if !ticket.begin(turn) {
             return (None, true);
         }
-        let Ran { end, failure, .. } = self.run(ticket, lease, None);
+        let Ran { end, failure, .. } = self.run(ticket, lease, None, Some(session));
         let unanswered = ticket.end(failure.clone(), Instant::now());
         match (end, failure) {
             (UnitEnd::InOrder(_), _) => (None, unanswered),
@@ -205,9 +210,10 @@ impl CardWorker {
         (reset, began.elapsed())
     }
 
-    /// Runs a unit to its end or first stop, even if its caller disconnects. Does not end the ticket.
-    fn run(&mut self, ticket: &Ticket, lease: &Lease, reset: Option<ResetKind>) -> Ran {
-        let ran = self.try_run(ticket, lease, reset);
+    /// Runs a unit to its end or first stop, even if its caller disconnects. Does not end the ticket. `session` is the
+    /// activity of the session that the unit belongs to, if any.
+    fn run(&mut self, ticket: &Ticket, lease: &Lease, reset: Option<ResetKind>, session: Option<&Activity>) -> Ran {
+        let ran = self.try_run(ticket, lease, reset, session);
         if !matches!(ran.end, UnitEnd::InOrder(_)) {
             self.card = None;
             self.gate.forget();
@@ -215,7 +221,7 @@ impl CardWorker {
         ran
     }
 
-    fn try_run(&mut self, ticket: &Ticket, lease: &Lease, reset: Option<ResetKind>) -> Ran {
+    fn try_run(&mut self, ticket: &Ticket, lease: &Lease, reset: Option<ResetKind>, session: Option<&Activity>) -> Ran {
         let mut reset_took = None;
         if let Some(kind) = reset {
             let (reset, took) = self.reset(kind);
@@ -228,16 +234,16 @@ impl CardWorker {
         let Some(card) = self.card.clone() else { return Fault::removed().into() };
         let mut run = match UnitRun::new(&ticket.commands, card.protocol) {
             Ok(run) => run,
-            Err(failure) => {
-                return Ran { end: UnitEnd::InOrder(card), failure: Some(failure), reset_took, is_pair_open: false };
-            }
+            Err(failure) => return Ran { end: UnitEnd::InOrder(card), failure: Some(failure), reset_took },
         };
-        let (end, failure) = self.steps(&mut run, card, ticket, lease);
+        let (end, failure) = self.steps(&mut run, card, ticket, lease, session);
         if let Some(partial) = run.take_partial() {
             ticket.push_partial(partial);
         }
-        let is_pair_open = failure.is_none() && run.is_pair_open();
-        Ran { end, failure, reset_took, is_pair_open }
+        if let Some(session) = session {
+            session.set_pair_open(failure.is_none() && run.is_pair_open());
+        }
+        Ran { end, failure, reset_took }
     }
 
     /// Sends the exchanges of a unit until it ends or stops. Returns the state in which it left the card, and the
@@ -248,6 +254,7 @@ impl CardWorker {
         card: CardInfo,
         ticket: &Ticket,
         lease: &Lease,
+        session: Option<&Activity>,
     ) -> (UnitEnd, Option<Failure>) {
         let mut has_sent = false;
         loop {
@@ -255,9 +262,11 @@ impl CardWorker {
                 Next::Finished(stop) => return (UnitEnd::InOrder(card), stop),
                 Next::Exchange(exchange) => exchange,
             };
-            let stops = |told| has_sent && bounds::stops(told, Instant::now(), run.is_pair_open());
-            if lease.told_to_stop().is_some_and(stops) {
-                return (UnitEnd::InOrder(card), Some(Failure::not_sent(Reason::UnitTooLong, TOO_LONG)));
+            let stops = |requested| has_sent && bounds::stops(requested, Instant::now(), run.is_pair_open());
+            if lease.stop_requested().is_some_and(stops) {
+                let too_long = || Failure::not_sent(Reason::UnitTooLong, TOO_LONG);
+                let failure = if session.is_some() { gate::lease_ended() } else { too_long() };
+                return (UnitEnd::InOrder(card), Some(failure));
             }
             match self.exchange(ticket, lease, exchange) {
                 Ok((response, took)) => {
@@ -321,13 +330,11 @@ struct Ran {
     failure: Option<Failure>,
     /// The kind and duration of the reset at the beginning, if there was one.
     reset_took: Option<(ResetKind, Duration)>,
-    /// Whether the last command is a link of a chain, or its answer announces more data (61xx, 9Fxx).
-    is_pair_open: bool,
 }
 
 impl From<Fault> for Ran {
     fn from(Fault { failure, end }: Fault) -> Self {
-        Self { end, failure: Some(failure), reset_took: None, is_pair_open: false }
+        Self { end, failure: Some(failure), reset_took: None }
     }
 }
 

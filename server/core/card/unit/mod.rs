@@ -29,7 +29,7 @@ pub use outcome::{Stop, UnitOutcome, UnitRequest};
 pub use result::{CommandResult, StatusWordSource};
 
 use crate::{
-    apdu::{ApduBytes, CommandApdu, Header, ParsedCommand, StatusWord},
+    apdu::{ApduBytes, Class, CommandApdu, Header, ParsedCommand, StatusWord},
     error::{Failure, Reason},
     slot::Protocol,
 };
@@ -234,7 +234,9 @@ impl<'a> UnitRun<'a> {
     fn complete(&mut self, command: &UnitCommand, word: StatusWord) {
         self.index += 1;
         self.step = Step::Command;
-        self.is_followed = word.offers_data() || command.apdu().is_some_and(|apdu| apdu.class().is_chaining());
+        // DESFire sends every command in class 90: only interindustry classes are sure to chain (ISO 7816-4, 5.4.1).
+        let is_link = |class: Class| class.is_interindustry() && class.is_chaining();
+        self.is_followed = word.offers_data() || command.apdu().is_some_and(|apdu| is_link(apdu.class()));
         if self.index < self.commands.len() && !command.lets_unit_go_on(word) {
             self.stop = Some(Failure::not_sent(
                 Reason::StatusWord,

@@ -13,7 +13,7 @@ mod cycle;
 mod estimate;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, hash_map::Entry},
     time::Instant,
 };
 
@@ -127,9 +127,8 @@ impl<U: Id, C: Id, G: Id> Rounds<U, C, G> {
     /// Adds a waiting request. A number that already waits is ignored.
     pub fn push(&mut self, request: Request<U, C, G>) {
         let Request { number, user, caller, share, deadline, .. } = request;
-        if self.requests.insert(number, request).is_some() {
-            return;
-        }
+        let Entry::Vacant(free) = self.requests.entry(number) else { return };
+        free.insert(request);
         self.deadlines.insert((deadline, number));
         let of_user = self.users.entry(user).or_insert_with(|| User {
             place: None,

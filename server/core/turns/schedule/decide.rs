@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Decision, Manner, Schedule};
+use super::{Continuation, Decision, Schedule};
 use crate::turns::{
     quantum::linger,
     request::{Id, Kind, Request},
@@ -14,10 +14,9 @@ impl<U: Id, C: Id, G: Id> Schedule<U, C, G> {
     /// Decides what happens now. A repeated call changes nothing, with two exceptions: [`Decision::Stop`] is returned
     /// once for each turn, and a user in debt skips one visit.
     pub fn next(&mut self, now: Instant) -> Decision {
-        if let Some(turn) = &mut self.turn {
-            let Some(contention) = turn.contention.filter(|_| !turn.was_stopped) else { return Decision::Busy(None) };
+        if let Some(turn) = &self.turn {
+            let Some(contention) = turn.contention else { return Decision::Busy(None) };
             let end = contention.end(turn.began, turn.request.kind, &self.settings.bounds);
-            turn.was_stopped = end <= now;
             return if end <= now { Decision::Stop } else { Decision::Busy(Some(end)) };
         }
         if self.is_reset_due {
@@ -30,14 +29,14 @@ impl<U: Id, C: Id, G: Id> Schedule<U, C, G> {
         let Some(visit) = &self.visit else { return self.start_visit(*other) };
         let is_last_share = self.rounds.visits_left() == 0;
         if is_last_share && visit.is_followed_by(other) && !other.demands_reset {
-            return self.start(*other, Manner::InTurn);
+            return self.start(*other, Continuation::InTurn);
         }
         if !visit.has_quantum(self.raised) {
             return self.start_visit(*other);
         }
         let own = visit.next_request(&self.rounds);
         match own {
-            Some(own) if self.goes_on(visit, own, now) => self.start(*own, Manner::GoesOn),
+            Some(own) if self.goes_on(visit, own, now) => self.start(*own, Continuation::GoesOn),
             Some(_) => self.start_visit(*other),
             None => match self.linger_end(visit, now) {
                 Some(end) => Decision::Linger(end),
@@ -57,7 +56,9 @@ impl<U: Id, C: Id, G: Id> Schedule<U, C, G> {
     /// The time until which the free card waits for the visit's caller, if it waits.
     fn linger_end(&self, visit: &Visit<U, C, G>, now: Instant) -> Option<Instant> {
         let quantum = self.quantum();
-        let likely = self.comebacks.is_likely(visit.caller);
+        // The next session of the same caller would not go first while another user waits.
+        let is_in_vain = visit.kind == Kind::Session && self.rounds.is_another_user_waiting(visit.user);
+        let likely = !is_in_vain && self.comebacks.is_likely(visit.caller);
         let patience = visit.last_begin(quantum).min(visit.last_answer + linger(quantum));
         let pair = visit.is_pair_open.then(|| self.pair_end(visit).min(visit.last_answer + self.settings.pair));
         let end = likely.then_some(patience).max(pair)?;
@@ -84,20 +85,20 @@ impl<U: Id, C: Id, G: Id> Schedule<U, C, G> {
 
     /// Begins a visit with `next`, unless its user is in debt by a whole quantum and another user waits.
     fn start_visit(&mut self, mut next: Request<U, C, G>) -> Decision {
-        self.collect();
-        while self.rounds.is_another_user_waiting(next.user) && self.debts.pays_a_visit(next.user) {
+        self.book_overrun();
+        while self.rounds.is_another_user_waiting(next.user) && self.debts.charge_visit(next.user) {
             self.rounds.sit_out(next.user);
             let other = self.rounds.peek(self.holds_card()).and_then(|number| self.rounds.get(number));
             let Some(other) = other else { break };
             next = *other;
         }
-        self.start(next, Manner::NewVisit)
+        self.start(next, Continuation::NewVisit)
     }
 
-    fn start(&mut self, request: Request<U, C, G>, manner: Manner) -> Decision {
+    fn start(&mut self, request: Request<U, C, G>, manner: Continuation) -> Decision {
         self.next = Some((request.number, manner));
         let same_handle = self.visit.as_ref().is_some_and(|visit| visit.rests && visit.caller == request.caller);
-        let continues = same_handle && manner != Manner::NewVisit && request.kind == Kind::Command;
+        let continues = same_handle && manner != Continuation::NewVisit && request.kind == Kind::Command;
         Decision::Start { number: request.number, reset: self.demands_reset(&request), continues }
     }
 

@@ -49,6 +49,6 @@ pub enum Decision {
     /// The current turn goes on. Ask again at this time, if there is one.
     Busy(Option<Instant>),
     /// The current turn has reached its bound: a unit stops before its next command
-    /// ([`crate::turns::bounds::stops`]), a lease ends. Returned once for each turn.
+    /// ([`crate::turns::bounds::stops`]), a lease ends. [`Decision::Busy`] follows if the waiters leave before.
     Stop,
 }

@@ -59,7 +59,7 @@ pub struct Schedule<U, C, G> {
     pub(crate) visit: Option<Visit<U, C, G>>,
     pub(crate) turn: Option<UnderWay<U, C, G>>,
     /// The request of the last [`Decision::Start`], and how its turn begins.
-    pub(crate) next: Option<(u64, Manner)>,
+    pub(crate) next: Option<(u64, Continuation)>,
     is_stopping: bool,
 }
 
@@ -68,12 +68,11 @@ pub(crate) struct UnderWay<U, C, G> {
     pub(crate) request: Request<U, C, G>,
     pub(crate) began: Instant,
     pub(crate) contention: Option<Contention>,
-    was_stopped: bool,
     has_group_ended: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Manner {
+pub(crate) enum Continuation {
     /// The turn begins a new visit.
     NewVisit,
     /// The turn continues the visit, and is also the next one in the rounds.
@@ -133,21 +132,23 @@ impl<U: Id, C: Id, G: Id> Schedule<U, C, G> {
     /// Records that the turn of a request began, after [`Decision::Start`]. The time of an isolation reset before it
     /// does not count as time of the visit.
     pub fn on_turn_began(&mut self, number: u64, now: Instant) {
-        let (_, manner) = self.next.take().filter(|(next, _)| *next == number).unwrap_or((number, Manner::NewVisit));
-        let Some(request) = self.rounds.take(number, manner != Manner::GoesOn) else { return };
+        let (_, manner) =
+            self.next.take().filter(|(next, _)| *next == number).unwrap_or((number, Continuation::NewVisit));
+        let Some(request) = self.rounds.take(number, manner != Continuation::GoesOn) else { return };
         let reset = self.demands_reset(&request);
         match &mut self.visit {
-            Some(visit) if manner != Manner::NewVisit => visit.turn_begins(request.caller, now),
+            Some(visit) if manner != Continuation::NewVisit => visit.turn_begins(&request, now),
             _ => {
                 let before = self.end_visit();
-                let entering = reset || before.is_some_and(|before| before.lends_entering_cost_to(&request));
-                let debt = self.debts.settle(request.user);
+                let entering = reset || before.is_some_and(|before| before.shares_entering_cost_with(&request));
+                let debt = self.debts.take(request.user);
                 let began = (!reset).then_some(now);
                 self.visit = Some(Visit::new(&request, entering, debt, began, now));
             }
         }
-        self.turn =
-            Some(UnderWay { request, began: now, contention: None, was_stopped: false, has_group_ended: false });
+        // The reset before a unit is reported with the unit's end; until then its time is an estimate.
+        let began = if reset { now + self.reset_cost.median() } else { now };
+        self.turn = Some(UnderWay { request, began, contention: None, has_group_ended: false });
         self.contend(now);
     }
 
@@ -225,12 +226,12 @@ impl<U: Id, C: Id, G: Id> Schedule<U, C, G> {
 
     /// Ends the visit, if there is one.
     fn end_visit(&mut self) -> Option<Visit<U, C, G>> {
-        self.collect();
+        self.book_overrun();
         self.visit.take()
     }
 
     /// Adds the overrun of the visit's last turn to the user's debt, once.
-    fn collect(&mut self) {
+    fn book_overrun(&mut self) {
         let quantum = self.quantum();
         let Some(visit) = &mut self.visit else { return };
         if let Some(overrun) = visit.take_overrun(quantum) {

@@ -54,6 +54,13 @@ impl Reader {
         self.number
     }
 
+    /// Removes all requests of a caller.
+    fn leave(&mut self, caller: &'static str) {
+        while let Some(number) = self.schedule.rounds().oldest_of(caller) {
+            self.schedule.remove(number, self.now);
+        }
+    }
+
     fn decide(&mut self) -> Decision {
         self.schedule.next(self.now)
     }
@@ -236,7 +243,20 @@ fn a_unit_is_stopped_once_and_only_while_another_group_waits() {
     }
     assert_eq!(reader.decide(), Decision::Busy(Some(end - ms(5_000))));
     reader.pass(ms(5_000));
-    assert_eq!([reader.decide(), reader.decide()], [Decision::Stop, Decision::Busy(None)]);
+    assert_eq!([reader.decide(), reader.decide()], [Decision::Stop; 2]);
+    for caller in ["b1", "c1", "d1", "e1"] {
+        reader.leave(caller);
+    }
+    assert_eq!(reader.decide(), Decision::Busy(None), "the stop is withdrawn with the waiters");
+}
+
+#[test]
+fn the_card_does_not_linger_after_a_session_while_another_user_waits() {
+    let mut reader = Reader::new();
+    reader.ask_as("a1", |request| Request { kind: Kind::Session, ..request });
+    let other = reader.ask("b1");
+    reader.turn(ms(10), RAISED);
+    assert_eq!(reader.decide(), start(other, true));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use cardbroker_core::{
+    caller::CallerKey,
     apdu::CommandApdu,
     card::unit::{UnitCommand, UnitRequest},
     turns::turn::{CardRequirement, TurnRequest},

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, mpsc::Receiver};
 
 use cardbroker_core::{
     apdu::{ApduBytes, CommandApdu},
-    caller::Caller,
+    caller::{Caller, CallerKey},
     card::unit::{UnitCommand, UnitRequest},
     error::Delivery,
     policy::{Policy, ReaderNames, rule::Operation},

@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use cardbroker_core::turns::{lease::Leases, turn::Disposition};
+use cardbroker_core::{
+    caller::CallerKey,
+    turns::{lease::Leases, turn::Disposition},
+};
 
 use super::{super::*, history::Step, witness::Promise, world::World};
 use crate::reader::jobs::UnitJob;

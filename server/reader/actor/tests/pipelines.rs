@@ -2,6 +2,7 @@
 //! that waiters see.
 
 use cardbroker_core::{
+    caller::Caller,
     error::{Cause, Delivery},
     policy::Policy,
     turns::{
@@ -138,7 +139,7 @@ async fn the_reset_after_a_unit_delays_only_the_next_turn() {
     world.go.send(()).unwrap();
     assert_eq!(first.outcome().await.unwrap().results.len(), 1);
     world.until_reset(1).await;
-    let turns = world.handle.turns(CallerKey::Connection(2)).await.unwrap();
+    let turns = world.handle.turns(&caller(2)).await.unwrap();
     assert_eq!(turns.waiting.iter().map(|waiter| waiter.turns_ahead).collect::<Vec<_>>(), [1], "it has not begun");
     assert_eq!(turns.holder, None, "the broker resets the card without a request");
     for _ in 0..2 {
@@ -149,12 +150,17 @@ async fn the_reset_after_a_unit_delays_only_the_next_turn() {
     world.ends().await;
 }
 
+/// The caller of a connection, as in [`World::submit`].
+fn caller(connection: u64) -> Caller {
+    Caller::local(connection, 0, 0, None, None)
+}
+
 #[tokio::test]
 async fn waiters_see_their_own_requests_and_the_holder() {
     let world = World::start(LONG).await;
     let before = Instant::now();
     let mut session = world.session().await;
-    let turns = async |connection| world.handle.turns(CallerKey::Connection(connection)).await.unwrap();
+    let turns = async |connection| world.handle.turns(&caller(connection)).await.unwrap();
     assert_eq!(turns(1).await, Turns::default(), "without waiters the actor is not queried");
     let units = [2, 2, 3].map(|connection| world.submit(connection, Disposition::Leave));
     // The actor has processed all requests when it reports the waiters to the session.

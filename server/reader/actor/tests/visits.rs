@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use cardbroker_core::{
+    caller::CallerKey,
     apdu::CommandApdu,
     card::unit::UnitRequest,
     error::{Cause, Delivery},

@@ -82,7 +82,7 @@ impl World {
             publisher: Statuses::default().publisher("r"),
             published: None,
             schedule: ReaderSchedule::new(limits, Settings { quantum, ..Settings::default() }),
-            next_look: None,
+            next_check: None,
             isolation_reset: ResetKind::Warm,
             policy: crate::policy::access::unlimited_policy(),
             positions: Positions::default(),

@@ -8,7 +8,7 @@ use super::{Event, Fault, Turn, World, ms};
 use crate::turns::{
     debts::Debts,
     quantum::MAX_LINGER,
-    schedule::{Decision, Manner},
+    schedule::{Continuation, Decision},
 };
 
 impl World {
@@ -26,7 +26,7 @@ impl World {
             }
             if self.fault == Some(Fault::Idleness)
                 && let Decision::Start { number, .. } = decision
-                && self.schedule.next == Some((number, Manner::GoesOn))
+                && self.schedule.next == Some((number, Continuation::GoesOn))
             {
                 decision = Decision::Linger(now + ms(50));
             }
@@ -107,7 +107,7 @@ impl World {
             return Err(TestCaseError::fail("a turn for nobody"));
         };
         prop_assert!(self.now - arrived <= bound, "waits longer than the bound");
-        if self.schedule.next.is_some_and(|(_, manner)| manner != Manner::GoesOn) {
+        if self.schedule.next.is_some_and(|(_, manner)| manner != Continuation::GoesOn) {
             let user = self.callers[caller].user;
             let waiting: BTreeSet<_> = self.waiting.values().map(|(caller, ..)| *caller).collect();
             for other in waiting.into_iter().filter(|&other| other != caller && self.callers[other].user == user) {
