@@ -8,6 +8,8 @@
 //! The Unix socket always exists; the TCP port only if the configuration sets one.
 
 mod connection;
+#[cfg(unix)]
+mod folder_watch;
 mod incoming;
 mod occupancy;
 #[cfg(unix)]
@@ -17,6 +19,8 @@ mod peer;
 #[cfg(unix)]
 mod peer_process;
 mod slots;
+#[cfg(unix)]
+mod socket_watch;
 mod tcp;
 
 use std::{io, net::SocketAddr, path::PathBuf};

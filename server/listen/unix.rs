@@ -1,4 +1,4 @@
-//! The Unix socket: its folder, the lock against a second broker, and the callers that connect.
+//! The Unix socket: its folder, and the lock against a second broker.
 
 use std::{
     fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions},
@@ -13,7 +13,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use cardbroker_core::caller::Caller;
 use cardbroker_local::socket::default_socket;
 use rustix::{
     fs::{FlockOperation, OFlags, flock},
@@ -22,7 +21,9 @@ use rustix::{
 };
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::{BindError, peer_process};
+pub(super) use super::socket_watch::Listener;
+pub use super::socket_watch::SocketGuard;
+use super::{BindError, socket_watch};
 use crate::config::ListenConfig;
 
 /// Maximum clients that wait for the accept; the kernel has a limit of its own.
@@ -34,17 +35,7 @@ pub(super) type Stream = tokio::net::UnixStream;
 #[derive(Debug)]
 pub struct BoundSocket {
     listener: UnixListener,
-    guard: SocketGuard,
-}
-
-/// The exclusive right to the socket. Dropping it removes the socket, then releases the lock. The lock file stays:
-/// without it two brokers could lock two files of the same name.
-#[derive(Debug)]
-pub struct SocketGuard {
-    socket: PathBuf,
-    /// Device and inode of the socket: another file at its path is not removed.
-    identity: (u64, u64),
-    _lock: File,
+    place: SocketPlace,
 }
 
 impl BoundSocket {
@@ -67,22 +58,67 @@ impl BoundSocket {
         let lock = lock(socket)?;
         remove_dead(socket)?;
         let (listener, identity) = listen(config).map_err(io_error(socket, "open the socket"))?;
-        let guard = SocketGuard { socket: socket.clone(), identity, _lock: lock };
-        Ok(Self { listener, guard })
+        Ok(Self { listener, place: SocketPlace { config: config.clone(), identity, lock } })
     }
 
-    /// Registers the socket with the runtime. Must be called inside a runtime.
+    /// Registers the socket with the runtime, and watches its path from now on. Must be called inside a runtime.
     pub(super) fn listen(self) -> io::Result<(Listener, SocketGuard)> {
-        Ok((Listener(tokio::net::UnixListener::from_std(self.listener)?), self.guard))
+        socket_watch::start(tokio::net::UnixListener::from_std(self.listener)?, self.place)
     }
 }
 
-impl Drop for SocketGuard {
+/// The exclusive right to the socket. Dropping it removes the socket, then releases the lock. The lock file stays:
+/// without it two brokers could lock two files of the same name.
+#[derive(Debug)]
+pub(super) struct SocketPlace {
+    config: ListenConfig,
+    /// Device and inode of the socket: another file at its path is not removed.
+    identity: (u64, u64),
+    lock: File,
+}
+
+impl SocketPlace {
+    pub(super) fn socket(&self) -> &Path {
+        &self.config.socket
+    }
+
+    /// Whether the path still names the socket.
+    pub(super) fn is_held(&self) -> bool {
+        fs::symlink_metadata(self.socket()).is_ok_and(|found| identity(&found) == self.identity)
+    }
+
+    /// Takes the path again, as at the start, after its socket was removed or replaced. What replaced it is moved aside
+    /// unless it is a dead socket.
+    ///
+    /// # Errors
+    /// The same as of [`BoundSocket::bind`]. The place stays as it is.
+    pub(super) fn take_again(&mut self) -> Result<UnixListener, BindError> {
+        let socket = self.socket();
+        prepare_folder(&self.config, socket.parent().unwrap_or(Path::new("/")))?;
+        // The lock file went with the folder, and another broker may have made a new one.
+        let path = lock_path(socket);
+        let kept = self.lock.metadata().map(|held| identity(&held)).ok();
+        let still = fs::symlink_metadata(&path).is_ok_and(|found| Some(identity(&found)) == kept);
+        let new_lock = if still { None } else { Some(lock(socket)?) };
+        if fs::symlink_metadata(socket).is_ok_and(|found| !found.file_type().is_socket()) {
+            fs::rename(socket, aside(socket)).map_err(io_error(socket, "move away what is in its place"))?;
+        }
+        remove_dead(socket)?;
+        let (listener, identity) = listen(&self.config).map_err(io_error(socket, "open the socket"))?;
+        self.identity = identity;
+        if let Some(lock) = new_lock {
+            self.lock = lock;
+        }
+        Ok(listener)
+    }
+}
+
+impl Drop for SocketPlace {
     fn drop(&mut self) {
-        if fs::symlink_metadata(&self.socket).is_ok_and(|found| identity(&found) == self.identity)
-            && let Err(error) = fs::remove_file(&self.socket)
+        if self.is_held()
+            && let Err(error) = fs::remove_file(self.socket())
         {
-            tracing::warn!(%error, socket = %self.socket.display(), "cannot remove the socket");
+            tracing::warn!(%error, socket = %self.socket().display(), "cannot remove the socket");
         }
     }
 }
@@ -125,9 +161,21 @@ fn folder_problem(folder: &Metadata, group: Option<u32>) -> Option<&'static str>
     }
 }
 
-fn lock(socket: &Path) -> Result<File, BindError> {
+fn lock_path(socket: &Path) -> PathBuf {
     let mut path = socket.as_os_str().to_owned();
     path.push(".lock");
+    path.into()
+}
+
+/// The path for what is found in the socket's place while the broker runs.
+fn aside(socket: &Path) -> PathBuf {
+    let mut path = socket.as_os_str().to_owned();
+    path.push(".replaced");
+    path.into()
+}
+
+fn lock(socket: &Path) -> Result<File, BindError> {
+    let path = lock_path(socket);
     let file = OpenOptions::new()
         .write(true)
         .create(true)
@@ -200,17 +248,4 @@ fn identity(found: &Metadata) -> (u64, u64) {
 
 fn io_error(socket: &Path, action: &'static str) -> impl FnOnce(io::Error) -> BindError {
     move |source| BindError::Io { socket: socket.into(), action, source }
-}
-
-/// The socket, while clients are accepted.
-#[derive(Debug)]
-pub(super) struct Listener(tokio::net::UnixListener);
-
-impl Listener {
-    /// Accepts the next client. Its connection gets the `next` number.
-    pub(super) async fn accept(&self, next: impl FnOnce() -> u64) -> io::Result<(Stream, Caller)> {
-        let (stream, _) = self.0.accept().await?;
-        let caller = peer_process::caller(next(), &stream)?;
-        Ok((stream, caller))
-    }
 }

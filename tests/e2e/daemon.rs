@@ -184,7 +184,7 @@ fn health_and_reflection_are_served() -> anyhow::Result<()> {
 }
 
 /// The CPU time of a process, in ticks of 10 ms.
-fn cpu_ticks(broker: &Broker) -> anyhow::Result<u64> {
+pub(crate) fn cpu_ticks(broker: &Broker) -> anyhow::Result<u64> {
     let stat = fs::read_to_string(format!("/proc/{}/stat", broker.pid()?.as_raw_nonzero()))?;
     let (_, fields) = stat.rsplit_once(") ").context("no name")?;
     let fields: Vec<&str> = fields.split(' ').collect();

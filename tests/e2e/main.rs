@@ -96,6 +96,8 @@ mod session_signs;
 mod session_turns;
 /// Sessions: messages and their answers.
 mod sessions;
+/// The socket's path: removed, replaced, or gone with its folder.
+mod socket;
 /// Status words after which a unit goes on.
 mod stop_rules;
 /// Eight processes: broken pairs without the broker, none with it.
