@@ -52,7 +52,7 @@ fn sane(time: SystemTime) -> Option<SystemTime> {
 
 fn connection(caller: &Caller) -> String {
     let process = caller.process_id.map(|id| format!("process {id}, ")).unwrap_or_default();
-    let turns = if caller.is_connection { ", with turns of its own" } else { "" };
+    let turns = if caller.is_connection { ", with turns and a group of its own" } else { "" };
     format!("{process}connection {}{turns}", caller.connection)
 }
 

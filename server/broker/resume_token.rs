@@ -45,6 +45,7 @@ impl ResumeTokens {
         let (user, token) = match who {
             Identity::User { uid, gid } => (Some((uid, gid)), None),
             Identity::Token(token) => (None, Some((&token.name, token.fingerprint))),
+            Identity::Unknown => (None, None),
         };
         self.key.hash_one((nonce, policy.revision(), user, token))
     }

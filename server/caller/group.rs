@@ -45,9 +45,11 @@ impl std::fmt::Debug for SharedKey {
 impl GroupKey {
     /// The group of `caller`: its own, or a shared one if the request has a `key`. `None` for the holder of a token
     /// without a key: several programs may share one connection, so each of its units and sessions is a group by
-    /// itself.
+    /// itself. A client without a known user shares no group.
     pub fn new(caller: &Caller, key: Option<&str>) -> Option<Self> {
         match (key, &caller.identity) {
+            // Another client without a known user may be another user's.
+            (_, Identity::Unknown) => Some(Self::Caller(caller.key)),
             (Some(key), _) => Some(Self::Shared { principal: caller.principal(), key: SharedKey(key.to_owned()) }),
             (None, Identity::User { .. }) => Some(Self::Caller(caller.key)),
             (None, Identity::Token(_)) => None,
@@ -245,6 +247,13 @@ mod tests {
         assert_ne!(key(1, 7, Some("k")), key(2, 7, Some("l")));
         assert_ne!(key(1, 7, None), key(2, 7, None));
         assert_eq!(format!("{:?}", SharedKey("secret".into())), "[redacted]");
+    }
+
+    #[test]
+    fn clients_without_a_known_user_share_no_group() {
+        let key = |connection| GroupKey::new(&Caller::unknown(connection, Some(1)), Some("k"));
+        assert_eq!(key(1), key(1));
+        assert_ne!(key(1), key(2));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The identity of callers: facts about the process at the other end of a connection, as the operating system reports
 //! them.
 
-use std::{collections::HashMap, fmt, path::Path, sync::Arc};
+use std::{collections::HashMap, ffi::OsStr, fmt, path::Path, sync::Arc};
 
 /// The key that distinguishes callers. Turns and quotas are counted per key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -16,7 +16,7 @@ pub enum CallerKey {
         /// When the process started, in clock ticks since boot.
         start_time: u64,
     },
-    /// One connection, by its number, if the process behind it is not certain.
+    /// One connection, by its number, if the process behind it is not certain, or passes on the connections of others.
     Connection(u64),
 }
 
@@ -27,6 +27,8 @@ pub enum Principal {
     User(u32),
     /// Any holder of the token with this name.
     Token(Arc<str>),
+    /// A client whose user the operating system does not tell.
+    Unknown,
 }
 
 impl fmt::Display for Principal {
@@ -34,6 +36,7 @@ impl fmt::Display for Principal {
         match self {
             Self::User(uid) => write!(formatter, "user {uid}"),
             Self::Token(name) => write!(formatter, "token {name}"),
+            Self::Unknown => formatter.write_str("unknown user"),
         }
     }
 }
@@ -45,6 +48,8 @@ pub enum UserId {
     User(u32),
     /// The holders of the token whose name was the first, second, … that [`UserIds`] has seen, counted from 0.
     Token(usize),
+    /// All users that the system does not tell.
+    Unknown,
 }
 
 /// Gives principals their numbers. Stores the name of each token that it has seen.
@@ -68,6 +73,7 @@ impl UserIds {
                 let next = self.0.len();
                 UserId::Token(*self.0.entry(Arc::clone(name)).or_insert(next))
             }
+            Principal::Unknown => UserId::Unknown,
         }
     }
 }
@@ -107,6 +113,8 @@ pub enum Identity {
     },
     /// The holder of a token, on a TCP connection.
     Token(TokenId),
+    /// A client on the local socket whose user the operating system does not tell: only rules for anyone concern it.
+    Unknown,
 }
 
 impl Identity {
@@ -115,6 +123,7 @@ impl Identity {
         match self {
             Self::User { uid, .. } => Principal::User(*uid),
             Self::Token(token) => Principal::Token(Arc::clone(&token.name)),
+            Self::Unknown => Principal::Unknown,
         }
     }
 }
@@ -147,6 +156,12 @@ impl Caller {
         Self { key, connection, identity: Identity::User { uid, gid }, pid, executable: None }
     }
 
+    /// Returns the caller of a connection on the local socket whose user is not known.
+    pub fn unknown(connection: u64, pid: Option<u32>) -> Self {
+        let key = CallerKey::Connection(connection);
+        Self { key, connection, identity: Identity::Unknown, pid, executable: None }
+    }
+
     /// Returns the caller of a connection over TCP that presented this token. A proxy may use one connection for many.
     pub fn remote(connection: u64, token: TokenId) -> Self {
         let key = CallerKey::Connection(connection);
@@ -161,11 +176,28 @@ impl Caller {
 
 impl fmt::Display for Caller {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.pid {
-            Some(pid) => write!(formatter, "process {pid} of {}", self.principal()),
-            None => write!(formatter, "connection {} of {}", self.connection, self.principal()),
+        if matches!(self.key, CallerKey::Connection(_)) {
+            write!(formatter, "connection {} of ", self.connection)?;
         }
+        if let Some(pid) = self.pid {
+            write!(formatter, "process {pid} of ")?;
+        }
+        self.principal().fmt(formatter)
     }
+}
+
+/// Whether a process passes on the connections of other programs, which then belong to different callers: a server of
+/// SSH (`ssh -L`). `name` is the process's own name in `/proc/PID/stat`, for a program that the broker cannot read.
+pub fn passes_on(program: Option<&Path>, name: &str) -> bool {
+    let is_sshd = |name: &str| ["sshd", "sshd-session"].contains(&name);
+    let program = program.and_then(Path::file_name).and_then(OsStr::to_str);
+    is_sshd(name) || program.is_some_and(|program| is_sshd(program.trim_end_matches(" (deleted)")))
+}
+
+/// The name of a process in the text of its `/proc/PID/stat`. `None` if the text has no such field.
+pub fn process_name(stat: &str) -> Option<&str> {
+    let (_, name) = stat.split_once('(')?;
+    Some(name.rsplit_once(") ")?.0)
 }
 
 /// The start time in the text of `/proc/PID/stat`, field 22, in clock ticks since boot. `None` if the text has no such
@@ -196,6 +228,32 @@ mod tests {
         let token = |name: &str| Principal::Token(name.into());
         let seen = [token("a"), token("b"), token("a"), Principal::User(1)].map(|principal| ids.id(&principal));
         assert_eq!(seen, [UserId::Token(0), UserId::Token(1), UserId::Token(0), UserId::User(1)]);
+    }
+
+    #[test]
+    fn sshd_passes_on_connections_of_others() {
+        for (program, name) in [
+            (Some("/usr/sbin/sshd"), "x"),
+            (Some("/usr/lib/openssh/sshd-session (deleted)"), "x"),
+            (None, "sshd"),
+            (None, "sshd-session"),
+        ] {
+            assert!(passes_on(program.map(Path::new), name), "{program:?} {name}");
+        }
+        assert!(!passes_on(Some(Path::new("/usr/bin/ssh")), "ssh") && !passes_on(None, "not-sshd"));
+        for name in ["cardbroker", "a b", "a) S 1 (b", ""] {
+            assert_eq!(process_name(&format!("42 ({name}) S 1 42")), Some(name));
+        }
+        assert_eq!(process_name("42"), None);
+    }
+
+    #[test]
+    fn a_caller_by_connection_is_named_by_it() {
+        let name = |caller: Caller| caller.to_string();
+        assert_eq!(name(Caller::local(3, 7, 7, Some(42), Some(1))), "process 42 of user 7");
+        assert_eq!(name(Caller::local(3, 7, 7, Some(42), None)), "connection 3 of process 42 of user 7");
+        assert_eq!(name(Caller::unknown(3, None)), "connection 3 of unknown user");
+        assert_eq!(name(Caller::remote(3, "a".into())), "connection 3 of token a");
     }
 
     #[test]

@@ -3,21 +3,25 @@
 //! The kernel remembers the number of the process that connected. That process may have ended before the accept, and
 //! another process may have its number: `/proc` then describes the other one.
 
-use std::{io, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
-use cardbroker_core::caller::Caller;
+use cardbroker_core::caller::{Caller, passes_on};
 use tokio::net::UnixStream;
 
-/// Returns the caller of a connection that was accepted just now: its process if that is certain, else the connection.
-///
-/// # Errors
-/// The operating system does not report the user.
-pub(super) fn caller(connection: u64, stream: &UnixStream) -> io::Result<Caller> {
-    let peer = stream.peer_cred()?;
+/// Returns the caller of a connection that was accepted just now: its process if that is certain and acts for itself,
+/// else the connection.
+pub(super) fn caller(connection: u64, stream: &UnixStream) -> Caller {
+    let Ok(peer) = stream.peer_cred() else { return Caller::unknown(connection, None) };
     let pid = peer.pid().and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid != 0);
+    if !os::is_known(peer.uid(), "uid") {
+        return Caller::unknown(connection, pid);
+    }
+    // No group has this number.
+    let gid = if os::is_known(peer.gid(), "gid") { peer.gid() } else { u32::MAX };
     let process = pid.and_then(|pid| os::process(stream, pid, peer.uid()));
-    let caller = Caller::local(connection, peer.uid(), peer.gid(), pid, process.as_ref().map(|found| found.start_time));
-    Ok(Caller { executable: process.and_then(|found| found.executable), ..caller })
+    let own = process.as_ref().filter(|found| !passes_on(found.executable.as_deref(), &found.name));
+    let caller = Caller::local(connection, peer.uid(), gid, pid, own.map(|found| found.start_time));
+    Caller { executable: process.and_then(|found| found.executable), ..caller }
 }
 
 /// The process behind a connection.
@@ -25,6 +29,8 @@ pub(super) fn caller(connection: u64, stream: &UnixStream) -> io::Result<Caller>
 struct Process {
     /// The start time, in clock ticks since boot.
     start_time: u64,
+    /// Its name in `/proc/PID/stat`, which it may change.
+    name: String,
     /// Its program; `None` if the broker may not read it.
     executable: Option<Arc<Path>>,
 }
@@ -46,7 +52,7 @@ mod os {
     use tokio::net::UnixStream;
 
     use super::Process;
-    use cardbroker_core::caller::start_time;
+    use cardbroker_core::caller::{process_name, start_time};
 
     /// Returns the process that connected as `uid` with the number `pid`; `None` if it has ended, if it cannot be
     /// distinguished from a later one of that number, or if `/proc` does not show it.
@@ -58,9 +64,27 @@ mod os {
         let executable = fs::read_link(format!("/proc/{pid}/exe")).ok().map(Into::into);
         // Last: if the process lives now, it had the number the whole time.
         let ended = pidfd.map(|pidfd| has_ended(&pidfd));
-        let start_time = start_time(&String::from_utf8_lossy(&stat))?;
+        let stat = String::from_utf8_lossy(&stat);
+        let (start_time, name) = (start_time(&stat)?, process_name(&stat)?.to_owned());
         let found = Found { start_time, user: effective_user(&String::from_utf8_lossy(&status))? };
-        is_peer(&found, uid, accepted, ended).then_some(Process { start_time, executable })
+        is_peer(&found, uid, accepted, ended).then_some(Process { start_time, name, executable })
+    }
+
+    /// Whether `id` names a user (`kind` is "uid") or a group ("gid"). In a user namespace that does not know all of
+    /// them, one number stands for every unknown one.
+    pub(super) fn is_known(id: u32, kind: &str) -> bool {
+        let read = |path: String| fs::read_to_string(path).unwrap_or_default();
+        let overflow = read(format!("/proc/sys/kernel/overflow{kind}")).trim().parse().unwrap_or(DEFAULT_OVERFLOW);
+        id != overflow || knows_all(&read(format!("/proc/self/{kind}_map")))
+    }
+
+    /// The number for unknown users and groups unless the system sets another one.
+    const DEFAULT_OVERFLOW: u32 = 65_534;
+
+    /// Whether the namespace with this map of ids is the first one, or knows all ids of it.
+    fn knows_all(map: &str) -> bool {
+        let mut fields = map.split_whitespace();
+        (fields.next(), fields.next(), fields.next()) == (Some("0"), Some("0"), Some("4294967295"))
     }
 
     /// The process that has the peer's number now.
@@ -144,6 +168,15 @@ mod os {
         }
 
         #[test]
+        fn only_the_whole_map_knows_all_users() {
+            assert!(knows_all("         0          0 4294967295\n"));
+            for map in ["0 1000 1\n", "0 0 65536\n", "0 100000 65536\n65536 0 4294967295", ""] {
+                assert!(!knows_all(map), "{map}");
+            }
+            assert!(is_known(1, "uid"));
+        }
+
+        #[test]
         fn effective_user_is_the_second_of_the_status() {
             let status = "Name:\tUid: 5\nState:\tR (running)\nUid:\t1000\t1001\t1002\t1003\nGid:\t1\t2\t3\t4\n";
             assert_eq!(effective_user(status), Some(1001));
@@ -179,6 +212,11 @@ mod os {
     use tokio::net::UnixStream;
 
     use super::Process;
+
+    /// Every user has a number of its own on this system.
+    pub(super) fn is_known(_id: u32, _kind: &str) -> bool {
+        true
+    }
 
     /// Returns `None` on this system: every connection is a caller of its own.
     pub(super) fn process(_stream: &UnixStream, _pid: u32, _uid: u32) -> Option<Process> {

@@ -65,7 +65,7 @@ impl Listener {
                 _ = current.changed() => {}
             }
         };
-        let caller = peer_process::caller(next(), &stream)?;
+        let caller = peer_process::caller(next(), &stream);
         Ok((stream, caller))
     }
 }

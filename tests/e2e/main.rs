@@ -76,6 +76,8 @@ mod proxies;
 mod queue;
 /// Raw commands, APDUs or not.
 mod raw;
+/// Programs on another machine, behind `ssh -L`.
+mod remote;
 /// Cards removed at the wrong moment.
 mod removal;
 /// pcscd killed and restarted under load.

@@ -13,6 +13,7 @@ pub mod programs;
 pub mod proxy;
 pub mod run;
 pub mod setup;
+pub mod sshd;
 pub mod users;
 pub mod wakeups;
 

@@ -78,7 +78,7 @@ impl PrincipalPattern {
             (Who::User(named), Identity::User { uid, .. }) => named == uid,
             (Who::Group { gid: named, members }, Identity::User { uid, gid }) => named == gid || members.contains(uid),
             (Who::Token(named), Identity::Token(token)) => **named == *token.name,
-            (Who::User(_) | Who::Group { .. }, Identity::Token(_)) | (Who::Token(_), Identity::User { .. }) => false,
+            (Who::User(_) | Who::Group { .. } | Who::Token(_), _) => false,
         }
     }
 }
