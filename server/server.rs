@@ -1,5 +1,7 @@
 //! The server: builds the whole object graph, serves, and shuts everything down again.
 
+mod reload;
+
 use std::{io, mem, process, sync::Arc, time::Duration};
 
 use cardbroker_core::{apdu::SecretInstructions, policy::Policy};
@@ -24,10 +26,12 @@ use crate::{
     listen::{Bound, SocketGuard, http2_server},
     policy::{
         accounts::own_user,
-        audit::{self, AuditCounts, AuditTrail},
+        audit::{AuditCounts, AuditTrail},
     },
     process::{random::fresh_id, signals::Signal},
 };
+
+use self::reload::Reloads;
 
 /// How long connections may take to close after their last call has ended.
 const CLOSE_TIME: Duration = Duration::from_millis(500);
@@ -154,6 +158,17 @@ pub fn load_tokens(config: &Config) -> Result<Tokens, TokensError> {
     }
 }
 
+/// Like [`load_tokens`], for an explanation of the rules.
+///
+/// # Errors
+/// The same as of [`Tokens::read_to_explain`].
+pub fn load_tokens_to_explain(config: &Config) -> Result<Tokens, TokensError> {
+    match config.listen.tcp {
+        Some(_) => Tokens::read_to_explain(&config.listen.tokens),
+        None => Ok(Tokens::default()),
+    }
+}
+
 impl Server {
     /// Builds everything on `backend` and serves on `bound`, over TCP for holders of one of `tokens`. `epoch` comes
     /// from [`announce`].
@@ -206,10 +221,9 @@ impl Server {
     ) -> Result<Drain, ServerError> {
         // Looking up users may take time, so another thread does it.
         let mut loading = JoinSet::new();
-        let mut again = false;
+        let mut reloads = Reloads::default();
         let failure = loop {
-            if again && loading.is_empty() {
-                again = false;
+            if loading.is_empty() && reloads.begin() {
                 loading.spawn_blocking(load.clone());
             }
             tokio::select! {
@@ -220,10 +234,12 @@ impl Server {
                 task = self.tasks.failed() => break Some(ServerError::TaskEnded(task)),
                 signal = signal() => match signal {
                     Signal::Stop => break None,
-                    Signal::Reload => again = true,
+                    Signal::Reload => reloads.on_signal(),
                 },
+                () = reloads.retry() => {}
                 Some(loaded) = loading.join_next() => {
-                    self.reload(loaded.unwrap_or_else(|panic| Err(LoadError::Panic(panic))));
+                    let loaded = loaded.unwrap_or_else(|panic| Err(LoadError::Panic(panic)));
+                    reloads.tokens_file = self.reload(loaded, &reloads);
                 }
             }
         };
@@ -232,23 +248,6 @@ impl Server {
         }
         let drain = self.drain(async || while signal().await == Signal::Reload {}).await;
         failure.map_or(Ok(drain), Err)
-    }
-
-    /// Puts new rules and tokens in force. A mistake in either leaves both unchanged.
-    fn reload(&self, loaded: Result<(Config, Tokens), LoadError>) {
-        match loaded {
-            Ok((mut config, tokens)) => {
-                let rules = config.rules.len();
-                let policy = policy(&mut config, &tokens);
-                if config != self.config {
-                    warn!("some changed settings take effect at the next start; the new rules are in force");
-                }
-                self.tokens.send_replace(tokens);
-                self.broker.set_policy(policy);
-                audit::reloaded(rules);
-            }
-            Err(problem) => audit::reload_refused(&problem),
-        }
     }
 
     async fn drain(mut self, mut stop: impl AsyncFnMut()) -> Drain {

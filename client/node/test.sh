@@ -10,6 +10,8 @@ if [ -z "${CARDBROKERD:-}" ]; then
 fi
 CARDBROKERD=$(cd "$(dirname "$CARDBROKERD")" && pwd)/$(basename "$CARDBROKERD")
 export CARDBROKERD
+CARDBROKER_VECTORS=$PWD/proto/conformance
+export CARDBROKER_VECTORS
 cd "$target/clients/node"
 npm run --silent check
 npm run --silent test

@@ -13,6 +13,9 @@ use zeroize::Zeroizing;
 /// The metadata key of the token.
 pub(crate) const TOKEN_METADATA: &str = "authorization";
 
+/// The beginning of a certificate.
+const PEM: &str = "-----BEGIN ";
+
 /// A token for one call. Clones share its bytes, which are wiped with the last one; the transport's own copies are not.
 #[derive(Clone)]
 pub(crate) struct Token(MetadataValue<Ascii>);
@@ -30,10 +33,11 @@ pub struct TokenFileError {
 }
 
 impl Token {
-    /// Reads the token in the file at `path`, which no other user may read or change.
+    /// Reads the token in the file at `path`, which no other user may read or change, unless
+    /// an orchestrator has mounted it as a secret. What follows the first line, a certificate, is not read.
     pub(crate) fn read(path: impl AsRef<Path>) -> Result<Self, TokenFileError> {
         let path = path.as_ref();
-        let text = match private_file::read(path) {
+        let text = match private_file::read_or_mounted(path) {
             Ok(text) => text,
             Err(error) => {
                 let kind = match &error {
@@ -50,7 +54,11 @@ impl Token {
     }
 
     fn parse(text: &str) -> Option<Self> {
-        let token = text.trim();
+        let (token, rest) = text.trim().split_once('\n').unwrap_or((text.trim(), ""));
+        let (token, rest) = (token.trim_end(), rest.trim_start());
+        if !rest.is_empty() && !rest.starts_with(PEM) {
+            return None;
+        }
         if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
             return None;
         }
@@ -83,7 +91,10 @@ mod tests {
         for printed in [format!("{token:?}"), format!("{:?}", token.metadata())] {
             assert!(!printed.contains("secret"), "{printed}");
         }
-        for text in ["", "\n", "two words", "two\nlines", "\u{fc}"] {
+        let pem = "-----BEGIN CERTIFICATE-----\nMII=\n-----END CERTIFICATE-----\n";
+        let followed = Token::parse(&format!("secret\r\n\n{pem}")).unwrap();
+        assert_eq!(followed.metadata().to_str().unwrap(), "Bearer secret");
+        for text in [pem, "", "\n", "two words", "two\nlines", "\u{fc}"] {
             assert!(Token::parse(text).is_none(), "{text}");
         }
     }

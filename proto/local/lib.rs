@@ -2,4 +2,6 @@
 //! the access checks for private files. Does not depend on gRPC.
 
 pub mod private_file;
+#[cfg(unix)]
+mod secret_mount;
 pub mod socket;

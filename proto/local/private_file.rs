@@ -8,6 +8,9 @@ use std::{
 
 use zeroize::Zeroizing;
 
+#[cfg(unix)]
+use crate::secret_mount::is_mounted_secret;
+
 /// The maximum size of a private file, in bytes.
 pub const MAX_PRIVATE_BYTES: u64 = 1 << 20;
 
@@ -39,12 +42,42 @@ pub enum PrivateFileError {
 /// # Errors
 /// [`PrivateFileError`] if the file cannot be used.
 pub fn read(path: &Path) -> Result<Zeroizing<String>, PrivateFileError> {
+    read_checked(path, check_access)
+}
+
+/// Like [`read`]; other users may also read a secret that an orchestrator has mounted: root's own,
+/// on a read-only mount or on a tmpfs for secrets alone. For clients.
+///
+/// # Errors
+/// [`PrivateFileError`] if the file cannot be used.
+pub fn read_or_mounted(path: &Path) -> Result<Zeroizing<String>, PrivateFileError> {
+    read_checked(path, |found| match check_access(found) {
+        Err(PrivateFileError::Loose { .. }) if is_mounted_secret(path, found) => Ok(()),
+        checked => checked,
+    })
+}
+
+/// Like [`read`]; root also reads the files of other users, to edit them or to explain their meaning.
+///
+/// # Errors
+/// [`PrivateFileError`] if the file cannot be used.
+pub fn read_as_administrator(path: &Path) -> Result<Zeroizing<String>, PrivateFileError> {
+    read_checked(path, |found| match check_access(found) {
+        Err(PrivateFileError::Foreign) if is_root() => check_mode(found),
+        checked => checked,
+    })
+}
+
+fn read_checked(
+    path: &Path,
+    check: impl Fn(&Metadata) -> Result<(), PrivateFileError>,
+) -> Result<Zeroizing<String>, PrivateFileError> {
     let file = open(path)?;
     let found = file.metadata()?;
     if !found.is_file() {
         return Err(PrivateFileError::NotRegular);
     }
-    check_access(&found)?;
+    check(&found)?;
     if found.len() > MAX_PRIVATE_BYTES {
         return Err(PrivateFileError::TooLong);
     }
@@ -80,16 +113,42 @@ fn check_access(found: &Metadata) -> Result<(), PrivateFileError> {
     if ![0, rustix::process::geteuid().as_raw()].contains(&found.uid()) {
         return Err(PrivateFileError::Foreign);
     }
+    check_mode(found)
+}
+
+#[cfg(unix)]
+fn check_mode(found: &Metadata) -> Result<(), PrivateFileError> {
+    use std::os::unix::fs::MetadataExt;
     match found.mode() & 0o7777 {
         mode if mode & 0o077 != 0 => Err(PrivateFileError::Loose { mode }),
         _ => Ok(()),
     }
 }
 
+#[cfg(unix)]
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
 /// Other platforms have no mode: the user's folder must protect its files.
 #[cfg(not(unix))]
 fn check_access(_: &Metadata) -> Result<(), PrivateFileError> {
     Ok(())
+}
+
+#[cfg(not(unix))]
+fn check_mode(_: &Metadata) -> Result<(), PrivateFileError> {
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn is_root() -> bool {
+    false
+}
+
+#[cfg(not(unix))]
+fn is_mounted_secret(_: &Path, _: &Metadata) -> bool {
+    false
 }
 
 #[cfg(all(test, unix))]

@@ -90,6 +90,11 @@ pub fn token_entries(text: &str) -> Result<Vec<TokenEntry>, TokenFileError> {
     Ok(entries)
 }
 
+/// Parses the valid lines of a tokens file and skips the others.
+pub fn readable_entries(text: &str) -> impl Iterator<Item = TokenEntry> {
+    text.lines().filter_map(|line| token_entry(line).ok().flatten())
+}
+
 /// Parses a line of a tokens file. Returns `None` for an empty line or a comment.
 ///
 /// # Errors

@@ -6,7 +6,7 @@ use cardbroker_core::caller::TokenId;
 use cardbroker_local::private_file::{self, PrivateFileError};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
-use super::token_file::{TokenEntry, TokenFileError, TokenHash, token_entries, token_hash};
+use super::token_file::{TokenEntry, TokenFileError, TokenHash, readable_entries, token_entries, token_hash};
 
 /// All tokens of a tokens file. An empty list refuses every caller.
 #[derive(Debug, Clone, Default)]
@@ -30,6 +30,8 @@ pub enum TokensError {
         path: PathBuf,
         /// The invalid entry, by its line.
         source: TokenFileError,
+        /// The tokens of the valid lines.
+        readable: Tokens,
     },
 }
 
@@ -49,8 +51,29 @@ impl Tokens {
     /// [`TokensError`] if the file is unreadable, unsafe or invalid.
     pub fn read(path: &Path) -> Result<Self, TokensError> {
         let text = private_file::read(path).map_err(|source| TokensError::File { path: path.into(), source })?;
-        let entries = token_entries(&text).map_err(|source| TokensError::Invalid { path: path.into(), source })?;
-        Ok(entries.into_iter().collect())
+        Self::parse(path, &text)
+    }
+
+    /// Like [`Tokens::read`], for an explanation of their permissions: root also reads another user's file.
+    ///
+    /// # Errors
+    /// The same as of [`Tokens::read`].
+    pub fn read_to_explain(path: &Path) -> Result<Self, TokensError> {
+        let text = private_file::read_as_administrator(path);
+        Self::parse(path, &text.map_err(|source| TokensError::File { path: path.into(), source })?)
+    }
+
+    fn parse(path: &Path, text: &str) -> Result<Self, TokensError> {
+        let invalid = |source| {
+            let readable = readable_entries(text).collect();
+            TokensError::Invalid { path: path.into(), source, readable }
+        };
+        Ok(token_entries(text).map_err(invalid)?.into_iter().collect())
+    }
+
+    /// Returns those of these tokens that are also among `others`, by name and hash.
+    pub fn retained(&self, others: &Self) -> Self {
+        Self(self.0.iter().filter(|token| others.0.contains(token)).cloned().collect())
     }
 
     /// The names and fingerprints of all tokens.
@@ -95,6 +118,16 @@ mod tests {
         }
         assert_eq!(tokens.find(token_hash(b"one").as_bytes()), None, "a hash from the file is not a token");
         assert_eq!(Tokens::default().find(b"one"), None);
+    }
+
+    #[test]
+    fn a_malformed_file_still_tells_its_readable_tokens() {
+        let entry = |name: &str, token: &[u8]| TokenEntry { name: name.into(), hash: token_hash(token) };
+        let before: Tokens = ["a", "b", "c"].map(|name| entry(name, name.as_bytes())).into_iter().collect();
+        let text = format!("{}\nmalformed\n{}\n{}\n", entry("a", b"a"), entry("b", b"new"), entry("d", b"d"));
+        let Err(TokensError::Invalid { readable, .. }) = Tokens::parse(Path::new("t"), &text) else { panic!() };
+        let names = |tokens: Tokens| tokens.ids().map(|id| id.name.to_string()).collect::<Vec<_>>();
+        assert_eq!(names(before.retained(&readable)), ["a"], "b has another hash, c has no line, d is not in force");
     }
 
     #[test]

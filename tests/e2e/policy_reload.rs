@@ -142,12 +142,60 @@ fn a_removed_token_is_refused_and_its_session_ends() -> anyhow::Result<()> {
         let ended = holder.transmit([hex::parse(COUNT)?]).send().await.unwrap_err();
         assert_eq!(ended.reason(), Some(ErrorReason::LeaseRevoked));
         assert_eq!(new.readers().await.unwrap_err().reason(), Some(ErrorReason::Unauthenticated));
-        // A tokens file that others can read is refused whole.
-        fs::set_permissions(&tokens, fs::Permissions::from_mode(0o644))?;
-        reload(&broker, rules, "policy_reload_refused").await?;
         broker.stop()?;
         let refused = audit(&broker, "unauthenticated");
         assert_eq!((refused.len(), &refused[1]["repeated"]), (2, &1.into()), "{refused:#?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_tokens_file_that_is_lost_revokes_all_tokens_until_it_is_back() -> anyhow::Result<()> {
+    tell(async {
+        let rules = "rule = [{ name = 'tokens', principals = ['token:one', 'token:two'], allow = ['all'] }]";
+        let setup = Setup::simulated(2)?.tcp(&["one", "two"])?.configuration(rules).log_level("info");
+        let broker = setup.flag("--log-format=json").start()?;
+        wait_for(&broker, OPEN, ReaderState::Ready).await?;
+        let (one, two) = (broker.tcp_client("one").await?, broker.tcp_client("two").await?);
+        let tokens = broker.folder().join("tokens");
+        let away = broker.folder().join("away");
+
+        // A file that is missing for a moment only changes nothing.
+        let holder = one.open_session(OPEN).open().await?;
+        fs::rename(&tokens, &away)?;
+        broker.signal(rustix::process::Signal::HUP)?;
+        one.readers().await?;
+        fs::rename(&away, &tokens)?;
+        reload(&broker, rules, "policy_reloaded").await?;
+        holder.transmit([hex::parse(COUNT)?]).send().await?;
+
+        // Open to others: no token is valid, and its session ends.
+        fs::set_permissions(&tokens, fs::Permissions::from_mode(0o644))?;
+        reload(&broker, rules, "tokens_unusable").await?;
+        let ended = holder.transmit([hex::parse(COUNT)?]).send().await.unwrap_err();
+        assert_eq!(ended.reason(), Some(ErrorReason::LeaseRevoked));
+        for client in [&one, &two] {
+            assert_eq!(client.readers().await.unwrap_err().reason(), Some(ErrorReason::Unauthenticated));
+        }
+        assert_eq!(broker.client().await?.readers().await?.len(), 2, "the socket needs no token");
+        assert!(broker.settled_log().contains("no token is valid"));
+
+        // It is found again without a signal.
+        fs::set_permissions(&tokens, fs::Permissions::from_mode(0o600))?;
+        let back = async {
+            while one.readers().await.is_err() {
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(crate::world::LONG, back).await?;
+
+        // A malformed line: nothing new is in force, and a token without a line is not valid any more.
+        let text = fs::read_to_string(&tokens)?;
+        let of_two: String = text.split_inclusive('\n').filter(|line| line.starts_with("two ")).collect();
+        fs::write(&tokens, format!("malformed\n{of_two}"))?;
+        reload(&broker, rules, "policy_reload_refused").await?;
+        assert_eq!(one.readers().await.unwrap_err().reason(), Some(ErrorReason::Unauthenticated));
+        assert_eq!(two.readers().await?.len(), 2);
         Ok(())
     })
 }

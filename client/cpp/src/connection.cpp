@@ -49,6 +49,12 @@ std::string read_token(const std::string& file) {
     const char* const blank = " \t\r\n\v\f";
     token.erase(0, token.find_first_not_of(blank));
     token.erase(token.find_last_not_of(blank) + 1);
+    // A certificate may follow.
+    const std::size_t line_end = token.find('\n');
+    const std::size_t after = line_end == std::string::npos ? line_end : token.find_first_not_of(blank, line_end);
+    if (after != std::string::npos && token.compare(after, 11, "-----BEGIN ") == 0) {
+        token.erase(token.find_last_not_of(blank, line_end) + 1);
+    }
     if (token.empty() || !is_visible(token)) {
         throw unusable("holds no token: one line of visible ASCII, as made by \"cardbroker token new\"");
     }

@@ -9,6 +9,8 @@
 #include <cstdio>
 #include <system_error>
 
+#include "secret_mount.h"
+
 namespace cardbroker {
 
 namespace {
@@ -18,10 +20,10 @@ constexpr std::size_t max_private_bytes = 1 << 20;
 std::string cannot_be_read() { return "cannot be read: " + std::generic_category().message(errno); }
 
 /// The problem of the file; empty if it may be used.
-std::string problem_of(const struct stat& file) {
+std::string problem_of(const std::string& path, const struct stat& file) {
     if (!S_ISREG(file.st_mode)) return "is not a regular file";
     if (file.st_uid != 0 && file.st_uid != geteuid()) return "belongs to another user: change its owner with chown";
-    if ((file.st_mode & 077) != 0) {
+    if ((file.st_mode & 077) != 0 && !is_mounted_secret(path, file)) {
         char mode[8];
         std::snprintf(mode, sizeof mode, "%04o", static_cast<unsigned>(file.st_mode & 07777));
         return std::string("is open to others (its mode is ") + mode + "): chmod 600 it";
@@ -55,7 +57,7 @@ std::string read_private_file(const std::string& path, std::string& problem) {
         problem = cannot_be_read();
         return {};
     }
-    problem = ::fstat(descriptor, &file) == 0 ? problem_of(file) : cannot_be_read();
+    problem = ::fstat(descriptor, &file) == 0 ? problem_of(path, file) : cannot_be_read();
     std::string text;
     if (problem.empty()) text = read(descriptor, static_cast<std::size_t>(file.st_size), problem);
     ::close(descriptor);

@@ -5,8 +5,8 @@
 
 namespace cardbroker {
 
-/// Reads a regular file of this user or root without access for others. Otherwise returns nothing and describes the
-/// problem in `problem`.
+/// Reads a regular file of this user or root without access for others, or a secret mounted by an orchestrator.
+/// Otherwise returns nothing and describes the problem in `problem`.
 std::string read_private_file(const std::string& path, std::string& problem);
 
 }  // namespace cardbroker

@@ -9,6 +9,7 @@
 #include "broker.h"
 #include "pipeline.h"
 #include "random.h"
+#include "secret_mount.h"
 #include "times.h"
 
 namespace cardbroker::tests {
@@ -25,6 +26,29 @@ TEST_CASE("the variable wins, then the runtime folder, then the default") {
     const std::string socket = Endpoint::from_environment().address();
     const std::string expected = getuid() == 0 ? "/run/cardbroker" : "/tmp/cardbroker-" + std::to_string(getuid());
     CHECK(socket == expected + "/cardbroker.sock");
+}
+
+TEST_CASE("only mounts for secrets are taken for them") {
+    // The same as in proto/conformance/secret_mounts.json.
+    const std::string mounts =
+        "22 1 254:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw\n"
+        "25 22 0:23 / /run rw shared:5 - tmpfs tmpfs rw,mode=755\n"
+        "30 25 0:40 / /run/secrets rw,relatime - tmpfs tmpfs rw\n"
+        "31 25 0:41 / /run/credentials/app.service ro,nosuid - ramfs ramfs rw\n"
+        "32 22 254:1 /srv/token /etc/app/token ro,relatime - ext4 /dev/vda1 rw\n"
+        "33 22 0:42 / /mnt/my\\040secrets rw,relatime - tmpfs tmpfs rw\n"
+        "34 22 254:2 / /media/disc rw,relatime - iso9660 /dev/sr0 ro\n";
+    const auto accepts = [&](const char* folder, const char* file) { return is_secret_mount(mounts, folder, file); };
+    CHECK(accepts("/run/secrets", "/run/secrets/..2026/token"));
+    CHECK(accepts("/mnt/my secrets", "/mnt/my secrets/token"));
+    CHECK(accepts("/run/credentials/app.service", "/run/credentials/app.service/token"));
+    CHECK(accepts("/etc/app", "/etc/app/token"));
+    CHECK(accepts("/media/disc/a", "/media/disc/a/token"));
+    CHECK_FALSE(accepts("/run", "/run/token"));
+    CHECK_FALSE(accepts("/run/secrets/app", "/run/secrets/app/token"));
+    CHECK_FALSE(accepts("/run/secrets2", "/run/secrets2/token"));
+    CHECK_FALSE(accepts("/run/secrets", "/etc/other/token"));
+    CHECK_FALSE(accepts("/srv/me", "/run/credentials/app.service/token"));
 }
 
 TEST_CASE("enums print their short names, unknown values their numbers") {

@@ -6,6 +6,7 @@ import { open } from "node:fs/promises";
 import { Metadata } from "@grpc/grpc-js";
 
 import { InvalidError, invalid } from "./error.js";
+import { isMountedSecret } from "./secret_mount.js";
 
 /** The environment variable with the key of the isolation group, which a parent may pass to its children. */
 export const GROUP_VARIABLE = "CARDBROKER_GROUP";
@@ -52,14 +53,15 @@ async function readToken(path: string): Promise<string> {
     }
     throw unfit(error.code === "ENOENT" ? "there is no such file" : `cannot be read (${error.code})`);
   });
-  const token = text.trim();
-  if (!/^[\x21-\x7e]+$/.test(token)) {
+  // A certificate may follow.
+  const token = /^([\x21-\x7e]+)(?:\s*\n\s*-----BEGIN [^]*)?$/.exec(text.trim())?.[1];
+  if (token === undefined) {
     throw unfit("holds no token: one line of visible ASCII");
   }
   return token;
 }
 
-/** Reads a regular file of this user or root without access for others. */
+/** Reads a regular file of this user or root without access for others, or a secret mounted by an orchestrator. */
 async function readPrivate(path: string, unfit: (problem: string) => InvalidError): Promise<string> {
   // A pipe without a writer would block.
   const file = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
@@ -72,7 +74,7 @@ async function readPrivate(path: string, unfit: (problem: string) => InvalidErro
     if (user !== undefined && found.uid !== 0 && found.uid !== user) {
       throw unfit("belongs to another user: change its owner with chown");
     }
-    if (user !== undefined && (found.mode & 0o077) !== 0) {
+    if (user !== undefined && (found.mode & 0o077) !== 0 && !(await isMountedSecret(path, found))) {
       const mode = (found.mode & 0o7777).toString(8).padStart(4, "0");
       throw unfit(`is open to others (its mode is ${mode}): chmod 600 it`);
     }

@@ -77,6 +77,12 @@ test("the token is for TCP only and read each time", async (test) => {
     calls.map((metadata) => metadata.get("authorization")),
     [["Bearer first"], ["Bearer second"]],
   );
+  const pem = "-----BEGIN CERTIFICATE-----\nMII=\n-----END CERTIFICATE-----\n";
+  writeFileSync(tokenFile, `second\r\n${pem}`);
+  await fails(FailedError, client.openSession(READER));
+  assert.deepEqual(calls.at(-1)?.get("authorization"), ["Bearer second"]);
+  writeFileSync(tokenFile, pem);
+  assert((await fails(InvalidError, client.readers())).message.includes("holds no token"));
   writeFileSync(tokenFile, "\n");
   assert((await fails(InvalidError, client.readers())).message.includes("holds no token"));
   writeFileSync(tokenFile, "two\nlines");

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 import cardbroker
 from cardbroker._endpoint import Settings, default_socket
+from cardbroker._secret_mount import is_secret_mount
 
 
 def test_the_argument_wins_then_the_variable_then_the_default_socket() -> None:
@@ -61,6 +63,13 @@ def test_a_token_file_that_is_open_to_others_is_refused(tmp_path: Path, mode: in
         cardbroker.connect("http://127.0.0.1:1", token_file=file)
     assert caught.value.field_violations[0].field == "authorization"
     assert "secret" not in str(caught.value)
+
+
+def test_only_mounts_for_secrets_are_taken_for_them() -> None:
+    vectors = json.loads((Path(__file__).parents[3] / "proto/conformance/secret_mounts.json").read_text())
+    for case in vectors["cases"]:
+        mounts, folder, file = "\n".join(vectors["mounts"]), Path(case["folder"]), Path(case["file"])
+        assert is_secret_mount(mounts, folder, file) == case["accepted"], case
 
 
 def test_a_token_file_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

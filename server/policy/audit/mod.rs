@@ -10,7 +10,7 @@ use cardbroker_core::{
     caller::{Caller, Principal},
     error::{Cause, Failure},
 };
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 pub use self::trail::{AuditCounts, AuditTrail};
 
@@ -62,6 +62,11 @@ pub fn reloaded(rules: usize) {
 /// Records that new rules were refused and the old ones stay in force.
 pub fn reload_refused(problem: &dyn std::error::Error) {
     warn!(target: TARGET, event = "policy_reload_refused", problem = %problem);
+}
+
+/// Records that the tokens file cannot be used, and no token is valid.
+pub fn tokens_unusable(problem: &dyn std::error::Error) {
+    error!(target: TARGET, event = "tokens_unusable", problem = %problem);
 }
 
 /// The fields of a caller in a record: the principal, and the process if it is known.

@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from cardbroker._errors import EndpointError, InvalidError
+from cardbroker._secret_mount import is_mounted_secret
 
 ENDPOINT_VARIABLE = "CARDBROKER_ENDPOINT"
 """The environment variable with the broker's endpoint: `unix:/path` or `http://127.0.0.1:port`."""
@@ -128,21 +129,26 @@ def default_socket(environment: Mapping[str, str], uid: int) -> str:
 
 def _token(file: Path) -> str:
     try:
-        token = _private_bytes(file).decode("ascii").strip()
+        text = _private_bytes(file).decode("ascii")
     except OSError as error:
         raise InvalidError("authorization", f"the token file {file} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        token = ""
+        text = ""
     except ValueError as error:
         raise InvalidError("authorization", f"the token file {file} {error}") from None
-    if not token or not all("!" <= character <= "~" for character in token):
-        text = f'the token file {file} holds no token: one line of visible ASCII, as made by "cardbroker token new"'
-        raise InvalidError("authorization", text)
-    return token
+    # A certificate may follow.
+    found = re.fullmatch(r"([!-~]+)(\s*\n\s*-----BEGIN .*)?", text.strip(), re.DOTALL)
+    if not found:
+        message = f'the token file {file} holds no token: one line of visible ASCII, as made by "cardbroker token new"'
+        raise InvalidError("authorization", message)
+    return found[1]
 
 
 def _private_bytes(file: Path) -> bytes:
-    """Reads a regular file of this user or root without access for others; `ValueError` names the problem."""
+    """Reads a regular file of this user or root without access for others, or a secret mounted by an orchestrator.
+
+    `ValueError` names the problem.
+    """
     # A pipe without a writer would block.
     descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
@@ -152,7 +158,7 @@ def _private_bytes(file: Path) -> bytes:
             raise ValueError("is not a regular file")
         if found.st_uid not in (0, os.geteuid()):
             raise ValueError("belongs to another user: change its owner with chown")
-        if mode & 0o077:
+        if mode & 0o077 and not is_mounted_secret(file, found):
             raise ValueError(f"is open to others (its mode is {mode:04o}): chmod 600 it")
         if found.st_size > MAX_PRIVATE_BYTES:
             raise ValueError("is longer than 1 MiB")
