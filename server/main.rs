@@ -10,6 +10,7 @@ use cardbroker_server::{
     caller::tokens::Tokens,
     config::Config,
     listen::{BindError, Bound},
+    policy::explain::Question,
     process::{
         flags::{Command, Exit, Flags, PolicyCommand},
         hardening,
@@ -33,7 +34,7 @@ fn main() -> ExitCode {
     }
     let flags = Flags::parse();
     if let Some(Command::Token(arguments)) = &flags.command {
-        return arguments.run(flags.tokens.as_deref(), &mut io::stdout(), &mut io::stderr());
+        return arguments.run(|| flags.tokens_file(), &mut io::stdout(), &mut io::stderr());
     }
     match run(&flags) {
         Ok(exit) => exit.into(),
@@ -50,12 +51,13 @@ fn run(flags: &Flags) -> Result<Exit, Problem> {
     if flags.print_example_config {
         return print(Config::example());
     }
-    let (mut config, tokens) = load(flags).map_err(|problem| (Exit::Config, problem.into()))?;
+    if let Some(Command::Policy(PolicyCommand::Check(question))) = &flags.command {
+        let answer = explain(flags, question).map_err(|problem| (Exit::Config, problem.into()))?;
+        return print(&answer);
+    }
+    let (config, tokens) = load(flags).map_err(|problem| (Exit::Config, problem.into()))?;
     if flags.check_config {
         return print(&config.to_string());
-    }
-    if let Some(Command::Policy(PolicyCommand::Check(question))) = &flags.command {
-        return print(&question.answer(&server::policy(&mut config, &tokens)));
     }
     let _flush_at_end = telemetry::init(&config.log).map_err(|problem| match problem {
         TelemetryError::Filter(_) => (Exit::Config, problem.into()),
@@ -88,6 +90,13 @@ fn load(flags: &Flags) -> Result<(Config, Tokens), LoadError> {
     let config = flags.settings()?;
     let tokens = server::load_tokens(&config)?;
     Ok((config, tokens))
+}
+
+/// Answers a question about the rules. Of the tokens it needs the names only.
+fn explain(flags: &Flags, question: &Question) -> Result<String, LoadError> {
+    let mut config = flags.settings()?;
+    let tokens = server::load_tokens_to_explain(&config)?;
+    Ok(question.answer(&server::policy(&mut config, &tokens)))
 }
 
 fn print(text: &str) -> Result<Exit, Problem> {

@@ -19,6 +19,14 @@ pub enum ConfigError {
         /// The error of the operating system.
         source: io::Error,
     },
+    /// Other users may change the file.
+    #[error("{}: {problem}", path.display())]
+    Unsafe {
+        /// The path of the configuration file.
+        path: PathBuf,
+        /// The problem of its access, and the remedy.
+        problem: &'static str,
+    },
     /// The file contains a mistake, the first of which is reported.
     #[error("{}:{line}:{column}: {}{message}", path.display(), prefix(key.as_deref()))]
     Invalid {

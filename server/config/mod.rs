@@ -8,7 +8,9 @@ mod value;
 use std::{
     collections::HashMap,
     ffi::OsString,
-    fmt, fs, io,
+    fmt,
+    fs::{File, Metadata},
+    io,
     path::{Path, PathBuf},
 };
 
@@ -23,6 +25,8 @@ pub use self::{
     value::{Instruction, LogFilter, SocketGroup},
 };
 use self::{error::Document, reader::ReaderRule, value as v};
+#[cfg(unix)]
+use crate::policy::accounts::own_user;
 
 /// The system's configuration, read when the user has none.
 const SYSTEM_FILE: &str = "/etc/cardbroker/cardbrokerd.toml";
@@ -64,13 +68,25 @@ impl Config {
     /// without that variable) and `/etc/cardbroker/cardbrokerd.toml`, or else takes the defaults.
     ///
     /// # Errors
-    /// The file cannot be read (a missing `path` included), or the first mistake in it.
+    /// The file cannot be read (a missing `path` included), another user may change it, or the first mistake in it.
     pub fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
+        Self::load_checked(path, access_problem)
+    }
+
+    /// Like [`Config::load`], for an explanation of its rules or an edit of the tokens file: it may be any user's.
+    ///
+    /// # Errors
+    /// The file cannot be read (a missing `path` included), or the first mistake in it.
+    pub fn load_to_explain(path: Option<&Path>) -> Result<Self, ConfigError> {
+        Self::load_checked(path, |_| None)
+    }
+
+    fn load_checked(path: Option<&Path>, check: AccessCheck) -> Result<Self, ConfigError> {
         if let Some(path) = path {
-            return Self::read(path);
+            return Self::read(path, check);
         }
         for path in candidates(std::env::var_os("XDG_CONFIG_HOME"), std::env::var_os("HOME")) {
-            match Self::read(&path) {
+            match Self::read(&path, check) {
                 Err(ConfigError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
                 found => return found,
             }
@@ -78,8 +94,15 @@ impl Config {
         Ok(Self::default())
     }
 
-    fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.into(), source })?;
+    fn read(path: &Path, check: AccessCheck) -> Result<Self, ConfigError> {
+        let read = || {
+            let file = File::open(path)?;
+            Ok((file.metadata()?, io::read_to_string(file)?))
+        };
+        let (found, text) = read().map_err(|source| ConfigError::Read { path: path.into(), source })?;
+        if let Some(problem) = check(&found) {
+            return Err(ConfigError::Unsafe { path: path.into(), problem });
+        }
         Self::parse(path, &text)
     }
 
@@ -142,6 +165,29 @@ impl fmt::Display for Config {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&toml::to_string(self).map_err(|_| fmt::Error)?)
     }
+}
+
+/// Finds the problem of a configuration file with this owner and mode; `None` if it has none.
+type AccessCheck = fn(&Metadata) -> Option<&'static str>;
+
+#[cfg(unix)]
+fn access_problem(found: &Metadata) -> Option<&'static str> {
+    use std::os::unix::fs::MetadataExt;
+    if !found.is_file() {
+        None
+    } else if ![0, own_user()].contains(&found.uid()) {
+        Some("belongs to another user, who could change its rules: change its owner with chown")
+    } else if found.mode() & 0o022 != 0 {
+        Some("can be written by others, who could change its rules: chmod go-w it")
+    } else {
+        None
+    }
+}
+
+/// Other platforms have no mode: the user's folder must protect its files.
+#[cfg(not(unix))]
+fn access_problem(_: &Metadata) -> Option<&'static str> {
+    None
 }
 
 fn candidates(xdg_config_home: Option<OsString>, home: Option<OsString>) -> impl Iterator<Item = PathBuf> {

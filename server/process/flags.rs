@@ -84,7 +84,7 @@ pub enum Command {
     Policy(PolicyCommand),
     /// Create, list and remove tokens for the broker's TCP port.
     ///
-    /// Changes only the tokens file; the configuration is not read.
+    /// Changes only the tokens file that the configuration names (listen.tokens).
     Token(TokenArguments),
 }
 
@@ -104,7 +104,9 @@ impl Flags {
     /// # Errors
     /// The same as of [`Config::load`].
     pub fn settings(&self) -> Result<Config, ConfigError> {
-        let mut config = Config::load(self.config.as_deref())?;
+        let file = self.config.as_deref();
+        // An administrator may ask about the broker of another user.
+        let mut config = if self.command.is_some() { Config::load_to_explain(file)? } else { Config::load(file)? };
         override_with(&mut config.listen.socket, &self.socket);
         config.listen.tcp = self.tcp.or(config.listen.tcp);
         override_with(&mut config.listen.tokens, &self.tokens);
@@ -113,6 +115,14 @@ impl Flags {
         override_with(&mut config.log.format, &self.log_format);
         override_with(&mut config.shutdown.grace, &self.grace);
         Ok(config)
+    }
+
+    /// Returns the tokens file of the flags, or else of the configuration.
+    ///
+    /// # Errors
+    /// The same as of [`Config::load`].
+    pub fn tokens_file(&self) -> Result<PathBuf, ConfigError> {
+        self.tokens.clone().map_or_else(|| Ok(self.settings()?.listen.tokens), Ok)
     }
 }
 

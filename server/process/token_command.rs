@@ -1,5 +1,5 @@
-//! `cardbroker token`: creates, lists and removes the tokens of TCP clients. It changes only the tokens file and needs
-//! no running broker.
+//! `cardbroker token`: creates, lists and removes the tokens of TCP clients. It changes only the tokens file that the
+//! configuration names, and needs no running broker.
 
 use std::{
     fs::{self, OpenOptions},
@@ -14,7 +14,10 @@ use serde::Serialize;
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use crate::caller::token_file::{TokenEntry, default_tokens, is_token_name, token_entries, token_entry, token_hash};
+use crate::{
+    caller::token_file::{TokenEntry, is_token_name, token_entries, token_entry, token_hash},
+    config::ConfigError,
+};
 
 /// Random bytes of a new token.
 const TOKEN_BYTES: usize = 32;
@@ -59,8 +62,7 @@ enum TokenCommand {
 
 #[derive(Debug, Clone, clap::Args)]
 struct TokensFile {
-    /// The broker's tokens file (its listen.tokens) [default: ~/.config/cardbroker/tokens, for root
-    /// /etc/cardbroker/tokens].
+    /// The broker's tokens file [default: listen.tokens of the broker's configuration].
     #[arg(long, value_name = "FILE")]
     tokens: Option<PathBuf>,
 }
@@ -102,18 +104,25 @@ impl Failure {
 }
 
 impl TokenArguments {
-    /// Runs the command on the tokens file, and writes the result or the failure. `tokens` is the daemon's own flag,
-    /// which counts if the command sets no file. Returns the exit code.
-    pub fn run(&self, tokens: Option<&Path>, out: &mut dyn Write, err: &mut dyn Write) -> ExitCode {
+    /// Runs the command on the tokens file, and writes the result or the failure. `configured` is the daemon's own
+    /// file, which counts if the command names none. Returns the exit code.
+    pub fn run(
+        &self,
+        configured: impl Fn() -> Result<PathBuf, ConfigError>,
+        out: &mut dyn Write,
+        err: &mut dyn Write,
+    ) -> ExitCode {
         let screen = &mut Screen { out, err, json: self.json };
-        let path = |file: &TokensFile| {
-            file.tokens.clone().or_else(|| tokens.map(Path::to_owned)).unwrap_or_else(default_tokens)
+        let path = |file: &TokensFile| match &file.tokens {
+            Some(path) => Ok(path.clone()),
+            None => configured().map_err(|problem| Failure::Usage(format!("{problem} (or name it: --tokens FILE)"))),
         };
-        let done = match &self.command {
-            TokenCommand::New { name, out, file } => new(name.clone(), out.as_deref(), &path(file), screen),
-            TokenCommand::List { file } => list(&path(file), screen),
-            TokenCommand::Remove { name, file } => remove(name, &path(file), screen),
+        let mut run = || match &self.command {
+            TokenCommand::New { name, out, file } => new(name.clone(), out.as_deref(), &path(file)?, screen),
+            TokenCommand::List { file } => list(&path(file)?, screen),
+            TokenCommand::Remove { name, file } => remove(name, &path(file)?, screen),
         };
+        let done = run();
         done.map_or_else(
             |failure| {
                 failure.report(self.json, screen.err);
@@ -135,7 +144,7 @@ struct Screen<'a> {
 }
 
 fn new(name: String, out: Option<&Path>, tokens: &Path, screen: &mut Screen<'_>) -> Result<(), Failure> {
-    let text = match private_file::read(tokens) {
+    let text = match private_file::read_as_administrator(tokens) {
         Err(PrivateFileError::Io(error)) if error.kind() == io::ErrorKind::NotFound => Zeroizing::default(),
         read => read.map_err(|error| unusable(tokens, &error))?,
     };
@@ -180,7 +189,7 @@ fn new(name: String, out: Option<&Path>, tokens: &Path, screen: &mut Screen<'_>)
 }
 
 fn list(tokens: &Path, screen: &mut Screen<'_>) -> Result<(), Failure> {
-    let text = private_file::read(tokens).map_err(|error| unusable(tokens, &error))?;
+    let text = private_file::read_as_administrator(tokens).map_err(|error| unusable(tokens, &error))?;
     let names: Vec<_> = entries(tokens, &text)?.into_iter().map(|entry| entry.name).collect();
     if screen.json {
         write_line(screen.out, &names)?;
@@ -191,7 +200,7 @@ fn list(tokens: &Path, screen: &mut Screen<'_>) -> Result<(), Failure> {
 }
 
 fn remove(name: &str, tokens: &Path, screen: &mut Screen<'_>) -> Result<(), Failure> {
-    let text = private_file::read(tokens).map_err(|error| unusable(tokens, &error))?;
+    let text = private_file::read_as_administrator(tokens).map_err(|error| unusable(tokens, &error))?;
     if !entries(tokens, &text)?.iter().any(|entry| entry.name == name) {
         return Err(Failure::Usage(format!("{} has no token {name}", tokens.display())));
     }
@@ -252,13 +261,15 @@ mod tests {
     use clap::{Args, FromArgMatches};
 
     use super::*;
+    use crate::caller::token_file::default_tokens;
 
     /// The exit code, standard output and standard error.
     fn run(arguments: &[&str], tokens: Option<&Path>) -> (ExitCode, String, String) {
         let command = TokenArguments::augment_args(clap::Command::new("token").no_binary_name(true));
         let matches = command.try_get_matches_from(arguments).unwrap();
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        let exit = TokenArguments::from_arg_matches(&matches).unwrap().run(tokens, &mut out, &mut err);
+        let configured = || Ok(tokens.map_or_else(default_tokens, Path::to_owned));
+        let exit = TokenArguments::from_arg_matches(&matches).unwrap().run(configured, &mut out, &mut err);
         (exit, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
     }
 

@@ -3,7 +3,10 @@
 use std::{
     fs,
     io::{Read, Write},
-    os::unix::{fs::MetadataExt, net::UnixStream},
+    os::unix::{
+        fs::{MetadataExt, PermissionsExt},
+        net::UnixStream,
+    },
     path::Path,
     process::Command,
     time::{Duration, Instant},
@@ -137,9 +140,18 @@ fn a_configuration_mistake_is_one_line_and_nothing_starts() -> anyhow::Result<()
         ),
         ("[listen]\nsocket_group = \"no-such-group\"", "2:16: listen.socket_group: there is no group `no-such-group`"),
         ("[[reader]]\nmatch = \"a(\"", "2:9: reader[0].match: not a regular expression"),
+        (
+            "[[rule]]\nname = \"a\"\nprincipals = [\"anyone\", \"gid:7\"]\ndeny = [\"session\"]",
+            "3:1: rule[0].principals: a process can leave its group and evade a rule that denies: deny its users",
+        ),
     ] {
         fs::write(&path, text)?;
         refused(expected)?;
+    }
+    fs::write(&path, "")?;
+    for mode in [0o620, 0o602] {
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
+        refused(" can be written by others, who could change its rules: chmod go-w it")?;
     }
     Ok(())
 }

@@ -31,12 +31,12 @@ socket_mode = "0666"
 
 [[rule]]
 name = "no resets"
-principals = ["gid:4050"]
+principals = ["uid:4002"]
 deny = ["reset"]
 
 [[rule]]
 name = "no PIN"
-principals = ["gid:4050"]
+principals = ["uid:4002"]
 deny = ["session"]
 commands = [{ instruction = "2x", application = "F04341524401" }]
 

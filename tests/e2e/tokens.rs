@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, Permissions},
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{MetadataExt, PermissionsExt, chown},
     path::Path,
 };
 
@@ -10,6 +10,7 @@ use cardbroker_client::ReaderState;
 use cardbroker_tests::harness::{
     broker::Setup,
     run::{cardbroker, run},
+    users::may_become_others,
 };
 
 use crate::{
@@ -79,6 +80,35 @@ fn tokens_are_made_listed_and_removed() -> anyhow::Result<()> {
     fs::set_permissions(&file, Permissions::from_mode(0o644))?;
     let loose = run(&["new", "d", "--tokens", tokens])?;
     assert!(loose.code == Some(2) && loose.err.contains("chmod 600"), "{loose:?}");
+    Ok(())
+}
+
+#[test]
+fn the_configuration_names_the_tokens_file() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (config, tokens) = (folder.path().join("c.toml"), folder.path().join("mine"));
+    let rule = "[[rule]]\nname = \"a\"\nprincipals = [\"token:a\"]\nallow = [\"see\"]";
+    fs::write(&config, format!("[listen]\ntcp = \"127.0.0.1:0\"\ntokens = \"{}\"\n{rule}", tokens.display()))?;
+    let config = config.to_str().unwrap();
+    let run = |arguments: &[&str]| run(&mut cardbroker("nowhere", &[arguments, &["--config", config]].concat())?);
+    let made = run(&["token", "new", "a"])?;
+    assert!(made.code == Some(0) && fs::read_to_string(&tokens)?.starts_with("a "), "{made:?}");
+    assert_eq!(run(&["token", "list"])?.out, "a\n");
+    let explained = run(&["policy", "check", "--as", "token:a"])?;
+    assert!(explained.out.contains("see           allowed  rule \"a\""), "{explained:?}");
+    if may_become_others()? {
+        // Root administers the broker of another user.
+        chown(&tokens, Some(4001), None)?;
+        assert_eq!(run(&["policy", "check", "--as", "token:a"])?.out, explained.out);
+        assert_eq!(run(&["token", "new", "b"])?.code, Some(0));
+        assert_eq!((fs::metadata(&tokens)?.uid(), run(&["token", "list"])?.out), (4001, "a\nb\n".into()));
+    }
+    fs::write(config, "[listen")?;
+    let broken = run(&["token", "list"])?;
+    assert!(
+        broken.code == Some(2) && broken.err.contains("c.toml:1:8: ") && broken.err.contains("--tokens FILE"),
+        "{broken:?}"
+    );
     Ok(())
 }
 

@@ -71,6 +71,11 @@ impl PrincipalPattern {
         Ok(Self { text, who })
     }
 
+    /// Whether it is a group, whose members can leave it.
+    pub(super) fn is_group(&self) -> bool {
+        matches!(self.who, Who::Group { .. })
+    }
+
     /// Whether the caller is one of these principals.
     pub(super) fn matches(&self, identity: &Identity) -> bool {
         match (&self.who, identity) {

@@ -141,6 +141,10 @@ impl Rule {
             Some(("principals", "is empty: name at least one principal, such as \"user:alice\" or \"anyone\""))
         } else if self.allow.is_empty() == self.deny.is_empty() {
             Some(("name", "a rule has either `allow` or `deny`, with at least one operation"))
+        } else if !self.deny.is_empty() && self.principals.iter().any(PrincipalPattern::is_group) {
+            let remedy = "a process can leave its group and evade a rule that denies: deny its users (\"user:alice\"), \
+                          or write a rule that allows only the others";
+            Some(("principals", remedy))
         } else if !self.commands.is_empty() && !runs_commands {
             Some(("commands", "is only for rules with transmit or session"))
         } else if self.share > 1 && (self.allow.is_empty() || !runs_commands) {

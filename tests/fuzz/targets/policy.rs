@@ -173,16 +173,24 @@ impl Rule {
         self.commands.iter().filter(|pattern| sends && !pattern.is_empty()).collect()
     }
 
+    /// A rule that denies names no group.
+    fn principals(&self) -> impl Iterator<Item = Who> {
+        let allow = self.allow;
+        [self.first].into_iter().chain(self.others.iter().copied()).map(move |one| match one {
+            Who::Group(user) if !allow => Who::User(user),
+            one => one,
+        })
+    }
+
     fn concerns(&self, who: &Identity, reader: usize) -> bool {
-        let principals = [self.first].into_iter().chain(self.others.iter().copied());
         let readers: Vec<_> =
             self.readers.into_iter().flatten().map(|index| pick(&PATTERNS, index).1[reader]).collect();
-        principals.into_iter().any(|one| one.is(who)) && (readers.is_empty() || readers.contains(&true))
+        self.principals().any(|one| one.is(who)) && (readers.is_empty() || readers.contains(&true))
     }
 
     fn write(&self, number: usize, text: &mut String) -> std::fmt::Result {
         let quoted = |texts: Vec<String>| format!("[\"{}\"]", texts.join("\", \""));
-        let principals = [self.first].into_iter().chain(self.others.iter().copied()).map(Who::text).collect();
+        let principals = self.principals().map(Who::text).collect();
         let readers: Vec<_> =
             self.readers.into_iter().flatten().map(|index| pick(&PATTERNS, index).0.to_owned()).collect();
         let operations: Vec<_> = match self.operations & 0x7F {
