@@ -23,7 +23,7 @@ use crate::{
     caller::tokens::{Tokens, TokensError},
     config::{Config, ConfigError},
     grpc::{AuthenticationLayer, Edge, IntakeLayer},
-    listen::{Bound, SocketGuard, http2_server},
+    listen::{Bound, SocketGuard, http2_server, system_broker},
     policy::{
         accounts::own_user,
         audit::{AuditCounts, AuditTrail},
@@ -204,6 +204,12 @@ impl Server {
             .add_service(reflection().build_v1alpha()?);
         let serving = tokio::spawn(router.serve_with_incoming_shutdown(incoming, draining.clone().cancelled_owned()));
         info!(socket = %config.listen.socket.display(), tcp, "serving");
+        if let Some(other) = system_broker(&config.listen.socket) {
+            warn!(
+                socket = %other.display(),
+                "the system's broker serves, too: a reader belongs to the broker that takes it first"
+            );
+        }
         Ok(Self { config, tokens, broker, tasks, counts, health, draining, serving, socket })
     }
 

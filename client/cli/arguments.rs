@@ -17,7 +17,7 @@ use crate::{
 #[command(name = "cardbroker", version, after_long_help = HELP)]
 pub(crate) struct Arguments {
     /// The broker's address: unix:/path or http://127.0.0.1:port. [default: the variable CARDBROKER_ENDPOINT, then the
-    /// default socket]
+    /// user's socket, then the system's]
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) endpoint: Option<Endpoint>,
     /// File with the token for the broker's TCP port. [default: the variable CARDBROKER_TOKEN_FILE]

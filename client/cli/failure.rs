@@ -5,7 +5,7 @@ use std::{
     process::ExitCode,
 };
 
-use cardbroker_client::{Delivery, Error, ErrorReason};
+use cardbroker_client::{Delivery, Distrust, Error, ErrorReason, Finding};
 
 use super::{json, printable};
 
@@ -134,10 +134,7 @@ const RAN: &str = "; the command ran, its answer is lost: check the card's state
 /// The next step for the user, where the error's own message does not say it.
 fn advice(error: &Error) -> String {
     match error {
-        Error::NotRunning { kind: io::ErrorKind::PermissionDenied, .. } => {
-            ": give this user access by the broker's listen.socket_group or listen.socket_mode".to_owned()
-        }
-        Error::NotRunning { .. } => ": start it with \"cardbrokerd\", or give its address with --endpoint".to_owned(),
+        Error::NotRunning { .. } => error.finding().map(next_step).unwrap_or_default().to_owned(),
         Error::TokenFile(file) if file.kind == Some(io::ErrorKind::NotFound) => {
             ": make one with \"cardbroker token new NAME --out FILE\"".to_owned()
         }
@@ -155,8 +152,28 @@ fn advice(error: &Error) -> String {
     }
 }
 
+/// The next step after the finding that ended the search for a broker.
+fn next_step(finding: &Finding) -> &'static str {
+    match finding {
+        Finding::Missing | Finding::Refused(_) => {
+            ": start it with \"cardbrokerd\", or give its address with --endpoint"
+        }
+        Finding::Forbidden(_) => ": give this user access by the broker's listen.socket_group or listen.socket_mode",
+        Finding::Untrusted(Distrust::NotOwn(..)) => {
+            ": set XDG_RUNTIME_DIR to this user's own folder, unset it, or give the broker's address with --endpoint"
+        }
+        Finding::Untrusted(_) => {
+            ": another user could be there; correct that, or give the broker's address with --endpoint to trust it"
+        }
+        Finding::TooLong => ": start the broker with a shorter --socket",
+        _ => ": see the broker's log, or give its address with --endpoint",
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use cardbroker_client::Tried;
+
     use super::*;
 
     #[test]
@@ -169,11 +186,19 @@ mod tests {
 
     #[test]
     fn no_broker_says_how_to_get_one() {
-        let endpoint = "unix:/run/x.sock".parse().unwrap();
-        let failure = Failure::from(Error::NotRunning { endpoint, kind: io::ErrorKind::NotFound });
-        assert_eq!(failure.exit(), Exit::NoBroker);
-        let expected =
-            "no broker at unix:/run/x.sock: start it with \"cardbrokerd\", or give its address with --endpoint";
-        assert_eq!(failure.message(), expected);
+        let message = |finding| {
+            let tried = vec![Tried { endpoint: "unix:/run/x.sock".parse().unwrap(), finding }];
+            let failure = Failure::from(Error::NotRunning { tried });
+            assert_eq!(failure.exit(), Exit::NoBroker);
+            failure.message()
+        };
+        let expected = "no broker at unix:/run/x.sock (no such file): start it with \"cardbrokerd\", or give its \
+                        address with --endpoint";
+        assert_eq!(message(Finding::Missing), expected);
+        for finding in
+            [Finding::TooLong, Finding::Failed(io::ErrorKind::TimedOut), Finding::Failed(io::ErrorKind::Other)]
+        {
+            assert!(!message(finding.clone()).contains("start it"), "{finding:?}");
+        }
     }
 }

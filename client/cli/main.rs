@@ -88,10 +88,12 @@ async fn connect(
     token_file: Option<PathBuf>,
     connect_timeout: Duration,
 ) -> Result<Client, Error> {
-    let endpoint = endpoint.map_or_else(Endpoint::from_environment, Ok)?;
     let mut options = ConnectOptions { connect_timeout, ..ConnectOptions::from_environment() };
     options.token_file = token_file.or(options.token_file);
-    Client::connect_with(endpoint, options).await
+    match endpoint {
+        Some(endpoint) => Client::connect_with(endpoint, options).await,
+        None => Client::find(options).await,
+    }
 }
 
 /// A text from outside on one line, without control characters.

@@ -8,6 +8,17 @@ const HEADINGS: [&str; 5] = ["NAME", "STATE", "PROTOCOL", "ATR", "DISPLAY NAME"]
 
 pub(crate) async fn run(client: &Client, json: bool, screen: &mut Screen<'_>) -> Result<(), Failure> {
     let readers = client.readers().await?;
+    if let Some(other) = client.other_broker() {
+        let note = format!(
+            "these are the readers of {}; the system's broker answers at {other}, too: see its readers with \
+             --endpoint {other}",
+            client.endpoint()
+        );
+        match json {
+            true => json::write_line(screen.err, &serde_json::json!({ "note": note }))?,
+            false => writeln!(screen.err, "cardbroker: {}", printable(&note))?,
+        }
+    }
     if json {
         json::write_line(screen.out, &readers.iter().map(json::reader).collect::<Vec<_>>())?;
     } else if readers.is_empty() {

@@ -2,6 +2,7 @@
 
 use std::{env, future::Future, io, path::PathBuf, time::Duration};
 
+use cardbroker_local::socket::Place;
 use cardbroker_proto::{
     GROUP_METADATA, GROUP_VARIABLE, TOKEN_FILE_VARIABLE,
     v1::{GetBrokerRequest, GetReaderRequest, ListReadersRequest, card_broker_service_client::CardBrokerServiceClient},
@@ -16,8 +17,9 @@ use tonic::{
 use tower::service_fn;
 
 use crate::{
-    Broker, Endpoint, Error, OpenSession, Reader, ReaderName, Transmit, Watch, WatchTurn,
+    Broker, Endpoint, Error, Finding, OpenSession, Reader, ReaderName, Transmit, Tried, Watch, WatchTurn,
     error::connect_failure,
+    local,
     repeat::{ConnectRetry, is_lost},
     token::{TOKEN_METADATA, Token},
 };
@@ -42,6 +44,8 @@ pub(crate) type Stub = CardBrokerServiceClient<Channel>;
 #[derive(Debug, Clone)]
 pub struct Client {
     endpoint: Endpoint,
+    /// The default place of the endpoint; `None` if somebody named it.
+    place: Option<Place>,
     channel: Channel,
     group: Option<MetadataValue<Ascii>>,
     /// Read again for each call: the token in it may be replaced.
@@ -82,12 +86,28 @@ impl ConnectOptions {
 }
 
 impl Client {
-    /// Connects to the broker at the endpoint of the environment, or else at the default socket.
+    /// Connects to the broker of the environment, with the options from there; see [`Client::find`].
     ///
     /// # Errors
-    /// The errors of [`Client::connect`], and [`Error::Endpoint`].
+    /// The errors of [`Client::find`].
     pub async fn connect_default() -> Result<Self, Error> {
-        Self::connect(Endpoint::from_environment()?).await
+        Self::find(ConnectOptions::from_environment()).await
+    }
+
+    /// Connects with these options to the broker at the endpoint in the environment, or else at the first default place
+    /// that works: the user's socket, then the system's. The client stays with it: later connections go there, too.
+    ///
+    /// A default place is trusted only if no user besides this one and root decides what is there; no process of
+    /// another user is sent anything.
+    ///
+    /// # Errors
+    /// The errors of [`Client::connect_with`], and [`Error::Endpoint`]. An untrusted place, or one that this user may
+    /// not open, ends the search.
+    pub async fn find(options: ConnectOptions) -> Result<Self, Error> {
+        match Endpoint::from_environment()? {
+            Some(endpoint) => Self::connect_with(endpoint, options).await,
+            None => Self::open(None, options).await,
+        }
     }
 
     /// Connects to the broker at `endpoint`, with the options from the environment.
@@ -104,17 +124,27 @@ impl Client {
     /// [`Error::NotRunning`] if no broker answers in time; [`Error::Invalid`] if the group is not 1–128 visible ASCII
     /// characters; [`Error::TokenFile`] if the token is needed and cannot be read, here or at any later call.
     pub async fn connect_with(endpoint: Endpoint, options: ConnectOptions) -> Result<Self, Error> {
+        Self::open(Some(endpoint), options).await
+    }
+
+    async fn open(named: Option<Endpoint>, options: ConnectOptions) -> Result<Self, Error> {
         let group = options.group.as_deref().map(group_metadata).transpose()?;
-        let token_file = options.token_file.filter(|_| matches!(endpoint, Endpoint::Tcp { .. }));
+        let token_file = options.token_file.filter(|_| matches!(named, Some(Endpoint::Tcp { .. })));
         // Reports a bad token file before there is a connection.
         token_file.as_ref().map(Token::read).transpose()?;
-        let channel = connect(&endpoint, options.connect_timeout).await?;
-        Ok(Self { endpoint, channel, group, token_file, connect_timeout: options.connect_timeout })
+        let (endpoint, place, channel) = connect(named, options.connect_timeout).await?;
+        Ok(Self { endpoint, place, channel, group, token_file, connect_timeout: options.connect_timeout })
     }
 
     /// The endpoint that this client connects to.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
+    }
+
+    /// The system's broker, if it answers now and this client has found the user's own broker at a default place.
+    pub fn other_broker(&self) -> Option<Endpoint> {
+        let is_own = self.place.as_ref().is_some_and(|place| place.is_own);
+        if is_own { local::system_broker() } else { None }
     }
 
     /// Returns the broker's version, limits, and view of this program. Joins the isolation group.
@@ -242,16 +272,19 @@ fn group_metadata(key: &str) -> Result<MetadataValue<Ascii>, Error> {
     Ok(group)
 }
 
-/// Connects, and waits for a broker that does not answer yet.
-async fn connect(endpoint: &Endpoint, limit: Duration) -> Result<Channel, Error> {
+/// Connects to the named endpoint, or to the first default place that works. Waits for a broker that does not answer
+/// yet.
+async fn connect(named: Option<Endpoint>, limit: Duration) -> Result<(Endpoint, Option<Place>, Channel), Error> {
     let retry = ConnectRetry::of(limit);
+    let attempt = limit.max(SHORTEST_ATTEMPT);
     loop {
-        let error = match open(endpoint, limit.max(SHORTEST_ATTEMPT)).await {
-            Ok(channel) => return Ok(channel),
-            Err(error) => {
-                let kind = connect_failure(&error).unwrap_or(io::ErrorKind::Other);
-                Error::NotRunning { endpoint: endpoint.clone(), kind }
-            }
+        let connected = match &named {
+            Some(endpoint) => connect_named(endpoint, attempt).await.map(|channel| (endpoint.clone(), None, channel)),
+            None => local::find(|place| open_place(place, attempt)).await,
+        };
+        let error = match connected {
+            Ok(connected) => return Ok(connected),
+            Err(error) => error,
         };
         if !retry.pause(&error).await {
             return Err(error);
@@ -259,20 +292,35 @@ async fn connect(endpoint: &Endpoint, limit: Duration) -> Result<Channel, Error>
     }
 }
 
-async fn open(endpoint: &Endpoint, timeout: Duration) -> Result<Channel, tonic::transport::Error> {
-    match endpoint {
-        Endpoint::Unix(path) => {
-            let path = path.clone();
-            let connect = move |_| within(timeout, unix(path.clone()));
-            // On a Unix socket the authority has no meaning, but HTTP/2 requires a valid one.
-            transport("http://localhost".to_owned())?.connect_with_connector(service_fn(connect)).await
-        }
+async fn connect_named(endpoint: &Endpoint, timeout: Duration) -> Result<Channel, Error> {
+    let opened = match endpoint {
+        Endpoint::Unix(path) => open_unix(path.clone(), None, timeout).await,
         Endpoint::Tcp { host, port } => {
             let address = format!("{host}:{port}");
             let connect = move |_| within(timeout, tcp(address.clone()));
-            transport(endpoint.to_string())?.connect_with_connector(service_fn(connect)).await
+            match transport(endpoint.to_string()) {
+                Ok(transport) => transport.connect_with_connector(service_fn(connect)).await,
+                Err(error) => Err(error),
+            }
         }
-    }
+    };
+    opened.map_err(|error| Tried { endpoint: endpoint.clone(), finding: finding(&error) }.into())
+}
+
+async fn open_place(place: Place, timeout: Duration) -> Result<Channel, Finding> {
+    let opened = open_unix(place.socket.clone(), Some(place), timeout).await;
+    opened.map_err(|error| finding(&error))
+}
+
+fn finding(error: &tonic::transport::Error) -> Finding {
+    connect_failure(error).unwrap_or(Finding::Failed(io::ErrorKind::Other))
+}
+
+/// Connects to a socket, now and after each loss of the connection. A default `place` is judged again each time.
+async fn open_unix(path: PathBuf, place: Option<Place>, timeout: Duration) -> Result<Channel, tonic::transport::Error> {
+    let connect = move |_| within(timeout, local::connect(path.clone(), place.clone()));
+    // On a Unix socket the authority has no meaning, but HTTP/2 requires a valid one.
+    transport("http://localhost".to_owned())?.connect_with_connector(service_fn(connect)).await
 }
 
 fn transport(authority: String) -> Result<Transport, tonic::transport::Error> {
@@ -281,16 +329,6 @@ fn transport(authority: String) -> Result<Transport, tonic::transport::Error> {
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
         .keep_alive_while_idle(true);
     Ok(transport)
-}
-
-#[cfg(unix)]
-async fn unix(path: std::path::PathBuf) -> io::Result<TokioIo<tokio::net::UnixStream>> {
-    tokio::net::UnixStream::connect(path).await.map(TokioIo::new)
-}
-
-#[cfg(not(unix))]
-async fn unix(_: std::path::PathBuf) -> io::Result<TokioIo<TcpStream>> {
-    Err(io::ErrorKind::Unsupported.into())
 }
 
 async fn tcp(address: String) -> io::Result<TokioIo<TcpStream>> {

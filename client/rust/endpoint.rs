@@ -26,28 +26,24 @@ pub enum Endpoint {
 pub struct EndpointError(String);
 
 impl Endpoint {
-    /// Returns the endpoint in the variable `CARDBROKER_ENDPOINT`, or the default socket if the variable is unset or
-    /// empty.
+    /// Returns the endpoint in the variable `CARDBROKER_ENDPOINT`; `None` if the variable is unset or empty.
     ///
     /// # Errors
     /// [`EndpointError`] if the variable does not hold an endpoint.
-    pub fn from_environment() -> Result<Self, EndpointError> {
+    pub fn from_environment() -> Result<Option<Self>, EndpointError> {
         match env::var_os(ENDPOINT_VARIABLE) {
-            Some(text) if !text.is_empty() => text.to_string_lossy().parse(),
-            _ => default_endpoint(),
+            Some(text) if !text.is_empty() => text.to_string_lossy().parse().map(Some),
+            _ => Ok(None),
         }
     }
 }
 
-#[cfg(unix)]
-fn default_endpoint() -> Result<Endpoint, EndpointError> {
-    Ok(Endpoint::Unix(cardbroker_local::socket::default_socket()))
-}
-
-/// Platforms without Unix sockets have no default: the variable must be set.
 #[cfg(not(unix))]
-fn default_endpoint() -> Result<Endpoint, EndpointError> {
-    Err(EndpointError(String::new()))
+impl EndpointError {
+    /// The error for a platform without default places.
+    pub(crate) fn none() -> Self {
+        Self(String::new())
+    }
 }
 
 impl FromStr for Endpoint {

@@ -2,6 +2,7 @@
 
 use std::{error::Error as StdError, io, time::Duration};
 
+use cardbroker_local::discovery::Finding;
 use tonic::{Code, ConnectError, Status, TimeoutExpired};
 
 use crate::{
@@ -18,13 +19,11 @@ pub enum Error {
     /// The token for the broker's TCP port cannot be read.
     #[error(transparent)]
     TokenFile(#[from] TokenFileError),
-    /// No broker answers at the endpoint, or this user may not open it. Nothing was sent.
-    #[error("{}", not_running(endpoint, *kind))]
+    /// No broker answers, or this user may not open its socket or cannot trust it. Nothing was sent.
+    #[error("{}", not_running(tried))]
     NotRunning {
-        /// The endpoint that the client tried.
-        endpoint: Endpoint,
-        /// The operating system's error, by its kind.
-        kind: io::ErrorKind,
+        /// The named endpoint, or the default places in their order up to the one that ended the search.
+        tried: Vec<Tried>,
     },
     /// The request violates a rule of the contract, or names no reader or several. Refused before anything was sent.
     #[error("{}", .0.message)]
@@ -42,7 +41,30 @@ pub enum Error {
     },
 }
 
+/// A place at which a client looked for the broker in vain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tried {
+    /// The endpoint, named or of a default place.
+    pub endpoint: Endpoint,
+    /// Why there is no connection to it.
+    pub finding: Finding,
+}
+
+impl From<Tried> for Error {
+    fn from(tried: Tried) -> Self {
+        Self::NotRunning { tried: vec![tried] }
+    }
+}
+
 impl Error {
+    /// What ended the search for a broker; `None` unless it is [`Error::NotRunning`].
+    pub fn finding(&self) -> Option<&Finding> {
+        match self {
+            Self::NotRunning { tried } => tried.last().map(|tried| &tried.finding),
+            _ => None,
+        }
+    }
+
     /// The failure in full; `None` if the request did not reach a broker, except with [`Error::Invalid`].
     pub fn failure(&self) -> Option<&Failure> {
         match self {
@@ -103,7 +125,7 @@ impl Error {
 
     fn of_call(endpoint: &Endpoint, status: &Status, without_word: Delivery) -> Self {
         match connect_failure(status) {
-            Some(kind) => Self::NotRunning { endpoint: endpoint.clone(), kind },
+            Some(finding) => Tried { endpoint: endpoint.clone(), finding }.into(),
             None => Failure::of_status(status, without_word).into(),
         }
     }
@@ -154,20 +176,30 @@ pub(crate) fn code_without_word(status: &Status) -> Code {
     }
 }
 
-fn not_running(endpoint: &Endpoint, kind: io::ErrorKind) -> String {
-    match kind {
-        io::ErrorKind::PermissionDenied => format!("no permission to open {endpoint}"),
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => format!("no broker at {endpoint}"),
-        kind => format!("no broker at {endpoint} ({kind})"),
+fn not_running(tried: &[Tried]) -> String {
+    match tried.last() {
+        Some(Tried { endpoint, finding: Finding::Forbidden(owner) }) => {
+            format!("no permission to open {endpoint}{owner}")
+        }
+        Some(Tried { endpoint, finding: Finding::Untrusted(distrust) }) => {
+            format!("{endpoint} is not trusted: {distrust}")
+        }
+        Some(Tried { endpoint, finding: finding @ Finding::TooLong }) => format!("no broker at {endpoint}: {finding}"),
+        _ => {
+            let place = |Tried { endpoint, finding }: &Tried| format!("{endpoint} ({finding})");
+            format!("no broker at {}", tried.iter().map(place).collect::<Vec<_>>().join(" or "))
+        }
     }
 }
 
-/// The operating system's error if there was no connection to send anything on.
-pub(crate) fn connect_failure(error: &(dyn StdError + 'static)) -> Option<io::ErrorKind> {
+/// Why there was no connection to send anything on; `None` if there was one.
+pub(crate) fn connect_failure(error: &(dyn StdError + 'static)) -> Option<Finding> {
     let connecting = chain(error).any(|error| error.is::<ConnectError>());
-    let kind =
-        chain(error).find_map(|error| error.downcast_ref::<io::Error>()).map_or(io::ErrorKind::Other, io::Error::kind);
-    connecting.then_some(kind)
+    let finding = chain(error).find_map(|error| error.downcast_ref::<io::Error>()).map(|error| {
+        let found = error.get_ref().and_then(|inner| inner.downcast_ref::<Finding>()).cloned();
+        found.unwrap_or_else(|| Finding::of(error, None))
+    });
+    connecting.then(|| finding.unwrap_or(Finding::Failed(io::ErrorKind::Other)))
 }
 
 fn chain<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {

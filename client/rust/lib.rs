@@ -11,6 +11,7 @@ mod endpoint;
 mod error;
 mod failure;
 pub mod hex;
+mod local;
 mod pin_pad;
 mod reader_name;
 mod repeat;
@@ -24,6 +25,10 @@ mod watch;
 mod watch_turn;
 
 pub use broker::{Broker, BrokerLimits, Caller};
+pub use cardbroker_local::{
+    discovery::{Finding, Owner},
+    trust::Distrust,
+};
 pub use cardbroker_proto::v1::{
     CardProtocol, CardRequirement, CardReset, Delivery, Disposition, ErrorReason, FieldViolation, PinEncoding,
     PinPadOperation, Reader, ReaderState, RevocationCause, StatusWordSource, StopRule,
@@ -32,7 +37,7 @@ pub use cardbroker_proto::{GROUP_METADATA, GROUP_VARIABLE, MAX_COMMANDS, TOKEN_F
 pub use command::{Command, MAX_APDU_BYTES, MAX_RAW_BYTES, MIN_APDU_BYTES};
 pub use connect::{Client, ConnectOptions};
 pub use endpoint::{Endpoint, EndpointError};
-pub use error::Error;
+pub use error::{Error, Tried};
 pub use failure::Failure;
 pub use pin_pad::PinPad;
 pub use reader_name::ReaderName;

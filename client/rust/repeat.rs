@@ -1,11 +1,11 @@
 //! Retries while a broker starts, and repeats after a lost connection: when they are safe, and how soon.
 
-use std::{io, time::Duration};
+use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 use tonic::Code;
 
-use crate::{Delivery, Error, Failure};
+use crate::{Delivery, Error, Failure, Finding};
 
 const REPEATS: u32 = 3;
 
@@ -28,27 +28,13 @@ impl ConnectRetry {
     /// Pauses before another attempt; returns false if there is none, because the time is over or waiting does not
     /// help.
     pub(crate) async fn pause(&self, error: &Error) -> bool {
-        let may_start = matches!(error, Error::NotRunning { kind, .. } if is_passing(*kind));
+        let may_start = error.finding().is_some_and(Finding::is_passing);
         if !may_start || self.end.is_some_and(|end| Instant::now() + RETRY_INTERVAL > end) {
             return false;
         }
         sleep(RETRY_INTERVAL).await;
         true
     }
-}
-
-/// Whether a broker that starts or restarts may be the cause of a failure to connect.
-fn is_passing(kind: io::ErrorKind) -> bool {
-    matches!(
-        kind,
-        io::ErrorKind::NotFound
-            | io::ErrorKind::ConnectionRefused
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::BrokenPipe
-            | io::ErrorKind::UnexpectedEof
-            | io::ErrorKind::TimedOut
-    )
 }
 
 /// Makes an unpredictable id: 128 random bits.

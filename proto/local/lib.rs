@@ -1,7 +1,9 @@
-//! Conventions of the daemon and its Rust client on one machine, besides the contract: the default socket's path, and
-//! the access checks for private files. Does not depend on gRPC.
+//! Conventions of the daemon and its Rust client on one machine, besides the contract: the default sockets, the trust
+//! in the folders on the way to them, and the access checks for private files. Does not depend on gRPC.
 
+pub mod discovery;
 pub mod private_file;
 #[cfg(unix)]
 mod secret_mount;
 pub mod socket;
+pub mod trust;

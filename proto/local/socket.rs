@@ -1,37 +1,99 @@
-//! The path of the default socket: one rule for the broker and its clients.
+//! The default sockets of a machine: one rule for the broker and its clients.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-/// Returns the path of the default socket:
-///
-/// * `$XDG_RUNTIME_DIR/cardbroker/cardbroker.sock` if that variable holds an absolute path;
-/// * else `/run/cardbroker/cardbroker.sock` for root;
-/// * else `/tmp/cardbroker-UID/cardbroker.sock`.
 #[cfg(unix)]
-pub fn default_socket() -> PathBuf {
-    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute());
-    socket_below(runtime, rustix::process::getuid().as_raw())
+use rustix::{
+    net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with},
+    process::geteuid,
+};
+
+/// The socket of the system's broker, and the only default of root.
+pub const SYSTEM_SOCKET: &str = "/run/cardbroker/cardbroker.sock";
+
+/// The maximum length of a socket's path, in bytes: the system's limit without the final NUL.
+pub const MAX_PATH_BYTES: usize = 107;
+
+/// A socket at which a client looks for a broker that nobody has named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The absolute path of the socket.
+    pub socket: PathBuf,
+    /// Whether it lies in the user's runtime folder, which must belong to the user.
+    pub is_own: bool,
+}
+
+/// Returns the default places of the user `uid`, in the order in which a client tries them. `runtime` is the value of
+/// `XDG_RUNTIME_DIR`; a relative path counts as unset.
+pub fn places(uid: u32, runtime: Option<&Path>) -> Vec<Place> {
+    let system = Place { socket: SYSTEM_SOCKET.into(), is_own: false };
+    match uid {
+        0 => vec![system],
+        _ => vec![Place { socket: socket_below(&runtime_folder(uid, runtime)), is_own: true }, system],
+    }
+}
+
+/// Returns the places for this process.
+#[cfg(unix)]
+pub fn default_places() -> Vec<Place> {
+    places(geteuid().as_raw(), runtime_variable().as_deref())
+}
+
+/// Returns the default socket of a broker of this user; `None` if the user has no runtime folder.
+#[cfg(unix)]
+pub fn default_socket() -> Option<PathBuf> {
+    let uid = geteuid().as_raw();
+    if uid == 0 {
+        return Some(SYSTEM_SOCKET.into());
+    }
+    let folder = runtime_folder(uid, runtime_variable().as_deref());
+    folder.is_dir().then(|| socket_below(&folder))
+}
+
+/// Whether a broker whom this user can trust accepts connections on the system's socket.
+#[cfg(unix)]
+pub fn system_answers() -> bool {
+    let place = Place { socket: SYSTEM_SOCKET.into(), is_own: false };
+    crate::trust::walk(&place, geteuid().as_raw()).is_ok() && accepts(&place.socket)
+}
+
+/// Whether a process listens on `socket`. Does not wait.
+#[cfg(unix)]
+fn accepts(socket: &Path) -> bool {
+    let Ok(address) = SocketAddrUnix::new(socket) else { return false };
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
+        .is_ok_and(|probe| connect(&probe, &address).is_ok())
 }
 
 #[cfg(unix)]
-fn socket_below(runtime: Option<PathBuf>, uid: u32) -> PathBuf {
-    let folder = match (runtime, uid) {
-        (Some(runtime), _) => runtime.join("cardbroker"),
-        (None, 0) => PathBuf::from("/run/cardbroker"),
-        (None, uid) => PathBuf::from(format!("/tmp/cardbroker-{uid}")),
-    };
-    folder.join("cardbroker.sock")
+fn runtime_variable() -> Option<PathBuf> {
+    std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from)
+}
+
+fn runtime_folder(uid: u32, runtime: Option<&Path>) -> PathBuf {
+    runtime.filter(|path| path.is_absolute()).map_or_else(|| format!("/run/user/{uid}").into(), Path::to_path_buf)
+}
+
+fn socket_below(runtime: &Path) -> PathBuf {
+    runtime.join("cardbroker/cardbroker.sock")
 }
 
 #[cfg(all(test, unix))]
 mod tests {
     use super::*;
 
+    fn paths(uid: u32, runtime: Option<&str>) -> Vec<String> {
+        let places = places(uid, runtime.map(Path::new));
+        places.iter().map(|place| place.socket.display().to_string()).collect()
+    }
+
     #[test]
-    fn the_default_socket_prefers_the_runtime_folder() {
-        let runtime = || Some(PathBuf::from("/run/user/7"));
-        assert_eq!(socket_below(runtime(), 7), PathBuf::from("/run/user/7/cardbroker/cardbroker.sock"));
-        assert_eq!(socket_below(None, 0), PathBuf::from("/run/cardbroker/cardbroker.sock"));
-        assert_eq!(socket_below(None, 7), PathBuf::from("/tmp/cardbroker-7/cardbroker.sock"));
+    fn the_users_broker_comes_before_the_systems() {
+        let own = "/run/user/7/cardbroker/cardbroker.sock";
+        assert_eq!(paths(7, None), [own, SYSTEM_SOCKET]);
+        assert_eq!(paths(7, Some("relative")), [own, SYSTEM_SOCKET]);
+        assert_eq!(paths(7, Some("/elsewhere")), ["/elsewhere/cardbroker/cardbroker.sock", SYSTEM_SOCKET]);
+        assert_eq!(paths(0, Some("/run/user/7")), [SYSTEM_SOCKET], "root uses the system's broker only");
     }
 }

@@ -1,6 +1,10 @@
 //! The sections of the configuration, each a table of the TOML file, with the defaults.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use cardbroker_core::turns::{
     bounds::{Bounds, SHARED},
@@ -17,8 +21,8 @@ use crate::caller::token_file::default_tokens;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ListenConfig {
-    /// The Unix socket, an absolute path. Default: [`default_socket`].
-    #[serde(deserialize_with = "v::absolute_path")]
+    /// The Unix socket, an absolute path. Default: [`default_socket`]; empty if there is none, which ends the start.
+    #[serde(deserialize_with = "v::absolute_path", skip_serializing_if = "is_empty")]
     pub socket: PathBuf,
     /// Permissions of the socket; the owner may always read and write. Default: 0600.
     #[serde(deserialize_with = "v::socket_mode", serialize_with = "v::write_octal")]
@@ -50,10 +54,14 @@ pub struct ListenConfig {
     pub keep_alive_timeout: Duration,
 }
 
+fn is_empty(path: &Path) -> bool {
+    path.as_os_str().is_empty()
+}
+
 impl Default for ListenConfig {
     fn default() -> Self {
         Self {
-            socket: default_socket(),
+            socket: default_socket().unwrap_or_default(),
             socket_mode: 0o600,
             socket_group: None,
             tcp: None,

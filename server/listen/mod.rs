@@ -9,6 +9,8 @@
 
 mod connection;
 #[cfg(unix)]
+mod default_socket;
+#[cfg(unix)]
 mod folder_watch;
 mod incoming;
 mod occupancy;
@@ -30,6 +32,7 @@ use tonic::transport::Server;
 
 pub use self::{
     connection::Connection,
+    default_socket::system_broker,
     incoming::Incoming,
     occupancy::ConnectionCount,
     os::{BoundSocket, SocketGuard},
@@ -72,8 +75,10 @@ impl Bound {
     /// Takes the socket and the port of `config`, the socket first: its lock decides which process is the broker.
     ///
     /// # Errors
-    /// [`BindError`], for the reasons of [`BoundSocket::bind`], or if the TCP port is not available.
+    /// [`BindError`], for the reasons of [`BoundSocket::bind`], if clients would not trust a default socket, or if the
+    /// TCP port is not available.
     pub fn bind(config: &ListenConfig) -> Result<Self, BindError> {
+        default_socket::check(&config.socket)?;
         Ok(Self { socket: BoundSocket::bind(config)?, port: config.tcp.map(BoundPort::bind).transpose()? })
     }
 
@@ -103,6 +108,15 @@ pub enum BindError {
     AlreadyRunning {
         /// The path of the socket.
         socket: PathBuf,
+    },
+    /// No socket is configured, and the user has no runtime folder for the default one.
+    #[error(
+        "no socket to listen on: XDG_RUNTIME_DIR is unset or no folder, and there is no /run/user/{user}: name a \
+         socket with --socket or listen.socket"
+    )]
+    NoSocket {
+        /// The number of the broker's user.
+        user: u32,
     },
     /// The path of the socket or its folder is unsafe or unusable.
     #[error("cannot listen on {}: {problem}", socket.display())]

@@ -133,7 +133,7 @@ fn prepare_folder(config: &ListenConfig, folder: &Path) -> Result<(), BindError>
     // A symbolic link is not followed: its owner could point clients to another folder later.
     let found = fs::symlink_metadata(folder).map_err(io_error(socket, "check its folder"))?;
     let gid = config.socket_group.as_ref().map(|group| group.gid);
-    let managed = created || default_socket().parent() == Some(folder);
+    let managed = created || default_socket().is_some_and(|socket| socket.parent() == Some(folder));
     if let Some(problem) = folder_problem(&found, gid.filter(|_| !managed)) {
         let problem = format!("the folder {} {problem}", folder.display());
         return Err(BindError::Unfit { socket: socket.clone(), problem });

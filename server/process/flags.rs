@@ -44,7 +44,8 @@ pub struct Flags {
     /// Configuration file [default: ~/.config/cardbroker/cardbrokerd.toml or /etc/cardbroker/cardbrokerd.toml, if any].
     #[arg(long, value_name = "FILE", global = true)]
     pub config: Option<PathBuf>,
-    /// Unix socket to listen on [default: $XDG_RUNTIME_DIR/cardbroker/cardbroker.sock].
+    /// Unix socket to listen on [default: $XDG_RUNTIME_DIR/cardbroker/cardbroker.sock, for root
+    /// /run/cardbroker/cardbroker.sock].
     #[arg(long, value_name = "PATH", value_parser = absolute)]
     pub socket: Option<PathBuf>,
     /// Also listen on this loopback TCP address, for example 127.0.0.1:7777. Requests there need a token.

@@ -2,6 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader},
+    os::unix::fs::MetadataExt,
     process::{Child, Command, Stdio},
 };
 
@@ -240,10 +241,16 @@ fn a_missing_and_a_killed_broker_are_reported() -> anyhow::Result<()> {
         let run_of_dying = dying.await??;
         assert_eq!((run_of_dying.code, &*run_of_dying.out), (Some(6), ""), "{run_of_dying:?}");
 
-        for socket in [endpoint, "unix:/nonexistent/cardbroker.sock".into()] {
+        let socket = stage.broker.socket();
+        let owner = match std::fs::metadata(&socket)?.uid() {
+            0 => "root".to_owned(),
+            uid => format!("uid {uid}"),
+        };
+        let refused = format!("connection refused; {} belongs to {owner}", socket.display());
+        for (socket, found) in [(endpoint, &*refused), ("unix:/nonexistent/cardbroker.sock".into(), "no such file")] {
             let run = run(&mut cardbroker(&socket, &["readers", "--connect-timeout", "0s"])?)?;
             let line = "start it with \"cardbrokerd\", or give its address with --endpoint";
-            assert_eq!(told(&run), (Some(3), "", &*format!("cardbroker: no broker at {socket}: {line}\n")));
+            assert_eq!(told(&run), (Some(3), "", &*format!("cardbroker: no broker at {socket} ({found}): {line}\n")));
         }
         Ok(())
     })

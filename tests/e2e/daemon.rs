@@ -16,7 +16,7 @@ use anyhow::Context;
 use cardbroker_client::ReaderState;
 use cardbroker_tests::harness::{
     broker::{Broker, Setup, program},
-    run::{Run, cardbroker, run},
+    run::{Run, run},
 };
 use rustix::process::{Resource, Rlimit, getgid, getgroups, getrlimit, getuid, prlimit};
 use tokio::time::timeout;
@@ -37,17 +37,6 @@ fn cardbrokerd(arguments: &[&str]) -> anyhow::Result<Run> {
     run(Command::new(program("cardbrokerd")?).args(arguments))
 }
 
-#[test]
-fn the_default_socket_is_private_and_found_by_clients() -> anyhow::Result<()> {
-    let broker = Setup::simulated(1)?.default_socket().start()?;
-    let socket = broker.socket();
-    assert_eq!((mode(&socket)?, mode(socket.parent().unwrap())?), (0o600, 0o700));
-    // An empty endpoint counts as none.
-    let run = run(cardbroker("", &["readers"])?.env("XDG_RUNTIME_DIR", broker.folder()))?;
-    assert_eq!((run.code, run.out.lines().count()), (Some(0), 2), "{run:?}");
-    Ok(())
-}
-
 /// A group that the test may give files to, if possible not its own: name and number.
 fn some_group() -> anyhow::Result<(String, u32)> {
     let ours = getgroups()?;
@@ -65,7 +54,7 @@ fn some_group() -> anyhow::Result<(String, u32)> {
 fn socket_mode_and_group_let_a_group_in() -> anyhow::Result<()> {
     let (name, gid) = some_group()?;
     let configuration = format!("[listen]\nsocket_mode = \"0660\"\nsocket_group = \"{name}\"");
-    let broker = Setup::simulated(1)?.default_socket().configuration(&configuration).start()?;
+    let broker = Setup::simulated(1)?.new_folder().configuration(&configuration).start()?;
     let socket = broker.socket();
     let folder = socket.parent().unwrap();
     assert_eq!((mode(&socket)?, fs::metadata(&socket)?.gid()), (0o660, gid));

@@ -30,6 +30,8 @@ mod dispositions;
 mod documents;
 /// The daemon's shutdown, in time and in order.
 mod drain;
+/// Finding the broker at the default places, and trust in what is there.
+mod finding;
 /// Hand-over of the card between processes, fast and fair.
 mod hand_over;
 /// A driver call that does not return.

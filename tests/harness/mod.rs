@@ -5,6 +5,7 @@ use std::time::Duration;
 pub mod broker;
 pub mod builds;
 pub mod languages;
+pub mod machine;
 pub mod markdown;
 pub mod memory;
 pub mod nginx;

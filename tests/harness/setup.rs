@@ -24,7 +24,7 @@ pub struct Setup {
     pub(super) configuration: String,
     log_level: &'static str,
     log_pipe: Option<PipeWriter>,
-    default_socket: bool,
+    new_folder: bool,
     /// Whether to run the release build of the daemon instead of the tests' build.
     released: bool,
 }
@@ -55,7 +55,7 @@ impl Setup {
             configuration: String::new(),
             log_level: "debug",
             log_pipe: None,
-            default_socket: false,
+            new_folder: false,
             released: false,
         })
     }
@@ -108,9 +108,9 @@ impl Setup {
         Ok(self)
     }
 
-    /// Uses the default socket, with the broker's folder as the user's runtime folder.
-    pub fn default_socket(mut self) -> Self {
-        self.default_socket = true;
+    /// Puts the socket into a folder that the broker makes.
+    pub fn new_folder(mut self) -> Self {
+        self.new_folder = true;
         self
     }
 
@@ -122,7 +122,7 @@ impl Setup {
 
     pub(super) fn socket(&self) -> PathBuf {
         let folder = self.folder.path();
-        if self.default_socket { folder.join("cardbroker/cardbroker.sock") } else { folder.join("cardbroker.sock") }
+        if self.new_folder { folder.join("new/cardbroker.sock") } else { folder.join("cardbroker.sock") }
     }
 
     /// Starts the process, with the configuration file as it is now.
@@ -134,12 +134,9 @@ impl Setup {
         };
         let daemon = if self.released { released_daemon()? } else { program("cardbrokerd")? };
         let mut command = Command::new(daemon);
-        if self.default_socket {
-            command.env("XDG_RUNTIME_DIR", folder);
-        } else {
-            command.arg("--socket").arg(self.socket());
-        }
         command
+            .arg("--socket")
+            .arg(self.socket())
             .arg("--config")
             .arg(folder.join("cardbrokerd.toml"))
             .args(["--log", self.log_level])

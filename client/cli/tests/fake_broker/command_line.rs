@@ -222,7 +222,7 @@ fn without_a_broker_one_line_says_how_to_start_one() {
     broker.stop();
     let output = run(&broker, &["readers", "--connect-timeout", "0s"]);
     let advice = "start it with \"cardbrokerd\", or give its address with --endpoint";
-    assert_eq!(err(&output), format!("cardbroker: no broker at {}: {advice}\n", broker.endpoint()));
+    assert_eq!(err(&output), format!("cardbroker: no broker at {} (no such file): {advice}\n", broker.endpoint()));
     assert_eq!(code(&output), 3);
 }
 

@@ -1,9 +1,10 @@
 //! The library: errors, times, the group, and the watch through a restart.
 
-use std::{future::Future, io, time::Duration};
+use std::{future::Future, time::Duration};
 
 use cardbroker_client::{
-    CardRequirement, Client, ConnectOptions, Delivery, Error, ErrorReason, GROUP_METADATA, Reader, Watch, WatchEvent,
+    CardRequirement, Client, ConnectOptions, Delivery, Error, ErrorReason, Finding, GROUP_METADATA, Reader, Watch,
+    WatchEvent,
 };
 use tokio_stream::StreamExt;
 use tonic::Code;
@@ -31,7 +32,7 @@ async fn without_a_broker_calls_fail_as_not_running() {
     let client = Client::connect_with(broker.endpoint(), at_once()).await.unwrap();
     broker.stop();
     let error = Client::connect_with(broker.endpoint(), at_once()).await.unwrap_err();
-    assert!(matches!(error, Error::NotRunning { kind: io::ErrorKind::NotFound, .. }), "{error:?}");
+    assert_eq!(error.finding(), Some(&Finding::Missing));
 
     let error = client.transmit("readers/desk").command(SELECT).send().await.unwrap_err();
     assert!(matches!(error, Error::NotRunning { .. }), "{error:?}");
@@ -47,7 +48,7 @@ async fn a_closed_tcp_port_is_not_running_either() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let endpoint = format!("http://127.0.0.1:{port}").parse().unwrap();
     let error = Client::connect_with(endpoint, at_once()).await.unwrap_err();
-    assert!(matches!(error, Error::NotRunning { kind: io::ErrorKind::ConnectionRefused, .. }), "{error:?}");
+    assert!(matches!(error.finding(), Some(Finding::Refused(_))), "{error:?}");
 }
 
 #[tokio::test]
