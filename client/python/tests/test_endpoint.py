@@ -6,29 +6,69 @@ import json
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import cardbroker
-from cardbroker._endpoint import Settings, default_socket
+from cardbroker._endpoint import Settings
+from cardbroker._places import Part, Place, judge, places, walk
 from cardbroker._secret_mount import is_secret_mount
 
 
-def test_the_argument_wins_then_the_variable_then_the_default_socket() -> None:
+def test_the_argument_wins_then_the_variable_then_the_default_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 7)
     environment = {"CARDBROKER_ENDPOINT": "unix:/from/variable", "XDG_RUNTIME_DIR": "/run/user/7"}
     settings = [
         Settings.of("unix:/from/argument", None, None, 5, environment),
         Settings.of(None, None, None, 5, environment),
         Settings.of(None, None, None, 5, {**environment, "CARDBROKER_ENDPOINT": ""}),
     ]
-    found = [str(setting.endpoint) for setting in settings]
-    assert found == ["unix:/from/argument", "unix:/from/variable", "unix:/run/user/7/cardbroker/cardbroker.sock"]
+    found = [[target.endpoint.path for target in setting.targets] for setting in settings]
+    assert found == [["/from/argument"], ["/from/variable"], [OWN, SYSTEM]]
 
 
-def test_the_default_socket_depends_on_runtime_folder_and_user() -> None:
-    assert default_socket({"XDG_RUNTIME_DIR": "/run/user/7"}, 7) == "/run/user/7/cardbroker/cardbroker.sock"
-    assert default_socket({"XDG_RUNTIME_DIR": "relative"}, 0) == "/run/cardbroker/cardbroker.sock"
-    assert default_socket({}, 7) == "/tmp/cardbroker-7/cardbroker.sock"
+OWN, SYSTEM = "/run/user/7/cardbroker/cardbroker.sock", "/run/cardbroker/cardbroker.sock"
+
+
+def test_the_default_places_depend_on_runtime_folder_and_user() -> None:
+    for uid, environment, expected in (
+        (7, {}, [OWN, SYSTEM]),
+        (7, {"XDG_RUNTIME_DIR": "relative"}, [OWN, SYSTEM]),
+        (7, {"XDG_RUNTIME_DIR": "/a/"}, ["/a/cardbroker/cardbroker.sock", SYSTEM]),
+        (0, {"XDG_RUNTIME_DIR": "/run/user/7"}, [SYSTEM]),
+    ):
+        assert [place.socket for place in places(environment, uid)] == expected
+
+
+def test_a_way_is_trusted_only_if_no_other_user_decides_about_it() -> None:
+    def verdict(place: Place, *parts: tuple[Any, int, int]) -> bool:
+        way = [Part(path, kind, *rest) for path, (kind, *rest) in zip(place.paths, parts)]
+        return judge(place, 7, way) is None
+
+    own, system = places({}, 7)
+    root, mine, socket = ("folder", 0, 0o755), ("folder", 7, 0o700), ("other", 7, 0o600)
+    assert verdict(own, root, root, root, mine, mine, socket)
+    assert not verdict(own, root, root, root, ("folder", 8, 0o700))
+    assert not verdict(own, root, root, ("folder", 0, 0o777), mine, mine, socket)
+    assert verdict(own, root, root, ("folder", 0, 0o1777), mine, mine, socket)
+    assert not verdict(own, root, root, root, mine, ("link", 7, 0o777))
+    assert verdict(system, root, root, ("folder", 8, 0o755), ("other", 8, 0o666))
+    assert not verdict(system, root, ("folder", 0, 0o1777), ("folder", 8, 0o755), ("other", 8, 0o666))
+
+
+def test_distrust_counts_before_a_missing_part(tmp_path: Path) -> None:
+    place = Place(f"{tmp_path}/cardbroker/cardbroker.sock", is_own=False)
+    missing = walk(place, os.geteuid())
+    tmp_path.chmod(0o777)
+    untrusted = walk(place, os.geteuid())
+    assert [finding and finding.kind for finding in (missing, untrusted)] == ["missing", "untrusted"]
+
+
+def test_a_path_too_long_for_a_socket_is_reported_at_once() -> None:
+    with pytest.raises(cardbroker.NotRunningError, match="the path is longer than a socket's 107 bytes") as caught:
+        cardbroker.connect(f"unix:/{'x' * 107}", connect_timeout=60)
+    assert caught.value.finding == "too_long"
 
 
 def test_the_token_is_for_tcp_only_and_read_each_time(tmp_path: Path) -> None:
@@ -101,10 +141,13 @@ def test_a_bad_group_is_refused_and_no_group_is_printed() -> None:
     assert "secret" not in repr(Settings.of("unix:/a", "secret", None, 5, {}))
 
 
-@pytest.mark.parametrize("endpoint", ["unix:/nowhere/a.sock", "http://127.0.0.1:1"])
-def test_a_missing_broker_is_reported_after_the_timeout(endpoint: str) -> None:
+@pytest.mark.parametrize(
+    ("endpoint", "found"),
+    [("unix:/nowhere/a.sock", "no such file"), ("http://127.0.0.1:1", "connection refused")],
+)
+def test_a_missing_broker_is_reported_after_the_timeout(endpoint: str, found: str) -> None:
     start = time.monotonic()
-    with pytest.raises(cardbroker.NotRunningError, match=f"^no broker at {endpoint}$") as caught:
+    with pytest.raises(cardbroker.NotRunningError, match=rf"^no broker at {endpoint} \({found}\)$") as caught:
         cardbroker.connect(endpoint, connect_timeout=0.3)
     assert caught.value.delivery == "NOT_SENT"
     assert time.monotonic() - start >= 0.3

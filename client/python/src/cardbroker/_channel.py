@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import errno
 import math
 import os
 import socket
 import threading
 import time
+from collections.abc import Sequence
 from typing import cast
 
 import grpc
 
 from cardbroker import _process
-from cardbroker._endpoint import Endpoint, Settings
+from cardbroker._endpoint import Endpoint, Settings, Target
+from cardbroker._places import MAX_PATH_BYTES, TOO_LONG, Finding, of_error, search, walk
 from cardbroker._relay import RelayChannel, is_ready
 from cardbroker._waiting import SHORTEST_ATTEMPT, Look, NotRunningError, Waiting, waiting
 from cardbroker.v1.service_pb2_grpc import CardBrokerServiceStub
-
-_NOT_YET = (errno.ENOENT, errno.ECONNREFUSED, errno.ENOTDIR, errno.EAGAIN)
 
 
 def options(endpoint: Endpoint, connect_timeout: float) -> list[tuple[str, str | int]]:
@@ -73,9 +72,10 @@ class Wire:
 
     def reach(self, timeout: float, end: float = math.inf) -> None:
         """Waits for a connection before a call; raises `NotRunningError` if the wait ends without one."""
+        check(self._settings.target)
         if not self.is_connected():
-            endpoint = self._settings.endpoint
-            wait(endpoint, waiting(endpoint, timeout, time.monotonic, self.is_connected, end))
+            settings = self._settings
+            wait(settings.targets, waiting(settings.endpoint, timeout, time.monotonic, self.is_connected, end))
 
     def close(self) -> None:
         """Closes the connection; later calls fail."""
@@ -106,31 +106,61 @@ class Wire:
         return grpc.insecure_channel(endpoint.target, chosen)
 
 
-def look(endpoint: Endpoint, timeout: float) -> NotRunningError | None:
-    """Connects once and disconnects; returns the error, or `None`. Raises an error that waiting cannot resolve."""
-    try:
-        _connect(endpoint, timeout).close()
-        return None
-    except OSError as error:
-        failure = NotRunningError(endpoint, os.strerror(error.errno) if error.errno else "no answer in time")
-        if error.errno is None or error.errno in _NOT_YET:
-            return failure
+def look(targets: Sequence[Target], timeout: float) -> tuple[Target, NotRunningError | None]:
+    """Connects once to the first target that works, and disconnects.
+
+    Returns that target, or the error. Raises an error that waiting cannot resolve.
+    """
+    if (named := targets[0]).place is None:
+        finding = _attempt(named, timeout)
+        tried = [(named.endpoint, finding)] if finding else []
+        found: Target | None = None if finding else named
+    else:
+        known = {target.place: target for target in targets if target.place}
+        place, findings = search(list(known), lambda place: _attempt(known[place], timeout))
+        tried = [(known[place].endpoint, finding) for place, finding in findings]
+        found = known[place] if place else None
+    if found:
+        return found, None
+    failure = NotRunningError(tried)
+    if tried[-1][1].is_passing:
+        return targets[0], failure
     raise failure
 
 
-def wait(endpoint: Endpoint, waits: Waiting) -> None:
-    """Runs the steps of `waiting` until it ends."""
-    failure: NotRunningError | None = None
+def check(target: Target) -> None:
+    """Raises `NotRunningError` if a default place is no longer trusted."""
+    finding = walk(target.place, os.geteuid()) if target.place else None
+    if finding and finding.kind == "untrusted":
+        raise NotRunningError([(target.endpoint, finding)])
+
+
+def wait(targets: Sequence[Target], waits: Waiting) -> Target:
+    """Runs the steps of `waiting` until it ends. Returns the target that works."""
+    found, failure = targets[0], None
     while True:
         try:
             wanted = waits.send(failure)
         except StopIteration:
-            return
+            return found
         failure = None
         if isinstance(wanted, Look):
-            failure = look(endpoint, wanted.timeout)
+            found, failure = look(targets, wanted.timeout)
         else:
             time.sleep(wanted.seconds)
+
+
+def _attempt(target: Target, timeout: float) -> Finding | None:
+    endpoint, place = target.endpoint, target.place
+    if len(os.fsencode(endpoint.path)) > MAX_PATH_BYTES:
+        return TOO_LONG
+    finding = walk(place, os.geteuid()) if place else None
+    if finding is None:
+        try:
+            _connect(endpoint, timeout).close()
+        except OSError as error:
+            return of_error(error, endpoint.path or None)
+    return finding
 
 
 def _connect(endpoint: Endpoint, timeout: float) -> socket.socket:

@@ -40,8 +40,11 @@ def connect(
 ) -> Client:
     """Connects to the broker; waits for one that is still starting.
 
+    Without an endpoint it takes the first default place that works, and stays with it: the user's socket, then the
+    system's. These are used only if no other user decides what is there.
+
     Args:
-        endpoint: `unix:/path` or `http://127.0.0.1:port`; else `CARDBROKER_ENDPOINT`, else the default socket.
+        endpoint: `unix:/path` or `http://127.0.0.1:port`; else `CARDBROKER_ENDPOINT`, else the default places.
         group: The key of the isolation group, 1-128 visible ASCII characters; else `CARDBROKER_GROUP`. With `""` this
             process is a group of its own.
         token_file: The token file for an `http://` endpoint; else `CARDBROKER_TOKEN_FILE`.
@@ -50,13 +53,13 @@ def connect(
 
     Raises:
         EndpointError: The text is not an endpoint.
-        NotRunningError: No broker answers there in time, or this user may not open it.
+        NotRunningError: No broker answers there in time, or this user may not open or cannot trust its socket.
         InvalidError: The group cannot be sent, or the token cannot be read.
     """
     settings = Settings.of(endpoint, group, token_file, connect_timeout, os.environ)
     settings.metadata()
-    _channel.wait(settings.endpoint, waiting(settings.endpoint, connect_timeout, time.monotonic))
-    return Client(settings)
+    found = _channel.wait(settings.targets, waiting(settings.endpoint, connect_timeout, time.monotonic))
+    return Client(settings.at(found))
 
 
 class Client:

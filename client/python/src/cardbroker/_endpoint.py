@@ -7,11 +7,12 @@ import os
 import re
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
 from cardbroker._errors import EndpointError, InvalidError
+from cardbroker._places import Place, places
 from cardbroker._secret_mount import is_mounted_secret
 
 ENDPOINT_VARIABLE = "CARDBROKER_ENDPOINT"
@@ -75,10 +76,19 @@ class Endpoint:
 
 
 @dataclass(frozen=True)
+class Target:
+    """An endpoint, and its default place unless somebody has named it."""
+
+    endpoint: Endpoint
+    place: Place | None = None
+
+
+@dataclass(frozen=True)
 class Settings:
     """The endpoint and the credentials of a client. Its `repr` hides the group, because the key admits to the group."""
 
-    endpoint: Endpoint
+    targets: tuple[Target, ...]
+    """The named endpoint, or the default places in their order; the one that has worked after the first connection."""
     group: str
     """The key of the isolation group; empty for a group of its own."""
     token_file: Path | None
@@ -96,15 +106,32 @@ class Settings:
     ) -> Settings:
         """Takes each setting from the arguments, else the environment, else the defaults."""
         endpoint = endpoint or environment.get(ENDPOINT_VARIABLE)
-        where = Endpoint.parse(endpoint) if endpoint else Endpoint(path=default_socket(environment, os.getuid()))
+        if endpoint:
+            targets: tuple[Target, ...] = (Target(Endpoint.parse(endpoint)),)
+        else:
+            targets = tuple(Target(Endpoint(path=at.socket), at) for at in places(environment, os.geteuid()))
         group = environment.get(GROUP_VARIABLE, "") if group is None else group
         if not all("!" <= character <= "~" for character in group) or len(group) > MAX_GROUP_CHARACTERS:
             text = f"the isolation group is not 1 to {MAX_GROUP_CHARACTERS} visible ASCII characters"
             raise InvalidError(GROUP_METADATA, text)
         token_file = token_file or environment.get(TOKEN_FILE_VARIABLE) or None
         # On the socket the operating system identifies the caller.
-        token_file = None if where.is_unix or token_file is None else Path(token_file)
-        return cls(where, group, token_file, connect_timeout)
+        token_file = None if targets[0].endpoint.is_unix or token_file is None else Path(token_file)
+        return cls(targets, group, token_file, connect_timeout)
+
+    @property
+    def target(self) -> Target:
+        """The place of the broker, as far as it is known."""
+        return self.targets[0]
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """The endpoint of the broker, as far as it is known."""
+        return self.target.endpoint
+
+    def at(self, target: Target) -> Settings:
+        """The settings of a client that stays with this target."""
+        return replace(self, targets=(target,))
 
     def metadata(self) -> tuple[tuple[str, str], ...]:
         """The metadata of one call. Reads the token file anew, because the token may have been replaced."""
@@ -115,16 +142,6 @@ class Settings:
 
     def __repr__(self) -> str:
         return f"Settings({self.endpoint})"
-
-
-def default_socket(environment: Mapping[str, str], uid: int) -> str:
-    """The path of the default socket, the same for broker and clients."""
-    runtime = environment.get("XDG_RUNTIME_DIR", "")
-    if runtime.startswith("/"):
-        folder = f"{runtime.rstrip('/')}/cardbroker"
-    else:
-        folder = "/run/cardbroker" if uid == 0 else f"/tmp/cardbroker-{uid}"
-    return f"{folder}/cardbroker.sock"
 
 
 def _token(file: Path) -> str:

@@ -5,15 +5,14 @@ A call begins only on a connection. Without one nothing was sent, whatever the t
 
 from __future__ import annotations
 
-import errno
 import math
-import os
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Callable, Optional, Union
 
 from cardbroker._endpoint import Endpoint
 from cardbroker._errors import CardbrokerError, Failure
+from cardbroker._places import Finding
 
 ASK_AGAIN = 0.1
 """The pause between two attempts to reach a broker that does not answer yet, in seconds."""
@@ -21,22 +20,32 @@ ASK_AGAIN = 0.1
 SHORTEST_ATTEMPT = 1.0
 """The least time for one attempt to connect, in seconds; longer than a shorter connect timeout."""
 
+NO_ANSWER = Finding("failed", "no answer in time", is_passing=True)
+"""A listener that does not answer."""
+
 _FIRST_PAUSE = 0.001
 _LONGEST_PAUSE = 0.02
 
 
 class NotRunningError(CardbrokerError):
-    """No broker answers at the endpoint, or this user may not open it. Nothing was sent."""
+    """No broker answers, or this user may not open its socket or cannot trust it. Nothing was sent."""
 
-    def __init__(self, endpoint: Endpoint, why: str) -> None:
-        if os.strerror(errno.EACCES) in why or os.strerror(errno.EPERM) in why:
-            text, code = f"no permission to open {endpoint}", "PERMISSION_DENIED"
-        elif os.strerror(errno.ENOENT) in why or os.strerror(errno.ECONNREFUSED) in why:
-            text, code = f"no broker at {endpoint}", "UNAVAILABLE"
+    def __init__(self, tried: Sequence[tuple[Endpoint, Finding]]) -> None:
+        endpoint, last = tried[-1]
+        code = "UNAVAILABLE"
+        if last.kind == "forbidden":
+            text, code = f"no permission to open {endpoint}{last.text[len('permission denied') :]}", "PERMISSION_DENIED"
+        elif last.kind == "untrusted":
+            text, code = f"{endpoint} is {last.text}", "PERMISSION_DENIED"
+        elif last.kind == "too_long":
+            text = f"no broker at {endpoint}: {last.text}"
         else:
-            text, code = f"no broker at {endpoint} ({why})", "UNAVAILABLE"
+            text = "no broker at " + " or ".join(f"{where} ({finding.text})" for where, finding in tried)
         super().__init__(Failure(text, delivery="NOT_SENT", code=code))
         self.endpoint = endpoint
+        """The endpoint that was tried last."""
+        self.finding: str = last.kind
+        """What ended the search: `missing`, `refused`, `forbidden`, `untrusted`, `too_long` or `failed`."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +86,7 @@ def waiting(
             now = clock()
             # A listener that answers gets the full time of one attempt.
             if now >= min(end, begun + (timeout if failure else max(timeout, SHORTEST_ATTEMPT))):
-                raise failure or NotRunningError(endpoint, "no answer in time")
+                raise failure or NotRunningError([(endpoint, NO_ANSWER)])
             look_at, pause = now + ASK_AGAIN, _FIRST_PAUSE
         yield Pause(pause if is_connected else look_at - now)
         pause = min(pause * 2, _LONGEST_PAUSE)

@@ -48,8 +48,8 @@ async def connect(
         raise _process.no_asyncio()
     settings = Settings.of(endpoint, group, token_file, connect_timeout, os.environ)
     settings.metadata()
-    await wait(settings.endpoint, waiting(settings.endpoint, connect_timeout, time.monotonic))
-    return Client(settings)
+    found = await wait(settings.targets, waiting(settings.endpoint, connect_timeout, time.monotonic))
+    return Client(settings.at(found))
 
 
 class Client:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import grpc
 
 from cardbroker import _channel, _process
-from cardbroker._endpoint import Endpoint, Settings
-from cardbroker._waiting import Look, NotRunningError, Waiting, waiting
+from cardbroker._endpoint import Settings, Target
+from cardbroker._waiting import Look, Waiting, waiting
 from cardbroker.v1.service_pb2_grpc import CardBrokerServiceStub
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class Wire:
         _process.on_connect(endpoint)
         self._channel = grpc.aio.insecure_channel(endpoint.target, options)
         self._stub: Any = CardBrokerServiceStub(self._channel)
-        self._endpoint = endpoint
+        self._settings = settings
         self.is_closed = False
         """Whether this program has closed the connection."""
         self._is_parents = False
@@ -50,8 +51,10 @@ class Wire:
 
     async def reach(self, timeout: float, end: float = math.inf) -> None:
         """Waits for a connection before a call; raises `NotRunningError` if the wait ends without one."""
+        settings = self._settings
+        _channel.check(settings.target)
         if not self.is_connected():
-            await wait(self._endpoint, waiting(self._endpoint, timeout, time.monotonic, self.is_connected, end))
+            await wait(settings.targets, waiting(settings.endpoint, timeout, time.monotonic, self.is_connected, end))
 
     async def close(self) -> None:
         """Closes the connection, unless it belongs to the parent."""
@@ -66,16 +69,16 @@ class Wire:
         self._is_parents = True
 
 
-async def wait(endpoint: Endpoint, waits: Waiting) -> None:
-    """Runs the steps of `waiting` until it ends."""
-    failure: NotRunningError | None = None
+async def wait(targets: Sequence[Target], waits: Waiting) -> Target:
+    """Runs the steps of `waiting` until it ends. Returns the target that works."""
+    found, failure = targets[0], None
     while True:
         try:
             wanted = waits.send(failure)
         except StopIteration:
-            return
+            return found
         failure = None
         if isinstance(wanted, Look):
-            failure = await asyncio.to_thread(_channel.look, endpoint, wanted.timeout)
+            found, failure = await asyncio.to_thread(_channel.look, targets, wanted.timeout)
         else:
             await asyncio.sleep(wanted.seconds)
