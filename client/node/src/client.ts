@@ -5,7 +5,7 @@ import { type InspectOptions, inspect } from "node:util";
 import type { BrokerInfo } from "./broker.js";
 import type { Command } from "./command.js";
 import { Connection } from "./connection.js";
-import { findEndpoint } from "./endpoint.js";
+import { findTargets } from "./endpoint.js";
 import { CallMetadata, GROUP_VARIABLE, TOKEN_FILE_VARIABLE } from "./metadata.js";
 import { type TimeLimits, getBroker, getReader, listReaders } from "./query.js";
 import { type Reader, type ReaderName, resolve } from "./reader.js";
@@ -19,8 +19,9 @@ import { watchTurn } from "./watch_turn.js";
 /** The options of {@link Client.connect}. */
 export interface ConnectOptions {
   /**
-   * The endpoint: `unix:/path` or `http://127.0.0.1:port`. Default: the variable `CARDBROKER_ENDPOINT`, else the
-   * default socket.
+   * The endpoint: `unix:/path` or `http://127.0.0.1:port`. Default: the variable `CARDBROKER_ENDPOINT`, else the first
+   * default place that works: the user's socket, then the system's. The client stays with it. Default places are used
+   * only if no other user decides what is there.
    */
   endpoint?: string;
   /**
@@ -70,10 +71,10 @@ export class Client {
    */
   static async connect(options: ConnectOptions = {}): Promise<Client> {
     const { env } = process;
-    const endpoint = findEndpoint(options.endpoint, env);
-    const tokenFile = endpoint.path === undefined ? (options.tokenFile ?? env[TOKEN_FILE_VARIABLE]) : undefined;
+    const targets = findTargets(options.endpoint, env);
+    const tokenFile = targets[0]?.path === undefined ? (options.tokenFile ?? env[TOKEN_FILE_VARIABLE]) : undefined;
     const metadata = new CallMetadata(options.group ?? env[GROUP_VARIABLE] ?? "", tokenFile ?? "");
-    const connection = new Connection(endpoint, metadata, options.connectTimeout ?? CONNECT_TIMEOUT);
+    const connection = new Connection(targets, metadata, options.connectTimeout ?? CONNECT_TIMEOUT);
     await connection.line();
     return new Client(connection);
   }

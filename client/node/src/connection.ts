@@ -16,9 +16,10 @@ import {
 
 import { CardBrokerServiceClient } from "../gen/cardbroker/v1/service.js";
 import { grpcDeadline, now } from "./clock.js";
-import type { Endpoint } from "./endpoint.js";
+import type { Endpoint, Target } from "./endpoint.js";
 import { type FailedError, NotRunningError, own } from "./error.js";
 import type { CallMetadata } from "./metadata.js";
+import { type Finding, findingOf, isPassing, lengthOf, search, walk } from "./places.js";
 
 /** The stub on an open connection, and the metadata for one call. */
 export interface Line {
@@ -69,7 +70,8 @@ type Watched = Pick<Channel, "getConnectivityState" | "watchConnectivityState">;
 
 /** Owns the gRPC channel of a client. */
 export class Connection {
-  readonly endpoint: Endpoint;
+  /** The named endpoint, or the default places in their order; after the first connection the one that has worked. */
+  #targets: readonly Target[];
   readonly #metadata: CallMetadata;
   readonly #timeout: number;
   #wire: Wire | undefined;
@@ -77,10 +79,15 @@ export class Connection {
   #closed = false;
 
   /** Does not connect yet; `timeout` is the longest wait for a broker that does not answer yet, in ms. */
-  constructor(endpoint: Endpoint, metadata: CallMetadata, timeout: number) {
-    this.endpoint = endpoint;
+  constructor(targets: readonly Target[], metadata: CallMetadata, timeout: number) {
+    this.#targets = targets;
     this.#metadata = metadata;
     this.#timeout = timeout;
+  }
+
+  /** The endpoint of the broker, as far as it is known. */
+  get endpoint(): Endpoint {
+    return this.#targets[0] as Target;
   }
 
   /**
@@ -132,26 +139,47 @@ export class Connection {
     // Opens a new channel, because the old one would pause before its next attempt.
     this.#wire?.stub.close();
     this.#wire = undefined;
-    const options = this.endpoint.path === undefined ? OPTIONS : { ...OPTIONS, "grpc.default_authority": "localhost" };
-    const stub = new CardBrokerServiceClient(this.endpoint.target, credentials.createInsecure(), options);
-    const sockets: Wire["sockets"] = new Set();
-    const attemptEnd = Math.max(end, now() + MIN_ATTEMPT);
-    if (!(await making.run(sockets, () => becomesReady(stub.getChannel(), attemptEnd)))) {
-      stub.close();
-      throw new NotRunningError(this.endpoint.text, await connectFailure(this.endpoint));
+    let wire: Wire | undefined;
+    const { found, tried } = await search(this.#targets, async (target) => {
+      const opened = await open(target, end);
+      wire = "kind" in opened ? undefined : opened;
+      return "kind" in opened ? opened : undefined;
+    });
+    if (!wire || !found) {
+      throw new NotRunningError(tried.map(({ place, finding }) => ({ endpoint: place.text, finding })));
     }
     if (this.#closed) {
-      stub.close();
+      wire.stub.close();
       throw closed();
     }
-    this.#wire = { stub, sockets };
-    return this.#wire;
+    this.#targets = [found];
+    this.#wire = wire;
+    return wire;
   }
+}
+
+/** Connects to a target, whose default place must be trusted first. */
+async function open(target: Target, end: number): Promise<Wire | Finding> {
+  const { path, place } = target;
+  const obstacle =
+    path === undefined ? undefined : (lengthOf(path) ?? (place && walk(place, process.geteuid?.() ?? -1)));
+  if (obstacle) {
+    return obstacle;
+  }
+  const options = path === undefined ? OPTIONS : { ...OPTIONS, "grpc.default_authority": "localhost" };
+  const stub = new CardBrokerServiceClient(target.target, credentials.createInsecure(), options);
+  const sockets: Wire["sockets"] = new Set();
+  const attemptEnd = Math.max(end, now() + MIN_ATTEMPT);
+  if (await making.run(sockets, () => becomesReady(stub.getChannel(), attemptEnd))) {
+    return { stub, sockets };
+  }
+  stub.close();
+  return findingOf(await connectFailure(target), path ?? "");
 }
 
 /** Whether the start of a broker would resolve this failure; a missing permission remains. */
 function mayStart(error: unknown): boolean {
-  return error instanceof NotRunningError && error.systemError !== "EACCES" && error.systemError !== "EPERM";
+  return error instanceof NotRunningError && isPassing(error.finding);
 }
 
 async function becomesReady(channel: Watched, end: number): Promise<boolean> {

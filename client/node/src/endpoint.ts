@@ -1,9 +1,9 @@
-/** Endpoints of a broker, and the default endpoint. */
+/** Endpoints of a broker, and the default ones. */
 
 import { isIPv4, isIPv6 } from "node:net";
-import { isAbsolute, join } from "node:path";
 
 import { type InvalidError, invalid } from "./error.js";
+import { type Place, places } from "./places.js";
 
 /** The environment variable with the broker's endpoint. */
 export const ENDPOINT_VARIABLE = "CARDBROKER_ENDPOINT";
@@ -18,10 +18,26 @@ export interface Endpoint {
   readonly path?: string;
 }
 
-/** The endpoint given, else the one in `CARDBROKER_ENDPOINT`, else the default socket. */
-export function findEndpoint(given: string | undefined, environment: NodeJS.ProcessEnv): Endpoint {
+/** An endpoint, and its default place unless somebody has named it. */
+export interface Target extends Endpoint {
+  readonly place?: Place;
+}
+
+/** The endpoint given, else the one in `CARDBROKER_ENDPOINT`, else the default places in their order. */
+export function findTargets(
+  given: string | undefined,
+  environment: NodeJS.ProcessEnv,
+  uid = process.geteuid?.(),
+): Target[] {
   const text = given ?? environment[ENDPOINT_VARIABLE];
-  return text || given !== undefined ? parseEndpoint(text ?? "") : unix(defaultSocket(environment, process.getuid?.()));
+  if (text || given !== undefined) {
+    return [parseEndpoint(text ?? "")];
+  }
+  if (uid === undefined) {
+    // Without Unix sockets there is no default endpoint.
+    throw noEndpoint("");
+  }
+  return places(environment, uid).map((place) => ({ ...unix(place.path), place }));
 }
 
 /** Reads `unix:/path`, `unix:///path` or `http://HOST:PORT`, where the host is `localhost` or a loopback address. */
@@ -35,19 +51,6 @@ export function parseEndpoint(text: string): Endpoint {
     throw noEndpoint(text);
   }
   return { text: `http://${host}:${port}`, target: `${host}:${port}` };
-}
-
-/** The path of the default socket, the same for broker and clients. */
-export function defaultSocket(environment: NodeJS.ProcessEnv, uid: number | undefined): string {
-  const runtime = environment.XDG_RUNTIME_DIR;
-  if (uid === undefined) {
-    // Without Unix sockets there is no default endpoint.
-    throw noEndpoint("");
-  }
-  if (runtime && isAbsolute(runtime)) {
-    return join(runtime, "cardbroker/cardbroker.sock");
-  }
-  return uid === 0 ? "/run/cardbroker/cardbroker.sock" : `/tmp/cardbroker-${uid}/cardbroker.sock`;
 }
 
 function isLocal(host: string): boolean {

@@ -7,6 +7,7 @@ import type {
   RevocationCause as WireCause,
   ErrorReason as WireReason,
 } from "../gen/cardbroker/v1/error.js";
+import type { Finding } from "./places.js";
 import type { Word } from "./words.js";
 
 /**
@@ -140,16 +141,33 @@ export abstract class CardbrokerError extends Error {
   }
 }
 
-/** No broker answers at the endpoint, or this user may not open it. Nothing was sent. */
+/** A place at which a client looked for the broker in vain. */
+export interface TriedEndpoint {
+  /** The endpoint: `unix:/path` or `http://HOST:PORT`. */
+  readonly endpoint: string;
+  /** Why there is no connection to it. */
+  readonly finding: Finding;
+}
+
+/** No broker answers, or this user may not open its socket or cannot trust it. Nothing was sent. */
 export class NotRunningError extends CardbrokerError {
+  /** What ended the search for a broker. */
+  readonly finding: Finding;
+  /** The endpoint that was tried last. */
+  readonly endpoint: string;
+  /** The operating system's error code: `ENOENT`, `EACCES`; absent on TCP. */
+  readonly systemError?: string;
+
   constructor(
-    /** The endpoint without a broker. */
-    readonly endpoint: string,
-    /** The operating system's error code: `ENOENT`, `EACCES`; absent on TCP. */
-    readonly systemError?: string,
+    /** The named endpoint, or the default places in their order up to the one that ended the search. */
+    readonly tried: readonly TriedEndpoint[],
   ) {
-    const message = notRunning(endpoint, systemError);
+    const message = notRunning(tried);
     super("not_running", { ...NOT_SENT, code: status.UNAVAILABLE, message }, message);
+    const last = tried[tried.length - 1] as TriedEndpoint;
+    this.finding = last.finding;
+    this.endpoint = last.endpoint;
+    this.systemError = last.finding.systemError;
   }
 }
 
@@ -213,16 +231,16 @@ export function aborted(signal: AbortSignal, delivery: Delivery): FailedError {
   return own(status.CANCELLED, delivery, "the call was aborted", { cause: signal.reason });
 }
 
-function notRunning(endpoint: string, systemError: string | undefined): string {
-  switch (systemError) {
-    case "EACCES":
-    case "EPERM":
-      return `no permission to open ${endpoint}`;
-    case undefined:
-    case "ENOENT":
-    case "ECONNREFUSED":
-      return `no broker at ${endpoint}`;
+function notRunning(tried: readonly TriedEndpoint[]): string {
+  const { endpoint, finding } = tried[tried.length - 1] as TriedEndpoint;
+  switch (finding.kind) {
+    case "forbidden":
+      return `no permission to open ${endpoint}${finding.text.slice("permission denied".length)}`;
+    case "untrusted":
+      return `${endpoint} is ${finding.text}`;
+    case "too_long":
+      return `no broker at ${endpoint}: ${finding.text}`;
     default:
-      return `no broker at ${endpoint} (${systemError})`;
+      return `no broker at ${tried.map(({ endpoint, finding }) => `${endpoint} (${finding.text})`).join(" or ")}`;
   }
 }

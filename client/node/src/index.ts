@@ -24,7 +24,9 @@ export {
   InvalidError,
   NotRunningError,
   type RevocationCause,
+  type TriedEndpoint,
 } from "./error.js";
+export type { Finding } from "./places.js";
 export type { CardProtocol, Reader, ReaderName, ReaderState } from "./reader.js";
 export { type CommandResult, type StatusWordSource, StoppedError, type Transmitted } from "./response.js";
 export type { Session, SessionMessageOptions, SessionOptions } from "./session.js";

@@ -1,22 +1,68 @@
 /** The endpoint of a client and the wait for its broker. */
 
 import assert from "node:assert/strict";
+import { chmodSync, mkdtempSync, rmdirSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { Client, InvalidError, NotRunningError, parseEndpoint } from "../src/index.js";
-import { defaultSocket, findEndpoint } from "../src/endpoint.js";
+import { findTargets } from "../src/endpoint.js";
+import { type Place, judge, places, walk } from "../src/places.js";
 import { Broker } from "./broker.js";
 import { fails } from "./fails.js";
 
-test("the option wins, then the environment, then the default", () => {
+const OWN = "/run/user/7/cardbroker/cardbroker.sock";
+const SYSTEM = "/run/cardbroker/cardbroker.sock";
+
+test("the option wins, then the environment, then the default places", () => {
   const environment = { CARDBROKER_ENDPOINT: "unix:/run/a.sock", XDG_RUNTIME_DIR: "/run/user/7" };
-  assert.equal(findEndpoint("unix:/run/b.sock", environment).path, "/run/b.sock");
-  assert.equal(findEndpoint(undefined, environment).path, "/run/a.sock");
+  const paths = (given: string | undefined, uid: number) =>
+    findTargets(given, environment, uid).map(({ path }) => path);
+  assert.deepEqual(paths("unix:/run/b.sock", 7), ["/run/b.sock"]);
+  assert.deepEqual(paths(undefined, 7), ["/run/a.sock"]);
   environment.CARDBROKER_ENDPOINT = "";
-  assert.equal(findEndpoint(undefined, environment).path, "/run/user/7/cardbroker/cardbroker.sock");
-  assert.equal(defaultSocket({}, 0), "/run/cardbroker/cardbroker.sock");
-  assert.equal(defaultSocket({ XDG_RUNTIME_DIR: "relative" }, 7), "/tmp/cardbroker-7/cardbroker.sock");
+  assert.deepEqual(paths(undefined, 7), [OWN, SYSTEM]);
+  assert.deepEqual(paths(undefined, 0), [SYSTEM]);
+  environment.XDG_RUNTIME_DIR = "relative";
+  assert.deepEqual(paths(undefined, 7), [OWN, SYSTEM]);
+});
+
+test("a way is trusted only if no other user decides about it", () => {
+  const [own, system] = places({}, 7) as [Place, Place];
+  const trusted = (place: Place, ...texts: string[]) => {
+    const parts = texts.map((text, index) => {
+      const [kind, owner, mode] = text.split(" ");
+      return { path: `${index}`, kind: kind as "folder", owner: Number(owner), mode: parseInt(mode ?? "", 8) };
+    });
+    return judge(place, 7, parts) === undefined;
+  };
+  const root = "folder 0 755";
+  assert(trusted(own, root, root, root, "folder 7 700", "folder 7 700", "other 7 600"));
+  assert(!trusted(own, root, root, root, "folder 8 700"));
+  assert(!trusted(own, root, root, "folder 0 777", "folder 7 700"));
+  assert(trusted(own, root, root, "folder 0 1777", "folder 7 700"));
+  assert(!trusted(own, root, root, root, "folder 7 700", "link 7 777"));
+  assert(trusted(system, root, root, "folder 8 755", "other 8 666"));
+  assert(!trusted(system, root, "folder 0 1777", "folder 8 755", "other 8 666"));
+});
+
+test("distrust counts before a missing part", () => {
+  const folder = mkdtempSync(join(tmpdir(), "cardbroker-"));
+  const place = { path: join(folder, "cardbroker/cardbroker.sock"), isOwn: false };
+  const uid = process.geteuid?.() ?? 0;
+  assert.equal(walk(place, uid)?.kind, "missing");
+  chmodSync(folder, 0o777);
+  assert.equal(walk(place, uid)?.kind, "untrusted");
+  rmdirSync(folder);
+});
+
+test("a path too long for a socket is reported at once", async () => {
+  const connecting = Client.connect({ endpoint: `unix:/${"x".repeat(107)}`, connectTimeout: 60_000 });
+  const error = await fails(NotRunningError, connecting);
+  assert.equal(error.finding.kind, "too_long");
+  assert.match(error.message, /the path is longer than a socket's 107 bytes/);
 });
 
 test("endpoints are parsed as in the other clients", () => {
@@ -37,7 +83,10 @@ test("a missing broker is reported after the timeout", async () => {
   const start = performance.now();
   const nowhere = { endpoint: "unix:/nowhere/cardbroker.sock", connectTimeout: 300 };
   const error = await fails(NotRunningError, Client.connect(nowhere));
-  assert.deepEqual([error.message, error.systemError], ["no broker at unix:/nowhere/cardbroker.sock", "ENOENT"]);
+  assert.deepEqual(
+    [error.message, error.systemError],
+    ["no broker at unix:/nowhere/cardbroker.sock (no such file)", "ENOENT"],
+  );
   assert(performance.now() - start >= 200 && performance.now() - start < 30_000);
   // The port of the discard service, without a listener.
   await fails(NotRunningError, Client.connect({ endpoint: "http://127.0.0.1:9", connectTimeout: 0 }));
