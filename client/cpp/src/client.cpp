@@ -9,10 +9,16 @@
 
 namespace cardbroker {
 
-Client::Client() : Client(Endpoint::from_environment()) {}
+Client::Client() : Client(find()) {}
+
+Client Client::find(ConnectOptions options) {
+    return Client(std::make_shared<Connection>(Endpoint::from_environment(), std::move(options)));
+}
 
 Client::Client(Endpoint endpoint, ConnectOptions options)
-    : connection_(std::make_shared<Connection>(std::move(endpoint), std::move(options))) {
+    : Client(std::make_shared<Connection>(std::move(endpoint), std::move(options))) {}
+
+Client::Client(std::shared_ptr<Connection> connection) : connection_(std::move(connection)) {
     connection_->connected();
 }
 

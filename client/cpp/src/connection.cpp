@@ -98,6 +98,85 @@ bool is_ready(grpc::Channel& channel) {
     return channel.GetState(false) == GRPC_CHANNEL_READY;
 }
 
+/// The named endpoint, or without one the default places in their order.
+std::vector<Target> targets_of(std::optional<Endpoint> named) {
+    if (named) return {Target{*std::move(named), std::nullopt}};
+    std::vector<Target> targets;
+    for (Place& place : places(geteuid(), variable("XDG_RUNTIME_DIR"))) {
+        targets.push_back(Target{Endpoint("unix:" + place.socket), std::move(place)});
+    }
+    return targets;
+}
+
+using Tried = std::vector<std::pair<Target, Finding>>;
+
+/// Why a target is not even connected to: its path is too long, or the way to its default place is not trusted or does
+/// not exist.
+std::optional<Finding> obstacle(const Target& target) {
+    if (!target.endpoint.is_unix()) return std::nullopt;
+    std::optional<Finding> finding = length_of(target.endpoint.address());
+    return finding || !target.place ? finding : walk(*target.place, geteuid());
+}
+
+/// Why there is no connection to the endpoint, by one attempt to connect, because gRPC tells it in prose only.
+Finding probe(const Endpoint& endpoint) {
+    const std::string& path = endpoint.address();
+    if (!endpoint.is_unix()) return Finding{Finding::Kind::Failed, "no connection", true};
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    path.copy(address.sun_path, sizeof address.sun_path - 1);
+    const int descriptor = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (descriptor < 0) return finding_of(errno, path);
+    const bool connected = ::connect(descriptor, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+    const int error = connected ? 0 : errno;
+    ::close(descriptor);
+    return finding_of(error, path);
+}
+
+NotRunning no_broker(const Tried& tried) {
+    const auto& [target, finding] = tried.back();
+    const std::string endpoint = target.endpoint.to_string();
+    constexpr std::string_view denied = "permission denied";
+    switch (finding.kind) {
+        case Finding::Kind::Forbidden:
+            return not_running("no permission to open " + endpoint + finding.text.substr(denied.size()),
+                               StatusCode::PermissionDenied);
+        case Finding::Kind::Untrusted:
+            return not_running(endpoint + " is " + finding.text, StatusCode::PermissionDenied);
+        case Finding::Kind::TooLong:
+            return not_running("no broker at " + endpoint + ": " + finding.text);
+        default:
+            break;
+    }
+    std::string places;
+    for (const auto& [each, found] : tried) {
+        places += (places.empty() ? "" : " or ") + each.endpoint.to_string() + " (" + found.text + ')';
+    }
+    return not_running("no broker at " + places);
+}
+
+/// Makes a channel that has not connected yet.
+std::shared_ptr<grpc::Channel> channel_to(const Endpoint& endpoint) {
+    grpc::ChannelArguments arguments;
+    // Otherwise the channels of a process share connections.
+    arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+    // Only `TransmitOptions::repeatable` repeats calls, never gRPC.
+    arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
+    // The broker is on this machine, never behind a proxy.
+    arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+    arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, keep_alive_interval_ms);
+    arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, keep_alive_timeout_ms);
+    arguments.SetInt(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+    arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+    if (!endpoint.is_unix()) {
+        return grpc::CreateCustomChannel(endpoint.address(), grpc::InsecureChannelCredentials(), arguments);
+    }
+    // On a Unix socket the authority has no meaning, but HTTP/2 needs a valid one, and the path is not.
+    arguments.SetString(GRPC_ARG_DEFAULT_AUTHORITY, "localhost");
+    return grpc::CreateCustomChannel("unix:" + escaped(endpoint.address()), grpc::InsecureChannelCredentials(),
+                                     arguments);
+}
+
 }  // namespace
 
 ConnectOptions ConnectOptions::from_environment() {
@@ -107,12 +186,12 @@ ConnectOptions ConnectOptions::from_environment() {
     return options;
 }
 
-Connection::Connection(Endpoint endpoint, ConnectOptions options)
-    : endpoint_(std::move(endpoint)), options_(std::move(options)) {
+Connection::Connection(std::optional<Endpoint> named, ConnectOptions options)
+    : targets_(targets_of(std::move(named))), options_(std::move(options)) {
     if (options_.group.size() > max_group_characters || !is_visible(options_.group)) {
         throw InvalidRequest(names::group_metadata, "an isolation group has 1 to 128 visible ASCII characters");
     }
-    if (!endpoint_.is_unix() && !options_.token_file.empty()) read_token(options_.token_file);
+    if (!endpoint().is_unix() && !options_.token_file.empty()) read_token(options_.token_file);
 }
 
 std::chrono::nanoseconds Connection::connect_timeout() const noexcept {
@@ -120,17 +199,12 @@ std::chrono::nanoseconds Connection::connect_timeout() const noexcept {
     return std::clamp(options_.connect_timeout, std::chrono::milliseconds(0), most);
 }
 
-bool Connection::is_forbidden() const {
-    sockaddr_un address{};
-    if (!endpoint_.is_unix() || endpoint_.address().size() >= sizeof address.sun_path) return false;
-    address.sun_family = AF_UNIX;
-    endpoint_.address().copy(address.sun_path, sizeof address.sun_path - 1);
-    const int descriptor = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (descriptor < 0) return false;
-    const bool connected = ::connect(descriptor, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
-    const bool forbidden = !connected && (errno == EACCES || errno == EPERM);
-    ::close(descriptor);
-    return forbidden;
+std::pair<NotRunning, bool> Connection::why_away() const {
+    const Target& target = targets_.front();
+    const std::optional<Finding> before = obstacle(target);
+    Finding finding = before ? *before : probe(target.endpoint);
+    const bool is_passing = finding.is_passing;
+    return {no_broker(Tried{{target, std::move(finding)}}), is_passing};
 }
 
 std::shared_ptr<grpc::Channel> Connection::connected(Clock::time_point end) {
@@ -144,46 +218,39 @@ std::shared_ptr<grpc::Channel> Connection::connected(Clock::time_point end) {
     // pause before its next attempt.
     const auto last_attempt = std::min(start + connect_timeout(), end);
     for (;;) {
-        auto channel = fresh();
-        const auto now = Clock::now();
-        if (connects(*channel, std::min(std::max(last_attempt, now + shortest_attempt), end) - now)) {
+        std::shared_ptr<grpc::Channel> channel;
+        Tried tried;
+        std::optional<Target> found = search(targets_, tried, [&](const Target& target) {
+            std::optional<Finding> finding = obstacle(target);
+            if (finding) return finding;
+            channel = channel_to(target.endpoint);
+            const auto now = Clock::now();
+            const auto attempt_end = std::min(std::max(last_attempt, now + shortest_attempt), end);
+            if (!connects(*channel, attempt_end - now)) finding = probe(target.endpoint);
+            return finding;
+        });
+        if (found) {
             const std::lock_guard lock(mutex_);
+            if (targets_.size() > 1) targets_ = {*std::move(found)};
             channel_ = channel;
             return channel;
         }
-        if (is_forbidden()) {
-            throw not_running("this user may not open " + endpoint_.to_string(), StatusCode::PermissionDenied);
-        }
         const auto left = last_attempt - Clock::now();
-        if (left <= left.zero()) throw not_running("no broker answers at " + endpoint_.to_string());
+        if (!tried.back().second.is_passing || left <= left.zero()) throw no_broker(tried);
         std::this_thread::sleep_for(std::min<Clock::duration>(attempt_pause, left));
     }
 }
 
 std::shared_ptr<grpc::Channel> Connection::fresh() const {
-    grpc::ChannelArguments arguments;
-    // Otherwise the channels of a process share connections.
-    arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-    // Only `TransmitOptions::repeatable` repeats calls, never gRPC.
-    arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
-    // The broker is on this machine, never behind a proxy.
-    arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-    arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, keep_alive_interval_ms);
-    arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, keep_alive_timeout_ms);
-    arguments.SetInt(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
-    arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
-    if (!endpoint_.is_unix()) {
-        return grpc::CreateCustomChannel(endpoint_.address(), grpc::InsecureChannelCredentials(), arguments);
-    }
-    // On a Unix socket the authority has no meaning, but HTTP/2 needs a valid one, and the path is not.
-    arguments.SetString(GRPC_ARG_DEFAULT_AUTHORITY, "localhost");
-    return grpc::CreateCustomChannel("unix:" + escaped(endpoint_.address()), grpc::InsecureChannelCredentials(),
-                                     arguments);
+    const Target& target = targets_.front();
+    const std::optional<Finding> finding = obstacle(target);
+    if (finding && !finding->is_passing) throw no_broker(Tried{{target, *finding}});
+    return channel_to(target.endpoint);
 }
 
 void Connection::sign(grpc::ClientContext& context) const {
     if (!options_.group.empty()) context.AddMetadata(names::group_metadata, options_.group);
-    if (!endpoint_.is_unix() && !options_.token_file.empty()) {
+    if (!endpoint().is_unix() && !options_.token_file.empty()) {
         context.AddMetadata("authorization", "Bearer " + read_token(options_.token_file));
     }
 }

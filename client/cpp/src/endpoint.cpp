@@ -1,8 +1,7 @@
-// Endpoints of a broker, and the default endpoint.
+// Endpoints of a broker.
 #include <arpa/inet.h>
 #include <cardbroker/endpoint.h>
 #include <cardbroker/error.h>
-#include <unistd.h>
 
 #include <cstdlib>
 
@@ -33,17 +32,6 @@ bool is_port(std::string_view text) {
     return (text.size() == 1 || text.front() != '0') && std::stoul(std::string(text)) <= 65535;
 }
 
-std::string default_socket() {
-    const char* runtime = std::getenv("XDG_RUNTIME_DIR");
-    std::string folder = "/tmp/cardbroker-" + std::to_string(getuid());
-    if (runtime && *runtime == '/') {
-        folder = std::string(runtime) + "/cardbroker";
-    } else if (getuid() == 0) {
-        folder = "/run/cardbroker";
-    }
-    return folder + "/cardbroker.sock";
-}
-
 }  // namespace
 
 Endpoint::Endpoint(std::string_view text) : is_unix_(starts_with(text, "unix:")) {
@@ -65,9 +53,10 @@ Endpoint::Endpoint(std::string_view text) : is_unix_(starts_with(text, "unix:"))
     address_ = address;
 }
 
-Endpoint Endpoint::from_environment() {
+std::optional<Endpoint> Endpoint::from_environment() {
     const char* text = std::getenv(names::endpoint_variable);
-    return text && *text ? Endpoint(text) : Endpoint("unix:" + default_socket());
+    if (!text || !*text) return std::nullopt;
+    return Endpoint(text);
 }
 
 std::string Endpoint::to_string() const { return (is_unix_ ? "unix:" : "http://") + address_; }

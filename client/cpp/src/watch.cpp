@@ -101,9 +101,7 @@ private:
                 take();
                 return stream_->read_on();
             case Step::Ended:
-                return was_away()
-                           ? lost(not_running("no broker answers at " + connection_->endpoint().to_string()), true)
-                           : lost(stream_->why_ended());
+                return was_away() ? lost_without_broker() : lost(stream_->why_ended());
             case Step::Nothing:
                 return;
         }
@@ -115,12 +113,15 @@ private:
                stream_->channel->GetState(false) != GRPC_CHANNEL_READY;
     }
 
-    /// Whether the broker may still be starting, before the first Disconnected.
-    bool is_awaited() const { return !connected_ && Clock::now() < first_wait_end_ && !connection_->is_forbidden(); }
+    /// No broker was found; before the first Disconnected it may still be starting.
+    void lost_without_broker() {
+        const auto [error, is_passing] = connection_->why_away();
+        lost(error, is_passing && !connected_ && Clock::now() < first_wait_end_);
+    }
 
-    void lost(Error error, bool was_away = false) {
+    void lost(Error error, bool is_awaited = false) {
         stream_.reset();
-        if (was_away && is_awaited()) {
+        if (is_awaited) {
             pause_end_ = std::min(Clock::now() + first_pause, first_wait_end_);
             return;
         }

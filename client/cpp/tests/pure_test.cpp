@@ -1,4 +1,4 @@
-// Parts without a broker: the default endpoint, APDU bytes, the times of a call, and the restart of a session's
+// Parts without a broker: the default places, APDU bytes, the times of a call, and the restart of a session's
 // messages.
 #include <doctest/doctest.h>
 #include <unistd.h>
@@ -8,24 +8,40 @@
 
 #include "broker.h"
 #include "pipeline.h"
+#include "places.h"
 #include "random.h"
 #include "secret_mount.h"
 #include "times.h"
 
 namespace cardbroker::tests {
 
-TEST_CASE("the variable wins, then the runtime folder, then the default") {
-    setenv("XDG_RUNTIME_DIR", "/run/user/7", 1);
-    CHECK(Endpoint::from_environment().to_string() == "unix:/run/user/7/cardbroker/cardbroker.sock");
-    setenv("CARDBROKER_ENDPOINT", "", 1);
-    CHECK(Endpoint::from_environment().to_string() == "unix:/run/user/7/cardbroker/cardbroker.sock");
+TEST_CASE("the variable wins over the default places") {
     setenv("CARDBROKER_ENDPOINT", "http://127.0.0.1:7000", 1);
-    CHECK(Endpoint::from_environment().to_string() == "http://127.0.0.1:7000");
+    CHECK(Endpoint::from_environment()->to_string() == "http://127.0.0.1:7000");
+    setenv("CARDBROKER_ENDPOINT", "", 1);
+    CHECK(!Endpoint::from_environment());
     unsetenv("CARDBROKER_ENDPOINT");
-    unsetenv("XDG_RUNTIME_DIR");
-    const std::string socket = Endpoint::from_environment().address();
-    const std::string expected = getuid() == 0 ? "/run/cardbroker" : "/tmp/cardbroker-" + std::to_string(getuid());
-    CHECK(socket == expected + "/cardbroker.sock");
+    CHECK(!Endpoint::from_environment());
+}
+
+TEST_CASE("the default places depend on runtime folder and user") {
+    const auto paths = [](uid_t uid, const std::string& runtime) {
+        std::string text;
+        for (const Place& place : places(uid, runtime)) text += place.socket + ' ';
+        return text;
+    };
+    const std::string system = "/run/cardbroker/cardbroker.sock ";
+    CHECK(paths(7, "") == "/run/user/7/cardbroker/cardbroker.sock " + system);
+    CHECK(paths(7, "relative") == "/run/user/7/cardbroker/cardbroker.sock " + system);
+    CHECK(paths(7, "/a/") == "/a/cardbroker/cardbroker.sock " + system);
+    CHECK(paths(0, "/run/user/7") == system);
+}
+
+TEST_CASE("a path too long for a socket is reported at once") {
+    ConnectOptions options;
+    options.connect_timeout = std::chrono::minutes(1);
+    CHECK_THROWS_WITH_AS(Client(Endpoint("unix:/" + std::string(107, 'x')), options),
+                         doctest::Contains("the path is longer than a socket's 107 bytes"), NotRunning);
 }
 
 TEST_CASE("only mounts for secrets are taken for them") {

@@ -59,10 +59,15 @@ struct TransmitOptions : TurnOptions {
 /// a client.
 class Client {
 public:
-    /// Connects to the endpoint in the environment, else to the default socket.
-    ///
-    /// Throws InvalidRequest for an invalid variable, NotRunning if no broker answers within 5 s.
+    /// Connects as `find` does.
     Client();
+    /// Connects to the endpoint in the variable `CARDBROKER_ENDPOINT`, else to the first default place that works:
+    /// `$XDG_RUNTIME_DIR/cardbroker/cardbroker.sock` (`/run/user/UID/…` if that variable is unset), then the system's
+    /// `/run/cardbroker/cardbroker.sock`; for root only the latter. The client stays with it. A default place is used
+    /// only if no user besides this one and root decides what is there.
+    ///
+    /// Throws InvalidRequest for an invalid variable, NotRunning if no broker answers in time.
+    static Client find(ConnectOptions options = ConnectOptions::from_environment());
     /// Connects to the broker at `endpoint`.
     ///
     /// Throws NotRunning if no broker answers there in time, InvalidRequest for an invalid group or token file.
@@ -104,6 +109,8 @@ public:
     TurnWatch watch_turn(const ReaderName& reader) const;
 
 private:
+    explicit Client(std::shared_ptr<Connection> connection);
+
     std::shared_ptr<Connection> connection_;
 };
 

@@ -1,6 +1,7 @@
-// Endpoints of a broker, and the default endpoint.
+// Endpoints of a broker.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -12,10 +13,8 @@ class Endpoint {
 public:
     /// Throws InvalidRequest for any other text.
     explicit Endpoint(std::string_view text);
-    /// The endpoint in the variable `CARDBROKER_ENDPOINT`, or the default socket if that is unset or empty:
-    /// `$XDG_RUNTIME_DIR/cardbroker/cardbroker.sock`, else `/run/cardbroker/cardbroker.sock` for root, else
-    /// `/tmp/cardbroker-UID/cardbroker.sock`.
-    static Endpoint from_environment();
+    /// The endpoint in the variable `CARDBROKER_ENDPOINT`; empty if that is unset or empty.
+    static std::optional<Endpoint> from_environment();
 
     /// Whether the endpoint is a Unix socket.
     bool is_unix() const noexcept { return is_unix_; }

@@ -41,7 +41,7 @@ private:
     std::shared_ptr<const Failure> failure_;
 };
 
-/// No broker answers at the endpoint, or this user may not open it. Nothing was sent.
+/// No broker answers, or this user may not open its socket or cannot trust it. Nothing was sent.
 class NotRunning final : public Error {
 public:
     using Error::Error;
