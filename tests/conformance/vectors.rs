@@ -1,4 +1,4 @@
-//! Cases in tables: endpoints, names of readers, status words, codes, and invalid requests.
+//! Cases in tables: endpoints, default places, names of readers, status words, codes, and invalid requests.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -23,6 +23,7 @@ pub(crate) struct Vector {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Endpoint,
+    Place,
     StatusWord,
     Code,
     Invalid,
@@ -47,6 +48,10 @@ pub(crate) fn read(kit: &Path) -> Result<Vec<Vector>> {
     for row in rows(&kit.join("endpoints.json"))? {
         let name = format!("endpoints/{}", text(&row["text"]));
         vectors.push(Vector { name, kind: Kind::Endpoint, row });
+    }
+    for row in rows(&kit.join("places.json"))? {
+        let name = format!("places/{}", text(&row["name"]));
+        vectors.push(Vector { name, kind: Kind::Place, row });
     }
     for row in rows(&kit.join("readers.json"))? {
         for (kind, op) in BY_NAME {
@@ -102,6 +107,15 @@ impl Vector {
                 let refused = json!({"error": {"kind": "invalid"}});
                 let read = |endpoint: &Value| json!({"ok": {"endpoint": endpoint}});
                 stage.expect(&row.get("endpoint").map_or(refused, read), ANY_TIME).await
+            }
+            Kind::Place => {
+                let [uid, environment, found] = ["uid", "environment", "found"].map(|key| &row[key]);
+                stage.tell(&json!({"op": "find", "uid": uid, "environment": environment, "found": found})).await?;
+                let mut expected = json!({"tried": row["tried"]});
+                if let Some(endpoint) = row.get("endpoint") {
+                    expected["endpoint"] = endpoint.clone();
+                }
+                stage.expect(&json!({"ok": expected}), ANY_TIME).await
             }
             Kind::StatusWord => {
                 stage.tell(&json!({"op": "meaning", "status_word": row["status_word"]})).await?;

@@ -1,5 +1,6 @@
 // The client's driver for the conformance kit (proto/conformance/README.md): reads one JSON object per line, runs its
-// operation through the library's public headers, and prints one JSON object per line.
+// operation through the library's public headers (except for the search for a broker), and prints one JSON object per
+// line.
 #include <cardbroker/cardbroker.h>
 
 #include <functional>
@@ -11,6 +12,7 @@
 #include "driver_answers.h"
 #include "driver_follower.h"
 #include "driver_messages.h"
+#include "driver_places.h"
 
 namespace cardbroker::driver {
 
@@ -187,6 +189,14 @@ private:
         return json(result);
     }
 
+    std::string find(const Order& order) {
+        const Struct& environment = order.at("environment").struct_value();
+        const auto runtime = environment.fields().find("XDG_RUNTIME_DIR");
+        return json(driver::find(static_cast<unsigned>(order.number("uid")),
+                                 runtime == environment.fields().end() ? "" : runtime->second.string_value(),
+                                 order.at("found").struct_value()));
+    }
+
     std::string meaning(const Order& order) {
         Struct result;
         const auto text = cardbroker::meaning(static_cast<std::uint16_t>(order.number("status_word")));
@@ -225,6 +235,7 @@ const std::map<std::string, Driver::Operation> Driver::operations{
     {"session_close", &Driver::session_close},
     {"session_drop", &Driver::session_drop},
     {"parse_endpoint", &Driver::parse_endpoint},
+    {"find", &Driver::find},
     {"meaning", &Driver::meaning},
 };
 

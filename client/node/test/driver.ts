@@ -1,6 +1,6 @@
 /**
  * The driver for the conformance kit, see proto/conformance: runs the operation in each line of JSON from the standard
- * input through the public API, and prints one answer per line in the same order.
+ * input through the public API (except for the search for a broker), and prints one answer per line in the same order.
  */
 
 import { createInterface } from "node:readline";
@@ -33,6 +33,7 @@ import {
   within,
   word,
 } from "./mapping.js";
+import { find } from "./places.js";
 
 /** The client, session and watches of earlier operations. */
 let client: Promise<Client> = Promise.reject(new Error("not connected"));
@@ -129,6 +130,7 @@ const operations: Record<string, (order: Json) => unknown> = {
     return {};
   },
   parse_endpoint: ({ text }) => ({ endpoint: parseEndpoint(text).text }),
+  find: ({ uid, environment, found }) => find(uid, environment, found),
   meaning: ({ status_word: statusWord }) => ({ text: meaning(statusWord) }),
 };
 

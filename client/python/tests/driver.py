@@ -1,6 +1,7 @@
 """The driver for the conformance kit: runs the operation in each line of its input and prints the outcome as JSON.
 
-Uses only the public interface of `cardbroker.aio` with `--aio`, else of `cardbroker`.
+Uses only the public interface of `cardbroker.aio` with `--aio`, else of `cardbroker`, except for the search for a
+broker.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from driver_answers import (
     transmit_message,
     turns_message,
 )
+from driver_places import found
 from driver_requests import parsed, session_arguments, session_commands, unit_arguments, unit_commands, word
 from google.protobuf.message import Message
 
@@ -129,6 +131,9 @@ class Driver:
 
     async def on_parse_endpoint(self, line: Json) -> Json:
         return {"endpoint": str(cardbroker.Endpoint.parse(line["text"]))}
+
+    async def on_find(self, line: Json) -> Json:
+        return found(line["uid"], line["environment"], line["found"])
 
     async def on_meaning(self, line: Json) -> Json:
         text = cardbroker.meaning(line["status_word"])

@@ -117,7 +117,7 @@ fn every_reason_and_delivery_has_a_case() {
 fn a_kit_without_one_of_its_tables_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("scenarios")).unwrap();
-    for table in ["endpoints", "readers", "codes", "invalid"] {
+    for table in ["endpoints", "places", "readers", "codes", "invalid"] {
         let name = format!("{table}.json");
         fs::copy(kit().join(&name), folder.path().join(&name)).unwrap();
     }

@@ -1,7 +1,8 @@
 //! The driver of the Rust client for the conformance kit (`proto/conformance/README.md`): reads and writes one JSON
-//! object a line, and uses the public API only.
+//! object a line, and uses the public API only, except for the search for a broker.
 
 mod answer;
+mod places;
 mod read;
 mod state;
 

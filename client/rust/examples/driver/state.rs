@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use crate::{
-    answer,
+    answer, places,
     read::{self, Mistake},
 };
 
@@ -83,6 +83,7 @@ impl State {
                 let endpoint: Endpoint = read::text(&order["text"])?.parse().map_err(Error::from)?;
                 Ok(json!({ "endpoint": endpoint.to_string() }))
             }
+            "find" => Ok(places::find(order).await?),
             "meaning" => {
                 let status_word = read::number(&order["status_word"])?;
                 Ok(status_word::meaning(status_word).map_or(json!({}), |text| json!({ "text": text })))

@@ -1,0 +1,31 @@
+/** The search for a broker in a table of the conformance kit instead of a file system. */
+
+import { type Part, findingOf, places, search, walk } from "../src/places.js";
+
+/** The findings, and the endpoint of the place that works. */
+export async function find(
+  uid: number,
+  environment: NodeJS.ProcessEnv,
+  table: Record<string, string>,
+): Promise<object> {
+  const look = (path: string): Part => {
+    const [kind, owner, mode] = table[path]?.split(" ") ?? ["ENOENT"];
+    if (owner === undefined || mode === undefined) {
+      throw Object.assign(new Error(kind), { code: kind });
+    }
+    return {
+      path,
+      kind: kind === "folder" || kind === "link" ? kind : "other",
+      owner: Number(owner),
+      mode: parseInt(mode, 8),
+    };
+  };
+  const { found, tried } = await search(places(environment, uid), (place) => {
+    const error = table[place.path]?.split(" ")[3];
+    return walk(place, uid, look) ?? (error ? findingOf(error, "") : undefined);
+  });
+  return {
+    tried: tried.map(({ place, finding }) => ({ endpoint: `unix:${place.path}`, finding: finding.kind })),
+    ...(found && { endpoint: `unix:${found.path}` }),
+  };
+}
