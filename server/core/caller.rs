@@ -62,6 +62,7 @@ impl UserIds {
         match principal {
             Principal::User(uid) => Some(UserId::User(*uid)),
             Principal::Token(name) => self.0.get(name).copied().map(UserId::Token),
+            Principal::Unknown => Some(UserId::Unknown),
         }
     }
 

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use cardbroker_client::{Client, Error, Transmitted};
+use cardbroker_core::simulated_card::CardOptions;
 use cardbroker_proto::v1::SessionOpen;
 use cardbroker_tests::harness::{broker::Setup, run, run::cardbroker};
 use tokio::{task::JoinHandle, time::timeout};
@@ -10,7 +11,10 @@ use tokio::{task::JoinHandle, time::timeout};
 use crate::{
     conversation::{Conversation, milliseconds, opening},
     wire::stub,
-    world::{INCREMENT, LONG, PROTECTED, Stage, VERIFY, answers, over_both_backends, slow, tell, unit, wait_for},
+    world::{
+        COUNT, INCREMENT, LONG, PROTECTED, PcscWorld, READER, SELECT_AND_FETCH, Stage, VERIFY, answers,
+        over_both_backends, slow, tell, unit, wait_for,
+    },
 };
 
 const REVOKED: &str = "over: Aborted LEASE_REVOKED not_sent";
@@ -120,6 +124,28 @@ fn a_busy_session_is_revoked_between_commands_after_the_limit() -> anyhow::Resul
         assert!(heard[done + 1..8].iter().all(refused), "{heard:?}");
         assert_eq!(heard[8..], [REVOKED]);
         assert_eq!(next.await??.out, format!("{:08X} 9000\n", 2 * done + 2));
+        Ok(())
+    })
+}
+
+#[test]
+fn a_busy_session_is_not_revoked_between_61xx_and_its_get_response() -> anyhow::Result<()> {
+    tell(async {
+        let command_time = Duration::from_secs(1);
+        let card = CardOptions { command_time, ..CardOptions::default() };
+        let world = PcscWorld::new("limits.max_contended_lease = \"1s\"", card).await?;
+        let mut session = Conversation::open(&stub(&world.broker).await?, opening(READER)).await?;
+        // The other process waits from the first second on, so the time is over during SELECT.
+        session.transmit(&[COUNT]);
+        session.transmit(&[SELECT_AND_FETCH, COUNT]);
+        let mut other = cardbroker(&world.broker.endpoint(), &["transmit", READER, COUNT])?;
+        let other = tokio::task::spawn_blocking(move || run::run(&mut other));
+        let heard = timeout(LONG, session.rest()).await?;
+        let [counted, selected, over] = &heard[..] else { anyhow::bail!("{heard:?}") };
+        assert_eq!(counted, "1: 00000000 9000");
+        assert!(selected.contains("9000; stopped at 1: LEASE_ENDED not_sent"), "{heard:?}");
+        assert_eq!(over, REVOKED);
+        assert!(other.await??.out.ends_with(" 9000\n"));
         Ok(())
     })
 }

@@ -20,7 +20,7 @@ const AGAIN: &str = "the socket was removed or replaced: listening again";
 
 /// A broker with a socket in a folder of its own, and a client with a connection.
 async fn broker() -> anyhow::Result<(Broker, Client)> {
-    let broker = Setup::simulated(1)?.default_socket().start()?;
+    let broker = Setup::simulated(1)?.new_folder().start()?;
     wait_for(&broker, READER, ReaderState::Ready).await?;
     let client = broker.client().await?;
     Ok((broker, client))

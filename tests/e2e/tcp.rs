@@ -310,6 +310,29 @@ fn a_request_id_belongs_to_one_token() -> anyhow::Result<()> {
 }
 
 #[test]
+fn tokens_of_one_connection_wait_for_turns_of_their_own() -> anyhow::Result<()> {
+    tell(async {
+        let broker = broker(&["one", "two"]).await?;
+        let stub = Stub::new(channel(&broker).await?);
+        let send = |name: &str, apdus: &[&str]| {
+            let request = with(request(READER, apdus), &[("authorization", &bearer(&token(&broker, name)?))]);
+            let mut stub = stub.clone();
+            anyhow::Ok(tokio::spawn(async move { stub.transmit(request).await }))
+        };
+        let running = send("one", &[&slow(500)])?;
+        let waiting = [send("two", &[INCREMENT])?, send("two", &[INCREMENT])?, send("one", &[INCREMENT])?];
+        timeout(LONG, running).await???;
+        for answer in waiting {
+            timeout(LONG, answer).await???;
+        }
+        // Nobody is left waiting.
+        let client = broker.tcp_client("one").await?;
+        assert_eq!(timeout(LONG, client.watch_turn().next()).await??, Vec::new());
+        Ok(())
+    })
+}
+
+#[test]
 fn the_drain_closes_the_port_and_lets_units_end() -> anyhow::Result<()> {
     tell(async {
         let mut broker = broker(&["tests"]).await?;

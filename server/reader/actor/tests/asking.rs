@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use cardbroker_core::{
-    caller::CallerKey,
     apdu::CommandApdu,
+    caller::CallerKey,
     card::unit::{UnitCommand, UnitRequest},
     turns::turn::{CardRequirement, TurnRequest},
 };

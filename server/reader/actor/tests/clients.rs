@@ -2,10 +2,7 @@
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Instant};
 
-use cardbroker_core::{
-    caller::CallerKey,
-    turns::limits::Limits,
-};
+use cardbroker_core::{caller::CallerKey, turns::limits::Limits};
 use futures_util::FutureExt;
 
 use super::{

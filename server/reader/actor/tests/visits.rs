@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use cardbroker_core::{
-    caller::CallerKey,
     apdu::CommandApdu,
+    caller::CallerKey,
     card::unit::UnitRequest,
     error::{Cause, Delivery},
     policy::rule::Operation,
