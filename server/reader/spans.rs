@@ -1,15 +1,16 @@
-//! The spans of units and sessions, and the one log line of each at its end.
+//! The spans of units, sessions and resets, and the one log line of each at its end.
 //!
 //! ```text
-//! connection ─┬─ unit ── exchange, exchange …
+//! connection ─┬─ unit ── reset, exchange, exchange …
 //!             └─ session ─┬─ unit ── exchange …
 //!                         └─ unit …
+//! reset                                               without a unit
 //! ```
 //!
 //! The gRPC edge opens the span when it has decoded the request, so that everything done for the request belongs to the
-//! span. The owner of the unit or session records its end. Units and sessions are spans at `debug`, exchanges at
-//! `trace`; at `info` nothing is recorded or formatted. No field contains a byte of an APDU or of a key, or a name that
-//! a client has chosen.
+//! span. The owner of the unit or session records its end. Units, sessions and resets are spans at `debug`, exchanges
+//! at `trace`; at `info` nothing is recorded or formatted. No field contains a byte of an APDU or of a key, or a name
+//! that a client has chosen.
 
 use std::{
     fmt,
@@ -20,7 +21,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cardbroker_core::error::{Failure, Reason};
+use cardbroker_core::{
+    error::{Failure, Reason},
+    slot::ResetKind,
+};
 use tracing::{
     Level, Span, debug, debug_span, enabled,
     field::{Empty, display},
@@ -34,6 +38,9 @@ pub const UNIT: &str = "cardbroker::unit";
 
 /// The log target of sessions: their spans and lines.
 pub const SESSION: &str = "cardbroker::session";
+
+/// The log target of resets: their spans and lines.
+pub const RESET: &str = "cardbroker::reset";
 
 /// Opens the span of a unit that was just decoded, inside `parent`. The unit fills in the fields once it is admitted.
 pub fn unit(parent: &Span) -> Span {
@@ -133,10 +140,33 @@ impl UnitSpan {
     }
 }
 
-/// Records in the span of an exchange how long the card took, and whether it answered.
+/// Records in the span of an exchange or a reset how long the card took, and whether it answered.
 pub(super) fn exchanged(exchange: &Span, took: Duration, answered: bool) {
-    exchange.record("took_us", u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+    exchange.record("took_us", microseconds(took));
     exchange.record("answered", answered);
+}
+
+/// Runs a reset of the card in its span, inside `parent`, and writes its line. Returns its result and duration.
+pub(super) fn reset<T, E>(
+    parent: &Span,
+    reader: &str,
+    kind: ResetKind,
+    reset: impl FnOnce() -> Result<T, E>,
+) -> (Result<T, E>, Duration) {
+    let span = debug_span!(
+        target: RESET, parent: parent, "reset",
+        reader, ?kind, took_us = Empty, answered = Empty,
+    );
+    let began = Instant::now();
+    let done = span.in_scope(reset);
+    let took = began.elapsed();
+    exchanged(&span, took, done.is_ok());
+    debug!(
+        target: RESET, parent: None,
+        %reader, ?kind, took_us = microseconds(took), answered = done.is_ok(),
+        "reset done"
+    );
+    (done, took)
 }
 
 /// The record of one session: owned by its request, and then by its turn. Dropping it before [`SessionSpan::end`]
@@ -202,6 +232,10 @@ impl Drop for SessionSpan {
 
 fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn microseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

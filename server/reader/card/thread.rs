@@ -28,6 +28,7 @@ use cardbroker_core::{
     },
 };
 use tokio::sync::oneshot;
+use tracing::Span;
 
 use crate::{
     backend::Slot,
@@ -56,7 +57,8 @@ pub(in crate::reader) fn spawn(
     // The actor sends its next job after the report about the last one; a session has at most MAX_PIPELINED tasks.
     let (jobs, next_job) = mpsc::sync_channel(MAX_PIPELINED + 2);
     let watchdog = CallWatchdog::new();
-    let mut worker = CardWorker { slot, protocols, watchdog: watchdog.clone(), gate, card: None };
+    let (reader, watching) = (id.to_owned(), watchdog.clone());
+    let mut worker = CardWorker { reader, slot, protocols, watchdog: watching, gate, card: None };
     thread::Builder::new().name(format!("card {id}")).spawn(move || {
         for job in next_job {
             worker.act(job, &report);
@@ -68,6 +70,8 @@ pub(in crate::reader) fn spawn(
 
 /// The state of the card thread, which alone reads and writes it.
 struct CardWorker {
+    /// The reader's id, for logs. Never changes.
+    reader: String,
     /// The reader's slot in the card stack. Released when the thread ends.
     slot: Box<dyn Slot>,
     /// The protocols that the card may use, from the reader's settings. Never change.
@@ -91,9 +95,9 @@ impl CardWorker {
                 self.card = taken.clone().ok();
                 Report::Taken(taken)
             }
-            Job::ColdReset => Report::Taken(self.reset(ResetKind::Cold).0),
+            Job::ColdReset => Report::Taken(self.reset(ResetKind::Cold, &Span::none()).0),
             Job::Reset(kind) => {
-                let (reset, took) = self.reset(kind);
+                let (reset, took) = self.reset(kind, &Span::none());
                 Report::Reset { kind, took, reset }
             }
             Job::Unit(unit) => {
@@ -112,7 +116,7 @@ impl CardWorker {
             Job::EndOfSession(reset) => {
                 let raised = self.gate.is_raised();
                 let reset = reset.filter(|_| self.card.is_some()).map(|kind| {
-                    let (reset, took) = self.reset(kind);
+                    let (reset, took) = self.reset(kind, &Span::none());
                     (kind, took, reset)
                 });
                 Report::SessionEnded { reset, raised }
@@ -166,7 +170,7 @@ impl CardWorker {
             (UnitEnd::InOrder(_), _) => (None, unanswered),
             // The session may continue: its holder knows of the reset, and the card holds no state of it.
             (UnitEnd::Lost, Some(failure)) if failure.reason == Reason::CardReset => {
-                let report = match self.reset(ResetKind::Warm).0 {
+                let report = match self.reset(ResetKind::Warm, ticket.record().span()).0 {
                     Ok(card) => Report::ForeignReset(card),
                     Err(_) => Report::SessionFault { end: UnitEnd::Lost, failure },
                 };
@@ -184,7 +188,7 @@ impl CardWorker {
         kind: ResetKind,
         reply: oneshot::Sender<Result<CardInfo, Failure>>,
     ) -> (Option<Report>, bool) {
-        let (reset, took) = self.reset(kind);
+        let (reset, took) = self.reset(kind, &Span::none());
         let (report, answer) = match reset {
             Ok(card) => (Report::Reset { kind, took, reset: Ok(card.clone()) }, Ok(card)),
             Err(error) => {
@@ -199,15 +203,16 @@ impl CardWorker {
         (Some(report), failed)
     }
 
-    /// Resets the card. Returns the card after the reset, and the reset's duration.
-    fn reset(&mut self, kind: ResetKind) -> (Result<CardInfo, SlotError>, Duration) {
-        let began = Instant::now();
-        let reset = self.watchdog.during(|| self.slot.reset(kind, self.protocols));
+    /// Resets the card, for the request whose span is `parent`, if any. Returns the card after the reset, and the
+    /// reset's duration.
+    fn reset(&mut self, kind: ResetKind, parent: &Span) -> (Result<CardInfo, SlotError>, Duration) {
+        let Self { reader, slot, protocols, watchdog, .. } = self;
+        let (reset, took) = spans::reset(parent, reader, kind, || watchdog.during(|| slot.reset(kind, *protocols)));
         if reset.is_ok() {
             self.gate.reset();
         }
         self.card = reset.clone().ok();
-        (reset, began.elapsed())
+        (reset, took)
     }
 
     /// Runs a unit to its end or first stop, even if its caller disconnects. Does not end the ticket. `session` is the
@@ -224,7 +229,7 @@ impl CardWorker {
     fn try_run(&mut self, ticket: &Ticket, lease: &Lease, reset: Option<ResetKind>, session: Option<&Activity>) -> Ran {
         let mut reset_took = None;
         if let Some(kind) = reset {
-            let (reset, took) = self.reset(kind);
+            let (reset, took) = self.reset(kind, ticket.record().span());
             if let Err(error) = reset {
                 // The commands were not sent, with or without a reset.
                 return self.fault(&error).of_reset_before_unit().into();
@@ -352,7 +357,7 @@ const LOST: &str = "the session has lost its card: check the card's state before
 #[cfg(test)]
 pub(in crate::reader) fn without_thread(slot: Box<dyn Slot>, gate: Gate) -> impl FnMut(Job) -> Option<Report> {
     let (protocols, watchdog) = (ProtocolChoice::Any, CallWatchdog::new());
-    let mut worker = CardWorker { slot, protocols, watchdog, gate, card: None };
+    let mut worker = CardWorker { reader: String::new(), slot, protocols, watchdog, gate, card: None };
     move |job| {
         let done = std::cell::Cell::new(None);
         worker.act(job, &|report| done.set(Some(report)));
