@@ -114,6 +114,8 @@ mod tokens;
 mod turns;
 /// Requests whose bytes never all arrive.
 mod unfinished;
+/// How long the card stays unused while requests wait.
+mod unused_card;
 /// Watch streams: slow ones, many of them, and a broker that dies.
 mod watch;
 /// A caller watches its own waiting requests.

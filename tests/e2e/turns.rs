@@ -26,7 +26,7 @@ use crate::world::{
 const READ: &str = "00B2010410";
 
 /// A program that keeps `depth` units of one command at a time at the broker for some seconds, once started.
-fn saturator(broker: &Broker, apdu: &str, seconds: u64, uid: Option<u32>) -> anyhow::Result<Child> {
+pub(crate) fn saturator(broker: &Broker, apdu: &str, seconds: u64, uid: Option<u32>) -> anyhow::Result<Child> {
     saturator_with(broker, apdu, seconds, uid, &["1"])
 }
 
@@ -51,7 +51,7 @@ fn saturator_with(
 }
 
 /// Starts all programs, and returns the number of turns of each.
-fn turns(mut programs: Vec<Child>) -> anyhow::Result<Vec<u64>> {
+pub(crate) fn turns(mut programs: Vec<Child>) -> anyhow::Result<Vec<u64>> {
     programs.iter_mut().for_each(|program| drop(program.stdin.take()));
     let turns = |mut program: Child| {
         let mut turns = String::new();
@@ -167,7 +167,8 @@ fn another_process(
     Ok(spawn_blocking(move || run(&mut command)))
 }
 
-async fn in_group(broker: &Broker, key: &str) -> anyhow::Result<Client> {
+/// A client with a connection of its own, in the isolation group of this key.
+pub(crate) async fn in_group(broker: &Broker, key: &str) -> anyhow::Result<Client> {
     let options = ConnectOptions { group: Some(key.to_owned()), ..ConnectOptions::default() };
     Ok(Client::connect_with(Endpoint::Unix(broker.socket()), options).await?)
 }
