@@ -110,7 +110,7 @@ lint: ## format, clippy, documentation, contract, licences, advisories
 	$(call step,$(DENY) --locked --workspace check --hide-inclusion-graph licenses bans sources)
 	$(call step,.ci/advisories $(DENY))
 
-bench: setup ## compare with plain PC/SC, write docs/benchmarks.md, 40 min (ARGS=--quick: 3 min, no document)
+bench: setup ## compare with plain PC/SC, write docs/benchmarks.md, 45 min (ARGS=--quick: 4 min, no document)
 	$(call step,cargo run --locked --release -p cardbroker-tests --bin bench -- $(ARGS))
 
 build: ## the programs, optimised, in target/install (three minutes; root only for missing packages)

@@ -15,6 +15,7 @@ mod scale;
 mod stage;
 mod tcp;
 mod together;
+mod users;
 mod worker;
 
 use std::{
@@ -41,6 +42,9 @@ struct Arguments {
     /// Run only this case; may be repeated.
     #[arg(long, value_enum)]
     only: Vec<Case>,
+    /// Another build of cardbrokerd, for example of an earlier version, to compare with in the case `groups`.
+    #[arg(long)]
+    before: Option<PathBuf>,
     /// The folder for the results.
     #[arg(long, default_value = "target/bench")]
     out: PathBuf,
@@ -66,6 +70,8 @@ enum Case {
     Together,
     /// Isolation groups on a card with slow resets.
     Groups,
+    /// Users who share a card with slow resets.
+    Users,
     /// From one holder of the card to the next.
     HandOver,
     /// From an insertion to the watching clients.
@@ -93,7 +99,7 @@ impl Effort {
 }
 
 fn main() -> anyhow::Result<()> {
-    let Arguments { quick, rounds, only, out, process } = Arguments::parse();
+    let Arguments { quick, rounds, only, before, out, process } = Arguments::parse();
     if let Some(Process::Worker(worker)) = process {
         return worker.run();
     }
@@ -103,26 +109,27 @@ fn main() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut tables = Vec::new();
     for case in cases {
-        tables.extend(runtime.block_on(measure(*case, effort))?);
+        tables.extend(runtime.block_on(measure(*case, effort, before.as_deref()))?);
         // Written after each case, so that an interrupted run has results.
         report::write(&out, &settings(effort)?, &tables)?;
     }
     let markdown = report::write(&out, &settings(effort)?, &tables)?;
     progress(&format!("written to {}", out.display()));
-    // A document with only some of the cases, or with the numbers of a quick run, would mislead.
-    if !quick && only.is_empty() {
+    // A document with only some of the cases, or with the numbers of a quick run or of another build, would mislead.
+    if !quick && only.is_empty() && before.is_none() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         progress(&format!("written to {}", report::publish(&root, &settings(effort)?, &tables)?.display()));
     }
     Ok(io::stdout().write_all(markdown.as_bytes())?)
 }
 
-async fn measure(case: Case, effort: Effort) -> anyhow::Result<Vec<Table>> {
+async fn measure(case: Case, effort: Effort, before: Option<&Path>) -> anyhow::Result<Vec<Table>> {
     Ok(match case {
         Case::Alone => vec![alone::measure(effort).await?],
         Case::Inside => vec![inside::measure(effort).await?],
         Case::Together => together::measure(effort).await?,
-        Case::Groups => vec![groups::measure(effort).await?],
+        Case::Groups => vec![groups::measure(effort, before).await?],
+        Case::Users => vec![users::measure(effort).await?],
         Case::HandOver => vec![hand_over::measure(effort).await?],
         Case::Events => vec![events::measure(effort).await?],
         Case::Scale => scale::measure(effort).await?,

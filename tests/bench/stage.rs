@@ -79,7 +79,12 @@ impl Stage {
 
     /// Starts a broker with more configuration for the reader, and waits until it serves.
     pub(crate) async fn broker_with(&self, configuration: &str) -> anyhow::Result<Broker> {
-        let broker = self.setup()?.configuration(configuration).log_level("info").start()?;
+        self.start(self.setup()?.configuration(configuration).log_level("info")).await
+    }
+
+    /// Starts a broker and waits until it serves.
+    pub(crate) async fn start(&self, setup: Setup) -> anyhow::Result<Broker> {
+        let broker = setup.start()?;
         until_ready(&broker.client().await?, READER).await?;
         Ok(broker)
     }

@@ -113,7 +113,7 @@ impl Sharing {
 }
 
 /// The number of consecutive units that ended within `ms`.
-pub(crate) fn within(times: &[i64], ms: u64) -> usize {
+fn within(times: &[i64], ms: u64) -> usize {
     let mut left = ms as i64 * 1_000_000;
     times
         .iter()

@@ -27,6 +27,8 @@ pub struct Setup {
     new_folder: bool,
     /// Whether to run the release build of the daemon instead of the tests' build.
     released: bool,
+    /// Another build of the daemon to run instead.
+    daemon: Option<PathBuf>,
 }
 
 impl Setup {
@@ -57,6 +59,7 @@ impl Setup {
             log_pipe: None,
             new_folder: false,
             released: false,
+            daemon: None,
         })
     }
 
@@ -120,6 +123,12 @@ impl Setup {
         self
     }
 
+    /// Uses the daemon at `path`, for example one of an earlier version.
+    pub fn daemon(mut self, path: &Path) -> Self {
+        self.daemon = Some(path.to_owned());
+        self
+    }
+
     pub(super) fn socket(&self) -> PathBuf {
         let folder = self.folder.path();
         if self.new_folder { folder.join("new/cardbroker.sock") } else { folder.join("cardbroker.sock") }
@@ -132,7 +141,11 @@ impl Setup {
             Some(pipe) => Stdio::from(pipe),
             None => File::options().create(true).append(true).open(folder.join("log"))?.into(),
         };
-        let daemon = if self.released { released_daemon()? } else { program("cardbrokerd")? };
+        let daemon = match &self.daemon {
+            Some(path) => path.clone(),
+            None if self.released => released_daemon()?,
+            None => program("cardbrokerd")?,
+        };
         let mut command = Command::new(daemon);
         command
             .arg("--socket")

@@ -5,6 +5,7 @@
 mod card;
 mod holder;
 mod observer;
+pub(crate) mod sharer;
 mod stamps;
 mod units;
 
@@ -19,6 +20,8 @@ pub(crate) enum Worker {
     Card(card::Arguments),
     /// A process that runs units of commands.
     Units(units::Arguments),
+    /// A process that shares the card by the broker.
+    Sharer(sharer::Arguments),
     /// A process that takes and releases the card.
     Holder(holder::Arguments),
     /// An observer of insertions on PC/SC itself.
@@ -32,6 +35,7 @@ impl Worker {
         match self {
             Self::Card(arguments) => card::run(&arguments),
             Self::Units(arguments) => on_a_runtime(units::run(arguments)),
+            Self::Sharer(arguments) => sharer::run(arguments),
             Self::Holder(arguments) => on_a_runtime(holder::run(arguments)),
             Self::Observer(arguments) => observer::run(&arguments),
             Self::Stamps(arguments) => stamps::run(arguments),
