@@ -7,7 +7,8 @@ use std::{
 
 use crate::socket::Place;
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests;
 
 /// The permission bits that let the group or everybody else write.
