@@ -16,8 +16,8 @@ use crate::backend::Monitor;
 const SETTLING_TIME: Duration = Duration::from_secs(1);
 
 /// The number of readers at which pcsc-lite accepts no further one. It is also the maximum in one wait, so with all of
-/// them there is no place for the pseudo-reader, and no use.
-const MOST_READERS: usize = 16;
+/// them there is no place for the pseudo-reader, and no use. Other services have no such limit.
+const MOST_READERS: usize = if cfg!(target_os = "linux") { 16 } else { usize::MAX };
 
 /// Monitors the service with its own context, because calls on one context block each other.
 pub(super) struct PcscMonitor {
@@ -83,7 +83,7 @@ impl PcscMonitor {
         let left = deadline.saturating_duration_since(Instant::now());
         let timeout = match has_new {
             true => Duration::ZERO,
-            false if self.is_settled && self.wait.begin_long(&context) => left,
+            false if self.is_settled && self.begin_long(&context) => left,
             false => left.min(SETTLING_TIME),
         };
         let waited = context.get_status_change(timeout, &mut self.states);
@@ -97,6 +97,15 @@ impl PcscMonitor {
         }
         let readers = self.states.iter().filter(|state| state.name() != PNP_NOTIFICATION());
         Ok(readers.filter(|state| !state.event_state().contains(pcsc::State::UNKNOWN)).map(slot_status).collect())
+    }
+
+    /// Begins a long wait on that context; `false` if it must be a short one.
+    fn begin_long(&self, context: &Context) -> bool {
+        let context = context.clone();
+        // Cancelling fails only if the service has stopped, which ends the wait too.
+        self.wait.begin_long(move || {
+            let _ = context.cancel();
+        })
     }
 }
 

@@ -93,7 +93,7 @@ impl Slot for PcscSlot {
 
     fn wait_removal(&mut self, timeout: Duration) -> bool {
         let Some(handle) = &self.handle else { return false };
-        self.monitor.before_status_read();
+        let _read = self.monitor.status_read();
         let deadline = Instant::now() + timeout;
         let mut state = [ReaderState::new(self.reader.clone(), pcsc::State::UNAWARE)];
         loop {
@@ -121,13 +121,13 @@ impl PcscSlot {
     fn reconnect(&mut self, disposition: Disposition, protocols: ProtocolChoice) -> Result<CardInfo, SlotError> {
         let handle = self.handle.as_mut().ok_or(SlotError::StaleHandle)?;
         handle.card.reconnect(ShareMode::Exclusive, pcsc_protocols(protocols), disposition).map_err(slot_error)?;
-        self.monitor.before_status_read();
+        let _read = self.monitor.status_read();
         card_info(|| handle.card.status2_owned().map(|status| (status.protocol2(), status.atr().to_vec())))
     }
 
     /// Fails if the taken card has left: reconnecting would take a later card without any error.
     fn check_not_swapped(&self) -> Result<(), SlotError> {
-        self.monitor.before_status_read();
+        let _read = self.monitor.status_read();
         match self.handle.as_ref().map(|handle| handle.card.status2_owned()) {
             Some(Err(Error::RemovedCard)) => Err(SlotError::CardRemoved),
             // The reset reports every other error.
