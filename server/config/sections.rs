@@ -138,7 +138,7 @@ impl Default for LimitsConfig {
 }
 
 impl LimitsConfig {
-    /// What the rule of turns takes from the configuration.
+    /// Returns the settings of the schedule of turns.
     pub fn turns(&self) -> Settings {
         let Self { turn_quantum: quantum, max_contended_unit, max_contended_lease, .. } = *self;
         Settings { quantum, bounds: Bounds { max_contended_unit, max_contended_lease }, ..Settings::default() }

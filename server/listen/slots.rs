@@ -1,10 +1,10 @@
-//! Connection slots: the shares of users, and the eviction of a connection for a new one.
+//! Connection slots: the limits of users, and the eviction of a connection for a new one.
 //!
 //! A connection that has sent a request keeps its slot. A connection without a request is on probation, and the oldest
 //! of these is evicted when a new connection finds no slot. So connections without requests exclude no client.
 //!
-//! A user has at most its share of the slots, and the last eighth is for users with next to no connections. So a few
-//! users with many connections exclude no other user.
+//! One user has a maximum number of slots, and the last eighth is for small users, with at most a sixty-fourth of the
+//! slots. So a few users with many connections exclude no other user.
 
 use std::{
     collections::BTreeMap,
@@ -55,21 +55,29 @@ pub(super) enum Ruling {
     Refuse(TooMany),
 }
 
-/// Which limit a user's further connection would break.
+/// The limit that a user's further connection would exceed, with its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TooMany {
     /// The maximum of one user.
-    OfUser,
-    /// The few slots that are left are for users with next to no connections.
-    ForTheLast,
+    OfUser(u64),
+    /// Only the last eighth of the slots is free, which is for users with at most this number of connections.
+    Reserved(u64),
 }
 
 impl fmt::Display for TooMany {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::OfUser => "its user has the most that one may have (listen.max_connections_per_user)",
-            Self::ForTheLast => "the last eighth is for users with next to none (listen.max_connections)",
-        })
+        match self {
+            Self::OfUser(most) => write!(
+                formatter,
+                "this user already has {most} connections, the most allowed for one user \
+                 (listen.max_connections_per_user): close one"
+            ),
+            Self::Reserved(few) => write!(
+                formatter,
+                "the last eighth of the connections (listen.max_connections) is for users with at most {few}: close \
+                 some or retry later"
+            ),
+        }
     }
 }
 
@@ -104,10 +112,10 @@ impl ConnectionSlots {
     /// Decides whether the new connection `number` of `user` gets a slot. If none is free, the oldest connection on
     /// probation is evicted, if there is one.
     ///
-    /// For a user with more than next to no connections, only its own ones are evicted, so no user can evict all
+    /// For a user above the limit of small users, only its own connections are evicted, so no user can evict all
     /// others; and its new connection never waits, so no client of another user waits behind it.
     pub(super) fn enter(&mut self, number: u64, user: &User, status: &ConnectionStatus) -> Ruling {
-        let has_few = self.places.held_by(user.clone()) < self.places.next_to_nothing();
+        let has_few = self.places.held_by(user.clone()) < self.places.small_user_limit();
         match self.places.take(user.clone(), 1) {
             Ok(()) => {
                 self.taken.insert(number, Holder { user: user.clone(), status: status.clone() });
@@ -115,8 +123,8 @@ impl ConnectionSlots {
             }
             Err(Refused::Full) if has_few => Ruling::Wait { soon: self.evict(|_| true) },
             Err(_) if self.evict(|holder| holder.user == *user) => Ruling::Wait { soon: true },
-            Err(Refused::Quarter) => Ruling::Refuse(TooMany::OfUser),
-            Err(Refused::Reserved | Refused::Full) => Ruling::Refuse(TooMany::ForTheLast),
+            Err(Refused::UserLimit) => Ruling::Refuse(TooMany::OfUser(self.places.per_user())),
+            Err(Refused::Reserved | Refused::Full) => Ruling::Refuse(TooMany::Reserved(self.places.small_user_limit())),
         }
     }
 
@@ -198,7 +206,7 @@ mod tests {
             scene.request(number);
         }
         assert_eq!((scene.connect(&BOB), scene.evicted()), (Ruling::Wait { soon: false }, vec![]));
-        assert_eq!((scene.connect(&ALICE), scene.evicted()), (Ruling::Refuse(TooMany::OfUser), vec![]));
+        assert_eq!((scene.connect(&ALICE), scene.evicted()), (Ruling::Refuse(TooMany::OfUser(2)), vec![]));
     }
 
     #[test]
@@ -218,19 +226,19 @@ mod tests {
     }
 
     #[test]
-    fn the_last_eighth_is_for_users_with_next_to_no_connections() {
+    fn the_last_eighth_is_for_users_with_few_connections() {
         let mut scene = Scene::new(16, 16);
         for number in 0..14 {
             assert_eq!(scene.connect(&ALICE), Ruling::Enter);
             scene.request(number);
         }
-        assert_eq!(scene.connect(&ALICE), Ruling::Refuse(TooMany::ForTheLast));
+        assert_eq!(scene.connect(&ALICE), Ruling::Refuse(TooMany::Reserved(1)));
         assert_eq!(scene.connect(&BOB), Ruling::Enter);
-        let refused = Ruling::Refuse(TooMany::ForTheLast);
+        let refused = Ruling::Refuse(TooMany::Reserved(1));
         assert_eq!((scene.connect(&ALICE), scene.evicted()), (refused, vec![]), "the one on probation is Bob's");
         assert_eq!((scene.connect(&BOB), scene.evicted()), (Ruling::Wait { soon: true }, vec![15]));
         assert_eq!(scene.connect(&CAROL), Ruling::Enter);
-        let refused = Ruling::Refuse(TooMany::ForTheLast);
+        let refused = Ruling::Refuse(TooMany::Reserved(1));
         assert_eq!(scene.connect(&ALICE), refused, "it would wait in front of clients of other users");
         assert_eq!(scene.connect(&TCP), Ruling::Wait { soon: true });
         scene.slots.leave(0);

@@ -51,8 +51,8 @@ impl fmt::Debug for RequestId {
     }
 }
 
-/// Limits on the number, size and age of stored outcomes. The last eighth of the number and of the bytes is for users
-/// with next to no outcomes.
+/// Limits on the number, size and age of stored outcomes. The last eighth of the number and of the bytes is for small
+/// users, which have at most a sixty-fourth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OutcomeLimits {
     /// Maximum ids of one user, running units included.
@@ -61,7 +61,7 @@ pub struct OutcomeLimits {
     pub total: usize,
     /// Maximum bytes of all outcomes together; one user has at most a quarter.
     pub bytes: usize,
-    /// How long an outcome is kept.
+    /// The lifetime of an outcome.
     pub lifetime: Duration,
 }
 
@@ -78,7 +78,7 @@ pub enum Begin<E> {
 
 /// The outcomes of all users. A repeated request joins a running unit through its `E`.
 pub struct Outcomes<E> {
-    /// How long an outcome is kept. Never changes.
+    /// The lifetime of an outcome. Never changes.
     lifetime: Duration,
     /// The requests whose unit is running or whose outcome is kept.
     entries: HashMap<RequestKey, Entry<E>>,
@@ -148,7 +148,9 @@ impl<E: Clone> Outcomes<E> {
         }
         self.room.enter(&key.principal).map_err(|refused| {
             let message = match refused {
-                Refused::Quarter => "no more outcomes of this user can be kept: retry later, or leave request_id empty",
+                Refused::UserLimit => {
+                    "no more outcomes of this user can be kept: retry later, or leave request_id empty"
+                }
                 Refused::Reserved | Refused::Full => {
                     "no more outcomes can be kept: retry later, or leave request_id empty"
                 }

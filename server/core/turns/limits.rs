@@ -58,8 +58,8 @@ impl<U: Id> QueuePlaces<U> {
             return Err(Full::Caller(self.limits.per_caller));
         }
         self.places.take(user, 1).map_err(|refused| match refused {
-            Refused::Quarter => Full::User(self.places.per_user()),
-            Refused::Reserved => Full::Reserved(self.places.next_to_nothing()),
+            Refused::UserLimit => Full::User(self.places.per_user()),
+            Refused::Reserved => Full::Reserved(self.places.small_user_limit()),
             Refused::Full => Full::Reader(self.limits.per_reader),
         })
     }

@@ -1,16 +1,16 @@
 //! Places that users share: of a reader's queue, of the connections, of the bytes of kept outcomes. One user holds at
-//! most a quarter, and the last eighth is for users that hold next to nothing. Pure.
+//! most a quarter, and the last eighth is for small users, which hold at most a sixty-fourth. Pure.
 
 use std::{collections::HashMap, hash::Hash};
 
-/// Why a user gets no further place.
+/// The limit that a user's further places would exceed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refused {
-    /// The user would hold more than its share: a quarter, or what the places were created with.
-    Quarter,
-    /// Only the last eighth is free, and the user holds more than next to nothing.
+    /// The user would hold more than [`Places::per_user`].
+    UserLimit,
+    /// Only the last eighth is free, and the user would hold more than [`Places::small_user_limit`].
     Reserved,
-    /// All places are taken, and users with next to nothing must wait, too.
+    /// Too few places are free for any user.
     Full,
 }
 
@@ -35,22 +35,22 @@ impl<U: Eq + Hash> Places<U> {
         Self { all, per_user, taken: 0, held: HashMap::new() }
     }
 
-    /// The most that one user holds: a quarter, at least one place, unless the places were created with another number.
+    /// The maximum number of one user's places: a quarter of all, at least 1, unless [`Places::with_per_user`] set it.
     pub fn per_user(&self) -> u64 {
         self.per_user
     }
 
-    /// What counts as next to nothing: a sixty-fourth, at least one place.
-    pub fn next_to_nothing(&self) -> u64 {
+    /// The maximum number of a small user's places: a sixty-fourth of all, at least 1.
+    pub fn small_user_limit(&self) -> u64 {
         (self.all / 64).max(1)
     }
 
-    /// How many places `user` holds.
+    /// The number of places that `user` holds.
     pub fn held_by(&self, user: U) -> u64 {
         self.held.get(&user).copied().unwrap_or(0)
     }
 
-    /// How many places are taken.
+    /// The number of places that all users hold together.
     pub fn taken(&self) -> u64 {
         self.taken
     }
@@ -58,17 +58,17 @@ impl<U: Eq + Hash> Places<U> {
     /// Takes `count` places for `user`, all or none.
     ///
     /// # Errors
-    /// Which limit they would break: the user's own first, since waiting for others does not help against it.
+    /// The limit that they would exceed. The user's own limit is checked first: waiting for others does not help then.
     pub fn take(&mut self, user: U, count: u64) -> Result<(), Refused> {
         let held = self.held.get(&user).copied().unwrap_or(0).saturating_add(count);
         let taken = self.taken.saturating_add(count);
         if held > self.per_user() {
-            return Err(Refused::Quarter);
+            return Err(Refused::UserLimit);
         }
         if taken > self.all {
             return Err(Refused::Full);
         }
-        if taken > self.all - self.all / 8 && held > self.next_to_nothing() {
+        if taken > self.all - self.all / 8 && held > self.small_user_limit() {
             return Err(Refused::Reserved);
         }
         if count > 0 {
@@ -98,7 +98,7 @@ mod tests {
     fn a_user_holds_at_most_a_quarter_and_four_leave_the_last_eighth() {
         let mut places = Places::new(64);
         assert_eq!((0..17).map_while(|_| places.take('a', 1).ok()).count(), 16);
-        assert_eq!(places.take('a', 1), Err(Refused::Quarter));
+        assert_eq!(places.take('a', 1), Err(Refused::UserLimit));
         for user in ['b', 'c'] {
             places.take(user, 16).unwrap();
         }
@@ -114,17 +114,17 @@ mod tests {
     }
 
     #[test]
-    fn another_share_than_a_quarter_leaves_the_last_eighth() {
+    fn another_limit_than_a_quarter_leaves_the_last_eighth() {
         let mut places = Places::with_per_user(64, 64);
         assert_eq!((places.take('a', 56), places.take('a', 1)), (Ok(()), Err(Refused::Reserved)));
         assert_eq!([places.take('b', 1), places.take('b', 1)], [Ok(()), Err(Refused::Reserved)]);
-        assert_eq!(Places::with_per_user(64, 1).take('a', 2), Err(Refused::Quarter));
+        assert_eq!(Places::with_per_user(64, 1).take('a', 2), Err(Refused::UserLimit));
     }
 
     #[test]
     fn few_places_still_admit_one_each() {
         let mut places = Places::new(3);
-        assert_eq!([places.take('a', 1), places.take('a', 1)], [Ok(()), Err(Refused::Quarter)]);
+        assert_eq!([places.take('a', 1), places.take('a', 1)], [Ok(()), Err(Refused::UserLimit)]);
         assert_eq!([places.take('b', 1), places.take('c', 1)], [Ok(()), Ok(())]);
         assert_eq!(places.take('d', 1), Err(Refused::Full));
     }
@@ -133,7 +133,7 @@ mod tests {
     fn bytes_are_taken_all_or_none() {
         let mut places = Places::new(64 << 20);
         places.take(1, 16 << 20).unwrap();
-        assert_eq!((places.take(1, 1), places.take(2, 17 << 20)), (Err(Refused::Quarter), Err(Refused::Quarter)));
+        assert_eq!((places.take(1, 1), places.take(2, 17 << 20)), (Err(Refused::UserLimit), Err(Refused::UserLimit)));
         assert_eq!((places.held_by(1), places.held_by(2)), (16 << 20, 0));
     }
 }
