@@ -115,8 +115,8 @@ pub struct LimitsConfig {
     /// users, at least 2 s. Default: 20 s.
     #[serde(deserialize_with = "v::duration::<_, 1, 3600>", serialize_with = "humantime_serde::serialize")]
     pub max_contended_lease: Duration,
-    /// Maximum stored outcomes for the `request_id`s of one user, 1–100,000; ten times as many for all. Default: 1,000.
-    #[serde(deserialize_with = "v::count::<_, 1, 100_000>")]
+    /// Maximum stored outcomes for the `request_id`s of one user, 1–10,000; ten times as many for all. Default: 1,000.
+    #[serde(deserialize_with = "v::count::<_, 1, 10_000>")]
     pub max_outcomes_per_user: usize,
     /// How long an outcome is kept, 1 s – 24 h. Default: 10 min.
     #[serde(deserialize_with = "v::duration::<_, 1, 86_400>", serialize_with = "humantime_serde::serialize")]

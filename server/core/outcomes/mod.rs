@@ -165,7 +165,8 @@ impl<E: Clone> Outcomes<E> {
     /// Records the outcome of a request, or replaces an unknown outcome. A request whose unit was not sent is
     /// forgotten, so that a repeat runs.
     ///
-    /// Without room for the answers, the oldest answers of the same user are dropped, and in the end the new ones.
+    /// Without room for the answers, the oldest answers of the same user are dropped. If all of them would not make
+    /// enough room, the new ones are dropped instead.
     pub fn finish(&mut self, key: &RequestKey, outcome: Arc<Outcome>, now: Instant) {
         if matches!(&*outcome, Err(failure) if failure.delivery == Delivery::NotSent) {
             self.forget(key);
@@ -207,9 +208,12 @@ impl<E: Clone> Outcomes<E> {
         }
     }
 
-    /// Takes places for the bytes of a new outcome. The user's oldest answers are dropped as long as that is needed.
-    /// Returns whether there are enough now.
+    /// Takes places for the bytes of a new outcome, and drops the user's oldest answers as far as needed. Returns
+    /// whether there are enough; if all of the user's answers would not make enough room, none is dropped.
     fn make_room(&mut self, user: &Principal, bytes: u64) -> bool {
+        if !self.room.could_grow(user, bytes) {
+            return false;
+        }
         while !self.room.grow(user, bytes) {
             let oldest = self.with_answers.get(user).and_then(BTreeSet::first).cloned();
             let Some((until, id)) = oldest else { return false };

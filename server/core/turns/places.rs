@@ -60,9 +60,28 @@ impl<U: Eq + Hash> Places<U> {
     /// # Errors
     /// The limit that they would exceed. The user's own limit is checked first: waiting for others does not help then.
     pub fn take(&mut self, user: U, count: u64) -> Result<(), Refused> {
-        let held = self.held.get(&user).copied().unwrap_or(0).saturating_add(count);
-        let taken = self.taken.saturating_add(count);
-        if held > self.per_user() {
+        let (held, taken) = self.after(&user, 0, count)?;
+        if count > 0 {
+            self.held.insert(user, held);
+            self.taken = taken;
+        }
+        Ok(())
+    }
+
+    /// Checks that `user` could take `count` places after it has given back `freed`, at most those that it holds.
+    ///
+    /// # Errors
+    /// As [`Places::take`].
+    pub fn check(&self, user: &U, freed: u64, count: u64) -> Result<(), Refused> {
+        self.after(user, freed, count).map(drop)
+    }
+
+    /// The numbers of the user's and of all taken places after `freed` are given back and `count` are taken.
+    fn after(&self, user: &U, freed: u64, count: u64) -> Result<(u64, u64), Refused> {
+        let held = self.held.get(user).copied().unwrap_or(0);
+        let freed = freed.min(held);
+        let (held, taken) = ((held - freed).saturating_add(count), (self.taken - freed).saturating_add(count));
+        if held > self.per_user {
             return Err(Refused::UserLimit);
         }
         if taken > self.all {
@@ -71,11 +90,7 @@ impl<U: Eq + Hash> Places<U> {
         if taken > self.all - self.all / 8 && held > self.small_user_limit() {
             return Err(Refused::Reserved);
         }
-        if count > 0 {
-            self.held.insert(user, held);
-            self.taken = taken;
-        }
-        Ok(())
+        Ok((held, taken))
     }
 
     /// Gives back `count` places of `user`, at most those that it holds.
@@ -135,5 +150,7 @@ mod tests {
         places.take(1, 16 << 20).unwrap();
         assert_eq!((places.take(1, 1), places.take(2, 17 << 20)), (Err(Refused::UserLimit), Err(Refused::UserLimit)));
         assert_eq!((places.held_by(1), places.held_by(2)), (16 << 20, 0));
+        assert_eq!((places.check(&1, 3, 3), places.check(&1, 3, 4)), (Ok(()), Err(Refused::UserLimit)));
+        assert_eq!((places.check(&2, 3, 16 << 20), places.taken()), (Ok(()), 16 << 20));
     }
 }

@@ -24,7 +24,7 @@ use crate::{
 };
 
 const LIMITS: OutcomeLimits =
-    OutcomeLimits { per_user: 9, total: 9, bytes: 9 << 10, lifetime: Duration::from_secs(600) };
+    OutcomeLimits { per_user: 9, total: 9, bytes: 64 << 10, lifetime: Duration::from_secs(600) };
 const QUEUE: Limits = Limits { per_caller: 99, per_reader: 99 };
 const ROUNDS: usize = 200;
 const REPEATS: usize = 4;

@@ -9,9 +9,12 @@ use crate::{
     card::unit::{CommandResult, StatusWordSource},
 };
 
-const LIMITS: OutcomeLimits = OutcomeLimits { per_user: 2, total: 3, bytes: 4096, lifetime: Duration::from_secs(600) };
+const LIMITS: OutcomeLimits =
+    OutcomeLimits { per_user: 2, total: 3, bytes: 16 << 10, lifetime: Duration::from_secs(600) };
+/// The bytes that an outcome with one result counts beside its data.
+const ONE_RESULT: usize = room::EMPTY as usize + size_of::<CommandResult>() + room::ALLOCATION;
 /// The bytes of the answers that one user's two outcomes have room for, beside their results.
-const ROOM: usize = LIMITS.bytes / 4 - 2 * (room::EMPTY as usize + size_of::<CommandResult>());
+const ROOM: usize = LIMITS.bytes / 4 - 2 * ONE_RESULT;
 
 #[test]
 fn debug_of_a_key_does_not_show_its_id() {
@@ -143,7 +146,8 @@ fn a_new_outcome_drops_the_oldest_answers_of_its_user() {
 
 #[test]
 fn the_oldest_answers_are_dropped_first_and_only_as_needed() {
-    let mut outcomes = Outcomes::new(OutcomeLimits { per_user: 9, total: 9, ..LIMITS });
+    let room_for_two = 2 * (ONE_RESULT + 200) + room::EMPTY as usize;
+    let mut outcomes = Outcomes::new(OutcomeLimits { per_user: 9, total: 9, bytes: 4 * room_for_two, ..LIMITS });
     let now = Instant::now();
     for id in 1..=3 {
         outcomes.begin(&key(0, id), &[1; 32].into(), now, || 7).unwrap();
@@ -162,12 +166,24 @@ fn answers_without_any_room_are_not_kept() {
 }
 
 #[test]
+fn an_outcome_that_can_have_no_room_drops_no_other_answers() {
+    let (mut outcomes, now) = outcomes();
+    for id in 1..=2 {
+        outcomes.begin(&key(0, id), &[1; 32].into(), now, || 7).unwrap();
+    }
+    outcomes.finish(&key(0, 1), brought(3), now);
+    outcomes.finish(&key(0, 2), brought(LIMITS.bytes / 4), now);
+    assert_eq!(repeated(&mut outcomes, 0, 2, now).unwrap_err().reason, Reason::OutcomesFull);
+    assert_eq!(repeated(&mut outcomes, 0, 1, now), Ok(3));
+}
+
+#[test]
 fn the_last_eighth_keeps_outcomes_of_users_with_few() {
-    let limits = OutcomeLimits { per_user: 99, total: 999, bytes: 64 << 10, ..LIMITS };
+    let limits = OutcomeLimits { per_user: 99, total: 999, bytes: 256 << 10, ..LIMITS };
     let (mut outcomes, now) = (Outcomes::new(limits), Instant::now());
     let mut keep = |uid, bytes| {
         outcomes.begin(&key(uid, 1), &[1; 32].into(), now, || 7).unwrap();
-        outcomes.finish(&key(uid, 1), brought(bytes - room::EMPTY as usize - size_of::<CommandResult>()), now);
+        outcomes.finish(&key(uid, 1), brought(bytes - ONE_RESULT), now);
         repeated(&mut outcomes, uid, 1, now).is_ok()
     };
     let (quarter, few) = (limits.bytes / 4, limits.bytes / 64);

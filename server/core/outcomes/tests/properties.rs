@@ -7,9 +7,9 @@ use crate::properties::{holds, is_broken};
 
 const CASES: u32 = 500;
 /// As many ids as the histories use, and so few bytes that they often are too few.
-const LIMITS: OutcomeLimits = OutcomeLimits { per_user: 3, total: 8, bytes: 16 << 10, ..super::LIMITS };
+const LIMITS: OutcomeLimits = OutcomeLimits { per_user: 3, total: 8, bytes: 32 << 10, ..super::LIMITS };
 /// The most data of one answer: more than a user's share.
-const MOST: usize = 5_000;
+const MOST: usize = 9_000;
 
 #[derive(Debug, Clone)]
 enum Step {
