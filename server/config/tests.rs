@@ -174,6 +174,22 @@ fn every_mistake_names_its_position_and_the_allowed_values() {
         ),
         ("[[reader]]\nmatch = \"a\"\nrelease_after = \"1s\"", "c.toml:3:1: reader[0].release_after: only allowed with"),
         (
+            "rule = [{ name = 'r', principals = ['self'], allow = ['all'], share = 0 }]",
+            "c.toml:1:71: rule[0].share: must be a number from 1 to 100",
+        ),
+        (
+            "rule = [{ name = 'r', principals = ['self'], allow = ['all'], share = 101 }]",
+            "rule[0].share: must be a number from 1 to 100",
+        ),
+        (
+            "rule = [{ name = 'r', principals = ['self'], deny = ['all'], share = 2 }]",
+            "rule[0].share: is only for rules that allow transmit or session",
+        ),
+        (
+            "rule = [{ name = 'r', principals = ['self'], allow = ['see'], share = 2 }]",
+            "rule[0].share: is only for rules that allow transmit or session",
+        ),
+        (
             "reader = [{match=\"a\", alias=\"x\"}, {match=\"b\", alias=\"x\"}]",
             "c.toml:1:47: reader[1].alias: `x` is the",
         ),

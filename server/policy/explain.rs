@@ -104,22 +104,30 @@ impl Question {
 type Answer = (Operation, Decision);
 
 fn description(operation: Operation, decision: &Decision) -> String {
-    let Decision { allowed, some_commands, rule, share } = decision;
+    let Decision { allowed, some_commands, rule, .. } = decision;
     let verdict = if *allowed { "allowed" } else { "denied" };
     let which = if *some_commands { ", for some commands" } else { "" };
-    let has_share = *share > 1 && matches!(operation, Operation::Transmit | Operation::Session);
-    let share = if has_share { format!(", share {share}") } else { String::new() };
+    let share = share(operation, decision).map(|share| format!(", share {share}")).unwrap_or_default();
     format!("{verdict:<7}  rule \"{rule}\"{which}{share}")
 }
 
 fn answer_json((operation, decision): &Answer) -> Value {
-    json!({
+    let mut answer = json!({
         "operation": operation.as_str(),
         "allowed": decision.allowed,
         "some_commands": decision.some_commands,
         "rule": &*decision.rule,
-        "share": decision.share,
-    })
+    });
+    if let Some(share) = share(*operation, decision) {
+        answer["share"] = share.into();
+    }
+    answer
+}
+
+/// The share of an operation that runs commands, unless it is the default of 1. No other operation waits for turns.
+fn share(operation: Operation, decision: &Decision) -> Option<u8> {
+    let waits = matches!(operation, Operation::Transmit | Operation::Session);
+    Some(decision.share).filter(|share| waits && *share > 1)
 }
 
 #[cfg(test)]
@@ -152,6 +160,15 @@ token ci at desk:
   shared_group  denied   rule \"default\"
 ";
         assert_eq!(answer(&["--as", "token:ci", "--reader", "desk"]), expected);
+    }
+
+    #[test]
+    fn the_share_is_that_of_operations_that_wait_for_turns() {
+        let answer: Value = serde_json::from_str(&answer(&["--as", "token:ci", "--reader", "desk", "--json"])).unwrap();
+        let operations = answer["operations"].as_array().unwrap().iter();
+        let shares: Vec<_> =
+            operations.filter_map(|answer| Some((&answer["operation"], answer.get("share")?))).collect();
+        assert_eq!(shares, [(&json!("transmit"), &json!(3))]);
     }
 
     #[test]
