@@ -13,7 +13,7 @@ use cardbroker_proto::ENDPOINT_VARIABLE;
 use cardbroker_tests::harness::{
     broker::Broker,
     run::{Run, cardbroker, run},
-    users::may_become_others,
+    users::may_be_several_users,
 };
 use tokio::task::{JoinHandle, spawn_blocking};
 
@@ -83,7 +83,7 @@ fn two_groups_that_raise_pay_for_one_reset_in_each_quantum() -> anyhow::Result<(
 
 #[test]
 fn users_with_few_and_many_processes_get_equal_turns() -> anyhow::Result<()> {
-    if !may_become_others()? {
+    if !may_be_several_users()? {
         return Ok(());
     }
     tell(async {
@@ -112,7 +112,7 @@ fn rule_for(uid: u32, more: &str) -> String {
 
 #[test]
 fn seventeen_processes_of_one_user_leave_room_for_another() -> anyhow::Result<()> {
-    if !may_become_others()? {
+    if !may_be_several_users()? {
         return Ok(());
     }
     tell(async {
@@ -135,7 +135,7 @@ fn seventeen_processes_of_one_user_leave_room_for_another() -> anyhow::Result<()
 
 #[test]
 fn a_user_with_a_share_of_three_gets_three_visits_in_each_round() -> anyhow::Result<()> {
-    if !may_become_others()? {
+    if !may_be_several_users()? {
         return Ok(());
     }
     tell(async {

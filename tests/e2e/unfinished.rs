@@ -12,7 +12,7 @@ use cardbroker_client::ReaderState;
 use cardbroker_tests::harness::{
     broker::{Broker, Setup, released_daemon},
     memory::{most_resident_bytes, resident_bytes},
-    users::may_become_others,
+    users::may_be_several_users,
 };
 
 use crate::world::{COUNT, tell, unit, wait_for};
@@ -84,7 +84,7 @@ async fn released_broker() -> anyhow::Result<Broker> {
 }
 
 fn attack(user: u32, arguments: &[&str], most_taken: u64) -> anyhow::Result<()> {
-    if !may_become_others()? {
+    if !may_be_several_users()? {
         return Ok(());
     }
     released_daemon()?;

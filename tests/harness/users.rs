@@ -1,6 +1,9 @@
 //! Other users, which only root can become.
 
-use std::fs;
+use std::{
+    fs,
+    io::{self, Write},
+};
 
 use anyhow::ensure;
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
@@ -23,5 +26,17 @@ pub fn may_become_others() -> anyhow::Result<bool> {
     let map = fs::read_to_string("/proc/self/uid_map")?;
     let may = geteuid().is_root() && map.split_whitespace().nth(2) == Some("4294967295");
     ensure!(may || std::env::var_os("CI").is_none(), "only root can be several users");
+    Ok(may)
+}
+
+/// As [`may_become_others`], and prints that the story is skipped if this process cannot.
+///
+/// # Errors
+/// As [`may_become_others`].
+pub fn may_be_several_users() -> anyhow::Result<bool> {
+    let may = may_become_others()?;
+    if !may {
+        writeln!(io::stderr(), "skipped: only root can be several users")?;
+    }
     Ok(may)
 }
