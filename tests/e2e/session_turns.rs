@@ -142,7 +142,7 @@ fn a_busy_session_is_not_revoked_between_61xx_and_its_get_response() -> anyhow::
         let other = tokio::task::spawn_blocking(move || run::run(&mut other));
         let heard = timeout(LONG, session.rest()).await?;
         let [counted, selected, over] = &heard[..] else { anyhow::bail!("{heard:?}") };
-        assert_eq!(counted, "1: 00000000 9000");
+        assert!(counted.starts_with("1: ") && counted.ends_with(" 9000"), "{heard:?}");
         assert!(selected.contains("9000; stopped at 1: LEASE_ENDED not_sent"), "{heard:?}");
         assert_eq!(over, REVOKED);
         assert!(other.await??.out.ends_with(" 9000\n"));

@@ -71,11 +71,11 @@ fn two_groups_that_raise_pay_for_one_reset_in_each_quantum() -> anyhow::Result<(
         let (before, began) = (world.card.resets_seen(), Instant::now());
         let turns = turns(programs)?;
         let resets = world.card.resets_seen() - before;
-        // A visit lasts for one and a half resets, and the next begins with a reset. The cost of a reset is known after
-        // the first.
+        // A visit lasts for one and a half resets, and the next begins with a reset. A client that comes back too late
+        // ends its visit early, but with a reset for each turn there would be twice as many as visits have room.
         let visits = began.elapsed().div_duration_f64(reset_time * 5 / 2);
         writeln!(std::io::stderr(), "turns {turns:?}, resets {resets}, {visits:.1} visits have room")?;
-        assert!(resets >= 6 && resets as f64 <= visits + 3.0, "{resets} resets");
+        assert!(resets >= 6 && resets as f64 <= 1.5 * visits + 3.0, "{resets} resets");
         assert!(turns.iter().all(|&turns| turns > 10 * resets / 2), "{turns:?} turns with {resets} resets");
         Ok(())
     })

@@ -2,12 +2,12 @@
 
 use std::{
     io::{self, Write},
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use anyhow::{Context, ensure};
 use cardbroker_client::ReaderState;
-use cardbroker_core::{simulated_card::CardOptions, slot::Protocol};
+use cardbroker_core::simulated_card::CardOptions;
 use cardbroker_tests::{
     cards::VirtualCard,
     harness::{broker::Setup, pcscd::Pcscd},
@@ -15,8 +15,8 @@ use cardbroker_tests::{
 use serde_json::Value;
 
 use crate::{
-    turns::{in_group, saturator, turns},
-    world::{COUNT, INCREMENT, READER, SELECT, Stage, VERIFY, arrived, raw_unit, slow, tell, unit, wait_for},
+    turns::{saturator, turns},
+    world::{INCREMENT, READER, tell, wait_for},
 };
 
 const QUANTUM: Duration = Duration::from_millis(40);
@@ -78,39 +78,6 @@ fn a_reset_between_groups_begins_when_the_visit_is_over() -> anyhow::Result<()> 
         ensure!(delays.len() >= 20, "{delays:?}");
         // The most depends on what else the machine does.
         assert!(*median <= Duration::from_millis(1), "{delays:?}");
-        Ok(())
-    })
-}
-
-/// The time from the last answer to a group that has raised security state until the answer to another one that waits.
-/// The card would linger for the rest of an open pair: 100 ms.
-async fn until_the_next_answer(stage: &Stage, round: usize, group_ends: bool) -> anyhow::Result<Duration> {
-    let family = in_group(&stage.broker, "family").await?;
-    // Another group each time, so that the card does not linger for it.
-    let other = in_group(&stage.broker, &format!("neighbours-{round}-{group_ends}")).await?;
-    let first = arrived(&family, raw_unit(&family, stage.reader, &[VERIFY, &slow(200), SELECT])).await?;
-    let next = arrived(&other, unit(&other, stage.reader, &[COUNT])).await?;
-    first.await?;
-    let answered = Instant::now();
-    let family = Some(family).filter(|_| !group_ends);
-    ensure!(next.await?.was_reset);
-    drop(family);
-    Ok(answered.elapsed())
-}
-
-#[test]
-fn the_end_of_a_group_resets_a_card_that_lingers_for_it() -> anyhow::Result<()> {
-    tell(async {
-        let stage = Stage::simulated_with(Protocol::T1, "limits.turn_quantum = \"10s\"").await?;
-        let (mut kept, mut ended) = (Vec::new(), Vec::new());
-        for round in 0..5 {
-            kept.push(until_the_next_answer(&stage, round, false).await?);
-            ended.push(until_the_next_answer(&stage, round, true).await?);
-        }
-        writeln!(io::stderr(), "answered while the group exists after {kept:?}, once it has ended after {ended:?}")?;
-        // A busy machine delays some of them.
-        assert!(kept.iter().max() > Some(&Duration::from_millis(80)), "{kept:?}");
-        assert!(ended.iter().min() < Some(&Duration::from_millis(50)), "{ended:?}");
         Ok(())
     })
 }
