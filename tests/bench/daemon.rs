@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::ensure;
-use cardbroker_client::{Client, Endpoint};
+use cardbroker_client::{Client, ConnectOptions, Endpoint};
 use cardbroker_tests::harness::{
     LONGEST,
     broker::{Broker, Setup, program},
@@ -105,7 +105,9 @@ async fn start(stack: &Stack) -> anyhow::Result<i64> {
     let began = Instant::now();
     let _daemon = Program::spawn(&mut command)?;
     let client = loop {
-        match Client::connect(Endpoint::Unix(socket.clone())).await {
+        // Without the client's own waits between its attempts.
+        let options = ConnectOptions { connect_timeout: Duration::ZERO, ..ConnectOptions::default() };
+        match Client::connect_with(Endpoint::Unix(socket.clone()), options).await {
             Err(_) if began.elapsed() < LONGEST => sleep(ATTEMPT_INTERVAL).await,
             client => break client?,
         }

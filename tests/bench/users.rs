@@ -230,9 +230,9 @@ fn table(cases: &[Case], rounds: u32) -> Table {
              whose commands raise. Three users run 1, 3 and 9 processes that raise. One user runs 17 processes, at a \
              queue with room for 8 requests of a user, and another one runs one; none of them raises. Each case lasts \
              {rounds} × 30 s (6 s in a quick run). The card time is the user's part of all time on the card, with \
-             the resets at the beginning of its turns; `commands` is the same without the resets, which the raising user \
-             causes and the neutral one waits for. The times are those \
-             of a unit, with its wait. `refused` is the number of requests for which the queue was full; they are \
+             the resets at the beginning of its turns; `commands` is the same without the resets, which the raising \
+             user causes and the neutral one waits for. The times are those of a unit, with its wait. `refused` is \
+             the number of requests for which the queue was full; they are \
              sent again 100 ms later. The limit of the worst wait is a sum of two times on the card from the same \
              run: the longest of the group's own unit with its reset, and the longest unit of the other group without \
              a reset, which may be under way."

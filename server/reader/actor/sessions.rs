@@ -63,7 +63,7 @@ impl Holding {
         self.began
     }
 
-    /// The session's caller.
+    /// The caller that has the session.
     pub(super) fn caller(&self) -> &Caller {
         self.access.caller()
     }
