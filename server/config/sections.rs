@@ -108,11 +108,12 @@ pub struct LimitsConfig {
     #[serde(deserialize_with = "v::quantum", serialize_with = "v::write_quantum")]
     pub turn_quantum: Quantum,
     /// The maximum time of a unit while callers of other groups wait, 1 s – 1 h. Default: 10 s. While `n` users wait:
-    /// 20 s / `n` if that is less, but not below 2 s.
+    /// the `n`th part of what is left of 20 s since the first of them came, if that is less, but not below 2 s.
     #[serde(deserialize_with = "v::duration::<_, 1, 3600>", serialize_with = "humantime_serde::serialize")]
     pub max_contended_unit: Duration,
-    /// The maximum time of a session while callers of other groups wait, 1 s – 1 h. Default: 20 s. It is divided by the
-    /// number of waiting users, but not below 2 s; a value below 2 s applies to any number.
+    /// The maximum time of a session while callers of other groups wait, 1 s – 1 h. Default: 20 s. While `n`
+    /// users wait: the `n`th part of what is left of it since the first of them came, but not below 2 s; a value below
+    /// 2 s applies to any number.
     #[serde(deserialize_with = "v::duration::<_, 1, 3600>", serialize_with = "humantime_serde::serialize")]
     pub max_contended_lease: Duration,
     /// Maximum stored outcomes for the `request_id`s of one user, 1–10,000; ten times as many for all. Default: 1,000.

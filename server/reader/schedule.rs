@@ -109,6 +109,7 @@ impl ReaderSchedule {
             },
             demands_reset: waiting.turn().reset_before.is_some(),
             share: waiting.access().share().into(),
+            arrived: waiting.arrived(),
             deadline: waiting.deadline(),
         };
         self.rule.push(request, now);

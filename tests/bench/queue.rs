@@ -46,6 +46,7 @@ fn turn(callers: u64, turns: u64) -> i64 {
         group: caller,
         kind: Kind::Unit,
         demands_reset: false,
+        arrived: now,
         share: 1,
         deadline: now + Duration::from_secs(3600),
     };

@@ -40,6 +40,8 @@ pub struct Request<U, C, G> {
     /// The visits of the user in each round, 1–100, from the policy rule that allows the request. Other values are
     /// clamped; the value of the user's latest request applies.
     pub share: u32,
+    /// The time at which the reader received the request.
+    pub arrived: Instant,
     /// The time at which the request expires. For a request with a wait of zero, the time of its arrival.
     pub deadline: Instant,
 }

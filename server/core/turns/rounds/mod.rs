@@ -35,6 +35,8 @@ pub struct Rounds<U, C, G> {
     /// The callers in a cycle by the group of their oldest request. No map is empty.
     groups: IdMap<(U, G), BTreeMap<Place, C>>,
     deadlines: BTreeSet<(Instant, u64)>,
+    /// The numbers of all waiting requests, in order of arrival.
+    arrivals: BTreeSet<u64>,
     /// The user of the current visit, and the number of further visits by its share before the ring advances.
     pub(crate) visited: Option<(U, u32)>,
     /// The caller with the turn. It is in no cycle until the turn has ended.
@@ -75,6 +77,7 @@ impl<U: Id, C: Id, G: Id> Default for Rounds<U, C, G> {
             callers: IdMap::default(),
             groups: IdMap::default(),
             deadlines: BTreeSet::new(),
+            arrivals: BTreeSet::new(),
             visited: None,
             served: None,
             last_joined: 0,
@@ -130,6 +133,7 @@ impl<U: Id, C: Id, G: Id> Rounds<U, C, G> {
         let Entry::Vacant(free) = self.requests.entry(number) else { return };
         free.insert(request);
         self.deadlines.insert((deadline, number));
+        self.arrivals.insert(number);
         let of_user = self.users.entry(user).or_insert_with(|| User {
             place: None,
             cycle: 0,
@@ -214,6 +218,7 @@ impl<U: Id, C: Id, G: Id> Rounds<U, C, G> {
     pub fn remove(&mut self, number: u64) -> Option<Request<U, C, G>> {
         let request = self.requests.remove(&number)?;
         self.deadlines.remove(&(request.deadline, number));
+        self.arrivals.remove(&number);
         if let Some(user) = self.users.get_mut(&request.user) {
             user.requests -= 1;
         }
@@ -244,6 +249,14 @@ impl<U: Id, C: Id, G: Id> Rounds<U, C, G> {
             return None;
         }
         self.remove(number)
+    }
+
+    /// The arrival of the oldest waiting request outside the group `group` of `user`. O(log n + older requests of the
+    /// group).
+    pub fn oldest_of_others(&self, user: U, group: G) -> Option<Instant> {
+        let requests = self.arrivals.iter().filter_map(|number| self.requests.get(number));
+        let mut others = requests.filter(|request| (request.user, request.group) != (user, group));
+        others.next().map(|request| request.arrived)
     }
 
     /// The number of waiting callers outside the group `group` of `user`, and the number of their users.

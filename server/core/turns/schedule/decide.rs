@@ -69,7 +69,7 @@ impl<U: Id, C: Id, G: Id> Schedule<U, C, G> {
     /// The time until which an open pair may extend the visit: the visit is bounded like one unit.
     fn pair_end(&self, visit: &Visit<U, C, G>) -> Instant {
         let (_, users) = self.rounds.others(visit.user, visit.group);
-        visit.began + self.settings.bounds.unit(users)
+        visit.began + self.settings.bounds.unit(users, Duration::ZERO)
     }
 
     /// The quantum of the current visit.

@@ -244,6 +244,7 @@ impl<U: Id, C: Id, G: Id> Schedule<U, C, G> {
         let Some(turn) = &mut self.turn else { return };
         let (callers, users) = self.rounds.others(turn.request.user, turn.request.group);
         let since = turn.contention.map_or(now, |contention| contention.since);
-        turn.contention = (callers > 0).then_some(Contention { since, users });
+        let oldest = self.rounds.oldest_of_others(turn.request.user, turn.request.group);
+        turn.contention = oldest.filter(|_| callers > 0).map(|oldest| Contention { since, users, oldest });
     }
 }

@@ -48,6 +48,7 @@ impl Reader {
             kind: Kind::Unit,
             demands_reset: false,
             share: 1,
+            arrived: self.now,
             deadline: self.now + Duration::from_secs(3600),
         };
         self.schedule.push(change(request), self.now);

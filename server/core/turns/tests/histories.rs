@@ -7,7 +7,7 @@ use proptest::{collection::vec, prelude::*, test_runner::TestCaseResult};
 use super::world::{Caller, Fault, World, caller, ms};
 use crate::{
     properties::{holds, is_broken},
-    turns::{request::Kind, schedule::Settings},
+    turns::{bounds::Bounds, request::Kind, schedule::Settings},
 };
 
 const CASES: u32 = 100;
@@ -19,7 +19,7 @@ fn callers() -> impl Strategy<Value = Vec<Caller>> {
     let think =
         prop_oneof![3 => Just(ms(0)), 3 => Just(ms(1)), 1 => Just(ms(4)), 1 => Just(ms(60)), 1 => Just(ms(700))];
     let length =
-        prop_oneof![2 => Just(ms(1)), 4 => Just(ms(20)), 2 => Just(ms(130)), 1 => Just(ms(400)), 1 => Just(ms(14_000))];
+        prop_oneof![2 => Just(ms(1)), 4 => Just(ms(20)), 2 => Just(ms(130)), 1 => Just(ms(400)), 1 => Just(ms(3_000))];
     let wait = prop_oneof![1 => Just(ms(0)), 1 => Just(ms(2)), 1 => Just(ms(300)), 6 => Just(FOR_EVER)];
     let count = prop_oneof![1 => Just(1), 2 => Just(6), 4 => Just(usize::MAX)];
     let habits = (1..4usize, think, length, prop::bool::weighted(0.7), prop::bool::weighted(0.1));
@@ -48,7 +48,13 @@ fn play(mut callers: Vec<Caller>, reset: Duration, fault: Option<Fault>) -> Test
         let same = callers.iter().find(|other| other.user == callers[index].user);
         callers[index].share = same.map_or(1, |other| other.share);
     }
-    World::new(callers, reset, Settings::default(), fault).run(HISTORY)
+    World::new(callers, reset, short(), fault).run(HISTORY)
+}
+
+/// Settings with short bounds, which leave room in a history for the longest wait that the rule allows.
+fn short() -> Settings {
+    let bounds = Bounds { max_contended_unit: ms(1_000), max_contended_lease: ms(2_000) };
+    Settings { bounds, ..Settings::default() }
 }
 
 /// Users whose callers all raise and ask again at once, with short turns, so that only the rule decides their waits.
@@ -98,6 +104,19 @@ fn two_users_who_always_wait_have_the_card_for_the_same_time() {
 }
 
 #[test]
+fn default_waits_outlast_default_bounds_for_ten_users() {
+    for kind in [Kind::Unit, Kind::Session] {
+        for (users, count) in [(2, 1), (5, 1), (10, 1), (10, usize::MAX)] {
+            let of = |user| Caller { kind, wait: ms(30_000), count, ..caller(user, ms(60_000)) };
+            let mut world = World::new((0..users).map(of).collect(), ms(400), Settings::default(), None);
+            world.run(ms(120_000)).unwrap();
+            assert_eq!(world.expired, 0, "{users} users, {kind:?}");
+            assert!(world.turns.len() >= usize::from(users), "{users} users, {kind:?}");
+        }
+    }
+}
+
+#[test]
 fn every_broken_rule_is_found() {
     for (fault, rule) in [
         (Fault::LingerForNobody, "lingers for nobody"),
@@ -130,7 +149,7 @@ fn the_histories_reach_what_they_are_for() {
     }
     let seen = RefCell::new(Seen::default());
     holds(60, (callers(), resets()), |(callers, reset)| {
-        let mut world = World::new(callers, reset, Settings::default(), None);
+        let mut world = World::new(callers, reset, short(), None);
         world.run(HISTORY)?;
         let mut seen = seen.borrow_mut();
         seen.turns += world.turns.len();
@@ -142,7 +161,6 @@ fn the_histories_reach_what_they_are_for() {
         Ok(())
     });
     let seen = seen.into_inner();
-    println!("{seen:?}");
     assert!(seen.turns > 1000 && seen.resets > 100 && seen.stopped > 0 && seen.expired > 10 && seen.in_debt > 0);
     assert!(!seen.lingered.is_zero());
 }

@@ -20,7 +20,8 @@ type Queue = Rounds<char, &'static str, &'static str>;
 fn request(number: u64, caller: &'static str, start: Instant) -> Request<char, &'static str, &'static str> {
     let user = caller.chars().next().unwrap();
     let deadline = start + Duration::from_secs(number);
-    Request { number, user, caller, group: caller, kind: Kind::Unit, demands_reset: false, share: 1, deadline }
+    let (group, kind, arrived) = (caller, Kind::Unit, deadline);
+    Request { number, user, caller, group, kind, demands_reset: false, share: 1, arrived, deadline }
 }
 
 fn queue(callers: &[&'static str]) -> (Queue, Instant) {
@@ -165,7 +166,18 @@ fn estimates(steps: Vec<Step>, error: usize) -> TestCaseResult {
                 number += 1;
                 let caller = user * 10 + caller;
                 let group = caller;
-                queue.push(Request { number, user, caller, group, kind, demands_reset: false, share, deadline });
+                let arrived = deadline;
+                queue.push(Request {
+                    number,
+                    user,
+                    caller,
+                    group,
+                    kind,
+                    demands_reset: false,
+                    share,
+                    arrived,
+                    deadline,
+                });
             }
             Step::Serve => drop(serve(&mut queue)),
             Step::Leave(index) => {

@@ -158,7 +158,9 @@ impl World {
         let bound = self.bound(index, older);
         self.waiting.insert(number, (index, self.now, self.now + wait, bound));
         let deadline = self.instant() + told;
-        let request = Request { number, user, caller: index, group, kind, demands_reset: false, share, deadline };
+        let arrived = self.instant();
+        let request =
+            Request { number, user, caller: index, group, kind, demands_reset: false, share, arrived, deadline };
         self.schedule.push(request, self.instant());
         if self.fault == Some(Fault::ForgottenCycle) {
             self.schedule.rounds.users.values_mut().for_each(|user| user.cycle = 0);
@@ -188,9 +190,11 @@ impl World {
         let visits = 2 * (older + 2) * k * shares.values().sum::<u32>() as usize;
         let settings = &self.schedule.settings;
         let unit = if self.callers.iter().any(|caller| caller.opens_pairs) {
-            settings.bounds.unit(1)
+            settings.bounds.unit(1, Duration::ZERO)
         } else {
-            self.callers.iter().map(|caller| caller.length).max().unwrap_or_default()
+            let turn =
+                |caller: &Caller| caller.length.min(settings.bounds.turn(caller.kind, 1, Duration::ZERO) + COMMAND);
+            self.callers.iter().map(turn).max().unwrap_or_default()
         };
         let rests = self.callers.iter().any(|caller| caller.rests);
         let quantum = settings.quantum.length(self.reset).max(if rests { settings.burst } else { Duration::ZERO });
@@ -204,7 +208,8 @@ impl World {
             && !self.waiting.is_empty()
         {
             let since = turn.contention.map_or(self.base + self.now, |contention| contention.since);
-            turn.contention = Some(crate::turns::bounds::Contention { since, users: self.waiting.len() });
+            let (users, oldest) = (self.waiting.len(), since);
+            turn.contention = Some(crate::turns::bounds::Contention { since, users, oldest });
         }
     }
 

@@ -84,6 +84,7 @@ impl World {
             }
             Decision::Busy(look) => {
                 prop_assert!(is_busy, "busy with nothing");
+                self.is_stopped = false;
                 if let Some(look) = look {
                     self.at(look - self.base, Event::Look);
                 }
@@ -95,10 +96,18 @@ impl World {
 
     fn stop(&mut self) -> TestCaseResult {
         let Some((turn, _)) = &self.under_way else { return Err(TestCaseError::fail("stops nothing")) };
-        let least = self.schedule.settings.bounds.unit(usize::MAX);
-        let is_due = self.contended.is_some_and(|since| since.max(turn.began) + least <= self.now);
+        let (began, holder) = (turn.began, self.group(turn.caller));
+        let others = self.waiting.values().filter(|(caller, ..)| self.group(*caller) != holder);
+        let users: BTreeSet<_> = others.clone().map(|(caller, ..)| self.callers[*caller].user).collect();
+        let oldest = others.map(|(_, arrived, ..)| *arrived).min();
+        let is_due = self.contended.zip(oldest).is_some_and(|(since, oldest)| {
+            let from = since.max(began);
+            let kind = self.callers[turn.caller].kind;
+            from + self.schedule.settings.bounds.turn(kind, users.len(), from.saturating_sub(oldest)) <= self.now
+        });
         prop_assert!(is_due, "a turn is stopped without contention");
-        (self.is_stopped, self.stopped) = (true, self.stopped + 1);
+        self.stopped += usize::from(!self.is_stopped);
+        self.is_stopped = true;
         Ok(())
     }
 
