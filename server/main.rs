@@ -65,6 +65,7 @@ fn run(flags: &Flags) -> Result<Exit, Problem> {
     })?;
     let bound = Bound::bind(&config.listen).map_err(|problem| match problem {
         BindError::AlreadyRunning { .. } => (Exit::AlreadyRunning, problem.into()),
+        BindError::Identity(_) => (Exit::Config, problem.into()),
         _ => (Exit::CannotListen, problem.into()),
     })?;
     let epoch = server::announce(&config).map_err(failure)?;

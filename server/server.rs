@@ -203,6 +203,9 @@ impl Server {
             .add_service(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?);
         let serving = tokio::spawn(router.serve_with_incoming_shutdown(incoming, draining.clone().cancelled_owned()));
+        if tcp.is_some() && config.listen.tcp_plain {
+            warn!("listen.tcp_plain is on: a program that takes or relays the port reads tokens and PINs");
+        }
         info!(socket = %config.listen.socket.display(), tcp, "serving");
         if let Some(other) = system_broker(&config.listen.socket) {
             warn!(

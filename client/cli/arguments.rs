@@ -16,11 +16,11 @@ use crate::{
 #[derive(Parser)]
 #[command(name = "cardbroker", version, after_long_help = HELP)]
 pub(crate) struct Arguments {
-    /// The broker's address: unix:/path or http://127.0.0.1:port. [default: the variable CARDBROKER_ENDPOINT, then the
+    /// The broker's address: unix:/path or https://127.0.0.1:port. [default: the variable CARDBROKER_ENDPOINT, then the
     /// user's socket, then the system's]
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) endpoint: Option<Endpoint>,
-    /// File with the token for the broker's TCP port. [default: the variable CARDBROKER_TOKEN_FILE]
+    /// File with the token and the certificate for the broker's TCP port. [default: the variable CARDBROKER_TOKEN_FILE]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
     /// How long to wait for a broker that does not answer yet.
@@ -58,7 +58,7 @@ Examples:
   cardbroker session yubikey
   cardbroker session yubikey --wait-for-card < commands-with-pin.txt
   cardbroker token new build-7 --out token
-  cardbroker --endpoint http://127.0.0.1:7777 --token-file token readers
+  cardbroker --endpoint https://127.0.0.1:7777 --token-file token readers
 
 Programs with the same random text in CARDBROKER_GROUP are one isolation group: they share verified PINs.
 

@@ -165,6 +165,7 @@ fn next_step(finding: &Finding) -> &'static str {
         Finding::Untrusted(_) => {
             ": another user could be there; correct that, or give the broker's address with --endpoint to trust it"
         }
+        Finding::OtherProgram => ": check the port, or make a new token file with \"cardbroker token new\"",
         Finding::TooLong => ": start the broker with a shorter --socket",
         _ => ": see the broker's log, or give its address with --endpoint",
     }
@@ -195,9 +196,12 @@ mod tests {
         let expected = "no broker at unix:/run/x.sock (no such file): start it with \"cardbrokerd\", or give its \
                         address with --endpoint";
         assert_eq!(message(Finding::Missing), expected);
-        for finding in
-            [Finding::TooLong, Finding::Failed(io::ErrorKind::TimedOut), Finding::Failed(io::ErrorKind::Other)]
-        {
+        for finding in [
+            Finding::TooLong,
+            Finding::OtherProgram,
+            Finding::Failed(io::ErrorKind::TimedOut),
+            Finding::Failed(io::ErrorKind::Other),
+        ] {
             assert!(!message(finding.clone()).contains("start it"), "{finding:?}");
         }
     }

@@ -23,7 +23,7 @@ use std::{
 };
 
 use arguments::{Arguments, Command};
-use cardbroker_client::{Client, ConnectOptions, Endpoint, Error};
+use cardbroker_client::{Client, ConnectOptions, Endpoint, EndpointError, Error};
 use clap::Parser;
 use failure::{Exit, Failure};
 use zeroizing_alloc::ZeroAlloc;
@@ -62,6 +62,10 @@ fn run(arguments: Arguments, screen: &mut Screen<'_>) -> ExitCode {
 fn execute(arguments: Arguments, screen: &mut Screen<'_>) -> Result<ExitCode, Failure> {
     let Arguments { endpoint, token_file, connect_timeout, json, command } = arguments;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let endpoint = endpoint.map_or_else(Endpoint::from_environment, |named| Ok(Some(named)));
+    if let (Ok(Some(endpoint)), false) = (&endpoint, matches!(command, Command::Policy(_) | Command::Token(_))) {
+        warn_of_plain_tcp(endpoint, json, screen.err)?;
+    }
     let connect = connect(endpoint, token_file, connect_timeout);
     match command {
         Command::Policy(arguments) => return arguments.run(json),
@@ -84,15 +88,26 @@ fn execute(arguments: Arguments, screen: &mut Screen<'_>) -> Result<ExitCode, Fa
 }
 
 async fn connect(
-    endpoint: Option<Endpoint>,
+    endpoint: Result<Option<Endpoint>, EndpointError>,
     token_file: Option<PathBuf>,
     connect_timeout: Duration,
 ) -> Result<Client, Error> {
     let mut options = ConnectOptions { connect_timeout, ..ConnectOptions::from_environment() };
     options.token_file = token_file.or(options.token_file);
-    match endpoint {
+    match endpoint? {
         Some(endpoint) => Client::connect_with(endpoint, options).await,
         None => Client::find(options).await,
+    }
+}
+
+fn warn_of_plain_tcp(endpoint: &Endpoint, json: bool, err: &mut dyn Write) -> Result<(), io::Error> {
+    if !matches!(endpoint, Endpoint::PlainTcp { .. }) {
+        return Ok(());
+    }
+    let warning = format!("{endpoint} is plain TCP: a program that takes or relays the port reads tokens and PINs");
+    match json {
+        true => json::write_line(err, &serde_json::json!({ "warning": { "message": warning } })),
+        false => writeln!(err, "cardbroker: warning: {warning}"),
     }
 }
 

@@ -1,14 +1,19 @@
 //! The connection to the broker, and the calls that need no state besides it.
 
-use std::{env, future::Future, io, path::PathBuf, time::Duration};
+use std::{
+    env,
+    future::Future,
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use cardbroker_local::socket::Place;
 use cardbroker_proto::{
     GROUP_METADATA, GROUP_VARIABLE, TOKEN_FILE_VARIABLE,
     v1::{GetBrokerRequest, GetReaderRequest, ListReadersRequest, card_broker_service_client::CardBrokerServiceClient},
 };
-use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::time::timeout;
 use tonic::{
     Request, Response, Status,
     metadata::{Ascii, MetadataValue},
@@ -21,7 +26,8 @@ use crate::{
     error::connect_failure,
     local,
     repeat::{ConnectRetry, is_lost},
-    token::{TOKEN_METADATA, Token},
+    tcp,
+    token::TOKEN_METADATA,
 };
 
 /// The broker answers queries from memory and accepts a watch at once: a longer time means that it is stuck.
@@ -58,8 +64,8 @@ pub struct Client {
 pub struct ConnectOptions {
     /// The key of the isolation group, 1–128 visible ASCII characters; `None` for a group of this process alone.
     pub group: Option<String>,
-    /// The file with the token for the broker's TCP port, readable by this user only. Read again for each call, and not
-    /// at all on a Unix socket.
+    /// The file with the token and the certificate for the broker's TCP port, readable by this user only. Read again
+    /// for each call and each connection, and not at all on a Unix socket.
     pub token_file: Option<PathBuf>,
     /// How long to wait for a broker that does not answer yet, when connecting and at every later call. Default: 5 s;
     /// zero means one attempt, which gets 1 s. If this user may not open the socket, there is no wait.
@@ -129,10 +135,8 @@ impl Client {
 
     async fn open(named: Option<Endpoint>, options: ConnectOptions) -> Result<Self, Error> {
         let group = options.group.as_deref().map(group_metadata).transpose()?;
-        let token_file = options.token_file.filter(|_| matches!(named, Some(Endpoint::Tcp { .. })));
-        // Reports a bad token file before there is a connection.
-        token_file.as_ref().map(Token::read).transpose()?;
-        let (endpoint, place, channel) = connect(named, options.connect_timeout).await?;
+        let token_file = tcp::token_file(named.as_ref(), options.token_file)?;
+        let (endpoint, place, channel) = connect(named, token_file.as_deref(), options.connect_timeout).await?;
         Ok(Self { endpoint, place, channel, group, token_file, connect_timeout: options.connect_timeout })
     }
 
@@ -256,7 +260,7 @@ impl Client {
             request.metadata_mut().insert(GROUP_METADATA, group.clone());
         }
         if let Some(path) = &self.token_file {
-            request.metadata_mut().insert(TOKEN_METADATA, Token::read(path)?.metadata());
+            request.metadata_mut().insert(TOKEN_METADATA, tcp::read_for(&self.endpoint, path)?.token.metadata());
         }
         Ok(request)
     }
@@ -274,12 +278,19 @@ fn group_metadata(key: &str) -> Result<MetadataValue<Ascii>, Error> {
 
 /// Connects to the named endpoint, or to the first default place that works. Waits for a broker that does not answer
 /// yet.
-async fn connect(named: Option<Endpoint>, limit: Duration) -> Result<(Endpoint, Option<Place>, Channel), Error> {
+async fn connect(
+    named: Option<Endpoint>,
+    token_file: Option<&Path>,
+    limit: Duration,
+) -> Result<(Endpoint, Option<Place>, Channel), Error> {
     let retry = ConnectRetry::of(limit);
     let attempt = limit.max(SHORTEST_ATTEMPT);
     loop {
         let connected = match &named {
-            Some(endpoint) => connect_named(endpoint, attempt).await.map(|channel| (endpoint.clone(), None, channel)),
+            Some(endpoint) => {
+                let channel = connect_named(endpoint, token_file, attempt).await;
+                channel.map(|channel| (endpoint.clone(), None, channel))
+            }
             None => local::find(|place| open_place(place, attempt)).await,
         };
         let error = match connected {
@@ -292,16 +303,11 @@ async fn connect(named: Option<Endpoint>, limit: Duration) -> Result<(Endpoint, 
     }
 }
 
-async fn connect_named(endpoint: &Endpoint, timeout: Duration) -> Result<Channel, Error> {
+async fn connect_named(endpoint: &Endpoint, token_file: Option<&Path>, timeout: Duration) -> Result<Channel, Error> {
     let opened = match endpoint {
         Endpoint::Unix(path) => open_unix(path.clone(), None, timeout).await,
-        Endpoint::Tcp { host, port } => {
-            let address = format!("{host}:{port}");
-            let connect = move |_| within(timeout, tcp(address.clone()));
-            match transport(endpoint.to_string()) {
-                Ok(transport) => transport.connect_with_connector(service_fn(connect)).await,
-                Err(error) => Err(error),
-            }
+        Endpoint::Tcp { host, port } | Endpoint::PlainTcp { host, port } => {
+            open_tcp(endpoint, tcp::address(host, *port), token_file, timeout).await
         }
     };
     opened.map_err(|error| Tried { endpoint: endpoint.clone(), finding: finding(&error) }.into())
@@ -323,19 +329,34 @@ async fn open_unix(path: PathBuf, place: Option<Place>, timeout: Duration) -> Re
     transport("http://localhost".to_owned())?.connect_with_connector(service_fn(connect)).await
 }
 
+/// Connects to a port, now and after each loss of the connection. Each time the token file is read again.
+async fn open_tcp(
+    endpoint: &Endpoint,
+    address: String,
+    token_file: Option<&Path>,
+    timeout: Duration,
+) -> Result<Channel, tonic::transport::Error> {
+    // The scheme is http with TLS, too, which the connector adds.
+    let transport = transport(format!("http://{address}"))?;
+    match (endpoint, token_file.map(Path::to_owned)) {
+        (Endpoint::Tcp { .. }, Some(file)) => {
+            let endpoint = endpoint.clone();
+            let connect = move |_| within(timeout, tcp::secured(address.clone(), endpoint.clone(), file.clone()));
+            transport.connect_with_connector(service_fn(connect)).await
+        }
+        _ => {
+            let connect = move |_| within(timeout, tcp::plain(address.clone()));
+            transport.connect_with_connector(service_fn(connect)).await
+        }
+    }
+}
+
 fn transport(authority: String) -> Result<Transport, tonic::transport::Error> {
     let transport = Transport::from_shared(authority)?
         .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
         .keep_alive_while_idle(true);
     Ok(transport)
-}
-
-async fn tcp(address: String) -> io::Result<TokioIo<TcpStream>> {
-    let stream = TcpStream::connect(address).await?;
-    // Without it each small message waits for the acknowledgement of the one before.
-    stream.set_nodelay(true)?;
-    Ok(TokioIo::new(stream))
 }
 
 async fn within<T>(limit: Duration, connecting: impl Future<Output = io::Result<T>>) -> io::Result<T> {
@@ -367,7 +388,7 @@ mod tests {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
         };
         put("one", 0o600);
-        let endpoint = Endpoint::Tcp { host: "127.0.0.1".into(), port: listener.local_addr().unwrap().port() };
+        let endpoint = Endpoint::PlainTcp { host: "127.0.0.1".into(), port: listener.local_addr().unwrap().port() };
         let options = ConnectOptions { token_file: Some(path.clone()), ..ConnectOptions::default() };
         let client = Client::connect_with(endpoint, options).await.unwrap();
         let token = || client.request(()).map(|request| request.metadata().get(TOKEN_METADATA).cloned().unwrap());

@@ -19,7 +19,8 @@ pub enum Error {
     /// The token for the broker's TCP port cannot be read.
     #[error(transparent)]
     TokenFile(#[from] TokenFileError),
-    /// No broker answers, or this user may not open its socket or cannot trust it. Nothing was sent.
+    /// No broker answers, or this user may not open its socket or cannot trust it, or another program answers in its
+    /// place. Nothing was sent.
     #[error("{}", not_running(tried))]
     NotRunning {
         /// The named endpoint, or the default places in their order up to the one that ended the search.
@@ -184,6 +185,10 @@ fn not_running(tried: &[Tried]) -> String {
         Some(Tried { endpoint, finding: Finding::Untrusted(distrust) }) => {
             format!("{endpoint} is not trusted: {distrust}")
         }
+        Some(Tried { endpoint, finding: Finding::OtherProgram }) => format!(
+            "{endpoint} is not the broker of the token file: it has another certificate or no TLS; nothing was sent to \
+             it"
+        ),
         Some(Tried { endpoint, finding: finding @ Finding::TooLong }) => format!("no broker at {endpoint}: {finding}"),
         _ => {
             let place = |Tried { endpoint, finding }: &Tried| format!("{endpoint} ({finding})");

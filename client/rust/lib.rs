@@ -18,6 +18,8 @@ mod repeat;
 mod response;
 mod session;
 pub mod status_word;
+mod tcp;
+mod tls;
 mod token;
 mod transmit;
 mod turn;

@@ -1,4 +1,5 @@
-//! The client's side of a token for the broker's TCP port: read from a file, wiped when dropped, never printed.
+//! The client's side of a token file: the token for the broker's TCP port, wiped when dropped and never printed, and
+//! the broker's certificate.
 
 use std::{
     fmt, io,
@@ -7,14 +8,20 @@ use std::{
 
 use bytes::Bytes;
 use cardbroker_local::private_file::{self, PrivateFileError};
+use tokio_rustls::rustls::pki_types::{CertificateDer, pem::PemObject};
 use tonic::metadata::{Ascii, MetadataValue};
 use zeroize::Zeroizing;
 
 /// The metadata key of the token.
 pub(crate) const TOKEN_METADATA: &str = "authorization";
 
-/// The beginning of a certificate.
-const PEM: &str = "-----BEGIN ";
+/// What a token file holds: the token in its first line, then the broker's certificate in PEM.
+#[derive(Debug)]
+pub(crate) struct TokenFile {
+    pub(crate) token: Token,
+    /// The broker's certificate; `None` in a file for plain TCP.
+    pub(crate) certificate: Option<CertificateDer<'static>>,
+}
 
 /// A token for one call. Clones share its bytes, which are wiped with the last one; the transport's own copies are not.
 #[derive(Clone)]
@@ -32,11 +39,10 @@ pub struct TokenFileError {
     pub kind: Option<io::ErrorKind>,
 }
 
-impl Token {
-    /// Reads the token in the file at `path`, which no other user may read or change, unless
-    /// an orchestrator has mounted it as a secret. What follows the first line, a certificate, is not read.
-    pub(crate) fn read(path: impl AsRef<Path>) -> Result<Self, TokenFileError> {
-        let path = path.as_ref();
+impl TokenFile {
+    /// Reads the file at `path`, which no other user may read or change, unless an orchestrator has mounted it as a
+    /// secret.
+    pub(crate) fn read(path: &Path) -> Result<Self, TokenFileError> {
         let text = match private_file::read_or_mounted(path) {
             Ok(text) => text,
             Err(error) => {
@@ -47,18 +53,39 @@ impl Token {
                 return Err(TokenFileError { path: path.into(), problem: error.to_string(), kind });
             }
         };
-        Self::parse(&text).ok_or_else(|| {
-            let problem = "holds no token: one line of visible ASCII, as made by \"cardbroker token new\"";
-            TokenFileError { path: path.into(), problem: problem.to_owned(), kind: None }
-        })
+        Self::parse(&text).map_err(|problem| TokenFileError::of(path, problem))
     }
 
+    fn parse(text: &str) -> Result<Self, &'static str> {
+        let (token, rest) = text.trim().split_once('\n').unwrap_or((text, ""));
+        let token = Token::parse(token)
+            .ok_or("holds no token: one line of visible ASCII, as made by \"cardbroker token new\"")?;
+        let certificate = match rest.trim() {
+            "" => None,
+            pem => Some(
+                only_certificate(pem)
+                    .ok_or("has more than a token and a certificate in PEM, as made by \"cardbroker token new\"")?,
+            ),
+        };
+        Ok(Self { token, certificate })
+    }
+}
+
+fn only_certificate(pem: &str) -> Option<CertificateDer<'static>> {
+    let mut all = CertificateDer::pem_slice_iter(pem.as_bytes());
+    let certificate = all.next()?.ok()?;
+    (pem.starts_with("-----BEGIN CERTIFICATE-----") && all.next().is_none()).then_some(certificate)
+}
+
+impl TokenFileError {
+    pub(crate) fn of(path: &Path, problem: &str) -> Self {
+        Self { path: path.into(), problem: problem.to_owned(), kind: None }
+    }
+}
+
+impl Token {
     fn parse(text: &str) -> Option<Self> {
-        let (token, rest) = text.trim().split_once('\n').unwrap_or((text.trim(), ""));
-        let (token, rest) = (token.trim_end(), rest.trim_start());
-        if !rest.is_empty() && !rest.starts_with(PEM) {
-            return None;
-        }
+        let token = text.trim();
         if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
             return None;
         }
@@ -91,11 +118,26 @@ mod tests {
         for printed in [format!("{token:?}"), format!("{:?}", token.metadata())] {
             assert!(!printed.contains("secret"), "{printed}");
         }
-        let pem = "-----BEGIN CERTIFICATE-----\nMII=\n-----END CERTIFICATE-----\n";
-        let followed = Token::parse(&format!("secret\r\n\n{pem}")).unwrap();
-        assert_eq!(followed.metadata().to_str().unwrap(), "Bearer secret");
-        for text in [pem, "", "\n", "two words", "two\nlines", "\u{fc}"] {
+        for text in ["", "\n", "two words", "\u{fc}"] {
             assert!(Token::parse(text).is_none(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_file_is_a_token_and_at_most_one_certificate() {
+        const PEM: &str = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
+        for text in ["token", "token\n", " token \r\n\n"] {
+            assert!(TokenFile::parse(text).unwrap().certificate.is_none(), "{text:?}");
+        }
+        for text in [format!("token\n{PEM}"), format!("token\r\n{}", PEM.replace('\n', "\r\n"))] {
+            let file = TokenFile::parse(&text).unwrap();
+            assert_eq!(file.token.metadata().to_str().unwrap(), "Bearer token");
+            assert_eq!(file.certificate.unwrap().as_ref(), [0x30, 0]);
+        }
+        for rest in ["lines", &format!("{PEM}{PEM}"), &format!("lines\n{PEM}"), &PEM.replace("CERTIFICATE", "KEY")] {
+            let problem = TokenFile::parse(&format!("token\n{rest}")).unwrap_err();
+            assert!(problem.starts_with("has more than a token"), "{rest}: {problem}");
+        }
+        assert!(TokenFile::parse(PEM).unwrap_err().starts_with("holds no token"));
     }
 }

@@ -22,6 +22,8 @@ pub enum Finding {
     Forbidden(Owner),
     /// Another user could be at the socket; nothing was sent.
     Untrusted(Distrust),
+    /// Another program answers at the port: with another certificate than that of the token file, or without TLS.
+    OtherProgram,
     /// The path does not fit into a socket's address.
     TooLong,
     /// Another error of the operating system or the transport.
@@ -63,6 +65,7 @@ impl fmt::Display for Finding {
             Self::Refused(owner) => write!(formatter, "connection refused{owner}"),
             Self::Forbidden(owner) => write!(formatter, "permission denied{owner}"),
             Self::Untrusted(distrust) => write!(formatter, "not trusted: {distrust}"),
+            Self::OtherProgram => formatter.write_str("another program: it has another certificate or no TLS"),
             Self::TooLong => write!(formatter, "the path is longer than a socket's {MAX_PATH_BYTES} bytes"),
             Self::Failed(kind) => write!(formatter, "{kind}"),
         }

@@ -1,7 +1,7 @@
 //! Files with permissions or secrets: used only if no other user can read or change them.
 
 use std::{
-    fs::{File, Metadata, OpenOptions},
+    fs::{DirBuilder, File, Metadata, OpenOptions},
     io::{self, Read},
     path::Path,
 };
@@ -85,6 +85,17 @@ fn read_checked(
     let mut text = Zeroizing::new(String::with_capacity(found.len() as usize + 1));
     file.take(found.len()).read_to_string(&mut text)?;
     Ok(text)
+}
+
+/// Creates a folder and its missing parents, accessible by their owner only.
+///
+/// # Errors
+/// The operating system's.
+pub fn create_folder(path: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.recursive(true).create(path)
 }
 
 /// Options to open a private file for writing; a new file gets access for its owner only.

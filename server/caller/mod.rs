@@ -1,5 +1,6 @@
-//! Callers: isolation groups, and the tokens of callers over TCP with their file.
+//! Callers: isolation groups, the tokens of callers over TCP with their file, and the certificate that they expect.
 
+pub mod certificate;
 pub mod group;
 pub mod token_file;
 pub mod tokens;

@@ -33,6 +33,8 @@ pub struct ListenConfig {
     /// The loopback address for TCP beside the socket; port 0 takes a free one. Default: none.
     #[serde(deserialize_with = "v::loopback", skip_serializing_if = "Option::is_none")]
     pub tcp: Option<SocketAddr>,
+    /// Whether the TCP port speaks plain TCP instead of TLS. Default: false.
+    pub tcp_plain: bool,
     /// The file with the tokens of TCP clients, an absolute path. Default: [`default_tokens`].
     #[serde(deserialize_with = "v::absolute_path")]
     pub tokens: PathBuf,
@@ -65,6 +67,7 @@ impl Default for ListenConfig {
             socket_mode: 0o600,
             socket_group: None,
             tcp: None,
+            tcp_plain: false,
             tokens: default_tokens(),
             max_connections: 512,
             max_connections_per_user: None,

@@ -1,9 +1,9 @@
 //! Authentication: the kernel identifies callers on the Unix socket; each request on TCP needs a token. Puts the
 //! [`Caller`] into every request.
 //!
-//! A page in a browser can also reach a loopback port, and by DNS rebinding under its own host name. It cannot speak
-//! HTTP/2 without TLS and has no token; foreign names and requests with an `Origin` are refused all the same, before
-//! the token is checked.
+//! A page in a browser can also reach a loopback port, and by DNS rebinding under its own host name. Its browser does
+//! not trust the port's certificate, and it has no token; foreign names and requests with an `Origin` are refused all
+//! the same, before the token is checked.
 //!
 //! A connection whose requests present no valid token is closed after `first_request_timeout`. Refusals are not slowed
 //! down: 256 random bits cannot be guessed, and all clients share one address, so a delay would punish holders of a

@@ -10,7 +10,6 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
     time::Sleep,
 };
 use tokio_util::{either::Either, sync::WaitForCancellationFutureOwned};
@@ -20,11 +19,12 @@ use super::{
     occupancy::ConnectionSlot,
     os,
     peer::{Peer, Source},
+    tcp,
 };
 use crate::caller::group::Memberships;
 
 /// The bytes of a client on either listener.
-pub(super) type ByteStream = Either<os::Stream, TcpStream>;
+pub(super) type ByteStream = Either<os::Stream, tcp::Stream>;
 
 /// The byte stream of one client. Occupies a connection slot until it is dropped.
 #[derive(Debug)]

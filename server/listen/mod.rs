@@ -24,6 +24,7 @@ mod slots;
 #[cfg(unix)]
 mod socket_watch;
 mod tcp;
+mod tls;
 
 use std::{io, net::SocketAddr, path::PathBuf};
 
@@ -39,7 +40,7 @@ pub use self::{
     peer::{CallGuard, Peer, Source},
 };
 use self::{incoming::Listener, tcp::BoundPort};
-use crate::config::ListenConfig;
+use crate::{caller::certificate::IdentityError, config::ListenConfig};
 
 /// Maximum open streams of a connection in HTTP/2: more than the served calls, so that a call beyond those gets a
 /// failure of the contract and not a bare reset.
@@ -72,14 +73,17 @@ pub struct Bound {
 }
 
 impl Bound {
-    /// Takes the socket and the port of `config`, the socket first: its lock decides which process is the broker.
+    /// Takes the socket and the port of `config`, the socket first: its lock decides which process is the broker. The
+    /// first time with a port, makes the certificate for TLS.
     ///
     /// # Errors
     /// [`BindError`], for the reasons of [`BoundSocket::bind`], if clients would not trust a default socket, or if the
-    /// TCP port is not available.
+    /// TCP port is not available or has no certificate.
     pub fn bind(config: &ListenConfig) -> Result<Self, BindError> {
         default_socket::check(&config.socket)?;
-        Ok(Self { socket: BoundSocket::bind(config)?, port: config.tcp.map(BoundPort::bind).transpose()? })
+        let socket = BoundSocket::bind(config)?;
+        let port = config.tcp.map(|address| BoundPort::bind(address, config)).transpose()?;
+        Ok(Self { socket, port })
     }
 
     /// The address of the TCP port, with the number that the system chose for port 0.
@@ -150,6 +154,9 @@ pub enum BindError {
         /// The error of the operating system.
         source: io::Error,
     },
+    /// The TCP port has no certificate that can be used.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
 }
 
 #[cfg(test)]

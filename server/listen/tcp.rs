@@ -1,29 +1,45 @@
-//! The TCP port, on loopback only. The token of each request identifies the caller, not the connection.
+//! The TCP port, on loopback only, with TLS. The token of each request identifies the caller, not the connection.
 
 use std::{io, net, net::SocketAddr};
 
 use tokio::net::{TcpListener, TcpStream};
+use tokio_util::either::Either;
 
-use super::BindError;
+use super::{
+    BindError,
+    tls::{self, Tls},
+};
+use crate::{caller::certificate::Identity, config::ListenConfig};
+
+/// The bytes of a client, plain or decrypted.
+pub(super) type Stream = Either<TcpStream, tls::Stream>;
 
 /// A port that clients can connect to. No connection is accepted yet.
 #[derive(Debug)]
 pub(super) struct BoundPort {
     listener: net::TcpListener,
     address: SocketAddr,
+    /// `None` if `listen.tcp_plain` turns TLS off.
+    tls: Option<Tls>,
 }
 
 impl BoundPort {
-    pub(super) fn bind(address: SocketAddr) -> Result<Self, BindError> {
+    /// Takes the port at `address`. Reads the broker's certificate, and makes it at the first time.
+    pub(super) fn bind(address: SocketAddr, config: &ListenConfig) -> Result<Self, BindError> {
         let bind = || {
             let listener = net::TcpListener::bind(address)?;
             listener.set_nonblocking(true)?;
-            Ok(Self { address: listener.local_addr()?, listener })
+            Ok((listener.local_addr()?, listener))
         };
-        bind().map_err(|source: io::Error| match source.kind() {
+        let (address, listener) = bind().map_err(|source: io::Error| match source.kind() {
             io::ErrorKind::AddrInUse => BindError::PortTaken { address },
             _ => BindError::Port { address, source },
-        })
+        })?;
+        let tls = match config.tcp_plain {
+            true => None,
+            false => Some(Tls::new(Identity::read_or_make(&config.tokens, Some(address.ip()))?)?),
+        };
+        Ok(Self { listener, address, tls })
     }
 
     /// The port's own address, with the number that the system chose for port 0.
@@ -33,7 +49,7 @@ impl BoundPort {
 
     /// Registers the port with the runtime. Must be called inside a runtime.
     pub(super) fn listen(self) -> io::Result<Listener> {
-        Ok(Listener { listener: TcpListener::from_std(self.listener)?, address: self.address })
+        Ok(Listener { listener: TcpListener::from_std(self.listener)?, address: self.address, tls: self.tls })
     }
 }
 
@@ -42,15 +58,20 @@ impl BoundPort {
 pub(super) struct Listener {
     listener: TcpListener,
     address: SocketAddr,
+    tls: Option<Tls>,
 }
 
 impl Listener {
-    /// Accepts the next client and returns its address.
-    pub(super) async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let (stream, address) = self.listener.accept().await?;
+    /// Accepts the next client and returns its address. The handshake comes later, with the first bytes.
+    pub(super) async fn accept(&self) -> io::Result<(Stream, SocketAddr)> {
+        let (stream, client) = self.listener.accept().await?;
         // With Nagle's algorithm each small message would wait for the acknowledgement of the one before.
         stream.set_nodelay(true)?;
-        Ok((stream, address))
+        let stream = match &self.tls {
+            Some(tls) => Either::Right(tls.accept(stream, client)),
+            None => Either::Left(stream),
+        };
+        Ok((stream, client))
     }
 
     pub(super) fn address(&self) -> SocketAddr {

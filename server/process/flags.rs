@@ -21,7 +21,7 @@ Exit codes:
   0  stopped by SIGTERM or SIGINT
   1  failed while running
   2  invalid flags
-  3  mistake in the configuration, or unusable tokens file
+  3  mistake in the configuration, or unusable tokens file or certificate
   4  a broker already runs on this socket
   5  cannot listen on the socket or the TCP port
   6  commands were still running when the shutdown's grace ended, or a second signal came";
@@ -48,7 +48,7 @@ pub struct Flags {
     /// /run/cardbroker/cardbroker.sock].
     #[arg(long, value_name = "PATH", value_parser = absolute)]
     pub socket: Option<PathBuf>,
-    /// Also listen on this loopback TCP address, for example 127.0.0.1:7777. Requests there need a token.
+    /// Also listen on this loopback TCP address, for example 127.0.0.1:7777, with TLS. Requests there need a token.
     #[arg(long, value_name = "ADDRESS", value_parser = parse_loopback)]
     pub tcp: Option<SocketAddr>,
     /// File with the tokens for --tcp [default: ~/.config/cardbroker/tokens, for root /etc/cardbroker/tokens].
@@ -147,7 +147,7 @@ pub enum Exit {
     Failure = 1,
     /// The flags were invalid; the flag parser itself exits with it.
     Usage = 2,
-    /// The configuration is invalid, or its tokens file cannot be used.
+    /// The configuration is invalid, or its tokens file or certificate cannot be used.
     Config = 3,
     /// Another broker runs on the socket already.
     AlreadyRunning = 4,

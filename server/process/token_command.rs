@@ -15,7 +15,10 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use crate::{
-    caller::token_file::{TokenEntry, is_token_name, token_entries, token_entry, token_hash},
+    caller::{
+        certificate::Identity,
+        token_file::{TokenEntry, is_token_name, token_entries, token_entry, token_hash},
+    },
     config::ConfigError,
 };
 
@@ -34,14 +37,18 @@ pub struct TokenArguments {
 
 #[derive(Debug, Clone, clap::Subcommand)]
 enum TokenCommand {
-    /// Create a token and print it. The broker's tokens file gets its name and hash.
+    /// Create a token and print it, followed by the broker's certificate. The broker's tokens file gets its name and
+    /// hash.
     New {
         /// The holder's name: 1 to 64 lower-case letters, digits and hyphens.
         #[arg(value_parser = name)]
         name: String,
-        /// Write the token into this new file, readable by its owner only, instead of printing it.
+        /// Write token and certificate into this new file, readable by its owner only, instead of printing them.
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
+        /// Leave out the certificate: the token is for plain TCP (the broker's listen.tcp_plain).
+        #[arg(long)]
+        plain: bool,
         #[command(flatten)]
         file: TokensFile,
     },
@@ -118,7 +125,9 @@ impl TokenArguments {
             None => configured().map_err(|problem| Failure::Usage(format!("{problem} (or name it: --tokens FILE)"))),
         };
         let mut run = || match &self.command {
-            TokenCommand::New { name, out, file } => new(name.clone(), out.as_deref(), &path(file)?, screen),
+            TokenCommand::New { name, out, plain, file } => {
+                new(name.clone(), out.as_deref(), *plain, &path(file)?, screen)
+            }
             TokenCommand::List { file } => list(&path(file)?, screen),
             TokenCommand::Remove { name, file } => remove(name, &path(file)?, screen),
         };
@@ -143,7 +152,7 @@ struct Screen<'a> {
     json: bool,
 }
 
-fn new(name: String, out: Option<&Path>, tokens: &Path, screen: &mut Screen<'_>) -> Result<(), Failure> {
+fn new(name: String, out: Option<&Path>, plain: bool, tokens: &Path, screen: &mut Screen<'_>) -> Result<(), Failure> {
     let text = match private_file::read_as_administrator(tokens) {
         Err(PrivateFileError::Io(error)) if error.kind() == io::ErrorKind::NotFound => Zeroizing::default(),
         read => read.map_err(|error| unusable(tokens, &error))?,
@@ -152,10 +161,14 @@ fn new(name: String, out: Option<&Path>, tokens: &Path, screen: &mut Screen<'_>)
         let tokens = tokens.display();
         return Err(Failure::Usage(format!("{tokens} has a token {name} already: remove it or use another name")));
     }
+    let identity = (!plain).then(|| Identity::read_or_make(tokens, None)).transpose();
+    let identity = identity.map_err(|error| Failure::Usage(error.to_string()))?;
+    let certificate = identity.map(|identity| identity.certificate_pem);
     let token = random_token()?;
+    let held = Zeroizing::new(format!("{}\n{}", *token, certificate.as_deref().unwrap_or_default()));
     if let Some(out) = out {
         let mut file = private_file::create_options().write(true).create_new(true).open(out);
-        writeln!(file.as_mut().map_err(|error| unwritable(out, error))?, "{}", *token)?;
+        file.as_mut().map_err(|error| unwritable(out, error))?.write_all(held.as_bytes())?;
     }
     let entry = TokenEntry { name, hash: token_hash(token.as_bytes()) };
     let line_end = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
@@ -170,11 +183,12 @@ fn new(name: String, out: Option<&Path>, tokens: &Path, screen: &mut Screen<'_>)
             &json!({
                 "name": entry.name,
                 "token": out.is_none().then_some(&*token),
+                "certificate": certificate,
                 "token_file": out,
                 "tokens_file": tokens,
             }),
         )?,
-        (false, None) => writeln!(screen.out, "{}", *token)?,
+        (false, None) => screen.out.write_all(held.as_bytes())?,
         (false, Some(_)) => {}
     }
     let place = out.map_or_else(|| "a file of theirs (mode 0600)".to_owned(), |out| out.display().to_string());
@@ -234,10 +248,7 @@ fn random_token() -> Result<Zeroizing<String>, Failure> {
 /// Appends to a file. Creates it and its missing folders, accessible by their owner only.
 fn append(path: &Path, text: &str) -> io::Result<()> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        let mut builder = fs::DirBuilder::new();
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder.recursive(true).create(folder)?;
+        private_file::create_folder(folder)?;
     }
     let mut options: OpenOptions = private_file::create_options();
     options.append(true).create(true).open(path)?.write_all(text.as_bytes())

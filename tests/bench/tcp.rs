@@ -41,7 +41,7 @@ impl Tcp {
 
     /// A process's way to the broker by TCP.
     pub(crate) fn access(&self) -> Access {
-        let endpoint = format!("http://127.0.0.1:{}", self.port);
+        let endpoint = format!("https://127.0.0.1:{}", self.port);
         Access::default().with(ENDPOINT_VARIABLE, &endpoint).with("CARDBROKER_TOKEN_FILE", &self.path("token"))
     }
 

@@ -288,9 +288,13 @@ fn a_tcp_endpoint_works_too() -> anyhow::Result<()> {
         });
         let by_flag = ["transmit", READER, INCREMENT, "--endpoint", &endpoint];
         let by_flag = in_background(cardbroker("unix:/nonexistent/cardbroker.sock", &by_flag)?).await?;
-        assert_eq!(told(&by_flag), (Some(0), "00000001 9000\n", ""));
+        let warning = format!(
+            "cardbroker: warning: {endpoint} is plain TCP: a program that takes or relays the port reads tokens and \
+             PINs\n"
+        );
+        assert_eq!(told(&by_flag), (Some(0), "00000001 9000\n", &*warning));
         let by_variable = in_background(cardbroker(&endpoint, &["transmit", READER, INCREMENT])?).await?;
-        assert_eq!(told(&by_variable), (Some(0), "00000002 9000\n", ""));
+        assert_eq!(told(&by_variable), (Some(0), "00000002 9000\n", &*warning));
         Ok(())
     })
 }

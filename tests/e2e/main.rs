@@ -108,6 +108,8 @@ mod stop_rules;
 mod story;
 /// The TCP port: access and isolation.
 mod tcp;
+/// TLS on the TCP port: programs in place of the broker, and the certificate.
+mod tls;
 /// Tokens for the TCP port.
 mod tokens;
 /// Visits, users and bounds: whose turn it is, and for how long.

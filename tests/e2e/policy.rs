@@ -12,7 +12,7 @@ use cardbroker_tests::harness::{
 use rustix::process::Signal;
 use serde_json::Value;
 use tokio::time::timeout;
-use tonic::{Code, transport::Endpoint};
+use tonic::Code;
 use tonic_types::StatusExt;
 
 use crate::{
@@ -144,7 +144,7 @@ fn repeated_denials_and_refused_credentials_are_counted() -> anyhow::Result<()> 
         let broker = setup.flag("--log-format=json").start()?;
         wait_for(&broker, OPEN, ReaderState::Ready).await?;
         let mut local = stub(&broker).await?;
-        let mut remote = Stub::new(Endpoint::from_shared(broker.tcp_endpoint()?)?.connect().await?);
+        let mut remote = Stub::new(crate::tcp::channel(&broker).await?);
         for _ in 0..300 {
             assert_eq!(transmit(&mut local, request(OPEN, &[COUNT])).await.unwrap_err().code(), Code::PermissionDenied);
             let refused = remote.list_readers(ListReadersRequest {}).await.unwrap_err();

@@ -1,9 +1,9 @@
-//! The TCP port: only programs of this machine with a token have access, and each of their units is isolated.
+//! The TCP port: only programs of this machine with a token have access, and each of their units is isolated. For TLS
+//! see `tls.rs`.
 
 use std::{
     fs::{self, Permissions},
-    io::{Read, Write},
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     os::unix::fs::PermissionsExt,
     process::Command,
     time::{Duration, Instant},
@@ -18,13 +18,14 @@ use cardbroker_proto::{
 use cardbroker_tests::harness::{
     broker::{Broker, Setup, program},
     run::{Run, cardbroker, run},
+    tls,
 };
 use rustix::process::Signal;
-use tokio::time::timeout;
-use tonic::{
-    Request, Status,
-    transport::{Channel, Endpoint},
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::timeout,
 };
+use tonic::{Request, Status, transport::Channel};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 use crate::{
@@ -43,7 +44,7 @@ async fn broker(names: &[&str]) -> anyhow::Result<Broker> {
 }
 
 pub(crate) fn token(broker: &Broker, name: &str) -> anyhow::Result<String> {
-    Ok(fs::read_to_string(broker.token_file(name))?.trim().to_owned())
+    Ok(fs::read_to_string(broker.token_file(name))?.lines().next().context("no token")?.to_owned())
 }
 
 pub(crate) fn bearer(token: &str) -> String {
@@ -51,7 +52,7 @@ pub(crate) fn bearer(token: &str) -> String {
 }
 
 pub(crate) async fn channel(broker: &Broker) -> anyhow::Result<Channel> {
-    Ok(Endpoint::from_shared(broker.tcp_endpoint()?)?.connect().await?)
+    tls::channel(&broker.tcp_address()?, &broker.certificate_file(), "http://localhost").await
 }
 
 /// A request with the given headers.
@@ -144,8 +145,8 @@ fn without_a_valid_token_nothing_is_served() -> anyhow::Result<()> {
         assert!(outcomes.iter().all(Result::is_ok), "on the same connection: {outcomes:?}");
 
         let run = run(&mut cardbroker(&broker.tcp_endpoint()?, &["readers"])?)?;
-        assert_eq!((run.code, &*run.out), (Some(1), ""), "{run:?}");
-        assert!(run.err.contains("a token is needed") && run.err.contains("--token-file"), "{run:?}");
+        assert_eq!((run.code, &*run.out), (Some(2), ""), "{run:?}");
+        assert!(run.err.contains("needs a token file") && run.err.contains("cardbroker token new"), "{run:?}");
         Ok(())
     })
 }
@@ -167,8 +168,8 @@ fn requests_possible_from_a_browser_page_are_refused() -> anyhow::Result<()> {
             ("http://localhost:1", true),
             ("http://[::1]", true),
         ] {
-            let endpoint = Endpoint::from_shared(broker.tcp_endpoint()?)?.origin(authority.parse()?);
-            for outcome in everything(&endpoint.connect().await?, &page[..1]).await? {
+            let channel = tls::channel(&broker.tcp_address()?, &broker.certificate_file(), authority).await?;
+            for outcome in everything(&channel, &page[..1]).await? {
                 match outcome {
                     Ok(()) => assert!(served, "{authority}"),
                     Err(status) => assert_eq!(
@@ -190,8 +191,9 @@ fn requests_possible_from_a_browser_page_are_refused() -> anyhow::Result<()> {
 fn http_1_is_refused() -> anyhow::Result<()> {
     tell(async {
         let broker = broker(&["tests"]).await?;
-        let address = broker.tcp_endpoint()?.replace("http://", "");
+        let address = broker.tcp_address()?;
         let authorization = bearer(&token(&broker, "tests")?);
+        tls::stream(&address, &broker.certificate_file(), &[b"http/1.1"]).await.unwrap_err();
         for (line, more) in [
             ("GET / HTTP/1.1", ""),
             ("OPTIONS / HTTP/1.1", "Origin: http://localhost\r\n"),
@@ -201,14 +203,12 @@ fn http_1_is_refused() -> anyhow::Result<()> {
                 "Content-Type: application/grpc\r\nContent-Length: 0\r\n",
             ),
         ] {
-            let mut stream = TcpStream::connect(&address)?;
-            stream.set_read_timeout(Some(LONGEST))?;
-            write!(stream, "{line}\r\nHost: {address}\r\nAuthorization: {authorization}\r\n{more}\r\n")?;
+            let mut stream = tls::stream(&address, &broker.certificate_file(), &[]).await?;
+            let request = format!("{line}\r\nHost: {address}\r\nAuthorization: {authorization}\r\n{more}\r\n");
+            stream.write_all(request.as_bytes()).await?;
             let mut answer = Vec::new();
             // Closed, with or without a last HTTP/2 frame.
-            if let Err(error) = stream.read_to_end(&mut answer) {
-                assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "{line}: it is kept open");
-            }
+            let _ = timeout(LONGEST, stream.read_to_end(&mut answer)).await.context("it is kept open")?;
             assert!(!answer.windows(5).any(|bytes| bytes == b"HTTP/"), "{line}: {answer:?}");
         }
         Ok(())
@@ -337,7 +337,7 @@ fn the_drain_closes_the_port_and_lets_units_end() -> anyhow::Result<()> {
     tell(async {
         let mut broker = broker(&["tests"]).await?;
         let client = broker.tcp_client("tests").await?;
-        let address = broker.tcp_endpoint()?.replace("http://", "");
+        let address = broker.tcp_address()?;
         let under_way = tokio::spawn(unit(&client, READER, &[INCREMENT, &slow(2000)]).send());
         let busy = async {
             let asked = || unit(&client, READER, &[SELECT]).wait_timeout(Duration::ZERO).send();
@@ -374,10 +374,9 @@ fn a_connection_without_a_valid_token_is_closed_in_time() -> anyhow::Result<()> 
         let asked = || ask(&right, &[]);
         assert_eq!(told(&asked().await?.unwrap_err()), REFUSED, "one refusal does not harm a connection that is known");
 
-        let address = broker.tcp_endpoint()?.replace("http://", "");
         let mut connections = Vec::new();
         for _ in 0..3 {
-            connections.push(Endpoint::from_shared(format!("http://{address}"))?.connect().await?);
+            connections.push(channel(&broker).await?);
         }
         let closed = async {
             // Every refused connection keeps sending requests; the log shows the end of each.

@@ -52,15 +52,25 @@ fn tokens_are_made_listed_and_removed() -> anyhow::Result<()> {
     let mode = |path: &Path| anyhow::Ok(fs::metadata(path)?.permissions().mode() & 0o777);
 
     let printed = run(&["new", "a", "--tokens", tokens])?;
-    assert_eq!((printed.code, printed.out.trim().len(), printed.out.lines().count()), (Some(0), 64, 1), "{printed:?}");
+    let (shown, certificate) = printed.out.split_once('\n').unwrap();
+    assert_eq!((printed.code, shown.len()), (Some(0), 64), "{printed:?}");
+    let ends = ("-----BEGIN CERTIFICATE-----\n", "\n-----END CERTIFICATE-----\n");
+    assert!(certificate.starts_with(ends.0) && certificate.ends_with(ends.1), "{printed:?}");
+    let identity = file.with_file_name("tls.pem");
+    assert!(fs::read_to_string(&identity)?.starts_with(certificate) && !printed.out.contains("PRIVATE"), "{printed:?}");
     assert!(printed.err.contains("SIGHUP") && printed.err.contains("--token-file"), "{printed:?}");
-    assert_eq!((mode(&file)?, mode(&folder.path().join("new"))?), (0o600, 0o700));
-    assert!(!fs::read_to_string(&file)?.contains(printed.out.trim()), "the token itself is kept");
+    assert_eq!((mode(&file)?, mode(&identity)?, mode(&folder.path().join("new"))?), (0o600, 0o600, 0o700));
+    assert!(!fs::read_to_string(&file)?.contains(shown), "the token itself is kept");
 
     let written = run(&["new", "b", "--tokens", tokens, "--out", token, "--json"])?;
     let told: serde_json::Value = serde_json::from_str(&written.out)?;
     assert_eq!((written.code, &told["name"], &told["token"]), (Some(0), &"b".into(), &serde_json::Value::Null));
     assert_eq!((told["token_file"].as_str(), mode(&out)?), (Some(token), 0o600));
+    assert_eq!(told["certificate"].as_str(), Some(certificate));
+    assert!(fs::read_to_string(&out)?.ends_with(&format!("\n{certificate}")), "the same certificate");
+    let plain = run(&["new", "plain", "--tokens", tokens, "--plain"])?;
+    assert_eq!((plain.code, plain.out.trim().len()), (Some(0), 64), "{plain:?}");
+    assert_eq!(run(&["remove", "plain", "--tokens", tokens])?.code, Some(0));
 
     for (arguments, expected) in [
         (&["new", "a", "--tokens", tokens][..], "has a token a already"),
@@ -117,7 +127,7 @@ fn an_unusable_token_file_is_reported_before_anything_is_sent() -> anyhow::Resul
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("token");
     let file = path.to_str().unwrap();
-    let readers = || run(&mut cardbroker("http://127.0.0.1:1", &["readers", "--token-file", file])?);
+    let readers = || run(&mut cardbroker("https://127.0.0.1:1", &["readers", "--token-file", file])?);
     let refused = |expected: &str| {
         let run = readers()?;
         assert_eq!((run.code, run.err.lines().count()), (Some(2), 1), "{run:?}");
@@ -130,6 +140,10 @@ fn an_unusable_token_file_is_reported_before_anything_is_sent() -> anyhow::Resul
     refused("is open to others (its mode is 0644): chmod 600 it")?;
     fs::set_permissions(&path, Permissions::from_mode(0o600))?;
     refused("holds no token")?;
+    fs::write(&path, "token\n")?;
+    refused("has no certificate: make a new one with \"cardbroker token new\", or use http:// for plain TCP")?;
+    fs::write(&path, "token\nmore")?;
+    refused("has more than a token and a certificate in PEM")?;
     // A Unix socket needs no token, so the file is not even read.
     let local = run(&mut cardbroker("unix:/nonexistent.sock", &["readers", "--token-file", file])?)?;
     assert_eq!(local.code, Some(3), "{local:?}");

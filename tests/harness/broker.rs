@@ -39,7 +39,8 @@ impl Setup {
     /// # Errors
     /// The broker ends, or does not answer within 20 s; the error has its log.
     pub fn start(mut self) -> anyhow::Result<Broker> {
-        fs::write(self.folder.path().join("cardbrokerd.toml"), &self.configuration)?;
+        let plain = if self.plain_tcp { "listen.tcp_plain = true\n" } else { "" };
+        fs::write(self.folder.path().join("cardbrokerd.toml"), format!("{plain}{}", self.configuration))?;
         let process = self.spawn()?;
         let mut broker = Broker { setup: self, process };
         broker.wait_until_ready()?;
@@ -75,11 +76,28 @@ impl Broker {
             let address = ["tcp=", "\"tcp\":\""].iter().find_map(|key| Some(log.rsplit_once(key)?.1));
             let address = address.and_then(|rest| rest.split_once(['\n', '"', ' ']));
             match address {
-                Some((address, _)) => return Ok(format!("http://{address}")),
+                Some((address, _)) => {
+                    let scheme = if self.setup.plain_tcp { "http" } else { "https" };
+                    return Ok(format!("{scheme}://{address}"));
+                }
                 None => ensure!(Instant::now() < deadline, "no TCP port: {log}"),
             }
             thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// The address that the broker listens on for TCP.
+    ///
+    /// # Errors
+    /// The errors of [`Broker::tcp_endpoint`].
+    pub fn tcp_address(&self) -> anyhow::Result<String> {
+        let endpoint = self.tcp_endpoint()?;
+        Ok(endpoint.split_once("://").context("no URL")?.1.to_owned())
+    }
+
+    /// The path of the file with the broker's private key and certificate.
+    pub fn certificate_file(&self) -> PathBuf {
+        self.folder().join("tls.pem")
     }
 
     /// The path of the file with the token called `name`.

@@ -12,9 +12,11 @@ pub mod nginx;
 pub mod pcscd;
 pub mod programs;
 pub mod proxy;
+pub mod relay;
 pub mod run;
 pub mod setup;
 pub mod sshd;
+pub mod tls;
 pub mod users;
 pub mod wakeups;
 

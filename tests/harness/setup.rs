@@ -25,6 +25,8 @@ pub struct Setup {
     log_level: &'static str,
     log_pipe: Option<PipeWriter>,
     new_folder: bool,
+    /// Whether the TCP port has no TLS.
+    pub(super) plain_tcp: bool,
     /// Whether to run the release build of the daemon instead of the tests' build.
     released: bool,
     /// Another build of the daemon to run instead.
@@ -58,6 +60,7 @@ impl Setup {
             log_level: "debug",
             log_pipe: None,
             new_folder: false,
+            plain_tcp: false,
             released: false,
             daemon: None,
         })
@@ -95,11 +98,21 @@ impl Setup {
         let tokens = self.folder.path().join("tokens").display().to_string();
         for name in names {
             let out = token_file(self.folder.path(), name).display().to_string();
-            let run = run::run(&mut cardbroker("", &["token", "new", name, "--tokens", &tokens, "--out", &out])?)?;
+            let mut new = cardbroker("", &["token", "new", name, "--tokens", &tokens, "--out", &out])?;
+            let run = run::run(new.args(self.plain_tcp.then_some("--plain")))?;
             ensure!(run.code == Some(0), "{run:?}");
         }
         self.arguments.extend(["--tcp", "127.0.0.1:0", "--tokens", &tokens].map(str::to_owned));
         Ok(self)
+    }
+
+    /// Also listens on a free TCP port, without TLS. Otherwise like [`Setup::tcp`].
+    ///
+    /// # Errors
+    /// The errors of [`Setup::tcp`].
+    pub fn plain_tcp(mut self, names: &[&str]) -> anyhow::Result<Self> {
+        self.plain_tcp = true;
+        self.tcp(names)
     }
 
     /// Lets other users enter the broker's folder.

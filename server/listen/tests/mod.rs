@@ -7,9 +7,10 @@ use tempfile::TempDir;
 
 use crate::config::ListenConfig;
 
-/// A folder for a socket, and a configuration that puts it there. The socket's own folder does not exist yet.
+/// A folder for socket and certificate, and a configuration that puts them there. The socket's own folder does not
+/// exist yet.
 fn place() -> (TempDir, ListenConfig) {
     let folder = tempfile::tempdir().unwrap();
-    let socket = folder.path().join("own/broker.sock");
-    (folder, ListenConfig { socket, ..ListenConfig::default() })
+    let (socket, tokens) = (folder.path().join("own/broker.sock"), folder.path().join("tokens"));
+    (folder, ListenConfig { socket, tokens, ..ListenConfig::default() })
 }

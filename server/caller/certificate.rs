@@ -1,0 +1,192 @@
+//! The broker's TLS identity: its private key and its self-signed certificate, in one PEM file beside the tokens file.
+//!
+//! The file is made once, by the first start with a TCP port or the first `cardbroker token new`, and kept: each token
+//! file has a copy of the certificate, and clients accept no other.
+
+use std::{
+    fmt,
+    io::{self, Write},
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
+
+use cardbroker_local::private_file::{self, PrivateFileError};
+use rcgen::{CertificateParams, DnType, KeyPair};
+use tempfile::NamedTempFile;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use zeroize::Zeroizing;
+
+/// The name of the file, in the folder of the tokens file.
+const FILE_NAME: &str = "tls.pem";
+
+/// The names in the certificate besides the address of the port. Clients expect `localhost`, whatever the address.
+const NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+
+const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+const END: &str = "-----END CERTIFICATE-----";
+
+/// The private key and the certificate of the broker. `Debug` shows neither.
+pub struct Identity {
+    /// The file that both are in.
+    pub path: PathBuf,
+    /// The certificate, for the handshake.
+    pub certificate: CertificateDer<'static>,
+    /// The private key of the certificate.
+    pub key: PrivateKeyDer<'static>,
+    /// The certificate as PEM, with a line break at its end, for token files.
+    pub certificate_pem: String,
+}
+
+/// Why the broker has no TLS identity. Never contains a part of the file.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// The file is unreadable or unsafe.
+    #[error("the certificate {} {source}", path.display())]
+    File {
+        /// The path of the file.
+        path: PathBuf,
+        /// The problem of the file, and its remedy.
+        source: PrivateFileError,
+    },
+    /// The file is not a key and a certificate that clients accept.
+    #[error(
+        "the certificate {} cannot be used ({problem}): remove it, start again, and make new token files",
+        path.display()
+    )]
+    Unfit {
+        /// The path of the file.
+        path: PathBuf,
+        /// The problem of the key or the certificate.
+        problem: String,
+    },
+    /// The file does not exist and cannot be made.
+    #[error("the certificate {} cannot be made: {source}", path.display())]
+    Make {
+        /// The path of the file.
+        path: PathBuf,
+        /// The error of the operating system.
+        source: io::Error,
+    },
+}
+
+impl Identity {
+    /// Reads the identity beside the tokens file at `tokens`, which no other user may read or change. Makes it if there
+    /// is none, with `address` among the names in the certificate.
+    ///
+    /// # Errors
+    /// [`IdentityError`] if the file is unreadable, unsafe or invalid, or cannot be made.
+    pub fn read_or_make(tokens: &Path, address: Option<IpAddr>) -> Result<Self, IdentityError> {
+        let path = tokens.with_file_name(FILE_NAME);
+        let text = match private_file::read(&path) {
+            Err(PrivateFileError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
+                make(&path, address).map_err(|source| IdentityError::Make { path: path.clone(), source })?;
+                // Another process may have made it first.
+                private_file::read(&path)
+            }
+            read => read,
+        };
+        let text = text.map_err(|source| IdentityError::File { path: path.clone(), source })?;
+        Self::parse(path, &text)
+    }
+
+    fn parse(path: PathBuf, text: &str) -> Result<Self, IdentityError> {
+        let unfit = |problem: &str| IdentityError::Unfit { path: path.clone(), problem: problem.to_owned() };
+        let certificate_pem = certificate_block(text).ok_or_else(|| unfit("it has no certificate"))?;
+        let certificate = CertificateDer::from_pem_slice(certificate_pem.as_bytes())
+            .map_err(|_| unfit("its certificate is no PEM"))?;
+        let key = PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|_| unfit("it has no private key"))?;
+        Ok(Self { certificate, key, certificate_pem, path })
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Identity").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// The first certificate in a PEM file.
+fn certificate_block(text: &str) -> Option<String> {
+    let begin = text.find(BEGIN)?;
+    let (block, _) = text[begin..].split_once(END)?;
+    Some(format!("{block}{END}\n"))
+}
+
+/// Makes the file, complete from its first moment and accessible by its owner only. Keeps a file that appeared
+/// meanwhile. Validity has no end that matters: a client that has the certificate trusts it, one without it never does.
+fn make(path: &Path, address: Option<IpAddr>) -> io::Result<()> {
+    let names = NAMES.into_iter().map(str::to_owned).chain(address.map(|address| address.to_string()));
+    let mut parameters = CertificateParams::new(unique(names)).map_err(io::Error::other)?;
+    parameters.distinguished_name.push(DnType::CommonName, "cardbroker");
+    let key = KeyPair::generate().map_err(io::Error::other)?;
+    let certificate = parameters.self_signed(&key).map_err(io::Error::other)?;
+    let text = Zeroizing::new(certificate.pem() + &Zeroizing::new(key.serialize_pem()));
+
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    private_file::create_folder(folder)?;
+    let mut file = NamedTempFile::new_in(folder)?;
+    file.write_all(text.as_bytes())?;
+    file.as_file().sync_all()?;
+    match file.persist_noclobber(path) {
+        Err(error) if error.error.kind() != io::ErrorKind::AlreadyExists => Err(error.error),
+        _ => Ok(()),
+    }
+}
+
+fn unique(names: impl Iterator<Item = String>) -> Vec<String> {
+    let mut unique = Vec::new();
+    for name in names {
+        if !unique.contains(&name) {
+            unique.push(name);
+        }
+    }
+    unique
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn the_identity_is_made_once_and_readable_by_its_owner_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let tokens = folder.path().join("own/tokens");
+        let made = Identity::read_or_make(&tokens, Some([127, 0, 0, 5].into())).unwrap();
+        let again = Identity::read_or_make(&tokens, None).unwrap();
+        assert_eq!((&made.certificate, &made.certificate_pem), (&again.certificate, &again.certificate_pem));
+        assert_eq!(made.key.secret_der(), again.key.secret_der());
+        assert!(made.certificate_pem.starts_with(BEGIN) && made.certificate_pem.ends_with(&format!("{END}\n")));
+        assert!(made.certificate.windows(4).any(|bytes| bytes == [127, 0, 0, 5]), "the address is among the names");
+        #[cfg(unix)]
+        {
+            let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&made.path).unwrap().permissions());
+            assert_eq!(mode & 0o777, 0o600);
+        }
+        assert_eq!(fs::read_dir(folder.path().join("own")).unwrap().count(), 1, "nothing else is left behind");
+        let printed = format!("{made:?}");
+        assert!(printed.contains("tls.pem") && printed.len() < 200, "{printed}");
+    }
+
+    #[test]
+    fn an_unusable_file_is_named_and_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let tokens = folder.path().join("tokens");
+        let made = Identity::read_or_make(&tokens, None).unwrap();
+        let text = fs::read_to_string(&made.path).unwrap();
+        for (text, expected) in [("", "it has no certificate"), (&*made.certificate_pem, "it has no private key")] {
+            fs::write(&made.path, text).unwrap();
+            let error = Identity::read_or_make(&tokens, None).unwrap_err().to_string();
+            assert!(error.contains("tls.pem") && error.contains(expected), "{error}");
+            assert_eq!(fs::read_to_string(&made.path).unwrap(), text);
+        }
+        fs::write(&made.path, text).unwrap();
+        #[cfg(unix)]
+        {
+            fs::set_permissions(&made.path, std::os::unix::fs::PermissionsExt::from_mode(0o640)).unwrap();
+            let error = Identity::read_or_make(&tokens, None).unwrap_err().to_string();
+            assert!(error.contains("0640") && error.contains("chmod 600"), "{error}");
+        }
+    }
+}
