@@ -5,7 +5,7 @@ import { type InspectOptions, inspect } from "node:util";
 import type { BrokerInfo } from "./broker.js";
 import type { Command } from "./command.js";
 import { Connection } from "./connection.js";
-import { findTargets } from "./endpoint.js";
+import { type Target, findTargets } from "./endpoint.js";
 import { CallMetadata, GROUP_VARIABLE, TOKEN_FILE_VARIABLE } from "./metadata.js";
 import { type TimeLimits, getBroker, getReader, listReaders } from "./query.js";
 import { type Reader, type ReaderName, resolve } from "./reader.js";
@@ -19,7 +19,7 @@ import { watchTurn } from "./watch_turn.js";
 /** The options of {@link Client.connect}. */
 export interface ConnectOptions {
   /**
-   * The endpoint: `unix:/path` or `http://127.0.0.1:port`. Default: the variable `CARDBROKER_ENDPOINT`, else the first
+   * The endpoint: `unix:/path` or `https://127.0.0.1:port`. Default: the variable `CARDBROKER_ENDPOINT`, else the first
    * default place that works: the user's socket, then the system's. The client stays with it. Default places are used
    * only if no other user decides what is there.
    */
@@ -30,7 +30,7 @@ export interface ConnectOptions {
    */
   group?: string;
   /**
-   * The token file for a TCP endpoint, read anew for each call and accessible to its owner only. Default: the variable
+   * The file with token and certificate for a TCP endpoint, read anew for each call and accessible to its owner only. Default: the variable
    * `CARDBROKER_TOKEN_FILE`; empty: none. Not used on a Unix socket.
    */
   tokenFile?: string;
@@ -72,14 +72,18 @@ export class Client {
   static async connect(options: ConnectOptions = {}): Promise<Client> {
     const { env } = process;
     const targets = findTargets(options.endpoint, env);
-    const tokenFile = targets[0]?.path === undefined ? (options.tokenFile ?? env[TOKEN_FILE_VARIABLE]) : undefined;
-    const metadata = new CallMetadata(options.group ?? env[GROUP_VARIABLE] ?? "", tokenFile ?? "");
+    const [first] = targets as [Target];
+    const tokenFile = first.path === undefined ? (options.tokenFile ?? env[TOKEN_FILE_VARIABLE]) : undefined;
+    const metadata = new CallMetadata(first, options.group ?? env[GROUP_VARIABLE] ?? "", tokenFile ?? "");
+    if (first.address?.isPlain) {
+      process.emitWarning(`${first.text} is plain TCP: a program that takes or relays the port reads tokens and PINs`);
+    }
     const connection = new Connection(targets, metadata, options.connectTimeout ?? CONNECT_TIMEOUT);
     await connection.line();
     return new Client(connection);
   }
 
-  /** The endpoint of the broker: `unix:/path` or `http://HOST:PORT`. */
+  /** The endpoint of the broker: `unix:/path`, `https://HOST:PORT` or `http://HOST:PORT`. */
   get endpoint(): string {
     return this.#connection.endpoint.text;
   }

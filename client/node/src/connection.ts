@@ -1,12 +1,15 @@
 /** The connection to the broker: opened at the first need, and reopened after a loss. */
 
 import { AsyncLocalStorage } from "node:async_hooks";
+import { X509Certificate } from "node:crypto";
 import { subscribe } from "node:diagnostics_channel";
 import { type Socket, connect } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
+import { connect as connectTls } from "node:tls";
 
 import {
   type Channel,
+  type ChannelCredentials,
   type ChannelOptions,
   type Metadata,
   connectivityState,
@@ -16,10 +19,10 @@ import {
 
 import { CardBrokerServiceClient } from "../gen/cardbroker/v1/service.js";
 import { grpcDeadline, now } from "./clock.js";
-import type { Endpoint, Target } from "./endpoint.js";
+import type { Endpoint, Target, TcpAddress } from "./endpoint.js";
 import { type FailedError, NotRunningError, own } from "./error.js";
 import type { CallMetadata } from "./metadata.js";
-import { type Finding, findingOf, isPassing, lengthOf, search, walk } from "./places.js";
+import { type Finding, OTHER_PROGRAM, findingOf, isPassing, lengthOf, search, walk } from "./places.js";
 
 /** The stub on an open connection, and the metadata for one call. */
 export interface Line {
@@ -65,6 +68,9 @@ const PAUSE = 100;
 
 /** The least time for one attempt to connect, in ms. */
 const MIN_ATTEMPT = 1_000;
+
+/** The name in the broker's certificate, whatever the address. */
+const SERVER_NAME = "localhost";
 
 type Watched = Pick<Channel, "getConnectivityState" | "watchConnectivityState">;
 
@@ -139,9 +145,10 @@ export class Connection {
     // Opens a new channel, because the old one would pause before its next attempt.
     this.#wire?.stub.close();
     this.#wire = undefined;
+    const certificate = await this.#metadata.certificate();
     let wire: Wire | undefined;
     const { found, tried } = await search(this.#targets, async (target) => {
-      const opened = await open(target, end);
+      const opened = await open(target, certificate, end);
       wire = "kind" in opened ? undefined : opened;
       return "kind" in opened ? opened : undefined;
     });
@@ -158,23 +165,28 @@ export class Connection {
   }
 }
 
-/** Connects to a target, whose default place must be trusted first. */
-async function open(target: Target, end: number): Promise<Wire | Finding> {
+/** Connects to a target, whose default place must be trusted first; with a certificate, only to its broker. */
+async function open(target: Target, certificate: string | undefined, end: number): Promise<Wire | Finding> {
   const { path, place } = target;
   const obstacle =
     path === undefined ? undefined : (lengthOf(path) ?? (place && walk(place, process.geteuid?.() ?? -1)));
   if (obstacle) {
     return obstacle;
   }
-  const options = path === undefined ? OPTIONS : { ...OPTIONS, "grpc.default_authority": "localhost" };
-  const stub = new CardBrokerServiceClient(target.target, credentials.createInsecure(), options);
+  const options: ChannelOptions = { ...OPTIONS };
+  if (certificate) {
+    options["grpc.ssl_target_name_override"] = SERVER_NAME;
+  } else if (path !== undefined) {
+    options["grpc.default_authority"] = "localhost";
+  }
+  const stub = new CardBrokerServiceClient(target.target, credentialsFor(certificate), options);
   const sockets: Wire["sockets"] = new Set();
   const attemptEnd = Math.max(end, now() + MIN_ATTEMPT);
   if (await making.run(sockets, () => becomesReady(stub.getChannel(), attemptEnd))) {
     return { stub, sockets };
   }
   stub.close();
-  return findingOf(await connectFailure(target), path ?? "");
+  return connectFailure(target, certificate);
 }
 
 /** Whether the start of a broker would resolve this failure; a missing permission remains. */
@@ -198,19 +210,50 @@ async function becomesReady(channel: Watched, end: number): Promise<boolean> {
   }
 }
 
-/** The operating system's error code for the endpoint, which gRPC gives in prose only; `undefined` on TCP. */
-function connectFailure({ path }: Endpoint): Promise<string | undefined> {
+/** Accepts this certificate and no other: it is the only root, and it is compared with the broker's. */
+function credentialsFor(certificate: string | undefined): ChannelCredentials {
+  if (!certificate) {
+    return credentials.createInsecure();
+  }
+  return credentials.createSsl(Buffer.from(certificate), null, null, {
+    checkServerIdentity: (_, shown) => compare(certificate, shown.raw),
+  });
+}
+
+function compare(certificate: string, shown: Buffer): Error | undefined {
+  return new X509Certificate(certificate).raw.equals(shown) ? undefined : new Error("another certificate");
+}
+
+/** The finding at an endpoint without a connection, by another attempt: gRPC gives the reason in prose only. */
+function connectFailure({ path, address }: Endpoint, certificate: string | undefined): Promise<Finding> {
+  if (address && certificate) {
+    return handshakeFailure(address, certificate);
+  }
   return new Promise((resolve) => {
-    if (path === undefined) {
-      resolve(undefined);
-      return;
-    }
-    const socket = connect(path);
+    const socket = path === undefined ? connect({ ...address, port: address?.port ?? 0 }) : connect(path);
+    socket.setTimeout(MIN_ATTEMPT, () => socket.destroy(Object.assign(new Error(), { code: "ETIMEDOUT" })));
     socket.once("connect", () => {
       socket.destroy();
-      resolve("no answer");
+      resolve(findingOf("no answer", path));
     });
-    socket.once("error", (error: NodeJS.ErrnoException) => resolve(error.code));
+    socket.once("error", ({ code }: NodeJS.ErrnoException) => resolve(findingOf(code, path)));
+  });
+}
+
+function handshakeFailure({ host, port }: TcpAddress, certificate: string): Promise<Finding> {
+  return new Promise((resolve) => {
+    const checkServerIdentity = (_: string, shown: { raw: Buffer }) => compare(certificate, shown.raw);
+    const socket = connectTls({ host, port, ca: certificate, servername: SERVER_NAME, checkServerIdentity });
+    socket.setTimeout(MIN_ATTEMPT, () => socket.destroy(Object.assign(new Error(), { code: "ETIMEDOUT" })));
+    socket.once("secureConnect", () => {
+      socket.destroy();
+      resolve(findingOf("no answer"));
+    });
+    socket.once("error", ({ code }: NodeJS.ErrnoException) => {
+      // Codes of the operating system; all others are those of a handshake with another program.
+      const isOfSystem = code !== undefined && /^E[A-Z]+$/.test(code) && code !== "EPROTO";
+      resolve(isOfSystem ? findingOf(code) : OTHER_PROGRAM);
+    });
   });
 }
 

@@ -10,12 +10,23 @@ export const ENDPOINT_VARIABLE = "CARDBROKER_ENDPOINT";
 
 /** The address of a broker. */
 export interface Endpoint {
-  /** The notation for people: `unix:/path` or `http://HOST:PORT`. */
+  /** The notation for people: `unix:/path`, `https://HOST:PORT` or `http://HOST:PORT`. */
   readonly text: string;
   /** The target in gRPC's notation. */
   readonly target: string;
   /** The path of the Unix socket; absent on TCP. */
   readonly path?: string;
+  /** The address for TCP. */
+  readonly address?: TcpAddress;
+}
+
+/** An address for TCP. */
+export interface TcpAddress {
+  /** An IP address, without brackets. */
+  readonly host: string;
+  readonly port: number;
+  /** Whether there is no TLS: a program that takes or relays the port reads tokens and PINs. */
+  readonly isPlain: boolean;
 }
 
 /** An endpoint, and its default place unless somebody has named it. */
@@ -40,17 +51,23 @@ export function findTargets(
   return places(environment, uid).map((place) => ({ ...unix(place.path), place }));
 }
 
-/** Reads `unix:/path`, `unix:///path` or `http://HOST:PORT`, where the host is `localhost` or a loopback address. */
+/**
+ * Reads `unix:/path`, `unix:///path`, `https://HOST:PORT`, or `http://HOST:PORT` for plain TCP, where the host is
+ * `localhost` or a loopback address.
+ */
 export function parseEndpoint(text: string): Endpoint {
   const path = /^unix:(?:\/\/(?=\/)|(?!\/\/))(\/.*[^/])$/s.exec(text)?.[1];
   if (path !== undefined) {
     return unix(path);
   }
-  const [, host, port] = /^http:\/\/(localhost|[\d.]+|\[[\d:]+\]):(0|[1-9]\d{0,4})\/?$/.exec(text) ?? [];
+  const [, scheme, host, port] = /^(https?):\/\/(localhost|[\d.]+|\[[\d:]+\]):(0|[1-9]\d{0,4})\/?$/.exec(text) ?? [];
   if (!host || !isLocal(host) || Number(port) > 65535) {
     throw noEndpoint(text);
   }
-  return { text: `http://${host}:${port}`, target: `${host}:${port}` };
+  // `localhost` is not resolved: another program may hold the port at its other address.
+  const numeric = host === "localhost" ? "127.0.0.1" : host;
+  const address = { host: numeric.replace(/^\[|\]$/g, ""), port: Number(port), isPlain: scheme === "http" };
+  return { text: `${scheme}://${host}:${port}`, target: `${numeric}:${port}`, address };
 }
 
 function isLocal(host: string): boolean {
@@ -64,7 +81,7 @@ function isLoopback6(host: string): boolean {
 }
 
 function noEndpoint(text: string): InvalidError {
-  return invalid("endpoint", `"${text}" is not an endpoint: use unix:/path or http://127.0.0.1:port`);
+  return invalid("endpoint", `"${text}" is not an endpoint: use unix:/path or https://127.0.0.1:port`);
 }
 
 function unix(path: string): Endpoint {

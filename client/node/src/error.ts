@@ -143,19 +143,22 @@ export abstract class CardbrokerError extends Error {
 
 /** A place at which a client looked for the broker in vain. */
 export interface TriedEndpoint {
-  /** The endpoint: `unix:/path` or `http://HOST:PORT`. */
+  /** The endpoint: `unix:/path`, `https://HOST:PORT` or `http://HOST:PORT`. */
   readonly endpoint: string;
   /** Why there is no connection to it. */
   readonly finding: Finding;
 }
 
-/** No broker answers, or this user may not open its socket or cannot trust it. Nothing was sent. */
+/**
+ * No broker answers, or this user may not open its socket or cannot trust it, or another program than the broker of the
+ * token file answers. Nothing was sent.
+ */
 export class NotRunningError extends CardbrokerError {
   /** What ended the search for a broker. */
   readonly finding: Finding;
   /** The endpoint that was tried last. */
   readonly endpoint: string;
-  /** The operating system's error code: `ENOENT`, `EACCES`; absent on TCP. */
+  /** The operating system's error code: `ENOENT`, `EACCES`; absent if the system reported none. */
   readonly systemError?: string;
 
   constructor(
@@ -238,6 +241,11 @@ function notRunning(tried: readonly TriedEndpoint[]): string {
       return `no permission to open ${endpoint}${finding.text.slice("permission denied".length)}`;
     case "untrusted":
       return `${endpoint} is ${finding.text}`;
+    case "other_program":
+      return (
+        `${endpoint} is not the broker of the token file: it has another certificate or no TLS; ` +
+        "nothing was sent to it"
+      );
     case "too_long":
       return `no broker at ${endpoint}: ${finding.text}`;
     default:

@@ -5,6 +5,7 @@ import { open } from "node:fs/promises";
 
 import { Metadata } from "@grpc/grpc-js";
 
+import type { Endpoint } from "./endpoint.js";
 import { InvalidError, invalid } from "./error.js";
 import { isMountedSecret } from "./secret_mount.js";
 
@@ -22,9 +23,15 @@ export class CallMetadata {
   // Private at run time too, because the key admits to the group.
   readonly #group: string;
   readonly #tokenFile: string;
+  readonly #endpoint: Endpoint;
 
   /** Empty texts: no group, no token. */
-  constructor(group: string, tokenFile: string) {
+  constructor(endpoint: Endpoint, group: string, tokenFile: string) {
+    if (endpoint.address?.isPlain === false && !tokenFile) {
+      const made = 'make one with "cardbroker token new"';
+      throw invalid("token_file", `${endpoint.text} needs a token file, which has the broker's certificate: ${made}`);
+    }
+    this.#endpoint = endpoint;
     if (!/^[\x21-\x7e]{0,128}$/.test(group)) {
       throw invalid("cardbroker-group", "the isolation group is not 1 to 128 visible ASCII characters");
     }
@@ -39,26 +46,57 @@ export class CallMetadata {
       metadata.set("cardbroker-group", this.#group);
     }
     if (this.#tokenFile) {
-      metadata.set("authorization", `Bearer ${await readToken(this.#tokenFile)}`);
+      metadata.set("authorization", `Bearer ${(await this.#read()).token}`);
     }
     return metadata;
   }
+
+  /** The broker's certificate in PEM, the only one to accept; `undefined` without TLS. Reads the file anew. */
+  async certificate(): Promise<string | undefined> {
+    return this.#endpoint.address?.isPlain === false ? (await this.#read()).certificate : undefined;
+  }
+
+  /** Reads the token file. A token that came with a certificate is not sent over plain TCP. */
+  async #read(): Promise<TokenFile> {
+    const path = this.#tokenFile;
+    const found = await readTokenFile(path);
+    const isPlain = this.#endpoint.address?.isPlain;
+    if (!found.certificate && isPlain === false) {
+      const made = 'make a new one with "cardbroker token new", or use http:// for plain TCP';
+      throw invalid("authorization", `the token file ${path} has no certificate: ${made}`);
+    }
+    if (found.certificate && isPlain) {
+      const text = "has a certificate, and http:// is plain TCP: use https://";
+      throw invalid("authorization", `the token file ${path} ${text}`);
+    }
+    return found;
+  }
 }
 
-async function readToken(path: string): Promise<string> {
-  const unfit = (problem: string) => invalid("authorization", `token file ${path}: ${problem}`);
+/** What a token file holds: the token in its first line, and the certificate in PEM, empty for plain TCP. */
+interface TokenFile {
+  token: string;
+  certificate: string;
+}
+
+async function readTokenFile(path: string): Promise<TokenFile> {
+  const unfit = (problem: string) => invalid("authorization", `the token file ${path} ${problem}`);
   const text = await readPrivate(path, unfit).catch((error: NodeJS.ErrnoException) => {
     if (error instanceof InvalidError) {
       throw error;
     }
-    throw unfit(error.code === "ENOENT" ? "there is no such file" : `cannot be read (${error.code})`);
+    throw unfit(`cannot be read: ${error.code === "ENOENT" ? "there is no such file" : error.code}`);
   });
-  // A certificate may follow.
-  const token = /^([\x21-\x7e]+)(?:\s*\n\s*-----BEGIN [^]*)?$/.exec(text.trim())?.[1];
-  if (token === undefined) {
-    throw unfit("holds no token: one line of visible ASCII");
+  const made = 'as made by "cardbroker token new"';
+  const [, token = "", certificate = ""] =
+    /^([^\n]*)(?:\n([^]*))?$/.exec(text.trim())?.map((part) => part?.trim()) ?? [];
+  if (!/^[\x21-\x7e]+$/.test(token)) {
+    throw unfit(`holds no token: one line of visible ASCII, ${made}`);
   }
-  return token;
+  if (!/^(-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----)?$/.test(certificate)) {
+    throw unfit(`has more than a token and a certificate in PEM, ${made}`);
+  }
+  return { token, certificate };
 }
 
 /** Reads a regular file of this user or root without access for others, or a secret mounted by an orchestrator. */

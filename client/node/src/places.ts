@@ -33,12 +33,18 @@ export interface Part {
 
 /** Why there is no connection to an endpoint. */
 export interface Finding {
-  readonly kind: "missing" | "refused" | "forbidden" | "untrusted" | "too_long" | "failed";
+  readonly kind: "missing" | "refused" | "forbidden" | "untrusted" | "other_program" | "too_long" | "failed";
   /** The finding, for people. */
   readonly text: string;
   /** The operating system's error code, if there is one. */
   readonly systemError?: string;
 }
+
+/** Another program than the broker of the token file answers at the port. */
+export const OTHER_PROGRAM: Finding = {
+  kind: "other_program",
+  text: "another program: it has another certificate or no TLS",
+};
 
 /** A place that was tried in vain. */
 export interface Tried<T = Place> {
@@ -110,8 +116,8 @@ export function walk(place: Place, uid: number, look = lookAt): Finding | undefi
   return hidden ? findingOf((hidden as NodeJS.ErrnoException).code, place.path) : undefined;
 }
 
-/** The finding for an error code of the system at a socket. */
-export function findingOf(systemError: string | undefined, path: string): Finding {
+/** The finding for an error code of the system at a socket, or at a TCP port without a path. */
+export function findingOf(systemError: string | undefined, path?: string): Finding {
   switch (systemError) {
     case "ENOENT":
     case "ENOTDIR":
@@ -181,7 +187,10 @@ function kindOf(found: Stats): Part["kind"] {
 }
 
 /** The owner of what is at the path, or of the last part on the way that can be seen. */
-function ownerAt(path: string): string {
+function ownerAt(path: string | undefined): string {
+  if (path === undefined) {
+    return "";
+  }
   for (const part of pathsOf({ path, isOwn: false }).reverse()) {
     try {
       return `; ${part} belongs to ${user(statSync(part).uid)}`;

@@ -59,11 +59,16 @@ process.once("SIGTERM", () => process.exit(1));
 /** A running broker; killed at the end of its test. */
 export class Broker {
   readonly #folder = mkdtempSync(join(tmpdir(), "cardbroker-node-"));
+  readonly #flags: string[];
   #process: ChildProcess | undefined;
 
+  private constructor(flags: string[]) {
+    this.#flags = flags;
+  }
+
   /** Starts a broker with two readers, cards in them, and waits until they are ready. */
-  static async start(test: TestContext): Promise<Broker> {
-    const broker = new Broker();
+  static async start(test: TestContext, ...flags: string[]): Promise<Broker> {
+    const broker = new Broker(flags);
     const kill = () => broker.#process?.kill("SIGKILL");
     process.once("exit", kill);
     test.after(async () => {
@@ -101,7 +106,7 @@ export class Broker {
       throw new Error("CARDBROKERD is not set to the path of cardbrokerd: run test.sh");
     }
     const log = openSync(join(this.#folder, "log"), "a");
-    this.#process = spawn(program, ["--simulate", "2", "--socket", this.socket, "--log", "debug"], {
+    this.#process = spawn(program, ["--simulate", "2", "--socket", this.socket, "--log", "debug", ...this.#flags], {
       env: { ...process.env, XDG_CONFIG_HOME: this.#folder },
       stdio: ["ignore", "ignore", log],
     });

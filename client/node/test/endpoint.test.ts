@@ -71,6 +71,8 @@ test("endpoints are parsed as in the other clients", () => {
   }
   assert.equal(parseEndpoint("http://[0:0:0:0:0:0:0:1]:1").target, "[0:0:0:0:0:0:0:1]:1");
   assert.equal(parseEndpoint("unix:////x").path, "//x");
+  assert.equal(parseEndpoint("https://localhost:7").target, "127.0.0.1:7");
+  assert.deepEqual(parseEndpoint("https://[::1]:7").address, { host: "::1", port: 7, isPlain: false });
 });
 
 test("without connect timeout a running broker is found", async (test) => {

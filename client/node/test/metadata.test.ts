@@ -54,6 +54,8 @@ test("all calls carry the group from the environment", async (test) => {
   }
 });
 
+const CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
+
 test("the token is for TCP only and read each time", async (test) => {
   const { endpoint, calls } = await fakeBroker(test);
   const folder = mkdtempSync(join(tmpdir(), "cardbroker-node-"));
@@ -77,16 +79,14 @@ test("the token is for TCP only and read each time", async (test) => {
     calls.map((metadata) => metadata.get("authorization")),
     [["Bearer first"], ["Bearer second"]],
   );
-  const pem = "-----BEGIN CERTIFICATE-----\nMII=\n-----END CERTIFICATE-----\n";
-  writeFileSync(tokenFile, `second\r\n${pem}`);
-  await fails(FailedError, client.openSession(READER));
-  assert.deepEqual(calls.at(-1)?.get("authorization"), ["Bearer second"]);
-  writeFileSync(tokenFile, pem);
+  writeFileSync(tokenFile, CERTIFICATE);
   assert((await fails(InvalidError, client.readers())).message.includes("holds no token"));
   writeFileSync(tokenFile, "\n");
   assert((await fails(InvalidError, client.readers())).message.includes("holds no token"));
   writeFileSync(tokenFile, "two\nlines");
-  assert((await fails(InvalidError, client.readers())).message.includes("holds no token"));
+  assert((await fails(InvalidError, client.readers())).message.includes("has more than a token and a certificate"));
+  writeFileSync(tokenFile, `third\n${CERTIFICATE}`);
+  assert((await fails(InvalidError, client.readers())).message.includes("is plain TCP: use https://"));
   writeFileSync(tokenFile, "third");
   chmodSync(tokenFile, 0o640);
   const { message } = await fails(InvalidError, client.readers());

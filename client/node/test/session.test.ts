@@ -201,7 +201,8 @@ test("a wait timeout is NOT_SENT and a signal ends sessions", async (test) => {
 
 test("a session aborted during its opening holds no card", async (test) => {
   const broker = await Broker.start(test);
-  const connection = new Connection([parseEndpoint(broker.endpoint)], new CallMetadata("", ""), 5_000);
+  const endpoint = parseEndpoint(broker.endpoint);
+  const connection = new Connection([endpoint], new CallMetadata(endpoint, "", ""), 5_000);
   test.after(() => connection.close());
   const { stub, metadata, disconnect } = await connection.line();
   let disconnects = 0;
