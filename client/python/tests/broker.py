@@ -54,11 +54,12 @@ def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
 class Broker:
     """A running broker; the end of its `with` block kills it."""
 
-    def __init__(self, readers: int = 2) -> None:
+    def __init__(self, *flags: str, readers: int = 2) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="broker-")
         self.folder = Path(self._folder.name)
         self.socket = self.folder / "cardbroker.sock"
         self._readers = readers
+        self._flags = flags
         self._start()
 
     @property
@@ -86,7 +87,7 @@ class Broker:
         return self._process.wait(STOP_TIME)
 
     def _start(self) -> None:
-        arguments = ["--simulate", str(self._readers), "--socket", str(self.socket), "--log", "debug"]
+        arguments = ["--simulate", str(self._readers), "--socket", str(self.socket), "--log", "debug", *self._flags]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [os.environ["CARDBROKERD"], *arguments],

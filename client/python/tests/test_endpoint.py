@@ -76,21 +76,22 @@ def test_the_token_is_for_tcp_only_and_read_each_time(tmp_path: Path) -> None:
     file.write_text("  first\n")
     file.chmod(0o600)
     environment = {"CARDBROKER_TOKEN_FILE": str(file)}
-    settings = Settings.of("http://127.0.0.1:1", None, None, 5, environment)
+    with pytest.warns(UserWarning, match="http://127.0.0.1:1 is plain TCP"):
+        settings = Settings.of("http://127.0.0.1:1", None, None, 5, environment)
     assert settings.metadata() == (("authorization", "Bearer first"),)
     file.write_text("second")
     assert settings.metadata() == (("authorization", "Bearer second"),)
     assert Settings.of("unix:/a", None, str(file), 5, environment).metadata() == ()
 
 
-@pytest.mark.parametrize("content", [None, b"", b"a\nb", b"\xff"])
+@pytest.mark.parametrize("content", [None, b"", b"token\nb", b"\xff", b"token\n"])
 def test_an_unusable_token_file_is_named_in_the_error(tmp_path: Path, content: bytes | None) -> None:
     file = tmp_path / "token"
     if content is not None:
         file.write_bytes(content)
         file.chmod(0o600)
     with pytest.raises(cardbroker.InvalidError, match=str(file)) as caught:
-        cardbroker.connect("http://127.0.0.1:1", token_file=file)
+        cardbroker.connect("https://127.0.0.1:1", token_file=file)
     assert caught.value.delivery == "NOT_SENT"
 
 
@@ -100,7 +101,7 @@ def test_a_token_file_that_is_open_to_others_is_refused(tmp_path: Path, mode: in
     file.write_text("secret")
     file.chmod(mode)
     with pytest.raises(cardbroker.InvalidError, match=f"its mode is {mode:04o}") as caught:
-        cardbroker.connect("http://127.0.0.1:1", token_file=file)
+        cardbroker.connect("https://127.0.0.1:1", token_file=file)
     assert caught.value.field_violations[0].field == "authorization"
     assert "secret" not in str(caught.value)
 
@@ -120,7 +121,7 @@ def test_a_token_file_of_another_user_is_refused(tmp_path: Path, monkeypatch: py
     else:
         monkeypatch.setattr(os, "geteuid", lambda: 54_321)
     with pytest.raises(cardbroker.InvalidError, match="belongs to another user: change its owner with chown"):
-        cardbroker.connect("http://127.0.0.1:1", token_file=file)
+        cardbroker.connect("https://127.0.0.1:1", token_file=file)
 
 
 def test_a_token_file_must_be_a_regular_small_file(tmp_path: Path) -> None:
@@ -131,7 +132,7 @@ def test_a_token_file_must_be_a_regular_small_file(tmp_path: Path) -> None:
     os.truncate(long, (1 << 20) + 1)
     for file, why in ((tmp_path, "not a regular file"), (pipe, "not a regular file"), (long, "longer than 1 MiB")):
         with pytest.raises(cardbroker.InvalidError, match=why):
-            cardbroker.connect("http://127.0.0.1:1", token_file=file)
+            cardbroker.connect("https://127.0.0.1:1", token_file=file)
 
 
 def test_a_bad_group_is_refused_and_no_group_is_printed() -> None:
@@ -141,6 +142,7 @@ def test_a_bad_group_is_refused_and_no_group_is_printed() -> None:
     assert "secret" not in repr(Settings.of("unix:/a", "secret", None, 5, {}))
 
 
+@pytest.mark.filterwarnings("ignore:.*is plain TCP")
 @pytest.mark.parametrize(
     ("endpoint", "found"),
     [("unix:/nowhere/a.sock", "no such file"), ("http://127.0.0.1:1", "connection refused")],
@@ -151,3 +153,32 @@ def test_a_missing_broker_is_reported_after_the_timeout(endpoint: str, found: st
         cardbroker.connect(endpoint, connect_timeout=0.3)
     assert caught.value.delivery == "NOT_SENT"
     assert time.monotonic() - start >= 0.3
+
+
+CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n"
+
+
+def test_a_token_file_has_token_and_certificate(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.touch(0o600)
+    settings = Settings.of("https://127.0.0.1:1", None, file, 5, {})
+    file.write_text(f"token\r\n{CERTIFICATE}")
+    assert settings.metadata() == (("authorization", "Bearer token"),)
+    assert settings.certificate() == CERTIFICATE.strip()
+    for more in (CERTIFICATE * 2, f"more\n{CERTIFICATE}", CERTIFICATE.replace("CERTIFICATE", "PRIVATE KEY")):
+        file.write_text(f"token\n{more}")
+        with pytest.raises(cardbroker.InvalidError, match="has more than a token and a certificate in PEM"):
+            settings.certificate()
+
+
+@pytest.mark.filterwarnings("ignore:.*is plain TCP")
+def test_a_token_with_a_certificate_is_for_tls_only(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.touch(0o600)
+    file.write_text(f"token\n{CERTIFICATE}")
+    with pytest.raises(cardbroker.InvalidError, match="has a certificate, and http:// is plain TCP: use https://"):
+        cardbroker.connect("http://127.0.0.1:1", token_file=file)
+    with pytest.raises(cardbroker.InvalidError, match=r"^https://127\.0\.0\.1:1 needs a token file"):
+        cardbroker.connect("https://127.0.0.1:1")
+    assert Settings.of("https://localhost:7", None, file, 5, {}).endpoint.target == "dns:///127.0.0.1:7"
+    assert Settings.of("https://[::1]:7", None, file, 5, {}).endpoint.target == "dns:///[::1]:7"

@@ -84,7 +84,7 @@ def test_a_connection_is_the_brokers_by_address_and_port(host: str, address: str
 
 
 def test_a_relay_outlives_calls_that_end_while_they_are_cancelled() -> None:
-    channel = RelayChannel("unix:/nowhere/a.sock", [])
+    channel = RelayChannel("unix:/nowhere/a.sock", [], None)
     call = channel.stream_stream("/a/b", bytes, bytes)
     with ThreadPoolExecutor(4) as threads:
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -28,11 +29,14 @@ class Server(service_pb2_grpc.CardBrokerServiceServicer):
         self.answer = answer
         self._server = grpc.server(ThreadPoolExecutor(8))
         service_pb2_grpc.add_CardBrokerServiceServicer_to_server(self, self._server)
-        self.endpoint = f"http://127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
+        self._folder = tempfile.TemporaryDirectory()
+        self.endpoint = f"unix:{self._folder.name}/socket"
+        self._server.add_insecure_port(self.endpoint)
         self._server.start()
 
     def stop(self) -> None:
         self._server.stop(None).wait(20)
+        self._folder.cleanup()
 
     def OpenSession(
         self, request_iterator: Iterator[session_pb2.OpenSessionRequest], context: grpc.ServicerContext

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ import grpc
 
 from cardbroker import _process
 from cardbroker._endpoint import Endpoint, Settings, Target
-from cardbroker._places import MAX_PATH_BYTES, TOO_LONG, Finding, of_error, search, walk
+from cardbroker._places import CLOSED, MAX_PATH_BYTES, OTHER_PROGRAM, TOO_LONG, Finding, of_error, search, walk
 from cardbroker._relay import RelayChannel, is_ready
 from cardbroker._waiting import SHORTEST_ATTEMPT, Look, NotRunningError, Waiting, waiting
 from cardbroker.v1.service_pb2_grpc import CardBrokerServiceStub
@@ -40,7 +41,15 @@ def options(endpoint: Endpoint, connect_timeout: float) -> list[tuple[str, str |
     if endpoint.is_unix:
         # The default authority is the socket's path, which HTTP/2 refuses.
         chosen.append(("grpc.default_authority", "localhost"))
+    elif not endpoint.is_plain:
+        # The name in the broker's certificate, whatever the address.
+        chosen.append(("grpc.ssl_target_name_override", "localhost"))
     return chosen
+
+
+def credentials(certificate: str) -> grpc.ChannelCredentials:
+    """The credentials that accept this certificate and no other: it is the only root, and cannot sign others."""
+    return grpc.ssl_channel_credentials(root_certificates=certificate.encode())
 
 
 class Wire:
@@ -75,7 +84,8 @@ class Wire:
         check(self._settings.target)
         if not self.is_connected():
             settings = self._settings
-            wait(settings.targets, waiting(settings.endpoint, timeout, time.monotonic, self.is_connected, end))
+            waits = waiting(settings.endpoint, timeout, time.monotonic, self.is_connected, end)
+            wait(settings.targets, waits, settings.certificate())
 
     def close(self) -> None:
         """Closes the connection; later calls fail."""
@@ -100,19 +110,24 @@ class Wire:
     def _open(self) -> grpc.Channel | RelayChannel:
         endpoint = self._settings.endpoint
         chosen = options(endpoint, self._settings.connect_timeout)
+        certificate = self._settings.certificate()
         if _process.is_child():
-            return RelayChannel(endpoint.target, chosen)
+            return RelayChannel(endpoint.target, chosen, certificate)
         _process.on_connect(endpoint)
+        if certificate:
+            return grpc.secure_channel(endpoint.target, credentials(certificate), chosen)
         return grpc.insecure_channel(endpoint.target, chosen)
 
 
-def look(targets: Sequence[Target], timeout: float) -> tuple[Target, NotRunningError | None]:
+def look(
+    targets: Sequence[Target], timeout: float, certificate: str | None = None
+) -> tuple[Target, NotRunningError | None]:
     """Connects once to the first target that works, and disconnects.
 
     Returns that target, or the error. Raises an error that waiting cannot resolve.
     """
     if (named := targets[0]).place is None:
-        finding = _attempt(named, timeout)
+        finding = _attempt(named, timeout, certificate)
         tried = [(named.endpoint, finding)] if finding else []
         found: Target | None = None if finding else named
     else:
@@ -135,7 +150,7 @@ def check(target: Target) -> None:
         raise NotRunningError([(target.endpoint, finding)])
 
 
-def wait(targets: Sequence[Target], waits: Waiting) -> Target:
+def wait(targets: Sequence[Target], waits: Waiting, certificate: str | None = None) -> Target:
     """Runs the steps of `waiting` until it ends. Returns the target that works."""
     found, failure = targets[0], None
     while True:
@@ -145,19 +160,26 @@ def wait(targets: Sequence[Target], waits: Waiting) -> Target:
             return found
         failure = None
         if isinstance(wanted, Look):
-            found, failure = look(targets, wanted.timeout)
+            found, failure = look(targets, wanted.timeout, certificate)
         else:
             time.sleep(wanted.seconds)
 
 
-def _attempt(target: Target, timeout: float) -> Finding | None:
+def _attempt(target: Target, timeout: float, certificate: str | None = None) -> Finding | None:
     endpoint, place = target.endpoint, target.place
     if len(os.fsencode(endpoint.path)) > MAX_PATH_BYTES:
         return TOO_LONG
     finding = walk(place, os.geteuid()) if place else None
     if finding is None:
         try:
-            _connect(endpoint, timeout).close()
+            with _connect(endpoint, timeout) as connection:
+                if certificate:
+                    _handshake(connection, certificate)
+        except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
+            # Closed in the handshake: perhaps by a relay whose broker is away.
+            return CLOSED
+        except ssl.SSLError:
+            return OTHER_PROGRAM
         except OSError as error:
             return of_error(error, endpoint.path or None)
     return finding
@@ -165,7 +187,7 @@ def _attempt(target: Target, timeout: float) -> Finding | None:
 
 def _connect(endpoint: Endpoint, timeout: float) -> socket.socket:
     if not endpoint.is_unix:
-        return socket.create_connection((endpoint.host.strip("[]"), endpoint.port), timeout)
+        return socket.create_connection((endpoint.address, endpoint.port), timeout)
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         connection.settimeout(timeout)
@@ -174,3 +196,11 @@ def _connect(endpoint: Endpoint, timeout: float) -> socket.socket:
         connection.close()
         raise
     return connection
+
+
+def _handshake(connection: socket.socket, certificate: str) -> None:
+    """Makes the handshake of TLS, as gRPC does it; raises `ssl.SSLError` if the other side is not the broker."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(cadata=certificate)
+    with context.wrap_socket(connection, server_hostname="localhost"):
+        pass

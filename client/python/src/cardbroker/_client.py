@@ -44,10 +44,10 @@ def connect(
     system's. These are used only if no other user decides what is there.
 
     Args:
-        endpoint: `unix:/path` or `http://127.0.0.1:port`; else `CARDBROKER_ENDPOINT`, else the default places.
+        endpoint: `unix:/path` or `https://127.0.0.1:port`; else `CARDBROKER_ENDPOINT`, else the default places.
         group: The key of the isolation group, 1-128 visible ASCII characters; else `CARDBROKER_GROUP`. With `""` this
             process is a group of its own.
-        token_file: The token file for an `http://` endpoint; else `CARDBROKER_TOKEN_FILE`.
+        token_file: The token file for a TCP endpoint; else `CARDBROKER_TOKEN_FILE`.
         connect_timeout: The longest wait for a broker that is away, in seconds, here and at every later call. One
             attempt to connect gets at least 1 s.
 
@@ -58,7 +58,9 @@ def connect(
     """
     settings = Settings.of(endpoint, group, token_file, connect_timeout, os.environ)
     settings.metadata()
-    found = _channel.wait(settings.targets, waiting(settings.endpoint, connect_timeout, time.monotonic))
+    certificate = settings.certificate()
+    waits = waiting(settings.endpoint, connect_timeout, time.monotonic)
+    found = _channel.wait(settings.targets, waits, certificate)
     return Client(settings.at(found))
 
 

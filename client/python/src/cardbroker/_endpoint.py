@@ -6,6 +6,7 @@ import ipaddress
 import os
 import re
 import stat
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,13 +17,13 @@ from cardbroker._places import Place, places
 from cardbroker._secret_mount import is_mounted_secret
 
 ENDPOINT_VARIABLE = "CARDBROKER_ENDPOINT"
-"""The environment variable with the broker's endpoint: `unix:/path` or `http://127.0.0.1:port`."""
+"""The environment variable with the broker's endpoint: `unix:/path` or `https://127.0.0.1:port`."""
 
 GROUP_VARIABLE = "CARDBROKER_GROUP"
 """The environment variable with the key of the isolation group, which a parent may pass to its children."""
 
 TOKEN_FILE_VARIABLE = "CARDBROKER_TOKEN_FILE"
-"""The environment variable with the path of the token file for an `http://` endpoint."""
+"""The environment variable with the path of the token file for a TCP endpoint."""
 
 GROUP_METADATA = "cardbroker-group"
 """The metadata key under which a client sends the key of its isolation group."""
@@ -33,7 +34,8 @@ MAX_GROUP_CHARACTERS = 128
 MAX_PRIVATE_BYTES = 1 << 20
 """The longest token file, in bytes."""
 
-_TCP = re.compile(r"http://(?P<host>localhost|[0-9.]+|\[[0-9a-fA-F:]+\]):(?P<port>0|[1-9][0-9]{0,4})/?")
+_TCP = re.compile(r"(?P<scheme>https?)://(?P<host>localhost|[0-9.]+|\[[0-9a-fA-F:]+\]):(?P<port>0|[1-9][0-9]{0,4})/?")
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----")
 
 
 @dataclass(frozen=True)
@@ -46,10 +48,15 @@ class Endpoint:
     """`localhost` or a loopback address (IPv6 in brackets); empty for a Unix socket."""
     port: int = 0
     """The TCP port, 0-65535; 0 for a Unix socket."""
+    is_plain: bool = False
+    """Whether TCP is without TLS: a program that takes or relays the port reads tokens and PINs."""
 
     @classmethod
     def parse(cls, text: str) -> Endpoint:
-        """Reads `unix:/path`, `unix:///path` or `http://HOST:PORT`; raises `EndpointError` for anything else."""
+        """Reads `unix:/path`, `unix:///path`, `https://HOST:PORT`, or `http://HOST:PORT` for plain TCP.
+
+        Raises `EndpointError` for anything else.
+        """
         if text.startswith("unix:"):
             path = text[len("unix:") :]
             path = path[2:] if path.startswith("//") else path
@@ -58,7 +65,7 @@ class Endpoint:
         elif tcp := _TCP.fullmatch(text):
             host, port = tcp["host"], int(tcp["port"])
             if port < 1 << 16 and _is_local(host):
-                return cls(host=host, port=port)
+                return cls(host=host, port=port, is_plain=tcp["scheme"] == "http")
         raise EndpointError(text)
 
     @property
@@ -67,12 +74,21 @@ class Endpoint:
         return bool(self.path)
 
     @property
+    def address(self) -> str:
+        """The IP address for TCP. `localhost` is not resolved: another program may have the port at another address."""
+        return "127.0.0.1" if self.host == "localhost" else self.host.strip("[]")
+
+    @property
     def target(self) -> str:
         """The endpoint in gRPC's notation."""
-        return f"unix:{quote(self.path)}" if self.path else f"dns:///{self.host}:{self.port}"
+        if self.path:
+            return f"unix:{quote(self.path)}"
+        return f"dns:///{f'[{self.address}]' if ':' in self.address else self.address}:{self.port}"
 
     def __str__(self) -> str:
-        return f"unix:{self.path}" if self.path else f"http://{self.host}:{self.port}"
+        if self.path:
+            return f"unix:{self.path}"
+        return f"{'http' if self.is_plain else 'https'}://{self.host}:{self.port}"
 
 
 @dataclass(frozen=True)
@@ -117,6 +133,9 @@ class Settings:
         token_file = token_file or environment.get(TOKEN_FILE_VARIABLE) or None
         # On the socket the operating system identifies the caller.
         token_file = None if targets[0].endpoint.is_unix or token_file is None else Path(token_file)
+        if (named := targets[0].endpoint).is_plain:
+            text = f"{named} is plain TCP: a program that takes or relays the port reads tokens and PINs"
+            warnings.warn(text, stacklevel=3)
         return cls(targets, group, token_file, connect_timeout)
 
     @property
@@ -137,28 +156,63 @@ class Settings:
         """The metadata of one call. Reads the token file anew, because the token may have been replaced."""
         metadata = [(GROUP_METADATA, self.group)] if self.group else []
         if self.token_file:
-            metadata.append(("authorization", f"Bearer {_token(self.token_file)}"))
+            metadata.append(("authorization", f"Bearer {self._held().token}"))
         return tuple(metadata)
+
+    def certificate(self) -> str | None:
+        """The broker's certificate in PEM, the only one to accept; `None` without TLS. Reads the token file anew."""
+        if self.endpoint.is_unix or self.endpoint.is_plain:
+            return None
+        if self.token_file is None:
+            made = 'make one with "cardbroker token new"'
+            text = f"{self.endpoint} needs a token file, which has the broker's certificate: {made}"
+            raise InvalidError("token_file", text)
+        return self._held().certificate
+
+    def _held(self) -> TokenFile:
+        """The token file's content. A token that came with a certificate is not sent over plain TCP."""
+        assert self.token_file
+        held = TokenFile.read(self.token_file)
+        if not held.certificate and not self.endpoint.is_plain:
+            made = 'make a new one with "cardbroker token new", or use http:// for plain TCP'
+            raise InvalidError("authorization", f"the token file {self.token_file} has no certificate: {made}")
+        if held.certificate and self.endpoint.is_plain:
+            text = f"the token file {self.token_file} has a certificate, and http:// is plain TCP: use https://"
+            raise InvalidError("authorization", text)
+        return held
 
     def __repr__(self) -> str:
         return f"Settings({self.endpoint})"
 
 
-def _token(file: Path) -> str:
-    try:
-        text = _private_bytes(file).decode("ascii")
-    except OSError as error:
-        raise InvalidError("authorization", f"the token file {file} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        text = ""
-    except ValueError as error:
-        raise InvalidError("authorization", f"the token file {file} {error}") from None
-    # A certificate may follow.
-    found = re.fullmatch(r"([!-~]+)(\s*\n\s*-----BEGIN .*)?", text.strip(), re.DOTALL)
-    if not found:
-        message = f'the token file {file} holds no token: one line of visible ASCII, as made by "cardbroker token new"'
-        raise InvalidError("authorization", message)
-    return found[1]
+@dataclass(frozen=True, repr=False)
+class TokenFile:
+    """What a token file holds."""
+
+    token: str
+    certificate: str
+    """The broker's certificate in PEM; empty in a file for plain TCP."""
+
+    @classmethod
+    def read(cls, file: Path) -> TokenFile:
+        """Reads the token in the first line and the certificate after it; raises `InvalidError` if it cannot."""
+        try:
+            token, _, certificate = _private_bytes(file).decode("ascii").strip().partition("\n")
+        except OSError as error:
+            raise InvalidError("authorization", f"the token file {file} cannot be read: {error.strerror}") from None
+        except UnicodeDecodeError:
+            token = certificate = ""
+        except ValueError as error:
+            raise InvalidError("authorization", f"the token file {file} {error}") from None
+        token, certificate = token.strip(), certificate.strip()
+        made = 'as made by "cardbroker token new"'
+        if not token or not all("!" <= character <= "~" for character in token):
+            text = f"the token file {file} holds no token: one line of visible ASCII, {made}"
+            raise InvalidError("authorization", text)
+        if certificate and not _CERTIFICATE.fullmatch(certificate):
+            text = f"the token file {file} has more than a token and a certificate in PEM, {made}"
+            raise InvalidError("authorization", text)
+        return cls(token, certificate)
 
 
 def _private_bytes(file: Path) -> bytes:

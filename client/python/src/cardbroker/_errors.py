@@ -129,7 +129,7 @@ class EndpointError(InvalidError):
     """A text that is not an endpoint."""
 
     def __init__(self, text: str) -> None:
-        super().__init__("endpoint", f'"{text}" is not an endpoint: use unix:/path or http://127.0.0.1:port')
+        super().__init__("endpoint", f'"{text}" is not an endpoint: use unix:/path or https://127.0.0.1:port')
 
 
 class FailedError(CardbrokerError):

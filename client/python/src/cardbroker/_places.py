@@ -56,7 +56,7 @@ class Part:
 class Finding:
     """Why there is no connection to an endpoint."""
 
-    kind: Literal["missing", "refused", "forbidden", "untrusted", "too_long", "failed"]
+    kind: Literal["missing", "refused", "forbidden", "untrusted", "other_program", "too_long", "failed"]
     text: str
     """The finding, for people."""
     is_passing: bool = False
@@ -69,6 +69,10 @@ class Finding:
 
 
 TOO_LONG = Finding("too_long", f"the path is longer than a socket's {MAX_PATH_BYTES} bytes")
+
+OTHER_PROGRAM = Finding("other_program", "another program: it has another certificate or no TLS")
+
+CLOSED = Finding("failed", "the connection was closed", is_passing=True)
 
 Look = Callable[[str], Part]
 """Returns the part at a path; raises `OSError`."""

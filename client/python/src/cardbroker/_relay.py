@@ -88,8 +88,8 @@ class RelayError(grpc.RpcError):
 class RelayChannel:
     """Replaces `grpc.Channel` for the generated stub. Starts the helper process with the first call."""
 
-    def __init__(self, target: str, options: list[tuple[str, str | int]]) -> None:
-        self._open = json.dumps([target, options]).encode()
+    def __init__(self, target: str, options: list[tuple[str, str | int]], certificate: str | None) -> None:
+        self._open = json.dumps([target, options, certificate]).encode()
         self._lock = threading.Lock()
         self._relay: _Relay | None = None
         self._is_closed = False

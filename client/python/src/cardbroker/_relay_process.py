@@ -24,8 +24,13 @@ def main(descriptor: int) -> None:
     calls: dict[int, tuple[SimpleQueue[bytes | None], Any]] = {}
     for number, kind, payload in frames(connection):
         if kind == OPEN:
-            target, options = json.loads(payload)
-            channel = grpc.insecure_channel(target, [tuple(option) for option in options])
+            target, pairs, certificate = json.loads(payload)
+            options = [tuple(pair) for pair in pairs]
+            if certificate:
+                root = grpc.ssl_channel_credentials(root_certificates=certificate.encode())
+                channel = grpc.secure_channel(target, root, options)
+            else:
+                channel = grpc.insecure_channel(target, options)
         elif kind == START and channel:
             method, timeout, metadata = json.loads(payload)
             outgoing: SimpleQueue[bytes | None] = SimpleQueue()

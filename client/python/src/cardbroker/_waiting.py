@@ -28,7 +28,10 @@ _LONGEST_PAUSE = 0.02
 
 
 class NotRunningError(CardbrokerError):
-    """No broker answers, or this user may not open its socket or cannot trust it. Nothing was sent."""
+    """No broker answers, or another program in its place, or this user may not open its socket or cannot trust it.
+
+    Nothing was sent.
+    """
 
     def __init__(self, tried: Sequence[tuple[Endpoint, Finding]]) -> None:
         endpoint, last = tried[-1]
@@ -37,6 +40,9 @@ class NotRunningError(CardbrokerError):
             text, code = f"no permission to open {endpoint}{last.text[len('permission denied') :]}", "PERMISSION_DENIED"
         elif last.kind == "untrusted":
             text, code = f"{endpoint} is {last.text}", "PERMISSION_DENIED"
+        elif last.kind == "other_program":
+            why = "it has another certificate or no TLS; nothing was sent to it"
+            text = f"{endpoint} is not the broker of the token file: {why}"
         elif last.kind == "too_long":
             text = f"no broker at {endpoint}: {last.text}"
         else:
@@ -45,7 +51,10 @@ class NotRunningError(CardbrokerError):
         self.endpoint = endpoint
         """The endpoint that was tried last."""
         self.finding: str = last.kind
-        """What ended the search: `missing`, `refused`, `forbidden`, `untrusted`, `too_long` or `failed`."""
+        """What ended the search.
+
+        `missing`, `refused`, `forbidden`, `untrusted`, `other_program`, `too_long` or `failed`.
+        """
 
 
 @dataclass(frozen=True)

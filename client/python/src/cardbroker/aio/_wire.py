@@ -28,7 +28,12 @@ class Wire:
         endpoint = settings.endpoint
         options = _channel.options(endpoint, settings.connect_timeout)
         _process.on_connect(endpoint)
-        self._channel = grpc.aio.insecure_channel(endpoint.target, options)
+        certificate = settings.certificate()
+        if certificate:
+            root = _channel.credentials(certificate)
+            self._channel = grpc.aio.secure_channel(endpoint.target, root, options)
+        else:
+            self._channel = grpc.aio.insecure_channel(endpoint.target, options)
         self._stub: Any = CardBrokerServiceStub(self._channel)
         self._settings = settings
         self.is_closed = False
@@ -54,7 +59,8 @@ class Wire:
         settings = self._settings
         _channel.check(settings.target)
         if not self.is_connected():
-            await wait(settings.targets, waiting(settings.endpoint, timeout, time.monotonic, self.is_connected, end))
+            waits = waiting(settings.endpoint, timeout, time.monotonic, self.is_connected, end)
+            await wait(settings.targets, waits, settings.certificate())
 
     async def close(self) -> None:
         """Closes the connection, unless it belongs to the parent."""
@@ -69,7 +75,7 @@ class Wire:
         self._is_parents = True
 
 
-async def wait(targets: Sequence[Target], waits: Waiting) -> Target:
+async def wait(targets: Sequence[Target], waits: Waiting, certificate: str | None = None) -> Target:
     """Runs the steps of `waiting` until it ends. Returns the target that works."""
     found, failure = targets[0], None
     while True:
@@ -79,6 +85,6 @@ async def wait(targets: Sequence[Target], waits: Waiting) -> Target:
             return found
         failure = None
         if isinstance(wanted, Look):
-            found, failure = await asyncio.to_thread(_channel.look, targets, wanted.timeout)
+            found, failure = await asyncio.to_thread(_channel.look, targets, wanted.timeout, certificate)
         else:
             await asyncio.sleep(wanted.seconds)
