@@ -2,20 +2,20 @@
 #include "connection.h"
 
 #include <cardbroker/error.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstdlib>
+#include <iostream>
+#include <string_view>
 #include <thread>
 #include <utility>
 
 #include "errors.h"
 #include "names.h"
-#include "private_file.h"
+#include "probe.h"
 #include "times.h"
+#include "token_file.h"
 
 namespace cardbroker {
 
@@ -32,33 +32,6 @@ constexpr std::chrono::seconds shortest_attempt(1);
 std::string variable(const char* name) {
     const char* value = std::getenv(name);
     return value ? value : "";
-}
-
-/// Whether all characters are visible ASCII. gRPC ends the program for other metadata.
-bool is_visible(const std::string& text) {
-    return std::all_of(text.begin(), text.end(), [](char character) { return character > ' ' && character <= '~'; });
-}
-
-std::string read_token(const std::string& file) {
-    const auto unusable = [&](const std::string& why) {
-        return InvalidRequest("token_file", "the token file " + file + ' ' + why);
-    };
-    std::string problem;
-    std::string token = read_private_file(file, problem);
-    if (!problem.empty()) throw unusable(problem);
-    const char* const blank = " \t\r\n\v\f";
-    token.erase(0, token.find_first_not_of(blank));
-    token.erase(token.find_last_not_of(blank) + 1);
-    // A certificate may follow.
-    const std::size_t line_end = token.find('\n');
-    const std::size_t after = line_end == std::string::npos ? line_end : token.find_first_not_of(blank, line_end);
-    if (after != std::string::npos && token.compare(after, 11, "-----BEGIN ") == 0) {
-        token.erase(token.find_last_not_of(blank, line_end) + 1);
-    }
-    if (token.empty() || !is_visible(token)) {
-        throw unusable("holds no token: one line of visible ASCII, as made by \"cardbroker token new\"");
-    }
-    return token;
 }
 
 /// The path with URI escapes, because gRPC parses it as part of a URI.
@@ -118,21 +91,6 @@ std::optional<Finding> obstacle(const Target& target) {
     return finding || !target.place ? finding : walk(*target.place, geteuid());
 }
 
-/// Why there is no connection to the endpoint, by one attempt to connect, because gRPC tells it in prose only.
-Finding probe(const Endpoint& endpoint) {
-    const std::string& path = endpoint.address();
-    if (!endpoint.is_unix()) return Finding{Finding::Kind::Failed, "no connection", true};
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    path.copy(address.sun_path, sizeof address.sun_path - 1);
-    const int descriptor = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (descriptor < 0) return finding_of(errno, path);
-    const bool connected = ::connect(descriptor, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
-    const int error = connected ? 0 : errno;
-    ::close(descriptor);
-    return finding_of(error, path);
-}
-
 NotRunning no_broker(const Tried& tried) {
     const auto& [target, finding] = tried.back();
     const std::string endpoint = target.endpoint.to_string();
@@ -143,6 +101,10 @@ NotRunning no_broker(const Tried& tried) {
                                StatusCode::PermissionDenied);
         case Finding::Kind::Untrusted:
             return not_running(endpoint + " is " + finding.text, StatusCode::PermissionDenied);
+        case Finding::Kind::OtherProgram:
+            return not_running(endpoint +
+                               " is not the broker of the token file: it has another certificate or no TLS; nothing "
+                               "was sent to it");
         case Finding::Kind::TooLong:
             return not_running("no broker at " + endpoint + ": " + finding.text);
         default:
@@ -155,8 +117,8 @@ NotRunning no_broker(const Tried& tried) {
     return not_running("no broker at " + places);
 }
 
-/// Makes a channel that has not connected yet.
-std::shared_ptr<grpc::Channel> channel_to(const Endpoint& endpoint) {
+/// Makes a channel that has not connected yet. With TLS the token file has the certificate.
+std::shared_ptr<grpc::Channel> channel_to(const Endpoint& endpoint, const std::string& token_file) {
     grpc::ChannelArguments arguments;
     // Otherwise the channels of a process share connections.
     arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
@@ -169,7 +131,16 @@ std::shared_ptr<grpc::Channel> channel_to(const Endpoint& endpoint) {
     arguments.SetInt(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
     arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
     if (!endpoint.is_unix()) {
-        return grpc::CreateCustomChannel(endpoint.address(), grpc::InsecureChannelCredentials(), arguments);
+        const std::string target = "dns:///" + numeric_address(endpoint);
+        if (endpoint.is_plain()) {
+            return grpc::CreateCustomChannel(target, grpc::InsecureChannelCredentials(), arguments);
+        }
+        // The certificate is the only root and cannot sign others, so the broker has exactly this one.
+        grpc::SslCredentialsOptions options;
+        options.pem_root_certs = read_token_file(token_file, endpoint).certificate;
+        // The name in the certificate, whatever the address.
+        arguments.SetSslTargetNameOverride("localhost");
+        return grpc::CreateCustomChannel(target, grpc::SslCredentials(options), arguments);
     }
     // On a Unix socket the authority has no meaning, but HTTP/2 needs a valid one, and the path is not.
     arguments.SetString(GRPC_ARG_DEFAULT_AUTHORITY, "localhost");
@@ -191,7 +162,18 @@ Connection::Connection(std::optional<Endpoint> named, ConnectOptions options)
     if (options_.group.size() > max_group_characters || !is_visible(options_.group)) {
         throw InvalidRequest(names::group_metadata, "an isolation group has 1 to 128 visible ASCII characters");
     }
-    if (!endpoint().is_unix() && !options_.token_file.empty()) read_token(options_.token_file);
+    if (endpoint().is_unix()) return;
+    if (!options_.token_file.empty()) {
+        read_token_file(options_.token_file, endpoint());
+    } else if (!endpoint().is_plain()) {
+        throw InvalidRequest("token_file", endpoint().to_string() +
+                                               " needs a token file, which has the broker's certificate: make one with "
+                                               "\"cardbroker token new\"");
+    }
+    if (endpoint().is_plain()) {
+        std::cerr << "cardbroker: warning: " << endpoint().to_string()
+                  << " is plain TCP: a program that takes or relays the port reads tokens and PINs\n";
+    }
 }
 
 std::chrono::nanoseconds Connection::connect_timeout() const noexcept {
@@ -223,7 +205,7 @@ std::shared_ptr<grpc::Channel> Connection::connected(Clock::time_point end) {
         std::optional<Target> found = search(targets_, tried, [&](const Target& target) {
             std::optional<Finding> finding = obstacle(target);
             if (finding) return finding;
-            channel = channel_to(target.endpoint);
+            channel = channel_to(target.endpoint, options_.token_file);
             const auto now = Clock::now();
             const auto attempt_end = std::min(std::max(last_attempt, now + shortest_attempt), end);
             if (!connects(*channel, attempt_end - now)) finding = probe(target.endpoint);
@@ -245,13 +227,13 @@ std::shared_ptr<grpc::Channel> Connection::fresh() const {
     const Target& target = targets_.front();
     const std::optional<Finding> finding = obstacle(target);
     if (finding && !finding->is_passing) throw no_broker(Tried{{target, *finding}});
-    return channel_to(target.endpoint);
+    return channel_to(target.endpoint, options_.token_file);
 }
 
 void Connection::sign(grpc::ClientContext& context) const {
     if (!options_.group.empty()) context.AddMetadata(names::group_metadata, options_.group);
     if (!endpoint().is_unix() && !options_.token_file.empty()) {
-        context.AddMetadata("authorization", "Bearer " + read_token(options_.token_file));
+        context.AddMetadata("authorization", "Bearer " + read_token_file(options_.token_file, endpoint()).token);
     }
 }
 

@@ -44,7 +44,7 @@ public:
 
     /// Makes a channel of its own that has not connected yet.
     ///
-    /// Throws NotRunning if the broker's place is not trusted.
+    /// Throws NotRunning if the broker's place is not trusted, or Error if the certificate for it cannot be read.
     std::shared_ptr<grpc::Channel> fresh() const;
 
     /// Looks once more why no broker answers. Returns the finding, and whether waiting may help.

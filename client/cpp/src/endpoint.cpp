@@ -13,7 +13,7 @@ namespace {
 
 InvalidRequest no_endpoint(std::string_view text) {
     return InvalidRequest("endpoint",
-                          '"' + std::string(text) + "\" is not an endpoint: use unix:/path or http://127.0.0.1:port");
+                          '"' + std::string(text) + "\" is not an endpoint: use unix:/path or https://127.0.0.1:port");
 }
 
 bool starts_with(std::string_view text, std::string_view prefix) { return text.substr(0, prefix.size()) == prefix; }
@@ -34,7 +34,8 @@ bool is_port(std::string_view text) {
 
 }  // namespace
 
-Endpoint::Endpoint(std::string_view text) : is_unix_(starts_with(text, "unix:")) {
+Endpoint::Endpoint(std::string_view text)
+    : is_unix_(starts_with(text, "unix:")), is_plain_(starts_with(text, "http://")) {
     if (is_unix_) {
         std::string_view path = text.substr(5);
         if (starts_with(path, "//")) path.remove_prefix(2);
@@ -42,8 +43,8 @@ Endpoint::Endpoint(std::string_view text) : is_unix_(starts_with(text, "unix:"))
         address_ = path;
         return;
     }
-    if (!starts_with(text, "http://")) throw no_endpoint(text);
-    std::string_view address = text.substr(7);
+    if (!is_plain_ && !starts_with(text, "https://")) throw no_endpoint(text);
+    std::string_view address = text.substr(is_plain_ ? 7 : 8);
     if (!address.empty() && address.back() == '/') address.remove_suffix(1);
     const std::size_t colon = address.rfind(':');
     if (colon == address.npos || !is_port(address.substr(colon + 1)) ||
@@ -59,6 +60,6 @@ std::optional<Endpoint> Endpoint::from_environment() {
     return Endpoint(text);
 }
 
-std::string Endpoint::to_string() const { return (is_unix_ ? "unix:" : "http://") + address_; }
+std::string Endpoint::to_string() const { return (is_unix_ ? "unix:" : is_plain_ ? "http://" : "https://") + address_; }
 
 }  // namespace cardbroker

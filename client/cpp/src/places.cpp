@@ -31,6 +31,7 @@ std::vector<std::string> paths_of(const std::string& socket) {
 
 /// The owner of what is at the path, or of the last part on the way that can be seen.
 std::string owner_at(const std::string& socket) {
+    if (socket.empty()) return "";
     const std::vector<std::string> paths = paths_of(socket);
     for (auto path = paths.rbegin(); path != paths.rend(); ++path) {
         struct stat found {};
@@ -118,6 +119,8 @@ Finding finding_of(int error, const std::string& socket) {
         case EPERM:
             return {Finding::Kind::Forbidden, "permission denied" + owner_at(socket)};
         case 0:
+        case EAGAIN:
+        case EINPROGRESS:
             return {Finding::Kind::Failed, "no answer in time", true};
         default:
             return {Finding::Kind::Failed, std::strerror(error), true};

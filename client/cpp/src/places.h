@@ -32,7 +32,7 @@ struct Part {
 
 /// Why there is no connection to an endpoint.
 struct Finding {
-    enum class Kind { Missing, Refused, Forbidden, Untrusted, TooLong, Failed };
+    enum class Kind { Missing, Refused, Forbidden, Untrusted, OtherProgram, TooLong, Failed };
     Kind kind;
     /// The finding, for people.
     std::string text;
@@ -56,7 +56,7 @@ std::optional<Finding> walk(const Place& place, uid_t uid, const Look& look);
 /// The same in the file system.
 std::optional<Finding> walk(const Place& place, uid_t uid);
 
-/// The finding for an error number of the system at a socket.
+/// The finding for an error number of the system at a socket, or at a TCP port with an empty path.
 Finding finding_of(int error, const std::string& socket);
 
 /// The finding for a path that does not fit into a socket's address; empty if it fits.

@@ -41,6 +41,8 @@ const char* name(Finding::Kind kind) {
             return "forbidden";
         case Finding::Kind::Untrusted:
             return "untrusted";
+        case Finding::Kind::OtherProgram:
+            return "other_program";
         case Finding::Kind::TooLong:
             return "too_long";
         case Finding::Kind::Failed:

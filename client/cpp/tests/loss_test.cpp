@@ -227,6 +227,32 @@ TEST_CASE("the token is sent over TCP and read each time") {
     }
 }
 
+TEST_CASE("a token file has the certificate for TLS") {
+    const std::string certificate = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
+    const Folder folder;
+    ConnectOptions options;
+    options.token_file = folder.path() / "token";
+    const auto problem = [&](const std::string& endpoint, const std::string& text) -> std::string {
+        write_private(options.token_file, text);
+        try {
+            Client(Endpoint(endpoint), options);
+            return "";
+        } catch (const Error& error) {
+            CHECK(error.failure().field_violations.at(0).field == "token_file");
+            return error.what();
+        }
+    };
+    const std::string secure = "https://127.0.0.1:1";
+    CHECK(problem(secure, "token\n" + certificate) == "");
+    CHECK(problem(secure, "token\n").find("has no certificate: make a new one") != std::string::npos);
+    CHECK(problem("http://127.0.0.1:1", "token\n" + certificate).find("use https://") != std::string::npos);
+    for (const std::string& more : {certificate + certificate, "more\n" + certificate, std::string("more")}) {
+        CHECK(problem(secure, "token\n" + more).find("has more than a token and a certificate") != std::string::npos);
+    }
+    options.token_file.clear();
+    CHECK_THROWS_WITH_AS(Client(Endpoint(secure), options), doctest::Contains("needs a token file"), InvalidRequest);
+}
+
 TEST_CASE("a token file with access for others is refused") {
     const Folder folder;
     const std::string file = folder.path() / "token";

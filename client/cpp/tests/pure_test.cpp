@@ -16,8 +16,8 @@
 namespace cardbroker::tests {
 
 TEST_CASE("the variable wins over the default places") {
-    setenv("CARDBROKER_ENDPOINT", "http://127.0.0.1:7000", 1);
-    CHECK(Endpoint::from_environment()->to_string() == "http://127.0.0.1:7000");
+    setenv("CARDBROKER_ENDPOINT", "https://127.0.0.1:7000", 1);
+    CHECK(Endpoint::from_environment()->to_string() == "https://127.0.0.1:7000");
     setenv("CARDBROKER_ENDPOINT", "", 1);
     CHECK(!Endpoint::from_environment());
     unsetenv("CARDBROKER_ENDPOINT");

@@ -25,7 +25,8 @@ class Connection;
 struct ConnectOptions {
     /// The key of the isolation group, 1–128 visible ASCII characters; empty: a group of its own.
     std::string group;
-    /// The token file for `http://` endpoints, accessible to its owner only; read anew for every call. Empty: none.
+    /// The file with the token and the certificate for TCP endpoints, accessible to its owner only; read anew for every
+    /// call and every connection. Empty: none.
     std::string token_file;
     /// The longest wait of a call without a connection for a broker that is away. Attempts follow every 100 ms; zero
     /// allows one attempt. One attempt gets at least 1 s.

@@ -7,8 +7,8 @@
 
 namespace cardbroker {
 
-/// The address of a broker: `unix:/path`, `unix:///path` or `http://HOST:PORT` with `localhost` or a loopback address,
-/// because a broker serves its own machine only.
+/// The address of a broker: `unix:/path`, `unix:///path` or `https://HOST:PORT`, or for plain TCP `http://HOST:PORT`.
+/// The host is `localhost`, which means 127.0.0.1, or a loopback address, because a broker serves its own machine only.
 class Endpoint {
 public:
     /// Throws InvalidRequest for any other text.
@@ -18,13 +18,16 @@ public:
 
     /// Whether the endpoint is a Unix socket.
     bool is_unix() const noexcept { return is_unix_; }
+    /// Whether TCP is without TLS: a program that takes or relays the port reads tokens and PINs.
+    bool is_plain() const noexcept { return is_plain_; }
     /// The socket's path, or `HOST:PORT`.
     const std::string& address() const noexcept { return address_; }
-    /// The notation for people: `unix:/path` or `http://HOST:PORT`.
+    /// The notation for people: `unix:/path`, `https://HOST:PORT` or `http://HOST:PORT`.
     std::string to_string() const;
 
 private:
     bool is_unix_;
+    bool is_plain_;
     std::string address_;
 };
 
