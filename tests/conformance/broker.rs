@@ -18,6 +18,7 @@ use tokio::{
     task::JoinSet,
     time::{Duration, Instant, timeout, timeout_at},
 };
+use tokio_rustls::TlsAcceptor;
 
 use crate::{LIMIT, connection::serve, status::Ending};
 
@@ -181,14 +182,24 @@ impl Broker {
         Ok(())
     }
 
-    /// Listens on a TCP port of this machine, too, and returns it.
-    pub(crate) async fn listen_on_tcp(&mut self) -> Result<u16> {
+    /// Listens on a TCP port of this machine, too, and returns it; with TLS if `tls` is given.
+    pub(crate) async fn listen_on_tcp(&mut self, tls: Option<TlsAcceptor>) -> Result<u16> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let port = listener.local_addr()?.port();
         let (shared, connections) = (self.shared.clone(), self.connections.clone());
         self.listeners.get_or_insert_default().spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
-                connections.lock().await.spawn(serve(socket, shared.clone()));
+                let (tls, shared) = (tls.clone(), shared.clone());
+                connections.lock().await.spawn(async move {
+                    match tls {
+                        Some(tls) => {
+                            if let Ok(socket) = tls.accept(socket).await {
+                                serve(socket, shared).await;
+                            }
+                        }
+                        None => serve(socket, shared).await,
+                    }
+                });
             }
         });
         Ok(port)

@@ -12,6 +12,7 @@ pub mod leave_out;
 mod scenario;
 mod stage;
 mod status;
+mod tls;
 mod vectors;
 mod walk;
 

@@ -89,9 +89,13 @@ impl Scenario {
         if !starts_late {
             stage.broker.listen()?;
         }
-        if self.steps.iter().any(|step| step.pointer("/driver/endpoint").is_some_and(|endpoint| endpoint == "$tcp")) {
-            let port = stage.broker.listen_on_tcp().await?;
-            stage.bindings.insert("$tcp".to_owned(), format!("http://127.0.0.1:{port}").into());
+        let connects_to =
+            |name| self.steps.iter().any(|step| step.pointer("/driver/endpoint").is_some_and(|to| to == name));
+        for (name, scheme, tls) in [("$tcp", "https", Some(stage.tls.clone())), ("$plain", "http", None)] {
+            if connects_to(name) {
+                let port = stage.broker.listen_on_tcp(tls).await?;
+                stage.bindings.insert(name.to_owned(), format!("{scheme}://127.0.0.1:{port}").into());
+            }
         }
         for (index, step) in self.steps.iter().enumerate() {
             run(&mut stage, step).await.with_context(|| format!("step {}", index + 1))?;

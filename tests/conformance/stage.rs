@@ -7,6 +7,7 @@ use prost::Message;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::{Duration, Instant};
+use tokio_rustls::TlsAcceptor;
 
 use crate::{
     LIMIT, answers,
@@ -14,7 +15,7 @@ use crate::{
     compare::{Bindings, Rest, differences},
     contract::{self, Contract},
     driver::Driver,
-    status,
+    status, tls,
 };
 
 /// The token in the file `$token_file`.
@@ -27,6 +28,8 @@ pub(crate) const ANY_TIME: Range<Duration> = Duration::ZERO..LIMIT;
 pub(crate) struct Stage<'a> {
     pub(crate) contract: &'a Contract,
     pub(crate) broker: Broker,
+    /// The broker's side of TLS on its TCP port.
+    pub(crate) tls: TlsAcceptor,
     driver: Driver,
     pub(crate) bindings: Bindings,
     /// The orders without an answer, with their times.
@@ -45,12 +48,18 @@ impl<'a> Stage<'a> {
     pub(crate) fn new(contract: &'a Contract, driver: &str) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let socket = folder.path().join("broker.sock");
-        let token_file = folder.path().join("token");
-        fs::write(&token_file, TOKEN)?;
-        fs::set_permissions(&token_file, fs::Permissions::from_mode(0o600))?;
+        let (tls, certificate) = tls::identity()?;
+        let token_file = |name: &str, text: String| {
+            let path = folder.path().join(name);
+            fs::write(&path, text)?;
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+            Ok::<_, std::io::Error>(path.display().to_string())
+        };
         let named = [
             ("$endpoint", format!("unix:{}", socket.display())),
-            ("$token_file", token_file.display().to_string()),
+            ("$token_file", token_file("token", format!("{TOKEN}\n{certificate}"))?),
+            ("$foreign_token_file", token_file("foreign", format!("{TOKEN}\n{}", tls::identity()?.1))?),
+            ("$plain_token_file", token_file("plain", format!("{TOKEN}\n"))?),
             ("$bearer", format!("Bearer {TOKEN}")),
         ];
         let bindings = named.into_iter().map(|(name, text)| (name.to_owned(), text.into())).collect();
@@ -59,6 +68,7 @@ impl<'a> Stage<'a> {
         Ok(Self {
             contract,
             broker,
+            tls,
             driver,
             bindings,
             asked: VecDeque::new(),
