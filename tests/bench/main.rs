@@ -14,6 +14,7 @@ mod samples;
 mod scale;
 mod stage;
 mod tcp;
+mod tls;
 mod together;
 mod users;
 mod worker;
@@ -64,6 +65,8 @@ enum Process {
 enum Case {
     /// One client: the cost of the broker.
     Alone,
+    /// One client on the TCP port: the cost of TLS.
+    Tls,
     /// Where the time goes inside the broker.
     Inside,
     /// Many clients on one card at once.
@@ -126,6 +129,7 @@ fn main() -> anyhow::Result<()> {
 async fn measure(case: Case, effort: Effort, before: Option<&Path>) -> anyhow::Result<Vec<Table>> {
     Ok(match case {
         Case::Alone => vec![alone::measure(effort).await?],
+        Case::Tls => vec![tls::measure(effort).await?],
         Case::Inside => vec![inside::measure(effort).await?],
         Case::Together => together::measure(effort).await?,
         Case::Groups => vec![groups::measure(effort, before).await?],

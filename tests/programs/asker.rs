@@ -18,7 +18,7 @@ use tokio::time::timeout;
 /// or stopped (in between), with the rule.
 #[derive(Parser)]
 struct Arguments {
-    /// The broker's address: unix:/path or http://127.0.0.1:port.
+    /// The broker's address: unix:/path or https://127.0.0.1:port.
     endpoint: Endpoint,
     /// The readers, each as readers/{id}.
     readers: Vec<String>,

@@ -30,8 +30,8 @@ export interface ConnectOptions {
    */
   group?: string;
   /**
-   * The file with token and certificate for a TCP endpoint, read anew for each call and accessible to its owner only. Default: the variable
-   * `CARDBROKER_TOKEN_FILE`; empty: none. Not used on a Unix socket.
+   * The file with token and certificate for a TCP endpoint, read anew for each call and each connection, and accessible
+   * to its owner only. Default: the variable `CARDBROKER_TOKEN_FILE`; empty: none. Not used on a Unix socket.
    */
   tokenFile?: string;
   /**
