@@ -23,10 +23,10 @@ pub mod v1 {
 /// The compiled contract, a serialized `google.protobuf.FileDescriptorSet`, as served by reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
-/// The environment variable with the broker's address for clients: `unix:/path` or `http://127.0.0.1:port`.
+/// The environment variable with the broker's address for clients: `unix:/path` or `https://127.0.0.1:port`.
 pub const ENDPOINT_VARIABLE: &str = "CARDBROKER_ENDPOINT";
 
-/// The environment variable with the path of a client's token file, for `http://` endpoints.
+/// The environment variable with the path of a client's token file, for TCP endpoints.
 pub const TOKEN_FILE_VARIABLE: &str = "CARDBROKER_TOKEN_FILE";
 
 /// The environment variable with the key of an isolation group, which a parent process sets for its children.

@@ -228,22 +228,33 @@ TEST_CASE("the token is sent over TCP and read each time") {
 }
 
 TEST_CASE("a token file has the certificate for TLS") {
-    const std::string certificate = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
     const Folder folder;
+    const std::string made = folder.path() / "made";
+    Program maker(
+        {std::getenv("CARDBROKERD"), "token", "new", "tests", "--tokens", folder.path() / "tokens", "--out", made}, {},
+        folder.path() / "log");
+    REQUIRE(maker.wait() == 0);
+    std::string certificate;
+    std::ifstream file(made);
+    std::getline(file, certificate);
+    std::getline(file, certificate, '\0');
     ConnectOptions options;
+    options.connect_timeout = 0ms;
     options.token_file = folder.path() / "token";
     const auto problem = [&](const std::string& endpoint, const std::string& text) -> std::string {
         write_private(options.token_file, text);
         try {
             Client(Endpoint(endpoint), options);
             return "";
+        } catch (const NotRunning& error) {
+            return error.what();
         } catch (const Error& error) {
             CHECK(error.failure().field_violations.at(0).field == "token_file");
             return error.what();
         }
     };
     const std::string secure = "https://127.0.0.1:1";
-    CHECK(problem(secure, "token\n" + certificate) == "");
+    CHECK(problem(secure, "token\n" + certificate) == "no broker at " + secure + " (connection refused)");
     CHECK(problem(secure, "token\n").find("has no certificate: make a new one") != std::string::npos);
     CHECK(problem("http://127.0.0.1:1", "token\n" + certificate).find("use https://") != std::string::npos);
     for (const std::string& more : {certificate + certificate, "more\n" + certificate, std::string("more")}) {

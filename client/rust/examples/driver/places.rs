@@ -76,6 +76,7 @@ fn name(finding: &Finding) -> &'static str {
         Finding::Refused(_) => "refused",
         Finding::Forbidden(_) => "forbidden",
         Finding::Untrusted(_) => "untrusted",
+        Finding::OtherProgram => "other_program",
         Finding::TooLong => "too_long",
         _ => "failed",
     }
