@@ -98,6 +98,25 @@ pub fn create_folder(path: &Path) -> io::Result<()> {
     builder.recursive(true).create(path)
 }
 
+/// Gives a new file of root's to the user who owns the file at `path`, if there is one; other users keep theirs.
+///
+/// # Errors
+/// The operating system's.
+#[cfg(unix)]
+pub fn give_to_owner_of(path: &Path, file: &File) -> io::Result<()> {
+    use std::os::unix::fs::MetadataExt;
+    match path.metadata() {
+        Ok(found) if is_root() => std::os::unix::fs::fchown(file, Some(found.uid()), Some(found.gid())),
+        _ => Ok(()),
+    }
+}
+
+/// Other platforms have no owners here.
+#[cfg(not(unix))]
+pub fn give_to_owner_of(_: &Path, _: &File) -> io::Result<()> {
+    Ok(())
+}
+
 /// Options to open a private file for writing; a new file gets access for its owner only.
 pub fn create_options() -> OpenOptions {
     let mut options = OpenOptions::new();

@@ -76,14 +76,31 @@ impl Identity {
     /// # Errors
     /// [`IdentityError`] if the file is unreadable, unsafe or invalid, or cannot be made.
     pub fn read_or_make(tokens: &Path, address: Option<IpAddr>) -> Result<Self, IdentityError> {
+        Self::read_or_make_with(tokens, address, private_file::read)
+    }
+
+    /// Like [`Identity::read_or_make`], for `cardbroker token`: root also reads the file of another user, and makes it
+    /// for the user who owns the tokens file.
+    ///
+    /// # Errors
+    /// The errors of [`Identity::read_or_make`].
+    pub fn read_or_make_as_administrator(tokens: &Path) -> Result<Self, IdentityError> {
+        Self::read_or_make_with(tokens, None, private_file::read_as_administrator)
+    }
+
+    fn read_or_make_with(
+        tokens: &Path,
+        address: Option<IpAddr>,
+        read: fn(&Path) -> Result<Zeroizing<String>, PrivateFileError>,
+    ) -> Result<Self, IdentityError> {
         let path = tokens.with_file_name(FILE_NAME);
-        let text = match private_file::read(&path) {
+        let text = match read(&path) {
             Err(PrivateFileError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
-                make(&path, address).map_err(|source| IdentityError::Make { path: path.clone(), source })?;
+                make(&path, address, tokens).map_err(|source| IdentityError::Make { path: path.clone(), source })?;
                 // Another process may have made it first.
-                private_file::read(&path)
+                read(&path)
             }
-            read => read,
+            found => found,
         };
         let text = text.map_err(|source| IdentityError::File { path: path.clone(), source })?;
         Self::parse(path, &text)
@@ -114,7 +131,7 @@ fn certificate_block(text: &str) -> Option<String> {
 
 /// Makes the file, complete from its first moment and accessible by its owner only. Keeps a file that appeared
 /// meanwhile. Validity has no end that matters: a client that has the certificate trusts it, one without it never does.
-fn make(path: &Path, address: Option<IpAddr>) -> io::Result<()> {
+fn make(path: &Path, address: Option<IpAddr>, tokens: &Path) -> io::Result<()> {
     let names = NAMES.into_iter().map(str::to_owned).chain(address.map(|address| address.to_string()));
     let mut parameters = CertificateParams::new(unique(names)).map_err(io::Error::other)?;
     parameters.distinguished_name.push(DnType::CommonName, "cardbroker");
@@ -126,6 +143,7 @@ fn make(path: &Path, address: Option<IpAddr>) -> io::Result<()> {
     private_file::create_folder(folder)?;
     let mut file = NamedTempFile::new_in(folder)?;
     file.write_all(text.as_bytes())?;
+    private_file::give_to_owner_of(tokens, file.as_file())?;
     file.as_file().sync_all()?;
     match file.persist_noclobber(path) {
         Err(error) if error.error.kind() != io::ErrorKind::AlreadyExists => Err(error.error),

@@ -161,7 +161,7 @@ fn new(name: String, out: Option<&Path>, plain: bool, tokens: &Path, screen: &mu
         let tokens = tokens.display();
         return Err(Failure::Usage(format!("{tokens} has a token {name} already: remove it or use another name")));
     }
-    let identity = (!plain).then(|| Identity::read_or_make(tokens, None)).transpose();
+    let identity = (!plain).then(|| Identity::read_or_make_as_administrator(tokens)).transpose();
     let identity = identity.map_err(|error| Failure::Usage(error.to_string()))?;
     let certificate = identity.map(|identity| identity.certificate_pem);
     let token = random_token()?;

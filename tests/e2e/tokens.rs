@@ -107,11 +107,14 @@ fn the_configuration_names_the_tokens_file() -> anyhow::Result<()> {
     let explained = run(&["policy", "check", "--as", "token:a"])?;
     assert!(explained.out.contains("see           allowed  rule \"a\""), "{explained:?}");
     if may_become_others()? {
-        // Root administers the broker of another user.
+        // Root administers the broker of another user, who can read the certificate.
         chown(&tokens, Some(4001), None)?;
+        fs::remove_file(tokens.with_file_name("tls.pem"))?;
         assert_eq!(run(&["policy", "check", "--as", "token:a"])?.out, explained.out);
         assert_eq!(run(&["token", "new", "b"])?.code, Some(0));
-        assert_eq!((fs::metadata(&tokens)?.uid(), run(&["token", "list"])?.out), (4001, "a\nb\n".into()));
+        assert_eq!(fs::metadata(tokens.with_file_name("tls.pem"))?.uid(), 4001);
+        assert_eq!(run(&["token", "new", "c"])?.code, Some(0));
+        assert_eq!((fs::metadata(&tokens)?.uid(), run(&["token", "list"])?.out), (4001, "a\nb\nc\n".into()));
     }
     fs::write(config, "[listen")?;
     let broken = run(&["token", "list"])?;
