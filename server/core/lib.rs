@@ -36,10 +36,10 @@
 //! # The life of one unit
 //!
 //! 1. [`outcomes::Outcomes::begin`] decides whether the request runs.
-//! 2. [`turns::queue::Queue::push`] queues it behind its caller's other requests, and
-//!    [`turns::queue::Queue::pop`] returns it when its turn comes.
-//! 3. [`lifecycle::CardLifecycle::take_action`] decides when the card can serve, [`turns::isolation`] whether it must
-//!    be reset first, and [`turns::lease::Leases::grant`] gives the unit the right to send.
+//! 2. [`turns::schedule::Schedule::push`] queues it behind its caller's other requests, and
+//!    [`turns::schedule::Schedule::next`] returns it when its turn comes, and whether the card must be reset first.
+//! 3. [`lifecycle::CardLifecycle::take_action`] decides when the card can serve, and
+//!    [`turns::lease::Leases::grant`] gives the unit the right to send.
 //! 4. [`card::unit`] yields one exchange after the other, and [`card::gate`] admits each before it is sent. The unit
 //!    ends at a status word after which its stop rule does not let it continue.
 //! 5. [`lifecycle::CardLifecycle::on_unit_ended`] records how the unit has left the card, and

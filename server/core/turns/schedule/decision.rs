@@ -31,7 +31,8 @@ impl Default for Settings {
 /// The schedule's decision on what happens now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
-    /// Begin the turn of a request: check its conditions, then report [`Schedule::on_turn_began`] or remove it.
+    /// Begin the turn of a request: check its conditions, then report
+    /// [`on_turn_began`](super::Schedule::on_turn_began) or remove it.
     Start {
         /// The number of the request.
         number: u64,
@@ -40,7 +41,8 @@ pub enum Decision {
         /// Whether the open turn of a resting PC/SC handle goes on. Otherwise the open turn ends.
         continues: bool,
     },
-    /// Reset the card, which holds security state of a group that has ended. Report [`Schedule::on_reset`].
+    /// Reset the card, which holds security state of a group that has ended. Report
+    /// [`on_reset`](super::Schedule::on_reset).
     Reset,
     /// Keep the card free for the visit's caller until this time, then ask again.
     Linger(Instant),
