@@ -57,7 +57,7 @@ pub fn read_or_mounted(path: &Path) -> Result<Zeroizing<String>, PrivateFileErro
     })
 }
 
-/// Like [`read`]; root also reads the files of other users, to edit them or to explain their meaning.
+/// Like [`read`]; root also reads the files of other users, to explain their meaning.
 ///
 /// # Errors
 /// [`PrivateFileError`] if the file cannot be used.
@@ -66,6 +66,17 @@ pub fn read_as_administrator(path: &Path) -> Result<Zeroizing<String>, PrivateFi
         Err(PrivateFileError::Foreign) if is_root() => check_mode(found),
         checked => checked,
     })
+}
+
+/// Like [`read_as_administrator`], to edit the file. Root follows no link: the file's owner could set it to any file.
+///
+/// # Errors
+/// [`PrivateFileError`] if the file cannot be used.
+pub fn read_to_edit(path: &Path) -> Result<Zeroizing<String>, PrivateFileError> {
+    match path.symlink_metadata() {
+        Ok(found) if is_root() && found.is_symlink() => Err(PrivateFileError::NotRegular),
+        _ => read_as_administrator(path),
+    }
 }
 
 fn read_checked(
@@ -87,6 +98,27 @@ fn read_checked(
     Ok(text)
 }
 
+/// Takes a lock on a folder, without waiting; the result holds it until it is dropped. Processes that ask for the same
+/// lock exclude each other. Other platforms than Unix have none.
+///
+/// # Errors
+/// [`io::ErrorKind::WouldBlock`] if another process has the lock, or the operating system's error.
+#[cfg(unix)]
+pub fn lock_folder(folder: &Path) -> io::Result<impl Sized + use<>> {
+    let folder = File::open(folder)?;
+    rustix::fs::flock(&folder, rustix::fs::FlockOperation::NonBlockingLockExclusive)?;
+    Ok(folder)
+}
+
+/// There is no such lock.
+///
+/// # Errors
+/// None.
+#[cfg(not(unix))]
+pub fn lock_folder(_: &Path) -> io::Result<impl Sized + use<>> {
+    Ok(())
+}
+
 /// Creates a folder and its missing parents, accessible by their owner only.
 ///
 /// # Errors
@@ -98,17 +130,19 @@ pub fn create_folder(path: &Path) -> io::Result<()> {
     builder.recursive(true).create(path)
 }
 
-/// Gives a new file of root's to the user who owns the file at `path`, if there is one; other users keep theirs.
+/// Gives a new file of root's to the user who owns the file at `path`, or else its folder; other users keep theirs.
 ///
 /// # Errors
 /// The operating system's.
 #[cfg(unix)]
 pub fn give_to_owner_of(path: &Path, file: &File) -> io::Result<()> {
     use std::os::unix::fs::MetadataExt;
-    match path.metadata() {
-        Ok(found) if is_root() => std::os::unix::fs::fchown(file, Some(found.uid()), Some(found.gid())),
-        _ => Ok(()),
+    if !is_root() {
+        return Ok(());
     }
+    let folder = || path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let owner = path.symlink_metadata().or_else(|_| folder().metadata())?;
+    std::os::unix::fs::fchown(file, Some(owner.uid()), Some(owner.gid()))
 }
 
 /// Other platforms have no owners here.

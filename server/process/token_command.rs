@@ -2,7 +2,7 @@
 //! configuration names, and needs no running broker.
 
 use std::{
-    fs::{self, OpenOptions},
+    fs,
     io::{self, Write},
     path::{Path, PathBuf},
     process::ExitCode,
@@ -153,7 +153,8 @@ struct Screen<'a> {
 }
 
 fn new(name: String, out: Option<&Path>, plain: bool, tokens: &Path, screen: &mut Screen<'_>) -> Result<(), Failure> {
-    let text = match private_file::read_as_administrator(tokens) {
+    let _lock = lock(tokens)?;
+    let text = match private_file::read_to_edit(tokens) {
         Err(PrivateFileError::Io(error)) if error.kind() == io::ErrorKind::NotFound => Zeroizing::default(),
         read => read.map_err(|error| unusable(tokens, &error))?,
     };
@@ -172,7 +173,7 @@ fn new(name: String, out: Option<&Path>, plain: bool, tokens: &Path, screen: &mu
     }
     let entry = TokenEntry { name, hash: token_hash(token.as_bytes()) };
     let line_end = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
-    if let Err(error) = append(tokens, &format!("{line_end}{entry}\n")) {
+    if let Err(error) = replace(tokens, &format!("{}{line_end}{entry}\n", *text)) {
         // The broker does not know this token, so it is useless.
         let _ = out.map(fs::remove_file);
         return Err(unwritable(tokens, &error));
@@ -214,14 +215,14 @@ fn list(tokens: &Path, screen: &mut Screen<'_>) -> Result<(), Failure> {
 }
 
 fn remove(name: &str, tokens: &Path, screen: &mut Screen<'_>) -> Result<(), Failure> {
-    let text = private_file::read_as_administrator(tokens).map_err(|error| unusable(tokens, &error))?;
+    let _lock = lock(tokens)?;
+    let text = private_file::read_to_edit(tokens).map_err(|error| unusable(tokens, &error))?;
     if !entries(tokens, &text)?.iter().any(|entry| entry.name == name) {
         return Err(Failure::Usage(format!("{} has no token {name}", tokens.display())));
     }
     let is_other = |line: &&str| !matches!(token_entry(line), Ok(Some(entry)) if entry.name == name);
     let rest: String = text.split_inclusive('\n').filter(is_other).collect();
-    // In place, so that the file keeps its owner.
-    fs::write(tokens, rest).map_err(|error| unwritable(tokens, &error))?;
+    replace(tokens, &rest).map_err(|error| unwritable(tokens, &error))?;
     if screen.json {
         write_line(screen.out, &json!({ "name": name, "tokens_file": tokens }))?;
     }
@@ -245,13 +246,30 @@ fn random_token() -> Result<Zeroizing<String>, Failure> {
     Ok(Zeroizing::new(hex::encode_upper(bytes.as_slice())))
 }
 
-/// Appends to a file. Creates it and its missing folders, accessible by their owner only.
-fn append(path: &Path, text: &str) -> io::Result<()> {
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        private_file::create_folder(folder)?;
-    }
-    let mut options: OpenOptions = private_file::create_options();
-    options.append(true).create(true).open(path)?.write_all(text.as_bytes())
+/// The folder of a tokens file.
+fn folder_of(tokens: &Path) -> &Path {
+    tokens.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Keeps other commands from editing the tokens file until the result is dropped. Makes its missing folders,
+/// accessible by their owner only.
+fn lock(tokens: &Path) -> Result<impl Sized + use<>, Failure> {
+    let folder = folder_of(tokens);
+    let locked = private_file::create_folder(folder).and_then(|()| private_file::lock_folder(folder));
+    locked.map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => Failure::Usage(format!("another command edits {}: try again", tokens.display())),
+        _ => unwritable(tokens, &error),
+    })
+}
+
+/// Replaces the tokens file by a new one with the same owner. A daemon that reads meanwhile gets the old or the new
+/// one, whole, and no link is followed.
+fn replace(tokens: &Path, text: &str) -> io::Result<()> {
+    let mut file = tempfile::Builder::new().prefix(".tokens").tempfile_in(folder_of(tokens))?;
+    file.write_all(text.as_bytes())?;
+    private_file::give_to_owner_of(tokens, file.as_file())?;
+    file.as_file().sync_all()?;
+    file.persist(tokens).map(drop).map_err(|error| error.error)
 }
 
 fn unusable(path: &Path, error: &PrivateFileError) -> Failure {
@@ -292,6 +310,43 @@ mod tests {
         assert_eq!(run(&["new", "b", "--tokens", own.to_str().unwrap()], Some(&flag)).0, ExitCode::SUCCESS);
         assert_eq!(run(&["list"], Some(&flag)).1, "a\n");
         assert_eq!(run(&["list", "--json"], Some(&own)).1, "[\"b\"]\n");
+    }
+
+    #[test]
+    fn one_command_at_a_time_edits_the_tokens_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let tokens = folder.path().join("tokens");
+        let lock = private_file::lock_folder(folder.path()).unwrap();
+        let (exit, _, err) = run(&["new", "a"], Some(&tokens));
+        assert_eq!((exit, err.contains("another command edits")), (ExitCode::from(2), true), "{err}");
+        drop(lock);
+        assert_eq!(run(&["new", "a"], Some(&tokens)).0, ExitCode::SUCCESS);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn root_edits_the_file_of_the_folders_owner_and_follows_no_link() {
+        use std::os::unix::fs::{MetadataExt, chown, symlink};
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        chown(folder.path(), Some(4001), Some(4001)).unwrap();
+        let (tokens, other) = (folder.path().join("tokens"), folder.path().join("other"));
+        for name in ["a", "b"] {
+            assert_eq!(run(&["new", name], Some(&tokens)).0, ExitCode::SUCCESS);
+            let owners = ["tokens", "tls.pem"].map(|name| folder.path().join(name).metadata().unwrap().uid());
+            assert_eq!(owners, [4001; 2], "the daemon of that user can read both");
+        }
+        assert_eq!(run(&["remove", "a"], Some(&tokens)).0, ExitCode::SUCCESS);
+        fs::rename(&tokens, &other).unwrap();
+        symlink(&other, &tokens).unwrap();
+        let before = fs::read(&other).unwrap();
+        for arguments in [["new", "c"], ["remove", "b"]] {
+            let (exit, _, err) = run(&arguments, Some(&tokens));
+            assert_eq!((exit, err.contains("is not a regular file")), (ExitCode::from(2), true), "{err}");
+        }
+        assert_eq!(fs::read(&other).unwrap(), before);
     }
 
     #[test]
