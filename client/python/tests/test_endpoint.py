@@ -164,11 +164,11 @@ def test_a_token_file_has_token_and_certificate(tmp_path: Path) -> None:
     settings = Settings.of("https://127.0.0.1:1", None, file, 5, {})
     file.write_text(f"token\r\n{CERTIFICATE}")
     assert settings.metadata() == (("authorization", "Bearer token"),)
-    assert settings.certificate() == CERTIFICATE.strip()
+    assert settings.certificate == CERTIFICATE.strip()
     for more in (CERTIFICATE * 2, f"more\n{CERTIFICATE}", CERTIFICATE.replace("CERTIFICATE", "PRIVATE KEY")):
         file.write_text(f"token\n{more}")
         with pytest.raises(cardbroker.InvalidError, match="has more than a token and a certificate in PEM"):
-            settings.certificate()
+            settings.metadata()
 
 
 @pytest.mark.filterwarnings("ignore:.*is plain TCP")

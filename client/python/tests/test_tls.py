@@ -117,3 +117,15 @@ def test_a_program_in_its_place_gets_nothing(remote: Remote, tmp_path: Path) -> 
         token = remote.token_file.read_text().splitlines()[0]
         assert seen[:2] == b"\x16\x03"
         assert token.encode() not in seen
+
+
+def test_a_token_of_another_certificate_is_not_sent(remote: Remote) -> None:
+    endpoint = f"https://127.0.0.1:{remote.port}"
+    with cardbroker.connect(endpoint, token_file=remote.token_file) as client:
+        made = remote.token_file.read_text()
+        first, begin, body, *rest = made.splitlines()
+        remote.token_file.write_text("\n".join([first, begin, body[::-1], *rest]))
+        with pytest.raises(cardbroker.InvalidError, match="has another certificate than before: connect anew"):
+            client.broker()
+        remote.token_file.write_text(made)
+        assert client.broker().caller.principal == "token tests"

@@ -85,7 +85,7 @@ class Wire:
         if not self.is_connected():
             settings = self._settings
             waits = waiting(settings.endpoint, timeout, time.monotonic, self.is_connected, end)
-            wait(settings.targets, waits, settings.certificate())
+            wait(settings.targets, waits, settings.certificate)
 
     def close(self) -> None:
         """Closes the connection; later calls fail."""
@@ -110,7 +110,7 @@ class Wire:
     def _open(self) -> grpc.Channel | RelayChannel:
         endpoint = self._settings.endpoint
         chosen = options(endpoint, self._settings.connect_timeout)
-        certificate = self._settings.certificate()
+        certificate = self._settings.certificate
         if _process.is_child():
             return RelayChannel(endpoint.target, chosen, certificate)
         _process.on_connect(endpoint)

@@ -58,7 +58,7 @@ def connect(
     """
     settings = Settings.of(endpoint, group, token_file, connect_timeout, os.environ)
     settings.metadata()
-    certificate = settings.certificate()
+    certificate = settings.certificate
     waits = waiting(settings.endpoint, connect_timeout, time.monotonic)
     found = _channel.wait(settings.targets, waits, certificate)
     return Client(settings.at(found))

@@ -9,6 +9,7 @@ import stat
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from urllib.parse import quote
 
@@ -150,17 +151,25 @@ class Settings:
 
     def at(self, target: Target) -> Settings:
         """The settings of a client that stays with this target."""
-        return replace(self, targets=(target,))
+        return self if self.targets == (target,) else replace(self, targets=(target,))
 
     def metadata(self) -> tuple[tuple[str, str], ...]:
-        """The metadata of one call. Reads the token file anew, because the token may have been replaced."""
+        """The metadata of one call. Reads the token file anew, because the token may have been replaced.
+
+        A token of another broker than that of the connection is not sent.
+        """
         metadata = [(GROUP_METADATA, self.group)] if self.group else []
         if self.token_file:
-            metadata.append(("authorization", f"Bearer {self._held().token}"))
+            held = self._held()
+            if held.certificate != self.certificate and not self.endpoint.is_plain:
+                text = f"the token file {self.token_file} has another certificate than before: connect anew"
+                raise InvalidError("authorization", text)
+            metadata.append(("authorization", f"Bearer {held.token}"))
         return tuple(metadata)
 
+    @cached_property
     def certificate(self) -> str | None:
-        """The broker's certificate in PEM, the only one to accept; `None` without TLS. Reads the token file anew."""
+        """The broker's certificate in PEM, the only one that this client accepts; `None` without TLS."""
         if self.endpoint.is_unix or self.endpoint.is_plain:
             return None
         if self.token_file is None:

@@ -48,7 +48,7 @@ async def connect(
         raise _process.no_asyncio()
     settings = Settings.of(endpoint, group, token_file, connect_timeout, os.environ)
     settings.metadata()
-    certificate = settings.certificate()
+    certificate = settings.certificate
     waits = waiting(settings.endpoint, connect_timeout, time.monotonic)
     found = await wait(settings.targets, waits, certificate)
     return Client(settings.at(found))

@@ -28,7 +28,7 @@ class Wire:
         endpoint = settings.endpoint
         options = _channel.options(endpoint, settings.connect_timeout)
         _process.on_connect(endpoint)
-        certificate = settings.certificate()
+        certificate = settings.certificate
         if certificate:
             root = _channel.credentials(certificate)
             self._channel = grpc.aio.secure_channel(endpoint.target, root, options)
@@ -60,7 +60,7 @@ class Wire:
         _channel.check(settings.target)
         if not self.is_connected():
             waits = waiting(settings.endpoint, timeout, time.monotonic, self.is_connected, end)
-            await wait(settings.targets, waits, settings.certificate())
+            await wait(settings.targets, waits, settings.certificate)
 
     async def close(self) -> None:
         """Closes the connection, unless it belongs to the parent."""
