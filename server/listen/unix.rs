@@ -202,7 +202,7 @@ fn remove_dead(socket: &Path) -> Result<(), BindError> {
         }
         Ok(_) => {}
     }
-    // A cleaner of /tmp may have removed the lock file of a running broker.
+    // Something may have removed the lock file of a running broker.
     if answers(socket).map_err(io_error(socket, "test the existing socket"))? {
         return Err(BindError::AlreadyRunning { socket: socket.into() });
     }
