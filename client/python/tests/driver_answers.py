@@ -58,7 +58,7 @@ def broker_message(broker: cardbroker.Broker) -> broker_pb2.GetBrokerResponse:
             max_outcomes_per_user=limits.max_outcomes_per_user,
             outcome_lifetime=_duration(limits.outcome_lifetime),
             max_contended_lease=_duration(limits.max_contended_lease),
-            turn_quantum=None if limits.turn_quantum is None else _duration(limits.turn_quantum),
+            turn_quantum=None if limits.turn_quantum is None else _exact_duration(limits.turn_quantum),
             max_contended_unit=_duration(limits.max_contended_unit),
         ),
         caller=broker_pb2.CallerInfo(
@@ -184,8 +184,11 @@ def _number(enum: Any, prefix: str, word: str | None) -> Any:  # noqa: ANN401
 
 
 def _duration(seconds: float) -> Duration | None:
-    if seconds == 0:
-        return None
+    return _exact_duration(seconds) if seconds else None
+
+
+def _exact_duration(seconds: float) -> Duration:
+    """A duration whose presence has a meaning, even if it is zero."""
     message = Duration()
     message.FromNanoseconds(round(seconds * 1e9))
     return message
