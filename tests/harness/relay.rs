@@ -30,7 +30,7 @@ pub enum Role {
     Forward(SocketAddr),
     /// Makes the handshake of TLS as this server, and records the bytes after it.
     Serve(Arc<ServerConfig>),
-    /// Sends this, and then only listens.
+    /// Sends this after the client's first bytes, and then only listens.
     Answer(&'static [u8]),
 }
 
@@ -91,6 +91,10 @@ fn play(mut client: TcpStream, role: Role, record: &Mutex<Record>) -> std::io::R
             pass(&mut StreamOwned::new(connection, client), &mut std::io::sink(), record)
         }
         Role::Answer(answer) => {
+            // Recorded before the answer, on which the client may leave.
+            let mut first = [0; 4096];
+            let count = client.read(&mut first)?;
+            lock(record).received.extend(&first[..count]);
             client.write_all(answer)?;
             pass(&mut client, &mut std::io::sink(), record)
         }
