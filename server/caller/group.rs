@@ -156,13 +156,6 @@ pub struct GroupMark {
     ended: CancellationToken,
 }
 
-/// Marks are equal if their groups have the same id.
-impl PartialEq for GroupMark {
-    fn eq(&self, other: &Self) -> bool {
-        self.id() == other.id()
-    }
-}
-
 impl GroupMark {
     /// The mark of a unit or session that is a group by itself. No connection can join it, so it counts as ended from
     /// the start, and the card is reset right after it.

@@ -56,11 +56,11 @@ fn part(of: Duration, users: usize, waited: Duration) -> Duration {
     of.saturating_sub(waited) / u32::try_from(users.max(1)).unwrap_or(u32::MAX)
 }
 
-/// Returns whether a unit stops before its next command, given that the actor requested the stop at `told`. The unit
-/// stops at once, but inside an open pair only after [`MAX_OPEN_PAIR`]. An open pair is an unfinished command chain, or
-/// an answer 61xx or 9Fxx before its GET RESPONSE.
-pub fn stops(told: Instant, now: Instant, is_pair_open: bool) -> bool {
-    !is_pair_open || now.saturating_duration_since(told) >= MAX_OPEN_PAIR
+/// Returns whether a unit stops before its next command, given that the actor requested the stop at `requested`. The
+/// unit stops at once, but inside an open pair only after [`MAX_OPEN_PAIR`]. An open pair is an unfinished command
+/// chain, or an answer 61xx or 9Fxx before its GET RESPONSE.
+pub fn stops(requested: Instant, now: Instant, is_pair_open: bool) -> bool {
+    !is_pair_open || now.saturating_duration_since(requested) >= MAX_OPEN_PAIR
 }
 
 /// The callers of other groups that wait during a turn.

@@ -35,12 +35,12 @@ pub(crate) struct Visit<U, C, G> {
 }
 
 impl<U: Id, C: Id, G: Id> Visit<U, C, G> {
-    /// Creates a visit that begins with `request`, at `began` if no reset comes first.
+    /// Creates a visit that begins with `request`, or with a reset before it.
     pub(crate) fn new(
         request: &Request<U, C, G>,
         entering_costs: bool,
         debt: Duration,
-        began: Option<Instant>,
+        is_reset_first: bool,
         now: Instant,
     ) -> Self {
         Self {
@@ -48,8 +48,8 @@ impl<U: Id, C: Id, G: Id> Visit<U, C, G> {
             group: request.group,
             caller: request.caller,
             entering_costs,
-            began: began.unwrap_or(now),
-            is_reset_under_way: began.is_none(),
+            began: now,
+            is_reset_under_way: is_reset_first,
             debt,
             turn_began: now,
             last_answer: now,

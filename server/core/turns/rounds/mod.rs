@@ -13,7 +13,7 @@ mod cycle;
 mod estimate;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, hash_map::Entry},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     time::Instant,
 };
 
@@ -25,7 +25,8 @@ use crate::turns::{
 /// The waiting requests, in rounds of users and cycles of callers.
 #[derive(Debug, Clone)]
 pub struct Rounds<U, C, G> {
-    pub(crate) requests: IdMap<u64, Request<U, C, G>>,
+    /// The waiting requests by number, which is their order of arrival.
+    pub(crate) requests: BTreeMap<u64, Request<U, C, G>>,
     /// The waiting users except the visited one, each under its place in the ring.
     pub(crate) ring: BTreeMap<u64, U>,
     /// The users with a caller in a cycle or with the turn, and the visited user.
@@ -35,8 +36,6 @@ pub struct Rounds<U, C, G> {
     /// The callers in a cycle by the group of their oldest request. No map is empty.
     groups: IdMap<(U, G), BTreeMap<Place, C>>,
     deadlines: BTreeSet<(Instant, u64)>,
-    /// The numbers of all waiting requests, in order of arrival.
-    arrivals: BTreeSet<u64>,
     /// The user of the current visit, and the number of further visits by its share before the ring advances.
     pub(crate) visited: Option<(U, u32)>,
     /// The caller with the turn. It is in no cycle until the turn has ended.
@@ -71,13 +70,12 @@ pub(crate) struct Caller<U, G> {
 impl<U: Id, C: Id, G: Id> Default for Rounds<U, C, G> {
     fn default() -> Self {
         Self {
-            requests: IdMap::default(),
+            requests: BTreeMap::new(),
             ring: BTreeMap::new(),
             users: IdMap::default(),
             callers: IdMap::default(),
             groups: IdMap::default(),
             deadlines: BTreeSet::new(),
-            arrivals: BTreeSet::new(),
             visited: None,
             served: None,
             last_joined: 0,
@@ -133,7 +131,6 @@ impl<U: Id, C: Id, G: Id> Rounds<U, C, G> {
         let Entry::Vacant(free) = self.requests.entry(number) else { return };
         free.insert(request);
         self.deadlines.insert((deadline, number));
-        self.arrivals.insert(number);
         let of_user = self.users.entry(user).or_insert_with(|| User {
             place: None,
             cycle: 0,
@@ -218,7 +215,6 @@ impl<U: Id, C: Id, G: Id> Rounds<U, C, G> {
     pub fn remove(&mut self, number: u64) -> Option<Request<U, C, G>> {
         let request = self.requests.remove(&number)?;
         self.deadlines.remove(&(request.deadline, number));
-        self.arrivals.remove(&number);
         if let Some(user) = self.users.get_mut(&request.user) {
             user.requests -= 1;
         }
@@ -251,11 +247,9 @@ impl<U: Id, C: Id, G: Id> Rounds<U, C, G> {
         self.remove(number)
     }
 
-    /// The arrival of the oldest waiting request outside the group `group` of `user`. O(log n + older requests of the
-    /// group).
+    /// The arrival of the oldest waiting request outside the group `group` of `user`. O(older requests of the group).
     pub fn oldest_of_others(&self, user: U, group: G) -> Option<Instant> {
-        let requests = self.arrivals.iter().filter_map(|number| self.requests.get(number));
-        let mut others = requests.filter(|request| (request.user, request.group) != (user, group));
+        let mut others = self.requests.values().filter(|request| (request.user, request.group) != (user, group));
         others.next().map(|request| request.arrived)
     }
 

@@ -11,8 +11,7 @@ use crate::turns::{
 };
 
 impl<U: Id, C: Id, G: Id> Schedule<U, C, G> {
-    /// Decides what happens now. A repeated call changes nothing, with two exceptions: [`Decision::Stop`] is returned
-    /// once for each turn, and a user in debt skips one visit.
+    /// Decides what happens now. A repeated call changes nothing, except that a user in debt skips one visit.
     pub fn next(&mut self, now: Instant) -> Decision {
         if let Some(turn) = &self.turn {
             let Some(contention) = turn.contention else { return Decision::Busy(None) };

@@ -116,17 +116,17 @@ impl<U: Id, C: Id, G: Id> Schedule<U, C, G> {
 
     /// Removes a request that no longer waits.
     pub fn remove(&mut self, number: u64, now: Instant) -> Option<Request<U, C, G>> {
-        let removed = self.rounds.remove(number);
+        let removed = self.rounds.remove(number)?;
         self.contend(now);
-        removed
+        Some(removed)
     }
 
     /// Removes one request whose deadline has passed. Called after [`Self::next`], so that a request with a wait of
     /// zero gets a free card.
     pub fn pop_expired(&mut self, now: Instant) -> Option<Request<U, C, G>> {
-        let expired = self.rounds.pop_expired(now);
+        let expired = self.rounds.pop_expired(now)?;
         self.contend(now);
-        expired
+        Some(expired)
     }
 
     /// Records that the turn of a request began, after [`Decision::Start`]. The time of an isolation reset before it
@@ -142,8 +142,7 @@ impl<U: Id, C: Id, G: Id> Schedule<U, C, G> {
                 let before = self.end_visit();
                 let entering = reset || before.is_some_and(|before| before.shares_entering_cost_with(&request));
                 let debt = self.debts.take(request.user);
-                let began = (!reset).then_some(now);
-                self.visit = Some(Visit::new(&request, entering, debt, began, now));
+                self.visit = Some(Visit::new(&request, entering, debt, reset, now));
             }
         }
         // The reset before a unit is reported with the unit's end; until then its time is an estimate.
@@ -219,11 +218,6 @@ impl<U: Id, C: Id, G: Id> Schedule<U, C, G> {
         self.is_reset_due && self.turn.is_none()
     }
 
-    /// The contention for the current turn, by callers of other groups only.
-    pub fn contention(&self) -> Option<Contention> {
-        self.turn.as_ref()?.contention
-    }
-
     /// Ends the visit, if there is one.
     fn end_visit(&mut self) -> Option<Visit<U, C, G>> {
         self.book_overrun();
@@ -244,7 +238,9 @@ impl<U: Id, C: Id, G: Id> Schedule<U, C, G> {
         let Some(turn) = &mut self.turn else { return };
         let (callers, users) = self.rounds.others(turn.request.user, turn.request.group);
         let since = turn.contention.map_or(now, |contention| contention.since);
-        let oldest = self.rounds.oldest_of_others(turn.request.user, turn.request.group);
-        turn.contention = oldest.filter(|_| callers > 0).map(|oldest| Contention { since, users, oldest });
+        // Looked for only if there is one: it may be behind many requests of the own group.
+        let oldest = || self.rounds.oldest_of_others(turn.request.user, turn.request.group);
+        let oldest = if callers > 0 { oldest() } else { None };
+        turn.contention = oldest.map(|oldest| Contention { since, users, oldest });
     }
 }
