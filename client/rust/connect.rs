@@ -338,17 +338,13 @@ async fn open_tcp(
 ) -> Result<Channel, tonic::transport::Error> {
     // The scheme is http with TLS, too, which the connector adds.
     let transport = transport(format!("http://{address}"))?;
-    match (endpoint, token_file.map(Path::to_owned)) {
-        (Endpoint::Tcp { .. }, Some(file)) => {
-            let endpoint = endpoint.clone();
-            let connect = move |_| within(timeout, tcp::secured(address.clone(), endpoint.clone(), file.clone()));
-            transport.connect_with_connector(service_fn(connect)).await
-        }
-        _ => {
-            let connect = move |_| within(timeout, tcp::plain(address.clone()));
-            transport.connect_with_connector(service_fn(connect)).await
-        }
+    if let Endpoint::PlainTcp { .. } = endpoint {
+        let connect = move |_| within(timeout, tcp::plain(address.clone()));
+        return transport.connect_with_connector(service_fn(connect)).await;
     }
+    let (endpoint, file) = (endpoint.clone(), token_file.map(Path::to_owned));
+    let connect = move |_| within(timeout, tcp::secured(address.clone(), endpoint.clone(), file.clone()));
+    transport.connect_with_connector(service_fn(connect)).await
 }
 
 fn transport(authority: String) -> Result<Transport, tonic::transport::Error> {

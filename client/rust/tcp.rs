@@ -68,8 +68,9 @@ pub(crate) async fn plain(address: String) -> io::Result<TokioIo<TcpStream>> {
 pub(crate) async fn secured(
     address: String,
     endpoint: Endpoint,
-    file: PathBuf,
+    file: Option<PathBuf>,
 ) -> io::Result<TokioIo<TlsStream<TcpStream>>> {
+    let file = file.ok_or(io::ErrorKind::InvalidInput)?;
     let found = read_for(&endpoint, &file).map_err(io::Error::other)?;
     let certificate = found.certificate.ok_or(io::ErrorKind::Other)?;
     tls::handshake(tcp(&address).await?, certificate).await.map(TokioIo::new)

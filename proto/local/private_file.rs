@@ -119,6 +119,11 @@ pub fn lock_folder(_: &Path) -> io::Result<impl Sized + use<>> {
     Ok(())
 }
 
+/// The folder of the file at `path`; `.` for a bare name.
+pub fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// Creates a folder and its missing parents, accessible by their owner only.
 ///
 /// # Errors
@@ -140,8 +145,7 @@ pub fn give_to_owner_of(path: &Path, file: &File) -> io::Result<()> {
     if !is_root() {
         return Ok(());
     }
-    let folder = || path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let owner = path.symlink_metadata().or_else(|_| folder().metadata())?;
+    let owner = path.symlink_metadata().or_else(|_| folder_of(path).metadata())?;
     std::os::unix::fs::fchown(file, Some(owner.uid()), Some(owner.gid()))
 }
 

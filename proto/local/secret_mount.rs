@@ -8,6 +8,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::private_file::folder_of;
+
 /// Points of mounts in memory that are not for secrets alone.
 const SHARED: [&str; 2] = ["/", "/run"];
 
@@ -19,8 +21,7 @@ pub(crate) fn is_mounted_secret(path: &Path, found: &Metadata) -> bool {
 }
 
 fn look(path: &Path, found: &Metadata) -> io::Result<bool> {
-    let named = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let (folder, file) = (fs::canonicalize(named)?, fs::canonicalize(path)?);
+    let (folder, file) = (fs::canonicalize(folder_of(path))?, fs::canonicalize(path)?);
     let (still, parent) = (fs::metadata(&file)?, fs::metadata(file.parent().unwrap_or(Path::new("/")))?);
     let is_of_root = |found: &Metadata| found.uid() == 0 && found.mode() & 0o022 == 0;
     let is_same = (still.dev(), still.ino()) == (found.dev(), found.ino());
@@ -31,7 +32,8 @@ fn look(path: &Path, found: &Metadata) -> io::Result<bool> {
 /// Whether the mount of `file` is for secrets. `folder` is where the file was looked for; both are without links.
 /// `mounts` is the text of `/proc/self/mountinfo`.
 fn is_secret_mount(mounts: &[u8], folder: &Path, file: &Path) -> bool {
-    let (Some(mount), Some(of_folder)) = (mount_of(mounts, file), mount_of(mounts, folder)) else { return false };
+    let mounts: Vec<_> = mounts.split(|byte| *byte == b'\n').filter_map(mount).collect();
+    let (Some(mount), Some(of_folder)) = (mount_of(&mounts, file), mount_of(&mounts, folder)) else { return false };
     let is_of_its_own = mount.point == folder && !SHARED.iter().any(|shared| mount.point == Path::new(shared));
     let is_inside = mount.point == file || mount.id == of_folder.id;
     is_inside && (mount.is_read_only || (mount.is_in_memory && is_of_its_own))
@@ -46,9 +48,9 @@ struct Mount<'a> {
 }
 
 /// The mount that `path` lies on: of those whose points contain it the deepest, and of these the last.
-fn mount_of<'a>(mounts: &'a [u8], path: &Path) -> Option<Mount<'a>> {
-    let mounts = mounts.split(|byte| *byte == b'\n').filter_map(mount);
-    mounts.filter(|mount| path.starts_with(&mount.point)).max_by_key(|mount| mount.point.components().count())
+fn mount_of<'a, 'b>(mounts: &'b [Mount<'a>], path: &Path) -> Option<&'b Mount<'a>> {
+    let around = mounts.iter().filter(|mount| path.starts_with(&mount.point));
+    around.max_by_key(|mount| mount.point.components().count())
 }
 
 /// Parses `ID PARENT DEVICE ROOT POINT OPTIONS … - TYPE SOURCE OPTIONS`.

@@ -4,17 +4,17 @@
 //! file has a copy of the certificate, and clients accept no other.
 
 use std::{
-    fmt,
-    io::{self, Write},
+    fmt, io,
     net::IpAddr,
     path::{Path, PathBuf},
 };
 
 use cardbroker_local::private_file::{self, PrivateFileError};
 use rcgen::{CertificateParams, DnType, KeyPair};
-use tempfile::NamedTempFile;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use zeroize::Zeroizing;
+
+use crate::caller::token_file::complete_file;
 
 /// The name of the file, in the folder of the tokens file.
 const FILE_NAME: &str = "tls.pem";
@@ -132,33 +132,19 @@ fn certificate_block(text: &str) -> Option<String> {
 /// Makes the file, complete from its first moment and accessible by its owner only. Keeps a file that appeared
 /// meanwhile. Validity has no end that matters: a client that has the certificate trusts it, one without it never does.
 fn make(path: &Path, address: Option<IpAddr>, tokens: &Path) -> io::Result<()> {
-    let names = NAMES.into_iter().map(str::to_owned).chain(address.map(|address| address.to_string()));
-    let mut parameters = CertificateParams::new(unique(names)).map_err(io::Error::other)?;
+    let address = address.map(|address| address.to_string()).filter(|address| !NAMES.contains(&address.as_str()));
+    let names: Vec<_> = NAMES.into_iter().map(str::to_owned).chain(address).collect();
+    let mut parameters = CertificateParams::new(names).map_err(io::Error::other)?;
     parameters.distinguished_name.push(DnType::CommonName, "cardbroker");
     let key = KeyPair::generate().map_err(io::Error::other)?;
     let certificate = parameters.self_signed(&key).map_err(io::Error::other)?;
     let text = Zeroizing::new(certificate.pem() + &Zeroizing::new(key.serialize_pem()));
 
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    private_file::create_folder(folder)?;
-    let mut file = NamedTempFile::new_in(folder)?;
-    file.write_all(text.as_bytes())?;
-    private_file::give_to_owner_of(tokens, file.as_file())?;
-    file.as_file().sync_all()?;
-    match file.persist_noclobber(path) {
+    private_file::create_folder(private_file::folder_of(path))?;
+    match complete_file(tokens, &text)?.persist_noclobber(path) {
         Err(error) if error.error.kind() != io::ErrorKind::AlreadyExists => Err(error.error),
         _ => Ok(()),
     }
-}
-
-fn unique(names: impl Iterator<Item = String>) -> Vec<String> {
-    let mut unique = Vec::new();
-    for name in names {
-        if !unique.contains(&name) {
-            unique.push(name);
-        }
-    }
-    unique
 }
 
 #[cfg(test)]

@@ -4,9 +4,16 @@
 //! Each line is `NAME HASH`: the holder's name, and the SHA-256 of the token in hexadecimal. Empty lines and lines that
 //! begin with `#` are ignored.
 
-use std::{collections::HashSet, fmt, path::PathBuf};
+use std::{
+    collections::HashSet,
+    fmt,
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
 
+use cardbroker_local::private_file;
 use sha2::{Digest, Sha256};
+use tempfile::NamedTempFile;
 
 /// Maximum lines of a tokens file.
 pub const MAX_TOKEN_LINES: usize = 1_000;
@@ -149,6 +156,19 @@ fn is_root() -> bool {
 fn tokens_below(config: Option<PathBuf>, home: Option<PathBuf>, root: bool) -> PathBuf {
     let own = config.or_else(|| Some(home?.join(".config"))).filter(|_| !root);
     own.unwrap_or_else(|| "/etc".into()).join("cardbroker/tokens")
+}
+
+/// A new file with `text` beside the tokens file and with its owner, not at its place yet: accessible by its owner
+/// only, and complete.
+///
+/// # Errors
+/// The operating system's.
+pub fn complete_file(tokens: &Path, text: &str) -> io::Result<NamedTempFile> {
+    let mut file = NamedTempFile::new_in(private_file::folder_of(tokens))?;
+    file.write_all(text.as_bytes())?;
+    private_file::give_to_owner_of(tokens, file.as_file())?;
+    file.as_file().sync_all()?;
+    Ok(file)
 }
 
 #[cfg(test)]

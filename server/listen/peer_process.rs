@@ -37,7 +37,7 @@ struct Process {
 
 #[cfg(target_os = "linux")]
 mod os {
-    use std::fs;
+    use std::{fs, sync::LazyLock};
 
     use nix::{
         errno::Errno,
@@ -73,9 +73,17 @@ mod os {
     /// Whether `id` names a user (`kind` is "uid") or a group ("gid"). In a user namespace that does not know all of
     /// them, one number stands for every unknown one.
     pub(super) fn is_known(id: u32, kind: &str) -> bool {
-        let read = |path: String| fs::read_to_string(path).unwrap_or_default();
-        let overflow = read(format!("/proc/sys/kernel/overflow{kind}")).trim().parse().unwrap_or(DEFAULT_OVERFLOW);
-        id != overflow || knows_all(&read(format!("/proc/self/{kind}_map")))
+        let overflow = || read(&format!("/proc/sys/kernel/overflow{kind}")).trim().parse().unwrap_or(DEFAULT_OVERFLOW);
+        let knows_all = if kind == "uid" { &ALL_USERS } else { &ALL_GROUPS };
+        **knows_all || id != overflow()
+    }
+
+    /// Whether the broker's user namespace knows all users, and all groups. Its maps can be written only once.
+    static ALL_USERS: LazyLock<bool> = LazyLock::new(|| knows_all(&read("/proc/self/uid_map")));
+    static ALL_GROUPS: LazyLock<bool> = LazyLock::new(|| knows_all(&read("/proc/self/gid_map")));
+
+    fn read(path: &str) -> String {
+        fs::read_to_string(path).unwrap_or_default()
     }
 
     /// The number for unknown users and groups unless the system sets another one.

@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 use crate::{
     caller::{
         certificate::Identity,
-        token_file::{TokenEntry, is_token_name, token_entries, token_entry, token_hash},
+        token_file::{TokenEntry, complete_file, is_token_name, token_entries, token_entry, token_hash},
     },
     config::ConfigError,
 };
@@ -246,15 +246,10 @@ fn random_token() -> Result<Zeroizing<String>, Failure> {
     Ok(Zeroizing::new(hex::encode_upper(bytes.as_slice())))
 }
 
-/// The folder of a tokens file.
-fn folder_of(tokens: &Path) -> &Path {
-    tokens.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
 /// Keeps other commands from editing the tokens file until the result is dropped. Makes its missing folders,
 /// accessible by their owner only.
 fn lock(tokens: &Path) -> Result<impl Sized + use<>, Failure> {
-    let folder = folder_of(tokens);
+    let folder = private_file::folder_of(tokens);
     let locked = private_file::create_folder(folder).and_then(|()| private_file::lock_folder(folder));
     locked.map_err(|error| match error.kind() {
         io::ErrorKind::WouldBlock => Failure::Usage(format!("another command edits {}: try again", tokens.display())),
@@ -265,11 +260,7 @@ fn lock(tokens: &Path) -> Result<impl Sized + use<>, Failure> {
 /// Replaces the tokens file by a new one with the same owner. A daemon that reads meanwhile gets the old or the new
 /// one, whole, and no link is followed.
 fn replace(tokens: &Path, text: &str) -> io::Result<()> {
-    let mut file = tempfile::Builder::new().prefix(".tokens").tempfile_in(folder_of(tokens))?;
-    file.write_all(text.as_bytes())?;
-    private_file::give_to_owner_of(tokens, file.as_file())?;
-    file.as_file().sync_all()?;
-    file.persist(tokens).map(drop).map_err(|error| error.error)
+    complete_file(tokens, text)?.persist(tokens).map(drop).map_err(|error| error.error)
 }
 
 fn unusable(path: &Path, error: &PrivateFileError) -> Failure {
