@@ -8,14 +8,14 @@ use cardbroker_proto::{
     GROUP_METADATA, MAX_COMMANDS, MAX_MESSAGE_BYTES,
     v1::{GetBrokerRequest, GetReaderRequest},
 };
-use cardbroker_tests::harness::broker::{Broker, Setup};
+use cardbroker_tests::harness::broker::Setup;
 use rustix::process::{geteuid, getpid};
 use tokio::time::timeout;
 use tonic::Request;
 
 use crate::{
     wire::{Stub, failure, stub, told},
-    world::{LONG, PcscWorld, READER, Stage, over_both_backends, tell, wait_for},
+    world::{LONG, PcscWorld, READER, Stage, in_group, over_both_backends, tell, wait_for},
 };
 
 const LIMITS: &str = r#"
@@ -28,12 +28,6 @@ max_contended_lease = "45s"
 turn_quantum = "250ms"
 max_contended_unit = "5s"
 "#;
-
-/// A client in an isolation group by a key, with a connection of its own.
-async fn member(broker: &Broker, key: &str) -> anyhow::Result<Client> {
-    let options = ConnectOptions { group: Some(key.into()), ..ConnectOptions::default() };
-    Ok(Client::connect_with(broker.endpoint().parse()?, options).await?)
-}
 
 /// The number of a client's isolation group.
 async fn group(client: &Client) -> anyhow::Result<i64> {
@@ -54,7 +48,7 @@ async fn numbered(stub: &mut Stub, key: Option<&str>) -> Result<i64, String> {
 fn a_connection_numbers_the_groups_that_it_joins() -> anyhow::Result<()> {
     tell(async {
         let broker = Setup::simulated(1)?.start()?;
-        let _of_others = group(&member(&broker, "others").await?).await?;
+        let _of_others = group(&in_group(&broker, "others").await?).await?;
         let mut stub = stub(&broker).await?;
         for (key, number) in [(None, 1), (Some("family"), 2), (Some("neighbours"), 3), (Some("family"), 2), (None, 1)] {
             assert_eq!(numbered(&mut stub, key).await, Ok(number), "{key:?}");

@@ -33,7 +33,8 @@ fn mode(path: &Path) -> anyhow::Result<u32> {
     Ok(fs::metadata(path)?.mode() & 0o7777)
 }
 
-fn cardbrokerd(arguments: &[&str]) -> anyhow::Result<Run> {
+/// Runs the daemon to its end.
+pub(crate) fn cardbrokerd(arguments: &[&str]) -> anyhow::Result<Run> {
     run(Command::new(program("cardbrokerd")?).args(arguments))
 }
 

@@ -3,12 +3,12 @@
 use std::process::Command;
 
 use anyhow::ensure;
-use cardbroker_client::{CardReset, Client, ConnectOptions, Endpoint};
+use cardbroker_client::{CardReset, Client};
 use cardbroker_tests::harness::broker::program;
 
 use crate::world::{
-    PROTECTED, PcscWorld, READER, SELECT, SELECT_AND_FETCH, Stage, VERIFY, answers, over_both_backends, raw_unit, tell,
-    unit,
+    PROTECTED, PcscWorld, READER, SELECT, SELECT_AND_FETCH, Stage, VERIFY, answers, in_group, over_both_backends,
+    raw_unit, tell, unit,
 };
 
 /// The command line's output for the same commands in another process.
@@ -43,8 +43,7 @@ async fn reading_costs_no_reset(stage: Stage) -> anyhow::Result<()> {
 }
 
 async fn a_group_shares_security_state(stage: Stage) -> anyhow::Result<()> {
-    let options = ConnectOptions { group: Some("family".into()), ..ConnectOptions::default() };
-    let parent = cardbroker_client::Client::connect_with(Endpoint::Unix(stage.broker.socket()), options).await?;
+    let parent = in_group(&stage.broker, "family").await?;
     unit(&parent, stage.reader, &[VERIFY]).send().await?;
     assert!(another_process(&stage, Some("family"), &[PROTECTED])?.ends_with("9000\n"));
     assert_eq!(another_process(&stage, Some("neighbours"), &[PROTECTED])?, "6982\n");
@@ -60,8 +59,7 @@ async fn an_unfetched_answer_is_not_for_other_groups(stage: Stage) -> anyhow::Re
 
 /// A client of this process in another isolation group.
 async fn neighbour(stage: &Stage) -> anyhow::Result<Client> {
-    let options = ConnectOptions { group: Some("neighbours".into()), ..ConnectOptions::default() };
-    Ok(Client::connect_with(Endpoint::Unix(stage.broker.socket()), options).await?)
+    in_group(&stage.broker, "neighbours").await
 }
 
 async fn unreadable_bytes_cause_a_reset_between_groups(stage: Stage) -> anyhow::Result<()> {

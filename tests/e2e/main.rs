@@ -106,6 +106,8 @@ mod socket;
 mod stop_rules;
 /// Eight processes: broken pairs without the broker, none with it.
 mod story;
+/// Programs that stories start and end by lines, and the one that saturates a card.
+mod talkers;
 /// The TCP port: access and isolation.
 mod tcp;
 /// TLS on the TCP port: programs in place of the broker, and the certificate.

@@ -11,7 +11,7 @@ use cardbroker_tests::harness::{
 };
 
 use crate::{
-    rogue::Talker,
+    talkers::Talker,
     world::{COUNT, answers, tell, unit, wait_for},
 };
 

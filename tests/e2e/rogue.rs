@@ -1,20 +1,22 @@
 //! A malicious client beside a well-behaved one.
 
 use std::{
-    io::{self, BufRead, BufReader, Read, Write},
-    process::{Child, Command, Stdio},
+    io::{self, Write},
+    process::Command,
 };
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use cardbroker_client::ReaderState;
-use cardbroker_proto::ENDPOINT_VARIABLE;
 use cardbroker_tests::harness::{
     broker::{Broker, Setup},
     memory::resident_bytes,
 };
 use tokio::time::timeout;
 
-use crate::world::{LONGEST, slow, tell, wait_for};
+use crate::{
+    talkers::{Talker, saturator},
+    world::{LONGEST, slow, tell, wait_for},
+};
 
 /// The readers of the well-behaved client and of the rogue.
 const READER: &str = "readers/simulated-reader-00";
@@ -22,40 +24,9 @@ const OTHER: &str = "readers/simulated-reader-01";
 
 const MANNERS: [&str; 7] = ["storm", "garbage", "half-open", "oversized", "sessions", "transmits", "watches"];
 const ROUNDS: usize = 3;
-const SECONDS: &str = "1";
+const SECONDS: u64 = 1;
 /// The card's time for each turn, in ms.
 const TURN: u16 = 20;
-
-/// A process that is controlled by lines. Dropping kills it.
-pub(crate) struct Talker(Child);
-
-impl Talker {
-    /// Starts the process and waits for its line `ready`.
-    pub(crate) fn start(command: &mut Command, ready: &str) -> anyhow::Result<Self> {
-        let mut talker = Self(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?);
-        let mut line = String::new();
-        BufReader::with_capacity(16, talker.0.stdout.as_mut().context("no output")?).read_line(&mut line)?;
-        ensure!(line.trim_end() == ready, "it says {line:?}");
-        Ok(talker)
-    }
-
-    /// Closes its input and returns the number in its last line.
-    pub(crate) fn end(mut self) -> anyhow::Result<u64> {
-        drop(self.0.stdin.take());
-        let mut number = String::new();
-        self.0.stdout.as_mut().context("no output")?.read_to_string(&mut number)?;
-        ensure!(self.0.wait()?.success(), "it fails");
-        Ok(number.trim().parse()?)
-    }
-}
-
-impl Drop for Talker {
-    fn drop(&mut self) {
-        // An error means that it has already ended.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 async fn broker(configuration: &str) -> anyhow::Result<Broker> {
     let broker = Setup::simulated(2)?.configuration(configuration).log_level("info").start()?;
@@ -66,9 +37,7 @@ async fn broker(configuration: &str) -> anyhow::Result<Broker> {
 
 /// A well-behaved client: once its input closes it takes turns for a while, and counts them.
 fn client(broker: &Broker) -> anyhow::Result<Talker> {
-    let mut client = Command::new(env!("CARGO_BIN_EXE_saturator"));
-    client.args([READER, &slow(TURN), SECONDS, "1"]).env(ENDPOINT_VARIABLE, broker.endpoint());
-    Talker::start(&mut client, "ready")
+    saturator(broker, READER, &slow(TURN), SECONDS, None)
 }
 
 fn rogue(broker: &Broker, manner: &str) -> anyhow::Result<Talker> {

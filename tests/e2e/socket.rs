@@ -11,7 +11,7 @@ use cardbroker_client::{Client, ReaderState};
 use cardbroker_tests::harness::broker::{Broker, Setup};
 
 use crate::{
-    daemon::cpu_ticks,
+    daemon::{cardbrokerd, cpu_ticks},
     world::{LONG, SELECT, tell, unit, wait_for},
 };
 
@@ -83,11 +83,8 @@ fn a_removed_folder_is_made_again() -> anyhow::Result<()> {
         fs::remove_dir_all(&away)?;
         found_again(&broker, &earlier, 1).await?;
         // It has the lock again, too.
-        let second = cardbroker_tests::harness::run::run(
-            std::process::Command::new(cardbroker_tests::harness::broker::program("cardbrokerd")?)
-                .args(["--simulate", "1", "--config", "/dev/null", "--socket"])
-                .arg(broker.socket()),
-        )?;
+        let socket = broker.socket().display().to_string();
+        let second = cardbrokerd(&["--simulate", "1", "--config", "/dev/null", "--socket", &socket])?;
         assert_eq!(second.code, Some(4), "{second:?}");
         assert_eq!(broker.stop()?.code(), Some(0));
         Ok(())

@@ -5,7 +5,6 @@ use std::{
     fs::{self, Permissions},
     net::TcpListener,
     os::unix::fs::PermissionsExt,
-    process::Command,
     time::{Duration, Instant},
 };
 
@@ -16,8 +15,8 @@ use cardbroker_proto::{
     v1::{ListReadersRequest, OpenSessionRequest, TransmitRequest, WatchReadersRequest},
 };
 use cardbroker_tests::harness::{
-    broker::{Broker, Setup, program},
-    run::{Run, cardbroker, run},
+    broker::{Broker, Setup},
+    run::{cardbroker, run},
     tls,
 };
 use rustix::process::Signal;
@@ -29,6 +28,7 @@ use tonic::{Request, Status, transport::Channel};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 use crate::{
+    daemon::cardbrokerd,
     wire::{self, Stub, field, request, stub, told},
     world::{COUNT, INCREMENT, LONG, LONGEST, PROTECTED, SELECT, VERIFY, answers, slow, tell, unit, wait_for},
 };
@@ -83,10 +83,6 @@ pub(crate) async fn everything(
         timeout(LONG, client.server_reflection_info(with(asks, headers))).await?.map(drop)
     };
     Ok(vec![list, transmit, watch, session, health, reflection])
-}
-
-fn cardbrokerd(arguments: &[&str]) -> anyhow::Result<Run> {
-    run(Command::new(program("cardbrokerd")?).args(arguments))
 }
 
 /// The number of commands that the card has received, including this one.

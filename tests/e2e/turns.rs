@@ -1,15 +1,13 @@
 //! Turns go round the users; a group's visit goes on where that saves a reset; a contended unit is bounded.
 
 use std::{
-    io::{BufRead, BufReader, Read, Write},
-    process::{Child, Command, Stdio},
+    io::Write,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, ensure};
-use cardbroker_client::{Client, ConnectOptions, Endpoint, Error, Transmitted};
+use anyhow::Context;
+use cardbroker_client::{Error, Transmitted};
 use cardbroker_core::{simulated_card::CardOptions, slot::Protocol};
-use cardbroker_proto::ENDPOINT_VARIABLE;
 use cardbroker_tests::harness::{
     broker::Broker,
     run::{Run, cardbroker, run},
@@ -17,50 +15,16 @@ use cardbroker_tests::harness::{
 };
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use crate::world::{
-    COUNT, GET_RESPONSE, INCREMENT, PROTECTED, PcscWorld, READER, SELECT, Stage, VERIFY, answers, raw_unit, slow, tell,
-    told, unit,
+use crate::{
+    talkers::{saturator, saturator_with, turns},
+    world::{
+        COUNT, GET_RESPONSE, INCREMENT, PROTECTED, PcscWorld, READER, SELECT, Stage, VERIFY, answers, in_group,
+        raw_unit, slow, tell, told, unit,
+    },
 };
 
 /// A neutral command: READ RECORD.
 const READ: &str = "00B2010410";
-
-/// A program that keeps `depth` units of one command at a time at the broker for some seconds, once started.
-pub(crate) fn saturator(broker: &Broker, apdu: &str, seconds: u64, uid: Option<u32>) -> anyhow::Result<Child> {
-    saturator_with(broker, apdu, seconds, uid, &["1"])
-}
-
-/// As [`saturator`], with the depth and further options.
-fn saturator_with(
-    broker: &Broker,
-    apdu: &str,
-    seconds: u64,
-    uid: Option<u32>,
-    options: &[&str],
-) -> anyhow::Result<Child> {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_saturator"));
-    command.args([READER, apdu, &seconds.to_string()]).args(options).env(ENDPOINT_VARIABLE, broker.endpoint());
-    if let Some(uid) = uid {
-        command.args(["--uid", &uid.to_string()]);
-    }
-    let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-    let mut line = String::new();
-    BufReader::with_capacity(16, process.stdout.as_mut().context("no output")?).read_line(&mut line)?;
-    ensure!(line == "ready\n", "{line}");
-    Ok(process)
-}
-
-/// Starts all programs, and returns the number of turns of each.
-pub(crate) fn turns(mut programs: Vec<Child>) -> anyhow::Result<Vec<u64>> {
-    programs.iter_mut().for_each(|program| drop(program.stdin.take()));
-    let turns = |mut program: Child| {
-        let mut turns = String::new();
-        program.stdout.as_mut().context("no output")?.read_to_string(&mut turns)?;
-        ensure!(program.wait()?.success());
-        Ok(turns.trim().parse()?)
-    };
-    programs.into_iter().map(turns).collect()
-}
 
 #[test]
 fn two_groups_that_raise_pay_for_one_reset_in_each_quantum() -> anyhow::Result<()> {
@@ -68,7 +32,7 @@ fn two_groups_that_raise_pay_for_one_reset_in_each_quantum() -> anyhow::Result<(
         let (command_time, reset_time) = (Duration::from_millis(5), Duration::from_millis(150));
         let world = PcscWorld::new("", CardOptions { command_time, reset_time, ..CardOptions::default() }).await?;
         // Two units of each at a time: the next one of the visit waits already, however busy the machine is.
-        let programs = (0..2).map(|_| saturator_with(&world.broker, INCREMENT, 5, None, &["2"]));
+        let programs = (0..2).map(|_| saturator_with(&world.broker, READER, INCREMENT, 5, None, &["2"]));
         let programs = programs.collect::<Result<Vec<_>, _>>()?;
         let (before, began) = (world.card.resets_seen(), Instant::now());
         let turns = turns(programs)?;
@@ -95,7 +59,8 @@ fn users_with_few_and_many_processes_get_equal_turns() -> anyhow::Result<()> {
         let world = PcscWorld::new(rules, card).await?;
         let users = [(4001, 1), (4002, 3), (4003, 9)];
         let processes = users.iter().flat_map(|&(uid, count)| std::iter::repeat_n(uid, count));
-        let programs = processes.map(|uid| saturator(&world.broker, READ, 5, Some(uid))).collect::<Result<_, _>>()?;
+        let programs =
+            processes.map(|uid| saturator(&world.broker, READER, READ, 5, Some(uid))).collect::<Result<_, _>>()?;
         let turns = turns(programs)?;
         let of_users = [&turns[..1], &turns[1..4], &turns[4..]].map(|turns| turns.iter().sum::<u64>());
         writeln!(std::io::stderr(), "turns by user: {of_users:?}, by process: {turns:?}")?;
@@ -122,9 +87,9 @@ fn seventeen_processes_of_one_user_leave_room_for_another() -> anyhow::Result<()
         let card = CardOptions { command_time: Duration::from_millis(20), ..CardOptions::default() };
         let world = PcscWorld::new(&rules, card).await?;
         let patient: &[&str] = &["2", "--patient"];
-        let crowd = (0..17).map(|_| saturator_with(&world.broker, READ, 3, Some(4001), patient));
+        let crowd = (0..17).map(|_| saturator_with(&world.broker, READER, READ, 3, Some(4001), patient));
         // Fails if one of its two requests is refused.
-        let other = saturator_with(&world.broker, READ, 3, Some(4002), &["2"]);
+        let other = saturator_with(&world.broker, READER, READ, 3, Some(4002), &["2"]);
         let programs = crowd.chain([other]).collect::<Result<_, _>>()?;
         let turns = turns(programs)?;
         let (one, crowd) = turns.split_last().context("none")?;
@@ -145,9 +110,9 @@ fn a_user_with_a_share_of_three_gets_three_visits_in_each_round() -> anyhow::Res
         let card = CardOptions { command_time: Duration::from_millis(10), ..CardOptions::default() };
         let world = PcscWorld::new(&rules, card).await?;
         // A gateway has more than one request waiting: a visit that nobody asks for goes to the next user.
-        let gateway = saturator_with(&world.broker, READ, 3, Some(4001), &["4"]);
+        let gateway = saturator_with(&world.broker, READER, READ, 3, Some(4001), &["4"]);
         let programs =
-            [gateway, saturator(&world.broker, READ, 3, Some(4002))].into_iter().collect::<Result<_, _>>()?;
+            [gateway, saturator(&world.broker, READER, READ, 3, Some(4002))].into_iter().collect::<Result<_, _>>()?;
         let turns = turns(programs)?;
         writeln!(std::io::stderr(), "turns of the gateway and the other: {turns:?}")?;
         let ratio = turns[0] as f64 / turns[1] as f64;
@@ -167,12 +132,6 @@ fn another_process(
         command.env("CARDBROKER_GROUP", group);
     }
     Ok(spawn_blocking(move || run(&mut command)))
-}
-
-/// A client with a connection of its own, in the isolation group of this key.
-pub(crate) async fn in_group(broker: &Broker, key: &str) -> anyhow::Result<Client> {
-    let options = ConnectOptions { group: Some(key.to_owned()), ..ConnectOptions::default() };
-    Ok(Client::connect_with(Endpoint::Unix(broker.socket()), options).await?)
 }
 
 /// The number of answers of a complete unit, or why it was stopped.

@@ -15,7 +15,7 @@ use cardbroker_tests::{
 use serde_json::Value;
 
 use crate::{
-    turns::{saturator, turns},
+    talkers::{saturator, turns},
     world::{INCREMENT, READER, tell, wait_for},
 };
 
@@ -69,7 +69,7 @@ fn a_reset_between_groups_begins_when_the_visit_is_over() -> anyhow::Result<()> 
         let mut broker =
             Setup::on(&pcscd)?.configuration(&quantum).log_level(level).flag("--log-format=json").start()?;
         wait_for(&broker, READER, ReaderState::Ready).await?;
-        let programs = (0..2).map(|_| saturator(&broker, INCREMENT, 5, None)).collect::<Result<_, _>>()?;
+        let programs = (0..2).map(|_| saturator(&broker, READER, INCREMENT, 5, None)).collect::<Result<_, _>>()?;
         turns(programs)?;
         broker.stop()?;
         let delays = delays(&broker.log())?;

@@ -4,7 +4,9 @@
 use std::{future::Future, pin::Pin, time::Duration};
 
 use anyhow::{Context, bail};
-use cardbroker_client::{Client, Command, Error, Reader, ReaderState, Transmit, Transmitted, Watch, hex};
+use cardbroker_client::{
+    Client, Command, ConnectOptions, Endpoint, Error, Reader, ReaderState, Transmit, Transmitted, Watch, hex,
+};
 use cardbroker_core::{simulated_card::CardOptions, slot::Protocol};
 pub(crate) use cardbroker_tests::harness::LONGEST;
 use cardbroker_tests::{
@@ -138,6 +140,12 @@ impl Stage {
     pub(crate) async fn run(&self, apdus: &[&str]) -> anyhow::Result<Vec<String>> {
         Ok(answers(&self.unit(apdus).send().await?))
     }
+}
+
+/// A client in an isolation group by a key, with a connection of its own.
+pub(crate) async fn in_group(broker: &Broker, key: &str) -> anyhow::Result<Client> {
+    let options = ConnectOptions { group: Some(key.to_owned()), ..ConnectOptions::default() };
+    Ok(Client::connect_with(Endpoint::Unix(broker.socket()), options).await?)
 }
 
 /// A unit of `client` on `reader`.
