@@ -197,7 +197,7 @@ impl Broker {
         if self.readers.view.borrow().get(context.reader).is_some() {
             self.admit_unit(&context, &request)?;
         }
-        let key = RequestKey { principal: context.caller.principal(), id: id.into() };
+        let key = RequestKey::new(context.caller, id);
         let fingerprint = self.executions.fingerprint(context.reader, &request);
         let submit = || self.submit(context.clone(), request.clone());
         let joined = self.executions.run(key, &fingerprint, &request.turn, give_up, submit).await?;

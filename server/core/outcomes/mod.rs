@@ -13,7 +13,7 @@ use std::{
 
 use self::room::Room;
 use crate::{
-    caller::Principal,
+    caller::{Caller, Identity, Principal},
     card::unit::UnitOutcome,
     error::{Delivery, Failure, Reason},
     keyed_hash::KeyedHash,
@@ -26,7 +26,7 @@ pub type Outcome = Result<UnitOutcome, Failure>;
 /// A keyed hash of a request's commands. The commands may contain PINs and are not kept.
 pub type Fingerprint = KeyedHash;
 
-/// Identifies a request. Two principals may choose the same id.
+/// Identifies a request. Two principals may choose the same id, and so may two clients whose user is not known.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestKey {
     /// The principal of the caller.
@@ -35,13 +35,27 @@ pub struct RequestKey {
     pub id: RequestId,
 }
 
+impl RequestKey {
+    /// The key of a request of `caller` with this `request_id`.
+    pub fn new(caller: &Caller, request_id: Vec<u8>) -> Self {
+        // Clients whose user the system does not tell may be of different users.
+        let connection = (caller.identity == Identity::Unknown).then_some(caller.connection);
+        Self { principal: caller.principal(), id: RequestId { connection, bytes: request_id } }
+    }
+}
+
 /// The `request_id` of a request, 16–64 bytes. Its holder gets the outcome of the request, so `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RequestId(Vec<u8>);
+pub struct RequestId {
+    /// The connection that the id is limited to; `None` if it counts for all connections of the principal.
+    connection: Option<u64>,
+    bytes: Vec<u8>,
+}
 
 impl From<Vec<u8>> for RequestId {
+    /// An id for all connections of its principal.
     fn from(bytes: Vec<u8>) -> Self {
-        Self(bytes)
+        Self { connection: None, bytes }
     }
 }
 

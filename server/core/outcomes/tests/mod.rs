@@ -5,7 +5,7 @@ mod properties;
 use super::*;
 use crate::{
     apdu::StatusWord,
-    caller::Principal,
+    caller::{Caller, Principal},
     card::unit::{CommandResult, StatusWordSource},
 };
 
@@ -23,6 +23,25 @@ fn debug_of_a_key_does_not_show_its_id() {
 
 fn key(uid: u32, id: u8) -> RequestKey {
     RequestKey { principal: Principal::User(uid), id: vec![id; 16].into() }
+}
+
+#[test]
+fn clients_without_a_known_user_share_no_id() {
+    let key = |caller: Caller| RequestKey::new(&caller, vec![1; 16]);
+    let user = |connection| key(Caller::local(connection, 7, 7, None, None));
+    assert_eq!((user(1), user(1)), (user(2), self::key(7, 1)), "a user has the id on every connection");
+    assert_eq!(key(Caller::remote(1, "a".into())), key(Caller::remote(2, "a".into())));
+    let (one, other) = (key(Caller::unknown(1, None)), key(Caller::unknown(2, None)));
+    assert_eq!(one, key(Caller::unknown(1, Some(42))));
+    assert_ne!(one, other);
+
+    let (mut outcomes, now) = outcomes();
+    assert_eq!(outcomes.begin(&one, &[1; 32].into(), now, || 7), Ok(Begin::Run));
+    outcomes.finish(&one, brought(3), now);
+    assert_eq!(outcomes.begin(&other, &[1; 32].into(), now, || 8), Ok(Begin::Run), "not the other one's answer");
+    assert_eq!(outcomes.begin(&one, &[1; 32].into(), now, || 9), Ok(Begin::Replay(brought(3))));
+    let third = key(Caller::unknown(3, None));
+    assert!(outcomes.begin(&third, &[1; 32].into(), now, || 9).is_err(), "together they have one user's places");
 }
 
 fn brought(bytes: usize) -> Arc<Outcome> {
