@@ -73,7 +73,16 @@ impl Config {
         Self::load_checked(path, access_problem)
     }
 
-    /// Like [`Config::load`], for an explanation of its rules or an edit of the tokens file: it may be any user's.
+    /// Like [`Config::load`], for an edit of the tokens file that it names: it may be any user's, but only its owner may
+    /// have written it.
+    ///
+    /// # Errors
+    /// The same as of [`Config::load`].
+    pub fn load_as_administrator(path: Option<&Path>) -> Result<Self, ConfigError> {
+        Self::load_checked(path, mode_problem)
+    }
+
+    /// Like [`Config::load`], for an explanation of its rules: any user may have written it.
     ///
     /// # Errors
     /// The file cannot be read (a missing `path` included), or the first mistake in it.
@@ -173,20 +182,27 @@ type AccessCheck = fn(&Metadata) -> Option<&'static str>;
 #[cfg(unix)]
 fn access_problem(found: &Metadata) -> Option<&'static str> {
     use std::os::unix::fs::MetadataExt;
-    if !found.is_file() {
-        None
-    } else if ![0, own_user()].contains(&found.uid()) {
-        Some("belongs to another user, who could change its rules: change its owner with chown")
-    } else if found.mode() & 0o022 != 0 {
-        Some("can be written by others, who could change its rules: chmod go-w it")
-    } else {
-        None
+    if found.is_file() && ![0, own_user()].contains(&found.uid()) {
+        return Some("belongs to another user, who could change its rules: change its owner with chown");
     }
+    mode_problem(found)
+}
+
+#[cfg(unix)]
+fn mode_problem(found: &Metadata) -> Option<&'static str> {
+    use std::os::unix::fs::MetadataExt;
+    let is_loose = found.is_file() && found.mode() & 0o022 != 0;
+    is_loose.then_some("can be written by others, who could change its rules: chmod go-w it")
 }
 
 /// Other platforms have no mode: the user's folder must protect its files.
 #[cfg(not(unix))]
 fn access_problem(_: &Metadata) -> Option<&'static str> {
+    None
+}
+
+#[cfg(not(unix))]
+fn mode_problem(_: &Metadata) -> Option<&'static str> {
     None
 }
 

@@ -107,7 +107,11 @@ impl Flags {
     pub fn settings(&self) -> Result<Config, ConfigError> {
         let file = self.config.as_deref();
         // An administrator may ask about the broker of another user.
-        let mut config = if self.command.is_some() { Config::load_to_explain(file)? } else { Config::load(file)? };
+        let mut config = match &self.command {
+            None => Config::load(file)?,
+            Some(Command::Policy(_)) => Config::load_to_explain(file)?,
+            Some(Command::Token(_)) => Config::load_as_administrator(file)?,
+        };
         override_with(&mut config.listen.socket, &self.socket);
         config.listen.tcp = self.tcp.or(config.listen.tcp);
         override_with(&mut config.listen.tokens, &self.tokens);

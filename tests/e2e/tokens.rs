@@ -126,6 +126,35 @@ fn the_configuration_names_the_tokens_file() -> anyhow::Result<()> {
 }
 
 #[test]
+fn a_configuration_that_others_may_write_names_no_tokens_file() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (config, tokens) = (folder.path().join("c.toml"), folder.path().join("mine"));
+    fs::write(&config, format!("[listen]\ntokens = \"{}\"", tokens.display()))?;
+    let run = |arguments: &[&str]| {
+        let arguments = [&["token"], arguments, &["--config", config.to_str().unwrap()]].concat();
+        run(&mut cardbroker("nowhere", &arguments)?)
+    };
+    for mode in [0o620, 0o602] {
+        fs::set_permissions(&config, Permissions::from_mode(mode))?;
+        for arguments in [&["new", "a"][..], &["list"], &["remove", "a"]] {
+            let refused = run(arguments)?;
+            assert!(refused.code == Some(2) && refused.err.contains("can be written by others"), "{refused:?}");
+            assert!(refused.err.contains("chmod go-w") && refused.err.contains("--tokens FILE"), "{refused:?}");
+        }
+    }
+    assert!(!tokens.exists());
+    // A file that is named on the command line is trusted.
+    assert_eq!(run(&["new", "a", "--tokens", tokens.to_str().unwrap()])?.code, Some(0));
+    fs::set_permissions(&config, Permissions::from_mode(0o600))?;
+    if may_become_others()? {
+        // Root administers the broker of another user, by that user's configuration.
+        chown(&config, Some(4001), None)?;
+    }
+    assert_eq!(run(&["list"])?.out, "a\n");
+    Ok(())
+}
+
+#[test]
 fn an_unusable_token_file_is_reported_before_anything_is_sent() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("token");
