@@ -17,7 +17,7 @@ use cardbroker_server::{
         signals::Signals,
         telemetry::{self, TelemetryError},
     },
-    server::{self, Drain, LoadError, Server},
+    server::{self, Drain, Server},
 };
 use clap::Parser;
 use zeroizing_alloc::ZeroAlloc;
@@ -52,10 +52,10 @@ fn run(flags: &Flags) -> Result<Exit, Problem> {
         return print(Config::example());
     }
     if let Some(Command::Policy(PolicyCommand::Check(question))) = &flags.command {
-        let answer = explain(flags, question).map_err(|problem| (Exit::Config, problem.into()))?;
-        return print(&answer);
+        return explain(flags, question);
     }
-    let (config, tokens) = load(flags).map_err(|problem| (Exit::Config, problem.into()))?;
+    let config = flags.settings().map_err(unusable)?;
+    let tokens = server::load_tokens(&config, Tokens::read).map_err(unusable)?;
     if flags.check_config {
         return print(&config.to_string());
     }
@@ -76,7 +76,7 @@ fn run(flags: &Flags) -> Result<Exit, Problem> {
         let mut signals = Signals::listen().map_err(failure)?;
         let backend = server::backend(&config);
         let server = Server::start(config, tokens, bound, backend, epoch).await.map_err(failure)?;
-        server.run(async || signals.next().await, move || load(&reload)).await.map_err(failure)
+        server.run(async || signals.next().await, move || reload.settings()).await.map_err(failure)
     });
     // Card threads that hang in a driver are abandoned.
     runtime.shutdown_background();
@@ -86,18 +86,11 @@ fn run(flags: &Flags) -> Result<Exit, Problem> {
     })
 }
 
-/// Loads the configuration and the tokens, before the start and again on SIGHUP.
-fn load(flags: &Flags) -> Result<(Config, Tokens), LoadError> {
-    let config = flags.settings()?;
-    let tokens = server::load_tokens(&config)?;
-    Ok((config, tokens))
-}
-
 /// Answers a question about the rules. Of the tokens it needs the names only.
-fn explain(flags: &Flags, question: &Question) -> Result<String, LoadError> {
-    let mut config = flags.settings()?;
-    let tokens = server::load_tokens_to_explain(&config)?;
-    Ok(question.answer(&server::policy(&mut config, &tokens)))
+fn explain(flags: &Flags, question: &Question) -> Result<Exit, Problem> {
+    let mut config = flags.settings().map_err(unusable)?;
+    let tokens = server::load_tokens(&config, Tokens::read_to_explain).map_err(unusable)?;
+    print(&question.answer(&server::policy(&mut config, &tokens)))
 }
 
 fn print(text: &str) -> Result<Exit, Problem> {
@@ -107,4 +100,8 @@ fn print(text: &str) -> Result<Exit, Problem> {
 
 fn failure(problem: impl std::error::Error + 'static) -> Problem {
     (Exit::Failure, Box::new(problem))
+}
+
+fn unusable(problem: impl std::error::Error + 'static) -> Problem {
+    (Exit::Config, Box::new(problem))
 }

@@ -2,14 +2,14 @@
 
 mod reload;
 
-use std::{io, mem, process, sync::Arc, time::Duration};
+use std::{io, mem, path::Path, process, sync::Arc, time::Duration};
 
 use cardbroker_core::{apdu::SecretInstructions, policy::Policy};
 use cardbroker_proto::{DESCRIPTORS, v1::card_broker_service_server::CardBrokerServiceServer};
 use tokio::{
     runtime::{Builder, Runtime},
     sync::watch,
-    task::{JoinHandle, JoinSet},
+    task::JoinHandle,
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -126,20 +126,6 @@ pub fn backend(config: &Config) -> Arc<dyn Backend> {
     Arc::new(Traced::new(stack, SecretInstructions::new(more)))
 }
 
-/// Why configuration or tokens could not be loaded.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    /// The configuration file is unreadable or invalid.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// The tokens file is unreadable, unsafe or invalid.
-    #[error(transparent)]
-    Tokens(#[from] TokensError),
-    /// The loading task has panicked, which is a fault of the broker.
-    #[error("reading the configuration failed ({0}): restart the broker and report the fault")]
-    Panic(tokio::task::JoinError),
-}
-
 /// Builds the policy from the rules, which it takes out of the configuration, and from the tokens if there is a TCP
 /// port.
 pub fn policy(config: &mut Config, tokens: &Tokens) -> Policy {
@@ -147,26 +133,16 @@ pub fn policy(config: &mut Config, tokens: &Tokens) -> Policy {
     if config.listen.tcp.is_some() { policy.with_tokens(tokens.ids()) } else { policy }
 }
 
-/// Reads the tokens file of the configuration; returns no tokens without a TCP port.
+/// Reads the tokens file of the configuration by `read`, which is [`Tokens::read`] for the broker itself. Returns no
+/// tokens without a TCP port.
 ///
 /// # Errors
-/// The same as of [`Tokens::read`].
-pub fn load_tokens(config: &Config) -> Result<Tokens, TokensError> {
-    match config.listen.tcp {
-        Some(_) => Tokens::read(&config.listen.tokens),
-        None => Ok(Tokens::default()),
-    }
-}
-
-/// Like [`load_tokens`], for an explanation of the rules.
-///
-/// # Errors
-/// The same as of [`Tokens::read_to_explain`].
-pub fn load_tokens_to_explain(config: &Config) -> Result<Tokens, TokensError> {
-    match config.listen.tcp {
-        Some(_) => Tokens::read_to_explain(&config.listen.tokens),
-        None => Ok(Tokens::default()),
-    }
+/// The errors of `read`.
+pub fn load_tokens(
+    config: &Config,
+    read: impl FnOnce(&Path) -> Result<Tokens, TokensError>,
+) -> Result<Tokens, TokensError> {
+    config.listen.tcp.map_or_else(|| Ok(Tokens::default()), |_| read(&config.listen.tokens))
 }
 
 impl Server {
@@ -218,23 +194,17 @@ impl Server {
 
     /// Serves until a stop signal or the end of a vital task, then drains: accepts no new work, refuses the waiters,
     /// lets units and streams end, and releases the cards. A second stop ends the grace at once. On reload,
-    /// `load` reads the new configuration.
-    /// Returns how the drain ended.
+    /// `settings` reads the new configuration. Returns how the drain ended.
     ///
     /// # Errors
     /// [`ServerError`] if a vital task has ended by itself, after the drain.
     pub async fn run(
         mut self,
         mut signal: impl AsyncFnMut() -> Signal,
-        load: impl Fn() -> Result<(Config, Tokens), LoadError> + Clone + Send + 'static,
+        settings: impl Fn() -> Result<Config, ConfigError> + Clone + Send + 'static,
     ) -> Result<Drain, ServerError> {
-        // Looking up users may take time, so another thread does it.
-        let mut loading = JoinSet::new();
-        let mut reloads = Reloads::default();
+        let mut reloads = Reloads::new(settings, &self.config);
         let failure = loop {
-            if loading.is_empty() && reloads.begin() {
-                loading.spawn_blocking(load.clone());
-            }
             tokio::select! {
                 ended = &mut self.serving => break Some(match ended {
                     Ok(Err(error)) => error.into(),
@@ -245,11 +215,7 @@ impl Server {
                     Signal::Stop => break None,
                     Signal::Reload => reloads.on_signal(),
                 },
-                () = reloads.retry() => {}
-                Some(loaded) = loading.join_next() => {
-                    let loaded = loaded.unwrap_or_else(|panic| Err(LoadError::Panic(panic)));
-                    reloads.tokens_file = self.reload(loaded, &reloads);
-                }
+                read = reloads.next() => self.reload(read, &mut reloads),
             }
         };
         if let Some(failure) = &failure {

@@ -37,6 +37,36 @@ pub enum PrivateFileError {
     },
 }
 
+/// Opens a regular file of this user, or of root, that no other user can read or change.
+///
+/// # Errors
+/// [`PrivateFileError`] if the file cannot be used, whatever it contains.
+pub fn open(path: &Path) -> Result<File, PrivateFileError> {
+    open_checked(path, check_access).map(|(file, _)| file)
+}
+
+/// Like [`open`]; root also opens the files of other users, to explain their meaning.
+///
+/// # Errors
+/// The same as of [`open`].
+pub fn open_as_administrator(path: &Path) -> Result<File, PrivateFileError> {
+    open_checked(path, check_access_as_administrator).map(|(file, _)| file)
+}
+
+/// Reads the first [`MAX_PRIVATE_BYTES`] bytes of a file. Returns them, and whether they are the whole file. They wipe
+/// themselves.
+///
+/// # Errors
+/// The operating system's.
+pub fn read_beginning(file: &File) -> io::Result<(Zeroizing<Vec<u8>>, bool)> {
+    let size = file.metadata()?.len();
+    let (limit, is_whole) = (size.min(MAX_PRIVATE_BYTES), size <= MAX_PRIVATE_BYTES);
+    // Full capacity from the start: growing would leave copies behind that are not wiped.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(limit as usize + 1));
+    file.take(limit).read_to_end(&mut bytes)?;
+    Ok((bytes, is_whole))
+}
+
 /// Reads a regular file of this user, or of root, that no other user can read or change. The text wipes itself.
 ///
 /// # Errors
@@ -62,10 +92,7 @@ pub fn read_or_mounted(path: &Path) -> Result<Zeroizing<String>, PrivateFileErro
 /// # Errors
 /// [`PrivateFileError`] if the file cannot be used.
 pub fn read_as_administrator(path: &Path) -> Result<Zeroizing<String>, PrivateFileError> {
-    read_checked(path, |found| match check_access(found) {
-        Err(PrivateFileError::Foreign) if is_root() => check_mode(found),
-        checked => checked,
-    })
+    read_checked(path, check_access_as_administrator)
 }
 
 /// Like [`read_as_administrator`], to edit the file. Root follows no link: the file's owner could set it to any file.
@@ -83,12 +110,7 @@ fn read_checked(
     path: &Path,
     check: impl Fn(&Metadata) -> Result<(), PrivateFileError>,
 ) -> Result<Zeroizing<String>, PrivateFileError> {
-    let file = open(path)?;
-    let found = file.metadata()?;
-    if !found.is_file() {
-        return Err(PrivateFileError::NotRegular);
-    }
-    check(&found)?;
+    let (file, found) = open_checked(path, check)?;
     if found.len() > MAX_PRIVATE_BYTES {
         return Err(PrivateFileError::TooLong);
     }
@@ -96,6 +118,26 @@ fn read_checked(
     let mut text = Zeroizing::new(String::with_capacity(found.len() as usize + 1));
     file.take(found.len()).read_to_string(&mut text)?;
     Ok(text)
+}
+
+fn open_checked(
+    path: &Path,
+    check: impl Fn(&Metadata) -> Result<(), PrivateFileError>,
+) -> Result<(File, Metadata), PrivateFileError> {
+    let file = open_without_waiting(path)?;
+    let found = file.metadata()?;
+    if !found.is_file() {
+        return Err(PrivateFileError::NotRegular);
+    }
+    check(&found)?;
+    Ok((file, found))
+}
+
+fn check_access_as_administrator(found: &Metadata) -> Result<(), PrivateFileError> {
+    match check_access(found) {
+        Err(PrivateFileError::Foreign) if is_root() => check_mode(found),
+        checked => checked,
+    }
 }
 
 /// Takes a lock on a folder, without waiting; the result holds it until it is dropped. Processes that ask for the same
@@ -164,15 +206,20 @@ pub fn create_options() -> OpenOptions {
 }
 
 #[cfg(unix)]
-fn open(path: &Path) -> io::Result<File> {
+fn open_without_waiting(path: &Path) -> Result<File, PrivateFileError> {
     use std::os::unix::fs::OpenOptionsExt;
     // A pipe without a writer would block.
-    OpenOptions::new().read(true).custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32).open(path)
+    let file = OpenOptions::new().read(true).custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32).open(path);
+    file.map_err(|error| match rustix::io::Errno::from_io_error(&error) {
+        // A socket, or a device without a driver.
+        Some(rustix::io::Errno::NXIO) => PrivateFileError::NotRegular,
+        _ => error.into(),
+    })
 }
 
 #[cfg(not(unix))]
-fn open(path: &Path) -> io::Result<File> {
-    File::open(path)
+fn open_without_waiting(path: &Path) -> Result<File, PrivateFileError> {
+    Ok(File::open(path)?)
 }
 
 #[cfg(unix)]
@@ -254,9 +301,14 @@ mod tests {
     fn folders_pipes_and_too_long_files_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         assert!(matches!(read(folder.path()), Err(PrivateFileError::NotRegular)));
+        let socket = folder.path().join("socket");
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        assert!(matches!(read(&socket), Err(PrivateFileError::NotRegular)));
         let path = folder.path().join("long");
         create_options().write(true).create_new(true).open(&path).unwrap().set_len(MAX_PRIVATE_BYTES + 1).unwrap();
         assert!(matches!(read(&path), Err(PrivateFileError::TooLong)));
+        let (bytes, is_whole) = read_beginning(&open(&path).unwrap()).unwrap();
+        assert_eq!((bytes.len() as u64, is_whole), (MAX_PRIVATE_BYTES, false));
         assert!(read(&folder.path().join("missing")).unwrap_err().to_string().contains("No such file"));
     }
 }

@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use cardbroker_local::private_file;
+use cardbroker_local::private_file::{self, MAX_PRIVATE_BYTES};
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
@@ -61,6 +61,9 @@ pub enum TokenFileError {
     /// The file has more than [`MAX_TOKEN_LINES`] lines.
     #[error("more than {MAX_TOKEN_LINES} lines")]
     TooLong,
+    /// The file is longer than any tokens file may be.
+    #[error("longer than {MAX_PRIVATE_BYTES} bytes")]
+    TooLarge,
 }
 
 /// Whether a token may have this name: 1–64 lower-case letters, digits and hyphens.
@@ -79,15 +82,15 @@ pub fn token_hash(token: &[u8]) -> TokenHash {
 ///
 /// # Errors
 /// [`TokenFileError`] for an invalid line, a repeated name, or too many lines.
-pub fn token_entries(text: &str) -> Result<Vec<TokenEntry>, TokenFileError> {
-    if text.lines().count() > MAX_TOKEN_LINES {
+pub fn token_entries(text: &[u8]) -> Result<Vec<TokenEntry>, TokenFileError> {
+    if lines(text).count() > MAX_TOKEN_LINES {
         return Err(TokenFileError::TooLong);
     }
     let mut names = HashSet::new();
     let mut entries = Vec::new();
-    for (index, line) in text.lines().enumerate() {
+    for (index, line) in lines(text).enumerate() {
         let wrong = |problem| TokenFileError::Line { line: index + 1, problem };
-        if let Some(entry) = token_entry(line).map_err(wrong)? {
+        if let Some(entry) = line.and_then(token_entry).map_err(wrong)? {
             if !names.insert(entry.name.clone()) {
                 return Err(wrong("another token has this name already: names are allowed once"));
             }
@@ -98,8 +101,13 @@ pub fn token_entries(text: &str) -> Result<Vec<TokenEntry>, TokenFileError> {
 }
 
 /// Parses the valid lines of a tokens file and skips the others.
-pub fn readable_entries(text: &str) -> impl Iterator<Item = TokenEntry> {
-    text.lines().filter_map(|line| token_entry(line).ok().flatten())
+pub fn readable_entries(text: &[u8]) -> impl Iterator<Item = TokenEntry> {
+    lines(text).filter_map(|line| line.and_then(token_entry).ok().flatten())
+}
+
+/// The lines of a tokens file. A line that is not UTF-8 makes no other one unreadable.
+fn lines(text: &[u8]) -> impl Iterator<Item = Result<&str, &'static str>> {
+    text.split_inclusive(|byte| *byte == b'\n').map(|line| str::from_utf8(line).map_err(|_| "is not UTF-8"))
 }
 
 /// Parses a line of a tokens file. Returns `None` for an empty line or a comment.
@@ -183,7 +191,7 @@ mod tests {
         assert_eq!(entry.to_string(), format!("build-7 {HASH}"));
         assert_eq!(format!("{entry:?}"), "TokenEntry { name: \"build-7\", hash: [redacted] }");
         let text = format!("# tokens\n\n{entry}\nother {}\r\n", HASH.to_uppercase());
-        let read = token_entries(&text).unwrap();
+        let read = token_entries(text.as_bytes()).unwrap();
         assert_eq!((&read[0], &*read[1].name, read[1].hash), (&entry, "other", entry.hash));
         assert_eq!(read.len(), 2);
     }
@@ -202,11 +210,13 @@ mod tests {
             (format!("secret  {HASH}"), "line 2: a SHA-256 has 64"),
             (format!("first {HASH}"), "line 2: another token has this name"),
         ] {
-            let error = token_entries(&format!("first {HASH}\n{line}")).unwrap_err().to_string();
+            let error = token_entries(format!("first {HASH}\n{line}").as_bytes()).unwrap_err().to_string();
             assert!(error.starts_with(expected) && !error.to_lowercase().contains("secret"), "{line}: {error}");
         }
-        assert_eq!(token_entries(&"\n".repeat(1_000)), Ok(Vec::new()));
-        assert_eq!(token_entries(&"\n".repeat(1_001)), Err(TokenFileError::TooLong));
+        assert_eq!(token_entries(&b"\n".repeat(1_000)), Ok(Vec::new()));
+        assert_eq!(token_entries(&b"\n".repeat(1_001)), Err(TokenFileError::TooLong));
+        let error = token_entries(b"\n# \xFF\n").unwrap_err().to_string();
+        assert_eq!(error, "line 2: is not UTF-8");
     }
 
     #[test]

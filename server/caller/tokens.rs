@@ -1,6 +1,10 @@
 //! The tokens that authenticate callers on the TCP port, by their hashes.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+};
 
 use cardbroker_core::caller::TokenId;
 use cardbroker_local::private_file::{self, PrivateFileError};
@@ -15,13 +19,21 @@ pub struct Tokens(Vec<(TokenId, TokenHash)>);
 /// Why the tokens could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum TokensError {
-    /// The file is missing, unreadable or unsafe.
+    /// The file is missing or unsafe: it stays so until somebody changes that.
     #[error("listen.tokens: {} {source}{}", path.display(), advice(source))]
     File {
         /// The path of the tokens file.
         path: PathBuf,
         /// The problem of the file, and its remedy.
         source: PrivateFileError,
+    },
+    /// The system failed to open or read the file, for a reason that may pass: no free descriptors, a failing disk.
+    #[error("listen.tokens: {} cannot be read now: {source}", path.display())]
+    Passing {
+        /// The path of the tokens file.
+        path: PathBuf,
+        /// The error of the operating system.
+        source: io::Error,
     },
     /// The file contains an invalid entry.
     #[error("listen.tokens: {}: {source}", path.display())]
@@ -37,7 +49,7 @@ pub enum TokensError {
 
 fn advice(source: &PrivateFileError) -> &'static str {
     match source {
-        PrivateFileError::Io(error) if error.kind() == std::io::ErrorKind::NotFound => {
+        PrivateFileError::Io(error) if error.kind() == io::ErrorKind::NotFound => {
             ": make the first token with \"cardbroker token new NAME\""
         }
         _ => "",
@@ -50,8 +62,7 @@ impl Tokens {
     /// # Errors
     /// [`TokensError`] if the file is unreadable, unsafe or invalid.
     pub fn read(path: &Path) -> Result<Self, TokensError> {
-        let text = private_file::read(path).map_err(|source| TokensError::File { path: path.into(), source })?;
-        Self::parse(path, &text)
+        Self::read_opened(path, private_file::open(path))
     }
 
     /// Like [`Tokens::read`], for an explanation of their permissions: root also reads another user's file.
@@ -59,15 +70,30 @@ impl Tokens {
     /// # Errors
     /// The same as of [`Tokens::read`].
     pub fn read_to_explain(path: &Path) -> Result<Self, TokensError> {
-        let text = private_file::read_as_administrator(path);
-        Self::parse(path, &text.map_err(|source| TokensError::File { path: path.into(), source })?)
+        Self::read_opened(path, private_file::open_as_administrator(path))
     }
 
-    fn parse(path: &Path, text: &str) -> Result<Self, TokensError> {
+    fn read_opened(path: &Path, opened: Result<File, PrivateFileError>) -> Result<Self, TokensError> {
+        let passing = |source| TokensError::Passing { path: path.into(), source };
+        let file = opened.map_err(|problem| match problem {
+            PrivateFileError::Io(source) if !is_lasting(source.kind()) => passing(source),
+            source => TokensError::File { path: path.into(), source },
+        })?;
+        let (text, is_whole) = private_file::read_beginning(&file).map_err(passing)?;
+        Self::parse(path, &text, is_whole)
+    }
+
+    /// Parses the text of a tokens file, or its beginning.
+    fn parse(path: &Path, text: &[u8], is_whole: bool) -> Result<Self, TokensError> {
         let invalid = |source| {
-            let readable = readable_entries(text).collect();
+            // The last line of a beginning may be cut off.
+            let end = if is_whole { text.len() } else { text.iter().rposition(|byte| *byte == b'\n').unwrap_or(0) };
+            let readable = readable_entries(&text[..end]).collect();
             TokensError::Invalid { path: path.into(), source, readable }
         };
+        if !is_whole {
+            return Err(invalid(TokenFileError::TooLarge));
+        }
         Ok(token_entries(text).map_err(invalid)?.into_iter().collect())
     }
 
@@ -93,6 +119,11 @@ impl Tokens {
         let (id, _) = self.0.get(usize::try_from(place).ok()?)?;
         bool::from(found).then(|| id.clone())
     }
+}
+
+/// Whether a file that was not opened for this reason is missing or forbidden, and stays so.
+fn is_lasting(kind: io::ErrorKind) -> bool {
+    matches!(kind, io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::PermissionDenied)
 }
 
 impl FromIterator<TokenEntry> for Tokens {
@@ -125,9 +156,41 @@ mod tests {
         let entry = |name: &str, token: &[u8]| TokenEntry { name: name.into(), hash: token_hash(token) };
         let before: Tokens = ["a", "b", "c"].map(|name| entry(name, name.as_bytes())).into_iter().collect();
         let text = format!("{}\nmalformed\n{}\n{}\n", entry("a", b"a"), entry("b", b"new"), entry("d", b"d"));
-        let Err(TokensError::Invalid { readable, .. }) = Tokens::parse(Path::new("t"), &text) else { panic!() };
+        let Err(TokensError::Invalid { readable, .. }) = Tokens::parse(Path::new("t"), text.as_bytes(), true) else {
+            panic!()
+        };
         let names = |tokens: Tokens| tokens.ids().map(|id| id.name.to_string()).collect::<Vec<_>>();
         assert_eq!(names(before.retained(&readable)), ["a"], "b has another hash, c has no line, d is not in force");
+    }
+
+    #[test]
+    fn a_file_that_is_no_text_or_too_large_still_tells_its_readable_tokens() {
+        let line = |name: &str| TokenEntry { name: name.into(), hash: token_hash(b"x") }.to_string();
+        let readable = |text: &[u8], is_whole| match Tokens::parse(Path::new("t"), text, is_whole) {
+            Err(TokensError::Invalid { readable, source, .. }) => {
+                (readable.ids().map(|id| id.name.to_string()).collect::<Vec<_>>().join(" "), source.to_string())
+            }
+            other => panic!("{other:?}"),
+        };
+        let (a, b) = (line("a"), line("b"));
+        let latin1 = [a.as_bytes(), b"\n\xFC\n", b.as_bytes()].concat();
+        assert_eq!(readable(&latin1, true), ("a b".into(), "line 2: is not UTF-8".into()));
+        let beginning = format!("{a}\n{b}");
+        assert_eq!(readable(beginning.as_bytes(), false), ("a".into(), "longer than 1048576 bytes".into()));
+    }
+
+    #[test]
+    fn only_a_missing_or_unsafe_file_counts_as_unusable() {
+        let opened = |kind: io::ErrorKind| Tokens::read_opened(Path::new("t"), Err(PrivateFileError::Io(kind.into())));
+        for kind in [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory, io::ErrorKind::PermissionDenied] {
+            assert!(matches!(opened(kind), Err(TokensError::File { .. })), "{kind}");
+        }
+        for kind in [io::ErrorKind::Interrupted, io::ErrorKind::OutOfMemory, io::ErrorKind::Other] {
+            assert!(matches!(opened(kind), Err(TokensError::Passing { .. })), "{kind}");
+        }
+        for problem in [PrivateFileError::NotRegular, PrivateFileError::Foreign, PrivateFileError::Loose { mode: 0 }] {
+            assert!(matches!(Tokens::read_opened(Path::new("t"), Err(problem)), Err(TokensError::File { .. })));
+        }
     }
 
     #[test]

@@ -237,7 +237,7 @@ fn name(text: &str) -> Result<String, &'static str> {
 }
 
 fn entries(tokens: &Path, text: &str) -> Result<Vec<TokenEntry>, Failure> {
-    token_entries(text).map_err(|error| Failure::Usage(format!("{}: {error}", tokens.display())))
+    token_entries(text.as_bytes()).map_err(|error| Failure::Usage(format!("{}: {error}", tokens.display())))
 }
 
 fn random_token() -> Result<Zeroizing<String>, Failure> {

@@ -1,147 +1,174 @@
 //! A reload: the rules and tokens in force after configuration and tokens file were read again.
 
-use std::{future::pending, mem, time::Duration};
+mod plan;
+
+use std::{future::pending, mem, path::PathBuf, time::Instant};
 
 use cardbroker_core::policy::Policy;
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    task::{JoinError, JoinSet},
+    time::sleep_until,
+};
 use tracing::{error, warn};
 
-use super::{LoadError, Server, policy};
+use self::plan::{Cause, Plan, TokensAction, TokensRead};
+use super::Server;
 use crate::{
     caller::tokens::{Tokens, TokensError},
-    config::Config,
-    policy::audit,
+    config::{Config, ConfigError},
+    policy::{accounts::own_user, audit},
 };
 
-/// The time until an unusable tokens file is read again: it may be about to be replaced.
-const SECOND_LOOK: Duration = Duration::from_secs(1);
-
-/// The time between further readings, while no token is valid.
-const LATER_LOOKS: Duration = Duration::from_secs(5);
-
-/// When configuration and tokens are read again, and what earlier readings have shown.
-#[derive(Debug, Default)]
-pub(super) struct Reloads {
-    /// The state of the tokens file after the last reading.
-    pub(super) tokens_file: TokensFile,
-    /// Whether a reading is due by a signal that came after the last one began.
-    signal: bool,
-    /// Whether the reading that has begun is due to a signal.
-    by_signal: bool,
-    /// When a reading is due without a signal.
-    retry_at: Option<Instant>,
+/// Reads configuration and tokens file again, one reading at a time, in a thread of its own: looking up users may take
+/// time.
+pub(super) struct Reloads<F> {
+    /// Reads the configuration.
+    settings: F,
+    plan: Plan,
+    /// The reading under way, at most one.
+    reading: JoinSet<Reading>,
+    /// The tokens file that counts, as the last readable configuration names it; `None` without a TCP port.
+    tokens_file: Option<PathBuf>,
 }
 
-/// The state of the tokens file. A file that is missing, or has another owner or mode, is unusable.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) enum TokensFile {
-    #[default]
-    Usable,
-    /// It was unusable once, and may be about to be replaced.
-    Doubtful,
-    /// It was unusable twice: no token is valid.
-    Unusable,
+/// The results of a reading. Neither depends on the other, except that a readable configuration names the tokens file.
+pub(super) struct Reading {
+    /// `None` if only the tokens were read.
+    config: Option<Result<Config, ConfigError>>,
+    tokens: Result<Tokens, TokensError>,
 }
 
-impl Reloads {
+impl<F: Fn() -> Result<Config, ConfigError> + Clone + Send + 'static> Reloads<F> {
+    /// Prepares readings by `settings` for a server that has started with `config`.
+    pub(super) fn new(settings: F, config: &Config) -> Self {
+        let tokens_file = config.listen.tcp.map(|_| config.listen.tokens.clone());
+        Self { settings, plan: Plan::default(), reading: JoinSet::new(), tokens_file }
+    }
+
     /// Records that a signal asks for a reading.
     pub(super) fn on_signal(&mut self) {
-        self.signal = true;
+        self.plan.on_signal();
     }
 
-    /// Whether a reading is due; it then counts as begun.
-    pub(super) fn begin(&mut self) -> bool {
-        let pause = match self.tokens_file {
-            TokensFile::Usable => None,
-            TokensFile::Doubtful => Some(SECOND_LOOK),
-            TokensFile::Unusable => Some(LATER_LOOKS),
-        };
-        let retry_at = pause.map(|pause| *self.retry_at.get_or_insert_with(|| Instant::now() + pause));
-        let is_due = self.signal || retry_at.is_some_and(|due| due <= Instant::now());
-        self.retry_at = retry_at.filter(|_| !is_due);
-        if is_due {
-            self.by_signal = mem::take(&mut self.signal);
+    /// Waits for the end of a reading, which begins when one is due. Cancel-safe.
+    pub(super) async fn next(&mut self) -> Result<Reading, JoinError> {
+        loop {
+            if let Some(cause) = self.plan.begin(now()) {
+                let (settings, tokens_file) = (self.settings.clone(), self.tokens_file.clone());
+                self.reading.spawn_blocking(move || read(cause, settings, tokens_file));
+            }
+            let due = self.plan.due();
+            tokio::select! {
+                Some(read) = self.reading.join_next() => return read,
+                () = async {
+                    match due {
+                        Some(due) => sleep_until(due.into()).await,
+                        None => pending().await,
+                    }
+                } => {}
+            }
         }
-        is_due
     }
+}
 
-    /// Waits until a reading is due without a signal.
-    pub(super) async fn retry(&self) {
-        match self.retry_at {
-            Some(due) => sleep_until(due).await,
-            None => pending().await,
-        }
-    }
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+fn read(cause: Cause, settings: impl Fn() -> Result<Config, ConfigError>, tokens_file: Option<PathBuf>) -> Reading {
+    let config = (cause == Cause::Signal).then(settings);
+    let path = match &config {
+        // Whether there is a port is decided at the start.
+        Some(Ok(config)) => tokens_file.map(|_| config.listen.tokens.clone()),
+        _ => tokens_file,
+    };
+    let tokens = path.as_deref().map_or_else(|| Ok(Tokens::default()), Tokens::read);
+    Reading { config, tokens }
 }
 
 impl Server {
-    /// Puts new rules and tokens in force. A mistake leaves both unchanged, but a token that the tokens file does not
-    /// name any more is revoked in any case. Returns the new state of the tokens file.
-    pub(super) fn reload(&self, loaded: Result<(Config, Tokens), LoadError>, reloads: &Reloads) -> TokensFile {
-        match (loaded, reloads.tokens_file) {
-            (Ok((mut config, tokens)), _) => {
-                let rules = config.rules.len();
-                let policy = policy(&mut config, &tokens);
-                if config != self.config {
-                    warn!("some changed settings take effect at the next start; the new rules are in force");
-                }
-                self.tokens.send_replace(tokens);
-                self.broker.set_policy(policy);
-                audit::reloaded(rules);
-                TokensFile::Usable
+    /// Puts new rules and new tokens in force, each if it can be read. A mistake in one keeps that one unchanged, but a
+    /// token that the tokens file does not name any more is revoked in any case.
+    pub(super) fn reload<F>(&self, read: Result<Reading, JoinError>, reloads: &mut Reloads<F>) {
+        let Reading { config, tokens } = match read {
+            Ok(read) => read,
+            Err(panic) => {
+                error!("reading the configuration failed ({panic}): restart the broker and report the fault");
+                reloads.plan.on_read(TokensRead::Failed, now());
+                return;
             }
-            (Err(LoadError::Tokens(TokensError::File { .. })), TokensFile::Usable) => TokensFile::Doubtful,
-            (Err(LoadError::Tokens(problem @ TokensError::File { .. })), TokensFile::Doubtful) => {
-                self.restrict(Tokens::default());
+        };
+        if let (Some(Ok(config)), Some(path)) = (&config, &mut reloads.tokens_file) {
+            path.clone_from(&config.listen.tokens);
+        }
+        let found = match &tokens {
+            Ok(_) => TokensRead::Good,
+            Err(TokensError::Invalid { .. }) => TokensRead::Malformed,
+            Err(TokensError::File { .. }) => TokensRead::Unusable,
+            Err(TokensError::Passing { .. }) => TokensRead::Failed,
+        };
+        self.reload_tokens(reloads.plan.on_read(found, now()), tokens);
+        if let Some(config) = config {
+            self.reload_rules(config);
+        }
+    }
+
+    fn reload_tokens(&self, action: TokensAction, tokens: Result<Tokens, TokensError>) {
+        match (action, tokens) {
+            (TokensAction::Accept { again }, Ok(tokens)) => {
+                self.set_tokens(tokens);
+                if again {
+                    audit::tokens_usable();
+                }
+            }
+            (TokensAction::Restrict, Err(problem)) => {
+                if let TokensError::Invalid { readable, .. } = &problem {
+                    let retained = self.tokens.borrow().retained(readable);
+                    self.set_tokens(retained);
+                }
+                audit::tokens_refused(&problem);
+            }
+            (TokensAction::RevokeAll, Err(problem)) => {
+                self.set_tokens(Tokens::default());
                 error!(
                     "no token is valid, and sessions of their holders end, until the tokens file is usable: {problem}"
                 );
                 audit::tokens_unusable(&problem);
-                TokensFile::Unusable
             }
-            (Err(problem), before) => {
-                if let LoadError::Tokens(TokensError::Invalid { readable, .. }) = &problem {
-                    let retained = self.tokens.borrow().retained(readable);
-                    self.restrict(retained);
-                }
-                if reloads.by_signal || before == TokensFile::Doubtful {
-                    audit::reload_refused(&problem);
-                }
-                if before == TokensFile::Unusable { before } else { TokensFile::Usable }
+            (TokensAction::Warn, Err(problem)) => {
+                warn!("all tokens stay as they are, and their file is read again soon: {problem}");
             }
+            _ => {}
         }
     }
 
-    /// Revokes all other tokens. The rules stay.
-    fn restrict(&self, tokens: Tokens) {
-        let policy = Policy::clone(&self.broker.policy().borrow()).with_tokens(tokens.ids());
+    fn reload_rules(&self, config: Result<Config, ConfigError>) {
+        match config {
+            Ok(mut config) => {
+                let rules = mem::take(&mut config.rules);
+                if config != self.config {
+                    warn!("some changed settings take effect at the next start; the new rules are in force");
+                }
+                let count = rules.len();
+                self.broker.set_policy(self.with_valid_tokens(Policy::new(rules, own_user())));
+                audit::reloaded(count);
+            }
+            Err(problem) => audit::reload_refused(&problem),
+        }
+    }
+
+    /// Puts these tokens in force. The rules stay.
+    fn set_tokens(&self, tokens: Tokens) {
         self.tokens.send_replace(tokens);
-        self.broker.set_policy(policy);
+        let rules = Policy::clone(&self.broker.policy().borrow());
+        self.broker.set_policy(self.with_valid_tokens(rules));
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn an_unusable_file_is_read_again_after_one_and_five_seconds() {
-        let mut reloads = Reloads::default();
-        assert!(!reloads.begin());
-        reloads.on_signal();
-        assert!(reloads.begin() && reloads.by_signal && !reloads.begin());
-        let start = Instant::now();
-        let mut seen = Vec::new();
-        for state in [TokensFile::Doubtful, TokensFile::Unusable, TokensFile::Unusable] {
-            reloads.tokens_file = state;
-            while !reloads.begin() {
-                reloads.retry().await;
-            }
-            assert!(!reloads.by_signal);
-            seen.push(start.elapsed().as_secs());
+    /// The policy for the tokens in force. Without a TCP port there are none.
+    fn with_valid_tokens(&self, policy: Policy) -> Policy {
+        match self.config.listen.tcp {
+            Some(_) => policy.with_tokens(self.tokens.borrow().ids()),
+            None => policy,
         }
-        assert_eq!(seen, [1, 6, 11]);
-        reloads.tokens_file = TokensFile::Usable;
-        assert!(!reloads.begin() && reloads.retry_at.is_none());
     }
 }

@@ -59,8 +59,7 @@ async fn start(backend: Arc<dyn Backend>) -> (Server, tempfile::TempDir) {
 
 /// How the server ends without a signal.
 async fn end(server: Server) -> Result<Drain, ServerError> {
-    let load = || Ok((Config::default(), Tokens::default()));
-    timeout(LONG, server.run(async || pending().await, load)).await.expect("the server ends")
+    timeout(LONG, server.run(async || pending().await, || Ok(Config::default()))).await.expect("the server ends")
 }
 
 #[tokio::test]

@@ -1,16 +1,25 @@
 //! New rules and tokens: their effect on sessions, waiting requests, outcomes and watches.
 
-use std::{fs, os::unix::fs::PermissionsExt};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    time::{Duration, Instant},
+};
 
 use cardbroker_client::{
     CardReset, Client, ConnectOptions, Delivery, Disposition, ErrorReason, ReaderState, RevocationCause, hex,
 };
-use cardbroker_tests::harness::broker::Setup;
+use cardbroker_tests::harness::broker::{Broker, Setup};
+use rustix::process::{Resource, Rlimit, getrlimit, prlimit};
+use tokio::time::{sleep, timeout};
 
 use crate::{
     policy::{HIDE, NO_SESSIONS, OPEN, audit, broker, reload, session},
-    world::{COUNT, VERIFY, arrived, tell, unit, wait_for, wait_until},
+    world::{COUNT, LONG, VERIFY, arrived, tell, unit, wait_for, wait_until},
 };
+
+/// The rules of a broker for two tokens.
+const TOKENS: &str = "rule = [{ name = 'tokens', principals = ['token:one', 'token:two'], allow = ['all'] }]";
 
 #[test]
 fn new_rules_end_a_session_and_the_next_caller_runs() -> anyhow::Result<()> {
@@ -152,11 +161,7 @@ fn a_removed_token_is_refused_and_its_session_ends() -> anyhow::Result<()> {
 #[test]
 fn a_tokens_file_that_is_lost_revokes_all_tokens_until_it_is_back() -> anyhow::Result<()> {
     tell(async {
-        let rules = "rule = [{ name = 'tokens', principals = ['token:one', 'token:two'], allow = ['all'] }]";
-        let setup = Setup::simulated(2)?.tcp(&["one", "two"])?.configuration(rules).log_level("info");
-        let broker = setup.flag("--log-format=json").start()?;
-        wait_for(&broker, OPEN, ReaderState::Ready).await?;
-        let (one, two) = (broker.tcp_client("one").await?, broker.tcp_client("two").await?);
+        let (rules, (broker, [one, two])) = (TOKENS, two_tokens().await?);
         let tokens = broker.folder().join("tokens");
         let away = broker.folder().join("away");
 
@@ -182,20 +187,138 @@ fn a_tokens_file_that_is_lost_revokes_all_tokens_until_it_is_back() -> anyhow::R
 
         // It is found again without a signal.
         fs::set_permissions(&tokens, fs::Permissions::from_mode(0o600))?;
-        let back = async {
-            while one.readers().await.is_err() {
-                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-            }
-        };
-        tokio::time::timeout(crate::world::LONG, back).await?;
+        until_valid(&one, true).await?;
 
         // A malformed line: nothing new is in force, and a token without a line is not valid any more.
         let text = fs::read_to_string(&tokens)?;
         let of_two: String = text.split_inclusive('\n').filter(|line| line.starts_with("two ")).collect();
         fs::write(&tokens, format!("malformed\n{of_two}"))?;
-        reload(&broker, rules, "policy_reload_refused").await?;
+        reload(&broker, rules, "tokens_refused").await?;
         assert_eq!(one.readers().await.unwrap_err().reason(), Some(ErrorReason::Unauthenticated));
         assert_eq!(two.readers().await?.len(), 2);
+        Ok(())
+    })
+}
+
+/// A broker with a TCP port, whose tokens `one` and `two` may do everything, and a client of each.
+async fn two_tokens() -> anyhow::Result<(Broker, [Client; 2])> {
+    let setup = Setup::simulated(2)?.tcp(&["one", "two"])?.configuration(TOKENS).log_level("info");
+    let broker = setup.flag("--log-format=json").start()?;
+    wait_for(&broker, OPEN, ReaderState::Ready).await?;
+    let clients = [broker.tcp_client("one").await?, broker.tcp_client("two").await?];
+    Ok((broker, clients))
+}
+
+/// Whether the client's token is valid.
+async fn is_valid(client: &Client) -> anyhow::Result<bool> {
+    match client.readers().await {
+        Ok(_) => Ok(true),
+        Err(error) if error.reason() == Some(ErrorReason::Unauthenticated) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn until_valid(client: &Client, expected: bool) -> anyhow::Result<()> {
+    let valid = async {
+        while is_valid(client).await? != expected {
+            sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    };
+    timeout(LONG, valid).await?
+}
+
+/// The text of the broker's tokens file without the lines of `name`.
+fn without(broker: &Broker, name: &str) -> anyhow::Result<String> {
+    let text = fs::read_to_string(broker.folder().join("tokens"))?;
+    Ok(text.split_inclusive('\n').filter(|line| !line.starts_with(name)).collect())
+}
+
+#[test]
+fn a_broken_configuration_keeps_no_removed_token_valid() -> anyhow::Result<()> {
+    tell(async {
+        let (broker, [one, two]) = two_tokens().await?;
+        fs::write(broker.folder().join("tokens"), without(&broker, "one ")?)?;
+        reload(&broker, "rule = [", "policy_reload_refused").await?;
+        assert_eq!((is_valid(&one).await?, is_valid(&two).await?), (false, true));
+        assert_eq!(two.readers().await?.len(), 2, "the old rules are in force");
+        Ok(())
+    })
+}
+
+#[test]
+fn broken_tokens_keep_no_new_rules_from_loading() -> anyhow::Result<()> {
+    tell(async {
+        let (broker, [one, two]) = two_tokens().await?;
+        let tokens = broker.folder().join("tokens");
+        let only_two = "rule = [{ name = 'tokens', principals = ['token:two'], allow = ['all'] }]";
+        // Not UTF-8: malformed, judged line by line.
+        let malformed = [b"\xFF\n".as_slice(), fs::read(&tokens)?.as_slice()].concat();
+        fs::write(&tokens, malformed)?;
+        reload(&broker, only_two, "tokens_refused").await?;
+        assert_eq!((one.readers().await?.len(), two.readers().await?.len()), (0, 2), "the new rules are in force");
+        let refused = audit(&broker, "tokens_refused");
+        assert!(
+            refused[0]["problem"].as_str().is_some_and(|text| text.contains("line 1: is not UTF-8")),
+            "{refused:?}"
+        );
+
+        // While no token is valid, too.
+        fs::remove_file(&tokens)?;
+        reload(&broker, only_two, "tokens_unusable").await?;
+        reload(&broker, HIDE, "policy_reloaded").await?;
+        assert_eq!(broker.client().await?.readers().await?.len(), 1, "the new rules are in force");
+        assert!(!is_valid(&two).await?);
+        Ok(())
+    })
+}
+
+#[test]
+fn no_signal_and_no_mistake_delays_the_second_look_at_the_tokens() -> anyhow::Result<()> {
+    tell(async {
+        let (broker, [one, _]) = two_tokens().await?;
+        let tokens = broker.folder().join("tokens");
+        fs::rename(&tokens, broker.folder().join("away"))?;
+        let lost = Instant::now();
+        broker.signal(rustix::process::Signal::HUP)?;
+        // Each of these is read within the pause, or is itself the second look if this machine is slow.
+        for _ in 0..2 {
+            reload(&broker, "rule = [", "policy_reload_refused").await?;
+            let (valid, looked) = (is_valid(&one).await?, lost.elapsed());
+            assert!(valid || looked >= Duration::from_secs(1), "no second look before 1 s: {looked:?}");
+        }
+        until_valid(&one, false).await?;
+        assert!(lost.elapsed() >= Duration::from_secs(1), "{:?}", lost.elapsed());
+        assert_eq!(audit(&broker, "tokens_unusable").len(), 1);
+        fs::write(broker.folder().join("cardbrokerd.toml"), HIDE)?;
+        let reloaded = audit(&broker, "policy_reloaded").len();
+        fs::rename(broker.folder().join("away"), &tokens)?;
+        until_valid(&one, true).await?;
+        assert_eq!(audit(&broker, "tokens_usable").len(), 1);
+        assert_eq!(audit(&broker, "policy_reloaded").len(), reloaded, "without a signal only the tokens are read");
+        Ok(())
+    })
+}
+
+#[test]
+fn without_free_descriptors_the_tokens_stay_until_they_can_be_read() -> anyhow::Result<()> {
+    tell(async {
+        let (broker, [one, two]) = two_tokens().await?;
+        assert!(is_valid(&one).await? && is_valid(&two).await?);
+        fs::write(broker.folder().join("tokens"), without(&broker, "one ")?)?;
+        let before = getrlimit(Resource::Nofile);
+        let used = fs::read_dir(format!("/proc/{}/fd", broker.pid()?.as_raw_nonzero()))?.count();
+        prlimit(Some(broker.pid()?), Resource::Nofile, Rlimit { current: Some(used as u64 - 1), ..before.clone() })?;
+        reload(&broker, TOKENS, "policy_reload_refused").await?;
+        let warning = "all tokens stay as they are, and their file is read again soon";
+        while !broker.log().contains(warning) {
+            sleep(Duration::from_millis(20)).await;
+        }
+        assert!(is_valid(&one).await? && is_valid(&two).await?, "{}", broker.log());
+        prlimit(Some(broker.pid()?), Resource::Nofile, before)?;
+        until_valid(&one, false).await?;
+        assert!(is_valid(&two).await?);
+        assert_eq!(audit(&broker, "tokens_unusable").len(), 0);
         Ok(())
     })
 }

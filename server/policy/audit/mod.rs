@@ -64,6 +64,16 @@ pub fn reload_refused(problem: &dyn std::error::Error) {
     warn!(target: TARGET, event = "policy_reload_refused", problem = %problem);
 }
 
+/// Records that a malformed tokens file was refused, and that only tokens of its readable lines stay valid.
+pub fn tokens_refused(problem: &dyn std::error::Error) {
+    warn!(target: TARGET, event = "tokens_refused", problem = %problem);
+}
+
+/// Records that tokens are valid again, because their file can be used.
+pub fn tokens_usable() {
+    info!(target: TARGET, event = "tokens_usable");
+}
+
 /// Records that the tokens file cannot be used, and no token is valid.
 pub fn tokens_unusable(problem: &dyn std::error::Error) {
     error!(target: TARGET, event = "tokens_unusable", problem = %problem);

@@ -8,6 +8,7 @@ use std::{
 };
 
 use cardbroker_server::{
+    caller::tokens::Tokens,
     listen::Bound,
     process::{flags::Flags, signals::Signal},
     reader::spans::UNIT,
@@ -50,10 +51,10 @@ async fn serve(Arguments { socket, config, .. }: Arguments) -> anyhow::Result<()
     let of_units = filter_fn(|metadata| metadata.is_span() && metadata.target() == UNIT);
     tracing::subscriber::set_global_default(Registry::default().with(of_units).with(Stamps))?;
     let config = Flags { socket: Some(socket), config: Some(config), ..Flags::default() }.settings()?;
-    let tokens = server::load_tokens(&config)?;
+    let tokens = server::load_tokens(&config, Tokens::read)?;
     let bound = Bound::bind(&config.listen)?;
     let backend = server::backend(&config);
-    let server = Server::start(config.clone(), tokens.clone(), bound, backend, server::announce(&config)?).await?;
+    let server = Server::start(config.clone(), tokens, bound, backend, server::announce(&config)?).await?;
     super::tell("ready")?;
     let mut input_ends = Some(spawn_blocking(super::order));
     let signal = async || {
@@ -63,7 +64,7 @@ async fn serve(Arguments { socket, config, .. }: Arguments) -> anyhow::Result<()
         }
         Signal::Stop
     };
-    server.run(signal, move || Ok((config.clone(), tokens.clone()))).await?;
+    server.run(signal, move || Ok(config.clone())).await?;
     super::tell(&shares(&units()))?;
     Ok(())
 }
