@@ -80,7 +80,7 @@ fn ends(log: &str) -> anyhow::Result<Vec<String>> {
 }
 
 /// Waits until the log has so many lines with `text`: a client that goes away is noticed a moment later.
-async fn lines(broker: &Broker, text: &str, count: usize) -> anyhow::Result<()> {
+pub(crate) async fn lines(broker: &Broker, text: &str, count: usize) -> anyhow::Result<()> {
     let has_them = async {
         while broker.log().matches(text).count() < count {
             sleep(Duration::from_millis(10)).await;

@@ -24,8 +24,9 @@ use tokio_rustls::rustls::{
 };
 
 use crate::{
+    log::lines,
     tcp::{READER, token},
-    world::{INCREMENT, LONG, LONGEST, tell, wait_for},
+    world::{INCREMENT, LONGEST, tell, wait_for},
 };
 
 const RULES: &str = "rule = [{ name = 'tests', principals = ['anyone'], allow = ['all'] }]";
@@ -140,16 +141,6 @@ fn localhost_means_127_0_0_1_and_no_other_address() -> anyhow::Result<()> {
     })
 }
 
-/// Waits until the broker has logged as many starts; each takes another port.
-async fn has_started(broker: &Broker, starts: usize) -> anyhow::Result<()> {
-    let serves = async {
-        while broker.log().matches("serving ").count() < starts {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    Ok(tokio::time::timeout(LONG, serves).await?)
-}
-
 #[test]
 fn a_new_certificate_is_refused_until_the_token_file_is_new() -> anyhow::Result<()> {
     tell(async {
@@ -157,14 +148,14 @@ fn a_new_certificate_is_refused_until_the_token_file_is_new() -> anyhow::Result<
         let first = fs::read(broker.certificate_file())?;
         broker.stop()?;
         broker.start_again()?;
-        has_started(&broker, 2).await?;
+        lines(&broker, "serving ", 2).await?;
         assert_eq!(fs::read(broker.certificate_file())?, first, "it is kept over restarts");
 
         broker.stop()?;
         fs::remove_file(broker.certificate_file())?;
         let tokens = broker.folder().join("tokens").display().to_string();
         broker.start_again()?;
-        has_started(&broker, 3).await?;
+        lines(&broker, "serving ", 3).await?;
         let endpoint = broker.tcp_endpoint()?;
         is_refused(&ask(&broker, &endpoint, &["readers"])?, &endpoint);
         let made = run(&mut cardbroker("", &["token", "new", "again", "--tokens", &tokens])?)?;
