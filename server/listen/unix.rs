@@ -17,7 +17,7 @@ use cardbroker_local::socket::default_socket;
 use rustix::{
     fs::{FlockOperation, OFlags, flock},
     io::Errno,
-    process::geteuid,
+    process::{getegid, geteuid},
 };
 use socket2::{Domain, SockAddr, Socket, Type};
 
@@ -42,8 +42,8 @@ impl BoundSocket {
     /// Takes the socket of `config`, with its mode and group in force before the first client can connect. Replaces a
     /// dead socket of an earlier run.
     ///
-    /// Creates a missing folder (the last component only), with mode 0700, or with mode 0750 for `socket_group`. The
-    /// default folder gets the same mode and group if it exists. No other folder is changed: it must belong to the
+    /// Creates a missing folder (the last component only), with a mode that lets everybody enter who may connect.
+    /// The default folder gets the same mode and group if it exists. No other folder is changed: it must belong to the
     /// broker's user, and no other user may write to it.
     ///
     /// # Errors
@@ -139,8 +139,10 @@ fn prepare_folder(config: &ListenConfig, folder: &Path) -> Result<(), BindError>
         return Err(BindError::Unfit { socket: socket.clone(), problem });
     }
     if managed {
-        let mode = if gid.is_some() { 0o750 } else { 0o700 };
-        give(folder, gid, mode).map_err(io_error(socket, "give its folder to the group"))?;
+        let mode = folder_mode(config.socket_mode);
+        // Without a configured group the socket has the broker's own.
+        let gid = gid.or_else(|| (mode == 0o750).then(|| getegid().as_raw()));
+        give(folder, gid, mode).map_err(io_error(socket, "set the mode and the group of its folder"))?;
     }
     Ok(())
 }
@@ -152,6 +154,16 @@ fn folder_problem(folder: &Metadata, group: Option<u32>) -> Option<&'static str>
         Some("is not a folder (a symbolic link does not count): name the folder itself")
     } else if folder.uid() != geteuid().as_raw() {
         Some("belongs to another user: use a folder of your own")
+/// The mode of a folder of the broker's own: those may enter it who may write to the socket, which is what it takes to
+/// connect.
+fn folder_mode(socket_mode: u32) -> u32 {
+    match socket_mode {
+        mode if mode & 0o002 != 0 => 0o755,
+        mode if mode & 0o020 != 0 => 0o750,
+        _ => 0o700,
+    }
+}
+
     } else if mode & 0o022 != 0 {
         Some("can be written by others, who could put their own socket there: chmod go-w it")
     } else if group.is_some_and(|gid| !enters(gid) && mode & 0o001 == 0) {

@@ -47,10 +47,7 @@ fn story(tell: impl FnOnce(&Machine) -> anyhow::Result<()>) -> anyhow::Result<()
 /// The system's broker, open to all users, of `user`: root, or the one to whom root gave the folder.
 fn system_broker(machine: &Machine, user: u32) -> anyhow::Result<MachineBroker> {
     machine.folder("/run/cardbroker", user, 0o755)?;
-    let broker = machine.broker(user, SYSTEM, &["--config", &open(machine)?, "--socket", SYSTEM])?;
-    // Root's broker closes its default folder, unless a socket group is configured.
-    machine.folder("/run/cardbroker", user, 0o755)?;
-    Ok(broker)
+    machine.broker(user, SYSTEM, &["--config", &open(machine)?, "--socket", SYSTEM])
 }
 
 /// A configuration file that opens the socket.

@@ -78,6 +78,27 @@ fn the_configured_group_has_access() {
 }
 
 #[test]
+fn those_who_may_connect_may_enter_the_folder() {
+    for (socket_mode, folder_mode) in [
+        (0o600, 0o700),
+        (0o644, 0o700),
+        (0o660, 0o750),
+        (0o620, 0o750),
+        (0o664, 0o750),
+        (0o602, 0o755),
+        (0o666, 0o755),
+        (0o777, 0o755),
+    ] {
+        let (_folder, mut config) = place();
+        config.socket_mode = socket_mode;
+        let _socket = BoundSocket::bind(&config).unwrap();
+        let folder = config.socket.parent().unwrap();
+        assert_eq!((mode(&config.socket), mode(folder)), (socket_mode, folder_mode));
+        assert_eq!(fs::metadata(folder).unwrap().gid(), rustix::process::getegid().as_raw());
+    }
+}
+
+#[test]
 fn an_existing_folder_is_used_unchanged() {
     let (folder, mut config) = place();
     fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
