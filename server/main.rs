@@ -17,7 +17,7 @@ use cardbroker_server::{
         signals::Signals,
         telemetry::{self, TelemetryError},
     },
-    server::{self, Drain, Server},
+    server::{self, Drain, Server, ServerError},
 };
 use clap::Parser;
 use zeroizing_alloc::ZeroAlloc;
@@ -76,7 +76,11 @@ fn run(flags: &Flags) -> Result<Exit, Problem> {
         let mut signals = Signals::listen().map_err(failure)?;
         let backend = server::backend(&config);
         let server = Server::start(config, tokens, bound, backend, epoch).await.map_err(failure)?;
-        server.run(async || signals.next().await, move || reload.settings()).await.map_err(failure)
+        let ended = server.run(async || signals.next().await, move || reload.settings()).await;
+        ended.map_err(|problem| match problem {
+            ServerError::Taken(_) => (Exit::AlreadyRunning, problem.into()),
+            _ => failure(problem),
+        })
     });
     // Card threads that hang in a driver are abandoned.
     runtime.shutdown_background();

@@ -2,7 +2,13 @@
 
 mod reload;
 
-use std::{io, mem, path::Path, process, sync::Arc, time::Duration};
+use std::{
+    io, mem,
+    path::{Path, PathBuf},
+    process,
+    sync::Arc,
+    time::Duration,
+};
 
 use cardbroker_core::{apdu::SecretInstructions, policy::Policy};
 use cardbroker_proto::{DESCRIPTORS, v1::card_broker_service_server::CardBrokerServiceServer};
@@ -82,6 +88,9 @@ pub enum ServerError {
     /// A task or thread that the broker needs has ended, which is a fault of the broker.
     #[error("{0} has ended by itself: restart the broker and report the fault")]
     TaskEnded(&'static str),
+    /// Another broker has the socket's path and its lock, for example after somebody removed the folder.
+    #[error("another broker has taken {}: this one ends, because two would fight over the readers", .0.display())]
+    Taken(PathBuf),
 }
 
 /// Builds the runtime of a server: one thread for all non-blocking work. It has measured faster than a pool, because a
@@ -192,12 +201,12 @@ impl Server {
         Ok(Self { config, tokens, broker, tasks, counts, health, draining, serving, socket })
     }
 
-    /// Serves until a stop signal or the end of a vital task, then drains: accepts no new work, refuses the waiters,
-    /// lets units and streams end, and releases the cards. A second stop ends the grace at once. On reload,
-    /// `settings` reads the new configuration. Returns how the drain ended.
+    /// Serves until a stop signal, the loss of the socket to another broker, or the end of a vital task, then drains:
+    /// accepts no new work, refuses the waiters, lets units and streams end, and releases the cards. A second stop ends
+    /// the grace at once. On reload, `settings` reads the new configuration. Returns how the drain ended.
     ///
     /// # Errors
-    /// [`ServerError`] if a vital task has ended by itself, after the drain.
+    /// [`ServerError`] if the socket was lost or a vital task has ended by itself, after the drain.
     pub async fn run(
         mut self,
         mut signal: impl AsyncFnMut() -> Signal,
@@ -210,6 +219,7 @@ impl Server {
                     Ok(Err(error)) => error.into(),
                     Ok(Ok(())) | Err(_) => ServerError::TaskEnded("the task that serves"),
                 }),
+                () = self.socket.taken() => break Some(ServerError::Taken(self.config.listen.socket.clone())),
                 task = self.tasks.failed() => break Some(ServerError::TaskEnded(task)),
                 signal = signal() => match signal {
                     Signal::Stop => break None,

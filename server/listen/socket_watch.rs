@@ -1,20 +1,17 @@
 //! The listening socket and its path: a socket that was removed or replaced while the broker runs is opened again.
 //!
-//! Connections are not affected. Clients that wait in the backlog of the old socket are still accepted.
+//! Connections are not affected. Clients that wait in the backlog of the old socket are still accepted. If another
+//! broker has taken the path, with its lock, the broker gives up: two brokers would fight over the readers.
 
 use std::{
-    io, mem,
+    io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use cardbroker_core::caller::Caller;
-use tokio::{
-    net::UnixListener,
-    sync::watch,
-    time::{sleep, timeout},
-};
-use tokio_util::task::AbortOnDropHandle;
+use tokio::{net::UnixListener, sync::watch, time::sleep};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{
     BindError,
@@ -38,6 +35,8 @@ pub(super) struct Listener(Current);
 #[derive(Debug)]
 pub struct SocketGuard {
     place: SharedPlace,
+    /// Cancelled by the watch once another broker has taken the path.
+    taken: CancellationToken,
     _watch: AbortOnDropHandle<()>,
 }
 
@@ -48,8 +47,16 @@ type SharedPlace = Arc<Mutex<Option<SocketPlace>>>;
 pub(super) fn start(socket: UnixListener, place: SocketPlace) -> io::Result<(Listener, SocketGuard)> {
     let current = Current::new(Some(Arc::new(socket)));
     let place = Arc::new(Mutex::new(Some(place)));
-    let task = tokio::spawn(watch_place(Arc::clone(&place), current.clone()));
-    Ok((Listener(current), SocketGuard { place, _watch: AbortOnDropHandle::new(task) }))
+    let taken = CancellationToken::new();
+    let task = tokio::spawn(watch_place(Arc::clone(&place), current.clone(), taken.clone()));
+    Ok((Listener(current), SocketGuard { place, taken, _watch: AbortOnDropHandle::new(task) }))
+}
+
+impl SocketGuard {
+    /// Waits until another broker has taken the path of the socket. Cancel-safe.
+    pub async fn taken(&self) {
+        self.taken.cancelled().await;
+    }
 }
 
 impl Listener {
@@ -86,67 +93,143 @@ fn lock(place: &SharedPlace) -> MutexGuard<'_, Option<SocketPlace>> {
     place.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn watch_place(place: SharedPlace, current: Current) {
+async fn watch_place(place: SharedPlace, current: Current, taken: CancellationToken) {
     let mut end = current.subscribe();
     tokio::select! {
         _ = end.wait_for(Option::is_none) => {}
-        () = keep(&place, &current) => {}
+        () = keep(&place, &current, &taken) => {}
     }
 }
 
-/// Opens the socket again whenever its path does not name it any more, until the guard is dropped.
-async fn keep(place: &SharedPlace, current: &Current) {
-    let (mut pause, mut failing, mut blind) = (SHORTEST_PAUSE, false, false);
+/// Opens the socket again whenever its path does not name it any more, until the guard is dropped or another broker has
+/// taken the path.
+async fn keep(place: &SharedPlace, current: &Current, taken: &CancellationToken) {
+    let (mut folder, mut course) = (FolderWatch::default(), Course::Steady);
     loop {
-        // Before the look at the path, so that no change falls between them.
-        let Some(changes) = lock(place).as_ref().map(|place| FolderWatch::start(place.socket())) else { return };
-        let Some(taken) = lock(place).as_mut().map(take_if_lost) else { return };
-        match taken {
-            Ok(None) => {
-                let noticed = match changes {
-                    Ok(mut changes) if pause == SHORTEST_PAUSE => changes.next().await,
-                    // A folder that is being removed may take the new socket with it, without a notice of its own.
-                    Ok(mut changes) => timeout(LONGEST_PAUSE, changes.next()).await.unwrap_or_else(|_| {
-                        pause = SHORTEST_PAUSE;
-                        Ok(())
-                    }),
-                    Err(error) => Err(error),
-                };
-                if let Err(error) = noticed {
-                    if !mem::replace(&mut blind, true) {
-                        tracing::warn!(%error, "cannot watch the socket's folder: raise fs.inotify.max_user_instances");
-                    }
-                    sleep(LONGEST_PAUSE).await;
-                }
+        let look = {
+            let mut place = lock(place);
+            let Some(place) = place.as_mut() else { return };
+            // Before the look at the path, so that no change falls between them.
+            folder.follow(place.socket());
+            look(place, current)
+        };
+        match &look {
+            Look::Taken => return taken.cancel(),
+            Look::Failed(problem) if !matches!(course, Course::Failing { .. }) => {
+                tracing::error!("the socket was removed or replaced, and new clients find no broker: {problem}");
             }
-            Ok(Some(socket)) => {
-                failing = false;
-                current.send_if_modified(|current| current.as_mut().map(|current| *current = socket).is_some());
-                pause = rest(pause).await;
-            }
-            Err(problem) => {
-                if !mem::replace(&mut failing, true) {
-                    tracing::error!("the socket was removed or replaced, and new clients find no broker: {problem}");
-                }
-                pause = rest(pause).await;
-            }
+            _ => {}
+        }
+        course = course.after(&look);
+        match course {
+            Course::Steady => _ = folder.changed(None).await,
+            // A folder that is being removed may take the new socket with it, without a notice of its own.
+            Course::Settling { .. } if !folder.changed(Some(LONGEST_PAUSE)).await => course = Course::Steady,
+            Course::Settling { .. } => {}
+            Course::Reopened { pause } | Course::Failing { pause } => sleep(pause).await,
         }
     }
 }
 
-/// Waits for `pause`; returns the next one.
-async fn rest(pause: Duration) -> Duration {
-    sleep(pause).await;
-    LONGEST_PAUSE.min(pause * 2)
+/// The result of a look at the path.
+#[derive(Debug)]
+enum Look {
+    /// It names the socket.
+    Held,
+    /// It did not; now it names a new one.
+    Reopened,
+    /// It does not, and no new socket can be opened now.
+    Failed(BindError),
+    /// Another broker serves there and has the lock.
+    Taken,
 }
 
-/// Opens the socket again if its path does not name it any more.
-fn take_if_lost(place: &mut SocketPlace) -> Result<Option<Arc<UnixListener>>, BindError> {
+/// Looks whether the path still names the socket. Opens another one if it does not.
+fn look(place: &mut SocketPlace, current: &Current) -> Look {
     if place.is_held() {
-        return Ok(None);
+        return Look::Held;
     }
-    let socket = place.take_again()?;
-    tracing::warn!(socket = %place.socket().display(), "the socket was removed or replaced: listening again");
-    let source = |source| BindError::Io { socket: place.socket().into(), action: "open the socket", source };
-    Ok(Some(Arc::new(UnixListener::from_std(socket).map_err(source)?)))
+    let opened = place.take_again().and_then(|socket| {
+        let source = |source| BindError::Io { socket: place.socket().into(), action: "open the socket", source };
+        UnixListener::from_std(socket).map_err(source)
+    });
+    match opened {
+        Ok(socket) => {
+            tracing::warn!(socket = %place.socket().display(), "the socket was removed or replaced: listening again");
+            let socket = Arc::new(socket);
+            current.send_if_modified(|current| current.as_mut().map(|current| *current = socket).is_some());
+            Look::Reopened
+        }
+        Err(BindError::AlreadyRunning { .. }) if place.is_served() => Look::Taken,
+        Err(problem) => Look::Failed(problem),
+    }
+}
+
+/// How the last looks went, which decides when the next one comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Course {
+    /// The path names the socket, as it did before: the next look follows a change in the folder.
+    Steady,
+    /// The path has named the new socket once: the next look follows a change, or comes after the longest pause.
+    Settling {
+        /// The pause of the last attempt.
+        pause: Duration,
+    },
+    /// The socket was opened again: the next look comes after the pause.
+    Reopened {
+        /// The time until the next look.
+        pause: Duration,
+    },
+    /// The socket cannot be opened: the next attempt comes after the pause.
+    Failing {
+        /// The time until the next look.
+        pause: Duration,
+    },
+}
+
+impl Course {
+    /// The course after another look.
+    fn after(self, look: &Look) -> Self {
+        let (last, next) = match self {
+            Self::Steady => (None, SHORTEST_PAUSE),
+            Self::Settling { pause } | Self::Reopened { pause } | Self::Failing { pause } => {
+                (Some(pause), LONGEST_PAUSE.min(pause * 2))
+            }
+        };
+        match look {
+            Look::Held => last.map_or(Self::Steady, |pause| Self::Settling { pause }),
+            Look::Reopened => Self::Reopened { pause: next },
+            Look::Failed(_) | Look::Taken => Self::Failing { pause: next },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_until_the_path_has_settled() {
+        let failed = || Look::Failed(BindError::NoSocket { user: 0 });
+        let ms = Duration::from_millis;
+        let mut course = Course::Steady;
+        for (look, expected) in [
+            (Look::Held, Course::Steady),
+            (Look::Reopened, Course::Reopened { pause: ms(50) }),
+            (Look::Reopened, Course::Reopened { pause: ms(100) }),
+            (failed(), Course::Failing { pause: ms(200) }),
+            (failed(), Course::Failing { pause: ms(400) }),
+            (Look::Held, Course::Settling { pause: ms(400) }),
+            (Look::Held, Course::Settling { pause: ms(400) }),
+            (Look::Reopened, Course::Reopened { pause: ms(800) }),
+            (failed(), Course::Failing { pause: ms(1_600) }),
+            (failed(), Course::Failing { pause: ms(3_200) }),
+            (failed(), Course::Failing { pause: ms(5_000) }),
+            (Look::Reopened, Course::Reopened { pause: ms(5_000) }),
+        ] {
+            course = course.after(&look);
+            assert_eq!(course, expected, "after {look:?}");
+        }
+        assert_eq!(Course::Steady.after(&failed()), Course::Failing { pause: ms(50) });
+    }
 }

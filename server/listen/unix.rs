@@ -15,7 +15,7 @@ use std::{
 
 use cardbroker_local::socket::default_socket;
 use rustix::{
-    fs::{FlockOperation, OFlags, flock},
+    fs::{CWD, FlockOperation, OFlags, RenameFlags, flock, renameat_with},
     io::Errno,
     process::{getegid, geteuid},
 };
@@ -23,11 +23,14 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 pub(super) use super::socket_watch::Listener;
 pub use super::socket_watch::SocketGuard;
-use super::{BindError, socket_watch};
+use super::{BindError, default_socket, socket_watch};
 use crate::config::ListenConfig;
 
 /// Maximum clients that wait for the accept; the kernel has a limit of its own.
 const BACKLOG: i32 = 1_024;
+
+/// Maximum files that are moved away from the socket's path and kept.
+const MAX_REPLACED: u32 = 9;
 
 pub(super) type Stream = tokio::net::UnixStream;
 
@@ -87,11 +90,17 @@ impl SocketPlace {
         fs::symlink_metadata(self.socket()).is_ok_and(|found| identity(&found) == self.identity)
     }
 
-    /// Takes the path again, as at the start, after its socket was removed or replaced. What replaced it is moved aside
-    /// unless it is a dead socket.
+    /// Whether a process serves at the path.
+    pub(super) fn is_served(&self) -> bool {
+        answers(self.socket()).unwrap_or(false)
+    }
+
+    /// Takes the path again, as at the start, after its socket was removed or replaced. Whatever replaced it is moved
+    /// aside unless it is a dead socket: the lock decides whose path it is.
     ///
     /// # Errors
-    /// The same as of [`BoundSocket::bind`]. The place stays as it is.
+    /// [`BindError::AlreadyRunning`] if another process has the lock; else the same as of [`super::Bound::bind`]. The
+    /// place stays as it is.
     pub(super) fn take_again(&mut self) -> Result<UnixListener, BindError> {
         let socket = self.socket();
         prepare_folder(&self.config, socket.parent().unwrap_or(Path::new("/")))?;
@@ -100,10 +109,8 @@ impl SocketPlace {
         let kept = self.lock.metadata().map(|held| identity(&held)).ok();
         let still = fs::symlink_metadata(&path).is_ok_and(|found| Some(identity(&found)) == kept);
         let new_lock = if still { None } else { Some(lock(socket)?) };
-        if fs::symlink_metadata(socket).is_ok_and(|found| !found.file_type().is_socket()) {
-            fs::rename(socket, aside(socket)).map_err(io_error(socket, "move away what is in its place"))?;
-        }
-        remove_dead(socket)?;
+        make_way(socket)?;
+        default_socket::check(socket)?;
         let (listener, identity) = listen(&self.config).map_err(io_error(socket, "open the socket"))?;
         self.identity = identity;
         if let Some(lock) = new_lock {
@@ -147,13 +154,6 @@ fn prepare_folder(config: &ListenConfig, folder: &Path) -> Result<(), BindError>
     Ok(())
 }
 
-/// The problem of a folder as the socket's parent; `None` if it has none. `group` must be able to enter the folder.
-fn folder_problem(folder: &Metadata, group: Option<u32>) -> Option<&'static str> {
-    let (mode, enters) = (folder.mode(), |gid| folder.gid() == gid && folder.mode() & 0o010 != 0);
-    if !folder.is_dir() {
-        Some("is not a folder (a symbolic link does not count): name the folder itself")
-    } else if folder.uid() != geteuid().as_raw() {
-        Some("belongs to another user: use a folder of your own")
 /// The mode of a folder of the broker's own: those may enter it who may write to the socket, which is what it takes to
 /// connect.
 fn folder_mode(socket_mode: u32) -> u32 {
@@ -164,6 +164,13 @@ fn folder_mode(socket_mode: u32) -> u32 {
     }
 }
 
+/// The problem of a folder as the socket's parent; `None` if it has none. `group` must be able to enter the folder.
+fn folder_problem(folder: &Metadata, group: Option<u32>) -> Option<&'static str> {
+    let (mode, enters) = (folder.mode(), |gid| folder.gid() == gid && folder.mode() & 0o010 != 0);
+    if !folder.is_dir() {
+        Some("is not a folder (a symbolic link does not count): name the folder itself")
+    } else if folder.uid() != geteuid().as_raw() {
+        Some("belongs to another user: use a folder of your own")
     } else if mode & 0o022 != 0 {
         Some("can be written by others, who could put their own socket there: chmod go-w it")
     } else if group.is_some_and(|gid| !enters(gid) && mode & 0o001 == 0) {
@@ -179,11 +186,37 @@ fn lock_path(socket: &Path) -> PathBuf {
     path.into()
 }
 
-/// The path for what is found in the socket's place while the broker runs.
-fn aside(socket: &Path) -> PathBuf {
-    let mut path = socket.as_os_str().to_owned();
-    path.push(".replaced");
-    path.into()
+/// Frees the path of a socket whose lock the caller holds: removes a dead socket and moves anything else aside.
+fn make_way(socket: &Path) -> Result<(), BindError> {
+    match fs::symlink_metadata(socket) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(io_error(socket, "check the path")(error)),
+        Ok(found) if found.file_type().is_socket() && answers(socket).is_ok_and(|answers| !answers) => {
+            fs::remove_file(socket).map_err(io_error(socket, "remove the dead socket"))
+        }
+        Ok(_) => move_aside(socket),
+    }
+}
+
+/// Renames the file or folder at the path, without replacing another one.
+fn move_aside(socket: &Path) -> Result<(), BindError> {
+    for number in 1..=MAX_REPLACED {
+        let mut aside = socket.as_os_str().to_owned();
+        aside.push(".replaced");
+        if number > 1 {
+            aside.push(format!("-{number}"));
+        }
+        match renameat_with(CWD, socket, CWD, &aside, RenameFlags::NOREPLACE) {
+            Err(Errno::EXIST) => {}
+            Err(error) => return Err(io_error(socket, "move away what is in its place")(error.into())),
+            Ok(()) => return Ok(()),
+        }
+    }
+    let problem = format!(
+        "something else is there, and {MAX_REPLACED} files were moved away from there before: remove the files whose \
+         names contain .replaced"
+    );
+    Err(BindError::Unfit { socket: socket.into(), problem })
 }
 
 fn lock(socket: &Path) -> Result<File, BindError> {

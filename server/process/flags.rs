@@ -22,7 +22,7 @@ Exit codes:
   1  failed while running
   2  invalid flags
   3  mistake in the configuration, or unusable tokens file or certificate
-  4  a broker already runs on this socket
+  4  another broker runs on this socket already, or has taken it
   5  cannot listen on the socket or the TCP port
   6  commands were still running when the shutdown's grace ended, or a second signal came";
 
@@ -153,7 +153,7 @@ pub enum Exit {
     Usage = 2,
     /// The configuration is invalid, or its tokens file or certificate cannot be used.
     Config = 3,
-    /// Another broker runs on the socket already.
+    /// Another broker runs on the socket already, or has taken it.
     AlreadyRunning = 4,
     /// The daemon cannot listen on the socket or the TCP port.
     CannotListen = 5,

@@ -5,14 +5,18 @@ use std::{
     io::{self, BufRead, BufReader, Write},
     os::unix::fs::{MetadataExt, PermissionsExt},
     process::{Command, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
 };
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use cardbroker_tests::harness::{
     machine::{Machine, MachineBroker},
     run::{Run, run, run_with_input},
 };
 use serde_json::Value;
+
+use crate::world::LONG;
 
 const READER: &str = "simulated-reader-00";
 const USER: u32 = 4001;
@@ -377,4 +381,32 @@ fn a_path_too_long_for_a_socket_is_reported_as_such() -> anyhow::Result<()> {
         assert!(daemon.err.contains("the path is too long for a socket: use a shorter one"), "{daemon:?}");
         Ok(())
     })
+}
+
+#[test]
+fn a_lost_default_socket_is_not_opened_where_clients_do_not_trust_it() -> anyhow::Result<()> {
+    story(|machine| {
+        let broker = machine.broker(USER, OWN, &[])?;
+        is_found(&readers(machine, USER)?);
+        machine.folder(RUNTIME, USER, 0o777)?;
+        fs::remove_file(machine.path(OWN))?;
+        let problem = "new clients find no broker: cannot listen on /run/user/4001/cardbroker/cardbroker.sock: clients \
+                       do not trust this path: other users can write to /run/user/4001 (its mode is 0777)";
+        until(|| Ok(broker.log().contains(problem)), || broker.log())?;
+        assert!(!machine.path(OWN).exists());
+        machine.folder(RUNTIME, USER, 0o700)?;
+        until(|| Ok(readers(machine, USER)?.code == Some(0)), || broker.log())?;
+        assert_eq!(broker.log().matches("new clients find no broker").count(), 1, "{}", broker.log());
+        Ok(())
+    })
+}
+
+/// Waits for a condition; `state` is the message if it does not come.
+fn until(condition: impl Fn() -> anyhow::Result<bool>, state: impl Fn() -> String) -> anyhow::Result<()> {
+    let deadline = Instant::now() + LONG;
+    while !condition()? {
+        ensure!(Instant::now() < deadline, "not within {LONG:?}: {}", state());
+        sleep(Duration::from_millis(20));
+    }
+    Ok(())
 }

@@ -1,14 +1,16 @@
 //! The socket's path while the broker runs: removed, replaced, or gone with its folder.
 
 use std::{
-    fs,
+    fs::{self, File},
     path::PathBuf,
+    process::Command,
     time::{Duration, Instant},
 };
 
 use anyhow::ensure;
 use cardbroker_client::{Client, ReaderState};
-use cardbroker_tests::harness::broker::{Broker, Setup};
+use cardbroker_tests::harness::broker::{Broker, Setup, program};
+use rustix::process::Signal;
 
 use crate::{
     daemon::{cardbrokerd, cpu_ticks},
@@ -121,5 +123,107 @@ fn a_folder_that_stays_missing_costs_nothing_until_it_is_back() -> anyhow::Resul
         assert_eq!(broker.log().matches(problem).count(), 1, "{}", broker.log());
         fs::remove_file(&folder)?;
         found_again(&broker, &earlier, 1).await
+    })
+}
+
+#[test]
+fn files_that_were_moved_aside_are_kept() -> anyhow::Result<()> {
+    tell(async {
+        let (broker, earlier) = broker().await?;
+        let place = |name: &str| broker.folder().join(name);
+        let replaced = |name: &str| broker.socket().with_extension(format!("sock.replaced{name}"));
+        fs::write(place("first"), "first")?;
+        fs::rename(place("first"), broker.socket())?;
+        found_again(&broker, &earlier, 1).await?;
+        // A folder, which has something in it.
+        fs::create_dir(place("second"))?;
+        fs::write(place("second").join("inside"), "second")?;
+        fs::remove_file(broker.socket())?;
+        while fs::rename(place("second"), broker.socket()).is_err() {
+            // The broker was faster.
+            fs::remove_file(broker.socket())?;
+        }
+        let deadline = Instant::now() + LONG;
+        while !replaced("-2").exists() || std::os::unix::net::UnixStream::connect(broker.socket()).is_err() {
+            ensure!(Instant::now() < deadline, "not moved aside: {}", broker.log());
+            unit(&earlier, READER, &[SELECT]).send().await?;
+        }
+        assert_eq!(fs::read_to_string(replaced(""))?, "first");
+        assert_eq!(fs::read_to_string(replaced("-2").join("inside"))?, "second");
+
+        // The number of such files is bounded: then the broker says so and waits.
+        for number in 3..=9 {
+            fs::write(replaced(&format!("-{number}")), number.to_string())?;
+        }
+        fs::write(place("third"), "third")?;
+        fs::rename(place("third"), broker.socket())?;
+        let problem = "9 files were moved away from there before: remove the files whose names contain .replaced";
+        while !broker.log().contains(problem) {
+            ensure!(Instant::now() < deadline, "not refused: {}", broker.log());
+            unit(&earlier, READER, &[SELECT]).send().await?;
+        }
+        assert_eq!(fs::read_to_string(broker.socket())?, "third");
+        fs::remove_file(replaced("-5"))?;
+        while fs::read_to_string(replaced("-5")).ok().as_deref() != Some("third") {
+            ensure!(Instant::now() < deadline, "not moved aside: {}", broker.log());
+            unit(&earlier, READER, &[SELECT]).send().await?;
+        }
+        assert_eq!(fs::read_to_string(replaced("-4"))?, "4");
+        Ok(())
+    })
+}
+
+#[test]
+fn the_broker_with_the_lock_takes_its_path_back() -> anyhow::Result<()> {
+    tell(async {
+        let (mut broker, earlier) = broker().await?;
+        let other = broker.folder().join("other");
+        let listener = std::os::unix::net::UnixListener::bind(&other)?;
+        fs::rename(&other, broker.socket())?;
+        found_again(&broker, &earlier, 1).await?;
+        let aside = broker.socket().with_extension("sock.replaced");
+        drop(std::os::unix::net::UnixStream::connect(aside)?);
+        drop(listener);
+        assert_eq!(broker.stop()?.code(), Some(0));
+        Ok(())
+    })
+}
+
+#[test]
+fn a_broker_whose_path_another_broker_has_taken_ends() -> anyhow::Result<()> {
+    tell(async {
+        let (mut first, earlier) = broker().await?;
+        let waiting = earlier.open_session(READER).open().await?;
+        let folder = first.socket().parent().map_or_else(PathBuf::new, PathBuf::from);
+        // The first one must not notice the loss before the second one has begun.
+        first.signal(Signal::STOP)?;
+        fs::rename(&folder, first.folder().join("away"))?;
+        let log = File::create(first.folder().join("second.log"))?;
+        let mut second = Command::new(program("cardbrokerd")?)
+            .args(["--simulate", "1", "--config", "/dev/null", "--socket"])
+            .arg(first.socket())
+            .stderr(log)
+            .spawn()?;
+        let story = async {
+            let deadline = Instant::now() + LONG;
+            while !first.socket().exists() {
+                ensure!(Instant::now() < deadline && second.try_wait()?.is_none(), "the second broker does not begin");
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            first.signal(Signal::CONT)?;
+            assert_eq!(first.wait()?.code(), Some(4), "{}", first.log());
+            let log = first.settled_log();
+            assert!(log.contains(&format!("another broker has taken {}", first.socket().display())), "{log}");
+            assert!(log.contains("stopping") && log.contains("stopped"), "{log}");
+            drop(waiting);
+            // The second one is not disturbed.
+            assert_eq!(first.cardbroker(&["readers"])?.code, Some(0));
+            assert!(first.socket().exists() && second.try_wait()?.is_none());
+            Ok(())
+        };
+        let told = story.await;
+        second.kill()?;
+        second.wait()?;
+        told
     })
 }
