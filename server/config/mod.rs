@@ -73,8 +73,8 @@ impl Config {
         Self::load_checked(path, access_problem)
     }
 
-    /// Like [`Config::load`], for an edit of the tokens file that it names: it may be any user's, but only its owner may
-    /// have written it.
+    /// Like [`Config::load`], for an edit of the tokens file that it names: any user may own it, but nobody else may
+    /// write to it.
     ///
     /// # Errors
     /// The same as of [`Config::load`].

@@ -18,8 +18,8 @@ pub(super) struct FolderWatch {
 }
 
 impl FolderWatch {
-    /// Watches the folder of `path` from now on, which may have been replaced since the last call. Must be called inside
-    /// a runtime.
+    /// Watches the folder of `path` from now on; it may be another one than at the last call. Must be called inside a
+    /// runtime.
     pub(super) fn follow(&mut self, path: &Path) {
         let folder = path.parent().unwrap_or(path);
         let followed = match &mut self.notices {
@@ -52,8 +52,8 @@ impl FolderWatch {
 
     fn on_blind(&mut self, error: &io::Error) {
         self.notices = None;
-        let is_told = mem::replace(&mut self.is_blind, true);
-        if !is_told && error.kind() != io::ErrorKind::Unsupported {
+        let was_blind = mem::replace(&mut self.is_blind, true);
+        if !was_blind && error.kind() != io::ErrorKind::Unsupported {
             tracing::warn!(%error, "cannot watch the socket's folder: raise fs.inotify.max_user_instances");
         }
     }

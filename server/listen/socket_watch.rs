@@ -134,7 +134,7 @@ async fn keep(place: &SharedPlace, current: &Current, taken: &CancellationToken)
 /// The result of a look at the path.
 #[derive(Debug)]
 enum Look {
-    /// It names the socket.
+    /// It still names the socket.
     Held,
     /// It did not; now it names a new one.
     Reopened,

@@ -22,7 +22,7 @@ use crate::{
 /// Reads configuration and tokens file again, one reading at a time, in a thread of its own: looking up users may take
 /// time.
 pub(super) struct Reloads<F> {
-    /// Reads the configuration.
+    /// Reads the configuration, with its rules.
     settings: F,
     plan: Plan,
     /// The reading under way, at most one.

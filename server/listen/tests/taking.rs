@@ -78,7 +78,7 @@ fn the_configured_group_has_access() {
 }
 
 #[test]
-fn those_who_may_connect_may_enter_the_folder() {
+fn everybody_who_may_connect_may_enter_the_folder() {
     for (socket_mode, folder_mode) in [
         (0o600, 0o700),
         (0o644, 0o700),

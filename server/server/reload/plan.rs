@@ -1,5 +1,5 @@
-//! The plan of reloads: when configuration and tokens are read, and what follows from each outcome. Pure: the time is an
-//! argument.
+//! The plan of reloads: when configuration and tokens are read, and what follows from each outcome. Pure: the time is
+//! an argument.
 //!
 //! Rules and tokens are judged apart. The rules depend on the configuration alone. The tokens depend on the tokens file
 //! and on what its last readings have shown:
@@ -28,7 +28,7 @@ const LATER_LOOKS: Duration = Duration::from_secs(5);
 /// The result of reading the tokens file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TokensRead {
-    /// Every line is valid.
+    /// Every line of the file is valid.
     Good,
     /// The file can be read, and something in it is invalid.
     Malformed,
@@ -48,7 +48,7 @@ pub(super) enum TokensAction {
     },
     /// Revoke the tokens that no readable line names, and refuse the others.
     Restrict,
-    /// Revoke all tokens.
+    /// Revoke all tokens in force.
     RevokeAll,
     /// Keep the tokens, and warn.
     Warn,
