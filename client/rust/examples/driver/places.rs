@@ -5,7 +5,7 @@ use std::{future::ready, io, path::Path};
 use cardbroker_client::Finding;
 use cardbroker_local::{
     discovery::search,
-    socket::{Place, places},
+    socket::{MAX_PATH_BYTES, Place, places},
     trust::{Kind, Part, walk_with},
 };
 use serde_json::{Value, json};
@@ -33,6 +33,9 @@ pub(crate) async fn find(order: &Value) -> Result<Value, Mistake> {
 }
 
 fn attempt(place: &Place, uid: u32, found: &Value) -> Result<(), Finding> {
+    if place.socket.as_os_str().len() > MAX_PATH_BYTES {
+        return Err(Finding::TooLong);
+    }
     walk_with(place, uid, |path| part(path, words(found, path)))
         .map_err(|obstacle| Finding::of_walk(obstacle, place))?;
     match words(found, &place.socket).get(3) {
@@ -66,6 +69,7 @@ fn kind(error: &str) -> io::ErrorKind {
     match error {
         "EACCES" => io::ErrorKind::PermissionDenied,
         "ECONNREFUSED" => io::ErrorKind::ConnectionRefused,
+        "ENOTDIR" => io::ErrorKind::NotADirectory,
         _ => io::ErrorKind::Other,
     }
 }
