@@ -6,7 +6,7 @@ import errno
 from collections.abc import Mapping
 from typing import Any
 
-from cardbroker._places import Finding, Part, Place, of_error, places, search, walk
+from cardbroker._places import Finding, Part, Place, obstacle, of_error, places, search
 
 
 def found(uid: int, environment: Mapping[str, str], table: Mapping[str, str]) -> dict[str, Any]:
@@ -22,13 +22,13 @@ def found(uid: int, environment: Mapping[str, str], table: Mapping[str, str]) ->
         return Part(path, name, int(rest[0]), int(rest[1], 8))
 
     def attempt(place: Place) -> Finding | None:
-        if finding := walk(place, uid, look):
+        if finding := obstacle(place, uid, look):
             return finding
-        words = table[place.socket].split()
+        words = table[place.path].split()
         return of_error(OSError(getattr(errno, words[3]), ""), None) if len(words) > 3 else None
 
-    place, tried = search(places(environment, uid), attempt)
+    place, in_vain = search(places(environment, uid), attempt)
     answer: dict[str, Any] = {
-        "tried": [{"endpoint": f"unix:{at.socket}", "finding": finding.kind} for at, finding in tried]
+        "tried": [{"endpoint": f"unix:{at.path}", "finding": finding.kind} for at, finding in in_vain]
     }
-    return answer | ({"endpoint": f"unix:{place.socket}"} if place else {})
+    return answer | ({"endpoint": f"unix:{place.path}"} if place else {})

@@ -223,7 +223,7 @@ def test_every_operation_waits_for_a_broker_that_is_away(
     broker: Broker, client: cardbroker.Client, operation: str
 ) -> None:
     broker.kill()
-    until(lambda: not client._wire.is_connected())
+    until(lambda: not client._wire.line())
     back = threading.Timer(1, broker.restart)
     back.start()
     if operation == "readers":
@@ -249,7 +249,7 @@ def test_without_connect_timeout_a_running_broker_is_reached(broker: Broker) -> 
 
 def test_waiting_for_the_broker_is_within_the_deadline(broker: Broker, client: cardbroker.Client) -> None:
     broker.kill()
-    until(lambda: not client._wire.is_connected())
+    until(lambda: not client._wire.line())
     start = time.monotonic()
     with pytest.raises(cardbroker.NotRunningError) as caught:
         client.transmit(READER, SELECT, deadline=0.5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import time
@@ -11,9 +12,17 @@ from typing import Any
 import pytest
 
 import cardbroker
-from cardbroker._endpoint import Settings
 from cardbroker._places import Part, Place, judge, places, walk
 from cardbroker._secret_mount import is_secret_mount
+from cardbroker._settings import Route, Settings
+from cardbroker._token_file import TokenFile, der_of
+
+
+def vectors(name: str) -> list[dict[str, Any]]:
+    """A table of the conformance kit."""
+    text = (Path(__file__).parents[3] / "proto/conformance" / name).read_text()
+    table: list[dict[str, Any]] = json.loads(text)
+    return table
 
 
 def test_the_argument_wins_then_the_variable_then_the_default_places(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,12 +47,12 @@ def test_the_default_places_depend_on_runtime_folder_and_user() -> None:
         (7, {"XDG_RUNTIME_DIR": "/a/"}, ["/a/cardbroker/cardbroker.sock", SYSTEM]),
         (0, {"XDG_RUNTIME_DIR": "/run/user/7"}, [SYSTEM]),
     ):
-        assert [place.socket for place in places(environment, uid)] == expected
+        assert [place.path for place in places(environment, uid)] == expected
 
 
 def test_a_way_is_trusted_only_if_no_other_user_decides_about_it() -> None:
     def verdict(place: Place, *parts: tuple[Any, int, int]) -> bool:
-        way = [Part(path, kind, *rest) for path, (kind, *rest) in zip(place.paths, parts)]
+        way = [Part(path, kind, *rest) for path, (kind, *rest) in zip(place.way, parts)]
         return judge(place, 7, way) is None
 
     own, system = places({}, 7)
@@ -71,6 +80,13 @@ def test_a_path_too_long_for_a_socket_is_reported_at_once() -> None:
     assert caught.value.finding == "too_long"
 
 
+def route(settings: Settings) -> Route:
+    """The route to the only target."""
+    found = settings.route(settings.targets[0])
+    assert isinstance(found, Route)
+    return found
+
+
 def test_the_token_is_for_tcp_only_and_read_each_time(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("  first\n")
@@ -78,10 +94,11 @@ def test_the_token_is_for_tcp_only_and_read_each_time(tmp_path: Path) -> None:
     environment = {"CARDBROKER_TOKEN_FILE": str(file)}
     with pytest.warns(UserWarning, match="http://127.0.0.1:1 is plain TCP"):
         settings = Settings.of("http://127.0.0.1:1", None, None, 5, environment)
-    assert settings.metadata() == (("authorization", "Bearer first"),)
+    assert settings.metadata(route(settings)) == (("authorization", "Bearer first"),)
     file.write_text("second")
-    assert settings.metadata() == (("authorization", "Bearer second"),)
-    assert Settings.of("unix:/a", None, str(file), 5, environment).metadata() == ()
+    assert settings.metadata(route(settings)) == (("authorization", "Bearer second"),)
+    for endpoint in ("unix:/a", "tcp:auto"):
+        assert Settings.of(endpoint, None, str(file), 5, environment).token_file is None
 
 
 @pytest.mark.parametrize("content", [None, b"", b"token\nb", b"\xff", b"token\n"])
@@ -102,14 +119,14 @@ def test_a_token_file_that_is_open_to_others_is_refused(tmp_path: Path, mode: in
     file.chmod(mode)
     with pytest.raises(cardbroker.InvalidError, match=f"its mode is {mode:04o}") as caught:
         cardbroker.connect("https://127.0.0.1:1", token_file=file)
-    assert caught.value.field_violations[0].field == "authorization"
+    assert caught.value.field_violations[0].field == "token_file"
     assert "secret" not in str(caught.value)
 
 
 def test_only_mounts_for_secrets_are_taken_for_them() -> None:
-    vectors = json.loads((Path(__file__).parents[3] / "proto/conformance/secret_mounts.json").read_text())
-    for case in vectors["cases"]:
-        mounts, folder, file = "\n".join(vectors["mounts"]), Path(case["folder"]), Path(case["file"])
+    table = json.loads((Path(__file__).parents[3] / "proto/conformance/secret_mounts.json").read_text())
+    for case in table["cases"]:
+        mounts, folder, file = "\n".join(table["mounts"]), Path(case["folder"]), Path(case["file"])
         assert is_secret_mount(mounts, folder, file) == case["accepted"], case
 
 
@@ -163,12 +180,24 @@ def test_a_token_file_has_token_and_certificate(tmp_path: Path) -> None:
     file.touch(0o600)
     settings = Settings.of("https://127.0.0.1:1", None, file, 5, {})
     file.write_text(f"token\r\n{CERTIFICATE}")
-    assert settings.metadata() == (("authorization", "Bearer token"),)
-    assert settings.certificate == CERTIFICATE.strip()
-    for more in (CERTIFICATE * 2, f"more\n{CERTIFICATE}", CERTIFICATE.replace("CERTIFICATE", "PRIVATE KEY")):
-        file.write_text(f"token\n{more}")
+    made = route(settings)
+    assert settings.metadata(made) == (("authorization", "Bearer token"),)
+    assert made.certificate == CERTIFICATE.strip()
+    file.write_text(f"token\n{CERTIFICATE}more\n")
+    for read in (lambda: route(settings), lambda: settings.metadata(made)):
         with pytest.raises(cardbroker.InvalidError, match="has more than a token and a certificate in PEM"):
-            settings.metadata()
+            read()
+
+
+@pytest.mark.parametrize("case", vectors("token_files.json"), ids=lambda case: case["name"])
+def test_token_files_are_read_as_in_the_other_clients(case: dict[str, str]) -> None:
+    if "token" not in case:
+        with pytest.raises(ValueError, match=r"^(has|holds) "):
+            TokenFile.parse(case["text"])
+        return
+    found = TokenFile.parse(case["text"])
+    certificate = base64.b64encode(der_of(found.certificate) or b"").decode()
+    assert (found.token, certificate) == (case["token"], case.get("certificate", ""))
 
 
 @pytest.mark.filterwarnings("ignore:.*is plain TCP")
@@ -180,5 +209,5 @@ def test_a_token_with_a_certificate_is_for_tls_only(tmp_path: Path) -> None:
         cardbroker.connect("http://127.0.0.1:1", token_file=file)
     with pytest.raises(cardbroker.InvalidError, match=r"^https://127\.0\.0\.1:1 needs a token file"):
         cardbroker.connect("https://127.0.0.1:1")
-    assert Settings.of("https://localhost:7", None, file, 5, {}).endpoint.target == "dns:///127.0.0.1:7"
-    assert Settings.of("https://[::1]:7", None, file, 5, {}).endpoint.target == "dns:///[::1]:7"
+    assert Settings.of("https://localhost:7", None, file, 5, {}).targets[0].endpoint.target == "dns:///127.0.0.1:7"
+    assert Settings.of("https://[::1]:7", None, file, 5, {}).targets[0].endpoint.target == "dns:///[::1]:7"

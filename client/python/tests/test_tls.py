@@ -16,6 +16,8 @@ from broker import Broker, until
 
 import cardbroker
 import cardbroker.aio
+from cardbroker._channel import options
+from cardbroker._settings import Settings
 
 
 @pytest.fixture
@@ -102,6 +104,8 @@ def test_a_program_in_its_place_gets_nothing(remote: Remote, tmp_path: Path) -> 
                     except OSError:
                         return
                     with connection:
+                        # Reads first: a client that ends with an unread answer resets the connection.
+                        seen.extend(connection.recv(4096))
                         connection.sendall(b"\0\0\0\x04\0\0\0\0\0")
                         connection.settimeout(0.2)
                         try:
@@ -129,3 +133,40 @@ def test_a_token_of_another_certificate_is_not_sent(remote: Remote) -> None:
             client.broker()
         remote.token_file.write_text(made)
         assert client.broker().caller.principal == "token tests"
+
+
+@pytest.mark.parametrize(("answers", "found"), [(True, "the connection was closed"), (False, "no answer in time")])
+def test_an_end_or_silence_in_the_handshake_is_no_other_program(remote: Remote, answers: bool, found: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        held = []
+
+        def listen() -> None:
+            while True:
+                try:
+                    connection, _ = server.accept()
+                except OSError:
+                    return
+                if answers:
+                    # Reads the greeting, so that the end is no reset.
+                    connection.recv(4096)
+                    connection.close()
+                else:
+                    held.append(connection)
+
+        threading.Thread(target=listen, daemon=True).start()
+        endpoint = f"https://127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(cardbroker.NotRunningError) as caught:
+            cardbroker.connect(endpoint, token_file=remote.token_file, connect_timeout=0.3)
+        assert str(caught.value) == f"no broker at {endpoint} ({found})"
+        server.shutdown(socket.SHUT_RDWR)
+        for connection in held:
+            connection.close()
+
+
+def test_the_name_in_the_certificate_is_localhost_beyond_loopback_too() -> None:
+    settings = Settings.of("https://192.168.0.1:7", None, "/nowhere", 5, {})
+    endpoint = settings.targets[0].endpoint
+    assert (endpoint.target, ("grpc.ssl_target_name_override", "localhost") in options(endpoint, 5)) == (
+        "dns:///192.168.0.1:7",
+        True,
+    )

@@ -9,13 +9,7 @@ from cardbroker import _process  # noqa: F401 (before anything imports gRPC)
 from cardbroker._broker import Broker, Caller, Holder, Limits, WaitingTurn
 from cardbroker._client import Client, connect
 from cardbroker._command import Command, StopRule
-from cardbroker._endpoint import (
-    ENDPOINT_VARIABLE,
-    GROUP_METADATA,
-    GROUP_VARIABLE,
-    TOKEN_FILE_VARIABLE,
-    Endpoint,
-)
+from cardbroker._endpoint import ENDPOINT_VARIABLE, Endpoint
 from cardbroker._errors import (
     CardbrokerError,
     Delivery,
@@ -30,6 +24,7 @@ from cardbroker._options import CardRequirement, CardReset, Disposition, Session
 from cardbroker._reader import Reader, ReaderLike
 from cardbroker._response import CommandResult, StoppedError, Transmitted
 from cardbroker._session import OpenSession, Pending, Session
+from cardbroker._settings import GROUP_METADATA, GROUP_VARIABLE, TOKEN_FILE_VARIABLE
 from cardbroker._turns import TurnWatch
 from cardbroker._waiting import NotRunningError
 from cardbroker._watch import Watch

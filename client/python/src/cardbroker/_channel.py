@@ -1,24 +1,37 @@
-"""gRPC's channel to the broker, one for each process, and the first check for a listener."""
+"""The connection to the broker, one for each process, and what a client does before it has one.
+
+gRPC connects a channel again by itself, and tells why it cannot in prose only. So each connection has a channel of its
+own: before it is made, this module walks the way to the broker and connects once itself.
+"""
 
 from __future__ import annotations
 
 import math
-import os
 import socket
 import ssl
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
-from typing import cast
+from dataclasses import dataclass
+from typing import Union, cast
 
 import grpc
 
 from cardbroker import _process
-from cardbroker._endpoint import Endpoint, Settings, Target
-from cardbroker._places import CLOSED, MAX_PATH_BYTES, OTHER_PROGRAM, TOO_LONG, Finding, of_error, search, walk
-from cardbroker._relay import RelayChannel, is_ready
-from cardbroker._waiting import SHORTEST_ATTEMPT, Look, NotRunningError, Waiting, waiting
+from cardbroker._endpoint import Endpoint
+from cardbroker._places import CLOSED, OTHER_PROGRAM, Finding, length_of, obstacle, of_error, search, walk
+from cardbroker._relay import RelayChannel
+from cardbroker._settings import Route, Settings, Target, own_uid
+from cardbroker._state import FIRST_PAUSE, State, connecting, state_of
+from cardbroker._token_file import der_of
+from cardbroker._waiting import NO_ANSWER, SHORTEST_ATTEMPT, Attempt, NotRunningError, waiting
 from cardbroker.v1.service_pb2_grpc import CardBrokerServiceStub
+
+Channel = Union[grpc.Channel, RelayChannel]
+
+MAX_OLD = 2
+"""The number of lost connections that a client keeps, because a broker that ends may still answer calls on them."""
 
 
 def options(endpoint: Endpoint, connect_timeout: float) -> list[tuple[str, str | int]]:
@@ -52,137 +65,206 @@ def credentials(certificate: str) -> grpc.ChannelCredentials:
     return grpc.ssl_channel_credentials(root_certificates=certificate.encode())
 
 
+@dataclass(frozen=True, repr=False)
+class Line:
+    """A connection as one call uses it."""
+
+    stub: CardBrokerServiceStub
+    metadata: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, repr=False)
+class _Connection:
+    """A channel that has connected once."""
+
+    route: Route
+    channel: Channel
+    stub: CardBrokerServiceStub
+
+
 class Wire:
     """The connection of a client; a forked child gets a connection of its own."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._targets = settings.targets
+        """The named endpoint, or the default ones; after the first connection the one that has worked."""
         self._lock = threading.Lock()
-        self._channel: grpc.Channel | RelayChannel | None = None
-        self._stub: CardBrokerServiceStub | None = None
+        """Guards the connections."""
+        self._connecting = threading.Lock()
+        """Held by the thread that connects."""
+        self._connection: _Connection | None = None
+        self._old: deque[_Connection] = deque()
         self.is_closed = False
         """Whether this program has closed the connection."""
         _process.register(self)
 
     @property
-    def stub(self) -> CardBrokerServiceStub:
-        """The stub for the calls of this process."""
+    def endpoint(self) -> Endpoint:
+        """The endpoint of the broker, as far as it is known."""
+        return self._targets[0].endpoint
+
+    def line(self) -> Line | None:
+        """The line for a call on the present connection; `None` if there is none. Raises after `close`."""
         with self._lock:
-            if self._stub is None:
-                self._channel = self._open()
-                self._stub = CardBrokerServiceStub(cast("grpc.Channel", self._channel))
-            return self._stub
+            if self.is_closed:
+                raise closed()
+            connection = self._connection
+        if connection is None or _state(connection.channel) is not State.READY:
+            return None
+        check(self._targets[0])
+        return Line(connection.stub, self._settings.metadata(connection.route))
 
-    def is_connected(self) -> bool:
-        """Whether there is a connection; otherwise gRPC has now begun to connect. Raises after `close`."""
-        assert self.stub
-        channel = self._channel
-        return channel.is_connected() if isinstance(channel, RelayChannel) else is_ready(channel)
-
-    def reach(self, timeout: float, end: float = math.inf) -> None:
-        """Waits for a connection before a call; raises `NotRunningError` if the wait ends without one."""
-        check(self._settings.target)
-        if not self.is_connected():
-            settings = self._settings
-            waits = waiting(settings.endpoint, timeout, time.monotonic, self.is_connected, end)
-            wait(settings.targets, waits, settings.certificate)
+    def reach(self, timeout: float, end: float = math.inf) -> Line:
+        """The line for a call; waits for a connection. Raises `NotRunningError` if the wait ends without one."""
+        if line := self.line():
+            return line
+        latest = min(time.monotonic() + max(timeout, SHORTEST_ATTEMPT), end) - time.monotonic()
+        if not self._connecting.acquire(timeout=min(max(latest, 0), threading.TIMEOUT_MAX)):
+            raise NotRunningError([(self.endpoint, NO_ANSWER)])
+        try:
+            # Another thread may have connected meanwhile.
+            if line := self.line():
+                return line
+            self._connect(timeout, end)
+            if line := self.line():
+                return line
+            raise NotRunningError([(self.endpoint, CLOSED)])
+        finally:
+            self._connecting.release()
 
     def close(self) -> None:
         """Closes the connection; later calls fail."""
         with self._lock:
             self.is_closed = True
-            if self._channel is None:
-                # A later call then fails as on any closed channel.
-                self._channel = self._open()
-                self._stub = CardBrokerServiceStub(cast("grpc.Channel", self._channel))
-            self._channel.close()
+            every = [*self._old, *([self._connection] if self._connection else [])]
+        for connection in every:
+            connection.channel.close()
 
     def on_fork(self) -> None:
-        """Leaves the connection to the parent."""
-        self._lock = threading.Lock()
-        if isinstance(self._channel, RelayChannel):
-            self._channel.on_fork()
-        elif self._channel is not None:
-            _process.keep(self._channel)
-            _process.keep(self._stub)
-        self._channel = self._stub = None
+        """Leaves the connections to the parent."""
+        self._lock, self._connecting = threading.Lock(), threading.Lock()
+        for connection in (*self._old, self._connection):
+            if connection is None:
+                continue
+            if isinstance(connection.channel, RelayChannel):
+                connection.channel.on_fork()
+            else:
+                _process.keep(connection.channel)
+                _process.keep(connection.stub)
+                _process.keep(connection)
+        self._connection = None
+        self._old = deque()
 
-    def _open(self) -> grpc.Channel | RelayChannel:
-        endpoint = self._settings.endpoint
+    def _connect(self, timeout: float, end: float) -> None:
+        waits, failure = waiting(timeout, time.monotonic, end), None
+        while True:
+            try:
+                wanted = waits.send(failure)
+            except StopIteration:
+                return
+            failure = None
+            if isinstance(wanted, Attempt):
+                failure = self._attempt(wanted.end)
+            else:
+                time.sleep(wanted.seconds)
+
+    def _attempt(self, end: float) -> NotRunningError | None:
+        looked = look(self._settings, self._targets, end)
+        if isinstance(looked, NotRunningError):
+            return looked
+        target, route = looked
+        channel = self._open(route)
+        stub = CardBrokerServiceStub(cast("grpc.Channel", channel))
+        if not _becomes_ready(channel, end):
+            channel.close()
+            return NotRunningError([(target.endpoint, NO_ANSWER)])
+        with self._lock:
+            if self.is_closed:
+                channel.close()
+                raise closed()
+            if self._connection:
+                self._old.append(self._connection)
+            self._connection = _Connection(route, channel, stub)
+            self._targets = (target,)
+            evicted = self._old.popleft() if len(self._old) > MAX_OLD else None
+        if evicted:
+            evicted.channel.close()
+        return None
+
+    def _open(self, route: Route) -> Channel:
+        endpoint = route.endpoint
         chosen = options(endpoint, self._settings.connect_timeout)
-        certificate = self._settings.certificate
         if _process.is_child():
-            return RelayChannel(endpoint.target, chosen, certificate)
+            return RelayChannel(endpoint.target, chosen, route.certificate)
         _process.on_connect(endpoint)
-        if certificate:
-            return grpc.secure_channel(endpoint.target, credentials(certificate), chosen)
+        if route.certificate:
+            return grpc.secure_channel(endpoint.target, credentials(route.certificate), chosen)
         return grpc.insecure_channel(endpoint.target, chosen)
 
 
-def look(
-    targets: Sequence[Target], timeout: float, certificate: str | None = None
-) -> tuple[Target, NotRunningError | None]:
-    """Connects once to the first target that works, and disconnects.
+def look(settings: Settings, targets: Sequence[Target], end: float) -> tuple[Target, Route] | NotRunningError:
+    """Connects once to the first target that works, and disconnects. Returns that target with the route to it.
 
-    Returns that target, or the error. Raises an error that waiting cannot resolve.
+    Raises `InvalidError` if the token file cannot be used.
     """
-    if (named := targets[0]).place is None:
-        finding = _attempt(named, timeout, certificate)
-        tried = [(named.endpoint, finding)] if finding else []
-        found: Target | None = None if finding else named
-    else:
-        known = {target.place: target for target in targets if target.place}
-        place, findings = search(list(known), lambda place: _attempt(known[place], timeout))
-        tried = [(known[place].endpoint, finding) for place, finding in findings]
-        found = known[place] if place else None
+    routes: list[Route] = []
+
+    def attempt(target: Target) -> Finding | None:
+        route = _obstacle(target) or settings.route(target)
+        if isinstance(route, Finding):
+            return route
+        routes.append(route)
+        return _probe(route, min(max(end - time.monotonic(), FIRST_PAUSE), SHORTEST_ATTEMPT))
+
+    found, in_vain = search(targets, attempt)
     if found:
-        return found, None
-    failure = NotRunningError(tried)
-    if tried[-1][1].is_passing:
-        return targets[0], failure
-    raise failure
+        return found, routes[-1]
+    return NotRunningError([(target.endpoint, finding) for target, finding in in_vain])
 
 
 def check(target: Target) -> None:
     """Raises `NotRunningError` if a default place is no longer trusted."""
-    finding = walk(target.place, os.geteuid()) if target.place else None
+    finding = walk(target.place, own_uid()) if target.place and target.endpoint.is_unix else None
     if finding and finding.kind == "untrusted":
         raise NotRunningError([(target.endpoint, finding)])
 
 
-def wait(targets: Sequence[Target], waits: Waiting, certificate: str | None = None) -> Target:
-    """Runs the steps of `waiting` until it ends. Returns the target that works."""
-    found, failure = targets[0], None
-    while True:
-        try:
-            wanted = waits.send(failure)
-        except StopIteration:
-            return found
-        failure = None
-        if isinstance(wanted, Look):
-            found, failure = look(targets, wanted.timeout, certificate)
-        else:
-            time.sleep(wanted.seconds)
+def closed() -> ValueError:
+    """The error for a call after the client was closed: that of gRPC itself."""
+    return ValueError("Cannot invoke RPC on closed channel!")
 
 
-def _attempt(target: Target, timeout: float, certificate: str | None = None) -> Finding | None:
-    endpoint, place = target.endpoint, target.place
-    if len(os.fsencode(endpoint.path)) > MAX_PATH_BYTES:
-        return TOO_LONG
-    finding = walk(place, os.geteuid()) if place else None
-    if finding is None:
-        try:
-            with _connect(endpoint, timeout) as connection:
-                if certificate:
-                    _handshake(connection, certificate)
-        except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
-            # Closed in the handshake: perhaps by a relay whose broker is away.
-            return CLOSED
-        except ssl.SSLError:
-            return OTHER_PROGRAM
-        except OSError as error:
-            return of_error(error, endpoint.path or None)
-    return finding
+def _becomes_ready(channel: Channel, end: float) -> bool:
+    for pause in connecting(lambda begin: _state(channel, begin=begin), time.monotonic, end):
+        time.sleep(pause)
+    return _state(channel) is State.READY
+
+
+def _state(channel: Channel, *, begin: bool = False) -> State:
+    return channel.state(begin=begin) if isinstance(channel, RelayChannel) else state_of(channel, begin=begin)
+
+
+def _obstacle(target: Target) -> Finding | None:
+    """Why a socket is not even connected to."""
+    if not target.endpoint.is_unix:
+        return None
+    return obstacle(target.place, own_uid()) if target.place else length_of(target.endpoint.path)
+
+
+def _probe(route: Route, timeout: float) -> Finding | None:
+    try:
+        with _connect(route.endpoint, timeout) as connection:
+            if route.certificate and not _is_broker(connection, route.certificate):
+                return OTHER_PROGRAM
+    except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
+        # Closed in the handshake: perhaps by a relay whose broker is away.
+        return CLOSED
+    except ssl.SSLError:
+        return OTHER_PROGRAM
+    except OSError as error:
+        return of_error(error, route.endpoint.path or None)
+    return None
 
 
 def _connect(endpoint: Endpoint, timeout: float) -> socket.socket:
@@ -198,9 +280,9 @@ def _connect(endpoint: Endpoint, timeout: float) -> socket.socket:
     return connection
 
 
-def _handshake(connection: socket.socket, certificate: str) -> None:
-    """Makes the handshake of TLS, as gRPC does it; raises `ssl.SSLError` if the other side is not the broker."""
+def _is_broker(connection: socket.socket, certificate: str) -> bool:
+    """Makes the handshake of TLS, as gRPC does it; raises `ssl.SSLError` if the other side does not pass it."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(cadata=certificate)
-    with context.wrap_socket(connection, server_hostname="localhost"):
-        pass
+    with context.wrap_socket(connection, server_hostname="localhost") as secured:
+        return secured.getpeercert(binary_form=True) == der_of(certificate)

@@ -12,17 +12,17 @@ import grpc
 from cardbroker import _channel
 from cardbroker._broker import Broker
 from cardbroker._command import CommandLike
-from cardbroker._endpoint import Endpoint, Settings
+from cardbroker._endpoint import Endpoint
 from cardbroker._errors import CardbrokerError, ended_here, is_lost
 from cardbroker._options import Opening, SessionOptions, TransmitOptions
 from cardbroker._reader import Reader, ReaderLike
 from cardbroker._response import Transmitted
 from cardbroker._rpc import of_rpc_error
 from cardbroker._session import OpenSession
+from cardbroker._settings import Settings
 from cardbroker._steps import Outcome, Step, Steps, get_broker, get_reader, list_readers, resolve
 from cardbroker._turns import TurnWatch
 from cardbroker._unit import unit
-from cardbroker._waiting import waiting
 from cardbroker._watch import Watch
 
 if TYPE_CHECKING:
@@ -44,10 +44,11 @@ def connect(
     system's. These are used only if no other user decides what is there.
 
     Args:
-        endpoint: `unix:/path` or `https://127.0.0.1:port`; else `CARDBROKER_ENDPOINT`, else the default places.
+        endpoint: `unix:/path`, `https://127.0.0.1:port`, or `tcp:auto` for the port in the endpoint file of this user's
+            broker; else `CARDBROKER_ENDPOINT`, else the default places.
         group: The key of the isolation group, 1-128 visible ASCII characters; else `CARDBROKER_GROUP`. With `""` this
             process is a group of its own.
-        token_file: The token file for a TCP endpoint; else `CARDBROKER_TOKEN_FILE`.
+        token_file: The token file for a TCP endpoint; else `CARDBROKER_TOKEN_FILE`. `tcp:auto` needs none.
         connect_timeout: The longest wait for a broker that is away, in seconds, here and at every later call. One
             attempt to connect gets at least 1 s.
 
@@ -56,12 +57,9 @@ def connect(
         NotRunningError: No broker answers there in time, or this user may not open or cannot trust its socket.
         InvalidError: The group cannot be sent, or the token cannot be read.
     """
-    settings = Settings.of(endpoint, group, token_file, connect_timeout, os.environ)
-    settings.metadata()
-    certificate = settings.certificate
-    waits = waiting(settings.endpoint, connect_timeout, time.monotonic)
-    found = _channel.wait(settings.targets, waits, certificate)
-    return Client(settings.at(found))
+    client = Client(Settings.of(endpoint, group, token_file, connect_timeout, os.environ))
+    client._wire.reach(connect_timeout)
+    return client
 
 
 class Client:
@@ -80,7 +78,7 @@ class Client:
     @property
     def endpoint(self) -> Endpoint:
         """The endpoint of the broker."""
-        return self._settings.endpoint
+        return self._wire.endpoint
 
     def broker(self) -> Broker:
         """The broker's version and limits, and this program's caller identity. Joins the isolation group."""
@@ -122,8 +120,7 @@ class Client:
     def watch_turn(self, reader: ReaderLike | None = None) -> TurnWatch:
         """Follows this program's waiting requests, at one reader or at all."""
         name = "" if reader is None else self._run(resolve(reader))
-        self._wire.reach(self._settings.connect_timeout)
-        return TurnWatch(self._wire, self._settings, name)
+        return TurnWatch(self._wire.reach(self._settings.connect_timeout), name)
 
     def close(self) -> None:
         """Closes the connection. Its running calls fail."""
@@ -147,10 +144,9 @@ class Client:
     def _try(self, step: Step) -> Outcome:
         try:
             timeout = min(self._settings.connect_timeout, step.latest - time.monotonic())
-            self._wire.reach(timeout, min(step.end, step.latest))
-            call = getattr(self._wire.stub, step.method)
-            metadata = self._settings.metadata()
-            answer: Outcome = call(step.request, timeout=step.timeout(time.monotonic()), metadata=metadata)
+            line = self._wire.reach(timeout, min(step.end, step.latest))
+            call = getattr(line.stub, step.method)
+            answer: Outcome = call(step.request, timeout=step.timeout(time.monotonic()), metadata=line.metadata)
             return answer
         except CardbrokerError as error:
             return error

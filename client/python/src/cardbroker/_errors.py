@@ -129,7 +129,8 @@ class EndpointError(InvalidError):
     """A text that is not an endpoint."""
 
     def __init__(self, text: str) -> None:
-        super().__init__("endpoint", f'"{text}" is not an endpoint: use unix:/path or https://127.0.0.1:port')
+        forms = "unix:/path, https://127.0.0.1:port or tcp:auto"
+        super().__init__("endpoint", f'"{text}" is not an endpoint: use {forms}')
 
 
 class FailedError(CardbrokerError):

@@ -20,12 +20,11 @@ from typing import Any
 
 import grpc
 
+from cardbroker._state import State
+
 OPEN, START, MESSAGE, HALF_CLOSE, CANCEL, END, STATE = range(7)
 """The kinds of frames: the channel's options, a new call, a message of a call, the half-close and the cancellation by
-this side, the end by the other side, and a query for the connection's state, which a MESSAGE answers."""
-
-CONNECTED = b"connected"
-"""The answer to STATE while a connection exists."""
+this side, the end by the other side, and a query for the channel's state, which a MESSAGE answers."""
 
 _Encode = Callable[[Any], bytes]
 _Decode = Callable[[bytes], Any]
@@ -52,15 +51,6 @@ def frames(connection: socket.socket) -> Iterator[tuple[int, int, bytes]]:
             if len(payload) < length:
                 return
             yield call, kind, payload
-
-
-def is_ready(channel: object) -> bool:
-    """Whether gRPC's channel has a connection; otherwise the channel begins to connect.
-
-    Without asyncio grpcio offers this only through a polling thread, so this function uses a private attribute.
-    """
-    check = getattr(getattr(channel, "_channel", None), "check_connectivity_state", None)
-    return check is None or check(True) == grpc.ChannelConnectivity.READY.value[0]
 
 
 class RelayError(grpc.RpcError):
@@ -150,14 +140,14 @@ class RelayChannel:
         if self._relay:
             self._relay.leave()
 
-    def is_connected(self) -> bool:
-        """Whether the helper process has a connection; otherwise it has now begun to connect."""
+    def state(self, *, begin: bool = False) -> State:
+        """The state of the helper process's channel; with `begin` an idle one begins to connect."""
         with self._lock:
-            asked = self._running().ask()
+            asked = self._running().ask(begin=begin)
         try:
-            return next(asked, None) == CONNECTED
+            return State(next(asked, State.FAILED.value))
         except RelayError:
-            return False
+            return State.FAILED
 
     def _start(self, method: str, decode: _Decode, timeout: float | None, metadata: _Metadata) -> _Call:
         with self._lock:
@@ -239,8 +229,8 @@ class _Relay:
     def start(self, method: str, decode: _Decode, timeout: float | None, metadata: _Metadata) -> _Call:
         return self._begin(decode, START, json.dumps([method, timeout, list(metadata)]).encode())
 
-    def ask(self) -> _Call:
-        return self._begin(bytes, STATE)
+    def ask(self, *, begin: bool) -> _Call:
+        return self._begin(bytes, STATE, b"begin" if begin else b"")
 
     def _begin(self, decode: _Decode, kind: int, payload: bytes = b"") -> _Call:
         with self._lock:

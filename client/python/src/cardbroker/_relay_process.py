@@ -12,7 +12,8 @@ from typing import Any
 
 import grpc
 
-from cardbroker._relay import CANCEL, CONNECTED, END, MESSAGE, OPEN, START, STATE, frames, is_ready, send_frame
+from cardbroker._relay import CANCEL, END, MESSAGE, OPEN, START, STATE, frames, send_frame
+from cardbroker._state import state_of
 
 
 def main(descriptor: int) -> None:
@@ -40,7 +41,8 @@ def main(descriptor: int) -> None:
             threading.Thread(target=_answer, args=(connection, lock, number, call, calls), daemon=True).start()
         elif kind == STATE:
             try:
-                send_frame(connection, lock, number, MESSAGE, CONNECTED if is_ready(channel) else b"")
+                state = state_of(channel, begin=bool(payload))
+                send_frame(connection, lock, number, MESSAGE, state.value)
                 send_frame(connection, lock, number, END, json.dumps([0, "", []]).encode())
             except OSError:
                 break

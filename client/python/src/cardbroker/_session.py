@@ -17,7 +17,7 @@ from typing import Callable, Generic, Literal, Optional, TypeVar
 import grpc
 
 from cardbroker import _process
-from cardbroker._channel import Wire
+from cardbroker._channel import Line, Wire
 from cardbroker._command import CommandLike
 from cardbroker._conversation import (
     HEARTBEAT_INTERVAL,
@@ -31,11 +31,11 @@ from cardbroker._conversation import (
     transmit_request,
     transmitted_of,
 )
-from cardbroker._endpoint import Settings
 from cardbroker._errors import CardbrokerError, FailedError, lost, of_query
 from cardbroker._options import Opening
 from cardbroker._response import Transmitted
 from cardbroker._rpc import of_rpc_error
+from cardbroker._settings import Settings
 from cardbroker._silence import Alarm
 from cardbroker._times import CARD_TIME
 from cardbroker._watching import SILENCE_LIMIT
@@ -59,8 +59,7 @@ class OpenSession:
         """Waits for the turn and takes the lease. Raises a `CardbrokerError` (NOT_SENT) if that fails."""
         end = time.monotonic() + self._opening.limit
         self._opening.request.open.reader = self._resolve(end)
-        self._wire.reach(self._settings.connect_timeout, end)
-        stream = _Stream(self._wire, self._settings, self._opening)
+        stream = _Stream(self._wire.reach(self._settings.connect_timeout, end), self._opening)
         try:
             opened = stream.opened.result(max(end - time.monotonic(), 0))
         except FutureTimeout:
@@ -164,7 +163,7 @@ class Pending(Generic[_T]):
 class _Stream:
     """The stream and its thread. The session that owns it aborts it; the broker may end it too."""
 
-    def __init__(self, wire: Wire, settings: Settings, opening: Opening) -> None:
+    def __init__(self, line: Line, opening: Opening) -> None:
         self.conversation = Conversation(opening.on_queue_position)
         self.opened: Future[session_pb2.SessionOpened] = Future()
         self.is_parents = False
@@ -175,8 +174,8 @@ class _Stream:
         self._slots = threading.Semaphore(MAX_PIPELINED)
         self._outgoing: _Outgoing = SimpleQueue()
         self._outgoing.put(opening.request)
-        self._call = wire.stub.OpenSession(
-            _until_none(self._outgoing, self.conversation.on_write), metadata=settings.metadata()
+        self._call = line.stub.OpenSession(
+            _until_none(self._outgoing, self.conversation.on_write), metadata=line.metadata
         )
         _process.register(self)
         _process.on_stream(self._call)

@@ -10,8 +10,7 @@ import grpc
 
 from cardbroker import _process
 from cardbroker._broker import WaitingTurn, waiting_turns
-from cardbroker._channel import Wire
-from cardbroker._endpoint import Settings
+from cardbroker._channel import Line
 from cardbroker._errors import lost, of_query
 from cardbroker._rpc import of_rpc_error
 from cardbroker._silence import Alarm
@@ -26,9 +25,9 @@ class TurnWatch(Iterator["list[WaitingTurn]"]):
     events; 90 s of silence count as a loss. For one thread, but every thread may `close`.
     """
 
-    def __init__(self, wire: Wire, settings: Settings, reader: str) -> None:
+    def __init__(self, line: Line, reader: str) -> None:
         request = turn_pb2.WatchTurnRequest(reader=reader)
-        self._call: Any = wire.stub.WatchTurn(request, metadata=settings.metadata())
+        self._call: Any = line.stub.WatchTurn(request, metadata=line.metadata)
         self._is_closed = False
         self._is_parents = False
         _process.register(self)

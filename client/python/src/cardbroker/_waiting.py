@@ -20,11 +20,8 @@ ASK_AGAIN = 0.1
 SHORTEST_ATTEMPT = 1.0
 """The least time for one attempt to connect, in seconds; longer than a shorter connect timeout."""
 
-NO_ANSWER = Finding("failed", "no answer in time", is_passing=True)
+NO_ANSWER = Finding("failed", "no answer in time", waiting_helps=True)
 """A listener that does not answer."""
-
-_FIRST_PAUSE = 0.001
-_LONGEST_PAUSE = 0.02
 
 
 class NotRunningError(CardbrokerError):
@@ -33,8 +30,8 @@ class NotRunningError(CardbrokerError):
     Nothing was sent.
     """
 
-    def __init__(self, tried: Sequence[tuple[Endpoint, Finding]]) -> None:
-        endpoint, last = tried[-1]
+    def __init__(self, in_vain: Sequence[tuple[Endpoint, Finding]]) -> None:
+        endpoint, last = in_vain[-1]
         code = "UNAVAILABLE"
         if last.kind == "forbidden":
             text, code = f"no permission to open {endpoint}{last.text[len('permission denied') :]}", "PERMISSION_DENIED"
@@ -42,11 +39,12 @@ class NotRunningError(CardbrokerError):
             text, code = f"{endpoint} is {last.text}", "PERMISSION_DENIED"
         elif last.kind == "other_program":
             why = "it has another certificate or no TLS; nothing was sent to it"
-            text = f"{endpoint} is not the broker of the token file: {why}"
+            file = "endpoint" if endpoint.is_auto else "token"
+            text = f"{endpoint} is not the broker of the {file} file: {why}"
         elif last.kind == "too_long":
             text = f"no broker at {endpoint}: {last.text}"
         else:
-            text = "no broker at " + " or ".join(f"{where} ({finding.text})" for where, finding in tried)
+            text = "no broker at " + " or ".join(f"{where} ({finding.text})" for where, finding in in_vain)
         super().__init__(Failure(text, delivery="NOT_SENT", code=code))
         self.endpoint = endpoint
         """The endpoint that was tried last."""
@@ -55,13 +53,14 @@ class NotRunningError(CardbrokerError):
 
         `missing`, `refused`, `forbidden`, `untrusted`, `other_program`, `too_long` or `failed`.
         """
+        self._waiting_helps = last.waiting_helps
 
 
 @dataclass(frozen=True)
-class Look:
-    """Connect once within `timeout` seconds, disconnect, and report the system's error."""
+class Attempt:
+    """Try once to connect, until the time `end` at the latest, and report the error."""
 
-    timeout: float
+    end: float
 
 
 @dataclass(frozen=True)
@@ -71,31 +70,19 @@ class Pause:
     seconds: float
 
 
-Waiting = Generator[Union[Look, Pause], Optional[NotRunningError], None]
-"""Yields the next step, receives the outcome of each look, and raises `NotRunningError` when the time is over."""
+Waiting = Generator[Union[Attempt, Pause], Optional[NotRunningError], None]
+"""Yields the next step, receives the outcome of each attempt, and raises `NotRunningError` when the time is over."""
 
 
-def waiting(
-    endpoint: Endpoint,
-    timeout: float,
-    clock: Callable[[], float],
-    is_connected: Callable[[], bool] | None = None,
-    end: float = math.inf,
-) -> Waiting:
-    """Waits for a connection, or without `is_connected` for a listener; `end` bounds even the first attempt."""
-    begun = clock()
-    look_at = begun + ASK_AGAIN if is_connected else begun
-    pause = _FIRST_PAUSE
-    while not (is_connected and is_connected()):
-        now = clock()
-        if now >= min(look_at, end):
-            failure = yield Look(max(min(SHORTEST_ATTEMPT, end - now), _FIRST_PAUSE))
-            if is_connected() if is_connected else failure is None:
-                return
-            now = clock()
-            # A listener that answers gets the full time of one attempt.
-            if now >= min(end, begun + (timeout if failure else max(timeout, SHORTEST_ATTEMPT))):
-                raise failure or NotRunningError([(endpoint, NO_ANSWER)])
-            look_at, pause = now + ASK_AGAIN, _FIRST_PAUSE
-        yield Pause(pause if is_connected else look_at - now)
-        pause = min(pause * 2, _LONGEST_PAUSE)
+def waiting(timeout: float, clock: Callable[[], float], end: float = math.inf) -> Waiting:
+    """Tries to connect until it works or waiting does not help; `end` bounds even the first attempt."""
+    last = min(clock() + timeout, end)
+    while True:
+        # A listener that answers gets the full time of one attempt.
+        failure = yield Attempt(min(max(last, clock() + SHORTEST_ATTEMPT), end))
+        if failure is None:
+            return
+        left = last - clock()
+        if not failure._waiting_helps or left <= 0:
+            raise failure
+        yield Pause(min(ASK_AGAIN, left))

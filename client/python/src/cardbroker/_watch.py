@@ -12,11 +12,11 @@ from typing import Protocol
 import grpc
 
 from cardbroker import _process
-from cardbroker._channel import Wire
-from cardbroker._endpoint import Settings
+from cardbroker._channel import Line, Wire
 from cardbroker._errors import CardbrokerError, lost
 from cardbroker._reader import Reader
 from cardbroker._rpc import of_rpc_error
+from cardbroker._settings import Settings
 from cardbroker._silence import Alarm
 from cardbroker._watching import SILENCE_LIMIT, WatchEvent, Watching
 from cardbroker.v1 import reader_pb2
@@ -40,7 +40,6 @@ class Watch(Iterator[WatchEvent]):
 
     def __init__(self, wire: Wire, settings: Settings) -> None:
         self._wire = wire
-        self._settings = settings
         self._watching = Watching(settings.connect_timeout, time.monotonic)
         self._call: _Call | None = None
         self._pause = 0.0
@@ -48,7 +47,8 @@ class Watch(Iterator[WatchEvent]):
         _process.register(self)
         # Opens the stream now, so that no change before the first `next` is missed.
         with contextlib.suppress(CardbrokerError):
-            self._open()
+            if line := wire.line():
+                self._open(line)
 
     @property
     def readers(self) -> Mapping[str, Reader]:
@@ -102,11 +102,10 @@ class Watch(Iterator[WatchEvent]):
 
     def _reopen(self) -> _Call:
         self._closed.wait(self._pause)
-        self._wire.reach(0)
-        return self._open()
+        return self._open(self._wire.reach(0))
 
-    def _open(self) -> _Call:
-        call = self._wire.stub.WatchReaders(self._watching.request(), metadata=self._settings.metadata())
+    def _open(self, line: Line) -> _Call:
+        call = line.stub.WatchReaders(self._watching.request(), metadata=line.metadata)
         self._call = call
         _process.on_stream(call)
         if self._closed.is_set():

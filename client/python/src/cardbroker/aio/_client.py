@@ -13,19 +13,19 @@ import grpc
 from cardbroker import _process
 from cardbroker._broker import Broker
 from cardbroker._command import CommandLike
-from cardbroker._endpoint import Endpoint, Settings
+from cardbroker._endpoint import Endpoint
 from cardbroker._errors import CardbrokerError, ended_here, is_lost
 from cardbroker._options import Opening, SessionOptions, TransmitOptions
 from cardbroker._reader import Reader, ReaderLike
 from cardbroker._response import Transmitted
+from cardbroker._settings import Settings
 from cardbroker._steps import Outcome, Step, Steps, get_broker, get_reader, list_readers, resolve
 from cardbroker._unit import unit
-from cardbroker._waiting import waiting
 from cardbroker.aio._rpc import of_rpc_error
 from cardbroker.aio._session import OpenSession
 from cardbroker.aio._turns import TurnWatch
 from cardbroker.aio._watch import Watch
-from cardbroker.aio._wire import Wire, wait
+from cardbroker.aio._wire import Wire
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -46,12 +46,9 @@ async def connect(
     """
     if _process.is_child():
         raise _process.no_asyncio()
-    settings = Settings.of(endpoint, group, token_file, connect_timeout, os.environ)
-    settings.metadata()
-    certificate = settings.certificate
-    waits = waiting(settings.endpoint, connect_timeout, time.monotonic)
-    found = await wait(settings.targets, waits, certificate)
-    return Client(settings.at(found))
+    client = Client(Settings.of(endpoint, group, token_file, connect_timeout, os.environ))
+    await client._wire.reach(connect_timeout)
+    return client
 
 
 class Client:
@@ -67,7 +64,7 @@ class Client:
     @property
     def endpoint(self) -> Endpoint:
         """The endpoint of the broker."""
-        return self._settings.endpoint
+        return self._wire.endpoint
 
     async def broker(self) -> Broker:
         """The broker's version and limits, and this program's caller identity. Joins the isolation group."""
@@ -102,8 +99,7 @@ class Client:
     async def watch_turn(self, reader: ReaderLike | None = None) -> TurnWatch:
         """Follows this program's waiting requests, at one reader or at all."""
         name = "" if reader is None else await self._run(resolve(reader))
-        await self._wire.reach(self._settings.connect_timeout)
-        return TurnWatch(self._wire, self._settings, name)
+        return TurnWatch(await self._wire.reach(self._settings.connect_timeout), name)
 
     async def close(self) -> None:
         """Closes the connection. Its running calls fail."""
@@ -129,10 +125,9 @@ class Client:
     async def _try(self, step: Step) -> Outcome:
         try:
             timeout = min(self._settings.connect_timeout, step.latest - time.monotonic())
-            await self._wire.reach(timeout, min(step.end, step.latest))
-            call = getattr(self._wire.stub, step.method)
-            metadata = self._settings.metadata()
-            answer: Outcome = await call(step.request, timeout=step.timeout(time.monotonic()), metadata=metadata)
+            line = await self._wire.reach(timeout, min(step.end, step.latest))
+            call = getattr(line.stub, step.method)
+            answer: Outcome = await call(step.request, timeout=step.timeout(time.monotonic()), metadata=line.metadata)
             return answer
         except CardbrokerError as error:
             return error

@@ -24,14 +24,14 @@ from cardbroker._conversation import (
     transmit_request,
     transmitted_of,
 )
-from cardbroker._endpoint import Settings
 from cardbroker._errors import CardbrokerError, FailedError, lost, of_query
 from cardbroker._options import Opening
 from cardbroker._response import Transmitted
+from cardbroker._settings import Settings
 from cardbroker._times import CARD_TIME
 from cardbroker._watching import SILENCE_LIMIT
 from cardbroker.aio._rpc import of_rpc_error
-from cardbroker.aio._wire import Wire
+from cardbroker.aio._wire import Line, Wire
 from cardbroker.v1 import session_pb2
 
 
@@ -51,8 +51,7 @@ class OpenSession:
         """Waits for the turn and takes the lease. Raises a `CardbrokerError` (NOT_SENT) if that fails."""
         end = time.monotonic() + self._opening.limit
         self._opening.request.open.reader = await self._resolve(end)
-        await self._wire.reach(self._settings.connect_timeout, end)
-        stream = _Stream(self._wire, self._settings, self._opening)
+        stream = _Stream(await self._wire.reach(self._settings.connect_timeout, end), self._opening)
         try:
             opened = await asyncio.wait_for(stream.opened, max(end - time.monotonic(), 0))
         except asyncio.TimeoutError:
@@ -116,7 +115,7 @@ class Session(SessionView):
 class _Stream:
     """The stream and its task. The session that owns it aborts it; the broker may end it too."""
 
-    def __init__(self, wire: Wire, settings: Settings, opening: Opening) -> None:
+    def __init__(self, line: Line, opening: Opening) -> None:
         loop = asyncio.get_running_loop()
         self.conversation = Conversation(opening.on_queue_position)
         self.opened: asyncio.Future[session_pb2.SessionOpened] = loop.create_future()
@@ -127,8 +126,8 @@ class _Stream:
         self._slots = asyncio.Semaphore(MAX_PIPELINED)
         self._outgoing: asyncio.Queue[session_pb2.OpenSessionRequest | None] = asyncio.Queue()
         self._outgoing.put_nowait(opening.request)
-        self._call = wire.stub.OpenSession(
-            _until_none(self._outgoing, self.conversation.on_write), metadata=settings.metadata()
+        self._call = line.stub.OpenSession(
+            _until_none(self._outgoing, self.conversation.on_write), metadata=line.metadata
         )
         self.is_parents = False
         """Whether this is a child's copy of its parent's session."""

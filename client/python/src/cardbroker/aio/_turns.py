@@ -11,20 +11,19 @@ import grpc
 
 from cardbroker import _process
 from cardbroker._broker import WaitingTurn, waiting_turns
-from cardbroker._endpoint import Settings
 from cardbroker._errors import lost, of_query
 from cardbroker._watching import SILENCE_LIMIT
 from cardbroker.aio._rpc import of_rpc_error
-from cardbroker.aio._wire import Wire
+from cardbroker.aio._wire import Line
 from cardbroker.v1 import turn_pb2
 
 
 class TurnWatch(AsyncIterator["list[WaitingTurn]"]):
     """All waiting requests of this program; see `cardbroker.TurnWatch`. `anext` may be cancelled. For one task."""
 
-    def __init__(self, wire: Wire, settings: Settings, reader: str) -> None:
+    def __init__(self, line: Line, reader: str) -> None:
         request = turn_pb2.WatchTurnRequest(reader=reader)
-        self._call: Any = wire.stub.WatchTurn(request, metadata=settings.metadata())
+        self._call: Any = line.stub.WatchTurn(request, metadata=line.metadata)
         self._next: asyncio.Task[turn_pb2.WatchTurnResponse] | None = None
         """The read of the next message; survives the cancellation of its waiter."""
         self._is_closed = False

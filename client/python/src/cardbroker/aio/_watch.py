@@ -11,12 +11,12 @@ from types import MappingProxyType, TracebackType
 import grpc
 
 from cardbroker import _process
-from cardbroker._endpoint import Settings
 from cardbroker._errors import CardbrokerError, lost
 from cardbroker._reader import Reader
+from cardbroker._settings import Settings
 from cardbroker._watching import SILENCE_LIMIT, WatchEvent, Watching
 from cardbroker.aio._rpc import of_rpc_error
-from cardbroker.aio._wire import Wire
+from cardbroker.aio._wire import Line, Wire
 from cardbroker.v1 import reader_pb2
 
 _Call = grpc.aio.UnaryStreamCall["reader_pb2.WatchReadersRequest", "reader_pb2.WatchReadersResponse"]
@@ -30,7 +30,6 @@ class Watch(AsyncIterator[WatchEvent]):
 
     def __init__(self, wire: Wire, settings: Settings) -> None:
         self._wire = wire
-        self._settings = settings
         self._watching = Watching(settings.connect_timeout, time.monotonic)
         self._pause = 0.0
         self._closed = False
@@ -41,7 +40,8 @@ class Watch(AsyncIterator[WatchEvent]):
         _process.register(self)
         # Opens the stream now, so that no change before the first `anext` is missed.
         with contextlib.suppress(CardbrokerError):
-            self._open()
+            if line := wire.line():
+                self._open(line)
 
     @property
     def readers(self) -> Mapping[str, Reader]:
@@ -87,10 +87,7 @@ class Watch(AsyncIterator[WatchEvent]):
         raise StopAsyncIteration
 
     async def _message(self) -> reader_pb2.WatchReadersResponse:
-        if self._call is None:
-            await asyncio.sleep(self._pause)
-            await self._wire.reach(0)
-        call = self._call or self._open()
+        call = self._call or await self._reopen()
         try:
             message = await asyncio.wait_for(call.read(), SILENCE_LIMIT)
         except asyncio.TimeoutError:
@@ -101,8 +98,12 @@ class Watch(AsyncIterator[WatchEvent]):
             raise lost("the broker ended the watch")
         return message
 
-    def _open(self) -> _Call:
-        call: _Call = self._wire.stub.WatchReaders(self._watching.request(), metadata=self._settings.metadata())
+    async def _reopen(self) -> _Call:
+        await asyncio.sleep(self._pause)
+        return self._open(await self._wire.reach(0))
+
+    def _open(self, line: Line) -> _Call:
+        call: _Call = line.stub.WatchReaders(self._watching.request(), metadata=line.metadata)
         self._call = call
         return call
 

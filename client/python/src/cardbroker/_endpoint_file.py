@@ -1,0 +1,173 @@
+"""The file in which a broker that chose its TCP port itself (`--tcp auto`) leaves its endpoint for its user.
+
+It has the port, a token and the broker's certificate. The file is read anew before each connection; all three belong
+together.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import stat
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PureWindowsPath
+
+from cardbroker._endpoint import Endpoint
+from cardbroker._errors import EndpointError
+from cardbroker._places import Finding, Place, of_error, places, user, walk
+from cardbroker._token_file import der_of, is_authority, is_token
+
+NAME = "endpoint.json"
+"""The name of the file, in the folder of the default socket."""
+
+MAX_BYTES = 64 << 10
+"""The longest endpoint file, in bytes."""
+
+
+@dataclass(frozen=True, repr=False)
+class EndpointFile:
+    """What an endpoint file holds."""
+
+    endpoint: Endpoint
+    """A TCP port of this machine, with TLS."""
+    token: str
+    certificate: str
+    """The broker's certificate in PEM."""
+    pid: int
+    """The broker's process, at least 1."""
+    start_time: int | None
+    """The process's start, in the system's ticks since its boot, where the broker could tell it."""
+
+    @classmethod
+    def parse(cls, text: str) -> EndpointFile:
+        """Parses the text of an endpoint file; `ValueError` names the problem."""
+        try:
+            found = json.loads(text)
+        except (ValueError, RecursionError):
+            raise ValueError("is not JSON") from None
+        if not isinstance(found, dict):
+            raise ValueError("is not a JSON object")
+        endpoint, token, certificate = (_text(found, key) for key in ("endpoint", "token", "certificate"))
+        if not is_token(token):
+            raise ValueError('has a "token" that is not visible ASCII')
+        if der_of(certificate.strip()) is None or is_authority(certificate):
+            raise ValueError('has a "certificate" that is not one certificate of a broker in PEM')
+        pid, start_time = _number(found, "pid"), _number(found, "start_time")
+        if not pid:
+            raise ValueError('has no "pid" from 1 on')
+        return cls(_port(endpoint), token, certificate.strip(), pid, start_time)
+
+
+def endpoint_file_place(environment: Mapping[str, str], uid: int, platform: str = sys.platform) -> Place:
+    """The place of this user's endpoint file: beside the first default socket."""
+    if platform == "win32":
+        return Place(str(PureWindowsPath(environment.get("LOCALAPPDATA", ""), "cardbroker", NAME)), is_own=True)
+    return places(environment, uid)[0].beside(NAME)
+
+
+def read_endpoint_file(place: Place, uid: int) -> EndpointFile | Finding:
+    """Reads the file of a broker that still runs, if no other user decides what is there; else says why not."""
+    # The folder of a user's data on Windows is protected by the system.
+    finding = walk(place, uid) if sys.platform != "win32" else None
+    if finding:
+        return _at(place, finding)
+    try:
+        text = _read(place.path, uid)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return Finding("untrusted", f"not trusted: {place.path} is a symbolic link")
+        return _at(place, of_error(error, place.path))
+    if isinstance(text, Finding):
+        return text
+    try:
+        found = EndpointFile.parse(text)
+    except ValueError as error:
+        return Finding("failed", f"{place.path} {error}")
+    if has_ended(found.pid, found.start_time):
+        return Finding("refused", f"its broker, process {found.pid}, has ended", waiting_helps=True)
+    return found
+
+
+def has_ended(pid: int, start_time: int | None) -> bool:
+    """Whether the process has ended, as far as the system tells; another one may have its number now."""
+    if sys.platform == "win32":
+        # The question would end the process there. A broker that is gone refuses the connection.
+        return False
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return True
+    except PermissionError:
+        pass
+    now = _start_time(pid)
+    return None not in (now, start_time) and now != start_time
+
+
+def _start_time(pid: int) -> int | None:
+    """The start of a running process, field 22 of its `stat`; `None` where the system does not tell."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        # The name in the second field may hold anything, but the last bracket ends it.
+        _, _, fields = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")
+        return int(fields.split()[19])
+    return None
+
+
+def _read(path: str, uid: int) -> str | Finding:
+    # A pipe without a writer would block.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+    descriptor = os.open(path, flags)
+    try:
+        found = os.fstat(descriptor)
+        if problem := _distrust(found, uid):
+            return Finding("untrusted", f"not trusted: {path} {problem}")
+        if found.st_size > MAX_BYTES:
+            return Finding("failed", f"{path} is longer than 64 KiB")
+        return os.read(descriptor, MAX_BYTES).decode("utf-8", "replace")
+    finally:
+        os.close(descriptor)
+
+
+def _distrust(found: os.stat_result, uid: int) -> str | None:
+    mode = stat.S_IMODE(found.st_mode)
+    if not stat.S_ISREG(found.st_mode):
+        return "is not a regular file"
+    if sys.platform == "win32":
+        return None
+    if found.st_uid != uid:
+        return f"belongs to {user(found.st_uid)}, not to this user"
+    return f"is open to others (its mode is {mode:04o})" if mode & 0o077 else None
+
+
+def _at(place: Place, finding: Finding) -> Finding:
+    """The finding with the file's name, where the finding does not name it."""
+    if finding.kind in ("missing", "failed"):
+        return Finding(finding.kind, f"{place.path}: {finding.text}", finding.waiting_helps)
+    return finding
+
+
+def _text(found: Mapping[str, object], key: str) -> str:
+    value = found.get(key)
+    if not isinstance(value, str):
+        raise ValueError(f'has no text "{key}"')
+    return value
+
+
+def _port(text: str) -> Endpoint:
+    try:
+        endpoint = Endpoint.parse(text)
+    except EndpointError:
+        endpoint = Endpoint(path="?")
+    if endpoint.is_unix or endpoint.is_plain or endpoint.is_auto or not endpoint.is_loopback:
+        raise ValueError('has an "endpoint" that is not https:// at a port of this machine')
+    return endpoint
+
+
+def _number(found: Mapping[str, object], key: str) -> int | None:
+    value = found.get(key)
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
+        return value
+    raise ValueError(f'has a "{key}" that is not a whole number from 0 on')
