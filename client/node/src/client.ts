@@ -19,9 +19,9 @@ import { watchTurn } from "./watch_turn.js";
 /** The options of {@link Client.connect}. */
 export interface ConnectOptions {
   /**
-   * The endpoint: `unix:/path` or `https://127.0.0.1:port`. Default: the variable `CARDBROKER_ENDPOINT`, else the first
-   * default place that works: the user's socket, then the system's. The client stays with it. Default places are used
-   * only if no other user decides what is there.
+   * The endpoint: `unix:/path`, `https://127.0.0.1:port`, or `tcp:auto` for the port in the endpoint file of this user's
+   * broker. Default: the variable `CARDBROKER_ENDPOINT`, else the first default place that works: the user's socket,
+   * then the system's. The client stays with it. Default places are used only if no other user decides what is there.
    */
   endpoint?: string;
   /**
@@ -31,7 +31,7 @@ export interface ConnectOptions {
   group?: string;
   /**
    * The file with token and certificate for a TCP endpoint, read anew for each call and each connection, and accessible
-   * to its owner only. Default: the variable `CARDBROKER_TOKEN_FILE`; empty: none. Not used on a Unix socket.
+   * to its owner only. Default: the variable `CARDBROKER_TOKEN_FILE`; empty: none. Not used on a Unix socket, nor for `tcp:auto`.
    */
   tokenFile?: string;
   /**
@@ -73,8 +73,9 @@ export class Client {
     const { env } = process;
     const targets = findTargets(options.endpoint, env);
     const [first] = targets as [Target];
-    const tokenFile = first.path === undefined ? (options.tokenFile ?? env[TOKEN_FILE_VARIABLE]) : undefined;
-    const metadata = new CallMetadata(first, options.group ?? env[GROUP_VARIABLE] ?? "", tokenFile ?? "");
+    // On a socket the system identifies the caller, and the file of `tcp:auto` has a token of its own.
+    const tokenFile = first.address ? (options.tokenFile ?? env[TOKEN_FILE_VARIABLE]) : undefined;
+    const metadata = new CallMetadata(options.group ?? env[GROUP_VARIABLE] ?? "", tokenFile ?? "");
     if (first.address?.isPlain) {
       process.emitWarning(`${first.text} is plain TCP: a program that takes or relays the port reads tokens and PINs`);
     }
@@ -83,7 +84,7 @@ export class Client {
     return new Client(connection);
   }
 
-  /** The endpoint of the broker: `unix:/path`, `https://HOST:PORT` or `http://HOST:PORT`. */
+  /** The endpoint of the broker: `unix:/path`, `https://HOST:PORT`, `http://HOST:PORT` or `tcp:auto`. */
   get endpoint(): string {
     return this.#connection.endpoint.text;
   }

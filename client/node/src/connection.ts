@@ -19,10 +19,10 @@ import {
 
 import { CardBrokerServiceClient } from "../gen/cardbroker/v1/service.js";
 import { grpcDeadline, now } from "./clock.js";
-import type { Endpoint, Target, TcpAddress } from "./endpoint.js";
+import type { Endpoint, Target } from "./endpoint.js";
 import { type FailedError, NotRunningError, own } from "./error.js";
-import type { CallMetadata } from "./metadata.js";
-import { type Finding, OTHER_PROGRAM, findingOf, isPassing, lengthOf, search, walk } from "./places.js";
+import type { CallMetadata, Route } from "./metadata.js";
+import { type Finding, OTHER_PROGRAM, findingOf, lengthOf, obstacle, search } from "./places.js";
 
 /** The stub on an open connection, and the metadata for one call. */
 export interface Line {
@@ -32,8 +32,9 @@ export interface Line {
   disconnect: () => void;
 }
 
-/** A gRPC channel with the sockets below it. */
+/** A gRPC channel with the sockets below it, and what it was made by. */
 interface Wire {
+  route: Route;
   stub: CardBrokerServiceClient;
   sockets: Set<Socket>;
 }
@@ -101,11 +102,11 @@ export class Connection {
    * `NOT_SENT`.
    */
   async line(): Promise<Line> {
-    const metadata = await this.#metadata.make();
     const end = now() + this.#timeout;
     for (;;) {
       try {
-        const { stub, sockets } = await this.#ready(end);
+        const { route, stub, sockets } = await this.#ready(end);
+        const metadata = await this.#metadata.make(route);
         const disconnect = () => sockets.forEach((socket) => socket.destroy());
         return { stub, metadata, disconnect };
       } catch (error) {
@@ -145,15 +146,15 @@ export class Connection {
     // Opens a new channel, because the old one would pause before its next attempt.
     this.#wire?.stub.close();
     this.#wire = undefined;
-    const certificate = await this.#metadata.certificate();
     let wire: Wire | undefined;
-    const { found, tried } = await search(this.#targets, async (target) => {
-      const opened = await open(target, certificate, end);
+    const { found, inVain } = await search(this.#targets, async (target) => {
+      const route = obstacleAt(target) ?? (await this.#metadata.route(target));
+      const opened = "kind" in route ? route : await open(route, end);
       wire = "kind" in opened ? undefined : opened;
       return "kind" in opened ? opened : undefined;
     });
     if (!wire || !found) {
-      throw new NotRunningError(tried.map(({ place, finding }) => ({ endpoint: place.text, finding })));
+      throw new NotRunningError(inVain.map(({ place, finding }) => ({ endpoint: place.text, finding })));
     }
     if (this.#closed) {
       wire.stub.close();
@@ -165,33 +166,36 @@ export class Connection {
   }
 }
 
-/** Connects to a target, whose default place must be trusted first; with a certificate, only to its broker. */
-async function open(target: Target, certificate: string | undefined, end: number): Promise<Wire | Finding> {
-  const { path, place } = target;
-  const obstacle =
-    path === undefined ? undefined : (lengthOf(path) ?? (place && walk(place, process.geteuid?.() ?? -1)));
-  if (obstacle) {
-    return obstacle;
+/** Why a socket is not even connected to; a default one must be trusted first. */
+function obstacleAt({ path, place }: Target): Finding | undefined {
+  if (path === undefined) {
+    return undefined;
   }
+  return place ? obstacle(place, process.geteuid?.() ?? -1) : lengthOf(path);
+}
+
+/** Connects once; with a certificate, only to its broker. */
+async function open(route: Route, end: number): Promise<Wire | Finding> {
+  const { endpoint, certificate } = route;
   const options: ChannelOptions = { ...OPTIONS };
   if (certificate) {
     options["grpc.ssl_target_name_override"] = SERVER_NAME;
-  } else if (path !== undefined) {
+  } else if (endpoint.path !== undefined) {
     options["grpc.default_authority"] = "localhost";
   }
-  const stub = new CardBrokerServiceClient(target.target, credentialsFor(certificate), options);
+  const stub = new CardBrokerServiceClient(endpoint.target, credentialsFor(certificate), options);
   const sockets: Wire["sockets"] = new Set();
   const attemptEnd = Math.max(end, now() + MIN_ATTEMPT);
   if (await making.run(sockets, () => becomesReady(stub.getChannel(), attemptEnd))) {
-    return { stub, sockets };
+    return { route, stub, sockets };
   }
   stub.close();
-  return connectFailure(target, certificate);
+  return connectFailure(route);
 }
 
 /** Whether the start of a broker would resolve this failure; a missing permission remains. */
 function mayStart(error: unknown): boolean {
-  return error instanceof NotRunningError && isPassing(error.finding);
+  return error instanceof NotRunningError && error.finding.waitingHelps;
 }
 
 async function becomesReady(channel: Watched, end: number): Promise<boolean> {
@@ -210,49 +214,42 @@ async function becomesReady(channel: Watched, end: number): Promise<boolean> {
   }
 }
 
-/** Accepts this certificate and no other: it is the only root, and it is compared with the broker's. */
-function credentialsFor(certificate: string | undefined): ChannelCredentials {
-  if (!certificate) {
-    return credentials.createInsecure();
-  }
-  return credentials.createSsl(Buffer.from(certificate), null, null, {
-    checkServerIdentity: (_, shown) => compare(certificate, shown.raw),
-  });
+/**
+ * Accepts this certificate and no other: it is the only root, and it is compared with the broker's. Says itself that
+ * others are refused, because NODE_TLS_REJECT_UNAUTHORIZED=0 would switch off both.
+ */
+function pinned(certificate: string) {
+  return {
+    rejectUnauthorized: true,
+    checkServerIdentity: (_: string, shown: { raw: Buffer }) =>
+      new X509Certificate(certificate).raw.equals(shown.raw) ? undefined : new Error("another certificate"),
+  };
 }
 
-function compare(certificate: string, shown: Buffer): Error | undefined {
-  return new X509Certificate(certificate).raw.equals(shown) ? undefined : new Error("another certificate");
+function credentialsFor(certificate: string | undefined): ChannelCredentials {
+  return certificate === undefined
+    ? credentials.createInsecure()
+    : credentials.createSsl(Buffer.from(certificate), null, null, pinned(certificate));
 }
 
 /** The finding at an endpoint without a connection, by another attempt: gRPC gives the reason in prose only. */
-function connectFailure({ path, address }: Endpoint, certificate: string | undefined): Promise<Finding> {
-  if (address && certificate) {
-    return handshakeFailure(address, certificate);
-  }
+function connectFailure({ endpoint: { path, address }, certificate }: Route): Promise<Finding> {
+  const where = path === undefined ? { host: address?.host, port: address?.port ?? 0 } : { path };
   return new Promise((resolve) => {
-    const socket = path === undefined ? connect({ ...address, port: address?.port ?? 0 }) : connect(path);
-    socket.setTimeout(MIN_ATTEMPT, () => socket.destroy(Object.assign(new Error(), { code: "ETIMEDOUT" })));
-    socket.once("connect", () => {
+    const socket =
+      certificate === undefined
+        ? connect(where)
+        : connectTls({ ...where, ca: certificate, servername: SERVER_NAME, ...pinned(certificate) });
+    const finish = (finding: Finding) => {
       socket.destroy();
-      resolve(findingOf("no answer", path));
-    });
-    socket.once("error", ({ code }: NodeJS.ErrnoException) => resolve(findingOf(code, path)));
-  });
-}
-
-function handshakeFailure({ host, port }: TcpAddress, certificate: string): Promise<Finding> {
-  return new Promise((resolve) => {
-    const checkServerIdentity = (_: string, shown: { raw: Buffer }) => compare(certificate, shown.raw);
-    const socket = connectTls({ host, port, ca: certificate, servername: SERVER_NAME, checkServerIdentity });
-    socket.setTimeout(MIN_ATTEMPT, () => socket.destroy(Object.assign(new Error(), { code: "ETIMEDOUT" })));
-    socket.once("secureConnect", () => {
-      socket.destroy();
-      resolve(findingOf("no answer"));
-    });
+      resolve(finding);
+    };
+    socket.setTimeout(MIN_ATTEMPT, () => finish(findingOf("ETIMEDOUT")));
+    socket.once(certificate === undefined ? "connect" : "secureConnect", () => finish(findingOf(undefined)));
     socket.once("error", ({ code }: NodeJS.ErrnoException) => {
       // Codes of the operating system; all others are those of a handshake with another program.
       const isOfSystem = code !== undefined && /^E[A-Z]+$/.test(code) && code !== "EPROTO";
-      resolve(isOfSystem ? findingOf(code) : OTHER_PROGRAM);
+      finish(isOfSystem ? findingOf(code, path) : OTHER_PROGRAM);
     });
   });
 }

@@ -3,16 +3,16 @@
 import { isIPv4, isIPv6 } from "node:net";
 
 import { type InvalidError, invalid } from "./error.js";
-import { type Place, places } from "./places.js";
+import { type Place, endpointFilePlace, places } from "./places.js";
 
 /** The environment variable with the broker's endpoint. */
 export const ENDPOINT_VARIABLE = "CARDBROKER_ENDPOINT";
 
 /** The address of a broker. */
 export interface Endpoint {
-  /** The notation for people: `unix:/path`, `https://HOST:PORT` or `http://HOST:PORT`. */
+  /** The notation for people: `unix:/path`, `https://HOST:PORT`, `http://HOST:PORT` or `tcp:auto`. */
   readonly text: string;
-  /** The target in gRPC's notation. */
+  /** The target in gRPC's notation; empty for `tcp:auto`, whose port is in the endpoint file. */
   readonly target: string;
   /** The path of the Unix socket; absent on TCP. */
   readonly path?: string;
@@ -29,10 +29,14 @@ export interface TcpAddress {
   readonly isPlain: boolean;
 }
 
-/** An endpoint, and its default place unless somebody has named it. */
+/** An endpoint at which a client looks for its broker. */
 export interface Target extends Endpoint {
+  /** The file that nobody has named, whose way must be trusted: a default socket, or the endpoint file. */
   readonly place?: Place;
 }
+
+/** The endpoint that means the port in the endpoint file of this user's broker. */
+const AUTO = "tcp:auto";
 
 /** The endpoint given, else the one in `CARDBROKER_ENDPOINT`, else the default places in their order. */
 export function findTargets(
@@ -42,7 +46,8 @@ export function findTargets(
 ): Target[] {
   const text = given ?? environment[ENDPOINT_VARIABLE];
   if (text || given !== undefined) {
-    return [parseEndpoint(text ?? "")];
+    const named = parseEndpoint(text ?? "");
+    return [named.text === AUTO ? { ...named, place: endpointFilePlace(environment, uid ?? 0) } : named];
   }
   if (uid === undefined) {
     // Without Unix sockets there is no default endpoint.
@@ -52,16 +57,20 @@ export function findTargets(
 }
 
 /**
- * Reads `unix:/path`, `unix:///path`, `https://HOST:PORT`, or `http://HOST:PORT` for plain TCP, where the host is
- * `localhost` or a loopback address.
+ * Reads `unix:/path`, `unix:///path`, `https://HOST:PORT`, `tcp:auto`, or `http://HOST:PORT` for plain TCP. The host is
+ * `localhost` or an IP address, for plain TCP a loopback address.
  */
 export function parseEndpoint(text: string): Endpoint {
+  if (text === AUTO) {
+    return { text, target: "" };
+  }
   const path = /^unix:(?:\/\/(?=\/)|(?!\/\/))(\/.*[^/])$/s.exec(text)?.[1];
   if (path !== undefined) {
     return unix(path);
   }
-  const [, scheme, host, port] = /^(https?):\/\/(localhost|[\d.]+|\[[\d:]+\]):(0|[1-9]\d{0,4})\/?$/.exec(text) ?? [];
-  if (!host || !isLocal(host) || Number(port) > 65535) {
+  const [, scheme, host, port] =
+    /^(https?):\/\/(localhost|[\d.]+|\[[\da-fA-F:]+\]):(0|[1-9]\d{0,4})\/?$/.exec(text) ?? [];
+  if (!host || !(scheme === "http" ? isLoopback(host) : isAddress(host)) || Number(port) > 65535) {
     throw noEndpoint(text);
   }
   // `localhost` is not resolved: another program may hold the port at its other address.
@@ -70,18 +79,25 @@ export function parseEndpoint(text: string): Endpoint {
   return { text: `${scheme}://${host}:${port}`, target: `${numeric}:${port}`, address };
 }
 
-function isLocal(host: string): boolean {
-  return host === "localhost" || (host.startsWith("127.") && isIPv4(host)) || isLoopback6(host);
+/** Whether the host is an address of this machine. */
+export function isLoopback(host: string): boolean {
+  return host === "localhost" || (host.startsWith("127.") && isIPv4(host)) || normal6(host) === "[::1]";
 }
 
-/** Whether the address is `[::1]` in any notation. */
-function isLoopback6(host: string): boolean {
-  const address = host.slice(1, -1);
-  return isIPv6(address) && new URL(`http://[${address}]`).hostname === "[::1]";
+/** Whether a host may have this address; names other than `localhost` are not resolved. */
+function isAddress(host: string): boolean {
+  const address = normal6(host) ?? (isIPv4(host) || host === "localhost" ? host : "0.0.0.0");
+  return address !== "0.0.0.0" && address !== "[::]";
+}
+
+/** The one notation of an IPv6 address in brackets; `undefined` for anything else. */
+function normal6(host: string): string | undefined {
+  return host.startsWith("[") && isIPv6(host.slice(1, -1)) ? new URL(`http://${host}`).hostname : undefined;
 }
 
 function noEndpoint(text: string): InvalidError {
-  return invalid("endpoint", `"${text}" is not an endpoint: use unix:/path or https://127.0.0.1:port`);
+  const forms = "unix:/path, https://127.0.0.1:port or tcp:auto";
+  return invalid("endpoint", `"${text}" is not an endpoint: use ${forms}`);
 }
 
 function unix(path: string): Endpoint {

@@ -243,7 +243,7 @@ function notRunning(tried: readonly TriedEndpoint[]): string {
       return `${endpoint} is ${finding.text}`;
     case "other_program":
       return (
-        `${endpoint} is not the broker of the token file: it has another certificate or no TLS; ` +
+        `${endpoint} is not the broker of the ${endpoint === "tcp:auto" ? "endpoint" : "token"} file: it has another certificate or no TLS; ` +
         "nothing was sent to it"
       );
     case "too_long":

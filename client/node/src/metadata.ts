@@ -1,13 +1,12 @@
-/** The metadata of every call: the isolation group and the token. */
-
-import { constants } from "node:fs";
-import { open } from "node:fs/promises";
+/** What a connection is made by, and the metadata of its calls: the isolation group and the token. */
 
 import { Metadata } from "@grpc/grpc-js";
 
-import type { Endpoint } from "./endpoint.js";
-import { InvalidError, invalid } from "./error.js";
-import { isMountedSecret } from "./secret_mount.js";
+import type { Endpoint, Target } from "./endpoint.js";
+import { readEndpointFile } from "./endpoint_file.js";
+import { invalid } from "./error.js";
+import type { Finding } from "./places.js";
+import { noTokenFile, otherCertificate, readTokenFile } from "./token_file.js";
 
 /** The environment variable with the key of the isolation group, which a parent may pass to its children. */
 export const GROUP_VARIABLE = "CARDBROKER_GROUP";
@@ -15,23 +14,24 @@ export const GROUP_VARIABLE = "CARDBROKER_GROUP";
 /** The environment variable with the path of the token file for TCP endpoints. */
 export const TOKEN_FILE_VARIABLE = "CARDBROKER_TOKEN_FILE";
 
-/** The longest token file, in bytes. */
-const MAX_FILE_BYTES = 1 << 20;
+/** All that one connection is made by. Its calls send no token of another reading of the file. */
+export interface Route {
+  /** A socket or a port. */
+  endpoint: Endpoint;
+  /** The broker's certificate in PEM, the only one to accept; absent without TLS. */
+  certificate?: string;
+  /** The token of an endpoint file; absent if the calls read the token file, if any. */
+  token?: string;
+}
 
 /** Makes the metadata for each call from the group and the token file. */
 export class CallMetadata {
   // Private at run time too, because the key admits to the group.
   readonly #group: string;
   readonly #tokenFile: string;
-  readonly #endpoint: Endpoint;
 
-  /** Empty texts: no group, no token. */
-  constructor(endpoint: Endpoint, group: string, tokenFile: string) {
-    if (endpoint.address?.isPlain === false && !tokenFile) {
-      const made = 'make one with "cardbroker token new"';
-      throw invalid("token_file", `${endpoint.text} needs a token file, which has the broker's certificate: ${made}`);
-    }
-    this.#endpoint = endpoint;
+  /** Empty texts: no group, no token file. */
+  constructor(group: string, tokenFile: string) {
     if (!/^[\x21-\x7e]{0,128}$/.test(group)) {
       throw invalid("cardbroker-group", "the isolation group is not 1 to 128 visible ASCII characters");
     }
@@ -39,88 +39,45 @@ export class CallMetadata {
     this.#tokenFile = tokenFile;
   }
 
-  /** Reads the token anew each time, because its file may be replaced. */
-  async make(): Promise<Metadata> {
+  /** The route to a target now: reads the endpoint file, or the certificate in the token file. */
+  async route({ place, ...endpoint }: Target): Promise<Route | Finding> {
+    const { path, address, text } = endpoint;
+    if (path === undefined && !address && place) {
+      const found = await readEndpointFile(place, process.geteuid?.());
+      return "kind" in found ? found : { endpoint: found.endpoint, certificate: found.certificate, token: found.token };
+    }
+    if (!address || (address.isPlain && !this.#tokenFile)) {
+      return { endpoint };
+    }
+    if (!this.#tokenFile) {
+      throw noTokenFile(text);
+    }
+    const { certificate } = await readTokenFile(this.#tokenFile, address.isPlain);
+    return { endpoint, certificate: certificate || undefined };
+  }
+
+  /** The metadata of one call. Reads the token file anew each time, because it may be replaced. */
+  async make(route: Route): Promise<Metadata> {
     const metadata = new Metadata();
     if (this.#group) {
       metadata.set("cardbroker-group", this.#group);
     }
-    if (this.#tokenFile) {
-      metadata.set("authorization", `Bearer ${(await this.#read()).token}`);
+    const token = await this.#token(route);
+    if (token) {
+      metadata.set("authorization", `Bearer ${token}`);
     }
     return metadata;
   }
 
-  /** The broker's certificate in PEM, the only one to accept; `undefined` without TLS. Reads the file anew. */
-  async certificate(): Promise<string | undefined> {
-    return this.#endpoint.address?.isPlain === false ? (await this.#read()).certificate : undefined;
-  }
-
-  /** Reads the token file. A token that came with a certificate is not sent over plain TCP. */
-  async #read(): Promise<TokenFile> {
-    const path = this.#tokenFile;
-    const found = await readTokenFile(path);
-    const isPlain = this.#endpoint.address?.isPlain;
-    if (!found.certificate && isPlain === false) {
-      const made = 'make a new one with "cardbroker token new", or use http:// for plain TCP';
-      throw invalid("authorization", `the token file ${path} has no certificate: ${made}`);
+  /** The token for a connection: that of the same reading, or of the same broker. */
+  async #token({ endpoint: { address }, certificate, token }: Route): Promise<string | undefined> {
+    if (token || !address || !this.#tokenFile) {
+      return token;
     }
-    if (found.certificate && isPlain) {
-      const text = "has a certificate, and http:// is plain TCP: use https://";
-      throw invalid("authorization", `the token file ${path} ${text}`);
+    const found = await readTokenFile(this.#tokenFile, address.isPlain);
+    if ((found.certificate || undefined) !== certificate) {
+      throw otherCertificate(this.#tokenFile);
     }
-    return found;
-  }
-}
-
-/** What a token file holds: the token in its first line, and the certificate in PEM, empty for plain TCP. */
-interface TokenFile {
-  token: string;
-  certificate: string;
-}
-
-async function readTokenFile(path: string): Promise<TokenFile> {
-  const unfit = (problem: string) => invalid("authorization", `the token file ${path} ${problem}`);
-  const text = await readPrivate(path, unfit).catch((error: NodeJS.ErrnoException) => {
-    if (error instanceof InvalidError) {
-      throw error;
-    }
-    throw unfit(`cannot be read: ${error.code === "ENOENT" ? "there is no such file" : error.code}`);
-  });
-  const made = 'as made by "cardbroker token new"';
-  const [, token = "", certificate = ""] =
-    /^([^\n]*)(?:\n([^]*))?$/.exec(text.trim())?.map((part) => part?.trim()) ?? [];
-  if (!/^[\x21-\x7e]+$/.test(token)) {
-    throw unfit(`holds no token: one line of visible ASCII, ${made}`);
-  }
-  if (!/^(-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----)?$/.test(certificate)) {
-    throw unfit(`has more than a token and a certificate in PEM, ${made}`);
-  }
-  return { token, certificate };
-}
-
-/** Reads a regular file of this user or root without access for others, or a secret mounted by an orchestrator. */
-async function readPrivate(path: string, unfit: (problem: string) => InvalidError): Promise<string> {
-  // A pipe without a writer would block.
-  const file = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
-  try {
-    const found = await file.stat();
-    if (!found.isFile()) {
-      throw unfit("is not a regular file");
-    }
-    const user = process.geteuid?.();
-    if (user !== undefined && found.uid !== 0 && found.uid !== user) {
-      throw unfit("belongs to another user: change its owner with chown");
-    }
-    if (user !== undefined && (found.mode & 0o077) !== 0 && !(await isMountedSecret(path, found))) {
-      const mode = (found.mode & 0o7777).toString(8).padStart(4, "0");
-      throw unfit(`is open to others (its mode is ${mode}): chmod 600 it`);
-    }
-    if (found.size > MAX_FILE_BYTES) {
-      throw unfit("is longer than 1 MiB");
-    }
-    return await file.readFile("utf8");
-  } finally {
-    await file.close();
+    return found.token;
   }
 }

@@ -9,7 +9,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import { Client, InvalidError, NotRunningError, parseEndpoint } from "../src/index.js";
 import { findTargets } from "../src/endpoint.js";
-import { type Place, judge, places, walk } from "../src/places.js";
+import { type Place, judge, places, walk, wayTo } from "../src/places.js";
 import { Broker } from "./broker.js";
 import { fails } from "./fails.js";
 
@@ -34,7 +34,12 @@ test("a way is trusted only if no other user decides about it", () => {
   const trusted = (place: Place, ...texts: string[]) => {
     const parts = texts.map((text, index) => {
       const [kind, owner, mode] = text.split(" ");
-      return { path: `${index}`, kind: kind as "folder", owner: Number(owner), mode: parseInt(mode ?? "", 8) };
+      return {
+        path: wayTo(place.path)[index] ?? "",
+        kind: kind as "folder",
+        owner: Number(owner),
+        mode: parseInt(mode ?? "", 8),
+      };
     });
     return judge(place, 7, parts) === undefined;
   };

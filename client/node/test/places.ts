@@ -1,6 +1,6 @@
 /** The search for a broker in a table of the conformance kit instead of a file system. */
 
-import { type Part, findingOf, places, search, walk } from "../src/places.js";
+import { type Part, findingOf, obstacle, places, search } from "../src/places.js";
 
 /** The findings, and the endpoint of the place that works. */
 export async function find(
@@ -20,12 +20,12 @@ export async function find(
       mode: parseInt(mode, 8),
     };
   };
-  const { found, tried } = await search(places(environment, uid), (place) => {
+  const { found, inVain } = await search(places(environment, uid), (place) => {
     const error = table[place.path]?.split(" ")[3];
-    return walk(place, uid, look) ?? (error ? findingOf(error, "") : undefined);
+    return obstacle(place, uid, look) ?? (error ? findingOf(error, "") : undefined);
   });
   return {
-    tried: tried.map(({ place, finding }) => ({ endpoint: `unix:${place.path}`, finding: finding.kind })),
+    tried: inVain.map(({ place, finding }) => ({ endpoint: `unix:${place.path}`, finding: finding.kind })),
     ...(found && { endpoint: `unix:${found.path}` }),
   };
 }
