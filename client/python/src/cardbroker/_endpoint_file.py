@@ -103,17 +103,13 @@ def has_ended(pid: int, start_time: int | None) -> bool:
         return True
     except PermissionError:
         pass
-    now = _start_time(pid)
-    return None not in (now, start_time) and now != start_time
-
-
-def _start_time(pid: int) -> int | None:
-    """The start of a running process, field 22 of its `stat`; `None` where the system does not tell."""
     with contextlib.suppress(OSError, ValueError, IndexError):
         # The name in the second field may hold anything, but the last bracket ends it.
         _, _, fields = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")
-        return int(fields.split()[19])
-    return None
+        state, started = fields.split()[0], int(fields.split()[19])
+        # A process that its parent has not waited for still has its number.
+        return state in ("Z", "X") or start_time not in (None, started)
+    return False
 
 
 def _read(path: str, uid: int) -> str | Finding:
