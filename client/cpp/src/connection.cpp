@@ -11,6 +11,7 @@
 #include <thread>
 #include <utility>
 
+#include "endpoint_file.h"
 #include "errors.h"
 #include "names.h"
 #include "probe.h"
@@ -71,28 +72,22 @@ bool is_ready(grpc::Channel& channel) {
     return channel.GetState(false) == GRPC_CHANNEL_READY;
 }
 
-/// The named endpoint, or without one the default places in their order.
-std::vector<Target> targets_of(std::optional<Endpoint> named) {
-    if (named) return {Target{*std::move(named), std::nullopt}};
-    std::vector<Target> targets;
-    for (Place& place : places(geteuid(), variable("XDG_RUNTIME_DIR"))) {
-        targets.push_back(Target{Endpoint("unix:" + place.socket), std::move(place)});
-    }
-    return targets;
+#ifdef _WIN32
+constexpr bool on_windows = true;
+#else
+constexpr bool on_windows = false;
+#endif
+
+Place endpoint_file_of_user(bool is_windows) {
+    return is_windows ? endpoint_file_place_on_windows(variable("LOCALAPPDATA"))
+                      : endpoint_file_place(geteuid(), variable("XDG_RUNTIME_DIR"));
 }
 
-using Tried = std::vector<std::pair<Target, Finding>>;
+/// The targets without a connection to them, and why.
+using FailedAttempts = std::vector<std::pair<Target, Finding>>;
 
-/// Why a target is not even connected to: its path is too long, or the way to its default place is not trusted or does
-/// not exist.
-std::optional<Finding> obstacle(const Target& target) {
-    if (!target.endpoint.is_unix()) return std::nullopt;
-    std::optional<Finding> finding = length_of(target.endpoint.address());
-    return finding || !target.place ? finding : walk(*target.place, geteuid());
-}
-
-NotRunning no_broker(const Tried& tried) {
-    const auto& [target, finding] = tried.back();
+NotRunning no_broker(const FailedAttempts& in_vain) {
+    const auto& [target, finding] = in_vain.back();
     const std::string endpoint = target.endpoint.to_string();
     constexpr std::string_view denied = "permission denied";
     switch (finding.kind) {
@@ -102,23 +97,24 @@ NotRunning no_broker(const Tried& tried) {
         case Finding::Kind::Untrusted:
             return not_running(endpoint + " is " + finding.text, StatusCode::PermissionDenied);
         case Finding::Kind::OtherProgram:
-            return not_running(endpoint +
-                               " is not the broker of the token file: it has another certificate or no TLS; nothing "
-                               "was sent to it");
+            return not_running(endpoint + " is not the broker of the " +
+                               (target.endpoint.is_auto() ? "endpoint" : "token") +
+                               " file: it has another certificate or no TLS; nothing was sent to it");
         case Finding::Kind::TooLong:
             return not_running("no broker at " + endpoint + ": " + finding.text);
         default:
             break;
     }
     std::string places;
-    for (const auto& [each, found] : tried) {
+    for (const auto& [each, found] : in_vain) {
         places += (places.empty() ? "" : " or ") + each.endpoint.to_string() + " (" + found.text + ')';
     }
     return not_running("no broker at " + places);
 }
 
-/// Makes a channel that has not connected yet. With TLS the token file has the certificate.
-std::shared_ptr<grpc::Channel> channel_to(const Endpoint& endpoint, const std::string& token_file) {
+/// Makes a channel that has not connected yet.
+std::shared_ptr<grpc::Channel> channel_to(const Route& route) {
+    const Endpoint& endpoint = route.endpoint;
     grpc::ChannelArguments arguments;
     // Otherwise the channels of a process share connections.
     arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
@@ -137,7 +133,7 @@ std::shared_ptr<grpc::Channel> channel_to(const Endpoint& endpoint, const std::s
         }
         // The certificate is the only root and cannot sign others, so the broker has exactly this one.
         grpc::SslCredentialsOptions options;
-        options.pem_root_certs = read_token_file(token_file, endpoint).certificate;
+        options.pem_root_certs = route.certificate;
         // The name in the certificate, whatever the address.
         arguments.SetSslTargetNameOverride("localhost");
         return grpc::CreateCustomChannel(target, grpc::SslCredentials(options), arguments);
@@ -157,12 +153,29 @@ ConnectOptions ConnectOptions::from_environment() {
     return options;
 }
 
+std::vector<Target> targets_of(std::optional<Endpoint> named, bool is_windows) {
+    if (!named && uses_endpoint_file(is_windows)) named = Endpoint(names::automatic);
+    if (named) {
+        std::optional<Place> place;
+        if (named->is_auto()) place = endpoint_file_of_user(is_windows);
+        return {Target{*std::move(named), std::move(place)}};
+    }
+    std::vector<Target> targets;
+    for (Place& place : places(geteuid(), variable("XDG_RUNTIME_DIR"))) {
+        targets.push_back(Target{Endpoint("unix:" + place.path), std::move(place)});
+    }
+    return targets;
+}
+
 Connection::Connection(std::optional<Endpoint> named, ConnectOptions options)
-    : targets_(targets_of(std::move(named))), options_(std::move(options)) {
+    : Connection(targets_of(std::move(named), on_windows), std::move(options)) {}
+
+Connection::Connection(std::vector<Target> targets, ConnectOptions options)
+    : targets_(std::move(targets)), options_(std::move(options)) {
     if (options_.group.size() > max_group_characters || !is_visible(options_.group)) {
         throw InvalidRequest(names::group_metadata, "an isolation group has 1 to 128 visible ASCII characters");
     }
-    if (endpoint().is_unix()) return;
+    if (endpoint().is_unix() || endpoint().is_auto()) return;
     if (!options_.token_file.empty()) {
         read_token_file(options_.token_file, endpoint());
     } else if (!endpoint().is_plain()) {
@@ -181,60 +194,104 @@ std::chrono::nanoseconds Connection::connect_timeout() const noexcept {
     return std::clamp(options_.connect_timeout, std::chrono::milliseconds(0), most);
 }
 
-std::pair<NotRunning, bool> Connection::why_away() const {
-    const Target& target = targets_.front();
-    const std::optional<Finding> before = obstacle(target);
-    Finding finding = before ? *before : probe(target.endpoint);
-    const bool is_passing = finding.is_passing;
-    return {no_broker(Tried{{target, std::move(finding)}}), is_passing};
+std::variant<Route, Finding> Connection::route_to(const Target& target) const {
+    const auto& [endpoint, place] = target;
+    if (endpoint.is_auto()) {
+        std::variant<EndpointFile, Finding> found = read_endpoint_file(*place, geteuid());
+        if (const Finding* const finding = std::get_if<Finding>(&found)) return *finding;
+        auto& file = std::get<EndpointFile>(found);
+        return Route{std::move(file.endpoint), std::move(file.certificate), std::move(file.token)};
+    }
+    if (endpoint.is_unix()) {
+        std::optional<Finding> obstacle = length_of(endpoint.address());
+        if (!obstacle && place) obstacle = walk(*place, geteuid());
+        if (obstacle) return *std::move(obstacle);
+    }
+    if (endpoint.is_unix() || endpoint.is_plain()) return Route{endpoint, "", ""};
+    return Route{endpoint, read_token_file(options_.token_file, endpoint).certificate, ""};
 }
 
-std::shared_ptr<grpc::Channel> Connection::connected(Clock::time_point end) {
+Away Connection::why_away() const {
+    const Target& target = targets_.front();
+    const std::variant<Route, Finding> route = route_to(target);
+    const Finding* const obstacle = std::get_if<Finding>(&route);
+    const Finding finding = obstacle ? *obstacle : probe(std::get<Route>(route).endpoint);
+    return {no_broker(FailedAttempts{{target, finding}}), finding.waiting_helps};
+}
+
+std::optional<Line> Connection::present() {
+    const std::lock_guard lock(mutex_);
+    if (!line_ || !is_ready(*line_->channel)) return std::nullopt;
+    const Target& target = targets_.front();
+    if (target.place && target.endpoint.is_unix()) {
+        const std::optional<Finding> finding = walk(*target.place, geteuid());
+        if (finding && finding->kind == Finding::Kind::Untrusted) throw no_broker(FailedAttempts{{target, *finding}});
+    }
+    return line_;
+}
+
+Line Connection::connected(Clock::time_point end) {
     const auto start = Clock::now();
     if (start >= end) throw deadline_passed().not_sent();
-    {
-        const std::lock_guard lock(mutex_);
-        if (channel_ && is_ready(*channel_)) return channel_;
-    }
+    if (std::optional<Line> line = present()) return *line;
     // Outside the lock, so that no call waits for the attempt of another. A new channel, because the old one would
-    // pause before its next attempt.
+    // pause before its next attempt, and would connect without a look at the way.
     const auto last_attempt = std::min(start + connect_timeout(), end);
+    bool was_other_program = false;
     for (;;) {
-        std::shared_ptr<grpc::Channel> channel;
-        Tried tried;
-        std::optional<Target> found = search(targets_, tried, [&](const Target& target) {
-            std::optional<Finding> finding = obstacle(target);
-            if (finding) return finding;
-            channel = channel_to(target.endpoint, options_.token_file);
+        Line line;
+        FailedAttempts in_vain;
+        std::optional<Target> found = search(targets_, in_vain, [&](const Target& target) -> std::optional<Finding> {
+            std::variant<Route, Finding> route = route_to(target);
+            if (const Finding* const finding = std::get_if<Finding>(&route)) return *finding;
+            line.route = std::make_shared<const Route>(std::get<Route>(std::move(route)));
+            line.channel = channel_to(*line.route);
             const auto now = Clock::now();
             const auto attempt_end = std::min(std::max(last_attempt, now + shortest_attempt), end);
-            if (!connects(*channel, attempt_end - now)) finding = probe(target.endpoint);
-            return finding;
+            if (connects(*line.channel, attempt_end - now)) return std::nullopt;
+            return probe(line.route->endpoint);
         });
         if (found) {
             const std::lock_guard lock(mutex_);
             if (targets_.size() > 1) targets_ = {*std::move(found)};
-            channel_ = channel;
-            return channel;
+            line_ = line;
+            return line;
         }
+        const Finding& finding = in_vain.back().second;
+        // A broker may have begun to answer between gRPC's attempt and the look: only the second time counts.
+        const bool is_other_program = finding.kind == Finding::Kind::OtherProgram;
+        const bool is_certain = is_other_program && std::exchange(was_other_program, is_other_program);
         const auto left = last_attempt - Clock::now();
-        if (!tried.back().second.is_passing || left <= left.zero()) throw no_broker(tried);
+        if (is_certain || !finding.waiting_helps || left <= left.zero()) throw no_broker(in_vain);
         std::this_thread::sleep_for(std::min<Clock::duration>(attempt_pause, left));
     }
 }
 
-std::shared_ptr<grpc::Channel> Connection::fresh() const {
+std::variant<Line, Away> Connection::fresh() const {
     const Target& target = targets_.front();
-    const std::optional<Finding> finding = obstacle(target);
-    if (finding && !finding->is_passing) throw no_broker(Tried{{target, *finding}});
-    return channel_to(target.endpoint, options_.token_file);
+    std::variant<Route, Finding> route = route_to(target);
+    if (const Finding* const finding = std::get_if<Finding>(&route)) {
+        return Away{no_broker(FailedAttempts{{target, *finding}}), finding->waiting_helps};
+    }
+    Line line;
+    line.route = std::make_shared<const Route>(std::get<Route>(std::move(route)));
+    line.channel = channel_to(*line.route);
+    return line;
 }
 
-void Connection::sign(grpc::ClientContext& context) const {
+void Connection::sign(grpc::ClientContext& context, const Line& line) const {
     if (!options_.group.empty()) context.AddMetadata(names::group_metadata, options_.group);
-    if (!endpoint().is_unix() && !options_.token_file.empty()) {
-        context.AddMetadata("authorization", "Bearer " + read_token_file(options_.token_file, endpoint()).token);
+    const Route& route = *line.route;
+    std::string token = route.token;
+    if (token.empty() && !route.endpoint.is_unix() && !options_.token_file.empty()) {
+        TokenFile found = read_token_file(options_.token_file, route.endpoint);
+        if (found.certificate != route.certificate) {
+            throw InvalidRequest("token_file", "the token file " + options_.token_file +
+                                                   " has another certificate than before: connect anew");
+        }
+        token = std::move(found.token);
     }
+    if (!token.empty()) context.AddMetadata("authorization", "Bearer " + token);
 }
 
 }  // namespace cardbroker

@@ -22,8 +22,9 @@ constexpr std::size_t max_pipelined = 32;
 Conversation::Conversation(Connection& connection, const v1::SessionOpen& open,
                            std::chrono::nanoseconds heartbeat_interval, std::chrono::nanoseconds silence_limit)
     : heartbeat_interval_(heartbeat_interval), silence_limit_(silence_limit) {
-    channel_ = connection.connected();
-    connection.sign(context_);
+    const Line line = connection.connected();
+    channel_ = line.channel;
+    connection.sign(context_, line);
     last_heard_ = std::chrono::steady_clock::now();
     stream_ = Stub(channel_).OpenSession(&context_);
     v1::OpenSessionRequest message;

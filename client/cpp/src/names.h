@@ -6,6 +6,8 @@
 namespace cardbroker::names {
 
 inline constexpr const char* endpoint_variable = "CARDBROKER_ENDPOINT";
+/// The endpoint that means the port in this user's endpoint file.
+inline constexpr const char* automatic = "tcp:auto";
 inline constexpr const char* group_variable = "CARDBROKER_GROUP";
 inline constexpr const char* token_file_variable = "CARDBROKER_TOKEN_FILE";
 inline constexpr const char* group_metadata = "cardbroker-group";

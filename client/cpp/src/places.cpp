@@ -8,14 +8,13 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <iterator>
 
 namespace cardbroker {
 
 namespace {
 
 constexpr mode_t others_write = 022;
-
-std::string user(uid_t uid) { return uid == 0 ? "root" : "uid " + std::to_string(uid); }
 
 /// The paths on the way, from `/` to the socket.
 std::vector<std::string> paths_of(const std::string& socket) {
@@ -35,7 +34,7 @@ std::string owner_at(const std::string& socket) {
     const std::vector<std::string> paths = paths_of(socket);
     for (auto path = paths.rbegin(); path != paths.rend(); ++path) {
         struct stat found {};
-        if (stat(path->c_str(), &found) == 0) return "; " + *path + " belongs to " + user(found.st_uid);
+        if (stat(path->c_str(), &found) == 0) return "; " + *path + " belongs to " + user_name(found.st_uid);
     }
     return "";
 }
@@ -49,31 +48,45 @@ std::variant<Part, int> look_at(const std::string& path) {
     return Part{path, kind, found.st_uid, found.st_mode & 07777};
 }
 
+std::string folder_of(const std::string& path) {
+    const std::size_t slash = path.rfind('/');
+    return slash == 0 || slash == path.npos ? "/" : path.substr(0, slash);
+}
+
+bool others_can_write(const Part& part) { return (part.mode & others_write) != 0; }
+
+/// Why the part lets another user decide what is at the place; empty if it does not. A part at an end of the way has no
+/// neighbour there.
+std::string problem_of(const Place& place, uid_t uid, const Part* above, const Part& part, const Part* below) {
+    const std::string folder = folder_of(place.path);
+    if (part.kind == Part::Kind::Link) return part.path + " is a symbolic link";
+    // The folder of the last part decides who can put something else there.
+    if (part.path == place.path) return "";
+    if (part.kind != Part::Kind::Folder) return part.path + " is not a folder";
+    if (place.is_own && part.path == folder_of(folder) && part.owner != uid) {
+        return "the runtime folder " + part.path + " belongs to " + user_name(part.owner) + ", not to this user";
+    }
+    const bool is_appointed = part.path == folder && above && above->owner == 0 && !others_can_write(*above);
+    if (part.owner != 0 && part.owner != uid && !is_appointed) {
+        return part.path + " belongs to " + user_name(part.owner) + ", neither to root nor to this user";
+    }
+    const bool is_sticky = part.owner == 0 && (part.mode & S_ISVTX) != 0;
+    const bool keeps_below = is_sticky && (!below || below->owner == uid);
+    if (others_can_write(part) && !keeps_below) {
+        return "other users can write to " + part.path + " (its mode is " + octal(part.mode) + ')';
+    }
+    return "";
+}
+
 /// The first part that lets another user decide what is at the place; empty if there is none. `parts` lack the last
-/// ones if those do not exist or cannot be seen. The path of the socket has `length` parts.
-std::string judge(const Place& place, uid_t uid, const std::vector<Part>& parts, std::size_t length) {
-    // The socket is the last part, its folder the one before, and the runtime folder the one before that.
-    for (std::size_t index = 0; index < parts.size(); ++index) {
-        const Part& part = parts[index];
-        if (part.kind == Part::Kind::Link) return part.path + " is a symbolic link";
-        if (index + 1 == length) break;
-        if (part.kind != Part::Kind::Folder) return part.path + " is not a folder";
-        const Part* above = index == 0 ? nullptr : &parts[index - 1];
-        const bool is_appointed =
-            index + 2 == length && above && above->owner == 0 && (above->mode & others_write) == 0;
-        const bool next_is_users = index + 1 == parts.size() || parts[index + 1].owner == uid;
-        const bool keeps_next = part.owner == 0 && (part.mode & S_ISVTX) != 0 && next_is_users;
-        if (place.is_own && index + 3 == length && part.owner != uid) {
-            return "the runtime folder " + part.path + " belongs to " + user(part.owner) + ", not to this user";
-        }
-        if (part.owner != 0 && part.owner != uid && !is_appointed) {
-            return part.path + " belongs to " + user(part.owner) + ", neither to root nor to this user";
-        }
-        if ((part.mode & others_write) != 0 && !keeps_next) {
-            char mode[8];
-            std::snprintf(mode, sizeof mode, "%04o", static_cast<unsigned>(part.mode & 07777));
-            return "other users can write to " + part.path + " (its mode is " + mode + ')';
-        }
+/// ones if those do not exist or cannot be seen.
+std::string judge(const Place& place, uid_t uid, const std::vector<Part>& parts) {
+    const Part* above = nullptr;
+    for (auto part = parts.begin(); part != parts.end(); ++part) {
+        const auto next = std::next(part);
+        const std::string problem = problem_of(place, uid, above, *part, next == parts.end() ? nullptr : &*next);
+        if (!problem.empty()) return problem;
+        above = &*part;
     }
     return "";
 }
@@ -88,11 +101,29 @@ std::vector<Place> places(uid_t uid, const std::string& runtime) {
     return {Place{paths_of(folder + "/cardbroker/cardbroker.sock").back(), true}, system};
 }
 
+Place endpoint_file_place(uid_t uid, const std::string& runtime) {
+    const Place socket = places(uid, runtime).front();
+    return {folder_of(socket.path) + "/endpoint.json", socket.is_own};
+}
+
+Place endpoint_file_place_on_windows(const std::string& local_data) {
+    return {local_data + "\\cardbroker\\endpoint.json", true};
+}
+
+std::string user_name(uid_t uid) { return uid == 0 ? "root" : "uid " + std::to_string(uid); }
+
+std::string octal(mode_t mode) {
+    char text[8];
+    std::snprintf(text, sizeof text, "%04o", static_cast<unsigned>(mode & 07777));
+    return text;
+}
+
+Finding untrusted(const std::string& problem) { return {Finding::Kind::Untrusted, "not trusted: " + problem}; }
+
 std::optional<Finding> walk(const Place& place, uid_t uid, const Look& look) {
-    const std::vector<std::string> paths = paths_of(place.socket);
     std::vector<Part> parts;
     int hidden = 0;
-    for (const std::string& path : paths) {
+    for (const std::string& path : paths_of(place.path)) {
         const std::variant<Part, int> found = look(path);
         if (const int* error = std::get_if<int>(&found)) {
             hidden = *error;
@@ -100,30 +131,37 @@ std::optional<Finding> walk(const Place& place, uid_t uid, const Look& look) {
         }
         parts.push_back(std::get<Part>(found));
     }
-    const std::string problem = judge(place, uid, parts, paths.size());
-    if (!problem.empty()) return Finding{Finding::Kind::Untrusted, "not trusted: " + problem};
-    if (hidden != 0) return finding_of(hidden, place.socket);
+    const std::string problem = judge(place, uid, parts);
+    if (!problem.empty()) return untrusted(problem);
+    if (hidden != 0) return finding_of(hidden, place.path);
     return std::nullopt;
 }
 
 std::optional<Finding> walk(const Place& place, uid_t uid) { return walk(place, uid, look_at); }
 
-Finding finding_of(int error, const std::string& socket) {
+Finding finding_of(int error, const std::string& path) {
     switch (error) {
         case ENOENT:
         case ENOTDIR:
             return {Finding::Kind::Missing, "no such file", true};
         case ECONNREFUSED:
-            return {Finding::Kind::Refused, "connection refused" + owner_at(socket), true};
+            return {Finding::Kind::Refused, "connection refused" + owner_at(path), true};
         case EACCES:
         case EPERM:
-            return {Finding::Kind::Forbidden, "permission denied" + owner_at(socket)};
+            return {Finding::Kind::Forbidden, "permission denied" + owner_at(path)};
         case 0:
+        case EINTR:
         case EAGAIN:
         case EINPROGRESS:
             return {Finding::Kind::Failed, "no answer in time", true};
-        default:
+        // Errors of a connection that a broker's start or end may cause.
+        case ECONNRESET:
+        case ECONNABORTED:
+        case EPIPE:
+        case ETIMEDOUT:
             return {Finding::Kind::Failed, std::strerror(error), true};
+        default:
+            return {Finding::Kind::Failed, std::strerror(error)};
     }
 }
 

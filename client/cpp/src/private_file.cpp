@@ -6,9 +6,9 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdio>
 #include <system_error>
 
+#include "places.h"
 #include "secret_mount.h"
 
 namespace cardbroker {
@@ -24,16 +24,15 @@ std::string problem_of(const std::string& path, const struct stat& file) {
     if (!S_ISREG(file.st_mode)) return "is not a regular file";
     if (file.st_uid != 0 && file.st_uid != geteuid()) return "belongs to another user: change its owner with chown";
     if ((file.st_mode & 077) != 0 && !is_mounted_secret(path, file)) {
-        char mode[8];
-        std::snprintf(mode, sizeof mode, "%04o", static_cast<unsigned>(file.st_mode & 07777));
-        return std::string("is open to others (its mode is ") + mode + "): chmod 600 it";
+        return "is open to others (its mode is " + octal(file.st_mode) + "): chmod 600 it";
     }
     if (static_cast<std::size_t>(file.st_size) > max_private_bytes) return "is longer than 1 MiB";
     return {};
 }
 
-/// Reads at most `size` bytes of the file.
-std::string read(int descriptor, std::size_t size, std::string& problem) {
+}  // namespace
+
+std::string read_bytes(int descriptor, std::size_t size, std::string& problem) {
     std::string text(size, '\0');
     std::size_t length = 0;
     while (length < size) {
@@ -47,8 +46,6 @@ std::string read(int descriptor, std::size_t size, std::string& problem) {
     return text;
 }
 
-}  // namespace
-
 std::string read_private_file(const std::string& path, std::string& problem) {
     // A pipe without a writer would block.
     const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -59,7 +56,7 @@ std::string read_private_file(const std::string& path, std::string& problem) {
     }
     problem = ::fstat(descriptor, &file) == 0 ? problem_of(path, file) : cannot_be_read();
     std::string text;
-    if (problem.empty()) text = read(descriptor, static_cast<std::size_t>(file.st_size), problem);
+    if (problem.empty()) text = read_bytes(descriptor, static_cast<std::size_t>(file.st_size), problem);
     ::close(descriptor);
     return problem.empty() ? text : std::string();
 }

@@ -13,8 +13,9 @@ namespace cardbroker {
 /// at its other address.
 std::string numeric_address(const Endpoint& endpoint);
 
-/// Why there is no connection to the endpoint. A program that listens at a port with TLS counts as another one than the
-/// broker, or as one that is starting or ending: gRPC does not tell them apart.
+/// Why gRPC has no connection to the endpoint. A program that answers a greeting of TLS counts as another one than the
+/// broker: gRPC did not accept it. One that only closes the connection or is silent may be a broker that starts or
+/// ends.
 Finding probe(const Endpoint& endpoint);
 
 }  // namespace cardbroker

@@ -22,11 +22,12 @@ Response ask(Connection& connection,
                                                                           Response*),
              const Request& request, EndTime end) {
     using Clock = EndTime::clock;
-    Stub stub(connection.connected(end));
+    const Line line = connection.connected(end);
+    Stub stub(line.channel);
     const auto left = std::min<EndTime::duration>(query_timeout, end - Clock::now());
     grpc::ClientContext context;
     context.set_deadline(std::chrono::system_clock::now() + left);
-    connection.sign(context);
+    connection.sign(context, line);
     Response response;
     const grpc::Status status = (stub.*method)(&context, request, &response);
     if (!status.ok()) throw query_failure(status, context);

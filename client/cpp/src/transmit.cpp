@@ -40,7 +40,7 @@ void set_wait(v1::TransmitRequest& request, std::optional<Nanoseconds> wait) {
 
 /// Sends the unit once, before `latest`.
 Transmitted attempt(Connection& connection, Unit& unit, Clock::time_point latest) {
-    const auto channel = connection.connected(latest);
+    const Line line = connection.connected(latest);
     const auto now = Clock::now();
     if (now >= latest) throw deadline_passed().not_sent();
     // The time to connect must not use up the time in which NotSent arrives.
@@ -49,10 +49,10 @@ Transmitted attempt(Connection& connection, Unit& unit, Clock::time_point latest
     check_length(unit.request);
     grpc::ClientContext context;
     context.set_deadline(std::chrono::system_clock::now() + left.deadline);
-    connection.sign(context);
+    connection.sign(context, line);
     v1::TransmitResponse response;
     const WipedAtEnd wiping(response);
-    const grpc::Status status = Stub(channel).Transmit(&context, unit.request, &response);
+    const grpc::Status status = Stub(line.channel).Transmit(&context, unit.request, &response);
     if (!status.ok()) std::rethrow_exception(failure(status, context));
     return from_wire(response);
 }

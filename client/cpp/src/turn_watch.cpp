@@ -20,8 +20,9 @@ class TurnWatch::State {
 public:
     /// An empty reader: all readers. Throws Error.
     State(Connection& connection, const std::string& reader) {
-        stream_.channel = connection.connected();
-        connection.sign(stream_.context);
+        const Line line = connection.connected();
+        stream_.channel = line.channel;
+        connection.sign(stream_.context, line);
         stream_.limit = Stream::Clock::now() + Stream::open_timeout;
         v1::WatchTurnRequest request;
         request.set_reader(reader);

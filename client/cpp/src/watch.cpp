@@ -8,6 +8,7 @@
 #include <deque>
 #include <random>
 #include <utility>
+#include <variant>
 
 #include "connection.h"
 #include "convert.h"
@@ -83,9 +84,12 @@ private:
     }
 
     void open() try {
+        const std::variant<Line, Away> found = connection_->fresh();
+        if (const Away* const away = std::get_if<Away>(&found)) return lost(*away);
+        const Line& line = std::get<Line>(found);
         auto stream = std::make_unique<Stream>();
-        connection_->sign(stream->context);
-        stream->channel = connection_->fresh();
+        connection_->sign(stream->context, line);
+        stream->channel = line.channel;
         v1::WatchReadersRequest request;
         request.set_resume_token(resume_token_);
         stream_ = std::move(stream);
@@ -101,7 +105,7 @@ private:
                 take();
                 return stream_->read_on();
             case Step::Ended:
-                return was_away() ? lost_without_broker() : lost(stream_->why_ended());
+                return was_away() ? lost(connection_->why_away()) : lost(stream_->why_ended());
             case Step::Nothing:
                 return;
         }
@@ -114,9 +118,8 @@ private:
     }
 
     /// No broker was found; before the first Disconnected it may still be starting.
-    void lost_without_broker() {
-        const auto [error, is_passing] = connection_->why_away();
-        lost(error, is_passing && !connected_ && Clock::now() < first_wait_end_);
+    void lost(const Away& away) {
+        lost(away.error, away.waiting_helps && !connected_ && Clock::now() < first_wait_end_);
     }
 
     void lost(Error error, bool is_awaited = false) {

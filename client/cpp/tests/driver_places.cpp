@@ -20,7 +20,11 @@ std::vector<std::string> words(const Struct& found, const std::string& path) {
     return words;
 }
 
-int number(const std::string& error) { return error == "EACCES" ? EACCES : ECONNREFUSED; }
+int number(const std::string& error) {
+    if (error == "EACCES") return EACCES;
+    if (error == "ENOTDIR") return ENOTDIR;
+    return error == "ECONNREFUSED" ? ECONNREFUSED : EIO;
+}
 
 std::variant<Part, int> look(const Struct& found, const std::string& path) {
     const std::vector<std::string> text = words(found, path);
@@ -54,21 +58,22 @@ const char* name(Finding::Kind kind) {
 }  // namespace
 
 Struct find(unsigned uid, const std::string& runtime, const Struct& found) {
-    std::vector<std::pair<Place, Finding>> tried;
-    const auto place = search(places(uid, runtime), tried, [&](const Place& each) {
-        std::optional<Finding> finding = walk(each, uid, [&](const std::string& path) { return look(found, path); });
-        const std::vector<std::string> text = words(found, each.socket);
+    std::vector<std::pair<Place, Finding>> in_vain;
+    const auto place = search(places(uid, runtime), in_vain, [&](const Place& each) {
+        std::optional<Finding> finding = length_of(each.path);
+        if (!finding) finding = walk(each, uid, [&](const std::string& path) { return look(found, path); });
+        const std::vector<std::string> text = words(found, each.path);
         if (!finding && text.size() > 3) finding = finding_of(number(text[3]), "");
         return finding;
     });
     Struct answer;
     auto& list = *(*answer.mutable_fields())["tried"].mutable_list_value();
-    for (const auto& [each, finding] : tried) {
+    for (const auto& [each, finding] : in_vain) {
         auto& fields = *list.add_values()->mutable_struct_value()->mutable_fields();
-        fields["endpoint"].set_string_value("unix:" + each.socket);
+        fields["endpoint"].set_string_value("unix:" + each.path);
         fields["finding"].set_string_value(name(finding.kind));
     }
-    if (place) (*answer.mutable_fields())["endpoint"].set_string_value("unix:" + place->socket);
+    if (place) (*answer.mutable_fields())["endpoint"].set_string_value("unix:" + place->path);
     return answer;
 }
 

@@ -27,7 +27,7 @@ TEST_CASE("the variable wins over the default places") {
 TEST_CASE("the default places depend on runtime folder and user") {
     const auto paths = [](uid_t uid, const std::string& runtime) {
         std::string text;
-        for (const Place& place : places(uid, runtime)) text += place.socket + ' ';
+        for (const Place& place : places(uid, runtime)) text += place.path + ' ';
         return text;
     };
     const std::string system = "/run/cardbroker/cardbroker.sock ";
