@@ -11,7 +11,7 @@ use std::{io, sync::Arc, time::Instant};
 
 use cardbroker_core::{
     caller::Caller,
-    card::unit::{UnitOutcome, UnitRequest, headers},
+    card::unit::{UnitOutcome, UnitRequest},
     error::{Failure, Reason},
     outcomes::{OutcomeLimits, RequestKey},
     policy::{Policy, rule::Operation},
@@ -249,7 +249,7 @@ impl Broker {
     ) -> Result<(ReaderHandle, Access), Failure> {
         let resets = (request.disposition != Disposition::Leave).then_some(Operation::Reset);
         let (handle, access) = self.admit(context, Operation::Transmit, &request.turn, resets)?;
-        access.check_headers(headers(&request.commands))?;
+        access.check_commands(&request.commands)?;
         Ok((handle, access))
     }
 

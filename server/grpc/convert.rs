@@ -70,9 +70,6 @@ fn unit_command(at: impl Fn(&str) -> String, command: Command) -> Result<UnitCom
 }
 
 fn apdu_command(apdu: ApduCommand, at: impl Fn(&str) -> String) -> Result<UnitCommand, Failure> {
-    if apdu.allow_known_wrong {
-        return Err(not_implemented(&at("allow_known_wrong")));
-    }
     let command = if apdu.raw { UnitCommand::raw(apdu.bytes) } else { CommandApdu::parse(apdu.bytes).map(Into::into) };
     let mut command = command.map_err(|error| Failure::invalid(at("bytes"), error.to_string()))?;
     if let Some(class) = apdu.continue_class {
@@ -85,6 +82,7 @@ fn apdu_command(apdu: ApduCommand, at: impl Fn(&str) -> String) -> Result<UnitCo
         .map_err(|_| Failure::invalid(at("continue_instruction"), "an instruction is one byte: 0–255"))?;
     command.continue_instruction = Some(instruction).filter(|instruction| *instruction != 0);
     command.allow_last_try = apdu.allow_last_try;
+    command.allow_known_wrong = apdu.allow_known_wrong;
     Ok(command)
 }
 

@@ -9,8 +9,8 @@ use cardbroker_proto::{
 use super::convert::{to_i32, to_i64};
 use crate::broker::{About, CallerKind};
 
-/// Features beyond this edition of the contract. None yet.
-const CAPABILITIES: [&str; 0] = [];
+/// The optional features of the contract that this broker implements.
+const CAPABILITIES: [&str; 1] = ["allow_known_wrong"];
 
 /// Returns the response to one caller.
 pub(super) fn response(about: About) -> GetBrokerResponse {

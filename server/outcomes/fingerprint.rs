@@ -34,7 +34,7 @@ pub(super) fn fingerprint(key: &HashKey, reader: &str, request: &UnitRequest) ->
 fn add(hasher: &mut Hasher, command: &UnitCommand) {
     hasher.part(command.bytes());
     let optional = |byte: Option<u8>| [u8::from(byte.is_some()), byte.unwrap_or_default()];
-    let switches = [command.is_raw(), command.allow_last_try].map(u8::from);
+    let switches = [command.is_raw(), command.allow_last_try, command.allow_known_wrong].map(u8::from);
     let continues = [command.continue_class(), command.continue_instruction].map(optional);
     hasher.part(&[&switches[..], continues.as_flattened(), &[command.stop_rule as u8]].concat());
     let patterns = command.continue_on.iter().map(|pattern| [pattern.value, pattern.mask].map(u16::to_be_bytes));
@@ -73,6 +73,7 @@ mod tests {
             vec![plain().continue_in(0x04).unwrap()],
             with(|command, _| command.continue_instruction = Some(0xC0)),
             with(|command, _| command.allow_last_try = true),
+            with(|command, _| command.allow_known_wrong = true),
             with(|command, _| command.stop_rule = StopRule::Sim),
             with(|command, _| command.stop_rule = StopRule::Any),
             with(|command, _| command.stop_rule = StopRule::Only9000),

@@ -4,9 +4,11 @@
 use std::sync::Arc;
 
 use cardbroker_core::{
-    apdu::Header,
     caller::Caller,
-    card::gate::Refusal,
+    card::{
+        gate::Refusal,
+        unit::{UnitCommand, headers},
+    },
     error::Failure,
     policy::{Application, Command, CommandRules, Decision, Policy, ReaderNames, rule::Operation},
 };
@@ -16,6 +18,14 @@ use super::audit::{self, AuditTrail};
 
 /// The name of the operation in a denial of a command.
 const COMMAND: &str = "send this command";
+
+/// How a denial of `operation` calls what the gate has refused.
+fn what(operation: Operation) -> &'static str {
+    match operation {
+        Operation::GuardOverride => Operation::GuardOverride.as_str(),
+        _ => COMMAND,
+    }
+}
 
 /// The policy in force. Receives every new policy.
 pub type PolicyInForce = watch::Receiver<Arc<Policy>>;
@@ -102,7 +112,7 @@ impl Access {
     pub fn record_refusal(&self, refusal: Refusal) -> Failure {
         match refusal {
             Refusal::LeaseEnded(failure) => failure,
-            Refusal::Denied(decision) => self.record_denial(decision, self.0.operation, COMMAND),
+            Refusal::Denied(decision, operation) => self.record_denial(decision, operation, what(operation)),
             Refusal::PinGuarded(failure) => {
                 audit::pin_kept_from_card(&self.0.caller, &self.0.reader.id, &failure);
                 failure
@@ -110,25 +120,29 @@ impl Access {
         }
     }
 
-    /// Checks the headers of a unit's commands before the turn, with an open selection. Each item has the index of its
-    /// command and two headers, of which the card's protocol selects one. It is enough here that one of them is
-    /// allowed: the gate checks again.
+    /// Checks a unit's commands before the turn, with an open selection. The card's protocol selects one of two headers
+    /// for the fetching of an answer. It is enough here that one of them is allowed: the gate checks again.
     ///
     /// # Errors
     /// The first denial, with the index of its command.
-    pub fn check_headers(&self, headers: impl IntoIterator<Item = (usize, [Header; 2])>) -> Result<(), Failure> {
+    pub fn check_commands(&self, commands: &[UnitCommand]) -> Result<(), Failure> {
         let policy = self.policy();
         if policy.allows_everything(&self.0.caller.identity) {
             return Ok(());
         }
         let rules = self.command_rules(&policy);
-        headers.into_iter().try_for_each(|(index, [header, or])| {
-            let decide = |header| rules.decide(Command { header, application: Application::Later });
-            let decision = Some(decide(header)).filter(|decision| decision.allowed || or == header);
-            let decision = decision.unwrap_or_else(|| decide(or));
-            self.enforce(decision, self.0.operation, COMMAND).map_err(|failure| {
-                let message = format!("commands[{index}]: {}", failure.message);
-                failure.with_message(message)
+        let overrides = |index: usize| commands.get(index).is_some_and(|command| command.allow_known_wrong);
+        headers(commands).try_for_each(|(index, [header, or])| {
+            let operations = [Some(self.0.operation), overrides(index).then_some(Operation::GuardOverride)];
+            operations.into_iter().flatten().try_for_each(|operation| {
+                let rules = CommandRules { operation, ..rules };
+                let decide = |header| rules.decide(Command { header, application: Application::Later });
+                let decision = Some(decide(header)).filter(|decision| decision.allowed || or == header);
+                let decision = decision.unwrap_or_else(|| decide(or));
+                self.enforce(decision, operation, what(operation)).map_err(|failure| {
+                    let message = format!("commands[{index}]: {}", failure.message);
+                    failure.with_message(message)
+                })
             })
         })
     }

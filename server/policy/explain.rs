@@ -89,7 +89,7 @@ impl Question {
         let reader = if self.reader.is_empty() { "a reader that no rule names" } else { &self.reader };
         writeln!(text, "{} at {reader}:", self.who.principal())?;
         for (operation, decision) in operations {
-            writeln!(text, "  {:<13} {}", operation.as_str(), description(*operation, decision))?;
+            writeln!(text, "  {:<15} {}", operation.as_str(), description(*operation, decision))?;
         }
         for (operation, decision) in commands.into_iter().flatten() {
             writeln!(text, "  the command, by {}: {}", operation.as_str(), description(*operation, decision))?;
@@ -151,13 +151,14 @@ mod tests {
     fn the_answer_names_the_rule_of_each_operation() {
         let expected = "\
 token ci at desk:
-  see           allowed  rule \"desk\"
-  watch         denied   rule \"default\"
-  transmit      allowed  rule \"desk\", for some commands, share 3
-  session       denied   rule \"default\"
-  reset         denied   rule \"default\"
-  leave         denied   rule \"default\"
-  shared_group  denied   rule \"default\"
+  see               allowed  rule \"desk\"
+  watch           denied   rule \"default\"
+  transmit        allowed  rule \"desk\", for some commands, share 3
+  session         denied   rule \"default\"
+  reset           denied   rule \"default\"
+  leave           denied   rule \"default\"
+  shared_group    denied   rule \"default\"
+  guard_override  denied   rule \"default\"
 ";
         assert_eq!(answer(&["--as", "token:ci", "--reader", "desk"]), expected);
     }
@@ -176,7 +177,7 @@ token ci at desk:
         assert!(answer(&["--as", "token:ci"]).contains("at a reader that no rule names:"));
         let unseen = answer(&["--as", "token:other", "--reader", "desk"]);
         assert!(unseen.ends_with("no other permission has any effect.\n"), "{unseen}");
-        assert!(answer(&["--as", "self"]).contains("  transmit      allowed  rule \"default\"\n"));
+        assert!(answer(&["--as", "self"]).contains("  transmit        allowed  rule \"default\"\n"));
     }
 
     #[test]

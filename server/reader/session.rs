@@ -13,7 +13,7 @@ use std::{
 };
 
 use cardbroker_core::{
-    card::unit::{UnitCommand, headers},
+    card::unit::UnitCommand,
     error::{Failure, Reason},
     policy::rule::Operation,
     slot::ResetKind,
@@ -161,7 +161,7 @@ impl Session {
     /// # Errors
     /// The session is over, or policy denies a command for every selection.
     pub fn transmit(&self, commands: Vec<UnitCommand>, restart: bool, now: Instant) -> Result<SessionUnit, Failure> {
-        self.access.check_headers(headers(&commands))?;
+        self.access.check_commands(&commands)?;
         let (ticket, answers) = Ticket::new(commands, None, self.access.clone(), now);
         let ticket = Arc::new(ticket);
         let turn = Turn { began: now, reset: false, ..self.grant.turn.clone() };

@@ -32,9 +32,9 @@ impl StatusWord {
         matches!(self.0, 0x6D00 | 0x6E00)
     }
 
-    /// `6300`, `63Cx` and `6983`: the presented PIN is wrong or blocked.
+    /// The presented PIN is wrong (`6300`, `63Cx`, on many cards `6982`) or blocked (`6983`, `6984`).
     pub fn refuses_pin(self) -> bool {
-        matches!(self.0, 0x6300 | 0x63C0..=0x63CF | 0x6983)
+        matches!(self.0, 0x6300 | 0x63C0..=0x63CF | 0x6982..=0x6984)
     }
 
     fn low_length(self) -> usize {

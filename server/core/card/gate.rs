@@ -9,14 +9,14 @@
 use std::borrow::Cow;
 
 use super::{
-    pin_guard::{Passed, PinGuard},
+    pin_guard::{Allowed, Passed, PinGuard},
     unit::{Exchange, UnitCommand},
     view::CardView,
 };
 use crate::{
     apdu::{ApduBytes, Class, Header, ParsedCommand},
     error::{Failure, Reason},
-    policy::{Application, Command, CommandRules, Decision},
+    policy::{Application, Command, CommandRules, Decision, rule::Operation},
     slot::CardCommand,
     turns::lease::Lease,
 };
@@ -32,8 +32,8 @@ pub struct Gate {
 pub enum Refusal {
     /// The turn of the lease's holder has ended: [`Reason::LeaseEnded`].
     LeaseEnded(Failure),
-    /// A rule forbids the command, or no rule allows it.
-    Denied(Decision),
+    /// A rule forbids the operation with this command, or no rule allows it.
+    Denied(Decision, Operation),
     /// The PIN guard saves a try: [`Reason::PinKnownWrong`] or [`Reason::PinLastTry`].
     PinGuarded(Failure),
 }
@@ -130,13 +130,18 @@ impl Gate {
                 Header::Unreadable => None,
             };
             let application = selected.map_or(Application::Unknown, Application::Known);
-            let decision = rules.decide(Command { header, application });
-            if !decision.allowed {
-                return Err(Refusal::Denied(decision));
+            let command = Command { header, application };
+            let overrides = exchange.command.allow_known_wrong.then_some(Operation::GuardOverride);
+            for operation in [Some(rules.operation), overrides].into_iter().flatten() {
+                let decision = CommandRules { operation, ..*rules }.decide(command);
+                if !decision.allowed {
+                    return Err(Refusal::Denied(decision, operation));
+                }
             }
         }
-        let Exchange { sent: command, command: UnitCommand { allow_last_try, .. }, .. } = exchange;
-        let passed = self.guard.admit(&command, *allow_last_try, &self.view).map_err(Refusal::PinGuarded)?;
+        let Exchange { sent: command, command: UnitCommand { allow_last_try, allow_known_wrong, .. }, .. } = exchange;
+        let allowed = Allowed { last_try: *allow_last_try, known_wrong: *allow_known_wrong };
+        let passed = self.guard.admit(&command, allowed, &self.view).map_err(Refusal::PinGuarded)?;
         Ok(Admitted { gate: self, command, passed })
     }
 
@@ -148,6 +153,7 @@ impl Gate {
     /// Records that the card was reset.
     pub fn reset(&mut self) {
         self.view.reset();
+        self.guard.reset();
     }
 
     /// Records that the card was replaced, or may have been used outside the broker.
@@ -168,6 +174,9 @@ impl Admitted<'_> {
         gate.view.sends(&command);
         let response = slot(CardCommand::new(command.bytes()))?;
         gate.view.answered(&response);
+        if let Some(name) = gate.view.take_confirmed_name() {
+            gate.guard.confirmed(name);
+        }
         gate.guard.answered(&response);
         Ok(response)
     }

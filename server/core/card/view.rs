@@ -1,6 +1,6 @@
 //! The view of the card, derived from commands and answers: security state, selection and open command chains. Pure.
 
-use super::selection::{SelectedFile, Selection};
+use super::selection::{ConfirmedName, Place, SelectedFile, Selection};
 use crate::apdu::{Class, CommandApdu, ParsedCommand, StatusWord, presents_pin};
 
 /// Instructions that raise no security state in class 00 (ISO 7816-4 §11). The card may still change: a selected
@@ -62,6 +62,16 @@ impl CardView {
         self.selection.place(class)
     }
 
+    /// Where a PIN in a command of `class` is compared; `None` for a class whose channel is unknown.
+    pub fn place_of_pins(&self, class: Class) -> Option<Place> {
+        self.selection.place_of_pins(class)
+    }
+
+    /// Takes the name that the last answer has confirmed, if there is one.
+    pub fn take_confirmed_name(&mut self) -> Option<ConfirmedName> {
+        self.selection.take_confirmed_name()
+    }
+
     /// Whether `apdu`, if it is sent now, is a complete command in plain text: not part of a chain, no secure
     /// messaging.
     pub fn is_plain(&self, apdu: &CommandApdu) -> bool {
@@ -109,7 +119,9 @@ impl CardView {
 
     /// Records that the card was reset.
     pub fn reset(&mut self) {
-        *self = Self::default();
+        let mut selection = std::mem::take(&mut self.selection);
+        selection.reset();
+        *self = Self { selection, ..Self::default() };
     }
 }
 

@@ -73,7 +73,7 @@ pub struct CommandRules<'a> {
     pub caller: &'a Identity,
     /// The reader that the request names.
     pub reader: &'a ReaderNames,
-    /// The operation: [`Operation::Transmit`] or [`Operation::Session`].
+    /// The operation, which [concerns commands](Operation::concerns_commands).
     pub operation: Operation,
 }
 
@@ -142,15 +142,15 @@ impl Policy {
         self.revision
     }
 
-    /// Decides about an operation. Transmit and session are allowed if at least one command may be sent.
+    /// Decides about an operation. One that concerns commands is allowed if it is for at least one command.
     pub fn decide(&self, who: &Identity, reader: &ReaderNames, operation: Operation) -> Decision {
         self.first(who, reader, operation, |rule| match operation {
-            Operation::Transmit | Operation::Session if !rule.commands.is_empty() => Fit::Perhaps,
+            operation if operation.concerns_commands() && !rule.commands.is_empty() => Fit::Perhaps,
             _ => Fit::Yes,
         })
     }
 
-    /// Decides about a command in `operation`, which is transmit or session.
+    /// Decides about a command in `operation`, which concerns commands.
     pub fn decide_command(
         &self,
         who: &Identity,

@@ -24,12 +24,27 @@ pub enum Operation {
     Leave,
     /// To share the card's security state with callers that send the same group key.
     SharedGroup,
+    /// To send a PIN although the card has already refused it.
+    GuardOverride,
 }
 
 impl Operation {
     /// All operations, in the order of the documentation.
-    pub const ALL: [Self; 7] =
-        [Self::See, Self::Watch, Self::Transmit, Self::Session, Self::Reset, Self::Leave, Self::SharedGroup];
+    pub const ALL: [Self; 8] = [
+        Self::See,
+        Self::Watch,
+        Self::Transmit,
+        Self::Session,
+        Self::Reset,
+        Self::Leave,
+        Self::SharedGroup,
+        Self::GuardOverride,
+    ];
+
+    /// Whether rules may restrict the operation to some commands.
+    pub fn concerns_commands(self) -> bool {
+        matches!(self, Self::Transmit | Self::Session | Self::GuardOverride)
+    }
 
     /// The name of the operation in the configuration.
     pub fn as_str(self) -> &'static str {
@@ -41,6 +56,7 @@ impl Operation {
             Self::Reset => "reset",
             Self::Leave => "leave",
             Self::SharedGroup => "shared_group",
+            Self::GuardOverride => "guard_override",
         }
     }
 }
@@ -63,7 +79,7 @@ pub struct Rule<P = PrincipalPattern> {
     allow: Vec<Operations>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     deny: Vec<Operations>,
-    /// The commands of transmit and session that it applies to; empty for all.
+    /// The commands of transmit, session and `guard_override` that it applies to; empty for all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub commands: Vec<CommandPattern>,
     /// The visits of the user in each round of the users, 1–100, for requests that the rule allows. Default: 1.
@@ -137,6 +153,7 @@ impl Rule {
     /// The mistake that makes the rule invalid: the key and the message.
     pub fn mistake(&self) -> Option<(&'static str, &'static str)> {
         let runs_commands = self.effect(Operation::Transmit).or(self.effect(Operation::Session)).is_some();
+        let concerns_commands = runs_commands || self.effect(Operation::GuardOverride).is_some();
         if self.principals.is_empty() {
             Some(("principals", "is empty: name at least one principal, such as \"user:alice\" or \"anyone\""))
         } else if self.allow.is_empty() == self.deny.is_empty() {
@@ -145,8 +162,8 @@ impl Rule {
             let remedy = "a process can leave its group and evade a rule that denies: deny its users (\"user:alice\"), \
                           or write a rule that allows only the others";
             Some(("principals", remedy))
-        } else if !self.commands.is_empty() && !runs_commands {
-            Some(("commands", "is only for rules with transmit or session"))
+        } else if !self.commands.is_empty() && !concerns_commands {
+            Some(("commands", "is only for rules with transmit, session or guard_override"))
         } else if self.share > 1 && (self.allow.is_empty() || !runs_commands) {
             Some(("share", "is only for rules that allow transmit or session"))
         } else {

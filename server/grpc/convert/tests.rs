@@ -61,7 +61,6 @@ fn unsupported_fields_are_not_implemented() {
         Action::GetAttribute(v1::GetAttribute::default()),
         Action::SetAttribute(v1::SetAttribute::default()),
         Action::PinPad(v1::PinPadCommand::default()),
-        Action::Apdu(ApduCommand { allow_known_wrong: true, ..apdu(SELECT) }),
     ];
     for action in actions {
         let refused =

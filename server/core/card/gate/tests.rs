@@ -79,7 +79,7 @@ fn a_denial_names_its_rule_and_comes_before_the_guard() {
     let mut world = World::new();
     world.send(&OWNER, VERIFY, Ok(&[0x63, 0xC2])).unwrap().unwrap();
     let refused = world.send(&STRANGER, VERIFY, Ok(&[0x90, 0x00])).unwrap_err();
-    let Refusal::Denied(decision) = refused else { panic!("{refused:?}") };
+    let Refusal::Denied(decision, _) = refused else { panic!("{refused:?}") };
     assert_eq!(&*decision.rule, "default");
 }
 

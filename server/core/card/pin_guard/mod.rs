@@ -1,45 +1,74 @@
 //! The PIN guard: refuses to send a value that the card has already rejected, so that a program in a loop cannot block
 //! a PIN. Pure.
 //!
-//! The guard stores keyed hashes of the values that the card has rejected with `63Cx` or `6300`, each under its
-//! instruction, the selected file, P1 and P2 (ISO 7816-4 §11.5: VERIFY, CHANGE REFERENCE DATA, ENABLE and DISABLE
-//! VERIFICATION REQUIREMENT, RESET RETRY COUNTER); and the last number of remaining tries of each PIN.
+//! **A counter** of the card is what must not run out. It has a place, a kind and a reference (P2). The place is the
+//! selected file, on whatever channel, under the application's name as the card has confirmed it; where the selection
+//! is not certain, it is the time since a command may last have changed it. The kind is a PIN, or the code that
+//! unblocks it: RESET RETRY COUNTER presents the code of the PIN in P2. Standards join counters: PW1 of OpenPGP has the
+//! references 81 and 82, and the unblocking code of a PIV card is its reference 81. All else stays apart.
+//!
+//! **A value** is presented by VERIFY (20), CHANGE REFERENCE DATA (24), DISABLE and ENABLE VERIFICATION REQUIREMENT
+//! (26, 28) and RESET RETRY COUNTER (2C), and the odd instruction after each one, whose data objects are opened. It
+//! counts in every form: any P1 that says that there is one, short or extended length, the joined links of a chain,
+//! alone or in front of a new value ([`value`] has the rules). Bytes that are not an APDU present everything after
+//! their header, and what their length field announces if more bytes follow it.
+//!
+//! **A question to a finger** is no value: its data are constant. These are the reference 96, and data objects without
+//! a value. The finger may be another one each time, so only the number of tries counts.
+//!
+//! **The card's answer** tells:
+//!
+//! | Answer | Values | Remaining tries |
+//! | --- | --- | --- |
+//! | `63Cx` | known wrong | x |
+//! | `6300` | known wrong | one less, if known |
+//! | `6982`, which may have other causes | known wrong if the card has answered the same value so before | the same |
+//! | `63C0`, `6983`, `6984`: blocked | forgotten for this counter: no try is left to save | forgotten |
+//! | GET DATA 00C4 of an OpenPGP card | | as the answer says |
+//!
+//! **Forgotten** is:
 //!
 //! | Event | Forgotten |
 //! | --- | --- |
-//! | a VERIFY succeeds | all about its PIN: the card has reset the retry counter |
+//! | a VERIFY succeeds | all about its counter: the card has reset it |
 //! | a PIN was changed or unblocked | everything: one PIN may have several references |
-//! | the card reports a blocked PIN (`63C0`, `6983`) | all about that PIN: no try is left to save |
 //! | another command succeeds that may change a PIN | all values |
+//! | a command with permission to repeat a known wrong value presents it | the value, until the card rejects it again |
 //! | the card was removed, lost or released (`own = "on_demand"`) | everything |
 //! | a card has more than 64 values | the oldest value |
 //!
 //! Commands to read, to write files, to select and to compute cannot change a PIN. Nor can queries: commands without
 //! data whose answer has data, with any instruction.
 //!
-//! Bytes that are not an APDU count as one of the PIN commands if the second byte is its instruction, in every class;
-//! the value is everything after the first four bytes.
+//! A refused last link leaves the earlier ones in the card, which would join them with the next value. So everything
+//! that continues such a chain is refused too, until another command or a reset ends it.
 //!
 //! A correct PIN that is refused does more harm than a lost try, so in doubt a command passes. The guard does not
-//! compare commands without data (they query the counter), parts of a chain, secure messaging, proprietary classes, and
-//! any command while the selected file is uncertain. A reset forgets nothing: the PIN stays the same. Two kinds of
-//! commands always count as harmless, because a program that sends them between its tries would otherwise use up all
-//! tries: queries, and writes to files. A few cards keep PINs in files; `pin_guard = false` is for them.
+//! compare commands without data (they query the counter), secure messaging, proprietary classes, and chains of more
+//! than 1,024 bytes. A reset forgets nothing: the PIN stays the same. Two kinds of commands always count as harmless,
+//! because a program that sends them between its tries would otherwise use up all tries: queries, and writes to files.
+//! A few cards keep PINs in files; `pin_guard = false` is for them.
 
+mod chain;
+mod counter;
 mod reading;
+mod value;
 
 use std::collections::VecDeque;
 
-use reading::{Kind, Secret, Sent, Success};
+use chain::Chain;
+use counter::{Counter, Names};
+use reading::{Presented, Sent, Situation, Success};
+use value::Value;
 
-use super::view::CardView;
+use super::{selection::ConfirmedName, view::CardView};
 use crate::{
     apdu::{ParsedCommand, StatusWord},
     error::{Failure, Reason},
-    keyed_hash::{HashKey, KeyedHash},
+    keyed_hash::HashKey,
 };
 
-/// The most rejected values, and the most PINs with a retry counter, that are stored for one card. Each value has cost
+/// The most rejected values, and the most counters with known tries, that are stored for one card. Each value has cost
 /// a try, so most cards block earlier; otherwise recent values matter more than old ones.
 const MAX_REMEMBERED: usize = 64;
 
@@ -52,59 +81,119 @@ pub struct Guarded {
     pub last_try: bool,
 }
 
+/// The caller's permissions for one command.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Allowed {
+    /// It may use up the last try.
+    pub last_try: bool,
+    /// It may present a value that the card has already rejected. The policy has permitted this.
+    pub known_wrong: bool,
+}
+
 /// The rejected values and retry counters of the card in one reader.
 pub struct PinGuard {
     guarded: Guarded,
     key: HashKey,
-    /// Rejected values with their secret, oldest first.
-    refused: VecDeque<(Secret, KeyedHash)>,
-    /// Remaining tries by PIN, oldest first.
-    tries_left: VecDeque<(Secret, u8)>,
+    /// Rejected values, oldest first.
+    rejected: VecDeque<Rejected>,
+    /// Remaining tries by counter, oldest first.
+    tries_left: VecDeque<(Counter, u8)>,
+    names: Names,
+    /// The open chain that presents a PIN.
+    chain: Option<Chain>,
     /// The command that was sent and is not answered yet.
     sent: Sent,
+    /// Whether that command repeats a known wrong value, by permission.
+    is_repeat: bool,
+}
+
+#[derive(PartialEq, Eq)]
+struct Rejected {
+    counter: Counter,
+    value: Value,
+    /// Whether the answer can only mean that the value is wrong.
+    is_certain: bool,
 }
 
 /// The reading of an admitted command, with its value hashed once. Has no `Debug`: the hash is as secret as the value.
-pub struct Passed(Sent);
+pub struct Passed {
+    sent: Sent,
+    is_repeat: bool,
+}
 
 impl PinGuard {
     /// Creates a guard without stored values. `key` hashes them; it is random in each run.
     pub fn new(guarded: Guarded, key: HashKey) -> Self {
-        Self { guarded, key, refused: VecDeque::new(), tries_left: VecDeque::new(), sent: Sent::Harmless }
+        Self {
+            guarded,
+            key,
+            rejected: VecDeque::new(),
+            tries_left: VecDeque::new(),
+            names: Names::default(),
+            chain: None,
+            sent: Sent::Harmless,
+            is_repeat: false,
+        }
     }
 
     /// Admits a command to the card in the state `view`.
     ///
     /// # Errors
     /// [`Reason::PinKnownWrong`] or [`Reason::PinLastTry`], not sent.
-    pub fn admit(&self, command: &ParsedCommand, allow_last_try: bool, view: &CardView) -> Result<Passed, Failure> {
-        let sent = reading::read(&self.key, command, view);
-        if let Sent::Presents { secret: Some(secret), value: Some(value), .. } = &sent {
-            self.check(secret, value, allow_last_try)?;
+    pub fn admit(&mut self, command: &ParsedCommand, allowed: Allowed, view: &CardView) -> Result<Passed, Failure> {
+        let chain = self.chain.as_ref().filter(|chain| chain.is_continued_by(command.bytes()));
+        if let Some(reason) = chain.and_then(|chain| chain.refused) {
+            let message = "this continues a chain whose PIN was refused: reset the card, or send another command first";
+            return Err(Failure::not_sent(reason, message));
         }
-        Ok(Passed(sent))
+        let sent = Situation { key: &self.key, view, names: &self.names, chain }.read(command);
+        let is_in_chain = chain.is_some();
+        let passed = self.check(&sent, allowed);
+        if let (Err(failure), true, Some(chain)) = (&passed, is_in_chain, &mut self.chain) {
+            chain.refused = Some(failure.reason);
+        }
+        passed.map(|is_repeat| Passed { sent, is_repeat })
     }
 
-    fn check(&self, secret: &Secret, value: &KeyedHash, allow_last_try: bool) -> Result<(), Failure> {
+    /// Checks a command; true if it repeats a known wrong value.
+    fn check(&self, sent: &Sent, allowed: Allowed) -> Result<bool, Failure> {
+        let (counter, value) = match sent {
+            Sent::Link { counter, .. } => (counter.as_ref(), None),
+            Sent::Presents(presented) => {
+                (presented.counter.as_ref().filter(|_| presented.uses_try), presented.value.as_ref())
+            }
+            Sent::Harmless | Sent::Unknown { .. } | Sent::AsksTries(_) => return Ok(false),
+        };
         // First, so that a caller without permission for the last try learns nothing about the values of others.
-        if self.guarded.last_try
-            && !allow_last_try
-            && secret.kind == Kind::Pin
-            && self.tries_left.iter().any(|(known, left)| known == secret && *left == 1)
-        {
+        let is_last = |counter| self.tries_left.iter().any(|(known, left)| known == counter && *left == 1);
+        if self.guarded.last_try && !allowed.last_try && counter.is_some_and(is_last) {
             let message = "one try of this PIN is left: allow it in the request (allow_last_try)";
             return Err(Failure::not_sent(Reason::PinLastTry, message));
         }
-        if self.guarded.known_wrong && self.refused.iter().any(|(known, hash)| known == secret && hash == value) {
+        let Sent::Presents(presented) = sent else { return Ok(false) };
+        let is_known = presented.counter.as_ref().zip(value).is_some_and(|(counter, value)| {
+            self.rejected.iter().any(|known| known.is_certain && known.is_same(counter, value))
+        });
+        if self.guarded.known_wrong && is_known && !allowed.known_wrong {
             let message = "the card has already rejected this PIN and a repeat costs a try: ask the user for the PIN";
             return Err(Failure::not_sent(Reason::PinKnownWrong, message));
         }
-        Ok(())
+        Ok(is_known)
     }
 
     /// Records that an admitted command is about to be sent.
-    pub fn sends(&mut self, Passed(sent): Passed) {
-        self.sent = sent;
+    pub fn sends(&mut self, Passed { sent, is_repeat }: Passed) {
+        self.chain = match &sent {
+            Sent::Link { link, .. } => Some(Chain::with(self.chain.take(), link)),
+            _ => None,
+        };
+        if let Sent::Presents(presented) = &sent
+            && let Some((counter, value)) = presented.counter.as_ref().zip(presented.value.as_ref())
+            && is_repeat
+        {
+            self.rejected.retain(|known| !known.is_same(counter, value));
+        }
+        (self.sent, self.is_repeat) = (sent, is_repeat);
     }
 
     /// Records a response of the card.
@@ -116,62 +205,126 @@ impl PinGuard {
         let has_data = !data.is_empty() || StatusWord(word).offers_data();
         match std::mem::replace(&mut self.sent, Sent::Harmless) {
             Sent::Harmless => {}
+            Sent::Link { .. } if word == 0x9000 => {}
+            Sent::Link { .. } => self.chain = None,
+            Sent::AsksTries(counters) => {
+                if let ([_, _, _, _, tries @ ..], 0x9000) = (data, word) {
+                    counters.into_iter().zip(tries).for_each(|(counter, tries)| self.set_tries(counter, *tries));
+                }
+            }
             Sent::Unknown { gives_nothing } => {
                 if may_have_run(word) && !(gives_nothing && has_data) {
-                    self.refused.clear();
+                    self.rejected.clear();
                 }
             }
-            Sent::Presents { secret, value, on_success } => self.presented(secret, value, on_success, word),
+            Sent::Presents(presented) => self.presented(*presented, word),
         }
     }
 
-    fn presented(&mut self, secret: Option<Secret>, value: Option<KeyedHash>, on_success: Success, word: u16) {
-        match (word, on_success) {
-            (word, _) if StatusWord(word).refuses_pin() => {
-                if let Some(secret) = secret {
-                    self.refused(secret, value, word);
-                }
+    fn presented(&mut self, presented: Presented, word: u16) {
+        let Presented { counter, value, uses_try, on_success } = presented;
+        if StatusWord(word).refuses_pin() {
+            if let Some(counter) = counter {
+                self.rejected(counter, value, uses_try, word);
             }
-            (word, _) if !may_have_run(word) => {}
-            (_, Success::Nothing) => {}
-            (_, Success::IsRight) => {
-                if let Some(secret) = secret {
-                    self.forget_secret(&secret);
-                }
+        } else if may_have_run(word) {
+            match (on_success, counter) {
+                (Success::Nothing, _) | (Success::IsRight, None) => {}
+                (Success::IsRight, Some(counter)) => self.forget_counter(&counter),
+                (Success::IsChanged, _) => self.forget_values(),
             }
-            (_, Success::IsChanged) => self.forget(),
         }
     }
 
-    fn refused(&mut self, secret: Secret, value: Option<KeyedHash>, word: u16) {
-        if matches!(word, 0x63C0 | 0x6983) {
-            self.forget_secret(&secret);
-            return;
+    fn rejected(&mut self, counter: Counter, value: Option<Value>, uses_try: bool, word: u16) {
+        match word {
+            0x63C0 | 0x6983 | 0x6984 => return self.forget_counter(&counter),
+            0x6300 | 0x6982 if uses_try => self.count_down(&counter),
+            0x63C1..=0x63CF => self.set_tries(counter.clone(), (word & 0x0F) as u8),
+            _ => {}
         }
-        if let Some(value) = value {
-            remember(&mut self.refused, (secret.clone(), value));
-        }
-        if word != 0x6300 {
-            self.tries_left.retain(|(known, _)| *known != secret);
-            remember(&mut self.tries_left, (secret, (word & 0x0F) as u8));
+        match value {
+            Some(value) if word != 0x6982 => self.remember(Rejected { counter, value, is_certain: true }),
+            Some(value) if uses_try => self.suspect(counter, value),
+            _ => {}
         }
     }
 
-    fn forget_secret(&mut self, secret: &Secret) {
-        self.refused.retain(|(known, _)| known != secret);
-        self.tries_left.retain(|(known, _)| known != secret);
+    /// Stores a value that the card has answered with `6982`.
+    fn suspect(&mut self, counter: Counter, value: Value) {
+        let mut is_within = false;
+        for known in self.rejected.iter_mut().filter(|known| known.counter == counter && known.value != value) {
+            if known.value.is_within(&value) {
+                known.is_certain = true;
+                is_within = true;
+            }
+        }
+        if !is_within {
+            let is_certain = self.is_repeat || self.rejected.iter().any(|known| known.is_same(&counter, &value));
+            self.remember(Rejected { counter, value, is_certain });
+        }
+    }
+
+    fn remember(&mut self, new: Rejected) {
+        let is_old = |known: &Rejected| known.counter == new.counter && known.value == new.value;
+        let is_certain = new.is_certain || self.rejected.iter().any(|known| is_old(known) && known.is_certain);
+        self.rejected.retain(|known| !is_old(known));
+        push(&mut self.rejected, Rejected { is_certain, ..new });
+    }
+
+    fn set_tries(&mut self, counter: Counter, tries: u8) {
+        self.tries_left.retain(|(known, _)| *known != counter);
+        if tries != 0 {
+            push(&mut self.tries_left, (counter, tries));
+        }
+    }
+
+    /// Counts a try of a counter that is known. Never below one: the card says when there is none.
+    fn count_down(&mut self, counter: &Counter) {
+        let left = self.tries_left.iter_mut().find(|(known, _)| known == counter);
+        if let Some((_, left)) = left {
+            *left = left.saturating_sub(1).max(1);
+        }
+    }
+
+    /// Records the name of an application that the card has confirmed. Counters under another name of it join.
+    pub fn confirmed(&mut self, name: ConfirmedName) {
+        self.names.add(name);
+        let Self { names, rejected, tries_left, .. } = self;
+        *rejected = rejected.drain(..).map(|old| Rejected { counter: old.counter.under(names), ..old }).collect();
+        *tries_left = tries_left.drain(..).map(|(counter, left)| (counter.under(names), left)).collect();
+    }
+
+    fn forget_counter(&mut self, counter: &Counter) {
+        self.rejected.retain(|known| known.counter != *counter);
+        self.tries_left.retain(|(known, _)| known != counter);
+    }
+
+    fn forget_values(&mut self) {
+        self.rejected.clear();
+        self.tries_left.clear();
+    }
+
+    /// Records that the card was reset: it has dropped an open chain.
+    pub fn reset(&mut self) {
+        self.chain = None;
     }
 
     /// Forgets everything: the card was replaced, or may have been used outside the broker.
     pub fn forget(&mut self) {
-        self.refused.clear();
-        self.tries_left.clear();
-        self.sent = Sent::Harmless;
+        self.forget_values();
+        self.names.clear();
+        (self.chain, self.sent, self.is_repeat) = (None, Sent::Harmless, false);
     }
 }
 
-fn remember<T: PartialEq>(remembered: &mut VecDeque<T>, new: T) {
-    remembered.retain(|old| *old != new);
+impl Rejected {
+    fn is_same(&self, counter: &Counter, value: &Value) -> bool {
+        self.counter == *counter && self.value.matches(value)
+    }
+}
+
+fn push<T>(remembered: &mut VecDeque<T>, new: T) {
     if remembered.len() == MAX_REMEMBERED {
         remembered.pop_front();
     }

@@ -5,6 +5,7 @@
 //! | reset | | the default application on the basic channel; unknown on all others |
 //! | SELECT by DF name (P1 04) | success: `9000`, `61xx`, `62xx` | an application whose name begins as requested |
 //! | the same | success, and an FCI with a longer or shorter name | the application with that name |
+//! | the same | success, and a longer name in an application template | the application with that name |
 //! | the same | success, and an FCI with another name | unknown |
 //! | SELECT below the current DF (P1 01, 09) | success | a file of the same application |
 //! | SELECT an EF below the current DF (P1 02) | success | unchanged: the current DF is the same |
@@ -17,14 +18,19 @@
 //! | ENVELOPE | | unknown: it may contain any command |
 //! | CLA FF, except GET DATA | | unknown: some readers forward the data to the card |
 //! | bytes that are not an APDU | | unknown |
-//! | the same, with an instruction that presents a PIN | `6300`, `63Cx`, `6983` | unchanged: a PIN was compared |
+//! | the same, with an instruction that presents a PIN | the PIN is wrong or blocked | unchanged: it was compared |
 
+mod confirmation;
+mod place;
 mod selected_file;
 
+use confirmation::Confirmation;
+pub(super) use confirmation::PIV;
+pub use place::{ConfirmedName, Place};
 pub use selected_file::SelectedFile;
 use selected_file::{Known, Start, Step};
 
-use crate::apdu::{ApduBytes, Class, CommandApdu, StatusWord, data_objects};
+use crate::apdu::{ApduBytes, Class, CommandApdu, StatusWord};
 
 /// Logical channels 0–19 (ISO 7816-4 §5.4.1).
 const CHANNELS: usize = 20;
@@ -50,8 +56,6 @@ const CLOSE: u8 = 0x80;
 const CHANNEL_BITS: u8 = 0x43;
 
 const MASTER_FILE: [u8; 2] = [0x3F, 0x00];
-const FCI_TEMPLATE: u32 = 0x6F;
-const DF_NAME: u32 = 0x84;
 
 /// The selected file of each channel. It must receive every command and every response.
 #[derive(Debug)]
@@ -59,6 +63,10 @@ pub struct Selection {
     channels: [Option<SelectedFile>; CHANNELS],
     /// Whether commands went to other channels than the basic one.
     uses_channels: bool,
+    /// The number of commands that may have changed the selection of any channel, in this and all earlier resets.
+    changes: u64,
+    /// The name that the last answer has confirmed.
+    confirmed: Option<ConfirmedName>,
     /// The SELECT that was sent and is not answered yet.
     sent: Option<Sent>,
     /// The answer to a SELECT by name, as far as it was fetched.
@@ -86,7 +94,8 @@ impl Default for Selection {
     fn default() -> Self {
         let mut channels = [const { None }; CHANNELS];
         channels[0] = Some(SelectedFile::at(Start::Default));
-        Self { channels, uses_channels: false, sent: None, fetching: None, before: None }
+        let (uses_channels, changes, confirmed) = (false, 0, None);
+        Self { channels, uses_channels, changes, confirmed, sent: None, fetching: None, before: None }
     }
 }
 
@@ -94,6 +103,28 @@ impl Selection {
     /// The file that is selected for commands of `class`; `None` if it is unknown.
     pub fn place(&self, class: Class) -> Option<&SelectedFile> {
         self.channels[self.channel(class)?].as_ref()
+    }
+
+    /// Where a command of `class` is carried out; `None` for a class whose channel is unknown.
+    pub fn place_of_pins(&self, class: Class) -> Option<Place> {
+        let file = self.channels[self.channel(class)?].as_ref();
+        Some(match file.filter(|file| file.is_certain()) {
+            Some(file) => Place::File(file.clone()),
+            None => Place::Unknown {
+                since: self.changes,
+                application: file.and_then(SelectedFile::application).map(ApduBytes::from),
+            },
+        })
+    }
+
+    /// Takes the name that the last answer has confirmed, if there is one.
+    pub fn take_confirmed_name(&mut self) -> Option<ConfirmedName> {
+        self.confirmed.take()
+    }
+
+    /// Records that the card was reset.
+    pub fn reset(&mut self) {
+        *self = Self { changes: self.changes + 1, ..Self::default() };
     }
 
     /// Records that a command is about to be sent. `is_plain`: it is not part of a chain and has no secure messaging.
@@ -104,7 +135,8 @@ impl Selection {
             instruction == MANAGE_CHANNEL || class.logical_channel().is_some_and(|number| number != 0);
         let channel = self.channel(class);
         let fetching = self.fetching.take();
-        (self.sent, self.before) = (None, None);
+        (self.sent, self.before, self.confirmed) = (None, None, None);
+        self.changes += u64::from(may_select(class, instruction));
         match (class, instruction) {
             (Class(0xFF), GET_DATA) => {}
             (Class(0xFF), _) => self.forget(),
@@ -131,8 +163,10 @@ impl Selection {
     /// Records that bytes that are not an APDU are about to be sent; `presents_pin` if their instruction does.
     pub fn sends_unreadable(&mut self, presents_pin: bool) {
         let channels = std::mem::replace(&mut self.channels, [const { None }; CHANNELS]);
-        let before = Self { channels, uses_channels: self.uses_channels, sent: None, fetching: None, before: None };
+        let (uses_channels, changes) = (self.uses_channels, self.changes);
+        let before = Self { channels, uses_channels, changes, ..Self::default() };
         self.forget();
+        self.changes += 1;
         self.uses_channels = true;
         self.before = presents_pin.then(|| Box::new(before));
     }
@@ -168,18 +202,24 @@ impl Selection {
     /// Takes the name of the selected application from its FCI.
     fn learn(&mut self, answer: &Fetching) {
         let channel = &mut self.channels[answer.channel];
-        if let Some(SelectedFile { start: Start::Application { name, known }, path: Some(path), .. }) = channel
-            && path.is_empty()
-            && let Some(named) = df_name(&answer.fci)
-        {
-            if named.starts_with(name) && named.len() <= MAX_NAME_BYTES {
-                (*name, *known) = (named.into(), Known::Whole);
-            } else if name.starts_with(named) {
-                (*name, *known) = (named.into(), Known::Prefix);
-            } else {
-                // The card has selected another application than the requested one.
-                *channel = None;
+        let Some(SelectedFile { start: Start::Application { name, known }, path: Some(path), .. }) = channel else {
+            return;
+        };
+        if !path.is_empty() {
+            return;
+        }
+        let is_first = *known == Known::FirstWithPrefix;
+        let confirmed = |whole: &ApduBytes| ConfirmedName { requested: name.clone(), whole: whole.clone() };
+        match confirmation::read(&answer.fci, name) {
+            Confirmation::None => {}
+            Confirmation::Whole(whole) => {
+                self.confirmed = is_first.then(|| confirmed(&whole));
+                (*name, *known) = (whole, Known::Whole);
             }
+            Confirmation::Shorter(whole) => self.confirmed = is_first.then(|| confirmed(&whole)),
+            Confirmation::Beginning(beginning) => (*name, *known) = (beginning, Known::Prefix),
+            // The card has selected another application than the requested one.
+            Confirmation::Other => *channel = None,
         }
     }
 
@@ -221,9 +261,14 @@ fn selected(before: Option<SelectedFile>, apdu: &CommandApdu, is_plain: bool) ->
     }
 }
 
-fn df_name(fci: &[u8]) -> Option<&[u8]> {
-    let value_of = |wanted, bytes| data_objects(bytes).find_map(|(tag, value)| (tag == wanted).then_some(value));
-    value_of(DF_NAME, value_of(FCI_TEMPLATE, fci)?)
+/// Whether a command may change the selection of a channel. The card's answer may tell more.
+fn may_select(class: Class, instruction: u8) -> bool {
+    match (class, instruction) {
+        (Class(0xFF), GET_DATA) => false,
+        (Class(0xFF), _) => true,
+        (_, SELECT | CREATE_FILE | DELETE_FILE | MANAGE_CHANNEL | ENVELOPE | ENVELOPE_OF_OBJECTS) => true,
+        _ => false,
+    }
 }
 
 #[cfg(test)]

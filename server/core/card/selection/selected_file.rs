@@ -32,7 +32,7 @@ pub enum Start {
 /// The known part of an application's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Known {
-    /// The whole name, taken from the FCI.
+    /// The whole name, taken from the card's answer.
     Whole,
     /// Its beginning; the first application with it is selected.
     FirstWithPrefix,
@@ -59,6 +59,20 @@ impl SelectedFile {
             Start::Application { name, .. } if self.is_inside && !name.is_empty() => Some(name),
             _ => None,
         }
+    }
+
+    /// The requested beginning of the application's name, if the card has not confirmed the name and has selected the
+    /// first application with it.
+    pub fn unconfirmed_name(&self) -> Option<&ApduBytes> {
+        match &self.start {
+            Start::Application { name, known: Known::FirstWithPrefix } => Some(name),
+            _ => None,
+        }
+    }
+
+    /// Returns the same file, whose application has the confirmed name `whole`.
+    pub fn with_whole_name(self, whole: ApduBytes) -> Self {
+        Self { start: Start::Application { name: whole, known: Known::Whole }, ..self }
     }
 
     /// Whether an equal value means the same file.

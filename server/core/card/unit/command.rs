@@ -16,6 +16,8 @@ pub struct UnitCommand {
     pub continue_instruction: Option<u8>,
     /// Whether it may use up the last try of a PIN.
     pub allow_last_try: bool,
+    /// Whether it may present a PIN that the card has already refused. Needs the operation `guard_override`.
+    pub allow_known_wrong: bool,
     /// The rule that decides after which status words the unit continues. Without effect if `continue_on` has patterns.
     pub stop_rule: StopRule,
     /// The status words after which the unit continues; if empty, `stop_rule` decides.
@@ -42,6 +44,7 @@ impl UnitCommand {
             continue_class: None,
             continue_instruction: None,
             allow_last_try: false,
+            allow_known_wrong: false,
             stop_rule: StopRule::Default,
             continue_on: Vec::new(),
         }

@@ -198,7 +198,7 @@ fn play(events: &[Event], fault: Option<Fault>) -> TestCaseResult {
         }
         let apdu = command(event);
         let parsed = ParsedCommand::parse(apdu.clone());
-        let passed = match guard.admit(&parsed, false, &view) {
+        let passed = match guard.admit(&parsed, Allowed::default(), &view) {
             Ok(passed) => passed,
             Err(refused) => {
                 prop_assert_eq!(refused.reason, Reason::PinKnownWrong);
@@ -279,13 +279,13 @@ fn arbitrary_bytes_neither_panic_nor_exceed_the_limit() {
         for (command, answer) in conversation {
             let command = ParsedCommand::parse(command);
             // A refused command is not sent.
-            let Ok(passed) = reader.guard.admit(&command, false, &reader.view) else { continue };
+            let Ok(passed) = reader.guard.admit(&command, Allowed::default(), &reader.view) else { continue };
             reader.guard.sends(passed);
             reader.view.sends(&command);
             reader.view.answered(&answer);
             reader.guard.answered(&answer);
         }
-        prop_assert!(reader.guard.refused.len() <= MAX_REMEMBERED);
+        prop_assert!(reader.guard.rejected.len() <= MAX_REMEMBERED);
         Ok(())
     });
 }

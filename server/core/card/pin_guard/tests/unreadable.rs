@@ -44,13 +44,13 @@ fn unreadable_bytes_that_succeed_forget_all_values() {
         let mut reader = Reader::usual();
         reader.sends(WRONG, "63C2").sends(unreadable, answer);
         assert!(!reader.refuses(WRONG), "{unreadable}");
-        reader.view.reset();
+        reader.reset();
         assert!(!reader.refuses(WRONG), "{unreadable}");
     }
     let mut reader = Reader::usual();
     reader.sends(WRONG, "63C2").sends("00DA0080 04 3939", "6700");
     assert!(!reader.refuses(WRONG), "the selection is uncertain");
-    reader.view.reset();
+    reader.reset();
     assert!(reader.refuses(WRONG), "it did not run");
 }
 

@@ -1,0 +1,108 @@
+//! A retry counter of the card: the place of its PIN, and the reference. Different references may share a counter, and
+//! an application may have been selected by different names.
+
+use std::collections::VecDeque;
+
+use crate::{
+    apdu::ApduBytes,
+    card::selection::{ConfirmedName, PIV, Place},
+};
+
+/// The registered name of OpenPGP cards (OpenPGP card 3.4 §4.2.1). Version and serial number follow.
+const OPENPGP: &[u8] = &[0xD2, 0x76, 0x00, 0x01, 0x24, 0x01];
+/// The references of PW1 for signing and for everything else.
+const PW1: [u8; 2] = [0x81, 0x82];
+const PW3: u8 = 0x83;
+
+const PIV_PIN: u8 = 0x80;
+const PIV_UNBLOCKING_CODE: u8 = 0x81;
+/// Bytes of each value of a PIV card, padded.
+const PIV_BYTES: usize = 8;
+
+/// The most confirmed names that are stored for one card.
+const MAX_NAMES: usize = 16;
+
+/// A retry counter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Counter {
+    place: Place,
+    kind: Kind,
+    reference: u8,
+}
+
+/// The secret that a counter protects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The secret with the reference.
+    Pin,
+    /// The code that unblocks it, of RESET RETRY COUNTER.
+    UnblockingCode,
+}
+
+impl Counter {
+    /// The counter of a reference. References that share a counter by the application's standard give the same one.
+    pub(super) fn new(place: Place, kind: Kind, reference: u8) -> Self {
+        let (kind, reference) = match (kind, reference) {
+            (kind, reference) if PW1.contains(&reference) && place.application().starts_with(OPENPGP) => (kind, PW1[0]),
+            (Kind::UnblockingCode, PIV_PIN) if place.application().starts_with(PIV) => {
+                (Kind::Pin, PIV_UNBLOCKING_CODE)
+            }
+            unchanged => unchanged,
+        };
+        Self { place, kind, reference }
+    }
+
+    /// The number of bytes of a value that another value follows, where the application's standard fixes it.
+    pub(super) fn value_bytes(&self) -> Option<usize> {
+        self.place.application().starts_with(PIV).then_some(PIV_BYTES)
+    }
+
+    /// The counters of an OpenPGP application, in the order of its PW status bytes; `None` for any other application.
+    pub(super) fn of_openpgp(place: &Place) -> Option<[Self; 3]> {
+        place.application().starts_with(OPENPGP).then(|| {
+            [(Kind::Pin, PW1[0]), (Kind::UnblockingCode, PW1[0]), (Kind::Pin, PW3)]
+                .map(|(kind, reference)| Self::new(place.clone(), kind, reference))
+        })
+    }
+
+    /// Returns the same counter with the application's confirmed name.
+    pub(super) fn under(self, names: &Names) -> Self {
+        Self::new(names.resolve(self.place), self.kind, self.reference)
+    }
+}
+
+/// The names of applications that the card has confirmed. The same name selects the same application every time.
+#[derive(Default)]
+pub(super) struct Names(VecDeque<ConfirmedName>);
+
+impl Names {
+    /// Stores a confirmed name. Beyond the limit the oldest one goes.
+    pub(super) fn add(&mut self, name: ConfirmedName) {
+        self.0.retain(|known| known.requested != name.requested);
+        if self.0.len() == MAX_NAMES {
+            self.0.pop_front();
+        }
+        self.0.push_back(name);
+    }
+
+    /// Returns the place with the application's whole name, if the card has confirmed it.
+    pub(super) fn resolve(&self, place: Place) -> Place {
+        match place {
+            Place::File(file) => Place::File(match file.unconfirmed_name().and_then(|name| self.whole(name)) {
+                Some(whole) => file.with_whole_name(whole),
+                None => file,
+            }),
+            unknown @ Place::Unknown { .. } => unknown,
+        }
+    }
+
+    fn whole(&self, name: &ApduBytes) -> Option<ApduBytes> {
+        let is_it = |known: &&ConfirmedName| known.requested == *name || known.whole == *name;
+        self.0.iter().rev().find(is_it).map(|known| known.whole.clone())
+    }
+
+    /// Forgets all names.
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+}
