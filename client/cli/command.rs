@@ -19,7 +19,7 @@ pub(crate) struct CommandArguments {
     /// Send a PIN even if the card has reported that one try is left, where the broker guards the last try.
     #[arg(long)]
     allow_last_try: bool,
-    /// Send a PIN even if this card has already refused it. The broker does not support this yet.
+    /// Send a PIN even if this card has already refused it. Needs the permission guard_override.
     #[arg(long)]
     allow_known_wrong: bool,
 }

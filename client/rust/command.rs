@@ -124,7 +124,7 @@ impl Command {
         self
     }
 
-    /// Sends an APDU with a PIN even if this card has already refused it. Not implemented by the broker yet.
+    /// Sends an APDU with a PIN even if this card has already refused it. Needs the permission `guard_override`.
     pub fn allow_known_wrong(mut self) -> Self {
         self.options.allow_known_wrong = true;
         self

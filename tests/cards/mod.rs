@@ -6,6 +6,7 @@
 
 mod life;
 mod link;
+pub mod openpgp;
 pub mod piv;
 
 use std::{

@@ -60,6 +60,10 @@ mod permissions;
 mod pid_reuse;
 /// A PIN that the card has refused is not sent to it again.
 mod pin_guard;
+/// The PIN guard on cards like OpenPGP and PIV: every form of a wrong PIN.
+mod pin_guard_forms;
+/// A refused PIN is sent again with permission.
+mod pin_guard_override;
 /// A verified PIN of a real card application, without a broker.
 mod piv;
 /// A PIN verified in a session, and later processes.

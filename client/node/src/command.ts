@@ -55,7 +55,7 @@ export interface ApduCommand extends Continuation {
   continueInstruction?: number;
   /** Sends a PIN although one try is left, on a reader where the broker guards the last try. */
   allowLastTry?: boolean;
-  /** Sends a PIN although this card has refused it already. Not implemented yet by the broker. */
+  /** Sends a PIN although this card has refused it already. Needs the permission `guard_override`. */
   allowKnownWrong?: boolean;
 }
 

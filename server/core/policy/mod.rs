@@ -9,7 +9,7 @@ pub mod pattern;
 pub mod principal;
 pub mod rule;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::{fmt, sync::Arc};
 

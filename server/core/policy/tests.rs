@@ -35,7 +35,8 @@ struct Rules {
     rule: Vec<Rule<String>>,
 }
 
-fn policy(rules: &str) -> Policy {
+/// The policy of these rules in TOML.
+pub(crate) fn policy(rules: &str) -> Policy {
     let Rules { rule } = toml::from_str(rules).unwrap();
     let resolved = |rule: Rule<String>| rule.with_principals(|text| PrincipalPattern::parse(text, &Known).unwrap());
     Policy::new(rule.into_iter().map(resolved).collect(), 1000)
@@ -90,6 +91,7 @@ fn the_first_rule_that_matches_decides() {
         (OWNER, "safe", Operation::See, "-nobody at the safe"),
         (ALICE, "desk", Operation::Transmit, "+desk"),
         (ALICE, "desk", Operation::SharedGroup, "+desk"),
+        (ALICE, "desk", Operation::GuardOverride, "+desk"),
         (ALICE, "desk", Operation::Reset, "-no reset"),
         (ALICE, "safe", Operation::See, "-nobody at the safe"),
         (ALICE, "other", Operation::See, "-default"),

@@ -325,7 +325,7 @@ fuzz_target!(|case: Case| {
             Err(refusal) => {
                 let failure = match refusal {
                     // Where the selection is not known, a rule is read against the caller.
-                    Refusal::Denied(_) => {
+                    Refusal::Denied(..) => {
                         let allowed = case.policy.allow(&bytes, card.application);
                         assert!(!allowed || !is_certain || card.application == 0, "denied without a rule");
                         continue;

@@ -37,7 +37,7 @@ struct ApduCommand {
     std::uint8_t continue_instruction = 0;
     /// Sends a PIN although one try is left, on a reader where the broker guards the last try.
     bool allow_last_try = false;
-    /// Sends a PIN although this card has refused it already. Not implemented yet by the broker.
+    /// Sends a PIN although this card has refused it already. Needs the permission `guard_override`.
     bool allow_known_wrong = false;
 };
 

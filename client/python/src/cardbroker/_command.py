@@ -52,7 +52,7 @@ class Command:
             continue_class: The class of the GET RESPONSEs after 61xx, 0-255. Default: as the contract defines.
             continue_instruction: The instruction that fetches the rest of an answer after 61xx, 1-255; 0 means 0xC0.
             allow_last_try: Send a PIN although one try is left, on a reader where the broker guards the last try.
-            allow_known_wrong: Send a PIN although this card has refused it already. Not implemented yet.
+            allow_known_wrong: Send a PIN although this card has refused it already; needs `guard_override`.
             continue_on: The unit continues after these status words only; at most 16.
             stop_rule: The status words that let the unit continue if `continue_on` is empty. Default: 9000, 9100, 91AF,
                 9Fxx, 61xx, 62xx and 63xx, but not 6300 and 63Cx.

@@ -9,7 +9,7 @@ use crate::{
     },
     error::Delivery,
     keyed_hash::HashKey,
-    policy::{Policy, ReaderNames, rule::Operation},
+    policy::{Policy, ReaderNames, rule::Operation, tests::policy},
     slot::{Protocol, SlotError},
     turns::lease::Leases,
 };
@@ -24,6 +24,8 @@ struct World {
     leases: Leases,
     lease: Lease,
     policy: Policy,
+    /// Whether the commands may repeat a known wrong PIN.
+    allow_known_wrong: bool,
     reader: ReaderNames,
 }
 
@@ -36,6 +38,7 @@ impl World {
             lease: leases.grant(),
             leases,
             policy: Policy::new(Vec::new(), 1000),
+            allow_known_wrong: false,
             reader: ReaderNames { id: "reader".into(), display_name: "Reader 00 00".into() },
         }
     }
@@ -47,7 +50,8 @@ impl World {
         bytes: &[u8],
         answer: Result<&[u8], SlotError>,
     ) -> Result<Result<ApduBytes, SlotError>, Refusal> {
-        let commands = [UnitCommand::raw(bytes).unwrap()];
+        let allow_known_wrong = self.allow_known_wrong;
+        let commands = [UnitCommand { allow_known_wrong, ..UnitCommand::raw(bytes).unwrap() }];
         let run = UnitRun::new(&commands, Protocol::T1).unwrap();
         let Next::Exchange(exchange) = run.next() else { panic!("no exchange is due") };
         let (policy, reader, operation) = (&self.policy, &self.reader, Operation::Transmit);
@@ -97,6 +101,34 @@ fn a_refused_pin_is_refused_for_the_same_card_only() {
     }
     world.gate.forget();
     assert!(world.send(&OWNER, VERIFY, Ok(&[0x90, 0x00])).is_ok());
+}
+
+#[test]
+fn a_known_wrong_pin_passes_with_permission_for_its_command() {
+    let rules = "[[rule]]
+        name = 'repeat'
+        principals = ['uid:1000']
+        allow = ['guard_override']
+        commands = [{ instruction = '20', p2 = '80' }]
+        [[rule]]
+        name = 'all else'
+        principals = ['uid:1000']
+        deny = ['guard_override']";
+    let mut world = World::new();
+    world.policy = policy(rules);
+    let other = b"\x00\x20\x00\x81\x043939";
+    for wrong in [VERIFY, other] {
+        world.send(&OWNER, wrong, Ok(&[0x63, 0xC2])).unwrap().unwrap();
+    }
+    assert!(matches!(world.send(&OWNER, VERIFY, Ok(&[0x90, 0x00])), Err(Refusal::PinGuarded(_))));
+    world.allow_known_wrong = true;
+    assert!(world.send(&OWNER, VERIFY, Ok(&[0x63, 0xC1])).is_ok());
+    for denied in [&other[..], READ] {
+        let Err(Refusal::Denied(decision, operation)) = world.send(&OWNER, denied, Ok(&[0x90, 0x00])) else {
+            panic!("{denied:02X?} passes")
+        };
+        assert_eq!((&*decision.rule, operation), ("all else", Operation::GuardOverride));
+    }
 }
 
 #[test]

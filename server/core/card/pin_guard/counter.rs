@@ -44,9 +44,7 @@ impl Counter {
     pub(super) fn new(place: Place, kind: Kind, reference: u8) -> Self {
         let (kind, reference) = match (kind, reference) {
             (kind, reference) if PW1.contains(&reference) && place.application().starts_with(OPENPGP) => (kind, PW1[0]),
-            (Kind::UnblockingCode, PIV_PIN) if place.application().starts_with(PIV) => {
-                (Kind::Pin, PIV_UNBLOCKING_CODE)
-            }
+            (Kind::UnblockingCode, PIV_PIN) if place.application().starts_with(PIV) => (Kind::Pin, PIV_UNBLOCKING_CODE),
             unchanged => unchanged,
         };
         Self { place, kind, reference }
@@ -99,10 +97,5 @@ impl Names {
     fn whole(&self, name: &ApduBytes) -> Option<ApduBytes> {
         let is_it = |known: &&ConfirmedName| known.requested == *name || known.whole == *name;
         self.0.iter().rev().find(is_it).map(|known| known.whole.clone())
-    }
-
-    /// Forgets all names.
-    pub(super) fn clear(&mut self) {
-        self.0.clear();
     }
 }

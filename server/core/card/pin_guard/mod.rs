@@ -51,13 +51,13 @@
 
 mod chain;
 mod counter;
+mod memory;
 mod reading;
 mod value;
 
-use std::collections::VecDeque;
-
 use chain::Chain;
-use counter::{Counter, Names};
+use counter::Counter;
+use memory::Memory;
 use reading::{Presented, Sent, Situation, Success};
 use value::Value;
 
@@ -67,10 +67,6 @@ use crate::{
     error::{Failure, Reason},
     keyed_hash::HashKey,
 };
-
-/// The most rejected values, and the most counters with known tries, that are stored for one card. Each value has cost
-/// a try, so most cards block earlier; otherwise recent values matter more than old ones.
-const MAX_REMEMBERED: usize = 64;
 
 /// The checks that the configuration enables for one reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,25 +90,13 @@ pub struct Allowed {
 pub struct PinGuard {
     guarded: Guarded,
     key: HashKey,
-    /// Rejected values, oldest first.
-    rejected: VecDeque<Rejected>,
-    /// Remaining tries by counter, oldest first.
-    tries_left: VecDeque<(Counter, u8)>,
-    names: Names,
+    memory: Memory,
     /// The open chain that presents a PIN.
     chain: Option<Chain>,
     /// The command that was sent and is not answered yet.
     sent: Sent,
     /// Whether that command repeats a known wrong value, by permission.
     is_repeat: bool,
-}
-
-#[derive(PartialEq, Eq)]
-struct Rejected {
-    counter: Counter,
-    value: Value,
-    /// Whether the answer can only mean that the value is wrong.
-    is_certain: bool,
 }
 
 /// The reading of an admitted command, with its value hashed once. Has no `Debug`: the hash is as secret as the value.
@@ -124,16 +108,7 @@ pub struct Passed {
 impl PinGuard {
     /// Creates a guard without stored values. `key` hashes them; it is random in each run.
     pub fn new(guarded: Guarded, key: HashKey) -> Self {
-        Self {
-            guarded,
-            key,
-            rejected: VecDeque::new(),
-            tries_left: VecDeque::new(),
-            names: Names::default(),
-            chain: None,
-            sent: Sent::Harmless,
-            is_repeat: false,
-        }
+        Self { guarded, key, memory: Memory::default(), chain: None, sent: Sent::Harmless, is_repeat: false }
     }
 
     /// Admits a command to the card in the state `view`.
@@ -146,7 +121,7 @@ impl PinGuard {
             let message = "this continues a chain whose PIN was refused: reset the card, or send another command first";
             return Err(Failure::not_sent(reason, message));
         }
-        let sent = Situation { key: &self.key, view, names: &self.names, chain }.read(command);
+        let sent = Situation { key: &self.key, view, names: &self.memory.names, chain }.read(command);
         let is_in_chain = chain.is_some();
         let passed = self.check(&sent, allowed);
         if let (Err(failure), true, Some(chain)) = (&passed, is_in_chain, &mut self.chain) {
@@ -165,15 +140,14 @@ impl PinGuard {
             Sent::Harmless | Sent::Unknown { .. } | Sent::AsksTries(_) => return Ok(false),
         };
         // First, so that a caller without permission for the last try learns nothing about the values of others.
-        let is_last = |counter| self.tries_left.iter().any(|(known, left)| known == counter && *left == 1);
-        if self.guarded.last_try && !allowed.last_try && counter.is_some_and(is_last) {
+        let is_last = counter.is_some_and(|counter| self.memory.is_last_try(counter));
+        if self.guarded.last_try && !allowed.last_try && is_last {
             let message = "one try of this PIN is left: allow it in the request (allow_last_try)";
             return Err(Failure::not_sent(Reason::PinLastTry, message));
         }
         let Sent::Presents(presented) = sent else { return Ok(false) };
-        let is_known = presented.counter.as_ref().zip(value).is_some_and(|(counter, value)| {
-            self.rejected.iter().any(|known| known.is_certain && known.is_same(counter, value))
-        });
+        let presented = presented.counter.as_ref().zip(value);
+        let is_known = presented.is_some_and(|(counter, value)| self.memory.is_known(counter, value));
         if self.guarded.known_wrong && is_known && !allowed.known_wrong {
             let message = "the card has already rejected this PIN and a repeat costs a try: ask the user for the PIN";
             return Err(Failure::not_sent(Reason::PinKnownWrong, message));
@@ -191,7 +165,7 @@ impl PinGuard {
             && let Some((counter, value)) = presented.counter.as_ref().zip(presented.value.as_ref())
             && is_repeat
         {
-            self.rejected.retain(|known| !known.is_same(counter, value));
+            self.memory.forget_value(counter, value);
         }
         (self.sent, self.is_repeat) = (sent, is_repeat);
     }
@@ -209,12 +183,12 @@ impl PinGuard {
             Sent::Link { .. } => self.chain = None,
             Sent::AsksTries(counters) => {
                 if let ([_, _, _, _, tries @ ..], 0x9000) = (data, word) {
-                    counters.into_iter().zip(tries).for_each(|(counter, tries)| self.set_tries(counter, *tries));
+                    counters.into_iter().zip(tries).for_each(|(counter, tries)| self.memory.set_tries(counter, *tries));
                 }
             }
             Sent::Unknown { gives_nothing } => {
                 if may_have_run(word) && !(gives_nothing && has_data) {
-                    self.rejected.clear();
+                    self.memory.rejected.clear();
                 }
             }
             Sent::Presents(presented) => self.presented(*presented, word),
@@ -230,79 +204,29 @@ impl PinGuard {
         } else if may_have_run(word) {
             match (on_success, counter) {
                 (Success::Nothing, _) | (Success::IsRight, None) => {}
-                (Success::IsRight, Some(counter)) => self.forget_counter(&counter),
-                (Success::IsChanged, _) => self.forget_values(),
+                (Success::IsRight, Some(counter)) => self.memory.forget_counter(&counter),
+                (Success::IsChanged, _) => self.memory.forget_values(),
             }
         }
     }
 
     fn rejected(&mut self, counter: Counter, value: Option<Value>, uses_try: bool, word: u16) {
         match word {
-            0x63C0 | 0x6983 | 0x6984 => return self.forget_counter(&counter),
-            0x6300 | 0x6982 if uses_try => self.count_down(&counter),
-            0x63C1..=0x63CF => self.set_tries(counter.clone(), (word & 0x0F) as u8),
+            0x63C0 | 0x6983 | 0x6984 => return self.memory.forget_counter(&counter),
+            0x6300 | 0x6982 if uses_try => self.memory.count_down(&counter),
+            0x63C1..=0x63CF => self.memory.set_tries(counter.clone(), (word & 0x0F) as u8),
             _ => {}
         }
         match value {
-            Some(value) if word != 0x6982 => self.remember(Rejected { counter, value, is_certain: true }),
-            Some(value) if uses_try => self.suspect(counter, value),
+            Some(value) if word != 0x6982 => self.memory.reject(counter, value),
+            Some(value) if uses_try => self.memory.suspect(counter, value, self.is_repeat),
             _ => {}
-        }
-    }
-
-    /// Stores a value that the card has answered with `6982`.
-    fn suspect(&mut self, counter: Counter, value: Value) {
-        let mut is_within = false;
-        for known in self.rejected.iter_mut().filter(|known| known.counter == counter && known.value != value) {
-            if known.value.is_within(&value) {
-                known.is_certain = true;
-                is_within = true;
-            }
-        }
-        if !is_within {
-            let is_certain = self.is_repeat || self.rejected.iter().any(|known| known.is_same(&counter, &value));
-            self.remember(Rejected { counter, value, is_certain });
-        }
-    }
-
-    fn remember(&mut self, new: Rejected) {
-        let is_old = |known: &Rejected| known.counter == new.counter && known.value == new.value;
-        let is_certain = new.is_certain || self.rejected.iter().any(|known| is_old(known) && known.is_certain);
-        self.rejected.retain(|known| !is_old(known));
-        push(&mut self.rejected, Rejected { is_certain, ..new });
-    }
-
-    fn set_tries(&mut self, counter: Counter, tries: u8) {
-        self.tries_left.retain(|(known, _)| *known != counter);
-        if tries != 0 {
-            push(&mut self.tries_left, (counter, tries));
-        }
-    }
-
-    /// Counts a try of a counter that is known. Never below one: the card says when there is none.
-    fn count_down(&mut self, counter: &Counter) {
-        let left = self.tries_left.iter_mut().find(|(known, _)| known == counter);
-        if let Some((_, left)) = left {
-            *left = left.saturating_sub(1).max(1);
         }
     }
 
     /// Records the name of an application that the card has confirmed. Counters under another name of it join.
     pub fn confirmed(&mut self, name: ConfirmedName) {
-        self.names.add(name);
-        let Self { names, rejected, tries_left, .. } = self;
-        *rejected = rejected.drain(..).map(|old| Rejected { counter: old.counter.under(names), ..old }).collect();
-        *tries_left = tries_left.drain(..).map(|(counter, left)| (counter.under(names), left)).collect();
-    }
-
-    fn forget_counter(&mut self, counter: &Counter) {
-        self.rejected.retain(|known| known.counter != *counter);
-        self.tries_left.retain(|(known, _)| known != counter);
-    }
-
-    fn forget_values(&mut self) {
-        self.rejected.clear();
-        self.tries_left.clear();
+        self.memory.confirmed(name);
     }
 
     /// Records that the card was reset: it has dropped an open chain.
@@ -312,23 +236,9 @@ impl PinGuard {
 
     /// Forgets everything: the card was replaced, or may have been used outside the broker.
     pub fn forget(&mut self) {
-        self.forget_values();
-        self.names.clear();
+        self.memory = Memory::default();
         (self.chain, self.sent, self.is_repeat) = (None, Sent::Harmless, false);
     }
-}
-
-impl Rejected {
-    fn is_same(&self, counter: &Counter, value: &Value) -> bool {
-        self.counter == *counter && self.value.matches(value)
-    }
-}
-
-fn push<T>(remembered: &mut VecDeque<T>, new: T) {
-    if remembered.len() == MAX_REMEMBERED {
-        remembered.pop_front();
-    }
-    remembered.push_back(new);
 }
 
 /// Whether a command with this status word may have had an effect (ISO 7816-4 §5.6).

@@ -70,10 +70,7 @@ pub(super) enum Sent {
     /// It asks an OpenPGP card for the remaining tries of these counters.
     AsksTries(Box<[Counter; 3]>),
     /// It is a link of a chain that presents a PIN. The card acts on the last one.
-    Link {
-        link: CommandApdu,
-        counter: Option<Counter>,
-    },
+    Link { link: CommandApdu, counter: Option<Counter> },
     /// It presents a PIN or an unblocking code.
     Presents(Box<Presented>),
 }

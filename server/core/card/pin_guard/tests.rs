@@ -6,7 +6,7 @@ mod properties;
 mod spellings;
 mod unreadable;
 
-use super::{reading::HARMLESS, *};
+use super::{memory::MAX_REMEMBERED, reading::HARMLESS, *};
 use crate::error::Delivery;
 
 fn bytes(hex: &str) -> Vec<u8> {
@@ -274,7 +274,10 @@ fn the_oldest_value_is_forgotten_beyond_the_limit() {
     for reference in 0..=MAX_REMEMBERED {
         reader.sends(&format!("002000{reference:02X} 01 39"), "63C2");
     }
-    assert_eq!((reader.guard.rejected.len(), reader.guard.tries_left.len()), (MAX_REMEMBERED, MAX_REMEMBERED));
+    assert_eq!(
+        (reader.guard.memory.rejected.len(), reader.guard.memory.tries_left.len()),
+        (MAX_REMEMBERED, MAX_REMEMBERED)
+    );
 }
 
 #[test]

@@ -56,6 +56,34 @@ fn the_name_in_the_fci_replaces_the_requested_name() {
 }
 
 #[test]
+fn an_application_template_confirms_the_name() {
+    let piv = "6111 4F06 000010000100 7907 4F05 A000000308";
+    let whole = "6108 4F06 000010000100";
+    let name = [0xA0, 0x00, 0x00, 0x03, 0x08, 0x00, 0x00, 0x10, 0x00, 0x01, 0x00];
+    for requested in ["05 A000000308", "07 A0000003080000", "0B A000000308000010000100"] {
+        for answer in [piv, whole] {
+            let select = format!("00A40400 {requested}");
+            let selection = after(&[(select.as_str(), &format!("{answer} 9000"))]);
+            assert_eq!(application(&selection, 0x00).as_deref(), Some(&name[..]), "{requested} {answer}");
+        }
+    }
+    for (requested, answer) in [
+        ("05 A000000309", piv),
+        ("0B A000000308000010000200", piv),
+        ("03 A00001", "6105 4F03 A00002"),
+        ("03 A00001", "6105 5003 A00001"),
+        ("03 A00001", "6113 4F11 A000010000000000000000000000000000"),
+    ] {
+        let select = format!("00A40400 {requested}");
+        let mut selection = after(&[(select.as_str(), &format!("{answer} 9000"))]);
+        assert_eq!(application(&selection, 0x00), Some(bytes(&requested[3..])), "{requested} {answer}");
+        assert_eq!(selection.take_confirmed_name(), None, "{requested} {answer}");
+    }
+    let full = after(&[("00A40400 03 A00001", "6107 4F05 A000010203 9000")]);
+    assert_eq!(application(&full, 0x00), Some(vec![0xA0, 0x00, 0x01, 0x02, 0x03]));
+}
+
+#[test]
 fn an_fci_fetched_in_pieces_completes_the_name() {
     let whole = Some(vec![0xA0, 0x00, 0x01, 0x02, 0x03]);
     assert_eq!(application_after(&[("00A40400 03 A00001", "6F07 8405A000010203 9000")]), whole);

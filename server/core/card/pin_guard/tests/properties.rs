@@ -285,7 +285,7 @@ fn arbitrary_bytes_neither_panic_nor_exceed_the_limit() {
             reader.view.answered(&answer);
             reader.guard.answered(&answer);
         }
-        prop_assert!(reader.guard.rejected.len() <= MAX_REMEMBERED);
+        prop_assert!(reader.guard.memory.rejected.len() <= MAX_REMEMBERED);
         Ok(())
     });
 }
