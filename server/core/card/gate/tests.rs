@@ -50,8 +50,9 @@ impl World {
         bytes: &[u8],
         answer: Result<&[u8], SlotError>,
     ) -> Result<Result<ApduBytes, SlotError>, Refusal> {
-        let allow_known_wrong = self.allow_known_wrong;
-        let commands = [UnitCommand { allow_known_wrong, ..UnitCommand::raw(bytes).unwrap() }];
+        let mut command = UnitCommand::raw(bytes).unwrap();
+        command.allow_known_wrong = self.allow_known_wrong;
+        let commands = [command];
         let run = UnitRun::new(&commands, Protocol::T1).unwrap();
         let Next::Exchange(exchange) = run.next() else { panic!("no exchange is due") };
         let (policy, reader, operation) = (&self.policy, &self.reader, Operation::Transmit);
