@@ -6,6 +6,7 @@ use std::{
 };
 
 use crate::{
+    endpoint_file::EndpointFileError,
     socket::{MAX_PATH_BYTES, Place},
     trust::{Distrust, Obstacle, user},
 };
@@ -22,8 +23,25 @@ pub enum Finding {
     Forbidden(Owner),
     /// Another user could be at the socket; nothing was sent.
     Untrusted(Distrust),
-    /// Another program answers at the port: with another certificate than that of the token file, or without TLS.
+    /// Another program answers at the port: with another certificate than that of the token file or the endpoint file,
+    /// or without TLS.
     OtherProgram,
+    /// There is no endpoint file (`tcp:auto`).
+    NoEndpointFile(PathBuf),
+    /// The process that wrote the endpoint file has ended.
+    Ended {
+        /// The path of the endpoint file.
+        file: PathBuf,
+        /// The number of the process.
+        pid: u32,
+    },
+    /// The endpoint file cannot be understood.
+    Malformed {
+        /// The path of the endpoint file.
+        file: PathBuf,
+        /// The problem of its text.
+        problem: EndpointFileError,
+    },
     /// The path does not fit into a socket's address.
     TooLong,
     /// Another error of the operating system or the transport.
@@ -66,6 +84,11 @@ impl fmt::Display for Finding {
             Self::Forbidden(owner) => write!(formatter, "permission denied{owner}"),
             Self::Untrusted(distrust) => write!(formatter, "not trusted: {distrust}"),
             Self::OtherProgram => formatter.write_str("another program: it has another certificate or no TLS"),
+            Self::NoEndpointFile(file) => write!(formatter, "no such file: {}", file.display()),
+            Self::Ended { file, pid } => {
+                write!(formatter, "its broker, process {pid}, has ended; see {}", file.display())
+            }
+            Self::Malformed { file, problem } => write!(formatter, "{} {problem}", file.display()),
             Self::TooLong => write!(formatter, "the path is longer than a socket's {MAX_PATH_BYTES} bytes"),
             Self::Failed(kind) => write!(formatter, "{kind}"),
         }
@@ -96,7 +119,7 @@ impl Finding {
 
     /// Whether there is no broker at this place, so that the next one is tried.
     pub fn goes_on(&self) -> bool {
-        matches!(self, Self::Missing | Self::Refused(_))
+        matches!(self, Self::Missing | Self::Refused(_) | Self::NoEndpointFile(_) | Self::Ended { .. })
     }
 
     /// Whether a broker that starts or restarts may be the cause, so that waiting may help.

@@ -1,7 +1,11 @@
 //! Conventions of the daemon and its Rust client on one machine, besides the contract: the default sockets, the trust
-//! in the folders on the way to them, and the access checks for private files. Does not depend on gRPC.
+//! in the folders on the way to them, the file of a port that the daemon chose, and the access checks for private
+//! files. Does not depend on gRPC.
 
 pub mod discovery;
+pub mod endpoint_file;
+#[cfg(unix)]
+pub mod endpoint_place;
 pub mod private_file;
 #[cfg(unix)]
 mod secret_mount;

@@ -14,10 +14,10 @@ pub const SYSTEM_SOCKET: &str = "/run/cardbroker/cardbroker.sock";
 /// The maximum length of a socket's path, in bytes: the system's limit without the final NUL.
 pub const MAX_PATH_BYTES: usize = 107;
 
-/// A socket at which a client looks for a broker that nobody has named.
+/// A socket at which a client looks for a broker that nobody has named, or the endpoint file beside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
-    /// The absolute path of the socket.
+    /// The absolute path of the socket or the file.
     pub socket: PathBuf,
     /// Whether it lies in the user's runtime folder, which must belong to the user.
     pub is_own: bool,
@@ -26,17 +26,34 @@ pub struct Place {
 /// Returns the default places of the user `uid`, in the order in which a client tries them. `runtime` is the value of
 /// `XDG_RUNTIME_DIR`; a relative path counts as unset.
 pub fn places(uid: u32, runtime: Option<&Path>) -> Vec<Place> {
-    let system = Place { socket: SYSTEM_SOCKET.into(), is_own: false };
-    match uid {
-        0 => vec![system],
-        _ => vec![Place { socket: socket_below(&runtime_folder(uid, runtime)), is_own: true }, system],
+    match (uid, own(uid, runtime)) {
+        (0, system) => vec![system],
+        (_, own) => vec![own, system()],
     }
+}
+
+/// The place of the own broker of the user `uid`; of root the system's.
+fn own(uid: u32, runtime: Option<&Path>) -> Place {
+    match uid {
+        0 => system(),
+        _ => Place { socket: socket_below(&runtime_folder(uid, runtime)), is_own: true },
+    }
+}
+
+fn system() -> Place {
+    Place { socket: SYSTEM_SOCKET.into(), is_own: false }
 }
 
 /// Returns the places for this process.
 #[cfg(unix)]
 pub fn default_places() -> Vec<Place> {
     places(geteuid().as_raw(), runtime_variable().as_deref())
+}
+
+/// Returns the place of this user's own broker: the first of the default places.
+#[cfg(unix)]
+pub fn own_place() -> Place {
+    own(geteuid().as_raw(), runtime_variable().as_deref())
 }
 
 /// Returns the default socket of a broker of this user; `None` if the user has no runtime folder.
@@ -53,7 +70,7 @@ pub fn default_socket() -> Option<PathBuf> {
 /// Whether a broker whom this user can trust accepts connections on the system's socket.
 #[cfg(unix)]
 pub fn system_answers() -> bool {
-    let place = Place { socket: SYSTEM_SOCKET.into(), is_own: false };
+    let place = system();
     crate::trust::walk(&place, geteuid().as_raw()).is_ok() && accepts(&place.socket)
 }
 

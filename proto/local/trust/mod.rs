@@ -1,4 +1,4 @@
-//! Trust in a default socket: whether only root and the user can decide what a path leads to.
+//! Trust in a default socket or an endpoint file: whether only root and the user can decide what a path leads to.
 
 use std::{
     fmt, io,
@@ -39,7 +39,7 @@ pub enum Kind {
     Other,
 }
 
-/// Why a default socket is not used, although it may exist.
+/// Why a default socket or an endpoint file is not used, although it may exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Distrust {
@@ -53,6 +53,12 @@ pub enum Distrust {
     Foreign(PathBuf, u32),
     /// Other users can write to a folder whose mode is given.
     Writable(PathBuf, u32),
+    /// An endpoint file is no regular file.
+    NoFile(PathBuf),
+    /// An endpoint file belongs to another user.
+    ForeignFile(PathBuf, u32),
+    /// Other users have access to an endpoint file, whose mode is given.
+    OpenFile(PathBuf, u32),
     /// The process at the socket belongs to another user than root, this one and the folder's owner.
     Peer(u32),
 }
@@ -71,6 +77,13 @@ impl fmt::Display for Distrust {
             }
             Self::Writable(path, mode) => {
                 write!(formatter, "other users can write to {} (its mode is {mode:04o})", path.display())
+            }
+            Self::NoFile(path) => write!(formatter, "{} is not a regular file", path.display()),
+            Self::ForeignFile(path, owner) => {
+                write!(formatter, "{} belongs to {}, not to this user", path.display(), user(*owner))
+            }
+            Self::OpenFile(path, mode) => {
+                write!(formatter, "{} is open to other users (its mode is {mode:04o})", path.display())
             }
             Self::Peer(owner) => write!(formatter, "{} serves there", user(*owner)),
         }

@@ -1,0 +1,134 @@
+//! The endpoint file on this machine: its place, and reading it where no other user decides what is in it.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Read},
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    path::Path,
+};
+
+use rustix::{
+    fs::OFlags,
+    process::{Pid, geteuid, test_kill_process},
+};
+use zeroize::Zeroizing;
+
+use crate::{
+    discovery::Finding,
+    endpoint_file::{EndpointFile, FILE_NAME, Lookup, Process, lookup_in},
+    private_file::MAX_PRIVATE_BYTES,
+    socket::{Place, own_place},
+    trust::{Distrust, walk},
+};
+
+/// The permission bits that give the group or everybody else access.
+const OTHERS: u32 = 0o077;
+
+/// The place of this user's endpoint file: beside the socket of the user's own broker.
+pub fn endpoint_place() -> Place {
+    let Place { socket, is_own } = own_place();
+    Place { socket: socket.with_file_name(FILE_NAME), is_own }
+}
+
+/// Reads the endpoint file at `place` of a broker that runs.
+///
+/// # Errors
+/// [`Finding::NoEndpointFile`] and [`Finding::Ended`] if a broker may come; [`Finding::Untrusted`],
+/// [`Finding::Malformed`] or another one.
+pub fn read_running(place: &Place) -> Result<EndpointFile, Finding> {
+    let file = read(place)?;
+    match has_ended(file.broker) {
+        true => Err(Finding::Ended { file: place.socket.clone(), pid: file.broker.pid }),
+        false => Ok(file),
+    }
+}
+
+/// Reads the endpoint file at `place`, which this user alone can read or change, as the folders on the way to it.
+///
+/// # Errors
+/// The errors of [`read_running`] but [`Finding::Ended`].
+pub fn read(place: &Place) -> Result<EndpointFile, Finding> {
+    let path = &place.socket;
+    let failed = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => Finding::NoEndpointFile(path.clone()),
+        _ => Finding::of(&error, Some(path)),
+    };
+    let user = geteuid().as_raw();
+    walk(place, user).map_err(|obstacle| match Finding::of_walk(obstacle, place) {
+        Finding::Missing => Finding::NoEndpointFile(path.clone()),
+        finding => finding,
+    })?;
+    let file = open(path).map_err(failed)?;
+    check(&file, path, user).map_err(failed)?.map_err(Finding::Untrusted)?;
+    // Full capacity from the start: growing would leave copies behind that are not wiped.
+    let mut text = Zeroizing::new(String::with_capacity(16 * 1024));
+    match file.take(MAX_PRIVATE_BYTES).read_to_string(&mut text) {
+        Err(error) if error.kind() != io::ErrorKind::InvalidData => Err(failed(error)),
+        // What is no text is no JSON.
+        _ => EndpointFile::parse(&text).map_err(|problem| Finding::Malformed { file: path.clone(), problem }),
+    }
+}
+
+/// Whether a process of this machine has ended.
+pub fn has_ended(process: Process) -> bool {
+    process.has_ended(look_up)
+}
+
+/// This process, as an endpoint file names it.
+pub fn this_process() -> Process {
+    let pid = std::process::id();
+    match look_up(pid) {
+        Lookup::Running { start_time } => Process { pid, start_time },
+        Lookup::Ended => Process { pid, start_time: None },
+    }
+}
+
+/// Looks a process up in `/proc`, or without that by a signal that is not sent.
+fn look_up(pid: u32) -> Lookup {
+    let known = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    let Some(known) = known.filter(|pid| test_kill_process(*pid) != Err(rustix::io::Errno::SRCH)) else {
+        return Lookup::Ended;
+    };
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", known.as_raw_nonzero())).unwrap_or_default();
+    lookup_in(&stat).unwrap_or(Lookup::Running { start_time: None })
+}
+
+/// Opens the file without following a link in its place. A pipe without a writer would block.
+fn open(path: &Path) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path)
+}
+
+fn check(file: &File, path: &Path, user: u32) -> io::Result<Result<(), Distrust>> {
+    let found = file.metadata()?;
+    let mode = found.mode() & 0o7777;
+    Ok(if !found.is_file() {
+        Err(Distrust::NoFile(path.into()))
+    } else if found.uid() != user {
+        Err(Distrust::ForeignFile(path.into(), found.uid()))
+    } else if mode & OTHERS != 0 {
+        Err(Distrust::OpenFile(path.into(), mode))
+    } else {
+        Ok(())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    #[test]
+    fn this_process_runs_and_an_ended_one_does_not() {
+        let own = this_process();
+        assert!(own.start_time.is_some() && !has_ended(own));
+        assert!(has_ended(Process { start_time: own.start_time.map(|time| time + 1), ..own }));
+        let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        let process = Process { pid: child.id(), start_time: None };
+        assert!(!has_ended(process));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(has_ended(process));
+    }
+}
