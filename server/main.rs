@@ -64,7 +64,7 @@ fn run(flags: &Flags) -> Result<Exit, Problem> {
         _ => failure(problem),
     })?;
     let bound = Bound::bind(&config.listen).map_err(|problem| match problem {
-        BindError::AlreadyRunning { .. } => (Exit::AlreadyRunning, problem.into()),
+        BindError::AlreadyRunning { .. } | BindError::OtherAutoPort { .. } => (Exit::AlreadyRunning, problem.into()),
         BindError::Identity(_) => (Exit::Config, problem.into()),
         _ => (Exit::CannotListen, problem.into()),
     })?;

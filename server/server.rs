@@ -26,10 +26,13 @@ use tracing::{error, info, warn};
 use crate::{
     backend::{Backend, pcsc::Pcsc, simulated::Simulated, traced::Traced},
     broker::{Broker, BrokerTasks},
-    caller::tokens::{Tokens, TokensError},
-    config::{Config, ConfigError},
+    caller::{
+        own_token::Credentials,
+        tokens::{Tokens, TokensError},
+    },
+    config::{Config, ConfigError, TcpPort},
     grpc::{AuthenticationLayer, Edge, IntakeLayer},
-    listen::{Bound, SocketGuard, http2_server, system_broker},
+    listen::{Bound, ListenGuard, http2_server, system_broker},
     policy::{
         accounts::own_user,
         audit::{AuditCounts, AuditTrail},
@@ -60,8 +63,8 @@ pub struct Server {
     draining: CancellationToken,
     /// The task that serves gRPC. It ends after `draining`, or earlier by a failure of the transport.
     serving: JoinHandle<Result<(), tonic::transport::Error>>,
-    /// The exclusive right to the socket. Dropped last, which removes the socket.
-    socket: SocketGuard,
+    /// The exclusive right to the socket, and the endpoint file. Dropped last, which removes both.
+    listening: ListenGuard,
 }
 
 /// Whether the drain has ended before its grace.
@@ -143,7 +146,7 @@ pub fn policy(config: &mut Config, tokens: &Tokens) -> Policy {
 }
 
 /// Reads the tokens file of the configuration by `read`, which is [`Tokens::read`] for the broker itself. Returns no
-/// tokens without a TCP port.
+/// tokens without a TCP port. With `--tcp auto` there may be no such file.
 ///
 /// # Errors
 /// The errors of `read`.
@@ -151,12 +154,20 @@ pub fn load_tokens(
     config: &Config,
     read: impl FnOnce(&Path) -> Result<Tokens, TokensError>,
 ) -> Result<Tokens, TokensError> {
-    config.listen.tcp.map_or_else(|| Ok(Tokens::default()), |_| read(&config.listen.tokens))
+    config.listen.tcp.map_or_else(|| Ok(Tokens::default()), |port| or_none(read(&config.listen.tokens), port))
+}
+
+/// The tokens of a tokens file. With `--tcp auto` a missing file means that there are none.
+fn or_none(read: Result<Tokens, TokensError>, port: TcpPort) -> Result<Tokens, TokensError> {
+    match read {
+        Err(problem) if port == TcpPort::Auto && problem.is_missing() => Ok(Tokens::default()),
+        read => read,
+    }
 }
 
 impl Server {
-    /// Builds everything on `backend` and serves on `bound`, over TCP for holders of one of `tokens`. `epoch` comes
-    /// from [`announce`].
+    /// Builds everything on `backend` and serves on `bound`, over TCP for holders of one of `tokens` or of the token of
+    /// `--tcp auto`. `epoch` comes from [`announce`].
     ///
     /// # Errors
     /// [`ServerError`] if the system cannot provide threads, file descriptors or random bytes.
@@ -172,7 +183,8 @@ impl Server {
         let policy = policy(&mut config, &tokens);
         let (broker, tasks) = Broker::start(backend, config.clone(), policy, trail.clone(), epoch).await?;
         let tcp = bound.tcp_address().map(tracing::field::display);
-        let (incoming, socket) = bound.incoming(&config.listen, draining.clone())?;
+        let own_token = bound.own_token();
+        let (incoming, listening) = bound.incoming(&config.listen, draining.clone())?;
 
         let edge = Edge::new(broker.clone(), config.watch.heartbeat_interval, draining.clone());
         let (health, health_service) = tonic_health::server::health_reporter();
@@ -181,7 +193,7 @@ impl Server {
 
         let (tokens, authentic) = watch::channel(tokens);
         let router = http2_server(&config.listen)
-            .layer(AuthenticationLayer::new(authentic, trail))
+            .layer(AuthenticationLayer::new(Credentials::new(authentic, own_token), trail))
             .layer(IntakeLayer::new(broker.policy()))
             .add_service(edge.into_service())
             .add_service(health_service)
@@ -198,7 +210,7 @@ impl Server {
                 "the system's broker serves, too: a reader belongs to the broker that takes it first"
             );
         }
-        Ok(Self { config, tokens, broker, tasks, counts, health, draining, serving, socket })
+        Ok(Self { config, tokens, broker, tasks, counts, health, draining, serving, listening })
     }
 
     /// Serves until a stop signal, the loss of the socket to another broker, or the end of a vital task, then drains:
@@ -219,7 +231,7 @@ impl Server {
                     Ok(Err(error)) => error.into(),
                     Ok(Ok(())) | Err(_) => ServerError::TaskEnded("the task that serves"),
                 }),
-                () = self.socket.taken() => break Some(ServerError::Taken(self.config.listen.socket.clone())),
+                () = self.listening.taken() => break Some(ServerError::Taken(self.config.listen.socket.clone())),
                 task = self.tasks.failed() => break Some(ServerError::TaskEnded(task)),
                 signal = signal() => match signal {
                     Signal::Stop => break None,
@@ -255,7 +267,7 @@ impl Server {
             Drain::Complete => info!("stopped"),
             Drain::GraceExpired => warn!("stopped while a command was still running"),
         }
-        drop(self.socket);
+        drop(self.listening);
         drain
     }
 }

@@ -2,5 +2,6 @@
 
 pub mod certificate;
 pub mod group;
+pub mod own_token;
 pub mod token_file;
 pub mod tokens;

@@ -14,6 +14,7 @@ use std::{
 use cardbroker_local::private_file::{self, MAX_PRIVATE_BYTES};
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
+use zeroize::Zeroizing;
 
 /// Maximum lines of a tokens file.
 pub const MAX_TOKEN_LINES: usize = 1_000;
@@ -70,6 +71,19 @@ pub enum TokenFileError {
 pub fn is_token_name(name: &str) -> bool {
     let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
     (1..=MAX_TOKEN_NAME_CHARACTERS).contains(&name.len()) && name.bytes().all(allowed)
+}
+
+/// Random bytes of a new token.
+const TOKEN_BYTES: usize = 32;
+
+/// Makes a random token, in hexadecimal. The text wipes itself.
+///
+/// # Errors
+/// The system has no random numbers.
+pub fn fresh_token() -> io::Result<Zeroizing<String>> {
+    let mut bytes = Zeroizing::new([0; TOKEN_BYTES]);
+    getrandom::fill(&mut *bytes).map_err(io::Error::other)?;
+    Ok(Zeroizing::new(hex::encode_upper(bytes.as_slice())))
 }
 
 /// The hash of a token, for the tokens file. It is not secret and may move by value, unlike a hash of a PIN: a token

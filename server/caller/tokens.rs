@@ -47,6 +47,14 @@ pub enum TokensError {
     },
 }
 
+impl TokensError {
+    /// Whether there is no tokens file.
+    pub fn is_missing(&self) -> bool {
+        let Self::File { source: PrivateFileError::Io(error), .. } = self else { return false };
+        error.kind() == std::io::ErrorKind::NotFound
+    }
+}
+
 fn advice(source: &PrivateFileError) -> &'static str {
     match source {
         PrivateFileError::Io(error) if error.kind() == io::ErrorKind::NotFound => {

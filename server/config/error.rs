@@ -27,6 +27,14 @@ pub enum ConfigError {
         /// The problem of its access, and the remedy.
         problem: &'static str,
     },
+    /// A value of the file does not fit a flag.
+    #[error("{key}: {problem}")]
+    Flags {
+        /// The key of the value.
+        key: &'static str,
+        /// The problem, and the remedy.
+        problem: String,
+    },
     /// The file contains a mistake, the first of which is reported.
     #[error("{}:{line}:{column}: {}{message}", path.display(), prefix(key.as_deref()))]
     Invalid {

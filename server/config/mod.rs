@@ -3,6 +3,7 @@
 mod error;
 mod reader;
 mod sections;
+mod tcp;
 mod value;
 
 use std::{
@@ -17,11 +18,12 @@ use std::{
 use cardbroker_core::{lifecycle::Own, policy::rule::Rule};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::value::{MAX_SIMULATED, parse_grace, parse_loopback};
+pub(crate) use self::value::{MAX_SIMULATED, parse_grace};
 pub use self::{
     error::ConfigError,
     reader::ReaderSettings,
     sections::{LimitsConfig, ListenConfig, LogConfig, LogFormat, ReadersConfig, ShutdownConfig, WatchConfig},
+    tcp::TcpPort,
     value::{Instruction, LogFilter, SocketGroup},
 };
 use self::{error::Document, reader::ReaderRule, value as v};
@@ -127,6 +129,17 @@ impl Config {
         Ok(config)
     }
 
+    /// Checks constraints between a flag and the file, after flags have replaced values of the file.
+    ///
+    /// # Errors
+    /// [`ConfigError::Flags`] if `listen.tcp_plain` does not fit `--tcp`.
+    pub(crate) fn check_flags(&self) -> Result<(), ConfigError> {
+        match self.listen.plain_problem() {
+            Some(problem) => Err(ConfigError::Flags { key: "listen.tcp_plain", problem }),
+            None => Ok(()),
+        }
+    }
+
     /// Checks constraints between several keys. An error is the invalid key and the reason.
     fn check(&self) -> Result<(), (String, String)> {
         if let (Some(group), mode) = (&self.listen.socket_group, self.listen.socket_mode)
@@ -137,6 +150,9 @@ impl Config {
                 group.name
             );
             return Err(("listen.socket_group".into(), message));
+        }
+        if let Some(problem) = self.listen.plain_problem() {
+            return Err(("listen.tcp_plain".into(), problem));
         }
         let mut aliases = HashMap::new();
         for (index, rule) in self.reader.iter().enumerate() {

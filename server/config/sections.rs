@@ -1,7 +1,6 @@
 //! The sections of the configuration, each a table of the TOML file, with the defaults.
 
 use std::{
-    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -14,7 +13,10 @@ use cardbroker_core::turns::{
 use cardbroker_local::socket::default_socket;
 use serde::{Deserialize, Serialize};
 
-use super::value::{self as v, Instruction, LogFilter, MAX_SIMULATED, SocketGroup};
+use super::{
+    tcp::{TcpPort, plain_problem},
+    value::{self as v, Instruction, LogFilter, MAX_SIMULATED, SocketGroup},
+};
 use crate::caller::token_file::default_tokens;
 
 /// The addresses for clients, and the limits of connections.
@@ -30,10 +32,10 @@ pub struct ListenConfig {
     /// The group that owns the socket and its folder. Default: the broker's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub socket_group: Option<SocketGroup>,
-    /// The loopback address for TCP beside the socket; port 0 takes a free one. Default: none.
-    #[serde(deserialize_with = "v::loopback", skip_serializing_if = "Option::is_none")]
-    pub tcp: Option<SocketAddr>,
-    /// Whether the TCP port speaks plain TCP instead of TLS. Default: false.
+    /// The TCP port beside the socket. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tcp: Option<TcpPort>,
+    /// Whether the TCP port speaks plain TCP instead of TLS, on a loopback address that `tcp` names. Default: false.
     pub tcp_plain: bool,
     /// The file with the tokens of TCP clients, an absolute path. Default: [`default_tokens`].
     #[serde(deserialize_with = "v::absolute_path")]
@@ -82,6 +84,11 @@ impl ListenConfig {
     /// The maximum number of connections of one user, at least 1.
     pub fn max_connections_per_user(&self) -> usize {
         self.max_connections_per_user.unwrap_or((self.max_connections / 4).max(1))
+    }
+
+    /// Why [`tcp_plain`](Self::tcp_plain) does not fit the port; `None` if it does.
+    pub(super) fn plain_problem(&self) -> Option<String> {
+        self.tcp.filter(|_| self.tcp_plain).and_then(plain_problem)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The value types of the configuration, each with its range. Errors name the allowed values.
 
-use std::{fmt::Display, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
+use std::{fmt::Display, path::PathBuf, str::FromStr, time::Duration};
 
 use cardbroker_core::{
     policy::{principal::PrincipalPattern, rule::Rule},
@@ -184,23 +184,6 @@ fn parse_duration(text: &str, min: u64, max: u64) -> Result<Duration, String> {
 pub(super) fn absolute_path<'de, D: Deserializer<'de>>(d: D) -> Result<PathBuf, D::Error> {
     let path = PathBuf::deserialize(d).ok().filter(|path| path.is_absolute() && path.file_name().is_some());
     path.ok_or_else(|| must_be("an absolute path in quotes"))
-}
-
-pub(super) fn loopback<'de, D: Deserializer<'de>>(d: D) -> Result<Option<SocketAddr>, D::Error> {
-    let text = String::deserialize(d).unwrap_or_default();
-    parse_loopback(&text).map(Some).map_err(D::Error::custom)
-}
-
-/// Parses a loopback address and a port from the flag.
-pub(crate) fn parse_loopback(text: &str) -> Result<SocketAddr, String> {
-    let address: SocketAddr = text.parse().map_err(|_| {
-        "must be a loopback address and a port in quotes, such as \"127.0.0.1:7777\" or \"[::1]:7777\"".to_owned()
-    })?;
-    if address.ip().is_loopback() {
-        return Ok(address);
-    }
-    let ip = address.ip();
-    Err(format!("{ip} is no loopback address: others could intercept a token: use 127.0.0.1 or [::1]"))
 }
 
 pub(super) fn socket_mode<'de, D: Deserializer<'de>>(d: D) -> Result<u32, D::Error> {

@@ -1,5 +1,5 @@
 //! Authentication: the kernel identifies callers on the Unix socket; each request on TCP needs a token. Puts the
-//! [`Caller`] into every request.
+//! caller into every request.
 //!
 //! A page in a browser can also reach a loopback port, and by DNS rebinding under its own host name. Its browser does
 //! not trust the port's certificate, and it has no token; foreign names and requests with an `Origin` are refused all
@@ -14,23 +14,19 @@ use std::{
     task::{Context, Poll},
 };
 
-use cardbroker_core::{
-    caller::Caller,
-    error::{Failure, Reason},
-};
+use cardbroker_core::error::{Failure, Reason};
 use futures_util::future::{Either, Ready, ready};
 use http::{
     HeaderMap, Request, Response, Uri,
     header::{AUTHORIZATION, HOST, ORIGIN},
     uri::Authority,
 };
-use tokio::sync::watch;
 use tonic::body::Body;
 use tower::{Layer, Service};
 
 use super::status::to_status;
 use crate::{
-    caller::tokens::Tokens,
+    caller::own_token::Credentials,
     listen::{Peer, Source},
     policy::audit::AuditTrail,
 };
@@ -38,15 +34,15 @@ use crate::{
 /// Passes only requests of known callers. Must be outside of every service.
 #[derive(Debug, Clone)]
 pub struct AuthenticationLayer {
-    tokens: watch::Receiver<Tokens>,
+    credentials: Credentials,
     /// The audit trail for refused credentials.
     trail: AuditTrail,
 }
 
 impl AuthenticationLayer {
-    /// Requires one of the current `tokens` from requests on TCP, and records refused credentials in `trail`.
-    pub fn new(tokens: watch::Receiver<Tokens>, trail: AuditTrail) -> Self {
-        Self { tokens, trail }
+    /// Requires one of the current tokens of `credentials` from requests on TCP, and records refused ones in `trail`.
+    pub fn new(credentials: Credentials, trail: AuditTrail) -> Self {
+        Self { credentials, trail }
     }
 }
 
@@ -54,7 +50,7 @@ impl<S> Layer<S> for AuthenticationLayer {
     type Service = Authentication<S>;
 
     fn layer(&self, inner: S) -> Authentication<S> {
-        Authentication { inner, tokens: self.tokens.clone(), trail: self.trail.clone() }
+        Authentication { inner, credentials: self.credentials.clone(), trail: self.trail.clone() }
     }
 }
 
@@ -62,7 +58,7 @@ impl<S> Layer<S> for AuthenticationLayer {
 #[derive(Debug, Clone)]
 pub struct Authentication<S> {
     inner: S,
-    tokens: watch::Receiver<Tokens>,
+    credentials: Credentials,
     trail: AuditTrail,
 }
 
@@ -76,14 +72,14 @@ impl<S: Service<Request<Body>, Response = Response<Body>>> Service<Request<Body>
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        match admit(&mut request, &self.tokens.borrow(), &self.trail) {
+        match admit(&mut request, &self.credentials, &self.trail) {
             Ok(()) => Either::Left(self.inner.call(request)),
             Err(failure) => Either::Right(ready(Ok(to_status(&failure, None).into_http()))),
         }
     }
 }
 
-fn admit(request: &mut Request<Body>, tokens: &Tokens, trail: &AuditTrail) -> Result<(), Failure> {
+fn admit(request: &mut Request<Body>, credentials: &Credentials, trail: &AuditTrail) -> Result<(), Failure> {
     let peer = request.extensions().get::<Peer>().cloned();
     let peer = peer.ok_or_else(|| {
         Failure::not_sent(Reason::Internal, "the connection has no source: restart the broker and report the fault")
@@ -91,13 +87,13 @@ fn admit(request: &mut Request<Body>, tokens: &Tokens, trail: &AuditTrail) -> Re
     let caller = match &peer.source {
         Source::Local(caller) => caller.clone(),
         Source::Tcp { connection, server, .. } => {
-            let holder = check_origin(request.uri(), request.headers(), *server)
+            let caller = |token| credentials.caller(token, *connection);
+            let caller = check_origin(request.uri(), request.headers(), *server)
                 .and_then(|()| token(request.headers()))
-                .and_then(|token| tokens.find(token).ok_or_else(|| unauthenticated("the token is not valid here")));
+                .and_then(|token| caller(token).ok_or_else(|| unauthenticated("the token is not valid here")));
             // No service needs the token, so none can leak it.
             request.headers_mut().remove(AUTHORIZATION);
-            let token = holder.inspect_err(|failure| trail.unauthenticated(&peer.source, failure))?;
-            Caller::remote(*connection, token)
+            caller.inspect_err(|failure| trail.unauthenticated(&peer.source, failure))?
         }
     };
     peer.request_seen();
@@ -162,8 +158,14 @@ mod tests {
             assert_eq!(origin("/x", &[("host", host)], server), Ok(()), "{host}");
         }
         assert_eq!(origin("http://[::1]/x", &[], "[::1]:7777"), Ok(()));
+        for server in ["10.0.0.1:7777", "[fd00::7]:7777"] {
+            assert_eq!(origin(&format!("http://{server}/x"), &[], server), Ok(()));
+            assert_eq!(origin("http://localhost/x", &[], server), Ok(()));
+        }
         let foreign = Err(":authority".to_owned());
-        for host in ["evil.example", "127.0.0.1.evil.example", "localhost.", "127.0.0.2", "[::2]:7777", "0.0.0.0"] {
+        for host in
+            ["evil.example", "127.0.0.1.evil.example", "localhost.", "127.0.0.2", "[::2]:7777", "0.0.0.0", "10.0.0.1"]
+        {
             assert_eq!(origin(&format!("http://{host}/x"), &[], server), foreign, "{host}");
             assert_eq!(origin("http://localhost/x", &[("host", host)], server), foreign, "{host}");
         }

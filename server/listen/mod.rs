@@ -2,11 +2,13 @@
 //!
 //! ```text
 //! config ── Bound::bind ──► bound ── incoming ──► Incoming (connections for tonic)
-//!                                             └──► SocketGuard (until the drain is over)
+//!                                             └──► ListenGuard (until the drain is over)
 //! ```
 //!
 //! The Unix socket always exists; the TCP port only if the configuration sets one.
 
+#[cfg(unix)]
+mod auto_port;
 mod connection;
 #[cfg(unix)]
 mod default_socket;
@@ -31,16 +33,24 @@ use std::{io, net::SocketAddr, path::PathBuf};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
+use self::{
+    auto_port::{AutoPort, PublishedFile},
+    incoming::Listener,
+    os::SocketGuard,
+    tcp::BoundPort,
+};
 pub use self::{
     connection::Connection,
     default_socket::system_broker,
     incoming::Incoming,
     occupancy::ConnectionCount,
-    os::{BoundSocket, SocketGuard},
+    os::BoundSocket,
     peer::{CallGuard, Peer, Source},
 };
-use self::{incoming::Listener, tcp::BoundPort};
-use crate::{caller::certificate::IdentityError, config::ListenConfig};
+use crate::{
+    caller::{certificate::IdentityError, own_token::OwnToken},
+    config::ListenConfig,
+};
 
 /// Maximum open streams of a connection in HTTP/2: more than the served calls, so that a call beyond those gets a
 /// failure of the contract and not a bare reset.
@@ -72,17 +82,32 @@ pub struct Bound {
     port: Option<BoundPort>,
 }
 
+/// What clients find the broker by, while it exists: the endpoint file and the exclusive right to the socket. Dropping
+/// it removes both, the socket last.
+#[derive(Debug)]
+pub struct ListenGuard {
+    _endpoint_file: Option<PublishedFile>,
+    socket: SocketGuard,
+}
+
+impl ListenGuard {
+    /// Waits until another broker has taken the path of the socket. Cancel-safe.
+    pub async fn taken(&self) {
+        self.socket.taken().await;
+    }
+}
+
 impl Bound {
     /// Takes the socket and the port of `config`, the socket first: its lock decides which process is the broker. The
     /// first time with a port, makes the certificate for TLS.
     ///
     /// # Errors
     /// [`BindError`], for the reasons of [`BoundSocket::bind`], if clients would not trust a default socket, or if the
-    /// TCP port is not available or has no certificate.
+    /// TCP port is not available, has no certificate, or could not be found by its endpoint file.
     pub fn bind(config: &ListenConfig) -> Result<Self, BindError> {
         default_socket::check(&config.socket)?;
         let socket = BoundSocket::bind(config)?;
-        let port = config.tcp.map(|address| BoundPort::bind(address, config)).transpose()?;
+        let port = config.tcp.map(|port| BoundPort::bind(port, config)).transpose()?;
         Ok(Self { socket, port })
     }
 
@@ -91,14 +116,22 @@ impl Bound {
         self.port.as_ref().map(BoundPort::address)
     }
 
+    /// The token of `--tcp auto`.
+    pub fn own_token(&self) -> Option<OwnToken> {
+        Some(self.port.as_ref()?.auto.as_ref()?.token.clone())
+    }
+
     /// Starts to accept clients, until `shutdown`: then the listeners close at once. Keep the guard until the readers
     /// are free, so that no other broker starts before. Call it inside a runtime.
     ///
     /// # Errors
     /// The runtime cannot take a listener.
-    pub fn incoming(self, config: &ListenConfig, shutdown: CancellationToken) -> io::Result<(Incoming, SocketGuard)> {
+    pub fn incoming(self, config: &ListenConfig, shutdown: CancellationToken) -> io::Result<(Incoming, ListenGuard)> {
         let (socket, guard) = self.socket.listen()?;
-        let port = self.port.map(BoundPort::listen).transpose()?;
+        let mut port = self.port;
+        let auto = port.as_mut().and_then(|port| port.auto.take());
+        let guard = ListenGuard { _endpoint_file: auto.map(|AutoPort { file, .. }| file), socket: guard };
+        let port = port.map(BoundPort::listen).transpose()?;
         let listeners = [Some(Listener::Local(socket)), port.map(Listener::Tcp)];
         Ok((Incoming::start(listeners.into_iter().flatten(), config, shutdown), guard))
     }
@@ -153,6 +186,35 @@ pub enum BindError {
         address: SocketAddr,
         /// The error of the operating system.
         source: io::Error,
+    },
+    /// There is no folder for the endpoint file of `--tcp auto`.
+    #[error(
+        "no place for the endpoint file of --tcp auto: XDG_RUNTIME_DIR is unset or no folder, and there is no \
+         /run/user/{user}: set XDG_RUNTIME_DIR to a folder of your own, or choose a port (--tcp 127.0.0.1:7777)"
+    )]
+    NoEndpointFolder {
+        /// The number of the broker's user.
+        user: u32,
+    },
+    /// The endpoint file of `--tcp auto` belongs to another broker of the user.
+    #[error(
+        "another broker of this user already has a port by --tcp auto (process {pid}, {}): stop it, or choose a port \
+         (--tcp 127.0.0.1:7777)",
+        file.display()
+    )]
+    OtherAutoPort {
+        /// The path of the endpoint file.
+        file: PathBuf,
+        /// The number of the other broker's process.
+        pid: u32,
+    },
+    /// The endpoint file of `--tcp auto` cannot be written, or clients would not trust it.
+    #[error("cannot write the endpoint file {}: {problem}", file.display())]
+    EndpointFile {
+        /// The path of the endpoint file.
+        file: PathBuf,
+        /// The problem, and its remedy.
+        problem: String,
     },
     /// The TCP port has no certificate that can be used.
     #[error(transparent)]

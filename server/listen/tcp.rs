@@ -1,15 +1,22 @@
-//! The TCP port, on loopback only, with TLS. The token of each request identifies the caller, not the connection.
+//! The TCP port, with TLS. The token of each request identifies the caller, not the connection.
 
-use std::{io, net, net::SocketAddr};
+use std::{
+    io,
+    net::{self, Ipv4Addr, SocketAddr},
+};
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::either::Either;
 
 use super::{
     BindError,
+    auto_port::{self, AutoPort},
     tls::{self, Tls},
 };
-use crate::{caller::certificate::Identity, config::ListenConfig};
+use crate::{
+    caller::certificate::Identity,
+    config::{ListenConfig, TcpPort},
+};
 
 /// The bytes of a client, plain or decrypted.
 pub(super) type Stream = Either<TcpStream, tls::Stream>;
@@ -21,11 +28,17 @@ pub(super) struct BoundPort {
     address: SocketAddr,
     /// `None` if `listen.tcp_plain` turns TLS off.
     tls: Option<Tls>,
+    /// The token and the endpoint file of `auto`.
+    pub(super) auto: Option<AutoPort>,
 }
 
 impl BoundPort {
-    /// Takes the port at `address`. Reads the broker's certificate, and makes it at the first time.
-    pub(super) fn bind(address: SocketAddr, config: &ListenConfig) -> Result<Self, BindError> {
+    /// Takes the port. Reads the broker's certificate, and makes it at the first time.
+    pub(super) fn bind(port: TcpPort, config: &ListenConfig) -> Result<Self, BindError> {
+        let (address, place) = match port {
+            TcpPort::Auto => (SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), Some(auto_port::prepare()?)),
+            TcpPort::At(address) => (address, None),
+        };
         let bind = || {
             let listener = net::TcpListener::bind(address)?;
             listener.set_nonblocking(true)?;
@@ -35,11 +48,14 @@ impl BoundPort {
             io::ErrorKind::AddrInUse => BindError::PortTaken { address },
             _ => BindError::Port { address, source },
         })?;
-        let tls = match config.tcp_plain {
-            true => None,
-            false => Some(Tls::new(Identity::read_or_make(&config.tokens, Some(address.ip()))?)?),
-        };
-        Ok(Self { listener, address, tls })
+        if config.tcp_plain && place.is_none() {
+            return Ok(Self { listener, address, tls: None, auto: None });
+        }
+        let identity = Identity::read_or_make(&config.tokens, Some(address.ip()))?;
+        let certificate_pem = identity.certificate_pem.clone();
+        let tls = Some(Tls::new(identity)?);
+        let auto = place.map(|place| AutoPort::publish(&place, address, &certificate_pem)).transpose()?;
+        Ok(Self { listener, address, tls, auto })
     }
 
     /// The port's own address, with the number that the system chose for port 0.

@@ -1,9 +1,9 @@
 //! The flags of `cardbrokerd`, which override its configuration file, and the exit codes.
 
-use std::{io, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+use std::{io, path::PathBuf, process::ExitCode, time::Duration};
 
 use crate::{
-    config::{Config, ConfigError, LogFilter, LogFormat, MAX_SIMULATED, parse_grace, parse_loopback},
+    config::{Config, ConfigError, LogFilter, LogFormat, MAX_SIMULATED, TcpPort, parse_grace},
     policy::explain::Question,
     process::token_command::TokenArguments,
 };
@@ -12,6 +12,7 @@ const EXAMPLES: &str = "\
 Examples:
   cardbrokerd                                 serve the machine's readers
   cardbrokerd --simulate 2                    serve two simulated readers, without hardware
+  cardbrokerd --tcp auto                      also serve this user's programs that cannot use the socket
   cardbrokerd --log debug --log-format json   write a detailed log for programs
   cardbrokerd --print-example-config > ~/.config/cardbroker/cardbrokerd.toml
   cardbrokerd --check-config                  print the effective configuration
@@ -22,7 +23,7 @@ Exit codes:
   1  failed while running
   2  invalid flags
   3  mistake in the configuration, or unusable tokens file or certificate
-  4  another broker runs on this socket already, or has taken it
+  4  another broker runs on this socket already or has taken it, or has a port by --tcp auto
   5  cannot listen on the socket or the TCP port
   6  commands were still running when the shutdown's grace ended, or a second signal came";
 
@@ -48,9 +49,10 @@ pub struct Flags {
     /// /run/cardbroker/cardbroker.sock].
     #[arg(long, value_name = "PATH", value_parser = absolute)]
     pub socket: Option<PathBuf>,
-    /// Also listen on this loopback TCP address, for example 127.0.0.1:7777, with TLS. Requests there need a token.
-    #[arg(long, value_name = "ADDRESS", value_parser = parse_loopback)]
-    pub tcp: Option<SocketAddr>,
+    /// Also listen on this TCP address, for example 127.0.0.1:7777, with TLS; requests there need a token. "auto": on a
+    /// free port of 127.0.0.1, for programs of this user, which find it by --endpoint tcp:auto.
+    #[arg(long, value_name = "ADDRESS")]
+    pub tcp: Option<TcpPort>,
     /// File with the tokens for --tcp [default: ~/.config/cardbroker/tokens, for root /etc/cardbroker/tokens].
     #[arg(long, value_name = "FILE", value_parser = absolute)]
     pub tokens: Option<PathBuf>,
@@ -119,6 +121,7 @@ impl Flags {
         override_with(&mut config.log.level, &self.log);
         override_with(&mut config.log.format, &self.log_format);
         override_with(&mut config.shutdown.grace, &self.grace);
+        config.check_flags()?;
         Ok(config)
     }
 
@@ -153,7 +156,7 @@ pub enum Exit {
     Usage = 2,
     /// The configuration is invalid, or its tokens file or certificate cannot be used.
     Config = 3,
-    /// Another broker runs on the socket already, or has taken it.
+    /// Another broker runs on the socket already, has taken it, or has the endpoint file of `--tcp auto`.
     AlreadyRunning = 4,
     /// The daemon cannot listen on the socket or the TCP port.
     CannotListen = 5,
@@ -204,7 +207,7 @@ mod tests {
         for (arguments, expected) in [
             (["--simulate", "257"], "256"),
             (["--grace", "11m"], "from 0s to 10m"),
-            (["--tcp", "0.0.0.0:7777"], "0.0.0.0 is no loopback address"),
+            (["--tcp", "0.0.0.0:7777"], "0.0.0.0 means every address of the machine: name one of them"),
             (["--log", "loud"], "allowed are off, error"),
             (["--log-format", "xml"], "possible values: text, json"),
         ] {
@@ -212,6 +215,18 @@ mod tests {
             assert_eq!(error.exit_code(), Exit::Usage as i32);
             assert!(error.to_string().contains(expected), "{error}");
         }
+    }
+
+    #[test]
+    fn plain_tcp_of_the_file_must_fit_the_port_of_the_flag() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "listen.tcp_plain = true").unwrap();
+        let path = file.path().to_str().unwrap();
+        for (port, expected) in [("auto", "always has TLS"), ("10.0.0.1:7", "only allowed on loopback")] {
+            let error = flags(&["--config", path, "--tcp", port]).unwrap().settings().unwrap_err().to_string();
+            assert!(error.starts_with("listen.tcp_plain: ") && error.contains(expected), "{error}");
+        }
+        assert!(flags(&["--config", path, "--tcp", "127.0.0.1:7"]).unwrap().settings().is_ok());
     }
 
     #[test]

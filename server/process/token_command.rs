@@ -17,13 +17,10 @@ use zeroize::Zeroizing;
 use crate::{
     caller::{
         certificate::Identity,
-        token_file::{TokenEntry, complete_file, is_token_name, token_entries, token_entry, token_hash},
+        token_file::{TokenEntry, complete_file, fresh_token, is_token_name, token_entries, token_entry, token_hash},
     },
     config::ConfigError,
 };
-
-/// Random bytes of a new token.
-const TOKEN_BYTES: usize = 32;
 
 /// The arguments of `cardbroker token`.
 #[derive(Debug, Clone, clap::Args)]
@@ -165,7 +162,7 @@ fn new(name: String, out: Option<&Path>, plain: bool, tokens: &Path, screen: &mu
     let identity = (!plain).then(|| Identity::read_or_make_as_administrator(tokens)).transpose();
     let identity = identity.map_err(|error| Failure::Usage(error.to_string()))?;
     let certificate = identity.map(|identity| identity.certificate_pem);
-    let token = random_token()?;
+    let token = fresh_token().map_err(|error| Failure::Usage(format!("no random numbers: {error}")))?;
     let held = Zeroizing::new(format!("{}\n{}", *token, certificate.as_deref().unwrap_or_default()));
     if let Some(out) = out {
         let mut file = private_file::create_options().write(true).create_new(true).open(out);
@@ -238,12 +235,6 @@ fn name(text: &str) -> Result<String, &'static str> {
 
 fn entries(tokens: &Path, text: &str) -> Result<Vec<TokenEntry>, Failure> {
     token_entries(text.as_bytes()).map_err(|error| Failure::Usage(format!("{}: {error}", tokens.display())))
-}
-
-fn random_token() -> Result<Zeroizing<String>, Failure> {
-    let mut bytes = Zeroizing::new([0; TOKEN_BYTES]);
-    getrandom::fill(&mut *bytes).map_err(|error| Failure::Usage(format!("no random numbers: {error}")))?;
-    Ok(Zeroizing::new(hex::encode_upper(bytes.as_slice())))
 }
 
 /// Keeps other commands from editing the tokens file until the result is dropped. Makes its missing folders,

@@ -12,10 +12,10 @@ use tokio::{
 use tracing::{error, warn};
 
 use self::plan::{Cause, Plan, TokensAction, TokensRead};
-use super::Server;
+use super::{Server, or_none};
 use crate::{
     caller::tokens::{Tokens, TokensError},
-    config::{Config, ConfigError},
+    config::{Config, ConfigError, TcpPort},
     policy::{accounts::own_user, audit},
 };
 
@@ -27,8 +27,9 @@ pub(super) struct Reloads<F> {
     plan: Plan,
     /// The reading under way, at most one.
     reading: JoinSet<Reading>,
-    /// The tokens file that counts, as the last readable configuration names it; `None` without a TCP port.
-    tokens_file: Option<PathBuf>,
+    /// The port, which is decided at the start, and the tokens file that counts for it, as the last readable
+    /// configuration names it; `None` without a port.
+    tokens_file: Option<(TcpPort, PathBuf)>,
 }
 
 /// The results of a reading. Neither depends on the other, except that a readable configuration names the tokens file.
@@ -41,7 +42,7 @@ pub(super) struct Reading {
 impl<F: Fn() -> Result<Config, ConfigError> + Clone + Send + 'static> Reloads<F> {
     /// Prepares readings by `settings` for a server that has started with `config`.
     pub(super) fn new(settings: F, config: &Config) -> Self {
-        let tokens_file = config.listen.tcp.map(|_| config.listen.tokens.clone());
+        let tokens_file = config.listen.tcp.map(|port| (port, config.listen.tokens.clone()));
         Self { settings, plan: Plan::default(), reading: JoinSet::new(), tokens_file }
     }
 
@@ -75,14 +76,15 @@ fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
-fn read(cause: Cause, settings: impl Fn() -> Result<Config, ConfigError>, tokens_file: Option<PathBuf>) -> Reading {
+fn read(cause: Cause, settings: impl Fn() -> Result<Config, ConfigError>, tokens_file: Option<(TcpPort, PathBuf)>) -> Reading {
     let config = (cause == Cause::Signal).then(settings);
-    let path = match &config {
-        // Whether there is a port is decided at the start.
-        Some(Ok(config)) => tokens_file.map(|_| config.listen.tokens.clone()),
-        _ => tokens_file,
-    };
-    let tokens = path.as_deref().map_or_else(|| Ok(Tokens::default()), Tokens::read);
+    let tokens = tokens_file.map_or_else(
+        || Ok(Tokens::default()),
+        |(port, last)| {
+            let named = config.as_ref().and_then(|config| Some(&config.as_ref().ok()?.listen.tokens));
+            or_none(Tokens::read(named.unwrap_or(&last)), port)
+        },
+    );
     Reading { config, tokens }
 }
 
@@ -98,7 +100,7 @@ impl Server {
                 return;
             }
         };
-        if let (Some(Ok(config)), Some(path)) = (&config, &mut reloads.tokens_file) {
+        if let (Some(Ok(config)), Some((_, path))) = (&config, &mut reloads.tokens_file) {
             path.clone_from(&config.listen.tokens);
         }
         let found = match &tokens {

@@ -223,14 +223,10 @@ fn a_start_with_insecure_tcp_settings_is_refused() -> anyhow::Result<()> {
     };
     fs::write(&config, "[listen]\ntcp = \"0.0.0.0:7777\"")?;
     let wide = start(&[])?;
-    let expected = format!("cardbrokerd: {config}:2:7: listen.tcp: 0.0.0.0 is no loopback address: ");
+    let expected = format!("cardbrokerd: {config}:2:7: listen.tcp: 0.0.0.0 means every address ");
     assert!(wide.code == Some(3) && wide.err.starts_with(&expected), "{wide:?}");
-    assert!(wide.err.contains("use 127.0.0.1 or [::1]"), "{wide:?}");
+    assert!(wide.err.contains("name one of them"), "{wide:?}");
     fs::write(&config, "")?;
-    for address in ["192.168.0.1:7777", "[::]:7777"] {
-        let wide = start(&["--tcp", address])?;
-        assert!(wide.code == Some(2) && wide.err.contains("is no loopback address"), "{wide:?}");
-    }
 
     let missing = start(&["--tcp", "127.0.0.1:0"])?;
     assert!(missing.code == Some(3) && missing.err.contains("cardbroker token new NAME"), "{missing:?}");

@@ -18,8 +18,8 @@ use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 use super::{super::tcp::BoundPort, place};
 use crate::{
-    config::ListenConfig,
-    listen::{BindError, Bound, BoundSocket, Connection, Incoming, Peer, SocketGuard, Source, http2_server},
+    config::{ListenConfig, TcpPort},
+    listen::{BindError, Bound, BoundSocket, Connection, Incoming, ListenGuard, Peer, Source, http2_server},
 };
 
 /// A client's first bytes without a request: HTTP/2's preface and an empty SETTINGS frame.
@@ -29,7 +29,7 @@ async fn soon<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(30), future).await.expect("takes too long")
 }
 
-fn start(config: &ListenConfig, shutdown: &CancellationToken) -> (Incoming, SocketGuard) {
+fn start(config: &ListenConfig, shutdown: &CancellationToken) -> (Incoming, ListenGuard) {
     Bound::bind(config).unwrap().incoming(config, shutdown.clone()).unwrap()
 }
 
@@ -64,7 +64,7 @@ async fn both_listeners_share_slots_and_numbers() {
     tokio::time::timeout(Duration::from_millis(100), incoming.next()).await.unwrap_err();
     drop(second);
     soon(incoming.next()).await.unwrap().unwrap();
-    assert!(matches!(BoundPort::bind(address, &config), Err(BindError::PortTaken { .. })));
+    assert!(matches!(BoundPort::bind(TcpPort::At(address), &config), Err(BindError::PortTaken { .. })));
 }
 
 #[tokio::test]
