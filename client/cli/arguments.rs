@@ -16,8 +16,8 @@ use crate::{
 #[derive(Parser)]
 #[command(name = "cardbroker", version, after_long_help = HELP)]
 pub(crate) struct Arguments {
-    /// The broker's address: unix:/path or https://127.0.0.1:port. [default: the variable CARDBROKER_ENDPOINT, then the
-    /// user's socket, then the system's]
+    /// The broker's address: unix:/path, https://127.0.0.1:port, or tcp:auto for the port of this user's broker that was
+    /// started with --tcp auto. [default: the variable CARDBROKER_ENDPOINT, then the user's socket, then the system's]
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) endpoint: Option<Endpoint>,
     /// File with the token and the certificate for the broker's TCP port. [default: the variable CARDBROKER_TOKEN_FILE]

@@ -13,7 +13,8 @@ pub(crate) async fn run(client: &Client, json: bool, screen: &mut Screen<'_>) ->
     if json {
         json::write_line(screen.out, &object(&broker))?;
     } else {
-        write!(screen.out, "{}", text(&broker, &client.endpoint().to_string()))?;
+        let port = client.auto_port().await.map(|port| format!(" (https://{port})")).unwrap_or_default();
+        write!(screen.out, "{}", text(&broker, &format!("{}{port}", client.endpoint())))?;
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::{
     process::ExitCode,
 };
 
-use cardbroker_client::{Delivery, Distrust, Error, ErrorReason, Finding};
+use cardbroker_client::{Delivery, Distrust, Endpoint, Error, ErrorReason, Finding, Tried};
 
 use super::{json, printable};
 
@@ -134,7 +134,7 @@ const RAN: &str = "; the command ran, its answer is lost: check the card's state
 /// The next step for the user, where the error's own message does not say it.
 fn advice(error: &Error) -> String {
     match error {
-        Error::NotRunning { .. } => error.finding().map(next_step).unwrap_or_default().to_owned(),
+        Error::NotRunning { tried } => tried.last().map(next_step).unwrap_or_default().to_owned(),
         Error::TokenFile(file) if file.kind == Some(io::ErrorKind::NotFound) => {
             ": make one with \"cardbroker token new NAME --out FILE\"".to_owned()
         }
@@ -153,7 +153,7 @@ fn advice(error: &Error) -> String {
 }
 
 /// The next step after the finding that ended the search for a broker.
-fn next_step(finding: &Finding) -> &'static str {
+fn next_step(Tried { endpoint, finding }: &Tried) -> &'static str {
     match finding {
         Finding::Missing | Finding::Refused(_) => {
             ": start it with \"cardbrokerd\", or give its address with --endpoint"
@@ -165,6 +165,11 @@ fn next_step(finding: &Finding) -> &'static str {
         Finding::Untrusted(_) => {
             ": another user could be there; correct that, or give the broker's address with --endpoint to trust it"
         }
+        Finding::NoEndpointFile(_) | Finding::Ended { .. } => {
+            ": start it with \"cardbrokerd --tcp auto\", or give its address with --endpoint"
+        }
+        Finding::Malformed { .. } => ": remove the file and start the broker again",
+        Finding::OtherProgram if *endpoint == Endpoint::Auto => ": start the broker again",
         Finding::OtherProgram => ": check the port, or make a new token file with \"cardbroker token new\"",
         Finding::TooLong => ": start the broker with a shorter --socket",
         _ => ": see the broker's log, or give its address with --endpoint",
@@ -173,8 +178,6 @@ fn next_step(finding: &Finding) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use cardbroker_client::Tried;
-
     use super::*;
 
     #[test]

@@ -4,6 +4,7 @@ use std::{
     env,
     future::Future,
     io,
+    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -19,10 +20,11 @@ use tonic::{
     metadata::{Ascii, MetadataValue},
     transport::{Channel, Endpoint as Transport},
 };
-use tower::service_fn;
+use tower::{service_fn, util::Either};
 
 use crate::{
     Broker, Endpoint, Error, Finding, OpenSession, Reader, ReaderName, Transmit, Tried, Watch, WatchTurn,
+    auto::AutoChannel,
     error::connect_failure,
     local,
     repeat::{ConnectRetry, is_lost},
@@ -42,7 +44,10 @@ const SHORTEST_ATTEMPT: Duration = Duration::from_secs(1);
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
-pub(crate) type Stub = CardBrokerServiceClient<Channel>;
+/// The way of a request to the broker: one channel, or for `tcp:auto` one after the other.
+pub(crate) type Route = Either<Channel, AutoChannel>;
+
+pub(crate) type Stub = CardBrokerServiceClient<Route>;
 
 /// A connection to the broker. Clones are cheap and share it; after a loss the next call connects again.
 ///
@@ -52,7 +57,7 @@ pub struct Client {
     endpoint: Endpoint,
     /// The default place of the endpoint; `None` if somebody named it.
     place: Option<Place>,
-    channel: Channel,
+    route: Route,
     group: Option<MetadataValue<Ascii>>,
     /// Read again for each call: the token in it may be replaced.
     token_file: Option<PathBuf>,
@@ -65,7 +70,7 @@ pub struct ConnectOptions {
     /// The key of the isolation group, 1–128 visible ASCII characters; `None` for a group of this process alone.
     pub group: Option<String>,
     /// The file with the token and the certificate for the broker's TCP port, readable by this user only. Read again
-    /// for each call and each connection, and not at all on a Unix socket.
+    /// for each call and each connection, and not at all on a Unix socket or with [`Endpoint::Auto`].
     pub token_file: Option<PathBuf>,
     /// How long to wait for a broker that does not answer yet, when connecting and at every later call. Default: 5 s;
     /// zero means one attempt, which gets 1 s. If this user may not open the socket, there is no wait.
@@ -136,13 +141,21 @@ impl Client {
     async fn open(named: Option<Endpoint>, options: ConnectOptions) -> Result<Self, Error> {
         let group = options.group.as_deref().map(group_metadata).transpose()?;
         let token_file = tcp::token_file(named.as_ref(), options.token_file)?;
-        let (endpoint, place, channel) = connect(named, token_file.as_deref(), options.connect_timeout).await?;
-        Ok(Self { endpoint, place, channel, group, token_file, connect_timeout: options.connect_timeout })
+        let (endpoint, place, route) = connect(named, token_file.as_deref(), options.connect_timeout).await?;
+        Ok(Self { endpoint, place, route, group, token_file, connect_timeout: options.connect_timeout })
     }
 
     /// The endpoint that this client connects to.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
+    }
+
+    /// The port to which [`Endpoint::Auto`] has led, at the latest connection; `None` with other endpoints.
+    pub async fn auto_port(&self) -> Option<SocketAddr> {
+        match &self.route {
+            Either::Left(_) => None,
+            Either::Right(channel) => channel.address().await,
+        }
     }
 
     /// The system's broker, if it answers now and this client has found the user's own broker at a default place.
@@ -243,11 +256,11 @@ impl Client {
     }
 
     pub(crate) fn stub(&self) -> Stub {
-        CardBrokerServiceClient::new(self.channel())
+        CardBrokerServiceClient::new(self.route())
     }
 
-    pub(crate) fn channel(&self) -> Channel {
-        self.channel.clone()
+    pub(crate) fn route(&self) -> Route {
+        self.route.clone()
     }
 
     /// Builds a request with the metadata of every call.
@@ -282,16 +295,19 @@ async fn connect(
     named: Option<Endpoint>,
     token_file: Option<&Path>,
     limit: Duration,
-) -> Result<(Endpoint, Option<Place>, Channel), Error> {
+) -> Result<(Endpoint, Option<Place>, Route), Error> {
     let retry = ConnectRetry::of(limit);
     let attempt = limit.max(SHORTEST_ATTEMPT);
     loop {
         let connected = match &named {
             Some(endpoint) => {
-                let channel = connect_named(endpoint, token_file, attempt).await;
-                channel.map(|channel| (endpoint.clone(), None, channel))
+                let route = connect_named(endpoint, token_file, attempt).await;
+                route.map(|route| (endpoint.clone(), None, route))
             }
-            None => local::find(|place| open_place(place, attempt)).await,
+            None => {
+                let found = local::find(|place| open_place(place, attempt)).await;
+                found.map(|(endpoint, place, channel)| (endpoint, place, Either::Left(channel)))
+            }
         };
         let error = match connected {
             Ok(connected) => return Ok(connected),
@@ -303,11 +319,15 @@ async fn connect(
     }
 }
 
-async fn connect_named(endpoint: &Endpoint, token_file: Option<&Path>, timeout: Duration) -> Result<Channel, Error> {
+async fn connect_named(endpoint: &Endpoint, token_file: Option<&Path>, timeout: Duration) -> Result<Route, Error> {
     let opened = match endpoint {
-        Endpoint::Unix(path) => open_unix(path.clone(), None, timeout).await,
+        Endpoint::Unix(path) => open_unix(path.clone(), None, timeout).await.map(Either::Left),
         Endpoint::Tcp { host, port } | Endpoint::PlainTcp { host, port } => {
-            open_tcp(endpoint, tcp::address(host, *port), token_file, timeout).await
+            open_tcp(endpoint, tcp::address(host, *port), token_file, timeout).await.map(Either::Left)
+        }
+        Endpoint::Auto => {
+            let channel = AutoChannel::new(timeout);
+            channel.open().await.map(|()| Either::Right(channel))
         }
     };
     opened.map_err(|error| Tried { endpoint: endpoint.clone(), finding: finding(&error) }.into())
@@ -347,7 +367,8 @@ async fn open_tcp(
     transport.connect_with_connector(service_fn(connect)).await
 }
 
-fn transport(authority: String) -> Result<Transport, tonic::transport::Error> {
+/// Returns the settings of every connection: how often it is probed.
+pub(crate) fn transport(authority: String) -> Result<Transport, tonic::transport::Error> {
     let transport = Transport::from_shared(authority)?
         .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
@@ -355,7 +376,8 @@ fn transport(authority: String) -> Result<Transport, tonic::transport::Error> {
     Ok(transport)
 }
 
-async fn within<T>(limit: Duration, connecting: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+/// Fails with `TimedOut` if connecting takes longer than `limit`.
+pub(crate) async fn within<T>(limit: Duration, connecting: impl Future<Output = io::Result<T>>) -> io::Result<T> {
     timeout(limit, connecting).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 

@@ -5,31 +5,37 @@ use std::{env, fmt, net::IpAddr, path::PathBuf, str::FromStr};
 use cardbroker_proto::ENDPOINT_VARIABLE;
 use tonic::transport::Uri;
 
-/// The address of a broker. Written `unix:/path`, `unix:///path` or `https://HOST:PORT`, or for plain TCP
-/// `http://HOST:PORT`, where the host is `localhost` or a loopback address: a broker serves its own machine only.
+/// The address of a broker. Written `unix:/path`, `unix:///path`, `https://HOST:PORT` or `tcp:auto`, or for plain TCP
+/// `http://HOST:PORT`. The host is `localhost` or an IP address; for plain TCP one of loopback.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Endpoint {
     /// A Unix socket, by its absolute path.
     Unix(PathBuf),
-    /// A TCP port on this machine, with TLS.
+    /// A TCP port, with TLS.
     Tcp {
-        /// `localhost`, which means 127.0.0.1, an IPv4 loopback address, or an IPv6 one in brackets.
+        /// `localhost`, which means 127.0.0.1, an IPv4 address, or an IPv6 one in brackets. No name is resolved.
         host: String,
         /// The port number in the URL.
         port: u16,
     },
     /// A TCP port on this machine, without TLS: a program that takes or relays the port reads tokens and PINs.
     PlainTcp {
-        /// The same as of [`Endpoint::Tcp`].
+        /// The same as of [`Endpoint::Tcp`], on loopback.
         host: String,
         /// The port number in the URL.
         port: u16,
     },
+    /// The port of this user's broker that was started with `--tcp auto`, with TLS. Port, certificate and token are in
+    /// a file that only this user can read, `endpoint.json` beside the default socket; it is read for each connection.
+    Auto,
 }
+
+/// The only text of [`Endpoint::Auto`], without a path or a port.
+const AUTO: &str = "tcp:auto";
 
 /// The error for a text that is not an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("\"{0}\" is not an endpoint: use unix:/path or https://127.0.0.1:port")]
+#[error("\"{0}\" is not an endpoint: use unix:/path, https://127.0.0.1:port or tcp:auto")]
 pub struct EndpointError(String);
 
 impl Endpoint {
@@ -59,6 +65,7 @@ impl FromStr for Endpoint {
     fn from_str(text: &str) -> Result<Self, EndpointError> {
         let endpoint = match text.strip_prefix("unix:") {
             Some(path) => unix(path),
+            None if text == AUTO => Some(Endpoint::Auto),
             None => tcp(text),
         };
         endpoint.ok_or_else(|| EndpointError(text.to_owned()))
@@ -73,14 +80,18 @@ fn unix(path: &str) -> Option<Endpoint> {
 fn tcp(text: &str) -> Option<Endpoint> {
     let uri: Uri = text.parse().ok()?;
     let (host, port) = (uri.host()?, uri.port_u16()?);
-    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
-    let local = host == "localhost" || address.is_ok_and(|address| address.is_loopback());
-    let endpoint = match uri.scheme_str()? {
-        "https" => Endpoint::Tcp { host: host.to_owned(), port },
-        _ => Endpoint::PlainTcp { host: host.to_owned(), port },
-    };
+    let is_localhost = host == "localhost";
+    let address = host.trim_matches(['[', ']']).parse::<IpAddr>().ok();
+    let is_secure = uri.scheme_str()? == "https";
+    let is_allowed = is_localhost
+        || address.is_some_and(|address| match is_secure {
+            true => !address.to_canonical().is_unspecified(),
+            false => address.is_loopback(),
+        });
+    let host = host.to_owned();
+    let endpoint = if is_secure { Endpoint::Tcp { host, port } } else { Endpoint::PlainTcp { host, port } };
     // Comparing with the parsed parts refuses user names, paths and queries, which would be ignored otherwise.
-    (local && text.strip_suffix('/').unwrap_or(text) == endpoint.to_string()).then_some(endpoint)
+    (is_allowed && text.strip_suffix('/').unwrap_or(text) == endpoint.to_string()).then_some(endpoint)
 }
 
 impl fmt::Display for Endpoint {
@@ -89,6 +100,7 @@ impl fmt::Display for Endpoint {
             Self::Unix(path) => write!(formatter, "unix:{}", path.display()),
             Self::Tcp { host, port } => write!(formatter, "https://{host}:{port}"),
             Self::PlainTcp { host, port } => write!(formatter, "http://{host}:{port}"),
+            Self::Auto => formatter.write_str(AUTO),
         }
     }
 }

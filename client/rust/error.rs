@@ -185,6 +185,11 @@ fn not_running(tried: &[Tried]) -> String {
         Some(Tried { endpoint, finding: Finding::Untrusted(distrust) }) => {
             format!("{endpoint} is not trusted: {distrust}")
         }
+        Some(Tried { endpoint: endpoint @ Endpoint::Auto, finding: Finding::OtherProgram }) => format!(
+            "the port of {endpoint} is not that of the broker of the endpoint file: it has another certificate or no \
+             TLS; nothing was sent to it"
+        ),
+        Some(Tried { endpoint, finding: finding @ Finding::Malformed { .. } }) => format!("{endpoint}: {finding}"),
         Some(Tried { endpoint, finding: Finding::OtherProgram }) => format!(
             "{endpoint} is not the broker of the token file: it has another certificate or no TLS; nothing was sent to \
              it"

@@ -3,6 +3,7 @@
 //!
 #![doc = include_str!("README.md")]
 
+mod auto;
 mod body;
 mod broker;
 mod command;
@@ -29,6 +30,7 @@ mod watch_turn;
 pub use broker::{Broker, BrokerLimits, Caller};
 pub use cardbroker_local::{
     discovery::{Finding, Owner},
+    endpoint_file::EndpointFileError,
     trust::Distrust,
 };
 pub use cardbroker_proto::v1::{

@@ -58,7 +58,7 @@ pub(crate) fn address(host: &str, port: u16) -> String {
 
 /// Connects without TLS, to any program that listens at the port.
 pub(crate) async fn plain(address: String) -> io::Result<TokioIo<TcpStream>> {
-    tcp(&address).await.map(TokioIo::new)
+    connect(&address).await.map(TokioIo::new)
 }
 
 /// Connects with TLS to the broker whose certificate is in the token file.
@@ -73,10 +73,11 @@ pub(crate) async fn secured(
     let file = file.ok_or(io::ErrorKind::InvalidInput)?;
     let found = read_for(&endpoint, &file).map_err(io::Error::other)?;
     let certificate = found.certificate.ok_or(io::ErrorKind::Other)?;
-    tls::handshake(tcp(&address).await?, certificate).await.map(TokioIo::new)
+    tls::handshake(connect(&address).await?, certificate).await.map(TokioIo::new)
 }
 
-async fn tcp(address: &str) -> io::Result<TcpStream> {
+/// Connects to an address without a look at the program there.
+pub(crate) async fn connect(address: &str) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(address).await?;
     // Without it each small message waits for the acknowledgement of the one before.
     stream.set_nodelay(true)?;

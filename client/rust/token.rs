@@ -7,8 +7,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use cardbroker_local::private_file::{self, PrivateFileError};
-use tokio_rustls::rustls::pki_types::{CertificateDer, pem::PemObject};
+use cardbroker_local::{
+    endpoint_file::only_certificate,
+    private_file::{self, PrivateFileError},
+};
+use http::HeaderValue;
+use tokio_rustls::rustls::pki_types::CertificateDer;
 use tonic::metadata::{Ascii, MetadataValue};
 use zeroize::Zeroizing;
 
@@ -25,7 +29,11 @@ pub(crate) struct TokenFile {
 
 /// A token for one call. Clones share its bytes, which are wiped with the last one; the transport's own copies are not.
 #[derive(Clone)]
-pub(crate) struct Token(MetadataValue<Ascii>);
+pub(crate) struct Token {
+    metadata: MetadataValue<Ascii>,
+    /// The same, for the HTTP request below gRPC.
+    header: HeaderValue,
+}
 
 /// The error for a token file that cannot be used. Contains nothing of the token.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -71,12 +79,6 @@ impl TokenFile {
     }
 }
 
-fn only_certificate(pem: &str) -> Option<CertificateDer<'static>> {
-    let mut all = CertificateDer::pem_slice_iter(pem.as_bytes());
-    let certificate = all.next()?.ok()?;
-    (pem.starts_with("-----BEGIN CERTIFICATE-----") && all.next().is_none()).then_some(certificate)
-}
-
 impl TokenFileError {
     pub(crate) fn of(path: &Path, problem: &str) -> Self {
         Self { path: path.into(), problem: problem.to_owned(), kind: None }
@@ -84,20 +86,28 @@ impl TokenFileError {
 }
 
 impl Token {
-    fn parse(text: &str) -> Option<Self> {
+    /// Takes a token, without the white space around it: one word of visible ASCII.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let token = text.trim();
         if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
             return None;
         }
         let shown = Bytes::from_owner(Zeroizing::new([b"Bearer ", token.as_bytes()].concat()));
-        let mut metadata = MetadataValue::try_from(shown).ok()?;
+        let mut metadata = MetadataValue::try_from(shown.clone()).ok()?;
         metadata.set_sensitive(true);
-        Some(Self(metadata))
+        let mut header = HeaderValue::from_maybe_shared(shown).ok()?;
+        header.set_sensitive(true);
+        Some(Self { metadata, header })
     }
 
     /// The value of the metadata, marked as sensitive.
     pub(crate) fn metadata(&self) -> MetadataValue<Ascii> {
-        self.0.clone()
+        self.metadata.clone()
+    }
+
+    /// The value of the header, marked as sensitive.
+    pub(crate) fn header(&self) -> HeaderValue {
+        self.header.clone()
     }
 }
 
@@ -115,7 +125,8 @@ mod tests {
     fn a_token_is_one_word_and_is_not_printed() {
         let token = Token::parse("secret\n").unwrap();
         assert_eq!(token.metadata().to_str().unwrap(), "Bearer secret");
-        for printed in [format!("{token:?}"), format!("{:?}", token.metadata())] {
+        assert_eq!(token.header().to_str().unwrap(), "Bearer secret");
+        for printed in [format!("{token:?}"), format!("{:?}", token.metadata()), format!("{:?}", token.header())] {
             assert!(!printed.contains("secret"), "{printed}");
         }
         for text in ["", "\n", "two words", "\u{fc}"] {

@@ -192,7 +192,7 @@ impl Unit {
         let mut call = self.client.request(request)?;
         call.set_timeout(deadline);
         let in_time = move |request: http::Request<Body>| Guarded::request(request, punctual(latest));
-        let mut stub = CardBrokerServiceClient::new(self.client.channel().map_request(in_time));
+        let mut stub = CardBrokerServiceClient::new(self.client.route().map_request(in_time));
         // tonic's own timer stops at the response's headers.
         match timeout(deadline, stub.transmit(call)).await {
             Ok(Ok(response)) => Transmitted::or_stopped(response.into_inner()),

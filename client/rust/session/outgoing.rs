@@ -50,7 +50,7 @@ impl Outgoing {
             let dropped = || Status::cancelled("the session was dropped");
             Guarded::request(request, move |context| broken.as_mut().poll(context).is_ready().then(dropped))
         };
-        let mut stub = CardBrokerServiceClient::new(client.channel().map_request(breakable));
+        let mut stub = CardBrokerServiceClient::new(client.route().map_request(breakable));
         let response = stub.open_session(client.request(Spoken::of(queue))?).await;
         let response = response.map_err(|status| Error::of_query(client.endpoint(), &status))?;
         Ok((outgoing, response.into_inner()))
