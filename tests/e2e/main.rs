@@ -8,8 +8,12 @@ mod world;
 
 /// The broker's description of itself, of its caller, and of one reader.
 mod about;
+/// A port of the broker's own choice, which clients find by the endpoint file.
+mod auto_port;
 /// Malformed requests, over the wire itself.
 mod bad_input;
+/// The TCP port, as clients on another machine see it.
+mod beyond_loopback;
 /// Virtual cards and private pcscd work as documented.
 mod cards;
 /// Sessions through the Rust client and `cardbroker session`.

@@ -55,7 +55,7 @@ fn has_secret(bytes: &[u8], broker: &Broker) -> anyhow::Result<bool> {
 }
 
 /// A server with a certificate of its own for the same names.
-fn impostor() -> anyhow::Result<Arc<ServerConfig>> {
+pub(crate) fn impostor() -> anyhow::Result<Arc<ServerConfig>> {
     let key = KeyPair::generate()?;
     let certificate = CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()])?.self_signed(&key)?;
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));

@@ -138,12 +138,25 @@ impl MachineBroker {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// The number of its process.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        Ok(kill_process(Pid::from_child(&self.process), signal)?)
+    }
+
     /// Stops the broker in order.
     ///
     /// # Errors
     /// It does not end in time.
     pub fn stop(mut self) -> anyhow::Result<()> {
-        kill_process(Pid::from_child(&self.process), Signal::TERM)?;
+        self.signal(Signal::TERM)?;
         wait(&mut self.process, LONGEST).map(drop)
     }
 }

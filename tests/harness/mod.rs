@@ -8,6 +8,7 @@ pub mod languages;
 pub mod machine;
 pub mod markdown;
 pub mod memory;
+pub mod network;
 pub mod nginx;
 pub mod pcscd;
 pub mod programs;
