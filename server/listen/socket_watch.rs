@@ -33,7 +33,7 @@ pub(super) struct Listener(Current);
 
 /// The exclusive right to the socket. Dropping it removes the socket and releases the lock.
 #[derive(Debug)]
-pub struct SocketGuard {
+pub(super) struct SocketGuard {
     place: SharedPlace,
     /// Cancelled by the watch once another broker has taken the path.
     taken: CancellationToken,
@@ -54,7 +54,7 @@ pub(super) fn start(socket: UnixListener, place: SocketPlace) -> io::Result<(Lis
 
 impl SocketGuard {
     /// Waits until another broker has taken the path of the socket. Cancel-safe.
-    pub async fn taken(&self) {
+    pub(super) async fn taken(&self) {
         self.taken.cancelled().await;
     }
 }

@@ -22,7 +22,7 @@ use rustix::{
 use socket2::{Domain, SockAddr, Socket, Type};
 
 pub(super) use super::socket_watch::Listener;
-pub use super::socket_watch::SocketGuard;
+pub(super) use super::socket_watch::SocketGuard;
 use super::{BindError, default_socket, socket_watch};
 use crate::config::ListenConfig;
 
