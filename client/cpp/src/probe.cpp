@@ -46,13 +46,17 @@ socklen_t address_of(const Endpoint& endpoint, sockaddr_storage& where) {
 /// is the curve's base point.
 std::string greeting() {
     const std::string random(32, '\x5A');
-    const std::string key = '\x09' + std::string(31, '\0');
+    const std::string key(
+        "\x04\x6B\x17\xD1\xF2\xE1\x2C\x42\x47\xF8\xBC\xE6\xE5\x63\xA4\x40\xF2\x77\x03\x7D\x81\x2D\xEB\x33\xA0\xF4\xA1"
+        "\x39\x45\xD8\x98\xC2\x96\x4F\xE3\x42\xE2\xFE\x1A\x7F\x9B\x8E\xE7\xEB\x4A\x7C\x0F\x9E\x16\x2B\xCE\x33\x57\x6B"
+        "\x31\x5E\xCE\xCB\xB6\x40\x68\x37\xBF\x51\xF5",
+        65);
     const std::string name = std::string("\0\0\0\x0E\0\x0C\0\0\x09", 9) + "localhost";
-    const std::string groups("\0\x0A\0\x04\0\x02\0\x1D", 8);
+    const std::string groups("\0\x0A\0\x04\0\x02\0\x17", 8);
     const std::string signatures("\0\x0D\0\x0A\0\x08\x04\x03\x05\x03\x08\x07\x08\x04", 14);
     const std::string protocols("\0\x10\0\x05\0\x03\x02h2", 9);
     const std::string versions("\0\x2B\0\x03\x02\x03\x04", 7);
-    const std::string share = std::string("\0\x33\0\x26\0\x24\0\x1D\0\x20", 10) + key;
+    const std::string share = std::string("\0\x33\0\x47\0\x45\0\x17\0\x41", 10) + key;
     const std::string extensions = name + groups + signatures + protocols + versions + share;
     const auto length = [](std::size_t size) {
         return std::string{static_cast<char>(size >> 8), static_cast<char>(size & 0xFF)};
