@@ -85,7 +85,7 @@ fn forms(wrong: &str) -> Vec<Vec<String>> {
         vec![format!("0020008200{length:04X}{digits}0000")],
         vec![with("10200081", first), with("00200081", rest)],
         vec![with("10200082", first), with("10200082", rest), "00200082".into()],
-        vec![with("01200081", wrong)],
+        vec!["0070000001".into(), select(6).replacen("00A4", "01A4", 1), with("01200081", wrong)],
         vec![format!("00210081{:02X}80{length:02X}{digits}", length + 2)],
         vec![change("111111")],
         vec![change("22222222")],
@@ -269,7 +269,8 @@ fn one_wrong_pin_costs_a_piv_card_one_try() -> anyhow::Result<()> {
         let broker = Setup::on(&pcscd)?.configuration(KEEPS_THE_LAST).start()?;
         wait_for(&broker, READER, ReaderState::Ready).await?;
         let client = broker.client().await?;
-        let names = ["00A4040005A000000308", "00A4040009A00000030800001000", "00A404000BA000000308000010000100"];
+        let names =
+            ["00A4040009A00000030800001000", "00A404000AA0000003080000100001", "00A404000BA000000308000010000100"];
         let wrong = hex::format(&piv::verify("654321"));
         let changes = ["111111", "222222", "333333"].map(|new| piv_with_two("00240080", "654321", new));
         let pin = [std::slice::from_ref(&wrong), &changes].concat();

@@ -115,6 +115,8 @@ impl Application {
         let word = match instruction {
             0xA4 => return self.select(data),
             0xB0 => OK,
+            // MANAGE CHANNEL: the channel is the same application.
+            0x70 => return (vec![1], OK),
             _ if !self.is_selected => 0x6985,
             0xCA if p2 == 0xC4 => {
                 let Tries { pw1, code, pw3 } = self.tries();
