@@ -5,7 +5,8 @@ use std::{
     future::Future,
     io,
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::PathBuf,
+    sync::Arc,
     time::Duration,
 };
 
@@ -28,7 +29,7 @@ use crate::{
     error::connect_failure,
     local,
     repeat::{ConnectRetry, is_lost},
-    tcp,
+    tcp::{self, Credentials},
     token::TOKEN_METADATA,
 };
 
@@ -59,8 +60,8 @@ pub struct Client {
     place: Option<Place>,
     route: Route,
     group: Option<MetadataValue<Ascii>>,
-    /// Read again for each call: the token in it may be replaced.
-    token_file: Option<PathBuf>,
+    /// The token file, read again for each call: the token in it may be replaced.
+    credentials: Option<Arc<Credentials>>,
     connect_timeout: Duration,
 }
 
@@ -140,9 +141,9 @@ impl Client {
 
     async fn open(named: Option<Endpoint>, options: ConnectOptions) -> Result<Self, Error> {
         let group = options.group.as_deref().map(group_metadata).transpose()?;
-        let token_file = tcp::token_file(named.as_ref(), options.token_file)?;
-        let (endpoint, place, route) = connect(named, token_file.as_deref(), options.connect_timeout).await?;
-        Ok(Self { endpoint, place, route, group, token_file, connect_timeout: options.connect_timeout })
+        let credentials = Credentials::of(named.as_ref(), options.token_file)?;
+        let (endpoint, place, route) = connect(named, credentials.as_ref(), options.connect_timeout).await?;
+        Ok(Self { endpoint, place, route, group, credentials, connect_timeout: options.connect_timeout })
     }
 
     /// The endpoint that this client connects to.
@@ -272,8 +273,8 @@ impl Client {
         if let Some(group) = &self.group {
             request.metadata_mut().insert(GROUP_METADATA, group.clone());
         }
-        if let Some(path) = &self.token_file {
-            request.metadata_mut().insert(TOKEN_METADATA, tcp::read_for(&self.endpoint, path)?.token.metadata());
+        if let Some(credentials) = &self.credentials {
+            request.metadata_mut().insert(TOKEN_METADATA, credentials.read()?.token.metadata());
         }
         Ok(request)
     }
@@ -293,7 +294,7 @@ fn group_metadata(key: &str) -> Result<MetadataValue<Ascii>, Error> {
 /// yet.
 async fn connect(
     named: Option<Endpoint>,
-    token_file: Option<&Path>,
+    credentials: Option<&Arc<Credentials>>,
     limit: Duration,
 ) -> Result<(Endpoint, Option<Place>, Route), Error> {
     let retry = ConnectRetry::of(limit);
@@ -301,7 +302,7 @@ async fn connect(
     loop {
         let connected = match &named {
             Some(endpoint) => {
-                let route = connect_named(endpoint, token_file, attempt).await;
+                let route = connect_named(endpoint, credentials, attempt).await;
                 route.map(|route| (endpoint.clone(), None, route))
             }
             None => {
@@ -319,11 +320,15 @@ async fn connect(
     }
 }
 
-async fn connect_named(endpoint: &Endpoint, token_file: Option<&Path>, timeout: Duration) -> Result<Route, Error> {
+async fn connect_named(
+    endpoint: &Endpoint,
+    credentials: Option<&Arc<Credentials>>,
+    timeout: Duration,
+) -> Result<Route, Error> {
     let opened = match endpoint {
         Endpoint::Unix(path) => open_unix(path.clone(), None, timeout).await.map(Either::Left),
         Endpoint::Tcp { host, port } | Endpoint::PlainTcp { host, port } => {
-            open_tcp(endpoint, tcp::address(host, *port), token_file, timeout).await.map(Either::Left)
+            open_tcp(endpoint, tcp::address(host, *port), credentials, timeout).await.map(Either::Left)
         }
         Endpoint::Auto => {
             let channel = AutoChannel::new(timeout);
@@ -353,7 +358,7 @@ async fn open_unix(path: PathBuf, place: Option<Place>, timeout: Duration) -> Re
 async fn open_tcp(
     endpoint: &Endpoint,
     address: String,
-    token_file: Option<&Path>,
+    credentials: Option<&Arc<Credentials>>,
     timeout: Duration,
 ) -> Result<Channel, tonic::transport::Error> {
     // The scheme is http with TLS, too, which the connector adds.
@@ -362,8 +367,8 @@ async fn open_tcp(
         let connect = move |_| within(timeout, tcp::plain(address.clone()));
         return transport.connect_with_connector(service_fn(connect)).await;
     }
-    let (endpoint, file) = (endpoint.clone(), token_file.map(Path::to_owned));
-    let connect = move |_| within(timeout, tcp::secured(address.clone(), endpoint.clone(), file.clone()));
+    let credentials = credentials.cloned();
+    let connect = move |_| within(timeout, tcp::secured(address.clone(), credentials.clone()));
     transport.connect_with_connector(service_fn(connect)).await
 }
 

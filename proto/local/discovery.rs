@@ -15,7 +15,7 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Finding {
-    /// There is no such file.
+    /// There is no such file, or a file is where a folder is expected.
     Missing,
     /// The socket or the port exists, but no process listens there.
     Refused(Owner),
@@ -102,7 +102,7 @@ impl Finding {
     pub fn of(error: &io::Error, path: Option<&Path>) -> Self {
         let owner = || path.map(Owner::of).unwrap_or_default();
         match error.kind() {
-            io::ErrorKind::NotFound => Self::Missing,
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Self::Missing,
             io::ErrorKind::ConnectionRefused => Self::Refused(owner()),
             io::ErrorKind::PermissionDenied => Self::Forbidden(owner()),
             kind => Self::Failed(kind),

@@ -83,7 +83,7 @@ impl EndpointFile {
         let token = take_text(&mut object, "token").map(|token| SecretToken(Zeroizing::new(token)));
         let token = token.filter(|SecretToken(token)| is_token(token)).ok_or(EndpointFileError::Key("token"))?;
         let address = take_text(&mut object, "endpoint").and_then(|endpoint| loopback(&endpoint));
-        let certificate = take_text(&mut object, "certificate").and_then(|pem| only_certificate(pem.trim()));
+        let certificate = take_text(&mut object, "certificate").and_then(|pem| only_certificate(&pem));
         let pid = object.get("pid").and_then(Value::as_u64).and_then(|pid| u32::try_from(pid).ok());
         let start_time = object.get("start_time").map(|time| time.as_u64().ok_or(EndpointFileError::Key("start_time")));
         Ok(Self {
@@ -123,11 +123,26 @@ impl Process {
     }
 }
 
-/// The certificate of a text that is exactly one certificate in PEM.
+/// The certificate of a text that is exactly one certificate in PEM. Not that of an authority, which could sign others.
 pub fn only_certificate(pem: &str) -> Option<CertificateDer<'static>> {
+    let pem = pem.trim();
+    let is_framed = pem.starts_with("-----BEGIN CERTIFICATE-----") && pem.ends_with("-----END CERTIFICATE-----");
     let mut all = CertificateDer::pem_slice_iter(pem.as_bytes());
     let certificate = all.next()?.ok()?;
-    (pem.starts_with("-----BEGIN CERTIFICATE-----") && all.next().is_none()).then_some(certificate)
+    let is_only = all.next().is_none() && pem.matches("-----BEGIN ").count() == 1;
+    (is_framed && is_only && !certificate.is_empty() && !is_authority(&certificate)).then_some(certificate)
+}
+
+/// Whether a certificate has the extension basicConstraints with CA:TRUE (RFC 5280 §4.2.1.9), by its bytes in DER.
+fn is_authority(certificate: &[u8]) -> bool {
+    const BASIC_CONSTRAINTS: [u8; 5] = [0x06, 0x03, 0x55, 0x1D, 0x13];
+    const CRITICAL: [u8; 3] = [0x01, 0x01, 0xFF];
+    let after = certificate.windows(BASIC_CONSTRAINTS.len()).enumerate().filter_map(|(at, bytes)| {
+        (bytes == BASIC_CONSTRAINTS).then(|| certificate.get(at + BASIC_CONSTRAINTS.len()..)).flatten()
+    });
+    let mut values = after.map(|rest| rest.strip_prefix(&CRITICAL).unwrap_or(rest));
+    // An octet string with a sequence whose first element is a boolean other than FALSE.
+    values.any(|value| matches!(value, [0x04, _, 0x30, _, 0x01, 0x01, flag, ..] if *flag != 0))
 }
 
 /// What `/proc/PID/stat` says about its process; `None` if the text has another form.
