@@ -105,7 +105,7 @@ fn the_configuration_names_the_tokens_file() -> anyhow::Result<()> {
     assert!(made.code == Some(0) && fs::read_to_string(&tokens)?.starts_with("a "), "{made:?}");
     assert_eq!(run(&["token", "list"])?.out, "a\n");
     let explained = run(&["policy", "check", "--as", "token:a"])?;
-    assert!(explained.out.contains("see           allowed  rule \"a\""), "{explained:?}");
+    assert!(explained.out.contains("see             allowed  rule \"a\""), "{explained:?}");
     if may_become_others()? {
         // Root administers the broker of another user, who can read the certificate.
         chown(&tokens, Some(4001), None)?;
