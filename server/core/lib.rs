@@ -20,6 +20,7 @@
 //!
 //! | module | decides |
 //! | --- | --- |
+//! | [`budget`] | whether a user's requests were refused too often, and whether a message has too many fields |
 //! | [`apdu`] | the structure of commands, classes and status words; which bytes are secret |
 //! | [`caller`] | nothing: the identities by which callers are counted and rules match |
 //! | [`error`] | nothing: the closed list of failures, each with the delivery of the command |
@@ -46,6 +47,7 @@
 //!    [`outcomes::Outcomes::finish`] stores its outcome for repeats.
 
 pub mod apdu;
+pub mod budget;
 pub mod caller;
 pub mod card;
 pub mod error;
