@@ -114,7 +114,7 @@ impl Access {
             Refusal::LeaseEnded(failure) => failure,
             Refusal::Denied(decision, operation) => self.record_denial(decision, operation, what(operation)),
             Refusal::PinGuarded(failure) => {
-                audit::pin_kept_from_card(&self.0.caller, &self.0.reader.id, &failure);
+                self.0.trail.pin_kept_from_card(&self.0.caller, &self.0.reader.id, &failure);
                 failure
             }
         }
@@ -154,7 +154,7 @@ impl Access {
 
     /// Records an event of the session.
     pub fn audit(&self, event: audit::SessionRecord<'_>) {
-        audit::session(&self.0.caller, &self.0.reader.id, event);
+        self.0.trail.session(&self.0.caller, &self.0.reader.id, event);
     }
 
     fn enforce(&self, decision: Decision, operation: Operation, what: &str) -> Result<(), Failure> {

@@ -1,5 +1,5 @@
-//! Coalesces records of one kind: the first record is emitted at once, later ones are counted and the count is emitted
-//! at the end of the window. Pure; `now` is an argument.
+//! Coalesces records of one kind: the first records are emitted at once, later ones are counted and the count is
+//! emitted at the end of the window. Pure; `now` is an argument.
 //!
 //! ```text
 //! first ──► emitted, a window opens ──► later records are counted ──► the window ends
@@ -37,17 +37,28 @@ pub(super) enum Verdict {
 pub(super) struct Count<K> {
     /// The kind of the records; `None` for all kinds beyond [`MAX_KINDS`] together.
     pub(super) kind: Option<K>,
-    /// The number of records, without the one that was emitted at once.
+    /// The number of records, without those that were emitted at once.
     pub(super) repeated: u64,
     /// The length of the window.
     pub(super) time: Duration,
 }
 
+/// The records of one window.
+#[derive(Debug, Clone, Copy, Default)]
+struct Window {
+    /// How many more records of it are emitted at once.
+    singles_left: u64,
+    /// The number of all others.
+    repeated: u64,
+}
+
 /// The open windows, at most one for each kind.
 #[derive(Debug)]
 pub(super) struct Coalescer<K> {
-    /// The count of each kind. The key `None` stands for all kinds beyond [`MAX_KINDS`].
-    counts: HashMap<Option<K>, u64>,
+    /// The records of a kind that are emitted at once when it has no window yet.
+    singles: u64,
+    /// The window of each kind. The key `None` stands for all kinds beyond [`MAX_KINDS`].
+    windows: HashMap<Option<K>, Window>,
     /// The start of each window. All windows have the same length, so the first to open is the first to end.
     opened: VecDeque<(Instant, Option<K>)>,
     /// Whether [`Self::close`] was called. Counts would not be emitted any more.
@@ -56,7 +67,14 @@ pub(super) struct Coalescer<K> {
 
 impl<K> Default for Coalescer<K> {
     fn default() -> Self {
-        Self { counts: HashMap::new(), opened: VecDeque::new(), is_closed: false }
+        Self::with_singles(1)
+    }
+}
+
+impl<K> Coalescer<K> {
+    /// Creates a coalescer that emits the first `singles` records of a kind at once.
+    pub(super) fn with_singles(singles: u64) -> Self {
+        Self { singles, windows: HashMap::new(), opened: VecDeque::new(), is_closed: false }
     }
 }
 
@@ -66,20 +84,24 @@ impl<K: Clone + Eq + Hash> Coalescer<K> {
         if self.is_closed {
             return Verdict::Emit;
         }
-        let has_room = self.counts.len() < MAX_KINDS;
+        let has_room = self.windows.len() < MAX_KINDS;
         let mut kind = Some(kind);
-        if !has_room && !self.counts.contains_key(&kind) {
+        if !has_room && !self.windows.contains_key(&kind) {
             kind = None;
         }
-        let is_further = kind.is_none();
-        match self.counts.entry(kind) {
-            Entry::Occupied(mut count) => *count.get_mut() += 1,
+        let singles_left = if kind.is_some() { self.singles } else { 0 };
+        let window = match self.windows.entry(kind) {
+            Entry::Occupied(window) => window.into_mut(),
             Entry::Vacant(place) => {
                 self.opened.push_back((now, place.key().clone()));
-                place.insert(u64::from(is_further));
-                return if is_further { Verdict::Counted } else { Verdict::Emit };
+                place.insert(Window { singles_left, repeated: 0 })
             }
+        };
+        if window.singles_left > 0 {
+            window.singles_left -= 1;
+            return Verdict::Emit;
         }
+        window.repeated += 1;
         Verdict::Counted
     }
 
@@ -94,9 +116,10 @@ impl<K: Clone + Eq + Hash> Coalescer<K> {
         while self.next_end().is_some_and(|end| end <= now)
             && let Some((opened, kind)) = self.opened.pop_front()
         {
-            let repeated = self.counts.get_mut(&kind).map(mem::take).unwrap_or_default();
+            // In the window after one with a count, every record is counted.
+            let repeated = self.windows.get_mut(&kind).map(mem::take).unwrap_or_default().repeated;
             if repeated == 0 {
-                self.counts.remove(&kind);
+                self.windows.remove(&kind);
                 continue;
             }
             self.opened.push_back((now, kind.clone()));
@@ -108,9 +131,9 @@ impl<K: Clone + Eq + Hash> Coalescer<K> {
     /// Ends all windows for good, and returns their counts.
     pub(super) fn close(&mut self, now: Instant) -> Vec<Count<K>> {
         self.is_closed = true;
-        let counts = mem::take(&mut self.counts);
+        let windows = mem::take(&mut self.windows);
         let ended = mem::take(&mut self.opened).into_iter().filter_map(|(opened, kind)| {
-            let repeated = counts.get(&kind).copied().filter(|repeated| *repeated > 0)?;
+            let repeated = windows.get(&kind).map(|window| window.repeated).filter(|repeated| *repeated > 0)?;
             Some(Count { kind, repeated, time: now.saturating_duration_since(opened) })
         });
         ended.collect()
@@ -146,6 +169,19 @@ mod tests {
     }
 
     #[test]
+    fn some_records_of_a_kind_are_emitted_singly() {
+        let (mut records, start) = (Coalescer::with_singles(3), Instant::now());
+        let verdicts = |records: &mut Coalescer<_>, now| [0; 5].map(|_| records.on_record("a", now));
+        let [emit, counted] = [Verdict::Emit, Verdict::Counted];
+        assert_eq!(verdicts(&mut records, start), [emit, emit, emit, counted, counted]);
+        assert_eq!(records.end_windows(start + WINDOW), [Count { kind: Some("a"), repeated: 2, time: WINDOW }]);
+        assert_eq!(verdicts(&mut records, start + WINDOW), [counted; 5], "the flood goes on");
+        records.end_windows(start + 3 * WINDOW);
+        records.end_windows(start + 5 * WINDOW);
+        assert_eq!(verdicts(&mut records, start + 5 * WINDOW), [emit, emit, emit, counted, counted]);
+    }
+
+    #[test]
     fn kinds_beyond_the_limit_are_counted_together() {
         let (mut records, start) = (Coalescer::default(), Instant::now());
         for kind in 0..MAX_KINDS {
@@ -154,7 +190,7 @@ mod tests {
         for kind in 0..10 * MAX_KINDS {
             assert_eq!(records.on_record(kind, start + SECOND), Verdict::Counted);
         }
-        assert_eq!(records.counts.len(), MAX_KINDS + 1);
+        assert_eq!(records.windows.len(), MAX_KINDS + 1);
         let ended = records.end_windows(start + WINDOW + SECOND);
         assert_eq!(ended.len(), MAX_KINDS + 1);
         let further = Count { kind: None, repeated: 9 * MAX_KINDS as u64, time: WINDOW };
@@ -175,8 +211,8 @@ mod tests {
     }
 
     /// Checks that each record is emitted at once or counted within its window; `forgets` plants a fault.
-    fn play(steps: Vec<(u16, u64)>, forgets: bool) -> TestCaseResult {
-        let (mut records, mut now) = (Coalescer::default(), Instant::now());
+    fn play(steps: Vec<(u16, u64)>, singles: u64, forgets: bool) -> TestCaseResult {
+        let (mut records, mut now) = (Coalescer::with_singles(singles), Instant::now());
         let (mut came, mut emitted) = (0, 0);
         let close = steps.len() * 3 / 4;
         for (step, (kind, seconds)) in steps.into_iter().enumerate() {
@@ -190,7 +226,7 @@ mod tests {
                 emitted += records.close(now).iter().map(|count| count.repeated).sum::<u64>();
             }
             emitted += u64::from(records.on_record(kind, now) == Verdict::Emit);
-            prop_assert!(records.counts.len() <= MAX_KINDS + 1 && records.opened.len() == records.counts.len());
+            prop_assert!(records.windows.len() <= MAX_KINDS + 1 && records.opened.len() == records.windows.len());
         }
         prop_assert_eq!(came, emitted, "every record is emitted or counted");
         Ok(())
@@ -198,7 +234,14 @@ mod tests {
 
     #[test]
     fn every_record_is_emitted_or_counted_once() {
-        holds(200, vec((0_u16..5, 0_u64..8), 1..100), |steps| play(steps, false));
-        is_broken(200, vec((0_u16..5, 0_u64..8), 1..100), |steps| play(steps, true), "forgets", "emitted or counted");
+        holds(200, vec((0_u16..5, 0_u64..8), 1..100), |steps| play(steps, 1, false));
+        holds(200, vec((0_u16..5, 0_u64..8), 1..100), |steps| play(steps, 4, false));
+        is_broken(
+            200,
+            vec((0_u16..5, 0_u64..8), 1..100),
+            |steps| play(steps, 1, true),
+            "forgets",
+            "emitted or counted",
+        );
     }
 }

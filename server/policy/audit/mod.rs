@@ -1,14 +1,14 @@
 //! The audit trail: structured records about the use of cards, for the operator: caller, reader, operation and outcome,
 //! never a byte of an APDU. The target of all records is `cardbroker::audit`; `log.level` can switch it on and off.
 //!
-//! Denials and refused credentials of one kind are coalesced, see [`AuditTrail`]; every other record is written singly.
+//! Records of one kind that callers cause are coalesced, see [`AuditTrail`]; those of the operator are written singly.
 
 mod coalesce;
 mod trail;
 
 use cardbroker_core::{
     caller::{Caller, Principal},
-    error::{Cause, Failure},
+    error::Failure,
 };
 use tracing::{error, info, warn};
 
@@ -29,29 +29,6 @@ pub enum SessionRecord<'a> {
     },
     /// The broker has ended it, or the card or the reader has failed.
     EndedByBroker(&'a Failure),
-}
-
-/// Records that the PIN guard has refused a command.
-pub fn pin_kept_from_card(caller: &Caller, reader: &str, failure: &Failure) {
-    let (principal, pid, executable) = who(caller);
-    warn!(target: TARGET, event = "refused", %principal, pid, executable, reader, reason = failure.reason.as_str());
-}
-
-/// Records that a session began or ended.
-pub fn session(caller: &Caller, reader: &str, event: SessionRecord<'_>) {
-    let (principal, pid, executable) = who(caller);
-    match event {
-        SessionRecord::Began => info!(target: TARGET, event = "session_began", %principal, pid, executable, reader),
-        SessionRecord::Ended { left } => {
-            let card = if left { "left" } else { "reset" };
-            info!(target: TARGET, event = "session_ended", %principal, pid, executable, reader, card);
-        }
-        SessionRecord::EndedByBroker(failure) => {
-            let (reason, cause) = (failure.reason.as_str(), failure.cause().map(Cause::as_str));
-            let event = "session_ended_by_broker";
-            warn!(target: TARGET, event, %principal, pid, executable, reader, reason, cause);
-        }
-    }
 }
 
 /// Records that new rules are in force.

@@ -1,4 +1,4 @@
-//! Writes denials and refused credentials into the audit trail, coalesced, so that no caller can flood it.
+//! Writes records that callers cause into the audit trail, coalesced, so that no caller can flood it.
 
 use std::{
     fmt::Display,
@@ -9,7 +9,7 @@ use std::{
 
 use cardbroker_core::{
     caller::{Caller, Principal},
-    error::Failure,
+    error::{Cause, Failure},
     policy::rule::Operation,
 };
 use tokio::{
@@ -17,10 +17,10 @@ use tokio::{
     task::JoinHandle,
     time::{Instant, sleep_until},
 };
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::{
-    TARGET,
+    SessionRecord, TARGET,
     coalesce::{Coalescer, Count, Verdict},
     who,
 };
@@ -37,17 +37,36 @@ struct Shared {
     opened: Notify,
 }
 
+/// The records of one kind about commands and sessions that are written singly, before they are counted. Programs that
+/// behave have fewer in the time of a window.
+const SINGLES: u64 = 30;
+
 /// Each event has its own windows, so that callers without a credential cannot use up the windows of denials.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Windows {
     denials: Coalescer<Denial>,
     credentials: Coalescer<Credential>,
+    refusals: Coalescer<Refusal>,
+    sessions: Coalescer<Session>,
+}
+
+impl Default for Windows {
+    fn default() -> Self {
+        Self {
+            denials: Coalescer::default(),
+            credentials: Coalescer::default(),
+            refusals: Coalescer::with_singles(SINGLES),
+            sessions: Coalescer::with_singles(SINGLES),
+        }
+    }
 }
 
 /// The counts of the windows that have ended.
 struct Counts {
     denials: Vec<Count<Denial>>,
     credentials: Vec<Count<Credential>>,
+    refusals: Vec<Count<Refusal>>,
+    sessions: Vec<Count<Session>>,
 }
 
 /// The kind of a denial: denials with equal fields are counted together.
@@ -66,6 +85,29 @@ struct Denial {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Credential {
     problem: String,
+}
+
+/// The kind of a command that the PIN guard has refused.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Refusal {
+    principal: Principal,
+    /// The id of the reader.
+    reader: String,
+    reason: &'static str,
+}
+
+/// The kind of an event of a session: its name, and how it has ended.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Session {
+    event: &'static str,
+    principal: Principal,
+    /// The id of the reader.
+    reader: String,
+    /// The state of the card, after a normal end.
+    card: Option<&'static str>,
+    /// The reason and the cause of the broker.
+    reason: Option<&'static str>,
+    cause: Option<&'static str>,
 }
 
 /// A kind of records that the trail counts.
@@ -111,6 +153,44 @@ impl AuditTrail {
         }
     }
 
+    /// Records that the PIN guard has refused a command.
+    pub fn pin_kept_from_card(&self, caller: &Caller, reader: &str, failure: &Failure) {
+        let (principal, pid, executable) = who(caller);
+        let reason = failure.reason.as_str();
+        let kind = Refusal { principal: principal.clone(), reader: reader.into(), reason };
+        if self.judge(|windows, now| windows.refusals.on_record(kind, now)) == Verdict::Emit {
+            warn!(target: TARGET, event = Refusal::EVENT, %principal, pid, executable, reader, reason);
+        }
+    }
+
+    /// Records that a session began or ended.
+    pub fn session(&self, caller: &Caller, reader: &str, record: SessionRecord<'_>) {
+        let (principal, pid, executable) = who(caller);
+        let kind = Session::new(principal.clone(), reader, record);
+        if self.judge(|windows, now| windows.sessions.on_record(kind.clone(), now)) == Verdict::Counted {
+            return;
+        }
+        let Session { event, card, reason, cause, .. } = kind;
+        match record {
+            SessionRecord::EndedByBroker(_) => {
+                warn!(target: TARGET, event, %principal, pid, executable, reader, reason, cause);
+            }
+            SessionRecord::Began | SessionRecord::Ended { .. } => {
+                info!(target: TARGET, event, %principal, pid, executable, reader, card);
+            }
+        }
+    }
+
+    /// Records that a connection on TCP is closed because its requests had no valid token.
+    pub fn distrusted(&self, source: &dyn Display) {
+        let kind =
+            Credential { problem: "the connection is closed after too many requests without a valid token".into() };
+        let problem = kind.problem.clone();
+        if self.judge(|windows, now| windows.credentials.on_record(kind, now)) == Verdict::Emit {
+            warn!(target: TARGET, event = Credential::EVENT, %source, problem);
+        }
+    }
+
     fn judge(&self, judge: impl FnOnce(&mut Windows, std::time::Instant) -> Verdict) -> Verdict {
         let mut windows = self.lock();
         let was_idle = windows.next_end().is_none();
@@ -143,17 +223,29 @@ impl AuditTrail {
 
 impl Windows {
     fn next_end(&self) -> Option<std::time::Instant> {
-        [self.denials.next_end(), self.credentials.next_end()].into_iter().flatten().min()
+        let ends =
+            [self.denials.next_end(), self.credentials.next_end(), self.refusals.next_end(), self.sessions.next_end()];
+        ends.into_iter().flatten().min()
     }
 
     /// Ends the windows that are due.
     fn end_windows(&mut self, now: std::time::Instant) -> Counts {
-        Counts { denials: self.denials.end_windows(now), credentials: self.credentials.end_windows(now) }
+        Counts {
+            denials: self.denials.end_windows(now),
+            credentials: self.credentials.end_windows(now),
+            refusals: self.refusals.end_windows(now),
+            sessions: self.sessions.end_windows(now),
+        }
     }
 
     /// Ends all windows for good.
     fn close(&mut self, now: std::time::Instant) -> Counts {
-        Counts { denials: self.denials.close(now), credentials: self.credentials.close(now) }
+        Counts {
+            denials: self.denials.close(now),
+            credentials: self.credentials.close(now),
+            refusals: self.refusals.close(now),
+            sessions: self.sessions.close(now),
+        }
     }
 }
 
@@ -161,6 +253,8 @@ impl Counts {
     fn emit(&self) {
         self.denials.iter().for_each(emit);
         self.credentials.iter().for_each(emit);
+        self.refusals.iter().for_each(emit);
+        self.sessions.iter().for_each(emit);
     }
 }
 
@@ -189,6 +283,36 @@ impl Kind for Credential {
 
     fn emit(&self, repeated: u64, seconds: u64) {
         warn!(target: TARGET, event = Self::EVENT, problem = %self.problem, repeated, seconds);
+    }
+}
+
+impl Kind for Refusal {
+    const EVENT: &'static str = "refused";
+
+    fn emit(&self, repeated: u64, seconds: u64) {
+        let Self { principal, reader, reason } = self;
+        warn!(target: TARGET, event = Self::EVENT, %principal, reader = &**reader, reason, repeated, seconds);
+    }
+}
+
+impl Session {
+    fn new(principal: Principal, reader: &str, record: SessionRecord<'_>) -> Self {
+        let (event, card, failure) = match record {
+            SessionRecord::Began => ("session_began", None, None),
+            SessionRecord::Ended { left } => ("session_ended", Some(if left { "left" } else { "reset" }), None),
+            SessionRecord::EndedByBroker(failure) => ("session_ended_by_broker", None, Some(failure)),
+        };
+        let (reason, cause) = (failure.map(|failure| failure.reason.as_str()), failure.and_then(Failure::cause));
+        Self { event, principal, reader: reader.into(), card, reason, cause: cause.map(Cause::as_str) }
+    }
+}
+
+impl Kind for Session {
+    const EVENT: &'static str = "session";
+
+    fn emit(&self, repeated: u64, seconds: u64) {
+        let Self { event, principal, reader, card, reason, cause } = self;
+        info!(target: TARGET, event, %principal, reader = &**reader, card, reason, cause, repeated, seconds);
     }
 }
 
