@@ -13,7 +13,7 @@ use cardbroker_core::{
     caller::Caller,
     card::unit::{UnitOutcome, UnitRequest},
     error::{Failure, Reason},
-    outcomes::{OutcomeLimits, RequestKey},
+    outcomes::{Outcome, OutcomeLimits, RequestKey},
     policy::{Policy, rule::Operation},
     turns::{
         limits::Limits,
@@ -181,18 +181,18 @@ impl Broker {
     }
 
     /// Runs a unit at most once under the id `key`: a repeat joins it or gets its outcome, see
-    /// [`cardbroker_core::outcomes`]. Otherwise like [`Broker::transmit`]. Returns the outcome, and whether it is that
-    /// of an earlier request.
+    /// [`cardbroker_core::outcomes`]. Otherwise like [`Broker::transmit`]. Returns the outcome, which is a failure if
+    /// no command was answered, and whether it is that of an earlier request.
     ///
     /// # Errors
-    /// A [`Failure`] if no command was answered, by this request or the earlier one.
+    /// A [`Failure`] if the unit was not run.
     pub async fn transmit_once(
         &self,
         context: RequestContext<'_>,
         request: UnitRequest,
         give_up: Option<Instant>,
         id: Vec<u8>,
-    ) -> Result<(UnitOutcome, bool), Failure> {
+    ) -> Result<(Arc<Outcome>, bool), Failure> {
         // An outcome survives its reader, but not the caller's permission.
         if self.readers.view.borrow().get(context.reader).is_some() {
             self.admit_unit(&context, &request)?;
@@ -201,7 +201,7 @@ impl Broker {
         let fingerprint = self.executions.fingerprint(context.reader, &request);
         let submit = || self.submit(context.clone(), request.clone());
         let joined = self.executions.run(key, &fingerprint, &request.turn, give_up, submit).await?;
-        joined.outcome.map(|outcome| (outcome, joined.replayed))
+        Ok((joined.outcome, joined.replayed))
     }
 
     /// Runs a unit when its turn comes. At `give_up` it returns what is known by then. Dropping the future cancels a
@@ -276,7 +276,8 @@ impl Broker {
     }
 }
 
-fn not_found() -> Failure {
+/// The failure of a request for a reader that does not exist, or that the caller may not see.
+pub(crate) fn not_found() -> Failure {
     let message = "there is no reader of this name: list the readers to see their names";
     Failure::not_sent(Reason::ReaderNotFound, message)
 }

@@ -42,7 +42,8 @@ pub(crate) struct Executions {
 
 /// The outcome of a request's unit.
 pub(crate) struct JoinedOutcome {
-    pub(crate) outcome: Outcome,
+    /// Shared by the store and all repeats.
+    pub(crate) outcome: Arc<Outcome>,
     /// Whether another request has started the unit.
     pub(crate) replayed: bool,
 }
@@ -102,7 +103,7 @@ impl Executions {
         while starts < MAX_STARTS {
             let awaited = match self.begin(&key, fingerprint, terms, &submit)? {
                 Begun::Replay(outcome) => {
-                    return Ok(JoinedOutcome { outcome: Outcome::clone(&outcome), replayed: true });
+                    return Ok(JoinedOutcome { outcome, replayed: true });
                 }
                 Begun::Await(awaited) => awaited,
                 // Not counted: the refused request has its answer, so this happens once for each such request.
@@ -110,7 +111,7 @@ impl Executions {
             };
             let replayed = awaited.is_repeat;
             match awaited.ending(give_up).await {
-                Ending::Ended(outcome) => return Ok(JoinedOutcome { outcome: Outcome::clone(&outcome), replayed }),
+                Ending::Ended(outcome) => return Ok(JoinedOutcome { outcome, replayed }),
                 Ending::Withdrawn => starts += 1,
             }
         }

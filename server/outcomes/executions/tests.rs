@@ -96,7 +96,7 @@ async fn a_unit_may_fail_like_a_withdrawal() {
         Ok(submission)
     };
     let joined = world.run(None, submit).await.unwrap();
-    assert_eq!((joined.outcome, joined.replayed), (Err(withdrawn()), false));
+    assert_eq!((&*joined.outcome, joined.replayed), (&Err(withdrawn()), false));
     assert_eq!(world.submits(), 1);
 }
 
@@ -105,7 +105,7 @@ async fn a_unit_cancelled_before_its_turn_is_forgotten() {
     let world = World::new();
     for _ in 0..2 {
         let joined = world.run(Some(Instant::now()), || world.submit()).await.unwrap();
-        assert_eq!(joined.outcome.unwrap_err().reason, Reason::QueueTimeout);
+        assert_eq!(joined.outcome.as_ref().as_ref().unwrap_err().reason, Reason::QueueTimeout);
         assert!(!joined.replayed);
     }
     assert_eq!(world.submits(), 2);
