@@ -5,9 +5,9 @@
 //! not trust the port's certificate, and it has no token; foreign names and requests with an `Origin` are refused all
 //! the same, before the token is checked.
 //!
-//! A connection whose requests present no valid token is closed after `first_request_timeout`. Refusals are not slowed
-//! down: 256 random bits cannot be guessed, and all clients share one address, so a delay would punish holders of a
-//! token.
+//! A connection is closed after a few bad tokens in a row, and after `first_request_timeout` without a valid one. No
+//! single refusal is slowed down: 256 random bits cannot be guessed, and all clients share one address, so a delay
+//! would punish holders of a token. Very many refusals are: see `listen::budgets`.
 
 use std::{
     net::SocketAddr,
@@ -93,7 +93,14 @@ fn admit(request: &mut Request<Body>, credentials: &Credentials, trail: &AuditTr
                 .and_then(|token| caller(token).ok_or_else(|| unauthenticated("the token is not valid here")));
             // No service needs the token, so none can leak it.
             request.headers_mut().remove(AUTHORIZATION);
-            caller.inspect_err(|failure| trail.unauthenticated(&peer.source, failure))?
+            let caller = caller.inspect_err(|failure| {
+                trail.unauthenticated(&peer.source, failure);
+                if peer.charge_bad_token() {
+                    trail.distrusted(&peer.source);
+                }
+            })?;
+            peer.token_seen(&caller);
+            caller
         }
     };
     peer.request_seen();

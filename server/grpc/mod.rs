@@ -9,17 +9,19 @@ mod heartbeat;
 mod intake;
 mod open_session;
 mod readers;
+mod replays;
 mod status;
 mod tonic_errors;
 mod transmit;
 mod watch_readers;
 mod watch_turn;
 
-use std::{pin::Pin, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use cardbroker_core::{
     caller::Caller,
     error::{Failure, Reason},
+    outcomes::Outcome,
 };
 use cardbroker_proto::{
     GROUP_METADATA, MAX_MESSAGE_BYTES,
@@ -39,16 +41,16 @@ use tonic::{
     service::{LayerExt, Layered},
 };
 use tower::util::{MapResponse, MapResponseLayer};
-use tracing::{Instrument, Span};
+use tracing::Instrument;
 
 pub use self::{
     authentication::{Authentication, AuthenticationLayer},
     intake::{Intake, IntakeLayer},
 };
-use self::{intake::BodyFailure, status::to_status};
+use self::{intake::BodyFailure, replays::Replays, status::to_status};
 use crate::{
     broker::{Broker, RequestContext},
-    caller::group::{GroupKey, GroupMark, MAX_KEY_CHARACTERS, Memberships},
+    caller::group::{GroupKey, GroupMark, MAX_KEY_CHARACTERS},
     listen::Peer,
     reader::spans,
 };
@@ -58,13 +60,15 @@ pub struct Edge {
     broker: Broker,
     heartbeat_interval: Duration,
     draining: CancellationToken,
+    /// The answers to repeats that are still being sent.
+    replays: Replays,
 }
 
 impl Edge {
     /// Creates the edge. Streams carry a heartbeat after `heartbeat_interval` of silence; watches end when `draining`
     /// is cancelled.
     pub fn new(broker: Broker, heartbeat_interval: Duration, draining: CancellationToken) -> Self {
-        Self { broker, heartbeat_interval, draining }
+        Self { broker, heartbeat_interval, draining, replays: Replays::default() }
     }
 
     /// Returns the tonic service, with the contract's message limits.
@@ -72,7 +76,28 @@ impl Edge {
         let service = CardBrokerServiceServer::new(self)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
-        MapResponseLayer::new(tonic_errors::explain as Explain).named_layer(service)
+        MapResponseLayer::new(finish as Explain).named_layer(service)
+    }
+
+    /// Returns the response for the outcome of a unit at `reader`. Repeats share theirs.
+    ///
+    /// # Errors
+    /// The failure that the unit has ended with, without an answer.
+    fn transmitted(
+        &self,
+        (outcome, replayed): (Arc<Outcome>, bool),
+        reader: &str,
+    ) -> Result<Response<TransmitResponse>, Failure> {
+        if !replayed {
+            let outcome = Arc::try_unwrap(outcome).unwrap_or_else(|outcome| Outcome::clone(&outcome))?;
+            return Ok(Response::new(transmit::response(outcome, false, reader)));
+        }
+        let answered = outcome.as_ref().as_ref().map_err(Failure::clone)?;
+        let reply = self.replays.reply(&outcome, || transmit::response(answered.clone(), true, reader));
+        // The body is replaced on its way out: the generated service knows only whole messages.
+        let mut response = Response::new(TransmitResponse::default());
+        response.extensions_mut().insert(reply);
+        Ok(response)
     }
 
     /// Joins the isolation group that a call belongs to.
@@ -91,6 +116,7 @@ impl Edge {
         });
         let Some(key) = GroupKey::new(&origin.caller, key.transpose()?) else { return Ok(GroupMark::alone()) };
         origin
+            .peer
             .memberships
             .join(self.broker.groups(), key)
             .map_err(|full| Failure::invalid(GROUP_METADATA, full.to_string()))
@@ -101,6 +127,11 @@ impl Edge {
 pub type EdgeService = Layered<MapResponse<CardBrokerServiceServer<Edge>, Explain>, CardBrokerServiceServer<Edge>>;
 
 type Explain = fn(http::Response<Body>) -> http::Response<Body>;
+
+/// Completes a response of the generated service.
+fn finish(response: http::Response<Body>) -> http::Response<Body> {
+    replays::insert(tonic_errors::explain(response))
+}
 
 type Responses<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
@@ -158,7 +189,7 @@ impl CardBrokerService for Edge {
         let give_up = deadline::give_up(request.metadata());
         let origin = origin(&request)?;
         let key = request.metadata().get(GROUP_METADATA).cloned();
-        let span = spans::unit(&origin.connection);
+        let span = spans::unit(&origin.peer.span);
         let request = request.into_inner();
         let reader = request.reader.clone();
         let outcome = async {
@@ -166,12 +197,12 @@ impl CardBrokerService for Edge {
             let group = self.group(&origin, key.as_ref())?;
             let context = RequestContext { caller: &origin.caller, group, reader: &reader };
             match id {
-                None => Ok((self.broker.transmit(context, unit, give_up).await?, false)),
+                None => Ok((Arc::new(Ok(self.broker.transmit(context, unit, give_up).await?)), false)),
                 Some(id) => self.broker.transmit_once(context, unit, give_up, id).await,
             }
         };
-        match outcome.instrument(span).await {
-            Ok((outcome, replayed)) => Ok(Response::new(transmit::response(outcome, replayed, &reader))),
+        match outcome.instrument(span).await.and_then(|outcome| self.transmitted(outcome, &reader)) {
+            Ok(response) => Ok(response),
             Err(failure) => Err(to_status(&failure, known_reader(&self.broker, &origin.caller, &reader))),
         }
     }
@@ -187,9 +218,10 @@ impl CardBrokerService for Edge {
         let group = self.group_of(&origin, &request)?;
         // Nothing is awaited here, so the headers go out before the first message is read.
         let body_failure = request.extensions().get::<BodyFailure>().cloned().unwrap_or_default();
-        let settings = open_session::Settings { deadline, heartbeat_interval: self.heartbeat_interval, body_failure };
+        let (heartbeat_interval, peer) = (self.heartbeat_interval, origin.peer.clone());
+        let settings = open_session::Settings { deadline, heartbeat_interval, body_failure, peer };
         let (broker, inbound) = (self.broker.clone(), request.into_inner());
-        let span = spans::session(&origin.connection);
+        let span = spans::session(&origin.peer.span);
         let stream = open_session::stream(broker, origin.caller, group, inbound, settings, span);
         Ok(Response::new(Box::pin(stream)))
     }
@@ -200,21 +232,17 @@ fn known_reader<'a>(broker: &Broker, caller: &Caller, name: &'a str) -> Option<&
     broker.reader(caller, name).is_ok().then_some(name)
 }
 
-/// The caller of a request, and the connection that it came on.
+/// The caller of a request, and the connection that it came on, which keeps the caller's isolation groups alive.
 struct Origin {
     caller: Caller,
-    /// The isolation groups that the connection keeps alive.
-    memberships: Memberships,
-    connection: Span,
+    peer: Peer,
 }
 
 /// Returns the caller and connection that the listener and the authentication have put into a request.
 fn origin<T>(request: &Request<T>) -> Result<Origin, Status> {
     let extensions = request.extensions();
     match (extensions.get::<Caller>(), extensions.get::<Peer>()) {
-        (Some(caller), Some(peer)) => {
-            Ok(Origin { caller: caller.clone(), memberships: peer.memberships.clone(), connection: peer.span.clone() })
-        }
+        (Some(caller), Some(peer)) => Ok(Origin { caller: caller.clone(), peer: peer.clone() }),
         _ => {
             let failure = Failure::not_sent(
                 Reason::Internal,

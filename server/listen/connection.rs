@@ -3,11 +3,12 @@
 use std::{
     io,
     pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
+    sync::{Arc, Mutex, atomic::Ordering},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
+use cardbroker_core::budget::Tokens;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::Sleep,
@@ -16,6 +17,7 @@ use tokio_util::{either::Either, sync::WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
 
 use super::{
+    budgets::Budgets,
     occupancy::ConnectionSlot,
     os,
     peer::{Peer, Source},
@@ -26,6 +28,21 @@ use crate::caller::group::Memberships;
 /// The bytes of a client on either listener.
 pub(super) type ByteStream = Either<os::Stream, tcp::Stream>;
 
+/// The bytes that are read for each token that is left: less than the shortest request that can be refused needs.
+const BYTES_PER_TOKEN: usize = 32;
+
+/// The bytes of a reading for which few tokens or none are left.
+const SHORT_READING_BYTES: usize = 512;
+
+/// The bytes of a reading after which the tasks of its requests, and of other connections, come first.
+const LONG_READING_BYTES: usize = 2_048;
+
+/// The calls of one reading after which the next ones are short.
+const MANY_CALLS: usize = 4;
+
+/// The time for the answers to the last bad tokens, before the connection is closed.
+const LAST_ANSWERS_TIME: Duration = Duration::from_millis(500);
+
 /// The byte stream of one client. Occupies a connection slot until it is dropped.
 #[derive(Debug)]
 pub struct Connection {
@@ -33,6 +50,10 @@ pub struct Connection {
     peer: Peer,
     /// `None` once a request was received.
     probation: Option<Probation>,
+    reading: Reading,
+    rush: Rush,
+    /// Resolves when the client has presented too many bad tokens; `None` on the local socket.
+    distrusted: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     _place: ConnectionSlot,
 }
 
@@ -43,23 +64,71 @@ struct Probation {
     evicted: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
+/// Whether the connection may be read, by its user's budget for refused requests.
+#[derive(Debug)]
+enum Reading {
+    /// As far as the user has tokens.
+    Free,
+    /// Not before this time.
+    Paused(Pin<Box<Sleep>>),
+    /// A little, after a pause. So even a user without tokens gets its answers to pings, and its half-closed and dead
+    /// connections are noticed.
+    Short,
+    /// Not before the requests of the last reading were judged: their tasks are behind this one in the runtime's queue.
+    Judging,
+    /// Never again: the connection is closed at this time.
+    Closing(Pin<Box<Sleep>>),
+}
+
+/// Whether the client sends very many requests at once. It is then read a few requests at a time, between the tasks of
+/// other connections.
+#[derive(Debug, Default)]
+struct Rush {
+    /// The calls that had begun when the connection was read last.
+    begun: usize,
+    /// Whether the last reading was a short one and there was more to read.
+    has_more: bool,
+}
+
+impl Rush {
+    /// Returns the maximum number of bytes of the next reading; `begun` is the number of calls so far.
+    fn limit(&self, begun: usize) -> usize {
+        let is_rush = self.has_more || begun.wrapping_sub(self.begun) > MANY_CALLS;
+        if is_rush { SHORT_READING_BYTES } else { usize::MAX }
+    }
+
+    /// Records a reading, whose calls have not begun yet.
+    fn on_read(&mut self, begun: usize, has_more: bool) {
+        *self = Self { begun, has_more };
+    }
+}
+
 impl Connection {
     pub(super) fn new(
         stream: ByteStream,
         source: Source,
         first_request_timeout: Duration,
         place: ConnectionSlot,
+        budgets: Budgets,
     ) -> Self {
         let status = place.status();
         let probation = Probation {
             deadline: Box::pin(tokio::time::sleep(first_request_timeout)),
             evicted: Box::pin(status.evicted.clone().cancelled_owned()),
         };
-        let span = source.span();
+        let distrusted = match &source {
+            Source::Tcp { .. } => Some(Box::pin(status.distrusted.clone().cancelled_owned())),
+            Source::Local(_) => None,
+        };
+        let (span, payer) = (source.span(), Arc::new(Mutex::new(source.payer())));
+        let (memberships, calls, begun) = (Memberships::default(), Arc::default(), Arc::default());
         Self {
             stream,
-            peer: Peer { source, memberships: Memberships::default(), span, status, calls: Arc::default() },
+            peer: Peer { source, memberships, span, status, budgets, payer, calls, begun },
             probation: Some(probation),
+            reading: Reading::Free,
+            rush: Rush::default(),
+            distrusted,
             _place: place,
         }
     }
@@ -82,6 +151,67 @@ impl Connection {
     }
 }
 
+impl Connection {
+    /// Waits until the connection may be read. Returns the maximum number of bytes.
+    ///
+    /// # Errors
+    /// The client has presented too many bad tokens: the answers to them are on their way by now.
+    fn poll_may_read(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if let Some(distrusted) = &mut self.distrusted
+            && distrusted.as_mut().poll(context).is_ready()
+        {
+            self.distrusted = None;
+            self.reading = Reading::Closing(Box::pin(tokio::time::sleep(LAST_ANSWERS_TIME)));
+        }
+        loop {
+            match &mut self.reading {
+                Reading::Free => match self.peer.budgets.tokens(&self.peer.payer()) {
+                    Tokens::Full => return Poll::Ready(Ok(self.rush.limit(self.peer.begun.load(Ordering::Relaxed)))),
+                    Tokens::Left(left) => {
+                        let bytes = BYTES_PER_TOKEN.saturating_mul(left as usize);
+                        return Poll::Ready(Ok(bytes.max(SHORT_READING_BYTES)));
+                    }
+                    Tokens::Empty(pause) => self.reading = Reading::Paused(Box::pin(tokio::time::sleep(pause))),
+                },
+                Reading::Paused(pause) => {
+                    ready!(pause.as_mut().poll(context));
+                    self.reading = Reading::Short;
+                }
+                Reading::Short => return Poll::Ready(Ok(SHORT_READING_BYTES)),
+                Reading::Judging => {
+                    self.reading = Reading::Free;
+                    context.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                Reading::Closing(time) => {
+                    ready!(time.as_mut().poll(context));
+                    tracing::debug!(source = %self.peer.source, "connection closed: too many bad tokens");
+                    return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+                }
+            }
+        }
+    }
+
+    /// Reads at most `limit` bytes.
+    fn poll_some(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+        limit: usize,
+    ) -> Poll<io::Result<usize>> {
+        if limit >= buffer.remaining() {
+            let before = buffer.filled().len();
+            ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+            return Poll::Ready(Ok(buffer.filled().len() - before));
+        }
+        let mut part = ReadBuf::new(buffer.initialize_unfilled_to(limit));
+        ready!(Pin::new(&mut self.stream).poll_read(context, &mut part))?;
+        let read = part.filled().len();
+        buffer.advance(read);
+        Poll::Ready(Ok(read))
+    }
+}
+
 impl Connected for Connection {
     type ConnectInfo = Peer;
 
@@ -94,7 +224,11 @@ impl AsyncRead for Connection {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         this.poll_probation(context)?;
-        Pin::new(&mut this.stream).poll_read(context, buffer)
+        let limit = ready!(this.poll_may_read(context))?;
+        let read = ready!(this.poll_some(context, buffer, limit))?;
+        this.rush.on_read(this.peer.begun.load(Ordering::Relaxed), read == limit);
+        this.reading = if limit < usize::MAX || read >= LONG_READING_BYTES { Reading::Judging } else { Reading::Free };
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures_core::Stream;
@@ -18,6 +18,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::{either::Either, sync::CancellationToken};
 
 use super::{
+    budgets::Budgets,
     connection::{ByteStream, Connection},
     occupancy::{ConnectionCount, ConnectionSlot, Occupancy},
     os,
@@ -31,6 +32,9 @@ use crate::config::ListenConfig;
 /// continue.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// The shortest time between two lines of the log about connections without a slot.
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The stream of accepted connections. Ends at the shutdown; dropping it also ends the listening.
 #[derive(Debug)]
@@ -54,12 +58,14 @@ impl Incoming {
         let slots = ConnectionSlots::new(config.max_connections, config.max_connections_per_user());
         let count = ConnectionCount(Arc::new(Occupancy { slots: Mutex::new(slots), freed: Notify::new() }));
         let numbers = Arc::new(AtomicU64::new(1));
+        let budgets = Budgets::default();
         let (sender, accepted) = mpsc::channel(1);
         for listener in listeners {
             let acceptor = Acceptor {
                 listener,
                 numbers: Arc::clone(&numbers),
                 count: count.clone(),
+                budgets: budgets.clone(),
                 first_request_timeout: config.first_request_timeout,
                 sender: sender.clone(),
             };
@@ -122,26 +128,26 @@ struct Acceptor {
     /// The next connection number, shared by all listeners.
     numbers: Arc<AtomicU64>,
     count: ConnectionCount,
+    budgets: Budgets,
     first_request_timeout: Duration,
     sender: mpsc::Sender<Connection>,
 }
 
 impl Acceptor {
     async fn run(&self) {
-        let mut crowded = false;
+        let mut crowded = Crowded::default();
         loop {
             let (stream, source) = persist(|| self.listener.accept(&self.numbers)).await;
             let Some(place) = self.place(&source, &mut crowded).await else { continue };
-            let connection = Connection::new(stream, source, self.first_request_timeout, place);
+            let connection = Connection::new(stream, source, self.first_request_timeout, place, self.budgets.clone());
             if self.sender.send(connection).await.is_err() {
                 return;
             }
         }
     }
 
-    /// Waits for a slot for one connection; `None` if it is refused. `crowded` is whether the previous
-    /// connection found no slot, so that a rush is logged once.
-    async fn place(&self, source: &Source, crowded: &mut bool) -> Option<ConnectionSlot> {
+    /// Waits for a slot for one connection; `None` if it is refused. `crowded` is that of the connections before.
+    async fn place(&self, source: &Source, crowded: &mut Crowded) -> Option<ConnectionSlot> {
         let occupancy = &self.count.0;
         let (number, user) = (source.connection(), source.principal());
         let status = ConnectionStatus::default();
@@ -149,24 +155,44 @@ impl Acceptor {
             let freed = occupancy.freed.notified();
             match occupancy.slots().enter(number, &user, &status) {
                 Ruling::Enter => {
-                    *crowded = false;
+                    crowded.is_now = false;
                     return Some(ConnectionSlot { occupancy: Arc::clone(occupancy), number, status });
                 }
                 Ruling::Refuse(too_many) => {
-                    if !mem::replace(crowded, true) {
+                    if crowded.begins(Instant::now()) {
                         tracing::warn!(%source, "further connections of its user are closed: {too_many}");
                     }
                     return None;
                 }
                 Ruling::Wait { soon: true } => {}
                 Ruling::Wait { soon: false } => {
-                    if !mem::replace(crowded, true) {
+                    if crowded.begins(Instant::now()) {
                         tracing::warn!("all connections are in use: further clients wait (listen.max_connections)");
                     }
                 }
             }
             freed.await;
         }
+    }
+}
+
+/// Whether the last connection found no slot. A rush is logged once, and a client that makes one rush after the other
+/// cannot flood the log.
+#[derive(Default)]
+struct Crowded {
+    is_now: bool,
+    logged_at: Option<Instant>,
+}
+
+impl Crowded {
+    /// Records a connection without a slot. Returns whether to log it.
+    fn begins(&mut self, now: Instant) -> bool {
+        let is_new = !mem::replace(&mut self.is_now, true);
+        let is_due = is_new && self.logged_at.is_none_or(|last| last + LOG_INTERVAL <= now);
+        if is_due {
+            self.logged_at = Some(now);
+        }
+        is_due
     }
 }
 
@@ -190,13 +216,23 @@ async fn persist<T, F: Future<Output = io::Result<T>>>(mut accept: impl FnMut() 
 mod tests {
     use std::future::ready;
 
-    use tokio::time::Instant;
-
     use super::*;
+
+    #[test]
+    fn a_rush_is_logged_once_and_rushes_at_most_every_ten_seconds() {
+        let (mut crowded, start) = (Crowded::default(), Instant::now());
+        assert_eq!([crowded.begins(start), crowded.begins(start + LOG_INTERVAL)], [true, false]);
+        let mut logged = 0;
+        for millisecond in 0..100_000 {
+            crowded.is_now = false;
+            logged += u32::from(crowded.begins(start + LOG_INTERVAL + Duration::from_millis(millisecond)));
+        }
+        assert_eq!(logged, 10);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn the_pause_grows_while_accepting_fails() {
-        let begin = Instant::now();
+        let begin = tokio::time::Instant::now();
         let mut tries = Vec::new();
         persist(|| {
             tries.push(begin.elapsed().as_millis());

@@ -9,6 +9,7 @@
 
 #[cfg(unix)]
 mod auto_port;
+mod budgets;
 mod connection;
 #[cfg(unix)]
 mod default_socket;

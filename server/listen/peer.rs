@@ -4,7 +4,7 @@ use std::{
     fmt,
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -12,7 +12,10 @@ use std::{
 use cardbroker_core::caller::{Caller, Principal};
 use tracing::{Span, debug_span};
 
-use super::slots::ConnectionStatus;
+use super::{
+    budgets::{Budgets, Payer},
+    slots::ConnectionStatus,
+};
 use crate::caller::group::Memberships;
 
 /// The other end of a connection. In the extensions of every request; clones belong to the same connection.
@@ -25,13 +28,19 @@ pub struct Peer {
     /// The connection's span, for the spans of its requests. It closes with the connection and its last request.
     pub span: Span,
     pub(super) status: ConnectionStatus,
+    /// The budgets of all users, and the user that pays for this connection.
+    pub(super) budgets: Budgets,
+    pub(super) payer: Arc<Mutex<Payer>>,
     /// The number of open calls.
     pub(super) calls: Arc<AtomicUsize>,
+    /// The number of calls that have begun so far.
+    pub(super) begun: Arc<AtomicUsize>,
 }
 
 impl Peer {
     /// Counts a new call; `None` if `limit` calls are open already.
     pub fn begin_call(&self, limit: usize) -> Option<CallGuard> {
+        self.begun.fetch_add(1, Ordering::Relaxed);
         let guard = CallGuard(Arc::clone(&self.calls));
         (guard.0.fetch_add(1, Ordering::Relaxed) < limit).then_some(guard)
     }
@@ -39,6 +48,30 @@ impl Peer {
     /// Records a request with a known caller: from now on the connection may idle. Cheap enough for every request.
     pub fn request_seen(&self) {
         self.status.note_request();
+    }
+
+    /// Records a request on TCP with a valid token: from now on its holder pays for the connection. Cheap enough for
+    /// every request.
+    pub fn token_seen(&self, holder: &Caller) {
+        self.status.note_valid_token();
+        *self.payer() = Payer::User(holder.principal());
+    }
+
+    /// Charges a refused request of `caller`, which may be another one than that of the connection's last request.
+    pub fn charge(&self, caller: &Caller) {
+        self.budgets.charge(&Payer::User(caller.principal()));
+    }
+
+    /// Charges a request on TCP without a valid token. After a few of them the connection is closed; returns whether it
+    /// is closed for this one.
+    pub fn charge_bad_token(&self) -> bool {
+        self.budgets.charge(&Payer::WithoutToken);
+        self.status.note_bad_token()
+    }
+
+    /// The user that pays for the connection. A change is one assignment, so a panic elsewhere does no harm.
+    pub(super) fn payer(&self) -> MutexGuard<'_, Payer> {
+        self.payer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -81,6 +114,11 @@ impl Source {
     pub(super) fn span(&self) -> Span {
         let (transport, connection) = (if matches!(self, Self::Local(_)) { "unix" } else { "tcp" }, self.connection());
         debug_span!("connection", peer = %self, transport, connection)
+    }
+
+    /// The user that pays for refused requests, before the first request.
+    pub(super) fn payer(&self) -> Payer {
+        self.principal().map_or(Payer::WithoutToken, Payer::User)
     }
 
     /// The principal that the connection is counted for; `None` on TCP, where only requests name one.

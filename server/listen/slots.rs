@@ -11,7 +11,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
 };
 
@@ -21,10 +21,16 @@ use cardbroker_core::{
 };
 use tokio_util::sync::CancellationToken;
 
+/// The bad tokens in a row after which a connection is closed.
+const MAX_BAD_TOKENS: u32 = 5;
+
 /// The state that a connection and its slot share. Clones belong to the same connection.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ConnectionStatus {
     request_seen: Arc<AtomicBool>,
+    bad_tokens: Arc<AtomicU32>,
+    /// Cancelled when the connection has presented too many bad tokens.
+    pub(super) distrusted: CancellationToken,
     /// Cancelled when the connection is evicted.
     pub(super) evicted: CancellationToken,
 }
@@ -33,6 +39,22 @@ impl ConnectionStatus {
     /// Records that a request has come: from now on the connection keeps its slot.
     pub(super) fn note_request(&self) {
         self.request_seen.store(true, Ordering::Relaxed);
+    }
+
+    /// Counts a request without a valid token. Returns whether it is the one for which the connection is closed.
+    pub(super) fn note_bad_token(&self) -> bool {
+        let is_last = self.bad_tokens.fetch_add(1, Ordering::Relaxed) + 1 == MAX_BAD_TOKENS;
+        if is_last {
+            self.distrusted.cancel();
+        }
+        is_last
+    }
+
+    /// Records a valid token: the bad ones before it are forgiven.
+    pub(super) fn note_valid_token(&self) {
+        if !self.distrusted.is_cancelled() {
+            self.bad_tokens.store(0, Ordering::Relaxed);
+        }
     }
 
     /// Whether no request has come yet.

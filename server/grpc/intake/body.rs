@@ -8,17 +8,18 @@ use std::{
 };
 
 use cardbroker_core::{
+    budget::fields::{Fields, MAX_FIELDS, Shape},
     caller::Principal,
     error::{Failure, Reason},
 };
-use cardbroker_proto::MAX_MESSAGE_BYTES;
+use cardbroker_proto::{MAX_COMMANDS, MAX_MESSAGE_BYTES};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep};
 use tonic::{Status, body::Body};
 
 use super::{
     budget::{Budgets, Entitlement, Reservation},
-    framing::{Framing, Progress},
+    framing::{Framing, Part, Progress},
     queue_full,
 };
 use crate::grpc::{
@@ -61,6 +62,10 @@ pub(super) struct MeteredBody {
     body: Body,
     /// The boundaries of the messages in the bytes so far.
     framing: Framing,
+    /// The shape of the messages, and the field with their commands.
+    shape: (&'static Shape, Option<&'static str>),
+    /// The fields of the current message.
+    fields: Option<Fields>,
     /// Whether the client may send messages at any time. Otherwise the whole body must come in time.
     streams: bool,
     /// The principal whose budget the bytes take.
@@ -117,6 +122,8 @@ impl MeteredBody {
         Self {
             body,
             framing: Framing::default(),
+            shape: (&Shape::FLAT, None),
+            fields: None,
             streams,
             user,
             entitlement,
@@ -128,9 +135,25 @@ impl MeteredBody {
         }
     }
 
+    /// The same body, whose messages have this shape; `commands` is the field with their commands.
+    pub(super) fn with_shape(self, shape: &'static Shape, commands: Option<&'static str>) -> Self {
+        Self { shape: (shape, commands), ..self }
+    }
+
     /// Accounts for the next bytes, before memory is reserved for the message that they announce.
     fn account(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        match self.framing.take(bytes) {
+        let (shape, commands) = self.shape;
+        let (fields, mut too_many) = (&mut self.fields, false);
+        let progress = self.framing.take_with(bytes, |part| match part {
+            Part::Begin(length) => *fields = Some(Fields::new(shape, length as u64)),
+            Part::Bytes(bytes) => {
+                too_many = too_many || fields.as_mut().is_some_and(|fields| fields.take(bytes).is_err());
+            }
+        });
+        if too_many {
+            return Err(too_many_fields(commands));
+        }
+        match progress {
             Progress::Complete if self.streams => (self.reservation, self.time_left) = (None, None),
             Progress::Complete => {}
             Progress::Unfinished { announced, is_new } => {
@@ -184,6 +207,17 @@ impl MeteredBody {
         let status = to_status(&failure, None);
         self.failure.set(Some(failure));
         status
+    }
+}
+
+/// The failure of a message with too many fields. They are in `commands`, if it has such a field.
+fn too_many_fields(commands: Option<&'static str>) -> Failure {
+    match commands {
+        Some(field) => Failure::invalid(
+            field,
+            format!("more than {MAX_FIELDS} fields: at most {MAX_COMMANDS} commands fit into one unit"),
+        ),
+        None => Failure::not_sent(Reason::InvalidRequest, format!("the request has more than {MAX_FIELDS} fields")),
     }
 }
 

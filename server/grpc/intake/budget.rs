@@ -30,7 +30,7 @@ struct Limits {
 impl Entitlement {
     fn limits(self) -> Limits {
         match self {
-            Self::Member => Limits { connection_calls: 256, calls: 8_192, bytes: 4 << 20 },
+            Self::Member => Limits { connection_calls: 256, calls: 2_048, bytes: 4 << 20 },
             Self::Stranger => Limits { connection_calls: 16, calls: 64, bytes: 256 << 10 },
         }
     }

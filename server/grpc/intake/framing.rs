@@ -17,6 +17,15 @@ pub(super) enum Progress {
     },
 }
 
+/// A part of a message, in the order of the body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part<'a> {
+    /// A message of this length begins.
+    Begin(usize),
+    /// The next bytes of the message.
+    Bytes(&'a [u8]),
+}
+
 /// Follows the messages of one body, chunk by chunk.
 #[derive(Debug, Default)]
 pub(super) struct Framing {
@@ -29,7 +38,13 @@ pub(super) struct Framing {
 
 impl Framing {
     /// Takes the next bytes of the body and returns the position after them.
-    pub(super) fn take(&mut self, mut chunk: &[u8]) -> Progress {
+    #[cfg(test)]
+    pub(super) fn take(&mut self, chunk: &[u8]) -> Progress {
+        self.take_with(chunk, |_| {})
+    }
+
+    /// As [`Framing::take`]. Shows the parts of the messages: the announced length of each, and its bytes in pieces.
+    pub(super) fn take_with(&mut self, mut chunk: &[u8], mut on_part: impl FnMut(Part<'_>)) -> Progress {
         let mut is_new = self.header_bytes == 0;
         while !chunk.is_empty() {
             if self.header_bytes < HEADER_BYTES {
@@ -39,11 +54,14 @@ impl Framing {
                 chunk = rest;
                 if self.header_bytes == HEADER_BYTES {
                     self.missing = self.announced();
+                    on_part(Part::Begin(self.missing));
                 }
             } else {
                 let part = chunk.len().min(self.missing);
                 self.missing -= part;
-                chunk = &chunk[part..];
+                let (part, rest) = chunk.split_at(part);
+                on_part(Part::Bytes(part));
+                chunk = rest;
             }
             if self.header_bytes == HEADER_BYTES && self.missing == 0 {
                 (self.header_bytes, is_new) = (0, true);
@@ -86,6 +104,22 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_parts_are_the_messages(
+            lengths in prop::collection::vec(0usize..40, 1..8),
+            cut in 1usize..50,
+        ) {
+            let body: Vec<u8> = lengths.iter().flat_map(|bytes| message(*bytes)).collect();
+            let (mut framing, mut seen) = (Framing::default(), Vec::<(usize, usize)>::new());
+            for chunk in body.chunks(cut) {
+                framing.take_with(chunk, |part| match part {
+                    Part::Begin(length) => seen.push((length, 0)),
+                    Part::Bytes(bytes) => seen.last_mut().unwrap().1 += bytes.len(),
+                });
+            }
+            prop_assert_eq!(seen, lengths.iter().map(|length| (*length, *length)).collect::<Vec<_>>());
+        }
+
         #[test]
         fn a_body_is_complete_exactly_at_the_ends_of_messages(
             lengths in prop::collection::vec(0usize..40, 1..8),

@@ -1,14 +1,17 @@
-//! Bounds on requests before decoding: open calls, and bytes and time of unfinished bodies, by user. A request beyond
-//! them is refused before memory is reserved for it.
+//! Bounds on requests before decoding: rights, open calls, and bytes, fields and time of unfinished bodies, by user. A
+//! request beyond them is refused before memory is reserved for it. Each refused request, by whatever part of the
+//! broker, is charged to its user here, where its status is known.
 //!
 //! ```text
-//! request ─▶ authentication ─▶ intake: calls ─▶ service ─▶ body: framing, budget, time ─▶ decoder
+//! request ─▶ authentication ─▶ intake: rights, calls ─▶ service ─▶ body: framing, fields, budget, time ─▶ decoder
+//!            └▶ bad token: charged    └▶ refused: charged ◀─ response ┘
 //! ```
 
 mod body;
 mod budget;
 mod framing;
 mod headers;
+mod shape;
 
 use std::{
     pin::Pin,
@@ -20,9 +23,9 @@ use cardbroker_core::{
     error::{Failure, Reason},
 };
 use futures_util::future::{BoxFuture, Either, Ready, ready};
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use tonic::body::Body;
+use tonic::{Code, Status, body::Body};
 use tower::{Layer, Service};
 
 pub(super) use self::body::BodyFailure;
@@ -32,13 +35,18 @@ use self::{
 };
 use super::status::to_status;
 use crate::{
+    broker::not_found,
     listen::{CallGuard, Peer},
     policy::access::PolicyInForce,
 };
 
+/// The methods that run commands, which need a reader that the caller may see.
+const TRANSMIT: &str = "/cardbroker.v1.CardBrokerService/Transmit";
+const OPEN_SESSION: &str = "/cardbroker.v1.CardBrokerService/OpenSession";
+
 /// Methods with a stream of requests, which may stay open without a message for any time.
 const CLIENT_STREAMS: [&str; 3] = [
-    "/cardbroker.v1.CardBrokerService/OpenSession",
+    OPEN_SESSION,
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
 ];
@@ -88,24 +96,50 @@ where
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let bill = self.bill(&request);
         match self.admit(&mut request) {
             Ok(call) => {
                 let response = self.inner.call(request);
-                Either::Left(Box::pin(async {
+                Either::Left(Box::pin(async move {
                     let response = response.await?;
-                    Ok(response.map(|body| Body::new(CountedBody { body, _call: call })))
+                    bill.on_head(response.headers());
+                    Ok(response.map(|body| Body::new(CountedBody { body, bill, _call: call })))
                 }))
             }
-            Err(failure) => Either::Right(ready(Ok(to_status(&failure, None).into_http()))),
+            Err(failure) => {
+                bill.charge();
+                Either::Right(ready(Ok(to_status(&failure, None).into_http())))
+            }
         }
     }
 }
 
 impl<S> Intake<S> {
+    /// Returns the bill of a request. A user without any permission pays at once, for each request.
+    fn bill(&self, request: &Request<Body>) -> Bill {
+        let extensions = request.extensions();
+        let (Some(caller), Some(peer)) = (extensions.get::<Caller>(), extensions.get::<Peer>()) else {
+            return Bill(None);
+        };
+        match self.entitlement(caller) {
+            Entitlement::Member => Bill(Some((caller.clone(), peer.clone()))),
+            Entitlement::Stranger => {
+                peer.charge(caller);
+                Bill(None)
+            }
+        }
+    }
+
+    fn entitlement(&self, caller: &Caller) -> Entitlement {
+        let grants_anything = self.policy.borrow().grants_anything(&caller.identity);
+        if grants_anything { Entitlement::Member } else { Entitlement::Stranger }
+    }
+
     /// Counts the call and bounds its body.
     ///
     /// # Errors
-    /// [`Reason::QueueFull`] if its connection or its user has too many calls open.
+    /// [`Reason::QueueFull`] if its connection or its user has too many calls open, and
+    /// [`Reason::ReaderNotFound`] if it needs a reader and its user may see none.
     fn admit(&self, request: &mut Request<Body>) -> Result<OpenCall, Failure> {
         let extensions = request.extensions();
         let (Some(caller), Some(peer)) = (extensions.get::<Caller>(), extensions.get::<Peer>()) else {
@@ -115,8 +149,11 @@ impl<S> Intake<S> {
             ));
         };
         headers::check(request.uri(), request.headers())?;
-        let grants_anything = self.policy.borrow().grants_anything(&caller.identity);
-        let entitlement = if grants_anything { Entitlement::Member } else { Entitlement::Stranger };
+        let entitlement = self.entitlement(caller);
+        if entitlement == Entitlement::Stranger && [TRANSMIT, OPEN_SESSION].contains(&request.uri().path()) {
+            // The same as for any reader that the caller may not see, whatever the message names.
+            return Err(not_found());
+        }
         let connection = peer
             .begin_call(entitlement.connection_calls())
             .ok_or_else(|| queue_full("the connection has too many open calls: end some, or use another connection"))?;
@@ -124,10 +161,12 @@ impl<S> Intake<S> {
         let account = budgets.call(&user, entitlement);
         let account = account.ok_or_else(|| queue_full("the user has too many open calls: end some"))?;
         let streams = CLIENT_STREAMS.contains(&request.uri().path());
+        let (shape, commands) = shape::shape_of(request.uri().path());
         let failure = BodyFailure::default();
         request.extensions_mut().insert(failure.clone());
         let body = std::mem::take(request.body_mut());
-        *request.body_mut() = Body::new(MeteredBody::new(body, streams, user, entitlement, budgets, failure));
+        let body = MeteredBody::new(body, streams, user, entitlement, budgets, failure).with_shape(shape, commands);
+        *request.body_mut() = Body::new(body);
         Ok(OpenCall { _connection: connection, _account: account })
     }
 }
@@ -135,6 +174,48 @@ impl<S> Intake<S> {
 /// The failure of a request that exceeds a limit of its connection or user.
 fn queue_full(message: &'static str) -> Failure {
     Failure::not_sent(Reason::QueueFull, message)
+}
+
+/// The payer of a call, in case that it is refused; `None` if it is paid already.
+struct Bill(Option<(Caller, Peer)>);
+
+impl Bill {
+    /// Charges the call if its status, in the headers of a response without messages or in its trailers, is a refusal.
+    fn on_head(&self, headers: &HeaderMap) {
+        if Status::from_header_map(headers).is_some_and(|status| is_refusal(status.code())) {
+            self.charge();
+        }
+    }
+
+    fn charge(&self) {
+        if let Some((caller, peer)) = &self.0 {
+            peer.charge(caller);
+        }
+    }
+}
+
+/// Whether a status says that the request was refused for the caller's fault: without rights, malformed, or beyond a
+/// limit. Work on a card that has failed is no refusal.
+pub(super) fn is_refusal(code: Code) -> bool {
+    match code {
+        Code::InvalidArgument
+        | Code::NotFound
+        | Code::OutOfRange
+        | Code::PermissionDenied
+        | Code::ResourceExhausted
+        | Code::Unauthenticated
+        | Code::Unimplemented => true,
+        Code::Ok
+        | Code::Aborted
+        | Code::AlreadyExists
+        | Code::Cancelled
+        | Code::DataLoss
+        | Code::DeadlineExceeded
+        | Code::FailedPrecondition
+        | Code::Internal
+        | Code::Unavailable
+        | Code::Unknown => false,
+    }
 }
 
 /// An open call, counted until it is dropped.
@@ -146,6 +227,7 @@ struct OpenCall {
 /// A response's body. The call counts as open until it ends.
 struct CountedBody {
     body: Body,
+    bill: Bill,
     _call: OpenCall,
 }
 
@@ -157,7 +239,14 @@ impl HttpBody for CountedBody {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        Pin::new(&mut self.get_mut().body).poll_frame(context)
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.body).poll_frame(context);
+        if let Poll::Ready(Some(Ok(frame))) = &polled
+            && let Some(trailers) = frame.trailers_ref()
+        {
+            this.bill.on_head(trailers);
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

@@ -20,8 +20,8 @@ use cardbroker_core::{
     error::{Failure, Reason},
 };
 use cardbroker_proto::v1::{
-    OpenSessionRequest, OpenSessionResponse, SessionHeartbeat, SessionQueuePosition, open_session_request::Request,
-    open_session_response::Response,
+    OpenSessionRequest, OpenSessionResponse, SessionFailed, SessionHeartbeat, SessionQueuePosition,
+    open_session_request::Request, open_session_response::Response,
 };
 use futures_core::Stream;
 use tokio::time::{sleep_until, timeout_at};
@@ -32,10 +32,17 @@ use self::{
     messages::{opened, session_request},
     open::Open,
 };
-use super::{convert::to_i32, heartbeat::Heartbeat, intake::BodyFailure, known_reader, status::to_status};
+use super::{
+    convert::to_i32,
+    heartbeat::Heartbeat,
+    intake::{BodyFailure, is_refusal},
+    known_reader,
+    status::to_status,
+};
 use crate::{
     broker::{Broker, RequestContext},
     caller::group::GroupMark,
+    listen::Peer,
     reader::{
         pipeline::Pipeline,
         session::{Opening, OpeningEvent},
@@ -53,6 +60,8 @@ pub(super) struct Settings {
     pub(super) heartbeat_interval: Duration,
     /// How the client's messages ended.
     pub(super) body_failure: BodyFailure,
+    /// The connection of the call, to which refused messages are charged.
+    pub(super) peer: Peer,
 }
 
 /// Returns the answers of one conversation, which belongs to `span`.
@@ -71,6 +80,7 @@ pub(super) fn stream(
         let (mut conversation, mut heartbeat, span) = state?;
         match conversation.next_or_heartbeat(&mut heartbeat).instrument(span.clone()).await {
             Ok(Some(response)) => {
+                conversation.charge_if_refused(&response);
                 let response = OpenSessionResponse { response: Some(response) };
                 Some((Ok(response), Some((conversation, heartbeat, span))))
             }
@@ -118,6 +128,14 @@ enum Stage {
 }
 
 impl Conversation {
+    /// Charges a message that was refused in band, as the edge charges refused calls.
+    fn charge_if_refused(&self, response: &Response) {
+        let Response::Failed(SessionFailed { failure: Some(failure), .. }) = response else { return };
+        if is_refusal(failure.code.into()) {
+            self.settings.peer.charge(&self.caller);
+        }
+    }
+
     /// Like [`Conversation::next_until_deadline`], with heartbeats during silence.
     async fn next_or_heartbeat(&mut self, silence: &mut Heartbeat) -> Result<Option<Response>, Failure> {
         let heartbeat =
