@@ -4,6 +4,7 @@ mod alone;
 mod clock;
 mod daemon;
 mod events;
+mod floods;
 mod groups;
 mod hand_over;
 mod inside;
@@ -43,7 +44,8 @@ struct Arguments {
     /// Run only this case; may be repeated.
     #[arg(long, value_enum)]
     only: Vec<Case>,
-    /// Another build of cardbrokerd, for example of an earlier version, to compare with in the case `groups`.
+    /// Another build of cardbrokerd, for example of an earlier version: the case `groups` compares with it, and `floods`
+    /// measures it.
     #[arg(long)]
     before: Option<PathBuf>,
     /// The folder for the results.
@@ -79,6 +81,8 @@ enum Case {
     HandOver,
     /// From an insertion to the watching clients.
     Events,
+    /// Floods of a hostile user beside a client.
+    Floods,
     /// Many readers, watchers, clients and sessions.
     Scale,
     /// The queue without the rest of the broker.
@@ -136,6 +140,7 @@ async fn measure(case: Case, effort: Effort, before: Option<&Path>) -> anyhow::R
         Case::Users => vec![users::measure(effort).await?],
         Case::HandOver => vec![hand_over::measure(effort).await?],
         Case::Events => vec![events::measure(effort).await?],
+        Case::Floods => vec![floods::measure(effort, before).await?],
         Case::Scale => scale::measure(effort).await?,
         Case::Queue => vec![queue::measure(effort)],
         Case::Daemon => daemon::measure(effort).await?,

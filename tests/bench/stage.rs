@@ -123,7 +123,7 @@ impl Access {
 }
 
 /// A command that runs this program as one of its own processes.
-fn worker(arguments: &[&str]) -> anyhow::Result<Command> {
+pub(crate) fn worker(arguments: &[&str]) -> anyhow::Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
     command.env_remove(GROUP_VARIABLE).arg("worker").args(arguments);
     Ok(command)

@@ -92,7 +92,7 @@ mod remote;
 mod removal;
 /// pcscd killed and restarted under load.
 mod restart;
-/// A malicious client beside a well-behaved one.
+/// A malicious client beside a well-behaved one; floods of well-formed requests.
 mod rogue;
 /// One client and one card, over both backends.
 mod scenarios;

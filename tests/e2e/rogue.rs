@@ -1,5 +1,7 @@
 //! A malicious client beside a well-behaved one.
 
+mod floods;
+
 use std::{
     io::{self, Write},
     process::Command,

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 pub mod broker;
 pub mod builds;
+pub mod flood;
+pub mod http2;
 pub mod languages;
 pub mod machine;
 pub mod markdown;

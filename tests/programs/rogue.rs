@@ -13,6 +13,7 @@ use cardbroker_proto::v1::{
     ApduCommand, Command, OpenSessionRequest, SessionOpen, SessionTransmit, TransmitRequest, WatchReadersRequest,
     command::Action, open_session_request::Request,
 };
+use cardbroker_tests::harness::http2::{END_HEADERS, END_STREAM, GREETING, HEADERS, call, frame, headers, literal};
 use clap::{Parser, ValueEnum};
 use prost::Message;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -55,13 +56,6 @@ const MOST_HALF_OPEN: usize = 2_000;
 /// Connections that read nothing, at a time, and streams on each.
 const MOST_DEAF: usize = 16;
 const STREAMS: u32 = 100;
-
-const GREETING: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
-const HEADERS: u8 = 1;
-const DATA: u8 = 0;
-const END_HEADERS: u8 = 4;
-const END_STREAM: u8 = 1;
-const LARGEST_FRAME: usize = 16_384;
 
 fn main() -> anyhow::Result<()> {
     static STOP: AtomicBool = AtomicBool::new(false);
@@ -140,7 +134,7 @@ fn oversized(reader: &str, number: usize) -> Vec<u8> {
     }
     let commands = vec![command(vec![0x5A; 65_000]); 32];
     let request = TransmitRequest { reader: reader.into(), commands, ..TransmitRequest::default() };
-    [GREETING, &call(1, "Transmit", &[request.encode_to_vec()], true)].concat()
+    [GREETING, &call(1, &headers("Transmit"), &[request.encode_to_vec()], true)].concat()
 }
 
 /// A command that sends these bytes.
@@ -168,61 +162,6 @@ fn deaf(manner: Manner, reader: &str) -> Vec<u8> {
         _ => ("WatchReaders", vec![WatchReadersRequest::default().encode_to_vec()], true),
     };
     let streams = if manner == Manner::Sessions { STREAMS / 10 } else { STREAMS };
-    let calls = (0..streams).flat_map(|number| call(2 * number + 1, method, &messages, ends));
+    let calls = (0..streams).flat_map(|number| call(2 * number + 1, &headers(method), &messages, ends));
     GREETING.iter().copied().chain(calls).collect()
-}
-
-/// A call on the stream of that number, with all its messages.
-fn call(stream: u32, method: &str, messages: &[Vec<u8>], ends: bool) -> Vec<u8> {
-    let mut body = Vec::new();
-    for message in messages {
-        body.push(0);
-        body.extend((message.len() as u32).to_be_bytes());
-        body.extend(message);
-    }
-    let mut bytes = frame(HEADERS, END_HEADERS, stream, &headers(method));
-    let mut parts = body.chunks(LARGEST_FRAME).peekable();
-    while let Some(part) = parts.next() {
-        let flags = if ends && parts.peek().is_none() { END_STREAM } else { 0 };
-        bytes.extend(frame(DATA, flags, stream, part));
-    }
-    bytes
-}
-
-/// A frame of HTTP/2 (RFC 9113 §4.1).
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let [_, length @ ..] = (payload.len() as u32).to_be_bytes();
-    [&length[..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
-}
-
-/// The headers of a call, none of them indexed (RFC 7541 §6.2.2) but POST and http.
-fn headers(method: &str) -> Vec<u8> {
-    let path = format!("/cardbroker.v1.CardBrokerService/{method}");
-    let fields =
-        [(":path", &*path), (":authority", "localhost"), ("content-type", "application/grpc"), ("te", "trailers")];
-    let fields = fields.into_iter().flat_map(|(name, value)| literal(name, value));
-    [0x83, 0x86].into_iter().chain(fields).collect()
-}
-
-fn literal(name: &str, value: &str) -> Vec<u8> {
-    [&[0][..], &text(name), &text(value)].concat()
-}
-
-/// A string without Huffman coding (RFC 7541 §5.2), its length with a prefix of 7 bits (§5.1).
-fn text(text: &str) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    match text.len() {
-        length @ ..127 => bytes.push(length as u8),
-        length => {
-            let mut rest = length - 127;
-            bytes.push(127);
-            while rest >= 128 {
-                bytes.push((rest % 128 + 128) as u8);
-                rest /= 128;
-            }
-            bytes.push(rest as u8);
-        }
-    }
-    bytes.extend(text.as_bytes());
-    bytes
 }

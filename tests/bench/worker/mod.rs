@@ -11,6 +11,7 @@ mod units;
 
 use std::io::{self, BufRead, Write};
 
+use cardbroker_tests::harness::flood;
 use clap::Subcommand;
 
 /// The kind of a process of the benchmark.
@@ -26,6 +27,8 @@ pub(crate) enum Worker {
     Holder(holder::Arguments),
     /// An observer of insertions on PC/SC itself.
     Observer(observer::Arguments),
+    /// A hostile client that floods the broker.
+    Flood(flood::Arguments),
     /// A broker with a record of its time stamps.
     Stamps(stamps::Arguments),
 }
@@ -38,6 +41,7 @@ impl Worker {
             Self::Sharer(arguments) => sharer::run(arguments),
             Self::Holder(arguments) => on_a_runtime(holder::run(arguments)),
             Self::Observer(arguments) => observer::run(&arguments),
+            Self::Flood(arguments) => flood::run(arguments),
             Self::Stamps(arguments) => stamps::run(arguments),
         }
     }
