@@ -1,9 +1,10 @@
 //! The budgets for refused requests: whose connections are read more slowly, and the log of it.
 
 use std::{
+    collections::HashMap,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use cardbroker_core::{
@@ -11,10 +12,18 @@ use cardbroker_core::{
     caller::Principal,
 };
 
+/// The time between two short readings of a user's only connection that sends very many requests at once.
+const RUSH_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_RUSH_PAUSE: Duration = Duration::from_millis(100);
+
 /// The budgets of all users. Created by the accept loop; clones share them. Connections ask before they read, and the
 /// edge charges refused requests by their peer.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Budgets(Arc<Mutex<Buckets<Payer>>>);
+pub(super) struct Budgets {
+    refused: Arc<Mutex<Buckets<Payer>>>,
+    /// The numbers of each user's connections that send very many requests at once. No number is 0.
+    rushes: Arc<Mutex<HashMap<Payer, u32>>>,
+}
 
 /// The user that pays for the refused requests of a connection.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -51,8 +60,45 @@ impl Budgets {
         if buckets.is_untouched() { Tokens::Full } else { buckets.tokens(payer, Instant::now()) }
     }
 
+    /// Counts a connection of the user that sends very many requests at once.
+    pub(super) fn rush(&self, payer: &Payer) -> RushGuard {
+        *self.rushes().entry(payer.clone()).or_default() += 1;
+        RushGuard { budgets: self.clone(), payer: payer.clone() }
+    }
+
+    fn rushes(&self) -> MutexGuard<'_, HashMap<Payer, u32>> {
+        self.rushes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Ignores poisoning: every change is a single call, so a panic elsewhere leaves the buckets consistent.
     fn lock(&self) -> MutexGuard<'_, Buckets<Payer>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A connection that sends very many requests at once, counted until it is dropped.
+#[derive(Debug)]
+pub(super) struct RushGuard {
+    budgets: Budgets,
+    payer: Payer,
+}
+
+impl RushGuard {
+    /// The time between two short readings of the connection: longer if the user has several such connections.
+    pub(super) fn pause(&self) -> Duration {
+        let rushes = self.budgets.rushes().get(&self.payer).copied().unwrap_or(1);
+        (RUSH_PAUSE * rushes).min(LONGEST_RUSH_PAUSE)
+    }
+}
+
+impl Drop for RushGuard {
+    fn drop(&mut self) {
+        let mut rushes = self.budgets.rushes();
+        if let Some(count) = rushes.get_mut(&self.payer) {
+            *count -= 1;
+            if *count == 0 {
+                rushes.remove(&self.payer);
+            }
+        }
     }
 }

@@ -17,7 +17,7 @@ use tokio_util::{either::Either, sync::WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
 
 use super::{
-    budgets::Budgets,
+    budgets::{Budgets, RushGuard},
     occupancy::ConnectionSlot,
     os,
     peer::{Peer, Source},
@@ -34,11 +34,14 @@ const BYTES_PER_TOKEN: usize = 32;
 /// The bytes of a reading for which few tokens or none are left.
 const SHORT_READING_BYTES: usize = 512;
 
-/// The bytes of a reading after which the tasks of its requests, and of other connections, come first.
+/// The bytes of any other reading: after about a dozen requests the other connections come first.
 const LONG_READING_BYTES: usize = 2_048;
 
 /// The calls of one reading after which the next ones are short.
 const MANY_CALLS: usize = 4;
+
+/// The readings without a call after which a rush is over, so that a long body is read fast.
+const QUIET_READINGS: u32 = 4;
 
 /// The time for the answers to the last bad tokens, before the connection is closed.
 const LAST_ANSWERS_TIME: Duration = Duration::from_millis(500);
@@ -52,6 +55,8 @@ pub struct Connection {
     probation: Option<Probation>,
     reading: Reading,
     rush: Rush,
+    /// Counts the connection while it rushes.
+    rushing: Option<RushGuard>,
     /// Resolves when the client has presented too many bad tokens; `None` on the local socket.
     distrusted: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     _place: ConnectionSlot,
@@ -74,6 +79,8 @@ enum Reading {
     /// A little, after a pause. So even a user without tokens gets its answers to pings, and its half-closed and dead
     /// connections are noticed.
     Short,
+    /// Not before this time, because the client sends very many requests at once.
+    Resting(Pin<Box<Sleep>>),
     /// Not before the requests of the last reading were judged: their tasks are behind this one in the runtime's queue.
     Judging,
     /// Never again: the connection is closed at this time.
@@ -86,20 +93,28 @@ enum Reading {
 struct Rush {
     /// The calls that had begun when the connection was read last.
     begun: usize,
-    /// Whether the last reading was a short one and there was more to read.
-    has_more: bool,
+    /// Whether the last reading was one of a rush.
+    is_on: bool,
+    /// The last readings without a call: parts of a body.
+    quiet: u32,
 }
 
 impl Rush {
-    /// Returns the maximum number of bytes of the next reading; `begun` is the number of calls so far.
+    /// Whether the client rushes; `begun` is the number of calls so far.
+    fn is_rush(&self, begun: usize) -> bool {
+        let calls = begun.wrapping_sub(self.begun);
+        calls > MANY_CALLS || self.is_on && (calls > 0 || self.quiet < QUIET_READINGS)
+    }
+
+    /// Returns the maximum number of bytes of the next reading.
     fn limit(&self, begun: usize) -> usize {
-        let is_rush = self.has_more || begun.wrapping_sub(self.begun) > MANY_CALLS;
-        if is_rush { SHORT_READING_BYTES } else { usize::MAX }
+        if self.is_rush(begun) { SHORT_READING_BYTES } else { LONG_READING_BYTES }
     }
 
     /// Records a reading, whose calls have not begun yet.
-    fn on_read(&mut self, begun: usize, has_more: bool) {
-        *self = Self { begun, has_more };
+    fn on_read(&mut self, begun: usize) {
+        let quiet = if begun == self.begun { self.quiet.saturating_add(1) } else { 0 };
+        *self = Self { begun, is_on: self.is_rush(begun), quiet };
     }
 }
 
@@ -128,6 +143,7 @@ impl Connection {
             probation: Some(probation),
             reading: Reading::Free,
             rush: Rush::default(),
+            rushing: None,
             distrusted,
             _place: place,
         }
@@ -165,11 +181,15 @@ impl Connection {
         }
         loop {
             match &mut self.reading {
+                Reading::Resting(rest) => {
+                    ready!(rest.as_mut().poll(context));
+                    self.reading = Reading::Free;
+                }
                 Reading::Free => match self.peer.budgets.tokens(&self.peer.payer()) {
                     Tokens::Full => return Poll::Ready(Ok(self.rush.limit(self.peer.begun.load(Ordering::Relaxed)))),
                     Tokens::Left(left) => {
                         let bytes = BYTES_PER_TOKEN.saturating_mul(left as usize);
-                        return Poll::Ready(Ok(bytes.max(SHORT_READING_BYTES)));
+                        return Poll::Ready(Ok(bytes.clamp(SHORT_READING_BYTES, LONG_READING_BYTES)));
                     }
                     Tokens::Empty(pause) => self.reading = Reading::Paused(Box::pin(tokio::time::sleep(pause))),
                 },
@@ -179,7 +199,10 @@ impl Connection {
                 }
                 Reading::Short => return Poll::Ready(Ok(SHORT_READING_BYTES)),
                 Reading::Judging => {
-                    self.reading = Reading::Free;
+                    self.reading = match self.rush_pause() {
+                        Some(pause) => Reading::Resting(Box::pin(tokio::time::sleep(pause))),
+                        None => Reading::Free,
+                    };
                     context.waker().wake_by_ref();
                     return Poll::Pending;
                 }
@@ -190,6 +213,16 @@ impl Connection {
                 }
             }
         }
+    }
+
+    /// Returns the time until the next reading, if the client sends very many requests at once. So the thread, and the
+    /// processor, are free for the requests of others.
+    fn rush_pause(&mut self) -> Option<Duration> {
+        if !self.rush.is_rush(self.peer.begun.load(Ordering::Relaxed)) {
+            self.rushing = None;
+            return None;
+        }
+        Some(self.rushing.get_or_insert_with(|| self.peer.budgets.rush(&self.peer.payer())).pause())
     }
 
     /// Reads at most `limit` bytes.
@@ -226,8 +259,10 @@ impl AsyncRead for Connection {
         this.poll_probation(context)?;
         let limit = ready!(this.poll_may_read(context))?;
         let read = ready!(this.poll_some(context, buffer, limit))?;
-        this.rush.on_read(this.peer.begun.load(Ordering::Relaxed), read == limit);
-        this.reading = if limit < usize::MAX || read >= LONG_READING_BYTES { Reading::Judging } else { Reading::Free };
+        this.rush.on_read(this.peer.begun.load(Ordering::Relaxed));
+        // A few bytes are one request, for which it is not worth to come back later.
+        let is_judged_first = limit < LONG_READING_BYTES || read >= SHORT_READING_BYTES;
+        this.reading = if is_judged_first { Reading::Judging } else { Reading::Free };
         Poll::Ready(Ok(()))
     }
 }
@@ -261,5 +296,25 @@ impl AsyncWrite for Connection {
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn very_many_requests_at_once_are_read_a_few_at_a_time() {
+        let mut rush = Rush::default();
+        rush.on_read(0);
+        assert_eq!((rush.limit(MANY_CALLS), rush.limit(MANY_CALLS + 1)), (LONG_READING_BYTES, SHORT_READING_BYTES));
+        rush.on_read(60);
+        rush.on_read(61);
+        assert_eq!(rush.limit(62), SHORT_READING_BYTES, "one call after the other");
+        for _ in 0..=QUIET_READINGS {
+            assert_eq!(rush.limit(62), SHORT_READING_BYTES);
+            rush.on_read(62);
+        }
+        assert_eq!(rush.limit(62), LONG_READING_BYTES, "it sends a body");
     }
 }

@@ -207,6 +207,20 @@ mod tests {
     }
 
     #[test]
+    fn five_bad_tokens_in_a_row_end_a_connection() {
+        let status = ConnectionStatus::default();
+        for _ in 0..3 {
+            assert_eq!([0; 4].map(|_| status.note_bad_token()), [false; 4]);
+            status.note_valid_token();
+        }
+        assert!(!status.distrusted.is_cancelled());
+        let ends = [0; 6].map(|_| status.note_bad_token());
+        assert_eq!((ends, status.distrusted.is_cancelled()), ([false, false, false, false, true, false], true));
+        status.note_valid_token();
+        assert!(!status.note_bad_token(), "it is closed once");
+    }
+
+    #[test]
     fn the_oldest_connection_without_a_request_is_evicted() {
         let mut scene = Scene::new(3, 3);
         for _ in 0..3 {

@@ -156,7 +156,7 @@ impl Case {
         let pid = broker.pid()?;
         let (memory, log) = (resident_bytes(pid)?, log_bytes(&broker)?);
         let begin = std::time::Instant::now();
-        let mut flooder = flooder(&broker, hostile, kind, connections)?;
+        let flooder = flooder(&broker, hostile, kind, connections)?;
         let attacked = turns()?;
         let sent = flooder.end()?.as_u64().context("no number")?;
         let seconds = begin.elapsed().as_secs_f64();

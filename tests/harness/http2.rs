@@ -1,16 +1,16 @@
 //! Frames and headers of HTTP/2, made by hand: for clients that keep to no rule.
 
-/// The kinds of frames (RFC 9113 §6).
+/// The frame with a part of a body (RFC 9113 §6.1).
 pub const DATA: u8 = 0;
-/// See [`DATA`].
+/// The frame that begins a stream with its headers.
 pub const HEADERS: u8 = 1;
-/// See [`DATA`].
+/// The frame that ends a stream early.
 pub const RST_STREAM: u8 = 3;
-/// See [`DATA`].
+/// The frame with the sender's settings.
 pub const SETTINGS: u8 = 4;
-/// See [`DATA`].
+/// The frame that asks for an answer.
 pub const PING: u8 = 6;
-/// See [`DATA`].
+/// The frame that allows more bytes of bodies.
 pub const WINDOW_UPDATE: u8 = 8;
 
 /// The flag of the last frame of a stream.

@@ -34,7 +34,8 @@ use crate::{
     config::{LogConfig, LogFormat},
 };
 
-/// Libraries that log every frame of every connection: they stay at `warn` unless the filter names them.
+/// Libraries that log frames of connections: they stay at `error` unless the filter names them. At `warn` h2 has a line
+/// for each connection that breaks its limits, so a client could flood the log.
 const CHATTY: [&str; 5] = ["h2", "hyper", "hyper_util", "tonic", "tower"];
 
 /// Why the log could not be installed.
@@ -111,7 +112,7 @@ fn filter(config: &LogConfig) -> Result<EnvFilter, ParseError> {
     // Of two directives for one target the later one counts, so the operator's own wins.
     let mut directives = Vec::new();
     if let Some(base) = config.level.base() {
-        let cap = base.min(LevelFilter::WARN);
+        let cap = base.min(LevelFilter::ERROR);
         directives.extend(CHATTY.iter().map(|target| format!("{target}={cap}")));
     }
     if config.apdus {
@@ -145,9 +146,9 @@ mod tests {
     }
 
     #[test]
-    fn libraries_stay_at_warn_unless_named() {
-        assert_eq!(logged("info"), (false, false, true));
-        assert_eq!(logged("trace"), (true, false, true));
+    fn libraries_stay_at_error_unless_named() {
+        assert_eq!(logged("info"), (false, false, false));
+        assert_eq!(logged("trace"), (true, false, false));
         assert_eq!(logged("debug,h2=debug"), (true, true, true));
         assert_eq!(logged("h2=debug,info"), (false, true, true));
         assert_eq!(logged("off"), (false, false, false));
