@@ -23,10 +23,10 @@ const PREFIX_BYTES: usize = 5;
 const FEW: usize = 64;
 
 /// The encoded answers that are still being sent. Owned by the edge.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Replays(Mutex<Entries>);
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Entries {
     /// By the address of the outcome, which an entry keeps from being used again.
     by_outcome: HashMap<usize, (Weak<Outcome>, Weak<Encoded>)>,
@@ -34,8 +34,7 @@ struct Entries {
     prune_at: usize,
 }
 
-/// A message with its prefix.
-#[derive(Debug)]
+/// A message with its prefix, which has answers of a card.
 struct Encoded(Vec<u8>);
 
 /// An answer that takes the place of the response's body. In the extensions of a response.

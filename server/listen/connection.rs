@@ -74,7 +74,7 @@ struct Probation {
 enum Reading {
     /// As far as the user has tokens.
     Free,
-    /// Not before this time.
+    /// Not before this time, because its user has no tokens.
     Paused(Pin<Box<Sleep>>),
     /// A little, after a pause. So even a user without tokens gets its answers to pings, and its half-closed and dead
     /// connections are noticed.

@@ -39,7 +39,7 @@ principals = ["self"]
 allow = ["all"]
 "#;
 
-/// The hostile user.
+/// The kind of the hostile user.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Hostile {
     /// A local user without any right.

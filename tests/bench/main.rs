@@ -44,8 +44,8 @@ struct Arguments {
     /// Run only this case; may be repeated.
     #[arg(long, value_enum)]
     only: Vec<Case>,
-    /// Another build of cardbrokerd, for example of an earlier version: the case `groups` compares with it, and `floods`
-    /// measures it.
+    /// Another build of cardbrokerd, for example of an earlier version: the case `groups` compares with it, and
+    /// `floods` measures it.
     #[arg(long)]
     before: Option<PathBuf>,
     /// The folder for the results.

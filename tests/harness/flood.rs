@@ -36,7 +36,7 @@ pub struct Arguments {
     /// The number of connections that are open at a time.
     #[arg(long, default_value_t = 1)]
     connections: usize,
-    /// Send this token.
+    /// Send this token with each request.
     #[arg(long)]
     token: Option<String>,
     /// Become this user first, by uid.
@@ -47,7 +47,7 @@ pub struct Arguments {
 /// The kind of the requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Kind {
-    /// Units of one command.
+    /// Units of one valid command.
     Transmits,
     /// Units with a command that is too short.
     Invalid,
@@ -61,15 +61,15 @@ enum Kind {
     Announced,
     /// Units that announce 1 MiB, and are reset.
     Reset,
-    /// Lists of the readers.
+    /// Requests for the list of readers.
     Lists,
-    /// Sessions.
+    /// Sessions, opened and left alone.
     Sessions,
-    /// Checks of the health.
+    /// Checks of the broker's health.
     Health,
     /// Calls of a method that does not exist.
     Unknown,
-    /// Headers of 12 KB.
+    /// Requests with headers of 12 KB.
     LongHeaders,
     /// Pings, which are no requests.
     Pings,

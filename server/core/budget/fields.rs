@@ -21,9 +21,9 @@ pub struct TooMany;
 /// The count of one message that has arrived in part.
 #[derive(Debug)]
 pub struct Fields {
-    /// The fields so far.
+    /// The number of fields so far.
     count: u32,
-    /// The bytes so far.
+    /// The number of bytes so far.
     position: u64,
     /// The messages that have begun and not ended, the outer ones first: their ends and their shapes.
     open: Vec<(u64, &'static Shape)>,
@@ -69,7 +69,7 @@ impl Fields {
         Self { count: 0, position: 0, open: vec![(length, shape)], next: Next::Tag(Varint::default()) }
     }
 
-    /// The fields so far.
+    /// The number of fields so far.
     pub fn count(&self) -> u32 {
         self.count
     }
@@ -124,7 +124,7 @@ impl Fields {
         Ok(())
     }
 
-    /// Counts a field.
+    /// Counts a field, and returns the meaning of the byte after its tag.
     fn field(&mut self, tag: u64) -> Result<Next, TooMany> {
         self.count += 1;
         if self.count > MAX_FIELDS {

@@ -109,7 +109,7 @@ impl<K: Eq + Hash> Budgets<K> {
         is_due.then(|| bucket.report(now))
     }
 
-    /// The tokens of `user`.
+    /// The tokens of `user` at the moment `now`.
     pub fn tokens(&self, user: &K, now: Instant) -> Tokens {
         let bucket = self.buckets.get(user).or_else(|| {
             let is_crowded = self.buckets.len() >= MAX_BUCKETS;

@@ -18,7 +18,7 @@ pub(super) enum Progress {
 }
 
 /// A part of a message, in the order of the body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub(super) enum Part<'a> {
     /// A message of this length begins.
     Begin(usize),

@@ -13,13 +13,13 @@ const COMMAND: Shape = Shape(&[
 const PIN_PAD: Shape = Shape(&[(8, &Shape::FLAT)]); // key_timeout
 const TURN: Shape = Shape(&[(1, &Shape::FLAT)]); // wait_timeout
 
-/// `TransmitRequest`.
+/// The shape of a `TransmitRequest`.
 const TRANSMIT: Shape = Shape(&[
     (2, &COMMAND), // commands
     (3, &TURN),    // turn
 ]);
 
-/// `OpenSessionRequest`.
+/// The shape of an `OpenSessionRequest`.
 const SESSION: Shape = Shape(&[
     (1, &OPEN),        // open
     (2, &UNIT),        // transmit
