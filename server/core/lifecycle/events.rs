@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{CardLifecycle, HELD_AFTER, MAX_COLD_RESETS, Phase, SLOW_RETRY, UnitEnd};
+use super::{CardLifecycle, HELD_AFTER, MAX_COLD_RESETS, Phase, SLOW_RETRY, UnitEnd, look::Look};
 use crate::{
     error::Failure,
     slot::{CardInfo, SlotError, SlotStatus},
@@ -23,13 +23,21 @@ impl CardLifecycle {
             self.phase,
             Phase::Settling { .. } | Phase::Ready { .. } | Phase::Released | Phase::Mute { .. } | Phase::Held { .. }
         );
+        // Without an event in between, a card that was found by a look is the one that the monitor has missed.
+        let is_ready = matches!(self.phase, Phase::Ready { .. });
+        let is_missed = is_ready
+            && before.as_ref().is_some_and(|before| !before.card_present && before.event_count == status.event_count);
         if !status.card_present {
+            if is_missed {
+                return None;
+            }
             if had_card || matches!(self.phase, Phase::Unavailable { .. }) {
-                self.phase = Phase::Empty { recheck: None };
+                self.phase = Phase::Empty { look: None };
             }
             return had_card.then(card_removed);
         }
-        let is_another = before.is_none_or(|before| !before.card_present || before.event_count != status.event_count);
+        let is_another =
+            !is_missed && before.is_none_or(|before| !before.card_present || before.event_count != status.event_count);
         if is_another {
             self.settle(now, true);
         } else if let Phase::Settling { retry, .. } = &mut self.phase {
@@ -56,23 +64,22 @@ impl CardLifecycle {
     pub fn on_taken(&mut self, taken: Result<CardInfo, SlotError>, now: Instant) -> Option<Failure> {
         self.unresponsive = false;
         self.holds |= !matches!(taken, Err(SlotError::Held | SlotError::NoCard | SlotError::CardRemoved));
-        let seen_card = self.sees_card();
+        let has_event = self.seen.as_ref().map(|seen| seen.event_count) != self.taken_at;
+        let is_look = matches!(self.phase, Phase::Empty { look: Some(_) });
         match taken {
             // The card has left in the meantime. The monitor is right: it also reports the next card.
-            Ok(_) if !seen_card => {}
+            Ok(_) if !self.sees_card() && (has_event || !is_look) => self.look_again(now),
             // Another card may have come while this one was taken.
-            Ok(_) if self.seen.as_ref().map(|seen| seen.event_count) != self.taken_at => self.settle(now, false),
+            Ok(_) if has_event => self.settle(now, false),
             Ok(card) => {
-                if matches!(self.phase, Phase::Unavailable { .. }) {
+                if is_look || matches!(self.phase, Phase::Unavailable { .. }) {
                     self.insertion_count += 1;
                 }
                 self.reset_since_turn = true;
                 self.state_count += 1;
                 self.phase = Phase::Ready { card, last_used: now };
             }
-            Err(SlotError::NoCard | SlotError::CardRemoved) => {
-                self.phase = Phase::Empty { recheck: seen_card.then_some(now + SLOW_RETRY) };
-            }
+            Err(SlotError::NoCard | SlotError::CardRemoved) => self.on_no_card(now),
             Err(error @ (SlotError::Service(_) | SlotError::ReaderGone)) => self.fail(error.to_string(), now),
             Err(error) => self.retry(&error, now),
         }
@@ -82,8 +89,12 @@ impl CardLifecycle {
     /// A unit has ended. Returns a refusal for waiters.
     pub fn on_unit_ended(&mut self, end: UnitEnd, now: Instant) -> Option<Failure> {
         let was_unresponsive = std::mem::take(&mut self.unresponsive);
-        // The monitor's report in the meantime is newer.
+        // The monitor's report in the meantime is newer. It may be the effect of the failed call, though, and then the
+        // next card raises no event.
         if !matches!(self.phase, Phase::Ready { .. }) {
+            if matches!((&self.phase, &end), (Phase::Empty { look: None }, UnitEnd::Removed | UnitEnd::Lost)) {
+                self.on_no_card(now);
+            }
             return self.refusal();
         }
         match end {
@@ -94,7 +105,7 @@ impl CardLifecycle {
             UnitEnd::Removed => {
                 // The monitor may not have noticed yet, and never will if the card was swapped between two of its
                 // polls.
-                self.phase = Phase::Empty { recheck: Some(now + SLOW_RETRY) };
+                self.on_no_card(now);
                 return Some(card_removed());
             }
             UnitEnd::Unavailable(because) => self.fail(because, now),
@@ -148,6 +159,21 @@ impl CardLifecycle {
         }
     }
 
+    /// A call has met no card: looks again, in a series.
+    fn on_no_card(&mut self, now: Instant) {
+        self.phase = match self.phase {
+            Phase::Empty { look: Some(look) } => Phase::Empty { look: look.next(now, self.sees_card()) },
+            _ => Phase::Empty { look: Some(Look::first(now)) },
+        };
+    }
+
+    /// A look has found nothing that can be used: goes on with the series. No effect in other phases.
+    fn look_again(&mut self, now: Instant) {
+        if matches!(self.phase, Phase::Empty { look: Some(_) }) {
+            self.on_no_card(now);
+        }
+    }
+
     fn fail(&mut self, because: String, now: Instant) {
         self.unavailable_because = because;
         self.phase = Phase::Unavailable { retry: now + SLOW_RETRY };
@@ -171,6 +197,7 @@ impl CardLifecycle {
                 }
             }
             Phase::Held { .. } => Phase::Held { retry: now + SLOW_RETRY },
+            Phase::Empty { .. } => return self.look_again(now),
             ref other => other.clone(),
         };
     }

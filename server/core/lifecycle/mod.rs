@@ -7,7 +7,7 @@
 //!
 //! ```text
 //!                    card seen                    taken
-//!   Empty ────────────────────────▶ Settling ───────────────▶ Ready
+//!   Empty ────────────────────────▶ Settling ───────────────▶ Ready (also from Empty, by a look)
 //!     ▲  (own: on_demand, never)      │  ▲                      │
 //!     │◀─────────── Released ◀────────┼──┼─ released ───────────┤
 //!     │                └── demand ────┼─▶│ exchange lost, reset │
@@ -21,6 +21,7 @@
 
 mod events;
 pub mod fault;
+mod look;
 
 use std::{
     borrow::Cow,
@@ -29,6 +30,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use self::look::Look;
 use super::status::{ReaderStatus, State, not_owned, protocol_mismatch};
 use crate::{
     error::Failure,
@@ -127,9 +129,9 @@ enum Phase {
     },
     /// No card is in the reader, as far as the broker knows.
     Empty {
-        /// When the broker checks again, because the monitor may have missed a removal or a swap. `None` if the
-        /// monitor reports no card, too.
-        recheck: Option<Instant>,
+        /// When the broker tries to take a card all the same, because a call of its own has failed and the monitor may
+        /// have missed a removal or a swap. `None` if the monitor alone is trusted.
+        look: Option<Look>,
     },
     /// A card is present, and the broker does not hold it: on demand without requests, or never.
     Released,
@@ -203,7 +205,12 @@ impl CardLifecycle {
                 }
                 self.settle(now, true);
             }
-            Phase::Empty { recheck: Some(at) } if *at <= now => self.settle(now, true),
+            Phase::Empty { look: Some(look) } if look.at <= now => {
+                if look.may_take(self.own, self.holds, demand) {
+                    return Some(Action::Take);
+                }
+                self.settle(now, true);
+            }
             Phase::Released if self.own == Own::OnDemand && demand => {
                 self.phase = Phase::Settling { since: now, retry: now, tries: 0, cold_resets: 0 };
             }
@@ -219,7 +226,7 @@ impl CardLifecycle {
             Phase::Ready { last_used, .. } if self.own == Own::OnDemand && *last_used + self.release_after <= now => {
                 Some(Action::Release)
             }
-            Phase::Released | Phase::Mute { .. } | Phase::Empty { recheck: None }
+            Phase::Released | Phase::Mute { .. } | Phase::Empty { look: None }
                 if self.own == Own::OnDemand && self.holds && !demand =>
             {
                 Some(Action::Release)
@@ -232,7 +239,7 @@ impl CardLifecycle {
     pub fn deadline(&self) -> Option<Instant> {
         match &self.phase {
             Phase::Unavailable { retry } => self.seen.as_ref().map(|_| *retry),
-            Phase::Empty { recheck } => *recheck,
+            Phase::Empty { look } => look.map(|look| look.at),
             Phase::Settling { retry, .. } | Phase::Held { retry } => Some(*retry),
             Phase::Ready { last_used, .. } if self.own == Own::OnDemand => Some(*last_used + self.release_after),
             Phase::Ready { .. } | Phase::Released | Phase::Mute { .. } => None,
@@ -326,7 +333,7 @@ impl CardLifecycle {
 
     fn settle(&mut self, now: Instant, is_new_insertion: bool) {
         if !self.sees_card() {
-            self.phase = Phase::Empty { recheck: None };
+            self.phase = Phase::Empty { look: None };
             return;
         }
         if is_new_insertion {

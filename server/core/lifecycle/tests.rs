@@ -177,7 +177,63 @@ fn a_card_missed_by_a_unit_is_checked_again() {
     assert_eq!(lifecycle.take_action(later, true), Some(Action::Take));
     lifecycle.on_taken(Err(SlotError::NoCard), later);
     assert_eq!(state(&lifecycle), State::Empty);
-    assert!(lifecycle.deadline().unwrap() > later, "the recheck is not due at once");
+    assert!(lifecycle.deadline().unwrap() > later, "the next look is not due at once");
+}
+
+#[test]
+fn a_card_that_only_a_look_finds_is_used() {
+    // The monitor's report of the empty reader may come before or after the end of the unit that caused it.
+    for is_reported_first in [false, true] {
+        let (mut lifecycle, now) = ready();
+        let before = lifecycle.insertion_id();
+        if is_reported_first {
+            lifecycle.on_status(seen(false, 1), now);
+        }
+        lifecycle.on_unit_ended(UnitEnd::Removed, now);
+        lifecycle.on_status(seen(false, 1), now);
+        assert_eq!((state(&lifecycle), lifecycle.take_action(now, true)), (State::Empty, None));
+        let looked = lifecycle.deadline().unwrap();
+        take(&mut lifecycle, Ok(card()), looked);
+        let found = lifecycle.insertion_id();
+        assert_eq!(state(&lifecycle), State::Ready);
+        assert_ne!(found, before);
+        for status in [seen(false, 1), seen(true, 1)] {
+            assert_eq!(lifecycle.on_status(status, looked), None, "the same card");
+        }
+        assert_eq!((state(&lifecycle), lifecycle.insertion_id()), (State::Ready, found));
+        assert_eq!(lifecycle.on_status(seen(false, 2), looked).unwrap().reason, Reason::CardRemoved);
+    }
+}
+
+#[test]
+fn looks_at_an_empty_reader_end_after_a_second_and_a_half() {
+    for error in [SlotError::NoCard, SlotError::CardRemoved, SlotError::Held, SlotError::Mute("no ATR".into())] {
+        let (mut lifecycle, start) = ready();
+        lifecycle.on_unit_ended(UnitEnd::Removed, start);
+        lifecycle.on_status(seen(false, 1), start);
+        let mut looks = Vec::new();
+        while let Some(now) = lifecycle.deadline() {
+            looks.push((now - start).as_millis());
+            take(&mut lifecycle, Err(error.clone()), now);
+            assert_eq!(state(&lifecycle), State::Empty, "{error}");
+        }
+        assert_eq!(looks, [100, 300, 700, 1500], "{error}");
+    }
+}
+
+#[test]
+fn a_look_on_demand_needs_the_handle_or_a_waiter() {
+    let (mut lifecycle, now) = lifecycle(Own::OnDemand);
+    lifecycle.on_status(seen(true, 1), now);
+    take(&mut lifecycle, Ok(card()), now);
+    lifecycle.on_unit_ended(UnitEnd::Removed, now);
+    lifecycle.on_status(seen(false, 1), now);
+    let looked = lifecycle.deadline().unwrap();
+    assert_eq!(lifecycle.take_action(looked, false), Some(Action::Take));
+    lifecycle.on_taken(Err(SlotError::NoCard), looked);
+    lifecycle.on_released();
+    let later = lifecycle.deadline().unwrap();
+    assert_eq!((lifecycle.take_action(later, false), lifecycle.deadline()), (None, None));
 }
 
 #[test]
