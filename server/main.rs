@@ -57,6 +57,7 @@ fn run(flags: &Flags) -> Result<Exit, Problem> {
     let config = flags.settings().map_err(unusable)?;
     let tokens = server::load_tokens(&config, Tokens::read).map_err(unusable)?;
     if flags.check_config {
+        server::unfit_lines(&config).into_iter().for_each(telemetry::report);
         return print(&config.to_string());
     }
     let _flush_at_end = telemetry::init(&config.log).map_err(|problem| match problem {
@@ -94,6 +95,7 @@ fn run(flags: &Flags) -> Result<Exit, Problem> {
 fn explain(flags: &Flags, question: &Question) -> Result<Exit, Problem> {
     let mut config = flags.settings().map_err(unusable)?;
     let tokens = server::load_tokens(&config, Tokens::read_to_explain).map_err(unusable)?;
+    server::unfit_lines(&config).into_iter().for_each(telemetry::report);
     print(&question.answer(&server::policy(&mut config, &tokens)))
 }
 

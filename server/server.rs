@@ -1,5 +1,6 @@
 //! The server: builds the whole object graph, serves, and shuts everything down again.
 
+mod fit;
 mod reload;
 
 use std::{
@@ -40,6 +41,7 @@ use crate::{
     process::{random::fresh_id, signals::Signal},
 };
 
+pub use self::fit::unfit_lines;
 use self::reload::Reloads;
 
 /// How long connections may take to close after their last call has ended.

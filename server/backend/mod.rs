@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use cardbroker_core::{
     apdu::ApduBytes,
-    slot::{CardCommand, CardInfo, ProtocolChoice, ResetKind, ServiceError, SlotError, SlotStatus},
+    slot::{CardCommand, CardInfo, ProtocolChoice, ResetKind, ServiceError, SlotError, SlotName, SlotStatus},
 };
 
 /// Bytes of the response buffer: an extended-length response with its status word and slack (the largest PC/SC message
@@ -25,7 +25,7 @@ pub trait Backend: Send + Sync + 'static {
     fn wake_monitor(&self);
 
     /// Creates the slot of a reader that a monitor has reported, for that reader's card thread. At most one per reader.
-    fn slot(&self, display_name: &str) -> Box<dyn Slot>;
+    fn slot(&self, name: &SlotName) -> Box<dyn Slot>;
 }
 
 /// Monitors the readers and their cards.

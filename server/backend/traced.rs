@@ -7,7 +7,7 @@ use std::{
 
 use cardbroker_core::{
     apdu::{ApduBytes, ApduMask, SecretInstructions},
-    slot::{CardCommand, CardInfo, ProtocolChoice, ResetKind, SlotError},
+    slot::{CardCommand, CardInfo, ProtocolChoice, ResetKind, SlotError, SlotName},
 };
 use tracing::trace;
 
@@ -38,9 +38,9 @@ impl Backend for Traced {
         self.stack.wake_monitor();
     }
 
-    fn slot(&self, display_name: &str) -> Box<dyn Slot> {
-        let (slot, mask) = (self.stack.slot(display_name), ApduMask::new(self.secrets.clone()));
-        Box::new(TracedSlot { slot, mask, display_name: display_name.into() })
+    fn slot(&self, name: &SlotName) -> Box<dyn Slot> {
+        let (slot, mask) = (self.stack.slot(name), ApduMask::new(self.secrets.clone()));
+        Box::new(TracedSlot { slot, mask, display_name: name.shown().into() })
     }
 }
 

@@ -116,6 +116,10 @@ impl Broker {
             turns,
             turns_moved: turns_moved.clone(),
             epoch,
+            unfit_entries: Box::new({
+                let config = config.clone();
+                move |present| config.unfit_entries(present)
+            }),
             reader: Box::new(move |name| config.reader(name)),
         };
         let executions = Executions::new(outcome_limits, shutdown.clone())?;

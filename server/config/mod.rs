@@ -7,7 +7,7 @@ mod tcp;
 mod value;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     ffi::OsString,
     fmt,
     fs::{File, Metadata},
@@ -15,7 +15,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use cardbroker_core::{lifecycle::Own, policy::rule::Rule};
+use cardbroker_core::{
+    lifecycle::Own,
+    policy::{ReaderNames, rule::Rule, unfit::Unfit},
+};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::value::{MAX_SIMULATED, parse_grace};
@@ -183,6 +186,30 @@ impl Config {
     /// fits, or else the defaults.
     pub fn reader(&self, display_name: &str) -> ReaderSettings {
         self.reader.iter().find(|rule| rule.pattern.matches(display_name)).map(ReaderRule::settings).unwrap_or_default()
+    }
+}
+
+impl Config {
+    /// Returns the `[[reader]]` entries that apply to none of the readers with these PC/SC names, in order.
+    pub fn unfit_entries(&self, present: &[ReaderNames]) -> Vec<Unfit> {
+        let fits = |rule: &ReaderRule, reader: &ReaderNames| rule.pattern.matches(&reader.display_name);
+        let first = |reader| self.reader.iter().position(|rule| fits(rule, reader));
+        let applied: HashSet<_> = present.iter().filter_map(first).collect();
+        let unfit = self.reader.iter().enumerate().filter(|(index, _)| !applied.contains(index));
+        let told = unfit.map(|(_, rule)| {
+            let why = match present.iter().any(|reader| fits(rule, reader)) {
+                true => "earlier entries apply to all that fit",
+                false => "no reader here fits",
+            };
+            let message = format!("the reader entry with match = \"{}\" has no effect: {why}", rule.pattern.as_str());
+            Unfit { denies: false, message }
+        });
+        told.collect()
+    }
+
+    /// Whether it has patterns of readers, which may fit none.
+    pub fn has_patterns(&self) -> bool {
+        !self.reader.is_empty() || self.rules.iter().any(|rule| !rule.readers().is_empty())
     }
 }
 

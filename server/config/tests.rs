@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cardbroker_core::{slot::ProtocolChoice, turns::quantum::Quantum};
+use cardbroker_core::{policy::ReaderNames, slot::ProtocolChoice, turns::quantum::Quantum};
 
 use super::*;
 
@@ -225,4 +225,22 @@ fn the_users_file_precedes_the_systems() {
     assert_eq!(candidates(Some("/x"), Some("/h")), ["/x/cardbroker/cardbrokerd.toml", system]);
     assert_eq!(candidates(Some("relative"), Some("/h")), ["/h/.config/cardbroker/cardbrokerd.toml", system]);
     assert_eq!(candidates(None, None), [system]);
+}
+
+#[test]
+fn an_entry_that_applies_to_no_reader_is_found() {
+    let text =
+        "reader = [{ match = 'A \\[x-A\\] 00 00' }, { match = 'A [x-A] 00 00' }, { match = '.*' }, { match = 'B .*' }]";
+    let config = parse(text).unwrap();
+    let readers = ["A [x-A] 00 00", "B 00 00"].map(|name| ReaderNames { id: String::new(), display_name: name.into() });
+    let told: Vec<_> = config.unfit_entries(&readers).into_iter().map(|unfit| unfit.message).collect();
+    assert_eq!(
+        told,
+        [
+            "the reader entry with match = \"A [x-A] 00 00\" has no effect: earlier entries apply to all that fit",
+            "the reader entry with match = \"B .*\" has no effect: earlier entries apply to all that fit",
+        ]
+    );
+    let told: Vec<_> = config.unfit_entries(&readers[1..]).into_iter().map(|unfit| unfit.message).collect();
+    assert!(told[0].ends_with("has no effect: no reader here fits") && told.len() == 3, "{told:?}");
 }

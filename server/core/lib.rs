@@ -22,6 +22,7 @@
 //! | --- | --- |
 //! | [`budget`] | whether a user's requests were refused too often, and whether a message has too many fields |
 //! | [`apdu`] | the structure of commands, classes and status words; which bytes are secret |
+//! | [`atr`] | the protocols that a card offers |
 //! | [`caller`] | nothing: the identities by which callers are counted and rules match |
 //! | [`error`] | nothing: the closed list of failures, each with the delivery of the command |
 //! | [`keyed_hash`] | whether two secret values are equal, without keeping them |
@@ -47,6 +48,7 @@
 //!    [`outcomes::Outcomes::finish`] stores its outcome for repeats.
 
 pub mod apdu;
+pub mod atr;
 pub mod budget;
 pub mod caller;
 pub mod card;
@@ -59,5 +61,6 @@ pub mod policy;
 pub mod properties;
 pub mod simulated_card;
 pub mod slot;
+mod slot_name;
 pub mod status;
 pub mod turns;

@@ -1,12 +1,13 @@
 //! The card stack's view of one slot and its card, and the errors of calls to it.
 
 use crate::error::Delivery;
+pub use crate::slot_name::SlotName;
 
 /// A monitor's view of one slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SlotStatus {
     /// The reader's name in PC/SC.
-    pub display_name: String,
+    pub name: SlotName,
     /// Whether a card is in the slot.
     pub card_present: bool,
     /// Changes at every insertion and removal, so that a swap between two polls is noticed.
@@ -21,6 +22,9 @@ pub enum ServiceError {
     /// The service is not running; the text is the stack's code.
     #[error("the PC/SC service does not answer ({0}): is pcscd running?")]
     Down(String),
+    /// The service answers, but not as it must; the text is the stack's code.
+    #[error("PC/SC refuses a call of the broker ({0}): restart the broker, and report the fault if it comes again")]
+    Refused(String),
     /// The system's policy denies this process access to the service; the text is the stack's code.
     #[error(
         "PC/SC denies access ({0}): allow this user the actions org.debian.pcsc-lite.access_pcsc and \
@@ -67,9 +71,9 @@ pub enum ProtocolChoice {
     /// Any protocol that card and reader prefer.
     #[default]
     Any,
-    /// Only T=0; other cards are mute.
+    /// Only T=0; other cards are not used.
     T0,
-    /// Only T=1; other cards are mute.
+    /// Only T=1; other cards are not used.
     T1,
 }
 
@@ -126,8 +130,8 @@ pub enum SlotError {
     /// Card and reader have no allowed protocol in common.
     #[error("the card supports none of the allowed protocols")]
     ProtocolMismatch,
-    /// The stack does not know the handle any more: it was restarted.
-    #[error("the PC/SC service was restarted")]
+    /// The stack does not accept the handle any more, in most cases because it was restarted.
+    #[error("PC/SC does not accept the handle of the card any more")]
     StaleHandle,
     /// The reader was unplugged or disabled.
     #[error("the reader is gone")]

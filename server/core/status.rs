@@ -1,6 +1,7 @@
 //! The status of a reader, and the refusals of requests that its state causes.
 
 use crate::{
+    atr::offered_protocols,
     error::{Failure, Reason},
     slot::{Protocol, ProtocolChoice},
 };
@@ -68,13 +69,16 @@ pub fn card_removed() -> Failure {
     Failure::not_sent(Reason::CardRemoved, message)
 }
 
-/// The refusal of requests for a card without any of the `allowed` protocols.
-pub fn protocol_mismatch(allowed: ProtocolChoice) -> Failure {
-    let message = format!(
-        "the card does not speak {}, and preferred_protocols allows no other protocol for this reader: \
-         change the configuration",
-        allowed.names()
-    );
+/// The refusal of requests for a card without any of the `allowed` protocols. `atr` is its answer to reset; empty if
+/// that is unknown.
+pub fn protocol_mismatch(allowed: ProtocolChoice, atr: &[u8]) -> Failure {
+    let allowed = allowed.names();
+    let spoken = match offered_protocols(atr) {
+        Some(offered) => format!("the card speaks {offered} and not {allowed}"),
+        None => format!("the card does not speak {allowed}"),
+    };
+    let message =
+        format!("{spoken}, and preferred_protocols allows no other protocol for this reader: change the configuration");
     Failure::not_sent(Reason::ProtocolMismatch, message)
 }
 

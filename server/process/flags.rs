@@ -68,7 +68,8 @@ pub struct Flags {
     /// Maximum time for running commands to end at a shutdown, up to 10m.
     #[arg(long, value_name = "DURATION", value_parser = parse_grace)]
     pub grace: Option<Duration>,
-    /// Print the effective configuration and exit: 0 if it is valid, else 3.
+    /// Print the effective configuration and exit: 0 if it is valid, else 3. Patterns that fit no reader are told on
+    /// standard error.
     #[arg(long)]
     pub check_config: bool,
     /// Print the commented example of a configuration file and exit.

@@ -7,11 +7,11 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use cardbroker_core::status::ReaderStatus;
+use cardbroker_core::{slot::SlotName, status::ReaderStatus};
 use tokio::sync::Notify;
 
-/// By the readers' keys; `None` for a reader that is not plugged in.
-pub type LatestStatuses = BTreeMap<Arc<str>, Option<ReaderStatus>>;
+/// By the readers' names in the card stack; `None` for a reader that is not plugged in.
+pub type LatestStatuses = BTreeMap<SlotName, Option<ReaderStatus>>;
 
 /// The statuses that the registry has not taken, at most one for each reader. Clones share them.
 #[derive(Clone, Default)]
@@ -25,14 +25,14 @@ struct Shared {
 
 /// The sender of one reader's status. Its actor publishes through it.
 pub struct StatusPublisher {
-    key: Arc<str>,
+    key: SlotName,
     statuses: Statuses,
 }
 
 impl Statuses {
-    /// Returns the publisher of the reader with this `key` in the registry.
-    pub fn publisher(&self, key: &str) -> StatusPublisher {
-        StatusPublisher { key: key.into(), statuses: self.clone() }
+    /// Returns the publisher of the reader with this name.
+    pub fn publisher(&self, key: &SlotName) -> StatusPublisher {
+        StatusPublisher { key: key.clone(), statuses: self.clone() }
     }
 
     /// Takes the statuses that were published since the last call; waits until there is one. For one task only.
@@ -55,7 +55,7 @@ impl Statuses {
 impl StatusPublisher {
     /// Replaces the reader's status; `None` while it is unplugged. Never waits.
     pub fn publish(&self, status: Option<ReaderStatus>) {
-        self.statuses.lock().insert(Arc::clone(&self.key), status);
+        self.statuses.lock().insert(self.key.clone(), status);
         self.statuses.0.arrived.notify_one();
     }
 }
@@ -77,7 +77,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_last_status_of_each_reader_arrives() {
         let statuses = Statuses::default();
-        let [a, b] = ["a", "b"].map(|key| statuses.publisher(key));
+        let [a, b] = ["a", "b"].map(|key| statuses.publisher(&key.into()));
         (1..=3).for_each(|count| a.publish(status(count)));
         b.publish(status(1));
         b.publish(None);

@@ -1,12 +1,13 @@
 //! The registry of readers: a task that owns the readers' ids and actors, receives readers from the monitor thread and
 //! statuses from the actors, and alone writes the view that clients see.
 
+mod entry;
 mod ids;
 mod monitor;
 mod view;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     io,
     sync::Arc,
     thread,
@@ -14,8 +15,8 @@ use std::{
 };
 
 use cardbroker_core::{
-    policy::ReaderNames,
-    slot::{ServiceError, SlotStatus},
+    policy::{ReaderNames, unfit::Unfit},
+    slot::{ServiceError, SlotName, SlotStatus},
     turns::{limits::Limits, schedule::Settings},
 };
 use tokio::{
@@ -26,17 +27,21 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
 
-pub use self::view::{Difference, ReaderView, View};
 use self::{
+    entry::{Entry, Named},
     ids::free_id,
     monitor::{SlotSnapshot, watch_slots},
+};
+pub use self::{
+    ids::names,
+    view::{Difference, ReaderView, View},
 };
 use crate::{
     backend::Backend,
     config::ReaderSettings,
     policy::access::PolicyInForce,
     process::random::fresh_id,
-    reader::{self, Event, LatestStatuses, ReaderHandle, ReaderSetup, StatusPublisher, Statuses, TurnsMoved},
+    reader::{self, Event, LatestStatuses, ReaderHandle, ReaderSetup, Statuses, TurnsMoved},
 };
 
 /// Maximum number of readers that are served.
@@ -62,10 +67,15 @@ pub struct Readers {
     pub routes: watch::Receiver<Arc<Routes>>,
 }
 
+/// Finds the entries of the configuration that apply to none of the present readers.
+pub type FindUnfit = Box<dyn Fn(&[ReaderNames]) -> Vec<Unfit> + Send>;
+
 /// The inputs of the registry.
 pub struct RegistrySettings {
     /// Returns the settings of the reader with a display name.
     pub reader: Box<dyn Fn(&str) -> ReaderSettings + Send>,
+    /// Returns the entries of the configuration that apply to none of the present readers.
+    pub unfit_entries: FindUnfit,
     /// The policy, now and after every change.
     pub policy: PolicyInForce,
     /// Maximum waiting requests at one reader.
@@ -86,38 +96,24 @@ struct Registry {
     settings: RegistrySettings,
     /// The readers as clients may see them. Written here only, from the actors' statuses.
     view: watch::Sender<Arc<View>>,
-    /// The handles for requests. Written here only, when a reader is new; entries are never removed.
+    /// The handles for requests. Written here only, when a reader gets its name; entries are never removed.
     routes: watch::Sender<Arc<Routes>>,
-    /// Receives the actors' statuses, by the readers' display names.
+    /// Receives the actors' statuses, by the readers' names in the card stack.
     statuses: Statuses,
     /// Cancelled when the broker stops, which ends the task. Each actor has a clone.
     shutdown: CancellationToken,
-    /// By display name; kept while the broker runs, so that a reader that comes back has the same id.
-    readers: HashMap<String, Entry>,
+    /// By the name in the card stack; kept while the broker runs, so that a reader that comes back has the same id.
+    readers: HashMap<SlotName, Entry>,
+    /// The readers as of the last poll; some may still wait for their ids.
+    slots: Vec<SlotStatus>,
+    /// Whether the log has told which patterns fit no reader, since the start or the last change of the rules.
+    has_told_unfit: bool,
     /// The readers' actors. The broker waits for them, also when the registry's task has failed.
     actors: TaskTracker,
     /// When the stack came back, for [`RETURN_TIME`], in which readers may be missing. `None` at all other times.
     back_since: Option<Instant>,
     /// Why the stack was down at the last poll; `None` if it was up.
     down_because: Option<ServiceError>,
-}
-
-/// A reader that was seen in this run, plugged in or not.
-struct Entry {
-    /// The name of the reader: `readers/{id}`.
-    name: Arc<str>,
-    /// The id and the display name, by which policy rules match the reader. Never change.
-    names: Arc<ReaderNames>,
-    /// To the actor: the monitor's statuses, outages and unplugging. Closed when the actor has ended.
-    events: mpsc::Sender<Event>,
-    /// Publishes in place of an actor that has ended before the broker.
-    publisher: StatusPublisher,
-    /// The last slot status sent to the actor; `None` after an event that the stack is down or the reader unplugged.
-    reported: Option<SlotStatus>,
-    /// Whether the reader was unplugged. Set with the event for the actor, cleared when a poll shows the reader again.
-    unplugged: bool,
-    /// Whether the actor has published a status since the start.
-    has_published: bool,
 }
 
 /// Why the registry's task has ended.
@@ -155,6 +151,8 @@ pub async fn start(
         statuses: Statuses::default(),
         shutdown,
         readers: HashMap::new(),
+        slots: Vec::new(),
+        has_told_unfit: false,
         actors,
         back_since: None,
         down_because: None,
@@ -173,7 +171,9 @@ impl Registry {
         let mut polled = Some(polled);
         let mut has_polled = false;
         let (shutdown, statuses) = (self.shutdown.clone(), self.statuses.clone());
+        let mut policy = self.settings.policy.clone();
         loop {
+            self.tell_unfit();
             let returned = self.back_since.map(|since| since + RETURN_TIME);
             tokio::select! {
                 () = shutdown.cancelled() => break,
@@ -188,9 +188,13 @@ impl Registry {
                     }
                 },
                 latest = statuses.take() => self.apply(latest),
+                Ok(()) = policy.changed() => self.has_told_unfit = false,
                 () = sleep_until(returned.unwrap_or_else(Instant::now).into()), if returned.is_some() => {
                     self.back_since = None;
                     self.unplug(|entry| entry.reported.is_none()).await;
+                    // Readers may have waited for an id that is free now.
+                    let slots = std::mem::take(&mut self.slots);
+                    self.see(slots).await;
                 }
             }
             // The first poll counts when the view shows its result.
@@ -219,8 +223,12 @@ impl Registry {
             }
             Err(because) => {
                 if self.down_because.as_ref() != Some(&because) {
-                    warn!("{because}");
+                    // On Windows the service runs only while a reader is plugged in.
+                    let has_readers = self.readers.values().any(|entry| !entry.unplugged);
+                    let is_usual = matches!(because, ServiceError::Down(_)) && !has_readers;
+                    warn!("{}{because}", if is_usual { "no readers yet: " } else { "" });
                 }
+                self.slots.clear();
                 for entry in self.readers.values_mut().filter(|entry| !entry.unplugged) {
                     entry.reported = None;
                     entry.send(Event::Unavailable(because.to_string())).await;
@@ -237,10 +245,12 @@ impl Registry {
             let before = view.generation();
             // Copies nothing unless a reader list is held: watchers keep generations, not views.
             let view = Arc::make_mut(view);
-            for (display_name, status) in latest {
-                if let Some(entry) = self.readers.get_mut(&*display_name) {
+            for (slot, status) in latest {
+                if let Some(entry) = self.readers.get_mut(&slot) {
                     entry.has_published = true;
-                    view.apply(&entry.name, &entry.names, status);
+                    if let Some(Named { name, names }) = &entry.named {
+                        view.apply(name, names, status);
+                    }
                 }
             }
             view.generation() > before
@@ -248,21 +258,26 @@ impl Registry {
     }
 
     async fn see(&mut self, slots: Vec<SlotStatus>) {
-        let listed: Vec<_> = slots.iter().map(|slot| slot.display_name.clone()).collect();
-        for slot in slots {
-            let Some(entry) = self.entry(&slot.display_name) else { continue };
-            if entry.reported.as_ref() != Some(&slot) {
-                entry.reported = Some(slot.clone());
-                entry.unplugged = false;
-                entry.send(Event::Seen(slot)).await;
-            }
-        }
+        let listed: HashSet<_> = slots.iter().map(|slot| &slot.name).collect();
         let is_returning = self.back_since.is_some();
-        for (display_name, entry) in &mut self.readers {
-            if !listed.contains(display_name) && (entry.reported.is_some() || !is_returning) {
+        // First, so that an alias is free for a reader that has come elsewhere.
+        for (name, entry) in &mut self.readers {
+            if !listed.contains(name) && (entry.reported.is_some() || !is_returning) {
                 entry.unplug().await;
             }
         }
+        // Readers that have their ids come before new ones, which get those that are left.
+        let (known, others): (Vec<_>, Vec<_>) =
+            slots.iter().partition(|slot| self.readers.get(&slot.name).is_some_and(|entry| entry.named.is_some()));
+        for slot in known.into_iter().chain(others) {
+            let Some(entry) = self.entry(&slot.name).await else { continue };
+            if entry.reported.as_ref() != Some(slot) {
+                entry.reported = Some(slot.clone());
+                entry.unplugged = false;
+                entry.send(Event::Seen(slot.clone())).await;
+            }
+        }
+        self.slots = slots;
     }
 
     async fn unplug(&mut self, condition: impl Fn(&Entry) -> bool) {
@@ -271,23 +286,61 @@ impl Registry {
         }
     }
 
-    /// Returns the reader's entry; creates it, with its actor, for a new reader.
-    fn entry(&mut self, display_name: &str) -> Option<&mut Entry> {
-        if !self.readers.contains_key(display_name) {
-            let entry = self.new_entry(display_name)?;
-            self.readers.insert(display_name.to_owned(), entry);
+    /// Returns the reader's entry, with a name; creates it, with its actor, for a new reader. `None` if the reader
+    /// cannot be served, or must wait for its id.
+    async fn entry(&mut self, slot: &SlotName) -> Option<&mut Entry> {
+        if self.readers.get(slot).is_none_or(|entry| entry.named.is_none()) {
+            let alias = (self.settings.reader)(slot.shown()).alias;
+            let id = self.choose_id(slot, alias.as_deref())?;
+            if !self.readers.contains_key(slot) {
+                let entry = self.new_entry(slot, &id)?;
+                self.readers.insert(slot.clone(), entry);
+            } else if let Some(entry) = self.readers.get(slot) {
+                info!(reader = %id, display_name = slot.shown(), "reader found, with another id than before");
+                entry.send(Event::Renamed(id.clone())).await;
+            }
+            self.name(slot, id);
         }
-        self.readers.get_mut(display_name)
+        self.readers.get_mut(slot)
     }
 
-    fn new_entry(&mut self, display_name: &str) -> Option<Entry> {
+    /// Chooses a free id. With an alias, an id is also free if its reader is unplugged: the alias follows the reader
+    /// that is there. `None` if that reader may come back at once, see [`RETURN_TIME`].
+    fn choose_id(&self, slot: &SlotName, alias: Option<&str>) -> Option<String> {
+        let holds = |entry: &&Entry, id: &str| entry.has_id(id) && !(alias.is_some() && entry.unplugged);
+        let id = free_id(slot, alias, |id| {
+            self.readers.values().any(|entry| holds(&entry, id) && !(alias.is_some() && entry.is_undecided()))
+        });
+        let may_return = alias.is_some() && self.back_since.is_some();
+        (!may_return || !self.readers.values().any(|entry| entry.has_id(&id) && entry.is_undecided())).then_some(id)
+    }
+
+    /// Gives the reader its name, and takes that from the reader that had it.
+    fn name(&mut self, slot: &SlotName, id: String) {
+        if let Some(before) = self.readers.values_mut().find(|entry| entry.has_id(&id)) {
+            let Some(Named { name, names }) = before.named.take() else { return };
+            info!(reader = %id, before = names.display_name, now = slot.shown(), "the alias has another reader now");
+            self.view.send_if_modified(|view| {
+                let generation = view.generation();
+                let view = Arc::make_mut(view);
+                view.apply(&name, &names, None);
+                view.generation() > generation
+            });
+        }
+        if let Some(entry) = self.readers.get_mut(slot) {
+            let named = Named::new(id, slot.shown());
+            let handle = entry.handle.clone();
+            self.routes.send_modify(|routes| drop(Arc::make_mut(routes).insert(Arc::clone(&named.name), handle)));
+            entry.named = Some(named);
+        }
+    }
+
+    fn new_entry(&mut self, slot: &SlotName, id: &str) -> Option<Entry> {
         if self.readers.len() >= MAX_READERS {
-            warn!(display_name, "reader not served: there are {MAX_READERS} readers already");
+            warn!(display_name = slot.shown(), "reader not served: there are {MAX_READERS} readers already");
             return None;
         }
-        let settings = (self.settings.reader)(display_name);
-        let is_taken = |id: &str| self.readers.values().any(|entry| entry.names.id == id);
-        let id = free_id(display_name, settings.alias.as_deref(), is_taken);
+        let settings = (self.settings.reader)(slot.shown());
         // Random and not a sequence number, which would reveal readers that a caller may not see.
         let unique = match fresh_id() {
             Ok(unique) => unique,
@@ -303,14 +356,14 @@ impl Registry {
             limits: self.settings.limits,
             turns: self.settings.turns,
             policy: self.settings.policy.clone(),
-            slot: self.backend.slot(display_name),
-            publisher: self.statuses.publisher(display_name),
+            slot: self.backend.slot(slot),
+            publisher: self.statuses.publisher(slot),
             turns_moved: self.settings.turns_moved.clone(),
             requests,
             shutdown: self.shutdown.clone(),
-            id: id.clone(),
+            id: id.to_owned(),
         };
-        info!(reader = %id, display_name, "reader found");
+        info!(reader = %id, display_name = slot.shown(), "reader found");
         let events = match reader::spawn(setup, &self.actors) {
             Ok(events) => events,
             Err(error) => {
@@ -318,28 +371,28 @@ impl Registry {
                 return None;
             }
         };
-        let name = Arc::<str>::from(format!("readers/{id}"));
-        self.routes.send_modify(|routes| drop(Arc::make_mut(routes).insert(Arc::clone(&name), handle)));
-        let names = Arc::new(ReaderNames { id, display_name: display_name.to_owned() });
-        let publisher = self.statuses.publisher(display_name);
-        Some(Entry { name, names, events, publisher, reported: None, unplugged: false, has_published: false })
+        let publisher = self.statuses.publisher(slot);
+        let (reported, unplugged, has_published) = (None, false, false);
+        Some(Entry { named: None, handle, events, publisher, reported, unplugged, has_published })
     }
-}
 
-impl Entry {
-    async fn unplug(&mut self) {
-        if !self.unplugged {
-            self.unplugged = true;
-            self.reported = None;
-            if self.events.send(Event::Unplugged).await.is_err() {
-                self.publisher.publish(None);
-            }
+    /// Tells in the log which rules and entries fit none of the readers: once there is a reader, and again when the
+    /// rules have changed.
+    fn tell_unfit(&mut self) {
+        if self.has_told_unfit {
+            return;
         }
-    }
-
-    /// The actor receives events until it ends; later ones are not needed.
-    async fn send(&self, event: Event) {
-        let _ = self.events.send(event).await;
+        let plugged = self.readers.values().filter(|entry| entry.reported.is_some());
+        let names = plugged.filter_map(|entry| entry.named.as_ref()).map(|named| ReaderNames::clone(&named.names));
+        let present: Vec<_> = names.collect();
+        if present.is_empty() {
+            return;
+        }
+        self.has_told_unfit = true;
+        let entries = (self.settings.unfit_entries)(&present);
+        for Unfit { denies, message } in entries.into_iter().chain(self.settings.policy.borrow().unfit(&present)) {
+            if denies { warn!("{message}") } else { info!("{message}") }
+        }
     }
 }
 

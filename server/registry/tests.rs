@@ -15,7 +15,7 @@ impl Backend for Hanging {
 
     fn wake_monitor(&self) {}
 
-    fn slot(&self, _: &str) -> Box<dyn Slot> {
+    fn slot(&self, _: &SlotName) -> Box<dyn Slot> {
         unreachable!("it names no reader")
     }
 }
@@ -42,8 +42,8 @@ impl Backend for Closing {
         self.0.wake_monitor();
     }
 
-    fn slot(&self, display_name: &str) -> Box<dyn Slot> {
-        self.0.slot(display_name)
+    fn slot(&self, name: &SlotName) -> Box<dyn Slot> {
+        self.0.slot(name)
     }
 }
 
@@ -53,11 +53,39 @@ impl Monitor for ClosingMonitor {
     }
 }
 
+/// A card stack whose monitor reports what a test sends.
+struct Scripted(Mutex<Option<std::sync::mpsc::Receiver<SlotSnapshot>>>);
+
+struct ScriptedMonitor(std::sync::mpsc::Receiver<SlotSnapshot>);
+
+impl Backend for Scripted {
+    fn monitor(&self) -> Box<dyn Monitor> {
+        Box::new(ScriptedMonitor(self.0.lock().unwrap().take().unwrap()))
+    }
+
+    fn wake_monitor(&self) {}
+
+    fn slot(&self, name: &SlotName) -> Box<dyn Slot> {
+        Simulated::new(0).slot(name)
+    }
+}
+
+impl Monitor for ScriptedMonitor {
+    fn wait(&mut self, timeout: Duration) -> SlotSnapshot {
+        self.0.recv().unwrap_or_else(|_| Hanging.wait(timeout))
+    }
+}
+
 fn settings() -> RegistrySettings {
-    let config = crate::config::Config::default();
+    settings_of("")
+}
+
+fn settings_of(toml: &str) -> RegistrySettings {
+    let config = crate::config::Config::parse("c.toml".as_ref(), toml).unwrap();
     RegistrySettings {
         turns_moved: reader::TurnsMoved::default(),
         reader: Box::new(move |name| config.reader(name)),
+        unfit_entries: Box::new(|_| Vec::new()),
         limits: Limits { per_caller: 1, per_reader: 1 },
         turns: Settings::default(),
         policy: crate::policy::access::unlimited_policy(),
@@ -98,4 +126,53 @@ async fn the_monitor_thread_ends_with_the_registry() {
     shutdown.cancel();
     assert_eq!(task.await.unwrap(), RegistryEnd::Shutdown);
     assert_eq!(ended.recv_timeout(Duration::from_secs(30)), Err(RecvTimeoutError::Disconnected));
+}
+
+#[tokio::test]
+async fn an_alias_belongs_to_a_reader_that_is_plugged_in() {
+    let (say, heard) = std::sync::mpsc::channel();
+    let settings = settings_of("[[reader]]\nmatch = 'Desk .*'\nalias = 'desk'");
+    let present = |readers: &[&str]| {
+        let empty = |name: &&str| SlotStatus { name: (*name).into(), card_present: false, event_count: 0, atr: vec![] };
+        say.send(Ok(readers.iter().map(empty).collect())).unwrap();
+    };
+    present(&["Desk A"]);
+    let shutdown = CancellationToken::new();
+    let stack = Arc::new(Scripted(Mutex::new(Some(heard))));
+    let (mut readers, _) = start(stack, settings, shutdown.clone(), TaskTracker::new()).await.unwrap();
+    let mut shows = async |expected: &[(&str, &str)]| {
+        let named = |view: &Arc<View>| {
+            let names = view.readers().map(|reader| (reader.names.id.clone(), reader.names.display_name.clone()));
+            names.collect::<Vec<_>>()
+        };
+        let expected: Vec<_> = expected.iter().map(|(id, name)| ((*id).to_owned(), (*name).to_owned())).collect();
+        let seen = timeout(Duration::from_secs(30), readers.view.wait_for(|view| named(view) == expected)).await;
+        assert!(seen.is_ok(), "{expected:?}");
+    };
+    shows(&[("desk", "Desk A")]).await;
+    for (listed, expected) in [
+        // It moves, and moves back.
+        (&["Desk B"][..], &[("desk", "Desk B")][..]),
+        (&["Desk A"], &[("desk", "Desk A")]),
+        // The second one gets a number, also if it comes first in the list.
+        (&["Desk B", "Desk A"], &[("desk", "Desk A"), ("desk-2", "Desk B")]),
+        // A known reader keeps its name, a new one takes the name of one that is gone.
+        (&["Desk B"], &[("desk-2", "Desk B")]),
+        (&["Desk B", "Desk C"], &[("desk", "Desk C"), ("desk-2", "Desk B")]),
+        (&["Desk A", "Desk B", "Desk C"], &[("desk", "Desk C"), ("desk-2", "Desk B"), ("desk-3", "Desk A")]),
+        // A name without an alias is nobody else's.
+        (&["Other"], &[("other", "Other")]),
+        (&["Other ", "Desk A"], &[("desk-3", "Desk A"), ("other-2", "Other ")]),
+    ] {
+        present(listed);
+        shows(expected).await;
+    }
+    // While the stack comes back, a reader that is missing may still come.
+    present(&["Desk C"]);
+    shows(&[("desk", "Desk C")]).await;
+    say.send(Err(ServiceError::Down("restarts".into()))).unwrap();
+    present(&["Desk D", "Other"]);
+    shows(&[("desk", "Desk C"), ("other", "Other")]).await;
+    shows(&[("desk", "Desk D"), ("other", "Other")]).await;
+    shutdown.cancel();
 }

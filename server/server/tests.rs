@@ -5,7 +5,7 @@ use std::{
     sync::{Mutex, mpsc},
 };
 
-use cardbroker_core::slot::{ServiceError, SlotStatus};
+use cardbroker_core::slot::{ServiceError, SlotName, SlotStatus};
 
 use super::*;
 use crate::backend::{Monitor, Slot};
@@ -34,8 +34,8 @@ impl Backend for Unmonitored {
         self.readers.wake_monitor();
     }
 
-    fn slot(&self, display_name: &str) -> Box<dyn Slot> {
-        self.readers.slot(display_name)
+    fn slot(&self, name: &SlotName) -> Box<dyn Slot> {
+        self.readers.slot(name)
     }
 }
 

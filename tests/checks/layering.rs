@@ -23,7 +23,7 @@ const ORDERED: &[Crate] = &[
 
 /// The decisions, from low to high.
 const CORE: Layers = &[
-    &["apdu", "caller", "error", "keyed_hash", "properties"],
+    &["apdu", "atr", "caller", "error", "keyed_hash", "properties", "slot_name"],
     &["slot"],
     &["simulated_card", "status"],
     &["policy", "turns"],
@@ -35,7 +35,7 @@ const CORE: Layers = &[
 const CARD: Layers = &[&["selection", "unit"], &["view"], &["pin_guard"], &["gate"]];
 
 /// Which caller may do what.
-const POLICY: Layers = &[&["pattern", "principal"], &["rule"]];
+const POLICY: Layers = &[&["pattern", "principal", "reader_names"], &["rule"], &["unfit"]];
 
 /// The rule of turns, from low to high.
 const TURNS: Layers = &[
@@ -99,6 +99,10 @@ const METHODS: &[(&str, &[&str])] = &[
     ("expose_for_wire", &["proto/bytes/", "server/grpc/convert.rs", "client/rust/", "client/cli/", "tests/"]),
 ];
 
+/// Files that may name the system's clock, which jumps: they show times. Leases, waits and limits use `Instant`.
+const WALL_CLOCK: &[&str] =
+    &["server/broker/about.rs", "server/grpc/", "server/process/telemetry/", "client/", "proto/", "tests/"];
+
 /// Files that decide and do nothing else: no runtime, no clock, no input and output.
 const PURE: &[&str] = &[
     "server/core/",
@@ -145,6 +149,11 @@ fn violations(crates: &[Crate], path: &str, source: &str) -> Vec<String> {
         }
         if is_test {
             continue;
+        }
+        if name.segments.iter().any(|segment| segment == "SystemTime" || segment == "UNIX_EPOCH")
+            && !WALL_CLOCK.iter().any(|place| path.starts_with(place))
+        {
+            complain("leases and waits use Instant, for the system's clock jumps");
         }
         if PURE.iter().any(|pure| path.starts_with(pure)) {
             let impure = IMPURE.iter().filter(|run| format!("::{written}::").contains(&format!("::{run}::")));
@@ -280,6 +289,7 @@ fn planted_names_are_found() {
         ("client/rust/tests/fake.rs", "use cardbroker_server::broker::Broker;"),
         ("server/listen/tests/serving.rs", "use cardbroker_client::Client;"),
         ("server/core/turns/rounds/mod.rs", "fn f() -> Instant { std::time::Instant::now() }"),
+        ("server/reader/actor/clock.rs", "fn f() { std::time::SystemTime::now() }"),
         ("server/core/lifecycle/mod.rs", "fn f() { select! { _ = tokio::time::sleep(x) => {} } }"),
         ("server/registry/view.rs", "use tokio::sync::mpsc;"),
         ("server/core/lifecycle/mod.rs", "use tracing::debug;"),

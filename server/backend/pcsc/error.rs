@@ -21,11 +21,14 @@ pub(super) fn slot_error(error: Error) -> SlotError {
     }
 }
 
-/// Converts an error of the service itself.
+/// Converts an error of the service itself. Only the listed codes mean that it does not run or was restarted.
 pub(super) fn service_error(error: Error) -> ServiceError {
     match error {
         Error::SecurityViolation | Error::NoAccess => ServiceError::Denied(error.to_string()),
-        _ => ServiceError::Down(error.to_string()),
+        Error::NoService | Error::ServiceStopped | Error::CommError | Error::InvalidHandle | Error::Shutdown => {
+            ServiceError::Down(error.to_string())
+        }
+        _ => ServiceError::Refused(error.to_string()),
     }
 }
 
@@ -63,6 +66,31 @@ mod tests {
         }
         for error in unknown {
             assert_eq!(slot_error(error).delivery(), Delivery::Unknown, "{error}");
+        }
+    }
+
+    #[test]
+    fn a_mistake_of_the_broker_is_not_told_as_a_service_that_does_not_run() {
+        let down = [Error::NoService, Error::ServiceStopped, Error::CommError, Error::InvalidHandle, Error::Shutdown];
+        let refused = [
+            Error::InvalidParameter,
+            Error::InvalidValue,
+            Error::InvalidTarget,
+            Error::InsufficientBuffer,
+            Error::UnsupportedFeature,
+            Error::UnknownError,
+            Error::InternalError,
+            Error::NoMemory,
+            Error::Timeout,
+        ];
+        let asks = |error| service_error(error).to_string().contains("is pcscd running?");
+        assert!(down.into_iter().all(asks) && !refused.into_iter().any(asks));
+        for error in refused {
+            let told = service_error(error).to_string();
+            assert!(
+                matches!(service_error(error), ServiceError::Refused(_)) && told.contains(&error.to_string()),
+                "{told}"
+            );
         }
     }
 

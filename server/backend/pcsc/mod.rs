@@ -13,7 +13,13 @@ mod slot;
 
 use std::sync::Arc;
 
-use self::{monitor::PcscMonitor, monitor_wait::MonitorWait, slot::PcscSlot};
+use cardbroker_core::slot::SlotName;
+
+use self::{
+    monitor::{PcscMonitor, establish},
+    monitor_wait::MonitorWait,
+    slot::PcscSlot,
+};
 use super::{Backend, Monitor, Slot};
 
 /// The PC/SC service of the operating system.
@@ -22,14 +28,14 @@ pub struct Pcsc(Arc<MonitorWait>);
 
 impl Backend for Pcsc {
     fn monitor(&self) -> Box<dyn Monitor> {
-        Box::new(PcscMonitor::new(Arc::clone(&self.0)))
+        Box::new(PcscMonitor::new(establish, Arc::clone(&self.0)))
     }
 
     fn wake_monitor(&self) {
         self.0.wake();
     }
 
-    fn slot(&self, display_name: &str) -> Box<dyn Slot> {
-        Box::new(PcscSlot::new(display_name, Arc::clone(&self.0)))
+    fn slot(&self, name: &SlotName) -> Box<dyn Slot> {
+        Box::new(PcscSlot::new(name, Arc::clone(&self.0)))
     }
 }

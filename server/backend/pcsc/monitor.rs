@@ -1,11 +1,13 @@
 //! The monitor of PC/SC's readers and of the cards in them.
 
 use std::{
+    ffi::CString,
     sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
-use cardbroker_core::slot::{ServiceError, SlotStatus};
+use cardbroker_core::slot::{ServiceError, SlotName, SlotStatus};
 use pcsc::{Context, Error, PNP_NOTIFICATION, ReaderState, Scope};
 
 use super::{error::service_error, monitor_wait::MonitorWait};
@@ -14,17 +16,53 @@ use crate::backend::Monitor;
 /// The time without a change after which long waits begin. Readers that come between the list of the readers and
 /// the wait raise no event; most come together with other changes, and the next list shows them.
 const SETTLING_TIME: Duration = Duration::from_secs(1);
+/// The pause between two rounds over readers that one wait has no room for.
+const ROUND_PAUSE: Duration = Duration::from_millis(250);
 
-/// The number of readers at which pcsc-lite accepts no further one. It is also the maximum in one wait, so with all of
-/// them there is no place for the pseudo-reader, and no use. Other services have no such limit.
-const MOST_READERS: usize = if cfg!(target_os = "linux") { 16 } else { usize::MAX };
+/// The calls of PC/SC that a monitor makes.
+pub(super) trait Calls: Clone + Send + Sync + 'static {
+    /// The names of all readers.
+    fn readers(&self) -> Result<Vec<CString>, Error>;
+    /// Waits for a change of one of these readers.
+    fn await_change(&self, timeout: Duration, states: &mut [ReaderState]) -> Result<(), Error>;
+    /// Ends a wait in another thread.
+    fn end_wait(&self);
+}
+
+impl Calls for Context {
+    fn readers(&self) -> Result<Vec<CString>, Error> {
+        match self.list_readers_owned() {
+            Err(Error::NoReadersAvailable) => Ok(Vec::new()),
+            listed => listed,
+        }
+    }
+
+    fn await_change(&self, timeout: Duration, states: &mut [ReaderState]) -> Result<(), Error> {
+        self.get_status_change(timeout, states)
+    }
+
+    fn end_wait(&self) {
+        // Cancelling fails only if the service has stopped, which ends the wait too.
+        let _ = self.cancel();
+    }
+}
+
+/// Opens a context of the service.
+pub(super) fn establish() -> Result<Context, Error> {
+    Context::establish(Scope::System)
+}
 
 /// Monitors the service with its own context, because calls on one context block each other.
-pub(super) struct PcscMonitor {
+pub(super) struct PcscMonitor<C> {
+    /// Opens a context of the service, at the first poll and after an error.
+    establish: fn() -> Result<C, Error>,
     /// `None` before the first poll, and after an error.
-    context: Option<Context>,
-    /// The readers as PC/SC reported them last, and the pseudo-reader that announces new ones.
+    context: Option<C>,
+    /// The readers as PC/SC reported them last, and the pseudo-reader that announces new ones if there is room for it.
     states: Vec<ReaderState>,
+    /// The room of one wait, in readers and pseudo-reader, as far as the service has refused more. pcsc-lite 1.9 has
+    /// room for 16, as many as it serves; 2.5 and other services differ, and none tells it.
+    room: usize,
     /// The last return value of [`Monitor::wait`].
     last: Option<Vec<SlotStatus>>,
     /// Whether the last poll has waited to its end without a change.
@@ -33,7 +71,7 @@ pub(super) struct PcscMonitor {
     wait: Arc<MonitorWait>,
 }
 
-impl Monitor for PcscMonitor {
+impl<C: Calls> Monitor for PcscMonitor<C> {
     fn wait(&mut self, timeout: Duration) -> Result<Vec<SlotStatus>, ServiceError> {
         let deadline = Instant::now() + timeout;
         loop {
@@ -45,7 +83,7 @@ impl Monitor for PcscMonitor {
                 Ok(snapshot) if self.wait.take_wake() || Instant::now() >= deadline => return Ok(snapshot),
                 Ok(_) => {}
                 Err(error) => {
-                    *self = Self::new(Arc::clone(&self.wait));
+                    *self = Self::new(self.establish, Arc::clone(&self.wait));
                     return Err(service_error(error));
                 }
             }
@@ -53,24 +91,23 @@ impl Monitor for PcscMonitor {
     }
 }
 
-impl PcscMonitor {
+impl<C: Calls> PcscMonitor<C> {
     /// Creates a monitor that has not polled yet.
-    pub(super) fn new(wait: Arc<MonitorWait>) -> Self {
-        Self { context: None, states: Vec::new(), last: None, is_settled: false, wait }
+    pub(super) fn new(establish: fn() -> Result<C, Error>, wait: Arc<MonitorWait>) -> Self {
+        let (context, states, room) = (None, Vec::new(), usize::MAX);
+        Self { establish, context, states, room, last: None, is_settled: false, wait }
     }
 
     /// Lists the readers, then waits for a change if nothing has changed since the last poll.
     fn poll(&mut self, deadline: Instant) -> Result<Vec<SlotStatus>, Error> {
         let context = match &self.context {
             Some(context) => context.clone(),
-            None => self.context.insert(Context::establish(Scope::System)?).clone(),
+            None => self.context.insert((self.establish)()?).clone(),
         };
-        let names = match context.list_readers_owned() {
-            Ok(names) => names,
-            Err(Error::NoReadersAvailable) => Vec::new(),
-            Err(error) => return Err(error),
-        };
-        let announcer = (names.len() < MOST_READERS).then(|| PNP_NOTIFICATION().to_owned());
+        let names = context.readers()?;
+        // Without it, the next poll lists new readers.
+        let has_announcer = names.len() < self.room;
+        let announcer = has_announcer.then(|| PNP_NOTIFICATION().to_owned());
         let watched: Vec<_> = announcer.into_iter().chain(names).collect();
         self.states.retain(|state| watched.iter().any(|name| **name == *state.name()));
         let mut has_new = false;
@@ -83,38 +120,117 @@ impl PcscMonitor {
         let left = deadline.saturating_duration_since(Instant::now());
         let timeout = match has_new {
             true => Duration::ZERO,
-            false if self.is_settled && self.begin_long(&context) => left,
+            false if has_announcer && self.is_settled && self.begin_long(&context) => left,
             false => left.min(SETTLING_TIME),
         };
-        let waited = context.get_status_change(timeout, &mut self.states);
+        let waited = self.await_change(&context, timeout);
         self.wait.end();
         self.is_settled = !has_new && waited == Err(Error::Timeout);
         match waited {
             Ok(()) => self.states.iter_mut().for_each(ReaderState::sync_current_state),
             // A reader was unplugged between the two calls; the next poll does not list it.
             Err(Error::Timeout | Error::Cancelled | Error::UnknownReader | Error::ReaderUnavailable) => {}
+            Err(Error::InvalidParameter | Error::InvalidValue) if self.states.len().min(self.room) > 1 => {
+                // The pseudo-reader goes first.
+                let count = self.states.len();
+                self.room = if has_announcer { count - 1 } else { count.min(self.room) / 2 };
+                return self.poll(deadline);
+            }
             Err(error) => return Err(error),
         }
         let readers = self.states.iter().filter(|state| state.name() != PNP_NOTIFICATION());
         Ok(readers.filter(|state| !state.event_state().contains(pcsc::State::UNKNOWN)).map(slot_status).collect())
     }
 
+    /// Waits for a change of any reader, in rounds if one wait has no room for all.
+    fn await_change(&mut self, context: &C, timeout: Duration) -> Result<(), Error> {
+        if self.states.len() <= self.room {
+            return context.await_change(timeout, &mut self.states);
+        }
+        let deadline = Instant::now() + timeout;
+        loop {
+            let mut round = Err(Error::Timeout);
+            for part in self.states.chunks_mut(self.room.max(1)) {
+                match context.await_change(Duration::ZERO, part) {
+                    Err(Error::Timeout) => {}
+                    Ok(()) => round = Ok(()),
+                    error => return error,
+                }
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if round.is_ok() || left.is_zero() {
+                return round;
+            }
+            thread::sleep(left.min(ROUND_PAUSE));
+        }
+    }
+
     /// Begins a long wait on that context; `false` if it must be a short one.
-    fn begin_long(&self, context: &Context) -> bool {
+    fn begin_long(&self, context: &C) -> bool {
         let context = context.clone();
-        // Cancelling fails only if the service has stopped, which ends the wait too.
-        self.wait.begin_long(move || {
-            let _ = context.cancel();
-        })
+        self.wait.begin_long(move || context.end_wait())
     }
 }
 
 fn slot_status(state: &ReaderState) -> SlotStatus {
     let card_present = state.event_state().contains(pcsc::State::PRESENT);
     SlotStatus {
-        display_name: state.name().to_string_lossy().into_owned(),
+        name: SlotName::new(state.name().to_bytes()),
         card_present,
         event_count: state.event_count(),
         atr: if card_present { state.atr().to_vec() } else { Vec::new() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A service with `READERS` readers, and room for `ROOM` of them in one wait.
+    #[derive(Clone)]
+    struct Service<const READERS: usize, const ROOM: usize>;
+
+    impl<const READERS: usize, const ROOM: usize> Calls for Service<READERS, ROOM> {
+        fn readers(&self) -> Result<Vec<CString>, Error> {
+            Ok((0..READERS).map(|reader| CString::new(format!("R\u{ae} {reader}")).unwrap()).collect())
+        }
+
+        fn await_change(&self, timeout: Duration, states: &mut [ReaderState]) -> Result<(), Error> {
+            if states.len() > ROOM {
+                return Err(Error::InvalidParameter);
+            }
+            let watches_new = states.iter().any(|state| state.name() == PNP_NOTIFICATION());
+            assert!(watches_new || timeout <= SETTLING_TIME, "new readers are not seen for {timeout:?}");
+            Err(Error::Timeout)
+        }
+
+        fn end_wait(&self) {}
+    }
+
+    /// How many readers the monitor reports, in each of three polls.
+    fn reported<const READERS: usize, const ROOM: usize>() -> Vec<usize> {
+        let establish = || Ok(Service::<READERS, ROOM>);
+        let mut monitor = PcscMonitor::new(establish, Arc::default());
+        (0..3).map(|_| monitor.wait(Duration::ZERO).unwrap().len()).collect()
+    }
+
+    #[test]
+    fn all_readers_are_reported_whatever_the_room_of_a_wait() {
+        assert_eq!(reported::<0, 16>(), [0; 3]);
+        assert_eq!(reported::<15, 16>(), [15; 3]);
+        assert_eq!(reported::<16, 16>(), [16; 3]);
+        assert_eq!(reported::<17, 16>(), [17; 3]);
+        assert_eq!(reported::<300, 300>(), [300; 3]);
+        assert_eq!(reported::<300, 400>(), [300; 3]);
+        assert_eq!(reported::<300, 10>(), [300; 3]);
+        assert_eq!(reported::<3, 1>(), [3; 3]);
+    }
+
+    #[test]
+    fn a_service_that_refuses_each_reader_is_not_told_as_one_that_does_not_run() {
+        let mut one = PcscMonitor::new(|| Ok(Service::<1, 0>), Arc::default());
+        assert!(matches!(one.wait(Duration::ZERO), Err(ServiceError::Refused(_))));
+        let mut many = PcscMonitor::new(|| Ok(Service::<9, 0>), Arc::default());
+        assert!(matches!(many.wait(Duration::ZERO), Err(ServiceError::Refused(_))));
     }
 }

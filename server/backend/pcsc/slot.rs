@@ -8,7 +8,7 @@ use std::{
 
 use cardbroker_core::{
     apdu::ApduBytes,
-    slot::{CardCommand, CardInfo, Protocol, ProtocolChoice, ResetKind, SlotError},
+    slot::{CardCommand, CardInfo, Protocol, ProtocolChoice, ResetKind, SlotError, SlotName},
 };
 use pcsc::{Card, Context, Disposition, Error, Protocols, ReaderState, Scope, ShareMode};
 use zeroize::Zeroize;
@@ -38,9 +38,9 @@ struct Handle {
 
 impl PcscSlot {
     /// Creates a slot without a handle.
-    pub(super) fn new(display_name: &str, monitor: Arc<MonitorWait>) -> Self {
+    pub(super) fn new(name: &SlotName, monitor: Arc<MonitorWait>) -> Self {
         // PC/SC's names come from C strings and contain no NUL.
-        let reader = CString::new(display_name).unwrap_or_default();
+        let reader = CString::new(name.bytes()).unwrap_or_default();
         Self { reader, handle: None, response: vec![0; MAX_RESPONSE_BYTES], monitor }
     }
 }

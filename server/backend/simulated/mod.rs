@@ -20,7 +20,7 @@ use std::{
 
 use cardbroker_core::{
     simulated_card::CardOptions,
-    slot::{Protocol, ServiceError, SlotStatus},
+    slot::{Protocol, ServiceError, SlotName, SlotStatus},
 };
 
 use crate::backend::{Backend, Monitor, Slot};
@@ -72,9 +72,9 @@ impl Backend for Simulated {
         self.0.changed.notify_all();
     }
 
-    fn slot(&self, display_name: &str) -> Box<dyn Slot> {
+    fn slot(&self, name: &SlotName) -> Box<dyn Slot> {
         let count = self.0.lock().len();
-        let index = (0..count).find(|index| reader_name(*index) == display_name);
+        let index = (0..count).find(|index| reader_name(*index).as_bytes() == name.bytes());
         Box::new(slot::BaySlot::new(Arc::clone(&self.0), index))
     }
 }
@@ -151,7 +151,7 @@ impl Monitor for RackMonitor {
 
 fn status((index, bay): (usize, &Bay)) -> SlotStatus {
     SlotStatus {
-        display_name: reader_name(index),
+        name: reader_name(index).into(),
         card_present: bay.card().is_some(),
         event_count: bay.event_count(),
         atr: bay.card().map(|card| card.atr()).unwrap_or_default(),

@@ -22,7 +22,7 @@ fn exchange(slot: &mut Box<dyn Slot>, command: &[u8]) -> Result<ApduBytes, SlotE
 }
 
 fn taken(simulated: &Simulated, index: usize) -> Box<dyn Slot> {
-    let mut slot = simulated.slot(&reader_name(index));
+    let mut slot = simulated.slot(&reader_name(index).into());
     slot.take(ProtocolChoice::Any).unwrap();
     slot
 }
@@ -33,14 +33,17 @@ fn the_last_of_several_readers_has_a_t0_card() {
     let mut infos: Vec<CardInfo> = Vec::new();
     for status in simulated.monitor().wait(LONG).unwrap() {
         assert!(status.card_present);
-        let info = simulated.slot(&status.display_name).take(ProtocolChoice::Any).unwrap();
+        let info = simulated.slot(&status.name).take(ProtocolChoice::Any).unwrap();
         assert_eq!(info.atr, status.atr);
         infos.push(info);
     }
     assert_eq!([&infos[0], &infos[1], &infos[2]].map(|info| info.protocol), [Protocol::T1, Protocol::T1, Protocol::T0]);
     assert_ne!(infos[0].atr, infos[1].atr);
-    assert_eq!(simulated.slot("Simulated Reader 02").take(ProtocolChoice::T1), Err(SlotError::ProtocolMismatch));
-    assert_eq!(simulated.slot("Simulated Reader 03").take(ProtocolChoice::Any), Err(SlotError::ReaderGone));
+    assert_eq!(
+        simulated.slot(&"Simulated Reader 02".into()).take(ProtocolChoice::T1),
+        Err(SlotError::ProtocolMismatch)
+    );
+    assert_eq!(simulated.slot(&"Simulated Reader 03".into()).take(ProtocolChoice::Any), Err(SlotError::ReaderGone));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{CardLifecycle, HELD_AFTER, MAX_COLD_RESETS, Phase, SLOW_RETRY, UnitEnd, look::Look};
+use super::{CardLifecycle, HELD_AFTER, MAX_COLD_RESETS, Own, Phase, SLOW_RETRY, UnitEnd, look::Look};
 use crate::{
     error::Failure,
     slot::{CardInfo, SlotError, SlotStatus},
@@ -24,14 +24,18 @@ impl CardLifecycle {
             Phase::Settling { .. } | Phase::Ready { .. } | Phase::Released | Phase::Mute { .. } | Phase::Held { .. }
         );
         // Without an event in between, a card that was found by a look is the one that the monitor has missed.
-        let is_ready = matches!(self.phase, Phase::Ready { .. });
-        let is_missed = is_ready
+        let is_found = matches!(self.phase, Phase::Ready { .. } | Phase::Released);
+        let is_missed = is_found
             && before.as_ref().is_some_and(|before| !before.card_present && before.event_count == status.event_count);
         if !status.card_present {
             if is_missed {
                 return None;
             }
-            if had_card || matches!(self.phase, Phase::Unavailable { .. }) {
+            let has_event = before.as_ref().is_none_or(|before| before.event_count != status.event_count);
+            let was_empty = before.is_some_and(|before| !before.card_present);
+            self.is_removal_noticed = has_event || was_empty && self.is_removal_noticed;
+            let is_looking = matches!(self.phase, Phase::Empty { .. });
+            if had_card || is_looking && has_event || matches!(self.phase, Phase::Unavailable { .. }) {
                 self.phase = Phase::Empty { look: None };
             }
             return had_card.then(card_removed);
@@ -77,10 +81,17 @@ impl CardLifecycle {
                 }
                 self.reset_since_turn = true;
                 self.state_count += 1;
-                self.phase = Phase::Ready { card, last_used: now };
+                self.phase = match self.own {
+                    // A new card, which is not held before somebody asks for it.
+                    Own::OnDemand if is_look => Phase::Released,
+                    _ => Phase::Ready { card, last_used: now },
+                };
             }
             Err(SlotError::NoCard | SlotError::CardRemoved) => self.on_no_card(now),
-            Err(error @ (SlotError::Service(_) | SlotError::ReaderGone)) => self.fail(error.to_string(), now),
+            // A handle that is refused was new: neither the card nor another program is the cause.
+            Err(error @ (SlotError::Service(_) | SlotError::ReaderGone | SlotError::StaleHandle)) => {
+                self.fail(error.to_string(), now);
+            }
             Err(error) => self.retry(&error, now),
         }
         self.refusal()
@@ -159,9 +170,10 @@ impl CardLifecycle {
         }
     }
 
-    /// A call has met no card: looks again, in a series.
+    /// A call has met no card: looks again, in a series, unless the monitor will tell of the next card.
     fn on_no_card(&mut self, now: Instant) {
         self.phase = match self.phase {
+            _ if !self.sees_card() && self.is_removal_noticed => Phase::Empty { look: None },
             Phase::Empty { look: Some(look) } => Phase::Empty { look: look.next(now, self.sees_card()) },
             _ => Phase::Empty { look: Some(Look::first(now)) },
         };

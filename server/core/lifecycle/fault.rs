@@ -56,7 +56,7 @@ pub fn meaning(error: &SlotError, is_removed: bool, allowed: ProtocolChoice) -> 
         ),
         SlotError::CardReset | SlotError::Held => (Reason::CardReset, format!("{error}: start again"), UnitEnd::Lost),
         SlotError::ProtocolMismatch => {
-            let Failure { reason, message, .. } = protocol_mismatch(allowed);
+            let Failure { reason, message, .. } = protocol_mismatch(allowed, &[]);
             (reason, message.into_owned(), UnitEnd::Lost)
         }
         SlotError::StaleHandle | SlotError::Service(_) => {

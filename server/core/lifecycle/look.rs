@@ -2,6 +2,8 @@
 //!
 //! The monitor alone is not enough then. pcsc-lite marks a reader empty when a reset fails, and compares what its next
 //! poll finds with what the last one found: a card that was swapped between the two stays unseen until somebody calls.
+//! Once a poll has found the reader empty (an event), the next card raises an event, too. Then no look is needed, and
+//! none is made: pcsc-lite powers a card again when its poll finds it after a look.
 
 use std::time::{Duration, Instant};
 

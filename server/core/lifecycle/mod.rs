@@ -99,6 +99,9 @@ pub struct CardLifecycle {
     /// The monitor's latest status of the slot. `None` before the first one, and from an outage of PC/SC or the
     /// unplugging of the reader to the next one.
     seen: Option<SlotStatus>,
+    /// Whether the monitor's report of an empty reader came with an event, so that the next card raises one, too. If
+    /// not, the report is the effect of a failed call.
+    is_removal_noticed: bool,
     /// The number of insertions so far, for insertion ids. An insertion also counts when the broker cannot know that
     /// the card is still the same.
     insertion_count: u64,
@@ -177,6 +180,7 @@ impl CardLifecycle {
             identity,
             phase: Phase::Unavailable { retry: now },
             seen: None,
+            is_removal_noticed: true,
             insertion_count: 0,
             state_count: 0,
             unresponsive: false,
@@ -258,7 +262,7 @@ impl CardLifecycle {
     pub fn unusable_because(&self) -> Option<Cow<'_, str>> {
         match self.phase {
             Phase::Unavailable { .. } => Some(Cow::Borrowed(&self.unavailable_because)),
-            Phase::Mute { speaks_another: true } => Some(protocol_mismatch(self.protocols).message),
+            Phase::Mute { speaks_another: true } => Some(self.mismatch().message),
             _ => None,
         }
     }
@@ -273,7 +277,10 @@ impl CardLifecycle {
             }
             Phase::Settling { .. } => (State::Settling, Vec::new(), None),
             Phase::Ready { card, .. } => (State::Ready, card.atr.clone(), Some(card.protocol)),
-            Phase::Mute { .. } => (State::Mute, Vec::new(), None),
+            Phase::Mute { speaks_another: true } => {
+                (State::Mute, self.seen.as_ref().map(|seen| seen.atr.clone()).unwrap_or_default(), None)
+            }
+            Phase::Mute { speaks_another: false } => (State::Mute, Vec::new(), None),
             Phase::Held { .. } => (State::HeldElsewhere, Vec::new(), None),
         };
         let no_card = matches!(state, State::Empty | State::Unavailable);
@@ -322,9 +329,14 @@ impl CardLifecycle {
             return Some(not_owned());
         }
         if !self.unresponsive && matches!(self.phase, Phase::Mute { speaks_another: true }) {
-            return Some(protocol_mismatch(self.protocols));
+            return Some(self.mismatch());
         }
         self.status().state.refusal(&self.unavailable_because)
+    }
+
+    /// The refusal of requests for a card that answers with other protocols than the allowed ones.
+    fn mismatch(&self) -> Failure {
+        protocol_mismatch(self.protocols, self.seen.as_ref().map_or(&[], |seen| &seen.atr))
     }
 
     fn sees_card(&self) -> bool {

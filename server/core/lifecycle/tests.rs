@@ -18,12 +18,7 @@ fn lifecycle(own: Own) -> (CardLifecycle, Instant) {
 }
 
 fn seen(card_present: bool, event_count: u32) -> SlotStatus {
-    SlotStatus {
-        display_name: "R".into(),
-        card_present,
-        event_count,
-        atr: if card_present { vec![0x3B] } else { vec![] },
-    }
+    SlotStatus { name: "R".into(), card_present, event_count, atr: if card_present { vec![0x3B] } else { vec![] } }
 }
 
 fn card() -> CardInfo {
@@ -90,6 +85,17 @@ fn a_held_card_is_retried_and_shown_after_two_seconds() {
 }
 
 #[test]
+fn a_refused_call_is_not_told_as_a_card_that_another_program_holds() {
+    let (mut lifecycle, start) = lifecycle(Own::Always);
+    lifecycle.on_status(seen(true, 1), start);
+    for _ in 0..10 {
+        let now = lifecycle.deadline().unwrap();
+        take(&mut lifecycle, Err(SlotError::StaleHandle), now);
+        assert_eq!(state(&lifecycle), State::Unavailable);
+    }
+}
+
+#[test]
 fn an_event_shortens_the_pause() {
     let (mut lifecycle, now) = lifecycle(Own::Always);
     lifecycle.on_status(seen(true, 1), now);
@@ -122,7 +128,7 @@ fn a_silent_card_gets_three_cold_resets() {
 #[test]
 fn a_card_without_an_allowed_protocol_is_refused() {
     let (mut lifecycle, mut now) = lifecycle(Own::Always);
-    lifecycle.on_status(seen(true, 1), now);
+    lifecycle.on_status(SlotStatus { atr: vec![0x3B, 0x00], ..seen(true, 1) }, now);
     let mut refusal = None;
     while state(&lifecycle) == State::Settling {
         lifecycle.take_action(now, false).unwrap();
@@ -132,7 +138,11 @@ fn a_card_without_an_allowed_protocol_is_refused() {
     assert_eq!((state(&lifecycle), refusal.clone()), (State::Mute, lifecycle.refusal()));
     let refusal = refusal.unwrap();
     assert_eq!((refusal.reason, refusal.delivery), (Reason::ProtocolMismatch, Delivery::NotSent));
-    assert!(refusal.message.contains("T=1") && refusal.message.contains("preferred_protocols"), "{refusal}");
+    assert!(
+        refusal.message.contains("T=0 and not T=1") && refusal.message.contains("preferred_protocols"),
+        "{refusal}"
+    );
+    assert_eq!(lifecycle.status().atr, [0x3B, 0x00], "it has answered");
     assert_eq!(lifecycle.unusable_because().as_deref(), Some(&*refusal.message));
     lifecycle.on_hang();
     assert_eq!(lifecycle.refusal().unwrap().reason, Reason::ReaderUnresponsive);
@@ -219,6 +229,46 @@ fn looks_at_an_empty_reader_end_after_a_second_and_a_half() {
         }
         assert_eq!(looks, [100, 300, 700, 1500], "{error}");
     }
+}
+
+#[test]
+fn no_look_is_made_once_the_monitor_has_noticed_the_removal() {
+    for is_reported_first in [false, true] {
+        let (mut lifecycle, now) = ready();
+        if is_reported_first {
+            lifecycle.on_status(seen(false, 2), now);
+        }
+        lifecycle.on_unit_ended(UnitEnd::Removed, now);
+        lifecycle.on_status(seen(false, 2), now);
+        assert_eq!((state(&lifecycle), lifecycle.deadline()), (State::Empty, None));
+        // The event comes while a look is under way, which has found the next card before the monitor.
+        lifecycle.on_status(seen(true, 3), now);
+        take(&mut lifecycle, Ok(card()), now);
+        lifecycle.on_unit_ended(UnitEnd::Removed, now);
+        let looked = lifecycle.deadline().unwrap();
+        assert_eq!(lifecycle.take_action(looked, true), Some(Action::Take));
+        lifecycle.on_status(seen(false, 4), looked);
+        lifecycle.on_taken(Ok(card()), looked);
+        assert_eq!((state(&lifecycle), lifecycle.deadline()), (State::Empty, None));
+    }
+}
+
+#[test]
+fn a_card_found_by_a_look_on_demand_is_not_held() {
+    let (mut lifecycle, now) = lifecycle(Own::OnDemand);
+    lifecycle.on_status(seen(true, 1), now);
+    take(&mut lifecycle, Ok(card()), now);
+    lifecycle.on_unit_ended(UnitEnd::Removed, now);
+    lifecycle.on_status(seen(false, 1), now);
+    let looked = lifecycle.deadline().unwrap();
+    assert_eq!(lifecycle.take_action(looked, false), Some(Action::Take));
+    lifecycle.on_taken(Ok(card()), looked);
+    assert_eq!(lifecycle.take_action(looked, false), Some(Action::Release));
+    lifecycle.on_released();
+    let found = lifecycle.insertion_id();
+    assert_eq!(lifecycle.on_status(seen(true, 1), looked), None);
+    assert_eq!((state(&lifecycle), lifecycle.insertion_id()), (State::Ready, found));
+    assert_eq!(lifecycle.take_action(looked, true), Some(Action::Take));
 }
 
 #[test]

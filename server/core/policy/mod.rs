@@ -7,13 +7,19 @@
 
 pub mod pattern;
 pub mod principal;
+mod reader_names;
 pub mod rule;
 #[cfg(test)]
 pub(crate) mod tests;
+pub mod unfit;
 
 use std::{fmt, sync::Arc};
 
-use self::rule::{ApplicationPattern, Effect, Operation, Rule};
+pub use self::reader_names::ReaderNames;
+use self::{
+    rule::{ApplicationPattern, Effect, Operation, Rule},
+    unfit::Unfit,
+};
 use crate::{
     apdu::Header,
     caller::{Identity, Principal, TokenId},
@@ -23,15 +29,6 @@ use crate::{
 const DEFAULT_RULE: &str = "default";
 /// The name of the rule that denies everything to holders of a removed token.
 const NO_TOKEN: &str = "no such token";
-
-/// The names of a reader in rules.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReaderNames {
-    /// The id, without the prefix `readers/`.
-    pub id: String,
-    /// The name that PC/SC gives the reader.
-    pub display_name: String,
-}
 
 /// The selected application, as far as it is known.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -159,6 +156,11 @@ impl Policy {
         command: Command<'_>,
     ) -> Decision {
         self.first(who, reader, operation, |rule| fit(rule, operation, command))
+    }
+
+    /// Returns the rules, or parts of them, that fit none of the `present` readers, in the order of the rules.
+    pub fn unfit(&self, present: &[ReaderNames]) -> Vec<Unfit> {
+        self.rules.iter().filter_map(|rule| unfit::of_rule(rule, present)).collect()
     }
 
     /// Whether the caller is allowed everything at every reader.

@@ -131,6 +131,16 @@ impl Rule {
             && (self.readers.is_empty() || self.readers.iter().any(is_named))
     }
 
+    /// The patterns of its readers; none if it applies to all.
+    pub fn readers(&self) -> &[Pattern] {
+        &self.readers
+    }
+
+    /// Whether it denies its operations. If not, it allows them.
+    pub fn denies(&self) -> bool {
+        self.allow.is_empty()
+    }
+
     /// The effect on `see`: an allow for at least one reader, or a deny for all readers; `None` for every other rule.
     pub fn effect_on_sight(&self, who: &Identity) -> Option<Effect> {
         let concerns = self.principals.iter().any(|pattern| pattern.matches(who));

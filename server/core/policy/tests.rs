@@ -234,3 +234,28 @@ fn unreadable_commands_match_denials_only() {
         }
     }
 }
+
+#[test]
+fn a_rule_that_fits_no_present_reader_is_found() {
+    let policy = policy(
+        "rule = [
+            { name = 'every', principals = ['anyone'], allow = ['see'] },
+            { name = 'pasted', principals = ['anyone'], readers = ['Vendor [A-B] (1) 00 00'], deny = ['see'] },
+            { name = 'typo', principals = ['anyone'], readers = ['Vender .*', 'desc'], deny = ['transmit'] },
+            { name = 'half', principals = ['anyone'], readers = ['desk', 'lab'], allow = ['all'] },
+            { name = 'half not', principals = ['anyone'], readers = ['desk', 'lab'], deny = ['all'] },
+        ]",
+    );
+    let pasted = ReaderNames { id: "vendor".into(), display_name: "Vendor [A-B] (1) 00 00".into() };
+    let unfit = policy.unfit(&[reader("desk"), pasted]);
+    let told: Vec<_> = unfit.iter().map(|unfit| (unfit.denies, &*unfit.message)).collect();
+    assert_eq!(
+        told,
+        [
+            (true, "rule \"typo\" denies nothing: no reader here fits \"Vender .*\", \"desc\""),
+            (false, "rule \"half\" allows nothing by \"lab\": no reader here fits"),
+            (true, "rule \"half not\" denies nothing by \"lab\": no reader here fits"),
+        ]
+    );
+    assert_eq!(policy.unfit(&[]).len(), 4);
+}

@@ -77,7 +77,12 @@ pub fn init(config: &LogConfig) -> Result<FlushGuard, TelemetryError> {
 /// Reports the cause of the process's end on standard error. Waits for the reader of standard error no longer than the
 /// log does.
 pub fn report_end(problem: &dyn std::error::Error) {
-    let line = format!("cardbrokerd: {problem}\n");
+    report(problem.to_string());
+}
+
+/// Writes a line to standard error, for a process that writes no log. Waits no longer than [`report_end`].
+pub fn report(line: impl std::fmt::Display) {
+    let line = format!("cardbrokerd: {line}\n");
     let (done, ended) = mpsc::channel();
     let writer = thread::Builder::new().name("end".into()).spawn(move || {
         // If standard error is closed, the exit code remains.

@@ -72,7 +72,7 @@ use crate::{
 
 /// The state of one reader's actor. Only the actor's task reads and writes it; the rest of the broker has a handle.
 struct Actor {
-    /// The reader's id, for logs. Never changes.
+    /// The reader's id, for logs. Changed by [`Event::Renamed`].
     id: String,
     /// The maximum time of one call of the card stack in a unit or a session. Never changes.
     exchange_timeout: Duration,

@@ -23,6 +23,8 @@ pub enum Event {
     Unavailable(String),
     /// The reader was unplugged. [`Event::Seen`] follows when it is back.
     Unplugged,
+    /// The reader comes back under another id, because a reader that was plugged in has its alias now.
+    Renamed(String),
 }
 
 impl Actor {
@@ -88,6 +90,10 @@ impl Actor {
                 self.end_all(&gone, now);
                 self.lifecycle.on_unavailable(gone.message.to_string(), now);
                 Some(gone)
+            }
+            Event::Renamed(id) => {
+                self.id = id;
+                None
             }
         };
         if let Some(failure) = refusal.as_ref().filter(|_| self.lifecycle.card().is_none()) {

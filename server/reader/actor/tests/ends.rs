@@ -120,14 +120,14 @@ impl World {
             turns: settings,
             policy: policy.subscribe(),
             slot: Box::new(HeldSlot { go: held, answer, calls: Arc::clone(&calls), resets: Arc::clone(&resets) }),
-            publisher: statuses.publisher("r"),
+            publisher: statuses.publisher(&"r".into()),
             turns_moved: TurnsMoved::default(),
             requests,
             shutdown: shutdown.clone(),
         };
         let tasks = TaskTracker::new();
         let events = spawn(setup, &tasks).unwrap();
-        let seen = SlotStatus { display_name: "scripted".into(), card_present: true, event_count: 1, atr: card().atr };
+        let seen = SlotStatus { name: "scripted".into(), card_present: true, event_count: 1, atr: card().atr };
         events.send(Event::Seen(seen)).await.unwrap();
         // After the earlier events of the actor, because its select is biased.
         while events.capacity() < events.max_capacity() {

@@ -21,7 +21,7 @@ async fn world() -> World {
 async fn until_unavailable(world: &World) {
     let published = async {
         loop {
-            if let Some(Some(status)) = world.statuses.take().await.get("r")
+            if let Some(Some(status)) = world.statuses.take().await.get(&"r".into())
                 && status.state == State::Unavailable
             {
                 return;

@@ -79,7 +79,7 @@ impl World {
         let actor = Actor {
             id: "r".into(),
             exchange_timeout: EXCHANGE_TIMEOUT,
-            publisher: Statuses::default().publisher("r"),
+            publisher: Statuses::default().publisher(&"r".into()),
             published: None,
             schedule: ReaderSchedule::new(limits, Settings { quantum, ..Settings::default() }),
             next_check: None,
@@ -165,7 +165,7 @@ impl World {
     pub(super) fn poll(&mut self) {
         let card_present = self.witness.card.is_some();
         let atr = if card_present { vec![0x3B] } else { Vec::new() };
-        let status = SlotStatus { display_name: "R".into(), card_present, event_count: self.witness.events, atr };
+        let status = SlotStatus { name: "R".into(), card_present, event_count: self.witness.events, atr };
         self.witness.something_happens();
         self.polled_card = self.witness.card;
         self.event(|actor, now| actor.on_event(Event::Seen(status), now));
