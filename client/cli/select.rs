@@ -1,8 +1,32 @@
 //! Finds a reader by its name, its display name, or a part of either that only one reader has.
 
-use cardbroker_client::Reader;
+use cardbroker_client::{Client, Reader};
 
 use super::Failure;
+
+/// Returns the one reader of the broker that `wanted` names. A name that fits none is also sent to the broker, whose
+/// audit trail shows then that somebody looked for a hidden reader; the failure is the same.
+///
+/// # Errors
+/// [`Failure::Broker`] if the broker gives no list, and the errors of [`select`].
+pub(crate) async fn find(client: &Client, wanted: &str) -> Result<Reader, Failure> {
+    let readers = client.readers().await?;
+    match select(&readers, wanted) {
+        Ok(reader) => Ok(reader.clone()),
+        Err(failure) => {
+            // Whatever it answers, the list has no such reader.
+            let _ = client.reader(format!("readers/{}", id_of(wanted))).await;
+            Err(failure)
+        }
+    }
+}
+
+/// The id that a reader without an alias has if `wanted` is its id, its name or its display name.
+fn id_of(wanted: &str) -> String {
+    let lower = wanted.trim_start_matches("readers/").to_ascii_lowercase();
+    let words = lower.split(|letter: char| !letter.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join("-")
+}
 
 /// Returns the one reader that `wanted` names. Case does not matter; a whole name takes precedence over parts of
 /// others.

@@ -6,7 +6,7 @@ use cardbroker_client::{ApduBytes, Client, Command, CommandResult, Error, Result
 use clap::{Args, ValueEnum};
 use humantime::parse_duration;
 
-use super::{Failure, Screen, command::CommandArguments, json, select::select, turn::TurnArguments, units};
+use super::{Failure, Screen, command::CommandArguments, json, select::find, turn::TurnArguments, units};
 
 /// Send APDUs to a card as one unit: no other program's command runs between them.
 ///
@@ -113,8 +113,7 @@ pub(crate) async fn run(
     json: bool,
     screen: &mut Screen<'_>,
 ) -> Result<(), Failure> {
-    let readers = client.readers().await?;
-    let reader = select(&readers, &arguments.reader)?.name.as_str();
+    let reader = &*find(client, &arguments.reader).await?.name;
     let mut unit = arguments.turn.of_unit(client.transmit(reader).commands(commands));
     if let Some(timeout) = arguments.timeout {
         unit = unit.deadline(timeout);

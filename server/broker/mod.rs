@@ -141,12 +141,17 @@ impl Broker {
         self.visible_readers(caller, &[Operation::See]).list()
     }
 
-    /// Returns the reader of this name, if `caller` may see it.
+    /// Returns the reader of this name, if `caller` may see it. A look at a reader that is hidden from the caller goes
+    /// into the audit trail.
     ///
     /// # Errors
     /// [`Reason::ReaderNotFound`], also if the caller may not see the reader.
     pub fn reader(&self, caller: &Caller, name: &str) -> Result<Arc<ReaderView>, Failure> {
-        self.readers(caller).get(name).cloned().ok_or_else(not_found)
+        let reader = self.readers.view.borrow().get(name).cloned().ok_or_else(not_found)?;
+        let (policy, trail, names) = (self.policy.subscribe(), self.trail.clone(), Arc::clone(&reader.names));
+        let access = Access::new(policy, trail, caller.clone(), names, Operation::See, Vec::new());
+        access.check(Operation::See).map_err(|_| not_found())?;
+        Ok(reader)
     }
 
     /// Follows the waiting requests of `caller`, at the named reader or at all visible ones.

@@ -16,7 +16,7 @@ use tokio::{signal::ctrl_c, sync::watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Failure, Screen, command::CommandArguments, json, printable, select::select, transmit::line, turn::TurnArguments,
+    Failure, Screen, command::CommandArguments, json, printable, select::find, transmit::line, turn::TurnArguments,
 };
 
 /// Hold a card and send it APDUs one by one; until the end no other program's command reaches it.
@@ -63,8 +63,7 @@ pub(crate) async fn run(
 ) -> Result<(), Failure> {
     let interrupted = CancellationToken::new();
     tokio::spawn(cancel_on_ctrl_c(interrupted.clone()));
-    let readers = client.readers().await?;
-    let reader = select(&readers, &arguments.reader)?.name.as_str();
+    let reader = &*find(client, &arguments.reader).await?.name;
     let options = arguments.options.clone();
     let request = arguments.request(client, reader);
     let session = tokio::select! {
