@@ -7,11 +7,15 @@ use cardbroker_client::ReaderState;
 use cardbroker_core::{simulated_card::CardOptions, slot::Protocol};
 use cardbroker_tests::{
     cards::VirtualCard,
-    harness::{broker::Setup, pcscd::Pcscd, programs::Program},
+    harness::{
+        broker::Setup,
+        pcscd::{Pcscd, usual_names},
+        programs::Program,
+    },
 };
 use serde_json::{Value, json};
 
-use crate::world::{tell, wait_for};
+use crate::world::{tell, wait_for, wait_until};
 
 const DIRECT: &str = env!("CARGO_BIN_EXE_direct-pcsc");
 const COUNT: &str = "8010000004";
@@ -131,6 +135,28 @@ fn sixteen_readers_have_names_ports_and_cards_of_their_own() -> anyhow::Result<(
         assert_eq!(card.commands_seen(), 2);
     }
     Ok(())
+}
+
+#[test]
+fn the_broker_follows_pcscd_to_sixteen_readers_and_back() -> anyhow::Result<()> {
+    tell(async {
+        let mut pcscd = Pcscd::start(14)?;
+        let broker = Setup::on(&pcscd)?.start()?;
+        let mut watch = broker.client().await?.watch();
+        for readers in [14, 16, 2, 16] {
+            pcscd.restart_as(&usual_names(readers))?;
+            wait_until(&mut watch, |watch| {
+                let all = watch.readers();
+                all.len() == readers && all.values().all(|reader| reader.state() == ReaderState::Empty)
+            })
+            .await?;
+            let last = readers - 1;
+            let _card = VirtualCard::insert(pcscd.port(last), CardOptions::default())?;
+            let id = pcscd.reader_name(last).to_lowercase().replace(' ', "-");
+            wait_for(&broker, &format!("readers/{id}"), ReaderState::Ready).await?;
+        }
+        Ok(())
+    })
 }
 
 #[test]

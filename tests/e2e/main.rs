@@ -54,6 +54,8 @@ mod languages;
 mod log;
 /// Remains of a PIN in the memory of the released daemon.
 mod memory;
+/// Readers' names, aliases and patterns.
+mod names;
 /// A repeated request_id is not executed again.
 mod never_twice;
 /// Who holds a reader when: the broker, or other programs.
@@ -114,6 +116,8 @@ mod socket;
 mod stop_rules;
 /// Eight processes: broken pairs without the broker, none with it.
 mod story;
+/// Programs that are suspended and go on, and clocks that differ.
+mod suspend;
 /// Programs that stories start and end by lines, and the one that saturates a card.
 mod talkers;
 /// The TCP port: access and isolation.

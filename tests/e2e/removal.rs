@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use cardbroker_client::ReaderState;
+use cardbroker_client::{ReaderState, hex};
 use cardbroker_core::simulated_card::CardOptions;
+use tokio::time::{sleep, timeout};
 
 use crate::world::{COUNT, INCREMENT, LONG, PcscWorld, READER, answers, tell, told, unit, wait_until};
 
@@ -52,6 +53,33 @@ fn the_answers_before_the_removal_are_returned() -> anyhow::Result<()> {
         assert_eq!(told(&error), "CARD_REMOVED unknown at 2 after 2 answers");
         let cardbroker_client::Error::Stopped { partial, .. } = error else { unreachable!() };
         assert_eq!(answers(&partial), ["00000001 9000", "00000002 9000"]);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_card_swapped_at_the_reset_of_a_session_is_found_within_a_second() -> anyhow::Result<()> {
+    tell(async {
+        let world = PcscWorld::usual().await?;
+        let client = world.broker.client().await?;
+        let mut watch = client.watch();
+        wait_until(&mut watch, |watch| watch.readers().get(READER).is_some()).await?;
+        for swap in 0..24 {
+            let session = client.open_session(READER).wait_for_card().open().await?;
+            session.transmit([hex::parse(INCREMENT)?]).send().await?;
+            // At every part of the driver's poll, so that some swaps fall between two looks.
+            sleep(Duration::from_millis(50) * (swap % 8)).await;
+            world.card.pull();
+            // The card is gone, so its reset fails.
+            drop(session.close().await);
+            world.card.swap(CardOptions { serial: swap, ..CardOptions::default() });
+            let resets = world.card.resets_seen();
+            let found = timeout(Duration::from_millis(1500), async {
+                unit(&client, READER, &[COUNT]).wait_for_card().send().await
+            });
+            let found = found.await;
+            assert!(matches!(&found, Ok(Ok(_))), "swap {swap}, {resets} resets: {found:?} {:?}", watch.readers());
+        }
         Ok(())
     })
 }

@@ -14,6 +14,7 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::LONGEST;
 
@@ -27,7 +28,8 @@ const PORTS: std::ops::Range<u16> = 20_000..32_000;
 pub struct Pcscd {
     folder: tempfile::TempDir,
     first_port: u16,
-    readers: usize,
+    /// The names of the entries in the configuration, each of two readers.
+    names: Vec<Vec<u8>>,
     process: Child,
     /// Reserves these ports against other tests while pcscd is down.
     _reservation: UdpSocket,
@@ -40,20 +42,22 @@ impl Pcscd {
     /// # Errors
     /// pcscd or its driver is not installed, the system allows no mount namespace, or pcscd does not start within 20 s.
     pub fn start(readers: usize) -> anyhow::Result<Self> {
-        ensure!((1..=MOST_READERS).contains(&readers), "pcscd has 1 to {MOST_READERS} readers, not {readers}");
-        let readers = readers.next_multiple_of(2);
+        Self::start_as(&usual_names(readers))
+    }
+
+    /// Starts pcscd with two empty virtual readers for each of `names`, which are bytes of any encoding: PC/SC adds
+    /// ` 00 00` and ` 00 01`. Otherwise like [`Pcscd::start`].
+    ///
+    /// # Errors
+    /// The errors of [`Pcscd::start`].
+    pub fn start_as(names: &[impl AsRef<[u8]>]) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("pcscd-").tempdir()?;
         let (reservation, first_port) = free_ports()?;
         fs::create_dir(folder.path().join("run"))?;
         fs::create_dir(folder.path().join("conf"))?;
-        let driver = driver()?;
-        for entry in 0..readers / 2 {
-            // The driver keeps its slots in static variables: each entry needs a library of its own.
-            fs::copy(&driver, library(folder.path(), entry))?;
-        }
-        fs::write(folder.path().join("conf/readers"), configuration(readers, first_port, folder.path()))?;
+        let names = configure(folder.path(), names, first_port)?;
         let process = spawn(folder.path())?;
-        let mut pcscd = Self { folder, first_port, readers, process, _reservation: reservation };
+        let mut pcscd = Self { folder, first_port, names, process, _reservation: reservation };
         pcscd.wait_until_ready()?;
         Ok(pcscd)
     }
@@ -65,7 +69,7 @@ impl Pcscd {
 
     /// The number of virtual readers.
     pub fn readers(&self) -> usize {
-        self.readers
+        2 * self.names.len()
     }
 
     /// The TCP port on which the reader with this index, from 0, waits for its card.
@@ -75,7 +79,7 @@ impl Pcscd {
 
     /// PC/SC's name of the reader with this index, from 0.
     pub fn reader_name(&self, reader: usize) -> String {
-        format!("{} 00 {:02}", friendly_name(reader / 2), reader % 2)
+        format!("{} 00 {:02}", String::from_utf8_lossy(&self.names[reader / 2]), reader % 2)
     }
 
     /// The output of pcscd so far, as text.
@@ -106,6 +110,24 @@ impl Pcscd {
         self.wait_until_ready()
     }
 
+    /// Like [`Pcscd::restart`], with readers of these names instead, see [`Pcscd::start_as`].
+    ///
+    /// # Errors
+    /// The errors of [`Pcscd::start`].
+    pub fn restart_as(&mut self, names: &[impl AsRef<[u8]>]) -> anyhow::Result<()> {
+        self.names = configure(self.folder.path(), names, self.first_port)?;
+        self.restart()
+    }
+
+    /// Sends pcscd a signal, for example to stop it and to let it go on.
+    ///
+    /// # Errors
+    /// The operating system's error.
+    pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        let pid = Pid::from_raw(self.process.id().cast_signed()).context("no pid")?;
+        Ok(kill_process(pid, signal)?)
+    }
+
     fn wait_until_ready(&mut self) -> anyhow::Result<()> {
         let deadline = Instant::now() + LONGEST;
         while UnixStream::connect(self.socket()).is_err() {
@@ -134,17 +156,28 @@ fn library(folder: &Path, entry: usize) -> PathBuf {
     folder.join(format!("driver-{entry}.so"))
 }
 
-/// An entry defines two readers, on its port and the next one.
-fn configuration(readers: usize, first_port: u16, folder: &Path) -> String {
-    let entry = |entry: usize| {
-        let (name, port) = (friendly_name(entry), usize::from(first_port) + 2 * entry);
+/// The names of the entries for so many readers.
+pub fn usual_names(readers: usize) -> Vec<String> {
+    (0..readers.div_ceil(2)).map(friendly_name).collect()
+}
+
+/// Writes pcscd's configuration. An entry defines two readers, on its port and the next one.
+fn configure(folder: &Path, names: &[impl AsRef<[u8]>], first_port: u16) -> anyhow::Result<Vec<Vec<u8>>> {
+    let most = MOST_READERS / 2;
+    ensure!((1..=most).contains(&names.len()), "pcscd has 1 to {most} entries, not {}", names.len());
+    let mut text = Vec::new();
+    for (entry, name) in names.iter().enumerate() {
+        // The driver keeps its slots in static variables: each entry needs a library of its own.
         let driver = library(folder, entry);
-        let driver = driver.display();
-        format!(
-            "FRIENDLYNAME \"{name}\"\nDEVICENAME /dev/null:0x{port:04X}\nLIBPATH {driver}\nCHANNELID 0x{port:04X}\n\n"
-        )
-    };
-    (0..readers / 2).map(entry).collect()
+        if !driver.exists() {
+            fs::copy(self::driver()?, &driver)?;
+        }
+        let (port, driver) = (usize::from(first_port) + 2 * entry, driver.display());
+        text.extend([b"FRIENDLYNAME \"", name.as_ref(), b"\"\n"].concat());
+        text.extend(format!("DEVICENAME /dev/null:0x{port:04X}\nLIBPATH {driver}\nCHANNELID 0x{port:04X}\n\n").bytes());
+    }
+    fs::write(folder.join("conf/readers"), text)?;
+    Ok(names.iter().map(|name| name.as_ref().to_vec()).collect())
 }
 
 fn driver() -> anyhow::Result<PathBuf> {
