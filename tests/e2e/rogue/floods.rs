@@ -279,7 +279,7 @@ fn a_stranger_is_refused_before_the_body_is_read() -> anyhow::Result<()> {
 
 #[test]
 fn repeats_that_nobody_reads_share_their_answer() -> anyhow::Result<()> {
-    const REPEATS: u32 = 200;
+    const REPEATS: u32 = 80;
     tell(async {
         let broker = broker().await?;
         let echo = [&[0x80, 0x14, 0, 0, 0, 0x1F, 0x00][..], &vec![0x5A; 0x1F00], &[0, 0]].concat();
