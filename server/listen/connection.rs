@@ -185,7 +185,7 @@ impl Connection {
                     ready!(rest.as_mut().poll(context));
                     self.reading = Reading::Free;
                 }
-                Reading::Free => match self.peer.budgets.tokens(&self.peer.payer()) {
+                Reading::Free => match self.peer.tokens() {
                     Tokens::Full => return Poll::Ready(Ok(self.rush.limit(self.peer.begun.load(Ordering::Relaxed)))),
                     Tokens::Left(left) => {
                         let bytes = BYTES_PER_TOKEN.saturating_mul(left as usize);
@@ -222,7 +222,7 @@ impl Connection {
             self.rushing = None;
             return None;
         }
-        Some(self.rushing.get_or_insert_with(|| self.peer.budgets.rush(&self.peer.payer())).pause())
+        Some(self.rushing.get_or_insert_with(|| self.peer.rush()).pause())
     }
 
     /// Reads at most `limit` bytes.

@@ -9,11 +9,14 @@ use std::{
     },
 };
 
-use cardbroker_core::caller::{Caller, Principal};
+use cardbroker_core::{
+    budget::Tokens,
+    caller::{Caller, Principal},
+};
 use tracing::{Span, debug_span};
 
 use super::{
-    budgets::{Budgets, Payer},
+    budgets::{Budgets, Payer, RushGuard},
     slots::ConnectionStatus,
 };
 use crate::caller::group::Memberships;
@@ -28,9 +31,11 @@ pub struct Peer {
     /// The connection's span, for the spans of its requests. It closes with the connection and its last request.
     pub span: Span,
     pub(super) status: ConnectionStatus,
-    /// The budgets of all users, and the user that pays for this connection.
+    /// The budgets of all users.
     pub(super) budgets: Budgets,
-    pub(super) payer: Arc<Mutex<Payer>>,
+    /// The user that pays for this connection. `None` on TCP before the first request: other clients without a token
+    /// must not delay a connection whose client may have one.
+    pub(super) payer: Arc<Mutex<Option<Payer>>>,
     /// The number of open calls.
     pub(super) calls: Arc<AtomicUsize>,
     /// The number of calls that have begun so far.
@@ -54,7 +59,7 @@ impl Peer {
     /// every request.
     pub fn token_seen(&self, holder: &Caller) {
         self.status.note_valid_token();
-        *self.payer() = Payer::User(holder.principal());
+        *self.payer() = Some(Payer::User(holder.principal()));
     }
 
     /// Charges a refused request of `caller`, which may be another one than that of the connection's last request.
@@ -66,11 +71,22 @@ impl Peer {
     /// is closed for this one.
     pub fn charge_bad_token(&self) -> bool {
         self.budgets.charge(&Payer::WithoutToken);
+        self.payer().get_or_insert(Payer::WithoutToken);
         self.status.note_bad_token()
     }
 
+    /// The tokens of the user that pays for the connection.
+    pub(super) fn tokens(&self) -> Tokens {
+        self.payer().as_ref().map_or(Tokens::Full, |payer| self.budgets.tokens(payer))
+    }
+
+    /// Counts the connection among those that send very many requests at once.
+    pub(super) fn rush(&self) -> RushGuard {
+        self.budgets.rush(self.payer().as_ref().unwrap_or(&Payer::WithoutToken))
+    }
+
     /// The user that pays for the connection. A change is one assignment, so a panic elsewhere does no harm.
-    pub(super) fn payer(&self) -> MutexGuard<'_, Payer> {
+    pub(super) fn payer(&self) -> MutexGuard<'_, Option<Payer>> {
         self.payer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -116,9 +132,9 @@ impl Source {
         debug_span!("connection", peer = %self, transport, connection)
     }
 
-    /// The user that pays for refused requests, before the first request.
-    pub(super) fn payer(&self) -> Payer {
-        self.principal().map_or(Payer::WithoutToken, Payer::User)
+    /// The user that pays for refused requests; `None` on TCP, where only requests name one.
+    pub(super) fn payer(&self) -> Option<Payer> {
+        self.principal().map(Payer::User)
     }
 
     /// The principal that the connection is counted for; `None` on TCP, where only requests name one.
