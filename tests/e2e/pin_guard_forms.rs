@@ -72,7 +72,8 @@ pub(crate) fn with(header: &str, data: &str) -> String {
     format!("{header}{:02X}{data}", data.len() / 2)
 }
 
-/// The wrong PIN in every form that the card compares with PW1, each as the commands of one unit.
+/// The wrong PIN in every form that the card compares with PW1, each as the commands of one unit. New PINs have one
+/// length and different last digits: the guard tells no other ones from an old PIN.
 fn forms(wrong: &str) -> Vec<Vec<String>> {
     let (first, rest) = wrong.split_at(2);
     let digits = hex::format(wrong.as_bytes());
@@ -88,9 +89,9 @@ fn forms(wrong: &str) -> Vec<Vec<String>> {
         vec!["0070000001".into(), select(6).replacen("00A4", "01A4", 1), with("01200081", wrong)],
         vec![format!("00210081{:02X}80{length:02X}{digits}", length + 2)],
         vec![change("111111")],
-        vec![change("22222222")],
+        vec![change("222222")],
         vec![change("333333").replacen("00240081", "00240082", 1)],
-        vec![with("10240081", &format!("{wrong}44")), with("00240081", "4455")],
+        vec![with("10240081", &format!("{wrong}44")), with("00240081", "4466")],
         vec![format!("00250081{:02X}80{length:02X}{digits}8006353535353535", length + 10)],
         vec![select(16), with("00200081", wrong)],
         vec![select(5), with("00200082", wrong)],
