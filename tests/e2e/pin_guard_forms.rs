@@ -40,7 +40,7 @@ impl World {
         Ok(Self { client: broker.client().await?, broker, card, _pcscd: pcscd })
     }
 
-    /// What becomes of the last command after SELECT and the others: its status word, or the refusal.
+    /// Sends commands after SELECT. Returns the status word of the last one, or the refusal.
     pub(crate) async fn sends(&self, commands: &[&str]) -> anyhow::Result<String> {
         sends(&self.client, &[&[&*select(6)], commands].concat()).await
     }
@@ -50,7 +50,7 @@ impl World {
     }
 }
 
-/// What becomes of the last command: its status word, or the refusal.
+/// Sends commands. Returns the status word of the last one, or the refusal.
 async fn sends(client: &Client, commands: &[&str]) -> anyhow::Result<String> {
     match unit(client, READER, commands).send().await {
         Ok(transmitted) => {
@@ -66,7 +66,7 @@ pub(crate) fn select(bytes: usize) -> String {
     format!("00A40400{bytes:02X}{}", hex::format(&openpgp::NAME[..bytes]))
 }
 
-/// A command with data.
+/// A command with this header and these digits as data.
 pub(crate) fn with(header: &str, data: &str) -> String {
     let data = hex::format(data.as_bytes());
     format!("{header}{:02X}{data}", data.len() / 2)

@@ -2,7 +2,7 @@
 
 use cardbroker_core::apdu::{CommandApdu, data_objects};
 
-/// The application's whole name.
+/// The whole name of the application (AID).
 pub const NAME: &[u8] = b"\xD2\x76\x00\x01\x24\x01\x03\x04\x00\x06\x12\x34\x56\x78\x00\x00";
 /// The user PIN of a new card.
 pub const PW1: &str = "123456";
@@ -29,14 +29,14 @@ pub struct Traits {
     pub hides_name: bool,
 }
 
-/// Remaining tries.
+/// The remaining tries of each secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tries {
     /// Of the user PIN, under both references.
     pub pw1: u8,
-    /// Of the resetting code.
+    /// Of the resetting code for PW1.
     pub code: u8,
-    /// Of the administrator PIN.
+    /// Of the administrator's PIN, reference 83.
     pub pw3: u8,
 }
 

@@ -22,7 +22,7 @@ const PIV_BYTES: usize = 8;
 /// The most confirmed names that are stored for one card.
 const MAX_NAMES: usize = 16;
 
-/// A retry counter.
+/// A retry counter of the card.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Counter {
     place: Place,

@@ -12,7 +12,7 @@ use crate::card::selection::ConfirmedName;
 /// a try, so most cards block earlier; otherwise recent values matter more than old ones.
 pub(super) const MAX_REMEMBERED: usize = 64;
 
-/// The memory of one card.
+/// All that is stored about one card.
 #[derive(Default)]
 pub(super) struct Memory {
     /// Rejected values, oldest first.
@@ -91,7 +91,7 @@ impl Memory {
         *tries_left = tries_left.drain(..).map(|(counter, left)| (counter.under(names), left)).collect();
     }
 
-    /// Forgets a value.
+    /// Forgets a value and everything that matches it.
     pub(super) fn forget_value(&mut self, counter: &Counter, value: &Value) {
         self.rejected.retain(|known| !known.is_same(counter, value));
     }

@@ -100,7 +100,7 @@ pub(super) enum Success {
 /// The values in the data of a command (ISO 7816-4 §11.5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
-    /// The value to compare.
+    /// The value to compare, and nothing else.
     Alone,
     /// The value to compare, and a new one.
     Leading,
@@ -131,7 +131,7 @@ pub(super) struct Situation<'a> {
 }
 
 impl Situation<'_> {
-    /// Classifies a command.
+    /// Classifies a command by its effect on PINs.
     pub(super) fn read(self, command: &ParsedCommand) -> Sent {
         let Self { view, .. } = self;
         let apdu = match command {

@@ -18,7 +18,7 @@ pub(super) enum Value {
     Bytes { exact: KeyedHash, read: Option<Box<Value>> },
 }
 
-/// Data of two values.
+/// Data that consist of two values.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Leading {
     /// The hash of each beginning, from one byte to [`MAX_LEADING_BYTES`].

@@ -15,7 +15,7 @@ pub(in super::super) const PIV: &[u8] = &[0xA0, 0x00, 0x00, 0x03, 0x08];
 
 /// The answer's word on the requested name.
 pub(super) enum Confirmation {
-    /// It has no name.
+    /// The answer has no name in it.
     None,
     /// The whole name, which begins as requested.
     Whole(ApduBytes),
@@ -23,7 +23,7 @@ pub(super) enum Confirmation {
     Shorter(ApduBytes),
     /// A beginning of the requested name.
     Beginning(ApduBytes),
-    /// Another name.
+    /// A name that differs from the requested one.
     Other,
 }
 
