@@ -12,10 +12,10 @@ use crate::card::selection::ConfirmedName;
 /// a try, so most cards block earlier; otherwise recent values matter more than old ones.
 pub(super) const MAX_REMEMBERED: usize = 64;
 
-/// All that is stored about one card.
+/// Everything that the answers of one card have told the guard. Forgotten as a whole when the card leaves.
 #[derive(Default)]
 pub(super) struct Memory {
-    /// Rejected values, oldest first.
+    /// Rejected values with their counters, oldest first.
     pub(super) rejected: VecDeque<Rejected>,
     /// Remaining tries by counter, oldest first.
     pub(super) tries_left: VecDeque<(Counter, u8)>,
