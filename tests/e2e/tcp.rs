@@ -55,6 +55,11 @@ pub(crate) async fn channel(broker: &Broker) -> anyhow::Result<Channel> {
     tls::channel(&broker.tcp_address()?, &broker.certificate_file(), "http://localhost").await
 }
 
+/// Two connections: five bad tokens in a row close one.
+pub(crate) async fn channels(broker: &Broker) -> anyhow::Result<[Channel; 2]> {
+    Ok([channel(broker).await?, channel(broker).await?])
+}
+
 /// A request with the given headers.
 fn with<T>(message: T, headers: &[(&'static str, &str)]) -> Request<T> {
     let mut request = Request::new(message);
@@ -64,22 +69,23 @@ fn with<T>(message: T, headers: &[(&'static str, &str)]) -> Request<T> {
     request
 }
 
-/// The outcome of each method of every service.
+/// The outcome of each method of every service, three of them on each connection.
 pub(crate) async fn everything(
-    channel: &Channel,
+    [channel, other]: &[Channel; 2],
     headers: &[(&'static str, &str)],
 ) -> anyhow::Result<Vec<Result<(), Status>>> {
     let mut stub = Stub::new(channel.clone());
     let list = timeout(LONG, stub.list_readers(with(ListReadersRequest {}, headers))).await?.map(drop);
     let transmit = timeout(LONG, stub.transmit(with(request(READER, &[INCREMENT]), headers))).await?.map(drop);
     let watch = timeout(LONG, stub.watch_readers(with(WatchReadersRequest::default(), headers))).await?.map(drop);
+    let mut stub = Stub::new(other.clone());
     let opens = tokio_stream::pending::<OpenSessionRequest>();
     let session = timeout(LONG, stub.open_session(with(opens, headers))).await?.map(drop);
-    let health = HealthClient::new(channel.clone()).check(with(HealthCheckRequest::default(), headers)).await.map(drop);
+    let health = HealthClient::new(other.clone()).check(with(HealthCheckRequest::default(), headers)).await.map(drop);
     let reflection = {
         use tonic_reflection::pb::v1::{ServerReflectionRequest, server_reflection_client::ServerReflectionClient};
         let asks = tokio_stream::pending::<ServerReflectionRequest>();
-        let mut client = ServerReflectionClient::new(channel.clone());
+        let mut client = ServerReflectionClient::new(other.clone());
         timeout(LONG, client.server_reflection_info(with(asks, headers))).await?.map(drop)
     };
     Ok(vec![list, transmit, watch, session, health, reflection])
@@ -116,7 +122,6 @@ fn without_a_valid_token_nothing_is_served() -> anyhow::Result<()> {
     tell(async {
         let broker = broker(&["tests"]).await?;
         let other = Setup::simulated(1)?.tcp(&["tests"])?.start()?;
-        let channel = channel(&broker).await?;
         let right = token(&broker, "tests")?;
         let entry = fs::read_to_string(broker.folder().join("tokens"))?;
         let before = count(&broker).await?;
@@ -132,12 +137,14 @@ fn without_a_valid_token_nothing_is_served() -> anyhow::Result<()> {
             Some(bearer(entry.trim().split_once(' ').context("no hash")?.1)),
         ] {
             let headers: Vec<_> = wrong.iter().map(|value| ("authorization", &**value)).collect();
-            for outcome in everything(&channel, &headers).await? {
+            for outcome in everything(&channels(&broker).await?, &headers).await? {
                 assert_eq!(told(&outcome.unwrap_err()), REFUSED, "{}", wrong.is_some());
             }
         }
         assert_eq!(count(&broker).await? - before, 1, "the card saw a command");
-        let outcomes = everything(&channel, &[("authorization", &bearer(&right))]).await?;
+        let channels = channels(&broker).await?;
+        everything(&channels, &[]).await?;
+        let outcomes = everything(&channels, &[("authorization", &bearer(&right))]).await?;
         assert!(outcomes.iter().all(Result::is_ok), "on the same connection: {outcomes:?}");
 
         let run = run(&mut cardbroker(&broker.tcp_endpoint()?, &["readers"])?)?;
@@ -154,7 +161,7 @@ fn requests_possible_from_a_browser_page_are_refused() -> anyhow::Result<()> {
         let authorization = bearer(&token(&broker, "tests")?);
         let invalid = "InvalidArgument INVALID_REQUEST not_sent";
         let page = [("authorization", &*authorization), ("origin", "http://localhost")];
-        for outcome in everything(&channel(&broker).await?, &page).await? {
+        for outcome in everything(&channels(&broker).await?, &page).await? {
             let status = outcome.unwrap_err();
             assert_eq!((&*told(&status), field(&status).as_deref()), (invalid, Some("origin")));
         }
@@ -164,8 +171,9 @@ fn requests_possible_from_a_browser_page_are_refused() -> anyhow::Result<()> {
             ("http://localhost:1", true),
             ("http://[::1]", true),
         ] {
-            let channel = tls::channel(&broker.tcp_address()?, &broker.certificate_file(), authority).await?;
-            for outcome in everything(&channel, &page[..1]).await? {
+            let (address, certificate) = (broker.tcp_address()?, broker.certificate_file());
+            let connect = || tls::channel(&address, &certificate, authority);
+            for outcome in everything(&[connect().await?, connect().await?], &page[..1]).await? {
                 match outcome {
                     Ok(()) => assert!(served, "{authority}"),
                     Err(status) => assert_eq!(

@@ -14,7 +14,7 @@ use cardbroker_tests::harness::{
 };
 
 use crate::{
-    tcp::{READER, bearer, channel, everything, token},
+    tcp::{READER, bearer, channels, everything, token},
     world::{tell, wait_for},
 };
 
@@ -26,11 +26,10 @@ fn no_token_is_in_the_most_verbose_log() -> anyhow::Result<()> {
         wait_for(&broker, READER, ReaderState::Ready).await?;
         let right = token(&broker, "tests")?;
         let wrong = right.replace(|_: char| true, "A");
-        let channel = channel(&broker).await?;
         for (name, shown) in
             [("authorization", bearer(&right)), ("authorization", bearer(&wrong)), ("authorization", wrong.clone())]
         {
-            everything(&channel, &[(name, &shown)]).await?;
+            everything(&channels(&broker).await?, &[(name, &shown)]).await?;
         }
         assert!(!format!("{:?}", broker.tcp_client("tests").await?).contains(&right));
         let log = broker.settled_log();
