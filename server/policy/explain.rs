@@ -151,7 +151,7 @@ mod tests {
     fn the_answer_names_the_rule_of_each_operation() {
         let expected = "\
 token ci at desk:
-  see               allowed  rule \"desk\"
+  see             allowed  rule \"desk\"
   watch           denied   rule \"default\"
   transmit        allowed  rule \"desk\", for some commands, share 3
   session         denied   rule \"default\"

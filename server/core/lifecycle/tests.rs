@@ -254,7 +254,7 @@ fn no_look_is_made_once_the_monitor_has_noticed_the_removal() {
 }
 
 #[test]
-fn a_card_found_by_a_look_on_demand_is_not_held() {
+fn a_card_found_by_a_look_on_demand_is_released_when_unused() {
     let (mut lifecycle, now) = lifecycle(Own::OnDemand);
     lifecycle.on_status(seen(true, 1), now);
     take(&mut lifecycle, Ok(card()), now);
@@ -263,12 +263,13 @@ fn a_card_found_by_a_look_on_demand_is_not_held() {
     let looked = lifecycle.deadline().unwrap();
     assert_eq!(lifecycle.take_action(looked, false), Some(Action::Take));
     lifecycle.on_taken(Ok(card()), looked);
-    assert_eq!(lifecycle.take_action(looked, false), Some(Action::Release));
+    let unused = lifecycle.deadline().unwrap();
+    assert_eq!(lifecycle.take_action(unused, false), Some(Action::Release));
     lifecycle.on_released();
     let found = lifecycle.insertion_id();
-    assert_eq!(lifecycle.on_status(seen(true, 1), looked), None);
+    assert_eq!(lifecycle.on_status(seen(true, 1), unused), None);
     assert_eq!((state(&lifecycle), lifecycle.insertion_id()), (State::Ready, found));
-    assert_eq!(lifecycle.take_action(looked, true), Some(Action::Take));
+    assert_eq!(lifecycle.take_action(unused, true), Some(Action::Take));
 }
 
 #[test]

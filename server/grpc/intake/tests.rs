@@ -154,7 +154,10 @@ async fn a_message_beyond_the_budget_is_refused_before_decoding() {
     first.passes(&header(200 << 10)).await;
     second.sends(&header(100 << 10));
     assert_eq!(second.fails().await, Reason::QueueFull);
-    first.passes(&vec![0; 200 << 10]).await;
+    // One field of bytes, whose length is a varint of three bytes.
+    let mut message = vec![0; 200 << 10];
+    message[..4].copy_from_slice(&[0x0A, 0xFC, 0xBF, 0x0C]);
+    first.passes(&message).await;
     let mut third = Scene::new(&budgets, false);
     third.sends(&header(100 << 10));
     assert_eq!(third.fails().await, Reason::QueueFull, "the first is whole, but has not ended");
