@@ -20,20 +20,20 @@
 //!
 //! | module | decides |
 //! | --- | --- |
-//! | [`budget`] | whether a user's requests were refused too often, and whether a message has too many fields |
 //! | [`apdu`] | the structure of commands, classes and status words; which bytes are secret |
 //! | [`atr`] | the protocols that a card offers |
+//! | [`budget`] | whether a user's requests were refused too often, and whether a message has too many fields |
 //! | [`caller`] | nothing: the identities by which callers are counted and rules match |
+//! | [`card`] | the next exchange of a unit, whether it may be sent, and what remains in the card |
 //! | [`error`] | nothing: the closed list of failures, each with the delivery of the command |
 //! | [`keyed_hash`] | whether two secret values are equal, without keeping them |
+//! | [`lifecycle`] | the state of a reader and its card, and the next action on it |
+//! | [`outcomes`] | whether a request is the first of its id, and how long its outcome is kept |
+//! | [`policy`] | whether a rule allows an operation or a command of a caller |
+//! | [`simulated_card`] | the responses of the simulated card, for the simulated readers and for tests |
 //! | [`slot`] | the delivery of a command after each error of the card stack |
 //! | [`status`] | the refusal of a request in each state of a reader |
 //! | [`turns`] | the order of turns, the validity of leases, when a session must give way, when a reset is due |
-//! | [`card`] | the next exchange of a unit, whether it may be sent, and what remains in the card |
-//! | [`lifecycle`] | the state of a reader and its card, and the next action on it |
-//! | [`policy`] | whether a rule allows an operation or a command of a caller |
-//! | [`outcomes`] | whether a request is the first of its id, and how long its outcome is kept |
-//! | [`simulated_card`] | the responses of the simulated card, for the simulated readers and for tests |
 //!
 //! # The life of one unit
 //!
