@@ -19,12 +19,12 @@ pub enum ConfigError {
         /// The error of the operating system.
         source: io::Error,
     },
-    /// Other users may change the file.
+    /// Other users may change the file, or it is not a regular one.
     #[error("{}: {problem}", path.display())]
     Unsafe {
         /// The path of the configuration file.
         path: PathBuf,
-        /// The problem of its access, and the remedy.
+        /// The problem of its kind or access, and the remedy.
         problem: &'static str,
     },
     /// A value of the file does not fit a flag.

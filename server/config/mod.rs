@@ -73,7 +73,8 @@ impl Config {
     /// without that variable) and `/etc/cardbroker/cardbrokerd.toml`, or else takes the defaults.
     ///
     /// # Errors
-    /// The file cannot be read (a missing `path` included), another user may change it, or the first mistake in it.
+    /// The file cannot be read (a missing `path` included), it is neither a regular file nor `/dev/null`, another user
+    /// may change it, or the first mistake in it.
     pub fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
         Self::load_checked(path, access_problem)
     }
@@ -90,7 +91,8 @@ impl Config {
     /// Like [`Config::load`], for an explanation of its rules: any user may have written it.
     ///
     /// # Errors
-    /// The file cannot be read (a missing `path` included), or the first mistake in it.
+    /// The file cannot be read (a missing `path` included), it is neither a regular file nor `/dev/null`, or the first
+    /// mistake in it.
     pub fn load_to_explain(path: Option<&Path>) -> Result<Self, ConfigError> {
         Self::load_checked(path, |_| None)
     }
@@ -110,14 +112,16 @@ impl Config {
 
     fn read(path: &Path, check: AccessCheck) -> Result<Self, ConfigError> {
         let read = || {
-            let file = File::open(path)?;
-            Ok((file.metadata()?, io::read_to_string(file)?))
+            let file = open_without_waiting(path)?;
+            let found = file.metadata()?;
+            let problem = kind_problem(&found).or_else(|| check(&found));
+            let text = if problem.is_none() { io::read_to_string(file)? } else { String::new() };
+            Ok((problem, text))
         };
-        let (found, text) = read().map_err(|source| ConfigError::Read { path: path.into(), source })?;
-        if let Some(problem) = check(&found) {
-            return Err(ConfigError::Unsafe { path: path.into(), problem });
+        match read().map_err(|source| ConfigError::Read { path: path.into(), source })? {
+            (Some(problem), _) => Err(ConfigError::Unsafe { path: path.into(), problem }),
+            (None, text) => Self::parse(path, &text),
         }
-        Self::parse(path, &text)
     }
 
     /// Parses `text`; errors name `path` as its file.
@@ -221,6 +225,35 @@ impl fmt::Display for Config {
 
 /// Finds the problem of a configuration file with this owner and mode; `None` if it has none.
 type AccessCheck = fn(&Metadata) -> Option<&'static str>;
+
+/// Opens a file for reading. A pipe without a writer does not block.
+#[cfg(unix)]
+fn open_without_waiting(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    File::options().read(true).custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32).open(path)
+}
+
+#[cfg(not(unix))]
+fn open_without_waiting(path: &Path) -> io::Result<File> {
+    File::open(path)
+}
+
+/// Reading a pipe or a device may never end. The null device stands for a file without settings.
+fn kind_problem(found: &Metadata) -> Option<&'static str> {
+    (!found.is_file() && !is_null_device(found)).then_some("is not a regular file")
+}
+
+#[cfg(unix)]
+fn is_null_device(found: &Metadata) -> bool {
+    use std::os::unix::fs::{FileTypeExt, MetadataExt};
+    let is_same = |null: Metadata| null.file_type().is_char_device() && null.rdev() == found.rdev();
+    found.file_type().is_char_device() && std::fs::metadata("/dev/null").is_ok_and(is_same)
+}
+
+#[cfg(not(unix))]
+fn is_null_device(_: &Metadata) -> bool {
+    false
+}
 
 #[cfg(unix)]
 fn access_problem(found: &Metadata) -> Option<&'static str> {
