@@ -1,24 +1,27 @@
-//! A wait for changes in a folder, by the operating system's own notices where there are any.
+//! A wait for changes of the folders in a path, by the operating system's own notices where there are any.
 
 use std::{io, mem, path::Path, time::Duration};
 
 use tokio::time::{sleep, timeout};
 
-/// The time between two looks at a folder without notices.
+/// The time between two checks of a path without notices of all its folders.
 const WITHOUT_NOTICES: Duration = Duration::from_secs(5);
 
-/// Notices of entries that come, go or change their names, and of the end of the folder itself. One instance serves for
-/// the whole life of its owner, whatever becomes of the folder.
+/// Notices of a path's folder: of entries that come, go or change their names. Also notices of the end or the move of
+/// that folder, of every folder above it and of every link among them; a mount over one of them gives none. One instance
+/// serves for the whole life of its owner, whatever becomes of the folders.
 #[derive(Default)]
 pub(super) struct FolderWatch {
     /// `None` before the first folder, and while the system gives no notices.
     notices: Option<notices::Notices>,
+    /// Whether a folder above gives no notices, because the broker may not read it.
+    has_gap: bool,
     /// Whether a missing ability to watch was logged.
     is_blind: bool,
 }
 
 impl FolderWatch {
-    /// Watches the folder of `path` from now on; it may be another one than at the last call. Must be called inside a
+    /// Watches the folders of `path` from now on; they may be others than at the last call. Must be called inside a
     /// runtime.
     pub(super) fn follow(&mut self, path: &Path) {
         let folder = path.parent().unwrap_or(path);
@@ -26,8 +29,9 @@ impl FolderWatch {
             Some(notices) => notices.follow(folder),
             None => notices::Notices::new().and_then(|notices| self.notices.insert(notices).follow(folder)),
         };
-        if let Err(error) = followed {
-            self.on_blind(&error);
+        match followed {
+            Ok(is_complete) => self.has_gap = !is_complete,
+            Err(error) => self.on_blind(&error),
         }
     }
 
@@ -37,7 +41,7 @@ impl FolderWatch {
             sleep(WITHOUT_NOTICES).await;
             return longest.is_none();
         };
-        let noticed = match longest {
+        let noticed = match longest.or(self.has_gap.then_some(WITHOUT_NOTICES)) {
             Some(longest) => match timeout(longest, notices.next()).await {
                 Ok(noticed) => noticed,
                 Err(_) => return false,
@@ -54,14 +58,14 @@ impl FolderWatch {
         self.notices = None;
         let was_blind = mem::replace(&mut self.is_blind, true);
         if !was_blind && error.kind() != io::ErrorKind::Unsupported {
-            tracing::warn!(%error, "cannot watch the socket's folder: raise fs.inotify.max_user_instances");
+            tracing::warn!(%error, "cannot watch the socket's folders: raise fs.inotify's max_user_instances and max_user_watches");
         }
     }
 }
 
 #[cfg(target_os = "linux")]
 mod notices {
-    use std::{io, path::Path};
+    use std::{collections::HashSet, fs, io, path::Path};
 
     use futures_util::StreamExt;
     use inotify::{EventStream, Inotify, WatchDescriptor, WatchMask};
@@ -69,39 +73,51 @@ mod notices {
     /// Room for one event with the longest name.
     const BUFFER_BYTES: usize = 512;
 
-    /// One instance of inotify, with a watch for one folder.
+    /// One instance of inotify, with a watch for each folder of a path.
     pub(super) struct Notices {
         stream: EventStream<[u8; BUFFER_BYTES]>,
-        folder: Option<WatchDescriptor>,
+        folders: HashSet<WatchDescriptor>,
     }
 
     impl Notices {
         pub(super) fn new() -> io::Result<Self> {
-            Ok(Self { stream: Inotify::init()?.into_event_stream([0; BUFFER_BYTES])?, folder: None })
+            let stream = Inotify::init()?.into_event_stream([0; BUFFER_BYTES])?;
+            Ok(Self { stream, folders: HashSet::new() })
         }
 
-        /// Watches the folder now at `path`, and no other. A missing folder gives no notices.
-        pub(super) fn follow(&mut self, path: &Path) -> io::Result<()> {
-            let changes = WatchMask::CREATE | WatchMask::DELETE | WatchMask::MOVE;
-            let ends = WatchMask::DELETE_SELF | WatchMask::MOVE_SELF;
-            let mask = changes | ends | WatchMask::ONLYDIR | WatchMask::DONT_FOLLOW;
-            let followed = match self.stream.watches().add(path, mask) {
-                Ok(folder) => Some(folder),
-                Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => None,
-                Err(error) => return Err(error),
-            };
-            if let Some(before) = self.folder.take().filter(|before| followed.as_ref() != Some(before)) {
-                // The system has removed it already if its folder has gone.
-                let _ = self.stream.watches().remove(before);
+        /// Watches the folder now at `path` and those above it, and no others. A missing folder gives no notices.
+        /// Returns whether each folder that exists does.
+        pub(super) fn follow(&mut self, path: &Path) -> io::Result<bool> {
+            // One folder may be named twice, so a mask adds to the one before.
+            let ends = WatchMask::DELETE_SELF | WatchMask::MOVE_SELF | WatchMask::DONT_FOLLOW | WatchMask::MASK_ADD;
+            let changes = WatchMask::CREATE | WatchMask::DELETE | WatchMask::MOVE | WatchMask::ONLYDIR;
+            let (mut followed, mut is_complete) = (HashSet::new(), true);
+            // Folders that are reached by a link: their own path matters, and the link.
+            let real = fs::canonicalize(path).unwrap_or_default();
+            let above = path.ancestors().skip(1).chain(real.ancestors()).map(|folder| (folder, ends));
+            for (folder, mask) in [(path, ends | changes)].into_iter().chain(above) {
+                if folder.as_os_str().is_empty() {
+                    continue;
+                }
+                match self.stream.watches().add(folder, mask) {
+                    Ok(watch) => _ = followed.insert(watch),
+                    Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
+                    Err(error) if error.kind() == io::ErrorKind::PermissionDenied => is_complete = false,
+                    Err(error) => return Err(error),
+                }
             }
-            self.folder = followed;
-            Ok(())
+            for before in self.folders.difference(&followed) {
+                // The system has removed it already if its folder has gone.
+                let _ = self.stream.watches().remove(before.clone());
+            }
+            self.folders = followed;
+            Ok(is_complete)
         }
 
-        /// The number of the watch in its instance, which gives each number once.
+        /// The numbers of the watches in their instance, which gives each number once.
         #[cfg(test)]
-        pub(super) fn number(&self) -> Option<i32> {
-            self.folder.as_ref().map(WatchDescriptor::get_watch_descriptor_id)
+        pub(super) fn numbers(&self) -> std::collections::BTreeSet<i32> {
+            self.folders.iter().map(WatchDescriptor::get_watch_descriptor_id).collect()
         }
 
         pub(super) async fn next(&mut self) -> io::Result<()> {
@@ -122,7 +138,7 @@ mod notices {
             Err(io::ErrorKind::Unsupported.into())
         }
 
-        pub(super) fn follow(&mut self, _: &Path) -> io::Result<()> {
+        pub(super) fn follow(&mut self, _: &Path) -> io::Result<bool> {
             match *self {}
         }
 
@@ -134,7 +150,7 @@ mod notices {
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
-    use std::fs;
+    use std::{fs, os::unix::fs::symlink};
 
     use super::*;
 
@@ -149,12 +165,13 @@ mod tests {
         let mut watch = FolderWatch::default();
         // A folder that does not exist yet is no failure.
         watch.follow(&socket);
-        for number in 1..=3 {
+        for _ in 0..3 {
             fs::create_dir(&folder).unwrap();
-            for _ in 0..3 {
-                watch.follow(&socket);
-                assert_eq!(watch.notices.as_ref().unwrap().number(), Some(number));
-            }
+            watch.follow(&socket);
+            let numbers = watch.notices.as_ref().unwrap().numbers();
+            assert_eq!(numbers.len(), folder.canonicalize().unwrap().ancestors().count());
+            watch.follow(&socket);
+            assert_eq!(watch.notices.as_ref().unwrap().numbers(), numbers, "they stay");
             while watch.changed(SHORT).await {}
             fs::write(&socket, "").unwrap();
             assert!(watch.changed(LONG).await);
@@ -166,5 +183,32 @@ mod tests {
             assert!(!watch.changed(SHORT).await, "it is not the folder at the path any more");
         }
         assert!(!watch.is_blind);
+    }
+
+    #[tokio::test]
+    async fn every_folder_and_every_link_above_is_watched() {
+        let top = tempfile::tempdir().unwrap();
+        let place = |name: &str| top.path().join(name);
+        fs::create_dir_all(place("real/b/c/folder")).unwrap();
+        symlink(place("real"), place("link")).unwrap();
+        let socket = place("link/b/c/folder/socket");
+        let mut watch = FolderWatch::default();
+        for moved in ["link", "real", "real/b", "real/b/c", "real/b/c/folder"] {
+            watch.follow(&socket);
+            while watch.changed(SHORT).await {}
+            fs::rename(place(moved), place("away")).unwrap();
+            assert!(watch.changed(LONG).await, "{moved}");
+            fs::rename(place("away"), place(moved)).unwrap();
+        }
+        watch.follow(&socket);
+        while watch.changed(SHORT).await {}
+        symlink(place("elsewhere"), place("new")).unwrap();
+        fs::rename(place("new"), place("link")).unwrap();
+        assert!(watch.changed(LONG).await, "a link in place of the link");
+        watch.follow(&socket);
+        while watch.changed(SHORT).await {}
+        fs::write(place("file"), "").unwrap();
+        assert!(!watch.changed(SHORT).await, "other files in a folder above are no business of this path");
+        assert!(!watch.is_blind && !watch.has_gap);
     }
 }

@@ -104,36 +104,36 @@ async fn watch_place(place: SharedPlace, current: Current, taken: CancellationTo
 /// Opens the socket again whenever its path does not name it any more, until the guard is dropped or another broker has
 /// taken the path.
 async fn keep(place: &SharedPlace, current: &Current, taken: &CancellationToken) {
-    let (mut folder, mut course) = (FolderWatch::default(), Course::Steady);
+    let (mut folders, mut retry) = (FolderWatch::default(), Retry::Steady);
     loop {
-        let look = {
+        let state = {
             let mut place = lock(place);
             let Some(place) = place.as_mut() else { return };
-            // Before the look at the path, so that no change falls between them.
-            folder.follow(place.socket());
-            look(place, current)
+            // Before the path is checked, so that no change falls between them.
+            folders.follow(place.socket());
+            check_path(place, current)
         };
-        match &look {
-            Look::Taken => return taken.cancel(),
-            Look::Failed(problem) if !matches!(course, Course::Failing { .. }) => {
+        match &state {
+            PathState::Taken => return taken.cancel(),
+            PathState::Failed(problem) if !matches!(retry, Retry::Failing { .. }) => {
                 tracing::error!("the socket was removed or replaced, and new clients find no broker: {problem}");
             }
             _ => {}
         }
-        course = course.after(&look);
-        match course {
-            Course::Steady => _ = folder.changed(None).await,
+        retry = retry.after(&state);
+        match retry {
+            Retry::Steady => _ = folders.changed(None).await,
             // A folder that is being removed may take the new socket with it, without a notice of its own.
-            Course::Settling { .. } if !folder.changed(Some(LONGEST_PAUSE)).await => course = Course::Steady,
-            Course::Settling { .. } => {}
-            Course::Reopened { pause } | Course::Failing { pause } => sleep(pause).await,
+            Retry::Settling { .. } if !folders.changed(Some(LONGEST_PAUSE)).await => retry = Retry::Steady,
+            Retry::Settling { .. } => {}
+            Retry::Reopened { pause } | Retry::Failing { pause } => sleep(pause).await,
         }
     }
 }
 
-/// The result of a look at the path.
+/// The state of the path when it was checked.
 #[derive(Debug)]
-enum Look {
+enum PathState {
     /// It still names the socket.
     Held,
     /// It did not; now it names a new one.
@@ -144,10 +144,10 @@ enum Look {
     Taken,
 }
 
-/// Looks whether the path still names the socket. Opens another one if it does not.
-fn look(place: &mut SocketPlace, current: &Current) -> Look {
+/// Checks whether the path still names the socket. Opens another one if it does not.
+fn check_path(place: &mut SocketPlace, current: &Current) -> PathState {
     if place.is_held() {
-        return Look::Held;
+        return PathState::Held;
     }
     let opened = place.take_again().and_then(|socket| {
         let source = |source| BindError::Io { socket: place.socket().into(), action: "open the socket", source };
@@ -158,48 +158,48 @@ fn look(place: &mut SocketPlace, current: &Current) -> Look {
             tracing::warn!(socket = %place.socket().display(), "the socket was removed or replaced: listening again");
             let socket = Arc::new(socket);
             current.send_if_modified(|current| current.as_mut().map(|current| *current = socket).is_some());
-            Look::Reopened
+            PathState::Reopened
         }
-        Err(BindError::AlreadyRunning { .. }) if place.is_served() => Look::Taken,
-        Err(problem) => Look::Failed(problem),
+        Err(BindError::AlreadyRunning { .. }) if place.is_served() => PathState::Taken,
+        Err(problem) => PathState::Failed(problem),
     }
 }
 
-/// How the last looks went, which decides when the next one comes.
+/// How the last checks of the path went, which decides when the next one comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Course {
-    /// The path names the socket, as it did before: the next look follows a change in the folder.
+enum Retry {
+    /// The path names the socket, as it did before: the next check follows a change in the folders.
     Steady,
-    /// The path has named the new socket once: the next look follows a change, or comes after the longest pause.
+    /// The path has named the new socket once: the next check follows a change, or comes after the longest pause.
     Settling {
         /// The pause of the last attempt.
         pause: Duration,
     },
-    /// The socket was opened again: the next look comes after the pause.
+    /// The socket was opened again: the next check comes after the pause.
     Reopened {
-        /// The time until the next look.
+        /// The time until the next check.
         pause: Duration,
     },
     /// The socket cannot be opened: the next attempt comes after the pause.
     Failing {
-        /// The time until the next look.
+        /// The time until the next check.
         pause: Duration,
     },
 }
 
-impl Course {
-    /// The course after another look.
-    fn after(self, look: &Look) -> Self {
+impl Retry {
+    /// The retry after another check.
+    fn after(self, state: &PathState) -> Self {
         let (last, next) = match self {
             Self::Steady => (None, SHORTEST_PAUSE),
             Self::Settling { pause } | Self::Reopened { pause } | Self::Failing { pause } => {
                 (Some(pause), LONGEST_PAUSE.min(pause * 2))
             }
         };
-        match look {
-            Look::Held => last.map_or(Self::Steady, |pause| Self::Settling { pause }),
-            Look::Reopened => Self::Reopened { pause: next },
-            Look::Failed(_) | Look::Taken => Self::Failing { pause: next },
+        match state {
+            PathState::Held => last.map_or(Self::Steady, |pause| Self::Settling { pause }),
+            PathState::Reopened => Self::Reopened { pause: next },
+            PathState::Failed(_) | PathState::Taken => Self::Failing { pause: next },
         }
     }
 }
@@ -210,26 +210,26 @@ mod tests {
 
     #[test]
     fn pauses_grow_until_the_path_has_settled() {
-        let failed = || Look::Failed(BindError::NoSocket { user: 0 });
+        let failed = || PathState::Failed(BindError::NoSocket { user: 0 });
         let ms = Duration::from_millis;
-        let mut course = Course::Steady;
-        for (look, expected) in [
-            (Look::Held, Course::Steady),
-            (Look::Reopened, Course::Reopened { pause: ms(50) }),
-            (Look::Reopened, Course::Reopened { pause: ms(100) }),
-            (failed(), Course::Failing { pause: ms(200) }),
-            (failed(), Course::Failing { pause: ms(400) }),
-            (Look::Held, Course::Settling { pause: ms(400) }),
-            (Look::Held, Course::Settling { pause: ms(400) }),
-            (Look::Reopened, Course::Reopened { pause: ms(800) }),
-            (failed(), Course::Failing { pause: ms(1_600) }),
-            (failed(), Course::Failing { pause: ms(3_200) }),
-            (failed(), Course::Failing { pause: ms(5_000) }),
-            (Look::Reopened, Course::Reopened { pause: ms(5_000) }),
+        let mut retry = Retry::Steady;
+        for (state, expected) in [
+            (PathState::Held, Retry::Steady),
+            (PathState::Reopened, Retry::Reopened { pause: ms(50) }),
+            (PathState::Reopened, Retry::Reopened { pause: ms(100) }),
+            (failed(), Retry::Failing { pause: ms(200) }),
+            (failed(), Retry::Failing { pause: ms(400) }),
+            (PathState::Held, Retry::Settling { pause: ms(400) }),
+            (PathState::Held, Retry::Settling { pause: ms(400) }),
+            (PathState::Reopened, Retry::Reopened { pause: ms(800) }),
+            (failed(), Retry::Failing { pause: ms(1_600) }),
+            (failed(), Retry::Failing { pause: ms(3_200) }),
+            (failed(), Retry::Failing { pause: ms(5_000) }),
+            (PathState::Reopened, Retry::Reopened { pause: ms(5_000) }),
         ] {
-            course = course.after(&look);
-            assert_eq!(course, expected, "after {look:?}");
+            retry = retry.after(&state);
+            assert_eq!(retry, expected, "after {state:?}");
         }
-        assert_eq!(Course::Steady.after(&failed()), Course::Failing { pause: ms(50) });
+        assert_eq!(Retry::Steady.after(&failed()), Retry::Failing { pause: ms(50) });
     }
 }

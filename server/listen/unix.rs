@@ -45,7 +45,7 @@ impl BoundSocket {
     /// Takes the socket of `config`, with its mode and group in force before the first client can connect. Replaces a
     /// dead socket of an earlier run.
     ///
-    /// Creates a missing folder (the last component only), with a mode that lets everybody enter who may connect.
+    /// Creates a missing folder (the last component only). Every user who may connect can enter the folder.
     /// The default folder gets the same mode and group if it exists. No other folder is changed: it must belong to the
     /// broker's user, and no other user may write to it.
     ///

@@ -55,7 +55,7 @@ fn some_group() -> anyhow::Result<(String, u32)> {
 fn socket_mode_and_group_let_a_group_in() -> anyhow::Result<()> {
     let (name, gid) = some_group()?;
     let configuration = format!("[listen]\nsocket_mode = \"0660\"\nsocket_group = \"{name}\"");
-    let broker = Setup::simulated(1)?.new_folder().configuration(&configuration).start()?;
+    let broker = Setup::simulated(1)?.new_folder()?.configuration(&configuration).start()?;
     let socket = broker.socket();
     let folder = socket.parent().unwrap();
     assert_eq!((mode(&socket)?, fs::metadata(&socket)?.gid()), (0o660, gid));

@@ -22,7 +22,7 @@ const AGAIN: &str = "the socket was removed or replaced: listening again";
 
 /// A broker with a socket in a folder of its own, and a client with a connection.
 async fn broker() -> anyhow::Result<(Broker, Client)> {
-    let broker = Setup::simulated(1)?.new_folder().start()?;
+    let broker = Setup::simulated(1)?.new_folder()?.start()?;
     wait_for(&broker, READER, ReaderState::Ready).await?;
     let client = broker.client().await?;
     Ok((broker, client))
@@ -88,6 +88,23 @@ fn a_removed_folder_is_made_again() -> anyhow::Result<()> {
         let socket = broker.socket().display().to_string();
         let second = cardbrokerd(&["--simulate", "1", "--config", "/dev/null", "--socket", &socket])?;
         assert_eq!(second.code, Some(4), "{second:?}");
+        assert_eq!(broker.stop()?.code(), Some(0));
+        Ok(())
+    })
+}
+
+#[test]
+fn a_replaced_folder_above_the_sockets_is_noticed_at_once() -> anyhow::Result<()> {
+    tell(async {
+        let (mut broker, earlier) = broker().await?;
+        let above = broker.folder().join("above");
+        for losses in 1..=3 {
+            fs::rename(&above, broker.folder().join(format!("away-{losses}")))?;
+            fs::create_dir_all(above.join("new"))?;
+            let replaced = Instant::now();
+            found_again(&broker, &earlier, losses).await?;
+            assert!(replaced.elapsed() < Duration::from_secs(5), "{:?}", replaced.elapsed());
+        }
         assert_eq!(broker.stop()?.code(), Some(0));
         Ok(())
     })

@@ -124,10 +124,14 @@ impl Setup {
         Ok(self)
     }
 
-    /// Puts the socket into a folder that the broker makes.
-    pub fn new_folder(mut self) -> Self {
+    /// Puts the socket into a folder that the broker makes, in the folder `above`.
+    ///
+    /// # Errors
+    /// That folder cannot be made.
+    pub fn new_folder(mut self) -> anyhow::Result<Self> {
+        fs::create_dir(self.folder.path().join("above"))?;
         self.new_folder = true;
-        self
+        Ok(self)
     }
 
     /// Uses the release build of the daemon. The compiler leaves other values on its stacks than in a debug build.
@@ -144,7 +148,7 @@ impl Setup {
 
     pub(super) fn socket(&self) -> PathBuf {
         let folder = self.folder.path();
-        if self.new_folder { folder.join("new/cardbroker.sock") } else { folder.join("cardbroker.sock") }
+        if self.new_folder { folder.join("above/new/cardbroker.sock") } else { folder.join("cardbroker.sock") }
     }
 
     /// Starts the process, with the configuration file as it is now.
