@@ -156,11 +156,14 @@ pub fn load_tokens(
     config: &Config,
     read: impl FnOnce(&Path) -> Result<Tokens, TokensError>,
 ) -> Result<Tokens, TokensError> {
-    config.listen.tcp.map_or_else(|| Ok(Tokens::default()), |port| or_none(read(&config.listen.tokens), port))
+    config
+        .listen
+        .tcp
+        .map_or_else(|| Ok(Tokens::default()), |port| missing_means_none(read(&config.listen.tokens), port))
 }
 
 /// The tokens of a tokens file. With `--tcp auto` a missing file means that there are none.
-fn or_none(read: Result<Tokens, TokensError>, port: TcpPort) -> Result<Tokens, TokensError> {
+fn missing_means_none(read: Result<Tokens, TokensError>, port: TcpPort) -> Result<Tokens, TokensError> {
     match read {
         Err(problem) if port == TcpPort::Auto && problem.is_missing() => Ok(Tokens::default()),
         read => read,

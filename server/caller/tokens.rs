@@ -19,7 +19,7 @@ pub struct Tokens(Vec<(TokenId, TokenHash)>);
 /// Why the tokens could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum TokensError {
-    /// The file is missing or unsafe: it stays so until somebody changes that.
+    /// The file is missing, unsafe or unreadable: it stays so until somebody changes that.
     #[error("listen.tokens: {} {source}{}", path.display(), advice(source))]
     File {
         /// The path of the tokens file.
@@ -27,7 +27,7 @@ pub enum TokensError {
         /// The problem of the file, and its remedy.
         source: PrivateFileError,
     },
-    /// The system failed to open or read the file, for a reason that may pass: no free descriptors, a failing disk.
+    /// The system has no free descriptors or memory to open or read the file: that may pass.
     #[error("listen.tokens: {} cannot be read now: {source}", path.display())]
     Passing {
         /// The path of the tokens file.
@@ -82,12 +82,12 @@ impl Tokens {
     }
 
     fn read_opened(path: &Path, opened: Result<File, PrivateFileError>) -> Result<Self, TokensError> {
-        let passing = |source| TokensError::Passing { path: path.into(), source };
-        let file = opened.map_err(|problem| match problem {
-            PrivateFileError::Io(source) if !is_lasting(source.kind()) => passing(source),
+        let failed = |problem| match problem {
+            PrivateFileError::Io(source) if may_pass(&source) => TokensError::Passing { path: path.into(), source },
             source => TokensError::File { path: path.into(), source },
-        })?;
-        let (text, is_whole) = private_file::read_beginning(&file).map_err(passing)?;
+        };
+        let file = opened.map_err(failed)?;
+        let (text, is_whole) = private_file::read_beginning(&file).map_err(|error| failed(error.into()))?;
         Self::parse(path, &text, is_whole)
     }
 
@@ -129,9 +129,19 @@ impl Tokens {
     }
 }
 
-/// Whether a file that was not opened for this reason is missing or forbidden, and stays so.
-fn is_lasting(kind: io::ErrorKind) -> bool {
-    matches!(kind, io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::PermissionDenied)
+/// Whether an error says nothing about the file: the process or the system lacks descriptors or memory, or was
+/// interrupted.
+#[cfg(unix)]
+fn may_pass(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let passing = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::INTR, Errno::AGAIN];
+    Errno::from_io_error(error).is_some_and(|errno| passing.contains(&errno))
+}
+
+#[cfg(not(unix))]
+fn may_pass(error: &io::Error) -> bool {
+    use io::ErrorKind::{Interrupted, OutOfMemory, WouldBlock};
+    matches!(error.kind(), OutOfMemory | Interrupted | WouldBlock)
 }
 
 impl FromIterator<TokenEntry> for Tokens {
@@ -187,18 +197,29 @@ mod tests {
         assert_eq!(readable(beginning.as_bytes(), false), ("a".into(), "longer than 1048576 bytes".into()));
     }
 
+    #[cfg(unix)]
     #[test]
-    fn only_a_missing_or_unsafe_file_counts_as_unusable() {
-        let opened = |kind: io::ErrorKind| Tokens::read_opened(Path::new("t"), Err(PrivateFileError::Io(kind.into())));
-        for kind in [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory, io::ErrorKind::PermissionDenied] {
-            assert!(matches!(opened(kind), Err(TokensError::File { .. })), "{kind}");
+    fn only_a_lack_of_descriptors_or_memory_may_pass() {
+        use rustix::io::Errno;
+        let opened = |errno: Errno| Tokens::read_opened(Path::new("t"), Err(PrivateFileError::Io(errno.into())));
+        for errno in [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::INTR, Errno::AGAIN] {
+            assert!(matches!(opened(errno), Err(TokensError::Passing { .. })), "{errno:?}");
         }
-        for kind in [io::ErrorKind::Interrupted, io::ErrorKind::OutOfMemory, io::ErrorKind::Other] {
-            assert!(matches!(opened(kind), Err(TokensError::Passing { .. })), "{kind}");
+        let lasting = [Errno::NOENT, Errno::NOTDIR, Errno::ACCESS, Errno::PERM, Errno::LOOP, Errno::NAMETOOLONG];
+        let of_disks = [Errno::STALE, Errno::IO, Errno::NOTCONN, Errno::HOSTDOWN, Errno::TIMEDOUT, Errno::NODEV];
+        for errno in lasting.into_iter().chain(of_disks) {
+            assert!(matches!(opened(errno), Err(TokensError::File { .. })), "{errno:?}");
         }
         for problem in [PrivateFileError::NotRegular, PrivateFileError::Foreign, PrivateFileError::Loose { mode: 0 }] {
             assert!(matches!(Tokens::read_opened(Path::new("t"), Err(problem)), Err(TokensError::File { .. })));
         }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_once_opened_is_unusable() {
+        let folder = tempfile::tempdir().unwrap();
+        let opened = File::open(folder.path()).map_err(PrivateFileError::from);
+        assert!(matches!(Tokens::read_opened(folder.path(), opened), Err(TokensError::File { .. })));
     }
 
     #[test]

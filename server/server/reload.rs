@@ -12,7 +12,7 @@ use tokio::{
 use tracing::{error, warn};
 
 use self::plan::{Cause, Plan, TokensAction, TokensRead};
-use super::{Server, or_none};
+use super::{Server, missing_means_none};
 use crate::{
     caller::tokens::{Tokens, TokensError},
     config::{Config, ConfigError, TcpPort},
@@ -32,7 +32,7 @@ pub(super) struct Reloads<F> {
     tokens_file: Option<(TcpPort, PathBuf)>,
 }
 
-/// The results of a reading. Neither depends on the other, except that a readable configuration names the tokens file.
+/// The results of a reading. A readable configuration names the tokens file.
 pub(super) struct Reading {
     /// `None` if only the tokens were read.
     config: Option<Result<Config, ConfigError>>,
@@ -76,30 +76,31 @@ fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
-fn read(cause: Cause, settings: impl Fn() -> Result<Config, ConfigError>, tokens_file: Option<(TcpPort, PathBuf)>) -> Reading {
+fn read(
+    cause: Cause,
+    settings: impl Fn() -> Result<Config, ConfigError>,
+    tokens_file: Option<(TcpPort, PathBuf)>,
+) -> Reading {
     let config = (cause == Cause::Signal).then(settings);
     let tokens = tokens_file.map_or_else(
         || Ok(Tokens::default()),
         |(port, last)| {
             let named = config.as_ref().and_then(|config| Some(&config.as_ref().ok()?.listen.tokens));
-            or_none(Tokens::read(named.unwrap_or(&last)), port)
+            missing_means_none(Tokens::read(named.unwrap_or(&last)), port)
         },
     );
     Reading { config, tokens }
 }
 
 impl Server {
-    /// Puts new rules and new tokens in force, each if it can be read. A mistake in one keeps that one unchanged, but a
-    /// token that the tokens file does not name any more is revoked in any case.
+    /// Puts new rules and new tokens in force, each if it can be read. A malformed tokens file refuses the new rules,
+    /// too; but a token that the tokens file does not name any more is revoked in any case.
     pub(super) fn reload<F>(&self, read: Result<Reading, JoinError>, reloads: &mut Reloads<F>) {
-        let Reading { config, tokens } = match read {
-            Ok(read) => read,
-            Err(panic) => {
-                error!("reading the configuration failed ({panic}): restart the broker and report the fault");
-                reloads.plan.on_read(TokensRead::Failed, now());
-                return;
-            }
-        };
+        let Reading { config, tokens } = read.unwrap_or_else(|panic| {
+            error!("reading the configuration failed ({panic}): restart the broker and report the fault");
+            let path = reloads.tokens_file.as_ref().map(|(_, path)| path.clone()).unwrap_or_default();
+            Reading { config: None, tokens: Err(TokensError::Passing { path, source: panic.into() }) }
+        });
         if let (Some(Ok(config)), Some((_, path))) = (&config, &mut reloads.tokens_file) {
             path.clone_from(&config.listen.tokens);
         }
@@ -109,13 +110,23 @@ impl Server {
             Err(TokensError::File { .. }) => TokensRead::Unusable,
             Err(TokensError::Passing { .. }) => TokensRead::Failed,
         };
-        self.reload_tokens(reloads.plan.on_read(found, now()), tokens);
-        if let Some(config) = config {
-            self.reload_rules(config);
+        let action = reloads.plan.on_read(found, now());
+        let problem = self.reload_tokens(action, tokens);
+        match (config, problem) {
+            (Some(Ok(_)), Some(problem)) if !found.admits_rules() => audit::reload_refused(&problem),
+            (config, problem) => {
+                if let Some(problem) = problem {
+                    audit::tokens_refused(&problem);
+                }
+                if let Some(config) = config {
+                    self.reload_rules(config);
+                }
+            }
         }
     }
 
-    fn reload_tokens(&self, action: TokensAction, tokens: Result<Tokens, TokensError>) {
+    /// Does what the plan has decided. Returns the mistake of a malformed tokens file that is to be told.
+    fn reload_tokens(&self, action: TokensAction, tokens: Result<Tokens, TokensError>) -> Option<TokensError> {
         match (action, tokens) {
             (TokensAction::Accept { again }, Ok(tokens)) => {
                 self.set_tokens(tokens);
@@ -128,7 +139,7 @@ impl Server {
                     let retained = self.tokens.borrow().retained(readable);
                     self.set_tokens(retained);
                 }
-                audit::tokens_refused(&problem);
+                return Some(problem);
             }
             (TokensAction::RevokeAll, Err(problem)) => {
                 self.set_tokens(Tokens::default());
@@ -142,6 +153,7 @@ impl Server {
             }
             _ => {}
         }
+        None
     }
 
     fn reload_rules(&self, config: Result<Config, ConfigError>) {

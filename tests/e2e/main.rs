@@ -80,7 +80,7 @@ mod places;
 mod policy;
 /// Rules on commands that cannot be parsed, and on values that the caller sets.
 mod policy_commands;
-/// New rules and tokens: their effect on work in progress.
+/// New rules: their effect on work in progress.
 mod policy_reload;
 /// Proxies between clients and the broker, which repeat calls.
 mod proxies;
@@ -126,6 +126,8 @@ mod tcp;
 mod tls;
 /// Tokens for the TCP port.
 mod tokens;
+/// New tokens, and a tokens file that cannot be used.
+mod tokens_reload;
 /// Visits, users and bounds: whose turn it is, and for how long.
 mod turns;
 /// Requests whose bytes never all arrive.

@@ -36,7 +36,7 @@ pub fn reloaded(rules: usize) {
     info!(target: TARGET, event = "policy_reloaded", rules);
 }
 
-/// Records that new rules were refused and the old ones stay in force.
+/// Records that new rules were refused and the old ones stay in force, for a mistake in them or in the tokens file.
 pub fn reload_refused(problem: &dyn std::error::Error) {
     warn!(target: TARGET, event = "policy_reload_refused", problem = %problem);
 }

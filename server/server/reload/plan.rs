@@ -1,8 +1,8 @@
 //! The plan of reloads: when configuration and tokens are read, and what follows from each outcome. Pure: the time is
 //! an argument.
 //!
-//! Rules and tokens are judged apart. The rules depend on the configuration alone. The tokens depend on the tokens file
-//! and on what its last readings have shown:
+//! New rules need a configuration without a mistake, and a tokens file without a malformed line. The tokens depend on
+//! the tokens file alone, and on what its last readings have shown:
 //!
 //! ```text
 //!            unusable               still unusable 1 s later
@@ -12,7 +12,8 @@
 //!    └────────────────────────────── good ────────────────────────┘
 //! ```
 //!
-//! A reading that failed for a reason that may pass changes nothing, and is tried again after 5 s.
+//! A reading that failed for a reason that may pass changes nothing, and is tried again after 5 s. After a minute of
+//! such failures the file counts as unusable.
 
 use std::{
     mem,
@@ -25,6 +26,9 @@ const SECOND_LOOK: Duration = Duration::from_secs(1);
 /// The time between further readings, while no token is valid or the reading fails.
 const LATER_LOOKS: Duration = Duration::from_secs(5);
 
+/// How long the reading may fail until the file counts as unusable.
+const LONGEST_FAILURE: Duration = Duration::from_secs(60);
+
 /// The result of reading the tokens file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TokensRead {
@@ -32,10 +36,17 @@ pub(super) enum TokensRead {
     Good,
     /// The file can be read, and something in it is invalid.
     Malformed,
-    /// The file is missing, or has another owner, mode or kind.
+    /// The file is missing or unreadable, or has another owner, mode or kind.
     Unusable,
     /// The system failed to read it, for a reason that may pass.
     Failed,
+}
+
+impl TokensRead {
+    /// Whether the rules that were read with it may be put in force.
+    pub(super) fn admits_rules(self) -> bool {
+        self != Self::Malformed
+    }
 }
 
 /// The consequence of a reading for the tokens in force.
@@ -70,6 +81,8 @@ pub(super) enum Cause {
 #[derive(Debug, Default)]
 pub(super) struct Plan {
     tokens_file: TokensFile,
+    /// Since when every reading has failed; `None` after one that did not.
+    failing_since: Option<Instant>,
     /// Whether a signal came after the last reading began.
     signal: bool,
     /// The reading under way: its cause and its beginning.
@@ -121,10 +134,17 @@ impl Plan {
         // What stays as it was is said again to an operator only.
         let repeated = |action| if cause == Cause::Signal { action } else { TokensAction::Keep };
         let later = Some(now + LATER_LOOKS);
+        let has_failed_before = self.failing_since.is_some();
+        self.failing_since = (tokens == TokensRead::Failed).then(|| self.failing_since.unwrap_or(now));
+        let tokens = match self.failing_since {
+            Some(since) if now >= since + LONGEST_FAILURE => TokensRead::Unusable,
+            _ => tokens,
+        };
         let (tokens_file, due, action) = match (tokens, self.tokens_file) {
             (TokensRead::Good, before) => {
                 (TokensFile::Usable, None, TokensAction::Accept { again: before == TokensFile::Unusable })
             }
+            (TokensRead::Failed, before) if has_failed_before => (before, later, repeated(TokensAction::Warn)),
             (TokensRead::Failed, before) => (before, later, TokensAction::Warn),
             (TokensRead::Malformed, TokensFile::Unusable) => {
                 (TokensFile::Unusable, later, repeated(TokensAction::Restrict))
@@ -231,8 +251,34 @@ mod tests {
         let first = (0, Signal, Unusable, Keep, Some(10));
         let failed = (10, Time, Failed, Warn, Some(60));
         tell(&[first, failed, (60, Time, Unusable, RevokeAll, Some(110)), (110, Time, Failed, Warn, Some(160))]);
+        tell(&[first, failed, (60, Time, Failed, Keep, Some(110)), (70, Signal, Failed, Warn, Some(120))]);
         tell(&[first, failed, (60, Time, Good, Accept { again: false }, None)]);
         tell(&[(0, Signal, Failed, Warn, Some(50)), (50, Time, Malformed, Restrict, None)]);
+    }
+
+    #[test]
+    fn a_file_that_fails_for_a_minute_counts_as_unusable() {
+        let failing = |first: Cause, begins: u64, steps: u64| {
+            let further = (1..steps).map(move |step| begins + 50 * step);
+            let further = further.map(|begins| (begins, Time, Failed, Keep, Some(begins + 50)));
+            [(begins, first, Failed, Warn, Some(begins + 50))].into_iter().chain(further).collect::<Vec<_>>()
+        };
+        let (doubtful, lost) = ((600, Time, Failed, Keep, Some(610)), (610, Time, Failed, RevokeAll, Some(660)));
+        let still = (660, Time, Failed, Keep, Some(710));
+        let good = (710, Time, Good, Accept { again: true }, None);
+        let afresh = [(720, Signal, Failed, Warn, Some(770)), (770, Time, Good, Accept { again: false }, None)];
+        tell(&[failing(Signal, 0, 12), vec![doubtful, lost, still, good], afresh.to_vec()].concat());
+        // Another outcome ends the row.
+        let unusable = [(600, Time, Unusable, Keep, Some(610)), (610, Time, Failed, Warn, Some(660))];
+        tell(&[failing(Signal, 0, 12), unusable.to_vec(), vec![(660, Time, Failed, Keep, Some(710))]].concat());
+        // Signals do not prolong it.
+        let signals = (0..15).map(|step| (40 * step, Signal, Failed, Warn, Some(40 * step + 50)));
+        tell(&[signals.collect(), vec![(600, Signal, Failed, Keep, Some(610)), lost]].concat());
+    }
+
+    #[test]
+    fn a_malformed_tokens_file_alone_refuses_new_rules() {
+        assert_eq!([Good, Malformed, Unusable, Failed].map(TokensRead::admits_rules), [true, false, true, true]);
     }
 
     #[test]
