@@ -10,6 +10,9 @@ use zeroize::Zeroizing;
 /// The name of the file, in the folder of the default socket.
 pub const FILE_NAME: &str = "endpoint.json";
 
+/// The maximum size of the file, in bytes.
+pub const MAX_BYTES: u64 = 64 << 10;
+
 /// What a client reads in an endpoint file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndpointFile {
@@ -50,7 +53,11 @@ pub enum Lookup {
 
 /// Why a text is no endpoint file. Never contains a part of the text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum EndpointFileError {
+    /// Longer than [`MAX_BYTES`] bytes in all.
+    #[error("is longer than 64 KiB")]
+    TooLong,
     /// Not JSON, or another value than an object.
     #[error("is not one JSON object")]
     NoObject,
@@ -168,10 +175,13 @@ fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// The address in the URL of a loopback port with TLS.
+/// The address in the URL of a loopback port with TLS. The one notation that a broker writes is accepted.
 fn loopback(url: &str) -> Option<SocketAddr> {
-    let address: SocketAddr = url.strip_prefix("https://")?.parse().ok()?;
-    (address.ip().is_loopback() && address.port() != 0).then_some(address)
+    let text = url.strip_prefix("https://")?;
+    let address: SocketAddr = text.parse().ok()?;
+    // Without the zone of an IPv6 address.
+    let normal = SocketAddr::new(address.ip(), address.port());
+    (normal.ip().is_loopback() && normal.port() != 0 && normal.to_string() == text).then_some(normal)
 }
 
 #[cfg(test)]

@@ -15,8 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     discovery::Finding,
-    endpoint_file::{EndpointFile, FILE_NAME, Lookup, Process, lookup_in},
-    private_file::MAX_PRIVATE_BYTES,
+    endpoint_file::{EndpointFile, EndpointFileError, FILE_NAME, Lookup, MAX_BYTES, Process, lookup_in},
     socket::{Place, own_place},
     trust::{Distrust, walk},
 };
@@ -60,13 +59,18 @@ pub fn read(place: &Place) -> Result<EndpointFile, Finding> {
     })?;
     let file = open(path).map_err(failed)?;
     check(&file, path, user).map_err(failed)?.map_err(Finding::Untrusted)?;
+    let malformed = |problem| Finding::Malformed { file: path.clone(), problem };
+    let bytes = read_bytes(file).map_err(failed)?.ok_or_else(|| malformed(EndpointFileError::TooLong))?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| malformed(EndpointFileError::NoObject))?;
+    EndpointFile::parse(text).map_err(malformed)
+}
+
+/// The whole content of a file; `None` if it is too long.
+fn read_bytes(file: impl Read) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
     // Full capacity from the start: growing would leave copies behind that are not wiped.
-    let mut text = Zeroizing::new(String::with_capacity(16 * 1024));
-    match file.take(MAX_PRIVATE_BYTES).read_to_string(&mut text) {
-        Err(error) if error.kind() != io::ErrorKind::InvalidData => Err(failed(error)),
-        // What is no text is no JSON.
-        _ => EndpointFile::parse(&text).map_err(|problem| Finding::Malformed { file: path.clone(), problem }),
-    }
+    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_BYTES as usize + 1));
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    Ok((bytes.len() as u64 <= MAX_BYTES).then_some(bytes))
 }
 
 /// Whether a process of this machine has ended.
@@ -118,6 +122,14 @@ mod tests {
     use std::process::{Command, Stdio};
 
     use super::*;
+
+    #[test]
+    fn a_file_that_is_too_long_is_not_cut() {
+        let mut longest = vec![b' '; MAX_BYTES as usize];
+        assert_eq!(read_bytes(&*longest).unwrap().map(|bytes| bytes.len() as u64), Some(MAX_BYTES));
+        longest.push(b' ');
+        assert_eq!(read_bytes(&*longest).unwrap(), None);
+    }
 
     #[test]
     fn this_process_runs_and_an_ended_one_does_not() {
