@@ -194,7 +194,7 @@ mod tests {
     fn files_are_read_as_in_the_conformance_table() {
         let cases: Value = serde_json::from_str(include_str!("../conformance/endpoint_files.json")).unwrap();
         for case in cases.as_array().unwrap() {
-            let read = EndpointFile::parse(case["text"].as_str().unwrap()).ok().map(|file| {
+            let read = EndpointFile::parse(case["text"].as_str().unwrap()).map(|file| {
                 let mut read = json!({
                     "endpoint": format!("https://{}", file.address),
                     "token": file.token.expose(),
@@ -206,7 +206,8 @@ mod tests {
                 }
                 read
             });
-            assert_eq!(read.as_ref(), case.get("read"), "{}", case["name"]);
+            assert_eq!(read.as_ref().ok(), case.get("read"), "{}", case["name"]);
+            assert_eq!(read.err().map(|error| json!(error.to_string())).as_ref(), case.get("problem"), "{}", case["name"]);
         }
     }
 

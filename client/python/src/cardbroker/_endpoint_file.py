@@ -10,6 +10,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import stat
 import sys
 from collections.abc import Mapping
@@ -26,6 +27,9 @@ NAME = "endpoint.json"
 
 MAX_BYTES = 64 << 10
 """The longest endpoint file, in bytes."""
+
+_PORT = re.compile(r"https://(127(\.(0|[1-9][0-9]*)){3}|\[::1\]):[1-9][0-9]*")
+"""A loopback port with TLS in the one notation that a broker writes."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -44,22 +48,17 @@ class EndpointFile:
 
     @classmethod
     def parse(cls, text: str) -> EndpointFile:
-        """Parses the text of an endpoint file; `ValueError` names the problem."""
-        try:
-            found = json.loads(text)
-        except (ValueError, RecursionError):
-            raise ValueError("is not JSON") from None
-        if not isinstance(found, dict):
-            raise ValueError("is not a JSON object")
-        endpoint, token, certificate = (_text(found, key) for key in ("endpoint", "token", "certificate"))
+        """Parses the text of an endpoint file; `ValueError` names the first problem."""
+        found = _object(text)
+        token, endpoint, certificate = (_text(found, key) for key in ("token", "endpoint", "certificate"))
         if not is_token(token):
-            raise ValueError('has a "token" that is not visible ASCII')
+            raise _invalid("token")
+        port = _port(endpoint)
         if der_of(certificate.strip()) is None or is_authority(certificate):
-            raise ValueError('has a "certificate" that is not one certificate of a broker in PEM')
-        pid, start_time = _number(found, "pid"), _number(found, "start_time")
-        if not pid:
-            raise ValueError('has no "pid" from 1 on')
-        return cls(_port(endpoint), token, certificate.strip(), pid, start_time)
+            raise _invalid("certificate")
+        pid = _integer(found, "pid", 1, (1 << 32) - 1)
+        start_time = _integer(found, "start_time", 0, (1 << 64) - 1) if "start_time" in found else None
+        return cls(port, token, certificate.strip(), pid, start_time)
 
 
 def endpoint_file_place(environment: Mapping[str, str], uid: int, platform: str = sys.platform) -> Place:
@@ -76,19 +75,19 @@ def read_endpoint_file(place: Place, uid: int) -> EndpointFile | Finding:
     if finding:
         return _at(place, finding)
     try:
-        text = _read(place.path, uid)
+        content = _read(place.path, uid)
     except OSError as error:
         if error.errno == errno.ELOOP:
             return Finding("untrusted", f"not trusted: {place.path} is a symbolic link")
         return _at(place, of_error(error, place.path))
-    if isinstance(text, Finding):
-        return text
+    if isinstance(content, Finding):
+        return content
     try:
-        found = EndpointFile.parse(text)
+        found = EndpointFile.parse(_decoded(content))
     except ValueError as error:
-        return Finding("failed", f"{place.path} {error}")
+        return Finding("failed", f"{place.path} {error}", is_malformed=True)
     if has_ended(found.pid, found.start_time):
-        return Finding("refused", f"its broker, process {found.pid}, has ended", waiting_helps=True)
+        return Finding("refused", f"its broker, process {found.pid}, has ended; see {place.path}", waiting_helps=True)
     return found
 
 
@@ -112,7 +111,7 @@ def has_ended(pid: int, start_time: int | None) -> bool:
     return False
 
 
-def _read(path: str, uid: int) -> str | Finding:
+def _read(path: str, uid: int) -> bytes | Finding:
     # A pipe without a writer would block.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
     descriptor = os.open(path, flags)
@@ -120,9 +119,8 @@ def _read(path: str, uid: int) -> str | Finding:
         found = os.fstat(descriptor)
         if problem := _distrust(found, uid):
             return Finding("untrusted", f"not trusted: {path} {problem}")
-        if found.st_size > MAX_BYTES:
-            return Finding("failed", f"{path} is longer than 64 KiB")
-        return os.read(descriptor, MAX_BYTES).decode("utf-8", "replace")
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read(MAX_BYTES + 1)
     finally:
         os.close(descriptor)
 
@@ -135,35 +133,69 @@ def _distrust(found: os.stat_result, uid: int) -> str | None:
         return None
     if found.st_uid != uid:
         return f"belongs to {user(found.st_uid)}, not to this user"
-    return f"is open to others (its mode is {mode:04o})" if mode & 0o077 else None
+    return f"is open to other users (its mode is {mode:04o})" if mode & 0o077 else None
 
 
 def _at(place: Place, finding: Finding) -> Finding:
     """The finding with the file's name, where the finding does not name it."""
-    if finding.kind in ("missing", "failed"):
+    if finding.kind == "missing":
+        return Finding(finding.kind, f"{finding.text}: {place.path}", finding.waiting_helps)
+    if finding.kind == "failed":
         return Finding(finding.kind, f"{place.path}: {finding.text}", finding.waiting_helps)
     return finding
 
 
+def _decoded(content: bytes) -> str:
+    if len(content) > MAX_BYTES:
+        raise ValueError("is longer than 64 KiB")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        raise _no_object() from None
+
+
+def _object(text: str) -> Mapping[str, object]:
+    def refuse(_: str) -> None:
+        raise _no_object()
+
+    def integer(spelling: str) -> int | float:
+        # "-0" is 0 as an `int`.
+        return float(spelling) if spelling.startswith("-") else int(spelling)
+
+    try:
+        found = json.loads(text, parse_constant=refuse, parse_int=integer)
+    except (ValueError, RecursionError):
+        raise _no_object() from None
+    if not isinstance(found, dict):
+        raise _no_object()
+    return found
+
+
+def _no_object() -> ValueError:
+    return ValueError("is not one JSON object")
+
+
+def _invalid(key: str) -> ValueError:
+    return ValueError(f'has no valid "{key}"')
+
+
 def _text(found: Mapping[str, object], key: str) -> str:
     value = found.get(key)
-    if not isinstance(value, str):
-        raise ValueError(f'has no text "{key}"')
-    return value
+    return value if isinstance(value, str) else ""
 
 
 def _port(text: str) -> Endpoint:
     try:
         endpoint = Endpoint.parse(text)
     except EndpointError:
-        endpoint = Endpoint(path="?")
-    if endpoint.is_unix or endpoint.is_plain or endpoint.is_auto or not endpoint.is_loopback:
-        raise ValueError('has an "endpoint" that is not https:// at a port of this machine')
+        raise _invalid("endpoint") from None
+    if not _PORT.fullmatch(text):
+        raise _invalid("endpoint")
     return endpoint
 
 
-def _number(found: Mapping[str, object], key: str) -> int | None:
+def _integer(found: Mapping[str, object], key: str, least: int, most: int) -> int:
     value = found.get(key)
-    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
+    if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most:
         return value
-    raise ValueError(f'has a "{key}" that is not a whole number from 0 on')
+    raise _invalid(key)

@@ -78,6 +78,8 @@ class Finding:
     """The finding, for people."""
     waiting_helps: bool = False
     """Whether a broker that starts may be the cause."""
+    is_malformed: bool = False
+    """Whether an endpoint file is there but cannot be understood."""
 
     @property
     def is_absence(self) -> bool:

@@ -39,10 +39,13 @@ class NotRunningError(CardbrokerError):
             text, code = f"{endpoint} is {last.text}", "PERMISSION_DENIED"
         elif last.kind == "other_program":
             why = "it has another certificate or no TLS; nothing was sent to it"
-            file = "endpoint" if endpoint.is_auto else "token"
-            text = f"{endpoint} is not the broker of the {file} file: {why}"
+            text = f"{endpoint} is not the broker of the token file: {why}"
+            if endpoint.is_auto:
+                text = f"the port of {endpoint} is not that of the broker of the endpoint file: {why}"
         elif last.kind == "too_long":
             text = f"no broker at {endpoint}: {last.text}"
+        elif last.is_malformed:
+            text = f"{endpoint}: {last.text}"
         else:
             text = "no broker at " + " or ".join(f"{where} ({finding.text})" for where, finding in in_vain)
         super().__init__(Failure(text, delivery="NOT_SENT", code=code))
