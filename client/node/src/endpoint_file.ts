@@ -6,13 +6,16 @@
 import { type Stats, constants, readFileSync } from "node:fs";
 import { open } from "node:fs/promises";
 
-import { type Endpoint, isLoopback, parseEndpoint } from "./endpoint.js";
+import { type Endpoint, parseEndpoint } from "./endpoint.js";
 import { type Finding, type Place, findingOf, octal, untrusted, user, walk } from "./places.js";
 import { FileProblem } from "./private_file.js";
 import { isAuthority, isCertificate, isToken } from "./token_file.js";
 
 /** The longest endpoint file, in bytes. */
 const MAX_BYTES = 64 << 10;
+
+/** A loopback port with TLS in the one notation that a broker writes. */
+const PORT = /^https:\/\/(127(\.(0|[1-9]\d*)){3}|\[::1\]):[1-9]\d*$/;
 
 /** What an endpoint file holds. */
 export interface EndpointFile {
@@ -36,19 +39,19 @@ export async function readEndpointFile(place: Place, uid: number | undefined): P
     return at(path, finding);
   }
   try {
-    const text = await read(path, uid);
-    if (typeof text !== "string") {
-      return text;
+    const bytes = await read(path, uid);
+    if ("kind" in bytes) {
+      return bytes;
     }
-    const found = parseEndpointFile(text);
+    const found = parseEndpointFile(textIn(bytes));
     if (hasEnded(found.pid, found.startTime)) {
-      const text = `its broker, process ${found.pid}, has ended`;
+      const text = `its broker, process ${found.pid}, has ended; see ${path}`;
       return { kind: "refused", text, waitingHelps: true };
     }
     return found;
   } catch (error) {
     if (error instanceof FileProblem) {
-      return { kind: "failed", text: `${path} ${error.message}`, waitingHelps: false };
+      return { kind: "failed", text: `${path} ${error.message}`, waitingHelps: false, isMalformed: true };
     }
     const { code } = error as NodeJS.ErrnoException;
     return code === "ELOOP" ? untrusted(`${path} is a symbolic link`) : at(path, findingOf(code ?? "unknown", path));
@@ -62,22 +65,21 @@ export async function readEndpointFile(place: Place, uid: number | undefined): P
  */
 export function parseEndpointFile(text: string): EndpointFile {
   const found = fields(text);
-  const [endpoint, token, certificate] = ["endpoint", "token", "certificate"].map((key) => textOf(found, key)) as [
+  const [token, endpoint, certificate] = ["token", "endpoint", "certificate"].map((key) => textOf(found, key)) as [
     string,
     string,
     string,
   ];
   if (!isToken(token)) {
-    throw new FileProblem('has a "token" that is not visible ASCII');
+    throw invalid("token");
   }
+  const port = portOf(endpoint);
   if (!isCertificate(certificate.trim()) || isAuthority(certificate)) {
-    throw new FileProblem('has a "certificate" that is not one certificate of a broker in PEM');
+    throw invalid("certificate");
   }
-  const [pid, startTime] = [numberOf(found, "pid"), numberOf(found, "start_time")];
-  if (!pid) {
-    throw new FileProblem('has no "pid" from 1 on');
-  }
-  return { endpoint: portOf(endpoint), token, certificate: certificate.trim(), pid, startTime };
+  const pid = integerOf(found, "pid", 1n, (1n << 32n) - 1n);
+  const startTime = "start_time" in found ? integerOf(found, "start_time", 0n, (1n << 64n) - 1n) : undefined;
+  return { endpoint: port, token, certificate: certificate.trim(), pid, startTime };
 }
 
 /** Whether the process has ended, as far as the system tells; another one may have its number now. */
@@ -102,7 +104,7 @@ export function hasEnded(pid: number, startTime: number | undefined): boolean {
   }
 }
 
-async function read(path: string, uid: number | undefined): Promise<string | Finding> {
+async function read(path: string, uid: number | undefined): Promise<Buffer | Finding> {
   // A pipe without a writer would block.
   const { O_RDONLY, O_NONBLOCK = 0, O_NOFOLLOW = 0 } = constants as Partial<typeof constants>;
   const file = await open(path, (O_RDONLY ?? 0) | O_NONBLOCK | O_NOFOLLOW);
@@ -112,10 +114,12 @@ async function read(path: string, uid: number | undefined): Promise<string | Fin
     if (problem) {
       return untrusted(`${path} ${problem}`);
     }
-    if (found.size > MAX_BYTES) {
-      throw new FileProblem("is longer than 64 KiB");
+    const bytes = Buffer.alloc(MAX_BYTES + 1);
+    let length = 0;
+    for (let count = -1; count !== 0; length += count) {
+      count = (await file.read(bytes, length, bytes.length - length)).bytesRead;
     }
-    return await file.readFile("utf8");
+    return bytes.subarray(0, length);
   } finally {
     await file.close();
   }
@@ -132,55 +136,83 @@ function distrust(found: Stats, uid: number | undefined): string | undefined {
   if (found.uid !== uid) {
     return `belongs to ${user(found.uid)}, not to this user`;
   }
-  return mode & 0o077 ? `is open to others (its mode is ${octal(mode)})` : undefined;
+  return mode & 0o077 ? `is open to other users (its mode is ${octal(mode)})` : undefined;
 }
 
 /** The finding with the file's name, where the finding does not name it. */
 function at(path: string, finding: Finding): Finding {
-  const isNamed = finding.kind !== "missing" && finding.kind !== "failed";
-  return isNamed ? finding : { ...finding, text: `${path}: ${finding.text}` };
+  switch (finding.kind) {
+    case "missing":
+      return { ...finding, text: `${finding.text}: ${path}` };
+    case "failed":
+      return { ...finding, text: `${path}: ${finding.text}` };
+    default:
+      return finding;
+  }
 }
 
+function textIn(bytes: Buffer): string {
+  if (bytes.length > MAX_BYTES) {
+    throw new FileProblem("is longer than 64 KiB");
+  }
+  try {
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch {
+    throw noObject();
+  }
+}
+
+/** The values of the object: texts with `"` before them, and numbers as they are spelt, with `#` before them. */
 function fields(text: string): Record<string, unknown> {
   let found: unknown;
   try {
-    found = JSON.parse(text);
+    JSON.parse(text);
+    // JSON.parse does not tell 4711.0 from 4711, and rounds long numbers.
+    const marked = text.replace(
+      /"((?:[^"\\]|\\.)*)"(\s*:)?|-?\d[\d.eE+-]*/g,
+      (token, inner: string | undefined, colon: string | undefined) =>
+        inner === undefined ? `"#${token}"` : colon === undefined ? `"\\"${inner}"` : token,
+    );
+    found = JSON.parse(marked);
   } catch {
-    throw new FileProblem("is not JSON");
+    throw noObject();
   }
   if (typeof found !== "object" || found === null || Array.isArray(found)) {
-    throw new FileProblem("is not a JSON object");
+    throw noObject();
   }
   return found as Record<string, unknown>;
 }
 
-function textOf(found: Record<string, unknown>, key: string): string {
-  const value = found[key];
-  if (typeof value !== "string") {
-    throw new FileProblem(`has no text "${key}"`);
-  }
-  return value;
+function noObject(): FileProblem {
+  return new FileProblem("is not one JSON object");
 }
 
-function numberOf(found: Record<string, unknown>, key: string): number | undefined {
-  const value = found[key] ?? undefined;
-  if (value !== undefined && !(typeof value === "number" && Number.isInteger(value) && value >= 0)) {
-    throw new FileProblem(`has a "${key}" that is not a whole number from 0 on`);
+function invalid(key: string): FileProblem {
+  return new FileProblem(`has no valid "${key}"`);
+}
+
+function textOf(found: Record<string, unknown>, key: string): string {
+  const value = found[key];
+  return typeof value === "string" && value.startsWith('"') ? value.slice(1) : "";
+}
+
+function integerOf(found: Record<string, unknown>, key: string, least: bigint, most: bigint): number {
+  const spelling = found[key];
+  const value = typeof spelling === "string" && /^#\d+$/.test(spelling) ? BigInt(spelling.slice(1)) : -1n;
+  if (value < least || value > most) {
+    throw invalid(key);
   }
-  return value;
+  return Number(value);
 }
 
 function portOf(text: string): Endpoint {
-  const problem = new FileProblem('has an "endpoint" that is not https:// at a port of this machine');
-  let endpoint: Endpoint;
   try {
-    endpoint = parseEndpoint(text);
+    const endpoint = parseEndpoint(text);
+    if (PORT.test(text)) {
+      return endpoint;
+    }
   } catch {
-    throw problem;
+    // The same refusal.
   }
-  const { address } = endpoint;
-  if (!address || address.isPlain || !isLoopback(address.host.includes(":") ? `[${address.host}]` : address.host)) {
-    throw problem;
-  }
-  return endpoint;
+  throw invalid("endpoint");
 }

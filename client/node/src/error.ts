@@ -243,12 +243,17 @@ function notRunning(tried: readonly TriedEndpoint[]): string {
       return `${endpoint} is ${finding.text}`;
     case "other_program":
       return (
-        `${endpoint} is not the broker of the ${endpoint === "tcp:auto" ? "endpoint" : "token"} file: it has another certificate or no TLS; ` +
-        "nothing was sent to it"
+        (endpoint === "tcp:auto"
+          ? `the port of ${endpoint} is not that of the broker of the endpoint file`
+          : `${endpoint} is not the broker of the token file`) +
+        ": it has another certificate or no TLS; nothing was sent to it"
       );
     case "too_long":
       return `no broker at ${endpoint}: ${finding.text}`;
     default:
+      if (finding.isMalformed) {
+        return `${endpoint}: ${finding.text}`;
+      }
       return `no broker at ${tried.map(({ endpoint, finding }) => `${endpoint} (${finding.text})`).join(" or ")}`;
   }
 }

@@ -46,6 +46,8 @@ export interface Finding {
   readonly systemError?: string;
   /** Whether a broker that starts may be the cause, so that waiting helps. */
   readonly waitingHelps: boolean;
+  /** Whether an endpoint file is there but cannot be understood. */
+  readonly isMalformed?: boolean;
 }
 
 /** Another program than the broker of the token file answers at the port. */
