@@ -97,13 +97,14 @@ NotRunning no_broker(const FailedAttempts& in_vain) {
         case Finding::Kind::Untrusted:
             return not_running(endpoint + " is " + finding.text, StatusCode::PermissionDenied);
         case Finding::Kind::OtherProgram:
-            return not_running(endpoint + " is not the broker of the " +
-                               (target.endpoint.is_auto() ? "endpoint" : "token") +
-                               " file: it has another certificate or no TLS; nothing was sent to it");
+            return not_running((target.endpoint.is_auto()
+                                    ? "the port of " + endpoint + " is not that of the broker of the endpoint file"
+                                    : endpoint + " is not the broker of the token file") +
+                               ": it has another certificate or no TLS; nothing was sent to it");
         case Finding::Kind::TooLong:
             return not_running("no broker at " + endpoint + ": " + finding.text);
         default:
-            break;
+            if (finding.is_malformed) return not_running(endpoint + ": " + finding.text);
     }
     std::string places;
     for (const auto& [each, found] : in_vain) {

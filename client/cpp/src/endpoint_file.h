@@ -21,9 +21,9 @@ struct EndpointFile {
     /// The broker's certificate in PEM.
     std::string certificate;
     /// The broker's process, at least 1.
-    std::int64_t pid;
+    std::uint32_t pid;
     /// The process's start, in the system's ticks since its boot, where the broker could tell it.
-    std::optional<std::int64_t> start_time;
+    std::optional<std::uint64_t> start_time;
 };
 
 /// Parses the text of an endpoint file. Returns nothing and describes the problem in `problem` if it cannot.
@@ -33,6 +33,6 @@ std::optional<EndpointFile> parse_endpoint_file(const std::string& text, std::st
 std::variant<EndpointFile, Finding> read_endpoint_file(const Place& place, uid_t uid);
 
 /// Whether the process has ended, as far as the system tells; another one may have its number now.
-bool has_ended(std::int64_t pid, std::optional<std::int64_t> start_time);
+bool has_ended(std::uint32_t pid, std::optional<std::uint64_t> start_time);
 
 }  // namespace cardbroker

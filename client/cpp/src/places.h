@@ -38,6 +38,8 @@ struct Finding {
     std::string text;
     /// Whether a broker that starts may be the cause.
     bool waiting_helps = false;
+    /// Whether an endpoint file is there but cannot be understood.
+    bool is_malformed = false;
 
     /// Whether there is no broker at this place, so that the next one is tried.
     bool is_absence() const { return kind == Kind::Missing || kind == Kind::Refused; }
