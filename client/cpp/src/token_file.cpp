@@ -64,8 +64,8 @@ std::string certificate_in(std::string_view pem) {
 
 bool is_authority(const std::string& base64) {
     const std::string certificate = decoded(base64);
-    // The extension basicConstraints (2.5.29.19), perhaps critical, with a SEQUENCE whose first element is TRUE. A
-    // certificate has it at most once.
+    // The extension basicConstraints (2.5.29.19), perhaps critical, with a SEQUENCE whose first element is TRUE. In a
+    // certificate it is there at most once.
     constexpr std::string_view name("\x06\x03\x55\x1D\x13", 5);
     constexpr std::string_view is_critical("\x01\x01\xFF", 3);
     const std::size_t at = certificate.find(name);
