@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{CardLifecycle, HELD_AFTER, MAX_COLD_RESETS, Phase, SLOW_RETRY, UnitEnd, look::Look};
+use super::{CardLifecycle, HELD_AFTER, MAX_COLD_RESETS, Own, Phase, SLOW_RETRY, UnitEnd, look::Look};
 use crate::{
     error::Failure,
     slot::{CardInfo, SlotError, SlotStatus},
@@ -81,7 +81,11 @@ impl CardLifecycle {
                 }
                 self.reset_since_turn = true;
                 self.state_count += 1;
-                self.phase = Phase::Ready { card, last_used: now };
+                self.phase = match self.phase {
+                    // A new card, which is not held before somebody asks for it.
+                    Phase::Empty { look: Some(look) } if self.own == Own::OnDemand && !look.serves => Phase::Released,
+                    _ => Phase::Ready { card, last_used: now },
+                };
             }
             Err(SlotError::NoCard | SlotError::CardRemoved) => self.on_no_card(now),
             // A handle that is refused was new: neither the card nor another program is the cause.

@@ -22,12 +22,14 @@ pub(super) struct Look {
     pub(super) at: Instant,
     /// The attempts of this series that found no card.
     made: u32,
+    /// Whether the attempt is made for a waiting request, which then uses the card.
+    pub(super) serves: bool,
 }
 
 impl Look {
     /// The first look of a series, after a call that met no card.
     pub(super) fn first(now: Instant) -> Self {
-        Self { at: now + FIRST_LOOK, made: 0 }
+        Self { at: now + FIRST_LOOK, made: 0, serves: false }
     }
 
     /// The look after this one, which has found no card; `None` at the end of the series. It never ends while the
@@ -39,7 +41,7 @@ impl Look {
             _ if sees_card => SLOW_RETRY,
             _ => return None,
         };
-        Some(Self { at: now + pause, made })
+        Some(Self { at: now + pause, made, serves: false })
     }
 
     /// Whether to try to take the card. If not, the monitor is right.

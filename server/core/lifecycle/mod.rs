@@ -202,7 +202,7 @@ impl CardLifecycle {
     }
 
     fn due_action(&mut self, now: Instant, demand: bool) -> Option<Action> {
-        match &self.phase {
+        match &mut self.phase {
             Phase::Unavailable { retry } if self.seen.is_some() && *retry <= now => {
                 if self.own == Own::Always && self.sees_card() {
                     return Some(Action::Take);
@@ -210,6 +210,7 @@ impl CardLifecycle {
                 self.settle(now, true);
             }
             Phase::Empty { look: Some(look) } if look.at <= now => {
+                look.serves = demand;
                 if look.may_take(self.own, self.holds, demand) {
                     return Some(Action::Take);
                 }

@@ -254,22 +254,27 @@ fn no_look_is_made_once_the_monitor_has_noticed_the_removal() {
 }
 
 #[test]
-fn a_card_found_by_a_look_on_demand_is_released_when_unused() {
-    let (mut lifecycle, now) = lifecycle(Own::OnDemand);
-    lifecycle.on_status(seen(true, 1), now);
-    take(&mut lifecycle, Ok(card()), now);
-    lifecycle.on_unit_ended(UnitEnd::Removed, now);
-    lifecycle.on_status(seen(false, 1), now);
-    let looked = lifecycle.deadline().unwrap();
-    assert_eq!(lifecycle.take_action(looked, false), Some(Action::Take));
-    lifecycle.on_taken(Ok(card()), looked);
-    let unused = lifecycle.deadline().unwrap();
-    assert_eq!(lifecycle.take_action(unused, false), Some(Action::Release));
-    lifecycle.on_released();
-    let found = lifecycle.insertion_id();
-    assert_eq!(lifecycle.on_status(seen(true, 1), unused), None);
-    assert_eq!((state(&lifecycle), lifecycle.insertion_id()), (State::Ready, found));
-    assert_eq!(lifecycle.take_action(unused, true), Some(Action::Take));
+fn a_card_found_by_a_look_on_demand_is_held_for_a_waiter_only() {
+    for waits in [false, true] {
+        let (mut lifecycle, now) = lifecycle(Own::OnDemand);
+        lifecycle.on_status(seen(true, 1), now);
+        take(&mut lifecycle, Ok(card()), now);
+        lifecycle.on_unit_ended(UnitEnd::Removed, now);
+        lifecycle.on_status(seen(false, 1), now);
+        let looked = lifecycle.deadline().unwrap();
+        assert_eq!(lifecycle.take_action(looked, waits), Some(Action::Take));
+        lifecycle.on_taken(Ok(card()), looked);
+        let found = lifecycle.insertion_id();
+        if waits {
+            assert_eq!(lifecycle.take_action(looked, true), Some(Action::Serve));
+            continue;
+        }
+        assert_eq!(lifecycle.take_action(looked, false), Some(Action::Release));
+        lifecycle.on_released();
+        assert_eq!(lifecycle.on_status(seen(true, 1), looked), None);
+        assert_eq!((state(&lifecycle), lifecycle.insertion_id()), (State::Ready, found));
+        assert_eq!(lifecycle.take_action(looked, true), Some(Action::Take));
+    }
 }
 
 #[test]
