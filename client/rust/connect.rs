@@ -339,7 +339,7 @@ async fn connect_named(
 }
 
 async fn open_place(place: Place, timeout: Duration) -> Result<Channel, Finding> {
-    let opened = open_unix(place.socket.clone(), Some(place), timeout).await;
+    let opened = open_unix(place.path.clone(), Some(place), timeout).await;
     opened.map_err(|error| finding(&error))
 }
 

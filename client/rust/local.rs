@@ -28,10 +28,10 @@ where
     F: Future<Output = Result<Channel, Finding>>,
 {
     match discovery::search(&default_places(), open).await {
-        Ok(((place, channel), _)) => Ok((Endpoint::Unix(place.socket.clone()), Some(place), channel)),
+        Ok(((place, channel), _)) => Ok((Endpoint::Unix(place.path.clone()), Some(place), channel)),
         Err(tried) => {
             let tried =
-                tried.into_iter().map(|(place, finding)| Tried { endpoint: Endpoint::Unix(place.socket), finding });
+                tried.into_iter().map(|(place, finding)| Tried { endpoint: Endpoint::Unix(place.path), finding });
             Err(Error::NotRunning { tried: tried.collect() })
         }
     }

@@ -113,7 +113,7 @@ impl Finding {
     pub fn of_walk(obstacle: Obstacle, place: &Place) -> Self {
         match obstacle {
             Obstacle::Untrusted(distrust) => Self::Untrusted(distrust),
-            Obstacle::Io(error) => Self::of(&error, Some(&place.socket)),
+            Obstacle::Io(error) => Self::of(&error, Some(&place.path)),
         }
     }
 

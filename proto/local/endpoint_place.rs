@@ -25,8 +25,8 @@ const OTHERS: u32 = 0o077;
 
 /// The place of this user's endpoint file: beside the socket of the user's own broker.
 pub fn endpoint_place() -> Place {
-    let Place { socket, is_own } = own_place();
-    Place { socket: socket.with_file_name(FILE_NAME), is_own }
+    let Place { path: socket, is_own } = own_place();
+    Place { path: socket.with_file_name(FILE_NAME), is_own }
 }
 
 /// Reads the endpoint file at `place` of a broker that runs.
@@ -37,7 +37,7 @@ pub fn endpoint_place() -> Place {
 pub fn read_running(place: &Place) -> Result<EndpointFile, Finding> {
     let file = read(place)?;
     match has_ended(file.broker) {
-        true => Err(Finding::Ended { file: place.socket.clone(), pid: file.broker.pid }),
+        true => Err(Finding::Ended { file: place.path.clone(), pid: file.broker.pid }),
         false => Ok(file),
     }
 }
@@ -47,7 +47,7 @@ pub fn read_running(place: &Place) -> Result<EndpointFile, Finding> {
 /// # Errors
 /// The errors of [`read_running`] but [`Finding::Ended`].
 pub fn read(place: &Place) -> Result<EndpointFile, Finding> {
-    let path = &place.socket;
+    let path = &place.path;
     let failed = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => Finding::NoEndpointFile(path.clone()),
         _ => Finding::of(&error, Some(path)),

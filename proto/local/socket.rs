@@ -18,7 +18,7 @@ pub const MAX_PATH_BYTES: usize = 107;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     /// The absolute path of the socket or the file.
-    pub socket: PathBuf,
+    pub path: PathBuf,
     /// Whether it lies in the user's runtime folder, which must belong to the user.
     pub is_own: bool,
 }
@@ -36,12 +36,12 @@ pub fn places(uid: u32, runtime: Option<&Path>) -> Vec<Place> {
 fn own(uid: u32, runtime: Option<&Path>) -> Place {
     match uid {
         0 => system(),
-        _ => Place { socket: socket_below(&runtime_folder(uid, runtime)), is_own: true },
+        _ => Place { path: socket_below(&runtime_folder(uid, runtime)), is_own: true },
     }
 }
 
 fn system() -> Place {
-    Place { socket: SYSTEM_SOCKET.into(), is_own: false }
+    Place { path: SYSTEM_SOCKET.into(), is_own: false }
 }
 
 /// Returns the places for this process.
@@ -71,7 +71,7 @@ pub fn default_socket() -> Option<PathBuf> {
 #[cfg(unix)]
 pub fn system_answers() -> bool {
     let place = system();
-    crate::trust::walk(&place, geteuid().as_raw()).is_ok() && accepts(&place.socket)
+    crate::trust::walk(&place, geteuid().as_raw()).is_ok() && accepts(&place.path)
 }
 
 /// Whether a process listens on `socket`. Does not wait.
@@ -102,7 +102,7 @@ mod tests {
 
     fn paths(uid: u32, runtime: Option<&str>) -> Vec<String> {
         let places = places(uid, runtime.map(Path::new));
-        places.iter().map(|place| place.socket.display().to_string()).collect()
+        places.iter().map(|place| place.path.display().to_string()).collect()
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub(super) fn check(socket: &Path) -> Result<(), BindError> {
     if socket.as_os_str().is_empty() {
         return Err(BindError::NoSocket { user });
     }
-    let walked = default_places().iter().find(|place| place.socket == socket).map(|place| walk(place, user));
+    let walked = default_places().iter().find(|place| place.path == socket).map(|place| walk(place, user));
     match walked {
         Some(Err(Obstacle::Untrusted(distrust))) => {
             let problem = format!("clients do not trust this path: {distrust}: correct that, or use --socket");

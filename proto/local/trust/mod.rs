@@ -103,7 +103,7 @@ pub(crate) fn user(uid: u32) -> String {
 pub fn judge(place: &Place, uid: u32, parts: &[Part]) -> Result<(), Distrust> {
     let trusted = |owner| owner == 0 || owner == uid;
     // The socket is the last part, its folder the one before, and the runtime folder the one before that.
-    let folders = place.socket.ancestors().count() - 1;
+    let folders = place.path.ancestors().count() - 1;
     for (index, part) in parts.iter().enumerate() {
         let path = || part.path.clone();
         match part.kind {
@@ -162,7 +162,7 @@ pub fn walk(place: &Place, uid: u32) -> Result<u32, Obstacle> {
 /// # Errors
 /// The same as of [`walk`].
 pub fn walk_with(place: &Place, uid: u32, look: impl Fn(&Path) -> io::Result<Part>) -> Result<u32, Obstacle> {
-    let mut paths: Vec<_> = place.socket.ancestors().collect();
+    let mut paths: Vec<_> = place.path.ancestors().collect();
     paths.reverse();
     let (mut parts, mut hidden) = (Vec::new(), None);
     for path in paths {

@@ -11,7 +11,7 @@ const STRANGER: u32 = 8;
 /// The way to the user's or the system's socket: kind, owner and mode of each part, as in `d 0 755`.
 fn verdict(place: usize, parts: &[&str]) -> Result<(), String> {
     let place = &places(ME, None)[place];
-    let mut paths: Vec<_> = place.socket.ancestors().collect();
+    let mut paths: Vec<_> = place.path.ancestors().collect();
     paths.reverse();
     let parts: Vec<_> = paths.iter().zip(parts).map(|(path, text)| part(path, text)).collect();
     judge(place, ME, &parts).map_err(|distrust| distrust.to_string())
@@ -96,7 +96,7 @@ fn a_walk_reports_distrust_before_a_missing_part() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().canonicalize().unwrap();
     let me = rustix::process::geteuid().as_raw();
-    let place = Place { socket: root.join("run/cardbroker/cardbroker.sock"), is_own: true };
+    let place = Place { path: root.join("run/cardbroker/cardbroker.sock"), is_own: true };
     let above = |path: &Path| match root.starts_with(path) && path != root {
         true => Ok(part(path, "d 0 755")),
         false => look(path),
@@ -106,9 +106,9 @@ fn a_walk_reports_distrust_before_a_missing_part() {
     assert!(missing());
     fs::create_dir_all(root.join("run/cardbroker")).unwrap();
     assert!(missing());
-    fs::write(&place.socket, "").unwrap();
+    fs::write(&place.path, "").unwrap();
     assert_eq!(walk().unwrap(), me);
-    fs::remove_file(&place.socket).unwrap();
+    fs::remove_file(&place.path).unwrap();
     fs::set_permissions(root.join("run"), fs::Permissions::from_mode(0o777)).unwrap();
     assert!(matches!(walk(), Err(Obstacle::Untrusted(Distrust::Writable(_, 0o777)))));
 }

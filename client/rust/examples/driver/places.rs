@@ -22,7 +22,7 @@ pub(crate) async fn find(order: &Value) -> Result<Value, Mistake> {
         Ok(((place, ()), tried)) => (Some(place), tried),
         Err(tried) => (None, tried),
     };
-    let endpoint = |place: &Place| format!("unix:{}", place.socket.display());
+    let endpoint = |place: &Place| format!("unix:{}", place.path.display());
     let tried: Vec<_> =
         tried.iter().map(|(place, finding)| json!({ "endpoint": endpoint(place), "finding": name(finding) })).collect();
     let mut answer = json!({ "tried": tried });
@@ -33,12 +33,12 @@ pub(crate) async fn find(order: &Value) -> Result<Value, Mistake> {
 }
 
 fn attempt(place: &Place, uid: u32, found: &Value) -> Result<(), Finding> {
-    if place.socket.as_os_str().len() > MAX_PATH_BYTES {
+    if place.path.as_os_str().len() > MAX_PATH_BYTES {
         return Err(Finding::TooLong);
     }
     walk_with(place, uid, |path| part(path, words(found, path)))
         .map_err(|obstacle| Finding::of_walk(obstacle, place))?;
-    match words(found, &place.socket).get(3) {
+    match words(found, &place.path).get(3) {
         Some(error) => Err(Finding::of(&kind(error).into(), None)),
         None => Ok(()),
     }
