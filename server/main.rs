@@ -34,7 +34,7 @@ fn main() -> ExitCode {
     }
     let flags = Flags::parse();
     if let Some(Command::Token(arguments)) = &flags.command {
-        return arguments.run(|| flags.tokens_file(), &mut io::stdout(), &mut io::stderr());
+        return arguments.run(|| flags.tokens_file(), || flags.tcp_address(), &mut io::stdout(), &mut io::stderr());
     }
     match run(&flags) {
         Ok(exit) => exit.into(),
@@ -64,6 +64,9 @@ fn run(flags: &Flags) -> Result<Exit, Problem> {
         TelemetryError::Filter(_) => (Exit::Config, problem.into()),
         _ => failure(problem),
     })?;
+    let runtime = server::runtime().map_err(failure)?;
+    // Before the files that the end of the daemon removes: no signal may leave them behind.
+    let mut signals = runtime.block_on(async { Signals::listen() }).map_err(failure)?;
     let bound = Bound::bind(&config.listen).map_err(|problem| match problem {
         BindError::AlreadyRunning { .. } | BindError::OtherAutoPort { .. } => (Exit::AlreadyRunning, problem.into()),
         BindError::Identity(_) => (Exit::Config, problem.into()),
@@ -71,10 +74,8 @@ fn run(flags: &Flags) -> Result<Exit, Problem> {
     })?;
     let epoch = server::announce(&config).map_err(failure)?;
 
-    let runtime = server::runtime().map_err(failure)?;
     let reload = flags.clone();
     let drain = runtime.block_on(async {
-        let mut signals = Signals::listen().map_err(failure)?;
         let backend = server::backend(&config);
         let server = Server::start(config, tokens, bound, backend, epoch).await.map_err(failure)?;
         let ended = server.run(async || signals.next().await, move || reload.settings()).await;

@@ -11,7 +11,11 @@ use std::{
 
 use cardbroker_local::private_file::{self, PrivateFileError};
 use rcgen::{CertificateParams, DnType, KeyPair};
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use tokio_rustls::rustls::{
+    client::verify_server_name,
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
+    server::ParsedCertificate,
+};
 use zeroize::Zeroizing;
 
 use crate::caller::token_file::complete_file;
@@ -84,8 +88,14 @@ impl Identity {
     ///
     /// # Errors
     /// The errors of [`Identity::read_or_make`].
-    pub fn read_or_make_as_administrator(tokens: &Path) -> Result<Self, IdentityError> {
-        Self::read_or_make_with(tokens, None, private_file::read_as_administrator)
+    pub fn read_or_make_as_administrator(tokens: &Path, address: Option<IpAddr>) -> Result<Self, IdentityError> {
+        Self::read_or_make_with(tokens, address, private_file::read_as_administrator)
+    }
+
+    /// Whether the certificate names this address.
+    pub fn names(&self, address: IpAddr) -> bool {
+        let name = ServerName::IpAddress(address.into());
+        ParsedCertificate::try_from(&self.certificate).is_ok_and(|parsed| verify_server_name(&parsed, &name).is_ok())
     }
 
     fn read_or_make_with(
@@ -162,7 +172,9 @@ mod tests {
         assert_eq!((&made.certificate, &made.certificate_pem), (&again.certificate, &again.certificate_pem));
         assert_eq!(made.key.secret_der(), again.key.secret_der());
         assert!(made.certificate_pem.starts_with(BEGIN) && made.certificate_pem.ends_with(&format!("{END}\n")));
-        assert!(made.certificate.windows(4).any(|bytes| bytes == [127, 0, 0, 5]), "the address is among the names");
+        for (last, is_named) in [(1, true), (5, true), (6, false)] {
+            assert_eq!(made.names([127, 0, 0, last].into()), is_named);
+        }
         #[cfg(unix)]
         {
             let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&made.path).unwrap().permissions());

@@ -12,7 +12,7 @@ use super::{
     tokens::Tokens,
 };
 
-/// The token of this run of the broker. It is made at the start, and only its hash is kept. Clones are the same token.
+/// The token of this run of the broker, by its hash. It is made at the start. Clones are the same token.
 #[derive(Debug, Clone)]
 pub struct OwnToken {
     hash: TokenHash,

@@ -1,6 +1,10 @@
 //! The TCP port beside the socket, as `listen.tcp` and `--tcp` name it.
 
-use std::{fmt, net::SocketAddr, str::FromStr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    str::FromStr,
+};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
@@ -32,7 +36,23 @@ impl FromStr for TcpPort {
         if canonical != ip {
             return Err(format!("{ip} is an IPv4 address in IPv6 form: write it as {canonical}:{}", address.port()));
         }
-        Ok(Self::At(address))
+        if ip.is_multicast() {
+            return Err(format!(
+                "{ip} is a multicast address, where nobody can connect: name one of the machine's own"
+            ));
+        }
+        if ip == IpAddr::V4(Ipv4Addr::BROADCAST) {
+            return Err(format!(
+                "{ip} is the broadcast address, where nobody can connect: name one of the machine's own"
+            ));
+        }
+        match address {
+            SocketAddr::V6(scoped) if scoped.scope_id() != 0 => Err(format!(
+                "{ip} has a scope (%{}), which neither the certificate nor an endpoint can name: use another address",
+                scoped.scope_id()
+            )),
+            _ => Ok(Self::At(address)),
+        }
     }
 }
 
@@ -89,6 +109,10 @@ mod tests {
             ("[::]:7777", ":: means every address"),
             ("[::ffff:0.0.0.0]:7777", "::ffff:0.0.0.0 means every address"),
             ("[::ffff:10.0.0.1]:7777", "write it as 10.0.0.1:7777"),
+            ("224.0.0.1:7777", "224.0.0.1 is a multicast address, where nobody can connect"),
+            ("[ff02::1]:7777", "ff02::1 is a multicast address"),
+            ("255.255.255.255:7777", "255.255.255.255 is the broadcast address, where nobody can connect"),
+            ("[fe80::1%2]:7", "fe80::1 has a scope (%2), which neither the certificate nor an endpoint can name"),
         ] {
             let problem = text.parse::<TcpPort>().unwrap_err();
             assert!(problem.starts_with(expected) || problem.ends_with(expected), "{text}: {problem}");

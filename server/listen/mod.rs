@@ -14,8 +14,12 @@ mod connection;
 #[cfg(unix)]
 mod default_socket;
 #[cfg(unix)]
+mod endpoint_watch;
+#[cfg(unix)]
 mod folder_watch;
 mod incoming;
+#[cfg(unix)]
+mod lock_file;
 mod occupancy;
 #[cfg(unix)]
 #[path = "unix.rs"]
@@ -34,12 +38,7 @@ use std::{io, net::SocketAddr, path::PathBuf};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
-use self::{
-    auto_port::{AutoPort, PublishedFile},
-    incoming::Listener,
-    os::SocketGuard,
-    tcp::BoundPort,
-};
+use self::{endpoint_watch::EndpointGuard, incoming::Listener, os::SocketGuard, tcp::BoundPort};
 pub use self::{
     connection::Connection,
     default_socket::system_broker,
@@ -50,7 +49,7 @@ pub use self::{
 };
 use crate::{
     caller::{certificate::IdentityError, own_token::OwnToken},
-    config::ListenConfig,
+    config::{ListenConfig, TcpPort},
 };
 
 /// Maximum open streams of a connection in HTTP/2: more than the served calls, so that a call beyond those gets a
@@ -87,7 +86,7 @@ pub struct Bound {
 /// it removes both, the socket last.
 #[derive(Debug)]
 pub struct ListenGuard {
-    _endpoint_file: Option<PublishedFile>,
+    _endpoint_file: Option<EndpointGuard>,
     socket: SocketGuard,
 }
 
@@ -99,16 +98,17 @@ impl ListenGuard {
 }
 
 impl Bound {
-    /// Takes the socket and the port of `config`, the socket first: its lock decides which process is the broker. The
-    /// first time with a port, makes the certificate for TLS.
+    /// Takes the place of the endpoint file if there is to be one, then the socket and the port of `config`: the locks
+    /// decide which process is the broker. The first time with a port, makes the certificate for TLS.
     ///
     /// # Errors
     /// [`BindError`], for the reasons of [`BoundSocket::bind`], if clients would not trust a default socket, or if the
     /// TCP port is not available, has no certificate, or could not be found by its endpoint file.
     pub fn bind(config: &ListenConfig) -> Result<Self, BindError> {
         default_socket::check(&config.socket)?;
+        let endpoint = (config.tcp == Some(TcpPort::Auto)).then(auto_port::prepare).transpose()?;
         let socket = BoundSocket::bind(config)?;
-        let port = config.tcp.map(|port| BoundPort::bind(port, config)).transpose()?;
+        let port = config.tcp.map(|port| BoundPort::bind(port, endpoint, config)).transpose()?;
         Ok(Self { socket, port })
     }
 
@@ -131,7 +131,8 @@ impl Bound {
         let (socket, guard) = self.socket.listen()?;
         let mut port = self.port;
         let auto = port.as_mut().and_then(|port| port.auto.take());
-        let guard = ListenGuard { _endpoint_file: auto.map(|AutoPort { file, .. }| file), socket: guard };
+        let endpoint_file = auto.map(|auto| EndpointGuard::start(auto.file));
+        let guard = ListenGuard { _endpoint_file: endpoint_file, socket: guard };
         let port = port.map(BoundPort::listen).transpose()?;
         let listeners = [Some(Listener::Local(socket)), port.map(Listener::Tcp)];
         Ok((Incoming::start(listeners.into_iter().flatten(), config, shutdown), guard))
@@ -199,15 +200,16 @@ pub enum BindError {
     },
     /// The endpoint file of `--tcp auto` belongs to another broker of the user.
     #[error(
-        "another broker of this user already has a port by --tcp auto (process {pid}, {}): stop it, or choose a port \
+        "another broker of this user already has a port by --tcp auto ({}{}): stop it, or choose a port \
          (--tcp 127.0.0.1:7777)",
+        pid.map(|pid| format!("process {pid}, ")).unwrap_or_default(),
         file.display()
     )]
     OtherAutoPort {
         /// The path of the endpoint file.
         file: PathBuf,
-        /// The number of the other broker's process.
-        pid: u32,
+        /// The number of the other broker's process, if the file tells it.
+        pid: Option<u32>,
     },
     /// The endpoint file of `--tcp auto` cannot be written, or clients would not trust it.
     #[error("cannot write the endpoint file {}: {problem}", file.display())]

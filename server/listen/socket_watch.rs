@@ -120,20 +120,13 @@ async fn keep(place: &SharedPlace, current: &Current, taken: &CancellationToken)
             }
             _ => {}
         }
-        retry = retry.after(&state);
-        match retry {
-            Retry::Steady => _ = folders.changed(None).await,
-            // A folder that is being removed may take the new socket with it, without a notice of its own.
-            Retry::Settling { .. } if !folders.changed(Some(LONGEST_PAUSE)).await => retry = Retry::Steady,
-            Retry::Settling { .. } => {}
-            Retry::Reopened { pause } | Retry::Failing { pause } => sleep(pause).await,
-        }
+        retry = retry.after(&state).wait(&mut folders).await;
     }
 }
 
 /// The state of the path when it was checked.
 #[derive(Debug)]
-enum PathState {
+pub(super) enum PathState {
     /// It still names the socket.
     Held,
     /// It did not; now it names a new one.
@@ -167,8 +160,8 @@ fn check_path(place: &mut SocketPlace, current: &Current) -> PathState {
 
 /// How the last checks of the path went, which decides when the next one comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Retry {
-    /// The path names the socket, as it did before: the next check follows a change in the folders.
+pub(super) enum Retry {
+    /// The path names the file, as it did before: the next check follows a change in the folders.
     Steady,
     /// The path has named the new socket once: the next check follows a change, or comes after the longest pause.
     Settling {
@@ -189,7 +182,7 @@ enum Retry {
 
 impl Retry {
     /// The retry after another check.
-    fn after(self, state: &PathState) -> Self {
+    pub(super) fn after(self, state: &PathState) -> Self {
         let (last, next) = match self {
             Self::Steady => (None, SHORTEST_PAUSE),
             Self::Settling { pause } | Self::Reopened { pause } | Self::Failing { pause } => {
@@ -201,6 +194,18 @@ impl Retry {
             PathState::Reopened => Self::Reopened { pause: next },
             PathState::Failed(_) | PathState::Taken => Self::Failing { pause: next },
         }
+    }
+
+    /// Waits until the next check is due. Returns the retry after the wait.
+    pub(super) async fn wait(self, folders: &mut FolderWatch) -> Self {
+        match self {
+            Self::Steady => _ = folders.changed(None).await,
+            // A folder that is being removed may take the new file with it, without a notice of its own.
+            Self::Settling { .. } if !folders.changed(Some(LONGEST_PAUSE)).await => return Self::Steady,
+            Self::Settling { .. } => {}
+            Self::Reopened { pause } | Self::Failing { pause } => sleep(pause).await,
+        }
+        self
     }
 }
 

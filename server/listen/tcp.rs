@@ -10,7 +10,7 @@ use tokio_util::either::Either;
 
 use super::{
     BindError,
-    auto_port::{self, AutoPort},
+    auto_port::{AutoPort, EndpointPlace},
     tls::{self, Tls},
 };
 use crate::{
@@ -33,11 +33,12 @@ pub(super) struct BoundPort {
 }
 
 impl BoundPort {
-    /// Takes the port. Reads the broker's certificate, and makes it at the first time.
-    pub(super) fn bind(port: TcpPort, config: &ListenConfig) -> Result<Self, BindError> {
-        let (address, place) = match port {
-            TcpPort::Auto => (SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), Some(auto_port::prepare()?)),
-            TcpPort::At(address) => (address, None),
+    /// Takes the port. Reads the broker's certificate, and makes it at the first time. `auto` comes with the place of
+    /// its endpoint file.
+    pub(super) fn bind(port: TcpPort, place: Option<EndpointPlace>, config: &ListenConfig) -> Result<Self, BindError> {
+        let address = match port {
+            TcpPort::Auto => SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            TcpPort::At(address) => address,
         };
         let bind = || {
             let listener = net::TcpListener::bind(address)?;
@@ -52,9 +53,17 @@ impl BoundPort {
             return Ok(Self { listener, address, tls: None, auto: None });
         }
         let identity = Identity::read_or_make(&config.tokens, Some(address.ip()))?;
+        if !address.ip().is_loopback() && !identity.names(address.ip()) {
+            tracing::warn!(
+                certificate = %identity.path.display(),
+                "the certificate does not name {}: Cardbroker's own clients accept it; other clients must be told the \
+                 name localhost, or remove the certificate, start again, and make new token files",
+                address.ip()
+            );
+        }
         let certificate_pem = identity.certificate_pem.clone();
         let tls = Some(Tls::new(identity)?);
-        let auto = place.map(|place| AutoPort::publish(&place, address, &certificate_pem)).transpose()?;
+        let auto = place.map(|place| place.publish(address, &certificate_pem)).transpose()?;
         Ok(Self { listener, address, tls, auto })
     }
 

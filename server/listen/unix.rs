@@ -1,21 +1,21 @@
 //! The Unix socket: its folder, and the lock against a second broker.
 
 use std::{
-    fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions},
+    fs::{self, DirBuilder, Metadata, Permissions},
     io,
     os::{
         fd::OwnedFd,
         unix::{
-            fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown},
+            fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt, chown},
             net::{SocketAddr, UnixListener},
         },
     },
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use cardbroker_local::socket::default_socket;
 use rustix::{
-    fs::{CWD, FlockOperation, OFlags, RenameFlags, flock, renameat_with},
+    fs::{CWD, RenameFlags, renameat_with},
     io::Errno,
     process::{getegid, geteuid},
 };
@@ -23,7 +23,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 pub(super) use super::socket_watch::Listener;
 pub(super) use super::socket_watch::SocketGuard;
-use super::{BindError, default_socket, socket_watch};
+use super::{BindError, default_socket, lock_file::LockFile, socket_watch};
 use crate::config::ListenConfig;
 
 /// Maximum clients that wait for the accept; the kernel has a limit of its own.
@@ -70,14 +70,13 @@ impl BoundSocket {
     }
 }
 
-/// The exclusive right to the socket. Dropping it removes the socket, then releases the lock. The lock file stays:
-/// without it two brokers could lock two files of the same name.
+/// The exclusive right to the socket. Dropping it removes the socket, then releases the lock.
 #[derive(Debug)]
 pub(super) struct SocketPlace {
     config: ListenConfig,
     /// Device and inode of the socket: another file at its path is not removed.
     identity: (u64, u64),
-    lock: File,
+    lock: LockFile,
 }
 
 impl SocketPlace {
@@ -105,10 +104,7 @@ impl SocketPlace {
         let socket = self.socket();
         prepare_folder(&self.config, socket.parent().unwrap_or(Path::new("/")))?;
         // The lock file went with the folder, and another broker may have made a new one.
-        let path = lock_path(socket);
-        let kept = self.lock.metadata().map(|held| identity(&held)).ok();
-        let still = fs::symlink_metadata(&path).is_ok_and(|found| Some(identity(&found)) == kept);
-        let new_lock = if still { None } else { Some(lock(socket)?) };
+        let new_lock = if self.lock.is_in_place() { None } else { Some(lock(socket)?) };
         make_way(socket)?;
         default_socket::check(socket)?;
         let (listener, identity) = listen(&self.config).map_err(io_error(socket, "open the socket"))?;
@@ -180,12 +176,6 @@ fn folder_problem(folder: &Metadata, group: Option<u32>) -> Option<&'static str>
     }
 }
 
-fn lock_path(socket: &Path) -> PathBuf {
-    let mut path = socket.as_os_str().to_owned();
-    path.push(".lock");
-    path.into()
-}
-
 /// Frees the path of a socket whose lock the caller holds: removes a dead socket and moves anything else aside.
 fn make_way(socket: &Path) -> Result<(), BindError> {
     match fs::symlink_metadata(socket) {
@@ -219,21 +209,11 @@ fn move_aside(socket: &Path) -> Result<(), BindError> {
     Err(BindError::Unfit { socket: socket.into(), problem })
 }
 
-fn lock(socket: &Path) -> Result<File, BindError> {
-    let path = lock_path(socket);
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .custom_flags(OFlags::NOFOLLOW.bits() as i32)
-        .open(&path)
-        .map_err(io_error(socket, "open its lock file"))?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(Errno::WOULDBLOCK) => Err(BindError::AlreadyRunning { socket: socket.into() }),
-        Err(error) => Err(io_error(socket, "lock its lock file")(error.into())),
-    }
+fn lock(socket: &Path) -> Result<LockFile, BindError> {
+    LockFile::take(socket).map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => BindError::AlreadyRunning { socket: socket.into() },
+        _ => io_error(socket, "lock its lock file")(error),
+    })
 }
 
 /// Removes the socket of an ended broker. The caller holds the lock.

@@ -1,6 +1,6 @@
 //! The flags of `cardbrokerd`, which override its configuration file, and the exit codes.
 
-use std::{io, path::PathBuf, process::ExitCode, time::Duration};
+use std::{io, net::IpAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use crate::{
     config::{Config, ConfigError, LogFilter, LogFormat, MAX_SIMULATED, TcpPort, parse_grace},
@@ -23,7 +23,7 @@ Exit codes:
   1  failed while running
   2  invalid flags
   3  mistake in the configuration, or unusable tokens file or certificate
-  4  another broker runs on this socket already or has taken it, or has a port by --tcp auto
+  4  another broker has this socket, or this user's --tcp auto port
   5  cannot listen on the socket or the TCP port
   6  commands were still running when the shutdown's grace ended, or a second signal came";
 
@@ -133,6 +133,15 @@ impl Flags {
     pub fn tokens_file(&self) -> Result<PathBuf, ConfigError> {
         self.tokens.clone().map_or_else(|| Ok(self.settings()?.listen.tokens), Ok)
     }
+
+    /// Returns the IP address of the port that the flags or the configuration name; `None` also if the configuration
+    /// cannot be used.
+    pub fn tcp_address(&self) -> Option<IpAddr> {
+        match self.tcp.or_else(|| self.settings().ok()?.listen.tcp)? {
+            TcpPort::Auto => None,
+            TcpPort::At(address) => Some(address.ip()),
+        }
+    }
 }
 
 fn override_with<T: Clone>(setting: &mut T, flag: &Option<T>) {
@@ -157,7 +166,7 @@ pub enum Exit {
     Usage = 2,
     /// The configuration is invalid, or its tokens file or certificate cannot be used.
     Config = 3,
-    /// Another broker runs on the socket already, has taken it, or has the endpoint file of `--tcp auto`.
+    /// Another broker has the socket, or this user's port by `--tcp auto`.
     AlreadyRunning = 4,
     /// The daemon cannot listen on the socket or the TCP port.
     CannotListen = 5,

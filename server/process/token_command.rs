@@ -4,6 +4,7 @@
 use std::{
     fs,
     io::{self, Write},
+    net::IpAddr,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -16,7 +17,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     caller::{
-        certificate::Identity,
+        certificate::{Identity, IdentityError},
         token_file::{TokenEntry, complete_file, fresh_token, is_token_name, token_entries, token_entry, token_hash},
     },
     config::ConfigError,
@@ -109,10 +110,12 @@ impl Failure {
 
 impl TokenArguments {
     /// Runs the command on the tokens file, and writes the result or the failure. `configured` is the daemon's own
-    /// file, which counts if the command names none. Returns the exit code.
+    /// file, which counts if the command names none; a new certificate names `address`, that of the daemon's port.
+    /// Returns the exit code.
     pub fn run(
         &self,
         configured: impl Fn() -> Result<PathBuf, ConfigError>,
+        address: impl Fn() -> Option<IpAddr>,
         out: &mut dyn Write,
         err: &mut dyn Write,
     ) -> ExitCode {
@@ -123,7 +126,9 @@ impl TokenArguments {
         };
         let mut run = || match &self.command {
             TokenCommand::New { name, out, plain, file } => {
-                new(name.clone(), out.as_deref(), *plain, &path(file)?, screen)
+                let tokens = path(file)?;
+                let identity = || Identity::read_or_make_as_administrator(&tokens, address());
+                new(name.clone(), out.as_deref(), (!*plain).then_some(&identity), &tokens, screen)
             }
             TokenCommand::List { file } => list(&path(file)?, screen),
             TokenCommand::Remove { name, file } => remove(name, &path(file)?, screen),
@@ -149,7 +154,14 @@ struct Screen<'a> {
     json: bool,
 }
 
-fn new(name: String, out: Option<&Path>, plain: bool, tokens: &Path, screen: &mut Screen<'_>) -> Result<(), Failure> {
+/// Adds a token, with the certificate of `identity` unless it is for plain TCP.
+fn new(
+    name: String,
+    out: Option<&Path>,
+    identity: Option<&dyn Fn() -> Result<Identity, IdentityError>>,
+    tokens: &Path,
+    screen: &mut Screen<'_>,
+) -> Result<(), Failure> {
     let _lock = lock(tokens)?;
     let text = match private_file::read_to_edit(tokens) {
         Err(PrivateFileError::Io(error)) if error.kind() == io::ErrorKind::NotFound => Zeroizing::default(),
@@ -159,8 +171,8 @@ fn new(name: String, out: Option<&Path>, plain: bool, tokens: &Path, screen: &mu
         let tokens = tokens.display();
         return Err(Failure::Usage(format!("{tokens} has a token {name} already: remove it or use another name")));
     }
-    let identity = (!plain).then(|| Identity::read_or_make_as_administrator(tokens)).transpose();
-    let identity = identity.map_err(|error| Failure::Usage(error.to_string()))?;
+    let identity =
+        identity.map(|identity| identity()).transpose().map_err(|error| Failure::Usage(error.to_string()))?;
     let certificate = identity.map(|identity| identity.certificate_pem);
     let token = fresh_token().map_err(|error| Failure::Usage(format!("no random numbers: {error}")))?;
     let held = Zeroizing::new(format!("{}\n{}", *token, certificate.as_deref().unwrap_or_default()));
@@ -280,7 +292,7 @@ mod tests {
         let matches = command.try_get_matches_from(arguments).unwrap();
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let configured = || Ok(tokens.map_or_else(default_tokens, Path::to_owned));
-        let exit = TokenArguments::from_arg_matches(&matches).unwrap().run(configured, &mut out, &mut err);
+        let exit = TokenArguments::from_arg_matches(&matches).unwrap().run(configured, || None, &mut out, &mut err);
         (exit, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
     }
 

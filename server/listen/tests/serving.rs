@@ -64,7 +64,7 @@ async fn both_listeners_share_slots_and_numbers() {
     tokio::time::timeout(Duration::from_millis(100), incoming.next()).await.unwrap_err();
     drop(second);
     soon(incoming.next()).await.unwrap().unwrap();
-    assert!(matches!(BoundPort::bind(TcpPort::At(address), &config), Err(BindError::PortTaken { .. })));
+    assert!(matches!(BoundPort::bind(TcpPort::At(address), None, &config), Err(BindError::PortTaken { .. })));
 }
 
 #[tokio::test]
