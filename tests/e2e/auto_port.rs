@@ -78,7 +78,11 @@ fn a_client_finds_port_and_token_by_the_endpoint_file() -> anyhow::Result<()> {
 
         let found = fs::symlink_metadata(machine.path(FILE))?;
         assert!(found.is_file() && (found.mode() & 0o7777, found.uid()) == (0o600, USER), "{found:?}");
-        assert_eq!(fs::read_dir(machine.path("/run/user/4001/cardbroker"))?.count(), 3, "with the socket and its lock");
+        assert_eq!(
+            fs::read_dir(machine.path("/run/user/4001/cardbroker"))?.count(),
+            4,
+            "with the socket and two locks"
+        );
         let file = file(machine)?;
         assert_eq!(file["pid"].as_u64(), Some(broker.id().into()));
         let stat = fs::read_to_string(format!("/proc/{}/stat", broker.id()))?;
@@ -265,7 +269,9 @@ fn forge(machine: &Machine, port: u16) -> anyhow::Result<()> {
 fn an_untrusted_endpoint_file_is_not_used() -> anyhow::Result<()> {
     for (told, change) in CHANGES {
         story(|machine| {
-            let _broker = broker(machine)?;
+            let broker = broker(machine)?;
+            // Else it would write the file again.
+            broker.signal(Signal::STOP)?;
             let relay = Relay::start("127.0.0.1:0", Role::Serve(impostor()?))?;
             forge(machine, relay.address().port())?;
             change(machine)?;
@@ -343,7 +349,20 @@ fn a_second_broker_of_a_user_leaves_the_file_alone() -> anyhow::Result<()> {
         assert!(second.code == Some(4) && second.err.contains(&told), "{second:?}");
         assert!(!machine.path(elsewhere).exists());
         let second = start(SOCKET)?;
-        assert!(second.code == Some(4) && second.err.contains("a broker is already running on"), "{second:?}");
+        assert!(second.code == Some(4) && second.err.contains(&told), "{second:?}");
+        assert_eq!(fs::read(machine.path(FILE))?, before);
+
+        // A damaged file changes nothing, and a file that is lost with its folder comes back.
+        fs::write(machine.path(FILE), "damaged")?;
+        let second = start(elsewhere)?;
+        let told = format!("another broker of this user already has a port by --tcp auto ({FILE})");
+        assert!(second.code == Some(4) && second.err.contains(&told), "{second:?}");
+        fs::remove_dir_all(machine.path("/run/user/4001/cardbroker"))?;
+        let deadline = Instant::now() + LONGEST;
+        while increment(machine)?.code != Some(0) {
+            ensure!(Instant::now() < deadline, "{}", first.log());
+            thread::sleep(Duration::from_millis(20));
+        }
         assert_eq!(fs::read(machine.path(FILE))?, before);
 
         // After a kill its file is no obstacle, and neither is what else may be there.
@@ -351,12 +370,7 @@ fn a_second_broker_of_a_user_leaves_the_file_alone() -> anyhow::Result<()> {
         let arguments = ["--tcp", "auto", "--tokens", TOKENS, "--socket", elsewhere];
         let third = machine.broker(USER, elsewhere, &arguments)?;
         assert_eq!(increment(machine)?.code, Some(0));
-        // A file that is not its own any more stays at its end.
-        fs::rename(machine.path(FILE), machine.path("/run/user/4001/moved"))?;
-        fs::write(machine.path(FILE), "another")?;
         third.stop()?;
-        assert_eq!(fs::read_to_string(machine.path(FILE))?, "another");
-        fs::remove_file(machine.path(FILE))?;
         fs::write(machine.path("/run/user/4001/target"), "target")?;
         machine.link(FILE, "/run/user/4001/target")?;
         let _fourth = broker(machine)?;
