@@ -1,14 +1,6 @@
 //! The connection to the broker, and the calls that need no state besides it.
 
-use std::{
-    env,
-    future::Future,
-    io,
-    net::SocketAddr,
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{env, future::Future, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use cardbroker_local::socket::Place;
 use cardbroker_proto::{

@@ -207,7 +207,12 @@ mod tests {
                 read
             });
             assert_eq!(read.as_ref().ok(), case.get("read"), "{}", case["name"]);
-            assert_eq!(read.err().map(|error| json!(error.to_string())).as_ref(), case.get("problem"), "{}", case["name"]);
+            assert_eq!(
+                read.err().map(|error| json!(error.to_string())).as_ref(),
+                case.get("problem"),
+                "{}",
+                case["name"]
+            );
         }
     }
 

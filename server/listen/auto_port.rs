@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_in_the_place_of_the_file_is_told() {
+    fn a_folder_in_the_place_of_the_file_is_named_in_the_error() {
         let (_folder, place) = folder_and_place();
         fs::create_dir_all(&place.path).unwrap();
         let told = EndpointPlace::take(place).unwrap_err().to_string();

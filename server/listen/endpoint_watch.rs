@@ -8,7 +8,7 @@ use super::{
     BindError,
     auto_port::PublishedFile,
     folder_watch::FolderWatch,
-    socket_watch::{Retry, PathState},
+    socket_watch::{PathState, Retry},
 };
 
 /// The file, owned by the guard; `None` once that was dropped.

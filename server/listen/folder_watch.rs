@@ -8,8 +8,8 @@ use tokio::time::{sleep, timeout};
 const WITHOUT_NOTICES: Duration = Duration::from_secs(5);
 
 /// Notices of a path's folder: of entries that come, go or change their names. Also notices of the end or the move of
-/// that folder, of every folder above it and of every link among them; a mount over one of them gives none. One instance
-/// serves for the whole life of its owner, whatever becomes of the folders.
+/// that folder, of every folder above it and of every link among them; a mount over one of them gives none. One
+/// instance serves for the whole life of its owner, whatever becomes of the folders.
 #[derive(Default)]
 pub(super) struct FolderWatch {
     /// `None` before the first folder, and while the system gives no notices.
@@ -58,7 +58,8 @@ impl FolderWatch {
         self.notices = None;
         let was_blind = mem::replace(&mut self.is_blind, true);
         if !was_blind && error.kind() != io::ErrorKind::Unsupported {
-            tracing::warn!(%error, "cannot watch the socket's folders: raise fs.inotify's max_user_instances and max_user_watches");
+            let remedy = "raise max_user_instances and max_user_watches of fs.inotify";
+            tracing::warn!(%error, "cannot watch the folders of socket and endpoint file: {remedy}");
         }
     }
 }

@@ -38,7 +38,6 @@ use std::{io, net::SocketAddr, path::PathBuf};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
-use self::{endpoint_watch::EndpointGuard, incoming::Listener, os::SocketGuard, tcp::BoundPort};
 pub use self::{
     connection::Connection,
     default_socket::system_broker,
@@ -47,6 +46,7 @@ pub use self::{
     os::BoundSocket,
     peer::{CallGuard, Peer, Source},
 };
+use self::{endpoint_watch::EndpointGuard, incoming::Listener, os::SocketGuard, tcp::BoundPort};
 use crate::{
     caller::{certificate::IdentityError, own_token::OwnToken},
     config::{ListenConfig, TcpPort},

@@ -16,8 +16,10 @@ const MAY_BE_WIDE: &[(&str, &str)] = &[
     ("proto/conformance/codes.json", "a table, one row a line"),
     ("proto/conformance/endpoint_files.json", "a table, one case a line"),
     ("proto/conformance/invalid.json", "a table, one case a line"),
+    ("proto/conformance/places.json", "a table, one field a line"),
     ("proto/conformance/readers.json", "a table, one case a line"),
     ("proto/conformance/scenarios/", "scripts, one step a line"),
+    ("proto/conformance/token_files.json", "a table, one case a line"),
     ("tests/e2e/permissions.txt", "golden file, a table"),
     ("tests/fuzz/corpus/", "inputs"),
 ];

@@ -1,5 +1,6 @@
 /**
- * The default places of a broker and of its endpoint file, and trust in the way to them: only root and this user may decide what is there.
+ * The default places of a broker and of its endpoint file, and trust in the way to them: only root and this user may
+ * decide what is there.
  * Node does not tell who serves at a socket, so this package relies on the walk along the path.
  */
 

@@ -366,8 +366,8 @@ fn a_flood_takes_no_turns_from_a_good_client() -> anyhow::Result<()> {
                 memory >> 10
             );
             writeln!(io::stderr(), "{told}")?;
-            // In a release build, on a quiet machine, it keeps at least 0.9: see the benchmark `floods`. The best of the
-            // rounds counts, because a busy machine takes turns away, too.
+            // In a release build, on a quiet machine, it keeps at least 0.9: see the benchmark `floods`. The best of
+            // the rounds counts, because a busy machine takes turns away, too.
             let best = with.iter().max().copied().unwrap_or_default();
             ensure!(2 * best >= median(without), "{told}");
             ensure!(memory < MOST_MEMORY && log < MOST_LOG, "{told}");
