@@ -154,6 +154,11 @@ impl Broker {
         Ok(reader)
     }
 
+    /// Whether there is a reader of this name that `caller` may see. Leaves no audit record.
+    pub fn shows(&self, caller: &Caller, name: &str) -> bool {
+        self.readers(caller).get(name).is_some()
+    }
+
     /// Follows the waiting requests of `caller`, at the named reader or at all visible ones.
     pub fn turns(&self, caller: &Caller, reader: Option<&str>) -> VisibleTurns {
         let visible = self.visible_readers(caller, &[Operation::See]);

@@ -229,7 +229,7 @@ impl CardBrokerService for Edge {
 
 /// Returns `name` if the caller may see a reader of this name.
 fn known_reader<'a>(broker: &Broker, caller: &Caller, name: &'a str) -> Option<&'a str> {
-    broker.reader(caller, name).is_ok().then_some(name)
+    broker.shows(caller, name).then_some(name)
 }
 
 /// The caller of a request, and the connection that it came on, which keeps the caller's isolation groups alive.

@@ -196,7 +196,9 @@ fn policy_check_explains_permissions_without_a_broker() -> anyhow::Result<()> {
     let config = file.to_str().context("no name")?;
     let check = |more: &[&str]| run(&mut cardbroker("", &[&["policy", "check", "--config", config], more].concat())?);
     let asked = check(&["--as", "token:ci", "--reader", "desk"])?;
-    assert_eq!((asked.code, &*asked.err), (Some(0), ""));
+    assert_eq!(asked.code, Some(0));
+    // The rule names a reader: whether there is one depends on the machine.
+    assert!(asked.err.lines().all(|line| line.starts_with("cardbrokerd: note: ")), "{}", asked.err);
     assert!(
         asked.out.starts_with("token ci at desk:\n  see           allowed  rule \"ci may look\"\n"),
         "{}",
