@@ -31,7 +31,8 @@ export interface ConnectOptions {
   group?: string;
   /**
    * The file with token and certificate for a TCP endpoint, read anew for each call and each connection, and accessible
-   * to its owner only. Default: the variable `CARDBROKER_TOKEN_FILE`; empty: none. Not used on a Unix socket, nor for `tcp:auto`.
+   * to its owner only. Default: the variable `CARDBROKER_TOKEN_FILE`; empty: none. Not used on a Unix socket, nor
+   * for `tcp:auto`.
    */
   tokenFile?: string;
   /**

@@ -1,6 +1,6 @@
 /**
- * The file in which a broker that chose its TCP port itself (`--tcp auto`) leaves its endpoint for its user: the port, a
- * token and the broker's certificate. It is read anew before each connection; all three belong together.
+ * The file in which a broker that chose its TCP port itself (`--tcp auto`) leaves its endpoint for its user: the port,
+ * a token and the broker's certificate. It is read anew before each connection; all three belong together.
  */
 
 import { type Stats, constants, readFileSync } from "node:fs";
