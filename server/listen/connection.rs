@@ -136,10 +136,11 @@ impl Connection {
             Source::Local(_) => None,
         };
         let (span, payer) = (source.span(), Arc::new(Mutex::new(source.payer())));
-        let (memberships, calls, begun) = (Memberships::default(), Arc::default(), Arc::default());
+        let (memberships, is_charged) = (Memberships::default(), Arc::default());
+        let (calls, begun) = (Arc::default(), Arc::default());
         Self {
             stream,
-            peer: Peer { source, memberships, span, status, budgets, payer, calls, begun },
+            peer: Peer { source, memberships, span, status, budgets, payer, is_charged, calls, begun },
             probation: Some(probation),
             reading: Reading::Free,
             rush: Rush::default(),

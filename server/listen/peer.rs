@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -31,11 +31,12 @@ pub struct Peer {
     /// The connection's span, for the spans of its requests. It closes with the connection and its last request.
     pub span: Span,
     pub(super) status: ConnectionStatus,
-    /// The budgets of all users.
+    /// The budgets of all users, and the user that pays for this connection.
     pub(super) budgets: Budgets,
-    /// The user that pays for this connection. `None` on TCP before the first request: other clients without a token
-    /// must not delay a connection whose client may have one.
-    pub(super) payer: Arc<Mutex<Option<Payer>>>,
+    pub(super) payer: Arc<Mutex<Payer>>,
+    /// Whether a request of this connection was refused since its user had all tokens. Only then it is read slowly:
+    /// other programs of the same user are not.
+    pub(super) is_charged: Arc<AtomicBool>,
     /// The number of open calls.
     pub(super) calls: Arc<AtomicUsize>,
     /// The number of calls that have begun so far.
@@ -59,34 +60,42 @@ impl Peer {
     /// every request.
     pub fn token_seen(&self, holder: &Caller) {
         self.status.note_valid_token();
-        *self.payer() = Some(Payer::User(holder.principal()));
+        *self.payer() = Payer::User(holder.principal());
     }
 
     /// Charges a refused request of `caller`, which may be another one than that of the connection's last request.
     pub fn charge(&self, caller: &Caller) {
+        self.is_charged.store(true, Ordering::Relaxed);
         self.budgets.charge(&Payer::User(caller.principal()));
     }
 
     /// Charges a request on TCP without a valid token. After a few of them the connection is closed; returns whether it
     /// is closed for this one.
     pub fn charge_bad_token(&self) -> bool {
+        self.is_charged.store(true, Ordering::Relaxed);
         self.budgets.charge(&Payer::WithoutToken);
-        self.payer().get_or_insert(Payer::WithoutToken);
         self.status.note_bad_token()
     }
 
-    /// The tokens of the user that pays for the connection.
+    /// The tokens by which the connection is read: those of its user, if requests of its own were refused.
     pub(super) fn tokens(&self) -> Tokens {
-        self.payer().as_ref().map_or(Tokens::Full, |payer| self.budgets.tokens(payer))
+        if !self.is_charged.load(Ordering::Relaxed) {
+            return Tokens::Full;
+        }
+        let tokens = self.budgets.tokens(&self.payer());
+        if matches!(tokens, Tokens::Full) {
+            self.is_charged.store(false, Ordering::Relaxed);
+        }
+        tokens
     }
 
     /// Counts the connection among those that send very many requests at once.
     pub(super) fn rush(&self) -> RushGuard {
-        self.budgets.rush(self.payer().as_ref().unwrap_or(&Payer::WithoutToken))
+        self.budgets.rush(&self.payer())
     }
 
     /// The user that pays for the connection. A change is one assignment, so a panic elsewhere does no harm.
-    pub(super) fn payer(&self) -> MutexGuard<'_, Option<Payer>> {
+    pub(super) fn payer(&self) -> MutexGuard<'_, Payer> {
         self.payer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -132,9 +141,9 @@ impl Source {
         debug_span!("connection", peer = %self, transport, connection)
     }
 
-    /// The user that pays for refused requests; `None` on TCP, where only requests name one.
-    pub(super) fn payer(&self) -> Option<Payer> {
-        self.principal().map(Payer::User)
+    /// The user that pays for refused requests, before the first request.
+    pub(super) fn payer(&self) -> Payer {
+        self.principal().map_or(Payer::WithoutToken, Payer::User)
     }
 
     /// The principal that the connection is counted for; `None` on TCP, where only requests name one.

@@ -145,10 +145,15 @@ fn repeated_denials_and_refused_credentials_are_counted() -> anyhow::Result<()> 
         wait_for(&broker, OPEN, ReaderState::Ready).await?;
         let mut local = stub(&broker).await?;
         let mut remote = Stub::new(crate::tcp::channel(&broker).await?);
+        let bearer = crate::tcp::bearer(&crate::tcp::token(&broker, "ci")?);
         for _ in 0..300 {
             assert_eq!(transmit(&mut local, request(OPEN, &[COUNT])).await.unwrap_err().code(), Code::PermissionDenied);
             let refused = remote.list_readers(ListReadersRequest {}).await.unwrap_err();
             assert_eq!(refused.code(), Code::Unauthenticated);
+            // Else the connection would be closed.
+            let mut valid = tonic::Request::new(ListReadersRequest {});
+            valid.metadata_mut().insert("authorization", bearer.parse()?);
+            remote.list_readers(valid).await?;
         }
         for (event, key, value) in [("denied", "rule", "no units"), ("unauthenticated", "problem", NO_TOKEN)] {
             let told = async {
@@ -200,7 +205,7 @@ fn policy_check_explains_permissions_without_a_broker() -> anyhow::Result<()> {
     // The rule names a reader: whether there is one depends on the machine.
     assert!(asked.err.lines().all(|line| line.starts_with("cardbrokerd: note: ")), "{}", asked.err);
     assert!(
-        asked.out.starts_with("token ci at desk:\n  see           allowed  rule \"ci may look\"\n"),
+        asked.out.starts_with("token ci at desk:\n  see             allowed  rule \"ci may look\"\n"),
         "{}",
         asked.out
     );
