@@ -146,7 +146,7 @@ fn repeated_denials_and_refused_credentials_are_counted() -> anyhow::Result<()> 
         let mut local = stub(&broker).await?;
         let mut remote = Stub::new(crate::tcp::channel(&broker).await?);
         let bearer = crate::tcp::bearer(&crate::tcp::token(&broker, "ci")?);
-        for _ in 0..300 {
+        for _ in 0..190 {
             assert_eq!(transmit(&mut local, request(OPEN, &[COUNT])).await.unwrap_err().code(), Code::PermissionDenied);
             let refused = remote.list_readers(ListReadersRequest {}).await.unwrap_err();
             assert_eq!(refused.code(), Code::Unauthenticated);
@@ -164,7 +164,7 @@ fn repeated_denials_and_refused_credentials_are_counted() -> anyhow::Result<()> 
             timeout(LONG, told).await.with_context(|| broker.log())?;
             let told = audit(&broker, event);
             assert_eq!((told.len(), &told[0]["repeated"]), (2, &Value::Null), "{told:#?}");
-            assert_eq!((&told[1]["repeated"], &told[1]["seconds"]), (&299.into(), &10.into()), "{told:#?}");
+            assert_eq!((&told[1]["repeated"], &told[1]["seconds"]), (&189.into(), &10.into()), "{told:#?}");
             assert_eq!(told[1][key], value, "{told:#?}");
         }
         Ok(())
