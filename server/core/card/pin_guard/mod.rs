@@ -10,7 +10,7 @@
 //! **A value** is presented by VERIFY (20), CHANGE REFERENCE DATA (24), DISABLE and ENABLE VERIFICATION REQUIREMENT
 //! (26, 28) and RESET RETRY COUNTER (2C), and the odd instruction after each one, whose data objects are opened. It
 //! counts in every form: any P1 that says that there is one, short or extended length, the joined links of a chain,
-//! alone or in front of a new value ([`value`] has the rules). Bytes that are not an APDU present everything after
+//! alone or in front of a new value (`value` has the rules). Bytes that are not an APDU present everything after
 //! their header, and what their length field announces if more bytes follow it.
 //!
 //! **A question to a finger** is no value: its data are constant. These are the reference 96, and data objects without
