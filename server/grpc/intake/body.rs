@@ -144,7 +144,7 @@ impl MeteredBody {
     fn account(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         let (shape, commands) = self.shape;
         let (fields, mut too_many) = (&mut self.fields, false);
-        let progress = self.framing.take_with(bytes, |part| match part {
+        let progress = self.framing.take(bytes, |part| match part {
             Part::Begin(length) => *fields = Some(Fields::new(shape, length as u64)),
             Part::Bytes(bytes) => {
                 too_many = too_many || fields.as_mut().is_some_and(|fields| fields.take(bytes).is_err());

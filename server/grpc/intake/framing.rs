@@ -37,14 +37,9 @@ pub(super) struct Framing {
 }
 
 impl Framing {
-    /// Takes the next bytes of the body and returns the position after them.
-    #[cfg(test)]
-    pub(super) fn take(&mut self, chunk: &[u8]) -> Progress {
-        self.take_with(chunk, |_| {})
-    }
-
-    /// As [`Framing::take`]. Shows the parts of the messages: the announced length of each, and its bytes in pieces.
-    pub(super) fn take_with(&mut self, mut chunk: &[u8], mut on_part: impl FnMut(Part<'_>)) -> Progress {
+    /// Takes the next bytes of the body and returns the position after them. Shows the parts of the messages: the
+    /// announced length of each, and its bytes in pieces.
+    pub(super) fn take(&mut self, mut chunk: &[u8], mut on_part: impl FnMut(Part<'_>)) -> Progress {
         let mut is_new = self.header_bytes == 0;
         while !chunk.is_empty() {
             if self.header_bytes < HEADER_BYTES {
@@ -95,12 +90,12 @@ mod tests {
     fn a_message_is_unfinished_until_its_last_byte() {
         let unfinished = |announced, is_new| Progress::Unfinished { announced, is_new };
         let mut framing = Framing::default();
-        assert_eq!(framing.take(&[0, 0, 0]), unfinished(0, true));
-        assert_eq!(framing.take(&[1, 0]), unfinished(256, false));
-        assert_eq!(framing.take(&[7; 255]), unfinished(256, false));
-        assert_eq!(framing.take(&[7]), Progress::Complete);
-        assert_eq!(framing.take(&[&message(0)[..], &message(3), &[0]].concat()), unfinished(0, true));
-        assert_eq!(framing.take(&[0, 0, 0, 1, 7, 0]), unfinished(0, true), "one ends where the next begins");
+        assert_eq!(framing.take(&[0, 0, 0], |_| {}), unfinished(0, true));
+        assert_eq!(framing.take(&[1, 0], |_| {}), unfinished(256, false));
+        assert_eq!(framing.take(&[7; 255], |_| {}), unfinished(256, false));
+        assert_eq!(framing.take(&[7], |_| {}), Progress::Complete);
+        assert_eq!(framing.take(&[&message(0)[..], &message(3), &[0]].concat(), |_| {}), unfinished(0, true));
+        assert_eq!(framing.take(&[0, 0, 0, 1, 7, 0], |_| {}), unfinished(0, true), "one ends where the next begins");
     }
 
     proptest! {
@@ -112,7 +107,7 @@ mod tests {
             let body: Vec<u8> = lengths.iter().flat_map(|bytes| message(*bytes)).collect();
             let (mut framing, mut seen) = (Framing::default(), Vec::<(usize, usize)>::new());
             for chunk in body.chunks(cut) {
-                framing.take_with(chunk, |part| match part {
+                framing.take(chunk, |part| match part {
                     Part::Begin(length) => seen.push((length, 0)),
                     Part::Bytes(bytes) => seen.last_mut().unwrap().1 += bytes.len(),
                 });
@@ -133,7 +128,7 @@ mod tests {
             let (mut framing, mut at) = (Framing::default(), 0);
             for cut in cuts {
                 let next = body.len().min(at + cut);
-                let complete = framing.take(&body[at..next]) == Progress::Complete;
+                let complete = framing.take(&body[at..next], |_| {}) == Progress::Complete;
                 at = next;
                 prop_assert_eq!(complete, ends.contains(&at));
             }

@@ -96,8 +96,19 @@ where
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        let bill = self.bill(&request);
-        match self.admit(&mut request) {
+        let extensions = request.extensions();
+        let (Some(caller), Some(peer)) = (extensions.get::<Caller>().cloned(), extensions.get::<Peer>().cloned())
+        else {
+            let failure = Failure::not_sent(
+                Reason::Internal,
+                "the request has no caller: restart the broker and report the fault",
+            );
+            return Either::Right(ready(Ok(to_status(&failure, None).into_http())));
+        };
+        let entitlement = self.entitlement(&caller);
+        let admitted = self.admit(&mut request, &caller, &peer, entitlement);
+        let bill = Bill::new(caller, peer, entitlement);
+        match admitted {
             Ok(call) => {
                 let response = self.inner.call(request);
                 Either::Left(Box::pin(async move {
@@ -115,21 +126,6 @@ where
 }
 
 impl<S> Intake<S> {
-    /// Returns the bill of a request. A user without any permission pays at once, for each request.
-    fn bill(&self, request: &Request<Body>) -> Bill {
-        let extensions = request.extensions();
-        let (Some(caller), Some(peer)) = (extensions.get::<Caller>(), extensions.get::<Peer>()) else {
-            return Bill(None);
-        };
-        match self.entitlement(caller) {
-            Entitlement::Member => Bill(Some((caller.clone(), peer.clone()))),
-            Entitlement::Stranger => {
-                peer.charge(caller);
-                Bill(None)
-            }
-        }
-    }
-
     fn entitlement(&self, caller: &Caller) -> Entitlement {
         let grants_anything = self.policy.borrow().grants_anything(&caller.identity);
         if grants_anything { Entitlement::Member } else { Entitlement::Stranger }
@@ -140,16 +136,14 @@ impl<S> Intake<S> {
     /// # Errors
     /// [`Reason::QueueFull`] if its connection or its user has too many calls open, and
     /// [`Reason::ReaderNotFound`] if it needs a reader and its user may see none.
-    fn admit(&self, request: &mut Request<Body>) -> Result<OpenCall, Failure> {
-        let extensions = request.extensions();
-        let (Some(caller), Some(peer)) = (extensions.get::<Caller>(), extensions.get::<Peer>()) else {
-            return Err(Failure::not_sent(
-                Reason::Internal,
-                "the request has no caller: restart the broker and report the fault",
-            ));
-        };
+    fn admit(
+        &self,
+        request: &mut Request<Body>,
+        caller: &Caller,
+        peer: &Peer,
+        entitlement: Entitlement,
+    ) -> Result<OpenCall, Failure> {
         headers::check(request.uri(), request.headers())?;
-        let entitlement = self.entitlement(caller);
         if entitlement == Entitlement::Stranger && [TRANSMIT, OPEN_SESSION].contains(&request.uri().path()) {
             // The same as for any reader that the caller may not see, whatever the message names.
             return Err(not_found());
@@ -180,6 +174,17 @@ fn queue_full(message: &'static str) -> Failure {
 struct Bill(Option<(Caller, Peer)>);
 
 impl Bill {
+    /// The bill of a request. A user without any permission pays at once, for each request.
+    fn new(caller: Caller, peer: Peer, entitlement: Entitlement) -> Self {
+        match entitlement {
+            Entitlement::Member => Self(Some((caller, peer))),
+            Entitlement::Stranger => {
+                peer.charge(&caller);
+                Self(None)
+            }
+        }
+    }
+
     /// Charges the call if its status, in the headers of a response without messages or in its trailers, is a refusal.
     fn on_head(&self, headers: &HeaderMap) {
         if Status::from_header_map(headers).is_some_and(|status| is_refusal(status.code())) {
