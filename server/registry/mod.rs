@@ -241,10 +241,7 @@ impl Registry {
 
     /// Writes the actors' published statuses into the view, and wakes the watchers if something has changed.
     fn apply(&mut self, latest: LatestStatuses) {
-        self.view.send_if_modified(|view| {
-            let before = view.generation();
-            // Copies nothing unless a reader list is held: watchers keep generations, not views.
-            let view = Arc::make_mut(view);
+        update(&self.view, |view| {
             for (slot, status) in latest {
                 if let Some(entry) = self.readers.get_mut(&slot) {
                     entry.has_published = true;
@@ -253,7 +250,6 @@ impl Registry {
                     }
                 }
             }
-            view.generation() > before
         });
     }
 
@@ -304,13 +300,13 @@ impl Registry {
         self.readers.get_mut(slot)
     }
 
-    /// Chooses a free id. With an alias, an id is also free if its reader is unplugged: the alias follows the reader
+    /// Chooses a free id. With an alias, an id is also free if its reader is missing: the alias follows the reader
     /// that is there. `None` if that reader may come back at once, see [`RETURN_TIME`].
     fn choose_id(&self, slot: &SlotName, alias: Option<&str>) -> Option<String> {
-        let holds = |entry: &&Entry, id: &str| entry.has_id(id) && !(alias.is_some() && entry.unplugged);
-        let id = free_id(slot, alias, |id| {
-            self.readers.values().any(|entry| holds(&entry, id) && !(alias.is_some() && entry.is_undecided()))
-        });
+        let is_missing = |entry: &Entry| entry.reported.is_none();
+        let is_taken =
+            |id: &str| self.readers.values().any(|entry| entry.has_id(id) && !(alias.is_some() && is_missing(entry)));
+        let id = free_id(slot, alias, is_taken);
         let may_return = alias.is_some() && self.back_since.is_some();
         (!may_return || !self.readers.values().any(|entry| entry.has_id(&id) && entry.is_undecided())).then_some(id)
     }
@@ -320,12 +316,7 @@ impl Registry {
         if let Some(before) = self.readers.values_mut().find(|entry| entry.has_id(&id)) {
             let Some(Named { name, names }) = before.named.take() else { return };
             info!(reader = %id, before = names.display_name, now = slot.shown(), "the alias has another reader now");
-            self.view.send_if_modified(|view| {
-                let generation = view.generation();
-                let view = Arc::make_mut(view);
-                view.apply(&name, &names, None);
-                view.generation() > generation
-            });
+            update(&self.view, |view| view.apply(&name, &names, None));
         }
         if let Some(entry) = self.readers.get_mut(slot) {
             let named = Named::new(id, slot.shown());
@@ -394,6 +385,17 @@ impl Registry {
             if denies { warn!("{message}") } else { info!("{message}") }
         }
     }
+}
+
+/// Changes the view, and wakes its watchers if that made a difference.
+fn update(view: &watch::Sender<Arc<View>>, change: impl FnOnce(&mut View)) {
+    view.send_if_modified(|view| {
+        let before = view.generation();
+        // Copies nothing unless a reader list is held: watchers keep generations, not views.
+        let view = Arc::make_mut(view);
+        change(view);
+        view.generation() > before
+    });
 }
 
 #[cfg(test)]
