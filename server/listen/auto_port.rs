@@ -25,6 +25,7 @@ use zeroize::Zeroizing;
 use super::{
     BindError,
     lock_file::{LockFile, names},
+    path_watch::{Kept, PathState},
 };
 use crate::caller::own_token::OwnToken;
 
@@ -96,13 +97,8 @@ impl PublishedFile {
         Ok(Self { place, text, file })
     }
 
-    /// The path of the file.
-    pub(super) fn path(&self) -> &Path {
-        &self.place.place.path
-    }
-
     /// Whether path and lock are still those of this broker.
-    pub(super) fn is_held(&self) -> bool {
+    fn is_held(&self) -> bool {
         self.place.lock.is_in_place() && names(self.path(), &self.file)
     }
 
@@ -110,7 +106,7 @@ impl PublishedFile {
     ///
     /// # Errors
     /// [`BindError::OtherAutoPort`] if another broker has the lock; else the errors of [`prepare`].
-    pub(super) fn write_again(&mut self) -> Result<(), BindError> {
+    fn write_again(&mut self) -> Result<(), BindError> {
         let EndpointPlace { place, lock: kept } = &mut self.place;
         make_ready(place)?;
         // The lock file may have gone with the folder, and another broker may have made a new one.
@@ -119,6 +115,32 @@ impl PublishedFile {
         }
         self.file = write(place, &self.text)?;
         Ok(())
+    }
+}
+
+impl Kept for PublishedFile {
+    const LOSS: &'static str = "the endpoint file was removed or replaced";
+
+    fn path(&self) -> &Path {
+        &self.place.place.path
+    }
+
+    fn check(&mut self) -> PathState {
+        if self.is_held() {
+            return PathState::Held;
+        }
+        match self.write_again() {
+            Ok(()) => {
+                let file = self.path().display();
+                tracing::warn!(%file, "the endpoint file was removed or replaced: written again");
+                PathState::Restored
+            }
+            Err(problem @ BindError::OtherAutoPort { .. }) => {
+                tracing::error!("this broker cannot be found by tcp:auto any more: {problem}");
+                PathState::Taken
+            }
+            Err(problem) => PathState::Failed(problem),
+        }
     }
 }
 

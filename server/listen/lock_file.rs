@@ -1,7 +1,7 @@
 //! Lock files, which keep other processes away from a path as long as their holder lives.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File, Metadata, OpenOptions},
     io,
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
@@ -40,6 +40,15 @@ impl LockFile {
 
 /// Whether `path` names the open `file`.
 pub(super) fn names(path: &Path, file: &File) -> bool {
-    let kept = file.metadata().map(|kept| (kept.dev(), kept.ino())).ok();
-    fs::symlink_metadata(path).is_ok_and(|found| Some((found.dev(), found.ino())) == kept)
+    file.metadata().is_ok_and(|kept| names_file(path, identity(&kept)))
+}
+
+/// Whether `path` names the file with this identity.
+pub(super) fn names_file(path: &Path, kept: (u64, u64)) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|found| identity(&found) == kept)
+}
+
+/// Device and inode, which identify a file as long as it exists.
+pub(super) fn identity(found: &Metadata) -> (u64, u64) {
+    (found.dev(), found.ino())
 }

@@ -14,8 +14,6 @@ mod connection;
 #[cfg(unix)]
 mod default_socket;
 #[cfg(unix)]
-mod endpoint_watch;
-#[cfg(unix)]
 mod folder_watch;
 mod incoming;
 #[cfg(unix)]
@@ -24,6 +22,8 @@ mod occupancy;
 #[cfg(unix)]
 #[path = "unix.rs"]
 mod os;
+#[cfg(unix)]
+mod path_watch;
 mod peer;
 #[cfg(unix)]
 mod peer_process;
@@ -33,11 +33,12 @@ mod socket_watch;
 mod tcp;
 mod tls;
 
-use std::{io, net::SocketAddr, path::PathBuf};
+use std::{future, io, net::SocketAddr, path::PathBuf};
 
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
+use self::{auto_port::PublishedFile, incoming::Listener, os::SocketGuard, path_watch::PathGuard, tcp::BoundPort};
 pub use self::{
     connection::Connection,
     default_socket::system_broker,
@@ -46,7 +47,6 @@ pub use self::{
     os::BoundSocket,
     peer::{CallGuard, Peer, Source},
 };
-use self::{endpoint_watch::EndpointGuard, incoming::Listener, os::SocketGuard, tcp::BoundPort};
 use crate::{
     caller::{certificate::IdentityError, own_token::OwnToken},
     config::{ListenConfig, TcpPort},
@@ -86,7 +86,7 @@ pub struct Bound {
 /// it removes both, the socket last.
 #[derive(Debug)]
 pub struct ListenGuard {
-    _endpoint_file: Option<EndpointGuard>,
+    _endpoint_file: Option<PathGuard<PublishedFile>>,
     socket: SocketGuard,
 }
 
@@ -131,7 +131,7 @@ impl Bound {
         let (socket, guard) = self.socket.listen()?;
         let mut port = self.port;
         let auto = port.as_mut().and_then(|port| port.auto.take());
-        let endpoint_file = auto.map(|auto| EndpointGuard::start(auto.file));
+        let endpoint_file = auto.map(|auto| PathGuard::start(auto.file, future::pending()));
         let guard = ListenGuard { _endpoint_file: endpoint_file, socket: guard };
         let port = port.map(BoundPort::listen).transpose()?;
         let listeners = [Some(Listener::Local(socket)), port.map(Listener::Tcp)];

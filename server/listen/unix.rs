@@ -23,7 +23,11 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 pub(super) use super::socket_watch::Listener;
 pub(super) use super::socket_watch::SocketGuard;
-use super::{BindError, default_socket, lock_file::LockFile, socket_watch};
+use super::{
+    BindError, default_socket,
+    lock_file::{LockFile, identity, names_file},
+    socket_watch,
+};
 use crate::config::ListenConfig;
 
 /// Maximum clients that wait for the accept; the kernel has a limit of its own.
@@ -66,7 +70,7 @@ impl BoundSocket {
 
     /// Registers the socket with the runtime, and watches its path from now on. Must be called inside a runtime.
     pub(super) fn listen(self) -> io::Result<(Listener, SocketGuard)> {
-        socket_watch::start(tokio::net::UnixListener::from_std(self.listener)?, self.place)
+        Ok(socket_watch::start(tokio::net::UnixListener::from_std(self.listener)?, self.place))
     }
 }
 
@@ -86,7 +90,7 @@ impl SocketPlace {
 
     /// Whether the path still names the socket.
     pub(super) fn is_held(&self) -> bool {
-        fs::symlink_metadata(self.socket()).is_ok_and(|found| identity(&found) == self.identity)
+        names_file(self.socket(), self.identity)
     }
 
     /// Whether a process serves at the path.
@@ -150,8 +154,8 @@ fn prepare_folder(config: &ListenConfig, folder: &Path) -> Result<(), BindError>
     Ok(())
 }
 
-/// The mode of a folder of the broker's own: those may enter it who may write to the socket, which is what it takes to
-/// connect.
+/// The mode of a folder of the broker's own: every user who may connect, which needs the right to write to the socket,
+/// can enter the folder.
 fn folder_mode(socket_mode: u32) -> u32 {
     match socket_mode {
         mode if mode & 0o002 != 0 => 0o755,
@@ -265,10 +269,6 @@ fn give(path: &Path, gid: Option<u32>, mode: u32) -> io::Result<()> {
         chown(path, None, gid)?;
     }
     fs::set_permissions(path, Permissions::from_mode(mode))
-}
-
-fn identity(found: &Metadata) -> (u64, u64) {
-    (found.dev(), found.ino())
 }
 
 fn io_error(socket: &Path, action: &'static str) -> impl FnOnce(io::Error) -> BindError {
