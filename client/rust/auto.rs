@@ -33,7 +33,7 @@ use tonic::{
 use tower::{Service, ServiceExt, service_fn};
 
 use crate::{
-    connect::{transport, within},
+    route::{transport, within},
     tcp, tls,
     token::Token,
 };

@@ -1,6 +1,6 @@
 //! The connection to the broker, and the calls that need no state besides it.
 
-use std::{env, future::Future, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{env, future::Future, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use cardbroker_local::socket::Place;
 use cardbroker_proto::{
@@ -11,17 +11,14 @@ use tokio::time::timeout;
 use tonic::{
     Request, Response, Status,
     metadata::{Ascii, MetadataValue},
-    transport::{Channel, Endpoint as Transport},
 };
-use tower::{service_fn, util::Either};
+use tower::util::Either;
 
 use crate::{
-    Broker, Endpoint, Error, Finding, OpenSession, Reader, ReaderName, Transmit, Tried, Watch, WatchTurn,
-    auto::AutoChannel,
-    error::connect_failure,
-    local,
+    Broker, Endpoint, Error, OpenSession, Reader, ReaderName, Transmit, Watch, WatchTurn, local,
     repeat::{ConnectRetry, is_lost},
-    tcp::{self, Credentials},
+    route::{self, Route},
+    tcp::Credentials,
     token::TOKEN_METADATA,
 };
 
@@ -30,15 +27,6 @@ const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The maximum length of an isolation group's key, in bytes.
 const MAX_GROUP_BYTES: usize = 128;
-
-/// The minimum time for one attempt to connect.
-const SHORTEST_ATTEMPT: Duration = Duration::from_secs(1);
-
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The way of a request to the broker: one channel, or for `tcp:auto` one after the other.
-pub(crate) type Route = Either<Channel, AutoChannel>;
 
 pub(crate) type Stub = CardBrokerServiceClient<Route>;
 
@@ -134,7 +122,7 @@ impl Client {
     async fn open(named: Option<Endpoint>, options: ConnectOptions) -> Result<Self, Error> {
         let group = options.group.as_deref().map(group_metadata).transpose()?;
         let credentials = Credentials::of(named.as_ref(), options.token_file)?;
-        let (endpoint, place, route) = connect(named, credentials.as_ref(), options.connect_timeout).await?;
+        let (endpoint, place, route) = route::open(named, credentials.as_ref(), options.connect_timeout).await?;
         Ok(Self { endpoint, place, route, group, credentials, connect_timeout: options.connect_timeout })
     }
 
@@ -280,102 +268,6 @@ fn group_metadata(key: &str) -> Result<MetadataValue<Ascii>, Error> {
     let mut group = MetadataValue::try_from(key).map_err(|_| invalid())?;
     group.set_sensitive(true);
     Ok(group)
-}
-
-/// Connects to the named endpoint, or to the first default place that works. Waits for a broker that does not answer
-/// yet.
-async fn connect(
-    named: Option<Endpoint>,
-    credentials: Option<&Arc<Credentials>>,
-    limit: Duration,
-) -> Result<(Endpoint, Option<Place>, Route), Error> {
-    let retry = ConnectRetry::of(limit);
-    let attempt = limit.max(SHORTEST_ATTEMPT);
-    loop {
-        let connected = match &named {
-            Some(endpoint) => {
-                let route = connect_named(endpoint, credentials, attempt).await;
-                route.map(|route| (endpoint.clone(), None, route))
-            }
-            None => {
-                let found = local::find(|place| open_place(place, attempt)).await;
-                found.map(|(endpoint, place, channel)| (endpoint, place, Either::Left(channel)))
-            }
-        };
-        let error = match connected {
-            Ok(connected) => return Ok(connected),
-            Err(error) => error,
-        };
-        if !retry.pause(&error).await {
-            return Err(error);
-        }
-    }
-}
-
-async fn connect_named(
-    endpoint: &Endpoint,
-    credentials: Option<&Arc<Credentials>>,
-    timeout: Duration,
-) -> Result<Route, Error> {
-    let opened = match endpoint {
-        Endpoint::Unix(path) => open_unix(path.clone(), None, timeout).await.map(Either::Left),
-        Endpoint::Tcp { host, port } | Endpoint::PlainTcp { host, port } => {
-            open_tcp(endpoint, tcp::address(host, *port), credentials, timeout).await.map(Either::Left)
-        }
-        Endpoint::Auto => {
-            let channel = AutoChannel::new(timeout);
-            channel.open().await.map(|()| Either::Right(channel))
-        }
-    };
-    opened.map_err(|error| Tried { endpoint: endpoint.clone(), finding: finding(&error) }.into())
-}
-
-async fn open_place(place: Place, timeout: Duration) -> Result<Channel, Finding> {
-    let opened = open_unix(place.path.clone(), Some(place), timeout).await;
-    opened.map_err(|error| finding(&error))
-}
-
-fn finding(error: &tonic::transport::Error) -> Finding {
-    connect_failure(error).unwrap_or(Finding::Failed(io::ErrorKind::Other))
-}
-
-/// Connects to a socket, now and after each loss of the connection. A default `place` is judged again each time.
-async fn open_unix(path: PathBuf, place: Option<Place>, timeout: Duration) -> Result<Channel, tonic::transport::Error> {
-    let connect = move |_| within(timeout, local::connect(path.clone(), place.clone()));
-    // On a Unix socket the authority has no meaning, but HTTP/2 requires a valid one.
-    transport("http://localhost".to_owned())?.connect_with_connector(service_fn(connect)).await
-}
-
-/// Connects to a port, now and after each loss of the connection. Each time the token file is read again.
-async fn open_tcp(
-    endpoint: &Endpoint,
-    address: String,
-    credentials: Option<&Arc<Credentials>>,
-    timeout: Duration,
-) -> Result<Channel, tonic::transport::Error> {
-    // The scheme is http with TLS, too, which the connector adds.
-    let transport = transport(format!("http://{address}"))?;
-    if let Endpoint::PlainTcp { .. } = endpoint {
-        let connect = move |_| within(timeout, tcp::plain(address.clone()));
-        return transport.connect_with_connector(service_fn(connect)).await;
-    }
-    let credentials = credentials.cloned();
-    let connect = move |_| within(timeout, tcp::secured(address.clone(), credentials.clone()));
-    transport.connect_with_connector(service_fn(connect)).await
-}
-
-/// Returns the settings of every connection: how often it is probed.
-pub(crate) fn transport(authority: String) -> Result<Transport, tonic::transport::Error> {
-    let transport = Transport::from_shared(authority)?
-        .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
-        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-        .keep_alive_while_idle(true);
-    Ok(transport)
-}
-
-/// Fails with `TimedOut` if connecting takes longer than `limit`.
-pub(crate) async fn within<T>(limit: Duration, connecting: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    timeout(limit, connecting).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
 #[cfg(all(test, unix))]

@@ -17,6 +17,7 @@ mod pin_pad;
 mod reader_name;
 mod repeat;
 mod response;
+mod route;
 mod session;
 pub mod status_word;
 mod tcp;
