@@ -56,8 +56,7 @@ impl Budgets {
 
     /// The tokens of a user now.
     pub(super) fn tokens(&self, payer: &Payer) -> Tokens {
-        let buckets = self.lock();
-        if buckets.is_untouched() { Tokens::Full } else { buckets.tokens(payer, Instant::now()) }
+        self.lock().tokens(payer, Instant::now())
     }
 
     /// Counts a connection of the user that sends very many requests at once.

@@ -21,6 +21,7 @@ use super::{
     occupancy::ConnectionSlot,
     os,
     peer::{Peer, Source},
+    rush::{LONG_READING_BYTES, Rush, SHORT_READING_BYTES},
     tcp,
 };
 use crate::caller::group::Memberships;
@@ -30,18 +31,6 @@ pub(super) type ByteStream = Either<os::Stream, tcp::Stream>;
 
 /// The bytes that are read for each token that is left: less than the shortest request that can be refused needs.
 const BYTES_PER_TOKEN: usize = 32;
-
-/// The bytes of a reading for which few tokens or none are left.
-const SHORT_READING_BYTES: usize = 512;
-
-/// The bytes of any other reading: after about a dozen requests the other connections come first.
-const LONG_READING_BYTES: usize = 2_048;
-
-/// The calls of one reading after which the next ones are short.
-const MANY_CALLS: usize = 4;
-
-/// The readings without a call after which a rush is over, so that a long body is read fast.
-const QUIET_READINGS: u32 = 4;
 
 /// The time for the answers to the last bad tokens, before the connection is closed.
 const LAST_ANSWERS_TIME: Duration = Duration::from_millis(500);
@@ -85,37 +74,6 @@ enum Reading {
     Judging,
     /// Never again: the connection is closed at this time.
     Closing(Pin<Box<Sleep>>),
-}
-
-/// Whether the client sends very many requests at once. It is then read a few requests at a time, between the tasks of
-/// other connections.
-#[derive(Debug, Default)]
-struct Rush {
-    /// The calls that had begun when the connection was read last.
-    begun: usize,
-    /// Whether the last reading was one of a rush.
-    is_on: bool,
-    /// The last readings without a call: parts of a body.
-    quiet: u32,
-}
-
-impl Rush {
-    /// Whether the client rushes; `begun` is the number of calls so far.
-    fn is_rush(&self, begun: usize) -> bool {
-        let calls = begun.wrapping_sub(self.begun);
-        calls > MANY_CALLS || self.is_on && (calls > 0 || self.quiet < QUIET_READINGS)
-    }
-
-    /// Returns the maximum number of bytes of the next reading.
-    fn limit(&self, begun: usize) -> usize {
-        if self.is_rush(begun) { SHORT_READING_BYTES } else { LONG_READING_BYTES }
-    }
-
-    /// Records a reading, whose calls have not begun yet.
-    fn on_read(&mut self, begun: usize) {
-        let quiet = if begun == self.begun { self.quiet.saturating_add(1) } else { 0 };
-        *self = Self { begun, is_on: self.is_rush(begun), quiet };
-    }
 }
 
 impl Connection {
@@ -297,25 +255,5 @@ impl AsyncWrite for Connection {
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().stream).poll_shutdown(context)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn very_many_requests_at_once_are_read_a_few_at_a_time() {
-        let mut rush = Rush::default();
-        rush.on_read(0);
-        assert_eq!((rush.limit(MANY_CALLS), rush.limit(MANY_CALLS + 1)), (LONG_READING_BYTES, SHORT_READING_BYTES));
-        rush.on_read(60);
-        rush.on_read(61);
-        assert_eq!(rush.limit(62), SHORT_READING_BYTES, "one call after the other");
-        for _ in 0..=QUIET_READINGS {
-            assert_eq!(rush.limit(62), SHORT_READING_BYTES);
-            rush.on_read(62);
-        }
-        assert_eq!(rush.limit(62), LONG_READING_BYTES, "it sends a body");
     }
 }

@@ -27,6 +27,7 @@ mod path_watch;
 mod peer;
 #[cfg(unix)]
 mod peer_process;
+mod rush;
 mod slots;
 #[cfg(unix)]
 mod socket_watch;

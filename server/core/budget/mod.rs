@@ -118,11 +118,6 @@ impl<K: Eq + Hash> Budgets<K> {
         bucket.map_or(Tokens::Full, |bucket| bucket.tokens(now))
     }
 
-    /// Whether every bucket is full because no request was refused lately, as far as is known without the time.
-    pub fn is_untouched(&self) -> bool {
-        self.buckets.is_empty()
-    }
-
     /// All requests refused so far, of all users.
     pub fn refused(&self) -> u64 {
         self.refused
