@@ -4,6 +4,7 @@
 //! Records of one kind that callers cause are coalesced, see [`AuditTrail`]; those of the operator are written singly.
 
 mod coalesce;
+mod kinds;
 mod trail;
 
 use cardbroker_core::{

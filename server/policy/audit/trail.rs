@@ -2,16 +2,10 @@
 
 use std::{
     fmt::Display,
-    hash::Hash,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
-use cardbroker_core::{
-    caller::{Caller, Principal},
-    error::{Cause, Failure},
-    policy::rule::Operation,
-};
+use cardbroker_core::{caller::Caller, error::Failure, policy::rule::Operation};
 use tokio::{
     sync::Notify,
     task::JoinHandle,
@@ -21,7 +15,8 @@ use tracing::{info, warn};
 
 use super::{
     SessionRecord, TARGET,
-    coalesce::{Coalescer, Count, Verdict},
+    coalesce::Verdict,
+    kinds::{Credential, Denial, Kind, Refusal, Session, Windows},
     who,
 };
 
@@ -35,88 +30,6 @@ struct Shared {
     windows: Mutex<Windows>,
     /// Notified when the first window opens.
     opened: Notify,
-}
-
-/// The records of one kind about commands and sessions that are written singly, before they are counted. Programs that
-/// behave have fewer in the time of a window.
-const SINGLES: u64 = 30;
-
-/// Each event has its own windows, so that callers without a credential cannot use up the windows of denials.
-#[derive(Debug)]
-struct Windows {
-    denials: Coalescer<Denial>,
-    credentials: Coalescer<Credential>,
-    refusals: Coalescer<Refusal>,
-    sessions: Coalescer<Session>,
-}
-
-impl Default for Windows {
-    fn default() -> Self {
-        Self {
-            denials: Coalescer::default(),
-            credentials: Coalescer::default(),
-            refusals: Coalescer::with_singles(SINGLES),
-            sessions: Coalescer::with_singles(SINGLES),
-        }
-    }
-}
-
-/// The counts of the windows that have ended.
-struct Counts {
-    denials: Vec<Count<Denial>>,
-    credentials: Vec<Count<Credential>>,
-    refusals: Vec<Count<Refusal>>,
-    sessions: Vec<Count<Session>>,
-}
-
-/// The kind of a denial: denials with equal fields are counted together.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Denial {
-    principal: Principal,
-    /// The id of the reader.
-    reader: String,
-    operation: Operation,
-    /// The name of the rule that denied it.
-    rule: Arc<str>,
-}
-
-/// The kind of a refused credential. It does not contain the client's address: on loopback a client can choose among 16
-/// million addresses and could use up all windows.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Credential {
-    problem: String,
-}
-
-/// The kind of a command that the PIN guard has refused.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Refusal {
-    principal: Principal,
-    /// The id of the reader.
-    reader: String,
-    reason: &'static str,
-}
-
-/// The kind of an event of a session: its name, and how it has ended.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Session {
-    event: &'static str,
-    principal: Principal,
-    /// The id of the reader.
-    reader: String,
-    /// The state of the card, after a normal end.
-    card: Option<&'static str>,
-    /// The reason and the cause of the broker.
-    reason: Option<&'static str>,
-    cause: Option<&'static str>,
-}
-
-/// A kind of records that the trail counts.
-trait Kind {
-    /// The value of the field `event`.
-    const EVENT: &'static str;
-
-    /// Writes the record of a count of `repeated` records in `seconds`.
-    fn emit(&self, repeated: u64, seconds: u64);
 }
 
 /// The task that emits the counts. Owned by the server. Dropping it ends the task and emits all open counts; later
@@ -221,106 +134,6 @@ impl AuditTrail {
     }
 }
 
-impl Windows {
-    fn next_end(&self) -> Option<std::time::Instant> {
-        let ends =
-            [self.denials.next_end(), self.credentials.next_end(), self.refusals.next_end(), self.sessions.next_end()];
-        ends.into_iter().flatten().min()
-    }
-
-    /// Ends the windows that are due.
-    fn end_windows(&mut self, now: std::time::Instant) -> Counts {
-        Counts {
-            denials: self.denials.end_windows(now),
-            credentials: self.credentials.end_windows(now),
-            refusals: self.refusals.end_windows(now),
-            sessions: self.sessions.end_windows(now),
-        }
-    }
-
-    /// Ends all windows for good.
-    fn close(&mut self, now: std::time::Instant) -> Counts {
-        Counts {
-            denials: self.denials.close(now),
-            credentials: self.credentials.close(now),
-            refusals: self.refusals.close(now),
-            sessions: self.sessions.close(now),
-        }
-    }
-}
-
-impl Counts {
-    fn emit(&self) {
-        self.denials.iter().for_each(emit);
-        self.credentials.iter().for_each(emit);
-        self.refusals.iter().for_each(emit);
-        self.sessions.iter().for_each(emit);
-    }
-}
-
-fn emit<K: Kind>(count: &Count<K>) {
-    let (repeated, seconds) = (count.repeated, seconds(count.time));
-    match &count.kind {
-        Some(kind) => kind.emit(repeated, seconds),
-        None => {
-            warn!(target: TARGET, event = K::EVENT, repeated, seconds, "records of further kinds, counted together")
-        }
-    }
-}
-
-impl Kind for Denial {
-    const EVENT: &'static str = "denied";
-
-    fn emit(&self, repeated: u64, seconds: u64) {
-        let Self { principal, reader, operation, rule } = self;
-        let (reader, operation, rule) = (&**reader, operation.as_str(), &**rule);
-        warn!(target: TARGET, event = Self::EVENT, %principal, reader, operation, rule, repeated, seconds);
-    }
-}
-
-impl Kind for Credential {
-    const EVENT: &'static str = "unauthenticated";
-
-    fn emit(&self, repeated: u64, seconds: u64) {
-        warn!(target: TARGET, event = Self::EVENT, problem = %self.problem, repeated, seconds);
-    }
-}
-
-impl Kind for Refusal {
-    const EVENT: &'static str = "refused";
-
-    fn emit(&self, repeated: u64, seconds: u64) {
-        let Self { principal, reader, reason } = self;
-        warn!(target: TARGET, event = Self::EVENT, %principal, reader = &**reader, reason, repeated, seconds);
-    }
-}
-
-impl Session {
-    fn new(principal: Principal, reader: &str, record: SessionRecord<'_>) -> Self {
-        let (event, card, failure) = match record {
-            SessionRecord::Began => ("session_began", None, None),
-            SessionRecord::Ended { left } => ("session_ended", Some(if left { "left" } else { "reset" }), None),
-            SessionRecord::EndedByBroker(failure) => ("session_ended_by_broker", None, Some(failure)),
-        };
-        let (reason, cause) = (failure.map(|failure| failure.reason.as_str()), failure.and_then(Failure::cause));
-        Self { event, principal, reader: reader.into(), card, reason, cause: cause.map(Cause::as_str) }
-    }
-}
-
-impl Kind for Session {
-    const EVENT: &'static str = "session";
-
-    fn emit(&self, repeated: u64, seconds: u64) {
-        let Self { event, principal, reader, card, reason, cause } = self;
-        info!(target: TARGET, event, %principal, reader = &**reader, card, reason, cause, repeated, seconds);
-    }
-}
-
-/// Rounds to whole seconds, at least one.
-fn seconds(time: Duration) -> u64 {
-    (time + Duration::from_millis(500)).as_secs().max(1)
-}
-
 impl Drop for AuditCounts {
     fn drop(&mut self) {
         self.task.abort();
@@ -331,7 +144,7 @@ impl Drop for AuditCounts {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
+    use std::{io, time::Duration};
 
     use tokio::time::{advance, sleep};
     use tracing::subscriber::DefaultGuard;
