@@ -1,21 +1,19 @@
 //! The endpoint file on this machine: its place, and reading it where no other user decides what is in it.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::File,
     io::{self, Read},
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    os::unix::fs::MetadataExt,
     path::Path,
 };
 
-use rustix::{
-    fs::OFlags,
-    process::{Pid, geteuid, test_kill_process},
-};
+use rustix::process::{Pid, geteuid, test_kill_process};
 use zeroize::Zeroizing;
 
 use crate::{
     discovery::Finding,
     endpoint_file::{EndpointFile, EndpointFileError, FILE_NAME, Lookup, MAX_BYTES, Process, lookup_in},
+    open::open_without_following,
     socket::{Place, own_place},
     trust::{Distrust, walk},
 };
@@ -57,7 +55,7 @@ pub fn read(place: &Place) -> Result<EndpointFile, Finding> {
         Finding::Missing => Finding::NoEndpointFile(path.clone()),
         finding => finding,
     })?;
-    let file = open(path).map_err(failed)?;
+    let file = open_without_following(path).map_err(failed)?;
     check(&file, path, user).map_err(failed)?.map_err(Finding::Untrusted)?;
     let malformed = |problem| Finding::Malformed { file: path.clone(), problem };
     let bytes = read_bytes(file).map_err(failed)?.ok_or_else(|| malformed(EndpointFileError::TooLong))?;
@@ -95,12 +93,6 @@ fn look_up(pid: u32) -> Lookup {
     };
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", known.as_raw_nonzero())).unwrap_or_default();
     lookup_in(&stat).unwrap_or(Lookup::Running { start_time: None })
-}
-
-/// Opens the file without following a link in its place. A pipe without a writer would block.
-fn open(path: &Path) -> io::Result<File> {
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path)
 }
 
 fn check(file: &File, path: &Path, user: u32) -> io::Result<Result<(), Distrust>> {

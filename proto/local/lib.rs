@@ -6,6 +6,7 @@ pub mod discovery;
 pub mod endpoint_file;
 #[cfg(unix)]
 pub mod endpoint_place;
+pub mod open;
 pub mod private_file;
 #[cfg(unix)]
 mod secret_mount;

@@ -8,6 +8,7 @@ use std::{
 
 use zeroize::Zeroizing;
 
+use crate::open::open_without_waiting;
 #[cfg(unix)]
 use crate::secret_mount::is_mounted_secret;
 
@@ -124,7 +125,10 @@ fn open_checked(
     path: &Path,
     check: impl Fn(&Metadata) -> Result<(), PrivateFileError>,
 ) -> Result<(File, Metadata), PrivateFileError> {
-    let file = open_without_waiting(path)?;
+    let file = open_without_waiting(path).map_err(|error| match is_no_file(&error) {
+        true => PrivateFileError::NotRegular,
+        false => error.into(),
+    })?;
     let found = file.metadata()?;
     if !found.is_file() {
         return Err(PrivateFileError::NotRegular);
@@ -205,21 +209,15 @@ pub fn create_options() -> OpenOptions {
     options
 }
 
+/// Whether opening failed because the file is a socket, or a device without a driver.
 #[cfg(unix)]
-fn open_without_waiting(path: &Path) -> Result<File, PrivateFileError> {
-    use std::os::unix::fs::OpenOptionsExt;
-    // A pipe without a writer would block.
-    let file = OpenOptions::new().read(true).custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32).open(path);
-    file.map_err(|error| match rustix::io::Errno::from_io_error(&error) {
-        // A socket, or a device without a driver.
-        Some(rustix::io::Errno::NXIO) => PrivateFileError::NotRegular,
-        _ => error.into(),
-    })
+fn is_no_file(error: &io::Error) -> bool {
+    rustix::io::Errno::from_io_error(error) == Some(rustix::io::Errno::NXIO)
 }
 
 #[cfg(not(unix))]
-fn open_without_waiting(path: &Path) -> Result<File, PrivateFileError> {
-    Ok(File::open(path)?)
+fn is_no_file(_: &io::Error) -> bool {
+    false
 }
 
 #[cfg(unix)]

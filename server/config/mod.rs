@@ -10,7 +10,7 @@ use std::{
     collections::{HashMap, HashSet},
     ffi::OsString,
     fmt,
-    fs::{File, Metadata},
+    fs::Metadata,
     io,
     path::{Path, PathBuf},
 };
@@ -19,6 +19,7 @@ use cardbroker_core::{
     lifecycle::Own,
     policy::{ReaderNames, rule::Rule, unfit::Unfit},
 };
+use cardbroker_local::open::open_without_waiting;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::value::{MAX_SIMULATED, parse_grace};
@@ -225,18 +226,6 @@ impl fmt::Display for Config {
 
 /// Finds the problem of a configuration file with this owner and mode; `None` if it has none.
 type AccessCheck = fn(&Metadata) -> Option<&'static str>;
-
-/// Opens a file for reading. A pipe without a writer does not block.
-#[cfg(unix)]
-fn open_without_waiting(path: &Path) -> io::Result<File> {
-    use std::os::unix::fs::OpenOptionsExt;
-    File::options().read(true).custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32).open(path)
-}
-
-#[cfg(not(unix))]
-fn open_without_waiting(path: &Path) -> io::Result<File> {
-    File::open(path)
-}
 
 /// Reading a pipe or a device may never end. The null device stands for a file without settings.
 fn kind_problem(found: &Metadata) -> Option<&'static str> {

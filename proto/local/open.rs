@@ -1,0 +1,36 @@
+//! Opening files for reading at paths where something else than a regular file may lie.
+
+use std::{fs::File, io, path::Path};
+
+/// Opens a file. A pipe without a writer does not block.
+///
+/// # Errors
+/// The operating system's.
+#[cfg(unix)]
+pub fn open_without_waiting(path: &Path) -> io::Result<File> {
+    open(path, rustix::fs::OFlags::NONBLOCK)
+}
+
+/// Opens a file. Other platforms than Unix have no pipes at paths.
+///
+/// # Errors
+/// The operating system's.
+#[cfg(not(unix))]
+pub fn open_without_waiting(path: &Path) -> io::Result<File> {
+    File::open(path)
+}
+
+/// Like [`open_without_waiting`]. A link in the file's place is not followed.
+///
+/// # Errors
+/// The operating system's.
+#[cfg(unix)]
+pub fn open_without_following(path: &Path) -> io::Result<File> {
+    open(path, rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOFOLLOW)
+}
+
+#[cfg(unix)]
+fn open(path: &Path, flags: rustix::fs::OFlags) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    File::options().read(true).custom_flags(flags.bits() as i32).open(path)
+}
