@@ -1,5 +1,5 @@
-//! Whether a client sends very many requests at once, which decides how many bytes of its connection are read at a time.
-//! Pure.
+//! Whether a client sends very many requests at once, which decides how many bytes are read of its connection at a
+//! time. Pure.
 
 /// The bytes of a reading for which few tokens or none are left.
 pub(super) const SHORT_READING_BYTES: usize = 512;

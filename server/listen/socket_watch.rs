@@ -83,7 +83,8 @@ impl Kept for KeptSocket {
         });
         match opened {
             Ok(socket) => {
-                tracing::warn!(socket = %place.socket().display(), "the socket was removed or replaced: listening again");
+                let path = place.socket().display();
+                tracing::warn!(socket = %path, "the socket was removed or replaced: listening again");
                 let socket = Arc::new(socket);
                 self.current.send_if_modified(|current| current.as_mut().map(|current| *current = socket).is_some());
                 PathState::Restored
