@@ -14,7 +14,12 @@ use cardbroker_tests::harness::users::become_user;
 use clap::Parser;
 use h2::{RecvStream, SendStream, client::SendRequest};
 use http::{Request, Response};
-use tokio::{net::UnixStream, sync::oneshot, task::JoinSet, time::timeout};
+use tokio::{
+    net::UnixStream,
+    sync::oneshot,
+    task::JoinSet,
+    time::{Instant, timeout, timeout_at},
+};
 
 /// Print, once every request is as far as it gets, the number of bytes sent and of refused requests; and, once standard
 /// input closes, the number of requests refused by then, and the messages.
@@ -37,6 +42,10 @@ struct Arguments {
     /// The full name of the method: /package.Service/Method.
     #[arg(long, default_value = "/cardbroker.v1.CardBrokerService/Transmit")]
     method: String,
+    /// How long to wait after the end of standard input for refusals that are still missing, in seconds. The broker
+    /// reads little of a connection with many refusals.
+    #[arg(long, default_value_t = 0)]
+    wait: u64,
 }
 
 /// How long the broker may take to accept the sent bytes, or to refuse the request.
@@ -72,8 +81,9 @@ async fn run(arguments: Arguments, input_closed: oneshot::Receiver<()>) -> anyho
     input_closed.await?;
     let mut words: Vec<String> = Vec::new();
     let mut refused = 0;
+    let deadline = Instant::now() + Duration::from_secs(arguments.wait);
     for begun in begun {
-        if let Some(refusal) = begun.refused_by_now().await {
+        if let Some(refusal) = begun.refused_by(deadline).await {
             refused += 1;
             words.push(refusal);
         }
@@ -94,10 +104,12 @@ struct Begun {
 }
 
 impl Begun {
-    async fn refused_by_now(self) -> Option<String> {
+    /// The refusal, if it comes by `deadline` or is there.
+    async fn refused_by(self, deadline: Instant) -> Option<String> {
+        let deadline = deadline.max(Instant::now() + Duration::from_millis(10));
         match (self.refusal, self.response) {
             (Some(refusal), _) => Some(refusal),
-            (None, Some(response)) => match timeout(Duration::from_millis(10), response).await {
+            (None, Some(response)) => match timeout_at(deadline, response).await {
                 Ok(answer) => Some(told(answer)),
                 Err(_) => None,
             },
