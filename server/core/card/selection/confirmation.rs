@@ -24,7 +24,7 @@ pub(super) enum Confirmation {
     /// A beginning of the requested name.
     Beginning(ApduBytes),
     /// A name that differs from the requested one.
-    Other,
+    Other(ApduBytes),
 }
 
 /// Reads the name in `answer` to a SELECT by the name `requested`.
@@ -33,7 +33,7 @@ pub(super) fn read(answer: &[u8], requested: &[u8]) -> Confirmation {
         return match name {
             name if name.starts_with(requested) && name.len() <= MAX_NAME_BYTES => Confirmation::Whole(name.into()),
             name if requested.starts_with(name) => Confirmation::Beginning(name.into()),
-            _ => Confirmation::Other,
+            name => Confirmation::Other(name.into()),
         };
     }
     let template = value_of(APPLICATION_TEMPLATE, answer);

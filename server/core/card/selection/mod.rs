@@ -6,11 +6,12 @@
 //! | SELECT by DF name (P1 04) | success: `9000`, `61xx`, `62xx` | an application whose name begins as requested |
 //! | the same | success, and an FCI with a longer or shorter name | the application with that name |
 //! | the same | success, and a longer name in an application template | the application with that name |
-//! | the same | success, and an FCI with another name | unknown |
+//! | the same | success, and an FCI with another name | unknown, but the same one for the same name and answer |
 //! | SELECT below the current DF (P1 01, 09) | success | a file of the same application |
 //! | SELECT an EF below the current DF (P1 02) | success | unchanged: the current DF is the same |
 //! | SELECT by identifier, parent or path (P1 00, 03, 08) | success | a file of an unknown application |
 //! | any SELECT | `6A82` | unchanged |
+//! | any SELECT | `67xx` to `6Fxx` | unknown, but the same one after the same refusals |
 //! | any SELECT | another one, or none | unknown |
 //! | SELECT in another form, in a chain, with secure messaging, or in a class without a channel | | unknown |
 //! | CREATE FILE, DELETE FILE (ISO 7816-9) | | another file of the same application |
@@ -28,13 +29,15 @@ use confirmation::Confirmation;
 pub(super) use confirmation::PIV;
 pub use place::{ConfirmedName, Place};
 pub use selected_file::SelectedFile;
-use selected_file::{Known, Start, Step};
+use selected_file::{Known, RefusedSelect, Start, Step};
 
 use crate::apdu::{ApduBytes, Class, CommandApdu, StatusWord};
 
 /// Logical channels 0–19 (ISO 7816-4 §5.4.1).
 const CHANNELS: usize = 20;
 const MAX_NAME_BYTES: usize = 16;
+/// The longest other name in an answer that is stored. An application that answers with a longer one is unknown.
+const MAX_OTHER_NAME_BYTES: usize = 64;
 /// The longest FCI that is read. Longer ones are ignored.
 const MAX_FCI_BYTES: usize = 1024;
 
@@ -80,6 +83,8 @@ struct Sent {
     channel: usize,
     before: Option<SelectedFile>,
     if_done: Option<SelectedFile>,
+    /// P1, P2 and data, if they are plain.
+    select: Option<([u8; 2], ApduBytes)>,
     is_by_name: bool,
 }
 
@@ -102,7 +107,7 @@ impl Default for Selection {
 impl Selection {
     /// The file that is selected for commands of `class`; `None` if it is unknown.
     pub fn place(&self, class: Class) -> Option<&SelectedFile> {
-        self.channels[self.channel(class)?].as_ref()
+        self.channels[self.channel(class)?].as_ref().filter(|file| file.is_selected())
     }
 
     /// Where a command of `class` is carried out; `None` for a class whose channel is unknown.
@@ -129,7 +134,7 @@ impl Selection {
 
     /// Records that a command is about to be sent. `is_plain`: it is not part of a chain and has no secure messaging.
     pub fn sends(&mut self, apdu: &CommandApdu, is_plain: bool) {
-        let [_, instruction, p1, _] = apdu.header();
+        let [_, instruction, p1, p2] = apdu.header();
         let class = apdu.class();
         self.uses_channels |=
             instruction == MANAGE_CHANNEL || class.logical_channel().is_some_and(|number| number != 0);
@@ -144,7 +149,8 @@ impl Selection {
                 Some(channel) => {
                     let before = self.channels[channel].take();
                     let if_done = selected(before.clone(), apdu, is_plain);
-                    self.sent = Some(Sent { channel, before, if_done, is_by_name: p1 == 0x04 });
+                    let select = is_plain.then(|| ([p1, p2], apdu.data().into()));
+                    self.sent = Some(Sent { channel, before, if_done, select, is_by_name: p1 == 0x04 });
                 }
                 None => self.forget(),
             },
@@ -180,13 +186,17 @@ impl Selection {
         if let Some(before) = self.before.take().filter(|_| StatusWord(word).refuses_pin()) {
             *self = *before;
         }
-        if let Some(Sent { channel, before, if_done, is_by_name }) = self.sent.take() {
+        if let Some(Sent { channel, before, if_done, select, is_by_name }) = self.sent.take() {
+            let is_done = matches!(word, 0x9000 | 0x6100..=0x62FF);
             self.channels[channel] = match word {
-                0x9000 | 0x6100..=0x62FF => if_done,
+                _ if is_done => if_done,
                 0x6A82 => before,
+                0x6700..=0x6FFF => before
+                    .zip(select)
+                    .map(|(before, (parameters, data))| before.after_refusal(RefusedSelect { parameters, data, word })),
                 _ => None,
             };
-            self.fetching = is_by_name.then(|| Fetching { channel, fci: ApduBytes::default() });
+            self.fetching = (is_done && is_by_name).then(|| Fetching { channel, fci: ApduBytes::default() });
         }
         if let Some(mut fetching) = self.fetching.take() {
             let data = data.get(..MAX_FCI_BYTES).unwrap_or(data);
@@ -209,7 +219,8 @@ impl Selection {
             return;
         }
         let is_first = *known == Known::FirstWithPrefix;
-        let confirmed = |whole: &ApduBytes| ConfirmedName { requested: name.clone(), whole: whole.clone() };
+        let requested = name.clone();
+        let confirmed = |whole: &ApduBytes| ConfirmedName { requested: requested.clone(), whole: whole.clone() };
         match confirmation::read(&answer.fci, name) {
             Confirmation::None => {}
             Confirmation::Whole(whole) => {
@@ -217,9 +228,14 @@ impl Selection {
                 (*name, *known) = (whole, Known::Whole);
             }
             Confirmation::Shorter(whole) => self.confirmed = is_first.then(|| confirmed(&whole)),
-            Confirmation::Beginning(beginning) => (*name, *known) = (beginning, Known::Prefix),
+            Confirmation::Beginning(beginning) => {
+                (*name, *known) = (beginning, if is_first { Known::Answered { requested } } else { Known::Prefix });
+            }
             // The card has selected another application than the requested one.
-            Confirmation::Other => *channel = None,
+            Confirmation::Other(answered) if is_first && answered.len() <= MAX_OTHER_NAME_BYTES => {
+                *channel = Some(SelectedFile::at(Start::Renamed { requested, answered }));
+            }
+            Confirmation::Other(_) => *channel = None,
         }
     }
 

@@ -4,6 +4,8 @@ use crate::apdu::ApduBytes;
 
 /// The longest path that is stored, in bytes. A file with a longer path is uncertain.
 const MAX_PATH_BYTES: usize = 64;
+/// The most refused SELECT commands that are stored. A file after more of them is uncertain.
+const MAX_REFUSED: usize = 4;
 
 /// The file that is selected on a channel, described by its path. Two equal values that are
 /// [certain](SelectedFile::is_certain) mean the same file.
@@ -15,6 +17,8 @@ pub struct SelectedFile {
     pub path: Option<Vec<Step>>,
     /// Whether the path stays inside the application.
     is_inside: bool,
+    /// The refused SELECT commands since the start. Each one has left the selection as it was, or has ended it.
+    refused: Vec<RefusedSelect>,
 }
 
 /// The start of a path to a file.
@@ -26,16 +30,23 @@ pub enum Start {
         name: ApduBytes,
         known: Known,
     },
+    /// An application that the card selects for a name that is not its own.
+    Renamed {
+        requested: ApduBytes,
+        answered: ApduBytes,
+    },
     MasterFile,
 }
 
 /// The known part of an application's name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Known {
     /// The whole name, taken from the card's answer.
     Whole,
     /// Its beginning; the first application with it is selected.
     FirstWithPrefix,
+    /// Its beginning, taken from the card's answer; the first application with the longer name `requested` is selected.
+    Answered { requested: ApduBytes },
     /// Its beginning; any application with it may be selected.
     Prefix,
 }
@@ -47,10 +58,19 @@ pub struct Step {
     pub data: ApduBytes,
 }
 
+/// A SELECT that the card has refused: P1, P2 and data, and the status word.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedSelect {
+    pub parameters: [u8; 2],
+    pub data: ApduBytes,
+    pub word: u16,
+}
+
 impl SelectedFile {
     /// The file at the start of a path.
     pub fn at(start: Start) -> Self {
-        Self { is_inside: matches!(start, Start::Application { .. }), start, path: Some(Vec::new()) }
+        let is_inside = matches!(start, Start::Application { .. });
+        Self { is_inside, start, path: Some(Vec::new()), refused: Vec::new() }
     }
 
     /// The known beginning, or all, of the name of the selected application.
@@ -91,6 +111,24 @@ impl SelectedFile {
             self.path = self.path.filter(|_| bytes <= MAX_PATH_BYTES);
         }
         self
+    }
+
+    /// Returns the file after a SELECT that the card has refused: the same one, or none. The same refusal again changes
+    /// nothing.
+    pub fn after_refusal(mut self, refused: RefusedSelect) -> Self {
+        self.is_inside = false;
+        if !self.refused.contains(&refused) {
+            let is_small = self.refused.len() < MAX_REFUSED && refused.data.len() <= MAX_PATH_BYTES;
+            self.path = self.path.filter(|_| is_small);
+            self.refused.extend(is_small.then_some(refused));
+        }
+        self
+    }
+
+    /// Whether the card has selected what was requested. Otherwise it is the same file after the same commands, but
+    /// nobody knows which one.
+    pub fn is_selected(&self) -> bool {
+        self.refused.is_empty() && !matches!(self.start, Start::Renamed { .. })
     }
 
     /// Returns a file with the same start and an unknown path.

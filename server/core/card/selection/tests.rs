@@ -51,7 +51,9 @@ fn the_name_in_the_fci_replaces_the_requested_name() {
     assert!(other.place(Class(0)).is_none(), "fetched afterwards");
     let less = with_fci("6F04 8402A000");
     assert_eq!(application(&less, 0x00), Some(vec![0xA0, 0x00]));
-    assert!(!less.place(Class(0)).unwrap().is_certain(), "several applications may have this beginning");
+    let (short, next) = (("00A40400 02 A000", "6F04 8402A000 9000"), ("00A40402 03 A00001", "6F04 8402A000 9000"));
+    assert!(!same(&[short], &[("00A40400 03 A00001", "6F04 8402A000 9000")]), "maybe another one with this beginning");
+    assert!(!same(&[next], &[next]), "the next application each time");
     assert_eq!(application(&with_fci("6F02 8400"), 0x00), None, "no name at all");
 }
 

@@ -112,6 +112,35 @@ fn an_uncertain_selection_is_one_place_until_it_may_change() {
 }
 
 #[test]
+fn a_select_with_the_same_answer_leads_to_one_place() {
+    for (select, answer, other) in [
+        ("00A40400 03 A00001", "6F04 8402A000 9000", "6F03 8401A0 9000"),
+        ("00A40400 03 A00001", "6F05 8403B00001 9000", "6F05 8403B00002 9000"),
+        ("00A40400 03 A00001", "6F00", "6D00"),
+        ("00A40404 03 A00001", "6A86", "6A87"),
+        ("00A40000 02 5015", "6985", "6700"),
+    ] {
+        let mut reader = Reader::usual();
+        reader.sends(SELECT, "9000").sends(select, answer).sends(WRONG, "63C2");
+        for _ in 0..3 {
+            reader.sends(select, answer);
+            assert!(reader.refuses(WRONG), "{select} {answer}");
+            reader.sends(SELECT, "9000").sends(select, answer);
+            assert!(reader.refuses(WRONG), "{select} {answer}: after another SELECT");
+        }
+        reader.sends(select, other);
+        assert!(!reader.refuses(WRONG), "{select} {other}: another application, or none");
+        reader.sends("00A40400 03 A00002", "9000");
+        assert!(!reader.refuses(WRONG), "{select}: another application");
+    }
+    let mut reader = Reader::usual();
+    reader.sends(SELECT, "9000").sends(WRONG, "63C2").sends("00A40400 02 B000", "6F00");
+    assert!(!reader.refuses(WRONG), "the application may have ended");
+    reader.sends("00A40404 02 B000", "").sends(WRONG, "63C2").sends("00A40404 02 B000", "");
+    assert!(!reader.refuses(WRONG), "no answer");
+}
+
+#[test]
 fn answers_without_a_number_count_the_tries_down() {
     for (word, presented) in [("6300", WRONG), ("6982", WRONG), ("6300", "00240080 04 39393131")] {
         let mut reader = Reader::new(true, true);
