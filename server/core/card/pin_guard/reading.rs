@@ -6,7 +6,7 @@ use super::{
     value::Value,
 };
 use crate::{
-    apdu::{ApduBytes, Class, CommandApdu, ParsedCommand, data_objects, presents_pin},
+    apdu::{ApduBytes, Class, CommandApdu, ParsedCommand, data_objects, presents_pin, stays_in_reader},
     card::view::CardView,
     keyed_hash::HashKey,
 };
@@ -149,6 +149,7 @@ impl Situation<'_> {
             }
             _ if HARMLESS.contains(&even) => Sent::Harmless,
             GET_STATUS if is_proprietary => Sent::Harmless,
+            _ if stays_in_reader(apdu.header()) => Sent::Harmless,
             // In a proprietary class the instruction may have another meaning.
             _ if !presents_pin(instruction) || is_proprietary => {
                 Sent::Unknown { gives_nothing: apdu.data().is_empty() && view.is_plain(apdu) }

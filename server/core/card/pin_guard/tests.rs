@@ -158,6 +158,8 @@ fn a_command_that_may_change_a_pin_forgets_all_values() {
         "00F70000 01 00",
         "00FE0000 01 00",
         "FF000000 01 00",
+        "FFC20001 01 00",
+        "FF240000 02 3939",
     ] {
         for answer in ["9000", "6105", "6500", "9FAA"] {
             let mut reader = Reader::usual();
@@ -192,8 +194,15 @@ fn harmless_commands_between_tries_forget_nothing() {
         ("A012000004", "9F04"),
         ("00D70000 01 39", "9000"),
         ("00DD0000 01 39", "9000"),
+        ("FF00400F 04 01010101", "9000"),
+        ("FF00520000", "9000"),
+        ("FF820000 06 FFFFFFFFFFFF", "9000"),
+        ("FFD60004 04 01020304", "9000"),
     ] {
         reader.sends(command, answer);
+        assert!(reader.refuses(WRONG), "{command} {answer}");
+        reader.sends(SELECT, "9000").sends("00A4000C", "9000");
+        reader.reset();
         assert!(reader.refuses(WRONG), "{command} {answer}");
     }
 }

@@ -17,7 +17,8 @@
 //! | CREATE FILE, DELETE FILE (ISO 7816-9) | | another file of the same application |
 //! | MANAGE CHANNEL | | unknown on all channels but the basic one |
 //! | ENVELOPE | | unknown: it may contain any command |
-//! | CLA FF, except GET DATA | | unknown: some readers forward the data to the card |
+//! | CLA FF: a command that may reach the card | | unknown: some readers forward the data to the card |
+//! | CLA FF: another one, except GET DATA | | unknown to rules, but unchanged for comparing PINs |
 //! | bytes that are not an APDU | | unknown |
 //! | the same, with an instruction that presents a PIN | the PIN is wrong or blocked | unchanged: it was compared |
 
@@ -31,7 +32,7 @@ pub use place::{ConfirmedName, Place};
 pub use selected_file::SelectedFile;
 use selected_file::{Known, RefusedSelect, Start, Step};
 
-use crate::apdu::{ApduBytes, Class, CommandApdu, StatusWord};
+use crate::apdu::{ApduBytes, Class, CommandApdu, StatusWord, stays_in_reader};
 
 /// Logical channels 0–19 (ISO 7816-4 §5.4.1).
 const CHANNELS: usize = 20;
@@ -114,7 +115,7 @@ impl Selection {
     pub fn place_of_pins(&self, class: Class) -> Option<Place> {
         let file = self.channels[self.channel(class)?].as_ref();
         Some(match file.filter(|file| file.is_certain()) {
-            Some(file) => Place::File(file.clone()),
+            Some(file) => Place::File(file.clone().undoubted()),
             None => Place::Unknown {
                 since: self.changes,
                 application: file.and_then(SelectedFile::application).map(ApduBytes::from),
@@ -141,9 +142,12 @@ impl Selection {
         let channel = self.channel(class);
         let fetching = self.fetching.take();
         (self.sent, self.before, self.confirmed) = (None, None, None);
-        self.changes += u64::from(may_select(class, instruction));
+        self.changes += u64::from(may_select(apdu));
         match (class, instruction) {
             (Class(0xFF), GET_DATA) => {}
+            (Class(0xFF), _) if stays_in_reader(apdu.header()) => {
+                self.channels.iter_mut().flatten().for_each(SelectedFile::doubt);
+            }
             (Class(0xFF), _) => self.forget(),
             (_, SELECT) => match channel {
                 Some(channel) => {
@@ -278,10 +282,10 @@ fn selected(before: Option<SelectedFile>, apdu: &CommandApdu, is_plain: bool) ->
 }
 
 /// Whether a command may change the selection of a channel. The card's answer may tell more.
-fn may_select(class: Class, instruction: u8) -> bool {
-    match (class, instruction) {
-        (Class(0xFF), GET_DATA) => false,
-        (Class(0xFF), _) => true,
+fn may_select(apdu: &CommandApdu) -> bool {
+    let [_, instruction, ..] = apdu.header();
+    match (apdu.class(), instruction) {
+        (Class(0xFF), _) => !stays_in_reader(apdu.header()),
         (_, SELECT | CREATE_FILE | DELETE_FILE | MANAGE_CHANNEL | ENVELOPE | ENVELOPE_OF_OBJECTS) => true,
         _ => false,
     }

@@ -19,6 +19,8 @@ pub struct SelectedFile {
     is_inside: bool,
     /// The refused SELECT commands since the start. Each one has left the selection as it was, or has ended it.
     refused: Vec<RefusedSelect>,
+    /// Whether a command to the reader came after the start. It changes no selection; rules do not rely on that.
+    is_doubted: bool,
 }
 
 /// The start of a path to a file.
@@ -70,7 +72,7 @@ impl SelectedFile {
     /// The file at the start of a path.
     pub fn at(start: Start) -> Self {
         let is_inside = matches!(start, Start::Application { .. });
-        Self { is_inside, start, path: Some(Vec::new()), refused: Vec::new() }
+        Self { is_inside, start, path: Some(Vec::new()), refused: Vec::new(), is_doubted: false }
     }
 
     /// The known beginning, or all, of the name of the selected application.
@@ -125,10 +127,20 @@ impl SelectedFile {
         self
     }
 
-    /// Whether the card has selected what was requested. Otherwise it is the same file after the same commands, but
-    /// nobody knows which one.
+    /// Records a command to the reader.
+    pub fn doubt(&mut self) {
+        self.is_doubted = true;
+    }
+
+    /// Returns the same file without doubt.
+    pub fn undoubted(self) -> Self {
+        Self { is_doubted: false, ..self }
+    }
+
+    /// Whether the card has certainly selected what was requested. Otherwise it is the same file after the same
+    /// commands, but nobody knows which one.
     pub fn is_selected(&self) -> bool {
-        self.refused.is_empty() && !matches!(self.start, Start::Renamed { .. })
+        !self.is_doubted && self.refused.is_empty() && !matches!(self.start, Start::Renamed { .. })
     }
 
     /// Returns a file with the same start and an unknown path.

@@ -149,7 +149,9 @@ fn protected_chained_and_proprietary_commands_make_the_selection_unknown() {
         assert!(after(&[SELECT_A, (unknown, "9000")]).place(Class(0)).is_none(), "{unknown}");
     }
     assert_eq!(application_after(&[SELECT_A, ("FFCA000000", "04112233 9000")]).as_deref(), Some(A));
-    assert_eq!(application_after(&[SELECT_A, ("FF00000001 00", "9000")]), None);
+    for to_reader in ["FF00000001 00", "FF00400F04 01010101", "FFC20001 01 00", "FFD6000401 00"] {
+        assert_eq!(application_after(&[SELECT_A, (to_reader, "9000")]), None, "{to_reader}: rules must not rely on it");
+    }
     for envelope in ["00C20000 05 00A4040000", "00C30000 02 7300", "80C20000 01 D0"] {
         for answer in ["9000", "6A82", "6D00"] {
             assert!(after(&[SELECT_A, (envelope, answer)]).place(Class(0)).is_none(), "{envelope} {answer}");
