@@ -62,9 +62,10 @@ impl CardView {
         self.selection.place(class)
     }
 
-    /// Where a PIN in a command of `class` is compared; `None` for a class whose channel is unknown.
-    pub fn place_of_pins(&self, class: Class) -> Option<Place> {
-        self.selection.place_of_pins(class)
+    /// Where a PIN in a command of `class` is compared; `None` for a class whose channel is unknown. `is_global`: for a
+    /// reference that is the same in all files of an application.
+    pub fn place_of_pins(&self, class: Class, is_global: bool) -> Option<Place> {
+        self.selection.place_of_pins(class, is_global)
     }
 
     /// Takes the name that the last answer has confirmed, if there is one.

@@ -1,5 +1,5 @@
-//! A retry counter of the card: the place of its PIN, and the reference. Different references may share a counter, and
-//! an application may have been selected by different names.
+//! A retry counter of the card: the place of its PIN, and the reference. Different references may share a counter, a
+//! reference may be the same in all files, and an application may have been selected by different names.
 
 use std::collections::VecDeque;
 
@@ -28,6 +28,13 @@ pub(super) struct Counter {
     place: Place,
     kind: Kind,
     reference: u8,
+}
+
+/// Whether a reference means the same secret in all files of an application (ISO 7816-4 §11.5.2: bit 8 is clear). Not
+/// 00, which names no secret, and none of the values that the standard reserves. Applications of one card may still
+/// have different secrets under it: many are programs of their own, which do not know each other's.
+pub(super) fn is_global(reference: u8) -> bool {
+    matches!(reference, 0x01..=0x1F)
 }
 
 /// The secret that a counter protects.

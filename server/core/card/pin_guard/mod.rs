@@ -3,7 +3,9 @@
 //!
 //! **A counter** of the card is what must not run out. It has a place, a kind and a reference (P2). The place is the
 //! selected file, on whatever channel, under the application's name as the card has confirmed it; where the selection
-//! is not certain, it is the time since a command may last have changed it. The kind is a PIN, or the code that
+//! is not certain, it is the time since a command may last have changed it. The references 01 to 1F are global (ISO
+//! 7816-4), so their place is the application, whatever file of it is selected; not the card, because the applications
+//! of a card may be programs that do not share a PIN. The kind is a PIN, or the code that
 //! unblocks it: RESET RETRY COUNTER presents the code of the PIN in P2. Standards join counters: PW1 of OpenPGP has the
 //! references 81 and 82, and the unblocking code of a PIV card is its reference 81. All else stays apart.
 //!

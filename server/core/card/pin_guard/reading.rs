@@ -2,7 +2,7 @@
 
 use super::{
     chain::Chain,
-    counter::{Counter, Kind, Names},
+    counter::{Counter, Kind, Names, is_global},
     value::Value,
 };
 use crate::{
@@ -143,7 +143,7 @@ impl Situation<'_> {
         let is_proprietary = apdu.class().logical_channel().is_none();
         match even {
             _ if instruction == GET_DATA && parameters == PW_STATUS && !is_proprietary => {
-                let place = view.place_of_pins(apdu.class()).map(|place| self.names.resolve(place));
+                let place = view.place_of_pins(apdu.class(), false).map(|place| self.names.resolve(place));
                 let counters = place.filter(|_| view.is_plain(apdu)).and_then(|place| Counter::of_openpgp(&place));
                 counters.map_or(Sent::Harmless, |counters| Sent::AsksTries(Box::new(counters)))
             }
@@ -230,7 +230,7 @@ impl Situation<'_> {
     fn counter(self, class: Class, [_, instruction, _, reference]: [u8; 4]) -> Option<Counter> {
         let is_code = instruction & !IN_DATA_OBJECTS == RESET_RETRY_COUNTER;
         let kind = if is_code { Kind::UnblockingCode } else { Kind::Pin };
-        let place = self.names.resolve(self.view.place_of_pins(class)?);
+        let place = self.names.resolve(self.view.place_of_pins(class, is_global(reference))?);
         Some(Counter::new(place, kind, reference))
     }
 }

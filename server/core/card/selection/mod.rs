@@ -111,11 +111,16 @@ impl Selection {
         self.channels[self.channel(class)?].as_ref().filter(|file| file.is_selected())
     }
 
-    /// Where a command of `class` is carried out; `None` for a class whose channel is unknown.
-    pub fn place_of_pins(&self, class: Class) -> Option<Place> {
+    /// Where a command of `class` is carried out; `None` for a class whose channel is unknown. `is_global`: for a
+    /// reference that is the same in all files of an application.
+    pub fn place_of_pins(&self, class: Class, is_global: bool) -> Option<Place> {
         let file = self.channels[self.channel(class)?].as_ref();
-        Some(match file.filter(|file| file.is_certain()) {
-            Some(file) => Place::File(file.clone().undoubted()),
+        let certain = match is_global {
+            true => file.and_then(SelectedFile::root),
+            false => file.filter(|file| file.is_certain()).cloned(),
+        };
+        Some(match certain {
+            Some(file) => Place::File(file.undoubted()),
             None => Place::Unknown {
                 since: self.changes,
                 application: file.and_then(SelectedFile::application).map(ApduBytes::from),

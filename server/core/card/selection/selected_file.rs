@@ -97,6 +97,15 @@ impl SelectedFile {
         Self { start: Start::Application { name: whole, known: Known::Whole }, ..self }
     }
 
+    /// The place of references that are the same in all files of an application; `None` if it is not certain. Before
+    /// an application is selected by name, these are the files below the start.
+    pub fn root(&self) -> Option<Self> {
+        let is_within = self.path.is_some() || self.is_inside;
+        let root = Self { refused: self.refused.clone(), ..Self::at(self.start.clone()) };
+        let is_inside = root.is_inside && root.refused.is_empty();
+        Some(Self { is_inside, ..root }).filter(|root| is_within && root.is_certain())
+    }
+
     /// Whether an equal value means the same file.
     pub fn is_certain(&self) -> bool {
         self.path.is_some() && !matches!(self.start, Start::Application { known: Known::Prefix, .. })

@@ -112,6 +112,39 @@ fn an_uncertain_selection_is_one_place_until_it_may_change() {
 }
 
 #[test]
+fn a_global_reference_is_one_counter_in_all_files_of_an_application() {
+    let (global, specific, none) = ("00200001 02 3939", "00200081 02 3939", "00200000 02 3939");
+    let below = ["00A40100 02 5015", "00A40000 02 5016", "00A40200 02 0001", "00A40300", "00A40102 02 5015"];
+    for before in [SELECT, "00A40000 02 3F00"] {
+        let mut reader = Reader::usual();
+        reader.sends(before, "9000");
+        for presented in [global, specific, none] {
+            reader.sends(presented, "63C2");
+        }
+        for file in &below[..4] {
+            reader.sends(file, "9000");
+            assert!(reader.refuses(global) && reader.refuses("00240001 04 39393838"), "{before} {file}");
+            assert!(!reader.refuses("00200002 02 3939"), "{before} {file}: another one");
+        }
+        assert!(!reader.refuses(specific) && !reader.refuses(none), "{before}: another file");
+        reader.sends("00A40000 02 5015", "9000").sends("00200001 02 3838", "9000").sends(before, "9000");
+        assert!(!reader.refuses(global), "{before}: right in one file, forgotten for all");
+        reader.sends(global, "63C2").sends("00A40400 03 A00002", "9000");
+        assert!(!reader.refuses(global), "{before}: another application may be another program");
+        reader.sends(before, "9000").sends("00A40402 03 A00001", "9000");
+        assert!(!reader.refuses(global), "{before}: the application is not certain");
+    }
+    let mut reader = Reader::usual();
+    reader.sends(SELECT, "9000").sends(global, "63C2").sends(below[4], "9000");
+    assert!(reader.refuses(global), "the application is still certain");
+    reader.sends("00A40400 02 B000", "6F00");
+    assert!(!reader.refuses(global), "the application may have ended");
+    let mut keeps = Reader::new(true, true);
+    keeps.sends(SELECT, "9000").sends("00200001", "63C1").sends(below[0], "9000");
+    assert_eq!(keeps.refusal(global, false), Some(Reason::PinLastTry));
+}
+
+#[test]
 fn a_select_with_the_same_answer_leads_to_one_place() {
     for (select, answer, other) in [
         ("00A40400 03 A00001", "6F04 8402A000 9000", "6F03 8401A0 9000"),
