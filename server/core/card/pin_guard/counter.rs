@@ -44,6 +44,8 @@ pub(super) enum Kind {
     Pin,
     /// The code that unblocks it, of RESET RETRY COUNTER.
     UnblockingCode,
+    /// A key that proves the terminal's rights. It has no retry counter that matters here.
+    Key,
 }
 
 impl Counter {
@@ -60,6 +62,11 @@ impl Counter {
     /// The number of bytes of a value that another value follows, where the application's standard fixes it.
     pub(super) fn value_bytes(&self) -> Option<usize> {
         self.place.application().starts_with(PIV).then_some(PIV_BYTES)
+    }
+
+    /// Whether the card compares a value whatever other secret it has accepted, by the application's standard.
+    pub(super) fn needs_no_other(&self) -> bool {
+        [OPENPGP, PIV].iter().any(|name| self.place.application().starts_with(name))
     }
 
     /// The counters of an OpenPGP application, in the order of its PW status bytes; `None` for any other application.

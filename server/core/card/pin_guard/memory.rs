@@ -1,4 +1,5 @@
-//! What a card has told about its PINs: rejected values, remaining tries, names of applications. Bounded.
+//! What a card has told about its PINs: rejected values, remaining tries, accepted secrets, names of applications.
+//! Bounded.
 
 use std::collections::VecDeque;
 
@@ -12,6 +13,9 @@ use crate::card::selection::ConfirmedName;
 /// a try, so most cards block earlier; otherwise recent values matter more than old ones.
 pub(super) const MAX_REMEMBERED: usize = 64;
 
+/// The most secrets that count as verified. Beyond that the oldest one does not.
+const MAX_ACCEPTED: usize = 8;
+
 /// Everything that the answers of one card have told the guard. Forgotten as a whole when the card leaves.
 #[derive(Default)]
 pub(super) struct Memory {
@@ -19,21 +23,31 @@ pub(super) struct Memory {
     pub(super) rejected: VecDeque<Rejected>,
     /// Remaining tries by counter, oldest first.
     pub(super) tries_left: VecDeque<(Counter, u8)>,
+    /// The secrets that the card has accepted and still holds for verified, oldest first.
+    accepted: VecDeque<Counter>,
     pub(super) names: Names,
 }
 
-#[derive(PartialEq, Eq)]
+/// One refusal of a value by the card.
 pub(super) struct Rejected {
     counter: Counter,
     value: Value,
-    /// Whether the answer can only mean that the value is wrong.
-    is_certain: bool,
+    because: Because,
+}
+
+/// The possible reasons of a refusal.
+enum Because {
+    /// The value is wrong.
+    Wrong,
+    /// `6982`: the value is wrong, or the card wanted another secret before, none of these.
+    WrongOrUnready(Vec<Counter>),
 }
 
 impl Memory {
-    /// Whether the value is known wrong.
+    /// Whether the value is known wrong: by one refusal for no other reason, or by two.
     pub(super) fn is_known(&self, counter: &Counter, value: &Value) -> bool {
-        self.rejected.iter().any(|known| known.is_certain && known.is_same(counter, value))
+        let mut refusals = self.rejected.iter().filter(|known| known.is_same(counter, value));
+        refusals.next().is_some_and(|first| matches!(first.because, Because::Wrong) || refusals.next().is_some())
     }
 
     /// Whether the counter has one try left.
@@ -43,36 +57,49 @@ impl Memory {
 
     /// Stores a value that is certainly wrong.
     pub(super) fn reject(&mut self, counter: Counter, value: Value) {
-        self.remember(Rejected { counter, value, is_certain: true });
+        self.rejected.retain(|known| known.counter != counter || known.value != value);
+        push(&mut self.rejected, MAX_REMEMBERED, Rejected { counter, value, because: Because::Wrong });
     }
 
     /// Stores a value that the card has answered with `6982`. `is_repeat`: it was known wrong before.
-    pub(super) fn suspect(&mut self, counter: Counter, value: Value, is_repeat: bool) {
-        let mut is_within = false;
-        for known in self.rejected.iter_mut().filter(|known| known.counter == counter && known.value != value) {
-            if known.value.is_within(&value) {
-                known.is_certain = true;
-                is_within = true;
-            }
-        }
-        if !is_within {
-            let is_certain = is_repeat || self.rejected.iter().any(|known| known.is_same(&counter, &value));
-            self.remember(Rejected { counter, value, is_certain });
+    pub(super) fn suspect(&mut self, counter: &Counter, value: &Value, is_repeat: bool) {
+        for _ in 0..=u8::from(is_repeat) {
+            let because = Because::WrongOrUnready(self.accepted.iter().cloned().collect());
+            let (counter, value) = (counter.clone(), value.clone());
+            push(&mut self.rejected, MAX_REMEMBERED, Rejected { counter, value, because });
         }
     }
 
-    fn remember(&mut self, new: Rejected) {
-        let is_old = |known: &Rejected| known.counter == new.counter && known.value == new.value;
-        let is_certain = new.is_certain || self.rejected.iter().any(|known| is_old(known) && known.is_certain);
-        self.rejected.retain(|known| !is_old(known));
-        push(&mut self.rejected, Rejected { is_certain, ..new });
+    /// Records that the card has accepted a secret, `None` if nobody knows which one. Refusals that may have been for
+    /// want of it say nothing any more.
+    pub(super) fn accept(&mut self, secret: Option<Counter>) {
+        self.rejected.retain(|known| match (&known.because, &secret) {
+            (Because::Wrong, _) => true,
+            _ if known.counter.needs_no_other() => true,
+            (Because::WrongOrUnready(accepted), Some(secret)) => accepted.contains(secret),
+            (Because::WrongOrUnready(_), None) => false,
+        });
+        if let Some(secret) = secret {
+            self.end(&secret);
+            push(&mut self.accepted, MAX_ACCEPTED, secret);
+        }
+    }
+
+    /// Records that a secret may count as verified no longer.
+    pub(super) fn end(&mut self, secret: &Counter) {
+        self.accepted.retain(|known| known != secret);
+    }
+
+    /// Records that no secret may count as verified any longer.
+    pub(super) fn end_all(&mut self) {
+        self.accepted.clear();
     }
 
     /// Stores the number of remaining tries; 0 forgets it.
     pub(super) fn set_tries(&mut self, counter: Counter, tries: u8) {
         self.tries_left.retain(|(known, _)| *known != counter);
         if tries != 0 {
-            push(&mut self.tries_left, (counter, tries));
+            push(&mut self.tries_left, MAX_REMEMBERED, (counter, tries));
         }
     }
 
@@ -86,9 +113,16 @@ impl Memory {
     /// Records the name of an application that the card has confirmed. Counters under another name of it join.
     pub(super) fn confirmed(&mut self, name: ConfirmedName) {
         self.names.add(name);
-        let Self { names, rejected, tries_left } = self;
-        *rejected = rejected.drain(..).map(|old| Rejected { counter: old.counter.under(names), ..old }).collect();
-        *tries_left = tries_left.drain(..).map(|(counter, left)| (counter.under(names), left)).collect();
+        let Self { rejected, tries_left, accepted, names } = self;
+        let rename = |counter: &mut Counter| *counter = counter.clone().under(names);
+        for Rejected { counter, because, .. } in rejected {
+            rename(counter);
+            if let Because::WrongOrUnready(accepted) = because {
+                accepted.iter_mut().for_each(rename);
+            }
+        }
+        tries_left.iter_mut().for_each(|(counter, _)| rename(counter));
+        accepted.iter_mut().for_each(rename);
     }
 
     /// Forgets a value and everything that matches it.
@@ -115,8 +149,8 @@ impl Rejected {
     }
 }
 
-fn push<T>(remembered: &mut VecDeque<T>, new: T) {
-    if remembered.len() == MAX_REMEMBERED {
+fn push<T>(remembered: &mut VecDeque<T>, most: usize, new: T) {
+    if remembered.len() == most {
         remembered.pop_front();
     }
     remembered.push_back(new);

@@ -33,6 +33,7 @@
 //! | Event | Forgotten |
 //! | --- | --- |
 //! | a VERIFY succeeds | all about its counter: the card has reset it |
+//! | the card accepts a PIN or a key that it had not accepted when it answered `6982` | that answer |
 //! | a PIN was changed or unblocked | everything: one PIN may have several references |
 //! | another command succeeds that may change a PIN | all values |
 //! | a command with permission to repeat a known wrong value presents it | the value, until the card rejects it again |
@@ -41,6 +42,11 @@
 //!
 //! Commands to read, to write files, to select and to compute cannot change a PIN. Nor can queries: commands without
 //! data whose answer has data, with any instruction.
+//!
+//! `6982` may only mean that the card wants another PIN or key first. The guard takes one for accepted until it is
+//! presented again, or another command comes than one that presents a PIN, reads, writes a file or selects an EF: the
+//! card may have dropped it then. Where the standard of the application (OpenPGP, PIV) has no such PINs, nothing of
+//! this is forgotten.
 //!
 //! A refused last link leaves the earlier ones in the card, which would join them with the next value. So everything
 //! that continues such a chain is refused too, until another command or a reset ends it.
@@ -110,7 +116,7 @@ pub struct Passed {
 impl PinGuard {
     /// Creates a guard without stored values. `key` hashes them; it is random in each run.
     pub fn new(guarded: Guarded, key: HashKey) -> Self {
-        Self { guarded, key, memory: Memory::default(), chain: None, sent: Sent::Harmless, is_repeat: false }
+        Self { guarded, key, memory: Memory::default(), chain: None, sent: Sent::Reads, is_repeat: false }
     }
 
     /// Admits a command to the card in the state `view`.
@@ -139,7 +145,7 @@ impl PinGuard {
             Sent::Presents(presented) => {
                 (presented.counter.as_ref().filter(|_| presented.uses_try), presented.value.as_ref())
             }
-            Sent::Harmless | Sent::Unknown { .. } | Sent::AsksTries(_) => return Ok(false),
+            _ => return Ok(false),
         };
         // First, so that a caller without permission for the last try learns nothing about the values of others.
         let is_last = counter.is_some_and(|counter| self.memory.is_last_try(counter));
@@ -169,6 +175,17 @@ impl PinGuard {
         {
             self.memory.forget_value(counter, value);
         }
+        match &sent {
+            Sent::Reads | Sent::AsksTries(_) | Sent::Link { .. } => {}
+            // Until the card has accepted it.
+            Sent::Presents(presented) => match &presented.counter {
+                Some(counter) if presented.on_success != Success::Nothing => self.memory.end(counter),
+                Some(_) => {}
+                None => self.memory.end_all(),
+            },
+            Sent::Authenticates(key) => key.iter().for_each(|key| self.memory.end(key)),
+            Sent::Harmless | Sent::Unknown { .. } => self.memory.end_all(),
+        }
         (self.sent, self.is_repeat) = (sent, is_repeat);
     }
 
@@ -179,8 +196,10 @@ impl PinGuard {
             return;
         };
         let has_data = !data.is_empty() || StatusWord(word).offers_data();
-        match std::mem::replace(&mut self.sent, Sent::Harmless) {
-            Sent::Harmless => {}
+        match std::mem::replace(&mut self.sent, Sent::Reads) {
+            Sent::Reads | Sent::Harmless => {}
+            Sent::Authenticates(key) if may_have_run(word) => self.memory.accept(key),
+            Sent::Authenticates(_) => {}
             Sent::Link { .. } if word == 0x9000 => {}
             Sent::Link { .. } => self.chain = None,
             Sent::AsksTries(counters) => {
@@ -205,8 +224,11 @@ impl PinGuard {
             }
         } else if may_have_run(word) {
             match (on_success, counter) {
-                (Success::Nothing, _) | (Success::IsRight, None) => {}
-                (Success::IsRight, Some(counter)) => self.memory.forget_counter(&counter),
+                (Success::Nothing, _) => {}
+                (Success::IsRight, counter) => {
+                    counter.iter().for_each(|counter| self.memory.forget_counter(counter));
+                    self.memory.accept(counter);
+                }
                 (Success::IsChanged, _) => self.memory.forget_values(),
             }
         }
@@ -221,7 +243,7 @@ impl PinGuard {
         }
         match value {
             Some(value) if word != 0x6982 => self.memory.reject(counter, value),
-            Some(value) if uses_try => self.memory.suspect(counter, value, self.is_repeat),
+            Some(value) if uses_try => self.memory.suspect(&counter, &value, self.is_repeat),
             _ => {}
         }
     }
@@ -234,12 +256,13 @@ impl PinGuard {
     /// Records that the card was reset: it has dropped an open chain.
     pub fn reset(&mut self) {
         self.chain = None;
+        self.memory.end_all();
     }
 
     /// Forgets everything: the card was replaced, or may have been used outside the broker.
     pub fn forget(&mut self) {
         self.memory = Memory::default();
-        (self.chain, self.sent, self.is_repeat) = (None, Sent::Harmless, false);
+        (self.chain, self.sent, self.is_repeat) = (None, Sent::Reads, false);
     }
 }
 

@@ -15,6 +15,9 @@ const VERIFY: u8 = 0x20;
 const CHANGE_REFERENCE_DATA: u8 = 0x24;
 const RESET_RETRY_COUNTER: u8 = 0x2C;
 const GET_DATA: u8 = 0xCA;
+const SELECT: u8 = 0xA4;
+const EXTERNAL_AUTHENTICATE: u8 = 0x82;
+const GENERAL_AUTHENTICATE: u8 = 0x86;
 /// The bit of an instruction that marks data in BER-TLV data objects.
 const IN_DATA_OBJECTS: u8 = 0x01;
 
@@ -54,14 +57,21 @@ pub(super) const HARMLESS: [u8; 20] = [
     0xDC, // UPDATE RECORD
 ];
 
+/// The harmless instructions that end no verified state: the card holds the same secrets for verified after them.
+const READING: [u8; 10] = [0x84, 0xA0, 0xA2, 0xB0, 0xB2, 0xC0, 0xCA, 0xCC, 0xD6, 0xDC];
+
 /// GET STATUS of GlobalPlatform, STATUS of SIM cards: harmless in a proprietary class. `00F2` is SET PIN RETRIES of
 /// Yubico's OpenPGP, which may restore the default PINs.
 const GET_STATUS: u8 = 0xF2;
 
 /// The effect of a command on the PINs of the card.
 pub(super) enum Sent {
+    /// It only reads, or stays in the reader: it changes no PIN and ends no verified state.
+    Reads,
     /// It changes no PIN of the card.
     Harmless,
+    /// It changes no PIN, but the card may accept this key. `None` if its channel is unknown.
+    Authenticates(Option<Counter>),
     /// It may change any PIN.
     Unknown {
         /// Whether it sends no data to the card. If the answer has data, the command was a query and changed nothing.
@@ -142,14 +152,18 @@ impl Situation<'_> {
         let even = instruction & !IN_DATA_OBJECTS;
         let is_proprietary = apdu.class().logical_channel().is_none();
         match even {
+            _ if stays_in_reader(apdu.header()) => Sent::Reads,
             _ if instruction == GET_DATA && parameters == PW_STATUS && !is_proprietary => {
                 let place = view.place_of_pins(apdu.class(), false).map(|place| self.names.resolve(place));
                 let counters = place.filter(|_| view.is_plain(apdu)).and_then(|place| Counter::of_openpgp(&place));
-                counters.map_or(Sent::Harmless, |counters| Sent::AsksTries(Box::new(counters)))
+                counters.map_or(Sent::Reads, |counters| Sent::AsksTries(Box::new(counters)))
             }
+            EXTERNAL_AUTHENTICATE | GENERAL_AUTHENTICATE => Sent::Authenticates(self.key(apdu.class(), parameters[1])),
+            // An EF below the selected DF, which stays selected.
+            SELECT if parameters[0] == 0x02 && !is_proprietary => Sent::Reads,
+            _ if READING.contains(&even) => Sent::Reads,
             _ if HARMLESS.contains(&even) => Sent::Harmless,
             GET_STATUS if is_proprietary => Sent::Harmless,
-            _ if stays_in_reader(apdu.header()) => Sent::Harmless,
             // In a proprietary class the instruction may have another meaning.
             _ if !presents_pin(instruction) || is_proprietary => {
                 Sent::Unknown { gives_nothing: apdu.data().is_empty() && view.is_plain(apdu) }
@@ -225,6 +239,11 @@ impl Situation<'_> {
             Value::bytes(self.key, &ApduBytes::concat([&[class, instruction, p1], presented]), read)
         });
         Sent::Presents(Box::new(Presented { counter, value, uses_try: true, on_success: Success::IsChanged }))
+    }
+
+    fn key(self, class: Class, reference: u8) -> Option<Counter> {
+        let place = self.view.place_of_pins(class, is_global(reference))?;
+        Some(Counter::new(self.names.resolve(place), Kind::Key, reference))
     }
 
     fn counter(self, class: Class, [_, instruction, _, reference]: [u8; 4]) -> Option<Counter> {

@@ -5,6 +5,7 @@ mod forms;
 mod properties;
 mod spellings;
 mod unreadable;
+mod unready;
 
 use super::{memory::MAX_REMEMBERED, reading::HARMLESS, *};
 use crate::error::Delivery;

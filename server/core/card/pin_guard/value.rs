@@ -74,12 +74,6 @@ impl Value {
             (Self::Leading(one), Self::Leading(other)) => one.whole == other.whole || one.has_old_value_of(other),
         }
     }
-
-    /// Whether a refusal of `data` is a refusal of this value: they are the same, or it is alone and `data` begin with
-    /// it.
-    pub(super) fn is_within(&self, data: &Self) -> bool {
-        self == data || !matches!(self, Self::Leading(_)) && self.matches(data)
-    }
 }
 
 impl Leading {
