@@ -72,13 +72,13 @@ pub(crate) fn with(header: &str, data: &str) -> String {
     format!("{header}{:02X}{data}", data.len() / 2)
 }
 
-/// The wrong PIN in every form that the card compares with PW1, each as the commands of one unit. New PINs have one
-/// length and different last digits: the guard tells no other ones from an old PIN.
+/// The wrong PIN in every form that the card compares with PW1, each as the commands of one unit. It has six digits and
+/// so have new PINs, which leaves one length for the old one.
 fn forms(wrong: &str) -> Vec<Vec<String>> {
     let (first, rest) = wrong.split_at(2);
     let digits = hex::format(wrong.as_bytes());
     let length = digits.len() / 2;
-    let change = |new: &str| with("00240081", &format!("{wrong}{new}"));
+    let change = |new: &str| change(wrong, new);
     vec![
         vec![with("00200081", wrong)],
         vec![with("00200082", wrong)],
@@ -126,6 +126,51 @@ fn one_wrong_pin_costs_one_try_in_every_form() -> anyhow::Result<()> {
     })
 }
 
+/// CHANGE REFERENCE DATA of PW1.
+fn change(old: &str, new: &str) -> String {
+    with("00240081", &format!("{old}{new}"))
+}
+
+#[test]
+fn a_wrong_old_pin_before_new_ones_of_any_length_costs_at_most_two_tries() -> anyhow::Result<()> {
+    tell(async {
+        let news = ["11111111", "22222222", "3333333", "444444444", "55555555", "777777"];
+        for hides_tries in [false, true] {
+            for alone_first in [false, true] {
+                let world = World::new(Traits { hides_tries, ..Traits::default() }, "").await?;
+                if alone_first {
+                    assert!(["63C2", "6982"].contains(&&*world.sends(&[&with("00200082", "999999")]).await?));
+                }
+                for new in news.into_iter().chain(news) {
+                    world.sends(&[&change("999999", new)]).await?;
+                    assert!(world.pw1() >= 1, "{new}");
+                }
+                assert_eq!(world.sends(&[&change("999999", "88888888")]).await?, KNOWN_WRONG);
+                assert_eq!(world.sends(&[&with("00200081", "999999")]).await?, KNOWN_WRONG);
+                assert_eq!(world.sends(&[&change(openpgp::PW1, "88888888")]).await?, "9000");
+                assert_eq!(world.sends(&[&with("00200081", "88888888")]).await?, "9000");
+            }
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_corrected_old_pin_reaches_the_card() -> anyhow::Result<()> {
+    tell(async {
+        let world = World::new(Traits::default(), "").await?;
+        assert_eq!(world.sends(&[&change(openpgp::PW1, "12345678")]).await?, "9000");
+        assert_eq!(world.sends(&[&change("12345679", "111111")]).await?, "6300");
+        assert_eq!(world.sends(&[&change("12345678", "222222")]).await?, "9000", "with another new PIN");
+        assert_eq!(world.sends(&[&change("222222", "12345678")]).await?, "9000");
+        for typed in ["12345679", "12345677"] {
+            assert_eq!(world.sends(&[&change(typed, "111111")]).await?, "6300");
+        }
+        assert_eq!(world.sends(&[&change("12345678", "111111")]).await?, "9000", "with the same one");
+        Ok(())
+    })
+}
+
 #[test]
 fn a_card_that_says_6982_loses_two_tries() -> anyhow::Result<()> {
     tell(async {
@@ -155,10 +200,10 @@ fn the_resetting_code_and_pw3_have_counters_of_their_own() -> anyhow::Result<()>
         let world = World::new(Traits::default(), "").await?;
         let unblock = |code: &str, new: &str| with("002C0081", &format!("{code}{new}"));
         assert_eq!(world.sends(&[&with("00200081", "99999999")]).await?, "63C2");
-        assert_eq!(world.sends(&[&unblock("99999999", "11111111")]).await?, "6300", "another counter");
+        assert_eq!(world.sends(&[&unblock("99999999", "111111")]).await?, "6300", "another counter");
         assert_eq!(world.sends(&[&with("00200083", "99999999")]).await?, "63C2", "another counter");
         for again in
-            [unblock("99999999", "11111111"), unblock("99999999", "22222222"), with("00240083", "9999999911111111")]
+            [unblock("99999999", "111111"), unblock("99999999", "222222"), with("00240083", "9999999911111111")]
         {
             assert_eq!(world.sends(&[&again]).await?, KNOWN_WRONG, "{again}");
         }

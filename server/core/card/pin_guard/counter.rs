@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use super::value::Layout;
 use crate::{
     apdu::ApduBytes,
     card::selection::{ConfirmedName, PIV, Place},
@@ -13,6 +14,10 @@ const OPENPGP: &[u8] = &[0xD2, 0x76, 0x00, 0x01, 0x24, 0x01];
 /// The references of PW1 for signing and for everything else.
 const PW1: [u8; 2] = [0x81, 0x82];
 const PW3: u8 = 0x83;
+/// The fewest bytes of PW1, PW3 and the resetting code.
+const PW1_BYTES: usize = 6;
+const PW3_BYTES: usize = 8;
+const CODE_BYTES: usize = 8;
 
 const PIV_PIN: u8 = 0x80;
 const PIV_UNBLOCKING_CODE: u8 = 0x81;
@@ -59,9 +64,20 @@ impl Counter {
         Self { place, kind, reference }
     }
 
-    /// The number of bytes of a value that another value follows, where the application's standard fixes it.
-    pub(super) fn value_bytes(&self) -> Option<usize> {
-        self.place.application().starts_with(PIV).then_some(PIV_BYTES)
+    /// What the application's standard says of a value in front of a new one.
+    pub(super) fn layout(&self) -> Layout {
+        let application = self.place.application();
+        if application.starts_with(PIV) {
+            return Layout::Fixed(PIV_BYTES);
+        }
+        match (application.starts_with(OPENPGP), self.kind, self.reference) {
+            (true, Kind::Pin, reference) if PW1.contains(&reference) => {
+                Layout::AtLeast { old: PW1_BYTES, new: PW1_BYTES }
+            }
+            (true, Kind::Pin, PW3) => Layout::AtLeast { old: PW3_BYTES, new: PW3_BYTES },
+            (true, Kind::UnblockingCode, _) => Layout::AtLeast { old: CODE_BYTES, new: PW1_BYTES },
+            _ => Layout::Unknown,
+        }
     }
 
     /// Whether the card compares a value whatever other secret it has accepted, by the application's standard.

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use super::{
     counter::{Counter, Names},
-    value::Value,
+    value::{Likeness, Value},
 };
 use crate::card::selection::ConfirmedName;
 
@@ -44,10 +44,19 @@ enum Because {
 }
 
 impl Memory {
-    /// Whether the value is known wrong: by one refusal for no other reason, or by two.
+    /// Whether the value is known wrong: by one refusal that says so, or by two that make it likely.
     pub(super) fn is_known(&self, counter: &Counter, value: &Value) -> bool {
-        let mut refusals = self.rejected.iter().filter(|known| known.is_same(counter, value));
-        refusals.next().is_some_and(|first| matches!(first.because, Because::Wrong) || refusals.next().is_some())
+        let (mut refusals, mut begins) = (0, false);
+        for known in self.rejected.iter().filter(|known| known.counter == *counter) {
+            match (known.value.likeness(value), &known.because) {
+                (Likeness::Same, Because::Wrong) => return true,
+                (Likeness::Same | Likeness::Similar, _) => refusals += 1,
+                // Several beginnings of a longer value say no more than one.
+                (Likeness::Begins, _) => begins = true,
+                (Likeness::Other, _) => {}
+            }
+        }
+        refusals + u8::from(begins) >= 2
     }
 
     /// Whether the counter has one try left.
@@ -127,7 +136,7 @@ impl Memory {
 
     /// Forgets a value and everything that matches it.
     pub(super) fn forget_value(&mut self, counter: &Counter, value: &Value) {
-        self.rejected.retain(|known| !known.is_same(counter, value));
+        self.rejected.retain(|known| known.counter != *counter || known.value.likeness(value) == Likeness::Other);
     }
 
     /// Forgets the values and tries of a counter.
@@ -140,12 +149,6 @@ impl Memory {
     pub(super) fn forget_values(&mut self) {
         self.rejected.clear();
         self.tries_left.clear();
-    }
-}
-
-impl Rejected {
-    fn is_same(&self, counter: &Counter, value: &Value) -> bool {
-        self.counter == *counter && self.value.matches(value)
     }
 }
 

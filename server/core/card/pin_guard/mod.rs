@@ -5,15 +5,17 @@
 //! selected file, on whatever channel, under the application's name as the card has confirmed it; where the selection
 //! is not certain, it is the time since a command may last have changed it. The references 01 to 1F are global (ISO
 //! 7816-4), so their place is the application, whatever file of it is selected; not the card, because the applications
-//! of a card may be programs that do not share a PIN. The kind is a PIN, or the code that
-//! unblocks it: RESET RETRY COUNTER presents the code of the PIN in P2. Standards join counters: PW1 of OpenPGP has the
-//! references 81 and 82, and the unblocking code of a PIV card is its reference 81. All else stays apart.
+//! of a card may be programs that do not share a PIN. The kind is a PIN, or the code that unblocks it: RESET RETRY
+//! COUNTER presents the code of the PIN in P2. Standards join counters: PW1 of OpenPGP has the references 81 and 82,
+//! and the unblocking code of a PIV card is its reference 81. All else stays apart.
 //!
 //! **A value** is presented by VERIFY (20), CHANGE REFERENCE DATA (24), DISABLE and ENABLE VERIFICATION REQUIREMENT
 //! (26, 28) and RESET RETRY COUNTER (2C), and the odd instruction after each one, whose data objects are opened. It
 //! counts in every form: any P1 that says that there is one, short or extended length, the joined links of a chain,
-//! alone or in front of a new value (`value` has the rules). Bytes that are not an APDU present everything after
-//! their header, and what their length field announces if more bytes follow it.
+//! alone or in front of a new value. There only the card knows where the first value ends, unless the standard of the
+//! application or the padding tells it. One refusal of such data is then a proof for a value that cannot be longer than
+//! their common beginning, and otherwise only a sign: two of them count (`value` has the rules). Bytes that are not an
+//! APDU present everything after their header, and what their length field announces if more bytes follow it.
 //!
 //! **A question to a finger** is no value: its data are constant. These are the reference 96, and data objects without
 //! a value. The finger may be another one each time, so only the number of tries counts.

@@ -3,7 +3,7 @@
 use super::{
     chain::Chain,
     counter::{Counter, Kind, Names, is_global},
-    value::Value,
+    value::{Layout, Value},
 };
 use crate::{
     apdu::{ApduBytes, Class, CommandApdu, ParsedCommand, data_objects, presents_pin, stays_in_reader},
@@ -215,7 +215,7 @@ impl Situation<'_> {
         let in_objects = objects.filter(|_| instruction & IN_DATA_OBJECTS != 0);
         let data = in_objects.as_deref().unwrap_or(data);
         Some(match form {
-            Form::Leading => Value::leading(self.key, data, counter.and_then(Counter::value_bytes)),
+            Form::Leading => Value::leading(self.key, data, counter.map_or(Layout::Unknown, Counter::layout)),
             Form::Alone | Form::NewOnly => Value::alone(self.key, data),
         })
     }

@@ -4,6 +4,7 @@ mod counters;
 mod forms;
 mod properties;
 mod spellings;
+mod two_values;
 mod unreadable;
 mod unready;
 

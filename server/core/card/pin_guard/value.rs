@@ -18,15 +18,61 @@ pub(super) enum Value {
     Bytes { exact: KeyedHash, read: Option<Box<Value>> },
 }
 
+/// What the application's standard says of a value in front of a new one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Layout {
+    /// It has so many bytes.
+    Fixed(usize),
+    /// The two have at least so many bytes.
+    AtLeast { old: usize, new: usize },
+    /// Nothing.
+    Unknown,
+}
+
+/// The fewest bytes of a PIN where no standard is known, in data that have room for two.
+const USUAL: usize = 4;
+
 /// Data that consist of two values.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Leading {
     /// The hash of each beginning, from one byte to [`MAX_LEADING_BYTES`].
     beginnings: Vec<KeyedHash>,
     whole: KeyedHash,
-    /// The hash of the last byte.
+    /// The hash of the last bytes, as many as the new value has at least.
     ending: KeyedHash,
-    length: usize,
+    /// The fewest and the most bytes of the first value.
+    possible: [usize; 2],
+}
+
+/// What the refusal of a value says of another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Likeness {
+    /// Nothing.
+    Other,
+    /// It begins with the refused value, but it may be longer.
+    Begins,
+    /// It begins like refused data, but it may be longer than the common beginning.
+    Similar,
+    /// It is the refused value.
+    Same,
+}
+
+impl Layout {
+    /// The fewest and the most bytes that the first of two values can have, and the fewest of the second.
+    fn lengths(self, data: &[u8]) -> ([usize; 2], usize) {
+        let (all, half) = (data.len(), data.len() / 2);
+        let is_padding = |at: usize| at > 0 && matches!(data.get(at - 1), Some(0x00 | 0xFF));
+        let (old, new) = match self {
+            Self::Fixed(length) => return ([length.min(all); 2], 0),
+            // Padded values have one length.
+            Self::Unknown if all.is_multiple_of(2) && (is_padding(half) || is_padding(all)) => return ([half; 2], 0),
+            // Data with a shorter common beginning have different old values much more often than the same one.
+            Self::Unknown => (USUAL.min(half).max(all.div_ceil(3)), USUAL.min(half)),
+            Self::AtLeast { old, new } => (old, new),
+        };
+        let most = all.saturating_sub(new).max(old).min(all);
+        ([old.min(all), most], new)
+    }
 }
 
 impl Value {
@@ -35,17 +81,20 @@ impl Value {
         Self::Alone(hash(key, "value", data))
     }
 
-    /// Hashes data that begin with a value. `fixed`: the number of its bytes, if the application's standard fixes it.
-    pub(super) fn leading(key: &HashKey, data: &[u8], fixed: Option<usize>) -> Self {
-        if let Some(value) = fixed.and_then(|length| data.get(..length)) {
-            return Self::alone(key, value);
+    /// Hashes data that begin with a value.
+    pub(super) fn leading(key: &HashKey, data: &[u8], layout: Layout) -> Self {
+        let (possible, new) = layout.lengths(data);
+        if let [length, most] = possible
+            && length == most
+        {
+            return Self::alone(key, data.get(..length).unwrap_or(data));
         }
         let beginnings = (1..=data.len().min(MAX_LEADING_BYTES)).map(|length| hash(key, "value", &data[..length]));
         Self::Leading(Box::new(Leading {
             beginnings: beginnings.collect(),
             whole: hash(key, "whole", data),
-            ending: hash(key, "ending", data.last().map_or(&[], std::slice::from_ref)),
-            length: data.len(),
+            ending: hash(key, "ending", &data[data.len().saturating_sub(new)..]),
+            possible,
         }))
     }
 
@@ -54,36 +103,44 @@ impl Value {
         Self::Bytes { exact: hash(key, "bytes", command), read: read.map(Box::new) }
     }
 
-    /// Whether both present the same value, as far as the guard can tell.
+    /// What the refusal of this value says of `other`.
     ///
-    /// A card compares as many bytes in front of another value as its own PIN has. So a value alone that is a beginning
-    /// of refused data is certainly wrong. The reverse holds unless the card's PIN is longer than the refused value and
-    /// begins with it. Two data of the same length have the same value if the first halves agree and the last bytes do
-    /// not: another new PIN. If the last bytes agree, a typing error in the old PIN, of another length than the new
-    /// one, may have been corrected.
-    pub(super) fn matches(&self, other: &Self) -> bool {
+    /// In front of a new value a card compares as many bytes as its own PIN has. So it has refused every beginning of
+    /// refused data, and other data are certainly refused if the refused ones have all beginnings that can be their old
+    /// value. A longer common beginning than the shortest old value, with another new value behind it, is a sign of the
+    /// same old value, but no proof: the last bytes of the old one may have been corrected.
+    pub(super) fn likeness(&self, other: &Self) -> Likeness {
+        let same = |is_same| if is_same { Likeness::Same } else { Likeness::Other };
         match (self, other) {
-            (Self::Bytes { exact, .. }, Self::Bytes { exact: other, .. }) => exact == other,
-            (Self::Bytes { read, .. }, value) | (value, Self::Bytes { read, .. }) => {
-                read.as_ref().is_some_and(|read| read.matches(value))
+            (Self::Bytes { exact, .. }, Self::Bytes { exact: other, .. }) => same(exact == other),
+            (Self::Bytes { read, .. }, other) => read.as_ref().map_or(Likeness::Other, |read| read.likeness(other)),
+            (_, Self::Bytes { read, .. }) => read.as_ref().map_or(Likeness::Other, |read| self.likeness(read)),
+            (Self::Alone(one), Self::Alone(other)) => same(one == other),
+            (Self::Leading(data), Self::Alone(value)) => same(data.beginnings.contains(value)),
+            (Self::Alone(value), Self::Leading(data)) => {
+                let [least, most] = data.possible;
+                let length = data.beginnings.iter().position(|beginning| beginning == value).map(|at| at + 1);
+                if length.is_some_and(|length| (least..=most).contains(&length)) {
+                    Likeness::Begins
+                } else {
+                    Likeness::Other
+                }
             }
-            (Self::Alone(one), Self::Alone(other)) => one == other,
-            (Self::Alone(value), Self::Leading(data)) | (Self::Leading(data), Self::Alone(value)) => {
-                data.beginnings.contains(value)
-            }
-            (Self::Leading(one), Self::Leading(other)) => one.whole == other.whole || one.has_old_value_of(other),
+            (Self::Leading(one), Self::Leading(other)) => one.likeness(other),
         }
     }
 }
 
 impl Leading {
-    fn has_old_value_of(&self, other: &Self) -> bool {
-        let half = (self.length / 2).checked_sub(1);
-        let halves = half.and_then(|half| self.beginnings.get(half).zip(other.beginnings.get(half)));
-        self.length == other.length
-            && self.length.is_multiple_of(2)
-            && halves.is_some_and(|(one, other)| one == other)
-            && self.ending != other.ending
+    fn likeness(&self, other: &Self) -> Likeness {
+        let pairs = self.beginnings.iter().zip(&other.beginnings);
+        let common = pairs.take_while(|(one, other)| one == other).count();
+        let ([least, _], [other_least, most]) = (self.possible, other.possible);
+        match common {
+            _ if self.whole == other.whole || common >= most => Likeness::Same,
+            _ if common >= least.max(other_least) && self.ending != other.ending => Likeness::Similar,
+            _ => Likeness::Other,
+        }
     }
 }
 

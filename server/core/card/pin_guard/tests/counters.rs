@@ -22,17 +22,22 @@ const PIV_ANSWER: &str = "6111 4F06 000010000100 7907 4F05 A000000308 9000";
 #[test]
 fn pw1_of_openpgp_is_one_counter_with_two_references() {
     let mut reader = Reader::new(true, true);
-    reader.sends(&select(OPENPGP), "9000").sends("00200081 02 3939", "63C2");
-    for reference in ["00200081 02 3939", "00200082 02 3939", "00240081 04 39393131", "00240082 04 39393131"] {
+    reader.sends(&select(OPENPGP), "9000").sends("00200081 06 393939393939", "63C2");
+    for reference in [
+        "00200081 06 393939393939",
+        "00200082 06 393939393939",
+        "00240081 0C 393939393939 313131313131",
+        "00240082 0C 393939393939 323131313131",
+    ] {
         assert!(reader.refuses(reference), "{reference}");
     }
-    for another in ["00200083 02 3939", "00200080 02 3939", "002C0081 04 39393131"] {
+    for another in ["00200083 06 393939393939", "00200080 06 393939393939", "002C0081 0C 393939393939 313131313131"] {
         assert!(!reader.refuses(another), "{another}");
     }
-    reader.sends("00200082 02 3838", "63C1");
-    assert_eq!(reader.refusal("00200081 02 3737", false), Some(Reason::PinLastTry));
-    reader.sends("00200081 02 3737", "9000");
-    assert!(!reader.refuses("00200082 02 3939"), "a success is for both");
+    reader.sends("00200082 06 383838383838", "63C1");
+    assert_eq!(reader.refusal("00200081 06 373737373737", false), Some(Reason::PinLastTry));
+    reader.sends("00200081 06 373737373737", "9000");
+    assert!(!reader.refuses("00200082 06 393939393939"), "a success is for both");
     let mut elsewhere = Reader::usual();
     elsewhere.sends(&select("D27600012402"), "9000").sends("00200081 02 3939", "63C2");
     assert!(!elsewhere.refuses("00200082 02 3939"));

@@ -11,7 +11,7 @@ use crate::properties::{holds, is_broken};
 const CASES: u32 = 300;
 const TRIES: u8 = 15;
 const NAME: &[u8] = b"\xD2\x76\x00\x01\x24\x01\x03\x04\x00\x06\x12\x34\x56\x78\x00\x00";
-/// Values of one length, with different last bytes.
+/// Values of PW1, with different last bytes. Those of the other counters are two bytes longer.
 const VALUES: [&[u8]; 4] = [b"111111", b"222222", b"333333", b"111114"];
 /// The counters of PW1, PW3 and the resetting code.
 const COUNTERS: usize = 3;
@@ -90,9 +90,13 @@ fn events() -> impl Strategy<Value = (bool, Vec<Event>)> {
 /// The commands of a presentation: links, and the last one.
 fn commands(counter: usize, value: usize, form: Form) -> Vec<Vec<u8>> {
     let object = |value: &[u8]| [&[0x80, value.len() as u8], value].concat();
-    let new = form.new.map(|new| VALUES[new]).or((counter == 2).then_some(VALUES[0]));
-    let values = [Some(VALUES[value]), new].into_iter().flatten();
-    let data: Vec<u8> = values.flat_map(|value| if form.in_objects { object(value) } else { value.to_vec() }).collect();
+    let bytes = |counter: usize, value: usize| [VALUES[value], if counter == 0 { b"" } else { b"77" }].concat();
+    let new = match counter {
+        2 => Some(bytes(0, form.new.unwrap_or_default())),
+        _ => form.new.map(|new| bytes(counter, new)),
+    };
+    let values = [Some(bytes(counter, value)), new].into_iter().flatten();
+    let data: Vec<u8> = values.flat_map(|value| if form.in_objects { object(&value) } else { value }).collect();
     let instruction = match (counter, form.new) {
         (2, _) => 0x2C,
         (_, Some(_)) => 0x24,
