@@ -1,6 +1,6 @@
 //! A reader that was seen in this run of the broker, plugged in or not.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use cardbroker_core::{policy::ReaderNames, slot::SlotStatus};
 use tokio::sync::mpsc;
@@ -22,6 +22,10 @@ pub(super) struct Entry {
     pub(super) reported: Option<SlotStatus>,
     /// Whether the reader was unplugged. Set with the event for the actor, cleared when a poll shows the reader again.
     pub(super) unplugged: bool,
+    /// When the reader was found to be missing; `None` while it is there.
+    pub(super) gone_since: Option<Instant>,
+    /// The alias of the reader's settings, which never change.
+    pub(super) alias: Option<String>,
     /// Whether the actor has published a status since the start.
     pub(super) has_published: bool,
 }
@@ -53,10 +57,23 @@ impl Entry {
         self.reported.is_none() && !self.unplugged
     }
 
+    /// A poll has shown the reader.
+    pub(super) fn on_seen(&mut self, status: SlotStatus) {
+        self.reported = Some(status);
+        self.unplugged = false;
+        self.gone_since = None;
+    }
+
+    /// The reader is missing, or the card stack is.
+    pub(super) fn on_missing(&mut self) {
+        self.reported = None;
+        self.gone_since.get_or_insert_with(Instant::now);
+    }
+
     pub(super) async fn unplug(&mut self) {
         if !self.unplugged {
             self.unplugged = true;
-            self.reported = None;
+            self.on_missing();
             if self.events.send(Event::Unplugged).await.is_err() {
                 self.publisher.publish(None);
             }

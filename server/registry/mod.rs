@@ -95,7 +95,8 @@ struct Registry {
     settings: RegistrySettings,
     /// The readers as clients may see them. Written here only, from the actors' statuses.
     view: watch::Sender<Arc<View>>,
-    /// The handles for requests. Written here only, when a reader gets its name; entries are never removed.
+    /// The handles for requests. Written here only, when a reader gets its name; entries are removed only when a reader
+    /// gets another name while it is there.
     routes: watch::Sender<Arc<Routes>>,
     /// Receives the actors' statuses, by the readers' names in the card stack.
     statuses: Statuses,
@@ -107,6 +108,8 @@ struct Registry {
     slots: Vec<SlotStatus>,
     /// Whether the log has told which patterns fit no reader, since the start or the last change of the rules.
     has_told_unfit: bool,
+    /// When a reader with a number may get its alias next; `None` while none waits for one.
+    next_hand_over: Option<Instant>,
     /// The readers' actors. The broker waits for them, also when the registry's task has failed.
     actors: TaskTracker,
     /// When the stack came back, for [`RETURN_TIME`], in which readers may be missing. `None` at all other times.
@@ -152,6 +155,7 @@ pub async fn start(
         readers: HashMap::new(),
         slots: Vec::new(),
         has_told_unfit: false,
+        next_hand_over: None,
         actors,
         back_since: None,
         down_because: None,
@@ -188,7 +192,8 @@ impl Registry {
                 },
                 latest = statuses.take() => self.apply(latest),
                 Ok(()) = policy.changed() => self.has_told_unfit = false,
-                () = sleep_until(returned.unwrap_or_else(Instant::now).into()), if returned.is_some() => {
+                () = at(self.next_hand_over) => self.hand_over().await,
+                () = at(returned) => {
                     self.back_since = None;
                     self.unplug(|entry| entry.reported.is_none()).await;
                     // Readers may have waited for an id that is free now.
@@ -229,7 +234,7 @@ impl Registry {
                 }
                 self.slots.clear();
                 for entry in self.readers.values_mut().filter(|entry| !entry.unplugged) {
-                    entry.reported = None;
+                    entry.on_missing();
                     entry.send(Event::Unavailable(because.to_string())).await;
                 }
                 self.back_since = None;
@@ -267,12 +272,12 @@ impl Registry {
         for slot in known.into_iter().chain(others) {
             let Some(entry) = self.entry(&slot.name).await else { continue };
             if entry.reported.as_ref() != Some(slot) {
-                entry.reported = Some(slot.clone());
-                entry.unplugged = false;
+                entry.on_seen(slot.clone());
                 entry.send(Event::Seen(slot.clone())).await;
             }
         }
         self.slots = slots;
+        self.hand_over().await;
     }
 
     async fn unplug(&mut self, condition: impl Fn(&Entry) -> bool) {
@@ -298,6 +303,14 @@ impl Registry {
         for Unfit { denies, message } in entries.into_iter().chain(self.settings.policy.borrow().unfit(&present)) {
             if denies { warn!("{message}") } else { info!("{message}") }
         }
+    }
+}
+
+/// Waits until then; for ever without a time.
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time.into()).await,
+        None => std::future::pending().await,
     }
 }
 

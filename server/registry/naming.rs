@@ -1,12 +1,12 @@
 //! The part of the registry that gives readers their entries and ids.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc, time::Instant};
 
 use cardbroker_core::slot::SlotName;
 use tracing::{error, info, warn};
 
 use super::{
-    MAX_READERS, Registry,
+    MAX_READERS, RETURN_TIME, Registry,
     entry::{Entry, Named},
     ids::free_id,
     update,
@@ -75,6 +75,7 @@ impl Registry {
                 return None;
             }
         };
+        let alias = settings.alias.clone();
         let (handle, requests) = ReaderHandle::new(self.settings.limits, self.shutdown.clone());
         let setup = ReaderSetup {
             identity: format!("{}-{unique}", self.settings.epoch),
@@ -98,7 +99,60 @@ impl Registry {
             }
         };
         let publisher = self.statuses.publisher(slot);
-        let (reported, unplugged, has_published) = (None, false, false);
-        Some(Entry { named: None, handle, events, publisher, reported, unplugged, has_published })
+        let (reported, unplugged, gone_since, has_published) = (None, false, None, false);
+        let named = None;
+        Some(Entry { named, handle, events, publisher, reported, unplugged, gone_since, alias, has_published })
+    }
+
+    /// Gives each alias whose reader has been unplugged for [`RETURN_TIME`] to the reader with the lowest number that
+    /// fits, and finds out when to look again.
+    pub(super) async fn hand_over(&mut self) {
+        self.next_hand_over = None;
+        let mut judged = HashSet::new();
+        for (alias, _, slot) in self.numbered() {
+            if !judged.insert(alias.clone()) {
+                continue;
+            }
+            let holder = self.readers.values().find(|entry| entry.has_id(&alias));
+            let Some(since) = holder.filter(|holder| holder.unplugged).and_then(|holder| holder.gone_since) else {
+                continue;
+            };
+            let due = since + RETURN_TIME;
+            if due <= Instant::now() {
+                self.rename(&slot, alias).await;
+            } else {
+                self.next_hand_over = Some(self.next_hand_over.map_or(due, |next| next.min(due)));
+            }
+        }
+    }
+
+    /// The readers that are there under another id than their alias: alias, id and name, by number.
+    fn numbered(&self) -> Vec<(String, String, SlotName)> {
+        let present = self.readers.iter().filter(|(_, entry)| entry.reported.is_some());
+        let numbered = present.filter_map(|(slot, entry)| {
+            let (alias, id) = (entry.alias.clone()?, &entry.named.as_ref()?.names.id);
+            (alias != *id).then(|| (alias, id.clone(), slot.clone()))
+        });
+        let mut numbered: Vec<_> = numbered.collect();
+        numbered.sort_by(|(_, one, _), (_, other, _)| (one.len(), one).cmp(&(other.len(), other)));
+        numbered
+    }
+
+    /// Gives a reader that is there another id. The view's watchers see both changes at once.
+    async fn rename(&mut self, slot: &SlotName, id: String) {
+        let Some(entry) = self.readers.get_mut(slot) else { return };
+        let Some(before) = entry.named.take() else { return };
+        info!(reader = %id, before = before.names.id, display_name = slot.shown(), "the reader has the alias now");
+        entry.send(Event::Renamed(id.clone())).await;
+        self.name(slot, id);
+        self.routes.send_modify(|routes| drop(Arc::make_mut(routes).remove(&before.name)));
+        let named = self.readers.get(slot).and_then(|entry| entry.named.clone());
+        update(&self.view, |view| {
+            let status = view.get(&before.name).map(|reader| reader.status.clone());
+            view.apply(&before.name, &before.names, None);
+            if let Some(Named { name, names }) = &named {
+                view.apply(name, names, status);
+            }
+        });
     }
 }

@@ -129,6 +129,53 @@ async fn the_monitor_thread_ends_with_the_registry() {
 }
 
 #[tokio::test]
+async fn an_alias_goes_to_the_lowest_number_when_its_reader_is_gone_for_good() {
+    let (say, heard) = std::sync::mpsc::channel();
+    let settings = settings_of("[[reader]]\nmatch = 'Desk .*'\nalias = 'desk'");
+    let present = |readers: &[&str]| {
+        let empty = |name: &&str| SlotStatus { name: (*name).into(), card_present: false, event_count: 0, atr: vec![] };
+        say.send(Ok(readers.iter().map(empty).collect())).unwrap();
+    };
+    present(&["Desk A", "Desk B", "Desk C"]);
+    let shutdown = CancellationToken::new();
+    let stack = Arc::new(Scripted(Mutex::new(Some(heard))));
+    let (mut readers, _) = start(stack, settings, shutdown.clone(), TaskTracker::new()).await.unwrap();
+    let mut shows = async |expected: &[(&str, &str)]| {
+        let named = |view: &View| {
+            let names = view.readers().map(|reader| (reader.names.id.clone(), reader.names.display_name.clone()));
+            names.collect::<Vec<_>>()
+        };
+        let expected: Vec<_> = expected.iter().map(|(id, name)| ((*id).to_owned(), (*name).to_owned())).collect();
+        loop {
+            let view = Arc::clone(&readers.view.borrow_and_update());
+            if named(&view) == expected {
+                return view;
+            }
+            let changed = timeout(Duration::from_secs(30), readers.view.changed()).await;
+            assert!(changed.is_ok_and(|changed| changed.is_ok()), "{expected:?}, not {:?}", named(&view));
+        }
+    };
+    shows(&[("desk", "Desk A"), ("desk-2", "Desk B"), ("desk-3", "Desk C")]).await;
+    present(&["Desk C", "Desk B"]);
+    let before = shows(&[("desk-2", "Desk B"), ("desk-3", "Desk C")]).await.generation();
+    // It comes back in time.
+    present(&["Desk A", "Desk C", "Desk B"]);
+    shows(&[("desk", "Desk A"), ("desk-2", "Desk B"), ("desk-3", "Desk C")]).await;
+    present(&["Desk C", "Desk B"]);
+    shows(&[("desk-2", "Desk B"), ("desk-3", "Desk C")]).await;
+    let after = shows(&[("desk", "Desk B"), ("desk-3", "Desk C")]).await;
+    let change = after.since(before, None, &|_| true).unwrap();
+    let updated: Vec<_> = change.updated.iter().map(|reader| &*reader.name).collect();
+    assert_eq!((updated, &*change.removed), (vec!["readers/desk"], &["readers/desk-2".into()][..]));
+    let routes: Vec<_> = readers.routes.borrow().keys().map(ToString::to_string).collect();
+    assert_eq!(routes, ["readers/desk", "readers/desk-3"]);
+    // The alias has another reader now.
+    present(&["Desk A", "Desk B", "Desk C"]);
+    shows(&[("desk", "Desk B"), ("desk-2", "Desk A"), ("desk-3", "Desk C")]).await;
+    shutdown.cancel();
+}
+
+#[tokio::test]
 async fn an_alias_belongs_to_a_reader_that_is_plugged_in() {
     let (say, heard) = std::sync::mpsc::channel();
     let settings = settings_of("[[reader]]\nmatch = 'Desk .*'\nalias = 'desk'");
