@@ -2,6 +2,7 @@
 //! statuses from the actors, and alone writes the view that clients see.
 
 mod entry;
+mod fit;
 mod ids;
 mod monitor;
 mod naming;
@@ -30,6 +31,7 @@ use tracing::{error, info, warn};
 
 use self::{
     entry::{Entry, Named},
+    fit::Told,
     monitor::{SlotSnapshot, watch_slots},
 };
 pub use self::{
@@ -106,8 +108,8 @@ struct Registry {
     readers: HashMap<SlotName, Entry>,
     /// The readers as of the last poll; some may still wait for their ids.
     slots: Vec<SlotStatus>,
-    /// Whether the log has told which patterns fit no reader, since the start or the last change of the rules.
-    has_told_unfit: bool,
+    /// What the log has told of patterns that fit no reader.
+    told: Told,
     /// When a reader with a number may get its alias next; `None` while none waits for one.
     next_hand_over: Option<Instant>,
     /// The readers' actors. The broker waits for them, also when the registry's task has failed.
@@ -154,7 +156,7 @@ pub async fn start(
         shutdown,
         readers: HashMap::new(),
         slots: Vec::new(),
-        has_told_unfit: false,
+        told: Told::default(),
         next_hand_over: None,
         actors,
         back_since: None,
@@ -176,7 +178,6 @@ impl Registry {
         let (shutdown, statuses) = (self.shutdown.clone(), self.statuses.clone());
         let mut policy = self.settings.policy.clone();
         loop {
-            self.tell_unfit();
             let returned = self.back_since.map(|since| since + RETURN_TIME);
             tokio::select! {
                 () = shutdown.cancelled() => break,
@@ -191,7 +192,8 @@ impl Registry {
                     }
                 },
                 latest = statuses.take() => self.apply(latest),
-                Ok(()) = policy.changed() => self.has_told_unfit = false,
+                Ok(()) = policy.changed() => self.told.on_rules(Instant::now()),
+                () = at(self.told.due) => self.tell_unfit(),
                 () = at(self.next_hand_over) => self.hand_over().await,
                 () = at(returned) => {
                     self.back_since = None;
@@ -276,6 +278,10 @@ impl Registry {
                 entry.send(Event::Seen(slot.clone())).await;
             }
         }
+        let is_same = self.slots.iter().map(|slot| &slot.name).eq(slots.iter().map(|slot| &slot.name));
+        if !is_same {
+            self.told.on_list(Instant::now());
+        }
         self.slots = slots;
         self.hand_over().await;
     }
@@ -283,25 +289,6 @@ impl Registry {
     async fn unplug(&mut self, condition: impl Fn(&Entry) -> bool) {
         for entry in self.readers.values_mut().filter(|entry| condition(entry)) {
             entry.unplug().await;
-        }
-    }
-
-    /// Tells in the log which rules and entries fit none of the readers: once there is a reader, and again when the
-    /// rules have changed.
-    fn tell_unfit(&mut self) {
-        if self.has_told_unfit {
-            return;
-        }
-        let plugged = self.readers.values().filter(|entry| entry.reported.is_some());
-        let names = plugged.filter_map(|entry| entry.named.as_ref()).map(|named| ReaderNames::clone(&named.names));
-        let present: Vec<_> = names.collect();
-        if present.is_empty() {
-            return;
-        }
-        self.has_told_unfit = true;
-        let entries = (self.settings.unfit_entries)(&present);
-        for Unfit { denies, message } in entries.into_iter().chain(self.settings.policy.borrow().unfit(&present)) {
-            if denies { warn!("{message}") } else { info!("{message}") }
         }
     }
 }
