@@ -68,6 +68,8 @@ mod pid_reuse;
 mod pin_guard;
 /// The PIN guard on cards like OpenPGP and PIV: every form of a wrong PIN.
 mod pin_guard_forms;
+/// The PIN guard on an old PIN in front of a new one.
+mod pin_guard_old_pin;
 /// A refused PIN is sent again with permission.
 mod pin_guard_override;
 /// A verified PIN of a real card application, without a broker.
