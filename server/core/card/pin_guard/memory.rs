@@ -46,17 +46,21 @@ enum Because {
 impl Memory {
     /// Whether the value is known wrong: by one refusal that says so, or by two that make it likely.
     pub(super) fn is_known(&self, counter: &Counter, value: &Value) -> bool {
-        let (mut refusals, mut begins) = (0, false);
+        let (mut same, mut begins) = (0, false);
+        // Refused data with one new value have different old ones.
+        let mut new_values = Vec::new();
         for known in self.rejected.iter().filter(|known| known.counter == *counter) {
             match (known.value.likeness(value), &known.because) {
                 (Likeness::Same, Because::Wrong) => return true,
-                (Likeness::Same | Likeness::Similar, _) => refusals += 1,
+                (Likeness::Same, _) => same += 1,
+                (Likeness::Similar, _) if new_values.contains(&known.value.ending()) => {}
+                (Likeness::Similar, _) => new_values.push(known.value.ending()),
                 // Several beginnings of a longer value say no more than one.
                 (Likeness::Begins, _) => begins = true,
                 (Likeness::Other, _) => {}
             }
         }
-        refusals + u8::from(begins) >= 2
+        same + new_values.len() + usize::from(begins) >= 2
     }
 
     /// Whether the counter has one try left.

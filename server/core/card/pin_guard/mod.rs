@@ -46,8 +46,8 @@
 //! data whose answer has data, with any instruction.
 //!
 //! `6982` may only mean that the card wants another PIN or key first. The guard takes one for accepted until it is
-//! presented again, or another command comes than one that presents a PIN, reads, writes a file or selects an EF: the
-//! card may have dropped it then. Where the standard of the application (OpenPGP, PIV) has no such PINs, nothing of
+//! presented again, or another command comes than one that presents a PIN, reads, writes a file or selects an EF, or one
+//! on another channel: the card may have dropped it then. Where the standard of the application (OpenPGP, PIV) has no such PINs, nothing of
 //! this is forgotten.
 //!
 //! A refused last link leaves the earlier ones in the card, which would join them with the next value. So everything
@@ -74,7 +74,7 @@ use value::Value;
 
 use super::{selection::ConfirmedName, view::CardView};
 use crate::{
-    apdu::{ParsedCommand, StatusWord},
+    apdu::{Class, ParsedCommand, StatusWord},
     error::{Failure, Reason},
     keyed_hash::HashKey,
 };
@@ -108,18 +108,22 @@ pub struct PinGuard {
     sent: Sent,
     /// Whether that command repeats a known wrong value, by permission.
     is_repeat: bool,
+    /// The logical channel of the last command; `None` for a class without one.
+    channel: Option<u8>,
 }
 
 /// The reading of an admitted command, with its value hashed once. Has no `Debug`: the hash is as secret as the value.
 pub struct Passed {
     sent: Sent,
     is_repeat: bool,
+    channel: Option<u8>,
 }
 
 impl PinGuard {
     /// Creates a guard without stored values. `key` hashes them; it is random in each run.
     pub fn new(guarded: Guarded, key: HashKey) -> Self {
-        Self { guarded, key, memory: Memory::default(), chain: None, sent: Sent::Reads, is_repeat: false }
+        let (memory, chain, sent) = (Memory::default(), None, Sent::Reads);
+        Self { guarded, key, memory, chain, sent, is_repeat: false, channel: None }
     }
 
     /// Admits a command to the card in the state `view`.
@@ -138,7 +142,12 @@ impl PinGuard {
         if let (Err(failure), true, Some(chain)) = (&passed, is_in_chain, &mut self.chain) {
             chain.refused = Some(failure.reason);
         }
-        passed.map(|is_repeat| Passed { sent, is_repeat })
+        let channel = match command.bytes() {
+            // To the reader.
+            [0xFF, ..] => self.channel,
+            bytes => bytes.first().and_then(|class| Class(*class).logical_channel()),
+        };
+        passed.map(|is_repeat| Passed { sent, is_repeat, channel })
     }
 
     /// Checks a command; true if it repeats a known wrong value.
@@ -167,7 +176,12 @@ impl PinGuard {
     }
 
     /// Records that an admitted command is about to be sent.
-    pub fn sends(&mut self, Passed { sent, is_repeat }: Passed) {
+    pub fn sends(&mut self, Passed { sent, is_repeat, channel }: Passed) {
+        if self.channel != channel {
+            // A secret may be accepted on one channel only.
+            self.memory.end_all();
+            self.channel = channel;
+        }
         self.chain = match &sent {
             Sent::Link { link, .. } => Some(Chain::with(self.chain.take(), link)),
             _ => None,
@@ -186,8 +200,8 @@ impl PinGuard {
                 Some(_) => {}
                 None => self.memory.end_all(),
             },
-            Sent::Authenticates(key) => key.iter().for_each(|key| self.memory.end(key)),
-            Sent::Harmless | Sent::Unknown { .. } => self.memory.end_all(),
+            Sent::Authenticates(Some(key)) => self.memory.end(key),
+            Sent::Authenticates(None) | Sent::Harmless | Sent::Unknown { .. } => self.memory.end_all(),
         }
         (self.sent, self.is_repeat) = (sent, is_repeat);
     }
@@ -201,7 +215,9 @@ impl PinGuard {
         let has_data = !data.is_empty() || StatusWord(word).offers_data();
         match std::mem::replace(&mut self.sent, Sent::Reads) {
             Sent::Reads | Sent::Harmless => {}
-            Sent::Authenticates(key) if may_have_run(word) => self.memory.accept(key),
+            Sent::Authenticates(key) if may_have_run(word) && !StatusWord(word).refuses_pin() => {
+                self.memory.accept(key.filter(|_| is_success(word)));
+            }
             Sent::Authenticates(_) => {}
             Sent::Link { .. } if word == 0x9000 => {}
             Sent::Link { .. } => self.chain = None,
@@ -230,7 +246,7 @@ impl PinGuard {
                 (Success::Nothing, _) => {}
                 (Success::IsRight, counter) => {
                     counter.iter().for_each(|counter| self.memory.forget_counter(counter));
-                    self.memory.accept(counter);
+                    self.memory.accept(counter.filter(|_| is_success(word)));
                 }
                 (Success::IsChanged, _) => self.memory.forget_values(),
             }
@@ -267,6 +283,11 @@ impl PinGuard {
         self.memory = Memory::default();
         (self.chain, self.sent, self.is_repeat) = (None, Sent::Reads, false);
     }
+}
+
+/// Whether a command with this status word has certainly done all that it can.
+fn is_success(word: u16) -> bool {
+    matches!(word, 0x9000 | 0x6100..=0x61FF)
 }
 
 /// Whether a command with this status word may have had an effect (ISO 7816-4 §5.6).

@@ -70,7 +70,7 @@ pub(super) enum Sent {
     Reads,
     /// It changes no PIN of the card.
     Harmless,
-    /// It changes no PIN, but the card may accept this key. `None` if its channel is unknown.
+    /// It changes no PIN, but the card may accept this key. `None` if nobody knows whether it does, or its channel.
     Authenticates(Option<Counter>),
     /// It may change any PIN.
     Unknown {
@@ -158,7 +158,9 @@ impl Situation<'_> {
                 let counters = place.filter(|_| view.is_plain(apdu)).and_then(|place| Counter::of_openpgp(&place));
                 counters.map_or(Sent::Reads, |counters| Sent::AsksTries(Box::new(counters)))
             }
-            EXTERNAL_AUTHENTICATE | GENERAL_AUTHENTICATE => Sent::Authenticates(self.key(apdu.class(), parameters[1])),
+            EXTERNAL_AUTHENTICATE => Sent::Authenticates(self.key(apdu.class(), parameters[1])),
+            // Only its last step proves the key.
+            GENERAL_AUTHENTICATE => Sent::Authenticates(None),
             // An EF below the selected DF, which stays selected.
             SELECT if parameters[0] == 0x02 && !is_proprietary => Sent::Reads,
             _ if READING.contains(&even) => Sent::Reads,

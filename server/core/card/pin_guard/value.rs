@@ -103,6 +103,15 @@ impl Value {
         Self::Bytes { exact: hash(key, "bytes", command), read: read.map(Box::new) }
     }
 
+    /// The end of data that consist of two values: the new one, or its last bytes.
+    pub(super) fn ending(&self) -> Option<&KeyedHash> {
+        match self {
+            Self::Alone(_) => None,
+            Self::Leading(data) => Some(&data.ending),
+            Self::Bytes { read, .. } => read.as_ref().and_then(|read| read.ending()),
+        }
+    }
+
     /// What the refusal of this value says of `other`.
     ///
     /// In front of a new value a card compares as many bytes as its own PIN has. So it has refused every beginning of

@@ -79,11 +79,19 @@ fn a_secret_counts_as_accepted_no_longer_than_the_card_holds_it() {
         ("002A9E9A 01 39", "9000"),
         ("00700000 01", "01 9000"),
         ("0020FF81", "6D00"),
+        ("01B00000 01", "00 9000"),
+        ("8012000004", "00000001 9000"),
     ] {
         let mut reader = Reader::usual();
         reader.sends(SELECT, "9000").sends(FIRST, "9000").sends(end.0, end.1).sends(SELECT, "9000");
         reader.sends(WRONG, "6982").sends(WRONG, "6982").sends(FIRST, "9000");
         assert!(!reader.refuses(WRONG), "{end:?}");
+    }
+    for not_accepted in [("00820001 01 31", "6300"), ("00820001 01 31", "6581"), ("0086009B 02 7C00", "9000")] {
+        let mut reader = Reader::usual();
+        reader.sends(not_accepted.0, not_accepted.1).sends(WRONG, "6982").sends(WRONG, "6982");
+        reader.sends(not_accepted.0, "9000");
+        assert!(!reader.refuses(WRONG), "{not_accepted:?}");
     }
     let mut reader = Reader::usual();
     reader.sends(FIRST, "9000").sends(WRONG, "6982");
