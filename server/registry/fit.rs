@@ -28,7 +28,7 @@ impl Told {
         self.due = Some(now + SETTLING_TIME);
     }
 
-    /// The rules have changed at `now`: everything is told again.
+    /// The rules have changed at `now`: the log says everything again.
     pub(super) fn on_rules(&mut self, now: Instant) {
         self.messages = None;
         self.due = Some(self.due.unwrap_or(now));
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_told_once_and_taken_back_once() {
+    fn the_log_says_a_message_once_and_takes_it_back_once() {
         let mut log = Told::default();
         assert_eq!(judge(&mut log, &["x"], &["by a, b", "c"]), told(&[], &["by a, b", "c"]));
         assert_eq!(judge(&mut log, &[], &["by a, b", "c", "x"]), told(&[], &[]), "a reader has left");

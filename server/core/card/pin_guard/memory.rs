@@ -37,7 +37,7 @@ pub(super) struct Rejected {
 
 /// The possible reasons of a refusal.
 enum Because {
-    /// The value is wrong.
+    /// The value is wrong, for no other reason.
     Wrong,
     /// `6982`: the value is wrong, or the card wanted another secret before, none of these.
     WrongOrUnready(Vec<Counter>),

@@ -46,18 +46,18 @@
 //! data whose answer has data, with any instruction.
 //!
 //! `6982` may only mean that the card wants another PIN or key first. The guard takes one for accepted until it is
-//! presented again, or another command comes than one that presents a PIN, reads, writes a file or selects an EF, or one
-//! on another channel: the card may have dropped it then. Where the standard of the application (OpenPGP, PIV) has no such PINs, nothing of
-//! this is forgotten.
+//! presented again, or another command comes than one that presents a PIN, reads, writes a file or selects an EF, or
+//! one on another channel: the card may have dropped it then. Where the standard of the application (OpenPGP, PIV) has
+//! no such PINs, nothing of this is forgotten.
 //!
 //! A refused last link leaves the earlier ones in the card, which would join them with the next value. So everything
 //! that continues such a chain is refused too, until another command or a reset ends it.
 //!
 //! A correct PIN that is refused does more harm than a lost try, so in doubt a command passes. The guard does not
 //! compare commands without data (they query the counter), secure messaging, proprietary classes, and chains of more
-//! than 1,024 bytes; `docs/security.md` has the whole list. A reset forgets nothing: the PIN stays the same. Three kinds
-//! of commands always count as harmless, because a program that sends them between its tries would otherwise use up all
-//! tries: queries, commands that stay in the reader, and writes to files. A few cards keep PINs in files;
+//! than 1,024 bytes; `docs/security.md` has the whole list. A reset forgets nothing: the PIN stays the same. Three
+//! kinds of commands always count as harmless, because a program that sends them between its tries would otherwise use
+//! up all tries: queries, commands that stay in the reader, and writes to files. A few cards keep PINs in files;
 //! `pin_guard = false` is for them.
 
 mod chain;

@@ -25,7 +25,7 @@ pub(super) enum Layout {
     Fixed(usize),
     /// The two have at least so many bytes.
     AtLeast { old: usize, new: usize },
-    /// Nothing.
+    /// Nothing, or no standard is known.
     Unknown,
 }
 
@@ -47,7 +47,7 @@ pub(super) struct Leading {
 /// What the refusal of a value says of another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Likeness {
-    /// Nothing.
+    /// Nothing: they are different values.
     Other,
     /// It begins with the refused value, but it may be longer.
     Begins,
