@@ -13,28 +13,28 @@ use cardbroker_core::{
 };
 
 /// The time between two short readings of a user's only connection that sends very many requests at once.
-const RUSH_PAUSE: Duration = Duration::from_millis(1);
-const LONGEST_RUSH_PAUSE: Duration = Duration::from_millis(100);
+const BURST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_BURST_PAUSE: Duration = Duration::from_millis(100);
 
 /// The budgets of all users. Created by the accept loop; clones share them. Connections ask before they read, and the
 /// edge charges refused requests by their peer.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Budgets {
-    refused: Arc<Mutex<Buckets<Payer>>>,
+    refused: Arc<Mutex<Buckets<Account>>>,
     /// The numbers of each user's connections that send very many requests at once. No number is 0.
-    rushes: Arc<Mutex<HashMap<Payer, u32>>>,
+    bursts: Arc<Mutex<HashMap<Account, u32>>>,
 }
 
-/// The user that pays for the refused requests of a connection.
+/// The user to whom the refused requests of a connection are charged.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) enum Payer {
+pub(super) enum Account {
     /// The user of a local connection, or of the token in a request on TCP.
     User(Principal),
     /// All clients on TCP together that have shown no valid token.
     WithoutToken,
 }
 
-impl fmt::Display for Payer {
+impl fmt::Display for Account {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::User(user) => user.fmt(formatter),
@@ -45,58 +45,58 @@ impl fmt::Display for Payer {
 
 impl Budgets {
     /// Charges a refused request, and logs once a minute that the user's connections are read more slowly.
-    pub(super) fn charge(&self, payer: &Payer) {
-        let report = self.lock().charge(payer.clone(), Instant::now());
+    pub(super) fn charge(&self, account: &Account) {
+        let report = self.lock().charge(account.clone(), Instant::now());
         if let Some(report) = report {
             let (refused, seconds) = (report.refused, report.time.as_secs_f64().ceil());
             let problem = "too many requests are refused: its connections are read slowly";
-            tracing::warn!(user = %payer, refused, seconds, "{problem}");
+            tracing::warn!(user = %account, refused, seconds, "{problem}");
         }
     }
 
     /// The tokens of a user now.
-    pub(super) fn tokens(&self, payer: &Payer) -> Tokens {
-        self.lock().tokens(payer, Instant::now())
+    pub(super) fn tokens(&self, account: &Account) -> Tokens {
+        self.lock().tokens(account, Instant::now())
     }
 
     /// Counts a connection of the user that sends very many requests at once.
-    pub(super) fn rush(&self, payer: &Payer) -> RushGuard {
-        *self.rushes().entry(payer.clone()).or_default() += 1;
-        RushGuard { budgets: self.clone(), payer: payer.clone() }
+    pub(super) fn burst(&self, account: &Account) -> BurstGuard {
+        *self.bursts().entry(account.clone()).or_default() += 1;
+        BurstGuard { budgets: self.clone(), account: account.clone() }
     }
 
-    fn rushes(&self) -> MutexGuard<'_, HashMap<Payer, u32>> {
-        self.rushes.lock().unwrap_or_else(PoisonError::into_inner)
+    fn bursts(&self) -> MutexGuard<'_, HashMap<Account, u32>> {
+        self.bursts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ignores poisoning: every change is a single call, so a panic elsewhere leaves the buckets consistent.
-    fn lock(&self) -> MutexGuard<'_, Buckets<Payer>> {
+    fn lock(&self) -> MutexGuard<'_, Buckets<Account>> {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A connection that sends very many requests at once, counted until it is dropped.
 #[derive(Debug)]
-pub(super) struct RushGuard {
+pub(super) struct BurstGuard {
     budgets: Budgets,
-    payer: Payer,
+    account: Account,
 }
 
-impl RushGuard {
+impl BurstGuard {
     /// The time between two short readings of the connection: longer if the user has several such connections.
     pub(super) fn pause(&self) -> Duration {
-        let rushes = self.budgets.rushes().get(&self.payer).copied().unwrap_or(1);
-        (RUSH_PAUSE * rushes).min(LONGEST_RUSH_PAUSE)
+        let bursts = self.budgets.bursts().get(&self.account).copied().unwrap_or(1);
+        (BURST_PAUSE * bursts).min(LONGEST_BURST_PAUSE)
     }
 }
 
-impl Drop for RushGuard {
+impl Drop for BurstGuard {
     fn drop(&mut self) {
-        let mut rushes = self.budgets.rushes();
-        if let Some(count) = rushes.get_mut(&self.payer) {
+        let mut bursts = self.budgets.bursts();
+        if let Some(count) = bursts.get_mut(&self.account) {
             *count -= 1;
             if *count == 0 {
-                rushes.remove(&self.payer);
+                bursts.remove(&self.account);
             }
         }
     }

@@ -17,11 +17,11 @@ use tokio_util::{either::Either, sync::WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
 
 use super::{
-    budgets::{Budgets, RushGuard},
+    budgets::{Budgets, BurstGuard},
+    burst::{Burst, LONG_READING_BYTES, SHORT_READING_BYTES},
     occupancy::ConnectionSlot,
     os,
     peer::{Peer, Source},
-    rush::{LONG_READING_BYTES, Rush, SHORT_READING_BYTES},
     tcp,
 };
 use crate::caller::group::Memberships;
@@ -43,9 +43,9 @@ pub struct Connection {
     /// `None` once a request was received.
     probation: Option<Probation>,
     reading: Reading,
-    rush: Rush,
-    /// Counts the connection while it rushes.
-    rushing: Option<RushGuard>,
+    burst: Burst,
+    /// Counts the connection while it bursts.
+    bursting: Option<BurstGuard>,
     /// Resolves when the client has presented too many bad tokens; `None` on the local socket.
     distrusted: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     _place: ConnectionSlot,
@@ -93,16 +93,16 @@ impl Connection {
             Source::Tcp { .. } => Some(Box::pin(status.distrusted.clone().cancelled_owned())),
             Source::Local(_) => None,
         };
-        let (span, payer) = (source.span(), Arc::new(Mutex::new(source.payer())));
+        let (span, account) = (source.span(), Arc::new(Mutex::new(source.account())));
         let (memberships, is_charged) = (Memberships::default(), Arc::default());
         let (calls, begun) = (Arc::default(), Arc::default());
         Self {
             stream,
-            peer: Peer { source, memberships, span, status, budgets, payer, is_charged, calls, begun },
+            peer: Peer { source, memberships, span, status, budgets, account, is_charged, calls, begun },
             probation: Some(probation),
             reading: Reading::Free,
-            rush: Rush::default(),
-            rushing: None,
+            burst: Burst::default(),
+            bursting: None,
             distrusted,
             _place: place,
         }
@@ -124,9 +124,7 @@ impl Connection {
         }
         Ok(())
     }
-}
 
-impl Connection {
     /// Waits until the connection may be read. Returns the maximum number of bytes.
     ///
     /// # Errors
@@ -145,7 +143,7 @@ impl Connection {
                     self.reading = Reading::Free;
                 }
                 Reading::Free => match self.peer.tokens() {
-                    Tokens::Full => return Poll::Ready(Ok(self.rush.limit(self.peer.begun.load(Ordering::Relaxed)))),
+                    Tokens::Full => return Poll::Ready(Ok(self.burst.limit(self.peer.begun.load(Ordering::Relaxed)))),
                     Tokens::Left(left) => {
                         let bytes = BYTES_PER_TOKEN.saturating_mul(left as usize);
                         return Poll::Ready(Ok(bytes.clamp(SHORT_READING_BYTES, LONG_READING_BYTES)));
@@ -158,7 +156,7 @@ impl Connection {
                 }
                 Reading::Short => return Poll::Ready(Ok(SHORT_READING_BYTES)),
                 Reading::Judging => {
-                    self.reading = match self.rush_pause() {
+                    self.reading = match self.burst_pause() {
                         Some(pause) => Reading::Resting(Box::pin(tokio::time::sleep(pause))),
                         None => Reading::Free,
                     };
@@ -176,12 +174,12 @@ impl Connection {
 
     /// Returns the time until the next reading, if the client sends very many requests at once. So the thread, and the
     /// processor, are free for the requests of others.
-    fn rush_pause(&mut self) -> Option<Duration> {
-        if !self.rush.is_rush(self.peer.begun.load(Ordering::Relaxed)) {
-            self.rushing = None;
+    fn burst_pause(&mut self) -> Option<Duration> {
+        if !self.burst.is_burst(self.peer.begun.load(Ordering::Relaxed)) {
+            self.bursting = None;
             return None;
         }
-        Some(self.rushing.get_or_insert_with(|| self.peer.rush()).pause())
+        Some(self.bursting.get_or_insert_with(|| self.peer.burst()).pause())
     }
 
     /// Reads at most `limit` bytes.
@@ -218,7 +216,7 @@ impl AsyncRead for Connection {
         this.poll_probation(context)?;
         let limit = ready!(this.poll_may_read(context))?;
         let read = ready!(this.poll_some(context, buffer, limit))?;
-        this.rush.on_read(this.peer.begun.load(Ordering::Relaxed));
+        this.burst.on_read(this.peer.begun.load(Ordering::Relaxed));
         // A few bytes are one request, for which it is not worth to come back later.
         let is_judged_first = limit < LONG_READING_BYTES || read >= SHORT_READING_BYTES;
         this.reading = if is_judged_first { Reading::Judging } else { Reading::Free };

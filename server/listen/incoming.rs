@@ -47,7 +47,7 @@ impl Incoming {
     /// Starts to accept on all of `listeners`, until `shutdown`.
     ///
     /// Clients beyond `max_connections` wait for the next free slot, the first one accepted, the others in the system's
-    /// backlog, so a short rush causes a delay and not an error. Clients beyond `max_connections_per_user`, or in the
+    /// backlog, so a short burst causes a delay and not an error. Clients beyond `max_connections_per_user`, or in the
     /// last eighth with more than next to no connections, are refused, so that no client of another user waits behind
     /// them.
     pub(super) fn start(
@@ -176,7 +176,7 @@ impl Acceptor {
     }
 }
 
-/// Whether the last connection found no slot. A rush is logged once, and a client that makes one rush after the other
+/// Whether the last connection found no slot. A burst of them is logged once, and a client that makes one after the other
 /// cannot flood the log.
 #[derive(Default)]
 struct Crowded {
@@ -219,7 +219,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rush_is_logged_once_and_rushes_at_most_every_ten_seconds() {
+    fn a_burst_is_logged_once_and_bursts_at_most_every_ten_seconds() {
         let (mut crowded, start) = (Crowded::default(), Instant::now());
         assert_eq!([crowded.begins(start), crowded.begins(start + LOG_INTERVAL)], [true, false]);
         let mut logged = 0;

@@ -10,6 +10,7 @@
 #[cfg(unix)]
 mod auto_port;
 mod budgets;
+mod burst;
 mod connection;
 #[cfg(unix)]
 mod default_socket;
@@ -27,7 +28,6 @@ mod path_watch;
 mod peer;
 #[cfg(unix)]
 mod peer_process;
-mod rush;
 mod slots;
 #[cfg(unix)]
 mod socket_watch;

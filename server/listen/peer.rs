@@ -16,7 +16,7 @@ use cardbroker_core::{
 use tracing::{Span, debug_span};
 
 use super::{
-    budgets::{Budgets, Payer, RushGuard},
+    budgets::{Account, Budgets, BurstGuard},
     slots::ConnectionStatus,
 };
 use crate::caller::group::Memberships;
@@ -31,9 +31,9 @@ pub struct Peer {
     /// The connection's span, for the spans of its requests. It closes with the connection and its last request.
     pub span: Span,
     pub(super) status: ConnectionStatus,
-    /// The budgets of all users, and the user that pays for this connection.
+    /// The budgets of all users, and the user to whom this connection is charged.
     pub(super) budgets: Budgets,
-    pub(super) payer: Arc<Mutex<Payer>>,
+    pub(super) account: Arc<Mutex<Account>>,
     /// Whether a request of this connection was refused since its user had all tokens. Only then it is read slowly:
     /// other programs of the same user are not.
     pub(super) is_charged: Arc<AtomicBool>,
@@ -56,24 +56,24 @@ impl Peer {
         self.status.note_request();
     }
 
-    /// Records a request on TCP with a valid token: from now on its holder pays for the connection. Cheap enough for
-    /// every request.
+    /// Records a request on TCP with a valid token: from now on the connection is charged to its holder. Cheap
+    /// enough for every request.
     pub fn token_seen(&self, holder: &Caller) {
         self.status.note_valid_token();
-        *self.payer() = Payer::User(holder.principal());
+        *self.account() = Account::User(holder.principal());
     }
 
     /// Charges a refused request of `caller`, which may be another one than that of the connection's last request.
     pub fn charge(&self, caller: &Caller) {
         self.is_charged.store(true, Ordering::Relaxed);
-        self.budgets.charge(&Payer::User(caller.principal()));
+        self.budgets.charge(&Account::User(caller.principal()));
     }
 
     /// Charges a request on TCP without a valid token. After a few of them the connection is closed; returns whether it
     /// is closed for this one.
     pub fn charge_bad_token(&self) -> bool {
         self.is_charged.store(true, Ordering::Relaxed);
-        self.budgets.charge(&Payer::WithoutToken);
+        self.budgets.charge(&Account::WithoutToken);
         self.status.note_bad_token()
     }
 
@@ -82,7 +82,7 @@ impl Peer {
         if !self.is_charged.load(Ordering::Relaxed) {
             return Tokens::Full;
         }
-        let tokens = self.budgets.tokens(&self.payer());
+        let tokens = self.budgets.tokens(&self.account());
         if matches!(tokens, Tokens::Full) {
             self.is_charged.store(false, Ordering::Relaxed);
         }
@@ -90,13 +90,13 @@ impl Peer {
     }
 
     /// Counts the connection among those that send very many requests at once.
-    pub(super) fn rush(&self) -> RushGuard {
-        self.budgets.rush(&self.payer())
+    pub(super) fn burst(&self) -> BurstGuard {
+        self.budgets.burst(&self.account())
     }
 
-    /// The user that pays for the connection. A change is one assignment, so a panic elsewhere does no harm.
-    pub(super) fn payer(&self) -> MutexGuard<'_, Payer> {
-        self.payer.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The user to whom the connection is charged. A change is one assignment, so a panic elsewhere does no harm.
+    pub(super) fn account(&self) -> MutexGuard<'_, Account> {
+        self.account.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -141,9 +141,9 @@ impl Source {
         debug_span!("connection", peer = %self, transport, connection)
     }
 
-    /// The user that pays for refused requests, before the first request.
-    pub(super) fn payer(&self) -> Payer {
-        self.principal().map_or(Payer::WithoutToken, Payer::User)
+    /// The user to whom refused requests are charged, before the first request.
+    pub(super) fn account(&self) -> Account {
+        self.principal().map_or(Account::WithoutToken, Account::User)
     }
 
     /// The principal that the connection is counted for; `None` on TCP, where only requests name one.

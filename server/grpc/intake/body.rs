@@ -8,7 +8,7 @@ use std::{
 };
 
 use cardbroker_core::{
-    budget::fields::{Fields, MAX_FIELDS, Shape},
+    budget::fields::{Fields, MAX_FIELDS},
     caller::Principal,
     error::{Failure, Reason},
 };
@@ -21,6 +21,7 @@ use super::{
     budget::{Budgets, Entitlement, Reservation},
     framing::{Framing, Part, Progress},
     queue_full,
+    shape::RequestShape,
 };
 use crate::grpc::{
     status::to_status,
@@ -62,8 +63,8 @@ pub(super) struct MeteredBody {
     body: Body,
     /// The boundaries of the messages in the bytes so far.
     framing: Framing,
-    /// The shape of the messages, and the field with their commands.
-    shape: (&'static Shape, Option<&'static str>),
+    /// The shape of the messages.
+    shape: RequestShape,
     /// The fields of the current message.
     fields: Option<Fields>,
     /// Whether the client may send messages at any time. Otherwise the whole body must come in time.
@@ -122,7 +123,7 @@ impl MeteredBody {
         Self {
             body,
             framing: Framing::default(),
-            shape: (&Shape::FLAT, None),
+            shape: RequestShape::FLAT,
             fields: None,
             streams,
             user,
@@ -135,14 +136,14 @@ impl MeteredBody {
         }
     }
 
-    /// The same body, whose messages have this shape; `commands` is the field with their commands.
-    pub(super) fn with_shape(self, shape: &'static Shape, commands: Option<&'static str>) -> Self {
-        Self { shape: (shape, commands), ..self }
+    /// The same body, whose messages have this shape.
+    pub(super) fn with_shape(self, shape: RequestShape) -> Self {
+        Self { shape, ..self }
     }
 
     /// Accounts for the next bytes, before memory is reserved for the message that they announce.
     fn account(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        let (shape, commands) = self.shape;
+        let RequestShape { fields: shape, commands } = self.shape;
         let (fields, mut too_many) = (&mut self.fields, false);
         let progress = self.framing.take(bytes, |part| match part {
             Part::Begin(length) => *fields = Some(Fields::new(shape, length as u64)),

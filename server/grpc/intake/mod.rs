@@ -107,18 +107,18 @@ where
         };
         let entitlement = self.entitlement(&caller);
         let admitted = self.admit(&mut request, &caller, &peer, entitlement);
-        let bill = Bill::new(caller, peer, entitlement);
+        let charge = Charge::new(caller, peer, entitlement);
         match admitted {
             Ok(call) => {
                 let response = self.inner.call(request);
                 Either::Left(Box::pin(async move {
                     let response = response.await?;
-                    bill.on_head(response.headers());
-                    Ok(response.map(|body| Body::new(CountedBody { body, bill, _call: call })))
+                    charge.on_head(response.headers());
+                    Ok(response.map(|body| Body::new(CountedBody { body, charge, _call: call })))
                 }))
             }
             Err(failure) => {
-                bill.charge();
+                charge.apply();
                 Either::Right(ready(Ok(to_status(&failure, None).into_http())))
             }
         }
@@ -155,11 +155,11 @@ impl<S> Intake<S> {
         let account = budgets.call(&user, entitlement);
         let account = account.ok_or_else(|| queue_full("the user has too many open calls: end some"))?;
         let streams = CLIENT_STREAMS.contains(&request.uri().path());
-        let (shape, commands) = shape::shape_of(request.uri().path());
         let failure = BodyFailure::default();
         request.extensions_mut().insert(failure.clone());
         let body = std::mem::take(request.body_mut());
-        let body = MeteredBody::new(body, streams, user, entitlement, budgets, failure).with_shape(shape, commands);
+        let body = MeteredBody::new(body, streams, user, entitlement, budgets, failure)
+            .with_shape(shape::of_requests(request.uri().path()));
         *request.body_mut() = Body::new(body);
         Ok(OpenCall { _connection: connection, _account: account })
     }
@@ -170,11 +170,11 @@ fn queue_full(message: &'static str) -> Failure {
     Failure::not_sent(Reason::QueueFull, message)
 }
 
-/// The payer of a call, in case that it is refused; `None` if it is paid already.
-struct Bill(Option<(Caller, Peer)>);
+/// The charge for a call, in case that it is refused; `None` if it was made already.
+struct Charge(Option<(Caller, Peer)>);
 
-impl Bill {
-    /// The bill of a request. A user without any permission pays at once, for each request.
+impl Charge {
+    /// The charge for a request. A user without any permission is charged at once, for each request.
     fn new(caller: Caller, peer: Peer, entitlement: Entitlement) -> Self {
         match entitlement {
             Entitlement::Member => Self(Some((caller, peer))),
@@ -188,11 +188,12 @@ impl Bill {
     /// Charges the call if its status, in the headers of a response without messages or in its trailers, is a refusal.
     fn on_head(&self, headers: &HeaderMap) {
         if Status::from_header_map(headers).is_some_and(|status| is_refusal(status.code())) {
-            self.charge();
+            self.apply();
         }
     }
 
-    fn charge(&self) {
+    /// Charges the call to its user.
+    fn apply(&self) {
         if let Some((caller, peer)) = &self.0 {
             peer.charge(caller);
         }
@@ -232,7 +233,7 @@ struct OpenCall {
 /// A response's body. The call counts as open until it ends.
 struct CountedBody {
     body: Body,
-    bill: Bill,
+    charge: Charge,
     _call: OpenCall,
 }
 
@@ -249,7 +250,7 @@ impl HttpBody for CountedBody {
         if let Poll::Ready(Some(Ok(frame))) = &polled
             && let Some(trailers) = frame.trailers_ref()
         {
-            this.bill.on_head(trailers);
+            this.charge.on_head(trailers);
         }
         polled
     }

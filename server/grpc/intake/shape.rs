@@ -30,12 +30,26 @@ const OPEN: Shape = Shape(&[(2, &TURN), (3, &Shape::FLAT)]); // turn, idle_timeo
 const UNIT: Shape = Shape(&[(2, &COMMAND)]); // commands
 const HEARTBEAT: Shape = Shape(&[(1, &Shape::FLAT)]); // send_time
 
-/// The shape of the requests of a method, and the field of their commands.
-pub(super) fn shape_of(path: &str) -> (&'static Shape, Option<&'static str>) {
+/// The shape of a method's requests.
+#[derive(Clone, Copy)]
+pub(super) struct RequestShape {
+    /// The fields with messages inside.
+    pub(super) fields: &'static Shape,
+    /// The name of the field with the commands; `None` if the requests have none.
+    pub(super) commands: Option<&'static str>,
+}
+
+impl RequestShape {
+    /// The shape of requests without messages inside.
+    pub(super) const FLAT: Self = Self { fields: &Shape::FLAT, commands: None };
+}
+
+/// Returns the shape of the requests of the method at `path`.
+pub(super) fn of_requests(path: &str) -> RequestShape {
     match path {
-        super::TRANSMIT => (&TRANSMIT, Some("commands")),
-        super::OPEN_SESSION => (&SESSION, Some("transmit.commands")),
-        _ => (&Shape::FLAT, None),
+        super::TRANSMIT => RequestShape { fields: &TRANSMIT, commands: Some("commands") },
+        super::OPEN_SESSION => RequestShape { fields: &SESSION, commands: Some("transmit.commands") },
+        _ => RequestShape::FLAT,
     }
 }
 
@@ -77,7 +91,7 @@ mod tests {
             [(super::super::TRANSMIT, "TransmitRequest"), (super::super::OPEN_SESSION, "OpenSessionRequest")]
         {
             let message = pool.get_message_by_name(&format!("cardbroker.v1.{name}")).unwrap();
-            check(shape_of(method).0, &message, &mut seen);
+            check(of_requests(method).fields, &message, &mut seen);
         }
         assert!(seen.contains("StatusWordPattern") && seen.contains("ApduCommand"), "{seen:?}");
     }
