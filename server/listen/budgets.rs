@@ -1,4 +1,5 @@
-//! The budgets for refused requests: whose connections are read more slowly, and the log of it.
+//! The budgets for refused requests, shared by all connections, with the log of them. Counts the connections of each
+//! user that are read slowly.
 
 use std::{
     collections::HashMap,
@@ -12,17 +13,13 @@ use cardbroker_core::{
     caller::Principal,
 };
 
-/// The time between two short readings of a user's only connection that sends very many requests at once.
-const BURST_PAUSE: Duration = Duration::from_millis(1);
-const LONGEST_BURST_PAUSE: Duration = Duration::from_millis(100);
-
 /// The budgets of all users. Created by the accept loop; clones share them. Connections ask before they read, and the
 /// edge charges refused requests by their peer.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Budgets {
     refused: Arc<Mutex<Buckets<Account>>>,
-    /// The numbers of each user's connections that send very many requests at once. No number is 0.
-    bursts: Arc<Mutex<HashMap<Account, u32>>>,
+    /// The numbers of each user's slow connections. No number is 0.
+    slow: Arc<Mutex<HashMap<(Slow, Account), u32>>>,
 }
 
 /// The user to whom the refused requests of a connection are charged.
@@ -34,6 +31,15 @@ pub(super) enum Account {
     WithoutToken,
 }
 
+/// Why a connection is read slowly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Slow {
+    /// It sends very many requests at once.
+    Burst,
+    /// Its user has not all tokens, and requests of its own were refused, or it is new.
+    Refused,
+}
+
 impl fmt::Display for Account {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -43,14 +49,28 @@ impl fmt::Display for Account {
     }
 }
 
+impl Account {
+    /// The message that too much was charged to the account, and what follows.
+    fn problem(&self) -> &'static str {
+        match self {
+            Self::User(_) => {
+                "too many requests are refused: the connections that send them, and new ones, are read slowly"
+            }
+            Self::WithoutToken => {
+                "too many requests and connections have no valid token: they are read slowly, and TCP clients are \
+                 accepted slowly"
+            }
+        }
+    }
+}
+
 impl Budgets {
-    /// Charges a refused request, and logs once a minute that the user's connections are read more slowly.
+    /// Charges a refused request, and logs once a minute that connections of the user are read slowly.
     pub(super) fn charge(&self, account: &Account) {
         let report = self.lock().charge(account.clone(), Instant::now());
         if let Some(report) = report {
             let (refused, seconds) = (report.refused, report.time.as_secs_f64().ceil());
-            let problem = "too many requests are refused: its connections are read slowly";
-            tracing::warn!(user = %account, refused, seconds, "{problem}");
+            tracing::warn!(user = %account, refused, seconds, "{}", account.problem());
         }
     }
 
@@ -59,14 +79,19 @@ impl Budgets {
         self.lock().tokens(account, Instant::now())
     }
 
-    /// Counts a connection of the user that sends very many requests at once.
-    pub(super) fn burst(&self, account: &Account) -> BurstGuard {
-        *self.bursts().entry(account.clone()).or_default() += 1;
-        BurstGuard { budgets: self.clone(), account: account.clone() }
+    /// The time until a connection of a user without tokens may be read again. Call it once for each reading.
+    pub(super) fn next_reading(&self, account: &Account) -> Duration {
+        self.lock().next_reading(account, Instant::now())
     }
 
-    fn bursts(&self) -> MutexGuard<'_, HashMap<Account, u32>> {
-        self.bursts.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Counts a slow connection of the user until the result is dropped.
+    pub(super) fn count(&self, why: Slow, account: Account) -> Counted {
+        *self.slow().entry((why, account.clone())).or_default() += 1;
+        Counted { budgets: self.clone(), key: (why, account) }
+    }
+
+    fn slow(&self) -> MutexGuard<'_, HashMap<(Slow, Account), u32>> {
+        self.slow.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ignores poisoning: every change is a single call, so a panic elsewhere leaves the buckets consistent.
@@ -75,28 +100,32 @@ impl Budgets {
     }
 }
 
-/// A connection that sends very many requests at once, counted until it is dropped.
+/// A connection that is read slowly, counted until it is dropped.
 #[derive(Debug)]
-pub(super) struct BurstGuard {
+pub(super) struct Counted {
     budgets: Budgets,
-    account: Account,
+    key: (Slow, Account),
 }
 
-impl BurstGuard {
-    /// The time between two short readings of the connection: longer if the user has several such connections.
-    pub(super) fn pause(&self) -> Duration {
-        let bursts = self.budgets.bursts().get(&self.account).copied().unwrap_or(1);
-        (BURST_PAUSE * bursts).min(LONGEST_BURST_PAUSE)
+impl Counted {
+    /// The number of the user's connections that are slow for the same reason, this one included.
+    pub(super) fn number(&self) -> u32 {
+        self.budgets.slow().get(&self.key).copied().unwrap_or(1)
+    }
+
+    /// Whether the connection is counted for this user.
+    pub(super) fn is_of(&self, account: &Account) -> bool {
+        self.key.1 == *account
     }
 }
 
-impl Drop for BurstGuard {
+impl Drop for Counted {
     fn drop(&mut self) {
-        let mut bursts = self.budgets.bursts();
-        if let Some(count) = bursts.get_mut(&self.account) {
-            *count -= 1;
-            if *count == 0 {
-                bursts.remove(&self.account);
+        let mut slow = self.budgets.slow();
+        if let Some(number) = slow.get_mut(&self.key) {
+            *number -= 1;
+            if *number == 0 {
+                slow.remove(&self.key);
             }
         }
     }

@@ -23,6 +23,7 @@ mod occupancy;
 #[cfg(unix)]
 #[path = "unix.rs"]
 mod os;
+mod pace;
 #[cfg(unix)]
 mod path_watch;
 mod peer;

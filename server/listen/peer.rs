@@ -5,18 +5,15 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
 };
 
-use cardbroker_core::{
-    budget::Tokens,
-    caller::{Caller, Principal},
-};
+use cardbroker_core::caller::{Caller, Principal};
 use tracing::{Span, debug_span};
 
 use super::{
-    budgets::{Account, Budgets, BurstGuard},
+    budgets::{Account, Budgets},
     slots::ConnectionStatus,
 };
 use crate::caller::group::Memberships;
@@ -34,9 +31,8 @@ pub struct Peer {
     /// The budgets of all users, and the user to whom this connection is charged.
     pub(super) budgets: Budgets,
     pub(super) account: Arc<Mutex<Account>>,
-    /// Whether a request of this connection was refused since its user had all tokens. Only then it is read slowly:
-    /// other programs of the same user are not.
-    pub(super) is_charged: Arc<AtomicBool>,
+    /// The number of refused requests so far.
+    pub(super) refused: Arc<AtomicUsize>,
     /// The number of open calls.
     pub(super) calls: Arc<AtomicUsize>,
     /// The number of calls that have begun so far.
@@ -65,33 +61,36 @@ impl Peer {
 
     /// Charges a refused request of `caller`, which may be another one than that of the connection's last request.
     pub fn charge(&self, caller: &Caller) {
-        self.is_charged.store(true, Ordering::Relaxed);
+        self.refused.fetch_add(1, Ordering::Relaxed);
         self.budgets.charge(&Account::User(caller.principal()));
     }
 
-    /// Charges a request on TCP without a valid token. After a few of them the connection is closed; returns whether it
-    /// is closed for this one.
+    /// Charges a request on TCP without a valid token to the user of the last valid one. After a few of them the
+    /// connection is closed; returns whether it is closed for this one.
     pub fn charge_bad_token(&self) -> bool {
-        self.is_charged.store(true, Ordering::Relaxed);
-        self.budgets.charge(&Account::WithoutToken);
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        let account = self.account().clone();
+        self.budgets.charge(&account);
         self.status.note_bad_token()
     }
 
-    /// The tokens by which the connection is read: those of its user, if requests of its own were refused.
-    pub(super) fn tokens(&self) -> Tokens {
-        if !self.is_charged.load(Ordering::Relaxed) {
-            return Tokens::Full;
-        }
-        let tokens = self.budgets.tokens(&self.account());
-        if matches!(tokens, Tokens::Full) {
-            self.is_charged.store(false, Ordering::Relaxed);
-        }
-        tokens
+    /// The number of refused requests so far.
+    pub(super) fn refused(&self) -> usize {
+        self.refused.load(Ordering::Relaxed)
     }
 
-    /// Counts the connection among those that send very many requests at once.
-    pub(super) fn burst(&self) -> BurstGuard {
-        self.budgets.burst(&self.account())
+    /// The number of calls that have begun so far.
+    pub(super) fn begun(&self) -> usize {
+        self.begun.load(Ordering::Relaxed)
+    }
+
+    /// Charges the end of the connection to all clients without a token, if it is one on TCP whose client has shown no
+    /// valid token, or had a refused request: so handshakes are counted.
+    pub(super) fn charge_end(&self) {
+        let is_on_tcp = matches!(self.source, Source::Tcp { .. });
+        if is_on_tcp && (*self.account() == Account::WithoutToken || self.refused() > 0) {
+            self.budgets.charge(&Account::WithoutToken);
+        }
     }
 
     /// The user to whom the connection is charged. A change is one assignment, so a panic elsewhere does no harm.

@@ -1,5 +1,6 @@
 //! A malicious client beside a well-behaved one.
 
+mod connections;
 mod floods;
 
 use std::{

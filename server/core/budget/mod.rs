@@ -1,10 +1,11 @@
-//! Budgets for refused requests: a user whose requests are refused more often than 20 times a second, after 200 at
-//! once, is read more slowly. Work that was served costs nothing. Pure; `now` is an argument.
+//! Budgets for refused requests: a user has 200 tokens, and each refused request takes one. 20 tokens come back each
+//! second. Without tokens, the connections of the user that had a refused request are read one after the other, 20
+//! times a second all together. Work that was served takes no token. Pure; `now` is an argument.
 //!
 //! ```text
-//! refused ──▶ charge: one token less ──▶ 0 tokens or less: the user's connections pause
-//!                  ▲                             │ 20 tokens a second come back
-//!                  └──── a short reading ◀───────┘ after the pause
+//! refused ──▶ charge: one token less ──▶ no token left: next_reading gives each connection its time
+//!                  ▲                              │
+//!                  └───── a few bytes are read ◀──┘
 //! ```
 
 pub mod fields;
@@ -15,18 +16,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The refused requests of one user that are read at full speed, after a time without any.
+/// The tokens of a user without a refused request: so many are read at full speed.
 pub const BURST: u32 = 200;
 
-/// The refused requests of one user in a second, after the burst.
+/// The tokens that come back each second.
 pub const PER_SECOND: u32 = 20;
 
-/// The longest time for which a connection is not read. It is shorter than the time for the answer to a keep-alive
-/// ping, and than the time for the first request of a connection.
-pub const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// The longest time for which a connection is not read, however many of them wait. By default it is shorter than the
+/// time for the answer to a keep-alive ping, for the first request of a connection, and for a client's connecting.
+pub const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 
 /// The time in which one token comes back.
 const INTERVAL: Duration = Duration::from_millis(1_000 / PER_SECOND as u64);
+
+/// The most tokens that a user can be short of. More would only delay the recovery.
+const MAX_DEBT: u32 = 40;
 
 /// The users that have a bucket of their own at a time. All further ones share one.
 const MAX_BUCKETS: usize = 1_024;
@@ -41,11 +45,11 @@ pub enum Tokens {
     Full,
     /// So many more refused requests are read at full speed: 1 to [`BURST`].
     Left(u32),
-    /// None: the user's connections pause for this time, at most [`LONGEST_PAUSE`].
-    Empty(Duration),
+    /// None: the user's connections with refused requests wait for their [`Budgets::next_reading`].
+    Empty,
 }
 
-/// The report about a user whose connections pause, for the log.
+/// The report about a user without tokens, for the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Report {
     /// The requests that were refused since the last report, or since the bucket was full.
@@ -68,10 +72,12 @@ pub struct Budgets<K> {
 struct Bucket {
     /// When the bucket is full again.
     full_at: Instant,
+    /// The time of the last reading without a token that was given away.
+    last_reading: Instant,
     /// The requests that were refused since `counted_from`.
     refused: u64,
     counted_from: Instant,
-    /// When the last report was made; `None` before the first pause.
+    /// When the last report was made; `None` before the first one.
     reported_at: Option<Instant>,
 }
 
@@ -82,13 +88,13 @@ impl<K> Default for Budgets<K> {
 }
 
 impl<K: Eq + Hash> Budgets<K> {
-    /// Charges a refused request of `user`. Returns a report if its connections pause and none was made lately.
+    /// Charges a refused request of `user`. Returns a report if no token is left and none was made lately.
     pub fn charge(&mut self, user: K, now: Instant) -> Option<Report> {
         self.refused += 1;
         if self.buckets.len() >= MAX_BUCKETS && !self.buckets.contains_key(&user) {
             self.buckets.retain(|_, bucket| bucket.full_at > now);
         }
-        let new = || Bucket { full_at: now, refused: 0, counted_from: now, reported_at: None };
+        let new = || Bucket { full_at: now, last_reading: now, refused: 0, counted_from: now, reported_at: None };
         let has_room = self.buckets.len() < MAX_BUCKETS;
         let bucket = match self.buckets.entry(user) {
             Entry::Occupied(bucket) => bucket.into_mut(),
@@ -98,12 +104,10 @@ impl<K: Eq + Hash> Budgets<K> {
         if bucket.full_at <= now {
             *bucket = new();
         }
-        let was_empty = matches!(bucket.tokens(now), Tokens::Empty(_));
-        // A debt beyond the longest pause would only delay the recovery.
-        let most = now + BURST * INTERVAL + LONGEST_PAUSE - INTERVAL;
-        bucket.full_at = (bucket.full_at + INTERVAL).min(most);
+        let was_empty = bucket.tokens(now) == Tokens::Empty;
+        bucket.full_at = (bucket.full_at + INTERVAL).min(now + (BURST + MAX_DEBT) * INTERVAL);
         bucket.refused += 1;
-        let Tokens::Empty(_) = bucket.tokens(now) else { return None };
+        let Tokens::Empty = bucket.tokens(now) else { return None };
         self.pauses += u64::from(!was_empty);
         let is_due = bucket.reported_at.is_none_or(|last| last + REPORT_INTERVAL <= now);
         is_due.then(|| bucket.report(now))
@@ -116,6 +120,15 @@ impl<K: Eq + Hash> Budgets<K> {
             self.further.as_ref().filter(|_| is_crowded)
         });
         bucket.map_or(Tokens::Full, |bucket| bucket.tokens(now))
+    }
+
+    /// Gives a connection of `user`, who has no token, the time of its next reading, and returns the time until then,
+    /// at most [`LONGEST_PAUSE`]. Each call gives a time of its own: all connections of the user share the tokens that
+    /// come back.
+    pub fn next_reading(&mut self, user: &K, now: Instant) -> Duration {
+        let Some(bucket) = self.buckets.get_mut(user).or(self.further.as_mut()) else { return Duration::ZERO };
+        bucket.last_reading = (bucket.last_reading.max(now) + INTERVAL).min(now + LONGEST_PAUSE);
+        bucket.last_reading - now
     }
 
     /// All requests refused so far, of all users.
@@ -139,7 +152,7 @@ impl Bucket {
         let missing_tokens = u32::try_from(missing.as_nanos().div_ceil(INTERVAL.as_nanos())).unwrap_or(u32::MAX);
         match BURST.checked_sub(missing_tokens) {
             Some(left @ 1..) => Tokens::Left(left),
-            _ => Tokens::Empty((missing + INTERVAL).saturating_sub(BURST * INTERVAL).min(LONGEST_PAUSE)),
+            _ => Tokens::Empty,
         }
     }
 

@@ -18,7 +18,7 @@ fn a_burst_is_free_and_then_twenty_a_second() {
     charge(&mut budgets, 1, BURST - 1, start);
     assert_eq!(budgets.tokens(&1, start), Tokens::Left(1));
     charge(&mut budgets, 1, 1, start);
-    assert_eq!(budgets.tokens(&1, start), Tokens::Empty(INTERVAL));
+    assert_eq!(budgets.tokens(&1, start), Tokens::Empty);
     assert_eq!(budgets.tokens(&2, start), Tokens::Full, "another user");
     assert_eq!(budgets.tokens(&1, start + INTERVAL), Tokens::Left(1));
     assert_eq!(budgets.tokens(&1, start + SECOND), Tokens::Left(20));
@@ -27,15 +27,29 @@ fn a_burst_is_free_and_then_twenty_a_second() {
 }
 
 #[test]
-fn a_pause_is_never_longer_than_two_seconds() {
+fn a_user_is_never_short_of_more_than_forty_tokens() {
     let (mut budgets, start) = (Budgets::default(), Instant::now());
     charge(&mut budgets, 1, 100_000, start);
-    assert_eq!(budgets.tokens(&1, start), Tokens::Empty(LONGEST_PAUSE));
-    assert_eq!(budgets.tokens(&1, start + LONGEST_PAUSE), Tokens::Left(1));
+    assert_eq!(budgets.tokens(&1, start + MAX_DEBT * INTERVAL), Tokens::Empty);
+    assert_eq!(budgets.tokens(&1, start + (MAX_DEBT + 1) * INTERVAL), Tokens::Left(1));
 }
 
 #[test]
-fn a_paused_user_is_reported_once_a_minute() {
+fn the_connections_of_a_user_are_read_one_after_the_other() {
+    let (mut budgets, start) = (Budgets::default(), Instant::now());
+    charge(&mut budgets, 1, BURST, start);
+    charge(&mut budgets, 2, BURST, start);
+    for number in 1..=4 {
+        assert_eq!(budgets.next_reading(&1, start), number * INTERVAL);
+    }
+    assert_eq!(budgets.next_reading(&2, start), INTERVAL, "another user");
+    assert_eq!(budgets.next_reading(&1, start + SECOND), INTERVAL, "nobody waits any more");
+    let last = (0..1_000).map(|_| budgets.next_reading(&1, start + SECOND)).last();
+    assert_eq!(last, Some(LONGEST_PAUSE));
+}
+
+#[test]
+fn a_user_without_tokens_is_reported_once_a_minute() {
     let (mut budgets, start) = (Budgets::default(), Instant::now());
     let first = Report { refused: 200, time: Duration::ZERO };
     assert_eq!(charge(&mut budgets, 1, 500, start), [first]);
@@ -58,35 +72,40 @@ fn full_buckets_are_dropped_and_further_users_share_one() {
     }
     assert_eq!(budgets.buckets.len(), MAX_BUCKETS);
     assert_eq!(budgets.tokens(&0, start), Tokens::Left(BURST - 1));
-    assert_eq!(budgets.tokens(&most, start), Tokens::Empty(LONGEST_PAUSE), "they share one bucket");
+    assert_eq!(budgets.tokens(&most, start), Tokens::Empty, "they share one bucket");
     charge(&mut budgets, 3 * most, 1, start + 20 * SECOND);
     assert_eq!(budgets.buckets.len(), 1);
 }
 
-/// Reads requests of one user whenever it may, each refused: at most the burst and 20 a second are read; `forgets`
-/// plants a fault.
-fn play(steps: Vec<(u64, u32)>, forgets: bool) -> TestCaseResult {
+/// Connections of one user with refused requests, each of which is read as soon as it may be: at most the burst and
+/// those of the tokens that come back are read, however many connections there are. `is_alone` plants a fault: each
+/// connection is read as if it were the only one.
+fn play(steps: Vec<(u64, u32)>, connections: usize, is_alone: bool) -> TestCaseResult {
     let (mut budgets, start) = (Budgets::default(), Instant::now());
     let (mut now, mut read) = (start, 0);
-    for (step, (pause, wanted)) in steps.into_iter().enumerate() {
+    let mut waits: Vec<Option<Instant>> = vec![None; connections];
+    for (pause, wanted) in steps {
         now += Duration::from_millis(pause);
-        for _ in 0..wanted {
-            match budgets.tokens(&1, now) {
-                Tokens::Empty(pause) => {
-                    prop_assert!(pause > Duration::ZERO && pause <= LONGEST_PAUSE);
-                    let after = budgets.tokens(&1, now + pause);
-                    prop_assert!(!matches!(after, Tokens::Empty(_)), "a pause ends in time: {after:?}");
-                    break;
+        for wait in &mut waits {
+            for _ in 0..wanted {
+                match (*wait, budgets.tokens(&1, now)) {
+                    (Some(time), _) if time > now => break,
+                    (None, Tokens::Empty) => {
+                        let pause = if is_alone { INTERVAL } else { budgets.next_reading(&1, now) };
+                        prop_assert!(pause > Duration::ZERO && pause <= LONGEST_PAUSE);
+                        *wait = Some(now + pause);
+                        continue;
+                    }
+                    (None, Tokens::Left(left)) => prop_assert!(left <= BURST),
+                    (Some(_), _) | (None, Tokens::Full) => {}
                 }
-                Tokens::Left(left) => prop_assert!(left <= BURST),
-                Tokens::Full => {}
-            }
-            read += 1;
-            if !forgets || step % 4 > 0 {
+                *wait = None;
+                read += 1;
                 budgets.charge(1, now);
             }
         }
-        let most = f64::from(BURST) + f64::from(PER_SECOND) * (now - start).as_secs_f64() + 1.0;
+        let waiting = connections as f64;
+        let most = f64::from(BURST + MAX_DEBT) + f64::from(PER_SECOND) * (now - start).as_secs_f64() + waiting;
         prop_assert!(f64::from(read) <= most, "{read} were read, at most {most} may be");
     }
     Ok(())
@@ -94,7 +113,7 @@ fn play(steps: Vec<(u64, u32)>, forgets: bool) -> TestCaseResult {
 
 #[test]
 fn refused_requests_are_limited_over_any_time() {
-    let steps = || vec((0_u64..3_000, 0_u32..400), 1..60);
-    holds(200, steps(), |steps| play(steps, false));
-    is_broken(200, steps(), |steps| play(steps, true), "a charge is forgotten", "were read");
+    let steps = || (vec((0_u64..300, 0_u32..400), 1..200), 1_usize..60);
+    holds(200, steps(), |(steps, connections)| play(steps, connections, false));
+    is_broken(200, steps(), |(steps, connections)| play(steps, connections, true), "all are alone", "were read");
 }
