@@ -1,4 +1,4 @@
-//! Floods by many connections: one after the other, and side by side.
+//! Floods by many connections: one after the other, side by side, and some that only make handshakes.
 
 use std::{
     io::{self, Write},
@@ -14,20 +14,23 @@ use cardbroker_core::budget::{BURST, PER_SECOND};
 use cardbroker_proto::v1::ListReadersRequest;
 use cardbroker_tests::harness::{
     broker::{Broker, Setup},
-    http2::{END_STREAM, GREETING, HEADERS, call, headers},
+    http2::{END_STREAM, GREETING, HEADERS, call, headers, literal},
+    tls,
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    net::UnixStream,
+    net::{TcpStream, UnixStream},
     task::JoinSet,
     time::{sleep, timeout},
 };
 
-use super::floods::refused;
+use super::{READER, floods::refused};
 use crate::{
     wire::stub,
-    world::{LONG, tell},
+    world::{LONG, tell, tell_within, wait_for},
 };
+
+const RULES: &str = "rule = [{ name = 'tests', principals = ['anyone'], allow = ['all'] }]";
 
 /// The time of a flood.
 const TIME: Duration = Duration::from_secs(5);
@@ -124,6 +127,62 @@ fn connections_of_a_user_without_budget_share_one_rate() -> anyhow::Result<()> {
         writeln!(io::stderr(), "{answers} were answered")?;
         ensure!(answers >= CONNECTIONS, "each is read at least every 4 s: {answers}");
         ensure!(answers <= most, "{answers} were answered, at most {most} may be");
+        Ok(())
+    })
+}
+
+#[test]
+fn bad_tokens_of_a_tokens_holder_are_charged_to_the_holder() -> anyhow::Result<()> {
+    tell(async {
+        let broker = Setup::simulated(1)?.plain_tcp(&["tests"])?.configuration(RULES).log_level("info").start()?;
+        let token = crate::tcp::token(&broker, "tests")?;
+        let bearer = |token: &str| literal("authorization", &format!("Bearer {token}"));
+        let (good, bad) = ([headers("ListReaders"), bearer(&token)].concat(), headers("ListReaders"));
+        let mut stream = TcpStream::connect(broker.tcp_address()?).await?;
+        let calls = (0..5 * 90).flat_map(|number| {
+            let head = if number % 5 == 0 { &good } else { &bad };
+            call(2 * number + 1, head, &[Vec::new()], true)
+        });
+        let bytes: Vec<_> = GREETING.iter().copied().chain(calls).collect();
+        stream.write_all(&bytes).await?;
+        let answers = AtomicU32::new(0);
+        count_answers(&mut stream, Duration::from_millis(500), &answers).await;
+        let log = broker.settled_log();
+        ensure!(log.contains("user=token tests") && !log.contains("have no valid token: they"), "{log}");
+        Ok(())
+    })
+}
+
+#[test]
+fn handshakes_of_clients_without_a_token_are_bounded() -> anyhow::Result<()> {
+    tell_within(4 * LONG, async {
+        let broker = Setup::simulated(1)?.tcp(&["tests"])?.configuration(RULES).log_level("info").start()?;
+        wait_for(&broker, READER, cardbroker_client::ReaderState::Ready).await?;
+        let earlier = broker.tcp_client("tests").await?;
+        earlier.readers().await?;
+        let (begin, handshakes, mut floods) = (Instant::now(), Arc::new(AtomicU32::new(0)), JoinSet::new());
+        let (address, file) = (broker.tcp_address()?, broker.token_file("tests"));
+        for _ in 0..8 {
+            let (handshakes, address, file) = (Arc::clone(&handshakes), address.clone(), file.clone());
+            floods.spawn(async move {
+                while begin.elapsed() < 2 * TIME {
+                    let made = timeout(LONG, tls::stream(&address, &file, &[b"h2"])).await;
+                    handshakes.fetch_add(u32::from(matches!(made, Ok(Ok(_)))), Ordering::Relaxed);
+                }
+            });
+        }
+        sleep(TIME).await;
+        // A new client with a token waits, and is served; an earlier one does not wait.
+        broker.tcp_client("tests").await?.readers().await?;
+        let asked = Instant::now();
+        earlier.readers().await?;
+        ensure!(asked.elapsed() < Duration::from_secs(1), "it waits for {:?}", asked.elapsed());
+        floods.join_all().await;
+        let seconds = begin.elapsed().as_secs() as u32 + 1;
+        let (made, most) = (handshakes.load(Ordering::Relaxed), BURST + 40 * seconds + 50);
+        writeln!(io::stderr(), "{made} handshakes in {seconds} s")?;
+        ensure!(made <= most, "{made} handshakes were made, at most {most} may be");
+        ensure!(broker.settled_log().contains("TCP clients are accepted slowly"), "{}", broker.settled_log());
         Ok(())
     })
 }
