@@ -198,8 +198,8 @@ impl Server {
 
         let (tokens, authentic) = watch::channel(tokens);
         let router = http2_server(&config.listen)
-            .layer(AuthenticationLayer::new(Credentials::new(authentic, own_token), trail))
-            .layer(IntakeLayer::new(broker.policy()))
+            .layer(AuthenticationLayer::new(Credentials::new(authentic, own_token), trail.clone()))
+            .layer(IntakeLayer::new(broker.policy(), trail))
             .add_service(edge.into_service())
             .add_service(health_service)
             .add_service(reflection().build_v1()?)

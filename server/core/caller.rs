@@ -80,7 +80,7 @@ impl UserIds {
 }
 
 /// A token. A new token with the name of an old one is a different token.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TokenId {
     /// The name, which policy rules match.
     pub name: Arc<str>,
@@ -103,7 +103,7 @@ impl From<&str> for TokenId {
 }
 
 /// The properties of a caller that policy rules match.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Identity {
     /// A process of this machine, as the kernel reported it at the connection.
     User {

@@ -163,12 +163,16 @@ impl Access {
 
     fn record_denial(&self, decision: Decision, operation: Operation, what: &str) -> Failure {
         self.0.trail.denied(&self.0.caller, &self.0.reader.id, operation, &decision.rule);
-        let message = format!(
-            "denied by rule \"{}\" ({what}): ask the administrator of the broker; cardbroker policy check explains it",
-            decision.rule
-        );
-        Failure::denied(decision.rule, message)
+        denial(decision.rule, what)
     }
+}
+
+/// The failure of a request that `rule` denies; `what` names the operation.
+pub(crate) fn denial(rule: Arc<str>, what: &str) -> Failure {
+    let message = format!(
+        "denied by rule \"{rule}\" ({what}): ask the administrator of the broker; cardbroker policy check explains it"
+    );
+    Failure::denied(rule, message)
 }
 
 /// Access to everything, for tests of other things.

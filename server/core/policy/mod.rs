@@ -168,10 +168,18 @@ impl Policy {
         self.rules.is_empty() && who.principal() == self.owner
     }
 
-    /// Whether the caller may see a reader at all. If not, no other operation has any effect.
-    pub fn grants_anything(&self, who: &Identity) -> bool {
-        let may_see = self.rules.iter().find_map(|rule| rule.effect_on_sight(who));
-        !self.is_revoked(who) && may_see.map_or_else(|| who.principal() == self.owner, |effect| effect == Effect::Allow)
+    /// The rule that denies the operation to the caller at every reader, or at all that no earlier rule denies it at;
+    /// `None` if it may be allowed at some reader. Without `see`, no other operation has any effect.
+    pub fn denied_everywhere(&self, who: &Identity, operation: Operation) -> Option<Arc<str>> {
+        if self.is_revoked(who) {
+            return Some(Arc::clone(&self.no_token));
+        }
+        let deciding = self.rules.iter().find_map(|rule| Some((rule.effect_anywhere(who, operation)?, &rule.name)));
+        match deciding {
+            Some((Effect::Allow, _)) => None,
+            Some((Effect::Deny, rule)) => Some(Arc::clone(rule)),
+            None => (who.principal() != self.owner).then(|| Arc::clone(&self.default_rule)),
+        }
     }
 
     /// Whether the caller holds a removed token.

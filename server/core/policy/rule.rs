@@ -141,11 +141,13 @@ impl Rule {
         self.allow.is_empty()
     }
 
-    /// The effect on `see`: an allow for at least one reader, or a deny for all readers; `None` for every other rule.
-    pub fn effect_on_sight(&self, who: &Identity) -> Option<Effect> {
+    /// The effect on the operation, whatever the reader: an allow for at least one reader, or a deny for all readers
+    /// and commands; `None` for every other rule.
+    pub fn effect_anywhere(&self, who: &Identity, operation: Operation) -> Option<Effect> {
         let concerns = self.principals.iter().any(|pattern| pattern.matches(who));
-        let effect = self.effect(Operation::See).filter(|_| concerns);
-        effect.filter(|effect| *effect == Effect::Allow || self.readers.is_empty())
+        let effect = self.effect(operation).filter(|_| concerns);
+        let is_for_all = self.readers.is_empty() && (self.commands.is_empty() || !operation.concerns_commands());
+        effect.filter(|effect| *effect == Effect::Allow || is_for_all)
     }
 
     /// The effect on the operation; `None` if the rule does not name it.

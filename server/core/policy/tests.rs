@@ -119,11 +119,34 @@ fn a_caller_without_see_is_granted_nothing() {
             { name = 'blind', principals = ['uid:1001'], allow = ['transmit'] },
         ]",
     );
-    let granted = [OWNER, ALICE, BOB, ci()].map(|who| policy.grants_anything(&who));
-    assert_eq!(granted, [true, false, false, true]);
-    assert!(!policy.clone().with_tokens([]).grants_anything(&ci()), "the token was removed");
+    let denied = |policy: &Policy, who: &Identity| {
+        policy.denied_everywhere(who, Operation::See).map_or("-".to_owned(), |rule| rule.to_string())
+    };
+    let told = [OWNER, ALICE, BOB, ci()].map(|who| denied(&policy, &who));
+    assert_eq!(told, ["-", "default", "not bob", "-"]);
+    assert_eq!(denied(&policy.clone().with_tokens([]), &ci()), "no such token");
     let no_rules = Policy::new(Vec::new(), 1000);
-    assert!(no_rules.grants_anything(&OWNER) && !no_rules.grants_anything(&ALICE));
+    assert_eq!([denied(&no_rules, &OWNER), denied(&no_rules, &ALICE)], ["-", "default"]);
+}
+
+#[test]
+fn an_operation_is_denied_everywhere_only_if_no_reader_may_allow_it() {
+    let policy = policy(
+        "rule = [
+            { name = 'not at the safe', principals = ['anyone'], readers = ['safe'], deny = ['all'] },
+            { name = 'no resets', principals = ['anyone'], deny = ['transmit'], commands = [{ instruction = '20' }] },
+            { name = 'desk', principals = ['uid:1002'], readers = ['desk'], allow = ['transmit'] },
+            { name = 'no units', principals = ['uid:1001', 'uid:1002'], deny = ['transmit'] },
+            { name = 'some', principals = ['token:ci'], allow = ['session'], commands = [{ instruction = 'A4' }] },
+            { name = 'all', principals = ['anyone'], allow = ['see'] },
+        ]",
+    );
+    let denied = |who: &Identity, operation| policy.denied_everywhere(who, operation).map(|rule| rule.to_string());
+    let rules = |operation| [OWNER, ALICE, BOB, ci()].map(|who| denied(&who, operation));
+    let told = |rule: &str| Some(rule.to_owned());
+    assert_eq!(rules(Operation::See), [None, None, None, None]);
+    assert_eq!(rules(Operation::Transmit), [None, told("no units"), None, told("default")]);
+    assert_eq!(rules(Operation::Session), [None, told("default"), told("default"), None]);
 }
 
 #[test]

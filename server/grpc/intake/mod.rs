@@ -11,6 +11,7 @@ mod body;
 mod budget;
 mod framing;
 mod headers;
+mod rights;
 mod shape;
 
 use std::{
@@ -32,15 +33,15 @@ pub(super) use self::body::BodyFailure;
 use self::{
     body::MeteredBody,
     budget::{Budgets, Entitlement, Reservation},
+    rights::{KnownRights, Rights},
 };
 use super::status::to_status;
 use crate::{
-    broker::not_found,
     listen::{CallGuard, Peer},
-    policy::access::PolicyInForce,
+    policy::{access::PolicyInForce, audit::AuditTrail},
 };
 
-/// The methods that run commands, which need a reader that the caller may see.
+/// The methods that run commands, which need a reader that allows it.
 const TRANSMIT: &str = "/cardbroker.v1.CardBrokerService/Transmit";
 const OPEN_SESSION: &str = "/cardbroker.v1.CardBrokerService/OpenSession";
 
@@ -54,14 +55,16 @@ const CLIENT_STREAMS: [&str; 3] = [
 /// Bounds the requests of each user. Must be outside of every service and inside of the authentication.
 #[derive(Clone)]
 pub struct IntakeLayer {
-    policy: PolicyInForce,
+    rights: KnownRights,
+    /// The audit trail for denials.
+    trail: AuditTrail,
     budgets: Budgets,
 }
 
 impl IntakeLayer {
-    /// Creates a layer with the limits that `policy` entitles a user to.
-    pub fn new(policy: PolicyInForce) -> Self {
-        Self { policy, budgets: Budgets::default() }
+    /// Creates a layer with the rights and limits that `policy` entitles a user to. Denials go into `trail`.
+    pub fn new(policy: PolicyInForce, trail: AuditTrail) -> Self {
+        Self { rights: KnownRights::new(policy), trail, budgets: Budgets::default() }
     }
 }
 
@@ -69,7 +72,7 @@ impl<S> Layer<S> for IntakeLayer {
     type Service = Intake<S>;
 
     fn layer(&self, inner: S) -> Intake<S> {
-        Intake { inner, policy: self.policy.clone(), budgets: self.budgets.clone() }
+        Intake { inner, rights: self.rights.clone(), trail: self.trail.clone(), budgets: self.budgets.clone() }
     }
 }
 
@@ -77,7 +80,8 @@ impl<S> Layer<S> for IntakeLayer {
 #[derive(Clone)]
 pub struct Intake<S> {
     inner: S,
-    policy: PolicyInForce,
+    rights: KnownRights,
+    trail: AuditTrail,
     budgets: Budgets,
 }
 
@@ -105,9 +109,9 @@ where
             );
             return Either::Right(ready(Ok(to_status(&failure, None).into_http())));
         };
-        let entitlement = self.entitlement(&caller);
-        let admitted = self.admit(&mut request, &caller, &peer, entitlement);
-        let charge = Charge::new(caller, peer, entitlement);
+        let rights = self.rights.of(&caller.identity);
+        let admitted = self.admit(&mut request, &caller, &peer, &rights);
+        let charge = Charge::new(caller, peer, rights.entitlement());
         match admitted {
             Ok(call) => {
                 let response = self.inner.call(request);
@@ -126,28 +130,20 @@ where
 }
 
 impl<S> Intake<S> {
-    fn entitlement(&self, caller: &Caller) -> Entitlement {
-        let grants_anything = self.policy.borrow().grants_anything(&caller.identity);
-        if grants_anything { Entitlement::Member } else { Entitlement::Stranger }
-    }
-
     /// Counts the call and bounds its body.
     ///
     /// # Errors
-    /// [`Reason::QueueFull`] if its connection or its user has too many calls open, and
-    /// [`Reason::ReaderNotFound`] if it needs a reader and its user may see none.
+    /// [`Reason::QueueFull`] if its connection or its user has too many calls open, and those of [`Rights::check`].
     fn admit(
         &self,
         request: &mut Request<Body>,
         caller: &Caller,
         peer: &Peer,
-        entitlement: Entitlement,
+        rights: &Rights,
     ) -> Result<OpenCall, Failure> {
         headers::check(request.uri(), request.headers())?;
-        if entitlement == Entitlement::Stranger && [TRANSMIT, OPEN_SESSION].contains(&request.uri().path()) {
-            // The same as for any reader that the caller may not see, whatever the message names.
-            return Err(not_found());
-        }
+        rights.check(request.uri().path(), caller, &self.trail)?;
+        let entitlement = rights.entitlement();
         let connection = peer
             .begin_call(entitlement.connection_calls())
             .ok_or_else(|| queue_full("the connection has too many open calls: end some, or use another connection"))?;

@@ -18,6 +18,9 @@ pub use self::trail::{AuditCounts, AuditTrail};
 /// The target of all audit records.
 pub const TARGET: &str = "cardbroker::audit";
 
+/// The reader in the record of a denial that holds at every reader.
+pub const ANY_READER: &str = "*";
+
 /// An event in the life of a session.
 #[derive(Debug, Clone, Copy)]
 pub enum SessionRecord<'a> {

@@ -254,25 +254,53 @@ fn very_many_empty_commands_are_refused_before_decoding() -> anyhow::Result<()> 
     })
 }
 
+/// Starts Transmit and OpenSession as the token's holder, whose messages are announced and never sent.
+async fn refused_before_the_body(broker: &Broker) -> anyhow::Result<()> {
+    let token = crate::tcp::token(broker, "tests")?;
+    let mut stream = TcpStream::connect(broker.tcp_address()?).await?;
+    let bearer = literal("authorization", &format!("Bearer {token}"));
+    for (number, method) in ["Transmit", "OpenSession"].into_iter().enumerate() {
+        let head = [headers(method), bearer.clone()].concat();
+        let opening = if number == 0 { GREETING } else { &[] };
+        let begun = call(2 * number as u32 + 1, &head, &[], false);
+        stream.write_all(&[opening, &begun].concat()).await?;
+    }
+    let refused =
+        timeout(Duration::from_secs(8), answered(&mut stream, 2)).await.context("it waits for the body")??;
+    ensure!(refused == 2, "{refused}");
+    Ok(())
+}
+
 #[test]
 fn a_stranger_is_refused_before_the_body_is_read() -> anyhow::Result<()> {
     tell(async {
         // Without a rule for it, the token's holder is a stranger too.
         let broker = Setup::simulated(1)?.plain_tcp(&["tests"])?.log_level("info").start()?;
         wait_for(&broker, READER, cardbroker_client::ReaderState::Ready).await?;
-        let token = crate::tcp::token(&broker, "tests")?;
-        let mut stream = TcpStream::connect(broker.tcp_address()?).await?;
-        let bearer = literal("authorization", &format!("Bearer {token}"));
-        for (number, method) in ["Transmit", "OpenSession"].into_iter().enumerate() {
-            let head = [headers(method), bearer.clone()].concat();
-            let opening = if number == 0 { GREETING } else { &[] };
-            // The message is announced, and never sent.
-            let begun = call(2 * number as u32 + 1, &head, &[], false);
-            stream.write_all(&[opening, &begun].concat()).await?;
+        refused_before_the_body(&broker).await?;
+        let log = broker.settled_log();
+        ensure!(log.contains("reader=\"*\" operation=\"see\" rule=\"default\""), "{log}");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_user_who_may_only_look_is_refused_before_the_body_is_read() -> anyhow::Result<()> {
+    let rules = "rule = [{ name = 'own', principals = ['self'], allow = ['all'] },
+                         { name = 'no units', principals = ['anyone'], deny = ['transmit'] },
+                         { name = 'look', principals = ['token:tests'], allow = ['see', 'watch'] }]";
+    tell(async {
+        let broker = Setup::simulated(1)?.plain_tcp(&["tests"])?.configuration(rules).log_level("info").start()?;
+        wait_for(&broker, READER, cardbroker_client::ReaderState::Ready).await?;
+        refused_before_the_body(&broker).await?;
+        let client = broker.tcp_client("tests").await?;
+        ensure!(client.readers().await?.len() == 1);
+        let told = crate::world::unit(&client, READER, &[crate::world::COUNT]).send().await.unwrap_err().to_string();
+        ensure!(told.contains("denied by rule \"no units\" (transmit)"), "{told}");
+        let log = broker.settled_log();
+        for denied in ["operation=\"transmit\" rule=\"no units\"", "operation=\"session\" rule=\"default\""] {
+            ensure!(log.contains(&format!("reader=\"*\" {denied}")), "{log}");
         }
-        ensure!(
-            timeout(Duration::from_secs(8), answered(&mut stream, 2)).await.context("it waits for the body")?? == 2
-        );
         Ok(())
     })
 }
