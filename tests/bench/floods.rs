@@ -47,6 +47,8 @@ enum Hostile {
     /// A client on TCP without a token, or with a wrong one.
     NoToken,
     WrongToken,
+    /// A client on the TLS port without a token.
+    NoTokenTls,
     /// A local user with all rights.
     Member,
 }
@@ -57,17 +59,20 @@ impl Hostile {
             Self::Stranger => "without rights",
             Self::NoToken => "TCP, no token",
             Self::WrongToken => "TCP, wrong token",
+            Self::NoTokenTls => "TLS, no token",
             Self::Member => "with rights",
         }
     }
 }
 
 /// The floods: the user, the kind of requests, and the number of connections.
-const FLOODS: [(Hostile, &str, usize); 25] = [
+const FLOODS: [(Hostile, &str, usize); 30] = [
     (Hostile::NoToken, "lists", 1),
     (Hostile::NoToken, "lists", 16),
     (Hostile::WrongToken, "transmits", 1),
     (Hostile::WrongToken, "empties", 1),
+    (Hostile::NoTokenTls, "lists", 16),
+    (Hostile::NoTokenTls, "handshakes", 16),
     (Hostile::Stranger, "transmits", 1),
     (Hostile::Stranger, "transmits", 32),
     (Hostile::Stranger, "invalid", 1),
@@ -81,6 +86,7 @@ const FLOODS: [(Hostile, &str, usize); 25] = [
     (Hostile::Stranger, "unknown", 1),
     (Hostile::Stranger, "long-headers", 1),
     (Hostile::Stranger, "pings", 1),
+    (Hostile::Stranger, "watches", 4),
     (Hostile::Member, "transmits", 1),
     (Hostile::Member, "invalid", 1),
     (Hostile::Member, "malformed", 1),
@@ -89,6 +95,8 @@ const FLOODS: [(Hostile, &str, usize); 25] = [
     (Hostile::Member, "lists", 1),
     (Hostile::Member, "unknown", 1),
     (Hostile::Member, "sessions", 1),
+    (Hostile::Member, "watches", 8),
+    (Hostile::Member, "replays", 2),
 ];
 
 /// One flood on one card, with one value for each round.
@@ -140,7 +148,10 @@ impl Case {
 
     async fn measure(&mut self, ms: u64, before: Option<&Path>) -> anyhow::Result<()> {
         let (hostile, kind, connections) = self.flood;
-        let setup = Setup::simulated(1)?.plain_tcp(&["victim"])?.open_folder()?.configuration(RULES).log_level("info");
+        let setup = Setup::simulated(1)?;
+        let names = ["victim"];
+        let setup = if hostile == Hostile::NoTokenTls { setup.tcp(&names) } else { setup.plain_tcp(&names) }?;
+        let setup = setup.open_folder()?.configuration(RULES).log_level("info");
         let setup = match before {
             Some(path) => setup.daemon(path),
             None => setup,
@@ -238,7 +249,7 @@ impl Case {
 
 fn flooder(broker: &Broker, hostile: Hostile, kind: &str, connections: usize) -> anyhow::Result<Program> {
     let endpoint = match hostile {
-        Hostile::NoToken | Hostile::WrongToken => broker.tcp_address()?,
+        Hostile::NoToken | Hostile::WrongToken | Hostile::NoTokenTls => broker.tcp_address()?,
         Hostile::Stranger | Hostile::Member => broker.endpoint(),
     };
     let uid = if hostile == Hostile::Member { MEMBER } else { STRANGER };
@@ -246,6 +257,9 @@ fn flooder(broker: &Broker, hostile: Hostile, kind: &str, connections: usize) ->
     command.args([&endpoint, kind, READER, &format!("--uid={uid}"), &format!("--connections={connections}")]);
     if hostile == Hostile::WrongToken {
         command.arg(format!("--token={}", "A".repeat(64)));
+    }
+    if hostile == Hostile::NoTokenTls {
+        command.arg("--certificate").arg(broker.token_file("victim"));
     }
     let mut flooder = Program::spawn(&mut command)?;
     anyhow::ensure!(flooder.line()? == "attacking");
@@ -265,7 +279,7 @@ fn table(cases: &[Case]) -> Table {
         title: "Floods",
         about: "A client takes one turn after the other on a simulated card, alone and then beside a hostile user who \
                 sends requests of one kind as fast as the broker reads them: a user without any right, a client on \
-                TCP without a valid token, or a user with all rights. The ratios are those of the client's turns and \
+                TCP without a valid token, in one case with TLS, or a user with all rights. The ratios are those of the client's turns and \
                 of the 99 % quantile of its times, beside the flood to alone. The last columns are the hostile user's \
                 requests a second, the growth of the daemon's memory, and of its log in a second."
             .to_owned(),

@@ -4,6 +4,7 @@ use std::{
     io::{self, Read, Write},
     net::TcpStream,
     os::unix::net::UnixStream,
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -17,6 +18,7 @@ use super::{
         DATA, END_HEADERS, END_STREAM, GREETING, HEADERS, LARGEST_FRAME, PING, RST_STREAM, SETTINGS, WINDOW_UPDATE,
         call, frame, headers, headers_of, literal, message,
     },
+    tls,
     users::become_user,
 };
 use anyhow::Context;
@@ -28,7 +30,7 @@ use prost::Message;
 /// The endpoint, the kind and the sender of the requests.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// The broker: unix:/path, or the address of a TCP port without TLS.
+    /// The broker: unix:/path, or the address of a TCP port.
     endpoint: String,
     kind: Kind,
     /// The reader that the requests name: readers/{id}.
@@ -39,6 +41,9 @@ pub struct Arguments {
     /// Send this token with each request.
     #[arg(long)]
     token: Option<String>,
+    /// Speak TLS on the TCP port, whose certificate is in this file.
+    #[arg(long)]
+    certificate: Option<PathBuf>,
     /// Become this user first, by uid.
     #[arg(long)]
     uid: Option<u32>,
@@ -73,6 +78,12 @@ enum Kind {
     LongHeaders,
     /// Pings, which are no requests.
     Pings,
+    /// Watches of readers and turns, as many as a connection may have, held open.
+    Watches,
+    /// Repeats of one unit with long answers that are never read, as many as a connection may have open.
+    Replays,
+    /// Connections without requests: with a certificate, only handshakes.
+    Handshakes,
 }
 
 /// Ends by itself after this time.
@@ -80,6 +91,13 @@ const LONGEST: Duration = Duration::from_secs(120);
 
 /// The number of requests that are written at once.
 const BATCH: u32 = 100;
+
+/// The watches and the repeats of one connection.
+const OPEN_CALLS: u32 = 250;
+
+/// The commands of a repeated unit, and the bytes that the card gives back to each.
+const ECHOES: usize = 8;
+const ECHO_BYTES: u16 = 0x1F00;
 
 /// The largest window, so that answers are not held back.
 const WINDOW: u32 = i32::MAX as u32 - 65_535;
@@ -90,10 +108,11 @@ const WINDOW: u32 = i32::MAX as u32 - 65_535;
 /// # Errors
 /// The process cannot become the user, or has no standard output.
 pub fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let Arguments { endpoint, kind, reader, connections, token, uid } = arguments;
+    let Arguments { endpoint, kind, reader, connections, token, certificate, uid } = arguments;
+    // The user may not be able to read the file.
+    let certificate = certificate.map(|file| tls::Connector::new(&file, &[b"h2"])).transpose()?;
     uid.map_or(Ok(()), |uid| become_user(uid, uid))?;
-    let flood =
-        Arc::new(Flood { kind, reader, endpoint, token, stop: AtomicBool::new(false), sent: AtomicU64::new(0) });
+    let flood = Arc::new(Flood { kind, reader, endpoint, token, certificate, stop: false.into(), sent: 0.into() });
     let threads: Vec<_> = (0..connections)
         .map(|_| {
             let flood = Arc::clone(&flood);
@@ -141,6 +160,7 @@ struct Flood {
     reader: String,
     endpoint: String,
     token: Option<String>,
+    certificate: Option<tls::Connector>,
     stop: AtomicBool,
     sent: AtomicU64,
 }
@@ -158,9 +178,15 @@ impl Flood {
 
     /// Floods one connection until the broker closes it.
     fn connection(&self) -> anyhow::Result<()> {
-        match self.endpoint.strip_prefix("unix:") {
-            Some(path) => self.flood(UnixStream::connect(path)?.parts()?),
-            None => self.flood(TcpStream::connect(&self.endpoint)?.parts()?),
+        match (self.endpoint.strip_prefix("unix:"), &self.certificate) {
+            (_, Some(connector)) if self.kind == Kind::Handshakes => {
+                runtime()?.block_on(connector.connect(&self.endpoint))?;
+                self.sent.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            }
+            (Some(path), _) => self.flood(UnixStream::connect(path)?.parts()?),
+            (None, Some(connector)) => self.flood(relayed(connector.clone(), self.endpoint.clone())?.parts()?),
+            (None, None) => self.flood(TcpStream::connect(&self.endpoint)?.parts()?),
         }
     }
 
@@ -172,8 +198,10 @@ impl Flood {
             given.is_over.store(true, Ordering::Relaxed);
         });
         output.write_all(GREETING)?;
-        output.write_all(&frame(SETTINGS, 0, 0, &[&[0, 4][..], &(i32::MAX as u32).to_be_bytes()].concat()))?;
-        output.write_all(&frame(WINDOW_UPDATE, 0, 0, &WINDOW.to_be_bytes()))?;
+        if self.kind != Kind::Replays {
+            output.write_all(&frame(SETTINGS, 0, 0, &[&[0, 4][..], &(i32::MAX as u32).to_be_bytes()].concat()))?;
+            output.write_all(&frame(WINDOW_UPDATE, 0, 0, &WINDOW.to_be_bytes()))?;
+        }
         let result = self.requests(&mut output, &credit);
         credit.has_ended.store(true, Ordering::Relaxed);
         let _ = reader.join();
@@ -184,7 +212,14 @@ impl Flood {
         let mut stream = 1;
         while !self.stop.load(Ordering::Relaxed) && !credit.is_over.load(Ordering::Relaxed) {
             let batch = match self.kind {
-                Kind::Empties | Kind::Patterns => {
+                Kind::Handshakes => return Ok(()),
+                // What is open stays open, or makes room for the same again.
+                Kind::Watches if stream >= 2 * OPEN_CALLS => {
+                    thread::sleep(Duration::from_millis(10));
+                    0
+                }
+                Kind::Replays if stream >= 2 * OPEN_CALLS => return Ok(()),
+                Kind::Empties | Kind::Patterns | Kind::Replays => {
                     self.long_request(output, credit, stream)?;
                     stream += 2;
                     1
@@ -257,11 +292,26 @@ impl Flood {
                 frame(HEADERS, END_HEADERS | END_STREAM, stream, &long)
             }
             Kind::Pings => frame(PING, 0, 0, b"12345678"),
-            Kind::Empties | Kind::Patterns => Vec::new(),
+            Kind::Watches => {
+                let method = if stream % 4 == 1 { "WatchReaders" } else { "WatchTurn" };
+                call(stream, &self.headers(method), &[Vec::new()], true)
+            }
+            Kind::Empties | Kind::Patterns | Kind::Replays | Kind::Handshakes => Vec::new(),
         }
     }
 
-    /// Sends one request of 1 MiB, as far as the broker's windows allow.
+    /// The unit that is repeated.
+    fn repeated(&self) -> Vec<u8> {
+        let [high, low] = ECHO_BYTES.to_be_bytes();
+        let data = vec![0x5A; ECHO_BYTES.into()];
+        let bytes = [&[0x80, 0x14, 0, 0, 0, high, low][..], &data, &[0, 0]].concat();
+        let apdu = ApduCommand { bytes, ..ApduCommand::default() };
+        let command = Command { action: Some(Action::Apdu(apdu)), ..Command::default() };
+        let (reader, commands) = (self.reader.clone(), vec![command; ECHOES]);
+        TransmitRequest { reader, commands, request_id: vec![7; 32], ..TransmitRequest::default() }.encode_to_vec()
+    }
+
+    /// Sends one long request, as far as the broker's windows allow.
     fn long_request(&self, output: &mut impl Write, credit: &Credit, stream: u32) -> anyhow::Result<()> {
         let body = match self.kind {
             Kind::Patterns => {
@@ -269,6 +319,7 @@ impl Flood {
                 let command = [&[0x12][..], &varint(patterns.len()), &patterns].concat();
                 message(&command)
             }
+            Kind::Replays => message(&self.repeated()),
             _ => message(&[0x12, 0].repeat(524_000)),
         };
         credit.refused.store(0, Ordering::Relaxed);
@@ -300,6 +351,26 @@ impl Flood {
         }
         Ok(())
     }
+}
+
+/// A runtime for one connection with TLS.
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}
+
+/// Opens a connection with TLS. Returns the end of a pipe to it, whose other end a thread of its own serves.
+fn relayed(connector: tls::Connector, address: String) -> anyhow::Result<UnixStream> {
+    let runtime = runtime()?;
+    let mut secure = runtime.block_on(connector.connect(&address))?;
+    let (ours, theirs) = UnixStream::pair()?;
+    theirs.set_nonblocking(true)?;
+    thread::spawn(move || {
+        runtime.block_on(async {
+            let mut plain = tokio::net::UnixStream::from_std(theirs)?;
+            tokio::io::copy_bidirectional(&mut plain, &mut secure).await
+        })
+    });
+    Ok(ours)
 }
 
 fn varint(mut number: usize) -> Vec<u8> {

@@ -39,12 +39,33 @@ pub async fn channel(address: &str, file: &Path, origin: &str) -> anyhow::Result
 /// # Errors
 /// The errors of [`channel`].
 pub async fn stream(address: &str, file: &Path, protocols: &[&[u8]]) -> anyhow::Result<TlsStream<TcpStream>> {
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(file).ok().context("no certificate")?)?;
-    let provider = Arc::new(ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    let mut config = config.with_root_certificates(roots).with_no_client_auth();
-    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
-    let connector = TlsConnector::from(Arc::new(config));
-    Ok(connector.connect(ServerName::try_from("localhost")?, TcpStream::connect(address).await?).await?)
+    Connector::new(file, protocols)?.connect(address).await
+}
+
+/// Makes connections with TLS to one broker. Clones share the certificate.
+#[derive(Clone)]
+pub struct Connector(TlsConnector);
+
+impl Connector {
+    /// Prepares connections to the broker whose certificate is in `file`, which offer these protocols.
+    ///
+    /// # Errors
+    /// The file has no certificate.
+    pub fn new(file: &Path, protocols: &[&[u8]]) -> anyhow::Result<Self> {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(file).ok().context("no certificate")?)?;
+        let provider = Arc::new(ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+        let mut config = config.with_root_certificates(roots).with_no_client_auth();
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        Ok(Self(TlsConnector::from(Arc::new(config))))
+    }
+
+    /// Opens a connection.
+    ///
+    /// # Errors
+    /// The broker does not answer or has another certificate.
+    pub async fn connect(&self, address: &str) -> anyhow::Result<TlsStream<TcpStream>> {
+        Ok(self.0.connect(ServerName::try_from("localhost")?, TcpStream::connect(address).await?).await?)
+    }
 }
