@@ -61,8 +61,8 @@ impl Connection {
         };
         let (span, account) = (source.span(), Arc::new(Mutex::new(source.account())));
         let (memberships, refused) = (Memberships::default(), Arc::default());
-        let (calls, begun) = (Arc::default(), Arc::default());
-        let peer = Peer { source, memberships, span, status, budgets, account, refused, calls, begun };
+        let (calls, begun, without_rights) = (Arc::default(), Arc::default(), Arc::default());
+        let peer = Peer { source, memberships, span, status, budgets, account, refused, without_rights, calls, begun };
         let pace = Pace::new(&peer);
         Self { stream, peer, probation: Some(probation), pace, _place: place }
     }

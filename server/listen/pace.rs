@@ -11,6 +11,7 @@
 use std::{
     io,
     pin::Pin,
+    sync::atomic::Ordering,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -37,6 +38,8 @@ const GRANTED_BYTES: usize = 1_024;
 
 /// The time between two short readings of a user's only connection that sends very many requests at once.
 const BURST_PAUSE: Duration = Duration::from_millis(1);
+/// The same for a user without any permission, whose requests are worth little even if they are served.
+const BURST_PAUSE_WITHOUT_RIGHTS: Duration = Duration::from_millis(10);
 const LONGEST_BURST_PAUSE: Duration = Duration::from_millis(100);
 
 /// The time for the answers to the last bad tokens, before the connection is closed.
@@ -202,6 +205,8 @@ impl Pace {
             return None;
         }
         let bursting = self.bursting.get_or_insert_with(|| peer.budgets.count(Slow::Burst, peer.account().clone()));
-        Some((BURST_PAUSE * bursting.number()).min(LONGEST_BURST_PAUSE))
+        let is_without = peer.without_rights.load(Ordering::Relaxed);
+        let pause = if is_without { BURST_PAUSE_WITHOUT_RIGHTS } else { BURST_PAUSE };
+        Some((pause * bursting.number()).min(LONGEST_BURST_PAUSE))
     }
 }

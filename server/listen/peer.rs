@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -33,6 +33,8 @@ pub struct Peer {
     pub(super) account: Arc<Mutex<Account>>,
     /// The number of refused requests so far.
     pub(super) refused: Arc<AtomicUsize>,
+    /// Whether the policy gave nothing to the caller of the last request.
+    pub(super) without_rights: Arc<AtomicBool>,
     /// The number of open calls.
     pub(super) calls: Arc<AtomicUsize>,
     /// The number of calls that have begun so far.
@@ -57,6 +59,11 @@ impl Peer {
     pub fn token_seen(&self, holder: &Caller) {
         self.status.note_valid_token();
         *self.account() = Account::User(holder.principal());
+    }
+
+    /// Records whether the policy gives anything to the caller of a request. Cheap enough for every request.
+    pub fn note_rights(&self, has_any: bool) {
+        self.without_rights.store(!has_any, Ordering::Relaxed);
     }
 
     /// Charges a refused request of `caller`, which may be another one than that of the connection's last request.

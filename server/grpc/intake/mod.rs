@@ -110,8 +110,9 @@ where
             return Either::Right(ready(Ok(to_status(&failure, None).into_http())));
         };
         let rights = self.rights.of(&caller.identity);
+        peer.note_rights(rights.entitlement() == Entitlement::Member);
         let admitted = self.admit(&mut request, &caller, &peer, &rights);
-        let charge = Charge::new(caller, peer, rights.entitlement());
+        let charge = Charge { caller, peer };
         match admitted {
             Ok(call) => {
                 let response = self.inner.call(request);
@@ -166,21 +167,13 @@ fn queue_full(message: &'static str) -> Failure {
     Failure::not_sent(Reason::QueueFull, message)
 }
 
-/// The charge for a call, in case that it is refused; `None` if it was made already.
-struct Charge(Option<(Caller, Peer)>);
+/// The charge for a call, in case that it is refused.
+struct Charge {
+    caller: Caller,
+    peer: Peer,
+}
 
 impl Charge {
-    /// The charge for a request. A user without any permission is charged at once, for each request.
-    fn new(caller: Caller, peer: Peer, entitlement: Entitlement) -> Self {
-        match entitlement {
-            Entitlement::Member => Self(Some((caller, peer))),
-            Entitlement::Stranger => {
-                peer.charge(&caller);
-                Self(None)
-            }
-        }
-    }
-
     /// Charges the call if its status, in the headers of a response without messages or in its trailers, is a refusal.
     fn on_head(&self, headers: &HeaderMap) {
         if Status::from_header_map(headers).is_some_and(|status| is_refusal(status.code())) {
@@ -190,9 +183,7 @@ impl Charge {
 
     /// Charges the call to its user.
     fn apply(&self) {
-        if let Some((caller, peer)) = &self.0 {
-            peer.charge(caller);
-        }
+        self.peer.charge(&self.caller);
     }
 }
 

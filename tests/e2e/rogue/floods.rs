@@ -126,6 +126,23 @@ fn served_requests_cost_nothing() -> anyhow::Result<()> {
 }
 
 #[test]
+fn served_requests_of_a_stranger_are_not_charged() -> anyhow::Result<()> {
+    tell(async {
+        let broker = Setup::simulated(1)?.plain_tcp(&["tests"])?.log_level("info").start()?;
+        let (endpoint, token) = (broker.tcp_endpoint()?, crate::tcp::token(&broker, "tests")?);
+        let channel = tonic::transport::Endpoint::from_shared(endpoint)?.connect().await?;
+        let mut stub = Stub::new(channel);
+        for _ in 0..2 * BURST {
+            let mut request = Request::new(ListReadersRequest {});
+            request.metadata_mut().insert("authorization", crate::tcp::bearer(&token).parse()?);
+            ensure!(timeout(LONG, stub.list_readers(request)).await??.into_inner().readers.is_empty());
+        }
+        ensure!(!broker.settled_log().contains("read slowly"));
+        Ok(())
+    })
+}
+
+#[test]
 fn messages_that_a_session_refuses_are_charged() -> anyhow::Result<()> {
     tell(async {
         let broker = broker().await?;
