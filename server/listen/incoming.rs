@@ -185,8 +185,8 @@ impl Acceptor {
     }
 }
 
-/// Whether the last connection found no slot. A burst of them is logged once, and a client that makes one after the other
-/// cannot flood the log.
+/// Whether the last connection found no slot. A burst of them is logged once, and a client that makes one burst after
+/// the other cannot flood the log.
 #[derive(Default)]
 struct Crowded {
     is_now: bool,

@@ -104,8 +104,8 @@ impl Grant {
 }
 
 impl Pace {
-    /// The pace of a new connection. On TCP its user is not known yet. If the budget of clients without a valid token is
-    /// empty, it had to wait before it was accepted, and does not wait again for its first request.
+    /// The pace of a new connection. On TCP its user is not known yet. If the budget of clients without a valid token
+    /// is empty, it had to wait before it was accepted, and does not wait again for its first request.
     pub(super) fn new(peer: &Peer) -> Self {
         let is_on_tcp = matches!(peer.source, Source::Tcp { .. });
         let state = if is_on_tcp { State::Granted(Grant::new(peer, true)) } else { State::ByTokens };

@@ -279,9 +279,9 @@ fn table(cases: &[Case]) -> Table {
         title: "Floods",
         about: "A client takes one turn after the other on a simulated card, alone and then beside a hostile user who \
                 sends requests of one kind as fast as the broker reads them: a user without any right, a client on \
-                TCP without a valid token, in one case with TLS, or a user with all rights. The ratios are those of the client's turns and \
-                of the 99 % quantile of its times, beside the flood to alone. The last columns are the hostile user's \
-                requests a second, the growth of the daemon's memory, and of its log in a second."
+                TCP or TLS without a valid token, or a user with all rights. The ratios are those of the client's \
+                turns and of the 99 % quantile of its times, beside the flood to alone. The last columns are the \
+                hostile user's requests a second, the growth of the daemon's memory, and of its log in a second."
             .to_owned(),
         columns: vec![
             "card",

@@ -71,7 +71,7 @@ pub(super) struct KnownRights {
     kept: Arc<Mutex<Kept>>,
 }
 
-/// Rights under one policy.
+/// The rights of users under one policy.
 #[derive(Debug, Default)]
 struct Kept {
     /// The revision of the policy.
