@@ -116,7 +116,7 @@ fn attack(user: u32, arguments: &[&str], most_taken: u64) -> anyhow::Result<()> 
 #[test]
 fn a_strangers_unfinished_requests_take_almost_no_memory() -> anyhow::Result<()> {
     // More than the stranger's budget of refusals, so that the last ones are read late.
-    attack(STRANGER, &["2", "600", "1048576", "--wait=60"], 256 << 10)
+    attack(STRANGER, &["2", "600", "1048576", "--wait=120"], 256 << 10)
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn a_strangers_short_unfinished_requests_are_refused_in_time() -> anyhow::Result
 
 #[test]
 fn whole_messages_of_requests_that_do_not_end_count_too() -> anyhow::Result<()> {
-    attack(STRANGER, &["64", "16", "200000", "--whole"], 256 << 10)
+    attack(STRANGER, &["64", "16", "200000", "--whole", "--wait=120"], 256 << 10)
 }
 
 #[test]
@@ -136,5 +136,5 @@ fn unfinished_requests_to_other_services_count_too() -> anyhow::Result<()> {
 
 #[test]
 fn a_members_unfinished_requests_take_limited_memory() -> anyhow::Result<()> {
-    attack(MEMBER, &["2", "300", "1048576"], 4 * MIB)
+    attack(MEMBER, &["2", "300", "1048576", "--wait=120"], 4 * MIB)
 }
