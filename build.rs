@@ -3,7 +3,8 @@
 use std::{env, error::Error, fs, path::PathBuf};
 
 /// Messages with card data or a request id; `proto/redact.rs` implements their `Debug`.
-const REDACTED: [&str; 8] = [
+const REDACTED: [&str; 9] = [
+    "cardbroker.diagnostics.v1.CommandEvent",
     "cardbroker.v1.ApduCommand",
     "cardbroker.v1.ApduResult",
     "cardbroker.v1.AttributeResult",
@@ -14,10 +15,13 @@ const REDACTED: [&str; 8] = [
     "cardbroker.v1.TransmitRequest",
 ];
 
+/// The files with the services. What they import belongs to the contract, too.
+const SERVICES: [&str; 2] = ["cardbroker/v1/service.proto", "cardbroker/diagnostics/v1/service.proto"];
+
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto/cardbroker");
     let mut compiler = protox::Compiler::new(["proto"])?;
-    compiler.include_imports(true).include_source_info(true).open_file("cardbroker/v1/service.proto")?;
+    compiler.include_imports(true).include_source_info(true).open_files(SERVICES)?;
 
     let out = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out.join("descriptors.bin"), compiler.encode_file_descriptor_set())?;

@@ -1,5 +1,6 @@
-//! The contract of Cardbroker: messages and service stubs generated from `cardbroker/v1/*.proto`, and the definitions
-//! that both sides share besides it (names of reasons, codes and limits, the type for APDU bytes).
+//! The contract of Cardbroker: messages and service stubs generated from `cardbroker/v1/*.proto` and
+//! `cardbroker/diagnostics/v1/*.proto`, and the definitions that both sides share besides it (names of reasons, codes
+//! and limits, the type for APDU bytes).
 
 /// The type that holds APDU bytes, from a crate without gRPC.
 pub use cardbroker_apdu_bytes as bytes;
@@ -18,6 +19,21 @@ pub mod v1 {
         reason = "generated: the contract's comments are on every message, helper functions have none"
     )]
     tonic::include_proto!("cardbroker.v1");
+}
+
+/// The diagnostics service, for operators.
+pub mod diagnostics {
+    /// Version 1 of the diagnostics service: `cardbroker.diagnostics.v1`.
+    pub mod v1 {
+        #![allow(
+            missing_docs,
+            unreachable_pub,
+            clippy::all,
+            clippy::allow_attributes_without_reason,
+            reason = "generated: the contract's comments are on every message, helper functions have none"
+        )]
+        tonic::include_proto!("cardbroker.diagnostics.v1");
+    }
 }
 
 /// The compiled contract, a serialized `google.protobuf.FileDescriptorSet`, as served by reflection.

@@ -3,19 +3,25 @@
 
 use std::fmt;
 
-use crate::v1::{
-    ApduCommand, ApduResult, AttributeResult, ControlCommand, ControlResult, PinPadCommand, SetAttribute,
-    TransmitRequest,
+use crate::{
+    diagnostics::v1::CommandEvent,
+    v1::{
+        ApduCommand, ApduResult, AttributeResult, ControlCommand, ControlResult, PinPadCommand, SetAttribute,
+        TransmitRequest,
+    },
 };
 
-/// Prints all fields as they are but the secret one.
+/// Prints all fields as they are but the secret ones, which are before the semicolon if there are several.
 macro_rules! redact {
     ($message:ident { $secret:ident $(, $field:ident)* }) => {
+        redact!($message { $secret; $($field),* });
+    };
+    ($message:ident { $($secret:ident),+; $($field:ident),* }) => {
         impl fmt::Debug for $message {
             fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 formatter
                     .debug_struct(stringify!($message))
-                    .field(stringify!($secret), &format_args!("[redacted]"))
+                    $(.field(stringify!($secret), &format_args!("[redacted]")))+
                     $(.field(stringify!($field), &self.$field))*
                     .finish()
             }
@@ -26,6 +32,10 @@ macro_rules! redact {
 redact!(ApduCommand { bytes, raw, continue_class, continue_instruction, allow_last_try, allow_known_wrong });
 redact!(ApduResult { data, status_word, status_word_source, get_response_count });
 redact!(AttributeResult { value });
+redact!(CommandEvent {
+    command, response; index, is_continuation, command_class, header, expected_length, application, status_word,
+    failed, duration, is_masked
+});
 redact!(ControlCommand { data, code });
 redact!(ControlResult { data });
 redact!(PinPadCommand {

@@ -41,7 +41,9 @@
 //! | `outcomes` | the units with a `request_id`, each in a task of its own |
 //! | [`registry`] | the ids and actors of all readers, and the view that clients see |
 //! | [`reader`] | one reader: its queue, leases and card's life cycle, its sessions and its card thread |
-//! | [`backend`] | the card stack: PC/SC, simulated readers, and the APDU trace around either |
+//! | `journal` | what has happened at each reader: counters, incidents, the flight recorder |
+//! | [`trace`] | the operators that follow readers, and the trace in the log |
+//! | [`backend`] | the card stack: PC/SC or simulated readers |
 //! | [`server`] | the construction of all these, the reload, and the shutdown |
 //!
 //! # The life of one unit
@@ -66,6 +68,7 @@ pub mod broker;
 pub mod caller;
 pub mod config;
 pub mod grpc;
+mod journal;
 pub mod listen;
 mod outcomes;
 pub mod policy;
@@ -73,3 +76,4 @@ pub mod process;
 pub mod reader;
 pub mod registry;
 pub mod server;
+pub mod trace;

@@ -56,11 +56,12 @@ fn run(flags: &Flags) -> Result<Exit, Problem> {
     }
     let config = flags.settings().map_err(unusable)?;
     let tokens = server::load_tokens(&config, Tokens::read).map_err(unusable)?;
+    let backend = server::backend(&config).map_err(unusable)?;
     if flags.check_config {
-        server::unfit_lines(&config).into_iter().for_each(telemetry::report);
+        server::unfit_lines(&config, &*backend).into_iter().for_each(telemetry::report);
         return print(&config.to_string());
     }
-    let _flush_at_end = telemetry::init(&config.log).map_err(|problem| match problem {
+    let (_flush_at_end, log) = telemetry::init(&config.log).map_err(|problem| match problem {
         TelemetryError::Filter(_) => (Exit::Config, problem.into()),
         _ => failure(problem),
     })?;
@@ -76,8 +77,7 @@ fn run(flags: &Flags) -> Result<Exit, Problem> {
 
     let reload = flags.clone();
     let drain = runtime.block_on(async {
-        let backend = server::backend(&config);
-        let server = Server::start(config, tokens, bound, backend, epoch).await.map_err(failure)?;
+        let server = Server::start(config, tokens, bound, backend, epoch, Some(log)).await.map_err(failure)?;
         let ended = server.run(async || signals.next().await, move || reload.settings()).await;
         ended.map_err(|problem| match problem {
             ServerError::Taken(_) => (Exit::AlreadyRunning, problem.into()),
@@ -96,7 +96,8 @@ fn run(flags: &Flags) -> Result<Exit, Problem> {
 fn explain(flags: &Flags, question: &Question) -> Result<Exit, Problem> {
     let mut config = flags.settings().map_err(unusable)?;
     let tokens = server::load_tokens(&config, Tokens::read_to_explain).map_err(unusable)?;
-    server::unfit_lines(&config).into_iter().for_each(telemetry::report);
+    let backend = server::backend(&config).map_err(unusable)?;
+    server::unfit_lines(&config, &*backend).into_iter().for_each(telemetry::report);
     print(&question.answer(&server::policy(&mut config, &tokens)))
 }
 

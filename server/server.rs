@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use cardbroker_core::{apdu::SecretInstructions, policy::Policy};
+use cardbroker_core::policy::Policy;
 use cardbroker_proto::{DESCRIPTORS, v1::card_broker_service_server::CardBrokerServiceServer};
 use tokio::{
     runtime::{Builder, Runtime},
@@ -25,20 +25,24 @@ use tonic_reflection::server::Builder as Reflection;
 use tracing::{error, info, warn};
 
 use crate::{
-    backend::{Backend, pcsc::Pcsc, simulated::Simulated, traced::Traced},
+    backend::{
+        Backend,
+        pcsc::Pcsc,
+        simulated::{Simulated, TraceFileError},
+    },
     broker::{Broker, BrokerTasks},
     caller::{
         own_token::Credentials,
         tokens::{Tokens, TokensError},
     },
-    config::{Config, ConfigError, TcpPort},
-    grpc::{AuthenticationLayer, Edge, IntakeLayer},
+    config::{Config, ConfigError, ConfigInForce, TcpPort},
+    grpc::{AuthenticationLayer, Diagnostics, Edge, IntakeLayer, OnDenied, RunFacts},
     listen::{Bound, ListenGuard, http2_server, system_broker},
     policy::{
         accounts::own_user,
         audit::{AuditCounts, AuditTrail},
     },
-    process::{random::fresh_id, signals::Signal},
+    process::{random::fresh_id, signals::Signal, telemetry::LogControl},
 };
 
 pub use self::fit::unfit_lines;
@@ -51,6 +55,8 @@ const CLOSE_TIME: Duration = Duration::from_millis(500);
 pub struct Server {
     /// The configuration at the start, without its rules. A reload is compared with it and does not replace it.
     config: Config,
+    /// The configuration file in force and the last reload, for operators. Each reload writes it.
+    config_in_force: watch::Sender<ConfigInForce>,
     /// The tokens in force. Each request on TCP is checked against them; a reload replaces them.
     tokens: watch::Sender<Tokens>,
     /// The broker, to which a reload gives the new policy. The gRPC edge has a clone.
@@ -119,25 +125,27 @@ pub fn announce(config: &Config) -> io::Result<String> {
         version = env!("CARGO_PKG_VERSION"),
         epoch,
         pid = process::id(),
-        config = config.source.as_deref().map(|file| tracing::field::display(file.display())),
-        backend = if config.readers.simulate == 0 { "pcsc" } else { "simulated" },
+        config = config.source.as_ref().map(|source| tracing::field::display(source.path.display())),
+        backend = if config.readers.is_simulated() { "simulated" } else { "pcsc" },
+        replays = config.readers.simulate_from.as_ref().map(|path| tracing::field::display(path.display())),
         "starting"
     );
+    if config.log.apdus {
+        warn!("log.apdus is on: the log shows headers of commands, and status words");
+    }
     Ok(epoch)
 }
 
-/// Returns the card stack of the configuration, traced if `log.apdus` is on.
-pub fn backend(config: &Config) -> Arc<dyn Backend> {
-    let stack: Arc<dyn Backend> = match config.readers.simulate {
-        0 => Arc::new(Pcsc::default()),
-        count => Arc::new(Simulated::new(count)),
-    };
-    if !config.log.apdus {
-        return stack;
-    }
-    warn!("log.apdus is on: the log shows commands and responses, with known secrets masked");
-    let more = config.log.secret_instructions.iter().map(|instruction| instruction.0);
-    Arc::new(Traced::new(stack, SecretInstructions::new(more)))
+/// Returns the card stack of the configuration. Reads the trace that is to be replayed, if any, and nothing else.
+///
+/// # Errors
+/// [`TraceFileError`] if that trace cannot be used.
+pub fn backend(config: &Config) -> Result<Arc<dyn Backend>, TraceFileError> {
+    Ok(match (&config.readers.simulate_from, config.readers.simulate) {
+        (Some(trace), _) => Arc::new(Simulated::replaying(trace)?),
+        (None, 0) => Arc::new(Pcsc::default()),
+        (None, count) => Arc::new(Simulated::new(count)),
+    })
 }
 
 /// Builds the policy from the rules, which it takes out of the configuration, and from the tokens if there is a TCP
@@ -172,7 +180,7 @@ fn missing_means_none(read: Result<Tokens, TokensError>, port: TcpPort) -> Resul
 
 impl Server {
     /// Builds everything on `backend` and serves on `bound`, over TCP for holders of one of `tokens` or of the token of
-    /// `--tcp auto`. `epoch` comes from [`announce`].
+    /// `--tcp auto`. `epoch` comes from [`announce`], and `log` is that of the process if it has one.
     ///
     /// # Errors
     /// [`ServerError`] if the system cannot provide threads, file descriptors or random bytes.
@@ -182,12 +190,14 @@ impl Server {
         bound: Bound,
         backend: Arc<dyn Backend>,
         epoch: String,
+        log: Option<LogControl>,
     ) -> Result<Self, ServerError> {
         let draining = CancellationToken::new();
         let (trail, counts) = AuditTrail::start();
         let policy = policy(&mut config, &tokens);
         let (broker, tasks) = Broker::start(backend, config.clone(), policy, trail.clone(), epoch).await?;
-        let tcp = bound.tcp_address().map(tracing::field::display);
+        let tcp_address = bound.tcp_address();
+        let tcp = tcp_address.map(tracing::field::display);
         let own_token = bound.own_token();
         let (incoming, listening) = bound.incoming(&config.listen, draining.clone())?;
 
@@ -196,11 +206,30 @@ impl Server {
         health.set_serving::<CardBrokerServiceServer<Edge>>().await;
         let reflection = || Reflection::configure().register_encoded_file_descriptor_set(DESCRIPTORS);
 
+        let in_force = ConfigInForce { source: config.source.clone(), last_reload: None };
+        let (config_in_force, latest_config) = watch::channel(in_force);
+        let scheme = if config.listen.tcp_plain { "http" } else { "https" };
+        let facts = RunFacts {
+            config: latest_config,
+            local_address: format!("unix:{}", config.listen.socket.display()),
+            tcp_address: tcp_address.map(|address| format!("{scheme}://{address}")),
+            connections: incoming.count(),
+            over_budget: Arc::new(incoming.over_budget()),
+            is_simulated: config.readers.is_simulated(),
+            log,
+        };
+        let diagnostics = Diagnostics::new(broker.clone(), facts, config.watch.heartbeat_interval, draining.clone());
+
+        let denied = broker.clone();
+        let on_denied: OnDenied =
+            Arc::new(move |caller, operation, rule| denied.on_denied_everywhere(caller, operation, rule));
+
         let (tokens, authentic) = watch::channel(tokens);
         let router = http2_server(&config.listen)
-            .layer(AuthenticationLayer::new(Credentials::new(authentic, own_token), trail.clone()))
-            .layer(IntakeLayer::new(broker.policy(), trail))
+            .layer(AuthenticationLayer::new(Credentials::new(authentic, own_token), trail))
+            .layer(IntakeLayer::new(broker.policy(), on_denied))
             .add_service(edge.into_service())
+            .add_service(diagnostics.into_service())
             .add_service(health_service)
             .add_service(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?);
@@ -215,7 +244,7 @@ impl Server {
                 "the system's broker serves, too: a reader belongs to the broker that takes it first"
             );
         }
-        Ok(Self { config, tokens, broker, tasks, counts, health, draining, serving, listening })
+        Ok(Self { config, config_in_force, tokens, broker, tasks, counts, health, draining, serving, listening })
     }
 
     /// Serves until a stop signal, the loss of the socket to another broker, or the end of a vital task, then drains:

@@ -3,7 +3,6 @@
 
 pub mod pcsc;
 pub mod simulated;
-pub mod traced;
 
 use std::time::Duration;
 

@@ -10,6 +10,7 @@ use cardbroker_core::{
     turns::quantum::Quantum,
 };
 
+use super::Broker;
 use crate::{caller::group::GroupMark, config::LimitsConfig, reader::MAX_PIPELINED};
 
 /// The facts about the broker that a caller may know.
@@ -79,6 +80,23 @@ pub(super) struct Facts {
     epoch: Arc<str>,
     started: SystemTime,
     limits: CallerLimits,
+}
+
+impl Broker {
+    /// The unique name of this run.
+    pub fn epoch(&self) -> Arc<str> {
+        self.facts.epoch()
+    }
+
+    /// The beginning of this run, by the system's clock.
+    pub fn started(&self) -> SystemTime {
+        self.facts.started
+    }
+
+    /// Returns the facts about the broker and about `caller`, whose group is `group`.
+    pub fn about(&self, caller: &Caller, group: &GroupMark) -> About {
+        self.facts.about(caller, group)
+    }
 }
 
 impl Facts {

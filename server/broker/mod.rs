@@ -1,18 +1,22 @@
 //! The broker's interface for requests, independent of gRPC: visible readers, units and sessions.
 
 mod about;
+mod diagnosis;
 mod reader_watch;
 mod resume_token;
 mod tasks;
+mod trace;
 mod turns;
 mod visible_readers;
 
 use std::{io, sync::Arc, time::Instant};
 
 use cardbroker_core::{
+    apdu::SecretInstructions,
     caller::Caller,
     card::unit::{UnitOutcome, UnitRequest},
     error::{Failure, Reason},
+    journal::{Origin, ShownRules},
     outcomes::{Outcome, OutcomeLimits, RequestKey},
     policy::{Policy, rule::Operation},
     turns::{
@@ -23,11 +27,13 @@ use cardbroker_core::{
 use tokio::{sync::watch, time::sleep_until};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{about::Facts, resume_token::ResumeTokens, visible_readers::VisibleReaders};
+use self::{about::Facts, diagnosis::Snapshots, resume_token::ResumeTokens, visible_readers::VisibleReaders};
 pub use self::{
     about::{About, CallerKind, CallerLimits, SeenCaller},
+    diagnosis::{DiagnosedReader, Diagnosis, origin_of},
     reader_watch::{ReaderWatch, ReadersNews},
     tasks::BrokerTasks,
+    trace::Trace,
     turns::{VisibleTurns, WaitingTurn},
     visible_readers::ReaderList,
 };
@@ -35,9 +41,10 @@ use crate::{
     backend::Backend,
     caller::group::{GroupMark, Groups},
     config::Config,
+    journal::Journals,
     outcomes::executions::Executions,
     policy::{
-        access::{Access, PolicyInForce},
+        access::{Access, PolicyInForce, Records},
         audit::AuditTrail,
     },
     reader::{
@@ -45,6 +52,7 @@ use crate::{
         session::{Opening, SessionRequest},
     },
     registry::{self, ReaderView, Readers, RegistrySettings},
+    trace::TraceHub,
 };
 
 /// Maximum bytes of all stored outcomes together; one user has at most a quarter.
@@ -65,6 +73,10 @@ pub struct Broker {
     resume_tokens: ResumeTokens,
     /// Wakes the followers of turns. The actors notify it; [`Broker::turns`] hands out receivers.
     turns_moved: TurnsMoved,
+    /// The latest snapshots of the readers, for operators.
+    snapshots: Arc<Snapshots>,
+    /// Passes events of all readers on to the running traces. The journals have clones.
+    hub: TraceHub,
     /// The isolation groups that have members. The gRPC edge enters the members.
     groups: Groups,
     /// Runs the units with a `request_id` and keeps their outcomes. [`BrokerTasks`] waits for their end.
@@ -80,6 +92,8 @@ pub struct RequestContext<'a> {
     pub group: GroupMark,
     /// The name of the reader: `readers/{id}`.
     pub reader: &'a str,
+    /// The trace context of the request, see [`cardbroker_core::journal::traceparent`].
+    pub traceparent: Option<Arc<str>>,
 }
 
 impl Broker {
@@ -110,8 +124,13 @@ impl Broker {
         let facts = Arc::new(Facts::new(epoch.clone(), &config.limits));
         let policy = watch::Sender::new(Arc::new(policy));
         let turns_moved = TurnsMoved::default();
+        let hub = TraceHub::new(policy.subscribe(), config.log.apdus);
+        let secrets = config.log.secret_instructions.iter().map(|instruction| instruction.0);
+        let shown = ShownRules::new(SecretInstructions::new(secrets), config.diagnostics.trace_data.clone());
+        let recorder = config.diagnostics.recorder;
         let settings = RegistrySettings {
             policy: policy.subscribe(),
+            journals: Journals { hub: hub.clone(), recorder, shown: Arc::new(shown) },
             limits,
             turns,
             turns_moved: turns_moved.clone(),
@@ -127,13 +146,10 @@ impl Broker {
         let (readers, registry) = registry::start(backend, settings, shutdown.clone(), actors.clone()).await?;
         let tasks = BrokerTasks { shutdown, registry: Some(registry), actors, executions: executions.clone() };
         let (groups, resume_tokens) = (Groups::default(), ResumeTokens::new(facts.epoch()));
-        let broker = Self { facts, policy, trail, readers, resume_tokens, turns_moved, groups, executions };
+        let snapshots = Arc::default();
+        let broker =
+            Self { facts, policy, trail, readers, resume_tokens, turns_moved, hub, snapshots, groups, executions };
         Ok((broker, tasks))
-    }
-
-    /// Returns the facts about the broker and about `caller`, whose group is `group`.
-    pub fn about(&self, caller: &Caller, group: &GroupMark) -> About {
-        self.facts.about(caller, group)
     }
 
     /// Returns the readers that `caller` may see now.
@@ -148,8 +164,10 @@ impl Broker {
     /// [`Reason::ReaderNotFound`], also if the caller may not see the reader.
     pub fn reader(&self, caller: &Caller, name: &str) -> Result<Arc<ReaderView>, Failure> {
         let reader = self.readers.view.borrow().get(name).cloned().ok_or_else(not_found)?;
-        let (policy, trail, names) = (self.policy.subscribe(), self.trail.clone(), Arc::clone(&reader.names));
-        let access = Access::new(policy, trail, caller.clone(), names, Operation::See, Vec::new());
+        let handle = self.readers.routes.borrow().get(name).cloned().ok_or_else(not_found)?;
+        let (policy, records, names) = (self.policy.subscribe(), self.records(&handle), Arc::clone(&reader.names));
+        let origin = Arc::new(Origin { caller: caller.clone(), group: None, traceparent: None });
+        let access = Access::new(policy, records, origin, names, Operation::See, Vec::new());
         access.check(Operation::See).map_err(|_| not_found())?;
         Ok(reader)
     }
@@ -185,7 +203,7 @@ impl Broker {
     pub fn set_policy(&self, policy: Policy) {
         self.policy.send_modify(|current| {
             let revision = current.revision() + 1;
-            *current = Arc::new(policy.with_revision(revision));
+            *current = Arc::new(policy.with_revision(revision).in_force_since(Instant::now()));
         });
     }
 
@@ -251,6 +269,11 @@ impl Broker {
         handle.open_session(access, context.group, request, Instant::now())
     }
 
+    /// Where requests at the reader of `handle` are recorded.
+    fn records(&self, handle: &ReaderHandle) -> Records {
+        Records { trail: self.trail.clone(), journal: handle.journal().clone() }
+    }
+
     fn submit(&self, context: RequestContext<'_>, request: UnitRequest) -> Result<Submission, Failure> {
         let (handle, access) = self.admit_unit(&context, &request)?;
         handle.submit(access, context.group, request, Instant::now())
@@ -282,8 +305,11 @@ impl Broker {
         let names = self.readers.view.borrow().get(context.reader).map(|reader| Arc::clone(&reader.names));
         let handle = self.readers.routes.borrow().get(context.reader).cloned();
         let (names, handle) = names.zip(handle).ok_or_else(not_found)?;
-        let (policy, trail) = (self.policy.subscribe(), self.trail.clone());
-        let access = Access::new(policy, trail, context.caller.clone(), names, operation, also);
+        let (policy, records) = (self.policy.subscribe(), self.records(&handle));
+        let group = context.group.number().map(|_| context.group.id());
+        let (caller, traceparent) = (context.caller.clone(), context.traceparent.clone());
+        let origin = Arc::new(Origin { caller, group, traceparent });
+        let access = Access::new(policy, records, origin, names, operation, also);
         access.check(Operation::See).map_err(|_| not_found())?;
         access.check_operations()?;
         Ok((handle, access))

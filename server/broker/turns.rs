@@ -138,7 +138,12 @@ mod tests {
             card: CardRequirement::Awaited,
         };
         let request = SessionRequest { turn, idle_timeout: DEFAULT_IDLE, disposition: Disposition::Reset };
-        broker.open_session(RequestContext { caller, group: GroupMark::alone(), reader: READER }, request).unwrap()
+        broker
+            .open_session(
+                RequestContext { caller, group: GroupMark::alone(), reader: READER, traceparent: None },
+                request,
+            )
+            .unwrap()
     }
 
     #[tokio::test]

@@ -1,6 +1,7 @@
 //! The daemon's configuration: one TOML file, every key optional, every value checked before the first side effect.
 
 mod error;
+mod in_force;
 mod reader;
 mod sections;
 mod tcp;
@@ -21,12 +22,16 @@ use cardbroker_core::{
 };
 use cardbroker_local::open::open_without_waiting;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 pub(crate) use self::value::{MAX_SIMULATED, parse_grace};
 pub use self::{
     error::ConfigError,
+    in_force::{ConfigInForce, ReloadEnd, Source},
     reader::ReaderSettings,
-    sections::{LimitsConfig, ListenConfig, LogConfig, LogFormat, ReadersConfig, ShutdownConfig, WatchConfig},
+    sections::{
+        DiagnosticsConfig, LimitsConfig, ListenConfig, LogConfig, LogFormat, ReadersConfig, ShutdownConfig, WatchConfig,
+    },
     tcp::TcpPort,
     value::{Instruction, LogFilter, SocketGroup},
 };
@@ -43,7 +48,7 @@ const SYSTEM_FILE: &str = "/etc/cardbroker/cardbrokerd.toml";
 pub struct Config {
     /// The file it was read from; `None` for the built-in defaults.
     #[serde(skip)]
-    pub source: Option<PathBuf>,
+    pub source: Option<Source>,
     /// The addresses for clients, and limits of connections.
     pub listen: ListenConfig,
     /// Settings of all readers together.
@@ -56,6 +61,8 @@ pub struct Config {
     pub shutdown: ShutdownConfig,
     /// Content and form of the log.
     pub log: LogConfig,
+    /// What operators may see of the past and of commands.
+    pub diagnostics: DiagnosticsConfig,
     /// Settings of single readers; the first entry that matches counts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     reader: Vec<ReaderRule>,
@@ -133,17 +140,20 @@ impl Config {
         let document = Document { path, text };
         let mut config: Self = toml::from_str(text).map_err(|error| document.syntax_error(&error))?;
         config.check().map_err(|(key, message)| document.error_at(&key, message))?;
-        config.source = Some(path.into());
+        config.source = Some(Source { path: path.into(), digest: hex::encode(Sha256::digest(text)) });
         Ok(config)
     }
 
     /// Checks constraints between a flag and the file, after flags have replaced values of the file.
     ///
     /// # Errors
-    /// [`ConfigError::Flags`] if `listen.tcp_plain` does not fit `--tcp`.
+    /// [`ConfigError::Flags`] if `listen.tcp_plain` does not fit `--tcp`, or both kinds of simulated readers are named.
     pub(crate) fn check_flags(&self) -> Result<(), ConfigError> {
-        match self.listen.plain_problem() {
-            Some(problem) => Err(ConfigError::Flags { key: "listen.tcp_plain", problem }),
+        if let Some(problem) = self.listen.plain_problem() {
+            return Err(ConfigError::Flags { key: "listen.tcp_plain", problem });
+        }
+        match self.readers.problem() {
+            Some(problem) => Err(ConfigError::Flags { key: "readers.simulate_from", problem }),
             None => Ok(()),
         }
     }
@@ -161,6 +171,13 @@ impl Config {
         }
         if let Some(problem) = self.listen.plain_problem() {
             return Err(("listen.tcp_plain".into(), problem));
+        }
+        if let Some(problem) = self.readers.problem() {
+            return Err(("readers.simulate_from".into(), problem));
+        }
+        if let Some(index) = self.diagnostics.trace_data.iter().position(|pattern| !pattern.names_instructions()) {
+            let message = "must have class and instruction, and no application".into();
+            return Err((format!("diagnostics.trace_data[{index}]"), message));
         }
         let mut aliases = HashMap::new();
         for (index, rule) in self.reader.iter().enumerate() {

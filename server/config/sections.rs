@@ -5,10 +5,13 @@ use std::{
     time::Duration,
 };
 
-use cardbroker_core::turns::{
-    bounds::{Bounds, SHARED},
-    quantum::Quantum,
-    schedule::Settings,
+use cardbroker_core::{
+    policy::rule::CommandPattern,
+    turns::{
+        bounds::{Bounds, SHARED},
+        quantum::Quantum,
+        schedule::Settings,
+    },
 };
 use cardbroker_local::socket::default_socket;
 use serde::{Deserialize, Serialize};
@@ -99,6 +102,22 @@ pub struct ReadersConfig {
     /// The number of simulated readers in place of the real ones, 0–256. Default: 0, which means the real ones.
     #[serde(deserialize_with = "v::count::<_, 0, MAX_SIMULATED>")]
     pub simulate: usize,
+    /// The recorded trace whose readers are simulated in place of the real ones, an absolute path. Default: none.
+    #[serde(deserialize_with = "v::some_absolute_path", skip_serializing_if = "Option::is_none")]
+    pub simulate_from: Option<PathBuf>,
+}
+
+impl ReadersConfig {
+    /// Whether the readers are simulated, by either key.
+    pub fn is_simulated(&self) -> bool {
+        self.simulate > 0 || self.simulate_from.is_some()
+    }
+
+    /// Why both keys do not fit together; `None` if they do.
+    pub(super) fn problem(&self) -> Option<String> {
+        let both = self.simulate > 0 && self.simulate_from.is_some();
+        both.then(|| "not allowed with readers.simulate above 0: use one of both".to_owned())
+    }
 }
 
 /// Limits on waiting requests, on turns while others wait, and on outcomes. More requests are refused with
@@ -195,10 +214,28 @@ pub struct LogConfig {
     pub level: LogFilter,
     /// The form of the log lines. Default: text.
     pub format: LogFormat,
-    /// Whether the log shows commands and responses, with secrets masked. Default: false.
+    /// Whether the log shows the trace of all readers: headers of commands and status words, without data. Default:
+    /// false.
     pub apdus: bool,
-    /// Instructions with secrets in addition to the built-in list. Default: none.
+    /// Instructions with secrets in addition to the built-in list, for the log and for traces. Default: none.
     pub secret_instructions: Vec<Instruction>,
+}
+
+/// What operators may see of the past and of commands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DiagnosticsConfig {
+    /// How long the flight recorder keeps events, 1 s – 24 h; `None` (`off`) records nothing. Default: 1 h.
+    #[serde(deserialize_with = "v::recorder", serialize_with = "v::write_recorder")]
+    pub recorder: Option<Duration>,
+    /// Commands whose data a trace may show, in addition to those that are known to be harmless. Default: none.
+    pub trace_data: Vec<CommandPattern>,
+}
+
+impl Default for DiagnosticsConfig {
+    fn default() -> Self {
+        Self { recorder: Some(Duration::from_secs(3_600)), trace_data: Vec::new() }
+    }
 }
 
 /// The form of a log line.

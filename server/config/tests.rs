@@ -54,7 +54,12 @@ fn the_example_shows_the_defaults() {
         reader,
         ReaderSettings { alias: Some("yubikey".into()), own: Own::OnDemand, ..ReaderSettings::default() }
     );
-    assert_eq!(Config { source: None, reader: Vec::new(), rules: Vec::new(), ..shown }, Config { listen, ..defaults });
+    let readers = ReadersConfig { simulate_from: shown.readers.simulate_from.clone(), ..ReadersConfig::default() };
+    assert!(readers.simulate_from.is_some());
+    assert_eq!(
+        Config { source: None, reader: Vec::new(), rules: Vec::new(), ..shown },
+        Config { listen, readers, ..defaults }
+    );
     assert!(Config::example().contains("#socket_mode = \"0600\""));
 }
 
@@ -67,6 +72,7 @@ fn the_example_names_every_key() {
         ("watch", "[watch]\nx = 0"),
         ("shutdown", "[shutdown]\nx = 0"),
         ("log", "[log]\nx = 0"),
+        ("diagnostics", "[diagnostics]\nx = 0"),
         ("[reader]", "[[reader]]\nx = 0"),
         ("[rule]", "[[rule]]\nx = 0"),
         ("", "x = 0"),
@@ -88,7 +94,8 @@ fn the_example_names_every_key() {
 #[test]
 fn a_printed_configuration_reads_back_as_the_same() {
     let config = parse(&example_uncommented()).unwrap();
-    assert_eq!(parse(&config.to_string()).unwrap(), config);
+    let printed = parse(&config.to_string()).unwrap();
+    assert_eq!(Config { source: config.source.clone(), ..printed }, config);
 }
 
 #[test]
@@ -107,6 +114,15 @@ fn a_quantum_is_auto_or_at_most_ten_seconds() {
     }
     let shown = parse("limits.turn_quantum = \"250ms\"").unwrap().to_string();
     assert!(shown.contains("turn_quantum = \"250ms\""), "{shown}");
+}
+
+#[test]
+fn the_recorder_has_a_time_or_is_off() {
+    let recorder = |value: &str| parse(&format!("diagnostics.recorder = \"{value}\"")).unwrap().diagnostics.recorder;
+    assert_eq!([recorder("off"), recorder("90s")], [None, Some(Duration::from_secs(90))]);
+    assert_eq!(Config::default().diagnostics.recorder, Some(Duration::from_secs(3_600)));
+    let off = parse("diagnostics.recorder = \"off\"").unwrap();
+    assert_eq!(parse(&off.to_string()).unwrap().diagnostics, off.diagnostics);
 }
 
 #[test]
@@ -154,6 +170,8 @@ fn every_mistake_names_its_position_and_the_allowed_values() {
         ("listen.tokens = \"tokens\"", "c.toml:1:17: listen.tokens: must be an absolute path"),
         ("listen.max_connections = 0", "c.toml:1:26: listen.max_connections: must be a whole number from 1 to 65536"),
         ("[readers]\nsimulate = \"3\"", "c.toml:2:12: readers.simulate: must be a whole number from 0 to 256"),
+        ("readers.simulate_from = \"x.jsonl\"", "readers.simulate_from: must be an absolute path"),
+        ("[readers]\nsimulate = 1\nsimulate_from = \"/x\"", "c.toml:3:1: readers.simulate_from: not allowed with"),
         ("[shutdown]\n\ngrace = 10", "c.toml:3:9: shutdown.grace: must be a duration from 0s to 10m in quotes"),
         ("[watch]\nheartbeat_interval = \"0s\"", "watch.heartbeat_interval: must be a duration from 1s to 30s"),
         ("[listen]\nsocket_group = \"no-such-group\"", "c.toml:2:16: listen.socket_group: there is no group `no-such"),
@@ -163,6 +181,15 @@ fn every_mistake_names_its_position_and_the_allowed_values() {
         (
             "[log]\nsecret_instructions = [\"B6\", \"+6\"]",
             "c.toml:2:23: log.secret_instructions: must be an instruction",
+        ),
+        ("[diagnostics]\nrecorder = \"25h\"", "diagnostics.recorder: must be \"off\", or a duration from 1s to 24h"),
+        (
+            "diagnostics.trace_data = [{ class = '80', instruction = 'CA' }, { instruction = 'CA' }]",
+            "diagnostics.trace_data[1]: must have class and instruction, and no application",
+        ),
+        (
+            "diagnostics.trace_data = [{ class = '80', instruction = 'CA', application = 'A0' }]",
+            "diagnostics.trace_data[0]: must have class and instruction, and no application",
         ),
         ("[[reader]]\nmatch = \"a(\"", "c.toml:2:9: reader[0].match: not a regular expression: unclosed group"),
         ("[[reader]]\nmatch = \"a)(b\"", "not a regular expression: unopened group"),

@@ -167,6 +167,23 @@ pub(super) fn write_quantum<S: Serializer>(quantum: &Quantum, serializer: S) -> 
     }
 }
 
+/// The time of the flight recorder: `off`, or a time from 1 second to 24 hours.
+pub(super) fn recorder<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(d).unwrap_or_default();
+    if text == "off" {
+        return Ok(None);
+    }
+    let time = parse_duration(&text, 1, 86_400).map(Some);
+    time.map_err(|_| must_be("\"off\", or a duration from 1s to 24h in quotes, such as \"1h\""))
+}
+
+pub(super) fn write_recorder<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    match time {
+        None => serializer.serialize_str("off"),
+        Some(time) => humantime_serde::serialize(time, serializer),
+    }
+}
+
 /// Parses the grace of the shutdown from the flag.
 pub(crate) fn parse_grace(text: &str) -> Result<Duration, String> {
     parse_duration(text, 0, MAX_GRACE_SECONDS)
@@ -184,6 +201,11 @@ fn parse_duration(text: &str, min: u64, max: u64) -> Result<Duration, String> {
 pub(super) fn absolute_path<'de, D: Deserializer<'de>>(d: D) -> Result<PathBuf, D::Error> {
     let path = PathBuf::deserialize(d).ok().filter(|path| path.is_absolute() && path.file_name().is_some());
     path.ok_or_else(|| must_be("an absolute path in quotes"))
+}
+
+/// Like [`absolute_path`], for a key without a default.
+pub(super) fn some_absolute_path<'de, D: Deserializer<'de>>(d: D) -> Result<Option<PathBuf>, D::Error> {
+    absolute_path(d).map(Some)
 }
 
 pub(super) fn socket_mode<'de, D: Deserializer<'de>>(d: D) -> Result<u32, D::Error> {

@@ -144,6 +144,11 @@ pub struct Caller {
     /// The program that the process ran when its connection was accepted; `None` if it was not readable, or if the
     /// process had ended already. For display only: a process may change it.
     pub executable: Option<Arc<Path>>,
+    /// The name that the process gives itself, when its connection was accepted; `None` if it was not readable. For
+    /// display only.
+    pub program: Option<Arc<str>>,
+    /// Whether the process is a server of SSH that passes on the connections of others.
+    pub via_sshd: bool,
 }
 
 impl Caller {
@@ -154,19 +159,35 @@ impl Caller {
             (Some(pid), Some(start_time)) => CallerKey::Process { uid, pid, start_time },
             _ => CallerKey::Connection(connection),
         };
-        Self { key, connection, identity: Identity::User { uid, gid }, pid, executable: None }
+        Self {
+            key,
+            connection,
+            identity: Identity::User { uid, gid },
+            pid,
+            executable: None,
+            program: None,
+            via_sshd: false,
+        }
     }
 
     /// Returns the caller of a connection on the local socket whose user is not known.
     pub fn unknown(connection: u64, pid: Option<u32>) -> Self {
         let key = CallerKey::Connection(connection);
-        Self { key, connection, identity: Identity::Unknown, pid, executable: None }
+        Self { key, connection, identity: Identity::Unknown, pid, executable: None, program: None, via_sshd: false }
     }
 
     /// Returns the caller of a connection over TCP that presented this token. A proxy may use one connection for many.
     pub fn remote(connection: u64, token: TokenId) -> Self {
         let key = CallerKey::Connection(connection);
-        Self { key, connection, identity: Identity::Token(token), pid: None, executable: None }
+        Self {
+            key,
+            connection,
+            identity: Identity::Token(token),
+            pid: None,
+            executable: None,
+            program: None,
+            via_sshd: false,
+        }
     }
 
     /// The user or token that is responsible for the caller.

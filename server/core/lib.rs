@@ -53,6 +53,7 @@ pub mod budget;
 pub mod caller;
 pub mod card;
 pub mod error;
+pub mod journal;
 pub mod keyed_hash;
 pub mod lifecycle;
 pub mod outcomes;

@@ -1,9 +1,9 @@
 //! Conversion between the contract's types and the core's types, shared by units and sessions.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
 use cardbroker_core::{
-    apdu::{CommandApdu, StatusPattern, StopRule},
+    apdu::{ApduBytes, CommandApdu, StatusPattern, StopRule},
     card::unit::{CommandResult, StatusWordSource, Stop, UnitCommand},
     error::{Failure, Reason},
     slot::ResetKind,
@@ -17,7 +17,6 @@ use cardbroker_proto::{
         command::Action, command_result::Outcome,
     },
 };
-use prost_types::Timestamp;
 
 use super::status::wire_failure;
 
@@ -207,6 +206,11 @@ fn result(result: CommandResult) -> v1::CommandResult {
     v1::CommandResult { outcome: Some(Outcome::Apdu(apdu)), card_duration: result.card_duration.try_into().ok() }
 }
 
+/// Copies bytes of a command or a response for a message.
+pub(super) fn wire_bytes(bytes: &ApduBytes) -> Vec<u8> {
+    bytes.clone().expose_for_wire()
+}
+
 /// Returns a count as a 32-bit number, capped at its maximum.
 pub(super) fn to_i32(count: usize) -> i32 {
     i32::try_from(count).unwrap_or(i32::MAX)
@@ -215,16 +219,6 @@ pub(super) fn to_i32(count: usize) -> i32 {
 /// Returns a count as a 64-bit number, capped at its maximum.
 pub(super) fn to_i64(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
-}
-
-/// Returns a moment as a time of the system's clock.
-pub(super) fn timestamp(moment: Instant) -> Timestamp {
-    let (now, time) = (Instant::now(), SystemTime::now());
-    let time = match moment.checked_duration_since(now) {
-        Some(ahead) => time.checked_add(ahead),
-        None => time.checked_sub(now.duration_since(moment)),
-    };
-    time.unwrap_or(SystemTime::UNIX_EPOCH).into()
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 mod authentication;
 mod convert;
 mod deadline;
+mod diagnostics;
 mod get_broker;
 mod heartbeat;
 mod intake;
@@ -13,6 +14,7 @@ mod replays;
 mod status;
 mod tonic_errors;
 mod transmit;
+mod wall_clock;
 mod watch_readers;
 mod watch_turn;
 
@@ -21,6 +23,7 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 use cardbroker_core::{
     caller::Caller,
     error::{Failure, Reason},
+    journal,
     outcomes::Outcome,
 };
 use cardbroker_proto::{
@@ -45,7 +48,8 @@ use tracing::Instrument;
 
 pub use self::{
     authentication::{Authentication, AuthenticationLayer},
-    intake::{Intake, IntakeLayer},
+    diagnostics::{Diagnostics, DiagnosticsEdge, RunFacts},
+    intake::{Intake, IntakeLayer, OnDenied},
 };
 use self::{intake::BodyFailure, replays::Replays, status::to_status};
 use crate::{
@@ -54,6 +58,9 @@ use crate::{
     listen::Peer,
     reader::spans,
 };
+
+/// The metadata with the W3C trace context of a request.
+const TRACE_METADATA: &str = "traceparent";
 
 /// The contract's service, backed by a broker.
 pub struct Edge {
@@ -195,7 +202,12 @@ impl CardBrokerService for Edge {
         let outcome = async {
             let (unit, id) = transmit::unit_request(request)?;
             let group = self.group(&origin, key.as_ref())?;
-            let context = RequestContext { caller: &origin.caller, group, reader: &reader };
+            let context = RequestContext {
+                caller: &origin.caller,
+                group,
+                reader: &reader,
+                traceparent: origin.traceparent.clone(),
+            };
             match id {
                 None => Ok((Arc::new(Ok(self.broker.transmit(context, unit, give_up).await?)), false)),
                 Some(id) => self.broker.transmit_once(context, unit, give_up, id).await,
@@ -219,7 +231,8 @@ impl CardBrokerService for Edge {
         // Nothing is awaited here, so the headers go out before the first message is read.
         let body_failure = request.extensions().get::<BodyFailure>().cloned().unwrap_or_default();
         let (heartbeat_interval, peer) = (self.heartbeat_interval, origin.peer.clone());
-        let settings = open_session::Settings { deadline, heartbeat_interval, body_failure, peer };
+        let traceparent = origin.traceparent.clone();
+        let settings = open_session::Settings { deadline, heartbeat_interval, body_failure, peer, traceparent };
         let (broker, inbound) = (self.broker.clone(), request.into_inner());
         let span = spans::session(&origin.peer.span);
         let stream = open_session::stream(broker, origin.caller, group, inbound, settings, span);
@@ -236,13 +249,17 @@ fn known_reader<'a>(broker: &Broker, caller: &Caller, name: &'a str) -> Option<&
 struct Origin {
     caller: Caller,
     peer: Peer,
+    /// The trace context of the request; `None` without one in the form of the standard.
+    traceparent: Option<Arc<str>>,
 }
 
 /// Returns the caller and connection that the listener and the authentication have put into a request.
 fn origin<T>(request: &Request<T>) -> Result<Origin, Status> {
     let extensions = request.extensions();
+    let traceparent = request.metadata().get(TRACE_METADATA).and_then(|value| value.to_str().ok());
+    let traceparent = traceparent.and_then(journal::traceparent);
     match (extensions.get::<Caller>(), extensions.get::<Peer>()) {
-        (Some(caller), Some(peer)) => Ok(Origin { caller: caller.clone(), peer: peer.clone() }),
+        (Some(caller), Some(peer)) => Ok(Origin { caller: caller.clone(), peer: peer.clone(), traceparent }),
         _ => {
             let failure = Failure::not_sent(
                 Reason::Internal,

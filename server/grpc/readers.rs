@@ -47,7 +47,8 @@ fn wire_state(state: State) -> ReaderState {
     }
 }
 
-fn wire_protocol(protocol: Protocol) -> CardProtocol {
+/// Converts a protocol to the contract's type.
+pub(super) fn wire_protocol(protocol: Protocol) -> CardProtocol {
     match protocol {
         Protocol::T0 => CardProtocol::T0,
         Protocol::T1 => CardProtocol::T1,

@@ -12,12 +12,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use super::{
-    convert::{timestamp, to_i32},
-    heartbeat::Heartbeat,
-    status::to_status,
-    watch_readers::stopping,
-};
+use super::{convert::to_i32, heartbeat::Heartbeat, status::to_status, wall_clock::timestamp, watch_readers::stopping};
 use crate::broker::{VisibleTurns, WaitingTurn};
 
 /// The pause between two queries of busy readers.

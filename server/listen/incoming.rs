@@ -46,6 +46,7 @@ const LOG_INTERVAL: Duration = Duration::from_secs(10);
 pub struct Incoming {
     accepted: mpsc::Receiver<Connection>,
     count: ConnectionCount,
+    budgets: Budgets,
 }
 
 impl Incoming {
@@ -83,7 +84,13 @@ impl Incoming {
                 }
             });
         }
-        Self { accepted, count }
+        Self { accepted, count, budgets }
+    }
+
+    /// The number of refused requests that came while their user's budget was used up, now and later.
+    pub fn over_budget(&self) -> impl Fn() -> u64 + Clone + Send + Sync + use<> {
+        let budgets = self.budgets.clone();
+        move || budgets.over_budget()
     }
 
     /// The number of open connections, now and later.

@@ -1,7 +1,11 @@
 //! The slots of open connections, shared by the accept loop and the connections.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
+use cardbroker_core::caller::Principal;
 use tokio::sync::Notify;
 
 use super::slots::{ConnectionSlots, ConnectionStatus};
@@ -14,6 +18,11 @@ impl ConnectionCount {
     /// The open connections, at most `max_connections`.
     pub fn open(&self) -> usize {
         self.0.slots().open()
+    }
+
+    /// The open connections of each user on the Unix socket, and of all clients together on TCP (`None`).
+    pub fn by_user(&self) -> BTreeMap<Option<Principal>, usize> {
+        self.0.slots().by_user()
     }
 }
 

@@ -33,7 +33,8 @@ const BYTES_PER_TOKEN: usize = 12;
 const SHORTEST_READING_BYTES: usize = 32;
 
 /// The bytes that a connection of a user without tokens may send at its time, unless a request in them is refused. The
-/// first request of a good client fits into them, and so does the answer to a ping.
+/// first request of a good client fits into them, and so does the answer to a ping. A connection that has used them
+/// without a refused request is read as fast as any, until a request of it is refused.
 const GRANTED_BYTES: usize = 1_024;
 
 /// The time between two short readings of a user's only connection that sends very many requests at once.
@@ -52,9 +53,10 @@ pub(super) struct Pace {
     burst: Burst,
     /// Counts the connection while it sends very many requests at once.
     bursting: Option<Counted>,
-    /// The user that had all tokens at the last reading by tokens, and the refused requests of the connection until
-    /// then; `None` for a new connection, so that it is read no faster than the one before it. While both stay the
-    /// same, the connection is not slowed down: others of the user have sent the refused requests.
+    /// The user that had all tokens at the last reading by tokens, or under which a grant was used without a refused
+    /// request, and the refused requests of the connection until then; `None` for a new connection, so that it is read
+    /// no faster than the one before it. While both stay the same, the connection is not slowed down: others of the
+    /// user have sent the refused requests.
     settled: Option<(Account, usize)>,
     /// Counts the connection while it is read by the tokens of its user.
     slowed: Option<Counted>,
@@ -94,6 +96,11 @@ struct Grant {
 impl Grant {
     fn new(peer: &Peer, is_for_token: bool) -> Self {
         Self { bytes: GRANTED_BYTES, refused: peer.refused(), is_for_token }
+    }
+
+    /// Whether all its bytes were read, and no request in them was refused: the connection need not be slow.
+    fn is_used_well(&self, peer: &Peer) -> bool {
+        self.bytes == 0 && self.refused == peer.refused()
     }
 
     /// Whether it goes on after the requests so far were judged.
@@ -144,7 +151,11 @@ impl Pace {
                     self.state = State::ByTokens;
                 }
                 State::Judging(grant) => {
-                    let rest = grant.take().filter(|grant| grant.goes_on(peer));
+                    let grant = grant.take();
+                    if grant.as_ref().is_some_and(|grant| grant.is_used_well(peer)) {
+                        (self.settled, self.slowed) = (Some((peer.account().clone(), peer.refused())), None);
+                    }
+                    let rest = grant.filter(|grant| grant.goes_on(peer));
                     self.state = match (rest, self.burst_pause(peer)) {
                         (Some(rest), _) => State::Granted(rest),
                         (None, Some(pause)) => State::Resting(Box::pin(sleep(pause))),

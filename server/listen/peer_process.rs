@@ -19,9 +19,11 @@ pub(super) fn caller(connection: u64, stream: &UnixStream) -> Caller {
     // No group has this number.
     let gid = if os::is_known(peer.gid(), "gid") { peer.gid() } else { u32::MAX };
     let process = pid.and_then(|pid| os::process(stream, pid, peer.uid()));
-    let own = process.as_ref().filter(|found| !passes_on(found.executable.as_deref(), &found.name));
+    let via_sshd = process.as_ref().is_some_and(|found| passes_on(found.executable.as_deref(), &found.name));
+    let own = process.as_ref().filter(|_| !via_sshd);
     let caller = Caller::local(connection, peer.uid(), gid, pid, own.map(|found| found.start_time));
-    Caller { executable: process.and_then(|found| found.executable), ..caller }
+    let (executable, program) = process.map(|found| (found.executable, found.name.into())).unzip();
+    Caller { executable: executable.flatten(), program, via_sshd, ..caller }
 }
 
 /// The process behind a connection.

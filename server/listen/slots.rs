@@ -131,6 +131,14 @@ impl ConnectionSlots {
         self.taken.len()
     }
 
+    /// The slots in use of each user.
+    pub(super) fn by_user(&self) -> BTreeMap<User, usize> {
+        self.taken.values().fold(BTreeMap::new(), |mut users, holder| {
+            *users.entry(holder.user.clone()).or_default() += 1;
+            users
+        })
+    }
+
     /// Decides whether the new connection `number` of `user` gets a slot. If none is free, the oldest connection on
     /// probation is evicted, if there is one.
     ///

@@ -1,7 +1,7 @@
 //! The access of one caller to one reader, decided by the policy in force at the moment of each check. Denials go into
 //! the audit trail.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use cardbroker_core::{
     caller::Caller,
@@ -10,11 +10,13 @@ use cardbroker_core::{
         unit::{UnitCommand, headers},
     },
     error::Failure,
+    journal::{Event, EventKind, Origin},
     policy::{Application, Command, CommandRules, Decision, Policy, ReaderNames, rule::Operation},
 };
 use tokio::sync::watch;
 
 use super::audit::{self, AuditTrail};
+use crate::journal::JournalHandle;
 
 /// The name of the operation in a denial of a command.
 const COMMAND: &str = "send this command";
@@ -36,9 +38,9 @@ pub struct Access(Arc<Request>);
 
 struct Request {
     policy: PolicyInForce,
-    /// The trail that denials go into.
-    trail: AuditTrail,
-    caller: Caller,
+    /// The trail and the journal of the reader that denials go into.
+    records: Records,
+    origin: Arc<Origin>,
     reader: Arc<ReaderNames>,
     /// The main operation: [`Operation::Transmit`] or [`Operation::Session`].
     operation: Operation,
@@ -46,23 +48,38 @@ struct Request {
     also: Vec<Operation>,
 }
 
+/// Where an access records: the broker's audit trail, and the journal of its reader.
+#[derive(Clone)]
+#[cfg_attr(test, derive(Default))]
+pub struct Records {
+    /// The audit trail of the broker.
+    pub trail: AuditTrail,
+    /// The journal of the reader.
+    pub journal: JournalHandle,
+}
+
 impl Access {
-    /// Creates the access of `caller` to `reader` for `operation` and the operations in `also`. Checks nothing yet.
-    /// Denials go into `trail`.
+    /// Creates the access of the request `origin` to `reader` for `operation` and the operations in `also`. Checks
+    /// nothing yet. Denials go into `records`.
     pub fn new(
         policy: PolicyInForce,
-        trail: AuditTrail,
-        caller: Caller,
+        records: Records,
+        origin: Arc<Origin>,
         reader: Arc<ReaderNames>,
         operation: Operation,
         also: Vec<Operation>,
     ) -> Self {
-        Self(Arc::new(Request { policy, trail, caller, reader, operation, also }))
+        Self(Arc::new(Request { policy, records, origin, reader, operation, also }))
     }
 
     /// The caller that sent the request.
     pub fn caller(&self) -> &Caller {
-        &self.0.caller
+        &self.0.origin.caller
+    }
+
+    /// The request, for the journal.
+    pub fn origin(&self) -> &Arc<Origin> {
+        &self.0.origin
     }
 
     /// Checks all operations of the request. Call it again whenever the policy may have changed.
@@ -87,14 +104,14 @@ impl Access {
     /// # Errors
     /// The denial, with the name of the rule.
     pub fn check(&self, operation: Operation) -> Result<(), Failure> {
-        let decision = self.0.policy.borrow().decide(&self.0.caller.identity, &self.0.reader, operation);
+        let decision = self.0.policy.borrow().decide(&self.caller().identity, &self.0.reader, operation);
         self.enforce(decision, operation, operation.as_str())
     }
 
     /// The visits of the caller's user in each round of the users, by the rule that allows the main operation.
     pub fn share(&self) -> u8 {
-        let Request { policy, caller, reader, operation, .. } = &*self.0;
-        policy.borrow().decide(&caller.identity, reader, *operation).share
+        let Request { policy, reader, operation, .. } = &*self.0;
+        policy.borrow().decide(&self.caller().identity, reader, *operation).share
     }
 
     /// The policy that is in force now, for [`Access::command_rules`].
@@ -104,8 +121,8 @@ impl Access {
 
     /// The rules of `policy` for the request's commands, for the gate.
     pub fn command_rules<'a>(&'a self, policy: &'a Policy) -> CommandRules<'a> {
-        let Request { caller, reader, operation, .. } = &*self.0;
-        CommandRules { policy, caller: &caller.identity, reader, operation: *operation }
+        let Request { reader, operation, .. } = &*self.0;
+        CommandRules { policy, caller: &self.caller().identity, reader, operation: *operation }
     }
 
     /// Records that the gate has refused a command of the request, and returns the failure for its caller.
@@ -114,7 +131,7 @@ impl Access {
             Refusal::LeaseEnded(failure) => failure,
             Refusal::Denied(decision, operation) => self.record_denial(decision, operation, what(operation)),
             Refusal::PinGuarded(failure) => {
-                self.0.trail.pin_kept_from_card(&self.0.caller, &self.0.reader.id, &failure);
+                self.0.records.trail.pin_kept_from_card(self.origin(), &self.0.reader.id, &failure);
                 failure
             }
         }
@@ -127,7 +144,7 @@ impl Access {
     /// The first denial, with the index of its command.
     pub fn check_commands(&self, commands: &[UnitCommand]) -> Result<(), Failure> {
         let policy = self.policy();
-        if policy.allows_everything(&self.0.caller.identity) {
+        if policy.allows_everything(&self.caller().identity) {
             return Ok(());
         }
         let rules = self.command_rules(&policy);
@@ -154,7 +171,12 @@ impl Access {
 
     /// Records an event of the session.
     pub fn audit(&self, event: audit::SessionRecord<'_>) {
-        self.0.trail.session(&self.0.caller, &self.0.reader.id, event);
+        self.0.records.trail.session(self.origin(), &self.0.reader.id, event);
+    }
+
+    /// Records that the operator `by` ends the turn of this request.
+    pub fn audit_release(&self, by: &Origin, words: &str) {
+        self.0.records.trail.released(by, &self.0.reader.id, words);
     }
 
     fn enforce(&self, decision: Decision, operation: Operation, what: &str) -> Result<(), Failure> {
@@ -162,7 +184,13 @@ impl Access {
     }
 
     fn record_denial(&self, decision: Decision, operation: Operation, what: &str) -> Failure {
-        self.0.trail.denied(&self.0.caller, &self.0.reader.id, operation, &decision.rule);
+        self.0.records.trail.denied(self.origin(), &self.0.reader.id, operation, &decision.rule);
+        self.0.records.journal.record(&Event {
+            at: Instant::now(),
+            origin: Some(Arc::clone(&self.0.origin)),
+            lease: None,
+            kind: EventKind::Denied { operation, rule: Arc::clone(&decision.rule) },
+        });
         denial(decision.rule, what)
     }
 }
@@ -185,9 +213,10 @@ pub(crate) fn unlimited(key: cardbroker_core::caller::CallerKey) -> Access {
 #[cfg(test)]
 pub(crate) fn unlimited_for(key: cardbroker_core::caller::CallerKey, uid: u32) -> Access {
     let identity = cardbroker_core::caller::Identity::User { uid, gid: 0 };
-    let caller = Caller { key, connection: 1, identity, pid: None, executable: None };
+    let caller = Caller { key, connection: 1, identity, pid: None, executable: None, program: None, via_sshd: false };
     let names = ReaderNames { id: "reader".into(), display_name: "Reader".into() };
-    Access::new(unlimited_policy(), AuditTrail::default(), caller, names.into(), Operation::Transmit, Vec::new())
+    let origin = Arc::new(Origin { caller, group: None, traceparent: None });
+    Access::new(unlimited_policy(), Records::default(), origin, names.into(), Operation::Transmit, Vec::new())
 }
 
 /// A policy that allows everything to the caller of [`unlimited`].

@@ -27,7 +27,7 @@ impl Accounts for SystemAccounts {
     }
 }
 
-pub(crate) use look_up::own_user;
+pub(crate) use look_up::{own_user, user_name};
 
 /// Parses a caller: `self`, `user:NAME`, `uid:NUMBER` or `token:NAME`. A user gets the primary group of the account.
 ///
@@ -63,6 +63,10 @@ pub(crate) mod look_up {
         Ok(User::from_name(name)?.map(|user| user.uid.as_raw()))
     }
 
+    pub(crate) fn user_name(uid: u32) -> Option<String> {
+        User::from_uid(uid.into()).ok().flatten().map(|user| user.name)
+    }
+
     pub(crate) fn primary_group(uid: u32) -> io::Result<Option<u32>> {
         Ok(User::from_uid(uid.into())?.map(|user| user.gid.as_raw()))
     }
@@ -90,6 +94,10 @@ pub(crate) mod look_up {
 
     pub(crate) fn user_id(_: &str) -> io::Result<Option<u32>> {
         Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub(crate) fn user_name(_: u32) -> Option<String> {
+        None
     }
 
     pub(crate) fn primary_group(_: u32) -> io::Result<Option<u32>> {

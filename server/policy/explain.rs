@@ -159,6 +159,12 @@ token ci at desk:
   leave           denied   rule \"default\"
   shared_group    denied   rule \"default\"
   guard_override  denied   rule \"default\"
+  diagnose        denied   rule \"default\"
+  trace           denied   rule \"default\"
+  trace_data      denied   rule \"default\"
+  release         denied   rule \"default\"
+  metrics         denied   rule \"default\"
+  configure       denied   rule \"default\"
 ";
         assert_eq!(answer(&["--as", "token:ci", "--reader", "desk"]), expected);
     }

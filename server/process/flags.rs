@@ -12,6 +12,7 @@ const EXAMPLES: &str = "\
 Examples:
   cardbrokerd                                 serve the machine's readers
   cardbrokerd --simulate 2                    serve two simulated readers, without hardware
+  cardbrokerd --simulate-from trace.jsonl     replay a trace of cardbroker trace --data -o
   cardbrokerd --tcp auto                      also serve this user's programs that cannot use the socket
   cardbrokerd --log debug --log-format json   write a detailed log for programs
   cardbrokerd --print-example-config > ~/.config/cardbroker/cardbrokerd.toml
@@ -22,7 +23,7 @@ Exit codes:
   0  stopped by SIGTERM or SIGINT
   1  failed while running
   2  invalid flags
-  3  mistake in the configuration, or unusable tokens file or certificate
+  3  mistake in the configuration, or unusable tokens file, certificate or trace
   4  another broker has this socket, or this user's --tcp auto port
   5  cannot listen on the socket or the TCP port
   6  commands were still running when the shutdown's grace ended, or a second signal came";
@@ -59,6 +60,11 @@ pub struct Flags {
     /// Serve N simulated readers instead of the real ones; 0 serves the real ones.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=MAX_SIMULATED as i64))]
     pub simulate: Option<u16>,
+    /// Serve the readers of a trace (cardbroker trace --data -o FILE) instead of the real ones, with cards that answer
+    /// the recorded commands in order. The first command that differs from the recorded one, or that the trace does not
+    /// show, ends the replay of its reader.
+    #[arg(long, value_name = "FILE", value_parser = absolute, conflicts_with = "simulate")]
+    pub simulate_from: Option<PathBuf>,
     /// Log filter: off, error, warn, info, debug, trace, or by target (info,cardbroker_server::listen=debug).
     #[arg(long, value_name = "LEVEL")]
     pub log: Option<LogFilter>,
@@ -119,6 +125,7 @@ impl Flags {
         config.listen.tcp = self.tcp.or(config.listen.tcp);
         override_with(&mut config.listen.tokens, &self.tokens);
         override_with(&mut config.readers.simulate, &self.simulate.map(Into::into));
+        config.readers.simulate_from = self.simulate_from.clone().or(config.readers.simulate_from);
         override_with(&mut config.log.level, &self.log);
         override_with(&mut config.log.format, &self.log_format);
         override_with(&mut config.shutdown.grace, &self.grace);
@@ -164,7 +171,7 @@ pub enum Exit {
     Failure = 1,
     /// The flags were invalid; the flag parser itself exits with it.
     Usage = 2,
-    /// The configuration is invalid, or its tokens file or certificate cannot be used.
+    /// The configuration is invalid, or its tokens file, certificate or trace cannot be used.
     Config = 3,
     /// Another broker has the socket, or this user's port by `--tcp auto`.
     AlreadyRunning = 4,
@@ -210,6 +217,23 @@ mod tests {
         assert_eq!((from_flags.listen.socket, from_flags.readers.simulate), ("/flag".into(), 0));
         assert_eq!(from_flags.log.level.as_str(), "debug,h2=info");
         assert_eq!(from_flags.shutdown.grace, Duration::from_secs(60));
+    }
+
+    #[test]
+    fn simulated_readers_are_of_one_kind() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "readers.simulate = 3").unwrap();
+        let path = file.path().to_str().unwrap();
+        let both = flags(&["--config", path, "--simulate-from", "/x"]).unwrap().settings().unwrap_err().to_string();
+        assert!(both.starts_with("readers.simulate_from: not allowed with readers.simulate"), "{both}");
+        std::fs::write(file.path(), "readers.simulate_from = '/file'").unwrap();
+        let settings = |arguments: &[&str]| {
+            let settings = flags(&[&["--config", path], arguments].concat()).unwrap().settings();
+            settings.map(|config| config.readers.simulate_from.unwrap())
+        };
+        assert_eq!(settings(&[]).unwrap(), PathBuf::from("/file"));
+        assert_eq!(settings(&["--simulate-from", "/flag"]).unwrap(), PathBuf::from("/flag"));
+        assert!(settings(&["--simulate", "1"]).is_err());
     }
 
     #[test]

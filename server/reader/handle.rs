@@ -22,13 +22,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     inbox::{
-        CancelOnDrop, Manner, Message, Purpose, SessionRequest, TurnsQuery, UnitTicket, Waiting, reader_ended,
-        shutting_down,
+        CancelOnDrop, Manner, Message, Purpose, Query, SessionRequest, UnitTicket, Waiting, reader_ended, shutting_down,
     },
     session::Opening,
+    snapshot::{ReaderSnapshot, Release, Released},
     ticket::{Answers, Ticket},
 };
-use crate::{caller::group::GroupMark, policy::access::Access};
+use crate::{caller::group::GroupMark, journal::JournalHandle, policy::access::Access};
 
 /// Maximum queries of the turns in progress at one reader.
 const MAX_QUERIES: usize = 256;
@@ -39,9 +39,11 @@ pub struct ReaderHandle {
     /// To the actor. Closed when it has ended.
     inbox: mpsc::Sender<Message>,
     /// To the actor, beside the inbox, so that queries take no reserved message of a request.
-    queries: mpsc::Sender<TurnsQuery>,
+    queries: mpsc::Sender<Query>,
     /// The number of waiting requests. The actor writes it.
     waiting: Arc<AtomicUsize>,
+    /// The reader's journal, into which accesses record denials, too.
+    journal: JournalHandle,
     /// The number of the next request. All handles of the reader share it.
     last_number: Arc<AtomicU64>,
     /// Cancelled when the broker stops: without it, an actor that has ended has failed.
@@ -53,9 +55,11 @@ pub struct Requests {
     /// Requests and cancellations. Dropping it refuses all later ones.
     pub(super) messages: mpsc::Receiver<Message>,
     /// Queries of the turns, beside the messages.
-    pub(super) queries: mpsc::Receiver<TurnsQuery>,
+    pub(super) queries: mpsc::Receiver<Query>,
     /// The number of waiting requests, for the actor to write.
     pub(super) waiting: Arc<AtomicUsize>,
+    /// The journal that the actor and its thread record into.
+    pub(super) journal: JournalHandle,
 }
 
 /// Wakes the watchers of turns when something may have changed at some reader. Clones wake the same watchers. Costs an
@@ -79,14 +83,20 @@ impl TurnsMoved {
 
 impl ReaderHandle {
     /// Creates a handle and its receiving end. `shutdown` is cancelled when the broker stops.
-    pub fn new(limits: Limits, shutdown: CancellationToken) -> (Self, Requests) {
+    pub fn new(journal: JournalHandle, limits: Limits, shutdown: CancellationToken) -> (Self, Requests) {
         // Two reserved messages for each request that may wait, one of them for its cancellation, and some for requests
         // that are refused at once.
         let (inbox, messages) = mpsc::channel(2 * limits.per_reader + 64);
         let (queries, query_queue) = mpsc::channel(MAX_QUERIES);
         let waiting = Arc::<AtomicUsize>::default();
-        let requests = Requests { messages, queries: query_queue, waiting: Arc::clone(&waiting) };
-        (Self { inbox, queries, waiting, last_number: Arc::default(), shutdown }, requests)
+        let requests =
+            Requests { messages, queries: query_queue, waiting: Arc::clone(&waiting), journal: journal.clone() };
+        (Self { inbox, queries, waiting, journal, last_number: Arc::default(), shutdown }, requests)
+    }
+
+    /// The journal of the reader, for its requests.
+    pub fn journal(&self) -> &JournalHandle {
+        &self.journal
     }
 
     /// Returns the turns as `caller` may see them; `None` if the reader's actor has ended, or has too many queries in
@@ -94,16 +104,32 @@ impl ReaderHandle {
     /// queried.
     pub fn turns(&self, caller: &Caller) -> impl Future<Output = Option<Turns>> + Send + use<> {
         let nobody = (self.waiting.load(Ordering::Relaxed) == 0).then(Turns::default);
-        let answer = nobody.is_none().then(|| {
-            let (reply, answer) = oneshot::channel();
-            self.queries.try_send(TurnsQuery { caller: caller.clone(), reply }).ok().map(|()| answer)
-        });
+        let answer = nobody.is_none().then(|| self.query(|reply| Query::Turns { caller: caller.clone(), reply }));
         async move {
             match answer.flatten() {
                 Some(answer) => answer.await.ok(),
                 None => nobody,
             }
         }
+    }
+
+    /// Returns the reader as an operator sees it; `None` as in [`ReaderHandle::turns`]. The query is sent at once.
+    pub fn snapshot(&self) -> impl Future<Output = Option<ReaderSnapshot>> + Send + use<> {
+        let answer = self.query(|reply| Query::Snapshot { reply });
+        async move { answer?.await.ok() }
+    }
+
+    /// Ends a turn. The inner `None` means that the lease is not the current one; the outer one is as in
+    /// [`ReaderHandle::turns`].
+    pub fn release(&self, release: Release) -> impl Future<Output = Option<Option<Released>>> + Send + use<> {
+        let answer = self.query(|reply| Query::Release { release, reply });
+        async move { answer?.await.ok() }
+    }
+
+    /// Sends a query, and returns the receiver of its answer; `None` if the actor does not take it.
+    fn query<T>(&self, query: impl FnOnce(oneshot::Sender<T>) -> Query) -> Option<oneshot::Receiver<T>> {
+        let (reply, answer) = oneshot::channel();
+        self.queries.try_send(query(reply)).ok().map(|()| answer)
     }
 
     /// Requests a turn for a unit. Dropping the submission cancels it, if the unit has not begun.

@@ -21,6 +21,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     jobs::Job,
+    snapshot::{ReaderSnapshot, Release, Released},
     spans::{End, SessionSpan},
     ticket::Ticket,
 };
@@ -46,12 +47,28 @@ pub(super) enum Message {
     },
 }
 
-/// A query of the turns. Not a [`Message`]: queries must not take the reserved messages of requests.
-pub(super) struct TurnsQuery {
-    /// The caller, whose own requests are shown.
-    pub(super) caller: Caller,
-    /// The receiver of the answer. Dropped without one if the actor has ended.
-    pub(super) reply: oneshot::Sender<Turns>,
+/// A query to the actor. Not a [`Message`]: queries must not take the reserved messages of requests. Each `reply` is
+/// dropped without an answer if the actor has ended.
+pub(super) enum Query {
+    /// A caller asks for its own waiting requests.
+    Turns {
+        /// The caller, whose own requests are shown.
+        caller: Caller,
+        /// The receiver of the answer.
+        reply: oneshot::Sender<Turns>,
+    },
+    /// An operator asks for everything.
+    Snapshot {
+        /// The receiver of the answer.
+        reply: oneshot::Sender<ReaderSnapshot>,
+    },
+    /// An operator ends a turn.
+    Release {
+        /// Which turn, and who ends it.
+        release: Release,
+        /// The receiver of the effect; `None` if the turn is not that of the lease any more.
+        reply: oneshot::Sender<Option<Released>>,
+    },
 }
 
 /// A request that waits for its turn. Created by the reader's handle, owned by the actor's queue. Must be ended with

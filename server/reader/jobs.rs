@@ -9,7 +9,7 @@ use std::{
 };
 
 use cardbroker_core::{
-    error::Failure,
+    error::{Failure, Reason},
     lifecycle::UnitEnd,
     slot::{CardInfo, ResetKind, SlotError},
     turns::{
@@ -106,6 +106,8 @@ pub(super) enum Report {
     UnitEnded {
         /// How the unit left the card.
         end: UnitEnd,
+        /// Why it stopped; `None` if it finished.
+        stop: Option<Reason>,
         /// The kind and duration of the reset at the beginning, if there was one.
         reset_took: Option<(ResetKind, Duration)>,
         /// The state in which the unit leaves the card.
@@ -185,9 +187,11 @@ impl Job {
         Some(match self {
             Self::Take | Self::ColdReset => Report::Taken(Err(lost())),
             Self::Unit(unit) => {
+                let stop = Some(refusal.reason);
                 unit.ticket.end(Some(refusal), now);
                 Report::UnitEnded {
                     end: UnitEnd::Lost,
+                    stop,
                     reset_took: None,
                     left: Left { raised: true, ..Left::default() },
                 }

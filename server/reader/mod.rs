@@ -35,6 +35,7 @@ pub mod pipeline;
 mod schedule;
 pub mod session;
 mod session_task;
+pub mod snapshot;
 pub mod spans;
 mod statuses;
 pub mod ticket;

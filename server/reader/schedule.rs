@@ -166,6 +166,11 @@ impl ReaderSchedule {
         }
     }
 
+    /// Records that an operator has ended the turn that ended last.
+    pub(super) fn on_released(&mut self) {
+        self.rule.on_released();
+    }
+
     /// Records that the card was reset. `isolation_took` is the time of a reset of the kind used between groups.
     pub(super) fn on_reset(&mut self, isolation_took: Option<Duration>, now: Instant) {
         self.rule.on_reset(isolation_took, now);
@@ -241,7 +246,11 @@ mod tests {
 
     /// Submits a request of `group`. Returns whether a reset precedes its turn; `None` if its turn does not begin.
     fn ask(schedule: &mut ReaderSchedule, connection: u64, group: GroupMark) -> Option<bool> {
-        let (handle, mut requests) = ReaderHandle::new(LIMITS, tokio_util::sync::CancellationToken::new());
+        let (handle, mut requests) = ReaderHandle::new(
+            crate::journal::JournalHandle::default(),
+            LIMITS,
+            tokio_util::sync::CancellationToken::new(),
+        );
         let turn = TurnRequest {
             reset_before: None,
             if_insertion_id: None,

@@ -23,6 +23,7 @@ use std::{
 
 use cardbroker_core::{
     error::{Failure, Reason},
+    journal::TurnEnd,
     slot::ResetKind,
 };
 use tracing::{
@@ -46,7 +47,8 @@ pub const RESET: &str = "cardbroker::reset";
 pub fn unit(parent: &Span) -> Span {
     debug_span!(
         target: UNIT, parent: parent, "unit",
-        reader = Empty, caller = Empty, commands = Empty, waited_ms = Empty, card_ms = Empty, outcome = Empty,
+        reader = Empty, caller = Empty, traceparent = Empty, commands = Empty, waited_ms = Empty, card_ms = Empty,
+        outcome = Empty,
     )
 }
 
@@ -54,7 +56,8 @@ pub fn unit(parent: &Span) -> Span {
 pub fn session(parent: &Span) -> Span {
     debug_span!(
         target: SESSION, parent: parent, "session",
-        reader = Empty, caller = Empty, waited_ms = Empty, held_ms = Empty, units = Empty, outcome = Empty,
+        reader = Empty, caller = Empty, traceparent = Empty, waited_ms = Empty, held_ms = Empty, units = Empty,
+        outcome = Empty,
     )
 }
 
@@ -73,6 +76,16 @@ impl End {
     /// Returns the end of a unit with this `stop`.
     pub(super) fn of(stop: Option<&Failure>) -> Self {
         stop.map_or(Self::Ok, |failure| Self::Failed(failure.reason))
+    }
+}
+
+impl From<End> for TurnEnd {
+    fn from(end: End) -> Self {
+        match end {
+            End::Ok => Self::Ok,
+            End::Abandoned => Self::Abandoned,
+            End::Failed(reason) => Self::Failed(reason),
+        }
     }
 }
 
@@ -98,6 +111,7 @@ impl UnitSpan {
         let span = Span::current();
         span.record("reader", access.reader_id());
         span.record("caller", display(access.caller()));
+        span.record("traceparent", access.origin().traceparent.as_deref());
         span.record("commands", commands);
         Self { span }
     }
@@ -192,6 +206,7 @@ impl SessionSpan {
         let span = Span::current();
         span.record("reader", access.reader_id());
         span.record("caller", display(access.caller()));
+        span.record("traceparent", access.origin().traceparent.as_deref());
         Self { span, access, arrived, began: None, units, ended: false }
     }
 

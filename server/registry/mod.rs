@@ -41,6 +41,7 @@ pub use self::{
 use crate::{
     backend::Backend,
     config::ReaderSettings,
+    journal::Journals,
     policy::access::PolicyInForce,
     reader::{Event, LatestStatuses, ReaderHandle, Statuses, TurnsMoved},
 };
@@ -66,6 +67,8 @@ pub struct Readers {
     pub view: watch::Receiver<Arc<View>>,
     /// The handles for requests. Each reader of the view is included.
     pub routes: watch::Receiver<Arc<Routes>>,
+    /// Whether the card stack serves.
+    pub stack: watch::Receiver<StackState>,
 }
 
 /// Finds the entries of the configuration that apply to none of the present readers.
@@ -79,6 +82,8 @@ pub struct RegistrySettings {
     pub unfit_entries: FindUnfit,
     /// The policy, now and after every change.
     pub policy: PolicyInForce,
+    /// Creates the journals of the readers.
+    pub journals: Journals,
     /// Maximum waiting requests at one reader.
     pub limits: Limits,
     /// The maximum times of visits and contended turns.
@@ -118,6 +123,17 @@ struct Registry {
     back_since: Option<Instant>,
     /// Why the stack was down at the last poll; `None` if it was up.
     down_because: Option<ServiceError>,
+    /// Publishes whether the stack serves.
+    stack: watch::Sender<StackState>,
+}
+
+/// Whether the card stack serves, and since when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StackState {
+    /// When this state of the stack began.
+    pub since: Instant,
+    /// Why the stack does not serve, for people; `None` while it serves.
+    pub problem: Option<String>,
 }
 
 /// Why the registry's task has ended.
@@ -147,6 +163,8 @@ pub async fn start(
 
     let (view, views) = watch::channel(Arc::default());
     let (routes, latest_routes) = watch::channel(Arc::default());
+    let unknown = Some("PC/SC has not answered yet".to_owned());
+    let (stack, stack_state) = watch::channel(StackState { since: Instant::now(), problem: unknown });
     let registry = Registry {
         backend,
         settings,
@@ -161,6 +179,7 @@ pub async fn start(
         actors,
         back_since: None,
         down_because: None,
+        stack,
     };
     let (polled, first_poll) = oneshot::channel();
     let task = tokio::spawn(registry.run(next_snapshot, polled));
@@ -168,7 +187,7 @@ pub async fn start(
     if timeout(FIRST_POLL_TIMEOUT, first_poll).await.is_err() {
         warn!("PC/SC accepts connections but does not answer: readers appear when it does");
     }
-    Ok((Readers { view: views, routes: latest_routes }, task))
+    Ok((Readers { view: views, routes: latest_routes, stack: stack_state }, task))
 }
 
 impl Registry {
@@ -219,6 +238,14 @@ impl Registry {
     }
 
     async fn take_in(&mut self, snapshot: SlotSnapshot) {
+        let problem = snapshot.as_ref().err().map(ToString::to_string);
+        self.stack.send_if_modified(|state| {
+            let has_changed = state.problem != problem;
+            if has_changed {
+                *state = StackState { since: Instant::now(), problem };
+            }
+            has_changed
+        });
         match snapshot {
             Ok(slots) => {
                 if self.down_because.take().is_some() {

@@ -16,6 +16,9 @@ use crate::{
     reader::{self, Event, ReaderHandle, ReaderSetup},
 };
 
+/// The bits of a lease's number that count the leases of one reader. Enough for a lease each microsecond for years.
+const LEASE_BITS: u32 = 48;
+
 impl Registry {
     /// Returns the reader's entry, with a name; creates it, with its actor, for a new reader. `None` if the reader
     /// cannot be served, or must wait for its id.
@@ -56,6 +59,7 @@ impl Registry {
         if let Some(entry) = self.readers.get_mut(slot) {
             let named = Named::new(id, slot.shown());
             let handle = entry.handle.clone();
+            handle.journal().rename(Arc::clone(&named.names));
             self.routes.send_modify(|routes| drop(Arc::make_mut(routes).insert(Arc::clone(&named.name), handle)));
             entry.named = Some(named);
         }
@@ -76,8 +80,12 @@ impl Registry {
             }
         };
         let alias = settings.alias.clone();
-        let (handle, requests) = ReaderHandle::new(self.settings.limits, self.shutdown.clone());
+        let journal = self.settings.journals.journal(Named::new(id.to_owned(), slot.shown()).names);
+        let (handle, requests) = ReaderHandle::new(journal, self.settings.limits, self.shutdown.clone());
+        // Entries are never removed, so no other reader has this number.
+        let number = self.readers.len() as u64;
         let setup = ReaderSetup {
+            first_lease: number << LEASE_BITS,
             identity: format!("{}-{unique}", self.settings.epoch),
             settings,
             limits: self.settings.limits,

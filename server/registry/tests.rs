@@ -83,6 +83,7 @@ fn settings() -> RegistrySettings {
 fn settings_of(toml: &str) -> RegistrySettings {
     let config = crate::config::Config::parse("c.toml".as_ref(), toml).unwrap();
     RegistrySettings {
+        journals: crate::journal::Journals::default(),
         turns_moved: crate::reader::TurnsMoved::default(),
         reader: Box::new(move |name| config.reader(name)),
         unfit_entries: Box::new(|_| Vec::new()),

@@ -4,20 +4,19 @@ use std::{sync::mpsc, thread, time::Duration};
 
 use cardbroker_core::policy::unfit::{self, Unfit};
 
-use super::backend;
-use crate::{config::Config, registry};
+use crate::{backend::Backend, config::Config, registry};
 
 /// The maximum time for the card stack to list its readers.
 const LIST_TIME: Duration = Duration::from_secs(3);
 
 /// Returns what has no effect in the configuration because no present reader fits, as lines for people. Asks the card
 /// stack, which changes nothing there; a stack that does not answer is one line. Without patterns it asks nobody.
-pub fn unfit_lines(config: &Config) -> Vec<String> {
+pub fn unfit_lines(config: &Config, backend: &dyn Backend) -> Vec<String> {
     if !config.has_patterns() {
         return Vec::new();
     }
     let (listed, list) = mpsc::channel();
-    let mut monitor = backend(config).monitor();
+    let mut monitor = backend.monitor();
     // Abandoned if the stack hangs: the process ends soon.
     let looking = thread::Builder::new().name("look".into()).spawn(move || listed.send(monitor.wait(Duration::ZERO)));
     let slots = looking.map_err(|error| error.to_string()).and_then(|_| match list.recv_timeout(LIST_TIME) {

@@ -15,7 +15,7 @@ use self::plan::{Cause, Plan, TokensAction, TokensRead};
 use super::{Server, missing_means_none};
 use crate::{
     caller::tokens::{Tokens, TokensError},
-    config::{Config, ConfigError, TcpPort},
+    config::{Config, ConfigError, ReloadEnd, Source, TcpPort},
     policy::{accounts::own_user, audit},
 };
 
@@ -113,16 +113,32 @@ impl Server {
         let action = reloads.plan.on_read(found, now());
         let problem = self.reload_tokens(action, tokens);
         match (config, problem) {
-            (Some(Ok(_)), Some(problem)) if !found.admits_rules() => audit::reload_refused(&problem),
+            (Some(Ok(_)), Some(problem)) if !found.admits_rules() => {
+                audit::reload_refused(&problem);
+                self.on_reloaded(Err(&problem));
+            }
             (config, problem) => {
-                if let Some(problem) = problem {
-                    audit::tokens_refused(&problem);
+                if let Some(problem) = &problem {
+                    audit::tokens_refused(problem);
                 }
                 if let Some(config) = config {
                     self.reload_rules(config);
+                } else if let Some(problem) = &problem {
+                    self.on_reloaded(Err(problem));
                 }
             }
         }
+    }
+
+    /// Records the end of a reload for operators: the file in force, or why it was refused.
+    fn on_reloaded(&self, outcome: Result<Option<Source>, &dyn std::error::Error>) {
+        self.config_in_force.send_modify(|in_force| {
+            let problem = outcome.as_ref().err().map(ToString::to_string);
+            in_force.last_reload = Some(ReloadEnd { at: now(), problem });
+            if let Ok(source) = outcome {
+                in_force.source = source;
+            }
+        });
     }
 
     /// Does what the plan has decided. Returns the mistake of a malformed tokens file that is to be told.
@@ -160,14 +176,19 @@ impl Server {
         match config {
             Ok(mut config) => {
                 let rules = mem::take(&mut config.rules);
+                let source = mem::replace(&mut config.source, self.config.source.clone());
                 if config != self.config {
                     warn!("some changed settings take effect at the next start; the new rules are in force");
                 }
                 let count = rules.len();
                 self.broker.set_policy(self.with_valid_tokens(Policy::new(rules, own_user())));
                 audit::reloaded(count);
+                self.on_reloaded(Ok(source));
             }
-            Err(problem) => audit::reload_refused(&problem),
+            Err(problem) => {
+                audit::reload_refused(&problem);
+                self.on_reloaded(Err(&problem));
+            }
         }
     }
 

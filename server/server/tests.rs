@@ -54,7 +54,7 @@ async fn start(backend: Arc<dyn Backend>) -> (Server, tempfile::TempDir) {
     let mut config = Config::default();
     config.listen.socket = folder.path().join("cardbroker.sock");
     let bound = Bound::bind(&config.listen).unwrap();
-    (Server::start(config, Tokens::default(), bound, backend, "test".into()).await.unwrap(), folder)
+    (Server::start(config, Tokens::default(), bound, backend, "test".into(), None).await.unwrap(), folder)
 }
 
 /// How the server ends without a signal.

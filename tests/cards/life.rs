@@ -5,7 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cardbroker_core::simulated_card::{Absence, Reaction, SimulatedCard};
+use cardbroker_core::simulated_card::{Absence, Reaction};
+use cardbroker_server::backend::simulated::BayCard;
 
 use super::{
     Place, Seen,
@@ -98,7 +99,7 @@ impl Life<'_> {
                 let reset_time = self.with_card(|card, seen| {
                     card.reset();
                     seen.resets += 1;
-                    card.options().reset_time
+                    card.reset_time()
                 })?;
                 self.pass(reset_time)
             }
@@ -131,6 +132,8 @@ impl Life<'_> {
                 self.pass(after)?;
                 Err(ErrorKind::ConnectionAborted.into())
             }
+            // Only cards of a trace end like this.
+            Reaction::ReplayEnded(_) => Err(gone()),
         }
     }
 
@@ -140,7 +143,7 @@ impl Life<'_> {
     }
 
     /// Calls `work` with the card if it is still the one of this insertion.
-    fn with_card<T>(&self, work: impl FnOnce(&mut SimulatedCard, &mut Seen) -> T) -> io::Result<T> {
+    fn with_card<T>(&self, work: impl FnOnce(&mut BayCard, &mut Seen) -> T) -> io::Result<T> {
         self.place.change(|state| {
             let same = state.bay.event_count() == self.insertion;
             let card = state.bay.card_mut().filter(|_| same).ok_or_else(gone)?;

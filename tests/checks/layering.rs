@@ -27,7 +27,7 @@ const CORE: Layers = &[
     &["slot"],
     &["simulated_card", "status"],
     &["policy", "turns"],
-    &["card", "lifecycle"],
+    &["card", "journal", "lifecycle"],
     &["outcomes"],
 ];
 
@@ -49,7 +49,8 @@ const TURNS: Layers = &[
 
 /// The server's modules, from low to high.
 const SERVER: Layers = &[
-    &["backend", "caller"],
+    &["backend", "caller", "trace"],
+    &["journal"],
     &["policy"],
     &["config"],
     &["listen", "process"],
@@ -63,7 +64,7 @@ const SERVER: Layers = &[
 
 /// The parts of one reader.
 const READER: Layers = &[
-    &["spans", "statuses"],
+    &["snapshot", "spans", "statuses"],
     &["ticket"],
     &["jobs"],
     &["card", "inbox", "session_task"],

@@ -19,4 +19,6 @@ mod secrets;
 #[cfg(test)]
 mod sources;
 #[cfg(test)]
+mod visibility;
+#[cfg(test)]
 mod words;

@@ -8,6 +8,8 @@ const BYTES: &[&str] = &["Vec<u8>", "[u8]", "[u8; 32]", "Zeroizing<"];
 /// Items that hold bytes and print them, by file and name, because none of the bytes is a secret.
 const PRINTED: &[(&str, &str)] = &[
     // Answers to reset, which every caller may see.
+    ("server/core/journal/event.rs", "EventKind"),
+    ("server/core/simulated_card/recording.rs", "RecordedCard"),
     ("server/core/slot.rs", "SlotStatus"),
     ("server/core/slot.rs", "CardInfo"),
     ("server/core/status.rs", "ReaderStatus"),

@@ -58,6 +58,8 @@ mod memory;
 mod names;
 /// A repeated request_id is not executed again.
 mod never_twice;
+/// What operators may do, the log's filter, and the metrics.
+mod operators;
 /// Who holds a reader when: the broker, or other programs.
 mod ownership;
 /// Permissions of every principal, as a table.
@@ -72,6 +74,8 @@ mod pin_guard_forms;
 mod pin_guard_old_pin;
 /// A refused PIN is sent again with permission.
 mod pin_guard_override;
+/// What operators see of PINs of different lengths.
+mod pin_lengths;
 /// A verified PIN of a real card application, without a broker.
 mod piv;
 /// A PIN verified in a session, and later processes.
@@ -90,6 +94,8 @@ mod proxies;
 mod queue;
 /// Raw commands, APDUs or not.
 mod raw;
+/// Turns that operators end for others.
+mod releases;
 /// Programs on another machine, behind `ssh -L`.
 mod remote;
 /// Cards removed at the wrong moment.
@@ -114,6 +120,8 @@ mod session_turns;
 mod sessions;
 /// The socket's path: removed, replaced, or gone with its folder.
 mod socket;
+/// An operator's view: holders, waiters, incidents, counters.
+mod status;
 /// Status words after which a unit goes on.
 mod stop_rules;
 /// Eight processes: broken pairs without the broker, none with it.
@@ -130,6 +138,8 @@ mod tls;
 mod tokens;
 /// New tokens, and a tokens file that cannot be used.
 mod tokens_reload;
+/// The trace: what operators see of turns and commands, and what nobody sees.
+mod trace;
 /// Visits, users and bounds: whose turn it is, and for how long.
 mod turns;
 /// Requests whose bytes never all arrive.

@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::Context;
 use cardbroker_client::hex;
 use cardbroker_proto::{
+    diagnostics::v1::diagnostics_service_client::DiagnosticsServiceClient,
     reason::{DELIVERY_TRAILER, ERROR_DOMAIN, REASON_TRAILER},
     v1::{
         ApduCommand, ApduResult, Command, CommandResult, Failure, StatusDetails, TransmitRequest, TransmitResponse,
@@ -45,6 +46,11 @@ pub(crate) async fn channel(broker: &Broker) -> anyhow::Result<Channel> {
 /// A stub with a separate connection, which can send more than the broker accepts.
 pub(crate) async fn stub(broker: &Broker) -> anyhow::Result<Stub> {
     Ok(CardBrokerServiceClient::new(channel(broker).await?))
+}
+
+/// A stub of the diagnostics service with a separate connection.
+pub(crate) async fn diagnostics(broker: &Broker) -> anyhow::Result<DiagnosticsServiceClient<Channel>> {
+    Ok(DiagnosticsServiceClient::new(channel(broker).await?))
 }
 
 /// A unit with the contract's defaults.

@@ -42,6 +42,14 @@ impl Setup {
         Self::new(vec!["--simulate".into(), count.to_string()], None)
     }
 
+    /// A broker on the readers of a recorded trace.
+    ///
+    /// # Errors
+    /// No temporary folder can be made.
+    pub fn replaying(trace: &Path) -> anyhow::Result<Self> {
+        Self::new(vec!["--simulate-from".into(), trace.display().to_string()], None)
+    }
+
     /// A broker on the readers of a private pcscd.
     ///
     /// # Errors

@@ -2,31 +2,38 @@
 
 use std::time::Instant;
 
-use cardbroker_core::simulated_card::{Absence, CardOptions, SimulatedCard};
+use cardbroker_core::simulated_card::Absence;
+
+use super::BayCard;
 
 /// A bay for one card.
 pub struct Bay {
-    card: Option<SimulatedCard>,
+    card: Option<BayCard>,
     event_count: u32,
     /// When the card leaves; `None` if it stays.
     leaving: Option<Instant>,
-    /// The time of the next insertion, and the options of its card.
-    coming: Option<(Instant, CardOptions)>,
+    /// The time of the next insertion, and its card.
+    coming: Option<(Instant, BayCard)>,
 }
 
 impl Bay {
     /// Creates a bay with a card in it.
-    pub fn new(card: CardOptions) -> Self {
-        Self { card: Some(SimulatedCard::new(card)), event_count: 1, leaving: None, coming: None }
+    pub fn new(card: impl Into<BayCard>) -> Self {
+        Self { card: Some(card.into()), event_count: 1, leaving: None, coming: None }
+    }
+
+    /// Creates a bay without a card.
+    pub(super) fn empty() -> Self {
+        Self { card: None, event_count: 0, leaving: None, coming: None }
     }
 
     /// Returns the card, if there is one.
-    pub fn card(&self) -> Option<&SimulatedCard> {
+    pub fn card(&self) -> Option<&BayCard> {
         self.card.as_ref()
     }
 
     /// Returns the card, if there is one, for a command or a reset.
-    pub fn card_mut(&mut self) -> Option<&mut SimulatedCard> {
+    pub fn card_mut(&mut self) -> Option<&mut BayCard> {
         self.card.as_mut()
     }
 
@@ -36,9 +43,9 @@ impl Bay {
     }
 
     /// Inserts a new card in place of the current one, and cancels future events.
-    pub fn insert(&mut self, card: CardOptions) {
+    pub fn insert(&mut self, card: impl Into<BayCard>) {
         self.remove();
-        self.card = Some(SimulatedCard::new(card));
+        self.card = Some(card.into());
         self.event_count = self.event_count.wrapping_add(1);
     }
 
@@ -50,12 +57,11 @@ impl Bay {
         }
     }
 
-    /// Schedules a removal; the next card has the same options with the next serial number.
+    /// Schedules a removal. The next card is the successor of this one.
     pub fn leave(&mut self, absence: Absence, now: Instant) {
         let Some(card) = &self.card else { return };
         let leaving = now + absence.after;
-        let next = CardOptions { serial: card.options().serial.wrapping_add(1), ..*card.options() };
-        self.coming = absence.back.map(|back| (leaving + back, next));
+        self.coming = absence.back.and_then(|back| Some((leaving + back, card.successor()?)));
         self.leaving = Some(leaving);
     }
 
@@ -63,11 +69,11 @@ impl Bay {
     pub fn advance(&mut self, now: Instant) -> bool {
         let before = self.event_count;
         if self.leaving.is_some_and(|due| due <= now) {
-            let coming = self.coming;
+            let coming = self.coming.take();
             self.remove();
             self.coming = coming;
         }
-        if let Some((_, card)) = self.coming.filter(|(due, _)| *due <= now) {
+        if let Some((_, card)) = self.coming.take_if(|(due, _)| *due <= now) {
             self.insert(card);
         }
         self.event_count != before
@@ -75,13 +81,15 @@ impl Bay {
 
     /// When [`Bay::advance`] has the next event to apply.
     pub fn next_event(&self) -> Option<Instant> {
-        self.leaving.or(self.coming.map(|(due, _)| due))
+        self.leaving.or(self.coming.as_ref().map(|(due, _)| *due))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use cardbroker_core::simulated_card::{CardOptions, SimulatedCard};
 
     use super::*;
 
@@ -97,7 +105,8 @@ mod tests {
         assert!(bay.advance(start + SECOND) && bay.card().is_none());
         assert_eq!(bay.next_event(), Some(start + 2 * SECOND));
         assert!(bay.advance(start + 2 * SECOND));
-        assert_eq!(bay.card().unwrap().options().serial, 1);
+        let next = CardOptions { serial: 1, ..CardOptions::default() };
+        assert_eq!(bay.card().unwrap().atr(), SimulatedCard::new(next).atr());
         assert_eq!((bay.event_count(), bay.next_event()), (3, None));
     }
 

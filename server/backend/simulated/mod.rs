@@ -3,14 +3,17 @@
 //!
 //! The readers are named "Simulated Reader 00", "Simulated Reader 01", … and each starts with a card in it. The cards
 //! use T=1; of two readers or more, the last one's card is a strict T=0 card. `docs/simulated-card.md` lists their
-//! commands.
+//! commands. Or the readers are those of a recorded trace, with cards that replay it.
 
 mod bay;
+mod card;
 mod slot;
 #[cfg(test)]
 mod tests;
+mod trace_file;
 
 use std::{
+    path::Path,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -19,12 +22,14 @@ use std::{
 };
 
 use cardbroker_core::{
-    simulated_card::CardOptions,
+    simulated_card::{CardOptions, RecordedCard, ReplayedCard},
     slot::{Protocol, ServiceError, SlotName, SlotStatus},
 };
 
 use crate::backend::{Backend, Monitor, Slot};
 pub use bay::Bay;
+pub use card::BayCard;
+pub use trace_file::TraceFileError;
 
 /// The longest single wait; keeps sums of times within bounds.
 const DAY: Duration = Duration::from_secs(86_400);
@@ -42,11 +47,27 @@ impl Simulated {
             // Allows 65,536 swaps before two readers' cards have the same serial number.
             Bay::new(CardOptions { protocol, serial: (index as u32) << 16, ..CardOptions::default() })
         };
-        Self(Arc::new(Rack {
-            bays: Mutex::new((0..count).map(bay).collect()),
-            changed: Condvar::new(),
-            is_woken: AtomicBool::new(false),
-        }))
+        Self::of((0..count).map(|index| (reader_name(index).into(), bay(index))))
+    }
+
+    /// Reads a recorded trace, and creates its readers. Each starts with its first card, if it has one.
+    ///
+    /// # Errors
+    /// [`TraceFileError`] if the file cannot be read or has a mistake.
+    pub fn replaying(file: &Path) -> Result<Self, TraceFileError> {
+        Ok(Self::of_recorded(trace_file::read(file)?))
+    }
+
+    /// Creates readers with these ids, which replay these cards.
+    fn of_recorded(readers: impl IntoIterator<Item = (String, Vec<RecordedCard>)>) -> Self {
+        let bay = |cards: Vec<RecordedCard>| ReplayedCard::first(cards.into()).map_or_else(Bay::empty, Bay::new);
+        Self::of(readers.into_iter().map(|(id, cards)| (id.into(), bay(cards))))
+    }
+
+    fn of(readers: impl Iterator<Item = (SlotName, Bay)>) -> Self {
+        let (names, bays) = readers.unzip();
+        let (changed, is_woken) = (Condvar::new(), AtomicBool::new(false));
+        Self(Arc::new(Rack { names, bays: Mutex::new(bays), changed, is_woken }))
     }
 
     /// Inserts a card into the reader with this index, in place of the current one. No effect without such a reader.
@@ -73,8 +94,7 @@ impl Backend for Simulated {
     }
 
     fn slot(&self, name: &SlotName) -> Box<dyn Slot> {
-        let count = self.0.lock().len();
-        let index = (0..count).find(|index| reader_name(*index).as_bytes() == name.bytes());
+        let index = self.0.names.iter().position(|known| known == name);
         Box::new(slot::BaySlot::new(Arc::clone(&self.0), index))
     }
 }
@@ -85,6 +105,9 @@ fn reader_name(index: usize) -> String {
 
 /// All readers, and the condition variable for all waits.
 struct Rack {
+    /// The names of the readers. Never change.
+    names: Vec<SlotName>,
+    /// The bays of the readers, in the order of their names.
     bays: Mutex<Vec<Bay>>,
     /// A card has come or left, or its future events have changed.
     changed: Condvar,
@@ -143,17 +166,17 @@ impl Monitor for RackMonitor {
             let event_counts = self.last.iter().flatten().map(|status| status.event_count);
             !event_counts.eq(bays.iter().map(Bay::event_count)) || self.rack.is_woken.swap(false, Ordering::Relaxed)
         });
-        let snapshot: Vec<_> = bays.iter().enumerate().map(status).collect();
+        let snapshot: Vec<_> = self.rack.names.iter().zip(&*bays).map(status).collect();
         self.last = Some(snapshot.clone());
         Ok(snapshot)
     }
 }
 
-fn status((index, bay): (usize, &Bay)) -> SlotStatus {
+fn status((name, bay): (&SlotName, &Bay)) -> SlotStatus {
     SlotStatus {
-        name: reader_name(index).into(),
+        name: name.clone(),
         card_present: bay.card().is_some(),
         event_count: bay.event_count(),
-        atr: bay.card().map(|card| card.atr()).unwrap_or_default(),
+        atr: bay.card().map(BayCard::atr).unwrap_or_default(),
     }
 }

@@ -7,11 +7,12 @@ use std::{
 
 use cardbroker_core::{
     apdu::ApduBytes,
-    simulated_card::{Reaction, SimulatedCard},
-    slot::{CardCommand, CardInfo, Protocol, ProtocolChoice, ResetKind, SlotError},
+    simulated_card::{Absence, Reaction, ReplayEnd},
+    slot::{CardCommand, CardInfo, Protocol, ProtocolChoice, ResetKind, SlotError, SlotName},
 };
+use tracing::warn;
 
-use super::{Bay, Rack};
+use super::{Bay, BayCard, Rack};
 use crate::backend::Slot;
 
 pub(super) struct BaySlot {
@@ -37,7 +38,7 @@ impl BaySlot {
     }
 
     /// Returns the taken card, if it is still present.
-    fn card<'a>(&self, bays: &'a mut MutexGuard<'_, Vec<Bay>>) -> Result<&'a mut SimulatedCard, SlotError> {
+    fn card<'a>(&self, bays: &'a mut MutexGuard<'_, Vec<Bay>>) -> Result<&'a mut BayCard, SlotError> {
         let taken = self.taken.ok_or(SlotError::StaleHandle)?;
         let bay = bays.get_mut(self.index()?).ok_or(SlotError::ReaderGone)?;
         bay.advance(Instant::now());
@@ -54,6 +55,25 @@ impl BaySlot {
         }
         let (bays, left) = self.rack.wait(bays, time, |bays| self.event_count(bays) != self.taken);
         (bays, !left)
+    }
+
+    /// Lets the card leave without a response. Returns when it has left.
+    fn leave(&self, mut bays: MutexGuard<'_, Vec<Bay>>, absence: Absence) -> Result<ApduBytes, SlotError> {
+        if let Some(bay) = bays.get_mut(self.index()?) {
+            bay.leave(absence, Instant::now());
+        }
+        self.rack.changed.notify_all();
+        // One millisecond more, so that the card has left when this call returns.
+        let _gone = self.pass(bays, absence.after + Duration::from_millis(1));
+        Err(lost("the card left during the command"))
+    }
+
+    /// Logs why a replay has ended: headers, never data of a command.
+    fn tell(&self, ReplayEnd { cause, line, expected, received }: ReplayEnd) {
+        let reader = self.index.and_then(|index| self.rack.names.get(index)).map(SlotName::shown);
+        let header = |header: Option<[u8; 4]>| header.map_or("none".to_owned(), hex::encode_upper);
+        let (expected, received) = (header(expected), header(received));
+        warn!(reader, line, expected, received, "the replay of a reader has ended, its card is removed: {cause}");
     }
 
     fn event_count(&self, bays: &[Bay]) -> Option<u32> {
@@ -80,18 +100,18 @@ impl Slot for BaySlot {
     fn reset(&mut self, _kind: ResetKind, protocols: ProtocolChoice) -> Result<CardInfo, SlotError> {
         let mut bays = self.rack.lock();
         let card = self.card(&mut bays)?;
-        let options = *card.options();
-        match (protocols, options.protocol) {
+        let (protocol, reset_time) = (card.protocol(), card.reset_time());
+        match (protocols, protocol) {
             (ProtocolChoice::T0, Protocol::T1 | Protocol::Raw) | (ProtocolChoice::T1, Protocol::T0) => {
                 return Err(SlotError::ProtocolMismatch);
             }
             _ => {}
         }
         let atr = card.reset();
-        let (_bays, still_there) = self.pass(bays, options.reset_time);
+        let (_bays, still_there) = self.pass(bays, reset_time);
         match atr {
             _ if !still_there => Err(SlotError::CardRemoved),
-            Some(atr) => Ok(CardInfo { atr, protocol: options.protocol }),
+            Some(atr) => Ok(CardInfo { atr, protocol }),
             None => Err(SlotError::Mute("no answer to reset".into())),
         }
     }
@@ -110,14 +130,10 @@ impl Slot for BaySlot {
                 }
                 if answer.len() < 2 { Err(lost("a response without status word")) } else { Ok(answer) }
             }
-            Reaction::Leave(absence) => {
-                if let Some(bay) = bays.get_mut(self.index()?) {
-                    bay.leave(absence, Instant::now());
-                }
-                self.rack.changed.notify_all();
-                // One millisecond more, so that the card has left when this call returns.
-                let _gone = self.pass(bays, absence.after + Duration::from_millis(1));
-                Err(lost("the card left during the command"))
+            Reaction::Leave(absence) => self.leave(bays, absence),
+            Reaction::ReplayEnded(end) => {
+                self.tell(end);
+                self.leave(bays, Absence { after: Duration::ZERO, back: None })
             }
             Reaction::Fail { after } => {
                 let _over = self.pass(bays, after);

@@ -5,6 +5,7 @@ use std::thread;
 use cardbroker_core::{
     apdu::ApduBytes,
     error::Delivery,
+    simulated_card::{PAUSE, Step, StepContent},
     slot::{CardCommand, CardInfo, ProtocolChoice, ResetKind, SlotError},
 };
 
@@ -156,4 +157,57 @@ fn a_released_card_keeps_no_pin() {
     slot.release();
     assert_eq!(exchange(&mut slot, &SELECT), Err(SlotError::StaleHandle));
     assert!(!simulated.0.lock()[0].card().unwrap().powered());
+}
+
+/// Two cards of one reader, with SELECT and READ RECORD as their commands, and a reader without a card.
+fn replaying() -> Simulated {
+    let whole = |line, command: &[u8]| Step {
+        line,
+        content: StepContent::Whole { command: command.into(), response: Some([0x90, 0x00].into()) },
+    };
+    let card = |serial: u8, is_removed| RecordedCard {
+        atr: vec![0x3B, serial],
+        protocol: Protocol::T0,
+        steps: vec![whole(1, &SELECT), whole(2, &RECORD)],
+        is_removed,
+    };
+    Simulated::of_recorded([("desk".into(), vec![card(1, true), card(2, false)]), ("shelf".into(), Vec::new())])
+}
+
+const RECORD: [u8; 5] = [0x00, 0xB2, 0x01, 0x04, 0x10];
+
+#[test]
+fn a_recorded_removal_makes_room_for_the_next_card() {
+    let simulated = replaying();
+    let mut monitor = simulated.monitor();
+    let first = monitor.wait(LONG).unwrap();
+    let told: Vec<_> = first.iter().map(|status| (status.name.shown(), status.card_present)).collect();
+    assert_eq!(told, [("desk", true), ("shelf", false)]);
+    let mut slot = simulated.slot(&"desk".into());
+    assert_eq!(slot.take(ProtocolChoice::T1), Err(SlotError::ProtocolMismatch));
+    let info = CardInfo { atr: vec![0x3B, 1], protocol: Protocol::T0 };
+    assert_eq!(slot.take(ProtocolChoice::Any).unwrap(), info);
+    let start = Instant::now();
+    assert_eq!(exchange(&mut slot, &SELECT).unwrap()[..], [0x90, 0x00]);
+    slot.reset(ResetKind::Cold, ProtocolChoice::Any).unwrap();
+    assert_eq!(exchange(&mut slot, &RECORD).unwrap()[..], [0x90, 0x00]);
+    assert!(!monitor.wait(LONG).unwrap()[0].card_present && start.elapsed() >= PAUSE);
+    assert_eq!(monitor.wait(LONG).unwrap()[0].atr, [0x3B, 2]);
+    assert!(start.elapsed() >= 2 * PAUSE);
+    slot.take(ProtocolChoice::Any).unwrap();
+    assert_eq!(exchange(&mut slot, &SELECT).unwrap()[..], [0x90, 0x00]);
+    assert!(!slot.wait_removal(3 * PAUSE), "the last card stays");
+}
+
+#[test]
+fn a_different_command_removes_the_card_for_good() {
+    let simulated = replaying();
+    let mut monitor = simulated.monitor();
+    monitor.wait(LONG).unwrap();
+    let mut slot = simulated.slot(&"desk".into());
+    slot.take(ProtocolChoice::Any).unwrap();
+    assert_eq!(exchange(&mut slot, &RECORD).unwrap_err().delivery(), Delivery::Unknown);
+    assert!(slot.wait_removal(Duration::ZERO) && !monitor.wait(LONG).unwrap()[0].card_present);
+    assert!(!monitor.wait(3 * PAUSE).unwrap()[0].card_present, "no other card comes");
+    assert_eq!(slot.take(ProtocolChoice::Any), Err(SlotError::NoCard));
 }

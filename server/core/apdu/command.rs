@@ -18,6 +18,25 @@ pub struct CommandApdu {
     structure: Structure,
 }
 
+/// The parts of a command APDU, without a copy. Has no `Debug`: the data may be a PIN.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct CommandParts<'a> {
+    /// CLA, INS, P1 and P2.
+    pub header: [u8; HEADER_BYTES],
+    /// The data field; empty if there is none.
+    pub data: &'a [u8],
+    /// Ne, the maximum number of response data bytes (1–65,536); `None` without Le.
+    pub expected_length: Option<usize>,
+}
+
+impl<'a> CommandParts<'a> {
+    /// The parts of `bytes`; `None` if they are no command APDU.
+    pub fn of(bytes: &'a [u8]) -> Option<Self> {
+        let Structure { data: (begin, end), expected, .. } = structure(bytes).ok()?;
+        Some(Self { header: *bytes.first_chunk()?, data: bytes.get(begin..end)?, expected_length: expected })
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Structure {
     data: (usize, usize),

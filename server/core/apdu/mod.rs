@@ -10,10 +10,10 @@ mod tlv;
 
 pub use cardbroker_apdu_bytes::ApduBytes;
 pub use class::Class;
-pub use command::{ApduError, CommandApdu, MAX_COMMAND_BYTES, MAX_RAW_BYTES, ParsedCommand};
+pub use command::{ApduError, CommandApdu, CommandParts, MAX_COMMAND_BYTES, MAX_RAW_BYTES, ParsedCommand};
 pub use header::Header;
 pub use reader_commands::stays_in_reader;
-pub use secrets::{ApduMask, SecretInstructions, presents_pin};
+pub use secrets::{SecretInstructions, presents_pin};
 pub use status::{StatusPattern, StatusWord, StopRule};
 pub use tlv::data_objects;
 

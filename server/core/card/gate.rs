@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     apdu::{ApduBytes, Class, Header, ParsedCommand},
-    error::{Failure, Reason},
+    error::{Cause, Failure, Reason},
     policy::{Application, Command, CommandRules, Decision, rule::Operation},
     slot::CardCommand,
     turns::lease::Lease,
@@ -187,10 +187,17 @@ impl Admitted<'_> {
 /// # Errors
 /// [`Reason::LeaseEnded`], not sent, otherwise.
 pub fn check(lease: &Lease) -> Result<(), Failure> {
-    if lease.is_valid() {
-        return Ok(());
+    match (lease.is_valid(), lease.is_released()) {
+        (true, _) => Ok(()),
+        (false, true) => Err(released()),
+        (false, false) => Err(lease_ended()),
     }
-    Err(lease_ended())
+}
+
+/// The failure of a command that comes after an operator has ended the turn.
+pub fn released() -> Failure {
+    let message = "an operator of the broker has ended the turn: request another one";
+    Failure::revoked(Cause::Released, message)
 }
 
 /// The failure of a command that comes after the end of its turn.

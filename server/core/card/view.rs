@@ -1,7 +1,7 @@
 //! The view of the card, derived from commands and answers: security state, selection and open command chains. Pure.
 
 use super::selection::{ConfirmedName, Place, SelectedFile, Selection};
-use crate::apdu::{Class, CommandApdu, ParsedCommand, StatusWord, presents_pin};
+use crate::apdu::{Class, CommandApdu, ParsedCommand, StatusWord, presents_pin, stays_in_reader};
 
 /// Instructions that raise no security state in class 00 (ISO 7816-4 §11). The card may still change: a selected
 /// application or a challenge stays.
@@ -29,6 +29,8 @@ pub struct CardView {
     raised: bool,
     /// Whether the card may still hold an offered answer that the next command could fetch.
     unfetched: bool,
+    /// Whether the last command was for the reader alone, so that the card keeps what it has.
+    stays_in_reader: bool,
     selection: Selection,
     chain: Chain,
 }
@@ -92,6 +94,7 @@ impl CardView {
 
     /// Records that a command is about to be sent. Its possible effects count from now on, even without an answer.
     pub fn sends(&mut self, command: &ParsedCommand) {
+        self.stays_in_reader = false;
         let apdu = match command {
             ParsedCommand::Apdu(apdu) => apdu,
             ParsedCommand::Unreadable(bytes) => {
@@ -101,6 +104,7 @@ impl CardView {
                 return;
             }
         };
+        self.stays_in_reader = stays_in_reader(apdu.header());
         self.raised |= !is_neutral(apdu.header());
         self.selection.sends(apdu, self.is_plain(apdu));
         let [class, instruction, ..] = apdu.header();
@@ -110,8 +114,9 @@ impl CardView {
     /// Records a response of the card.
     pub fn answered(&mut self, response: &[u8]) {
         let word = response.last_chunk().map(|word| StatusWord(u16::from_be_bytes(*word)));
-        // A card may keep an offered answer after it refuses the next command.
-        self.unfetched = word.is_some_and(|word| word.offers_data() || self.unfetched && word.is_error());
+        // A card may keep an offered answer after it refuses the next command, or has not received it.
+        let may_keep = |word: StatusWord| self.unfetched && (word.is_error() || self.stays_in_reader);
+        self.unfetched = word.is_some_and(|word| word.offers_data() || may_keep(word));
         if word != Some(StatusWord(0x9000)) {
             self.chain = Chain::None;
         }
@@ -184,6 +189,17 @@ mod tests {
             view.answered(&[0x61, 0x13]);
             view.answered(&u16::to_be_bytes(word));
             assert_eq!(view.is_raised(), is_kept, "{word:04X}");
+        }
+    }
+
+    #[test]
+    fn a_command_to_the_reader_leaves_an_offered_answer_in_the_card() {
+        for (command, is_kept) in [(b"\xFF\xCA\x00\x00\x00", true), (b"\x00\xB0\x00\x00\x00", false)] {
+            let mut view = CardView::default();
+            view.answered(&[0x61, 0x13]);
+            view.sends(&ParsedCommand::parse(command.to_vec()));
+            view.answered(&[0x90, 0x00]);
+            assert_eq!(view.is_raised(), is_kept, "{command:02X?}");
         }
     }
 

@@ -1,5 +1,6 @@
 //! The policy: decides which operations a caller may perform at a reader. The first rule that matches decides. After
-//! the last rule comes the default: the broker's own user may do everything, every other caller nothing.
+//! the last rule comes the default: the broker's own user may do everything, every other caller nothing. If there are
+//! no rules, root may see the readers and do what is for operators.
 //!
 //! The selected application is known only from the card's own answers. A rule that depends on an unknown application
 //! does not match if it allows, and matches if it denies. The same holds for every rule with commands if the bytes of a
@@ -13,7 +14,7 @@ pub mod rule;
 pub(crate) mod tests;
 pub mod unfit;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Instant};
 
 pub use self::reader_names::ReaderNames;
 use self::{
@@ -113,6 +114,7 @@ pub struct Policy {
     default_rule: Arc<str>,
     no_token: Arc<str>,
     revision: u64,
+    since: Option<Instant>,
 }
 
 impl Policy {
@@ -120,7 +122,7 @@ impl Policy {
     pub fn new(rules: Vec<Rule>, own_uid: u32) -> Self {
         let owner = Principal::User(own_uid);
         let (default_rule, no_token) = (DEFAULT_RULE.into(), NO_TOKEN.into());
-        Self { rules, owner, tokens: None, default_rule, no_token, revision: 0 }
+        Self { rules, owner, tokens: None, default_rule, no_token, revision: 0, since: None }
     }
 
     /// Returns the policy with a list of valid tokens. The holder of any other token, such as a removed one, is denied
@@ -139,9 +141,19 @@ impl Policy {
         self.revision
     }
 
+    /// Returns the same policy, in force since this moment.
+    pub fn in_force_since(self, since: Instant) -> Self {
+        Self { since: Some(since), ..self }
+    }
+
+    /// Since when it is in force; `None` for the policy with which the broker has started.
+    pub fn since(&self) -> Option<Instant> {
+        self.since
+    }
+
     /// Decides about an operation. One that concerns commands is allowed if it is for at least one command.
     pub fn decide(&self, who: &Identity, reader: &ReaderNames, operation: Operation) -> Decision {
-        self.first(who, reader, operation, |rule| match operation {
+        self.first(who, self.rules_at(who, reader), operation, |rule| match operation {
             operation if operation.concerns_commands() && !rule.commands.is_empty() => Fit::Perhaps,
             _ => Fit::Yes,
         })
@@ -155,7 +167,7 @@ impl Policy {
         operation: Operation,
         command: Command<'_>,
     ) -> Decision {
-        self.first(who, reader, operation, |rule| fit(rule, operation, command))
+        self.first(who, self.rules_at(who, reader), operation, |rule| fit(rule, operation, command))
     }
 
     /// Returns the rules, or parts of them, that fit none of the `present` readers, in the order of the rules.
@@ -168,6 +180,12 @@ impl Policy {
         self.rules.is_empty() && who.principal() == self.owner
     }
 
+    /// Decides about an operation that concerns no single reader. Rules for some readers do not count.
+    pub fn decide_everywhere(&self, who: &Identity, operation: Operation) -> Decision {
+        let concerned = self.rules.iter().filter(|rule| rule.concerns_everywhere(who));
+        self.first(who, concerned, operation, |_| Fit::Yes)
+    }
+
     /// The rule that denies the operation to the caller at every reader, or at all that no earlier rule denies it at;
     /// `None` if it may be allowed at some reader. Without `see`, no other operation has any effect.
     pub fn denied_everywhere(&self, who: &Identity, operation: Operation) -> Option<Arc<str>> {
@@ -178,8 +196,15 @@ impl Policy {
         match deciding {
             Some((Effect::Allow, _)) => None,
             Some((Effect::Deny, rule)) => Some(Arc::clone(rule)),
-            None => (who.principal() != self.owner).then(|| Arc::clone(&self.default_rule)),
+            None => (!self.allows_by_default(who, operation)).then(|| Arc::clone(&self.default_rule)),
         }
+    }
+
+    /// Whether an operation is allowed that no rule decides about.
+    fn allows_by_default(&self, who: &Identity, operation: Operation) -> bool {
+        let is_for_root = operation == Operation::See || operation.is_for_operators();
+        let is_root = || who.principal() == Principal::User(0);
+        who.principal() == self.owner || self.rules.is_empty() && is_for_root && is_root()
     }
 
     /// Whether the caller holds a removed token.
@@ -190,17 +215,22 @@ impl Policy {
             .any(|known| known.name == token.name && (known.fingerprint == token.fingerprint || token.is_name_only()))
     }
 
-    fn first(
+    /// The rules that concern the caller at the reader.
+    fn rules_at<'a>(&'a self, who: &'a Identity, reader: &'a ReaderNames) -> impl Iterator<Item = &'a Rule> {
+        self.rules.iter().filter(|rule| rule.concerns(who, &reader.id, &reader.display_name))
+    }
+
+    /// The decision of the first of the `concerned` rules that fits, or the default.
+    fn first<'a>(
         &self,
         who: &Identity,
-        reader: &ReaderNames,
+        concerned: impl Iterator<Item = &'a Rule>,
         operation: Operation,
         fit: impl Fn(&Rule) -> Fit,
     ) -> Decision {
         if self.is_revoked(who) {
             return Decision { allowed: false, some_commands: false, rule: Arc::clone(&self.no_token), share: 1 };
         }
-        let concerned = self.rules.iter().filter(|rule| rule.concerns(who, &reader.id, &reader.display_name));
         for rule in concerned {
             let (allowed, some_commands) = match (rule.effect(operation), fit(rule)) {
                 (None, _) | (_, Fit::No) | (Some(Effect::Deny), Fit::Perhaps) => continue,
@@ -209,7 +239,7 @@ impl Policy {
             };
             return Decision { allowed, some_commands, rule: Arc::clone(&rule.name), share: rule.share };
         }
-        let allowed = who.principal() == self.owner;
+        let allowed = self.allows_by_default(who, operation);
         Decision { allowed, some_commands: false, rule: Arc::clone(&self.default_rule), share: 1 }
     }
 }

@@ -26,11 +26,23 @@ pub enum Operation {
     SharedGroup,
     /// To send a PIN although the card has already refused it.
     GuardOverride,
+    /// To see the reader's holder, waiters, incidents and counters; in a rule for all readers also the broker's state.
+    Diagnose,
+    /// To trace the reader's turns and commands, without data.
+    Trace,
+    /// To see the data of harmless commands in a trace.
+    TraceData,
+    /// To end the turn of another caller.
+    Release,
+    /// To read the metrics of the reader; in a rule for all readers also those of the broker.
+    Metrics,
+    /// To change the log's filter for a time.
+    Configure,
 }
 
 impl Operation {
     /// All operations, in the order of the documentation.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 14] = [
         Self::See,
         Self::Watch,
         Self::Transmit,
@@ -39,7 +51,18 @@ impl Operation {
         Self::Leave,
         Self::SharedGroup,
         Self::GuardOverride,
+        Self::Diagnose,
+        Self::Trace,
+        Self::TraceData,
+        Self::Release,
+        Self::Metrics,
+        Self::Configure,
     ];
+
+    /// Whether it is for operators. A rule that allows must name it: `all` does not include it there.
+    pub fn is_for_operators(self) -> bool {
+        matches!(self, Self::Diagnose | Self::Trace | Self::TraceData | Self::Release | Self::Metrics | Self::Configure)
+    }
 
     /// Whether rules may restrict the operation to some commands.
     pub fn concerns_commands(self) -> bool {
@@ -57,6 +80,12 @@ impl Operation {
             Self::Leave => "leave",
             Self::SharedGroup => "shared_group",
             Self::GuardOverride => "guard_override",
+            Self::Diagnose => "diagnose",
+            Self::Trace => "trace",
+            Self::TraceData => "trace_data",
+            Self::Release => "release",
+            Self::Metrics => "metrics",
+            Self::Configure => "configure",
         }
     }
 }
@@ -152,14 +181,24 @@ impl Rule {
 
     /// The effect on the operation; `None` if the rule does not name it.
     pub fn effect(&self, operation: Operation) -> Option<Effect> {
-        let names = |operations: &[Operations]| operations.iter().any(|named| named.include(operation));
-        if names(&self.allow) {
+        if self.allow.iter().any(|named| named.allow(operation)) {
             Some(Effect::Allow)
-        } else if names(&self.deny) {
+        } else if self.deny.iter().any(|named| named.deny(operation)) {
             Some(Effect::Deny)
         } else {
             None
         }
+    }
+
+    /// Whether it applies to the caller wherever an operation concerns no single reader.
+    pub fn concerns_everywhere(&self, who: &Identity) -> bool {
+        self.readers.is_empty() && self.principals.iter().any(|pattern| pattern.matches(who))
+    }
+
+    /// The first operation for operators that the rule names.
+    fn operators_operation(&self) -> Option<Operation> {
+        let mut named = self.allow.iter().chain(&self.deny).filter_map(|named| named.0);
+        named.find(|operation| operation.is_for_operators())
     }
 
     /// The mistake that makes the rule invalid: the key and the message.
@@ -176,6 +215,10 @@ impl Rule {
             Some(("principals", remedy))
         } else if !self.commands.is_empty() && !concerns_commands {
             Some(("commands", "is only for rules with transmit, session or guard_override"))
+        } else if !self.commands.is_empty() && self.operators_operation().is_some() {
+            let remedy = "cannot restrict diagnose, trace, trace_data, release, metrics or configure: name them in \
+                          another rule";
+            Some(("commands", remedy))
         } else if self.share > 1 && (self.allow.is_empty() || !runs_commands) {
             Some(("share", "is only for rules that allow transmit or session"))
         } else {
@@ -184,7 +227,7 @@ impl Rule {
     }
 }
 
-/// One operation, or `all` as `None`.
+/// One operation, or `all` as `None`: in a rule that allows, all operations on cards; in a rule that denies, every one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 struct Operations(Option<Operation>);
@@ -192,7 +235,13 @@ struct Operations(Option<Operation>);
 impl Operations {
     const ALL: &str = "all";
 
-    fn include(self, operation: Operation) -> bool {
+    /// Whether a rule that allows these operations allows this one.
+    fn allow(self, operation: Operation) -> bool {
+        self.0.map_or(!operation.is_for_operators(), |one| one == operation)
+    }
+
+    /// Whether a rule that denies these operations denies this one.
+    fn deny(self, operation: Operation) -> bool {
         self.0.is_none_or(|one| one == operation)
     }
 }
@@ -244,6 +293,16 @@ impl CommandPattern {
     pub fn matches_header(&self, header: [u8; 4]) -> bool {
         let patterns = [self.class, self.instruction, self.p1, self.p2];
         patterns.iter().zip(header).all(|(pattern, byte)| pattern.is_none_or(|pattern| pattern.matches(byte)))
+    }
+
+    /// Whether it names classes and instructions, and no application.
+    pub fn names_instructions(&self) -> bool {
+        self.class.is_some() && self.instruction.is_some() && self.application.is_none()
+    }
+
+    /// Whether it names this class alone.
+    pub fn names_class(&self, class: u8) -> bool {
+        self.class.is_some_and(|pattern| pattern.mask == 0xFF && pattern.value == class)
     }
 }
 

@@ -7,6 +7,7 @@ use super::{
 
 const OWNER: Identity = Identity::User { uid: 1000, gid: 1000 };
 const ALICE: Identity = Identity::User { uid: 1001, gid: 50 };
+const ROOT: Identity = Identity::User { uid: 0, gid: 0 };
 const BOB: Identity = Identity::User { uid: 1002, gid: 60 };
 
 fn ci() -> Identity {
@@ -64,13 +65,15 @@ fn judged(policy: &Policy, header: Header, application: Application<'_>) -> Stri
 }
 
 #[test]
-fn without_rules_only_the_brokers_own_user_is_allowed() {
+fn without_rules_the_brokers_own_user_is_allowed_and_root_may_diagnose() {
     let policy = Policy::new(Vec::new(), 1000);
     assert!(policy.allows_everything(&OWNER) && !policy.allows_everything(&ALICE));
     for operation in Operation::ALL {
         assert_eq!(decided(&policy, &OWNER, "desk", operation), "+default");
         assert_eq!(decided(&policy, &ALICE, "desk", operation), "-default");
-        assert_eq!(decided(&policy, &Identity::User { uid: 0, gid: 0 }, "desk", operation), "-default");
+        let is_roots = operation == Operation::See || operation.is_for_operators();
+        let expected = if is_roots { "+default" } else { "-default" };
+        assert_eq!(decided(&policy, &ROOT, "desk", operation), expected, "{operation:?}");
         assert_eq!(decided(&policy, &ci(), "desk", operation), "-default");
     }
 }
@@ -107,6 +110,44 @@ fn the_first_rule_that_matches_decides() {
         assert_eq!(decided(&policy, &who, id, operation), expected, "{who:?} {id} {operation:?}");
     }
     assert!(!policy.allows_everything(&OWNER));
+}
+
+#[test]
+fn what_is_for_operators_is_allowed_by_name_only() {
+    let policy = policy(
+        "rule = [
+            { name = 'cards', principals = ['uid:1001'], allow = ['all'] },
+            { name = 'night shift', principals = ['uid:1001'], allow = ['diagnose', 'release'] },
+            { name = 'desk only', principals = ['uid:1002'], readers = ['desk'], allow = ['see', 'diagnose'] },
+            { name = 'nothing', principals = ['uid:1002'], deny = ['all'] },
+        ]",
+    );
+    let table = [
+        (ALICE, Operation::GuardOverride, "+cards", "+cards"),
+        (ALICE, Operation::Diagnose, "+night shift", "+night shift"),
+        (ALICE, Operation::Trace, "-default", "-default"),
+        (BOB, Operation::Diagnose, "+desk only", "-nothing"),
+        (BOB, Operation::Configure, "-nothing", "-nothing"),
+        (OWNER, Operation::TraceData, "+default", "+default"),
+        (ROOT, Operation::Diagnose, "-default", "-default"),
+    ];
+    for (who, operation, at_desk, everywhere) in table {
+        let decided = [decided(&policy, &who, "desk", operation), text(policy.decide_everywhere(&who, operation))];
+        assert_eq!(decided, [at_desk, everywhere], "{who:?} {operation:?}");
+    }
+}
+
+#[test]
+fn commands_restrict_nothing_that_is_for_operators() {
+    let mistake = |operations: &str| {
+        let rule = format!("name = 'r'\nprincipals = ['x']\nallow = [{operations}]\ncommands = [{{ class = '00' }}]");
+        let rule: Rule<String> = toml::from_str(&rule).unwrap();
+        rule.with_principals(|_| PrincipalPattern::parse("anyone".into(), &Known).unwrap()).mistake()
+    };
+    assert_eq!(mistake("'transmit'"), None);
+    assert_eq!(mistake("'all'"), None);
+    let (key, message) = mistake("'transmit', 'trace'").unwrap();
+    assert!(key == "commands" && message.contains("another rule"), "{message}");
 }
 
 #[test]

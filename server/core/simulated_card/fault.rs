@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::ReplayEnd;
 use crate::apdu::ApduBytes;
 
 /// The card's reaction to a command; its owner (a slot or a reader) carries it out.
@@ -23,6 +24,8 @@ pub enum Reaction {
         /// The time until the failure.
         after: Duration,
     },
+    /// A replay has ended: the card leaves for good without a response.
+    ReplayEnded(ReplayEnd),
 }
 
 /// A card leaves its reader, and another one may replace it.

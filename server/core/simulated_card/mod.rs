@@ -1,5 +1,5 @@
 //! The simulated card: a pure state machine without clock or I/O. The simulated readers run it inside the process, the
-//! tests plug the same card into a real pcscd.
+//! tests plug the same card into a real pcscd. A [`ReplayedCard`] answers as a trace has recorded it instead.
 //!
 //! All numbers are hexadecimal. `Le` is the number of bytes wanted; times are in ms, two bytes, big-endian. No command
 //! needs the application to be selected.
@@ -49,6 +49,8 @@ mod command;
 mod fault;
 mod offered;
 mod pin;
+mod recording;
+mod replay;
 #[cfg(test)]
 mod tests;
 
@@ -59,6 +61,8 @@ use fault::Fault;
 pub use fault::{Absence, Reaction};
 use offered::Offered;
 use pin::Pin;
+pub use recording::{RecordedCard, Recording, Step, StepContent};
+pub use replay::{EndCause, PAUSE, ReplayEnd, ReplayedCard};
 
 use crate::slot::Protocol;
 

@@ -9,20 +9,41 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// The number of a lease, unique in one run of the broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LeaseNumber(pub u64);
+
 /// The granting side: one per reader, owned by its actor.
 #[derive(Debug, Default)]
 pub struct Leases {
     valid_epoch: Arc<AtomicU64>,
     /// The time from which the holder of the latest lease is requested to stop, if it is. The holder has a clone.
     stop: Arc<Mutex<Option<Instant>>>,
+    /// Whether an operator has ended the latest lease. The holder has a clone.
+    is_released: Arc<AtomicBool>,
 }
 
 impl Leases {
+    /// The leases of a reader whose numbers come after `first`, so that they are unique in one run of the broker.
+    pub fn after(first: u64) -> Self {
+        Self { valid_epoch: Arc::new(AtomicU64::new(first)), ..Self::default() }
+    }
+
     /// Grants the next lease. The previous one ends at this moment.
     pub fn grant(&mut self) -> Lease {
         let epoch = self.valid_epoch.fetch_add(1, Ordering::AcqRel) + 1;
-        self.stop = Arc::default();
-        Lease { epoch, valid_epoch: Arc::clone(&self.valid_epoch), stop: Arc::clone(&self.stop) }
+        (self.stop, self.is_released) = (Arc::default(), Arc::default());
+        Lease {
+            epoch,
+            valid_epoch: Arc::clone(&self.valid_epoch),
+            stop: Arc::clone(&self.stop),
+            is_released: Arc::clone(&self.is_released),
+        }
+    }
+
+    /// Records that an operator ends the current lease: its holder sends nothing more.
+    pub fn release(&mut self) {
+        self.is_released.store(true, Ordering::Release);
     }
 
     /// Requests that the holder of the current lease stops before its next command, as [`super::bounds::stops`]
@@ -57,17 +78,28 @@ pub struct Lease {
     epoch: u64,
     valid_epoch: Arc<AtomicU64>,
     stop: Arc<Mutex<Option<Instant>>>,
+    is_released: Arc<AtomicBool>,
 }
 
 impl Lease {
+    /// The number of the lease, unique in one run of the broker.
+    pub fn number(&self) -> LeaseNumber {
+        LeaseNumber(self.epoch)
+    }
+
     /// The time from which the holder is requested to stop, if it is.
     pub fn stop_requested(&self) -> Option<Instant> {
         *self.stop.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether an operator has ended the lease.
+    pub fn is_released(&self) -> bool {
+        self.is_released.load(Ordering::Acquire)
+    }
+
     /// Whether the holder may still send.
     pub fn is_valid(&self) -> bool {
-        self.valid_epoch.load(Ordering::Acquire) == self.epoch
+        self.valid_epoch.load(Ordering::Acquire) == self.epoch && !self.is_released()
     }
 }
 

@@ -16,12 +16,14 @@ mod shape;
 
 use std::{
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
 use cardbroker_core::{
     caller::Caller,
     error::{Failure, Reason},
+    policy::rule::Operation,
 };
 use futures_util::future::{BoxFuture, Either, Ready, ready};
 use http::{HeaderMap, Request, Response};
@@ -38,7 +40,7 @@ use self::{
 use super::status::to_status;
 use crate::{
     listen::{CallGuard, Peer},
-    policy::{access::PolicyInForce, audit::AuditTrail},
+    policy::access::PolicyInForce,
 };
 
 /// The methods that run commands, which need a reader that allows it.
@@ -56,15 +58,17 @@ const CLIENT_STREAMS: [&str; 3] = [
 #[derive(Clone)]
 pub struct IntakeLayer {
     rights: KnownRights,
-    /// The audit trail for denials.
-    trail: AuditTrail,
+    on_denied: OnDenied,
     budgets: Budgets,
 }
 
+/// Records that a caller was denied an operation at every reader by a rule.
+pub type OnDenied = Arc<dyn Fn(&Caller, Operation, &Arc<str>) + Send + Sync>;
+
 impl IntakeLayer {
-    /// Creates a layer with the rights and limits that `policy` entitles a user to. Denials go into `trail`.
-    pub fn new(policy: PolicyInForce, trail: AuditTrail) -> Self {
-        Self { rights: KnownRights::new(policy), trail, budgets: Budgets::default() }
+    /// Creates a layer with the rights and limits that `policy` entitles a user to. `on_denied` records denials.
+    pub fn new(policy: PolicyInForce, on_denied: OnDenied) -> Self {
+        Self { rights: KnownRights::new(policy), on_denied, budgets: Budgets::default() }
     }
 }
 
@@ -72,7 +76,12 @@ impl<S> Layer<S> for IntakeLayer {
     type Service = Intake<S>;
 
     fn layer(&self, inner: S) -> Intake<S> {
-        Intake { inner, rights: self.rights.clone(), trail: self.trail.clone(), budgets: self.budgets.clone() }
+        Intake {
+            inner,
+            rights: self.rights.clone(),
+            on_denied: Arc::clone(&self.on_denied),
+            budgets: self.budgets.clone(),
+        }
     }
 }
 
@@ -81,7 +90,7 @@ impl<S> Layer<S> for IntakeLayer {
 pub struct Intake<S> {
     inner: S,
     rights: KnownRights,
-    trail: AuditTrail,
+    on_denied: OnDenied,
     budgets: Budgets,
 }
 
@@ -143,7 +152,7 @@ impl<S> Intake<S> {
         rights: &Rights,
     ) -> Result<OpenCall, Failure> {
         headers::check(request.uri(), request.headers())?;
-        rights.check(request.uri().path(), caller, &self.trail)?;
+        rights.check(request.uri().path(), |operation, rule| (self.on_denied)(caller, operation, rule))?;
         let entitlement = rights.entitlement();
         let connection = peer
             .begin_call(entitlement.connection_calls())

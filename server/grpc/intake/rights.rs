@@ -6,7 +6,7 @@ use std::{
 };
 
 use cardbroker_core::{
-    caller::{Caller, Identity},
+    caller::Identity,
     error::Failure,
     policy::{Policy, rule::Operation},
 };
@@ -14,10 +14,7 @@ use cardbroker_core::{
 use super::{OPEN_SESSION, TRANSMIT, budget::Entitlement};
 use crate::{
     broker::not_found,
-    policy::{
-        access::{PolicyInForce, denial},
-        audit::{ANY_READER, AuditTrail},
-    },
+    policy::access::{PolicyInForce, denial},
 };
 
 /// The users whose rights are kept at a time.
@@ -30,36 +27,44 @@ pub(super) struct Rights {
     see: Option<Arc<str>>,
     transmit: Option<Arc<str>>,
     session: Option<Arc<str>>,
+    /// Whether the user is an operator of what concerns no single reader.
+    operates: bool,
 }
 
 impl Rights {
     fn new(policy: &Policy, who: &Identity) -> Self {
         let denied = |operation| policy.denied_everywhere(who, operation);
-        Self { see: denied(Operation::See), transmit: denied(Operation::Transmit), session: denied(Operation::Session) }
+        let mut operations = Operation::ALL.into_iter().filter(|operation| operation.is_for_operators());
+        Self {
+            see: denied(Operation::See),
+            transmit: denied(Operation::Transmit),
+            session: denied(Operation::Session),
+            operates: operations.any(|operation| policy.decide_everywhere(who, operation).allowed),
+        }
     }
 
     /// The class of the user, which determines its limits.
     pub(super) fn entitlement(&self) -> Entitlement {
-        if self.see.is_none() { Entitlement::Member } else { Entitlement::Stranger }
+        if self.see.is_none() || self.operates { Entitlement::Member } else { Entitlement::Stranger }
     }
 
-    /// Checks the call of a method that runs commands, whatever its message names. A denial goes into `trail`.
+    /// Checks the call of a method that runs commands, whatever its message names. `record` receives a denial.
     ///
     /// # Errors
     /// [`ReaderNotFound`](cardbroker_core::error::Reason::ReaderNotFound), as for any reader that the caller may not
     /// see, if it may see none; else [`Denied`](cardbroker_core::error::Reason::Denied) if no reader allows it.
-    pub(super) fn check(&self, method: &str, caller: &Caller, trail: &AuditTrail) -> Result<(), Failure> {
+    pub(super) fn check(&self, method: &str, record: impl Fn(Operation, &Arc<str>)) -> Result<(), Failure> {
         let (operation, denied) = match method {
             TRANSMIT => (Operation::Transmit, &self.transmit),
             OPEN_SESSION => (Operation::Session, &self.session),
             _ => return Ok(()),
         };
         if let Some(rule) = &self.see {
-            trail.denied(caller, ANY_READER, Operation::See, rule);
+            record(Operation::See, rule);
             return Err(not_found());
         }
         let Some(rule) = denied else { return Ok(()) };
-        trail.denied(caller, ANY_READER, operation, rule);
+        record(operation, rule);
         Err(denial(Arc::clone(rule), operation.as_str()))
     }
 }
@@ -107,7 +112,7 @@ impl KnownRights {
 #[cfg(test)]
 mod tests {
     use cardbroker_core::{
-        caller::TokenId,
+        caller::{Caller, TokenId},
         error::Reason::{Denied, ReaderNotFound},
     };
     use tokio::sync::watch;
@@ -127,8 +132,7 @@ mod tests {
         let (sender, policy_in_force) = watch::channel(Arc::new(see));
         let known = KnownRights::new(policy_in_force);
         let caller = Caller::remote(1, TokenId::from("ci"));
-        let trail = AuditTrail::default();
-        let told = |method| known.of(&caller.identity).check(method, &caller, &trail).map_err(|failure| failure.reason);
+        let told = |method| known.of(&caller.identity).check(method, |_, _| {}).map_err(|failure| failure.reason);
         for _ in 0..2 {
             assert_eq!([TRANSMIT, OPEN_SESSION, "/other"].map(told), [Err(Denied), Err(Denied), Ok(())]);
         }

@@ -12,6 +12,7 @@ mod open;
 
 use std::{
     pin::Pin,
+    sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -62,6 +63,8 @@ pub(super) struct Settings {
     pub(super) body_failure: BodyFailure,
     /// The connection of the call, to which refused messages are charged.
     pub(super) peer: Peer,
+    /// The trace context of the call.
+    pub(super) traceparent: Option<Arc<str>>,
 }
 
 /// Returns the answers of one conversation, which belongs to `span`.
@@ -210,7 +213,12 @@ impl Conversation {
         };
         self.reader.clone_from(&open.reader);
         let request = session_request(open)?;
-        let context = RequestContext { caller: &self.caller, group: self.group.clone(), reader: &self.reader };
+        let context = RequestContext {
+            caller: &self.caller,
+            group: self.group.clone(),
+            reader: &self.reader,
+            traceparent: self.settings.traceparent.clone(),
+        };
         self.broker.open_session(context, request)
     }
 }

@@ -58,7 +58,8 @@ fn unit() -> UnitRequest {
 impl World {
     fn new() -> Self {
         let executions = Executions::new(LIMITS, CancellationToken::new()).unwrap();
-        let (reader, requests) = ReaderHandle::new(QUEUE, CancellationToken::new());
+        let (reader, requests) =
+            ReaderHandle::new(crate::journal::JournalHandle::default(), QUEUE, CancellationToken::new());
         let access = unlimited(CallerKey::Connection(1));
         Self { executions, reader, _requests: requests, access, submits: AtomicUsize::new(0) }
     }

@@ -10,6 +10,7 @@ mod trail;
 use cardbroker_core::{
     caller::{Caller, Principal},
     error::Failure,
+    journal::Origin,
 };
 use tracing::{error, info, warn};
 
@@ -58,6 +59,22 @@ pub fn tokens_usable() {
 /// Records that the tokens file cannot be used, and no token is valid.
 pub fn tokens_unusable(problem: &dyn std::error::Error) {
     error!(target: TARGET, event = "tokens_unusable", problem = %problem);
+}
+
+/// Records that an operator sees the data of harmless commands from now on. `readers` are ids, or `all`.
+pub fn data_trace_began(operator: &Origin, readers: &str) {
+    data_trace("data_trace_began", operator, readers);
+}
+
+/// Records that an operator no longer sees the data of commands.
+pub fn data_trace_ended(operator: &Origin, readers: &str) {
+    data_trace("data_trace_ended", operator, readers);
+}
+
+fn data_trace(event: &'static str, operator: &Origin, readers: &str) {
+    let (principal, pid, executable) = who(&operator.caller);
+    let traceparent = operator.traceparent.as_deref();
+    warn!(target: TARGET, event, %principal, pid, executable, traceparent, readers);
 }
 
 /// The fields of a caller in a record: the principal, and the process if it is known.

@@ -2,10 +2,13 @@
 
 use std::{
     fmt::Display,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
-use cardbroker_core::{caller::Caller, error::Failure, policy::rule::Operation};
+use cardbroker_core::{caller::Caller, error::Failure, journal::Origin, policy::rule::Operation};
 use tokio::{
     sync::Notify,
     task::JoinHandle,
@@ -30,6 +33,10 @@ struct Shared {
     windows: Mutex<Windows>,
     /// Notified when the first window opens.
     opened: Notify,
+    /// The number of all denials so far.
+    denied: AtomicU64,
+    /// All requests without a valid token so far.
+    unauthenticated: AtomicU64,
 }
 
 /// The task that emits the counts. Owned by the server. Dropping it ends the task and emits all open counts; later
@@ -48,18 +55,45 @@ impl AuditTrail {
         (trail.clone(), AuditCounts { trail, task })
     }
 
-    /// Records that the policy has denied an operation.
-    pub fn denied(&self, caller: &Caller, reader: &str, operation: Operation, rule: &Arc<str>) {
-        let (principal, pid, executable) = who(caller);
+    /// The number of denials, and of requests without a valid token, so far.
+    pub fn refusals(&self) -> (u64, u64) {
+        (self.0.denied.load(Ordering::Relaxed), self.0.unauthenticated.load(Ordering::Relaxed))
+    }
+
+    /// Records that the policy has denied an operation. Returns whether it has written the record singly: the first one
+    /// of its kind in a window.
+    pub fn denied(&self, origin: &Origin, reader: &str, operation: Operation, rule: &Arc<str>) -> bool {
+        self.0.denied.fetch_add(1, Ordering::Relaxed);
+        let (principal, pid, executable) = who(&origin.caller);
+        let traceparent = origin.traceparent.as_deref();
         let kind = Denial { principal: principal.clone(), reader: reader.into(), operation, rule: Arc::clone(rule) };
-        if self.judge(|windows, now| windows.denials.on_record(kind, now)) == Verdict::Emit {
+        let is_single = self.judge(|windows, now| windows.denials.on_record(kind, now)) == Verdict::Emit;
+        if is_single {
             let (operation, rule) = (operation.as_str(), &**rule);
-            warn!(target: TARGET, event = Denial::EVENT, %principal, pid, executable, reader, operation, rule);
+            warn!(
+                target: TARGET,
+                event = Denial::EVENT, %principal, pid, executable, traceparent, reader, operation, rule
+            );
         }
+        is_single
+    }
+
+    /// Records that an operator has ended a turn, with the operator's words. Never coalesced.
+    pub fn released(&self, origin: &Origin, reader: &str, words: &str) {
+        let (principal, pid, executable) = who(&origin.caller);
+        let traceparent = origin.traceparent.as_deref();
+        warn!(target: TARGET, event = "released", %principal, pid, executable, traceparent, reader, words = ?words);
+    }
+
+    /// Records that an operator has changed the log's filter for a time. Never coalesced.
+    pub fn log_filter_changed(&self, operator: &Caller, filter: &str, seconds: u64) {
+        let (principal, pid, executable) = who(operator);
+        warn!(target: TARGET, event = "log_filter_changed", %principal, pid, executable, filter, seconds);
     }
 
     /// Records a TCP request without a valid credential; `source` is its connection.
     pub fn unauthenticated(&self, source: &dyn Display, failure: &Failure) {
+        self.0.unauthenticated.fetch_add(1, Ordering::Relaxed);
         let kind = Credential { problem: failure.to_string() };
         if self.judge(|windows, now| windows.credentials.on_record(kind, now)) == Verdict::Emit {
             warn!(target: TARGET, event = Credential::EVENT, %source, problem = %failure);
@@ -67,18 +101,20 @@ impl AuditTrail {
     }
 
     /// Records that the PIN guard has refused a command.
-    pub fn pin_kept_from_card(&self, caller: &Caller, reader: &str, failure: &Failure) {
-        let (principal, pid, executable) = who(caller);
+    pub fn pin_kept_from_card(&self, origin: &Origin, reader: &str, failure: &Failure) {
+        let (principal, pid, executable) = who(&origin.caller);
+        let traceparent = origin.traceparent.as_deref();
         let reason = failure.reason.as_str();
         let kind = Refusal { principal: principal.clone(), reader: reader.into(), reason };
         if self.judge(|windows, now| windows.refusals.on_record(kind, now)) == Verdict::Emit {
-            warn!(target: TARGET, event = Refusal::EVENT, %principal, pid, executable, reader, reason);
+            warn!(target: TARGET, event = Refusal::EVENT, %principal, pid, executable, traceparent, reader, reason);
         }
     }
 
     /// Records that a session began or ended.
-    pub fn session(&self, caller: &Caller, reader: &str, record: SessionRecord<'_>) {
-        let (principal, pid, executable) = who(caller);
+    pub fn session(&self, origin: &Origin, reader: &str, record: SessionRecord<'_>) {
+        let (principal, pid, executable) = who(&origin.caller);
+        let traceparent = origin.traceparent.as_deref();
         let kind = Session::new(principal.clone(), reader, record);
         if self.judge(|windows, now| windows.sessions.on_record(kind.clone(), now)) == Verdict::Counted {
             return;
@@ -86,10 +122,10 @@ impl AuditTrail {
         let Session { event, card, reason, cause, .. } = kind;
         match record {
             SessionRecord::EndedByBroker(_) => {
-                warn!(target: TARGET, event, %principal, pid, executable, reader, reason, cause);
+                warn!(target: TARGET, event, %principal, pid, executable, traceparent, reader, reason, cause);
             }
             SessionRecord::Began | SessionRecord::Ended { .. } => {
-                info!(target: TARGET, event, %principal, pid, executable, reader, card);
+                info!(target: TARGET, event, %principal, pid, executable, traceparent, reader, card);
             }
         }
     }
@@ -183,7 +219,10 @@ mod tests {
 
     fn deny(trail: &AuditTrail, times: usize) {
         let caller = Caller::remote(1, TokenId::from("ci"));
-        (0..times).for_each(|_| trail.denied(&caller, "desk", Operation::Transmit, &"default".into()));
+        let origin = Origin { caller, group: None, traceparent: None };
+        for _ in 0..times {
+            trail.denied(&origin, "desk", Operation::Transmit, &"default".into());
+        }
     }
 
     #[tokio::test(start_paused = true)]

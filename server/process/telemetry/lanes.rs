@@ -40,6 +40,8 @@ pub(super) struct Lanes {
     capacity: usize,
     audit: Queue,
     ordinary: Queue,
+    /// The number of lines that were lost so far, whether the log tells it already or not.
+    lost_lines: u64,
 }
 
 /// One lane, with its oldest line first.
@@ -72,12 +74,17 @@ impl Entry {
 impl Lanes {
     /// Creates empty lanes for `capacity` bytes.
     pub(super) fn new(capacity: usize) -> Self {
-        Self { capacity, audit: Queue::default(), ordinary: Queue::default() }
+        Self { capacity, audit: Queue::default(), ordinary: Queue::default(), lost_lines: 0 }
     }
 
     /// Returns whether neither a line nor a gap waits.
     pub(super) fn is_empty(&self) -> bool {
         self.audit.entries.is_empty() && self.ordinary.entries.is_empty()
+    }
+
+    /// The number of lines that were lost so far.
+    pub(super) fn lost_lines(&self) -> u64 {
+        self.lost_lines
     }
 
     /// Adds a line, or counts it as lost if there is no room. For an audit line the oldest ordinary lines are dropped.
@@ -87,7 +94,7 @@ impl Lanes {
             Lane::Audit => {
                 let room = self.capacity.checked_sub(self.audit.bytes + bytes);
                 if let Some(room) = room {
-                    self.ordinary.shrink(room);
+                    self.lost_lines += self.ordinary.shrink(room);
                 }
                 (room.is_some(), &mut self.audit)
             }
@@ -101,6 +108,7 @@ impl Lanes {
             queue.entries.push_back(Entry::Line(line.into()));
         } else {
             queue.on_lost();
+            self.lost_lines += 1;
         }
     }
 
@@ -126,12 +134,13 @@ impl Lanes {
             let lost = unwritten.iter().filter(|(of, _)| *of == lane).map(|(_, entry)| entry.lines()).sum();
             self.queue(lane).add_gap_in_front(lost);
         }
+        let lines = unwritten.iter().filter(|(_, entry)| matches!(entry, Entry::Line(_))).count();
+        self.lost_lines += lines as u64;
     }
 
     /// Drops all waiting lines; the gaps in their positions remain.
     pub(super) fn drop_lines(&mut self) {
-        self.audit.shrink(0);
-        self.ordinary.shrink(0);
+        self.lost_lines += self.audit.shrink(0) + self.ordinary.shrink(0);
     }
 
     fn queue(&mut self, lane: Lane) -> &mut Queue {
@@ -151,15 +160,18 @@ impl Queue {
         }
     }
 
-    /// Drops the oldest lines until the others use at most `room`. One gap replaces them.
-    fn shrink(&mut self, room: usize) {
-        let mut lost = 0;
+    /// Drops the oldest lines until the others use at most `room`. One gap replaces them. Returns the number of dropped
+    /// lines.
+    fn shrink(&mut self, room: usize) -> u64 {
+        let (mut lost, mut dropped) = (0, 0);
         while self.bytes > room
             && let Some(entry) = self.pop()
         {
             lost += entry.lines();
+            dropped += u64::from(matches!(entry, Entry::Line(_)));
         }
         self.add_gap_in_front(lost);
+        dropped
     }
 
     /// Counts `lost` lines in front of the first one.

@@ -6,6 +6,8 @@
 //!
 //! Nothing else writes to standard error while the broker runs: a write does not return while its reader is stuck.
 
+mod control;
+mod filter;
 mod lanes;
 mod record;
 mod sink;
@@ -19,24 +21,17 @@ use std::{
     thread,
 };
 
-use tracing_subscriber::{
-    EnvFilter,
-    filter::{LevelFilter, ParseError},
-};
+use tracing_subscriber::filter::ParseError;
 
-pub use self::writer::FlushGuard;
+pub use self::{
+    control::{FilterInForce, LogControl},
+    writer::FlushGuard,
+};
 use self::{
     lanes::Lane,
     writer::{FLUSH_TIME, Log},
 };
-use crate::{
-    backend::traced,
-    config::{LogConfig, LogFormat},
-};
-
-/// Libraries that log frames of connections: they stay at `error` unless the filter names them. At `warn` h2 has a line
-/// for each connection that breaks its limits, so a client could flood the log.
-const CHATTY: [&str; 5] = ["h2", "hyper", "hyper_util", "tonic", "tower"];
+use crate::config::{LogConfig, LogFormat};
 
 /// Why the log could not be installed.
 #[derive(Debug, thiserror::Error)]
@@ -52,26 +47,39 @@ pub enum TelemetryError {
     Install(#[from] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Installs the log of this process, once. Panics become records of it. Returns a guard; drop it at the end of the
-/// process.
+/// Installs the log of this process, once. Panics become records of it. Returns a guard, to be dropped at the end of
+/// the process, and the control of the log.
 ///
 /// # Errors
 /// The filter has a mistake, the process has a log already, or the system cannot start a thread.
-pub fn init(config: &LogConfig) -> Result<FlushGuard, TelemetryError> {
-    let filter = filter(config)?;
+pub fn init(config: &LogConfig) -> Result<(FlushGuard, LogControl), TelemetryError> {
     let log = Log::start(io::stderr(), config.format)?;
     let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(filter::configured(config)?)
         .with_writer(log.clone())
         // Errors of the log itself must not bypass it on standard error.
         .log_internal_errors(false);
-    match config.format {
-        LogFormat::Text => builder.compact().with_ansi(io::stderr().is_terminal()).try_init()?,
-        LogFormat::Json => builder.json().flatten_event(true).try_init()?,
-    }
+    let control = match config.format {
+        LogFormat::Text => {
+            let builder = builder.compact().with_ansi(io::stderr().is_terminal()).with_filter_reloading();
+            let filter = builder.reload_handle();
+            builder.try_init()?;
+            LogControl::new(log.clone(), config.clone(), Box::new(move |next| replace(filter.reload(next))))
+        }
+        LogFormat::Json => {
+            let builder = builder.json().flatten_event(true).with_filter_reloading();
+            let filter = builder.reload_handle();
+            builder.try_init()?;
+            LogControl::new(log.clone(), config.clone(), Box::new(move |next| replace(filter.reload(next))))
+        }
+    };
     let guard = log.flush_guard();
     log_panics(log, config.format);
-    Ok(guard)
+    Ok((guard, control))
+}
+
+fn replace(replaced: Result<(), tracing_subscriber::reload::Error>) -> Result<(), String> {
+    replaced.map_err(|error| format!("the filter cannot be replaced: {error}"))
 }
 
 /// Reports the cause of the process's end on standard error. Waits for the reader of standard error no longer than the
@@ -111,67 +119,4 @@ fn log_panics(log: Log, format: LogFormat) {
         let line = record::panic(format, name, &location, problem, backtrace.as_deref());
         log.push_from_panic(Lane::Audit, line.as_bytes());
     }));
-}
-
-fn filter(config: &LogConfig) -> Result<EnvFilter, ParseError> {
-    // Of two directives for one target the later one counts, so the operator's own wins.
-    let mut directives = Vec::new();
-    if let Some(base) = config.level.base() {
-        let cap = base.min(LevelFilter::ERROR);
-        directives.extend(CHATTY.iter().map(|target| format!("{target}={cap}")));
-    }
-    if config.apdus {
-        directives.push(format!("{}=trace", traced::TARGET));
-    }
-    directives.push(config.level.as_str().into());
-    EnvFilter::builder().parse(directives.join(","))
-}
-
-#[cfg(test)]
-mod tests {
-    use tracing::{Level, enabled};
-    use tracing_subscriber::layer::SubscriberExt;
-
-    use super::*;
-
-    fn with<T>(config: &LogConfig, look: impl FnOnce() -> T) -> T {
-        let subscriber = tracing_subscriber::registry().with(filter(config).unwrap());
-        tracing::subscriber::with_default(subscriber, look)
-    }
-
-    /// Whether debug lines of the broker, debug lines of h2 and warnings of h2 are logged.
-    fn logged(level: &str) -> (bool, bool, bool) {
-        with(&LogConfig { level: level.parse().unwrap(), ..LogConfig::default() }, || {
-            (
-                enabled!(target: "cardbroker_server", Level::DEBUG),
-                enabled!(target: "h2::codec", Level::DEBUG),
-                enabled!(target: "h2::codec", Level::WARN),
-            )
-        })
-    }
-
-    #[test]
-    fn libraries_stay_at_error_unless_named() {
-        assert_eq!(logged("info"), (false, false, false));
-        assert_eq!(logged("trace"), (true, false, false));
-        assert_eq!(logged("debug,h2=debug"), (true, true, true));
-        assert_eq!(logged("h2=debug,info"), (false, true, true));
-        assert_eq!(logged("off"), (false, false, false));
-        assert_eq!(logged("cardbroker_server=debug"), (true, false, false));
-    }
-
-    #[test]
-    fn one_key_switches_the_apdu_trace_on_at_every_level() {
-        for (level, apdus, expected) in [
-            ("off", true, true),
-            ("info", true, true),
-            ("cardbroker_server=debug", true, true),
-            ("info,cardbroker::apdu=off", true, false),
-            ("info", false, false),
-        ] {
-            let config = LogConfig { level: level.parse().unwrap(), apdus, ..LogConfig::default() };
-            let logged = with(&config, || enabled!(target: traced::TARGET, Level::TRACE));
-            assert_eq!(logged, expected, "{level} {apdus}");
-        }
-    }
 }

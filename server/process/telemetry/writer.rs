@@ -92,6 +92,11 @@ impl Log {
         FlushGuard(self.clone())
     }
 
+    /// The number of lines that were lost so far.
+    pub(super) fn lost_lines(&self) -> u64 {
+        self.lock().lanes.lost_lines()
+    }
+
     /// Adds a line, with its line break.
     pub(super) fn push(&self, lane: Lane, line: &[u8]) {
         self.push_locked(self.lock(), lane, line);

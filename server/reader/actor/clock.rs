@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use cardbroker_core::error::{Failure, Reason};
+use cardbroker_core::{
+    error::{Failure, Reason},
+    journal::IncidentKind,
+};
 use tracing::warn;
 
 use super::{Actor, Work};
@@ -24,6 +27,8 @@ impl Actor {
             return;
         }
         warn!(reader = %self.id, timeout_seconds = timeout.as_secs(), "a call into the driver does not return");
+        let words = format!("a call into the driver has not returned for {} s", timeout.as_secs());
+        self.journal.incident(IncidentKind::Driver, &words, now);
         self.leases.end();
         let message =
             "the reader did not answer within the exchange timeout: check the card's state before you continue";
@@ -64,8 +69,10 @@ impl Actor {
             }
             Some(_) => Some(self.watchdog.call_began().unwrap_or(now) + self.call_timeout()),
         };
-        [action, self.session_deadline(now), self.next_check, self.positions.deadline(), self.schedule.next_deadline()]
+        let waiters = [self.next_check, self.positions.deadline(), self.schedule.next_deadline()];
+        [action, self.session_deadline(now), self.journal.expiry()]
             .into_iter()
+            .chain(waiters)
             .flatten()
             .min()
             .unwrap_or(now + IDLE_WAKEUP)

@@ -11,10 +11,12 @@
 //! | `sessions` | how a session begins, when it must give way, how it ends |
 //! | `clock` | when something is due, and calls that do not return |
 //! | `thread_end` | jobs that the card thread does not get, and its unexpected end |
-//! | `queries` | queries of the turns |
+//! | `queries` | queries of the turns and of the whole reader, and operators that end a turn |
+//! | `journal` | what the reader's journal records |
 //! | `publish` | the reader's status for watchers |
 
 mod clock;
+mod journal;
 mod machine;
 mod publish;
 mod queries;
@@ -36,12 +38,16 @@ use std::{
 };
 
 use cardbroker_core::{
-    caller::Caller,
     error::{Failure, Reason},
+    journal::Origin,
     lifecycle::{Action, CardLifecycle},
     slot::ResetKind,
     status::ReaderStatus,
-    turns::{lease::Leases, request::RequestNumber, turn::Disposition},
+    turns::{
+        lease::{LeaseNumber, Leases},
+        request::RequestNumber,
+        turn::Disposition,
+    },
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -50,6 +56,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use self::{
+    journal::SessionTurn,
     machine::{ReaderPhase, WorkerState},
     sessions::Holding,
     turns::Positions,
@@ -59,10 +66,11 @@ pub use self::{
     setup::{ReaderSetup, spawn},
 };
 use crate::{
+    journal::JournalHandle,
     policy::access::PolicyInForce,
     reader::{
         handle::TurnsMoved,
-        inbox::{Message, SessionOver, TurnsQuery, Waiting},
+        inbox::{Message, Query, SessionOver, Waiting},
         jobs::{CallWatchdog, Job, Report},
         schedule::ReaderSchedule,
         statuses::StatusPublisher,
@@ -80,6 +88,14 @@ struct Actor {
     publisher: StatusPublisher,
     /// The status that watchers have. `None` while the reader is unplugged.
     published: Option<ReaderStatus>,
+    /// When the state in `published` began.
+    state_since: Instant,
+    /// The reader's journal. The card thread and the accesses of requests record into it, too.
+    journal: JournalHandle,
+    /// The insertion that the journal has recorded last; empty before the first one.
+    recorded_insertion: String,
+    /// The operator who has released the turn in progress. Set by `queries`, taken when the turn has ended.
+    released_by: Option<Arc<Origin>>,
     /// The rule of turns and the waiting requests. A request leaves it for its turn, or with its failure.
     schedule: ReaderSchedule,
     /// When the rule is asked again without an event. Set by each step.
@@ -118,6 +134,8 @@ enum Work {
         ticket: Arc<Ticket>,
         /// The disposition of the card after the unit.
         disposition: Disposition,
+        /// The lease of the turn.
+        lease: LeaseNumber,
         /// The beginning of the turn.
         since: Instant,
     },
@@ -134,10 +152,8 @@ enum Work {
     Session(Box<Holding>),
     /// The thread does the last tasks of a session; then it resets the card or leaves it.
     EndOfSession {
-        /// The session's caller, which had the turn.
-        caller: Caller,
-        /// The beginning of the session.
-        since: Instant,
+        /// The turn of the session that ends.
+        turn: SessionTurn,
         /// To the holder, which must know if the driver hangs in a last task. Dropped when the card is done.
         over: watch::Sender<Option<SessionOver>>,
         /// To a holder that waits for the end. `None` without one, or after the answer.
@@ -149,7 +165,7 @@ impl Actor {
     async fn run(
         mut self,
         mut messages: mpsc::Receiver<Message>,
-        mut queries: mpsc::Receiver<TurnsQuery>,
+        mut queries: mpsc::Receiver<Query>,
         mut events: mpsc::Receiver<Event>,
         mut reports: mpsc::Receiver<Report>,
         shutdown: CancellationToken,
@@ -157,7 +173,7 @@ impl Actor {
         let mut may_have_moved = false;
         loop {
             self.advance(Instant::now());
-            self.publish();
+            self.publish(Instant::now());
             if may_have_moved {
                 self.turns_moved.notify();
             }
@@ -185,10 +201,10 @@ impl Actor {
                 Some(message) = messages.recv() => self.on_message(message),
                 // After the messages: a query delays no request for a turn.
                 Some(query) = queries.recv() => {
-                    may_have_moved = false;
-                    self.on_query(query);
+                    may_have_moved = matches!(query, Query::Release { .. });
+                    self.on_query(query, Instant::now());
                 }
-                () = wakeup => {}
+                () = wakeup => self.journal.expire(Instant::now()),
             }
         }
     }
@@ -218,10 +234,8 @@ impl Actor {
         self.bound_turn(now);
         // After the turns, so that a request with a zero timeout gets a free card.
         while let Some(waiting) = self.schedule.pop_expired(now) {
-            waiting.end(Failure::not_sent(
-                Reason::QueueTimeout,
-                "the turn did not come within wait_timeout: retry, or wait longer",
-            ));
+            let message = "the turn did not come within wait_timeout: retry, or wait longer";
+            self.refuse(waiting, Failure::not_sent(Reason::QueueTimeout, message), now);
         }
         self.waiting.store(self.schedule.len(), Ordering::Relaxed);
         self.send_positions(now);

@@ -1,5 +1,7 @@
 //! The part of the actor that publishes the reader's status, for watchers and in the log.
 
+use std::{borrow::Cow, time::Instant};
+
 use cardbroker_core::status::{ReaderStatus, State};
 use tracing::{info, warn};
 
@@ -7,14 +9,21 @@ use super::{Actor, machine::ReaderPhase};
 
 impl Actor {
     /// Publishes the status if it has changed. Once the broker stops, nothing more is published.
-    pub(super) fn publish(&mut self) {
+    pub(super) fn publish(&mut self, now: Instant) {
         let status = (self.phase == ReaderPhase::Plugged).then(|| self.lifecycle.status());
         if status == self.published || self.phase.is_ending() {
             return;
         }
+        let because = self.lifecycle.unusable_because().map(Cow::into_owned);
         match &status {
-            Some(now) => log_change(&self.id, now, self.lifecycle.unusable_because().as_deref()),
+            Some(status) => log_change(&self.id, status, because.as_deref()),
             None => info!(reader = %self.id, "reader unplugged"),
+        }
+        let state = |status: &Option<ReaderStatus>| status.as_ref().map(|status| status.state);
+        let has_changed = state(&status) != state(&self.published);
+        self.record_status(status.as_ref(), because.as_deref(), now);
+        if has_changed {
+            self.state_since = now;
         }
         self.publisher.publish(status.clone());
         self.published = status;

@@ -4,11 +4,12 @@ use std::time::Instant;
 
 use cardbroker_core::{
     error::{Failure, Reason},
+    journal::{IncidentKind, TurnEnd},
     slot::SlotStatus,
 };
 use tracing::debug;
 
-use super::{Actor, Work, machine::ReaderPhase};
+use super::{Actor, Work, journal::EndedTurn, machine::ReaderPhase};
 use crate::reader::{
     inbox::shutting_down,
     jobs::{Job, Report},
@@ -31,6 +32,9 @@ impl Actor {
     /// The card thread has done a job, or has detected something in a session's task.
     pub(super) fn on_report(&mut self, report: Report, now: Instant) {
         debug!(reader = %self.id, ?report, "the card thread has reported");
+        if self.worker.hangs() {
+            self.journal.incident(IncidentKind::Driver, "the call into the driver has returned", now);
+        }
         self.worker.on_returned();
         let refusal = match report {
             Report::Taken(taken) => {
@@ -41,15 +45,22 @@ impl Actor {
                 self.schedule.on_card_changed();
                 self.lifecycle.on_taken(taken, now)
             }
-            Report::UnitEnded { end, reset_took, left } => {
+            Report::UnitEnded { end, stop, reset_took, left } => {
                 self.leases.end();
                 let refusal = self.lifecycle.on_unit_ended(end, now);
-                if let Some(Work::Unit { disposition, since, .. }) = self.worker.take() {
+                if let Some(Work::Unit { ticket, disposition, lease, since }) = self.worker.take() {
+                    let turn = EndedTurn { origin: ticket.access.origin(), lease, began: since };
+                    self.record_turn_ended(&turn, stop.map_or(TurnEnd::Ok, TurnEnd::Failed), now);
                     if let Some((kind, took)) = reset_took {
                         self.on_card_reset(kind, took, since + took);
                     }
                     self.schedule.on_turn_ended(Some(left), now);
-                    self.dispose(disposition);
+                    let is_released = self.released_by.take().is_some();
+                    if is_released {
+                        self.schedule.on_released();
+                    }
+                    // What a released unit leaves is nobody's, not even its own group's.
+                    self.dispose(if is_released && left.raised { disposition.abruptly() } else { disposition });
                 }
                 refusal
             }

@@ -6,20 +6,23 @@ use std::{
 };
 
 use cardbroker_core::{
-    caller::Caller,
     error::{Cause, Failure, Reason},
+    journal::{Origin, TurnEnd},
     slot::{CardInfo, ResetKind, SlotError},
     status::card_removed,
     turns::{
         bounds,
-        lease::{Activity, Terms, Verdict},
+        lease::{Activity, LeaseNumber, Terms, Verdict},
         request::RequestNumber,
         turn::{Disposition, Left},
     },
 };
 use tokio::sync::{oneshot, watch};
 
-use super::{Actor, Work};
+use super::{
+    Actor, Work,
+    journal::{EndedTurn, SessionTurn},
+};
 use crate::{
     policy::{access::Access, audit},
     reader::{
@@ -40,6 +43,10 @@ pub(super) struct Holding {
     access: Access,
     /// The disposition of the card if the session ends normally.
     disposition: Disposition,
+    /// The lease of the session's turn.
+    lease: LeaseNumber,
+    /// The arrival of the request.
+    arrived: Instant,
     /// The beginning of the session's turn.
     began: Instant,
     /// The terms on which the session must give way to waiters because it idles.
@@ -63,9 +70,29 @@ impl Holding {
         self.began
     }
 
-    /// The caller that has the session.
-    pub(super) fn caller(&self) -> &Caller {
-        self.access.caller()
+    /// The caller and its permissions.
+    pub(super) fn access(&self) -> &Access {
+        &self.access
+    }
+
+    /// The request that has the session.
+    pub(super) fn origin(&self) -> &Arc<Origin> {
+        self.access.origin()
+    }
+
+    /// The lease of the session's turn.
+    pub(super) fn lease(&self) -> LeaseNumber {
+        self.lease
+    }
+
+    /// The arrival of the request.
+    pub(super) fn arrived(&self) -> Instant {
+        self.arrived
+    }
+
+    /// Since when none of its tasks has run; `None` while one runs.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        self.activity.idle_since()
     }
 }
 
@@ -80,27 +107,33 @@ impl Actor {
             Ok(card) => card,
             Err(refusal) => {
                 self.schedule.on_turn_ended(None, now);
-                session.refuse(refusal);
+                self.refuse_session(*session, refusal, now);
                 return;
             }
         };
         let (waiters, waiters_seen) = watch::channel(0);
         let (over, over_seen) = watch::channel(None);
         let activity = Arc::new(Activity::new(now));
+        let granted = self.leases.grant();
+        let (lease, arrived) = (granted.number(), session.arrived);
         let grant = Grant {
             turn: self.turn_at(now, reset),
             card,
-            lease: self.leases.grant(),
+            lease: granted,
             activity: Arc::clone(&activity),
             jobs: self.jobs.clone(),
             waiters: waiters_seen,
             over: over_seen,
         };
         let terms = Terms { idle_timeout: session.request.idle_timeout };
+        // Before the grant, with which the holder may send its first task at once.
+        self.record_turn_began(session.access.origin(), lease, arrived, None, now);
         if session.grant.send(Ok(grant)).is_err() {
             // The caller has disconnected in the meantime.
             self.leases.end();
             self.schedule.on_turn_ended(None, now);
+            let turn = EndedTurn { origin: session.access.origin(), lease, began: now };
+            self.record_turn_ended(&turn, TurnEnd::Abandoned, now);
             return;
         }
         self.lifecycle.on_turn();
@@ -112,6 +145,8 @@ impl Actor {
             number,
             access,
             disposition,
+            lease,
+            arrived,
             began: now,
             terms,
             contended: None,
@@ -201,14 +236,18 @@ impl Actor {
 
     /// Refuses the session whose turn has begun with a reset that is not done, if there is one. The reset continues.
     pub(super) fn refuse_opening(&mut self, failure: Failure, now: Instant) {
+        let mut refused = None;
         self.worker.change(|work| match work {
             Work::Opening { waiting, .. } => {
-                self.schedule.on_turn_ended(None, now);
-                waiting.end(failure);
+                refused = Some(waiting);
                 Work::Handling
             }
             other => other,
         });
+        if let Some(waiting) = refused {
+            self.schedule.on_turn_ended(None, now);
+            self.refuse(waiting, failure, now);
+        }
     }
 
     /// Ends the lease and sends [`Job::EndOfSession`], the step that all ends of a session share. The card thread first
@@ -220,10 +259,11 @@ impl Actor {
         self.leases.end();
         self.worker.change(|work| match work {
             Work::Session(holding) => {
-                let (caller, since) = (holding.caller().clone(), holding.began());
-                let Holding { over, mut record, .. } = *holding;
+                let Holding { access, lease, arrived, began, over, mut record, .. } = *holding;
                 record.end(outcome);
-                Work::EndOfSession { caller, since, over, done }
+                let turn =
+                    SessionTurn { origin: Arc::clone(access.origin()), lease, arrived, began, end: outcome.into() };
+                Work::EndOfSession { turn, over, done }
             }
             other => other,
         });
@@ -240,6 +280,12 @@ impl Actor {
     ) -> Option<Failure> {
         let work = self.worker.take();
         self.schedule.on_turn_ended(Some(Left { raised, ..Left::default() }), now);
+        if self.released_by.take().is_some() {
+            self.schedule.on_released();
+        }
+        if let Some(Work::EndOfSession { turn, .. }) = &work {
+            self.record_session_ended(turn, now);
+        }
         let refusal = match reset {
             Some((kind, took, reset)) => {
                 if reset.is_ok() {
@@ -284,7 +330,7 @@ impl Actor {
             } else {
                 self.schedule.on_turn_ended(None, now);
                 let failed = || Failure::not_sent(Reason::ResetFailed, "the reset before the session failed: retry");
-                session.refuse(self.lifecycle.refusal().unwrap_or_else(failed));
+                self.refuse_session(*session, self.lifecycle.refusal().unwrap_or_else(failed), now);
             }
         }
         refusal

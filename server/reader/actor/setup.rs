@@ -24,7 +24,7 @@ use crate::{
     policy::access::PolicyInForce,
     process::random::hash_key,
     reader::{
-        card::thread as card_thread,
+        card::thread::{self as card_thread, CardSetup},
         handle::{Requests, TurnsMoved},
         schedule::ReaderSchedule,
         statuses::StatusPublisher,
@@ -37,6 +37,8 @@ pub struct ReaderSetup {
     pub id: String,
     /// The prefix of insertion ids and state tags, unique to this run and reader.
     pub identity: String,
+    /// The number before that of the first lease. Those of other readers are far from it.
+    pub first_lease: u64,
     /// The reader's settings from the configuration.
     pub settings: ReaderSettings,
     /// Maximum waiting requests, of one caller and of all together.
@@ -68,7 +70,9 @@ pub fn spawn(setup: ReaderSetup, tasks: &TaskTracker) -> io::Result<mpsc::Sender
     let send_report = move |done| drop(report.blocking_send(done));
     let guarded = Guarded { known_wrong: setup.settings.pin_guard, last_try: setup.settings.guard_last_try };
     let gate = Gate::new(PinGuard::new(guarded, hash_key()?));
-    let (jobs, watchdog) = card_thread::spawn(&setup.id, setup.slot, setup.settings.protocols, gate, send_report)?;
+    let journal = setup.requests.journal;
+    let card = CardSetup { slot: setup.slot, protocols: setup.settings.protocols, gate, journal: journal.clone() };
+    let (jobs, watchdog) = card_thread::spawn(&setup.id, card, send_report)?;
 
     let (events, event_queue) = mpsc::channel(8);
     let ReaderSettings { own, release_after, protocols, .. } = setup.settings;
@@ -78,6 +82,10 @@ pub fn spawn(setup: ReaderSetup, tasks: &TaskTracker) -> io::Result<mpsc::Sender
         id: setup.id,
         publisher: setup.publisher,
         published: None,
+        state_since: Instant::now(),
+        journal,
+        recorded_insertion: String::new(),
+        released_by: None,
         schedule: ReaderSchedule::new(setup.limits, setup.turns),
         next_check: None,
         isolation_reset: setup.settings.isolation_reset,
@@ -86,7 +94,7 @@ pub fn spawn(setup: ReaderSetup, tasks: &TaskTracker) -> io::Result<mpsc::Sender
         waiting: setup.requests.waiting,
         turns_moved: setup.turns_moved,
         lifecycle,
-        leases: Leases::default(),
+        leases: Leases::after(setup.first_lease),
         jobs,
         watchdog,
         worker: WorkerState::Idle,

@@ -3,10 +3,13 @@
 
 use std::{sync::mpsc::TrySendError, time::Instant};
 
-use cardbroker_core::error::{Failure, Reason};
+use cardbroker_core::{
+    error::{Failure, Reason},
+    journal::TurnEnd,
+};
 use tracing::error;
 
-use super::{Actor, Work, machine::ReaderPhase};
+use super::{Actor, Work, journal::EndedTurn, machine::ReaderPhase};
 use crate::reader::{
     inbox::{SessionOver, reader_ended, shutting_down},
     jobs::Job,
@@ -65,7 +68,15 @@ impl Actor {
             }
             Some(Work::Handling) | None => {}
         }
-        self.worker.take();
+        self.released_by = None;
+        match self.worker.take() {
+            Some(Work::Unit { ticket, lease, since, .. }) => {
+                let turn = EndedTurn { origin: ticket.access.origin(), lease, began: since };
+                self.record_turn_ended(&turn, TurnEnd::Failed(Reason::Internal), now);
+            }
+            Some(Work::EndOfSession { turn, .. }) => self.record_session_ended(&turn, now),
+            _ => {}
+        }
         self.end_all(&self.ended(), now);
         if is_plugged {
             self.lifecycle.on_unavailable(reader_ended().message.into_owned(), now);

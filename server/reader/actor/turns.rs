@@ -47,16 +47,18 @@ impl Actor {
     pub(super) fn on_message(&mut self, message: Message) {
         let now = Instant::now();
         match message {
-            Message::Submit { waiting, .. } if self.phase.is_ending() => waiting.end(self.ended()),
-            Message::Submit { waiting, .. } if self.phase == ReaderPhase::Unplugged => waiting.end(unplugged()),
+            Message::Submit { waiting, .. } if self.phase.is_ending() => self.refuse(waiting, self.ended(), now),
+            Message::Submit { waiting, .. } if self.phase == ReaderPhase::Unplugged => {
+                self.refuse(waiting, unplugged(), now);
+            }
             Message::Submit { number, caller, waiting } => {
                 let refusal = self.lifecycle.refusal().filter(|refusal| waiting.turn().is_refused_by(refusal));
                 let is_session = matches!(waiting.purpose, Purpose::Session(_));
                 if let Some(failure) = refusal {
-                    waiting.end(failure);
+                    self.refuse(waiting, failure, now);
                 } else if let Err(refused) = self.schedule.push(number, caller, waiting, now) {
                     let (waiting, full) = *refused;
-                    waiting.end(Failure::not_sent(Reason::QueueFull, full.to_string()));
+                    self.refuse(waiting, Failure::not_sent(Reason::QueueFull, full.to_string()), now);
                 } else if is_session {
                     self.positions.sessions += 1;
                     self.positions.due = Some(now);
@@ -69,8 +71,9 @@ impl Actor {
 
     /// Removes the waiting request with this number, or closes the session with this number.
     fn cancel(&mut self, number: RequestNumber, manner: Manner, now: Instant) {
-        if self.schedule.remove(number, now).is_none() {
-            self.close_session(number, manner);
+        match self.schedule.remove(number, now) {
+            Some(waiting) => self.record_not_served(waiting.access().origin(), None, now),
+            None => self.close_session(number, manner),
         }
     }
 
@@ -102,7 +105,7 @@ impl Actor {
         // The policy may have changed during the wait.
         if let Some(failure) = broken.or_else(|| waiting.access().holds().err()) {
             if let Some(waiting) = self.schedule.remove(number, now) {
-                waiting.end(failure);
+                self.refuse(waiting, failure, now);
             }
             return;
         }
@@ -111,15 +114,21 @@ impl Actor {
             && !unit.ticket.begin(self.turn_at(now, reset.is_some()))
         {
             // Its caller has disconnected.
-            self.schedule.remove(number, now);
+            if let Some(waiting) = self.schedule.remove(number, now) {
+                self.record_not_served(waiting.access().origin(), None, now);
+            }
             return;
         }
         let Some(Waiting { group, purpose }) = self.schedule.on_turn_began(number, now) else { return };
         match (purpose, reset) {
             (Purpose::Unit(UnitTicket { ticket, disposition, .. }), reset) => {
                 self.lifecycle.on_turn();
-                let job = UnitJob { ticket: Arc::clone(&ticket), lease: self.leases.grant(), reset };
-                self.start(Job::Unit(job), Work::Unit { ticket, disposition, since: now });
+                let granted = self.leases.grant();
+                let lease = granted.number();
+                let commands = Some(ticket.commands.len());
+                self.record_turn_began(ticket.access.origin(), lease, ticket.arrived, commands, now);
+                let job = UnitJob { ticket: Arc::clone(&ticket), lease: granted, reset };
+                self.start(Job::Unit(job), Work::Unit { ticket, disposition, lease, since: now });
             }
             (Purpose::Session(session), Some(kind)) => {
                 let waiting = Waiting { group, purpose: Purpose::Session(session) };
@@ -178,14 +187,14 @@ impl Actor {
     pub(super) fn refuse_waiters(&mut self, refusal: Option<Failure>, now: Instant) {
         let Some(failure) = refusal else { return };
         for waiting in self.schedule.remove_if(now, |waiting| waiting.turn().is_refused_by(&failure)) {
-            waiting.end(failure.clone());
+            self.refuse(waiting, failure.clone(), now);
         }
     }
 
     /// Ends all waiting requests with `failure`. The request that has the turn is not affected.
     pub(super) fn end_all(&mut self, failure: &Failure, now: Instant) {
         for waiting in self.schedule.remove_if(now, |_| true) {
-            waiting.end(failure.clone());
+            self.refuse(waiting, failure.clone(), now);
         }
     }
 

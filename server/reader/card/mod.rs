@@ -1,3 +1,4 @@
 //! The part of a reader that runs on the card thread.
 
+mod run;
 pub(super) mod thread;

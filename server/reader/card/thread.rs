@@ -3,26 +3,19 @@
 
 use std::{
     io,
-    sync::{atomic::Ordering, mpsc},
+    sync::{Arc, atomic::Ordering, mpsc},
     thread,
     time::{Duration, Instant},
 };
 
 use cardbroker_core::{
-    apdu::ApduBytes,
-    card::{
-        gate::{self, Gate},
-        unit::{Exchange, Next, UnitRun},
-    },
+    card::gate::{self, Gate},
     error::{Failure, Reason},
-    lifecycle::{
-        UnitEnd,
-        fault::{self, Fault},
-    },
+    journal::{Event, EventKind},
+    lifecycle::{UnitEnd, fault::Fault},
     slot::{CardInfo, ProtocolChoice, ResetKind, SlotError},
     status::preceding_failed,
     turns::{
-        bounds,
         lease::{Activity, Lease},
         turn::{Left, Turn},
     },
@@ -30,8 +23,10 @@ use cardbroker_core::{
 use tokio::sync::oneshot;
 use tracing::Span;
 
+use super::run::Ran;
 use crate::{
     backend::Slot,
+    journal::JournalHandle,
     reader::{
         jobs::{CallWatchdog, Job, MAX_PIPELINED, Report, SessionJob, SessionTask},
         spans,
@@ -39,8 +34,17 @@ use crate::{
     },
 };
 
-/// The longest wait after a failed exchange for the removal of the card. The slowest driver polls every 400 ms.
-const REMOVAL_WAIT: Duration = Duration::from_millis(900);
+/// The inputs of a card thread.
+pub(in crate::reader) struct CardSetup {
+    /// The only access to the reader's slot.
+    pub(in crate::reader) slot: Box<dyn Slot>,
+    /// The protocols that the card may use.
+    pub(in crate::reader) protocols: ProtocolChoice,
+    /// The gate before the card.
+    pub(in crate::reader) gate: Gate,
+    /// The journal that records each exchange and reset.
+    pub(in crate::reader) journal: JournalHandle,
+}
 
 /// Starts the thread of the reader `id`. It performs jobs until all senders are dropped, and passes reports to
 /// `report`.
@@ -49,16 +53,15 @@ const REMOVAL_WAIT: Duration = Duration::from_millis(900);
 /// The system cannot create a thread.
 pub(in crate::reader) fn spawn(
     id: &str,
-    slot: Box<dyn Slot>,
-    protocols: ProtocolChoice,
-    gate: Gate,
+    setup: CardSetup,
     report: impl Fn(Report) + Send + 'static,
 ) -> io::Result<(mpsc::SyncSender<Job>, CallWatchdog)> {
     // The actor sends its next job after the report about the last one; a session has at most MAX_PIPELINED tasks.
     let (jobs, next_job) = mpsc::sync_channel(MAX_PIPELINED + 2);
     let watchdog = CallWatchdog::new();
     let (reader, watching) = (id.to_owned(), watchdog.clone());
-    let mut worker = CardWorker { reader, slot, protocols, watchdog: watching, gate, card: None };
+    let CardSetup { slot, protocols, gate, journal } = setup;
+    let mut worker = CardWorker { reader, slot, protocols, watchdog: watching, gate, journal, card: None };
     thread::Builder::new().name(format!("card {id}")).spawn(move || {
         for job in next_job {
             worker.act(job, &report);
@@ -69,20 +72,22 @@ pub(in crate::reader) fn spawn(
 }
 
 /// The state of the card thread, which alone reads and writes it.
-struct CardWorker {
+pub(super) struct CardWorker {
     /// The reader's id, for logs. Never changes.
-    reader: String,
+    pub(super) reader: String,
     /// The reader's slot in the card stack. Released when the thread ends.
-    slot: Box<dyn Slot>,
+    pub(super) slot: Box<dyn Slot>,
     /// The protocols that the card may use, from the reader's settings. Never change.
-    protocols: ProtocolChoice,
+    pub(super) protocols: ProtocolChoice,
     /// Marks the beginning and end of each call of the slot. The actor has a clone and detects hangs by it.
-    watchdog: CallWatchdog,
+    pub(super) watchdog: CallWatchdog,
     /// Admits each exchange, and follows the effects of commands. Forgets them when the card is taken or lost.
-    gate: Gate,
+    pub(super) gate: Gate,
+    /// The reader's journal, which records each exchange and each reset.
+    pub(super) journal: JournalHandle,
     /// The card in use. `None` before it is taken, after its release, and after a loss, so that nothing is sent to a
     /// card that may have been swapped.
-    card: Option<CardInfo>,
+    pub(super) card: Option<CardInfo>,
 }
 
 impl CardWorker {
@@ -90,14 +95,19 @@ impl CardWorker {
     fn act(&mut self, job: Job, report: &impl Fn(Report)) {
         let done = match job {
             Job::Take => {
+                let began = Instant::now();
                 let taken = self.watchdog.during(|| self.slot.take(self.protocols));
+                // A card that is taken is reset once.
+                if taken.is_ok() {
+                    self.record_reset(ResetKind::Warm, true, began, None);
+                }
                 self.gate.forget();
                 self.card = taken.clone().ok();
                 Report::Taken(taken)
             }
-            Job::ColdReset => Report::Taken(self.reset(ResetKind::Cold, &Span::none()).0),
+            Job::ColdReset => Report::Taken(self.reset(ResetKind::Cold, None).0),
             Job::Reset(kind) => {
-                let (reset, took) = self.reset(kind, &Span::none());
+                let (reset, took) = self.reset(kind, None);
                 Report::Reset { kind, took, reset }
             }
             Job::Unit(unit) => {
@@ -105,7 +115,8 @@ impl CardWorker {
                 let ended = Instant::now();
                 let left = Left { raised: self.gate.is_raised(), ..Left::default() };
                 // The report precedes the answer, so that a caller's next request after the answer finds the card free.
-                report(Report::UnitEnded { end, reset_took, left });
+                let stop = failure.as_ref().map(|failure| failure.reason);
+                report(Report::UnitEnded { end, stop, reset_took, left });
                 unit.ticket.end(failure, ended);
                 return;
             }
@@ -116,7 +127,7 @@ impl CardWorker {
             Job::EndOfSession(reset) => {
                 let raised = self.gate.is_raised();
                 let reset = reset.filter(|_| self.card.is_some()).map(|kind| {
-                    let (reset, took) = self.reset(kind, &Span::none());
+                    let (reset, took) = self.reset(kind, None);
                     (kind, took, reset)
                 });
                 Report::SessionEnded { reset, raised }
@@ -170,7 +181,7 @@ impl CardWorker {
             (UnitEnd::InOrder(_), _) => (None, unanswered),
             // The session may continue: its holder knows of the reset, and the card holds no state of it.
             (UnitEnd::Lost, Some(failure)) if failure.reason == Reason::CardReset => {
-                let report = match self.reset(ResetKind::Warm, ticket.record().span()).0 {
+                let report = match self.reset(ResetKind::Warm, Some((ticket, lease))).0 {
                     Ok(card) => Report::ForeignReset(card),
                     Err(_) => Report::SessionFault { end: UnitEnd::Lost, failure },
                 };
@@ -188,7 +199,7 @@ impl CardWorker {
         kind: ResetKind,
         reply: oneshot::Sender<Result<CardInfo, Failure>>,
     ) -> (Option<Report>, bool) {
-        let (reset, took) = self.reset(kind, &Span::none());
+        let (reset, took) = self.reset(kind, None);
         let (report, answer) = match reset {
             Ok(card) => (Report::Reset { kind, took, reset: Ok(card.clone()) }, Ok(card)),
             Err(error) => {
@@ -203,11 +214,17 @@ impl CardWorker {
         (Some(report), failed)
     }
 
-    /// Resets the card, for the request whose span is `parent`, if any. Returns the card after the reset, and the
-    /// reset's duration.
-    fn reset(&mut self, kind: ResetKind, parent: &Span) -> (Result<CardInfo, SlotError>, Duration) {
+    /// Resets the card, for a unit and its lease, if any. Returns the card after the reset, and the reset's duration.
+    pub(super) fn reset(
+        &mut self,
+        kind: ResetKind,
+        unit: Option<(&Ticket, &Lease)>,
+    ) -> (Result<CardInfo, SlotError>, Duration) {
         let Self { reader, slot, protocols, watchdog, .. } = self;
-        let (reset, took) = spans::reset(parent, reader, kind, || watchdog.during(|| slot.reset(kind, *protocols)));
+        let parent = unit.map_or_else(Span::none, |(ticket, _)| ticket.record().span().clone());
+        let began = Instant::now();
+        let (reset, took) = spans::reset(&parent, reader, kind, || watchdog.during(|| slot.reset(kind, *protocols)));
+        self.record_reset(kind, reset.is_ok(), began, unit);
         if reset.is_ok() {
             self.gate.reset();
         }
@@ -215,141 +232,18 @@ impl CardWorker {
         (reset, took)
     }
 
-    /// Runs a unit to its end or first stop, even if its caller disconnects. Does not end the ticket. `session` is the
-    /// activity of the session that the unit belongs to, if any.
-    fn run(&mut self, ticket: &Ticket, lease: &Lease, reset: Option<ResetKind>, session: Option<&Activity>) -> Ran {
-        let ran = self.try_run(ticket, lease, reset, session);
-        if !matches!(ran.end, UnitEnd::InOrder(_)) {
-            self.card = None;
-            self.gate.forget();
-        }
-        ran
-    }
-
-    fn try_run(&mut self, ticket: &Ticket, lease: &Lease, reset: Option<ResetKind>, session: Option<&Activity>) -> Ran {
-        let mut reset_took = None;
-        if let Some(kind) = reset {
-            let (reset, took) = self.reset(kind, ticket.record().span());
-            if let Err(error) = reset {
-                // The commands were not sent, with or without a reset.
-                return self.fault(&error).of_reset_before_unit().into();
-            }
-            reset_took = Some((kind, took));
-        }
-        let Some(card) = self.card.clone() else { return Fault::removed().into() };
-        let mut run = match UnitRun::new(&ticket.commands, card.protocol) {
-            Ok(run) => run,
-            Err(failure) => return Ran { end: UnitEnd::InOrder(card), failure: Some(failure), reset_took },
-        };
-        let (end, failure) = self.steps(&mut run, card, ticket, lease, session);
-        if let Some(partial) = run.take_partial() {
-            ticket.push_partial(partial);
-        }
-        if let Some(session) = session {
-            session.set_pair_open(failure.is_none() && run.is_pair_open());
-        }
-        Ran { end, failure, reset_took }
-    }
-
-    /// Sends the exchanges of a unit until it ends or stops. Returns the state in which it left the card, and the
-    /// failure that stopped it.
-    fn steps(
-        &mut self,
-        run: &mut UnitRun<'_>,
-        card: CardInfo,
-        ticket: &Ticket,
-        lease: &Lease,
-        session: Option<&Activity>,
-    ) -> (UnitEnd, Option<Failure>) {
-        let mut has_sent = false;
-        loop {
-            let exchange = match run.next() {
-                Next::Finished(stop) => return (UnitEnd::InOrder(card), stop),
-                Next::Exchange(exchange) => exchange,
-            };
-            let stops = |requested| has_sent && bounds::stops(requested, Instant::now(), run.is_pair_open());
-            if lease.stop_requested().is_some_and(stops) {
-                let too_long = || Failure::not_sent(Reason::UnitTooLong, TOO_LONG);
-                let failure = if session.is_some() { gate::lease_ended() } else { too_long() };
-                return (UnitEnd::InOrder(card), Some(failure));
-            }
-            match self.exchange(ticket, lease, exchange) {
-                Ok((response, took)) => {
-                    has_sent = true;
-                    if let Some(result) = run.answered(&response, took) {
-                        ticket.push(result);
-                    }
-                }
-                Err(NoResponse::Refused(failure)) => return (UnitEnd::InOrder(card), Some(failure)),
-                Err(NoResponse::Failed(error)) => {
-                    let Fault { end, failure } = self.fault(&error);
-                    return (end, Some(failure));
-                }
-            }
-        }
-    }
-
-    /// Sends one APDU if the gate admits it. Returns the response, and the time that the reader and the card took.
-    fn exchange(
-        &mut self,
-        ticket: &Ticket,
-        lease: &Lease,
-        exchange: Exchange<'_>,
-    ) -> Result<(ApduBytes, Duration), NoResponse> {
-        let completes = exchange.completes;
-        // Read again for each exchange, because the rules may have changed.
-        let policy = ticket.access.policy();
-        let admitted = self
-            .gate
-            .admit(lease, &ticket.access.command_rules(&policy), exchange)
-            .map_err(|refusal| NoResponse::Refused(ticket.access.record_refusal(refusal)))?;
-        let (span, mut took) = (ticket.record().exchange(completes), Duration::ZERO);
-        let exchanged = admitted.exchange(|command| {
-            let began = Instant::now();
-            let answer = span.in_scope(|| self.watchdog.during(|| self.slot.exchange(command)));
-            took = began.elapsed();
-            answer
+    /// Records a reset into the journal, for a unit and its lease, if any.
+    fn record_reset(&self, kind: ResetKind, answered: bool, began: Instant, unit: Option<(&Ticket, &Lease)>) {
+        self.journal.record(&Event {
+            at: began,
+            origin: unit.map(|(ticket, _)| Arc::clone(ticket.access.origin())),
+            lease: unit.map(|(_, lease)| lease.number()),
+            kind: EventKind::Reset { kind, answered, took: began.elapsed() },
         });
-        spans::exchanged(&span, took, exchanged.is_ok());
-        exchanged.map(|response| (response, took)).map_err(NoResponse::Failed)
-    }
-
-    /// The meaning of a failed call. Waits for a removal of the card if that changes the meaning.
-    fn fault(&mut self, error: &SlotError) -> Fault {
-        let is_removed =
-            fault::leaves_removal_open(error) && self.watchdog.during(|| self.slot.wait_removal(REMOVAL_WAIT));
-        fault::meaning(error, is_removed, self.protocols)
     }
 }
 
 const NO_REASON: &str = "the unit failed without a reason: restart the broker and report the fault";
-
-const TOO_LONG: &str = "the unit used the card for the maximum time while callers of other groups waited: send the \
-                        rest in another unit, or in a session";
-
-/// The result of a unit's run, before its ticket ends.
-struct Ran {
-    /// The state in which the unit left the card.
-    end: UnitEnd,
-    /// The failure that stopped it; `None` if it finished.
-    failure: Option<Failure>,
-    /// The kind and duration of the reset at the beginning, if there was one.
-    reset_took: Option<(ResetKind, Duration)>,
-}
-
-impl From<Fault> for Ran {
-    fn from(Fault { failure, end }: Fault) -> Self {
-        Self { end, failure: Some(failure), reset_took: None }
-    }
-}
-
-/// The reason for an exchange without a response.
-enum NoResponse {
-    /// The gate did not admit it.
-    Refused(Failure),
-    /// The call of the slot failed.
-    Failed(SlotError),
-}
 
 const LOST: &str = "the session has lost its card: check the card's state before you open a new session";
 
@@ -357,7 +251,8 @@ const LOST: &str = "the session has lost its card: check the card's state before
 #[cfg(test)]
 pub(in crate::reader) fn without_thread(slot: Box<dyn Slot>, gate: Gate) -> impl FnMut(Job) -> Option<Report> {
     let (protocols, watchdog) = (ProtocolChoice::Any, CallWatchdog::new());
-    let mut worker = CardWorker { reader: String::new(), slot, protocols, watchdog, gate, card: None };
+    let (reader, journal) = (String::new(), JournalHandle::default());
+    let mut worker = CardWorker { reader, slot, protocols, watchdog, gate, journal, card: None };
     move |job| {
         let done = std::cell::Cell::new(None);
         worker.act(job, &|report| done.set(Some(report)));

@@ -53,8 +53,8 @@ async fn serve(Arguments { socket, config, .. }: Arguments) -> anyhow::Result<()
     let config = Flags { socket: Some(socket), config: Some(config), ..Flags::default() }.settings()?;
     let tokens = server::load_tokens(&config, Tokens::read)?;
     let bound = Bound::bind(&config.listen)?;
-    let backend = server::backend(&config);
-    let server = Server::start(config.clone(), tokens, bound, backend, server::announce(&config)?).await?;
+    let backend = server::backend(&config)?;
+    let server = Server::start(config.clone(), tokens, bound, backend, server::announce(&config)?, None).await?;
     super::tell("ready")?;
     let mut input_ends = Some(spawn_blocking(super::order));
     let signal = async || {

@@ -29,6 +29,8 @@ const TOKENS: [&str; 2] = ["ci", "desk"];
 const READERS: [(&str, &str); 2] = [("desk", "Vendor A 00 00"), ("safe", "Vendor B 00 00")];
 const PATTERNS: [(&str, [bool; 2]); 4] =
     [("desk", [true, false]), ("Vendor .* 00", [true, true]), ("s.fe", [false, true]), ("Vendor", [false, false])];
+/// The bits of all operations in the order of [`Operation::ALL`].
+const ALL_OPERATIONS: u16 = (1 << Operation::ALL.len()) - 1;
 /// What application names are made of. The last byte stands for all those that no rule names.
 const NAME_BYTES: [u8; 3] = [0xA0, 0xD2, 0x00];
 /// Longer than any application that a rule names, so that each of them can go on in several ways.
@@ -47,7 +49,7 @@ struct Rule {
     others: Vec<Who>,
     readers: [Option<u8>; 2],
     /// A bit for each; none stands for all.
-    operations: u8,
+    operations: u16,
     commands: Vec<Pattern>,
 }
 
@@ -163,14 +165,19 @@ impl Question {
 
 impl Rule {
     fn names(&self, operation: Operation) -> bool {
-        let mask = self.operations & 0x7F;
-        mask == 0 || Operation::ALL.iter().position(|one| *one == operation).is_some_and(|bit| mask >> bit & 1 == 1)
+        let mask = self.operations & ALL_OPERATIONS;
+        let is_in_all = !(self.allow && operation.is_for_operators());
+        let is_named =
+            || Operation::ALL.iter().position(|one| *one == operation).is_some_and(|bit| mask >> bit & 1 == 1);
+        if mask == 0 { is_in_all } else { is_named() }
     }
 
     /// Only rules about commands may name some, and an empty pattern is no use to anybody.
     fn commands(&self) -> Vec<&Pattern> {
-        let sends = self.names(Operation::Transmit) || self.names(Operation::Session);
-        self.commands.iter().filter(|pattern| sends && !pattern.is_empty()).collect()
+        let sends = Operation::ALL.iter().any(|one| one.concerns_commands() && self.names(*one));
+        let names_others = self.operations & ALL_OPERATIONS != 0
+            && Operation::ALL.iter().any(|one| one.is_for_operators() && self.names(*one));
+        self.commands.iter().filter(|pattern| sends && !names_others && !pattern.is_empty()).collect()
     }
 
     /// A rule that denies names no group.
@@ -193,7 +200,7 @@ impl Rule {
         let principals = self.principals().map(Who::text).collect();
         let readers: Vec<_> =
             self.readers.into_iter().flatten().map(|index| pick(&PATTERNS, index).0.to_owned()).collect();
-        let operations: Vec<_> = match self.operations & 0x7F {
+        let operations: Vec<_> = match self.operations & ALL_OPERATIONS {
             0 => vec!["all".to_owned()],
             _ => Operation::ALL.iter().filter(|one| self.names(**one)).map(|one| one.as_str().to_owned()).collect(),
         };
@@ -227,7 +234,7 @@ fn decision(rules: &[Rule], question: &Question, who: &Identity, operation: Oper
         match &question.command {
             _ if commands.is_empty() => true,
             // Whether there is any command that may be sent.
-            None => rule.allow || !matches!(operation, Operation::Transmit | Operation::Session),
+            None => rule.allow || !operation.concerns_commands(),
             // It may be any command: what allows some does not allow it, and what denies some denies it.
             Some((None, _)) => !rule.allow,
             Some((Some(header), selected)) => {

@@ -132,9 +132,9 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     let endpoint = Endpoint::from_shared(format!("unix://{}", config.listen.socket.display())).unwrap();
     let (server, next) = runtime.block_on(async {
         let bound = Bound::bind(&config.listen).unwrap();
-        let backend = backend(&config);
+        let backend = backend(&config).unwrap();
         (
-            Server::start(config, Tokens::default(), bound, backend, "fuzz".into()).await.unwrap(),
+            Server::start(config, Tokens::default(), bound, backend, "fuzz".into(), None).await.unwrap(),
             endpoint.connect().await.unwrap(),
         )
     });

@@ -61,6 +61,8 @@ pub struct Exchange<'a> {
     pub(super) sent: Cow<'a, ParsedCommand>,
     /// The command of the unit that the exchange belongs to.
     pub command: &'a UnitCommand,
+    /// The number of that command in the unit, counted from 0.
+    pub index: usize,
     /// Whether the command was sent before and this exchange completes its answer: GET RESPONSE, or the command with a
     /// corrected Le.
     pub completes: bool,
@@ -186,7 +188,7 @@ impl<'a> UnitRun<'a> {
             return Next::Finished(Some(self.too_large(message)));
         }
         let completes = !matches!(self.step, Step::Command);
-        Next::Exchange(Exchange { sent, command, completes })
+        Next::Exchange(Exchange { sent, command, index: self.index, completes })
     }
 
     /// Records the card's answer to the exchange from [`UnitRun::next`]. `response` ends with a status word;

@@ -247,6 +247,6 @@ fn an_answer_without_a_status_word_changes_nothing() {
     let commands = [command("00A40000")];
     let mut run = UnitRun::new(&commands, Protocol::T1).unwrap();
     assert_eq!(run.answered(&[0x90], TOOK), None);
-    let again = Exchange { sent: made(bytes("00A40000")), command: &commands[0], completes: false };
+    let again = Exchange { sent: made(bytes("00A40000")), command: &commands[0], index: 0, completes: false };
     assert_eq!(run.next(), Next::Exchange(again));
 }

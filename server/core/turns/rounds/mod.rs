@@ -206,6 +206,13 @@ impl<U: Id, C: Id, G: Id> Rounds<U, C, G> {
         }
     }
 
+    /// Ends the further visits that the visited user has by its share.
+    pub fn end_share(&mut self) {
+        if let Some((_, left)) = &mut self.visited {
+            *left = 0;
+        }
+    }
+
     /// Skips a visit of `user`: moves the user to the end of the ring as if it had been visited.
     pub fn sit_out(&mut self, user: U) {
         self.visit(user);

@@ -181,6 +181,13 @@ impl<U: Id, C: Id, G: Id> Schedule<U, C, G> {
         }
     }
 
+    /// Records that an operator has ended the turn that ended last: its visit is over, and its user's next one comes
+    /// after those of all users that wait.
+    pub fn on_released(&mut self) {
+        self.end_visit();
+        self.rounds.end_share();
+    }
+
     /// Records that the current turn ended and sent nothing. The card is as the turn before left it.
     pub fn on_turn_unused(&mut self, now: Instant) {
         let Some(turn) = &self.turn else { return };

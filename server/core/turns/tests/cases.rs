@@ -100,6 +100,21 @@ fn a_visit_goes_on_within_the_quantum_where_a_reset_is_saved() {
 }
 
 #[test]
+fn a_released_caller_comes_after_all_that_wait() {
+    for is_released in [true, false] {
+        let mut reader = Reader::new();
+        for caller in ["a1", "a1", "a2", "b1"] {
+            reader.ask_as(caller, |request| Request { share: 5, ..request });
+        }
+        assert_eq!(reader.turn(ms(10), RAISED), (1, false));
+        if is_released {
+            reader.schedule.on_released();
+        }
+        assert_eq!(reader.decide(), if is_released { start(4, true) } else { start(2, false) });
+    }
+}
+
+#[test]
 fn a_visit_that_saves_nothing_is_one_turn() {
     let mut reader = Reader::new();
     for caller in ["a1", "a1", "b1"] {

@@ -22,7 +22,7 @@ use crate::{
     backend::Slot,
     caller::group::{GroupKey, Groups},
     config::ReaderSettings,
-    policy::{access::Access, audit::AuditTrail},
+    policy::access::{Access, Records},
     reader::{
         ReaderHandle, Statuses, Submission,
         session::{Opening, OpeningEvent, Session, SessionEvent, SessionRequest},
@@ -109,10 +109,11 @@ impl World {
         let [resets, calls] = [(); 2].map(|()| Arc::new(Mutex::new(0)));
         let limits = Limits { per_caller: 8, per_reader: 32 };
         let shutdown = CancellationToken::new();
-        let (handle, requests) = ReaderHandle::new(limits, shutdown.clone());
+        let (handle, requests) = ReaderHandle::new(crate::journal::JournalHandle::default(), limits, shutdown.clone());
         let policy = watch::Sender::new(Arc::new(Policy::new(Vec::new(), 0)));
         let statuses = Statuses::default();
         let setup = ReaderSetup {
+            first_lease: 0,
             id: "scripted".into(),
             identity: "t".into(),
             settings: ReaderSettings { exchange_timeout, ..ReaderSettings::default() },
@@ -185,7 +186,8 @@ impl World {
     pub(super) fn access(&self, connection: u64, operation: Operation) -> Access {
         let caller = Caller::local(connection, 0, 0, None, None);
         let names = ReaderNames { id: "scripted".into(), display_name: "scripted".into() };
-        Access::new(self.policy.subscribe(), AuditTrail::default(), caller, names.into(), operation, Vec::new())
+        let origin = Arc::new(Origin { caller, group: None, traceparent: None });
+        Access::new(self.policy.subscribe(), Records::default(), origin, names.into(), operation, Vec::new())
     }
 
     /// The number of resets that have begun.

@@ -70,7 +70,8 @@ pub(super) struct World {
 impl World {
     pub(super) fn new(history: History, fault: Option<Fault>) -> Self {
         let (to_thread, jobs) = thread_mpsc::sync_channel(64);
-        let (handle, requests) = ReaderHandle::new(LIMITS, CancellationToken::new());
+        let (handle, requests) =
+            ReaderHandle::new(crate::journal::JournalHandle::default(), LIMITS, CancellationToken::new());
         let now = Instant::now() + AGE;
         let own = if history.on_demand { Own::OnDemand } else { Own::Always };
         let is_boundless = matches!(fault, Some(Fault::TooMany | Fault::OneRound));
@@ -81,6 +82,10 @@ impl World {
             exchange_timeout: EXCHANGE_TIMEOUT,
             publisher: Statuses::default().publisher(&"r".into()),
             published: None,
+            state_since: now,
+            journal: requests.journal.clone(),
+            recorded_insertion: String::new(),
+            released_by: None,
             schedule: ReaderSchedule::new(limits, Settings { quantum, ..Settings::default() }),
             next_check: None,
             isolation_reset: ResetKind::Warm,
@@ -196,7 +201,7 @@ impl World {
             return;
         }
         self.actor.advance(self.now);
-        self.actor.publish();
+        self.actor.publish(self.now);
         // First the answers, then the next turn.
         self.receive_answers();
         while let Ok(job) = self.jobs.try_recv() {

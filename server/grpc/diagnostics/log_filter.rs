@@ -1,0 +1,42 @@
+//! `SetLogFilter`: another filter of the log, for a time.
+
+use std::time::Duration;
+
+use cardbroker_core::{
+    caller::Caller,
+    error::{Failure, Reason},
+    policy::rule::Operation,
+};
+use cardbroker_proto::diagnostics::v1::{SetLogFilterRequest, SetLogFilterResponse};
+
+use super::Diagnostics;
+use crate::grpc::wall_clock::timestamp;
+
+const MIN_TIME: Duration = Duration::from_secs(1);
+const MAX_TIME: Duration = Duration::from_secs(3_600);
+
+impl Diagnostics {
+    /// Puts the filter of the request in force.
+    ///
+    /// # Errors
+    /// [`Reason::Denied`] without the permission, [`Reason::InvalidRequest`] for a filter or a time out of range.
+    pub(super) fn change_log_filter(
+        &self,
+        caller: &Caller,
+        request: &SetLogFilterRequest,
+    ) -> Result<SetLogFilterResponse, Failure> {
+        if !self.broker.may_everywhere(caller, Operation::Configure) {
+            return Err(self.broker.deny_everywhere(caller, Operation::Configure));
+        }
+        let invalid = || Failure::invalid("duration", "out of range: 1 s to 1 h");
+        let time = request.duration.and_then(|time| Duration::try_from(time).ok()).ok_or_else(invalid)?;
+        if !(MIN_TIME..=MAX_TIME).contains(&time) {
+            return Err(invalid());
+        }
+        let no_log = || Failure::not_sent(Reason::NotImplemented, "this process has no log of its own");
+        let log = self.facts.log.as_ref().ok_or_else(no_log)?;
+        let until = log.change_for(&request.filter, time).map_err(|problem| Failure::invalid("filter", problem))?;
+        self.broker.on_log_filter_changed(caller, &request.filter, time);
+        Ok(SetLogFilterResponse { revert_time: Some(timestamp(until)) })
+    }
+}

@@ -1,0 +1,162 @@
+//! `GetMetrics`: what the journals have counted, as OpenMetrics text.
+
+use std::{fmt, sync::Arc};
+
+use cardbroker_core::{
+    caller::Caller,
+    error::{Failure, Reason},
+    journal::{Counters, Histogram},
+    policy::rule::Operation,
+};
+use cardbroker_proto::diagnostics::v1::GetMetricsResponse;
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, text},
+    metrics::MetricType,
+    registry::{Registry, Unit},
+};
+
+use super::Diagnostics;
+use crate::{process::telemetry::LogControl, reader::snapshot::ReaderSnapshot};
+
+/// The most bytes of a response: what a message of the contract may hold, less the rest of the message.
+const MAX_BYTES: usize = (1 << 20) - 1_024;
+
+/// The metrics of one moment.
+#[derive(Debug)]
+struct Moment {
+    /// The readers that the operator may see, by their names.
+    readers: Vec<(String, Arc<ReaderSnapshot>)>,
+    /// Those of the broker itself, if the operator may see them.
+    broker: Option<BrokerMetrics>,
+}
+
+#[derive(Debug)]
+struct BrokerMetrics {
+    connections: u64,
+    denied: u64,
+    unauthenticated: u64,
+    lost_log_lines: u64,
+}
+
+impl Diagnostics {
+    /// Returns the metrics that `caller` may read.
+    ///
+    /// # Errors
+    /// [`Reason::Denied`] if the caller may read none, [`Reason::Internal`] if they do not fit into a message.
+    pub(super) async fn metrics(&self, caller: &Caller) -> Result<GetMetricsResponse, Failure> {
+        self.broker.check_anywhere(caller, Operation::Metrics)?;
+        let seen = self.broker.measure(caller).await;
+        let readers =
+            seen.readers.into_iter().filter_map(|reader| Some((reader.view.name.to_string(), reader.snapshot?)));
+        let (denied, unauthenticated) = self.broker.refusals();
+        let broker = seen.includes_broker.then(|| BrokerMetrics {
+            connections: self.facts.connections.open() as u64,
+            denied,
+            unauthenticated,
+            lost_log_lines: self.facts.log.as_ref().map_or(0, LogControl::lost_lines),
+        });
+        let mut registry = Registry::with_prefix("cardbroker");
+        registry.register_collector(Box::new(Moment { readers: readers.collect(), broker }));
+        let mut metrics = String::new();
+        let encoded = text::encode(&mut metrics, &registry);
+        if encoded.is_err() || metrics.len() > MAX_BYTES {
+            let message = "the metrics of all readers exceed 1 MiB: allow metrics at fewer readers";
+            return Err(Failure::not_sent(Reason::Internal, message));
+        }
+        Ok(GetMetricsResponse { text: metrics })
+    }
+}
+
+/// A counter of each reader: its name, its help, and its value.
+type ReaderCounter = (&'static str, &'static str, fn(&Counters) -> u64);
+
+const COUNTERS: [ReaderCounter; 9] = [
+    ("units", "Units that got their turn, without those in sessions", |counters| counters.units),
+    ("sessions", "Sessions that got their turn", |counters| counters.sessions),
+    ("commands", "Commands that were sent, with those that the broker sent by itself", |counters| counters.commands),
+    ("failed_commands", "Commands that the card did not answer", |counters| counters.failed_commands),
+    ("resets", "Resets of the card by the broker", |counters| counters.resets),
+    ("insertions", "Insertions of cards", |counters| counters.insertions),
+    ("denials", "Requests and commands that the policy denied", |counters| counters.denied),
+    ("not_served", "Requests that waited in vain or could not wait", |counters| counters.not_served),
+    ("releases", "Turns that operators have ended", |counters| counters.released),
+];
+
+/// A histogram of each reader.
+type ReaderHistogram = (&'static str, &'static str, fn(&Counters) -> &Histogram);
+
+const HISTOGRAMS: [ReaderHistogram; 3] = [
+    ("wait", "Time from the arrival of a request to its turn", |counters| &counters.wait_times),
+    ("turn", "Duration of turns", |counters| &counters.turn_times),
+    (
+        "command",
+        "Time of the driver and the card for a command; rounded up to 50 ms if it may present a secret",
+        |counters| &counters.card_times,
+    ),
+];
+
+/// A gauge of each reader.
+type ReaderGauge = (&'static str, &'static str, fn(&ReaderSnapshot) -> i64);
+
+const GAUGES: [ReaderGauge; 3] = [
+    ("waiting", "Requests that wait for their turn", |reader| i64::try_from(reader.waiter_count).unwrap_or(i64::MAX)),
+    ("held", "1 while a unit or a session has the turn", |reader| i64::from(reader.holder.is_some())),
+    ("driver_overdue", "1 while a call of the driver does not return in time", |reader| {
+        i64::from(reader.call.is_some_and(|call| call.is_overdue))
+    }),
+];
+
+impl Collector for Moment {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        for (name, help, value) in COUNTERS {
+            self.each(encoder.encode_descriptor(name, help, None, MetricType::Counter)?, |metric, reader| {
+                metric.encode_counter::<NoLabelSet, _, u64>(&value(&reader.counters), None)
+            })?;
+        }
+        for (name, help, value) in GAUGES {
+            self.each(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?, |metric, reader| {
+                metric.encode_gauge(&value(reader))
+            })?;
+        }
+        for (name, help, value) in HISTOGRAMS {
+            let metric = encoder.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?;
+            self.each(metric, |metric, reader| {
+                let histogram = value(&reader.counters);
+                let bound =
+                    |bound: Option<std::time::Duration>| bound.map_or(f64::INFINITY, |bound| bound.as_secs_f64());
+                let buckets: Vec<_> = histogram.buckets().map(|(upper, count)| (bound(upper), count)).collect();
+                let (sum, count) = (histogram.sum().as_secs_f64(), histogram.count());
+                metric.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
+            })?;
+        }
+        let Some(broker) = &self.broker else { return Ok(()) };
+        let BrokerMetrics { connections, denied, unauthenticated, lost_log_lines } = broker;
+        let help = "Open connections of clients";
+        let connections = i64::try_from(*connections).unwrap_or(i64::MAX);
+        encoder.encode_descriptor("connections", help, None, MetricType::Gauge)?.encode_gauge(&connections)?;
+        for (name, help, value) in [
+            ("all_denials", "Requests that the policy denied, at all readers and at none", denied),
+            ("unauthenticated", "Requests without a valid token", unauthenticated),
+            ("lost_log_lines", "Lines of the log that were dropped because its reader was too slow", lost_log_lines),
+        ] {
+            let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            metric.encode_counter::<NoLabelSet, _, u64>(value, None)?;
+        }
+        Ok(())
+    }
+}
+
+impl Moment {
+    /// Encodes a metric of each reader, with the reader's name as its only label.
+    fn each(
+        &self,
+        mut metric: MetricEncoder<'_>,
+        encode: impl Fn(&mut MetricEncoder<'_>, &ReaderSnapshot) -> Result<(), fmt::Error>,
+    ) -> Result<(), fmt::Error> {
+        for (name, reader) in &self.readers {
+            encode(&mut metric.encode_family(&[("reader", name.as_str())])?, reader)?;
+        }
+        Ok(())
+    }
+}

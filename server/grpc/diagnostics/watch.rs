@@ -1,0 +1,80 @@
+//! `WatchStatus`: the state at once and after each interval. The connection pulls the stream, so a slow client gets
+//! the latest state.
+
+use std::time::Duration;
+
+use cardbroker_core::{caller::Caller, error::Failure};
+use cardbroker_proto::diagnostics::v1::{WatchStatusRequest, WatchStatusResponse};
+use futures_core::Stream;
+use tokio::time::{Instant, sleep_until};
+use tonic::Status;
+
+use super::{super::heartbeat::Heartbeat, Diagnostics};
+use crate::grpc::{status::to_status, watch_readers::stopping};
+
+const DEFAULT_INTERVAL: Duration = Duration::from_secs(1);
+const MIN_INTERVAL: Duration = Duration::from_millis(250);
+const MAX_INTERVAL: Duration = Duration::from_secs(3_600);
+
+/// The age up to which a snapshot that was taken for another operator is shown.
+const MAX_SHARED_AGE: Duration = Duration::from_millis(100);
+
+/// One operator that follows the state.
+pub(super) struct Watch {
+    diagnostics: Diagnostics,
+    caller: Caller,
+    reader: Option<String>,
+    interval: Duration,
+    /// When the next state is due.
+    due: Instant,
+    has_sent: bool,
+}
+
+impl Watch {
+    /// Creates a watch for `caller`.
+    ///
+    /// # Errors
+    /// [`Reason::InvalidRequest`](cardbroker_core::error::Reason::InvalidRequest) if the interval is out of range, and
+    /// the errors of a status for an operator who may diagnose nothing.
+    pub(super) fn new(diagnostics: Diagnostics, caller: Caller, request: WatchStatusRequest) -> Result<Self, Failure> {
+        let invalid = || Failure::invalid("interval", "out of range: 250 ms to 1 h");
+        let interval = request.interval.map_or(Ok(DEFAULT_INTERVAL), |interval| {
+            let interval = Duration::try_from(interval).map_err(|_| invalid())?;
+            if (MIN_INTERVAL..=MAX_INTERVAL).contains(&interval) { Ok(interval) } else { Err(invalid()) }
+        })?;
+        let reader = Some(request.reader).filter(|reader| !reader.is_empty());
+        Ok(Self { diagnostics, caller, reader, interval, due: Instant::now(), has_sent: false })
+    }
+
+    /// Returns the stream of states and heartbeats.
+    pub(super) fn stream(self) -> impl Stream<Item = Result<WatchStatusResponse, Status>> + Send {
+        let heartbeat = Heartbeat::new(self.diagnostics.heartbeat_interval);
+        futures_util::stream::unfold(Some((self, heartbeat)), |state| async {
+            let (mut watch, mut heartbeat) = state?;
+            let next = heartbeat.next_or_silence(watch.next()).await;
+            match next.unwrap_or(Ok(WatchStatusResponse { status: None })) {
+                Ok(response) => Some((Ok(response), Some((watch, heartbeat)))),
+                Err(failure) => Some((Err(to_status(&failure, None)), None)),
+            }
+        })
+    }
+
+    /// Returns the next state when it is due. Cancel-safe: a state that was not returned is due still.
+    async fn next(&mut self) -> Result<WatchStatusResponse, Failure> {
+        tokio::select! {
+            biased;
+            () = self.diagnostics.draining.cancelled() => return Err(stopping()),
+            () = sleep_until(self.due) => {}
+        }
+        let not_before = if self.has_sent { Instant::now() - MAX_SHARED_AGE } else { Instant::now() };
+        let mut status = self.diagnostics.status(&self.caller, None, not_before).await?;
+        if let Some(name) = &self.reader {
+            // A reader that is not there is left out until it comes.
+            status.readers.retain(|found| found.reader.as_ref().is_some_and(|reader| reader.name == *name));
+            status.broker = None;
+        }
+        self.has_sent = true;
+        self.due = Instant::now() + self.interval;
+        Ok(WatchStatusResponse { status: Some(status) })
+    }
+}
