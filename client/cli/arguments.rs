@@ -7,7 +7,14 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     daemon::{PolicyArguments, TokenArguments},
+    log::LogArguments,
+    metrics::MetricsArguments,
+    release::ReleaseArguments,
+    report::ReportArguments,
     session::SessionArguments,
+    status::StatusArguments,
+    top::TopArguments,
+    trace::{Action, TraceArguments},
     transmit::TransmitArguments,
     watch::WatchArguments,
 };
@@ -43,8 +50,28 @@ pub(crate) enum Command {
     Watch(WatchArguments),
     Transmit(Box<TransmitArguments>),
     Session(Box<SessionArguments>),
+    Status(StatusArguments),
+    Top(TopArguments),
+    Trace(TraceArguments),
+    Release(ReleaseArguments),
+    Metrics(MetricsArguments),
+    Log(LogArguments),
+    /// Check everything between this user and a card, and say what to type. Needs no broker.
+    Doctor,
+    Report(ReportArguments),
     Token(TokenArguments),
     Policy(PolicyArguments),
+}
+
+impl Command {
+    /// Whether it contacts no broker.
+    pub(crate) fn is_local(&self) -> bool {
+        match self {
+            Self::Policy(_) | Self::Token(_) => true,
+            Self::Trace(arguments) => matches!(arguments.action, Some(Action::Show(_))),
+            _ => false,
+        }
+    }
 }
 
 const HELP: &str = "\
@@ -57,6 +84,11 @@ Examples:
   cardbroker transmit yubikey - < commands-with-pin.txt
   cardbroker session yubikey
   cardbroker session yubikey --wait-for-card < commands-with-pin.txt
+  cardbroker status yubikey --watch
+  cardbroker top
+  cardbroker trace --reader yubikey --last 50
+  cardbroker doctor
+  cardbroker report -o report.txt
   cardbroker token new build-7 --out token
   cardbroker --endpoint https://127.0.0.1:7777 --token-file token readers
 
@@ -73,7 +105,8 @@ Exit codes:
   5  the unit stopped early: its answers so far are printed, the other commands were not sent
   6  a command ran, or may have run, and its answer is missing (the answers before it are printed): check the card's
      state before you send it again
-  7  the turn did not come in time; nothing was sent";
+  7  the turn did not come in time; nothing was sent
+  8  doctor has found a problem";
 
 #[cfg(test)]
 mod tests {

@@ -1,12 +1,10 @@
 //! `cardbroker broker`: the broker's version and limits, and its view of the caller.
 
-use std::time::SystemTime;
-
 use cardbroker_client::{Broker, BrokerLimits, Caller, Client};
-use humantime::{format_duration, format_rfc3339_seconds};
+use humantime::format_duration;
 use serde_json::{Value, json};
 
-use super::{Failure, Screen, json, printable};
+use super::{Failure, Screen, clock::rfc3339_seconds, json, printable};
 
 pub(crate) async fn run(client: &Client, json: bool, screen: &mut Screen<'_>) -> Result<(), Failure> {
     let broker = client.broker().await?;
@@ -42,13 +40,7 @@ fn text(broker: &Broker, endpoint: &str) -> String {
 }
 
 fn since(broker: &Broker) -> Option<String> {
-    Some(format_rfc3339_seconds(sane(broker.start_time?)?).to_string())
-}
-
-/// Times that RFC 3339 can represent; `None` for others.
-fn sane(time: SystemTime) -> Option<SystemTime> {
-    let year_10000 = std::time::Duration::from_secs(253_402_300_800);
-    time.duration_since(SystemTime::UNIX_EPOCH).is_ok_and(|since| since < year_10000).then_some(time)
+    rfc3339_seconds(broker.start_time?)
 }
 
 fn connection(caller: &Caller) -> String {

@@ -29,6 +29,8 @@ pub(crate) enum Exit {
     Unknown = 6,
     /// The turn did not come in time; no command was sent.
     QueueTimeout = 7,
+    /// `doctor` has found a problem.
+    Problem = 8,
 }
 
 impl From<Exit> for ExitCode {
@@ -42,6 +44,12 @@ impl From<Exit> for ExitCode {
 pub(crate) enum Failure {
     /// An error of the client library.
     Broker(Error),
+    /// An error of a call for operators, and the permission that the call needs.
+    Operator { error: Error, needed: &'static str },
+    /// There was nothing to do, or the person has decided against it.
+    Undone(String),
+    /// A failure that was reported when it happened, by its exit code.
+    Reported(Exit),
     /// Malformed input, or a file that cannot be used.
     Usage(String),
     /// No reader, or several, fit the name given.
@@ -65,27 +73,38 @@ impl From<io::Error> for Failure {
 }
 
 impl Failure {
+    /// An error of a call for operators that needs this permission.
+    pub(crate) fn operator(error: Error, needed: &'static str) -> Self {
+        Self::Operator { error, needed }
+    }
+
     pub(crate) fn exit(&self) -> Exit {
         match self {
             // The reader of the pipe has closed it and needs no more output.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
-            Self::Output(_) => Exit::Refused,
+            Self::Output(_) | Self::Undone(_) => Exit::Refused,
+            Self::Reported(exit) => *exit,
             Self::Usage(_) => Exit::Usage,
             Self::Reader(_) => Exit::NoCard,
             Self::Interrupted(Delivery::NotSent) => Exit::Refused,
             Self::Interrupted(_) => Exit::Unknown,
-            Self::Broker(error) => exit_of(error),
+            Self::Broker(error) | Self::Operator { error, .. } => exit_of(error),
         }
     }
 
     /// Writes one line, or one JSON object.
     pub(crate) fn report(&self, json: bool, err: &mut dyn Write) {
-        if matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe) {
+        let is_silent = match self {
+            Self::Output(error) => error.kind() == io::ErrorKind::BrokenPipe,
+            Self::Reported(_) => true,
+            _ => false,
+        };
+        if is_silent {
             return;
         }
         // If stderr is closed, only the exit code is left to report the failure.
         let _ = match (json, self) {
-            (true, Self::Broker(error)) => {
+            (true, Self::Broker(error) | Self::Operator { error, .. }) => {
                 json::write_line(err, &json::error(Some(error), error.delivery(), &self.message()))
             }
             (true, Self::Interrupted(delivery)) => {
@@ -98,11 +117,13 @@ impl Failure {
 
     fn message(&self) -> String {
         match self {
-            Self::Usage(message) | Self::Reader(message) => printable(message),
+            Self::Reported(_) => String::new(),
+            Self::Usage(message) | Self::Reader(message) | Self::Undone(message) => printable(message),
             Self::Output(error) => format!("the output cannot be written: {error}"),
             Self::Interrupted(Delivery::NotSent) => "interrupted; nothing was sent".to_owned(),
             Self::Interrupted(_) => format!("interrupted{CHECK}"),
             Self::Broker(error) => printable(&format!("{error}{}", advice(error))),
+            Self::Operator { error, needed } => printable(&format!("{error}{}", operators_advice(error, needed))),
         }
     }
 }
@@ -149,6 +170,17 @@ fn advice(error: &Error) -> String {
             .retry_after()
             .map(|pause| format!(" (try again in {})", humantime::format_duration(pause)))
             .unwrap_or_default(),
+    }
+}
+
+/// The next step for an operator.
+fn operators_advice(error: &Error, needed: &str) -> String {
+    match error.reason() {
+        Some(ErrorReason::Denied | ErrorReason::ReaderNotFound) => format!(
+            ": this needs the permission {needed}, which a rule must grant by name (without rules only the broker's \
+             own user and root have it); ask \"cardbroker policy check\", or try as that user"
+        ),
+        _ => advice(error),
     }
 }
 

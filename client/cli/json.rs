@@ -143,10 +143,11 @@ pub(crate) fn protocol(reader: &Reader) -> Option<String> {
     }
 }
 
-fn filled(text: &str) -> Option<&str> {
+/// The text, or `None` if it is empty.
+pub(crate) fn filled(text: &str) -> Option<&str> {
     (!text.is_empty()).then_some(text)
 }
 
 pub(crate) fn milliseconds(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1e3
+    duration.as_nanos() as f64 / 1e6
 }

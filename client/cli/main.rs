@@ -2,17 +2,33 @@
 
 mod arguments;
 mod broker;
+mod clock;
 mod command;
 mod daemon;
+mod doctor;
 mod failure;
 mod json;
+mod layout;
+mod log;
+mod metrics;
 mod readers;
+mod release;
+mod report;
+#[cfg(test)]
+#[path = "../rust/tests/support/sample.rs"]
+mod sample;
 mod select;
 mod session;
+mod status;
+mod top;
+mod trace;
 mod transmit;
 mod turn;
 mod units;
+mod user;
+mod waiting;
 mod watch;
+mod words;
 
 use std::{
     alloc::System,
@@ -26,6 +42,7 @@ use arguments::{Arguments, Command};
 use cardbroker_client::{Client, ConnectOptions, Endpoint, EndpointError, Error};
 use clap::Parser;
 use failure::{Exit, Failure};
+use trace::{Action, TraceArguments};
 use zeroizing_alloc::ZeroAlloc;
 
 /// Wipes all freed memory: typed PINs pass through the buffers of many libraries.
@@ -63,18 +80,36 @@ fn execute(arguments: Arguments, screen: &mut Screen<'_>) -> Result<ExitCode, Fa
     let Arguments { endpoint, token_file, connect_timeout, json, command } = arguments;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let endpoint = endpoint.map_or_else(Endpoint::from_environment, |named| Ok(Some(named)));
-    if let (Ok(Some(endpoint)), false) = (&endpoint, matches!(command, Command::Policy(_) | Command::Token(_))) {
+    if let (Ok(Some(endpoint)), false) = (&endpoint, command.is_local()) {
         warn_of_plain_tcp(endpoint, json, screen.err)?;
     }
-    let connect = connect(endpoint, token_file, connect_timeout);
+    let connect = connect(endpoint.clone(), token_file.clone(), connect_timeout);
     match command {
         Command::Policy(arguments) => return arguments.run(json),
         Command::Token(arguments) => return arguments.run(json),
+        Command::Trace(TraceArguments { action: Some(Action::Show(arguments)), .. }) => trace::show(&arguments, screen),
         Command::Broker => runtime.block_on(async { broker::run(&connect.await?, json, screen).await }),
         Command::Readers => runtime.block_on(async { readers::run(&connect.await?, json, screen).await }),
         Command::Watch(arguments) => {
             runtime.block_on(async { watch::run(&connect.await?, arguments, json, screen).await })
         }
+        Command::Status(arguments) => {
+            runtime.block_on(async { status::run(&connect.await?, arguments, json, screen).await })
+        }
+        Command::Top(arguments) => {
+            arguments.check(json, screen.terminal)?;
+            runtime.block_on(async { top::run(&connect.await?, arguments).await })
+        }
+        Command::Trace(arguments) => {
+            runtime.block_on(async { trace::run(&connect.await?, arguments, json, screen).await })
+        }
+        Command::Release(arguments) => {
+            runtime.block_on(async { release::run(&connect.await?, arguments, json, screen).await })
+        }
+        Command::Doctor => runtime.block_on(doctor::run(endpoint, token_file, json, screen)),
+        Command::Report(arguments) => runtime.block_on(report::run(endpoint, token_file, &arguments, json, screen)),
+        Command::Metrics(_) => runtime.block_on(async { metrics::run(&connect.await?, json, screen).await }),
+        Command::Log(arguments) => runtime.block_on(async { log::run(&connect.await?, arguments, json, screen).await }),
         Command::Transmit(arguments) => {
             // Malformed input is reported even without a broker.
             let commands = arguments.commands()?;

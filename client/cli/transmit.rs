@@ -5,8 +5,11 @@ use std::{io, str::FromStr, time::Duration};
 use cardbroker_client::{ApduBytes, Client, Command, CommandResult, Error, ResultKind, StopRule, hex, status_word};
 use clap::{Args, ValueEnum};
 use humantime::parse_duration;
+use tokio::sync::watch;
 
-use super::{Failure, Screen, command::CommandArguments, json, select::find, turn::TurnArguments, units};
+use super::{
+    Failure, Screen, command::CommandArguments, json, select::find, turn::TurnArguments, units, waiting::Wait,
+};
 
 /// Send APDUs to a card as one unit: no other program's command runs between them.
 ///
@@ -122,7 +125,8 @@ pub(crate) async fn run(
         unit = unit.request_id(id.expose_for_wire());
     }
 
-    let outcome = unit.send().await;
+    let wait = Wait { client, reader, is_session: false, turns_ahead: watch::channel(None).1 };
+    let outcome = wait.talk(unit.send(), json, screen.err).await;
     let (transmitted, stop) = match &outcome {
         Ok(transmitted) => (transmitted, None),
         Err(Error::Stopped { stop, partial }) => (&**partial, Some(&**stop)),

@@ -1,34 +1,30 @@
 //! The connection to the broker, and the calls that need no state besides it.
 
-use std::{env, future::Future, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{env, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use cardbroker_local::socket::Place;
 use cardbroker_proto::{
     GROUP_METADATA, GROUP_VARIABLE, TOKEN_FILE_VARIABLE,
-    v1::{GetBrokerRequest, GetReaderRequest, ListReadersRequest, card_broker_service_client::CardBrokerServiceClient},
+    v1::{GetBrokerRequest, GetReaderRequest, ListReadersRequest},
 };
-use tokio::time::timeout;
 use tonic::{
-    Request, Response, Status,
+    Request,
     metadata::{Ascii, MetadataValue},
 };
 use tower::util::Either;
 
 use crate::{
-    Broker, Endpoint, Error, OpenSession, Reader, ReaderName, Transmit, Watch, WatchTurn, local,
-    repeat::{ConnectRetry, is_lost},
+    Broker, Endpoint, Error, OpenSession, Reader, ReaderName, Transmit, Watch, WatchTurn,
+    diagnostics::Diagnostics,
+    local,
+    query::Stub,
     route::{self, Route},
     tcp::Credentials,
     token::TOKEN_METADATA,
 };
 
-/// The broker answers queries from memory and accepts a watch at once: a longer time means that it is stuck.
-const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// The maximum length of an isolation group's key, in bytes.
 const MAX_GROUP_BYTES: usize = 128;
-
-pub(crate) type Stub = CardBrokerServiceClient<Route>;
 
 /// A connection to the broker. Clones are cheap and share it; after a loss the next call connects again.
 ///
@@ -194,50 +190,13 @@ impl Client {
         Watch::new(self.clone())
     }
 
+    /// Returns the calls for operators: the broker from inside, traces, and interventions.
+    pub fn diagnostics(&self) -> Diagnostics {
+        Diagnostics::new(self.clone())
+    }
+
     pub(crate) fn connect_timeout(&self) -> Duration {
         self.connect_timeout
-    }
-
-    /// Makes a call without side effects on cards.
-    async fn query<M: Clone, T, F>(&self, message: M, call: impl Fn(Stub, Request<M>) -> F) -> Result<T, Error>
-    where
-        F: Future<Output = Result<Response<T>, Status>>,
-    {
-        let call = |stub, mut request: Request<M>| {
-            request.set_timeout(QUERY_TIMEOUT);
-            call(stub, request)
-        };
-        self.ask(message, call).await
-    }
-
-    /// Makes a query or opens a watch: retries while there is no broker, and once more if the connection was lost
-    /// meanwhile.
-    pub(crate) async fn ask<M: Clone, T, F>(&self, message: M, call: impl Fn(Stub, Request<M>) -> F) -> Result<T, Error>
-    where
-        F: Future<Output = Result<Response<T>, Status>>,
-    {
-        let retry = ConnectRetry::of(self.connect_timeout);
-        let mut was_lost = false;
-        loop {
-            let asking = call(self.stub(), self.request(message.clone())?);
-            // tonic's own timer stops at the response's headers.
-            let error = match timeout(QUERY_TIMEOUT, asking).await {
-                Ok(Ok(answer)) => return Ok(answer.into_inner()),
-                Ok(Err(status)) => Error::of_query(&self.endpoint, &status),
-                Err(_) => return Err(Error::deadline_passed().not_sent()),
-            };
-            if is_lost(&error) && !was_lost {
-                was_lost = true;
-                continue;
-            }
-            if !retry.pause(&error).await {
-                return Err(error);
-            }
-        }
-    }
-
-    pub(crate) fn stub(&self) -> Stub {
-        CardBrokerServiceClient::new(self.route())
     }
 
     pub(crate) fn route(&self) -> Route {

@@ -5,6 +5,8 @@ use std::{env, fmt, net::IpAddr, path::PathBuf, str::FromStr};
 use cardbroker_proto::ENDPOINT_VARIABLE;
 use tonic::transport::Uri;
 
+use crate::local;
+
 /// The address of a broker. Written `unix:/path`, `unix:///path`, `https://HOST:PORT` or `tcp:auto`, or for plain TCP
 /// `http://HOST:PORT`. The host is `localhost` or an IP address; for plain TCP one of loopback.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +50,12 @@ impl Endpoint {
             Some(text) if !text.is_empty() => text.to_string_lossy().parse().map(Some),
             _ => Ok(None),
         }
+    }
+
+    /// Returns the default places in the order in which [`Client::find`](crate::Client::find) tries them. Empty on a
+    /// platform without any.
+    pub fn defaults() -> Vec<Self> {
+        local::default_paths().into_iter().map(Self::Unix).collect()
     }
 }
 

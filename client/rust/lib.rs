@@ -1,5 +1,5 @@
 //! The Rust client of Cardbroker: finds readers, runs APDUs on their cards as units, watches readers and waiting
-//! requests.
+//! requests, and shows operators the broker from inside.
 //!
 #![doc = include_str!("README.md")]
 
@@ -8,12 +8,14 @@ mod body;
 mod broker;
 mod command;
 mod connect;
+pub mod diagnostics;
 mod endpoint;
 mod error;
 mod failure;
 pub mod hex;
 mod local;
 mod pin_pad;
+mod query;
 mod reader_name;
 mod repeat;
 mod response;
@@ -47,7 +49,7 @@ pub use failure::Failure;
 pub use pin_pad::PinPad;
 pub use reader_name::ReaderName;
 pub use response::{CommandResult, ResultKind, Stop, Transmitted};
-pub use session::{OpenSession, Session, SessionReset, SessionTransmit};
+pub use session::{OpenSession, Session, SessionEvent, SessionEvents, SessionReset, SessionTransmit};
 pub use token::TokenFileError;
 pub use transmit::Transmit;
 pub use watch::{Watch, WatchEvent};

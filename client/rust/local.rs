@@ -37,6 +37,12 @@ where
     }
 }
 
+/// The sockets at the default places, in their order.
+#[cfg(unix)]
+pub(crate) fn default_paths() -> Vec<PathBuf> {
+    default_places().into_iter().map(|place| place.path).collect()
+}
+
 /// Connects to a socket. A default `place` must be trusted first, and so must the process that serves there.
 ///
 /// # Errors
@@ -69,6 +75,11 @@ pub(crate) fn system_broker() -> Option<Endpoint> {
 #[cfg(not(unix))]
 pub(crate) async fn find<F>(_: impl Fn(Place) -> F) -> Result<(Endpoint, Option<Place>, Channel), Error> {
     Err(crate::EndpointError::none().into())
+}
+
+#[cfg(not(unix))]
+pub(crate) fn default_paths() -> Vec<PathBuf> {
+    Vec::new()
 }
 
 #[cfg(not(unix))]

@@ -22,7 +22,7 @@ use tokio::time::{Sleep, sleep};
 use tokio_stream::Stream;
 use tonic::{Status, Streaming};
 
-use crate::{Client, Error, Reader, connect::Stub};
+use crate::{Client, Error, Reader, query::Stub};
 
 /// Three times the broker's default heartbeat interval.
 pub(crate) const SILENCE_LIMIT: Duration = Duration::from_secs(90);

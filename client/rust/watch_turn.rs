@@ -15,7 +15,7 @@ use tonic::{Status, Streaming};
 
 use crate::{
     Client, Error, ReaderName,
-    connect::Stub,
+    query::Stub,
     response::{count, time},
     watch::SILENCE_LIMIT,
 };

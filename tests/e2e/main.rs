@@ -30,6 +30,8 @@ mod daemon;
 mod direct;
 /// Resets and dispositions of units and sessions.
 mod dispositions;
+/// `cardbroker doctor` and `report`: what they find on machines of many kinds, and what they keep to themselves.
+mod doctor;
 /// The commands in the documents.
 mod documents;
 /// The daemon's shutdown, in time and in order.
@@ -100,6 +102,8 @@ mod releases;
 mod remote;
 /// Cards removed at the wrong moment.
 mod removal;
+/// A recorded trace, and its replay by another broker.
+mod replay;
 /// pcscd killed and restarted under load.
 mod restart;
 /// A malicious client beside a well-behaved one; floods of well-formed requests.
@@ -138,6 +142,8 @@ mod tls;
 mod tokens;
 /// New tokens, and a tokens file that cannot be used.
 mod tokens_reload;
+/// The full screen for operators, in a terminal.
+mod top;
 /// The trace: what operators see of turns and commands, and what nobody sees.
 mod trace;
 /// Visits, users and bounds: whose turn it is, and for how long.

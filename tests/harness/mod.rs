@@ -20,6 +20,7 @@ pub mod run;
 pub mod setup;
 pub mod sshd;
 pub mod tls;
+pub mod tmux;
 pub mod users;
 pub mod wakeups;
 

@@ -1,13 +1,13 @@
 //! The input of a session: lines from a prompt or from a script, and their parsing.
 
 use std::{
-    io::{self, BufRead, Read},
+    io::{self, BufRead, Read, Write},
     thread,
 };
 
 use cardbroker_client::{ApduBytes, CardReset, MAX_RAW_BYTES};
-use rustyline::{Config, Editor, error::ReadlineError, history::MemHistory};
-use tokio::sync::mpsc;
+use rustyline::{Config, Editor, ExternalPrinter, error::ReadlineError, history::MemHistory};
+use tokio::sync::{mpsc, oneshot};
 use zeroize::Zeroizing;
 
 use crate::units::parse_one;
@@ -46,6 +46,19 @@ pub(super) fn parse(line: &str, raw: bool) -> Result<Input, String> {
 
 type Line = io::Result<Zeroizing<String>>;
 
+/// Writes above the prompt while a person edits a line.
+pub(super) struct Announcer(Option<Box<dyn ExternalPrinter + Send>>);
+
+impl Announcer {
+    /// Writes one line: above the prompt, or to `err` if the terminal cannot do that.
+    pub(super) fn announce(&mut self, line: &str, err: &mut dyn Write) -> io::Result<()> {
+        match &mut self.0 {
+            Some(printer) => printer.print(format!("{line}\n")).map_err(io::Error::other),
+            None => writeln!(err, "{line}"),
+        }
+    }
+}
+
 /// Lines, read by a thread of their own because reading blocks. The thread reads one line for each request, and ends
 /// with the input or with the process.
 pub(super) struct Lines {
@@ -55,9 +68,12 @@ pub(super) struct Lines {
 
 impl Lines {
     /// Lines that a person edits, with a history in memory only: it may contain PINs.
-    pub(super) fn prompted() -> io::Result<Self> {
-        Self::start(|asked, lines| {
+    pub(super) async fn prompted() -> io::Result<(Self, Announcer)> {
+        let (told, printer) = oneshot::channel();
+        let lines = Self::start(|asked, lines| {
             let mut editor = editor()?;
+            let printer = editor.create_external_printer().ok();
+            let _ = told.send(printer.map(|printer| Box::new(printer) as Box<dyn ExternalPrinter + Send>));
             while let Some(prompt) = asked.blocking_recv() {
                 let line = match editor.readline(&prompt) {
                     Ok(line) => Zeroizing::new(line),
@@ -69,7 +85,9 @@ impl Lines {
                 }
             }
             Ok(())
-        })
+        })?;
+        // Without an editor the first line is its error.
+        Ok((lines, Announcer(printer.await.ok().flatten())))
     }
 
     /// Lines of standard input as they are; prompts are not shown.

@@ -1,10 +1,10 @@
 //! `cardbroker session`: an exclusive card, APDU by APDU, at a prompt or from a script.
 
 mod input;
+mod prompt;
 
 use std::{
     io::{self, IsTerminal},
-    pin::pin,
     time::Duration,
 };
 
@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Failure, Screen, command::CommandArguments, json, printable, select::find, transmit::line, turn::TurnArguments,
+    waiting::Wait,
 };
 
 /// Hold a card and send it APDUs one by one; until the end no other program's command reaches it.
@@ -27,7 +28,7 @@ use super::{
 /// answers as `transmit` does.
 ///
 /// At the end of the input the card is reset (see --disposition). While other callers wait, a session that idles for
-/// too long is revoked.
+/// too long is revoked: the prompt says who waits and how long is left, and offers to open a revoked session again.
 #[derive(Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct SessionArguments {
@@ -65,19 +66,16 @@ pub(crate) async fn run(
     tokio::spawn(cancel_on_ctrl_c(interrupted.clone()));
     let reader = &*find(client, &arguments.reader).await?.name;
     let options = arguments.options.clone();
-    let request = arguments.request(client, reader);
+    let opener = Opener { client, reader, arguments, json };
     let session = tokio::select! {
         biased;
         () = interrupted.cancelled() => return Err(Failure::Interrupted(Delivery::NotSent)),
-        session = open(request, screen) => session?,
+        session = opener.open(screen) => session?,
     };
-    if json {
-        json::write_line(screen.out, &json::session_opened(reader, &session))?;
-    }
 
-    let mut dialogue = Dialogue { session, interrupted, options, json, screen };
+    let mut dialogue = Dialogue { opener, session, interrupted, options, json, screen };
     if io::stdin().is_terminal() {
-        dialogue.prompt(reader).await?;
+        dialogue.prompt().await?;
     } else {
         dialogue.run_script().await?;
     }
@@ -91,8 +89,8 @@ pub(crate) async fn run(
 }
 
 impl SessionArguments {
-    fn request(self, client: &Client, reader: &str) -> OpenSession {
-        let request = self.turn.of_session(client.open_session(reader));
+    fn request(&self, client: &Client, reader: &str) -> OpenSession {
+        let request = self.turn.clone().of_session(client.open_session(reader));
         match self.idle_timeout {
             Some(timeout) => request.idle_timeout(timeout),
             None => request,
@@ -106,28 +104,34 @@ async fn cancel_on_ctrl_c(token: CancellationToken) {
     }
 }
 
-/// Waits for the turn; shows the number of turns ahead on a terminal.
-async fn open(request: OpenSession, screen: &mut Screen<'_>) -> Result<Session, Failure> {
-    let (told, mut turns) = watch::channel(0);
-    let tell = move |ahead| {
-        told.send_replace(ahead);
-    };
-    let mut opening = pin!(request.on_queue_position(tell).open());
-    let watched = io::stderr().is_terminal();
-    loop {
-        tokio::select! {
-            session = &mut opening => return Ok(session?),
-            Ok(()) = turns.changed(), if watched => match *turns.borrow_and_update() {
-                0 => writeln!(screen.err, "this session is next")?,
-                1 => writeln!(screen.err, "1 turn ahead")?,
-                ahead => writeln!(screen.err, "{ahead} turns ahead")?,
-            },
+/// Opens the session, and opens it again.
+struct Opener<'a> {
+    client: &'a Client,
+    reader: &'a str,
+    arguments: SessionArguments,
+    json: bool,
+}
+
+impl Opener<'_> {
+    /// Waits for the turn; on a terminal says what it waits for.
+    async fn open(&self, screen: &mut Screen<'_>) -> Result<Session, Failure> {
+        let (told, turns_ahead) = watch::channel(None);
+        let tell = move |ahead| {
+            told.send_replace(Some(ahead));
+        };
+        let request = self.arguments.request(self.client, self.reader).on_queue_position(tell);
+        let wait = Wait { client: self.client, reader: self.reader, is_session: true, turns_ahead };
+        let session = wait.talk(request.open(), self.json, screen.err).await?;
+        if self.json {
+            json::write_line(screen.out, &json::session_opened(self.reader, &session))?;
         }
+        Ok(session)
     }
 }
 
 /// A session, and the person or script that controls it.
 struct Dialogue<'a, 'screen> {
+    opener: Opener<'a>,
     session: Session,
     interrupted: CancellationToken,
     options: CommandArguments,
@@ -136,35 +140,6 @@ struct Dialogue<'a, 'screen> {
 }
 
 impl Dialogue<'_, '_> {
-    /// Runs until the person quits or the session is over. Reports other errors and shows the prompt again.
-    async fn prompt(&mut self, reader: &str) -> Result<(), Failure> {
-        let atr = hex::format(self.session.atr());
-        writeln!(self.screen.err, "{}, ATR {atr}; \"help\" lists the commands", printable(reader))?;
-        let id = printable(reader.trim_start_matches("readers/"));
-        let mut lines = Lines::prompted()?;
-        loop {
-            let waiters = match self.session.waiters() {
-                0 => String::new(),
-                1 => "(1 caller waits) ".to_owned(),
-                count => format!("({count} callers wait) "),
-            };
-            let Some(line) = lines.next(format!("{waiters}{id}> ")).await.map_err(unreadable)? else {
-                return Ok(());
-            };
-            let done = match parse(&line, self.options.raw) {
-                Ok(Input::Quit) => return Ok(()),
-                Ok(input) => self.obey(input).await,
-                Err(mistake) => Err(Failure::Usage(mistake)),
-            };
-            match done {
-                Err(failure @ (Failure::Broker(_) | Failure::Usage(_))) if self.session.is_open() => {
-                    failure.report(self.json, self.screen.err);
-                }
-                done => done?,
-            }
-        }
-    }
-
     /// Runs until the end of the input, or the first error.
     async fn run_script(&mut self) -> Result<(), Failure> {
         let mut lines = Lines::script()?;

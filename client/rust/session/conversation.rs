@@ -1,9 +1,6 @@
 //! The task that owns a session's stream: sends the callers' messages and gives each caller its answer.
 
-use std::sync::{
-    Arc, OnceLock,
-    atomic::{AtomicU32, Ordering},
-};
+use std::sync::Arc;
 
 use cardbroker_proto::v1::{
     OpenSessionRequest, OpenSessionResponse, open_session_request::Request, open_session_response::Response,
@@ -16,6 +13,7 @@ use tonic::{Status, Streaming};
 
 use super::{
     MAX_PIPELINED,
+    events::SessionStatus,
     incoming::Incoming,
     outgoing::Outgoing,
     pipeline::{Outcome, Pipeline},
@@ -45,14 +43,6 @@ pub(super) struct Reply {
     pub(super) failure_count: u64,
 }
 
-/// The session's state for all callers. Made by the session, which reads it; the task writes.
-#[derive(Debug, Default)]
-pub(super) struct SessionStatus {
-    pub(super) waiters: AtomicU32,
-    /// Set before the task ends, after which no order is taken.
-    pub(super) ended: OnceLock<Error>,
-}
-
 pub(super) struct Conversation {
     pub(super) outgoing: Outgoing,
     pub(super) incoming: Incoming<Streaming<OpenSessionResponse>>,
@@ -71,7 +61,7 @@ impl Conversation {
         let error = Error::of_status(&status);
         let later = error.clone().not_sent();
         // Set before the orders are dropped, so that a caller that finds them closed finds the reason.
-        let _ = self.status.ended.set(later.clone());
+        self.status.end(later.clone());
         if self.pipeline.len() == 0 {
             return Err(later);
         }
@@ -122,7 +112,7 @@ impl Conversation {
     fn take(&mut self, message: OpenSessionResponse) -> Result<(), Status> {
         match message.response {
             Some(Response::Waiters(waiters)) => {
-                self.status.waiters.store(count(waiters.caller_count), Ordering::Relaxed);
+                self.status.set_waiters(count(waiters.caller_count));
             }
             Some(Response::Failed(failed)) => {
                 let failure = Failure::from(failed.failure.unwrap_or_default());

@@ -8,6 +8,7 @@
 //! ```
 
 mod conversation;
+mod events;
 mod incoming;
 mod open;
 mod outgoing;
@@ -26,7 +27,9 @@ use cardbroker_proto::v1::{
     self, OpenSessionResponse, SessionOpened, TransmitResponse, open_session_request::Request,
     open_session_response::Response,
 };
-use conversation::{Call, Conversation, Order, SessionStatus};
+use conversation::{Call, Conversation, Order};
+use events::SessionStatus;
+pub use events::{SessionEvent, SessionEvents};
 use incoming::Incoming;
 pub use open::OpenSession;
 use outgoing::Outgoing;
@@ -135,12 +138,18 @@ impl Session {
 
     /// The number of callers that wait for the card, as last reported by the broker.
     pub fn waiters(&self) -> u32 {
-        self.status.waiters.load(Ordering::Relaxed)
+        self.status.waiters()
     }
 
     /// Whether calls can still succeed, as far as this program knows.
     pub fn is_open(&self) -> bool {
-        self.status.ended.get().is_none()
+        self.status.ended().is_none()
+    }
+
+    /// Follows what the broker reports besides answers: others begin to wait, the session ends. Begins with the state
+    /// of this moment.
+    pub fn events(&self) -> SessionEvents {
+        self.status.events()
     }
 
     /// Builds a message with commands for the card, 1–64, run in order up to the first stop; it is sent at
@@ -169,7 +178,7 @@ impl Session {
         let known_failure_count = self.known_failure_count.load(Ordering::Acquire);
         let (reply, answer) = oneshot::channel();
         let call = Call { request, known_failure_count, restart, reply };
-        let ended = || self.status.ended.get().cloned().unwrap_or_else(lost);
+        let ended = || self.status.ended().unwrap_or_else(lost);
         self.orders.send(Order::Send(call)).await.map_err(|_| ended().not_sent())?;
         // The task answers everything that it sent before it ends: a message without an answer was not sent.
         let reply = answer.await.map_err(|_| ended())?;

@@ -5,6 +5,8 @@
 #[cfg(test)]
 mod command_line;
 #[cfg(test)]
+mod operators;
+#[cfg(test)]
 mod session_line;
 #[cfg(test)]
 #[cfg(target_os = "linux")]
@@ -12,3 +14,7 @@ mod session_prompt;
 #[cfg(test)]
 #[path = "../../../rust/tests/support/mod.rs"]
 mod support;
+#[cfg(test)]
+mod top;
+#[cfg(test)]
+mod trace;

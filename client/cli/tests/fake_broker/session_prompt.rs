@@ -1,4 +1,4 @@
-//! `cardbroker session` with a person at a terminal.
+//! A person at a terminal: `cardbroker session`, a request that waits, and the question of `cardbroker release`.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -8,9 +8,12 @@ use std::{
 use cardbroker_client::ErrorReason;
 use cardbroker_proto::ENDPOINT_VARIABLE;
 
-use crate::support::{
-    FakeBroker,
-    script::{agreeable, end, failed, opened, transmit_id, turns_ahead, waiters},
+use crate::{
+    command_line::{code, err, run},
+    support::{
+        FakeBroker,
+        script::{agreeable, end, failed, opened, transmit_id, turns_ahead, waiters},
+    },
 };
 
 /// A session on a terminal that the program `script` makes.
@@ -23,12 +26,19 @@ struct Person {
 
 impl Person {
     fn at(broker: &FakeBroker) -> Self {
+        Self::runs(broker, "session desk")
+    }
+
+    fn runs(broker: &FakeBroker, arguments: &str) -> Self {
         // Some shells stay beside their child, and then answer Ctrl-C with an exit code of their own.
-        let program = format!("exec {} session desk", env!("CARGO_BIN_EXE_cardbroker"));
-        let mut child = Command::new("script")
+        let program = format!("exec {} {arguments}", env!("CARGO_BIN_EXE_cardbroker"));
+        // A program that waits for ever is ended.
+        let mut child = Command::new("timeout")
+            .args(["20", "script"])
             .args(["--quiet", "--return", "--command", &program, "/dev/null"])
             .env(ENDPOINT_VARIABLE, broker.endpoint().to_string())
             .env("TERM", "xterm")
+            .env_remove("NO_COLOR")
             .env("SHELL", "/bin/sh")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -40,6 +50,16 @@ impl Person {
 
     fn sees(&mut self, until: u8) -> &mut Self {
         self.stdout.read_until(until, &mut self.seen).unwrap();
+        self
+    }
+
+    fn sees_text(&mut self, text: &str) -> &mut Self {
+        while !String::from_utf8_lossy(&self.seen).contains(text) {
+            let mut byte = [0];
+            let read = self.stdout.read_exact(&mut byte);
+            assert!(read.is_ok(), "{text:?} is not in {:?}", String::from_utf8_lossy(&self.seen));
+            self.seen.extend(byte);
+        }
         self
     }
 
@@ -74,7 +94,7 @@ fn the_prompt_returns_after_a_mistake_with_a_plain_message() {
     for expected in [
         "readers/desk, ATR 3B80",
         "00A4 9000  done",
-        "(2 callers wait) desk> ",
+        "(2 wait; at most 10 s left) desk> ",
         "cardbroker: 2 bytes; an APDU has 4 to 65544",
         "cardbroker: why it failed",
         "reset the card (warm)",
@@ -102,10 +122,47 @@ fn ctrl_d_and_ctrl_c_at_the_prompt_half_close() {
 fn a_waiting_person_sees_the_queue_and_may_give_up() {
     let broker = FakeBroker::with_sessions(|_| vec![turns_ahead(3)]);
     let mut person = Person::at(&broker);
-    person.sees(b'\n').types("\x03");
+    person.sees(b'd').types("\x03");
     let (seen, code) = person.has_seen();
     assert!(seen.contains("3 turns ahead") && seen.contains("interrupted; nothing was sent"), "{seen}");
     assert_eq!(code, Some(1));
+}
+
+#[test]
+fn a_waiting_unit_says_behind_whom() {
+    let broker = FakeBroker::start(|_| None);
+    let mut person = Person::runs(&broker, "transmit desk 00A4040C");
+    person.sees(b')').types("\x03");
+    let (seen, _) = person.has_seen();
+    let expected = "\r\x1b[K2 turns ahead; another caller's session has the card since ";
+    assert!(seen.contains(expected), "{seen}");
+}
+
+#[test]
+fn a_waiting_program_that_is_no_person_is_silent() {
+    let broker = FakeBroker::start(|_| None);
+    let output = run(&broker, &["transmit", "desk", "00A4040C", "--timeout", "1500ms"]);
+    assert!(err(&output).starts_with("cardbroker: the call's deadline passed"), "{:?}", err(&output));
+    assert_eq!((err(&output).lines().count(), code(&output)), (1, 6));
+}
+
+#[test]
+fn a_prompt_announces_waiters_and_the_revocation() {
+    let broker = FakeBroker::with_sessions(agreeable);
+    let mut person = Person::at(&broker);
+    person.sees(b'>');
+    for (count, announced) in [(2, "2 wait; at most 10 s left\r\n"), (0, "nobody waits any more\r\n")] {
+        broker.say_in_session(waiters(count));
+        person.sees_text(announced);
+    }
+    broker.say_in_session(end(ErrorReason::LeaseRevoked));
+    person.sees_text("why it ended; press Enter").types("00B00000\r");
+    person.sees_text("that line was not sent").sees_text("open the session again? [y/N] ").types("y\r");
+    person.sees(b'\n').enters("quit");
+    let (_, code) = person.has_seen();
+    assert_eq!((code, broker.record().half_closed.len()), (Some(0), 2));
+    let requests = broker.record().session_requests.clone();
+    assert_eq!((requests.len(), &requests[0]), (2, &requests[1]), "the same session was opened again");
 }
 
 #[test]
@@ -115,8 +172,29 @@ fn a_prompt_ends_with_its_session() {
         None => vec![opened()],
     });
     let mut person = Person::at(&broker);
-    person.enters("00A4040C");
+    person.enters("00A4040C").sees_text("again? [y/N] ").types("n\r");
     let (seen, code) = person.has_seen();
-    assert!(seen.contains("cardbroker: why it ended"), "{seen}");
+    assert_eq!(seen.matches("cardbroker: why it ended").count(), 1, "{seen}");
     assert_eq!(code, Some(1));
+}
+
+#[test]
+fn a_release_asks_and_only_yes_ends_the_turn() {
+    for (answer, told, expected, releases) in [("n", "nothing was released", 1, 0), ("y", "\nreleased", 0, 1)] {
+        let broker = FakeBroker::answering(b"");
+        let mut person = Person::runs(&broker, "release desk");
+        person.sees_text("End this turn? [y/N] ").types(answer).types("\r");
+        let (seen, code) = person.has_seen();
+        assert!(seen.contains("is held by process 4711 (says \"scdaemon\") of user 1000"), "{seen}");
+        assert!(seen.contains(told), "{seen}");
+        assert_eq!((code, broker.operations().releases.len()), (Some(expected), releases));
+    }
+}
+
+#[test]
+fn a_watched_status_is_drawn_in_place_on_a_terminal() {
+    let broker = FakeBroker::answering(b"");
+    let mut person = Person::runs(&broker, "status --watch desk");
+    person.sees_text("\x1b[J\x1b[H\x1b[33m●\x1b[0m readers/desk\x1b[K\r\n").types("\x03");
+    assert_eq!(person.has_seen().1, Some(0));
 }

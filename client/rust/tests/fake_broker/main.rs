@@ -3,6 +3,8 @@
 #![cfg(unix)]
 
 #[cfg(test)]
+mod diagnostics;
+#[cfg(test)]
 mod library;
 #[cfg(test)]
 mod repeat;

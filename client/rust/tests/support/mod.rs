@@ -3,6 +3,8 @@
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+pub(crate) mod diagnostics;
+pub(crate) mod sample;
 pub(crate) mod script;
 
 use std::{
@@ -16,16 +18,18 @@ use std::{
 };
 
 use cardbroker_client::{Delivery, Endpoint, ErrorReason};
+use cardbroker_proto::diagnostics::v1::diagnostics_service_server::DiagnosticsServiceServer;
 use cardbroker_proto::v1::{
     ApduCommand, ApduResult, BrokerLimits, CallerInfo, CardProtocol, Command, CommandResult, GetBrokerRequest,
     GetBrokerResponse, GetReaderRequest, GetReaderResponse, ListReadersRequest, ListReadersResponse,
     OpenSessionRequest, OpenSessionResponse, Reader, ReaderState, ReadersSnapshot, TransmitRequest, TransmitResponse,
-    WaitingTurn, WatchReadersRequest, WatchReadersResponse, WatchTurnRequest, WatchTurnResponse,
+    TurnHolder, WaitingTurn, WatchReadersRequest, WatchReadersResponse, WatchTurnRequest, WatchTurnResponse,
     card_broker_service_server::{CardBrokerService, CardBrokerServiceServer},
     command::Action,
     command_result::Outcome,
     watch_readers_response::Event,
 };
+use diagnostics::{FakeDiagnostics, Operations};
 use script::{agreeable, refusal};
 use tempfile::TempDir;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -51,6 +55,7 @@ pub(crate) struct FakeBroker {
 struct Service {
     answer: Arc<Answer>,
     session_answer: Arc<SessionAnswer>,
+    diagnostics: FakeDiagnostics,
     readers: watch::Sender<Vec<Reader>>,
     record: Arc<Mutex<Record>>,
     outcome_lifetime: Arc<Mutex<Duration>>,
@@ -64,6 +69,8 @@ pub(crate) struct Record {
     pub(crate) transmits: Vec<TransmitRequest>,
     pub(crate) resume_tokens: Vec<String>,
     pub(crate) session_requests: Vec<OpenSessionRequest>,
+    /// The ways into the sessions, which do not keep them open.
+    sessions: Vec<mpsc::WeakSender<Result<OpenSessionResponse, Status>>>,
     /// How sessions ended, in order: true for half-closed, false for reset.
     pub(crate) half_closed: Vec<bool>,
 }
@@ -88,6 +95,7 @@ impl FakeBroker {
         let service = Service {
             answer,
             session_answer,
+            diagnostics: FakeDiagnostics::default(),
             readers,
             record: Arc::default(),
             outcome_lifetime: Arc::new(Mutex::new(Duration::from_secs(600))),
@@ -116,6 +124,17 @@ impl FakeBroker {
 
     pub(crate) fn record(&self) -> std::sync::MutexGuard<'_, Record> {
         self.service.record.lock().unwrap()
+    }
+
+    /// The answers of the diagnostics service, and the requests to it.
+    pub(crate) fn operations(&self) -> std::sync::MutexGuard<'_, Operations> {
+        self.service.diagnostics.operations()
+    }
+
+    /// Says something in the latest session that answers nothing.
+    pub(crate) fn say_in_session(&self, message: Result<OpenSessionResponse, Status>) {
+        let session = self.record().sessions.last().unwrap().upgrade().unwrap();
+        session.try_send(message).unwrap();
     }
 
     pub(crate) fn set_readers(&self, readers: Vec<Reader>) {
@@ -166,7 +185,8 @@ fn serve(listener: UnixListener, service: Service, stopped: oneshot::Receiver<()
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let incoming = UnixListenerStream::new(tokio::net::UnixListener::from_std(listener).unwrap());
-        let server = Server::builder().add_service(CardBrokerServiceServer::new(service));
+        let diagnostics = DiagnosticsServiceServer::new(service.diagnostics.clone());
+        let server = Server::builder().add_service(CardBrokerServiceServer::new(service)).add_service(diagnostics);
         tokio::select! {
             served = server.serve_with_incoming(incoming) => served.unwrap(),
             _ = stopped => {}
@@ -267,7 +287,10 @@ impl CardBrokerService for Service {
 
     /// Reports one waiting request, then a heartbeat, then that none waits; then fails.
     async fn watch_turn(&self, request: Request<WatchTurnRequest>) -> Result<Response<Self::WatchTurnStream>, Status> {
-        let turn = WaitingTurn { reader: request.into_inner().reader, turns_ahead_count: 2, ..WaitingTurn::default() };
+        let begin_time = sample::ago(100);
+        let holder = Some(TurnHolder { is_own: false, is_session: true, begin_time });
+        let reader = request.into_inner().reader;
+        let turn = WaitingTurn { reader, turns_ahead_count: 2, holder, ..WaitingTurn::default() };
         let (tell, stream) = mpsc::channel(4);
         let waiting = WatchTurnResponse { waiting: vec![turn], is_heartbeat: false };
         let heartbeat = WatchTurnResponse { is_heartbeat: true, ..WatchTurnResponse::default() };
@@ -316,6 +339,7 @@ impl CardBrokerService for Service {
         let (metadata, _, mut requests) = request.into_parts();
         self.record.lock().unwrap().metadata.push(metadata);
         let (answers, stream) = mpsc::channel(100);
+        self.record.lock().unwrap().sessions.push(answers.downgrade());
         let service = self.clone();
         tokio::spawn(async move {
             let half_closed = loop {

@@ -1,0 +1,69 @@
+//! This machine as a Unix sees it: users, files, processes and PC/SC. Nothing on it is changed.
+
+#[cfg(target_os = "linux")]
+mod pcscd;
+#[cfg(target_os = "linux")]
+mod peers;
+#[cfg(unix)]
+mod users;
+
+use cardbroker_client::Endpoint;
+
+use super::facts::{Door, Me, Pcsc, Place};
+
+/// The user of this process.
+#[cfg(unix)]
+pub(super) fn me() -> Me {
+    users::me()
+}
+
+/// Other systems number no users.
+#[cfg(not(unix))]
+pub(super) fn me() -> Me {
+    Me::default()
+}
+
+/// What is at the endpoints.
+pub(super) fn places(endpoints: Vec<Endpoint>) -> Vec<Place> {
+    endpoints.into_iter().map(place).collect()
+}
+
+#[cfg(unix)]
+fn place(endpoint: Endpoint) -> Place {
+    let path = match &endpoint {
+        Endpoint::Unix(path) => Some(path.as_path()),
+        _ => None,
+    };
+    let socket = path.and_then(users::file);
+    let folder = path.and_then(std::path::Path::parent).and_then(users::file);
+    Place { endpoint, socket, folder }
+}
+
+#[cfg(not(unix))]
+fn place(endpoint: Endpoint) -> Place {
+    Place { endpoint, socket: None, folder: None }
+}
+
+/// The result of a connection to pcscd.
+#[cfg(target_os = "linux")]
+pub(super) fn door() -> Door {
+    pcscd::door()
+}
+
+/// Other systems have another PC/SC than pcscd.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn door() -> Door {
+    Door::Missing
+}
+
+/// PC/SC on this machine, whose socket gave this result.
+#[cfg(target_os = "linux")]
+pub(super) fn pcsc(door: Door) -> Option<Pcsc> {
+    Some(pcscd::look(door))
+}
+
+/// Other systems have another PC/SC than pcscd.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn pcsc(_: Door) -> Option<Pcsc> {
+    None
+}

@@ -1,0 +1,50 @@
+//! Users and groups by number and name, and the owners of files.
+
+use std::{ffi::CString, fs, os::unix::fs::MetadataExt, path::Path};
+
+use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid, getgrouplist, getgroups};
+
+use crate::doctor::facts::{File, Me};
+
+/// The user of this process, with the groups that the process has and those that a login would get.
+pub(super) fn me() -> Me {
+    let (uid, gid) = (geteuid(), getegid());
+    let user = User::from_uid(uid).ok().flatten();
+    let mut groups = getgroups().unwrap_or_default();
+    groups.push(gid);
+    let assigned = user.as_ref().and_then(|user| {
+        let name = CString::new(user.name.as_str()).ok()?;
+        getgrouplist(&name, user.gid).ok()
+    });
+    let raw = |groups: Vec<Gid>| groups.into_iter().map(Gid::as_raw).collect();
+    Me {
+        uid: Some(uid.as_raw()),
+        name: user.map(|user| user.name).unwrap_or_default(),
+        groups: raw(groups),
+        assigned: raw(assigned.unwrap_or_default()),
+    }
+}
+
+/// Owner and mode of a file; `None` if there is none, or this user cannot see it.
+pub(super) fn file(path: &Path) -> Option<File> {
+    let found = fs::symlink_metadata(path).ok()?;
+    let group = Group::from_gid(Gid::from_raw(found.gid())).ok().flatten();
+    Some(File {
+        path: path.into(),
+        owner: user_name(found.uid()),
+        gid: found.gid(),
+        group: group.map_or_else(|| found.gid().to_string(), |group| group.name),
+        mode: found.mode() & 0o7777,
+    })
+}
+
+/// The name of a user, or the number of one without a name.
+pub(super) fn user_name(uid: u32) -> String {
+    let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
+    user.map_or_else(|| uid.to_string(), |user| user.name)
+}
+
+/// The number of this process's user.
+pub(super) fn own_uid() -> u32 {
+    geteuid().as_raw()
+}

@@ -1,0 +1,123 @@
+//! `cardbroker report`: a file to attach to a bug report, without secrets and names.
+
+mod content;
+mod mask;
+mod system;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    env,
+    fs::{self, File, OpenOptions},
+    io::{self, BufRead, IsTerminal, Write},
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+use cardbroker_client::{Endpoint, EndpointError};
+use clap::Args;
+
+use super::{
+    Failure, Screen,
+    doctor::{gather, judge, within_limit},
+    json,
+};
+
+/// Write a file to attach to a bug report: versions, doctor's findings and the broker's state, without names, serial
+/// numbers, messages and log lines. Shows it and asks first.
+#[derive(Args)]
+pub(crate) struct ReportArguments {
+    /// The file to write, readable by this user only.
+    #[arg(short, long, value_name = "FILE", default_value = "cardbroker-report.txt")]
+    out: PathBuf,
+    /// Do not ask. Needed without a terminal.
+    #[arg(long)]
+    yes: bool,
+    /// Replace the file if it exists.
+    #[arg(long)]
+    force: bool,
+}
+
+/// Shows the report, asks, and writes it. Needs no broker.
+///
+/// # Errors
+/// [`Failure::Usage`] if there is no terminal to ask at, or the file exists; [`Failure::Undone`]; [`Failure::Output`].
+pub(crate) async fn run(
+    endpoint: Result<Option<Endpoint>, EndpointError>,
+    token_file: Option<PathBuf>,
+    arguments: &ReportArguments,
+    json: bool,
+    screen: &mut Screen<'_>,
+) -> Result<(), Failure> {
+    let path = arguments.out.display();
+    if !arguments.yes && (json || !(screen.terminal && io::stdin().is_terminal())) {
+        let how = if json { "with --json nobody is asked" } else { "without a terminal nobody can be asked" };
+        return Err(Failure::Usage(format!("{how}: give --yes to write the report all the same")));
+    }
+    if !arguments.force && fs::symlink_metadata(&arguments.out).is_ok() {
+        return Err(exists(&arguments.out));
+    }
+    let facts = gather(endpoint, token_file).await;
+    let system = within_limit(system::look).unwrap_or_default();
+    let text = content::write(&facts, &judge(&facts), &system, SystemTime::now(), &private_names());
+    if !arguments.yes {
+        writeln!(screen.out, "{text}")?;
+        write!(screen.err, "Write this to {path}? [y/N] ")?;
+        screen.err.flush()?;
+        let mut answer = String::new();
+        io::stdin().lock().read_line(&mut answer)?;
+        if !["y", "yes"].contains(&answer.trim().to_lowercase().as_str()) {
+            return Err(Failure::Undone("nothing was written".to_owned()));
+        }
+    }
+    save(&arguments.out, &text, arguments.force).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => exists(&arguments.out),
+        _ => Failure::Usage(format!("{path} cannot be written: {error}")),
+    })?;
+    let done = format!("the report is in {path}");
+    match json {
+        true => json::write_line(screen.err, &serde_json::json!({ "note": done }))?,
+        false => writeln!(screen.err, "cardbroker: {done}")?,
+    }
+    Ok(())
+}
+
+fn exists(path: &Path) -> Failure {
+    Failure::Usage(format!("{} exists: --force replaces it, or name another file with -o", path.display()))
+}
+
+/// Names of this machine and its user that no reader's name may show.
+fn private_names() -> Vec<String> {
+    let home = env::var_os("HOME").map(PathBuf::from);
+    let home = home.and_then(|home| Some(home.file_name()?.to_string_lossy().into_owned()));
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    let host = host.map(|host| host.trim().split('.').next().unwrap_or_default().to_owned());
+    let users = ["USER", "LOGNAME", "SUDO_USER"].into_iter().filter_map(|variable| env::var(variable).ok());
+    users.chain(home).chain(host).filter(|name| !name.is_empty()).collect()
+}
+
+/// Writes a new file for this user only. With `replace` it takes the place of another one in a single step, and follows
+/// no link.
+fn save(path: &Path, text: &str, replace: bool) -> io::Result<()> {
+    if !replace {
+        return create(path)?.write_all(text.as_bytes());
+    }
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.new", std::process::id()));
+    let new = path.with_file_name(name);
+    let written = create(&new).and_then(|mut file| file.write_all(text.as_bytes()));
+    let done = written.and_then(|()| fs::rename(&new, path));
+    if done.is_err() {
+        // The first error is reported.
+        let _ = fs::remove_file(&new);
+    }
+    done
+}
+
+fn create(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}

@@ -1,0 +1,105 @@
+//! `cardbroker top` in a person's terminal.
+
+use std::process::Command;
+
+use anyhow::Context;
+use cardbroker_core::slot::Protocol;
+use cardbroker_tests::harness::{programs::Program, tmux::Tmux};
+use rustix::process::{Signal, kill_process};
+
+use crate::world::{COUNT, Stage, arrived, tell, unit};
+
+/// A terminal that shows the stage's broker.
+fn top(stage: &Stage) -> anyhow::Result<Tmux> {
+    let tmux = Tmux::open(&stage.broker.endpoint(), 100, 26)?;
+    tmux.enter("cardbroker top --interval 250ms")?;
+    tmux.shows("2 readers, ")?;
+    Ok(tmux)
+}
+
+/// Another process with a session on the stage's reader.
+fn session_holder(stage: &Stage) -> anyhow::Result<Program> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_session-holder"));
+    let mut holder = Program::spawn(command.arg(stage.broker.socket()).args([stage.reader, COUNT]))?;
+    assert_eq!(holder.line()?, "holding");
+    Ok(holder)
+}
+
+/// The line of a screen that contains a text.
+fn line<'a>(screen: &'a str, text: &str) -> anyhow::Result<&'a str> {
+    screen.lines().find(|line| line.contains(text)).with_context(|| format!("no {text} in\n{screen}"))
+}
+
+#[test]
+fn the_list_and_the_page_show_holder_and_waiter() -> anyhow::Result<()> {
+    tell(async {
+        let stage = Stage::simulated(Protocol::T1).await?;
+        let tmux = top(&stage)?;
+        let holder = session_holder(&stage)?;
+        let waiting = arrived(&stage.client, unit(&stage.client, stage.reader, &[COUNT])).await?;
+        let screen = tmux.shows("1 held, 1 waiting")?;
+        let row = line(&screen, "> simulated-reader-00")?;
+        assert!(row.contains(&holder.id().to_string()), "{screen}");
+
+        tmux.press(&["Enter"])?;
+        let screen = tmux.shows("Commands")?;
+        assert!(line(&screen, "Holder")?.contains(&format!("process {} (says \"session-holder\")", holder.id())));
+        assert!(line(&screen, "Commands")?.ends_with("1 answered; last: other, well"), "{screen}");
+        assert!(line(&screen, "gives up in")?.contains(&std::process::id().to_string()), "{screen}");
+        drop(holder);
+        waiting.await?;
+        let screen = tmux.shows("Holder     nobody")?;
+        assert!(screen.contains("1 unit, 1 session"), "{screen}");
+        tmux.press(&["q"])?;
+        tmux.wait_until("the shell", |screen| !screen.contains("simulated-reader"))?;
+        assert!(!tmux.is_full_screen()? && tmux.has_cursor()?);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_release_ends_the_session_that_it_names() -> anyhow::Result<()> {
+    tell(async {
+        let stage = Stage::simulated(Protocol::T1).await?;
+        let tmux = top(&stage)?;
+        let holder = session_holder(&stage)?;
+        tmux.shows("1 held")?;
+        tmux.press(&["r"])?;
+        let screen = tmux.shows("Reason")?;
+        assert!(screen.contains("Release the session of") && screen.contains(&holder.id().to_string()), "{screen}");
+        tmux.press(&["meeting", "Enter"])?;
+        tmux.shows("y release")?;
+        tmux.press(&["y"])?;
+        tmux.shows("released: readers/simulated-reader-00")?;
+        tmux.shows("0 held")?;
+        assert!(stage.broker.settled_log().contains("meeting"));
+        tmux.press(&["Enter"])?;
+        tmux.shows("turn failed (lease revoked)")?;
+        Ok(())
+    })
+}
+
+#[test]
+fn a_restart_is_survived_and_sigterm_restores_the_terminal() -> anyhow::Result<()> {
+    tell(async {
+        let mut stage = Stage::simulated(Protocol::T1).await?;
+        let tmux = top(&stage)?;
+        stage.broker.stop()?;
+        tmux.shows("reconnecting for ")?;
+        stage.broker.start_again()?;
+        tmux.shows("every 250 ms")?;
+        assert!(tmux.is_full_screen()? && !tmux.has_cursor()?);
+
+        tmux.press(&["C-z"])?;
+        tmux.wait_until("the shell", |screen| !screen.contains("simulated-reader"))?;
+        tmux.enter("fg")?;
+        tmux.shows("every 250 ms")?;
+
+        kill_process(tmux.child()?, Signal::TERM)?;
+        tmux.wait_until("the shell", |screen| !screen.contains("simulated-reader"))?;
+        tmux.enter("echo code $?; stty -a | tr ' ;' '\\n' | grep -x icanon")?;
+        tmux.shows("code 0\nicanon")?;
+        assert!(!tmux.is_full_screen()? && tmux.has_cursor()?);
+        Ok(())
+    })
+}
