@@ -65,7 +65,7 @@ impl Recorder {
         self.ring.push_back(Recorded { number, event: event.without_data() });
     }
 
-    /// When [`Recorder::expire`] is due; `None` without events.
+    /// When the oldest event is forgotten; `None` without events.
     pub fn expiry(&self) -> Option<Instant> {
         let (first, lifetime) = (self.ring.front()?, self.lifetime?);
         Some(first.event.at + lifetime + SLACK)
