@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from queue import Empty, SimpleQueue
+from sys import is_finalizing
 from types import TracebackType
 from typing import Callable, Generic, Literal, Optional, TypeVar
 
@@ -137,7 +138,8 @@ class Session(SessionView):
         self._stream.abort()
 
     def __del__(self) -> None:
-        if stream := getattr(self, "_stream", None):
+        # While Python ends, a thread of grpc may hold the lock of the stream for ever. The connection ends anyway.
+        if (stream := getattr(self, "_stream", None)) and not is_finalizing():
             stream.abort()
 
 
