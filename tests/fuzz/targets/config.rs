@@ -15,7 +15,11 @@ fuzz_target!(|text: &str| {
         Ok(config) => {
             let printed = config.to_string();
             match Config::parse(path, &printed) {
-                Ok(again) => assert_eq!(again, config, "{printed}"),
+                Ok(mut again) => {
+                    // The digest is that of the text, which is another one.
+                    again.source.clone_from(&config.source);
+                    assert_eq!(again, config, "{printed}");
+                }
                 Err(error) => panic!("{error}\n{printed}"),
             }
         }
