@@ -29,6 +29,17 @@ impl ReaderName {
             Naming::Display(wanted) => find(&client.readers().await?, &wanted),
         }
     }
+
+    /// Returns the resource name of a reader, or the empty name that means all readers.
+    ///
+    /// # Errors
+    /// As [`ReaderName::resolve`].
+    pub(crate) async fn resolve_or_all(reader: Option<Self>, client: &Client) -> Result<String, Error> {
+        match reader {
+            Some(reader) => reader.resolve(client).await,
+            None => Ok(String::new()),
+        }
+    }
 }
 
 fn find(readers: &[Reader], wanted: &str) -> Result<String, Error> {

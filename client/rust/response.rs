@@ -151,15 +151,17 @@ pub(crate) fn count(wire: i32) -> u32 {
     u32::try_from(wire).unwrap_or_default()
 }
 
-pub(crate) fn duration(wire: Option<prost_types::Duration>) -> Duration {
+/// The duration of a message; zero if it is absent, negative or out of range.
+pub fn duration(wire: Option<impl TryInto<Duration>>) -> Duration {
     wire.map(positive).unwrap_or_default()
 }
 
-pub(crate) fn positive(wire: prost_types::Duration) -> Duration {
+pub(crate) fn positive(wire: impl TryInto<Duration>) -> Duration {
     wire.try_into().unwrap_or_default()
 }
 
-pub(crate) fn time(wire: Option<prost_types::Timestamp>) -> Option<SystemTime> {
+/// The time of a message; `None` if it is absent or out of range.
+pub fn time(wire: Option<impl TryInto<SystemTime>>) -> Option<SystemTime> {
     wire.and_then(|time| time.try_into().ok())
 }
 

@@ -22,10 +22,7 @@ use tokio::time::{Sleep, sleep};
 use tokio_stream::Stream;
 use tonic::{Status, Streaming};
 
-use crate::{Client, Error, Reader, query::Stub};
-
-/// Three times the broker's default heartbeat interval.
-pub(crate) const SILENCE_LIMIT: Duration = Duration::from_secs(90);
+use crate::{Client, Error, Reader, incoming::Incoming, query::Stub, reopening::Opening};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -60,19 +57,14 @@ pub struct Watch {
     pending: VecDeque<WatchEvent>,
 }
 
-type Opening = Pin<Box<dyn Future<Output = Result<Streaming<WatchReadersResponse>, Error>> + Send>>;
-
 enum Phase {
     /// Boxed late: a timer can be made within a runtime only.
     Pausing {
         pause: Duration,
         timer: Option<Pin<Box<Sleep>>>,
     },
-    Opening(Opening),
-    Open {
-        stream: Box<Streaming<WatchReadersResponse>>,
-        silence: Pin<Box<Sleep>>,
-    },
+    Opening(Opening<WatchReadersResponse>),
+    Open(Incoming<Box<Streaming<WatchReadersResponse>>>),
 }
 
 impl fmt::Debug for Phase {
@@ -80,7 +72,7 @@ impl fmt::Debug for Phase {
         formatter.write_str(match self {
             Self::Pausing { .. } => "Pausing",
             Self::Opening(_) => "Opening",
-            Self::Open { .. } => "Open",
+            Self::Open(_) => "Open",
         })
     }
 }
@@ -128,29 +120,19 @@ impl Watch {
                     self.phase = Phase::Opening(self.open());
                 }
                 Phase::Opening(opening) => match ready!(opening.as_mut().poll(context)) {
-                    Ok(stream) => {
-                        let silence = Box::pin(sleep(SILENCE_LIMIT));
-                        self.phase = Phase::Open { stream: Box::new(stream), silence };
-                    }
+                    Ok(stream) => self.phase = Phase::Open(Incoming::of(Box::new(stream))),
                     Err(error) => self.lost(error),
                 },
-                Phase::Open { stream, silence } => match Pin::new(&mut **stream).poll_next(context) {
-                    Poll::Ready(Some(Ok(message))) => {
-                        silence.set(sleep(SILENCE_LIMIT));
-                        self.take(message);
-                    }
-                    Poll::Ready(None) => self.ended(&Status::unavailable("the broker ended the watch")),
-                    Poll::Ready(Some(Err(status))) => self.ended(&status),
-                    Poll::Pending => {
-                        ready!(silence.as_mut().poll(context));
-                        self.ended(&Status::unavailable("the broker fell silent"));
-                    }
+                Phase::Open(messages) => match ready!(messages.poll_message(context)) {
+                    Ok(Some(message)) => self.take(message),
+                    Ok(None) => self.ended(&Status::unavailable("the broker ended the watch")),
+                    Err(status) => self.ended(&status),
                 },
             }
         }
     }
 
-    fn open(&self) -> Opening {
+    fn open(&self) -> Opening<WatchReadersResponse> {
         let request = WatchReadersRequest { resume_token: self.resume_token.clone() };
         let client = self.client.clone();
         Box::pin(async move {

@@ -1,23 +1,21 @@
 //! Watching the caller's own waiting requests.
 
 use std::{
-    fmt,
-    future::{Future, poll_fn},
+    future::poll_fn,
     pin::Pin,
     task::{Context, Poll, ready},
     time::SystemTime,
 };
 
 use cardbroker_proto::v1::{self, WatchTurnRequest, WatchTurnResponse};
-use tokio::time::{Sleep, sleep};
 use tokio_stream::Stream;
-use tonic::{Status, Streaming};
+use tonic::Streaming;
 
 use crate::{
     Client, Error, ReaderName,
     query::Stub,
+    reopening::{Opening, Reopening},
     response::{count, time},
-    watch::SILENCE_LIMIT,
 };
 
 /// A request of this program that waits for its turn.
@@ -59,30 +57,12 @@ pub struct TurnHolder {
 pub struct WatchTurn {
     client: Client,
     reader: Option<ReaderName>,
-    phase: Phase,
-}
-
-type Opened = Result<Streaming<WatchTurnResponse>, Error>;
-
-enum Phase {
-    Closed,
-    Opening(Pin<Box<dyn Future<Output = Opened> + Send>>),
-    Open { stream: Box<Streaming<WatchTurnResponse>>, silence: Pin<Box<Sleep>> },
-}
-
-impl fmt::Debug for Phase {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Closed => "Closed",
-            Self::Opening(_) => "Opening",
-            Self::Open { .. } => "Open",
-        })
-    }
+    stream: Reopening<WatchTurnResponse>,
 }
 
 impl WatchTurn {
     pub(crate) fn new(client: Client) -> Self {
-        Self { client, reader: None, phase: Phase::Closed }
+        Self { client, reader: None, stream: Reopening::Closed }
     }
 
     /// Limits the watch to requests at this reader.
@@ -102,43 +82,14 @@ impl WatchTurn {
     }
 
     fn poll_turns(&mut self, context: &mut Context<'_>) -> Poll<Result<Vec<WaitingTurn>, Error>> {
+        let Self { client, reader, stream } = self;
         loop {
-            match &mut self.phase {
-                Phase::Closed => self.phase = Phase::Opening(Box::pin(open(self.client.clone(), self.reader.clone()))),
-                Phase::Opening(opening) => match ready!(opening.as_mut().poll(context)) {
-                    Ok(stream) => {
-                        let silence = Box::pin(sleep(SILENCE_LIMIT));
-                        self.phase = Phase::Open { stream: Box::new(stream), silence };
-                    }
-                    Err(error) => return Poll::Ready(Err(self.ended(error))),
-                },
-                Phase::Open { stream, silence } => {
-                    let Poll::Ready(message) = Pin::new(&mut **stream).poll_next(context) else {
-                        ready!(silence.as_mut().poll(context));
-                        return Poll::Ready(Err(self.lost(&Status::unavailable("the broker fell silent"))));
-                    };
-                    silence.set(sleep(SILENCE_LIMIT));
-                    match message {
-                        Some(Ok(message)) if message.is_heartbeat => {}
-                        Some(Ok(message)) => {
-                            return Poll::Ready(Ok(message.waiting.into_iter().map(WaitingTurn::from).collect()));
-                        }
-                        Some(Err(status)) => return Poll::Ready(Err(self.lost(&status))),
-                        None => return Poll::Ready(Err(self.lost(&Status::unavailable("the broker ended the watch")))),
-                    }
-                }
+            let open = || -> Opening<_> { Box::pin(open(client.clone(), reader.clone())) };
+            let message = ready!(stream.poll_message(context, client, open))?;
+            if !message.is_heartbeat {
+                return Poll::Ready(Ok(message.waiting.into_iter().map(WaitingTurn::from).collect()));
             }
         }
-    }
-
-    fn lost(&mut self, status: &Status) -> Error {
-        let error = Error::of_query(self.client.endpoint(), status);
-        self.ended(error)
-    }
-
-    fn ended(&mut self, error: Error) -> Error {
-        self.phase = Phase::Closed;
-        error
     }
 }
 
@@ -150,11 +101,8 @@ impl Stream for WatchTurn {
     }
 }
 
-async fn open(client: Client, reader: Option<ReaderName>) -> Opened {
-    let reader = match reader {
-        Some(reader) => reader.resolve(&client).await?,
-        None => String::new(),
-    };
+async fn open(client: Client, reader: Option<ReaderName>) -> Result<Streaming<WatchTurnResponse>, Error> {
+    let reader = ReaderName::resolve_or_all(reader, &client).await?;
     let call = |mut stub: Stub, request| async move { stub.watch_turn(request).await };
     client.ask(WatchTurnRequest { reader }, call).await
 }

@@ -46,10 +46,11 @@ pub use status::{GetStatus, WatchStatus};
 use tonic::{Request, Response};
 pub use trace::{Trace, TraceBatch, TraceOptions};
 
+pub use crate::response::{duration, time};
 use crate::{
     Client, Error, ReaderName,
     query::{AfterLoss, in_time},
-    response,
+    response::to_wire,
     route::Route,
 };
 
@@ -102,7 +103,7 @@ impl Diagnostics {
         filter: impl Into<String>,
         duration: Duration,
     ) -> Result<Option<SystemTime>, Error> {
-        let request = SetLogFilterRequest { filter: filter.into(), duration: Some(response::to_wire(duration)) };
+        let request = SetLogFilterRequest { filter: filter.into(), duration: Some(to_wire(duration)) };
         let call = |mut stub: Stub, request| async move { stub.set_log_filter(in_time(request)).await };
         Ok(time(self.call(request, AfterLoss::Repeat, call).await?.revert_time))
     }
@@ -129,25 +130,11 @@ impl Diagnostics {
         self.client.call(message, after_loss, |request| call(stub(), request)).await
     }
 
-    /// The name of a reader, or an empty one for all readers.
     async fn name(&self, reader: Option<ReaderName>) -> Result<String, Error> {
-        match reader {
-            Some(reader) => reader.resolve(&self.client).await,
-            None => Ok(String::new()),
-        }
+        ReaderName::resolve_or_all(reader, &self.client).await
     }
 
     fn lost(&self, status: &tonic::Status) -> Error {
         Error::of_query(self.client.endpoint(), status)
     }
-}
-
-/// The time of a message; `None` if it is absent or out of range.
-pub fn time(time: Option<impl TryInto<SystemTime>>) -> Option<SystemTime> {
-    time.and_then(|time| time.try_into().ok())
-}
-
-/// The duration of a message; zero if it is absent, negative or out of range.
-pub fn duration(duration: Option<impl TryInto<Duration>>) -> Duration {
-    duration.and_then(|duration| duration.try_into().ok()).unwrap_or_default()
 }

@@ -1,15 +1,13 @@
 //! The state of the broker and its readers: at one moment, and as a stream.
 
 use std::{
-    fmt,
-    future::{Future, poll_fn},
+    future::poll_fn,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use cardbroker_proto::diagnostics::v1::{GetStatusRequest, Status, WatchStatusRequest, WatchStatusResponse};
-use tokio::time::{Sleep, sleep};
 use tokio_stream::Stream;
 use tonic::Streaming;
 
@@ -17,8 +15,8 @@ use super::{Diagnostics, Stub};
 use crate::{
     Error, ReaderName,
     query::{AfterLoss, in_time},
+    reopening::{Opening, Reopening},
     response::to_wire,
-    watch::SILENCE_LIMIT,
 };
 
 /// A question for the state at one moment; see [`Diagnostics::status`].
@@ -62,30 +60,12 @@ pub struct WatchStatus {
     diagnostics: Diagnostics,
     reader: Option<ReaderName>,
     interval: Option<Duration>,
-    phase: Phase,
-}
-
-type Opened = Result<Streaming<WatchStatusResponse>, Error>;
-
-enum Phase {
-    Closed,
-    Opening(Pin<Box<dyn Future<Output = Opened> + Send>>),
-    Open { stream: Box<Streaming<WatchStatusResponse>>, silence: Pin<Box<Sleep>> },
-}
-
-impl fmt::Debug for Phase {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Closed => "Closed",
-            Self::Opening(_) => "Opening",
-            Self::Open { .. } => "Open",
-        })
-    }
+    stream: Reopening<WatchStatusResponse>,
 }
 
 impl WatchStatus {
     pub(super) fn new(diagnostics: Diagnostics) -> Self {
-        Self { diagnostics, reader: None, interval: None, phase: Phase::Closed }
+        Self { diagnostics, reader: None, interval: None, stream: Reopening::Closed }
     }
 
     /// Limits the watch to this reader, which may come later.
@@ -111,47 +91,14 @@ impl WatchStatus {
     }
 
     fn poll_status(&mut self, context: &mut Context<'_>) -> Poll<Result<Status, Error>> {
+        let Self { diagnostics, reader, interval, stream } = self;
         loop {
-            match &mut self.phase {
-                Phase::Closed => {
-                    let opening = open(self.diagnostics.clone(), self.reader.clone(), self.interval);
-                    self.phase = Phase::Opening(Box::pin(opening));
-                }
-                Phase::Opening(opening) => match ready!(opening.as_mut().poll(context)) {
-                    Ok(stream) => {
-                        let silence = Box::pin(sleep(SILENCE_LIMIT));
-                        self.phase = Phase::Open { stream: Box::new(stream), silence };
-                    }
-                    Err(error) => return Poll::Ready(Err(self.ended(error))),
-                },
-                Phase::Open { stream, silence } => {
-                    let Poll::Ready(message) = Pin::new(&mut **stream).poll_next(context) else {
-                        ready!(silence.as_mut().poll(context));
-                        return Poll::Ready(Err(self.lost(&tonic::Status::unavailable("the broker fell silent"))));
-                    };
-                    silence.set(sleep(SILENCE_LIMIT));
-                    match message {
-                        Some(Ok(WatchStatusResponse { status: Some(status) })) => return Poll::Ready(Ok(status)),
-                        Some(Ok(WatchStatusResponse { status: None })) => {}
-                        Some(Err(status)) => return Poll::Ready(Err(self.lost(&status))),
-                        None => {
-                            let status = tonic::Status::unavailable("the broker ended the watch");
-                            return Poll::Ready(Err(self.lost(&status)));
-                        }
-                    }
-                }
+            let open = || -> Opening<_> { Box::pin(open(diagnostics.clone(), reader.clone(), *interval)) };
+            let message = ready!(stream.poll_message(context, &diagnostics.client, open))?;
+            if let Some(status) = message.status {
+                return Poll::Ready(Ok(status));
             }
         }
-    }
-
-    fn lost(&mut self, status: &tonic::Status) -> Error {
-        let error = self.diagnostics.lost(status);
-        self.ended(error)
-    }
-
-    fn ended(&mut self, error: Error) -> Error {
-        self.phase = Phase::Closed;
-        error
     }
 }
 
@@ -163,7 +110,11 @@ impl Stream for WatchStatus {
     }
 }
 
-async fn open(diagnostics: Diagnostics, reader: Option<ReaderName>, interval: Option<Duration>) -> Opened {
+async fn open(
+    diagnostics: Diagnostics,
+    reader: Option<ReaderName>,
+    interval: Option<Duration>,
+) -> Result<Streaming<WatchStatusResponse>, Error> {
     let request = WatchStatusRequest { reader: diagnostics.name(reader).await?, interval: interval.map(to_wire) };
     let call = |mut stub: Stub, request| async move { stub.watch_status(request).await };
     diagnostics.call(request, AfterLoss::Repeat, call).await

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    future::{Future, poll_fn},
+    future::poll_fn,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -10,12 +10,11 @@ use std::{
 use cardbroker_proto::diagnostics::v1::{
     CallerFilter, TraceEvent, TraceEventKind, TraceLevel, TraceRequest, TraceResponse,
 };
-use tokio::time::{Sleep, sleep};
 use tokio_stream::Stream;
 use tonic::Streaming;
 
 use super::{Diagnostics, Stub};
-use crate::{Error, ReaderName, query::AfterLoss, watch::SILENCE_LIMIT};
+use crate::{Error, ReaderName, incoming::Incoming, query::AfterLoss};
 
 /// A trace before it begins; see [`Diagnostics::trace`]. Without further options it shows the headers of everything
 /// that happens from now on, at all readers that the operator may trace.
@@ -88,8 +87,7 @@ impl TraceOptions {
         let stream = self.diagnostics.call(request, AfterLoss::Repeat, call).await?;
         let mut trace = Trace {
             diagnostics: self.diagnostics,
-            stream: Box::new(stream),
-            silence: Box::pin(sleep(SILENCE_LIMIT)),
+            messages: Incoming::of(Box::new(stream)),
             epoch: String::new(),
             first: None,
             ended: None,
@@ -118,8 +116,7 @@ pub struct TraceBatch {
 /// trace has to begin (perhaps with events of the recorder).
 pub struct Trace {
     diagnostics: Diagnostics,
-    stream: Box<Streaming<TraceResponse>>,
-    silence: Pin<Box<Sleep>>,
+    messages: Incoming<Box<Streaming<TraceResponse>>>,
     epoch: String,
     /// The message that confirmed the beginning, until `next` has looked at it.
     first: Option<TraceResponse>,
@@ -168,17 +165,10 @@ impl Trace {
         if let Some(error) = &self.ended {
             return Poll::Ready(Err(error.clone()));
         }
-        let status = match Pin::new(&mut *self.stream).poll_next(context) {
-            Poll::Ready(Some(Ok(message))) => {
-                self.silence.set(sleep(SILENCE_LIMIT));
-                return Poll::Ready(Ok(message));
-            }
-            Poll::Ready(Some(Err(status))) => status,
-            Poll::Ready(None) => tonic::Status::unavailable("the broker ended the trace"),
-            Poll::Pending => {
-                ready!(self.silence.as_mut().poll(context));
-                tonic::Status::unavailable("the broker fell silent")
-            }
+        let status = match ready!(self.messages.poll_message(context)) {
+            Ok(Some(message)) => return Poll::Ready(Ok(message)),
+            Ok(None) => tonic::Status::unavailable("the broker ended the trace"),
+            Err(status) => status,
         };
         Poll::Ready(Err(self.ended.insert(self.diagnostics.lost(&status)).clone()))
     }

@@ -14,11 +14,10 @@ use tonic::{Status, Streaming};
 use super::{
     MAX_PIPELINED,
     events::SessionStatus,
-    incoming::Incoming,
     outgoing::Outgoing,
     pipeline::{Outcome, Pipeline},
 };
-use crate::{Error, ErrorReason, Failure, response::count, turn::CARD_TIME};
+use crate::{Error, ErrorReason, Failure, incoming::Incoming, response::count, turn::CARD_TIME};
 
 /// An order from the session's handle to its task.
 pub(super) enum Order {

@@ -9,7 +9,6 @@
 
 mod conversation;
 mod events;
-mod incoming;
 mod open;
 mod outgoing;
 mod pipeline;
@@ -30,7 +29,6 @@ use cardbroker_proto::v1::{
 use conversation::{Call, Conversation, Order};
 use events::SessionStatus;
 pub use events::{SessionEvent, SessionEvents};
-use incoming::Incoming;
 pub use open::OpenSession;
 use outgoing::Outgoing;
 use pipeline::Pipeline;
@@ -44,6 +42,7 @@ use tonic::{Code, Streaming};
 use crate::{
     CardReset, Command, Delivery, Error, Failure, Transmitted,
     command::{check_length, to_wire},
+    incoming::Incoming,
     response::duration,
 };
 

@@ -6,13 +6,13 @@ use cardbroker_proto::v1::{OpenSessionResponse, SessionOpen, SessionOpened, open
 use tokio::time::timeout;
 use tonic::{Status, Streaming};
 
-use super::{Session, incoming::Incoming, outgoing::Outgoing};
+use super::{Session, outgoing::Outgoing};
 use crate::{
     Client, Disposition, Error, ReaderName,
+    incoming::{Incoming, SILENCE_LIMIT},
     repeat::ConnectRetry,
     response::{count, to_wire},
     turn::{CARD_TIME, Terms, turn_options},
-    watch::SILENCE_LIMIT,
 };
 
 /// A session before it is opened; see [`Client::open_session`].

@@ -1,22 +1,27 @@
-//! The broker's half of a session's stream.
+//! The messages of a stream that the broker keeps alive.
 
-use std::pin::Pin;
+use std::{
+    future::{Future, poll_fn},
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
-use cardbroker_proto::v1::OpenSessionResponse;
 use tokio::time::{Instant, Sleep, sleep};
-use tokio_stream::{Stream, StreamExt};
+use tokio_stream::Stream;
 use tonic::Status;
 
-use crate::watch::SILENCE_LIMIT;
+/// A silence that counts as a lost connection: three heartbeats of the broker, which sends one every 30 s.
+pub(crate) const SILENCE_LIMIT: Duration = Duration::from_secs(90);
 
-/// The messages of the broker, which sends a heartbeat every 30 s. A silence of 90 s ends them.
-pub(super) struct Incoming<S> {
+/// The messages of the broker. A silence of 90 s ends them.
+pub(crate) struct Incoming<S> {
     messages: S,
     silence: Pin<Box<Sleep>>,
 }
 
-impl<S: Stream<Item = Result<OpenSessionResponse, Status>> + Unpin> Incoming<S> {
-    pub(super) fn of(messages: S) -> Self {
+impl<T, S: Stream<Item = Result<T, Status>> + Unpin> Incoming<S> {
+    pub(crate) fn of(messages: S) -> Self {
         Self { messages, silence: Box::pin(sleep(SILENCE_LIMIT)) }
     }
 
@@ -24,22 +29,24 @@ impl<S: Stream<Item = Result<OpenSessionResponse, Status>> + Unpin> Incoming<S> 
     ///
     /// # Errors
     /// The status with which the broker has ended the stream, or UNAVAILABLE after 90 s of silence.
-    pub(super) async fn message(&mut self) -> Result<Option<OpenSessionResponse>, Status> {
-        tokio::select! {
-            biased;
-            message = self.messages.next() => {
-                self.silence.as_mut().reset(Instant::now() + SILENCE_LIMIT);
-                message.transpose()
-            }
-            () = self.silence.as_mut() => Err(Status::unavailable("the broker fell silent")),
+    pub(crate) async fn message(&mut self) -> Result<Option<T>, Status> {
+        poll_fn(|context| self.poll_message(context)).await
+    }
+
+    /// [`Incoming::message`] for a program that polls.
+    pub(crate) fn poll_message(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<T>, Status>> {
+        if let Poll::Ready(message) = Pin::new(&mut self.messages).poll_next(context) {
+            self.silence.as_mut().reset(Instant::now() + SILENCE_LIMIT);
+            return Poll::Ready(message.transpose());
         }
+        ready!(self.silence.as_mut().poll(context));
+        Poll::Ready(Err(Status::unavailable("the broker fell silent")))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
+    use cardbroker_proto::v1::OpenSessionResponse;
     use tokio::{
         sync::mpsc,
         time::{advance, timeout},
