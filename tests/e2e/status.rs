@@ -76,8 +76,7 @@ pub(crate) fn reason(status: &tonic::Status) -> Option<ErrorReason> {
 
 /// Another process with a session on the stage's reader.
 pub(crate) fn session_holder(stage: &Stage) -> anyhow::Result<Program> {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_session-holder"));
-    let mut holder = Program::spawn(command.arg(stage.broker.socket()).args([stage.reader, COUNT]))?;
+    let mut holder = session_waiter(stage)?;
     assert_eq!(holder.line()?, "holding");
     Ok(holder)
 }
@@ -142,7 +141,7 @@ async fn waiters_are_shown_in_the_order_of_their_turns(stage: Stage) -> anyhow::
 }
 
 /// Another process that waits for a session.
-fn session_waiter(stage: &Stage) -> anyhow::Result<Program> {
+pub(crate) fn session_waiter(stage: &Stage) -> anyhow::Result<Program> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_session-holder"));
     Program::spawn(command.arg(stage.broker.socket()).args([stage.reader, COUNT]))
 }

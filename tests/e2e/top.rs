@@ -1,13 +1,14 @@
 //! `cardbroker top` in a person's terminal.
 
-use std::process::Command;
-
 use anyhow::Context;
 use cardbroker_core::slot::Protocol;
-use cardbroker_tests::harness::{programs::Program, tmux::Tmux};
+use cardbroker_tests::harness::tmux::Tmux;
 use rustix::process::{Signal, kill_process};
 
-use crate::world::{COUNT, Stage, arrived, tell, unit};
+use crate::{
+    status::session_holder,
+    world::{COUNT, Stage, arrived, tell, unit},
+};
 
 /// A terminal that shows the stage's broker.
 fn top(stage: &Stage) -> anyhow::Result<Tmux> {
@@ -15,14 +16,6 @@ fn top(stage: &Stage) -> anyhow::Result<Tmux> {
     tmux.enter("cardbroker top --interval 250ms")?;
     tmux.shows("2 readers, ")?;
     Ok(tmux)
-}
-
-/// Another process with a session on the stage's reader.
-fn session_holder(stage: &Stage) -> anyhow::Result<Program> {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_session-holder"));
-    let mut holder = Program::spawn(command.arg(stage.broker.socket()).args([stage.reader, COUNT]))?;
-    assert_eq!(holder.line()?, "holding");
-    Ok(holder)
 }
 
 /// The line of a screen that contains a text.

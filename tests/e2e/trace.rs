@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use tonic::{Code, Request, Streaming, transport::Channel};
 
 use crate::{
-    wire::{channel, request, stub, transport},
+    wire::{diagnostics, request, stub, transport},
     world::{
         COUNT, LONG, PcscWorld, READER as PCSC_READER, SELECT_AND_FETCH, Stage, VERIFY, fault, over_both_backends,
         tell, unit, wait_for,
@@ -29,10 +29,6 @@ const READER: &str = "readers/simulated-reader-00";
 /// How long nothing happens at the end of a trace.
 const SILENCE: Duration = Duration::from_secs(2);
 
-async fn operator(broker: &Broker) -> anyhow::Result<DiagnosticsServiceClient<Channel>> {
-    Ok(DiagnosticsServiceClient::new(channel(broker).await?))
-}
-
 /// A trace that runs, and what it has shown so far.
 struct Following {
     stream: Streaming<TraceResponse>,
@@ -43,7 +39,7 @@ struct Following {
 impl Following {
     /// Begins a trace. Its first message has arrived.
     async fn begin(broker: &Broker, request: TraceRequest) -> anyhow::Result<Self> {
-        Self::of(operator(broker).await?, request).await
+        Self::of(diagnostics(broker).await?, request).await
     }
 
     async fn of(mut stub: DiagnosticsServiceClient<Channel>, request: TraceRequest) -> anyhow::Result<Self> {
@@ -331,7 +327,7 @@ fn a_trace_needs_its_permissions_and_a_place() -> anyhow::Result<()> {
         let refused = async |readers: &[&str], level: TraceLevel| {
             let readers = readers.iter().map(ToString::to_string).collect();
             let request = TraceRequest { readers, level: level.into(), ..TraceRequest::default() };
-            let refused = operator(&broker).await?.trace(request).await.err();
+            let refused = diagnostics(&broker).await?.trace(request).await.err();
             let refused = refused.map(|status| {
                 let reason = status.metadata().get(REASON_TRAILER).and_then(|reason| reason.to_str().ok());
                 (status.code(), reason.unwrap_or_default().to_owned())
@@ -356,7 +352,7 @@ fn a_trace_needs_its_permissions_and_a_place() -> anyhow::Result<()> {
         let seen = all.turns(1).await?;
         assert!(seen.iter().all(|event| event.reader == readers[0]), "{seen:#?}");
 
-        let status = operator(&broker).await?.get_status(GetStatusRequest::default()).await?.into_inner();
+        let status = diagnostics(&broker).await?.get_status(GetStatusRequest::default()).await?.into_inner();
         let tracers = status.status.context("no status")?.readers.into_iter().map(|reader| reader.tracers);
         let tracers: Vec<Vec<_>> =
             tracers.map(|tracers| tracers.iter().map(|tracer| tracer.shows_data).collect::<Vec<_>>()).collect();

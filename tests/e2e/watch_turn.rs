@@ -1,9 +1,6 @@
 //! `WatchTurn`: a caller watches its own waiting requests, and no other caller's.
 
-use std::{
-    process::Command,
-    time::{Duration, Instant, SystemTime},
-};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 use cardbroker_client::{ReaderState, WaitingTurn, WatchTurn};
@@ -14,7 +11,6 @@ use cardbroker_tests::{
     harness::{
         broker::{Broker, Setup},
         pcscd::Pcscd,
-        programs::Program,
     },
 };
 use tokio::time::timeout;
@@ -22,21 +18,14 @@ use tonic::{Code, Status, Streaming};
 
 use crate::{
     conversation::{Conversation, opening},
+    status::{session_holder, session_waiter},
     wire::{self, Stub, stub},
-    world::{COUNT, INCREMENT, LONG, READER, Stage, arrived, over_both_backends, tell, unit, wait_for},
+    world::{INCREMENT, LONG, READER, Stage, arrived, over_both_backends, tell, unit, wait_for},
 };
 
 over_both_backends! { T1:
     a_caller_sees_its_own_requests_and_the_holder,
     the_callers_own_session_is_marked_as_own,
-}
-
-/// Another process that holds the card.
-fn holder(stage: &Stage) -> anyhow::Result<Program> {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_session-holder"));
-    let mut holder = Program::spawn(command.arg(stage.broker.socket()).args([stage.reader, COUNT]))?;
-    assert_eq!(holder.line()?, "holding");
-    Ok(holder)
 }
 
 /// The next report that fits `wished`.
@@ -59,14 +48,13 @@ async fn a_caller_sees_its_own_requests_and_the_holder(stage: Stage) -> anyhow::
         assert_eq!(timeout(LONG, watch.next()).await??, [], "the first message comes at once");
     }
     let before = SystemTime::now();
-    let holder = holder(&stage)?;
+    let holder = session_holder(&stage)?;
     // Two of this caller, on two connections, and one of another caller, which is not reported here.
     let first = stage.unit(&[INCREMENT]).wait_timeout(Duration::from_secs(3600));
     let first = arrived(&stage.client, first).await?;
     let other_connection = stub(&stage.broker).await?;
     let mut second = Conversation::ask(&other_connection, opening(stage.reader)).await?;
-    let mut other_caller = Command::new(env!("CARGO_BIN_EXE_session-holder"));
-    let other_caller = Program::spawn(other_caller.arg(stage.broker.socket()).args([stage.reader, COUNT]))?;
+    let other_caller = session_waiter(&stage)?;
     assert!(second.hear().await.starts_with("ahead"));
 
     for watch in [&mut here, &mut everywhere] {
