@@ -64,7 +64,7 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    /// Whether it contacts no broker.
+    /// Whether the command works without contacting a broker.
     pub(crate) fn is_local(&self) -> bool {
         match self {
             Self::Policy(_) | Self::Token(_) => true,

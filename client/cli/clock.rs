@@ -26,7 +26,7 @@ impl Clock {
         Self { now, zone: TimeZone::UTC }
     }
 
-    /// The local time: `14:02:10`, with its date if that is another one than today's.
+    /// The local time: `14:02:10`, with the date unless it is today.
     pub(crate) fn local(&self, time: SystemTime) -> String {
         let (Some(then), Some(now)) = (self.zoned(time), self.zoned(self.now)) else { return "unknown".to_owned() };
         let format = if then.date() == now.date() { "%H:%M:%S" } else { "%Y-%m-%d %H:%M:%S" };

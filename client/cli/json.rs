@@ -7,10 +7,36 @@ use std::{
 
 use cardbroker_client::{
     CardProtocol, CommandResult, Delivery, Error, Failure, FieldViolation, Reader, ReaderState, ResultKind,
-    RevocationCause, Session, StatusWordSource, Stop, Transmitted, hex, status_word,
+    RevocationCause, Session, StatusWordSource, Stop, Transmitted, diagnostics, hex, status_word,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+
+/// A caller, in the state and in a trace.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Caller {
+    pub(crate) principal: String,
+    pub(crate) user_name: Option<String>,
+    pub(crate) process_id: Option<i32>,
+    pub(crate) program: Option<String>,
+    pub(crate) connection: i64,
+    pub(crate) group: i64,
+    pub(crate) via_sshd: bool,
+}
+
+impl From<&diagnostics::Caller> for Caller {
+    fn from(caller: &diagnostics::Caller) -> Self {
+        Self {
+            principal: caller.principal.clone(),
+            user_name: filled(&caller.user_name).map(str::to_owned),
+            process_id: caller.process_id,
+            program: filled(&caller.program).map(str::to_owned),
+            connection: caller.connection,
+            group: caller.group,
+            via_sshd: caller.via_sshd,
+        }
+    }
+}
 
 /// Writes one value as JSON on one line.
 pub(crate) fn write_line(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
@@ -24,7 +50,7 @@ pub(crate) fn reader(reader: &Reader) -> Value {
         "display_name": reader.display_name,
         "state": state(reader),
         "atr": filled(&hex::format(&reader.atr)),
-        "active_protocol": protocol(reader),
+        "active_protocol": protocol(reader.active_protocol),
         "insertion_id": filled(&reader.insertion_id),
         "insertion_count": reader.insertion_count,
     })
@@ -135,11 +161,11 @@ pub(crate) fn state(reader: &Reader) -> String {
 }
 
 /// `T0`, `T1` or `RAW`, or the number of an unknown one.
-pub(crate) fn protocol(reader: &Reader) -> Option<String> {
-    match CardProtocol::try_from(reader.active_protocol) {
+pub(crate) fn protocol(number: i32) -> Option<String> {
+    match CardProtocol::try_from(number) {
         Ok(CardProtocol::Unspecified) => None,
         Ok(protocol) => Some(protocol.as_str_name().trim_start_matches("CARD_PROTOCOL_").to_owned()),
-        Err(_) => Some(reader.active_protocol.to_string()),
+        Err(_) => Some(number.to_string()),
     }
 }
 

@@ -49,7 +49,7 @@ fn row(reader: &Reader) -> [String; 5] {
     [
         printable(&reader.name),
         json::state(reader),
-        json::protocol(reader).unwrap_or_else(|| "-".to_owned()),
+        json::protocol(reader.active_protocol).unwrap_or_else(|| "-".to_owned()),
         if atr.is_empty() { "-".to_owned() } else { atr },
         printable(&reader.display_name),
     ]

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::{
     Failure, Screen,
     clock::Clock,
-    json::{filled, write_line},
+    json::write_line,
     layout::fill,
     select::find,
     status::{self, driver_call, turn},
@@ -152,11 +152,10 @@ fn tell(
     }
     let clock = Clock::at(None);
     let told = match (released.outcome(), &released.driver_call) {
-        (ReleaseOutcome::Released, _) => "released".to_owned(),
         (ReleaseOutcome::Pending, Some(call)) => {
             format!("pending: the driver is {}; the turn ends when the call returns", driver_call(call, &clock))
         }
-        _ => filled(&words::spoken(&words::release_outcome(released.outcome))).unwrap_or_default().to_owned(),
+        _ => words::spoken(&words::release_outcome(released.outcome)),
     };
     Ok(write!(screen.out, "{}", fill("", 0, &told))?)
 }

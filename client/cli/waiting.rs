@@ -16,6 +16,7 @@ use tokio::{
 use super::{
     clock::{Clock, rough},
     layout::WIDTH,
+    words::{count, turn_kind},
 };
 
 /// A shorter wait needs no words; also the time between two updates.
@@ -76,8 +77,7 @@ impl Wait<'_> {
 fn line(ahead: u32, holder: Option<&TurnHolder>, clock: &Clock) -> String {
     let queue = match ahead {
         0 => "this request is next".to_owned(),
-        1 => "1 turn ahead".to_owned(),
-        ahead => format!("{ahead} turns ahead"),
+        ahead => format!("{} ahead", count(ahead.into(), "turn")),
     };
     let holder = holder.map(|holder| format!("; {}", held(holder, clock))).unwrap_or_default();
     // A line that wraps could not be replaced.
@@ -86,7 +86,7 @@ fn line(ahead: u32, holder: Option<&TurnHolder>, clock: &Clock) -> String {
 
 fn held(holder: &TurnHolder, clock: &Clock) -> String {
     let whose = if holder.is_own { "your own" } else { "another caller's" };
-    let kind = if holder.is_session { "session" } else { "unit" };
+    let kind = turn_kind(holder.is_session);
     let since = |time: SystemTime| format!(" since {} ({})", clock.local(time), rough(clock.since(time)));
     format!("{whose} {kind} has the card{}", holder.begin_time.map(since).unwrap_or_default())
 }

@@ -11,7 +11,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use tokio::signal::ctrl_c;
 
-use super::{Failure, Screen, json, printable};
+use super::{Failure, Screen, clock::rfc3339, json, printable};
 
 #[derive(Args)]
 pub(crate) struct WatchArguments {
@@ -76,19 +76,21 @@ async fn end(limit: Option<Duration>) -> io::Result<()> {
     }
 }
 
-fn lost(error: &Error) -> String {
+/// The message of a lost connection.
+pub(crate) fn lost(error: &Error) -> String {
     format!("no connection to the broker, trying again: {error}")
 }
 
 fn tell(json: bool, screen: &mut Screen<'_>, event: &str, reader: Option<&Reader>, text: &str) -> io::Result<()> {
-    let time = humantime::format_rfc3339_millis(SystemTime::now());
+    let time = rfc3339(SystemTime::now());
     if json {
         let message = if reader.is_none() { Value::from(text) } else { Value::Null };
         let line = json!({
-            "time": time.to_string(), "event": event, "reader": reader.map(json::reader), "message": message,
+            "time": time, "event": event, "reader": reader.map(json::reader), "message": message,
         });
         return json::write_line(screen.out, &line);
     }
+    let time = time.as_deref().unwrap_or("-");
     match reader {
         Some(reader) if reader.insertion_id.is_empty() => {
             writeln!(screen.out, "{time}  {}  {text}", printable(&reader.name))

@@ -37,6 +37,11 @@ pub(crate) fn reason(number: i32) -> Option<String> {
     }
 }
 
+/// The kind of a turn, as one word.
+pub(crate) fn turn_kind(is_session: bool) -> &'static str {
+    if is_session { "session" } else { "unit" }
+}
+
 /// A name of the contract as words of a sentence: `held elsewhere`.
 pub(crate) fn spoken(name: &str) -> String {
     name.to_lowercase().replace('_', " ")

@@ -16,6 +16,7 @@ use super::{
     system::System,
 };
 use crate::{
+    clock::rfc3339_seconds,
     doctor::{Answer, Facts, Finding},
     json, words,
 };
@@ -45,7 +46,10 @@ pub(super) fn write(
 ) -> String {
     let status = facts.status.given();
     let mut report = Report {
-        text: format!("Cardbroker report of {}\n\n{NOTE}", humantime::format_rfc3339_seconds(now)),
+        text: format!(
+            "Cardbroker report of {}\n\n{NOTE}",
+            rfc3339_seconds(now).as_deref().unwrap_or("an unknown time")
+        ),
         numbers: Numbers::default(),
         now: status.and_then(|status| time(status.now)).unwrap_or(now),
         private: private_words(facts, private),
@@ -166,7 +170,7 @@ impl Report {
         self.row("name", &name);
         self.row("state", &json::state(reader));
         if !reader.atr.is_empty() {
-            let protocol = json::protocol(reader).unwrap_or_default();
+            let protocol = json::protocol(reader.active_protocol).unwrap_or_default();
             self.row("card", &format!("{} {protocol}", atr(&reader.atr)));
         }
         self.row("insertions", &reader.insertion_count.to_string());
@@ -188,7 +192,7 @@ impl Report {
         self.row("waiters", &status.waiter_count.to_string());
         for waiter in &status.waiters {
             let caller = self.numbers.caller(&waiter.caller.clone().unwrap_or_default());
-            let kind = if waiter.is_session { "session" } else { "unit" };
+            let kind = words::turn_kind(waiter.is_session);
             let since = self.since(time(waiter.arrive_time));
             self.row("waiter", &format!("{kind} of {caller}, since {since}"));
         }
@@ -203,7 +207,7 @@ impl Report {
 
     fn holder(&mut self, holder: &Holder) {
         let caller = self.numbers.caller(&holder.caller.clone().unwrap_or_default());
-        let kind = if holder.is_session { "session" } else { "unit" };
+        let kind = words::turn_kind(holder.is_session);
         let since = self.since(time(holder.begin_time));
         self.row("holder", &format!("{kind} of {caller}, since {since}"));
         let commands = match holder.command_count {

@@ -8,13 +8,14 @@ mod tests;
 
 use std::{
     env,
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io::{self, BufRead, IsTerminal, Write},
     path::{Path, PathBuf},
     time::SystemTime,
 };
 
 use cardbroker_client::{Endpoint, EndpointError};
+use cardbroker_local::private_file::create_options;
 use clap::Args;
 
 use super::{
@@ -115,9 +116,5 @@ fn save(path: &Path, text: &str, replace: bool) -> io::Result<()> {
 }
 
 fn create(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
+    create_options().write(true).create_new(true).open(path)
 }

@@ -65,7 +65,6 @@ pub(crate) async fn run(
     let interrupted = CancellationToken::new();
     tokio::spawn(cancel_on_ctrl_c(interrupted.clone()));
     let reader = &*find(client, &arguments.reader).await?.name;
-    let options = arguments.options.clone();
     let opener = Opener { client, reader, arguments, json };
     let session = tokio::select! {
         biased;
@@ -73,7 +72,7 @@ pub(crate) async fn run(
         session = opener.open(screen) => session?,
     };
 
-    let mut dialogue = Dialogue { opener, session, interrupted, options, json, screen };
+    let mut dialogue = Dialogue { opener, session, interrupted, screen };
     if io::stdin().is_terminal() {
         dialogue.prompt().await?;
     } else {
@@ -134,8 +133,6 @@ struct Dialogue<'a, 'screen> {
     opener: Opener<'a>,
     session: Session,
     interrupted: CancellationToken,
-    options: CommandArguments,
-    json: bool,
     screen: &'a mut Screen<'screen>,
 }
 
@@ -150,7 +147,7 @@ impl Dialogue<'_, '_> {
                 line = lines.next(String::new()) => line.map_err(unreadable)?,
             };
             let Some(line) = line else { break };
-            match parse(&line, self.options.raw)
+            match parse(&line, self.opener.arguments.options.raw)
                 .map_err(|mistake| Failure::Usage(format!("line {number}: {mistake}")))?
             {
                 Input::Quit => break,
@@ -170,7 +167,7 @@ impl Dialogue<'_, '_> {
     }
 
     async fn transmit(&mut self, apdu: ApduBytes) -> Result<(), Failure> {
-        let commands = self.session.transmit([self.options.command(apdu)]);
+        let commands = self.session.transmit([self.opener.arguments.options.command(apdu)]);
         let outcome = tokio::select! {
             biased;
             () = self.interrupted.cancelled() => return Err(Failure::Interrupted(Delivery::Unknown)),
@@ -183,7 +180,7 @@ impl Dialogue<'_, '_> {
         };
         let Screen { out, terminal, .. } = &mut *self.screen;
         // A stop takes precedence over a failure to print: it may concern a command that ran.
-        let written = if self.json {
+        let written = if self.opener.json {
             json::write_line(*out, &json::session_transmitted(transmitted, stop))
         } else {
             transmitted.results.iter().try_for_each(|result| writeln!(out, "{}", line(result, *terminal)))
@@ -198,7 +195,7 @@ impl Dialogue<'_, '_> {
             () = self.interrupted.cancelled() => return Err(Failure::Interrupted(Delivery::NotSent)),
             atr = self.session.reset(reset).send() => atr?,
         };
-        if self.json {
+        if self.opener.json {
             json::write_line(self.screen.out, &json::session_reset(&atr))?;
         } else if self.screen.terminal {
             writeln!(self.screen.out, "reset, ATR {}", hex::format(&atr))?;

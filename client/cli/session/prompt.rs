@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cardbroker_client::{Error, ErrorReason, SessionEvent, hex};
+use cardbroker_client::{ErrorReason, SessionEvent, hex};
 
 use super::{
     Dialogue, Failure,
@@ -22,7 +22,7 @@ enum End {
     /// The person has quit, or the input has ended.
     Quit,
     /// The broker has ended it; the person knows.
-    Ended(Error),
+    Ended(Failure),
 }
 
 /// For how long others have waited, and how long that can go on.
@@ -58,11 +58,10 @@ impl Dialogue<'_, '_> {
             let atr = hex::format(self.session.atr());
             let reader = printable(self.opener.reader);
             writeln!(self.screen.err, "{reader}, ATR {atr}; \"help\" lists the commands")?;
-            let error = match self.converse(&mut lines, &mut announcer).await? {
+            let failure = match self.converse(&mut lines, &mut announcer).await? {
                 End::Quit => return Ok(()),
-                End::Ended(error) => error,
+                End::Ended(failure) => failure,
             };
-            let failure = Failure::Broker(error);
             if !self.wants_again(&failure, &mut lines).await? {
                 return Err(Failure::Reported(failure.exit()));
             }
@@ -102,7 +101,7 @@ impl Dialogue<'_, '_> {
                             SessionEvent::Ended(error) => {
                                 let told = format!("cardbroker: {}; press Enter", printable(&error.to_string()));
                                 announcer.announce(&told, self.screen.err)?;
-                                ended = Some(error);
+                                ended = Some(Failure::Broker(error));
                             }
                             _ => {}
                         },
@@ -111,12 +110,12 @@ impl Dialogue<'_, '_> {
                 }
             };
             let Some(line) = line else { return Ok(ended.map_or(End::Quit, End::Ended)) };
-            let input = parse(&line, self.options.raw);
-            if let Some(error) = ended {
+            let input = parse(&line, self.opener.arguments.options.raw);
+            if let Some(failure) = ended {
                 if matches!(input, Ok(Input::Apdu(_) | Input::Reset(_))) {
                     writeln!(self.screen.err, "cardbroker: that line was not sent")?;
                 }
-                return Ok(End::Ended(error));
+                return Ok(End::Ended(failure));
             }
             let done = match input {
                 Ok(Input::Quit) => return Ok(End::Quit),
@@ -125,23 +124,20 @@ impl Dialogue<'_, '_> {
             };
             match done {
                 Err(failure @ (Failure::Broker(_) | Failure::Usage(_))) if self.session.is_open() => {
-                    failure.report(self.json, self.screen.err);
+                    failure.report(self.opener.json, self.screen.err);
                 }
-                Err(failure) => match failure {
-                    Failure::Broker(error) if is_revoked(&error) => {
-                        Failure::Broker(error.clone()).report(self.json, self.screen.err);
-                        return Ok(End::Ended(error));
-                    }
-                    failure => return Err(failure),
-                },
-                Ok(()) => {}
+                Err(failure) if is_revoked(&failure) => {
+                    failure.report(self.opener.json, self.screen.err);
+                    return Ok(End::Ended(failure));
+                }
+                done => done?,
             }
         }
     }
 
     /// Asks whether to open a revoked session again.
     async fn wants_again(&mut self, failure: &Failure, lines: &mut Lines) -> Result<bool, Failure> {
-        if self.json || !matches!(failure, Failure::Broker(error) if is_revoked(error)) {
+        if self.opener.json || !is_revoked(failure) {
             return Ok(false);
         }
         let answer = lines.next("open the session again? [y/N] ".to_owned()).await.map_err(unreadable)?;
@@ -149,8 +145,8 @@ impl Dialogue<'_, '_> {
     }
 }
 
-fn is_revoked(error: &Error) -> bool {
-    error.reason() == Some(ErrorReason::LeaseRevoked)
+fn is_revoked(failure: &Failure) -> bool {
+    matches!(failure, Failure::Broker(error) if error.reason() == Some(ErrorReason::LeaseRevoked))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     clock::rfc3339,
-    json::{filled, milliseconds, reader},
+    json::{self, filled, milliseconds, reader},
     words::{command_class, command_end, incident_kind, pcsc_state, reason},
 };
 
@@ -71,15 +71,7 @@ fn reader_status(status: &ReaderStatus) -> Value {
 }
 
 pub(crate) fn caller(caller: &Caller) -> Value {
-    json!({
-        "principal": caller.principal,
-        "user_name": filled(&caller.user_name),
-        "process_id": caller.process_id,
-        "program": filled(&caller.program),
-        "connection": caller.connection,
-        "group": caller.group,
-        "via_sshd": caller.via_sshd,
-    })
+    json!(json::Caller::from(caller))
 }
 
 pub(crate) fn holder(holder: &Holder) -> Value {

@@ -11,10 +11,10 @@ use cardbroker_client::{
     diagnostics::{self, Status},
 };
 use clap::Args;
-pub(crate) use reader::{driver_call, turn};
+pub(crate) use reader::{LONG_CALL, LONG_TURN, driver_call, turn};
 use tokio::{signal::ctrl_c, time::sleep};
 
-use super::{Failure, Screen, clock::Clock, json::write_line, layout::Paint, printable, select::find};
+use super::{Failure, Screen, clock::Clock, json::write_line, layout::Paint, printable, select::find, watch};
 
 /// The permission that shows the state.
 pub(crate) const NEEDED: &str = "diagnose";
@@ -58,7 +58,8 @@ Needs the permission diagnose, which a rule must grant by name: `all` does not i
 runs the broker and root have it. A rule that is restricted to some readers shows those and not the broker itself.
 `denied by rule ...` means that this rule decides, or that none allows it: cardbroker policy check --help.";
 
-fn interval(text: &str) -> Result<Duration, String> {
+/// The time between two states: 250 ms–1 h, as in the contract.
+pub(crate) fn interval(text: &str) -> Result<Duration, String> {
     let interval = humantime::parse_duration(text).map_err(|error| error.to_string())?;
     let range = Duration::from_millis(250)..=Duration::from_secs(3600);
     if range.contains(&interval) { Ok(interval) } else { Err("must be 250ms to 1h".to_owned()) }
@@ -127,7 +128,7 @@ async fn watch(
 }
 
 fn lost(error: &Error, json: bool, screen: &mut Screen<'_>) -> Result<(), Failure> {
-    let message = format!("no connection to the broker, trying again: {error}");
+    let message = watch::lost(error);
     match json {
         true => write_line(screen.err, &serde_json::json!({ "warning": { "message": message } }))?,
         false => writeln!(screen.err, "cardbroker: {}", printable(&message))?,

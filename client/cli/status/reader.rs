@@ -21,11 +21,11 @@ const FEW_INCIDENTS: usize = 3;
 /// How many waiters are shown, at most.
 const MAX_WAITERS: usize = 16;
 
-/// A turn of that length is remarkable while others wait.
-const LONG_TURN: Duration = Duration::from_secs(30);
+/// A turn is too long if it lasts longer while others wait.
+pub(crate) const LONG_TURN: Duration = Duration::from_secs(30);
 
-/// A call of the driver of that length is remarkable.
-const LONG_CALL: Duration = Duration::from_secs(10);
+/// A call of the driver is too long if it lasts longer.
+pub(crate) const LONG_CALL: Duration = Duration::from_secs(10);
 
 pub(super) fn text(status: &ReaderStatus, is_detailed: bool, clock: &Clock, paint: Paint) -> String {
     let reader = status.reader.clone().unwrap_or_default();
@@ -36,7 +36,8 @@ pub(super) fn text(status: &ReaderStatus, is_detailed: bool, clock: &Clock, pain
         .map(|time| format!(" since {}, {}", clock.local(time), rough(clock.since(time))));
     text += &row("State", &format!("{}{}", json::state(&reader), since.unwrap_or_default()));
     if !reader.atr.is_empty() {
-        let protocol = json::protocol(&reader).map(|protocol| format!("{protocol}, ")).unwrap_or_default();
+        let protocol =
+            json::protocol(reader.active_protocol).map(|protocol| format!("{protocol}, ")).unwrap_or_default();
         let card = format!("{protocol}insertion {}, ATR {}", reader.insertion_count, hex::format(&reader.atr));
         text += &row("Card", &card);
     }
@@ -89,7 +90,7 @@ fn holder_rows(holder: &Holder, clock: &Clock) -> String {
 
 /// The turn of a holder: `session for 2 min, idle for 10 s, 14 commands, last: verify, refused`.
 pub(crate) fn turn(holder: &Holder, clock: &Clock) -> String {
-    let kind = if holder.is_session { "session" } else { "unit" };
+    let kind = words::turn_kind(holder.is_session);
     let mut parts = vec![match diagnostics::time(holder.begin_time) {
         Some(time) => format!("{kind} for {}", rough(clock.since(time))),
         None => kind.to_owned(),
@@ -130,7 +131,7 @@ fn waiters(status: &ReaderStatus, clock: &Clock) -> String {
 }
 
 fn waits(waiter: &Waiter, clock: &Clock) -> String {
-    let kind = if waiter.is_session { "session" } else { "unit" };
+    let kind = words::turn_kind(waiter.is_session);
     let waited = diagnostics::time(waiter.arrive_time).map(|time| format!(", waits for {}", rough(clock.since(time))));
     let left = diagnostics::time(waiter.deadline_time).map(|time| format!(", {} left", rough(clock.until(time))));
     let who = words::caller(waiter.caller.as_ref());

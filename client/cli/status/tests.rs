@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use cardbroker_client::diagnostics::{ReaderStatus, Waiter};
 
-use super::{broker, json, reader};
+use super::{broker, interval, json, reader};
 use crate::{
     clock::Clock,
     layout::{Paint, WIDTH},
@@ -146,4 +146,11 @@ fn json_has_the_names_of_the_contract() {
     let hung = &told["readers"][1];
     assert_eq!(hung["holder"]["last_command"]["end"], serde_json::Value::Null);
     assert_eq!((&hung["driver_call"]["is_overdue"], &hung["holder"]["is_released"]), (&true.into(), &true.into()));
+}
+
+#[test]
+fn the_interval_has_a_range() {
+    assert_eq!(interval("250ms"), Ok(Duration::from_millis(250)));
+    assert_eq!(interval("1h"), Ok(Duration::from_secs(3600)));
+    assert!(interval("249ms").is_err() && interval("61m").is_err() && interval("soon").is_err());
 }

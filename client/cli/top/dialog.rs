@@ -1,6 +1,7 @@
 //! The dialogs: what the user is asked, and what was on the screen then.
 
 use super::{model::Reader, state::Order};
+use crate::words::turn_kind;
 
 /// A dialog that takes the keys.
 #[derive(Debug)]
@@ -29,7 +30,7 @@ impl Question {
     pub(super) fn about(reader: &Reader) -> Option<Self> {
         let holder = reader.holder.as_ref()?;
         Some(Self {
-            what: format!("the {} of {} at {}", holder.kind(), holder.caller.short(), reader.id),
+            what: format!("the {} of {} at {}", turn_kind(holder.is_session), holder.caller.short(), reader.id),
             order: Order { reader: reader.name.clone(), lease: holder.lease.clone(), reason: String::new() },
             is_asked: false,
         })

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use super::text::elapsed_long;
 use crate::words::quoted;
 
 /// The broker and its readers at one moment.
@@ -183,6 +184,11 @@ pub(super) fn age(begin: Option<SystemTime>, now: SystemTime) -> Option<Duration
     Some(now.duration_since(begin?).unwrap_or_default())
 }
 
+/// The time since `begin` as the end of a sentence: ` for 2 min 5 s`; nothing if it is unknown.
+pub(super) fn lasting(begin: Option<SystemTime>, now: SystemTime) -> String {
+    age(begin, now).map(|time| format!(" for {}", elapsed_long(time))).unwrap_or_default()
+}
+
 impl Reader {
     /// How long the holder has had its turn.
     pub(super) fn held(&self, now: SystemTime) -> Option<Duration> {
@@ -200,18 +206,6 @@ impl Counters {
     pub(super) fn turns(&self) -> i64 {
         self.units.saturating_add(self.sessions)
     }
-}
-
-impl Holder {
-    /// The kind of the turn, as one word.
-    pub(super) fn kind(&self) -> &'static str {
-        kind(self.is_session)
-    }
-}
-
-/// The kind of a turn, as one word.
-pub(super) fn kind(is_session: bool) -> &'static str {
-    if is_session { "session" } else { "unit" }
 }
 
 impl Caller {

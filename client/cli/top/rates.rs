@@ -77,7 +77,7 @@ impl History {
 
     fn add(&mut self, reader: &Reader, now: SystemTime) {
         let interval = now.duration_since(self.last).unwrap_or_default();
-        let turns = reader.counters.turns() - self.turns;
+        let turns = reader.counters.turns().saturating_sub(self.turns);
         let waited = reader.counters.wait_time.saturating_sub(self.waited);
         let holder = reader.holder.as_ref().filter(|holder| holder.begin_time.is_some_and(|time| time > self.last));
         let known = holder.and_then(|holder| age(holder.arrive_time, holder.begin_time?)).map(|wait| wait.min(waited));
@@ -112,7 +112,7 @@ impl History {
         let recent: Vec<_> = self.samples.iter().filter(is_recent).collect();
         let longest = recent.iter().map(|sample| sample.interval).max().unwrap_or_default();
         let time = age(Some(self.first), self.last)?.min(RATE_TIME.max(longest));
-        let turns: i64 = recent.iter().map(|sample| sample.turns).sum();
+        let turns = total(recent.iter().map(|sample| sample.turns));
         // Counts of turns are far below the numbers that a float cannot hold.
         (!time.is_zero()).then(|| turns as f64 / time.as_secs_f64())
     }
@@ -121,13 +121,18 @@ impl History {
         let mut waits: Vec<_> = self.samples.iter().map(|sample| (sample.wait, sample.turns)).collect();
         waits.extend(reader.waiters.iter().filter_map(|waiter| Some((age(waiter.arrive_time, self.last)?, 1))));
         waits.sort_unstable();
-        let total: i64 = waits.iter().map(|(_, turns)| turns).sum();
+        let total = total(waits.iter().map(|(_, turns)| *turns));
         let mut left = total - total / 100;
         waits.into_iter().find_map(|(wait, turns)| {
             left -= turns;
             (left <= 0).then_some(wait)
         })
     }
+}
+
+/// The sum of numbers that the broker has sent, which are in range unless it is mistaken.
+fn total(turns: impl Iterator<Item = i64>) -> i64 {
+    turns.fold(0, i64::saturating_add)
 }
 
 /// The mean of `turns` waits.

@@ -23,7 +23,7 @@ use super::{
     state::{Action, Event, Order, State},
     view::{Palette, draw},
 };
-use crate::words::plain;
+use crate::{status, words::plain};
 
 /// The time between two drawings while nothing else happens.
 const TICK: Duration = Duration::from_secs(1);
@@ -38,8 +38,8 @@ const PAUSE: Duration = Duration::from_millis(500);
 pub(super) async fn run(client: &Client, mut state: State, palette: &Palette) -> Result<(), Failure> {
     let mut link = Link::new(client, &state);
     // A refusal is one line, without a full screen before it.
-    let status = link.next().await?;
-    state.on(Event::Status(convert::snapshot(status)), Instant::now());
+    let first = link.next().await.map_err(|error| Failure::operator(error, status::NEEDED))?;
+    state.on(Event::Status(convert::snapshot(first)), Instant::now());
     let mut signals = Signals::new()?;
     let mut console = Console::enter()?;
     let mut input = input()?;

@@ -152,7 +152,8 @@ impl State {
     pub(super) fn moment(&self) -> SystemTime {
         let Some((snapshot, received)) = &self.shown else { return SystemTime::UNIX_EPOCH };
         let until = self.stopped.unwrap_or(self.now);
-        snapshot.now + until.saturating_duration_since(*received)
+        let elapsed = until.saturating_duration_since(*received);
+        snapshot.now.checked_add(elapsed).unwrap_or(snapshot.now)
     }
 
     /// How long the connection has been lost.

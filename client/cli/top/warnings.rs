@@ -1,18 +1,15 @@
 //! Warnings about the broker and its readers, the most urgent first.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use super::{
-    model::{Broker, Pcsc, Reader, Snapshot, Usability, age},
+    model::{Broker, Pcsc, Reader, Snapshot, Usability, age, lasting},
     text::elapsed_long,
 };
-use crate::words::count;
-
-/// A turn is too long if it lasts longer while others wait.
-const LONG_TURN: Duration = Duration::from_secs(30);
-
-/// A call of the driver is too long if it lasts longer.
-const LONG_CALL: Duration = Duration::from_secs(10);
+use crate::{
+    status::{LONG_CALL, LONG_TURN},
+    words::count,
+};
 
 /// A sentence about the broker or a reader. The order of the kinds is that of the screen.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,8 +54,7 @@ pub(super) fn of_reader(reader: &Reader, now: SystemTime) -> Vec<Warning> {
             warn(Kind::LongCall, format!("a driver call has run for {}{given_up}", elapsed_long(time)));
         }
         None if reader.usability == Usability::Faulty => {
-            let time = age(reader.state_time, now).map(|time| format!(" for {}", elapsed_long(time)));
-            warn(Kind::Faulty, format!("{}{}", reader.state, time.unwrap_or_default()));
+            warn(Kind::Faulty, format!("{}{}", reader.state, lasting(reader.state_time, now)));
         }
         None => {}
     }
@@ -83,7 +79,7 @@ fn of_broker(broker: &Broker, now: SystemTime) -> Vec<Warning> {
     let mut warnings = Vec::new();
     let mut warn = |kind, text| warnings.push(Warning { kind, text });
     if broker.pcsc == Pcsc::Unavailable {
-        let time = age(broker.pcsc_time, now).map(|time| format!(" for {}", elapsed_long(time))).unwrap_or_default();
+        let time = lasting(broker.pcsc_time, now);
         let problem = if broker.pcsc_problem.is_empty() { String::new() } else { format!(": {}", broker.pcsc_problem) };
         warn(Kind::Pcsc, format!("PC/SC unavailable{time}{problem}"));
     }

@@ -4,7 +4,7 @@
 //! reader of the file must ignore keys and events that it does not know.
 
 use cardbroker_client::{
-    CardProtocol, Reader,
+    Reader,
     diagnostics::{self, CardInserted, CommandEvent, Event, TraceEvent},
     hex,
 };
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     clock::rfc3339_micros,
-    json::milliseconds,
+    json::{self, Caller, milliseconds},
     words::{command_class, reason},
 };
 
@@ -90,18 +90,6 @@ pub(super) struct At {
     pub(super) traceparent: Option<String>,
 }
 
-/// A caller, with the keys of `status --json`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Caller {
-    pub(super) principal: String,
-    pub(super) user_name: Option<String>,
-    pub(super) process_id: Option<i32>,
-    pub(super) program: Option<String>,
-    pub(super) connection: i64,
-    pub(super) group: i64,
-    pub(super) via_sshd: bool,
-}
-
 /// A command and its answer, as far as the trace shows them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Exchange {
@@ -155,23 +143,20 @@ impl From<&TraceEvent> for Line {
 impl Line {
     fn inserted(at: At, card: &CardInserted) -> Self {
         let (insertion_id, atr) = (card.insertion_id.clone(), hex::format(&card.atr));
-        Self::CardInserted { at, insertion_id, atr, protocol: protocol(card.protocol) }
+        Self::CardInserted { at, insertion_id, atr, protocol: json::protocol(card.protocol) }
     }
 
     /// The line of the card in this reader; `None` if there is no card.
     pub(super) fn present(time: Option<String>, reader: &Reader) -> Option<Self> {
         let atr = filled(&hex::format(&reader.atr))?;
         let (name, insertion_id) = (reader.name.clone(), reader.insertion_id.clone());
-        Some(Self::CardPresent { time, reader: name, insertion_id, atr, protocol: protocol(reader.active_protocol) })
-    }
-}
-
-/// A protocol as `T0`, `T1` or `RAW`.
-fn protocol(protocol: i32) -> Option<String> {
-    match CardProtocol::try_from(protocol) {
-        Ok(CardProtocol::Unspecified) => None,
-        Ok(protocol) => Some(protocol.as_str_name().trim_start_matches("CARD_PROTOCOL_").to_owned()),
-        Err(_) => Some(protocol.to_string()),
+        Some(Self::CardPresent {
+            time,
+            reader: name,
+            insertion_id,
+            atr,
+            protocol: json::protocol(reader.active_protocol),
+        })
     }
 }
 
@@ -185,20 +170,6 @@ impl From<&TraceEvent> for At {
             caller: event.caller.as_ref().map(Caller::from),
             lease: filled(&event.lease),
             traceparent: filled(&event.traceparent),
-        }
-    }
-}
-
-impl From<&diagnostics::Caller> for Caller {
-    fn from(caller: &diagnostics::Caller) -> Self {
-        Self {
-            principal: caller.principal.clone(),
-            user_name: filled(&caller.user_name),
-            process_id: caller.process_id,
-            program: filled(&caller.program),
-            connection: caller.connection,
-            group: caller.group,
-            via_sshd: caller.via_sshd,
         }
     }
 }
@@ -224,5 +195,5 @@ impl From<&CommandEvent> for Exchange {
 }
 
 fn filled(text: &str) -> Option<String> {
-    (!text.is_empty()).then(|| text.to_owned())
+    json::filled(text).map(str::to_owned)
 }

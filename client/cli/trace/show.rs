@@ -4,7 +4,6 @@ use std::{
     fs::File,
     io::{self, BufRead, BufReader, Read},
     path::{Path, PathBuf},
-    time::SystemTime,
 };
 
 use clap::Args;
@@ -35,7 +34,7 @@ pub(crate) fn run(arguments: &ShowArguments, screen: &mut Screen<'_>) -> Result<
 }
 
 fn show(mut input: impl BufRead, file: &Path, screen: &mut Screen<'_>) -> Result<(), Failure> {
-    let clock = Clock::at(Some(SystemTime::now()));
+    let clock = Clock::at(None);
     let mut unknown = 0;
     for number in 1_u64.. {
         let mistake = |what: &str| Failure::Usage(format!("{}, line {number}: {what}", file.display()));

@@ -1,11 +1,13 @@
 //! Where a trace goes: the screen, or a file of its own that nobody else may read.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io::{self, BufWriter, Write},
     path::{Path, PathBuf},
     time::SystemTime,
 };
+
+use cardbroker_local::private_file::create_options;
 
 use super::{
     Format,
@@ -123,11 +125,7 @@ fn create(path: &Path, force: bool) -> Result<File, Failure> {
             _ => {}
         }
     }
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).map_err(|error| match error.kind() {
+    create_options().write(true).create_new(true).open(path).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => exists(path),
         _ => failed(error),
     })

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::record::{At, Caller, Exchange, Line};
+use super::record::{At, Exchange, Line};
 use crate::{
     clock::{Clock, rough},
+    json::Caller,
     words::{count, plain, spoken},
 };
 

@@ -14,10 +14,8 @@ const GROUP_ENTERS: u32 = 0o010;
 pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     match &facts.found {
         facts::Found::At { endpoint, other } => {
-            let is_found = |place: &&Place| place.endpoint == *endpoint;
-            let before = if facts.places.iter().any(|place| is_found(&place)) { &*facts.places } else { &[] };
-            let before = before.iter().take_while(|place| !is_found(place));
-            let mut findings: Vec<_> = before.filter_map(left_over).collect();
+            let index = facts.places.iter().position(|place| place.endpoint == *endpoint).unwrap_or_default();
+            let mut findings: Vec<_> = facts.places.iter().take(index).filter_map(left_over).collect();
             findings.push(found(facts, endpoint));
             findings.extend(other.as_ref().map(|other| two_brokers(endpoint, other)));
             findings

@@ -15,14 +15,15 @@ polkit.addRule(function (action, subject) {
     if (isPcsc && subject.user == \"USER\") return polkit.Result.YES;
 });";
 
-/// Programs that use cards beside a broker: their names, and how they let go.
+/// Programs that use cards beside a broker: their names as `/proc/PID/comm` has them, which are at most 15 bytes, and
+/// how they let go.
 const PROGRAMS: &[(&str, &str)] = &[
     ("scdaemon", "gpgconf --kill scdaemon"),
     ("pcsc_scan", "End pcsc_scan (Ctrl-C)."),
     ("opensc-tool", "Wait until opensc-tool has ended."),
     ("pkcs11-tool", "Wait until pkcs11-tool has ended."),
     ("ssh-agent", "ssh-add -e /PATH/TO/PKCS11-MODULE.so"),
-    ("ssh-pkcs11-helper", "ssh-add -e /PATH/TO/PKCS11-MODULE.so"),
+    ("ssh-pkcs11-help", "ssh-add -e /PATH/TO/PKCS11-MODULE.so"),
     ("firefox", "Remove OpenSC under Settings, Security Devices, or end Firefox."),
     ("firefox-esr", "Remove OpenSC under Settings, Security Devices, or end Firefox."),
     ("chrome", "End the browser, or remove OpenSC from its NSS database (modutil)."),

@@ -37,7 +37,7 @@ const BUFFER_BYTES: usize = 64 << 10;
 /// # Errors
 /// There is no such socket, or the kernel has no table.
 pub(super) fn of(path: &Path) -> io::Result<HashSet<u32>> {
-    // The table has the lower half.
+    // The kernel's table holds only the lower 32 bits of the inode.
     let inode = fs::metadata(path)?.ino() as u32;
     let name = path.file_name().map(|name| name.as_bytes().to_vec()).unwrap_or_default();
     let table = socket(AddressFamily::NETLINK, SocketType::DGRAM, Some(SOCK_DIAG))?;
@@ -94,7 +94,7 @@ fn read(mut rest: &[u8]) -> (Vec<Entry>, bool) {
         entries.extend(message.get(ENTRY_BYTES..).map(entry));
         rest = rest.get(aligned(length as usize)..).unwrap_or_default();
     }
-    // An empty message is none.
+    // An empty read means that nothing more comes.
     (entries, is_empty)
 }
 

@@ -7,7 +7,7 @@ use crate::top::{
     dialog::Dialog,
     model::{Broker, Pcsc, age},
     state::{Page, State},
-    text::{cut, elapsed_long, regular, right, width},
+    text::{cut, elapsed_long, regular, width},
     warnings,
 };
 use crate::words::{count, quoted};
@@ -81,9 +81,9 @@ fn about(broker: &Broker, started: Option<String>) -> String {
     format!("broker {}{started}, {pcsc}, {connections}", broker.version)
 }
 
-/// The lines below a page. `place`: which part of the page is visible, in words.
-pub(super) fn below(state: &State, place: &str, columns: usize, palette: &Palette) -> Vec<Line<'static>> {
-    let mut lines = vec![Line::styled(right(place, columns), palette.muted)];
+/// The lines below a page and its place.
+pub(super) fn below(state: &State, columns: usize, palette: &Palette) -> Vec<Line<'static>> {
+    let mut lines = Vec::new();
     if let (Page::List, Some(snapshot)) = (&state.page, state.snapshot()) {
         let mut warnings: Vec<_> =
             warnings::all(snapshot, state.moment()).into_iter().map(|warning| warning.text).collect();

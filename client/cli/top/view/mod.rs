@@ -11,26 +11,32 @@ use ratatui::{Frame, layout::Rect, text::Line, widgets::Paragraph};
 
 use super::{
     dialog::Dialog,
-    model::Snapshot,
+    model::{Reader, Snapshot},
     state::{Page, State},
+    text::right,
 };
+
+/// The line below a page that says which part of it is visible.
+const PLACE_ROWS: usize = 1;
 
 /// Draws the state. Returns how far the page can be scrolled.
 pub(super) fn draw(state: &State, frame: &mut Frame<'_>, palette: &Palette) -> usize {
     let area = frame.area();
     let (columns, rows) = (usize::from(area.width), usize::from(area.height));
     let above = frame::above(state, columns, palette);
-    // Their number does not depend on the place in the page.
-    let below = frame::below(state, "", columns, palette).len();
-    let height = rows.saturating_sub(above.len() + below);
-    let page = page(state, columns, height, palette);
+    let mut below = frame::below(state, columns, palette);
+    let height = rows.saturating_sub(above.len() + below.len() + PLACE_ROWS);
+    let listed = state.listed();
+    let page = page(state, &listed, columns, height, palette);
     let limit = page.len().saturating_sub(height);
     let first = if state.page == Page::List { 0 } else { state.scroll.min(limit) };
-    let place = place(state, (first, height, page.len()));
+    let place = place(state, &listed, (first, height, page.len()));
+    below.insert(0, Line::styled(right(&place, columns), palette.muted));
     let top = above.len();
     put(frame, above, 0);
     put(frame, page.into_iter().skip(first).take(height).collect(), top);
-    put(frame, frame::below(state, &place, columns, palette), rows.saturating_sub(below));
+    let bottom = rows.saturating_sub(below.len());
+    put(frame, below, bottom);
     match &state.dialog {
         Some(Dialog::Help) => dialogs::help(frame, palette),
         Some(Dialog::Release(question)) => {
@@ -42,7 +48,7 @@ pub(super) fn draw(state: &State, frame: &mut Frame<'_>, palette: &Palette) -> u
     limit
 }
 
-fn page(state: &State, columns: usize, height: usize, palette: &Palette) -> Vec<Line<'static>> {
+fn page(state: &State, listed: &[&Reader], columns: usize, height: usize, palette: &Palette) -> Vec<Line<'static>> {
     let Some(snapshot) = state.snapshot() else { return Vec::new() };
     let now = state.moment();
     match &state.page {
@@ -50,30 +56,22 @@ fn page(state: &State, columns: usize, height: usize, palette: &Palette) -> Vec<
             Some(reader) => page::lines(reader, now, columns, palette),
             None => vec![Line::styled("this reader is not there, or you may not diagnose it", palette.warning)],
         },
-        Page::List => {
-            let listed = state.listed();
-            match nothing(snapshot, listed.is_empty()) {
-                Some(text) => vec![Line::styled(text, palette.muted)],
-                None => table::lines(&listed, state.selected(&listed), state.sort, now, (columns, height), palette),
-            }
-        }
+        Page::List => match nothing(snapshot, listed.is_empty()) {
+            Some(text) => vec![Line::styled(text, palette.muted)],
+            None => table::lines(listed, state.selected(listed), state.sort, now, (columns, height), palette),
+        },
     }
 }
 
 /// Which part of a page is visible, if not all of it is.
-fn place(state: &State, (first, height, length): (usize, usize, usize)) -> String {
+fn place(state: &State, listed: &[&Reader], (first, height, length): (usize, usize, usize)) -> String {
     match state.page {
         Page::Reader(_) if length > height => format!("lines {}-{} of {length}", first + 1, first + height),
         Page::Reader(_) => String::new(),
-        Page::List => {
-            let listed = state.listed();
-            let is_hidden = listed.len() + 1 > height;
-            if is_hidden {
-                format!("reader {} of {}", state.selected(&listed) + 1, listed.len())
-            } else {
-                String::new()
-            }
+        Page::List if listed.len() + 1 > height => {
+            format!("reader {} of {}", state.selected(listed) + 1, listed.len())
         }
+        Page::List => String::new(),
     }
 }
 

@@ -9,11 +9,11 @@ use ratatui::{
 
 use super::palette::Palette;
 use crate::top::{
-    model::{Holder, Reader, age, kind},
+    model::{Holder, Reader, age, lasting},
     text::{cut, elapsed, elapsed_long, left, measured, right, width, wrap},
     warnings,
 };
-use crate::words::count;
+use crate::words::{count, turn_kind};
 
 /// The width of the names at the left edge.
 const NAMES: usize = 10;
@@ -34,7 +34,7 @@ pub(super) fn lines(reader: &Reader, now: SystemTime, columns: usize, palette: &
     page.incidents(reader, now);
     page.counters(reader);
     for (index, tracer) in reader.tracers.iter().enumerate() {
-        let time = age(tracer.begin_time, now).map(|time| format!(" for {}", elapsed_long(time))).unwrap_or_default();
+        let time = lasting(tracer.begin_time, now);
         let data = if tracer.shows_data { ", with data" } else { "" };
         let name = if index == 0 { "Traced by" } else { "" };
         page.row(name, &format!("{}{time}{data}", tracer.caller.full()), Style::new());
@@ -70,7 +70,7 @@ impl Page<'_> {
             self.row("!", &warning.text, style);
         }
         self.blank();
-        let time = age(reader.state_time, now).map(|time| format!(" for {}", elapsed_long(time))).unwrap_or_default();
+        let time = lasting(reader.state_time, now);
         self.row("State", &format!("{}{time}", reader.state), Style::new());
     }
 
@@ -105,7 +105,7 @@ impl Page<'_> {
             let left = waiter.deadline_time.and_then(|deadline| deadline.duration_since(now).ok());
             let gives_up = left.map(|left| format!(", gives up in {}", elapsed(left))).unwrap_or_default();
             let place = right(&(index + 1).to_string(), NAMES);
-            let text = format!("{}, {} for {waits}{gives_up}", waiter.caller.short(), kind(waiter.is_session));
+            let text = format!("{}, {} for {waits}{gives_up}", waiter.caller.short(), turn_kind(waiter.is_session));
             self.row(&place, &text, Style::new());
         }
         let more = reader.waiter_count.saturating_sub(reader.waiters.len());
@@ -154,14 +154,14 @@ impl Page<'_> {
 }
 
 fn turn(holder: &Holder, now: SystemTime) -> String {
-    let held = age(holder.begin_time, now).map(|time| format!(" for {}", elapsed_long(time))).unwrap_or_default();
+    let held = lasting(holder.begin_time, now);
     let idle = match holder.idle_time {
-        Some(time) => age(Some(time), now).map(|time| format!(", idle for {}", elapsed_long(time))).unwrap_or_default(),
+        Some(time) => format!(", idle{}", lasting(Some(time), now)),
         None => ", a command runs".to_owned(),
     };
     let waited = holder.arrive_time.and_then(|arrive| holder.begin_time?.duration_since(arrive).ok());
     let waited = waited.map(|waited| format!(", waited {}", measured(waited))).unwrap_or_default();
-    format!("{}{held}{idle}{waited}", holder.kind())
+    format!("{}{held}{idle}{waited}", turn_kind(holder.is_session))
 }
 
 fn commands(holder: &Holder) -> String {

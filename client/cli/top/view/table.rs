@@ -49,6 +49,8 @@ const fn number(heading: &'static str, sort: Sort, width: usize, cell: fn(&Reade
 const READER: Column = text("READER", Some(Sort::Name), (10, 12), |reader, _| reader.id.clone());
 const STATE: Column = text("STATE", None, (14, 14), |reader, _| state(reader));
 const HOLDER: Column = text("HOLDER", None, (12, 18), |reader, _| holder(reader));
+/// For screens without a column for the state.
+const HOLDER_OR_STATE: Column = text("HOLDER", None, (12, 18), |reader, _| holder_or_state(reader));
 const HELD: Column = number("HELD", Sort::Held, 6, |reader, now| reader.held(now).map(elapsed).unwrap_or_default());
 const WAITING: Column = number("WAIT", Sort::Waiting, 4, |reader, _| positive(reader.waiter_count));
 const LONGEST: Column =
@@ -65,9 +67,9 @@ const SCREENS: &[&[&Column]] = &[
     &[&READER, &STATE, &HOLDER, &HELD, &WAITING, &LONGEST, &P99_WAIT],
     &[&READER, &STATE, &HOLDER, &HELD, &WAITING, &LONGEST],
     &[&READER, &STATE, &HOLDER, &HELD, &WAITING],
-    &[&READER, &HOLDER, &HELD, &WAITING],
-    &[&READER, &HOLDER, &WAITING],
-    &[&READER, &HOLDER],
+    &[&READER, &HOLDER_OR_STATE, &HELD, &WAITING],
+    &[&READER, &HOLDER_OR_STATE, &WAITING],
+    &[&READER, &HOLDER_OR_STATE],
 ];
 
 /// The widest that the holder becomes before the last incident does.
@@ -84,7 +86,7 @@ fn holder(reader: &Reader) -> String {
     reader.holder.as_ref().map_or("-".to_owned(), |holder| holder.caller.short())
 }
 
-/// The holder; without one the state, unless the reader is simply free. For screens without a column for the state.
+/// The holder; without one the state, unless the reader is simply free.
 fn holder_or_state(reader: &Reader) -> String {
     match reader.holder {
         None if reader.usability != Usability::Usable => format!("({})", state(reader)),
@@ -118,11 +120,6 @@ pub(super) fn lines(
     palette: &Palette,
 ) -> Vec<Line<'static>> {
     let chosen = chosen(columns);
-    let has_state = chosen.len() > 4;
-    let cell = |column: &Column, reader: &Reader| match column.heading {
-        "HOLDER" if !has_state => holder_or_state(reader),
-        _ => (column.cell)(reader, now),
-    };
     let longest = readers.iter().map(|reader| width(&reader.id)).max().unwrap_or_default();
     let widths = widths(chosen, longest, columns);
     let mut lines = vec![heading(chosen, &widths, sort, palette)];
@@ -132,7 +129,7 @@ pub(super) fn lines(
         let warns = !warnings::of_reader(reader, now).is_empty();
         let is_selected = place == selected;
         let signs = format!("{}{}", if is_selected { '>' } else { ' ' }, if warns { '!' } else { ' ' });
-        let text = signs + &cells(chosen, &widths, chosen.iter().map(|column| cell(column, reader)));
+        let text = signs + &cells(chosen, &widths, chosen.iter().map(|column| (column.cell)(reader, now)));
         let style = if warns { palette.warning } else { Style::new() };
         let style = if is_selected { style.patch(palette.selected) } else { style };
         lines.push(Line::styled(left(&text, columns), style));
