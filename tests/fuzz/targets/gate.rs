@@ -288,9 +288,10 @@ fuzz_target!(|case: Case| {
     let caller = Identity::User { uid: UID, gid: UID };
     let rules = CommandRules { policy: &policy, caller: &caller, reader: &reader, operation: Operation::Transmit };
     let mut card = Card::new([0, 0]);
-    // What has happened since the card was last in unknown hands: values refused, and tries that the card has told.
+    // What has happened since the card was last in unknown hands: values refused while the selection was certain, and
+    // tries that the card has told, by whether it was.
     let mut refused: HashSet<(Name, Vec<u8>)> = HashSet::new();
-    let mut told: HashMap<Name, u8> = HashMap::new();
+    let mut told: HashMap<(Name, bool), u8> = HashMap::new();
     let (mut raised, mut lease_ended, mut is_certain) = (false, false, true);
 
     for event in &case.events {
@@ -348,7 +349,9 @@ fuzz_target!(|case: Case| {
                     (Reason::PinLastTry, None) => assert!(matches!(event, Event::Other(_)), "no PIN is tried"),
                     (Reason::PinLastTry, Some((name, _))) => {
                         assert!(
-                            case.guards_last_try && !allow_last_try && told.get(&name) == Some(&1),
+                            case.guards_last_try
+                                && !allow_last_try
+                                && [true, false].iter().any(|certain| told.get(&(name, *certain)) == Some(&1)),
                             "not the last try"
                         );
                     }
@@ -362,7 +365,7 @@ fuzz_target!(|case: Case| {
         if let (Some((name, _)), true) = (tried, is_certain) {
             let known = refused.contains(&(name, bytes.clone()));
             assert!(!known || !case.guards_known_wrong, "a PIN that the card has refused passes again");
-            let last = case.guards_last_try && !allow_last_try && told.get(&name) == Some(&1);
+            let last = case.guards_last_try && !allow_last_try && told.get(&(name, true)) == Some(&1);
             assert!(!last, "the last try is used up");
         }
 
@@ -374,6 +377,8 @@ fuzz_target!(|case: Case| {
         raised |= !Event::is_neutral(&bytes);
         assert_eq!(gate.is_raised(), raised, "after {bytes:02X?}");
 
+        // What the gate learns without knowing the selection counts until the selection changes, and for no other one.
+        let was_certain = is_certain;
         // What the gate cannot read may have selected anything.
         is_certain &= !matches!((event, word), (Event::Other(_), _) | (Event::VerifyUnreadably { .. }, 0x9000));
         let presented = tried.map(|(name, _)| (name, bytes.clone()));
@@ -385,19 +390,19 @@ fuzz_target!(|case: Case| {
                 // There is nothing left to lose.
                 let name = (card.application, bytes[3]);
                 refused.retain(|(other, ..)| *other != name);
-                told.remove(&name);
+                told.remove(&(name, was_certain));
             }
             (
                 Event::Verify { .. } | Event::VerifyUnreadably { .. } | Event::Change { .. } | Event::AskTries { .. },
                 0x63C1..=0x63CF,
             ) => {
-                refused.extend(presented);
-                told.insert((card.application, bytes[3]), (word & 0xF) as u8);
+                refused.extend(presented.filter(|_| was_certain));
+                told.insert(((card.application, bytes[3]), was_certain), (word & 0xF) as u8);
             }
             (Event::Verify { .. }, 0x9000) => {
                 let name = (card.application, bytes[3]);
                 refused.retain(|(other, ..)| *other != name);
-                told.remove(&name);
+                told.remove(&(name, was_certain));
             }
             (Event::Change { .. } | Event::Unblock { .. } | Event::VerifyUnreadably { .. }, 0x9000) => {
                 refused.clear();
