@@ -7,6 +7,12 @@ use std::fmt;
 pub struct StatusWord(pub u16);
 
 impl StatusWord {
+    /// Splits a response into its data and its status word; `None` if it is too short to have one.
+    pub fn split(response: &[u8]) -> Option<(&[u8], Self)> {
+        let (data, word) = response.split_last_chunk()?;
+        Some((data, Self(u16::from_be_bytes(*word))))
+    }
+
     /// `61xx`: the number of response bytes left to fetch, 1–256 (`6100` offers 256 or more).
     pub fn more_data(self) -> Option<usize> {
         (self.0 & 0xFF00 == 0x6100).then(|| self.low_length())
@@ -122,6 +128,13 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn the_last_two_bytes_of_a_response_are_its_status_word() {
+        assert_eq!(StatusWord::split(&[0x01, 0x61, 0x10]), Some((&[0x01][..], StatusWord(0x6110))));
+        assert_eq!(StatusWord::split(&[0x90, 0x00]), Some((&[][..], StatusWord(0x9000))));
+        assert_eq!([&[0x90][..], &[]].map(StatusWord::split), [None, None]);
     }
 
     #[test]

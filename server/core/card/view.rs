@@ -113,7 +113,7 @@ impl CardView {
 
     /// Records a response of the card.
     pub fn answered(&mut self, response: &[u8]) {
-        let word = response.last_chunk().map(|word| StatusWord(u16::from_be_bytes(*word)));
+        let word = StatusWord::split(response).map(|(_, word)| word);
         // A card may keep an offered answer after it refuses the next command, or has not received it.
         let may_keep = |word: StatusWord| self.unfetched && (word.is_error() || self.stays_in_reader);
         self.unfetched = word.is_some_and(|word| word.offers_data() || may_keep(word));

@@ -70,8 +70,7 @@ impl CommandClass {
 impl CommandEnd {
     /// The end of a command with this response.
     pub fn of_response(response: &[u8]) -> Self {
-        let Some((_, word)) = response.split_last_chunk() else { return Self::Failed };
-        let word = StatusWord(u16::from_be_bytes(*word));
+        let Some((_, word)) = StatusWord::split(response) else { return Self::Failed };
         if StopRule::Default.lets_unit_go_on(word) { Self::Well } else { Self::Refused }
     }
 }

@@ -208,10 +208,7 @@ impl PinGuard {
 
     /// Records a response of the card.
     pub fn answered(&mut self, response: &[u8]) {
-        let Some((data, word)) = response.split_last_chunk().map(|(data, word)| (data, u16::from_be_bytes(*word)))
-        else {
-            return;
-        };
+        let Some((data, StatusWord(word))) = StatusWord::split(response) else { return };
         let has_data = !data.is_empty() || StatusWord(word).offers_data();
         match std::mem::replace(&mut self.sent, Sent::Reads) {
             Sent::Reads | Sent::Harmless => {}

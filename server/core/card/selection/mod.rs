@@ -188,10 +188,7 @@ impl Selection {
 
     /// Records a response of the card.
     pub fn answered(&mut self, response: &[u8]) {
-        let Some((data, word)) = response.split_last_chunk().map(|(data, word)| (data, u16::from_be_bytes(*word)))
-        else {
-            return;
-        };
+        let Some((data, StatusWord(word))) = StatusWord::split(response) else { return };
         if let Some(before) = self.before.take().filter(|_| StatusWord(word).refuses_pin()) {
             *self = *before;
         }

@@ -195,8 +195,7 @@ impl<'a> UnitRun<'a> {
     /// `card_duration` is the time that card and reader took. Returns the command's result once it is complete.
     pub fn answered(&mut self, response: &[u8], card_duration: Duration) -> Option<CommandResult> {
         let command = self.commands.get(self.index)?;
-        let (data, &[high, low]) = response.split_last_chunk()?;
-        let word = StatusWord(u16::from_be_bytes([high, low]));
+        let (data, word) = StatusWord::split(response)?;
         self.used_bytes += data.len();
 
         let source = match self.step {

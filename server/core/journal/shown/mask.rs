@@ -23,8 +23,8 @@ impl ExchangeMask {
 
     /// Returns the view of the next exchange, and its bytes if they are wanted and may be shown.
     pub fn next(&mut self, sent: Sent<'_>, wants_data: bool) -> (CommandView, Option<ShownData>) {
-        let word = sent.response.and_then(|response| response.last_chunk()).map(|word| u16::from_be_bytes(*word));
-        let (parts, word) = (CommandParts::of(sent.command), word.map(StatusWord));
+        let word = sent.response.and_then(StatusWord::split).map(|(_, word)| word);
+        let parts = CommandParts::of(sent.command);
         let stays_in_reader = parts.as_ref().is_some_and(|parts| stays_in_reader(parts.header));
         // The card has not received a command to the reader, and may keep its response.
         let is_continued = !stays_in_reader && std::mem::take(&mut self.continues);
