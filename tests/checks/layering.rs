@@ -35,7 +35,7 @@ const CORE: Layers = &[
 const CARD: Layers = &[&["selection", "unit"], &["view"], &["pin_guard"], &["gate"]];
 
 /// Which caller may do what.
-const POLICY: Layers = &[&["pattern", "principal", "reader_names"], &["rule"], &["unfit"]];
+const POLICY: Layers = &[&["operation", "pattern", "principal", "reader_names"], &["rule"], &["unfit"]];
 
 /// The rule of turns, from low to high.
 const TURNS: Layers = &[

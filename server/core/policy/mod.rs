@@ -6,6 +6,7 @@
 //! does not match if it allows, and matches if it denies. The same holds for every rule with commands if the bytes of a
 //! command cannot be parsed.
 
+mod operation;
 pub mod pattern;
 pub mod principal;
 mod reader_names;

@@ -1,94 +1,12 @@
-//! Rules of the policy: operations, effects, and the patterns of readers and commands.
+//! Rules of the policy: their effects, and the patterns of readers and commands.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
+pub use super::operation::Operation;
 use super::{pattern::Pattern, principal::PrincipalPattern};
 use crate::caller::Identity;
-
-/// An operation that rules allow or deny.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Operation {
-    /// To see the reader. Without it, no other operation has any effect.
-    See,
-    /// To watch the reader's state and card.
-    Watch,
-    /// To run units with Transmit.
-    Transmit,
-    /// To open sessions and run commands in them.
-    Session,
-    /// To ask for a reset of the card.
-    Reset,
-    /// To leave the card as it is at the end of a session.
-    Leave,
-    /// To share the card's security state with callers that send the same group key.
-    SharedGroup,
-    /// To send a PIN although the card has already refused it.
-    GuardOverride,
-    /// To see the reader's holder, waiters, incidents and counters; in a rule for all readers also the broker's state.
-    Diagnose,
-    /// To trace the reader's turns and commands, without data.
-    Trace,
-    /// To see the data of harmless commands in a trace.
-    TraceData,
-    /// To end the turn of another caller.
-    Release,
-    /// To read the metrics of the reader; in a rule for all readers also those of the broker.
-    Metrics,
-    /// To change the log's filter for a time.
-    Configure,
-}
-
-impl Operation {
-    /// All operations, in the order of the documentation.
-    pub const ALL: [Self; 14] = [
-        Self::See,
-        Self::Watch,
-        Self::Transmit,
-        Self::Session,
-        Self::Reset,
-        Self::Leave,
-        Self::SharedGroup,
-        Self::GuardOverride,
-        Self::Diagnose,
-        Self::Trace,
-        Self::TraceData,
-        Self::Release,
-        Self::Metrics,
-        Self::Configure,
-    ];
-
-    /// Whether it is for operators. A rule that allows must name it: `all` does not include it there.
-    pub fn is_for_operators(self) -> bool {
-        matches!(self, Self::Diagnose | Self::Trace | Self::TraceData | Self::Release | Self::Metrics | Self::Configure)
-    }
-
-    /// Whether rules may restrict the operation to some commands.
-    pub fn concerns_commands(self) -> bool {
-        matches!(self, Self::Transmit | Self::Session | Self::GuardOverride)
-    }
-
-    /// The name of the operation in the configuration.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::See => "see",
-            Self::Watch => "watch",
-            Self::Transmit => "transmit",
-            Self::Session => "session",
-            Self::Reset => "reset",
-            Self::Leave => "leave",
-            Self::SharedGroup => "shared_group",
-            Self::GuardOverride => "guard_override",
-            Self::Diagnose => "diagnose",
-            Self::Trace => "trace",
-            Self::TraceData => "trace_data",
-            Self::Release => "release",
-            Self::Metrics => "metrics",
-            Self::Configure => "configure",
-        }
-    }
-}
 
 /// One `[[rule]]` of the configuration. Exactly one of `allow` and `deny` has operations. `P` is the type of
 /// principals: text in a file, and [`PrincipalPattern`] after the configuration has looked up the names
@@ -156,8 +74,7 @@ impl Rule {
     /// Whether it applies to the caller and to the reader with this id and this PC/SC name.
     pub fn concerns(&self, who: &Identity, id: &str, display_name: &str) -> bool {
         let is_named = |reader: &Pattern| reader.matches(id) || reader.matches(display_name);
-        self.principals.iter().any(|pattern| pattern.matches(who))
-            && (self.readers.is_empty() || self.readers.iter().any(is_named))
+        self.names(who) && (self.readers.is_empty() || self.readers.iter().any(is_named))
     }
 
     /// The patterns of its readers; none if it applies to all.
@@ -173,8 +90,7 @@ impl Rule {
     /// The effect on the operation, whatever the reader: an allow for at least one reader, or a deny for all readers
     /// and commands; `None` for every other rule.
     pub fn effect_anywhere(&self, who: &Identity, operation: Operation) -> Option<Effect> {
-        let concerns = self.principals.iter().any(|pattern| pattern.matches(who));
-        let effect = self.effect(operation).filter(|_| concerns);
+        let effect = self.effect(operation).filter(|_| self.names(who));
         let is_for_all = self.readers.is_empty() && (self.commands.is_empty() || !operation.concerns_commands());
         effect.filter(|effect| *effect == Effect::Allow || is_for_all)
     }
@@ -192,13 +108,17 @@ impl Rule {
 
     /// Whether it applies to the caller wherever an operation concerns no single reader.
     pub fn concerns_everywhere(&self, who: &Identity) -> bool {
-        self.readers.is_empty() && self.principals.iter().any(|pattern| pattern.matches(who))
+        self.readers.is_empty() && self.names(who)
     }
 
-    /// The first operation for operators that the rule names.
-    fn operators_operation(&self) -> Option<Operation> {
-        let mut named = self.allow.iter().chain(&self.deny).filter_map(|named| named.0);
-        named.find(|operation| operation.is_for_operators())
+    /// Whether its principals include the caller.
+    fn names(&self, who: &Identity) -> bool {
+        self.principals.iter().any(|pattern| pattern.matches(who))
+    }
+
+    /// Whether it names an operation for operators.
+    fn names_operators_operation(&self) -> bool {
+        self.allow.iter().chain(&self.deny).filter_map(|named| named.0).any(Operation::is_for_operators)
     }
 
     /// The mistake that makes the rule invalid: the key and the message.
@@ -215,7 +135,7 @@ impl Rule {
             Some(("principals", remedy))
         } else if !self.commands.is_empty() && !concerns_commands {
             Some(("commands", "is only for rules with transmit, session or guard_override"))
-        } else if !self.commands.is_empty() && self.operators_operation().is_some() {
+        } else if !self.commands.is_empty() && self.names_operators_operation() {
             let remedy = "cannot restrict diagnose, trace, trace_data, release, metrics or configure: name them in \
                           another rule";
             Some(("commands", remedy))
