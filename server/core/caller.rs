@@ -159,35 +159,22 @@ impl Caller {
             (Some(pid), Some(start_time)) => CallerKey::Process { uid, pid, start_time },
             _ => CallerKey::Connection(connection),
         };
-        Self {
-            key,
-            connection,
-            identity: Identity::User { uid, gid },
-            pid,
-            executable: None,
-            program: None,
-            via_sshd: false,
-        }
+        Self::new(key, connection, Identity::User { uid, gid }, pid)
     }
 
     /// Returns the caller of a connection on the local socket whose user is not known.
     pub fn unknown(connection: u64, pid: Option<u32>) -> Self {
-        let key = CallerKey::Connection(connection);
-        Self { key, connection, identity: Identity::Unknown, pid, executable: None, program: None, via_sshd: false }
+        Self::new(CallerKey::Connection(connection), connection, Identity::Unknown, pid)
     }
 
     /// Returns the caller of a connection over TCP that presented this token. A proxy may use one connection for many.
     pub fn remote(connection: u64, token: TokenId) -> Self {
-        let key = CallerKey::Connection(connection);
-        Self {
-            key,
-            connection,
-            identity: Identity::Token(token),
-            pid: None,
-            executable: None,
-            program: None,
-            via_sshd: false,
-        }
+        Self::new(CallerKey::Connection(connection), connection, Identity::Token(token), None)
+    }
+
+    /// Returns a caller of whose program nothing is known.
+    fn new(key: CallerKey, connection: u64, identity: Identity, pid: Option<u32>) -> Self {
+        Self { key, connection, identity, pid, executable: None, program: None, via_sshd: false }
     }
 
     /// The user or token that is responsible for the caller.

@@ -158,7 +158,7 @@ impl Situation<'_> {
                 let counters = place.filter(|_| view.is_plain(apdu)).and_then(|place| Counter::of_openpgp(&place));
                 counters.map_or(Sent::Reads, |counters| Sent::AsksTries(Box::new(counters)))
             }
-            EXTERNAL_AUTHENTICATE => Sent::Authenticates(self.key(apdu.class(), parameters[1])),
+            EXTERNAL_AUTHENTICATE => Sent::Authenticates(self.counter_of(apdu.class(), Kind::Key, parameters[1])),
             // Only its last step proves the key.
             GENERAL_AUTHENTICATE => Sent::Authenticates(None),
             // An EF below the selected DF, which stays selected.
@@ -243,16 +243,15 @@ impl Situation<'_> {
         Sent::Presents(Box::new(Presented { counter, value, uses_try: true, on_success: Success::IsChanged }))
     }
 
-    fn key(self, class: Class, reference: u8) -> Option<Counter> {
-        let place = self.view.place_of_pins(class, is_global(reference))?;
-        Some(Counter::new(self.names.resolve(place), Kind::Key, reference))
-    }
-
     fn counter(self, class: Class, [_, instruction, _, reference]: [u8; 4]) -> Option<Counter> {
         let is_code = instruction & !IN_DATA_OBJECTS == RESET_RETRY_COUNTER;
         let kind = if is_code { Kind::UnblockingCode } else { Kind::Pin };
-        let place = self.names.resolve(self.view.place_of_pins(class, is_global(reference))?);
-        Some(Counter::new(place, kind, reference))
+        self.counter_of(class, kind, reference)
+    }
+
+    fn counter_of(self, class: Class, kind: Kind, reference: u8) -> Option<Counter> {
+        let place = self.view.place_of_pins(class, is_global(reference))?;
+        Some(Counter::new(self.names.resolve(place), kind, reference))
     }
 }
 
