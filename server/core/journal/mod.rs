@@ -50,7 +50,13 @@ pub struct Progress {
 impl Journal {
     /// Creates the journal of a reader at which nothing has happened, with its flight recorder.
     pub fn new(recorder: Recorder) -> Self {
-        Self { recorder, ..Self::default() }
+        Self {
+            last_number: 0,
+            counters: Counters::default(),
+            incidents: Incidents::default(),
+            progress: Progress::default(),
+            recorder,
+        }
     }
 
     /// Records that the card thread sends a command of this class now.
