@@ -166,7 +166,7 @@ impl ReaderSchedule {
         }
     }
 
-    /// Records that an operator has ended the turn that ended last.
+    /// Records that an operator ended the last turn.
     pub(super) fn on_released(&mut self) {
         self.rule.on_released();
     }

@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The tokens of a user without a refused request: so many are read at full speed.
+/// The tokens that a user starts with: this many refused requests are read at full speed.
 pub const BURST: u32 = 200;
 
 /// The tokens that come back each second.

@@ -187,8 +187,8 @@ impl Policy {
         self.first(who, concerned, operation, |_| Fit::Yes)
     }
 
-    /// The rule that denies the operation to the caller at every reader, or at all that no earlier rule denies it at;
-    /// `None` if it may be allowed at some reader. Without `see`, no other operation has any effect.
+    /// The rule that denies the operation to the caller at every reader that no earlier rule has denied; `None` if some
+    /// reader may allow it. Without `see`, no other operation has any effect.
     pub fn denied_everywhere(&self, who: &Identity, operation: Operation) -> Option<Arc<str>> {
         if self.is_revoked(who) {
             return Some(Arc::clone(&self.no_token));

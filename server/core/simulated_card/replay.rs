@@ -117,7 +117,7 @@ impl ReplayedCard {
                 reaction
             }
             Err(end) => {
-                // Also of a command that is quicker than the removal.
+                // A command that arrives before the card is removed must fail, too.
                 self.position = usize::MAX;
                 Reaction::ReplayEnded(end)
             }

@@ -181,8 +181,8 @@ impl<U: Id, C: Id, G: Id> Schedule<U, C, G> {
         }
     }
 
-    /// Records that an operator has ended the turn that ended last: its visit is over, and its user's next one comes
-    /// after those of all users that wait.
+    /// Records that an operator ended the last turn. Its visit is over, and its user is visited again only after all
+    /// users that wait.
     pub fn on_released(&mut self) {
         self.end_visit();
         self.rounds.end_share();
