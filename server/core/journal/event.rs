@@ -197,8 +197,6 @@ pub struct CommandFacts {
     pub class: CommandClass,
     /// How it ended, by its status word.
     pub end: CommandEnd,
-    /// The duration of the call of the driver.
-    pub took: Duration,
     /// What operators see of it with the permission `trace`.
     pub view: CommandView,
     /// Its bytes, if they were wanted and may be shown.
@@ -209,10 +207,10 @@ impl CommandFacts {
     /// The facts of a command that was sent, the next one of the reader that `mask` belongs to. They contain its bytes
     /// if they are wanted and may be shown.
     pub fn of(sent: Sent<'_>, mask: &mut ExchangeMask, wants_data: bool) -> Self {
-        let Sent { index, is_continuation, command, response, took } = sent;
+        let Sent { index, is_continuation, command, response, .. } = sent;
         let end = response.map_or(CommandEnd::Failed, CommandEnd::of_response);
         let (view, data) = mask.next(sent, wants_data);
         let (class, data) = (CommandClass::of(command), data.map(Arc::new));
-        Self { index, is_continuation, class, end, took, view, data }
+        Self { index, is_continuation, class, end, view, data }
     }
 }
