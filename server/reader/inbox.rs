@@ -9,6 +9,7 @@ use std::{
 use cardbroker_core::{
     caller::{Caller, CallerKey},
     error::{Failure, Reason},
+    journal::TurnEnd,
     slot::CardInfo,
     turns::{
         lease::{Activity, Lease},
@@ -22,7 +23,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::{
     jobs::Job,
     snapshot::{ReaderSnapshot, Release, Released},
-    spans::{End, SessionSpan},
+    spans::SessionSpan,
     ticket::Ticket,
 };
 use crate::{caller::group::GroupMark, policy::access::Access};
@@ -207,7 +208,7 @@ impl SessionTicket {
     /// Ends the request without a turn; its caller gets `failure`.
     pub(super) fn refuse(self, failure: Failure) {
         let Self { grant, mut record, .. } = self;
-        record.end(End::Failed(failure.reason));
+        record.end(TurnEnd::Failed(failure.reason));
         // An error means that nobody waits any more.
         let _ = grant.send(Err(failure));
     }

@@ -13,7 +13,6 @@
 //! that a client has chosen.
 
 use std::{
-    fmt,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -21,11 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cardbroker_core::{
-    error::{Failure, Reason},
-    journal::TurnEnd,
-    slot::ResetKind,
-};
+use cardbroker_core::{journal::TurnEnd, slot::ResetKind};
 use tracing::{
     Level, Span, debug, debug_span, enabled,
     field::{Empty, display},
@@ -59,44 +54,6 @@ pub fn session(parent: &Span) -> Span {
         reader = Empty, caller = Empty, traceparent = Empty, waited_ms = Empty, held_ms = Empty, units = Empty,
         outcome = Empty,
     )
-}
-
-/// The end of a unit or a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
-    /// All commands were answered, or the holder has closed the session.
-    Ok,
-    /// Its caller has disconnected, or its session has ended.
-    Abandoned,
-    /// The unit or session failed or was stopped, for this reason.
-    Failed(Reason),
-}
-
-impl End {
-    /// Returns the end of a unit with this `stop`.
-    pub(super) fn of(stop: Option<&Failure>) -> Self {
-        stop.map_or(Self::Ok, |failure| Self::Failed(failure.reason))
-    }
-}
-
-impl From<End> for TurnEnd {
-    fn from(end: End) -> Self {
-        match end {
-            End::Ok => Self::Ok,
-            End::Abandoned => Self::Abandoned,
-            End::Failed(reason) => Self::Failed(reason),
-        }
-    }
-}
-
-impl fmt::Display for End {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Ok => formatter.write_str("ok"),
-            Self::Abandoned => formatter.write_str("abandoned"),
-            Self::Failed(reason) => formatter.write_str(reason.as_str()),
-        }
-    }
 }
 
 /// The record of one unit. Its ticket owns it and ends it.
@@ -135,7 +92,7 @@ impl UnitSpan {
         commands: usize,
         arrived: Instant,
         times: Option<(Duration, Duration)>,
-        outcome: End,
+        outcome: TurnEnd,
     ) {
         if self.span.is_disabled() && !enabled!(target: UNIT, Level::DEBUG) {
             return;
@@ -216,7 +173,7 @@ impl SessionSpan {
     }
 
     /// Writes the session's line. No effect the second time.
-    pub(super) fn end(&mut self, outcome: End) {
+    pub(super) fn end(&mut self, outcome: TurnEnd) {
         let was_ended = std::mem::replace(&mut self.ended, true);
         if was_ended || (self.span.is_disabled() && !enabled!(target: SESSION, Level::DEBUG)) {
             return;
@@ -241,7 +198,7 @@ impl SessionSpan {
 
 impl Drop for SessionSpan {
     fn drop(&mut self) {
-        self.end(End::Abandoned);
+        self.end(TurnEnd::Abandoned);
     }
 }
 
@@ -255,6 +212,7 @@ fn microseconds(time: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use cardbroker_core::error::{Failure, Reason};
     use tracing_subscriber::{filter::LevelFilter, layer::SubscriberExt, registry};
 
     use super::*;
@@ -278,7 +236,7 @@ mod tests {
     #[test]
     fn an_end_is_spelled_like_in_the_contract() {
         let stop = Failure::not_sent(Reason::CardRemoved, "gone");
-        let ends = [End::of(None), End::Abandoned, End::of(Some(&stop))];
+        let ends = [TurnEnd::of(None), TurnEnd::Abandoned, TurnEnd::of(Some(&stop))];
         assert_eq!(ends.map(|end| end.to_string()), ["ok", "abandoned", "CARD_REMOVED"]);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cardbroker_core::journal::{CommandEnd, CommandFacts, Event, EventKind, TurnEnd};
+use cardbroker_core::journal::{CommandEnd, CommandFacts, Event, EventKind};
 use tracing::trace;
 
 /// The log target of the trace, with all lines at level `trace`.
@@ -29,7 +29,7 @@ pub(super) fn write(reader: &str, number: u64, event: &Event) {
             line!(reader, number, event, "turn began", is_session, commands, waited_ms);
         }
         EventKind::TurnEnded { end, held } => {
-            let (outcome, held_ms) = (outcome(end), milliseconds(*held));
+            let (outcome, held_ms) = (end.as_str(), milliseconds(*held));
             line!(reader, number, event, "turn ended", outcome, held_ms);
         }
         EventKind::Command(command) => {
@@ -72,14 +72,6 @@ pub(super) fn write(reader: &str, number: u64, event: &Event) {
             line!(reader, number, event, "denied", operation, rule);
         }
         EventKind::NotServed { .. } | EventKind::Released { .. } => {}
-    }
-}
-
-fn outcome(end: &TurnEnd) -> &'static str {
-    match end {
-        TurnEnd::Ok => "ok",
-        TurnEnd::Abandoned => "abandoned",
-        TurnEnd::Failed(reason) => reason.as_str(),
     }
 }
 

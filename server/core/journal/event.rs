@@ -1,6 +1,7 @@
 //! What happens at a reader, as the journal records it and a trace shows it.
 
 use std::{
+    fmt,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -153,12 +154,12 @@ impl Event {
     }
 }
 
-/// How the turn of a unit or session ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// How a unit or session ended, or its turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TurnEnd {
     /// It ended as its caller wanted.
     Ok,
-    /// Its caller has disconnected in the meantime.
+    /// Its caller has disconnected, or its session has ended.
     Abandoned,
     /// Before its time, for this reason.
     Failed(Reason),
@@ -168,6 +169,21 @@ impl TurnEnd {
     /// The end of a unit that this failure has stopped, if any has.
     pub fn of(failure: Option<&Failure>) -> Self {
         failure.map_or(Self::Ok, |failure| Self::Failed(failure.reason))
+    }
+
+    /// The end as logs write it: `ok`, `abandoned`, or the reason.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Abandoned => "abandoned",
+            Self::Failed(reason) => reason.as_str(),
+        }
+    }
+}
+
+impl fmt::Display for TurnEnd {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
     }
 }
 

@@ -12,16 +12,6 @@ use cardbroker_core::{
 use super::Actor;
 use crate::reader::inbox::{SessionTicket, Waiting};
 
-/// The turn whose end is recorded.
-pub(super) struct EndedTurn<'a> {
-    /// The request that had the turn.
-    pub(super) origin: &'a Arc<Origin>,
-    /// The lease of the turn that ended.
-    pub(super) lease: LeaseNumber,
-    /// The beginning of the turn.
-    pub(super) began: Instant,
-}
-
 /// The turn of a session that has ended for its holder, until the card is in order.
 pub(super) struct SessionTurn {
     /// The request that had the turn.
@@ -40,7 +30,7 @@ impl Actor {
     /// Records that the turn of a session ended, with its last task and its reset.
     pub(super) fn record_session_ended(&self, turn: &SessionTurn, now: Instant) {
         let SessionTurn { origin, lease, began, end, .. } = turn;
-        self.record_turn_ended(&EndedTurn { origin, lease: *lease, began: *began }, end.clone(), now);
+        self.record_turn_ended(origin, *lease, *began, *end, now);
     }
 
     /// Records that the turn of a unit with this number of `commands`, or of a session (`None`), begins.
@@ -61,10 +51,16 @@ impl Actor {
     }
 
     /// Records that a turn ended.
-    pub(super) fn record_turn_ended(&self, turn: &EndedTurn<'_>, end: TurnEnd, now: Instant) {
-        let EndedTurn { origin, lease, began } = turn;
-        let kind = EventKind::TurnEnded { end, held: now.saturating_duration_since(*began) };
-        self.journal.record(&Event { at: now, origin: Some(Arc::clone(origin)), lease: Some(*lease), kind });
+    pub(super) fn record_turn_ended(
+        &self,
+        origin: &Arc<Origin>,
+        lease: LeaseNumber,
+        began: Instant,
+        end: TurnEnd,
+        now: Instant,
+    ) {
+        let kind = EventKind::TurnEnded { end, held: now.saturating_duration_since(began) };
+        self.journal.record(&Event { at: now, origin: Some(Arc::clone(origin)), lease: Some(lease), kind });
     }
 
     /// Ends a request without a turn, with `failure` for its caller.

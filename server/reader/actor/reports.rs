@@ -9,7 +9,7 @@ use cardbroker_core::{
 };
 use tracing::debug;
 
-use super::{Actor, Work, journal::EndedTurn, machine::ReaderPhase};
+use super::{Actor, Work, machine::ReaderPhase};
 use crate::reader::{
     inbox::shutting_down,
     jobs::{Job, Report},
@@ -49,8 +49,8 @@ impl Actor {
                 self.leases.end();
                 let refusal = self.lifecycle.on_unit_ended(end, now);
                 if let Some(Work::Unit { ticket, disposition, lease, since }) = self.worker.take() {
-                    let turn = EndedTurn { origin: ticket.access.origin(), lease, began: since };
-                    self.record_turn_ended(&turn, stop.map_or(TurnEnd::Ok, TurnEnd::Failed), now);
+                    let end = stop.map_or(TurnEnd::Ok, TurnEnd::Failed);
+                    self.record_turn_ended(ticket.access.origin(), lease, since, end, now);
                     if let Some((kind, took)) = reset_took {
                         self.on_card_reset(kind, took, since + took);
                     }

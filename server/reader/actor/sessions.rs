@@ -19,16 +19,13 @@ use cardbroker_core::{
 };
 use tokio::sync::{oneshot, watch};
 
-use super::{
-    Actor, Work,
-    journal::{EndedTurn, SessionTurn},
-};
+use super::{Actor, Work, journal::SessionTurn};
 use crate::{
     policy::{access::Access, audit},
     reader::{
         inbox::{Grant, Manner, Purpose, SessionOver, SessionTicket, Waiting},
         jobs::Job,
-        spans::{End, SessionSpan},
+        spans::SessionSpan,
     },
 };
 
@@ -132,8 +129,7 @@ impl Actor {
             // The caller has disconnected in the meantime.
             self.leases.end();
             self.schedule.on_turn_ended(None, now);
-            let turn = EndedTurn { origin: session.access.origin(), lease, began: now };
-            self.record_turn_ended(&turn, TurnEnd::Abandoned, now);
+            self.record_turn_ended(session.access.origin(), lease, now, TurnEnd::Abandoned, now);
             return;
         }
         self.lifecycle.on_turn();
@@ -202,8 +198,8 @@ impl Actor {
             return;
         }
         let (disposition, done, outcome) = match manner {
-            Manner::InOrder { done } => (holding.disposition, Some(done), End::Ok),
-            Manner::Abruptly => (holding.disposition.abruptly(), None, End::Abandoned),
+            Manner::InOrder { done } => (holding.disposition, Some(done), TurnEnd::Ok),
+            Manner::Abruptly => (holding.disposition.abruptly(), None, TurnEnd::Abandoned),
         };
         holding.access.audit(audit::SessionRecord::Ended { left: disposition == Disposition::Leave });
         self.end_session_turn(disposition, done, outcome);
@@ -215,7 +211,7 @@ impl Actor {
     pub(super) fn end_session(&mut self, failure: Failure) {
         let Some(Work::Session(holding)) = self.worker.work() else { return };
         let failure = failure.into_not_sent();
-        let outcome = End::Failed(failure.reason);
+        let outcome = TurnEnd::Failed(failure.reason);
         holding.access.audit(audit::SessionRecord::EndedByBroker(&failure));
         holding.over.send_replace(Some(SessionOver { failure, hangs: self.worker.hangs() }));
         let disposition = holding.disposition.abruptly();
@@ -252,7 +248,7 @@ impl Actor {
 
     /// Ends the lease and sends [`Job::EndOfSession`], the step that all ends of a session share. The card thread first
     /// finishes the tasks sent under the lease; a call that hangs continues.
-    fn end_session_turn(&mut self, disposition: Disposition, done: Option<oneshot::Sender<()>>, outcome: End) {
+    fn end_session_turn(&mut self, disposition: Disposition, done: Option<oneshot::Sender<()>>, outcome: TurnEnd) {
         if !matches!(self.worker.work(), Some(Work::Session(_))) {
             return;
         }
@@ -261,8 +257,7 @@ impl Actor {
             Work::Session(holding) => {
                 let Holding { access, lease, arrived, began, over, mut record, .. } = *holding;
                 record.end(outcome);
-                let turn =
-                    SessionTurn { origin: Arc::clone(access.origin()), lease, arrived, began, end: outcome.into() };
+                let turn = SessionTurn { origin: Arc::clone(access.origin()), lease, arrived, began, end: outcome };
                 Work::EndOfSession { turn, over, done }
             }
             other => other,

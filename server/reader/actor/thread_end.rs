@@ -9,7 +9,7 @@ use cardbroker_core::{
 };
 use tracing::error;
 
-use super::{Actor, Work, journal::EndedTurn, machine::ReaderPhase};
+use super::{Actor, Work, machine::ReaderPhase};
 use crate::reader::{
     inbox::{SessionOver, reader_ended, shutting_down},
     jobs::Job,
@@ -71,8 +71,8 @@ impl Actor {
         self.released_by = None;
         match self.worker.take() {
             Some(Work::Unit { ticket, lease, since, .. }) => {
-                let turn = EndedTurn { origin: ticket.access.origin(), lease, began: since };
-                self.record_turn_ended(&turn, TurnEnd::Failed(Reason::Internal), now);
+                let end = TurnEnd::Failed(Reason::Internal);
+                self.record_turn_ended(ticket.access.origin(), lease, since, end, now);
             }
             Some(Work::EndOfSession { turn, .. }) => self.record_session_ended(&turn, now),
             _ => {}

@@ -10,14 +10,12 @@ use std::{
 use cardbroker_core::{
     card::unit::{CommandResult, Stop, UnitCommand, UnitOutcome},
     error::Failure,
+    journal::TurnEnd,
     turns::turn::{Turn, TurnRequest},
 };
 use tokio::sync::oneshot;
 
-use crate::{
-    policy::access::Access,
-    reader::spans::{End, UnitSpan},
-};
+use crate::{policy::access::Access, reader::spans::UnitSpan};
 
 /// A unit, shared by its caller, the actor and the card thread.
 pub struct Ticket {
@@ -110,7 +108,7 @@ impl Ticket {
                 true
             }
             Stage::Waiting { .. } => {
-                self.end_record(None, End::Abandoned);
+                self.end_record(None, TurnEnd::Abandoned);
                 false
             }
             // No unit begins twice.
@@ -139,7 +137,7 @@ impl Ticket {
         let mut stage = self.stage();
         match std::mem::replace(&mut *stage, Stage::Ended) {
             Stage::Waiting { reply, .. } => {
-                let outcome = End::Failed(failure.reason);
+                let outcome = TurnEnd::Failed(failure.reason);
                 // The caller may have disconnected; then nobody needs the answer.
                 let _ = reply.send(Err(failure));
                 self.end_record(None, outcome);
@@ -173,12 +171,12 @@ impl Ticket {
             Stage::Ended => return true,
             Stage::Waiting { reply, .. } => {
                 let failure = stop.unwrap_or_else(never_began);
-                (reply, End::Failed(failure.reason), Err(failure), None)
+                (reply, TurnEnd::Failed(failure.reason), Err(failure), None)
             }
             Stage::Running { reply, late, turn, results, partial } => {
                 let waited = turn.began.saturating_duration_since(self.arrived);
                 let times = (waited, now.saturating_duration_since(turn.began));
-                let outcome = End::of(stop.as_ref());
+                let outcome = TurnEnd::of(stop.as_ref());
                 let answer = self.outcome(turn, results, partial, stop, now);
                 (reply.unwrap_or(late), outcome, answer, Some(times))
             }
@@ -191,7 +189,7 @@ impl Ticket {
     }
 
     /// Writes the unit's line into the log. `times` are the waiting time and the time on the card, if it had its turn.
-    fn end_record(&self, times: Option<(Duration, Duration)>, outcome: End) {
+    fn end_record(&self, times: Option<(Duration, Duration)>, outcome: TurnEnd) {
         self.record.end(&self.access, self.commands.len(), self.arrived, times, outcome);
     }
 
@@ -236,7 +234,7 @@ impl Drop for Ticket {
     /// A caller that disconnects while its unit waits takes the ticket out of the queue without ending it.
     fn drop(&mut self) {
         if !matches!(*self.stage(), Stage::Ended) {
-            self.end_record(None, End::Abandoned);
+            self.end_record(None, TurnEnd::Abandoned);
         }
     }
 }
