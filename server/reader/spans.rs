@@ -27,7 +27,10 @@ use tracing::{
     trace_span,
 };
 
-use crate::policy::access::Access;
+use crate::{
+    policy::access::Access,
+    trace::{microseconds, milliseconds},
+};
 
 /// The log target of units: their spans, exchanges and lines.
 pub const UNIT: &str = "cardbroker::unit";
@@ -200,14 +203,6 @@ impl Drop for SessionSpan {
     fn drop(&mut self) {
         self.end(TurnEnd::Abandoned);
     }
-}
-
-fn milliseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn microseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

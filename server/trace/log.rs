@@ -75,10 +75,12 @@ pub(super) fn write(reader: &str, number: u64, event: &Event) {
     }
 }
 
-fn milliseconds(time: Duration) -> u64 {
+/// A time in milliseconds, rounded down, as a field of a log line.
+pub(crate) fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn microseconds(time: Duration) -> u64 {
+/// A time in microseconds, rounded down, as a field of a log line.
+pub(crate) fn microseconds(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }

@@ -25,6 +25,7 @@ use cardbroker_core::{
 };
 use tokio::sync::watch;
 
+pub(crate) use self::log::{microseconds, milliseconds};
 use self::tracer::Tracing;
 pub use self::{log::TARGET, tracer::Tracer};
 
