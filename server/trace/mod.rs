@@ -119,7 +119,7 @@ impl TraceHub {
         if tracers.is_empty() {
             return;
         }
-        let policy = Arc::clone(&self.0.policy.borrow());
+        let policy = self.policy();
         let item = |event| Arc::new(TraceItem { reader: Arc::clone(reader), number, is_recorded: false, event });
         let (mut whole, mut plain) = (None, None);
         for tracing in tracers.iter().filter(|tracing| tracing.sees(&policy, reader, event)) {
@@ -149,7 +149,7 @@ impl TraceHub {
 
     /// The traces that show events of this reader, the oldest first.
     pub fn tracers_at(&self, reader: &ReaderNames) -> Vec<RunningTracer> {
-        let policy = Arc::clone(&self.0.policy.borrow());
+        let policy = self.policy();
         let tracers = self.tracers();
         let here =
             tracers.iter().filter(|tracing| tracing.filter.concerns(&reader.id) && tracing.is_allowed(&policy, reader));
