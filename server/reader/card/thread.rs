@@ -99,7 +99,7 @@ impl CardWorker {
                 let taken = self.watchdog.during(|| self.slot.take(self.protocols));
                 // A card that is taken is reset once.
                 if taken.is_ok() {
-                    self.record_reset(ResetKind::Warm, true, began, None);
+                    self.record_reset(ResetKind::Warm, true, began, began.elapsed(), None);
                 }
                 self.gate.forget();
                 self.card = taken.clone().ok();
@@ -224,7 +224,7 @@ impl CardWorker {
         let parent = unit.map_or_else(Span::none, |(ticket, _)| ticket.record().span().clone());
         let began = Instant::now();
         let (reset, took) = spans::reset(&parent, reader, kind, || watchdog.during(|| slot.reset(kind, *protocols)));
-        self.record_reset(kind, reset.is_ok(), began, unit);
+        self.record_reset(kind, reset.is_ok(), began, took, unit);
         if reset.is_ok() {
             self.gate.reset();
         }
@@ -233,12 +233,19 @@ impl CardWorker {
     }
 
     /// Records a reset into the journal, for a unit and its lease, if any.
-    fn record_reset(&self, kind: ResetKind, answered: bool, began: Instant, unit: Option<(&Ticket, &Lease)>) {
+    fn record_reset(
+        &self,
+        kind: ResetKind,
+        answered: bool,
+        began: Instant,
+        took: Duration,
+        unit: Option<(&Ticket, &Lease)>,
+    ) {
         self.journal.record(&Event {
             at: began,
             origin: unit.map(|(ticket, _)| Arc::clone(ticket.access.origin())),
             lease: unit.map(|(_, lease)| lease.number()),
-            kind: EventKind::Reset { kind, answered, took: began.elapsed() },
+            kind: EventKind::Reset { kind, answered, took },
         });
     }
 }
