@@ -6,8 +6,11 @@ use std::{sync::Arc, time::Instant};
 use cardbroker_core::{
     caller::Caller,
     error::{Cause, Failure},
-    journal::{Event, EventKind, Origin},
-    turns::waiting::{Holder, TurnKind, Turns, Waiter},
+    journal::{Event, EventKind, Origin, Progress},
+    turns::{
+        lease::LeaseNumber,
+        waiting::{Holder, TurnKind, Turns, Waiter},
+    },
 };
 
 use super::{Actor, Work};
@@ -44,15 +47,10 @@ impl Actor {
     }
 
     fn holder(&self, caller: &Caller) -> Option<Holder> {
-        let (kind, since, holder) = match self.worker.work()? {
-            Work::Handling => return None,
-            Work::Unit { ticket, since, .. } => (TurnKind::Unit, *since, ticket.access.caller()),
-            Work::Opening { waiting, since, .. } => (waiting.kind(), *since, waiting.access().caller()),
-            Work::Session(holding) => (TurnKind::Session, holding.began(), &holding.origin().caller),
-            Work::EndOfSession { turn, .. } => (TurnKind::Session, turn.began, &turn.origin.caller),
-        };
+        let WorkTurn { kind, origin, began, .. } = self.worker.work()?.turn()?;
+        let holder = &origin.caller;
         let is_caller = holder.key == caller.key && holder.principal() == caller.principal();
-        Some(Holder { kind, since, is_caller })
+        Some(Holder { kind, since: began, is_caller })
     }
 
     /// Returns the reader as an operator sees it.
@@ -64,12 +62,14 @@ impl Actor {
             deadline: waiting.deadline(),
         });
         let waiters = waiters.collect();
-        let (incidents, counters) =
-            self.journal.read(|journal| (journal.incidents().cloned().collect(), journal.counters().clone()));
+        let (progress, incidents, counters) = self
+            .journal
+            .read(|journal| (journal.progress(), journal.incidents().cloned().collect(), journal.counters().clone()));
+        let call = self.driver_call();
         ReaderSnapshot {
             state_since: self.state_since,
-            holder: self.holder_snapshot(),
-            call: self.driver_call(),
+            holder: self.holder_snapshot(progress, call.is_some()),
+            call,
             waiters,
             waiter_count: self.schedule.len(),
             incidents,
@@ -77,39 +77,28 @@ impl Actor {
         }
     }
 
-    fn holder_snapshot(&self) -> Option<HolderSnapshot> {
-        let progress = self.journal.read(|journal| journal.progress());
-        let call = self.driver_call();
-        let turn = |origin: &Arc<Origin>, kind, lease, began, arrived| HolderSnapshot {
+    /// The turn in progress. `progress` are the commands of the turn that began last; `is_in_call` is whether the card
+    /// thread is in a call of the driver.
+    fn holder_snapshot(&self, progress: Progress, is_in_call: bool) -> Option<HolderSnapshot> {
+        let work = self.worker.work()?;
+        let WorkTurn { kind, origin, lease, began, arrived } = work.turn()?;
+        let (commands, idle_since, progress) = match work {
+            Work::Unit { ticket, .. } => (ticket.commands.len(), None, progress),
+            // In the journal, the turn that began last is still the one before.
+            Work::Opening { .. } => (0, None, Progress::default()),
+            Work::Session(holding) => (0, holding.idle_since().filter(|_| !is_in_call), progress),
+            Work::Handling | Work::EndOfSession { .. } => (0, None, progress),
+        };
+        Some(HolderSnapshot {
             lease,
             kind,
             origin: Arc::clone(origin),
             began,
             arrived,
-            idle_since: None,
+            idle_since,
             progress,
-            commands: 0,
+            commands,
             released_by: self.released_by.clone(),
-        };
-        Some(match self.worker.work()? {
-            Work::Handling => return None,
-            Work::Unit { ticket, lease, since, .. } => {
-                let origin = ticket.access.origin();
-                let unit = turn(origin, TurnKind::Unit, Some(*lease), *since, ticket.arrived);
-                HolderSnapshot { commands: ticket.commands.len(), ..unit }
-            }
-            Work::Opening { waiting, since, .. } => {
-                let opening = turn(waiting.access().origin(), waiting.kind(), None, *since, waiting.arrived());
-                HolderSnapshot { progress: Default::default(), ..opening }
-            }
-            Work::Session(holding) => {
-                let (origin, lease) = (holding.origin(), Some(holding.lease()));
-                let session = turn(origin, TurnKind::Session, lease, holding.began(), holding.arrived());
-                HolderSnapshot { idle_since: holding.idle_since().filter(|_| call.is_none()), ..session }
-            }
-            Work::EndOfSession { turn: session, .. } => {
-                turn(&session.origin, TurnKind::Session, None, session.began, session.arrived)
-            }
         })
     }
 
@@ -124,13 +113,11 @@ impl Actor {
         let call = self.driver_call();
         let released = call.map_or(Released::Ended, Released::Pending);
         let (current, access) = match self.worker.work()? {
-            Work::Unit { ticket, lease, .. } => (*lease, ticket.access.clone()),
-            Work::Session(holding) => (holding.lease(), holding.access().clone()),
-            // A repeat for a session whose last call still runs.
-            Work::EndOfSession { turn, .. } if turn.lease == lease && self.released_by.is_some() => {
-                return Some(released);
-            }
-            Work::Handling | Work::Opening { .. } | Work::EndOfSession { .. } => return None,
+            Work::Unit { ticket, lease, .. } => (*lease, Some(ticket.access.clone())),
+            Work::Session(holding) => (holding.lease(), Some(holding.access().clone())),
+            // Its last call may still run. Only a repeat of the release that has ended the session is answered.
+            Work::EndOfSession { turn, .. } => (turn.lease, None),
+            Work::Handling | Work::Opening { .. } => return None,
         };
         if current != lease {
             return None;
@@ -138,6 +125,7 @@ impl Actor {
         if self.released_by.is_some() {
             return Some(released);
         }
+        let access = access?;
         access.audit_release(&by, &reason);
         let origin = Arc::clone(access.origin());
         let kind = EventKind::Released { by: Arc::clone(&by), reason };
@@ -148,5 +136,40 @@ impl Actor {
         let message = "an operator of the broker has ended the session: open a new one";
         self.end_session(Failure::revoked(Cause::Released, message));
         Some(released)
+    }
+}
+
+/// The turn that the card thread works for.
+struct WorkTurn<'a> {
+    /// Whether it is a unit or a session.
+    kind: TurnKind,
+    /// The request that has the turn.
+    origin: &'a Arc<Origin>,
+    /// The lease; `None` while the card is prepared for the turn or put in order after it.
+    lease: Option<LeaseNumber>,
+    /// The beginning of the turn.
+    began: Instant,
+    /// The arrival of the request.
+    arrived: Instant,
+}
+
+impl Work {
+    /// The turn that the work is for; `None` for work without a request.
+    fn turn(&self) -> Option<WorkTurn<'_>> {
+        let (kind, origin, lease, began, arrived) = match self {
+            Self::Handling => return None,
+            Self::Unit { ticket, lease, since, .. } => {
+                (TurnKind::Unit, ticket.access.origin(), Some(*lease), *since, ticket.arrived)
+            }
+            Self::Opening { waiting, since, .. } => {
+                (waiting.kind(), waiting.access().origin(), None, *since, waiting.arrived())
+            }
+            Self::Session(holding) => {
+                let (origin, lease) = (holding.origin(), holding.lease());
+                (TurnKind::Session, origin, Some(lease), holding.began(), holding.arrived())
+            }
+            Self::EndOfSession { turn, .. } => (TurnKind::Session, &turn.origin, None, turn.began, turn.arrived),
+        };
+        Some(WorkTurn { kind, origin, lease, began, arrived })
     }
 }
