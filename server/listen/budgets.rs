@@ -4,10 +4,7 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -21,8 +18,6 @@ use cardbroker_core::{
 #[derive(Debug, Clone, Default)]
 pub(super) struct Budgets {
     refused: Arc<Mutex<Buckets<Account>>>,
-    /// The refused requests so far that came while their user had no tokens.
-    over_budget: Arc<AtomicU64>,
     /// The numbers of each user's slow connections. No number is 0.
     slow: Arc<Mutex<HashMap<(Slow, Account), u32>>>,
 }
@@ -72,13 +67,7 @@ impl Account {
 impl Budgets {
     /// Charges a refused request, and logs once a minute that connections of the user are read slowly.
     pub(super) fn charge(&self, account: &Account) {
-        let now = Instant::now();
-        let mut buckets = self.lock();
-        if buckets.tokens(account, now) == Tokens::Empty {
-            self.over_budget.fetch_add(1, Ordering::Relaxed);
-        }
-        let report = buckets.charge(account.clone(), now);
-        drop(buckets);
+        let report = self.lock().charge(account.clone(), Instant::now());
         if let Some(report) = report {
             let (refused, seconds) = (report.refused, report.time.as_secs_f64().ceil());
             tracing::warn!(user = %account, refused, seconds, "{}", account.problem());
@@ -87,7 +76,7 @@ impl Budgets {
 
     /// The refused requests so far that came while their user had no tokens.
     pub(super) fn over_budget(&self) -> u64 {
-        self.over_budget.load(Ordering::Relaxed)
+        self.lock().over_budget()
     }
 
     /// The tokens of a user now.

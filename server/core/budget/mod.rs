@@ -65,6 +65,7 @@ pub struct Budgets<K> {
     /// The bucket of all users beyond [`MAX_BUCKETS`] together.
     further: Option<Bucket>,
     refused: u64,
+    over_budget: u64,
     pauses: u64,
 }
 
@@ -83,7 +84,7 @@ struct Bucket {
 
 impl<K> Default for Budgets<K> {
     fn default() -> Self {
-        Self { buckets: HashMap::new(), further: None, refused: 0, pauses: 0 }
+        Self { buckets: HashMap::new(), further: None, refused: 0, over_budget: 0, pauses: 0 }
     }
 }
 
@@ -108,7 +109,11 @@ impl<K: Eq + Hash> Budgets<K> {
         bucket.full_at = (bucket.full_at + INTERVAL).min(now + (BURST + MAX_DEBT) * INTERVAL);
         bucket.refused += 1;
         let Tokens::Empty = bucket.tokens(now) else { return None };
-        self.pauses += u64::from(!was_empty);
+        if was_empty {
+            self.over_budget += 1;
+        } else {
+            self.pauses += 1;
+        }
         let is_due = bucket.reported_at.is_none_or(|last| last + REPORT_INTERVAL <= now);
         is_due.then(|| bucket.report(now))
     }
@@ -134,6 +139,11 @@ impl<K: Eq + Hash> Budgets<K> {
     /// All requests refused so far, of all users.
     pub fn refused(&self) -> u64 {
         self.refused
+    }
+
+    /// The requests refused so far whose users had no tokens.
+    pub fn over_budget(&self) -> u64 {
+        self.over_budget
     }
 
     /// How often a bucket has become empty so far.

@@ -30,6 +30,7 @@ fn a_burst_is_free_and_then_twenty_a_second() {
 fn a_user_is_never_short_of_more_than_forty_tokens() {
     let (mut budgets, start) = (Budgets::default(), Instant::now());
     charge(&mut budgets, 1, 100_000, start);
+    assert_eq!((budgets.over_budget(), budgets.pauses()), (100_000 - u64::from(BURST), 1));
     assert_eq!(budgets.tokens(&1, start + MAX_DEBT * INTERVAL), Tokens::Empty);
     assert_eq!(budgets.tokens(&1, start + (MAX_DEBT + 1) * INTERVAL), Tokens::Left(1));
 }
