@@ -149,13 +149,16 @@ impl Config {
     /// # Errors
     /// [`ConfigError::Flags`] if `listen.tcp_plain` does not fit `--tcp`, or both kinds of simulated readers are named.
     pub(crate) fn check_flags(&self) -> Result<(), ConfigError> {
-        if let Some(problem) = self.listen.plain_problem() {
-            return Err(ConfigError::Flags { key: "listen.tcp_plain", problem });
-        }
-        match self.readers.problem() {
-            Some(problem) => Err(ConfigError::Flags { key: "readers.simulate_from", problem }),
+        match self.flag_problem() {
+            Some((key, problem)) => Err(ConfigError::Flags { key, problem }),
             None => Ok(()),
         }
+    }
+
+    /// The first invalid key among those that a flag can break, and the reason.
+    fn flag_problem(&self) -> Option<(&'static str, String)> {
+        let plain = self.listen.plain_problem().map(|problem| ("listen.tcp_plain", problem));
+        plain.or_else(|| self.readers.problem().map(|problem| ("readers.simulate_from", problem)))
     }
 
     /// Checks constraints between several keys. An error is the invalid key and the reason.
@@ -169,11 +172,8 @@ impl Config {
             );
             return Err(("listen.socket_group".into(), message));
         }
-        if let Some(problem) = self.listen.plain_problem() {
-            return Err(("listen.tcp_plain".into(), problem));
-        }
-        if let Some(problem) = self.readers.problem() {
-            return Err(("readers.simulate_from".into(), problem));
+        if let Some((key, problem)) = self.flag_problem() {
+            return Err((key.into(), problem));
         }
         if let Some(index) = self.diagnostics.trace_data.iter().position(|pattern| !pattern.names_instructions()) {
             let message = "must have class and instruction, and no application".into();
