@@ -6,13 +6,13 @@ use std::{
 };
 
 use tokio::task::AbortHandle;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, reload};
 
 use super::{filter, writer::Log};
 use crate::config::LogConfig;
 
 /// Replaces the filter of the installed log.
-type Replace = dyn Fn(EnvFilter) -> Result<(), String> + Send + Sync;
+pub(super) type Replace = dyn Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync;
 
 /// The running log. Clones control the same log.
 #[derive(Clone)]
@@ -68,7 +68,7 @@ impl LogControl {
     pub fn change_for(&self, wanted: &str, time: Duration) -> Result<Instant, String> {
         let filter = filter::changed(&self.0.config, wanted)?;
         let mut change = self.change();
-        (self.0.replace)(filter)?;
+        (self.0.replace)(filter).map_err(|error| format!("the filter cannot be replaced: {error}"))?;
         let until = Instant::now() + time;
         let control = self.clone();
         let revert = tokio::spawn(async move {

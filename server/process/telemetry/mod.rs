@@ -23,13 +23,14 @@ use std::{
 
 use tracing_subscriber::filter::ParseError;
 
+use self::{
+    control::Replace,
+    lanes::Lane,
+    writer::{FLUSH_TIME, Log},
+};
 pub use self::{
     control::{FilterInForce, LogControl},
     writer::FlushGuard,
-};
-use self::{
-    lanes::Lane,
-    writer::{FLUSH_TIME, Log},
 };
 use crate::config::{LogConfig, LogFormat};
 
@@ -53,33 +54,31 @@ pub enum TelemetryError {
 /// # Errors
 /// The filter has a mistake, the process has a log already, or the system cannot start a thread.
 pub fn init(config: &LogConfig) -> Result<(FlushGuard, LogControl), TelemetryError> {
+    let filter = filter::configured(config)?;
     let log = Log::start(io::stderr(), config.format)?;
     let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter::configured(config)?)
+        .with_env_filter(filter)
         .with_writer(log.clone())
         // Errors of the log itself must not bypass it on standard error.
         .log_internal_errors(false);
-    let control = match config.format {
+    let replace: Box<Replace> = match config.format {
         LogFormat::Text => {
             let builder = builder.compact().with_ansi(io::stderr().is_terminal()).with_filter_reloading();
-            let filter = builder.reload_handle();
+            let handle = builder.reload_handle();
             builder.try_init()?;
-            LogControl::new(log.clone(), config.clone(), Box::new(move |next| replace(filter.reload(next))))
+            Box::new(move |next| handle.reload(next))
         }
         LogFormat::Json => {
             let builder = builder.json().flatten_event(true).with_filter_reloading();
-            let filter = builder.reload_handle();
+            let handle = builder.reload_handle();
             builder.try_init()?;
-            LogControl::new(log.clone(), config.clone(), Box::new(move |next| replace(filter.reload(next))))
+            Box::new(move |next| handle.reload(next))
         }
     };
+    let control = LogControl::new(log.clone(), config.clone(), replace);
     let guard = log.flush_guard();
     log_panics(log, config.format);
     Ok((guard, control))
-}
-
-fn replace(replaced: Result<(), tracing_subscriber::reload::Error>) -> Result<(), String> {
-    replaced.map_err(|error| format!("the filter cannot be replaced: {error}"))
 }
 
 /// Reports the cause of the process's end on standard error. Waits for the reader of standard error no longer than the
