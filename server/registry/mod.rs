@@ -24,7 +24,7 @@ use cardbroker_core::{
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::JoinHandle,
-    time::{sleep_until, timeout},
+    time::timeout,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
@@ -43,6 +43,7 @@ use crate::{
     config::ReaderSettings,
     journal::Journals,
     policy::access::PolicyInForce,
+    process::timer::until,
     reader::{Event, LatestStatuses, ReaderHandle, Statuses, TurnsMoved},
 };
 
@@ -212,9 +213,9 @@ impl Registry {
                 },
                 latest = statuses.take() => self.apply(latest),
                 Ok(()) = policy.changed() => self.told.on_rules(Instant::now()),
-                () = at(self.told.due) => self.tell_unfit(),
-                () = at(self.next_hand_over) => self.hand_over().await,
-                () = at(returned) => {
+                () = until(self.told.due) => self.tell_unfit(),
+                () = until(self.next_hand_over) => self.hand_over().await,
+                () = until(returned) => {
                     self.back_since = None;
                     self.unplug(|entry| entry.reported.is_none()).await;
                     // Readers may have waited for an id that is free now.
@@ -317,14 +318,6 @@ impl Registry {
         for entry in self.readers.values_mut().filter(|entry| condition(entry)) {
             entry.unplug().await;
         }
-    }
-}
-
-/// Waits until then; for ever without a time.
-async fn at(time: Option<Instant>) {
-    match time {
-        Some(time) => sleep_until(time.into()).await,
-        None => std::future::pending().await,
     }
 }
 

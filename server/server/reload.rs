@@ -2,13 +2,10 @@
 
 mod plan;
 
-use std::{future::pending, mem, path::PathBuf, time::Instant};
+use std::{mem, path::PathBuf, time::Instant};
 
 use cardbroker_core::policy::Policy;
-use tokio::{
-    task::{JoinError, JoinSet},
-    time::sleep_until,
-};
+use tokio::task::{JoinError, JoinSet};
 use tracing::{error, warn};
 
 use self::plan::{Cause, Plan, TokensAction, TokensRead};
@@ -17,6 +14,7 @@ use crate::{
     caller::tokens::{Tokens, TokensError},
     config::{Config, ConfigError, ReloadEnd, Source, TcpPort},
     policy::{accounts::own_user, audit},
+    process::timer::until,
 };
 
 /// Reads configuration and tokens file again, one reading at a time, in a thread of its own: looking up users may take
@@ -61,12 +59,7 @@ impl<F: Fn() -> Result<Config, ConfigError> + Clone + Send + 'static> Reloads<F>
             let due = self.plan.due();
             tokio::select! {
                 Some(read) = self.reading.join_next() => return read,
-                () = async {
-                    match due {
-                        Some(due) => sleep_until(due.into()).await,
-                        None => pending().await,
-                    }
-                } => {}
+                () = until(due) => {}
             }
         }
     }
