@@ -33,7 +33,7 @@ use tower::util::{MapResponse, MapResponseLayer};
 pub use self::broker_status::RunFacts;
 use self::user_names::UserNames;
 use super::{Explain, Responses, origin, status::to_status, tonic_errors};
-use crate::broker::{Broker, not_found};
+use crate::broker::{Broker, Diagnosis, not_found};
 
 /// The diagnostics service, backed by a broker.
 #[derive(Clone)]
@@ -67,22 +67,29 @@ impl Diagnostics {
         MapResponseLayer::new(tonic_errors::explain as Explain).named_layer(service)
     }
 
-    /// Returns the state of the broker as `caller` may see it, at a moment not before `not_before`.
+    /// Returns the state of the broker as `caller` may see it, now.
     ///
     /// # Errors
     /// DENIED if the caller may diagnose nothing, READER_NOT_FOUND if `reader` is none that the caller may diagnose.
-    async fn status(&self, caller: &Caller, reader: Option<&str>, not_before: Instant) -> Result<WireStatus, Failure> {
+    async fn status(&self, caller: &Caller, reader: Option<&str>) -> Result<WireStatus, Failure> {
+        if reader.is_none() {
+            self.broker.check_anywhere(caller, Operation::Diagnose)?;
+        }
+        let diagnosis = self.diagnosis(caller, reader, Instant::now()).await;
+        if reader.is_some() && diagnosis.readers.is_empty() {
+            return Err(not_found());
+        }
+        Ok(self.wire_status(&diagnosis).await)
+    }
+
+    /// Returns what `caller` may diagnose, at a moment not before `not_before`: everything, or only the named reader.
+    async fn diagnosis(&self, caller: &Caller, reader: Option<&str>, not_before: Instant) -> Diagnosis {
         let mut diagnosis = self.broker.diagnose(caller, not_before).await;
         if let Some(reader) = reader {
             diagnosis.readers.retain(|found| &*found.view.name == reader);
             diagnosis.includes_broker = false;
-            if diagnosis.readers.is_empty() {
-                return Err(not_found());
-            }
-        } else {
-            self.broker.check_anywhere(caller, Operation::Diagnose)?;
         }
-        Ok(self.wire_status(&diagnosis).await)
+        diagnosis
     }
 }
 
@@ -91,7 +98,7 @@ impl DiagnosticsService for Diagnostics {
     async fn get_status(&self, request: Request<GetStatusRequest>) -> Result<Response<GetStatusResponse>, Status> {
         let caller = origin(&request)?.caller;
         let reader = Some(request.into_inner().reader).filter(|reader| !reader.is_empty());
-        let status = self.status(&caller, reader.as_deref(), Instant::now()).await;
+        let status = self.status(&caller, reader.as_deref()).await;
         let status = status.map_err(|failure| to_status(&failure, None))?;
         Ok(Response::new(GetStatusResponse { status: Some(status) }))
     }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use cardbroker_core::{caller::Caller, error::Failure};
+use cardbroker_core::{caller::Caller, error::Failure, policy::rule::Operation};
 use cardbroker_proto::diagnostics::v1::{WatchStatusRequest, WatchStatusResponse};
 use futures_core::Stream;
 use tokio::time::{Instant, sleep_until};
@@ -34,8 +34,7 @@ impl Watch {
     /// Creates a watch for `caller`.
     ///
     /// # Errors
-    /// [`Reason::InvalidRequest`](cardbroker_core::error::Reason::InvalidRequest) if the interval is out of range, and
-    /// the errors of a status for an operator who may diagnose nothing.
+    /// [`Reason::InvalidRequest`](cardbroker_core::error::Reason::InvalidRequest) if the interval is out of range.
     pub(super) fn new(diagnostics: Diagnostics, caller: Caller, request: WatchStatusRequest) -> Result<Self, Failure> {
         let invalid = || Failure::invalid("interval", "out of range: 250 ms to 1 h");
         let interval = request.interval.map_or(Ok(DEFAULT_INTERVAL), |interval| {
@@ -67,12 +66,10 @@ impl Watch {
             () = sleep_until(self.due) => {}
         }
         let not_before = if self.has_sent { Instant::now() - MAX_SHARED_AGE } else { Instant::now() };
-        let mut status = self.diagnostics.status(&self.caller, None, not_before).await?;
-        if let Some(name) = &self.reader {
-            // A reader that is not there is left out until it comes.
-            status.readers.retain(|found| found.reader.as_ref().is_some_and(|reader| reader.name == *name));
-            status.broker = None;
-        }
+        self.diagnostics.broker.check_anywhere(&self.caller, Operation::Diagnose)?;
+        // A named reader that is not there is left out until it comes.
+        let diagnosis = self.diagnostics.diagnosis(&self.caller, self.reader.as_deref(), not_before).await;
+        let status = self.diagnostics.wire_status(&diagnosis).await;
         self.has_sent = true;
         self.due = Instant::now() + self.interval;
         Ok(WatchStatusResponse { status: Some(status) })
