@@ -101,7 +101,7 @@ impl Broker {
     }
 
     /// Whether `caller` may do what concerns no single reader.
-    pub fn may_everywhere(&self, caller: &Caller, operation: Operation) -> bool {
+    fn may_everywhere(&self, caller: &Caller, operation: Operation) -> bool {
         self.policy.borrow().decide_everywhere(&caller.identity, operation).allowed
     }
 
@@ -131,15 +131,20 @@ impl Broker {
         let who = &caller.identity;
         let needed = [Operation::See, operation];
         let may_at_readers = needed.iter().all(|operation| policy.denied_everywhere(who, *operation).is_none());
-        let may = may_at_readers || policy.decide_everywhere(who, operation).allowed;
-        if may { Ok(()) } else { Err(self.deny_everywhere(caller, operation)) }
+        if may_at_readers { Ok(()) } else { self.check_everywhere(caller, operation) }
     }
 
-    /// Records that `caller` was denied what concerns no single reader, and returns the failure.
-    pub fn deny_everywhere(&self, caller: &Caller, operation: Operation) -> Failure {
+    /// Checks that `caller` may do what concerns no single reader, and records a denial.
+    ///
+    /// # Errors
+    /// [`Reason::Denied`] if no rule allows it.
+    pub fn check_everywhere(&self, caller: &Caller, operation: Operation) -> Result<(), Failure> {
         let decision = self.policy.borrow().decide_everywhere(&caller.identity, operation);
+        if decision.allowed {
+            return Ok(());
+        }
         self.trail.denied(&origin_of(caller), "", operation, &decision.rule);
-        access::denial(decision.rule, operation.as_str())
+        Err(access::denial(decision.rule, operation.as_str()))
     }
 
     /// Ends the turn of a lease at a reader for the operator `origin`.

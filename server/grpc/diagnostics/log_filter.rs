@@ -25,9 +25,7 @@ impl Diagnostics {
         caller: &Caller,
         request: &SetLogFilterRequest,
     ) -> Result<SetLogFilterResponse, Failure> {
-        if !self.broker.may_everywhere(caller, Operation::Configure) {
-            return Err(self.broker.deny_everywhere(caller, Operation::Configure));
-        }
+        self.broker.check_everywhere(caller, Operation::Configure)?;
         let invalid = || Failure::invalid("duration", "out of range: 1 s to 1 h");
         let time = request.duration.and_then(|time| Duration::try_from(time).ok()).ok_or_else(invalid)?;
         if !(MIN_TIME..=MAX_TIME).contains(&time) {
