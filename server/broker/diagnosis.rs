@@ -13,12 +13,9 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{Broker, not_found};
+use super::Broker;
 use crate::{
-    policy::{
-        access::{self, Access},
-        audit::ANY_READER,
-    },
+    policy::{access, audit::ANY_READER},
     reader::snapshot::{ReaderSnapshot, Release, Released},
     registry::{ReaderView, StackState},
 };
@@ -154,11 +151,7 @@ impl Broker {
     /// [`Reason::LeaseEnded`] if the lease is not the current one, [`Reason::ReaderUnresponsive`] if the reader's task
     /// has not answered.
     pub async fn release(&self, reader: &str, release: Release) -> Result<Released, Failure> {
-        let view = self.readers.view.borrow().get(reader).cloned().ok_or_else(not_found)?;
-        let handle = self.readers.routes.borrow().get(reader).cloned().ok_or_else(not_found)?;
-        let (policy, records, names) = (self.policy.subscribe(), self.records(&handle), Arc::clone(&view.names));
-        let access = Access::new(policy, records, Arc::clone(&release.by), names, Operation::Release, Vec::new());
-        access.check(Operation::See).map_err(|_| not_found())?;
+        let (_, handle, access) = self.approach(reader, Arc::clone(&release.by), Operation::Release, Vec::new())?;
         access.check_operations()?;
         let answer = timeout_at(Instant::now() + QUERY_TIME, handle.release(release)).await.ok().flatten();
         let unanswered = || Failure::not_sent(Reason::ReaderUnresponsive, "the reader's task has not answered: retry");

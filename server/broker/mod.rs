@@ -1,6 +1,7 @@
 //! The broker's interface for requests, independent of gRPC: visible readers, units and sessions.
 
 mod about;
+mod admission;
 mod diagnosis;
 mod reader_watch;
 mod resume_token;
@@ -15,18 +16,16 @@ use cardbroker_core::{
     apdu::SecretInstructions,
     caller::Caller,
     card::unit::{UnitOutcome, UnitRequest},
-    error::{Failure, Reason},
-    journal::{Origin, ShownRules},
+    error::Failure,
+    journal::ShownRules,
     outcomes::{Outcome, OutcomeLimits, RequestKey},
     policy::{Policy, rule::Operation},
-    turns::{
-        limits::Limits,
-        turn::{Disposition, TurnRequest},
-    },
+    turns::{limits::Limits, turn::Disposition},
 };
 use tokio::{sync::watch, time::sleep_until};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub(crate) use self::admission::not_found;
 use self::{about::Facts, diagnosis::Snapshots, resume_token::ResumeTokens, visible_readers::VisibleReaders};
 pub use self::{
     about::{About, CallerKind, CallerLimits, SeenCaller},
@@ -43,15 +42,12 @@ use crate::{
     config::Config,
     journal::Journals,
     outcomes::executions::Executions,
-    policy::{
-        access::{Access, PolicyInForce, Records},
-        audit::AuditTrail,
-    },
+    policy::{access::PolicyInForce, audit::AuditTrail},
     reader::{
-        ReaderHandle, Submission, TurnsMoved,
+        Submission, TurnsMoved,
         session::{Opening, SessionRequest},
     },
-    registry::{self, ReaderView, Readers, RegistrySettings},
+    registry::{self, Readers, RegistrySettings},
     trace::TraceHub,
 };
 
@@ -157,21 +153,6 @@ impl Broker {
         self.visible_readers(caller, &[Operation::See]).list()
     }
 
-    /// Returns the reader of this name, if `caller` may see it. A look at a reader that is hidden from the caller goes
-    /// into the audit trail.
-    ///
-    /// # Errors
-    /// [`Reason::ReaderNotFound`], also if the caller may not see the reader.
-    pub fn reader(&self, caller: &Caller, name: &str) -> Result<Arc<ReaderView>, Failure> {
-        let reader = self.readers.view.borrow().get(name).cloned().ok_or_else(not_found)?;
-        let handle = self.readers.routes.borrow().get(name).cloned().ok_or_else(not_found)?;
-        let (policy, records, names) = (self.policy.subscribe(), self.records(&handle), Arc::clone(&reader.names));
-        let origin = Arc::new(Origin { caller: caller.clone(), group: None, traceparent: None });
-        let access = Access::new(policy, records, origin, names, Operation::See, Vec::new());
-        access.check(Operation::See).map_err(|_| not_found())?;
-        Ok(reader)
-    }
-
     /// Whether there is a reader of this name that `caller` may see. Leaves no audit record.
     pub fn shows(&self, caller: &Caller, name: &str) -> bool {
         self.readers(caller).get(name).is_some()
@@ -269,55 +250,8 @@ impl Broker {
         handle.open_session(access, context.group, request, Instant::now())
     }
 
-    /// Where requests at the reader of `handle` are recorded.
-    fn records(&self, handle: &ReaderHandle) -> Records {
-        Records { trail: self.trail.clone(), journal: handle.journal().clone() }
-    }
-
     fn submit(&self, context: RequestContext<'_>, request: UnitRequest) -> Result<Submission, Failure> {
         let (handle, access) = self.admit_unit(&context, &request)?;
         handle.submit(access, context.group, request, Instant::now())
     }
-
-    fn admit_unit(
-        &self,
-        context: &RequestContext<'_>,
-        request: &UnitRequest,
-    ) -> Result<(ReaderHandle, Access), Failure> {
-        let resets = (request.disposition != Disposition::Leave).then_some(Operation::Reset);
-        let (handle, access) = self.admit(context, Operation::Transmit, &request.turn, resets)?;
-        access.check_commands(&request.commands)?;
-        Ok((handle, access))
-    }
-
-    /// Returns the reader, if the caller may see it and policy allows what the request needs. A reader that the caller
-    /// may not see behaves as if it did not exist.
-    fn admit(
-        &self,
-        context: &RequestContext<'_>,
-        operation: Operation,
-        turn: &TurnRequest,
-        disposition: Option<Operation>,
-    ) -> Result<(ReaderHandle, Access), Failure> {
-        let resets = turn.reset_before.map(|_| Operation::Reset);
-        let shares = context.group.is_shared().then_some(Operation::SharedGroup);
-        let also = [resets, shares, disposition].into_iter().flatten().collect();
-        let names = self.readers.view.borrow().get(context.reader).map(|reader| Arc::clone(&reader.names));
-        let handle = self.readers.routes.borrow().get(context.reader).cloned();
-        let (names, handle) = names.zip(handle).ok_or_else(not_found)?;
-        let (policy, records) = (self.policy.subscribe(), self.records(&handle));
-        let group = context.group.number().map(|_| context.group.id());
-        let (caller, traceparent) = (context.caller.clone(), context.traceparent.clone());
-        let origin = Arc::new(Origin { caller, group, traceparent });
-        let access = Access::new(policy, records, origin, names, operation, also);
-        access.check(Operation::See).map_err(|_| not_found())?;
-        access.check_operations()?;
-        Ok((handle, access))
-    }
-}
-
-/// The failure of a request for a reader that does not exist, or that the caller may not see.
-pub(crate) fn not_found() -> Failure {
-    let message = "there is no reader of this name: list the readers to see their names";
-    Failure::not_sent(Reason::ReaderNotFound, message)
 }

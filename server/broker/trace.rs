@@ -11,7 +11,8 @@ use cardbroker_core::{
 use super::{Broker, not_found};
 use crate::{
     journal::JournalHandle,
-    policy::{access::Access, audit},
+    policy::audit,
+    registry::READER_PREFIX,
     trace::{RunningTracer, TraceItem, TraceRequest, Tracer},
 };
 
@@ -72,12 +73,9 @@ impl Broker {
 
     /// Checks that the caller may trace the reader with this id.
     fn check_trace(&self, origin: &Arc<Origin>, id: &str, level: TraceLevel) -> Result<(), Failure> {
-        let name = format!("readers/{id}");
-        let view = self.readers.view.borrow().get(&name).cloned().ok_or_else(not_found)?;
-        let handle = self.readers.routes.borrow().get(&*name).cloned().ok_or_else(not_found)?;
-        let (policy, records, names) = (self.policy.subscribe(), self.records(&handle), Arc::clone(&view.names));
-        let access = Access::new(policy, records, Arc::clone(origin), names, Operation::Trace, Vec::new());
-        access.holds().map_err(|_| not_found())?;
+        let name = format!("{READER_PREFIX}{id}");
+        let (.., access) = self.approach(&name, Arc::clone(origin), Operation::Trace, Vec::new())?;
+        access.check_operations().map_err(|_| not_found())?;
         match level {
             TraceLevel::Headers => Ok(()),
             TraceLevel::Data => access.check(Operation::TraceData),

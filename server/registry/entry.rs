@@ -30,6 +30,9 @@ pub(super) struct Entry {
     pub(super) has_published: bool,
 }
 
+/// The beginning of the names of readers.
+pub(crate) const READER_PREFIX: &str = "readers/";
+
 /// The names of a reader for clients and rules.
 #[derive(Clone)]
 pub(super) struct Named {
@@ -41,7 +44,7 @@ pub(super) struct Named {
 
 impl Named {
     pub(super) fn new(id: String, display_name: &str) -> Self {
-        let name = format!("readers/{id}").into();
+        let name = format!("{READER_PREFIX}{id}").into();
         Self { name, names: Arc::new(ReaderNames { id, display_name: display_name.to_owned() }) }
     }
 }

@@ -29,6 +29,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
 
+pub(crate) use self::entry::READER_PREFIX;
 use self::{
     entry::{Entry, Named},
     fit::Told,

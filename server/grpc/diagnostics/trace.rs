@@ -26,11 +26,9 @@ use crate::{
         wall_clock::timestamp,
         watch_readers::stopping,
     },
+    registry::READER_PREFIX,
     trace::TraceItem,
 };
-
-/// The beginning of the names of readers.
-pub(super) const READER_PREFIX: &str = "readers/";
 
 /// One trace and its stream.
 struct Tracing {

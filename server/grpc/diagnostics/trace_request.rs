@@ -6,8 +6,7 @@ use cardbroker_core::{
 };
 use cardbroker_proto::diagnostics::v1::{self as wire, TraceEventKind};
 
-use super::trace::READER_PREFIX;
-use crate::trace::TraceRequest;
+use crate::{registry::READER_PREFIX, trace::TraceRequest};
 
 /// The most entries of one list in a request.
 const MAX_ENTRIES: usize = 64;
