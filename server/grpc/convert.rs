@@ -1,6 +1,6 @@
 //! Conversion between the contract's types and the core's types, shared by units and sessions.
 
-use std::time::Duration;
+use std::{borrow::Cow, ops::RangeInclusive, time::Duration};
 
 use cardbroker_core::{
     apdu::{ApduBytes, CommandApdu, StatusPattern, StopRule},
@@ -139,13 +139,9 @@ pub(super) fn turn_request(path: &str, turn: Option<TurnOptions>) -> Result<Turn
             ));
         }
     };
-    let wait_timeout = match turn.wait_timeout {
-        None => DEFAULT_WAIT,
-        Some(given) => Duration::try_from(given)
-            .ok()
-            .filter(|wait| *wait <= MAX_WAIT)
-            .ok_or_else(|| Failure::invalid(at("wait_timeout"), "out of range: 0 s – 24 h"))?,
-    };
+    let wait_timeout = turn.wait_timeout.map_or(Ok(DEFAULT_WAIT), |given| {
+        duration_in(given, Duration::ZERO..=MAX_WAIT, at("wait_timeout"), "out of range: 0 s – 24 h")
+    })?;
     Ok(TurnRequest {
         reset_before,
         if_insertion_id: condition(at("if_insertion_id"), turn.if_insertion_id)?,
@@ -163,6 +159,20 @@ fn condition(field: String, value: String) -> Result<Option<String>, Failure> {
         ));
     }
     Ok(Some(value).filter(|value| !value.is_empty()))
+}
+
+/// Converts a duration that must be in `range`.
+///
+/// # Errors
+/// [`Reason::InvalidRequest`] naming the field.
+pub(super) fn duration_in(
+    given: prost_types::Duration,
+    range: RangeInclusive<Duration>,
+    field: impl Into<String>,
+    message: impl Into<Cow<'static, str>>,
+) -> Result<Duration, Failure> {
+    let duration = Duration::try_from(given).ok().filter(|duration| range.contains(duration));
+    duration.ok_or_else(|| Failure::invalid(field, message))
 }
 
 /// Converts the disposition of the card after a turn.
@@ -201,7 +211,7 @@ fn result(result: CommandResult) -> v1::CommandResult {
         data: result.data.expose_for_wire(),
         status_word: result.status_word.0.into(),
         status_word_source: source.into(),
-        get_response_count: i32::try_from(result.get_response_count).unwrap_or(i32::MAX),
+        get_response_count: to_i32(result.get_response_count),
     };
     v1::CommandResult { outcome: Some(Outcome::Apdu(apdu)), card_duration: result.card_duration.try_into().ok() }
 }
@@ -212,13 +222,13 @@ pub(super) fn wire_bytes(bytes: &ApduBytes) -> Vec<u8> {
 }
 
 /// Returns a count as a 32-bit number, capped at its maximum.
-pub(super) fn to_i32(count: usize) -> i32 {
-    i32::try_from(count).unwrap_or(i32::MAX)
+pub(super) fn to_i32(count: impl TryInto<i32>) -> i32 {
+    count.try_into().unwrap_or(i32::MAX)
 }
 
 /// Returns a count as a 64-bit number, capped at its maximum.
-pub(super) fn to_i64(count: u64) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
+pub(super) fn to_i64(count: impl TryInto<i64>) -> i64 {
+    count.try_into().unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

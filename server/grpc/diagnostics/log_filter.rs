@@ -1,6 +1,6 @@
 //! `SetLogFilter`: another filter of the log, for a time.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 use cardbroker_core::{
     caller::Caller,
@@ -10,10 +10,9 @@ use cardbroker_core::{
 use cardbroker_proto::diagnostics::v1::{SetLogFilterRequest, SetLogFilterResponse};
 
 use super::Diagnostics;
-use crate::grpc::wall_clock::timestamp;
+use crate::grpc::{convert::duration_in, wall_clock::timestamp};
 
-const MIN_TIME: Duration = Duration::from_secs(1);
-const MAX_TIME: Duration = Duration::from_secs(3_600);
+const TIME_RANGE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3_600);
 
 impl Diagnostics {
     /// Puts the filter of the request in force.
@@ -26,11 +25,9 @@ impl Diagnostics {
         request: &SetLogFilterRequest,
     ) -> Result<SetLogFilterResponse, Failure> {
         self.broker.check_everywhere(caller, Operation::Configure)?;
-        let invalid = || Failure::invalid("duration", "out of range: 1 s to 1 h");
-        let time = request.duration.and_then(|time| Duration::try_from(time).ok()).ok_or_else(invalid)?;
-        if !(MIN_TIME..=MAX_TIME).contains(&time) {
-            return Err(invalid());
-        }
+        // An absent duration is one of 0 s, which is out of range.
+        let given = request.duration.unwrap_or_default();
+        let time = duration_in(given, TIME_RANGE, "duration", "out of range: 1 s to 1 h")?;
         let no_log = || Failure::not_sent(Reason::NotImplemented, "this process has no log of its own");
         let log = self.facts.log.as_ref().ok_or_else(no_log)?;
         let until = log.change_for(&request.filter, time).map_err(|problem| Failure::invalid("filter", problem))?;

@@ -8,7 +8,7 @@ use cardbroker_core::{
     journal::{Counters, Histogram},
     policy::rule::Operation,
 };
-use cardbroker_proto::diagnostics::v1::GetMetricsResponse;
+use cardbroker_proto::{MAX_MESSAGE_BYTES, diagnostics::v1::GetMetricsResponse};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, text},
@@ -17,10 +17,10 @@ use prometheus_client::{
 };
 
 use super::Diagnostics;
-use crate::{process::telemetry::LogControl, reader::snapshot::ReaderSnapshot};
+use crate::{grpc::convert::to_i64, process::telemetry::LogControl, reader::snapshot::ReaderSnapshot};
 
 /// The most bytes of a response: what a message of the contract may hold, less the rest of the message.
-const MAX_BYTES: usize = (1 << 20) - 1_024;
+const MAX_BYTES: usize = MAX_MESSAGE_BYTES - 1_024;
 
 /// The metrics of one moment.
 #[derive(Debug)]
@@ -100,7 +100,7 @@ const HISTOGRAMS: [ReaderHistogram; 3] = [
 type ReaderGauge = (&'static str, &'static str, fn(&ReaderSnapshot) -> i64);
 
 const GAUGES: [ReaderGauge; 3] = [
-    ("waiting", "Requests that wait for their turn", |reader| i64::try_from(reader.waiter_count).unwrap_or(i64::MAX)),
+    ("waiting", "Requests that wait for their turn", |reader| to_i64(reader.waiter_count)),
     ("held", "1 while a unit or a session has the turn", |reader| i64::from(reader.holder.is_some())),
     ("driver_overdue", "1 while a call of the driver does not return in time", |reader| {
         i64::from(reader.call.is_some_and(|call| call.is_overdue))
@@ -133,8 +133,7 @@ impl Collector for Moment {
         let Some(broker) = &self.broker else { return Ok(()) };
         let BrokerMetrics { connections, denied, unauthenticated, lost_log_lines } = broker;
         let help = "Open connections of clients";
-        let connections = i64::try_from(*connections).unwrap_or(i64::MAX);
-        encoder.encode_descriptor("connections", help, None, MetricType::Gauge)?.encode_gauge(&connections)?;
+        encoder.encode_descriptor("connections", help, None, MetricType::Gauge)?.encode_gauge(&to_i64(*connections))?;
         for (name, help, value) in [
             ("all_denials", "Requests that the policy denied, at all readers and at none", denied),
             ("unauthenticated", "Requests without a valid token", unauthenticated),

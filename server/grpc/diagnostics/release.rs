@@ -1,12 +1,14 @@
 //! `Release`: an operator ends a turn.
 
 use cardbroker_core::{caller::Caller, error::Failure, turns::lease::LeaseNumber};
-use cardbroker_proto::diagnostics::v1::{DriverCall, ReleaseOutcome, ReleaseRequest, ReleaseResponse};
+use cardbroker_proto::diagnostics::v1::{ReleaseOutcome, ReleaseRequest, ReleaseResponse};
 
-use super::{Diagnostics, status::is_unprintable};
+use super::{
+    Diagnostics,
+    status::{driver_call, is_unprintable},
+};
 use crate::{
     broker::origin_of,
-    grpc::wall_clock::timestamp,
     reader::snapshot::{Release, Released},
 };
 
@@ -38,8 +40,7 @@ impl Diagnostics {
         Ok(match self.broker.release(&reader, release).await? {
             Released::Ended => ReleaseResponse { outcome: ReleaseOutcome::Released.into(), driver_call: None },
             Released::Pending(call) => {
-                let call = DriverCall { begin_time: Some(timestamp(call.began)), is_overdue: call.is_overdue };
-                ReleaseResponse { outcome: ReleaseOutcome::Pending.into(), driver_call: Some(call) }
+                ReleaseResponse { outcome: ReleaseOutcome::Pending.into(), driver_call: Some(driver_call(&call)) }
             }
         })
     }

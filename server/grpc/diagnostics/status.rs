@@ -91,17 +91,14 @@ impl Diagnostics {
             begin_time: Some(timestamp(*began)),
             arrive_time: Some(timestamp(*arrived)),
             idle_time: idle_since.map(timestamp),
-            done_command_count: i32::try_from(progress.done).unwrap_or(i32::MAX),
+            done_command_count: to_i32(progress.done),
             command_count: to_i32(*commands),
             last_command: progress.last.map(|(class, end)| LastCommand {
                 command_class: wire_class(class).into(),
                 end: end.map_or(wire::CommandEnd::Unspecified, wire_end).into(),
             }),
             is_released: released_by.is_some(),
-            released_by: match released_by {
-                Some(operator) => Some(self.caller(operator).await),
-                None => None,
-            },
+            released_by: self.some_caller(released_by.as_ref()).await,
         }
     }
 
@@ -112,16 +109,18 @@ impl Diagnostics {
             kind: wire_incident(*kind).into(),
             reason: reason.map_or(ErrorReason::Unspecified, wire_reason).into(),
             message: message.clone(),
-            caller: match origin {
-                Some(origin) => Some(self.caller(origin).await),
-                None => None,
-            },
-            count: i32::try_from(*count).unwrap_or(i32::MAX),
+            caller: self.some_caller(origin.as_ref()).await,
+            count: to_i32(*count),
         }
     }
 
+    /// Converts the caller of a request, if there is one.
+    pub(super) async fn some_caller(&self, origin: Option<&Arc<Origin>>) -> Option<wire::Caller> {
+        Some(self.caller(origin?).await)
+    }
+
     /// Converts the caller of a request.
-    pub(super) async fn caller(&self, origin: &Arc<Origin>) -> wire::Caller {
+    async fn caller(&self, origin: &Arc<Origin>) -> wire::Caller {
         let Caller { connection, pid, program, via_sshd, .. } = &origin.caller;
         let principal = origin.caller.principal();
         let name = match principal {
@@ -159,7 +158,7 @@ fn printable(text: &str) -> String {
 }
 
 /// Converts a call of the driver.
-fn driver_call(call: &DriverCall) -> wire::DriverCall {
+pub(super) fn driver_call(call: &DriverCall) -> wire::DriverCall {
     let began: Instant = call.began;
     wire::DriverCall { begin_time: Some(timestamp(began)), is_overdue: call.is_overdue }
 }

@@ -19,7 +19,7 @@ use super::{Diagnostics, status::wire_class};
 use crate::{
     broker::Trace,
     grpc::{
-        convert::{to_i64, wire_bytes},
+        convert::{to_i32, to_i64, wire_bytes},
         heartbeat::Heartbeat,
         readers::wire_protocol,
         status::{to_status, wire_reason},
@@ -57,10 +57,7 @@ impl Diagnostics {
         let mut events = Vec::with_capacity(items.len());
         for item in items {
             events.push(TraceEvent {
-                caller: match &item.event.origin {
-                    Some(origin) => Some(self.caller(origin).await),
-                    None => None,
-                },
+                caller: self.some_caller(item.event.origin.as_ref()).await,
                 lease: item.event.lease.map(|lease| self.lease(lease)).unwrap_or_default(),
                 ..trace_event(item, level)
             });
@@ -112,7 +109,7 @@ fn wire_event(kind: &EventKind, level: TraceLevel) -> Option<trace_event::Event>
     Some(match kind {
         EventKind::TurnBegan { is_session, commands, waited } => Event::TurnBegan(wire::TurnBegan {
             is_session: *is_session,
-            command_count: i32::try_from(*commands).unwrap_or(i32::MAX),
+            command_count: to_i32(*commands),
             waited: wire_duration(*waited),
         }),
         EventKind::TurnEnded { end, held } => Event::TurnEnded(wire::TurnEnded {
@@ -148,7 +145,7 @@ fn wire_command(command: &CommandFacts, level: TraceLevel) -> wire::CommandEvent
     let data = data.as_ref().filter(|_| level == TraceLevel::Data);
     let shows_tries = level == TraceLevel::Data;
     wire::CommandEvent {
-        index: i32::try_from(*index).unwrap_or(i32::MAX),
+        index: to_i32(*index),
         is_continuation: *is_continuation,
         command_class: wire_class(*class).into(),
         header: view.header.map(Vec::from).unwrap_or_default(),

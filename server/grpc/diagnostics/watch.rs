@@ -1,7 +1,7 @@
 //! `WatchStatus`: the state at once and after each interval. The connection pulls the stream, so a slow client gets
 //! the latest state.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 use cardbroker_core::{caller::Caller, error::Failure, policy::rule::Operation};
 use cardbroker_proto::diagnostics::v1::{WatchStatusRequest, WatchStatusResponse};
@@ -10,11 +10,10 @@ use tokio::time::{Instant, sleep_until};
 use tonic::Status;
 
 use super::{super::heartbeat::Heartbeat, Diagnostics};
-use crate::grpc::{status::to_status, watch_readers::stopping};
+use crate::grpc::{convert::duration_in, status::to_status, watch_readers::stopping};
 
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(1);
-const MIN_INTERVAL: Duration = Duration::from_millis(250);
-const MAX_INTERVAL: Duration = Duration::from_secs(3_600);
+const INTERVAL_RANGE: RangeInclusive<Duration> = Duration::from_millis(250)..=Duration::from_secs(3_600);
 
 /// The age up to which a snapshot that was taken for another operator is shown.
 const MAX_SHARED_AGE: Duration = Duration::from_millis(100);
@@ -36,10 +35,8 @@ impl Watch {
     /// # Errors
     /// [`Reason::InvalidRequest`](cardbroker_core::error::Reason::InvalidRequest) if the interval is out of range.
     pub(super) fn new(diagnostics: Diagnostics, caller: Caller, request: WatchStatusRequest) -> Result<Self, Failure> {
-        let invalid = || Failure::invalid("interval", "out of range: 250 ms to 1 h");
-        let interval = request.interval.map_or(Ok(DEFAULT_INTERVAL), |interval| {
-            let interval = Duration::try_from(interval).map_err(|_| invalid())?;
-            if (MIN_INTERVAL..=MAX_INTERVAL).contains(&interval) { Ok(interval) } else { Err(invalid()) }
+        let interval = request.interval.map_or(Ok(DEFAULT_INTERVAL), |given| {
+            duration_in(given, INTERVAL_RANGE, "interval", "out of range: 250 ms to 1 h")
         })?;
         let reader = Some(request.reader).filter(|reader| !reader.is_empty());
         Ok(Self { diagnostics, caller, reader, interval, due: Instant::now(), has_sent: false })

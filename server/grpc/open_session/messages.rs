@@ -1,7 +1,5 @@
 //! Conversion of a session's messages from and to the contract's types.
 
-use std::time::Duration;
-
 use cardbroker_core::{error::Failure, slot::ResetKind, turns::turn::Disposition};
 use cardbroker_proto::v1::{
     CardReset, SessionFailed, SessionOpen, SessionOpened, SessionResetDone, SessionTransmitted, SessionWaiters,
@@ -10,7 +8,7 @@ use cardbroker_proto::v1::{
 
 use crate::{
     grpc::{
-        convert::{disposition, results, to_i32, turn_request, unit_stop},
+        convert::{disposition, duration_in, results, to_i32, turn_request, unit_stop},
         status::wire_failure,
     },
     reader::{
@@ -24,13 +22,9 @@ use crate::{
 /// # Errors
 /// [`Reason::InvalidRequest`](cardbroker_core::error::Reason::InvalidRequest) naming the field.
 pub(super) fn session_request(open: SessionOpen) -> Result<SessionRequest, Failure> {
-    let idle_timeout = match open.idle_timeout {
-        None => DEFAULT_IDLE,
-        Some(given) => Duration::try_from(given)
-            .ok()
-            .filter(|idle| IDLE_RANGE.contains(idle))
-            .ok_or_else(|| Failure::invalid("open.idle_timeout", "out of range: 0.1 s – 60 s"))?,
-    };
+    let idle_timeout = open.idle_timeout.map_or(Ok(DEFAULT_IDLE), |given| {
+        duration_in(given, IDLE_RANGE, "open.idle_timeout", "out of range: 0.1 s – 60 s")
+    })?;
     let turn = turn_request("open.turn", open.turn)?;
     let disposition = disposition("open.disposition", open.disposition, Disposition::Reset)?;
     Ok(SessionRequest { turn, idle_timeout, disposition })
