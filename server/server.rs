@@ -36,7 +36,7 @@ use crate::{
         tokens::{Tokens, TokensError},
     },
     config::{Config, ConfigError, ConfigInForce, TcpPort},
-    grpc::{AuthenticationLayer, Diagnostics, Edge, IntakeLayer, OnDenied, RunFacts},
+    grpc::{AuthenticationLayer, Diagnostics, Edge, IntakeLayer, RunFacts},
     listen::{Bound, ListenGuard, http2_server, system_broker},
     policy::{
         accounts::own_user,
@@ -220,14 +220,10 @@ impl Server {
         };
         let diagnostics = Diagnostics::new(broker.clone(), facts, config.watch.heartbeat_interval, draining.clone());
 
-        let denied = broker.clone();
-        let on_denied: OnDenied =
-            Arc::new(move |caller, operation, rule| denied.on_denied_everywhere(caller, operation, rule));
-
         let (tokens, authentic) = watch::channel(tokens);
         let router = http2_server(&config.listen)
             .layer(AuthenticationLayer::new(Credentials::new(authentic, own_token), trail))
-            .layer(IntakeLayer::new(broker.policy(), on_denied))
+            .layer(IntakeLayer::new(Arc::new(broker.clone())))
             .add_service(edge.into_service())
             .add_service(diagnostics.into_service())
             .add_service(health_service)

@@ -49,7 +49,7 @@ use tracing::Instrument;
 pub use self::{
     authentication::{Authentication, AuthenticationLayer},
     diagnostics::{Diagnostics, DiagnosticsEdge, RunFacts},
-    intake::{Intake, IntakeLayer, OnDenied},
+    intake::{Intake, IntakeLayer},
 };
 use self::{intake::BodyFailure, replays::Replays, status::to_status};
 use crate::{

@@ -23,7 +23,6 @@ use std::{
 use cardbroker_core::{
     caller::Caller,
     error::{Failure, Reason},
-    policy::rule::Operation,
 };
 use futures_util::future::{BoxFuture, Either, Ready, ready};
 use http::{HeaderMap, Request, Response};
@@ -39,8 +38,8 @@ use self::{
 };
 use super::status::to_status;
 use crate::{
+    broker::Broker,
     listen::{CallGuard, Peer},
-    policy::access::PolicyInForce,
 };
 
 /// The methods that run commands, which need a reader that allows it.
@@ -58,17 +57,16 @@ const CLIENT_STREAMS: [&str; 3] = [
 #[derive(Clone)]
 pub struct IntakeLayer {
     rights: KnownRights,
-    on_denied: OnDenied,
+    /// Records denials in the audit trail and at the readers.
+    broker: Arc<Broker>,
     budgets: Budgets,
 }
 
-/// Records that a caller was denied an operation at every reader by a rule.
-pub type OnDenied = Arc<dyn Fn(&Caller, Operation, &Arc<str>) + Send + Sync>;
-
 impl IntakeLayer {
-    /// Creates a layer with the rights and limits that `policy` entitles a user to. `on_denied` records denials.
-    pub fn new(policy: PolicyInForce, on_denied: OnDenied) -> Self {
-        Self { rights: KnownRights::new(policy), on_denied, budgets: Budgets::default() }
+    /// Creates a layer with the rights and limits that the policy of `broker` entitles a user to. The broker records
+    /// denials.
+    pub fn new(broker: Arc<Broker>) -> Self {
+        Self { rights: KnownRights::new(broker.policy()), broker, budgets: Budgets::default() }
     }
 }
 
@@ -76,12 +74,7 @@ impl<S> Layer<S> for IntakeLayer {
     type Service = Intake<S>;
 
     fn layer(&self, inner: S) -> Intake<S> {
-        Intake {
-            inner,
-            rights: self.rights.clone(),
-            on_denied: Arc::clone(&self.on_denied),
-            budgets: self.budgets.clone(),
-        }
+        Intake { inner, rights: self.rights.clone(), broker: Arc::clone(&self.broker), budgets: self.budgets.clone() }
     }
 }
 
@@ -90,7 +83,7 @@ impl<S> Layer<S> for IntakeLayer {
 pub struct Intake<S> {
     inner: S,
     rights: KnownRights,
-    on_denied: OnDenied,
+    broker: Arc<Broker>,
     budgets: Budgets,
 }
 
@@ -152,7 +145,8 @@ impl<S> Intake<S> {
         rights: &Rights,
     ) -> Result<OpenCall, Failure> {
         headers::check(request.uri(), request.headers())?;
-        rights.check(request.uri().path(), |operation, rule| (self.on_denied)(caller, operation, rule))?;
+        let record = |operation, rule: &_| self.broker.on_denied_everywhere(caller, operation, rule);
+        rights.check(request.uri().path(), record)?;
         let entitlement = rights.entitlement();
         let connection = peer
             .begin_call(entitlement.connection_calls())
