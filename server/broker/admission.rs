@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use cardbroker_core::{
-    caller::Caller,
     card::unit::UnitRequest,
     error::{Failure, Reason},
     journal::Origin,
@@ -11,7 +10,7 @@ use cardbroker_core::{
     turns::turn::{Disposition, TurnRequest},
 };
 
-use super::{Broker, RequestContext, origin_of};
+use super::{Broker, RequestContext};
 use crate::{
     policy::access::{Access, Records},
     reader::ReaderHandle,
@@ -19,13 +18,13 @@ use crate::{
 };
 
 impl Broker {
-    /// Returns the reader of this name, if `caller` may see it. A look at a reader that is hidden from the caller goes
-    /// into the audit trail.
+    /// Returns the reader of this name, if the caller of the request `origin` may see it. A look at a reader that is
+    /// hidden from the caller goes into the audit trail.
     ///
     /// # Errors
     /// [`Reason::ReaderNotFound`], also if the caller may not see the reader.
-    pub fn reader(&self, caller: &Caller, name: &str) -> Result<Arc<ReaderView>, Failure> {
-        Ok(self.approach(name, origin_of(caller), Operation::See, Vec::new())?.0)
+    pub fn reader(&self, origin: Arc<Origin>, name: &str) -> Result<Arc<ReaderView>, Failure> {
+        Ok(self.approach(name, origin, Operation::See, Vec::new())?.0)
     }
 
     /// Returns the reader of this name, if the caller of the request `origin` may see it, with the request's access to

@@ -102,9 +102,9 @@ impl Broker {
         self.policy.borrow().decide_everywhere(&caller.identity, operation).allowed
     }
 
-    /// Records that the operator `caller` has changed the log's filter for a time.
-    pub fn on_log_filter_changed(&self, caller: &Caller, filter: &str, time: Duration) {
-        self.trail.log_filter_changed(caller, filter, time.as_secs());
+    /// Records that the operator `origin` has changed the log's filter for a time.
+    pub fn on_log_filter_changed(&self, origin: &Origin, filter: &str, time: Duration) {
+        self.trail.log_filter_changed(origin, filter, time.as_secs());
     }
 
     /// Records that `caller` was denied an operation at every reader, before its request was read: in the audit trail,
@@ -119,28 +119,29 @@ impl Broker {
         self.readers.routes.borrow().values().for_each(|handle| handle.journal().record(&event));
     }
 
-    /// Checks that `caller` may do this at some reader, also at one that comes later, or where no reader is concerned.
+    /// Checks that the caller of the request `origin` may do this at some reader, also at one that comes later, or
+    /// where no reader is concerned.
     ///
     /// # Errors
     /// [`Reason::Denied`] if no rule allows it.
-    pub fn check_anywhere(&self, caller: &Caller, operation: Operation) -> Result<(), Failure> {
+    pub fn check_anywhere(&self, origin: &Origin, operation: Operation) -> Result<(), Failure> {
         let policy = Arc::clone(&self.policy.borrow());
-        let who = &caller.identity;
+        let who = &origin.caller.identity;
         let needed = [Operation::See, operation];
         let may_at_readers = needed.iter().all(|operation| policy.denied_everywhere(who, *operation).is_none());
-        if may_at_readers { Ok(()) } else { self.check_everywhere(caller, operation) }
+        if may_at_readers { Ok(()) } else { self.check_everywhere(origin, operation) }
     }
 
-    /// Checks that `caller` may do what concerns no single reader, and records a denial.
+    /// Checks that the caller of the request `origin` may do what concerns no single reader, and records a denial.
     ///
     /// # Errors
     /// [`Reason::Denied`] if no rule allows it.
-    pub fn check_everywhere(&self, caller: &Caller, operation: Operation) -> Result<(), Failure> {
-        let decision = self.policy.borrow().decide_everywhere(&caller.identity, operation);
+    pub fn check_everywhere(&self, origin: &Origin, operation: Operation) -> Result<(), Failure> {
+        let decision = self.policy.borrow().decide_everywhere(&origin.caller.identity, operation);
         if decision.allowed {
             return Ok(());
         }
-        self.trail.denied(&origin_of(caller), "", operation, &decision.rule);
+        self.trail.denied(origin, "", operation, &decision.rule);
         Err(access::denial(decision.rule, operation.as_str()))
     }
 
@@ -184,7 +185,7 @@ impl Broker {
     }
 }
 
-/// The request of an operator, for the journal and the audit trail.
-pub fn origin_of(caller: &Caller) -> Arc<Origin> {
+/// A request that was not read, for the journal and the audit trail.
+pub(super) fn origin_of(caller: &Caller) -> Arc<Origin> {
     Arc::new(Origin { caller: caller.clone(), group: None, traceparent: None })
 }

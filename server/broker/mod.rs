@@ -29,7 +29,7 @@ pub(crate) use self::admission::not_found;
 use self::{about::Facts, diagnosis::Snapshots, resume_token::ResumeTokens, visible_readers::VisibleReaders};
 pub use self::{
     about::{About, CallerKind, CallerLimits, SeenCaller},
-    diagnosis::{DiagnosedReader, Diagnosis, origin_of},
+    diagnosis::{DiagnosedReader, Diagnosis},
     reader_watch::{ReaderWatch, ReadersNews},
     tasks::BrokerTasks,
     trace::Trace,

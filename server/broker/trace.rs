@@ -47,7 +47,7 @@ impl Broker {
         }
         let list = self.visible_readers(&origin.caller, needed).list();
         if request.filter.readers.is_empty() {
-            needed.iter().try_for_each(|operation| self.check_anywhere(&origin.caller, *operation))?;
+            needed.iter().try_for_each(|operation| self.check_anywhere(&origin, *operation))?;
         }
         let too_many = |_| {
             let message = "8 traces run at the same time: end one of them, or try again later";

@@ -115,7 +115,7 @@ mod tests {
     use super::*;
     use crate::{
         backend::simulated::Simulated,
-        broker::{Broker, RequestContext},
+        broker::{Broker, RequestContext, diagnosis::origin_of},
         caller::group::GroupMark,
         config::Config,
         policy::audit::AuditTrail,
@@ -181,8 +181,8 @@ mod tests {
         let other_user = Caller::local(4, 1001, 0, None, None);
         let hidden = broker.turns(&other_user, Some(READER)).query().await.unwrap_err();
         assert_eq!(hidden.reason, Reason::ReaderNotFound);
-        assert_eq!(broker.reader(&other_user, READER).err().unwrap().reason, Reason::ReaderNotFound);
-        assert_eq!(&*broker.reader(&waiter, READER).unwrap().name, READER);
+        assert_eq!(broker.reader(origin_of(&other_user), READER).err().unwrap().reason, Reason::ReaderNotFound);
+        assert_eq!(&*broker.reader(origin_of(&waiter), READER).unwrap().name, READER);
         drop((session, second));
         tasks.stop().await;
     }

@@ -163,7 +163,7 @@ impl CardBrokerService for Edge {
         let origin = origin(&request)?;
         self.group_of(&origin, &request)?;
         let name = &request.get_ref().name;
-        let reader = self.broker.reader(&origin.caller, name).map_err(|failure| to_status(&failure, None))?;
+        let reader = self.broker.reader(origin.recorded(), name).map_err(|failure| to_status(&failure, None))?;
         Ok(Response::new(readers::get(&reader)))
     }
 
@@ -251,6 +251,14 @@ struct Origin {
     peer: Peer,
     /// The trace context of the request; `None` without one in the form of the standard.
     traceparent: Option<Arc<str>>,
+}
+
+impl Origin {
+    /// Returns the request as journals and the audit trail record it, in no isolation group.
+    fn recorded(&self) -> Arc<journal::Origin> {
+        let (caller, traceparent) = (self.caller.clone(), self.traceparent.clone());
+        Arc::new(journal::Origin { caller, group: None, traceparent })
+    }
 }
 
 /// Returns the caller and connection that the listener and the authentication have put into a request.

@@ -15,7 +15,7 @@ use cardbroker_tests::harness::{
     users::may_be_several_users,
 };
 use tokio::time::sleep;
-use tonic::Code;
+use tonic::{Code, Request};
 
 use crate::{
     status::{at, status},
@@ -86,12 +86,17 @@ fn a_log_filter_is_in_force_for_a_time_only() -> anyhow::Result<()> {
         let request = |filter: &str| SetLogFilterRequest { filter: filter.into(), duration: Some(second) };
         let refused = operator.set_log_filter(request("h2=trace")).await.unwrap_err();
         assert_eq!(refused.code(), Code::InvalidArgument);
-        operator.set_log_filter(request("debug")).await?;
+        let mut change = Request::new(request("debug"));
+        let context = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        change.metadata_mut().insert("traceparent", context.parse()?);
+        operator.set_log_filter(change).await?;
         let shown = status(&mut operator).await?.broker.context("no broker")?;
         assert!(shown.log_filter == "debug" && shown.log_filter_revert_time.is_some());
         unit(&client, reader, &[COUNT]).send().await?;
         let log = broker.settled_log();
         assert!(log.contains("unit done") && log.contains("log_filter_changed"), "{log}");
+        let record = log.lines().find(|line| line.contains("log_filter_changed"));
+        assert!(record.is_some_and(|record| record.contains(context)), "{log}");
         let deadline = Instant::now() + LONG;
         while status(&mut operator).await?.broker.context("no broker")?.log_filter != "info" {
             ensure!(Instant::now() < deadline, "the filter does not revert");

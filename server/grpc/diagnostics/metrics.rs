@@ -3,9 +3,8 @@
 use std::{fmt, sync::Arc};
 
 use cardbroker_core::{
-    caller::Caller,
     error::{Failure, Reason},
-    journal::{Counters, Histogram},
+    journal::{Counters, Histogram, Origin},
     policy::rule::Operation,
 };
 use cardbroker_proto::{MAX_MESSAGE_BYTES, diagnostics::v1::GetMetricsResponse};
@@ -40,13 +39,13 @@ struct BrokerMetrics {
 }
 
 impl Diagnostics {
-    /// Returns the metrics that `caller` may read.
+    /// Returns the metrics that the caller of the request `origin` may read.
     ///
     /// # Errors
     /// [`Reason::Denied`] if the caller may read none, [`Reason::Internal`] if they do not fit into a message.
-    pub(super) async fn metrics(&self, caller: &Caller) -> Result<GetMetricsResponse, Failure> {
-        self.broker.check_anywhere(caller, Operation::Metrics)?;
-        let seen = self.broker.measure(caller).await;
+    pub(super) async fn metrics(&self, origin: &Origin) -> Result<GetMetricsResponse, Failure> {
+        self.broker.check_anywhere(origin, Operation::Metrics)?;
+        let seen = self.broker.measure(&origin.caller).await;
         let readers =
             seen.readers.into_iter().filter_map(|reader| Some((reader.view.name.to_string(), reader.snapshot?)));
         let (denied, unauthenticated) = self.broker.refusals();

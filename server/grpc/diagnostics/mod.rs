@@ -10,7 +10,7 @@ mod trace_request;
 mod user_names;
 mod watch;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use cardbroker_core::{caller::Caller, error::Failure, journal::Origin, policy::rule::Operation};
 use cardbroker_proto::{
@@ -67,15 +67,15 @@ impl Diagnostics {
         MapResponseLayer::new(tonic_errors::explain as Explain).named_layer(service)
     }
 
-    /// Returns the state of the broker as `caller` may see it, now.
+    /// Returns the state of the broker as the caller of the request `origin` may see it, now.
     ///
     /// # Errors
     /// DENIED if the caller may diagnose nothing, READER_NOT_FOUND if `reader` is none that the caller may diagnose.
-    async fn status(&self, caller: &Caller, reader: Option<&str>) -> Result<WireStatus, Failure> {
+    async fn status(&self, origin: &Origin, reader: Option<&str>) -> Result<WireStatus, Failure> {
         if reader.is_none() {
-            self.broker.check_anywhere(caller, Operation::Diagnose)?;
+            self.broker.check_anywhere(origin, Operation::Diagnose)?;
         }
-        let diagnosis = self.diagnosis(caller, reader, Instant::now()).await;
+        let diagnosis = self.diagnosis(&origin.caller, reader, Instant::now()).await;
         if reader.is_some() && diagnosis.readers.is_empty() {
             return Err(not_found());
         }
@@ -96,9 +96,9 @@ impl Diagnostics {
 #[tonic::async_trait]
 impl DiagnosticsService for Diagnostics {
     async fn get_status(&self, request: Request<GetStatusRequest>) -> Result<Response<GetStatusResponse>, Status> {
-        let caller = origin(&request)?.caller;
+        let origin = origin(&request)?.recorded();
         let reader = Some(request.into_inner().reader).filter(|reader| !reader.is_empty());
-        let status = self.status(&caller, reader.as_deref()).await;
+        let status = self.status(&origin, reader.as_deref()).await;
         let status = status.map_err(|failure| to_status(&failure, None))?;
         Ok(Response::new(GetStatusResponse { status: Some(status) }))
     }
@@ -109,8 +109,8 @@ impl DiagnosticsService for Diagnostics {
         &self,
         request: Request<WatchStatusRequest>,
     ) -> Result<Response<Self::WatchStatusStream>, Status> {
-        let caller = origin(&request)?.caller;
-        let watch = watch::Watch::new(self.clone(), caller, request.into_inner());
+        let origin = origin(&request)?.recorded();
+        let watch = watch::Watch::new(self.clone(), origin, request.into_inner());
         let watch = watch.map_err(|failure| to_status(&failure, None))?;
         Ok(Response::new(Box::pin(watch.stream())))
     }
@@ -118,16 +118,15 @@ impl DiagnosticsService for Diagnostics {
     type TraceStream = Responses<TraceResponse>;
 
     async fn trace(&self, request: Request<TraceRequest>) -> Result<Response<Self::TraceStream>, Status> {
-        let call = origin(&request)?;
-        let origin = Arc::new(Origin { caller: call.caller, group: None, traceparent: call.traceparent });
+        let origin = origin(&request)?.recorded();
         let trace = trace_request::read(request.into_inner()).and_then(|request| self.broker.trace(origin, request));
         let trace = trace.map_err(|failure| to_status(&failure, None))?;
         Ok(Response::new(Box::pin(self.clone().trace_stream(trace))))
     }
 
     async fn release(&self, request: Request<ReleaseRequest>) -> Result<Response<ReleaseResponse>, Status> {
-        let caller = origin(&request)?.caller;
-        let released = self.release_turn(&caller, request.into_inner()).await;
+        let origin = origin(&request)?.recorded();
+        let released = self.release_turn(origin, request.into_inner()).await;
         released.map(Response::new).map_err(|failure| to_status(&failure, None))
     }
 
@@ -135,13 +134,13 @@ impl DiagnosticsService for Diagnostics {
         &self,
         request: Request<SetLogFilterRequest>,
     ) -> Result<Response<SetLogFilterResponse>, Status> {
-        let caller = origin(&request)?.caller;
-        let changed = self.change_log_filter(&caller, request.get_ref());
+        let origin = origin(&request)?.recorded();
+        let changed = self.change_log_filter(&origin, request.get_ref());
         changed.map(Response::new).map_err(|failure| to_status(&failure, None))
     }
 
     async fn get_metrics(&self, request: Request<GetMetricsRequest>) -> Result<Response<GetMetricsResponse>, Status> {
-        let caller = origin(&request)?.caller;
-        self.metrics(&caller).await.map(Response::new).map_err(|failure| to_status(&failure, None))
+        let origin = origin(&request)?.recorded();
+        self.metrics(&origin).await.map(Response::new).map_err(|failure| to_status(&failure, None))
     }
 }

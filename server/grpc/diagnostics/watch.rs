@@ -1,9 +1,9 @@
 //! `WatchStatus`: the state at once and after each interval. The connection pulls the stream, so a slow client gets
 //! the latest state.
 
-use std::{ops::RangeInclusive, time::Duration};
+use std::{ops::RangeInclusive, sync::Arc, time::Duration};
 
-use cardbroker_core::{caller::Caller, error::Failure, policy::rule::Operation};
+use cardbroker_core::{error::Failure, journal::Origin, policy::rule::Operation};
 use cardbroker_proto::diagnostics::v1::{WatchStatusRequest, WatchStatusResponse};
 use futures_core::Stream;
 use tokio::time::{Instant, sleep_until};
@@ -21,7 +21,7 @@ const MAX_SHARED_AGE: Duration = Duration::from_millis(100);
 /// One operator that follows the state.
 pub(super) struct Watch {
     diagnostics: Diagnostics,
-    caller: Caller,
+    origin: Arc<Origin>,
     reader: Option<String>,
     interval: Duration,
     /// When the next state is due.
@@ -30,16 +30,20 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Creates a watch for `caller`.
+    /// Creates a watch for the request `origin`.
     ///
     /// # Errors
     /// [`Reason::InvalidRequest`](cardbroker_core::error::Reason::InvalidRequest) if the interval is out of range.
-    pub(super) fn new(diagnostics: Diagnostics, caller: Caller, request: WatchStatusRequest) -> Result<Self, Failure> {
+    pub(super) fn new(
+        diagnostics: Diagnostics,
+        origin: Arc<Origin>,
+        request: WatchStatusRequest,
+    ) -> Result<Self, Failure> {
         let interval = request.interval.map_or(Ok(DEFAULT_INTERVAL), |given| {
             duration_in(given, INTERVAL_RANGE, "interval", "out of range: 250 ms to 1 h")
         })?;
         let reader = Some(request.reader).filter(|reader| !reader.is_empty());
-        Ok(Self { diagnostics, caller, reader, interval, due: Instant::now(), has_sent: false })
+        Ok(Self { diagnostics, origin, reader, interval, due: Instant::now(), has_sent: false })
     }
 
     /// Returns the stream of states and heartbeats.
@@ -63,9 +67,9 @@ impl Watch {
             () = sleep_until(self.due) => {}
         }
         let not_before = if self.has_sent { Instant::now() - MAX_SHARED_AGE } else { Instant::now() };
-        self.diagnostics.broker.check_anywhere(&self.caller, Operation::Diagnose)?;
+        self.diagnostics.broker.check_anywhere(&self.origin, Operation::Diagnose)?;
         // A named reader that is not there is left out until it comes.
-        let diagnosis = self.diagnostics.diagnosis(&self.caller, self.reader.as_deref(), not_before).await;
+        let diagnosis = self.diagnostics.diagnosis(&self.origin.caller, self.reader.as_deref(), not_before).await;
         let status = self.diagnostics.wire_status(&diagnosis).await;
         self.has_sent = true;
         self.due = Instant::now() + self.interval;

@@ -7,11 +7,7 @@ mod coalesce;
 mod kinds;
 mod trail;
 
-use cardbroker_core::{
-    caller::{Caller, Principal},
-    error::Failure,
-    journal::Origin,
-};
+use cardbroker_core::{caller::Principal, error::Failure, journal::Origin};
 use tracing::{error, info, warn};
 
 pub use self::trail::{AuditCounts, AuditTrail};
@@ -72,13 +68,13 @@ pub fn data_trace_ended(operator: &Origin, readers: &str) {
 }
 
 fn data_trace(event: &'static str, operator: &Origin, readers: &str) {
-    let (principal, pid, executable) = who(&operator.caller);
-    let traceparent = operator.traceparent.as_deref();
+    let (principal, pid, executable, traceparent) = who(operator);
     warn!(target: TARGET, event, %principal, pid, executable, traceparent, readers);
 }
 
-/// The fields of a caller in a record: the principal, and the process if it is known.
-fn who(caller: &Caller) -> (Principal, Option<u32>, Option<String>) {
+/// The fields of a request in a record: the principal, the process if it is known, and the trace context.
+fn who(origin: &Origin) -> (Principal, Option<u32>, Option<String>, Option<&str>) {
+    let caller = &origin.caller;
     let executable = caller.executable.as_deref().map(|path| path.to_string_lossy().into_owned());
-    (caller.principal(), caller.pid, executable)
+    (caller.principal(), caller.pid, executable, origin.traceparent.as_deref())
 }

@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use cardbroker_core::{caller::Caller, error::Failure, journal::Origin, policy::rule::Operation};
+use cardbroker_core::{error::Failure, journal::Origin, policy::rule::Operation};
 use tokio::{
     sync::Notify,
     task::JoinHandle,
@@ -64,8 +64,7 @@ impl AuditTrail {
     /// of its kind in a window.
     pub fn denied(&self, origin: &Origin, reader: &str, operation: Operation, rule: &Arc<str>) -> bool {
         self.0.denied.fetch_add(1, Ordering::Relaxed);
-        let (principal, pid, executable) = who(&origin.caller);
-        let traceparent = origin.traceparent.as_deref();
+        let (principal, pid, executable, traceparent) = who(origin);
         let kind = Denial { principal: principal.clone(), reader: reader.into(), operation, rule: Arc::clone(rule) };
         let is_single = self.judge(|windows, now| windows.denials.on_record(kind, now)) == Verdict::Emit;
         if is_single {
@@ -80,15 +79,15 @@ impl AuditTrail {
 
     /// Records that an operator has ended a turn, with the operator's words. Never coalesced.
     pub fn released(&self, origin: &Origin, reader: &str, words: &str) {
-        let (principal, pid, executable) = who(&origin.caller);
-        let traceparent = origin.traceparent.as_deref();
+        let (principal, pid, executable, traceparent) = who(origin);
         warn!(target: TARGET, event = "released", %principal, pid, executable, traceparent, reader, words = ?words);
     }
 
     /// Records that an operator has changed the log's filter for a time. Never coalesced.
-    pub fn log_filter_changed(&self, operator: &Caller, filter: &str, seconds: u64) {
-        let (principal, pid, executable) = who(operator);
-        warn!(target: TARGET, event = "log_filter_changed", %principal, pid, executable, filter, seconds);
+    pub fn log_filter_changed(&self, operator: &Origin, filter: &str, seconds: u64) {
+        let (principal, pid, executable, traceparent) = who(operator);
+        let event = "log_filter_changed";
+        warn!(target: TARGET, event, %principal, pid, executable, traceparent, filter, seconds);
     }
 
     /// Records a TCP request without a valid credential; `source` is its connection.
@@ -102,8 +101,7 @@ impl AuditTrail {
 
     /// Records that the PIN guard has refused a command.
     pub fn pin_kept_from_card(&self, origin: &Origin, reader: &str, failure: &Failure) {
-        let (principal, pid, executable) = who(&origin.caller);
-        let traceparent = origin.traceparent.as_deref();
+        let (principal, pid, executable, traceparent) = who(origin);
         let reason = failure.reason.as_str();
         let kind = Refusal { principal: principal.clone(), reader: reader.into(), reason };
         if self.judge(|windows, now| windows.refusals.on_record(kind, now)) == Verdict::Emit {
@@ -113,8 +111,7 @@ impl AuditTrail {
 
     /// Records that a session began or ended.
     pub fn session(&self, origin: &Origin, reader: &str, record: SessionRecord<'_>) {
-        let (principal, pid, executable) = who(&origin.caller);
-        let traceparent = origin.traceparent.as_deref();
+        let (principal, pid, executable, traceparent) = who(origin);
         let kind = Session::new(principal.clone(), reader, record);
         if self.judge(|windows, now| windows.sessions.on_record(kind.clone(), now)) == Verdict::Counted {
             return;
@@ -186,7 +183,10 @@ mod tests {
     use tracing::subscriber::DefaultGuard;
 
     use super::*;
-    use cardbroker_core::{caller::TokenId, error::Reason};
+    use cardbroker_core::{
+        caller::{Caller, TokenId},
+        error::Reason,
+    };
 
     #[derive(Clone, Default)]
     struct Text(Arc<Mutex<Vec<u8>>>);
@@ -223,6 +223,20 @@ mod tests {
         for _ in 0..times {
             trail.denied(&origin, "desk", Operation::Transmit, &"default".into());
         }
+    }
+
+    #[test]
+    fn records_of_operators_carry_the_trace_context() {
+        let text = Text::default();
+        let _collecting = text.collect();
+        let (trail, caller) = (AuditTrail::default(), Caller::remote(1, TokenId::from("ci")));
+        let origin = Origin { caller, group: None, traceparent: Some("00-4b-00-01".into()) };
+        trail.released(&origin, "desk", "stuck");
+        trail.log_filter_changed(&origin, "debug", 60);
+        let who = "principal=token ci traceparent=\"00-4b-00-01\"";
+        let released = format!("\"released\" {who} reader=\"desk\" words=\"stuck\"");
+        let changed = format!("\"log_filter_changed\" {who} filter=\"debug\" seconds=60");
+        assert_eq!(text.take(), [released, changed]);
     }
 
     #[tokio::test(start_paused = true)]
