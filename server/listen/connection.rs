@@ -20,7 +20,7 @@ use super::{
     occupancy::ConnectionSlot,
     os,
     pace::Pace,
-    peer::{Peer, Source},
+    peer::{MessageBytes, Peer, Source},
     tcp,
 };
 use crate::caller::group::Memberships;
@@ -60,9 +60,19 @@ impl Connection {
             evicted: Box::pin(status.evicted.clone().cancelled_owned()),
         };
         let (span, account) = (source.span(), Arc::new(Mutex::new(source.account())));
-        let (memberships, refused) = (Memberships::default(), Arc::default());
-        let (calls, begun, without_rights) = (Arc::default(), Arc::default(), Arc::default());
-        let peer = Peer { source, memberships, span, status, budgets, account, refused, without_rights, calls, begun };
+        let peer = Peer {
+            source,
+            memberships: Memberships::default(),
+            span,
+            status,
+            budgets,
+            account,
+            refused: Arc::default(),
+            without_rights: Arc::default(),
+            calls: Arc::default(),
+            begun: Arc::default(),
+            message_bytes: MessageBytes::default(),
+        };
         let pace = Pace::new(&peer);
         Self { stream, peer, probation: Some(probation), pace, _place: place }
     }

@@ -47,7 +47,7 @@ pub use self::{
     incoming::Incoming,
     occupancy::ConnectionCount,
     os::BoundSocket,
-    peer::{CallGuard, Peer, Source},
+    peer::{CallGuard, MessageBytes, Peer, Source},
 };
 use crate::{
     caller::{certificate::IdentityError, own_token::OwnToken},

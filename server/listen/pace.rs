@@ -37,7 +37,7 @@ const SHORTEST_READING_BYTES: usize = 32;
 /// without a refused request is read as fast as any, until a request of it is refused.
 const GRANTED_BYTES: usize = 1_024;
 
-/// The time between two short readings of a user's only connection that sends very many requests at once.
+/// The time between two readings of a user's only connection that sends more at once than its requests need.
 const BURST_PAUSE: Duration = Duration::from_millis(1);
 /// The same for a user without any permission, whose requests are worth little even if they are served.
 const BURST_PAUSE_WITHOUT_RIGHTS: Duration = Duration::from_millis(10);
@@ -51,7 +51,7 @@ const LAST_ANSWERS_TIME: Duration = Duration::from_millis(500);
 pub(super) struct Pace {
     state: State,
     burst: Burst,
-    /// Counts the connection while it sends very many requests at once.
+    /// Counts the connection while it sends more at once than its requests need.
     bursting: Option<Counted>,
     /// The user that had all tokens at the last reading by tokens, or under which a grant was used without a refused
     /// request, and the refused requests of the connection until then; `None` for a new connection, so that it is read
@@ -74,7 +74,7 @@ enum State {
     /// A little, although its user has no tokens. So it gets the answers to its pings, a half-closed or dead one is
     /// noticed, and a new client can send its first request.
     Granted(Grant),
-    /// Not before this time, because the client sends very many requests at once.
+    /// Not before this time, because the client sends more at once than its requests need.
     Resting(Pin<Box<Sleep>>),
     /// Not before the requests of the last reading were judged: their tasks are behind this one in the runtime's queue.
     /// Then what is left of the grant may be read.
@@ -134,7 +134,7 @@ impl Pace {
         loop {
             match &mut self.state {
                 State::ByTokens => match self.tokens(peer) {
-                    Tokens::Full => return Poll::Ready(Ok(self.burst.limit(peer.begun()))),
+                    Tokens::Full => return Poll::Ready(Ok(self.burst.limit(peer.received()))),
                     Tokens::Left(left) => return Poll::Ready(Ok(self.part_of(left))),
                     Tokens::Empty => {
                         let pause = peer.budgets.next_reading(&peer.account());
@@ -175,7 +175,7 @@ impl Pace {
 
     /// Records a reading of `read` bytes, whose limit was `limit`.
     pub(super) fn on_read(&mut self, peer: &Peer, limit: usize, read: usize) {
-        self.burst.on_read(peer.begun());
+        self.burst.on_read(peer.received(), read);
         // A few bytes are one request, for which it is not worth to come back later.
         let is_judged_first = limit < LONG_READING_BYTES || read >= SHORT_READING_BYTES;
         self.state = match self.state {
@@ -208,13 +208,14 @@ impl Pace {
         bytes.clamp(SHORTEST_READING_BYTES, LONG_READING_BYTES)
     }
 
-    /// Returns the time until the next reading, if the client sends very many requests at once: longer if the user has
-    /// several such connections. So the thread, and the processor, are free for the requests of others.
+    /// Returns the time until the next reading, if the client sends more at once than its requests need: longer if the
+    /// user has several such connections. So the thread, and the processor, are free for the requests of others.
     fn burst_pause(&mut self, peer: &Peer) -> Option<Duration> {
-        if !self.burst.is_burst(peer.begun()) {
+        if !self.burst.is_burst(peer.received()) {
             self.bursting = None;
             return None;
         }
+        self.burst.rested();
         let bursting = self.bursting.get_or_insert_with(|| peer.budgets.count(Slow::Burst, peer.account().clone()));
         let is_without = peer.without_rights.load(Ordering::Relaxed);
         let pause = if is_without { BURST_PAUSE_WITHOUT_RIGHTS } else { BURST_PAUSE };

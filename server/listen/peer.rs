@@ -14,6 +14,7 @@ use tracing::{Span, debug_span};
 
 use super::{
     budgets::{Account, Budgets},
+    burst::Received,
     slots::ConnectionStatus,
 };
 use crate::caller::group::Memberships;
@@ -39,6 +40,8 @@ pub struct Peer {
     pub(super) calls: Arc<AtomicUsize>,
     /// The number of calls that have begun so far.
     pub(super) begun: Arc<AtomicUsize>,
+    /// The bytes of all messages so far.
+    pub message_bytes: MessageBytes,
 }
 
 impl Peer {
@@ -86,9 +89,12 @@ impl Peer {
         self.refused.load(Ordering::Relaxed)
     }
 
-    /// The number of calls that have begun so far.
-    pub(super) fn begun(&self) -> usize {
-        self.begun.load(Ordering::Relaxed)
+    /// The calls and messages so far.
+    pub(super) fn received(&self) -> Received {
+        Received {
+            calls: self.begun.load(Ordering::Relaxed),
+            message_bytes: self.message_bytes.0.load(Ordering::Relaxed),
+        }
     }
 
     /// Charges the end of the connection to all clients without a token, if it is one on TCP whose client has shown no
@@ -103,6 +109,17 @@ impl Peer {
     /// The user to whom the connection is charged. A change is one assignment, so a panic elsewhere does no harm.
     pub(super) fn account(&self) -> MutexGuard<'_, Account> {
         self.account.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The bytes of all messages that a connection has sent. Clones belong to the same connection.
+#[derive(Debug, Clone, Default)]
+pub struct MessageBytes(Arc<AtomicUsize>);
+
+impl MessageBytes {
+    /// Adds the bytes of a message, or of a part of one.
+    pub fn add(&self, bytes: usize) {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
     }
 }
 

@@ -5,6 +5,7 @@ use std::{
     net::{self, Ipv4Addr, SocketAddr},
 };
 
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::either::Either;
 
@@ -17,6 +18,10 @@ use crate::{
     caller::certificate::Identity,
     config::{ListenConfig, TcpPort},
 };
+
+/// The bytes that the system keeps of a client until the broker reads them. With the system's own default a client that
+/// is read slowly could leave megabytes there on each connection, and cost the time to copy them.
+const UNREAD_BYTES: usize = 64 * 1_024;
 
 /// The bytes of a client, plain or decrypted.
 pub(super) type Stream = Either<TcpStream, tls::Stream>;
@@ -42,6 +47,8 @@ impl BoundPort {
         };
         let bind = || {
             let listener = net::TcpListener::bind(address)?;
+            // Its connections inherit it.
+            SockRef::from(&listener).set_recv_buffer_size(UNREAD_BYTES)?;
             listener.set_nonblocking(true)?;
             Ok((listener.local_addr()?, listener))
         };

@@ -23,9 +23,12 @@ use super::{
     queue_full,
     shape::RequestShape,
 };
-use crate::grpc::{
-    status::to_status,
-    tonic_errors::{NO_MESSAGE, TOO_LONG},
+use crate::{
+    grpc::{
+        status::to_status,
+        tonic_errors::{NO_MESSAGE, TOO_LONG},
+    },
+    listen::MessageBytes,
 };
 
 /// The time for a request, or for one message of a stream, in which the broker waits for the rest of it.
@@ -82,6 +85,8 @@ pub(super) struct MeteredBody {
     time_left: Option<Duration>,
     /// The wait for more bytes; `None` while bytes are available.
     wait: Option<Wait>,
+    /// Counts the bytes for the pace of the connection.
+    counter: MessageBytes,
     /// Why the body was not read to its end. Written here; the call's handler has a clone and reads it.
     failure: BodyFailure,
 }
@@ -132,6 +137,7 @@ impl MeteredBody {
             reservation: None,
             time_left: (!streams).then_some(SEND_TIME),
             wait: None,
+            counter: MessageBytes::default(),
             failure,
         }
     }
@@ -141,8 +147,14 @@ impl MeteredBody {
         Self { shape, ..self }
     }
 
+    /// Counts the bytes of all messages in `counter`, too.
+    pub(super) fn counted_in(self, counter: MessageBytes) -> Self {
+        Self { counter, ..self }
+    }
+
     /// Accounts for the next bytes, before memory is reserved for the message that they announce.
     fn account(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.counter.add(bytes.len());
         let RequestShape { fields: shape, commands } = self.shape;
         let (fields, mut too_many) = (&mut self.fields, false);
         let progress = self.framing.take(bytes, |part| match part {

@@ -159,7 +159,8 @@ impl<S> Intake<S> {
         request.extensions_mut().insert(failure.clone());
         let body = std::mem::take(request.body_mut());
         let body = MeteredBody::new(body, streams, user, entitlement, budgets, failure)
-            .with_shape(shape::of_requests(request.uri().path()));
+            .with_shape(shape::of_requests(request.uri().path()))
+            .counted_in(peer.message_bytes.clone());
         *request.body_mut() = Body::new(body);
         Ok(OpenCall { _connection: connection, _account: account })
     }
