@@ -124,11 +124,31 @@ async fn release(client: Client, order: Order) -> Event {
     match client.diagnostics().release(reader.as_str(), lease).reason(reason).send().await {
         Err(error) => Event::Released { told: format!("not released: {}", plain(&error.to_string())), is_good: false },
         Ok(released) => {
-            let told = match released.outcome() {
-                ReleaseOutcome::Pending => "will be released when the driver call returns",
-                ReleaseOutcome::Released | ReleaseOutcome::Unspecified => "released",
-            };
-            Event::Released { told: format!("{told}: {}", plain(&reader)), is_good: true }
+            let (told, is_good) = told(released.outcome());
+            Event::Released { told: format!("{told}: {}", plain(&reader)), is_good }
         }
+    }
+}
+
+/// An outcome in words, and whether the turn has ended or will end. Brokers newer than this program may have others.
+fn told(outcome: ReleaseOutcome) -> (&'static str, bool) {
+    match outcome {
+        ReleaseOutcome::Pending => ("will be released when the driver call returns", true),
+        ReleaseOutcome::Released => ("released", true),
+        ReleaseOutcome::Unspecified => ("outcome of the release unknown", false),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cardbroker_client::diagnostics::Released;
+
+    use super::*;
+
+    #[test]
+    fn an_outcome_of_a_newer_broker_is_not_a_success() {
+        let newer = Released { outcome: 99, ..Released::default() };
+        assert_eq!(told(newer.outcome()), ("outcome of the release unknown", false));
+        assert_eq!(told(ReleaseOutcome::Released), ("released", true));
     }
 }
