@@ -260,14 +260,21 @@ fn of_bytes_that_are_no_apdu_the_trace_shows_nothing() -> anyhow::Result<()> {
         wait_for(&broker, READER, ReaderState::Ready).await?;
         let client = broker.client().await?;
         // A PIN behind a wrong length, in an instruction that nobody masks, and too short to have a header.
-        let secret = "D1A7C0FFEE5EC2E7";
+        let secret = format!("{:016X}", fastrand::u64(..));
         let select = "00A4040006F04341524401";
-        let apdus =
-            [&*format!("00200080FF{secret}"), &format!("00B00000FF{secret}"), "D1A7C0", select, "00C0000013", select];
+        let apdus = [
+            &*format!("00200080FF{secret}"),
+            &format!("00B00000FF{secret}"),
+            &secret[..6],
+            select,
+            "00C0000013",
+            select,
+        ];
         let raw = apdus.map(|apdu| Command::new(hex::parse(apdu).unwrap()).raw().stop_rule(StopRule::Any));
         let answered = client.transmit(READER).commands(raw).send().await?;
         assert_eq!(answers(&answered)[..3], ["6700", "6700", "6700"]);
         broker.stop()?;
+        assert!(!broker.log().to_uppercase().contains(&secret), "{}", broker.log());
         assert_eq!(
             commands(&traced(&broker.log())?),
             [

@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    env,
     io::{self, Write},
     sync::{
         Arc,
@@ -26,7 +25,7 @@ use tonic::Code;
 
 use crate::{
     wire::{self, request, stub},
-    world::{INCREMENT, LONG, PcscWorld, READER, Stage, answers, fault, slow, tell, told, unit, wait_for},
+    world::{INCREMENT, LONG, PcscWorld, READER, Stage, answers, fault, seed, slow, tell, told, unit, wait_for},
 };
 
 const CLIENTS: u64 = 5;
@@ -53,8 +52,7 @@ const ROUNDS: usize = 2;
 fn units_on_killed_connections_run_once() -> anyhow::Result<()> {
     tell(async {
         // The same seed gives the same random numbers, though not to the same calls.
-        let seed = env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
-        writeln!(io::stderr(), "connections are killed with SEED={seed}")?;
+        let seed = seed()?;
         let stage = Stage::simulated_with(Protocol::T1, "limits.max_outcomes_per_user = 4000").await?;
         let proxy = Proxy::start(stage.broker.socket(), Manner::Resend { seed })?;
         let insertion = stage.client.reader(stage.reader).await?.insertion_id;

@@ -1,60 +1,52 @@
 //! The trace: what operators see of turns and commands, and what nobody sees. The log shows the same.
 
-use std::time::Duration;
+mod complete;
+mod places;
+mod secret;
 
 use anyhow::{Context, ensure};
 use cardbroker_client::{ReaderState, hex};
-use cardbroker_core::simulated_card::CardOptions;
-use cardbroker_proto::{
-    diagnostics::v1::{
-        CommandEvent, GetStatusRequest, TraceEvent, TraceEventKind, TraceLevel, TraceRequest, TraceResponse,
-        diagnostics_service_client::DiagnosticsServiceClient, trace_event::Event,
-    },
-    reason::REASON_TRAILER,
+use cardbroker_proto::diagnostics::v1::{
+    CommandEvent, TraceEvent, TraceEventKind, TraceLevel, TraceRequest, TraceResponse,
+    diagnostics_service_client::DiagnosticsServiceClient, trace_event::Event,
 };
 use cardbroker_tests::harness::broker::{Broker, Setup};
 use tokio::time::timeout;
 use tonic::{Code, Request, Streaming, transport::Channel};
 
 use crate::{
-    wire::{diagnostics, request, stub, transport},
-    world::{
-        COUNT, LONG, PcscWorld, READER as PCSC_READER, SELECT_AND_FETCH, Stage, VERIFY, fault, over_both_backends,
-        tell, unit, wait_for,
-    },
+    wire::{diagnostics, request, stub},
+    world::{COUNT, LONG, SELECT_AND_FETCH, Stage, VERIFY, fault, over_both_backends, tell, unit, wait_for},
 };
 
 const READER: &str = "readers/simulated-reader-00";
 
-/// How long nothing happens at the end of a trace.
-const SILENCE: Duration = Duration::from_secs(2);
-
 /// A trace that runs, and what it has shown so far.
-struct Following {
+pub(crate) struct Following {
     stream: Streaming<TraceResponse>,
-    events: Vec<TraceEvent>,
-    missed: i64,
+    pub(crate) events: Vec<TraceEvent>,
+    pub(crate) missed: i64,
 }
 
 impl Following {
     /// Begins a trace. Its first message has arrived.
-    async fn begin(broker: &Broker, request: TraceRequest) -> anyhow::Result<Self> {
+    pub(crate) async fn begin(broker: &Broker, request: TraceRequest) -> anyhow::Result<Self> {
         Self::of(diagnostics(broker).await?, request).await
     }
 
-    async fn of(mut stub: DiagnosticsServiceClient<Channel>, request: TraceRequest) -> anyhow::Result<Self> {
+    pub(crate) async fn of(mut stub: DiagnosticsServiceClient<Channel>, request: TraceRequest) -> anyhow::Result<Self> {
         let stream = stub.trace(request).await?.into_inner();
         let mut following = Self { stream, events: Vec::new(), missed: 0 };
         following.read().await?;
         Ok(following)
     }
 
-    async fn data(broker: &Broker) -> anyhow::Result<Self> {
+    pub(crate) async fn data(broker: &Broker) -> anyhow::Result<Self> {
         Self::begin(broker, TraceRequest { level: TraceLevel::Data.into(), ..TraceRequest::default() }).await
     }
 
     /// Reads one message; its events have no gap between them but the counted one before the first.
-    async fn read(&mut self) -> anyhow::Result<()> {
+    pub(crate) async fn read(&mut self) -> anyhow::Result<()> {
         let TraceResponse { events, missed_count, epoch } = self.stream.message().await?.context("the trace ended")?;
         ensure!(epoch.len() == 16, "{epoch}");
         self.missed += missed_count;
@@ -63,7 +55,7 @@ impl Following {
     }
 
     /// Reads until the events fit.
-    async fn until(&mut self, wished: impl Fn(&[TraceEvent]) -> bool) -> anyhow::Result<&[TraceEvent]> {
+    pub(crate) async fn until(&mut self, wished: impl Fn(&[TraceEvent]) -> bool) -> anyhow::Result<&[TraceEvent]> {
         let reading = async {
             while !wished(&self.events) {
                 self.read().await?;
@@ -77,7 +69,7 @@ impl Following {
     }
 
     /// Reads until this number of turns has ended.
-    async fn turns(&mut self, count: usize) -> anyhow::Result<&[TraceEvent]> {
+    pub(crate) async fn turns(&mut self, count: usize) -> anyhow::Result<&[TraceEvent]> {
         let ended = |event: &&TraceEvent| matches!(event.event, Some(Event::TurnEnded(_)));
         self.until(|events| events.iter().filter(ended).count() >= count).await
     }
@@ -112,17 +104,19 @@ fn command_text(command: &CommandEvent) -> String {
     format!("{index}{more} {header}{length} [{application}] {status_word}{bytes}{masked}")
 }
 
-fn texts(events: &[TraceEvent]) -> Vec<String> {
+pub(crate) fn texts(events: &[TraceEvent]) -> Vec<String> {
     events.iter().map(text).collect()
 }
 
-fn commands(events: &[TraceEvent]) -> Vec<&CommandEvent> {
+pub(crate) fn commands(events: &[TraceEvent]) -> Vec<&CommandEvent> {
     let commands = events.iter().filter_map(|event| match &event.event {
         Some(Event::Command(command)) => Some(command),
         _ => None,
     });
     commands.collect()
 }
+
+over_both_backends! { T1: a_turn_is_traced_from_its_beginning_to_its_end }
 
 async fn a_turn_is_traced_from_its_beginning_to_its_end(stage: Stage) -> anyhow::Result<()> {
     let mut headers = Following::begin(&stage.broker, TraceRequest::default()).await?;
@@ -160,84 +154,6 @@ async fn a_turn_is_traced_from_its_beginning_to_its_end(stage: Stage) -> anyhow:
     Ok(())
 }
 
-/// The lines of the trace in the broker's log since the line `from`, without times and ids.
-fn logged(broker: &Broker, from: usize) -> Vec<String> {
-    let log = broker.settled_log();
-    let lines = log.lines().skip(from).filter(|line| line.contains("cardbroker::apdu"));
-    let is_time = |word: &str| {
-        ["number=", "lease=", "took_us=", "waited_ms=", "held_ms="].iter().any(|key| word.starts_with(key))
-    };
-    let texts =
-        lines.map(|line| line.split_whitespace().skip(1).filter(|word| !is_time(word)).collect::<Vec<_>>().join(" "));
-    texts.collect()
-}
-
-/// What traces and the log show of a program that selects and verifies twice.
-type Shown = (Vec<String>, Vec<String>, Vec<String>);
-
-async fn shown(broker: &Broker, reader: &str, pins: [&str; 2]) -> anyhow::Result<Shown> {
-    let begin = broker.settled_log().lines().count();
-    let mut headers = Following::begin(broker, TraceRequest::default()).await?;
-    let mut data = Following::data(broker).await?;
-    let client = broker.client().await?;
-    for pin in pins {
-        let verify = format!("00200080{:02X}{}", pin.len(), hex::format(pin.as_bytes()));
-        // The card may refuse the PIN, which is shown.
-        drop(unit(&client, reader, &[SELECT_AND_FETCH, &verify]).send().await);
-    }
-    let (headers, data) = (headers.turns(2).await?, data.turns(2).await?);
-    for command in commands(headers).iter().chain(&commands(data)).filter(|command| command.header[1] == 0x20) {
-        let duration = command.duration.context("no duration")?;
-        assert!(duration.nanos % 50_000_000 == 0 && (duration.seconds, duration.nanos) > (0, 0), "{duration:?}");
-    }
-    Ok((texts(headers), texts(data), logged(broker, begin)))
-}
-
-fn assert_all_same(seen: &[Shown], told: [&str; 2], in_log: &str) {
-    let (headers, data, log) = &seen[0];
-    assert!(headers.contains(&told[0].to_owned()), "{headers:#?}");
-    assert!(data.contains(&told[1].to_owned()), "{data:#?}");
-    assert!(log.iter().any(|line| line.contains("header=\"00200080\"") && line.contains(in_log)), "{log:#?}");
-    for other in &seen[1..] {
-        assert_eq!(*other, seen[0]);
-    }
-}
-
-#[test]
-fn the_length_of_a_pin_is_nowhere_with_real_readers() -> anyhow::Result<()> {
-    tell(async {
-        let mut seen = Vec::new();
-        for [wrong, pin] in
-            [["7305", "1946"], ["730518", "194627"], ["73051846", "19462735"], ["730518469027", "194627358041"]]
-        {
-            let options = CardOptions { pin: pin.as_bytes(), ..CardOptions::default() };
-            let world = PcscWorld::new("log.apdus = true", options).await?;
-            seen.push(shown(&world.broker, PCSC_READER, [wrong, pin]).await?);
-        }
-        assert_all_same(&seen, ["2 00200080 [] 63Cx masked", "2 00200080 [] 63C2 masked"], "63Cx");
-        Ok(())
-    })
-}
-
-#[test]
-fn the_length_of_a_pin_is_nowhere_with_simulated_readers() -> anyhow::Result<()> {
-    tell(async {
-        let broker = Setup::simulated(1)?.configuration("log.apdus = true").start()?;
-        wait_for(&broker, READER, ReaderState::Ready).await?;
-        let mut seen = Vec::new();
-        // The card has a PIN of eight digits, and says so by its status word. That is not shown.
-        for pins in
-            [["7305", "1946"], ["730518", "194627"], ["7305184690", "1946273580"], ["730518469027", "194627358041"]]
-        {
-            seen.push(shown(&broker, READER, pins).await?);
-        }
-        assert_all_same(&seen, ["2 00200080 [] error masked"; 2], "error");
-        Ok(())
-    })
-}
-
-over_both_backends! { T1: a_turn_is_traced_from_its_beginning_to_its_end }
-
 #[test]
 fn removal_insertion_and_denial_are_events_and_removal_empties_the_recorder() -> anyhow::Result<()> {
     let rules = "[[rule]]\nname = \"no sessions\"\nprincipals = [\"self\"]\nreaders = [\".*00\"]\ndeny = [\"session\"]";
@@ -270,112 +186,6 @@ fn removal_insertion_and_denial_are_events_and_removal_empties_the_recorder() ->
         assert!(client.open_session(READER).open().await.is_err());
         let denials = texts(denials.until(|events| !events.is_empty()).await?);
         assert_eq!(denials, ["session denied by no sessions"]);
-        Ok(())
-    })
-}
-
-#[test]
-fn the_gaps_of_a_slow_client_are_exact() -> anyhow::Result<()> {
-    tell(async {
-        let broker = Setup::simulated(1)?.start()?;
-        wait_for(&broker, READER, ReaderState::Ready).await?;
-        let client = broker.client().await?;
-        // A small window, so that little waits in the client.
-        let channel = transport(&broker)?.initial_stream_window_size(65_535).initial_connection_window_size(65_535);
-        let stub = DiagnosticsServiceClient::new(channel.connect().await?);
-        let mut slow = Following::of(stub, TraceRequest::default()).await?;
-        let many = vec![COUNT; 64];
-        for _ in 0..300 {
-            unit(&client, READER, &many).send().await?;
-        }
-        // The number of the next event, if it is known, and the number of all that were missed.
-        let (mut next, mut total) = (None, 0);
-        let mut read = async |slow: &mut Following| {
-            while let Ok(read) = timeout(SILENCE, slow.read()).await {
-                read?;
-                let missed = std::mem::take(&mut slow.missed);
-                total += missed;
-                next = next.map(|next: i64| next + missed);
-                for event in slow.events.drain(..) {
-                    assert_eq!(event.number, next.unwrap_or(event.number));
-                    next = Some(event.number + 1);
-                }
-            }
-            anyhow::Ok((next.context("no event")?, total))
-        };
-        let (end, missed) = read(&mut slow).await?;
-        assert!(missed > 1_000, "{missed} of 19,800 events do not fit");
-        unit(&client, READER, &[COUNT]).send().await?;
-        let more = "a unit of one command has three events";
-        assert_eq!(read(&mut slow).await?, (end + 3, missed), "{more}");
-        Ok(())
-    })
-}
-
-#[test]
-fn a_trace_needs_its_permissions_and_a_place() -> anyhow::Result<()> {
-    let rule = |name: &str, reader: &str, deny: &str| {
-        format!("[[rule]]\nname = '{name}'\nprincipals = ['self']\nreaders = ['.*-{reader}']\ndeny = ['{deny}']\n")
-    };
-    let rules = rule("no data", "01", "trace_data") + &rule("not this", "02", "trace");
-    tell(async {
-        let mut broker = Setup::simulated(3)?.configuration(&rules).start()?;
-        let readers = ["readers/simulated-reader-00", "readers/simulated-reader-01", "readers/simulated-reader-02"];
-        for reader in readers {
-            wait_for(&broker, reader, ReaderState::Ready).await?;
-        }
-        let refused = async |readers: &[&str], level: TraceLevel| {
-            let readers = readers.iter().map(ToString::to_string).collect();
-            let request = TraceRequest { readers, level: level.into(), ..TraceRequest::default() };
-            let refused = diagnostics(&broker).await?.trace(request).await.err();
-            let refused = refused.map(|status| {
-                let reason = status.metadata().get(REASON_TRAILER).and_then(|reason| reason.to_str().ok());
-                (status.code(), reason.unwrap_or_default().to_owned())
-            });
-            anyhow::Ok(refused)
-        };
-        let [headers, data] = [TraceLevel::Headers, TraceLevel::Data];
-        assert_eq!(refused(&readers[..2], headers).await?, None);
-        assert_eq!(refused(&readers[..1], data).await?, None);
-        assert_eq!(refused(&readers[1..2], data).await?, Some((Code::PermissionDenied, "DENIED".into())));
-        let missing = Some((Code::NotFound, "READER_NOT_FOUND".into()));
-        assert_eq!(refused(&readers, headers).await?, missing);
-        assert_eq!(refused(&["readers/none"], headers).await?, missing);
-        assert_eq!(refused(&["none"], headers).await?, Some((Code::InvalidArgument, "INVALID_REQUEST".into())));
-
-        // Without names, the trace leaves out what its operator may not see.
-        let mut all = Following::data(&broker).await?;
-        let client = broker.client().await?;
-        for reader in [readers[2], readers[1], readers[0]] {
-            unit(&client, reader, &[COUNT]).send().await?;
-        }
-        let seen = all.turns(1).await?;
-        assert!(seen.iter().all(|event| event.reader == readers[0]), "{seen:#?}");
-
-        let status = diagnostics(&broker).await?.get_status(GetStatusRequest::default()).await?.into_inner();
-        let tracers = status.status.context("no status")?.readers.into_iter().map(|reader| reader.tracers);
-        let tracers: Vec<Vec<_>> =
-            tracers.map(|tracers| tracers.iter().map(|tracer| tracer.shows_data).collect::<Vec<_>>()).collect();
-        assert_eq!(tracers, [vec![true], vec![], vec![]]);
-
-        let mut more = Vec::new();
-        for _ in 0..7 {
-            more.push(Following::begin(&broker, TraceRequest::default()).await?);
-        }
-        let full = Some((Code::ResourceExhausted, "QUEUE_FULL".into()));
-        assert_eq!(refused(&[], headers).await?, full);
-        drop((all, more));
-        let free = async {
-            while refused(&[], headers).await? == full {}
-            anyhow::Ok(())
-        };
-        timeout(LONG, free).await.context("places stay taken")??;
-        broker.stop()?;
-        let log = broker.log();
-        for event in ["data_trace_began", "data_trace_ended"] {
-            assert_eq!(log.lines().filter(|line| line.contains(event)).count(), 2, "{event}");
-        }
-        assert!(log.contains("readers=\"simulated-reader-00\"") && log.contains("readers=\"all\""), "{log}");
         Ok(())
     })
 }

@@ -1,7 +1,13 @@
 //! The world of a story: a broker on simulated readers, or on a private pcscd with a virtual card; and short names for
 //! common calls of clients.
 
-use std::{future::Future, pin::Pin, time::Duration};
+use std::{
+    env,
+    future::Future,
+    io::{self, Write},
+    pin::Pin,
+    time::Duration,
+};
 
 use anyhow::{Context, bail};
 use cardbroker_client::{
@@ -51,6 +57,19 @@ pub(crate) fn tell_within(limit: Duration, story: impl Future<Output = anyhow::R
     program("cardbrokerd")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async { timeout(limit, story).await.context("the story takes too long")? })
+}
+
+/// The seed of a story's random choices: that of the variable SEED, or a new one. Printed, so that the story can be
+/// repeated.
+pub(crate) fn seed() -> anyhow::Result<u64> {
+    let seed = env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
+    writeln!(io::stderr(), "random choices with SEED={seed}")?;
+    Ok(seed)
+}
+
+/// A random PIN of so many digits.
+pub(crate) fn random_pin(random: &mut fastrand::Rng, digits: usize) -> String {
+    (0..digits).map(|_| random.digit(10)).collect()
 }
 
 /// A broker on real PC/SC, and the card in its first reader.
