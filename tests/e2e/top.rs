@@ -1,8 +1,10 @@
 //! `cardbroker top` in a person's terminal.
 
-use anyhow::Context;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
 use cardbroker_core::slot::Protocol;
-use cardbroker_tests::harness::tmux::Tmux;
+use cardbroker_tests::harness::{broker::Broker, tmux::Tmux};
 use rustix::process::{Signal, kill_process};
 
 use crate::{
@@ -12,10 +14,23 @@ use crate::{
 
 /// A terminal that shows the stage's broker.
 fn top(stage: &Stage) -> anyhow::Result<Tmux> {
-    let tmux = Tmux::open(&stage.broker.endpoint(), 100, 26)?;
+    top_of(&stage.broker)
+}
+
+/// A terminal that shows a broker.
+pub(crate) fn top_of(broker: &Broker) -> anyhow::Result<Tmux> {
+    let tmux = Tmux::open(&broker.endpoint(), 100, 26)?;
     tmux.enter("cardbroker top --interval 250ms")?;
-    tmux.shows("2 readers, ")?;
+    tmux.shows(" readers, ")?;
     Ok(tmux)
+}
+
+/// The screen when it contains a text, which must be within a second and the interval of the screen.
+pub(crate) fn within_a_second(tmux: &Tmux, text: &str) -> anyhow::Result<String> {
+    let began = Instant::now();
+    let screen = tmux.shows(text)?;
+    ensure!(began.elapsed() < Duration::from_millis(1_250), "{text} after {:?}", began.elapsed());
+    Ok(screen)
 }
 
 /// The line of a screen that contains a text.
@@ -68,6 +83,22 @@ fn a_release_ends_the_session_that_it_names() -> anyhow::Result<()> {
         assert!(stage.broker.settled_log().contains("meeting"));
         tmux.press(&["Enter"])?;
         tmux.shows("turn failed (lease revoked)")?;
+        Ok(())
+    })
+}
+
+#[test]
+fn a_denial_is_shown_with_its_rule_and_caller() -> anyhow::Result<()> {
+    let rules = "[[rule]]\nname = \"no sessions\"\nprincipals = [\"self\"]\nreaders = [\".*00\"]\ndeny = [\"session\"]";
+    tell(async {
+        let stage = Stage::simulated_with(Protocol::T1, rules).await?;
+        let tmux = top(&stage)?;
+        tmux.press(&["Enter"])?;
+        tmux.shows("Holder     nobody")?;
+        assert!(stage.client.open_session(stage.reader).open().await.is_err());
+        let page = within_a_second(&tmux, "session is denied by rule \"no sessions\"")?;
+        assert!(line(&page, "session is denied")?.contains("denied"), "{page}");
+        assert!(page.contains("1 denied") && page.contains(&std::process::id().to_string()), "{page}");
         Ok(())
     })
 }
