@@ -13,7 +13,7 @@ use crate::{
     journal::JournalHandle,
     policy::audit,
     registry::READER_PREFIX,
-    trace::{RunningTracer, TraceItem, TraceRequest, Tracer},
+    trace::{MAX_TRACERS, MAX_TRACERS_PER_USER, RunningTracer, TooManyTracers, TraceItem, TraceRequest, Tracer},
 };
 
 /// A trace that runs. Dropping it ends the trace.
@@ -39,7 +39,7 @@ impl Broker {
     ///
     /// # Errors
     /// [`Reason::ReaderNotFound`] if it names a reader that its caller may not trace, [`Reason::Denied`] if the caller
-    /// may trace nothing, or no data, [`Reason::QueueFull`] if too many traces run.
+    /// may trace nothing, or no data, [`Reason::QueueFull`] if too many traces run, of all users or of the caller's.
     pub fn trace(&self, origin: Arc<Origin>, request: TraceRequest) -> Result<Trace, Failure> {
         let needed = request.level.needs();
         for id in &request.filter.readers {
@@ -49,8 +49,15 @@ impl Broker {
         if request.filter.readers.is_empty() {
             needed.iter().try_for_each(|operation| self.check_anywhere(&origin, *operation))?;
         }
-        let too_many = |_| {
-            let message = "8 traces run at the same time: end one of them, or try again later";
+        let too_many = |too_many| {
+            let message = match too_many {
+                TooManyTracers::OfUser => {
+                    format!("{MAX_TRACERS_PER_USER} traces of your user run at the same time: end one of them")
+                }
+                TooManyTracers::OfAll => {
+                    format!("{MAX_TRACERS} traces run at the same time: end one of them, or try again later")
+                }
+            };
             Failure::not_sent(Reason::QueueFull, message)
         };
         let (level, recorded) = (request.level, request.recorded);

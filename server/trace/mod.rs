@@ -32,6 +32,9 @@ pub use self::{log::TARGET, tracer::Tracer};
 /// The most tracers at the same time.
 pub const MAX_TRACERS: usize = 8;
 
+/// The most tracers of one user at the same time, so that others find a place.
+pub const MAX_TRACERS_PER_USER: usize = 4;
+
 /// The most bytes of events that wait for one tracer; all together have 8 MiB.
 const ROOM: usize = (8 << 20) / MAX_TRACERS;
 
@@ -91,9 +94,14 @@ pub struct RunningTracer {
     pub began: Instant,
 }
 
-/// There is no place: [`MAX_TRACERS`] traces run already.
+/// Why there is no place for another trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TooManyTracers;
+pub enum TooManyTracers {
+    /// The traces of all users are [`MAX_TRACERS`] already.
+    OfAll,
+    /// The traces of this user are [`MAX_TRACERS_PER_USER`] already.
+    OfUser,
+}
 
 impl TraceHub {
     /// Creates the hub of a broker with this policy. With `logs` events go into the log, too.
@@ -137,8 +145,12 @@ impl TraceHub {
     /// [`TooManyTracers`].
     pub fn begin(&self, origin: Arc<Origin>, request: TraceRequest, now: Instant) -> Result<Tracer, TooManyTracers> {
         let mut tracers = self.tracers();
+        let user = origin.caller.principal();
+        if tracers.iter().filter(|tracing| tracing.principal() == user).count() >= MAX_TRACERS_PER_USER {
+            return Err(TooManyTracers::OfUser);
+        }
         if tracers.len() >= MAX_TRACERS {
-            return Err(TooManyTracers);
+            return Err(TooManyTracers::OfAll);
         }
         let tracing = Arc::new(Tracing::new(origin, request, now, ROOM));
         tracers.push(Arc::clone(&tracing));

@@ -142,15 +142,27 @@ async fn a_slow_client_learns_how_many_events_it_missed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn at_most_eight_traces_run_and_nothing_is_wanted_after_the_last() {
+async fn a_user_has_four_of_eight_traces() {
+    let world = world();
+    let of = |user| world.hub.begin(origin(user), TraceRequest::default(), Instant::now());
+    let mut tracers: Vec<_> = [7, 7, 7, 7, 8, 8, 8].map(|user| of(user).unwrap()).into();
+    assert_eq!(of(7).err(), Some(TooManyTracers::OfUser));
+    tracers.push(of(9).unwrap());
+    assert_eq!(of(8).err(), Some(TooManyTracers::OfAll));
+    assert_eq!(of(7).err(), Some(TooManyTracers::OfUser), "that is the more helpful answer");
+    // The first one is of user 7.
+    drop(tracers.remove(0));
+    tracers.push(of(7).unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn data_is_wanted_while_it_is_traced_and_nothing_after_the_last_trace() {
     let world = world();
     let wanted = || world.hub.0.wanted.load(Ordering::Relaxed);
     assert_eq!(wanted(), NOTHING);
-    let mut tracers: Vec<_> = (0..MAX_TRACERS).map(|_| begin(&world, TraceRequest::default())).collect();
+    let mut tracers = vec![begin(&world, TraceRequest::default())];
     assert_eq!((wanted(), world.hub.wants_data()), (HEADERS, false));
     let data = || TraceRequest { level: TraceLevel::Data, ..TraceRequest::default() };
-    assert_eq!(world.hub.begin(origin(7), data(), Instant::now()).err(), Some(TooManyTracers));
-    tracers.pop();
     tracers.push(begin(&world, data()));
     assert!(world.hub.wants_data());
     drop(tracers);

@@ -7,6 +7,7 @@ use std::{
 };
 
 use cardbroker_core::{
+    caller::Principal,
     journal::{Batch, Event, Feed, Journal, Origin, TraceFilter, TraceLevel},
     policy::{Policy, ReaderNames},
 };
@@ -77,6 +78,11 @@ impl Tracing {
         waiting.feed.push(Arc::clone(item), item.event.weight() + OVERHEAD);
         drop(waiting);
         self.pushed.notify_one();
+    }
+
+    /// The user of the trace.
+    pub(super) fn principal(&self) -> Principal {
+        self.origin.caller.principal()
     }
 
     pub(super) fn running(&self) -> RunningTracer {

@@ -62,12 +62,15 @@ fn a_trace_needs_its_permissions_and_a_place() -> anyhow::Result<()> {
             tracers.map(|tracers| tracers.iter().map(|tracer| tracer.shows_data).collect::<Vec<_>>()).collect();
         assert_eq!(tracers, [vec![true], vec![], vec![]]);
 
+        // One user has four of the eight places.
         let mut more = Vec::new();
-        for _ in 0..7 {
+        for _ in 0..3 {
             more.push(Following::begin(&broker, TraceRequest::default()).await?);
         }
         let full = Some((Code::ResourceExhausted, "QUEUE_FULL".into()));
         assert_eq!(refused(&[], headers).await?, full);
+        let one_more = broker.cardbroker(&["trace"])?;
+        assert!(one_more.code == Some(1) && one_more.err.contains("4 traces of your user run"), "{one_more:?}");
         drop((all, more));
         let free = async {
             while refused(&[], headers).await? == full {}
