@@ -28,9 +28,11 @@ struct Moment {
     readers: Vec<(String, Arc<ReaderSnapshot>)>,
     /// Those of the broker itself, if the operator may see them.
     broker: Option<BrokerMetrics>,
+    /// Whether the histograms of readers, which are five sixths of the text, are left out.
+    is_short: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 struct BrokerMetrics {
     connections: u64,
     denied: u64,
@@ -39,15 +41,18 @@ struct BrokerMetrics {
 }
 
 impl Diagnostics {
-    /// Returns the metrics that the caller of the request `origin` may read.
+    /// Returns the metrics that the caller of the request `origin` may read, without histograms if there are too many
+    /// readers for one message.
     ///
     /// # Errors
-    /// [`Reason::Denied`] if the caller may read none, [`Reason::Internal`] if they do not fit into a message.
+    /// [`Reason::Denied`] if the caller may read none, [`Reason::ResponseTooLarge`] if there are too many readers even
+    /// so.
     pub(super) async fn metrics(&self, origin: &Origin) -> Result<GetMetricsResponse, Failure> {
         self.broker.check_anywhere(origin, Operation::Metrics)?;
         let seen = self.broker.measure(&origin.caller).await;
-        let readers =
-            seen.readers.into_iter().filter_map(|reader| Some((reader.view.name.to_string(), reader.snapshot?)));
+        let readers = seen.readers.into_iter();
+        let readers: Vec<_> =
+            readers.filter_map(|reader| Some((reader.view.name.to_string(), reader.snapshot?))).collect();
         let (denied, unauthenticated) = self.broker.refusals();
         let broker = seen.includes_broker.then(|| BrokerMetrics {
             connections: self.facts.connections.open() as u64,
@@ -55,16 +60,19 @@ impl Diagnostics {
             unauthenticated,
             lost_log_lines: self.facts.log.as_ref().map_or(0, LogControl::lost_lines),
         });
-        let mut registry = Registry::with_prefix("cardbroker");
-        registry.register_collector(Box::new(Moment { readers: readers.collect(), broker }));
-        let mut metrics = String::new();
-        let encoded = text::encode(&mut metrics, &registry);
-        if encoded.is_err() || metrics.len() > MAX_BYTES {
+        text_of(&readers, broker).map(|text| GetMetricsResponse { text }).ok_or_else(|| {
             let message = "the metrics of all readers exceed 1 MiB: allow metrics at fewer readers";
-            return Err(Failure::not_sent(Reason::Internal, message));
-        }
-        Ok(GetMetricsResponse { text: metrics })
+            Failure::not_sent(Reason::ResponseTooLarge, message)
+        })
     }
+}
+
+/// The metrics as text, without the histograms of readers if it would not fit into a message; `None` if it does not fit
+/// even so.
+fn text_of(readers: &[(String, Arc<ReaderSnapshot>)], broker: Option<BrokerMetrics>) -> Option<String> {
+    let text = |is_short| Moment { readers: readers.to_vec(), broker, is_short }.text();
+    let fits = |text: &String| text.len() <= MAX_BYTES;
+    text(false).filter(fits).or_else(|| text(true).filter(fits))
 }
 
 /// A counter of each reader: its name, its help, and its value.
@@ -118,7 +126,10 @@ impl Collector for Moment {
                 metric.encode_gauge(&value(reader))
             })?;
         }
-        for (name, help, value) in HISTOGRAMS {
+        let help = "1 if the histograms of readers are left out, because the metrics would exceed 1 MiB";
+        let mut left_out = encoder.encode_descriptor("histograms_left_out", help, None, MetricType::Gauge)?;
+        left_out.encode_gauge(&i64::from(self.is_short))?;
+        for (name, help, value) in HISTOGRAMS.into_iter().filter(|_| !self.is_short) {
             let metric = encoder.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?;
             self.each(metric, |metric, reader| {
                 let histogram = value(&reader.counters);
@@ -146,6 +157,14 @@ impl Collector for Moment {
 }
 
 impl Moment {
+    /// The metrics as OpenMetrics text; `None` if they cannot be encoded.
+    fn text(self) -> Option<String> {
+        let mut registry = Registry::with_prefix("cardbroker");
+        registry.register_collector(Box::new(self));
+        let mut text = String::new();
+        text::encode(&mut text, &registry).ok().map(|()| text)
+    }
+
     /// Encodes a metric of each reader, with the reader's name as its only label.
     fn each(
         &self,
@@ -156,5 +175,36 @@ impl Moment {
             encode(&mut metric.encode_family(&[("reader", name.as_str())])?, reader)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn many_readers_have_no_histograms_and_too_many_no_metrics() {
+        let reader = Arc::new(ReaderSnapshot {
+            state_since: Instant::now(),
+            holder: None,
+            call: None,
+            waiters: Vec::new(),
+            waiter_count: 0,
+            incidents: Vec::new(),
+            counters: Counters::default(),
+        });
+        let text = |count| {
+            let readers = (0..count).map(|number| (format!("readers/simulated-reader-{number:04}"), reader.clone()));
+            text_of(&readers.collect::<Vec<_>>(), None)
+        };
+        let has = |text: &str, line: &str| text.lines().any(|found| found == line);
+        let few = text(100).unwrap();
+        assert!(has(&few, "cardbroker_histograms_left_out 0") && few.contains("_bucket{"));
+        let many = text(400).unwrap();
+        assert!(has(&many, "cardbroker_histograms_left_out 1") && !many.contains("_bucket{"));
+        assert!(has(&many, "cardbroker_units_total{reader=\"readers/simulated-reader-0399\"} 0"), "{many}");
+        assert_eq!(text(5_000), None);
     }
 }
