@@ -51,6 +51,9 @@ struct Options {
     #[arg(long = "user", value_name = "USER")]
     users: Vec<String>,
     /// Only events of this kind; may be repeated.
+    /// Only what concerns this connection, by its number in `status --json`; may be repeated.
+    #[arg(long = "connection", value_name = "NUMBER", value_parser = clap::value_parser!(i64).range(1..))]
+    connections: Vec<i64>,
     #[arg(long = "kind", value_name = "KIND")]
     kinds: Vec<Kind>,
     /// Also show commands and answers that are known to be harmless. Needs the permission `trace_data`; begin and end
@@ -188,7 +191,7 @@ impl Options {
 
     fn request(&self, client: &Client, readers: &[String]) -> Result<TraceOptions, Failure> {
         let mut request = client.diagnostics().trace().recorded_count(self.last);
-        for caller in callers(&self.processes, &self.users)? {
+        for caller in callers(&self.processes, &self.users, &self.connections)? {
             request = request.caller(caller);
         }
         for reader in readers {
@@ -201,22 +204,29 @@ impl Options {
     }
 }
 
-/// Describes each combination of the processes and users that are given.
-fn callers(processes: &[i32], users: &[String]) -> Result<Vec<CallerFilter>, Failure> {
-    let mut principals = Vec::new();
-    for user in users {
-        principals.push(user::principal(user)?);
+/// Describes each combination of the processes, users and connections that are given.
+fn callers(processes: &[i32], users: &[String], connections: &[i64]) -> Result<Vec<CallerFilter>, Failure> {
+    if processes.is_empty() && users.is_empty() && connections.is_empty() {
+        return Ok(Vec::new());
     }
-    let filter =
-        |principal: &str, process_id| CallerFilter { principal: principal.to_owned(), process_id, connection: 0 };
-    Ok(match (processes, &principals[..]) {
-        (processes, []) => processes.iter().map(|id| filter("", Some(*id))).collect(),
-        ([], principals) => principals.iter().map(|principal| filter(principal, None)).collect(),
-        (processes, principals) => {
-            let of = |id: &i32| principals.iter().map(|principal| filter(principal, Some(*id))).collect::<Vec<_>>();
-            processes.iter().flat_map(of).collect()
-        }
-    })
+    let principals = users.iter().map(|user| user::principal(user)).collect::<Result<Vec<_>, _>>()?;
+    let filters = vec![CallerFilter::default()];
+    let filters = combined(filters, processes, |filter, id| filter.process_id = Some(*id));
+    let filters = combined(filters, &principals, |filter, principal| filter.principal.clone_from(principal));
+    Ok(combined(filters, connections, |filter, number| filter.connection = *number))
+}
+
+/// Each filter with each of the values, or unchanged if there are none.
+fn combined<T>(filters: Vec<CallerFilter>, values: &[T], set: impl Fn(&mut CallerFilter, &T)) -> Vec<CallerFilter> {
+    if values.is_empty() {
+        return filters;
+    }
+    let with = |filter: &CallerFilter, value| {
+        let mut filter = filter.clone();
+        set(&mut filter, value);
+        filter
+    };
+    filters.iter().flat_map(|filter| values.iter().map(move |value| with(filter, value))).collect()
 }
 
 #[cfg(test)]
@@ -272,14 +282,15 @@ mod tests {
     }
 
     #[test]
-    fn processes_and_users_must_both_fit() {
+    fn processes_users_and_connections_must_all_fit() {
         let users = ["1000".to_owned(), "token ci".to_owned()];
         let told = |filters: Vec<CallerFilter>| -> Vec<_> {
-            filters.into_iter().map(|filter| (filter.principal, filter.process_id)).collect()
+            filters.into_iter().map(|filter| (filter.principal, filter.process_id, filter.connection)).collect()
         };
-        assert_eq!(told(callers(&[], &[]).unwrap()), []);
-        assert_eq!(told(callers(&[7], &[]).unwrap()), [(String::new(), Some(7))]);
-        let both = [("user 1000".to_owned(), Some(7)), ("token ci".to_owned(), Some(7))];
-        assert_eq!(told(callers(&[7], &users).unwrap()), both);
+        assert_eq!(told(callers(&[], &[], &[]).unwrap()), []);
+        assert_eq!(told(callers(&[7], &[], &[]).unwrap()), [(String::new(), Some(7), 0)]);
+        assert_eq!(told(callers(&[], &[], &[3, 4]).unwrap()), [(String::new(), None, 3), (String::new(), None, 4)]);
+        let all = [("user 1000".to_owned(), Some(7), 3), ("token ci".to_owned(), Some(7), 3)];
+        assert_eq!(told(callers(&[7], &users, &[3]).unwrap()), all);
     }
 }

@@ -42,10 +42,11 @@ fn a_trace_prints_events_gaps_and_the_brokers_end() {
 fn every_filter_reaches_the_broker() {
     let broker = stopping();
     let options = "trace --reader yubi --reader readers/pcd-00-00 --pid 1 --pid 2 --user 1000 --user root \
-                   --kind command --kind denial --data --last 256 --json";
+                   --connection 5 --kind command --kind denial --data --last 256 --json";
     run(&broker, &options.split_whitespace().collect::<Vec<_>>());
     let request = broker.operations().trace_requests.pop().unwrap();
     assert_eq!(request.readers, ["readers/desk", "readers/pcd-00-00"]);
+    assert!(request.callers.iter().all(|caller| caller.connection == 5));
     let callers: Vec<_> = request.callers.iter().map(|caller| (&*caller.principal, caller.process_id)).collect();
     let expected = [("user 1000", Some(1)), ("user 0", Some(1)), ("user 1000", Some(2)), ("user 0", Some(2))];
     assert_eq!(callers, expected);
