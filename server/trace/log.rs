@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use cardbroker_core::journal::{CommandEnd, CommandFacts, Event, EventKind};
+use cardbroker_core::{
+    error::Reason,
+    journal::{CommandEnd, CommandFacts, Event, EventKind},
+};
 use tracing::trace;
 
 /// The log target of the trace, with all lines at level `trace`.
@@ -71,7 +74,11 @@ pub(super) fn write(reader: &str, number: u64, event: &Event) {
             let (operation, rule) = (operation.as_str(), &**rule);
             line!(reader, number, event, "denied", operation, rule);
         }
-        EventKind::NotServed { .. } | EventKind::Released { .. } => {}
+        EventKind::NotServed { reason } => {
+            let reason = reason.map_or("cancelled", Reason::as_str);
+            line!(reader, number, event, "not served", reason);
+        }
+        EventKind::Released { .. } => {}
     }
 }
 

@@ -35,6 +35,7 @@ const TABLE: &[(&str, Level, &[Other])] = &[
     ("Incident", Diagnose, &[]),
     ("LastCommand", Diagnose, &[]),
     ("Listener", Diagnose, &[]),
+    ("NotServedEvent", Trace, &[]),
     ("PcscStatus", Diagnose, &[]),
     ("ReaderCounters", Diagnose, &[]),
     ("ReaderStatus", Diagnose, &[]),

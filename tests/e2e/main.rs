@@ -38,6 +38,8 @@ mod documents;
 mod drain;
 /// Finding the broker at the default places, and trust in what is there.
 mod finding;
+/// Another program holds the card, as each view of an operator tells it.
+mod foreign_holder;
 /// Hand-over of the card between processes, fast and fair.
 mod hand_over;
 /// A driver call that does not return.

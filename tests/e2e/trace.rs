@@ -85,6 +85,7 @@ fn text(event: &TraceEvent) -> String {
         Some(Event::CardInserted(_)) => "inserted".to_owned(),
         Some(Event::CardRemoved(_)) => "removed".to_owned(),
         Some(Event::Denial(denial)) => format!("{} denied by {}", denial.operation, denial.rule),
+        Some(Event::NotServed(refused)) => format!("not served: {}", refused.reason().short_name()),
         None => "nothing".to_owned(),
     }
 }

@@ -19,7 +19,8 @@ use tokio::signal::ctrl_c;
 
 use super::{Failure, Screen, clock::rfc3339_micros, select::find, user};
 
-/// Show what happens at the readers: turns, commands, resets, insertions and denials; for operators.
+/// Show what happens at the readers: turns, commands, resets, insertions, and requests that were denied or got no turn;
+/// for operators.
 ///
 /// Of a command its header, the status word and the time are shown, of SELECT also the application. Where a secret is
 /// presented, nothing shown depends on its length. Events that were dropped because this program was too slow are
@@ -50,10 +51,10 @@ struct Options {
     /// (`token build-7`); may be repeated.
     #[arg(long = "user", value_name = "USER")]
     users: Vec<String>,
-    /// Only events of this kind; may be repeated.
     /// Only what concerns this connection, by its number in `status --json`; may be repeated.
     #[arg(long = "connection", value_name = "NUMBER", value_parser = clap::value_parser!(i64).range(1..))]
     connections: Vec<i64>,
+    /// Only events of this kind; may be repeated.
     #[arg(long = "kind", value_name = "KIND")]
     kinds: Vec<Kind>,
     /// Also show commands and answers that are known to be harmless. Needs the permission `trace_data`; begin and end
@@ -100,6 +101,8 @@ enum Kind {
     Insertion,
     /// Requests that the policy denied.
     Denial,
+    /// Requests that got no turn, for example because another program holds the card.
+    NotServed,
 }
 
 impl From<Kind> for TraceEventKind {
@@ -110,6 +113,7 @@ impl From<Kind> for TraceEventKind {
             Kind::Reset => Self::Reset,
             Kind::Insertion => Self::Insertion,
             Kind::Denial => Self::Denial,
+            Kind::NotServed => Self::NotServed,
         }
     }
 }

@@ -73,6 +73,11 @@ pub(super) enum Line {
         operation: String,
         rule: Option<String>,
     },
+    NotServed {
+        #[serde(flatten)]
+        at: At,
+        reason: Option<String>,
+    },
     /// An event of a kind that this program does not know.
     #[serde(other)]
     Unknown,
@@ -135,6 +140,7 @@ impl From<&TraceEvent> for Line {
             Some(Event::Denial(denial)) => {
                 Self::Denial { at, operation: denial.operation.clone(), rule: filled(&denial.rule) }
             }
+            Some(Event::NotServed(refused)) => Self::NotServed { at, reason: reason(refused.reason) },
             None => Self::Unknown,
         }
     }

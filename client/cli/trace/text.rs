@@ -57,6 +57,9 @@ pub(super) fn text(line: &Line, clock: &Clock) -> Option<String> {
                 rule.as_ref().map_or("no rule allows it".to_owned(), |rule| format!("by rule \"{}\"", plain(rule)));
             (at, format!("denied: {}, {rule}", plain(operation)))
         }
+        Line::NotServed { at, reason } => {
+            (at, format!("not served: {}", reason.as_deref().map_or("cancelled".to_owned(), plain)))
+        }
     };
     Some(format!("{}{told}\n", head(at, clock)))
 }
@@ -153,6 +156,7 @@ mod tests {
 14:04:10.007  desk  cold reset of 150 ms
 14:04:10.008  desk  token build-7  denied: transmit, by rule \"night\"
 14:04:10.009  desk  card removed
+14:04:10.010  desk  4711 anna  not served: HELD_ELSEWHERE
 ";
         assert_eq!(told(sample::events().iter().map(Line::from)), expected);
     }

@@ -34,9 +34,10 @@ use std::{
 
 pub use cardbroker_proto::diagnostics::v1::{
     BrokerStatus, Caller, CallerFilter, CardInserted, CardRemoved, CommandClass, CommandEnd, CommandEvent,
-    ConnectionCount, DenialEvent, DriverCall, Holder, Incident, IncidentKind, LastCommand, Listener, PcscState,
-    PcscStatus, ReaderCounters, ReaderStatus, ReleaseOutcome, ReleaseResponse as Released, Reload, ResetEvent, Status,
-    TraceEvent, TraceEventKind, TraceLevel, Tracer, TurnBegan, TurnEnded, Waiter, trace_event::Event,
+    ConnectionCount, DenialEvent, DriverCall, Holder, Incident, IncidentKind, LastCommand, Listener, NotServedEvent,
+    PcscState, PcscStatus, ReaderCounters, ReaderStatus, ReleaseOutcome, ReleaseResponse as Released, Reload,
+    ResetEvent, Status, TraceEvent, TraceEventKind, TraceLevel, Tracer, TurnBegan, TurnEnded, Waiter,
+    trace_event::Event,
 };
 use cardbroker_proto::diagnostics::v1::{
     GetMetricsRequest, SetLogFilterRequest, diagnostics_service_client::DiagnosticsServiceClient,
@@ -81,7 +82,8 @@ impl Diagnostics {
         WatchStatus::new(self.clone())
     }
 
-    /// Follows what happens at readers: turns, commands, resets, insertions and denials. Needs `trace`, and for data
+    /// Follows what happens at readers: turns, commands, resets, insertions, and requests that were denied or got no
+    /// turn. Needs `trace`, and for data
     /// `trace_data`.
     pub fn trace(&self) -> TraceOptions {
         TraceOptions::new(self.clone())

@@ -149,7 +149,7 @@ enum Event {
     },
     /// An event without an effect on the replay: the broker resets cards by itself, and a client asks for its own
     /// turns.
-    #[serde(alias = "turn_ended", alias = "reset", alias = "denial")]
+    #[serde(alias = "turn_ended", alias = "reset", alias = "denial", alias = "not_served")]
     TurnBegan {
         #[serde(flatten)]
         at: At,

@@ -117,6 +117,8 @@ pub enum TraceKind {
     Insertion,
     /// Requests that the policy has denied.
     Denial,
+    /// Requests that got no turn.
+    NotServed,
 }
 
 impl Event {
@@ -128,7 +130,8 @@ impl Event {
             EventKind::Reset { .. } => TraceKind::Reset,
             EventKind::Inserted { .. } | EventKind::Removed => TraceKind::Insertion,
             EventKind::Denied { .. } => TraceKind::Denial,
-            EventKind::NotServed { .. } | EventKind::Released { .. } => return None,
+            EventKind::NotServed { .. } => TraceKind::NotServed,
+            EventKind::Released { .. } => return None,
         })
     }
 

@@ -96,7 +96,9 @@ mod tests {
         let denied = || EventKind::Denied { operation: Operation::Transmit, rule: "desk".into() };
         let all = TraceFilter::default();
         assert!(all.shows("a", &event(EventKind::Removed, None)) && all.shows("a", &event(denied(), caller())));
-        assert!(!all.shows("a", &event(EventKind::NotServed { reason: None }, caller())));
+        let not_served = EventKind::NotServed { reason: None };
+        let released = EventKind::Released { by: event(denied(), caller()).origin.unwrap(), reason: "".into() };
+        assert!(all.shows("a", &event(not_served, caller())) && !all.shows("a", &event(released, caller())));
         let one = TraceFilter { readers: vec!["a".into()], ..TraceFilter::default() };
         assert!(one.shows("a", &event(EventKind::Removed, None)) && !one.shows("b", &event(EventKind::Removed, None)));
         let denials = TraceFilter { kinds: vec![TraceKind::Denial], ..TraceFilter::default() };

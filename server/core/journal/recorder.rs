@@ -54,8 +54,8 @@ impl Recorder {
         if matches!(event.kind, EventKind::Removed) {
             return self.ring.clear();
         }
-        // A user who is denied again and again must not push out the others' events.
-        if matches!(event.trace_kind(), None | Some(TraceKind::Denial)) {
+        // A user who is refused again and again must not push out the others' events.
+        if matches!(event.trace_kind(), None | Some(TraceKind::Denial | TraceKind::NotServed)) {
             return;
         }
         let is_old = |first: &Recorded| event.at.saturating_duration_since(first.event.at) > lifetime;

@@ -136,7 +136,10 @@ fn wire_event(kind: &EventKind, level: TraceLevel) -> Option<trace_event::Event>
         EventKind::Denied { operation, rule } => {
             Event::Denial(wire::DenialEvent { operation: operation.as_str().to_owned(), rule: rule.to_string() })
         }
-        EventKind::NotServed { .. } | EventKind::Released { .. } => return None,
+        EventKind::NotServed { reason } => Event::NotServed(wire::NotServedEvent {
+            reason: reason.map_or(ErrorReason::Unspecified, wire_reason).into(),
+        }),
+        EventKind::Released { .. } => return None,
     })
 }
 

@@ -76,6 +76,7 @@ fn trace_kind(index: usize, kind: i32) -> Result<TraceKind, Failure> {
         Ok(TraceEventKind::Reset) => TraceKind::Reset,
         Ok(TraceEventKind::Insertion) => TraceKind::Insertion,
         Ok(TraceEventKind::Denial) => TraceKind::Denial,
+        Ok(TraceEventKind::NotServed) => TraceKind::NotServed,
         Ok(TraceEventKind::Unspecified) | Err(_) => {
             let message = format!("{kind} is not a TraceEventKind: use one of the contract's values");
             return Err(Failure::invalid(format!("kinds[{index}]"), message));
@@ -127,9 +128,9 @@ mod tests {
                 wire::TraceRequest { callers: callers(wire::CallerFilter { connection: -1, ..caller }), ..request() },
                 Some("callers[1].connection"),
             ),
-            (wire::TraceRequest { kinds: vec![1, 5], ..request() }, None),
+            (wire::TraceRequest { kinds: vec![1, 6], ..request() }, None),
             (wire::TraceRequest { kinds: vec![1, 0], ..request() }, Some("kinds[1]")),
-            (wire::TraceRequest { kinds: vec![6], ..request() }, Some("kinds[0]")),
+            (wire::TraceRequest { kinds: vec![7], ..request() }, Some("kinds[0]")),
             (wire::TraceRequest { kinds: vec![1; 65], ..request() }, Some("kinds")),
             (wire::TraceRequest { level: 2, ..request() }, None),
             (wire::TraceRequest { level: 3, ..request() }, Some("level")),

@@ -34,7 +34,7 @@ fn a_trace_prints_events_gaps_and_the_brokers_end() {
     assert!(lines[0].starts_with("-- trace since ") && lines[0].ends_with(", run e1 of the broker --"), "{lines:?}");
     assert_eq!(lines[1], "14:04:10.001* desk  card inserted, ATR 3B80 by T1, insertion e1-5");
     assert_eq!(lines[9], "-- 5 events missing here: this program was too slow --");
-    assert_eq!((lines.len(), lines[12]), (13, "14:04:10.009  desk  card removed"));
+    assert_eq!((lines.len(), lines[12]), (14, "14:04:10.009  desk  card removed"));
     assert_eq!((err(&output), code(&output)), ("cardbroker: the broker stops\n", 1));
 }
 
@@ -61,7 +61,7 @@ fn a_recorded_trace_is_private_and_shows_the_same_text() {
     let file = path.to_str().unwrap();
     let output = run(&stopping(), &["trace", "-o", file]);
     assert_eq!((out(&output), code(&output)), ("", 1));
-    assert!(err(&output).contains(&format!("9 events in {file}")), "{}", err(&output));
+    assert!(err(&output).contains(&format!("10 events in {file}")), "{}", err(&output));
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     let text = fs::read_to_string(&path).unwrap();
     let events: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -86,7 +86,7 @@ fn a_trace_with_data_begins_with_the_cards_that_are_present() {
     let file = folder.path().join("x.jsonl");
     let present = |more: &[&str]| {
         let output = run(&stopping(), &[&["trace", "--force", "-o", file.to_str().unwrap()], more].concat());
-        assert!(err(&output).contains("9 events in"), "{}", err(&output));
+        assert!(err(&output).contains("10 events in"), "{}", err(&output));
         let text = fs::read_to_string(&file).unwrap();
         let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
         lines.skip(1).take_while(|line| line["event"] == "card_present").collect::<Vec<_>>()
@@ -155,12 +155,12 @@ fn ctrl_c_ends_a_trace_successfully() {
     let arguments = ["trace", "-o", path.to_str().unwrap()];
     let mut child = cardbroker(&broker, &arguments).stderr(Stdio::piped()).spawn().unwrap();
     // The last event is in the file before Ctrl-C.
-    while !fs::read_to_string(&path).unwrap_or_default().contains("card_removed") {
+    while !fs::read_to_string(&path).unwrap_or_default().contains("not_served") {
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
     Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));
-    assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 11);
+    assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 12);
 }
 
 #[test]

@@ -243,5 +243,6 @@ pub(crate) fn events() -> Vec<TraceEvent> {
         event(7, None, Event::Reset(ResetEvent { is_cold: true, failed: false, duration: millis(150) })),
         event(8, Some(token()), Event::Denial(DenialEvent { operation: "transmit".into(), rule: "night".into() })),
         event(9, None, Event::CardRemoved(CardRemoved {})),
+        event(10, mine(), Event::NotServed(NotServedEvent { reason: ErrorReason::HeldElsewhere.into() })),
     ]
 }
