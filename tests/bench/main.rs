@@ -8,6 +8,7 @@ mod floods;
 mod groups;
 mod hand_over;
 mod inside;
+mod operators;
 mod processors;
 mod queue;
 mod report;
@@ -81,6 +82,8 @@ enum Case {
     HandOver,
     /// From an insertion to the watching clients.
     Events,
+    /// Operators who look on: the cost of a trace and of a status.
+    Operators,
     /// Floods of a hostile user beside a client.
     Floods,
     /// Many readers, watchers, clients and sessions.
@@ -140,6 +143,7 @@ async fn measure(case: Case, effort: Effort, before: Option<&Path>) -> anyhow::R
         Case::Users => vec![users::measure(effort).await?],
         Case::HandOver => vec![hand_over::measure(effort).await?],
         Case::Events => vec![events::measure(effort).await?],
+        Case::Operators => vec![operators::measure(effort).await?],
         Case::Floods => vec![floods::measure(effort, before).await?],
         Case::Scale => scale::measure(effort).await?,
         Case::Queue => vec![queue::measure(effort)],

@@ -5,6 +5,7 @@
 mod card;
 mod holder;
 mod observer;
+mod operator;
 pub(crate) mod sharer;
 mod stamps;
 mod units;
@@ -27,6 +28,8 @@ pub(crate) enum Worker {
     Holder(holder::Arguments),
     /// An observer of insertions on PC/SC itself.
     Observer(observer::Arguments),
+    /// An operator who looks on.
+    Operator(operator::Arguments),
     /// A hostile client that floods the broker.
     Flood(flood::Arguments),
     /// A broker with a record of its time stamps.
@@ -41,6 +44,7 @@ impl Worker {
             Self::Sharer(arguments) => sharer::run(arguments),
             Self::Holder(arguments) => on_a_runtime(holder::run(arguments)),
             Self::Observer(arguments) => observer::run(&arguments),
+            Self::Operator(arguments) => on_a_runtime(operator::run(arguments)),
             Self::Flood(arguments) => flood::run(arguments),
             Self::Stamps(arguments) => stamps::run(arguments),
         }
