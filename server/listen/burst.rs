@@ -31,7 +31,7 @@ const LONG_MESSAGES_BYTES: usize = 256 * 1_024;
 pub(super) struct Received {
     /// The calls that have begun.
     pub calls: usize,
-    /// The bytes of messages.
+    /// The bytes of their messages, without the heads of the frames.
     pub message_bytes: usize,
 }
 
