@@ -146,9 +146,9 @@ fn the_line_of_a_unit_is_one_sentence_for_people() -> anyhow::Result<()> {
         let lines: Vec<_> = log.lines().filter(|line| line.contains(" done ")).collect();
         let [line] = lines[..] else { panic!("{lines:#?}") };
         let (_, sentence) = line.split_once("unit done ").context(line.to_owned())?;
-        let caller = format!("caller=process {} of user ", process::id());
+        let caller = format!("caller=\"process {} of user ", process::id());
         let fields = sentence.strip_prefix("reader=simulated-reader-00 ").and_then(|rest| rest.strip_prefix(&*caller));
-        let (_, fields) = fields.and_then(|rest| rest.split_once(' ')).context(line.to_owned())?;
+        let (_, fields) = fields.and_then(|rest| rest.split_once("\" ")).context(line.to_owned())?;
         let shown: String = fields.chars().filter(|letter| !letter.is_ascii_digit()).collect();
         assert_eq!(shown, "commands= waited_ms= card_ms= outcome=ok", "{line}");
         Ok(())

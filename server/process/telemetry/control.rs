@@ -8,7 +8,7 @@ use std::{
 use tokio::task::AbortHandle;
 use tracing_subscriber::{EnvFilter, reload};
 
-use super::{filter, writer::Log};
+use super::{filter, lanes::Lane, writer::Log};
 use crate::config::LogConfig;
 
 /// Replaces the filter of the installed log.
@@ -23,6 +23,8 @@ struct Shared {
     /// The settings at the start, to which the filter reverts.
     config: LogConfig,
     replace: Box<Replace>,
+    /// Whether the log is text on a terminal.
+    is_for_person: bool,
     /// The filter that is in force for a time, if there is one.
     change: Mutex<Option<Change>>,
 }
@@ -44,8 +46,15 @@ pub struct FilterInForce {
 }
 
 impl LogControl {
-    pub(super) fn new(log: Log, config: LogConfig, replace: Box<Replace>) -> Self {
-        Self(Arc::new(Shared { log, config, replace, change: Mutex::new(None) }))
+    pub(super) fn new(log: Log, config: LogConfig, replace: Box<Replace>, is_for_person: bool) -> Self {
+        Self(Arc::new(Shared { log, config, replace, is_for_person, change: Mutex::new(None) }))
+    }
+
+    /// Writes lines for a person, with every filter, if the log is text on a terminal.
+    pub fn tell_person(&self, lines: &str) {
+        if self.0.is_for_person {
+            self.0.log.push(Lane::Ordinary, lines.as_bytes());
+        }
     }
 
     /// The number of lines that were lost so far because the log's reader was too slow.

@@ -1,16 +1,19 @@
-//! The log: to standard error, for people or for programs, by a thread of its own.
+//! The log: to standard error or the journal behind it, for people or for programs, by a thread of its own.
 //!
 //! ```text
-//! tracing ── Log ──► lanes (bounded, the audit trail's first) ──► thread "log" ──► standard error
+//! tracing ── Log ──► lanes (bounded, the audit trail's first) ──► thread "log" ──► standard error, or journal
 //! ```
 //!
 //! Nothing else writes to standard error while the broker runs: a write does not return while its reader is stuck.
 
 mod control;
 mod filter;
+mod journal;
+mod journal_record;
 mod lanes;
 mod record;
 mod sink;
+mod text;
 mod writer;
 
 use std::{
@@ -25,7 +28,9 @@ use tracing_subscriber::filter::ParseError;
 
 use self::{
     control::Replace,
+    journal::Journal,
     lanes::Lane,
+    sink::Stream,
     writer::{FLUSH_TIME, Log},
 };
 pub use self::{
@@ -55,15 +60,20 @@ pub enum TelemetryError {
 /// The filter has a mistake, the process has a log already, or the system cannot start a thread.
 pub fn init(config: &LogConfig) -> Result<(FlushGuard, LogControl), TelemetryError> {
     let filter = filter::configured(config)?;
-    let log = Log::start(io::stderr(), config.format)?;
+    let (log, format) = match Journal::behind_standard_error(config.format) {
+        // Its records are made from lines for programs.
+        Some(journal) => (Log::start(journal)?, LogFormat::Json),
+        None => (Log::start(Stream::new(io::stderr(), config.format))?, config.format),
+    };
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(log.clone())
         // Errors of the log itself must not bypass it on standard error.
         .log_internal_errors(false);
-    let replace: Box<Replace> = match config.format {
+    let replace: Box<Replace> = match format {
         LogFormat::Text => {
-            let builder = builder.compact().with_ansi(io::stderr().is_terminal()).with_filter_reloading();
+            let builder = builder.fmt_fields(text::fields()).compact().with_ansi(io::stderr().is_terminal());
+            let builder = builder.with_filter_reloading();
             let handle = builder.reload_handle();
             builder.try_init()?;
             Box::new(move |next| handle.reload(next))
@@ -75,9 +85,10 @@ pub fn init(config: &LogConfig) -> Result<(FlushGuard, LogControl), TelemetryErr
             Box::new(move |next| handle.reload(next))
         }
     };
-    let control = LogControl::new(log.clone(), config.clone(), replace);
+    let is_for_person = format == LogFormat::Text && io::stderr().is_terminal();
+    let control = LogControl::new(log.clone(), config.clone(), replace, is_for_person);
     let guard = log.flush_guard();
-    log_panics(log, config.format);
+    log_panics(log, format);
     Ok((guard, control))
 }
 

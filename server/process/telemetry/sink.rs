@@ -1,4 +1,4 @@
-//! Writes batches to the log's sink, and recovers from failed writes.
+//! The sink of the log. A stream gets whole lines, also after failed writes.
 
 use std::{
     io::{ErrorKind, Write},
@@ -15,20 +15,28 @@ use crate::config::LogFormat;
 /// The interval of retries while another program has made standard error non-blocking.
 const RETRY_TIME: Duration = Duration::from_millis(20);
 
-pub(super) struct Sink<W> {
+/// What takes the log's batches, in the log's own thread.
+pub(super) trait Sink {
+    /// Writes a batch, without a time limit. Returns the number of completely written entries, counted from the first.
+    fn write(&mut self, batch: &[(Lane, Entry)]) -> usize;
+}
+
+/// A stream of lines: standard error.
+pub(super) struct Stream<W> {
     sink: W,
     format: LogFormat,
     /// Whether a failed write has left a line without its line break.
     is_torn: bool,
 }
 
-impl<W: Write> Sink<W> {
+impl<W> Stream<W> {
     pub(super) fn new(sink: W, format: LogFormat) -> Self {
         Self { sink, format, is_torn: false }
     }
+}
 
-    /// Writes a batch, without a time limit. Returns the number of completely written entries.
-    pub(super) fn write(&mut self, batch: &[(Lane, Entry)]) -> usize {
+impl<W: Write> Sink for Stream<W> {
+    fn write(&mut self, batch: &[(Lane, Entry)]) -> usize {
         let mut bytes = Vec::new();
         // Ends a torn line, so that the next one starts on a new line.
         bytes.extend(self.is_torn.then_some(b'\n'));
@@ -111,7 +119,7 @@ pub(super) mod tests {
     #[test]
     fn torn_line_is_ended_and_only_unwritten_lines_are_lost() {
         let disk = Disk::with_room(7);
-        let mut sink = Sink::new(disk.clone(), LogFormat::Json);
+        let mut sink = Stream::new(disk.clone(), LogFormat::Json);
         let line = |text: &[u8]| (Lane::Audit, Entry::Line(text.into()));
         let batch = [line(b"[1]\n"), line(b"[2]\n"), line(b"[3]\n")];
         assert_eq!(sink.write(&batch), 1);

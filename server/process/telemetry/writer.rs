@@ -16,7 +16,7 @@ use super::{
     lanes::{CAPACITY, Entry, Lane, Lanes},
     sink::Sink,
 };
-use crate::{config::LogFormat, policy::audit};
+use crate::policy::audit;
 
 /// The maximum wait for the waiting lines at the end of the process.
 pub(super) const FLUSH_TIME: Duration = Duration::from_secs(1);
@@ -74,10 +74,10 @@ impl Log {
     ///
     /// # Errors
     /// The system cannot start a thread.
-    pub(super) fn start(sink: impl Write + Send + 'static, format: LogFormat) -> io::Result<Self> {
+    pub(super) fn start(mut sink: impl Sink + Send + 'static) -> io::Result<Self> {
         let state = State { lanes: Lanes::new(CAPACITY), is_writing: false, is_failing: false };
         let log = Self(Arc::new(Shared { state: state.into(), filled: Condvar::new(), written: Condvar::new() }));
-        let (writer, mut sink) = (log.clone(), Sink::new(sink, format));
+        let writer = log.clone();
         thread::Builder::new().name("log".into()).spawn(move || {
             loop {
                 // A panic loses one batch, which is counted, and not the log. The panic hook has logged it.
@@ -126,7 +126,7 @@ impl Log {
         }
     }
 
-    fn write_to(&self, sink: &mut Sink<impl Write>) -> ! {
+    fn write_to(&self, sink: &mut impl Sink) -> ! {
         loop {
             let mut batch = self.next_batch();
             let written = sink.write(&batch.unwritten);

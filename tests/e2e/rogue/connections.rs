@@ -148,7 +148,7 @@ fn bad_tokens_of_a_tokens_holder_are_charged_to_the_holder() -> anyhow::Result<(
         let answers = AtomicU32::new(0);
         count_answers(&mut stream, Duration::from_millis(500), &answers).await;
         let log = broker.settled_log();
-        ensure!(log.contains("user=token tests") && !log.contains("have no valid token: they"), "{log}");
+        ensure!(log.contains("user=\"token tests\"") && !log.contains("have no valid token: they"), "{log}");
         Ok(())
     })
 }

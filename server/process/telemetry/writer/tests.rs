@@ -6,7 +6,11 @@ use std::{
     time::Instant,
 };
 
-use super::{super::sink::tests::Disk, *};
+use super::{
+    super::sink::{Stream, tests::Disk},
+    *,
+};
+use crate::config::LogFormat;
 
 /// The maximum wait for an event.
 const LONGEST: Duration = Duration::from_secs(30);
@@ -14,7 +18,7 @@ const LONGEST: Duration = Duration::from_secs(30);
 /// Creates a log that writes into a pipe. Returns it with the pipe's other end.
 fn piped() -> (Log, BufReader<PipeReader>) {
     let (reader, writer) = pipe().unwrap();
-    (Log::start(writer, LogFormat::Text).unwrap(), BufReader::new(reader))
+    (Log::start(Stream::new(writer, LogFormat::Text)).unwrap(), BufReader::new(reader))
 }
 
 fn flood(log: &Log) -> usize {
@@ -77,7 +81,7 @@ fn the_end_does_not_wait_after_the_reader_has_closed() {
 #[test]
 fn a_freed_disk_gets_the_count_without_another_line() {
     let disk = Disk::with_room(0);
-    let log = Log::start(disk.clone(), LogFormat::Json).unwrap();
+    let log = Log::start(Stream::new(disk.clone(), LogFormat::Json)).unwrap();
     log.push(Lane::Ordinary, b"{}\n");
     assert!(!log.wait_until_written(FLUSH_TIME), "the disk is full");
     disk.set_room(1 << 20);
@@ -103,7 +107,7 @@ fn the_current_batch_of_a_panicking_thread_is_counted() {
         }
     }
     let disk = Disk::with_room(1 << 20);
-    let log = Log::start(Faulty(disk.clone()), LogFormat::Text).unwrap();
+    let log = Log::start(Stream::new(Faulty(disk.clone()), LogFormat::Text)).unwrap();
     log.push(Lane::Audit, b"fault\n");
     let begin = Instant::now();
     while disk.lines().is_empty() {

@@ -1,0 +1,87 @@
+//! Systemd's journal as the sink of the log: each record is sent with its priority and fields, instead of as a line on
+//! standard error.
+
+use super::{
+    journal_record::datagram,
+    lanes::{Entry, Lane},
+    record,
+    sink::Sink,
+};
+use crate::config::LogFormat;
+
+/// The journal behind standard error.
+pub(super) struct Journal {
+    socket: os::Socket,
+    /// The configured form of messages.
+    form: LogFormat,
+}
+
+impl Journal {
+    /// Finds the journal if standard error leads to it (`JOURNAL_STREAM`), and it takes records.
+    pub(super) fn behind_standard_error(form: LogFormat) -> Option<Self> {
+        Some(Self { socket: os::connect()?, form })
+    }
+}
+
+impl Sink for Journal {
+    /// The records, which are lines for programs, arrive one by one: none is cut off.
+    fn write(&mut self, batch: &[(Lane, Entry)]) -> usize {
+        let sent = batch.iter().take_while(|(lane, entry)| {
+            let record = match entry {
+                Entry::Line(line) => datagram(line, self.form),
+                Entry::Gap(lines) => datagram(record::gap(LogFormat::Json, *lane, *lines).as_bytes(), self.form),
+            };
+            os::send(&self.socket, &record).is_ok()
+        });
+        sent.count()
+    }
+}
+
+#[cfg(target_os = "linux")]
+mod os {
+    use std::{env, io, os::unix::net::UnixDatagram};
+
+    use rustix::fs::fstat;
+
+    /// The place of the journal's socket for native records.
+    const JOURNAL: &str = "/run/systemd/journal/socket";
+
+    pub(super) type Socket = UnixDatagram;
+
+    /// Opens a socket for records, if standard error is the stream that the variable names and the journal listens.
+    pub(super) fn connect() -> Option<Socket> {
+        let named = env::var("JOURNAL_STREAM").ok()?;
+        let found = fstat(io::stderr()).ok()?;
+        if named != format!("{}:{}", found.st_dev, found.st_ino) {
+            return None;
+        }
+        UnixDatagram::unbound().and_then(|probe| probe.connect(JOURNAL)).ok()?;
+        UnixDatagram::unbound().ok()
+    }
+
+    /// Sends a record, without a time limit. The path is looked up each time: the journal may be restarted.
+    pub(super) fn send(socket: &Socket, record: &[u8]) -> io::Result<()> {
+        loop {
+            match socket.send_to(record, JOURNAL) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                sent => return sent.map(drop),
+            }
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod os {
+    use std::{convert::Infallible, io};
+
+    /// There is no journal here.
+    pub(super) type Socket = Infallible;
+
+    pub(super) fn connect() -> Option<Socket> {
+        None
+    }
+
+    pub(super) fn send(socket: &Socket, _record: &[u8]) -> io::Result<()> {
+        match *socket {}
+    }
+}
