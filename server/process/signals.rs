@@ -22,8 +22,34 @@ pub struct Signals {
     terminate: Source,
     interrupt: Source,
     hang_up: Source,
-    /// Whether the daemon ends with its terminal. Not without one, and not if the parent has ignored SIGHUP (`nohup`).
-    ends_with_terminal: bool,
+    terminal: Terminal,
+}
+
+/// The terminal that the daemon was started in, and the end of it.
+#[cfg(unix)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Terminal {
+    /// There was none, or its end was noticed already.
+    None,
+    /// The daemon ends with it.
+    Bound,
+    /// The parent has ignored SIGHUP (`nohup`), so the signal by which the terminal ends stays ignored.
+    Ignored,
+}
+
+#[cfg(unix)]
+impl Terminal {
+    /// The request behind SIGHUP, if the terminal is there (`is_open`) or not; `None` if there is none.
+    fn on_hang_up(&mut self, is_open: bool) -> Option<Signal> {
+        match *self {
+            Self::Bound if !is_open => Some(Signal::Stop),
+            Self::Ignored if !is_open => {
+                *self = Self::None;
+                None
+            }
+            _ => Some(Signal::Reload),
+        }
+    }
 }
 
 #[cfg(unix)]
@@ -34,9 +60,13 @@ impl Signals {
     /// The system does not deliver signals to this process.
     pub fn listen() -> io::Result<Self> {
         // Read first: the handler replaces what the parent has set.
-        let ends_with_terminal = has_terminal() && !ignores_hang_up();
+        let terminal = match (has_terminal(), ignores_hang_up()) {
+            (false, _) => Terminal::None,
+            (true, false) => Terminal::Bound,
+            (true, true) => Terminal::Ignored,
+        };
         Ok(Self {
-            ends_with_terminal,
+            terminal,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hang_up: signal(SignalKind::hangup())?,
@@ -45,13 +75,16 @@ impl Signals {
 
     /// Waits for the next signal. Cancel-safe.
     pub async fn next(&mut self) -> Signal {
-        tokio::select! {
-            _ = self.terminate.recv() => Signal::Stop,
-            _ = self.interrupt.recv() => Signal::Stop,
-            _ = self.hang_up.recv() => match self.ends_with_terminal && !has_terminal() {
-                true => Signal::Stop,
-                false => Signal::Reload,
-            },
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return Signal::Stop,
+                _ = self.interrupt.recv() => return Signal::Stop,
+                _ = self.hang_up.recv() => {
+                    if let Some(signal) = self.terminal.on_hang_up(has_terminal()) {
+                        return signal;
+                    }
+                }
+            }
         }
     }
 }
@@ -69,4 +102,18 @@ fn ignores_hang_up() -> bool {
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     // Signal 1 is the lowest bit.
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hang_up_stops_reloads_or_stays_ignored() {
+        let told = |mut terminal: Terminal, is_open: [bool; 3]| is_open.map(|is_open| terminal.on_hang_up(is_open));
+        let (stop, reload) = (Some(Signal::Stop), Some(Signal::Reload));
+        assert_eq!(told(Terminal::None, [false; 3]), [reload; 3]);
+        assert_eq!(told(Terminal::Bound, [true, true, false]), [reload, reload, stop]);
+        assert_eq!(told(Terminal::Ignored, [true, false, false]), [reload, None, reload]);
+    }
 }
