@@ -2,8 +2,14 @@
 //!
 //! The kernel remembers the number of the process that connected. That process may have ended before the accept, and
 //! another process may have its number: `/proc` then describes the other one.
+//!
+//! A broker in a user namespace, or one whose `/proc` hides other users' processes, does not see who calls. It says so
+//! once, and every connection is a caller of its own.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::{Arc, Once},
+};
 
 use cardbroker_core::caller::{Caller, passes_on};
 use tokio::net::UnixStream;
@@ -14,16 +20,54 @@ pub(super) fn caller(connection: u64, stream: &UnixStream) -> Caller {
     let Ok(peer) = stream.peer_cred() else { return Caller::unknown(connection, None) };
     let pid = peer.pid().and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid != 0);
     if !os::is_known(peer.uid(), "uid") {
+        warn_once(Hidden::User);
         return Caller::unknown(connection, pid);
     }
     // No group has this number.
     let gid = if os::is_known(peer.gid(), "gid") { peer.gid() } else { u32::MAX };
-    let process = pid.and_then(|pid| os::process(stream, pid, peer.uid()));
+    let process = pid.map_or(Err(NoProcess::Hidden), |pid| os::process(stream, pid, peer.uid()));
+    if matches!(process, Err(NoProcess::Hidden)) && os::HAS_PROCESSES {
+        warn_once(Hidden::Process);
+    }
+    let process = process.ok();
     let via_sshd = process.as_ref().is_some_and(|found| passes_on(found.executable.as_deref(), &found.name));
     let own = process.as_ref().filter(|_| !via_sshd);
     let caller = Caller::local(connection, peer.uid(), gid, pid, own.map(|found| found.start_time));
     let (executable, program) = process.map(|found| (found.executable, found.name.into())).unzip();
     Caller { executable: executable.flatten(), program, via_sshd, ..caller }
+}
+
+/// What the operating system hides from the broker.
+#[derive(Debug, Clone, Copy)]
+enum Hidden {
+    /// The user has no number in the broker's user namespace.
+    User,
+    /// The process has no number in the broker's pid namespace, or `/proc` does not show it.
+    Process,
+}
+
+/// Warns of callers that the broker cannot tell apart, once for each cause: both last as long as the process.
+fn warn_once(hidden: Hidden) {
+    static WARNED: [Once; 2] = [Once::new(), Once::new()];
+    WARNED[hidden as usize].call_once(|| match hidden {
+        Hidden::User => tracing::warn!(
+            "a caller's user is unknown in the broker's user namespace (PrivateUsers=yes, or a container): every \
+             connection of such a caller is a caller of its own, and only rules for anyone concern it"
+        ),
+        Hidden::Process => tracing::warn!(
+            "a caller's process is hidden from the broker (ProtectProc=, hidepid, or another pid namespace): every \
+             connection of such a caller is a caller and an isolation group of its own"
+        ),
+    });
+}
+
+/// Why no process is known behind a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum NoProcess {
+    /// It lives, but the broker may not see it.
+    Hidden,
+    /// It has ended, or could be another one of its number.
+    Uncertain,
 }
 
 /// The process behind a connection.
@@ -49,27 +93,45 @@ mod os {
         event::{PollFd, PollFlags, Timespec, poll},
         fd::OwnedFd,
         param::clock_ticks_per_second,
+        process::{Pid, test_kill_process},
         time::{ClockId, clock_gettime},
     };
     use tokio::net::UnixStream;
 
-    use super::Process;
+    use super::{NoProcess, Process};
     use cardbroker_core::caller::{process_name, start_time};
 
-    /// Returns the process that connected as `uid` with the number `pid`; `None` if it has ended, if it cannot be
-    /// distinguished from a later one of that number, or if `/proc` does not show it.
-    pub(super) fn process(stream: &UnixStream, pid: u32, uid: u32) -> Option<Process> {
+    /// Whether this system tells the processes of callers.
+    pub(super) const HAS_PROCESSES: bool = true;
+
+    /// Returns the process that connected as `uid` with the number `pid`.
+    ///
+    /// # Errors
+    /// It has ended, cannot be distinguished from a later one of that number, or `/proc` does not show it.
+    pub(super) fn process(stream: &UnixStream, pid: u32, uid: u32) -> Result<Process, NoProcess> {
         let accepted = ticks_since_boot();
         let pidfd = getsockopt(stream, PeerPidfd);
-        let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
-        let status = fs::read(format!("/proc/{pid}/status")).ok()?;
+        let read = |file: &str| fs::read(format!("/proc/{pid}/{file}"));
+        let (Ok(stat), Ok(status)) = (read("stat"), read("status")) else {
+            let lives = pidfd.map_or_else(|_| exists(pid), |pidfd| !has_ended(&pidfd));
+            return Err(if lives { NoProcess::Hidden } else { NoProcess::Uncertain });
+        };
         let executable = fs::read_link(format!("/proc/{pid}/exe")).ok().map(Into::into);
         // Last: if the process lives now, it had the number the whole time.
         let ended = pidfd.map(|pidfd| has_ended(&pidfd));
-        let stat = String::from_utf8_lossy(&stat);
-        let (start_time, name) = (start_time(&stat)?, process_name(&stat)?.to_owned());
-        let found = Found { start_time, user: effective_user(&String::from_utf8_lossy(&status))? };
-        is_peer(&found, uid, accepted, ended).then_some(Process { start_time, name, executable })
+        let (stat, status) = (String::from_utf8_lossy(&stat), String::from_utf8_lossy(&status));
+        let described = start_time(&stat).zip(process_name(&stat)).zip(effective_user(&status));
+        let ((start_time, name), user) = described.ok_or(NoProcess::Uncertain)?;
+        if !is_peer(&Found { start_time, user }, uid, accepted, ended) {
+            return Err(NoProcess::Uncertain);
+        }
+        Ok(Process { start_time, name: name.to_owned(), executable })
+    }
+
+    /// Whether some process has this number now.
+    fn exists(pid: u32) -> bool {
+        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+        pid.is_some_and(|pid| !matches!(test_kill_process(pid), Err(rustix::io::Errno::SRCH)))
     }
 
     /// Whether `id` names a user (`kind` is "uid") or a group ("gid"). In a user namespace that does not know all of
@@ -212,7 +274,8 @@ mod os {
             let uid = rustix::process::getuid().as_raw();
             let found = process(&here, process::id(), uid).unwrap();
             assert_eq!(found.executable.as_deref(), std::env::current_exe().ok().as_deref());
-            assert!(process(&here, u32::MAX, uid).is_none());
+            assert!(process(&here, u32::MAX, uid).is_err());
+            assert!(exists(process::id()) && !exists(i32::MAX as u32));
         }
     }
 }
@@ -221,15 +284,21 @@ mod os {
 mod os {
     use tokio::net::UnixStream;
 
-    use super::Process;
+    use super::{NoProcess, Process};
+
+    /// Whether this system tells the processes of callers.
+    pub(super) const HAS_PROCESSES: bool = false;
 
     /// Every user has a number of its own on this system.
     pub(super) fn is_known(_id: u32, _kind: &str) -> bool {
         true
     }
 
-    /// Returns `None` on this system: every connection is a caller of its own.
-    pub(super) fn process(_stream: &UnixStream, _pid: u32, _uid: u32) -> Option<Process> {
-        None
+    /// On this system every connection is a caller of its own.
+    ///
+    /// # Errors
+    /// Always.
+    pub(super) fn process(_stream: &UnixStream, _pid: u32, _uid: u32) -> Result<Process, NoProcess> {
+        Err(NoProcess::Uncertain)
     }
 }
