@@ -9,11 +9,13 @@ use std::{
 use cardbroker_server::{
     caller::tokens::Tokens,
     config::Config,
-    listen::{BindError, Bound},
+    listen::{BindError, Bound, Inherited},
     policy::explain::Question,
     process::{
         flags::{Command, Exit, Flags, PolicyCommand},
+        greeting::greeting,
         hardening,
+        service_manager::ServiceManager,
         signals::Signals,
         telemetry::{self, TelemetryError},
     },
@@ -54,10 +56,14 @@ fn run(flags: &Flags) -> Result<Exit, Problem> {
     if let Some(Command::Policy(PolicyCommand::Check(question))) = &flags.command {
         return explain(flags, question);
     }
-    let config = flags.settings().map_err(unusable)?;
-    let tokens = server::load_tokens(&config, Tokens::read).map_err(unusable)?;
+    // Before the first thread, because it changes the environment.
+    let inherited = Inherited::take().map_err(cannot_listen)?;
+    let addresses = inherited.as_ref().map(Inherited::addresses);
+    let config = flags.settings_with(addresses.as_ref()).map_err(unusable)?;
+    let tokens = server::load_tokens(&config, Tokens::read);
     let backend = server::backend(&config).map_err(unusable)?;
     if flags.check_config {
+        tokens.map_err(unusable)?;
         server::unfit_lines(&config, &*backend).into_iter().for_each(telemetry::report);
         return print(&config.to_string());
     }
@@ -68,19 +74,23 @@ fn run(flags: &Flags) -> Result<Exit, Problem> {
     let runtime = server::runtime().map_err(failure)?;
     // Before the files that the end of the daemon removes: no signal may leave them behind.
     let mut signals = runtime.block_on(async { Signals::listen() }).map_err(failure)?;
-    let bound = Bound::bind(&config.listen).map_err(|problem| match problem {
-        BindError::AlreadyRunning { .. } | BindError::OtherAutoPort { .. } => (Exit::AlreadyRunning, problem.into()),
-        BindError::Identity(_) => (Exit::Config, problem.into()),
-        _ => (Exit::CannotListen, problem.into()),
-    })?;
+    let bound = match inherited {
+        Some(inherited) => Bound::inherit(inherited, &config.listen),
+        None => Bound::bind(&config.listen),
+    };
+    let bound = bound.map_err(cannot_listen)?;
     let epoch = server::announce(&config).map_err(failure)?;
+    let (greeting, person) = (greeting(&config, bound.tcp_address()), log.clone());
 
     let reload = flags.clone();
     let drain = runtime.block_on(async {
         let server = Server::start(config, tokens, bound, backend, epoch, Some(log)).await.map_err(failure)?;
-        let ended = server.run(async || signals.next().await, move || reload.settings()).await;
+        person.tell_person(&greeting);
+        let settings = move || reload.settings_with(addresses.as_ref());
+        let ended = server.run(async || signals.next().await, settings, ServiceManager::connect()).await;
         ended.map_err(|problem| match problem {
             ServerError::Taken(_) => (Exit::AlreadyRunning, problem.into()),
+            ServerError::Gone(_) => (Exit::CannotListen, problem.into()),
             _ => failure(problem),
         })
     });
@@ -108,6 +118,15 @@ fn print(text: &str) -> Result<Exit, Problem> {
 
 fn failure(problem: impl std::error::Error + 'static) -> Problem {
     (Exit::Failure, Box::new(problem))
+}
+
+fn cannot_listen(problem: BindError) -> Problem {
+    let exit = match problem {
+        BindError::AlreadyRunning { .. } | BindError::OtherAutoPort { .. } => Exit::AlreadyRunning,
+        BindError::Identity(_) => Exit::Config,
+        _ => Exit::CannotListen,
+    };
+    (exit, problem.into())
 }
 
 fn unusable(problem: impl std::error::Error + 'static) -> Problem {

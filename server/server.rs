@@ -1,20 +1,14 @@
 //! The server: builds the whole object graph, serves, and shuts everything down again.
 
 mod fit;
+mod preparation;
 mod reload;
+mod status_line;
 
-use std::{
-    io, mem,
-    path::{Path, PathBuf},
-    process,
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
-use cardbroker_core::policy::Policy;
 use cardbroker_proto::{DESCRIPTORS, v1::card_broker_service_server::CardBrokerServiceServer};
 use tokio::{
-    runtime::{Builder, Runtime},
     sync::watch,
     task::JoinHandle,
     time::{sleep, timeout},
@@ -25,28 +19,24 @@ use tonic_reflection::server::Builder as Reflection;
 use tracing::{error, info, warn};
 
 use crate::{
-    backend::{
-        Backend,
-        pcsc::Pcsc,
-        simulated::{Simulated, TraceFileError},
-    },
+    backend::Backend,
     broker::{Broker, BrokerTasks},
     caller::{
         own_token::Credentials,
         tokens::{Tokens, TokensError},
     },
-    config::{Config, ConfigError, ConfigInForce, TcpPort},
-    grpc::{AuthenticationLayer, Diagnostics, Edge, IntakeLayer, RunFacts},
-    listen::{Bound, ListenGuard, http2_server, system_broker},
-    policy::{
-        accounts::own_user,
-        audit::{AuditCounts, AuditTrail},
-    },
-    process::{random::fresh_id, signals::Signal, telemetry::LogControl},
+    config::{Config, ConfigError, ConfigInForce},
+    grpc::{AuthenticationLayer, Diagnostics, Edge, IntakeLayer, OpenHealth, RunFacts},
+    listen::{Bound, ConnectionCount, ListenGuard, SocketLoss, gone, http2_server, system_broker},
+    policy::audit::{AuditCounts, AuditTrail},
+    process::{service_manager::ServiceManager, signals::Signal, telemetry::LogControl},
 };
 
-pub use self::fit::unfit_lines;
 use self::reload::Reloads;
+pub use self::{
+    fit::unfit_lines,
+    preparation::{announce, backend, load_tokens, policy, runtime},
+};
 
 /// How long connections may take to close after their last call has ended.
 const CLOSE_TIME: Duration = Duration::from_millis(500);
@@ -59,6 +49,8 @@ pub struct Server {
     config_in_force: watch::Sender<ConfigInForce>,
     /// The tokens in force. Each request on TCP is checked against them; a reload replaces them.
     tokens: watch::Sender<Tokens>,
+    /// Why no token was valid at the start; taken by [`Server::run`].
+    tokens_problem: Option<TokensError>,
     /// The broker, to which a reload gives the new policy. The gRPC edge has a clone.
     broker: Broker,
     /// The broker's tasks. [`Server::run`] ends when one fails; the drain stops them.
@@ -71,6 +63,8 @@ pub struct Server {
     draining: CancellationToken,
     /// The task that serves gRPC. It ends after `draining`, or earlier by a failure of the transport.
     serving: JoinHandle<Result<(), tonic::transport::Error>>,
+    /// The open connections, for the status line.
+    connections: ConnectionCount,
     /// The exclusive right to the socket, and the endpoint file. Dropped last, which removes both.
     listening: ListenGuard,
 }
@@ -102,97 +96,33 @@ pub enum ServerError {
     /// Another broker has the socket's path and its lock, for example after somebody removed the folder.
     #[error("another broker has taken {}: this one ends, because two would fight over the readers", .0.display())]
     Taken(PathBuf),
-}
-
-/// Builds the runtime of a server: one thread for all non-blocking work. It has measured faster than a pool, because a
-/// hop between threads costs more than the work behind it; cards have threads of their own. It polls for I/O after
-/// every few tasks, so that a client with very many requests delays the others less.
-///
-/// # Errors
-/// The system has no file descriptors left.
-pub fn runtime() -> io::Result<Runtime> {
-    Builder::new_current_thread().event_interval(8).enable_all().build()
-}
-
-/// Writes the first line of the log: version, process and settings. Returns the epoch, which is unique to
-/// this run.
-///
-/// # Errors
-/// The system has no random bytes.
-pub fn announce(config: &Config) -> io::Result<String> {
-    let epoch = fresh_id()?;
-    info!(
-        version = env!("CARGO_PKG_VERSION"),
-        epoch,
-        pid = process::id(),
-        config = config.source.as_ref().map(|source| tracing::field::display(source.path.display())),
-        backend = if config.readers.is_simulated() { "simulated" } else { "pcsc" },
-        replays = config.readers.simulate_from.as_ref().map(|path| tracing::field::display(path.display())),
-        "starting"
-    );
-    if config.log.apdus {
-        warn!("log.apdus is on: the log shows headers of commands, and status words");
-    }
-    Ok(epoch)
-}
-
-/// Returns the card stack of the configuration. Reads the trace that is to be replayed, if any, and nothing else.
-///
-/// # Errors
-/// [`TraceFileError`] if that trace cannot be used.
-pub fn backend(config: &Config) -> Result<Arc<dyn Backend>, TraceFileError> {
-    Ok(match (&config.readers.simulate_from, config.readers.simulate) {
-        (Some(trace), _) => Arc::new(Simulated::replaying(trace)?),
-        (None, 0) => Arc::new(Pcsc::default()),
-        (None, count) => Arc::new(Simulated::new(count)),
-    })
-}
-
-/// Builds the policy from the rules, which it takes out of the configuration, and from the tokens if there is a TCP
-/// port.
-pub fn policy(config: &mut Config, tokens: &Tokens) -> Policy {
-    let policy = Policy::new(mem::take(&mut config.rules), own_user());
-    if config.listen.tcp.is_some() { policy.with_tokens(tokens.ids()) } else { policy }
-}
-
-/// Reads the tokens file of the configuration by `read`, which is [`Tokens::read`] for the broker itself. Returns no
-/// tokens without a TCP port. With `--tcp auto` there may be no such file.
-///
-/// # Errors
-/// The errors of `read`.
-pub fn load_tokens(
-    config: &Config,
-    read: impl FnOnce(&Path) -> Result<Tokens, TokensError>,
-) -> Result<Tokens, TokensError> {
-    config
-        .listen
-        .tcp
-        .map_or_else(|| Ok(Tokens::default()), |port| missing_means_none(read(&config.listen.tokens), port))
-}
-
-/// The tokens of a tokens file. With `--tcp auto` a missing file means that there are none.
-fn missing_means_none(read: Result<Tokens, TokensError>, port: TcpPort) -> Result<Tokens, TokensError> {
-    match read {
-        Err(problem) if port == TcpPort::Auto && problem.is_missing() => Ok(Tokens::default()),
-        read => read,
-    }
+    /// This socket, which a service manager has opened, was removed or replaced.
+    #[error("{}", gone(.0))]
+    Gone(PathBuf),
 }
 
 impl Server {
     /// Builds everything on `backend` and serves on `bound`, over TCP for holders of one of `tokens` or of the token of
     /// `--tcp auto`. `epoch` comes from [`announce`], and `log` is that of the process if it has one.
     ///
+    /// A tokens file that cannot be used costs only the holders of tokens, as at a reload: none is valid until it can,
+    /// and callers on the socket are served.
+    ///
     /// # Errors
     /// [`ServerError`] if the system cannot provide threads, file descriptors or random bytes.
     pub async fn start(
         mut config: Config,
-        tokens: Tokens,
+        tokens: Result<Tokens, TokensError>,
         bound: Bound,
         backend: Arc<dyn Backend>,
         epoch: String,
         log: Option<LogControl>,
     ) -> Result<Self, ServerError> {
         let draining = CancellationToken::new();
+        let (tokens, tokens_problem) = match tokens {
+            Ok(tokens) => (tokens, None),
+            Err(problem) => (Tokens::default(), Some(problem)),
+        };
         let (trail, counts) = AuditTrail::start();
         let policy = policy(&mut config, &tokens);
         let (broker, tasks) = Broker::start(backend, config.clone(), policy, trail.clone(), epoch).await?;
@@ -204,16 +134,20 @@ impl Server {
         let edge = Edge::new(broker.clone(), config.watch.heartbeat_interval, draining.clone());
         let (health, health_service) = tonic_health::server::health_reporter();
         health.set_serving::<CardBrokerServiceServer<Edge>>().await;
-        let reflection = || Reflection::configure().register_encoded_file_descriptor_set(DESCRIPTORS);
+        let reflection = || {
+            let contract = Reflection::configure().register_encoded_file_descriptor_set(DESCRIPTORS);
+            contract.register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        };
 
         let in_force = ConfigInForce { source: config.source.clone(), last_reload: None };
         let (config_in_force, latest_config) = watch::channel(in_force);
         let scheme = if config.listen.tcp_plain { "http" } else { "https" };
+        let connections = incoming.count();
         let facts = RunFacts {
             config: latest_config,
             local_address: format!("unix:{}", config.listen.socket.display()),
             tcp_address: tcp_address.map(|address| format!("{scheme}://{address}")),
-            connections: incoming.count(),
+            connections: connections.clone(),
             over_budget: Arc::new(incoming.over_budget()),
             is_simulated: config.readers.is_simulated(),
             log,
@@ -221,8 +155,9 @@ impl Server {
         let diagnostics = Diagnostics::new(broker.clone(), facts, config.watch.heartbeat_interval, draining.clone());
 
         let (tokens, authentic) = watch::channel(tokens);
+        let credentials = Credentials::new(authentic, own_token);
         let router = http2_server(&config.listen)
-            .layer(AuthenticationLayer::new(Credentials::new(authentic, own_token), trail))
+            .layer(AuthenticationLayer::new(credentials, trail, OpenHealth::new(health.clone())))
             .layer(IntakeLayer::new(Arc::new(broker.clone())))
             .add_service(edge.into_service())
             .add_service(diagnostics.into_service())
@@ -240,12 +175,26 @@ impl Server {
                 "the system's broker serves, too: a reader belongs to the broker that takes it first"
             );
         }
-        Ok(Self { config, config_in_force, tokens, broker, tasks, counts, health, draining, serving, listening })
+        Ok(Self {
+            config,
+            config_in_force,
+            tokens,
+            tokens_problem,
+            broker,
+            tasks,
+            counts,
+            health,
+            draining,
+            serving,
+            connections,
+            listening,
+        })
     }
 
     /// Serves until a stop signal, the loss of the socket to another broker, or the end of a vital task, then drains:
     /// accepts no new work, refuses the waiters, lets units and streams end, and releases the cards. A second stop ends
-    /// the grace at once. On reload, `settings` reads the new configuration. Returns how the drain ended.
+    /// the grace at once. On reload, `settings` reads the new configuration. Tells `manager` the state of the broker.
+    /// Returns how the drain ended.
     ///
     /// # Errors
     /// [`ServerError`] if the socket was lost or a vital task has ended by itself, after the drain.
@@ -253,27 +202,45 @@ impl Server {
         mut self,
         mut signal: impl AsyncFnMut() -> Signal,
         settings: impl Fn() -> Result<Config, ConfigError> + Clone + Send + 'static,
+        mut manager: ServiceManager,
     ) -> Result<Drain, ServerError> {
+        manager.ready(&self.status_line());
         let mut reloads = Reloads::new(settings, &self.config);
+        if let Some(problem) = self.tokens_problem.take() {
+            reloads.on_unusable_start(&problem);
+        }
         let failure = loop {
             tokio::select! {
                 ended = &mut self.serving => break Some(match ended {
                     Ok(Err(error)) => error.into(),
                     Ok(Ok(())) | Err(_) => ServerError::TaskEnded("the task that serves"),
                 }),
-                () = self.listening.taken() => break Some(ServerError::Taken(self.config.listen.socket.clone())),
+                loss = self.listening.lost() => break Some(match loss {
+                    SocketLoss::Taken => ServerError::Taken(self.config.listen.socket.clone()),
+                    SocketLoss::Gone(socket) => ServerError::Gone(socket),
+                }),
                 task = self.tasks.failed() => break Some(ServerError::TaskEnded(task)),
                 signal = signal() => match signal {
                     Signal::Stop => break None,
-                    Signal::Reload => reloads.on_signal(),
+                    Signal::Reload => {
+                        manager.reloading();
+                        reloads.on_signal();
+                    }
                 },
-                read = reloads.next() => self.reload(read, &mut reloads),
+                read = reloads.next() => {
+                    if self.reload(read, &mut reloads) {
+                        manager.ready(&self.status_line());
+                    }
+                }
+                () = status_line::due(&self.broker), if manager.listens() => manager.status(&self.status_line()),
             }
         };
+        manager.stopping();
         if let Some(failure) = &failure {
             error!("{failure}");
         }
         let drain = self.drain(async || while signal().await == Signal::Reload {}).await;
+        manager.finish().await;
         failure.map_or(Ok(drain), Err)
     }
 

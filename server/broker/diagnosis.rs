@@ -87,6 +87,20 @@ impl Broker {
         Diagnosis { at: at.into_std(), readers, includes_broker: self.may_everywhere(caller, needed.everywhere) }
     }
 
+    /// The number of all readers, visible to a caller or not.
+    pub fn reader_count(&self) -> usize {
+        self.readers.view.borrow().readers().count()
+    }
+
+    /// Waits for the next change of a reader.
+    pub async fn reader_changed(&self) {
+        let mut view = self.readers.view.clone();
+        view.mark_unchanged();
+        if view.changed().await.is_err() {
+            std::future::pending().await
+        }
+    }
+
     /// Whether the card stack serves, and since when.
     pub fn stack(&self) -> StackState {
         self.readers.stack.borrow().clone()

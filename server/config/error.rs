@@ -8,6 +8,8 @@ use std::{
 
 use toml::de::{DeTable, DeValue};
 
+use super::inherited::{ADDRESS_KEYS, AddressKey};
+
 /// Why the configuration could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -79,15 +81,32 @@ impl Document<'_> {
         self.error(at, Some(key.into()), &message)
     }
 
+    /// The keys that say where the broker listens, in order.
+    pub(super) fn addresses(&self) -> Vec<AddressKey> {
+        let found = self.entries().into_iter().filter_map(|(name, span)| {
+            let (key, _) = ADDRESS_KEYS.into_iter().find(|(key, _)| *key == name)?;
+            Some((span.start, key))
+        });
+        let mut found: Vec<_> = found.collect();
+        found.sort_unstable();
+        found.into_iter().map(|(at, key)| AddressKey { key, place: self.place(at) }).collect()
+    }
+
+    /// Line and column of a byte, both counted from 1.
+    fn place(&self, at: usize) -> (usize, usize) {
+        let before = self.text.get(..at).unwrap_or(self.text);
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+    }
+
     fn error(&self, at: usize, key: Option<String>, message: &str) -> ConfigError {
         // The message may quote the file, so control characters must not reach a terminal.
         let printable = |text: &str| text.replace(char::is_control, " ");
-        let before = self.text.get(..at).unwrap_or(self.text);
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let (line, column) = self.place(at);
         ConfigError::Invalid {
             path: self.path.into(),
-            line: before.matches('\n').count() + 1,
-            column: before[line_start..].chars().count() + 1,
+            line,
+            column,
             key: key.as_deref().map(printable),
             message: printable(message),
         }

@@ -2,6 +2,8 @@
 
 use std::{path::PathBuf, time::Instant};
 
+use super::AddressKey;
+
 /// A configuration file as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
@@ -9,6 +11,8 @@ pub struct Source {
     pub path: PathBuf,
     /// The SHA-256 of its text, in hexadecimal.
     pub digest: String,
+    /// The keys in it that say where to listen, in the order of the file.
+    pub addresses: Vec<AddressKey>,
 }
 
 /// The configuration that is in force, and the last reload.

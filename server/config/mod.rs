@@ -2,6 +2,7 @@
 
 mod error;
 mod in_force;
+mod inherited;
 mod reader;
 mod sections;
 mod tcp;
@@ -24,10 +25,10 @@ use cardbroker_local::open::open_without_waiting;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-pub(crate) use self::value::{MAX_SIMULATED, parse_grace};
 pub use self::{
     error::ConfigError,
     in_force::{ConfigInForce, ReloadEnd, Source},
+    inherited::{AddressKey, InheritedAddresses},
     reader::ReaderSettings,
     sections::{
         DiagnosticsConfig, LimitsConfig, ListenConfig, LogConfig, LogFormat, ReadersConfig, ShutdownConfig, WatchConfig,
@@ -36,6 +37,10 @@ pub use self::{
     value::{Instruction, LogFilter, SocketGroup},
 };
 use self::{error::Document, reader::ReaderRule, value as v};
+pub(crate) use self::{
+    inherited::{refusal, setting_for},
+    value::{MAX_SIMULATED, parse_grace},
+};
 #[cfg(unix)]
 use crate::policy::accounts::own_user;
 
@@ -140,7 +145,8 @@ impl Config {
         let document = Document { path, text };
         let mut config: Self = toml::from_str(text).map_err(|error| document.syntax_error(&error))?;
         config.check().map_err(|(key, message)| document.error_at(&key, message))?;
-        config.source = Some(Source { path: path.into(), digest: hex::encode(Sha256::digest(text)) });
+        let digest = hex::encode(Sha256::digest(text));
+        config.source = Some(Source { path: path.into(), digest, addresses: document.addresses() });
         Ok(config)
     }
 

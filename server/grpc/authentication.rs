@@ -1,5 +1,5 @@
-//! Authentication: the kernel identifies callers on the Unix socket; each request on TCP needs a token. Puts the
-//! caller into every request.
+//! Authentication: the kernel identifies callers on the Unix socket; each request on TCP needs a token, except a health
+//! check (`health.rs`). Puts the caller into every request.
 //!
 //! A page in a browser can also reach a loopback port, and by DNS rebinding under its own host name. Its browser does
 //! not trust the port's certificate, and it has no token; foreign names and requests with an `Origin` are refused all
@@ -15,7 +15,7 @@ use std::{
 };
 
 use cardbroker_core::error::{Failure, Reason};
-use futures_util::future::{Either, Ready, ready};
+use futures_util::future::{BoxFuture, Either, Ready, ready};
 use http::{
     HeaderMap, Request, Response, Uri,
     header::{AUTHORIZATION, HOST, ORIGIN},
@@ -24,7 +24,10 @@ use http::{
 use tonic::body::Body;
 use tower::{Layer, Service};
 
-use super::status::to_status;
+use super::{
+    health::{OpenHealth, is_open_check},
+    status::to_status,
+};
 use crate::{
     caller::own_token::Credentials,
     listen::{Peer, Source},
@@ -37,12 +40,15 @@ pub struct AuthenticationLayer {
     credentials: Credentials,
     /// The audit trail for refused credentials.
     trail: AuditTrail,
+    /// Answers health checks that have no token.
+    health: OpenHealth,
 }
 
 impl AuthenticationLayer {
-    /// Requires one of the current tokens of `credentials` from requests on TCP, and records refused ones in `trail`.
-    pub fn new(credentials: Credentials, trail: AuditTrail) -> Self {
-        Self { credentials, trail }
+    /// Requires one of the current tokens of `credentials` from requests on TCP, except those that `health` answers.
+    /// Records refused ones in `trail`.
+    pub fn new(credentials: Credentials, trail: AuditTrail, health: OpenHealth) -> Self {
+        Self { credentials, trail, health }
     }
 }
 
@@ -50,7 +56,8 @@ impl<S> Layer<S> for AuthenticationLayer {
     type Service = Authentication<S>;
 
     fn layer(&self, inner: S) -> Authentication<S> {
-        Authentication { inner, credentials: self.credentials.clone(), trail: self.trail.clone() }
+        let Self { credentials, trail, health } = self.clone();
+        Authentication { inner, credentials, trail, health }
     }
 }
 
@@ -60,22 +67,61 @@ pub struct Authentication<S> {
     inner: S,
     credentials: Credentials,
     trail: AuditTrail,
+    health: OpenHealth,
 }
 
-impl<S: Service<Request<Body>, Response = Response<Body>>> Service<Request<Body>> for Authentication<S> {
+/// The answer of the authentication itself: at once, or after a look at the message.
+type OwnAnswer<E> = Either<Ready<Result<Response<Body>, E>>, BoxFuture<'static, Result<Response<Body>, E>>>;
+
+impl<S> Service<Request<Body>> for Authentication<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>>,
+    S::Error: Send + 'static,
+{
     type Response = Response<Body>;
     type Error = S::Error;
-    type Future = Either<S::Future, Ready<Result<Response<Body>, S::Error>>>;
+    type Future = Either<S::Future, OwnAnswer<S::Error>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(context)
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        if let Some(peer) = open_check(&request) {
+            let (health, trail) = (self.health.clone(), self.trail.clone());
+            let answer = async move {
+                let answer = health.answer(request, peer.clone()).await;
+                Ok(answer.unwrap_or_else(|| refused(&no_token(), &peer, &trail)))
+            };
+            return Either::Right(Either::Right(Box::pin(answer)));
+        }
         match admit(&mut request, &self.credentials, &self.trail) {
             Ok(()) => Either::Left(self.inner.call(request)),
-            Err(failure) => Either::Right(ready(Ok(to_status(&failure, None).into_http()))),
+            Err(failure) => Either::Right(Either::Left(ready(Ok(to_status(&failure, None).into_http())))),
         }
+    }
+}
+
+/// The peer of a request that may be a health check without a token, and comes neither from a browser nor to a foreign
+/// name.
+fn open_check(request: &Request<Body>) -> Option<Peer> {
+    let peer = request.extensions().get::<Peer>()?;
+    let Source::Tcp { server, .. } = peer.source else { return None };
+    let is_open = is_open_check(peer, request.uri(), request.headers())
+        && check_origin(request.uri(), request.headers(), server).is_ok();
+    is_open.then(|| peer.clone())
+}
+
+/// Records a request on TCP without a valid token, and returns its answer.
+fn refused(failure: &Failure, peer: &Peer, trail: &AuditTrail) -> Response<Body> {
+    on_bad_token(failure, peer, trail);
+    to_status(failure, None).into_http()
+}
+
+fn on_bad_token(failure: &Failure, peer: &Peer, trail: &AuditTrail) {
+    trail.unauthenticated(&peer.source, failure);
+    if peer.charge_bad_token() {
+        trail.distrusted(&peer.source);
     }
 }
 
@@ -93,12 +139,7 @@ fn admit(request: &mut Request<Body>, credentials: &Credentials, trail: &AuditTr
                 .and_then(|token| caller(token).ok_or_else(|| unauthenticated("the token is not valid here")));
             // No service needs the token, so none can leak it.
             request.headers_mut().remove(AUTHORIZATION);
-            let caller = caller.inspect_err(|failure| {
-                trail.unauthenticated(&peer.source, failure);
-                if peer.charge_bad_token() {
-                    trail.distrusted(&peer.source);
-                }
-            })?;
+            let caller = caller.inspect_err(|failure| on_bad_token(failure, &peer, trail))?;
             peer.token_seen(&caller);
             caller
         }
@@ -136,11 +177,15 @@ fn is_ours(host: &str, server: SocketAddr) -> bool {
 fn token(headers: &HeaderMap) -> Result<&[u8], Failure> {
     let mut shown = headers.get_all(AUTHORIZATION).iter();
     let (Some(value), None) = (shown.next(), shown.next()) else {
-        return Err(unauthenticated("a token is needed on TCP: send one as `authorization: Bearer TOKEN`"));
+        return Err(no_token());
     };
     let (scheme, token) = value.as_bytes().split_at_checked(b"Bearer ".len()).unwrap_or_default();
     let is_bearer = scheme.eq_ignore_ascii_case(b"Bearer ");
     is_bearer.then_some(token).ok_or_else(|| unauthenticated("a token is sent as `authorization: Bearer TOKEN`"))
+}
+
+fn no_token() -> Failure {
+    unauthenticated("a token is needed on TCP: send one as `authorization: Bearer TOKEN`")
 }
 
 fn unauthenticated(message: &'static str) -> Failure {

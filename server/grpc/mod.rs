@@ -6,6 +6,7 @@ mod convert;
 mod deadline;
 mod diagnostics;
 mod get_broker;
+mod health;
 mod heartbeat;
 mod intake;
 mod open_session;
@@ -49,6 +50,7 @@ use tracing::Instrument;
 pub use self::{
     authentication::{Authentication, AuthenticationLayer},
     diagnostics::{Diagnostics, DiagnosticsEdge, RunFacts},
+    health::OpenHealth,
     intake::{Intake, IntakeLayer},
 };
 use self::{intake::BodyFailure, replays::Replays, status::to_status};

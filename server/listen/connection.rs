@@ -69,6 +69,7 @@ impl Connection {
             account,
             refused: Arc::default(),
             without_rights: Arc::default(),
+            checked: Arc::default(),
             calls: Arc::default(),
             begun: Arc::default(),
             message_bytes: MessageBytes::default(),

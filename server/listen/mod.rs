@@ -1,11 +1,13 @@
 //! The listeners: one broker per socket, access to it, and limits on the number and the idle time of connections.
 //!
 //! ```text
-//! config ── Bound::bind ──► bound ── incoming ──► Incoming (connections for tonic)
-//!                                             └──► ListenGuard (until the drain is over)
+//! config ── Bound::bind ──┐
+//!                         ├──► bound ── incoming ──► Incoming (connections for tonic)
+//! Inherited ── inherit ───┘                     └──► ListenGuard (until the drain is over)
 //! ```
 //!
-//! The Unix socket always exists; the TCP port only if the configuration sets one.
+//! The Unix socket always exists; the TCP port only if the configuration sets one. Sockets that a service manager has
+//! opened take the place of both, and belong to it.
 
 #[cfg(unix)]
 mod auto_port;
@@ -14,9 +16,12 @@ mod burst;
 mod connection;
 #[cfg(unix)]
 mod default_socket;
+mod error;
 #[cfg(unix)]
 mod folder_watch;
 mod incoming;
+#[cfg(unix)]
+mod inherited;
 #[cfg(unix)]
 mod lock_file;
 mod occupancy;
@@ -35,22 +40,32 @@ mod socket_watch;
 mod tcp;
 mod tls;
 
-use std::{future, io, net::SocketAddr, path::PathBuf};
+use std::{future, future::poll_fn, io, net::SocketAddr, path::PathBuf, pin::Pin, task::Poll};
 
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
-use self::{auto_port::PublishedFile, incoming::Listener, os::SocketGuard, path_watch::PathGuard, tcp::BoundPort};
+pub(crate) use self::error::gone;
+use self::{
+    auto_port::PublishedFile,
+    incoming::Listener,
+    inherited::{InheritedPlace, InheritedSocket},
+    path_watch::{Kept, PathGuard},
+    socket_watch::KeptSocket,
+    tcp::BoundPort,
+};
 pub use self::{
     connection::Connection,
     default_socket::system_broker,
+    error::BindError,
     incoming::Incoming,
+    inherited::Inherited,
     occupancy::ConnectionCount,
     os::BoundSocket,
     peer::{CallGuard, MessageBytes, Peer, Source},
 };
 use crate::{
-    caller::{certificate::IdentityError, own_token::OwnToken},
+    caller::own_token::OwnToken,
     config::{ListenConfig, TcpPort},
 };
 
@@ -80,22 +95,68 @@ pub fn http2_server(config: &ListenConfig) -> Server {
 /// The sockets that clients can connect to. No connection is accepted yet.
 #[derive(Debug)]
 pub struct Bound {
-    socket: BoundSocket,
-    port: Option<BoundPort>,
+    sockets: Sockets,
+    ports: Vec<BoundPort>,
+}
+
+/// The Unix sockets of a broker: one of its own, or those that it was started with.
+#[derive(Debug)]
+enum Sockets {
+    Own(Box<BoundSocket>),
+    Inherited(Vec<InheritedSocket>),
 }
 
 /// What clients find the broker by, while it exists: the endpoint file and the exclusive right to the socket. Dropping
-/// it removes both, the socket last.
+/// it removes both, the socket last. Inherited sockets stay.
 #[derive(Debug)]
 pub struct ListenGuard {
     _endpoint_file: Option<PathGuard<PublishedFile>>,
-    socket: SocketGuard,
+    sockets: Vec<SocketGuard>,
+}
+
+/// The watch of a socket's path.
+#[derive(Debug)]
+enum SocketGuard {
+    Own(PathGuard<KeptSocket>),
+    Inherited(PathGuard<InheritedPlace>, PathBuf),
+}
+
+/// Why new clients do not reach this broker any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SocketLoss {
+    /// Another broker has the path of the socket, and its lock.
+    Taken,
+    /// This inherited socket was removed or replaced, and only its owner may make it again.
+    Gone(PathBuf),
 }
 
 impl ListenGuard {
-    /// Waits until another broker has taken the path of the socket. Cancel-safe.
-    pub async fn taken(&self) {
-        self.socket.taken().await;
+    /// Waits until new clients do not reach the broker on one of its sockets. Cancel-safe.
+    pub async fn lost(&self) -> SocketLoss {
+        let mut losses: Vec<_> = self.sockets.iter().map(|guard| Box::pin(guard.lost())).collect();
+        poll_fn(|context| {
+            let ended = losses.iter_mut().find_map(|loss| match Pin::new(loss).poll(context) {
+                Poll::Ready(loss) => Some(loss),
+                Poll::Pending => None,
+            });
+            ended.map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
+    }
+}
+
+impl SocketGuard {
+    async fn lost(&self) -> SocketLoss {
+        match self {
+            Self::Own(guard) => {
+                guard.taken().await;
+                SocketLoss::Taken
+            }
+            Self::Inherited(guard, path) => {
+                guard.taken().await;
+                SocketLoss::Gone(path.clone())
+            }
+        }
     }
 }
 
@@ -111,17 +172,30 @@ impl Bound {
         let endpoint = (config.tcp == Some(TcpPort::Auto)).then(auto_port::prepare).transpose()?;
         let socket = BoundSocket::bind(config)?;
         let port = config.tcp.map(|port| BoundPort::bind(port, endpoint, config)).transpose()?;
-        Ok(Self { socket, port })
+        Ok(Self { sockets: Sockets::Own(Box::new(socket)), ports: port.into_iter().collect() })
     }
 
-    /// The address of the TCP port, with the number that the system chose for port 0.
+    /// Takes the sockets that the process was started with. The rest of `config` holds for them as for own ones; the
+    /// first time with a TCP socket, makes the certificate for TLS.
+    ///
+    /// # Errors
+    /// [`BindError`], if another broker has one of the paths, clients would not trust a default one, or a TCP socket
+    /// has no certificate.
+    pub fn inherit(inherited: Inherited, config: &ListenConfig) -> Result<Self, BindError> {
+        let sockets = inherited.sockets.into_iter().map(InheritedSocket::take).collect::<Result<_, _>>()?;
+        let ports = inherited.ports.into_iter().map(|(listener, _)| BoundPort::inherit(listener, config));
+        Ok(Self { sockets: Sockets::Inherited(sockets), ports: ports.collect::<Result<_, _>>()? })
+    }
+
+    /// The address of the TCP port, the first one if there are several, with the number that the system chose for
+    /// port 0.
     pub fn tcp_address(&self) -> Option<SocketAddr> {
-        self.port.as_ref().map(BoundPort::address)
+        self.ports.first().map(BoundPort::address)
     }
 
     /// The token of `--tcp auto`.
     pub fn own_token(&self) -> Option<OwnToken> {
-        Some(self.port.as_ref()?.auto.as_ref()?.token.clone())
+        Some(self.ports.first()?.auto.as_ref()?.token.clone())
     }
 
     /// Starts to accept clients, until `shutdown`: then the listeners close at once. Keep the guard until the readers
@@ -130,100 +204,29 @@ impl Bound {
     /// # Errors
     /// The runtime cannot take a listener.
     pub fn incoming(self, config: &ListenConfig, shutdown: CancellationToken) -> io::Result<(Incoming, ListenGuard)> {
-        let (socket, guard) = self.socket.listen()?;
-        let mut port = self.port;
-        let auto = port.as_mut().and_then(|port| port.auto.take());
+        let sockets = match self.sockets {
+            Sockets::Own(socket) => {
+                let (listener, guard) = socket.listen()?;
+                vec![(listener, SocketGuard::Own(guard))]
+            }
+            Sockets::Inherited(sockets) => {
+                let listened = sockets.into_iter().map(|socket| {
+                    let path = socket.place.path().to_owned();
+                    let (listener, guard) = socket_watch::start_inherited(socket.listener, socket.place)?;
+                    Ok((listener, SocketGuard::Inherited(guard, path)))
+                });
+                listened.collect::<io::Result<Vec<_>>>()?
+            }
+        };
+        let (listeners, guards): (Vec<_>, Vec<_>) = sockets.into_iter().unzip();
+        let mut ports = self.ports;
+        let auto = ports.first_mut().and_then(|port| port.auto.take());
         let endpoint_file = auto.map(|auto| PathGuard::start(auto.file, future::pending()));
-        let guard = ListenGuard { _endpoint_file: endpoint_file, socket: guard };
-        let port = port.map(BoundPort::listen).transpose()?;
-        let listeners = [Some(Listener::Local(socket)), port.map(Listener::Tcp)];
-        Ok((Incoming::start(listeners.into_iter().flatten(), config, shutdown), guard))
+        let guard = ListenGuard { _endpoint_file: endpoint_file, sockets: guards };
+        let ports = ports.into_iter().map(BoundPort::listen).collect::<io::Result<Vec<_>>>()?;
+        let listeners = listeners.into_iter().map(Listener::Local).chain(ports.into_iter().map(Listener::Tcp));
+        Ok((Incoming::start(listeners, config, shutdown), guard))
     }
-}
-
-/// Why the broker cannot listen.
-#[derive(Debug, thiserror::Error)]
-pub enum BindError {
-    /// Another broker owns the socket.
-    #[error("a broker is already running on {}", socket.display())]
-    AlreadyRunning {
-        /// The path of the socket.
-        socket: PathBuf,
-    },
-    /// No socket is configured, and the user has no runtime folder for the default one.
-    #[error(
-        "no socket to listen on: XDG_RUNTIME_DIR is unset or no folder, and there is no /run/user/{user}: name a \
-         socket with --socket or listen.socket"
-    )]
-    NoSocket {
-        /// The number of the broker's user.
-        user: u32,
-    },
-    /// The path of the socket or its folder is unsafe or unusable.
-    #[error("cannot listen on {}: {problem}", socket.display())]
-    Unfit {
-        /// The path of the socket.
-        socket: PathBuf,
-        /// The problem, and its remedy.
-        problem: String,
-    },
-    /// The operating system refused something.
-    #[error("cannot listen on {}: cannot {action}: {source}", socket.display())]
-    Io {
-        /// The path of the socket.
-        socket: PathBuf,
-        /// The step that failed, after "cannot".
-        action: &'static str,
-        /// The error of the operating system.
-        source: io::Error,
-    },
-    /// Another program listens on the TCP port.
-    #[error("cannot listen on {address}: another program does: choose another port (listen.tcp)")]
-    PortTaken {
-        /// The TCP address in the configuration.
-        address: SocketAddr,
-    },
-    /// The operating system refused the TCP port.
-    #[error("cannot listen on {address}: {source}")]
-    Port {
-        /// The TCP address in the configuration.
-        address: SocketAddr,
-        /// The error of the operating system.
-        source: io::Error,
-    },
-    /// There is no folder for the endpoint file of `--tcp auto`.
-    #[error(
-        "no place for the endpoint file of --tcp auto: XDG_RUNTIME_DIR is unset or no folder, and there is no \
-         /run/user/{user}: set XDG_RUNTIME_DIR to a folder of your own, or choose a port (--tcp 127.0.0.1:7777)"
-    )]
-    NoEndpointFolder {
-        /// The number of the broker's user.
-        user: u32,
-    },
-    /// The endpoint file of `--tcp auto` belongs to another broker of the user.
-    #[error(
-        "another broker of this user already has a port by --tcp auto ({}{}): stop it, or choose a port \
-         (--tcp 127.0.0.1:7777)",
-        pid.map(|pid| format!("process {pid}, ")).unwrap_or_default(),
-        file.display()
-    )]
-    OtherAutoPort {
-        /// The path of the endpoint file.
-        file: PathBuf,
-        /// The number of the other broker's process, if the file tells it.
-        pid: Option<u32>,
-    },
-    /// The endpoint file of `--tcp auto` cannot be written, or clients would not trust it.
-    #[error("cannot write the endpoint file {}: {problem}", file.display())]
-    EndpointFile {
-        /// The path of the endpoint file.
-        file: PathBuf,
-        /// The problem, and its remedy.
-        problem: String,
-    },
-    /// The TCP port has no certificate that can be used.
-    #[error(transparent)]
-    Identity(#[from] IdentityError),
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use super::{BindError, folder_watch::FolderWatch};
 const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// A file that must stay at its path. Dropping it removes the file.
+/// A file that must stay at its path. Dropping it removes the file, if the broker has made it.
 pub(super) trait Kept: Send + 'static {
     /// The consequence of a failure to make the file again, for the log.
     const LOSS: &'static str;
@@ -54,7 +54,7 @@ impl<K: Kept> PathGuard<K> {
         Self { file, taken, _watch: AbortOnDropHandle::new(watch) }
     }
 
-    /// Waits until another broker has taken the path. Cancel-safe.
+    /// Waits until the path is lost, usually to another broker. Cancel-safe.
     pub(super) async fn taken(&self) {
         self.taken.cancelled().await;
     }
@@ -102,7 +102,7 @@ pub(super) enum PathState {
     Restored,
     /// It does not, and no new file can be made now.
     Failed(BindError),
-    /// Another broker has the path and its lock.
+    /// Another broker has the path and its lock, or the file is not this broker's to be made again.
     Taken,
 }
 

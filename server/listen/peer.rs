@@ -36,6 +36,8 @@ pub struct Peer {
     pub(super) refused: Arc<AtomicUsize>,
     /// Whether the policy gave nothing to the caller of the last request.
     pub(super) without_rights: Arc<AtomicBool>,
+    /// Whether a health check without a token was answered.
+    pub(super) checked: Arc<AtomicBool>,
     /// The number of open calls.
     pub(super) calls: Arc<AtomicUsize>,
     /// The number of calls that have begun so far.
@@ -84,6 +86,18 @@ impl Peer {
         self.status.note_bad_token()
     }
 
+    /// Records that a health check without a token is answered: neither it nor the end of the connection is charged.
+    /// The connection does not count as one with a request.
+    pub fn note_health_check(&self) {
+        self.checked.store(true, Ordering::Relaxed);
+    }
+
+    /// Charges a health check beyond the limit of those without a token. It is no bad token.
+    pub fn charge_health_check(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        self.budgets.charge(&self.account());
+    }
+
     /// The number of refused requests so far.
     pub(super) fn refused(&self) -> usize {
         self.refused.load(Ordering::Relaxed)
@@ -98,10 +112,12 @@ impl Peer {
     }
 
     /// Charges the end of the connection to all clients without a token, if it is one on TCP whose client has shown no
-    /// valid token, or had a refused request: so handshakes are counted.
+    /// valid token, or had a refused request: so handshakes are counted. One with health checks alone is not charged;
+    /// few of these are answered.
     pub(super) fn charge_end(&self) {
         let is_on_tcp = matches!(self.source, Source::Tcp { .. });
-        if is_on_tcp && (*self.account() == Account::WithoutToken || self.refused() > 0) {
+        let is_unknown = *self.account() == Account::WithoutToken && !self.checked.load(Ordering::Relaxed);
+        if is_on_tcp && (is_unknown || self.refused() > 0) {
             self.budgets.charge(&Account::WithoutToken);
         }
     }

@@ -1,15 +1,17 @@
 //! The listening socket and its path: a socket that was removed or replaced while the broker runs is opened again.
 //!
 //! Connections are not affected. Clients that wait in the backlog of the old socket are still accepted. If another
-//! broker has taken the path, with its lock, the broker gives up: two brokers would fight over the readers.
+//! broker has taken the path, with its lock, the broker gives up: two brokers would fight over the readers. It also
+//! gives up if the service manager has opened the socket: only that can make it again.
 
-use std::{io, path::Path, sync::Arc};
+use std::{io, os::unix::net, path::Path, sync::Arc};
 
 use cardbroker_core::caller::Caller;
 use tokio::{net::UnixListener, sync::watch};
 
 use super::{
     BindError,
+    inherited::InheritedPlace,
     os::{SocketPlace, Stream},
     path_watch::{Kept, PathGuard, PathState},
     peer_process,
@@ -22,9 +24,6 @@ type Current = watch::Sender<Option<Arc<UnixListener>>>;
 #[derive(Debug)]
 pub(super) struct Listener(Current);
 
-/// The exclusive right to the socket. Dropping it removes the socket and releases the lock.
-pub(super) type SocketGuard = PathGuard<KeptSocket>;
-
 /// The socket at its path, and the place to put a new one for clients to be accepted from.
 #[derive(Debug)]
 pub(super) struct KeptSocket {
@@ -33,12 +32,27 @@ pub(super) struct KeptSocket {
 }
 
 /// Starts to watch the path of `socket`. The watch ends with the listener or with the guard.
-pub(super) fn start(socket: UnixListener, place: SocketPlace) -> (Listener, SocketGuard) {
+pub(super) fn start(socket: UnixListener, place: SocketPlace) -> (Listener, PathGuard<KeptSocket>) {
     let current = Current::new(Some(Arc::new(socket)));
     let mut listening = current.subscribe();
     let end = async move { _ = listening.wait_for(Option::is_none).await };
     let guard = PathGuard::start(KeptSocket { place, current: current.clone() }, end);
     (Listener(current), guard)
+}
+
+/// Starts to watch the path of an inherited socket, which is not made again. The watch ends with the listener or with
+/// the guard. Must be called inside a runtime.
+///
+/// # Errors
+/// The runtime cannot take the socket.
+pub(super) fn start_inherited(
+    socket: net::UnixListener,
+    place: InheritedPlace,
+) -> io::Result<(Listener, PathGuard<InheritedPlace>)> {
+    let current = Current::new(Some(Arc::new(UnixListener::from_std(socket)?)));
+    let mut listening = current.subscribe();
+    let end = async move { _ = listening.wait_for(Option::is_none).await };
+    Ok((Listener(current), PathGuard::start(place, end)))
 }
 
 impl Listener {

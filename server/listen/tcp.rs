@@ -56,6 +56,27 @@ impl BoundPort {
             io::ErrorKind::AddrInUse => BindError::PortTaken { address },
             _ => BindError::Port { address, source },
         })?;
+        Self::secure(listener, address, place, config)
+    }
+
+    /// Takes a port that a service manager has opened. Otherwise like [`BoundPort::bind`].
+    pub(super) fn inherit(listener: net::TcpListener, config: &ListenConfig) -> Result<Self, BindError> {
+        let prepare = || {
+            listener.set_nonblocking(true)?;
+            listener.local_addr()
+        };
+        let address = prepare().map_err(|error: io::Error| BindError::Inherited {
+            problem: format!("cannot prepare a socket: {error}"),
+        })?;
+        Self::secure(listener, address, None, config)
+    }
+
+    fn secure(
+        listener: net::TcpListener,
+        address: SocketAddr,
+        place: Option<EndpointPlace>,
+        config: &ListenConfig,
+    ) -> Result<Self, BindError> {
         if config.tcp_plain && place.is_none() {
             return Ok(Self { listener, address, tls: None, auto: None });
         }

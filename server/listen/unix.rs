@@ -22,11 +22,11 @@ use rustix::{
 use socket2::{Domain, SockAddr, Socket, Type};
 
 pub(super) use super::socket_watch::Listener;
-pub(super) use super::socket_watch::SocketGuard;
 use super::{
     BindError, default_socket,
     lock_file::{LockFile, identity, names_file},
-    socket_watch,
+    path_watch::PathGuard,
+    socket_watch::{self, KeptSocket},
 };
 use crate::config::ListenConfig;
 
@@ -69,7 +69,7 @@ impl BoundSocket {
     }
 
     /// Registers the socket with the runtime, and watches its path from now on. Must be called inside a runtime.
-    pub(super) fn listen(self) -> io::Result<(Listener, SocketGuard)> {
+    pub(super) fn listen(self) -> io::Result<(Listener, PathGuard<KeptSocket>)> {
         Ok(socket_watch::start(tokio::net::UnixListener::from_std(self.listener)?, self.place))
     }
 }

@@ -3,7 +3,10 @@
 use std::{io, net::IpAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use crate::{
-    config::{Config, ConfigError, LogFilter, LogFormat, MAX_SIMULATED, TcpPort, parse_grace},
+    config::{
+        Config, ConfigError, InheritedAddresses, LogFilter, LogFormat, MAX_SIMULATED, TcpPort, parse_grace, refusal,
+        setting_for,
+    },
     policy::explain::Question,
     process::token_command::TokenArguments,
 };
@@ -23,9 +26,9 @@ Exit codes:
   0  stopped by SIGTERM or SIGINT
   1  failed while running
   2  invalid flags
-  3  mistake in the configuration, or unusable tokens file, certificate or trace
+  3  mistake in the configuration, or unusable certificate or trace (--check-config: or tokens file)
   4  another broker has this socket, or this user's --tcp auto port
-  5  cannot listen on the socket or the TCP port
+  5  cannot listen on the socket or the TCP port, or an inherited socket was removed
   6  commands were still running when the shutdown's grace ended, or a second signal came";
 
 const POLICY_EXAMPLES: &str = "\
@@ -133,6 +136,19 @@ impl Flags {
         Ok(config)
     }
 
+    /// Like [`Flags::settings`], for a broker with inherited sockets, whose addresses then count.
+    ///
+    /// # Errors
+    /// The same as of [`Flags::settings`], and if flags or the file say where to listen.
+    pub fn settings_with(&self, inherited: Option<&InheritedAddresses>) -> Result<Config, ConfigError> {
+        let Some(inherited) = inherited else { return self.settings() };
+        let given = [("--socket", "listen.socket", self.socket.is_some()), ("--tcp", "listen.tcp", self.tcp.is_some())];
+        if let Some((flag, key, _)) = given.into_iter().find(|(_, _, is_given)| *is_given) {
+            return Err(ConfigError::Flags { key: flag, problem: refusal("this flag", setting_for(key)) });
+        }
+        self.settings()?.with_inherited(inherited)
+    }
+
     /// Returns the tokens file of the flags, or else of the configuration.
     ///
     /// # Errors
@@ -171,11 +187,12 @@ pub enum Exit {
     Failure = 1,
     /// The flags were invalid; the flag parser itself exits with it.
     Usage = 2,
-    /// The configuration is invalid, or its tokens file, certificate or trace cannot be used.
+    /// The configuration is invalid, or its certificate or trace cannot be used; for `--check-config` also its tokens
+    /// file.
     Config = 3,
     /// Another broker has the socket, or this user's port by `--tcp auto`.
     AlreadyRunning = 4,
-    /// The daemon cannot listen on the socket or the TCP port.
+    /// The daemon cannot listen on the socket or the TCP port, or clients do not reach it there any more.
     CannotListen = 5,
     /// Commands were still running when the shutdown's grace had ended.
     GraceExpired = 6,

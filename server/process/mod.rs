@@ -1,8 +1,11 @@
-//! The process and its operating system: flags, signals, hardening, random numbers, timers and the log.
+//! The process and its operating system: flags, signals, the service manager, hardening, random numbers, timers and the
+//! log.
 
 pub mod flags;
+pub mod greeting;
 pub mod hardening;
 pub mod random;
+pub mod service_manager;
 pub mod signals;
 pub mod telemetry;
 pub(crate) mod timer;

@@ -9,7 +9,7 @@ use tokio::task::{JoinError, JoinSet};
 use tracing::{error, warn};
 
 use self::plan::{Cause, Plan, TokensAction, TokensRead};
-use super::{Server, missing_means_none};
+use super::{Server, preparation::missing_means_none};
 use crate::{
     caller::tokens::{Tokens, TokensError},
     config::{Config, ConfigError, ReloadEnd, Source, TcpPort},
@@ -44,6 +44,12 @@ impl<F: Fn() -> Result<Config, ConfigError> + Clone + Send + 'static> Reloads<F>
         Self { settings, plan: Plan::default(), reading: JoinSet::new(), tokens_file }
     }
 
+    /// Records that the server has started without a usable tokens file, which is read again soon.
+    pub(super) fn on_unusable_start(&mut self, problem: &TokensError) {
+        self.plan.on_unusable_start(now());
+        tell_unusable(problem);
+    }
+
     /// Records that a signal asks for a reading.
     pub(super) fn on_signal(&mut self) {
         self.plan.on_signal();
@@ -63,6 +69,11 @@ impl<F: Fn() -> Result<Config, ConfigError> + Clone + Send + 'static> Reloads<F>
             }
         }
     }
+}
+
+fn tell_unusable(problem: &TokensError) {
+    error!("no token is valid, and sessions of their holders end, until the tokens file is usable: {problem}");
+    audit::tokens_unusable(problem);
 }
 
 fn now() -> Instant {
@@ -87,8 +98,9 @@ fn read(
 
 impl Server {
     /// Puts new rules and new tokens in force, each if it can be read. A malformed tokens file refuses the new rules,
-    /// too; but a token that the tokens file does not name any more is revoked in any case.
-    pub(super) fn reload<F>(&self, read: Result<Reading, JoinError>, reloads: &mut Reloads<F>) {
+    /// too; but a token that the tokens file does not name any more is revoked in any case. Returns whether this
+    /// answers all signals so far.
+    pub(super) fn reload<F>(&self, read: Result<Reading, JoinError>, reloads: &mut Reloads<F>) -> bool {
         let Reading { config, tokens } = read.unwrap_or_else(|panic| {
             error!("reading the configuration failed ({panic}): restart the broker and report the fault");
             let path = reloads.tokens_file.as_ref().map(|(_, path)| path.clone()).unwrap_or_default();
@@ -97,6 +109,7 @@ impl Server {
         if let (Some(Ok(config)), Some((_, path))) = (&config, &mut reloads.tokens_file) {
             path.clone_from(&config.listen.tokens);
         }
+        let is_answer = reloads.plan.answers_signals();
         let found = match &tokens {
             Ok(_) => TokensRead::Good,
             Err(TokensError::Invalid { .. }) => TokensRead::Malformed,
@@ -121,6 +134,7 @@ impl Server {
                 }
             }
         }
+        is_answer
     }
 
     /// Records the end of a reload for operators: the file in force, or why it was refused.
@@ -152,10 +166,7 @@ impl Server {
             }
             (TokensAction::RevokeAll, Err(problem)) => {
                 self.set_tokens(Tokens::default());
-                error!(
-                    "no token is valid, and sessions of their holders end, until the tokens file is usable: {problem}"
-                );
-                audit::tokens_unusable(&problem);
+                tell_unusable(&problem);
             }
             (TokensAction::Warn, Err(problem)) => {
                 warn!("all tokens stay as they are, and their file is read again soon: {problem}");

@@ -8,7 +8,7 @@ use std::{
 use cardbroker_core::slot::{ServiceError, SlotName, SlotStatus};
 
 use super::*;
-use crate::backend::{Monitor, Slot};
+use crate::backend::{Monitor, Slot, simulated::Simulated};
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -54,12 +54,14 @@ async fn start(backend: Arc<dyn Backend>) -> (Server, tempfile::TempDir) {
     let mut config = Config::default();
     config.listen.socket = folder.path().join("cardbroker.sock");
     let bound = Bound::bind(&config.listen).unwrap();
-    (Server::start(config, Tokens::default(), bound, backend, "test".into(), None).await.unwrap(), folder)
+    (Server::start(config, Ok(Tokens::default()), bound, backend, "test".into(), None).await.unwrap(), folder)
 }
 
 /// How the server ends without a signal.
 async fn end(server: Server) -> Result<Drain, ServerError> {
-    timeout(LONG, server.run(async || pending().await, || Ok(Config::default()))).await.expect("the server ends")
+    timeout(LONG, server.run(async || pending().await, || Ok(Config::default()), ServiceManager::default()))
+        .await
+        .expect("the server ends")
 }
 
 #[tokio::test]

@@ -81,7 +81,9 @@ pub(crate) async fn everything(
     let mut stub = Stub::new(other.clone());
     let opens = tokio_stream::pending::<OpenSessionRequest>();
     let session = timeout(LONG, stub.open_session(with(opens, headers))).await?.map(drop);
-    let health = HealthClient::new(other.clone()).check(with(HealthCheckRequest::default(), headers)).await.map(drop);
+    // That of the whole broker needs no token.
+    let service = HealthCheckRequest { service: "cardbroker.v1.CardBrokerService".into() };
+    let health = HealthClient::new(other.clone()).check(with(service, headers)).await.map(drop);
     let reflection = {
         use tonic_reflection::pb::v1::{ServerReflectionRequest, server_reflection_client::ServerReflectionClient};
         let asks = tokio_stream::pending::<ServerReflectionRequest>();
@@ -236,19 +238,20 @@ fn a_start_with_insecure_tcp_settings_is_refused() -> anyhow::Result<()> {
     assert!(wide.err.contains("name one of them"), "{wide:?}");
     fs::write(&config, "")?;
 
-    let missing = start(&["--tcp", "127.0.0.1:0"])?;
+    let check = || start(&["--tcp", "127.0.0.1:0", "--check-config"]);
+    let missing = check()?;
     assert!(missing.code == Some(3) && missing.err.contains("cardbroker token new NAME"), "{missing:?}");
     fs::write(&tokens, "")?;
     for mode in [0o640, 0o620, 0o604] {
         fs::set_permissions(&tokens, Permissions::from_mode(mode))?;
-        let loose = start(&["--tcp", "127.0.0.1:0"])?;
+        let loose = check()?;
         let expected =
             format!("cardbrokerd: listen.tokens: {tokens} is open to others (its mode is {mode:04o}): chmod 600 it\n");
         assert_eq!((loose.code, &*loose.err), (Some(3), &*expected));
     }
     fs::set_permissions(&tokens, Permissions::from_mode(0o600))?;
     fs::write(&tokens, "\nsecret")?;
-    let wrong = start(&["--tcp", "127.0.0.1:0"])?;
+    let wrong = check()?;
     assert!(wrong.code == Some(3) && wrong.err.contains("line 2: ") && !wrong.err.contains("secret"), "{wrong:?}");
     fs::write(&tokens, "")?;
 

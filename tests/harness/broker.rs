@@ -4,6 +4,7 @@ use std::{
     fs,
     io::{self, Write},
     mem,
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     process::{Child, ExitStatus},
     thread,
@@ -143,6 +144,14 @@ impl Broker {
                 return log;
             }
         }
+    }
+
+    /// The Unix socket that the broker was started with; `None` if it has made its own.
+    ///
+    /// # Errors
+    /// This process has no file descriptors left.
+    pub fn inherited_socket(&self) -> io::Result<Option<OwnedFd>> {
+        self.setup.inherited_socket()
     }
 
     /// Sends a signal to the broker's process.

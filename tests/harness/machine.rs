@@ -78,6 +78,18 @@ impl Machine {
         Ok(fs::set_permissions(path, Permissions::from_mode(mode))?)
     }
 
+    /// Mounts a `/proc` that shows users their own processes only; root still sees all.
+    ///
+    /// # Errors
+    /// The operating system's error.
+    pub fn hide_processes(&self) -> anyhow::Result<()> {
+        let namespace = format!("--mount=/proc/{}/ns/mnt", self.holder.id());
+        let mount = ["mount", "-t", "proc", "-o", "hidepid=2", "none", "/proc"];
+        let mounted = run(Command::new("nsenter").arg(namespace).args(mount))?;
+        ensure!(mounted.code == Some(0), "{mounted:?}");
+        Ok(())
+    }
+
     /// Makes a symbolic link at `path` to `target`.
     ///
     /// # Errors

@@ -1,9 +1,14 @@
 //! The settings of a broker, and the start of its process.
 
 use std::{
+    ffi::OsString,
     fs::{self, File},
-    io::PipeWriter,
-    os::unix::fs::PermissionsExt,
+    io::{self, PipeWriter},
+    net::TcpListener,
+    os::{
+        fd::OwnedFd,
+        unix::{fs::PermissionsExt, net::UnixListener},
+    },
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
@@ -31,7 +36,21 @@ pub struct Setup {
     released: bool,
     /// Another build of the daemon to run instead.
     daemon: Option<PathBuf>,
+    /// The command that runs the daemon, in front of it.
+    prefix: Vec<String>,
+    environment: Vec<(String, String)>,
+    /// The sockets that the daemon is started with, instead of making its own.
+    inherited: Option<Inherited>,
 }
+
+/// Sockets as a service manager makes them. They stay open when the daemon ends.
+struct Inherited {
+    socket: UnixListener,
+    port: Option<TcpListener>,
+}
+
+/// Gives the program its standard input, and with two sockets its standard output, as sockets of a service manager.
+const ACTIVATE: &str = "export LISTEN_PID=$$ LISTEN_FDS=\"$1\"; shift; exec \"$@\" 3<&0 4>&1 0</dev/null 1>/dev/null";
 
 impl Setup {
     /// A broker on `count` simulated readers.
@@ -71,6 +90,9 @@ impl Setup {
             plain_tcp: false,
             released: false,
             daemon: None,
+            prefix: Vec::new(),
+            environment: Vec::new(),
+            inherited: None,
         })
     }
 
@@ -102,7 +124,12 @@ impl Setup {
     ///
     /// # Errors
     /// The command line cannot make the tokens.
-    pub fn tcp(mut self, names: &[&str]) -> anyhow::Result<Self> {
+    pub fn tcp(self, names: &[&str]) -> anyhow::Result<Self> {
+        Ok(self.tokens(names)?.flag("--tcp").flag("127.0.0.1:0"))
+    }
+
+    /// Makes a token for each of `names`, by the command line.
+    fn tokens(mut self, names: &[&str]) -> anyhow::Result<Self> {
         let tokens = self.folder.path().join("tokens").display().to_string();
         for name in names {
             let out = token_file(self.folder.path(), name).display().to_string();
@@ -110,8 +137,42 @@ impl Setup {
             let run = run::run(new.args(self.plain_tcp.then_some("--plain")))?;
             ensure!(run.code == Some(0), "{run:?}");
         }
-        self.arguments.extend(["--tcp", "127.0.0.1:0", "--tokens", &tokens].map(str::to_owned));
+        self.arguments.extend(["--tokens", &tokens].map(str::to_owned));
         Ok(self)
+    }
+
+    /// Starts the daemon with a Unix socket that exists already, at the usual path, as a service manager does.
+    ///
+    /// # Errors
+    /// The socket cannot be made.
+    pub fn inherit(mut self) -> anyhow::Result<Self> {
+        let socket = UnixListener::bind(self.socket())?;
+        self.inherited = Some(Inherited { socket, port: None });
+        Ok(self)
+    }
+
+    /// Like [`Setup::inherit`], with a TCP socket beside it and a token for each of `names`.
+    ///
+    /// # Errors
+    /// A socket or a token cannot be made.
+    pub fn inherit_with_tcp(self, names: &[&str]) -> anyhow::Result<Self> {
+        let mut setup = self.tokens(names)?.inherit()?;
+        if let Some(inherited) = &mut setup.inherited {
+            inherited.port = Some(TcpListener::bind("127.0.0.1:0")?);
+        }
+        Ok(setup)
+    }
+
+    /// Sets a variable in the daemon's environment.
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// Runs the daemon by another program, which gets the daemon's command line as its last arguments.
+    pub fn run_by(mut self, prefix: &[&str]) -> Self {
+        self.prefix = prefix.iter().map(|&word| word.into()).collect();
+        self
     }
 
     /// Also listens on a free TCP port, without TLS. Otherwise like [`Setup::tcp`].
@@ -154,6 +215,11 @@ impl Setup {
         self
     }
 
+    pub(super) fn inherited_socket(&self) -> io::Result<Option<OwnedFd>> {
+        let socket = self.inherited.as_ref().map(|inherited| inherited.socket.try_clone());
+        Ok(socket.transpose()?.map(OwnedFd::from))
+    }
+
     pub(super) fn socket(&self) -> PathBuf {
         let folder = self.folder.path();
         if self.new_folder { folder.join("above/new/cardbroker.sock") } else { folder.join("cardbroker.sock") }
@@ -171,17 +237,26 @@ impl Setup {
             None if self.released => released_daemon()?,
             None => program("cardbrokerd")?,
         };
-        let mut command = Command::new(daemon);
-        command
-            .arg("--socket")
-            .arg(self.socket())
-            .arg("--config")
-            .arg(folder.join("cardbrokerd.toml"))
-            .args(["--log", self.log_level])
-            .args(&self.arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log);
+        let mut line: Vec<OsString> = self.prefix.iter().map(Into::into).collect();
+        line.push(daemon.into());
+        if self.inherited.is_none() {
+            line.extend(["--socket".into(), self.socket().into()]);
+        }
+        line.extend(["--config".into(), folder.join("cardbrokerd.toml").into()]);
+        line.extend(["--log", self.log_level].map(Into::into));
+        line.extend(self.arguments.iter().map(Into::into));
+        let (stdin, stdout) = match &self.inherited {
+            None => (Stdio::null(), Stdio::null()),
+            Some(Inherited { socket, port }) => {
+                let count = if port.is_some() { "2" } else { "1" };
+                line.splice(..0, ["sh", "-c", ACTIVATE, "sh", count].map(Into::into));
+                let port = port.as_ref().map(TcpListener::try_clone).transpose()?;
+                let port = port.map_or_else(Stdio::null, |port| OwnedFd::from(port).into());
+                (OwnedFd::from(socket.try_clone()?).into(), port)
+            }
+        };
+        let mut command = Command::new(&line[0]);
+        command.args(&line[1..]).envs(self.environment.iter().cloned()).stdin(stdin).stdout(stdout).stderr(log);
         if let Some(socket) = &self.pcsc_socket {
             command.env("PCSCLITE_CSOCK_NAME", socket);
         }

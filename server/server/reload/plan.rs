@@ -103,6 +103,12 @@ enum TokensFile {
 }
 
 impl Plan {
+    /// Records that no token was valid at the start.
+    pub(super) fn on_unusable_start(&mut self, now: Instant) {
+        self.tokens_file = TokensFile::Unusable;
+        self.due = Some(now + LATER_LOOKS);
+    }
+
     /// Records that a signal asks for a reading.
     pub(super) fn on_signal(&mut self) {
         self.signal = true;
@@ -126,6 +132,11 @@ impl Plan {
         self.due = None;
         self.reading = Some((cause, now));
         Some(cause)
+    }
+
+    /// Whether the reading under way was asked for by a signal, and no signal came after it began.
+    pub(super) fn answers_signals(&self) -> bool {
+        !self.signal && matches!(self.reading, Some((Cause::Signal, _)))
     }
 
     /// Takes the outcome of the reading that has begun; `now` is its end.
@@ -282,6 +293,18 @@ mod tests {
     }
 
     #[test]
+    fn after_a_start_without_tokens_the_file_is_read_until_it_is_usable() {
+        let start = Instant::now();
+        let at = |tenths: u64| start + Duration::from_millis(100 * tenths);
+        let mut plan = Plan::default();
+        plan.on_unusable_start(start);
+        assert_eq!((plan.begin(at(49)), plan.begin(at(50))), (None, Some(Time)));
+        assert_eq!(plan.on_read(Malformed, at(50)), Keep);
+        assert_eq!((plan.begin(at(99)), plan.begin(at(100))), (None, Some(Time)));
+        assert_eq!((plan.on_read(Good, at(100)), plan.due()), (Accept { again: true }, None));
+    }
+
+    #[test]
     fn a_slow_reading_counts_from_its_beginning() {
         let start = Instant::now();
         let at = |tenths: u64| start + Duration::from_millis(100 * tenths);
@@ -290,10 +313,13 @@ mod tests {
         assert_eq!(plan.begin(at(0)), Some(Signal));
         // This signal comes while the first reading is under way.
         plan.on_signal();
+        assert!(!plan.answers_signals());
         assert_eq!(plan.on_read(Unusable, at(30)), Keep);
         assert_eq!(plan.begin(at(31)), Some(Signal));
+        assert!(plan.answers_signals());
         assert_eq!(plan.on_read(Unusable, at(45)), Keep, "it looked within the second after the first look");
         assert_eq!(plan.begin(at(45)), Some(Time));
+        assert!(!plan.answers_signals());
         assert_eq!(plan.on_read(Unusable, at(45)), RevokeAll);
     }
 }

@@ -10,7 +10,7 @@ use std::{
 use cardbroker_server::{
     caller::tokens::Tokens,
     listen::Bound,
-    process::{flags::Flags, signals::Signal},
+    process::{flags::Flags, service_manager::ServiceManager, signals::Signal},
     reader::spans::UNIT,
     server::{self, Server},
 };
@@ -54,7 +54,7 @@ async fn serve(Arguments { socket, config, .. }: Arguments) -> anyhow::Result<()
     let tokens = server::load_tokens(&config, Tokens::read)?;
     let bound = Bound::bind(&config.listen)?;
     let backend = server::backend(&config)?;
-    let server = Server::start(config.clone(), tokens, bound, backend, server::announce(&config)?, None).await?;
+    let server = Server::start(config.clone(), Ok(tokens), bound, backend, server::announce(&config)?, None).await?;
     super::tell("ready")?;
     let mut input_ends = Some(spawn_blocking(super::order));
     let signal = async || {
@@ -64,7 +64,7 @@ async fn serve(Arguments { socket, config, .. }: Arguments) -> anyhow::Result<()
         }
         Signal::Stop
     };
-    server.run(signal, move || Ok(config.clone())).await?;
+    server.run(signal, move || Ok(config.clone()), ServiceManager::default()).await?;
     super::tell(&shares(&units()))?;
     Ok(())
 }

@@ -134,7 +134,7 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
         let bound = Bound::bind(&config.listen).unwrap();
         let backend = backend(&config).unwrap();
         (
-            Server::start(config, Tokens::default(), bound, backend, "fuzz".into(), None).await.unwrap(),
+            Server::start(config, Ok(Tokens::default()), bound, backend, "fuzz".into(), None).await.unwrap(),
             endpoint.connect().await.unwrap(),
         )
     });

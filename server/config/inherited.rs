@@ -1,0 +1,113 @@
+//! Sockets that the service manager has opened: their addresses stand in place of those in the configuration.
+
+use std::path::PathBuf;
+
+use super::{Config, ConfigError, TcpPort};
+
+/// The addresses of inherited sockets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InheritedAddresses {
+    /// The path of the Unix socket.
+    pub socket: PathBuf,
+    /// The address of the TCP socket; `None` if there is none.
+    pub tcp: Option<TcpPort>,
+}
+
+/// A key of the configuration that says where the broker listens, and its place in the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AddressKey {
+    /// The key, one of [`ADDRESS_KEYS`].
+    pub(super) key: &'static str,
+    /// Line and column, both counted from 1.
+    pub(super) place: (usize, usize),
+}
+
+/// The keys that say where the broker listens, each with the setting of a socket unit that replaces it.
+pub(super) const ADDRESS_KEYS: [(&str, &str); 4] = [
+    ("listen.socket", "ListenStream="),
+    ("listen.socket_mode", "SocketMode="),
+    ("listen.socket_group", "SocketGroup="),
+    ("listen.tcp", "a further ListenStream="),
+];
+
+impl Config {
+    /// Puts the addresses of inherited sockets in place of the configured ones.
+    ///
+    /// # Errors
+    /// [`ConfigError::Invalid`] if the file says where to listen, and [`ConfigError::Flags`] if `listen.tcp_plain` does
+    /// not fit the inherited TCP socket.
+    pub fn with_inherited(mut self, addresses: &InheritedAddresses) -> Result<Self, ConfigError> {
+        if let Some(source) = &self.source
+            && let Some(AddressKey { key, place: (line, column) }) = source.addresses.first()
+        {
+            let (path, key) = (source.path.clone(), (*key).to_owned());
+            let message = refusal("this line", setting_for(&key));
+            return Err(ConfigError::Invalid { path, line: *line, column: *column, key: Some(key), message });
+        }
+        self.listen.socket.clone_from(&addresses.socket);
+        self.listen.tcp = addresses.tcp;
+        self.check_flags()?;
+        Ok(self)
+    }
+}
+
+/// The setting of a socket unit that replaces a key.
+pub(crate) fn setting_for(key: &str) -> &'static str {
+    ADDRESS_KEYS.iter().find(|(known, _)| *known == key).map_or("ListenStream=", |(_, setting)| setting)
+}
+
+/// Why an address is refused beside inherited sockets, and what to do.
+pub(crate) fn refusal(remove: &str, setting: &str) -> String {
+    format!(
+        "not allowed with sockets from the service manager (LISTEN_FDS): remove {remove}, and use {setting} of the \
+         socket unit (systemctl edit cardbrokerd.socket)"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn inherit(text: &str, tcp: Option<&str>) -> Result<Config, String> {
+        let addresses = InheritedAddresses { socket: "/run/x.sock".into(), tcp: tcp.map(|tcp| tcp.parse().unwrap()) };
+        let config = Config::parse(Path::new("c.toml"), text).unwrap();
+        config.with_inherited(&addresses).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn inherited_addresses_replace_the_defaults() {
+        let config = inherit("listen.tokens = '/t'\nlisten.max_connections = 9", Some("127.0.0.1:7")).unwrap();
+        assert_eq!(
+            (config.listen.socket.to_str(), config.listen.tcp.unwrap().to_string()),
+            (Some("/run/x.sock"), "127.0.0.1:7".into())
+        );
+        assert_eq!(inherit("", None).unwrap().listen.tcp, None);
+    }
+
+    #[test]
+    fn each_address_in_the_file_is_refused_with_its_line_and_remedy() {
+        let group = nix::unistd::Group::from_gid(nix::unistd::getgid()).unwrap().unwrap().name;
+        for (text, place, setting) in [
+            ("[listen]\nsocket = '/a'", "c.toml:2:1: listen.socket: ", "use ListenStream= of"),
+            ("[listen]\n\n  tcp = 'auto'", "c.toml:3:3: listen.tcp: ", "use a further ListenStream= of"),
+            ("listen.socket_mode = '0660'", "c.toml:1:8: listen.socket_mode: ", "use SocketMode= of"),
+            (
+                &format!("[listen]\nsocket_group = '{group}'\nsocket_mode = '0660'"),
+                "c.toml:2:1: listen.socket_group: ",
+                "use SocketGroup= of",
+            ),
+        ] {
+            let refused = inherit(text, None).unwrap_err();
+            assert!(refused.starts_with(place) && refused.contains(setting), "{text}: {refused}");
+        }
+    }
+
+    #[test]
+    fn plain_tcp_must_fit_the_inherited_socket() {
+        assert!(inherit("listen.tcp_plain = true", Some("127.0.0.1:7")).is_ok());
+        let refused = inherit("listen.tcp_plain = true", Some("10.0.0.1:7")).unwrap_err();
+        assert!(refused.starts_with("listen.tcp_plain: only allowed on loopback"), "{refused}");
+    }
+}
