@@ -40,10 +40,16 @@ mod drain;
 mod finding;
 /// Another program holds the card, as each view of an operator tells it.
 mod foreign_holder;
+/// The first minute: a terminal, and a log that programs can read.
+mod first_run;
 /// Hand-over of the card between processes, fast and fair.
 mod hand_over;
 /// A driver call that does not return.
 mod hang;
+/// The health service, with and without a token.
+mod health;
+/// Daemons that do not see who calls.
+mod hidden_peers;
 /// An idle daemon wakes up rarely.
 mod idle;
 /// Streams that idle behind nginx.
@@ -52,6 +58,8 @@ mod idle_proxies;
 mod interference;
 /// Security state stays within an isolation group.
 mod isolation;
+/// The log in systemd's journal.
+mod journal;
 /// Parents and children in four languages share two cards.
 mod languages;
 /// The log: its records, and the secrets that it never contains.
@@ -114,6 +122,8 @@ mod rogue;
 mod scenarios;
 /// A PIN leaks neither into output nor into memory.
 mod secrets;
+/// Under a service manager: inherited sockets, notifications, watchdog.
+mod service;
 /// The ends of sessions, and the card afterwards.
 mod session_ends;
 /// Sessions whose card, driver, pcscd or broker goes away.

@@ -7,7 +7,10 @@ use std::{
 };
 
 use cardbroker_client::{Client, ErrorReason, ReaderState, hex};
-use cardbroker_tests::harness::broker::{Broker, Setup};
+use cardbroker_tests::harness::{
+    broker::{Broker, Setup},
+    run::{cardbroker, run},
+};
 use rustix::{
     fs::{CWD, FileType, Mode, mknodat},
     process::{Resource, Rlimit, getrlimit, prlimit},
@@ -256,6 +259,38 @@ fn without_free_descriptors_the_tokens_stay_until_they_can_be_read() -> anyhow::
         until_valid(&one, false).await?;
         assert!(is_valid(&two).await?);
         assert_eq!(audit(&broker, "tokens_unusable").len(), 0);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_start_without_usable_tokens_serves_the_socket_and_finds_them_later() -> anyhow::Result<()> {
+    tell(async {
+        let folder = tempfile::tempdir()?;
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        let (tokens, file) = (path("tokens"), path("one.token"));
+        fs::write(&tokens, "malformed")?;
+        fs::set_permissions(&tokens, fs::Permissions::from_mode(0o600))?;
+        let setup = Setup::simulated(2)?.configuration(TOKENS).log_level("info");
+        let setup = setup.flag("--tcp").flag("127.0.0.1:0").flag("--tokens").flag(&tokens);
+        let broker = setup.flag("--log-format=json").start()?;
+        wait_for(&broker, OPEN, ReaderState::Ready).await?;
+        assert_eq!(audit(&broker, "tokens_unusable").len(), 1, "{}", broker.log());
+        assert!(broker.log().contains("no token is valid"), "{}", broker.log());
+        fs::remove_file(&tokens)?;
+        assert_eq!(broker.cardbroker(&["token", "new", "one", "--tokens", &tokens, "--out", &file])?.code, Some(0));
+        let reached = async {
+            loop {
+                let asked = broker.tcp_endpoint()?;
+                let readers = ["readers", "--token-file", &file];
+                if run(&mut cardbroker(&asked, &readers)?)?.code == Some(0) {
+                    return anyhow::Ok(());
+                }
+                sleep(Duration::from_millis(200)).await;
+            }
+        };
+        timeout(LONG, reached).await??;
+        assert_eq!(audit(&broker, "tokens_usable").len(), 1, "{}", broker.log());
         Ok(())
     })
 }
