@@ -109,7 +109,8 @@ pub enum BindError {
 pub(crate) fn gone(socket: &Path) -> String {
     format!(
         "the socket {} was removed or replaced after the service manager had opened it, so new clients do not find \
-         this broker: restart both (systemctl restart cardbrokerd.socket cardbrokerd.service; of a user: systemctl --user)",
+         this broker: restart both (systemctl restart cardbrokerd.socket cardbrokerd.service; for a user's: systemctl \
+         --user)",
         socket.display()
     )
 }

@@ -72,7 +72,7 @@ pub fn init(config: &LogConfig) -> Result<(FlushGuard, LogControl), TelemetryErr
         .log_internal_errors(false);
     let replace: Box<Replace> = match format {
         LogFormat::Text => {
-            let builder = builder.fmt_fields(text::fields()).compact().with_ansi(io::stderr().is_terminal());
+            let builder = builder.fmt_fields(text::Fields).compact().with_ansi(io::stderr().is_terminal());
             let builder = builder.with_filter_reloading();
             let handle = builder.reload_handle();
             builder.try_init()?;

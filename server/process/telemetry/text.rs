@@ -9,18 +9,53 @@
 
 use std::fmt::{self, Debug, Write};
 
-use tracing::field::Field;
+use tracing::field::{Field, Visit};
 use tracing_subscriber::{
-    field::MakeExt,
-    fmt::{FormatFields, format},
+    field::{MakeVisitor, VisitFmt, VisitOutput},
+    fmt::format::Writer,
 };
 
 /// The formatter of messages and fields.
-pub(super) fn fields() -> impl for<'writer> FormatFields<'writer> + Send + Sync + 'static {
-    format::debug_fn(|writer: &mut format::Writer<'_>, field: &Field, value: &dyn Debug| {
-        write_field(writer, field.name(), &format!("{value:?}"))
-    })
-    .delimited(" ")
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fields;
+
+/// Writes the message and the fields of one record or span.
+pub(super) struct FieldWriter<'a> {
+    writer: Writer<'a>,
+    is_first: bool,
+    result: fmt::Result,
+}
+
+impl<'a> MakeVisitor<Writer<'a>> for Fields {
+    type Visitor = FieldWriter<'a>;
+
+    fn make_visitor(&self, writer: Writer<'a>) -> FieldWriter<'a> {
+        FieldWriter { writer, is_first: true, result: Ok(()) }
+    }
+}
+
+impl Visit for FieldWriter<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        // Where a library that uses the crate `log` has written the record.
+        if self.result.is_err() || field.name().starts_with("log.") {
+            return;
+        }
+        let separator = if std::mem::take(&mut self.is_first) { "" } else { " " };
+        self.result = self.writer.write_str(separator);
+        self.result = self.result.and_then(|()| write_field(&mut self.writer, field.name(), &format!("{value:?}")));
+    }
+}
+
+impl VisitOutput<fmt::Result> for FieldWriter<'_> {
+    fn finish(self) -> fmt::Result {
+        self.result
+    }
+}
+
+impl VisitFmt for FieldWriter<'_> {
+    fn writer(&mut self) -> &mut dyn Write {
+        &mut self.writer
+    }
 }
 
 /// Writes a message, or a field behind its key.
@@ -182,7 +217,7 @@ mod tests {
         let lines = Lines::default();
         let writer = lines.clone();
         let builder = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).without_time();
-        tracing::subscriber::with_default(builder.fmt_fields(fields()).compact().finish(), || {
+        tracing::subscriber::with_default(builder.fmt_fields(Fields).compact().finish(), || {
             let _span = tracing::info_span!("connection", peer = %"process 7 of user 0").entered();
             tracing::info!(target: "t", user = %"user 0", reader = "desk", count = 3, "done");
         });
