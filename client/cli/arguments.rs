@@ -21,17 +21,18 @@ use crate::{
 
 /// Use the smart cards of this machine through the broker.
 #[derive(Parser)]
-#[command(name = "cardbroker", version, after_long_help = HELP)]
+#[command(name = "cardbroker", version, max_term_width = 100, after_long_help = HELP)]
 pub(crate) struct Arguments {
     /// The broker's address: unix:/path, https://127.0.0.1:port, or tcp:auto for the port of this user's broker that was
     /// started with --tcp auto. [default: the variable CARDBROKER_ENDPOINT, then the user's socket, then the system's]
-    #[arg(long, global = true, value_name = "URL")]
+    #[arg(long, global = true, value_name = "URL", help_heading = CONNECTION)]
     pub(crate) endpoint: Option<Endpoint>,
     /// File with the token and the certificate for the broker's TCP port. [default: the variable CARDBROKER_TOKEN_FILE]
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", help_heading = CONNECTION)]
     pub(crate) token_file: Option<PathBuf>,
     /// How long to wait for a broker that does not answer yet.
-    #[arg(long, global = true, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "5s")]
+    #[arg(long, global = true, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "5s",
+          help_heading = CONNECTION)]
     pub(crate) connect_timeout: Duration,
     /// Write JSON instead of text, also for errors.
     #[arg(long, global = true)]
@@ -40,13 +41,19 @@ pub(crate) struct Arguments {
     pub(crate) command: Command,
 }
 
+/// The heading of the options that find the broker.
+const CONNECTION: &str = "Connection";
+
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Show the broker's version, its limits, and your identity at the broker.
+    #[command(after_long_help = "Examples:\n  cardbroker broker")]
     Broker,
     /// List the readers and their cards.
+    #[command(after_long_help = "Examples:\n  cardbroker readers\n  cardbroker readers --json")]
     Readers,
     /// Print every change of readers and cards as one line, until Ctrl-C.
+    #[command(after_long_help = "Examples:\n  cardbroker watch\n  cardbroker watch --count 1 --for 30s --json")]
     Watch(WatchArguments),
     Transmit(Box<TransmitArguments>),
     Session(Box<SessionArguments>),
@@ -57,6 +64,7 @@ pub(crate) enum Command {
     Metrics(MetricsArguments),
     Log(LogArguments),
     /// Check everything between this user and a card, and say what to type. Needs no broker.
+    #[command(after_long_help = "Examples:\n  cardbroker doctor\n  sudo cardbroker doctor --json")]
     Doctor,
     Report(ReportArguments),
     Token(TokenArguments),
@@ -80,7 +88,7 @@ Examples:
   cardbroker readers
   cardbroker watch --json
   cardbroker transmit yubikey '00 A4 04 00 09 A0 00 00 03 08 00 00 10 00 00'
-  cardbroker transmit readers/virtual-pcd-00-00 00A4040007D276000085010100 00B0000002 --wait-timeout 5s
+  cardbroker transmit desk 00A4040007D276000085010100 00B0000002
   cardbroker transmit yubikey - < commands-with-pin.txt
   cardbroker session yubikey
   cardbroker session yubikey --wait-for-card < commands-with-pin.txt
@@ -98,13 +106,16 @@ A session's exit code is that of the failed line; the answers to the lines befor
 
 Exit codes:
   0  done
-  1  the broker refused or failed (also: missing or wrong token), or Ctrl-C came first; nothing was sent to the card
-  2  the command line or the request is malformed, or the token file cannot be used
+  1  the broker refused or failed (also: missing or wrong token), or Ctrl-C came
+     first; nothing was sent to the card
+  2  the command line or the request is malformed, or the token file cannot be
+     used
   3  no broker, or the connection was lost before anything was sent
   4  no such reader, or no card in it; nothing was sent
-  5  the unit stopped early: its answers so far are printed, the other commands were not sent
-  6  a command ran, or may have run, and its answer is missing (the answers before it are printed): check the card's
-     state before you send it again
+  5  the unit stopped early: its answers so far are printed, the other commands
+     were not sent
+  6  a command ran, or may have run, and its answer is missing (the answers
+     before it are printed): check the card's state before you send it again
   7  the turn did not come in time; nothing was sent
   8  doctor has found a problem";
 
@@ -117,5 +128,28 @@ mod tests {
     #[test]
     fn the_arguments_fit_together() {
         Arguments::command().debug_assert();
+    }
+
+    /// All commands, each with its path.
+    fn commands(of: clap::Command, path: &str, all: &mut Vec<(String, clap::Command)>) {
+        let path = format!("{path} {}", of.get_name());
+        of.get_subcommands().for_each(|command| commands(command.clone(), &path, all));
+        all.push((path, of));
+    }
+
+    #[test]
+    fn help_fits_80_columns_and_has_examples() {
+        let mut arguments = Arguments::command();
+        arguments.build();
+        let mut all = Vec::new();
+        commands(arguments, "", &mut all);
+        // Their help is the daemon's.
+        all.retain(|(path, _)| !["policy", "token", "help"].iter().any(|other| path.contains(other)));
+        for (path, command) in all {
+            let help = command.term_width(80).render_long_help().to_string();
+            let too_long = help.lines().find(|line| line.chars().count() > 80);
+            assert_eq!(too_long, None, "{path}");
+            assert!(help.contains("Examples:"), "{path}: {help}");
+        }
     }
 }

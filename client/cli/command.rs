@@ -4,6 +4,7 @@ use cardbroker_client::{ApduBytes, Command};
 use clap::Args;
 
 #[derive(Clone, Args)]
+#[command(next_help_heading = "APDUs")]
 pub(crate) struct CommandArguments {
     /// Send the bytes exactly as given, even if they are not an APDU, and print every answer as the card gave it: no
     /// GET RESPONSE, no correction of Le.

@@ -55,7 +55,7 @@ impl TokenArguments {
 fn end(mut daemon: Command, role: &str) -> Result<ExitCode, Failure> {
     // The daemon's help then names the program that the user called.
     #[cfg(unix)]
-    std::os::unix::process::CommandExt::arg0(&mut daemon, env!("CARGO_BIN_NAME"));
+    std::os::unix::process::CommandExt::arg0(&mut daemon, "cardbroker");
     let status = daemon.status().map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => Failure::Usage(format!(
             "{DAEMON}, which {role}, is neither beside this program nor on the PATH: install it"

@@ -35,8 +35,8 @@ Examples:
 
 The log itself is where the broker writes it, for example: journalctl -fu cardbroker. No level shows bytes of commands.
 
-Needs the permission configure in a rule without readers, which must grant it by name: `all` does not include it.
-Without rules the user that runs the broker and root have it. `denied by rule ...` means that this rule decides, or
+Needs the permission configure in a rule without readers, which must grant it by name: `all` does not include it. \
+Without rules the user that runs the broker and root have it. `denied by rule ...` means that this rule decides, or \
 that none allows it: cardbroker policy check --help.";
 
 fn filter(text: &str) -> Result<String, &'static str> {

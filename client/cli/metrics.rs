@@ -19,8 +19,8 @@ Examples:
   cardbroker metrics
   cardbroker metrics > /var/lib/prometheus/node-exporter/cardbroker.prom.tmp
 
-Needs the permission metrics, which a rule must grant by name: `all` does not include it. Without rules the user that
-runs the broker and root have it. A rule that is restricted to some readers shows the metrics of those only.
+Needs the permission metrics, which a rule must grant by name: `all` does not include it. Without rules the user that \
+runs the broker and root have it. A rule that is restricted to some readers shows the metrics of those only. \
 `denied by rule ...` means that this rule decides, or that none allows it: cardbroker policy check --help.";
 
 pub(crate) async fn run(client: &Client, json: bool, screen: &mut Screen<'_>) -> Result<(), Failure> {

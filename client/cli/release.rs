@@ -12,6 +12,7 @@ use serde_json::json;
 use super::{
     Failure, Screen,
     clock::Clock,
+    completion,
     json::write_line,
     layout::fill,
     select::find,
@@ -35,6 +36,7 @@ const MAX_ANSWER: u64 = 64;
 #[command(after_long_help = HELP)]
 pub(crate) struct ReleaseArguments {
     /// The reader: its id, its name, its display name, or a part of these that only one reader has.
+    #[arg(add = completion::readers())]
     reader: String,
     /// Only if this process, in the broker's numbers, has the turn.
     #[arg(long, value_name = "PID")]
@@ -52,8 +54,8 @@ Examples:
   cardbroker release yubikey
   cardbroker release yubikey --if-holder 4711 --reason 'hangs since noon' --yes
 
-Needs the permissions release, and diagnose to see the holder. A rule must grant them by name: `all` does not include
-them. Without rules the user that runs the broker and root have them. `denied by rule ...` means that this rule
+Needs the permissions release, and diagnose to see the holder. A rule must grant them by name: `all` does not include \
+them. Without rules the user that runs the broker and root have them. `denied by rule ...` means that this rule \
 decides, or that none allows it: cardbroker policy check --help.
 
 Ends with code 1 if nobody has the turn, another process has the turn, or that turn has ended meanwhile.";

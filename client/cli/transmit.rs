@@ -8,7 +8,8 @@ use humantime::parse_duration;
 use tokio::sync::watch;
 
 use super::{
-    Failure, Screen, command::CommandArguments, json, select::find, turn::TurnArguments, units, waiting::Wait,
+    Failure, Screen, command::CommandArguments, completion, json, select::find, turn::TurnArguments, units,
+    waiting::Wait,
 };
 
 /// Send APDUs to a card as one unit: no other program's command runs between them.
@@ -16,8 +17,10 @@ use super::{
 /// Prints one line for each command: the response data, if any, and the status word, both in hexadecimal and separated
 /// by one space; without data the line is the status word alone. On a terminal the meaning of the status word follows.
 #[derive(Args)]
+#[command(after_long_help = EXAMPLES)]
 pub(crate) struct TransmitArguments {
     /// The reader: its id, its name, its display name, or a part of these that only one reader has.
+    #[arg(add = completion::readers())]
     reader: String,
     /// Command APDUs in hexadecimal; spaces and colons are allowed inside one argument. A single `-` reads them from
     /// standard input, one on each line: use it for PINs, which other users can otherwise see in the list of processes.
@@ -32,17 +35,24 @@ pub(crate) struct TransmitArguments {
     #[command(flatten)]
     options: CommandArguments,
     /// Status words after which the unit goes on to its next command.
-    #[arg(long, value_name = "RULE", default_value = "iso")]
+    #[arg(long, value_name = "RULE", default_value = "iso", help_heading = "APDUs")]
     stop_rule: Rule,
     /// Let the unit go on after these status words instead of those of the stop rule; in hexadecimal, such as 6A82 or
     /// 6900/FF00 (the mask has the bits to compare). May be repeated.
-    #[arg(long, value_name = "VALUE[/MASK]")]
+    #[arg(long, value_name = "VALUE[/MASK]", help_heading = "APDUs")]
     continue_on: Vec<Pattern>,
     /// Make a repeat safe: a second call with the same id (16-64 random bytes in hexadecimal) gets the outcome of the
     /// first.
     #[arg(long, value_name = "HEX", value_parser = request_id)]
     request_id: Option<ApduBytes>,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  cardbroker transmit yubikey '00 A4 04 00 09 A0 00 00 03 08 00 00 10 00 00'
+  cardbroker transmit desk 00A4040007D276000085010100 --wait-timeout 5s
+  cardbroker transmit yubikey - < commands-with-pin.txt
+  cardbroker transmit yubikey 00A4040006F0434152440100 --stop-rule any --json";
 
 /// The short names of the contract's stop rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

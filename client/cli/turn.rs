@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use humantime::parse_duration;
 
 #[derive(Clone, Args)]
+#[command(next_help_heading = "Turn")]
 pub(crate) struct TurnArguments {
     /// How long to wait for the turn. [default: 30s]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]

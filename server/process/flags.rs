@@ -13,29 +13,41 @@ use crate::{
 
 const EXAMPLES: &str = "\
 Examples:
-  cardbrokerd                                 serve the machine's readers
-  cardbrokerd --simulate 2                    serve two simulated readers, without hardware
-  cardbrokerd --simulate-from trace.jsonl     replay a trace of cardbroker trace --data -o
-  cardbrokerd --tcp auto                      also serve this user's programs that cannot use the socket
-  cardbrokerd --log debug --log-format json   write a detailed log for programs
+  cardbrokerd
+      serve the machine's readers
+  cardbrokerd --simulate 2
+      serve two simulated readers, without hardware
+  cardbrokerd --simulate-from trace.jsonl
+      replay a trace of cardbroker trace --data -o
+  cardbrokerd --tcp auto
+      also serve this user's programs that cannot use the socket
+  cardbrokerd --log debug --log-format json
+      write a detailed log for programs
   cardbrokerd --print-example-config > ~/.config/cardbroker/cardbrokerd.toml
-  cardbrokerd --check-config                  print the effective configuration
-  cardbrokerd policy check --as token:ci      explain the permissions of that token's holder
+      begin a configuration
+  cardbrokerd --check-config
+      print the effective configuration
+  cardbrokerd policy check --as token:ci
+      explain the permissions of that token's holder
 
 Exit codes:
   0  stopped by SIGTERM or SIGINT
   1  failed while running
   2  invalid flags
-  3  mistake in the configuration, or unusable certificate or trace (--check-config: or tokens file)
+  3  mistake in the configuration, or unusable certificate or trace
+     (--check-config: or tokens file)
   4  another broker has this socket, or this user's --tcp auto port
-  5  cannot listen on the socket or the TCP port, or an inherited socket was removed
-  6  commands were still running when the shutdown's grace ended, or a second signal came";
+  5  cannot listen on the socket or the TCP port, or an inherited socket was
+     removed
+  6  commands were still running when the shutdown's grace ended, or a second
+     signal came";
 
 const POLICY_EXAMPLES: &str = "\
 Examples:
   cardbroker policy check --as user:alice --reader yubikey
-  cardbroker policy check --as token:ci --reader 'Yubico YubiKey FIDO+CCID 00 00' --json
-  cardbroker policy check --as uid:1001 --reader desk --apdu 00CB3FFF --application A000000308
+  cardbroker policy check --as token:ci --reader 'My Reader 00 00' --json
+  cardbroker policy check --as uid:1001 --reader desk --apdu 00CB3FFF \\
+      --application A000000308
 
 Exit codes:
   0  explained, whether allowed or denied
@@ -44,35 +56,36 @@ Exit codes:
 
 /// Owns the smart-card readers of this machine and shares them between programs, over gRPC.
 #[derive(Debug, Clone, Default, clap::Parser)]
-#[command(name = "cardbrokerd", version, after_help = EXAMPLES)]
+#[command(name = "cardbrokerd", version, max_term_width = 100, after_help = EXAMPLES)]
 pub struct Flags {
     /// Configuration file [default: ~/.config/cardbroker/cardbrokerd.toml or /etc/cardbroker/cardbrokerd.toml, if any].
     #[arg(long, value_name = "FILE", global = true)]
     pub config: Option<PathBuf>,
     /// Unix socket to listen on [default: $XDG_RUNTIME_DIR/cardbroker/cardbroker.sock, for root
     /// /run/cardbroker/cardbroker.sock].
-    #[arg(long, value_name = "PATH", value_parser = absolute)]
+    #[arg(long, value_name = "PATH", value_parser = absolute, help_heading = "Endpoints")]
     pub socket: Option<PathBuf>,
     /// Also listen on this TCP address, for example 127.0.0.1:7777, with TLS; requests there need a token. "auto": on a
     /// free port of 127.0.0.1, for programs of this user, which find it by --endpoint tcp:auto.
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", help_heading = "Endpoints")]
     pub tcp: Option<TcpPort>,
     /// File with the tokens for --tcp [default: ~/.config/cardbroker/tokens, for root /etc/cardbroker/tokens].
-    #[arg(long, value_name = "FILE", value_parser = absolute)]
+    #[arg(long, value_name = "FILE", value_parser = absolute, help_heading = "Endpoints")]
     pub tokens: Option<PathBuf>,
     /// Serve N simulated readers instead of the real ones; 0 serves the real ones.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=MAX_SIMULATED as i64))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=MAX_SIMULATED as i64),
+          help_heading = "Readers")]
     pub simulate: Option<u16>,
     /// Serve the readers of a trace (cardbroker trace --data -o FILE) instead of the real ones, with cards that answer
     /// the recorded commands in order. The first command that differs from the recorded one, or that the trace does not
     /// show, ends the replay of its reader.
-    #[arg(long, value_name = "FILE", value_parser = absolute, conflicts_with = "simulate")]
+    #[arg(long, value_name = "FILE", value_parser = absolute, conflicts_with = "simulate", help_heading = "Readers")]
     pub simulate_from: Option<PathBuf>,
     /// Log filter: off, error, warn, info, debug, trace, or by target (info,cardbroker_server::listen=debug).
-    #[arg(long, value_name = "LEVEL")]
+    #[arg(long, value_name = "LEVEL", help_heading = "Log")]
     pub log: Option<LogFilter>,
     /// Form of the log lines.
-    #[arg(long, value_name = "FORMAT")]
+    #[arg(long, value_name = "FORMAT", help_heading = "Log")]
     pub log_format: Option<LogFormat>,
     /// Maximum time for running commands to end at a shutdown, up to 10m.
     #[arg(long, value_name = "DURATION", value_parser = parse_grace)]
@@ -219,6 +232,8 @@ mod tests {
         Flags::command().debug_assert();
         let help = Flags::command().render_long_help().to_string();
         assert!(help.contains("Examples:") && help.contains("Exit codes:"), "{help}");
+        let narrow = Flags::command().term_width(80).render_long_help().to_string();
+        assert_eq!(narrow.lines().find(|line| line.chars().count() > 80), None);
     }
 
     #[test]

@@ -27,6 +27,7 @@ use super::{
 /// Write a file to attach to a bug report: versions, doctor's findings and the broker's state, without names, serial
 /// numbers, messages and log lines. Shows it and asks first.
 #[derive(Args)]
+#[command(after_long_help = "Examples:\n  cardbroker report\n  cardbroker report -o report.txt --yes")]
 pub(crate) struct ReportArguments {
     /// The file to write, readable by this user only.
     #[arg(short, long, value_name = "FILE", default_value = "cardbroker-report.txt")]

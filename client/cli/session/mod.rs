@@ -16,8 +16,8 @@ use tokio::{signal::ctrl_c, sync::watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Failure, Screen, command::CommandArguments, json, printable, select::find, transmit::line, turn::TurnArguments,
-    waiting::Wait,
+    Failure, Screen, command::CommandArguments, completion, json, printable, select::find, transmit::line,
+    turn::TurnArguments, waiting::Wait,
 };
 
 /// Hold a card and send it APDUs one by one; until the end no other program's command reaches it.
@@ -33,6 +33,7 @@ use super::{
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct SessionArguments {
     /// The reader: its id, its name, its display name, or a part of these that only one reader has.
+    #[arg(add = completion::readers())]
     reader: String,
     #[command(flatten)]
     turn: TurnArguments,
@@ -47,7 +48,8 @@ const EXAMPLES: &str = "\
 Examples:
   cardbroker session yubikey
   cardbroker session yubikey --wait-for-card --idle-timeout 60s
-  printf '%s\\n' '# PIV' 00A4040009A00000030800001000 00CB3FFF055C035FC10200 | cardbroker session yubikey";
+  printf '%s\\n' '# PIV' 00A4040009A00000030800001000 00CB3FFF055C035FC10200 |
+      cardbroker session yubikey";
 
 const WORDS: &str = "\
 00 A4 04 00 ...  send this APDU

@@ -14,7 +14,9 @@ use clap::Args;
 pub(crate) use reader::{LONG_CALL, LONG_TURN, driver_call, turn};
 use tokio::{signal::ctrl_c, time::sleep};
 
-use super::{Failure, Screen, clock::Clock, json::write_line, layout::Paint, printable, select::find, watch};
+use super::{
+    Failure, Screen, clock::Clock, completion, json::write_line, layout::Paint, printable, select::find, watch,
+};
 
 /// The permission that shows the state.
 pub(crate) const NEEDED: &str = "diagnose";
@@ -38,6 +40,7 @@ const CLEAR_ALL: &str = "\x1b[2J";
 pub(crate) struct StatusArguments {
     /// Only this reader, with more incidents: its id, its name, its display name, or a part of these that only one
     /// reader has.
+    #[arg(add = completion::readers())]
     reader: Option<String>,
     /// Show the state again and again, until Ctrl-C (exit code 0).
     #[arg(long)]
@@ -54,8 +57,8 @@ Examples:
   cardbroker status --json
   cardbroker status --watch --interval 10s --json >> states.jsonl
 
-Needs the permission diagnose, which a rule must grant by name: `all` does not include it. Without rules the user that
-runs the broker and root have it. A rule that is restricted to some readers shows those and not the broker itself.
+Needs the permission diagnose, which a rule must grant by name: `all` does not include it. Without rules the user that \
+runs the broker and root have it. A rule that is restricted to some readers shows those and not the broker itself. \
 `denied by rule ...` means that this rule decides, or that none allows it: cardbroker policy check --help.";
 
 /// The time between two states: 250 ms–1 h, as in the contract.

@@ -32,7 +32,7 @@ use clap::Args;
 use state::State;
 use view::{Palette, has_colors};
 
-use super::{Failure, select, status};
+use super::{Failure, completion, select, status};
 
 /// Show on the full screen who holds the readers, who waits, and what went wrong; release a turn. Needs the permission
 /// diagnose.
@@ -40,6 +40,7 @@ use super::{Failure, select, status};
 #[command(after_long_help = HELP)]
 pub(crate) struct TopArguments {
     /// Only this reader: its name, or a part of it that only one reader has.
+    #[arg(add = completion::readers())]
     reader: Option<String>,
     /// The time between two states, 250ms to 1h.
     #[arg(long, value_name = "DURATION", value_parser = status::interval, default_value = "1s")]
@@ -47,12 +48,16 @@ pub(crate) struct TopArguments {
 }
 
 const HELP: &str = "\
+Examples:
+  cardbroker top
+  cardbroker top yubikey --interval 250ms
+
 Keys: q quit, Enter show a reader, r release the turn of its holder, / filter, s sort, space pause, ? help.
 
-Columns: HELD and LONGEST are the time of the holder's turn and the wait of the request that has waited longest.
-TURNS/S is the number of turns of the last 10 s, by second. P99 WAIT: 99 of 100 turns of the last minute waited at most
-this long. It is an estimate, because the broker counts turns and adds up their waits: of the turns that began between
-two states, the present holder's counts with its own wait and each other one with their mean; a request that still waits
+Columns: HELD and LONGEST are the time of the holder's turn and the wait of the request that has waited longest. \
+TURNS/S is the number of turns of the last 10 s, by second. P99 WAIT: 99 of 100 turns of the last minute waited at most \
+this long. It is an estimate, because the broker counts turns and adds up their waits: of the turns that began between \
+two states, the present holder's counts with its own wait and each other one with their mean; a request that still waits \
 counts with its wait so far. Narrow screens leave out columns.
 
 Colors are not used if the variable NO_COLOR is set.";

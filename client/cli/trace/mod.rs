@@ -17,7 +17,7 @@ pub(crate) use show::{ShowArguments, run as show};
 use sink::Sink;
 use tokio::signal::ctrl_c;
 
-use super::{Failure, Screen, clock::rfc3339_micros, select::find, user};
+use super::{Failure, Screen, clock::rfc3339_micros, completion, select::find, user};
 
 /// Show what happens at the readers: turns, commands, resets, insertions, and requests that were denied or got no turn;
 /// for operators.
@@ -42,7 +42,7 @@ pub(crate) enum Action {
 #[derive(Args)]
 struct Options {
     /// Only this reader; may be repeated. [default: all readers that you may trace, also later ones]
-    #[arg(long = "reader", value_name = "READER")]
+    #[arg(long = "reader", value_name = "READER", add = completion::readers())]
     readers: Vec<String>,
     /// Only what concerns this process, in the broker's numbers; may be repeated.
     #[arg(long = "pid", value_name = "PID")]
@@ -81,11 +81,12 @@ Examples:
   cardbroker trace --pid 4711 --kind command --kind denial
   cardbroker trace --data -o yubikey.jsonl
   cardbroker trace show yubikey.jsonl
-  cardbrokerd --simulate-from yubikey.jsonl       replay it: cards that answer the same, without hardware
+  cardbrokerd --simulate-from yubikey.jsonl
+      replay it: cards that answer the same, without hardware
 
-Needs the permission trace, and for --data trace_data too. A rule must grant them by name: `all` does not include them.
-Without rules the user that runs the broker and root have them. Readers without the permission are left out of a trace
-of all readers; naming one fails as if it did not exist. `denied by rule ...` means that this rule decides, or that
+Needs the permission trace, and for --data trace_data too. A rule must grant them by name: `all` does not include them. \
+Without rules the user that runs the broker and root have them. Readers without the permission are left out of a trace \
+of all readers; naming one fails as if it did not exist. `denied by rule ...` means that this rule decides, or that \
 none allows it: cardbroker policy check --help.";
 
 /// The kinds of events that a trace shows.

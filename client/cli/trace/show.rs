@@ -19,6 +19,7 @@ const MAX_LINE_BYTES: u64 = 1 << 20;
 
 /// Print a recorded trace as text; needs no broker.
 #[derive(Args)]
+#[command(after_long_help = "Examples:\n  cardbroker trace show yubikey.jsonl")]
 pub(crate) struct ShowArguments {
     /// The file, one event a line, as written by `trace -o FILE`; `-` is standard input.
     file: PathBuf,

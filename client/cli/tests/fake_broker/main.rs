@@ -5,6 +5,8 @@
 #[cfg(test)]
 mod command_line;
 #[cfg(test)]
+mod completion;
+#[cfg(test)]
 mod operators;
 #[cfg(test)]
 mod session_line;
