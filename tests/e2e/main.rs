@@ -22,6 +22,8 @@ mod client_sessions;
 mod codes;
 /// The program `cardbroker` against a real broker.
 mod command_line;
+/// The socket in containers: other namespaces of processes, users and networks.
+mod containers;
 /// GET RESPONSE: its class, and the loss of the answer.
 mod continuing;
 /// The daemon's view from its host: socket, configuration, services and limits.

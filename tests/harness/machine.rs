@@ -100,10 +100,17 @@ impl Machine {
 
     /// A program of Cardbroker, run on this machine by `user`, without a variable.
     pub fn command(&self, user: u32, name: &str, arguments: &[&str]) -> Command {
+        self.command_by(&[], user, &[], name, arguments)
+    }
+
+    /// The same in a container: `host` runs as root and leads to one, `contained` runs as the user.
+    pub fn command_by(&self, host: &[&str], user: u32, contained: &[&str], name: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new("nsenter");
         command
             .arg(format!("--mount=/proc/{}/ns/mnt", self.holder.id()))
+            .args(host)
             .args(["setpriv", &format!("--reuid={user}"), &format!("--regid={user}"), "--clear-groups"])
+            .args(contained)
             .arg(self.folder.path().join(name))
             .args(arguments)
             .env_clear()
