@@ -17,7 +17,8 @@ export PATH := $(PATH):/usr/sbin:/sbin
 LANGUAGES := python cpp node
 
 .NOTPARALLEL:
-.PHONY: help demo check test release-check fuzz lint bench conformance $(LANGUAGES) build install setup clean
+.PHONY: help demo check test release-check fuzz lint bench conformance $(LANGUAGES) build install packages deb rpm setup \
+	clean
 
 # Prints a step, runs it, prints its duration, and ends with its exit code. A step must not contain commas or double
 # quotes.
@@ -46,7 +47,7 @@ demo: ## two programs on one card, first without units, then with (no hardware n
 HAS_PCSC = $(shell pkg-config --exists libpcsclite && echo yes)
 # The packages below tests/ also need libclang, pcscd and the other clients.
 CHECKED = --workspace --exclude cardbroker-tests --exclude cardbroker-conformance --exclude cardbroker-fuzz \
-	$(if $(HAS_PCSC),,--exclude cardbroker-server)
+	$(if $(HAS_PCSC),,--exclude cardbroker-server --exclude cardbroker-packaging)
 
 check: ## format, clippy, unit tests; installs nothing, less than a minute after the first build
 	$(if $(HAS_PCSC),,@echo 'check: leaves out the daemon: no headers of libpcsclite (Debian: libpcsclite-dev)')
@@ -68,18 +69,21 @@ test: setup lint ## everything that CI runs: lint, unit and end-to-end tests, al
 # A fixed seed: a failure is then caused by a change, not by chance.
 	$(call step,SEED=1 tests/fuzz/run $(SECONDS))
 
-release-check: setup ## checks too long for CI: the longest tests, the whole conformance kit, long fuzzing; 90 min
+release-check: setup ## checks too long for CI: all packages, the longest tests, long fuzzing; 2 h
 	@printf '%s\n' '' 'release-check runs, on two cores:' \
 		'  all tests, those of idle connections with 5 min each            15 min' \
 		'  the whole conformance kit with all clients                      30 min' \
 		'  each of seven fuzz targets for 600 s, two at a time             40 min' \
-		'  the quick benchmark                                              5 min'
+		'  the quick benchmark                                              5 min' \
+		'  the packages, built twice, installed in clean places and tried   20 min'
 	$(foreach language,$(LANGUAGES),$(call client,$(language),build.sh))
 	$(call step,cargo build --locked --release -p cardbroker-server)
 	$(call step,CARDBROKER_LONG_TESTS=1 cargo test --locked --workspace --no-fail-fast)
 	$(call step,tests/conformance/run)
 	$(call step,tests/fuzz/run 600)
 	@$(MAKE) --no-print-directory bench ARGS=--quick
+	@$(MAKE) --no-print-directory deb rpm
+	$(call step,packaging/release-check.sh)
 
 python cpp node: setup ## format, lint and test the client in this language
 	$(call step,cargo build --locked --quiet -p cardbroker-server -p cardbroker --bins)
@@ -124,6 +128,19 @@ install: ## copy both programs into PREFIX/bin (PREFIX is /usr/local); run make 
 		[ -f "$$program" ] || { echo "install: there is no $$program: run \`make build\` first" >&2; exit 1; }; \
 	done
 	install -D -m 755 -t "$(DESTDIR)$(PREFIX)/bin" $(PROGRAMS:%=$(BUILT)/%)
+
+# What both packages contain.
+packages:
+	@.ci/setup package
+	$(call step,packaging/programs.sh)
+	$(call step,cargo build --locked --quiet -p cardbroker-packaging)
+	$(call step,packaging/build.sh $(TARGET)/release $(TARGET)/debug/package-parts)
+
+deb: packages ## the Debian package in target/package
+	$(call step,packaging/deb.sh)
+
+rpm: packages ## the RPM package in target/package; untested on Fedora
+	$(call step,packaging/rpm.sh)
 
 setup: ## install missing requirements of the tests (with apt, npm and pip)
 	$(call step,.ci/setup test)

@@ -13,6 +13,8 @@ mod layering;
 #[cfg(test)]
 mod names;
 #[cfg(test)]
+mod packaging;
+#[cfg(test)]
 mod purity;
 #[cfg(test)]
 mod secrets;

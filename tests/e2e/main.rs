@@ -76,6 +76,8 @@ mod never_twice;
 mod operators;
 /// Who holds a reader when: the broker, or other programs.
 mod ownership;
+/// The Debian package on a clean system: installed, used, upgraded, purged.
+mod packages;
 /// Permissions of every principal, as a table.
 mod permissions;
 /// A process id that is used again.

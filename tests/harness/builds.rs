@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, ensure};
 use serde_json::Value;
 
-/// The path of one of the project's programs (`cardbrokerd`, `cardbroker`, or an example of the client), built from the
+/// The path of one of the project's programs (`cardbrokerd`, `cardbroker`, `package-parts`, or an example of the client), built from the
 /// current sources, optimised if this program is.
 ///
 /// # Errors
@@ -17,7 +17,8 @@ use serde_json::Value;
 pub fn program(name: &str) -> anyhow::Result<PathBuf> {
     static PROGRAMS: Programs = Programs::new();
     let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
-    let packages = ["cardbroker-server", "cardbroker", "cardbroker-client"].map(|package| ["--package", package]);
+    let packages = ["cardbroker-server", "cardbroker", "cardbroker-client", "cardbroker-packaging"];
+    let packages = packages.map(|package| ["--package", package]);
     find(&PROGRAMS, profile, &[&["--bins", "--examples"], packages.as_flattened()].concat(), name)
 }
 

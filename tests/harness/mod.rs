@@ -4,6 +4,7 @@ use std::time::Duration;
 
 pub mod broker;
 pub mod builds;
+pub mod clean_root;
 pub mod flood;
 pub mod http2;
 pub mod languages;

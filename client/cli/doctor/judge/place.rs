@@ -42,7 +42,9 @@ fn found(facts: &Facts, endpoint: &Endpoint) -> Finding {
     match place.map(|place| (&place.socket, &place.folder)) {
         Some((Some(socket), Some(folder))) => {
             let text = format!("{} is {}, its folder {}", socket.path.display(), file(socket), file(folder));
-            Finding::ok("socket", "found", text)
+            let found = Finding::ok("socket", "found", text);
+            let is_shared = socket.mode & GROUP_WRITES != 0;
+            if is_shared { found.step(for_members(&socket.group)) } else { found }
         }
         _ if matches!(endpoint, Endpoint::Tcp { .. } | Endpoint::PlainTcp { .. } | Endpoint::Auto) => {
             Finding::ok("port", "found", format!("a process accepts connections at {endpoint}"))
@@ -137,7 +139,12 @@ fn membership(me: &Me, file: &File, text: String) -> Finding {
     }
     let text = format!("{open}, and you are no member");
     let join = format!("sudo usermod --append --groups {} {}", file.group, me.typed());
-    Finding::problem("socket", "not-member", text).step(join).step(again)
+    Finding::problem("socket", "not-member", text).step(join).step(again).step(for_members(&file.group))
+}
+
+/// What membership in the socket's group means.
+fn for_members(group: &str) -> String {
+    format!("Members of {group} may use every card that the rules do not deny them, also over ssh.")
 }
 
 fn untrusted(distrust: &Distrust, text: String) -> Finding {
