@@ -1,5 +1,6 @@
 #!/bin/sh
-# Checks the files of a release, each from a clean place and against the packaged daemon. Usage: release-check.sh [STEP...]
+# Checks the files of a release, each from a clean place and against the packaged daemon.
+# Usage: release-check.sh [STEP...]
 # Steps: reproducible sbom auditable crates daemon python node cpp older (all of them, in this order)
 set -eu
 cd "$(dirname "$0")/.."
@@ -90,13 +91,14 @@ node() { # the package as npm would publish it
     (cd "$work/node/client/node" && npm pack --silent --pack-destination "$work")
     mkdir -p "$work/app"
     cp client/node/examples/read.mjs "$work/app/"
-    (cd "$work/app" && npm init --yes >/dev/null && npm install --silent --no-audit --no-fund "$work"/cardbroker-*.tgz &&
-        command node read.mjs)
+    (cd "$work/app" && npm init --yes >/dev/null &&
+        npm install --silent --no-audit --no-fund "$work"/cardbroker-*.tgz && command node read.mjs)
 }
 
 cpp() { # the installed library, found by another project
     tree "$work/cpp"
-    cmake -S "$work/cpp/client/cpp" -B "$work/cpp/build" -DCMAKE_BUILD_TYPE=Release -DCARDBROKER_EXAMPLES=OFF >"$work/cmake.log"
+    cmake -S "$work/cpp/client/cpp" -B "$work/cpp/build" -DCMAKE_BUILD_TYPE=Release -DCARDBROKER_EXAMPLES=OFF \
+        >"$work/cmake.log"
     cmake --build "$work/cpp/build" --parallel 2 >>"$work/cmake.log"
     cmake --install "$work/cpp/build" --prefix "$work/prefix" >>"$work/cmake.log"
     cp -r client/cpp/tests/consumer "$work/consumer"

@@ -75,7 +75,7 @@ const READER: Layers = &[
 
 /// Crates (and their families: tonic is tonic_health too) that only these files may name.
 const CRATES: &[(&str, &[&str])] = &[
-    ("cardbroker_server", &["server/main.rs", "tests/"]),
+    ("cardbroker_server", &["server/main.rs", "packaging/", "tests/"]),
     ("cardbroker_client", &["client/rust/", "client/cli/", "tests/"]),
     ("cardbroker_proto", &["proto/", "client/rust/", "client/cli/", "server/grpc/", "server/server.rs", "tests/"]),
     ("pcsc", &["server/backend/pcsc/", "tests/"]),

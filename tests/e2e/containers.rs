@@ -25,7 +25,8 @@ fn a_bind_mounted_socket_serves_containers_of_all_kinds() -> anyhow::Result<()> 
     }
     let Some(machine) = Machine::new()? else { return Ok(()) };
     let rules = format!(
-        "listen.socket_mode = '0666'\n[[rule]]\nname = 'one user'\nprincipals = ['uid:{USER}']\nallow = ['see', 'transmit']\n"
+        "listen.socket_mode = '0666'\n[[rule]]\n\
+         name = 'one user'\nprincipals = ['uid:{USER}']\nallow = ['see', 'transmit']\n"
     );
     fs::write(machine.path("/run/rules.toml"), rules)?;
     machine.folder("/run/cardbroker", 0, 0o755)?;

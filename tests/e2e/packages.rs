@@ -192,7 +192,8 @@ fn simulate(system: &CleanRoot) -> anyhow::Result<()> {
     system.shell(
         "mkdir -p /etc/systemd/system/cardbrokerd.service.d
         cd /etc/systemd/system/cardbrokerd.service.d
-        printf '[Service]\\nExecStart=\\nExecStart=/usr/bin/cardbrokerd --config /etc/cardbroker/cardbrokerd.toml --simulate 1\\n' \\
+        daemon='/usr/bin/cardbrokerd --config /etc/cardbroker/cardbrokerd.toml --simulate 1'
+        printf '[Service]\\nExecStart=\\nExecStart=%s\\n' \"$daemon\" \\
             >simulate.conf
         systemctl daemon-reload; systemctl restart cardbrokerd",
     )?;

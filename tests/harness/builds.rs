@@ -9,8 +9,8 @@ use std::{
 use anyhow::{Context, ensure};
 use serde_json::Value;
 
-/// The path of one of the project's programs (`cardbrokerd`, `cardbroker`, `package-parts`, or an example of the client), built from the
-/// current sources, optimised if this program is.
+/// The path of one of the project's programs (`cardbrokerd`, `cardbroker`, `package-parts`, or an example of the
+/// client), built from the current sources, optimised if this program is.
 ///
 /// # Errors
 /// The program cannot be built, or does not exist.

@@ -93,7 +93,7 @@ impl CleanRoot {
         loop {
             let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.nspawn.id()))?;
             for child in children.split_whitespace() {
-                if Path::new(&format!("/proc/{child}/root/run/systemd/private")).exists() {
+                if Path::new(&(format!("/proc/{child}/root") + "/run/systemd/private")).exists() {
                     return Ok(child.to_owned());
                 }
             }
@@ -164,8 +164,8 @@ impl CleanRoot {
     /// # Errors
     /// They cannot be listed.
     pub fn files(&self) -> anyhow::Result<BTreeMap<String, String>> {
-        let list =
-            "find / -xdev \\( -path /proc -o -path /sys -o -path /dev -o -path /run \\) -prune -o -printf '%p\\t%y %m %u %g\\n'
+        let list = "find / -xdev \\( -path /proc -o -path /sys -o -path /dev -o -path /run \\) -prune -o \\
+                -printf '%p\\t%y %m %u %g\\n'
             find /run -xdev -name '*cardbroker*' -printf '%p\\t%y\\n'
             for file in passwd group shadow gshadow; do sed \"s|^|/etc/$file:|; s|\\$|\\t|\" /etc/$file; done";
         let listed = self.shell(list)?;
@@ -180,7 +180,7 @@ impl CleanRoot {
     /// It cannot be copied.
     pub fn copy_in(&self, file: &Path) -> anyhow::Result<String> {
         let name = file.file_name().context("no file")?.to_str().context("not text")?;
-        fs::copy(file, format!("/proc/{}/root/tmp/{name}", self.leader))?;
+        fs::copy(file, format!("/proc/{}/root", self.leader) + &format!("/tmp/{name}"))?;
         Ok(format!("/tmp/{name}"))
     }
 }

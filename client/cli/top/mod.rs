@@ -55,10 +55,10 @@ Examples:
 Keys: q quit, Enter show a reader, r release the turn of its holder, / filter, s sort, space pause, ? help.
 
 Columns: HELD and LONGEST are the time of the holder's turn and the wait of the request that has waited longest. \
-TURNS/S is the number of turns of the last 10 s, by second. P99 WAIT: 99 of 100 turns of the last minute waited at most \
-this long. It is an estimate, because the broker counts turns and adds up their waits: of the turns that began between \
-two states, the present holder's counts with its own wait and each other one with their mean; a request that still waits \
-counts with its wait so far. Narrow screens leave out columns.
+TURNS/S is the number of turns of the last 10 s, by second. P99 WAIT: 99 of 100 turns of the last minute waited at \
+most this long. It is an estimate, because the broker counts turns and adds up their waits: of the turns that began \
+between two states, the present holder's counts with its own wait and each other one with their mean; a request that \
+still waits counts with its wait so far. Narrow screens leave out columns.
 
 Colors are not used if the variable NO_COLOR is set.";
 

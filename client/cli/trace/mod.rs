@@ -84,10 +84,10 @@ Examples:
   cardbrokerd --simulate-from yubikey.jsonl
       replay it: cards that answer the same, without hardware
 
-Needs the permission trace, and for --data trace_data too. A rule must grant them by name: `all` does not include them. \
-Without rules the user that runs the broker and root have them. Readers without the permission are left out of a trace \
-of all readers; naming one fails as if it did not exist. `denied by rule ...` means that this rule decides, or that \
-none allows it: cardbroker policy check --help.";
+Needs the permission trace, and for --data trace_data too. A rule must grant them by name: `all` does not include \
+them. Without rules the user that runs the broker and root have them. Readers without the permission are left out of \
+a trace of all readers; naming one fails as if it did not exist. `denied by rule ...` means that this rule decides, \
+or that none allows it: cardbroker policy check --help.";
 
 /// The kinds of events that a trace shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

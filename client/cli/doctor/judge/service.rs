@@ -8,7 +8,7 @@ use crate::doctor::{
     finding::Finding,
 };
 
-/// The rule of polkit that admits a user to PC/SC. The package has it for its own user.
+/// The rule of polkit that admits a user to PC/SC. The package contains one for its own user.
 const RULE: &str = "\
 polkit.addRule(function (action, subject) {
     var isPcsc = action.id == \"org.debian.pcsc-lite.access_pcsc\" || action.id == \"org.debian.pcsc-lite.access_card\";
