@@ -17,8 +17,8 @@ export PATH := $(PATH):/usr/sbin:/sbin
 LANGUAGES := python cpp node
 
 .NOTPARALLEL:
-.PHONY: help demo check test release-check fuzz lint bench conformance $(LANGUAGES) build install packages deb rpm setup \
-	clean
+.PHONY: help demo check test release-check fuzz lint bench conformance $(LANGUAGES) build install packages deb rpm
+.PHONY: setup clean
 
 # Prints a step, runs it, prints its duration, and ends with its exit code. A step must not contain commas or double
 # quotes.
