@@ -33,7 +33,8 @@ fn found() -> Option<Vec<Reader>> {
     let runtime = Builder::new_current_thread().enable_all().build().ok()?;
     let options = ConnectOptions::from_environment();
     let connect = connect(Endpoint::from_environment(), options.token_file, LIMIT);
-    let readers = runtime.block_on(timeout(LIMIT, async { connect.await.ok()?.readers().await.ok() }));
+    let readers = async { connect.await.ok()?.readers().await.ok() };
+    let found = runtime.block_on(async { timeout(LIMIT, readers).await.ok()? });
     runtime.shutdown_background();
-    readers.ok()?
+    found
 }
