@@ -81,7 +81,7 @@ impl CleanRoot {
             .context("cannot start unshare")?;
         let mut system = Self { nspawn, leader: String::new(), _folder: folder };
         system.leader = system.find_leader()?;
-        let up = run(&mut system.command("systemctl").args(["is-system-running", "--wait"]))?;
+        let up = run(system.command("systemctl").args(["is-system-running", "--wait"]))?;
         let told = fs::read_to_string(&console).unwrap_or_default();
         ensure!(up.out == "running\n", "{up:?}\n{told}");
         Ok(Some(system))
