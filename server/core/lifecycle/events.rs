@@ -193,22 +193,27 @@ impl CardLifecycle {
 
     /// The card is present but could not be taken: tries again, up to the limit for this kind of error.
     fn retry(&mut self, error: &SlotError, now: Instant) {
+        let speaks_another = *error == SlotError::ProtocolMismatch;
+        let is_silent = speaks_another || matches!(error, SlotError::Mute(_) | SlotError::Lost(_));
         self.phase = match self.phase {
             Phase::Unavailable { .. } => return self.settle(now, true),
+            Phase::Settling { cold_resets, .. } | Phase::Held { cold_resets, .. }
+                if is_silent && cold_resets >= MAX_COLD_RESETS =>
+            {
+                Phase::Mute { speaks_another }
+            }
             Phase::Settling { since, tries, cold_resets, .. } => {
-                let speaks_another = *error == SlotError::ProtocolMismatch;
-                let is_silent = speaks_another || matches!(error, SlotError::Mute(_) | SlotError::Lost(_));
                 let cold_resets = cold_resets + u32::from(is_silent);
                 let backoff = FIRST_RETRY.saturating_mul(1 << tries.min(16)).min(LAST_RETRY);
-                if cold_resets > MAX_COLD_RESETS {
-                    Phase::Mute { speaks_another }
-                } else if !is_silent && now.saturating_duration_since(since) >= HELD_AFTER {
-                    Phase::Held { retry: now + SLOW_RETRY }
+                if !is_silent && now.saturating_duration_since(since) >= HELD_AFTER {
+                    Phase::Held { retry: now + SLOW_RETRY, cold_resets }
                 } else {
                     Phase::Settling { since, retry: now + backoff, tries: tries.saturating_add(1), cold_resets }
                 }
             }
-            Phase::Held { .. } => Phase::Held { retry: now + SLOW_RETRY },
+            Phase::Held { cold_resets, .. } => {
+                Phase::Held { retry: now + SLOW_RETRY, cold_resets: cold_resets + u32::from(is_silent) }
+            }
             Phase::Empty { .. } => return self.look_again(now),
             ref other => other.clone(),
         };

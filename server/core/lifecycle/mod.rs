@@ -166,6 +166,8 @@ enum Phase {
     Held {
         /// The time of the next try, [`SLOW_RETRY`] after the last.
         retry: Instant,
+        /// As in [`Phase::Settling`]. Above zero if the card was silent before another program prevented a cold reset.
+        cold_resets: u32,
     },
 }
 
@@ -223,10 +225,9 @@ impl CardLifecycle {
             _ => {}
         }
         match &self.phase {
-            Phase::Settling { retry, cold_resets, .. } if *retry <= now => {
+            Phase::Settling { retry, cold_resets, .. } | Phase::Held { retry, cold_resets } if *retry <= now => {
                 Some(if *cold_resets > 0 { Action::ColdReset } else { Action::Take })
             }
-            Phase::Held { retry } if *retry <= now => Some(Action::Take),
             Phase::Ready { .. } if demand => Some(Action::Serve),
             Phase::Ready { last_used, .. } if self.own == Own::OnDemand && *last_used + self.release_after <= now => {
                 Some(Action::Release)
@@ -245,7 +246,7 @@ impl CardLifecycle {
         match &self.phase {
             Phase::Unavailable { retry } => self.seen.as_ref().map(|_| *retry),
             Phase::Empty { look } => look.map(|look| look.at),
-            Phase::Settling { retry, .. } | Phase::Held { retry } => Some(*retry),
+            Phase::Settling { retry, .. } | Phase::Held { retry, .. } => Some(*retry),
             Phase::Ready { last_used, .. } if self.own == Own::OnDemand => Some(*last_used + self.release_after),
             Phase::Ready { .. } | Phase::Released | Phase::Mute { .. } => None,
         }

@@ -126,6 +126,25 @@ fn a_silent_card_gets_three_cold_resets() {
 }
 
 #[test]
+fn a_silent_card_is_held_while_another_program_prevents_its_cold_reset() {
+    let (mut lifecycle, mut now) = lifecycle(Own::Always);
+    lifecycle.on_status(seen(true, 1), now);
+    take(&mut lifecycle, Err(SlotError::Mute("no ATR".into())), now);
+    let mut try_until = |wished, error: SlotError| {
+        let mut actions = Vec::new();
+        while state(&lifecycle) != wished {
+            now = lifecycle.deadline().unwrap();
+            actions.push(lifecycle.take_action(now, false).unwrap());
+            lifecycle.on_taken(Err(error.clone()), now);
+        }
+        actions
+    };
+    let held = try_until(State::HeldElsewhere, SlotError::Held);
+    assert!(held.len() > 3 && held.iter().all(|action| *action == Action::ColdReset), "{held:?}");
+    assert_eq!(try_until(State::Mute, SlotError::Mute("no ATR".into())), [Action::ColdReset; 3]);
+}
+
+#[test]
 fn a_card_without_an_allowed_protocol_is_refused() {
     let (mut lifecycle, mut now) = lifecycle(Own::Always);
     lifecycle.on_status(SlotStatus { atr: vec![0x3B, 0x00], ..seen(true, 1) }, now);
