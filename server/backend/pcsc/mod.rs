@@ -9,6 +9,7 @@
 mod error;
 mod monitor;
 mod monitor_wait;
+mod pace;
 mod slot;
 
 use std::sync::Arc;

@@ -10,7 +10,7 @@ use std::{
 use cardbroker_core::slot::{ServiceError, SlotName, SlotStatus};
 use pcsc::{Context, Error, PNP_NOTIFICATION, ReaderState, Scope};
 
-use super::{error::service_error, monitor_wait::MonitorWait};
+use super::{error::service_error, monitor_wait::MonitorWait, pace::pause};
 use crate::backend::Monitor;
 
 /// The time without a change after which long waits begin. Readers that come between the list of the readers and
@@ -18,6 +18,10 @@ use crate::backend::Monitor;
 const SETTLING_TIME: Duration = Duration::from_secs(1);
 /// The pause between two rounds over readers that one wait has no room for.
 const ROUND_PAUSE: Duration = Duration::from_millis(250);
+/// The first room for the names of all readers: more than pcsc-lite's 16 readers need.
+const NAMES_BYTES: usize = 4096;
+/// The maximum room for them, enough for as many readers as the broker serves.
+const MAX_NAMES_BYTES: usize = 1 << 20;
 
 /// The calls of PC/SC that a monitor makes.
 pub(super) trait Calls: Clone + Send + Sync + 'static {
@@ -31,9 +35,12 @@ pub(super) trait Calls: Clone + Send + Sync + 'static {
 
 impl Calls for Context {
     fn readers(&self) -> Result<Vec<CString>, Error> {
-        match self.list_readers_owned() {
-            Err(Error::NoReadersAvailable) => Ok(Vec::new()),
-            listed => listed,
+        let mut room = NAMES_BYTES;
+        loop {
+            match self.list_readers(&mut vec![0; room]) {
+                Err(Error::InsufficientBuffer) if room < MAX_NAMES_BYTES => room *= 4,
+                listed => return listed.map(|names| names.map(ToOwned::to_owned).collect()),
+            }
         }
     }
 
@@ -63,6 +70,8 @@ pub(super) struct PcscMonitor<C> {
     /// The room of one wait, in readers and pseudo-reader, as far as the service has refused more. pcsc-lite 1.9 has
     /// room for 16, as many as it serves; 2.5 and other services differ, and none tells it.
     room: usize,
+    /// Whether the service may know the pseudo-reader that announces new readers. macOS does not.
+    knows_announcer: bool,
     /// The last return value of [`Monitor::wait`].
     last: Option<Vec<SlotStatus>>,
     /// Whether the last poll has waited to its end without a change.
@@ -95,7 +104,7 @@ impl<C: Calls> PcscMonitor<C> {
     /// Creates a monitor that has not polled yet.
     pub(super) fn new(establish: fn() -> Result<C, Error>, wait: Arc<MonitorWait>) -> Self {
         let (context, states, room) = (None, Vec::new(), usize::MAX);
-        Self { establish, context, states, room, last: None, is_settled: false, wait }
+        Self { establish, context, states, room, knows_announcer: true, last: None, is_settled: false, wait }
     }
 
     /// Lists the readers, then waits for a change if nothing has changed since the last poll.
@@ -106,7 +115,7 @@ impl<C: Calls> PcscMonitor<C> {
         };
         let names = context.readers()?;
         // Without it, the next poll lists new readers.
-        let has_announcer = names.len() < self.room;
+        let has_announcer = self.knows_announcer && names.len() < self.room;
         let announcer = has_announcer.then(|| PNP_NOTIFICATION().to_owned());
         let watched: Vec<_> = announcer.into_iter().chain(names).collect();
         self.states.retain(|state| watched.iter().any(|name| **name == *state.name()));
@@ -123,11 +132,17 @@ impl<C: Calls> PcscMonitor<C> {
             false if has_announcer && self.is_settled && self.begin_long(&context) => left,
             false => left.min(SETTLING_TIME),
         };
+        let (began, before) = (Instant::now(), self.picture());
         let waited = self.await_change(&context, timeout);
         self.wait.end();
+        let took = began.elapsed();
         self.is_settled = !has_new && waited == Err(Error::Timeout);
         match waited {
-            Ok(()) => self.states.iter_mut().for_each(ReaderState::sync_current_state),
+            Ok(()) => {
+                let is_unknown = |state: &ReaderState| state.event_state().contains(pcsc::State::UNKNOWN);
+                self.knows_announcer &= !self.states.iter().any(|state| is_announcer(state) && is_unknown(state));
+                self.states.iter_mut().for_each(ReaderState::sync_current_state);
+            }
             // A reader was unplugged between the two calls; the next poll does not list it.
             Err(Error::Timeout | Error::Cancelled | Error::UnknownReader | Error::ReaderUnavailable) => {}
             Err(Error::InvalidParameter | Error::InvalidValue) if self.states.len().min(self.room) > 1 => {
@@ -138,12 +153,27 @@ impl<C: Calls> PcscMonitor<C> {
             }
             Err(error) => return Err(error),
         }
-        let readers = self.states.iter().filter(|state| state.name() != PNP_NOTIFICATION());
+        thread::sleep(pause(waited, took, timeout, self.picture() != before));
+        let readers = self.states.iter().filter(|state| !is_announcer(state));
         Ok(readers.filter(|state| !state.event_state().contains(pcsc::State::UNKNOWN)).map(slot_status).collect())
+    }
+
+    /// The states of all readers as PC/SC has reported them, which a wait that does wait returns only if they differ
+    /// from the last ones.
+    fn picture(&self) -> Vec<(pcsc::State, u32, Vec<u8>)> {
+        let parts = |state: &ReaderState| {
+            (state.event_state() - pcsc::State::CHANGED, state.event_count(), state.atr().to_vec())
+        };
+        self.states.iter().map(parts).collect()
     }
 
     /// Waits for a change of any reader, in rounds if one wait has no room for all.
     fn await_change(&mut self, context: &C, timeout: Duration) -> Result<(), Error> {
+        if self.states.is_empty() {
+            // A wait for no reader may end at once.
+            thread::sleep(timeout);
+            return Err(Error::Timeout);
+        }
         if self.states.len() <= self.room {
             return context.await_change(timeout, &mut self.states);
         }
@@ -172,6 +202,10 @@ impl<C: Calls> PcscMonitor<C> {
     }
 }
 
+fn is_announcer(state: &ReaderState) -> bool {
+    state.name() == PNP_NOTIFICATION()
+}
+
 fn slot_status(state: &ReaderState) -> SlotStatus {
     let card_present = state.event_state().contains(pcsc::State::PRESENT);
     SlotStatus {
@@ -184,6 +218,8 @@ fn slot_status(state: &ReaderState) -> SlotStatus {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
 
     /// A service with `READERS` readers, and room for `ROOM` of them in one wait.
@@ -205,6 +241,38 @@ mod tests {
         }
 
         fn end_wait(&self) {}
+    }
+
+    /// A service whose waits return at once, with the same picture.
+    #[derive(Clone)]
+    struct Hasty;
+
+    static HASTY_WAITS: AtomicUsize = AtomicUsize::new(0);
+
+    impl Calls for Hasty {
+        fn readers(&self) -> Result<Vec<CString>, Error> {
+            Ok(vec![c"R".into()])
+        }
+
+        fn await_change(&self, _: Duration, _: &mut [ReaderState]) -> Result<(), Error> {
+            HASTY_WAITS.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        }
+
+        fn end_wait(&self) {}
+    }
+
+    #[test]
+    fn a_service_whose_waits_return_at_once_is_asked_at_most_every_50_ms() {
+        let mut monitor = PcscMonitor::new(|| Ok(Hasty), Arc::default());
+        let began = Instant::now();
+        for _ in 0..2 {
+            monitor.wait(Duration::from_millis(500)).unwrap();
+        }
+        // The first poll does not wait, and the last one only to its limit.
+        let most = began.elapsed().as_millis() / 50 + 3;
+        let waits = HASTY_WAITS.load(Ordering::Relaxed);
+        assert!((3..=most).contains(&(waits as u128)), "{waits} waits, {most} at most");
     }
 
     /// How many readers the monitor reports, in each of three polls.
