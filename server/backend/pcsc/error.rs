@@ -14,20 +14,27 @@ pub(super) fn slot_error(error: Error) -> SlotError {
         Error::InvalidHandle | Error::InvalidParameter => SlotError::StaleHandle,
         Error::UnresponsiveCard | Error::UnpoweredCard | Error::UnsupportedCard => SlotError::Mute(error.to_string()),
         Error::UnknownReader | Error::ReaderUnavailable => SlotError::ReaderGone,
-        Error::NoService | Error::ServiceStopped | Error::SecurityViolation | Error::NoAccess => {
-            SlotError::Service(service_error(error))
-        }
+        Error::NoService
+        | Error::ServiceStopped
+        | Error::SystemCancelled
+        | Error::Shutdown
+        | Error::SecurityViolation
+        | Error::NoAccess => SlotError::Service(service_error(error)),
         _ => SlotError::Lost(error.to_string()),
     }
 }
 
-/// Converts an error of the service itself. Only the listed codes mean that it does not run or was restarted.
+/// Converts an error of the service itself. Only the listed codes mean that it does not run or was restarted; Windows
+/// also stops it with its last reader.
 pub(super) fn service_error(error: Error) -> ServiceError {
     match error {
         Error::SecurityViolation | Error::NoAccess => ServiceError::Denied(error.to_string()),
-        Error::NoService | Error::ServiceStopped | Error::CommError | Error::InvalidHandle | Error::Shutdown => {
-            ServiceError::Down(error.to_string())
-        }
+        Error::NoService
+        | Error::ServiceStopped
+        | Error::SystemCancelled
+        | Error::CommError
+        | Error::InvalidHandle
+        | Error::Shutdown => ServiceError::Down(error.to_string()),
         _ => ServiceError::Refused(error.to_string()),
     }
 }
@@ -55,6 +62,7 @@ mod tests {
             Error::InsufficientBuffer,
             Error::NoService,
             Error::ServiceStopped,
+            Error::SystemCancelled,
             Error::UnresponsiveCard,
             Error::ReaderUnavailable,
             Error::InternalError,
@@ -71,7 +79,14 @@ mod tests {
 
     #[test]
     fn a_mistake_of_the_broker_is_not_told_as_a_service_that_does_not_run() {
-        let down = [Error::NoService, Error::ServiceStopped, Error::CommError, Error::InvalidHandle, Error::Shutdown];
+        let down = [
+            Error::NoService,
+            Error::ServiceStopped,
+            Error::SystemCancelled,
+            Error::CommError,
+            Error::InvalidHandle,
+            Error::Shutdown,
+        ];
         let refused = [
             Error::InvalidParameter,
             Error::InvalidValue,

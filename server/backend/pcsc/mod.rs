@@ -1,15 +1,16 @@
 //! Real readers through PC/SC. Only this folder uses the crate `pcsc`.
 //!
-//! A card is held by an exclusive handle, never by a transaction (Windows resets a card whose transaction idles). On
-//! pcsc-lite the handle is kept when the card leaves, and `SCardReconnect` moves it to the next card, so no other
-//! program can take that card at its insertion. Only an exclusive handle is kept: a DIRECT one on an empty reader
-//! excludes no other program, and making it exclusive waits inside pcsc-lite's library, without limit, while another
-//! program uses the reader.
+//! A card is held by an exclusive handle, never by a transaction (Windows resets a card whose transaction idles). The
+//! handle is kept when the card leaves. On pcsc-lite `SCardReconnect` moves it to the next card, so no other program
+//! can take that card at its insertion; where a system refuses it, each card gets a new connection. Only an exclusive
+//! handle is kept: a DIRECT one on an empty reader excludes no other program, and making it exclusive waits inside
+//! pcsc-lite's library, without limit, while another program uses the reader.
 
 mod error;
 mod monitor;
 mod monitor_wait;
 mod pace;
+mod refusal;
 mod slot;
 
 use std::sync::Arc;

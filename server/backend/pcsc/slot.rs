@@ -3,6 +3,7 @@
 use std::{
     ffi::CString,
     sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -13,17 +14,19 @@ use cardbroker_core::{
 use pcsc::{Card, Context, Disposition, Error, Protocols, ReaderState, Scope, ShareMode};
 use zeroize::Zeroize;
 
-use super::{error::slot_error, monitor_wait::MonitorWait};
+use super::{error::slot_error, monitor_wait::MonitorWait, pace::pause, refusal::Refusal};
 use crate::backend::{MAX_RESPONSE_BYTES, Slot};
 
 /// How often the status after a reset is read until it has a protocol.
 const STATUS_TRIES: usize = 5;
+/// Room for the names of one reader. pcsc-lite's have at most 128 bytes.
+const MAX_NAMES_BYTES: usize = 1024;
 
 pub(super) struct PcscSlot {
     /// The reader's name in PC/SC.
     reader: CString,
-    /// Also kept while the reader is empty. `None` before the first card, after a release, and when the service has
-    /// lost the handle.
+    /// Also kept while the reader is empty. `None` before the first card, after a release, and when PC/SC refuses the
+    /// handle.
     handle: Option<Handle>,
     /// PC/SC's buffer for responses, wiped after each exchange.
     response: Vec<u8>,
@@ -47,15 +50,22 @@ impl PcscSlot {
 
 impl Slot for PcscSlot {
     fn take(&mut self, protocols: ProtocolChoice) -> Result<CardInfo, SlotError> {
-        match self.reconnect(Disposition::ResetCard, protocols) {
-            // The card is not the cause: the handle has outlived the service or the reader.
-            Err(SlotError::StaleHandle | SlotError::Service(_) | SlotError::ReaderGone) => {
+        let mut taken = self.reconnect(Disposition::ResetCard, protocols);
+        if refusal(&taken, protocols) == Some(Refusal::WithoutCard) {
+            if !self.sees_card() {
+                return taken;
+            }
+            // The card may have come after the first call.
+            taken = self.reconnect(Disposition::ResetCard, protocols);
+        }
+        match refusal(&taken, protocols) {
+            None | Some(Refusal::OfCard) => taken,
+            Some(Refusal::WithoutCard | Refusal::OfHandle) => {
                 self.handle = None;
                 self.connect(protocols)?;
                 // A new handle does not mean an unused card: another program may have used it.
                 self.reconnect(Disposition::ResetCard, protocols)
             }
-            taken => taken,
         }
     }
 
@@ -70,7 +80,7 @@ impl Slot for PcscSlot {
                 self.reconnect(Disposition::UnpowerCard, protocols)
             }
             ResetKind::Cold => {
-                self.cut_power();
+                self.cut_power()?;
                 self.take(protocols)
             }
         }
@@ -97,14 +107,17 @@ impl Slot for PcscSlot {
         let deadline = Instant::now() + timeout;
         let mut state = [ReaderState::new(self.reader.clone(), pcsc::State::UNAWARE)];
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            match handle.context.get_status_change(left, &mut state) {
+            let (began, before) = (Instant::now(), state[0].event_state());
+            let left = deadline.saturating_duration_since(began);
+            let waited = handle.context.get_status_change(left, &mut state);
+            match waited {
                 Ok(()) if !state[0].event_state().contains(pcsc::State::PRESENT) => return true,
                 Ok(()) if left.is_zero() => return false,
                 Ok(()) => state[0].sync_current_state(),
                 Err(Error::UnknownReader | Error::ReaderUnavailable) => return true,
                 Err(_) => return false,
             }
+            thread::sleep(pause(waited, began.elapsed(), left, state[0].event_state() != before));
         }
     }
 
@@ -122,17 +135,26 @@ impl PcscSlot {
         let handle = self.handle.as_mut().ok_or(SlotError::StaleHandle)?;
         handle.card.reconnect(ShareMode::Exclusive, pcsc_protocols(protocols), disposition).map_err(slot_error)?;
         let _read = self.monitor.status_read();
-        card_info(|| handle.card.status2_owned().map(|status| (status.protocol2(), status.atr().to_vec())))
+        card_info(|| status(&handle.card))
     }
 
     /// Fails if the taken card has left: reconnecting would take a later card without any error.
     fn check_not_swapped(&self) -> Result<(), SlotError> {
         let _read = self.monitor.status_read();
-        match self.handle.as_ref().map(|handle| handle.card.status2_owned()) {
+        match self.handle.as_ref().map(|handle| status(&handle.card)) {
             Some(Err(Error::RemovedCard)) => Err(SlotError::CardRemoved),
             // The reset reports every other error.
             _ => Ok(()),
         }
+    }
+
+    /// Whether PC/SC reports a card in the reader. True also if it reports nothing: a new handle shows why.
+    fn sees_card(&self) -> bool {
+        let Some(handle) = &self.handle else { return true };
+        let _read = self.monitor.status_read();
+        let mut state = [ReaderState::new(self.reader.clone(), pcsc::State::UNAWARE)];
+        let looked = handle.context.get_status_change(Duration::ZERO, &mut state);
+        looked.is_err() || state[0].event_state().contains(pcsc::State::PRESENT)
     }
 
     /// Replaces the handle with a new, exclusive one.
@@ -144,17 +166,40 @@ impl PcscSlot {
         Ok(())
     }
 
-    /// Powers a mute card off and on. PC/SC grants no exclusive handle on a mute card, so this uses a shared one. An
-    /// exclusive handle of another program would have failed the attempt to take the card before.
-    fn cut_power(&self) {
+    /// Powers a mute card off and on. PC/SC grants no exclusive handle on a mute card, so this uses a direct one, and
+    /// then a shared one. Call it only without a handle, which would exclude the direct one on Windows.
+    ///
+    /// # Errors
+    /// [`SlotError::Held`] if another program is connected and the system then grants no direct handle: the card has
+    /// kept its power.
+    fn cut_power(&self) -> Result<(), SlotError> {
         let direct = Context::establish(Scope::System)
             .and_then(|context| context.connect(&self.reader, ShareMode::Direct, Protocols::UNDEFINED));
-        if let Ok(mut card) = direct {
-            // The caller takes the card next, which shows the result.
-            let _ = card.reconnect(ShareMode::Shared, Protocols::ANY, Disposition::UnpowerCard);
-            let _ = card.disconnect(Disposition::LeaveCard);
+        match direct {
+            Ok(mut card) => {
+                // The caller takes the card next, which shows the result.
+                let _ = card.reconnect(ShareMode::Shared, Protocols::ANY, Disposition::UnpowerCard);
+                let _ = card.disconnect(Disposition::LeaveCard);
+                Ok(())
+            }
+            Err(Error::SharingViolation) => Err(SlotError::Held),
+            // The same.
+            Err(_) => Ok(()),
         }
     }
+}
+
+/// The meaning of a reconnection for the handle; `None` if it was not refused.
+fn refusal(taken: &Result<CardInfo, SlotError>, protocols: ProtocolChoice) -> Option<Refusal> {
+    taken.as_ref().err().map(|error| Refusal::of(error, protocols))
+}
+
+/// Reads the protocol and the ATR of a handle's card by one call. The call that allocates makes two; and under Wine a
+/// name without its end makes the second one fail at times.
+fn status(card: &Card) -> Result<(Option<pcsc::Protocol>, Vec<u8>), Error> {
+    let (mut names, mut atr) = ([0; MAX_NAMES_BYTES], [0; pcsc::MAX_ATR_SIZE]);
+    let status = card.status2(&mut names, &mut atr)?;
+    Ok((status.protocol2(), status.atr().to_vec()))
 }
 
 /// Reads ATR and protocol of a card that was just reset from its `status`.
@@ -165,11 +210,7 @@ fn card_info(
     mut status: impl FnMut() -> Result<(Option<pcsc::Protocol>, Vec<u8>), Error>,
 ) -> Result<CardInfo, SlotError> {
     for _ in 0..STATUS_TRIES {
-        let (protocol, atr) = match status() {
-            // The ATR has grown between the query of its length and the query of its bytes.
-            Err(Error::InsufficientBuffer) => continue,
-            status => status.map_err(slot_error)?,
-        };
+        let (protocol, atr) = status().map_err(slot_error)?;
         let protocol = match protocol {
             Some(pcsc::Protocol::T0) => Protocol::T0,
             Some(pcsc::Protocol::T1) => Protocol::T1,
@@ -197,7 +238,7 @@ mod tests {
     fn a_status_without_a_protocol_is_read_again() {
         let t0 = || Ok((Some(pcsc::Protocol::T0), vec![0x3B]));
         let mixed_up = || Ok((None, vec![0x3B]));
-        let mut answers = [mixed_up(), Err(Error::InsufficientBuffer), t0()].into_iter();
+        let mut answers = [mixed_up(), mixed_up(), t0()].into_iter();
         let card = card_info(|| answers.next().unwrap()).unwrap();
         assert_eq!((card.protocol, card.atr), (Protocol::T0, vec![0x3B]));
         let mut reads = 0;
