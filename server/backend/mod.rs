@@ -25,6 +25,11 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Creates the slot of a reader that a monitor has reported, for that reader's card thread. At most one per reader.
     fn slot(&self, name: &SlotName) -> Box<dyn Slot>;
+
+    /// Whether the stack stops when its last reader is unplugged, so that no readers are left while it is down.
+    fn stops_with_last_reader(&self) -> bool {
+        false
+    }
 }
 
 /// Monitors the readers and their cards.

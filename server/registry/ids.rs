@@ -40,6 +40,9 @@ mod tests {
     fn ids_are_derived_from_display_names() {
         assert_eq!(id_of(b"Virtual PCD 00 00"), "virtual-pcd-00-00");
         assert_eq!(id_of(b"Gemalto (PC) [Twin+]  01"), "gemalto-pc-twin-01");
+        // On Windows: vendor, type and unit, in the code page of the system.
+        assert_eq!(id_of(b"Microsoft Virtual Smart Card 0"), "microsoft-virtual-smart-card-0");
+        assert_eq!(id_of(b"Kartenleseger\xE4t GmbH CCID 1"), "kartenleseger-t-gmbh-ccid-1");
         assert_eq!(id_of("Ünïcode".as_bytes()), "n-code");
         assert_eq!(id_of(b"Intel\xAE Card Reader 00 00"), "intel-card-reader-00-00");
         assert_eq!(id_of(b"***"), "reader");

@@ -55,7 +55,7 @@ pub const MAX_READERS: usize = 4096;
 /// answering nor from stopping.
 const FIRST_POLL_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a reader may be missing after the card stack came back before it counts as unplugged: drivers need time to
-/// start.
+/// start. The same for a stack that is down, if it [stops with its last reader](Backend::stops_with_last_reader).
 const RETURN_TIME: Duration = Duration::from_secs(5);
 
 /// The handles of the readers' actors, by the readers' names (`readers/{id}`). A reader keeps its handle while it is
@@ -125,6 +125,8 @@ struct Registry {
     back_since: Option<Instant>,
     /// Why the stack was down at the last poll; `None` if it was up.
     down_because: Option<ServiceError>,
+    /// When a stack that is down counts as one whose last reader was unplugged; `None` if it is up or never does.
+    gone_at: Option<Instant>,
     /// Publishes whether the stack serves.
     stack: watch::Sender<StackState>,
 }
@@ -181,6 +183,7 @@ pub async fn start(
         actors,
         back_since: None,
         down_because: None,
+        gone_at: None,
         stack,
     };
     let (polled, first_poll) = oneshot::channel();
@@ -216,6 +219,10 @@ impl Registry {
                 Ok(()) = policy.changed() => self.told.on_rules(Instant::now()),
                 () = until(self.told.due) => self.tell_unfit(),
                 () = until(self.next_hand_over) => self.hand_over().await,
+                () = until(self.gone_at) => {
+                    self.gone_at = None;
+                    self.unplug(|_| true).await;
+                }
                 () = until(returned) => {
                     self.back_since = None;
                     self.unplug(|entry| entry.reported.is_none()).await;
@@ -250,6 +257,7 @@ impl Registry {
         });
         match snapshot {
             Ok(slots) => {
+                self.gone_at = None;
                 if self.down_because.take().is_some() {
                     info!("PC/SC is back");
                     self.back_since = Some(Instant::now());
@@ -269,6 +277,9 @@ impl Registry {
                     entry.send(Event::Unavailable(because.to_string())).await;
                 }
                 self.back_since = None;
+                if self.down_because.is_none() && self.backend.stops_with_last_reader() {
+                    self.gone_at = Some(Instant::now() + RETURN_TIME);
+                }
                 self.down_because = Some(because);
             }
         }

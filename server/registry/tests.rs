@@ -2,6 +2,8 @@
 
 use std::sync::{Mutex, mpsc::RecvTimeoutError};
 
+use cardbroker_core::status::State;
+
 use super::*;
 use crate::backend::{Monitor, Slot, simulated::Simulated};
 
@@ -53,8 +55,8 @@ impl Monitor for ClosingMonitor {
     }
 }
 
-/// A card stack whose monitor reports what a test sends.
-struct Scripted(Mutex<Option<std::sync::mpsc::Receiver<SlotSnapshot>>>);
+/// A card stack whose monitor reports what a test sends, and whether it stops with its last reader.
+struct Scripted(Mutex<Option<std::sync::mpsc::Receiver<SlotSnapshot>>>, bool);
 
 struct ScriptedMonitor(std::sync::mpsc::Receiver<SlotSnapshot>);
 
@@ -67,6 +69,10 @@ impl Backend for Scripted {
 
     fn slot(&self, name: &SlotName) -> Box<dyn Slot> {
         Simulated::new(0).slot(name)
+    }
+
+    fn stops_with_last_reader(&self) -> bool {
+        self.1
     }
 }
 
@@ -139,7 +145,7 @@ async fn an_alias_goes_to_the_lowest_number_when_its_reader_is_gone_for_good() {
     };
     present(&["Desk A", "Desk B", "Desk C"]);
     let shutdown = CancellationToken::new();
-    let stack = Arc::new(Scripted(Mutex::new(Some(heard))));
+    let stack = Arc::new(Scripted(Mutex::new(Some(heard)), false));
     let (mut readers, _) = start(stack, settings, shutdown.clone(), TaskTracker::new()).await.unwrap();
     let mut shows = async |expected: &[(&str, &str)]| {
         let named = |view: &View| {
@@ -186,7 +192,7 @@ async fn an_alias_belongs_to_a_reader_that_is_plugged_in() {
     };
     present(&["Desk A"]);
     let shutdown = CancellationToken::new();
-    let stack = Arc::new(Scripted(Mutex::new(Some(heard))));
+    let stack = Arc::new(Scripted(Mutex::new(Some(heard)), false));
     let (mut readers, _) = start(stack, settings, shutdown.clone(), TaskTracker::new()).await.unwrap();
     let mut shows = async |expected: &[(&str, &str)]| {
         let named = |view: &Arc<View>| {
@@ -222,5 +228,33 @@ async fn an_alias_belongs_to_a_reader_that_is_plugged_in() {
     present(&["Desk D", "Other"]);
     shows(&[("desk", "Desk C"), ("other", "Other")]).await;
     shows(&[("desk", "Desk D"), ("other", "Other")]).await;
+    shutdown.cancel();
+}
+
+#[tokio::test]
+async fn the_last_reader_is_gone_when_the_stack_has_stopped_with_it() {
+    let (say, heard) = std::sync::mpsc::channel();
+    let empty = SlotStatus { name: "Desk".into(), card_present: false, event_count: 0, atr: vec![] };
+    say.send(Ok(vec![empty.clone()])).unwrap();
+    let shutdown = CancellationToken::new();
+    let stack = Arc::new(Scripted(Mutex::new(Some(heard)), true));
+    let (mut readers, _) = start(stack, settings(), shutdown.clone(), TaskTracker::new()).await.unwrap();
+    let mut shows = async |expected: &[State]| {
+        let states = |view: &Arc<View>| view.readers().map(|reader| reader.status.state).collect::<Vec<_>>();
+        let seen = timeout(Duration::from_secs(30), readers.view.wait_for(|view| states(view) == expected)).await;
+        assert!(seen.is_ok(), "{expected:?}");
+    };
+    shows(&[State::Empty]).await;
+    // A service that is restarted is back before the reader counts as gone.
+    for snapshot in [Err(ServiceError::Down("stopped".into())), Ok(vec![empty.clone()])] {
+        say.send(snapshot).unwrap();
+    }
+    shows(&[State::Empty]).await;
+    say.send(Err(ServiceError::Down("stopped".into()))).unwrap();
+    shows(&[State::Unavailable]).await;
+    say.send(Err(ServiceError::Down("does not run".into()))).unwrap();
+    shows(&[]).await;
+    say.send(Ok(vec![empty])).unwrap();
+    shows(&[State::Empty]).await;
     shutdown.cancel();
 }

@@ -40,4 +40,9 @@ impl Backend for Pcsc {
     fn slot(&self, name: &SlotName) -> Box<dyn Slot> {
         Box::new(PcscSlot::new(name, Arc::clone(&self.0)))
     }
+
+    fn stops_with_last_reader(&self) -> bool {
+        // From Windows 8 on. No answer to a call distinguishes such an end from a failure of the service.
+        cfg!(windows)
+    }
 }
