@@ -107,6 +107,8 @@ const WALL_CLOCK: &[&str] =
 /// Files that decide and do nothing else: no runtime, no clock, no input and output.
 const PURE: &[&str] = &[
     "server/core/",
+    "server/backend/pcsc/pace.rs",
+    "server/backend/pcsc/refusal.rs",
     "server/grpc/intake/framing.rs",
     "server/policy/audit/coalesce.rs",
     "server/process/telemetry/lanes.rs",

@@ -44,6 +44,8 @@ mod finding;
 mod foreign_holder;
 /// The first minute: a terminal, and a log that programs can read.
 mod first_run;
+/// Habits of Windows' and macOS' PC/SC, one at a time.
+mod habits;
 /// Hand-over of the card between processes, fast and fair.
 mod hand_over;
 /// A driver call that does not return.

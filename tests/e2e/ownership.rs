@@ -2,10 +2,21 @@
 
 use cardbroker_client::{CardProtocol, ReaderState};
 use cardbroker_core::simulated_card::CardOptions;
-use cardbroker_tests::harness::programs::Program;
+use cardbroker_tests::harness::{habits::Habits, programs::Program};
 use serde_json::json;
 
-use crate::world::{COUNT, INCREMENT, PROTECTED, PcscWorld, READER, VERIFY, answers, tell, told, unit, wait_for};
+use crate::world::{
+    COUNT, INCREMENT, PROTECTED, PcscWorld, READER, VERIFY, answers, tell, told, unit, wait_for,
+    with_and_without_habits,
+};
+
+with_and_without_habits! {
+    an_owned_reader_is_closed_to_other_programs,
+    on_demand_the_card_is_held_for_requests_only,
+    on_demand_a_newly_inserted_card_is_not_held,
+    a_never_owned_reader_can_be_watched_but_not_used,
+    a_stopping_broker_releases_the_empty_reader,
+}
 
 const DIRECT: &str = env!("CARGO_BIN_EXE_direct-pcsc");
 
@@ -20,48 +31,39 @@ fn directly(world: &PcscWorld, commands: &[&str]) -> anyhow::Result<serde_json::
     Program::start(DIRECT, &world.pcscd, &arguments)?.report()
 }
 
-#[test]
-fn an_owned_reader_is_closed_to_other_programs() -> anyhow::Result<()> {
-    tell(async {
-        let world = PcscWorld::usual().await?;
-        assert!(directly(&world, &[COUNT]).is_err());
-        Ok(())
-    })
+async fn an_owned_reader_is_closed_to_other_programs(habits: Option<Habits>) -> anyhow::Result<()> {
+    let world = PcscWorld::usual_with(habits).await?;
+    assert!(directly(&world, &[COUNT]).is_err());
+    Ok(())
 }
 
-#[test]
-fn on_demand_the_card_is_held_for_requests_only() -> anyhow::Result<()> {
-    tell(async {
-        let rule = rule("own = \"on_demand\"\nrelease_after = \"1s\"");
-        let world = PcscWorld::new(&rule, CardOptions::default()).await?;
-        let client = world.broker.client().await?;
-        assert_eq!(directly(&world, &["8012000004"])?, json!(["000000019000"]), "free while nobody asks the broker");
+async fn on_demand_the_card_is_held_for_requests_only(habits: Option<Habits>) -> anyhow::Result<()> {
+    let rule = rule("own = \"on_demand\"\nrelease_after = \"1s\"");
+    let world = PcscWorld::with(habits, &rule, CardOptions::default()).await?;
+    let client = world.broker.client().await?;
+    assert_eq!(directly(&world, &["8012000004"])?, json!(["000000019000"]), "free while nobody asks the broker");
 
-        let first = unit(&client, READER, &[VERIFY, PROTECTED, INCREMENT]).send().await?;
-        assert_eq!(answers(&first)[2], "00000002 9000");
-        assert!(directly(&world, &[COUNT]).is_err(), "held for a while after the request");
+    let first = unit(&client, READER, &[VERIFY, PROTECTED, INCREMENT]).send().await?;
+    assert_eq!(answers(&first)[2], "00000002 9000");
+    assert!(directly(&world, &[COUNT]).is_err(), "held for a while after the request");
 
-        wait_until_released(&world)?;
-        assert_eq!(directly(&world, &[PROTECTED])?, json!(["6982"]), "no verified PIN is left behind");
-        let second = unit(&client, READER, &[INCREMENT]).send().await?;
-        assert_eq!((&*answers(&second)[0], &second.insertion_id), ("00000003 9000", &first.insertion_id));
-        assert_ne!(second.state_tag, first.state_tag);
-        Ok(())
-    })
+    wait_until_released(&world)?;
+    assert_eq!(directly(&world, &[PROTECTED])?, json!(["6982"]), "no verified PIN is left behind");
+    let second = unit(&client, READER, &[INCREMENT]).send().await?;
+    assert_eq!((&*answers(&second)[0], &second.insertion_id), ("00000003 9000", &first.insertion_id));
+    assert_ne!(second.state_tag, first.state_tag);
+    Ok(())
 }
 
-#[test]
-fn on_demand_a_newly_inserted_card_is_not_held() -> anyhow::Result<()> {
-    tell(async {
-        let rule = rule("own = \"on_demand\"\nrelease_after = \"1h\"");
-        let world = PcscWorld::new(&rule, CardOptions::default()).await?;
-        unit(&world.broker.client().await?, READER, &[INCREMENT]).send().await?;
-        world.card.pull();
-        wait_for(&world.broker, READER, ReaderState::Empty).await?;
-        world.card.swap(CardOptions::default());
-        wait_for(&world.broker, READER, ReaderState::Ready).await?;
-        wait_until_released(&world)
-    })
+async fn on_demand_a_newly_inserted_card_is_not_held(habits: Option<Habits>) -> anyhow::Result<()> {
+    let rule = rule("own = \"on_demand\"\nrelease_after = \"1h\"");
+    let world = PcscWorld::with(habits, &rule, CardOptions::default()).await?;
+    unit(&world.broker.client().await?, READER, &[INCREMENT]).send().await?;
+    world.card.pull();
+    wait_for(&world.broker, READER, ReaderState::Empty).await?;
+    world.card.swap(CardOptions::default());
+    wait_for(&world.broker, READER, ReaderState::Ready).await?;
+    wait_until_released(&world)
 }
 
 fn wait_until_released(world: &PcscWorld) -> anyhow::Result<()> {
@@ -72,16 +74,13 @@ fn wait_until_released(world: &PcscWorld) -> anyhow::Result<()> {
     Ok(())
 }
 
-#[test]
-fn a_never_owned_reader_can_be_watched_but_not_used() -> anyhow::Result<()> {
-    tell(async {
-        let world = PcscWorld::new(&rule("own = \"never\""), CardOptions::default()).await?;
-        let client = world.broker.client().await?;
-        let refused = unit(&client, READER, &[COUNT]).wait_for_card().send().await.unwrap_err();
-        assert_eq!(told(&refused), "READER_NOT_OWNED not_sent");
-        assert_eq!(directly(&world, &[COUNT])?, json!(["000000019000"]));
-        Ok(())
-    })
+async fn a_never_owned_reader_can_be_watched_but_not_used(habits: Option<Habits>) -> anyhow::Result<()> {
+    let world = PcscWorld::with(habits, &rule("own = \"never\""), CardOptions::default()).await?;
+    let client = world.broker.client().await?;
+    let refused = unit(&client, READER, &[COUNT]).wait_for_card().send().await.unwrap_err();
+    assert_eq!(told(&refused), "READER_NOT_OWNED not_sent");
+    assert_eq!(directly(&world, &[COUNT])?, json!(["000000019000"]));
+    Ok(())
 }
 
 #[test]
@@ -118,15 +117,12 @@ fn a_card_that_speaks_no_protocol_allowed_is_not_used() -> anyhow::Result<()> {
     })
 }
 
-#[test]
-fn a_stopping_broker_releases_the_empty_reader() -> anyhow::Result<()> {
-    tell(async {
-        let mut world = PcscWorld::usual().await?;
-        world.card.pull();
-        wait_for(&world.broker, READER, ReaderState::Empty).await?;
-        assert_eq!(world.broker.stop()?.code(), Some(0));
-        world.card.swap(CardOptions::default());
-        assert_eq!(directly(&world, &[COUNT])?, json!(["000000019000"]));
-        Ok(())
-    })
+async fn a_stopping_broker_releases_the_empty_reader(habits: Option<Habits>) -> anyhow::Result<()> {
+    let mut world = PcscWorld::usual_with(habits).await?;
+    world.card.pull();
+    wait_for(&world.broker, READER, ReaderState::Empty).await?;
+    assert_eq!(world.broker.stop()?.code(), Some(0));
+    world.card.swap(CardOptions::default());
+    assert_eq!(directly(&world, &[COUNT])?, json!(["000000019000"]));
+    Ok(())
 }

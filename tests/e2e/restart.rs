@@ -10,9 +10,12 @@ use std::{
 };
 
 use cardbroker_client::{Client, Delivery, ErrorReason, ReaderState, WatchEvent, hex};
+use cardbroker_tests::harness::habits::Habits;
 use tokio::time::{sleep, timeout};
 
-use crate::world::{INCREMENT, LONG, PcscWorld, READER, tell, unit};
+use crate::world::{INCREMENT, LONG, PcscWorld, READER, tell, unit, with_and_without_habits};
+
+with_and_without_habits! { readers_return_streams_survive_and_nothing_runs_twice }
 
 const RESTARTS: usize = 3;
 const WORKERS: usize = 4;
@@ -53,56 +56,53 @@ async fn work(client: Client, stop: Arc<AtomicBool>) -> anyhow::Result<Tally> {
     Ok(tally)
 }
 
-#[test]
-fn readers_return_streams_survive_and_nothing_runs_twice() -> anyhow::Result<()> {
-    tell(async {
-        let mut world = PcscWorld::usual().await?;
-        let stop = Arc::new(AtomicBool::new(false));
-        let mut workers = Vec::new();
-        for _ in 0..WORKERS {
-            workers.push(tokio::spawn(work(world.broker.client().await?, Arc::clone(&stop))));
-        }
-        let mut watch = world.broker.client().await?.watch();
-        let mut wait_for = async |wished: ReaderState| {
-            let wait = async {
-                loop {
-                    match watch.next().await {
-                        WatchEvent::Updated(reader) if reader.name == READER && reader.state() == wished => {
-                            return Ok(());
-                        }
-                        WatchEvent::Disconnected(error) => anyhow::bail!("the stream ended: {error}"),
-                        WatchEvent::Removed(reader) => anyhow::bail!("{} was unplugged", reader.name),
-                        _ => {}
+async fn readers_return_streams_survive_and_nothing_runs_twice(habits: Option<Habits>) -> anyhow::Result<()> {
+    let mut world = PcscWorld::usual_with(habits).await?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut workers = Vec::new();
+    for _ in 0..WORKERS {
+        workers.push(tokio::spawn(work(world.broker.client().await?, Arc::clone(&stop))));
+    }
+    let mut watch = world.broker.client().await?.watch();
+    let mut wait_for = async |wished: ReaderState| {
+        let wait = async {
+            loop {
+                match watch.next().await {
+                    WatchEvent::Updated(reader) if reader.name == READER && reader.state() == wished => {
+                        return Ok(());
                     }
+                    WatchEvent::Disconnected(error) => anyhow::bail!("the stream ended: {error}"),
+                    WatchEvent::Removed(reader) => anyhow::bail!("{} was unplugged", reader.name),
+                    _ => {}
                 }
-            };
-            timeout(LONG, wait).await?
+            }
         };
+        timeout(LONG, wait).await?
+    };
+    wait_for(ReaderState::Ready).await?;
+    for _ in 0..RESTARTS {
+        let before = world.card.commands_seen();
+        assert!(world.card.wait_until(LONG, |seen| seen.commands > before + 50), "no load");
+        world.pcscd.kill()?;
+        wait_for(ReaderState::Unavailable).await?;
+        world.pcscd.restart()?;
         wait_for(ReaderState::Ready).await?;
-        for _ in 0..RESTARTS {
-            let before = world.card.commands_seen();
-            assert!(world.card.wait_until(LONG, |seen| seen.commands > before + 50), "no load");
-            world.pcscd.kill()?;
-            wait_for(ReaderState::Unavailable).await?;
-            world.pcscd.restart()?;
-            wait_for(ReaderState::Ready).await?;
-        }
-        stop.store(true, Ordering::Relaxed);
+    }
+    stop.store(true, Ordering::Relaxed);
 
-        let (mut values, mut answered, mut unknown, mut unavailable) = (BTreeSet::new(), 0, 0, 0);
-        for worker in workers {
-            let tally = worker.await??;
-            answered += tally.values.len() as u64;
-            values.extend(tally.values);
-            unknown += tally.unknown;
-            unavailable += tally.unavailable;
-        }
-        let ran = world.card.seen().by_instruction[0x12];
-        assert_eq!(values.len() as u64, answered, "no value was given twice");
-        assert!(ran >= answered && ran <= answered + unknown, "{ran} ran, {answered} answered, {unknown} unknown");
-        assert!(unavailable > 0, "some client must have got UNAVAILABLE");
-        Ok(())
-    })
+    let (mut values, mut answered, mut unknown, mut unavailable) = (BTreeSet::new(), 0, 0, 0);
+    for worker in workers {
+        let tally = worker.await??;
+        answered += tally.values.len() as u64;
+        values.extend(tally.values);
+        unknown += tally.unknown;
+        unavailable += tally.unavailable;
+    }
+    let ran = world.card.seen().by_instruction[0x12];
+    assert_eq!(values.len() as u64, answered, "no value was given twice");
+    assert!(ran >= answered && ran <= answered + unknown, "{ran} ran, {answered} answered, {unknown} unknown");
+    assert!(unavailable > 0, "some client must have got UNAVAILABLE");
+    Ok(())
 }
 
 #[test]

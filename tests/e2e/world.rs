@@ -19,6 +19,7 @@ use cardbroker_tests::{
     cards::VirtualCard,
     harness::{
         broker::{Broker, Setup, program},
+        habits::Habits,
         pcscd::Pcscd,
     },
 };
@@ -77,21 +78,34 @@ pub(crate) struct PcscWorld {
     pub(crate) broker: Broker,
     pub(crate) card: VirtualCard,
     pub(crate) pcscd: Pcscd,
+    /// The habits of the broker's PC/SC; `None` if it is pcsc-lite as it is.
+    pub(crate) habits: Option<Habits>,
 }
 
 impl PcscWorld {
     /// Starts with two readers; a card is in the first one and is READY.
     pub(crate) async fn new(configuration: &str, card: CardOptions) -> anyhow::Result<Self> {
+        Self::with(None, configuration, card).await
+    }
+
+    /// Like `new`, with these habits of PC/SC.
+    pub(crate) async fn with(habits: Option<Habits>, configuration: &str, card: CardOptions) -> anyhow::Result<Self> {
         let pcscd = Pcscd::start(2)?;
         let card = VirtualCard::insert(pcscd.port(0), card)?;
-        let broker = Setup::on(&pcscd)?.configuration(configuration).start()?;
+        let setup = Setup::on(&pcscd)?.configuration(configuration);
+        let broker = habits.iter().fold(setup, Setup::habits).start()?;
         wait_for(&broker, READER, ReaderState::Ready).await?;
-        Ok(Self { broker, card, pcscd })
+        Ok(Self { broker, card, pcscd, habits })
     }
 
     /// Starts with the default configuration and card.
     pub(crate) async fn usual() -> anyhow::Result<Self> {
-        Self::new("", CardOptions::default()).await
+        Self::usual_with(None).await
+    }
+
+    /// Like `usual`, with these habits of PC/SC.
+    pub(crate) async fn usual_with(habits: Option<Habits>) -> anyhow::Result<Self> {
+        Self::with(habits, "", CardOptions::default()).await
     }
 }
 
@@ -263,3 +277,23 @@ macro_rules! over_both_backends {
     };
 }
 pub(crate) use over_both_backends;
+
+/// Runs each story over pcsc-lite as it is, and with all habits of other systems' PC/SC at once: as `pcsc_lite::STORY`
+/// and `all_habits::STORY`.
+macro_rules! with_and_without_habits {
+    ($($story:ident),+ $(,)?) => {
+        mod pcsc_lite {
+            $(#[test] fn $story() -> anyhow::Result<()> {
+                crate::world::tell(async { super::$story(None).await })
+            })+
+        }
+        mod all_habits {
+            $(#[test] fn $story() -> anyhow::Result<()> {
+                use cardbroker_tests::harness::habits::Habits;
+
+                crate::world::tell(async { super::$story(Some(Habits::all()?)).await })
+            })+
+        }
+    };
+}
+pub(crate) use with_and_without_habits;

@@ -6,6 +6,7 @@ pub mod broker;
 pub mod builds;
 pub mod clean_root;
 pub mod flood;
+pub mod habits;
 pub mod http2;
 pub mod languages;
 pub mod machine;

@@ -17,6 +17,7 @@ use anyhow::{Context, ensure};
 
 use super::{
     builds::{program, released_daemon},
+    habits::Habits,
     pcscd::Pcscd,
     run::{self, cardbroker},
 };
@@ -25,7 +26,8 @@ use super::{
 pub struct Setup {
     pub(super) folder: tempfile::TempDir,
     arguments: Vec<String>,
-    pcsc_socket: Option<PathBuf>,
+    /// Variables of the daemon's environment.
+    environment: Vec<(String, OsString)>,
     pub(super) configuration: String,
     log_level: &'static str,
     log_pipe: Option<PipeWriter>,
@@ -38,7 +40,6 @@ pub struct Setup {
     daemon: Option<PathBuf>,
     /// The command that runs the daemon, in front of it.
     prefix: Vec<String>,
-    environment: Vec<(String, String)>,
     /// The sockets that the daemon is started with, instead of making its own.
     inherited: Option<Inherited>,
 }
@@ -58,7 +59,7 @@ impl Setup {
     /// # Errors
     /// No temporary folder can be made.
     pub fn simulated(count: usize) -> anyhow::Result<Self> {
-        Self::new(vec!["--simulate".into(), count.to_string()], None)
+        Self::new(vec!["--simulate".into(), count.to_string()], Vec::new())
     }
 
     /// A broker on the readers of a recorded trace.
@@ -66,7 +67,7 @@ impl Setup {
     /// # Errors
     /// No temporary folder can be made.
     pub fn replaying(trace: &Path) -> anyhow::Result<Self> {
-        Self::new(vec!["--simulate-from".into(), trace.display().to_string()], None)
+        Self::new(vec!["--simulate-from".into(), trace.display().to_string()], Vec::new())
     }
 
     /// A broker on the readers of a private pcscd.
@@ -74,15 +75,15 @@ impl Setup {
     /// # Errors
     /// No temporary folder can be made.
     pub fn on(pcscd: &Pcscd) -> anyhow::Result<Self> {
-        Self::new(Vec::new(), Some(pcscd.socket()))
+        Self::new(Vec::new(), vec![("PCSCLITE_CSOCK_NAME".to_owned(), pcscd.socket().into())])
     }
 
-    fn new(arguments: Vec<String>, pcsc_socket: Option<PathBuf>) -> anyhow::Result<Self> {
+    fn new(arguments: Vec<String>, environment: Vec<(String, OsString)>) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("broker-").tempdir()?;
         Ok(Self {
             folder,
             arguments,
-            pcsc_socket,
+            environment,
             configuration: String::new(),
             log_level: "debug",
             log_pipe: None,
@@ -91,7 +92,6 @@ impl Setup {
             released: false,
             daemon: None,
             prefix: Vec::new(),
-            environment: Vec::new(),
             inherited: None,
         })
     }
@@ -105,6 +105,12 @@ impl Setup {
     /// Sets the text of the configuration file.
     pub fn configuration(mut self, toml: &str) -> Self {
         self.configuration = toml.into();
+        self
+    }
+
+    /// Gives the daemon's PC/SC these habits.
+    pub fn habits(mut self, habits: &Habits) -> Self {
+        self.environment.extend(habits.variables().map(|(name, value)| (name.to_owned(), value.into())));
         self
     }
 
@@ -257,9 +263,6 @@ impl Setup {
         };
         let mut command = Command::new(&line[0]);
         command.args(&line[1..]).envs(self.environment.iter().cloned()).stdin(stdin).stdout(stdout).stderr(log);
-        if let Some(socket) = &self.pcsc_socket {
-            command.env("PCSCLITE_CSOCK_NAME", socket);
-        }
         command.spawn().context("cannot start cardbrokerd")
     }
 }

@@ -5,6 +5,9 @@
 //! can take that card at its insertion; where a system refuses it, each card gets a new connection. Only an exclusive
 //! handle is kept: a DIRECT one on an empty reader excludes no other program, and making it exclusive waits inside
 //! pcsc-lite's library, without limit, while another program uses the reader.
+//!
+//! The habits of Windows' and macOS' PC/SC that differ from pcsc-lite's are learned from the answers to calls;
+//! `tests/harness/habits.rs` lists those that are tested.
 
 mod error;
 mod monitor;

@@ -147,7 +147,8 @@ async fn next(pings: &mut Option<Interval>) {
     }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use tokio::net::UnixDatagram;
 
