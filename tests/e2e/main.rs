@@ -40,10 +40,10 @@ mod documents;
 mod drain;
 /// Finding the broker at the default places, and trust in what is there.
 mod finding;
-/// Another program holds the card, as each view of an operator tells it.
-mod foreign_holder;
 /// The first minute: a terminal, and a log that programs can read.
 mod first_run;
+/// Another program holds the card, as each view of an operator tells it.
+mod foreign_holder;
 /// Habits of Windows' and macOS' PC/SC, one at a time.
 mod habits;
 /// Hand-over of the card between processes, fast and fair.
