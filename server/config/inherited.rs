@@ -9,8 +9,8 @@ use super::{Config, ConfigError, TcpPort};
 pub struct InheritedAddresses {
     /// The path of the Unix socket.
     pub socket: PathBuf,
-    /// The address of the TCP socket; `None` if there is none.
-    pub tcp: Option<TcpPort>,
+    /// The addresses of the TCP sockets.
+    pub tcp: Vec<TcpPort>,
 }
 
 /// A key of the configuration that says where the broker listens, and its place in the file.
@@ -35,7 +35,7 @@ impl Config {
     ///
     /// # Errors
     /// [`ConfigError::Invalid`] if the file says where to listen, and [`ConfigError::Flags`] if `listen.tcp_plain` does
-    /// not fit the inherited TCP socket.
+    /// not fit an inherited TCP socket.
     pub fn with_inherited(mut self, addresses: &InheritedAddresses) -> Result<Self, ConfigError> {
         if let Some(source) = &self.source
             && let Some(AddressKey { key, place: (line, column) }) = source.addresses.first()
@@ -45,8 +45,13 @@ impl Config {
             return Err(ConfigError::Invalid { path, line: *line, column: *column, key: Some(key), message });
         }
         self.listen.socket.clone_from(&addresses.socket);
-        self.listen.tcp = addresses.tcp;
+        self.listen.tcp = None;
         self.check_flags()?;
+        // The first last: it stands for all of them elsewhere.
+        for port in addresses.tcp.iter().rev() {
+            self.listen.tcp = Some(*port);
+            self.check_flags()?;
+        }
         Ok(self)
     }
 }
@@ -70,20 +75,22 @@ mod tests {
 
     use super::*;
 
-    fn inherit(text: &str, tcp: Option<&str>) -> Result<Config, String> {
-        let addresses = InheritedAddresses { socket: "/run/x.sock".into(), tcp: tcp.map(|tcp| tcp.parse().unwrap()) };
+    fn inherit(text: &str, tcp: &[&str]) -> Result<Config, String> {
+        let tcp = tcp.iter().map(|tcp| tcp.parse().unwrap()).collect();
+        let addresses = InheritedAddresses { socket: "/run/x.sock".into(), tcp };
         let config = Config::parse(Path::new("c.toml"), text).unwrap();
         config.with_inherited(&addresses).map_err(|error| error.to_string())
     }
 
     #[test]
     fn inherited_addresses_replace_the_defaults() {
-        let config = inherit("listen.tokens = '/t'\nlisten.max_connections = 9", Some("127.0.0.1:7")).unwrap();
+        let config =
+            inherit("listen.tokens = '/t'\nlisten.max_connections = 9", &["127.0.0.1:7", "10.0.0.1:7"]).unwrap();
         assert_eq!(
             (config.listen.socket.to_str(), config.listen.tcp.unwrap().to_string()),
             (Some("/run/x.sock"), "127.0.0.1:7".into())
         );
-        assert_eq!(inherit("", None).unwrap().listen.tcp, None);
+        assert_eq!(inherit("", &[]).unwrap().listen.tcp, None);
     }
 
     #[test]
@@ -99,15 +106,17 @@ mod tests {
                 "use SocketGroup= of",
             ),
         ] {
-            let refused = inherit(text, None).unwrap_err();
+            let refused = inherit(text, &[]).unwrap_err();
             assert!(refused.starts_with(place) && refused.contains(setting), "{text}: {refused}");
         }
     }
 
     #[test]
     fn plain_tcp_must_fit_the_inherited_socket() {
-        assert!(inherit("listen.tcp_plain = true", Some("127.0.0.1:7")).is_ok());
-        let refused = inherit("listen.tcp_plain = true", Some("10.0.0.1:7")).unwrap_err();
-        assert!(refused.starts_with("listen.tcp_plain: only allowed on loopback"), "{refused}");
+        assert!(inherit("listen.tcp_plain = true", &["127.0.0.1:7", "[::1]:7"]).is_ok());
+        for ports in [["10.0.0.1:7", "127.0.0.1:7"], ["127.0.0.1:7", "10.0.0.1:7"]] {
+            let refused = inherit("listen.tcp_plain = true", &ports).unwrap_err();
+            assert!(refused.starts_with("listen.tcp_plain: only allowed on loopback"), "{ports:?}: {refused}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 //! or replaced.
 
 use std::{
-    fs, io,
+    env, fs, io,
     net::TcpListener,
     os::unix::{fs::FileTypeExt, net::UnixListener},
     path::{Path, PathBuf},
@@ -53,6 +53,10 @@ impl Inherited {
     /// # Errors
     /// [`BindError::Inherited`] if one of them is of another kind, or clients could not use it.
     pub fn take() -> Result<Option<Self>, BindError> {
+        // Variables that a program has passed on are not for this process.
+        if env::var_os("LISTEN_PID").is_none() {
+            return Ok(None);
+        }
         let mut found = ListenFd::from_env();
         match found.len() {
             0 => return Ok(None),
@@ -81,10 +85,10 @@ impl Inherited {
         Ok(Some(Self { sockets, ports }))
     }
 
-    /// The addresses of the first socket of each kind.
+    /// The addresses of the first Unix socket and of all TCP sockets.
     pub fn addresses(&self) -> InheritedAddresses {
         let socket = self.sockets.first().map(|socket| socket.place.path.clone()).unwrap_or_default();
-        InheritedAddresses { socket, tcp: self.ports.first().map(|(_, address)| *address) }
+        InheritedAddresses { socket, tcp: self.ports.iter().map(|(_, address)| *address).collect() }
     }
 }
 

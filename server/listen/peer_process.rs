@@ -83,7 +83,7 @@ struct Process {
 
 #[cfg(target_os = "linux")]
 mod os {
-    use std::{fs, sync::LazyLock};
+    use std::{fs, io, sync::LazyLock};
 
     use nix::{
         errno::Errno,
@@ -112,9 +112,14 @@ mod os {
         let accepted = ticks_since_boot();
         let pidfd = getsockopt(stream, PeerPidfd);
         let read = |file: &str| fs::read(format!("/proc/{pid}/{file}"));
-        let (Ok(stat), Ok(status)) = (read("stat"), read("status")) else {
-            let lives = pidfd.map_or_else(|_| exists(pid), |pidfd| !has_ended(&pidfd));
-            return Err(if lives { NoProcess::Hidden } else { NoProcess::Uncertain });
+        let (stat, status) = match (read("stat"), read("status")) {
+            (Ok(stat), Ok(status)) => (stat, status),
+            (Err(error), _) | (_, Err(error)) => {
+                let lives = pidfd.map_or_else(|_| exists(pid), |pidfd| !has_ended(&pidfd));
+                // Other errors, such as too many open files, say nothing of the process.
+                let is_hidden = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied);
+                return Err(if lives && is_hidden { NoProcess::Hidden } else { NoProcess::Uncertain });
+            }
         };
         let executable = fs::read_link(format!("/proc/{pid}/exe")).ok().map(Into::into);
         // Last: if the process lives now, it had the number the whole time.

@@ -62,6 +62,7 @@ impl BoundPort {
     /// Takes a port that a service manager has opened. Otherwise like [`BoundPort::bind`].
     pub(super) fn inherit(listener: net::TcpListener, config: &ListenConfig) -> Result<Self, BindError> {
         let prepare = || {
+            SockRef::from(&listener).set_recv_buffer_size(UNREAD_BYTES)?;
             listener.set_nonblocking(true)?;
             listener.local_addr()
         };
