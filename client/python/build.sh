@@ -28,15 +28,16 @@ if ! command -v cc >/dev/null ||
     skip "install a C compiler and the headers of PC/SC (Debian: gcc libpcsclite-dev)"
 fi
 
+# Two builds may run at once, and programs of an earlier one: files are made beside their place and then moved there.
 # Succeeds if the files have changed since the stamp was made.
 stale() { # stamp, files
     stamp=$output/$1
     shift
-    cat "$@" | cksum >"$output/cksum"
-    ! cmp -s "$output/cksum" "$stamp"
+    cat "$@" | cksum >"$output/cksum.$$"
+    ! cmp -s "$output/cksum.$$" "$stamp"
 }
 done_with() { # stamp
-    mv "$output/cksum" "$output/$1"
+    mv "$output/cksum.$$" "$output/$1"
 }
 
 if [ ! -x "$venv/bin/python" ] || stale tools.stamp tools.txt; then
@@ -61,11 +62,12 @@ fi
 
 mkdir -p "$output/bin"
 program() { # name, folder with its modules, its source
-    cat >"$output/bin/$1" <<END
+    cat >"$output/bin/$1.$$" <<END
 #!/bin/sh
 PYTHONPATH=$output/$2 PYTHONDONTWRITEBYTECODE=1 exec $venv/bin/python $PWD/$3 "\$@"
 END
-    chmod +x "$output/bin/$1"
+    chmod +x "$output/bin/$1.$$"
+    mv "$output/bin/$1.$$" "$output/bin/$1"
 }
 program first package examples/first.py
 program session package examples/session.py
@@ -75,3 +77,4 @@ program pairs package examples/pairs.py
 program bare bare examples/bare.py
 # The driver for the conformance kit; with --aio through the client for asyncio.
 program driver package tests/driver.py
+rm -f "$output/cksum.$$"
