@@ -33,11 +33,9 @@ pub(super) struct KeptSocket {
 
 /// Starts to watch the path of `socket`. The watch ends with the listener or with the guard.
 pub(super) fn start(socket: UnixListener, place: SocketPlace) -> (Listener, PathGuard<KeptSocket>) {
-    let current = Current::new(Some(Arc::new(socket)));
-    let mut listening = current.subscribe();
-    let end = async move { _ = listening.wait_for(Option::is_none).await };
-    let guard = PathGuard::start(KeptSocket { place, current: current.clone() }, end);
-    (Listener(current), guard)
+    let (listener, end) = listen_on(socket);
+    let guard = PathGuard::start(KeptSocket { place, current: listener.0.clone() }, end);
+    (listener, guard)
 }
 
 /// Starts to watch the path of an inherited socket, which is not made again. The watch ends with the listener or with
@@ -49,10 +47,16 @@ pub(super) fn start_inherited(
     socket: net::UnixListener,
     place: InheritedPlace,
 ) -> io::Result<(Listener, PathGuard<InheritedPlace>)> {
-    let current = Current::new(Some(Arc::new(UnixListener::from_std(socket)?)));
+    let (listener, end) = listen_on(UnixListener::from_std(socket)?);
+    Ok((listener, PathGuard::start(place, end)))
+}
+
+/// The listener on a socket, and its end.
+fn listen_on(socket: UnixListener) -> (Listener, impl Future<Output = ()> + Send + 'static) {
+    let current = Current::new(Some(Arc::new(socket)));
     let mut listening = current.subscribe();
     let end = async move { _ = listening.wait_for(Option::is_none).await };
-    Ok((Listener(current), PathGuard::start(place, end)))
+    (Listener(current), end)
 }
 
 impl Listener {

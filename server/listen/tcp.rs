@@ -37,6 +37,14 @@ pub(super) struct BoundPort {
     pub(super) auto: Option<AutoPort>,
 }
 
+/// Makes a listener ready for the runtime. Returns its address.
+fn prepare(listener: &net::TcpListener) -> io::Result<SocketAddr> {
+    // Its connections inherit it.
+    SockRef::from(listener).set_recv_buffer_size(UNREAD_BYTES)?;
+    listener.set_nonblocking(true)?;
+    listener.local_addr()
+}
+
 impl BoundPort {
     /// Takes the port. Reads the broker's certificate, and makes it at the first time. `auto` comes with the place of
     /// its endpoint file.
@@ -45,14 +53,8 @@ impl BoundPort {
             TcpPort::Auto => SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             TcpPort::At(address) => address,
         };
-        let bind = || {
-            let listener = net::TcpListener::bind(address)?;
-            // Its connections inherit it.
-            SockRef::from(&listener).set_recv_buffer_size(UNREAD_BYTES)?;
-            listener.set_nonblocking(true)?;
-            Ok((listener.local_addr()?, listener))
-        };
-        let (address, listener) = bind().map_err(|source: io::Error| match source.kind() {
+        let bound = net::TcpListener::bind(address).and_then(|listener| Ok((prepare(&listener)?, listener)));
+        let (address, listener) = bound.map_err(|source| match source.kind() {
             io::ErrorKind::AddrInUse => BindError::PortTaken { address },
             _ => BindError::Port { address, source },
         })?;
@@ -61,14 +63,8 @@ impl BoundPort {
 
     /// Takes a port that a service manager has opened. Otherwise like [`BoundPort::bind`].
     pub(super) fn inherit(listener: net::TcpListener, config: &ListenConfig) -> Result<Self, BindError> {
-        let prepare = || {
-            SockRef::from(&listener).set_recv_buffer_size(UNREAD_BYTES)?;
-            listener.set_nonblocking(true)?;
-            listener.local_addr()
-        };
-        let address = prepare().map_err(|error: io::Error| BindError::Inherited {
-            problem: format!("cannot prepare a socket: {error}"),
-        })?;
+        let address = prepare(&listener)
+            .map_err(|error| BindError::Inherited { problem: format!("cannot prepare a socket: {error}") })?;
         Self::secure(listener, address, None, config)
     }
 
