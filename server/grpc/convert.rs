@@ -1,6 +1,6 @@
 //! Conversion between the contract's types and the core's types, shared by units and sessions.
 
-use std::{borrow::Cow, ops::RangeInclusive, time::Duration};
+use std::{borrow::Cow, fmt::Display, ops::RangeInclusive, time::Duration};
 
 use cardbroker_core::{
     apdu::{ApduBytes, CommandApdu, StatusPattern, StopRule},
@@ -140,21 +140,22 @@ pub(super) fn turn_request(path: &str, turn: Option<TurnOptions>) -> Result<Turn
         }
     };
     let wait_timeout = turn.wait_timeout.map_or(Ok(DEFAULT_WAIT), |given| {
-        duration_in(given, Duration::ZERO..=MAX_WAIT, at("wait_timeout"), "out of range: 0 s – 24 h")
+        let field = format_args!("{path}.wait_timeout");
+        duration_in(given, Duration::ZERO..=MAX_WAIT, field, "out of range: 0 s – 24 h")
     })?;
     Ok(TurnRequest {
         reset_before,
-        if_insertion_id: condition(at("if_insertion_id"), turn.if_insertion_id)?,
-        if_state_tag: condition(at("if_state_tag"), turn.if_state_tag)?,
+        if_insertion_id: condition(format_args!("{path}.if_insertion_id"), turn.if_insertion_id)?,
+        if_state_tag: condition(format_args!("{path}.if_state_tag"), turn.if_state_tag)?,
         wait_timeout,
         card,
     })
 }
 
-fn condition(field: String, value: String) -> Result<Option<String>, Failure> {
+fn condition(field: impl Display, value: String) -> Result<Option<String>, Failure> {
     if value.len() > MAX_IDENTIFIER_BYTES {
         return Err(Failure::invalid(
-            field,
+            field.to_string(),
             "longer than 128 bytes: send the value that the broker returned, unchanged",
         ));
     }
@@ -168,11 +169,11 @@ fn condition(field: String, value: String) -> Result<Option<String>, Failure> {
 pub(super) fn duration_in(
     given: prost_types::Duration,
     range: RangeInclusive<Duration>,
-    field: impl Into<String>,
+    field: impl Display,
     message: impl Into<Cow<'static, str>>,
 ) -> Result<Duration, Failure> {
     let duration = Duration::try_from(given).ok().filter(|duration| range.contains(duration));
-    duration.ok_or_else(|| Failure::invalid(field, message))
+    duration.ok_or_else(|| Failure::invalid(field.to_string(), message))
 }
 
 /// Converts the disposition of the card after a turn.
