@@ -81,15 +81,13 @@ impl Document<'_> {
         self.error(at, Some(key.into()), &message)
     }
 
-    /// The keys that say where the broker listens, in order.
-    pub(super) fn addresses(&self) -> Vec<AddressKey> {
+    /// The first key that says where the broker listens.
+    pub(super) fn address(&self) -> Option<AddressKey> {
         let found = self.entries().into_iter().filter_map(|(name, span)| {
             let (key, _) = ADDRESS_KEYS.into_iter().find(|(key, _)| *key == name)?;
             Some((span.start, key))
         });
-        let mut found: Vec<_> = found.collect();
-        found.sort_unstable();
-        found.into_iter().map(|(at, key)| AddressKey { key, place: self.place(at) }).collect()
+        found.min().map(|(at, key)| AddressKey { key, place: self.place(at) })
     }
 
     /// Line and column of a byte, both counted from 1.

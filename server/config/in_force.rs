@@ -11,8 +11,8 @@ pub struct Source {
     pub path: PathBuf,
     /// The SHA-256 of its text, in hexadecimal.
     pub digest: String,
-    /// The keys in it that say where to listen, in the order of the file.
-    pub addresses: Vec<AddressKey>,
+    /// The first key in it that says where to listen.
+    pub address: Option<AddressKey>,
 }
 
 /// The configuration that is in force, and the last reload.

@@ -38,11 +38,10 @@ impl Config {
     /// not fit an inherited TCP socket.
     pub fn with_inherited(mut self, addresses: &InheritedAddresses) -> Result<Self, ConfigError> {
         if let Some(source) = &self.source
-            && let Some(AddressKey { key, place: (line, column) }) = source.addresses.first()
+            && let Some(AddressKey { key, place: (line, column) }) = &source.address
         {
-            let (path, key) = (source.path.clone(), (*key).to_owned());
-            let message = refusal("this line", setting_for(&key));
-            return Err(ConfigError::Invalid { path, line: *line, column: *column, key: Some(key), message });
+            let (path, message) = (source.path.clone(), refusal("this line", setting_for(key)));
+            return Err(ConfigError::Invalid { path, line: *line, column: *column, key: Some((*key).into()), message });
         }
         self.listen.socket.clone_from(&addresses.socket);
         self.listen.tcp = None;

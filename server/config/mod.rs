@@ -146,7 +146,7 @@ impl Config {
         let mut config: Self = toml::from_str(text).map_err(|error| document.syntax_error(&error))?;
         config.check().map_err(|(key, message)| document.error_at(&key, message))?;
         let digest = hex::encode(Sha256::digest(text));
-        config.source = Some(Source { path: path.into(), digest, addresses: document.addresses() });
+        config.source = Some(Source { path: path.into(), digest, address: document.address() });
         Ok(config)
     }
 
