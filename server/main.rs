@@ -3,9 +3,11 @@
 use std::{
     alloc::System,
     io::{self, Write},
+    path::Path,
     process::ExitCode,
 };
 
+use cardbroker_local::config_folder::SYSTEM_CONFIGURATION;
 use cardbroker_server::{
     caller::tokens::Tokens,
     config::Config,
@@ -107,6 +109,12 @@ fn explain(flags: &Flags, question: &Question) -> Result<Exit, Problem> {
     let mut config = flags.settings().map_err(unusable)?;
     let tokens = server::load_tokens(&config, Tokens::read_to_explain).map_err(unusable)?;
     let backend = server::backend(&config).map_err(unusable)?;
+    if config.source.is_none() && flags.config.is_none() && Path::new(SYSTEM_CONFIGURATION).exists() {
+        telemetry::report(format_args!(
+            "note: this user's own broker has no configuration; that of the system's broker is explained by --config \
+             {SYSTEM_CONFIGURATION}"
+        ));
+    }
     server::unfit_lines(&config, &*backend).into_iter().for_each(telemetry::report);
     print(&question.answer(&server::policy(&mut config, &tokens)))
 }

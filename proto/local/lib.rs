@@ -1,7 +1,8 @@
-//! Conventions of the daemon and its Rust client on one machine, besides the contract: the default sockets, the trust
-//! in the folders on the way to them, the file of a port that the daemon chose, and the access checks for private
-//! files. Does not depend on gRPC.
+//! Conventions of the daemon and its Rust client on one machine, besides the contract: the default sockets and
+//! files, the trust in the folders on the way to the sockets, the file of a port that the daemon chose, and the access
+//! checks for private files. Does not depend on gRPC.
 
+pub mod config_folder;
 pub mod discovery;
 pub mod endpoint_file;
 #[cfg(unix)]

@@ -8,7 +8,7 @@ use std::{
     collections::HashSet,
     fmt,
     io::{self, Write},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use cardbroker_local::private_file::{self, MAX_PRIVATE_BYTES};
@@ -155,31 +155,6 @@ impl fmt::Display for TokenEntry {
     }
 }
 
-/// The default path of the tokens file:
-///
-/// * `/etc/cardbroker/tokens` for root;
-/// * else `$XDG_CONFIG_HOME/cardbroker/tokens` if that variable holds an absolute path;
-/// * else `~/.config/cardbroker/tokens`.
-pub fn default_tokens() -> PathBuf {
-    let folder = |variable| std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
-    tokens_below(folder("XDG_CONFIG_HOME"), folder("HOME"), is_root())
-}
-
-#[cfg(unix)]
-fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
-}
-
-#[cfg(not(unix))]
-fn is_root() -> bool {
-    false
-}
-
-fn tokens_below(config: Option<PathBuf>, home: Option<PathBuf>, root: bool) -> PathBuf {
-    let own = config.or_else(|| Some(home?.join(".config"))).filter(|_| !root);
-    own.unwrap_or_else(|| "/etc".into()).join("cardbroker/tokens")
-}
-
 /// A new file with `text` beside the tokens file and with its owner, not at its place yet: accessible by its owner
 /// only, and complete.
 ///
@@ -231,15 +206,5 @@ mod tests {
         assert_eq!(token_entries(&b"\n".repeat(1_001)), Err(TokenFileError::TooLong));
         let error = token_entries(b"\n# \xFF\n").unwrap_err().to_string();
         assert_eq!(error, "line 2: is not UTF-8");
-    }
-
-    #[test]
-    fn root_uses_the_system_file_and_other_users_their_own() {
-        let path = |text: &str| Some(PathBuf::from(text));
-        assert_eq!(tokens_below(path("/x"), path("/h"), false), PathBuf::from("/x/cardbroker/tokens"));
-        assert_eq!(tokens_below(None, path("/h"), false), PathBuf::from("/h/.config/cardbroker/tokens"));
-        for (config, home, root) in [(path("/x"), path("/h"), true), (None, None, false)] {
-            assert_eq!(tokens_below(config, home, root), PathBuf::from("/etc/cardbroker/tokens"));
-        }
     }
 }

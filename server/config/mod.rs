@@ -10,18 +10,17 @@ mod value;
 
 use std::{
     collections::{HashMap, HashSet},
-    ffi::OsString,
     fmt,
     fs::Metadata,
     io,
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use cardbroker_core::{
     lifecycle::Own,
     policy::{ReaderNames, rule::Rule, unfit::Unfit},
 };
-use cardbroker_local::open::open_without_waiting;
+use cardbroker_local::{config_folder::ConfigFolder, open::open_without_waiting};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -43,9 +42,6 @@ pub(crate) use self::{
 };
 #[cfg(unix)]
 use crate::policy::accounts::own_user;
-
-/// The system's configuration, read when the user has none.
-const SYSTEM_FILE: &str = "/etc/cardbroker/cardbrokerd.toml";
 
 /// All settings of the daemon. Printed as the TOML that would give the same settings.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -82,8 +78,7 @@ impl Config {
         include_str!("../cardbrokerd.example.toml")
     }
 
-    /// Reads `path`, or else the first that exists of `$XDG_CONFIG_HOME/cardbroker/cardbrokerd.toml` (`~/.config/…`
-    /// without that variable) and `/etc/cardbroker/cardbrokerd.toml`, or else takes the defaults.
+    /// Reads `path`, or else the file in this user's [`ConfigFolder`] if there is one, or else takes the defaults.
     ///
     /// # Errors
     /// The file cannot be read (a missing `path` included), it is neither a regular file nor `/dev/null`, another user
@@ -114,13 +109,10 @@ impl Config {
         if let Some(path) = path {
             return Self::read(path, check);
         }
-        for path in candidates(std::env::var_os("XDG_CONFIG_HOME"), std::env::var_os("HOME")) {
-            match Self::read(&path, check) {
-                Err(ConfigError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
-                found => return found,
-            }
+        match Self::read(&ConfigFolder::of_this_user().configuration(), check) {
+            Err(ConfigError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
+            found => found,
         }
-        Ok(Self::default())
     }
 
     fn read(path: &Path, check: AccessCheck) -> Result<Self, ConfigError> {
@@ -292,15 +284,6 @@ fn access_problem(_: &Metadata) -> Option<&'static str> {
 #[cfg(not(unix))]
 fn mode_problem(_: &Metadata) -> Option<&'static str> {
     None
-}
-
-fn candidates(xdg_config_home: Option<OsString>, home: Option<OsString>) -> impl Iterator<Item = PathBuf> {
-    let absolute = |path: Option<OsString>| path.map(PathBuf::from).filter(|path| path.is_absolute());
-    absolute(xdg_config_home)
-        .or_else(|| Some(absolute(home)?.join(".config")))
-        .map(|folder| folder.join("cardbroker/cardbrokerd.toml"))
-        .into_iter()
-        .chain([SYSTEM_FILE.into()])
 }
 
 #[cfg(test)]

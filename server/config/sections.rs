@@ -13,14 +13,13 @@ use cardbroker_core::{
         schedule::Settings,
     },
 };
-use cardbroker_local::socket::default_socket;
+use cardbroker_local::{config_folder::ConfigFolder, socket::default_socket};
 use serde::{Deserialize, Serialize};
 
 use super::{
     tcp::{TcpPort, plain_problem},
     value::{self as v, Instruction, LogFilter, MAX_SIMULATED, SocketGroup},
 };
-use crate::caller::token_file::default_tokens;
 
 /// The addresses for clients, and the limits of connections.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -40,7 +39,7 @@ pub struct ListenConfig {
     pub tcp: Option<TcpPort>,
     /// Whether the TCP port speaks plain TCP instead of TLS, on a loopback address that `tcp` names. Default: false.
     pub tcp_plain: bool,
-    /// The file with the tokens of TCP clients, an absolute path. Default: [`default_tokens`].
+    /// The file with the tokens of TCP clients, an absolute path. Default: that of the [`ConfigFolder`].
     #[serde(deserialize_with = "v::absolute_path")]
     pub tokens: PathBuf,
     /// Maximum connections at the same time, 1–65,536. Default: 512.
@@ -73,7 +72,7 @@ impl Default for ListenConfig {
             socket_group: None,
             tcp: None,
             tcp_plain: false,
-            tokens: default_tokens(),
+            tokens: ConfigFolder::of_this_user().tokens(),
             max_connections: 512,
             max_connections_per_user: None,
             first_request_timeout: Duration::from_secs(10),

@@ -243,18 +243,6 @@ fn a_missing_file_from_the_flag_is_an_error() {
 }
 
 #[test]
-fn the_users_file_precedes_the_systems() {
-    let candidates = |xdg: Option<&str>, home: Option<&str>| -> Vec<_> {
-        let paths = candidates(xdg.map(Into::into), home.map(Into::into));
-        paths.map(|path| path.display().to_string()).collect()
-    };
-    let system = "/etc/cardbroker/cardbrokerd.toml";
-    assert_eq!(candidates(Some("/x"), Some("/h")), ["/x/cardbroker/cardbrokerd.toml", system]);
-    assert_eq!(candidates(Some("relative"), Some("/h")), ["/h/.config/cardbroker/cardbrokerd.toml", system]);
-    assert_eq!(candidates(None, None), [system]);
-}
-
-#[test]
 fn an_entry_that_applies_to_no_reader_is_found() {
     let text =
         "reader = [{ match = 'A \\[x-A\\] 00 00' }, { match = 'A [x-A] 00 00' }, { match = '.*' }, { match = 'B .*' }]";

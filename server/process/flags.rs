@@ -58,7 +58,8 @@ Exit codes:
 #[derive(Debug, Clone, Default, clap::Parser)]
 #[command(name = "cardbrokerd", version, max_term_width = 100, after_help = EXAMPLES)]
 pub struct Flags {
-    /// Configuration file [default: ~/.config/cardbroker/cardbrokerd.toml or /etc/cardbroker/cardbrokerd.toml, if any].
+    /// Configuration file [default: ~/.config/cardbroker/cardbrokerd.toml, for root /etc/cardbroker/cardbrokerd.toml,
+    /// if there is one].
     #[arg(long, value_name = "FILE", global = true)]
     pub config: Option<PathBuf>,
     /// Unix socket to listen on [default: $XDG_RUNTIME_DIR/cardbroker/cardbroker.sock, for root

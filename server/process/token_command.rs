@@ -284,14 +284,13 @@ mod tests {
     use clap::{Args, FromArgMatches};
 
     use super::*;
-    use crate::caller::token_file::default_tokens;
 
     /// The exit code, standard output and standard error.
     fn run(arguments: &[&str], tokens: Option<&Path>) -> (ExitCode, String, String) {
         let command = TokenArguments::augment_args(clap::Command::new("token").no_binary_name(true));
         let matches = command.try_get_matches_from(arguments).unwrap();
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        let configured = || Ok(tokens.map_or_else(default_tokens, Path::to_owned));
+        let configured = || Ok(tokens.unwrap().to_owned());
         let exit = TokenArguments::from_arg_matches(&matches).unwrap().run(configured, || None, &mut out, &mut err);
         (exit, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
     }

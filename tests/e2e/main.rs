@@ -76,6 +76,8 @@ mod names;
 mod never_twice;
 /// What operators may do, the log's filter, and the metrics.
 mod operators;
+/// A user's own broker beside the installed package.
+mod own_configuration;
 /// Who holds a reader when: the broker, or other programs.
 mod ownership;
 /// The Debian package on a clean system: installed, used, upgraded, purged.

@@ -4,7 +4,7 @@ use std::{
     fs::{self, File, Permissions},
     io::{BufRead, BufReader},
     os::unix::fs::{PermissionsExt, chown, symlink},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -87,6 +87,21 @@ impl Machine {
         let mount = ["mount", "-t", "proc", "-o", "hidepid=2", "none", "/proc"];
         let mounted = run(Command::new("nsenter").arg(namespace).args(mount))?;
         ensure!(mounted.code == Some(0), "{mounted:?}");
+        Ok(())
+    }
+
+    /// Gives the machine the system's configuration, as the package installs it.
+    ///
+    /// # Errors
+    /// The operating system's error.
+    pub fn install_configuration(&self) -> anyhow::Result<()> {
+        let script = "mkdir -p /run/etc/upper /run/etc/work && mkdir -m 755 -p /run/etc/upper/cardbroker &&
+            cp \"$1\" /run/etc/upper/cardbroker/ && chmod 644 /run/etc/upper/cardbroker/* &&
+            mount -t overlay -o lowerdir=/etc,upperdir=/run/etc/upper,workdir=/run/etc/work none /etc";
+        let namespace = format!("--mount=/proc/{}/ns/mnt", self.holder.id());
+        let file = fs::canonicalize(Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/cardbrokerd.toml"))?;
+        let made = run(Command::new("nsenter").args([&namespace, "sh", "-c", script, "install"]).arg(file))?;
+        ensure!(made.code == Some(0), "{made:?}");
         Ok(())
     }
 

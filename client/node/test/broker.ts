@@ -106,8 +106,10 @@ export class Broker {
       throw new Error("CARDBROKERD is not set to the path of cardbrokerd: run test.sh");
     }
     const log = openSync(join(this.#folder, "log"), "a");
-    this.#process = spawn(program, ["--simulate", "2", "--socket", this.socket, "--log", "debug", ...this.#flags], {
-      env: { ...process.env, XDG_CONFIG_HOME: this.#folder },
+    // Ignores the user's configuration.
+    const config = this.#flags.includes("--config") ? [] : ["--config", "/dev/null"];
+    const own = [...config, "--simulate", "2", "--socket", this.socket, "--log", "debug"];
+    this.#process = spawn(program, [...own, ...this.#flags], {
       stdio: ["ignore", "ignore", log],
     });
     closeSync(log);

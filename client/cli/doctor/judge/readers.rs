@@ -1,13 +1,14 @@
 //! The readers that this user may see, their states, and what the rules say.
 
 use cardbroker_client::{
-    Reader, ReaderState,
+    Endpoint, Reader, ReaderState,
     diagnostics::{Incident, IncidentKind, PcscState},
 };
+use cardbroker_local::{config_folder::SYSTEM_CONFIGURATION, socket::SYSTEM_SOCKET};
 
 use super::{pcsc_state, service};
 use crate::doctor::{
-    facts::{Answer, Facts},
+    facts::{Answer, Facts, Found},
     finding::Finding,
 };
 
@@ -36,7 +37,7 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
 
 /// The finding for a broker that shows no reader at all.
 fn none(facts: &Facts) -> Finding {
-    let check = format!("cardbroker policy check --as {}", principal(facts));
+    let check = format!("cardbroker policy check --as {}{}", principal(facts), configuration(facts));
     // An operator sees all readers that this user may diagnose, and what PC/SC says.
     let text = match pcsc_state(facts) {
         Some(PcscState::Serving) => {
@@ -96,7 +97,18 @@ fn policy(facts: &Facts, reader: &Reader) -> Finding {
 
 fn question(facts: &Facts, reader: &Reader) -> String {
     let id = reader.name.trim_start_matches("readers/");
-    format!("cardbroker policy check --as {} --reader {id}", principal(facts))
+    format!("cardbroker policy check --as {} --reader {id}{}", principal(facts), configuration(facts))
+}
+
+/// The option that names the configuration of the broker, where it is not this user's own.
+fn configuration(facts: &Facts) -> String {
+    let system = Endpoint::Unix(SYSTEM_SOCKET.into());
+    match &facts.found {
+        Found::At { endpoint, .. } if *endpoint == system && facts.me.uid != Some(0) => {
+            format!(" --config {SYSTEM_CONFIGURATION}")
+        }
+        _ => String::new(),
+    }
 }
 
 /// This program in a question to the policy: the holder of a token, or the user.

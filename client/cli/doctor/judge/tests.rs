@@ -99,6 +99,9 @@ fn named(facts: &Facts, name: &str) -> Finding {
     judge(facts).into_iter().find(|finding| finding.name == name).unwrap_or_else(|| panic!("{name}: {facts:?}"))
 }
 
+/// The system's broker has its own configuration.
+const SYSTEMS: &str = " --config /etc/cardbroker/cardbrokerd.toml";
+
 #[test]
 fn where_all_is_well_nothing_is_found() {
     let found = judge(&well());
@@ -106,7 +109,7 @@ fn where_all_is_well_nothing_is_found() {
     let names: Vec<_> = found.iter().map(|finding| finding.name).collect();
     assert_eq!(names, ["found", "answers", "same", "known", "ready", "sees-readers"]);
     assert_eq!(found[0].text, format!("{SYSTEM} is root:g7 0660, its folder root:g7 0750"));
-    assert_eq!(found[5].steps, ["cardbroker policy check --as user:anna --reader desk"]);
+    assert_eq!(found[5].steps, [format!("cardbroker policy check --as user:anna --reader desk{SYSTEMS}")]);
 }
 
 #[test]
@@ -201,7 +204,13 @@ fn each_state_of_a_reader_says_what_to_do() {
     }
     let none = Facts { readers: Answer::Given(Vec::new()), ..well() };
     assert_eq!(bad(&none), ["none"]);
-    assert!(named(&none, "none").steps.contains(&"cardbroker policy check --as user:anna".to_owned()));
+    assert!(named(&none, "none").steps.contains(&format!("cardbroker policy check --as user:anna{SYSTEMS}")));
+    let root = Me { uid: Some(0), name: "root".into(), ..Me::default() };
+    let own = Found::At { endpoint: unix(OWN), other: None };
+    for facts in [Facts { me: root, ..none.clone() }, Facts { found: own, ..none }] {
+        let steps = named(&facts, "none").steps;
+        assert!(steps.iter().all(|step| !step.contains("--config")), "{steps:?}");
+    }
 }
 
 #[test]
