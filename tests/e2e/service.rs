@@ -28,10 +28,11 @@ use cardbroker_tests::{
     },
 };
 use rustix::process::Signal;
+use tokio::time::timeout;
 
 use crate::{
     log::lines,
-    world::{COUNT, INCREMENT, LONG, READER, answers, tell, told, unit, wait_for},
+    world::{COUNT, INCREMENT, LONG, READER, answers, slow, tell, told, unit, wait_for},
 };
 
 const SIMULATED: &str = "readers/simulated-reader-00";
@@ -192,6 +193,9 @@ fn a_daemon_ends_when_its_inherited_socket_is_lost_and_says_what_to_restart() ->
     Ok(())
 }
 
+/// How a stop asks the service manager for time.
+const MORE_TIME: &str = "EXTEND_TIMEOUT_USEC=15000000\n";
+
 /// A service manager's end of the notifications.
 struct Notified(UnixDatagram);
 
@@ -246,9 +250,37 @@ fn the_service_manager_learns_of_start_reload_and_stop() -> anyhow::Result<()> {
         let refused = notified.about("READY=1")?;
         assert!(refused.contains("the last reload was refused: ") && refused.lines().count() == 2, "{refused}");
         assert!(broker.stop()?.success());
-        assert_eq!(notified.about("STOPPING=1")?, "STOPPING=1\nSTATUS=stopping\n");
+        assert_eq!(notified.about("STOPPING=1")?, format!("STOPPING=1\n{MORE_TIME}STATUS=stopping\n"));
     }
     Ok(())
+}
+
+#[test]
+fn a_long_stop_asks_for_time_until_it_ends() -> anyhow::Result<()> {
+    tell(async {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("notify");
+        let notified = Notified::at(&SocketAddr::from_pathname(&path)?)?;
+        let setup = Setup::simulated(1)?.environment("NOTIFY_SOCKET", path.to_str().context("no text")?);
+        let mut broker = setup.flag("--grace=5m").start()?;
+        wait_for(&broker, SIMULATED, ReaderState::Ready).await?;
+        let client = broker.client().await?;
+        let endless = tokio::spawn(unit(&client, SIMULATED, &[&slow(30_000)]).send());
+        let busy =
+            async { while unit(&client, SIMULATED, &[COUNT]).wait_timeout(Duration::ZERO).send().await.is_ok() {} };
+        timeout(LONG, busy).await?;
+        broker.signal(Signal::TERM)?;
+        assert_eq!(notified.about("STOPPING=1")?, format!("STOPPING=1\n{MORE_TIME}STATUS=stopping\n"));
+        for _ in 0..2 {
+            let asked = Instant::now();
+            assert_eq!(notified.next()?, MORE_TIME);
+            assert!(asked.elapsed() < Duration::from_secs(12), "systemd would have lost its patience");
+        }
+        broker.signal(Signal::TERM)?;
+        assert_eq!(broker.wait()?.code(), Some(6));
+        assert!(endless.await?.is_err());
+        Ok(())
+    })
 }
 
 #[test]

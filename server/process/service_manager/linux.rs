@@ -48,6 +48,10 @@ pub(super) fn stopping() -> String {
     lines(&[NotifyState::Stopping])
 }
 
+pub(super) fn extension(time: Duration) -> String {
+    lines(&[NotifyState::ExtendTimeoutUsec(time.as_micros().try_into().unwrap_or(u32::MAX))])
+}
+
 pub(super) fn ping() -> String {
     lines(&[NotifyState::Watchdog])
 }

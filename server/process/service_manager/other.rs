@@ -32,6 +32,10 @@ pub(super) fn stopping() -> String {
     String::new()
 }
 
+pub(super) fn extension(_time: Duration) -> String {
+    String::new()
+}
+
 pub(super) fn ping() -> String {
     String::new()
 }
