@@ -2,10 +2,8 @@
 //! times a second. It says what everyone at the port can see anyway, whether the broker serves.
 
 use std::{
-    collections::VecDeque,
     future::poll_fn,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -23,17 +21,13 @@ use tonic_health::{
 use tower::Service;
 
 use super::status::to_status;
-use crate::listen::{Peer, Source};
+use crate::listen::{CheckRoom, Peer, Source};
 
 /// The only method without a token.
 const CHECK: &str = "/grpc.health.v1.Health/Check";
 
 /// The only message, in its frame: the service "", which is the whole broker.
 const WHOLE_BROKER: [u8; 5] = [0; 5];
-
-/// How many of these checks are served in a second, to all clients together.
-const CHECKS: usize = 10;
-const TIME: Duration = Duration::from_secs(1);
 
 /// Maximum open checks of one connection.
 const MAX_OPEN: usize = 16;
@@ -45,23 +39,7 @@ const BODY_TIME: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone)]
 pub struct OpenHealth {
     service: HealthServer<HealthService>,
-    served: Arc<Mutex<Served>>,
-}
-
-/// The times of the last served checks, at most [`CHECKS`], the oldest first.
-#[derive(Debug, Default)]
-struct Served(VecDeque<Instant>);
-
-impl Served {
-    /// Counts a check; `false` if there were enough in the last second.
-    fn count(&mut self, now: Instant) -> bool {
-        self.0.retain(|time| *time + TIME > now);
-        let has_room = self.0.len() < CHECKS;
-        if has_room {
-            self.0.push_back(now);
-        }
-        has_room
-    }
+    room: CheckRoom,
 }
 
 /// Whether a request is to be judged as a check without a token, whatever its message is.
@@ -73,14 +51,14 @@ impl OpenHealth {
     /// Answers by the status that `reporter` sets.
     pub fn new(reporter: HealthReporter) -> Self {
         let service = HealthServer::new(HealthService::from_health_reporter(reporter));
-        Self { service, served: Arc::default() }
+        Self { service, room: CheckRoom::default() }
     }
 
     /// Answers a check, or `None` if it is about something else and needs a token.
     pub(super) async fn answer(mut self, mut request: Request<Body>, peer: Peer) -> Option<Response<Body>> {
         let over = || {
             peer.charge_health_check();
-            let message = "more than ten health checks a second have no token: check less often, or with a token";
+            let message = "too many health checks without a token: check less often, or with a token";
             Some(to_status(&Failure::not_sent(Reason::OverBudget, message), None).into_http())
         };
         let Some(_call) = peer.begin_call(MAX_OPEN) else { return over() };
@@ -88,10 +66,9 @@ impl OpenHealth {
         if !message.is_ok_and(|message| message.as_deref() == Some(&WHOLE_BROKER[..])) {
             return None;
         }
-        if !self.served.lock().unwrap_or_else(PoisonError::into_inner).count(Instant::now()) {
+        if !self.room.take(&peer.checks, Instant::now()) {
             return over();
         }
-        peer.note_health_check();
         let checked = request.map(|_| Body::new(Full::new(Bytes::from_static(&WHOLE_BROKER))));
         let answered = self.service.call(checked).await;
         Some(answered.unwrap_or_else(|never| match never {}))
@@ -114,16 +91,6 @@ async fn beginning(body: &mut Body) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn ten_checks_are_served_in_any_second() {
-        let (mut served, start) = (Served::default(), Instant::now());
-        let at = |millis: u64| start + Duration::from_millis(millis);
-        assert_eq!((0..12).filter(|step| served.count(at(50 * step))).count(), 10);
-        assert!(!served.count(at(999)) && served.count(at(1_000)) && !served.count(at(1_049)));
-        assert_eq!((0..10_000).filter(|step| served.count(at(10_000 + step))).count(), 100);
-        assert!(served.0.len() <= CHECKS);
-    }
 
     #[tokio::test]
     async fn a_longer_message_is_not_read() {

@@ -17,6 +17,7 @@ use tonic::transport::server::Connected;
 
 use super::{
     budgets::Budgets,
+    checks::ConnectionChecks,
     occupancy::ConnectionSlot,
     os,
     pace::Pace,
@@ -69,7 +70,7 @@ impl Connection {
             account,
             refused: Arc::default(),
             without_rights: Arc::default(),
-            checked: Arc::default(),
+            checks: ConnectionChecks::default(),
             calls: Arc::default(),
             begun: Arc::default(),
             message_bytes: MessageBytes::default(),

@@ -13,6 +13,7 @@
 mod auto_port;
 mod budgets;
 mod burst;
+mod checks;
 mod connection;
 #[cfg(unix)]
 mod default_socket;
@@ -55,6 +56,7 @@ use self::{
     tcp::BoundPort,
 };
 pub use self::{
+    checks::{CheckRoom, ConnectionChecks},
     connection::Connection,
     default_socket::system_broker,
     error::BindError,

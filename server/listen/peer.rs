@@ -15,6 +15,7 @@ use tracing::{Span, debug_span};
 use super::{
     budgets::{Account, Budgets},
     burst::Received,
+    checks::ConnectionChecks,
     slots::ConnectionStatus,
 };
 use crate::caller::group::Memberships;
@@ -36,8 +37,9 @@ pub struct Peer {
     pub(super) refused: Arc<AtomicUsize>,
     /// Whether the policy gave nothing to the caller of the last request.
     pub(super) without_rights: Arc<AtomicBool>,
-    /// Whether a health check without a token was answered.
-    pub(super) checked: Arc<AtomicBool>,
+    /// The answered health checks without a token. They are not charged, and neither is the end of a connection with
+    /// nothing else, because few are answered. The connection does not count as one with a request.
+    pub checks: ConnectionChecks,
     /// The number of open calls.
     pub(super) calls: Arc<AtomicUsize>,
     /// The number of calls that have begun so far.
@@ -86,12 +88,6 @@ impl Peer {
         self.status.note_bad_token()
     }
 
-    /// Records that a health check without a token is answered: neither it nor the end of the connection is charged.
-    /// The connection does not count as one with a request.
-    pub fn note_health_check(&self) {
-        self.checked.store(true, Ordering::Relaxed);
-    }
-
     /// Charges a health check beyond the limit of those without a token. It is no bad token.
     pub fn charge_health_check(&self) {
         self.refused.fetch_add(1, Ordering::Relaxed);
@@ -116,7 +112,7 @@ impl Peer {
     /// few of these are answered.
     pub(super) fn charge_end(&self) {
         let is_on_tcp = matches!(self.source, Source::Tcp { .. });
-        let is_unknown = *self.account() == Account::WithoutToken && !self.checked.load(Ordering::Relaxed);
+        let is_unknown = *self.account() == Account::WithoutToken && !self.checks.has_any();
         if is_on_tcp && (is_unknown || self.refused() > 0) {
             self.budgets.charge(&Account::WithoutToken);
         }

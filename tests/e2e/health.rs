@@ -78,6 +78,35 @@ fn ten_checks_a_second_are_served_and_no_try_is_counted() -> anyhow::Result<()> 
 }
 
 #[test]
+fn a_client_with_many_checks_keeps_no_other_from_its_own() -> anyhow::Result<()> {
+    tell(async {
+        let broker = broker("1m").await?;
+        let mut greedy = Vec::new();
+        for _ in 0..3 {
+            let open = channel(&broker).await?;
+            // It ends with the broker.
+            let goes_on = |answer: &Result<_, Status>| {
+                answer.as_ref().err().is_none_or(|status| status.code() == Code::ResourceExhausted)
+            };
+            greedy.push(tokio::spawn(
+                async move { while check(&open, "").await.is_ok_and(|answer| goes_on(&answer)) {} },
+            ));
+        }
+        let begin = Instant::now();
+        // A probe opens a connection each time, or keeps its own.
+        let kept = channel(&broker).await?;
+        while begin.elapsed() < Duration::from_secs(3) {
+            for open in [&channel(&broker).await?, &kept] {
+                assert_eq!(check(open, "").await?.unwrap(), ServingStatus::Serving, "after {:?}", begin.elapsed());
+            }
+            sleep(Duration::from_millis(200)).await;
+        }
+        greedy.iter().for_each(tokio::task::JoinHandle::abort);
+        Ok(())
+    })
+}
+
+#[test]
 fn checks_keep_no_connection_open() -> anyhow::Result<()> {
     tell(async {
         let broker = broker("2s").await?;
