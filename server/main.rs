@@ -9,7 +9,6 @@ use std::{
 
 use cardbroker_local::config_folder::SYSTEM_CONFIGURATION;
 use cardbroker_server::{
-    caller::tokens::Tokens,
     config::Config,
     listen::{BindError, Bound, Inherited},
     policy::explain::Question,
@@ -62,7 +61,7 @@ fn run(flags: &Flags) -> Result<Exit, Problem> {
     let inherited = Inherited::take().map_err(cannot_listen)?;
     let addresses = inherited.as_ref().map(Inherited::addresses);
     let config = flags.settings_with(addresses.as_ref()).map_err(unusable)?;
-    let tokens = server::load_tokens(&config, Tokens::read);
+    let tokens = server::load_tokens(&config);
     let backend = server::backend(&config).map_err(unusable)?;
     if flags.check_config {
         tokens.map_err(unusable)?;
@@ -104,10 +103,9 @@ fn run(flags: &Flags) -> Result<Exit, Problem> {
     })
 }
 
-/// Answers a question about the rules. Of the tokens it needs the names only.
+/// Answers a question about the rules.
 fn explain(flags: &Flags, question: &Question) -> Result<Exit, Problem> {
     let mut config = flags.settings().map_err(unusable)?;
-    let tokens = server::load_tokens(&config, Tokens::read_to_explain).map_err(unusable)?;
     let backend = server::backend(&config).map_err(unusable)?;
     if config.source.is_none() && flags.config.is_none() && Path::new(SYSTEM_CONFIGURATION).exists() {
         telemetry::report(format_args!(
@@ -116,7 +114,9 @@ fn explain(flags: &Flags, question: &Question) -> Result<Exit, Problem> {
         ));
     }
     server::unfit_lines(&config, &*backend).into_iter().for_each(telemetry::report);
-    print(&question.answer(&server::policy(&mut config, &tokens)))
+    let (policy, note) = server::policy_to_explain(&mut config, question.token()).map_err(unusable)?;
+    note.into_iter().for_each(telemetry::report);
+    print(&question.answer(&policy))
 }
 
 fn print(text: &str) -> Result<Exit, Problem> {

@@ -35,7 +35,7 @@ use crate::{
 use self::reload::Reloads;
 pub use self::{
     fit::unfit_lines,
-    preparation::{announce, backend, load_tokens, policy, runtime},
+    preparation::{announce, backend, load_tokens, policy, policy_to_explain, runtime},
 };
 
 /// How long connections may take to close after their last call has ended.

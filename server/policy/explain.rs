@@ -53,6 +53,14 @@ fn application(text: &str) -> Result<Aid, String> {
 }
 
 impl Question {
+    /// The name of the caller's token, if it has one.
+    pub fn token(&self) -> Option<&str> {
+        match &self.who {
+            Identity::Token(token) => Some(&token.name),
+            Identity::User { .. } | Identity::Unknown => None,
+        }
+    }
+
     /// Returns the answer of `policy` as text or JSON. It ends with a newline.
     pub fn answer(&self, policy: &Policy) -> String {
         let display_name = self.display_name.as_ref().unwrap_or(&self.reader).clone();

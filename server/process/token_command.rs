@@ -4,7 +4,7 @@
 use std::{
     fs,
     io::{self, Write},
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -17,10 +17,10 @@ use zeroize::Zeroizing;
 
 use crate::{
     caller::{
-        certificate::{Identity, IdentityError},
+        certificate::Identity,
         token_file::{TokenEntry, complete_file, fresh_token, is_token_name, token_entries, token_entry, token_hash},
     },
-    config::ConfigError,
+    config::{ConfigError, TcpPort},
 };
 
 /// The arguments of `cardbroker token`.
@@ -47,6 +47,11 @@ enum TokenCommand {
         /// Leave out the certificate: the token is for plain TCP (the broker's listen.tcp_plain).
         #[arg(long)]
         plain: bool,
+        /// The broker's address on TCP, for example 192.0.2.7:7777, which its certificate then names. Only needed if a
+        /// socket unit opens the port (ListenStream=), and only for clients that are not Cardbroker's own. [default:
+        /// listen.tcp of the broker's configuration]
+        #[arg(long, value_name = "ADDRESS", value_parser = address, conflicts_with = "plain")]
+        address: Option<SocketAddr>,
         #[command(flatten)]
         file: TokensFile,
     },
@@ -125,9 +130,10 @@ impl TokenArguments {
             None => configured().map_err(|problem| Failure::Usage(format!("{problem} (or name it: --tokens FILE)"))),
         };
         let mut run = || match &self.command {
-            TokenCommand::New { name, out, plain, file } => {
+            TokenCommand::New { name, out, plain, address: named, file } => {
                 let tokens = path(file)?;
-                let identity = || Identity::read_or_make_as_administrator(&tokens, address());
+                let named = named.map(|named| named.ip());
+                let identity = || identity(&tokens, named, named.or_else(&address));
                 new(name.clone(), out.as_deref(), (!*plain).then_some(&identity), &tokens, screen)
             }
             TokenCommand::List { file } => list(&path(file)?, screen),
@@ -154,11 +160,25 @@ struct Screen<'a> {
     json: bool,
 }
 
+/// The broker's certificate, made for `address` if there is none. One that the command line has `named` must be in it.
+fn identity(tokens: &Path, named: Option<IpAddr>, address: Option<IpAddr>) -> Result<Identity, Failure> {
+    let read = Identity::read_or_make_as_administrator(tokens, address);
+    let identity = read.map_err(|error| Failure::Usage(error.to_string()))?;
+    match named {
+        Some(named) if !identity.names(named) => Err(Failure::Usage(format!(
+            "the certificate {} does not name {named}, because it was made without it: remove it, make all token files \
+             again, and restart the broker; or leave --address out, for Cardbroker's own clients accept it as it is",
+            identity.path.display()
+        ))),
+        _ => Ok(identity),
+    }
+}
+
 /// Adds a token, with the certificate of `identity` unless it is for plain TCP.
 fn new(
     name: String,
     out: Option<&Path>,
-    identity: Option<&dyn Fn() -> Result<Identity, IdentityError>>,
+    identity: Option<&dyn Fn() -> Result<Identity, Failure>>,
     tokens: &Path,
     screen: &mut Screen<'_>,
 ) -> Result<(), Failure> {
@@ -171,8 +191,7 @@ fn new(
         let tokens = tokens.display();
         return Err(Failure::Usage(format!("{tokens} has a token {name} already: remove it or use another name")));
     }
-    let identity =
-        identity.map(|identity| identity()).transpose().map_err(|error| Failure::Usage(error.to_string()))?;
+    let identity = identity.map(|identity| identity()).transpose()?;
     let certificate = identity.map(|identity| identity.certificate_pem);
     let token = fresh_token().map_err(|error| Failure::Usage(format!("no random numbers: {error}")))?;
     let held = Zeroizing::new(format!("{}\n{}", *token, certificate.as_deref().unwrap_or_default()));
@@ -240,6 +259,13 @@ fn remove(name: &str, tokens: &Path, screen: &mut Screen<'_>) -> Result<(), Fail
     Ok(())
 }
 
+fn address(text: &str) -> Result<SocketAddr, String> {
+    match text.parse()? {
+        TcpPort::At(address) => Ok(address),
+        TcpPort::Auto => Err("is always 127.0.0.1, which the certificate names: leave it out".to_owned()),
+    }
+}
+
 fn name(text: &str) -> Result<String, &'static str> {
     let name = is_token_name(text).then(|| text.to_owned());
     name.ok_or("a token's name has 1 to 64 lower-case letters, digits and hyphens")
@@ -303,6 +329,21 @@ mod tests {
         assert_eq!(run(&["new", "b", "--tokens", own.to_str().unwrap()], Some(&flag)).0, ExitCode::SUCCESS);
         assert_eq!(run(&["list"], Some(&flag)).1, "a\n");
         assert_eq!(run(&["list", "--json"], Some(&own)).1, "[\"b\"]\n");
+    }
+
+    #[test]
+    fn an_address_missing_in_the_certificate_is_refused_with_the_remedy() {
+        let folder = tempfile::tempdir().unwrap();
+        let tokens = folder.path().join("tokens");
+        let new = |name: &str, address: &str| run(&["new", name, "--address", address], Some(&tokens));
+        assert_eq!(new("a", "192.0.2.7:7777").0, ExitCode::SUCCESS);
+        assert!(Identity::read_or_make(&tokens, None).unwrap().names([192, 0, 2, 7].into()));
+        assert_eq!(new("b", "192.0.2.7:1").0, ExitCode::SUCCESS);
+        assert_eq!(new("c", "127.0.0.1:7777").0, ExitCode::SUCCESS);
+        let (exit, out, err) = new("d", "192.0.2.8:7777");
+        assert_eq!((exit, &*out), (ExitCode::from(2), ""));
+        assert!(err.contains("tls.pem does not name 192.0.2.8") && err.contains("remove it, make all"), "{err}");
+        assert_eq!(run(&["list"], Some(&tokens)).1, "a\nb\nc\n", "d is not added");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The steps before the server starts: runtime, first line of the log, card stack, tokens and policy.
 
-use std::{io, mem, path::Path, process, sync::Arc};
+use std::{io, mem, process, sync::Arc};
 
 use cardbroker_core::policy::Policy;
 use tokio::runtime::{Builder, Runtime};
@@ -69,19 +69,33 @@ pub fn policy(config: &mut Config, tokens: &Tokens) -> Policy {
     if config.listen.tcp.is_some() { policy.with_tokens(tokens.ids()) } else { policy }
 }
 
-/// Reads the tokens file of the configuration by `read`, which is [`Tokens::read`] for the broker itself. Returns no
-/// tokens without a TCP port. With `--tcp auto` there may be no such file.
+/// Reads the tokens file of the configuration. Returns no tokens without a TCP port. With `--tcp auto` there may be no
+/// such file.
 ///
 /// # Errors
-/// The errors of `read`.
-pub fn load_tokens(
-    config: &Config,
-    read: impl FnOnce(&Path) -> Result<Tokens, TokensError>,
-) -> Result<Tokens, TokensError> {
-    config
-        .listen
-        .tcp
-        .map_or_else(|| Ok(Tokens::default()), |port| missing_means_none(read(&config.listen.tokens), port))
+/// The errors of [`Tokens::read`].
+pub fn load_tokens(config: &Config) -> Result<Tokens, TokensError> {
+    let Some(port) = config.listen.tcp else { return Ok(Tokens::default()) };
+    missing_means_none(Tokens::read(&config.listen.tokens), port)
+}
+
+/// Builds the policy that a question is about, for a caller with the token of this name or without one. The names of
+/// the tokens count for such a caller alone; where no port is configured, one may be inherited. Returns with it a line
+/// for people if it is not known whether there is such a token.
+///
+/// # Errors
+/// The errors of [`Tokens::read_to_explain`], if a port is configured.
+pub fn policy_to_explain(config: &mut Config, token: Option<&str>) -> Result<(Policy, Option<String>), TokensError> {
+    let policy = Policy::new(mem::take(&mut config.rules), own_user());
+    let Some(token) = token else { return Ok((policy, None)) };
+    let read = Tokens::read_to_explain(&config.listen.tokens);
+    match (config.listen.tcp, read) {
+        (None, Err(problem)) => {
+            Ok((policy, Some(format!("note: not checked whether there is a token {token}: {problem}"))))
+        }
+        (None, Ok(tokens)) => Ok((policy.with_tokens(tokens.ids()), None)),
+        (Some(port), read) => Ok((policy.with_tokens(missing_means_none(read, port)?.ids()), None)),
+    }
 }
 
 /// The tokens of a tokens file. With `--tcp auto` a missing file means that there are none.

@@ -115,6 +115,21 @@ fn the_configuration_names_the_tokens_file() -> anyhow::Result<()> {
         assert_eq!(run(&["token", "new", "c"])?.code, Some(0));
         assert_eq!((fs::metadata(&tokens)?.uid(), run(&["token", "list"])?.out), (4001, "a\nb\nc\n".into()));
     }
+    // A socket unit opens the port: the file names none, and the tokens count all the same.
+    fs::write(config, format!("[listen]\ntokens = \"{}\"\n{rule}", tokens.display()))?;
+    let inherited = run(&["policy", "check", "--as", "token:a"])?;
+    assert_eq!((inherited.out, inherited.err), (explained.out.clone(), explained.err.clone()));
+    let unknown = run(&["policy", "check", "--as", "token:unknown"])?;
+    assert!(unknown.out.contains("see             denied   rule \"no such token\""), "{unknown:?}");
+    fs::rename(&tokens, tokens.with_file_name("away"))?;
+    let missing = run(&["policy", "check", "--as", "token:a"])?;
+    assert_eq!(missing.out, explained.out);
+    let note = "cardbrokerd: note: not checked whether there is a token a: listen.tokens: ";
+    assert!(missing.err.starts_with(note) && missing.err.contains("cardbroker token new NAME"), "{missing:?}");
+    let user = run(&["policy", "check"])?;
+    assert_eq!((user.code, &*user.err), (Some(0), ""), "its rules need no token");
+    fs::rename(tokens.with_file_name("away"), &tokens)?;
+
     fs::write(config, "[listen")?;
     let broken = run(&["token", "list"])?;
     assert!(

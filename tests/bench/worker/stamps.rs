@@ -8,7 +8,6 @@ use std::{
 };
 
 use cardbroker_server::{
-    caller::tokens::Tokens,
     listen::Bound,
     process::{flags::Flags, service_manager::ServiceManager, signals::Signal},
     reader::spans::UNIT,
@@ -51,7 +50,7 @@ async fn serve(Arguments { socket, config, .. }: Arguments) -> anyhow::Result<()
     let of_units = filter_fn(|metadata| metadata.is_span() && metadata.target() == UNIT);
     tracing::subscriber::set_global_default(Registry::default().with(of_units).with(Stamps))?;
     let config = Flags { socket: Some(socket), config: Some(config), ..Flags::default() }.settings()?;
-    let tokens = server::load_tokens(&config, Tokens::read)?;
+    let tokens = server::load_tokens(&config)?;
     let bound = Bound::bind(&config.listen)?;
     let backend = server::backend(&config)?;
     let server = Server::start(config.clone(), Ok(tokens), bound, backend, server::announce(&config)?, None).await?;
