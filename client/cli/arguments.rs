@@ -129,27 +129,4 @@ mod tests {
     fn the_arguments_fit_together() {
         Arguments::command().debug_assert();
     }
-
-    /// All commands, each with its path.
-    fn commands(of: clap::Command, path: &str, all: &mut Vec<(String, clap::Command)>) {
-        let path = format!("{path} {}", of.get_name());
-        of.get_subcommands().for_each(|command| commands(command.clone(), &path, all));
-        all.push((path, of));
-    }
-
-    #[test]
-    fn help_fits_80_columns_and_has_examples() {
-        let mut arguments = Arguments::command();
-        arguments.build();
-        let mut all = Vec::new();
-        commands(arguments, "", &mut all);
-        // Their help is the daemon's.
-        all.retain(|(path, _)| !["policy", "token", "help"].iter().any(|other| path.contains(other)));
-        for (path, command) in all {
-            let help = command.term_width(80).render_long_help().to_string();
-            let too_long = help.lines().find(|line| line.chars().count() > 80);
-            assert_eq!(too_long, None, "{path}");
-            assert!(help.contains("Examples:"), "{path}: {help}");
-        }
-    }
 }

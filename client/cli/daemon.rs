@@ -15,9 +15,19 @@ use super::Failure;
 
 const DAEMON: &str = "cardbrokerd";
 
+const POLICY_EXAMPLES: &str = "\
+Examples:
+  cardbroker policy check --as user:alice --reader yubikey
+  cardbroker policy check --help";
+const TOKEN_EXAMPLES: &str = "\
+Examples:
+  cardbroker token new build-7 --out build-7.token
+  cardbroker token list
+  cardbroker token new --help";
+
 /// Explain what a caller may do, and by which rule, without a running broker (policy check --help).
 #[derive(Args)]
-#[command(disable_help_flag = true)]
+#[command(disable_help_flag = true, after_help = POLICY_EXAMPLES)]
 pub(crate) struct PolicyArguments {
     /// The question, for example: check --as token:ci --reader yubikey.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "QUESTION")]
@@ -26,7 +36,7 @@ pub(crate) struct PolicyArguments {
 
 /// Make, list and remove tokens for the broker's TCP port (token --help).
 #[derive(Args)]
-#[command(disable_help_flag = true)]
+#[command(disable_help_flag = true, after_help = TOKEN_EXAMPLES)]
 pub(crate) struct TokenArguments {
     /// The action, for example: new build-7 --out token.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ACTION")]

@@ -23,8 +23,32 @@ use crate::{
     config::{ConfigError, TcpPort},
 };
 
+/// Examples of `cardbroker token` and its commands.
+const EXAMPLES: &str = "\
+Examples:
+  cardbroker token new build-7 --out build-7.token
+  cardbroker token list
+  cardbroker token remove build-7";
+const NEW_EXAMPLES: &str = "\
+Examples:
+  cardbroker token new build-7 --out build-7.token
+      a token file for a program of this user
+  sudo cardbroker token new build-7 > build-7.token
+      one of the system's broker
+  cardbroker token new ci --address 192.0.2.7:7777 --json
+      with the address of a port that a socket unit opens";
+const LIST_EXAMPLES: &str = "\
+Examples:
+  cardbroker token list
+  sudo cardbroker token list --json";
+const REMOVE_EXAMPLES: &str = "\
+Examples:
+  cardbroker token remove build-7
+  cardbroker token remove build-7 --tokens /srv/cards/tokens";
+
 /// The arguments of `cardbroker token`.
 #[derive(Debug, Clone, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct TokenArguments {
     /// Write JSON instead of text, errors included.
     #[arg(long, global = true)]
@@ -37,6 +61,7 @@ pub struct TokenArguments {
 enum TokenCommand {
     /// Create a token and print it, followed by the broker's certificate. The broker's tokens file gets its name and
     /// hash.
+    #[command(after_help = NEW_EXAMPLES)]
     New {
         /// The holder's name: 1 to 64 lower-case letters, digits and hyphens.
         #[arg(value_parser = name)]
@@ -56,11 +81,13 @@ enum TokenCommand {
         file: TokensFile,
     },
     /// List the names of all tokens.
+    #[command(after_help = LIST_EXAMPLES)]
     List {
         #[command(flatten)]
         file: TokensFile,
     },
     /// Remove a token from the tokens file.
+    #[command(after_help = REMOVE_EXAMPLES)]
     Remove {
         /// The name of the token to remove.
         #[arg(value_parser = name)]

@@ -7,6 +7,8 @@ mod documents;
 #[cfg(test)]
 mod habits;
 #[cfg(test)]
+mod help;
+#[cfg(test)]
 mod install;
 #[cfg(test)]
 mod layering;

@@ -42,20 +42,21 @@ pub(crate) enum Action {
 #[derive(Args)]
 struct Options {
     /// Only this reader; may be repeated. [default: all readers that you may trace, also later ones]
-    #[arg(long = "reader", value_name = "READER", add = completion::readers())]
+    #[arg(long = "reader", value_name = "READER", help_heading = FILTER, add = completion::readers())]
     readers: Vec<String>,
     /// Only what concerns this process, in the broker's numbers; may be repeated.
-    #[arg(long = "pid", value_name = "PID")]
+    #[arg(long = "pid", value_name = "PID", help_heading = FILTER)]
     processes: Vec<i32>,
     /// Only what concerns this user: a login name of this machine, a number, or a principal as status prints it
     /// (`token build-7`); may be repeated.
-    #[arg(long = "user", value_name = "USER")]
+    #[arg(long = "user", value_name = "USER", help_heading = FILTER)]
     users: Vec<String>,
     /// Only what concerns this connection, by its number in `status --json`; may be repeated.
-    #[arg(long = "connection", value_name = "NUMBER", value_parser = clap::value_parser!(i64).range(1..))]
+    #[arg(long = "connection", value_name = "NUMBER", value_parser = clap::value_parser!(i64).range(1..),
+          help_heading = FILTER)]
     connections: Vec<i64>,
     /// Only events of this kind; may be repeated.
-    #[arg(long = "kind", value_name = "KIND")]
+    #[arg(long = "kind", value_name = "KIND", help_heading = FILTER)]
     kinds: Vec<Kind>,
     /// Also show commands and answers that are known to be harmless. Needs the permission `trace_data`; begin and end
     /// are recorded in the broker's audit trail.
@@ -65,15 +66,19 @@ struct Options {
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=256))]
     last: u32,
     /// How events are written. [default: text; jsonl with -o or --json]
-    #[arg(long, value_name = "FORMAT")]
+    #[arg(long, value_name = "FORMAT", help_heading = OUTPUT)]
     format: Option<Format>,
     /// Write into this new file, which only you may read.
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", help_heading = OUTPUT)]
     output: Option<PathBuf>,
     /// Replace the file if it exists already.
-    #[arg(long, requires = "output")]
+    #[arg(long, requires = "output", help_heading = OUTPUT)]
     force: bool,
 }
+
+/// The headings of the options.
+const FILTER: &str = "Filter";
+const OUTPUT: &str = "Output";
 
 const HELP: &str = "\
 Examples:
