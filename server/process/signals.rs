@@ -1,8 +1,11 @@
 //! The signals that stop the daemon or reload its policy.
 
-#[cfg(unix)]
-use std::fs::{self, File};
 use std::io;
+#[cfg(unix)]
+use std::{
+    fs::{self, File},
+    process::{Command, Stdio},
+};
 
 #[cfg(unix)]
 use tokio::signal::unix::{Signal as Source, SignalKind, signal};
@@ -95,13 +98,31 @@ fn has_terminal() -> bool {
     File::open("/dev/tty").is_ok()
 }
 
-/// Whether SIGHUP is ignored; without `/proc` that counts as no.
+/// What a child does that tells whether SIGHUP is ignored.
+#[cfg(unix)]
+const HANG_UP_ITSELF: &str = "kill -HUP $$";
+
+/// Whether the parent has set SIGHUP to be ignored. Without a shell on a system without `/proc` that counts as no.
 #[cfg(unix)]
 fn ignores_hang_up() -> bool {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let shell = || survives(Command::new("sh").args(["-c", HANG_UP_ITSELF]));
+    ignores_by_proc().or_else(shell).unwrap_or(false)
+}
+
+/// The answer of Linux; `None` elsewhere.
+#[cfg(unix)]
+fn ignores_by_proc() -> Option<bool> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;
     // Signal 1 is the lowest bit.
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
+    Some(u64::from_str_radix(mask.trim(), 16).ok()? & 1 == 1)
+}
+
+/// The answer of a child, on any Unix: an ignored signal stays ignored in it. `None` if it cannot be started.
+#[cfg(unix)]
+fn survives(child: &mut Command) -> Option<bool> {
+    let ended = child.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().ok()?;
+    Some(ended.success())
 }
 
 #[cfg(all(test, unix))]
@@ -115,5 +136,15 @@ mod tests {
         assert_eq!(told(Terminal::None, [false; 3]), [reload; 3]);
         assert_eq!(told(Terminal::Bound, [true, true, false]), [reload, reload, stop]);
         assert_eq!(told(Terminal::Ignored, [true, false, false]), [reload, None, reload]);
+    }
+
+    #[test]
+    fn a_child_knows_whether_the_signal_is_ignored() {
+        let ignoring = format!("trap '' HUP; exec sh -c '{HANG_UP_ITSELF}'");
+        assert_eq!(survives(Command::new("sh").args(["-c", &ignoring])), Some(true));
+        // The tests themselves may run with the signal ignored.
+        let own = survives(Command::new("sh").args(["-c", HANG_UP_ITSELF]));
+        assert!(ignores_by_proc().is_none_or(|told| own == Some(told)), "{own:?}");
+        assert_eq!(survives(&mut Command::new("/nonexistent")), None);
     }
 }
