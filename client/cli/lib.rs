@@ -49,7 +49,7 @@ use trace::{Action, TraceArguments};
 /// Runs the program with the arguments and the environment of this process.
 pub fn main() -> ExitCode {
     // Ends the process if a shell asks for completions.
-    CompleteEnv::with_factory(command).complete();
+    CompleteEnv::with_factory(command).shells(completion::SHELLS).complete();
     let arguments = Arguments::parse();
     // Not locked for the whole run: the prompt's thread writes to them, too.
     let (mut stdout, mut stderr) = (io::stdout(), io::stderr());

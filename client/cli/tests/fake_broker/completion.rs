@@ -37,6 +37,30 @@ fn readers_of_the_broker_complete_a_word() {
 }
 
 #[test]
+fn an_endpoint_on_the_line_precedes_that_of_the_environment() {
+    let broker = FakeBroker::answering(b"");
+    let endpoint = broker.endpoint().to_string();
+    let socket = endpoint.strip_prefix("unix:").unwrap();
+    // As bash splits them, and as other shells do.
+    for words in [
+        &["--endpoint", "unix", ":", socket, "transmit", ""][..],
+        &["transmit", "--endpoint", "=", "unix", ":", socket, ""],
+        &["--endpoint", &endpoint, "session", "de"],
+        &["trace", &format!("--endpoint='{endpoint}'"), "--reader", "d"],
+        &["trace", "--endpoint", "unix", ":", socket, "--reader", "=", "d"],
+    ] {
+        let output = completed("unix:/nonexistent/socket", words);
+        assert!(out(&output).lines().any(|line| line == "desk"), "{words:?}: {output:?}");
+    }
+    for words in [&["--endpoint", "malformed", "session", ""][..], &["session", "--endpoint=unix:/nonexistent", ""]] {
+        let output = completed(&endpoint, words);
+        assert!(!out(&output).contains("desk") && err(&output).is_empty(), "{words:?}: {output:?}");
+    }
+    let option = completed(&endpoint, &["transmit", "--reset-before", "=", "wa"]);
+    assert_eq!(out(&option), "warm", "without the part that bash keeps");
+}
+
+#[test]
 fn without_an_answer_there_are_no_readers_and_no_message() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("socket");
@@ -48,5 +72,7 @@ fn without_an_answer_there_are_no_readers_and_no_message() {
         assert_eq!((code(&output), out(&output), err(&output)), (0, "", ""), "{endpoint}");
         // Much longer than the limit of 200 ms, for a busy machine.
         assert!(began.elapsed() < Duration::from_secs(3), "{endpoint}: {:?}", began.elapsed());
+        let typed = completed("unix:/nonexistent", &["--endpoint", &endpoint, "session", "x"]);
+        assert_eq!((code(&typed), out(&typed), err(&typed)), (0, "", ""), "{endpoint}");
     }
 }
