@@ -37,6 +37,8 @@ const DIALECT: &[&str] = &[
     "has it",
     "is told",
     "one may not",
+    "system's journal",
+    "systemd's journal",
     "opens the door",
     "those that have",
     "those who",

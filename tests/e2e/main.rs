@@ -62,8 +62,8 @@ mod idle_proxies;
 mod interference;
 /// Security state stays within an isolation group.
 mod isolation;
-/// The log in systemd's journal.
-mod journal;
+/// The log in journald: priorities and fields.
+mod journald;
 /// Parents and children in four languages share two cards.
 mod languages;
 /// The log: its records, and the secrets that it never contains.

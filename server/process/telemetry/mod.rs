@@ -1,15 +1,15 @@
-//! The log: to standard error or the journal behind it, for people or for programs, by a thread of its own.
+//! The log: to standard error or to journald behind it, for people or for programs, by a thread of its own.
 //!
 //! ```text
-//! tracing ── Log ──► lanes (bounded, the audit trail's first) ──► thread "log" ──► standard error, or journal
+//! tracing ── Log ──► lanes (bounded, the audit trail's first) ──► thread "log" ──► standard error, or journald
 //! ```
 //!
 //! Nothing else writes to standard error while the broker runs: a write does not return while its reader is stuck.
 
 mod control;
 mod filter;
-mod journal;
-mod journal_record;
+mod journald;
+mod journald_record;
 mod lanes;
 mod record;
 mod sink;
@@ -28,7 +28,7 @@ use tracing_subscriber::filter::ParseError;
 
 use self::{
     control::Replace,
-    journal::Journal,
+    journald::Journald,
     lanes::Lane,
     sink::Stream,
     writer::{FLUSH_TIME, Log},
@@ -60,9 +60,9 @@ pub enum TelemetryError {
 /// The filter has a mistake, the process has a log already, or the system cannot start a thread.
 pub fn init(config: &LogConfig) -> Result<(FlushGuard, LogControl), TelemetryError> {
     let filter = filter::configured(config)?;
-    let (log, format) = match Journal::behind_standard_error(config.format) {
+    let (log, format) = match Journald::behind_standard_error(config.format) {
         // Its records are made from lines for programs.
-        Some(journal) => (Log::start(journal)?, LogFormat::Json),
+        Some(journald) => (Log::start(journald)?, LogFormat::Json),
         None => (Log::start(Stream::new(io::stderr(), config.format))?, config.format),
     };
     let builder = tracing_subscriber::fmt()

@@ -1,4 +1,4 @@
-//! The log in systemd's journal: records with priority and fields. The journal is a socket of the test's own, in a
+//! The log in journald: records with priority and fields. Journald is a socket of the test's own, in a
 //! machine with a `/run` of its own.
 
 use std::{
@@ -37,10 +37,10 @@ rule = [{ name = "see", principals = ["anyone"], allow = ["see"] }]
 
 type Record = BTreeMap<String, String>;
 
-/// A machine whose journal is this test.
+/// A machine whose journald is this test.
 struct Scene {
     machine: Machine,
-    journal: UnixDatagram,
+    journald: UnixDatagram,
 }
 
 impl Scene {
@@ -51,14 +51,14 @@ impl Scene {
         };
         machine.folder("/run/systemd/journal", 0, 0o755)?;
         let socket = machine.path("/run/systemd/journal/socket");
-        let journal = UnixDatagram::bind(&socket)?;
+        let journald = UnixDatagram::bind(&socket)?;
         fs::set_permissions(socket, Permissions::from_mode(0o666))?;
-        journal.set_read_timeout(Some(LONGEST))?;
+        journald.set_read_timeout(Some(LONGEST))?;
         fs::write(machine.path("/run/open.toml"), OPEN)?;
-        Ok(Some(Self { machine, journal }))
+        Ok(Some(Self { machine, journald }))
     }
 
-    /// Starts the daemon with this standard error, which `named` names as the journal's stream.
+    /// Starts the daemon with this standard error, which `named` names as journald's stream.
     fn daemon(&self, stream: OwnedFd, named: Option<&str>, arguments: &[&str]) -> anyhow::Result<Child> {
         let found = fstat(&stream)?;
         let named = named.map_or_else(|| format!("{}:{}", found.st_dev, found.st_ino), str::to_owned);
@@ -74,7 +74,7 @@ impl Scene {
 
     fn record(&self) -> anyhow::Result<Record> {
         let mut bytes = vec![0; 64 << 10];
-        let length = self.journal.recv(&mut bytes).context("no record")?;
+        let length = self.journald.recv(&mut bytes).context("no record")?;
         decode(&bytes[..length])
     }
 
@@ -91,7 +91,7 @@ impl Scene {
     }
 }
 
-/// Reads a datagram in the journal's native form.
+/// Reads a datagram in journald's native form.
 fn decode(mut bytes: &[u8]) -> anyhow::Result<Record> {
     let mut record = Record::new();
     while !bytes.is_empty() {
@@ -176,7 +176,7 @@ fn another_stream_gets_lines_of_text_and_the_message_may_be_json() -> anyhow::Re
 }
 
 #[test]
-fn a_journal_that_reads_nothing_blocks_nobody() -> anyhow::Result<()> {
+fn a_journald_that_reads_nothing_blocks_nobody() -> anyhow::Result<()> {
     let Some(scene) = Scene::new()? else { return Ok(()) };
     let (stream, _far) = UnixStream::pair()?;
     let daemon = scene.daemon(stream.into(), None, &["--log", "trace,h2=trace"])?;

@@ -1,4 +1,4 @@
-//! A record of the log in the native form of systemd's journal: a datagram of fields.
+//! A record of the log in the native form of journald: a datagram of fields.
 
 use std::fmt;
 
@@ -18,7 +18,7 @@ const MAX_BYTES: usize = 60 << 10;
 /// Maximum fields of one record.
 const MAX_FIELDS: usize = 48;
 
-/// The longest name of a field that the journal takes.
+/// The longest name of a field that journald takes.
 const MAX_NAME_BYTES: usize = 64;
 
 /// The beginning of the names of Cardbroker's own fields.
@@ -127,7 +127,7 @@ fn sentence(keys: &[(String, String)]) -> String {
     text
 }
 
-/// The journal's number of a level, as in syslog.
+/// Journald's number of a level, as in syslog.
 fn priority(level: &str) -> &'static str {
     match level {
         "ERROR" => "3",
