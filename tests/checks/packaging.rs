@@ -33,6 +33,48 @@ fn the_service_has_few_rights() {
     assert!(!exposure(&open.path().display().to_string()).0, "a unit with more rights passes");
 }
 
+/// The drop-in of the socket that the documents show, for a TCP port.
+fn documented_drop_in() -> String {
+    let text = sources::text("docs/operating.md");
+    format!("[Socket]\n{}", between(&text, "```text\n[Socket]\n", "```"))
+}
+
+#[test]
+fn systemd_accepts_every_unit_and_the_documented_drop_in() {
+    let all = sources::all();
+    let units: Vec<_> = all.iter().filter(|(path, _)| path.starts_with("packaging/systemd/")).collect();
+    assert_eq!(units.len(), 4, "{units:?}");
+    for (manager, folder) in [("--system", "packaging/systemd/"), ("--user", "packaging/systemd/user/")] {
+        let own = units.iter().filter_map(|(path, text)| Some((path.strip_prefix(folder)?, text)));
+        let own: Vec<_> = own.filter(|(name, _)| !name.contains('/')).collect();
+        assert_eq!(own.len(), 2, "{folder}");
+        assert_eq!(verified(manager, &own, &documented_drop_in()), "", "{folder}");
+        for (name, text) in &own {
+            let wrong = text.replace("Description=", "Descriptoin=");
+            assert_ne!(verified(manager, &[(*name, &wrong)], ""), "", "{name}: a wrong key passes");
+        }
+        assert_ne!(verified(manager, &own, "[Socket]\nListenStraem=127.0.0.1:7777\n"), "", "a wrong drop-in passes");
+    }
+}
+
+/// What systemd's manager of this kind finds wrong in the units of a folder, with this drop-in of the socket.
+fn verified(manager: &str, units: &[(&str, &String)], drop_in: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let extra = folder.path().join("cardbrokerd.socket.d");
+    std::fs::create_dir(&extra).unwrap();
+    std::fs::write(extra.join("tcp.conf"), drop_in).unwrap();
+    for (name, text) in units {
+        // The program need not be installed here.
+        std::fs::write(folder.path().join(name), text.replace("=/usr/bin/cardbrokerd", "=/bin/true")).unwrap();
+    }
+    let mut command = Command::new("systemd-analyze");
+    command.args([manager, "verify", "--man=no", "--recursive-errors=no"]);
+    command.args(units.iter().map(|(name, _)| folder.path().join(name)));
+    let output = command.env("XDG_RUNTIME_DIR", folder.path()).output().unwrap();
+    let told = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    if output.status.success() { told } else { format!("{}: {told}", output.status) }
+}
+
 /// Whether the unit's exposure level is at most 1.0, and the table of its rights.
 fn exposure(unit: &str) -> (bool, String) {
     let arguments = ["security", "--no-pager", "--offline=yes", "--threshold=10", unit];

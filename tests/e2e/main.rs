@@ -144,6 +144,8 @@ mod session_turns;
 mod sessions;
 /// The socket's path: removed, replaced, or gone with its folder.
 mod socket;
+/// The sockets of the shipped units, with systemd's opener of sockets.
+mod socket_units;
 /// An operator's view: holders, waiters, incidents, counters.
 mod status;
 /// Status words after which a unit goes on.
