@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use cardbroker_local::socket::default_socket;
+use cardbroker_local::{config_folder::ConfigFolder, socket::default_socket};
 
 use crate::{
     config::Config,
@@ -28,7 +28,7 @@ fn lines(config: &Config, tcp: Option<SocketAddr>, user: &str, is_default: bool)
     let endpoint = if is_default { String::new() } else { format!(" --endpoint unix:{socket}") };
     let who = match config.rules.is_empty() {
         true => format!("Only {user} may use them, until rules let others in"),
-        false => "Rules say who may use them (cardbroker policy check)".to_owned(),
+        false => format!("Rules say who may use them (cardbroker policy check{})", option(config)),
     };
     let lines = [
         format!("Serving {readers} on {socket}{tcp}."),
@@ -39,12 +39,21 @@ fn lines(config: &Config, tcp: Option<SocketAddr>, user: &str, is_default: bool)
     lines.map(|line| line.replace(char::is_control, " ") + "\n").concat()
 }
 
+/// The option of a question about these rules, where it is not about the default configuration.
+fn option(config: &Config) -> String {
+    let source = config.source.as_ref().map(|source| &source.path);
+    let named = source.filter(|path| **path != ConfigFolder::of_this_user().configuration());
+    // A relative path means another file in another terminal.
+    let path = named.map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone()));
+    path.map(|path| format!(" --config {}", path.display())).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn told(text: &str, tcp: Option<&str>, is_default: bool) -> String {
-        let mut config = Config::parse("c.toml".as_ref(), text).unwrap();
+        let mut config = Config::parse("/c.toml".as_ref(), text).unwrap();
         config.listen.socket = "/run/x.sock".into();
         lines(&config, tcp.map(|tcp| tcp.parse().unwrap()), "anna", is_default)
     }
@@ -62,7 +71,7 @@ mod tests {
             told(rule, Some("127.0.0.1:7"), false),
             "Serving 2 simulated readers on /run/x.sock, and on TCP 127.0.0.1:7 for holders of a token.\n\
              Next, in another terminal: cardbroker readers --endpoint unix:/run/x.sock\n\
-             Rules say who may use them (cardbroker policy check). Ctrl-C stops the broker.\n"
+             Rules say who may use them (cardbroker policy check --config /c.toml). Ctrl-C stops the broker.\n"
         );
     }
 

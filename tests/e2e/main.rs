@@ -22,6 +22,8 @@ mod client_sessions;
 mod codes;
 /// The program `cardbroker` against a real broker.
 mod command_line;
+/// Completion of readers in a person's shell.
+mod completion;
 /// The socket in containers: other namespaces of processes, users and networks.
 mod containers;
 /// GET RESPONSE: its class, and the loss of the answer.

@@ -1,6 +1,9 @@
 //! A user beside the installed package: the system's configuration is root's and the service's, and nobody else's.
 
-use std::{fs, process::Command};
+use std::{
+    fs,
+    process::{Command, Stdio},
+};
 
 use cardbroker_tests::harness::{machine::Machine, run::run};
 
@@ -32,7 +35,8 @@ fn a_users_own_broker_leaves_the_systems_configuration_alone() -> anyhow::Result
     let shown = run(&mut own(&machine, USER, "cardbrokerd", &["--check-config", "--tcp", "auto"]))?;
     let own_tokens = "tokens = \"/run/own/.config/cardbroker/tokens\"";
     assert!(shown.code == Some(0) && shown.out.contains(own_tokens) && !shown.out.contains("[[rule]]"), "{shown:?}");
-    let mut broker = own(&machine, USER, "cardbrokerd", &["--simulate", "1", "--tcp", "auto"]).spawn()?;
+    let mut broker = own(&machine, USER, "cardbrokerd", &["--simulate", "1", "--tcp", "auto"]);
+    let mut broker = broker.stderr(Stdio::null()).spawn()?;
     let listed = run(&mut own(&machine, USER, "cardbroker", &["readers", "--connect-timeout", "20s"]))?;
     broker.kill()?;
     broker.wait()?;

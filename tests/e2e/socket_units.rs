@@ -96,7 +96,7 @@ fn the_units_of_users_serve_the_place_where_their_programs_look() -> anyhow::Res
     assert_eq!(setting("user/cardbrokerd.socket", "SocketMode")?, "0600");
     let opener = ["systemd-socket-activate", "--listen", &socket];
     let mut daemon = machine.command_by(&[], USER, &opener, "cardbrokerd", &["--simulate", "1"]);
-    let _opener = Started(daemon.env("HOME", "/run/own").stdin(Stdio::null()).spawn()?);
+    let _opener = Started(daemon.env("HOME", "/run/own").stdin(Stdio::null()).stderr(Stdio::null()).spawn()?);
     let deadline = std::time::Instant::now() + LONGEST;
     while !machine.path(&socket).exists() {
         ensure!(std::time::Instant::now() < deadline, "no socket");
