@@ -160,10 +160,10 @@ void Broker::start(int readers) {
     if (!program) throw std::runtime_error("CARDBROKERD must be the path of cardbrokerd");
     const std::string socket = folder_.path() / "a b.sock";
     program_ = std::make_unique<Program>(
-        // Ignores the user's configuration.
+        // Ignores the configuration and the folder of the user.
         std::vector<std::string>{program, "--config", "/dev/null", "--simulate", std::to_string(readers), "--socket",
                                  socket, "--log", "debug"},
-        std::map<std::string, std::string>{}, folder_.path() / "log");
+        std::map<std::string, std::string>{{"XDG_CONFIG_HOME", folder_.path()}}, folder_.path() / "log");
     until([&] {
         if (program_->has_ended()) throw std::runtime_error("cardbrokerd did not start");
         return answers(socket);

@@ -106,10 +106,11 @@ export class Broker {
       throw new Error("CARDBROKERD is not set to the path of cardbrokerd: run test.sh");
     }
     const log = openSync(join(this.#folder, "log"), "a");
-    // Ignores the user's configuration.
+    // Ignores the configuration and the folder of the user.
     const config = this.#flags.includes("--config") ? [] : ["--config", "/dev/null"];
     const own = [...config, "--simulate", "2", "--socket", this.socket, "--log", "debug"];
     this.#process = spawn(program, [...own, ...this.#flags], {
+      env: { ...process.env, XDG_CONFIG_HOME: this.#folder },
       stdio: ["ignore", "ignore", log],
     });
     closeSync(log);

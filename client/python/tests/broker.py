@@ -87,13 +87,14 @@ class Broker:
         return self._process.wait(STOP_TIME)
 
     def _start(self) -> None:
-        # Ignores the user's configuration.
+        # Ignores the configuration and the folder of the user.
         config = [] if "--config" in self._flags else ["--config", "/dev/null"]
         own = ["--simulate", str(self._readers), "--socket", str(self.socket), "--log", "debug"]
         arguments = [*config, *own, *self._flags]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [os.environ["CARDBROKERD"], *arguments],
+                env={**os.environ, "XDG_CONFIG_HOME": str(self.folder)},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=log,
