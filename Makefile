@@ -58,8 +58,10 @@ check: ## format, clippy, unit tests; installs nothing, less than a minute after
 	$(call step,cargo test --locked --quiet --doc -p cardbroker-core)
 
 test: setup lint ## everything that CI runs: lint, unit and end-to-end tests, all clients, short fuzzing
-# Builds the clients before the end-to-end tests, some of which measure times and must not compete with a compiler.
+# Builds the clients and the clean system before the end-to-end tests, some of which measure times and must not compete
+# with a compiler.
 	$(foreach language,$(LANGUAGES),$(call client,$(language),build.sh))
+	$(call step,packaging/clean-root.sh)
 # Tests of memory use the release build of the daemon.
 	$(call step,cargo build --locked --release -p cardbroker-server)
 	$(call step,cargo test --locked --workspace --no-fail-fast)
@@ -77,6 +79,7 @@ release-check: setup ## checks too long for CI: all packages, the longest tests,
 		'  the quick benchmark                                              5 min' \
 		'  the packages, built twice, installed in clean places and tried   20 min'
 	$(foreach language,$(LANGUAGES),$(call client,$(language),build.sh))
+	$(call step,packaging/clean-root.sh)
 	$(call step,cargo build --locked --release -p cardbroker-server)
 	$(call step,CARDBROKER_LONG_TESTS=1 cargo test --locked --workspace --no-fail-fast)
 	$(call step,tests/conformance/run)
@@ -129,18 +132,19 @@ install: ## copy both programs into PREFIX/bin (PREFIX is /usr/local); run make 
 	done
 	install -D -m 755 -t "$(DESTDIR)$(PREFIX)/bin" $(PROGRAMS:%=$(BUILT)/%)
 
-# What both packages contain.
+# The contents of both packages.
+PACKAGE := $(TARGET)/package/cardbroker
 packages:
 	@.ci/setup package
 	$(call step,packaging/programs.sh)
 	$(call step,cargo build --locked --quiet -p cardbroker-packaging)
-	$(call step,packaging/build.sh $(TARGET)/release $(TARGET)/debug/package-parts)
+	$(call step,packaging/build.sh $(TARGET)/release $(TARGET)/debug/package-parts $(PACKAGE))
 
-deb: packages ## the Debian package in target/package
-	$(call step,packaging/deb.sh)
+deb: packages ## the Debian package target/package/cardbroker.deb
+	$(call step,packaging/deb.sh $(PACKAGE))
 
-rpm: packages ## the RPM package in target/package; untested on Fedora
-	$(call step,packaging/rpm.sh)
+rpm: packages ## the RPM package target/package/cardbroker.rpm; untested on Fedora
+	$(call step,packaging/rpm.sh $(PACKAGE))
 
 setup: ## install missing requirements of the tests (with apt, npm and pip)
 	$(call step,.ci/setup test)

@@ -1,10 +1,11 @@
 #!/bin/sh
-# Puts the contents of the packages into target/package: programs, manual pages, completions and licences.
-# Usage: build.sh FOLDER PARTS: the folder of the built programs, and the program package-parts
+# Makes the contents of the packages: programs, manual pages, completions, licences, and the packagers' manifest.
+# Usage: build.sh PROGRAMS PARTS FOLDER: the folder of the built programs, the program package-parts, and the folder
+# for the contents, which is made anew
 set -eu
 cd "$(dirname "$0")/.."
 
-out=target/package
+out=$3
 rm -rf "$out"
 mkdir -p "$out/bin"
 for program in cardbrokerd cardbroker; do
@@ -13,13 +14,13 @@ for program in cardbrokerd cardbroker; do
 done
 "$2" "$out"
 
+cp -R packaging/debian packaging/systemd packaging/cardbrokerd.toml packaging/sysusers.conf \
+    packaging/tmpfiles.conf packaging/polkit.rules README.md docs/operating.md docs/security.md LICENSE-* "$out"
 version=$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -n 1)
 sed "s/VERSION/$version/" packaging/package.toml >"$out/Cargo.toml"
 : >"$out/lib.rs"
+# The RPM package contains the times of its files.
+find "$out" -exec touch --date "$(dpkg-parsechangelog -l packaging/debian/changelog -S Date)" {} +
 
-# The packages state the C library that the programs need. A newer one than that of Debian 12 and RHEL 9 is a mistake.
-newest=$(objdump -T "$out"/bin/* | grep -o 'GLIBC_[0-9.]*' | sed 's/GLIBC_//' | sort -uV | tail -n 1)
-if [ "$(printf '%s\n2.34\n' "$newest" | sort -V | tail -n 1)" != 2.34 ]; then
-    echo "package: the programs need glibc $newest, which is newer than 2.34" >&2
-    exit 1
-fi
+# Debian 12 and RHEL 9 have at least this version of the C library. A program with a newer symbol does not start there.
+packaging/newest-glibc.sh 2.34 "$out"/bin/*

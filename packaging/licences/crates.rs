@@ -23,7 +23,7 @@ pub(super) struct Crate {
     /// The SPDX expression of its manifest.
     pub(super) licence: String,
     pub(super) authors: Vec<String>,
-    /// Its sources.
+    /// The place where cargo has unpacked its sources.
     pub(super) folder: PathBuf,
 }
 

@@ -1,4 +1,4 @@
-//! The packaged service: its restrictions, and the version that all packages share.
+//! The packages: the restrictions of the service, the C library of the programs, and the version of all packages.
 
 use std::process::Command;
 
@@ -80,6 +80,18 @@ fn exposure(unit: &str) -> (bool, String) {
     let arguments = ["security", "--no-pager", "--offline=yes", "--threshold=10", unit];
     let output = Command::new("systemd-analyze").args(arguments).output().unwrap();
     (output.status.success(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+}
+
+#[test]
+fn a_program_that_needs_a_newer_c_library_fails_the_build() {
+    // A program of this machine's C library, which every program needs in some version.
+    let own = std::env::current_exe().unwrap();
+    let check = |version: &str| {
+        let script = sources::root().join("packaging/newest-glibc.sh");
+        Command::new(script).arg(version).arg(&own).output().unwrap().status.success()
+    };
+    assert!(check("9.99"));
+    assert!(!check("2.4"));
 }
 
 /// The text between `before` and the next `after`.

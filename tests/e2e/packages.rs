@@ -1,10 +1,12 @@
 //! The Debian package on a clean system with systemd: a service for a group, from one command.
 
+mod made;
+
 use std::{
     collections::BTreeMap,
     fs,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
+    path::Path,
+    process::Command,
     thread,
     time::{Duration, Instant},
 };
@@ -12,39 +14,18 @@ use std::{
 use anyhow::{Context, ensure};
 use cardbroker_tests::harness::{
     LONGEST,
-    builds::program,
     clean_root::CleanRoot,
     languages::languages,
     programs::Program,
     run::{Run, run, wait},
 };
+use made::debian_package;
 use serde_json::Value;
 
 /// The top folder of the repository.
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 const SOCKET: &str = "/run/cardbroker/cardbroker.sock";
-
-/// Makes the package of the tests' programs, in a version of its own.
-fn package(version: &str) -> anyhow::Result<PathBuf> {
-    let programs = program("cardbrokerd")?;
-    let script = |name: &str| Command::new(Path::new(ROOT).join("packaging").join(name));
-    let folder = programs.parent().context("no folder")?;
-    done(script("build.sh").arg(folder).arg(program("package-parts")?))?;
-    // Compressed quickly.
-    done(script("deb.sh").args([version, "--fast"]))?;
-    let made = Path::new(ROOT).join("target/package/cardbroker.deb");
-    let kept = made.with_file_name(format!("cardbroker_{version}.deb"));
-    fs::rename(made, &kept)?;
-    Ok(kept)
-}
-
-/// Runs a script, which may compile a tool.
-fn done(command: &mut Command) -> anyhow::Result<()> {
-    let status = command.stdin(Stdio::null()).status()?;
-    ensure!(status.success(), "{command:?}: {status}");
-    Ok(())
-}
 
 /// The permissions that `policy check` explains, by operation.
 fn permissions(system: &CleanRoot, who: &str) -> anyhow::Result<String> {
@@ -59,16 +40,18 @@ fn permissions(system: &CleanRoot, who: &str) -> anyhow::Result<String> {
 
 /// The clients' first programs in all languages, as commands without a variable of Cardbroker.
 fn first_programs() -> anyhow::Result<Vec<Vec<String>>> {
-    let target = fs::canonicalize(ROOT)?.join("target/clients");
-    let target = target.display();
-    languages()?;
-    let python = format!("PYTHONPATH={target}/python/package:{target}/python/venv/lib/python3.11/site-packages");
-    let commands = [
-        "cardbroker transmit reader 00A4040006F0434152440100 00B2010410".to_owned(),
-        format!("env {python} python3 {ROOT}/client/python/examples/first.py"),
-        format!("/opt/node {target}/node/examples/read.mjs"),
-        format!("{target}/cpp/bin/first"),
-    ];
+    let root = fs::canonicalize(ROOT)?;
+    let root = root.display();
+    let mut commands = vec!["cardbroker transmit reader 00A4040006F0434152440100 00B2010410".to_owned()];
+    for language in languages()? {
+        // Its programs are scripts for this machine's Python and Node; the system has its own.
+        let built = language.programs.parent().context("no folder")?.display();
+        commands.push(match language.name {
+            "python" => format!("env PYTHONPATH={built}/package python3 {root}/client/python/examples/first.py"),
+            "node" => format!("node {built}/examples/read.mjs"),
+            _ => format!("{built}/bin/first"),
+        });
+    }
     Ok(commands.iter().map(|command| command.split(' ').map(str::to_owned).collect()).collect())
 }
 
@@ -77,7 +60,7 @@ fn run_as(system: &CleanRoot, user: &str, command: &[String]) -> anyhow::Result<
     run(&mut system.command_as(user, &command))
 }
 
-/// What is there now and was not before, and the reverse.
+/// The files that were added, removed or changed.
 fn differences(before: &BTreeMap<String, String>, after: &BTreeMap<String, String>) -> Vec<String> {
     let of = |one: &BTreeMap<String, String>, other: &BTreeMap<String, String>, sign: char| -> Vec<String> {
         let differs = one.iter().filter(|(path, of)| other.get(*path) != Some(of));
@@ -91,13 +74,16 @@ fn a_clean_system_gets_a_service_for_a_group_and_keeps_nothing_of_it() -> anyhow
     let Some(system) = CleanRoot::boot()? else { return Ok(()) };
     let before = system.files()?;
 
-    let told = install(&system, &package("0.1.0-0.1")?)?;
+    let package = debian_package("0.1.0-0.1")?;
+    let depends = run(Command::new("dpkg-deb").arg("--field").args([package.as_os_str(), "Depends".as_ref()]))?;
+    assert!(depends.out.contains("libc6 (>= 2."), "{depends:?}");
+    let told = install(&system, &package)?;
     assert!(told.contains("members of the group cardbroker may use every smart card"), "{told}");
     the_service_runs_with_the_packaged_rules(&system)?;
     a_member_uses_a_card_through_pcscd(&system)?;
     only_members_use_it(&system)?;
     the_socket_outlives_the_service(&system)?;
-    an_upgrade_loses_no_unit(&system, &package("0.1.0-0.2")?)?;
+    an_upgrade_loses_no_unit(&system, &debian_package("0.1.0-0.2")?)?;
 
     system.shell("userdel --remove anna; userdel --remove bob; userdel --remove olga")?;
     system.shell("DEBIAN_FRONTEND=noninteractive dpkg --purge cardbroker")?;
@@ -138,7 +124,7 @@ fn the_service_runs_with_the_packaged_rules(system: &CleanRoot) -> anyhow::Resul
     Ok(())
 }
 
-/// Through the system's pcscd. That of Debian 12 does not ask polkit, so the packaged rule is not shown here.
+/// Through the system's pcscd. That of Debian 12 is built without polkit; `polkit.rs` tests the packaged rule.
 fn a_member_uses_a_card_through_pcscd(system: &CleanRoot) -> anyhow::Result<()> {
     wait_for_pcsc(system, "SERVING")?;
     let _card = Program::spawn(&mut system.command(env!("CARGO_BIN_EXE_virtual-card")))?;
@@ -209,9 +195,9 @@ fn wait_for_units(system: &CleanRoot, count: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// One unit after the other, each by a program of its own, while the package is upgraded between two of them.
+/// A loop runs one program after the other, each with one unit, while the package is upgraded.
 fn an_upgrade_loses_no_unit(system: &CleanRoot, package: &Path) -> anyhow::Result<()> {
-    // A request that arrives while the daemon stops is refused, not sent, and asked again.
+    // A request that arrives while the daemon stops is refused and not sent; the loop goes on.
     let script = "until [ -e /tmp/enough ]; do
         if said=$(cardbroker transmit reader 00A4040006F0434152440100 00B2010410 2>&1); then echo done
         else case $said in *'broker is stopping'*) echo again ;; *) echo \"lost: $said\" ;; esac

@@ -1,5 +1,4 @@
-//! A Debian system without Cardbroker in namespaces of its own, with systemd as its first process, for stories about
-//! the package.
+//! A Debian system without Cardbroker, booted with systemd in a container, for stories about the packages.
 
 use std::{
     collections::BTreeMap,
@@ -13,7 +12,10 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    fs::{FlockOperation, flock},
+    io::Errno,
+};
 
 use super::{
     LONGEST,
@@ -24,36 +26,44 @@ use super::{
 /// The top folder of the repository, which is at the same path on the system, read-only.
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
-/// Enough to fetch and unpack its packages.
+/// Enough to fetch and unpack the packages of the system.
 const MAKING: Duration = Duration::from_secs(300);
 
-/// What every change of the system's packages leaves: the logs and lists of dpkg and apt, and copies of files of users.
-const TRACES: [&str; 12] = [
-    "/var/lib/dpkg/",
+/// Enough to boot, and to wait for the stories of another process.
+const BOOTING: Duration = Duration::from_secs(120);
+
+/// What may differ after a purge, as beginnings of paths.
+const CHANGING: [&str; 10] = [
+    // Logs.
     "/var/log/",
-    "/var/cache/",
-    "/var/lib/systemd/",
-    "/var/tmp/",
+    // dpkg's list of all packages, with its backups and locks. The files of each package in `info/` are compared.
+    "/var/lib/dpkg/status",
+    "/var/lib/dpkg/lock",
+    // The copies that useradd and userdel make of the files before a change.
     "/etc/passwd-",
     "/etc/group-",
     "/etc/shadow-",
     "/etc/gshadow-",
     "/etc/subuid-",
     "/etc/subgid-",
+    // The story's own files.
     "/tmp/",
 ];
 
 /// A running system. Dropping it ends all its processes and forgets its changes.
 pub struct CleanRoot {
-    nspawn: Child,
-    /// Its first process, as this system numbers it.
+    /// The program that ends the system when it ends.
+    keeper: Child,
+    /// The system's first process, as this system numbers it.
     leader: String,
-    /// The place of its files, and its console.
+    /// The mount point of its files, and its console.
     _folder: tempfile::TempDir,
+    /// Held while the system runs: two at once would share control groups.
+    _lock: File,
 }
 
 impl CleanRoot {
-    /// Boots the system; `None` if this process may not. The first call makes its files, which takes half a minute.
+    /// Boots the system; `None` if this process may not. The first call makes its files, which takes a minute.
     ///
     /// # Errors
     /// In CI, if it may not; it does not boot.
@@ -62,48 +72,52 @@ impl CleanRoot {
             return Ok(None);
         }
         let root = files()?;
+        let lock = locked(&root.with_extension("boot.lock"))?;
         let repository = fs::canonicalize(ROOT)?;
+        let target = fs::canonicalize(target())?;
         let folder = tempfile::tempdir()?;
         // All changes are in memory, in a mount namespace that ends with the system.
         let script = "mount -t tmpfs none \"$1\" && mkdir \"$1/upper\" \"$1/work\" \"$1/root\" &&
             mount -t overlay -o \"lowerdir=$2,upperdir=$1/upper,workdir=$1/work\" none \"$1/root\" &&
             exec systemd-nspawn --quiet --directory=\"$1/root\" --boot --register=no --keep-unit --private-network \
-                --machine=clean-root --bind-ro=\"$3\" --bind-ro=\"$4:/opt/node\"";
-        let node = fs::canonicalize(which("node")?)?;
+                --machine=clean-root --bind-ro=\"$3\" --bind-ro=\"$4\"";
         let console = folder.path().join("console");
-        let nspawn = Command::new("unshare")
-            .args(["--mount", "sh", "-c", script, "boot"])
-            .args([folder.path(), &root, &repository, &node])
+        // All processes are in a pid namespace that the kernel ends with this test, however it ends.
+        let keeper = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--mount-proc", "--fork"])
+            .args(["--kill-child=KILL", "sh", "-c", script, "boot"])
+            .args([folder.path(), &root, &repository, &target])
             .stdin(Stdio::null())
             .stdout(File::create(&console)?)
             .stderr(Stdio::inherit())
             .spawn()
-            .context("cannot start unshare")?;
-        let mut system = Self { nspawn, leader: String::new(), _folder: folder };
+            .context("cannot start setpriv")?;
+        let mut system = Self { keeper, leader: String::new(), _folder: folder, _lock: lock };
         system.leader = system.find_leader()?;
-        let up = run(system.command("systemctl").args(["is-system-running", "--wait"]))?;
-        let told = fs::read_to_string(&console).unwrap_or_default();
-        ensure!(up.out == "running\n", "{up:?}\n{told}");
+        let booted = system.wait_for_unit("multi-user.target", "active");
+        booted.with_context(|| fs::read_to_string(&console).unwrap_or_default())?;
+        let failed = system.shell("systemctl list-units --failed --plain --no-legend")?;
+        ensure!(failed.is_empty(), "{failed}");
         Ok(Some(system))
     }
 
-    /// Waits until the first process runs and can be asked.
+    /// Waits until the system's first process accepts requests.
     fn find_leader(&mut self) -> anyhow::Result<String> {
-        let deadline = Instant::now() + LONGEST;
+        let deadline = Instant::now() + BOOTING;
         loop {
-            let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.nspawn.id()))?;
-            for child in children.split_whitespace() {
+            // unshare has one child, systemd-nspawn, whose children are a helper and the first process.
+            for child in children(&self.keeper.id().to_string()).iter().flat_map(|child| children(child)) {
                 if Path::new(&(format!("/proc/{child}/root") + "/run/systemd/private")).exists() {
-                    return Ok(child.to_owned());
+                    return Ok(child);
                 }
             }
-            let ended = self.nspawn.try_wait()?;
+            let ended = self.keeper.try_wait()?;
             ensure!(ended.is_none() && Instant::now() < deadline, "the system does not boot: {ended:?}");
             thread::sleep(Duration::from_millis(20));
         }
     }
 
-    /// A program of the system, run as root, without a variable of this process.
+    /// A program of the system, run as root, without the variables of this process.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new("nsenter");
         command.args(["--target", &self.leader, "--all"]).arg(program);
@@ -111,24 +125,24 @@ impl CleanRoot {
         command
     }
 
-    /// A program of the system, run by one of its users.
+    /// A program of the system, run as one of its users.
     pub fn command_as(&self, user: &str, program: &[&str]) -> Command {
         let mut command = self.command("setpriv");
         command.arg(format!("--reuid={user}")).arg(format!("--regid={user}")).arg("--init-groups").args(program);
         command
     }
 
-    /// Runs commands of the shell as root, and demands that all of them succeed. Returns their output.
+    /// Runs a shell script as root and returns its output.
     ///
     /// # Errors
-    /// One of them fails.
+    /// A command of the script fails, or the errors of [`run`].
     pub fn shell(&self, commands: &str) -> anyhow::Result<String> {
         let done = self.run_shell(commands)?;
         ensure!(done.code == Some(0), "{commands}: {done:?}");
         Ok(done.out)
     }
 
-    /// Runs commands of the shell as root, up to the first that fails.
+    /// Runs a shell script as root. It ends at the first command that fails.
     ///
     /// # Errors
     /// The errors of [`run`].
@@ -136,10 +150,10 @@ impl CleanRoot {
         run(self.command("sh").args(["-ec", commands]))
     }
 
-    /// Whether the state of a unit becomes `state` in time.
+    /// Waits at most 30 s until a unit is in `state`.
     ///
     /// # Errors
-    /// It does not; the error has the unit's log.
+    /// It is in another one; the error contains the broker's log.
     pub fn wait_for_unit(&self, unit: &str, state: &str) -> anyhow::Result<()> {
         let deadline = Instant::now() + LONGEST;
         loop {
@@ -158,23 +172,25 @@ impl CleanRoot {
         log.map(|log| log.out).unwrap_or_default()
     }
 
-    /// All files of the system with their contents' sizes, owners and modes; without those that every installation of
-    /// any package changes.
+    /// All files of the system except those of [`CHANGING`], with their owners, modes and SHA-256 sums.
     ///
     /// # Errors
     /// They cannot be listed.
     pub fn files(&self) -> anyhow::Result<BTreeMap<String, String>> {
-        let list = "find / -xdev \\( -path /proc -o -path /sys -o -path /dev -o -path /run \\) -prune -o \\
-                -printf '%p\\t%y %m %u %g\\n'
-            find /run -xdev -name '*cardbroker*' -printf '%p\\t%y\\n'
-            for file in passwd group shadow gshadow; do sed \"s|^|/etc/$file:|; s|\\$|\\t|\" /etc/$file; done";
-        let listed = self.shell(list)?;
-        let files = listed.lines().filter_map(|line| line.split_once('\t'));
-        let is_kept = |(path, _): &(&str, &str)| !TRACES.iter().any(|trace| path.starts_with(trace));
-        Ok(files.filter(is_kept).map(|(path, of)| (path.to_owned(), of.to_owned())).collect())
+        // /proc, /sys, /dev and the folders of this machine are other file systems.
+        let list = "find / -xdev -printf '%p\t%y %m %u %g %l\n'
+            find / -xdev -type f -exec sha256sum {} + | sed 's|^\\([0-9a-f]*\\)  \\(.*\\)$|\\2\t\\1|'
+            find /run -xdev -name '*cardbroker*' -printf '%p\t%y\n'";
+        let mut files = BTreeMap::<String, String>::new();
+        for (path, of) in self.shell(list)?.lines().filter_map(|line| line.split_once('\t')) {
+            if !CHANGING.iter().any(|changing| path.starts_with(changing)) {
+                files.entry(path.to_owned()).or_default().push_str(&format!("{of} "));
+            }
+        }
+        Ok(files)
     }
 
-    /// Puts a file of this system into the folder `/tmp` of that one; returns its path there.
+    /// Copies a file of this machine into the system's folder `/tmp`. Returns its path there.
     ///
     /// # Errors
     /// It cannot be copied.
@@ -187,37 +203,39 @@ impl CleanRoot {
 
 impl Drop for CleanRoot {
     fn drop(&mut self) {
-        // The first signal asks the system to halt, the second ends it at once.
-        let process = Pid::from_child(&self.nspawn);
-        for _ in 0..2 {
-            // An error means that it has already ended.
-            let _ = kill_process(process, Signal::TERM);
-            thread::sleep(Duration::from_millis(100));
-        }
-        if wait(&mut self.nspawn, LONGEST).is_err() {
-            let _ = self.nspawn.kill();
-            let _ = self.nspawn.wait();
-        }
+        // Nothing is worth a halt in good order: all changes are in memory. An error means that it has already ended.
+        let _ = self.keeper.kill();
+        let _ = self.keeper.wait();
     }
 }
 
-/// The files of the system before a story, made once.
+/// The children of a process; none if it has ended.
+fn children(process: &str) -> Vec<String> {
+    let children = fs::read_to_string(format!("/proc/{process}/task/{process}/children")).unwrap_or_default();
+    children.split_whitespace().map(str::to_owned).collect()
+}
+
+/// The folder of everything that is built.
+fn target() -> PathBuf {
+    Path::new(ROOT).join(env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
+}
+
+/// Locks a file until it is dropped.
+fn locked(path: &Path) -> anyhow::Result<File> {
+    let file = File::create(path)?;
+    let deadline = Instant::now() + BOOTING;
+    while let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        ensure!(error == Errno::WOULDBLOCK && Instant::now() < deadline, "{}: {error}", path.display());
+        thread::sleep(Duration::from_millis(100));
+    }
+    Ok(file)
+}
+
+/// The files of the system before a story. `make test` has made them before all stories.
 fn files() -> anyhow::Result<PathBuf> {
-    let target = PathBuf::from(ROOT).join(env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()));
     let script = Path::new(ROOT).join("packaging/clean-root.sh");
-    // Another list of packages is another system.
-    let words = fs::read_to_string(&script)?.bytes().fold(0_u32, |sum, byte| sum.rotate_left(5) ^ u32::from(byte));
-    let root = fs::canonicalize(target)?.join(format!("tools/clean-root-{words:08x}"));
-    if !root.exists() {
-        let mut process = Command::new(script).arg(&root).stdin(Stdio::null()).spawn()?;
-        let made = wait(&mut process, MAKING)?;
-        ensure!(made.success(), "packaging/clean-root.sh: {made}");
-    }
-    Ok(root)
-}
-
-/// The program that a shell would run.
-fn which(name: &str) -> anyhow::Result<PathBuf> {
-    let path = env::var_os("PATH").context("no PATH")?;
-    env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file()).context("not installed")
+    let mut process = Command::new(script).stdin(Stdio::null()).stdout(Stdio::null()).spawn()?;
+    let made = wait(&mut process, MAKING)?;
+    ensure!(made.success(), "packaging/clean-root.sh: {made}");
+    Ok(fs::canonicalize(target())?.join("tools/clean-root"))
 }

@@ -24,7 +24,8 @@ const SKIPPED: i32 = 77;
 pub struct Language {
     /// The name of the client's folder below `client/`.
     pub name: &'static str,
-    programs: PathBuf,
+    /// The folder of its programs.
+    pub programs: PathBuf,
 }
 
 impl Language {
