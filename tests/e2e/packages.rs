@@ -1,6 +1,8 @@
 //! The Debian package on a clean system with systemd: a service for a group, from one command.
 
 mod made;
+mod rpm;
+mod stopped;
 
 use std::{
     collections::BTreeMap,
