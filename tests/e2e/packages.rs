@@ -1,6 +1,7 @@
 //! The Debian package on a clean system with systemd: a service for a group, from one command.
 
 mod made;
+mod polkit;
 mod rpm;
 mod stopped;
 
