@@ -132,7 +132,7 @@ fn a_waiting_person_sees_the_queue_and_may_give_up() {
 fn a_waiting_unit_says_behind_whom() {
     let broker = FakeBroker::start(|_| None);
     let mut person = Person::runs(&broker, "transmit desk 00A4040C");
-    person.sees(b')').types("\x03");
+    person.sees_text("has the card since ").types("\x03");
     let (seen, _) = person.has_seen();
     let expected = "\r\x1b[K2 turns ahead; another caller's session has the card since ";
     assert!(seen.contains(expected), "{seen}");
